@@ -1,0 +1,34 @@
+// chat: one conversation to tokens with a mask. Renders the chat template, tokenises, decides what is supervised.
+//
+// Supervised (unless train_on_inputs): the tokens of every assistant turn, from the first byte after the turn's header
+// to the end-of-turn token behind it, inclusive. Decided by provenance (jinja.h), not by comparing prefixes, so
+// templates that rewrite earlier turns are right too. {% generation %} spans, where the template has them, decide
+// instead. Text from data can never become a control token.
+#pragma once
+
+#include "base.h"
+#include "json.h"
+#include "tokenizer.h"
+
+typedef struct ChatTemplate ChatTemplate;
+
+// From a .jinja file's text, or the tokenizer's own (source NULL; absent: error EXIT_INPUT).
+int chat_template_new(ChatTemplate **c, const Tokenizer *t, const char *source, Err *err);
+void chat_template_free(ChatTemplate *c);
+const char *chat_template_source(const ChatTemplate *c);
+// Token that ends an assistant turn (<|im_end|>, <|eot_id|>, ...), found by rendering a probe conversation; -1 if none.
+int32_t chat_template_end_of_turn(const ChatTemplate *c);
+
+typedef struct ChatTokens { // init with {0}; chat_tokens_clear frees
+    char *text;             // the rendered conversation
+    size_t text_len;
+    int32_t *ids;
+    uint8_t *supervised;
+    size_t count, supervised_count;
+} ChatTokens;
+void chat_tokens_clear(ChatTokens *out);
+
+// messages: array of {"role", "content", ...}; tools: array or NULL; extra: record object for further variables or
+// NULL. Thread-safe: many calls may run at once over one template and tokenizer.
+int chat_encode(ChatTokens *out, const ChatTemplate *c, const Tokenizer *t, const Json *messages, const Json *tools,
+                const Json *extra, bool add_generation_prompt, bool train_on_inputs, Err *err);

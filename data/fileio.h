@@ -1,0 +1,54 @@
+// fileio: read-only maps of whole files, and files that appear whole or not at all.
+//
+// Everything lorac writes goes to a temporary name in the same directory, is checked for short writes, fsync'd and
+// renamed; then the directory is fsync'd. A reader sees the old file or the new one, never half of one.
+#pragma once
+
+#include "base.h"
+
+typedef struct FileMap {
+    const uint8_t *data; // NULL when size is 0
+    size_t size;
+    char *path;
+    int64_t mtime_ns;
+} FileMap;
+
+// Maps a regular file read-only. A file that is truncated by someone else while it is mapped ends the process with one
+// line naming it and status 1 (a SIGBUS handler installed at the first map), never with a core dump.
+int file_map(FileMap *map, const char *path, Err *err);
+void file_unmap(FileMap *map);
+// Lets the kernel drop the pages of [offset, offset + size) from resident memory (they are read again on demand).
+void file_map_drop(const FileMap *map, size_t offset, size_t size);
+
+// Reads a whole file; *data is NUL-terminated behind *size bytes and belongs to the caller (mem_free).
+// Larger than max_size: refused.
+int file_read(char **data, size_t *size, const char *path, size_t max_size, Err *err);
+
+// One file being written under a temporary name. After an error every later call fails with the first error;
+// file_commit or file_abandon ends it and frees it in any case.
+typedef struct FileWriter FileWriter;
+int file_create(FileWriter **w, const char *path, Err *err);
+int file_write(FileWriter *w, const void *data, size_t size, Err *err);
+int file_commit(FileWriter *w, Err *err); // flush, fsync, rename to path, fsync directory
+void file_abandon(FileWriter *w);         // removes the temporary file; NULL is allowed
+int file_write_whole(const char *path, const void *data, size_t size, Err *err);
+
+// A directory written under a temporary name beside `path` (path.tmp-<pid>): dir_create makes it and returns the
+// temporary path (caller frees), files are then written into it, dir_commit fsyncs it and renames it to path; an
+// existing directory at path is moved aside first and removed afterwards.
+int dir_create(char **tmp_path, const char *path, Err *err);
+int dir_commit(const char *tmp_path, const char *path, Err *err);
+int dir_remove(const char *path, Err *err);       // recursive; a missing directory is no error
+int dir_make_parents(const char *path, Err *err); // mkdir -p
+bool path_exists(const char *path);
+bool path_is_dir(const char *path);
+char *path_join(const char *a, const char *b); // caller frees
+char *path_absolute(const char *path);         // caller frees; resolves links where the file exists
+
+// XXH3-128 of bytes as 32 hex digits.
+void hash_bytes(char hex[33], const void *data, size_t size);
+// Of a whole file.
+int hash_file(char hex[33], const char *path, Err *err);
+// Of size, the first and last 64 KiB and 64 evenly spread blocks of 4 KiB: tells two base models apart without reading
+// gigabytes.
+int hash_file_sampled(char hex[33], const char *path, Err *err);

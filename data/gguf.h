@@ -1,0 +1,59 @@
+// gguf: reads a GGUF file (versions 2 and 3, little-endian) through a read-only map, and writes small ones (adapters).
+//
+// Every count, length, type, shape and offset is checked against the file before it is used; nothing is copied but the
+// index. Tensor data stays in the map. Format: ggml/include/gguf.h of llama.cpp, FORMATS 3.1.
+#pragma once
+
+#include "base.h"
+#include "dtype.h"
+
+typedef struct Gguf Gguf;
+
+typedef struct GgufStr {
+    const char *data; // points into the map, not NUL-terminated
+    size_t len;
+} GgufStr;
+
+typedef struct GgufTensor {
+    char name[64];
+    DType dtype;
+    int n_dims;
+    int64_t shape[4]; // ne[0] first: the fastest, the input dimension of a weight; unused are 1
+    const void *data; // into the map
+    size_t bytes;
+} GgufTensor;
+
+int gguf_open(Gguf **g, const char *path, Err *err);
+void gguf_close(Gguf *g);
+const char *gguf_path(const Gguf *g);
+
+int64_t gguf_tensor_count(const Gguf *g);
+const GgufTensor *gguf_tensor_at(const Gguf *g, int64_t i);
+const GgufTensor *gguf_tensor(const Gguf *g, const char *name); // NULL when absent
+
+// Typed getters: 0 and *out set; absent: `required` ? error : 1 and *out untouched; wrong type: error naming the key,
+// the type found and the type expected. gguf_u64 takes any unsigned or non-negative signed integer type.
+int gguf_u64(const Gguf *g, const char *key, bool required, uint64_t *out, Err *err);
+int gguf_f32(const Gguf *g, const char *key, bool required, float *out, Err *err);
+int gguf_bool(const Gguf *g, const char *key, bool required, bool *out, Err *err);
+int gguf_string(const Gguf *g, const char *key, bool required, GgufStr *out, Err *err);
+// Arrays. Strings: one pass builds the caller's table (mem_free). Numbers: copied to the caller (mem_free).
+int gguf_string_array(const Gguf *g, const char *key, bool required, GgufStr **out, size_t *count, Err *err);
+int gguf_i32_array(const Gguf *g, const char *key, bool required, int32_t **out, size_t *count, Err *err);
+int gguf_f32_array(const Gguf *g, const char *key, bool required, float **out, size_t *count, Err *err);
+bool gguf_has(const Gguf *g, const char *key);
+// i-th key for listings: name, type name, and a short printable value in buf.
+size_t gguf_key_count(const Gguf *g);
+GgufStr gguf_key_at(const Gguf *g, size_t i, char *buf, size_t buf_size);
+
+// Writer: version 3, alignment 32. Collect keys and tensors, then write once through fileio's temporary name.
+// Tensor data is borrowed until gguf_writer_save.
+typedef struct GgufWriter GgufWriter;
+GgufWriter *gguf_writer_new(void);
+void gguf_writer_string(GgufWriter *w, const char *key, const char *value);
+void gguf_writer_u32(GgufWriter *w, const char *key, uint32_t value);
+void gguf_writer_f32(GgufWriter *w, const char *key, float value);
+void gguf_writer_tensor(GgufWriter *w, const char *name, DType dtype, int n_dims, const int64_t *shape,
+                        const void *data);
+int gguf_writer_save(GgufWriter *w, const char *path, Err *err);
+void gguf_writer_free(GgufWriter *w);

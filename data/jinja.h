@@ -1,0 +1,40 @@
+// jinja: an interpreter for the part of Jinja2 that chat templates use, over JSON values, with provenance.
+//
+// Semantics are those of jinja2 with trim_blocks and lstrip_blocks in Hugging Face's sandbox. Strict: an unknown
+// filter, test, method, tag or undefined attribute use that jinja2 would refuse is an error with the template's line;
+// nothing is approximated. Bounded: nesting, steps, output size. No host access of any kind.
+//
+// Provenance: every string the interpreter handles carries one uint16_t per byte. Template text has origin 0. Strings
+// that come from the variables carry the origin their source was given; all string operations keep it byte for byte.
+#pragma once
+
+#include "base.h"
+#include "json.h"
+
+typedef struct JinjaTemplate JinjaTemplate;
+
+// `name` is used in messages ("chat template line 3: ...").
+int jinja_compile(JinjaTemplate **t, const char *source, size_t len, const char *name, Err *err);
+void jinja_free(JinjaTemplate *t);
+
+// What the template sees. Origins: 0x8000 | i for strings below messages[i] (at most 32766 messages), JINJA_ORIGIN_DATA
+// for tools, documents and all else that comes from data; 0 for bos_token and eos_token, which are the model's own.
+enum { JINJA_ORIGIN_DATA = 1, JINJA_ORIGIN_MESSAGE = 0x8000 };
+typedef struct JinjaInput {
+    const Json *messages; // array
+    const Json *tools;    // array or NULL (none)
+    const Json *extra;    // object: further variables of the record (enable_thinking, ...) or NULL
+    bool add_generation_prompt;
+    const char *bos_token, *eos_token; // NULL: undefined
+} JinjaInput;
+
+typedef struct JinjaOutput { // init with {0}; jinja_output_clear frees
+    char *text;              // len bytes, then a NUL
+    uint16_t *origin;        // one per byte
+    uint8_t *generation;     // one per byte: 1 inside {% generation %}; NULL when the template has no such tag
+    size_t len;
+} JinjaOutput;
+void jinja_output_clear(JinjaOutput *out);
+
+// The clock is never read: strftime_now formats 1 January 2026, so that the same data always gives the same tokens.
+int jinja_render(const JinjaTemplate *t, const JinjaInput *in, JinjaOutput *out, Err *err);

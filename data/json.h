@@ -1,0 +1,43 @@
+// json: a bounded, strict JSON reader for text that is large or hostile (records, tokenizer.json, headers), into a
+// tree.
+//
+// RFC 8259, no extensions. Depth is limited to 64, strings may hold NUL bytes (length counts), UTF-8 is validated, lone
+// surrogates are refused, object keys keep their order and duplicates are refused. All nodes of a document live in one
+// arena: json_free frees everything. Config files are read with cJSON instead (train/run/config.c).
+#pragma once
+
+#include "base.h"
+
+typedef enum { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_INT, JSON_FLOAT, JSON_STRING, JSON_ARRAY, JSON_OBJECT } JsonType;
+
+typedef struct JsonStr {
+    const char *data; // len bytes, then a NUL
+    size_t len;
+} JsonStr;
+
+typedef struct Json Json;
+struct Json {
+    JsonType type;
+    JsonStr str;         // JSON_STRING: the text; JSON_INT / JSON_FLOAT: the number as written
+    int64_t integer;     // JSON_INT that fits int64 (else the type is JSON_FLOAT)
+    double number;       // JSON_INT and JSON_FLOAT
+    size_t count;        // JSON_ARRAY, JSON_OBJECT
+    const Json *items;   // count values
+    const JsonStr *keys; // JSON_OBJECT: count keys
+};
+
+typedef struct JsonDoc JsonDoc;
+
+// Parses exactly one value (white space around it is allowed). `name` and `line` begin the error message
+// ("name:line: ..."), line counted from `line` on; line 0 leaves it out. The text need not outlive the call.
+int json_parse(JsonDoc **doc, const char *text, size_t len, const char *name, size_t line, Err *err);
+const Json *json_root(const JsonDoc *doc);
+void json_free(JsonDoc *doc);
+
+// Lookups; NULL when absent or of another type.
+const Json *json_get(const Json *object, const char *key);
+const char *json_type_name(const Json *v);
+bool json_is_string(const Json *v, const char *text); // v is a string equal to text
+
+// Appends `s` as a JSON string with quotes (control characters, quote and backslash escaped, UTF-8 as it is).
+void json_quote(StrBuf *out, const char *s, size_t len);

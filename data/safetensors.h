@@ -1,0 +1,41 @@
+// safetensors: reads a .safetensors file through a read-only map and writes one.
+//
+// The reader enforces every rule of the format (header at most 100 MB and inside the file, unique names, offsets that
+// tile the buffer exactly, sizes that equal shape x dtype, __metadata__ of strings only); see FORMATS 4.4.
+// The writer follows the reference order: wider dtypes first, then by name; header padded with spaces to 8 bytes.
+#pragma once
+
+#include "base.h"
+#include "dtype.h"
+
+typedef struct Safetensors Safetensors;
+
+enum { SAFETENSORS_MAX_DIMS = 8 };
+typedef struct SafetensorsTensor {
+    const char *name;
+    DType dtype;            // DTYPE_COUNT for a dtype of the format that lorac does not compute with
+    const char *dtype_name; // as in the file
+    int n_dims;
+    int64_t shape[SAFETENSORS_MAX_DIMS]; // slowest first, as in PyTorch
+    const void *data;                    // into the map; may be unaligned for its dtype
+    size_t bytes;
+} SafetensorsTensor;
+
+int safetensors_open(Safetensors **s, const char *path, Err *err);
+void safetensors_close(Safetensors *s);
+size_t safetensors_count(const Safetensors *s);
+const SafetensorsTensor *safetensors_at(const Safetensors *s, size_t i);
+const SafetensorsTensor *safetensors_get(const Safetensors *s, const char *name); // NULL when absent
+const char *safetensors_metadata(const Safetensors *s, const char *key);          // NULL when absent
+
+// What to write; everything is borrowed until the call returns.
+typedef struct SafetensorsEntry {
+    const char *name;
+    DType dtype; // F32, F16, BF16, I32, I64 or U8
+    int n_dims;
+    int64_t shape[SAFETENSORS_MAX_DIMS];
+    const void *data;
+} SafetensorsEntry;
+// metadata: n_metadata pairs key, value. Written under a temporary name, fsync'd, renamed.
+int safetensors_save(const char *path, const SafetensorsEntry *entries, size_t count, const char *const *metadata,
+                     size_t n_metadata, Err *err);

@@ -1,0 +1,175 @@
+// base: errors, checks, counted memory, byte strings, clock.
+#include "base.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void clean_line(char *s) {
+    for (; *s; s++)
+        if ((unsigned char)*s < 32 || *s == 127) *s = '?';
+}
+
+static int err_fill(Err *err, int status, const char *fmt, va_list ap) {
+    if (!err) return -1;
+    err->status = status;
+    vsnprintf(err->msg, sizeof err->msg, fmt, ap);
+    clean_line(err->msg);
+    return -1;
+}
+
+#define ERR_FUNCTION(name, status)                                                                                     \
+    int name(Err *err, const char *fmt, ...) {                                                                         \
+        va_list ap;                                                                                                    \
+        va_start(ap, fmt);                                                                                             \
+        err_fill(err, status, fmt, ap);                                                                                \
+        va_end(ap);                                                                                                    \
+        return -1;                                                                                                     \
+    }
+ERR_FUNCTION(err_input, EXIT_INPUT)
+ERR_FUNCTION(err_runtime, EXIT_RUNTIME)
+ERR_FUNCTION(err_no_fit, EXIT_NO_FIT)
+
+int err_context(Err *err, const char *fmt, ...) {
+    if (!err) return -1;
+    char prefix[sizeof err->msg], old[sizeof err->msg];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(prefix, sizeof prefix, fmt, ap);
+    va_end(ap);
+    memcpy(old, err->msg, sizeof old);
+    int n = snprintf(err->msg, sizeof err->msg, "%s: ", prefix);
+    if (n >= 0 && (size_t)n < sizeof err->msg) snprintf(err->msg + n, sizeof err->msg - (size_t)n, "%s", old);
+    clean_line(err->msg);
+    return -1;
+}
+
+void check_failed(const char *file, int line, const char *cond, const char *fmt, ...) {
+    fprintf(stderr, "lorac: internal fault at %s:%d: %s", file, line, cond);
+    va_list ap;
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+    abort();
+}
+
+static atomic_uint_fast64_t g_mem_calls; // a statistic only; nothing depends on its value
+
+static size_t checked_bytes(size_t count, size_t size) {
+    size_t bytes;
+    CHECK(size_mul(count, size, &bytes), "allocation of %zu elements of %zu bytes", count, size);
+    atomic_fetch_add_explicit(&g_mem_calls, 1, memory_order_relaxed);
+    return bytes ? bytes : 1;
+}
+
+static void *or_out_of_memory(void *p, size_t bytes) {
+    if (p) return p;
+    fprintf(stderr, "lorac: out of memory: %zu more bytes were asked for\n", bytes);
+    _Exit(EXIT_RUNTIME);
+}
+
+void *mem_alloc(size_t count, size_t size) {
+    size_t bytes = checked_bytes(count, size);
+    return or_out_of_memory(malloc(bytes), bytes);
+}
+
+void *mem_calloc(size_t count, size_t size) {
+    size_t bytes = checked_bytes(count, size);
+    return or_out_of_memory(calloc(1, bytes), bytes);
+}
+
+void *mem_realloc(void *p, size_t count, size_t size) {
+    size_t bytes = checked_bytes(count, size);
+    return or_out_of_memory(realloc(p, bytes), bytes);
+}
+
+void mem_free(void *p) {
+    free(p);
+}
+
+char *mem_strndup(const char *s, size_t n) {
+    CHECK(n < SIZE_MAX);
+    char *copy = mem_alloc(n + 1, 1);
+    if (n) memcpy(copy, s, n);
+    copy[n] = 0;
+    return copy;
+}
+
+char *mem_strdup(const char *s) {
+    return mem_strndup(s, strlen(s));
+}
+
+char *mem_printf(const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    CHECK(n >= 0);
+    char *s = mem_alloc((size_t)n + 1, 1);
+    va_start(ap, fmt);
+    vsnprintf(s, (size_t)n + 1, fmt, ap);
+    va_end(ap);
+    return s;
+}
+
+uint64_t mem_call_count(void) {
+    return atomic_load_explicit(&g_mem_calls, memory_order_relaxed);
+}
+
+size_t mem_grown_capacity(size_t capacity, size_t need) {
+    size_t grown = capacity < 16 ? 16 : capacity;
+    while (grown < need) {
+        CHECK(grown <= SIZE_MAX / 2, "array of %zu elements", need);
+        grown *= 2;
+    }
+    return grown;
+}
+
+void str_add(StrBuf *s, const char *bytes, size_t n) {
+    CHECK(n < SIZE_MAX - s->len, "string of %zu bytes", n);
+    MEM_GROW(s->data, s->capacity, s->len + n + 1);
+    if (n) memcpy(s->data + s->len, bytes, n);
+    s->len += n;
+    s->data[s->len] = 0;
+}
+
+void str_puts(StrBuf *s, const char *cstr) {
+    str_add(s, cstr, strlen(cstr));
+}
+
+void str_printf(StrBuf *s, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    CHECK(n >= 0);
+    MEM_GROW(s->data, s->capacity, s->len + (size_t)n + 1);
+    va_start(ap, fmt);
+    vsnprintf(s->data + s->len, (size_t)n + 1, fmt, ap);
+    va_end(ap);
+    s->len += (size_t)n;
+}
+
+void str_clear(StrBuf *s) {
+    mem_free(s->data);
+    *s = (StrBuf){0};
+}
+
+void log_warn(const char *fmt, ...) {
+    char line[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    clean_line(line);
+    fprintf(stderr, "lorac: %s\n", line);
+}
+
+double time_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}

@@ -1,0 +1,89 @@
+// base: what every folder needs. Errors, invariant checks, memory with checked sizes, logging.
+//
+// Two kinds of error and never a third:
+//  - input or environment (file, JSON, config, disk): the function returns -1 (or NULL) and fills its last parameter
+//    `Err *err`; the message is one line naming the thing, what was found and what was expected. Only main() prints it.
+//  - our own fault: CHECK aborts with file and line, in release builds too.
+// Running out of memory is the second kind's neighbour: mem_* never return NULL, they end the process with one line and
+// status 1 (snapshots are committed by rename, so nothing that was saved is lost).
+#pragma once
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Exit statuses of the binary; the first three are also the kinds of Err.
+enum { EXIT_RUNTIME = 1, EXIT_INPUT = 2, EXIT_NO_FIT = 3, EXIT_INTERRUPTED = 75 };
+
+typedef struct Err {
+    int status;     // exit status this error asks for: EXIT_RUNTIME, EXIT_INPUT, EXIT_NO_FIT
+    char msg[1024]; // one line, no newline at the end
+} Err;
+
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+
+// Each fills *err (err may be NULL) and returns -1, so that callers can write `return err_input(err, ...)`.
+// Control characters in the message are replaced by '?', so hostile names cannot forge output.
+int err_input(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);   // bad command line, config or input file: exit 2
+int err_runtime(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3); // failed while running: exit 1
+int err_no_fit(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);  // does not fit memory: exit 3
+// Puts "prefix: " in front of the message that is there; keeps the status; returns -1.
+int err_context(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+#define CHECK(cond, ...)                                                                                               \
+    do {                                                                                                               \
+        if (__builtin_expect(!(cond), 0)) check_failed(__FILE__, __LINE__, #cond, " " __VA_ARGS__);                    \
+    } while (0)
+_Noreturn void check_failed(const char *file, int line, const char *cond, const char *fmt, ...) PRINTF_LIKE(4, 5);
+
+// Memory. Sizes are count * size, multiplied with overflow check. mem_free(NULL) is allowed.
+void *mem_alloc(size_t count, size_t size);  // uninitialised
+void *mem_calloc(size_t count, size_t size); // zeroed
+void *mem_realloc(void *p, size_t count, size_t size);
+void mem_free(void *p);
+char *mem_strdup(const char *s);
+char *mem_strndup(const char *s, size_t n); // copies n bytes (NUL bytes too) and adds a NUL
+char *mem_printf(const char *fmt, ...) PRINTF_LIKE(1, 2);
+uint64_t mem_call_count(void); // allocator calls so far in this process; the step loop's test reads it
+
+// Grows an array so that it can hold `need` elements: doubles, starts at 16.
+#define MEM_GROW(ptr, capacity, need)                                                                                  \
+    do {                                                                                                               \
+        if ((need) > (capacity)) {                                                                                     \
+            (capacity) = mem_grown_capacity((capacity), (need));                                                       \
+            (ptr) = mem_realloc((ptr), (capacity), sizeof *(ptr));                                                     \
+        }                                                                                                              \
+    } while (0)
+size_t mem_grown_capacity(size_t capacity, size_t need);
+
+// Checked arithmetic on sizes that come from files: false when the result does not fit.
+static inline bool size_mul(size_t a, size_t b, size_t *out) {
+    return !__builtin_mul_overflow(a, b, out);
+}
+static inline bool size_add(size_t a, size_t b, size_t *out) {
+    return !__builtin_add_overflow(a, b, out);
+}
+
+// A byte string that grows; data is always NUL-terminated once something was added. Plain data: init with {0}.
+typedef struct StrBuf {
+    char *data;
+    size_t len, capacity;
+} StrBuf;
+void str_add(StrBuf *s, const char *bytes, size_t n);
+void str_puts(StrBuf *s, const char *cstr);
+void str_printf(StrBuf *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void str_clear(StrBuf *s); // frees, back to {0}
+
+// Log lines for people go to stderr: "lorac: ..." for warnings; nothing else writes there on its own.
+void log_warn(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+double time_now(void); // seconds, monotonic clock
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,45 @@
+// test: a thin layer over cmocka. A test file lists its tests once:
+//   static void test_gguf_rejects_bad_magic(void **state) { ... }
+//   TEST_MAIN(TEST(test_gguf_rejects_bad_magic))
+// Run one: ./test_gguf '*bad_magic*'. Exit status: number of failures; 77: skipped as a whole (CTest SKIP_RETURN_CODE).
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base.h"
+
+enum { TEST_SKIPPED = 77 };
+#define TEST(f) cmocka_unit_test(f)
+#define TEST_MAIN(...)                                                                                                 \
+    int main(int argc, char **argv) {                                                                                  \
+        if (argc > 1) cmocka_set_test_filter(argv[1]);                                                                 \
+        const struct CMUnitTest tests[] = {__VA_ARGS__};                                                               \
+        return cmocka_run_group_tests(tests, NULL, NULL);                                                              \
+    }
+
+// Fails unless `call` returns 0, printing the Err message.
+#define ASSERT_OK(call, errp)                                                                                          \
+    do {                                                                                                               \
+        if ((call) != 0) fail_msg("%s: %s", #call, (errp)->msg);                                                       \
+    } while (0)
+// Fails unless `call` returns -1 with a message that holds `part`.
+#define ASSERT_REFUSED(call, errp, part)                                                                               \
+    do {                                                                                                               \
+        (errp)->msg[0] = 0;                                                                                            \
+        if ((call) == 0) fail_msg("%s succeeded; expected a refusal with \"%s\"", #call, part);                        \
+        if (!strstr((errp)->msg, part)) fail_msg("%s: message \"%s\" lacks \"%s\"", #call, (errp)->msg, part);         \
+    } while (0)
+// Fails unless |got - want| <= tol; prints all three.
+#define ASSERT_NEAR(got, want, tol)                                                                                    \
+    do {                                                                                                               \
+        double got_ = (got), want_ = (want), tol_ = (tol);                                                             \
+        if (!(got_ - want_ <= tol_ && want_ - got_ <= tol_))                                                           \
+            fail_msg("%s: got %.9g, want %.9g, tolerance %.3g", #got, got_, want_, tol_);                              \
+    } while (0)
