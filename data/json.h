@@ -1,12 +1,16 @@
 // json: a bounded, strict JSON reader for text that is large or hostile (records, tokenizer.json, headers), into a
 // tree.
 //
-// RFC 8259, no extensions. Depth is limited to 64, strings may hold NUL bytes (length counts), UTF-8 is validated, lone
-// surrogates are refused, object keys keep their order and duplicates are refused. All nodes of a document live in one
-// arena: json_free frees everything. Config files are read with cJSON instead (train/run/config.c).
+// RFC 8259, no extensions (a byte order mark is refused too). Depth is limited to 64 and a document to 2^24 values
+// (1 GiB of tree); strings may hold NUL bytes (length counts), UTF-8 is validated, lone surrogates are refused, object
+// keys keep their order and duplicates are refused, numbers that overflow a double are refused. Time is linear, but for
+// the keys of one object, which are sorted. All nodes of a document live in one arena: json_free frees everything.
+// Config files are read with cJSON instead (train/run/config.c).
 #pragma once
 
 #include "base.h"
+
+enum { JSON_MAX_DEPTH = 64, JSON_MAX_VALUES = 1 << 24 };
 
 typedef enum { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_INT, JSON_FLOAT, JSON_STRING, JSON_ARRAY, JSON_OBJECT } JsonType;
 
@@ -35,9 +39,9 @@ const Json *json_root(const JsonDoc *doc);
 void json_free(JsonDoc *doc);
 
 // Lookups; NULL when absent or of another type.
-const Json *json_get(const Json *object, const char *key);
-const char *json_type_name(const Json *v);
-bool json_is_string(const Json *v, const char *text); // v is a string equal to text
+const Json *json_get(const Json *object, const char *key); // object may be NULL; linear in its keys
+const char *json_type_name(const Json *v);                 // "a string", "an array", ...; for messages
+bool json_is_string(const Json *v, const char *text);      // v is a string equal to text
 
 // Appends `s` as a JSON string with quotes (control characters, quote and backslash escaped, UTF-8 as it is).
 void json_quote(StrBuf *out, const char *s, size_t len);

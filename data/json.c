@@ -1,0 +1,436 @@
+// json: recursive descent over the text, at most JSON_MAX_DEPTH deep.
+//
+// Values of an open array or object wait on a stack that all levels share; closing the level copies them, now
+// contiguous, into the document's arena. Duplicate keys of large objects are found by sorting, so no choice of keys is
+// quadratic.
+#include "json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utf8proc.h>
+#include <xxhash.h>
+
+// Arena: blocks in a list, doubled in size up to BLOCK_MAX, so that small records cost one allocation.
+enum { BLOCK_MIN = 4096, BLOCK_MAX = 1 << 20 };
+
+typedef struct Block {
+    struct Block *next;
+    size_t used, size;
+    _Alignas(8) char bytes[];
+} Block;
+
+struct JsonDoc {
+    Block *blocks;
+    Json root;
+};
+
+typedef struct Parser {
+    const char *start, *p, *end;
+    const char *name;
+    size_t line;
+    Err *err;
+    JsonDoc *doc;
+    int depth;
+    size_t n_values; // of the whole document
+    Json *values;    // stack of finished values whose container is still open
+    size_t values_len, values_capacity;
+    JsonStr *keys; // likewise for object keys
+    size_t keys_len, keys_capacity;
+} Parser;
+
+static void *arena_alloc(JsonDoc *doc, size_t count, size_t size) {
+    size_t bytes;
+    CHECK(size_mul(count, size, &bytes) && bytes <= SIZE_MAX - sizeof(Block) - 8);
+    bytes = (bytes + 7) & ~(size_t)7;
+    Block *b = doc->blocks;
+    if (!b || b->size - b->used < bytes) {
+        size_t block_size = !b ? BLOCK_MIN : b->size < BLOCK_MAX / 2 ? b->size * 2 : BLOCK_MAX;
+        if (block_size < bytes) block_size = bytes;
+        b = mem_alloc(1, sizeof(Block) + block_size);
+        *b = (Block){.next = doc->blocks, .size = block_size};
+        doc->blocks = b;
+    }
+    void *out = b->bytes + b->used;
+    b->used += bytes;
+    return out;
+}
+
+// ---- errors ----
+
+static int fail_at(Parser *ps, const char *at, const char *found, const char *expected) {
+    size_t line = ps->line, column = (size_t)(at - ps->start) + 1;
+    if (!line)
+        return err_input(ps->err, "%s: found %s at byte %zu; expected %s", ps->name, found, column - 1, expected);
+    for (const char *p = ps->start; p < at; p++) {
+        if (*p != '\n') continue;
+        line++;
+        column = (size_t)(at - p);
+    }
+    return err_input(ps->err, "%s:%zu: found %s at column %zu; expected %s", ps->name, line, found, column, expected);
+}
+
+// Reports whatever stands at `at`.
+static int fail_found(Parser *ps, const char *at, const char *expected) {
+    char found[32];
+    unsigned char c = at < ps->end ? (unsigned char)*at : 0;
+    if (at == ps->end)
+        snprintf(found, sizeof found, "the end");
+    else if (c > 32 && c < 127)
+        snprintf(found, sizeof found, "'%c'", c);
+    else
+        snprintf(found, sizeof found, "byte 0x%02X", c);
+    return fail_at(ps, at, found, expected);
+}
+
+// ---- scalars ----
+
+static void skip_space(Parser *ps) {
+    while (ps->p < ps->end && (*ps->p == ' ' || *ps->p == '\t' || *ps->p == '\n' || *ps->p == '\r')) ps->p++;
+}
+
+static const char *skip_digits(const char *p, const char *end) {
+    while (p < end && *p >= '0' && *p <= '9') p++;
+    return p;
+}
+
+static JsonStr keep_text(Parser *ps, const char *text, size_t len) {
+    char *copy = arena_alloc(ps->doc, len + 1, 1);
+    memcpy(copy, text, len);
+    copy[len] = 0;
+    return (JsonStr){copy, len};
+}
+
+static bool fits_int64(const JsonStr *text, int64_t *out) {
+    bool negative = text->data[0] == '-';
+    int64_t v = 0;
+    for (const char *p = text->data + negative; *p; p++) {
+        int digit = *p - '0';
+        if (__builtin_mul_overflow(v, 10, &v)) return false;
+        if (__builtin_add_overflow(v, negative ? -digit : digit, &v)) return false;
+    }
+    *out = v;
+    return true;
+}
+
+static int parse_number(Parser *ps, Json *out) {
+    const char *p = ps->p, *end = ps->end;
+    bool integral = true;
+    if (*p == '-') p++;
+    const char *digits = p;
+    p = skip_digits(p, end);
+    if (p == digits) return fail_found(ps, p, "a digit");
+    if (*digits == '0' && p > digits + 1) return fail_at(ps, digits, "a leading zero", "a number without one");
+    if (p < end && *p == '.') {
+        integral = false;
+        digits = ++p;
+        p = skip_digits(p, end);
+        if (p == digits) return fail_found(ps, p, "a digit");
+    }
+    if (p < end && (*p == 'e' || *p == 'E')) {
+        integral = false;
+        p++;
+        if (p < end && (*p == '+' || *p == '-')) p++;
+        digits = p;
+        p = skip_digits(p, end);
+        if (p == digits) return fail_found(ps, p, "a digit");
+    }
+    out->str = keep_text(ps, ps->p, (size_t)(p - ps->p));
+    out->number = strtod(out->str.data, NULL);
+    if (out->number - out->number != 0) return fail_at(ps, ps->p, "a number too large for a double", "less than 1e308");
+    out->type = integral && fits_int64(&out->str, &out->integer) ? JSON_INT : JSON_FLOAT;
+    ps->p = p;
+    return 0;
+}
+
+static int parse_word(Parser *ps, const char *word, JsonType type, Json *out) {
+    size_t n = strlen(word);
+    if ((size_t)(ps->end - ps->p) < n || memcmp(ps->p, word, n) != 0) return fail_found(ps, ps->p, "a JSON value");
+    ps->p += n;
+    out->type = type;
+    return 0;
+}
+
+// ---- strings ----
+
+static int hex4(const char *p, const char *end) {
+    if (end - p < 4) return -1;
+    int v = 0;
+    for (int i = 0; i < 4; i++) {
+        char c = p[i], lower = (char)(c | 32);
+        int digit = c >= '0' && c <= '9' ? c - '0' : lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+        if (digit < 0) return -1;
+        v = v * 16 + digit;
+    }
+    return v;
+}
+
+// *p stands behind "\u"; appends the character to *dst.
+static int unescape_unicode(Parser *ps, const char **p, char **dst) {
+    const char *escape = *p - 2;
+    int32_t c = hex4(*p, ps->end);
+    if (c < 0) return fail_at(ps, escape, "a bad \\u escape", "four hexadecimal digits");
+    *p += 4;
+    if (c >= 0xD800 && c < 0xDC00) {
+        int low = ps->end - *p >= 6 && (*p)[0] == '\\' && (*p)[1] == 'u' ? hex4(*p + 2, ps->end) : -1;
+        if (low < 0xDC00 || low > 0xDFFF) return fail_at(ps, escape, "a lone surrogate", "a pair");
+        *p += 6;
+        c = 0x10000 + (c - 0xD800) * 0x400 + (low - 0xDC00);
+    } else if (c >= 0xDC00 && c < 0xE000) {
+        return fail_at(ps, escape, "a lone surrogate", "a pair");
+    }
+    *dst += utf8proc_encode_char(c, (utf8proc_uint8_t *)*dst);
+    return 0;
+}
+
+// *p stands behind a backslash.
+static int unescape(Parser *ps, const char **p, char **dst) {
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    const char *hit = *p < ps->end && **p ? strchr(from, **p) : NULL;
+    if (hit) {
+        *(*dst)++ = to[hit - from];
+        (*p)++;
+        return 0;
+    }
+    if (*p == ps->end || **p != 'u') return fail_found(ps, *p, "an escape: one of \"\\/bfnrtu");
+    (*p)++;
+    return unescape_unicode(ps, p, dst);
+}
+
+// Finds the closing quote, so that the text can be unescaped into one allocation: it never grows.
+static const char *closing_quote(const char *p, const char *end) {
+    for (; p < end && *p != '"'; p++)
+        if (*p == '\\' && ++p == end) break;
+    return p < end ? p : end;
+}
+
+static int parse_string(Parser *ps, JsonStr *out) {
+    const char *p = ps->p + 1, *close = closing_quote(p, ps->end);
+    char *text = arena_alloc(ps->doc, (size_t)(close - p) + 1, 1), *dst = text;
+    while (p < close) {
+        unsigned char c = (unsigned char)*p;
+        if (c == '\\') {
+            p++;
+            if (unescape(ps, &p, &dst)) return -1;
+        } else if (c < 32) {
+            return fail_found(ps, p, "control characters in a string to be escaped");
+        } else if (c < 128) {
+            *dst++ = *p++;
+        } else {
+            utf8proc_int32_t unused;
+            utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)p, close - p, &unused);
+            if (n <= 0) return fail_found(ps, p, "valid UTF-8");
+            memcpy(dst, p, (size_t)n);
+            dst += n;
+            p += n;
+        }
+    }
+    if (close == ps->end) return fail_found(ps, close, "'\"' to end a string");
+    *dst = 0;
+    *out = (JsonStr){text, (size_t)(dst - text)};
+    ps->p = close + 1;
+    return 0;
+}
+
+// ---- objects' keys ----
+
+typedef struct KeyRef {
+    XXH64_hash_t hash;
+    JsonStr key;
+} KeyRef;
+
+// By hash first, because it is cheap; by content behind it, so that crafted collisions only cost comparisons.
+static int compare_keys(const void *pa, const void *pb) {
+    const KeyRef *a = pa, *b = pb;
+    if (a->hash != b->hash) return a->hash < b->hash ? -1 : 1;
+    if (a->key.len != b->key.len) return a->key.len < b->key.len ? -1 : 1;
+    return memcmp(a->key.data, b->key.data, a->key.len);
+}
+
+static bool same_str(const JsonStr *a, const JsonStr *b) {
+    return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
+}
+
+static const JsonStr *duplicate_among_few(const JsonStr *keys, size_t n) {
+    for (size_t i = 1; i < n; i++)
+        for (size_t j = 0; j < i; j++)
+            if (same_str(&keys[i], &keys[j])) return &keys[i];
+    return NULL;
+}
+
+static const JsonStr *find_duplicate(const JsonStr *keys, size_t n) {
+    enum { FEW = 12 };
+    if (n <= FEW) return duplicate_among_few(keys, n);
+    KeyRef *sorted = mem_alloc(n, sizeof *sorted);
+    for (size_t i = 0; i < n; i++) sorted[i] = (KeyRef){XXH3_64bits(keys[i].data, keys[i].len), keys[i]};
+    qsort(sorted, n, sizeof *sorted, compare_keys);
+    const char *found = NULL;
+    for (size_t i = 1; i < n && !found; i++)
+        if (compare_keys(&sorted[i - 1], &sorted[i]) == 0) found = sorted[i].key.data;
+    mem_free(sorted);
+    for (size_t i = 0; found && i < n; i++)
+        if (keys[i].data == found) return &keys[i];
+    return NULL;
+}
+
+static int fail_duplicate(Parser *ps, const char *at, const JsonStr *key) {
+    char found[128];
+    snprintf(found, sizeof found, "key \"%.*s\" twice in the object that ends", (int)(key->len < 80 ? key->len : 80),
+             key->data);
+    return fail_at(ps, at, found, "unique keys");
+}
+
+// ---- containers ----
+
+static int parse_value(Parser *ps, Json *out);
+
+static int parse_key(Parser *ps) {
+    JsonStr key;
+    if (ps->p == ps->end || *ps->p != '"') return fail_found(ps, ps->p, "'\"' to begin a key");
+    if (parse_string(ps, &key)) return -1;
+    skip_space(ps);
+    if (ps->p == ps->end || *ps->p != ':') return fail_found(ps, ps->p, "':'");
+    ps->p++;
+    MEM_GROW(ps->keys, ps->keys_capacity, ps->keys_len + 1);
+    ps->keys[ps->keys_len++] = key;
+    return 0;
+}
+
+static int parse_members(Parser *ps, char close) {
+    skip_space(ps);
+    if (ps->p < ps->end && *ps->p == close) return 0;
+    for (;;) {
+        Json value;
+        skip_space(ps);
+        if (close == '}' && parse_key(ps)) return -1;
+        skip_space(ps);
+        if (parse_value(ps, &value)) return -1;
+        MEM_GROW(ps->values, ps->values_capacity, ps->values_len + 1);
+        ps->values[ps->values_len++] = value;
+        skip_space(ps);
+        if (ps->p < ps->end && *ps->p == close) return 0;
+        if (ps->p == ps->end || *ps->p != ',') return fail_found(ps, ps->p, close == '}' ? "',' or '}'" : "',' or ']'");
+        ps->p++;
+    }
+}
+
+static int parse_container(Parser *ps, char close, Json *out) {
+    if (ps->depth == JSON_MAX_DEPTH) return fail_at(ps, ps->p, "nesting deeper than 64", "at most 64 levels");
+    size_t first_value = ps->values_len, first_key = ps->keys_len;
+    ps->depth++;
+    ps->p++;
+    if (parse_members(ps, close)) return -1;
+    out->count = ps->values_len - first_value;
+    Json *items = arena_alloc(ps->doc, out->count, sizeof *items);
+    if (out->count) memcpy(items, ps->values + first_value, out->count * sizeof *items);
+    out->items = items;
+    out->type = JSON_ARRAY;
+    if (close == '}') {
+        const JsonStr *twice = find_duplicate(ps->keys + first_key, out->count);
+        if (twice) return fail_duplicate(ps, ps->p, twice);
+        JsonStr *keys = arena_alloc(ps->doc, out->count, sizeof *keys);
+        if (out->count) memcpy(keys, ps->keys + first_key, out->count * sizeof *keys);
+        out->keys = keys;
+        out->type = JSON_OBJECT;
+    }
+    ps->values_len = first_value;
+    ps->keys_len = first_key;
+    ps->depth--;
+    ps->p++;
+    return 0;
+}
+
+static int parse_value(Parser *ps, Json *out) {
+    *out = (Json){.type = JSON_NULL};
+    if (ps->p == ps->end) return fail_found(ps, ps->p, "a JSON value");
+    if (ps->n_values++ == JSON_MAX_VALUES) return fail_at(ps, ps->p, "more than 16777216 values", "fewer");
+    switch (*ps->p) {
+    case '{':
+        return parse_container(ps, '}', out);
+    case '[':
+        return parse_container(ps, ']', out);
+    case '"':
+        out->type = JSON_STRING;
+        return parse_string(ps, &out->str);
+    case 't':
+        return parse_word(ps, "true", JSON_TRUE, out);
+    case 'f':
+        return parse_word(ps, "false", JSON_FALSE, out);
+    case 'n':
+        return parse_word(ps, "null", JSON_NULL, out);
+    default:
+        if (*ps->p != '-' && (*ps->p < '0' || *ps->p > '9')) return fail_found(ps, ps->p, "a JSON value");
+        return parse_number(ps, out);
+    }
+}
+
+static int parse_document(Parser *ps) {
+    skip_space(ps);
+    if (parse_value(ps, &ps->doc->root)) return -1;
+    skip_space(ps);
+    return ps->p == ps->end ? 0 : fail_found(ps, ps->p, "nothing behind the value");
+}
+
+int json_parse(JsonDoc **doc, const char *text, size_t len, const char *name, size_t line, Err *err) {
+    JsonDoc *d = mem_calloc(1, sizeof *d);
+    Parser ps = {.start = text, .p = text, .end = text + len, .name = name, .line = line, .err = err, .doc = d};
+    int rc = parse_document(&ps);
+    mem_free(ps.values);
+    mem_free(ps.keys);
+    if (rc) json_free(d);
+    *doc = rc ? NULL : d;
+    return rc;
+}
+
+const Json *json_root(const JsonDoc *doc) {
+    return &doc->root;
+}
+
+void json_free(JsonDoc *doc) {
+    if (!doc) return;
+    for (Block *b = doc->blocks, *next; b; b = next) {
+        next = b->next;
+        mem_free(b);
+    }
+    mem_free(doc);
+}
+
+// ---- reading the tree, writing strings ----
+
+const Json *json_get(const Json *object, const char *key) {
+    if (!object || object->type != JSON_OBJECT) return NULL;
+    JsonStr want = {key, strlen(key)};
+    for (size_t i = 0; i < object->count; i++)
+        if (same_str(&object->keys[i], &want)) return &object->items[i];
+    return NULL;
+}
+
+const char *json_type_name(const Json *v) {
+    static const char *const names[] = {"null",    "false",    "true",     "an integer",
+                                        "a float", "a string", "an array", "an object"};
+    return v ? names[v->type] : "nothing";
+}
+
+bool json_is_string(const Json *v, const char *text) {
+    return v && v->type == JSON_STRING && v->str.len == strlen(text) && memcmp(v->str.data, text, v->str.len) == 0;
+}
+
+void json_quote(StrBuf *out, const char *s, size_t len) {
+    static const char escaped[] = "\"\\\b\f\n\r\t", letter[] = "\"\\bfnrt";
+    str_puts(out, "\"");
+    size_t plain = 0; // start of the run that needs no escape
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)s[i];
+        if (c >= 32 && c != '"' && c != '\\') continue;
+        str_add(out, s + plain, i - plain);
+        plain = i + 1;
+        const char *hit = c ? strchr(escaped, c) : NULL;
+        if (hit)
+            str_printf(out, "\\%c", letter[hit - escaped]);
+        else
+            str_printf(out, "\\u%04x", c);
+    }
+    str_add(out, s + plain, len - plain);
+    str_puts(out, "\"");
+}
