@@ -1,0 +1,218 @@
+// kernels: the op table that every backend fills, and the contract of each op.
+//
+// A backend (ref, cpu, later cuda) is one `Kernels` table plus a `Backend` that carries its state. Callers hold device
+// pointers only; host data goes through upload/download. Calls may be asynchronous until sync().
+// Rules for every slot:
+//  - matrices are row-major and contiguous; activations are float32 on the CPU; shapes are CHECKed, not negotiated;
+//  - outputs come first, then what backward will read, then inputs, then options;
+//  - `accumulate` false: the gradient is written ("="), true: added ("+="); gradients of trainable parameters always
+//  "+=";
+//  - the result does not depend on the number of threads, bit for bit: tiles and reduction trees are fixed by the
+//  shapes
+//    of one row alone;
+//  - scratch is given by the caller (`ws`, at least the bytes that the op's _workspace slot returns for the same
+//  shapes,
+//    64-byte aligned); no slot allocates memory on each call.
+//
+// Dims: T tokens of a row (Tq queries, Tk keys where they differ), M rows that are scored, C hidden, V vocabulary,
+// H heads, KV key/value heads, D head size, F feed-forward, R LoRA rank, N and K output and input size of a weight.
+#pragma once
+
+#include "base.h"
+#include "dtype.h"
+#include "rng.h"
+
+typedef struct Backend Backend;
+typedef struct Kernels Kernels;
+
+// A matrix view: borrowed memory of the device. data NULL: "absent" where an op allows it.
+typedef struct Mat {
+    void *data;
+    DType dtype;
+    int64_t rows, cols;
+} Mat;
+
+// A frozen weight W [N, K] as it lies in the file: segments stacked along N, each in its own dtype. Row n of a segment
+// is stored row row_map[n] where row_map is set (llama's permuted q/k rows are put back in Hugging Face order this
+// way). `bias` [N] float32 or NULL. All memory is borrowed from the loaded model.
+typedef struct WeightSegment {
+    const void *data;       // rows * dtype_bytes(dtype, cols), rows back to back
+    const int32_t *row_map; // [rows] or NULL
+    DType dtype;
+    int64_t rows;
+} WeightSegment;
+enum { WEIGHT_MAX_SEGMENTS = 4 };
+typedef struct Weight {
+    const char *name; // for messages: the tensor's name in the file
+    WeightSegment segments[WEIGHT_MAX_SEGMENTS];
+    int n_segments;
+    int64_t rows, cols; // N, K
+    const float *bias;
+} Weight;
+
+// One LoRA pair under a linear: y[:, row_offset : row_offset + rows] += scale * drop(x) A^T B^T (Hu et al. 2021, eq.
+// 3). Dropout keeps an element of x with probability 1 - dropout and divides it by that; the mask is a pure function of
+// (key, token[t], column): word column % 4 of rng_philox(key, token[t], column / 4), so recomputation, resume and any
+// split of the batch see the same mask.
+typedef struct Lora {
+    const float *a; // [R, K]
+    const float *b; // [rows, R]
+    float *da, *db; // gradients, same shapes; NULL where no gradient is wanted
+    int64_t rank, rows, row_offset;
+    float scale;
+    float dropout; // 0: none
+    RngKey key;
+    const int32_t *token; // [T] index of each row of x within its packed row; NULL: 0, 1, 2, ...
+} Lora;
+
+// Which keys each query sees. Sample s has queries [q_start[s], q_start[s+1]) and keys [k_start[s], k_start[s] +
+// k_len[s]). Query i stands at position q_pos[i] of its sample and sees the keys j of its sample with j <= q_pos[i]
+// (causal) and j > q_pos[i] - window (window 0: no limit). Serves packed rows, Tq != Tk and the KV cache alike.
+typedef struct AttentionShape {
+    int64_t heads, kv_heads, head_size;
+    int64_t samples;
+    const int32_t *q_start; // [samples + 1], ascending, q_start[0] = 0, q_start[samples] = Tq
+    const int32_t *k_start; // [samples]
+    const int32_t *k_len;   // [samples]
+    const int32_t *q_pos;   // [Tq], ascending within a sample
+    int64_t window;
+    float scale; // of q k^T; usually 1 / sqrt(D)
+} AttentionShape;
+
+typedef enum { GLU_SILU, GLU_GELU_TANH } GluKind;
+
+// Results of the head, in device memory.
+typedef struct HeadResult {
+    double loss;     // sum of the token losses of the row (unscaled, natural log)
+    int64_t correct; // positions whose arg max is the target (lowest index wins ties)
+} HeadResult;
+
+typedef struct HeadLoss {
+    const int32_t *targets; // [M], all in [0, V)
+    float grad_scale;       // d(total loss) / d(token loss): 1 / supervised tokens of the global batch
+    float label_smoothing;  // 0: none; loss = (1-e) * nll + e * mean over V of -log p (Szegedy et al. 2016)
+} HeadLoss;
+
+// One named run of the flat trainable buffer for AdamW.
+typedef struct AdamwSegment {
+    int64_t offset, count;
+    float lr_factor; // LoRA+ (Hayou et al. 2024): ratio for B, 1 for A
+} AdamwSegment;
+typedef struct Adamw {
+    float lr, beta1, beta2, epsilon, weight_decay;
+    float grad_scale; // clipping factor, multiplied into the gradient
+    int64_t step;     // 1 for the first update (bias correction)
+    const AdamwSegment *segments;
+    int64_t n_segments;
+} Adamw;
+
+struct Backend {
+    const Kernels *k;
+    int threads;
+    void *state; // the backend's own
+};
+
+struct Kernels {
+    const char *name; // "ref", "cpu"
+
+    // --- memory of the device ---
+    void *(*alloc)(Backend *b, size_t bytes); // 64-byte aligned, zeroed, pages touched on first use; never NULL
+    void (*free)(Backend *b, void *p, size_t bytes);
+    void (*upload)(Backend *b, void *dst, const void *host, size_t bytes);
+    void (*download)(Backend *b, void *host, const void *src, size_t bytes);
+    void (*zero)(Backend *b, void *dst, size_t bytes);
+    void (*sync)(Backend *b);
+
+    // --- weights ---
+    // True when all expanded elements are finite (for block types, looks at the scales only).
+    bool (*weight_finite)(Backend *b, const Weight *w);
+    // dst [n, K] float32 = logical rows [row, row + n) of W.
+    void (*expand)(Backend *b, Mat dst, const Weight *w, int64_t row);
+
+    // --- embedding ---
+    // out[t, :] = scale * W[ids[t], :].  out [T, C], W [V, C], ids [T] in [0, V).
+    void (*embed_forward)(Backend *b, Mat out, const Weight *w, const int32_t *ids, float scale);
+    // x[t, :] += magnitude[t] * rng_symmetric(word column % 4 of rng_philox(key, t, column / 4)).  NEFTune (Jain et al.
+    // 2023).
+    void (*neftune)(Backend *b, Mat x, const float *magnitude, RngKey key);
+
+    // --- rmsnorm (Zhang & Sennrich 2019) ---
+    // rstd[t] = 1 / sqrt(mean(x[t]^2) + eps); out = x * rstd * weight.  out, x [T, C]; rstd [T, 1]; weight [C].
+    void (*rmsnorm_forward)(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, float eps);
+    // dx (+)= rstd * (g - x * rstd^2 * mean(g * x)), g = dout * weight.
+    void (*rmsnorm_backward)(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, bool accumulate);
+
+    // --- linear (frozen) ---
+    size_t (*linear_workspace)(Backend *b, const Weight *w, int64_t t); // of forward and backward
+    // out [T, N] = x [T, K] W^T + bias + residual [T, N] (residual.data NULL: none; may be out itself).
+    void (*linear_forward)(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, void *ws);
+    // dx [T, K] (+)= dout [T, N] W.
+    void (*linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *w, bool accumulate, void *ws);
+
+    // --- lora ---
+    size_t (*lora_workspace)(Backend *b, const Lora *l, int64_t t, int64_t k); // of forward and backward
+    // xa [T, R] = drop(x) A^T; y[:, row_offset ...] += scale * xa B^T.  y [T, N], x [T, K].
+    void (*lora_forward)(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws);
+    // dxa = scale * dy B;  dB += scale * dy^T xa;  dA += dxa^T drop(x);  dx += mask(dxa A) (dx.data NULL: not wanted).
+    // dx is always added to: linear_backward of the same node has written it before.
+    void (*lora_backward)(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws);
+
+    // --- rope (Su et al. 2021), halves layout: pairs (i, i + D/2) ---
+    // In place on x [T, heads * D]: x' = x cos + rotate_half(x) sin; inverse: the transpose, which is its backward.
+    // cos_sin [positions, D]: D/2 cosines, then D/2 sines; pos [T] < positions.
+    void (*rope)(Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64_t head_size, bool inverse);
+
+    // --- attention, blocked with an online softmax (Dao et al. 2022); memory linear in T ---
+    size_t (*attention_workspace)(Backend *b, const AttentionShape *s, int64_t tq, int64_t tk, bool backward);
+    // out [Tq, H*D], lse [Tq, H] (log of the sum of exponentials); q [Tq, H*D], k and v [Tk, KV*D].
+    void (*attention_forward)(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v, const AttentionShape *s, void *ws);
+    // dq [Tq, H*D], dk, dv [Tk, KV*D] are written ("="; rows of keys that no one sees become 0); dk.data or dv.data
+    // NULL: not wanted. Probabilities are recomputed from lse.
+    void (*attention_backward)(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat out, Mat lse, Mat q, Mat k, Mat v,
+                               const AttentionShape *s, void *ws);
+
+    // --- glu (Shazeer 2020) ---
+    // out = act(gate) * up.  All [T, F].
+    void (*glu_forward)(Backend *b, Mat out, Mat gate, Mat up, GluKind kind);
+    // dgate = dout * up * act'(gate); dup = dout * act(gate); both written. dgate may be gate, dup may be up.
+    void (*glu_backward)(Backend *b, Mat dgate, Mat dup, Mat dout, Mat gate, Mat up, GluKind kind);
+
+    // --- rows ---
+    // out[i, :] = x[index[i], :].  out [M, C], index [M] ascending without repetition, < T.
+    void (*gather_rows_forward)(Backend *b, Mat out, Mat x, const int32_t *index);
+    // dx[index[i], :] (+)= dout[i, :]; without accumulate all other rows of dx become 0.
+    void (*gather_rows_backward)(Backend *b, Mat dx, Mat dout, const int32_t *index, bool accumulate);
+    // dst[index[i], :] = x[i, :].  For the KV cache: dst [cache rows, C].
+    void (*scatter_rows)(Backend *b, Mat dst, Mat x, const int32_t *index);
+    // dst += src, same shape.
+    void (*add)(Backend *b, Mat dst, Mat src);
+
+    // --- head ---
+    size_t (*head_loss_workspace)(Backend *b, const Weight *w, int64_t m);
+    // logits = x W^T in chunks of rows, never whole; result is written; dx [M, C] = grad_scale * d(loss)/dx, or dx.data
+    // NULL in evaluation.  x [M, C], W [V, C].
+    void (*head_loss)(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight *w, const HeadLoss *h, void *ws);
+    // out[m] = arg max of logits[m, :], lowest index wins ties; NaN: -1.
+    void (*argmax)(Backend *b, int32_t *out, Mat logits);
+
+    // --- gradients and optimizer, over flat float32 buffers of n elements ---
+    // acc += round(g * 2^44); an element that is not finite or of magnitude >= limit sets *bad to 1 and adds nothing.
+    // Integer addition is associative: any order of rows gives the same bits. limit <= 2^19 / (rows added in all), so
+    // that no order of additions can overflow.
+    void (*fixed_add)(Backend *b, int64_t *acc, const float *g, int64_t n, float limit, int64_t *bad);
+    // g = acc * 2^-44.
+    void (*fixed_to_f32)(Backend *b, float *g, const int64_t *acc, int64_t n);
+    // *out = sum of squares in double, over a tree fixed by n.
+    void (*sqnorm)(Backend *b, double *out, const float *g, int64_t n);
+    // Decoupled weight decay (Loshchilov & Hutter 2019), same order of operations as torch.optim.AdamW:
+    // p *= 1 - lr*wd; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p -= lr/(1-b1^t) * m / (sqrt(v)/sqrt(1-b2^t) + eps).
+    void (*adamw)(Backend *b, float *p, float *m, float *v, const float *g, const Adamw *options);
+};
+
+// Opens "ref" (naive, for tests and doctor) or "cpu" (fast). threads 0: all that this process may use.
+// A table with an empty slot is refused by CHECK. Ends with backend_close (NULL allowed).
+int backend_open(Backend **b, const char *device, int threads, Err *err);
+void backend_close(Backend *b);
+
+extern const Kernels kernels_ref;
+const Kernels *kernels_cpu(void); // the table compiled for this machine's instruction set
