@@ -1,0 +1,75 @@
+// autograd: a graph of ops over one row, built once per row shape, then run forward and backward.
+//
+// Use:  tape_reset(t); x = op_embed(t, ...); ... op_head_loss(t, ...); bytes = tape_plan(t, TAPE_TRAIN);
+//       tape_run(t, arena);              // arena: at least `bytes`, 64-byte aligned device memory
+// Building records nodes and shapes only. Planning turns them into a list of instructions (forward nodes,
+// recomputations, backward nodes) and gives every buffer its place in the arena, so its size is known before anything
+// is computed. Running walks the instructions. A Tape keeps its memory between rows: after the first row nothing is
+// allocated.
+//
+// What is kept for backward: only tensors that a needed backward reads. Outputs of cheap ops (rmsnorm, glu) and of ops
+// inside a checkpointed range are not kept but made again by re-running their node; the bits are the same.
+// Gradients flow only along paths that end in a trainable parameter: a frozen weight has no gradient, nothing below the
+// first adapter is walked. Parameters' gradients are added ("+=") to the buffers named in their Lora; zero them per
+// row.
+#pragma once
+
+#include "kernels.h"
+
+typedef struct Tensor Tensor; // owned by the tape until the next tape_reset
+typedef struct Tape Tape;
+
+Tape *tape_new(Backend *b);
+void tape_free(Tape *t);
+void tape_reset(Tape *t);
+
+// --- building: all pointers are borrowed until the next tape_reset ---
+
+// Memory that lives outside the arena: KV caches, given activations. It has no gradient.
+Tensor *tape_external(Tape *t, Mat m);
+
+Tensor *op_embed(Tape *t, const Weight *w, const int32_t *ids, int64_t tokens, float scale); // [T, C]
+Tensor *op_neftune(Tape *t, Tensor *x, const float *magnitude, RngKey key);                  // in place
+Tensor *op_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps);                      // [T, C]
+// x W^T + bias + residual (NULL: none), plus the LoRA pairs (n_loras may be 0). [T, N]
+Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const Lora *loras, int n_loras);
+Tensor *op_rope(Tape *t, Tensor *x, const float *cos_sin, const int32_t *pos, int64_t head_size); // in place
+Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, const AttentionShape *shape);      // [Tq, H*D]
+Tensor *op_glu(Tape *t, Tensor *gate, Tensor *up, GluKind kind);                                  // [T, F]
+Tensor *op_gather_rows(Tape *t, Tensor *x, const int32_t *index, int64_t m);                      // [M, C]
+// cache[index[i]] = x[i]; returns the cache as a tensor that later ops read. No gradient.
+Tensor *op_cache_write(Tape *t, Tensor *cache, Tensor *x, const int32_t *index);
+// Ends a training or evaluation graph. result: device memory for one HeadResult.
+void op_head_loss(Tape *t, Tensor *x, const Weight *w, const HeadLoss *loss, HeadResult *result);
+// Ends an inference graph: out = x W^T, in device memory of the caller.
+void op_logits(Tape *t, Tensor *x, const Weight *w, Mat out);
+
+// Nodes built between begin and end are recomputed in backward instead of kept; ranges do not nest.
+void tape_checkpoint_begin(Tape *t);
+void tape_checkpoint_end(Tape *t);
+
+int64_t tensor_rows(const Tensor *x);
+int64_t tensor_cols(const Tensor *x);
+
+// --- planning and running ---
+
+typedef enum { TAPE_FORWARD, TAPE_TRAIN } TapeMode;
+// Returns the bytes of arena that tape_run needs. Reads no data, so it may be called without any weights in memory.
+size_t tape_plan(Tape *t, TapeMode mode);
+void tape_run(Tape *t, void *arena);
+
+// What the plan holds, for `plan`, --profile and tests.
+typedef struct TapeStats {
+    size_t kept_bytes, temporary_bytes; // the two ends of the arena; their sum is tape_plan's result
+    int64_t nodes, instructions, recomputed;
+    double forward_flops, recompute_flops, backward_flops; // 2 per multiply-add, matrix products only
+} TapeStats;
+TapeStats tape_stats(const Tape *t);
+// Seconds per op kind since profiling was switched on.
+typedef struct TapeProfile {
+    const char *op;
+    double forward_seconds, backward_seconds;
+    int64_t calls;
+} TapeProfile;
+void tape_profile(Tape *t, bool on);
+int tape_profile_get(const Tape *t, const TapeProfile **rows); // number of rows

@@ -1,0 +1,35 @@
+// rows: samples packed into rows of at most max_tokens, and the order in which rows are trained.
+//
+// A row is a list of whole samples; attention is block-diagonal over them and positions restart, so packing never
+// changes what a sample sees. Packing is best-fit decreasing, ties by sample index: a pure function of the samples.
+// Without packing a row is one sample. The order of an epoch is a pure function of (seed, epoch).
+#pragma once
+
+#include "base.h"
+#include "dataset.h"
+
+typedef struct RowPlan RowPlan;
+// samples: n indices into d. Each must fit max_tokens (the dataset's truncation policy saw to that; CHECKed).
+RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64_t max_tokens, bool packing);
+void row_plan_free(RowPlan *p);
+int64_t row_plan_count(const RowPlan *p);
+int64_t row_plan_tokens(const RowPlan *p, int64_t row);
+int64_t row_plan_supervised(const RowPlan *p, int64_t row);
+int64_t row_plan_longest(const RowPlan *p);         // tokens of the longest row
+int64_t row_plan_most_samples(const RowPlan *p);    // samples of the fullest row
+int64_t row_plan_most_supervised(const RowPlan *p); // scored positions of the richest row
+// order[i] = the row trained as i-th in this epoch; shuffle false: 0, 1, 2, ...
+void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle, int64_t *order);
+
+// One row as the model takes it, on the host. Arrays are owned by the Row and reused by the next row_fill.
+typedef struct Row {
+    int64_t tokens, samples;
+    int32_t *ids;      // [tokens]
+    int32_t *pos;      // [tokens] position within the sample
+    int32_t *start;    // [samples + 1] first token of each sample
+    int64_t scored;    // M: positions that predict a supervised token
+    int32_t *position; // [M] these positions, ascending
+    int32_t *target;   // [M] the token to predict
+} Row;
+void row_fill(Row *row, const Dataset *d, const RowPlan *p, int64_t r);
+void row_clear(Row *row);

@@ -1,0 +1,44 @@
+// generate: text from a model with a KV cache, several prompts at once.
+//
+// Greedy equals the arg max of the full forward pass. Sampling is counter-based: token n of prompt p is a pure function
+// of (seed, p, n, logits). Sequences that have ended leave the batch and new prompts take their place.
+#pragma once
+
+#include "adapter.h"
+#include "model.h"
+
+typedef struct GenerateOptions {
+    int64_t max_new_tokens;
+    float temperature; // 0: greedy
+    float top_p;       // 1: off
+    uint64_t seed;
+    int64_t batch;       // sequences at once
+    const int32_t *stop; // ids that end a sequence (not part of the answer)
+    size_t n_stop;
+} GenerateOptions;
+
+typedef struct Generation { // one answer; init with {0}, generation_clear frees
+    int32_t *ids;
+    int64_t count;
+    bool stopped; // by a stop token rather than by max_new_tokens or the context's end
+} Generation;
+void generation_clear(Generation *g);
+
+// Called after every new token with the index of the prompt; nonzero ends this sequence. May be NULL.
+typedef int (*GenerateCallback)(void *user, int64_t prompt, int32_t id);
+
+// prompts: n lists of ids; answers: n Generations. An empty prompt or one longer than the context: EXIT_INPUT.
+int generate(const Model *m, const Adapter *adapter, const int32_t *const *prompts, const int64_t *lengths, int64_t n,
+             const GenerateOptions *o, GenerateCallback callback, void *user, Generation *answers, Err *err);
+
+// The ids at which a model stops: its EOS, other end tokens of its vocabulary, the chat template's end of turn (-1:
+// none). Caller frees.
+int32_t *generate_stop_ids(const Model *m, int32_t end_of_turn, size_t *count);
+
+// A session keeps its cache between turns (chat): only tokens that the cache does not hold yet are computed. Another
+// adapter than at the last run drops the cache; the base is never touched, so switching costs nothing.
+typedef struct GenerateSession GenerateSession;
+GenerateSession *generate_session_new(const Model *m, int64_t capacity);
+void generate_session_free(GenerateSession *s);
+int generate_session_run(GenerateSession *s, const Adapter *adapter, const int32_t *ids, int64_t count,
+                         const GenerateOptions *o, GenerateCallback callback, void *user, Generation *answer, Err *err);
