@@ -1,7 +1,10 @@
 // fileio: read-only maps of whole files, and files that appear whole or not at all.
 //
 // Everything lorac writes goes to a temporary name in the same directory, is checked for short writes, fsync'd and
-// renamed; then the directory is fsync'd. A reader sees the old file or the new one, never half of one.
+// renamed; then the directory is fsync'd. A reader sees the old file or the new one, never half of one. Symbolic links
+// are followed: the file they point to is replaced, not the link.
+//
+// fileio.c maps and reads, filewrite.c writes, path.c has names and directories, hash.c the hashes.
 #pragma once
 
 #include "base.h"
@@ -20,8 +23,8 @@ void file_unmap(FileMap *map);
 // Lets the kernel drop the pages of [offset, offset + size) from resident memory (they are read again on demand).
 void file_map_drop(const FileMap *map, size_t offset, size_t size);
 
-// Reads a whole file; *data is NUL-terminated behind *size bytes and belongs to the caller (mem_free).
-// Larger than max_size: refused.
+// Reads a whole regular file (also those of /proc and /sys); *data is NUL-terminated behind *size bytes and belongs to
+// the caller (mem_free). Larger than max_size: refused.
 int file_read(char **data, size_t *size, const char *path, size_t max_size, Err *err);
 
 // One file being written under a temporary name. After an error every later call fails with the first error;
@@ -35,11 +38,12 @@ int file_write_whole(const char *path, const void *data, size_t size, Err *err);
 
 // A directory written under a temporary name beside `path` (path.tmp-<pid>): dir_create makes it and returns the
 // temporary path (caller frees), files are then written into it, dir_commit fsyncs it and renames it to path; an
-// existing directory at path is moved aside first and removed afterwards.
+// existing directory at path changes places with it in one step and is removed afterwards (where the file system cannot
+// exchange names, it is moved aside to path.old-<pid> first). A failed dir_commit removes the temporary directory.
 int dir_create(char **tmp_path, const char *path, Err *err);
 int dir_commit(const char *tmp_path, const char *path, Err *err);
-int dir_remove(const char *path, Err *err);       // recursive; a missing directory is no error
-int dir_make_parents(const char *path, Err *err); // mkdir -p
+int dir_remove(const char *path, Err *err);       // recursive, links are not followed; a missing directory is no error
+int dir_make_parents(const char *path, Err *err); // mkdir -p: path and all above it
 bool path_exists(const char *path);
 bool path_is_dir(const char *path);
 char *path_join(const char *a, const char *b); // caller frees

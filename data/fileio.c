@@ -1,0 +1,170 @@
+// fileio: reading. Maps of whole files, guarded against truncation, and files read into memory.
+#include "fileio.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+// ---- SIGBUS: a mapped file that shrinks ----
+
+// One entry a live map, for the signal handler: it may run at any moment, so entries are only ever appended, never
+// freed; a map that goes away leaves its entry (begin 0) to the next one. The one mutable global of the data folder,
+// because a signal handler has no other way to find its data.
+typedef struct Guard {
+    struct Guard *next;
+    _Atomic uintptr_t begin, end; // 0, 0: free
+    char *_Atomic line;           // what to print
+} Guard;
+
+static Guard *_Atomic g_guards;
+static pthread_mutex_t g_guards_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t g_sigbus_once = PTHREAD_ONCE_INIT;
+static struct sigaction g_sigbus_before;
+
+static void on_sigbus(int signal, siginfo_t *info, void *context) {
+    (void)context;
+    uintptr_t at = (uintptr_t)info->si_addr;
+    for (Guard *g = atomic_load(&g_guards); g; g = g->next) {
+        if (at < atomic_load(&g->begin) || at >= atomic_load(&g->end)) continue;
+        const char *line = atomic_load(&g->line);
+        ssize_t ignored = write(STDERR_FILENO, line, strlen(line));
+        (void)ignored;
+        _exit(EXIT_RUNTIME);
+    }
+    sigaction(signal, &g_sigbus_before, NULL); // not ours: the access is repeated and reaches the former handler
+}
+
+static void install_sigbus_handler(void) {
+    struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
+    sigemptyset(&action.sa_mask);
+    CHECK(sigaction(SIGBUS, &action, &g_sigbus_before) == 0);
+}
+
+static Guard *free_guard(void) {
+    for (Guard *g = atomic_load(&g_guards); g; g = g->next)
+        if (!atomic_load(&g->begin)) return g;
+    Guard *g = mem_calloc(1, sizeof *g);
+    g->next = atomic_load(&g_guards);
+    atomic_store(&g_guards, g);
+    return g;
+}
+
+static void guard_map(const FileMap *map) {
+    pthread_once(&g_sigbus_once, install_sigbus_handler);
+    Err line; // formatted through Err, which replaces control characters
+    err_runtime(&line, "lorac: %s: the file became shorter while it was in use, or its disk failed", map->path);
+    pthread_mutex_lock(&g_guards_lock);
+    Guard *g = free_guard();
+    atomic_store(&g->line, mem_printf("%s\n", line.msg));
+    atomic_store(&g->end, (uintptr_t)map->data + map->size);
+    atomic_store(&g->begin, (uintptr_t)map->data);
+    pthread_mutex_unlock(&g_guards_lock);
+}
+
+static void unguard_map(const FileMap *map) {
+    pthread_mutex_lock(&g_guards_lock);
+    for (Guard *g = atomic_load(&g_guards); g; g = g->next) {
+        if (atomic_load(&g->begin) != (uintptr_t)map->data) continue;
+        atomic_store(&g->begin, 0);
+        atomic_store(&g->end, 0);
+        mem_free(atomic_load(&g->line));
+        atomic_store(&g->line, NULL);
+    }
+    pthread_mutex_unlock(&g_guards_lock);
+}
+
+// ---- opening ----
+
+// A FIFO without a writer would block open() for ever, hence O_NONBLOCK; it means nothing for regular files.
+static int open_regular(const char *path, struct stat *st, Err *err) {
+    int fd = TEMP_FAILURE_RETRY(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (fd < 0) return err_input(err, "%s: cannot be opened: %s", path, strerror(errno));
+    if (fstat(fd, st) != 0)
+        err_runtime(err, "%s: cannot be examined: %s", path, strerror(errno));
+    else if (!S_ISREG(st->st_mode))
+        err_input(err, "%s: found %s; expected a regular file", path,
+                  S_ISDIR(st->st_mode) ? "a directory" : "a pipe, socket or device");
+    else
+        return fd;
+    close(fd);
+    return -1;
+}
+
+int file_map(FileMap *map, const char *path, Err *err) {
+    struct stat st;
+    *map = (FileMap){0};
+    int fd = open_regular(path, &st, err);
+    if (fd < 0) return -1;
+    void *data = NULL;
+    if (st.st_size > 0) data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    int why = errno;
+    close(fd);
+    if (data == MAP_FAILED) return err_runtime(err, "%s: cannot be mapped: %s", path, strerror(why));
+    *map = (FileMap){.data = data,
+                     .size = (size_t)st.st_size,
+                     .path = mem_strdup(path),
+                     .mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec};
+    if (data) guard_map(map);
+    return 0;
+}
+
+void file_unmap(FileMap *map) {
+    if (map->data) {
+        unguard_map(map);
+        CHECK(munmap((void *)map->data, map->size) == 0);
+    }
+    mem_free(map->path);
+    *map = (FileMap){0};
+}
+
+void file_map_drop(const FileMap *map, size_t offset, size_t size) {
+    if (offset >= map->size) return;
+    if (size > map->size - offset) size = map->size - offset;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), begin = offset & ~(page - 1);
+    madvise((void *)(map->data + begin), offset + size - begin, MADV_DONTNEED); // advice: a failure costs only memory
+}
+
+// Reads to the end whatever fstat said: files under /proc and /sys have size 0 there.
+static int read_all(StrBuf *text, int fd, const char *path, size_t max_size, Err *err) {
+    enum { STEP = 1 << 16 };
+    for (;;) {
+        MEM_GROW(text->data, text->capacity, text->len + STEP + 1);
+        ssize_t n = TEMP_FAILURE_RETRY(read(fd, text->data + text->len, text->capacity - text->len - 1));
+        if (n < 0) return err_runtime(err, "%s: cannot be read: %s", path, strerror(errno));
+        if (n == 0) break;
+        text->len += (size_t)n;
+        if (text->len > max_size)
+            return err_input(err, "%s: larger than %zu bytes; expected at most that", path, max_size);
+    }
+    text->data[text->len] = 0;
+    return 0;
+}
+
+int file_read(char **data, size_t *size, const char *path, size_t max_size, Err *err) {
+    struct stat st;
+    StrBuf text = {0};
+    *data = NULL;
+    *size = 0;
+    int fd = open_regular(path, &st, err);
+    if (fd < 0) return -1;
+    int rc;
+    if ((uintmax_t)st.st_size > max_size)
+        rc = err_input(err, "%s: %jd bytes long; expected at most %zu", path, (intmax_t)st.st_size, max_size);
+    else
+        rc = read_all(&text, fd, path, max_size, err);
+    close(fd);
+    if (rc) {
+        str_clear(&text);
+        return rc;
+    }
+    *data = text.data;
+    *size = text.len;
+    return 0;
+}

@@ -1,0 +1,73 @@
+// path: names, and directories as plain directories (declared in fileio.h).
+#include "fileio.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *walk) {
+    (void)st, (void)type, (void)walk;
+    return remove(path) == 0 || errno == ENOENT ? 0 : errno;
+}
+
+int dir_remove(const char *path, Err *err) {
+    enum { OPEN_DIRS = 16 };
+    struct stat st;
+    if (lstat(path, &st) != 0) {
+        if (errno == ENOENT) return 0;
+        return err_runtime(err, "%s: cannot be examined: %s", path, strerror(errno));
+    }
+    if (!S_ISDIR(st.st_mode)) return err_runtime(err, "%s: found no directory there; expected one to remove", path);
+    int why = nftw(path, remove_entry, OPEN_DIRS, FTW_DEPTH | FTW_PHYS);
+    if (why == 0) return 0;
+    return err_runtime(err, "%s: cannot be removed: %s", path, strerror(why > 0 ? why : errno));
+}
+
+int dir_make_parents(const char *path, Err *err) {
+    char *partial = mem_strdup(path);
+    int rc = 0;
+    for (char *p = partial; *p && !rc; p++) {
+        bool end_of_name = p[0] != '/' && (p[1] == '/' || !p[1]);
+        if (!end_of_name) continue;
+        char rest = p[1];
+        p[1] = 0;
+        if (mkdir(partial, 0777) != 0 && !path_is_dir(partial))
+            rc = err_runtime(err, "%s: cannot be created: %s", partial, strerror(errno));
+        p[1] = rest;
+    }
+    mem_free(partial);
+    return rc;
+}
+
+bool path_exists(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0;
+}
+
+bool path_is_dir(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+char *path_join(const char *a, const char *b) {
+    size_t n = strlen(a);
+    if (!n || b[0] == '/') return mem_strdup(b);
+    return mem_printf("%s%s%s", a, a[n - 1] == '/' ? "" : "/", b);
+}
+
+char *path_absolute(const char *path) {
+    char *resolved = realpath(path, NULL), *cwd = NULL, *absolute;
+    if (resolved)
+        absolute = mem_strdup(resolved);
+    else if (path[0] == '/' || !(cwd = getcwd(NULL, 0)))
+        absolute = mem_strdup(path);
+    else
+        absolute = path_join(cwd, path);
+    free(resolved); // these two come from libc
+    free(cwd);
+    return absolute;
+}
