@@ -1,0 +1,234 @@
+// dtype: the table of element types, half-precision conversion, reference expansion of GGUF blocks.
+//
+// Expansion has one right answer: scales are halves (11 significant bits), sub-scales have at most 8 bits and quants at
+// most 6, so every product below is exact in float32 and only the final addition of a minimum rounds. Neither the order
+// of the products nor fused multiply-add can change a bit; that is what the fast backends rely on.
+#include "dtype.h"
+
+#include <string.h>
+
+static const DTypeInfo infos[DTYPE_COUNT] = {
+    [DTYPE_F32] = {"F32", 0, 1, 4},        [DTYPE_F16] = {"F16", 1, 1, 2},        [DTYPE_BF16] = {"BF16", 30, 1, 2},
+    [DTYPE_Q8_0] = {"Q8_0", 8, 32, 34},    [DTYPE_Q4_0] = {"Q4_0", 2, 32, 18},    [DTYPE_Q4_1] = {"Q4_1", 3, 32, 20},
+    [DTYPE_Q5_0] = {"Q5_0", 6, 32, 22},    [DTYPE_Q5_1] = {"Q5_1", 7, 32, 24},    [DTYPE_Q4_K] = {"Q4_K", 12, 256, 144},
+    [DTYPE_Q5_K] = {"Q5_K", 13, 256, 176}, [DTYPE_Q6_K] = {"Q6_K", 14, 256, 210}, [DTYPE_I32] = {"I32", 26, 1, 4},
+    [DTYPE_I64] = {"I64", 27, 1, 8},       [DTYPE_U8] = {"U8", -1, 1, 1},
+};
+
+// By ggml_type id; the holes are ids that llama.cpp removed.
+static const char *const gguf_names[] = {
+    [0] = "F32",     [1] = "F16",    [2] = "Q4_0",     [3] = "Q4_1",    [6] = "Q5_0",     [7] = "Q5_1",
+    [8] = "Q8_0",    [9] = "Q8_1",   [10] = "Q2_K",    [11] = "Q3_K",   [12] = "Q4_K",    [13] = "Q5_K",
+    [14] = "Q6_K",   [15] = "Q8_K",  [16] = "IQ2_XXS", [17] = "IQ2_XS", [18] = "IQ3_XXS", [19] = "IQ1_S",
+    [20] = "IQ4_NL", [21] = "IQ3_S", [22] = "IQ2_S",   [23] = "IQ4_XS", [24] = "I8",      [25] = "I16",
+    [26] = "I32",    [27] = "I64",   [28] = "F64",     [29] = "IQ1_M",  [30] = "BF16",    [34] = "TQ1_0",
+    [35] = "TQ2_0",  [39] = "MXFP4", [40] = "NVFP4",   [41] = "Q1_0",   [42] = "Q2_0",
+};
+
+const DTypeInfo *dtype_info(DType t) {
+    CHECK(t >= 0 && t < DTYPE_COUNT, "dtype %d", (int)t);
+    return &infos[t];
+}
+
+DType dtype_from_gguf(uint32_t ggml_type) {
+    for (DType t = 0; t < DTYPE_COUNT; t++)
+        if (infos[t].gguf_type >= 0 && (uint32_t)infos[t].gguf_type == ggml_type) return t;
+    return DTYPE_COUNT;
+}
+
+const char *dtype_gguf_name(uint32_t ggml_type) {
+    return ggml_type < sizeof gguf_names / sizeof *gguf_names ? gguf_names[ggml_type] : NULL;
+}
+
+bool dtype_is_weight(DType t) {
+    return t <= DTYPE_Q6_K;
+}
+
+bool dtype_bytes(DType t, size_t n, size_t *bytes) {
+    const DTypeInfo *info = dtype_info(t);
+    return n % (size_t)info->block == 0 && size_mul(n / (size_t)info->block, (size_t)info->bytes, bytes);
+}
+
+// ---- half precision ----
+
+static float bits_to_f32(uint32_t bits) {
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static uint32_t f32_to_bits(float f) {
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    return bits;
+}
+
+float f16_to_f32(uint16_t h) {
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, mantissa = h & 0x3FF;
+    if (exponent == 31)
+        return bits_to_f32(sign | 0x7F800000 | mantissa << 13 | (mantissa ? 0x400000u : 0)); // quiet NaN
+    if (exponent) return bits_to_f32(sign | (exponent + 112) << 23 | mantissa << 13);
+    float magnitude = (float)mantissa * 0x1p-24f;
+    return sign ? -magnitude : magnitude;
+}
+
+// Shifts out `shift` bits, rounding to nearest, ties to even.
+static uint32_t round_shift(uint32_t v, unsigned shift) {
+    uint32_t half = 1u << (shift - 1), odd = v >> shift & 1;
+    return (v + half - 1 + odd) >> shift;
+}
+
+uint16_t f32_to_f16(float f) {
+    uint32_t bits = f32_to_bits(f), magnitude = bits & 0x7FFFFFFF;
+    uint16_t sign = (uint16_t)(bits >> 16 & 0x8000);
+    if (magnitude > 0x7F800000) return (uint16_t)(sign | 0x7E00 | (magnitude >> 13 & 0x3FF));
+    if (magnitude >= 0x47800000) return sign | 0x7C00; // 2^16 and above, infinity
+    if (magnitude >= 0x38800000)                       // normal halves; a carry may reach infinity, as it should
+        return (uint16_t)(sign | round_shift(magnitude - (112u << 23), 13));
+    if (magnitude < 0x33000000) return sign; // below half of the least subnormal
+    uint32_t mantissa = (magnitude & 0x7FFFFF) | 0x800000;
+    return (uint16_t)(sign | round_shift(mantissa, 126 - (magnitude >> 23)));
+}
+
+float bf16_to_f32(uint16_t h) {
+    return bits_to_f32((uint32_t)h << 16);
+}
+
+uint16_t f32_to_bf16(float f) {
+    uint32_t bits = f32_to_bits(f);
+    if ((bits & 0x7FFFFFFF) > 0x7F800000) return (uint16_t)(bits >> 16 | 0x40); // rounding could make it infinite
+    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
+// ---- blocks: one function a type, b points at the block, y at its elements ----
+
+static uint16_t load_u16(const uint8_t *p) {
+    return (uint16_t)(p[0] | p[1] << 8);
+}
+
+static uint32_t load_u32(const uint8_t *p) {
+    return (uint32_t)load_u16(p) | (uint32_t)load_u16(p + 2) << 16;
+}
+
+static float load_f16(const uint8_t *p) {
+    return f16_to_f32(load_u16(p));
+}
+
+static void expand_f32(float *y, const uint8_t *b) {
+    *y = bits_to_f32(load_u32(b));
+}
+
+static void expand_f16(float *y, const uint8_t *b) {
+    *y = load_f16(b);
+}
+
+static void expand_bf16(float *y, const uint8_t *b) {
+    *y = bf16_to_f32(load_u16(b));
+}
+
+static void expand_q8_0(float *y, const uint8_t *b) {
+    float d = load_f16(b);
+    for (int j = 0; j < 32; j++) y[j] = d * (int8_t)b[2 + j];
+}
+
+// The four 32-element types keep element j in the low half of byte j and element j + 16 in its high half.
+static void expand_q4_0(float *y, const uint8_t *b) {
+    const uint8_t *qs = b + 2;
+    float d = load_f16(b);
+    for (int j = 0; j < 16; j++) {
+        y[j] = d * ((qs[j] & 15) - 8);
+        y[j + 16] = d * ((qs[j] >> 4) - 8);
+    }
+}
+
+static void expand_q4_1(float *y, const uint8_t *b) {
+    const uint8_t *qs = b + 4;
+    float d = load_f16(b), m = load_f16(b + 2);
+    for (int j = 0; j < 16; j++) {
+        y[j] = d * (qs[j] & 15) + m;
+        y[j + 16] = d * (qs[j] >> 4) + m;
+    }
+}
+
+static void expand_q5_0(float *y, const uint8_t *b) {
+    const uint8_t *qs = b + 6;
+    float d = load_f16(b);
+    uint32_t qh = load_u32(b + 2); // the fifth bits
+    for (int j = 0; j < 16; j++) {
+        y[j] = d * ((int)((qs[j] & 15) | (qh >> j & 1) << 4) - 16);
+        y[j + 16] = d * ((int)((qs[j] >> 4) | (qh >> (j + 16) & 1) << 4) - 16);
+    }
+}
+
+static void expand_q5_1(float *y, const uint8_t *b) {
+    const uint8_t *qs = b + 8;
+    float d = load_f16(b), m = load_f16(b + 2);
+    uint32_t qh = load_u32(b + 4);
+    for (int j = 0; j < 16; j++) {
+        y[j] = d * (int)((qs[j] & 15) | (qh >> j & 1) << 4) + m;
+        y[j + 16] = d * (int)((qs[j] >> 4) | (qh >> (j + 16) & 1) << 4) + m;
+    }
+}
+
+// Six-bit scale and minimum of group j of 8, packed in 12 bytes.
+static void k_scale_min(const uint8_t *scales, int j, int *scale, int *min) {
+    if (j < 4) {
+        *scale = scales[j] & 63;
+        *min = scales[j + 4] & 63;
+    } else {
+        *scale = (scales[j + 4] & 15) | scales[j - 4] >> 6 << 4;
+        *min = scales[j + 4] >> 4 | scales[j] >> 6 << 4;
+    }
+}
+
+// Groups 2k and 2k + 1 of 32 elements are the low and the high halves of the same 32 bytes.
+static void expand_q4_k(float *y, const uint8_t *b) {
+    float d = load_f16(b), dmin = load_f16(b + 2);
+    for (int g = 0; g < 8; g++) {
+        const uint8_t *qs = b + 16 + g / 2 * 32;
+        int scale, min;
+        k_scale_min(b + 4, g, &scale, &min);
+        for (int l = 0; l < 32; l++) y[g * 32 + l] = d * scale * (qs[l] >> g % 2 * 4 & 15) - dmin * min;
+    }
+}
+
+static void expand_q5_k(float *y, const uint8_t *b) {
+    const uint8_t *qh = b + 16; // bit g of byte l: the fifth bit of element l of group g
+    float d = load_f16(b), dmin = load_f16(b + 2);
+    for (int g = 0; g < 8; g++) {
+        const uint8_t *qs = b + 48 + g / 2 * 32;
+        int scale, min;
+        k_scale_min(b + 4, g, &scale, &min);
+        for (int l = 0; l < 32; l++) {
+            int q = (qs[l] >> g % 2 * 4 & 15) | (qh[l] >> g & 1) << 4;
+            y[g * 32 + l] = d * scale * q - dmin * min;
+        }
+    }
+}
+
+// Two halves of 128 elements, each four groups of 32: group g has its low four bits in half g / 2 of the bytes
+// ql[g % 2 * 32 + l] and its high two in bits 2g of qh[l]; one scale for 16 elements.
+static void expand_q6_k(float *y, const uint8_t *b) {
+    float d = load_f16(b + 208);
+    for (int half = 0; half < 2; half++) {
+        const uint8_t *ql = b + half * 64, *qh = b + 128 + half * 32;
+        const int8_t *scales = (const int8_t *)b + 192 + half * 8;
+        for (int g = 0; g < 4; g++)
+            for (int l = 0; l < 32; l++) {
+                int q = (ql[g % 2 * 32 + l] >> g / 2 * 4 & 15) | (qh[l] >> g * 2 & 3) << 4;
+                y[half * 128 + g * 32 + l] = d * scales[g * 2 + l / 16] * (q - 32);
+            }
+    }
+}
+
+void dtype_expand(DType t, float *dst, const void *src, size_t n) {
+    static void (*const expand_block[])(float *, const uint8_t *) = {
+        [DTYPE_F32] = expand_f32,   [DTYPE_F16] = expand_f16,   [DTYPE_BF16] = expand_bf16, [DTYPE_Q8_0] = expand_q8_0,
+        [DTYPE_Q4_0] = expand_q4_0, [DTYPE_Q4_1] = expand_q4_1, [DTYPE_Q5_0] = expand_q5_0, [DTYPE_Q5_1] = expand_q5_1,
+        [DTYPE_Q4_K] = expand_q4_k, [DTYPE_Q5_K] = expand_q5_k, [DTYPE_Q6_K] = expand_q6_k,
+    };
+    const DTypeInfo *info = dtype_info(t);
+    CHECK(dtype_is_weight(t) && n % (size_t)info->block == 0, "%zu elements of %s", n, info->name);
+    const uint8_t *b = src;
+    for (size_t i = 0; i < n; i += (size_t)info->block, b += info->bytes) expand_block[t](dst + i, b);
+}
