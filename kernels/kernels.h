@@ -51,9 +51,9 @@ typedef struct Weight {
 } Weight;
 
 // One LoRA pair under a linear: y[:, row_offset : row_offset + rows] += scale * drop(x) A^T B^T (Hu et al. 2021, eq.
-// 3). Dropout keeps an element of x with probability 1 - dropout and divides it by that; the mask is a pure function of
-// (key, token[t], column): word column % 4 of rng_philox(key, token[t], column / 4), so recomputation, resume and any
-// split of the batch see the same mask.
+// 3). Dropout multiplies an element of x by 1 / (1 - dropout) where rng_keep(word, dropout), else by 0 (so that a NaN
+// survives it); word is number column % 4 of rng_philox(key, token[t], column / 4): a pure function of (key, token[t],
+// column), so recomputation, resume and any split of the batch see the same mask.
 typedef struct Lora {
     const float *a; // [R, K]
     const float *b; // [rows, R]
@@ -209,10 +209,14 @@ struct Kernels {
     void (*adamw)(Backend *b, float *p, float *m, float *v, const float *g, const Adamw *options);
 };
 
-// Opens "ref" (naive, for tests and doctor) or "cpu" (fast). threads 0: all that this process may use.
+// Opens "ref" (naive, for tests and doctor) or "cpu" (fast). threads 0: all that this process may use (threads.h).
 // A table with an empty slot is refused by CHECK. Ends with backend_close (NULL allowed).
 int backend_open(Backend **b, const char *device, int threads, Err *err);
 void backend_close(Backend *b);
 
 extern const Kernels kernels_ref;
-const Kernels *kernels_cpu(void); // the table compiled for this machine's instruction set
+
+// The fast backend is compiled once per instruction set: "base" (any machine of the architecture), and on x86-64 "v3"
+// (AVX2, FMA) and "v4" (AVX-512). Returns the named table, NULL when this build or this machine lacks it; isa NULL: the
+// best that the machine runs.
+const Kernels *kernels_cpu(const char *isa);

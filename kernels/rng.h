@@ -40,7 +40,12 @@ static inline float rng_unit(uint32_t word) {
     return (float)(word >> 8) * 0x1p-24f;
 }
 static inline float rng_symmetric(uint32_t word) {
-    return ((float)(word >> 8) + 0.5f) * 0x1p-23f - 1.0f;
+    return ((float)(word >> 9) + 0.5f) * 0x1p-22f - 1.0f; // every step is exact: 1.0 itself is never reached
+}
+
+// Dropout's decision: true with probability 1 - p.
+static inline bool rng_keep(uint32_t word, float p) {
+    return rng_unit(word) >= p;
 }
 
 // A permutation of [0, n) as a function of the key: out[n] (Fisher-Yates with unbiased draws).

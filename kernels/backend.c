@@ -1,0 +1,61 @@
+// backend: opening a backend by name, and the choice of the CPU table for this machine.
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu.h"
+#include "threads.h"
+
+// The choice is made by the caller of a table, not by the loader (ifunc), so that sanitizers and debuggers see plain
+// functions and a test can ask for each table by name.
+typedef struct Isa {
+    const char *name;
+    const Kernels *table;
+    bool runs_here;
+} Isa;
+
+const Kernels *kernels_cpu(const char *isa) {
+    const Isa table[] = {
+#define ISA_ENTRY(name, condition) {#name, &CPU_CAT(name, kernels), (condition)},
+        CPU_ISA_LIST(ISA_ENTRY)};
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (table[i].runs_here && (!isa || !strcmp(isa, table[i].name))) return table[i].table;
+    return NULL;
+}
+
+// LORAC_ISA forces a lower instruction set, for bug reports and for comparing machines; unset: the best one.
+static const Kernels *cpu_from_environment(Err *err) {
+    const char *isa = getenv("LORAC_ISA");
+    const Kernels *k = kernels_cpu(isa);
+    if (!k) err_runtime(err, "LORAC_ISA is '%s'; expected base, v3 or v4, and a machine that has it", isa);
+    return k;
+}
+
+static void check_slots(const Kernels *k) {
+#define CHECK_SLOT(slot) CHECK(k->slot, "backend %s has no %s", k->name, #slot);
+    MEMORY_SLOTS(CHECK_SLOT)
+    OP_SLOTS(CHECK_SLOT)
+    // A slot that is missing in the lists of host.h would escape the checks above.
+#define COUNT_SLOT(slot) +1
+    _Static_assert(sizeof(Kernels) ==
+                       sizeof(char *) + (MEMORY_SLOTS(COUNT_SLOT) OP_SLOTS(COUNT_SLOT)) * sizeof(void (*)(void)),
+                   "host.h lists every slot of struct Kernels");
+}
+
+int backend_open(Backend **b, const char *device, int threads, Err *err) {
+    const Kernels *k = NULL;
+    if (!strcmp(device, "ref"))
+        k = &kernels_ref;
+    else if (!strcmp(device, "cpu"))
+        k = cpu_from_environment(err);
+    else
+        err_input(err, "device '%s' is unknown; expected cpu or ref", device);
+    if (!k) return -1;
+    check_slots(k);
+    *b = mem_calloc(1, sizeof **b);
+    **b = (Backend){.k = k, .threads = threads > 0 ? threads : threads_available()};
+    return 0;
+}
+
+void backend_close(Backend *b) {
+    mem_free(b);
+}

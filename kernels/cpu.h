@@ -1,0 +1,86 @@
+// cpu: private ground of the fast CPU backend (all *_cpu.c files).
+//
+// Every *_cpu.c file is compiled once per instruction set (CPU_ISA, set by CMake) and may use whatever the compiler
+// makes of plain C for it; there are no intrinsics. CPU_FN(name) gives a function the name of its copy, so that
+// `void CPU_FN(add)(...)` is cpu_base_add, cpu_v3_add and cpu_v4_add in one binary; backend.c picks a table at start.
+// Never call CPU_FN code of one copy from another, and keep inline functions of shared headers out of loops that
+// matter: a copy that the linker picks for all must not hold instructions that the machine lacks. (static inline:
+// safe.)
+//
+// Rules of the folder:
+//  - work is shared by rows or fixed blocks with schedule(static), and each block is summed in one fixed order: bits
+//    never depend on the number of threads (see cpu_threads);
+//  - no -ffast-math: NaN and infinity pass through; sums are vectorised by `#pragma omp simd reduction` alone.
+#pragma once
+
+#include <string.h>
+
+#include "host.h"
+
+#define CPU_CAT_(isa, name) cpu_##isa##_##name
+#define CPU_CAT(isa, name) CPU_CAT_(isa, name)
+#define CPU_FN(name) CPU_CAT(CPU_ISA, name)
+
+// The copies in this build, best first, each with the condition for running it.
+#ifdef __x86_64__
+#define CPU_ISA_LIST(X)                                                                                                \
+    X(v4, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&                                   \
+              __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&                              \
+              __builtin_cpu_supports("avx512vl") && CPU_HAS_V3)                                                        \
+    X(v3, CPU_HAS_V3)                                                                                                  \
+    X(base, true)
+#define CPU_HAS_V3                                                                                                     \
+    (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&               \
+     __builtin_cpu_supports("bmi2"))
+#else
+#define CPU_ISA_LIST(X) X(base, true)
+#endif
+#define DECLARE_CPU_TABLE(isa, condition) extern const Kernels CPU_CAT(isa, kernels);
+CPU_ISA_LIST(DECLARE_CPU_TABLE)
+
+#ifdef CPU_ISA
+
+#define DECLARE_CPU_SLOT(slot) SLOT_TYPE(slot) CPU_FN(slot);
+OP_SLOTS(DECLARE_CPU_SLOT)
+
+// dst [n, K] = logical rows [row, row + n) of W, serial; the bits of dtype_expand.
+#define cpu_expand_rows CPU_FN(expand_rows)
+void cpu_expand_rows(float *dst, const Weight *w, int64_t row, int64_t n);
+
+// y[m * ldy + i] = sum_k W[row + i, k] x[m, k] for i < n, m < m_rows <= CPU_DOT_MAX_ROWS; serial, no bias. x [m_rows,
+// K]. The bits of y[m, i] depend on K alone, not on n or m_rows.
+enum { CPU_DOT_MAX_ROWS = 4 };
+#define cpu_dot_rows CPU_FN(dot_rows)
+void cpu_dot_rows(float *y, int64_t ldy, const float *x, int64_t m_rows, const Weight *w, int64_t row, int64_t n);
+
+// Threads worth starting for `elements` of cheap work: all or one. A parallel region costs a few microseconds.
+static inline int cpu_threads(const Backend *b, int64_t elements) {
+    return elements >= 1 << 15 ? b->threads : 1;
+}
+
+// exp(x) to 1 ulp or so in a form that compilers vectorise: x = n ln 2 + r, a polynomial in r, 2^n in two factors so
+// that subnormal results and overflow to infinity come out right. NaN stays NaN.
+static inline float cpu_expf(float x) {
+    x = x < -104.0f ? -104.0f : x;
+    x = x > 89.0f ? 89.0f : x;
+    const float magic = 0x1.8p23f; // adding it rounds to an integer in the low mantissa bits
+    float shifted = x * 0x1.715476p0f + magic;
+    float n = shifted - magic;
+    float r = x - n * 0x1.62ep-1f - n * 0x1.0bfbe8p-15f; // ln 2 in two parts: the first product is exact
+    float p = 0x1.6a23acp-10f;                           // minimax for (exp(r) - 1 - r) / r^2, |r| <= ln 2 / 2
+    p = p * r + 0x1.123a1cp-7f;
+    p = p * r + 0x1.5558f4p-5f;
+    p = p * r + 0x1.555492p-3f;
+    p = p * r + 0x1.fffffcp-2f;
+    p = p * r * r + r + 1.0f;
+    uint32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    int32_t exponent = (int32_t)(bits - 0x4B400000u), half = exponent >> 1;
+    uint32_t low = (uint32_t)(half + 127) << 23, high = (uint32_t)(exponent - half + 127) << 23;
+    float scale_low, scale_high;
+    memcpy(&scale_low, &low, sizeof low);
+    memcpy(&scale_high, &high, sizeof high);
+    return p * scale_low * scale_high;
+}
+
+#endif

@@ -1,0 +1,64 @@
+// host: memory slots of the backends that live in host memory, and the way from a logical row of a weight to its bytes.
+#include "host.h"
+
+#include <string.h>
+
+enum { HOST_ALIGN = 64 };
+
+// mem_calloc takes large blocks from fresh pages, which are zero without being touched; the pointer that it returned
+// is kept in front of the aligned block.
+void *host_alloc(Backend *b, size_t bytes) {
+    (void)b;
+    size_t total;
+    CHECK(size_add(bytes, 2 * HOST_ALIGN, &total), "allocation of %zu bytes", bytes);
+    char *raw = mem_calloc(total, 1);
+    char *aligned = (char *)(((uintptr_t)raw + 2 * HOST_ALIGN - 1) & ~(uintptr_t)(HOST_ALIGN - 1));
+    memcpy(aligned - sizeof raw, &raw, sizeof raw);
+    return aligned;
+}
+
+void host_free(Backend *b, void *p, size_t bytes) {
+    (void)b;
+    (void)bytes;
+    if (!p) return;
+    char *raw;
+    memcpy(&raw, (char *)p - sizeof raw, sizeof raw);
+    mem_free(raw);
+}
+
+void host_upload(Backend *b, void *dst, const void *host, size_t bytes) {
+    (void)b;
+    if (bytes) memcpy(dst, host, bytes);
+}
+
+void host_download(Backend *b, void *host, const void *src, size_t bytes) {
+    (void)b;
+    if (bytes) memcpy(host, src, bytes);
+}
+
+void host_zero(Backend *b, void *dst, size_t bytes) {
+    (void)b;
+    if (bytes) memset(dst, 0, bytes);
+}
+
+void host_sync(Backend *b) {
+    (void)b;
+}
+
+WeightRow weight_row(const Weight *w, int64_t row) {
+    CHECK(row >= 0 && row < w->rows, "row %lld of %s [%lld, %lld]", (long long)row, w->name, (long long)w->rows,
+          (long long)w->cols);
+    const WeightSegment *s = w->segments;
+    const WeightSegment *end = s + w->n_segments;
+    for (; s < end && row >= s->rows; s++) row -= s->rows;
+    CHECK(s < end, "the segments of %s hold fewer than its %lld rows", w->name, (long long)w->rows);
+    size_t row_bytes;
+    CHECK(dtype_bytes(s->dtype, (size_t)w->cols, &row_bytes), "%s: %lld columns are not whole blocks of %s", w->name,
+          (long long)w->cols, dtype_info(s->dtype)->name);
+    int64_t stored = s->row_map ? s->row_map[row] : row;
+    return (WeightRow){
+        .segment = s,
+        .data = (const uint8_t *)s->data + (size_t)stored * row_bytes,
+        .run = s->row_map ? 1 : s->rows - row,
+    };
+}

@@ -1,0 +1,60 @@
+// host: what the two backends that live in host memory (ref, cpu) share: the memory slots, the list of slots, and the
+// checked access to matrices. Private to kernels/.
+#pragma once
+
+#include "kernels.h"
+
+// Every slot of struct Kernels, once. Tables, declarations and the check for empty slots are made from these lists.
+#define MEMORY_SLOTS(X) X(alloc) X(free) X(upload) X(download) X(zero) X(sync)
+#define OP_SLOTS(X)                                                                                                    \
+    X(weight_finite)                                                                                                   \
+    X(expand)                                                                                                          \
+    X(embed_forward)                                                                                                   \
+    X(neftune)                                                                                                         \
+    X(rmsnorm_forward)                                                                                                 \
+    X(rmsnorm_backward)                                                                                                \
+    X(linear_workspace)                                                                                                \
+    X(linear_forward)                                                                                                  \
+    X(linear_backward)                                                                                                 \
+    X(lora_workspace)                                                                                                  \
+    X(lora_forward)                                                                                                    \
+    X(lora_backward)                                                                                                   \
+    X(rope)                                                                                                            \
+    X(attention_workspace)                                                                                             \
+    X(attention_forward)                                                                                               \
+    X(attention_backward)                                                                                              \
+    X(glu_forward)                                                                                                     \
+    X(glu_backward)                                                                                                    \
+    X(gather_rows_forward)                                                                                             \
+    X(gather_rows_backward)                                                                                            \
+    X(scatter_rows)                                                                                                    \
+    X(add)                                                                                                             \
+    X(head_loss_workspace)                                                                                             \
+    X(head_loss)                                                                                                       \
+    X(argmax)                                                                                                          \
+    X(fixed_add)                                                                                                       \
+    X(fixed_to_f32)                                                                                                    \
+    X(sqnorm)                                                                                                          \
+    X(adamw)
+
+// The function type of a slot, so that an implementation is declared as `SLOT_TYPE(add) ref_add;`.
+#define SLOT_TYPE(slot) __typeof__(*((Kernels *)0)->slot)
+#define DECLARE_HOST_SLOT(slot) SLOT_TYPE(slot) host_##slot;
+MEMORY_SLOTS(DECLARE_HOST_SLOT)
+
+#define CHECK_SHAPE(m, r, c)                                                                                           \
+    CHECK((m).data && (m).dtype == DTYPE_F32 && (m).rows == (r) && (m).cols == (c),                                    \
+          "%s is [%lld, %lld] of type %d, expected float32 [%lld, %lld]", #m, (long long)(m).rows,                     \
+          (long long)(m).cols, (int)(m).dtype, (long long)(r), (long long)(c))
+
+static inline float *f32_row(Mat m, int64_t row) {
+    return (float *)m.data + row * m.cols;
+}
+
+// Where a logical row of W is stored. CHECKs the row.
+typedef struct WeightRow {
+    const WeightSegment *segment;
+    const uint8_t *data; // dtype_bytes(segment->dtype, w->cols) bytes
+    int64_t run;         // rows from this one on that are stored back to back (1 under a row map)
+} WeightRow;
+WeightRow weight_row(const Weight *w, int64_t row);

@@ -1,0 +1,34 @@
+// norm_ref: RMS normalisation (Zhang & Sennrich 2019), reference.
+#include "ref.h"
+
+#include <math.h>
+
+void ref_rmsnorm_forward(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, float eps) {
+    (void)b;
+    CHECK_SHAPE(out, x.rows, x.cols);
+    CHECK_SHAPE(rstd, x.rows, 1);
+    for (int64_t t = 0; t < x.rows; t++) {
+        const float *xt = f32_row(x, t);
+        double r = 1 / sqrt(ref_dot(xt, xt, x.cols) / (double)x.cols + (double)eps);
+        for (int64_t c = 0; c < x.cols; c++) f32_row(out, t)[c] = (float)(xt[c] * r * weight[c]);
+        *f32_row(rstd, t) = (float)r;
+    }
+}
+
+// With n = x r and g = dout w:  d(x_c r)/dx_j = r (delta_cj - n_c n_j / C),  so  dx = r (g - n mean(g n)).
+void ref_rmsnorm_backward(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, bool accumulate) {
+    (void)b;
+    CHECK_SHAPE(dx, x.rows, x.cols);
+    CHECK_SHAPE(dout, x.rows, x.cols);
+    CHECK_SHAPE(rstd, x.rows, 1);
+    for (int64_t t = 0; t < x.rows; t++) {
+        const float *xt = f32_row(x, t), *gt = f32_row(dout, t);
+        float *dxt = f32_row(dx, t);
+        double r = *f32_row(rstd, t), mean = 0;
+        for (int64_t c = 0; c < x.cols; c++) mean += (double)gt[c] * weight[c] * xt[c] * r / (double)x.cols;
+        for (int64_t c = 0; c < x.cols; c++) {
+            double d = r * ((double)gt[c] * weight[c] - xt[c] * r * mean);
+            dxt[c] = (float)(accumulate ? dxt[c] + d : d);
+        }
+    }
+}

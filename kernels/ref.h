@@ -1,0 +1,19 @@
+// ref: the naive reference backend. One file per group of ops, the same names as the fast ones with ref_ for cpu_.
+//
+// It is the definition that the fast backends are tested against, so it is written to be checked by eye: plain loops in
+// the order of the formula, serial, sums in double and rounded to float32 once. Private to kernels/.
+#pragma once
+
+#include "host.h"
+
+#define DECLARE_REF_SLOT(slot) SLOT_TYPE(slot) ref_##slot;
+OP_SLOTS(DECLARE_REF_SLOT)
+
+// dst [K] = logical row `row` of W.
+void ref_weight_row(float *dst, const Weight *w, int64_t row);
+
+static inline double ref_dot(const float *a, const float *b, int64_t n) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += (double)a[i] * (double)b[i];
+    return sum;
+}
