@@ -1,0 +1,379 @@
+#!/usr/bin/env python3
+"""Writes tool_calls_train.jsonl and tool_calls_test.jsonl: plain English in, one JSON tool call out.
+
+    python3 data/examples/make_tool_calls.py            (rewrites the two files beside it)
+    python3 data/examples/make_tool_calls.py --check    (exit 1 if they differ from what it would write)
+
+Standard library only, no clock, one seed: the same files everywhere. All text was written for this project.
+
+Twelve tools with typed arguments:
+    set_timer(minutes: int)                       set_alarm(time: HH:MM, repeat: once|daily|weekdays)
+    add_reminder(task: text, time: HH:MM)         create_event(title: text, date: MM-DD, time: HH:MM)
+    send_message(to: text, text: text)            get_weather(city: text, day: today|tomorrow|weekend)
+    switch_device(device: text, on: bool)         set_thermostat(room: text, celsius: float, one decimal)
+    play_music(artist: text, shuffle: bool)       add_to_cart(item: text, quantity: int)
+    send_money(to: text, amount: float, two decimals)   book_table(place: text, people: int, time: HH:MM)
+
+What is held out: names, places, messages, tasks and numbers are divided into a training part and a test part (see
+`split`), and every tool has phrasings that only the test set uses. About half of the test prompts have such a phrasing;
+all of them have at least one value that training has never shown in that place.
+"""
+import json
+import os
+import random
+import sys
+
+SEED = 7
+PER_TOOL_TRAIN = 34
+PER_TOOL_TEST = 13
+
+# ---- values ----
+
+PEOPLE = """Maya Daniel Priya Tom Aisha Leo Sofia Marcus Elena Jonas Grace Omar Hannah Victor Nadia Peter Lucy Ravi Chloe
+Ben Fatima Oscar Julia Kenji Emma Diego Ruth Simon Anna Malik Clara Hugo Irene Felix Tara Noah Zoe Adam Mei Carlos Ingrid
+Paul Leila Stefan Rosa Ivan Kate Samir Olga Nina""".split()
+
+CITIES = """Lisbon Oslo Chicago Nairobi Kyoto Toronto Madrid Cairo Boston Vienna Lima Seoul Dublin Athens Denver Prague
+Mumbai Helsinki Seattle Warsaw Sydney Berlin Havana Zurich Austin Naples Hanoi Porto Geneva Montreal Krakow Bristol Dakar
+Valencia Portland Leeds Tokyo Rome Bergen Quito""".split()
+
+ARTISTS = """Radiohead;Nina Simone;Daft Punk;Miles Davis;Adele;Fleetwood Mac;Bob Marley;Coldplay;Björk;Queen;
+Norah Jones;Arctic Monkeys;Ella Fitzgerald;Stevie Wonder;Portishead;Johnny Cash;Kate Bush;David Bowie;
+Tracy Chapman;Pink Floyd;Amy Winehouse;Leonard Cohen;Billie Holiday;Gorillaz;Joni Mitchell;Otis Redding;
+Massive Attack;Louis Armstrong;Blur;Aretha Franklin;Tom Waits;Talking Heads;Nick Drake;Sade;Bill Withers;Blondie;
+Chet Baker;Patti Smith;Prince;Herbie Hancock""".replace("\n", "").split(";")
+
+TASKS = """call the dentist;water the plants;take out the trash;pay the electricity bill;feed the cat;move the laundry;
+pick up the parcel;charge the camera;email the landlord;walk the dog;defrost the chicken;renew my passport;
+check the oven;buy stamps;close the windows;ring my sister;order printer ink;take my vitamins;return the library books;
+iron a shirt;back up my laptop;clean the fish tank;bring in the washing;book the train tickets;send the invoice;
+put the bins out;stretch my back;fetch the kids;sharpen the knives;rotate the tires;sign the lease;top up the bus card;
+wrap the present;empty the dishwasher;collect the dry cleaning;lock the shed;descale the kettle;print the boarding pass;
+read chapter four;oil the bike chain""".replace("\n", "").split(";")
+
+EVENTS = """Dentist appointment;Budget review;Lunch with Sam;Piano lesson;Team meeting;Parents evening;Haircut;
+Yoga class;Job interview;Project kickoff;Birthday dinner;Car inspection;Book club;Eye test;Design workshop;Vet visit;
+School concert;Flat viewing;Training session;Coffee with Lara;Board meeting;Swimming lesson;Phone call with the bank;
+Farewell party;Blood test;Choir practice;Sprint planning;Garden tour;Tax appointment;Movie night;Physiotherapy;
+Wine tasting;Staff meeting;Driving lesson;Photo shoot;House inspection""".replace("\n", "").split(";")
+
+# What can follow "let Tom know that", and what can only follow a colon.
+NEWS = """I'm running ten minutes late;dinner is ready;the package arrived;I left the keys under the mat;
+the train is delayed;the meeting was moved to Monday;I'm on my way;we're out of milk;the door code is 4921;
+I'll be home by seven;the printer works again;the kids are asleep;lunch is on me;my flight landed;the wifi is down;
+we won the game;I parked behind the bakery;the report is finished;the table for four is booked;I'll take the early shift;
+the cake is in the oven;it starts at nine;I found the scarf;the plumber is coming at noon;the gate is locked;
+I need the blue folder;the soup was great;grandma says hello;I'm stuck in traffic;the tickets are sold out;
+the rehearsal was cancelled;I passed the exam""".replace("\n", "").split(";")
+NOTES = """see you at the station;good luck today;please call me back;thanks for the flowers;happy birthday;
+don't forget the tickets;sorry I missed your call;can you bring the charger;save me a seat;bring a warm coat;
+leave the light on;see you on Friday;what was the address again;get well soon""".replace("\n", "").split(";")
+
+DEVICES = """kitchen light;bedroom lamp;coffee machine;hallway light;ceiling fan;garden lights;porch light;heater;
+dehumidifier;office lamp;bathroom fan;desk lamp;garage light;air purifier;TV;radio;living room light;electric blanket;
+Christmas lights;robot vacuum;balcony light;sprinkler;stereo;aquarium light;washing machine;pool pump;reading lamp;
+basement light;humidifier;attic fan""".replace("\n", "").split(";")
+
+ROOMS = """bedroom;kitchen;living room;office;bathroom;nursery;guest room;basement;hallway;studio;dining room;attic;
+conservatory;garage;library;playroom""".replace("\n", "").split(";")
+
+ITEMS = """eggs;cartons of milk;bananas;bags of rice;lemons;cans of tomatoes;loaves of bread;onions;bottles of water;
+light bulbs;packs of butter;avocados;rolls of tape;apples;jars of honey;AA batteries;bars of soap;carrots;tins of tuna;
+boxes of tea;red peppers;notebooks;yogurts;bags of flour;limes;candles;packs of napkins;potatoes;garbage bags;oranges;
+boxes of cereal;cucumbers;bottles of olive oil;toothbrushes;bags of coffee;zucchinis""".replace("\n", "").split(";")
+
+PLACES = """Luigi's;the Blue Door;Sakura House;Casa Verde;the Old Mill;Bistro Nord;Golden Lotus;Chez Marie;the Harbor Grill;
+Taverna Kos;Spice Route;the Corner Table;La Piazza;Green Olive;Tandoor Palace;the Lemon Tree;Seoul Kitchen;Bella Vista;
+the Red Lantern;Cafe Luna;Trattoria Roma;the Wild Fig;Bamboo Garden;El Faro;the Copper Pot;Maison Blanche;
+Saffron;the Anchor""".replace("\n", "").split(";")
+
+MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+          "December"]
+
+
+class Pool:
+    """A list of (words, value) pairs, divided into the part training draws from and the part only the test sees."""
+
+    def __init__(self, rng, pairs, test_share=0.3):
+        pairs = list(pairs)
+        rng.shuffle(pairs)
+        n_test = max(1, round(len(pairs) * test_share))
+        self.test, self.train = pairs[:n_test], pairs[n_test:]
+        self.unused = {"train": [], "test": []}
+
+    def joined(self, other):
+        self.train, self.test = self.train + other.train, self.test + other.test
+        return self
+
+    def draw(self, rng, part):
+        """Goes through the whole part before anything comes a second time."""
+        if not self.unused[part]:
+            self.unused[part] = list(getattr(self, part))
+            rng.shuffle(self.unused[part])
+        return self.unused[part].pop()
+
+
+def texts(words):
+    return [(w, w) for w in words]
+
+
+def integers(low, high, step=1):
+    return [(str(n), n) for n in range(low, high + 1, step)]
+
+
+def money(rng):
+    """12.50 -> 12.50, 40 -> 40.00: the argument always has two decimals."""
+    seen = {}
+    while len(seen) < 80:
+        cents = rng.randrange(300, 40000) if rng.random() < 0.6 else rng.randrange(3, 400) * 100
+        words = f"{cents // 100}" if cents % 100 == 0 else f"{cents // 100}.{cents % 100:02d}"
+        seen[words] = (words, f"{cents / 100:.2f}")
+    return list(seen.values())
+
+
+def degrees():
+    """19 -> 19.0, 21.5 -> 21.5: one decimal."""
+    out = []
+    for half in range(30, 55):
+        value = f"{half / 2:.1f}"
+        out.append((value[:-2] if value.endswith(".0") else value, value))
+    return out
+
+
+QUARTERS = [15, 30, 45]
+FIVES = [5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55]
+
+
+def clock(rng, hours, minutes=QUARTERS):
+    """Times as people write them; the argument is always HH:MM on the 24-hour clock."""
+    out = []
+    for hour in hours:
+        half, twelve = "am" if hour < 12 else "pm", (hour + 11) % 12 + 1
+        for minute in [0] + rng.sample(minutes, min(5, len(minutes))):
+            forms = [f"{twelve}:{minute:02d} {half}", f"{twelve}:{minute:02d} {half}", f"{hour:02d}:{minute:02d}"]
+            if minute == 0:
+                forms = [f"{twelve} {half}", f"{twelve}{half}"]
+            out.append((rng.choice(forms), f"{hour:02d}:{minute:02d}"))
+    return out
+
+
+def ordinal(day):
+    return f"{day}{'th' if day in (11, 12, 13) else {1: 'st', 2: 'nd', 3: 'rd'}.get(day % 10, 'th')}"
+
+
+def dates(rng):
+    """March 3, the 3rd of March, 3 March -> 03-03."""
+    out = []
+    for month, name in enumerate(MONTHS, 1):
+        for day in rng.sample(range(1, 29), 9):
+            words = rng.choice([f"{name} {day}", f"{name} {ordinal(day)}", f"{day} {name}"])
+            out.append((words, f"{month:02d}-{day:02d}"))
+    return out
+
+
+# ---- phrasings: (what training and test share, what only the test has); fixed arguments stand behind a template ----
+
+ONCE, DAILY, WORKDAYS = {"repeat": "once"}, {"repeat": "daily"}, {"repeat": "weekdays"}
+TODAY, TOMORROW, WEEKEND = {"day": "today"}, {"day": "tomorrow"}, {"day": "weekend"}
+ON, OFF = {"on": True}, {"on": False}
+SHUFFLE, IN_ORDER = {"shuffle": True}, {"shuffle": False}
+
+
+def tools(rng):
+    people, cities, places = (Pool(rng, texts(p)) for p in (PEOPLE, CITIES, PLACES))
+    news = Pool(rng, texts(NEWS))
+    day_time, meal_time = clock(rng, range(6, 24), FIVES), clock(rng, range(11, 23))
+    return [
+        ("set_timer", ["minutes"], {"minutes": Pool(rng, integers(2, 90))}, [
+            "Set a timer for {minutes} minutes", "Start a {minutes} minute timer", "Timer for {minutes} minutes, please",
+            "Count down {minutes} minutes for me", "Can you time {minutes} minutes?",
+            "The pasta needs {minutes} minutes, set a timer", "Please start a timer, {minutes} minutes",
+            "I need a {minutes} minute countdown", "Give me {minutes} minutes on the timer",
+        ], [
+            "Could you set the timer to {minutes} minutes?", "Let me know when {minutes} minutes have passed",
+            "Start a countdown of {minutes} minutes", "{minutes} minutes on the clock, please",
+        ]),
+        ("set_alarm", ["time", "repeat"], {"time": Pool(rng, clock(rng, range(4, 12), FIVES))}, [
+            ("Wake me up at {time}", ONCE), ("Set an alarm for {time}", ONCE), ("I need an alarm at {time}", ONCE),
+            ("Alarm at {time}, please", ONCE), ("Set an alarm for {time} every day", DAILY),
+            ("Wake me at {time} every morning", DAILY), ("I want a daily alarm at {time}", DAILY),
+            ("Set my alarm to {time} on weekdays", WORKDAYS), ("Wake me up at {time} from Monday to Friday", WORKDAYS),
+            ("Alarm at {time} every weekday", WORKDAYS),
+        ], [
+            ("Please wake me at {time}", ONCE), ("Can you set an alarm to go off at {time}?", ONCE),
+            ("Set a daily alarm for {time}", DAILY), ("Every day at {time}, wake me up", DAILY),
+            ("I need a weekday alarm at {time}", WORKDAYS), ("Monday to Friday, wake me at {time}", WORKDAYS),
+        ]),
+        ("add_reminder", ["task", "time"], {"task": Pool(rng, texts(TASKS)), "time": Pool(rng, day_time)}, [
+            "Remind me to {task} at {time}", "At {time}, remind me to {task}", "Set a reminder for {time} to {task}",
+            "Don't let me forget to {task} at {time}", "I have to {task} at {time}, please remind me",
+            "Can you remind me at {time} to {task}?", "Add a reminder to {task} at {time}",
+        ], [
+            "Please remind me to {task} at {time}", "I need a reminder at {time} to {task}",
+            "Make sure I {task} at {time}", "Nudge me at {time} to {task}",
+        ]),
+        ("create_event", ["title", "date", "time"],
+         {"title": Pool(rng, texts(EVENTS)), "date": Pool(rng, dates(rng)), "time": Pool(rng, clock(rng, range(8, 22)))}, [
+            "Add {title} to my calendar on {date} at {time}", "Schedule {title} for {date} at {time}",
+            "Put {title} on the calendar, {date} at {time}", "Create an event: {title}, {date}, {time}",
+            "New calendar entry: {title} on {date} at {time}", "Please schedule {title} at {time} on {date}",
+        ], [
+            "Calendar: {title}, {date} at {time}", "Can you add {title} on {date} at {time}?",
+            "I have {title} on {date} at {time}, put it in my calendar",
+        ]),
+        ("send_message", ["to", "text"],
+         {"to": people, "news": news, "text": Pool(rng, texts(NOTES)).joined(news)}, [
+            "Text {to}: {text}", "Send a message to {to} saying {text}", "Tell {to} {news}", "Let {to} know {news}",
+            "Message {to} that {news}", "Write to {to}: {text}", "Send {to} a text: {text}",
+            "Can you text {to} that {news}?",
+        ], [
+            "Please tell {to} {news}", "Drop {to} a message: {text}", "Can you let {to} know that {news}?",
+            "Send a text to {to}: {text}",
+        ]),
+        ("get_weather", ["city", "day"], {"city": cities}, [
+            ("What's the weather in {city} today?", TODAY), ("How warm is it in {city} right now?", TODAY),
+            ("Weather in {city}", TODAY), ("Is it raining in {city}?", TODAY),
+            ("What will the weather be like in {city} tomorrow?", TOMORROW), ("Will it rain in {city} tomorrow?", TOMORROW),
+            ("Tomorrow's forecast for {city}, please", TOMORROW), ("Do I need an umbrella in {city} tomorrow?", TOMORROW),
+            ("How is the weather in {city} this weekend?", WEEKEND), ("Weekend forecast for {city}", WEEKEND),
+            ("Will it be sunny in {city} on the weekend?", WEEKEND),
+        ], [
+            ("How's the weather in {city} today?", TODAY), ("Do I need a coat in {city} today?", TODAY),
+            ("Is it going to snow in {city} tomorrow?", TOMORROW), ("Forecast for {city} tomorrow", TOMORROW),
+            ("What's the weather in {city} this weekend?", WEEKEND), ("Will {city} be warm this weekend?", WEEKEND),
+        ]),
+        ("switch_device", ["device", "on"], {"device": Pool(rng, texts(DEVICES))}, [
+            ("Turn on the {device}", ON), ("Switch the {device} on", ON), ("Please turn the {device} on", ON),
+            ("Can you switch on the {device}?", ON), ("Start the {device}", ON),
+            ("Turn off the {device}", OFF), ("Switch the {device} off", OFF), ("Please turn the {device} off", OFF),
+            ("Can you switch off the {device}?", OFF), ("Nobody needs the {device}, turn it off", OFF),
+        ], [
+            ("Could you turn on the {device}?", ON), ("I want the {device} on", ON),
+            ("Could you turn off the {device}?", OFF), ("The {device} is still on, switch it off please", OFF),
+        ]),
+        ("set_thermostat", ["room", "celsius"], {"room": Pool(rng, texts(ROOMS)), "celsius": Pool(rng, degrees())}, [
+            "Set the {room} to {celsius} degrees", "Make the {room} {celsius} degrees",
+            "Heat the {room} to {celsius} degrees", "Please set the {room} temperature to {celsius}",
+            "I want {celsius} degrees in the {room}", "Bring the {room} to {celsius} degrees",
+            "{celsius} degrees in the {room}, please", "Thermostat in the {room}: {celsius} degrees",
+        ], [
+            "Change the {room} temperature to {celsius} degrees", "Can you set the {room} to {celsius} degrees?",
+            "The {room} should be {celsius} degrees", "Keep the {room} at {celsius} degrees",
+        ]),
+        ("play_music", ["artist", "shuffle"], {"artist": Pool(rng, texts(ARTISTS))}, [
+            ("Play {artist}", IN_ORDER), ("Put on some {artist}", IN_ORDER), ("I want to hear {artist}", IN_ORDER),
+            ("Play me something by {artist}", IN_ORDER), ("Can you play {artist}?", IN_ORDER),
+            ("Shuffle {artist}", SHUFFLE), ("Play {artist} on shuffle", SHUFFLE),
+            ("Play songs by {artist} in random order", SHUFFLE), ("Put {artist} on shuffle, please", SHUFFLE),
+        ], [
+            ("Please play some {artist}", IN_ORDER), ("I'm in the mood for {artist}", IN_ORDER),
+            ("Shuffle songs by {artist}", SHUFFLE), ("Can you play {artist} in random order?", SHUFFLE),
+        ]),
+        ("add_to_cart", ["item", "quantity"], {"item": Pool(rng, texts(ITEMS)), "quantity": Pool(rng, integers(2, 30))}, [
+            "Add {quantity} {item} to the cart", "Order {quantity} {item}", "I need {quantity} {item}",
+            "Put {quantity} {item} in my cart", "We need {quantity} {item}, please order them",
+            "Buy {quantity} {item}", "Please add {quantity} {item}", "Get me {quantity} {item}",
+        ], [
+            "Can you order {quantity} {item}?", "{quantity} {item} for the cart, please",
+            "We're out, so buy {quantity} {item}", "Please put {quantity} {item} in the cart",
+        ]),
+        ("send_money", ["to", "amount"], {"to": people, "amount": Pool(rng, money(rng))}, [
+            "Send {to} ${amount}", "Pay {to} {amount} dollars", "Transfer ${amount} to {to}",
+            "I owe {to} ${amount}, please send it", "Send ${amount} to {to}", "Please pay {to} ${amount}",
+            "Wire {amount} dollars to {to}", "Give {to} ${amount} for the groceries",
+        ], [
+            "Can you send {to} {amount} dollars?", "Please transfer {amount} dollars to {to}",
+            "Pay back {to} the ${amount}", "Move ${amount} to {to}",
+        ]),
+        ("book_table", ["place", "people", "time"],
+         {"place": places, "people": Pool(rng, integers(2, 14), 0.25), "time": Pool(rng, meal_time)}, [
+            "Book a table for {people} at {place} at {time}", "Table for {people} at {place}, {time}",
+            "Reserve a table at {place} for {people} people at {time}",
+            "We are {people} people, book {place} for {time}", "Get us a table for {people} at {place} at {time}",
+            "Please reserve {place} for {people} at {time}",
+        ], [
+            "Can you book {place} for {people} people at {time}?", "I'd like a table for {people} at {place} at {time}",
+            "Make a reservation at {place} for {people} at {time}",
+        ]),
+    ]
+
+
+# ---- samples ----
+
+def json_value(value):
+    if isinstance(value, str) and value.replace(".", "", 1).isdigit():
+        return value  # a float with its fixed number of decimals
+    return json.dumps(value, ensure_ascii=False)
+
+
+def sample(rng, name, keys, pools, template, fixed, part):
+    words, values = {}, dict(fixed)
+    for slot, pool in pools.items():
+        if "{" + slot + "}" in template:
+            words[slot], values["text" if slot == "news" else slot] = pool.draw(rng, part)
+    prompt = template.format(**words)
+    if rng.random() < 0.18:  # people type in a hurry: no capital letter
+        prompt = prompt[0].lower() + prompt[1:] if not prompt.startswith(("I ", "I'")) else prompt
+    if prompt[-1].isalnum() and rng.random() < 0.3:
+        prompt += "."
+    call = ",".join(f'"{k}":{json_value(values[k])}' for k in keys)
+    return prompt, f'{{"tool":"{name}",{call}}}'
+
+
+def fill(rng, tool, templates, part, count, taken):
+    """count samples of one tool with different prompts, the templates in turn."""
+    name, keys, pools = tool[:3]
+    order, out = [], []
+    while len(out) < count:
+        if not order:
+            order = rng.sample(templates, len(templates))
+        chosen = order.pop()
+        template, fixed = chosen if isinstance(chosen, tuple) else (chosen, {})
+        prompt, call = sample(rng, name, keys, pools, template, fixed, part)
+        if prompt.lower().rstrip(".") in taken:
+            continue
+        taken.add(prompt.lower().rstrip("."))
+        out.append((prompt, call))
+    return out
+
+
+def make():
+    rng = random.Random(SEED)
+    train, test, taken = [], [], set()
+    for tool in tools(rng):
+        shared, test_only = tool[3], tool[4]
+        train += fill(rng, tool, shared, "train", PER_TOOL_TRAIN, taken)
+        half = PER_TOOL_TEST // 2
+        test += fill(rng, tool, shared, "test", half, taken)
+        test += fill(rng, tool, test_only, "test", PER_TOOL_TEST - half, taken)
+    rng.shuffle(train)
+    rng.shuffle(test)
+    return {"tool_calls_train.jsonl": train, "tool_calls_test.jsonl": test}
+
+
+def jsonl(samples):
+    lines = []
+    for prompt, call in samples:
+        json.loads(call)
+        lines.append(json.dumps({"messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": call}]},
+                                ensure_ascii=False) + "\n")
+    return "".join(lines)
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    stale = []
+    for name, samples in make().items():
+        path, text = os.path.join(here, name), jsonl(samples)
+        if "--check" in sys.argv[1:]:
+            with open(path, encoding="utf-8") as f:
+                stale += [name] if f.read() != text else []
+            continue
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        print(f"{name}: {len(samples)} conversations")
+    if stale:
+        sys.exit("stale: " + ", ".join(stale))
+
+
+main()
