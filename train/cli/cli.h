@@ -14,10 +14,15 @@ typedef struct Verb {
 } Verb;
 
 extern const Verb verb_train, verb_eval, verb_generate, verb_chat, verb_tokenize, verb_inspect, verb_logits,
-    verb_verify, verb_export;
+    verb_verify, verb_export, verb_help, verb_version;
+
+// The verbs of this binary, in the order of `lorac help`; the list ends with NULL (main.c).
+extern const Verb *const verbs[];
+const Verb *verb_find(const char *name); // NULL when unknown
 
 // Words of a command line whose verb takes no config: `--key value`, `--key=value`, `key=value`, plus plain words.
-// A key is declared once with its kind; unknown keys are refused with the nearest known one.
+// A key is declared once with its kind; unknown keys are refused with the nearest known one. `--max-new-tokens` is the
+// same as `--max_new_tokens`.
 typedef enum {
     ARG_STRING,
     ARG_INT,
@@ -33,3 +38,6 @@ typedef struct ArgSpec {
 // words: up to max_words plain words are stored, more are refused. Aliases are further ArgSpecs with the same out.
 int args_parse(int argc, char **argv, const ArgSpec *specs, size_t n_specs, const char **words, size_t max_words,
                size_t *n_words, Err *err);
+// For verbs that also take a config: removes the words of these keys from argv and leaves the rest, in order, for
+// config_load.
+int args_take(int *argc, char **argv, const ArgSpec *specs, size_t n_specs, Err *err);

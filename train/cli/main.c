@@ -1,0 +1,68 @@
+// lorac: main. Finds the verb, runs it, prints the one line of an error, returns the status.
+#include "cli.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "words.h"
+
+const Verb *const verbs[] = {
+    &verb_help,
+    &verb_version,
+    NULL,
+};
+
+const Verb *verb_find(const char *name) {
+    for (size_t i = 0; verbs[i]; i++) {
+        if (strcmp(verbs[i]->name, name) == 0) return verbs[i];
+    }
+    return NULL;
+}
+
+// Verbs of the contract that later versions bring.
+static bool is_later_verb(const char *name) {
+    static const char *const later[] = {"plan", "merge", "pull", "doctor"};
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
+        if (strcmp(later[i], name) == 0) return true;
+    }
+    return false;
+}
+
+static int unknown_verb(const char *name, Err *err) {
+    if (is_later_verb(name)) return err_input(err, "%s: not in this version", name);
+    Nearest near = nearest_start(name);
+    for (size_t i = 0; verbs[i]; i++) nearest_try(&near, verbs[i]->name);
+    if (near.name) return err_input(err, "%s: unknown verb; did you mean \"lorac %s\"?", name, near.name);
+    return err_input(err, "%s: unknown verb; \"lorac help\" lists them", name);
+}
+
+static const Verb *choose(int *argc, char ***argv, Err *err) {
+    if (*argc < 2) {
+        err_input(err, "no verb; \"lorac help\" lists them");
+        return NULL;
+    }
+    const char *name = (*argv)[1];
+    *argc -= 2;
+    *argv += 2;
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) return &verb_help;
+    if (strcmp(name, "--version") == 0) return &verb_version;
+    const Verb *v = verb_find(name);
+    if (!v) {
+        unknown_verb(name, err);
+    } else if (*argc > 0 && (strcmp((*argv)[0], "--help") == 0 || strcmp((*argv)[0], "-h") == 0)) {
+        *argc = 1; // `lorac train --help` is `lorac help train`
+        (*argv)[0] = (char *)v->name;
+        return &verb_help;
+    }
+    return v;
+}
+
+int main(int argc, char **argv) {
+    Err err = {0};
+    signal(SIGPIPE, SIG_IGN); // a closed pipe must not end a training run
+    const Verb *v = choose(&argc, &argv, &err);
+    int status = v ? v->run(argc, argv, &err) : EXIT_INPUT;
+    if (status && status != EXIT_INTERRUPTED && err.msg[0]) fprintf(stderr, "lorac: %s\n", err.msg);
+    return status;
+}

@@ -1,0 +1,120 @@
+// Config text to cJSON. cJSON keeps no lines, knows no comments and lets duplicate keys pass, so a scan goes in front:
+// it blanks `//` comments, bounds the depth and notes the line of each member of the top object.
+#include "config_internal.h"
+
+#include <string.h>
+
+enum { MAX_DEPTH = 16 };
+
+typedef struct Scan {
+    const char *name;
+    char *text; // a copy, comments blanked in place
+    size_t pos, size;
+    int line, depth;
+    int *lines;
+    size_t n_members, capacity;
+} Scan;
+
+// Ends behind the closing quote; strings hold no line breaks in JSON, cJSON would let them pass.
+static int scan_string(Scan *s, Err *err) {
+    for (s->pos++; s->pos < s->size && s->text[s->pos] != '"'; s->pos++) {
+        if (s->text[s->pos] == '\n') break;
+        if (s->text[s->pos] == '\\') s->pos++;
+    }
+    if (s->pos >= s->size || s->text[s->pos] != '"')
+        return err_input(err, "%s:%d: a string without an end", s->name, s->line);
+    s->pos++;
+    return 0;
+}
+
+static void blank_comment(Scan *s) {
+    while (s->pos < s->size && s->text[s->pos] != '\n') s->text[s->pos++] = ' ';
+}
+
+static int open_level(Scan *s, Err *err) {
+    if (++s->depth > MAX_DEPTH) return err_input(err, "%s:%d: nested deeper than %d", s->name, s->line, MAX_DEPTH);
+    s->pos++;
+    return 0;
+}
+
+// Every ':' of depth 1 follows a member's name; cJSON checks the grammar afterwards.
+static void note_member(Scan *s) {
+    if (s->depth == 1) {
+        MEM_GROW(s->lines, s->capacity, s->n_members + 1);
+        s->lines[s->n_members++] = s->line;
+    }
+    s->pos++;
+}
+
+static int scan(Scan *s, Err *err) {
+    while (s->pos < s->size) {
+        char c = s->text[s->pos];
+        if (c == 0) return err_input(err, "%s:%d: a NUL byte", s->name, s->line);
+        if (c == '\n') s->line++;
+        if (c == '"') {
+            if (scan_string(s, err)) return -1;
+        } else if (c == '/' && s->text[s->pos + 1] == '/') {
+            blank_comment(s);
+        } else if (c == '{' || c == '[') {
+            if (open_level(s, err)) return -1;
+        } else if (c == ':') {
+            note_member(s);
+        } else {
+            s->depth -= c == '}' || c == ']';
+            s->pos++;
+        }
+    }
+    return 0;
+}
+
+static int line_of(const char *text, const char *at) {
+    int line = 1;
+    for (const char *p = text; p < at; p++) line += *p == '\n';
+    return line;
+}
+
+static int parse(cJSON **root, const Scan *s, Err *err) {
+    const char *end = s->text;
+    *root = cJSON_ParseWithLengthOpts(s->text, s->size + 1, &end, true);
+    if (!*root)
+        return err_input(err, "%s:%d: not JSON (a comma, quote or brace is missing or one too many)", s->name,
+                         line_of(s->text, end));
+    if (!cJSON_IsObject(*root)) return err_input(err, "%s:1: expected one JSON object", s->name);
+    return 0;
+}
+
+static int check_duplicates(const cJSON *root, const Scan *s, Err *err) {
+    size_t i = 0;
+    for (const cJSON *m = root->child; m; m = m->next, i++) {
+        size_t j = 0;
+        for (const cJSON *p = root->child; p != m; p = p->next, j++) {
+            if (strcmp(p->string, m->string) == 0)
+                return err_input(err, "%s:%d: key \"%s\" is there twice; first on line %d", s->name, s->lines[i],
+                                 m->string, s->lines[j]);
+        }
+    }
+    CHECK(i == s->n_members, "%zu members, %zu lines", i, s->n_members);
+    return 0;
+}
+
+int config_scan(cJSON **root, int **lines, const char *text, size_t size, const char *name, Err *err) {
+    *root = NULL;
+    *lines = NULL;
+    if (size >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) { // byte order mark
+        text += 3;
+        size -= 3;
+    }
+    Scan s = {.name = name, .text = mem_strndup(text, size), .size = size, .line = 1};
+    int status = scan(&s, err);
+    if (!status) status = parse(root, &s, err);
+    if (!status) status = check_duplicates(*root, &s, err);
+    mem_free(s.text);
+    if (status) {
+        cJSON_Delete(*root);
+        *root = NULL;
+        mem_free(s.lines);
+        return -1;
+    }
+    *lines = s.lines;
+    return 0;
+}

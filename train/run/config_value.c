@@ -1,0 +1,295 @@
+// One value of the config: from JSON or command line text into its field, and back to JSON.
+#include "config_internal.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fileio.h"
+#include "words.h"
+
+static void *field(const Config *c, const ConfigKey *k) {
+    return (char *)c + k->offset;
+}
+
+static void set_string(char **dst, const char *value) {
+    mem_free(*dst);
+    *dst = value ? mem_strdup(value) : NULL;
+}
+
+static void list_clear(StrList *l) {
+    for (size_t i = 0; i < l->count; i++) mem_free(l->items[i]);
+    mem_free(l->items);
+    *l = (StrList){0};
+}
+
+// The value as it should read in a message, short.
+static void describe(const cJSON *v, char *buf, size_t size) {
+    char *text = cJSON_PrintUnformatted(v);
+    if (cJSON_IsNumber(v) && !isfinite(v->valuedouble)) {
+        snprintf(buf, size, "a number too large for a double");
+    } else {
+        snprintf(buf, size, "%.60s", text ? text : "?");
+    }
+    cJSON_free(text);
+}
+
+static int wrong(const ConfigKey *k, const cJSON *v, const char *where, const char *expected, Err *err) {
+    char got[80];
+    describe(v, got, sizeof got);
+    return err_input(err, "%s: %s: %s; expected %s", where, k->name, got, expected);
+}
+
+static int not_yet(const ConfigKey *k, const cJSON *v, const char *where, Err *err) {
+    char got[80];
+    describe(v, got, sizeof got);
+    return err_input(err, "%s: %s: %s is not in this version", where, k->name, got);
+}
+
+static int check_range(const ConfigKey *k, double x, const cJSON *v, const char *where, Err *err) {
+    if (isfinite(x) && x >= k->min && x <= k->max) return 0;
+    char expected[80];
+    if (k->min == DBL_MIN) {
+        snprintf(expected, sizeof expected, "above 0, at most %g", k->max);
+    } else {
+        snprintf(expected, sizeof expected, "%.10g to %.16g", k->min, k->max);
+    }
+    return wrong(k, v, where, expected, err);
+}
+
+static int set_number(Config *c, const ConfigKey *k, const cJSON *v, const char *where, Err *err) {
+    if (!cJSON_IsNumber(v)) return wrong(k, v, where, k->type == KEY_INT ? "an integer" : "a number", err);
+    double x = v->valuedouble;
+    if (check_range(k, x, v, where, err)) return -1;
+    if (k->type == KEY_FLOAT) {
+        *(double *)field(c, k) = x;
+        return 0;
+    }
+    if (x != floor(x)) return wrong(k, v, where, "an integer", err);
+    *(int64_t *)field(c, k) = (int64_t)x;
+    return 0;
+}
+
+// JSON true and false read as the words.
+static const char *as_word(const cJSON *v) {
+    if (cJSON_IsBool(v)) return cJSON_IsTrue(v) ? "true" : "false";
+    return cJSON_GetStringValue(v);
+}
+
+static int set_choice(Config *c, const ConfigKey *k, const cJSON *v, const char *where, Err *err) {
+    const char *word = as_word(v);
+    if (word && config_word_in(word, k->choices, (int *)field(c, k))) return 0;
+    if (word && config_word_in(word, k->later, NULL)) return not_yet(k, v, where, err);
+    char expected[200];
+    snprintf(expected, sizeof expected, "one of: %s", k->choices);
+    return wrong(k, v, where, expected, err);
+}
+
+static int set_path(Config *c, const ConfigKey *k, const cJSON *v, const char *where, Err *err) {
+    const char *word = as_word(v);
+    bool text = cJSON_IsString(v) && *word;
+    if (!text && !(word && config_word_in(word, k->choices, NULL)))
+        return wrong(k, v, where, k->choices ? "a path, \"auto\" or false" : "a string", err);
+    set_string((char **)field(c, k), word);
+    return 0;
+}
+
+static int set_bytes(Config *c, const ConfigKey *k, const cJSON *v, const char *where, Err *err) {
+    static const struct {
+        const char *suffix;
+        double factor;
+    } units[] = {{"", 1},         {"B", 1},      {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30},
+                 {"TiB", 0x1p40}, {"KB", 1e3},   {"MB", 1e6},     {"GB", 1e9},     {"TB", 1e12},
+                 {"K", 0x1p10},   {"M", 0x1p20}, {"G", 0x1p30}};
+    const char *expected = "bytes or text such as \"6GiB\", at least 1 MiB";
+    double x = v->valuedouble, factor = 1;
+    if (cJSON_IsString(v)) {
+        char *rest;
+        x = strtod(v->valuestring, &rest);
+        rest += strspn(rest, " ");
+        factor = 0;
+        for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+            if (strcmp(rest, units[i].suffix) == 0) factor = units[i].factor;
+        }
+    } else if (!cJSON_IsNumber(v)) {
+        return wrong(k, v, where, expected, err);
+    }
+    x *= factor;
+    if (!(x >= 0x1p20 && x <= 0x1p60)) return wrong(k, v, where, expected, err);
+    *(int64_t *)field(c, k) = (int64_t)x;
+    return 0;
+}
+
+static int set_strings(Config *c, const ConfigKey *k, const cJSON *v, const char *where, Err *err) {
+    StrList *l = field(c, k);
+    list_clear(l);
+    bool single = cJSON_IsString(v);
+    if (!single && !cJSON_IsArray(v)) return wrong(k, v, where, "a string or a list of strings", err);
+    int n = single ? 1 : cJSON_GetArraySize(v);
+    l->items = mem_calloc((size_t)n + 1, sizeof *l->items);
+    for (const cJSON *e = single ? v : v->child; e; e = single ? NULL : e->next) {
+        if (cJSON_IsObject(e)) return not_yet(k, e, where, err); // {"path", "weight"}
+        if (!cJSON_IsString(e) || !*e->valuestring) return wrong(k, e, where, "a string", err);
+        l->items[l->count++] = mem_strdup(e->valuestring);
+    }
+    return 0;
+}
+
+static int set_ints(Config *c, const ConfigKey *k, const cJSON *v, const char *where, Err *err) {
+    IntList *l = field(c, k);
+    mem_free(l->items);
+    *l = (IntList){0};
+    bool single = cJSON_IsNumber(v);
+    if (!single && !cJSON_IsArray(v)) return wrong(k, v, where, "a list of integers", err);
+    int n = single ? 1 : cJSON_GetArraySize(v);
+    if (n == 0) return wrong(k, v, where, "at least one integer", err);
+    l->items = mem_calloc((size_t)n, sizeof *l->items);
+    for (const cJSON *e = single ? v : v->child; e; e = single ? NULL : e->next) {
+        double x = e->valuedouble;
+        if (!cJSON_IsNumber(e) || x != floor(x)) return wrong(k, e, where, "an integer", err);
+        if (check_range(k, x, e, where, err)) return -1;
+        l->items[l->count++] = (int64_t)x;
+    }
+    return 0;
+}
+
+// null: as if the key were not there.
+static int set_null(Config *c, const ConfigKey *k, const cJSON *v, const char *where, Err *err) {
+    if (strcmp(k->standard, "null") != 0) return wrong(k, v, where, "a value", err);
+    switch (k->type) {
+    case KEY_STRING:
+    case KEY_PATH:
+        set_string((char **)field(c, k), NULL);
+        break;
+    case KEY_INTS:
+        mem_free(((IntList *)field(c, k))->items), *(IntList *)field(c, k) = (IntList){0};
+        break;
+    case KEY_FLOAT:
+        *(double *)field(c, k) = 0;
+        break;
+    default:
+        *(int64_t *)field(c, k) = 0;
+        break;
+    }
+    return 0;
+}
+
+static bool is_standard(const ConfigKey *k, const cJSON *v) {
+    cJSON *standard = cJSON_Parse(k->standard);
+    bool same = cJSON_Compare(standard, v, true);
+    cJSON_Delete(standard);
+    return same;
+}
+
+int config_set(Config *c, const ConfigKey *k, const cJSON *v, const char *where, Err *err) {
+    if (k->later && strcmp(k->later, "*") == 0 && !is_standard(k, v)) return not_yet(k, v, where, err);
+    if (cJSON_IsNull(v)) return set_null(c, k, v, where, err);
+    switch (k->type) {
+    case KEY_STRING:
+    case KEY_PATH:
+        return set_path(c, k, v, where, err);
+    case KEY_INT:
+    case KEY_FLOAT:
+        return set_number(c, k, v, where, err);
+    case KEY_CHOICE:
+        return set_choice(c, k, v, where, err);
+    case KEY_BYTES:
+        return set_bytes(c, k, v, where, err);
+    case KEY_STRINGS:
+    case KEY_PATHS:
+        return set_strings(c, k, v, where, err);
+    case KEY_INTS:
+        return set_ints(c, k, v, where, err);
+    case KEY_BOOL:
+        break;
+    }
+    if (!cJSON_IsBool(v)) return wrong(k, v, where, "true or false", err);
+    *(bool *)field(c, k) = cJSON_IsTrue(v);
+    return 0;
+}
+
+static cJSON *split_at_commas(const char *text, bool numbers) {
+    cJSON *list = cJSON_CreateArray();
+    while (*text) {
+        size_t n = strcspn(text, ",");
+        char *part = mem_strndup(text, n);
+        cJSON *number = numbers ? cJSON_ParseWithOpts(part, NULL, true) : NULL;
+        cJSON_AddItemToArray(list, number ? number : cJSON_CreateString(part));
+        mem_free(part);
+        text += n + (text[n] == ',');
+    }
+    return list;
+}
+
+cJSON *config_value_from_text(const ConfigKey *k, const char *text) {
+    bool is_text = k->type == KEY_STRING || k->type == KEY_PATH || k->type == KEY_CHOICE;
+    if (is_text && strcmp(text, "null") != 0) return cJSON_CreateString(text);
+    if (k->type == KEY_STRINGS || k->type == KEY_PATHS || k->type == KEY_INTS) {
+        cJSON *list = *text == '[' ? cJSON_ParseWithOpts(text, NULL, true) : NULL;
+        return list ? list : split_at_commas(text, k->type == KEY_INTS);
+    }
+    cJSON *v = cJSON_ParseWithOpts(text, NULL, true);
+    return v ? v : cJSON_CreateString(text);
+}
+
+static cJSON *path_value(const ConfigKey *k, const char *path, bool absolute) {
+    bool is_path = k->type == KEY_PATH || k->type == KEY_PATHS;
+    if (!absolute || !is_path || config_word_in(path, k->choices, NULL)) return cJSON_CreateString(path);
+    char *full = path_absolute(path);
+    cJSON *v = cJSON_CreateString(full ? full : path);
+    mem_free(full);
+    return v;
+}
+
+static cJSON *choice_value(const ConfigKey *k, int index) {
+    const char *word = k->choices;
+    for (; index > 0; index--) word += strcspn(word, " ") + 1;
+    size_t n = strcspn(word, " ");
+    if (n == 4 && memcmp(word, "true", n) == 0) return cJSON_CreateTrue();
+    if (n == 5 && memcmp(word, "false", n) == 0) return cJSON_CreateFalse();
+    char buf[WORD_MAX_KEY];
+    snprintf(buf, sizeof buf, "%.*s", (int)n, word);
+    return cJSON_CreateString(buf);
+}
+
+static cJSON *strings_value(const ConfigKey *k, const StrList *l, bool absolute) {
+    cJSON *list = cJSON_CreateArray();
+    for (size_t i = 0; i < l->count; i++) cJSON_AddItemToArray(list, path_value(k, l->items[i], absolute));
+    return list;
+}
+
+static cJSON *ints_value(const IntList *l) {
+    if (!l->items) return cJSON_CreateNull();
+    cJSON *list = cJSON_CreateArray();
+    for (size_t i = 0; i < l->count; i++) cJSON_AddItemToArray(list, cJSON_CreateNumber((double)l->items[i]));
+    return list;
+}
+
+cJSON *config_value(const Config *c, const ConfigKey *k, bool absolute_paths) {
+    const void *f = field(c, k);
+    bool unset_is_null = strcmp(k->standard, "null") == 0;
+    double number = 0;
+    switch (k->type) {
+    case KEY_STRING:
+    case KEY_PATH:
+        return *(char *const *)f ? path_value(k, *(char *const *)f, absolute_paths) : cJSON_CreateNull();
+    case KEY_BOOL:
+        return cJSON_CreateBool(*(const bool *)f);
+    case KEY_CHOICE:
+        return choice_value(k, *(const int *)f);
+    case KEY_STRINGS:
+    case KEY_PATHS:
+        return strings_value(k, f, absolute_paths);
+    case KEY_INTS:
+        return ints_value(f);
+    case KEY_FLOAT:
+        number = *(const double *)f;
+        break;
+    case KEY_INT:
+    case KEY_BYTES:
+        number = (double)*(const int64_t *)f;
+        break;
+    }
+    return unset_is_null && number == 0 ? cJSON_CreateNull() : cJSON_CreateNumber(number);
+}

@@ -1,0 +1,57 @@
+#include "words.h"
+
+#include <ctype.h>
+#include <string.h>
+
+static bool is_name(const char *s, size_t n) {
+    if (n == 0 || !isalpha((unsigned char)s[0])) return false;
+    for (size_t i = 0; i < n; i++) {
+        if (!isalnum((unsigned char)s[i]) && s[i] != '_' && s[i] != '-') return false;
+    }
+    return true;
+}
+
+Word word_split(const char *word) {
+    Word w = {.is_key = strncmp(word, "--", 2) == 0};
+    const char *name = w.is_key ? word + 2 : word;
+    const char *equals = strchr(name, '=');
+    size_t n = equals ? (size_t)(equals - name) : strlen(name);
+    // A path such as ./a=b/c.json is no key: without dashes a key must look like a name.
+    if (!w.is_key && (!equals || !is_name(name, n))) return w;
+    w.is_key = true;
+    if (n >= WORD_MAX_KEY) n = WORD_MAX_KEY - 1;
+    for (size_t i = 0; i < n; i++) w.key[i] = name[i] == '-' ? '_' : name[i];
+    w.value = equals ? equals + 1 : NULL;
+    return w;
+}
+
+Nearest nearest_start(const char *wanted) {
+    return (Nearest){.wanted = wanted, .distance = 1 + strlen(wanted) / 3};
+}
+
+// Levenshtein distance, one row at a time; names are short, longer ones do not match.
+static size_t edit_distance(const char *a, const char *b) {
+    enum { LONGEST = 80 };
+    size_t n = strlen(a), m = strlen(b), row[LONGEST + 1];
+    if (n > LONGEST || m > LONGEST) return LONGEST;
+    for (size_t j = 0; j <= m; j++) row[j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            size_t best = diagonal + (a[i - 1] != b[j - 1]);
+            if (row[j] + 1 < best) best = row[j] + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            diagonal = row[j];
+            row[j] = best;
+        }
+    }
+    return row[m];
+}
+
+void nearest_try(Nearest *n, const char *name) {
+    size_t d = edit_distance(n->wanted, name);
+    if (d > n->distance || (n->name && d == n->distance)) return;
+    n->distance = d;
+    n->name = name;
+}

@@ -1,0 +1,21 @@
+// words: cutting `--key value`, `--key=value` and `key=value`, and the nearest known name to a misspelt one.
+#pragma once
+
+#include "base.h"
+
+enum { WORD_MAX_KEY = 64 };
+
+typedef struct Word {
+    bool is_key;            // false: a plain word (a path)
+    char key[WORD_MAX_KEY]; // without dashes in front, '-' inside replaced by '_'; cut at WORD_MAX_KEY - 1
+    const char *value;      // behind '=', or NULL: the next word, if the key wants one
+} Word;
+Word word_split(const char *word);
+
+// Nearest name by edit distance, offered only when at most a third of the letters differ.
+typedef struct Nearest {
+    const char *wanted, *name; // name: the best so far, or NULL
+    size_t distance;
+} Nearest;
+Nearest nearest_start(const char *wanted);
+void nearest_try(Nearest *n, const char *name);
