@@ -132,6 +132,7 @@ static void run_instruction(Tape *t, const Instruction *in, char *arena) {
     }
     double start = t->profiling ? time_now() : 0;
     (in->backward ? n->op->backward : n->op->forward)(n, &x);
+    if (n->op->makes_grad) n->in[0]->grad = n->out[0]->data;
     if (t->profiling) {
         t->backend->k->sync(t->backend);
         profile_add(t, n->op->name, in->backward, time_now() - start);
