@@ -37,7 +37,9 @@ static int set_named(Config *c, const char *name, const cJSON *v, const char *wh
     if (implied) { // load_in_4bit: true
         if (!cJSON_IsBool(v)) return err_input(err, "%s: %s: expected true or false", where, name);
         if (!cJSON_IsTrue(v)) return 0;
-        v = stand_in = cJSON_CreateString(implied);
+        char *word = mem_strndup(implied, strcspn(implied, " "));
+        v = stand_in = cJSON_CreateString(word);
+        mem_free(word);
     }
     int status = config_set(c, k, v, where, err);
     cJSON_Delete(stand_in);

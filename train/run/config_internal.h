@@ -34,7 +34,8 @@ typedef struct ConfigKey {
 
 extern const ConfigKey config_keys[];
 size_t config_key_count(void);
-// By name or alias; *implied is the value that a true alias stands for, or NULL. NULL when unknown.
+// By name or alias; *implied is where the value that a true alias stands for begins (it ends at a space), or NULL. NULL
+// when unknown.
 const ConfigKey *config_key_find(const char *name, const char **implied);
 const char *config_key_nearest(const char *name); // NULL when nothing is near
 

@@ -1,0 +1,302 @@
+// The config: every key's rules through the table, messages with file and line, overrides, saving and resuming.
+#include "test.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "config_internal.h"
+#include "fileio.h"
+#include "words.h"
+
+#define REQUIRED "\"model\": \"m.gguf\", \"output_dir\": \"out\", \"dataset\": \"d.jsonl\""
+
+static char *temp_config(const char *text) {
+    char *path = mem_strdup("/tmp/lorac_config_XXXXXX");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+    return path;
+}
+
+// Loads `text` as the file, with up to three words behind it.
+static int load(Config *c, const char *text, const char *w1, const char *w2, const char *w3, Err *err) {
+    char *path = temp_config(text);
+    char *argv[] = {path, (char *)w1, (char *)w2, (char *)w3};
+    int argc = 1 + (w1 != NULL) + (w2 != NULL) + (w3 != NULL);
+    *c = (Config){0};
+    err->status = 0;
+    int status = config_load(c, argc, argv, CONFIG_FOR_TRAIN, err);
+    unlink(path);
+    mem_free(path);
+    return status;
+}
+
+static void refused(const char *text, const char *part) {
+    Config c;
+    Err err = {0};
+    ASSERT_REFUSED(load(&c, text, NULL, NULL, NULL, &err), &err, part);
+    assert_int_equal(err.status, EXIT_INPUT);
+    config_clear(&c);
+}
+
+static void test_config_defaults(void **state) {
+    (void)state;
+    Config c;
+    Err err = {0};
+    ASSERT_OK(load(&c, "{" REQUIRED "}", NULL, NULL, NULL, &err), &err);
+    assert_string_equal(c.model_name_or_path, "m.gguf");
+    assert_int_equal(c.train_file.count, 1);
+    assert_string_equal(c.train_file.items[0], "d.jsonl");
+    assert_int_equal(c.lora_r, 16);
+    assert_int_equal(c.max_steps, -1);
+    assert_true(c.packing && c.shuffle && !c.train_on_inputs);
+    assert_int_equal(c.lora_target_modules.count, 2);
+    assert_string_equal(c.resume_from_checkpoint, "auto");
+    ASSERT_NEAR(c.learning_rate, 2e-4, 0);
+    ASSERT_NEAR(c.save_steps, 0.1, 0);
+    assert_null(c.layers_to_transform.items);
+    assert_true(config_is_set(&c, "train_file"));
+    assert_false(config_is_set(&c, "lora_r"));
+    config_clear(&c);
+}
+
+static void test_config_comments_and_lines(void **state) {
+    (void)state;
+    Config c;
+    Err err = {0};
+    const char *text =
+        "// head \"{\n{" REQUIRED ", // \"lora_r\": 3\n \"run_name\": \"a // b\\\" // c\",\n\"r\": 8}// end";
+    ASSERT_OK(load(&c, text, NULL, NULL, NULL, &err), &err);
+    assert_int_equal(c.lora_r, 8);
+    assert_string_equal(c.run_name, "a // b\" // c");
+    config_clear(&c);
+    refused("{" REQUIRED ",\n\n\"lorra_r\": 8}", ":3: unknown key \"lorra_r\"; the nearest known key is \"lora_r\"");
+    refused("{" REQUIRED ",\n\"zzzzzzzzzzzz\": 8}", ":2: unknown key \"zzzzzzzzzzzz\"; \"lorac help config\"");
+    refused("{" REQUIRED ",\n\"seed\": 1,\n\"seed\": 2}", ":3: key \"seed\" is there twice; first on line 2");
+    refused("{" REQUIRED ",\n\"seed\": 1,\n\"see\\u0064\": 2}", ":3: key \"seed\" is there twice");
+    refused("{" REQUIRED ",\n\"lora_r\": 1,\n\"r\": 2}", ":3: \"r\" is another name of lora_r, which line 2 has set");
+}
+
+static void test_config_refuses_broken_json(void **state) {
+    (void)state;
+    refused("", "not JSON");
+    refused("[]", "expected one JSON object");
+    refused("{\"seed\": 1\n\"packing\": true}", ":2: not JSON");
+    refused("{\"seed\": 1}\n{}", ":2: not JSON");
+    refused("{\"seed\": \"abc", "a string without an end");
+    refused("{\"runs\": [[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]}", "nested deeper than 16");
+    Config c = {0};
+    Err err = {0};
+    char *argv[] = {"/nonexistent/config.json"};
+    ASSERT_REFUSED(config_load(&c, 1, argv, CONFIG_FOR_TRAIN, &err), &err, "/nonexistent/config.json");
+    assert_int_equal(err.status, EXIT_INPUT);
+    config_clear(&c);
+}
+
+static void test_config_refuses_values(void **state) {
+    (void)state;
+    static const struct {
+        const char *member, *part;
+    } cases[] = {
+        {"\"lora_r\": 0", "lora_r: 0; expected 1 to"},
+        {"\"lora_r\": 1.5", "lora_r: 1.5; expected an integer"},
+        {"\"lora_r\": \"8\"", "lora_r: \"8\"; expected an integer"},
+        {"\"seed\": 9223372036854775808", "seed: "},
+        {"\"learning_rate\": 1e309", "learning_rate: a number too large"},
+        {"\"learning_rate\": -1", "learning_rate: -1; expected 0 to"},
+        {"\"lora_alpha\": 0", "lora_alpha: 0; expected above 0"},
+        {"\"lora_dropout\": 1", "lora_dropout: 1; expected 0 to"},
+        {"\"packing\": 1", "packing: 1; expected true or false"},
+        {"\"packing\": null", "packing: null; expected a value"},
+        {"\"truncation\": \"cut\"", "truncation: \"cut\"; expected one of: drop truncate error"},
+        {"\"per_device_train_batch_size\": 0", "per_device_train_batch_size: 0"},
+        {"\"max_steps\": 0", "max_steps: 0 steps"},
+        {"\"validation_file\": \"\"", "validation_file: \"\"; expected a string"},
+        {"\"lora_target_modules\": []", "lora_target_modules: an empty list"},
+        {"\"lora_target_modules\": [\"q_proj\", 1]", "lora_target_modules: 1; expected a string"},
+        {"\"layers_to_transform\": [1, 1]", "ascending"},
+        {"\"layers_to_transform\": [-1]", "layers_to_transform: -1"},
+        {"\"max_memory\": \"6 boxes\"", "max_memory: \"6 boxes\"; expected bytes"},
+        {"\"save_steps\": 2.5", "save_steps: expected a whole number of steps"},
+        {"\"eval_strategy\": \"steps\"", "eval_strategy: needs validation_file"},
+        {"\"val_set_size\": 10, \"validation_file\": \"v\"", "val_set_size: validation_file is set too"},
+        {"\"early_stopping_patience\": 3", "early_stopping_patience: needs eval_strategy"},
+        {"\"report_to\": \"tensorboard\"", "not in this version"},
+        {"\"report_to\": \"wandb\"", "expected \"html\""},
+        {"\"device\": \"cuda\"", "device: \"cuda\" is not in this version"},
+        {"\"device\": \"tpu\"", "device: \"tpu\"; expected one of"},
+        {"\"dtype\": \"bf16\"", "not in this version"},
+        {"\"load_in_4bit\": true", "not in this version"},
+        {"\"load_in_4bit\": 4", "load_in_4bit: expected true or false"},
+        {"\"task\": \"classification\"", "not in this version"},
+        {"\"num_gpus\": 2", "num_gpus: 2 is not in this version"},
+        {"\"runs\": [{\"lora_r\": 8}]", "not in this version"},
+        {"\"hot_swap_url\": \"http://h\"", "not in this version"},
+        {"\"resume_from_checkpoint\": 5", "expected a path, \"auto\" or false"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *text = mem_printf("{" REQUIRED ",\n%s}", cases[i].member);
+        refused(text, cases[i].part);
+        mem_free(text);
+    }
+    refused("{\"model\": \"m\", \"output_dir\": \"o\"}", "required key train_file is missing");
+    refused("{\"output_dir\": \"o\", \"dataset\": \"d\"}", "required key model_name_or_path is missing");
+    refused("{\"model\": \"m\", \"dataset\": [{\"path\": \"a\", \"weight\": 2}]}", "not in this version");
+}
+
+static void test_config_accepts_defaults_of_later_keys(void **state) {
+    (void)state;
+    Config c;
+    Err err = {0};
+    const char *text =
+        "{" REQUIRED ", \"num_gpus\": 1, \"runs\": null, \"load_in_4bit\": false, \"dashboard\": null,"
+        "\"resume_from_checkpoint\": false, \"gradient_checkpointing\": true, \"max_memory\": \"1.5GiB\"}";
+    ASSERT_OK(load(&c, text, NULL, NULL, NULL, &err), &err);
+    assert_string_equal(c.resume_from_checkpoint, "false");
+    assert_int_equal(c.gradient_checkpointing, CHECKPOINT_TRUE);
+    assert_int_equal(c.max_memory, 3 << 29);
+    config_clear(&c);
+}
+
+static void test_config_overrides(void **state) {
+    (void)state;
+    Config c;
+    Err err = {0};
+    const char *text = "{" REQUIRED ", \"lora_r\": 4, \"seed\": 5}";
+    ASSERT_OK(load(&c, text, "--lora-r=8", "seed=7", "--use_rslora", &err), &err);
+    assert_int_equal(c.lora_r, 8);
+    assert_int_equal(c.seed, 7);
+    assert_true(c.use_rslora);
+    config_clear(&c);
+    ASSERT_OK(load(&c, text, "r=8", "lora_rank=9", "--target_modules=q_proj,k_proj,o_proj", &err), &err);
+    assert_int_equal(c.lora_r, 9);
+    assert_int_equal(c.lora_target_modules.count, 3);
+    assert_string_equal(c.lora_target_modules.items[2], "o_proj");
+    config_clear(&c);
+    ASSERT_OK(load(&c, text, "--max_steps", "-1", "layers_to_transform=[0, 3]", &err), &err);
+    assert_int_equal(c.layers_to_transform.count, 2);
+    assert_int_equal(c.layers_to_transform.items[1], 3);
+    config_clear(&c);
+    ASSERT_REFUSED(load(&c, text, "--lorra_r", "8", NULL, &err), &err,
+                   "command line: unknown key \"lorra_r\"; the nearest");
+    config_clear(&c);
+    ASSERT_REFUSED(load(&c, text, "--seed", NULL, NULL, &err), &err, "--seed has no value");
+    config_clear(&c);
+    ASSERT_REFUSED(load(&c, text, "--seed=x", NULL, NULL, &err), &err,
+                   "command line: seed: \"x\"; expected an integer");
+    config_clear(&c);
+    ASSERT_REFUSED(load(&c, text, "other.json", NULL, NULL, &err), &err, "other.json: a second config file");
+    config_clear(&c);
+}
+
+// The saved config loads to the same values, with absolute paths, and "auto" stays "auto".
+static void test_config_saved_form_loads(void **state) {
+    (void)state;
+    Config c, again;
+    Err err = {0};
+    const char *text =
+        "{" REQUIRED ", \"r\": 8, \"eval_strategy\": \"steps\", \"eval_steps\": 5, \"val_set_size\": 0.1,"
+        "\"layers_to_transform\": [1], \"max_memory\": \"2GiB\", \"learning_rate\": 1.7e-4}";
+    ASSERT_OK(load(&c, text, NULL, NULL, NULL, &err), &err);
+    char *saved = config_json(&c), cwd[4096];
+    assert_non_null(getcwd(cwd, sizeof cwd));
+    assert_non_null(strstr(saved, cwd));
+    assert_non_null(strstr(saved, "\"gradient_checkpointing\":\t\"auto\""));
+    assert_non_null(strstr(saved, "\"resume_from_checkpoint\":\t\"auto\""));
+    ASSERT_OK(load(&again, saved, NULL, NULL, NULL, &err), &err);
+    char *saved_again = config_json(&again);
+    assert_string_equal(saved, saved_again);
+    mem_free(saved);
+    mem_free(saved_again);
+    config_clear(&c);
+    config_clear(&again);
+}
+
+static void test_config_same_run(void **state) {
+    (void)state;
+    Config c, other;
+    Err err = {0};
+    ASSERT_OK(load(&c, "{" REQUIRED ", \"gradient_accumulation_steps\": 4}", NULL, NULL, NULL, &err), &err);
+    char *saved = config_json(&c);
+    ASSERT_OK(load(&other, "{" REQUIRED ", \"per_device_train_batch_size\": 4}", "save_steps=7", "logging_steps=3",
+                   "gradient_checkpointing=true", &err),
+              &err);
+    ASSERT_OK(config_check_same_run(&other, saved, "config.json", &err), &err);
+    config_clear(&other);
+    ASSERT_OK(load(&other, "{" REQUIRED ", \"per_device_train_batch_size\": 2}", "lora_r=8", "seed=1", NULL, &err),
+              &err);
+    ASSERT_REFUSED(config_check_same_run(&other, saved, "config.json", &err), &err, "lora_r was 16, now 8");
+    assert_non_null(strstr(err.msg, "seed was 42, now 1"));
+    assert_non_null(strstr(err.msg, "gradient_accumulation_steps was 4, now 1"));
+    ASSERT_REFUSED(config_check_same_run(&other, "{\"seed\":", "config.json", &err), &err, "config.json:1: not JSON");
+    config_clear(&other);
+    config_clear(&c);
+    mem_free(saved);
+}
+
+static int takes(const ConfigKey *k, const char *json) {
+    Config c = {0};
+    Err err;
+    cJSON *v = cJSON_Parse(json);
+    int status = config_set(&c, k, v, "test", &err);
+    cJSON_Delete(v);
+    config_clear(&c);
+    return status;
+}
+
+// Whatever is added to the table: each key refuses the types it does not have, and has help.
+static void test_config_every_key_refuses_wrong_types(void **state) {
+    (void)state;
+    for (size_t i = 0; i < config_key_count(); i++) {
+        const ConfigKey *k = &config_keys[i];
+        bool number = k->type == KEY_INT || k->type == KEY_FLOAT || k->type == KEY_BYTES || k->type == KEY_INTS;
+        if (!number) assert_int_equal(takes(k, "12345"), -1);
+        if (k->type != KEY_BOOL) assert_int_equal(takes(k, "{}"), -1);
+        if (number || k->type == KEY_BOOL) assert_int_equal(takes(k, "\"text\""), -1);
+        if (number) assert_int_equal(takes(k, "1e309"), -1);
+        assert_true(strlen(k->help) > 3);
+    }
+}
+
+// Any change of one byte gives a config or one refusal, never a crash.
+static void test_config_survives_mutations(void **state) {
+    (void)state;
+    const char *text = "{" REQUIRED ", \"r\": 8, // c\n\"layers_to_transform\": [1,2], \"max_memory\": \"2GiB\"}";
+    for (size_t i = 0; i < strlen(text); i++) {
+        for (int b = 1; b < 256; b += 13) {
+            char *changed = mem_strdup(text);
+            changed[i] = (char)b;
+            Config c = {0}, before;
+            Err err = {0};
+            ASSERT_OK(load(&before, "{" REQUIRED "}", NULL, NULL, NULL, &err), &err);
+            config_check_same_run(&before, changed, "c", &err);
+            config_clear(&before);
+            config_clear(&c);
+            mem_free(changed);
+        }
+    }
+}
+
+static void test_words_split_and_nearest(void **state) {
+    (void)state;
+    Word w = word_split("--max-steps=3");
+    assert_true(w.is_key);
+    assert_string_equal(w.key, "max_steps");
+    assert_string_equal(w.value, "3");
+    assert_false(word_split("./a=b/c.json").is_key);
+    assert_false(word_split("config.json").is_key);
+    assert_true(word_split("a=").is_key);
+    Nearest n = nearest_start("lerning_rat");
+    nearest_try(&n, "seed");
+    assert_null(n.name);
+    nearest_try(&n, "learning_rate");
+    assert_string_equal(n.name, "learning_rate");
+}
+
+TEST_MAIN(TEST(test_config_defaults), TEST(test_config_comments_and_lines), TEST(test_config_refuses_broken_json),
+          TEST(test_config_refuses_values), TEST(test_config_accepts_defaults_of_later_keys),
+          TEST(test_config_overrides), TEST(test_config_saved_form_loads), TEST(test_config_same_run),
+          TEST(test_config_every_key_refuses_wrong_types), TEST(test_config_survives_mutations),
+          TEST(test_words_split_and_nearest))
