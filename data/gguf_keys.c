@@ -1,0 +1,195 @@
+// gguf_keys: typed access to the keys of an open GGUF file.
+#include "gguf_impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int compare_name_with_key(const void *name, const void *key) {
+    GgufStr s = {name, strlen(name)};
+    return gguf_compare_str(s, (*(const GgufKey *const *)key)->name);
+}
+
+const GgufKey *gguf_find_key(const Gguf *g, const char *name) {
+    const GgufKey *const *hit =
+        bsearch(name, g->keys_by_name, g->n_keys, sizeof *g->keys_by_name, compare_name_with_key);
+    return hit ? *hit : NULL;
+}
+
+bool gguf_has(const Gguf *g, const char *key) {
+    return gguf_find_key(g, key) != NULL;
+}
+
+// 0: found; 1: absent and that is fine; -1: absent and required.
+static int find(const Gguf *g, const char *name, bool required, const GgufKey **out, Err *err) {
+    *out = gguf_find_key(g, name);
+    if (*out) return 0;
+    if (!required) return 1;
+    return err_input(err, "%s: key \"%s\" is missing", gguf_path(g), name);
+}
+
+static int wrong_type(const Gguf *g, const char *name, const GgufKey *key, const char *expected, Err *err) {
+    if (key->type == GGUF_ARRAY)
+        return err_input(err, "%s: key \"%s\": found an array of %s; expected %s", gguf_path(g), name,
+                         gguf_types[key->element].name, expected);
+    return err_input(err, "%s: key \"%s\": found %s; expected %s", gguf_path(g), name, gguf_types[key->type].name,
+                     expected);
+}
+
+static GgufStr str_at(const uint8_t *p) {
+    uint64_t len;
+    memcpy(&len, p, sizeof len);
+    return (GgufStr){(const char *)p + sizeof len, (size_t)len};
+}
+
+// ---- numbers ----
+
+static bool is_integer(GgufType type) {
+    return type <= GGUF_I32 || type == GGUF_U64 || type == GGUF_I64;
+}
+
+static bool is_signed(GgufType type) {
+    return type == GGUF_I8 || type == GGUF_I16 || type == GGUF_I32 || type == GGUF_I64;
+}
+
+// Little-endian, so the low bytes come first; signed values are sign-extended to 64 bits.
+static uint64_t load_integer(const uint8_t *p, GgufType type) {
+    uint64_t bits = 0;
+    size_t bytes = gguf_types[type].bytes;
+    memcpy(&bits, p, bytes);
+    if (is_signed(type) && bytes < 8 && bits >> (8 * bytes - 1)) bits |= UINT64_MAX << 8 * bytes;
+    return bits;
+}
+
+int gguf_u64(const Gguf *g, const char *name, bool required, uint64_t *out, Err *err) {
+    const GgufKey *key;
+    int rc = find(g, name, required, &key, err);
+    if (rc) return rc;
+    if (!is_integer(key->type)) return wrong_type(g, name, key, "an integer", err);
+    uint64_t value = load_integer(key->value, key->type);
+    if (is_signed(key->type) && value > INT64_MAX)
+        return err_input(err, "%s: key \"%s\": found %jd; expected no negative number", gguf_path(g), name,
+                         (intmax_t)value);
+    *out = value;
+    return 0;
+}
+
+int gguf_f32(const Gguf *g, const char *name, bool required, float *out, Err *err) {
+    const GgufKey *key;
+    int rc = find(g, name, required, &key, err);
+    if (rc) return rc;
+    if (key->type != GGUF_F32) return wrong_type(g, name, key, "f32", err);
+    memcpy(out, key->value, sizeof *out);
+    return 0;
+}
+
+int gguf_bool(const Gguf *g, const char *name, bool required, bool *out, Err *err) {
+    const GgufKey *key;
+    int rc = find(g, name, required, &key, err);
+    if (rc) return rc;
+    if (key->type != GGUF_BOOL) return wrong_type(g, name, key, "bool", err);
+    *out = *key->value != 0;
+    return 0;
+}
+
+int gguf_string(const Gguf *g, const char *name, bool required, GgufStr *out, Err *err) {
+    const GgufKey *key;
+    int rc = find(g, name, required, &key, err);
+    if (rc) return rc;
+    if (key->type != GGUF_STRING) return wrong_type(g, name, key, "string", err);
+    *out = str_at(key->value);
+    return 0;
+}
+
+// ---- arrays ----
+
+int gguf_string_array(const Gguf *g, const char *name, bool required, GgufStr **out, size_t *count, Err *err) {
+    const GgufKey *key;
+    int rc = find(g, name, required, &key, err);
+    if (rc) return rc;
+    if (key->type != GGUF_ARRAY || key->element != GGUF_STRING)
+        return wrong_type(g, name, key, "an array of string", err);
+    GgufStr *table = mem_alloc(key->count, sizeof *table);
+    const uint8_t *p = key->value;
+    for (size_t i = 0; i < key->count; i++) {
+        table[i] = str_at(p);
+        p = (const uint8_t *)table[i].data + table[i].len;
+    }
+    *out = table;
+    *count = key->count;
+    return 0;
+}
+
+int gguf_i32_array(const Gguf *g, const char *name, bool required, int32_t **out, size_t *count, Err *err) {
+    const GgufKey *key;
+    int rc = find(g, name, required, &key, err);
+    if (rc) return rc;
+    if (key->type != GGUF_ARRAY || (key->element != GGUF_I32 && key->element != GGUF_U32))
+        return wrong_type(g, name, key, "an array of i32 or u32", err);
+    int32_t *values = mem_alloc(key->count, sizeof *values);
+    if (key->count) memcpy(values, key->value, key->count * sizeof *values);
+    for (size_t i = 0; key->element == GGUF_U32 && i < key->count; i++) {
+        if (values[i] >= 0) continue;
+        mem_free(values);
+        return err_input(err, "%s: key \"%s\": element %zu is above 2^31 - 1", gguf_path(g), name, i);
+    }
+    *out = values;
+    *count = key->count;
+    return 0;
+}
+
+int gguf_f32_array(const Gguf *g, const char *name, bool required, float **out, size_t *count, Err *err) {
+    const GgufKey *key;
+    int rc = find(g, name, required, &key, err);
+    if (rc) return rc;
+    if (key->type != GGUF_ARRAY || key->element != GGUF_F32) return wrong_type(g, name, key, "an array of f32", err);
+    float *values = mem_alloc(key->count, sizeof *values);
+    if (key->count) memcpy(values, key->value, key->count * sizeof *values);
+    *out = values;
+    *count = key->count;
+    return 0;
+}
+
+// ---- listing ----
+
+size_t gguf_key_count(const Gguf *g) {
+    return g->n_keys;
+}
+
+static void print_string(char *buf, size_t size, GgufStr s) {
+    int n = s.len < size ? (int)s.len : (int)size;
+    snprintf(buf, size, "string %.*s", n, s.data);
+    for (; *buf; buf++)
+        if ((unsigned char)*buf < 32 || *buf == 127) *buf = ' ';
+}
+
+static void print_float(char *buf, size_t size, const GgufKey *key) {
+    float f;
+    double d;
+    if (key->type == GGUF_F64) {
+        memcpy(&d, key->value, sizeof d);
+    } else {
+        memcpy(&f, key->value, sizeof f);
+        d = (double)f;
+    }
+    snprintf(buf, size, "%s %.9g", gguf_types[key->type].name, d);
+}
+
+GgufStr gguf_key_at(const Gguf *g, size_t i, char *buf, size_t buf_size) {
+    CHECK(i < g->n_keys && buf_size > 0);
+    const GgufKey *key = &g->keys[i];
+    const char *type = gguf_types[key->type].name;
+    if (key->type == GGUF_ARRAY)
+        snprintf(buf, buf_size, "%s[%zu]", gguf_types[key->element].name, key->count);
+    else if (key->type == GGUF_STRING)
+        print_string(buf, buf_size, str_at(key->value));
+    else if (key->type == GGUF_BOOL)
+        snprintf(buf, buf_size, "bool %s", *key->value ? "true" : "false");
+    else if (key->type == GGUF_F32 || key->type == GGUF_F64)
+        print_float(buf, buf_size, key);
+    else if (is_signed(key->type))
+        snprintf(buf, buf_size, "%s %jd", type, (intmax_t)load_integer(key->value, key->type));
+    else
+        snprintf(buf, buf_size, "%s %ju", type, (uintmax_t)load_integer(key->value, key->type));
+    return key->name;
+}

@@ -1,0 +1,117 @@
+// gguf_write: writes small GGUF files (adapters). Header fields are collected as bytes, tensor data is borrowed.
+#include "gguf_impl.h"
+
+#include <string.h>
+
+enum { VERSION = 3, ALIGNMENT = 32 };
+
+typedef struct PendingTensor {
+    const void *data;
+    size_t bytes;
+} PendingTensor;
+
+struct GgufWriter {
+    StrBuf keys, infos; // as they stand in the file
+    uint64_t n_keys;
+    PendingTensor *tensors;
+    size_t n_tensors, capacity;
+    uint64_t offset; // where the next tensor goes, relative to the data
+};
+
+GgufWriter *gguf_writer_new(void) {
+    return mem_calloc(1, sizeof(GgufWriter));
+}
+
+static void add_u32(StrBuf *out, uint32_t v) {
+    str_add(out, (const char *)&v, sizeof v);
+}
+
+static void add_u64(StrBuf *out, uint64_t v) {
+    str_add(out, (const char *)&v, sizeof v);
+}
+
+static void add_str(StrBuf *out, const char *s) {
+    add_u64(out, strlen(s));
+    str_puts(out, s);
+}
+
+static void begin_key(GgufWriter *w, const char *key, GgufType type) {
+    add_str(&w->keys, key);
+    add_u32(&w->keys, type);
+    w->n_keys++;
+}
+
+void gguf_writer_string(GgufWriter *w, const char *key, const char *value) {
+    begin_key(w, key, GGUF_STRING);
+    add_str(&w->keys, value);
+}
+
+void gguf_writer_u32(GgufWriter *w, const char *key, uint32_t value) {
+    begin_key(w, key, GGUF_U32);
+    add_u32(&w->keys, value);
+}
+
+void gguf_writer_f32(GgufWriter *w, const char *key, float value) {
+    begin_key(w, key, GGUF_F32);
+    str_add(&w->keys, (const char *)&value, sizeof value);
+}
+
+static size_t padding(uint64_t offset) {
+    return (size_t)(-offset & (ALIGNMENT - 1));
+}
+
+void gguf_writer_tensor(GgufWriter *w, const char *name, DType dtype, int n_dims, const int64_t *shape,
+                        const void *data) {
+    size_t count = 1, bytes;
+    int type = dtype_info(dtype)->gguf_type;
+    CHECK(strlen(name) < sizeof((GgufTensor *)0)->name && n_dims >= 1 && n_dims <= 4 && type >= 0, "%s", name);
+    add_str(&w->infos, name);
+    add_u32(&w->infos, (uint32_t)n_dims);
+    for (int d = 0; d < n_dims; d++) {
+        CHECK(shape[d] >= 0 && size_mul(count, (size_t)shape[d], &count), "%s", name);
+        add_u64(&w->infos, (uint64_t)shape[d]);
+    }
+    add_u32(&w->infos, (uint32_t)type);
+    add_u64(&w->infos, w->offset);
+    CHECK(shape[0] % dtype_info(dtype)->block == 0 && dtype_bytes(dtype, count, &bytes), "%s", name);
+    MEM_GROW(w->tensors, w->capacity, w->n_tensors + 1);
+    w->tensors[w->n_tensors++] = (PendingTensor){data, bytes};
+    w->offset += bytes + padding(bytes);
+}
+
+static int write_header(GgufWriter *w, FileWriter *file, Err *err) {
+    static const char zeros[ALIGNMENT];
+    StrBuf head = {0};
+    str_puts(&head, "GGUF");
+    add_u32(&head, VERSION);
+    add_u64(&head, w->n_tensors);
+    add_u64(&head, w->n_keys);
+    str_add(&head, w->keys.data, w->keys.len);
+    str_add(&head, w->infos.data, w->infos.len);
+    str_add(&head, zeros, padding(head.len));
+    int rc = file_write(file, head.data, head.len, err);
+    str_clear(&head);
+    return rc;
+}
+
+int gguf_writer_save(GgufWriter *w, const char *path, Err *err) {
+    static const char zeros[ALIGNMENT];
+    FileWriter *file;
+    if (file_create(&file, path, err)) return -1;
+    int rc = write_header(w, file, err);
+    for (size_t i = 0; i < w->n_tensors && !rc; i++) {
+        rc = file_write(file, w->tensors[i].data, w->tensors[i].bytes, err);
+        if (!rc) rc = file_write(file, zeros, padding(w->tensors[i].bytes), err);
+    }
+    if (!rc) return file_commit(file, err);
+    file_abandon(file);
+    return rc;
+}
+
+void gguf_writer_free(GgufWriter *w) {
+    if (!w) return;
+    str_clear(&w->keys);
+    str_clear(&w->infos);
+    mem_free(w->tensors);
+    mem_free(w);
+}
