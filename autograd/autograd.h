@@ -29,7 +29,7 @@ void tape_reset(Tape *t);
 Tensor *tape_external(Tape *t, Mat m);
 
 Tensor *op_embed(Tape *t, const Weight *w, const int32_t *ids, int64_t tokens, float scale); // [T, C]
-Tensor *op_neftune(Tape *t, Tensor *x, const float *magnitude, RngKey key);                  // in place
+Tensor *op_neftune(Tape *t, Tensor *x, const float *magnitude, float alpha, RngKey key);     // in place
 Tensor *op_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps);                      // [T, C]
 // x W^T + bias + residual (NULL: none), plus the LoRA pairs (n_loras may be 0). [T, N]
 Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const Lora *loras, int n_loras);

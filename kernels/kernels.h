@@ -132,9 +132,9 @@ struct Kernels {
     // --- embedding ---
     // out[t, :] = scale * W[ids[t], :].  out [T, C], W [V, C], ids [T] in [0, V).
     void (*embed_forward)(Backend *b, Mat out, const Weight *w, const int32_t *ids, float scale);
-    // x[t, :] += magnitude[t] * rng_symmetric(word column % 4 of rng_philox(key, t, column / 4)).  NEFTune (Jain et al.
-    // 2023).
-    void (*neftune)(Backend *b, Mat x, const float *magnitude, RngKey key);
+    // x[t, :] += alpha * magnitude[t] * rng_symmetric(word column % 4 of rng_philox(key, t, column / 4)).  NEFTune
+    // (Jain et al. 2023).
+    void (*neftune)(Backend *b, Mat x, const float *magnitude, float alpha, RngKey key);
 
     // --- rmsnorm (Zhang & Sennrich 2019) ---
     // rstd[t] = 1 / sqrt(mean(x[t]^2) + eps); out = x * rstd * weight.  out, x [T, C]; rstd [T, 1]; weight [C].

@@ -17,6 +17,7 @@ typedef struct RowInputs {
     int32_t *q_start, *q_pos;   // [samples + 1], [scored]: the scored positions as queries of the last block
     float *neftune;             // [tokens] noise magnitude for alpha = 1: 1 / sqrt(sample length * C)
     HeadResult *result;
+    int32_t *staging; // host
 } RowInputs;
 RowInputs *row_inputs_new(Backend *b, int64_t max_tokens, int64_t max_samples);
 void row_inputs_free(RowInputs *in);

@@ -14,6 +14,7 @@ typedef struct ModelConfig {
     const char *architecture; // GGUF name: "llama"
     int64_t layers, hidden, heads, kv_heads, head_size, ffn, vocab, context;
     float rms_eps, rope_base;
+    float rope_factor; // linear position interpolation: positions are divided by it; 1: none
     GluKind glu;
     bool tied_head;
     bool permuted_qk; // q/k rows of the GGUF file are in llama.cpp's interleaved order

@@ -1,0 +1,53 @@
+# The two commands: `make demo` and `make test`. Everything else they need, they do themselves.
+# CMakeLists.txt is the build; this file adds set-up, the base model and the demo.
+
+BUILD  ?= build
+JOBS   ?= $(shell nproc)
+MODEL  := models/SmolLM2-135M-Instruct.Q4_1.gguf
+PREFIX ?= /usr/local
+
+.PHONY: all setup build model demo test check asan bench install clean help
+
+all: build
+
+help:
+	@echo "make demo     set up, build, fetch the base model, train the demo task, compare before and after (under 5 minutes)"
+	@echo "make test     set up, build, run all tests, again under ASan and UBSan"
+	@echo "make bench    speed and memory, next to PyTorch + PEFT where its venv is given: make bench RIVAL=path/to/venv"
+	@echo "make install  install the binary under PREFIX=$(PREFIX) (DESTDIR is respected)"
+
+setup:
+	@sh tests/setup.sh
+
+build: setup
+	@cmake -S . -B $(BUILD) -G Ninja > $(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
+	@cmake --build $(BUILD) -j $(JOBS)
+	@rm -f $(BUILD).log
+
+model: $(MODEL)
+$(MODEL): | setup
+	@sh data/examples/fetch_model.sh $@
+
+demo: build model
+	@BUILD=$(BUILD) sh tests/demo.sh
+
+# Tests that need the base model skip, visibly, when it cannot be fetched.
+test: build
+	@$(MAKE) --no-print-directory model || echo "make test: no base model; its tests will be reported as skipped"
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+	@$(MAKE) --no-print-directory asan
+
+asan:
+	@cmake -S . -B $(BUILD)-asan -G Ninja -DSANITIZE=ON > $(BUILD)-asan.log 2>&1 || { cat $(BUILD)-asan.log; exit 1; }
+	@cmake --build $(BUILD)-asan -j $(JOBS)
+	@rm -f $(BUILD)-asan.log
+	@ctest --test-dir $(BUILD)-asan --output-on-failure -j $(JOBS)
+
+bench: build model
+	@BUILD=$(BUILD) RIVAL=$(RIVAL) sh tests/bench/bench.sh
+
+install: build
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-asan

@@ -1,0 +1,200 @@
+// plan: turns the recorded nodes into instructions and gives every buffer its place.
+//
+//   instructions:  forward 0 .. n-1 | for each node that carries gradient, last to first: what must be made again,
+//   backward arena:         [ kept: grows in forward, read by backward ... | temporary: everything else, reused within
+//   a block ]
+//
+// 1. keep_for_backward marks what backward reads and cannot be made again (or is the source of making again).
+// 2. emit_* append instructions; every version of a tensor, gradient and workspace is a Buffer with a first and last
+// use.
+// 3. place_buffers walks the instructions once and asks the two regions for places.
+// Making again is on demand and recursive, so a checkpointed range is replayed exactly as far as its backward reads.
+#include "tape.h"
+
+// May x, read by the backward of a node in `segment`, be made again by re-running its producer?
+static bool is_remade(const Tape *t, const Tensor *x, int segment) {
+    const Node *p = &t->nodes[x->producer];
+    if (p->segment != NO_SEGMENT && p->segment == segment) return true;
+    return p->segment == NO_SEGMENT && p->op->cheap && x->output == 0;
+}
+
+static void keep_or_remake(Tape *t, Tensor *x, int segment) {
+    if (x->external || x->keep) return;
+    if (!is_remade(t, x, segment)) {
+        x->keep = true;
+        return;
+    }
+    if (x->visited) return;
+    x->visited = true;
+    const Node *p = &t->nodes[x->producer];
+    for (int i = 0; i < p->n_in; i++) keep_or_remake(t, p->in[i], p->segment);
+}
+
+static bool carries_grad(const Node *n) {
+    return n->n_out > 0 && n->out[0]->needs_grad && n->op->backward;
+}
+
+static void keep_for_backward(Tape *t) {
+    for (size_t i = 0; i < t->n_nodes; i++) {
+        const Node *n = &t->nodes[i];
+        if (!carries_grad(n)) continue;
+        for (int k = 0; k < n->n_in; k++)
+            if (n->reads_in >> k & 1) keep_or_remake(t, n->in[k], n->segment);
+        for (int k = 0; k < n->n_out; k++)
+            if (n->reads_out >> k & 1) keep_or_remake(t, n->out[k], n->segment);
+    }
+}
+
+// --- emitting ---
+
+static int buffer_new(Tape *t, size_t bytes, bool keep) {
+    MEM_GROW(t->buffers, t->buffer_capacity, t->n_buffers + 1);
+    int now = (int)t->n_instructions;
+    t->buffers[t->n_buffers] = (Buffer){.bytes = bytes, .place = PLACE_NONE, .first = now, .last = now, .keep = keep};
+    return (int)t->n_buffers++;
+}
+
+static void touch(Tape *t, int buffer) {
+    if (buffer != NO_BUFFER) t->buffers[buffer].last = (int)t->n_instructions;
+}
+
+static Instruction *instruction_add(Tape *t, int node, bool backward, size_t ws_bytes) {
+    Instruction in = {.node = node, .backward = backward, .ws_buffer = NO_BUFFER};
+    for (int i = 0; i < NODE_MAX_OUTPUTS; i++) in.buffers[i] = NO_BUFFER;
+    if (ws_bytes) in.ws_buffer = buffer_new(t, ws_bytes, false);
+    MEM_GROW(t->instructions, t->instruction_capacity, t->n_instructions + 1);
+    t->instructions[t->n_instructions] = in;
+    return &t->instructions[t->n_instructions]; // counted by the caller when its buffers are known
+}
+
+// again: the outputs are temporary versions for backward; outputs that were kept stay where they are.
+static void emit_forward(Tape *t, int node, bool again) {
+    const Node *n = &t->nodes[node];
+    size_t ws = n->op->workspace ? n->op->workspace(n, t->backend, false) : 0;
+    Instruction *in = instruction_add(t, node, false, ws);
+    for (int i = 0; i < n->n_in; i++) touch(t, n->in[i]->buffer);
+    for (int i = 0; i < n->n_out; i++) {
+        Tensor *x = n->out[i];
+        if (x->external || (n->op->makes_grad && t->mode == TAPE_FORWARD)) continue;
+        if (i == 0 && n->op->in_place) {
+            CHECK(!n->in[0]->keep, "%s works in place on a tensor that backward reads", n->op->name);
+            x->buffer = n->in[0]->buffer;
+            n->in[0]->buffer = NO_BUFFER;
+            if (x->keep && !again) t->buffers[x->buffer].keep = true;
+        } else if (x->buffer == NO_BUFFER) {
+            x->buffer = buffer_new(t, x->bytes, !again && x->keep);
+        }
+        touch(t, x->buffer);
+        in->buffers[i] = x->buffer;
+    }
+    t->n_instructions++;
+    if (!n->op->flops) return;
+    *(again ? &t->stats.recompute_flops : &t->stats.forward_flops) += n->op->flops(n, false);
+}
+
+static void ensure(Tape *t, Tensor *x) {
+    if (x->external || x->buffer != NO_BUFFER) return;
+    const Node *p = &t->nodes[x->producer];
+    for (int i = 0; i < p->n_in; i++) ensure(t, p->in[i]);
+    emit_forward(t, x->producer, true);
+    t->stats.recomputed++;
+}
+
+// The gradient of in[i] begins with, or is added to by, the instruction being emitted.
+static void emit_input_grad(Tape *t, const Node *n, int i, Instruction *in) {
+    Tensor *x = n->in[i], *out = n->out[0];
+    if (!x->needs_grad) return;
+    bool passes = n->op->in_place ? i == 0 : i == n->passes_grad;
+    if (x->grad_buffer != NO_BUFFER) {
+        in->accumulate |= 1u << i;
+    } else if (passes) {
+        x->grad_buffer = out->grad_buffer;
+    } else {
+        x->grad_buffer = buffer_new(t, x->bytes, false);
+    }
+    touch(t, x->grad_buffer);
+    in->buffers[i] = x->grad_buffer;
+}
+
+static void emit_backward(Tape *t, int node) {
+    const Node *n = &t->nodes[node];
+    if (n->op->makes_grad && n->in[0]->needs_grad) {
+        CHECK(n->in[0]->grad_buffer == NO_BUFFER, "%s must be the last reader of its input", n->op->name);
+        n->in[0]->grad_buffer = n->out[0]->buffer;
+        return;
+    }
+    if (!carries_grad(n) || n->out[0]->grad_buffer == NO_BUFFER) return;
+    for (int i = 0; i < n->n_in; i++)
+        if (n->reads_in >> i & 1) ensure(t, n->in[i]);
+    for (int i = 0; i < n->n_out; i++)
+        if (n->reads_out >> i & 1) ensure(t, n->out[i]);
+    size_t ws = n->op->workspace ? n->op->workspace(n, t->backend, true) : 0;
+    Instruction *in = instruction_add(t, node, true, ws);
+    for (int i = 0; i < n->n_in; i++)
+        if (n->reads_in >> i & 1) touch(t, n->in[i]->buffer);
+    for (int i = 0; i < n->n_out; i++)
+        if (n->reads_out >> i & 1) touch(t, n->out[i]->buffer);
+    touch(t, n->out[0]->grad_buffer);
+    for (int i = 0; i < n->n_in; i++) emit_input_grad(t, n, i, in);
+    t->n_instructions++;
+    if (n->op->flops) t->stats.backward_flops += n->op->flops(n, true);
+}
+
+static void emit_all(Tape *t) {
+    for (size_t i = 0; i < t->n_nodes; i++) emit_forward(t, (int)i, false);
+    if (t->mode == TAPE_FORWARD) return;
+    for (size_t i = 0; i < t->n_tensors; i++) {
+        Tensor *x = tape_tensor_at(t, i);
+        bool made = x->producer != NO_NODE && t->nodes[x->producer].op->makes_grad;
+        if (!x->keep && !made) x->buffer = NO_BUFFER;
+    }
+    for (size_t i = t->n_nodes; i-- > 0;) emit_backward(t, (int)i);
+}
+
+// --- placing ---
+
+static void chain_endings(Tape *t) {
+    MEM_GROW(t->ending, t->ending_capacity, t->n_instructions);
+    for (size_t i = 0; i < t->n_instructions; i++) t->ending[i] = NO_BUFFER;
+    for (size_t b = 0; b < t->n_buffers; b++) {
+        Buffer *buffer = &t->buffers[b];
+        buffer->next_ending = t->ending[buffer->last];
+        t->ending[buffer->last] = (int)b;
+    }
+}
+
+static void place_buffers(Tape *t) {
+    chain_endings(t);
+    region_reset(t->regions[0]);
+    region_reset(t->regions[1]);
+    size_t next = 0; // buffers are in order of their first instruction
+    for (size_t i = 0; i < t->n_instructions; i++) {
+        for (; next < t->n_buffers && t->buffers[next].first == (int)i; next++) {
+            Buffer *b = &t->buffers[next];
+            b->place = region_take(t->regions[!b->keep], b->bytes);
+        }
+        for (int e = t->ending[i]; e != NO_BUFFER; e = t->buffers[e].next_ending)
+            region_give(t->regions[!t->buffers[e].keep], t->buffers[e].place, t->buffers[e].bytes);
+    }
+    for (size_t b = 0; b < t->n_buffers; b++)
+        if (!t->buffers[b].keep) t->buffers[b].place |= PLACE_TEMPORARY;
+    t->stats.kept_bytes = region_peak(t->regions[0]);
+    t->stats.temporary_bytes = region_peak(t->regions[1]);
+}
+
+size_t tape_plan(Tape *t, TapeMode mode) {
+    CHECK(t->segment == NO_SEGMENT, "a checkpointed range is still open");
+    t->mode = mode;
+    t->n_instructions = t->n_buffers = 0;
+    t->stats = (TapeStats){.nodes = (int64_t)t->n_nodes};
+    for (size_t i = 0; i < t->n_tensors; i++) {
+        Tensor *x = tape_tensor_at(t, i);
+        x->buffer = x->grad_buffer = NO_BUFFER;
+        x->keep = x->visited = false;
+    }
+    if (mode == TAPE_TRAIN) keep_for_backward(t);
+    emit_all(t);
+    place_buffers(t);
+    t->stats.instructions = (int64_t)t->n_instructions;
+    return t->stats.kept_bytes + t->stats.temporary_bytes;
+}

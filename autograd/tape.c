@@ -1,0 +1,161 @@
+// tape: records nodes and tensors, and runs the planned instructions.
+#include <string.h>
+
+#include "tape.h"
+
+Tape *tape_new(Backend *b) {
+    Tape *t = mem_calloc(1, sizeof *t);
+    t->backend = b;
+    t->regions[0] = region_new();
+    t->regions[1] = region_new();
+    tape_reset(t);
+    return t;
+}
+
+void tape_free(Tape *t) {
+    if (!t) return;
+    for (size_t i = 0; i < t->n_chunks; i++) mem_free(t->chunks[i]);
+    mem_free(t->chunks);
+    mem_free(t->nodes);
+    mem_free(t->instructions);
+    mem_free(t->buffers);
+    mem_free(t->ending);
+    region_free(t->regions[0]);
+    region_free(t->regions[1]);
+    mem_free(t);
+}
+
+void tape_reset(Tape *t) {
+    t->n_nodes = t->n_tensors = t->n_instructions = t->n_buffers = 0;
+    t->segment = NO_SEGMENT;
+    t->n_segments = 0;
+}
+
+static Tensor *tensor_new(Tape *t, int64_t rows, int64_t cols) {
+    if (t->n_tensors == t->n_chunks * TENSORS_PER_CHUNK) {
+        MEM_GROW(t->chunks, t->chunk_capacity, t->n_chunks + 1);
+        t->chunks[t->n_chunks++] = mem_alloc(TENSORS_PER_CHUNK, sizeof(Tensor));
+    }
+    Tensor *x = tape_tensor_at(t, t->n_tensors++);
+    size_t elements;
+    CHECK(rows >= 0 && cols > 0, "tensor of shape [%lld, %lld]", (long long)rows, (long long)cols);
+    *x = (Tensor){.rows = rows, .cols = cols, .producer = NO_NODE, .buffer = NO_BUFFER, .grad_buffer = NO_BUFFER};
+    CHECK(size_mul((size_t)rows, (size_t)cols, &elements) && size_mul(elements, sizeof(float), &x->bytes));
+    return x;
+}
+
+Tensor *tape_external(Tape *t, Mat m) {
+    Tensor *x = tensor_new(t, m.rows, m.cols);
+    x->external = m.data;
+    return x;
+}
+
+Node *node_add(Tape *t, const Op *op, Tensor *a, Tensor *b, Tensor *c) {
+    MEM_GROW(t->nodes, t->node_capacity, t->n_nodes + 1);
+    Node *n = &t->nodes[t->n_nodes++];
+    *n = (Node){.op = op, .segment = t->segment, .passes_grad = -1};
+    Tensor *inputs[NODE_MAX_INPUTS] = {a, b, c};
+    while (n->n_in < NODE_MAX_INPUTS && inputs[n->n_in]) {
+        n->in[n->n_in] = inputs[n->n_in];
+        n->n_in++;
+    }
+    return n;
+}
+
+Tensor *node_output(Tape *t, Node *n, int64_t rows, int64_t cols) {
+    CHECK(n->n_out < NODE_MAX_OUTPUTS);
+    Tensor *x = tensor_new(t, rows, cols);
+    x->producer = (int)(n - t->nodes);
+    x->output = n->n_out;
+    if (n->n_out == 0) {
+        x->needs_grad = n->trainable;
+        for (int i = 0; i < n->n_in; i++) x->needs_grad |= n->in[i]->needs_grad;
+        x->needs_grad &= n->op->backward || n->op->makes_grad;
+    }
+    n->out[n->n_out++] = x;
+    return x;
+}
+
+void tape_checkpoint_begin(Tape *t) {
+    CHECK(t->segment == NO_SEGMENT, "checkpointed ranges do not nest");
+    t->segment = t->n_segments++;
+}
+
+void tape_checkpoint_end(Tape *t) {
+    CHECK(t->segment != NO_SEGMENT, "no checkpointed range is open");
+    t->segment = NO_SEGMENT;
+}
+
+int64_t tensor_rows(const Tensor *x) {
+    return x->rows;
+}
+
+int64_t tensor_cols(const Tensor *x) {
+    return x->cols;
+}
+
+TapeStats tape_stats(const Tape *t) {
+    return t->stats;
+}
+
+// --- running ---
+
+static void *address(const Tape *t, char *arena, int buffer) {
+    if (buffer == NO_BUFFER) return NULL;
+    size_t place = t->buffers[buffer].place;
+    if (place & PLACE_TEMPORARY) return arena + t->stats.kept_bytes + (place & ~PLACE_TEMPORARY);
+    return arena + place;
+}
+
+static void profile_add(Tape *t, const char *op, bool backward, double seconds) {
+    int i = 0;
+    while (i < t->n_profile && strcmp(t->profile[i].op, op) != 0) i++;
+    if (i == t->n_profile) {
+        CHECK((size_t)i < sizeof t->profile / sizeof *t->profile);
+        t->profile[t->n_profile++] = (TapeProfile){.op = op};
+    }
+    *(backward ? &t->profile[i].backward_seconds : &t->profile[i].forward_seconds) += seconds;
+    t->profile[i].calls++;
+}
+
+static void run_instruction(Tape *t, const Instruction *in, char *arena) {
+    const Node *n = &t->nodes[in->node];
+    Exec x = {.backend = t->backend,
+              .ws = address(t, arena, in->ws_buffer),
+              .accumulate = in->accumulate,
+              .training = t->mode == TAPE_TRAIN};
+    int places = in->backward ? n->n_in : n->n_out;
+    for (int i = 0; i < places; i++) {
+        void *p = address(t, arena, in->buffers[i]);
+        if (p && in->backward) n->in[i]->grad = p;
+        if (p && !in->backward) n->out[i]->data = p;
+    }
+    double start = t->profiling ? time_now() : 0;
+    (in->backward ? n->op->backward : n->op->forward)(n, &x);
+    if (n->op->makes_grad) n->in[0]->grad = n->out[0]->data;
+    if (t->profiling) {
+        t->backend->k->sync(t->backend);
+        profile_add(t, n->op->name, in->backward, time_now() - start);
+    }
+}
+
+void tape_run(Tape *t, void *arena) {
+    CHECK(t->n_instructions > 0 || t->n_nodes == 0, "the tape is not planned");
+    CHECK((uintptr_t)arena % 64 == 0);
+    for (size_t i = 0; i < t->n_tensors; i++) {
+        Tensor *x = tape_tensor_at(t, i);
+        x->data = x->external;
+        x->grad = NULL;
+    }
+    for (size_t i = 0; i < t->n_instructions; i++) run_instruction(t, &t->instructions[i], arena);
+}
+
+void tape_profile(Tape *t, bool on) {
+    t->profiling = on;
+    t->n_profile = 0;
+}
+
+int tape_profile_get(const Tape *t, const TapeProfile **rows) {
+    *rows = t->profile;
+    return t->n_profile;
+}

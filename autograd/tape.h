@@ -1,0 +1,166 @@
+// tape: what a Tape is made of. Private to autograd/ (tape.c records and runs, plan.c places, ops.c knows the ops).
+#pragma once
+
+#include "autograd.h"
+
+typedef struct Node Node;
+typedef struct Op Op;
+
+enum { NODE_MAX_INPUTS = 3, NODE_MAX_LORAS = 3, NODE_MAX_OUTPUTS = 1 + NODE_MAX_LORAS };
+enum { NO_BUFFER = -1, NO_SEGMENT = -1, NO_NODE = -1 };
+
+struct Tensor {
+    int64_t rows, cols;
+    size_t bytes;
+    int producer;   // node that writes it; NO_NODE: external
+    int output;     // which output of the producer it is
+    void *external; // memory outside the arena, NULL otherwise
+    bool needs_grad;
+    // running: where it is now
+    void *data, *grad;
+    // planning: buffer ids of the current version, NO_BUFFER while there is none
+    int buffer, grad_buffer;
+    bool keep, visited;
+};
+
+// Where a node's parameters live; one member per op, filled by its builder in ops.c.
+typedef union NodeArgs {
+    struct {
+        const Weight *w;
+        const int32_t *ids;
+        float scale;
+    } embed;
+    struct {
+        const float *magnitude;
+        float alpha;
+        RngKey key;
+    } neftune;
+    struct {
+        const float *weight;
+        float eps;
+    } rmsnorm;
+    struct {
+        const Weight *w;
+        Lora loras[NODE_MAX_LORAS];
+        int n_loras;
+        bool residual; // in[1] is added
+    } linear;
+    struct {
+        const float *cos_sin;
+        const int32_t *pos;
+        int64_t head_size;
+    } rope;
+    AttentionShape attention;
+    struct {
+        GluKind kind;
+    } glu;
+    struct {
+        const int32_t *index;
+    } rows;
+    struct {
+        const Weight *w;
+        HeadLoss loss;
+        HeadResult *result;
+    } head;
+    struct {
+        const Weight *w;
+        Mat out;
+    } logits;
+} NodeArgs;
+
+struct Node {
+    const Op *op;
+    Tensor *in[NODE_MAX_INPUTS];
+    Tensor *out[NODE_MAX_OUTPUTS]; // out[0]: the result; the others are saved for backward
+    int n_in, n_out;
+    int segment;                  // checkpointed range, NO_SEGMENT outside
+    bool trainable;               // writes parameter gradients itself
+    int passes_grad;              // input whose gradient is dout itself (a residual), -1: none
+    unsigned reads_in, reads_out; // bit i: backward reads in[i] / out[i]
+    NodeArgs args;
+};
+
+// What an op's functions get while running.
+typedef struct Exec {
+    Backend *backend;
+    void *ws;            // workspace of this instruction
+    unsigned accumulate; // backward, bit i: the gradient of in[i] exists already and is added to
+    bool training;       // a backward pass follows
+} Exec;
+
+struct Op {
+    const char *name;
+    bool in_place;   // out[0] takes over the memory of in[0]; backward likewise turns dout into din
+    bool cheap;      // out[0] is made again rather than kept
+    bool makes_grad; // forward has written the gradient of in[0] into out[0] already (the head); no backward runs
+    void (*forward)(const Node *n, const Exec *x);
+    void (*backward)(const Node *n, const Exec *x);                // NULL: no gradient passes
+    size_t (*workspace)(const Node *n, Backend *b, bool backward); // NULL: none
+    double (*flops)(const Node *n, bool backward);                 // NULL: no matrix product
+};
+
+// One step of the run. Places are byte offsets; the top bit says which end of the arena (PLACE_TEMPORARY).
+#define PLACE_TEMPORARY ((size_t)1 << 62)
+#define PLACE_NONE ((size_t)-1)
+typedef struct Instruction {
+    int node;
+    bool backward;
+    unsigned accumulate;
+    int buffers[NODE_MAX_OUTPUTS]; // forward: of the outputs; backward: of the inputs' gradients; NO_BUFFER: leave as
+                                   // it is
+    int ws_buffer;
+} Instruction;
+
+typedef struct Buffer {
+    size_t bytes, place;
+    int first, last; // instructions between which it is alive
+    int next_ending; // chain of buffers with the same `last`
+    bool keep;
+} Buffer;
+
+enum { TENSORS_PER_CHUNK = 256 };
+struct Tape {
+    Backend *backend;
+    Node *nodes;
+    size_t n_nodes, node_capacity;
+    Tensor **chunks; // Tensor pointers must stay valid while the tape grows
+    size_t n_tensors, n_chunks, chunk_capacity;
+    int segment, n_segments;
+    // the plan
+    TapeMode mode;
+    Instruction *instructions;
+    size_t n_instructions, instruction_capacity;
+    Buffer *buffers;
+    size_t n_buffers, buffer_capacity;
+    int *ending; // [instructions] first buffer that ends there
+    size_t ending_capacity;
+    struct Region *regions[2]; // kept, temporary
+    TapeStats stats;
+    // profiling
+    bool profiling;
+    TapeProfile profile[24];
+    int n_profile;
+};
+
+static inline Tensor *tape_tensor_at(const Tape *t, size_t i) {
+    return &t->chunks[i / TENSORS_PER_CHUNK][i % TENSORS_PER_CHUNK];
+}
+// Appends a node with its inputs; outputs follow with node_output. The pointer is valid until the next node_add.
+Node *node_add(Tape *t, const Op *op, Tensor *a, Tensor *b, Tensor *c);
+Tensor *node_output(Tape *t, Node *n, int64_t rows, int64_t cols);
+
+static inline Mat tensor_mat(const Tensor *x) {
+    return (Mat){x->data, DTYPE_F32, x->rows, x->cols};
+}
+static inline Mat tensor_grad(const Tensor *x) {
+    return (Mat){x->needs_grad ? x->grad : NULL, DTYPE_F32, x->rows, x->cols};
+}
+
+// region: gives places in one end of the arena, first fit with coalescing (region.c).
+typedef struct Region Region;
+Region *region_new(void);
+void region_free(Region *r);
+void region_reset(Region *r);
+size_t region_take(Region *r, size_t bytes);
+void region_give(Region *r, size_t place, size_t bytes);
+size_t region_peak(const Region *r);

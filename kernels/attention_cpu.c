@@ -1,0 +1,277 @@
+// attention_cpu: blocked attention with an online softmax (Dao et al. 2022) and its backward.
+//
+// Blocks begin at a sample's first query and first key, and everything that is summed is summed in one order, so that
+// bits depend on the sample's shape alone. Which keys a query sees is a range, so masking costs nothing per element.
+#include <float.h>
+#include <math.h>
+
+#include "cpu.h"
+#include "sgemm.h"
+
+enum { BLOCK_Q = 128, BLOCK_K = 128 };
+
+static int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static int64_t max64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+// Scores of one block for each thread (backward: two), then delta [Tq, H] (backward).
+size_t CPU_FN(attention_workspace)(Backend *b, const AttentionShape *s, int64_t tq, int64_t tk, bool backward) {
+    (void)tk;
+    size_t block = (size_t)(b->threads * BLOCK_Q * BLOCK_K) * sizeof(float);
+    return backward ? 2 * block + (size_t)(tq * s->heads) * sizeof(float) : block;
+}
+
+static void check_shapes(const AttentionShape *s, Mat q, Mat k, Mat v) {
+    CHECK(s->kv_heads > 0 && s->heads % s->kv_heads == 0 && s->q_start[s->samples] == q.rows);
+    CHECK_SHAPE(q, q.rows, s->heads * s->head_size);
+    CHECK_SHAPE(k, k.rows, s->kv_heads * s->head_size);
+    CHECK_SHAPE(v, k.rows, s->kv_heads * s->head_size);
+}
+
+// Keys [first, end) of a sample, or columns of a block of scores.
+typedef struct Range {
+    int64_t first, end;
+} Range;
+
+static Range keys_seen(const AttentionShape *s, int64_t sample, int64_t pos) {
+    int64_t end = min64(pos + 1, s->k_len[sample]);
+    return (Range){s->window ? min64(max64(pos - s->window + 1, 0), end) : 0, end};
+}
+
+// The part of keys_seen that lies in the block of n keys from k0 on, relative to k0; empty where there is none.
+static Range keys_in_block(const AttentionShape *s, int64_t sample, int64_t pos, int64_t k0, int64_t n) {
+    Range r = keys_seen(s, sample, pos);
+    r.first = min64(max64(r.first - k0, 0), n);
+    r.end = max64(min64(r.end - k0, n), r.first);
+    return r;
+}
+
+// --- forward ---
+
+// Rows of one product: a block of queries of one head, or all heads of one query that share a key head (decoding).
+// Row i is the query q0 + i * query_step, head + i * head_step.
+typedef struct Item {
+    int64_t sample, q0, rows, head;
+    bool decoding;
+} Item;
+
+static int64_t items_of_sample(const AttentionShape *s, int64_t sample) {
+    int64_t n = s->q_start[sample + 1] - s->q_start[sample];
+    return n == 1 ? s->kv_heads : (n + BLOCK_Q - 1) / BLOCK_Q * s->heads;
+}
+
+// The i-th item of all; the last blocks of a sample, which see most keys, come first.
+static Item item_at(const AttentionShape *s, int64_t i) {
+    int64_t sample = 0;
+    for (; i >= items_of_sample(s, sample); sample++) i -= items_of_sample(s, sample);
+    int64_t start = s->q_start[sample], n = s->q_start[sample + 1] - start, group = s->heads / s->kv_heads;
+    if (n == 1) return (Item){sample, start, group, i * group, true};
+    int64_t block = (n + BLOCK_Q - 1) / BLOCK_Q - 1 - i / s->heads;
+    return (Item){sample, start + block * BLOCK_Q, min64(BLOCK_Q, n - block * BLOCK_Q), i % s->heads, false};
+}
+
+static float largest(const float *x, int64_t n) {
+    float max = -FLT_MAX;
+#pragma omp simd reduction(max : max)
+    for (int64_t i = 0; i < n; i++) max = x[i] > max ? x[i] : max;
+    return max;
+}
+
+static float exponentials(float *x, int64_t n, float max) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = cpu_expf(x[i] - max);
+        sum += x[i];
+    }
+    return sum;
+}
+
+static void zero_outside(float *x, int64_t n, Range r) {
+    memset(x, 0, (size_t)r.first * sizeof *x);
+    memset(x + r.end, 0, (size_t)(n - r.end) * sizeof *x);
+}
+
+// The softmax of one row so far; out is relative to max.
+typedef struct Running {
+    float max, sum;
+} Running;
+
+// Takes a row of n scores into the softmax and replaces them by exponentials, 0 where the query does not look.
+static void fold_row(Running *r, float *x, int64_t n, Range seen, float *out, int64_t d) {
+    float max = largest(x + seen.first, seen.end - seen.first);
+    if (max > r->max) {
+        float shrink = cpu_expf(r->max - max);
+        r->sum *= shrink;
+        r->max = max;
+        for (int64_t i = 0; i < d; i++) out[i] *= shrink;
+    }
+    r->sum += exponentials(x + seen.first, seen.end - seen.first, r->max);
+    zero_outside(x, n, seen);
+}
+
+typedef struct Forward {
+    Mat out, lse, q, k, v;
+    const AttentionShape *s;
+} Forward;
+
+static void attend(const Forward *a, Item item, float *scores) {
+    const AttentionShape *s = a->s;
+    Running running[BLOCK_Q];
+    int64_t d = s->head_size, column = item.head / (s->heads / s->kv_heads) * d;
+    int64_t ld = item.decoding ? d : a->q.cols; // from row to row of q and out
+    const int32_t *pos = s->q_pos + item.q0;
+    const float *q = f32_row(a->q, item.q0) + item.head * d;
+    float *out = f32_row(a->out, item.q0) + item.head * d, *lse = f32_row(a->lse, item.q0) + item.head;
+    for (int64_t i = 0; i < item.rows; i++) {
+        running[i] = (Running){-FLT_MAX, 0};
+        memset(out + i * ld, 0, (size_t)d * sizeof *out);
+    }
+    int64_t first = keys_seen(s, item.sample, pos[0]).first;
+    int64_t end = keys_seen(s, item.sample, pos[item.decoding ? 0 : item.rows - 1]).end;
+    for (int64_t k0 = first / BLOCK_K * BLOCK_K; k0 < end; k0 += BLOCK_K) {
+        int64_t n = min64(BLOCK_K, end - k0), row = s->k_start[item.sample] + k0;
+        sgemm(PLAIN, TRANSPOSED, item.rows, n, d, s->scale, q, ld, f32_row(a->k, row) + column, a->k.cols, 0, scores,
+              n);
+        for (int64_t i = 0; i < item.rows; i++) {
+            Range seen = keys_in_block(s, item.sample, pos[item.decoding ? 0 : i], k0, n);
+            fold_row(&running[i], scores + i * n, n, seen, out + i * ld, d);
+        }
+        sgemm(PLAIN, PLAIN, item.rows, d, n, 1, scores, n, f32_row(a->v, row) + column, a->v.cols, 1, out, ld);
+    }
+    for (int64_t i = 0; i < item.rows; i++) {
+        Running r = running[i];
+        float scale = r.sum == 0 ? 0 : 1 / r.sum; // a query that sees no key gives zeros and lse = -inf
+        for (int64_t j = 0; j < d; j++) out[i * ld + j] *= scale;
+        lse[item.decoding ? i : i * s->heads] = r.max + logf(r.sum);
+    }
+}
+
+void CPU_FN(attention_forward)(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v, const AttentionShape *s, void *ws) {
+    check_shapes(s, q, k, v);
+    CHECK_SHAPE(out, q.rows, q.cols);
+    CHECK_SHAPE(lse, q.rows, s->heads);
+    Forward a = {out, lse, q, k, v, s};
+    int64_t items = 0;
+    for (int64_t sample = 0; sample < s->samples; sample++) items += items_of_sample(s, sample);
+#pragma omp parallel num_threads(b->threads)
+    {
+        sgemm_enter();
+#pragma omp for schedule(dynamic)
+        for (int64_t i = 0; i < items; i++)
+            attend(&a, item_at(s, i), (float *)ws + omp_get_thread_num() * BLOCK_Q * BLOCK_K);
+    }
+}
+
+// --- backward ---
+// With P = exp(scale q k^T - lse), dP = dout v^T, delta = sum(dout * out) and dS = P * (dP - delta):
+//     dv = P^T dout,  dk = scale dS^T q,  dq = scale dS k.
+// One task is a block of keys of one head. It adds to dk and dv, which the heads of a group share, and to dq, which the
+// blocks of keys share; dependences between tasks keep both orders, so that no second copy of dk, dv or dq is needed.
+
+typedef struct Backward {
+    Mat dq, dk, dv, dout, out, lse, q, k, v;
+    const AttentionShape *s;
+    float *scores, *delta; // [threads, 2, BLOCK_Q, BLOCK_K], [Tq, H]
+} Backward;
+
+// Replaces a row of scores by P and a row of dP by dS.
+static void row_backward(float *x, float *dp, int64_t n, Range seen, float lse, float delta) {
+#pragma omp simd
+    for (int64_t i = seen.first; i < seen.end; i++) {
+        x[i] = cpu_expf(x[i] - lse);
+        dp[i] = x[i] * (dp[i] - delta);
+    }
+    zero_outside(x, n, seen);
+    zero_outside(dp, n, seen);
+}
+
+typedef struct KeyBlock {
+    int64_t sample, head, k0, n;
+} KeyBlock;
+
+static void queries_backward(const Backward *a, KeyBlock b, int64_t q0, int64_t rows) {
+    const AttentionShape *s = a->s;
+    int64_t d = s->head_size, heads = s->heads, ld = a->q.cols, ldk = a->k.cols, n = b.n;
+    int64_t column = b.head * d, key = (s->k_start[b.sample] + b.k0) * ldk + b.head / (heads / s->kv_heads) * d;
+    const float *q = f32_row(a->q, q0) + column, *dout = f32_row(a->dout, q0) + column;
+    const float *k = (float *)a->k.data + key, *v = (float *)a->v.data + key;
+    float *p = a->scores + omp_get_thread_num() * 2 * BLOCK_Q * BLOCK_K, *ds = p + BLOCK_Q * BLOCK_K;
+    sgemm(PLAIN, TRANSPOSED, rows, n, d, s->scale, q, ld, k, ldk, 0, p, n);
+    sgemm(PLAIN, TRANSPOSED, rows, n, d, 1, dout, ld, v, ldk, 0, ds, n);
+    for (int64_t i = 0; i < rows; i++) {
+        Range seen = keys_in_block(s, b.sample, s->q_pos[q0 + i], b.k0, n);
+        int64_t at = (q0 + i) * heads + b.head;
+        row_backward(p + i * n, ds + i * n, n, seen, ((float *)a->lse.data)[at], a->delta[at]);
+    }
+    if (a->dv.data) sgemm(TRANSPOSED, PLAIN, n, d, rows, 1, p, n, dout, ld, 1, (float *)a->dv.data + key, ldk);
+    if (a->dk.data) sgemm(TRANSPOSED, PLAIN, n, d, rows, s->scale, ds, n, q, ld, 1, (float *)a->dk.data + key, ldk);
+    sgemm(PLAIN, PLAIN, rows, d, n, s->scale, ds, n, k, ldk, 1, f32_row(a->dq, q0) + column, ld);
+}
+
+static void keys_backward(const Backward *a, KeyBlock b) {
+    const AttentionShape *s = a->s;
+    int64_t end = s->q_start[b.sample + 1];
+    for (int64_t q0 = s->q_start[b.sample]; q0 < end; q0 += BLOCK_Q) {
+        int64_t rows = min64(BLOCK_Q, end - q0);
+        Range from = keys_seen(s, b.sample, s->q_pos[q0]), to = keys_seen(s, b.sample, s->q_pos[q0 + rows - 1]);
+        if (from.first < b.k0 + b.n && to.end > b.k0) queries_backward(a, b, q0, rows);
+    }
+}
+
+static void zero_rows(Mat m) {
+    if (!m.data) return;
+#pragma omp for nowait
+    for (int64_t i = 0; i < m.rows; i++) memset(f32_row(m, i), 0, (size_t)m.cols * sizeof(float));
+}
+
+static void compute_delta(const Backward *a) {
+    int64_t d = a->s->head_size, heads = a->s->heads;
+#pragma omp for
+    for (int64_t i = 0; i < a->q.rows * heads; i++) {
+        const float *x = (float *)a->dout.data + i * d, *y = (float *)a->out.data + i * d;
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t j = 0; j < d; j++) sum += x[j] * y[j];
+        a->delta[i] = sum;
+    }
+}
+
+static void spawn_sample(const Backward *a, int64_t sample) {
+    const AttentionShape *s = a->s;
+    for (int64_t k0 = 0; k0 < s->k_len[sample]; k0 += BLOCK_K)
+        for (int64_t head = 0; head < s->heads; head++) {
+            KeyBlock b = {sample, head, k0, min64(BLOCK_K, s->k_len[sample] - k0)};
+            int64_t kv_head = head / (s->heads / s->kv_heads);
+            // Addresses that stand for the rows of dq, and of dk and dv, that the task adds to.
+            const float *queries = f32_row(a->q, s->q_start[sample]) + head;
+            const float *keys = f32_row(a->k, s->k_start[sample] + k0) + kv_head;
+            (void)queries, (void)keys;
+#pragma omp task firstprivate(a, b) depend(inout : queries[0], keys[0])
+            keys_backward(a, b);
+        }
+}
+
+void CPU_FN(attention_backward)(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat out, Mat lse, Mat q, Mat k, Mat v,
+                                const AttentionShape *s, void *ws) {
+    check_shapes(s, q, k, v);
+    CHECK_SHAPE(dq, q.rows, q.cols);
+    CHECK_SHAPE(dout, q.rows, q.cols);
+    CHECK_SHAPE(out, q.rows, q.cols);
+    CHECK_SHAPE(lse, q.rows, s->heads);
+    Backward a = {dq, dk, dv, dout, out, lse, q, k, v, s, ws, (float *)ws + b->threads * 2 * BLOCK_Q * BLOCK_K};
+#pragma omp parallel num_threads(b->threads)
+    {
+        sgemm_enter();
+        zero_rows(dq);
+        zero_rows(dk);
+        zero_rows(dv);
+        compute_delta(&a);
+#pragma omp single
+        for (int64_t sample = 0; sample < s->samples; sample++)
+            if (s->q_start[sample + 1] > s->q_start[sample]) spawn_sample(&a, sample);
+    }
+}

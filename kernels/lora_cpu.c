@@ -1,0 +1,137 @@
+// lora_cpu: the low-rank side path of a linear, y += scale drop(x) A^T B^T, and its backward.
+//
+// All products have the rank as one side, so they are bound by reading x and y: the rows go through in blocks of TILE_T
+// that stay in cache for everything that needs them. Sums over the rows (dA, dB) are taken block by block, each element
+// by one thread, so that no bit depends on the number of threads.
+#include "cpu.h"
+#include "sgemm.h"
+
+enum { TILE_T = 128, TILE_N = 192, BLOCK_T = 2 * TILE_T, GROUPS = 64 };
+
+static int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+// factor[i] of dropout for columns [4 * group, 4 * (group + n)) of one row. Four arrays of words keep the loop in
+// vectors.
+static void drop_factors(float *factor, const Lora *l, int64_t token, int64_t group, int64_t n) {
+    uint32_t w0[GROUPS], w1[GROUPS], w2[GROUPS], w3[GROUPS];
+    float keep = (float)(1 / (1 - (double)l->dropout));
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t words[4];
+        rng_philox(l->key, (uint32_t)token, (uint32_t)(group + i), words);
+        w0[i] = words[0], w1[i] = words[1], w2[i] = words[2], w3[i] = words[3];
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        factor[4 * i] = rng_keep(w0[i], l->dropout) ? keep : 0;
+        factor[4 * i + 1] = rng_keep(w1[i], l->dropout) ? keep : 0;
+        factor[4 * i + 2] = rng_keep(w2[i], l->dropout) ? keep : 0;
+        factor[4 * i + 3] = rng_keep(w3[i], l->dropout) ? keep : 0;
+    }
+}
+
+// dst [k] (+)= src [k] times the dropout mask of row t.
+static void masked_row(float *dst, const float *src, int64_t k, const Lora *l, int64_t t, bool add) {
+    float factor[4 * GROUPS];
+    int64_t token = l->token ? l->token[t] : t;
+    for (int64_t first = 0; first < k; first += 4 * GROUPS) {
+        int64_t n = min64(4 * GROUPS, k - first);
+        drop_factors(factor, l, token, first / 4, (n + 3) / 4);
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) dst[first + i] = src[first + i] * factor[i] + (add ? dst[first + i] : 0);
+    }
+}
+
+// Forward and dx: one masked tile of x, or of what is added to dx, per thread. Backward also: dxa [T, R] and, with
+// dropout, a block of masked x.
+size_t CPU_FN(lora_workspace)(Backend *b, const Lora *l, int64_t t, int64_t k) {
+    int64_t tiles = l->dropout != 0 ? b->threads * TILE_T * k : 0, block = l->dropout != 0 ? BLOCK_T * k : 0;
+    return (size_t)(t * l->rank + (tiles > block ? tiles : block)) * sizeof(float);
+}
+
+// Rows [t, t + n) of drop(x); dst is used where there is dropout.
+static const float *masked_rows(float *dst, Mat x, int64_t t, int64_t n, const Lora *l) {
+    if (l->dropout == 0) return f32_row(x, t);
+    for (int64_t i = 0; i < n; i++) masked_row(dst + i * x.cols, f32_row(x, t + i), x.cols, l, t + i, false);
+    return dst;
+}
+
+void CPU_FN(lora_forward)(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws) {
+    CHECK_SHAPE(xa, x.rows, l->rank);
+    CHECK_SHAPE(y, x.rows, y.cols);
+    CHECK(l->row_offset >= 0 && l->row_offset + l->rows <= y.cols);
+    int64_t k = x.cols, r = l->rank;
+#pragma omp parallel num_threads(b->threads)
+    {
+        float *tile = (float *)ws + omp_get_thread_num() * TILE_T * k;
+        sgemm_enter();
+#pragma omp for schedule(dynamic)
+        for (int64_t t = 0; t < x.rows; t += TILE_T) {
+            int64_t n = min64(TILE_T, x.rows - t);
+            const float *rows = masked_rows(tile, x, t, n, l);
+            sgemm(PLAIN, TRANSPOSED, n, r, k, 1, rows, k, l->a, k, 0, f32_row(xa, t), r);
+            sgemm(PLAIN, TRANSPOSED, n, l->rows, r, l->scale, f32_row(xa, t), r, l->b, r, 1,
+                  f32_row(y, t) + l->row_offset, y.cols);
+        }
+    }
+}
+
+// dxa = scale dy B;  dx += mask(dxa A), where the mask needs a tile to hold the product.
+static void backward_rows(float *dxa, float *tile, Mat dx, Mat dy, const Lora *l) {
+    int64_t r = l->rank, k = dx.cols; // used only where dx is wanted
+#pragma omp for schedule(dynamic)
+    for (int64_t t = 0; t < dy.rows; t += TILE_T) {
+        int64_t n = min64(TILE_T, dy.rows - t);
+        float *to = dxa + t * r;
+        sgemm(PLAIN, PLAIN, n, r, l->rows, l->scale, f32_row(dy, t) + l->row_offset, dy.cols, l->b, r, 0, to, r);
+        if (!dx.data) continue;
+        if (l->dropout == 0) {
+            sgemm(PLAIN, PLAIN, n, k, r, 1, to, r, l->a, k, 1, f32_row(dx, t), k);
+            continue;
+        }
+        sgemm(PLAIN, PLAIN, n, k, r, 1, to, r, l->a, k, 0, tile, k);
+        for (int64_t i = 0; i < n; i++) masked_row(f32_row(dx, t + i), tile + i * k, k, l, t + i, true);
+    }
+}
+
+// dB += scale dy^T xa; a tile of rows of dB sums over all rows of dy.
+static void backward_b(Mat dy, Mat xa, const Lora *l) {
+    int64_t r = l->rank;
+#pragma omp for schedule(dynamic) nowait
+    for (int64_t i = 0; i < l->rows; i += TILE_N)
+        sgemm(TRANSPOSED, PLAIN, min64(TILE_N, l->rows - i), r, dy.rows, l->scale, (float *)dy.data + l->row_offset + i,
+              dy.cols, xa.data, r, 1, l->db + i * r, r);
+}
+
+// dA += dxa^T drop(x), block of rows after block of rows; a tile of columns of dA by one thread.
+static void backward_a(const float *dxa, float *block, Mat x, const Lora *l) {
+    int64_t r = l->rank, k = x.cols, step = l->dropout == 0 ? x.rows : BLOCK_T;
+    for (int64_t t = 0; t < x.rows; t += step) {
+        int64_t n = min64(step, x.rows - t);
+        const float *rows = l->dropout == 0 ? f32_row(x, t) : block;
+        if (l->dropout != 0) {
+#pragma omp for
+            for (int64_t i = 0; i < n; i++) masked_row(block + i * k, f32_row(x, t + i), k, l, t + i, false);
+        }
+#pragma omp for schedule(dynamic)
+        for (int64_t c = 0; c < k; c += TILE_N)
+            sgemm(TRANSPOSED, PLAIN, r, min64(TILE_N, k - c), n, 1, dxa + t * r, r, rows + c, k, 1, l->da + c, k);
+    }
+}
+
+void CPU_FN(lora_backward)(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws) {
+    CHECK_SHAPE(xa, x.rows, l->rank);
+    CHECK_SHAPE(dy, x.rows, dy.cols);
+    CHECK(l->row_offset >= 0 && l->row_offset + l->rows <= dy.cols);
+    if (dx.data) CHECK_SHAPE(dx, x.rows, x.cols);
+    float *dxa = ws, *scratch = dxa + x.rows * l->rank;
+#pragma omp parallel num_threads(b->threads)
+    {
+        sgemm_enter();
+        backward_rows(dxa, scratch + omp_get_thread_num() * TILE_T * x.cols, dx, dy, l);
+        if (l->db) backward_b(dy, xa, l);
+        if (l->da) backward_a(dxa, scratch, x, l);
+    }
+}

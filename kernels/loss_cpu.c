@@ -1,0 +1,271 @@
+// loss_cpu: the language-model head and its cross-entropy, blocked over the vocabulary with an online softmax.
+//
+// Logits are never stored for more than one tile. As in blocked attention (Dao et al. 2022), where W plays keys and
+// values at once: a panel of W is expanded once, every tile of rows is multiplied by it, and while it is there the tile
+// of exponentials, relative to the running maximum of its row, is multiplied by it again and summed into dx; when the
+// maximum grows, sums so far are rescaled. So W is expanded once per call, whatever the number of rows.
+//
+// With l the logits of a row, y its target, Z = sum_v exp(l_v), Z' = Z without the target and e the label smoothing:
+//     loss = log Z - (1-e) l_y - e mean(l)
+//     dx = grad_scale ( sum_{v != y} exp(l_v) W_v / Z + (e - Z'/Z) W_y - e/V sum_v W_v )
+// The target is kept apart so that Z'/Z = 1 - p_y keeps its relative precision when p_y is close to 1.
+//
+// The vocabulary is cut into slices by shape alone, each with its own maximum and sums, merged in order: few rows still
+// give all threads work, and the bits do not depend on their number.
+#include <float.h>
+#include <math.h>
+
+#include "cpu.h"
+#include "sgemm.h"
+
+enum { TILE_M = 128, PANEL_V = 256, PANEL_FLOATS = 2 << 20, ITEMS = 16, MAX_SLICES = 8 };
+
+static int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+// What is known of one row over one slice of the vocabulary so far.
+typedef struct RowState {
+    double others;  // sum of exp(logit - max) without the target
+    double logits;  // sum of the logits (label smoothing only)
+    float max;      // largest logit
+    float target;   // the target's logit, -inf while not seen
+    int32_t argmax; // lowest index of the largest logit
+} RowState;
+
+typedef struct Head {
+    Backend *b;
+    const Weight *w;
+    const HeadLoss *h;
+    Mat x, dx;
+    int64_t slices, slice_rows, step; // slices of slice_rows rows of W, `step` of each expanded at a time
+    float *panels;                    // [slices, step, C] expanded rows of W
+    float *tiles;                     // [threads, TILE_M, step] logits, then exponentials
+    float *sums;                      // [slices - 1, M, C] sums for dx of the slices after the first; that one uses dx
+    float *target_rows;               // [threads, C]
+    double *column_sum;               // [C] sum of the rows of W (label smoothing only)
+    RowState *states;                 // [slices, M]
+} Head;
+
+// The next `bytes` of the workspace, of which *used are taken; NULL where it is only measured.
+static void *take(char *ws, size_t *used, size_t bytes) {
+    size_t at = *used;
+    *used += (bytes + 63) & ~(size_t)63;
+    return ws ? ws + at : NULL;
+}
+
+// Chooses the blocks and lays them out in ws (NULL: only measures); returns the bytes they take.
+static size_t lay_out(Head *a, Backend *b, const Weight *w, int64_t m, char *ws) {
+    size_t used = 0;
+    int64_t tiles = (m + TILE_M - 1) / TILE_M, c = w->cols;
+    a->b = b;
+    a->w = w;
+    a->slices = tiles ? min64(MAX_SLICES, (ITEMS + tiles - 1) / tiles) : 1;
+    a->slice_rows = (w->rows + a->slices - 1) / a->slices;
+    a->slices = (w->rows + a->slice_rows - 1) / a->slice_rows; // none is empty
+    a->step = PANEL_FLOATS / (a->slices * c) / 32 * 32;
+    a->step = a->step < 32 ? 32 : min64(a->step, PANEL_V);
+    a->step = min64(a->step, a->slice_rows);
+    a->panels = take(ws, &used, (size_t)(a->slices * a->step * c) * sizeof(float));
+    a->tiles = take(ws, &used, (size_t)(b->threads * TILE_M * a->step) * sizeof(float));
+    a->sums = take(ws, &used, (size_t)((a->slices - 1) * m * c) * sizeof(float));
+    a->target_rows = take(ws, &used, (size_t)(b->threads * c) * sizeof(float));
+    a->column_sum = take(ws, &used, (size_t)c * sizeof(double));
+    a->states = take(ws, &used, (size_t)(a->slices * m) * sizeof(RowState));
+    return used;
+}
+
+size_t CPU_FN(head_loss_workspace)(Backend *b, const Weight *w, int64_t m) {
+    Head a;
+    return lay_out(&a, b, w, m, NULL);
+}
+
+static float *sum_row(const Head *a, int64_t slice, int64_t m) {
+    return slice == 0 ? f32_row(a->dx, m) : a->sums + ((slice - 1) * a->x.rows + m) * a->w->cols;
+}
+
+// Rows [at, at + n) of W of a slice at the current step; n <= 0: the slice has ended.
+typedef struct Panel {
+    int64_t slice, at, n;
+    const float *rows;
+} Panel;
+
+static Panel panel_of(const Head *a, int64_t slice, int64_t done) {
+    int64_t at = slice * a->slice_rows + done;
+    int64_t end = min64(a->w->rows, (slice + 1) * a->slice_rows);
+    return (Panel){slice, at, min64(a->step, end - at), a->panels + slice * a->step * a->w->cols};
+}
+
+// All panels of this step, by all threads of the team; ends with a barrier.
+static void expand_panels(const Head *a, int64_t done) {
+    enum { ROWS = 16 };
+    int64_t parts = (a->step + ROWS - 1) / ROWS;
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < a->slices * parts; i++) {
+        Panel p = panel_of(a, i / parts, done);
+        int64_t row = i % parts * ROWS, n = min64(ROWS, p.n - row);
+        if (n > 0) cpu_expand_rows((float *)p.rows + row * a->w->cols, a->w, p.at + row, n);
+    }
+}
+
+// column_sum += all panels of this step; each column by one thread, in order.
+static void sum_columns(const Head *a, int64_t done) {
+    enum { COLUMNS = 64 };
+    int64_t c = a->w->cols;
+#pragma omp for
+    for (int64_t first = 0; first < c; first += COLUMNS)
+        for (int64_t slice = 0; slice < a->slices; slice++) {
+            Panel p = panel_of(a, slice, done);
+            for (int64_t row = 0; row < p.n; row++)
+                for (int64_t i = first; i < min64(first + COLUMNS, c); i++)
+                    a->column_sum[i] += (double)p.rows[row * c + i];
+        }
+}
+
+static float largest(const float *x, int64_t n) {
+    float max = -FLT_MAX;
+#pragma omp simd reduction(max : max)
+    for (int64_t i = 0; i < n; i++) max = x[i] > max ? x[i] : max;
+    return max;
+}
+
+static double total(const float *x, int64_t n) {
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) sum += (double)x[i];
+    return sum;
+}
+
+// x = exp(x - max) in place; the sum of the results.
+static float exponentials(float *x, int64_t n, float max) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = cpu_expf(x[i] - max);
+        sum += x[i];
+    }
+    return sum;
+}
+
+// Takes the logits x of panel p into the row's state and replaces them by exponentials (0 for the target). Returns the
+// factor by which what the slice has summed for dx must shrink.
+static float fold_row(const Head *a, RowState *state, float *x, Panel p, int32_t target) {
+    float max = largest(x, p.n), shrink = 1;
+    if (a->h->label_smoothing != 0) state->logits += total(x, p.n);
+    if (max > state->max) {
+        int64_t i = 0;
+        while (x[i] != max) i++;
+        state->argmax = (int32_t)(p.at + i);
+        shrink = cpu_expf(state->max - max);
+        state->others *= (double)shrink;
+        state->max = max;
+    }
+    if (target >= p.at && target < p.at + p.n) {
+        state->target = x[target - p.at];
+        x[target - p.at] = -INFINITY;
+    }
+    state->others += (double)exponentials(x, p.n, state->max);
+    return shrink;
+}
+
+// One tile of rows against one panel: logits, softmax statistics, and the product with the panel for dx.
+static void fold_tile(const Head *a, Panel p, bool first, int64_t m0) {
+    int64_t rows = min64(TILE_M, a->x.rows - m0), c = a->w->cols;
+    float *tile = a->tiles + omp_get_thread_num() * TILE_M * a->step;
+    sgemm(PLAIN, TRANSPOSED, rows, p.n, c, 1, f32_row(a->x, m0), c, p.rows, c, 0, tile, p.n);
+    for (int64_t i = 0; i < rows; i++) {
+        float *x = tile + i * p.n;
+        if (a->w->bias)
+            for (int64_t v = 0; v < p.n; v++) x[v] += a->w->bias[p.at + v];
+        float shrink = fold_row(a, &a->states[p.slice * a->x.rows + m0 + i], x, p, a->h->targets[m0 + i]);
+        if (!a->dx.data || first || shrink == 1) continue;
+        float *sum = sum_row(a, p.slice, m0 + i);
+        for (int64_t k = 0; k < c; k++) sum[k] *= shrink;
+    }
+    if (a->dx.data)
+        sgemm(PLAIN, PLAIN, rows, c, p.n, 1, tile, p.n, p.rows, c, first ? 0 : 1, sum_row(a, p.slice, m0), c);
+}
+
+// The slices of row m as one: the largest logit, the others' sum relative to it, the target's logit.
+static RowState merge_states(const Head *a, int64_t m) {
+    RowState all = a->states[m];
+    for (int64_t slice = 1; slice < a->slices; slice++) {
+        const RowState *s = &a->states[slice * a->x.rows + m];
+        if (s->max > all.max) all.max = s->max, all.argmax = s->argmax;
+    }
+    all.others = all.logits = 0;
+    for (int64_t slice = 0; slice < a->slices; slice++) {
+        const RowState *s = &a->states[slice * a->x.rows + m];
+        all.others += s->others * exp((double)s->max - (double)all.max);
+        all.logits += s->logits;
+        if (a->h->targets[m] / a->slice_rows == slice) all.target = s->target;
+    }
+    return all;
+}
+
+static void finish_dx(const Head *a, int64_t m, RowState all, double z) {
+    int64_t c = a->w->cols;
+    float *dx = f32_row(a->dx, m), *target_row = a->target_rows + omp_get_thread_num() * c;
+    float scale = a->h->grad_scale, e = a->h->label_smoothing;
+    float of_target = (float)((double)e - all.others / z), of_all = e / (float)a->w->rows;
+    cpu_expand_rows(target_row, a->w, a->h->targets[m], 1);
+    for (int64_t slice = 0; slice < a->slices; slice++) {
+        const float *sum = sum_row(a, slice, m);
+        float factor = (float)(exp((double)a->states[slice * a->x.rows + m].max - (double)all.max) / z);
+        for (int64_t k = 0; k < c; k++) dx[k] = slice == 0 ? sum[k] * factor : dx[k] + sum[k] * factor;
+    }
+    for (int64_t k = 0; k < c; k++) dx[k] = scale * (dx[k] + of_target * target_row[k]);
+    if (e != 0)
+        for (int64_t k = 0; k < c; k++) dx[k] -= scale * of_all * (float)a->column_sum[k];
+}
+
+// Finishes row m: dx, and its loss and verdict, left in its first state.
+static void finish_row(const Head *a, int64_t m) {
+    RowState all = merge_states(a, m);
+    double e = (double)a->h->label_smoothing, z = all.others + exp((double)all.target - (double)all.max);
+    if (a->dx.data) finish_dx(a, m, all, z);
+    double loss = log(z) + (double)all.max - (1 - e) * (double)all.target;
+    if (e != 0) loss -= e * all.logits / (double)a->w->rows;
+    all.others = loss;
+    if (isnan(loss)) all.argmax = -1;
+    a->states[m] = all;
+}
+
+static void run(const Head *a) {
+#pragma omp parallel num_threads(a->b->threads)
+    {
+        sgemm_enter();
+#pragma omp for
+        for (int64_t i = 0; i < a->slices * a->x.rows; i++)
+            a->states[i] = (RowState){.max = -FLT_MAX, .target = -INFINITY, .argmax = -1};
+        for (int64_t done = 0; done < a->slice_rows; done += a->step) {
+            expand_panels(a, done);
+            if (a->h->label_smoothing != 0 && a->dx.data) sum_columns(a, done);
+#pragma omp for collapse(2) schedule(dynamic)
+            for (int64_t slice = 0; slice < a->slices; slice++)
+                for (int64_t m = 0; m < a->x.rows; m += TILE_M) {
+                    Panel p = panel_of(a, slice, done);
+                    if (p.n > 0) fold_tile(a, p, done == 0, m);
+                }
+        }
+#pragma omp for
+        for (int64_t m = 0; m < a->x.rows; m++) finish_row(a, m);
+    }
+}
+
+void CPU_FN(head_loss)(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight *w, const HeadLoss *h, void *ws) {
+    CHECK_SHAPE(x, x.rows, w->cols);
+    if (dx.data) CHECK_SHAPE(dx, x.rows, w->cols);
+    Head a;
+    lay_out(&a, b, w, x.rows, ws);
+    a.h = h;
+    a.x = x;
+    a.dx = dx;
+    memset(a.column_sum, 0, (size_t)w->cols * sizeof *a.column_sum);
+    run(&a);
+    *result = (HeadResult){0};
+    for (int64_t m = 0; m < x.rows; m++) {
+        result->loss += a.states[m].others;
+        result->correct += a.states[m].argmax == h->targets[m];
+    }
+}

@@ -1,0 +1,141 @@
+// matmul_cpu: y = x W^T of a frozen weight that stays as stored, and its backward.
+//
+// A panel of rows of W is expanded to float32 once, by all threads together, and then multiplied by all row tiles of x.
+// Tiles begin at row 0 of x and at row 0 of W and their sizes follow from the shapes alone, so no bit depends on the
+// number of threads or on which thread took which tile.
+//
+// A few rows of x (decoding) take another path: a thread expands a strip of W that fits its cache and multiplies it at
+// once, so that expanded weights never travel further than that.
+#include "cpu.h"
+#include "sgemm.h"
+
+enum {
+    TILE_T = 128,           // rows of x in a product
+    TILE_N = 192,           // columns of the result in a product
+    TILE_N_SHORT = 96,      // the same where x has one tile of rows, so that threads have something to share
+    EXPAND_ROWS = 16,       // rows of W that a thread expands at a time
+    PANEL_FLOATS = 2 << 20, // an expanded panel: 8 MB at most
+    FEW_T = 32,             // up to here the strip path
+    FEW_TILE_T = 8,
+    STRIP_FLOATS = 24 << 10 // an expanded strip: 96 KB (more only if 8 rows are more)
+};
+
+static int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static int64_t panel_rows(const Weight *w) {
+    int64_t rows = PANEL_FLOATS / w->cols / TILE_N * TILE_N;
+    if (rows == 0) rows = PANEL_FLOATS / w->cols / EXPAND_ROWS * EXPAND_ROWS;
+    if (rows == 0) rows = EXPAND_ROWS;
+    return min64(rows, w->rows);
+}
+
+static int64_t strip_rows(const Weight *w) {
+    int64_t rows = STRIP_FLOATS / w->cols / 8 * 8;
+    if (rows < 8) rows = 8;
+    return min64(min64(rows, 64), w->rows);
+}
+
+size_t CPU_FN(linear_workspace)(Backend *b, const Weight *w, int64_t t) {
+    int64_t panel = panel_rows(w) * w->cols, strips = t <= FEW_T ? b->threads * strip_rows(w) * w->cols : 0;
+    return (size_t)(panel > strips ? panel : strips) * sizeof(float);
+}
+
+// The expanded rows [row, row + n) of W, by all threads of the team; ends with a barrier.
+static void expand_panel(float *panel, const Weight *w, int64_t row, int64_t n) {
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < n; i += EXPAND_ROWS)
+        cpu_expand_rows(panel + i * w->cols, w, row + i, min64(EXPAND_ROWS, n - i));
+}
+
+// A block of a result: rows [t0, t0 + nt), columns [n0, n0 + nn).
+typedef struct Tile {
+    int64_t t0, nt, n0, nn;
+} Tile;
+
+// Puts bias and residual into the tile, which the product is then added to; false where there is nothing to add.
+static bool start_tile(Mat out, Tile tile, const float *bias, Mat residual) {
+    if (!bias && !residual.data) return false;
+    for (int64_t t = tile.t0; t < tile.t0 + tile.nt; t++) {
+        float *y = f32_row(out, t) + tile.n0;
+        const float *r = residual.data ? f32_row(residual, t) + tile.n0 : NULL;
+        for (int64_t n = 0; n < tile.nn; n++) {
+            float start = bias ? bias[tile.n0 + n] : 0;
+            y[n] = r ? r[n] + start : start;
+        }
+    }
+    return true;
+}
+
+// One tile of out from rows of W, expanded at `rows`.
+static void multiply_tile(Mat out, Tile tile, Mat x, const float *rows, const Weight *w, Mat residual) {
+    float beta = start_tile(out, tile, w->bias, residual) ? 1 : 0;
+    sgemm(PLAIN, TRANSPOSED, tile.nt, tile.nn, w->cols, 1, f32_row(x, tile.t0), x.cols, rows, w->cols, beta,
+          f32_row(out, tile.t0) + tile.n0, out.cols);
+}
+
+static void forward_strips(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, float *ws) {
+    int64_t strip = strip_rows(w);
+#pragma omp parallel num_threads(b->threads)
+    {
+        float *rows = ws + omp_get_thread_num() * strip * w->cols;
+        sgemm_enter();
+#pragma omp for schedule(dynamic)
+        for (int64_t n = 0; n < w->rows; n += strip) {
+            int64_t nn = min64(strip, w->rows - n);
+            cpu_expand_rows(rows, w, n, nn);
+            for (int64_t t = 0; t < x.rows; t += FEW_TILE_T)
+                multiply_tile(out, (Tile){t, min64(FEW_TILE_T, x.rows - t), n, nn}, x, rows, w, residual);
+        }
+    }
+}
+
+static void forward_panels(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, float *panel) {
+    int64_t step = panel_rows(w), tile_n = x.rows > TILE_T ? TILE_N : TILE_N_SHORT;
+#pragma omp parallel num_threads(b->threads)
+    {
+        sgemm_enter();
+        for (int64_t row = 0; row < w->rows; row += step) {
+            int64_t rows = min64(step, w->rows - row);
+            expand_panel(panel, w, row, rows);
+#pragma omp for collapse(2) schedule(dynamic)
+            for (int64_t n = 0; n < rows; n += tile_n)
+                for (int64_t t = 0; t < x.rows; t += TILE_T)
+                    multiply_tile(out, (Tile){t, min64(TILE_T, x.rows - t), row + n, min64(tile_n, rows - n)}, x,
+                                  panel + n * w->cols, w, residual);
+        }
+    }
+}
+
+void CPU_FN(linear_forward)(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, void *ws) {
+    CHECK_SHAPE(x, x.rows, w->cols);
+    CHECK_SHAPE(out, x.rows, w->rows);
+    if (residual.data) CHECK_SHAPE(residual, x.rows, w->rows);
+    if (x.rows <= FEW_T)
+        forward_strips(b, out, x, w, residual, ws);
+    else
+        forward_panels(b, out, x, w, residual, ws);
+}
+
+// dx (+)= dout W: panel after panel is added to dx, in order.
+void CPU_FN(linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *w, bool accumulate, void *ws) {
+    CHECK_SHAPE(dout, dout.rows, w->rows);
+    CHECK_SHAPE(dx, dout.rows, w->cols);
+    float *panel = ws;
+    int64_t step = panel_rows(w), tile_k = dx.rows > TILE_T ? TILE_N : TILE_N_SHORT;
+#pragma omp parallel num_threads(b->threads)
+    {
+        sgemm_enter();
+        for (int64_t row = 0; row < w->rows; row += step) {
+            int64_t rows = min64(step, w->rows - row);
+            float beta = accumulate || row > 0 ? 1 : 0;
+            expand_panel(panel, w, row, rows);
+#pragma omp for collapse(2) schedule(dynamic)
+            for (int64_t k = 0; k < dx.cols; k += tile_k)
+                for (int64_t t = 0; t < dx.rows; t += TILE_T)
+                    sgemm(PLAIN, PLAIN, min64(TILE_T, dx.rows - t), min64(tile_k, dx.cols - k), rows, 1,
+                          f32_row(dout, t) + row, dout.cols, panel + k, w->cols, beta, f32_row(dx, t) + k, dx.cols);
+        }
+    }
+}

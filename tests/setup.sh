@@ -1,0 +1,21 @@
+#!/bin/sh
+# Installs what the build, the tests and the demo need on Debian or Ubuntu. As root it installs what is missing; else it
+# prints the one command to run. On other systems it does nothing: CMake names what it does not find.
+set -eu
+packages="build-essential ca-certificates cmake libcjson-dev libcmocka-dev libdnnl-dev libpcre2-dev libutf8proc-dev
+libxxhash-dev ninja-build pkg-config python3 python3-pip unzip"
+
+command -v dpkg-query >/dev/null 2>&1 || exit 0
+missing=""
+for p in $packages; do
+    dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $p"
+done
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" != 0 ]; then
+    echo "packages are missing; run: sudo apt-get update && sudo apt-get install -y$missing" >&2
+    exit 1
+fi
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -1,0 +1,202 @@
+// adapter_config_json: see adapter_config_json.h. Keys and their meaning: huggingface/peft, tuners/lora/config.py.
+#include "adapter_config_json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "json.h"
+
+// --- reading ---
+
+// Keys that are read below, and keys whose value does not change what a saved adapter computes.
+static const char *const known_keys[] = {"peft_type",           "r",          "lora_alpha",
+                                         "lora_dropout",        "use_rslora", "target_modules",
+                                         "layers_to_transform", "bias",       "init_lora_weights"};
+static const char *const harmless_keys[] = {
+    "auto_mapping", "base_model_name_or_path", "revision",          "inference_mode", "megatron_core", "peft_version",
+    "task_type",    "runtime_config",          "qalora_group_size", "layers_pattern", "eva_config",    "loftq_config"};
+
+static bool in_list(const char *key, const char *const *list, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(key, list[i]) == 0) return true;
+    return false;
+}
+#define IN_LIST(key, list) in_list(key, list, sizeof(list) / sizeof *(list))
+
+// null, false, [] and {}: how PEFT writes an option that is not used.
+static bool is_off(const Json *v) {
+    return v->type == JSON_NULL || v->type == JSON_FALSE ||
+           ((v->type == JSON_ARRAY || v->type == JSON_OBJECT) && v->count == 0);
+}
+
+static int refuse_unknown(const Json *root, const char *path, Err *err) {
+    for (size_t i = 0; i < root->count; i++) {
+        const char *key = root->keys[i].data;
+        if (!IN_LIST(key, known_keys) && !IN_LIST(key, harmless_keys) && !is_off(&root->items[i]))
+            return err_input(err, "%s: \"%s\" is set; lorac reads adapters without it", path, key);
+    }
+    return 0;
+}
+
+static int get_number(const Json *root, const char *key, double fallback, double *out, const char *path, Err *err) {
+    const Json *v = json_get(root, key);
+    if (!v && !isnan(fallback)) {
+        *out = fallback;
+        return 0;
+    }
+    if (!v || (v->type != JSON_INT && v->type != JSON_FLOAT))
+        return err_input(err, "%s: \"%s\" is %s; expected a number", path, key, v ? json_type_name(v) : "missing");
+    *out = v->number;
+    return 0;
+}
+
+static int get_bool(const Json *root, const char *key, bool *out, const char *path, Err *err) {
+    const Json *v = json_get(root, key);
+    *out = v && v->type == JSON_TRUE;
+    if (v && v->type != JSON_TRUE && v->type != JSON_FALSE)
+        return err_input(err, "%s: \"%s\" is %s; expected true or false", path, key, json_type_name(v));
+    return 0;
+}
+
+// "q_proj" or a path that ends in it: which layers carry it is told by the tensors.
+static int get_targets(const Json *root, AdapterConfig *c, const char *path, Err *err) {
+    const Json *v = json_get(root, "target_modules");
+    if (!v || v->type != JSON_ARRAY)
+        return err_input(err, "%s: \"target_modules\" is %s; expected a list of names", path,
+                         v ? json_type_name(v) : "missing");
+    for (size_t i = 0; i < v->count; i++) {
+        if (v->items[i].type != JSON_STRING)
+            return err_input(err, "%s: \"target_modules\" holds %s; expected names", path,
+                             json_type_name(&v->items[i]));
+        const char *name = v->items[i].str.data, *dot = strrchr(name, '.');
+        Projection p = projection_from_name(dot ? dot + 1 : name);
+        if (p == PROJ_COUNT)
+            return err_input(err,
+                             "%s: target module \"%s\"; expected q_proj, k_proj, v_proj, o_proj, gate_proj, "
+                             "up_proj or down_proj",
+                             path, name);
+        c->projections |= 1u << p;
+    }
+    return 0;
+}
+
+static int compare_layers(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static int get_layers(const Json *root, AdapterConfig *c, const char *path, Err *err) {
+    const Json *v = json_get(root, "layers_to_transform");
+    if (!v || v->type == JSON_NULL) return 0;
+    const Json *items = v->type == JSON_ARRAY ? v->items : v; // PEFT also takes one number
+    size_t n = v->type == JSON_ARRAY ? v->count : 1;
+    c->layers = mem_alloc(n + 1, sizeof *c->layers);
+    for (size_t i = 0; i < n; i++) {
+        if (items[i].type != JSON_INT)
+            return err_input(err, "%s: \"layers_to_transform\" holds %s; expected layer numbers", path,
+                             json_type_name(&items[i]));
+        c->layers[c->n_layers++] = items[i].integer;
+    }
+    qsort(c->layers, n, sizeof *c->layers, compare_layers);
+    return 0;
+}
+
+static int check_fixed(const Json *root, const char *path, Err *err) {
+    const Json *type = json_get(root, "peft_type"), *bias = json_get(root, "bias");
+    if (!json_is_string(type, "LORA"))
+        return err_input(err, "%s: \"peft_type\" is %s; expected \"LORA\"", path,
+                         type && type->type == JSON_STRING ? type->str.data : "missing");
+    if (bias && !json_is_string(bias, "none"))
+        return err_input(err, "%s: \"bias\" is %s; expected \"none\"", path,
+                         bias->type == JSON_STRING ? bias->str.data : json_type_name(bias));
+    // PiSSA, OLoRA and LoftQ start from a changed base: over the unchanged one their A and B mean something else.
+    const Json *init = json_get(root, "init_lora_weights");
+    if (init && init->type != JSON_TRUE && init->type != JSON_FALSE && !json_is_string(init, "gaussian"))
+        return err_input(err, "%s: \"init_lora_weights\" is %s; expected true, false or \"gaussian\"", path,
+                         init->type == JSON_STRING ? init->str.data : json_type_name(init));
+    return 0;
+}
+
+static int read_config(AdapterConfig *c, const Json *root, const char *path, Err *err) {
+    double rank, alpha, dropout;
+    if (!root || root->type != JSON_OBJECT) return err_input(err, "%s: expected a JSON object", path);
+    if (check_fixed(root, path, err) || refuse_unknown(root, path, err) ||
+        get_number(root, "r", NAN, &rank, path, err) || get_number(root, "lora_alpha", NAN, &alpha, path, err) ||
+        get_number(root, "lora_dropout", 0, &dropout, path, err) ||
+        get_bool(root, "use_rslora", &c->rslora, path, err) || get_targets(root, c, path, err) ||
+        get_layers(root, c, path, err))
+        return -1;
+    if (!(rank >= 1 && rank <= 1 << 20) || rank != floor(rank))
+        return err_input(err, "%s: \"r\" is %g; expected a whole number above 0", path, rank);
+    c->rank = (int64_t)rank;
+    c->alpha = (float)alpha;
+    c->dropout = (float)dropout;
+    return 0;
+}
+
+int adapter_config_parse(AdapterConfig *c, const char *text, size_t size, const char *path, Err *err) {
+    *c = (AdapterConfig){0};
+    JsonDoc *doc;
+    if (json_parse(&doc, text, size, path, 1, err)) return -1;
+    int rc = read_config(c, json_root(doc), path, err);
+    json_free(doc);
+    if (rc) adapter_config_clear(c);
+    return rc;
+}
+
+// --- writing ---
+
+// A float as Python would print the number a person typed: the shortest digits that give the same float back.
+static void print_float(StrBuf *out, float v) {
+    char text[32];
+    for (int digits = 1; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)v);
+        if (strtof(text, NULL) == v) break;
+    }
+    str_puts(out, text);
+    if (!strpbrk(text, ".e")) str_puts(out, ".0");
+}
+
+static void print_layers(StrBuf *out, const AdapterConfig *c) {
+    if (!c->layers) {
+        str_puts(out, "null");
+        return;
+    }
+    for (int64_t i = 0; i < c->n_layers; i++) str_printf(out, "%s    %lld", i ? ",\n" : "[\n", (long long)c->layers[i]);
+    str_puts(out, "\n  ]");
+}
+
+static void print_targets(StrBuf *out, const AdapterConfig *c) {
+    const char *before = "[\n";
+    for (Projection p = 0; p < PROJ_COUNT; p++) {
+        if (!(c->projections >> p & 1)) continue;
+        str_printf(out, "%s    \"%s\"", before, projection_name(p));
+        before = ",\n";
+    }
+    str_puts(out, "\n  ]");
+}
+
+void adapter_config_print(StrBuf *out, const AdapterConfig *c, const char *base_model) {
+    str_puts(out, "{\n  \"alpha_pattern\": {},\n  \"auto_mapping\": null,\n  \"base_model_name_or_path\": ");
+    json_quote(out, base_model, strlen(base_model));
+    str_puts(out, ",\n  \"bias\": \"none\",\n  \"fan_in_fan_out\": false,\n  \"inference_mode\": true,\n"
+                  "  \"init_lora_weights\": true,\n  \"layer_replication\": null,\n  \"layers_pattern\": null,\n"
+                  "  \"layers_to_transform\": ");
+    print_layers(out, c);
+    str_puts(out, ",\n  \"loftq_config\": {},\n  \"lora_alpha\": ");
+    if (c->alpha == floorf(c->alpha) && c->alpha < 1e9f)
+        str_printf(out, "%.0f", (double)c->alpha); // PEFT declares an integer
+    else
+        print_float(out, c->alpha);
+    str_puts(out, ",\n  \"lora_dropout\": ");
+    print_float(out, c->dropout);
+    str_puts(out, ",\n  \"megatron_config\": null,\n  \"megatron_core\": \"megatron.core\",\n"
+                  "  \"modules_to_save\": null,\n  \"peft_type\": \"LORA\",\n");
+    str_printf(out, "  \"r\": %lld,\n  \"rank_pattern\": {},\n  \"revision\": null,\n  \"target_modules\": ",
+               (long long)c->rank);
+    print_targets(out, c);
+    str_printf(out, ",\n  \"task_type\": \"CAUSAL_LM\",\n  \"use_dora\": false,\n  \"use_rslora\": %s\n}",
+               c->rslora ? "true" : "false");
+}

@@ -1,0 +1,142 @@
+// adapter_peft: an adapter as a PEFT folder, adapter_config.json and adapter_model.safetensors.
+#include <string.h>
+
+#include "adapter_config_json.h"
+#include "adapter_files.h"
+#include "fileio.h"
+#include "problem_list.h"
+#include "safetensors.h"
+
+static int read_config(AdapterConfig *c, const char *dir, Err *err) {
+    enum { MAX_CONFIG = 1 << 20 };
+    char *path = path_join(dir, "adapter_config.json");
+    char *text = NULL;
+    size_t size = 0;
+    int rc = file_read(&text, &size, path, MAX_CONFIG, err);
+    if (rc == 0) rc = adapter_config_parse(c, text, size, path, err);
+    mem_free(text);
+    mem_free(path);
+    return rc;
+}
+
+// Copies one tensor into the host buffer if the file has it in the right shape.
+static void take_tensor(const Safetensors *file, const AdapterSegment *s, float *host, ProblemList *problems) {
+    char name[128];
+    adapter_tensor_name(s, name, sizeof name);
+    const SafetensorsTensor *t = safetensors_get(file, name);
+    if (!t) {
+        problem_add(problems, "%s is missing", name);
+    } else if (t->dtype > DTYPE_BF16) {
+        problem_add(problems, "%s has type %s; expected F32, F16 or BF16", name, t->dtype_name);
+    } else if (t->n_dims != 2 || t->shape[0] != s->rows || t->shape[1] != s->cols) {
+        problem_add(problems, "%s has shape [%lld, %lld]; expected [%lld, %lld]", name,
+                    (long long)(t->n_dims > 0 ? t->shape[0] : 0), (long long)(t->n_dims > 1 ? t->shape[1] : 0),
+                    (long long)s->rows, (long long)s->cols);
+    } else {
+        void *aligned = mem_alloc(t->bytes, 1);
+        memcpy(aligned, t->data, t->bytes);
+        dtype_expand(t->dtype, host + s->offset, aligned, (size_t)(s->rows * s->cols));
+        mem_free(aligned);
+    }
+}
+
+// Tensors that no segment asks for: the adapter would not compute what the folder says.
+static void find_strangers(const Safetensors *file, const Adapter *a, ProblemList *problems) {
+    if (safetensors_count(file) <= (size_t)a->n_segments) return; // then something is missing, and was named
+    char name[128];
+    for (size_t i = 0; i < safetensors_count(file); i++) {
+        const char *found = safetensors_at(file, i)->name;
+        bool expected = false;
+        for (int64_t s = 0; s < a->n_segments && !expected; s++) {
+            adapter_tensor_name(&a->segments[s], name, sizeof name);
+            expected = strcmp(name, found) == 0;
+        }
+        if (!expected) problem_add(problems, "%s is not one of target_modules", found);
+    }
+}
+
+static int fill(Adapter *a, const char *path, Err *err) {
+    Safetensors *file;
+    if (safetensors_open(&file, path, err)) return -1;
+    float *host = mem_calloc((size_t)a->count, sizeof *host);
+    ProblemList problems = {0};
+    for (int64_t i = 0; i < a->n_segments; i++) take_tensor(file, &a->segments[i], host, &problems);
+    find_strangers(file, a, &problems);
+    safetensors_close(file);
+    int rc = problem_end(&problems, path, "tensors do not fit adapter_config.json and the base model", err);
+    if (rc == 0) rc = adapter_upload(a, host, path, err);
+    mem_free(host);
+    return rc;
+}
+
+int adapter_load_peft(Adapter **out, const Model *m, const char *dir, bool with_grad, Err *err) {
+    AdapterConfig c;
+    if (read_config(&c, dir, err)) return -1;
+    Adapter *a = NULL;
+    int rc = adapter_alloc(&a, m, &c, with_grad, err);
+    if (rc) err_context(err, "%s", dir);
+    adapter_config_clear(&c);
+    if (rc) return -1;
+    char *path = path_join(dir, "adapter_model.safetensors");
+    rc = fill(a, path, err);
+    mem_free(path);
+    if (rc) {
+        adapter_free(a);
+        return -1;
+    }
+    *out = a;
+    return 0;
+}
+
+// --- writing ---
+
+static int save_tensors(const Adapter *a, const char *path, Err *err) {
+    typedef char Name[128];
+    size_t n = (size_t)a->n_segments;
+    float *host = adapter_download(a);
+    Name *names = mem_alloc(n, sizeof *names);
+    SafetensorsEntry *entries = mem_alloc(n, sizeof *entries);
+    for (size_t i = 0; i < n; i++) {
+        const AdapterSegment *s = &a->segments[i];
+        adapter_tensor_name(s, names[i], sizeof names[i]);
+        entries[i] = (SafetensorsEntry){names[i], DTYPE_F32, 2, {s->rows, s->cols}, host + s->offset};
+    }
+    static const char *const metadata[] = {"format", "pt"};
+    int rc = safetensors_save(path, entries, n, metadata, 1, err);
+    mem_free(entries);
+    mem_free(names);
+    mem_free(host);
+    return rc;
+}
+
+static int save_file(const char *dir, const char *name, const void *data, size_t size, Err *err) {
+    char *path = path_join(dir, name);
+    int rc = file_write_whole(path, data, size, err);
+    mem_free(path);
+    return rc;
+}
+
+static int save_files(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err) {
+    StrBuf config = {0};
+    adapter_config_print(&config, &a->config, m->repository ? m->repository : m->path);
+    char *tensors = path_join(dir, "adapter_model.safetensors");
+    int rc = save_tensors(a, tensors, err);
+    mem_free(tensors);
+    if (rc == 0) rc = save_file(dir, "adapter_config.json", config.data, config.len, err);
+    if (rc == 0 && model_card) rc = save_file(dir, "README.md", model_card, strlen(model_card), err);
+    str_clear(&config);
+    return rc;
+}
+
+int adapter_save_peft(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err) {
+    if (adapter_check(a, err)) return -1;
+    char *tmp;
+    if (dir_create(&tmp, dir, err)) return -1;
+    int rc = save_files(a, m, tmp, model_card, err);
+    if (rc == 0)
+        rc = dir_commit(tmp, dir, err);
+    else
+        dir_remove(tmp, NULL);
+    mem_free(tmp);
+    return rc;
+}

@@ -1,0 +1,12 @@
+// problem_list: several things wrong with one file, as one line. The first five are spelled out, the rest counted.
+#pragma once
+
+#include "base.h"
+
+typedef struct ProblemList { // init with {0}; problem_end frees
+    StrBuf text;
+    int count;
+} ProblemList;
+void problem_add(ProblemList *l, const char *fmt, ...) PRINTF_LIKE(2, 3);
+// 0 when nothing was added, else EXIT_INPUT "path: 7 WHAT: first; second; ...".
+int problem_end(ProblemList *l, const char *path, const char *what, Err *err);
