@@ -133,7 +133,7 @@ static inline Tokenizer *golden_tokenizer(const char *name) {
     Lines lines = lines_open(path);
     Vocab *v = mem_calloc(1, sizeof *v);
     const char *first = lines_next(&lines);
-    assert_non_null(first);
+    CHECK(first, "%s is empty", path);
     vocab_init(v, first + strlen("pre "));
     int n = atoi(lines_next(&lines) + strlen("tokens "));
     for (int i = 0; i < n; i++) {

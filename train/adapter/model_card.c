@@ -1,0 +1,63 @@
+// model_card: README.md of an adapter folder (declared in export.h).
+#include <string.h>
+
+#include "export.h"
+#include "json.h"
+
+static const char *base_of(const Model *m) {
+    return m->repository ? m->repository : m->path;
+}
+
+// A JSON string is a YAML string too.
+static void front_matter(StrBuf *out, const Model *m) {
+    str_puts(out, "---\nbase_model: ");
+    json_quote(out, base_of(m), strlen(base_of(m)));
+    str_puts(out, "\nlibrary_name: peft\npipeline_tag: text-generation\ntags:\n- lora\n- lorac\n---\n\n");
+}
+
+static void describe_adapter(StrBuf *out, const Model *m, const AdapterConfig *c) {
+    str_printf(out, "A LoRA adapter for `%s` (%s), trained with lorac.\n\n", base_of(m), m->name);
+    str_printf(out, "| | |\n|---|---|\n| rank | %lld |\n| alpha | %g |\n| dropout | %g |\n", (long long)c->rank,
+               (double)c->alpha, (double)c->dropout);
+    if (c->rslora) str_puts(out, "| scaling | alpha / sqrt(rank) (rsLoRA) |\n");
+    str_puts(out, "| modules |");
+    for (Projection p = 0; p < PROJ_COUNT; p++)
+        if (c->projections >> p & 1) str_printf(out, " %s", projection_name(p));
+    str_puts(out, " |\n");
+    if (c->layers) {
+        str_puts(out, "| layers |");
+        for (int64_t i = 0; i < c->n_layers; i++) str_printf(out, " %lld", (long long)c->layers[i]);
+        str_puts(out, " |\n");
+    }
+}
+
+static void describe_run(StrBuf *out, const RunFacts *run) {
+    for (size_t i = 0; i < run->n_data_files; i++) str_printf(out, "| data | `%s` |\n", run->data_files[i]);
+    if (run->steps) str_printf(out, "| optimizer steps | %lld |\n", (long long)run->steps);
+    if (run->tokens) str_printf(out, "| tokens | %lld |\n", (long long)run->tokens);
+    if (run->supervised_tokens) str_printf(out, "| supervised tokens | %lld |\n", (long long)run->supervised_tokens);
+    if (run->learning_rate > 0) str_printf(out, "| learning rate | %g |\n", run->learning_rate);
+    if (run->loss > 0) str_printf(out, "| training loss | %.4f |\n", run->loss);
+    if (run->eval_loss > 0) str_printf(out, "| evaluation loss | %.4f |\n", run->eval_loss);
+}
+
+static void describe_use(StrBuf *out, const Model *m) {
+    str_printf(out,
+               "\n## Use\n\nWith transformers and PEFT:\n\n"
+               "```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
+               "model = AutoModelForCausalLM.from_pretrained(\"%s\")\n"
+               "model = PeftModel.from_pretrained(model, \"path/to/this/folder\")\n```\n\n",
+               m->repository ? m->repository : "path/to/the/base/model");
+    str_puts(out, "With llama.cpp, over the GGUF file of the base model and `adapter.gguf` from beside this folder:\n\n"
+                  "```sh\nllama-server -m base.gguf --lora adapter.gguf\n```\n");
+}
+
+char *model_card_text(const Model *m, const AdapterConfig *c, const char *name, const RunFacts *run) {
+    StrBuf out = {0};
+    front_matter(&out, m);
+    str_printf(&out, "# %s\n\n", name);
+    describe_adapter(&out, m, c);
+    if (run) describe_run(&out, run);
+    describe_use(&out, m);
+    return out.data;
+}

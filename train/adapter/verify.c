@@ -1,0 +1,134 @@
+// verify: see verify.h.
+#include "verify.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "fileio.h"
+#include "logits.h"
+
+// Both files hold the same float32 numbers, so the logits differ only where rank-stabilised scaling was folded into
+// alpha (one rounding).
+static const double SAME_LOGITS = 1e-3;
+
+typedef struct Subject {
+    const Model *m;
+    int32_t *ids; // the fixed sequence
+    int64_t n_ids;
+    float *base; // logits of m alone
+    size_t n_logits;
+    FILE *out;
+} Subject;
+
+// The files to look at; NULL: not there.
+typedef struct Files {
+    char *peft, *gguf;
+} Files;
+
+static char *beside(const char *path, const char *name) {
+    char *whole = path_absolute(path), *slash = strrchr(whole, '/');
+    if (slash) *slash = 0;
+    char *found = path_join(slash == whole ? "/" : whole, name);
+    mem_free(whole);
+    if (path_exists(found)) return found;
+    mem_free(found);
+    return NULL;
+}
+
+static int find_files(Files *f, const char *path, Err *err) {
+    *f = (Files){0};
+    if (!path_exists(path)) return err_input(err, "%s: not found; expected an adapter", path);
+    if (!path_is_dir(path)) {
+        f->gguf = mem_strdup(path);
+        f->peft = beside(path, "adapter");
+        return 0;
+    }
+    char *config = path_join(path, "adapter_config.json");
+    bool is_peft = path_exists(config);
+    mem_free(config);
+    if (is_peft) {
+        f->peft = mem_strdup(path);
+        f->gguf = beside(path, "adapter.gguf");
+        return 0;
+    }
+    f->peft = path_join(path, "adapter");
+    f->gguf = path_join(path, "adapter.gguf");
+    if (path_exists(f->peft) && path_exists(f->gguf)) return 0;
+    return err_input(err, "%s: holds no adapter_config.json, nor both adapter/ and adapter.gguf", path);
+}
+
+static double largest_difference(const float *a, const float *b, size_t n) {
+    double largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        double d = fabs((double)a[i] - (double)b[i]);
+        if (!(d <= largest)) largest = d; // NaN wins
+    }
+    return largest;
+}
+
+// Loads one file and gives its logits; the caller frees them.
+static int examine(const Subject *s, const char *kind, const char *path, float **logits, Err *err) {
+    Adapter *a;
+    *logits = NULL;
+    if (adapter_load(&a, s->m, path, false, err)) return -1;
+    fprintf(s->out, "%s %s: %lld matrices, %lld parameters, rank %lld, scale %g, finite\n", kind, path,
+            (long long)a->n_segments, (long long)a->count, (long long)a->config.rank,
+            (double)adapter_scale(&a->config));
+    int rc = adapter_check(a, err);
+    if (rc == 0) {
+        *logits = mem_alloc(s->n_logits, sizeof **logits);
+        rc = model_logits(s->m, a, s->ids, s->n_ids, *logits, err);
+    }
+    adapter_free(a);
+    if (rc) return err_context(err, "%s", path);
+    double effect = largest_difference(*logits, s->base, s->n_logits);
+    fprintf(s->out, "%s moves the base model's logits by up to %.6g\n", kind, effect);
+    if (!(effect > 0) || !isfinite(effect))
+        return err_runtime(err, "%s: moves the logits by %g; expected a finite number above 0", path, effect);
+    return 0;
+}
+
+static int compare(const Subject *s, const Files *f, const float *peft, const float *gguf, Err *err) {
+    if (!peft || !gguf) {
+        fprintf(s->out, "no %s beside it to compare with\n", peft ? "adapter.gguf" : "adapter/");
+        return 0;
+    }
+    double largest = largest_difference(peft, gguf, s->n_logits);
+    fprintf(s->out, "largest logit difference PEFT - GGUF over %lld tokens: %.6g\n", (long long)s->n_ids, largest);
+    if (largest <= SAME_LOGITS) return 0;
+    return err_runtime(err, "%s and %s: logits differ by %g; expected at most %g", f->peft, f->gguf, largest,
+                       SAME_LOGITS);
+}
+
+// Ids spread over the whole vocabulary, the same on every machine.
+static void choose_ids(Subject *s) {
+    enum { TOKENS = 48 };
+    s->n_ids = s->m->rope_positions < TOKENS ? s->m->rope_positions : TOKENS;
+    s->ids = mem_alloc((size_t)s->n_ids, sizeof *s->ids);
+    for (int64_t i = 0; i < s->n_ids; i++) {
+        uint32_t word[4];
+        rng_philox((RngKey){.module = rng_module("verify")}, (uint32_t)i, 0, word);
+        s->ids[i] = (int32_t)(word[0] % (uint64_t)s->m->config.vocab);
+    }
+}
+
+int adapter_verify(const Model *m, const char *path, FILE *out, Err *err) {
+    Subject s = {.m = m, .out = out};
+    Files f;
+    float *peft = NULL, *gguf = NULL;
+    choose_ids(&s);
+    s.n_logits = (size_t)s.n_ids * (size_t)m->config.vocab;
+    s.base = mem_alloc(s.n_logits, sizeof *s.base);
+    int rc = find_files(&f, path, err);
+    if (rc == 0) rc = model_logits(m, NULL, s.ids, s.n_ids, s.base, err);
+    if (rc == 0 && f.peft) rc = examine(&s, "PEFT", f.peft, &peft, err);
+    if (rc == 0 && f.gguf) rc = examine(&s, "GGUF", f.gguf, &gguf, err);
+    if (rc == 0) rc = compare(&s, &f, peft, gguf, err);
+    mem_free(f.peft);
+    mem_free(f.gguf);
+    mem_free(peft);
+    mem_free(gguf);
+    mem_free(s.base);
+    mem_free(s.ids);
+    return rc;
+}

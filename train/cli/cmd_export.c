@@ -1,0 +1,58 @@
+// lorac export ADAPTER --model_name_or_path M --format peft/gguf --out P
+#include <string.h>
+
+#include "cli.h"
+#include "export.h"
+#include "loaded.h"
+
+// The last part of a path, without slashes at its end: the adapter's name.
+static char *base_name(const char *path) {
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') end--;
+    size_t start = end;
+    while (start > 0 && path[start - 1] != '/') start--;
+    return mem_strndup(path + start, end - start);
+}
+
+static int save(const Loaded *l, const char *format, const char *out, Err *err) {
+    char *name = base_name(out);
+    int rc;
+    if (strcmp(format, "gguf") == 0) {
+        rc = adapter_save_gguf(l->adapter, l->model, out, name, err);
+    } else {
+        char *card = model_card_text(l->model, &l->adapter->config, name, NULL);
+        rc = adapter_save_peft(l->adapter, l->model, out, card, err);
+        mem_free(card);
+    }
+    mem_free(name);
+    return rc;
+}
+
+static int run_export(int argc, char **argv, Err *err) {
+    const char *model = NULL, *format = NULL, *out = NULL, *path = NULL;
+    size_t n_words;
+    const ArgSpec specs[] = {{"model_name_or_path", ARG_STRING, &model, NULL},
+                             {"format", ARG_STRING, &format, NULL},
+                             {"out", ARG_STRING, &out, NULL}};
+    if (args_parse(argc, argv, specs, 3, &path, 1, &n_words, err)) return err->status;
+    if (!n_words) return err_input(err, "export: no adapter named; expected a PEFT folder or a .gguf file"), EXIT_INPUT;
+    if (!out) return err_input(err, "export: --out is missing; expected where to write"), EXIT_INPUT;
+    if (!format || (strcmp(format, "peft") != 0 && strcmp(format, "gguf") != 0))
+        return err_input(err, "export: --format is %s; expected peft or gguf", format ? format : "missing"), EXIT_INPUT;
+    Loaded l = {0};
+    int rc = loaded_open(&l, model, path, err);
+    if (rc == 0) rc = save(&l, format, out, err);
+    loaded_close(&l);
+    return rc ? err->status : 0;
+}
+
+const Verb verb_export = {
+    .name = "export",
+    .usage = "lorac export ADAPTER --model_name_or_path M --format peft/gguf --out P",
+    .summary = "Convert an adapter between a PEFT folder and a GGUF file",
+    .help = "  --format peft  P becomes a folder with adapter_config.json, adapter_model.safetensors and README.md\n"
+            "  --format gguf  P becomes a file that llama.cpp, LM Studio and Ollama load over the GGUF base\n\n"
+            "The base model M tells the order of the rows of q_proj and k_proj. Written under a temporary name and\n"
+            "renamed; an adapter that is zero or not finite is refused.\n",
+    .run = run_export,
+};

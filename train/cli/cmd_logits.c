@@ -1,0 +1,67 @@
+// lorac logits --model_name_or_path M [--adapter_name_or_path A] --input_ids 1,2,3 --out F.safetensors
+#include <errno.h>
+#include <stdlib.h>
+
+#include "cli.h"
+#include "loaded.h"
+#include "logits.h"
+#include "safetensors.h"
+
+// "1,2,3", blanks allowed. Values are checked against the vocabulary where they are used.
+static int parse_ids(const char *text, int32_t **ids, int64_t *n, Err *err) {
+    size_t count = 0, capacity = 0;
+    *ids = NULL;
+    for (const char *p = text;; p++) {
+        char *end;
+        errno = 0;
+        long v = strtol(p, &end, 10);
+        while (*end == ' ') end++;
+        if (end == p || errno || v < 0 || v > INT32_MAX || (*end != ',' && *end != 0))
+            return err_input(err, "--input_ids: \"%.40s\"; expected token ids with commas between them", p);
+        MEM_GROW(*ids, capacity, count + 1);
+        (*ids)[count++] = (int32_t)v;
+        *n = (int64_t)count;
+        if (*end == 0) return 0;
+        p = end;
+    }
+}
+
+static int save_logits(const Model *m, const float *logits, int64_t n, const char *path, Err *err) {
+    SafetensorsEntry e = {"logits", DTYPE_F32, 2, {n, m->config.vocab}, logits};
+    return safetensors_save(path, &e, 1, NULL, 0, err);
+}
+
+static int write_logits(const Loaded *l, const int32_t *ids, int64_t n, const char *path, Err *err) {
+    float *logits = mem_alloc((size_t)n * (size_t)l->model->config.vocab, sizeof *logits);
+    int rc = model_logits(l->model, l->adapter, ids, n, logits, err);
+    if (rc == 0) rc = save_logits(l->model, logits, n, path, err);
+    mem_free(logits);
+    return rc;
+}
+
+static int run_logits(int argc, char **argv, Err *err) {
+    const char *model = NULL, *adapter = NULL, *text = NULL, *out = NULL;
+    const ArgSpec specs[] = {{"model_name_or_path", ARG_STRING, &model, NULL},
+                             {"adapter_name_or_path", ARG_STRING, &adapter, NULL},
+                             {"input_ids", ARG_STRING, &text, NULL},
+                             {"out", ARG_STRING, &out, NULL}};
+    if (args_parse(argc, argv, specs, 4, NULL, 0, NULL, err)) return err->status;
+    if (!text || !out) return err_input(err, "logits: --%s is missing", text ? "out" : "input_ids"), EXIT_INPUT;
+    Loaded l = {0};
+    int32_t *ids = NULL;
+    int64_t n = 0;
+    int rc = parse_ids(text, &ids, &n, err);
+    if (rc == 0) rc = loaded_open(&l, model, adapter, err);
+    if (rc == 0) rc = write_logits(&l, ids, n, out, err);
+    loaded_close(&l);
+    mem_free(ids);
+    return rc ? err->status : 0;
+}
+
+const Verb verb_logits = {
+    .name = "logits",
+    .usage = "lorac logits --model_name_or_path M [--adapter_name_or_path A] --input_ids 1,2,3 --out F.safetensors",
+    .summary = "The logits of a token sequence, to compare with any other engine",
+    .help = "Writes tensor `logits` [T, V], float32: one row for each position of the sequence.\n",
+    .run = run_logits,
+};

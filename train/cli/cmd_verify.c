@@ -1,0 +1,36 @@
+// lorac verify ADAPTER --model_name_or_path M
+#include <stdio.h>
+
+#include "cli.h"
+#include "loaded.h"
+#include "verify.h"
+
+static int run_verify(int argc, char **argv, Err *err) {
+    const char *model = NULL, *path = NULL;
+    size_t n_words;
+    const ArgSpec specs[] = {{"model_name_or_path", ARG_STRING, &model, NULL}};
+    if (args_parse(argc, argv, specs, 1, &path, 1, &n_words, err)) return err->status;
+    if (!n_words) return err_input(err, "verify: no adapter named; expected a folder or a .gguf file"), EXIT_INPUT;
+    Loaded l = {0};
+    int status = 0;
+    if (loaded_open(&l, model, NULL, err))
+        status = err->status;
+    else if (adapter_verify(l.model, path, stdout, err))
+        status = EXIT_RUNTIME; // a bad adapter is what verify is for
+    else
+        printf("verified\n");
+    loaded_close(&l);
+    return status;
+}
+
+const Verb verb_verify = {
+    .name = "verify",
+    .usage = "lorac verify ADAPTER --model_name_or_path M",
+    .summary = "Reload written adapter files and prove that they are whole, fit the base model and agree",
+    .help = "ADAPTER is an output_dir (adapter/ and adapter.gguf), a PEFT folder or a GGUF adapter. Each form is\n"
+            "loaded as a user would; it must be finite, not zero, and change the logits of M on a fixed sequence.\n"
+            "Where both forms are there, their logits are compared; the largest difference is printed.\n"
+            "Exit status 1 if anything is wrong.\n\n"
+            "  lorac verify out/run --model_name_or_path base.gguf\n",
+    .run = run_verify,
+};

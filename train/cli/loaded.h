@@ -1,0 +1,16 @@
+// loaded: the backend, the base model and maybe an adapter that a verb works on.
+#pragma once
+
+#include "adapter.h"
+#include "model.h"
+
+typedef struct Loaded { // init with {0}
+    Backend *backend;
+    Model *model;
+    Adapter *adapter;
+} Loaded;
+
+// model_path is required (NULL: EXIT_INPUT names the option); adapter_path NULL: none. After a failure too,
+// loaded_close is the caller's.
+int loaded_open(Loaded *l, const char *model_path, const char *adapter_path, Err *err);
+void loaded_close(Loaded *l);

@@ -1,0 +1,8 @@
+// logits: the plain forward pass of one sequence, for `lorac logits`, verify and tests.
+#pragma once
+
+#include "adapter.h"
+#include "model.h"
+
+// out: host memory [n, vocab] float32. Ids out of the vocabulary, or more than the model's positions: EXIT_INPUT.
+int model_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err);
