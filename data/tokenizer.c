@@ -100,8 +100,8 @@ int tokenizer_new(Tokenizer **out, const TokenizerSource *s, Err *err) {
     t->pad = s->pad;
     t->add_bos = s->add_bos < 0 ? pretokenizer_adds_bos(t->pre) && t->bos >= 0 : s->add_bos != 0;
     t->add_eos = s->add_eos > 0;
-    if (check_specials(t, s->n_tokens, err) != 0) goto fail;
     if (bpe_new(&t->bpe, &bpe, err) != 0 || added_tokens_new(&t->added, t->bpe, err) != 0) goto fail;
+    if (check_specials(t, s->n_tokens, err) != 0) goto fail;
     t->kind = mem_printf("gpt2/%s", pretokenizer_name(t->pre));
     if (s->chat_template.data) t->chat_template = mem_strndup(s->chat_template.data, s->chat_template.len);
     set_fingerprint(t);

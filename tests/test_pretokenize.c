@@ -17,7 +17,7 @@ static void check_splits(int column, const char *name) {
     StrBuf text = {0};
     uint32_t *ends = mem_alloc(32 * BLOCK, sizeof *ends);
     for (uint32_t block = 0; block < CODE_POINTS / BLOCK; block++) {
-        const char *line = lines_next(&golden);
+        const char *line = lines_need(&golden);
         character_text(block, &text);
         splitter_text(s, text.data, text.len);
         size_t n = 0, expected = 0;

@@ -37,6 +37,13 @@ static inline char *lines_next(Lines *l) {
     return line;
 }
 
+// The next line where there must be one.
+static inline char *lines_need(Lines *l) {
+    char *line = lines_next(l);
+    if (!line) fail_msg("a golden file ends too early");
+    return line ? line : l->text;
+}
+
 static inline void lines_close(Lines *l) {
     mem_free(l->text);
 }
@@ -132,16 +139,14 @@ static inline Tokenizer *golden_tokenizer(const char *name) {
     snprintf(path, sizeof path, GOLDEN "%s.vocab", name);
     Lines lines = lines_open(path);
     Vocab *v = mem_calloc(1, sizeof *v);
-    const char *first = lines_next(&lines);
-    CHECK(first, "%s is empty", path);
-    vocab_init(v, first + strlen("pre "));
-    int n = atoi(lines_next(&lines) + strlen("tokens "));
+    vocab_init(v, lines_need(&lines) + strlen("pre "));
+    int n = atoi(lines_need(&lines) + strlen("tokens "));
     for (int i = 0; i < n; i++) {
-        const char *line = lines_next(&lines);
+        const char *line = lines_need(&lines);
         vocab_add(v, line[0] - '0', line + 2);
     }
-    n = atoi(lines_next(&lines) + strlen("merges "));
-    for (int i = 0; i < n; i++) vocab_merge(v, lines_next(&lines));
+    n = atoi(lines_need(&lines) + strlen("merges "));
+    for (int i = 0; i < n; i++) vocab_merge(v, lines_need(&lines));
     Tokenizer *t = NULL;
     Err err;
     ASSERT_OK(tokenizer_new(&t, &v->source, &err), &err);
