@@ -1,7 +1,8 @@
 // gguf: reads a GGUF file (versions 2 and 3, little-endian) through a read-only map, and writes small ones (adapters).
 //
 // Every count, length, type, shape and offset is checked against the file before it is used; nothing is copied but the
-// index. Tensor data stays in the map. Format: ggml/include/gguf.h of llama.cpp, FORMATS 3.1.
+// index. Tensor data stays in the map. Format: ggml/include/gguf.h of llama.cpp. A tensor type that lorac does not
+// compute with is refused at open. One file at a time: the keys split.* of a sharded model are left to the caller.
 #pragma once
 
 #include "base.h"
@@ -32,7 +33,8 @@ const GgufTensor *gguf_tensor_at(const Gguf *g, int64_t i);
 const GgufTensor *gguf_tensor(const Gguf *g, const char *name); // NULL when absent
 
 // Typed getters: 0 and *out set; absent: `required` ? error : 1 and *out untouched; wrong type: error naming the key,
-// the type found and the type expected. gguf_u64 takes any unsigned or non-negative signed integer type.
+// the type found and the type expected. gguf_u64 takes any unsigned or non-negative signed integer type, and
+// gguf_i32_array also takes u32 below 2^31. Numbers are not converted otherwise.
 int gguf_u64(const Gguf *g, const char *key, bool required, uint64_t *out, Err *err);
 int gguf_f32(const Gguf *g, const char *key, bool required, float *out, Err *err);
 int gguf_bool(const Gguf *g, const char *key, bool required, bool *out, Err *err);
@@ -42,12 +44,12 @@ int gguf_string_array(const Gguf *g, const char *key, bool required, GgufStr **o
 int gguf_i32_array(const Gguf *g, const char *key, bool required, int32_t **out, size_t *count, Err *err);
 int gguf_f32_array(const Gguf *g, const char *key, bool required, float **out, size_t *count, Err *err);
 bool gguf_has(const Gguf *g, const char *key);
-// i-th key for listings: name, type name, and a short printable value in buf.
+// i-th key for listings: returns its name, puts "u32 576", "string llama" or "string[49152]" in buf, cut to fit.
 size_t gguf_key_count(const Gguf *g);
 GgufStr gguf_key_at(const Gguf *g, size_t i, char *buf, size_t buf_size);
 
-// Writer: version 3, alignment 32. Collect keys and tensors, then write once through fileio's temporary name.
-// Tensor data is borrowed until gguf_writer_save.
+// Writer: version 3, alignment 32. Collect keys and tensors (each name once), then write through fileio's temporary
+// name. Tensor data is borrowed until gguf_writer_save.
 typedef struct GgufWriter GgufWriter;
 GgufWriter *gguf_writer_new(void);
 void gguf_writer_string(GgufWriter *w, const char *key, const char *value);

@@ -1,8 +1,10 @@
 // safetensors: reads a .safetensors file through a read-only map and writes one.
 //
 // The reader enforces every rule of the format (header at most 100 MB and inside the file, unique names, offsets that
-// tile the buffer exactly, sizes that equal shape x dtype, __metadata__ of strings only); see FORMATS 4.4.
-// The writer follows the reference order: wider dtypes first, then by name; header padded with spaces to 8 bytes.
+// tile the buffer exactly, sizes that equal shape x dtype, __metadata__ of strings only). More than 8 dimensions and
+// NUL characters in names are refused too, though the format allows them. Tensors are listed in file order. The writer
+// gives the bytes of the reference library: wider dtypes first, then by name; header padded with spaces to 8 bytes.
+// Metadata stands in the order given.
 #pragma once
 
 #include "base.h"

@@ -1,13 +1,8 @@
-// gguf_builder: GGUF files put together byte by byte, right or wrong, for the tests of the reader. A test works in a
-// fresh directory; GGUF_TEST sets it up and removes it.
+// gguf_builder: GGUF files put together byte by byte, right or wrong, for the tests of the reader.
 #pragma once
 
-#include "fileio.h"
 #include "gguf.h"
-#include "test.h"
-
-#include <stdlib.h>
-#include <unistd.h>
+#include "scratch.h"
 
 enum { U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 };
 
@@ -78,31 +73,10 @@ static inline void add_data(Builder *b, size_t n) {
     for (size_t i = 0; i < n; i++) add(b, &(uint8_t){(uint8_t)i}, 1);
 }
 
-// ---- a fresh directory for each test ----
-
-static inline int set_up(void **state) {
-    char *dir = mem_strdup("/tmp/lorac-gguf-XXXXXX");
-    *state = dir;
-    return mkdtemp(dir) && chdir(dir) == 0 ? 0 : -1;
-}
-
-static inline int tear_down(void **state) {
-    Err err;
-    int rc = chdir("/");
-    if (dir_remove(*state, &err)) rc = -1;
-    mem_free(*state);
-    return rc;
-}
-
-static inline void put(const char *path, const void *data, size_t n) {
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    if (n) assert_int_equal(fwrite(data, n, 1, f), 1);
-    assert_int_equal(fclose(f), 0);
-}
+// ---- opening what was built ----
 
 static inline int open_bytes(Gguf **g, const void *data, size_t n, Err *err) {
-    put("f.gguf", data, n);
+    scratch_put("f.gguf", data, n);
     return gguf_open(g, "f.gguf", err);
 }
 
@@ -145,5 +119,3 @@ static inline Builder build_good(void) {
     add_padding(&b, 4096);
     return b;
 }
-
-#define GGUF_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)

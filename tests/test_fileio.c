@@ -3,15 +3,13 @@
 // The system calls that matter are wrapped by the linker (CMakeLists.txt): each counts, and one or all from the n-th on
 // can be made to fail, so every failure point is visited in turn.
 #include "fileio.h"
-#include "test.h"
+#include "scratch.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 // ---- fault injection ----
 
@@ -82,22 +80,14 @@ int __wrap_renameat2(int fd, const char *from, int to_fd, const char *to, unsign
     return io_fails() ? -1 : __real_renameat2(fd, from, to_fd, to, flags);
 }
 
-// ---- a fresh directory for each test ----
-
 static int set_up(void **state) {
-    char *dir = mem_strdup("/tmp/lorac-fileio-XXXXXX");
     memset(&io, 0, sizeof io);
-    *state = dir;
-    return mkdtemp(dir) && chdir(dir) == 0 ? 0 : -1;
+    return scratch_set_up(state);
 }
 
 static int tear_down(void **state) {
-    Err err;
     memset(&io, 0, sizeof io);
-    int rc = chdir("/");
-    if (dir_remove(*state, &err)) rc = -1;
-    mem_free(*state);
-    return rc;
+    return scratch_tear_down(state);
 }
 
 static int entry_count(const char *path) {

@@ -233,7 +233,7 @@ static void test_gguf_opens_the_real_model_fast(void **state) {
     assert_true(best < 0.05); // measured 0.0004
 }
 
-TEST_MAIN(GGUF_TEST(test_gguf_reads_tensors), GGUF_TEST(test_gguf_reads_integers),
-          GGUF_TEST(test_gguf_reads_other_scalars), GGUF_TEST(test_gguf_reads_arrays), GGUF_TEST(test_gguf_lists_keys),
-          GGUF_TEST(test_gguf_lookup_scales), GGUF_TEST(test_gguf_writes_what_it_reads),
-          GGUF_TEST(test_gguf_opens_the_real_model_fast))
+TEST_MAIN(SCRATCH_TEST(test_gguf_reads_tensors), SCRATCH_TEST(test_gguf_reads_integers),
+          SCRATCH_TEST(test_gguf_reads_other_scalars), SCRATCH_TEST(test_gguf_reads_arrays),
+          SCRATCH_TEST(test_gguf_lists_keys), SCRATCH_TEST(test_gguf_lookup_scales),
+          SCRATCH_TEST(test_gguf_writes_what_it_reads), SCRATCH_TEST(test_gguf_opens_the_real_model_fast))

@@ -310,9 +310,9 @@ static void test_gguf_survives_every_bit_flip(void **state) {
     str_clear(&b.bytes);
 }
 
-TEST_MAIN(GGUF_TEST(test_gguf_refuses_bad_magic_and_version), GGUF_TEST(test_gguf_refuses_bad_counts),
-          GGUF_TEST(test_gguf_refuses_bad_key_names), GGUF_TEST(test_gguf_refuses_bad_values),
-          GGUF_TEST(test_gguf_checks_alignment), GGUF_TEST(test_gguf_refuses_bad_tensor_names),
-          GGUF_TEST(test_gguf_refuses_bad_shapes), GGUF_TEST(test_gguf_refuses_bad_tensor_types),
-          GGUF_TEST(test_gguf_refuses_bad_offsets_and_sizes), GGUF_TEST(test_gguf_accepts_zero_dimensions),
-          GGUF_TEST(test_gguf_refuses_every_truncation), GGUF_TEST(test_gguf_survives_every_bit_flip))
+TEST_MAIN(SCRATCH_TEST(test_gguf_refuses_bad_magic_and_version), SCRATCH_TEST(test_gguf_refuses_bad_counts),
+          SCRATCH_TEST(test_gguf_refuses_bad_key_names), SCRATCH_TEST(test_gguf_refuses_bad_values),
+          SCRATCH_TEST(test_gguf_checks_alignment), SCRATCH_TEST(test_gguf_refuses_bad_tensor_names),
+          SCRATCH_TEST(test_gguf_refuses_bad_shapes), SCRATCH_TEST(test_gguf_refuses_bad_tensor_types),
+          SCRATCH_TEST(test_gguf_refuses_bad_offsets_and_sizes), SCRATCH_TEST(test_gguf_accepts_zero_dimensions),
+          SCRATCH_TEST(test_gguf_refuses_every_truncation), SCRATCH_TEST(test_gguf_survives_every_bit_flip))
