@@ -39,7 +39,7 @@ bool dtype_is_weight(DType t); // F32 ... Q6_K
 // Bytes of n consecutive elements; n must be a multiple of the block: false otherwise or on overflow.
 bool dtype_bytes(DType t, size_t n, size_t *bytes);
 
-// Expands n elements (a multiple of the block) at src to float32, exactly as the table of FORMATS 3.3 says. This is the
+// Expands n elements (a multiple of the block) at src to float32, exactly as ggml defines its blocks. This is the
 // reference; the fast expansion of the CPU backend equals it bit for bit.
 void dtype_expand(DType t, float *dst, const void *src, size_t n);
 
