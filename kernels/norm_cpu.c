@@ -1,0 +1,37 @@
+// norm_cpu: RMS normalisation (Zhang & Sennrich 2019). Rows are shared by the threads; a row is summed in one order.
+#include "cpu.h"
+
+#include <math.h>
+
+void CPU_FN(rmsnorm_forward)(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, float eps) {
+    CHECK_SHAPE(out, x.rows, x.cols);
+    CHECK_SHAPE(rstd, x.rows, 1);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
+    for (int64_t t = 0; t < x.rows; t++) {
+        const float *xt = f32_row(x, t);
+        float *yt = f32_row(out, t), sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t c = 0; c < x.cols; c++) sum += xt[c] * xt[c];
+        float r = 1 / sqrtf(sum / (float)x.cols + eps);
+#pragma omp simd
+        for (int64_t c = 0; c < x.cols; c++) yt[c] = xt[c] * r * weight[c];
+        *f32_row(rstd, t) = r;
+    }
+}
+
+// With g = dout w:  dx = r g - x r^3 mean(g x).
+void CPU_FN(rmsnorm_backward)(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, bool accumulate) {
+    CHECK_SHAPE(dx, x.rows, x.cols);
+    CHECK_SHAPE(dout, x.rows, x.cols);
+    CHECK_SHAPE(rstd, x.rows, 1);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
+    for (int64_t t = 0; t < x.rows; t++) {
+        const float *xt = f32_row(x, t), *gt = f32_row(dout, t);
+        float *dxt = f32_row(dx, t), r = *f32_row(rstd, t), sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t c = 0; c < x.cols; c++) sum += gt[c] * weight[c] * xt[c];
+        float s = r * r * r * (sum / (float)x.cols);
+#pragma omp simd
+        for (int64_t c = 0; c < x.cols; c++) dxt[c] = (accumulate ? dxt[c] : 0) + (r * gt[c] * weight[c] - s * xt[c]);
+    }
+}

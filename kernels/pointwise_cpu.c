@@ -1,0 +1,177 @@
+// pointwise_cpu: ops that touch each element or row once: embedding, NEFTune, rope, glu, rows, add, argmax.
+//
+// Whole rows are shared by the threads, so an element is always computed at the same place of the same vector loop: its
+// bits depend neither on the number of threads nor on the other rows.
+#include "cpu.h"
+
+#include <math.h>
+
+void CPU_FN(embed_forward)(Backend *b, Mat out, const Weight *w, const int32_t *ids, float scale) {
+    CHECK_SHAPE(out, out.rows, w->cols);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, out.rows *out.cols))
+    for (int64_t t = 0; t < out.rows; t++) {
+        float *y = f32_row(out, t);
+        cpu_expand_rows(y, w, ids[t], 1);
+        for (int64_t c = 0; c < out.cols; c++) y[c] *= scale;
+    }
+}
+
+void CPU_FN(neftune)(Backend *b, Mat x, const float *magnitude, float alpha, RngKey key) {
+    CHECK_SHAPE(x, x.rows, x.cols);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
+    for (int64_t t = 0; t < x.rows; t++) {
+        float *xt = f32_row(x, t), strength = alpha * magnitude[t];
+        for (int64_t c = 0; c < x.cols; c += 4) {
+            uint32_t words[4];
+            rng_philox(key, (uint32_t)t, (uint32_t)(c / 4), words);
+            for (int64_t i = 0; i < 4 && c + i < x.cols; i++) xt[c + i] += strength * rng_symmetric(words[i]);
+        }
+    }
+}
+
+// One head: (lo, hi) is turned by the angles whose cosines and sines are given; sign -1 turns back.
+static void rotate(float *lo, float *hi, const float *cosines, const float *sines, float sign, int64_t half) {
+#pragma omp simd
+    for (int64_t i = 0; i < half; i++) {
+        float c = cosines[i], s = sign * sines[i], l = lo[i], h = hi[i];
+        lo[i] = l * c - h * s;
+        hi[i] = h * c + l * s;
+    }
+}
+
+void CPU_FN(rope)(Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64_t head_size, bool inverse) {
+    CHECK_SHAPE(x, x.rows, x.cols);
+    CHECK(head_size > 0 && head_size % 2 == 0 && x.cols % head_size == 0, "rope over %lld columns, heads of %lld",
+          (long long)x.cols, (long long)head_size);
+    int64_t half = head_size / 2;
+    float sign = inverse ? -1 : 1;
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
+    for (int64_t t = 0; t < x.rows; t++) {
+        const float *cosines = cos_sin + pos[t] * head_size;
+        for (float *head = f32_row(x, t), *end = head + x.cols; head < end; head += head_size)
+            rotate(head, head + half, cosines, cosines + half, sign, half);
+    }
+}
+
+// The activations as x * s(u) with the logistic s: silu has u = x; gelu's (1 + tanh(v)) / 2 is s(2v), so gelu_tanh has
+// u = 2 sqrt(2/pi) (x + 0.044715 x^3). du is du/dx; beyond +-GELU_FLAT s is 0 or 1 and the cube must not overflow.
+#define GELU_FLAT 20.0f
+typedef struct Gate {
+    float s, du;
+} Gate;
+
+static inline float logistic(float u) {
+    return 1 / (1 + cpu_expf(-u));
+}
+
+static inline Gate silu_gate(float x) {
+    return (Gate){logistic(x), 1};
+}
+
+static inline Gate gelu_gate(float x) {
+    const float k = 1.5957691216f, a = 0.044715f;
+    float clamped = x > GELU_FLAT ? GELU_FLAT : x;
+    clamped = clamped < -GELU_FLAT ? -GELU_FLAT : clamped;
+    float square = a * clamped * clamped;
+    return (Gate){logistic(k * (clamped + square * clamped)), k * (1 + 3 * square)};
+}
+
+// d(x s(u))/dx = s + x s (1 - s) du/dx.
+static inline float gate_derivative(float x, Gate g) {
+    return g.s * (1 + x * (1 - g.s) * g.du);
+}
+
+#define GLU_ROWS(name, gate_of)                                                                                        \
+    static void name##_forward(float *out, const float *gate, const float *up, int64_t n) {                            \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) out[i] = gate[i] * gate_of(gate[i]).s * up[i];             \
+    }                                                                                                                  \
+    static void name##_backward(float *dgate, float *dup, const float *dout, const float *gate, const float *up,       \
+                                int64_t n) {                                                                           \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                                          \
+            float x = gate[i], u = up[i], d = dout[i];                                                                 \
+            Gate g = gate_of(x);                                                                                       \
+            dgate[i] = d * u * gate_derivative(x, g);                                                                  \
+            dup[i] = d * x * g.s;                                                                                      \
+        }                                                                                                              \
+    }
+GLU_ROWS(silu, silu_gate)
+GLU_ROWS(gelu, gelu_gate)
+
+void CPU_FN(glu_forward)(Backend *b, Mat out, Mat gate, Mat up, GluKind kind) {
+    CHECK_SHAPE(out, gate.rows, gate.cols);
+    CHECK_SHAPE(up, gate.rows, gate.cols);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, gate.rows *gate.cols))
+    for (int64_t t = 0; t < gate.rows; t++)
+        (kind == GLU_SILU ? silu_forward : gelu_forward)(f32_row(out, t), f32_row(gate, t), f32_row(up, t), gate.cols);
+}
+
+void CPU_FN(glu_backward)(Backend *b, Mat dgate, Mat dup, Mat dout, Mat gate, Mat up, GluKind kind) {
+    CHECK_SHAPE(dgate, gate.rows, gate.cols);
+    CHECK_SHAPE(dup, gate.rows, gate.cols);
+    CHECK_SHAPE(dout, gate.rows, gate.cols);
+    CHECK_SHAPE(up, gate.rows, gate.cols);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, gate.rows *gate.cols))
+    for (int64_t t = 0; t < gate.rows; t++)
+        (kind == GLU_SILU ? silu_backward : gelu_backward)(f32_row(dgate, t), f32_row(dup, t), f32_row(dout, t),
+                                                           f32_row(gate, t), f32_row(up, t), gate.cols);
+}
+
+void CPU_FN(gather_rows_forward)(Backend *b, Mat out, Mat x, const int32_t *index) {
+    CHECK_SHAPE(out, out.rows, x.cols);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, out.rows *out.cols))
+    for (int64_t i = 0; i < out.rows; i++)
+        memcpy(f32_row(out, i), f32_row(x, index[i]), (size_t)x.cols * sizeof(float));
+}
+
+static void add_row(float *dst, const float *src, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) dst[i] += src[i];
+}
+
+void CPU_FN(gather_rows_backward)(Backend *b, Mat dx, Mat dout, const int32_t *index, bool accumulate) {
+    CHECK_SHAPE(dx, dx.rows, dout.cols);
+    if (!accumulate) host_zero(b, dx.data, (size_t)(dx.rows * dx.cols) * sizeof(float));
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, dout.rows *dout.cols))
+    for (int64_t i = 0; i < dout.rows; i++) add_row(f32_row(dx, index[i]), f32_row(dout, i), dout.cols);
+}
+
+void CPU_FN(scatter_rows)(Backend *b, Mat dst, Mat x, const int32_t *index) {
+    CHECK_SHAPE(dst, dst.rows, x.cols);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
+    for (int64_t i = 0; i < x.rows; i++) memcpy(f32_row(dst, index[i]), f32_row(x, i), (size_t)x.cols * sizeof(float));
+}
+
+void CPU_FN(add)(Backend *b, Mat dst, Mat src) {
+    CHECK_SHAPE(dst, src.rows, src.cols);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, src.rows *src.cols))
+    for (int64_t t = 0; t < src.rows; t++) add_row(f32_row(dst, t), f32_row(src, t), src.cols);
+}
+
+// An integer that orders as the float does: NaN lies beyond the infinities on either side, and -0 equals 0. Integer
+// maxima vectorise without giving up NaN.
+static inline int32_t order_key(float x) {
+    float plus_zero = x + 0.0f;
+    int32_t bits;
+    memcpy(&bits, &plus_zero, sizeof bits);
+    return bits ^ (bits >> 31 & INT32_MAX);
+}
+
+static int32_t row_argmax(const float *x, int64_t n) {
+    int32_t max = INT32_MIN, min = INT32_MAX;
+#pragma omp simd reduction(max : max) reduction(min : min)
+    for (int64_t i = 0; i < n; i++) {
+        int32_t key = order_key(x[i]);
+        max = key > max ? key : max;
+        min = key < min ? key : min;
+    }
+    if (max > order_key(INFINITY) || min < order_key(-INFINITY)) return -1;
+    int64_t i = 0;
+    while (order_key(x[i]) != max) i++;
+    return (int32_t)i;
+}
+
+void CPU_FN(argmax)(Backend *b, int32_t *out, Mat logits) {
+    CHECK_SHAPE(logits, logits.rows, logits.cols);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, logits.rows *logits.cols))
+    for (int64_t m = 0; m < logits.rows; m++) out[m] = row_argmax(f32_row(logits, m), logits.cols);
+}

@@ -1,0 +1,289 @@
+// opcases_pointwise: the ops that touch each element once, normalisation, expansion and the optimizer.
+//
+// Tolerances, relative to the output's root mean square. EXACT: no rounding, or the same single rounding on any
+// machine. FEW: a handful of float32 roundings (2^-24 each) of terms a few times the root mean square. EXP: as FEW, on
+// top of an exponential that is good to about one unit in the last place.
+#include "opcheck.h"
+
+#include <math.h>
+#include <string.h>
+
+static const double EXACT = 0, FEW = 1e-6, EXP = 2e-6;
+
+static int32_t *indices(OpRun *r, int64_t count, int64_t first, int64_t step) {
+    int32_t *index = mem_alloc((size_t)count, sizeof *index);
+    for (int64_t i = 0; i < count; i++) index[i] = (int32_t)(first + i * step);
+    int32_t *copy = op_copy(r, index, (size_t)count * sizeof *index);
+    mem_free(index);
+    return copy;
+}
+
+static void case_expand(OpRun *r) {
+    Weight w = op_weight(r, r->size.n, r->size.k);
+    r->b->k->expand(r->b, op_output(r, "dst", r->size.n, r->size.k, EXACT), &w, 0);
+    r->b->k->expand(r->b, op_output(r, "part", r->size.n / 2, r->size.k, EXACT), &w, r->size.n / 3);
+}
+
+static void case_weight_finite(OpRun *r) {
+    Weight w = op_weight(r, r->size.n, r->size.k);
+    bool finite = r->b->k->weight_finite(r->b, &w);
+    uint8_t *out = op_output_bytes(r, "finite", 1, OP_EXACT, 0, NULL);
+    r->b->k->upload(r->b, out, &finite, 1);
+}
+
+static void case_embed_forward(OpRun *r) {
+    Weight w = op_weight(r, r->size.n, r->size.k);
+    int32_t *ids = mem_alloc((size_t)r->size.t, sizeof *ids);
+    for (int64_t t = 0; t < r->size.t; t++) ids[t] = (int32_t)(t * 7919 % r->size.n);
+    Mat out = op_output(r, "out", r->size.t, r->size.k, EXACT);
+    r->b->k->embed_forward(r->b, out, &w, op_copy(r, ids, (size_t)r->size.t * sizeof *ids), 1.7f);
+    mem_free(ids);
+}
+
+static void case_neftune(OpRun *r) {
+    Mat x = op_inout(r, "x", r->size.t, r->size.k, FEW);
+    const float *magnitude = op_input(r, r->size.t, 1).data;
+    r->b->k->neftune(r->b, x, magnitude, 5, (RngKey){.seed = 3, .stream = 4, .module = 5, .row = 6});
+}
+
+static void case_rmsnorm_forward(OpRun *r) {
+    Mat x = op_input(r, r->size.t, r->size.k), weight = op_input(r, 1, r->size.k);
+    Mat out = op_output(r, "out", r->size.t, r->size.k, FEW), rstd = op_output(r, "rstd", r->size.t, 1, FEW);
+    r->b->k->rmsnorm_forward(r->b, out, rstd, x, weight.data, 1e-5f);
+}
+
+static void case_rmsnorm_backward(OpRun *r) {
+    Mat x = op_input(r, r->size.t, r->size.k), weight = op_input(r, 1, r->size.k);
+    Mat dout = op_input(r, r->size.t, r->size.k), rstd = op_input(r, r->size.t, 1);
+    Mat dx = op_gradient(r, "dx", r->size.t, r->size.k, FEW, r->size.accumulate);
+    r->b->k->rmsnorm_backward(r->b, dx, dout, x, rstd, weight.data, r->size.accumulate);
+}
+
+static void rope(OpRun *r, bool inverse) {
+    Mat x = op_inout(r, "x", r->size.t, r->size.heads * r->size.d, FEW);
+    Mat cos_sin = op_input(r, r->size.t, r->size.d);
+    int32_t *pos = indices(r, r->size.t, r->size.t - 1, -1);
+    r->b->k->rope(r->b, x, cos_sin.data, pos, r->size.d, inverse);
+}
+
+static void case_rope(OpRun *r) {
+    rope(r, false);
+}
+
+static void case_rope_inverse(OpRun *r) {
+    rope(r, true);
+}
+
+static void case_glu_forward(OpRun *r) {
+    Mat gate = op_input(r, r->size.t, r->size.n), up = op_input(r, r->size.t, r->size.n);
+    r->b->k->glu_forward(r->b, op_output(r, "out", r->size.t, r->size.n, EXP), gate, up, r->size.glu);
+}
+
+static void case_glu_backward(OpRun *r) {
+    Mat gate = op_input(r, r->size.t, r->size.n), up = op_input(r, r->size.t, r->size.n);
+    Mat dout = op_input(r, r->size.t, r->size.n);
+    Mat dgate = op_output(r, "dgate", r->size.t, r->size.n, EXP), dup = op_output(r, "dup", r->size.t, r->size.n, EXP);
+    r->b->k->glu_backward(r->b, dgate, dup, dout, gate, up, r->size.glu);
+}
+
+// As the tape calls it: dgate written over gate, dup over up.
+static void case_glu_backward_in_place(OpRun *r) {
+    Mat gate = op_inout(r, "gate", r->size.t, r->size.n, EXP), up = op_inout(r, "up", r->size.t, r->size.n, EXP);
+    r->b->k->glu_backward(r->b, gate, up, op_input(r, r->size.t, r->size.n), gate, up, r->size.glu);
+}
+
+// Activations far out, where exponentials and cubes overflow. One value a run (size.t counts them), because the
+// tolerance is relative to the whole output.
+static void case_glu_extremes(OpRun *r) {
+    static const float at[] = {0,   -0.0f, 1e-30f, -1e-30f, 1e-3f, -1e-3f, 5,     -5,     19,    -19,
+                               -30, 88,    -80,    104,     1e4f,  -1e4f,  1e15f, -1e15f, 1e30f, -1e30f};
+    const float one = 1;
+    Mat gate = {op_copy(r, at + r->size.t, sizeof *at), DTYPE_F32, 1, 1};
+    Mat up = {op_copy(r, &one, sizeof one), DTYPE_F32, 1, 1}, dout = {op_copy(r, &one, sizeof one), DTYPE_F32, 1, 1};
+    // Far down a logistic near 1e-35 has the relative error of its argument, and 1 - s cancels: 1e-5 of it is plenty.
+    Mat out = op_output(r, "out", 1, 1, 1e-5), dgate = op_output(r, "dgate", 1, 1, 1e-5);
+    Mat dup = op_output(r, "dup", 1, 1, 1e-5);
+    r->b->k->glu_forward(r->b, out, gate, up, r->size.glu);
+    r->b->k->glu_backward(r->b, dgate, dup, dout, gate, up, r->size.glu);
+}
+
+static void case_gather_rows_forward(OpRun *r) {
+    Mat x = op_input(r, 2 * r->size.t + 1, r->size.k);
+    int32_t *index = indices(r, r->size.t, 1, 2);
+    r->b->k->gather_rows_forward(r->b, op_output(r, "out", r->size.t, r->size.k, EXACT), x, index);
+}
+
+static void case_gather_rows_backward(OpRun *r) {
+    Mat dout = op_input(r, r->size.t, r->size.k);
+    Mat dx = op_gradient(r, "dx", 2 * r->size.t + 1, r->size.k, EXACT, r->size.accumulate);
+    r->b->k->gather_rows_backward(r->b, dx, dout, indices(r, r->size.t, 1, 2), r->size.accumulate);
+}
+
+static void case_scatter_rows(OpRun *r) {
+    Mat x = op_input(r, r->size.t, r->size.k), dst = op_inout(r, "dst", 3 * r->size.t, r->size.k, EXACT);
+    r->b->k->scatter_rows(r->b, dst, x, indices(r, r->size.t, 3 * r->size.t - 1, -2));
+}
+
+static void case_add(OpRun *r) {
+    Mat dst = op_inout(r, "dst", r->size.t, r->size.k, EXACT);
+    r->b->k->add(r->b, dst, op_input(r, r->size.t, r->size.k));
+}
+
+static void case_argmax(OpRun *r) {
+    Mat logits = op_input(r, r->size.t, r->size.n);
+    r->b->k->argmax(r->b, op_output_bytes(r, "out", (size_t)r->size.t * sizeof(int32_t), OP_EXACT, 0, NULL), logits);
+}
+
+// Ties, both zeros, infinities, NaN of either sign.
+static void case_argmax_special(OpRun *r) {
+    enum { ROWS = 8, N = 37 };
+    float x[ROWS][N];
+    for (int i = 0; i < ROWS * N; i++) x[i / N][i % N] = -1;
+    x[0][3] = x[0][30] = 2;
+    x[1][5] = -0.0f, x[1][6] = 0.0f;
+    x[2][9] = INFINITY, x[2][20] = INFINITY;
+    x[3][36] = NAN;
+    x[4][0] = -NAN;
+    for (int i = 0; i < N; i++) x[5][i] = -INFINITY;
+    x[6][36] = 1;
+    x[7][0] = 1e-40f;
+    Mat logits = {op_copy(r, x, sizeof x), DTYPE_F32, ROWS, N};
+    r->b->k->argmax(r->b, op_output_bytes(r, "out", ROWS * sizeof(int32_t), OP_EXACT, 0, NULL), logits);
+}
+
+// Gradients up to the limit and beyond, ties of the rounding, NaN where poisoned.
+static void case_fixed_add(OpRun *r) {
+    size_t n = (size_t)r->size.n;
+    int64_t *start = mem_alloc(n, sizeof *start), zero = 0;
+    for (size_t i = 0; i < n; i++) start[i] = (int64_t)i << 40;
+    Mat g = op_input(r, 1, r->size.n);
+    float special[] = {0x1p-45f, 0x1.8p-44f, -0x1p-45f, 100, -7.9999995f, 8, -8, INFINITY};
+    if (n >= 8 && r->size.bias) r->b->k->upload(r->b, g.data, special, sizeof special);
+    int64_t *acc = op_output_bytes(r, "acc", n * sizeof *start, OP_EXACT, 0, start);
+    int64_t *bad = op_output_bytes(r, "bad", sizeof zero, OP_EXACT, 0, &zero);
+    r->b->k->fixed_add(r->b, acc, g.data, r->size.n, 8, bad);
+    mem_free(start);
+}
+
+static void case_fixed_to_f32(OpRun *r) {
+    size_t n = (size_t)r->size.n;
+    int64_t *acc = mem_alloc(n, sizeof *acc);
+    for (size_t i = 0; i < n; i++) acc[i] = (int64_t)(i * 0x9E3779B97F4A7C15u) >> i % 60;
+    Mat g = op_output(r, "g", 1, r->size.n, EXACT);
+    r->b->k->fixed_to_f32(r->b, g.data, op_copy(r, acc, n * sizeof *acc), r->size.n);
+    mem_free(acc);
+}
+
+static void case_sqnorm(OpRun *r) {
+    Mat g = op_input(r, 1, r->size.n);
+    // A sum of n positive doubles in another order: far below n * 2^-53.
+    double *out = op_output_bytes(r, "out", sizeof *out, OP_DOUBLES, 1e-13, NULL);
+    r->b->k->sqnorm(r->b, out, g.data, r->size.n);
+}
+
+static void case_adamw(OpRun *r) {
+    int64_t n = r->size.n;
+    Mat g = op_input(r, 1, n), p = op_inout(r, "p", 1, n, FEW), m = op_inout(r, "m", 1, n, FEW);
+    float *second = mem_alloc((size_t)n, sizeof *second);
+    for (int64_t i = 0; i < n; i++) second[i] = 0.1f + (float)(i % 13);
+    float *v = op_output_bytes(r, "v", (size_t)n * sizeof *v, OP_FLOATS, FEW, second);
+    mem_free(second);
+    AdamwSegment segments[] = {{0, n / 3, 1}, {n / 3 + 1, n - n / 3 - 1, 16}}; // one element between them stays
+    Adamw o = {.lr = 1e-2f,
+               .beta1 = 0.9f,
+               .beta2 = 0.999f,
+               .epsilon = 1e-8f,
+               .weight_decay = 0.1f,
+               .grad_scale = 0.5f,
+               .step = r->size.t,
+               .segments = segments,
+               .n_segments = 2};
+    r->b->k->adamw(r->b, p.data, m.data, v, g.data, &o);
+}
+
+// ---- sizes ----
+
+#define ALL_DTYPES(...)                                                                                                \
+    {.dtype = DTYPE_F32, __VA_ARGS__}, {.dtype = DTYPE_F16, __VA_ARGS__}, {.dtype = DTYPE_BF16, __VA_ARGS__},          \
+        {.dtype = DTYPE_Q8_0, __VA_ARGS__}, {.dtype = DTYPE_Q4_0, __VA_ARGS__}, {.dtype = DTYPE_Q4_1, __VA_ARGS__},    \
+        {.dtype = DTYPE_Q5_0, __VA_ARGS__}, {.dtype = DTYPE_Q5_1, __VA_ARGS__}, {.dtype = DTYPE_Q4_K, __VA_ARGS__},    \
+        {.dtype = DTYPE_Q5_K, __VA_ARGS__}, {                                                                          \
+        .dtype = DTYPE_Q6_K, __VA_ARGS__                                                                               \
+    }
+
+static const OpSize weights[] = {
+    ALL_DTYPES(.t = 5, .n = 37, .k = 512),
+    ALL_DTYPES(.t = 131, .n = 300, .k = 256),
+    {.t = 3, .n = 7, .k = 100, .dtype = DTYPE_F32},
+    {.t = 3, .n = 7, .k = 100, .dtype = DTYPE_F16},
+    {.t = 3, .n = 7, .k = 100, .dtype = DTYPE_BF16},
+    {.t = 60, .n = 192, .k = 576, .dtype = DTYPE_Q4_1, .row_map = true},
+    {.t = 60, .n = 193, .k = 576, .dtype = DTYPE_Q8_0, .row_map = true, .segments = 4},
+    {.t = 1, .n = 10, .k = 576, .dtype = DTYPE_F16, .segments = 3},
+};
+static const OpSize rows[] = {
+    {.t = 1, .k = 576},
+    {.t = 3, .k = 100},
+    {.t = 127, .k = 576},
+    {.t = 513, .k = 100},
+    {.t = 1, .k = 576, .accumulate = true},
+    {.t = 3, .k = 101, .accumulate = true},
+    {.t = 127, .k = 1, .accumulate = true},
+    {.t = 513, .k = 576, .accumulate = true},
+};
+static const OpSize heads[] = {
+    {.t = 1, .heads = 9, .d = 64},   {.t = 3, .heads = 3, .d = 80}, {.t = 127, .heads = 3, .d = 128},
+    {.t = 513, .heads = 2, .d = 64}, {.t = 5, .heads = 1, .d = 2},  {.t = 7, .heads = 3, .d = 6},
+};
+static const OpSize gates[] = {
+    {.t = 1, .n = 1536},
+    {.t = 3, .n = 100},
+    {.t = 127, .n = 577},
+    {.t = 513, .n = 100},
+    {.t = 1, .n = 1},
+    {.t = 1, .n = 1536, .glu = GLU_GELU_TANH},
+    {.t = 3, .n = 100, .glu = GLU_GELU_TANH},
+    {.t = 127, .n = 577, .glu = GLU_GELU_TANH},
+};
+#define EXTREMES(kind)                                                                                                 \
+    {.t = 0, .glu = kind}, {.t = 1, .glu = kind}, {.t = 2, .glu = kind}, {.t = 3, .glu = kind}, {.t = 4, .glu = kind}, \
+        {.t = 5, .glu = kind}, {.t = 6, .glu = kind}, {.t = 7, .glu = kind}, {.t = 8, .glu = kind},                    \
+        {.t = 9, .glu = kind}, {.t = 10, .glu = kind}, {.t = 11, .glu = kind}, {.t = 12, .glu = kind},                 \
+        {.t = 13, .glu = kind}, {.t = 14, .glu = kind}, {.t = 15, .glu = kind}, {.t = 16, .glu = kind},                \
+        {.t = 17, .glu = kind}, {.t = 18, .glu = kind}, {                                                              \
+        .t = 19, .glu = kind                                                                                           \
+    }
+static const OpSize extremes[] = {EXTREMES(GLU_SILU), EXTREMES(GLU_GELU_TANH)};
+static const OpSize logits[] = {{.t = 1, .n = 49152}, {.t = 3, .n = 100}, {.t = 127, .n = 1001}, {.t = 5, .n = 1}};
+static const OpSize none[] = {{.t = 1}};
+// t: the optimizer step.
+static const OpSize flat[] = {
+    {.t = 1, .n = 8},      {.t = 1, .n = 100, .bias = true},   {.t = 2, .n = 4096}, {.t = 100, .n = 4097},
+    {.t = 7, .n = 100003}, {.t = 1, .n = 65536, .bias = true},
+};
+
+const OpCase op_cases_pointwise[] = {
+    OP_CASE(expand, weights),
+    OP_CASE(weight_finite, weights),
+    OP_CASE(embed_forward, weights),
+    OP_CASE(neftune, rows),
+    OP_CASE(rmsnorm_forward, rows),
+    OP_CASE(rmsnorm_backward, rows),
+    OP_CASE(rope, heads),
+    OP_CASE(rope_inverse, heads),
+    OP_CASE(glu_forward, gates),
+    OP_CASE(glu_backward, gates),
+    OP_CASE(glu_backward_in_place, gates),
+    OP_CASE(glu_extremes, extremes),
+    OP_CASE(gather_rows_forward, rows),
+    OP_CASE(gather_rows_backward, rows),
+    OP_CASE(scatter_rows, rows),
+    OP_CASE(add, rows),
+    OP_CASE(argmax, logits),
+    OP_CASE(argmax_special, none),
+    OP_CASE(fixed_add, flat),
+    OP_CASE(fixed_to_f32, flat),
+    OP_CASE(sqnorm, flat),
+    OP_CASE(adamw, flat),
+    {0},
+};

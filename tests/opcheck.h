@@ -1,0 +1,91 @@
+// opcheck: runs one op with the same inputs on two backends and compares every output. It knows no test framework, and
+// all memory goes through the backend's own slots, so any backend can be put against the reference.
+//
+// An OpCase is one op with its sizes. Its function lays out inputs and outputs through the op_* helpers below, in the
+// same order on every backend, and calls the slot. Inputs are random numbers that depend on their place in that order
+// alone; outputs and workspaces start as NaN, so an element that was not written shows.
+#pragma once
+
+#include "kernels.h"
+
+// Whatever an op needs of this; names as in kernels.h.
+typedef struct OpSize {
+    int64_t t, n, k;          // tokens, output, input size
+    int64_t heads, kv, d;     // attention, rope
+    int64_t rank, row_offset; // lora
+    int64_t layout, window;   // attention: OpLayout
+    DType dtype;              // of the weight
+    int segments;             // of the weight; 0: one
+    bool row_map, bias, residual, accumulate;
+    bool no_dx, no_da, no_db; // NULL outputs
+    GluKind glu;
+    float dropout, smoothing;
+} OpSize;
+
+typedef enum {
+    OP_ONE_SAMPLE, // one causal sample of t tokens
+    OP_PACKED,     // samples of 1, 3, 60, ... tokens
+    OP_SOME_QUERY, // packed, but only some positions ask (Tq != Tk)
+    OP_CACHE,      // one query a sample, at the end of its stretch of a cache
+} OpLayout;
+
+typedef enum { OP_FLOATS, OP_DOUBLES, OP_EXACT } OpKind;
+typedef struct OpOutput {
+    const char *name;
+    void *data;
+    size_t bytes;
+    OpKind kind;
+    double tolerance; // largest |got - want|, relative to the root mean square of want
+} OpOutput;
+
+enum { OP_MAX_BUFFERS = 48, OP_MAX_OUTPUTS = 8 };
+typedef struct OpRun {
+    Backend *b;
+    OpSize size;
+    int poison;   // which random input gets a NaN; -1: none
+    int n_inputs; // random inputs so far
+    int n_buffers, n_outputs;
+    struct {
+        void *data;
+        size_t bytes;
+    } buffers[OP_MAX_BUFFERS];
+    OpOutput outputs[OP_MAX_OUTPUTS];
+} OpRun;
+
+typedef struct OpCase {
+    const char *name;
+    void (*run)(OpRun *r);
+    const OpSize *sizes;
+    int n_sizes;
+} OpCase;
+#define OP_CASE(op, sizes)                                                                                             \
+    { #op, case_##op, sizes, (int)(sizeof(sizes) / sizeof *(sizes)) }
+
+// --- for cases ---
+void *op_copy(OpRun *r, const void *host, size_t bytes); // device copy of any data
+Mat op_input(OpRun *r, int64_t rows, int64_t cols);      // random, about unit variance; NaN where poisoned
+Mat op_output(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance);
+Mat op_inout(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance); // random at the start
+// op_inout where `accumulate`, else op_output.
+Mat op_gradient(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance, bool accumulate);
+void *op_output_bytes(OpRun *r, const char *name, size_t bytes, OpKind kind, double tolerance, const void *start);
+void *op_workspace(OpRun *r, size_t bytes);
+// A weight of random blocks, elements of about 1 / sqrt(k); with segments, row map and bias as the size asks.
+Weight op_weight(OpRun *r, int64_t n, int64_t k);
+
+// --- for callers ---
+// The names of a size's fields that are not 0, for messages.
+void op_size_text(const OpSize *s, char *text, size_t size);
+OpRun *op_run(const OpCase *c, const OpSize *size, Backend *b, int poison);
+void op_run_free(OpRun *r);
+typedef enum {
+    OP_WITHIN_TOLERANCE, // of what the outputs declare; NaN fails
+    OP_SAME_BITS,
+    OP_NAN_SHOWS, // wherever want is NaN, got is NaN
+} OpRule;
+// True when all outputs of `got` agree; else `message` says where they do not.
+bool op_agree(const OpRun *want, const OpRun *got, OpRule rule, char *message, size_t size);
+// True when some output holds a NaN (or, exact outputs: always).
+bool op_shows_nan(const OpRun *r);
+
+extern const OpCase op_cases_pointwise[], op_cases_matmul[], op_cases_attention[]; // end with name NULL

@@ -1,0 +1,100 @@
+// test_kernels: the three tests that every table of op cases goes through, on each copy of the CPU backend that this
+// machine can run. A test program names its table: KERNEL_TESTS(op_cases_matmul).
+#pragma once
+
+#include <stdlib.h>
+
+#include "opcheck.h"
+#include "test.h"
+
+static Backend *open_backend(const char *device, const char *isa, int threads) {
+    Err err;
+    Backend *b = NULL;
+    if (isa) setenv("LORAC_ISA", isa, 1);
+    ASSERT_OK(backend_open(&b, device, threads, &err), &err);
+    unsetenv("LORAC_ISA");
+    return b;
+}
+
+static const char *const all_isas[] = {"base", "v3", "v4"};
+
+// Runs a case on `b` and fails unless it agrees with `want`.
+static void check_against(const OpRun *want, const OpCase *c, const OpSize *size, Backend *b, int poison, OpRule rule) {
+    char message[512], sizes[256];
+    OpRun *got = op_run(c, size, b, poison);
+    if (!op_agree(want, got, rule, message, sizeof message)) {
+        op_size_text(size, sizes, sizeof sizes);
+        fail_msg("%s on %s, %d threads, poisoned input %d: %s\n  %s", c->name, b->k->name, b->threads, poison, message,
+                 sizes);
+    }
+    op_run_free(got);
+}
+
+// The reference must be finite without poison, or NaN would agree with NaN.
+static void match_reference(const OpCase *cases) {
+    Backend *ref = open_backend("ref", NULL, 1);
+    for (const OpCase *c = cases; c->name; c++)
+        for (int s = 0; s < c->n_sizes; s++) {
+            OpRun *want = op_run(c, c->sizes + s, ref, -1);
+            for (size_t i = 0; i < sizeof all_isas / sizeof *all_isas; i++) {
+                if (!kernels_cpu(all_isas[i])) continue;
+                Backend *b = open_backend("cpu", all_isas[i], 1);
+                check_against(want, c, c->sizes + s, b, -1, OP_WITHIN_TOLERANCE);
+                backend_close(b);
+            }
+            op_run_free(want);
+        }
+    backend_close(ref);
+}
+
+static void ignore_threads(const OpCase *cases) {
+    for (size_t i = 0; i < sizeof all_isas / sizeof *all_isas; i++) {
+        if (!kernels_cpu(all_isas[i])) continue;
+        Backend *one = open_backend("cpu", all_isas[i], 1), *two = open_backend("cpu", all_isas[i], 2);
+        Backend *three = open_backend("cpu", all_isas[i], 3);
+        for (const OpCase *c = cases; c->name; c++)
+            for (int s = 0; s < c->n_sizes; s++) {
+                OpRun *want = op_run(c, c->sizes + s, one, -1);
+                check_against(want, c, c->sizes + s, two, -1, OP_SAME_BITS);
+                check_against(want, c, c->sizes + s, three, -1, OP_SAME_BITS);
+                op_run_free(want);
+            }
+        backend_close(one);
+        backend_close(two);
+        backend_close(three);
+    }
+}
+
+// One NaN in each random input in turn, at the sizes that are quick on the reference.
+static void show_nan(const OpCase *cases) {
+    Backend *ref = open_backend("ref", NULL, 1), *cpu = open_backend("cpu", NULL, 2);
+    for (const OpCase *c = cases; c->name; c++)
+        for (int s = 0; s < c->n_sizes; s++) {
+            if (c->sizes[s].t > 130) continue;
+            OpRun *want = op_run(c, c->sizes + s, ref, -1);
+            int inputs = want->n_inputs;
+            op_run_free(want);
+            for (int poison = 0; poison < inputs; poison++) {
+                want = op_run(c, c->sizes + s, ref, poison);
+                if (!op_shows_nan(want)) fail_msg("%s on ref hides a NaN in input %d", c->name, poison);
+                check_against(want, c, c->sizes + s, cpu, poison, OP_NAN_SHOWS);
+                op_run_free(want);
+            }
+        }
+    backend_close(ref);
+    backend_close(cpu);
+}
+
+#define KERNEL_TESTS(table)                                                                                            \
+    static void test_kernels_match_reference(void **state) {                                                           \
+        (void)state;                                                                                                   \
+        match_reference(table);                                                                                        \
+    }                                                                                                                  \
+    static void test_kernels_ignore_threads(void **state) {                                                            \
+        (void)state;                                                                                                   \
+        ignore_threads(table);                                                                                         \
+    }                                                                                                                  \
+    static void test_kernels_show_nan(void **state) {                                                                  \
+        (void)state;                                                                                                   \
+        show_nan(table);                                                                                               \
+    }
