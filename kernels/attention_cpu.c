@@ -8,7 +8,7 @@
 #include "cpu.h"
 #include "sgemm.h"
 
-enum { BLOCK_Q = 128, BLOCK_K = 128 };
+enum { BLOCK_Q = 64, FORWARD_K = 512, BACKWARD_K = 256 }; // sizes of blocks of queries and keys
 
 static int64_t min64(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -20,8 +20,9 @@ static int64_t max64(int64_t a, int64_t b) {
 // Scores of one block for each thread (backward: two), then delta [Tq, H] (backward).
 size_t CPU_FN(attention_workspace)(Backend *b, const AttentionShape *s, int64_t tq, int64_t tk, bool backward) {
     (void)tk;
-    size_t block = (size_t)(b->threads * BLOCK_Q * BLOCK_K) * sizeof(float);
-    return backward ? 2 * block + (size_t)(tq * s->heads) * sizeof(float) : block;
+    int64_t floats =
+        backward ? b->threads * BLOCK_Q * BACKWARD_K * 2 + tq * s->heads : b->threads * BLOCK_Q * FORWARD_K;
+    return (size_t)floats * sizeof(float);
 }
 
 static void check_shapes(const AttentionShape *s, Mat q, Mat k, Mat v) {
@@ -132,8 +133,8 @@ static void attend(const Forward *a, Item item, float *scores) {
     }
     int64_t first = keys_seen(s, item.sample, pos[0]).first;
     int64_t end = keys_seen(s, item.sample, pos[item.decoding ? 0 : item.rows - 1]).end;
-    for (int64_t k0 = first / BLOCK_K * BLOCK_K; k0 < end; k0 += BLOCK_K) {
-        int64_t n = min64(BLOCK_K, end - k0), row = s->k_start[item.sample] + k0;
+    for (int64_t k0 = first / FORWARD_K * FORWARD_K; k0 < end; k0 += FORWARD_K) {
+        int64_t n = min64(FORWARD_K, end - k0), row = s->k_start[item.sample] + k0;
         sgemm(PLAIN, TRANSPOSED, item.rows, n, d, s->scale, q, ld, f32_row(a->k, row) + column, a->k.cols, 0, scores,
               n);
         for (int64_t i = 0; i < item.rows; i++) {
@@ -162,7 +163,7 @@ void CPU_FN(attention_forward)(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v
         sgemm_enter();
 #pragma omp for schedule(dynamic)
         for (int64_t i = 0; i < items; i++)
-            attend(&a, item_at(s, i), (float *)ws + omp_get_thread_num() * BLOCK_Q * BLOCK_K);
+            attend(&a, item_at(s, i), (float *)ws + omp_get_thread_num() * BLOCK_Q * FORWARD_K);
     }
 }
 
@@ -175,7 +176,7 @@ void CPU_FN(attention_forward)(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v
 typedef struct Backward {
     Mat dq, dk, dv, dout, out, lse, q, k, v;
     const AttentionShape *s;
-    float *scores, *delta; // [threads, 2, BLOCK_Q, BLOCK_K], [Tq, H]
+    float *scores, *delta; // [threads, 2, BLOCK_Q, BACKWARD_K], [Tq, H]
 } Backward;
 
 // Replaces a row of scores by P and a row of dP by dS.
@@ -199,7 +200,7 @@ static void queries_backward(const Backward *a, KeyBlock b, int64_t q0, int64_t 
     int64_t column = b.head * d, key = (s->k_start[b.sample] + b.k0) * ldk + b.head / (heads / s->kv_heads) * d;
     const float *q = f32_row(a->q, q0) + column, *dout = f32_row(a->dout, q0) + column;
     const float *k = (float *)a->k.data + key, *v = (float *)a->v.data + key;
-    float *p = a->scores + omp_get_thread_num() * 2 * BLOCK_Q * BLOCK_K, *ds = p + BLOCK_Q * BLOCK_K;
+    float *p = a->scores + omp_get_thread_num() * 2 * BLOCK_Q * BACKWARD_K, *ds = p + BLOCK_Q * BACKWARD_K;
     sgemm(PLAIN, TRANSPOSED, rows, n, d, s->scale, q, ld, k, ldk, 0, p, n);
     sgemm(PLAIN, TRANSPOSED, rows, n, d, 1, dout, ld, v, ldk, 0, ds, n);
     for (int64_t i = 0; i < rows; i++) {
@@ -218,7 +219,9 @@ static void keys_backward(const Backward *a, KeyBlock b) {
     for (int64_t q0 = s->q_start[b.sample]; q0 < end; q0 += BLOCK_Q) {
         int64_t rows = min64(BLOCK_Q, end - q0);
         Range from = keys_seen(s, b.sample, s->q_pos[q0]), to = keys_seen(s, b.sample, s->q_pos[q0 + rows - 1]);
-        if (from.first < b.k0 + b.n && to.end > b.k0) queries_backward(a, b, q0, rows);
+        KeyBlock seen = b; // without the keys after all of these queries
+        seen.n = min64(b.n, to.end - b.k0);
+        if (from.first < b.k0 + b.n && seen.n > 0) queries_backward(a, seen, q0, rows);
     }
 }
 
@@ -242,9 +245,9 @@ static void compute_delta(const Backward *a) {
 
 static void spawn_sample(const Backward *a, int64_t sample) {
     const AttentionShape *s = a->s;
-    for (int64_t k0 = 0; k0 < s->k_len[sample]; k0 += BLOCK_K)
+    for (int64_t k0 = 0; k0 < s->k_len[sample]; k0 += BACKWARD_K)
         for (int64_t head = 0; head < s->heads; head++) {
-            KeyBlock b = {sample, head, k0, min64(BLOCK_K, s->k_len[sample] - k0)};
+            KeyBlock b = {sample, head, k0, min64(BACKWARD_K, s->k_len[sample] - k0)};
             int64_t kv_head = head / (s->heads / s->kv_heads);
             // Addresses that stand for the rows of dq, and of dk and dv, that the task adds to.
             const float *queries = f32_row(a->q, s->q_start[sample]) + head;
@@ -262,7 +265,7 @@ void CPU_FN(attention_backward)(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Ma
     CHECK_SHAPE(dout, q.rows, q.cols);
     CHECK_SHAPE(out, q.rows, q.cols);
     CHECK_SHAPE(lse, q.rows, s->heads);
-    Backward a = {dq, dk, dv, dout, out, lse, q, k, v, s, ws, (float *)ws + b->threads * 2 * BLOCK_Q * BLOCK_K};
+    Backward a = {dq, dk, dv, dout, out, lse, q, k, v, s, ws, (float *)ws + b->threads * 2 * BLOCK_Q * BACKWARD_K};
 #pragma omp parallel num_threads(b->threads)
     {
         sgemm_enter();
