@@ -47,12 +47,6 @@ OP_SLOTS(DECLARE_CPU_SLOT)
 #define cpu_expand_rows CPU_FN(expand_rows)
 void cpu_expand_rows(float *dst, const Weight *w, int64_t row, int64_t n);
 
-// y[m * ldy + i] = sum_k W[row + i, k] x[m, k] for i < n, m < m_rows <= CPU_DOT_MAX_ROWS; serial, no bias. x [m_rows,
-// K]. The bits of y[m, i] depend on K alone, not on n or m_rows.
-enum { CPU_DOT_MAX_ROWS = 4 };
-#define cpu_dot_rows CPU_FN(dot_rows)
-void cpu_dot_rows(float *y, int64_t ldy, const float *x, int64_t m_rows, const Weight *w, int64_t row, int64_t n);
-
 // Threads worth starting for `elements` of cheap work: all or one. A parallel region costs a few microseconds.
 static inline int cpu_threads(const Backend *b, int64_t elements) {
     return elements >= 1 << 15 ? b->threads : 1;

@@ -1,4 +1,4 @@
-// expand_cpu: weights as stored become float32, the hot start of every matmul; and the products with a few tokens.
+// expand_cpu: weights as stored become float32, the hot start of every matmul.
 //
 // Bit-identical to dtype_expand under every instruction set: each product of a scale with its quantised number has at
 // most 24 significant bits, so it is exact and a fused multiply-add rounds like the two steps.
@@ -217,53 +217,4 @@ bool CPU_FN(weight_finite)(Backend *b, const Weight *w) {
         finite = finite && row_finite(r.segment->dtype, r.data, w->cols);
     }
     return finite;
-}
-
-// Four rows at a time over pieces of K that stay in the first-level cache: four independent sums hide the latency of
-// the addition. A last group of fewer rows repeats its last one, so that every row is summed by the same code.
-enum { DOT_ROWS = 4, DOT_PIECE = 1024 };
-
-static void dot_piece(float sum[DOT_ROWS], const float *restrict x, const float *const row[DOT_ROWS], int64_t n) {
-    const float *restrict a = row[0], *restrict b = row[1], *restrict c = row[2], *restrict d = row[3];
-    float sa = 0, sb = 0, sc = 0, sd = 0;
-#pragma omp simd reduction(+ : sa, sb, sc, sd)
-    for (int64_t k = 0; k < n; k++) {
-        sa += a[k] * x[k];
-        sb += b[k] * x[k];
-        sc += c[k] * x[k];
-        sd += d[k] * x[k];
-    }
-    sum[0] += sa;
-    sum[1] += sb;
-    sum[2] += sc;
-    sum[3] += sd;
-}
-
-static void dot_group(float sum[][DOT_ROWS], const float *x, int64_t m_rows, const Weight *w, int64_t row, int64_t n) {
-    float expanded[DOT_ROWS][DOT_PIECE];
-    const float *rows[DOT_ROWS];
-    WeightRow stored[DOT_ROWS];
-    for (int64_t i = 0; i < DOT_ROWS; i++) {
-        rows[i] = expanded[i < n ? i : n - 1];
-        if (i < n) stored[i] = weight_row(w, row + i);
-    }
-    for (int64_t k = 0; k < w->cols; k += DOT_PIECE) {
-        int64_t piece = w->cols - k < DOT_PIECE ? w->cols - k : DOT_PIECE;
-        for (int64_t i = 0; i < n; i++) {
-            const DTypeInfo *info = dtype_info(stored[i].segment->dtype);
-            expand_function(stored[i].segment->dtype)(expanded[i], stored[i].data + k / info->block * info->bytes,
-                                                      piece);
-        }
-        for (int64_t m = 0; m < m_rows; m++) dot_piece(sum[m], x + m * w->cols + k, rows, piece);
-    }
-}
-
-void cpu_dot_rows(float *y, int64_t ldy, const float *x, int64_t m_rows, const Weight *w, int64_t row, int64_t n) {
-    CHECK(m_rows <= CPU_DOT_MAX_ROWS);
-    for (int64_t i = 0; i < n; i += DOT_ROWS) {
-        int64_t group = n - i < DOT_ROWS ? n - i : DOT_ROWS;
-        float sum[CPU_DOT_MAX_ROWS][DOT_ROWS] = {{0}};
-        dot_group(sum, x, m_rows, w, row + i, group);
-        for (int64_t m = 0; m < m_rows; m++) memcpy(y + m * ldy + i, sum[m], (size_t)group * sizeof *y);
-    }
 }
