@@ -38,7 +38,11 @@ static int read_small_keys(const Gguf *g, TokenizerSource *s, Err *err) {
         read_flag(g, "tokenizer.ggml.add_bos_token", &s->add_bos, err) != 0 ||
         read_flag(g, "tokenizer.ggml.add_eos_token", &s->add_eos, err) != 0)
         return -1;
-    return gguf_string(g, "tokenizer.chat_template", false, &s->chat_template, err) < 0 ? -1 : 0;
+    GgufStr *chat = &s->chat_template;
+    if (gguf_string(g, "tokenizer.chat_template", false, chat, err) < 0) return -1;
+    if (chat->data && memchr(chat->data, 0, chat->len))
+        return err_input(err, "%s: tokenizer.chat_template has a NUL byte; expected text", gguf_path(g));
+    return 0;
 }
 
 int tokenizer_from_gguf(Tokenizer **t, const Gguf *g, Err *err) {

@@ -182,6 +182,30 @@ static void test_tokenizer_stream_holds_back_incomplete_characters(void **state)
     tokenizer_free(t);
 }
 
+// Text of random tokens as the reference decodes them: broken characters included, control tokens left out.
+static void test_tokenizer_stream_decodes_as_reference(void **state) {
+    (void)state;
+    Tokenizer *t = golden_tokenizer("gpt-2");
+    Lines golden = lines_open(GOLDEN "decode.txt");
+    StrBuf out = {0};
+    int number = 0;
+    for (char *line; (line = lines_next(&golden)); number++) {
+        TokenStream s = {0};
+        uint32_t points[1024];
+        size_t n = 0;
+        char *at = line, *after;
+        out.len = 0;
+        for (; *at != '|'; at = after + 1) token_stream_add(&s, t, (int32_t)strtol(at, &after, 10), &out);
+        token_stream_end(&s, &out);
+        for (size_t i = 0; i < out.len;) points[n++] = take_character(&out, &i);
+        if (fnv(points, n) != strtoul(at + 1, NULL, 16)) fail_msg("decode.txt line %d: \"%s\"", number + 1, out.data);
+    }
+    assert_int_equal(number, 400);
+    str_clear(&out);
+    lines_close(&golden);
+    tokenizer_free(t);
+}
+
 // A megabyte in one pre-token: the heap's time, not the square of the length.
 static void test_tokenizer_long_words_take_no_quadratic_time(void **state) {
     (void)state;
@@ -233,4 +257,5 @@ static void test_tokenizer_serves_threads(void **state) {
 TEST_MAIN(TEST(test_tokenizer_ids_of_small_vocabularies_as_reference), TEST(test_tokenizer_gives_any_bytes_back),
           TEST(test_tokenizer_starts_with_nfc_never_decrease), TEST(test_tokenizer_control_tokens_only_from_origin_0),
           TEST(test_tokenizer_stream_holds_back_incomplete_characters),
-          TEST(test_tokenizer_long_words_take_no_quadratic_time), TEST(test_tokenizer_serves_threads))
+          TEST(test_tokenizer_stream_decodes_as_reference), TEST(test_tokenizer_long_words_take_no_quadratic_time),
+          TEST(test_tokenizer_serves_threads))

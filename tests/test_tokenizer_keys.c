@@ -1,39 +1,20 @@
 // tokenizer: the keys of a GGUF file it is made of; each one missing, of another type, or at odds with the others.
-#include <unistd.h>
-
+#include "gguf_builder.h"
 #include "tokenizer_fixture.h"
-
-// ---- a GGUF file of keys only, written by hand ----
-
-enum { U32 = 4, I32 = 5, BOOL = 7, STRING = 8, ARRAY = 9, U64 = 10 };
-
-static void put_u32(StrBuf *b, uint32_t n) {
-    str_add(b, (const char *)&n, 4);
-}
-
-static void put_string(StrBuf *b, const char *s) {
-    uint64_t len = strlen(s);
-    str_add(b, (const char *)&len, 8);
-    str_add(b, s, len);
-}
-
-static void put_array(StrBuf *b, uint32_t type, uint64_t count) {
-    put_u32(b, ARRAY);
-    put_u32(b, type);
-    str_add(b, (const char *)&count, 8);
-}
 
 typedef struct Keys {
     const char *model, *pre, *chat_template;
     uint32_t n_tokens, n_types, n_merges;
     uint32_t token_type, bos_type; // GGUF types of the elements and of the id
     uint64_t bos;
+    size_t template_len;
     const char *leave_out; // a key that is not written
 } Keys;
 
 static const Keys good = {.model = "gpt2",
                           .pre = "smollm",
-                          .chat_template = "{{ messages }}",
+                          .chat_template = "{{ messages }}\0",
+                          .template_len = 14,
                           .n_tokens = 4,
                           .n_types = 4,
                           .n_merges = 1,
@@ -41,67 +22,50 @@ static const Keys good = {.model = "gpt2",
                           .bos_type = U32,
                           .bos = 3};
 
-static bool put_key(StrBuf *b, const Keys *k, const char *name, uint64_t *count) {
-    if (k->leave_out && strcmp(k->leave_out, name) == 0) return false;
-    put_string(b, name);
-    (*count)++;
-    return true;
+static bool wanted(const Keys *k, const char *name) {
+    return !k->leave_out || strcmp(k->leave_out, name) != 0;
 }
 
-static void put_string_key(StrBuf *b, const Keys *k, const char *name, const char *value, uint64_t *count) {
-    if (!put_key(b, k, name, count)) return;
-    put_u32(b, STRING);
-    put_string(b, value);
+static void add_string(Builder *b, const Keys *k, const char *name, const char *value, size_t len) {
+    if (!wanted(k, name)) return;
+    add_key(b, name, STRING);
+    add_strn(b, value, len);
 }
 
-static void put_lists(StrBuf *b, const Keys *k, uint64_t *count) {
+static void add_lists(Builder *b, const Keys *k) {
     const char *tokens[] = {"a", "b", "ab", "<|end|>"};
-    if (put_key(b, k, "tokenizer.ggml.tokens", count)) {
-        put_array(b, STRING, k->n_tokens);
-        for (uint32_t i = 0; i < k->n_tokens; i++) put_string(b, tokens[i]);
+    if (wanted(k, "tokenizer.ggml.tokens")) {
+        add_key_array(b, "tokenizer.ggml.tokens", STRING, k->n_tokens);
+        for (uint32_t i = 0; i < k->n_tokens; i++) add_str(b, tokens[i]);
     }
-    if (put_key(b, k, "tokenizer.ggml.token_type", count)) {
-        put_array(b, k->token_type, k->n_types);
+    if (wanted(k, "tokenizer.ggml.token_type")) {
+        add_key_array(b, "tokenizer.ggml.token_type", k->token_type, k->n_types);
         for (uint32_t i = 0; i < k->n_types; i++) {
             uint32_t type = i == 3 ? 3 : 1;
-            str_add(b, (const char *)&type, k->token_type == BOOL ? 1 : 4);
+            add(b, &type, k->token_type == BOOL ? 1 : 4);
         }
     }
-    if (put_key(b, k, "tokenizer.ggml.merges", count)) {
-        put_array(b, STRING, k->n_merges);
-        for (uint32_t i = 0; i < k->n_merges; i++) put_string(b, "a b");
+    if (wanted(k, "tokenizer.ggml.merges")) {
+        add_key_array(b, "tokenizer.ggml.merges", STRING, k->n_merges);
+        for (uint32_t i = 0; i < k->n_merges; i++) add_str(b, "a b");
     }
 }
 
 static int load(Tokenizer **t, const Keys *k, Err *err) {
-    StrBuf body = {0}, file = {0};
-    uint64_t count = 0, n_tensors = 0;
-    put_string_key(&body, k, "tokenizer.ggml.model", k->model, &count);
-    put_string_key(&body, k, "tokenizer.ggml.pre", k->pre, &count);
-    put_string_key(&body, k, "tokenizer.chat_template", k->chat_template, &count);
-    put_lists(&body, k, &count);
-    if (put_key(&body, k, "tokenizer.ggml.bos_token_id", &count)) {
-        put_u32(&body, k->bos_type);
-        str_add(&body, (const char *)&k->bos, k->bos_type == U64 ? 8 : k->bos_type == BOOL ? 1 : 4);
+    Builder b = begin(0, k->leave_out ? 6 : 7);
+    add_string(&b, k, "tokenizer.ggml.model", k->model, strlen(k->model));
+    add_string(&b, k, "tokenizer.ggml.pre", k->pre, strlen(k->pre));
+    add_string(&b, k, "tokenizer.chat_template", k->chat_template, k->template_len);
+    add_lists(&b, k);
+    if (wanted(k, "tokenizer.ggml.bos_token_id")) {
+        add_key(&b, "tokenizer.ggml.bos_token_id", k->bos_type);
+        add(&b, &k->bos, k->bos_type == U64 ? 8 : k->bos_type == BOOL ? 1 : 4);
     }
-    put_u32(&file, 0x46554747); // "GGUF"
-    put_u32(&file, 3);
-    str_add(&file, (const char *)&n_tensors, 8);
-    str_add(&file, (const char *)&count, 8);
-    str_add(&file, body.data, body.len);
-    char path[] = "/tmp/lorac-test-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0 && write(fd, file.data, file.len) == (ssize_t)file.len);
-    close(fd);
     Gguf *g = NULL;
-    ASSERT_OK(gguf_open(&g, path, err), err);
+    ASSERT_OK(open_built(&g, &b, err), err);
     int rc = tokenizer_from_gguf(t, g, err);
-    if (rc != 0 && strncmp(err->msg, path, strlen(path)) != 0)
-        fail_msg("\"%s\" does not begin with the path", err->msg);
+    if (rc != 0 && strncmp(err->msg, "f.gguf: ", 8) != 0) fail_msg("\"%s\" does not begin with the path", err->msg);
     gguf_close(g); // the tokenizer keeps nothing of the file
-    unlink(path);
-    str_clear(&body);
-    str_clear(&file);
     return rc;
 }
 
@@ -165,6 +129,9 @@ static void test_keys_at_odds_are_refused(void **state) {
     k.pre = "default";
     assert_refused(&k, "pre-tokenizer \"default\" is not known");
     k = good;
+    k.template_len = 15;
+    assert_refused(&k, "tokenizer.chat_template has a NUL byte");
+    k = good;
     k.n_types = 3;
     assert_refused(&k, "token_type has 3 entries; expected 4");
     k = good;
@@ -190,5 +157,5 @@ static void test_keys_at_odds_are_refused(void **state) {
     assert_refused(&k, "tokenizer.ggml.bos_token_id");
 }
 
-TEST_MAIN(TEST(test_keys_make_a_tokenizer), TEST(test_keys_optional_ones_may_be_missing),
-          TEST(test_keys_missing_are_named), TEST(test_keys_at_odds_are_refused))
+TEST_MAIN(SCRATCH_TEST(test_keys_make_a_tokenizer), SCRATCH_TEST(test_keys_optional_ones_may_be_missing),
+          SCRATCH_TEST(test_keys_missing_are_named), SCRATCH_TEST(test_keys_at_odds_are_refused))

@@ -224,6 +224,61 @@ static void test_load_whole_words_only_for_llama3(void **state) {
     tokenizer_free(t);
 }
 
+// Any change to a vocabulary's lists is refused or gives a tokenizer that works; under sanitizers this is the real
+// test.
+static void test_load_survives_damage(void **state) {
+    (void)state;
+    uint64_t seed = 5;
+    int loaded = 0, refused = 0;
+    for (int round = 0; round < 20000; round++) {
+        fill();
+        for (int i = 0; i < 2; i++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            uint32_t dice = (uint32_t)(seed >> 33), token = dice / 8 % 8, other = dice / 64 % 8, merge = dice / 8 % 2;
+            switch (dice % 8) {
+            case 0:
+                v.types[token] = (int32_t)(dice / 64 % 7);
+                break;
+            case 1:
+                v.tokens[token] = v.tokens[other];
+                break;
+            case 2:
+                v.tokens[token].len = dice / 64 % (v.tokens[token].len + 1);
+                break;
+            case 3:
+                v.merges[merge].len = dice / 64 % (v.merges[merge].len + 1);
+                break;
+            case 4:
+                v.merges[merge] = v.merges[dice / 64 % 2];
+                break;
+            case 5:
+                v.merges[merge] = v.tokens[other];
+                break;
+            case 6:
+                v.source.n_tokens = dice / 8 % 9;
+                break;
+            default:
+                v.source.eos = (int32_t)(dice / 64 % 12) - 3;
+                break;
+            }
+        }
+        Tokenizer *t = NULL;
+        Err err = {0};
+        if (tokenizer_new(&t, &v.source, &err) != 0) {
+            assert_int_equal(err.status, EXIT_INPUT);
+            refused++;
+            continue;
+        }
+        TokenIds ids = {0};
+        tokenizer_encode(t, "abc <|end|>ab[PAD]c\xFF", 20, NULL, true, &ids);
+        for (size_t i = 0; i < ids.count; i++) assert_in_range(ids.ids[i], 0, tokenizer_vocab_size(t) - 1);
+        token_ids_clear(&ids);
+        tokenizer_free(t);
+        loaded++;
+    }
+    assert_true(loaded > 1000 && refused > 1000);
+}
+
 static void assert_new_fingerprint(char seen[][33], int *n) {
     Tokenizer *t = load();
     assert_int_equal(strlen(tokenizer_fingerprint(t)), 32);
@@ -264,4 +319,5 @@ TEST_MAIN(TEST(test_load_refuses_bad_tokens), TEST(test_load_refuses_bad_types),
           TEST(test_load_refuses_control_tokens_made_of_text), TEST(test_load_refuses_bad_special_ids),
           TEST(test_load_special_ids_and_names), TEST(test_load_merges_by_rank_and_leaves_unknown_bytes_out),
           TEST(test_load_equal_ranks_merge_from_the_left), TEST(test_load_merges_ignore_pairs_that_are_gone),
-          TEST(test_load_whole_words_only_for_llama3), TEST(test_load_fingerprint_tells_tokenizers_apart))
+          TEST(test_load_whole_words_only_for_llama3), TEST(test_load_survives_damage),
+          TEST(test_load_fingerprint_tells_tokenizers_apart))

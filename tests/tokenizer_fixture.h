@@ -93,6 +93,15 @@ static inline void put_character(StrBuf *s, uint32_t c) {
     }
 }
 
+// The character of valid UTF-8 at *i, which moves behind it.
+static inline uint32_t take_character(const StrBuf *s, size_t *i) {
+    uint8_t lead = (uint8_t)s->data[(*i)++];
+    int more = lead < 0x80 ? 0 : lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3;
+    uint32_t c = more ? lead & (0x3Fu >> more) : lead;
+    while (more-- > 0) c = c << 6 | ((uint8_t)s->data[(*i)++] & 0x3F);
+    return c;
+}
+
 static inline void character_text(uint32_t block, StrBuf *out) {
     out->len = 0;
     str_add(out, "", 0);

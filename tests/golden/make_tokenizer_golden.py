@@ -10,6 +10,8 @@ ByteLevel). The other four tokenizers are trained here, small, one for each pre-
   hashes.txt      per corpus line: 24 bits of a hash of the ids, 6 hex digits each for smollm2 and the four NAMEs
   ids.txt         "line name: ids" in full for the first lines
   characters.txt  hashes of the ids of every character of Unicode in context, per 1024 characters: see character_text
+  decode.txt      "ids | hash": random ids of gpt-2.vocab, hash of the text's code points (broken characters are U+FFFD,
+                  control tokens left out)
   splits.txt      hashes of the pre-tokens' ends for the same texts, NAMEs only
 """
 import json
@@ -18,7 +20,7 @@ import sys
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from tokenizer_corpus import corpus
+from tokenizer_corpus import Lcg, corpus
 
 OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tokenizer")
 FULL_LINES = 60
@@ -84,6 +86,16 @@ def character_text(block):
     return "".join(f"a{c}a1{c} {c}{c}\n" for c in chars)
 
 
+def decode_lines(t):
+    """Ids of single bytes, of words and of control tokens by turns, so that many characters break."""
+    rng = Lcg(7)
+    size = t.get_vocab_size()
+    for _ in range(400):
+        ids = [rng.below(256 if rng.below(4) else size) for _ in range(1 + rng.below(16))]
+        text = t.decode(ids, skip_special_tokens=True)
+        yield " ".join(map(str, ids)) + " | " + fnv(map(ord, text))
+
+
 def split_ends(pre, text):
     ends, prefix = [], [0]
     for c in text:
@@ -110,6 +122,7 @@ def main():
         write_vocab(name, tokenizers[name], merges)
     ids = {name: [t.encode(line, add_special_tokens=False).ids for line in lines] for name, t in tokenizers.items()}
     blocks = [character_text(b) for b in range(0x110000 // 1024)]
+    write_lines("decode.txt", decode_lines(tokenizers["gpt-2"]))
     write_lines("corpus.txt", map(escape, lines))
     write_lines("hashes.txt", (" ".join(fnv(ids[n][i]) for n in tokenizers) for i in range(len(lines))))
     write_lines("ids.txt", (f"{i} {n}: " + " ".join(map(str, ids[n][i])) for n in tokenizers for i in range(FULL_LINES)))
