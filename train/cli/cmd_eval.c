@@ -1,0 +1,189 @@
+// lorac eval: loss, perplexity and token accuracy; with --generate, exact match against the reference answers.
+#include "cli.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "eval.h"
+#include "fileio.h"
+#include "generate.h"
+#include "run_data.h"
+
+typedef struct EvalArgs {
+    bool generate, json;
+    int64_t limit, max_new_tokens; // limit: prompts, 0: all
+} EvalArgs;
+
+typedef struct EvalRun {
+    Config config;
+    Backend *backend;
+    Model *model;
+    Adapter *adapter; // NULL: the base alone
+    RunData data;
+} EvalRun;
+
+enum { GENERATE_BATCH = 16, DEFAULT_NEW_TOKENS = 256 };
+
+static int take_args(EvalArgs *a, int *argc, char **argv, Err *err) {
+    const ArgSpec specs[] = {{"generate", ARG_BOOL, &a->generate, NULL},
+                             {"json", ARG_BOOL, &a->json, NULL},
+                             {"limit", ARG_INT, &a->limit, NULL},
+                             {"max_new_tokens", ARG_INT, &a->max_new_tokens, NULL}};
+    if (args_take(argc, argv, specs, sizeof specs / sizeof *specs, err)) return -1;
+    if (a->limit < 0) return err_input(err, "--limit: %" PRId64 "; expected 0 (all) or more", a->limit);
+    if (a->max_new_tokens < 1) return err_input(err, "--max_new_tokens: expected at least 1");
+    return 0;
+}
+
+// A run's config without an adapter key means the adapter that the run has written.
+static int load_adapter(EvalRun *r, Err *err) {
+    const Config *c = &r->config;
+    char *path = NULL;
+    if (c->adapter_name_or_path) {
+        path = mem_strdup(c->adapter_name_or_path);
+    } else if (c->output_dir) {
+        path = path_join(c->output_dir, "adapter");
+    }
+    int status = path && strcmp(path, "none") != 0 ? adapter_load(&r->adapter, r->model, path, false, err) : 0;
+    mem_free(path);
+    return status;
+}
+
+static int open_run(EvalRun *r, Err *err) {
+    const char *path = r->config.model_name_or_path;
+    if (backend_open(&r->backend, "cpu", 0, err) || model_load(&r->model, path, r->backend, 0, err)) return -1;
+    if (load_adapter(r, err)) return -1;
+    return run_data_open(&r->data, &r->config, r->model, false, err);
+}
+
+static void close_run(EvalRun *r) {
+    run_data_close(&r->data);
+    adapter_free(r->adapter);
+    model_free(r->model);
+    backend_close(r->backend);
+    config_clear(&r->config);
+}
+
+static EvalResult measure(const EvalRun *r) {
+    EvalResult result = {0};
+    RowBounds bounds = {0};
+    row_bounds_add(&bounds, r->data.eval_rows);
+    RowRunner *runner = row_runner_new(r->model, r->adapter, bounds);
+    DecoderOptions o = eval_options();
+    row_runner_reserve(runner, row_runner_plan(runner, &o, TAPE_FORWARD));
+    evaluate(runner, r->data.eval_set, r->data.eval_rows, NULL, &result);
+    row_runner_free(runner);
+    return result;
+}
+
+// --- generation against references ---
+
+static void strip(const StrBuf *s, const char **begin, size_t *length) {
+    const char *b = s->data ? s->data : "", *e = b + s->len;
+    while (b < e && isspace((unsigned char)*b)) b++;
+    while (e > b && isspace((unsigned char)e[-1])) e--;
+    *begin = b;
+    *length = (size_t)(e - b);
+}
+
+static bool matches(const EvalRun *r, const Generation *g, const char *reference) {
+    StrBuf text = {0};
+    const char *begin;
+    size_t length;
+    tokenizer_decode(r->model->tokenizer, g->ids, (size_t)g->count, false, &text);
+    strip(&text, &begin, &length);
+    bool same = length == strlen(reference) && memcmp(begin, reference, length) == 0;
+    str_clear(&text);
+    return same;
+}
+
+static int answer(const EvalRun *r, const EvalArgs *a, const PromptCase *cases, int64_t n, Generation *answers,
+                  Err *err) {
+    const int32_t **prompts = mem_calloc((size_t)n + 1, sizeof *prompts);
+    int64_t *lengths = mem_calloc((size_t)n + 1, sizeof *lengths);
+    for (int64_t i = 0; i < n; i++) {
+        prompts[i] = cases[i].ids;
+        lengths[i] = cases[i].count;
+    }
+    GenerateOptions o = {.max_new_tokens = a->max_new_tokens, .top_p = 1, .batch = GENERATE_BATCH};
+    int32_t end = r->data.chat ? chat_template_end_of_turn(r->data.chat) : -1;
+    int32_t *stop = generate_stop_ids(r->model, end, &o.n_stop);
+    o.stop = stop;
+    int status = generate(r->model, r->adapter, prompts, lengths, n, &o, NULL, NULL, answers, err);
+    mem_free(stop);
+    mem_free(lengths);
+    mem_free(prompts);
+    return status;
+}
+
+static int exact_match(const EvalRun *r, const EvalArgs *a, int64_t *correct, int64_t *total, Err *err) {
+    const Config *c = &r->config;
+    if (!c->validation_file) return err_input(err, "eval --generate: needs validation_file");
+    int64_t max_tokens, n;
+    PromptCase *cases;
+    if (run_max_tokens(c, &r->model->config, &max_tokens, err)) return -1;
+    DatasetOptions o = run_dataset_options(c, &c->validation_file, 1, max_tokens);
+    if (prompt_cases_load(&cases, &n, &o, r->model->tokenizer, r->data.chat, err)) return -1;
+    *total = a->limit && a->limit < n ? a->limit : n;
+    *correct = 0;
+    Generation *answers = mem_calloc((size_t)*total + 1, sizeof *answers);
+    int status = answer(r, a, cases, *total, answers, err);
+    for (int64_t i = 0; i < *total; i++) {
+        if (!status) *correct += matches(r, &answers[i], cases[i].reference);
+        generation_clear(&answers[i]);
+    }
+    mem_free(answers);
+    prompt_cases_free(cases, n);
+    return status;
+}
+
+static double ratio(int64_t correct, int64_t total) {
+    return total ? (double)correct / (double)total : 0;
+}
+
+static void print_result(const EvalArgs *a, const EvalResult *e, int64_t correct, int64_t total) {
+    if (a->json) {
+        printf("{\"eval_loss\": %.9g, \"eval_perplexity\": %.9g, \"eval_token_accuracy\": %.9g, \"tokens\": %" PRId64,
+               e->loss, e->perplexity, e->accuracy, e->tokens);
+        if (a->generate)
+            printf(", \"exact_match\": %.9g, \"correct\": %" PRId64 ", \"total\": %" PRId64, ratio(correct, total),
+                   correct, total);
+        printf("}\n");
+        return;
+    }
+    printf("eval_loss=%.4f perplexity=%.4g token_accuracy=%.4f (%" PRId64 " tokens)\n", e->loss, e->perplexity,
+           e->accuracy, e->tokens);
+    if (a->generate) printf("exact_match=%.2f (%" PRId64 "/%" PRId64 ")\n", ratio(correct, total), correct, total);
+}
+
+static int run_eval(int argc, char **argv, Err *err) {
+    EvalArgs a = {.max_new_tokens = DEFAULT_NEW_TOKENS};
+    EvalRun r = {0};
+    int64_t correct = 0, total = 0;
+    int status = take_args(&a, &argc, argv, err);
+    if (!status) status = config_load(&r.config, argc, argv, CONFIG_FOR_EVAL, err);
+    if (!status) status = open_run(&r, err);
+    if (!status) {
+        EvalResult e = measure(&r);
+        if (a.generate) status = exact_match(&r, &a, &correct, &total, err);
+        if (!status) print_result(&a, &e, correct, total);
+    }
+    close_run(&r);
+    return status ? err->status : 0;
+}
+
+const Verb verb_eval = {
+    .name = "eval",
+    .usage = "lorac eval (CONFIG.json | --model_name_or_path M [--adapter_name_or_path A] --validation_file F)\n"
+             "             [--generate] [--limit N] [--max_new_tokens N] [--json]",
+    .summary = "Loss, perplexity and accuracy of a model with an adapter",
+    .help = "With a run's config the adapter is output_dir/adapter unless adapter_name_or_path names another one\n"
+            "(\"none\": the base model alone).\n"
+            "--generate answers the last assistant turn of each sample and compares it with the reference, white\n"
+            "space at both ends aside; --limit N takes the first N samples for that.\n",
+    .run = run_eval,
+};

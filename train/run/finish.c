@@ -1,0 +1,84 @@
+#include "finish.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "export.h"
+#include "fileio.h"
+#include "report.h"
+#include "snapshot.h"
+#include "verify.h"
+
+static const char *run_name(const Config *c) {
+    if (c->run_name) return c->run_name;
+    const char *path = c->output_dir, *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+// load_best_model_at_end: the adapter of the best evaluation; what the run has seen stays what it was.
+static int take_best(Trainer *t, const char *output_dir, Err *err) {
+    RunState state = t->state;
+    if (!t->config->load_best_model_at_end || state.best_step < 0 || state.best_step == state.step) return 0;
+    char *path = snapshot_path(output_dir, state.best_step);
+    RunIdentity id = run_identity(t);
+    int status = snapshot_load(t, path, &id, NULL, err);
+    t->state = state;
+    mem_free(path);
+    return status;
+}
+
+static bool all_there(const char *output_dir) {
+    static const char *const names[] = {"adapter/adapter_model.safetensors", "adapter/adapter_config.json",
+                                        "adapter.gguf", "Modelfile"};
+    bool there = true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = path_join(output_dir, names[i]);
+        there = there && path_exists(path);
+        mem_free(path);
+    }
+    return there;
+}
+
+static int export_adapter(const Trainer *t, const char *output_dir, Err *err) {
+    const Config *c = t->config;
+    const RunState *s = &t->state;
+    RunFacts facts = {.data_files = (const char *const *)c->train_file.items,
+                      .n_data_files = c->train_file.count,
+                      .steps = s->step,
+                      .tokens = s->tokens,
+                      .supervised_tokens = s->supervised,
+                      .learning_rate = c->learning_rate,
+                      .loss = s->last_loss,
+                      .eval_loss = s->best_step >= 0 && c->load_best_model_at_end ? s->best_loss : s->last_eval_loss};
+    return adapter_export(t->adapter, t->model, output_dir, run_name(c), &facts, err);
+}
+
+static bool wants_html(const Config *c) {
+    for (size_t i = 0; i < c->report_to.count; i++) {
+        if (strcmp(c->report_to.items[i], "html") == 0) return true;
+    }
+    return false;
+}
+
+// A report that cannot be made is no reason to fail a run whose adapter is good.
+static void write_report(const Trainer *t, const char *output_dir, bool fresh) {
+    char *path = path_join(output_dir, "report.html");
+    Err err = {0};
+    if (wants_html(t->config) && (fresh || !path_exists(path))) {
+        if (report_write(t, output_dir, run_name(t->config), &err)) {
+            log_warn("%s", err.msg);
+        } else {
+            printf("report: %s\n", path);
+        }
+    }
+    mem_free(path);
+}
+
+int finish_run(Trainer *t, const char *output_dir, bool fresh, Err *err) {
+    if (take_best(t, output_dir, err)) return -1;
+    if ((fresh || !all_there(output_dir)) && export_adapter(t, output_dir, err)) return -1;
+    if (adapter_verify(t->model, output_dir, stdout, err)) return -1;
+    write_report(t, output_dir, fresh);
+    printf("adapter: %s/adapter (PEFT), %s/adapter.gguf (llama.cpp, Ollama)\n", output_dir, output_dir);
+    return 0;
+}

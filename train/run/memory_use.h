@@ -1,0 +1,9 @@
+// memory_use: what this process uses and may use, from /proc and the cgroup.
+#pragma once
+
+#include "base.h"
+
+// 0 where the system does not say.
+size_t memory_peak(void);     // VmHWM
+size_t memory_resident(void); // VmRSS
+size_t memory_free(void);     // least of MemAvailable and what the cgroup (v2 or v1) leaves

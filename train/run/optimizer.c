@@ -1,0 +1,96 @@
+#include "optimizer.h"
+
+#include <math.h>
+
+// 2^19 is where the fixed-point sum would overflow (kernels.h, fixed_add).
+static const double SUM_RANGE = 0x1p19;
+// Added to the norm before dividing, as torch.nn.utils.clip_grad_norm_ does.
+static const double CLIP_EPSILON = 1e-6;
+
+static void *device_alloc(const Adapter *a, size_t count, size_t size) {
+    return a->backend->k->alloc(a->backend, count * size);
+}
+
+static void device_free(const Adapter *a, void *p, size_t count, size_t size) {
+    if (p) a->backend->k->free(a->backend, p, count * size);
+}
+
+Optimizer *optimizer_new(Adapter *a, const OptimizerOptions *options) {
+    CHECK(a->grad, "an adapter loaded for inference");
+    Optimizer *o = mem_calloc(1, sizeof *o);
+    size_t n = (size_t)a->count;
+    o->adapter = a;
+    o->options = *options;
+    o->m = device_alloc(a, n, sizeof *o->m);
+    o->v = device_alloc(a, n, sizeof *o->v);
+    o->sum = device_alloc(a, n, sizeof *o->sum);
+    o->bad = device_alloc(a, 1, sizeof *o->bad);
+    o->square = device_alloc(a, 1, sizeof *o->square);
+    o->segments = mem_calloc((size_t)a->n_segments, sizeof *o->segments);
+    for (int64_t i = 0; i < a->n_segments; i++) {
+        const AdapterSegment *s = &a->segments[i];
+        float factor = s->is_b ? (float)options->loraplus_ratio : 1.0f;
+        o->segments[i] = (AdamwSegment){.offset = s->offset, .count = s->rows * s->cols, .lr_factor = factor};
+    }
+    return o;
+}
+
+void optimizer_free(Optimizer *o) {
+    if (!o) return;
+    size_t n = (size_t)o->adapter->count;
+    device_free(o->adapter, o->m, n, sizeof *o->m);
+    device_free(o->adapter, o->v, n, sizeof *o->v);
+    device_free(o->adapter, o->sum, n, sizeof *o->sum);
+    device_free(o->adapter, o->bad, 1, sizeof *o->bad);
+    device_free(o->adapter, o->square, 1, sizeof *o->square);
+    mem_free(o->segments);
+    mem_free(o);
+}
+
+void optimizer_begin(Optimizer *o) {
+    Backend *b = o->adapter->backend;
+    b->k->zero(b, o->sum, (size_t)o->adapter->count * sizeof *o->sum);
+    b->k->zero(b, o->bad, sizeof *o->bad);
+}
+
+void optimizer_begin_row(Optimizer *o) {
+    Backend *b = o->adapter->backend;
+    b->k->zero(b, o->adapter->grad, (size_t)o->adapter->count * sizeof *o->adapter->grad);
+}
+
+void optimizer_end_row(Optimizer *o, int64_t rows_in_step) {
+    Backend *b = o->adapter->backend;
+    float limit = (float)(SUM_RANGE / (double)rows_in_step);
+    b->k->fixed_add(b, o->sum, o->adapter->grad, o->adapter->count, limit, o->bad);
+}
+
+static bool gradient_norm(Optimizer *o, double *norm) {
+    Backend *b = o->adapter->backend;
+    int64_t bad;
+    double square;
+    b->k->fixed_to_f32(b, o->adapter->grad, o->sum, o->adapter->count);
+    b->k->sqnorm(b, o->square, o->adapter->grad, o->adapter->count);
+    b->k->sync(b);
+    b->k->download(b, &bad, o->bad, sizeof bad);
+    b->k->download(b, &square, o->square, sizeof square);
+    *norm = bad ? NAN : sqrt(square);
+    return isfinite(*norm);
+}
+
+bool optimizer_update(Optimizer *o, double learning_rate, double *norm) {
+    if (!gradient_norm(o, norm)) return false;
+    const OptimizerOptions *p = &o->options;
+    double clip = p->max_grad_norm > 0 ? p->max_grad_norm / (*norm + CLIP_EPSILON) : 1;
+    Adamw adamw = {.lr = (float)learning_rate,
+                   .beta1 = (float)p->beta1,
+                   .beta2 = (float)p->beta2,
+                   .epsilon = (float)p->epsilon,
+                   .weight_decay = (float)p->weight_decay,
+                   .grad_scale = (float)fmin(clip, 1),
+                   .step = ++o->updates,
+                   .segments = o->segments,
+                   .n_segments = o->adapter->n_segments};
+    Backend *b = o->adapter->backend;
+    b->k->adamw(b, o->adapter->params, o->m, o->v, o->adapter->grad, &adamw);
+    return true;
+}

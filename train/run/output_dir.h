@@ -1,0 +1,15 @@
+// output_dir: the directory of a run. Held by one process at a time, proven writable before anything is computed.
+#pragma once
+
+#include "config.h"
+
+typedef struct OutputDir {
+    const char *path; // borrowed from the config
+    int lock;         // file descriptor, -1: none
+} OutputDir;
+
+// Makes it, locks it (held by another process: EXIT_RUNTIME), writes and syncs a probe, and refuses the config of
+// another run (EXIT_INPUT). Close in any case.
+int output_dir_open(OutputDir *d, const Config *c, Err *err);
+void output_dir_close(OutputDir *d);
+int output_dir_save_config(const OutputDir *d, const Config *c, Err *err);

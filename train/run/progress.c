@@ -1,0 +1,90 @@
+#include "progress.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+static const double REDRAW_SECONDS = 0.1;
+static const double MB = 1e6;
+enum { MIN_BAR = 10, MAX_BAR = 40, TEXT_COLUMNS = 66 };
+
+void progress_start(Progress *p, int64_t step, int64_t total) {
+    *p = (Progress){.terminal = isatty(STDOUT_FILENO), .first_step = step, .total = total, .started = time_now()};
+}
+
+static void format_time(char *buf, size_t size, double seconds) {
+    long s = seconds > 0 && seconds < 1e8 ? (long)(seconds + 0.5) : 0;
+    if (s >= 3600) {
+        snprintf(buf, size, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+    } else {
+        snprintf(buf, size, "%ld:%02ld", s / 60, s % 60);
+    }
+}
+
+static double seconds_left(const Progress *p, int64_t step) {
+    double done = (double)(step - p->first_step);
+    return (time_now() - p->started) / fmax(done, 1) * (double)(p->total - step);
+}
+
+static int bar_width(void) {
+    struct winsize w;
+    int columns = ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col ? w.ws_col : 80;
+    int width = columns - TEXT_COLUMNS;
+    return width < MIN_BAR ? MIN_BAR : width > MAX_BAR ? MAX_BAR : width;
+}
+
+static void draw_bar(const Progress *p, const StepReport *r, const char *left, size_t peak) {
+    char bar[MAX_BAR + 1];
+    int width = bar_width(), full = p->total ? (int)((double)width * (double)r->step / (double)p->total) : width;
+    memset(bar, ' ', (size_t)width);
+    memset(bar, '=', (size_t)full);
+    if (full < width) bar[full] = '>';
+    bar[width] = 0;
+    printf("\r\033[K%lld/%lld [%s] loss %.4f  %.0f tok/s  %s left  %.0f MB", (long long)r->step, (long long)p->total,
+           bar, r->loss, (double)r->tokens / fmax(r->seconds, 1e-9), left, (double)peak / MB);
+    fflush(stdout);
+}
+
+void progress_step(Progress *p, const StepReport *r, size_t peak, bool logged) {
+    char left[32];
+    format_time(left, sizeof left, seconds_left(p, r->step));
+    if (p->terminal) {
+        double now = time_now();
+        if (now - p->drawn < REDRAW_SECONDS && r->step < p->total) return;
+        p->drawn = now;
+        draw_bar(p, r, left, peak);
+    } else if (logged) {
+        printf("step %lld/%lld  epoch %.2f  loss %.4f  lr %.3g  grad_norm %.4f  %.0f tok/s  %s left  %.0f MB\n",
+               (long long)r->step, (long long)p->total, r->epoch, r->loss, r->learning_rate, r->grad_norm,
+               (double)r->tokens / fmax(r->seconds, 1e-9), left, (double)peak / MB);
+        fflush(stdout);
+    }
+}
+
+static void clear_bar(const Progress *p) {
+    if (p->terminal) printf("\r\033[K");
+}
+
+void progress_eval(Progress *p, int64_t step, const EvalResult *r, bool best) {
+    clear_bar(p);
+    printf("step %lld/%lld  eval_loss %.4f  perplexity %.4g  token accuracy %.1f%%%s\n", (long long)step,
+           (long long)p->total, r->loss, r->perplexity, 100 * r->accuracy, best ? "  (best)" : "");
+    fflush(stdout);
+}
+
+void progress_note(Progress *p, const char *fmt, ...) {
+    clear_bar(p);
+    va_list args;
+    va_start(args, fmt);
+    vprintf(fmt, args);
+    va_end(args);
+    printf("\n");
+    fflush(stdout);
+}
+
+void progress_end(Progress *p) {
+    if (p->terminal) printf("\n");
+    fflush(stdout);
+}

@@ -1,0 +1,290 @@
+#include "report.h"
+
+#include <cjson/cJSON.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "chart.h"
+#include "fileio.h"
+#include "memory_use.h"
+#include "samples.h"
+#include "train_log.h"
+
+// Weight of the past in the smoothed loss curve.
+static const double SMOOTHING = 0.9;
+
+static const char STYLE[] =
+    ":root{--bg:#fbfaf8;--card:#fff;--ink:#1d2126;--soft:#6a717b;--line:#e4e1db;--main:#2f6fde;--second:#d9480f;"
+    "--good:#2b8a3e;--code:#f3f1ec}\n"
+    "@media(prefers-color-scheme:dark){:root{--bg:#14171b;--card:#1c2026;--ink:#e7e9ec;--soft:#949ca7;--line:#2d333b;"
+    "--main:#6ea8fe;--second:#ff922b;--good:#69db7c;--code:#242931}}\n"
+    "*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"
+    "\"Segoe UI\",Roboto,sans-serif}main{max-width:1200px;margin:0 auto;padding:32px 20px 64px}\n"
+    "h1{font-size:26px;margin:0}h2{font-size:18px;margin:36px 0 12px}p.sub{color:var(--soft);margin:4px 0 24px}\n"
+    ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px}\n"
+    ".card,figure,.sample,table{background:var(--card);border:1px solid var(--line);border-radius:10px}\n"
+    ".card{padding:12px 16px}.card span{display:block;color:var(--soft);font-size:13px}.card b{font-size:21px;"
+    "font-weight:600;font-variant-numeric:tabular-nums}\n"
+    ".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));gap:14px}\n"
+    "figure{margin:0;padding:12px 14px 6px}figcaption{display:flex;flex-wrap:wrap;gap:4px 16px;font-size:14px}"
+    "figcaption strong{flex:1}.key{color:var(--soft)}.key b{color:var(--ink);font-weight:600}.key::before{content:\"\";"
+    "display:inline-block;width:14px;height:3px;border-radius:2px;vertical-align:middle;margin-right:6px;"
+    "background:var(--main)}.key.second::before{background:var(--second)}.key.faint::before{opacity:.35}\n"
+    "svg{width:100%;height:auto;display:block}.grid{stroke:var(--line)}.tick{fill:var(--soft);font-size:11px}"
+    ".line{fill:none;stroke:var(--main);stroke-width:1.8;stroke-linejoin:round}.line.faint{opacity:.35;stroke-width:1."
+    "2}"
+    ".line.second{stroke:var(--second)}.dot{fill:var(--main)}.dot.second{fill:var(--second)}.dot.faint{display:none}\n"
+    "table{border-collapse:separate;border-spacing:0;width:100%;overflow:hidden}td,th{text-align:left;padding:6px 14px;"
+    "border-bottom:1px solid var(--line);vertical-align:top}tr:last-child td{border-bottom:0}td:first-child{color:"
+    "var(--soft);width:40%}\n"
+    ".two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:14px;align-items:start}\n"
+    ".sample{padding:14px 16px;margin-bottom:12px}.sample h3{font-size:13px;margin:10px 0 2px;color:var(--soft);"
+    "font-weight:500}.sample h3:first-child{margin-top:0}.sample pre{margin:0;padding:8px 10px;border-radius:6px;"
+    "background:var(--code);white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.45 ui-monospace,Menlo,Consolas,"
+    "monospace}.after{border-left:3px solid var(--good)}details summary{cursor:pointer;color:var(--soft)}\n"
+    "code{font:13px ui-monospace,Menlo,Consolas,monospace;overflow-wrap:anywhere}\n";
+
+static void escape(StrBuf *out, const char *text) {
+    for (; *text; text++) {
+        switch (*text) {
+        case '<':
+            str_puts(out, "&lt;");
+            break;
+        case '>':
+            str_puts(out, "&gt;");
+            break;
+        case '&':
+            str_puts(out, "&amp;");
+            break;
+        case '"':
+            str_puts(out, "&quot;");
+            break;
+        default:
+            str_add(out, text, 1);
+        }
+    }
+}
+
+// --- figures on top ---
+
+static void card(StrBuf *out, const char *label, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void card(StrBuf *out, const char *label, const char *fmt, ...) {
+    char value[64];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(value, sizeof value, fmt, args);
+    va_end(args);
+    str_printf(out, "<div class=\"card\"><span>%s</span><b>%s</b></div>\n", label, value);
+}
+
+static void format_duration(char *buf, size_t size, double seconds) {
+    long s = (long)(seconds + 0.5);
+    if (s >= 3600) {
+        snprintf(buf, size, "%ld h %02ld min", s / 3600, s / 60 % 60);
+    } else {
+        snprintf(buf, size, "%ld min %02ld s", s / 60, s % 60);
+    }
+}
+
+static void add_cards(StrBuf *out, const Trainer *t) {
+    const RunState *s = &t->state;
+    char duration[32];
+    format_duration(duration, sizeof duration, s->elapsed);
+    str_puts(out, "<div class=\"cards\">\n");
+    card(out, "last training loss", "%.4f", s->last_loss);
+    if (s->evaluated_step >= 0) {
+        card(out, "evaluation loss", "%.4f", s->last_eval_loss);
+        card(out, "perplexity", "%.4g", exp(s->last_eval_loss));
+    }
+    card(out, "steps", "%" PRId64, s->step);
+    card(out, "tokens seen", "%" PRId64, s->tokens);
+    card(out, "time", "%s", duration);
+    card(out, "tokens per second", "%.0f", (double)s->tokens / fmax(s->elapsed, 1e-9));
+    card(out, "peak memory", "%.0f MB", (double)memory_peak() / 1e6);
+    if (s->skipped) card(out, "skipped steps", "%" PRId64, s->skipped);
+    str_puts(out, "</div>\n");
+}
+
+// --- curves ---
+
+typedef struct Curves { // columns of the log: one entry per training line, then per evaluation line
+    size_t n, n_eval;
+    double *step, *loss, *smooth, *rate, *norm, *speed, *memory, *eval_step, *eval_loss, *accuracy;
+    double *all; // owns the columns
+} Curves;
+
+static void smooth_loss(Curves *c) {
+    double mean = NAN;
+    for (size_t i = 0; i < c->n; i++) {
+        if (isfinite(c->loss[i])) mean = isfinite(mean) ? SMOOTHING * mean + (1 - SMOOTHING) * c->loss[i] : c->loss[i];
+        c->smooth[i] = mean;
+    }
+}
+
+static Curves curves_read(const char *output_dir) {
+    char *path = path_join(output_dir, "train_log.jsonl");
+    size_t count;
+    LogPoint *points = train_log_read(path, &count);
+    Curves c = {0};
+    double **columns[] = {&c.step,  &c.loss,   &c.smooth,    &c.rate,      &c.norm,
+                          &c.speed, &c.memory, &c.eval_step, &c.eval_loss, &c.accuracy};
+    c.all = mem_calloc((sizeof columns / sizeof *columns) * (count + 1), sizeof(double));
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) *columns[i] = c.all + i * (count + 1);
+    for (size_t i = 0; i < count; i++) {
+        const LogPoint *p = &points[i];
+        if (p->is_eval) {
+            c.eval_step[c.n_eval] = p->step;
+            c.eval_loss[c.n_eval] = p->loss;
+            c.accuracy[c.n_eval++] = 100 * p->accuracy;
+            continue;
+        }
+        c.step[c.n] = p->step;
+        c.loss[c.n] = p->loss;
+        c.rate[c.n] = p->learning_rate;
+        c.norm[c.n] = p->grad_norm;
+        c.speed[c.n] = p->tokens_per_second;
+        c.memory[c.n++] = p->memory / 1e6;
+    }
+    smooth_loss(&c);
+    mem_free(points);
+    mem_free(path);
+    return c;
+}
+
+static void one_curve(StrBuf *out, const char *title, const char *unit, const double *x, const double *y, size_t n,
+                      bool from_zero, bool dots) {
+    ChartSeries s = {.name = "last", .style = "main", .x = x, .y = y, .count = n};
+    chart_add(
+        out, &(Chart){.title = title, .unit = unit, .series = &s, .n_series = 1, .from_zero = from_zero, .dots = dots});
+}
+
+static void add_curves(StrBuf *out, const char *output_dir) {
+    Curves c = curves_read(output_dir);
+    ChartSeries loss[] = {{"step", "faint", c.step, c.loss, c.n},
+                          {"smoothed", "main", c.step, c.smooth, c.n},
+                          {"evaluation", "second", c.eval_step, c.eval_loss, c.n_eval}};
+    str_puts(out, "<h2>Curves</h2><div class=\"charts\">\n");
+    chart_add(out, &(Chart){.title = "Loss", .unit = "", .series = loss, .n_series = 3, .dots = true});
+    one_curve(out, "Token accuracy in evaluation", "%", c.eval_step, c.accuracy, c.n_eval, false, true);
+    one_curve(out, "Learning rate", "", c.step, c.rate, c.n, true, false);
+    one_curve(out, "Gradient norm, before clipping", "", c.step, c.norm, c.n, true, false);
+    one_curve(out, "Tokens per second", "", c.step, c.speed, c.n, true, false);
+    one_curve(out, "Peak memory", " MB", c.step, c.memory, c.n, true, false);
+    str_puts(out, "</div>\n");
+    mem_free(c.all);
+}
+
+// --- tables ---
+
+static void row(StrBuf *out, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void row(StrBuf *out, const char *name, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    StrBuf value = {0};
+    char small[256];
+    vsnprintf(small, sizeof small, fmt, args);
+    va_end(args);
+    escape(&value, small);
+    str_printf(out, "<tr><td>%s</td><td>%s</td></tr>\n", name, value.data ? value.data : "");
+    str_clear(&value);
+}
+
+static void add_data_table(StrBuf *out, const Trainer *t) {
+    const DatasetStats *s = dataset_stats(t->data->train);
+    str_puts(out, "<div><h2>Data</h2><table>\n");
+    for (size_t i = 0; i < t->config->train_file.count; i++) row(out, "file", "%s", t->config->train_file.items[i]);
+    row(out, "format", "%s", dataset_format_name(s->format));
+    row(out, "records read", "%" PRId64, s->records);
+    row(out, "training samples", "%" PRId64 " in %" PRId64 " rows", t->data->train_samples,
+        row_plan_count(t->data->rows));
+    if (t->data->eval_rows) row(out, "evaluation samples", "%" PRId64, t->data->eval_samples);
+    row(out, "tokens", "%" PRId64 ", of which supervised %" PRId64 " (%.0f%%)", s->tokens, s->supervised,
+        100 * (double)s->supervised / fmax((double)s->tokens, 1));
+    row(out, "longest record", "%" PRId64 " tokens", s->longest);
+    row(out, "without supervised tokens", "%" PRId64 " skipped", s->skipped_unsupervised);
+    row(out, "too long", "%" PRId64 " dropped (%" PRId64 " tokens), %" PRId64 " truncated (%" PRId64 " tokens)",
+        s->dropped_long, s->dropped_tokens, s->truncated, s->truncated_tokens);
+    str_puts(out, "</table></div>\n");
+}
+
+static void add_model_table(StrBuf *out, const Trainer *t) {
+    const ModelConfig *m = &t->model->config;
+    str_puts(out, "<div><h2>Model and adapter</h2><table>\n");
+    row(out, "base", "%s", t->model->name);
+    row(out, "architecture", "%s, %" PRId64 " layers, hidden %" PRId64 ", vocabulary %" PRId64, m->architecture,
+        m->layers, m->hidden, m->vocab);
+    row(out, "weights", "%.1f MB, as stored in the file", (double)t->model->weight_bytes / 1e6);
+    row(out, "adapter", "r %" PRId64 ", alpha %g, %" PRId64 " parameters", t->adapter->config.rank,
+        (double)t->adapter->config.alpha, t->adapter->count);
+    row(out, "rows per step", "%" PRId64, t->rows_per_step);
+    row(out, "gradient checkpointing", "%s", t->checkpoint ? "yes" : "no");
+    if (t->state.best_step >= 0)
+        row(out, "best evaluation", "%.4f at step %" PRId64, t->state.best_loss, t->state.best_step);
+    str_puts(out, "</table></div>\n");
+}
+
+static void add_samples(StrBuf *out, const Samples *s) {
+    if (!s->count) return;
+    str_printf(out, "<h2>Answers, before and after (%s prompts)</h2>\n", s->held_out ? "held-out" : "training");
+    for (int i = 0; i < s->count; i++) {
+        const SampleAnswer *a = &s->items[i];
+        const char *const parts[4][3] = {{"prompt", "", a->prompt},
+                                         {"before", "", a->before},
+                                         {"after", "after", a->after},
+                                         {"reference", "", a->reference}};
+        str_puts(out, "<div class=\"sample\">");
+        for (int p = 0; p < 4; p++) {
+            str_printf(out, "<h3>%s</h3><pre class=\"%s\">", parts[p][0], parts[p][1]);
+            escape(out, parts[p][2]);
+            str_puts(out, "</pre>");
+        }
+        str_puts(out, "</div>\n");
+    }
+}
+
+static void add_config(StrBuf *out, const Config *c) {
+    char *text = config_json(c);
+    cJSON *root = cJSON_Parse(text);
+    str_puts(out, "<h2>Config</h2><details><summary>every key of this run</summary><table>\n");
+    for (const cJSON *m = root ? root->child : NULL; m; m = m->next) {
+        char *value = cJSON_PrintUnformatted(m);
+        str_printf(out, "<tr><td>%s</td><td><code>", m->string);
+        escape(out, value);
+        str_puts(out, "</code></td></tr>\n");
+        cJSON_free(value);
+    }
+    str_puts(out, "</table></details>\n");
+    cJSON_Delete(root);
+    mem_free(text);
+}
+
+int report_write(const Trainer *t, const char *output_dir, const char *name, Err *err) {
+    StrBuf page = {0};
+    Samples samples = {0};
+    int status = samples_make(&samples, t, err);
+    str_puts(&page, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+                    "content=\"width=device-width,initial-scale=1\"><title>");
+    escape(&page, name);
+    str_printf(&page, "</title><style>\n%s</style></head><body><main>\n<h1>", STYLE);
+    escape(&page, name);
+    str_puts(&page, "</h1><p class=\"sub\">LoRA training of ");
+    escape(&page, t->model->name);
+    str_printf(&page, " with lorac%s</p>\n", t->state.stopped_early ? "; stopped early" : "");
+    add_cards(&page, t);
+    add_curves(&page, output_dir);
+    add_samples(&page, &samples);
+    str_puts(&page, "<div class=\"two\">\n");
+    add_data_table(&page, t);
+    add_model_table(&page, t);
+    str_puts(&page, "</div>\n");
+    add_config(&page, t->config);
+    str_puts(&page, "</main></body></html>\n");
+    char *path = path_join(output_dir, "report.html");
+    if (!status) status = file_write_whole(path, page.data, page.len, err);
+    mem_free(path);
+    samples_clear(&samples);
+    str_clear(&page);
+    return status;
+}

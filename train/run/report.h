@@ -1,0 +1,7 @@
+// report: report.html, one self-contained page about a run: figures, curves, data, answers before and after, config.
+#pragma once
+
+#include "trainer.h"
+
+// Reads output_dir/train_log.jsonl for the curves; generates the sample answers; writes output_dir/report.html.
+int report_write(const Trainer *t, const char *output_dir, const char *name, Err *err);

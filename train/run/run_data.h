@@ -1,0 +1,27 @@
+// run_data: the data of a run as rows: what is trained on, what is evaluated on.
+#pragma once
+
+#include "config.h"
+#include "dataset.h"
+#include "model.h"
+#include "rows.h"
+
+typedef struct RunData {
+    ChatTemplate *chat; // NULL: the model has none
+    Dataset *train;     // NULL when only evaluation data was opened
+    Dataset *validation;
+    const Dataset *eval_set; // validation, or train when val_set_size takes from it; NULL: no evaluation data
+    RowPlan *rows, *eval_rows;
+    int64_t train_samples, eval_samples;
+    char fingerprint[33]; // of all data that decides the result
+} RunData;
+
+// Longest row: max_seq_length, clamped to the model's context only where it is the default.
+int run_max_tokens(const Config *c, const ModelConfig *m, int64_t *max_tokens, Err *err);
+// The chat template: the config's file or the model's own; *chat stays NULL where there is none.
+int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, Err *err);
+DatasetOptions run_dataset_options(const Config *c, char *const *files, size_t n_files, int64_t max_tokens);
+
+// train false: only evaluation data. After a failure too, run_data_close is the caller's.
+int run_data_open(RunData *d, const Config *c, const Model *m, bool train, Err *err);
+void run_data_close(RunData *d);

@@ -1,0 +1,88 @@
+#include "samples.h"
+
+#include <sys/stat.h>
+
+#include "generate.h"
+
+// Prompts are read from the data file once more: not from one that takes seconds to read.
+static const int64_t MAX_FILE_BYTES = 32 << 20;
+enum { NEW_TOKENS = 64, LONGEST_PROMPT = 512 };
+
+static bool is_small(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && st.st_size <= MAX_FILE_BYTES;
+}
+
+static char *decode(const Trainer *t, const Generation *g) {
+    StrBuf text = {0};
+    tokenizer_decode(t->model->tokenizer, g->ids, (size_t)g->count, false, &text);
+    char *copy = mem_strdup(text.data ? text.data : "");
+    str_clear(&text);
+    return copy;
+}
+
+// Answers of one model (adapter NULL: the base) to the chosen cases.
+static int answer(char *texts[SAMPLES_MAX], const Trainer *t, const Adapter *a, const PromptCase *const *chosen, int n,
+                  Err *err) {
+    Generation answers[SAMPLES_MAX] = {0};
+    const int32_t *prompts[SAMPLES_MAX];
+    int64_t lengths[SAMPLES_MAX];
+    for (int i = 0; i < n; i++) {
+        prompts[i] = chosen[i]->ids;
+        lengths[i] = chosen[i]->count;
+    }
+    GenerateOptions o = {.max_new_tokens = NEW_TOKENS, .top_p = 1, .batch = SAMPLES_MAX};
+    int32_t end = t->data->chat ? chat_template_end_of_turn(t->data->chat) : -1;
+    int32_t *stop = generate_stop_ids(t->model, end, &o.n_stop);
+    o.stop = stop;
+    int status = generate(t->model, a, prompts, lengths, n, &o, NULL, NULL, answers, err);
+    for (int i = 0; i < n; i++) {
+        if (!status) texts[i] = decode(t, &answers[i]);
+        generation_clear(&answers[i]);
+    }
+    mem_free(stop);
+    return status;
+}
+
+static int fill(Samples *s, const Trainer *t, const PromptCase *const *chosen, int n, Err *err) {
+    char *before[SAMPLES_MAX] = {0}, *after[SAMPLES_MAX] = {0};
+    int status = answer(before, t, NULL, chosen, n, err);
+    if (!status) status = answer(after, t, t->adapter, chosen, n, err);
+    for (int i = 0; i < n; i++) {
+        s->items[i] =
+            (SampleAnswer){mem_strdup(chosen[i]->prompt), mem_strdup(chosen[i]->reference), before[i], after[i]};
+    }
+    s->count = n;
+    if (status) samples_clear(s);
+    return status;
+}
+
+int samples_make(Samples *s, const Trainer *t, Err *err) {
+    const Config *c = t->config;
+    char *const *file = c->validation_file ? &c->validation_file : c->train_file.items;
+    int64_t max_tokens, n;
+    s->held_out = c->validation_file != NULL;
+    if (!is_small(*file)) return 0;
+    if (run_max_tokens(c, &t->model->config, &max_tokens, err)) return -1;
+    DatasetOptions o = run_dataset_options(c, file, 1, max_tokens);
+    PromptCase *cases;
+    if (prompt_cases_load(&cases, &n, &o, t->model->tokenizer, t->data->chat, NULL)) return 0;
+    const PromptCase *chosen[SAMPLES_MAX];
+    int count = 0;
+    for (int64_t i = 0; i < n && count < SAMPLES_MAX; i++) {
+        if (cases[i].count > 0 && cases[i].count <= LONGEST_PROMPT) chosen[count++] = &cases[i];
+    }
+    int status = count ? fill(s, t, chosen, count, err) : 0;
+    prompt_cases_free(cases, n);
+    return status;
+}
+
+void samples_clear(Samples *s) {
+    for (int i = 0; i < s->count; i++) {
+        mem_free(s->items[i].prompt);
+        mem_free(s->items[i].reference);
+        mem_free(s->items[i].before);
+        mem_free(s->items[i].after);
+    }
+    s->count = 0;
+}

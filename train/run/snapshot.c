@@ -1,0 +1,189 @@
+#include "snapshot.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fileio.h"
+#include "safetensors.h"
+#include "snapshot_internal.h"
+
+// --- identity ---
+
+static void identify(RunIdentity *id, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void identify(RunIdentity *id, const char *name, const char *fmt, ...) {
+    CHECK(id->count < IDENTITY_MAX);
+    IdentityItem *item = &id->items[id->count++];
+    item->name = name;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(item->value, sizeof item->value, fmt, args);
+    va_end(args);
+}
+
+// The layers as a hash: a list of any length in few characters.
+static void identify_layers(RunIdentity *id, const AdapterConfig *a) {
+    char hash[33] = "all";
+    if (a->layers) hash_bytes(hash, a->layers, (size_t)a->n_layers * sizeof *a->layers);
+    identify(id, "layers", "%s", hash);
+}
+
+static void identify_targets(RunIdentity *id, const AdapterConfig *a) {
+    StrBuf names = {0};
+    for (int p = 0; p < PROJ_COUNT; p++) {
+        if (a->projections >> p & 1) str_printf(&names, "%s%s", names.len ? "," : "", projection_name((Projection)p));
+    }
+    identify(id, "targets", "%s", names.data);
+    str_clear(&names);
+}
+
+RunIdentity run_identity(const Trainer *t) {
+    RunIdentity id = {0};
+    const AdapterConfig *a = &t->adapter->config;
+    identify(&id, "base", "%s", t->model->fingerprint);
+    identify(&id, "data", "%s", t->data->fingerprint);
+    identify(&id, "rank", "%" PRId64, a->rank);
+    identify(&id, "alpha", "%.9g%s", (double)a->alpha, a->rslora ? " / sqrt(r)" : "");
+    identify_targets(&id, a);
+    identify_layers(&id, a);
+    identify(&id, "rows_per_step", "%" PRId64, t->rows_per_step);
+    identify(&id, "rows", "%" PRId64, row_plan_count(t->data->rows));
+    identify(&id, "total_steps", "%" PRId64, t->total_steps);
+    identify(&id, "seed", "%" PRId64, t->config->seed);
+    return id;
+}
+
+static int check_identity(const RunIdentity *now, const Manifest *m, Err *err) {
+    StrBuf diff = {0};
+    for (int i = 0; i < now->count; i++) {
+        const char *was = "missing";
+        for (int j = 0; j < m->identity_count; j++) {
+            if (strcmp(m->identity[j].name, now->items[i].name) == 0) was = m->identity[j].value;
+        }
+        if (strcmp(was, now->items[i].value) != 0)
+            str_printf(&diff, "%s%s was %s, now %s", diff.len ? "; " : "", now->items[i].name, was,
+                       now->items[i].value);
+    }
+    int status = diff.len ? err_input(err, "a snapshot of another run: %s", diff.data) : 0;
+    str_clear(&diff);
+    return status;
+}
+
+// --- writing ---
+
+static float *download(const Trainer *t, const float *device) {
+    Backend *b = t->adapter->backend;
+    float *host = mem_alloc((size_t)t->adapter->count, sizeof *host);
+    b->k->download(b, host, device, (size_t)t->adapter->count * sizeof *host);
+    return host;
+}
+
+static int save_buffers(const Trainer *t, const char *dir, Err *err) {
+    const float *device[3] = {t->adapter->params, t->optimizer->m, t->optimizer->v};
+    static const char *const names[3] = {"params", "m", "v"};
+    SafetensorsEntry entries[3];
+    float *host[3];
+    for (int i = 0; i < 3; i++) {
+        host[i] = download(t, device[i]);
+        entries[i] = (SafetensorsEntry){
+            .name = names[i], .dtype = DTYPE_F32, .n_dims = 1, .shape = {t->adapter->count}, .data = host[i]};
+    }
+    char *path = path_join(dir, "optimizer.safetensors");
+    int status = safetensors_save(path, entries, 3, NULL, 0, err);
+    mem_free(path);
+    for (int i = 0; i < 3; i++) mem_free(host[i]);
+    return status;
+}
+
+// An adapter that would do nothing yet (B is 0) has no export; the buffers have all that a resume needs.
+static int save_adapter(const Trainer *t, const char *dir, Err *err) {
+    if (adapter_check(t->adapter, NULL)) return 0;
+    char *path = path_join(dir, "adapter");
+    char *card = mem_printf("A snapshot taken at step %" PRId64 " of %" PRId64 ".\n", t->state.step, t->total_steps);
+    int status = adapter_save_peft(t->adapter, t->model, path, card, err);
+    mem_free(card);
+    mem_free(path);
+    return status;
+}
+
+char *snapshot_path(const char *output_dir, int64_t step) {
+    char name[64];
+    snprintf(name, sizeof name, "checkpoint-%06" PRId64, step);
+    return path_join(output_dir, name);
+}
+
+int snapshot_save(const Trainer *t, const char *output_dir, const RunIdentity *id, Err *err) {
+    char *path = snapshot_path(output_dir, t->state.step), *tmp = NULL;
+    int status = dir_create(&tmp, path, err);
+    if (!status) {
+        t->adapter->backend->k->sync(t->adapter->backend);
+        status = save_buffers(t, tmp, err);
+        if (!status) status = save_adapter(t, tmp, err);
+        if (!status) status = manifest_write(tmp, &t->state, id, err);
+        if (!status) {
+            status = dir_commit(tmp, path, err);
+        } else {
+            dir_remove(tmp, NULL);
+        }
+    }
+    mem_free(tmp);
+    mem_free(path);
+    return status;
+}
+
+// --- reading ---
+
+static bool all_finite(const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) return false;
+    }
+    return true;
+}
+
+// One buffer, checked, to a host copy that the caller frees.
+static int read_buffer(float **host, const Safetensors *s, const char *name, int64_t count, Err *err) {
+    const SafetensorsTensor *t = safetensors_get(s, name);
+    if (!t || t->dtype != DTYPE_F32 || t->n_dims != 1 || t->shape[0] != count)
+        return err_input(err, "optimizer.safetensors: %s: %s; expected F32 [%" PRId64 "]", name,
+                         t ? "another dtype or shape" : "missing", count);
+    *host = mem_alloc((size_t)count, sizeof **host);
+    memcpy(*host, t->data, t->bytes);
+    if (all_finite(*host, count)) return 0;
+    return err_input(err, "optimizer.safetensors: %s: holds values that are not finite", name);
+}
+
+static int load_buffers(Trainer *t, const char *dir, Err *err) {
+    float *device[3] = {t->adapter->params, t->optimizer->m, t->optimizer->v}, *host[3] = {0};
+    static const char *const names[3] = {"params", "m", "v"};
+    char *path = path_join(dir, "optimizer.safetensors");
+    Safetensors *s = NULL;
+    Backend *b = t->adapter->backend;
+    int status = safetensors_open(&s, path, err);
+    for (int i = 0; i < 3 && !status; i++) status = read_buffer(&host[i], s, names[i], t->adapter->count, err);
+    for (int i = 0; i < 3; i++) { // only when all of them are good
+        if (!status) b->k->upload(b, device[i], host[i], (size_t)t->adapter->count * sizeof(float));
+        mem_free(host[i]);
+    }
+    safetensors_close(s);
+    mem_free(path);
+    return status;
+}
+
+int snapshot_load(Trainer *t, const char *dir, const RunIdentity *id, bool *other, Err *err) {
+    Manifest m;
+    if (other) *other = false;
+    int status = manifest_read(&m, dir, true, err);
+    if (!status && check_identity(id, &m, err)) {
+        if (other) *other = true;
+        status = -1;
+    }
+    if (!status && m.state.step > t->total_steps) status = err_input(err, "manifest.json: a step behind the run's end");
+    if (!status) status = load_buffers(t, dir, err);
+    if (status) {
+        if (err) err->status = EXIT_INPUT;
+        return err_context(err, "%s", dir);
+    }
+    t->state = m.state;
+    return 0;
+}

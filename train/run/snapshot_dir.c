@@ -1,0 +1,128 @@
+// The snapshots of an output directory: which there are, which one a run goes on from, which are removed.
+#include "snapshot.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fileio.h"
+#include "snapshot_internal.h"
+
+enum { KEEP_AT_LEAST = 2 };
+
+// "checkpoint-000050": true, with the step; anything behind the digits: false.
+static bool parse_name(const char *name, int64_t *step) {
+    static const char prefix[] = "checkpoint-";
+    size_t n = sizeof prefix - 1, digits;
+    if (strncmp(name, prefix, n) != 0) return false;
+    digits = strspn(name + n, "0123456789");
+    if (digits == 0 || digits > 15 || name[n + digits]) return false;
+    *step = strtoll(name + n, NULL, 10);
+    return true;
+}
+
+static int ascending(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+int64_t *snapshot_list(const char *output_dir, size_t *count) {
+    int64_t *steps = NULL, step;
+    size_t capacity = 0;
+    *count = 0;
+    DIR *dir = opendir(output_dir);
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        if (!parse_name(e->d_name, &step)) continue;
+        MEM_GROW(steps, capacity, *count + 1);
+        steps[(*count)++] = step;
+    }
+    if (dir) closedir(dir);
+    if (steps) qsort(steps, *count, sizeof *steps, ascending);
+    return steps;
+}
+
+// The newest that verifies. A snapshot of another run is an error even when an older one would fit.
+static int resume_newest(Trainer *t, const char *output_dir, const RunIdentity *id, char **from, Err *err) {
+    size_t count;
+    int64_t *steps = snapshot_list(output_dir, &count);
+    int status = 0;
+    for (size_t i = count; i-- > 0 && !*from && !status;) {
+        char *path = snapshot_path(output_dir, steps[i]);
+        bool other;
+        if (snapshot_load(t, path, id, &other, err) == 0) {
+            *from = path;
+            break;
+        }
+        if (other) status = -1;
+        if (!status) log_warn("%s; trying an older snapshot", err->msg);
+        mem_free(path);
+    }
+    if (!status && count && !*from)
+        status = err_input(err, "%s: none of its %zu snapshots can be read; expected one, or another output_dir",
+                           output_dir, count);
+    mem_free(steps);
+    return status;
+}
+
+int snapshot_resume(Trainer *t, const char *output_dir, const char *request, const RunIdentity *id, char **from,
+                    Err *err) {
+    *from = NULL;
+    Err local;
+    if (!err) err = &local;
+    if (strcmp(request, "auto") == 0 || strcmp(request, "true") == 0)
+        return resume_newest(t, output_dir, id, from, err);
+    if (strcmp(request, "false") != 0) {
+        if (snapshot_load(t, request, id, NULL, err)) return -1;
+        *from = mem_strdup(request);
+        return 0;
+    }
+    size_t count;
+    mem_free(snapshot_list(output_dir, &count));
+    if (count == 0) return 0;
+    return err_input(err,
+                     "resume_from_checkpoint: false, but %s has %zu snapshots; expected \"auto\" or another "
+                     "output_dir",
+                     output_dir, count);
+}
+
+// checkpoint-000050.tmp-123, checkpoint-000050.old-123: what an interrupted write has left.
+static bool is_leftover(const char *name) {
+    const char *rest = strstr(name, ".tmp-");
+    if (!rest) rest = strstr(name, ".old-");
+    return rest && strncmp(name, "checkpoint-", 11) == 0;
+}
+
+static void remove_leftovers(const char *output_dir) {
+    DIR *dir = opendir(output_dir);
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        if (!is_leftover(e->d_name)) continue;
+        char *path = path_join(output_dir, e->d_name);
+        dir_remove(path, NULL);
+        mem_free(path);
+    }
+    if (dir) closedir(dir);
+}
+
+static bool looks_good(const char *path) {
+    Manifest m;
+    return manifest_read(&m, path, false, NULL) == 0;
+}
+
+void snapshot_prune(const char *output_dir, int64_t limit, int64_t best_step) {
+    size_t count;
+    int64_t *steps = snapshot_list(output_dir, &count), good = 0;
+    if (limit < KEEP_AT_LEAST) limit = KEEP_AT_LEAST;
+    for (size_t i = count; i-- > 0;) {
+        char *path = snapshot_path(output_dir, steps[i]);
+        Err err;
+        if (good >= limit && steps[i] != best_step) {
+            if (dir_remove(path, &err)) log_warn("%s", err.msg);
+        } else if (looks_good(path)) {
+            good++;
+        }
+        mem_free(path);
+    }
+    mem_free(steps);
+    remove_leftovers(output_dir);
+}

@@ -1,0 +1,25 @@
+// Private to snapshot*.c: the manifest.
+#pragma once
+
+#include "snapshot.h"
+
+enum { SNAPSHOT_FORMAT = 1, MANIFEST_MAX_FILES = 32, MANIFEST_MAX_BYTES = 1 << 20 };
+
+typedef struct ManifestFile {
+    char name[128]; // relative to the snapshot, '/' between parts
+    int64_t size;
+    char hash[33]; // XXH3-128
+} ManifestFile;
+
+typedef struct Manifest {
+    RunState state;
+    IdentityItem identity[IDENTITY_MAX]; // names point into names[]
+    char names[IDENTITY_MAX][40];
+    int identity_count;
+    ManifestFile files[MANIFEST_MAX_FILES];
+    int file_count;
+} Manifest;
+
+int manifest_write(const char *dir, const RunState *s, const RunIdentity *id, Err *err); // hashes all files of dir
+// Reads and checks form, sizes and (where `hashes`) contents of everything listed. *m belongs to the caller.
+int manifest_read(Manifest *m, const char *dir, bool hashes, Err *err);

@@ -1,0 +1,159 @@
+#include "train_log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fileio.h"
+#include "json.h"
+
+enum { MAX_LOG_BYTES = 1 << 30, MAX_LINE = 1024 };
+
+struct TrainLog {
+    FILE *file;
+    char *path;
+    bool failed; // said once
+};
+
+// Calls `use` for each line that is one JSON object with a step.
+typedef void (*LineUse)(void *user, const Json *object, const char *line, size_t length);
+static void each_line(const char *text, size_t size, LineUse use, void *user) {
+    for (const char *line = text; line < text + size;) {
+        const char *end = memchr(line, '\n', (size_t)(text + size - line));
+        if (!end) return; // a line without an end was being written when the process died
+        JsonDoc *doc;
+        if (json_parse(&doc, line, (size_t)(end - line), "", 0, NULL) == 0) {
+            const Json *step = json_get(json_root(doc), "step");
+            if (step && step->type == JSON_INT) use(user, json_root(doc), line, (size_t)(end + 1 - line));
+            json_free(doc);
+        }
+        line = end + 1;
+    }
+}
+
+typedef struct Cut {
+    StrBuf kept;
+    int64_t step;
+} Cut;
+
+static void keep_line(void *user, const Json *object, const char *line, size_t length) {
+    Cut *cut = user;
+    if (json_get(object, "step")->integer <= cut->step) str_add(&cut->kept, line, length);
+}
+
+static int cut_back(const char *path, int64_t step, Err *err) {
+    if (!path_exists(path)) return 0;
+    char *text;
+    size_t size;
+    if (file_read(&text, &size, path, MAX_LOG_BYTES, err)) return -1;
+    Cut cut = {.step = step};
+    each_line(text, size, keep_line, &cut);
+    int status = cut.kept.len == size ? 0 : file_write_whole(path, cut.kept.data, cut.kept.len, err);
+    str_clear(&cut.kept);
+    mem_free(text);
+    return status;
+}
+
+int train_log_open(TrainLog **log, const char *path, int64_t step, Err *err) {
+    *log = NULL;
+    if (cut_back(path, step, err)) return -1;
+    FILE *file = fopen(path, "ae");
+    if (!file) return err_runtime(err, "%s: %s", path, strerror(errno));
+    *log = mem_calloc(1, sizeof **log);
+    (*log)->file = file;
+    (*log)->path = mem_strdup(path);
+    return 0;
+}
+
+void train_log_close(TrainLog *log) {
+    if (!log) return;
+    fclose(log->file);
+    mem_free(log->path);
+    mem_free(log);
+}
+
+// A number as JSON; null where JSON has none for it.
+static const char *number(char buf[32], double x) {
+    if (!isfinite(x)) return "null";
+    snprintf(buf, 32, "%.9g", x);
+    return buf;
+}
+
+static void write_line(TrainLog *log, const char *line) {
+    bool ok = fputs(line, log->file) >= 0;
+    ok = fflush(log->file) == 0 && ok;
+    if (ok || log->failed) return;
+    log->failed = true;
+    log_warn("%s: %s; training goes on without it", log->path, strerror(errno));
+    clearerr(log->file);
+}
+
+void train_log_step(TrainLog *log, const StepReport *r, double elapsed, size_t peak) {
+    char line[MAX_LINE], n[5][32];
+    snprintf(line, sizeof line,
+             "{\"step\": %" PRId64 ", \"epoch\": %s, \"loss\": %s, \"learning_rate\": %s, \"grad_norm\": %s, "
+             "\"tokens\": %" PRId64 ", \"supervised_tokens\": %" PRId64 ", \"tokens_per_second\": %.1f, "
+             "\"elapsed_seconds\": %.3f, \"peak_memory_bytes\": %zu%s}\n",
+             r->step, number(n[0], r->epoch), number(n[1], r->loss), number(n[2], r->learning_rate),
+             number(n[3], r->grad_norm), r->tokens, r->supervised, (double)r->tokens / fmax(r->seconds, 1e-9), elapsed,
+             peak, r->skipped ? ", \"nonfinite\": true" : "");
+    write_line(log, line);
+}
+
+void train_log_eval(TrainLog *log, int64_t step, const EvalResult *r) {
+    char line[MAX_LINE], n[3][32];
+    snprintf(line, sizeof line,
+             "{\"step\": %" PRId64 ", \"eval_loss\": %s, \"eval_perplexity\": %s, \"eval_token_accuracy\": %s%s}\n",
+             step, number(n[0], r->loss), number(n[1], r->perplexity), number(n[2], r->accuracy),
+             isfinite(r->loss) ? "" : ", \"nonfinite\": true");
+    write_line(log, line);
+}
+
+void train_log_sync(TrainLog *log) {
+    if (fsync(fileno(log->file)) && !log->failed) {
+        log->failed = true;
+        log_warn("%s: %s", log->path, strerror(errno));
+    }
+}
+
+// --- reading back ---
+
+typedef struct Points {
+    LogPoint *items;
+    size_t count, capacity;
+} Points;
+
+static double value(const Json *object, const char *key) {
+    const Json *v = json_get(object, key);
+    return v && (v->type == JSON_INT || v->type == JSON_FLOAT) ? v->number : NAN;
+}
+
+static void add_point(void *user, const Json *o, const char *line, size_t length) {
+    (void)line, (void)length;
+    Points *p = user;
+    bool is_eval = json_get(o, "eval_token_accuracy") != NULL;
+    MEM_GROW(p->items, p->capacity, p->count + 1);
+    p->items[p->count++] = (LogPoint){.is_eval = is_eval,
+                                      .step = value(o, "step"),
+                                      .loss = value(o, is_eval ? "eval_loss" : "loss"),
+                                      .learning_rate = value(o, "learning_rate"),
+                                      .grad_norm = value(o, "grad_norm"),
+                                      .tokens_per_second = value(o, "tokens_per_second"),
+                                      .memory = value(o, "peak_memory_bytes"),
+                                      .accuracy = value(o, "eval_token_accuracy")};
+}
+
+LogPoint *train_log_read(const char *path, size_t *count) {
+    char *text;
+    size_t size;
+    Points points = {0};
+    if (file_read(&text, &size, path, MAX_LOG_BYTES, NULL) == 0) {
+        each_line(text, size, add_point, &points);
+        mem_free(text);
+    }
+    *count = points.count;
+    return points.items;
+}

@@ -1,0 +1,21 @@
+// train_log: train_log.jsonl, one object per logged step and per evaluation (CONTRACT section 3). A log that cannot be
+// written is warned of once and never stops a run.
+#pragma once
+
+#include "trainer.h"
+
+typedef struct TrainLog TrainLog;
+
+// Keeps what an earlier part of the run has logged up to `step`, drops the rest, and appends from there.
+int train_log_open(TrainLog **log, const char *path, int64_t step, Err *err);
+void train_log_close(TrainLog *log);
+void train_log_step(TrainLog *log, const StepReport *r, double elapsed, size_t peak);
+void train_log_eval(TrainLog *log, int64_t step, const EvalResult *r);
+void train_log_sync(TrainLog *log); // to the disk, before a snapshot that counts on it
+
+// The log read back, for the report. Values that were not finite are NAN.
+typedef struct LogPoint {
+    bool is_eval;
+    double step, loss, learning_rate, grad_norm, tokens_per_second, memory, accuracy; // eval: step, loss, accuracy
+} LogPoint;
+LogPoint *train_log_read(const char *path, size_t *count); // caller frees; unreadable lines are left out

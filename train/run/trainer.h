@@ -1,0 +1,60 @@
+// trainer: the optimizer steps of a run. What a step is, in which order rows come, how much memory it takes.
+//
+// A step is G rows (config_global_batch), the last one of an epoch may be shorter; its loss is the sum of the token
+// losses divided by its supervised tokens. Step, rows, random numbers and learning rate are pure functions of the
+// config and the step's number, so a run continues from (params, m, v, RunState) as if it had never stopped.
+#pragma once
+
+#include "config.h"
+#include "eval.h"
+#include "lr_schedule.h"
+#include "optimizer.h"
+#include "run_data.h"
+
+// Everything of a run that a snapshot keeps besides the flat buffers.
+typedef struct RunState {
+    int64_t step;                      // optimizer steps done, counting skipped ones
+    int64_t updates;                   // AdamW updates done
+    int64_t tokens, supervised;        // seen
+    int64_t skipped, skipped_in_a_row; // steps whose gradient was not finite
+    int64_t evaluated_step;            // step of the last evaluation, -1: none
+    int64_t best_step;                 // step of the best evaluation, -1: none
+    int64_t evals_since_best;
+    int64_t stopped_early;
+    double best_loss, last_loss, last_eval_loss, elapsed; // elapsed: seconds in steps and evaluations
+} RunState;
+
+typedef struct StepReport {
+    int64_t step; // from 1
+    double epoch, loss, learning_rate, grad_norm, seconds;
+    int64_t tokens, supervised;
+    bool skipped; // the gradient was not finite
+} StepReport;
+
+typedef struct Trainer {
+    const Config *config; // the next four are borrowed
+    const Model *model;
+    Adapter *adapter;
+    const RunData *data;
+    RowRunner *runner;
+    Optimizer *optimizer;
+    LrSchedule schedule;
+    int64_t rows_per_step, steps_per_epoch, total_steps;
+    int64_t *order, order_epoch; // rows of the epoch, -1: none yet
+    bool checkpoint;             // gradient checkpointing
+    RunState state;
+} Trainer;
+
+enum { MAX_SKIPPED_IN_A_ROW = 3 };
+
+Trainer *trainer_new(const Config *c, const Model *m, Adapter *a, const RunData *d);
+void trainer_free(Trainer *t);
+
+// Chooses gradient checkpointing and reserves the arena; EXIT_NO_FIT where nothing fits. *bytes (may be NULL): the
+// whole process at its peak, as estimated.
+int trainer_fit_memory(Trainer *t, size_t *bytes, Err *err);
+
+// One step. 0: done (maybe skipped); 1: abandoned because `stop` became true, nothing has changed; -1: three gradients
+// in a row were not finite.
+int trainer_step(Trainer *t, bool (*stop)(void), StepReport *report, Err *err);
+double trainer_epoch(const Trainer *t); // of the steps done
