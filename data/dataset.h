@@ -1,9 +1,9 @@
 // dataset: data files to tokenised samples with masks, kept in an on-disk token cache that is mapped, not loaded.
 //
-// Formats (auto-detected from the first records, named in the statistics): messages, sharegpt, alpaca,
-// prompt_completion, text, input_ids. Files: .jsonl, .json (an array, or JSONL under the wrong name), .txt (one
-// document a file). Text must be valid UTF-8 (a BOM and CRLF line ends are accepted); the first bad record stops with
-// "FILE:LINE: ...". No token is lost silently: every record ends in exactly one of the counts below.
+// Formats (auto-detected from each file's first record, named in the statistics; dialog.h has the keys): messages,
+// sharegpt, alpaca, prompt_completion, text, input_ids. Files: .jsonl, .json (an array, or JSONL under the wrong name),
+// .txt (one document a file). Text must be valid UTF-8 (a BOM and CRLF line ends are accepted); the first bad record
+// stops with "FILE:LINE: ...". No token is lost silently: every record ends in exactly one of the counts below.
 #pragma once
 
 #include "base.h"
@@ -11,7 +11,7 @@
 #include "tokenizer.h"
 
 typedef enum {
-    FORMAT_AUTO,
+    FORMAT_AUTO, // in statistics: files of several formats
     FORMAT_MESSAGES,
     FORMAT_SHAREGPT,
     FORMAT_ALPACA,
@@ -32,16 +32,16 @@ typedef struct DatasetOptions {
     int64_t max_seq_length;
     Truncation truncation;
     const char
-        *cache_dir; // NULL: $XDG_CACHE_HOME/lorac or ~/.cache/lorac; a cache that cannot be written is only warned of
+        *cache_dir; // NULL: $XDG_CACHE_HOME/lorac or ~/.cache/lorac; one that cannot be written is only warned of
 } DatasetOptions;
 
 typedef struct DatasetStats {
     DatasetFormat format;
     int64_t records;              // read
     int64_t samples;              // kept; text gives several windows per record
-    int64_t skipped_unsupervised; // no token to learn from
+    int64_t skipped_unsupervised; // no token to learn from (in the part that truncation leaves)
     int64_t dropped_long;         // longer than max_seq_length, truncation "drop"
-    int64_t truncated;            // cut to max_seq_length, truncation "truncate"
+    int64_t truncated;            // kept, but cut to max_seq_length, truncation "truncate"
     int64_t truncated_tokens;     // cut away by it
     int64_t dropped_tokens;       // in dropped records
     int64_t tokens,
@@ -72,6 +72,10 @@ const char *dataset_fingerprint(const Dataset *d);
 // on each side, else refused). Both lists ascend; the caller frees them.
 int dataset_split(const Dataset *d, double val_size, uint64_t seed, int64_t **train, int64_t *n_train, int64_t **val,
                   int64_t *n_val, Err *err);
+
+// Appends a sample as people read it: its text with `open` and `close` around what is supervised; control characters
+// but line ends and tabs are written as \x1B, so that data cannot steer a terminal.
+void sample_show(StrBuf *out, const Sample *s, const Tokenizer *t, const char *open, const char *close);
 
 // For generation against references: each record's conversation up to its last assistant turn, with the generation
 // prompt (or, raw prompt_completion: the prompt), and the text that turn should be.

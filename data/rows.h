@@ -21,7 +21,8 @@ int64_t row_plan_most_supervised(const RowPlan *p); // scored positions of the r
 // order[i] = the row trained as i-th in this epoch; shuffle false: 0, 1, 2, ...
 void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle, int64_t *order);
 
-// One row as the model takes it, on the host. Arrays are owned by the Row and reused by the next row_fill.
+// One row as the model takes it, on the host; init with {0}. Arrays are owned by the Row and reused by the next
+// row_fill: after the first one of a plan nothing is allocated.
 typedef struct Row {
     int64_t tokens, samples;
     int32_t *ids;      // [tokens]
@@ -30,6 +31,7 @@ typedef struct Row {
     int64_t scored;    // M: positions that predict a supervised token
     int32_t *position; // [M] these positions, ascending
     int32_t *target;   // [M] the token to predict
+    int64_t tokens_capacity, samples_capacity, scored_capacity;
 } Row;
 void row_fill(Row *row, const Dataset *d, const RowPlan *p, int64_t r);
 void row_clear(Row *row);

@@ -1,0 +1,399 @@
+// dataset: reads records, tokenises batches of them in parallel, applies the length policy in the records' order.
+//
+// What is kept goes to a token cache (token_cache.h) under a key made of all that decides the tokens: content of the
+// files, options, tokenizer, template. A hit and a miss end in the same mapped file.
+#include "dataset.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "encode.h"
+#include "fileio.h"
+#include "rng.h"
+#include "token_cache.h"
+
+struct Dataset {
+    char key[TOKEN_KEY_LEN + 1];
+    TokenImage *image;
+    DatasetStats stats;
+};
+
+// ---- the key ----
+
+// Raised when the same files and options give other tokens than before.
+enum { READER_VERSION = 1 };
+
+static int add_file(StrBuf *what, const char *path, Err *err) {
+    char hex[33];
+    if (hash_file(hex, path, err)) return -1;
+    const char *dot = strrchr(path, '.');
+    str_printf(what, "file=%s %s\n", hex, dot && strcasecmp(dot, ".txt") == 0 ? "text" : "json");
+    return 0;
+}
+
+static int make_key(char key[33], const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat, Err *err) {
+    const char *source = chat ? chat_template_source(chat) : "";
+    char template[33];
+    hash_bytes(template, source, strlen(source));
+    StrBuf what = {0};
+    str_printf(&what, "reader=%d\nformat=%d\ntrain_on_inputs=%d\nmax_seq_length=%lld\ntruncation=%d\n", READER_VERSION,
+               o->format, o->train_on_inputs, (long long)o->max_seq_length, o->truncation);
+    str_printf(&what, "tokenizer=%s bos %d %d eos %d\ntemplate=%s\n", tokenizer_fingerprint(t), tokenizer_add_bos(t),
+               tokenizer_bos(t), tokenizer_eos(t), template);
+    int rc = 0;
+    for (size_t i = 0; i < o->n_files && !rc; i++) rc = add_file(&what, o->files[i], err);
+    if (!rc) hash_bytes(key, what.data, what.len);
+    str_clear(&what);
+    return rc;
+}
+
+// ---- one file's records, batch by batch ----
+
+enum { BATCH_RECORDS = 512, BATCH_BYTES = 8 << 20 };
+
+typedef struct Slot { // one record of a batch
+    RecordSpan span;
+    Encoded tokens;
+    Err err;
+    int rc;
+} Slot;
+
+typedef struct Build {
+    const DatasetOptions *o;
+    Encoder encoder;
+    TokenSink *sink;
+    DatasetStats stats;
+    RecordPlace place; // the file being read; number: of its first record in the batch
+    Slot *slots;       // [BATCH_RECORDS]
+    size_t n_slots;
+    Err *err;
+} Build;
+
+static void add_sample(Build *b, const Encoded *e, size_t begin, size_t count) {
+    uint8_t *supervised = e->supervised + begin;
+    supervised[0] = 0; // a window's first token has nothing before it that could predict it
+    token_sink_add(b->sink, e->ids + begin, supervised, count, b->stats.records);
+    b->stats.samples++;
+    b->stats.tokens += (int64_t)count;
+    for (size_t i = 0; i < count; i++) b->stats.supervised += supervised[i];
+}
+
+// Full windows, then the rest; a rest of one token could not be learned from, so the window before it lends one.
+static void add_windows(Build *b, const Encoded *e) {
+    size_t max = (size_t)b->o->max_seq_length;
+    for (size_t at = 0; at < e->count;) {
+        size_t n = e->count - at;
+        if (n > max) n = n == max + 1 && max > 2 ? max - 1 : max;
+        add_sample(b, e, at, n);
+        at += n;
+    }
+}
+
+static bool any_supervised(const Encoded *e, size_t count) {
+    return count && memchr(e->supervised, 1, count);
+}
+
+static int add_long(Build *b, const Encoded *e, size_t line) {
+    size_t max = (size_t)b->o->max_seq_length;
+    if (b->o->truncation == TRUNCATION_ERROR)
+        return err_input(b->err, "%s:%zu: found a sample of %zu tokens; expected at most %zu (max_seq_length)",
+                         b->place.path, line, e->count, max);
+    if (b->o->truncation == TRUNCATION_DROP) {
+        b->stats.dropped_long++;
+        b->stats.dropped_tokens += (int64_t)e->count;
+    } else if (!any_supervised(e, max)) {
+        b->stats.skipped_unsupervised++;
+    } else {
+        b->stats.truncated++;
+        b->stats.truncated_tokens += (int64_t)(e->count - max);
+        add_sample(b, e, 0, max);
+    }
+    return 0;
+}
+
+// Every record ends in exactly one of: sample(s), skipped, dropped.
+static int add_record(Build *b, const Encoded *e, size_t line) {
+    int rc = 0;
+    if ((int64_t)e->count > b->stats.longest) b->stats.longest = (int64_t)e->count;
+    if (!any_supervised(e, e->count))
+        b->stats.skipped_unsupervised++;
+    else if (e->windows)
+        add_windows(b, e);
+    else if ((int64_t)e->count > b->o->max_seq_length)
+        rc = add_long(b, e, line);
+    else
+        add_sample(b, e, 0, e->count);
+    b->stats.records++;
+    return rc;
+}
+
+// Tokenises the batch in parallel; the first record in order that is wrong is the one reported.
+static int run_batch(Build *b) {
+    int rc = 0;
+#pragma omp parallel for schedule(dynamic, 4)
+    for (size_t i = 0; i < b->n_slots; i++) {
+        Slot *s = &b->slots[i];
+        RecordPlace place = b->place;
+        place.number += (int64_t)i;
+        s->rc = encode_record(&s->tokens, &b->encoder, s->span, &place, &s->err);
+    }
+    for (size_t i = 0; i < b->n_slots; i++) {
+        Slot *s = &b->slots[i];
+        if (!rc && s->rc) *b->err = s->err;
+        if (!rc) rc = s->rc ? -1 : add_record(b, &s->tokens, s->span.line);
+        encoded_clear(&s->tokens);
+    }
+    b->place.number += (int64_t)b->n_slots;
+    b->n_slots = 0;
+    return rc;
+}
+
+static int choose_format(Build *b, RecordSpan first) {
+    if (b->place.is_text) {
+        b->place.format = FORMAT_TEXT;
+        if (b->o->format == FORMAT_AUTO || b->o->format == FORMAT_TEXT) return 0;
+        return err_input(b->err, "%s: a .txt file is text; dataset_format says %s", b->place.path,
+                         dataset_format_name(b->o->format));
+    }
+    b->place.format = b->o->format;
+    if (b->place.format != FORMAT_AUTO) return 0;
+    JsonDoc *doc;
+    if (json_parse(&doc, first.text, first.len, b->place.path, first.line, b->err)) return -1;
+    b->place.format = dialog_detect(json_root(doc), b->err);
+    json_free(doc);
+    return b->place.format != FORMAT_AUTO ? 0 : err_context(b->err, "%s:%zu", b->place.path, first.line);
+}
+
+static int read_records(Build *b, RecordReader *r) {
+    RecordSpan span;
+    int more;
+    size_t bytes = 0, n = 0;
+    while ((more = records_next(r, &span, b->err)) == 1) {
+        if (n++ == 0 && choose_format(b, span)) return -1;
+        b->slots[b->n_slots++].span = span;
+        bytes += span.len;
+        if (b->n_slots < BATCH_RECORDS && bytes < BATCH_BYTES) continue;
+        if (run_batch(b)) return -1;
+        records_release(r);
+        bytes = 0;
+    }
+    // The records before a broken one come first: theirs may be the earlier mistake.
+    Err why = *b->err;
+    if (run_batch(b)) return -1;
+    *b->err = why;
+    if (more == 0 && n == 0) return err_input(b->err, "%s: found no records; expected at least one", b->place.path);
+    return more;
+}
+
+static int read_file(Build *b, const char *path) {
+    RecordReader *r;
+    if (records_open(&r, path, b->err)) return -1;
+    b->place = (RecordPlace){.path = path, .number = 1, .is_text = records_are_text(r)};
+    int rc = read_records(b, r);
+    records_close(r);
+    b->stats.format = path == b->o->files[0] || b->stats.format == b->place.format ? b->place.format : FORMAT_AUTO;
+    return rc;
+}
+
+static int check_not_empty(const Build *b) {
+    const DatasetStats *s = &b->stats;
+    if (s->samples) return 0;
+    return err_input(b->err,
+                     "%s: found nothing to learn from in %lld records: %lld without a supervised token, %lld longer "
+                     "than max_seq_length %lld (the longest has %lld tokens)",
+                     b->o->files[0], (long long)s->records, (long long)s->skipped_unsupervised,
+                     (long long)s->dropped_long, (long long)b->o->max_seq_length, (long long)s->longest);
+}
+
+// ---- cache ----
+
+// Where the tokens of this key are kept; NULL when there is no place for a cache.
+static char *cache_file(const DatasetOptions *o, const char *key) {
+    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    char *dir = NULL, *file = NULL;
+    Err err;
+    if (o->cache_dir)
+        dir = mem_strdup(o->cache_dir);
+    else if (xdg && xdg[0] == '/')
+        dir = path_join(xdg, "lorac");
+    else if (home && home[0] == '/')
+        dir = path_join(home, ".cache/lorac");
+    if (dir && dir_make_parents(dir, &err))
+        log_warn("no token cache: %s", err.msg);
+    else if (dir)
+        file = mem_printf("%s/%s.tokens", dir, key);
+    mem_free(dir);
+    return file;
+}
+
+static int build_into(Dataset *d, Build *b, const char *file) {
+    b->sink = token_sink_new(file, d->key);
+    b->stats = (DatasetStats){0};
+    int rc = 0;
+    for (size_t i = 0; i < b->o->n_files && !rc; i++) rc = read_file(b, b->o->files[i]);
+    if (!rc) rc = check_not_empty(b);
+    if (!rc) rc = token_sink_finish(&d->image, b->sink, &b->stats, tokenizer_vocab_size(b->encoder.tokenizer), b->err);
+    return rc;
+}
+
+// Into the cache; where that fails (no room, not writable), once more into memory.
+static int build(Dataset *d, const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat, const char *file,
+                 Err *err) {
+    Build b = {.o = o, .encoder = {t, chat, o->train_on_inputs}, .err = err};
+    Err why;
+    b.slots = mem_calloc(BATCH_RECORDS, sizeof *b.slots);
+    int rc = build_into(d, &b, file);
+    if (rc && token_sink_failed(b.sink, &why)) {
+        log_warn("no token cache: %s", why.msg);
+        token_sink_free(b.sink);
+        rc = build_into(d, &b, NULL);
+    }
+    token_sink_free(b.sink);
+    mem_free(b.slots);
+    return rc;
+}
+
+static int check_options(const DatasetOptions *o, Err *err) {
+    if (!o->n_files) return err_input(err, "train_file: found no file; expected at least one");
+    if (o->max_seq_length < 2 || o->max_seq_length > INT32_MAX)
+        return err_input(err, "max_seq_length: found %lld; expected at least 2", (long long)o->max_seq_length);
+    return 0;
+}
+
+static int fill(Dataset *d, const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat, Err *err) {
+    char key_after[33];
+    if (check_options(o, err) || make_key(d->key, o, t, chat, err)) return -1;
+    char *file = cache_file(o, d->key);
+    Err miss;
+    bool hit = file && token_image_open(&d->image, file, d->key, tokenizer_vocab_size(t), &miss) == 0;
+    int rc = hit ? 0 : build(d, o, t, chat, file, err);
+    if (!rc && !hit && (rc = make_key(key_after, o, t, chat, err)) == 0 && strcmp(key_after, d->key) != 0) {
+        rc = err_runtime(err, "%s: the data changed while it was being read", o->files[0]);
+        if (file) remove(file);
+    }
+    mem_free(file);
+    if (rc) return -1;
+    d->stats = *token_image_stats(d->image);
+    d->stats.from_cache = hit;
+    return 0;
+}
+
+int dataset_open(Dataset **d, const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat, Err *err) {
+    *d = mem_calloc(1, sizeof **d);
+    if (fill(*d, o, t, chat, err) == 0) return 0;
+    dataset_close(*d);
+    *d = NULL;
+    return -1;
+}
+
+void dataset_close(Dataset *d) {
+    if (!d) return;
+    token_image_free(d->image);
+    mem_free(d);
+}
+
+// ---- what is in it ----
+
+const DatasetStats *dataset_stats(const Dataset *d) {
+    return &d->stats;
+}
+
+int64_t dataset_count(const Dataset *d) {
+    return token_image_count(d->image);
+}
+
+Sample dataset_sample(const Dataset *d, int64_t i) {
+    return token_image_sample(d->image, i);
+}
+
+const char *dataset_fingerprint(const Dataset *d) {
+    return d->key;
+}
+
+static void show_piece(StrBuf *out, const char *text, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        bool c1 = c == 0xC2 && i + 1 < n && (unsigned char)text[i + 1] < 0xA0; // U+0080 to U+009F
+        if ((c < 32 && c != '\n' && c != '\t') || c == 127)
+            str_printf(out, "\\x%02X", c);
+        else if (c1)
+            str_printf(out, "\\x%02X", (unsigned char)text[++i]);
+        else
+            str_add(out, text + i, 1);
+    }
+}
+
+void sample_show(StrBuf *out, const Sample *s, const Tokenizer *t, const char *open, const char *close) {
+    for (int64_t i = 0, stop; i < s->count; i = stop) {
+        StrBuf text = {0};
+        for (stop = i + 1; stop < s->count && s->supervised[stop] == s->supervised[i]; stop++) {
+        }
+        tokenizer_decode(t, s->ids + i, (size_t)(stop - i), true, &text);
+        if (s->supervised[i]) str_puts(out, open);
+        show_piece(out, text.data ? text.data : "", text.len);
+        if (s->supervised[i]) str_puts(out, close);
+        str_clear(&text);
+    }
+}
+
+// ---- splitting ----
+
+typedef struct Draw {
+    uint64_t hash;
+    int64_t index;
+} Draw;
+
+static int compare_draws(const void *pa, const void *pb) {
+    const Draw *a = pa, *b = pb;
+    if (a->hash != b->hash) return a->hash < b->hash ? -1 : 1;
+    return a->index < b->index ? -1 : 1;
+}
+
+static int compare_indices(const void *pa, const void *pb) {
+    int64_t a = *(const int64_t *)pa, b = *(const int64_t *)pb;
+    return a < b ? -1 : a > b;
+}
+
+// Sample indices in the order of hash(seed, index).
+static int64_t *shuffled(int64_t n, uint64_t seed) {
+    RngKey key = {.seed = seed, .module = rng_module("validation split")};
+    Draw *draws = mem_alloc((size_t)n, sizeof *draws);
+    int64_t *out = mem_alloc((size_t)n, sizeof *out);
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t words[4];
+        key.stream = (uint32_t)(i >> 24);
+        rng_philox(key, (uint32_t)(i & 0xFFFFFF), 0, words);
+        draws[i] = (Draw){(uint64_t)words[0] << 32 | words[1], i};
+    }
+    qsort(draws, (size_t)n, sizeof *draws, compare_draws);
+    for (int64_t i = 0; i < n; i++) out[i] = draws[i].index;
+    mem_free(draws);
+    return out;
+}
+
+static int64_t *take(const int64_t *from, int64_t n) {
+    int64_t *out = mem_alloc((size_t)n, sizeof *out);
+    memcpy(out, from, (size_t)n * sizeof *out);
+    qsort(out, (size_t)n, sizeof *out, compare_indices);
+    return out;
+}
+
+int dataset_split(const Dataset *d, double val_size, uint64_t seed, int64_t **train, int64_t *n_train, int64_t **val,
+                  int64_t *n_val, Err *err) {
+    int64_t n = dataset_count(d);
+    double want = val_size < 1 ? val_size * (double)n : val_size;
+    *n_val = want >= (double)n ? n : (int64_t)(want + 0.5);
+    if (*n_val < 1 && val_size > 0) *n_val = 1;
+    if (!(val_size > 0) || *n_val >= n)
+        return err_input(err,
+                         "val_set_size: found %g for %lld samples; expected to leave at least one sample on each side",
+                         val_size, (long long)n);
+    int64_t *order = shuffled(n, seed);
+    *n_train = n - *n_val;
+    *val = take(order, *n_val);
+    *train = take(order + *n_val, *n_train);
+    mem_free(order);
+    return 0;
+}

@@ -1,0 +1,187 @@
+// encode: the four kinds of dialogs to tokens.
+#include "encode.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void encoded_clear(Encoded *e) {
+    mem_free(e->ids);
+    mem_free(e->supervised);
+    *e = (Encoded){0};
+}
+
+// ---- plain text ----
+
+// One text's limit: the tokenizer counts bytes in 32 bits.
+static int check_size(JsonStr text, Err *err) {
+    if (text.len < UINT32_MAX) return 0;
+    return err_input(err, "found a text of %zu bytes; expected less than 4 GiB", text.len);
+}
+
+static void add_id(TokenIds *t, int32_t id) {
+    size_t capacity = t->capacity;
+    MEM_GROW(t->ids, t->capacity, t->count + 1);
+    if (t->capacity != capacity) t->start = mem_realloc(t->start, t->capacity, sizeof *t->start);
+    t->start[t->count] = 0;
+    t->ids[t->count++] = id;
+}
+
+static void add_bos(TokenIds *t, const Tokenizer *tokenizer) {
+    if (tokenizer_add_bos(tokenizer) && tokenizer_bos(tokenizer) >= 0) add_id(t, tokenizer_bos(tokenizer));
+}
+
+static void add_eos(TokenIds *t, const Tokenizer *tokenizer) {
+    if (tokenizer_eos(tokenizer) >= 0) add_id(t, tokenizer_eos(tokenizer));
+}
+
+static int take_tokens(Encoded *out, TokenIds *t, size_t n_masked) {
+    out->ids = t->ids;
+    out->count = t->count;
+    out->supervised = mem_alloc(t->count + 1, 1);
+    for (size_t i = 0; i < t->count; i++) out->supervised[i] = i >= n_masked;
+    mem_free(t->start);
+    return 0;
+}
+
+static int encode_raw(Encoded *out, const Encoder *e, const Dialog *d, Err *err) {
+    TokenIds t = {0};
+    if (check_size(d->prompt, err) || check_size(d->completion, err)) return -1;
+    add_bos(&t, e->tokenizer);
+    tokenizer_encode(e->tokenizer, d->prompt.data, d->prompt.len, NULL, false, &t);
+    size_t n_masked = e->train_on_inputs ? 0 : t.count;
+    tokenizer_encode(e->tokenizer, d->completion.data, d->completion.len, NULL, false, &t);
+    add_eos(&t, e->tokenizer);
+    return take_tokens(out, &t, n_masked);
+}
+
+static int encode_text(Encoded *out, const Encoder *e, JsonStr text, Err *err) {
+    TokenIds t = {0};
+    if (check_size(text, err)) return -1;
+    out->windows = true;
+    add_bos(&t, e->tokenizer);
+    tokenizer_encode(e->tokenizer, text.data, text.len, NULL, false, &t);
+    add_eos(&t, e->tokenizer);
+    return take_tokens(out, &t, 0);
+}
+
+// ---- conversations ----
+
+static int encode_chat(Encoded *out, const Encoder *e, const Dialog *d, Err *err) {
+    ChatTokens t = {0};
+    if (chat_encode(&t, e->chat, e->tokenizer, &d->messages, d->tools, d->extra, false, e->train_on_inputs, err)) {
+        chat_tokens_clear(&t);
+        return -1;
+    }
+    *out = (Encoded){.ids = t.ids, .supervised = t.supervised, .count = t.count};
+    t.ids = NULL; // now the caller's
+    t.supervised = NULL;
+    chat_tokens_clear(&t);
+    return 0;
+}
+
+// ---- token ids ----
+
+static int fail_value(const char *key, size_t i, const Json *v, const char *expected, Err *err) {
+    const char *found = v->type == JSON_INT || v->type == JSON_FLOAT ? v->str.data : json_type_name(v);
+    return err_input(err, "%s[%zu]: found %s; expected %s", key, i, found, expected);
+}
+
+// Tokens [*begin, *end) are visible: zeros of an attention mask are padding, so they stand before or behind the rest.
+static int visible_range(const Dialog *d, size_t *begin, size_t *end, Err *err) {
+    *begin = 0;
+    *end = d->ids->count;
+    if (!d->visible) return 0;
+    const Json *mask = d->visible->items;
+    for (size_t i = 0; i < *end; i++)
+        if (mask[i].type != JSON_INT || (mask[i].integer != 0 && mask[i].integer != 1))
+            return fail_value("attention_mask", i, &mask[i], "0 or 1", err);
+    while (*begin < *end && mask[*begin].integer == 0) ++*begin;
+    while (*end > *begin && mask[*end - 1].integer == 0) --*end;
+    for (size_t i = *begin; i < *end; i++)
+        if (mask[i].integer == 0)
+            return fail_value("attention_mask", i, &mask[i], "zeros only before and behind the text", err);
+    return 0;
+}
+
+static int read_id(int32_t *id, const Encoder *e, const Json *v, size_t i, Err *err) {
+    char expected[64];
+    snprintf(expected, sizeof expected, "a token id below %d", tokenizer_vocab_size(e->tokenizer));
+    if (v->type != JSON_INT || v->integer < 0 || v->integer >= tokenizer_vocab_size(e->tokenizer))
+        return fail_value("input_ids", i, v, expected, err);
+    *id = (int32_t)v->integer;
+    return 0;
+}
+
+// A label is the token's own id (labels are unshifted) or -100.
+static int read_label(uint8_t *supervised, const Dialog *d, size_t i, int32_t id, Err *err) {
+    *supervised = 1;
+    if (!d->labels) return 0;
+    const Json *v = &d->labels->items[i];
+    *supervised = v->type == JSON_INT && v->integer == id;
+    if (*supervised || (v->type == JSON_INT && v->integer == -100)) return 0;
+    char expected[96];
+    snprintf(expected, sizeof expected, "-100 or %d, the token at this place (labels are not shifted)", id);
+    return fail_value("labels", i, v, expected, err);
+}
+
+static int encode_ids(Encoded *out, const Encoder *e, const Dialog *d, Err *err) {
+    size_t begin, end;
+    if (visible_range(d, &begin, &end, err)) return -1;
+    out->count = end - begin;
+    out->ids = mem_alloc(out->count + 1, sizeof *out->ids);
+    out->supervised = mem_alloc(out->count + 1, 1);
+    for (size_t k = 0, i = begin; i < end; k++, i++)
+        if (read_id(&out->ids[k], e, &d->ids->items[i], i, err) ||
+            read_label(&out->supervised[k], d, i, out->ids[k], err))
+            return -1;
+    return 0;
+}
+
+// ---- any record ----
+
+static int encode_kind(Encoded *out, const Encoder *e, const Dialog *d, Err *err) {
+    switch (d->kind) {
+    case DIALOG_CHAT:
+        return encode_chat(out, e, d, err);
+    case DIALOG_RAW:
+        return encode_raw(out, e, d, err);
+    case DIALOG_TEXT:
+        return encode_text(out, e, d->completion, err);
+    case DIALOG_IDS:
+        return encode_ids(out, e, d, err);
+    }
+    CHECK(false, "kind %d", d->kind);
+    return -1;
+}
+
+int encode_dialog(Encoded *out, const Encoder *e, const Dialog *d, Err *err) {
+    *out = (Encoded){0};
+    if (encode_kind(out, e, d, err)) {
+        encoded_clear(out);
+        return -1;
+    }
+    if (out->count) out->supervised[0] = 0;
+    return 0;
+}
+
+static int fail_record(const RecordPlace *place, RecordSpan span, Err *err) {
+    if (place->format != FORMAT_INPUT_IDS) return err_context(err, "%s:%zu", place->path, span.line);
+    return err_context(err, "%s:%zu: record %lld", place->path, span.line, (long long)place->number);
+}
+
+int encode_record(Encoded *out, const Encoder *e, RecordSpan span, const RecordPlace *place, Err *err) {
+    *out = (Encoded){0};
+    if (place->is_text) {
+        Dialog text = {.kind = DIALOG_TEXT, .completion = {span.text, span.len}};
+        return encode_dialog(out, e, &text, err) ? fail_record(place, span, err) : 0;
+    }
+    JsonDoc *doc;
+    if (json_parse(&doc, span.text, span.len, place->path, span.line, err)) return -1;
+    Dialog d = {0};
+    int rc = dialog_read(&d, json_root(doc), place->format, e->chat != NULL, err);
+    if (!rc) rc = encode_dialog(out, e, &d, err);
+    if (rc) fail_record(place, span, err);
+    dialog_clear(&d);
+    json_free(doc);
+    return rc;
+}

@@ -1,0 +1,39 @@
+// encode: one record to token ids and a mask, before any limit on its length.
+//
+//   chat                the rendered template's tokens and mask (chat.h)
+//   raw pair            [BOS] prompt, completion, EOS, tokenised apart, as the model will meet them when it answers;
+//                       completion and EOS supervised (all with train_on_inputs)
+//   text                [BOS] text, EOS, all supervised
+//   ids                 as they are; labels decide, without labels all is supervised
+// BOS where the tokenizer's own flag asks for it; BOS and EOS only where the model has them. The first token of a
+// record is never supervised: nothing predicts it.
+#pragma once
+
+#include "dialog.h"
+#include "records.h"
+
+typedef struct Encoder {
+    const Tokenizer *tokenizer;
+    const ChatTemplate *chat; // or NULL
+    bool train_on_inputs;
+} Encoder;
+
+typedef struct Encoded { // init with {0}; encoded_clear frees
+    int32_t *ids;
+    uint8_t *supervised;
+    size_t count;
+    bool windows; // text: cut into windows instead of dropped when it is too long
+} Encoded;
+void encoded_clear(Encoded *e);
+
+// Messages do not name file and line: the caller knows them.
+int encode_dialog(Encoded *out, const Encoder *e, const Dialog *d, Err *err);
+
+// Where a record comes from: for messages, and how to read it.
+typedef struct RecordPlace {
+    const char *path;
+    int64_t number; // in its file, from 1
+    DatasetFormat format;
+    bool is_text; // a .txt file's
+} RecordPlace;
+int encode_record(Encoded *out, const Encoder *e, RecordSpan span, const RecordPlace *place, Err *err);

@@ -1,0 +1,197 @@
+// message: builds new JSON nodes beside the parsed ones; unchanged values are shared.
+#include "message.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// ---- the pool ----
+
+void *json_pool_alloc(JsonPool *pool, size_t count, size_t size) {
+    MEM_GROW(pool->blocks, pool->blocks_capacity, pool->n_blocks + 1);
+    return pool->blocks[pool->n_blocks++] = mem_alloc(count ? count : 1, size);
+}
+
+void json_pool_clear(JsonPool *pool) {
+    for (size_t i = 0; i < pool->n_blocks; i++) mem_free(pool->blocks[i]);
+    for (size_t i = 0; i < pool->n_docs; i++) json_free(pool->docs[i]);
+    mem_free(pool->blocks);
+    mem_free(pool->docs);
+    *pool = (JsonPool){0};
+}
+
+const Json *json_pool_parse(JsonPool *pool, JsonStr text, const char *what, Err *err) {
+    JsonDoc *doc;
+    if (json_parse(&doc, text.data, text.len, what, 0, err)) return NULL;
+    MEM_GROW(pool->docs, pool->docs_capacity, pool->n_docs + 1);
+    pool->docs[pool->n_docs++] = doc;
+    return json_root(doc);
+}
+
+// ---- nodes ----
+
+JsonStr json_str(const char *text) {
+    return (JsonStr){text, strlen(text)};
+}
+
+Json json_string(JsonStr text) {
+    return (Json){.type = JSON_STRING, .str = text};
+}
+
+Json json_with(JsonPool *pool, const Json *object, const char *key, Json value) {
+    size_t n = object ? object->count : 0, at = 0;
+    JsonStr *keys = json_pool_alloc(pool, n + 1, sizeof *keys);
+    Json *items = json_pool_alloc(pool, n + 1, sizeof *items);
+    if (n) {
+        memcpy(keys, object->keys, n * sizeof *keys);
+        memcpy(items, object->items, n * sizeof *items);
+    }
+    while (at < n && strcmp(keys[at].data, key) != 0) at++;
+    keys[at] = json_str(key);
+    items[at] = value;
+    return (Json){.type = JSON_OBJECT, .count = at == n ? n + 1 : n, .items = items, .keys = keys};
+}
+
+Json message_new(JsonPool *pool, const char *role, JsonStr content) {
+    Json m = json_with(pool, NULL, "role", json_string(json_str(role)));
+    return json_with(pool, &m, "content", json_string(content));
+}
+
+// ---- roles and content ----
+
+const char *message_role(const char *role) {
+    static const char *const alias[][2] = {
+        {"human", "user"},      {"gpt", "assistant"},          {"chatgpt", "assistant"}, {"bot", "assistant"},
+        {"model", "assistant"}, {"function_response", "tool"}, {"observation", "tool"},  {"function", "tool"},
+    };
+    for (size_t i = 0; i < sizeof alias / sizeof *alias; i++)
+        if (strcmp(role, alias[i][0]) == 0) return alias[i][1];
+    return role;
+}
+
+static int fail_part(const Json *part, size_t i, const char *what, Err *err) {
+    const Json *type = json_get(part, "type");
+    if (type && type->type == JSON_STRING && strcmp(type->str.data, "text") != 0)
+        return err_input(err, "%s.content[%zu]: found a part of type \"%s\"; this version trains on text only", what, i,
+                         type->str.data);
+    return err_input(err, "%s.content[%zu]: found %s; expected {\"type\": \"text\", \"text\": \"...\"}", what, i,
+                     json_type_name(part));
+}
+
+static int join_parts(JsonStr *out, JsonPool *pool, const Json *parts, const char *what, Err *err) {
+    size_t len = 0;
+    for (size_t i = 0; i < parts->count; i++) {
+        const Json *part = &parts->items[i], *text = json_get(part, "text");
+        if (!json_is_string(json_get(part, "type"), "text") || !text || text->type != JSON_STRING)
+            return fail_part(part, i, what, err);
+        len += text->str.len;
+    }
+    char *joined = json_pool_alloc(pool, len + 1, 1), *p = joined;
+    for (size_t i = 0; i < parts->count; i++) {
+        JsonStr text = json_get(&parts->items[i], "text")->str;
+        memcpy(p, text.data, text.len);
+        p += text.len;
+    }
+    *p = 0;
+    *out = (JsonStr){joined, len};
+    return 0;
+}
+
+static int normalise_content(Json *m, JsonPool *pool, const char *what, Err *err) {
+    const Json *content = json_get(m, "content");
+    if (content && content->type == JSON_STRING) return 0;
+    if (content && content->type == JSON_ARRAY) {
+        JsonStr joined = {0};
+        if (join_parts(&joined, pool, content, what, err)) return -1;
+        *m = json_with(pool, m, "content", json_string(joined));
+        return 0;
+    }
+    if ((!content || content->type == JSON_NULL) && json_get(m, "tool_calls")) return 0;
+    return err_input(err, "%s.content: found %s; expected a string or a list of text parts", what,
+                     json_type_name(content));
+}
+
+// ---- tool calls ----
+
+// {"name", "arguments"} with arguments as an object.
+static int normalise_function(Json *f, JsonPool *pool, const char *what, Err *err) {
+    const Json *name = json_get(f, "name"), *arguments = json_get(f, "arguments");
+    if (!name || name->type != JSON_STRING)
+        return err_input(err, "%s: found %s as a tool call's name; expected a string", what, json_type_name(name));
+    if (arguments && arguments->type == JSON_OBJECT) return 0;
+    if (!arguments || arguments->type == JSON_NULL || json_is_string(arguments, "")) {
+        *f = json_with(pool, f, "arguments", (Json){.type = JSON_OBJECT});
+        return 0;
+    }
+    const Json *parsed = arguments;
+    if (arguments->type == JSON_STRING) {
+        parsed = json_pool_parse(pool, arguments->str, "arguments", err);
+        if (!parsed) return err_context(err, "%s", what);
+    }
+    if (parsed->type != JSON_OBJECT)
+        return err_input(err, "%s: found %s as a tool call's arguments; expected an object", what,
+                         json_type_name(parsed));
+    *f = json_with(pool, f, "arguments", *parsed);
+    return 0;
+}
+
+// A call as OpenAI writes it, {"type": "function", "function": {...}}, or the bare function.
+static int normalise_call(Json *call, JsonPool *pool, const char *what, Err *err) {
+    const Json *function = json_get(call, "function");
+    if (!function) return normalise_function(call, pool, what, err);
+    Json f = *function;
+    if (normalise_function(&f, pool, what, err)) return -1;
+    *call = json_with(pool, call, "function", f);
+    return 0;
+}
+
+static int normalise_calls(Json *m, JsonPool *pool, const Json *calls, const char *what, Err *err) {
+    if (calls->type != JSON_ARRAY)
+        return err_input(err, "%s.tool_calls: found %s; expected an array", what, json_type_name(calls));
+    Json *items = json_pool_alloc(pool, calls->count, sizeof *items);
+    for (size_t i = 0; i < calls->count; i++) {
+        char place[128];
+        snprintf(place, sizeof place, "%s.tool_calls[%zu]", what, i);
+        items[i] = calls->items[i];
+        if (normalise_call(&items[i], pool, place, err)) return -1;
+    }
+    *m = json_with(pool, m, "tool_calls", (Json){.type = JSON_ARRAY, .count = calls->count, .items = items});
+    return 0;
+}
+
+int message_from_call(Json *out, JsonPool *pool, JsonStr call, const char *what, Err *err) {
+    const Json *parsed = json_pool_parse(pool, call, what, err);
+    if (!parsed) return -1;
+    Json one = {.type = JSON_ARRAY, .count = 1, .items = parsed};
+    *out = message_new(pool, "assistant", json_str(""));
+    return normalise_calls(out, pool, parsed->type == JSON_ARRAY ? parsed : &one, what, err);
+}
+
+// ---- a whole message ----
+
+static int check_mask_keys(const Json *m, const char *what, Err *err) {
+    const Json *train = json_get(m, "train"), *weight = json_get(m, "weight");
+    if (train && train->type != JSON_TRUE && train->type != JSON_FALSE)
+        return err_input(err, "%s.train: found %s; expected true or false", what, json_type_name(train));
+    if (weight && (weight->type != JSON_INT || (weight->integer != 0 && weight->integer != 1)))
+        return err_input(err, "%s.weight: found %s; expected 0 or 1", what,
+                         weight->type == JSON_INT || weight->type == JSON_FLOAT ? weight->str.data
+                                                                                : json_type_name(weight));
+    return 0;
+}
+
+int message_normalise(Json *out, JsonPool *pool, const Json *message, const char *what, Err *err) {
+    if (message->type != JSON_OBJECT)
+        return err_input(err, "%s: found %s; expected a message, {\"role\", \"content\"}", what,
+                         json_type_name(message));
+    const Json *role = json_get(message, "role"), *calls = json_get(message, "tool_calls");
+    if (!role || role->type != JSON_STRING)
+        return err_input(err, "%s.role: found %s; expected a string", what, json_type_name(role));
+    if (json_get(message, "function_call"))
+        return err_input(err, "%s.function_call: found the old form of a tool call; expected tool_calls", what);
+    if (check_mask_keys(message, what, err)) return -1;
+    *out = *message;
+    const char *usual = message_role(role->str.data);
+    if (usual != role->str.data) *out = json_with(pool, out, "role", json_string(json_str(usual)));
+    if (normalise_content(out, pool, what, err)) return -1;
+    return calls && calls->type != JSON_NULL ? normalise_calls(out, pool, calls, what, err) : 0;
+}

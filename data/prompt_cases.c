@@ -1,0 +1,149 @@
+// prompt_cases: what a model is asked and what it should answer, for generation against references.
+#include "dataset.h"
+
+#include <string.h>
+
+#include "encode.h"
+
+typedef struct Cases {
+    PromptCase *items;
+    size_t count, capacity;
+    const DatasetOptions *o;
+    Encoder encoder;
+    Err *err;
+} Cases;
+
+static char *stripped(const char *text, size_t len) {
+    static const char space[] = " \t\r\n";
+    while (len && strchr(space, text[len - 1])) len--;
+    while (len && strchr(space, *text)) text++, len--;
+    return mem_strndup(text, len);
+}
+
+static void add_case(Cases *c, const int32_t *ids, size_t count, JsonStr prompt, char *reference) {
+    PromptCase p = {.count = (int64_t)count, .reference = reference};
+    p.ids = mem_alloc(count, sizeof *p.ids);
+    memcpy(p.ids, ids, count * sizeof *ids);
+    p.prompt = stripped(prompt.data, prompt.len);
+    MEM_GROW(c->items, c->capacity, c->count + 1);
+    c->items[c->count++] = p;
+}
+
+// ---- conversations ----
+
+// Index of the last message of a role before `end`; end when there is none.
+static size_t last_of(const Json *messages, size_t end, const char *role) {
+    for (size_t i = end; i-- > 0;)
+        if (json_is_string(json_get(&messages->items[i], "role"), role)) return i;
+    return end;
+}
+
+// What the template writes for a turn: what the whole conversation has more than the prompt, without control tokens.
+static char *rendered_answer(const Cases *c, const ChatTokens *whole, size_t prompt_count) {
+    StrBuf text = {0};
+    if (prompt_count < whole->count)
+        tokenizer_decode(c->encoder.tokenizer, whole->ids + prompt_count, whole->count - prompt_count, false, &text);
+    char *answer = stripped(text.data ? text.data : "", text.len);
+    str_clear(&text);
+    return answer;
+}
+
+// The answer to messages[0, last): the last one's content, or what the template makes of its tool calls.
+static int reference_of(char **answer, const Cases *c, const Dialog *d, size_t last, const ChatTokens *prompt) {
+    const Json *content = json_get(&d->messages.items[last], "content");
+    if (content && content->type == JSON_STRING && content->str.len) {
+        *answer = stripped(content->str.data, content->str.len);
+        return 0;
+    }
+    Json messages = {.type = JSON_ARRAY, .count = last + 1, .items = d->messages.items};
+    ChatTokens whole = {0};
+    int rc =
+        chat_encode(&whole, c->encoder.chat, c->encoder.tokenizer, &messages, d->tools, d->extra, false, false, c->err);
+    if (!rc) *answer = rendered_answer(c, &whole, prompt->count);
+    chat_tokens_clear(&whole);
+    return rc;
+}
+
+static int add_chat(Cases *c, const Dialog *d) {
+    size_t n = d->messages.count, last = last_of(&d->messages, n, "assistant");
+    if (last == n || last == 0) return 0; // nothing to answer
+    Json asked = {.type = JSON_ARRAY, .count = last, .items = d->messages.items};
+    size_t user = last_of(&asked, last, "user");
+    const Json *shown = json_get(&asked.items[user == last ? last - 1 : user], "content");
+    ChatTokens prompt = {0};
+    char *reference = NULL;
+    int rc =
+        chat_encode(&prompt, c->encoder.chat, c->encoder.tokenizer, &asked, d->tools, d->extra, true, false, c->err);
+    if (!rc) rc = reference_of(&reference, c, d, last, &prompt);
+    if (!rc)
+        add_case(c, prompt.ids, prompt.count, shown && shown->type == JSON_STRING ? shown->str : json_str(""),
+                 reference);
+    chat_tokens_clear(&prompt);
+    return rc;
+}
+
+// ---- raw pairs ----
+
+static int add_raw(Cases *c, const Dialog *d) {
+    Dialog asked = {.kind = DIALOG_RAW, .prompt = d->prompt, .completion = json_str("")};
+    Encoded tokens;
+    if (encode_dialog(&tokens, &c->encoder, &asked, c->err)) return -1;
+    size_t n = tokens.count;
+    if (n && tokens.ids[n - 1] == tokenizer_eos(c->encoder.tokenizer)) n--; // the end that training puts behind it
+    if (n) add_case(c, tokens.ids, n, d->prompt, stripped(d->completion.data, d->completion.len));
+    encoded_clear(&tokens);
+    return 0;
+}
+
+// ---- files ----
+
+static int add_record(Cases *c, const char *path, RecordSpan span) {
+    JsonDoc *doc;
+    Dialog d = {0};
+    if (json_parse(&doc, span.text, span.len, path, span.line, c->err)) return -1;
+    const Json *record = json_root(doc);
+    DatasetFormat format = c->o->format != FORMAT_AUTO ? c->o->format : dialog_detect(record, c->err);
+    int rc = format == FORMAT_AUTO ? -1 : dialog_read(&d, record, format, c->encoder.chat != NULL, c->err);
+    if (!rc && d.kind != DIALOG_CHAT && d.kind != DIALOG_RAW)
+        rc = err_input(c->err, "found %s data; expected conversations or prompts with answers to generate against",
+                       dataset_format_name(format));
+    if (!rc) rc = d.kind == DIALOG_CHAT ? add_chat(c, &d) : add_raw(c, &d);
+    if (rc) err_context(c->err, "%s:%zu", path, span.line);
+    dialog_clear(&d);
+    json_free(doc);
+    return rc;
+}
+
+static int add_file(Cases *c, const char *path) {
+    RecordReader *r;
+    RecordSpan span;
+    if (records_open(&r, path, c->err)) return -1;
+    int rc = records_are_text(r)
+                 ? err_input(c->err, "%s: found plain text; expected conversations to generate against", path)
+                 : 0;
+    int more = 1;
+    while (!rc && (more = records_next(r, &span, c->err)) == 1) rc = add_record(c, path, span);
+    records_close(r);
+    return rc || more < 0 ? -1 : 0;
+}
+
+int prompt_cases_load(PromptCase **cases, int64_t *count, const DatasetOptions *o, const Tokenizer *t,
+                      const ChatTemplate *chat, Err *err) {
+    Cases c = {.o = o, .encoder = {t, chat, false}, .err = err};
+    int rc = 0;
+    for (size_t i = 0; i < o->n_files && !rc; i++) rc = add_file(&c, o->files[i]);
+    if (!rc && !c.count) rc = err_input(err, "%s: found no assistant turn to generate against", o->files[0]);
+    *cases = rc ? NULL : c.items;
+    *count = rc ? 0 : (int64_t)c.count;
+    if (rc) prompt_cases_free(c.items, (int64_t)c.count);
+    return rc;
+}
+
+void prompt_cases_free(PromptCase *cases, int64_t count) {
+    for (int64_t i = 0; i < count; i++) {
+        mem_free(cases[i].ids);
+        mem_free(cases[i].prompt);
+        mem_free(cases[i].reference);
+    }
+    mem_free(cases);
+}

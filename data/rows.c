@@ -1,0 +1,268 @@
+// rows: packing, order, and one row as arrays.
+#include "rows.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "rng.h"
+
+struct RowPlan {
+    int64_t n_rows;
+    int64_t *start;               // [n_rows + 1] into samples
+    int64_t *samples;             // indices into the dataset, row by row
+    int64_t *tokens, *supervised; // [n_rows]
+    int64_t longest, most_samples, most_supervised;
+};
+
+// ---- sets of numbers, with the next one above a given one in O(log n) ----
+
+enum { LEVELS = 6 }; // 64^6 > INT32_MAX
+
+typedef struct Set {
+    uint64_t *bits[LEVELS]; // bits[0]: the numbers; bits[k]: which words of bits[k - 1] are not 0
+} Set;
+
+static void set_init(Set *s, size_t n) {
+    for (int k = 0; k < LEVELS; k++) {
+        n = n / 64 + 1;
+        s->bits[k] = mem_calloc(n, sizeof *s->bits[k]);
+    }
+}
+
+static void set_clear(Set *s) {
+    for (int k = 0; k < LEVELS; k++) mem_free(s->bits[k]);
+}
+
+static void set_add(Set *s, size_t v) {
+    for (int k = 0; k < LEVELS; k++, v /= 64) s->bits[k][v / 64] |= (uint64_t)1 << v % 64;
+}
+
+static void set_remove(Set *s, size_t v) {
+    for (int k = 0; k < LEVELS; k++, v /= 64) {
+        s->bits[k][v / 64] &= ~((uint64_t)1 << v % 64);
+        if (s->bits[k][v / 64]) return;
+    }
+}
+
+// The smallest number >= v, or -1. Climbs until a word has a bit at or above v's, then goes down by lowest bits.
+static int64_t set_next(const Set *s, size_t v) {
+    for (int k = 0; k < LEVELS; k++) {
+        uint64_t word = s->bits[k][v / 64] >> v % 64;
+        if (word) {
+            v += (size_t)__builtin_ctzll(word);
+            while (k-- > 0) v = v * 64 + (size_t)__builtin_ctzll(s->bits[k][v]);
+            return (int64_t)v;
+        }
+        v = v / 64 + 1;
+    }
+    return -1;
+}
+
+// ---- packing ----
+
+typedef struct Piece {
+    int64_t tokens, sample;
+} Piece;
+
+static int longer_first(const void *pa, const void *pb) {
+    const Piece *a = pa, *b = pb;
+    if (a->tokens != b->tokens) return a->tokens > b->tokens ? -1 : 1;
+    return a->sample < b->sample ? -1 : a->sample > b->sample;
+}
+
+// Rows by the room left in them: those with the same room form a list, newest first.
+typedef struct Rooms {
+    Set occupied;   // rooms that have a row
+    int64_t *first; // [max_tokens] row, valid for occupied rooms
+    int64_t *next;  // [rows] next row of the same room, or -1
+} Rooms;
+
+static void rooms_put(Rooms *r, int64_t room, int64_t row) {
+    int64_t at = set_next(&r->occupied, (size_t)room);
+    r->next[row] = at == room ? r->first[room] : -1;
+    r->first[room] = row;
+    set_add(&r->occupied, (size_t)room);
+}
+
+// Takes out the row with the least room for n tokens; -1 when there is none. *room: what it had.
+static int64_t rooms_take(Rooms *r, int64_t n, int64_t *room) {
+    *room = set_next(&r->occupied, (size_t)n);
+    if (*room < 0) return -1;
+    int64_t row = r->first[*room];
+    r->first[*room] = r->next[row];
+    if (r->next[row] < 0) set_remove(&r->occupied, (size_t)*room);
+    return row;
+}
+
+// row_of[i]: the row of pieces[i], which come longest first. Returns the number of rows.
+static int64_t pack(const Piece *pieces, int64_t n, int64_t max_tokens, int64_t *row_of) {
+    Rooms rooms = {.first = mem_alloc((size_t)max_tokens, sizeof(int64_t)),
+                   .next = mem_alloc((size_t)n, sizeof(int64_t))};
+    int64_t n_rows = 0, room;
+    set_init(&rooms.occupied, (size_t)max_tokens);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t row = rooms_take(&rooms, pieces[i].tokens, &room);
+        if (row < 0) {
+            row = n_rows++;
+            room = max_tokens;
+        }
+        row_of[i] = row;
+        if (room > pieces[i].tokens) rooms_put(&rooms, room - pieces[i].tokens, row);
+    }
+    set_clear(&rooms.occupied);
+    mem_free(rooms.first);
+    mem_free(rooms.next);
+    return n_rows;
+}
+
+// ---- the plan ----
+
+static void count_row(RowPlan *p, const Dataset *d, int64_t row) {
+    int64_t tokens = 0, supervised = 0, samples = p->start[row + 1] - p->start[row];
+    for (int64_t i = p->start[row]; i < p->start[row + 1]; i++) {
+        Sample s = dataset_sample(d, p->samples[i]);
+        tokens += s.count;
+        supervised += s.supervised_count;
+    }
+    p->tokens[row] = tokens;
+    p->supervised[row] = supervised;
+    if (tokens > p->longest) p->longest = tokens;
+    if (samples > p->most_samples) p->most_samples = samples;
+    if (supervised > p->most_supervised) p->most_supervised = supervised;
+}
+
+// Sorts the samples into their rows, keeping their order within a row.
+static void fill_plan(RowPlan *p, const Dataset *d, const Piece *pieces, const int64_t *row_of, int64_t n) {
+    p->start = mem_calloc((size_t)p->n_rows + 1, sizeof *p->start);
+    p->tokens = mem_alloc((size_t)p->n_rows, sizeof *p->tokens);
+    p->supervised = mem_alloc((size_t)p->n_rows, sizeof *p->supervised);
+    for (int64_t i = 0; i < n; i++) p->start[row_of[i] + 1]++;
+    for (int64_t r = 0; r < p->n_rows; r++) p->start[r + 1] += p->start[r];
+    int64_t *at = mem_alloc((size_t)p->n_rows, sizeof *at);
+    memcpy(at, p->start, (size_t)p->n_rows * sizeof *at);
+    for (int64_t i = 0; i < n; i++) p->samples[at[row_of[i]]++] = pieces[i].sample;
+    mem_free(at);
+    for (int64_t r = 0; r < p->n_rows; r++) count_row(p, d, r);
+}
+
+RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64_t max_tokens, bool packing) {
+    RowPlan *p = mem_calloc(1, sizeof *p);
+    Piece *pieces = mem_alloc((size_t)n, sizeof *pieces);
+    int64_t *row_of = mem_alloc((size_t)n, sizeof *row_of);
+    CHECK(max_tokens > 0 && max_tokens <= INT32_MAX, "rows of %lld tokens", (long long)max_tokens);
+    for (int64_t i = 0; i < n; i++) {
+        pieces[i] = (Piece){dataset_sample(d, samples[i]).count, samples[i]};
+        CHECK(pieces[i].tokens <= max_tokens, "sample %lld has %lld tokens, a row %lld", (long long)samples[i],
+              (long long)pieces[i].tokens, (long long)max_tokens);
+        row_of[i] = i;
+    }
+    p->n_rows = n;
+    p->samples = mem_alloc((size_t)n, sizeof *p->samples);
+    if (packing && n) {
+        qsort(pieces, (size_t)n, sizeof *pieces, longer_first);
+        p->n_rows = pack(pieces, n, max_tokens, row_of);
+    }
+    fill_plan(p, d, pieces, row_of, n);
+    mem_free(pieces);
+    mem_free(row_of);
+    return p;
+}
+
+void row_plan_free(RowPlan *p) {
+    if (!p) return;
+    mem_free(p->start);
+    mem_free(p->samples);
+    mem_free(p->tokens);
+    mem_free(p->supervised);
+    mem_free(p);
+}
+
+static void check_row(const RowPlan *p, int64_t row) {
+    CHECK(row >= 0 && row < p->n_rows, "row %lld of %lld", (long long)row, (long long)p->n_rows);
+}
+
+int64_t row_plan_count(const RowPlan *p) {
+    return p->n_rows;
+}
+
+int64_t row_plan_tokens(const RowPlan *p, int64_t row) {
+    check_row(p, row);
+    return p->tokens[row];
+}
+
+int64_t row_plan_supervised(const RowPlan *p, int64_t row) {
+    check_row(p, row);
+    return p->supervised[row];
+}
+
+int64_t row_plan_longest(const RowPlan *p) {
+    return p->longest;
+}
+
+int64_t row_plan_most_samples(const RowPlan *p) {
+    return p->most_samples;
+}
+
+int64_t row_plan_most_supervised(const RowPlan *p) {
+    return p->most_supervised;
+}
+
+void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle, int64_t *order) {
+    RngKey key = {.seed = seed, .stream = (uint32_t)epoch, .module = rng_module("row order")};
+    if (shuffle)
+        rng_permutation(key, p->n_rows, order);
+    else
+        for (int64_t i = 0; i < p->n_rows; i++) order[i] = i;
+}
+
+// ---- one row ----
+
+static void grow_row(Row *row, int64_t tokens, int64_t samples, int64_t scored) {
+    if (tokens > row->tokens_capacity) {
+        row->tokens_capacity = tokens;
+        row->ids = mem_realloc(row->ids, (size_t)tokens, sizeof *row->ids);
+        row->pos = mem_realloc(row->pos, (size_t)tokens, sizeof *row->pos);
+    }
+    if (samples > row->samples_capacity) {
+        row->samples_capacity = samples;
+        row->start = mem_realloc(row->start, (size_t)samples + 1, sizeof *row->start);
+    }
+    if (scored > row->scored_capacity) {
+        row->scored_capacity = scored;
+        row->position = mem_realloc(row->position, (size_t)scored, sizeof *row->position);
+        row->target = mem_realloc(row->target, (size_t)scored, sizeof *row->target);
+    }
+}
+
+static void add_sample(Row *row, const Sample *s) {
+    int64_t base = row->tokens;
+    memcpy(row->ids + base, s->ids, (size_t)s->count * sizeof *row->ids);
+    for (int64_t i = 0; i < s->count; i++) {
+        row->pos[base + i] = (int32_t)i;
+        if (!s->supervised[i]) continue;
+        row->position[row->scored] = (int32_t)(base + i - 1); // supervised[0] is 0
+        row->target[row->scored++] = s->ids[i];
+    }
+    row->tokens += s->count;
+    row->start[++row->samples] = (int32_t)row->tokens;
+}
+
+void row_fill(Row *row, const Dataset *d, const RowPlan *p, int64_t r) {
+    check_row(p, r);
+    grow_row(row, p->longest, p->most_samples, p->most_supervised); // once: rows are filled in the step loop
+    row->tokens = row->samples = row->scored = 0;
+    row->start[0] = 0;
+    for (int64_t i = p->start[r]; i < p->start[r + 1]; i++) {
+        Sample s = dataset_sample(d, p->samples[i]);
+        add_sample(row, &s);
+    }
+}
+
+void row_clear(Row *row) {
+    mem_free(row->ids);
+    mem_free(row->pos);
+    mem_free(row->start);
+    mem_free(row->position);
+    mem_free(row->target);
+    *row = (Row){0};
+}
