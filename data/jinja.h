@@ -17,9 +17,11 @@ typedef struct JinjaTemplate JinjaTemplate;
 int jinja_compile(JinjaTemplate **t, const char *source, size_t len, const char *name, Err *err);
 void jinja_free(JinjaTemplate *t);
 
-// What the template sees. Origins: 0x8000 | i for strings below messages[i] (at most 32766 messages), JINJA_ORIGIN_DATA
-// for tools, documents and all else that comes from data; 0 for bos_token and eos_token, which are the model's own.
-enum { JINJA_ORIGIN_DATA = 1, JINJA_ORIGIN_MESSAGE = 0x8000 };
+// What the template sees. Origins: 0x8000 | i for all below messages[i], JINJA_ORIGIN_DATA for tools, documents and all
+// else that comes from data; 0 for bos_token and eos_token, which are the model's own. Numbers, true, lists and objects
+// have origins too: the text that is made of them (str, tojson) carries theirs. The value of "role" has origin 0 when
+// it is one of the well-known role names, because templates build control tokens of it ('<|' + role + '|>').
+enum { JINJA_ORIGIN_DATA = 1, JINJA_ORIGIN_MESSAGE = 0x8000, JINJA_MAX_MESSAGES = 0x4000 };
 typedef struct JinjaInput {
     const Json *messages; // array
     const Json *tools;    // array or NULL (none)

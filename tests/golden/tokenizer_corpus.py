@@ -50,7 +50,7 @@ $$\\int_{0}^{\\infty} e^{-x^2}\\,dx = \\frac{\\sqrt{\\pi}}{2}$$ ∀x∈ℝ: ⌈x
 <|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|endoftext|>
 <|im_start|> <|im_start <|im_end|>> <<|im_end|> < |im_end|> <|IM_END|> |im_end|> <|endoftext|><|endoftext|>x
 <think>\nHmm, 2+2 is 4.\n</think>\n\n4 <think></think> <thinking> <think <tool_call>{"a":1}</tool_call> @@ @@@ @@@@@
-  leading, trailing  \n   two   three    four     \t\ttabs\t \t\r\n\r\n\n\n\n end   
+  leading, trailing  \n   two   three    four     \t\ttabs\t \t\r\n\r\n\n\n\n end
 \u00a0nbsp\u00a0\u00a0x\u2003em\u2003\u2009thin\u3000全角\u3000\u3000 \u200bzwsp\u200b \ufeffbom \u180emvs \u0085nel\u2028ls\u2029ps\u1680ogham\u205f\u202fnn
 \u0000nul\u0001\u0002\u0003\u0004\u0005\u0006\u0007\u0008\u000b\u000c\u000e\u0013\u0014\u0016\u001b[31m\u001c\u001d\u001e\u001f\u007f\u0080\u009f\u00ad
 1 12 123 1234 12345 123456 1234567890 3.14 1,000 0xDEADBEEF 1e10 +49-170/123 192.168.0.1 ٣٤٥ 1½ 2² ⅣⅤ １２ 5th 3D

@@ -1,0 +1,85 @@
+// jinja: the interface of the template interpreter: compile, render, free.
+#include "jinja_internal.h"
+#include "unicode.h"
+
+#include <string.h>
+
+int jinja_compile(JinjaTemplate **out, const char *source, size_t len, const char *name, Err *err) {
+    *out = NULL;
+    if (len > JINJA_MAX_SOURCE) return err_input(err, "%s has %zu bytes; at most %d", name, len, JINJA_MAX_SOURCE);
+    if (utf8_valid_prefix(source, len) != len) return err_input(err, "%s is not valid UTF-8", name);
+    JinjaTemplate *t = mem_calloc(1, sizeof *t);
+    t->name = arena_copy(&t->arena, name, strlen(name));
+    Token *tokens;
+    if (jinja_lex(t, &tokens, source, len, err) || jinja_parse(t, tokens, err)) {
+        jinja_free(t);
+        return -1;
+    }
+    *out = t;
+    return 0;
+}
+
+void jinja_free(JinjaTemplate *t) {
+    if (!t) return;
+    arena_free(&t->arena);
+    mem_free(t);
+}
+
+void jinja_output_clear(JinjaOutput *out) {
+    mem_free(out->text);
+    mem_free(out->origin);
+    mem_free(out->generation);
+    *out = (JinjaOutput){0};
+}
+
+static void set_variable(Eval *e, const char *name, Value v) {
+    scope_set(e, str_make(e, name, strlen(name), 0), v);
+}
+
+// As transformers passes them: tools and documents are none when absent, the tokens are undefined.
+static void set_variables(Eval *e, const JinjaInput *in) {
+    set_variable(e, "documents", v_none());
+    for (size_t i = 0; in->extra && i < in->extra->count; i++) {
+        const Str *name = str_in_arena(&e->arena, in->extra->keys[i].data, in->extra->keys[i].len, 0);
+        scope_set(e, name, value_from_json(e, &in->extra->items[i], JINJA_ORIGIN_DATA));
+    }
+    if (in->bos_token) set_variable(e, "bos_token", v_text(e, in->bos_token));
+    if (in->eos_token) set_variable(e, "eos_token", v_text(e, in->eos_token));
+    Value *messages = eval_alloc(e, in->messages->count, sizeof *messages);
+    for (size_t i = 0; i < in->messages->count; i++) {
+        messages[i] = message_from_json(e, &in->messages->items[i], (uint16_t)(JINJA_ORIGIN_MESSAGE | i));
+    }
+    set_variable(e, "messages", v_seq(e, V_LIST, messages, in->messages->count));
+    set_variable(e, "tools", in->tools ? value_from_json(e, in->tools, JINJA_ORIGIN_DATA) : v_none());
+    set_variable(e, "add_generation_prompt", v_bool(in->add_generation_prompt));
+}
+
+static void take_output(const Eval *e, const Buffer *b, JinjaOutput *out) {
+    out->text = mem_strndup(b->len ? b->data : "", b->len);
+    out->origin = mem_alloc(b->len + 1, sizeof *out->origin);
+    out->generation = e->t->has_generation ? mem_alloc(b->len + 1, 1) : NULL;
+    out->len = b->len;
+    for (size_t i = 0; i < b->len; i++) {
+        out->origin[i] = b->origins[i] & (uint16_t)~ORIGIN_GENERATION;
+        if (out->generation) out->generation[i] = (b->origins[i] & ORIGIN_GENERATION) != 0;
+    }
+}
+
+int jinja_render(const JinjaTemplate *t, const JinjaInput *in, JinjaOutput *out, Err *err) {
+    jinja_output_clear(out);
+    if (in->messages->type != JSON_ARRAY)
+        return err_input(err, "messages: found %s; expected an array", json_type_name(in->messages));
+    if (in->messages->count > JINJA_MAX_MESSAGES) {
+        return err_input(err, "a conversation has %zu messages; at most %d", in->messages->count, JINJA_MAX_MESSAGES);
+    }
+    Buffer text = {0};
+    Eval e = {.t = t, .err = err, .out = &text, .line = 1};
+    Scope variables = {0}, top = {.parent = &variables};
+    e.scope = &variables;
+    set_variables(&e, in);
+    e.scope = &top;
+    exec_body(&e, &t->body);
+    if (!e.failed) take_output(&e, &text, out);
+    arena_free(&e.arena);
+    return e.failed ? -1 : 0;
+}

@@ -1,0 +1,144 @@
+// jinja_format: "%s" % values and "{}".format(values), in the forms templates use; others are refused.
+#include "jinja_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Spec {
+    bool left, zero, plus;
+    int width, precision; // -1: not given
+    char type;
+} Spec;
+
+static int read_number(const Str *f, size_t *at) {
+    int n = 0;
+    while (*at < f->len && f->data[*at] >= '0' && f->data[*at] <= '9' && n < 10000) n = n * 10 + f->data[(*at)++] - '0';
+    return n;
+}
+
+static Spec read_spec(const Str *f, size_t *at) {
+    Spec s = {.precision = -1};
+    for (; *at < f->len && strchr("-0+", f->data[*at]) && f->data[*at]; (*at)++) {
+        s.left |= f->data[*at] == '-';
+        s.zero |= f->data[*at] == '0';
+        s.plus |= f->data[*at] == '+';
+    }
+    s.width = read_number(f, at);
+    if (*at < f->len && f->data[*at] == '.') {
+        (*at)++;
+        s.precision = read_number(f, at);
+    }
+    if (*at < f->len) s.type = f->data[(*at)++];
+    return s;
+}
+
+static Value format_number(Eval *e, Spec s, Value v) {
+    char format[16], text[512];
+    int64_t i = 0;
+    bool is_int = strchr("dixX", s.type) != NULL;
+    if (!is_number(v)) return eval_fail(e, "%%%c needs a number, found '%s'", s.type, type_name(v));
+    if (is_int && v.type == V_FLOAT) {
+        if (s.type == 'x' || s.type == 'X' || !(v.f > -0x1p63 && v.f < 0x1p63)) {
+            return eval_fail(e, "%%%c of this number is not supported", s.type);
+        }
+        i = (int64_t)v.f;
+    } else if (is_int) {
+        as_int(v, &i);
+    }
+    if ((s.type == 'x' || s.type == 'X') && i < 0) return eval_fail(e, "hexadecimal of a negative number");
+    if (s.width > 100 || s.precision > 100) return eval_fail(e, "a width or precision above 100 is not supported");
+    if (is_int && s.precision >= 0) return eval_fail(e, "a precision for integers is not supported");
+    snprintf(format, sizeof format, "%%%s%s%s*%s%s%c", s.left ? "-" : "", s.zero ? "0" : "", s.plus ? "+" : "",
+             is_int ? "" : ".*", is_int ? "ll" : "", s.type);
+    int precision = s.precision < 0 ? 6 : s.precision;
+    if (is_int) {
+        snprintf(text, sizeof text, format, s.width, (long long)i);
+    } else {
+        snprintf(text, sizeof text, format, s.width, precision, as_double(v));
+    }
+    return v_text(e, text);
+}
+
+static Value format_one(Eval *e, Spec s, Value v) {
+    static const Str space = {.data = " ", .len = 1, .chars = 1};
+    if (s.type && strchr("dixXfFeEgG", s.type)) return format_number(e, s, v);
+    if (s.type != 's' && s.type != 'r') return eval_fail(e, "format %%%c is not supported", s.type ? s.type : '?');
+    Buffer b = {0};
+    if (s.type == 'r') buf_repr(e, &b, v);
+    const Str *text = s.type == 'r' ? buf_value(e, &b).str : to_str(e, v);
+    if (s.precision >= 0 && (size_t)s.precision < text->chars) {
+        text = str_slice(e, text, 0, str_offset(text, (size_t)s.precision)).str;
+    }
+    return str_pad(e, text, s.width, &space, s.left ? '<' : '>');
+}
+
+Value format_percent(Eval *e, const Str *f, Value args) {
+    Value single = args;
+    Value *values = args.type == V_TUPLE ? args.seq->items : &single;
+    size_t count = args.type == V_TUPLE ? args.seq->count : 1, used = 0;
+    Buffer b = {0};
+    for (size_t at = 0; at < f->len && !e->failed;) {
+        const char *percent = memchr(f->data + at, '%', f->len - at);
+        size_t to = percent ? (size_t)(percent - f->data) : f->len;
+        buf_slice(e, &b, f, at, to);
+        at = to + 1;
+        if (!percent) break;
+        if (at < f->len && f->data[at] == '%') {
+            buf_slice(e, &b, f, at, at + 1);
+            at++;
+            continue;
+        }
+        Spec s = read_spec(f, &at);
+        if (used == count) return eval_fail(e, "not enough arguments for the format string");
+        buf_str(e, &b, to_str(e, format_one(e, s, values[used++])));
+    }
+    bool may_be_unused = args.type == V_DICT || args.type == V_LIST; // Python lets these be, as mappings
+    if (used < count && !may_be_unused) return eval_fail(e, "not all arguments were used by the format string");
+    return buf_value(e, &b);
+}
+
+// The field between { and }: empty, a number or a name.
+static Value field_value(Eval *e, const Str *f, size_t from, size_t to, const CallArgs *args, size_t *automatic) {
+    size_t index = *automatic;
+    if (from == to) {
+        (*automatic)++;
+    } else if (f->data[from] >= '0' && f->data[from] <= '9') {
+        size_t at = from;
+        index = (size_t)read_number(f, &at);
+        if (at != to || *automatic) return eval_fail(e, "format: this field is not supported");
+    } else {
+        for (size_t i = 0; i < args->n_kw; i++) {
+            const Str *name = args->names[i];
+            if (name->len == to - from && memcmp(name->data, f->data + from, name->len) == 0) return args->kw[i];
+        }
+        return eval_fail(e, "format: a field has no value, or its form is not supported");
+    }
+    if (index >= args->n_pos) return eval_fail(e, "format: not enough values");
+    return args->pos[index];
+}
+
+Value format_braces(Eval *e, Value self, const CallArgs *args) {
+    const Str *f = self.str;
+    Buffer b = {0};
+    size_t automatic = 0;
+    for (size_t at = 0; at < f->len && !e->failed;) {
+        char c = f->data[at];
+        if ((c == '{' || c == '}') && at + 1 < f->len && f->data[at + 1] == c) {
+            buf_slice(e, &b, f, at, at + 1);
+            at += 2;
+        } else if (c == '}') {
+            return eval_fail(e, "format: single '}'");
+        } else if (c == '{') {
+            const char *end = memchr(f->data + at, '}', f->len - at);
+            if (!end) return eval_fail(e, "format: '{' is not closed");
+            size_t to = (size_t)(end - f->data);
+            buf_str(e, &b, to_str(e, field_value(e, f, at + 1, to, args, &automatic)));
+            at = to + 1;
+        } else {
+            buf_slice(e, &b, f, at, at + 1);
+            at++;
+        }
+    }
+    return buf_value(e, &b);
+}

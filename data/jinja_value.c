@@ -1,0 +1,322 @@
+// jinja_value: the arena, and what Python does with values: truth, equality, order, dicts, lengths.
+#include "jinja_internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+// ---- arena ----
+typedef struct ArenaChunk {
+    struct ArenaChunk *next;
+    size_t size, used;
+    _Alignas(16) unsigned char data[];
+} ArenaChunk;
+
+void *arena_alloc(Arena *a, size_t size) {
+    CHECK(size <= SIZE_MAX / 2);
+    size = (size + 15) & ~(size_t)15;
+    ArenaChunk *c = a->chunks;
+    if (!c || c->size - c->used < size) {
+        size_t chunk = c ? c->size * 2 : 16 << 10;
+        if (chunk > 4 << 20) chunk = 4 << 20;
+        if (chunk < size) chunk = size;
+        c = mem_alloc(1, sizeof *c + chunk);
+        *c = (ArenaChunk){.next = a->chunks, .size = chunk};
+        a->chunks = c;
+    }
+    void *p = c->data + c->used;
+    c->used += size;
+    a->used += size;
+    return p;
+}
+
+void arena_free(Arena *a) {
+    while (a->chunks) {
+        ArenaChunk *next = a->chunks->next;
+        mem_free(a->chunks);
+        a->chunks = next;
+    }
+}
+
+char *arena_copy(Arena *a, const char *data, size_t len) {
+    char *copy = arena_alloc(a, len + 1);
+    memcpy(copy, data, len);
+    copy[len] = 0;
+    return copy;
+}
+
+// ---- errors and limits ----
+
+Value eval_fail(Eval *e, const char *fmt, ...) {
+    if (!e->failed) {
+        char what[768];
+        va_list ap;
+        va_start(ap, fmt);
+        vsnprintf(what, sizeof what, fmt, ap);
+        va_end(ap);
+        err_input(e->err, "%s line %d: %s", e->t->name, e->line, what);
+        e->failed = true;
+    }
+    static const Str used = {.data = "value of a failed expression", .len = 28, .chars = 28};
+    return (Value){.type = V_UNDEFINED, .str = &used};
+}
+
+void eval_charge(Eval *e, size_t steps) {
+    e->steps += steps;
+    if (e->steps > JINJA_MAX_STEPS) eval_fail(e, "the template needs more than %d steps", JINJA_MAX_STEPS);
+}
+
+// Every byte is paid for with steps, so memory is bounded with them. A failed evaluation may still allocate a little.
+void *eval_alloc(Eval *e, size_t count, size_t size) {
+    size_t bytes;
+    CHECK(size_mul(count, size, &bytes));
+    eval_charge(e, 1 + bytes / 64);
+    return arena_alloc(&e->arena, bytes);
+}
+
+// ---- making values ----
+
+Value v_undefined(Eval *e, const char *fmt, ...) {
+    char text[256];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    return (Value){.type = V_UNDEFINED, .str = str_make(e, text, strlen(text), 0)};
+}
+
+Value v_seq(Eval *e, ValueType type, Value *items, size_t count) {
+    Seq *q = eval_alloc(e, 1, sizeof *q);
+    *q = (Seq){.items = items, .count = count};
+    return (Value){.type = type, .seq = q};
+}
+
+Value v_dict(Eval *e) {
+    Dict *d = eval_alloc(e, 1, sizeof *d);
+    *d = (Dict){0};
+    return (Value){.type = V_DICT, .dict = d};
+}
+
+double as_double(Value v) {
+    return v.type == V_FLOAT ? v.f : v.type == V_BOOL ? v.b : (double)v.i;
+}
+
+const char *type_name(Value v) {
+    static const char *const names[] = {"missing",     "Undefined", "NoneType", "bool",      "int",
+                                        "int",         "float",     "str",      "list",      "tuple",
+                                        "range",       "view",      "dict",     "Namespace", "generator",
+                                        "LoopContext", "Macro",     "method",   "function"};
+    return names[v.type];
+}
+
+// ---- dicts ----
+
+bool is_hashable(Value v) {
+    if (v.type == V_LIST || v.type == V_DICT || v.type == V_VIEW) return false;
+    for (size_t i = 0; v.type == V_TUPLE && i < v.seq->count; i++) {
+        if (!is_hashable(v.seq->items[i])) return false;
+    }
+    return true;
+}
+
+static bool dict_index(Eval *e, const Dict *d, Value key, size_t *index) {
+    eval_charge(e, d->count / 8);
+    for (size_t i = 0; i < d->count && !e->failed; i++) {
+        if (value_equal(e, d->keys[i], key)) return *index = i, true;
+    }
+    return false;
+}
+
+void dict_set(Eval *e, Dict *d, Value key, Value v) {
+    size_t i;
+    if (dict_index(e, d, key, &i)) {
+        d->values[i] = v;
+        return;
+    }
+    if (d->count == d->capacity) {
+        size_t capacity = d->capacity ? d->capacity * 2 : 4;
+        Value *keys = eval_alloc(e, capacity, sizeof *keys), *values = eval_alloc(e, capacity, sizeof *values);
+        if (d->count) {
+            memcpy(keys, d->keys, d->count * sizeof *keys);
+            memcpy(values, d->values, d->count * sizeof *values);
+        }
+        d->keys = keys;
+        d->values = values;
+        d->capacity = capacity;
+    }
+    d->keys[d->count] = key;
+    d->values[d->count++] = v;
+}
+
+bool dict_get(Eval *e, const Dict *d, Value key, Value *out) {
+    size_t i;
+    if (!dict_index(e, d, key, &i)) return false;
+    *out = d->values[i];
+    return true;
+}
+
+bool dict_get_str(const Dict *d, const char *name, size_t len, Value *out) {
+    for (size_t i = 0; i < d->count; i++) {
+        const Value k = d->keys[i];
+        if (k.type == V_STR && k.str->len == len && memcmp(k.str->data, name, len) == 0) {
+            *out = d->values[i];
+            return true;
+        }
+    }
+    return false;
+}
+
+// ---- truth, equality, order ----
+
+bool value_truth(Eval *e, Value v) {
+    switch (v.type) {
+    case V_MISSING:
+    case V_UNDEFINED:
+    case V_NONE:
+        return false;
+    case V_BOOL:
+        return v.b;
+    case V_INT:
+        return v.i != 0;
+    case V_FLOAT:
+        return v.f != 0;
+    case V_STR:
+        return v.str->len > 0;
+    case V_LIST:
+    case V_TUPLE:
+    case V_RANGE:
+    case V_VIEW:
+        return v.seq->count > 0;
+    case V_DICT:
+        return v.dict->count > 0;
+    case V_LOOP:
+        return value_length(e, v) > 0;
+    default:
+        return true;
+    }
+}
+
+static bool equal_numbers(Value a, Value b) {
+    int64_t i, j;
+    i = j = 0;
+    bool a_int = as_int(a, &i), b_int = as_int(b, &j);
+    if (a_int && b_int) return i == j;
+    if (as_double(a) != as_double(b)) return false;
+    double f = a.type == V_FLOAT ? a.f : b.f; // an int that was rounded to a double is not equal to it
+    return (!a_int && !b_int) || (f < 0x1p63 && (int64_t)f == (a_int ? i : j));
+}
+
+static bool equal_dicts(Eval *e, const Dict *a, const Dict *b) {
+    if (a->count != b->count) return false;
+    for (size_t i = 0; i < a->count && !e->failed; i++) {
+        Value v;
+        if (!dict_get(e, b, a->keys[i], &v) || !value_equal(e, a->values[i], v)) return false;
+    }
+    return true;
+}
+
+static bool equal_seqs(Eval *e, const Seq *a, const Seq *b) {
+    if (a->count != b->count) return false;
+    for (size_t i = 0; i < a->count && !e->failed; i++) {
+        if (!value_equal(e, a->items[i], b->items[i])) return false;
+    }
+    return true;
+}
+
+bool value_equal(Eval *e, Value a, Value b) {
+    if (is_number(a) && is_number(b)) return equal_numbers(a, b);
+    if (a.type != b.type) return false;
+    eval_charge(e, 1);
+    if (e->depth >= JINJA_MAX_DEPTH) return eval_fail(e, "nested too deep"), false;
+    bool same;
+    e->depth++;
+    switch (a.type) {
+    case V_UNDEFINED:
+    case V_NONE:
+        same = true;
+        break;
+    case V_STR:
+    case V_BIGINT:
+        same = str_equal(a.str, b.str);
+        break;
+    case V_LIST:
+    case V_TUPLE:
+    case V_RANGE:
+        same = a.seq == b.seq || equal_seqs(e, a.seq, b.seq);
+        break;
+    case V_DICT:
+        same = a.dict == b.dict || equal_dicts(e, a.dict, b.dict);
+        break;
+    case V_VIEW:
+        eval_fail(e, "comparing dict views is not supported");
+        same = false;
+        break;
+    default:
+        same = a.seq == b.seq; // the pointer, whatever it points to
+    }
+    e->depth--;
+    return same;
+}
+
+int value_compare(Eval *e, Value a, Value b, const char *op) {
+    if (is_number(a) && is_number(b)) {
+        int64_t i, j;
+        if (as_int(a, &i) && as_int(b, &j)) return (i > j) - (i < j);
+        double x = as_double(a), y = as_double(b);
+        if (isnan(x) || isnan(y)) return eval_fail(e, "comparing nan is not supported"), 0;
+        return (x > y) - (x < y);
+    }
+    if (a.type == V_STR && b.type == V_STR) { // UTF-8 keeps the order of code points
+        size_t n = a.str->len < b.str->len ? a.str->len : b.str->len;
+        int c = memcmp(a.str->data, b.str->data, n);
+        return c ? c : (a.str->len > b.str->len) - (a.str->len < b.str->len);
+    }
+    if (a.type == b.type && (a.type == V_LIST || a.type == V_TUPLE)) {
+        for (size_t i = 0; i < a.seq->count && i < b.seq->count && !e->failed; i++) {
+            if (!value_equal(e, a.seq->items[i], b.seq->items[i])) {
+                return value_compare(e, a.seq->items[i], b.seq->items[i], op);
+            }
+        }
+        return (a.seq->count > b.seq->count) - (a.seq->count < b.seq->count);
+    }
+    Value bad = a.type == V_UNDEFINED ? a : b;
+    if (bad.type == V_UNDEFINED) return eval_fail(e, "%s", bad.str->data), 0;
+    eval_fail(e, "'%s' is not supported between '%s' and '%s'", op, type_name(a), type_name(b));
+    return 0;
+}
+
+bool value_contains(Eval *e, Value container, Value item) {
+    if (container.type == V_STR) {
+        if (item.type == V_STR) return str_find(container.str, item.str, 0, container.str->len) != SIZE_MAX;
+        return eval_fail(e, "'in <string>' requires a string on its left, found '%s'", type_name(item)), false;
+    }
+    if (container.type == V_DICT) {
+        Value v;
+        if (!is_hashable(item)) return eval_fail(e, "unhashable type '%s'", type_name(item)), false;
+        return dict_get(e, container.dict, item, &v);
+    }
+    Iter *it = iter_new(e, container);
+    Value v;
+    while (iter_next(e, it, &v)) {
+        if (value_equal(e, v, item)) return true;
+    }
+    return false;
+}
+
+int64_t value_length(Eval *e, Value v) {
+    if (v.type == V_UNDEFINED) return 0;
+    if (v.type == V_STR) return (int64_t)v.str->chars;
+    if (is_seq(v)) return (int64_t)v.seq->count;
+    if (v.type == V_DICT) return (int64_t)v.dict->count;
+    if (v.type != V_LOOP) return eval_fail(e, "object of type '%s' has no length", type_name(v)), 0;
+    Loop *loop = v.loop;
+    if (loop->length >= 0) return loop->length;
+    if (loop->source.type == V_ITER) { // a generator is read to its end and then goes on from a list
+        Value rest = iter_list(e, loop->source);
+        loop->iter = iter_new(e, rest);
+        loop->length = (int64_t)rest.seq->count + loop->index0 + 1 + v_given(loop->after);
+    } else {
+        loop->length = value_length(e, loop->source);
+    }
+    return loop->length;
+}
