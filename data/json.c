@@ -137,9 +137,13 @@ static int parse_number(Parser *ps, Json *out) {
         if (p == digits) return fail_found(ps, p, "a digit");
     }
     out->str = keep_text(ps, ps->p, (size_t)(p - ps->p));
-    out->number = strtod(out->str.data, NULL);
+    bool is_int = integral && fits_int64(&out->str, &out->integer);
+    out->type = is_int ? JSON_INT : JSON_FLOAT;
+    if (is_int && out->integer) // strtod is slow, and most numbers are token ids; -0 keeps its sign below
+        out->number = (double)out->integer;
+    else
+        out->number = strtod(out->str.data, NULL);
     if (out->number - out->number != 0) return fail_at(ps, ps->p, "a number too large for a double", "less than 1e308");
-    out->type = integral && fits_int64(&out->str, &out->integer) ? JSON_INT : JSON_FLOAT;
     ps->p = p;
     return 0;
 }

@@ -32,41 +32,42 @@ static void check_shapes(const AttentionShape *s, Mat q, Mat k, Mat v) {
     CHECK_SHAPE(v, k.rows, s->kv_heads * s->head_size);
 }
 
-// Backward sums dq, dk and dv in double.
+// Forward sums one output row of one head in double, backward all of dq, dk and dv.
 size_t ref_attention_workspace(Backend *b, const AttentionShape *s, int64_t tq, int64_t tk, bool backward) {
     (void)b;
-    return backward ? (size_t)((tq * s->heads + 2 * tk * s->kv_heads) * s->head_size) * sizeof(double) : 0;
+    int64_t rows = backward ? tq * s->heads + 2 * tk * s->kv_heads : 1;
+    return (size_t)(rows * s->head_size) * sizeof(double);
 }
 
 // A query that sees no key gives zeros and lse = -inf. A NaN score passes through the maximum by not being <= it.
-static void attend(const AttentionShape *s, Query i, Mat out, Mat lse, Mat q, Mat k, Mat v) {
-    float *o = f32_row(out, i.row) + i.head * s->head_size;
+static void attend(const AttentionShape *s, Query i, Mat out, Mat lse, Mat q, Mat k, Mat v, double *y) {
     double max = -INFINITY, sum = 0;
     for (int64_t key = i.first; key < i.end; key++) {
         double x = score(s, i, q, k, key);
         if (!(x <= max)) max = x;
         if (isnan(max)) break;
     }
-    for (int64_t key = i.first; key < i.end; key++) sum += exp(score(s, i, q, k, key) - max);
-    for (int64_t d = 0; d < s->head_size; d++) {
-        double y = 0;
-        for (int64_t key = i.first; key < i.end; key++)
-            y += exp(score(s, i, q, k, key) - max) / sum * head_of(v, key, i.kv_head, s)[d];
-        o[d] = (float)y;
+    for (int64_t d = 0; d < s->head_size; d++) y[d] = 0;
+    for (int64_t key = i.first; key < i.end; key++) {
+        double p = exp(score(s, i, q, k, key) - max);
+        sum += p;
+        for (int64_t d = 0; d < s->head_size; d++) y[d] += p * head_of(v, key, i.kv_head, s)[d];
     }
-    f32_row(lse, i.row)[i.head] = (float)(i.first < i.end ? max + log(sum) : -INFINITY);
+    bool seen = i.first < i.end;
+    for (int64_t d = 0; d < s->head_size; d++)
+        f32_row(out, i.row)[i.head * s->head_size + d] = (float)(seen ? y[d] / sum : 0);
+    f32_row(lse, i.row)[i.head] = (float)(seen ? max + log(sum) : -INFINITY);
 }
 
 void ref_attention_forward(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v, const AttentionShape *s, void *ws) {
     (void)b;
-    (void)ws;
     check_shapes(s, q, k, v);
     CHECK_SHAPE(out, q.rows, q.cols);
     CHECK_SHAPE(lse, q.rows, s->heads);
     for (int64_t sample = 0; sample < s->samples; sample++)
         for (int64_t row = s->q_start[sample]; row < s->q_start[sample + 1]; row++)
             for (int64_t head = 0; head < s->heads; head++)
-                attend(s, query_at(s, sample, row, head), out, lse, q, k, v);
+                attend(s, query_at(s, sample, row, head), out, lse, q, k, v, ws);
 }
 
 typedef struct Sums {

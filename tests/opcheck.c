@@ -56,10 +56,14 @@ void *op_workspace(OpRun *r, size_t bytes) {
     return data;
 }
 
-void *op_output_bytes(OpRun *r, const char *name, size_t bytes, OpKind kind, double tolerance, const void *start) {
+void op_output_at(OpRun *r, const char *name, void *data, size_t bytes, OpKind kind, double tolerance) {
     CHECK(r->n_outputs < OP_MAX_OUTPUTS);
+    r->outputs[r->n_outputs++] = (OpOutput){name, data, bytes, kind, tolerance, 0};
+}
+
+void *op_output_bytes(OpRun *r, const char *name, size_t bytes, OpKind kind, double tolerance, const void *start) {
     void *data = start ? op_copy(r, start, bytes) : op_workspace(r, bytes);
-    r->outputs[r->n_outputs++] = (OpOutput){name, data, bytes, kind, tolerance};
+    op_output_at(r, name, data, bytes, kind, tolerance);
     return data;
 }
 
@@ -204,7 +208,7 @@ static int64_t first_breach(const OpOutput *o, const void *want, const void *got
         double x = element(o, want, i);
         if (isfinite(x)) squares += x * x / (double)n;
     }
-    *limit = o->tolerance * sqrt(squares);
+    *limit = o->tolerance * fmax(sqrt(squares), o->floor);
     for (size_t i = 0; i < n; i++) {
         double w = element(o, want, i), g = element(o, got, i);
         if (rule == OP_NAN_SHOWS ? isnan(w) && !isnan(g) : !(w == g || fabs(w - g) <= *limit)) return (int64_t)i;

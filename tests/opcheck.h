@@ -36,6 +36,7 @@ typedef struct OpOutput {
     size_t bytes;
     OpKind kind;
     double tolerance; // largest |got - want|, relative to the root mean square of want
+    double floor;     // which is taken as at least this, where what is summed may cancel
 } OpOutput;
 
 enum { OP_MAX_BUFFERS = 48, OP_MAX_OUTPUTS = 8 };
@@ -69,6 +70,8 @@ Mat op_inout(OpRun *r, const char *name, int64_t rows, int64_t cols, double tole
 // op_inout where `accumulate`, else op_output.
 Mat op_gradient(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance, bool accumulate);
 void *op_output_bytes(OpRun *r, const char *name, size_t bytes, OpKind kind, double tolerance, const void *start);
+// Names a part of a buffer that is there as an output.
+void op_output_at(OpRun *r, const char *name, void *data, size_t bytes, OpKind kind, double tolerance);
 void *op_workspace(OpRun *r, size_t bytes);
 // A weight of random blocks, elements of about 1 / sqrt(k); with segments, row map and bias as the size asks.
 Weight op_weight(OpRun *r, int64_t n, int64_t k);

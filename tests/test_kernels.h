@@ -65,12 +65,13 @@ static void ignore_threads(const OpCase *cases) {
     }
 }
 
-// One NaN in each random input in turn, at the sizes that are quick on the reference.
+// A NaN in each random input in turn, at the sizes that are quick on the reference.
 static void show_nan(const OpCase *cases) {
     Backend *ref = open_backend("ref", NULL, 1), *cpu = open_backend("cpu", NULL, 2);
     for (const OpCase *c = cases; c->name; c++)
         for (int s = 0; s < c->n_sizes; s++) {
-            if (c->sizes[s].t > 130) continue;
+            const OpSize *size = c->sizes + s;
+            if (size->t > 100 || size->no_dx || size->no_da || size->no_db) continue; // without an output NaN may rest
             OpRun *want = op_run(c, c->sizes + s, ref, -1);
             int inputs = want->n_inputs;
             op_run_free(want);

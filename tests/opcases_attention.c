@@ -1,0 +1,153 @@
+// opcases_attention: attention forward and backward over the layouts of training rows and of the KV cache.
+//
+// Tolerances: a score is a sum of D products (about sqrt(D) roundings of 2^-24, and scores of a few units), which the
+// exponential turns into a relative error of a probability; sums over keys add theirs. FORWARD and BACKWARD allow about
+// ten times the error that this gives for D = 128.
+#include "opcheck.h"
+
+#include <math.h>
+
+static const double FORWARD = 5e-6, BACKWARD = 2e-5;
+
+enum { MAX_SAMPLES = 40, MAX_QUERIES = 1024 };
+
+// Host copy of a shape before it goes to the device.
+typedef struct Layout {
+    int32_t q_start[MAX_SAMPLES + 1], k_start[MAX_SAMPLES], k_len[MAX_SAMPLES], q_pos[MAX_QUERIES];
+    int64_t samples, tq, tk;
+} Layout;
+
+static void add_query(Layout *l, int64_t pos) {
+    CHECK(l->tq < MAX_QUERIES);
+    l->q_pos[l->tq++] = (int32_t)pos;
+}
+
+static void add_sample(Layout *l, int64_t gap, int64_t keys) {
+    CHECK(l->samples < MAX_SAMPLES);
+    l->q_start[l->samples] = (int32_t)l->tq;
+    l->k_start[l->samples] = (int32_t)(l->tk + gap);
+    l->k_len[l->samples++] = (int32_t)keys;
+    l->tk += gap + keys;
+}
+
+// Samples of 1, 3, 60, 1, 3, 60, ... tokens and the rest. In OP_SOME_QUERY every third position and the last one ask; a
+// sample of one token then has no query when its turn does not come.
+static void packed(Layout *l, int64_t t, bool some) {
+    static const int64_t lengths[] = {1, 3, 60};
+    for (int i = 0; l->tk < t; i++) {
+        int64_t n = lengths[i % 3] < t - l->tk ? lengths[i % 3] : t - l->tk;
+        if (i == 5) n = t - l->tk;
+        add_sample(l, 0, n);
+        for (int64_t pos = 0; pos < n; pos++)
+            if (!some || pos % 3 == 2 || pos == n - 1 - i % 2) add_query(l, pos);
+    }
+}
+
+// t samples of one query each at different depths of a cache, with unused rows between their stretches.
+static void cache(Layout *l, int64_t t) {
+    for (int64_t i = 0; i < t; i++) {
+        int64_t keys = 1 + i * 37 % 150;
+        add_sample(l, i % 3, keys);
+        add_query(l, keys - 1);
+    }
+    if (t > 1) l->tk += 2;
+}
+
+static Layout layout_of(const OpSize *s) {
+    Layout l = {0};
+    switch ((OpLayout)s->layout) {
+    case OP_ONE_SAMPLE:
+        add_sample(&l, 0, s->t);
+        for (int64_t pos = 0; pos < s->t; pos++) add_query(&l, pos);
+        break;
+    case OP_PACKED:
+        packed(&l, s->t, false);
+        break;
+    case OP_SOME_QUERY:
+        packed(&l, s->t, true);
+        break;
+    case OP_CACHE:
+        cache(&l, s->t);
+        break;
+    }
+    l.q_start[l.samples] = (int32_t)l.tq;
+    return l;
+}
+
+static AttentionShape shape_on_device(OpRun *r, const Layout *l) {
+    const OpSize *s = &r->size;
+    size_t samples = (size_t)l->samples;
+    return (AttentionShape){
+        .heads = s->heads,
+        .kv_heads = s->kv,
+        .head_size = s->d,
+        .samples = l->samples,
+        .q_start = op_copy(r, l->q_start, (samples + 1) * sizeof(int32_t)),
+        .k_start = op_copy(r, l->k_start, samples * sizeof(int32_t)),
+        .k_len = op_copy(r, l->k_len, samples * sizeof(int32_t)),
+        .q_pos = op_copy(r, l->q_pos, (size_t)l->tq * sizeof(int32_t)),
+        .window = s->window,
+        .scale = 1 / sqrtf((float)s->d),
+    };
+}
+
+static void case_attention_forward(OpRun *r) {
+    Layout l = layout_of(&r->size);
+    AttentionShape s = shape_on_device(r, &l);
+    Mat q = op_input(r, l.tq, s.heads * s.head_size), k = op_input(r, l.tk, s.kv_heads * s.head_size);
+    Mat v = op_input(r, l.tk, s.kv_heads * s.head_size);
+    Mat out = op_output(r, "out", q.rows, q.cols, FORWARD), lse = op_output(r, "lse", l.tq, s.heads, FORWARD);
+    size_t bytes = r->b->k->attention_workspace(r->b, &s, l.tq, l.tk, false);
+    r->b->k->attention_forward(r->b, out, lse, q, k, v, &s, op_workspace(r, bytes));
+}
+
+// A query that sees one key has gradients of exactly 0 that are differences of terms of this size.
+static Mat gradient_output(OpRun *r, const char *name, Mat like) {
+    Mat m = op_output(r, name, like.rows, like.cols, BACKWARD);
+    r->outputs[r->n_outputs - 1].floor = 0.3;
+    return m;
+}
+
+// out and lse come from this backend's forward pass: backward reads what its own forward wrote.
+static void case_attention_backward(OpRun *r) {
+    Layout l = layout_of(&r->size);
+    AttentionShape s = shape_on_device(r, &l);
+    Mat q = op_input(r, l.tq, s.heads * s.head_size), k = op_input(r, l.tk, s.kv_heads * s.head_size);
+    Mat v = op_input(r, l.tk, s.kv_heads * s.head_size), dout = op_input(r, q.rows, q.cols);
+    Mat out = op_output(r, "out", q.rows, q.cols, FORWARD), lse = op_output(r, "lse", l.tq, s.heads, FORWARD);
+    size_t forward_bytes = r->b->k->attention_workspace(r->b, &s, l.tq, l.tk, false);
+    r->b->k->attention_forward(r->b, out, lse, q, k, v, &s, op_workspace(r, forward_bytes));
+    Mat dq = gradient_output(r, "dq", q), dk = {0}, dv = {0};
+    if (!r->size.no_dx) dk = gradient_output(r, "dk", k);
+    if (!r->size.no_da) dv = gradient_output(r, "dv", v);
+    size_t bytes = r->b->k->attention_workspace(r->b, &s, l.tq, l.tk, true);
+    r->b->k->attention_backward(r->b, dq, dk, dv, dout, out, lse, q, k, v, &s, op_workspace(r, bytes));
+}
+
+// no_dx: dk is not wanted; no_da: dv is not.
+static const OpSize shapes[] = {
+    {.t = 1, .heads = 9, .kv = 3, .d = 64},
+    {.t = 3, .heads = 9, .kv = 3, .d = 64},
+    {.t = 127, .heads = 9, .kv = 3, .d = 64},
+    {.t = 128, .heads = 2, .kv = 2, .d = 80},
+    {.t = 100, .heads = 4, .kv = 1, .d = 128, .window = 17, .no_dx = true},
+    {.t = 65, .heads = 2, .kv = 1, .d = 256},
+    {.t = 33, .heads = 2, .kv = 1, .d = 10, .no_da = true},
+    {.t = 64, .heads = 6, .kv = 3, .d = 32, .no_dx = true, .no_da = true},
+    {.t = 513, .heads = 3, .kv = 3, .d = 64},
+    {.t = 513, .heads = 3, .kv = 1, .d = 64, .window = 100},
+    {.t = 513, .heads = 3, .kv = 1, .d = 64, .layout = OP_PACKED},
+    {.t = 120, .heads = 9, .kv = 3, .d = 64, .layout = OP_PACKED},
+    {.t = 120, .heads = 6, .kv = 3, .d = 80, .layout = OP_PACKED, .window = 1},
+    {.t = 129, .heads = 9, .kv = 3, .d = 64, .layout = OP_SOME_QUERY},
+    {.t = 300, .heads = 3, .kv = 3, .d = 128, .layout = OP_SOME_QUERY, .window = 31},
+    {.t = 1, .heads = 9, .kv = 3, .d = 64, .layout = OP_CACHE},
+    {.t = 16, .heads = 9, .kv = 3, .d = 64, .layout = OP_CACHE},
+    {.t = 33, .heads = 4, .kv = 4, .d = 80, .layout = OP_CACHE, .window = 50},
+};
+
+const OpCase op_cases_attention[] = {
+    OP_CASE(attention_forward, shapes),
+    OP_CASE(attention_backward, shapes),
+    {0},
+};

@@ -1,0 +1,172 @@
+// opcases_matmul: linear, LoRA and the head with its loss.
+//
+// A float32 sum of n random terms errs by about sqrt(n) roundings of 2^-24 relative to its root mean square; SUM(n)
+// allows four times that for the worst of many elements, and a few roundings more.
+#include "opcheck.h"
+
+#include <math.h>
+
+#define SUM(n) (0x1p-24 * (8 + 4 * sqrt((double)(n))))
+
+static Mat absent(void) {
+    return (Mat){.data = NULL, .dtype = DTYPE_F32};
+}
+
+static void linear_forward(OpRun *r, bool in_place) {
+    int64_t t = r->size.t, n = r->size.n, k = r->size.k;
+    Weight w = op_weight(r, n, k);
+    Mat x = op_input(r, t, k);
+    Mat out = (in_place ? op_inout : op_output)(r, "out", t, n, SUM(k));
+    Mat residual = in_place ? out : r->size.residual ? op_input(r, t, n) : absent();
+    r->b->k->linear_forward(r->b, out, x, &w, residual, op_workspace(r, r->b->k->linear_workspace(r->b, &w, t)));
+}
+
+static void case_linear_forward(OpRun *r) {
+    linear_forward(r, false);
+}
+
+static void case_linear_forward_in_place(OpRun *r) {
+    linear_forward(r, true);
+}
+
+static void case_linear_backward(OpRun *r) {
+    int64_t t = r->size.t, n = r->size.n, k = r->size.k;
+    r->size.bias = false; // backward does not read it
+    Weight w = op_weight(r, n, k);
+    Mat dout = op_input(r, t, n);
+    Mat dx = op_gradient(r, "dx", t, k, SUM(n), r->size.accumulate);
+    r->b->k->linear_backward(r->b, dx, dout, &w, r->size.accumulate,
+                             op_workspace(r, r->b->k->linear_workspace(r->b, &w, t)));
+}
+
+// The adapter covers columns [row_offset, row_offset + n) of y, five more follow. Tokens are not 0, 1, 2, ...
+static Lora lora_of(OpRun *r) {
+    Lora l = {
+        .a = op_input(r, r->size.rank, r->size.k).data,
+        .b = op_input(r, r->size.n, r->size.rank).data,
+        .rank = r->size.rank,
+        .rows = r->size.n,
+        .row_offset = r->size.row_offset,
+        .scale = 0.5f,
+        .dropout = r->size.dropout,
+        .key = {.seed = 1234567890123u, .stream = 17, .module = 99, .row = 3},
+    };
+    if (!r->size.row_offset) return l;
+    int32_t *token = mem_alloc((size_t)r->size.t, sizeof *token);
+    for (int64_t t = 0; t < r->size.t; t++) token[t] = (int32_t)(t * 3 + 1);
+    l.token = op_copy(r, token, (size_t)r->size.t * sizeof *token);
+    mem_free(token);
+    return l;
+}
+
+static void case_lora_forward(OpRun *r) {
+    int64_t t = r->size.t, k = r->size.k;
+    Lora l = lora_of(r);
+    Mat x = op_input(r, t, k);
+    Mat y = op_inout(r, "y", t, l.row_offset + l.rows + 5, SUM(k)), xa = op_output(r, "xa", t, l.rank, SUM(k));
+    r->b->k->lora_forward(r->b, y, xa, x, &l, op_workspace(r, r->b->k->lora_workspace(r->b, &l, t, k)));
+}
+
+static void case_lora_backward(OpRun *r) {
+    int64_t t = r->size.t, k = r->size.k;
+    Lora l = lora_of(r);
+    Mat x = op_input(r, t, k), xa = op_input(r, t, l.rank), dy = op_input(r, t, l.row_offset + l.rows + 5);
+    if (!r->size.no_da) l.da = op_inout(r, "da", l.rank, k, SUM(t + l.rows)).data;
+    if (!r->size.no_db) l.db = op_inout(r, "db", l.rows, l.rank, SUM(t)).data;
+    Mat dx = r->size.no_dx ? absent() : op_inout(r, "dx", t, k, SUM(l.rows + l.rank));
+    r->b->k->lora_backward(r->b, dx, dy, x, xa, &l, op_workspace(r, r->b->k->lora_workspace(r->b, &l, t, k)));
+}
+
+// The decision of each element: with x = 1 and A = the unit row of column c, xa[t] is drop's factor at (t, c). All of
+// `k` columns go through a rank-k adapter, so the masks of two backends are compared bit for bit.
+static void case_lora_mask(OpRun *r) {
+    int64_t t = r->size.t, k = r->size.k;
+    float *ones = mem_alloc((size_t)(t * k), sizeof *ones), *unit = mem_calloc((size_t)(k * k), sizeof *unit);
+    for (int64_t i = 0; i < t * k; i++) ones[i] = 1;
+    for (int64_t i = 0; i < k; i++) unit[i * k + i] = 1;
+    Mat x = {op_copy(r, ones, (size_t)(t * k) * sizeof *ones), DTYPE_F32, t, k};
+    Lora l = lora_of(r);
+    l.rank = k;
+    l.a = op_copy(r, unit, (size_t)(k * k) * sizeof *unit);
+    l.b = op_input(r, l.rows, k).data;
+    mem_free(ones);
+    mem_free(unit);
+    Mat y = op_inout(r, "y", t, l.row_offset + l.rows + 5, SUM(k));
+    Mat xa = {op_output_bytes(r, "xa", (size_t)(t * k) * sizeof(float), OP_EXACT, 0, NULL), DTYPE_F32, t, k};
+    r->b->k->lora_forward(r->b, y, xa, x, &l, op_workspace(r, r->b->k->lora_workspace(r->b, &l, t, k)));
+}
+
+static void case_head_loss(OpRun *r) {
+    int64_t m = r->size.t, v = r->size.n, c = r->size.k;
+    Weight w = op_weight(r, v, c);
+    Mat x = op_input(r, m, c);
+    int32_t *targets = mem_alloc((size_t)m, sizeof *targets);
+    for (int64_t i = 0; i < m; i++) targets[i] = (int32_t)(i % 5 ? i * 7919 % v : v - 1);
+    HeadLoss h = {.targets = op_copy(r, targets, (size_t)m * sizeof *targets),
+                  .grad_scale = 0.125f,
+                  .label_smoothing = r->size.smoothing};
+    mem_free(targets);
+    // The loss is a sum of m terms, each as exact as its logits. dx mixes probabilities whose relative error is the
+    // absolute error of their logits: twice a sum's.
+    HeadResult *result = op_workspace(r, sizeof *result);
+    op_output_at(r, "loss", &result->loss, sizeof result->loss, OP_DOUBLES, 1e-6);
+    op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0);
+    Mat dx = r->size.no_dx ? absent() : op_output(r, "dx", m, c, 2 * SUM(c));
+    r->b->k->head_loss(r->b, result, dx, x, &w, &h, op_workspace(r, r->b->k->head_loss_workspace(r->b, &w, m)));
+}
+
+// ---- sizes ----
+
+#define EVERY_DTYPE(...)                                                                                               \
+    {.dtype = DTYPE_F32, __VA_ARGS__}, {.dtype = DTYPE_F16, __VA_ARGS__}, {.dtype = DTYPE_BF16, __VA_ARGS__},          \
+        {.dtype = DTYPE_Q8_0, __VA_ARGS__}, {.dtype = DTYPE_Q4_0, __VA_ARGS__}, {.dtype = DTYPE_Q4_1, __VA_ARGS__},    \
+        {.dtype = DTYPE_Q5_0, __VA_ARGS__}, {.dtype = DTYPE_Q5_1, __VA_ARGS__}, {.dtype = DTYPE_Q4_K, __VA_ARGS__},    \
+        {.dtype = DTYPE_Q5_K, __VA_ARGS__}, {                                                                          \
+        .dtype = DTYPE_Q6_K, __VA_ARGS__                                                                               \
+    }
+
+static const OpSize linears[] = {
+    EVERY_DTYPE(.t = 1, .n = 33, .k = 512),
+    EVERY_DTYPE(.t = 67, .n = 130, .k = 256, .accumulate = true),
+    {.t = 1, .n = 576, .k = 576, .dtype = DTYPE_Q4_1},
+    {.t = 2, .n = 77, .k = 1536, .dtype = DTYPE_Q4_1, .bias = true, .accumulate = true},
+    {.t = 3, .n = 192, .k = 100, .dtype = DTYPE_F32, .residual = true, .accumulate = true},
+    {.t = 4, .n = 1, .k = 576, .dtype = DTYPE_BF16, .bias = true, .residual = true},
+    {.t = 5, .n = 100, .k = 3, .dtype = DTYPE_F32},
+    {.t = 16, .n = 960, .k = 576, .dtype = DTYPE_Q4_1, .residual = true},
+    {.t = 127, .n = 192, .k = 576, .dtype = DTYPE_Q4_1, .row_map = true, .accumulate = true},
+    {.t = 127, .n = 961, .k = 576, .dtype = DTYPE_Q8_0, .row_map = true, .segments = 3, .bias = true},
+    {.t = 513, .n = 100, .k = 576, .dtype = DTYPE_Q8_0, .bias = true, .residual = true, .accumulate = true},
+    {.t = 513, .n = 576, .k = 100, .dtype = DTYPE_F16, .residual = true},
+};
+static const OpSize loras[] = {
+    {.t = 1, .n = 576, .k = 576, .rank = 16},
+    {.t = 1, .n = 192, .k = 576, .rank = 8, .dropout = 0.1f, .row_offset = 100},
+    {.t = 3, .n = 100, .k = 101, .rank = 1, .dropout = 0.5f, .no_da = true},
+    {.t = 3, .n = 7, .k = 100, .rank = 5, .row_offset = 2, .no_db = true},
+    {.t = 127, .n = 576, .k = 576, .rank = 16, .dropout = 0.05f},
+    {.t = 127, .n = 100, .k = 1536, .rank = 64, .row_offset = 1, .no_dx = true},
+    {.t = 513, .n = 192, .k = 576, .rank = 16, .dropout = 0.1f, .row_offset = 3},
+    {.t = 513, .n = 577, .k = 99, .rank = 8, .no_da = true, .no_db = true},
+};
+static const OpSize masks[] = {
+    {.t = 1, .n = 3, .k = 64, .dropout = 0.5f},
+    {.t = 127, .n = 3, .k = 101, .dropout = 0.1f},
+    {.t = 513, .n = 3, .k = 64, .dropout = 0.9f, .row_offset = 1},
+};
+static const OpSize heads[] = {
+    {.t = 1, .n = 1000, .k = 576, .dtype = DTYPE_Q8_0},
+    {.t = 3, .n = 4099, .k = 96, .dtype = DTYPE_Q8_0, .smoothing = 0.1f},
+    {.t = 127, .n = 300, .k = 100, .dtype = DTYPE_F32, .bias = true},
+    {.t = 128, .n = 1001, .k = 64, .dtype = DTYPE_Q4_1, .no_dx = true},
+    {.t = 300, .n = 257, .k = 256, .dtype = DTYPE_Q6_K, .smoothing = 0.3f},
+    {.t = 513, .n = 1, .k = 32, .dtype = DTYPE_F16},
+    {.t = 5, .n = 9000, .k = 64, .dtype = DTYPE_BF16, .no_dx = true, .smoothing = 0.1f},
+};
+
+const OpCase op_cases_matmul[] = {
+    OP_CASE(linear_forward, linears),  OP_CASE(linear_forward_in_place, linears),
+    OP_CASE(linear_backward, linears), OP_CASE(lora_forward, loras),
+    OP_CASE(lora_backward, loras),     OP_CASE(lora_mask, masks),
+    OP_CASE(head_loss, heads),         {0},
+};
