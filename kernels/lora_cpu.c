@@ -6,39 +6,57 @@
 #include "cpu.h"
 #include "sgemm.h"
 
-enum { TILE_T = 128, TILE_N = 192, BLOCK_T = 2 * TILE_T, GROUPS = 64 };
+enum { TILE_T = 128, TILE_N = 192, BLOCK_T = 2 * TILE_T, LANES = 64 };
 
 static int64_t min64(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-// factor[i] of dropout for columns [4 * group, 4 * (group + n)) of one row. Four arrays of words keep the loop in
-// vectors.
-static void drop_factors(float *factor, const Lora *l, int64_t token, int64_t group, int64_t n) {
-    uint32_t w0[GROUPS], w1[GROUPS], w2[GROUPS], w3[GROUPS];
-    float keep = (float)(1 / (1 - (double)l->dropout));
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t words[4];
-        rng_philox(l->key, (uint32_t)token, (uint32_t)(group + i), words);
-        w0[i] = words[0], w1[i] = words[1], w2[i] = words[2], w3[i] = words[3];
+// rng_philox for LANES groups from `group` on, round by round over all of them, which is a loop that vectorises.
+static void philox_lanes(RngKey key, uint32_t token, uint32_t group, uint32_t out[4][LANES]) {
+    uint32_t c0[LANES], c1[LANES], c2[LANES], c3[LANES];
+    uint32_t k0 = (uint32_t)key.seed, k1 = (uint32_t)(key.seed >> 32);
+    uint64_t index = (uint64_t)key.row << 40 | (uint64_t)token << 16;
+    for (uint32_t i = 0; i < LANES; i++) {
+        c0[i] = (uint32_t)index | (group + i);
+        c1[i] = (uint32_t)(index >> 32);
+        c2[i] = key.stream;
+        c3[i] = key.module;
     }
+    for (int round = 0; round < 10; round++) {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        factor[4 * i] = rng_keep(w0[i], l->dropout) ? keep : 0;
-        factor[4 * i + 1] = rng_keep(w1[i], l->dropout) ? keep : 0;
-        factor[4 * i + 2] = rng_keep(w2[i], l->dropout) ? keep : 0;
-        factor[4 * i + 3] = rng_keep(w3[i], l->dropout) ? keep : 0;
+        for (int i = 0; i < LANES; i++) {
+            uint64_t p0 = (uint64_t)0xD2511F53u * c0[i], p1 = (uint64_t)0xCD9E8D57u * c2[i];
+            c0[i] = (uint32_t)(p1 >> 32) ^ c1[i] ^ k0;
+            c2[i] = (uint32_t)(p0 >> 32) ^ c3[i] ^ k1;
+            c1[i] = (uint32_t)p1;
+            c3[i] = (uint32_t)p0;
+        }
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
     }
+    memcpy(out[0], c0, sizeof c0);
+    memcpy(out[1], c1, sizeof c1);
+    memcpy(out[2], c2, sizeof c2);
+    memcpy(out[3], c3, sizeof c3);
+}
+
+// The factors of dropout for columns [4 * group, 4 * (group + LANES)) of one row.
+static void drop_factors(float *restrict factor, const Lora *l, uint32_t token, uint32_t group) {
+    uint32_t words[4][LANES];
+    float keep = (float)(1 / (1 - (double)l->dropout)), dropout = l->dropout;
+    philox_lanes(l->key, token, group, words);
+    for (int i = 0; i < LANES; i++)
+        for (int j = 0; j < 4; j++) factor[4 * i + j] = rng_keep(words[j][i], dropout) ? keep : 0;
 }
 
 // dst [k] (+)= src [k] times the dropout mask of row t.
 static void masked_row(float *dst, const float *src, int64_t k, const Lora *l, int64_t t, bool add) {
-    float factor[4 * GROUPS];
-    int64_t token = l->token ? l->token[t] : t;
-    for (int64_t first = 0; first < k; first += 4 * GROUPS) {
-        int64_t n = min64(4 * GROUPS, k - first);
-        drop_factors(factor, l, token, first / 4, (n + 3) / 4);
+    float factor[4 * LANES];
+    uint32_t token = (uint32_t)(l->token ? l->token[t] : t);
+    for (int64_t first = 0; first < k; first += 4 * LANES) {
+        int64_t n = min64(4 * LANES, k - first);
+        drop_factors(factor, l, token, (uint32_t)(first / 4));
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) dst[first + i] = src[first + i] * factor[i] + (add ? dst[first + i] : 0);
     }
