@@ -40,5 +40,7 @@ int32_t *generate_stop_ids(const Model *m, int32_t end_of_turn, size_t *count);
 typedef struct GenerateSession GenerateSession;
 GenerateSession *generate_session_new(const Model *m, int64_t capacity);
 void generate_session_free(GenerateSession *s);
+// Drops the cache: needed when an adapter was freed and another one may lie at the same address.
+void generate_session_forget(GenerateSession *s);
 int generate_session_run(GenerateSession *s, const Adapter *adapter, const int32_t *ids, int64_t count,
                          const GenerateOptions *o, GenerateCallback callback, void *user, Generation *answer, Err *err);

@@ -1,0 +1,153 @@
+// decode_engine: see decode_engine.h.
+#include "decode_engine.h"
+
+#include <string.h>
+
+#include "decoder.h"
+
+struct DecodeEngine {
+    const Model *m;
+    Backend *b;
+    Tape *tape;
+    KvCache cache;
+    DecodeInputs in;
+    int64_t max_tokens;
+    int32_t *ints;    // device: all arrays of `in`, one behind the other
+    int32_t *staging; // host: the same
+    Mat logits;       // [samples of the last run, vocab]
+    int32_t *best;    // device [sequences]
+    void *arena;
+    size_t arena_bytes;
+};
+
+enum { N_TOKEN_ARRAYS = 3, N_SAMPLE_ARRAYS = 6 };
+
+// All arrays of `in` in one block: token arrays first, then sample arrays, each with room for one more entry.
+static size_t ints_bytes(const DecodeEngine *e) {
+    return (size_t)(N_TOKEN_ARRAYS * e->max_tokens + N_SAMPLE_ARRAYS * (e->cache.sequences + 1)) * sizeof(int32_t);
+}
+
+static DecodeInputs place_inputs(const DecodeEngine *e, int32_t *base) {
+    int64_t t = e->max_tokens, s = e->cache.sequences + 1;
+    int32_t *samples = base + N_TOKEN_ARRAYS * t;
+    return (DecodeInputs){.ids = base,
+                          .pos = base + t,
+                          .cache_row = base + 2 * t,
+                          .q_start = samples,
+                          .k_start = samples + s,
+                          .k_len = samples + 2 * s,
+                          .last = samples + 3 * s,
+                          .last_q_start = samples + 4 * s,
+                          .last_pos = samples + 5 * s};
+}
+
+static Mat new_mat(Backend *b, int64_t rows, int64_t cols) {
+    return (Mat){b->k->alloc(b, (size_t)(rows * cols) * sizeof(float)), DTYPE_F32, rows, cols};
+}
+
+static void free_mat(Backend *b, Mat m) {
+    b->k->free(b, m.data, (size_t)(m.rows * m.cols) * sizeof(float));
+}
+
+DecodeEngine *decode_engine_new(const Model *m, int64_t sequences, int64_t capacity, int64_t max_tokens) {
+    const ModelConfig *c = &m->config;
+    CHECK(capacity <= m->rope_positions && max_tokens >= sequences);
+    DecodeEngine *e = mem_calloc(1, sizeof *e);
+    Backend *b = e->b = m->backend;
+    e->m = m;
+    e->tape = tape_new(b);
+    e->max_tokens = max_tokens;
+    e->cache = (KvCache){.capacity = capacity, .sequences = sequences};
+    e->cache.k = mem_calloc((size_t)c->layers, sizeof *e->cache.k);
+    e->cache.v = mem_calloc((size_t)c->layers, sizeof *e->cache.v);
+    for (int64_t i = 0; i < c->layers; i++) {
+        e->cache.k[i] = new_mat(b, sequences * capacity, c->kv_heads * c->head_size);
+        e->cache.v[i] = new_mat(b, sequences * capacity, c->kv_heads * c->head_size);
+    }
+    e->ints = b->k->alloc(b, ints_bytes(e));
+    e->staging = mem_calloc(1, ints_bytes(e));
+    e->in = place_inputs(e, e->ints);
+    e->logits = new_mat(b, sequences, c->vocab);
+    e->best = b->k->alloc(b, (size_t)sequences * sizeof *e->best);
+    return e;
+}
+
+void decode_engine_free(DecodeEngine *e) {
+    if (!e) return;
+    Backend *b = e->b;
+    for (int64_t i = 0; i < e->m->config.layers; i++) {
+        free_mat(b, e->cache.k[i]);
+        free_mat(b, e->cache.v[i]);
+    }
+    mem_free(e->cache.k);
+    mem_free(e->cache.v);
+    b->k->free(b, e->ints, ints_bytes(e));
+    mem_free(e->staging);
+    e->logits.rows = e->cache.sequences;
+    free_mat(b, e->logits);
+    b->k->free(b, e->best, (size_t)e->cache.sequences * sizeof *e->best);
+    if (e->arena) b->k->free(b, e->arena, e->arena_bytes);
+    tape_free(e->tape);
+    mem_free(e);
+}
+
+int64_t decode_engine_capacity(const DecodeEngine *e) {
+    return e->cache.capacity;
+}
+
+int64_t decode_engine_max_tokens(const DecodeEngine *e) {
+    return e->max_tokens;
+}
+
+static void set_inputs(DecodeEngine *e, const DecodePiece *pieces, int64_t n) {
+    DecodeInputs host = place_inputs(e, e->staging);
+    int64_t t = 0, capacity = e->cache.capacity;
+    for (int64_t s = 0; s < n; s++) {
+        const DecodePiece *p = &pieces[s];
+        CHECK(p->count > 0 && p->past + p->count <= capacity && t + p->count <= e->max_tokens);
+        host.q_start[s] = (int32_t)t;
+        host.k_start[s] = (int32_t)(p->sequence * capacity);
+        host.k_len[s] = (int32_t)(p->past + p->count);
+        for (int64_t i = 0; i < p->count; i++, t++) {
+            host.ids[t] = p->ids[i];
+            host.pos[t] = (int32_t)(p->past + i);
+            host.cache_row[t] = (int32_t)(p->sequence * capacity + p->past + i);
+        }
+        host.last[s] = (int32_t)(t - 1);
+        host.last_q_start[s] = (int32_t)s;
+        host.last_pos[s] = host.pos[t - 1];
+    }
+    host.q_start[n] = (int32_t)t;
+    host.last_q_start[n] = (int32_t)n;
+    e->in.tokens = t;
+    e->in.samples = n;
+    e->b->k->upload(e->b, e->ints, e->staging, ints_bytes(e));
+}
+
+// Built anew each time: it costs microseconds, and an adapter may have been swapped in between.
+void decode_engine_run(DecodeEngine *e, const Adapter *a, const DecodePiece *pieces, int64_t n) {
+    CHECK(n > 0 && n <= e->cache.sequences);
+    set_inputs(e, pieces, n);
+    e->logits.rows = n;
+    tape_reset(e->tape);
+    decoder_build_decode(e->tape, e->m, a, &e->in, &e->cache, e->logits);
+    size_t bytes = tape_plan(e->tape, TAPE_FORWARD);
+    if (bytes > e->arena_bytes) {
+        if (e->arena) e->b->k->free(e->b, e->arena, e->arena_bytes);
+        e->arena = e->b->k->alloc(e->b, bytes);
+        e->arena_bytes = bytes;
+    }
+    tape_run(e->tape, e->arena);
+}
+
+void decode_engine_argmax(DecodeEngine *e, int32_t *best) {
+    e->b->k->argmax(e->b, e->best, e->logits);
+    e->b->k->download(e->b, best, e->best, (size_t)e->logits.rows * sizeof *best);
+    e->b->k->sync(e->b);
+}
+
+void decode_engine_logits(DecodeEngine *e, int64_t i, float *logits) {
+    const float *row = (const float *)e->logits.data + i * e->logits.cols;
+    e->b->k->download(e->b, logits, row, (size_t)e->logits.cols * sizeof *logits);
+    e->b->k->sync(e->b);
+}

@@ -1,0 +1,27 @@
+// decode_engine: the KV cache of several sequences, and runs of new tokens over it. Which tokens to run, and what to do
+// with the logits, is the caller's business (generate.c). Private to train/model.
+#pragma once
+
+#include "adapter.h"
+#include "model.h"
+
+typedef struct DecodeEngine DecodeEngine;
+
+// New tokens of one sequence, which stand behind the `past` tokens that its part of the cache holds.
+typedef struct DecodePiece {
+    int64_t sequence, past, count;
+    const int32_t *ids; // [count]
+} DecodePiece;
+
+// Cache rows are touched only when they are used. max_tokens: of all pieces of one run together.
+DecodeEngine *decode_engine_new(const Model *m, int64_t sequences, int64_t capacity, int64_t max_tokens);
+void decode_engine_free(DecodeEngine *e);
+int64_t decode_engine_capacity(const DecodeEngine *e); // tokens of one sequence
+int64_t decode_engine_max_tokens(const DecodeEngine *e);
+
+// Computes the pieces, at most one a sequence, as one packed row; row i of the logits belongs to the last token of
+// piece i, until the next run.
+void decode_engine_run(DecodeEngine *e, const Adapter *a, const DecodePiece *pieces, int64_t n);
+// best[i]: arg max of row i, -1 where a logit is NaN.
+void decode_engine_argmax(DecodeEngine *e, int32_t *best);
+void decode_engine_logits(DecodeEngine *e, int64_t i, float *logits); // [vocab], host memory
