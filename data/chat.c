@@ -1,0 +1,176 @@
+// chat: templates and conversations to tokens. What is supervised is decided in chat_mask.c.
+#include "chat.h"
+
+#include <string.h>
+
+#include "chat_mask.h"
+
+void chat_text_clear(ChatText *x) {
+    jinja_output_clear(&x->out);
+    token_ids_clear(&x->ids);
+}
+
+int chat_text_render(ChatText *x, Err *err) {
+    if (jinja_render(x->c->jinja, &x->in, &x->out, err)) return -1;
+    tokenizer_encode(x->t, x->out.text, x->out.len, x->out.origin, true, &x->ids);
+    return 0;
+}
+
+// ---- what the template writes around turns, found with probe conversations ----
+
+static JsonStr json_text(const char *s) {
+    return (JsonStr){.data = s, .len = strlen(s)};
+}
+
+// Renders user, assistant, user ... (n messages) with one word each; -1 when the template refuses that.
+static int render_probe(ChatText *x, const ChatTemplate *c, const Tokenizer *t, size_t n, bool add_generation_prompt) {
+    JsonStr keys[] = {json_text("role"), json_text("content")};
+    Json fields[3][2], turns[3];
+    CHECK(n <= 3);
+    for (size_t i = 0; i < n; i++) {
+        fields[i][0] = (Json){.type = JSON_STRING, .str = json_text(i % 2 ? "assistant" : "user")};
+        fields[i][1] = (Json){.type = JSON_STRING, .str = json_text("probe")};
+        turns[i] = (Json){.type = JSON_OBJECT, .count = 2, .items = fields[i], .keys = keys};
+    }
+    Json messages = {.type = JSON_ARRAY, .count = n, .items = turns};
+    *x = (ChatText){.c = c, .t = t};
+    x->in = (JinjaInput){.messages = &messages,
+                         .add_generation_prompt = add_generation_prompt,
+                         .bos_token = c->bos,
+                         .eos_token = c->eos};
+    int rc = chat_text_render(x, NULL);
+    x->in.messages = NULL;
+    return rc;
+}
+
+// First control token between the assistant's word and the next user's.
+static int32_t probe_end_of_turn(const ChatTemplate *c, const Tokenizer *t) {
+    ChatText x;
+    int32_t id = -1;
+    if (render_probe(&x, c, t, 3, false) == 0) {
+        size_t len = x.out.len, answer = chat_find_message(&x, 0, len, 1, false);
+        size_t next = chat_find_message(&x, answer, len, 1, true), token = chat_find_control(&x, answer, next, -1);
+        if (token < x.ids.count) id = x.ids.ids[token];
+    }
+    chat_text_clear(&x);
+    return id;
+}
+
+static size_t behind_probe_word(const ChatText *x) {
+    size_t at = x->out.len;
+    while (at > 0 && x->out.origin[at - 1] == 0) at--;
+    return at;
+}
+
+// What add_generation_prompt adds. Some templates write something else without it (an end-of-text token), so the texts
+// behind the user's word are compared, and the header begins with the token in which they part.
+static char *probe_header(const ChatTemplate *c, const Tokenizer *t) {
+    ChatText with, without;
+    char *header = NULL;
+    if (render_probe(&with, c, t, 1, true) == 0 && render_probe(&without, c, t, 1, false) == 0) {
+        size_t a = behind_probe_word(&with), b = behind_probe_word(&without);
+        while (a < with.out.len && b < without.out.len && with.out.text[a] == without.out.text[b]) a++, b++;
+        size_t begin = with.out.len;
+        for (size_t i = 0; i < with.ids.count && a < with.out.len; i++) {
+            if (with.ids.start[i] <= a) begin = with.ids.start[i];
+        }
+        header = mem_strndup(with.out.text + begin, with.out.len - begin);
+        chat_text_clear(&without);
+    }
+    chat_text_clear(&with);
+    return header ? header : mem_strdup("");
+}
+
+// ---- interface ----
+
+static char *token_text(const Tokenizer *t, int32_t id) {
+    size_t len;
+    if (id < 0) return NULL;
+    const char *piece = tokenizer_piece(t, id, &len);
+    return mem_strndup(piece, len);
+}
+
+int chat_template_new(ChatTemplate **out, const Tokenizer *t, const char *source, Err *err) {
+    *out = NULL;
+    if (!source) source = tokenizer_chat_template(t);
+    if (!source) return err_input(err, "the model has no chat template; give one with chat_template");
+    ChatTemplate *c = mem_calloc(1, sizeof *c);
+    c->source = mem_strdup(source);
+    c->bos = token_text(t, tokenizer_bos(t));
+    c->eos = token_text(t, tokenizer_eos(t));
+    if (jinja_compile(&c->jinja, source, strlen(source), "chat template", err)) {
+        chat_template_free(c);
+        return -1;
+    }
+    c->end_of_turn = probe_end_of_turn(c, t);
+    c->header = probe_header(c, t);
+    *out = c;
+    return 0;
+}
+
+void chat_template_free(ChatTemplate *c) {
+    if (!c) return;
+    jinja_free(c->jinja);
+    mem_free(c->source);
+    mem_free(c->bos);
+    mem_free(c->eos);
+    mem_free(c->header);
+    mem_free(c);
+}
+
+const char *chat_template_source(const ChatTemplate *c) {
+    return c->source;
+}
+
+int32_t chat_template_end_of_turn(const ChatTemplate *c) {
+    return c->end_of_turn;
+}
+
+void chat_tokens_clear(ChatTokens *out) {
+    mem_free(out->text);
+    mem_free(out->ids);
+    mem_free(out->supervised);
+    *out = (ChatTokens){0};
+}
+
+// A token is supervised when any of its bytes is: one that reaches over the border of a region has text of the turn in
+// it.
+static void supervise(ChatTokens *out, const ChatText *x, const uint8_t *bytes) {
+    for (size_t i = 0; i < x->ids.count; i++) {
+        for (size_t at = x->ids.start[i], end = chat_token_end(x, i); at < end; at++) out->supervised[i] |= bytes[at];
+        out->supervised_count += out->supervised[i];
+    }
+}
+
+int chat_encode(ChatTokens *out, const ChatTemplate *c, const Tokenizer *t, const Json *messages, const Json *tools,
+                const Json *extra, bool add_generation_prompt, bool train_on_inputs, Err *err) {
+    chat_tokens_clear(out);
+    ChatText x = {.c = c, .t = t};
+    x.in = (JinjaInput){.messages = messages,
+                        .tools = tools,
+                        .extra = extra,
+                        .add_generation_prompt = add_generation_prompt,
+                        .bos_token = c->bos,
+                        .eos_token = c->eos};
+    if (chat_text_render(&x, err)) {
+        chat_text_clear(&x);
+        return -1;
+    }
+    out->count = x.ids.count;
+    out->supervised = mem_calloc(x.ids.count + 1, 1);
+    if (train_on_inputs) {
+        memset(out->supervised, 1, out->count);
+        out->supervised_count = out->count;
+    } else {
+        uint8_t *bytes = chat_supervised_bytes(&x);
+        supervise(out, &x, bytes);
+        mem_free(bytes);
+    }
+    out->text = x.out.text;
+    out->text_len = x.out.len;
+    out->ids = x.ids.ids;
+    x.out.text = NULL;
+    x.ids.ids = NULL;
+    chat_text_clear(&x);
+    return 0;
+}

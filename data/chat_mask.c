@@ -1,0 +1,200 @@
+// chat_mask: the supervised bytes of a conversation, by provenance.
+//
+// The region of an assistant message begins behind the turn's header and ends behind its end-of-turn token:
+//  - begin: behind the generation prompt, or as much of it as stands there, in the text between the message before and
+//    this message's first byte. So what the template itself writes into the turn (`<tool_call>\n{"name": "`, an empty
+//    <think> block) is supervised: at inference the model has to write it. Where the generation prompt is not found (or
+//    the template has none), the messages before are rendered alone with add_generation_prompt, and the region begins
+//    where the full text goes on differently. Failing that: at the message's first byte.
+//  - end: behind the first end-of-turn token that the template wrote behind the message's last byte and before the next
+//    message's first; else behind the first control token there; else behind the last byte.
+//  - a message of which no byte is left (empty content) has the region from header to end-of-turn token, if both are
+//    found between its neighbours; else none: the template dropped it.
+// Bytes of other messages inside a region are never supervised. {% generation %} spans replace all this.
+#include "chat_mask.h"
+
+#include <string.h>
+
+static bool is_message(uint16_t origin) {
+    return origin >= JINJA_ORIGIN_MESSAGE;
+}
+
+size_t chat_find_message(const ChatText *x, size_t from, size_t to, int64_t index, bool others) {
+    for (size_t i = from; i < to; i++) {
+        uint16_t origin = x->out.origin[i];
+        if (!is_message(origin)) continue;
+        if (index < 0 || (origin == (JINJA_ORIGIN_MESSAGE | index)) != others) return i;
+    }
+    return to;
+}
+
+size_t chat_token_end(const ChatText *x, size_t token) {
+    size_t start = x->ids.start[token], end = token + 1 < x->ids.count ? x->ids.start[token + 1] : x->out.len;
+    return end > start ? end : start + 1; // NFC can leave tokens without a byte of their own
+}
+
+static size_t token_at(const ChatText *x, size_t byte) { // first token that begins at or behind the byte
+    size_t low = 0, high = x->ids.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (x->ids.start[middle] < byte) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+size_t chat_find_control(const ChatText *x, size_t from, size_t to, int32_t id) {
+    for (size_t i = token_at(x, from); i < x->ids.count && x->ids.start[i] < to; i++) {
+        if (tokenizer_is_control(x->t, x->ids.ids[i]) && (id < 0 || x->ids.ids[i] == id)) return i;
+    }
+    return x->ids.count;
+}
+
+// ---- where a turn begins ----
+
+static size_t common_prefix(const char *a, size_t a_len, const char *b, size_t b_len) {
+    size_t n = 0;
+    while (n < a_len && n < b_len && a[n] == b[n]) n++;
+    return n;
+}
+
+// Behind the place in [from, to) where the template wrote the header, or most of it: at least its first token, a
+// control token. Of equal places the last or the first. SIZE_MAX: not there.
+static size_t behind_header(const ChatText *x, size_t from, size_t to, bool last) {
+    size_t len = strlen(x->c->header), found = SIZE_MAX, longest = 0;
+    for (size_t i = token_at(x, from); i < x->ids.count && x->ids.start[i] < to; i++) {
+        size_t at = x->ids.start[i], n = common_prefix(x->out.text + at, to - at, x->c->header, len);
+        if (!tokenizer_is_control(x->t, x->ids.ids[i]) || at + n < chat_token_end(x, i)) continue;
+        if (n < longest || (n == longest && !last)) continue;
+        longest = n;
+        found = at + n;
+    }
+    return found;
+}
+
+// Renders messages[0, index) alone with a generation prompt and compares what it has behind its last message byte with
+// what the full text has in [from, to). SIZE_MAX: cannot be rendered, or nothing in common.
+static size_t behind_prompt(const ChatText *x, size_t index, size_t from, size_t to) {
+    ChatText prompt = {.c = x->c, .t = x->t, .in = x->in};
+    Json before = *x->in.messages;
+    before.count = index;
+    prompt.in.messages = &before;
+    prompt.in.add_generation_prompt = true;
+    size_t found = SIZE_MAX;
+    if (index > 0 && jinja_render(x->c->jinja, &prompt.in, &prompt.out, NULL) == 0) {
+        size_t tail = prompt.out.len;
+        while (tail > 0 && !is_message(prompt.out.origin[tail - 1])) tail--;
+        size_t n = common_prefix(prompt.out.text + tail, prompt.out.len - tail, x->out.text + from, to - from);
+        if (tail > 0 && n > 0 && n == prompt.out.len - tail) found = from + n;
+    }
+    jinja_output_clear(&prompt.out);
+    return found;
+}
+
+// Variables of the record may change the header (enable_thinking: false puts an empty thought behind it): then the
+// messages before say it best.
+static size_t turn_begin(const ChatText *x, size_t index, size_t from, size_t to, bool last) {
+    bool may_differ = x->in.extra && x->in.extra->count > 0;
+    size_t begin = may_differ ? behind_prompt(x, index, from, to) : SIZE_MAX;
+    if (begin == SIZE_MAX) begin = behind_header(x, from, to, last);
+    return begin == SIZE_MAX ? behind_prompt(x, index, from, to) : begin;
+}
+
+// ---- regions ----
+
+typedef struct Region {
+    size_t begin, end; // empty: begin == end
+} Region;
+
+// Where the bytes of each message lie; begin == end: it has none.
+static Region *message_spans(const ChatText *x) {
+    Region *spans = mem_calloc(x->in.messages->count + 1, sizeof *spans);
+    for (size_t at = x->out.len; at-- > 0;) {
+        if (!is_message(x->out.origin[at])) continue;
+        Region *s = &spans[x->out.origin[at] - JINJA_ORIGIN_MESSAGE];
+        if (s->end == 0) s->end = at + 1;
+        s->begin = at;
+    }
+    return spans;
+}
+
+static Region region_of_text(const ChatText *x, size_t index, Region span) {
+    size_t gap = span.begin;
+    while (gap > 0 && !is_message(x->out.origin[gap - 1])) gap--;
+    size_t begin = turn_begin(x, index, gap, span.begin, true);
+    size_t limit = chat_find_message(x, span.end, x->out.len, -1, false), end = x->ids.count;
+    if (x->c->end_of_turn >= 0) end = chat_find_control(x, span.end, limit, x->c->end_of_turn);
+    if (end == x->ids.count) end = chat_find_control(x, span.end, limit, -1);
+    return (Region){begin == SIZE_MAX ? span.begin : begin, end == x->ids.count ? span.end : chat_token_end(x, end)};
+}
+
+// A message of which no byte is in the text; `from`: behind the turn before it.
+static Region region_of_nothing(const ChatText *x, size_t index, size_t from) {
+    size_t limit = chat_find_message(x, from, x->out.len, -1, false);
+    size_t begin = turn_begin(x, index, from, limit, false);
+    if (begin == SIZE_MAX || x->c->end_of_turn < 0) return (Region){from, from};
+    size_t end = chat_find_control(x, begin, limit, x->c->end_of_turn);
+    return end == x->ids.count ? (Region){from, from} : (Region){begin, chat_token_end(x, end)};
+}
+
+static bool is_assistant(const Json *message) {
+    const Json *role = json_get(message, "role");
+    return json_is_string(role, "assistant") || json_is_string(role, "model") || json_is_string(role, "gpt");
+}
+
+// "train": false (or 0) and "weight": 0 leave a message out, as in Axolotl and OpenAI's format.
+static bool is_trained(const Json *message) {
+    static const char *const keys[] = {"train", "weight"};
+    for (int i = 0; i < 2; i++) {
+        const Json *v = json_get(message, keys[i]);
+        if (!v) continue;
+        if (v->type == JSON_FALSE || ((v->type == JSON_INT || v->type == JSON_FLOAT) && v->number == 0)) return false;
+    }
+    return true;
+}
+
+static void mark_turns(const ChatText *x, uint8_t *mask) {
+    Region *spans = message_spans(x);
+    size_t behind = 0; // the turns so far
+    for (size_t i = 0; i < x->in.messages->count; i++) {
+        const Json *m = &x->in.messages->items[i];
+        Region r = spans[i];
+        bool has_text = r.end > r.begin;
+        if (is_assistant(m)) {
+            r = has_text ? region_of_text(x, i, r) : region_of_nothing(x, i, behind);
+            for (size_t at = r.begin; is_trained(m) && at < r.end; at++) {
+                uint16_t origin = x->out.origin[at];
+                mask[at] |= !is_message(origin) || origin == (JINJA_ORIGIN_MESSAGE | i);
+            }
+        }
+        if (r.end > behind) behind = r.end;
+    }
+    mem_free(spans);
+}
+
+// Spans of {% generation %}, without those that hold text of a message that is not to be trained.
+static void mark_generation(const ChatText *x, uint8_t *mask) {
+    for (size_t from = 0, to; from < x->out.len; from = to) {
+        bool inside = x->out.generation[from], trained = true;
+        for (to = from; to < x->out.len && x->out.generation[to] == inside; to++) {
+            uint16_t origin = x->out.origin[to];
+            if (inside && is_message(origin)) {
+                trained &= is_trained(&x->in.messages->items[origin - JINJA_ORIGIN_MESSAGE]);
+            }
+        }
+        memset(mask + from, inside && trained, to - from);
+    }
+}
+
+uint8_t *chat_supervised_bytes(const ChatText *x) {
+    uint8_t *mask = mem_calloc(x->out.len + 1, 1);
+    if (x->out.generation) {
+        mark_generation(x, mask);
+    } else {
+        mark_turns(x, mask);
+    }
+    return mask;
+}

@@ -1,0 +1,37 @@
+// chat_mask: which bytes of a rendered conversation are supervised. Private to chat.c.
+#pragma once
+
+#include "chat.h"
+#include "jinja.h"
+
+struct ChatTemplate {
+    JinjaTemplate *jinja;
+    char *source;
+    char *bos, *eos; // texts of the tokenizer's tokens, NULL when it has none
+    // What add_generation_prompt adds behind a user's turn ("<|im_start|>assistant\n"); "" for templates that add
+    // nothing.
+    char *header;
+    int32_t end_of_turn; // -1: none found
+};
+
+// One conversation, rendered and tokenised.
+typedef struct ChatText {
+    const ChatTemplate *c;
+    const Tokenizer *t;
+    JinjaInput in;
+    JinjaOutput out;
+    TokenIds ids;
+} ChatText;
+int chat_text_render(ChatText *x, Err *err); // fills out and ids from c, t and in; chat_text_clear frees them
+void chat_text_clear(ChatText *x);
+
+// Position of the first byte at or behind `from` (before `to`) that comes from messages[index], from any message but
+// that one, or from any message at all (index -1); `to` when there is none.
+size_t chat_find_message(const ChatText *x, size_t from, size_t to, int64_t index, bool others);
+// Index of the first control token that the template wrote and that begins in [from, to); with `id` >= 0 only that one.
+// ids.count when there is none.
+size_t chat_find_control(const ChatText *x, size_t from, size_t to, int32_t id);
+size_t chat_token_end(const ChatText *x, size_t token); // byte behind it
+
+// One byte per byte of out.text: 1 when supervised. The caller frees.
+uint8_t *chat_supervised_bytes(const ChatText *x);
