@@ -217,7 +217,8 @@ static const Op GLU = {.name = "glu", .cheap = true, .forward = glu_forward, .ba
 
 Tensor *op_glu(Tape *t, Tensor *gate, Tensor *up, GluKind kind) {
     check_same_shape(gate, up, "glu");
-    CHECK(gate->needs_grad == up->needs_grad, "gate and up come from the same input");
+    // The kernel writes both gradients: where an adapter below asks for one only, the other goes no further.
+    gate->needs_grad = up->needs_grad = gate->needs_grad || up->needs_grad;
     Node *n = node_add(t, &GLU, gate, up, NULL);
     n->args.glu.kind = kind;
     n->reads_in = 3;

@@ -210,7 +210,7 @@ static void queries_backward(const Backward *a, KeyBlock b, int64_t q0, int64_t 
     }
     if (a->dv.data) sgemm(TRANSPOSED, PLAIN, n, d, rows, 1, p, n, dout, ld, 1, (float *)a->dv.data + key, ldk);
     if (a->dk.data) sgemm(TRANSPOSED, PLAIN, n, d, rows, s->scale, ds, n, q, ld, 1, (float *)a->dk.data + key, ldk);
-    sgemm(PLAIN, PLAIN, rows, d, n, s->scale, ds, n, k, ldk, 1, f32_row(a->dq, q0) + column, ld);
+    if (a->dq.data) sgemm(PLAIN, PLAIN, rows, d, n, s->scale, ds, n, k, ldk, 1, f32_row(a->dq, q0) + column, ld);
 }
 
 static void keys_backward(const Backward *a, KeyBlock b) {
@@ -261,7 +261,7 @@ static void spawn_sample(const Backward *a, int64_t sample) {
 void CPU_FN(attention_backward)(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat out, Mat lse, Mat q, Mat k, Mat v,
                                 const AttentionShape *s, void *ws) {
     check_shapes(s, q, k, v);
-    CHECK_SHAPE(dq, q.rows, q.cols);
+    if (dq.data) CHECK_SHAPE(dq, q.rows, q.cols);
     CHECK_SHAPE(dout, q.rows, q.cols);
     CHECK_SHAPE(out, q.rows, q.cols);
     CHECK_SHAPE(lse, q.rows, s->heads);

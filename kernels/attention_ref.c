@@ -98,7 +98,7 @@ static void store(Mat dst, const double *sum) {
 void ref_attention_backward(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat out, Mat lse, Mat q, Mat k, Mat v,
                             const AttentionShape *s, void *ws) {
     check_shapes(s, q, k, v);
-    CHECK_SHAPE(dq, q.rows, q.cols);
+    if (dq.data) CHECK_SHAPE(dq, q.rows, q.cols);
     CHECK_SHAPE(dout, q.rows, q.cols);
     CHECK_SHAPE(out, q.rows, q.cols);
     CHECK_SHAPE(lse, q.rows, s->heads);
@@ -109,7 +109,7 @@ void ref_attention_backward(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat ou
         for (int64_t row = s->q_start[sample]; row < s->q_start[sample + 1]; row++)
             for (int64_t head = 0; head < s->heads; head++)
                 attend_backward(s, query_at(s, sample, row, head), g, dout, out, lse, q, k, v);
-    store(dq, g.dq);
+    if (dq.data) store(dq, g.dq);
     if (dk.data) store(dk, g.dk);
     if (dv.data) store(dv, g.dv);
 }

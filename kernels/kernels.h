@@ -166,7 +166,7 @@ struct Kernels {
     size_t (*attention_workspace)(Backend *b, const AttentionShape *s, int64_t tq, int64_t tk, bool backward);
     // out [Tq, H*D], lse [Tq, H] (log of the sum of exponentials); q [Tq, H*D], k and v [Tk, KV*D].
     void (*attention_forward)(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v, const AttentionShape *s, void *ws);
-    // dq [Tq, H*D], dk, dv [Tk, KV*D] are written ("="; rows of keys that no one sees become 0); dk.data or dv.data
+    // dq [Tq, H*D], dk, dv [Tk, KV*D] are written ("="; rows of keys that no one sees become 0); a gradient whose data is
     // NULL: not wanted. Probabilities are recomputed from lse.
     void (*attention_backward)(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat out, Mat lse, Mat q, Mat k, Mat v,
                                const AttentionShape *s, void *ws);
