@@ -8,6 +8,9 @@
 #include "words.h"
 
 const Verb *const verbs[] = {
+    &verb_logits,
+    &verb_verify,
+    &verb_export,
     &verb_help,
     &verb_version,
     NULL,

@@ -1,0 +1,375 @@
+// adapter: initialisation, PEFT folder and GGUF file there and back, verify, and everything that must be refused.
+#include <math.h>
+
+#include "adapter.h"
+#include "export.h"
+#include "gguf.h"
+#include "logits.h"
+#include "safetensors.h"
+#include "scratch.h"
+#include "tiny_model.h"
+#include "verify.h"
+
+typedef struct Fixture {
+    Backend *backend;
+    Model *model;
+} Fixture;
+
+static Fixture open_tiny(void) {
+    Fixture f;
+    Err err;
+    tiny_model_write("base.gguf", &TINY_MODEL);
+    ASSERT_OK(backend_open(&f.backend, "cpu", 1, &err), &err);
+    ASSERT_OK(model_load(&f.model, "base.gguf", f.backend, 0, &err), &err);
+    return f;
+}
+
+static void close_tiny(Fixture *f) {
+    model_free(f->model);
+    backend_close(f->backend);
+}
+
+static AdapterConfig config_of(uint32_t projections) {
+    return (AdapterConfig){.rank = 4, .alpha = 6, .dropout = 0.1f, .projections = projections};
+}
+enum { ALL = (1 << PROJ_COUNT) - 1, Q_AND_V = 1 << PROJ_Q | 1 << PROJ_V };
+
+// Device memory of the CPU backends is host memory.
+static void randomise(Adapter *a, uint32_t seed) {
+    for (int64_t i = 0; i < a->count; i++) {
+        uint32_t word[4];
+        rng_philox((RngKey){.seed = seed}, (uint32_t)i, 0, word);
+        a->params[i] = 0.1f * rng_symmetric(word[0]);
+    }
+}
+
+static Adapter *random_adapter(const Fixture *f, const AdapterConfig *c, uint32_t seed) {
+    Adapter *a;
+    Err err;
+    ASSERT_OK(adapter_new(&a, f->model, c, 1, false, &err), &err);
+    randomise(a, seed);
+    return a;
+}
+
+static void assert_same(const Adapter *a, const Adapter *b) {
+    assert_int_equal(a->count, b->count);
+    assert_int_equal(a->n_segments, b->n_segments);
+    assert_int_equal(a->config.rank, b->config.rank);
+    assert_int_equal(a->config.projections, b->config.projections);
+    ASSERT_NEAR(adapter_scale(&a->config), adapter_scale(&b->config), 1e-6);
+    for (int64_t i = 0; i < a->n_segments; i++) {
+        assert_int_equal(a->segments[i].layer, b->segments[i].layer);
+        assert_int_equal(a->segments[i].projection, b->segments[i].projection);
+    }
+    assert_memory_equal(a->params, b->params, (size_t)a->count * sizeof(float));
+}
+
+static void put_text(const char *path, const char *text) {
+    scratch_put(path, text, strlen(text));
+}
+
+// --- initialisation and checks ---
+
+static void test_adapter_starts_as_peft_does(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    AdapterConfig c = config_of(ALL);
+    Adapter *a, *b;
+    Err err;
+    ASSERT_OK(adapter_new(&a, f.model, &c, 1, true, &err), &err);
+    ASSERT_OK(adapter_new(&b, f.model, &c, 2, false, &err), &err);
+    double largest = 0;
+    for (int64_t i = 0; i < a->n_segments; i++) {
+        const AdapterSegment *s = &a->segments[i];
+        double bound = s->is_b ? 0 : 1 / sqrt((double)s->cols);
+        for (int64_t j = 0; j < s->rows * s->cols; j++) {
+            double v = fabs((double)a->params[s->offset + j]);
+            if (v > bound) fail_msg("segment %lld: |%g| > %g", (long long)i, v, bound);
+            if (bound > 0 && v / bound > largest) largest = v / bound;
+        }
+    }
+    assert_true(largest > 0.99); // the whole interval is used
+    assert_memory_not_equal(a->params, b->params, (size_t)a->count * sizeof(float));
+    assert_non_null(a->grad);
+    assert_null(b->grad);
+    ASSERT_REFUSED(adapter_check(a, &err), &err, "every B of the adapter is zero");
+    ASSERT_REFUSED(adapter_save_peft(a, f.model, "out", NULL, &err), &err, "zero");
+    ASSERT_REFUSED(adapter_save_gguf(a, f.model, "out.gguf", "x", &err), &err, "zero");
+    randomise(a, 1);
+    a->params[a->count - 1] = NAN;
+    ASSERT_REFUSED(adapter_save_gguf(a, f.model, "out.gguf", "x", &err), &err, "layers.1.mlp.down_proj.lora_B");
+    assert_false(path_exists("out") || path_exists("out.gguf"));
+    adapter_free(a);
+    adapter_free(b);
+    close_tiny(&f);
+}
+
+static void test_adapter_refuses_bad_configs(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    int64_t twice[] = {1, 1}, far[] = {2}, none[1];
+    const struct {
+        AdapterConfig c;
+        const char *part;
+    } cases[] = {
+        {{.rank = 0, .alpha = 1, .projections = ALL}, "lora_r is 0"},
+        {{.rank = 17, .alpha = 1, .projections = 1 << PROJ_K}, "1 to 16"},
+        {{.rank = 4, .alpha = 0, .projections = ALL}, "lora_alpha is 0"},
+        {{.rank = 4, .alpha = NAN, .projections = ALL}, "lora_alpha"},
+        {{.rank = 4, .alpha = 1, .dropout = 1, .projections = ALL}, "lora_dropout is 1"},
+        {{.rank = 4, .alpha = 1}, "no target modules"},
+        {{.rank = 4, .alpha = 1, .projections = ALL, .layers = twice, .n_layers = 2}, "ascending"},
+        {{.rank = 4, .alpha = 1, .projections = ALL, .layers = far, .n_layers = 1}, "layer 2"},
+        {{.rank = 4, .alpha = 1, .projections = ALL, .layers = none, .n_layers = 0}, "no layers"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Adapter *a;
+        Err err;
+        ASSERT_REFUSED(adapter_new(&a, f.model, &cases[i].c, 1, false, &err), &err, cases[i].part);
+        assert_int_equal(err.status, EXIT_INPUT);
+    }
+    close_tiny(&f);
+}
+
+// --- there and back ---
+
+static void check_round_trip(const Fixture *f, const AdapterConfig *c, uint32_t seed) {
+    Adapter *a = random_adapter(f, c, seed), *b, *d, *e;
+    Err err;
+    ASSERT_OK(adapter_save_peft(a, f->model, "peft", "card", &err), &err);
+    ASSERT_OK(adapter_load(&b, f->model, "peft", false, &err), &err);
+    assert_same(a, b);
+    assert_true(b->config.dropout == c->dropout && b->config.rslora == c->rslora);
+    ASSERT_OK(adapter_save_gguf(b, f->model, "a.gguf", "x", &err), &err);
+    ASSERT_OK(adapter_load(&d, f->model, "a.gguf", true, &err), &err);
+    assert_same(a, d);
+    ASSERT_OK(adapter_save_peft(d, f->model, "peft", NULL, &err), &err); // over the first one
+    ASSERT_OK(adapter_load(&e, f->model, "peft", false, &err), &err);
+    assert_same(a, e);
+    adapter_free(a);
+    adapter_free(b);
+    adapter_free(d);
+    adapter_free(e);
+}
+
+static void test_adapter_round_trips_bit_for_bit(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    int64_t second[] = {1};
+    for (uint32_t set = 1; set <= ALL; set += 9) { // many sets of projections
+        AdapterConfig c = config_of(set);
+        c.rslora = set % 2;
+        if (set % 3 == 0) c.layers = second, c.n_layers = 1;
+        check_round_trip(&f, &c, set);
+    }
+    close_tiny(&f);
+}
+
+// Written from llama.cpp's own rule (conversion/llama.py, permute), not from the row map of the loader.
+static void test_adapter_gguf_has_llama_cpps_rows(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    AdapterConfig c = config_of(ALL);
+    Adapter *a = random_adapter(&f, &c, 3);
+    Gguf *g;
+    Err err;
+    ASSERT_OK(adapter_save_gguf(a, f.model, "a.gguf", "x", &err), &err);
+    ASSERT_OK(gguf_open(&g, "a.gguf", &err), &err);
+    float alpha;
+    ASSERT_OK(gguf_f32(g, "adapter.lora.alpha", true, &alpha, &err), &err);
+    assert_true(alpha == 6);
+    assert_int_equal(gguf_tensor_count(g), 2 * 7 * 2);
+    const float *q = gguf_tensor(g, "blk.1.attn_q.weight.lora_b")->data;
+    const float *v = gguf_tensor(g, "blk.1.attn_v.weight.lora_b")->data;
+    const float *qa = gguf_tensor(g, "blk.1.attn_q.weight.lora_a")->data;
+    const AdapterSegment *sa = adapter_segment(a, 1, PROJ_Q), *sb = sa + 1, *sv = adapter_segment(a, 1, PROJ_V) + 1;
+    assert_memory_equal(qa, a->params + sa->offset, (size_t)(sa->rows * sa->cols) * sizeof(float));
+    assert_memory_equal(v, a->params + sv->offset, (size_t)(sv->rows * sv->cols) * sizeof(float));
+    for (int h = 0; h < 4; h++)
+        for (int i = 0; i < 4; i++)
+            for (int j = 0; j < 2; j++)
+                assert_memory_equal(q + (h * 8 + 2 * i + j) * 4, a->params + sb->offset + (h * 8 + j * 4 + i) * 4,
+                                    4 * sizeof(float));
+    gguf_close(g);
+    adapter_free(a);
+    close_tiny(&f);
+}
+
+static void test_adapter_writes_the_config_that_every_release_reads(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    AdapterConfig c = config_of(Q_AND_V);
+    Adapter *a = random_adapter(&f, &c, 1);
+    Err err;
+    ASSERT_OK(adapter_save_peft(a, f.model, "peft", "# card\n", &err), &err);
+    char *text, *card;
+    size_t size;
+    ASSERT_OK(file_read(&text, &size, "peft/adapter_config.json", 1 << 20, &err), &err);
+    assert_string_equal(text, "{\n  \"alpha_pattern\": {},\n  \"auto_mapping\": null,\n"
+                              "  \"base_model_name_or_path\": \"base.gguf\",\n  \"bias\": \"none\",\n"
+                              "  \"fan_in_fan_out\": false,\n  \"inference_mode\": true,\n"
+                              "  \"init_lora_weights\": true,\n  \"layer_replication\": null,\n"
+                              "  \"layers_pattern\": null,\n  \"layers_to_transform\": null,\n"
+                              "  \"loftq_config\": {},\n  \"lora_alpha\": 6,\n  \"lora_dropout\": 0.1,\n"
+                              "  \"megatron_config\": null,\n  \"megatron_core\": \"megatron.core\",\n"
+                              "  \"modules_to_save\": null,\n  \"peft_type\": \"LORA\",\n  \"r\": 4,\n"
+                              "  \"rank_pattern\": {},\n  \"revision\": null,\n  \"target_modules\": [\n"
+                              "    \"q_proj\",\n    \"v_proj\"\n  ],\n  \"task_type\": \"CAUSAL_LM\",\n"
+                              "  \"use_dora\": false,\n  \"use_rslora\": false\n}");
+    ASSERT_OK(file_read(&card, &size, "peft/README.md", 1 << 20, &err), &err);
+    assert_string_equal(card, "# card\n");
+    mem_free(text);
+    mem_free(card);
+    adapter_free(a);
+    close_tiny(&f);
+}
+
+// --- hostile folders and files ---
+
+static void test_adapter_refuses_what_it_does_not_compute(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    AdapterConfig c = config_of(Q_AND_V);
+    Adapter *a = random_adapter(&f, &c, 1), *b;
+    Err err;
+    ASSERT_OK(adapter_save_peft(a, f.model, "peft", NULL, &err), &err);
+    const struct {
+        const char *config, *part;
+    } cases[] = {
+        {"[]", "expected a JSON object"},
+        {"{\"r\":4}", "peft_type"},
+        {"{\"peft_type\":\"IA3\"}", "IA3"},
+        {"{\"peft_type\":\"LORA\",\"lora_alpha\":6,\"target_modules\":[\"q_proj\"]}", "\"r\" is missing"},
+        {"{\"peft_type\":\"LORA\",\"r\":4,\"r\":4}", "r"},
+        {"{\"peft_type\":\"LORA\",\"r\":4.5,\"lora_alpha\":6,\"target_modules\":[\"q_proj\"]}", "4.5"},
+        {"{\"peft_type\":\"LORA\",\"r\":1e300,\"lora_alpha\":6,\"target_modules\":[\"q_proj\"]}", "1e+300"},
+        {"{\"peft_type\":\"LORA\",\"r\":99,\"lora_alpha\":6,\"target_modules\":[\"q_proj\"]}", "lora_r is 99"},
+        {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":-1,\"target_modules\":[\"q_proj\"]}", "lora_alpha"},
+        {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6,\"target_modules\":\".*q_proj\"}", "a list of names"},
+        {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6,\"target_modules\":[\"c_attn\"]}", "c_attn"},
+        {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6,\"target_modules\":[]}", "no target modules"},
+        {"{\"peft_type\":\"LORA\",\"use_dora\":true}", "use_dora"},
+        {"{\"peft_type\":\"LORA\",\"modules_to_save\":[\"lm_head\"]}", "modules_to_save"},
+        {"{\"peft_type\":\"LORA\",\"rank_pattern\":{\"q\":1}}", "rank_pattern"},
+        {"{\"peft_type\":\"LORA\",\"alpha_pattern\":{\"q\":1}}", "alpha_pattern"},
+        {"{\"peft_type\":\"LORA\",\"bias\":\"all\"}", "bias"},
+        {"{\"peft_type\":\"LORA\",\"fan_in_fan_out\":true}", "fan_in_fan_out"},
+        {"{\"peft_type\":\"LORA\",\"init_lora_weights\":\"pissa\"}", "pissa"},
+        {"{\"peft_type\":\"LORA\",\"some_future_option\":1}", "some_future_option"},
+        {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6,\"target_modules\":[\"q_proj\"]}", "v_proj"},
+        {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6,\"target_modules\":[\"q_proj\",\"k_proj\",\"v_proj\"]}",
+         "k_proj.lora_A.weight is missing"},
+        {"{\"peft_type\":\"LORA\",\"r\":8,\"lora_alpha\":6,\"target_modules\":[\"q_proj\",\"v_proj\"]}",
+         "expected [8, 32]"},
+        {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6,\"target_modules\":[\"q_proj\",\"v_proj\"],"
+         "\"layers_to_transform\":[0]}",
+         "layers.1."},
+        {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6,\"target_modules\":[\"q_proj\",\"v_proj\"],"
+         "\"layers_to_transform\":[-1]}",
+         "layer -1"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        put_text("peft/adapter_config.json", cases[i].config);
+        ASSERT_REFUSED(adapter_load(&b, f.model, "peft", false, &err), &err, cases[i].part);
+        assert_int_equal(err.status, EXIT_INPUT);
+    }
+    put_text("peft/adapter_config.json", "{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6,\"target_modules\":"
+                                         "[\"model.layers.0.self_attn.q_proj\",\"v_proj\"],\"task_type\":null}");
+    ASSERT_OK(adapter_load(&b, f.model, "peft", false, &err), &err);
+    adapter_free(b);
+    adapter_free(a);
+    close_tiny(&f);
+}
+
+typedef struct GgufCase {
+    const char *type, *architecture, *adapter_type, *tensor;
+    int64_t shape[2];
+    const char *part;
+} GgufCase;
+
+static void write_gguf_case(const GgufCase *c) {
+    static const float zeros[64 * 64];
+    GgufWriter *w = gguf_writer_new();
+    Err err;
+    gguf_writer_string(w, "general.type", c->type);
+    gguf_writer_string(w, "general.architecture", c->architecture);
+    gguf_writer_string(w, "adapter.type", c->adapter_type);
+    gguf_writer_f32(w, "adapter.lora.alpha", 8);
+    gguf_writer_tensor(w, "blk.0.attn_q.weight.lora_a", DTYPE_F32, 2, (int64_t[]){32, 4}, zeros);
+    gguf_writer_tensor(w, c->tensor, DTYPE_F32, 2, c->shape, zeros);
+    ASSERT_OK(gguf_writer_save(w, "bad.gguf", &err), &err);
+    gguf_writer_free(w);
+}
+
+static void test_adapter_refuses_foreign_gguf_files(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    const GgufCase cases[] = {
+        {"model", "llama", "lora", "blk.0.attn_q.weight.lora_b", {4, 32}, "expected \"adapter\""},
+        {"adapter", "qwen2", "lora", "blk.0.attn_q.weight.lora_b", {4, 32}, "expected \"llama\""},
+        {"adapter", "llama", "control_vector", "blk.0.attn_q.weight.lora_b", {4, 32}, "expected \"lora\""},
+        {"adapter", "llama", "lora", "blk.7.attn_q.weight.lora_b", {4, 32}, "blk.7"},
+        {"adapter", "llama", "lora", "token_embd.weight.lora_b", {4, 32}, "token_embd"},
+        {"adapter", "llama", "lora", "blk.00.attn_q.weight.lora_b", {4, 32}, "blk.00"},
+        {"adapter", "llama", "lora", "blk.0.attn_v.weight.lora_b", {4, 16}, "attn_q.weight.lora_b is missing"},
+        {"adapter", "llama", "lora", "blk.0.attn_q.weight.lora_b", {4, 16}, "expected weights [4, 32]"},
+        {"adapter", "llama", "lora", "blk.0.attn_q.weight.lora_b", {8, 32}, "expected weights [4, 32]"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Adapter *a;
+        Err err;
+        write_gguf_case(&cases[i]);
+        ASSERT_REFUSED(adapter_load(&a, f.model, "bad.gguf", false, &err), &err, cases[i].part);
+    }
+    Adapter *a;
+    Err err;
+    ASSERT_REFUSED(adapter_load(&a, f.model, "base.gguf", false, &err), &err, "general.type");
+    ASSERT_REFUSED(adapter_load(&a, f.model, "absent", false, &err), &err, "absent");
+    close_tiny(&f);
+}
+
+// --- verify ---
+
+static int verify_quietly(const Fixture *f, const char *path, char *text, size_t size, Err *err) {
+    FILE *out = tmpfile();
+    assert_non_null(out);
+    int rc = adapter_verify(f->model, path, out, err);
+    rewind(out);
+    text[fread(text, 1, size - 1, out)] = 0;
+    fclose(out);
+    return rc;
+}
+
+static void test_adapter_verify_compares_both_forms(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    AdapterConfig c = config_of(ALL);
+    Adapter *a = random_adapter(&f, &c, 1), *other = random_adapter(&f, &c, 2);
+    char text[4096];
+    Err err;
+    const char *files[] = {"train.jsonl"};
+    RunFacts run = {.data_files = files, .n_data_files = 1, .steps = 7, .loss = 0.5};
+    ASSERT_OK(dir_make_parents("out", &err), &err);
+    ASSERT_OK(adapter_export(a, f.model, "out", "demo", &run, &err), &err);
+    assert_true(path_exists("out/Modelfile") && path_exists("out/adapter/README.md"));
+    ASSERT_OK(verify_quietly(&f, "out", text, sizeof text, &err), &err);
+    assert_non_null(strstr(text, "largest logit difference PEFT - GGUF over 48 tokens: 0\n"));
+    ASSERT_OK(verify_quietly(&f, "out/adapter", text, sizeof text, &err), &err);
+    assert_non_null(strstr(text, "largest logit difference"));
+    ASSERT_OK(adapter_save_gguf(other, f.model, "out/adapter.gguf", "demo", &err), &err);
+    ASSERT_REFUSED(verify_quietly(&f, "out", text, sizeof text, &err), &err, "logits differ by");
+    assert_int_equal(err.status, EXIT_RUNTIME);
+    ASSERT_OK(dir_remove("out/adapter", &err), &err);
+    ASSERT_OK(verify_quietly(&f, "out/adapter.gguf", text, sizeof text, &err), &err);
+    ASSERT_REFUSED(verify_quietly(&f, "out", text, sizeof text, &err), &err, "adapter/");
+    ASSERT_REFUSED(verify_quietly(&f, "nowhere", text, sizeof text, &err), &err, "not found");
+    adapter_free(a);
+    adapter_free(other);
+    close_tiny(&f);
+}
+
+TEST_MAIN(SCRATCH_TEST(test_adapter_starts_as_peft_does), SCRATCH_TEST(test_adapter_refuses_bad_configs),
+          SCRATCH_TEST(test_adapter_round_trips_bit_for_bit), SCRATCH_TEST(test_adapter_gguf_has_llama_cpps_rows),
+          SCRATCH_TEST(test_adapter_writes_the_config_that_every_release_reads),
+          SCRATCH_TEST(test_adapter_refuses_what_it_does_not_compute),
+          SCRATCH_TEST(test_adapter_refuses_foreign_gguf_files), SCRATCH_TEST(test_adapter_verify_compares_both_forms))

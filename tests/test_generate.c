@@ -1,0 +1,246 @@
+// generate: greedy equals the arg max of the full forward pass, whatever the batch; sampling is a function of its key.
+#include <math.h>
+
+#include "generate.h"
+#include "logits.h"
+#include "sampler.h"
+#include "scratch.h"
+#include "tiny_model.h"
+
+enum { PROMPTS = 7 };
+
+typedef struct Fixture {
+    Backend *backend;
+    Model *model;
+    Adapter *adapter;
+    int32_t *prompts[PROMPTS];
+    int64_t lengths[PROMPTS];
+} Fixture;
+
+static Fixture open_tiny(void) {
+    Fixture f = {0};
+    Err err;
+    TinyModel tiny = TINY_MODEL;
+    tiny.context = 600;
+    tiny_model_write("base.gguf", &tiny);
+    ASSERT_OK(backend_open(&f.backend, "cpu", 2, &err), &err);
+    ASSERT_OK(model_load(&f.model, "base.gguf", f.backend, 0, &err), &err);
+    AdapterConfig c = {.rank = 4, .alpha = 64, .projections = 1 << PROJ_Q | 1 << PROJ_V | 1 << PROJ_DOWN};
+    ASSERT_OK(adapter_new(&f.adapter, f.model, &c, 1, false, &err), &err);
+    for (int64_t i = 0; i < f.adapter->count; i++) f.adapter->params[i] = (float)(i * 7919 % 101) / 500 - 0.1f;
+    static const int64_t lengths[PROMPTS] = {5, 1, 300, 2, 17, 260, 9}; // longer than one run's share of a prompt, too
+    for (int p = 0; p < PROMPTS; p++) {
+        f.lengths[p] = lengths[p];
+        f.prompts[p] = mem_alloc((size_t)lengths[p], sizeof(int32_t));
+        for (int64_t i = 0; i < lengths[p]; i++) f.prompts[p][i] = (int32_t)((i * 37 + p * 11) % 250);
+    }
+    return f;
+}
+
+static void close_tiny(Fixture *f) {
+    for (int p = 0; p < PROMPTS; p++) mem_free(f->prompts[p]);
+    adapter_free(f->adapter);
+    model_free(f->model);
+    backend_close(f->backend);
+}
+
+static GenerateOptions options(int64_t batch, float temperature) {
+    return (GenerateOptions){
+        .max_new_tokens = 12, .temperature = temperature, .top_p = 0.9f, .seed = 3, .batch = batch};
+}
+
+static void run(const Fixture *f, const Adapter *a, const GenerateOptions *o, Generation answers[PROMPTS]) {
+    Err err;
+    ASSERT_OK(
+        generate(f->model, a, (const int32_t *const *)f->prompts, f->lengths, PROMPTS, o, NULL, NULL, answers, &err),
+        &err);
+}
+
+static void clear(Generation answers[PROMPTS]) {
+    for (int p = 0; p < PROMPTS; p++) generation_clear(&answers[p]);
+}
+
+static void assert_same(const Generation *a, const Generation *b) {
+    assert_int_equal(a->count, b->count);
+    assert_memory_equal(a->ids, b->ids, (size_t)a->count * sizeof *a->ids);
+}
+
+static void assert_is_argmax(const Fixture *f, const Adapter *a, int p, const Generation *g) {
+    int64_t n = f->lengths[p] + g->count, v = f->model->config.vocab;
+    int32_t *ids = mem_alloc((size_t)n, sizeof *ids);
+    float *logits = mem_alloc((size_t)(n * v), sizeof *logits);
+    memcpy(ids, f->prompts[p], (size_t)f->lengths[p] * sizeof *ids);
+    memcpy(ids + f->lengths[p], g->ids, (size_t)g->count * sizeof *ids);
+    Err err;
+    ASSERT_OK(model_logits(f->model, a, ids, n, logits, &err), &err);
+    for (int64_t t = f->lengths[p] - 1; t + 1 < n; t++) {
+        int32_t best = 0;
+        for (int32_t i = 1; i < v; i++)
+            if (logits[t * v + i] > logits[t * v + best]) best = i;
+        if (best != ids[t + 1])
+            fail_msg("prompt %d, token %lld: got %d, want %d", p, (long long)t + 1, ids[t + 1], best);
+    }
+    mem_free(ids);
+    mem_free(logits);
+}
+
+static void test_generate_greedy_equals_the_full_forward(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    Generation base[PROMPTS] = {{0}}, adapted[PROMPTS] = {{0}};
+    for (int64_t batch = 1; batch <= 8; batch += 3) {
+        GenerateOptions o = options(batch, 0);
+        run(&f, NULL, &o, base);
+        run(&f, f.adapter, &o, adapted);
+        for (int p = 0; p < PROMPTS; p++) {
+            assert_int_equal(base[p].count, 12);
+            assert_is_argmax(&f, NULL, p, &base[p]);
+            assert_is_argmax(&f, f.adapter, p, &adapted[p]);
+        }
+        assert_memory_not_equal(base[2].ids, adapted[2].ids, 12 * sizeof(int32_t));
+    }
+    clear(base);
+    clear(adapted);
+    close_tiny(&f);
+}
+
+static void test_generate_sampling_does_not_depend_on_the_batch(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    Generation one[PROMPTS] = {{0}}, many[PROMPTS] = {{0}};
+    GenerateOptions alone = options(1, 1.5f), together = options(4, 1.5f);
+    run(&f, NULL, &alone, one);
+    run(&f, NULL, &together, many);
+    for (int p = 0; p < PROMPTS; p++) assert_same(&one[p], &many[p]);
+    together.seed = 4;
+    run(&f, NULL, &together, many);
+    assert_memory_not_equal(one[0].ids, many[0].ids, 12 * sizeof(int32_t));
+    clear(one);
+    clear(many);
+    close_tiny(&f);
+}
+
+static int stop_after_three(void *user, int64_t prompt, int32_t id) {
+    (void)id;
+    return ++((int *)user)[prompt] == 3;
+}
+
+static void test_generate_stops_where_it_should(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    Generation g[PROMPTS] = {{0}}, cut[PROMPTS] = {{0}};
+    GenerateOptions o = options(3, 0);
+    run(&f, NULL, &o, g);
+    int32_t stop[] = {g[0].ids[5], -1};
+    int first = 0;
+    while (g[0].ids[first] != stop[0]) first++;
+    o.stop = stop;
+    o.n_stop = 1;
+    run(&f, NULL, &o, cut);
+    assert_true(cut[0].stopped);
+    assert_int_equal(cut[0].count, first); // the stop token itself is left out
+    o.n_stop = 0;
+    int counts[PROMPTS] = {0};
+    Err err;
+    ASSERT_OK(generate(f.model, NULL, (const int32_t *const *)f.prompts, f.lengths, PROMPTS, &o, stop_after_three,
+                       counts, cut, &err),
+              &err);
+    for (int p = 0; p < PROMPTS; p++) assert_true(cut[p].count == 3 && !cut[p].stopped);
+    o.max_new_tokens = 1000; // the context ends first: its last token still gives one more
+    run(&f, NULL, &o, cut);
+    assert_int_equal(cut[2].count, 600 - 300 + 1);
+    clear(g);
+    clear(cut);
+    close_tiny(&f);
+}
+
+static void test_generate_refuses_bad_requests(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    Generation g = {0};
+    Err err;
+    const int32_t strange[] = {1, 261}, *p = strange;
+    int64_t n = 2;
+    GenerateOptions o = options(1, 0);
+    ASSERT_REFUSED(generate(f.model, NULL, &p, &n, 1, &o, NULL, NULL, &g, &err), &err, "token id 261");
+    n = 0;
+    ASSERT_REFUSED(generate(f.model, NULL, &p, &n, 1, &o, NULL, NULL, &g, &err), &err, "has 0 tokens");
+    n = 601;
+    ASSERT_REFUSED(generate(f.model, NULL, &p, &n, 1, &o, NULL, NULL, &g, &err), &err, "has 601 tokens");
+    n = 1;
+    o.top_p = 0;
+    ASSERT_REFUSED(generate(f.model, NULL, &p, &n, 1, &o, NULL, NULL, &g, &err), &err, "top_p");
+    o = options(1, -1);
+    ASSERT_REFUSED(generate(f.model, NULL, &p, &n, 1, &o, NULL, NULL, &g, &err), &err, "temperature");
+    o = options(1, 0);
+    o.max_new_tokens = 0;
+    ASSERT_REFUSED(generate(f.model, NULL, &p, &n, 1, &o, NULL, NULL, &g, &err), &err, "max_new_tokens");
+    f.model->final_norm[0] = NAN;
+    o = options(1, 0);
+    ASSERT_REFUSED(generate(f.model, NULL, &p, &n, 1, &o, NULL, NULL, &g, &err), &err, "not finite");
+    assert_int_equal(err.status, EXIT_RUNTIME);
+    generation_clear(&g);
+    close_tiny(&f);
+}
+
+// What a session computes turn by turn is what a fresh start computes; another adapter drops its cache.
+static void test_generate_session_equals_a_fresh_start(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    GenerateSession *s = generate_session_new(f.model, 600);
+    GenerateOptions o = options(1, 0);
+    int32_t history[600];
+    int64_t n = 0;
+    Generation turn = {0}, fresh = {0};
+    Err err;
+    for (int t = 0; t < 6; t++) {
+        const Adapter *a = t >= 2 && t < 4 ? f.adapter : NULL;
+        if (t == 5) n = 10; // the history changed: only its beginning is known
+        for (int i = 0; i < 9; i++) history[n++] = (t * 31 + i * 7) % 250;
+        const int32_t *p = history;
+        ASSERT_OK(generate_session_run(s, a, history, n, &o, NULL, NULL, &turn, &err), &err);
+        ASSERT_OK(generate(f.model, a, &p, &n, 1, &o, NULL, NULL, &fresh, &err), &err);
+        assert_same(&turn, &fresh);
+        memcpy(history + n, turn.ids, (size_t)turn.count * sizeof *history);
+        n += turn.count;
+    }
+    generation_clear(&turn);
+    generation_clear(&fresh);
+    generate_session_free(s);
+    close_tiny(&f);
+}
+
+static void test_generate_sampler_draws_the_distribution(void **state) {
+    (void)state;
+    enum { V = 5, DRAWS = 20000 };
+    const float logits[V] = {0, 1, 2, -1, -INFINITY};
+    Sampler *s = sampler_new(V);
+    int count[V] = {0}, nucleus[V] = {0};
+    for (uint32_t i = 0; i < DRAWS; i++) {
+        count[sampler_draw(s, logits, 1, 1, (RngKey){.stream = i})]++;
+        nucleus[sampler_draw(s, logits, 1, 0.7f, (RngKey){.stream = i})]++;
+    }
+    const double p[V] = {0.0871443, 0.2368828, 0.6439142, 0.0320586, 0};                    // softmax, computed by hand
+    for (int i = 0; i < V; i++) ASSERT_NEAR((double)count[i] / DRAWS, p[i], 4 * 0.5 / 141); // 4 standard errors
+    ASSERT_NEAR((double)nucleus[2] / DRAWS, p[2] / (p[1] + p[2]), 4 * 0.5 / 141); // 0.644 < 0.7: two are needed
+    assert_int_equal(nucleus[0] + nucleus[3] + nucleus[4], 0);
+    assert_int_equal(sampler_draw(s, (const float[V]){0, NAN}, 1, 1, (RngKey){0}), -1);
+    sampler_free(s);
+}
+
+static void test_generate_stop_ids(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    size_t n;
+    int32_t *ids = generate_stop_ids(f.model, TINY_IM_END, &n);
+    assert_int_equal(n, 2);
+    assert_true(ids[0] == TINY_IM_END && ids[1] == 258); // EOS and end of turn are one; <|endoftext|>
+    mem_free(ids);
+    close_tiny(&f);
+}
+
+TEST_MAIN(SCRATCH_TEST(test_generate_greedy_equals_the_full_forward),
+          SCRATCH_TEST(test_generate_sampling_does_not_depend_on_the_batch),
+          SCRATCH_TEST(test_generate_stops_where_it_should), SCRATCH_TEST(test_generate_refuses_bad_requests),
+          SCRATCH_TEST(test_generate_session_equals_a_fresh_start), TEST(test_generate_sampler_draws_the_distribution),
+          SCRATCH_TEST(test_generate_stop_ids))

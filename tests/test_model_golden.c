@@ -1,0 +1,258 @@
+// The whole model against PyTorch: logits, loss, gradients and AdamW steps of a tiny llama with an adapter on all seven
+// projections, and the logits of SmolLM2. The files of golden/model are made by golden/make_model_golden.py with
+// transformers and PEFT; nothing in them comes from this project.
+#include <math.h>
+
+#include "decoder.h"
+#include "logits.h"
+#include "model_file.h"
+#include "optimizer.h"
+#include "safetensors.h"
+#include "test.h"
+
+#define GOLDEN TEST_DIR "/golden/model/"
+enum { SAMPLES = 4, STEPS = 20 };
+
+typedef struct Fixture {
+    Backend *backend;
+    Model *model;
+    Adapter *adapter;
+    Safetensors *golden;
+} Fixture;
+
+static Fixture open_fixture(const char *device) {
+    Fixture f;
+    Err err;
+    ASSERT_OK(backend_open(&f.backend, device, 2, &err), &err);
+    ASSERT_OK(model_load(&f.model, GOLDEN "base.gguf", f.backend, 0, &err), &err);
+    ASSERT_OK(adapter_load(&f.adapter, f.model, GOLDEN "adapter", true, &err), &err);
+    ASSERT_OK(safetensors_open(&f.golden, GOLDEN "golden.safetensors", &err), &err);
+    return f;
+}
+
+static void close_fixture(Fixture *f) {
+    safetensors_close(f->golden);
+    adapter_free(f->adapter);
+    model_free(f->model);
+    backend_close(f->backend);
+}
+
+// A copy, aligned; *n elements of four bytes.
+static void *copy_tensor(const Safetensors *s, const char *name, size_t *n) {
+    const SafetensorsTensor *t = safetensors_get(s, name);
+    if (!t) fail_msg("the golden file has no %s", name);
+    void *copy = mem_alloc(t->bytes, 1);
+    memcpy(copy, t->data, t->bytes);
+    if (n) *n = t->bytes / 4;
+    return copy;
+}
+
+// |got - want| / |want| over all elements: norm-wise, so that one number stands for a tensor.
+static double relative_error(const float *got, const float *want, size_t n) {
+    double difference = 0, scale = 0;
+    for (size_t i = 0; i < n; i++) {
+        difference += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
+        scale += (double)want[i] * want[i];
+    }
+    assert_true(scale > 0);
+    return sqrt(difference / scale);
+}
+
+// --- one step as the trainer makes it ---
+
+typedef struct Packed {
+    int32_t ids[128], pos[128], start[3], position[128], target[128];
+    Row row;
+} Packed;
+
+// Samples a and b as one row; every token but a sample's first is scored.
+static void pack(Packed *p, const Fixture *f, int a, int b) {
+    int32_t *ids = copy_tensor(f->golden, "ids", NULL), *start = copy_tensor(f->golden, "start", NULL);
+    p->row = (Row){
+        .samples = 2, .ids = p->ids, .pos = p->pos, .start = p->start, .position = p->position, .target = p->target};
+    const int which[2] = {a, b};
+    p->start[0] = 0;
+    for (int s = 0; s < 2; s++) {
+        int64_t n = start[which[s] + 1] - start[which[s]];
+        for (int64_t i = 0; i < n; i++, p->row.tokens++) {
+            p->ids[p->row.tokens] = ids[start[which[s]] + i];
+            p->pos[p->row.tokens] = (int32_t)i;
+            if (i + 1 == n) continue;
+            p->position[p->row.scored] = (int32_t)p->row.tokens;
+            p->target[p->row.scored++] = ids[start[which[s]] + i + 1];
+        }
+        p->start[s + 1] = (int32_t)p->row.tokens;
+    }
+    mem_free(ids);
+    mem_free(start);
+}
+
+// Mean loss of the row; its gradient is added to the adapter's.
+static double run_row(const Fixture *f, const Packed *p, bool checkpoint) {
+    const Kernels *k = f->backend->k;
+    RowInputs *in = row_inputs_new(f->backend, 128, 2);
+    row_inputs_set(in, &p->row, f->model->config.hidden);
+    Tape *t = tape_new(f->backend);
+    DecoderOptions o = {.checkpoint = checkpoint, .grad_scale = 1.0f / (float)p->row.scored};
+    decoder_build_loss(t, f->model, f->adapter, in, &o);
+    size_t bytes = tape_plan(t, TAPE_TRAIN);
+    void *arena = k->alloc(f->backend, bytes);
+    tape_run(t, arena);
+    HeadResult result;
+    k->download(f->backend, &result, in->result, sizeof result);
+    k->free(f->backend, arena, bytes);
+    tape_free(t);
+    row_inputs_free(in);
+    return result.loss / (double)p->row.scored;
+}
+
+// Compares every matrix of a flat buffer with "prefix.<name>"; the largest norm-wise error.
+static double compare_matrices(const Fixture *f, const float *flat, const char *prefix) {
+    double worst = 0;
+    for (int64_t i = 0; i < f->adapter->n_segments; i++) {
+        const AdapterSegment *s = &f->adapter->segments[i];
+        char tensor[128], name[160];
+        adapter_tensor_name(s, tensor, sizeof tensor);
+        snprintf(name, sizeof name, "%s.%s", prefix, tensor);
+        size_t n;
+        float *want = copy_tensor(f->golden, name, &n);
+        assert_int_equal(n, s->rows * s->cols);
+        double error = relative_error(flat + s->offset, want, n);
+        if (!(error <= worst)) worst = error;
+        mem_free(want);
+    }
+    return worst;
+}
+
+// --- tests; float32 against float32 with sums in another order: a few units of 1e-7, times the depth ---
+
+static void check_logits(const char *device) {
+    Fixture f = open_fixture(device);
+    int32_t *ids = copy_tensor(f.golden, "ids", NULL), *start = copy_tensor(f.golden, "start", NULL);
+    for (int i = 0; i < SAMPLES; i++)
+        for (int with = 0; with < 2; with++) {
+            char name[32];
+            snprintf(name, sizeof name, with ? "logits_adapter.%d" : "logits.%d", i);
+            size_t n;
+            float *want = copy_tensor(f.golden, name, &n), *got = mem_alloc(n, sizeof *got);
+            Err err;
+            ASSERT_OK(
+                model_logits(f.model, with ? f.adapter : NULL, ids + start[i], start[i + 1] - start[i], got, &err),
+                &err);
+            ASSERT_NEAR(relative_error(got, want, n), 0, 2e-6);
+            mem_free(want);
+            mem_free(got);
+        }
+    mem_free(ids);
+    mem_free(start);
+    close_fixture(&f);
+}
+
+static void test_model_golden_logits(void **state) {
+    (void)state;
+    check_logits("cpu");
+    check_logits("ref");
+}
+
+static void check_gradients(const char *device, bool checkpoint) {
+    Fixture f = open_fixture(device);
+    Packed p = {0};
+    pack(&p, &f, 0, 1);
+    float *want = copy_tensor(f.golden, "loss", NULL);
+    ASSERT_NEAR(run_row(&f, &p, checkpoint), *want, 2e-6 * *want);
+    ASSERT_NEAR(compare_matrices(&f, f.adapter->grad, "grad"), 0, 5e-6);
+    mem_free(want);
+    close_fixture(&f);
+}
+
+static void test_model_golden_gradients(void **state) {
+    (void)state;
+    check_gradients("cpu", false);
+    check_gradients("cpu", true);
+    check_gradients("ref", false);
+}
+
+static void test_model_golden_adamw_steps(void **state) {
+    (void)state;
+    Fixture f = open_fixture("cpu");
+    Optimizer *o = optimizer_new(f.adapter, &(OptimizerOptions){0.9, 0.99, 1e-8, 0.1, 0.5, 1});
+    float *want = copy_tensor(f.golden, "step_loss", NULL);
+    for (int step = 0; step < STEPS; step++) {
+        Packed p = {0};
+        pack(&p, &f, 2 * step % 4, (2 * step + 1) % 4);
+        optimizer_begin(o);
+        optimizer_begin_row(o);
+        ASSERT_NEAR(run_row(&f, &p, false), want[step], 2e-5 * want[step]); // the issue asks for 2e-4
+        optimizer_end_row(o, 1);
+        double norm;
+        assert_true(optimizer_update(o, 1e-2, &norm));
+    }
+    ASSERT_NEAR(compare_matrices(&f, f.adapter->params, "final"), 0, 1e-3);
+    mem_free(want);
+    optimizer_free(o);
+    close_fixture(&f);
+}
+
+static int32_t arg_max(const float *row, int64_t n) {
+    int32_t best = 0;
+    for (int64_t i = 1; i < n; i++)
+        if (row[i] > row[best]) best = (int32_t)i;
+    return best;
+}
+
+static double log_sum_exp(const float *row, int64_t n) {
+    double max = row[arg_max(row, n)], sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += exp(row[i] - max);
+    return max + log(sum);
+}
+
+static void check_smollm2(const Model *m, const Safetensors *golden, int which, const int32_t *columns,
+                          size_t n_columns) {
+    char name[32];
+    size_t n;
+    snprintf(name, sizeof name, "ids.%d", which);
+    int32_t *ids = copy_tensor(golden, name, &n);
+    snprintf(name, sizeof name, "logits.%d", which);
+    float *want = copy_tensor(golden, name, NULL);
+    snprintf(name, sizeof name, "logsumexp.%d", which);
+    float *lse = copy_tensor(golden, name, NULL);
+    snprintf(name, sizeof name, "argmax.%d", which);
+    int32_t *best = copy_tensor(golden, name, NULL);
+    int64_t v = m->config.vocab;
+    float *got = mem_alloc(n * (size_t)v, sizeof *got);
+    Err err;
+    ASSERT_OK(model_logits(m, NULL, ids, (int64_t)n, got, &err), &err);
+    for (size_t t = 0; t < n; t++) {
+        for (size_t i = 0; i < n_columns; i++)
+            ASSERT_NEAR(got[t * (size_t)v + (size_t)columns[i]], want[t * n_columns + i], 2e-3);
+        ASSERT_NEAR(log_sum_exp(got + t * (size_t)v, v), lse[t], 1e-3);
+        assert_int_equal(arg_max(got + t * (size_t)v, v), best[t]);
+    }
+    mem_free(ids);
+    mem_free(want);
+    mem_free(lse);
+    mem_free(best);
+    mem_free(got);
+}
+
+static void test_model_golden_smollm2_logits(void **state) {
+    (void)state;
+    if (!model_file()) skip();
+    Backend *b;
+    Model *m;
+    Safetensors *golden;
+    Err err;
+    ASSERT_OK(backend_open(&b, "cpu", 0, &err), &err);
+    ASSERT_OK(model_load(&m, model_file(), b, 128, &err), &err);
+    ASSERT_OK(safetensors_open(&golden, GOLDEN "smollm2.safetensors", &err), &err);
+    size_t n_columns;
+    int32_t *columns = copy_tensor(golden, "columns", &n_columns);
+    for (int i = 0; i < 3; i++) check_smollm2(m, golden, i, columns, n_columns);
+    mem_free(columns);
+    safetensors_close(golden);
+    model_free(m);
+    backend_close(b);
+}
+
+TEST_MAIN(TEST(test_model_golden_logits), TEST(test_model_golden_gradients), TEST(test_model_golden_adamw_steps),
+          TEST(test_model_golden_smollm2_logits))
