@@ -1,0 +1,318 @@
+// Finite differences: every backward op of the reference is the derivative of its forward op.
+//
+// With L = sum(dout * out), the derivative of L along random directions of +-1 is compared with the gradient's: central
+// differences of step H. Outputs are rounded to float32, which costs 2^-24 / H of L, and the truncation H^2 times a
+// third derivative: both near 1e-5 of the gradient's norm; TOLERANCE leaves room and still sees one wrong term in
+// hundreds.
+#include <math.h>
+
+#include "kernels.h"
+#include "test.h"
+
+static const float H = 4e-3f;
+static const double TOLERANCE = 1e-3;
+enum { DIRECTIONS = 24, MAX_ELEMENTS = 4096 };
+
+static float random_value(uint32_t stream, int64_t i) {
+    uint32_t w[4];
+    rng_philox((RngKey){.seed = 11, .stream = stream}, (uint32_t)i, 0, w);
+    return 1.7f * rng_symmetric(w[0]);
+}
+
+static void fill(float *x, int64_t n, uint32_t stream) {
+    CHECK(n <= MAX_ELEMENTS);
+    for (int64_t i = 0; i < n; i++) x[i] = random_value(stream, i);
+}
+
+static Mat mat(float *data, int64_t rows, int64_t cols) {
+    CHECK(rows * cols <= MAX_ELEMENTS);
+    return (Mat){data, DTYPE_F32, rows, cols};
+}
+
+static double dot(const float *a, const float *b, int64_t n) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += (double)a[i] * (double)b[i];
+    return sum;
+}
+
+// grad [n] is the gradient of loss(context) with respect to x [n], which loss reads through the context.
+static void check_gradient(const char *name, double (*loss)(void *), void *context, float *x, const float *grad,
+                           int64_t n) {
+    float saved[MAX_ELEMENTS], v[MAX_ELEMENTS];
+    memcpy(saved, x, (size_t)n * sizeof *x);
+    double norm = sqrt(dot(grad, grad, n));
+    if (!(norm > 1e-3)) fail_msg("%s: the gradient is tiny or NaN (norm %g): nothing would be tested", name, norm);
+    for (uint32_t direction = 0; direction < DIRECTIONS; direction++) {
+        double side[2];
+        for (int64_t i = 0; i < n; i++) v[i] = random_value(1000 + direction, i) < 0 ? -1 : 1;
+        for (int s = 0; s < 2; s++) {
+            for (int64_t i = 0; i < n; i++) x[i] = saved[i] + (s ? H : -H) * v[i];
+            side[s] = loss(context);
+        }
+        double numeric = (side[1] - side[0]) / (2 * (double)H), analytic = dot(grad, v, n);
+        if (!(fabs(numeric - analytic) <= TOLERANCE * norm))
+            fail_msg("%s, direction %u: difference quotient %.9g, gradient %.9g, gradient's norm %.3g", name, direction,
+                     numeric, analytic, norm);
+    }
+    memcpy(x, saved, (size_t)n * sizeof *x);
+}
+
+static Backend ref(void) {
+    return (Backend){.k = &kernels_ref, .threads = 1};
+}
+
+// ---- one context for all: what an op's loss reads ----
+
+enum { WORKSPACE_DOUBLES = 16 * MAX_ELEMENTS };
+typedef struct Context {
+    float x[MAX_ELEMENTS], y[MAX_ELEMENTS], z[MAX_ELEMENTS]; // inputs
+    float out[MAX_ELEMENTS], saved[MAX_ELEMENTS];            // outputs
+    float dout[MAX_ELEMENTS];
+    float dx[MAX_ELEMENTS], dy[MAX_ELEMENTS], dz[MAX_ELEMENTS];
+    double ws[WORKSPACE_DOUBLES];
+    int64_t t, n, k;
+    GluKind glu;
+    Weight w;
+    Lora lora;
+    AttentionShape shape;
+    HeadLoss head;
+} Context;
+
+static Context *new_context(int64_t t, int64_t n, int64_t k) {
+    Context *c = mem_calloc(1, sizeof *c);
+    fill(c->x, MAX_ELEMENTS, 1);
+    fill(c->y, MAX_ELEMENTS, 2);
+    fill(c->z, MAX_ELEMENTS, 3);
+    fill(c->dout, MAX_ELEMENTS, 4);
+    c->t = t;
+    c->n = n;
+    c->k = k;
+    return c;
+}
+
+// With accumulation a gradient is added to what is there: 3 everywhere here, taken off again.
+static void start_at_three(float *dx, int64_t n) {
+    for (int64_t i = 0; i < n; i++) dx[i] = 3;
+}
+
+static void take_three(float *dx, int64_t n) {
+    for (int64_t i = 0; i < n; i++) dx[i] -= 3;
+}
+
+// ---- rmsnorm ----
+
+static double rmsnorm_loss(void *context) {
+    Context *c = context;
+    Backend b = ref();
+    kernels_ref.rmsnorm_forward(&b, mat(c->out, c->t, c->k), mat(c->saved, c->t, 1), mat(c->x, c->t, c->k), c->y,
+                                1e-2f);
+    return dot(c->out, c->dout, c->t * c->k);
+}
+
+static void test_kernels_grad_rmsnorm(void **state) {
+    (void)state;
+    for (int accumulate = 0; accumulate < 2; accumulate++) {
+        Context *c = new_context(5, 0, 37);
+        Backend b = ref();
+        rmsnorm_loss(c);
+        start_at_three(c->dx, 5 * 37);
+        kernels_ref.rmsnorm_backward(&b, mat(c->dx, 5, 37), mat(c->dout, 5, 37), mat(c->x, 5, 37), mat(c->saved, 5, 1),
+                                     c->y, accumulate);
+        if (accumulate) take_three(c->dx, 5 * 37);
+        check_gradient("rmsnorm dx", rmsnorm_loss, c, c->x, c->dx, 5 * 37);
+        mem_free(c);
+    }
+}
+
+// ---- linear: W lies in y ----
+
+static double linear_loss(void *context) {
+    Context *c = context;
+    Backend b = ref();
+    kernels_ref.linear_forward(&b, mat(c->out, c->t, c->n), mat(c->x, c->t, c->k), &c->w, mat(c->z, c->t, c->n), c->ws);
+    return dot(c->out, c->dout, c->t * c->n);
+}
+
+static void test_kernels_grad_linear(void **state) {
+    (void)state;
+    for (int accumulate = 0; accumulate < 2; accumulate++) {
+        Context *c = new_context(4, 21, 13);
+        Backend b = ref();
+        c->w = (Weight){"w", {{c->y, NULL, DTYPE_F32, 21}}, 1, 21, 13, c->saved};
+        start_at_three(c->dx, 4 * 13);
+        kernels_ref.linear_backward(&b, mat(c->dx, 4, 13), mat(c->dout, 4, 21), &c->w, accumulate, c->ws);
+        if (accumulate) take_three(c->dx, 4 * 13);
+        check_gradient("linear dx", linear_loss, c, c->x, c->dx, 4 * 13);
+        mem_free(c);
+    }
+}
+
+// ---- lora: A in y, B in z ----
+
+enum { LORA_T = 6, LORA_N = 11, LORA_K = 19, LORA_R = 3 };
+
+static double lora_loss(void *context) {
+    Context *c = context;
+    Backend b = ref();
+    memset(c->out, 0, sizeof c->out);
+    kernels_ref.lora_forward(&b, mat(c->out, LORA_T, LORA_N + 4), mat(c->saved, LORA_T, LORA_R),
+                             mat(c->x, LORA_T, LORA_K), &c->lora, c->ws);
+    return dot(c->out, c->dout, LORA_T * (LORA_N + 4));
+}
+
+static void test_kernels_grad_lora(void **state) {
+    (void)state;
+    for (int dropout = 0; dropout < 2; dropout++) {
+        Context *c = new_context(0, 0, 0);
+        Backend b = ref();
+        c->lora =
+            (Lora){.a = c->y, .b = c->z, .da = c->dy, .db = c->dz, .rank = LORA_R, .rows = LORA_N, .row_offset = 2};
+        c->lora.scale = 2;
+        c->lora.dropout = dropout ? 0.4f : 0;
+        lora_loss(c);
+        kernels_ref.lora_backward(&b, mat(c->dx, LORA_T, LORA_K), mat(c->dout, LORA_T, LORA_N + 4),
+                                  mat(c->x, LORA_T, LORA_K), mat(c->saved, LORA_T, LORA_R), &c->lora, c->ws);
+        check_gradient("lora dx", lora_loss, c, c->x, c->dx, LORA_T * LORA_K);
+        check_gradient("lora dA", lora_loss, c, c->y, c->dy, LORA_R * LORA_K);
+        check_gradient("lora dB", lora_loss, c, c->z, c->dz, LORA_N * LORA_R);
+        mem_free(c);
+    }
+}
+
+// ---- rope: the backward pass is the inverse turn, in place on dout ----
+
+static const int32_t rope_pos[] = {4, 0, 2};
+
+static double rope_loss(void *context) {
+    Context *c = context;
+    Backend b = ref();
+    memcpy(c->out, c->x, sizeof c->out);
+    kernels_ref.rope(&b, mat(c->out, 3, 16), c->y, rope_pos, 8, false);
+    return dot(c->out, c->dout, 3 * 16);
+}
+
+static void test_kernels_grad_rope(void **state) {
+    (void)state;
+    Context *c = new_context(3, 0, 16);
+    Backend b = ref();
+    for (int pos = 0; pos < 5; pos++)
+        for (int i = 0; i < 4; i++) {
+            c->y[pos * 8 + i] = cosf((float)(pos + i));
+            c->y[pos * 8 + 4 + i] = sinf((float)(pos + i));
+        }
+    memcpy(c->dx, c->dout, sizeof c->dx);
+    kernels_ref.rope(&b, mat(c->dx, 3, 16), c->y, rope_pos, 8, true);
+    check_gradient("rope dx", rope_loss, c, c->x, c->dx, 3 * 16);
+    mem_free(c);
+}
+
+// ---- attention: q in x, k in y, v in z ----
+
+enum { HEADS = 4, KV_HEADS = 2, HEAD_SIZE = 6, TQ = 9, TK = 14 };
+
+static double attention_loss(void *context) {
+    Context *c = context;
+    Backend b = ref();
+    kernels_ref.attention_forward(&b, mat(c->out, TQ, HEADS * HEAD_SIZE), mat(c->saved, TQ, HEADS),
+                                  mat(c->x, TQ, HEADS * HEAD_SIZE), mat(c->y, TK, KV_HEADS * HEAD_SIZE),
+                                  mat(c->z, TK, KV_HEADS * HEAD_SIZE), &c->shape, c->ws);
+    return dot(c->out, c->dout, TQ * HEADS * HEAD_SIZE);
+}
+
+static void test_kernels_grad_attention(void **state) {
+    (void)state;
+    static const int32_t q_start[] = {0, 2, 5, TQ}, k_start[] = {0, 2, 6}, k_len[] = {2, 4, 8};
+    static const int32_t q_pos[] = {0, 1, 1, 2, 3, 0, 3, 6, 7};
+    for (int window = 0; window <= 3; window += 3) {
+        Context *c = new_context(0, 0, 0);
+        Backend b = ref();
+        c->shape = (AttentionShape){HEADS, KV_HEADS, HEAD_SIZE, 3, q_start, k_start, k_len, q_pos, window, 0.4f};
+        attention_loss(c);
+        Mat q = mat(c->x, TQ, HEADS * HEAD_SIZE), dq = mat(c->dx, TQ, HEADS * HEAD_SIZE);
+        Mat k = mat(c->y, TK, KV_HEADS * HEAD_SIZE), dk = mat(c->dy, TK, KV_HEADS * HEAD_SIZE);
+        Mat v = mat(c->z, TK, KV_HEADS * HEAD_SIZE), dv = mat(c->dz, TK, KV_HEADS * HEAD_SIZE);
+        kernels_ref.attention_backward(&b, dq, dk, dv, mat(c->dout, TQ, HEADS * HEAD_SIZE),
+                                       mat(c->out, TQ, HEADS * HEAD_SIZE), mat(c->saved, TQ, HEADS), q, k, v, &c->shape,
+                                       c->ws);
+        check_gradient("attention dq", attention_loss, c, c->x, c->dx, TQ * HEADS * HEAD_SIZE);
+        check_gradient("attention dk", attention_loss, c, c->y, c->dy, TK * KV_HEADS * HEAD_SIZE);
+        check_gradient("attention dv", attention_loss, c, c->z, c->dz, TK * KV_HEADS * HEAD_SIZE);
+        mem_free(c);
+    }
+}
+
+// ---- glu: gate in x, up in y ----
+
+static double glu_loss(void *context) {
+    Context *c = context;
+    Backend b = ref();
+    kernels_ref.glu_forward(&b, mat(c->out, 3, 33), mat(c->x, 3, 33), mat(c->y, 3, 33), c->glu);
+    return dot(c->out, c->dout, 3 * 33);
+}
+
+static void test_kernels_grad_glu(void **state) {
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        Context *c = new_context(3, 33, 0);
+        Backend b = ref();
+        c->glu = kind ? GLU_GELU_TANH : GLU_SILU;
+        kernels_ref.glu_backward(&b, mat(c->dx, 3, 33), mat(c->dy, 3, 33), mat(c->dout, 3, 33), mat(c->x, 3, 33),
+                                 mat(c->y, 3, 33), c->glu);
+        check_gradient("glu dgate", glu_loss, c, c->x, c->dx, 3 * 33);
+        check_gradient("glu dup", glu_loss, c, c->y, c->dy, 3 * 33);
+        mem_free(c);
+    }
+}
+
+// ---- gather ----
+
+static const int32_t gathered[] = {1, 2, 5};
+
+static double gather_loss(void *context) {
+    Context *c = context;
+    Backend b = ref();
+    kernels_ref.gather_rows_forward(&b, mat(c->out, 3, 7), mat(c->x, 6, 7), gathered);
+    return dot(c->out, c->dout, 3 * 7);
+}
+
+static void test_kernels_grad_gather_rows(void **state) {
+    (void)state;
+    for (int accumulate = 0; accumulate < 2; accumulate++) {
+        Context *c = new_context(3, 0, 7);
+        Backend b = ref();
+        start_at_three(c->dx, 6 * 7);
+        kernels_ref.gather_rows_backward(&b, mat(c->dx, 6, 7), mat(c->dout, 3, 7), gathered, accumulate);
+        if (accumulate) take_three(c->dx, 6 * 7);
+        check_gradient("gather dx", gather_loss, c, c->x, c->dx, 6 * 7);
+        mem_free(c);
+    }
+}
+
+// ---- head: W in y; the loss is the op's own, scaled ----
+
+static double head_loss(void *context) {
+    Context *c = context;
+    Backend b = ref();
+    HeadResult result;
+    kernels_ref.head_loss(&b, &result, (Mat){0}, mat(c->x, c->t, c->k), &c->w, &c->head, c->ws);
+    return result.loss * (double)c->head.grad_scale;
+}
+
+static void test_kernels_grad_head_loss(void **state) {
+    (void)state;
+    static const int32_t targets[] = {0, 16, 3, 3};
+    for (int smoothing = 0; smoothing < 2; smoothing++) {
+        Context *c = new_context(4, 17, 9);
+        Backend b = ref();
+        HeadResult result;
+        c->w = (Weight){"head", {{c->y, NULL, DTYPE_F32, 17}}, 1, 17, 9, NULL};
+        c->head = (HeadLoss){targets, 0.25f, smoothing ? 0.2f : 0};
+        kernels_ref.head_loss(&b, &result, mat(c->dx, 4, 9), mat(c->x, 4, 9), &c->w, &c->head, c->ws);
+        check_gradient("head dx", head_loss, c, c->x, c->dx, 4 * 9);
+        mem_free(c);
+    }
+}
+
+TEST_MAIN(TEST(test_kernels_grad_rmsnorm), TEST(test_kernels_grad_linear), TEST(test_kernels_grad_lora),
+          TEST(test_kernels_grad_rope), TEST(test_kernels_grad_attention), TEST(test_kernels_grad_glu),
+          TEST(test_kernels_grad_gather_rows), TEST(test_kernels_grad_head_loss))
