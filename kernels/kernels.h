@@ -99,9 +99,9 @@ typedef struct AdamwSegment {
     float lr_factor; // LoRA+ (Hayou et al. 2024): ratio for B, 1 for A
 } AdamwSegment;
 typedef struct Adamw {
-    float lr, beta1, beta2, epsilon, weight_decay;
-    float grad_scale; // clipping factor, multiplied into the gradient
-    int64_t step;     // 1 for the first update (bias correction)
+    double lr, beta1, beta2, epsilon, weight_decay; // double: 1 - 0.999f is 1e-5 off, and PyTorch has it in double
+    float grad_scale;                               // clipping factor, multiplied into the gradient
+    int64_t step;                                   // 1 for the first update (bias correction)
     const AdamwSegment *segments;
     int64_t n_segments;
 } Adamw;

@@ -66,17 +66,17 @@ void CPU_FN(adamw)(Backend *b, float *p, float *m, float *v, const float *g, con
     double correction1 = 1 - pow(o->beta1, (double)o->step), correction2 = 1 - pow(o->beta2, (double)o->step);
     for (int64_t j = 0; j < o->n_segments; j++) {
         const AdamwSegment *segment = o->segments + j;
-        double lr = (double)o->lr * segment->lr_factor;
+        double lr = o->lr * segment->lr_factor;
         Step s = {
-            .beta1 = o->beta1,
-            .one_minus_beta1 = (float)(1 - (double)o->beta1),
-            .beta2 = o->beta2,
-            .one_minus_beta2 = (float)(1 - (double)o->beta2),
+            .beta1 = (float)o->beta1,
+            .one_minus_beta1 = (float)(1 - o->beta1),
+            .beta2 = (float)o->beta2,
+            .one_minus_beta2 = (float)(1 - o->beta2),
             .grad_scale = o->grad_scale,
             .decay = (float)(1 - lr * o->weight_decay),
             .size = (float)(lr / correction1),
             .root = (float)sqrt(correction2),
-            .epsilon = o->epsilon,
+            .epsilon = (float)o->epsilon,
         };
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, segment->count))
         for (int64_t i = 0; i < segment->count; i += BLOCK) {

@@ -28,7 +28,7 @@ void ref_adamw(Backend *b, float *p, float *m, float *v, const float *g, const A
     double b1 = o->beta1, b2 = o->beta2;
     double correction1 = 1 - pow(b1, (double)o->step), correction2 = 1 - pow(b2, (double)o->step);
     for (int64_t s = 0; s < o->n_segments; s++) {
-        double lr = (double)o->lr * o->segments[s].lr_factor;
+        double lr = o->lr * o->segments[s].lr_factor;
         for (int64_t j = 0; j < o->segments[s].count; j++) {
             int64_t i = o->segments[s].offset + j;
             double grad = (double)g[i] * o->grad_scale;

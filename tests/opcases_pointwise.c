@@ -189,11 +189,11 @@ static void case_adamw(OpRun *r) {
     float *v = op_output_bytes(r, "v", (size_t)n * sizeof *v, OP_FLOATS, FEW, second);
     mem_free(second);
     AdamwSegment segments[] = {{0, n / 3, 1}, {n / 3 + 1, n - n / 3 - 1, 16}}; // one element between them stays
-    Adamw o = {.lr = 1e-2f,
-               .beta1 = 0.9f,
-               .beta2 = 0.999f,
-               .epsilon = 1e-8f,
-               .weight_decay = 0.1f,
+    Adamw o = {.lr = 1e-2,
+               .beta1 = 0.9,
+               .beta2 = 0.999,
+               .epsilon = 1e-8,
+               .weight_decay = 0.1,
                .grad_scale = 0.5f,
                .step = r->size.t,
                .segments = segments,

@@ -1,0 +1,193 @@
+// The ops of the reference and of every copy of the CPU backend against PyTorch (golden/make_kernels_golden.py).
+#include <math.h>
+#include <stdlib.h>
+
+#include "kernels.h"
+#include "test.h"
+
+// Golden values have 9 digits; the float32 sums here are short. Of the root mean square of the tensor.
+static const double TOLERANCE = 4e-6;
+enum { MAX_ELEMENTS = 256, MAX_RESULTS = 64 };
+
+typedef struct Golden {
+    char name[32];
+    int n;
+    double values[MAX_ELEMENTS];
+} Golden;
+static Golden golden[MAX_RESULTS];
+static int n_golden;
+
+static int load_golden(void **state) {
+    (void)state;
+    FILE *f = fopen(TEST_DIR "/golden/kernels_torch.txt", "r");
+    if (!f) return -1;
+    while (fscanf(f, "#%*[^\n] ") != EOF && n_golden < MAX_RESULTS) {
+        Golden *g = golden + n_golden;
+        if (fscanf(f, "%31s %d", g->name, &g->n) != 2) break;
+        for (int i = 0; i < g->n && i < MAX_ELEMENTS; i++)
+            if (fscanf(f, "%lf", g->values + i) != 1) return -1;
+        n_golden++;
+    }
+    fclose(f);
+    return n_golden ? 0 : -1;
+}
+
+static void check(const Backend *b, const char *name, const float *got, int64_t n) {
+    const Golden *g = golden;
+    while (g < golden + n_golden && strcmp(g->name, name)) g++;
+    if (g == golden + n_golden || g->n != n) fail_msg("no golden values %s of %lld elements", name, (long long)n);
+    double squares = 0;
+    for (int64_t i = 0; i < n; i++) squares += g->values[i] * g->values[i] / (double)n;
+    double limit = TOLERANCE * sqrt(squares);
+    for (int64_t i = 0; i < n; i++)
+        if (!(fabs((double)got[i] - g->values[i]) <= limit))
+            fail_msg("%s: %s[%lld]: got %.9g, want %.9g, tolerance %.3g", b->k->name, name, (long long)i,
+                     (double)got[i], g->values[i], limit);
+}
+
+// The generator's value(seed, ...).
+static void fill(float *x, int n, int seed) {
+    for (int i = 0; i < n; i++) x[i] = (float)((i * i * 7919 + i * 31 + seed * 104729) % 1009) / 256 - 2;
+}
+
+static Mat mat(float *data, int64_t rows, int64_t cols) {
+    return (Mat){data, DTYPE_F32, rows, cols};
+}
+
+typedef struct Buffers {
+    float in[5][MAX_ELEMENTS], out[4][MAX_ELEMENTS];
+    _Alignas(64) char ws[1 << 20];
+} Buffers;
+
+static void *workspace(Buffers *m, size_t bytes) {
+    CHECK(bytes <= sizeof m->ws, "%zu bytes of workspace", bytes);
+    return m->ws;
+}
+
+static void check_rmsnorm(Backend *b, Buffers *m) {
+    fill(m->in[0], 30, 1), fill(m->in[1], 10, 2), fill(m->in[2], 30, 3);
+    Mat x = mat(m->in[0], 3, 10), out = mat(m->out[0], 3, 10), dx = mat(m->out[1], 3, 10), rstd = mat(m->out[2], 3, 1);
+    b->k->rmsnorm_forward(b, out, rstd, x, m->in[1], 1e-5f);
+    b->k->rmsnorm_backward(b, dx, mat(m->in[2], 3, 10), x, rstd, m->in[1], false);
+    check(b, "rmsnorm_out", m->out[0], 30);
+    check(b, "rmsnorm_dx", m->out[1], 30);
+}
+
+static void check_rope(Backend *b, Buffers *m) {
+    static const int32_t pos[] = {5, 0, 1, 7};
+    float *table = m->in[1];
+    for (int p = 0; p < 8; p++)
+        for (int i = 0; i < 3; i++) {
+            double angle = p * pow(10000, -2 * i / 6.0);
+            table[p * 6 + i] = (float)cos(angle);
+            table[p * 6 + 3 + i] = (float)sin(angle);
+        }
+    fill(m->out[0], 72, 1), fill(m->out[1], 72, 2);
+    b->k->rope(b, mat(m->out[0], 4, 18), table, pos, 6, false);
+    b->k->rope(b, mat(m->out[1], 4, 18), table, pos, 6, true);
+    check(b, "rope_out", m->out[0], 72);
+    check(b, "rope_dx", m->out[1], 72);
+}
+
+static void check_glu(Backend *b, Buffers *m) {
+    for (int kind = 0; kind < 2; kind++) {
+        fill(m->in[0], 18, 1), fill(m->in[1], 18, 2), fill(m->in[2], 18, 3);
+        GluKind glu = kind ? GLU_GELU_TANH : GLU_SILU;
+        Mat gate = mat(m->in[0], 2, 9), up = mat(m->in[1], 2, 9);
+        b->k->glu_forward(b, mat(m->out[0], 2, 9), gate, up, glu);
+        b->k->glu_backward(b, mat(m->out[1], 2, 9), mat(m->out[2], 2, 9), mat(m->in[2], 2, 9), gate, up, glu);
+        check(b, kind ? "gelu_out" : "silu_out", m->out[0], 18);
+        check(b, kind ? "gelu_dgate" : "silu_dgate", m->out[1], 18);
+        check(b, kind ? "gelu_dup" : "silu_dup", m->out[2], 18);
+    }
+}
+
+static void check_attention(Backend *b, Buffers *m) {
+    static const int32_t q_start[] = {0, 3, 8}, k_start[] = {0, 3}, k_len[] = {3, 5};
+    static const int32_t q_pos[] = {0, 1, 2, 0, 1, 2, 3, 4};
+    AttentionShape s = {4, 2, 6, 2, q_start, k_start, k_len, q_pos, 0, 1 / sqrtf(6)};
+    fill(m->in[0], 192, 1), fill(m->in[1], 96, 2), fill(m->in[2], 96, 3), fill(m->in[3], 192, 4);
+    Mat q = mat(m->in[0], 8, 24), k = mat(m->in[1], 8, 12), v = mat(m->in[2], 8, 12), dout = mat(m->in[3], 8, 24);
+    Mat out = mat(m->out[0], 8, 24), lse = mat(m->in[4], 8, 4);
+    b->k->attention_forward(b, out, lse, q, k, v, &s, workspace(m, b->k->attention_workspace(b, &s, 8, 8, false)));
+    b->k->attention_backward(b, mat(m->out[1], 8, 24), mat(m->out[2], 8, 12), mat(m->out[3], 8, 12), dout, out, lse, q,
+                             k, v, &s, workspace(m, b->k->attention_workspace(b, &s, 8, 8, true)));
+    check(b, "attention_out", m->out[0], 192);
+    check(b, "attention_dq", m->out[1], 192);
+    check(b, "attention_dk", m->out[2], 96);
+    check(b, "attention_dv", m->out[3], 96);
+}
+
+static void check_lora(Backend *b, Buffers *m) {
+    fill(m->in[0], 60, 1), fill(m->in[1], 36, 2), fill(m->in[2], 21, 3), fill(m->out[0], 35, 4), fill(m->in[3], 35, 5);
+    memset(m->out[1], 0, sizeof m->out[1] * 3);
+    Lora l = {.a = m->in[1], .b = m->in[2], .da = m->out[2], .db = m->out[3], .rank = 3, .rows = 7, .scale = 2};
+    Mat x = mat(m->in[0], 5, 12), xa = mat(m->in[4], 5, 3);
+    void *ws = workspace(m, b->k->lora_workspace(b, &l, 5, 12));
+    b->k->lora_forward(b, mat(m->out[0], 5, 7), xa, x, &l, ws);
+    b->k->lora_backward(b, mat(m->out[1], 5, 12), mat(m->in[3], 5, 7), x, xa, &l, ws);
+    check(b, "lora_out", m->out[0], 35);
+    check(b, "lora_dx", m->out[1], 60);
+    check(b, "lora_da", m->out[2], 36);
+    check(b, "lora_db", m->out[3], 21);
+}
+
+static void check_head(Backend *b, Buffers *m) {
+    static const int32_t targets[] = {0, 10, 3, 3};
+    for (int smoothing = 0; smoothing < 2; smoothing++) {
+        fill(m->in[0], 32, 1), fill(m->in[1], 88, 2);
+        Weight w = {"head", {{m->in[1], NULL, DTYPE_F32, 11}}, 1, 11, 8, NULL};
+        HeadLoss h = {targets, 0.25f, smoothing ? 0.1f : 0};
+        HeadResult result;
+        b->k->head_loss(b, &result, mat(m->out[0], 4, 8), mat(m->in[0], 4, 8), &w, &h,
+                        workspace(m, b->k->head_loss_workspace(b, &w, 4)));
+        float loss = (float)result.loss;
+        check(b, smoothing ? "smooth_loss" : "head_loss", &loss, 1);
+        check(b, smoothing ? "smooth_dx" : "head_dx", m->out[0], 32);
+    }
+}
+
+static void check_adamw(Backend *b, Buffers *m) {
+    AdamwSegment segment = {0, 20, 1};
+    fill(m->out[0], 20, 1);
+    memset(m->out[1], 0, sizeof m->out[1] * 2);
+    for (int step = 0; step < 3; step++) {
+        Adamw o = {1e-2, 0.9, 0.999, 1e-8, 0.1, 1, step + 1, &segment, 1};
+        fill(m->in[0], 20, 10 + step);
+        b->k->adamw(b, m->out[0], m->out[1], m->out[2], m->in[0], &o);
+    }
+    check(b, "adamw_p", m->out[0], 20);
+    check(b, "adamw_m", m->out[1], 20);
+    check(b, "adamw_v", m->out[2], 20);
+}
+
+static void check_backend(const Kernels *k) {
+    if (!k) return;
+    Backend b = {.k = k, .threads = 2};
+    static Buffers m;
+    check_rmsnorm(&b, &m);
+    check_rope(&b, &m);
+    check_glu(&b, &m);
+    check_attention(&b, &m);
+    check_lora(&b, &m);
+    check_head(&b, &m);
+    check_adamw(&b, &m);
+}
+
+static void test_kernels_torch_reference(void **state) {
+    (void)state;
+    check_backend(&kernels_ref);
+}
+
+static void test_kernels_torch_cpu(void **state) {
+    (void)state;
+    check_backend(kernels_cpu("base"));
+    check_backend(kernels_cpu("v3"));
+    check_backend(kernels_cpu("v4"));
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    const struct CMUnitTest tests[] = {TEST(test_kernels_torch_reference), TEST(test_kernels_torch_cpu)};
+    return cmocka_run_group_tests(tests, load_golden, NULL);
+}
