@@ -48,14 +48,15 @@ static void case_neftune(OpRun *r) {
 
 static void case_rmsnorm_forward(OpRun *r) {
     Mat x = op_input(r, r->size.t, r->size.k), weight = op_input(r, 1, r->size.k);
-    Mat out = op_output(r, "out", r->size.t, r->size.k, FEW), rstd = op_output(r, "rstd", r->size.t, 1, FEW);
+    Mat out = op_output(r, "out", r->size.t, r->size.k, OP_SUM(r->size.k));
+    Mat rstd = op_output(r, "rstd", r->size.t, 1, OP_SUM(r->size.k));
     r->b->k->rmsnorm_forward(r->b, out, rstd, x, weight.data, 1e-5f);
 }
 
 static void case_rmsnorm_backward(OpRun *r) {
     Mat x = op_input(r, r->size.t, r->size.k), weight = op_input(r, 1, r->size.k);
     Mat dout = op_input(r, r->size.t, r->size.k), rstd = op_input(r, r->size.t, 1);
-    Mat dx = op_gradient(r, "dx", r->size.t, r->size.k, FEW, r->size.accumulate);
+    Mat dx = op_gradient(r, "dx", r->size.t, r->size.k, OP_SUM(r->size.k), r->size.accumulate);
     r->b->k->rmsnorm_backward(r->b, dx, dout, x, rstd, weight.data, r->size.accumulate);
 }
 

@@ -1,7 +1,6 @@
 // opcheck: buffers, random inputs, comparison.
 #include "opcheck.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 

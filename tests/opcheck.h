@@ -6,6 +6,8 @@
 // alone; outputs and workspaces start as NaN, so an element that was not written shows.
 #pragma once
 
+#include <math.h>
+
 #include "kernels.h"
 
 // Whatever an op needs of this; names as in kernels.h.
@@ -61,6 +63,10 @@ typedef struct OpCase {
 } OpCase;
 #define OP_CASE(op, sizes)                                                                                             \
     { #op, case_##op, sizes, (int)(sizeof(sizes) / sizeof *(sizes)) }
+
+// A float32 sum of n random terms, added one after the other, errs by about sqrt(n) roundings of 2^-24 relative to its
+// root mean square; this allows four times that for the worst of many elements, and a few roundings more.
+#define OP_SUM(n) (0x1p-24 * (8 + 4 * sqrt((double)(n))))
 
 // --- for cases ---
 void *op_copy(OpRun *r, const void *host, size_t bytes); // device copy of any data

@@ -81,11 +81,11 @@ bool optimizer_update(Optimizer *o, double learning_rate, double *norm) {
     if (!gradient_norm(o, norm)) return false;
     const OptimizerOptions *p = &o->options;
     double clip = p->max_grad_norm > 0 ? p->max_grad_norm / (*norm + CLIP_EPSILON) : 1;
-    Adamw adamw = {.lr = (float)learning_rate,
-                   .beta1 = (float)p->beta1,
-                   .beta2 = (float)p->beta2,
-                   .epsilon = (float)p->epsilon,
-                   .weight_decay = (float)p->weight_decay,
+    Adamw adamw = {.lr = learning_rate,
+                   .beta1 = p->beta1,
+                   .beta2 = p->beta2,
+                   .epsilon = p->epsilon,
+                   .weight_decay = p->weight_decay,
                    .grad_scale = (float)fmin(clip, 1),
                    .step = ++o->updates,
                    .segments = o->segments,
