@@ -15,8 +15,13 @@
 
 typedef struct EvalArgs {
     bool generate, json;
-    int64_t limit, max_new_tokens; // limit: prompts, 0: all
+    int64_t limit, show, max_new_tokens; // limit: prompts, 0: all; show: how many are printed
 } EvalArgs;
+
+typedef struct MatchResult {
+    int64_t correct, total, tokens; // tokens: generated, stop tokens not counted
+    double seconds;
+} MatchResult;
 
 typedef struct EvalRun {
     Config config;
@@ -26,15 +31,17 @@ typedef struct EvalRun {
     RunData data;
 } EvalRun;
 
-enum { GENERATE_BATCH = 16, DEFAULT_NEW_TOKENS = 256 };
+enum { DEFAULT_BATCH = 16, DEFAULT_NEW_TOKENS = 256 };
 
 static int take_args(EvalArgs *a, int *argc, char **argv, Err *err) {
     const ArgSpec specs[] = {{"generate", ARG_BOOL, &a->generate, NULL},
                              {"json", ARG_BOOL, &a->json, NULL},
                              {"limit", ARG_INT, &a->limit, NULL},
+                             {"show", ARG_INT, &a->show, NULL},
                              {"max_new_tokens", ARG_INT, &a->max_new_tokens, NULL}};
     if (args_take(argc, argv, specs, sizeof specs / sizeof *specs, err)) return -1;
     if (a->limit < 0) return err_input(err, "--limit: %" PRId64 "; expected 0 (all) or more", a->limit);
+    if (a->show < 0) return err_input(err, "--show: %" PRId64 "; expected 0 (none) or more", a->show);
     if (a->max_new_tokens < 1) return err_input(err, "--max_new_tokens: expected at least 1");
     return 0;
 }
@@ -90,13 +97,15 @@ static void strip(const StrBuf *s, const char **begin, size_t *length) {
     *length = (size_t)(e - b);
 }
 
-static bool matches(const EvalRun *r, const Generation *g, const char *reference) {
+// Decodes an answer, compares it with the reference, and prints all three where asked to.
+static bool check_answer(const EvalRun *r, const PromptCase *c, const Generation *g, bool show) {
     StrBuf text = {0};
     const char *begin;
     size_t length;
     tokenizer_decode(r->model->tokenizer, g->ids, (size_t)g->count, false, &text);
     strip(&text, &begin, &length);
-    bool same = length == strlen(reference) && memcmp(begin, reference, length) == 0;
+    bool same = length == strlen(c->reference) && memcmp(begin, c->reference, length) == 0;
+    if (show) printf("prompt    %s\nreference %s\nanswer    %.*s\n\n", c->prompt, c->reference, (int)length, begin);
     str_clear(&text);
     return same;
 }
@@ -109,7 +118,8 @@ static int answer(const EvalRun *r, const EvalArgs *a, const PromptCase *cases, 
         prompts[i] = cases[i].ids;
         lengths[i] = cases[i].count;
     }
-    GenerateOptions o = {.max_new_tokens = a->max_new_tokens, .top_p = 1, .batch = GENERATE_BATCH};
+    int64_t batch = r->config.per_device_eval_batch_size > 0 ? r->config.per_device_eval_batch_size : DEFAULT_BATCH;
+    GenerateOptions o = {.max_new_tokens = a->max_new_tokens, .top_p = 1, .batch = batch};
     int32_t end = r->data.chat ? chat_template_end_of_turn(r->data.chat) : -1;
     int32_t *stop = generate_stop_ids(r->model, end, &o.n_stop);
     o.stop = stop;
@@ -120,7 +130,7 @@ static int answer(const EvalRun *r, const EvalArgs *a, const PromptCase *cases, 
     return status;
 }
 
-static int exact_match(const EvalRun *r, const EvalArgs *a, int64_t *correct, int64_t *total, Err *err) {
+static int exact_match(const EvalRun *r, const EvalArgs *a, MatchResult *m, Err *err) {
     const Config *c = &r->config;
     if (!c->validation_file) return err_input(err, "eval --generate: needs validation_file");
     int64_t max_tokens, n;
@@ -128,12 +138,14 @@ static int exact_match(const EvalRun *r, const EvalArgs *a, int64_t *correct, in
     if (run_max_tokens(c, &r->model->config, &max_tokens, err)) return -1;
     DatasetOptions o = run_dataset_options(c, &c->validation_file, 1, max_tokens);
     if (prompt_cases_load(&cases, &n, &o, r->model->tokenizer, r->data.chat, err)) return -1;
-    *total = a->limit && a->limit < n ? a->limit : n;
-    *correct = 0;
-    Generation *answers = mem_calloc((size_t)*total + 1, sizeof *answers);
-    int status = answer(r, a, cases, *total, answers, err);
-    for (int64_t i = 0; i < *total; i++) {
-        if (!status) *correct += matches(r, &answers[i], cases[i].reference);
+    m->total = a->limit && a->limit < n ? a->limit : n;
+    Generation *answers = mem_calloc((size_t)m->total + 1, sizeof *answers);
+    double start = time_now();
+    int status = answer(r, a, cases, m->total, answers, err);
+    m->seconds = time_now() - start;
+    for (int64_t i = 0; i < m->total; i++) {
+        if (!status) m->correct += check_answer(r, &cases[i], &answers[i], i < a->show && !a->json);
+        m->tokens += answers[i].count;
         generation_clear(&answers[i]);
     }
     mem_free(answers);
@@ -145,32 +157,35 @@ static double ratio(int64_t correct, int64_t total) {
     return total ? (double)correct / (double)total : 0;
 }
 
-static void print_result(const EvalArgs *a, const EvalResult *e, int64_t correct, int64_t total) {
+static void print_result(const EvalArgs *a, const EvalResult *e, const MatchResult *m) {
     if (a->json) {
         printf("{\"eval_loss\": %.9g, \"eval_perplexity\": %.9g, \"eval_token_accuracy\": %.9g, \"tokens\": %" PRId64,
                e->loss, e->perplexity, e->accuracy, e->tokens);
         if (a->generate)
-            printf(", \"exact_match\": %.9g, \"correct\": %" PRId64 ", \"total\": %" PRId64, ratio(correct, total),
-                   correct, total);
+            printf(", \"exact_match\": %.9g, \"correct\": %" PRId64 ", \"total\": %" PRId64
+                   ", \"generated_tokens\": %" PRId64 ", \"generated_tokens_per_second\": %.1f",
+                   ratio(m->correct, m->total), m->correct, m->total, m->tokens,
+                   m->seconds > 0 ? (double)m->tokens / m->seconds : 0);
         printf("}\n");
         return;
     }
     printf("eval_loss=%.4f perplexity=%.4g token_accuracy=%.4f (%" PRId64 " tokens)\n", e->loss, e->perplexity,
            e->accuracy, e->tokens);
-    if (a->generate) printf("exact_match=%.2f (%" PRId64 "/%" PRId64 ")\n", ratio(correct, total), correct, total);
+    if (a->generate)
+        printf("exact_match=%.2f (%" PRId64 "/%" PRId64 ")\n", ratio(m->correct, m->total), m->correct, m->total);
 }
 
 static int run_eval(int argc, char **argv, Err *err) {
     EvalArgs a = {.max_new_tokens = DEFAULT_NEW_TOKENS};
     EvalRun r = {0};
-    int64_t correct = 0, total = 0;
+    MatchResult match = {0};
     int status = take_args(&a, &argc, argv, err);
     if (!status) status = config_load(&r.config, argc, argv, CONFIG_FOR_EVAL, err);
     if (!status) status = open_run(&r, err);
     if (!status) {
         EvalResult e = measure(&r);
-        if (a.generate) status = exact_match(&r, &a, &correct, &total, err);
-        if (!status) print_result(&a, &e, correct, total);
+        if (a.generate) status = exact_match(&r, &a, &match, err);
+        if (!status) print_result(&a, &e, &match);
     }
     close_run(&r);
     return status ? err->status : 0;
@@ -179,11 +194,12 @@ static int run_eval(int argc, char **argv, Err *err) {
 const Verb verb_eval = {
     .name = "eval",
     .usage = "lorac eval (CONFIG.json | --model_name_or_path M [--adapter_name_or_path A] --validation_file F)\n"
-             "             [--generate] [--limit N] [--max_new_tokens N] [--json]",
+             "             [--generate] [--limit N] [--show N] [--max_new_tokens N] [--json]",
     .summary = "Loss, perplexity and accuracy of a model with an adapter",
     .help = "With a run's config the adapter is output_dir/adapter unless adapter_name_or_path names another one\n"
             "(\"none\": the base model alone).\n"
             "--generate answers the last assistant turn of each sample and compares it with the reference, white\n"
-            "space at both ends aside; --limit N takes the first N samples for that.\n",
+            "space at both ends aside; --limit N takes the first N samples for that, --show N prints the first N with\n"
+            "their answers. per_device_eval_batch_size (16 unless set) answers are generated at once.\n",
     .run = run_eval,
 };

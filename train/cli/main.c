@@ -8,6 +8,8 @@
 #include "words.h"
 
 const Verb *const verbs[] = {
+    &verb_train,
+    &verb_eval,
     &verb_logits,
     &verb_verify,
     &verb_export,

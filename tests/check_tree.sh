@@ -1,0 +1,28 @@
+#!/bin/sh
+# usage: check_tree.sh SOURCE_DIR: house rules that a program can check. Prints what breaks them; exit 1 if anything does.
+set -u
+cd "$1" || exit 2
+bad=0
+report() { # title, offending lines
+    [ -z "$2" ] && return
+    printf '%s\n%s\n' "$1" "$2"
+    bad=1
+}
+sources=$(find kernels autograd data train tests -name '*.[ch]' | sort)
+report "files over 600 lines:" "$(wc -l $sources | awk '$2 != "total" && $1 > 600')"
+report "lines over 120 columns:" "$(grep -nE '^.{121,}' $sources | cut -c1-100)"
+report "headers without #pragma once:" "$(grep -L '#pragma once' $(echo "$sources" | grep '\.h$'))"
+# A .c file may leave the word to its own header, which it then includes first.
+report "files that do not open with a comment or their own header:" "$(for f in $sources; do
+    head -n 1 "$f" | grep -qE "^//|^#include \"$(basename "$f" .c).h\"" || echo "$f"; done)"
+report "unfinished marks:" "$(grep -nE 'TODO|FIXME|HACK|\bXXX\b' $sources)"
+report "allocation outside base.c:" \
+    "$(grep -nE '[^_a-z](malloc|calloc|realloc)\(' $(echo "$sources" | grep -vE '^tests/|kernels/base.c') | grep -vE '^[^:]*:[0-9]*: *//')"
+report "exit outside main.c, base.c and signal handlers:" \
+    "$(grep -nE '[^_a-z]exit\(' $(echo "$sources" | grep -vE '^tests/|kernels/base.c|train/cli/main.c') | grep -vE '^[^:]*:[0-9]*: *//')"
+report "source files that CMakeLists.txt does not build:" \
+    "$(for f in $(find kernels autograd data train -name '*.c'); do grep -q " $f\$" CMakeLists.txt || echo "$f"; done)"
+if command -v clang-format >/dev/null 2>&1; then
+    report "clang-format would change:" "$(clang-format --dry-run $sources 2>&1 | grep -oE '^[^:]+' | sort | uniq -c | head)"
+fi
+exit $bad
