@@ -2,20 +2,12 @@
 //
 // Blocks begin at a sample's first query and first key, and everything that is summed is summed in one order, so that
 // bits depend on the sample's shape alone. Which keys a query sees is a range, so masking costs nothing per element.
-#include <float.h>
 #include <math.h>
 
 #include "cpu.h"
 #include "sgemm.h"
 
 enum { BLOCK_Q = 64, FORWARD_K = 512, BACKWARD_K = 256 }; // sizes of blocks of queries and keys
-
-static int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static int64_t max64(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
 
 // Scores of one block for each thread (backward: two), then delta [Tq, H] (backward).
 size_t CPU_FN(attention_workspace)(Backend *b, const AttentionShape *s, int64_t tq, int64_t tk, bool backward) {
@@ -74,23 +66,6 @@ static Item item_at(const AttentionShape *s, int64_t i) {
     return (Item){sample, start + block * BLOCK_Q, min64(BLOCK_Q, n - block * BLOCK_Q), i % s->heads, false};
 }
 
-static float largest(const float *x, int64_t n) {
-    float max = -FLT_MAX;
-#pragma omp simd reduction(max : max)
-    for (int64_t i = 0; i < n; i++) max = x[i] > max ? x[i] : max;
-    return max;
-}
-
-static float exponentials(float *x, int64_t n, float max) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) {
-        x[i] = cpu_expf(x[i] - max);
-        sum += x[i];
-    }
-    return sum;
-}
-
 static void zero_outside(float *x, int64_t n, Range r) {
     memset(x, 0, (size_t)r.first * sizeof *x);
     memset(x + r.end, 0, (size_t)(n - r.end) * sizeof *x);
@@ -103,14 +78,14 @@ typedef struct Running {
 
 // Takes a row of n scores into the softmax and replaces them by exponentials, 0 where the query does not look.
 static void fold_row(Running *r, float *x, int64_t n, Range seen, float *out, int64_t d) {
-    float max = largest(x + seen.first, seen.end - seen.first);
+    float max = cpu_largest(x + seen.first, seen.end - seen.first);
     if (max > r->max) {
         float shrink = cpu_expf(r->max - max);
         r->sum *= shrink;
         r->max = max;
         for (int64_t i = 0; i < d; i++) out[i] *= shrink;
     }
-    r->sum += exponentials(x + seen.first, seen.end - seen.first, r->max);
+    r->sum += cpu_exponentials(x + seen.first, seen.end - seen.first, r->max);
     zero_outside(x, n, seen);
 }
 

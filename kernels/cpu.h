@@ -13,6 +13,7 @@
 //  - no -ffast-math: NaN and infinity pass through; sums are vectorised by `#pragma omp simd reduction` alone.
 #pragma once
 
+#include <float.h>
 #include <string.h>
 
 #include "host.h"
@@ -75,6 +76,47 @@ static inline float cpu_expf(float x) {
     memcpy(&scale_low, &low, sizeof low);
     memcpy(&scale_high, &high, sizeof high);
     return p * scale_low * scale_high;
+}
+
+// An integer that orders as the float does: NaN lies beyond the infinities on either side, and -0 equals 0. Integer
+// maxima vectorise without giving up NaN.
+static inline int32_t cpu_order_key(float x) {
+    float plus_zero = x + 0.0f;
+    int32_t bits;
+    memcpy(&bits, &plus_zero, sizeof bits);
+    return bits ^ (bits >> 31 & INT32_MAX);
+}
+
+// The largest of n numbers, at least -FLT_MAX; a NaN among them is left out or is the result.
+static inline float cpu_largest(const float *x, int64_t n) {
+    int32_t max = cpu_order_key(-FLT_MAX);
+#pragma omp simd reduction(max : max)
+    for (int64_t i = 0; i < n; i++) {
+        int32_t key = cpu_order_key(x[i]);
+        max = key > max ? key : max;
+    }
+    int32_t bits = max ^ (max >> 31 & INT32_MAX);
+    float largest;
+    memcpy(&largest, &bits, sizeof largest);
+    return largest;
+}
+
+// x = exp(x - max) in place; the sum of the results.
+static inline float cpu_exponentials(float *x, int64_t n, float max) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = cpu_expf(x[i] - max);
+        sum += x[i];
+    }
+    return sum;
+}
+
+static inline int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static inline int64_t max64(int64_t a, int64_t b) {
+    return a > b ? a : b;
 }
 
 #endif

@@ -165,9 +165,10 @@ struct Kernels {
     // --- attention, blocked with an online softmax (Dao et al. 2022); memory linear in T ---
     size_t (*attention_workspace)(Backend *b, const AttentionShape *s, int64_t tq, int64_t tk, bool backward);
     // out [Tq, H*D], lse [Tq, H] (log of the sum of exponentials); q [Tq, H*D], k and v [Tk, KV*D].
+    // A query that sees no key gives out = 0 and lse = -inf.
     void (*attention_forward)(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v, const AttentionShape *s, void *ws);
     // dq [Tq, H*D], dk, dv [Tk, KV*D] are written ("="; rows of keys that no one sees become 0); a gradient whose data is
-    // NULL: not wanted. Probabilities are recomputed from lse.
+    // NULL: not wanted. Probabilities are recomputed from lse. Samples do not share keys here (in forward they may).
     void (*attention_backward)(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat out, Mat lse, Mat q, Mat k, Mat v,
                                const AttentionShape *s, void *ws);
 
@@ -189,7 +190,7 @@ struct Kernels {
 
     // --- head ---
     size_t (*head_loss_workspace)(Backend *b, const Weight *w, int64_t m);
-    // logits = x W^T in chunks of rows, never whole; result is written; dx [M, C] = grad_scale * d(loss)/dx, or dx.data
+    // logits = x W^T (+ bias), never stored whole; result is written; dx [M, C] = grad_scale * d(loss)/dx, or dx.data
     // NULL in evaluation.  x [M, C], W [V, C].
     void (*head_loss)(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight *w, const HeadLoss *h, void *ws);
     // out[m] = arg max of logits[m, :], lowest index wins ties; NaN: -1.

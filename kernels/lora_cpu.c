@@ -8,10 +8,6 @@
 
 enum { TILE_T = 128, TILE_N = 192, BLOCK_T = 2 * TILE_T, LANES = 64 };
 
-static int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 // rng_philox for LANES groups from `group` on, round by round over all of them, which is a loop that vectorises.
 static void philox_lanes(RngKey key, uint32_t token, uint32_t group, uint32_t out[4][LANES]) {
     uint32_t c0[LANES], c1[LANES], c2[LANES], c3[LANES];

@@ -12,17 +12,12 @@
 //
 // The vocabulary is cut into slices by shape alone, each with its own maximum and sums, merged in order: few rows still
 // give all threads work, and the bits do not depend on their number.
-#include <float.h>
 #include <math.h>
 
 #include "cpu.h"
 #include "sgemm.h"
 
 enum { TILE_M = 128, PANEL_V = 256, PANEL_FLOATS = 2 << 20, ITEMS = 16, MAX_SLICES = 8 };
-
-static int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
 
 // What is known of one row over one slice of the vocabulary so far.
 typedef struct RowState {
@@ -122,13 +117,6 @@ static void sum_columns(const Head *a, int64_t done) {
         }
 }
 
-static float largest(const float *x, int64_t n) {
-    float max = -FLT_MAX;
-#pragma omp simd reduction(max : max)
-    for (int64_t i = 0; i < n; i++) max = x[i] > max ? x[i] : max;
-    return max;
-}
-
 static double total(const float *x, int64_t n) {
     double sum = 0;
 #pragma omp simd reduction(+ : sum)
@@ -136,21 +124,10 @@ static double total(const float *x, int64_t n) {
     return sum;
 }
 
-// x = exp(x - max) in place; the sum of the results.
-static float exponentials(float *x, int64_t n, float max) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) {
-        x[i] = cpu_expf(x[i] - max);
-        sum += x[i];
-    }
-    return sum;
-}
-
 // Takes the logits x of panel p into the row's state and replaces them by exponentials (0 for the target). Returns the
 // factor by which what the slice has summed for dx must shrink.
 static float fold_row(const Head *a, RowState *state, float *x, Panel p, int32_t target) {
-    float max = largest(x, p.n), shrink = 1;
+    float max = cpu_largest(x, p.n), shrink = 1;
     if (a->h->label_smoothing != 0) state->logits += total(x, p.n);
     if (max > state->max) {
         int64_t i = 0;
@@ -164,7 +141,7 @@ static float fold_row(const Head *a, RowState *state, float *x, Panel p, int32_t
         state->target = x[target - p.at];
         x[target - p.at] = -INFINITY;
     }
-    state->others += (double)exponentials(x, p.n, state->max);
+    state->others += (double)cpu_exponentials(x, p.n, state->max);
     return shrink;
 }
 

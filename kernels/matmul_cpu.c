@@ -23,10 +23,6 @@ enum {
     STRIP_FLOATS = 24 << 10 // an expanded strip: 96 KB (more only if 8 rows are more)
 };
 
-static int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 static int64_t panel_rows(const Weight *w) {
     int64_t rows = PANEL_FLOATS / w->cols / TILE_N * TILE_N;
     if (rows == 0) rows = PANEL_FLOATS / w->cols / EXPAND_ROWS * EXPAND_ROWS;

@@ -147,26 +147,17 @@ void CPU_FN(add)(Backend *b, Mat dst, Mat src) {
     for (int64_t t = 0; t < src.rows; t++) add_row(f32_row(dst, t), f32_row(src, t), src.cols);
 }
 
-// An integer that orders as the float does: NaN lies beyond the infinities on either side, and -0 equals 0. Integer
-// maxima vectorise without giving up NaN.
-static inline int32_t order_key(float x) {
-    float plus_zero = x + 0.0f;
-    int32_t bits;
-    memcpy(&bits, &plus_zero, sizeof bits);
-    return bits ^ (bits >> 31 & INT32_MAX);
-}
-
 static int32_t row_argmax(const float *x, int64_t n) {
     int32_t max = INT32_MIN, min = INT32_MAX;
 #pragma omp simd reduction(max : max) reduction(min : min)
     for (int64_t i = 0; i < n; i++) {
-        int32_t key = order_key(x[i]);
+        int32_t key = cpu_order_key(x[i]);
         max = key > max ? key : max;
         min = key < min ? key : min;
     }
-    if (max > order_key(INFINITY) || min < order_key(-INFINITY)) return -1;
+    if (max > cpu_order_key(INFINITY) || min < cpu_order_key(-INFINITY)) return -1;
     int64_t i = 0;
-    while (order_key(x[i]) != max) i++;
+    while (cpu_order_key(x[i]) != max) i++;
     return (int32_t)i;
 }
 
