@@ -387,9 +387,8 @@ int dataset_split(const Dataset *d, double val_size, uint64_t seed, int64_t **tr
     *n_val = want >= (double)n ? n : (int64_t)(want + 0.5);
     if (*n_val < 1 && val_size > 0) *n_val = 1;
     if (!(val_size > 0) || *n_val >= n)
-        return err_input(err,
-                         "val_set_size: found %g for %lld samples; expected to leave at least one sample on each side",
-                         val_size, (long long)n);
+        return err_input(err, "found %g for %lld samples; expected to leave at least one sample on each side", val_size,
+                         (long long)n);
     int64_t *order = shuffled(n, seed);
     *n_train = n - *n_val;
     *val = take(order, *n_val);

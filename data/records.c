@@ -181,17 +181,18 @@ static int next_element(RecordReader *r, RecordSpan *span, Err *err) {
     return 1;
 }
 
-static int check_text(const RecordReader *r, Err *err) {
+int text_check(const char *name, const char *text, size_t len, Err *err) {
+    const char *end = text + len;
     size_t line = 1;
-    for (const char *p = r->p; p < r->end;) {
-        if (*p > 0) {
+    for (const char *p = text; p < end;) {
+        if (*p && !(*p & 0x80)) {
             line += *p++ == '\n';
             continue;
         }
         utf8proc_int32_t c = 0;
-        utf8proc_ssize_t n = *p ? utf8proc_iterate((const utf8proc_uint8_t *)p, r->end - p, &c) : 0;
+        utf8proc_ssize_t n = *p ? utf8proc_iterate((const utf8proc_uint8_t *)p, end - p, &c) : 0;
         if (n <= 0)
-            return err_input(err, "%s:%zu: found byte 0x%02X; expected valid UTF-8 text", r->map.path, line,
+            return err_input(err, "%s:%zu: found byte 0x%02X; expected valid UTF-8 text", name, line,
                              (unsigned)(unsigned char)*p);
         p += n;
     }
@@ -200,7 +201,7 @@ static int check_text(const RecordReader *r, Err *err) {
 
 static int next_text(RecordReader *r, RecordSpan *span, Err *err) {
     if (r->p == r->end) return 0;
-    if (check_text(r, err)) return -1;
+    if (text_check(r->map.path, r->p, (size_t)(r->end - r->p), err)) return -1;
     *span = (RecordSpan){r->p, (size_t)(r->end - r->p), 1};
     r->p = r->end;
     return 1;

@@ -14,6 +14,9 @@ typedef struct RecordSpan { // borrowed from the reader
     size_t line; // of its first byte, counted from 1
 } RecordSpan;
 
+// Valid UTF-8 without NUL bytes; the message is "name:LINE: ...".
+int text_check(const char *name, const char *text, size_t len, Err *err);
+
 typedef struct RecordReader RecordReader;
 int records_open(RecordReader **r, const char *path, Err *err);
 void records_close(RecordReader *r);

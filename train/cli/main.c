@@ -9,6 +9,8 @@
 
 const Verb *const verbs[] = {
     &verb_train,
+    &verb_inspect,
+    &verb_tokenize,
     &verb_eval,
     &verb_logits,
     &verb_verify,

@@ -1,0 +1,165 @@
+// inspect: data, as a file and as the trainer sees it.
+#include "inspect.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "dialog.h"
+#include "model.h"
+#include "records.h"
+#include "run_data.h"
+
+// ---- a data file ----
+
+// Writes text so that no control character in it reaches a terminal.
+static void print_record(FILE *out, RecordSpan span) {
+    enum { MAX_SHOWN = 2000 };
+    size_t n = span.len < MAX_SHOWN ? span.len : MAX_SHOWN;
+    fprintf(out, "\nline %zu: ", span.line);
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)span.text[i];
+        if ((c < 32 && c != '\n' && c != '\t') || c == 127)
+            fprintf(out, "\\x%02X", c);
+        else
+            fputc(c, out);
+    }
+    fputs(n < span.len ? " ...\n" : "\n", out);
+}
+
+static int detect(DatasetFormat *format, const RecordReader *r, RecordSpan span, Err *err) {
+    JsonDoc *doc;
+    if (json_parse(&doc, span.text, span.len, records_path(r), span.line, err)) return -1;
+    *format = dialog_detect(json_root(doc), err);
+    json_free(doc);
+    return *format == FORMAT_AUTO ? err_context(err, "%s:%zu", records_path(r), span.line) : 0;
+}
+
+int inspect_data_file(const char *path, int64_t n_shown, FILE *out, Err *err) {
+    RecordReader *r;
+    RecordSpan span;
+    DatasetFormat format = FORMAT_TEXT;
+    int64_t n = 0, bytes = 0, longest = 0;
+    if (records_open(&r, path, err)) return -1;
+    int more = 0, rc = 0;
+    while (!rc && (more = records_next(r, &span, err)) == 1) {
+        if (n == 0 && !records_are_text(r)) rc = detect(&format, r, span, err);
+        if (n++ < n_shown && !rc) print_record(out, span);
+        bytes += (int64_t)span.len;
+        if ((int64_t)span.len > longest) longest = (int64_t)span.len;
+        records_release(r);
+    }
+    if (!rc && more == 0)
+        fprintf(out, "%s%s: data, %s, %" PRId64 " records, %" PRId64 " bytes (longest record %" PRId64 ")\n",
+                n_shown ? "\n" : "", path, dataset_format_name(format), n, bytes, longest);
+    records_close(r);
+    return rc || more < 0 ? -1 : 0;
+}
+
+// ---- the trainer's view ----
+
+static int compare_lengths(const void *pa, const void *pb) {
+    int64_t a = *(const int64_t *)pa, b = *(const int64_t *)pb;
+    return a < b ? -1 : a > b;
+}
+
+static double percent(int64_t part, int64_t whole) {
+    return whole ? 100.0 * (double)part / (double)whole : 0;
+}
+
+static void print_lengths(const Dataset *d, int64_t max_tokens, FILE *out) {
+    int64_t n = dataset_count(d), *lengths = mem_alloc((size_t)n, sizeof *lengths);
+    for (int64_t i = 0; i < n; i++) lengths[i] = dataset_sample(d, i).count;
+    qsort(lengths, (size_t)n, sizeof *lengths, compare_lengths);
+    fprintf(out,
+            "  lengths   shortest %" PRId64 ", median %" PRId64 ", mean %.1f, longest %" PRId64
+            " (max_seq_length %" PRId64 ")\n",
+            lengths[0], lengths[n / 2], (double)dataset_stats(d)->tokens / (double)n, lengths[n - 1], max_tokens);
+    mem_free(lengths);
+}
+
+static void print_rows(const Dataset *d, const Config *c, int64_t max_tokens, FILE *out) {
+    int64_t n = dataset_count(d), *all = mem_alloc((size_t)n, sizeof *all);
+    for (int64_t i = 0; i < n; i++) all[i] = i;
+    RowPlan *p = row_plan_new(d, all, n, max_tokens, c->packing);
+    int64_t rows = row_plan_count(p);
+    fprintf(out, "  rows      %" PRId64 " (%s), %.1f%% full, at most %" PRId64 " samples and %" PRId64 " tokens\n",
+            rows, c->packing ? "packed" : "one sample each", percent(dataset_stats(d)->tokens, rows * max_tokens),
+            row_plan_most_samples(p), row_plan_longest(p));
+    row_plan_free(p);
+    mem_free(all);
+}
+
+static void print_counts(const Dataset *d, FILE *out) {
+    const DatasetStats *s = dataset_stats(d);
+    fprintf(out,
+            "  records   %" PRId64 ": %" PRId64 " samples kept, %" PRId64 " too long and dropped, %" PRId64
+            " with nothing to learn and skipped\n",
+            s->records, s->samples, s->dropped_long, s->skipped_unsupervised);
+    fprintf(out, "  tokens    %" PRId64 ": %" PRId64 " supervised (%.1f%%), %" PRId64 " masked\n", s->tokens,
+            s->supervised, percent(s->supervised, s->tokens), s->tokens - s->supervised);
+    if (s->truncated)
+        fprintf(out, "  truncated %" PRId64 " samples, %" PRId64 " tokens cut away\n", s->truncated,
+                s->truncated_tokens);
+    if (s->dropped_long)
+        fprintf(out, "  dropped   %" PRId64 " tokens; the longest record has %" PRId64 "\n", s->dropped_tokens,
+                s->longest);
+}
+
+static void print_samples(const Dataset *d, const Tokenizer *t, int64_t n_shown, FILE *out) {
+    bool colour = isatty(fileno(out));
+    for (int64_t i = 0; i < n_shown && i < dataset_count(d); i++) {
+        Sample s = dataset_sample(d, i);
+        StrBuf text = {0};
+        sample_show(&text, &s, t, colour ? "\x1b[32m" : "[[", colour ? "\x1b[0m" : "]]");
+        fprintf(out, "\n--- sample %" PRId64 " (record %" PRId64 "): %" PRId64 " tokens, %" PRId64 " supervised\n%s\n",
+                i, s.record + 1, s.count, s.supervised_count, text.data);
+        str_clear(&text);
+    }
+}
+
+typedef struct View {
+    Config config;
+    Tokenizer *tokenizer;
+    ChatTemplate *chat;
+    int64_t max_tokens, n_shown;
+    FILE *out;
+} View;
+
+static int print_set(View *v, const char *title, char *const *files, size_t n_files, Err *err) {
+    DatasetOptions o = run_dataset_options(&v->config, files, n_files, v->max_tokens);
+    Dataset *d;
+    if (dataset_open(&d, &o, v->tokenizer, v->chat, err)) return -1;
+    fprintf(v->out, "%s", title);
+    for (size_t i = 0; i < n_files; i++) fprintf(v->out, "%s%s", i ? ", " : "", files[i]);
+    DatasetFormat f = dataset_stats(d)->format;
+    fprintf(v->out, "\n  format    %s%s\n", f == FORMAT_AUTO ? "several" : dataset_format_name(f),
+            dataset_stats(d)->from_cache ? " (tokens from the cache)" : "");
+    print_counts(d, v->out);
+    print_lengths(d, v->max_tokens, v->out);
+    print_rows(d, &v->config, v->max_tokens, v->out);
+    print_samples(d, v->tokenizer, v->n_shown, v->out);
+    fputs("\n", v->out);
+    dataset_close(d);
+    return 0;
+}
+
+static int print_view(View *v, int argc, char **argv, Err *err) {
+    ModelConfig model;
+    Config *c = &v->config;
+    if (config_load(c, argc, argv, CONFIG_FOR_DATA, err) || model_read_config(&model, c->model_name_or_path, err) ||
+        model_load_tokenizer(&v->tokenizer, c->model_name_or_path, err) ||
+        run_max_tokens(c, &model, &v->max_tokens, err) || run_chat_template(c, v->tokenizer, &v->chat, err) ||
+        print_set(v, "train       ", c->train_file.items, c->train_file.count, err))
+        return -1;
+    return c->validation_file ? print_set(v, "validation  ", &c->validation_file, 1, err) : 0;
+}
+
+int inspect_run_data(int argc, char **argv, int64_t n_shown, FILE *out, Err *err) {
+    View v = {.n_shown = n_shown, .out = out};
+    int rc = print_view(&v, argc, argv, err);
+    chat_template_free(v.chat);
+    tokenizer_free(v.tokenizer);
+    config_clear(&v.config);
+    return rc;
+}

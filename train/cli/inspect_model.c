@@ -1,0 +1,261 @@
+// inspect: base models, adapters, snapshots and what a run has left.
+#include "inspect.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "fileio.h"
+#include "gguf.h"
+#include "json.h"
+#include "model.h"
+#include "safetensors.h"
+#include "snapshot.h"
+
+// ---- counting tensors by dtype ----
+
+typedef struct Tally {
+    struct {
+        const char *name;
+        int64_t tensors, elements;
+        size_t bytes;
+    } kinds[64];
+    size_t n_kinds;
+} Tally;
+
+static void tally_add(Tally *t, const char *dtype, int64_t elements, size_t bytes) {
+    size_t k = 0;
+    while (k < t->n_kinds && strcmp(t->kinds[k].name, dtype) != 0) k++;
+    if (k == sizeof t->kinds / sizeof *t->kinds) return; // more dtypes than the formats have
+    if (k == t->n_kinds) t->kinds[t->n_kinds++].name = dtype;
+    t->kinds[k].tensors++;
+    t->kinds[k].elements += elements;
+    t->kinds[k].bytes += bytes;
+}
+
+static void tally_print(const Tally *t, FILE *out) {
+    for (size_t k = 0; k < t->n_kinds; k++)
+        fprintf(out, "  %-12s %" PRId64 " tensors, %" PRId64 " values, %.1f MB\n", t->kinds[k].name,
+                t->kinds[k].tensors, t->kinds[k].elements, (double)t->kinds[k].bytes / 1e6);
+}
+
+// ---- GGUF ----
+
+static void tally_gguf(const Gguf *g, FILE *out) {
+    Tally t = {0};
+    for (int64_t i = 0; i < gguf_tensor_count(g); i++) {
+        const GgufTensor *x = gguf_tensor_at(g, i);
+        tally_add(&t, dtype_info(x->dtype)->name, x->shape[0] * x->shape[1] * x->shape[2] * x->shape[3], x->bytes);
+    }
+    tally_print(&t, out);
+}
+
+static void print_str(FILE *out, const char *label, GgufStr s) {
+    StrBuf quoted = {0};
+    json_quote(&quoted, s.data, s.len); // a file's text, so that it cannot steer the terminal
+    fprintf(out, "  %-12s %s\n", label, quoted.data);
+    str_clear(&quoted);
+}
+
+static void print_key(const Gguf *g, const char *key, const char *label, FILE *out) {
+    GgufStr s;
+    Err ignored;
+    if (gguf_has(g, key) && gguf_string(g, key, true, &s, &ignored) == 0) print_str(out, label, s);
+}
+
+static void print_config(const ModelConfig *c, FILE *out) {
+    fprintf(out,
+            "  sizes        layers %" PRId64 ", hidden %" PRId64 ", heads %" PRId64 " (key/value %" PRId64
+            ", size %" PRId64 "), feed-forward %" PRId64 ", vocabulary %" PRId64 "%s, context %" PRId64 "\n",
+            c->layers, c->hidden, c->heads, c->kv_heads, c->head_size, c->ffn, c->vocab,
+            c->tied_head ? " (tied head)" : "", c->context);
+    fprintf(out, "  targets      ");
+    for (Projection p = 0; p < PROJ_COUNT; p++) {
+        int64_t rows, cols;
+        model_projection_shape(c, p, &rows, &cols);
+        fprintf(out, "%s%s [%" PRId64 ", %" PRId64 "]", p ? ", " : "", projection_name(p), rows, cols);
+    }
+    fputs("\n", out);
+}
+
+static void print_tokenizer(const Gguf *g, FILE *out) {
+    Tokenizer *t;
+    Err err;
+    if (tokenizer_from_gguf(&t, g, &err)) {
+        fprintf(out, "  tokenizer    not usable: %s\n", err.msg);
+        return;
+    }
+    const char *chat = tokenizer_chat_template(t);
+    fprintf(out, "  tokenizer    %s, %d tokens\n", tokenizer_kind(t), tokenizer_vocab_size(t));
+    fprintf(out, "  template     %s\n", chat ? "yes" : "none");
+    if (chat) print_str(out, "", (GgufStr){chat, strlen(chat)});
+    tokenizer_free(t);
+}
+
+static void print_base(const Gguf *g, const char *path, FILE *out) {
+    ModelConfig c;
+    Err err;
+    fprintf(out, "%s: base model\n", path);
+    print_key(g, "general.name", "name", out);
+    print_key(g, "general.architecture", "architecture", out);
+    if (model_read_config(&c, path, &err) == 0)
+        print_config(&c, out);
+    else
+        fprintf(out, "  training     not possible: %s\n", err.msg);
+    if (gguf_has(g, "tokenizer.ggml.model")) print_tokenizer(g, out);
+}
+
+static void print_gguf_adapter(const Gguf *g, const char *path, FILE *out) {
+    float alpha;
+    Err ignored;
+    fprintf(out, "%s: adapter for llama.cpp\n", path);
+    print_key(g, "general.name", "name", out);
+    print_key(g, "general.architecture", "architecture", out);
+    if (gguf_tensor_count(g)) {
+        const GgufTensor *x = gguf_tensor_at(g, 0);
+        const char *half = strrchr(x->name, '.');
+        fprintf(out, "  rank         %" PRId64 "\n", half && strcmp(half, ".lora_b") == 0 ? x->shape[0] : x->shape[1]);
+    }
+    if (gguf_has(g, "adapter.lora.alpha") && gguf_f32(g, "adapter.lora.alpha", true, &alpha, &ignored) == 0)
+        fprintf(out, "  alpha        %g\n", alpha);
+}
+
+int inspect_gguf(const char *path, FILE *out, Err *err) {
+    Gguf *g;
+    GgufStr type = {"", 0};
+    if (gguf_open(&g, path, err)) return -1;
+    int rc = gguf_string(g, "general.type", false, &type, err);
+    if (rc >= 0) {
+        if (type.len == 7 && memcmp(type.data, "adapter", 7) == 0)
+            print_gguf_adapter(g, path, out);
+        else
+            print_base(g, path, out);
+        tally_gguf(g, out);
+    }
+    gguf_close(g);
+    return rc < 0 ? -1 : 0;
+}
+
+// ---- safetensors ----
+
+int inspect_safetensors(const char *path, FILE *out, Err *err) {
+    Safetensors *s;
+    Tally t = {0};
+    if (safetensors_open(&s, path, err)) return -1;
+    fprintf(out, "%s: %zu tensors\n", path, safetensors_count(s));
+    for (size_t i = 0; i < safetensors_count(s); i++) {
+        const SafetensorsTensor *x = safetensors_at(s, i);
+        int64_t n = 1;
+        for (int k = 0; k < x->n_dims; k++) n *= x->shape[k];
+        tally_add(&t, x->dtype_name, n, x->bytes);
+    }
+    tally_print(&t, out);
+    safetensors_close(s);
+    return 0;
+}
+
+// ---- folders ----
+
+enum { MAX_JSON_BYTES = 16 << 20 };
+
+static int read_json(JsonDoc **doc, const char *path, Err *err) {
+    char *text;
+    size_t size;
+    if (file_read(&text, &size, path, MAX_JSON_BYTES, err)) return -1;
+    int rc = json_parse(doc, text, size, path, 1, err);
+    mem_free(text);
+    return rc;
+}
+
+static void print_field(const Json *object, const char *key, FILE *out) {
+    const Json *v = json_get(object, key);
+    StrBuf text = {0};
+    if (!v) return;
+    if (v->type == JSON_STRING)
+        json_quote(&text, v->str.data, v->str.len);
+    else if (v->type == JSON_INT || v->type == JSON_FLOAT)
+        str_puts(&text, v->str.data);
+    else if (v->type != JSON_ARRAY)
+        str_puts(&text, json_type_name(v));
+    for (size_t i = 0; v->type == JSON_ARRAY && i < v->count; i++) {
+        if (i) str_puts(&text, ", ");
+        if (v->items[i].type == JSON_STRING) json_quote(&text, v->items[i].str.data, v->items[i].str.len);
+    }
+    fprintf(out, "  %s: %s\n", key, text.data ? text.data : "");
+    str_clear(&text);
+}
+
+static int inspect_json_keys(const char *path, const char *what, const char *const *keys, const char *inside, FILE *out,
+                             Err *err) {
+    JsonDoc *doc;
+    if (read_json(&doc, path, err)) return -1;
+    fprintf(out, "%s: %s\n", path, what);
+    const Json *object = inside ? json_get(json_root(doc), inside) : json_root(doc);
+    for (; *keys; keys++) print_field(object, *keys, out);
+    json_free(doc);
+    return 0;
+}
+
+static int inspect_peft(const char *dir, FILE *out, Err *err) {
+    static const char *const keys[] = {"base_model_name_or_path",
+                                       "r",
+                                       "lora_alpha",
+                                       "lora_dropout",
+                                       "use_rslora",
+                                       "use_dora",
+                                       "target_modules",
+                                       "layers_to_transform",
+                                       "task_type",
+                                       NULL};
+    char *config = path_join(dir, "adapter_config.json"), *weights = path_join(dir, "adapter_model.safetensors");
+    int rc = inspect_json_keys(config, "adapter (PEFT)", keys, NULL, out, err);
+    if (!rc) rc = inspect_safetensors(weights, out, err);
+    mem_free(config);
+    mem_free(weights);
+    return rc;
+}
+
+static int inspect_snapshot(const char *dir, FILE *out, Err *err) {
+    static const char *const state[] = {"step", "tokens", "supervised", "last_loss", "last_eval_loss", NULL};
+    char *manifest = path_join(dir, "manifest.json"), *optimizer = path_join(dir, "optimizer.safetensors");
+    int rc = inspect_json_keys(manifest, "snapshot", state, "state", out, err);
+    if (!rc) rc = inspect_safetensors(optimizer, out, err);
+    mem_free(manifest);
+    mem_free(optimizer);
+    return rc;
+}
+
+static int inspect_output_dir(const char *dir, FILE *out, Err *err) {
+    static const char *const keys[] = {"model_name_or_path", "train_file", "validation_file", NULL};
+    size_t n;
+    int64_t *steps = snapshot_list(dir, &n);
+    char *config = path_join(dir, "config.json"), *adapter = path_join(dir, "adapter");
+    int rc = inspect_json_keys(config, "a run's output", keys, NULL, out, err);
+    fprintf(out, "  snapshots:");
+    for (size_t i = 0; i < n; i++) fprintf(out, " %" PRId64, steps[i]);
+    fputs(n ? "\n" : " none\n", out);
+    if (!rc && path_is_dir(adapter)) rc = inspect_peft(adapter, out, err);
+    mem_free(adapter);
+    mem_free(config);
+    mem_free(steps);
+    return rc;
+}
+
+static bool has_file(const char *dir, const char *name) {
+    char *path = path_join(dir, name);
+    bool yes = path_exists(path);
+    mem_free(path);
+    return yes;
+}
+
+int inspect_folder(const char *path, FILE *out, Err *err) {
+    if (has_file(path, "adapter_config.json")) return inspect_peft(path, out, err);
+    if (has_file(path, "manifest.json")) return inspect_snapshot(path, out, err);
+    if (has_file(path, "config.json") && (has_file(path, "train_log.jsonl") || has_file(path, "adapter")))
+        return inspect_output_dir(path, out, err);
+    if (has_file(path, "config.json"))
+        return err_input(err, "%s: Hugging Face model folders are not in this version; expected a .gguf file", path);
+    return err_input(err,
+                     "%s: found none of adapter_config.json (adapter), manifest.json (snapshot), config.json (model, "
+                     "output of a run)",
+                     path);
+}
