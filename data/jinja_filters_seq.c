@@ -77,6 +77,11 @@ static bool take_name(Eval *e, MapState *s, CallArgs rest) {
     return true;
 }
 
+// jinja2 gives nothing for whatever is false, none too.
+static Value lazy(Eval *e, Value v, IterMap map, MapState *s) {
+    return v_generator(e, value_truth(e, v) ? v : v_seq(e, V_LIST, NULL, 0), map, s);
+}
+
 static Value f_map(Eval *e, Value v, const CallArgs *args) {
     MapState *s = eval_alloc(e, 1, sizeof *s);
     *s = (MapState){.attribute = {.type = V_MISSING}, .fallback = {.type = V_MISSING}};
@@ -91,7 +96,7 @@ static Value f_map(Eval *e, Value v, const CallArgs *args) {
     }
     if (args->n_pos == 0 && !v_given(s->attribute)) return eval_fail(e, "map requires a filter or an attribute");
     if (args->n_pos > 0 && !take_name(e, s, *args)) return v_none();
-    return v_generator(e, v, map_item, s);
+    return lazy(e, v, map_item, s);
 }
 
 static Value select_by(Eval *e, Value v, const CallArgs *args, bool want, bool by_attribute) {
@@ -104,7 +109,7 @@ static Value select_by(Eval *e, Value v, const CallArgs *args, bool want, bool b
         rest.n_pos--;
     }
     if (rest.n_pos > 0 && !take_name(e, s, rest)) return v_none();
-    return v_generator(e, v, select_item, s);
+    return lazy(e, v, select_item, s);
 }
 static Value f_select(Eval *e, Value v, const CallArgs *args) {
     return select_by(e, v, args, true, false);

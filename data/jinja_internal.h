@@ -38,7 +38,7 @@ typedef struct Str {
     const uint16_t *origins;
     size_t len, chars; // bytes, code points
     uint16_t origin;
-    bool markup; // jinja2's Markup: only printing, ~ and tests are supported for these
+    bool markup; // jinja2's Markup: only printing, ~, + and tests are supported for these
 } Str;
 
 typedef enum {
@@ -399,7 +399,8 @@ Value str_replace(Eval *e, const Str *s, const Str *old, const Str *with, int64_
 Value str_case(Eval *e, const Str *s, int mode); // 'u' upper, 'l' lower, 't' title, 'c' capitalize
 Value str_join(Eval *e, const Str *glue, Value items, bool convert);
 Value str_splitlines(Eval *e, const Str *s, bool keep_ends);
-Value str_pad(Eval *e, const Str *s, int64_t width, const Str *fill, char align); // '<' '>' '^'
+Value str_split(Eval *e, const Str *s, const Str *sep, int64_t max, bool from_right); // sep NULL: white space
+Value str_pad(Eval *e, const Str *s, int64_t width, const Str *fill, char align);     // '<' '>' '^'
 
 // tables of functions; NULL: not there
 const Function *find_filter(const Str *name);

@@ -107,6 +107,32 @@ static Value join_strings(Eval *e, const Str *a, const Str *b) {
     return buf_value(e, &buf);
 }
 
+static void buf_escaped(Eval *e, Buffer *b, const Str *s) {
+    static const char *const escapes[] = {"&&amp;", "<&lt;", ">&gt;", "'&#39;", "\"&#34;"};
+    for (size_t at = 0; at < s->len && !e->failed; at++) {
+        const char *as = NULL;
+        for (size_t i = 0; i < sizeof escapes / sizeof *escapes; i++) {
+            if (s->data[at] == escapes[i][0]) as = escapes[i] + 1;
+        }
+        if (as) {
+            buf_add(e, b, as, strlen(as), s->origins ? s->origins[at] : s->origin);
+        } else {
+            buf_slice(e, b, s, at, at + 1);
+        }
+    }
+}
+
+// A string marked as safe escapes what is joined to it, and marks the result.
+static Value join_markup(Eval *e, const Str *a, const Str *b) {
+    Buffer buf = {0};
+    a->markup ? buf_str(e, &buf, a) : buf_escaped(e, &buf, a);
+    b->markup ? buf_str(e, &buf, b) : buf_escaped(e, &buf, b);
+    Str *joined = eval_alloc(e, 1, sizeof *joined);
+    *joined = *buf_value(e, &buf).str;
+    joined->markup = true;
+    return v_str(joined);
+}
+
 static bool is_repeatable(Value v) {
     return v.type == V_STR || v.type == V_LIST || v.type == V_TUPLE;
 }
@@ -115,6 +141,7 @@ Value op_binary(Eval *e, int op, Value a, Value b) {
     int64_t i, j;
     char name[3] = {(char)(op > 255 ? op >> 8 : op), (char)(op > 255 ? op : 0), 0};
     if ((a.type == V_STR && a.str->markup) || (b.type == V_STR && b.str->markup)) {
+        if (op == '+' && a.type == V_STR && b.type == V_STR) return join_markup(e, a.str, b.str);
         return eval_fail(e, "%s on a string marked as safe is not supported", name);
     }
     if (as_int(a, &i) && as_int(b, &j)) return int_binary(e, op, i, j);
@@ -186,6 +213,9 @@ static Value loop_attr(Eval *e, Value v, const Str *name) {
 
 // An attribute in Python's sense: methods. V_MISSING when there is none.
 static Value python_attr(Eval *e, Value obj, const Str *name) {
+    if (obj.type == V_STR && obj.str->markup) {
+        return eval_fail(e, "attribute '%.100s' of a string marked as safe is not supported", name->data);
+    }
     if (obj.type == V_LOOP) {
         Value v = loop_attr(e, obj, name);
         if (v_given(v)) return v;

@@ -231,35 +231,6 @@ Value str_join(Eval *e, const Str *glue, Value items, bool convert) {
     return buf_value(e, &b);
 }
 
-static bool is_line_end(int32_t cp) {
-    return (cp >= 0x0A && cp <= 0x0D) || (cp >= 0x1C && cp <= 0x1E) || cp == 0x85 || cp == 0x2028 || cp == 0x2029;
-}
-
-Value str_splitlines(Eval *e, const Str *s, bool keep_ends) {
-    Value *items = NULL;
-    size_t count = 0, capacity = 0, from = 0;
-    while (from < s->len && !e->failed) {
-        size_t to = from, end;
-        int32_t cp = 0;
-        for (size_t n; to < s->len; to += n) {
-            n = utf8_next(s->data, s->len, to, &cp);
-            if (is_line_end(cp)) break;
-        }
-        end = to;
-        if (end < s->len) end += utf8_next(s->data, s->len, to, &cp);
-        if (cp == '\r' && end < s->len && s->data[end] == '\n') end++;
-        if (count == capacity) {
-            capacity = capacity ? capacity * 2 : 8;
-            Value *grown = eval_alloc(e, capacity, sizeof *grown);
-            if (count) memcpy(grown, items, count * sizeof *grown);
-            items = grown;
-        }
-        items[count++] = str_slice(e, s, from, keep_ends ? end : to);
-        from = end;
-    }
-    return v_seq(e, V_LIST, items, count);
-}
-
 Value str_pad(Eval *e, const Str *s, int64_t width, const Str *fill, char align) {
     if (width <= (int64_t)s->chars) return v_str(s);
     if (width > JINJA_MAX_STRING) return eval_fail(e, "a width of %lld is too large", (long long)width);

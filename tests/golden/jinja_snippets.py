@@ -351,6 +351,10 @@ words|map('upper')|list
 words|map('replace', 'p', 'P')|join(' ')
 words|map('nosuch')|list
 words|map|list
+nil|select|list
+0|map('upper')|list
+5|map('upper')|list
+nil|map(attribute='x')|join
 words|map()|list
 mixed|select|list
 mixed|reject|list
@@ -441,6 +445,9 @@ lines|indent('> ', first=true, blank=true)
 s|string
 5|string ~ 1
 html|safe
+(html|safe) + html
+html + (html|safe) + 'a' + html
+((html|safe) + html)|length
 'a' ~ html|safe
 html|safe|length
 5|safe
@@ -860,5 +867,5 @@ STATEMENTS = [
 SNIPPETS = ["{{ " + x + " }}" for x in EXPRESSIONS] + STATEMENTS
 # Fine in jinja2, refused by name here: Python details that no template needs.
 REFUSED = ["s.encode()", "n.real", "l[]", "s.isnumeric()", "l|random", "l|pprint", "s|escape", "s|urlize", "l|batch(2)|list",
-           "s is sameas s", "range(3)", "html|safe + 'a'", "'ß'|upper", "'ΑΣ'|lower", "[1, 2]|groupby(1)", "'%c' % 65",
+           "s is sameas s", "range(3)", "(html|safe) * 2", "(html|safe).upper()", "html|safe|upper", "'ß'|upper", "'ΑΣ'|lower", "[1, 2]|groupby(1)", "'%c' % 65",
            "'{:>5}'.format(1)", "9223372036854775807 + 1", "2 ** 64", "cycler('a')", "s.__class__.__name__ ~ l[1, 2]"]

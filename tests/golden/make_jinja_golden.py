@@ -23,8 +23,6 @@ def render(text, **variables):
         out = compile(text).render(**variables)
         out.encode()
         return False if " at 0x" in out else out
-    except (RecursionError, MemoryError):
-        raise
     except Exception:
         return None
 
