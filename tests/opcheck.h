@@ -90,7 +90,7 @@ void op_run_free(OpRun *r);
 typedef enum {
     OP_WITHIN_TOLERANCE, // of what the outputs declare; NaN fails
     OP_SAME_BITS,
-    OP_NAN_SHOWS, // wherever want is NaN, got is NaN
+    OP_NAN_SHOWS, // wherever want is NaN, got is NaN; exact outputs are equal
 } OpRule;
 // True when all outputs of `got` agree; else `message` says where they do not.
 bool op_agree(const OpRun *want, const OpRun *got, OpRule rule, char *message, size_t size);
