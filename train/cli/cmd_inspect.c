@@ -68,6 +68,7 @@ static int inspect_json(int argc, char **argv, int64_t n_shown, Err *err) {
 static int inspect_path(int argc, char **argv, int64_t n_shown, Err *err) {
     const char *path = argv[0];
     bool is_json = ends_with(path, ".json") && !path_is_dir(path);
+    if (!path_exists(path)) return err_input(err, "%s: there is no such file or folder", path);
     if (argc > 1 && !is_json) return err_input(err, "\"%s\": one word too many on the command line", argv[1]);
     if (path_is_dir(path)) return inspect_folder(path, stdout, err);
     if (ends_with(path, ".gguf")) return inspect_gguf(path, stdout, err);

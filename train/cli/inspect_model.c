@@ -169,7 +169,7 @@ static int read_json(JsonDoc **doc, const char *path, Err *err) {
 static void print_field(const Json *object, const char *key, FILE *out) {
     const Json *v = json_get(object, key);
     StrBuf text = {0};
-    if (!v) return;
+    if (!v || v->type == JSON_NULL) return;
     if (v->type == JSON_STRING)
         json_quote(&text, v->str.data, v->str.len);
     else if (v->type == JSON_INT || v->type == JSON_FLOAT)
@@ -215,7 +215,7 @@ static int inspect_peft(const char *dir, FILE *out, Err *err) {
 }
 
 static int inspect_snapshot(const char *dir, FILE *out, Err *err) {
-    static const char *const state[] = {"step", "tokens", "supervised", "last_loss", "last_eval_loss", NULL};
+    static const char *const state[] = {"step", "tokens", "supervised", "last_loss", NULL};
     char *manifest = path_join(dir, "manifest.json"), *optimizer = path_join(dir, "optimizer.safetensors");
     int rc = inspect_json_keys(manifest, "snapshot", state, "state", out, err);
     if (!rc) rc = inspect_safetensors(optimizer, out, err);

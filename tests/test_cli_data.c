@@ -1,0 +1,130 @@
+// The verbs tokenize and inspect, run as a user runs them, over a model with a vocabulary of bytes: output, messages,
+// exit status.
+#include <sys/wait.h>
+
+#include "scratch.h"
+#include "tiny_model.h"
+
+// Output and errors of a command together; the status must be `want_status`.
+static char *run(const char *words, int want_status) {
+    StrBuf out = {0};
+    char *command = mem_printf("XDG_CACHE_HOME=$PWD/cache '%s' %s 2>&1", LORAC, words), piece[4096];
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    str_puts(&out, "");
+    for (size_t n; (n = fread(piece, 1, sizeof piece, pipe)) > 0;) str_add(&out, piece, n);
+    int status = pclose(pipe);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != want_status)
+        fail_msg("lorac %s: status %d, expected %d; it printed: %s", words, status, want_status, out.data);
+    mem_free(command);
+    return out.data;
+}
+
+static void check_output(const char *words, const char *want) {
+    char *got = run(words, 0);
+    assert_string_equal(got, want);
+    mem_free(got);
+}
+
+static void check_has(const char *words, int status, const char *part) {
+    char *got = run(words, status);
+    if (!strstr(got, part)) fail_msg("lorac %s printed \"%s\"; expected \"%s\" in it", words, got, part);
+    mem_free(got);
+}
+
+static void put(const char *path, const char *text) {
+    scratch_put(path, text, strlen(text));
+}
+
+static void put_models(void) {
+    TinyModel tiny = TINY_MODEL, vocab = TINY_MODEL;
+    tiny_model_write("m.gguf", &tiny);
+    vocab.vocab_only = true;
+    tiny_model_write("v.gguf", &vocab);
+}
+
+static void test_tokenize_text(void **state) {
+    (void)state;
+    put_models();
+    check_output("tokenize --model_name_or_path v.gguf --text 'a<|im_end|>'",
+                 "{\"text\": \"a<|im_end|>\", \"input_ids\": [97, 260], \"supervised\": [0, 1]}\n");
+    check_output("tokenize --model v.gguf --text=", "{\"text\": \"\", \"input_ids\": [], \"supervised\": []}\n");
+    put("t", "he\"\n");
+    check_output("tokenize model=m.gguf file=t",
+                 "{\"text\": \"he\\\"\\n\", \"input_ids\": [256, 34, 10], \"supervised\": [0, 1, 1]}\n");
+    put("t", "ab\n\xFFz");
+    check_has("tokenize --model v.gguf --file t", 2, "lorac: t:2: found byte 0xFF; expected valid UTF-8 text");
+    check_has("tokenize --text a", 2, "--model_name_or_path is missing");
+    check_has("tokenize --model v.gguf", 2, "expected one of --text, --file and --messages");
+    check_has("tokenize --model v.gguf --text a --file t", 2, "expected one of");
+    check_has("tokenize --model missing.gguf --text a", 2, "missing.gguf");
+}
+
+static void test_tokenize_messages(void **state) {
+    (void)state;
+    put_models();
+    put("m.json", "[{\"role\":\"user\",\"content\":\"a<|im_end|>\"},{\"role\":\"assistant\",\"content\":\"b\"}]");
+    check_has("tokenize --model v.gguf --messages m.json", 0,
+              "\"text\": \"<|im_start|>user\\na<|im_end|><|im_end|>\\n");
+    check_has("tokenize --model v.gguf --messages m.json", 0, "98, 260, 10], \"supervised\": [0, ");
+    check_has("tokenize --model v.gguf --messages m.json", 0, ", 0, 1, 1, 0]}");
+    check_has("tokenize --model v.gguf --messages m.json --train_on_inputs", 0, "\"supervised\": [0, 1, 1, ");
+    put("m.json", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"add_generation_prompt\":true}");
+    check_has("tokenize --model v.gguf --messages m.json", 0, "<|im_end|>\\n<|im_start|>assistant\\n\", ");
+    put("t.jinja", "{{ messages[0].content }}!");
+    check_has("tokenize --model v.gguf --messages m.json --chat_template t.jinja", 0,
+              "{\"text\": \"a!\", \"input_ids\": [97, 33]");
+    put("m.json", "{\"messages\":[{\"role\":\"user\"}]}");
+    check_has("tokenize --model v.gguf --messages m.json", 2, "lorac: m.json: messages[0].content: found nothing");
+    put("m.json", "[}");
+    check_has("tokenize --model v.gguf --messages m.json", 2, "lorac: m.json:1: found '}'");
+    TinyModel bare = TINY_MODEL;
+    bare.no_template = bare.vocab_only = true;
+    tiny_model_write("bare.gguf", &bare);
+    put("m.json", "[{\"role\":\"user\",\"content\":\"a\"}]");
+    check_has("tokenize --model bare.gguf --messages m.json", 2, "the model has no chat template");
+}
+
+static const char DATA[] =
+    "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\"}]}\n"
+    "{\"messages\":[{\"role\":\"user\",\"content\":\"long, longer, longest of all the texts that there are here\"},"
+    "{\"role\":\"assistant\",\"content\":\"b\"}]}\n";
+
+static void test_inspect_shows_data_as_trained(void **state) {
+    (void)state;
+    put_models();
+    put("d.jsonl", DATA);
+    put("c.json", "// data\n{\"model\": \"m.gguf\", \"train_file\": \"d.jsonl\", \"max_seq_length\": 60}\n");
+    check_has("inspect c.json", 0, "records   2: 1 samples kept, 1 too long and dropped, 0 with nothing to learn");
+    check_has("inspect c.json --show 1", 0, "<|im_start|>assistant\n[[b<|im_end|>]]\n");
+    check_has("inspect c.json", 0, "format    messages (tokens from the cache)");
+    check_has("inspect c.json truncation=error", 2, "lorac: d.jsonl:2: found a sample of");
+    check_has("inspect c.json --max_seq_length 999", 2, "max_seq_length: 999; expected at most the context");
+    check_has("inspect c.json --show many", 2, "--show: \"many\"; expected a number of samples");
+}
+
+static void test_inspect_says_what_a_path_is(void **state) {
+    (void)state;
+    put_models();
+    put("d.jsonl", DATA);
+    put("d.json", "[{\"text\":\"a\\u001b[2J\"}]");
+    put("lines.json", DATA);
+    put("model.json", "{\"model_type\": \"llama\"}");
+    check_has("inspect m.gguf", 0, "m.gguf: base model\n");
+    check_has("inspect m.gguf", 0, "q_proj [32, 32], k_proj [16, 32]");
+    check_has("inspect v.gguf", 0, "template     yes");
+    check_has("inspect d.jsonl", 0, "d.jsonl: data, messages, 2 records");
+    check_has("inspect d.json --show 1", 0, "line 1: {\"text\":\"a\\u001b[2J\"}");
+    check_has("inspect d.json", 0, "d.json: data, text, 1 records");
+    check_has("inspect lines.json", 0, "lines.json: data, messages, 2 records");
+    check_has("inspect model.json", 2, "not in this version");
+    check_has("inspect missing.jsonl", 2, "lorac: missing.jsonl: there is no such file or folder");
+    check_has("inspect .", 2, "found none of adapter_config.json");
+    check_has("inspect d.jsonl extra", 2, "one word too many");
+    check_has("inspect", 2, "no path; expected");
+    put("raw.jsonl", "{\"text\":\"\x1B[2J\"}\n");
+    check_has("inspect raw.jsonl", 2, "raw.jsonl:1: found byte 0x1B");
+}
+
+TEST_MAIN(SCRATCH_TEST(test_tokenize_text), SCRATCH_TEST(test_tokenize_messages),
+          SCRATCH_TEST(test_inspect_shows_data_as_trained), SCRATCH_TEST(test_inspect_says_what_a_path_is))
