@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <math.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -100,6 +101,25 @@ static int put_files(StrBuf *out, int *count, const char *dir, const char *below
     return status;
 }
 
+// The last member is the hash of every byte before it: the manifest notices its own damage too.
+static const char OWN_HASH[] = "  \"xxh3\": \"";
+static const char END[] = "\"\n}\n";
+enum { HASH_DIGITS = 32, TAIL_BYTES = sizeof OWN_HASH - 1 + HASH_DIGITS + sizeof END - 1 };
+
+static void put_own_hash(StrBuf *out) {
+    char hash[33];
+    hash_bytes(hash, out->data, out->len);
+    str_printf(out, "%s%s%s", OWN_HASH, hash, END);
+}
+
+static bool own_hash_is_right(const char *text, size_t size) {
+    char tail[TAIL_BYTES + 1], hash[33];
+    if (size < TAIL_BYTES) return false;
+    hash_bytes(hash, text, size - TAIL_BYTES);
+    snprintf(tail, sizeof tail, "%s%s%s", OWN_HASH, hash, END);
+    return memcmp(text + size - TAIL_BYTES, tail, TAIL_BYTES) == 0;
+}
+
 int manifest_write(const char *dir, const RunState *s, const RunIdentity *id, Err *err) {
     StrBuf out = {0};
     int count = 0;
@@ -108,7 +128,8 @@ int manifest_write(const char *dir, const RunState *s, const RunIdentity *id, Er
     put_state(&out, s);
     str_puts(&out, "  \"files\": {");
     int status = put_files(&out, &count, dir, "", err);
-    str_puts(&out, "\n  }\n}\n");
+    str_puts(&out, "\n  },\n");
+    put_own_hash(&out);
     char *path = path_join(dir, "manifest.json");
     if (!status) status = file_write_whole(path, out.data, out.len, err);
     mem_free(path);
@@ -220,6 +241,7 @@ int manifest_read(Manifest *m, const char *dir, bool hashes, Err *err) {
     JsonDoc *doc = NULL;
     *m = (Manifest){0};
     int status = file_read(&text, &size, path, MANIFEST_MAX_BYTES, err);
+    if (!status && !own_hash_is_right(text, size)) status = bad("damaged or cut off: its own hash differs", err);
     if (!status) status = json_parse(&doc, text, size, "manifest.json", 1, err);
     if (!status) status = read_tree(m, json_root(doc), err);
     json_free(doc);

@@ -127,6 +127,7 @@ int snapshot_save(const Trainer *t, const char *output_dir, const RunIdentity *i
             dir_remove(tmp, NULL);
         }
     }
+    if (status && err) err->status = EXIT_RUNTIME; // also where a file just written could not be read back
     mem_free(tmp);
     mem_free(path);
     return status;

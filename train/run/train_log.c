@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fileio.h"
@@ -45,7 +46,8 @@ static void keep_line(void *user, const Json *object, const char *line, size_t l
 }
 
 static int cut_back(const char *path, int64_t step, Err *err) {
-    if (!path_exists(path)) return 0;
+    struct stat st;
+    if (stat(path, &st) || !S_ISREG(st.st_mode)) return 0; // none yet, or a pipe, which has no past
     char *text;
     size_t size;
     if (file_read(&text, &size, path, MAX_LOG_BYTES, err)) return -1;

@@ -1,0 +1,283 @@
+// `lorac train` as a process: killed at random moments and run again, stopped by signals, run again when finished,
+// refused where it must be. Argument: how many kills (default 12).
+#include "test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fileio.h"
+#include "tiny_run.h"
+
+enum { MAX_ARGS = 24 };
+
+static char dir[64];
+static int kills = 12;
+
+static int make_dir(void **state) {
+    (void)state;
+    tiny_dir_new(dir);
+    return 0;
+}
+static int remove_dir(void **state) {
+    (void)state;
+    tiny_dir_remove(dir);
+    return 0;
+}
+
+static char *in_dir(const char *name) {
+    return path_join(dir, name);
+}
+
+// Starts `lorac train` into dir/out with one more override (may be NULL); its output goes to dir/log.
+static pid_t start(const char *out, const char *extra) {
+    char *args[MAX_ARGS], *log = in_dir("log");
+    unlink(log);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid) {
+        mem_free(log);
+        return pid;
+    }
+    int n = 0;
+    args[n++] = mem_strdup("lorac");
+    args[n++] = mem_strdup("train");
+    args[n++] = mem_printf("model=%s/tiny.gguf", dir);
+    args[n++] = mem_printf("train_file=%s/data.jsonl", dir);
+    args[n++] = mem_printf("output_dir=%s/%s", dir, out);
+    static const char *const more[] = {"max_seq_length=48",
+                                       "val_set_size=4",
+                                       "eval_strategy=steps",
+                                       "eval_steps=4",
+                                       "save_steps=3",
+                                       "learning_rate=1e-2",
+                                       "lora_dropout=0.1",
+                                       "neftune_noise_alpha=5",
+                                       "gradient_accumulation_steps=2",
+                                       "num_train_epochs=8",
+                                       "load_best_model_at_end=true",
+                                       "run_name=tiny"};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) args[n++] = mem_strdup(more[i]);
+    if (extra) args[n++] = mem_strdup(extra);
+    args[n] = NULL;
+    int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    dup2(fd, STDOUT_FILENO);
+    dup2(fd, STDERR_FILENO);
+    execv(LORAC_BINARY, args);
+    _exit(127);
+}
+
+static int wait_for(pid_t pid) {
+    int status;
+    while (waitpid(pid, &status, 0) < 0) assert_int_equal(errno, EINTR);
+    return status;
+}
+
+static void show_log(void) {
+    char *path = in_dir("log"), *text = NULL;
+    size_t size;
+    if (file_read(&text, &size, path, 1 << 20, NULL) == 0) printf("%s\n", text);
+    mem_free(text);
+    mem_free(path);
+}
+
+// Runs to its end; returns the exit status.
+static int run(const char *out, const char *extra) {
+    int status = wait_for(start(out, extra));
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void must_run(const char *out) {
+    int status = run(out, NULL);
+    if (status) show_log();
+    assert_int_equal(status, 0);
+}
+
+static void expect_in_log(const char *part) {
+    char *path = in_dir("log"), *text;
+    size_t size;
+    Err err;
+    ASSERT_OK(file_read(&text, &size, path, 1 << 20, &err), &err);
+    if (!strstr(text, part)) fail_msg("output lacks \"%s\":\n%s", part, text);
+    mem_free(text);
+    mem_free(path);
+}
+
+static void same_file(const char *a, const char *b) {
+    char hash_a[33], hash_b[33], *path_a = in_dir(a), *path_b = in_dir(b);
+    Err err;
+    ASSERT_OK(hash_file(hash_a, path_a, &err), &err);
+    ASSERT_OK(hash_file(hash_b, path_b, &err), &err);
+    if (strcmp(hash_a, hash_b) != 0) fail_msg("%s and %s differ", a, b);
+    mem_free(path_a);
+    mem_free(path_b);
+}
+
+// The log without what depends on the clock and the machine.
+static char *losses_of(const char *out) {
+    char *name = mem_printf("%s/train_log.jsonl", out), *path = in_dir(name), *text;
+    size_t size;
+    Err err;
+    ASSERT_OK(file_read(&text, &size, path, 1 << 20, &err), &err);
+    for (char *cut = text; (cut = strstr(cut, ", \"tokens_per_second\""));) {
+        size_t n = strcspn(cut, "\n");
+        memmove(cut, cut + n, strlen(cut + n) + 1);
+    }
+    mem_free(name);
+    mem_free(path);
+    return text;
+}
+
+static void same_result(const char *a, const char *b) {
+    static const char *const names[] = {"adapter/adapter_model.safetensors", "adapter.gguf"};
+    for (size_t i = 0; i < 2; i++) {
+        char *x = path_join(a, names[i]), *y = path_join(b, names[i]);
+        same_file(x, y);
+        mem_free(x);
+        mem_free(y);
+    }
+    char *x = losses_of(a), *y = losses_of(b);
+    assert_string_equal(x, y);
+    mem_free(x);
+    mem_free(y);
+}
+
+static void sleep_for(double seconds) {
+    struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    nanosleep(&t, NULL);
+}
+
+static void test_run_undisturbed(void **state) {
+    (void)state;
+    must_run("whole");
+    expect_in_log("largest logit difference PEFT - GGUF");
+}
+
+static int steps_logged(void) {
+    char *path = in_dir("log"), *text;
+    size_t size;
+    int n = 0;
+    if (file_read(&text, &size, path, 1 << 20, NULL) == 0) {
+        for (const char *at = text; (at = strstr(at, "\nstep ")); at++) n++;
+        mem_free(text);
+    }
+    mem_free(path);
+    return n;
+}
+
+// Waits until the process has logged n lines of steps and evaluations, or has ended (its status is not taken yet).
+static void wait_for_steps(pid_t pid, int n) {
+    siginfo_t info = {0};
+    while (steps_logged() < n) {
+        assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT), 0);
+        if (info.si_pid == pid) return;
+        sleep_for(0.002);
+    }
+}
+
+static void begin_anew(const char *out) {
+    char *path = in_dir(out);
+    assert_int_equal(dir_remove(path, NULL), 0);
+    mem_free(path);
+}
+
+// Killed at all kinds of moments and started again: the same bits as the run that no one disturbed.
+static void test_run_survives_kill_9(void **state) {
+    (void)state;
+    int killed = 0;
+    for (int i = 0; i < kills; i++) {
+        pid_t pid = start("killed", NULL);
+        wait_for_steps(pid, i * 7 % 10);
+        sleep_for((double)(i * 7919 % 101) * 0.0004);
+        kill(pid, SIGKILL);
+        int status = wait_for(pid);
+        killed += WIFSIGNALED(status);
+        if (WIFSIGNALED(status)) continue;
+        if (WEXITSTATUS(status)) show_log();
+        assert_int_equal(WEXITSTATUS(status), 0);
+        same_result("whole", "killed");
+        begin_anew("killed");
+    }
+    must_run("killed");
+    same_result("whole", "killed");
+    printf("%d of %d were killed before their end\n", killed, kills);
+    assert_true(killed > kills / 3);
+}
+
+static void test_run_stops_on_signals(void **state) {
+    (void)state;
+    static const int signals[] = {SIGTERM, SIGINT, SIGUSR1};
+    int stopped = 0;
+    for (int i = 0; i < 3; i++) {
+        pid_t pid = start("stopped", NULL);
+        wait_for_steps(pid, 4);
+        kill(pid, signals[i]);
+        int status = wait_for(pid);
+        assert_true(WIFEXITED(status));
+        if (WEXITSTATUS(status) != EXIT_INTERRUPTED) break; // it had ended before
+        stopped++;
+        expect_in_log("stopped by a signal after step");
+    }
+    assert_true(stopped > 0);
+    must_run("stopped");
+    same_result("whole", "stopped");
+}
+
+static void test_run_again_when_finished(void **state) {
+    (void)state;
+    must_run("again");
+    must_run("again");
+    expect_in_log("resuming from");
+    char *gguf = in_dir("again/adapter.gguf"), *peft = in_dir("again/adapter");
+    unlink(gguf);
+    assert_int_equal(dir_remove(peft, NULL), 0);
+    must_run("again");
+    same_result("whole", "again");
+    mem_free(gguf);
+    mem_free(peft);
+}
+
+static void test_run_refuses(void **state) {
+    (void)state;
+    must_run("refuse");
+    assert_int_equal(run("refuse", "lora_r=4"), EXIT_INPUT);
+    expect_in_log("lora_r was 16, now 4");
+    assert_int_equal(run("refuse", "resume_from_checkpoint=false"), EXIT_INPUT);
+    assert_int_equal(run("fresh", "max_memory=1MiB"), EXIT_NO_FIT);
+    assert_int_equal(run("fresh", "max_seq_length=5000"), EXIT_INPUT);
+    expect_in_log("max_seq_length: 5000; expected at most the context");
+    assert_int_equal(run("fresh", "output_dir=/proc/nowhere"), EXIT_RUNTIME);
+    char *lock = in_dir("refuse/.lock");
+    int fd = open(lock, O_RDWR);
+    assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+    assert_int_equal(run("refuse", NULL), EXIT_RUNTIME);
+    expect_in_log("in use by another run");
+    close(fd);
+    mem_free(lock);
+}
+
+static void test_run_warns_of_a_log_that_cannot_be_written(void **state) {
+    (void)state;
+    char *out = in_dir("full"), *log = in_dir("full/train_log.jsonl");
+    assert_int_equal(dir_make_parents(out, NULL), 0);
+    assert_int_equal(symlink("/dev/full", log), 0);
+    assert_int_equal(run("full", NULL), 0);
+    expect_in_log("training goes on without it");
+    mem_free(out);
+    mem_free(log);
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1) kills = atoi(argv[1]);
+    const struct CMUnitTest tests[] = {
+        TEST(test_run_undisturbed),      TEST(test_run_survives_kill_9),
+        TEST(test_run_stops_on_signals), TEST(test_run_again_when_finished),
+        TEST(test_run_refuses),          TEST(test_run_warns_of_a_log_that_cannot_be_written)};
+    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
