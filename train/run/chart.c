@@ -112,7 +112,8 @@ void chart_add(StrBuf *out, const Chart *c) {
     if (!find_ranges(c, &x, &y)) return;
     str_printf(out, "<figure><figcaption><strong>%s</strong>", c->title);
     add_legend(out, c);
-    str_printf(out, "</figcaption><svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">", WIDTH, HEIGHT, c->title);
+    str_printf(out, "</figcaption><svg class=\"%s\" viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">",
+               c->n_series > 1 ? "many" : "one", WIDTH, HEIGHT, c->title);
     add_axes(out, &x, &y);
     for (size_t s = 0; s < c->n_series; s++) add_series(out, &c->series[s], &x, &y, c->dots);
     str_puts(out, "</svg></figure>\n");

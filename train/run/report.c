@@ -23,7 +23,7 @@ static const char STYLE[] =
     "*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"
     "\"Segoe UI\",Roboto,sans-serif}main{max-width:1200px;margin:0 auto;padding:32px 20px 64px}\n"
     "h1{font-size:26px;margin:0}h2{font-size:18px;margin:36px 0 12px}p.sub{color:var(--soft);margin:4px 0 24px}\n"
-    ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px}\n"
+    ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,230px),1fr));gap:12px}\n"
     ".card,figure,.sample,table{background:var(--card);border:1px solid var(--line);border-radius:10px}\n"
     ".card{padding:12px 16px}.card span{display:block;color:var(--soft);font-size:13px}.card b{font-size:21px;"
     "font-weight:600;font-variant-numeric:tabular-nums}\n"
@@ -35,7 +35,8 @@ static const char STYLE[] =
     "svg{width:100%;height:auto;display:block}.grid{stroke:var(--line)}.tick{fill:var(--soft);font-size:11px}"
     ".line{fill:none;stroke:var(--main);stroke-width:1.8;stroke-linejoin:round}.line.faint{opacity:.35;stroke-width:1."
     "2}"
-    ".line.second{stroke:var(--second)}.dot{fill:var(--main)}.dot.second{fill:var(--second)}.dot.faint{display:none}\n"
+    ".line.second{stroke:var(--second)}.dot{fill:var(--main)}.dot.second{fill:var(--second)}.dot.faint,.many "
+    ".dot.main{display:none}\n"
     "table{border-collapse:separate;border-spacing:0;width:100%;overflow:hidden}td,th{text-align:left;padding:6px 14px;"
     "border-bottom:1px solid var(--line);vertical-align:top}tr:last-child td{border-bottom:0}td:first-child{color:"
     "var(--soft);width:40%}\n"
@@ -116,10 +117,13 @@ typedef struct Curves { // columns of the log: one entry per training line, then
 } Curves;
 
 static void smooth_loss(Curves *c) {
-    double mean = NAN;
+    double sum = 0, weight = 0; // their ratio does not favour the first step
     for (size_t i = 0; i < c->n; i++) {
-        if (isfinite(c->loss[i])) mean = isfinite(mean) ? SMOOTHING * mean + (1 - SMOOTHING) * c->loss[i] : c->loss[i];
-        c->smooth[i] = mean;
+        if (isfinite(c->loss[i])) {
+            sum = SMOOTHING * sum + (1 - SMOOTHING) * c->loss[i];
+            weight = SMOOTHING * weight + (1 - SMOOTHING);
+        }
+        c->smooth[i] = weight > 0 ? sum / weight : NAN;
     }
 }
 
@@ -155,6 +159,7 @@ static Curves curves_read(const char *output_dir) {
 
 static void one_curve(StrBuf *out, const char *title, const char *unit, const double *x, const double *y, size_t n,
                       bool from_zero, bool dots) {
+    if (n < 2) return; // the cards have it
     ChartSeries s = {.name = "last", .style = "main", .x = x, .y = y, .count = n};
     chart_add(
         out, &(Chart){.title = title, .unit = unit, .series = &s, .n_series = 1, .from_zero = from_zero, .dots = dots});
