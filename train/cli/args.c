@@ -44,6 +44,14 @@ static int set_bool(const ArgSpec *s, const char *value, Err *err) {
     return 0;
 }
 
+static int add_string(const ArgSpec *s, const char *value, Err *err) {
+    ArgStrings *list = s->out;
+    if (list->count == ARG_MAX_STRINGS)
+        return err_input(err, "--%s: given more than %d times", s->key, ARG_MAX_STRINGS);
+    list->items[list->count++] = value;
+    return 0;
+}
+
 static int set_value(const ArgSpec *s, const char *value, Err *err) {
     if (s->seen) *s->seen = true;
     switch (s->kind) {
@@ -56,6 +64,8 @@ static int set_value(const ArgSpec *s, const char *value, Err *err) {
     case ARG_STRING:
         *(const char **)s->out = value;
         return 0;
+    case ARG_STRINGS:
+        return add_string(s, value, err);
     }
     return 0;
 }

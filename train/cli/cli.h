@@ -27,12 +27,18 @@ typedef enum {
     ARG_STRING,
     ARG_INT,
     ARG_FLOAT,
-    ARG_BOOL
-} ArgKind; // a bare `--flag` at the end or before another -- is true
+    ARG_BOOL,   // a bare `--flag` at the end or before another -- is true
+    ARG_STRINGS // may be given several times
+} ArgKind;
+enum { ARG_MAX_STRINGS = 64 };
+typedef struct ArgStrings { // init with {0}
+    const char *items[ARG_MAX_STRINGS];
+    size_t count;
+} ArgStrings;
 typedef struct ArgSpec {
     const char *key;
     ArgKind kind;
-    void *out;  // const char **, int64_t *, double *, bool *; keeps its value when the key is absent
+    void *out;  // const char **, int64_t *, double *, bool *, ArgStrings *; keeps its value when the key is absent
     bool *seen; // may be NULL
 } ArgSpec;
 // words: up to max_words plain words are stored, more are refused. Aliases are further ArgSpecs with the same out.

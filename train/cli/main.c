@@ -12,6 +12,8 @@ const Verb *const verbs[] = {
     &verb_inspect,
     &verb_tokenize,
     &verb_eval,
+    &verb_generate,
+    &verb_chat,
     &verb_logits,
     &verb_verify,
     &verb_export,

@@ -1,0 +1,257 @@
+// lorac chat --model_name_or_path M [--adapter NAME=PATH ...]
+//
+// The base model is loaded once; adapters are small and come and go between turns. Works on a terminal and on a pipe.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "chat.h"
+#include "cli.h"
+#include "loaded.h"
+#include "token_printer.h"
+
+typedef struct NamedAdapter {
+    char *name;
+    Adapter *adapter;
+} NamedAdapter;
+
+typedef struct Chat {
+    Loaded base;
+    ChatTemplate *chat_template;
+    GenerateSession *session;
+    GenerateOptions options;
+    int32_t *stop;
+    NamedAdapter *adapters;
+    size_t n_adapters, capacity;
+    const Adapter *active; // NULL: the base alone
+    const char *system;
+    StrBuf messages; // JSON objects, ", " between them
+} Chat;
+
+// --- adapters ---
+
+static NamedAdapter *find_adapter(Chat *c, const char *name) {
+    for (size_t i = 0; i < c->n_adapters; i++)
+        if (strcmp(c->adapters[i].name, name) == 0) return &c->adapters[i];
+    return NULL;
+}
+
+// "NAME=PATH": loads it and makes it the active one; an adapter of that name is replaced.
+static int load_adapter(Chat *c, const char *text, Err *err) {
+    const char *equals = strchr(text, '=');
+    if (!equals || equals == text || !equals[1] || (equals - text == 4 && memcmp(text, "none", 4) == 0))
+        return err_input(err, "\"%s\": expected NAME=PATH, with a name other than none", text);
+    Adapter *a;
+    if (adapter_load(&a, c->base.model, equals + 1, false, err)) return -1;
+    char *name = mem_strndup(text, (size_t)(equals - text));
+    NamedAdapter *old = find_adapter(c, name);
+    if (old) {
+        if (c->session) generate_session_forget(c->session); // the new one may lie at the old one's address
+        adapter_free(old->adapter);
+        mem_free(name);
+        old->adapter = a;
+    } else {
+        MEM_GROW(c->adapters, c->capacity, c->n_adapters + 1);
+        c->adapters[c->n_adapters++] = (NamedAdapter){name, a};
+    }
+    c->active = a;
+    return 0;
+}
+
+static int hot_swap(Chat *c, const char *text, Err *err) {
+    double start = time_now();
+    if (load_adapter(c, text, err)) return -1;
+    printf("%s loaded in %.1f ms, active\n", text, (time_now() - start) * 1e3);
+    return 0;
+}
+
+static int use_adapter(Chat *c, const char *name, Err *err) {
+    NamedAdapter *found = find_adapter(c, name);
+    if (!found && strcmp(name, "none") != 0)
+        return err_input(err, "no adapter \"%s\"; /adapters lists them, /load NAME=PATH adds one", name);
+    c->active = found ? found->adapter : NULL;
+    printf("adapter %s active\n", name);
+    return 0;
+}
+
+static void list_adapters(const Chat *c) {
+    printf("%s none\n", c->active ? " " : "*");
+    for (size_t i = 0; i < c->n_adapters; i++) {
+        const NamedAdapter *n = &c->adapters[i];
+        printf("%s %s (rank %lld, %lld parameters)\n", c->active == n->adapter ? "*" : " ", n->name,
+               (long long)n->adapter->config.rank, (long long)n->adapter->count);
+    }
+}
+
+// --- the conversation ---
+
+static void add_message(Chat *c, const char *role, const char *content, size_t len) {
+    str_printf(&c->messages, "%s{\"role\": \"%s\", \"content\": ", c->messages.len ? ", " : "", role);
+    json_quote(&c->messages, content, len);
+    str_puts(&c->messages, "}");
+}
+
+static void reset(Chat *c) {
+    str_clear(&c->messages);
+    if (c->system) add_message(c, "system", c->system, strlen(c->system));
+}
+
+static int encode(const Chat *c, ChatTokens *tokens, Err *err) {
+    char *text = mem_printf("[%s]", c->messages.data);
+    JsonDoc *doc;
+    int rc = json_parse(&doc, text, strlen(text), "message", 0, err);
+    mem_free(text);
+    if (rc) return -1;
+    rc = chat_encode(tokens, c->chat_template, c->base.model->tokenizer, json_root(doc), NULL, NULL, true, false, err);
+    json_free(doc);
+    return rc;
+}
+
+// One turn. What fails (text that is not UTF-8, a full context) leaves the conversation as it was.
+static int answer(Chat *c, const char *line, size_t len, Err *err) {
+    size_t before = c->messages.len;
+    add_message(c, "user", line, len);
+    ChatTokens tokens = {0};
+    TokenPrinter printer = {.tokenizer = c->base.model->tokenizer};
+    Generation g = {0};
+    int rc = encode(c, &tokens, err);
+    if (rc == 0)
+        rc = generate_session_run(c->session, c->active, tokens.ids, (int64_t)tokens.count, &c->options,
+                                  token_printer_add, &printer, &g, err);
+    if (rc == 0) {
+        token_printer_end(&printer);
+        add_message(c, "assistant", printer.text.data ? printer.text.data : "", printer.text.len);
+    } else {
+        c->messages.len = before;
+        if (c->messages.data) c->messages.data[before] = 0;
+    }
+    generation_clear(&g);
+    chat_tokens_clear(&tokens);
+    token_printer_clear(&printer);
+    return rc;
+}
+
+// --- commands ---
+
+static void print_help(void) {
+    printf("/adapter NAME      answer with this adapter; none: the base model alone\n"
+           "/load NAME=PATH    load a PEFT folder or GGUF adapter and use it; the base model stays as it is\n"
+           "/adapters          what is loaded\n"
+           "/reset             forget the conversation\n"
+           "/exit              leave (or end of input)\n");
+}
+
+// 1: leave. A wrong command is no reason to end a conversation: it is said and forgotten.
+static int command(Chat *c, const char *line) {
+    Err err;
+    int rc = 0;
+    const char *space = strchr(line, ' '), *rest = space ? space + strspn(space, " ") : "";
+    size_t n = space ? (size_t)(space - line) : strlen(line);
+#define IS(word) (n == sizeof(word) - 1 && memcmp(line, word, n) == 0)
+    if (IS("/exit") || IS("/quit")) return 1;
+    if (IS("/help"))
+        print_help();
+    else if (IS("/adapters"))
+        list_adapters(c);
+    else if (IS("/reset"))
+        reset(c);
+    else if (IS("/adapter"))
+        rc = use_adapter(c, rest, &err);
+    else if (IS("/load"))
+        rc = hot_swap(c, rest, &err);
+    else
+        rc = err_input(&err, "\"%.*s\" is no command; /help lists them", (int)(n < 40 ? n : 40), line);
+#undef IS
+    if (rc) log_warn("%s", err.msg);
+    return 0;
+}
+
+static void converse(Chat *c) {
+    bool terminal = isatty(STDIN_FILENO);
+    char *line = NULL;
+    size_t size = 0;
+    for (;;) {
+        if (terminal) printf("> ");
+        fflush(stdout);
+        ssize_t n = getline(&line, &size, stdin);
+        if (n < 0) break;
+        while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r')) line[--n] = 0;
+        Err err;
+        if (n == 0) continue;
+        if (line[0] == '/') {
+            if (command(c, line)) break;
+        } else if (answer(c, line, (size_t)n, &err)) {
+            log_warn("%s", err.msg);
+        }
+    }
+    if (terminal) putchar('\n');
+    free(line); // getline's own
+}
+
+// --- the verb ---
+
+static int open_chat(Chat *c, const char *model, const ArgStrings *adapters, Err *err) {
+    if (loaded_open(&c->base, model, NULL, err) ||
+        chat_template_new(&c->chat_template, c->base.model->tokenizer, NULL, err))
+        return -1;
+    for (size_t i = 0; i < adapters->count; i++)
+        if (load_adapter(c, adapters->items[i], err)) return -1;
+    if (c->n_adapters) c->active = c->adapters[0].adapter;
+    const Model *m = c->base.model;
+    c->stop = generate_stop_ids(m, chat_template_end_of_turn(c->chat_template), &c->options.n_stop);
+    c->options.stop = c->stop;
+    c->session = generate_session_new(m, m->rope_positions);
+    reset(c);
+    return 0;
+}
+
+static void close_chat(Chat *c) {
+    generate_session_free(c->session);
+    for (size_t i = 0; i < c->n_adapters; i++) {
+        mem_free(c->adapters[i].name);
+        adapter_free(c->adapters[i].adapter);
+    }
+    mem_free(c->adapters);
+    mem_free(c->stop);
+    str_clear(&c->messages);
+    chat_template_free(c->chat_template);
+    loaded_close(&c->base);
+}
+
+static int run_chat(int argc, char **argv, Err *err) {
+    const char *model = NULL, *system = NULL;
+    ArgStrings adapters = {0};
+    double temperature = 0, top_p = 1;
+    int64_t max_new_tokens = 512, seed = 42;
+    const ArgSpec specs[] = {{"model_name_or_path", ARG_STRING, &model, NULL},
+                             {"adapter", ARG_STRINGS, &adapters, NULL},
+                             {"system", ARG_STRING, &system, NULL},
+                             {"max_new_tokens", ARG_INT, &max_new_tokens, NULL},
+                             {"temperature", ARG_FLOAT, &temperature, NULL},
+                             {"top_p", ARG_FLOAT, &top_p, NULL},
+                             {"seed", ARG_INT, &seed, NULL}};
+    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, NULL, 0, NULL, err)) return err->status;
+    Chat c = {.system = system,
+              .options = {.max_new_tokens = max_new_tokens,
+                          .temperature = (float)temperature,
+                          .top_p = (float)top_p,
+                          .seed = (uint64_t)seed,
+                          .batch = 1}};
+    int rc = open_chat(&c, model, &adapters, err);
+    if (rc == 0) converse(&c);
+    close_chat(&c);
+    return rc ? err->status : 0;
+}
+
+const Verb verb_chat = {
+    .name = "chat",
+    .usage = "lorac chat --model_name_or_path M [--adapter NAME=PATH ...]",
+    .summary = "A conversation on the terminal; adapters are switched without reloading the base model",
+    .help = "  --adapter NAME=PATH   may be given several times; the first one is active at the start\n"
+            "  --system S            a system message\n"
+            "  --max_new_tokens N    512 for each answer\n"
+            "  --temperature T, --top_p P, --seed S   as in `lorac generate`\n\n"
+            "Lines from a pipe work too. Inside, /help lists the commands.\n",
+    .run = run_chat,
+};

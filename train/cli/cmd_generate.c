@@ -1,0 +1,138 @@
+// lorac generate --model_name_or_path M [--adapter_name_or_path A] (--prompt S / --messages F.json) ...
+#include <stdio.h>
+#include <string.h>
+
+#include "chat.h"
+#include "cli.h"
+#include "fileio.h"
+#include "loaded.h"
+#include "token_printer.h"
+
+enum { MAX_FILE = 64 << 20 };
+
+typedef struct Request {
+    const char *model, *adapter, *prompt, *messages, *chat_template;
+    int64_t max_new_tokens, seed;
+    double temperature, top_p;
+} Request;
+
+typedef struct Prompt {
+    int32_t *ids;
+    size_t count;
+    int32_t end_of_turn; // -1: none
+} Prompt;
+
+// Raw text, with BOS where the model's tokenizer asks for one.
+static void encode_text(Prompt *p, const Tokenizer *t, const char *text) {
+    TokenIds ids = {0};
+    tokenizer_encode(t, text, strlen(text), NULL, true, &ids);
+    bool bos = tokenizer_add_bos(t);
+    p->ids = mem_alloc(ids.count + 1, sizeof *p->ids);
+    if (bos) p->ids[0] = tokenizer_bos(t);
+    if (ids.count) memcpy(p->ids + bos, ids.ids, ids.count * sizeof *p->ids);
+    p->count = ids.count + bos;
+    p->end_of_turn = -1;
+    token_ids_clear(&ids);
+}
+
+// A list of messages, or an object with messages and what else the template wants.
+static int encode_messages(Prompt *p, const ChatTemplate *c, const Tokenizer *t, const Json *root, const char *path,
+                           Err *err) {
+    bool list = root->type == JSON_ARRAY;
+    const Json *messages = list ? root : json_get(root, "messages"), *tools = list ? NULL : json_get(root, "tools");
+    const Json *generate = list ? NULL : json_get(root, "add_generation_prompt");
+    if (!messages || messages->type != JSON_ARRAY)
+        return err_input(err, "%s: no list of messages; expected one, or an object with \"messages\"", path);
+    ChatTokens tokens = {0};
+    bool add_generation_prompt = !generate || generate->type != JSON_FALSE;
+    if (chat_encode(&tokens, c, t, messages, tools, list ? NULL : root, add_generation_prompt, false, err))
+        return err_context(err, "%s", path);
+    p->ids = tokens.ids;
+    p->count = tokens.count;
+    p->end_of_turn = chat_template_end_of_turn(c);
+    tokens.ids = NULL;
+    chat_tokens_clear(&tokens);
+    return 0;
+}
+
+static int encode_file(Prompt *p, const Request *r, const Tokenizer *t, Err *err) {
+    char *text = NULL, *source = NULL;
+    size_t size;
+    JsonDoc *doc = NULL;
+    ChatTemplate *c = NULL;
+    int rc = file_read(&text, &size, r->messages, MAX_FILE, err);
+    if (rc == 0) rc = json_parse(&doc, text, size, r->messages, 1, err);
+    if (rc == 0 && r->chat_template) rc = file_read(&source, &size, r->chat_template, MAX_FILE, err);
+    if (rc == 0) rc = chat_template_new(&c, t, source, err);
+    if (rc == 0) rc = encode_messages(p, c, t, json_root(doc), r->messages, err);
+    chat_template_free(c);
+    json_free(doc);
+    mem_free(source);
+    mem_free(text);
+    return rc;
+}
+
+static int answer(const Loaded *l, const Request *r, const Prompt *p, Err *err) {
+    GenerateOptions o = {.max_new_tokens = r->max_new_tokens,
+                         .temperature = (float)r->temperature,
+                         .top_p = (float)r->top_p,
+                         .seed = (uint64_t)r->seed,
+                         .batch = 1};
+    int32_t *stop = generate_stop_ids(l->model, p->end_of_turn, &o.n_stop);
+    o.stop = stop;
+    TokenPrinter printer = {.tokenizer = l->model->tokenizer};
+    const int32_t *prompt = p->ids;
+    int64_t length = (int64_t)p->count;
+    Generation g = {0};
+    int rc = generate(l->model, l->adapter, &prompt, &length, 1, &o, token_printer_add, &printer, &g, err);
+    if (rc == 0) token_printer_end(&printer);
+    generation_clear(&g);
+    token_printer_clear(&printer);
+    mem_free(stop);
+    return rc;
+}
+
+static int parse(Request *r, int argc, char **argv, Err *err) {
+    const ArgSpec specs[] = {{"model_name_or_path", ARG_STRING, &r->model, NULL},
+                             {"adapter_name_or_path", ARG_STRING, &r->adapter, NULL},
+                             {"prompt", ARG_STRING, &r->prompt, NULL},
+                             {"messages", ARG_STRING, &r->messages, NULL},
+                             {"chat_template", ARG_STRING, &r->chat_template, NULL},
+                             {"max_new_tokens", ARG_INT, &r->max_new_tokens, NULL},
+                             {"temperature", ARG_FLOAT, &r->temperature, NULL},
+                             {"top_p", ARG_FLOAT, &r->top_p, NULL},
+                             {"seed", ARG_INT, &r->seed, NULL}};
+    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, NULL, 0, NULL, err)) return -1;
+    if (!r->prompt == !r->messages) return err_input(err, "generate: expected one of --prompt and --messages");
+    return 0;
+}
+
+static int run_generate(int argc, char **argv, Err *err) {
+    Request r = {.max_new_tokens = 256, .top_p = 1, .seed = 42};
+    Loaded l = {0};
+    Prompt p = {0};
+    int rc = parse(&r, argc, argv, err);
+    if (rc == 0) rc = loaded_open(&l, r.model, r.adapter, err);
+    if (rc == 0 && r.prompt) encode_text(&p, l.model->tokenizer, r.prompt);
+    if (rc == 0 && r.messages) rc = encode_file(&p, &r, l.model->tokenizer, err);
+    if (rc == 0) rc = answer(&l, &r, &p, err);
+    mem_free(p.ids);
+    loaded_close(&l);
+    return rc ? err->status : 0;
+}
+
+const Verb verb_generate = {
+    .name = "generate",
+    .usage = "lorac generate --model_name_or_path M [--adapter_name_or_path A] (--prompt S / --messages F.json)",
+    .summary = "Text from a model, with or without an adapter",
+    .help = "  --prompt S           raw text that is continued\n"
+            "  --messages F.json    a conversation that is answered through the chat template: a list of messages, or\n"
+            "                       {\"messages\": [...], \"tools\": [...], \"add_generation_prompt\": true}\n"
+            "  --chat_template T    a .jinja file instead of the model's own template\n"
+            "  --max_new_tokens N   256\n"
+            "  --temperature T      0: greedy, always the most likely token\n"
+            "  --top_p P            1: off; else only the most likely tokens that reach this probability together\n"
+            "  --seed S             42; the same seed gives the same text\n\n"
+            "  lorac generate --model_name_or_path base.gguf --prompt \"The capital of France is\"\n",
+    .run = run_generate,
+};

@@ -1,0 +1,30 @@
+// token_printer: see token_printer.h.
+#include "token_printer.h"
+
+#include <stdio.h>
+
+static void print_from(const TokenPrinter *p, size_t start) {
+    if (p->text.len > start) fwrite(p->text.data + start, 1, p->text.len - start, stdout);
+    fflush(stdout);
+}
+
+int token_printer_add(void *printer, int64_t prompt, int32_t id) {
+    (void)prompt;
+    TokenPrinter *p = printer;
+    size_t start = p->text.len;
+    token_stream_add(&p->stream, p->tokenizer, id, &p->text);
+    print_from(p, start);
+    return 0;
+}
+
+void token_printer_end(TokenPrinter *p) {
+    size_t start = p->text.len;
+    token_stream_end(&p->stream, &p->text);
+    print_from(p, start);
+    putchar('\n');
+    fflush(stdout);
+}
+
+void token_printer_clear(TokenPrinter *p) {
+    str_clear(&p->text);
+}
