@@ -39,6 +39,7 @@ typedef struct BpeWork {
     int32_t *ids;    // result: n_tokens ids
     uint32_t *begin; // result: n_tokens offsets into the pre-token
     size_t n_tokens;
+    size_t left_out;                  // bytes that have no token
     uint32_t *rank, *next, *previous; // of the pair that begins here; the neighbours still alive
     size_t capacity;
     uint64_t *heap; // (rank, position) of pairs, smallest first

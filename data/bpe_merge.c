@@ -121,11 +121,14 @@ static bool take_whole(const Bpe *b, BpeWork *w, const char *bytes, size_t len) 
 
 void bpe_encode(const Bpe *b, BpeWork *w, const char *bytes, size_t len, bool whole_words) {
     reserve(w, len);
-    w->n_tokens = 0;
+    w->n_tokens = w->left_out = 0;
     if (whole_words && take_whole(b, w, bytes, len)) return;
     for (size_t i = 0; i < len; i++) {
         int32_t id = b->byte_token[(uint8_t)bytes[i]];
-        if (id < 0) continue;
+        if (id < 0) {
+            w->left_out++;
+            continue;
+        }
         w->ids[w->n_tokens] = id;
         w->begin[w->n_tokens++] = (uint32_t)i;
     }

@@ -25,6 +25,7 @@ typedef struct ChatTokens { // init with {0}; chat_tokens_clear frees
     int32_t *ids;
     uint8_t *supervised;
     size_t count, supervised_count;
+    size_t left_out; // bytes that the vocabulary has no token for (tokenizer.h)
 } ChatTokens;
 void chat_tokens_clear(ChatTokens *out);
 

@@ -116,6 +116,7 @@ static int add_long(Build *b, const Encoded *e, size_t line) {
 // Every record ends in exactly one of: sample(s), skipped, dropped.
 static int add_record(Build *b, const Encoded *e, size_t line) {
     int rc = 0;
+    b->stats.left_out_bytes += (int64_t)e->left_out;
     if ((int64_t)e->count > b->stats.longest) b->stats.longest = (int64_t)e->count;
     if (!any_supervised(e, e->count))
         b->stats.skipped_unsupervised++;

@@ -45,8 +45,9 @@ typedef struct DatasetStats {
     int64_t truncated_tokens;     // cut away by it
     int64_t dropped_tokens;       // in dropped records
     int64_t tokens,
-        supervised;  // of the kept samples; supervised counts scored positions (never a sample's first token)
-    int64_t longest; // longest record before the policy
+        supervised;         // of the kept samples; supervised counts scored positions (never a sample's first token)
+    int64_t left_out_bytes; // of all records: characters that the vocabulary has no token for
+    int64_t longest;        // longest record before the policy
     bool from_cache;
 } DatasetStats;
 

@@ -37,6 +37,7 @@ static void add_eos(TokenIds *t, const Tokenizer *tokenizer) {
 static int take_tokens(Encoded *out, TokenIds *t, size_t n_masked) {
     out->ids = t->ids;
     out->count = t->count;
+    out->left_out = t->left_out;
     out->supervised = mem_alloc(t->count + 1, 1);
     for (size_t i = 0; i < t->count; i++) out->supervised[i] = i >= n_masked;
     mem_free(t->start);
@@ -72,7 +73,7 @@ static int encode_chat(Encoded *out, const Encoder *e, const Dialog *d, Err *err
         chat_tokens_clear(&t);
         return -1;
     }
-    *out = (Encoded){.ids = t.ids, .supervised = t.supervised, .count = t.count};
+    *out = (Encoded){.ids = t.ids, .supervised = t.supervised, .count = t.count, .left_out = t.left_out};
     t.ids = NULL; // now the caller's
     t.supervised = NULL;
     chat_tokens_clear(&t);

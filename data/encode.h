@@ -22,7 +22,8 @@ typedef struct Encoded { // init with {0}; encoded_clear frees
     int32_t *ids;
     uint8_t *supervised;
     size_t count;
-    bool windows; // text: cut into windows instead of dropped when it is too long
+    size_t left_out; // bytes that the vocabulary has no token for
+    bool windows;    // text: cut into windows instead of dropped when it is too long
 } Encoded;
 void encoded_clear(Encoded *e);
 

@@ -7,14 +7,14 @@
 
 #include "fileio.h"
 
-static const char magic[16] = "lorac tokens 1\n";
+static const char magic[16] = "lorac tokens 2\n";
 
 typedef struct Header {
     char magic[16];
     char key[TOKEN_KEY_LEN];
 } Header;
 
-enum { STAT_COUNT = 11 };
+enum { STAT_COUNT = 12 };
 
 typedef struct Footer {
     int64_t stats[STAT_COUNT]; // DatasetStats in its order, without from_cache
@@ -25,7 +25,7 @@ typedef struct Footer {
 static void pack_stats(int64_t out[STAT_COUNT], const DatasetStats *s) {
     const int64_t values[STAT_COUNT] = {s->format,       s->records,    s->samples,          s->skipped_unsupervised,
                                         s->dropped_long, s->truncated,  s->truncated_tokens, s->dropped_tokens,
-                                        s->tokens,       s->supervised, s->longest};
+                                        s->tokens,       s->supervised, s->left_out_bytes,   s->longest};
     memcpy(out, values, sizeof values);
 }
 
@@ -43,7 +43,8 @@ static bool unpack_stats(DatasetStats *s, const int64_t v[STAT_COUNT]) {
                         .dropped_tokens = v[7],
                         .tokens = v[8],
                         .supervised = v[9],
-                        .longest = v[10]};
+                        .left_out_bytes = v[10],
+                        .longest = v[11]};
     return v[0] < FORMAT_COUNT;
 }
 

@@ -183,6 +183,7 @@ typedef struct Encoder {
 // One pre-token. `at`: where its text stands in the source; with a map: where each byte came from, relative to at.
 static void encode_word(Encoder *e, const char *word, size_t len, size_t at, const uint32_t *map) {
     bpe_encode(e->t->bpe, &e->work, word, len, pretokenizer_whole_words(e->t->pre));
+    e->out->left_out += e->work.left_out;
     for (size_t i = 0; i < e->work.n_tokens; i++) {
         uint32_t begin = e->work.begin[i];
         append_id(e->out, e->work.ids[i], at + (map ? map[begin] : begin));

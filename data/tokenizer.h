@@ -5,10 +5,10 @@
 // Invalid UTF-8 in text is refused by the callers that read data files; here each invalid byte is a pre-token of its
 // own, so encoding never fails on any bytes, and decoding gives them back as far as the vocabulary has a token for each
 // byte. (SmolLM2's lacks 21: those that no UTF-8 text has, the lead bytes of planes 4 to 11, where no character is
-// assigned, and U+0004, U+0006, U+0013, U+0014, U+0016, U+001D. They are left out, as Hugging Face tokenizers does.)
-// Models with an NFC normalizer (Qwen 2): what lies between added tokens is brought to NFC before step 2, and decoding
-// gives the NFC form.
-// Unknown tokenizer models or pre-tokenizers are refused by name at load. Thread-safe after load.
+// assigned, and U+0004, U+0006, U+0013, U+0014, U+0016, U+001D. They are left out, as in Hugging Face tokenizers, and
+// counted.) Models with an NFC normalizer (Qwen 2): what lies between added tokens is brought to NFC before step 2, and
+// decoding gives the NFC form. Unknown tokenizer models or pre-tokenizers are refused by name at load. Thread-safe
+// after load.
 #pragma once
 
 #include "base.h"
@@ -21,6 +21,7 @@ typedef struct TokenIds { // grows; init with {0}, clear with token_ids_clear
     uint32_t *start; // byte offset in the text where each token begins: ids[i] covers [start[i], start[i+1]) or to the
                      // end. Increasing; inside a character sequence that NFC changed it may also stay the same.
     size_t count, capacity;
+    size_t left_out; // bytes of all texts that the vocabulary has no token for
 } TokenIds;
 void token_ids_clear(TokenIds *ids);
 

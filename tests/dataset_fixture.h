@@ -7,6 +7,8 @@
 #include "tokenizer_fixture.h"
 
 // Ids: a byte's value; then these.
+// One byte has no token, as some have none in SmolLM2.
+enum { BYTE_WITHOUT_TOKEN = 4 };
 enum { ID_IM_START = 256, ID_IM_END, ID_BOS, ID_EOS, ID_THINK, BYTE_VOCAB };
 
 static const char CHATML[] =
@@ -29,7 +31,7 @@ static inline Tokenizer *byte_tokenizer(bool add_bos) {
     vocab_init(v, "gpt-2");
     for (int byte = 0; byte < 256; byte++) {
         byte_letter(byte, &n_shifted, &letters[byte]);
-        vocab_add(v, 1, letters[byte].data);
+        vocab_add(v, 1, byte == BYTE_WITHOUT_TOKEN ? "[none]" : letters[byte].data);
     }
     for (int i = 0; i < 5; i++) vocab_add(v, i == 4 ? 4 : 3, added[i]);
     v->source.bos = ID_BOS;

@@ -227,6 +227,26 @@ static void test_dataset_counts_every_record_once(void **state) {
     bench_free(&b);
 }
 
+static void test_dataset_counts_characters_without_a_token(void **state) {
+    (void)state;
+    Bench b = bench_new(false);
+    Dataset *d;
+    Err err;
+    b.o.format = FORMAT_PROMPT_COMPLETION;
+    put_text("d.jsonl", "{\"prompt\":\"p\\u0004\",\"completion\":\"c\\u0004\\u0004\"}\n");
+    for (int with_chat = 0; with_chat < 2; with_chat++) {
+        ASSERT_OK(bench_open(&d, &b, with_chat, &err), &err);
+        assert_int_equal(dataset_stats(d)->left_out_bytes, 3);
+        dataset_close(d);
+    }
+    b.o.format = FORMAT_TEXT;
+    put_text("d.jsonl", "{\"text\":\"a\\u0004b\"}\n{\"text\":\"ab\"}\n");
+    ASSERT_OK(bench_open(&d, &b, false, &err), &err);
+    assert_int_equal(dataset_stats(d)->left_out_bytes, 1);
+    dataset_close(d);
+    bench_free(&b);
+}
+
 static void test_dataset_fits_exactly(void **state) {
     (void)state;
     Bench b = bench_new(false);
@@ -476,7 +496,8 @@ TEST_MAIN(SCRATCH_TEST(test_dataset_formats_with_template), SCRATCH_TEST(test_da
           SCRATCH_TEST(test_dataset_control_text_of_users_stays_text),
           SCRATCH_TEST(test_dataset_txt_is_one_document_in_windows),
           SCRATCH_TEST(test_dataset_joins_files_and_numbers_records),
-          SCRATCH_TEST(test_dataset_counts_every_record_once), SCRATCH_TEST(test_dataset_fits_exactly),
+          SCRATCH_TEST(test_dataset_counts_every_record_once),
+          SCRATCH_TEST(test_dataset_counts_characters_without_a_token), TEST(test_dataset_fits_exactly),
           SCRATCH_TEST(test_dataset_refuses_bad_input_by_name), SCRATCH_TEST(test_dataset_refuses_bad_options),
           SCRATCH_TEST(test_dataset_reports_the_first_broken_record),
           SCRATCH_TEST(test_dataset_long_line_and_deep_nesting),

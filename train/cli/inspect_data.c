@@ -101,6 +101,8 @@ static void print_counts(const Dataset *d, FILE *out) {
     if (s->truncated)
         fprintf(out, "  truncated %" PRId64 " samples, %" PRId64 " tokens cut away\n", s->truncated,
                 s->truncated_tokens);
+    if (s->left_out_bytes)
+        fprintf(out, "  left out  %" PRId64 " bytes that the model's vocabulary has no token for\n", s->left_out_bytes);
     if (s->dropped_long)
         fprintf(out, "  dropped   %" PRId64 " tokens; the longest record has %" PRId64 "\n", s->dropped_tokens,
                 s->longest);

@@ -208,6 +208,7 @@ static void add_data_table(StrBuf *out, const Trainer *t) {
     row(out, "tokens", "%" PRId64 ", of which supervised %" PRId64 " (%.0f%%)", s->tokens, s->supervised,
         100 * (double)s->supervised / fmax((double)s->tokens, 1));
     row(out, "longest record", "%" PRId64 " tokens", s->longest);
+    if (s->left_out_bytes) row(out, "left out", "%" PRId64 " bytes without a token", s->left_out_bytes);
     row(out, "without supervised tokens", "%" PRId64 " skipped", s->skipped_unsupervised);
     row(out, "too long", "%" PRId64 " dropped (%" PRId64 " tokens), %" PRId64 " truncated (%" PRId64 " tokens)",
         s->dropped_long, s->dropped_tokens, s->truncated, s->truncated_tokens);

@@ -97,6 +97,9 @@ static void print_plan(const Run *r) {
            " dropped, %" PRId64 " truncated, %" PRId64 " without supervised tokens\n",
            r->data.train_samples, dataset_format_name(s->format), s->tokens, s->supervised, s->dropped_long,
            s->truncated, s->skipped_unsupervised);
+    if (s->left_out_bytes)
+        log_warn("%" PRId64 " bytes of the data are characters that the model has no token for; they are left out",
+                 s->left_out_bytes);
     printf("steps    %" PRId64 " of %" PRId64 " rows (%" PRId64 " rows, %" PRId64 " steps an epoch)\n", t->total_steps,
            t->rows_per_step, row_plan_count(r->data.rows), t->steps_per_epoch);
     fflush(stdout);
