@@ -248,7 +248,8 @@ void CPU_FN(attention_backward)(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Ma
         zero_rows(dk);
         zero_rows(dv);
         compute_delta(&a);
-#pragma omp single
+        // master, not single: libgomp (12) leaks the table of dependences when another thread made the tasks.
+#pragma omp master
         for (int64_t sample = 0; sample < s->samples; sample++)
             if (s->q_start[sample + 1] > s->q_start[sample]) spawn_sample(&a, sample);
     }
