@@ -1,17 +1,19 @@
 // sgemm: the one matrix product that the CPU backend is built on. Private to kernels/.
 //
 // A serial call of oneDNN's dnnl_sgemm (run-time code for the machine it runs on). Of the libraries at hand it is the
-// fastest inside our own threads on our tiles, see tests/bench/sgemm.c; two threads of a Zen 4, peak 230 GFLOP/s:
+// fastest inside our own threads on the tiles that take most of the time, see tests/bench/sgemm.c; GFLOP/s on two
+// threads of a Zen 4, peak 230:
 //     [M, N, K]            dnnl  OpenBLAS  BLIS
-//     128  576  576 B^T     217       196   149
-//     128  576  576 B       228       204   179
-//     128 1536  576 B^T     179       195   150   (hence tiles of 192 columns: 212)
+//     128  576  576 B       225       201   178
+//     128 1536  576 B       230       206   156
+//     128  192  576 B^T     211       188   153
+//     128 1536  576 B^T     174       191   145
+//     128   16  576 B^T     148       162   187   (LoRA)
+//      64   64   64 B       189       229   168   (attention)
 //       8   48  576 B^T     198       217   123
-//       1   48  576 B^T      71        95    85
-//     128   16  576 B^T     139       149   142
-//      64   64   64 B^T     132       133    77
-// A call costs no more than a microsecond, so that even a single row of x goes through it. At M = 16 it falls to 80:
-// few rows are multiplied in tiles of 8.
+//       1   48  576 B^T      71        95    85   (decoding)
+// A call costs no more than a microsecond, so that even a single row of x goes through it. A transposed B is slower,
+// hence linear_forward transposes while it expands; and at M = 16 it falls to 80: few rows go in tiles of 8.
 //
 // A row's bits depend on the tile it lies in: who calls this keeps tiles fixed by shape.
 #pragma once

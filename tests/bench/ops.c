@@ -86,35 +86,42 @@ static void run_glu(void *arg) {
         o->b->k->glu_forward(o->b, o->y, o->x, o->m[2], GLU_SILU);
 }
 
-static double g_total, g_total_flop; // of the step so far, in seconds
+// What a step is made of so far.
+typedef struct Step {
+    Backend *b;
+    double seconds, flop;
+} Step;
 
-static void report(Op *o, void (*run)(void *), const char *name, double flop, double times) {
+// Times an op and adds it to the step as often as the step runs it.
+static void report(Step *step, Op *o, void (*run)(void *), const char *name, double flop, double times) {
     double seconds = bench_seconds(run, o, 0.3);
     printf("%-28s %9.3f ms %7.0f GFLOP/s  x %2.0f = %7.1f ms\n", name, seconds * 1e3, flop / seconds * 1e-9, times,
            seconds * times * 1e3);
-    g_total += seconds * times;
-    g_total_flop += flop * times;
+    step->seconds += seconds * times;
+    step->flop += flop * times;
 }
 
 static void *new_workspace(size_t bytes) {
     return bench_floats((int64_t)(bytes / sizeof(float)) + 16);
 }
 
-static void bench_linear(Backend *b, const char *name, DType type, int64_t t, int64_t n, int64_t k) {
+static void bench_linear(Step *step, const char *name, DType type, int64_t t, int64_t n, int64_t k) {
+    Backend *b = step->b;
     Op o = {.b = b, .w = new_weight(type, n, k), .x = new_mat(t, k), .y = new_mat(t, n)};
     o.ws = new_workspace(b->k->linear_workspace(b, &o.w, t));
     double flop = 2.0 * (double)(t * n * k);
     char label[64];
     snprintf(label, sizeof label, "%s [%d, %d] forward", name, (int)n, (int)k);
-    report(&o, run_linear, label, flop, LAYERS);
+    report(step, &o, run_linear, label, flop, LAYERS);
     if (t > 32) {
         o.backward = true;
-        report(&o, run_linear, "    backward", flop, LAYERS);
+        report(step, &o, run_linear, "    backward", flop, LAYERS);
     }
     free((void *)o.w.segments[0].data), free(o.x.data), free(o.y.data), free(o.ws);
 }
 
-static void bench_lora(Backend *b, int64_t t, int64_t n, float dropout) {
+static void bench_lora(Step *step, int64_t t, int64_t n, float dropout) {
+    Backend *b = step->b;
     Mat a = new_mat(RANK, C), w = new_mat(n, RANK), da = new_mat(RANK, C), dw = new_mat(n, RANK);
     Op o = {.b = b, .x = new_mat(t, C), .y = new_mat(t, n), .m = {new_mat(t, RANK), new_mat(t, C)}};
     o.lora = (Lora){.a = a.data,
@@ -129,15 +136,16 @@ static void bench_lora(Backend *b, int64_t t, int64_t n, float dropout) {
     double flop = 2.0 * (double)(t * RANK * (n + C));
     char label[64];
     snprintf(label, sizeof label, "lora %d, dropout %.1f, forward", (int)n, (double)dropout);
-    report(&o, run_lora, label, flop, dropout > 0 ? 0 : LAYERS);
+    report(step, &o, run_lora, label, flop, dropout > 0 ? 0 : LAYERS);
     o.backward = true;
-    report(&o, run_lora, "    backward", 2 * flop, dropout > 0 ? 0 : LAYERS);
+    report(step, &o, run_lora, "    backward", 2 * flop, dropout > 0 ? 0 : LAYERS);
     free(a.data), free(w.data), free(da.data), free(dw.data), free(o.ws);
     free(o.x.data), free(o.y.data), free(o.m[0].data), free(o.m[1].data);
 }
 
 // `samples` of equal length, queries at the end of each sample's keys.
-static void bench_attention(Backend *b, const char *name, int64_t samples, int64_t queries, int64_t keys) {
+static void bench_attention(Step *step, const char *name, int64_t samples, int64_t queries, int64_t keys) {
+    Backend *b = step->b;
     int64_t tq = samples * queries, tk = samples * keys;
     int32_t *q_start = malloc((size_t)(samples + 1) * 4), *k_start = malloc((size_t)samples * 4);
     int32_t *k_len = malloc((size_t)samples * 4), *q_pos = malloc((size_t)tq * 4);
@@ -154,16 +162,17 @@ static void bench_attention(Backend *b, const char *name, int64_t samples, int64
     double flop = 4.0 * H * D * pairs;
     char label[64];
     snprintf(label, sizeof label, "%s %d x %d / %d", name, (int)samples, (int)queries, (int)keys);
-    report(&o, run_attention, label, flop, LAYERS);
+    report(step, &o, run_attention, label, flop, LAYERS);
     if (queries > 1) {
         o.backward = true;
-        report(&o, run_attention, "    backward", 2.5 * flop, LAYERS);
+        report(step, &o, run_attention, "    backward", 2.5 * flop, LAYERS);
     }
     for (int i = 0; i < 7; i++) free(o.m[i].data);
     free(o.x.data), free(o.y.data), free(o.ws), free(q_start), free(k_start), free(k_len), free(q_pos);
 }
 
-static void bench_head(Backend *b, int64_t t, double steps) {
+static void bench_head(Step *step, int64_t t, double steps) {
+    Backend *b = step->b;
     Op o = {.b = b, .w = new_weight(DTYPE_Q8_0, V, C), .x = new_mat(t, C), .y = new_mat(t, C)};
     int32_t *targets = malloc((size_t)t * 4);
     CHECK(targets);
@@ -173,50 +182,52 @@ static void bench_head(Backend *b, int64_t t, double steps) {
     double flop = 2.0 * (double)t * V * C;
     char label[64];
     snprintf(label, sizeof label, "head, %d rows, loss only", (int)t);
-    report(&o, run_head, label, flop, 0);
+    report(step, &o, run_head, label, flop, 0);
     o.backward = true;
-    report(&o, run_head, "    loss and dx", 2 * flop, steps);
+    report(step, &o, run_head, "    loss and dx", 2 * flop, steps);
     free((void *)o.w.segments[0].data), free(o.x.data), free(o.y.data), free(o.ws), free(targets);
 }
 
-static void bench_elementwise(Backend *b, int64_t t) {
+static void bench_elementwise(Step *step, int64_t t) {
+    Backend *b = step->b;
     Op norm = {.b = b, .x = new_mat(t, C), .y = new_mat(t, C), .m = {new_mat(t, C), new_mat(t, 1), new_mat(1, C)}};
-    report(&norm, run_rmsnorm, "rmsnorm forward", 4.0 * (double)t * C, 2 * LAYERS);
+    report(step, &norm, run_rmsnorm, "rmsnorm forward", 4.0 * (double)t * C, 2 * LAYERS);
     norm.backward = true;
-    report(&norm, run_rmsnorm, "    backward", 8.0 * (double)t * C, 2 * LAYERS);
+    report(step, &norm, run_rmsnorm, "    backward", 8.0 * (double)t * C, 2 * LAYERS);
     Op glu = {.b = b, .x = new_mat(t, F), .y = new_mat(t, F), .m = {new_mat(t, F), new_mat(t, F), new_mat(t, F)}};
-    report(&glu, run_glu, "glu forward", 10.0 * (double)t * F, LAYERS);
+    report(step, &glu, run_glu, "glu forward", 10.0 * (double)t * F, LAYERS);
     glu.backward = true;
-    report(&glu, run_glu, "    backward", 15.0 * (double)t * F, LAYERS);
+    report(step, &glu, run_glu, "    backward", 15.0 * (double)t * F, LAYERS);
     free(norm.x.data), free(norm.y.data), free(glu.x.data), free(glu.y.data);
     for (int i = 0; i < 3; i++) free(norm.m[i].data), free(glu.m[i].data);
 }
 
-static void bench_linears(Backend *b, int64_t t) {
-    bench_linear(b, "q", DTYPE_Q4_1, t, H * D, C);
-    bench_linear(b, "k", DTYPE_Q4_1, t, KV * D, C);
-    bench_linear(b, "v", DTYPE_Q4_1, t, KV * D, C);
-    bench_linear(b, "o", DTYPE_Q4_1, t, C, H * D);
-    bench_linear(b, "gate", DTYPE_Q4_1, t, F, C);
-    bench_linear(b, "up", DTYPE_Q4_1, t, F, C);
-    bench_linear(b, "down", DTYPE_Q4_1, t, C, F);
+static void bench_linears(Step *step, int64_t t) {
+    bench_linear(step, "q", DTYPE_Q4_1, t, H * D, C);
+    bench_linear(step, "k", DTYPE_Q4_1, t, KV * D, C);
+    bench_linear(step, "v", DTYPE_Q4_1, t, KV * D, C);
+    bench_linear(step, "o", DTYPE_Q4_1, t, C, H * D);
+    bench_linear(step, "gate", DTYPE_Q4_1, t, F, C);
+    bench_linear(step, "up", DTYPE_Q4_1, t, F, C);
+    bench_linear(step, "down", DTYPE_Q4_1, t, C, F);
 }
 
-static void print_total(const char *what, int64_t tokens) {
-    printf("%s: %.1f ms, %.0f GFLOP/s, %.0f tokens/s\n\n", what, g_total * 1e3, g_total_flop / g_total * 1e-9,
-           (double)tokens / g_total);
-    g_total = g_total_flop = 0;
+static void print_total(Step *step, const char *what, int64_t tokens) {
+    printf("%s: %.1f ms, %.0f GFLOP/s, %.0f tokens/s\n\n", what, step->seconds * 1e3, step->flop / step->seconds * 1e-9,
+           (double)tokens / step->seconds);
+    step->seconds = step->flop = 0;
 }
 
 // One decoding step of `batch` sequences of 1024 tokens; the head is timed as a linear of V rows.
-static void bench_decoding(Backend *b, int64_t batch) {
-    bench_linears(b, batch);
-    bench_attention(b, "attention", batch, 1, 1024);
+static void bench_decoding(Step *step, int64_t batch) {
+    Backend *b = step->b;
+    bench_linears(step, batch);
+    bench_attention(step, "attention", batch, 1, 1024);
     Op o = {.b = b, .w = new_weight(DTYPE_Q8_0, V, C), .x = new_mat(batch, C), .y = new_mat(batch, V)};
     o.ws = new_workspace(b->k->linear_workspace(b, &o.w, batch));
-    report(&o, run_linear, "head", 2.0 * (double)batch * V * C, 1);
+    report(step, &o, run_linear, "head", 2.0 * (double)batch * V * C, 1);
     free((void *)o.w.segments[0].data), free(o.x.data), free(o.y.data), free(o.ws);
-    print_total("one decoding step", batch);
+    print_total(step, "one decoding step", batch);
 }
 
 int main(int argc, char **argv) {
@@ -225,16 +236,17 @@ int main(int argc, char **argv) {
     Err err;
     if (backend_open(&b, "cpu", argc > 3 ? atoi(argv[3]) : 0, &err)) return fprintf(stderr, "%s\n", err.msg), 1;
     printf("%s, %d threads, rows of %d tokens in %d samples\n", b->k->name, b->threads, (int)t, (int)samples);
-    bench_linears(b, t);
-    bench_lora(b, t, H * D, 0);
-    bench_lora(b, t, KV * D, 0);
-    bench_lora(b, t, H * D, 0.1f);
-    bench_attention(b, "attention", samples, t / samples, t / samples);
-    bench_elementwise(b, t);
-    bench_head(b, t, 1);
-    print_total("one training step", t);
-    bench_decoding(b, 1);
-    bench_decoding(b, 16);
+    Step the_step = {.b = b}, *step = &the_step;
+    bench_linears(step, t);
+    bench_lora(step, t, H * D, 0);
+    bench_lora(step, t, KV * D, 0);
+    bench_lora(step, t, H * D, 0.1f);
+    bench_attention(step, "attention", samples, t / samples, t / samples);
+    bench_elementwise(step, t);
+    bench_head(step, t, 1);
+    print_total(step, "one training step", t);
+    bench_decoding(step, 1);
+    bench_decoding(step, 16);
     backend_close(b);
     return 0;
 }
