@@ -108,6 +108,21 @@ static void case_head_loss(OpRun *r) {
     r->b->k->head_loss(r->b, result, dx, x, &w, &h, op_workspace(r, r->b->k->head_loss_workspace(r->b, &w, m)));
 }
 
+// All logits are equal: only the rows whose target is 0, the lowest index, are correct.
+static void case_head_ties(OpRun *r) {
+    enum { M = 40 };
+    Weight w = op_weight(r, r->size.n, r->size.k);
+    float *zeros = mem_calloc((size_t)(M * r->size.k), sizeof *zeros);
+    int32_t targets[M];
+    for (int32_t i = 0; i < M; i++) targets[i] = i % 4 ? i * 73 : 0;
+    Mat x = {op_copy(r, zeros, (size_t)(M * r->size.k) * sizeof *zeros), DTYPE_F32, M, r->size.k};
+    mem_free(zeros);
+    HeadLoss h = {.targets = op_copy(r, targets, sizeof targets)};
+    HeadResult *result = op_workspace(r, sizeof *result);
+    op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0);
+    r->b->k->head_loss(r->b, result, absent(), x, &w, &h, op_workspace(r, r->b->k->head_loss_workspace(r->b, &w, M)));
+}
+
 // ---- sizes ----
 
 #define EVERY_DTYPE(...)                                                                                               \
@@ -158,9 +173,16 @@ static const OpSize heads[] = {
     {.t = 5, .n = 9000, .k = 64, .dtype = DTYPE_BF16, .no_dx = true, .smoothing = 0.1f},
 };
 
+static const OpSize ties[] = {
+    {.t = 1000, .n = 3000, .k = 32, .dtype = DTYPE_Q8_0}}; // t: a NaN in W would hide in 0 * W
 const OpCase op_cases_matmul[] = {
-    OP_CASE(linear_forward, linears),  OP_CASE(linear_forward_in_place, linears),
-    OP_CASE(linear_backward, linears), OP_CASE(lora_forward, loras),
-    OP_CASE(lora_backward, loras),     OP_CASE(lora_mask, masks),
-    OP_CASE(head_loss, heads),         {0},
+    OP_CASE(linear_forward, linears),
+    OP_CASE(linear_forward_in_place, linears),
+    OP_CASE(linear_backward, linears),
+    OP_CASE(lora_forward, loras),
+    OP_CASE(lora_backward, loras),
+    OP_CASE(lora_mask, masks),
+    OP_CASE(head_loss, heads),
+    OP_CASE(head_ties, ties),
+    {0},
 };
