@@ -167,8 +167,8 @@ struct Kernels {
     // out [Tq, H*D], lse [Tq, H] (log of the sum of exponentials); q [Tq, H*D], k and v [Tk, KV*D].
     // A query that sees no key gives out = 0 and lse = -inf.
     void (*attention_forward)(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v, const AttentionShape *s, void *ws);
-    // dq [Tq, H*D], dk, dv [Tk, KV*D] are written ("="; rows of keys that no one sees become 0); a gradient whose data is
-    // NULL: not wanted. Probabilities are recomputed from lse. Samples do not share keys here (in forward they may).
+    // dq [Tq, H*D], dk, dv [Tk, KV*D] are written ("="; rows of keys that no one sees become 0); a gradient whose data
+    // is NULL: not wanted. Probabilities are recomputed from lse. Samples do not share keys here (in forward they may).
     void (*attention_backward)(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat out, Mat lse, Mat q, Mat k, Mat v,
                                const AttentionShape *s, void *ws);
 

@@ -23,6 +23,6 @@ report "exit outside main.c, base.c and signal handlers:" \
 report "source files that CMakeLists.txt does not build:" \
     "$(for f in $(find kernels autograd data train -name '*.c'); do grep -q " $f\$" CMakeLists.txt || echo "$f"; done)"
 if command -v clang-format >/dev/null 2>&1; then
-    report "clang-format would change:" "$(clang-format --dry-run $sources 2>&1 | grep -oE '^[^:]+' | sort | uniq -c | head)"
+    report "clang-format would change:" "$(clang-format --dry-run $sources 2>&1 | sed -n 's/: warning:.*//p' | cut -d: -f1,2 | head)"
 fi
 exit $bad

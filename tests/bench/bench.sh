@@ -1,12 +1,14 @@
 #!/bin/sh
-# make bench: the op table first, then whole runs. RIVAL: a venv with torch, transformers, peft, gguf; without it lorac
-# runs alone. The rival's copy of the weights is made once.
+# make bench: the peak of this machine, ops, one step op by op, then whole runs. RIVAL: a venv with torch, transformers,
+# peft and gguf; without it lorac runs alone. The rival's copy of the weights is made once.
 set -eu
 build=${BUILD:-build}
 model=models/SmolLM2-135M-Instruct.Q4_1.gguf
 work=$build/bench
 mkdir -p "$work"
+"$build/bench_sgemm" 2
 "$build/bench_ops"
+"$build/bench_step" "$model" 512
 set -- --lorac "$build/lorac" --model "$model" --work "$work"
 if [ -n "${RIVAL:-}" ]; then
     [ -d "$work/hf" ] || "$RIVAL/bin/python" tests/oracle/gguf_to_hf.py "$model" "$work/hf"

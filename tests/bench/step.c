@@ -1,4 +1,4 @@
-// bench_step: one training step (forward + backward of one row) of a real model, with the time of each op.
+// bench step: one training step (forward + backward of one row) of a real model, with the time of each op.
 // usage: bench_step MODEL.gguf [TOKENS] [SUPERVISED_PART] [CHECKPOINT 0/1] [REPEATS]
 #include <stdio.h>
 #include <stdlib.h>
