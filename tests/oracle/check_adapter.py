@@ -9,7 +9,8 @@ PEFT and goes through `lorac export` (PEFT -> GGUF -> PEFT).
  1. base logits, lorac against transformers                       within 2e-3
  2. the PEFT folder loads in PEFT, same logits as `lorac logits`  within 2e-3
  3. adapter.gguf in a llama.cpp server over BASE.gguf             top-1 agreement with PEFT at least 93%
- 4. adapter.gguf in a llama.cpp server over an F32 GGUF           mean KL(PEFT || llama.cpp) < 1e-8, over the 2000 most likely tokens
+ 4. adapter.gguf in a llama.cpp server over an F32 GGUF           mean KL(PEFT || llama.cpp) over the 2000 most likely tokens
+                                                                 < 1e-8, or 3 times that of the base alone
  5. hot-swap by REST: text without the adapter is the same before and after it was on
 """
 import argparse
@@ -116,9 +117,10 @@ class Server:
     def scale(self, scale):
         self.call("/lora-adapters", [dict(id=0, scale=scale)])
 
-    def next_token(self, ids, n_probs):
+    def next_token(self, ids, n_probs, cached):
         """Log probabilities of the token behind ids: {id: logprob} of the n_probs most likely ones."""
-        r = self.call("/completion", dict(prompt=ids, n_predict=1, temperature=0, n_probs=n_probs, cache_prompt=True))
+        r = self.call("/completion",
+                      dict(prompt=ids, n_predict=1, temperature=0, n_probs=n_probs, cache_prompt=cached))
         return {t["id"]: t["logprob"] for t in r["completion_probabilities"][0]["top_logprobs"]}
 
     def text(self, prompt):
@@ -131,7 +133,7 @@ def compare_server(server, ids, positions, want, n_probs):
     agree, kl = 0, []
     logp = torch.log_softmax(want.double(), -1)
     for t in positions:
-        got = server.next_token(ids[:t + 1], n_probs)
+        got = server.next_token(ids[:t + 1], n_probs, t != positions[0])  # the first drops another adapter's cache
         agree += max(got, key=got.get) == int(logp[t].argmax())
         p, q = logp[t, list(got)].numpy(), np.array(list(got.values()))
         # p log(p/q) - p + q: the same sum as KL over all tokens, but right for a part of them too
@@ -171,9 +173,13 @@ del server
 f32 = os.path.join(a.work, "base-f32.gguf")
 write_f32(f32)
 server = Server(f32, gguf_file)
+server.scale(0.0)
+_, floor = compare_server(server, ids, positions, base, 2000)
 server.scale(1.0)
 top1, kl = compare_server(server, ids, positions, with_adapter, 2000)
+print(f"     without adapter llama.cpp is {floor:.2e} from transformers")
+limit = max(1e-8, 3 * floor)
 check("llama.cpp over the F32 base: top-1", round(top1, 4), 0.99, top1 >= 0.99)
-check("llama.cpp over the F32 base: mean KL", kl, 1e-8, kl < 1e-8)
+check("llama.cpp over the F32 base: mean KL", kl, limit, kl < limit)
 os.remove(f32)
 sys.exit(1 if failures else 0)

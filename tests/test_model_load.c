@@ -1,0 +1,223 @@
+// model_load: what a good file becomes, and that every way in which a file is not the model it claims is refused by
+// name. Bad files are made from the good one by changing bytes, or with gguf_writer.
+#include <math.h>
+
+#include "gguf.h"
+#include "model.h"
+#include "model_file.h"
+#include "scratch.h"
+#include "tiny_model.h"
+
+static Backend *open_backend(void) {
+    Backend *b;
+    Err err;
+    ASSERT_OK(backend_open(&b, "cpu", 2, &err), &err);
+    return b;
+}
+
+static void test_model_load_reads_the_config(void **state) {
+    (void)state;
+    Backend *b = open_backend();
+    Model *m;
+    Err err;
+    tiny_model_write("tiny.gguf", &TINY_MODEL);
+    ASSERT_OK(model_load(&m, "tiny.gguf", b, 100, &err), &err);
+    const ModelConfig *c = &m->config;
+    assert_string_equal(c->architecture, "llama");
+    assert_true(c->layers == 2 && c->hidden == 32 && c->heads == 4 && c->kv_heads == 2 && c->head_size == 8);
+    assert_true(c->ffn == 64 && c->vocab == TINY_VOCAB && c->context == 256 && c->tied_head && c->permuted_qk);
+    assert_true(c->rms_eps == 1e-5f && c->rope_base == 10000 && c->rope_factor == 1);
+    assert_string_equal(m->name, "tiny");
+    assert_null(m->repository);
+    assert_int_equal(m->rope_positions, 100);
+    assert_ptr_equal(m->head.segments[0].data, m->embedding.segments[0].data);
+    assert_int_equal(m->layers[1].w[PROJ_K].rows, 16);
+    assert_int_equal(tokenizer_vocab_size(m->tokenizer), TINY_VOCAB);
+    assert_int_equal(strlen(m->fingerprint), 32);
+    const float *row = m->cos_sin + 3 * 8; // position 3: cosines, then sines
+    for (int i = 0; i < 4; i++) {
+        double angle = 3 * pow(10000, -2.0 * i / 8);
+        ASSERT_NEAR(row[i], cos(angle), 1e-6);
+        ASSERT_NEAR(row[4 + i], sin(angle), 1e-6);
+    }
+    model_free(m);
+    ASSERT_REFUSED(model_load(&m, "tiny.gguf", b, 257, &err), &err, "the model's context is 256");
+    backend_close(b);
+}
+
+static void test_model_load_puts_qk_rows_in_hugging_face_order(void **state) {
+    (void)state;
+    Backend *b = open_backend();
+    Model *m;
+    Err err;
+    tiny_model_write("tiny.gguf", &TINY_MODEL);
+    ASSERT_OK(model_load(&m, "tiny.gguf", b, 0, &err), &err);
+    float row[32];
+    const float *stored = m->layers[0].w[PROJ_Q].segments[0].data;
+    for (int h = 0; h < 4; h++)
+        for (int i = 0; i < 4; i++)
+            for (int j = 0; j < 2; j++) {
+                b->k->expand(b, (Mat){row, DTYPE_F32, 1, 32}, &m->layers[0].w[PROJ_Q], h * 8 + j * 4 + i);
+                assert_memory_equal(row, stored + (h * 8 + 2 * i + j) * 32, sizeof row);
+            }
+    assert_null(m->layers[0].w[PROJ_V].segments[0].row_map);
+    model_free(m);
+    backend_close(b);
+}
+
+// --- files that are something else ---
+
+typedef struct ModelCase {
+    const char *architecture;
+    int64_t skip;           // leave out the skip-th tensor (from 1; 0: none)
+    const char *extra;      // one more tensor
+    const char *bad_shape;  // this tensor gets one row more
+    const char *number_key; // one more key
+    uint32_t number;
+    const char *text_key, *text;
+    float first_weight; // of token_embd
+    const char *part;   // of the message
+} ModelCase;
+
+static void add_keys(GgufWriter *w, const ModelCase *c) {
+    static const char *const names[] = {"block_count",         "context_length",       "embedding_length",
+                                        "feed_forward_length", "attention.head_count", "attention.head_count_kv"};
+    static const uint32_t values[] = {1, 64, 16, 24, 2, 2};
+    gguf_writer_string(w, "general.architecture", c->architecture ? c->architecture : "llama");
+    for (int i = 0; i < 6; i++) {
+        char key[64];
+        snprintf(key, sizeof key, "llama.%s", names[i]);
+        if (!c->number_key || strcmp(key, c->number_key) != 0) gguf_writer_u32(w, key, values[i]);
+    }
+    if (!c->number_key || strcmp(c->number_key, "llama.attention.layer_norm_rms_epsilon") != 0)
+        gguf_writer_f32(w, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    if (c->number_key) gguf_writer_u32(w, c->number_key, c->number);
+    if (c->text_key) gguf_writer_string(w, c->text_key, c->text);
+}
+
+static void write_case(const ModelCase *c) {
+    static float data[64 * 64];
+    static const struct {
+        const char *name;
+        int64_t cols, rows;
+    } tensors[] = {
+        {"token_embd.weight", 16, 20},    {"output_norm.weight", 16, 0},        {"blk.0.attn_norm.weight", 16, 0},
+        {"blk.0.ffn_norm.weight", 16, 0}, {"blk.0.attn_q.weight", 16, 16},      {"blk.0.attn_k.weight", 16, 16},
+        {"blk.0.attn_v.weight", 16, 16},  {"blk.0.attn_output.weight", 16, 16}, {"blk.0.ffn_gate.weight", 16, 24},
+        {"blk.0.ffn_up.weight", 16, 24},  {"blk.0.ffn_down.weight", 24, 16}};
+    float *embedding = mem_calloc(16 * 20, sizeof *embedding);
+    embedding[0] = c->first_weight;
+    GgufWriter *w = gguf_writer_new();
+    add_keys(w, c);
+    for (int64_t i = 0; i < (int64_t)(sizeof tensors / sizeof *tensors); i++) {
+        bool bad = c->bad_shape && strcmp(c->bad_shape, tensors[i].name) == 0;
+        int64_t shape[2] = {tensors[i].cols, tensors[i].rows + bad};
+        if (i + 1 != c->skip)
+            gguf_writer_tensor(w, tensors[i].name, DTYPE_F32, shape[1] ? 2 : 1, shape, i ? data : embedding);
+    }
+    if (c->extra) gguf_writer_tensor(w, c->extra, DTYPE_F32, 1, (int64_t[]){16}, data);
+    Err err;
+    ASSERT_OK(gguf_writer_save(w, "case.gguf", &err), &err);
+    gguf_writer_free(w);
+    mem_free(embedding);
+}
+
+static void test_model_load_refuses_by_name(void **state) {
+    (void)state;
+    const ModelCase cases[] = {
+        {.architecture = "qwen2", .part = "architecture \"qwen2\""},
+        {.skip = 1, .part = "token_embd.weight"},
+        {.skip = 2, .part = "output_norm.weight is missing"},
+        {.skip = 9, .part = "blk.0.ffn_gate.weight is missing"},
+        {.bad_shape = "blk.0.attn_v.weight",
+         .part = "blk.0.attn_v.weight has 2 dimensions [16, 17]; expected 2 [16, 16]"},
+        {.bad_shape = "output_norm.weight", .part = "output_norm.weight has 2 dimensions"},
+        {.extra = "blk.0.attn_q.bias", .part = "blk.0.attn_q.bias is not part of the llama graph"},
+        {.extra = "blk.0.attn_qkv.weight", .part = "blk.0.attn_qkv.weight is not part"},
+        {.extra = "rope_freqs.weight", .part = "rope_freqs.weight has 1 dimensions [16, 1]; expected 1 [4, 1]"},
+        {.number_key = "llama.expert_count", .number = 8, .part = "a mixture of 8 experts"},
+        {.number_key = "llama.block_count", .number = 0, .part = "llama.block_count is 0; expected 1 to 1024"},
+        {.number_key = "llama.block_count", .number = UINT32_MAX, .part = "llama.block_count is 4294967295"},
+        {.number_key = "llama.block_count", .number = 2, .part = "9 tensors do not fit"},
+        {.number_key = "llama.embedding_length", .number = 32, .part = "expected 2 [32, 20]"},
+        {.number_key = "llama.attention.head_count", .number = 3, .part = "3 attention heads over 2"},
+        {.number_key = "llama.attention.head_count", .number = 0, .part = "head_count is 0"},
+        {.number_key = "llama.attention.key_length", .number = 4, .part = "heads of 4 (keys) and 8 (values)"},
+        {.number_key = "llama.rope.dimension_count", .number = 4, .part = "rope.dimension_count is 4"},
+        {.number_key = "llama.vocab_size", .number = 21, .part = "token_embd.weight has 2 dimensions [16, 20]"},
+        {.number_key = "llama.attention.layer_norm_rms_epsilon", .number = 1, .part = "layer_norm_rms_epsilon"},
+        {.text_key = "llama.rope.scaling.type", .text = "yarn", .part = "is \"yarn\"; expected none or linear"},
+        {.text_key = "llama.rope.scaling.type", .text = "linear", .part = "rope.scaling.factor"},
+        {.first_weight = NAN, .part = "token_embd.weight holds a value that is not finite"},
+        {.first_weight = INFINITY, .part = "token_embd.weight holds a value that is not finite"},
+        {.part = "tokenizer"}, // all that is wrong with the last one: it has none
+    };
+    Backend *b = open_backend();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Model *m;
+        Err err;
+        write_case(&cases[i]);
+        ASSERT_REFUSED(model_load(&m, "case.gguf", b, 0, &err), &err, cases[i].part);
+        assert_int_equal(err.status, EXIT_INPUT);
+        assert_non_null(strstr(err.msg, "case.gguf"));
+    }
+    Model *m;
+    Err err;
+    ASSERT_REFUSED(model_load(&m, ".", b, 0, &err), &err, "not in this version");
+    ASSERT_REFUSED(model_load(&m, "model.safetensors", b, 0, &err), &err, "not in this version");
+    ASSERT_REFUSED(model_load(&m, "absent.gguf", b, 0, &err), &err, "absent.gguf");
+    backend_close(b);
+}
+
+// Every byte of the metadata, changed: loaded or refused, but never a crash, a hang or a leak (the suite runs under
+// ASan and UBSan too).
+static void test_model_load_survives_damaged_metadata(void **state) {
+    (void)state;
+    Backend *b = open_backend();
+    TinyModel tiny = TINY_MODEL;
+    tiny.layers = 1;
+    tiny_model_write("good.gguf", &tiny);
+    char *data;
+    size_t size;
+    Err err;
+    ASSERT_OK(file_read(&data, &size, "good.gguf", 1 << 24, &err), &err);
+    size_t metadata = size < 700 ? size : 700; // keys of the model; the reader's own test has the rest
+    int refused = 0;
+    for (size_t i = 0; i < metadata; i++) {
+        char good = data[i];
+        data[i] = (char)(good ^ (1 << i % 8));
+        scratch_put("bad.gguf", data, size);
+        Model *m;
+        if (model_load(&m, "bad.gguf", b, 8, &err))
+            refused++;
+        else
+            model_free(m);
+        data[i] = good;
+    }
+    assert_in_range(refused, 300, 700);
+    mem_free(data);
+    backend_close(b);
+}
+
+static void test_model_load_smollm2_is_fast(void **state) {
+    (void)state;
+    if (!model_file()) skip();
+    Backend *b = open_backend();
+    double best = INFINITY;
+    for (int i = 0; i < 5; i++) {
+        Model *m;
+        Err err;
+        double start = time_now();
+        ASSERT_OK(model_load(&m, model_file(), b, 2048, &err), &err);
+        if (time_now() - start < best) best = time_now() - start;
+        assert_int_equal(m->config.layers, 30);
+        model_free(m);
+    }
+    if (best > 1) fail_msg("loading took %.3f s; it takes 0.07 s of processor time", best);
+    backend_close(b);
+}
+
+TEST_MAIN(SCRATCH_TEST(test_model_load_reads_the_config),
+          SCRATCH_TEST(test_model_load_puts_qk_rows_in_hugging_face_order),
+          SCRATCH_TEST(test_model_load_refuses_by_name), SCRATCH_TEST(test_model_load_survives_damaged_metadata),
+          TEST(test_model_load_smollm2_is_fast))
