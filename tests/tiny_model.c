@@ -151,7 +151,7 @@ static void write_out(const Writer *w, const char *path) {
     FILE *f = fopen(path, "wb");
     CHECK(f, "%s", path);
     CHECK(fwrite(head.data, 1, head.len, f) == head.len, "%s", path);
-    CHECK(fwrite(w->data.data, 1, w->data.len, f) == w->data.len, "%s", path);
+    if (w->data.len) CHECK(fwrite(w->data.data, 1, w->data.len, f) == w->data.len, "%s", path);
     CHECK(fclose(f) == 0, "%s", path);
     str_clear(&head);
 }
