@@ -73,6 +73,7 @@ static void test_config_comments_and_lines(void **state) {
     assert_string_equal(c.run_name, "a // b\" // c");
     config_clear(&c);
     refused("{" REQUIRED ",\n\n\"lorra_r\": 8}", ":3: unknown key \"lorra_r\"; the nearest known key is \"lora_r\"");
+    refused("{" REQUIRED ",\n\"micro_batchsize\": 8}", "the nearest known key is \"per_device_train_batch_size\"");
     refused("{" REQUIRED ",\n\"zzzzzzzzzzzz\": 8}", ":2: unknown key \"zzzzzzzzzzzz\"; \"lorac help config\"");
     refused("{" REQUIRED ",\n\"seed\": 1,\n\"seed\": 2}", ":3: key \"seed\" is there twice; first on line 2");
     refused("{" REQUIRED ",\n\"seed\": 1,\n\"see\\u0064\": 2}", ":3: key \"seed\" is there twice");

@@ -230,18 +230,44 @@ static bool is_later_key(const ConfigKey *k) {
     return k->later && strcmp(k->later, "*") == 0;
 }
 
-void config_print(const Config *c, FILE *out) {
+enum { PRINT_COLUMNS = 110 };
+
+// Keys that someone has set, a line each.
+static void print_given(const Config *c, FILE *out) {
     for (size_t i = 0; i < config_key_count(); i++) {
-        if (is_later_key(&config_keys[i])) continue; // always the default
+        if (c->source[i] == SOURCE_DEFAULT) continue;
         cJSON *v = config_value(c, &config_keys[i], false);
         char *text = cJSON_PrintUnformatted(v);
-        fprintf(out, "  %-28s %-32s ", config_keys[i].name, text);
-        if (c->source[i] == SOURCE_FILE) fprintf(out, "%s:%d\n", c->file, c->line[i]);
-        if (c->source[i] == SOURCE_COMMAND_LINE) fprintf(out, "command line\n");
-        if (c->source[i] == SOURCE_DEFAULT) fprintf(out, "default\n");
+        fprintf(out, "  %-28s %-40s ", config_keys[i].name, text);
+        if (c->source[i] == SOURCE_FILE) {
+            fprintf(out, "%s:%d\n", c->file, c->line[i]);
+        } else {
+            fprintf(out, "command line\n");
+        }
         cJSON_free(text);
         cJSON_Delete(v);
     }
+}
+
+// The others as one paragraph.
+static void print_defaults(const Config *c, FILE *out) {
+    int column = fprintf(out, "  default:");
+    for (size_t i = 0; i < config_key_count(); i++) {
+        if (c->source[i] != SOURCE_DEFAULT || is_later_key(&config_keys[i])) continue;
+        cJSON *v = config_value(c, &config_keys[i], false);
+        char *text = cJSON_PrintUnformatted(v);
+        int width = 2 + (int)(strlen(config_keys[i].name) + strlen(text));
+        if (column + width > PRINT_COLUMNS) column = fprintf(out, "\n          ") - 1;
+        column += fprintf(out, " %s=%s", config_keys[i].name, text);
+        cJSON_free(text);
+        cJSON_Delete(v);
+    }
+    fprintf(out, "\n");
+}
+
+void config_print(const Config *c, FILE *out) {
+    print_given(c, out);
+    print_defaults(c, out);
 }
 
 void config_print_help(FILE *out) {

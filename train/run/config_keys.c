@@ -178,7 +178,20 @@ const ConfigKey *config_key_find(const char *name, const char **implied) {
 }
 
 const char *config_key_nearest(const char *name) {
+    char best[WORD_MAX_KEY], alias[WORD_MAX_KEY];
+    const char *found = NULL;
     Nearest near = nearest_start(name);
-    for (size_t i = 0; i < config_key_count(); i++) nearest_try(&near, config_keys[i].name);
-    return near.name;
+    for (size_t i = 0; i < config_key_count(); i++) {
+        const char *aliases = config_keys[i].aliases;
+        nearest_try(&near, config_keys[i].name);
+        if (near.name == config_keys[i].name) found = near.name;
+        while (next_word(&aliases, alias, sizeof alias)) {
+            alias[strcspn(alias, "=")] = 0;
+            nearest_try(&near, alias);
+            if (near.name != alias) continue;
+            found = config_keys[i].name; // offered by its own name
+            near.name = strcpy(best, alias);
+        }
+    }
+    return found;
 }

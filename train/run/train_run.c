@@ -36,15 +36,18 @@ typedef struct Run {
 
 // --- setting up ---
 
-static int load_model(Run *r, Err *err) {
+// What can be wrong about the model is found out before anything is written.
+static int check_model(const Config *c, int64_t *positions, Err *err) {
     ModelConfig m;
-    int64_t positions;
-    const char *path = r->config->model_name_or_path;
-    if (model_read_config(&m, path, err) || run_max_tokens(r->config, &m, &positions, err)) return -1;
-    if (positions < GENERATION_POSITIONS) positions = GENERATION_POSITIONS;
-    if (positions > m.context) positions = m.context;
+    if (model_read_config(&m, c->model_name_or_path, err) || run_max_tokens(c, &m, positions, err)) return -1;
+    if (*positions < GENERATION_POSITIONS) *positions = GENERATION_POSITIONS;
+    if (*positions > m.context) *positions = m.context;
+    return 0;
+}
+
+static int load_model(Run *r, int64_t positions, Err *err) {
     if (backend_open(&r->backend, "cpu", 0, err)) return -1;
-    return model_load(&r->model, path, r->backend, positions, err);
+    return model_load(&r->model, r->config->model_name_or_path, r->backend, positions, err);
 }
 
 static int64_t every(double steps, int64_t total) {
@@ -62,7 +65,9 @@ static void plan_events(Run *r) {
 }
 
 static int set_up(Run *r, Err *err) {
-    if (output_dir_open(&r->dir, r->config, err) || load_model(r, err)) return -1;
+    int64_t positions;
+    if (check_model(r->config, &positions, err)) return -1;
+    if (output_dir_open(&r->dir, r->config, err) || load_model(r, positions, err)) return -1;
     if (run_data_open(&r->data, r->config, r->model, true, err)) return -1;
     if (run_adapter_new(&r->adapter, r->config, r->model, err)) return -1;
     r->trainer = trainer_new(r->config, r->model, r->adapter, &r->data);
