@@ -34,7 +34,7 @@ static char *in_dir(const char *name) {
     return path_join(dir, name);
 }
 
-// Starts `lorac train` into dir/out with one more override (may be NULL); its output goes to dir/log.
+// Starts `lorac train` into dir/out with more overrides (separated by spaces, may be NULL); its output goes to dir/log.
 static pid_t start(const char *out, const char *extra) {
     char *args[MAX_ARGS], *log = in_dir("log");
     unlink(log);
@@ -63,7 +63,7 @@ static pid_t start(const char *out, const char *extra) {
                                        "load_best_model_at_end=true",
                                        "run_name=tiny"};
     for (size_t i = 0; i < sizeof more / sizeof *more; i++) args[n++] = mem_strdup(more[i]);
-    if (extra) args[n++] = mem_strdup(extra);
+    for (char *word = extra ? strtok(mem_strdup(extra), " ") : NULL; word; word = strtok(NULL, " ")) args[n++] = word;
     args[n] = NULL;
     int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0644);
     dup2(fd, STDOUT_FILENO);
@@ -243,6 +243,15 @@ static void test_run_again_when_finished(void **state) {
     mem_free(peft);
 }
 
+// A learning rate that ruins the model: the run ends after two evaluations that are no better, with the best adapter.
+static void test_run_stops_early(void **state) {
+    (void)state;
+    assert_int_equal(run("early", "learning_rate=2 max_grad_norm=0 early_stopping_patience=2 eval_steps=1"), 0);
+    expect_in_log("no better eval_loss for 2 evaluations: stopping at step");
+    assert_int_equal(run("early", "learning_rate=2 max_grad_norm=0 early_stopping_patience=2 eval_steps=1"), 0);
+    expect_in_log("resuming from");
+}
+
 static void test_run_refuses(void **state) {
     (void)state;
     must_run("refuse");
@@ -275,9 +284,12 @@ static void test_run_warns_of_a_log_that_cannot_be_written(void **state) {
 
 int main(int argc, char **argv) {
     if (argc > 1) kills = atoi(argv[1]);
-    const struct CMUnitTest tests[] = {
-        TEST(test_run_undisturbed),      TEST(test_run_survives_kill_9),
-        TEST(test_run_stops_on_signals), TEST(test_run_again_when_finished),
-        TEST(test_run_refuses),          TEST(test_run_warns_of_a_log_that_cannot_be_written)};
+    const struct CMUnitTest tests[] = {TEST(test_run_undisturbed),
+                                       TEST(test_run_survives_kill_9),
+                                       TEST(test_run_stops_on_signals),
+                                       TEST(test_run_again_when_finished),
+                                       TEST(test_run_stops_early),
+                                       TEST(test_run_refuses),
+                                       TEST(test_run_warns_of_a_log_that_cannot_be_written)};
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

@@ -26,7 +26,9 @@ static bool find_ranges(const Chart *c, Range *x, Range *y) {
     }
     if (!isfinite(y->low)) return false;
     if (c->from_zero && y->low > 0) y->low = 0;
-    double margin = y->high > y->low ? 0.05 * (y->high - y->low) : fmax(fabs(y->high) * 0.1, 1e-12);
+    double span = y->high - y->low, size = fmax(fabs(y->high), fabs(y->low));
+    // A span within rounding error of the values is a flat line: ticks must stay far apart from it.
+    double margin = span > 1e-6 * size ? 0.05 * span : fmax(size * 0.1, 1e-12);
     y->high += margin;
     if (!c->from_zero) y->low -= margin;
     if (x->high <= x->low) x->high = x->low + 1;
@@ -39,6 +41,12 @@ static double tick_step(const Range *r) {
     return power * (f < 1.5 ? 1 : f < 3.5 ? 2 : f < 7.5 ? 5 : 10);
 }
 
+// Four digits, and large numbers without an exponent.
+static const char *short_number(char buf[32], double v) {
+    snprintf(buf, 32, fabs(v) >= 1000 && fabs(v) < 1e9 ? "%.0f" : "%.4g", v);
+    return buf;
+}
+
 static double place_x(const Range *r, double v) {
     return LEFT + (v - r->low) / (r->high - r->low) * (WIDTH - LEFT - RIGHT);
 }
@@ -49,13 +57,14 @@ static double place_y(const Range *r, double v) {
 
 static void add_axes(StrBuf *out, const Range *x, const Range *y) {
     double step = tick_step(y);
+    char number[32];
     for (double v = ceil(y->low / step) * step; v <= y->high; v += step) {
         double at = place_y(y, v);
         if (fabs(v) < step * 1e-9) v = 0;
         str_printf(out, "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>", LEFT, WIDTH - RIGHT, at,
                    at);
-        str_printf(out, "<text class=\"tick\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.4g</text>", LEFT - 6, at + 4,
-                   v);
+        str_printf(out, "<text class=\"tick\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>", LEFT - 6, at + 4,
+                   short_number(number, v));
     }
     step = fmax(tick_step(x), 1); // steps are whole
     for (double v = ceil(x->low / step) * step; v <= x->high; v += step)
@@ -99,11 +108,12 @@ static double last_finite(const ChartSeries *s) {
 }
 
 static void add_legend(StrBuf *out, const Chart *c) {
+    char number[32];
     for (size_t s = 0; s < c->n_series; s++) {
         const ChartSeries *one = &c->series[s];
         if (one->count && one->name[0])
-            str_printf(out, "<span class=\"key %s\">%s <b>%.4g</b>%s</span>", one->style, one->name, last_finite(one),
-                       c->unit);
+            str_printf(out, "<span class=\"key %s\">%s <b>%s</b>%s</span>", one->style, one->name,
+                       short_number(number, last_finite(one)), c->unit);
     }
 }
 
