@@ -147,6 +147,45 @@ static void test_trainer_loss_is_per_supervised_token(void **state) {
     tiny_run_close(&r);
 }
 
+// Moving the parameters along the gradient changes the loss by its square norm: direction, scale and norm are right.
+static void test_trainer_gradient_is_that_of_the_loss(void **state) {
+    (void)state;
+    const char *const words[] = {"per_device_train_batch_size=1000", "learning_rate=0", "max_grad_norm=0"};
+    TinyRun r;
+    EvalResult before, after;
+    StepReport report;
+    Err err;
+    tiny_run_open(&r, dir, 1, words, N_OF(words));
+    ASSERT_OK(trainer_step(r.trainer, NULL, &report, &err), &err);
+    evaluate(r.trainer->runner, r.data.train, r.data.rows, NULL, &before);
+    double square = report.grad_norm * report.grad_norm, step = 1e-3;
+    assert_true(square > 1e-2);
+    for (int64_t i = 0; i < r.adapter->count; i++) r.adapter->params[i] += (float)(step * (double)r.adapter->grad[i]);
+    evaluate(r.trainer->runner, r.data.train, r.data.rows, NULL, &after);
+    ASSERT_NEAR((after.loss - before.loss) / step, square, 0.02 * square);
+    tiny_run_close(&r);
+}
+
+// The same rows run by hand with the keys that DecoderOptions asks for give the loss of the step.
+static void test_trainer_dropout_is_keyed_by_step_and_row(void **state) {
+    (void)state;
+    const char *const words[] = {"per_device_train_batch_size=1000", "lora_dropout=0.5", "shuffle=false",
+                                 "learning_rate=5e-2"};
+    TinyRun r;
+    StepReport report;
+    Err err;
+    double sum = 0;
+    tiny_run_open(&r, dir, 1, words, N_OF(words));
+    tiny_run_steps(&r, 1, NULL); // B is 0 before: dropout would change nothing
+    for (int64_t i = 0; i < row_plan_count(r.data.rows); i++) {
+        DecoderOptions o = {.dropout = 0.5f, .grad_scale = 1, .seed = 42, .step = 1, .row = (uint32_t)i};
+        sum += row_runner_run(r.trainer->runner, r.data.train, r.data.rows, i, &o, TAPE_TRAIN).loss;
+    }
+    ASSERT_OK(trainer_step(r.trainer, NULL, &report, &err), &err);
+    ASSERT_NEAR(report.loss * (double)report.supervised, sum, 1e-6);
+    tiny_run_close(&r);
+}
+
 // Each row once per epoch; the last step is short and divides by its own tokens; max_steps wraps the data.
 static void test_trainer_epochs(void **state) {
     (void)state;
@@ -249,6 +288,8 @@ int main(int argc, char **argv) {
                                        TEST(test_trainer_each_projection_alone_learns),
                                        TEST(test_trainer_learns),
                                        TEST(test_trainer_loss_is_per_supervised_token),
+                                       TEST(test_trainer_gradient_is_that_of_the_loss),
+                                       TEST(test_trainer_dropout_is_keyed_by_step_and_row),
                                        TEST(test_trainer_epochs),
                                        TEST(test_trainer_memory_is_flat),
                                        TEST(test_trainer_stops_after_three_bad_steps),
