@@ -33,10 +33,10 @@ static void take_tensor(const Safetensors *file, const AdapterSegment *s, float 
                     (long long)(t->n_dims > 0 ? t->shape[0] : 0), (long long)(t->n_dims > 1 ? t->shape[1] : 0),
                     (long long)s->rows, (long long)s->cols);
     } else {
-        void *aligned = mem_alloc(t->bytes, 1);
-        memcpy(aligned, t->data, t->bytes);
-        dtype_expand(t->dtype, host + s->offset, aligned, (size_t)(s->rows * s->cols));
-        mem_free(aligned);
+        void *copy = (uintptr_t)t->data % sizeof(float) ? mem_alloc(t->bytes, 1) : NULL; // the file may misalign it
+        if (copy) memcpy(copy, t->data, t->bytes);
+        dtype_expand(t->dtype, host + s->offset, copy ? copy : t->data, (size_t)(s->rows * s->cols));
+        mem_free(copy);
     }
 }
 
