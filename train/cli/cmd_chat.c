@@ -224,7 +224,7 @@ static int run_chat(int argc, char **argv, Err *err) {
     ArgStrings adapters = {0};
     double temperature = 0, top_p = 1;
     int64_t max_new_tokens = 512, seed = 42;
-    const ArgSpec specs[] = {{"model_name_or_path", ARG_STRING, &model, NULL},
+    const ArgSpec specs[] = {MODEL_ARGS(&model),
                              {"adapter", ARG_STRINGS, &adapters, NULL},
                              {"system", ARG_STRING, &system, NULL},
                              {"max_new_tokens", ARG_INT, &max_new_tokens, NULL},

@@ -3,6 +3,7 @@
 
 #include "cli.h"
 #include "export.h"
+#include "fileio.h"
 #include "loaded.h"
 
 // The last part of a path, without slashes at its end: the adapter's name.
@@ -12,6 +13,15 @@ static char *base_name(const char *path) {
     size_t start = end;
     while (start > 0 && path[start - 1] != '/') start--;
     return mem_strndup(path + start, end - start);
+}
+
+static int make_parent(const char *path, Err *err) {
+    const char *slash = strrchr(path, '/');
+    if (!slash || slash == path) return 0;
+    char *parent = mem_strndup(path, (size_t)(slash - path));
+    int rc = dir_make_parents(parent, err);
+    mem_free(parent);
+    return rc;
 }
 
 static int save(const Loaded *l, const char *format, const char *out, Err *err) {
@@ -31,16 +41,16 @@ static int save(const Loaded *l, const char *format, const char *out, Err *err) 
 static int run_export(int argc, char **argv, Err *err) {
     const char *model = NULL, *format = NULL, *out = NULL, *path = NULL;
     size_t n_words;
-    const ArgSpec specs[] = {{"model_name_or_path", ARG_STRING, &model, NULL},
-                             {"format", ARG_STRING, &format, NULL},
-                             {"out", ARG_STRING, &out, NULL}};
-    if (args_parse(argc, argv, specs, 3, &path, 1, &n_words, err)) return err->status;
+    const ArgSpec specs[] = {
+        MODEL_ARGS(&model), {"format", ARG_STRING, &format, NULL}, {"out", ARG_STRING, &out, NULL}};
+    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, &path, 1, &n_words, err)) return err->status;
     if (!n_words) return err_input(err, "export: no adapter named; expected a PEFT folder or a .gguf file"), EXIT_INPUT;
     if (!out) return err_input(err, "export: --out is missing; expected where to write"), EXIT_INPUT;
     if (!format || (strcmp(format, "peft") != 0 && strcmp(format, "gguf") != 0))
         return err_input(err, "export: --format is %s; expected peft or gguf", format ? format : "missing"), EXIT_INPUT;
     Loaded l = {0};
     int rc = loaded_open(&l, model, path, err);
+    if (rc == 0) rc = make_parent(out, err);
     if (rc == 0) rc = save(&l, format, out, err);
     loaded_close(&l);
     return rc ? err->status : 0;

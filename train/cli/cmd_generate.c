@@ -93,7 +93,7 @@ static int answer(const Loaded *l, const Request *r, const Prompt *p, Err *err) 
 }
 
 static int parse(Request *r, int argc, char **argv, Err *err) {
-    const ArgSpec specs[] = {{"model_name_or_path", ARG_STRING, &r->model, NULL},
+    const ArgSpec specs[] = {MODEL_ARGS(&r->model),
                              {"adapter_name_or_path", ARG_STRING, &r->adapter, NULL},
                              {"prompt", ARG_STRING, &r->prompt, NULL},
                              {"messages", ARG_STRING, &r->messages, NULL},

@@ -41,11 +41,11 @@ static int write_logits(const Loaded *l, const int32_t *ids, int64_t n, const ch
 
 static int run_logits(int argc, char **argv, Err *err) {
     const char *model = NULL, *adapter = NULL, *text = NULL, *out = NULL;
-    const ArgSpec specs[] = {{"model_name_or_path", ARG_STRING, &model, NULL},
+    const ArgSpec specs[] = {MODEL_ARGS(&model),
                              {"adapter_name_or_path", ARG_STRING, &adapter, NULL},
                              {"input_ids", ARG_STRING, &text, NULL},
                              {"out", ARG_STRING, &out, NULL}};
-    if (args_parse(argc, argv, specs, 4, NULL, 0, NULL, err)) return err->status;
+    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, NULL, 0, NULL, err)) return err->status;
     if (!text || !out) return err_input(err, "logits: --%s is missing", text ? "out" : "input_ids"), EXIT_INPUT;
     Loaded l = {0};
     int32_t *ids = NULL;

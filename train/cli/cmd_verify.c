@@ -8,8 +8,8 @@
 static int run_verify(int argc, char **argv, Err *err) {
     const char *model = NULL, *path = NULL;
     size_t n_words;
-    const ArgSpec specs[] = {{"model_name_or_path", ARG_STRING, &model, NULL}};
-    if (args_parse(argc, argv, specs, 1, &path, 1, &n_words, err)) return err->status;
+    const ArgSpec specs[] = {MODEL_ARGS(&model)};
+    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, &path, 1, &n_words, err)) return err->status;
     if (!n_words) return err_input(err, "verify: no adapter named; expected a folder or a .gguf file"), EXIT_INPUT;
     Loaded l = {0};
     int status = 0;

@@ -4,6 +4,12 @@
 #include "adapter.h"
 #include "model.h"
 
+// The option that names the base model, with its aliases, in a list of ArgSpecs; out: const char **.
+#define MODEL_ARGS(out)                                                                                                \
+    {"model_name_or_path", ARG_STRING, (out), NULL}, {"base_model", ARG_STRING, (out), NULL}, {                        \
+        "model", ARG_STRING, (out), NULL                                                                               \
+    }
+
 typedef struct Loaded { // init with {0}
     Backend *backend;
     Model *model;

@@ -1,0 +1,37 @@
+// cli_runner: the binary as a user runs it, in a scratch directory. LORAC is the path of the binary.
+#pragma once
+
+#include <sys/wait.h>
+
+#include "scratch.h"
+
+// Output and errors of a command together; the status must be `want_status`.
+static inline char *run(const char *words, int want_status) {
+    StrBuf out = {0};
+    char *command = mem_printf("XDG_CACHE_HOME=$PWD/cache '%s' %s 2>&1", LORAC, words), piece[4096];
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    str_puts(&out, "");
+    for (size_t n; (n = fread(piece, 1, sizeof piece, pipe)) > 0;) str_add(&out, piece, n);
+    int status = pclose(pipe);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != want_status)
+        fail_msg("lorac %s: status %d, expected %d; it printed: %s", words, status, want_status, out.data);
+    mem_free(command);
+    return out.data;
+}
+
+static inline void check_output(const char *words, const char *want) {
+    char *got = run(words, 0);
+    assert_string_equal(got, want);
+    mem_free(got);
+}
+
+static inline void check_has(const char *words, int status, const char *part) {
+    char *got = run(words, status);
+    if (!strstr(got, part)) fail_msg("lorac %s printed \"%s\"; expected \"%s\" in it", words, got, part);
+    mem_free(got);
+}
+
+static inline void put(const char *path, const char *text) {
+    scratch_put(path, text, strlen(text));
+}

@@ -1,0 +1,99 @@
+// The verbs that run a model (logits, generate, chat, verify, export), run as a user runs them over a tiny random
+// model: output, messages, exit status.
+#include "adapter.h"
+#include "cli_runner.h"
+#include "safetensors.h"
+#include "tiny_model.h"
+
+// m.gguf, and two adapters for it: one/ and two.gguf.
+static void put_models(void) {
+    Backend *b;
+    Model *m;
+    Err err;
+    tiny_model_write("m.gguf", &TINY_MODEL);
+    ASSERT_OK(backend_open(&b, "cpu", 1, &err), &err);
+    ASSERT_OK(model_load(&m, "m.gguf", b, 0, &err), &err);
+    AdapterConfig c = {.rank = 2, .alpha = 40, .projections = 1 << PROJ_Q | 1 << PROJ_O};
+    for (int i = 0; i < 2; i++) {
+        Adapter *a;
+        ASSERT_OK(adapter_new(&a, m, &c, (uint64_t)i, false, &err), &err);
+        for (int64_t j = 0; j < a->count; j++) a->params[j] = (float)((j * 7919 + i * 31) % 101) / 500 - 0.1f;
+        ASSERT_OK(i ? adapter_save_gguf(a, m, "two.gguf", "two", &err) : adapter_save_peft(a, m, "one", "card", &err),
+                  &err);
+        adapter_free(a);
+    }
+    model_free(m);
+    backend_close(b);
+}
+
+static void test_cli_logits(void **state) {
+    (void)state;
+    put_models();
+    check_output("logits --model_name_or_path m.gguf --input_ids 1,2,3 --out l.safetensors", "");
+    Safetensors *s;
+    Err err;
+    ASSERT_OK(safetensors_open(&s, "l.safetensors", &err), &err);
+    const SafetensorsTensor *t = safetensors_get(s, "logits");
+    assert_true(t && t->dtype == DTYPE_F32 && t->n_dims == 2 && t->shape[0] == 3 && t->shape[1] == TINY_VOCAB);
+    safetensors_close(s);
+    check_output("logits --model m.gguf --adapter_name_or_path one --input_ids '4, 5' --out l.safetensors", "");
+    check_has("logits --model m.gguf --input_ids 1,,3 --out l", 2, "expected token ids with commas");
+    check_has("logits --model m.gguf --input_ids 1,261 --out l", 2, "token id 261 at position 1; expected 0 to 260");
+    check_has("logits --model m.gguf --out l", 2, "--input_ids is missing");
+    check_has("logits --input_ids 1 --out l", 2, "--model_name_or_path is missing");
+    check_has("logits --model m.gguf --input_ids 1 --out /nowhere/l", 1, "/nowhere/l");
+}
+
+static void test_cli_generate(void **state) {
+    (void)state;
+    put_models();
+    char *greedy = run("generate --model m.gguf --prompt hello --max_new_tokens 8", 0);
+    char *again = run("generate --model_name_or_path=m.gguf prompt=hello max_new_tokens=8 --seed 7", 0);
+    char *adapted = run("generate --model m.gguf --adapter_name_or_path two.gguf --prompt hello --max_new_tokens 8", 0);
+    assert_string_equal(greedy, again); // greedy text does not depend on the seed
+    assert_string_not_equal(greedy, adapted);
+    mem_free(greedy);
+    mem_free(again);
+    mem_free(adapted);
+    put("m.json", "[{\"role\": \"user\", \"content\": \"hi\"}]");
+    mem_free(run("generate --model m.gguf --messages m.json --max_new_tokens 4 --temperature 1 --top_p 0.9", 0));
+    put("bad.json", "{\"text\": 1}");
+    check_has("generate --model m.gguf --messages bad.json", 2, "bad.json: no list of messages");
+    check_has("generate --model m.gguf", 2, "expected one of --prompt and --messages");
+    check_has("generate --model m.gguf --prompt a --temperature -1", 2, "temperature is -1");
+    check_has("generate --model m.gguf --prompt ''", 2, "has 0 tokens");
+    check_has("generate --model m.gguf --prompt a --max_new_token 1", 2, "--max_new_tokens");
+}
+
+static void test_cli_chat_on_a_pipe(void **state) {
+    (void)state;
+    put_models();
+    put("in",
+        "/adapters\n/load b=two.gguf\n/adapter zz\n/adapter none\n/bogus\n/load c=missing\nhi\n/reset\n/exit\nhi\n");
+    char *out = run("chat --model m.gguf --adapter a=one --max_new_tokens 2 < in", 0);
+    static const char *const parts[] = {"  none\n* a (rank 2, ", "b=two.gguf loaded in ",    "no adapter \"zz\"",
+                                        "adapter none active\n", "\"/bogus\" is no command", "missing"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!strstr(out, parts[i])) fail_msg("no \"%s\" in \"%s\"", parts[i], out);
+    mem_free(out);
+    check_has("chat --model m.gguf --adapter one < in", 2, "expected NAME=PATH");
+}
+
+static void test_cli_verify_and_export(void **state) {
+    (void)state;
+    put_models();
+    check_output("export one --model m.gguf --format gguf --out one.gguf", "");
+    check_output("export one.gguf --model m.gguf --format peft --out out/again", "");
+    check_has("verify one.gguf --model m.gguf", 0, "verified");
+    check_has("verify out/again --model m.gguf", 0, "no adapter.gguf beside it");
+    mem_free(run("export out/again --model m.gguf --format gguf --out out/adapter.gguf", 0));
+    check_has("verify out/again --model m.gguf", 0, "largest logit difference PEFT - GGUF over 48 tokens: 0\n");
+    check_has("verify m.gguf --model m.gguf", 1, "general.type");
+    check_has("verify nowhere --model m.gguf", 1, "nowhere: not found");
+    check_has("verify --model m.gguf", 2, "no adapter named");
+    check_has("export one --model m.gguf --format onnx --out x", 2, "--format is onnx; expected peft or gguf");
+    check_has("export one --model m.gguf --format peft", 2, "--out is missing");
+}
+
+TEST_MAIN(SCRATCH_TEST(test_cli_logits), SCRATCH_TEST(test_cli_generate), SCRATCH_TEST(test_cli_chat_on_a_pipe),
+          SCRATCH_TEST(test_cli_verify_and_export))
