@@ -13,9 +13,12 @@ static bool is_small(const char *path) {
     return stat(path, &st) == 0 && st.st_size <= MAX_FILE_BYTES;
 }
 
+// An answer may end in the middle of a character: the stream writes whole ones only.
 static char *decode(const Trainer *t, const Generation *g) {
     StrBuf text = {0};
-    tokenizer_decode(t->model->tokenizer, g->ids, (size_t)g->count, false, &text);
+    TokenStream stream = {0};
+    for (int64_t i = 0; i < g->count; i++) token_stream_add(&stream, t->model->tokenizer, g->ids[i], &text);
+    token_stream_end(&stream, &text);
     char *copy = mem_strdup(text.data ? text.data : "");
     str_clear(&text);
     return copy;
