@@ -41,7 +41,12 @@ int err_context(Err *err, const char *fmt, ...) {
     va_end(ap);
     memcpy(old, err->msg, sizeof old);
     int n = snprintf(err->msg, sizeof err->msg, "%s: ", prefix);
-    if (n >= 0 && (size_t)n < sizeof err->msg) snprintf(err->msg + n, sizeof err->msg - (size_t)n, "%s", old);
+    if (n >= 0 && (size_t)n < sizeof err->msg) {
+        size_t room = sizeof err->msg - (size_t)n - 1, len = strlen(old);
+        if (len > room) len = room;
+        memcpy(err->msg + n, old, len);
+        err->msg[(size_t)n + len] = 0;
+    }
     clean_line(err->msg);
     return -1;
 }
