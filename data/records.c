@@ -213,6 +213,8 @@ int records_next(RecordReader *r, RecordSpan *span, Err *err) {
 }
 
 void records_release(RecordReader *r) {
+    enum { PIECE = 1 << 20 }; // less is not worth a system call
+    if (r->p - r->released < PIECE) return;
     file_map_drop(&r->map, (size_t)(r->released - (const char *)r->map.data), (size_t)(r->p - r->released));
     r->released = r->p;
 }

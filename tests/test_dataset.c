@@ -372,6 +372,31 @@ static void test_dataset_reports_the_first_broken_record(void **state) {
     bench_free(&b);
 }
 
+// Every format with bytes changed at random: read or refused with a message, never more.
+static void test_dataset_survives_damaged_files(void **state) {
+    (void)state;
+    Bench b = bench_new(false);
+    uint64_t seed = 7;
+    b.o.cache_dir = NULL; // and no place for a cache: nothing is written
+    unsetenv("XDG_CACHE_HOME");
+    unsetenv("HOME");
+    for (size_t i = 0; i < sizeof CHAT_CASES / sizeof *CHAT_CASES * 100; i++) {
+        const Case *c = &CHAT_CASES[i / 100];
+        char *data = mem_strdup(c->data);
+        for (int k = 0; k < 3; k++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            data[(seed >> 33) % strlen(c->data)] = "{}[]\",:x07-\\ \n\xFF"[(seed >> 20) % 15];
+        }
+        Dataset *d;
+        Err err = {0};
+        scratch_put("d.jsonl", data, strlen(c->data));
+        if (bench_open(&d, &b, true, &err)) assert_true(err.msg[0] != 0);
+        dataset_close(d);
+        mem_free(data);
+    }
+    bench_free(&b);
+}
+
 // One record of several megabytes, and a deep one.
 static void test_dataset_long_line_and_deep_nesting(void **state) {
     (void)state;
@@ -499,7 +524,7 @@ TEST_MAIN(SCRATCH_TEST(test_dataset_formats_with_template), SCRATCH_TEST(test_da
           SCRATCH_TEST(test_dataset_counts_every_record_once),
           SCRATCH_TEST(test_dataset_counts_characters_without_a_token), TEST(test_dataset_fits_exactly),
           SCRATCH_TEST(test_dataset_refuses_bad_input_by_name), SCRATCH_TEST(test_dataset_refuses_bad_options),
-          SCRATCH_TEST(test_dataset_reports_the_first_broken_record),
+          SCRATCH_TEST(test_dataset_reports_the_first_broken_record), SCRATCH_TEST(test_dataset_survives_damaged_files),
           SCRATCH_TEST(test_dataset_long_line_and_deep_nesting),
           SCRATCH_TEST(test_dataset_split_is_a_partition_and_a_function_of_the_seed),
           SCRATCH_TEST(test_prompt_cases_ask_for_the_last_assistant_turn),
