@@ -226,8 +226,7 @@ static int run(Run *r, Err *err) {
 
 int train_run(const Config *c, Err *err) {
     Run r = {.config = c, .dir.lock = -1};
-    signals_install();
-    int status = run(&r, err);
+    int status = signals_install(err) ? err->status : run(&r, err);
     train_log_close(r.log);
     trainer_free(r.trainer);
     adapter_free(r.adapter);
