@@ -72,6 +72,7 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN); // a closed pipe must not end a training run
     const Verb *v = choose(&argc, &argv, &err);
     int status = v ? v->run(argc, argv, &err) : EXIT_INPUT;
+    fflush(stdout); // where both go to one file, the error comes last
     if (status && status != EXIT_INTERRUPTED && err.msg[0]) fprintf(stderr, "lorac: %s\n", err.msg);
     return status;
 }
