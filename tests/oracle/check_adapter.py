@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Is lorac's adapter what PEFT and llama.cpp compute? Run by hand, never by `make test`.
 
-usage: check_adapter.py LORAC BASE.gguf HF_DIR WORK_DIR [ADAPTER_DIR] [--tokens 256]
+usage: check_adapter.py LORAC BASE.gguf HF_DIR WORK_DIR [ADAPTER_DIR] [--tokens 1000]
 Needs torch, transformers, peft, safetensors, gguf, xllamacpp. HF_DIR: BASE.gguf, dequantised, as a Hugging Face folder
 (float32). ADAPTER_DIR: a PEFT folder that lorac wrote; without it a random one with all seven projections is made with
 PEFT and goes through `lorac export` (PEFT -> GGUF -> PEFT).
@@ -10,7 +10,7 @@ PEFT and goes through `lorac export` (PEFT -> GGUF -> PEFT).
  2. the PEFT folder loads in PEFT, same logits as `lorac logits`  within 2e-3
  3. adapter.gguf in a llama.cpp server over BASE.gguf             top-1 agreement with PEFT at least 93%
  4. adapter.gguf in a llama.cpp server over an F32 GGUF           mean KL(PEFT || llama.cpp) over the 2000 most likely tokens
-                                                                 < 1e-8, or 3 times that of the base alone
+                                                                 < 1e-8
  5. hot-swap by REST: text without the adapter is the same before and after it was on
 """
 import argparse
@@ -33,7 +33,7 @@ ap = argparse.ArgumentParser()
 for name in ("lorac", "base", "hf", "work"):
     ap.add_argument(name)
 ap.add_argument("adapter", nargs="?")
-ap.add_argument("--tokens", type=int, default=256)
+ap.add_argument("--tokens", type=int, default=1000)
 a = ap.parse_args()
 torch.set_num_threads(2)
 torch.manual_seed(3)
@@ -178,7 +178,7 @@ _, floor = compare_server(server, ids, positions, base, 2000)
 server.scale(1.0)
 top1, kl = compare_server(server, ids, positions, with_adapter, 2000)
 print(f"     without adapter llama.cpp is {floor:.2e} from transformers")
-limit = max(1e-8, 3 * floor)
+limit = 1e-8
 check("llama.cpp over the F32 base: top-1", round(top1, 4), 0.99, top1 >= 0.99)
 check("llama.cpp over the F32 base: mean KL", kl, limit, kl < limit)
 os.remove(f32)
