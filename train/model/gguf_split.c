@@ -1,0 +1,73 @@
+// gguf_split: a GGUF model in one file, or in llama.cpp's split files NAME-00001-of-0000N.gguf. The first part has the
+// metadata; every part says which it is (split.no, from 0) and of how many (split.count).
+#include "weight_source_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "fileio.h"
+
+typedef struct Split {
+    uint64_t number, count, tensors; // count 0: not a part of anything
+} Split;
+
+static int read_split(Split *p, const Gguf *g, Err *err) {
+    *p = (Split){0};
+    if (gguf_u64(g, "split.count", false, &p->count, err) < 0) return -1;
+    if (p->count < 2) return 0;
+    if (gguf_u64(g, "split.no", true, &p->number, err) < 0 ||
+        gguf_u64(g, "split.tensors.count", true, &p->tensors, err) < 0)
+        return -1;
+    if (p->number >= p->count || p->count > 99999)
+        return err_input(err,
+                         "%s: split.no is %ju and split.count %ju; expected a number below the count, which is at "
+                         "most 99999",
+                         gguf_path(g), (uintmax_t)p->number, (uintmax_t)p->count);
+    return 0;
+}
+
+enum { SUFFIX_LENGTH = 20 }; // "-00001-of-00003.gguf"
+
+static void print_suffix(char suffix[SUFFIX_LENGTH + 1], uint64_t number, uint64_t count) {
+    snprintf(suffix, SUFFIX_LENGTH + 1, "-%05u-of-%05u.gguf", (unsigned)number + 1, (unsigned)count);
+}
+
+static int add_part(WeightSource *s, char *path, const Split *first, uint64_t number, Err *err) {
+    Split p;
+    if (weight_source_add_gguf(s, path, err) || read_split(&p, s->files[number].gguf, err)) return -1;
+    if (p.number != number || p.count != first->count || p.tensors != first->tensors)
+        return err_input(err,
+                         "%s: part %ju of %ju, %ju tensors; expected part %ju of %ju, %ju tensors (split.no, "
+                         "split.count, split.tensors.count)",
+                         path, (uintmax_t)p.number + 1, (uintmax_t)p.count, (uintmax_t)p.tensors, (uintmax_t)number + 1,
+                         (uintmax_t)first->count, (uintmax_t)first->tensors);
+    return 0;
+}
+
+static int open_parts(WeightSource *s, const Split *p, Err *err) {
+    char suffix[SUFFIX_LENGTH + 1];
+    size_t n = strlen(s->path);
+    print_suffix(suffix, p->number, p->count);
+    if (n < SUFFIX_LENGTH || strcmp(s->path + n - SUFFIX_LENGTH, suffix) != 0)
+        return err_input(err, "%s: part %ju of %ju of a split model; expected a name that ends in %s", s->path,
+                         (uintmax_t)p->number + 1, (uintmax_t)p->count, suffix);
+    for (uint64_t i = 0; i < p->count; i++) {
+        print_suffix(suffix, i, p->count);
+        if (add_part(s, mem_printf("%.*s%s", (int)(n - SUFFIX_LENGTH), s->path, suffix), p, i, err)) return -1;
+    }
+    if (s->n_tensors != p->tensors)
+        return err_input(err, "%s: %zu tensors in all its parts; split.tensors.count is %ju", s->path, s->n_tensors,
+                         (uintmax_t)p->tensors);
+    return 0;
+}
+
+int gguf_split_open(WeightSource *s, Err *err) {
+    Gguf *g;
+    Split p;
+    if (!path_exists(s->path)) return err_input(err, "%s: there is no such file or folder", s->path);
+    if (gguf_open(&g, s->path, err)) return weight_source_add_gguf(s, mem_strdup(s->path), err);
+    int rc = read_split(&p, g, err);
+    gguf_close(g);
+    if (rc) return rc;
+    return p.count < 2 ? weight_source_add_gguf(s, mem_strdup(s->path), err) : open_parts(s, &p, err);
+}

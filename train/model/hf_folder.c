@@ -1,0 +1,148 @@
+// hf_folder: the files of a Hugging Face model folder: model.safetensors, or the shards of
+// model.safetensors.index.json.
+#include "weight_source_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "fileio.h"
+#include "json.h"
+
+static const char index_name[] = "model.safetensors.index.json", single_name[] = "model.safetensors";
+enum { MAX_INDEX_BYTES = 64 << 20 };
+
+static bool has_file(const char *dir, const char *name) {
+    char *path = path_join(dir, name);
+    bool yes = path_exists(path);
+    mem_free(path);
+    return yes;
+}
+
+// ---- the index ----
+
+typedef struct ShardIndex {
+    char *path;
+    JsonDoc *doc;
+    const Json *weight_map;
+    const char **names; // of the shards, sorted, each once; they belong to doc
+    size_t n_names;
+} ShardIndex;
+
+static int compare_strings(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+// A shard lies beside its index: a name that leads anywhere else is an attempt to read other files.
+static int check_shard_name(const char *tensor, const Json *v, Err *err) {
+    if (v->type != JSON_STRING)
+        return err_input(err, "weight_map: \"%.200s\" is %s; expected the name of a file", tensor, json_type_name(v));
+    const char *name = v->str.data;
+    if (!*name || strlen(name) != v->str.len || strpbrk(name, "/\\") || strcmp(name, ".") == 0 ||
+        strcmp(name, "..") == 0)
+        return err_input(err, "weight_map: \"%.200s\" is in \"%.200s\"; expected a plain file name in the same folder",
+                         tensor, name);
+    return 0;
+}
+
+static int list_shards(ShardIndex *x, Err *err) {
+    x->weight_map = json_get(json_root(x->doc), "weight_map");
+    if (!x->weight_map || x->weight_map->type != JSON_OBJECT || !x->weight_map->count)
+        return err_input(err, "weight_map is %s; expected an object that names the file of each tensor",
+                         x->weight_map && x->weight_map->type == JSON_OBJECT ? "empty" : json_type_name(x->weight_map));
+    size_t n = x->weight_map->count;
+    x->names = mem_alloc(n, sizeof *x->names);
+    for (size_t i = 0; i < n; i++) {
+        const JsonStr *tensor = &x->weight_map->keys[i];
+        if (strlen(tensor->data) != tensor->len)
+            return err_input(err, "weight_map: the name \"%.80s\" holds a NUL character", tensor->data);
+        if (check_shard_name(tensor->data, &x->weight_map->items[i], err)) return -1;
+        x->names[i] = x->weight_map->items[i].str.data;
+    }
+    qsort(x->names, n, sizeof *x->names, compare_strings);
+    for (size_t i = 0; i < n; i++)
+        if (!i || strcmp(x->names[i], x->names[i - 1]) != 0) x->names[x->n_names++] = x->names[i];
+    return 0;
+}
+
+static int read_index(ShardIndex *x, const char *dir, Err *err) {
+    char *text;
+    size_t size;
+    *x = (ShardIndex){.path = path_join(dir, index_name)};
+    if (file_read(&text, &size, x->path, MAX_INDEX_BYTES, err)) return -1;
+    int rc = json_parse(&x->doc, text, size, x->path, 1, err);
+    mem_free(text);
+    if (rc) return -1;
+    return list_shards(x, err) ? err_context(err, "%s", x->path) : 0;
+}
+
+static void free_index(ShardIndex *x) {
+    json_free(x->doc);
+    mem_free(x->names);
+    mem_free(x->path);
+}
+
+static size_t shard_number(const ShardIndex *x, const char *name) {
+    const char **hit = bsearch(&name, x->names, x->n_names, sizeof *x->names, compare_strings);
+    return hit ? (size_t)(hit - x->names) : x->n_names;
+}
+
+static int check_places(const WeightSource *s, const ShardIndex *x, Err *err) {
+    for (size_t i = 0; i < x->weight_map->count; i++) {
+        const char *tensor = x->weight_map->keys[i].data, *shard = x->weight_map->items[i].str.data;
+        if (!safetensors_get(s->files[shard_number(x, shard)].safetensors, tensor))
+            return err_input(err, "%s: tensor \"%.200s\" is not in %.200s, where the index has it", x->path, tensor,
+                             shard);
+    }
+    return 0;
+}
+
+// only: the one file the user named, NULL for the folder. A file that is no shard of the index stands for itself.
+static int open_shards(WeightSource *s, const char *only, Err *err) {
+    ShardIndex x;
+    int rc = read_index(&x, s->dir, err);
+    if (!rc && only && shard_number(&x, only) == x.n_names) {
+        rc = weight_source_add_safetensors(s, mem_strdup(s->path), err);
+    } else {
+        for (size_t i = 0; i < x.n_names && !rc; i++)
+            if (weight_source_add_safetensors(s, path_join(s->dir, x.names[i]), err))
+                rc = err_context(err, "%s", x.path);
+        if (!rc) rc = check_places(s, &x, err);
+    }
+    free_index(&x);
+    return rc;
+}
+
+// ---- the folder ----
+
+static int refuse_without_config(const WeightSource *s, Err *err) {
+    if (!path_exists(s->path)) return err_input(err, "%s: there is no such file or folder", s->path);
+    if (has_file(s->dir, "adapter_config.json"))
+        return err_input(err, "%s: an adapter, no base model: found adapter_config.json; expected config.json", s->dir);
+    return err_input(err,
+                     "%s: found no config.json; expected a Hugging Face model: config.json and %s or %s (or the path "
+                     "of a .gguf file)",
+                     s->dir, single_name, index_name);
+}
+
+static int refuse_without_weights(const WeightSource *s, Err *err) {
+    static const char *const others[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (has_file(s->dir, others[i]))
+            return err_input(err,
+                             "%s: found %s; expected %s: convert it with python -c \"from transformers import "
+                             "AutoModelForCausalLM as M; M.from_pretrained('IN').save_pretrained('OUT')\"",
+                             s->dir, others[i], single_name);
+    return err_input(err, "%s: found config.json but no weights; expected %s or %s", s->dir, single_name, index_name);
+}
+
+// As transformers chooses: the single file before the index.
+int hf_folder_open(WeightSource *s, Err *err) {
+    const char *slash = strrchr(s->path, '/'), *only = path_is_dir(s->path) ? NULL : slash ? slash + 1 : s->path;
+    if (!has_file(s->dir, "config.json")) return refuse_without_config(s, err);
+    if (only && (strcmp(only, single_name) == 0 || !has_file(s->dir, index_name)))
+        return weight_source_add_safetensors(s, mem_strdup(s->path), err);
+    if (!only && has_file(s->dir, single_name))
+        return weight_source_add_safetensors(s, path_join(s->dir, single_name), err);
+    if (has_file(s->dir, index_name)) return open_shards(s, only, err);
+    return refuse_without_weights(s, err);
+}

@@ -1,0 +1,198 @@
+// weight_source: see weight_source.h. The list of tensors over all files; hf_folder.c and gguf_split.c find the files.
+#include "weight_source_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "fileio.h"
+
+// ---- one file ----
+
+static SourceFile *add_file(WeightSource *s, char *path) {
+    MEM_GROW(s->files, s->files_capacity, s->n_files + 1);
+    SourceFile *f = &s->files[s->n_files++];
+    *f = (SourceFile){.path = path};
+    return f;
+}
+
+static SourceTensor *add_tensor(WeightSource *s, SourceTensor t) {
+    MEM_GROW(s->tensors, s->tensors_capacity, s->n_tensors + 1);
+    SourceTensor *added = &s->tensors[s->n_tensors++];
+    *added = t;
+    for (int d = 0; d < SOURCE_MAX_DIMS; d++) added->shape[d] = 1;
+    return added;
+}
+
+// A repository cloned without git-lfs has small text files in place of the large ones.
+static int explain_pointer(const char *path, Err *err) {
+    static const char pointer[] = "version https://git-lfs";
+    char *text;
+    size_t size;
+    Err ignored;
+    if (file_read(&text, &size, path, 4096, &ignored)) return -1;
+    if (size >= sizeof pointer && memcmp(text, pointer, sizeof pointer - 1) == 0)
+        err_input(err, "%s: a Git LFS pointer, not the file itself; fetch the file with `git lfs pull`", path);
+    mem_free(text);
+    return -1;
+}
+
+int weight_source_add_gguf(WeightSource *s, char *path, Err *err) {
+    SourceFile *f = add_file(s, path);
+    if (gguf_open(&f->gguf, path, err)) return explain_pointer(path, err);
+    for (int64_t i = 0; i < gguf_tensor_count(f->gguf); i++) {
+        const GgufTensor *t = gguf_tensor_at(f->gguf, i);
+        SourceTensor *added = add_tensor(s, (SourceTensor){.name = t->name,
+                                                           .dtype = t->dtype,
+                                                           .dtype_name = dtype_info(t->dtype)->name,
+                                                           .n_dims = t->n_dims,
+                                                           .data = t->data,
+                                                           .bytes = t->bytes,
+                                                           .file = path});
+        for (int d = 0; d < t->n_dims; d++) added->shape[d] = t->shape[t->n_dims - 1 - d];
+    }
+    return 0;
+}
+
+_Static_assert((int)SOURCE_MAX_DIMS == (int)SAFETENSORS_MAX_DIMS, "every tensor of a safetensors file has its place");
+
+int weight_source_add_safetensors(WeightSource *s, char *path, Err *err) {
+    SourceFile *f = add_file(s, path);
+    if (safetensors_open(&f->safetensors, path, err)) return explain_pointer(path, err);
+    for (size_t i = 0; i < safetensors_count(f->safetensors); i++) {
+        const SafetensorsTensor *t = safetensors_at(f->safetensors, i);
+        SourceTensor *added = add_tensor(s, (SourceTensor){.name = t->name,
+                                                           .dtype = t->dtype,
+                                                           .dtype_name = t->dtype_name,
+                                                           .n_dims = t->n_dims,
+                                                           .data = t->data,
+                                                           .bytes = t->bytes,
+                                                           .file = path});
+        memcpy(added->shape, t->shape, (size_t)t->n_dims * sizeof *t->shape);
+    }
+    return 0;
+}
+
+// ---- all files ----
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp((*(const SourceTensor *const *)a)->name, (*(const SourceTensor *const *)b)->name);
+}
+
+// Each file's reader has refused a name that is there twice; what is left to find is a tensor in two files.
+static int index_names(WeightSource *s, Err *err) {
+    s->by_name = mem_alloc(s->n_tensors, sizeof *s->by_name);
+    for (size_t i = 0; i < s->n_tensors; i++) s->by_name[i] = &s->tensors[i];
+    qsort(s->by_name, s->n_tensors, sizeof *s->by_name, compare_names);
+    for (size_t i = 1; i < s->n_tensors; i++) {
+        const SourceTensor *a = s->by_name[i - 1], *b = s->by_name[i];
+        if (strcmp(a->name, b->name) == 0)
+            return err_input(err, "%s: tensor \"%.200s\" is in %s too; expected it in one file", b->file, b->name,
+                             a->file);
+    }
+    return 0;
+}
+
+static bool ends_with(const char *s, const char *suffix) {
+    size_t n = strlen(s), m = strlen(suffix);
+    return n >= m && strcmp(s + n - m, suffix) == 0;
+}
+
+char *weight_source_folder(const char *path) {
+    if (path_is_dir(path)) return mem_strdup(path);
+    if (!ends_with(path, ".safetensors")) return NULL;
+    const char *slash = strrchr(path, '/');
+    return !slash ? mem_strdup(".") : slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
+}
+
+int weight_source_open(WeightSource **out, const char *path, Err *err) {
+    WeightSource *s = mem_calloc(1, sizeof *s);
+    *out = NULL;
+    s->path = mem_strdup(path);
+    s->dir = weight_source_folder(path);
+    if ((s->dir ? hf_folder_open(s, err) : gguf_split_open(s, err)) || index_names(s, err)) {
+        weight_source_close(s);
+        return -1;
+    }
+    *out = s;
+    return 0;
+}
+
+void weight_source_close(WeightSource *s) {
+    if (!s) return;
+    for (size_t i = 0; i < s->n_files; i++) {
+        gguf_close(s->files[i].gguf);
+        safetensors_close(s->files[i].safetensors);
+        mem_free(s->files[i].path);
+    }
+    for (size_t i = 0; i < s->n_copies; i++) mem_free(s->copies[i]);
+    mem_free(s->copies);
+    mem_free(s->files);
+    mem_free(s->tensors);
+    mem_free(s->by_name);
+    mem_free(s->dir);
+    mem_free(s->path);
+    mem_free(s);
+}
+
+// ---- looking things up ----
+
+size_t weight_source_count(const WeightSource *s) {
+    return s->n_tensors;
+}
+
+const SourceTensor *weight_source_at(const WeightSource *s, size_t i) {
+    CHECK(i < s->n_tensors);
+    return &s->tensors[i];
+}
+
+static int compare_name_with_tensor(const void *name, const void *tensor) {
+    return strcmp(name, (*(const SourceTensor *const *)tensor)->name);
+}
+
+const SourceTensor *weight_source_get(const WeightSource *s, const char *name) {
+    const SourceTensor *const *hit =
+        bsearch(name, s->by_name, s->n_tensors, sizeof *s->by_name, compare_name_with_tensor);
+    return hit ? *hit : NULL;
+}
+
+// GGUF aligns its tensors; safetensors pads its header to 8 bytes only since version 0.3.
+const void *weight_source_aligned(WeightSource *s, const SourceTensor *t) {
+    size_t alignment =
+        t->dtype < DTYPE_COUNT && dtype_info(t->dtype)->block == 1 ? (size_t)dtype_info(t->dtype)->bytes : 1;
+    if ((uintptr_t)t->data % alignment == 0) return t->data;
+    MEM_GROW(s->copies, s->copies_capacity, s->n_copies + 1);
+    s->copies[s->n_copies] = mem_alloc(t->bytes, 1);
+    memcpy(s->copies[s->n_copies], t->data, t->bytes);
+    return s->copies[s->n_copies++];
+}
+
+bool weight_source_is_gguf(const WeightSource *s) {
+    return s->dir == NULL;
+}
+
+const Gguf *weight_source_gguf(const WeightSource *s) {
+    return s->dir ? NULL : s->files[0].gguf;
+}
+
+const char *weight_source_dir(const WeightSource *s) {
+    return s->dir;
+}
+
+int weight_source_fingerprint(char hex[33], const WeightSource *s, Err *err) {
+    if (!s->dir && s->n_files == 1) return hash_file_sampled(hex, s->files[0].path, err);
+    StrBuf all = {0};
+    int rc = 0;
+    if (s->dir) {
+        char *config = path_join(s->dir, "config.json");
+        rc = hash_file(hex, config, err);
+        mem_free(config);
+        if (!rc) str_puts(&all, hex);
+    }
+    for (size_t i = 0; i < s->n_files && !rc; i++) {
+        rc = hash_file_sampled(hex, s->files[i].path, err);
+        if (!rc) str_puts(&all, hex);
+    }
+    if (!rc) hash_bytes(hex, all.data, all.len);
+    str_clear(&all);
+    return rc;
+}

@@ -1,0 +1,45 @@
+// weight_source: the tensors of a base model, whatever it is stored in: one view over a Hugging Face folder (one
+// model.safetensors, or shards and their index), a GGUF file, or llama.cpp's split GGUF files.
+//
+// Opening maps the files and checks their headers: milliseconds, whatever the size. No tensor data is read. Names are
+// those of the file ("model.layers.0.self_attn.q_proj.weight", "blk.0.attn_q.weight"); each is there once.
+#pragma once
+
+#include "base.h"
+#include "dtype.h"
+#include "gguf.h"
+
+typedef struct WeightSource WeightSource;
+
+enum { SOURCE_MAX_DIMS = 8 };
+typedef struct SourceTensor {
+    const char *name;
+    DType dtype;            // DTYPE_COUNT: a type that lorac does not compute with (F8, F64, ...)
+    const char *dtype_name; // for messages
+    int n_dims;
+    int64_t shape[SOURCE_MAX_DIMS]; // slowest first, as in PyTorch, for GGUF files too; unused are 1
+    const void *data;               // into the map; may lie unaligned: weight_source_aligned
+    size_t bytes;
+    const char *file; // path of the file that holds it
+} SourceTensor;
+
+// path: a folder with config.json; a .safetensors file in one (a shard stands for all of its index); a .gguf file (any
+// one of a split model's). EXIT_INPUT names the file and what is wrong: missing or cut shard, an index that names files
+// outside the folder or tensors that are not where it says, a tensor in two files, PyTorch-only folders.
+int weight_source_open(WeightSource **s, const char *path, Err *err);
+void weight_source_close(WeightSource *s); // NULL is allowed
+
+size_t weight_source_count(const WeightSource *s);
+const SourceTensor *weight_source_at(const WeightSource *s, size_t i);          // in file order
+const SourceTensor *weight_source_get(const WeightSource *s, const char *name); // NULL when absent
+const void *weight_source_aligned(WeightSource *s, const SourceTensor *t);      // its data, or an aligned copy of
+                                                                                // it that belongs to s
+bool weight_source_is_gguf(const WeightSource *s);
+const Gguf *weight_source_gguf(const WeightSource *s); // the file with the metadata; NULL for a folder
+const char *weight_source_dir(const WeightSource *s);  // the Hugging Face folder; NULL for GGUF
+// The Hugging Face folder that a path means: itself, or the one around a .safetensors file; NULL: none, expect GGUF.
+// Nothing is opened. Caller frees.
+char *weight_source_folder(const char *path);
+
+// Tells two base models apart: sampled blocks of every file, config.json whole. One GGUF file: hash_file_sampled.
+int weight_source_fingerprint(char hex[33], const WeightSource *s, Err *err);

@@ -1,0 +1,31 @@
+// weight_source_internal: what weight_source.c, hf_folder.c and gguf_split.c share. Not for others.
+#pragma once
+
+#include "safetensors.h"
+#include "weight_source.h"
+
+typedef struct SourceFile {
+    char *path;
+    Gguf *gguf; // one of the two is set
+    Safetensors *safetensors;
+} SourceFile;
+
+struct WeightSource {
+    char *path, *dir; // dir: NULL for GGUF
+    SourceFile *files;
+    size_t n_files, files_capacity;
+    SourceTensor *tensors; // in the order of the files
+    size_t n_tensors, tensors_capacity;
+    const SourceTensor **by_name; // sorted
+    void **copies;                // weight_source_aligned
+    size_t n_copies, copies_capacity;
+};
+
+// Opens one file and takes its tensors. path is taken over.
+int weight_source_add_gguf(WeightSource *s, char *path, Err *err);
+int weight_source_add_safetensors(WeightSource *s, char *path, Err *err);
+
+// Opens the files of a Hugging Face folder; s->dir and s->path are set.
+int hf_folder_open(WeightSource *s, Err *err);
+// Opens s->path and, where it is a part of a split model, all other parts in their order.
+int gguf_split_open(WeightSource *s, Err *err);
