@@ -1,0 +1,240 @@
+#!/usr/bin/env python3
+"""Writes tests/golden/families/NAME/: one tiny model of each family, made by transformers' own classes, and what
+transformers and PEFT compute with it.
+
+usage: make_families_golden.py OUT_DIR LLAMA_CPP_DIR [NAME ...]
+Needs torch, transformers, peft, safetensors; LLAMA_CPP_DIR: a checkout of llama.cpp, whose convert_hf_to_gguf.py makes
+base.gguf (F16 matrices; its vocabulary is replaced by the 64 tokens below, which is all that is changed).
+
+  ../tokenizer.json    64 tokens: the characters from "!" on, <s>, </s>
+  config.json          as transformers saves it
+  tensors.txt          NAME BASE AMPLITUDE DIM ...   the checkpoint's tensors; element i of a tensor is
+                       BASE + AMPLITUDE * u(NAME, i), u in {-128 .. 127} / 128 (see `formula`), so no weights are kept.
+                       Then the initial adapter, in the same way, under PEFT's saved names.
+  base.gguf            the same weights (multiples of a power of two: F16 and BF16 hold them exactly)
+  golden.safetensors   ids, start            samples one behind the other, and where each begins
+                       logits, logits_adapter                      of sample 0, without and with the adapter
+                       loss                  mean token loss of samples 0 and 1 with the adapter
+                       grad.<tensor>         its gradient by every trained matrix
+                       step_loss             of STEPS AdamW steps, each on two samples
+  case.txt             the adapter: its target modules; then "- k" where the rows of the keys in a fused B stay zero
+"""
+import importlib
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+import numpy as np
+import torch
+import transformers
+from peft import LoraConfig, get_peft_model
+from safetensors.numpy import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+V, R, ALPHA, STEPS = 64, 4, 6, 5
+LENGTHS = [24, 9, 17, 13]
+ADAMW = dict(lr=1e-2, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.1)
+SMALL = dict(vocab_size=V, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+             num_key_value_heads=2, max_position_embeddings=64, bos_token_id=62, eos_token_id=63, pad_token_id=None)
+QV = ["q_proj", "v_proj"]
+ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+LLAMA3 = dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+              original_max_position_embeddings=16)
+YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=16)
+LONGROPE = dict(rope_type="longrope", rope_theta=10000.0, partial_rotary_factor=0.75, short_factor=[1.0, 1.1, 1.3],
+                long_factor=[1.2, 2.5, 6.0])
+GPT2 = dict(vocab_size=V, n_embd=32, n_layer=2, n_head=4, n_positions=64, n_ctx=64, bos_token_id=62, eos_token_id=63,
+            embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0)
+QWEN3MOE = dict(SMALL, head_dim=16, num_experts=8, num_experts_per_tok=3, moe_intermediate_size=16, decoder_sparse_step=1)
+PHI3 = dict(SMALL, resid_pdrop=0.0, embd_pdrop=0.0)
+
+
+def phi4_mini(original):
+    """LongRoPE: transformers takes the long factors for a sample longer than `original`, so all are, or none is."""
+    return dict(PHI3, sliding_window=None, tie_word_embeddings=True, original_max_position_embeddings=original,
+                rope_parameters=dict(LONGROPE, original_max_position_embeddings=original))
+
+
+# name: config class, its arguments, LoRA targets, rows of the fused first target that stay untrained ("k": the keys)
+FAMILIES = {
+    "gpt2": ("GPT2Config", GPT2, ["c_attn"], "k"),
+    "gpt2-all": ("GPT2Config", GPT2, ["c_attn", "c_proj", "c_fc"], ""),
+    "llama3": ("LlamaConfig", dict(SMALL, rope_parameters=LLAMA3, num_key_value_heads=1), QV, ""),
+    "llama-bias": ("LlamaConfig", dict(SMALL, attention_bias=True, mlp_bias=True, tie_word_embeddings=True,
+                                       rope_parameters=dict(rope_type="linear", rope_theta=10000.0, factor=2.0)), ALL, ""),
+    "llama-yarn": ("LlamaConfig", dict(SMALL, rope_parameters=YARN, head_dim=16), QV, ""),
+    "mistral": ("MistralConfig", dict(SMALL, sliding_window=8), QV, ""),
+    "qwen2": ("Qwen2Config", dict(SMALL, tie_word_embeddings=True), QV, ""),
+    "qwen3": ("Qwen3Config", dict(SMALL, head_dim=16), ALL, ""),
+    "gemma2": ("Gemma2Config", dict(SMALL, head_dim=16, query_pre_attn_scalar=24, sliding_window=8, attn_logit_softcapping=2.0,
+                                    final_logit_softcapping=3.0, num_hidden_layers=3), QV, ""),
+    "gemma3": ("Gemma3TextConfig", dict(SMALL, head_dim=16, query_pre_attn_scalar=16, sliding_window=8, num_hidden_layers=7,
+                                        hidden_size=16, intermediate_size=24,
+                                        rope_parameters=dict(full_attention=dict(rope_type="linear", factor=8.0,
+                                                                                 rope_theta=1e6),
+                                                             sliding_attention=dict(rope_type="default",
+                                                                                    rope_theta=1e4))), QV, ""),
+    "phi3": ("Phi3Config", dict(PHI3, sliding_window=8), ["qkv_proj"], "k"),
+    "phi3-all": ("Phi3Config", dict(PHI3, sliding_window=None), ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"], ""),
+    "phi4-mini-short": ("Phi3Config", phi4_mini(32), ["qkv_proj"], ""),
+    "phi4-mini-long": ("Phi3Config", phi4_mini(8), ["qkv_proj"], ""),
+    "mixtral": ("MixtralConfig", dict(SMALL, num_local_experts=6, num_experts_per_tok=2, sliding_window=None), QV, ""),
+    "qwen3moe": ("Qwen3MoeConfig", dict(QWEN3MOE, norm_topk_prob=True), QV, ""),
+    "qwen3moe-dense": ("Qwen3MoeConfig", dict(QWEN3MOE, norm_topk_prob=False, mlp_only_layers=[1], num_hidden_layers=3),
+                       QV, ""),
+}
+# A GGUF of the llama architecture has no window; llama.cpp's converter knows no dense layers among experts.
+NO_GGUF = {"mistral", "qwen3moe-dense", "gpt2-all", "phi3-all"}
+
+
+def formula(name, count):
+    """splitmix64 of (FNV-1a of the name, index); the top byte, signed, over 128."""
+    h = 0xCBF29CE484222325
+    for c in name.encode():
+        h = (h ^ c) * 0x100000001B3 % 2**64
+    with np.errstate(over="ignore"):
+        z = np.uint64(h) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+    return ((z >> np.uint64(56)).astype(np.int64) - 128).astype(np.float32) / 128
+
+
+def write_tokenizer(path):
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    t = Tokenizer(models.BPE(vocab={chr(33 + i): i for i in range(V - 2)}, merges=[]))
+    t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    t.decoder = decoders.ByteLevel()
+    t.add_special_tokens([AddedToken("<s>", normalized=False), AddedToken("</s>", normalized=False)])
+    t.save(str(path))
+
+
+def rule(name, shape, family):
+    """Base and amplitude of a tensor."""
+    if name.endswith("bias"):
+        return 0.0, 0.125
+    if len(shape) == 1:
+        return (0.0 if family.startswith("gemma") else 1.0), 0.25
+    if "lora_" in name:
+        return 0.0, 0.125
+    return 0.0, 0.5 if "router" in name or name.endswith("gate.weight") else 0.25
+
+
+def fill(tensors, family, lines):
+    out = {}
+    for name in sorted(tensors):
+        shape = tensors[name].shape
+        base, amplitude = rule(name, shape, family)
+        values = np.float32(base) + np.float32(amplitude) * formula(name, int(np.prod(shape)))
+        out[name] = values.reshape(shape).astype(np.float32)
+        lines.append(" ".join([name, repr(base), repr(amplitude)] + [str(d) for d in shape]))
+    return out
+
+
+def write_gguf(llama_cpp, folder, path):
+    sys.path[:0] = [str(Path(llama_cpp) / "gguf-py"), str(llama_cpp)]
+    import gguf
+    conversion = importlib.import_module("conversion")
+    from conversion.base import ModelBase, ModelType
+
+    def vocabulary(self):
+        tokens = [chr(33 + i) for i in range(V - 2)] + ["<s>", "</s>"]
+        self.gguf_writer.add_tokenizer_model("gpt2")
+        self.gguf_writer.add_tokenizer_pre("gpt-2")
+        self.gguf_writer.add_token_list(tokens)
+        self.gguf_writer.add_token_types([1] * (V - 2) + [3, 3])
+        self.gguf_writer.add_token_merges([])
+        self.gguf_writer.add_bos_token_id(V - 2)
+        self.gguf_writer.add_eos_token_id(V - 1)
+
+    config = ModelBase.load_hparams(Path(folder), False)
+    architecture = conversion.get_model_architecture(config, ModelType.TEXT)
+    cls = conversion.get_model_class(architecture)
+    for c in cls.__mro__:
+        if "set_vocab" in c.__dict__:
+            c.set_vocab = vocabulary
+    with torch.inference_mode():
+        model = cls(Path(folder), gguf.LlamaFileType.MOSTLY_F16, Path(path), eager=True)
+        model.write()
+
+
+def sum_loss(model, ids):
+    z = model(input_ids=ids[None]).logits[0, :-1].float()
+    return torch.nn.functional.cross_entropy(z, ids[1:], reduction="sum")
+
+
+def untrained_rows(name, config, untrained):
+    """Rows of B that stay zero: the keys of a fused query-key-value projection."""
+    if untrained != "k" or "lora_B" not in name:
+        return slice(0, 0)
+    heads = config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    kv = getattr(config, "num_key_value_heads", heads)
+    return slice(heads * size, (heads + kv) * size)
+
+
+def golden(name, out, llama_cpp):
+    cls, arguments, targets, untrained = FAMILIES[name]
+    config = getattr(transformers, cls)(**arguments)
+    out.mkdir(parents=True, exist_ok=True)
+    lines = []
+    with tempfile.TemporaryDirectory() as tmp:
+        config._attn_implementation = "eager"
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(config).float().save_pretrained(tmp)
+        weights = Path(tmp) / "model.safetensors"
+        save_file(fill(load_file(weights), name, lines), weights, metadata={"format": "pt"})
+        model = AutoModelForCausalLM.from_pretrained(tmp, dtype=torch.float32, attn_implementation="eager").eval()
+        shutil.copy(Path(tmp) / "config.json", out / "config.json")
+        shutil.copy(out.parent / "tokenizer.json", tmp)
+        if name not in NO_GGUF:
+            write_gguf(llama_cpp, tmp, out / "base.gguf")
+    g = torch.Generator().manual_seed(3)
+    samples = [torch.randint(0, V, (n,), generator=g) for n in LENGTHS]
+    result = {"ids": torch.cat(samples).int(), "start": torch.tensor(np.cumsum([0] + LENGTHS)).int()}
+    with torch.no_grad():
+        result["logits"] = model(input_ids=samples[0][None]).logits[0].clone()
+    peft = get_peft_model(model, LoraConfig(r=R, lora_alpha=ALPHA, target_modules=targets, task_type="CAUSAL_LM"))
+    trained = {n.replace(".default", ""): p for n, p in peft.named_parameters() if p.requires_grad}
+    values = fill({n: p.detach().numpy() for n, p in trained.items()}, name, lines)
+    for n, p in trained.items():
+        p.data.copy_(torch.from_numpy(values[n]))
+        p.data[untrained_rows(n, config, untrained)] = 0
+
+    def batch_loss(a, b):
+        return (sum_loss(peft, samples[a]) + sum_loss(peft, samples[b])) / (LENGTHS[a] + LENGTHS[b] - 2)
+
+    def backward(a, b):
+        loss = batch_loss(a, b)
+        loss.backward()
+        for n, p in trained.items():
+            p.grad[untrained_rows(n, config, untrained)] = 0
+        return loss.detach()
+
+    with torch.no_grad():
+        result["logits_adapter"] = peft(input_ids=samples[0][None]).logits[0].clone()
+    result["loss"] = backward(0, 1).reshape(1)
+    for n, p in trained.items():
+        result["grad." + n] = p.grad.clone()
+        p.grad = None
+    optimizer, losses = torch.optim.AdamW(trained.values(), **ADAMW), []
+    for step in range(STEPS):
+        losses.append(float(backward(2 * step % 4, (2 * step + 1) % 4)))
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    result["step_loss"] = torch.tensor(losses)
+    save_file({k: v.detach().numpy() for k, v in result.items()}, out / "golden.safetensors")
+    (out / "tensors.txt").write_text("\n".join(lines) + "\n")
+    (out / "case.txt").write_text(" ".join(targets) + (f" - {untrained}" if untrained else "") + "\n")
+    print(name, "loss", float(result["loss"]), "steps", [round(x, 4) for x in losses], flush=True)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
+    write_tokenizer(Path(sys.argv[1]) / "tokenizer.json")
+    for family in sys.argv[3:] or FAMILIES:
+        golden(family, Path(sys.argv[1]) / family, sys.argv[2])
