@@ -79,7 +79,14 @@ typedef struct AttentionShape {
     float scale; // of q k^T; usually 1 / sqrt(D)
 } AttentionShape;
 
-typedef enum { GLU_SILU, GLU_GELU_TANH } GluKind;
+typedef enum { GLU_SILU, GLU_GELU_TANH, GLU_GELU } GluKind;
+typedef enum {
+    ACTIVATION_GELU_TANH,
+    ACTIVATION_GELU,
+    ACTIVATION_SILU,
+    ACTIVATION_RELU,
+    ACTIVATION_TANH
+} ActivationKind;
 
 // Results of the head, in device memory.
 typedef struct HeadResult {

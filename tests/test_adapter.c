@@ -20,7 +20,7 @@ static Fixture open_tiny(void) {
     Err err;
     tiny_model_write("base.gguf", &TINY_MODEL);
     ASSERT_OK(backend_open(&f.backend, "cpu", 1, &err), &err);
-    ASSERT_OK(model_load(&f.model, "base.gguf", f.backend, 0, &err), &err);
+    ASSERT_OK(model_load(&f.model, "base.gguf", f.backend, NULL, &err), &err);
     return f;
 }
 

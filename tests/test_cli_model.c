@@ -12,7 +12,7 @@ static void put_models(void) {
     Err err;
     tiny_model_write("m.gguf", &TINY_MODEL);
     ASSERT_OK(backend_open(&b, "cpu", 1, &err), &err);
-    ASSERT_OK(model_load(&m, "m.gguf", b, 0, &err), &err);
+    ASSERT_OK(model_load(&m, "m.gguf", b, NULL, &err), &err);
     AdapterConfig c = {.rank = 2, .alpha = 40, .projections = 1 << PROJ_Q | 1 << PROJ_O};
     for (int i = 0; i < 2; i++) {
         Adapter *a;

@@ -24,7 +24,7 @@ static Fixture open_tiny(void) {
     tiny.context = 600;
     tiny_model_write("base.gguf", &tiny);
     ASSERT_OK(backend_open(&f.backend, "cpu", 2, &err), &err);
-    ASSERT_OK(model_load(&f.model, "base.gguf", f.backend, 0, &err), &err);
+    ASSERT_OK(model_load(&f.model, "base.gguf", f.backend, NULL, &err), &err);
     AdapterConfig c = {.rank = 4, .alpha = 64, .projections = 1 << PROJ_Q | 1 << PROJ_V | 1 << PROJ_DOWN};
     ASSERT_OK(adapter_new(&f.adapter, f.model, &c, 1, false, &err), &err);
     for (int64_t i = 0; i < f.adapter->count; i++) f.adapter->params[i] = (float)(i * 7919 % 101) / 500 - 0.1f;
@@ -175,7 +175,7 @@ static void test_generate_refuses_bad_requests(void **state) {
     o = options(1, 0);
     o.max_new_tokens = 0;
     ASSERT_REFUSED(generate(f.model, NULL, &p, &n, 1, &o, NULL, NULL, &g, &err), &err, "max_new_tokens");
-    f.model->final_norm[0] = NAN;
+    f.model->final_norm.weight[0] = NAN;
     o = options(1, 0);
     ASSERT_REFUSED(generate(f.model, NULL, &p, &n, 1, &o, NULL, NULL, &g, &err), &err, "not finite");
     assert_int_equal(err.status, EXIT_RUNTIME);

@@ -24,7 +24,7 @@ static Fixture open_fixture(const char *device) {
     Fixture f;
     Err err;
     ASSERT_OK(backend_open(&f.backend, device, 2, &err), &err);
-    ASSERT_OK(model_load(&f.model, GOLDEN "base.gguf", f.backend, 0, &err), &err);
+    ASSERT_OK(model_load(&f.model, GOLDEN "base.gguf", f.backend, NULL, &err), &err);
     ASSERT_OK(adapter_load(&f.adapter, f.model, GOLDEN "adapter", true, &err), &err);
     ASSERT_OK(safetensors_open(&f.golden, GOLDEN "golden.safetensors", &err), &err);
     return f;
@@ -243,7 +243,7 @@ static void test_model_golden_smollm2_logits(void **state) {
     Safetensors *golden;
     Err err;
     ASSERT_OK(backend_open(&b, "cpu", 0, &err), &err);
-    ASSERT_OK(model_load(&m, model_file(), b, 128, &err), &err);
+    ASSERT_OK(model_load(&m, model_file(), b, &(ModelOptions){.max_positions = 128}, &err), &err);
     ASSERT_OK(safetensors_open(&golden, GOLDEN "smollm2.safetensors", &err), &err);
     size_t n_columns;
     int32_t *columns = copy_tensor(golden, "columns", &n_columns);

@@ -21,15 +21,15 @@ static void test_model_load_reads_the_config(void **state) {
     Model *m;
     Err err;
     tiny_model_write("tiny.gguf", &TINY_MODEL);
-    ASSERT_OK(model_load(&m, "tiny.gguf", b, 100, &err), &err);
+    ASSERT_OK(model_load(&m, "tiny.gguf", b, &(ModelOptions){.max_positions = 100}, &err), &err);
     const ModelConfig *c = &m->config;
     assert_string_equal(c->architecture, "llama");
     assert_true(c->layers == 2 && c->hidden == 32 && c->heads == 4 && c->kv_heads == 2 && c->head_size == 8);
     assert_true(c->ffn == 64 && c->vocab == TINY_VOCAB && c->context == 256 && c->tied_head && c->permuted_qk);
-    assert_true(c->rms_eps == 1e-5f && c->rope_base == 10000 && c->rope_factor == 1);
+    assert_true(c->norm_eps == 1e-5f && c->rope.base == 10000 && c->rope.scaling == ROPE_PLAIN);
     assert_string_equal(m->name, "tiny");
     assert_null(m->repository);
-    assert_int_equal(m->rope_positions, 100);
+    assert_int_equal(m->max_positions, 100);
     assert_ptr_equal(m->head.segments[0].data, m->embedding.segments[0].data);
     assert_int_equal(m->layers[1].w[PROJ_K].rows, 16);
     assert_int_equal(tokenizer_vocab_size(m->tokenizer), TINY_VOCAB);
@@ -41,7 +41,8 @@ static void test_model_load_reads_the_config(void **state) {
         ASSERT_NEAR(row[4 + i], sin(angle), 1e-6);
     }
     model_free(m);
-    ASSERT_REFUSED(model_load(&m, "tiny.gguf", b, 257, &err), &err, "the model's context is 256");
+    ASSERT_REFUSED(model_load(&m, "tiny.gguf", b, &(ModelOptions){.max_positions = 257}, &err), &err,
+                   "the model's context is 256");
     backend_close(b);
 }
 
@@ -51,7 +52,7 @@ static void test_model_load_puts_qk_rows_in_hugging_face_order(void **state) {
     Model *m;
     Err err;
     tiny_model_write("tiny.gguf", &TINY_MODEL);
-    ASSERT_OK(model_load(&m, "tiny.gguf", b, 0, &err), &err);
+    ASSERT_OK(model_load(&m, "tiny.gguf", b, NULL, &err), &err);
     float row[32];
     const float *stored = m->layers[0].w[PROJ_Q].segments[0].data;
     for (int h = 0; h < 4; h++)
@@ -157,15 +158,15 @@ static void test_model_load_refuses_by_name(void **state) {
         Model *m;
         Err err;
         write_case(&cases[i]);
-        ASSERT_REFUSED(model_load(&m, "case.gguf", b, 0, &err), &err, cases[i].part);
+        ASSERT_REFUSED(model_load(&m, "case.gguf", b, NULL, &err), &err, cases[i].part);
         assert_int_equal(err.status, EXIT_INPUT);
         assert_non_null(strstr(err.msg, "case.gguf"));
     }
     Model *m;
     Err err;
-    ASSERT_REFUSED(model_load(&m, ".", b, 0, &err), &err, "not in this version");
-    ASSERT_REFUSED(model_load(&m, "model.safetensors", b, 0, &err), &err, "not in this version");
-    ASSERT_REFUSED(model_load(&m, "absent.gguf", b, 0, &err), &err, "absent.gguf");
+    ASSERT_REFUSED(model_load(&m, ".", b, NULL, &err), &err, "not in this version");
+    ASSERT_REFUSED(model_load(&m, "model.safetensors", b, NULL, &err), &err, "not in this version");
+    ASSERT_REFUSED(model_load(&m, "absent.gguf", b, NULL, &err), &err, "absent.gguf");
     backend_close(b);
 }
 
@@ -188,7 +189,7 @@ static void test_model_load_survives_damaged_metadata(void **state) {
         data[i] = (char)(good ^ (1 << i % 8));
         scratch_put("bad.gguf", data, size);
         Model *m;
-        if (model_load(&m, "bad.gguf", b, 8, &err))
+        if (model_load(&m, "bad.gguf", b, &(ModelOptions){.max_positions = 8}, &err))
             refused++;
         else
             model_free(m);
@@ -208,7 +209,7 @@ static void test_model_load_smollm2_is_fast(void **state) {
         Model *m;
         Err err;
         double start = time_now();
-        ASSERT_OK(model_load(&m, model_file(), b, 2048, &err), &err);
+        ASSERT_OK(model_load(&m, model_file(), b, &(ModelOptions){.max_positions = 2048}, &err), &err);
         if (time_now() - start < best) best = time_now() - start;
         assert_int_equal(m->config.layers, 30);
         model_free(m);

@@ -54,7 +54,8 @@ int main(int argc, char **argv) {
     Model *m;
     Adapter *a;
     double start = time_now();
-    if (backend_open(&b, "cpu", 0, &err) || model_load(&m, argv[1], b, tokens, &err)) fail(&err);
+    if (backend_open(&b, "cpu", 0, &err) || model_load(&m, argv[1], b, &(ModelOptions){.max_positions = tokens}, &err))
+        fail(&err);
     AdapterConfig config = {.rank = 16, .alpha = 32, .projections = 1u << PROJ_Q | 1u << PROJ_V};
     if (adapter_new(&a, m, &config, 1, true, &err)) fail(&err);
     printf("loaded in %.0f ms, %d threads\n", 1e3 * (time_now() - start), b->threads);

@@ -103,7 +103,7 @@ static int compare(const Subject *s, const Files *f, const float *peft, const fl
 // Ids spread over the whole vocabulary, the same on every machine.
 static void choose_ids(Subject *s) {
     enum { TOKENS = 48 };
-    s->n_ids = s->m->rope_positions < TOKENS ? s->m->rope_positions : TOKENS;
+    s->n_ids = s->m->max_positions < TOKENS ? s->m->max_positions : TOKENS;
     s->ids = mem_alloc((size_t)s->n_ids, sizeof *s->ids);
     for (int64_t i = 0; i < s->n_ids; i++) {
         uint32_t word[4];

@@ -201,7 +201,7 @@ static int open_chat(Chat *c, const char *model, const ArgStrings *adapters, Err
     const Model *m = c->base.model;
     c->stop = generate_stop_ids(m, chat_template_end_of_turn(c->chat_template), &c->options.n_stop);
     c->options.stop = c->stop;
-    c->session = generate_session_new(m, m->rope_positions);
+    c->session = generate_session_new(m, m->max_positions);
     reset(c);
     return 0;
 }

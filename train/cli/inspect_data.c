@@ -149,7 +149,8 @@ static int print_set(View *v, const char *title, char *const *files, size_t n_fi
 static int print_view(View *v, int argc, char **argv, Err *err) {
     ModelConfig model;
     Config *c = &v->config;
-    if (config_load(c, argc, argv, CONFIG_FOR_DATA, err) || model_read_config(&model, c->model_name_or_path, err) ||
+    if (config_load(c, argc, argv, CONFIG_FOR_DATA, err) ||
+        model_read_config(&model, c->model_name_or_path, NULL, err) ||
         model_load_tokenizer(&v->tokenizer, c->model_name_or_path, err) ||
         run_max_tokens(c, &model, &v->max_tokens, err) || run_chat_template(c, v->tokenizer, &v->chat, err) ||
         print_set(v, "train       ", c->train_file.items, c->train_file.count, err))

@@ -97,7 +97,7 @@ static void print_base(const Gguf *g, const char *path, FILE *out) {
     fprintf(out, "%s: base model\n", path);
     print_key(g, "general.name", "name", out);
     print_key(g, "general.architecture", "architecture", out);
-    if (model_read_config(&c, path, &err) == 0)
+    if (model_read_config(&c, path, NULL, &err) == 0)
         print_config(&c, out);
     else
         fprintf(out, "  training     not possible: %s\n", err.msg);

@@ -51,7 +51,7 @@ static void free_mat(Backend *b, Mat m) {
 
 DecodeEngine *decode_engine_new(const Model *m, int64_t sequences, int64_t capacity, int64_t max_tokens) {
     const ModelConfig *c = &m->config;
-    CHECK(capacity <= m->rope_positions && max_tokens >= sequences);
+    CHECK(capacity <= m->max_positions && max_tokens >= sequences);
     DecodeEngine *e = mem_calloc(1, sizeof *e);
     Backend *b = e->b = m->backend;
     e->m = m;

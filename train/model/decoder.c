@@ -67,7 +67,7 @@ static Tensor *build_block(const Pass *p, int64_t layer, Tensor *x) {
     const ModelLayer *l = &p->m->layers[layer];
     bool narrow = layer == c->layers - 1 && p->last_rows;
     const int32_t *token = narrow ? p->last_rows : NULL;
-    Tensor *h = op_rmsnorm(p->t, x, l->attn_norm, c->rms_eps);
+    Tensor *h = op_rmsnorm(p->t, x, l->norms[NORM_ATTN].weight, c->norm_eps);
     Tensor *k = build_keys(p, layer, h), *v = build_values(p, layer, h);
     if (narrow) {
         h = op_gather_rows(p->t, h, p->last_rows, p->n_last);
@@ -77,7 +77,7 @@ static Tensor *build_block(const Pass *p, int64_t layer, Tensor *x) {
     q = op_rope(p->t, q, p->m->cos_sin, narrow ? p->last_pos : p->pos, c->head_size);
     Tensor *mix = op_attention(p->t, q, k, v, narrow ? &p->last_attention : &p->attention);
     x = project(p, layer, PROJ_O, mix, x, token);
-    h = op_rmsnorm(p->t, x, l->ffn_norm, c->rms_eps);
+    h = op_rmsnorm(p->t, x, l->norms[NORM_FFN].weight, c->norm_eps);
     Tensor *gate = project(p, layer, PROJ_GATE, h, NULL, token), *up = project(p, layer, PROJ_UP, h, NULL, token);
     return project(p, layer, PROJ_DOWN, op_glu(p->t, gate, up, c->glu), x, token);
 }
@@ -89,7 +89,7 @@ static Tensor *build_blocks(const Pass *p, Tensor *x) {
         x = build_block(p, i, x);
         if (checkpoint) tape_checkpoint_end(p->t);
     }
-    return op_rmsnorm(p->t, x, p->m->final_norm, p->m->config.rms_eps);
+    return op_rmsnorm(p->t, x, p->m->final_norm.weight, p->m->config.norm_eps);
 }
 
 static AttentionShape attention_shape(const ModelConfig *c, int64_t samples) {

@@ -185,12 +185,12 @@ int generate(const Model *m, const Adapter *adapter, const int32_t *const *promp
     if (check_options(o, err)) return -1;
     int64_t longest = 0;
     for (int64_t i = 0; i < n; i++) {
-        if (check_prompt(m, prompts[i], lengths[i], i, m->rope_positions, err)) return -1;
+        if (check_prompt(m, prompts[i], lengths[i], i, m->max_positions, err)) return -1;
         if (lengths[i] > longest) longest = lengths[i];
         generation_clear(&answers[i]);
     }
     if (n == 0) return 0;
-    int64_t places = o->batch < n ? o->batch : n, room = m->rope_positions - longest;
+    int64_t places = o->batch < n ? o->batch : n, room = m->max_positions - longest;
     int64_t capacity = longest + (o->max_new_tokens < room ? o->max_new_tokens : room);
     Batch b = {.m = m, .adapter = adapter, .o = o, .callback = callback, .user = user};
     b.engine = decode_engine_new(m, places, capacity, places > PREFILL_TOKENS ? places : PREFILL_TOKENS);

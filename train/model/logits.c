@@ -4,9 +4,9 @@
 #include "decoder.h"
 
 static int check_ids(const Model *m, const int32_t *ids, int64_t n, Err *err) {
-    if (n < 1 || n > m->rope_positions)
+    if (n < 1 || n > m->max_positions)
         return err_input(err, "%lld token ids; expected 1 to %lld, the positions of %s", (long long)n,
-                         (long long)m->rope_positions, m->path);
+                         (long long)m->max_positions, m->path);
     for (int64_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= m->config.vocab)
             return err_input(err, "token id %d at position %lld; expected 0 to %lld, the vocabulary of %s", ids[i],

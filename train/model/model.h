@@ -1,62 +1,116 @@
 // model: a base model in memory. What kind it is (ModelConfig), its frozen weights, its tokenizer, and the decoder
 // graph.
 //
-// An architecture is data: flags and names, one graph for all (decoder.c). Weights stay in the file's own blocks in the
-// map; q/k rows of the `llama` GGUF architecture are put back in Hugging Face order by a row map, so everything above
-// the file border thinks in Hugging Face order.
+// An architecture is data: flags and names (architecture.h), one graph for all (decoder.c). Weights stay in the file's
+// own blocks in the map; q/k rows of the `llama` GGUF architecture are put back in Hugging Face order by a row map, and
+// a fused matrix is several Weights over its rows, so everything above the file border thinks in Hugging Face's terms.
 #pragma once
 
+#include "architecture.h"
 #include "autograd.h"
 #include "rows.h"
 #include "tokenizer.h"
 
+typedef enum { ROPE_NONE, ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3, ROPE_YARN, ROPE_LONGROPE } RopeScaling;
+enum { ROPE_MAX_PAIRS = 512 };
+
+// How positions become angles (rope.c). Names as in transformers' modeling_rope_utils; what a scaling does not use is
+// 0.
+typedef struct RopeConfig {
+    RopeScaling scaling;
+    float base;
+    int64_t rotated; // dims of a head that turn; at most the head size
+    float factor, low_freq_factor, high_freq_factor;
+    float beta_fast, beta_slow, mscale, mscale_all_dim;
+    float attention_factor; // of cos and sin; 0: by the scaling's formula
+    bool keep_range;        // YaRN "truncate": false
+    int64_t original_context;
+    // Frequencies are divided by these: LongRoPE's lists; or, in short_divisor alone, GGUF's rope_freqs.
+    bool has_divisor;
+    float short_divisor[ROPE_MAX_PAIRS], long_divisor[ROPE_MAX_PAIRS];
+} RopeConfig;
+
+enum { MODEL_MAX_LAYERS = 1024 };
+
+// A plain value. model_config_init gives what the family implies; a reader fills in the rest.
 typedef struct ModelConfig {
-    const char *architecture; // GGUF name: "llama"
+    const Architecture *arch;
+    const char *architecture; // arch->gguf: also the architecture of adapter files
     int64_t layers, hidden, heads, kv_heads, head_size, ffn, vocab, context;
-    float rms_eps, rope_base;
-    float rope_factor; // linear position interpolation: positions are divided by it; 1: none
-    GluKind glu;
+    float norm_eps;
+    float embed_scale;                 // 1: none
+    float query_scale;                 // of q k^T
+    float attn_softcap, final_softcap; // 0: none
+    int64_t window;                    // of the sliding layers; 0: none
+    uint8_t layer_sliding[MODEL_MAX_LAYERS];
     bool tied_head;
-    bool permuted_qk; // q/k rows of the GGUF file are in llama.cpp's interleaved order
+    bool has_glu;
+    GluKind glu;               // with has_glu
+    ActivationKind activation; // without
+    bool qkv_bias, o_bias, mlp_bias;
+    RopeConfig rope, rope_local; // rope_local: of sliding layers where it differs (Gemma 3), else scaling is ROPE_NONE
+    int64_t experts, experts_used, expert_ffn; // 0: dense
+    bool renormalise_experts;
+    uint8_t layer_dense[MODEL_MAX_LAYERS]; // with experts: layers with a plain MLP
+    int64_t positions_table, token_types;  // rows of the learned tables; 0: none
+    bool permuted_qk;                      // the q/k rows of this file are in llama.cpp's interleaved order
 } ModelConfig;
 
-// The projections LoRA can sit on, in canonical order (the order of a layer's tensors in memory and snapshots).
-typedef enum { PROJ_Q, PROJ_K, PROJ_V, PROJ_O, PROJ_GATE, PROJ_UP, PROJ_DOWN, PROJ_COUNT } Projection;
-const char *projection_name(Projection p);         // "q_proj"
 Projection projection_from_name(const char *name); // PROJ_COUNT when unknown
 const char *projection_gguf_name(Projection p);    // "attn_q"
 const char *projection_hf_module(Projection p);    // "self_attn.q_proj"
 
+// What the family implies; sizes stay 0.
+void model_config_init(ModelConfig *c, const Architecture *a);
+// Shape of a projection's weight: rows [out], cols [in].
+void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, int64_t *cols);
+// True when the layers have this projection (no gate in a plain MLP; no MLP projections where all layers are experts).
+bool model_has_projection(const ModelConfig *c, Projection p);
+
+typedef struct Norm {
+    float *weight, *bias; // device memory; NULL: absent. Effective values: Gemma's 1 + w is added at load
+} Norm;
+
 typedef struct ModelLayer {
-    float *attn_norm, *ffn_norm; // [C] device memory
+    Norm norms[NORM_SITES];
     Weight w[PROJ_COUNT];
+    Weight router;
+    Weight *experts; // [3 * E]: gates, ups, downs; NULL: a dense layer
 } ModelLayer;
 
 typedef struct Model {
     ModelConfig config;
     char *path;           // as given by the user
     char *repository;     // from the file's own metadata (general.*), or NULL: for base_model_name_or_path
-    char *name;           // general.name or the file's stem
-    char fingerprint[33]; // sampled hash of the file
+    char *name;           // general.name, or the stem of the file or folder
+    char fingerprint[33]; // sampled hash of the files
     size_t weight_bytes;
     Backend *backend;
     Tokenizer *tokenizer;
     Weight embedding, head; // head is embedding again when tied
-    float *final_norm;      // [C]
+    Weight position_embedding, type_embedding, pooler;
+    Norm embed_norm, final_norm;
     ModelLayer *layers;
-    float *cos_sin; // [rope_positions, D]
-    int64_t rope_positions;
-    struct ModelFile *file; // maps and row maps: private to model_load.c
+    float *cos_sin, *cos_sin_local; // [max_positions, rotated]; local: of sliding layers, may be the same memory
+    int64_t max_positions;          // that a row may have
+    bool is_gguf;                   // what kind of file this is
+    const HfPrefix *hf_prefix;      // how Hugging Face names this model's modules (PEFT)
+    const Module *gguf_modules;     // the layers' linears in a GGUF file of this model (of this file if it is one)
+    struct ModelFile *file;         // maps, row maps and own copies: private to model_load.c
 } Model;
 
-// Loads a GGUF file. max_positions: how many positions the RoPE table must cover (at most config.context; 0: context).
-// Refuses with EXIT_INPUT: missing tensors (first five named), shapes that disagree with the metadata, unsupported
-// types or architectures, non-finite weights.
-int model_load(Model **m, const char *path, Backend *b, int64_t max_positions, Err *err);
+typedef struct ModelOptions {
+    int64_t max_positions;    // that rows may have, at most config.context; 0: context
+    RopeScaling rope_scaling; // ROPE_NONE: the model's own; else ROPE_LINEAR or ROPE_YARN by rope_factor
+    float rope_factor;
+    int quantize; // QUANTIZE_NONE, QUANTIZE_INT8, QUANTIZE_NF4 (quantize.h)
+} ModelOptions;
+
+// Loads a GGUF file or a Hugging Face folder. options NULL: all 0. Refuses with EXIT_INPUT: missing tensors (first five
+// named), shapes that disagree with the configuration, unsupported types or architectures, non-finite weights.
+int model_load(Model **m, const char *path, Backend *b, const ModelOptions *options, Err *err);
 void model_free(Model *m);
-// Shape of a projection's weight: rows [out], cols [in].
-void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, int64_t *cols);
 // Reads only the metadata (no weights, no tokenizer): for inspect and for checks before the load.
-int model_read_config(ModelConfig *c, const char *path, Err *err);
-// Only what `tokenize` and `inspect` need: the tokenizer of a model file (a vocabulary-only GGUF is enough).
+int model_read_config(ModelConfig *c, const char *path, const ModelOptions *options, Err *err);
+// Only what `tokenize` and `inspect` need: the tokenizer of a model (a vocabulary-only GGUF is enough).
 int model_load_tokenizer(Tokenizer **t, const char *path, Err *err);

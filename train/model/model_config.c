@@ -15,10 +15,6 @@ static const struct {
     [PROJ_DOWN] = {"down_proj", "ffn_down", "mlp.down_proj"},
 };
 
-const char *projection_name(Projection p) {
-    return projections[p].hf;
-}
-
 Projection projection_from_name(const char *name) {
     Projection p = 0;
     while (p < PROJ_COUNT && strcmp(name, projections[p].hf) != 0) p++;
@@ -33,6 +29,15 @@ const char *projection_hf_module(Projection p) {
     return projections[p].module;
 }
 
+bool model_has_projection(const ModelConfig *c, Projection p) {
+    bool mlp = p == PROJ_GATE || p == PROJ_UP || p == PROJ_DOWN;
+    if (p == PROJ_GATE && !c->has_glu) return false;
+    if (!mlp || c->experts == 0) return true;
+    for (int64_t i = 0; i < c->layers; i++)
+        if (c->layer_dense[i]) return true;
+    return false;
+}
+
 void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, int64_t *cols) {
     int64_t q = c->heads * c->head_size, kv = c->kv_heads * c->head_size;
     const int64_t shapes[PROJ_COUNT][2] = {
@@ -44,23 +49,8 @@ void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, i
     *cols = shapes[p][1];
 }
 
-// --- architectures: a new one of this family is a row here ---
-
-typedef struct Architecture {
-    const char *name;
-    GluKind glu;
-    bool permuted_qk;
-} Architecture;
-
-static const Architecture architectures[] = {
-    {.name = "llama", .glu = GLU_SILU, .permuted_qk = true}, // Llama, Mistral, SmolLM2, Yi, ...
-};
-
-static const Architecture *find_architecture(GgufStr name) {
-    for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++)
-        if (strlen(architectures[i].name) == name.len && memcmp(architectures[i].name, name.data, name.len) == 0)
-            return &architectures[i];
-    return NULL;
+void model_config_init(ModelConfig *c, const Architecture *a) {
+    *c = (ModelConfig){.arch = a, .architecture = a->gguf, .has_glu = !a->plain_mlp, .embed_scale = 1.0f};
 }
 
 // --- typed reading of "<architecture>.<key>" ---
@@ -122,13 +112,14 @@ static int read_heads(ModelConfig *c, const Reader *r) {
 
 static int read_rope(ModelConfig *c, const Reader *r) {
     int64_t rotated;
-    if (read_positive(r, "rope.freq_base", 10000.0f, &c->rope_base) ||
+    if (read_positive(r, "rope.freq_base", 10000.0f, &c->rope.base) ||
         read_int(r, "rope.dimension_count", c->head_size, 1, 1024, &rotated))
         return -1;
     if (rotated != c->head_size)
         return err_input(r->err, "%s: rope.dimension_count is %lld; expected the head size %lld", gguf_path(r->g),
                          (long long)rotated, (long long)c->head_size);
-    c->rope_factor = 1.0f;
+    c->rope.scaling = ROPE_PLAIN;
+    c->rope.rotated = rotated;
     char name[KEY_MAX];
     full_key(name, r, "rope.scaling.type");
     GgufStr type;
@@ -138,7 +129,8 @@ static int read_rope(ModelConfig *c, const Reader *r) {
     if (type.len != 6 || memcmp(type.data, "linear", 6) != 0)
         return err_input(r->err, "%s: %s is \"%.*s\"; expected none or linear (others are not in this version)",
                          gguf_path(r->g), name, (int)(type.len < 64 ? type.len : 64), type.data);
-    return read_positive(r, "rope.scaling.factor", 0, &c->rope_factor);
+    c->rope.scaling = ROPE_LINEAR;
+    return read_positive(r, "rope.scaling.factor", 0, &c->rope.factor);
 }
 
 static int refuse_experts(const Reader *r) {
@@ -162,23 +154,23 @@ static int read_vocab(ModelConfig *c, const Reader *r) {
     return 0;
 }
 
-int model_config_read(ModelConfig *c, const Gguf *g, Err *err) {
-    *c = (ModelConfig){0};
+int model_config_read_gguf(ModelConfig *c, const Gguf *g, Err *err) {
     GgufStr name;
     if (gguf_string(g, "general.architecture", true, &name, err) < 0) return err_context(err, "%s", gguf_path(g));
-    const Architecture *a = find_architecture(name);
-    if (!a)
+    const Architecture *a = architecture_by_gguf(name.data, name.len, false);
+    if (!a || strcmp(a->gguf, "llama") != 0)
         return err_input(err, "%s: architecture \"%.*s\"; expected llama (others are not in this version)",
                          gguf_path(g), (int)(name.len < 64 ? name.len : 64), name.data);
-    c->architecture = a->name;
-    c->glu = a->glu;
-    c->permuted_qk = a->permuted_qk;
-    Reader r = {g, a->name, err};
+    model_config_init(c, a);
+    c->permuted_qk = a->gguf_permuted_qk;
+    Reader r = {g, a->gguf, err};
     if (refuse_experts(&r) || read_int(&r, "block_count", -1, 1, 1024, &c->layers) ||
         read_int(&r, "embedding_length", -1, 2, 1 << 18, &c->hidden) ||
         read_int(&r, "feed_forward_length", -1, 1, 1 << 18, &c->ffn) ||
         read_int(&r, "context_length", -1, 1, 1 << 24, &c->context) ||
-        read_positive(&r, "attention.layer_norm_rms_epsilon", 0, &c->rms_eps))
+        read_positive(&r, "attention.layer_norm_rms_epsilon", 0, &c->norm_eps))
         return -1;
-    return read_heads(c, &r) || read_rope(c, &r) || read_vocab(c, &r) ? -1 : 0;
+    if (read_heads(c, &r) || read_rope(c, &r) || read_vocab(c, &r)) return -1;
+    c->query_scale = 1.0f / sqrtf((float)c->head_size);
+    return 0;
 }

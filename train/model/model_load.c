@@ -52,13 +52,13 @@ static void list_slots(Loader *l) {
     Model *m = l->m;
     const ModelConfig *c = &m->config;
     add_slot(l, c->hidden, c->vocab, "token_embd.weight")->weight = &m->embedding;
-    add_slot(l, c->hidden, 0, "output_norm.weight")->vector = &m->final_norm;
+    add_slot(l, c->hidden, 0, "output_norm.weight")->vector = &m->final_norm.weight;
     if (!c->tied_head) add_slot(l, c->hidden, c->vocab, "output.weight")->weight = &m->head;
     add_slot(l, c->head_size / 2, 0, "rope_freqs.weight")->optional = true; // llama3 scaling: compute_cos_sin
     for (int i = 0; i < (int)c->layers; i++) {
         ModelLayer *layer = &m->layers[i];
-        add_slot(l, c->hidden, 0, "blk.%d.attn_norm.weight", i)->vector = &layer->attn_norm;
-        add_slot(l, c->hidden, 0, "blk.%d.ffn_norm.weight", i)->vector = &layer->ffn_norm;
+        add_slot(l, c->hidden, 0, "blk.%d.attn_norm.weight", i)->vector = &layer->norms[NORM_ATTN].weight;
+        add_slot(l, c->hidden, 0, "blk.%d.ffn_norm.weight", i)->vector = &layer->norms[NORM_FFN].weight;
         for (Projection p = 0; p < PROJ_COUNT; p++) {
             int64_t rows, cols;
             model_projection_shape(c, p, &rows, &cols);
@@ -177,7 +177,8 @@ static int rope_frequencies(float *freq, const Model *m, Err *err) {
     if (t) dtype_expand(t->dtype, factor, t->data, (size_t)half);
     int rc = 0;
     for (int64_t i = 0; rc == 0 && i < half; i++) {
-        freq[i] = 1.0f / powf(c->rope_base, (float)(2 * i) / (float)c->head_size) / factor[i] / c->rope_factor;
+        freq[i] = 1.0f / powf(c->rope.base, (float)(2 * i) / (float)c->head_size) / factor[i] /
+                  (c->rope.scaling == ROPE_LINEAR ? c->rope.factor : 1.0f);
         if (!(factor[i] > 0) || !isfinite(freq[i]))
             rc = err_input(err, "%s: rope_freqs.weight[%lld] is %g; expected a finite number above 0", m->path,
                            (long long)i, (double)factor[i]);
@@ -188,7 +189,7 @@ static int rope_frequencies(float *freq, const Model *m, Err *err) {
 
 static int compute_cos_sin(Model *m, Err *err) {
     enum { MAX_TABLE_BYTES = 1 << 30 };
-    int64_t half = m->config.head_size / 2, positions = m->rope_positions;
+    int64_t half = m->config.head_size / 2, positions = m->max_positions;
     size_t row = (size_t)m->config.head_size * sizeof(float);
     if ((size_t)positions > MAX_TABLE_BYTES / row)
         return err_input(err, "%s: a RoPE table of %lld positions; expected one of at most 1 GiB", m->path,
@@ -251,11 +252,11 @@ static int open_file(Gguf **g, const char *path, Err *err) {
 
 static int load_parts(Model *m, int64_t max_positions, Err *err) {
     const ModelConfig *c = &m->config;
-    if (model_config_read(&m->config, m->file->gguf, err)) return -1;
-    m->rope_positions = max_positions ? max_positions : c->context;
-    if (m->rope_positions > c->context)
+    if (model_config_read_gguf(&m->config, m->file->gguf, err)) return -1;
+    m->max_positions = max_positions ? max_positions : c->context;
+    if (m->max_positions > c->context)
         return err_input(err, "%s: %lld positions asked for; the model's context is %lld", m->path,
-                         (long long)m->rope_positions, (long long)c->context);
+                         (long long)m->max_positions, (long long)c->context);
     m->repository = find_repository(m->file->gguf);
     m->name = find_name(m->file->gguf, m->path);
     m->layers = mem_calloc((size_t)c->layers, sizeof *m->layers);
@@ -271,7 +272,7 @@ static int load_parts(Model *m, int64_t max_positions, Err *err) {
     return 0;
 }
 
-int model_load(Model **out, const char *path, Backend *b, int64_t max_positions, Err *err) {
+int model_load(Model **out, const char *path, Backend *b, const ModelOptions *options, Err *err) {
     Gguf *g;
     if (open_file(&g, path, err)) return -1;
     Model *m = mem_calloc(1, sizeof *m);
@@ -279,7 +280,7 @@ int model_load(Model **out, const char *path, Backend *b, int64_t max_positions,
     m->path = mem_strdup(path);
     m->file = mem_calloc(1, sizeof *m->file);
     m->file->gguf = g;
-    if (load_parts(m, max_positions, err)) {
+    if (load_parts(m, options ? options->max_positions : 0, err)) {
         model_free(m);
         return -1;
     }
@@ -295,11 +296,11 @@ void model_free(Model *m) {
     if (!m) return;
     const ModelConfig *c = &m->config;
     for (int64_t i = 0; m->layers && i < c->layers; i++) {
-        free_device(m, m->layers[i].attn_norm, c->hidden);
-        free_device(m, m->layers[i].ffn_norm, c->hidden);
+        free_device(m, m->layers[i].norms[NORM_ATTN].weight, c->hidden);
+        free_device(m, m->layers[i].norms[NORM_FFN].weight, c->hidden);
     }
-    free_device(m, m->final_norm, c->hidden);
-    free_device(m, m->cos_sin, m->rope_positions * c->head_size);
+    free_device(m, m->final_norm.weight, c->hidden);
+    free_device(m, m->cos_sin, m->max_positions * c->head_size);
     mem_free(m->layers);
     tokenizer_free(m->tokenizer);
     gguf_close(m->file->gguf);
@@ -312,10 +313,11 @@ void model_free(Model *m) {
     mem_free(m);
 }
 
-int model_read_config(ModelConfig *c, const char *path, Err *err) {
+int model_read_config(ModelConfig *c, const char *path, const ModelOptions *options, Err *err) {
+    (void)options;
     Gguf *g;
     if (open_file(&g, path, err)) return -1;
-    int rc = model_config_read(c, g, err);
+    int rc = model_config_read_gguf(c, g, err);
     gguf_close(g);
     return rc;
 }

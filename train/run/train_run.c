@@ -39,7 +39,7 @@ typedef struct Run {
 // What can be wrong about the model is found out before anything is written.
 static int check_model(const Config *c, int64_t *positions, Err *err) {
     ModelConfig m;
-    if (model_read_config(&m, c->model_name_or_path, err) || run_max_tokens(c, &m, positions, err)) return -1;
+    if (model_read_config(&m, c->model_name_or_path, NULL, err) || run_max_tokens(c, &m, positions, err)) return -1;
     if (*positions < GENERATION_POSITIONS) *positions = GENERATION_POSITIONS;
     if (*positions > m.context) *positions = m.context;
     return 0;
@@ -47,7 +47,8 @@ static int check_model(const Config *c, int64_t *positions, Err *err) {
 
 static int load_model(Run *r, int64_t positions, Err *err) {
     if (backend_open(&r->backend, "cpu", 0, err)) return -1;
-    return model_load(&r->model, r->config->model_name_or_path, r->backend, positions, err);
+    ModelOptions o = {.max_positions = positions};
+    return model_load(&r->model, r->config->model_name_or_path, r->backend, &o, err);
 }
 
 static int64_t every(double steps, int64_t total) {

@@ -1,0 +1,232 @@
+#include "architecture.h"
+
+#include <string.h>
+
+enum { Q = PROJ_BIT(PROJ_Q), K = PROJ_BIT(PROJ_K), V = PROJ_BIT(PROJ_V), O = PROJ_BIT(PROJ_O) };
+enum { GATE = PROJ_BIT(PROJ_GATE), UP = PROJ_BIT(PROJ_UP), DOWN = PROJ_BIT(PROJ_DOWN) };
+enum {
+    PRE_NORMS = PROJ_BIT(NORM_ATTN) | PROJ_BIT(NORM_FFN),
+    POST_NORMS = PROJ_BIT(NORM_POST_ATTN) | PROJ_BIT(NORM_POST_FFN),
+    QK_NORMS = PROJ_BIT(NORM_Q) | PROJ_BIT(NORM_K),
+};
+
+const char *projection_name(Projection p) {
+    static const char *const names[PROJ_COUNT] = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
+                                                  "gate_proj", "up_proj", "down_proj"};
+    return names[p];
+}
+
+// --- names shared by several families ---
+
+// Hugging Face: Llama and its kin.
+static const Module llama_modules[] = {
+    {"self_attn.q_proj", Q}, {"self_attn.k_proj", K}, {"self_attn.v_proj", V}, {"self_attn.o_proj", O},
+    {"mlp.gate_proj", GATE}, {"mlp.up_proj", UP},     {"mlp.down_proj", DOWN}, {0}};
+#define LLAMA_NAMES                                                                                                    \
+    .embedding = "embed_tokens", .final_norm = "norm", .head = "lm_head", .layer = "layers.%d.",                       \
+    .modules = llama_modules
+#define LLAMA_NORMS                                                                                                    \
+    [NORM_ATTN] = "input_layernorm", [NORM_FFN] = "post_attention_layernorm", [NORM_Q] = "self_attn.q_norm",           \
+    [NORM_K] = "self_attn.k_norm"
+#define GEMMA_NORMS                                                                                                    \
+    [NORM_ATTN] = "input_layernorm", [NORM_POST_ATTN] = "post_attention_layernorm",                                    \
+    [NORM_FFN] = "pre_feedforward_layernorm", [NORM_POST_FFN] = "post_feedforward_layernorm",                          \
+    [NORM_Q] = "self_attn.q_norm", [NORM_K] = "self_attn.k_norm"
+#define LLAMA_HF                                                                                                       \
+    .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}}, .hf_prefixes = {{"model.", "model.", "lm_head"}, {"", "model.", ""}}, \
+    .hf_ignored = {".rotary_emb.inv_freq"}
+
+// GGUF: llama.cpp has one set of names for all.
+static const Module gguf_split[] = {{"attn_q", Q},      {"attn_k", K},  {"attn_v", V},      {"attn_output", O},
+                                    {"ffn_gate", GATE}, {"ffn_up", UP}, {"ffn_down", DOWN}, {0}};
+static const Module gguf_phi3[] = {
+    {"attn_qkv", Q | K | V}, {"attn_output", O}, {"ffn_up", GATE | UP}, {"ffn_down", DOWN}, {0}};
+static const Module gguf_gpt2[] = {
+    {"attn_qkv", Q | K | V}, {"attn_output", O}, {"ffn_up", UP}, {"ffn_down", DOWN}, {0}};
+#define GGUF_NAMES(MODULES)                                                                                            \
+    .gguf_names = {                                                                                                    \
+        .embedding = "token_embd",                                                                                     \
+        .positions = "position_embd",                                                                                  \
+        .final_norm = "output_norm",                                                                                   \
+        .head = "output",                                                                                              \
+        .layer = "blk.%d.",                                                                                            \
+        .norms = {"attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm", "attn_q_norm", "attn_k_norm"},      \
+        .modules = MODULES,                                                                                            \
+        .router = "ffn_gate_inp"}
+
+// --- the families ---
+
+static const Module gpt2_modules[] = {
+    {"attn.c_attn", Q | K | V}, {"attn.c_proj", O}, {"mlp.c_fc", UP}, {"mlp.c_proj", DOWN}, {0}};
+static const Module phi3_modules[] = {{"self_attn.qkv_proj", Q | K | V},
+                                      {"self_attn.o_proj", O},
+                                      {"mlp.gate_up_proj", GATE | UP},
+                                      {"mlp.down_proj", DOWN},
+                                      {0}};
+static const Module bert_modules[] = {{"attention.self.query", Q},
+                                      {"attention.self.key", K},
+                                      {"attention.self.value", V},
+                                      {"attention.output.dense", O},
+                                      {"intermediate.dense", UP},
+                                      {"output.dense", DOWN},
+                                      {0}};
+
+static const Architecture table[] = {
+    {
+        .gguf = "llama", // Llama 2 and 3, SmolLM2, TinyLlama, Yi; in GGUF Mistral too
+        .model_types = {"llama"},
+        LLAMA_HF,
+        GGUF_NAMES(gguf_split),
+        .norms = PRE_NORMS,
+        .gguf_permuted_qk = true,
+    },
+    {
+        .gguf = "llama",
+        .model_types = {"mistral"},
+        LLAMA_HF,
+        GGUF_NAMES(gguf_split),
+        .norms = PRE_NORMS,
+        .gguf_permuted_qk = true,
+    },
+    {
+        .gguf = "llama", // with expert_count
+        .model_types = {"mixtral"},
+        .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}, .router = "block_sparse_moe.gate"},
+        .hf_prefixes = {{"model.", "model.", "lm_head"}, {"", "model.", ""}},
+        .hf_ignored = {".rotary_emb.inv_freq"},
+        GGUF_NAMES(gguf_split),
+        .norms = PRE_NORMS,
+        .gguf_permuted_qk = true,
+        .experts = true,
+    },
+    {
+        .gguf = "qwen2",
+        .model_types = {"qwen2"},
+        LLAMA_HF,
+        GGUF_NAMES(gguf_split),
+        .norms = PRE_NORMS,
+    },
+    {
+        .gguf = "qwen3",
+        .model_types = {"qwen3"},
+        LLAMA_HF,
+        GGUF_NAMES(gguf_split),
+        .norms = PRE_NORMS | QK_NORMS,
+    },
+    {
+        .gguf = "qwen3moe",
+        .model_types = {"qwen3_moe"},
+        .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}, .router = "mlp.gate"},
+        .hf_prefixes = {{"model.", "model.", "lm_head"}, {"", "model.", ""}},
+        .hf_ignored = {".rotary_emb.inv_freq"},
+        GGUF_NAMES(gguf_split),
+        .norms = PRE_NORMS | QK_NORMS,
+        .experts = true,
+    },
+    {
+        .gguf = "gemma2",
+        .model_types = {"gemma2"},
+        .hf = {LLAMA_NAMES, .norms = {GEMMA_NORMS}},
+        .hf_prefixes = {{"model.", "model.", "lm_head"}, {"", "model.", ""}},
+        .hf_ignored = {".rotary_emb.inv_freq"},
+        GGUF_NAMES(gguf_split),
+        .norms = PRE_NORMS | POST_NORMS,
+        .hf_norm_plus_one = true,
+        .scaled_embedding = true,
+    },
+    {
+        .gguf = "gemma3", // text; of multimodal checkpoints the language model
+        .model_types = {"gemma3_text", "gemma3"},
+        .hf = {LLAMA_NAMES, .norms = {GEMMA_NORMS}},
+        .hf_prefixes = {{"language_model.model.", "model.language_model.", "language_model.lm_head"},
+                        {"model.language_model.", "model.language_model.", "lm_head"},
+                        {"model.", "model.", "lm_head"},
+                        {"", "model.", ""}},
+        .hf_ignored = {".rotary_emb.inv_freq"},
+        .hf_other = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."},
+        GGUF_NAMES(gguf_split),
+        .norms = PRE_NORMS | POST_NORMS | QK_NORMS,
+        .hf_norm_plus_one = true,
+        .scaled_embedding = true,
+    },
+    {
+        .gguf = "phi3", // Phi-3, Phi-3.5, Phi-4, Phi-4-mini
+        .model_types = {"phi3"},
+        .hf = {.embedding = "embed_tokens",
+               .final_norm = "norm",
+               .head = "lm_head",
+               .layer = "layers.%d.",
+               .norms = {LLAMA_NORMS},
+               .modules = phi3_modules},
+        .hf_prefixes = {{"model.", "model.", "lm_head"}, {"", "model.", ""}},
+        .hf_ignored = {".rotary_emb.inv_freq"},
+        GGUF_NAMES(gguf_phi3),
+        .norms = PRE_NORMS,
+    },
+    {
+        .gguf = "gpt2",
+        .model_types = {"gpt2"},
+        .hf = {.embedding = "wte",
+               .positions = "wpe",
+               .final_norm = "ln_f",
+               .head = "lm_head",
+               .layer = "h.%d.",
+               .norms = {[NORM_ATTN] = "ln_1", [NORM_FFN] = "ln_2"},
+               .modules = gpt2_modules},
+        .hf_prefixes = {{"transformer.", "transformer.", "lm_head"}, {"", "transformer.", "lm_head"}},
+        .hf_ignored = {".attn.bias", ".attn.masked_bias"},
+        GGUF_NAMES(gguf_gpt2),
+        .norm = NORM_KIND_LAYER,
+        .norms = PRE_NORMS,
+        .hf_conv1d = true,
+        .plain_mlp = true,
+        .learned_positions = true,
+    },
+    {
+        .model_types = {"bert"}, // Hugging Face only
+        .hf = {.embedding = "embeddings.word_embeddings",
+               .positions = "embeddings.position_embeddings",
+               .token_types = "embeddings.token_type_embeddings",
+               .embed_norm = "embeddings.LayerNorm",
+               .pooler = "pooler.dense",
+               .layer = "encoder.layer.%d.",
+               .norms = {[NORM_POST_ATTN] = "attention.output.LayerNorm", [NORM_POST_FFN] = "output.LayerNorm"},
+               .modules = bert_modules},
+        .hf_prefixes = {{"bert.", "bert.", ""}, {"", "bert.", ""}},
+        .hf_ignored = {"embeddings.position_ids"},
+        .hf_other = {"cls."},
+        .norm = NORM_KIND_LAYER,
+        .norms = POST_NORMS,
+        .encoder = true,
+        .plain_mlp = true,
+        .learned_positions = true,
+    },
+};
+enum { N_ARCHITECTURES = sizeof table / sizeof *table };
+
+const Architecture *architecture_by_gguf(const char *name, size_t len, bool experts) {
+    for (int i = 0; i < N_ARCHITECTURES; i++) {
+        const char *known = table[i].gguf;
+        if (known && strlen(known) == len && memcmp(known, name, len) == 0 && table[i].experts == experts)
+            return &table[i];
+    }
+    return NULL;
+}
+
+const Architecture *architecture_by_model_type(const char *model_type) {
+    for (int i = 0; i < N_ARCHITECTURES; i++)
+        for (const char *const *known = table[i].model_types; *known; known++)
+            if (strcmp(*known, model_type) == 0) return &table[i];
+    return NULL;
+}
+
+void architecture_list(StrBuf *out, bool hugging_face) {
+    const char *before = "", *last = "";
+    for (int i = 0; i < N_ARCHITECTURES; i++) {
+        const char *name = hugging_face ? table[i].model_types[0] : table[i].gguf;
+        if (!name || strcmp(name, last) == 0) continue;
+        str_printf(out, "%s%s", before, name);
+        before = ", ";
+        last = name;
+    }
+}

@@ -1,0 +1,75 @@
+// architecture: what tells one family of models from another, as data: one row of a table a family.
+//
+// Everything else is shared: two readers of the configuration (model_config.c for GGUF, config_hf.c for Hugging Face)
+// give a ModelConfig, one loader (model_load.c) takes the tensors by the names given here, and one graph
+// (decoder.c, encoder.c) computes with the flags given here. To add a family: add its row to architecture.c, its keys
+// to the two readers, its fixture to tests/golden/families.
+#pragma once
+
+#include "base.h"
+
+// The projections LoRA can sit on, in canonical order (the order of a layer's tensors in memory and snapshots, and of
+// the parts of a fused matrix). A plain MLP (GPT-2, BERT) is UP, activation, DOWN.
+typedef enum { PROJ_Q, PROJ_K, PROJ_V, PROJ_O, PROJ_GATE, PROJ_UP, PROJ_DOWN, PROJ_COUNT } Projection;
+const char *projection_name(Projection p); // "q_proj"
+#define PROJ_BIT(p) (1u << (p))
+
+// One linear as a file stores it. Several parts: their rows are stacked in canonical order (fused projections).
+typedef struct Module {
+    const char *name; // behind the layer's prefix: "self_attn.q_proj", "attn_q"
+    uint32_t parts;   // bit set of Projection
+} Module;             // a list ends with a module without name
+
+// The norms a layer may have.
+typedef enum {
+    NORM_ATTN,      // of the input of attention
+    NORM_POST_ATTN, // of the output of attention, before it is added (Gemma)
+    NORM_FFN,       // of the input of the feed-forward
+    NORM_POST_FFN,  // of the output of the feed-forward, before it is added (Gemma)
+    NORM_Q,         // of each head of q and k (Qwen3, Gemma 3)
+    NORM_K,
+    NORM_SITES
+} NormSite;
+
+// How one world (Hugging Face, GGUF) names the tensors. ".weight" and ".bias" are added. NULL: the family has none.
+typedef struct TensorNames {
+    const char *embedding, *positions, *token_types, *embed_norm, *final_norm, *pooler;
+    const char *head;  // not behind the prefix
+    const char *layer; // "layers.%d."; the following stand behind it
+    const char *norms[NORM_SITES];
+    const Module *modules;
+    const char *router;
+} TensorNames;
+
+// Hugging Face: what stands in front of all names in the file, and in front of the modules of the class that PEFT sees.
+typedef struct HfPrefix {
+    const char *file, *module;
+    const char *head; // the head's name in such a file
+} HfPrefix;
+
+typedef enum { NORM_KIND_RMS, NORM_KIND_LAYER } NormKind;
+
+typedef struct Architecture {
+    const char *gguf;           // general.architecture
+    const char *model_types[4]; // Hugging Face's config.json; the first is the family's name
+    TensorNames hf, gguf_names;
+    HfPrefix hf_prefixes[5];   // first match wins; the list ends with file NULL
+    const char *hf_ignored[4]; // ends of names of buffers that the graph does not need
+    const char *hf_other[5];   // prefixes of other parts of a checkpoint that lorac does not run (vision towers, ...)
+    NormKind norm;
+    uint32_t norms;         // bit set of NormSite
+    bool experts;           // a mixture of experts
+    bool encoder;           // BERT: bidirectional, norms behind the residual sums
+    bool hf_norm_plus_one;  // Hugging Face stores w where the norm multiplies by 1 + w
+    bool hf_conv1d;         // Hugging Face stores linears as [in, out]
+    bool gguf_permuted_qk;  // GGUF stores q/k rows in llama.cpp's interleaved order
+    bool plain_mlp;         // no gate
+    bool scaled_embedding;  // by sqrt(hidden)
+    bool learned_positions; // a table instead of RoPE
+} Architecture;
+
+// NULL when unknown.
+const Architecture *architecture_by_gguf(const char *name, size_t len, bool experts);
+const Architecture *architecture_by_model_type(const char *model_type);
+// "gpt2, llama, ..." for messages.
+void architecture_list(StrBuf *out, bool hugging_face);
