@@ -58,6 +58,11 @@ typedef union NodeArgs {
         const int32_t *index;
     } rows;
     struct {
+        MoeRouting routing;
+        const Weight *experts;
+        bool renormalise;
+    } moe;
+    struct {
         const Weight *w;
         HeadLoss loss;
         HeadResult *result;

@@ -47,6 +47,9 @@ OP_SLOTS(DECLARE_CPU_SLOT)
 // dst [n, K] = logical rows [row, row + n) of W, serial; the bits of dtype_expand.
 #define cpu_expand_rows CPU_FN(expand_rows)
 void cpu_expand_rows(float *dst, const Weight *w, int64_t row, int64_t n);
+// dst [n, cols] = columns [col, col + cols) of them; col and cols are whole blocks.
+#define cpu_expand_columns CPU_FN(expand_columns)
+void cpu_expand_columns(float *dst, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols);
 
 // Threads worth starting for `elements` of cheap work: all or one. A parallel region costs a few microseconds.
 static inline int cpu_threads(const Backend *b, int64_t elements) {

@@ -179,6 +179,21 @@ void cpu_expand_rows(float *dst, const Weight *w, int64_t row, int64_t n) {
     }
 }
 
+void cpu_expand_columns(float *dst, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols) {
+    while (n > 0) {
+        WeightRow r = weight_row(w, row);
+        const DTypeInfo *info = dtype_info(r.segment->dtype);
+        CHECK(col % info->block == 0, "column %lld of %s is inside a block", (long long)col, w->name);
+        int64_t rows = min64(r.run, n), stride = w->cols / info->block * info->bytes;
+        const uint8_t *data = r.data + col / info->block * info->bytes;
+        Expand *expand = expand_function(r.segment->dtype);
+        for (int64_t i = 0; i < rows; i++) expand(dst + i * cols, data + i * stride, cols);
+        dst += rows * cols;
+        row += rows;
+        n -= rows;
+    }
+}
+
 void CPU_FN(expand)(Backend *b, Mat dst, const Weight *w, int64_t row) {
     CHECK_SHAPE(dst, dst.rows, w->cols);
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, dst.rows *dst.cols))

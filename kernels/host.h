@@ -29,6 +29,15 @@
     X(gather_rows_backward)                                                                                            \
     X(scatter_rows)                                                                                                    \
     X(add)                                                                                                             \
+    X(moe_route_forward)                                                                                               \
+    X(moe_route_backward)                                                                                              \
+    X(moe_gather)                                                                                                      \
+    X(moe_combine)                                                                                                     \
+    X(moe_scale_forward)                                                                                               \
+    X(moe_scale_backward)                                                                                              \
+    X(grouped_linear_workspace)                                                                                        \
+    X(grouped_linear_forward)                                                                                          \
+    X(grouped_linear_backward)                                                                                         \
     X(head_loss_workspace)                                                                                             \
     X(head_loss)                                                                                                       \
     X(argmax)                                                                                                          \

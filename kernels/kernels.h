@@ -15,7 +15,8 @@
 //    64-byte aligned); no slot allocates memory on each call.
 //
 // Dims: T tokens of a row (Tq queries, Tk keys where they differ), M rows that are scored, C hidden, V vocabulary,
-// H heads, KV key/value heads, D head size, F feed-forward, R LoRA rank, N and K output and input size of a weight.
+// H heads, KV key/value heads, D head size, F feed-forward, E experts, R LoRA rank, N and K output and input size of a
+// weight.
 #pragma once
 
 #include "base.h"
@@ -87,6 +88,26 @@ typedef enum {
     ACTIVATION_RELU,
     ACTIVATION_TANH
 } ActivationKind;
+
+// Where the rows lie when each of T tokens goes to `used` of `experts` experts: expert e has rows [offset[e],
+// offset[e + 1]), in the order of their tokens, so there are always T * used rows. Choice j of token t, the most
+// probable first, is number t * used + j. Integers in device memory, made by moe_route_forward; the four arrays lie
+// back to back in the 4-byte elements of one matrix (moe_plan_at).
+typedef struct MoePlan {
+    int64_t tokens, experts, used;
+    int32_t *expert; // [T * used] of each choice
+    int32_t *row;    // [T * used] of each choice
+    int32_t *choice; // [T * used] of each row: the inverse of row
+    int32_t *offset; // [experts + 1]
+} MoePlan;
+static inline int64_t moe_plan_size(int64_t tokens, int64_t experts, int64_t used) {
+    return 3 * tokens * used + experts + 1;
+}
+static inline MoePlan moe_plan_at(void *memory, int64_t tokens, int64_t experts, int64_t used) {
+    int32_t *p = (int32_t *)memory;
+    int64_t n = tokens * used;
+    return (MoePlan){tokens, experts, used, p, p + n, p + 2 * n, p + 3 * n};
+}
 
 // Results of the head, in device memory.
 typedef struct HeadResult {
@@ -194,6 +215,32 @@ struct Kernels {
     void (*scatter_rows)(Backend *b, Mat dst, Mat x, const int32_t *index);
     // dst += src, same shape.
     void (*add)(Backend *b, Mat dst, Mat src);
+
+    // --- mixture of experts (Shazeer et al. 2017, Jiang et al. 2024); `used` is k of its top-k ---
+    // p = softmax of logits [T, E] over all experts; each token goes to the `used` largest logits (lowest index wins
+    // ties, NaN is largest). weights [T, used] = their p, divided by their sum where `renormalise`. A NaN among a
+    // token's logits makes all its weights NaN. The plan's arrays are written.
+    void (*moe_route_forward)(Backend *b, Mat weights, const MoePlan *plan, Mat logits, bool renormalise);
+    // dlogits [T, E] is written. The choice itself has no derivative.
+    void (*moe_route_backward)(Backend *b, Mat dlogits, Mat dweights, Mat logits, const MoePlan *plan,
+                               bool renormalise);
+    // out[row, :] = x[token of row, :].  out [T * used, C], x [T, C]; moe_combine is its transpose, and its backward.
+    void (*moe_gather)(Backend *b, Mat out, Mat x, const MoePlan *plan);
+    // out[t, :] = residual[t, :] + sum over j, in order, of x[row of choice j of t, :].  out [T, C], x [T * used, C];
+    // residual.data NULL: none; may be out itself. Its backward is moe_gather.
+    void (*moe_combine)(Backend *b, Mat out, Mat x, Mat residual, const MoePlan *plan);
+    // In place: x[row, :] *= weight of the row's choice.  x [T * used, F], weights [T, used].
+    void (*moe_scale_forward)(Backend *b, Mat x, Mat weights, const MoePlan *plan);
+    // dx holds the gradient of the scaled rows and becomes that of x; dweights [T, used] is written. x: not scaled.
+    void (*moe_scale_backward)(Backend *b, Mat dx, Mat dweights, Mat x, Mat weights, const MoePlan *plan);
+    // One linear per expert, all of the same shape, each on its own rows; an expert without rows costs nothing.
+    // experts: [plan->experts] weights.
+    size_t (*grouped_linear_workspace)(Backend *b, const Weight *experts, const MoePlan *plan); // arrays are not read
+    // out [T * used, N] = x [T * used, K] W_e^T + bias_e, e the expert of the row.
+    void (*grouped_linear_forward)(Backend *b, Mat out, Mat x, const Weight *experts, const MoePlan *plan, void *ws);
+    // dx [T * used, K] (+)= dout [T * used, N] W_e.
+    void (*grouped_linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *experts, const MoePlan *plan,
+                                    bool accumulate, void *ws);
 
     // --- head ---
     size_t (*head_loss_workspace)(Backend *b, const Weight *w, int64_t m);

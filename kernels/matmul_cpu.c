@@ -9,6 +9,10 @@
 //
 // A few rows of x (decoding) take another path: a thread expands a strip of W that fits its cache and multiplies it at
 // once, so that expanded weights never travel further than that.
+//
+// Experts have anything from no rows to all, so there the unit of work is a tile of columns of one expert's result: a
+// thread expands what of the weight belongs to it and multiplies all rows of the expert. Threads meet nowhere and take
+// the next tile, of whatever expert, when they are done. Which path an expert takes depends on its own rows alone.
 #include "cpu.h"
 #include "sgemm.h"
 
@@ -20,7 +24,10 @@ enum {
     PANEL_FLOATS = 2 << 20, // an expanded panel: 8 MB at most
     FEW_T = 32,             // up to here the strip path
     FEW_TILE_T = 8,
-    STRIP_FLOATS = 24 << 10 // an expanded strip: 96 KB (more only if 8 rows are more)
+    STRIP_FLOATS = 24 << 10, // an expanded strip: 96 KB (more only if 8 rows are more)
+    EXPERT_FLOATS = 1 << 20, // an expert's expanded tile of columns: 4 MB a thread at most
+    EXPERT_TILE_K = 256,     // columns of dx in a product: whole blocks of every type
+    EXPERT_STEP_N = 512      // and the rows of W that are expanded for them at a time
 };
 
 static int64_t panel_rows(const Weight *w) {
@@ -170,6 +177,98 @@ void CPU_FN(linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *w, bool
                 for (int64_t t = 0; t < dx.rows; t += TILE_T)
                     sgemm(PLAIN, PLAIN, min64(TILE_T, dx.rows - t), min64(tile_k, dx.cols - k), rows, 1,
                           f32_row(dout, t) + row, dout.cols, panel + k, w->cols, beta, f32_row(dx, t) + k, dx.cols);
+        }
+    }
+}
+
+// ---- experts ----
+
+// Columns of a result that a thread makes at a time for an expert with more than FEW_T rows.
+static int64_t expert_tile(const Weight *w) {
+    int64_t rows = EXPERT_FLOATS / w->cols / EXPAND_ROWS * EXPAND_ROWS;
+    if (rows < EXPAND_ROWS) rows = EXPAND_ROWS;
+    return min64(rows, TILE_N);
+}
+
+// Floats of scratch of a thread.
+static int64_t expert_scratch(const Weight *w) {
+    int64_t forward = max64(strip_rows(w), expert_tile(w) + EXPAND_ROWS) * w->cols;
+    return max64(forward, (int64_t)EXPERT_TILE_K * EXPERT_STEP_N);
+}
+
+size_t CPU_FN(grouped_linear_workspace)(Backend *b, const Weight *experts, const MoePlan *plan) {
+    (void)plan;
+    return (size_t)(b->threads * expert_scratch(experts)) * sizeof(float);
+}
+
+// The rows of expert e.
+static Mat expert_rows(Mat m, const MoePlan *plan, int64_t e) {
+    return (Mat){f32_row(m, plan->offset[e]), m.dtype, plan->offset[e + 1] - plan->offset[e], m.cols};
+}
+
+// Columns [n, n + nn) of out = x W^T, by one thread.
+static void expert_forward(Mat out, Mat x, const Weight *w, int64_t n, int64_t nn, float *scratch) {
+    bool few = x.rows <= FEW_T;
+    int64_t tile_t = few ? FEW_TILE_T : TILE_T;
+    if (few) {
+        cpu_expand_rows(scratch, w, n, nn);
+    } else {
+        float *rows = scratch + nn * w->cols;
+        for (int64_t i = 0; i < nn; i += EXPAND_ROWS) {
+            int64_t count = min64(EXPAND_ROWS, nn - i);
+            cpu_expand_rows(rows, w, n + i, count);
+            transpose(scratch + i, nn, rows, count, w->cols);
+        }
+    }
+    for (int64_t t = 0; t < x.rows; t += tile_t)
+        multiply_tile(out, (Tile){t, min64(tile_t, x.rows - t), n, nn}, x, scratch, !few, w, (Mat){0});
+}
+
+void CPU_FN(grouped_linear_forward)(Backend *b, Mat out, Mat x, const Weight *experts, const MoePlan *plan, void *ws) {
+    CHECK_SHAPE(x, plan->tokens * plan->used, experts->cols);
+    CHECK_SHAPE(out, x.rows, experts->rows);
+#pragma omp parallel num_threads(b->threads)
+    {
+        float *scratch = (float *)ws + omp_get_thread_num() * expert_scratch(experts);
+        sgemm_enter();
+        for (int64_t e = 0; e < plan->experts; e++) {
+            const Weight *w = experts + e;
+            Mat xe = expert_rows(x, plan, e), oute = expert_rows(out, plan, e);
+            if (xe.rows == 0) continue;
+            int64_t tile = xe.rows <= FEW_T ? strip_rows(w) : expert_tile(w);
+#pragma omp for schedule(dynamic) nowait
+            for (int64_t n = 0; n < w->rows; n += tile)
+                expert_forward(oute, xe, w, n, min64(tile, w->rows - n), scratch);
+        }
+    }
+}
+
+// Columns [k, k + nk) of dx (+)= dout W, by one thread: steps of rows of W are added to dx, in order.
+static void expert_backward(Mat dx, Mat dout, const Weight *w, int64_t k, int64_t nk, bool accumulate, float *scratch) {
+    for (int64_t n = 0; n < w->rows; n += EXPERT_STEP_N) {
+        int64_t rows = min64(EXPERT_STEP_N, w->rows - n);
+        float beta = accumulate || n > 0 ? 1 : 0;
+        cpu_expand_columns(scratch, w, n, rows, k, nk);
+        for (int64_t t = 0; t < dx.rows; t += TILE_T)
+            sgemm(PLAIN, PLAIN, min64(TILE_T, dx.rows - t), nk, rows, 1, f32_row(dout, t) + n, dout.cols, scratch, nk,
+                  beta, f32_row(dx, t) + k, dx.cols);
+    }
+}
+
+void CPU_FN(grouped_linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *experts, const MoePlan *plan,
+                                     bool accumulate, void *ws) {
+    CHECK_SHAPE(dx, plan->tokens * plan->used, experts->cols);
+    CHECK_SHAPE(dout, dx.rows, experts->rows);
+#pragma omp parallel num_threads(b->threads)
+    {
+        float *scratch = (float *)ws + omp_get_thread_num() * expert_scratch(experts);
+        sgemm_enter();
+        for (int64_t e = 0; e < plan->experts; e++) {
+            Mat dxe = expert_rows(dx, plan, e), doute = expert_rows(dout, plan, e);
+            if (dxe.rows == 0) continue;
+#pragma omp for schedule(dynamic) nowait
+            for (int64_t k = 0; k < dx.cols; k += EXPERT_TILE_K)
+                expert_backward(dxe, doute, experts + e, k, min64(EXPERT_TILE_K, dx.cols - k), accumulate, scratch);
         }
     }
 }

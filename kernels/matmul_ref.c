@@ -1,4 +1,4 @@
-// matmul_ref: frozen weights, the linear op and LoRA, reference.
+// matmul_ref: frozen weights, the linear op, one for each expert, and LoRA, reference.
 #include "ref.h"
 
 #include <math.h>
@@ -64,6 +64,34 @@ void ref_linear_backward(Backend *b, Mat dx, Mat dout, const Weight *w, bool acc
             for (int64_t k = 0; k < dx.cols; k++) sum[t * dx.cols + k] += (double)f32_row(dout, t)[n] * row[k];
     }
     for (int64_t i = 0; i < dx.rows * dx.cols; i++) ((float *)dx.data)[i] = (float)sum[i];
+}
+
+// Rows [from, to) of m.
+static Mat rows_between(Mat m, int64_t from, int64_t to) {
+    return (Mat){f32_row(m, from), m.dtype, to - from, m.cols};
+}
+
+size_t ref_grouped_linear_workspace(Backend *b, const Weight *experts, const MoePlan *plan) {
+    return ref_linear_workspace(b, experts, plan->tokens * plan->used);
+}
+
+void ref_grouped_linear_forward(Backend *b, Mat out, Mat x, const Weight *experts, const MoePlan *plan, void *ws) {
+    CHECK_SHAPE(x, plan->tokens * plan->used, experts->cols);
+    CHECK_SHAPE(out, x.rows, experts->rows);
+    for (int64_t e = 0; e < plan->experts; e++) {
+        int32_t from = plan->offset[e], to = plan->offset[e + 1];
+        ref_linear_forward(b, rows_between(out, from, to), rows_between(x, from, to), experts + e, (Mat){0}, ws);
+    }
+}
+
+void ref_grouped_linear_backward(Backend *b, Mat dx, Mat dout, const Weight *experts, const MoePlan *plan,
+                                 bool accumulate, void *ws) {
+    CHECK_SHAPE(dx, plan->tokens * plan->used, experts->cols);
+    CHECK_SHAPE(dout, dx.rows, experts->rows);
+    for (int64_t e = 0; e < plan->experts; e++) {
+        int32_t from = plan->offset[e], to = plan->offset[e + 1];
+        ref_linear_backward(b, rows_between(dx, from, to), rows_between(dout, from, to), experts + e, accumulate, ws);
+    }
 }
 
 // The factor of drop(x) at row t, column k.

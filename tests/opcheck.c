@@ -163,10 +163,13 @@ Weight op_weight(OpRun *r, int64_t n, int64_t k) {
 
 void op_size_text(const OpSize *s, char *text, size_t size) {
     snprintf(text, size,
-             "t=%lld n=%lld k=%lld heads=%lld kv=%lld d=%lld rank=%lld layout=%lld window=%lld %s segments=%d%s%s%s%s "
+             "t=%lld n=%lld k=%lld heads=%lld kv=%lld d=%lld rank=%lld layout=%lld window=%lld experts=%lld "
+             "used=%lld%s%s %s "
+             "segments=%d%s%s%s%s "
              "dropout=%g smoothing=%g",
              (long long)s->t, (long long)s->n, (long long)s->k, (long long)s->heads, (long long)s->kv, (long long)s->d,
-             (long long)s->rank, (long long)s->layout, (long long)s->window, dtype_info(s->dtype)->name, s->segments,
+             (long long)s->rank, (long long)s->layout, (long long)s->window, (long long)s->experts, (long long)s->used,
+             s->renormalise ? " renormalise" : "", s->uneven ? " uneven" : "", dtype_info(s->dtype)->name, s->segments,
              s->row_map ? " row_map" : "", s->bias ? " bias" : "", s->residual ? " residual" : "",
              s->accumulate ? " accumulate" : "", (double)s->dropout, (double)s->smoothing);
 }

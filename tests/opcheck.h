@@ -16,6 +16,8 @@ typedef struct OpSize {
     int64_t heads, kv, d;     // attention, rope
     int64_t rank, row_offset; // lora
     int64_t layout, window;   // attention: OpLayout
+    int64_t experts, used;    // mixture of experts
+    bool renormalise, uneven; // uneven: every token goes to the first experts, the others have no rows
     DType dtype;              // of the weight
     int segments;             // of the weight; 0: one
     bool row_map, bias, residual, accumulate;
@@ -97,4 +99,4 @@ bool op_agree(const OpRun *want, const OpRun *got, OpRule rule, char *message, s
 // True when some output holds a NaN (or, exact outputs: always).
 bool op_shows_nan(const OpRun *r);
 
-extern const OpCase op_cases_pointwise[], op_cases_matmul[], op_cases_attention[]; // end with name NULL
+extern const OpCase op_cases_pointwise[], op_cases_matmul[], op_cases_attention[], op_cases_moe[]; // end with name NULL

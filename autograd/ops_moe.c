@@ -1,0 +1,175 @@
+// ops_moe: a feed-forward layer of routed experts. The order of use: route, gather, grouped_linear (gate and up), glu,
+// scale, grouped_linear (down), combine.
+//
+// A row is scaled by its weight before the last product and not behind it: the gradient of the weight then reads the
+// glu's output, which is made again for little, and neither the last product nor its result is needed in backward.
+#include "tape.h"
+
+static const Kernels *kernels(const Exec *x) {
+    return x->backend->k;
+}
+
+// The plan is an input of every op but the first: integers in the elements of a tensor.
+static MoePlan plan_in(const Node *n, const Tensor *plan) {
+    const MoeRouting *r = &n->args.moe.routing;
+    return moe_plan_at(plan->data, r->tokens, r->experts, r->used);
+}
+
+static void check_rows(const Tensor *x, const MoeRouting *r, const char *op) {
+    CHECK(x->rows == r->tokens * r->used, "%s: %lld rows, %lld experts for each of %lld tokens", op, (long long)x->rows,
+          (long long)r->used, (long long)r->tokens);
+}
+
+static Node *moe_node(Tape *t, const Op *op, Tensor *a, Tensor *b, Tensor *c, const MoeRouting *r) {
+    Node *n = node_add(t, op, a, b, c);
+    n->args.moe.routing = *r;
+    return n;
+}
+
+// --- route: in = logits; out[0] = weights, out[1] = plan ---
+
+static void route_forward(const Node *n, const Exec *x) {
+    MoePlan plan = plan_in(n, n->out[1]);
+    kernels(x)->moe_route_forward(x->backend, tensor_mat(n->out[0]), &plan, tensor_mat(n->in[0]),
+                                  n->args.moe.renormalise);
+}
+
+static void route_backward(const Node *n, const Exec *x) {
+    CHECK(!x->accumulate, "the router's logits must not have another reader");
+    MoePlan plan = plan_in(n, n->out[1]);
+    kernels(x)->moe_route_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->out[0]), tensor_mat(n->in[0]),
+                                   &plan, n->args.moe.renormalise);
+}
+
+static const Op MOE_ROUTE = {.name = "moe_route", .forward = route_forward, .backward = route_backward};
+
+MoeRouting op_moe_route(Tape *t, Tensor *logits, int64_t used, bool renormalise) {
+    MoeRouting r = {.tokens = logits->rows, .experts = logits->cols, .used = used};
+    CHECK(used > 0 && used <= r.experts, "%lld of %lld experts", (long long)used, (long long)r.experts);
+    Node *n = moe_node(t, &MOE_ROUTE, logits, NULL, NULL, &r);
+    n->args.moe.renormalise = renormalise;
+    n->reads_in = 1;
+    n->reads_out = 2;
+    r.weights = node_output(t, n, r.tokens, used);
+    r.plan = node_output(t, n, 1, moe_plan_size(r.tokens, r.experts, used));
+    return r;
+}
+
+// --- gather: in = x, plan; its backward is the sum over a token's rows ---
+
+static void gather_forward(const Node *n, const Exec *x) {
+    MoePlan plan = plan_in(n, n->in[1]);
+    kernels(x)->moe_gather(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]), &plan);
+}
+
+static void gather_backward(const Node *n, const Exec *x) {
+    MoePlan plan = plan_in(n, n->in[1]);
+    Mat dx = tensor_grad(n->in[0]);
+    kernels(x)->moe_combine(x->backend, dx, tensor_grad(n->out[0]), x->accumulate & 1 ? dx : (Mat){0}, &plan);
+}
+
+static const Op MOE_GATHER = {
+    .name = "moe_gather", .cheap = true, .forward = gather_forward, .backward = gather_backward};
+
+Tensor *op_moe_gather(Tape *t, Tensor *x, const MoeRouting *r) {
+    CHECK(x->rows == r->tokens);
+    Node *n = moe_node(t, &MOE_GATHER, x, r->plan, NULL, r);
+    n->reads_in = 2;
+    return node_output(t, n, r->tokens * r->used, x->cols);
+}
+
+// --- grouped linear (frozen): in = x, plan ---
+
+static void grouped_forward(const Node *n, const Exec *x) {
+    MoePlan plan = plan_in(n, n->in[1]);
+    kernels(x)->grouped_linear_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]), n->args.moe.experts,
+                                       &plan, x->ws);
+}
+
+static void grouped_backward(const Node *n, const Exec *x) {
+    MoePlan plan = plan_in(n, n->in[1]);
+    kernels(x)->grouped_linear_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->out[0]), n->args.moe.experts,
+                                        &plan, x->accumulate & 1, x->ws);
+}
+
+static size_t grouped_workspace(const Node *n, Backend *b, bool backward) {
+    (void)backward;
+    MoePlan plan = plan_in(n, n->in[1]); // for its sizes: there is no data yet
+    return b->k->grouped_linear_workspace(b, n->args.moe.experts, &plan);
+}
+
+static double grouped_flops(const Node *n, bool backward) {
+    (void)backward;
+    return 2 * (double)n->in[0]->rows * (double)n->in[0]->cols * (double)n->out[0]->cols;
+}
+
+static const Op GROUPED_LINEAR = {.name = "grouped_linear",
+                                  .forward = grouped_forward,
+                                  .backward = grouped_backward,
+                                  .workspace = grouped_workspace,
+                                  .flops = grouped_flops};
+
+Tensor *op_grouped_linear(Tape *t, Tensor *x, const Weight *experts, const MoeRouting *r) {
+    check_rows(x, r, experts->name);
+    for (int64_t e = 0; e < r->experts; e++)
+        CHECK(experts[e].rows == experts->rows && experts[e].cols == x->cols, "%s is [%lld, %lld], %s [%lld, %lld]",
+              experts->name, (long long)experts->rows, (long long)x->cols, experts[e].name, (long long)experts[e].rows,
+              (long long)experts[e].cols);
+    Node *n = moe_node(t, &GROUPED_LINEAR, x, r->plan, NULL, r);
+    n->args.moe.experts = experts;
+    n->reads_in = 2;
+    return node_output(t, n, x->rows, experts->rows);
+}
+
+// --- scale, in place: in = x, weights, plan ---
+
+static void scale_forward(const Node *n, const Exec *x) {
+    MoePlan plan = plan_in(n, n->in[2]);
+    kernels(x)->moe_scale_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[1]), &plan);
+}
+
+static void scale_backward(const Node *n, const Exec *x) {
+    CHECK(!x->accumulate, "the rows and their weights must not have another reader");
+    MoePlan plan = plan_in(n, n->in[2]);
+    kernels(x)->moe_scale_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->in[1]), tensor_mat(n->in[0]),
+                                   tensor_mat(n->in[1]), &plan);
+}
+
+static const Op MOE_SCALE = {
+    .name = "moe_scale", .in_place = true, .forward = scale_forward, .backward = scale_backward};
+
+Tensor *op_moe_scale(Tape *t, Tensor *x, const MoeRouting *r) {
+    check_rows(x, r, "moe_scale");
+    // The kernel writes both gradients, and x has one wherever the router's input has.
+    x->needs_grad = r->weights->needs_grad = x->needs_grad || r->weights->needs_grad;
+    Node *n = moe_node(t, &MOE_SCALE, x, r->weights, r->plan, r);
+    n->reads_in = 7;
+    return node_output(t, n, x->rows, x->cols);
+}
+
+// --- combine: in = x, plan, residual; its backward gives every row of a token the token's gradient ---
+
+static void combine_forward(const Node *n, const Exec *x) {
+    MoePlan plan = plan_in(n, n->in[1]);
+    Mat residual = n->n_in > 2 ? tensor_mat(n->in[2]) : (Mat){0};
+    kernels(x)->moe_combine(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]), residual, &plan);
+}
+
+static void combine_backward(const Node *n, const Exec *x) {
+    MoePlan plan = plan_in(n, n->in[1]);
+    Mat dout = tensor_grad(n->out[0]), dx = tensor_grad(n->in[0]);
+    CHECK(!(x->accumulate & 1), "the experts' rows must not have another reader");
+    if (dx.data) kernels(x)->moe_gather(x->backend, dx, dout, &plan);
+    if (n->n_in > 2 && x->accumulate & 4) kernels(x)->add(x->backend, tensor_grad(n->in[2]), dout);
+}
+
+static const Op MOE_COMBINE = {.name = "moe_combine", .forward = combine_forward, .backward = combine_backward};
+
+Tensor *op_moe_combine(Tape *t, Tensor *x, Tensor *residual, const MoeRouting *r) {
+    check_rows(x, r, "moe_combine");
+    CHECK(!residual || (residual->rows == r->tokens && residual->cols == x->cols));
+    Node *n = moe_node(t, &MOE_COMBINE, x, r->plan, residual, r);
+    n->reads_in = 2;
+    if (residual) n->passes_grad = 2;
+    return node_output(t, n, r->tokens, x->cols);
+}

@@ -1,0 +1,170 @@
+// moe_cpu: routing of tokens to experts. The experts' products are in matmul_cpu.c.
+//
+// Tokens, or rows, are shared by the threads; sums over a token's choices run in the order of the choices. Sorting the
+// rows is serial: a few integers a token.
+#include "cpu.h"
+
+#include <math.h>
+
+static void check_plan(const MoePlan *p) {
+    CHECK(p->used > 0 && p->used <= p->experts, "%lld of %lld experts", (long long)p->used, (long long)p->experts);
+}
+
+static bool ranks_before(float a, float b) {
+    return a > b || (isnan(a) && !isnan(b));
+}
+
+// The `used` largest of n, largest first; an equal one that comes later does not pass.
+static void choose(int32_t *expert, const float *x, int64_t n, int64_t used) {
+    int64_t count = 0;
+    for (int32_t e = 0; e < n; e++) {
+        if (count == used && !ranks_before(x[e], x[expert[used - 1]])) continue;
+        if (count < used) count++;
+        int64_t at = count - 1;
+        for (; at > 0 && ranks_before(x[e], x[expert[at - 1]]); at--) expert[at] = expert[at - 1];
+        expert[at] = e;
+    }
+}
+
+// Counts into offset[e + 1], makes starts of them, and lets each start run to its expert's end while rows are given.
+static void sort_rows(const MoePlan *p) {
+    int64_t rows = p->tokens * p->used;
+    int32_t *offset = p->offset;
+    memset(offset, 0, (size_t)(p->experts + 1) * sizeof *offset);
+    for (int64_t i = 0; i < rows; i++) offset[p->expert[i] + 1]++;
+    for (int64_t e = 0; e < p->experts; e++) offset[e + 1] += offset[e];
+    for (int64_t i = 0; i < rows; i++) {
+        int32_t row = offset[p->expert[i]]++;
+        p->row[i] = row;
+        p->choice[row] = (int32_t)i;
+    }
+    memmove(offset + 1, offset, (size_t)p->experts * sizeof *offset);
+    offset[0] = 0;
+}
+
+// p[e] = exp(x[e] - max) / z.
+typedef struct Softmax {
+    float max, z;
+} Softmax;
+
+static Softmax softmax_of(const float *x, int64_t n) {
+    float max = cpu_largest(x, n), z = 0;
+#pragma omp simd reduction(+ : z)
+    for (int64_t i = 0; i < n; i++) z += cpu_expf(x[i] - max);
+    return (Softmax){max, z};
+}
+
+static float probability(Softmax s, float x) {
+    return cpu_expf(x - s.max) / s.z;
+}
+
+// w = the weights of one token's choices.
+static void route_weights(float *w, Softmax s, const float *x, const int32_t *expert, int64_t used, bool renormalise) {
+    float sum = 0;
+    for (int64_t j = 0; j < used; j++) {
+        w[j] = probability(s, x[expert[j]]);
+        sum += w[j];
+    }
+    for (int64_t j = 0; j < used && renormalise; j++) w[j] /= sum;
+}
+
+void CPU_FN(moe_route_forward)(Backend *b, Mat weights, const MoePlan *plan, Mat logits, bool renormalise) {
+    check_plan(plan);
+    CHECK_SHAPE(logits, plan->tokens, plan->experts);
+    CHECK_SHAPE(weights, plan->tokens, plan->used);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, logits.rows *logits.cols))
+    for (int64_t t = 0; t < plan->tokens; t++) {
+        const float *x = f32_row(logits, t);
+        int32_t *expert = plan->expert + t * plan->used;
+        choose(expert, x, plan->experts, plan->used);
+        route_weights(f32_row(weights, t), softmax_of(x, plan->experts), x, expert, plan->used, renormalise);
+    }
+    sort_rows(plan);
+}
+
+// One token. dx = p_e ([e chosen] dw_j - mean), or with the p of the chosen divided by their sum, where all others
+// get none; mean = sum of p dw over the choices.
+static void route_backward(float *dx, const float *dw, const float *x, const int32_t *expert, const MoePlan *plan,
+                           bool renormalise) {
+    Softmax s = softmax_of(x, plan->experts);
+    float sum = 0, mean = 0;
+    for (int64_t j = 0; j < plan->used; j++) {
+        float p = probability(s, x[expert[j]]);
+        sum += p;
+        mean += p * dw[j];
+    }
+    float divisor = renormalise ? sum : 1;
+    mean /= divisor;
+    for (int64_t e = 0; e < plan->experts; e++) dx[e] = renormalise ? 0 : -mean * probability(s, x[e]);
+    for (int64_t j = 0; j < plan->used; j++) dx[expert[j]] = (dw[j] - mean) * (probability(s, x[expert[j]]) / divisor);
+}
+
+void CPU_FN(moe_route_backward)(Backend *b, Mat dlogits, Mat dweights, Mat logits, const MoePlan *plan,
+                                bool renormalise) {
+    check_plan(plan);
+    CHECK_SHAPE(logits, plan->tokens, plan->experts);
+    CHECK_SHAPE(dlogits, plan->tokens, plan->experts);
+    CHECK_SHAPE(dweights, plan->tokens, plan->used);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, logits.rows *logits.cols))
+    for (int64_t t = 0; t < plan->tokens; t++)
+        route_backward(f32_row(dlogits, t), f32_row(dweights, t), f32_row(logits, t), plan->expert + t * plan->used,
+                       plan, renormalise);
+}
+
+void CPU_FN(moe_gather)(Backend *b, Mat out, Mat x, const MoePlan *plan) {
+    CHECK_SHAPE(x, plan->tokens, x.cols);
+    CHECK_SHAPE(out, plan->tokens * plan->used, x.cols);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, out.rows *out.cols))
+    for (int64_t row = 0; row < out.rows; row++)
+        memcpy(f32_row(out, row), f32_row(x, plan->choice[row] / plan->used), (size_t)x.cols * sizeof(float));
+}
+
+static void add_row(float *dst, const float *src, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) dst[i] += src[i];
+}
+
+void CPU_FN(moe_combine)(Backend *b, Mat out, Mat x, Mat residual, const MoePlan *plan) {
+    CHECK_SHAPE(out, plan->tokens, out.cols);
+    CHECK_SHAPE(x, plan->tokens * plan->used, out.cols);
+    if (residual.data) CHECK_SHAPE(residual, plan->tokens, out.cols);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
+    for (int64_t t = 0; t < out.rows; t++) {
+        float *y = f32_row(out, t);
+        const int32_t *row = plan->row + t * plan->used;
+        const float *start = residual.data ? f32_row(residual, t) : f32_row(x, row[0]);
+        if (start != y) memcpy(y, start, (size_t)out.cols * sizeof *y);
+        for (int64_t j = residual.data ? 0 : 1; j < plan->used; j++) add_row(y, f32_row(x, row[j]), out.cols);
+    }
+}
+
+void CPU_FN(moe_scale_forward)(Backend *b, Mat x, Mat weights, const MoePlan *plan) {
+    CHECK_SHAPE(weights, plan->tokens, plan->used);
+    CHECK_SHAPE(x, plan->tokens * plan->used, x.cols);
+    const float *weight = weights.data;
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
+    for (int64_t row = 0; row < x.rows; row++) {
+        float *y = f32_row(x, row), w = weight[plan->choice[row]];
+#pragma omp simd
+        for (int64_t c = 0; c < x.cols; c++) y[c] *= w;
+    }
+}
+
+void CPU_FN(moe_scale_backward)(Backend *b, Mat dx, Mat dweights, Mat x, Mat weights, const MoePlan *plan) {
+    CHECK_SHAPE(weights, plan->tokens, plan->used);
+    CHECK_SHAPE(dweights, plan->tokens, plan->used);
+    CHECK_SHAPE(x, plan->tokens * plan->used, x.cols);
+    CHECK_SHAPE(dx, x.rows, x.cols);
+    const float *weight = weights.data;
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
+    for (int64_t row = 0; row < x.rows; row++) {
+        float *d = f32_row(dx, row), w = weight[plan->choice[row]], dot = 0;
+        const float *y = f32_row(x, row);
+#pragma omp simd reduction(+ : dot)
+        for (int64_t c = 0; c < x.cols; c++) {
+            dot += d[c] * y[c];
+            d[c] *= w;
+        }
+        ((float *)dweights.data)[plan->choice[row]] = dot;
+    }
+}

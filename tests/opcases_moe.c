@@ -1,0 +1,154 @@
+// opcases_moe: routing of tokens to experts, and their products.
+#include "opcheck.h"
+
+// Errors of a few roundings, relative to each element; elements are of about the output's root mean square.
+static const double FEW = 2e-6;
+
+// A plan that is the same on every backend: choices are spread by hashing, or go to the first experts alone.
+static MoePlan given_plan(OpRun *r) {
+    int64_t t = r->size.t, experts = r->size.experts, used = r->size.used, size = moe_plan_size(t, experts, used);
+    int32_t *host = mem_calloc((size_t)size, sizeof *host), row = 0;
+    MoePlan p = moe_plan_at(host, t, experts, used);
+    for (int64_t i = 0; i < t * used; i++) {
+        int64_t first = r->size.uneven ? 0 : (i / used * 2654435761 >> 7) % experts;
+        p.expert[i] = (int32_t)((first + i % used) % experts);
+    }
+    for (int32_t e = 0; e < experts; e++) {
+        p.offset[e] = row;
+        for (int64_t i = 0; i < t * used; i++)
+            if (p.expert[i] == e) p.row[i] = row, p.choice[row++] = (int32_t)i;
+    }
+    p.offset[experts] = row;
+    p = moe_plan_at(op_copy(r, host, (size_t)size * sizeof *host), t, experts, used);
+    mem_free(host);
+    return p;
+}
+
+static void route(OpRun *r, Mat logits) {
+    int64_t t = r->size.t, used = r->size.used, size = moe_plan_size(t, r->size.experts, used);
+    Mat weights = op_output(r, "weights", t, used, FEW);
+    void *memory = op_output_bytes(r, "plan", (size_t)size * sizeof(int32_t), OP_EXACT, 0, NULL);
+    MoePlan plan = moe_plan_at(memory, t, r->size.experts, used);
+    r->b->k->moe_route_forward(r->b, weights, &plan, logits, r->size.renormalise);
+}
+
+static void case_moe_route_forward(OpRun *r) {
+    route(r, op_input(r, r->size.t, r->size.experts));
+}
+
+// Many equal logits, both zeros, infinities among them.
+static void case_moe_route_ties(OpRun *r) {
+    int64_t n = r->size.t * r->size.experts;
+    static const float values[] = {0, -0.0f, 1, 1, 2, -3, -INFINITY};
+    float *x = mem_alloc((size_t)n, sizeof *x);
+    for (int64_t i = 0; i < n; i++) x[i] = i % r->size.experts ? values[(i * 2654435761 >> 9) % 7] : 2;
+    route(r, (Mat){op_copy(r, x, (size_t)n * sizeof *x), DTYPE_F32, r->size.t, r->size.experts});
+    mem_free(x);
+}
+
+static void case_moe_route_backward(OpRun *r) {
+    MoePlan plan = given_plan(r);
+    Mat dweights = op_input(r, plan.tokens, plan.used), logits = op_input(r, plan.tokens, plan.experts);
+    // Most elements may be zeros, which makes the root mean square small: ten times FEW.
+    Mat dlogits = op_output(r, "dlogits", plan.tokens, plan.experts, 10 * FEW);
+    r->b->k->moe_route_backward(r->b, dlogits, dweights, logits, &plan, r->size.renormalise);
+}
+
+static void case_moe_gather(OpRun *r) {
+    MoePlan plan = given_plan(r);
+    Mat x = op_input(r, plan.tokens, r->size.k);
+    r->b->k->moe_gather(r->b, op_output(r, "out", plan.tokens * plan.used, r->size.k, 0), x, &plan);
+}
+
+// accumulate: the residual is out itself.
+static void case_moe_combine(OpRun *r) {
+    MoePlan plan = given_plan(r);
+    Mat x = op_input(r, plan.tokens * plan.used, r->size.k), residual = {.data = NULL};
+    if (r->size.residual) residual = op_input(r, plan.tokens, r->size.k);
+    Mat out = op_gradient(r, "out", plan.tokens, r->size.k, OP_SUM(plan.used), r->size.accumulate);
+    r->b->k->moe_combine(r->b, out, x, r->size.accumulate ? out : residual, &plan);
+}
+
+static void case_moe_scale_forward(OpRun *r) {
+    MoePlan plan = given_plan(r);
+    Mat x = op_inout(r, "x", plan.tokens * plan.used, r->size.k, 0), w = op_input(r, plan.tokens, plan.used);
+    r->b->k->moe_scale_forward(r->b, x, w, &plan);
+}
+
+static void case_moe_scale_backward(OpRun *r) {
+    MoePlan plan = given_plan(r);
+    int64_t rows = plan.tokens * plan.used;
+    Mat x = op_input(r, rows, r->size.k), w = op_input(r, plan.tokens, plan.used);
+    Mat dx = op_inout(r, "dx", rows, r->size.k, 0);
+    Mat dweights = op_output(r, "dweights", plan.tokens, plan.used, OP_SUM(r->size.k));
+    r->b->k->moe_scale_backward(r->b, dx, dweights, x, w, &plan);
+}
+
+enum { MAX_EXPERTS = 16 };
+static void expert_weights(OpRun *r, Weight *experts) {
+    CHECK(r->size.experts <= MAX_EXPERTS);
+    for (int64_t e = 0; e < r->size.experts; e++) experts[e] = op_weight(r, r->size.n, r->size.k);
+}
+
+static void case_grouped_linear_forward(OpRun *r) {
+    MoePlan plan = given_plan(r);
+    Weight w[MAX_EXPERTS];
+    expert_weights(r, w);
+    Mat x = op_input(r, plan.tokens * plan.used, r->size.k);
+    Mat out = op_output(r, "out", x.rows, r->size.n, OP_SUM(r->size.k));
+    r->b->k->grouped_linear_forward(r->b, out, x, w, &plan,
+                                    op_workspace(r, r->b->k->grouped_linear_workspace(r->b, w, &plan)));
+}
+
+static void case_grouped_linear_backward(OpRun *r) {
+    MoePlan plan = given_plan(r);
+    Weight w[MAX_EXPERTS];
+    r->size.bias = false; // backward does not read it
+    expert_weights(r, w);
+    Mat dout = op_input(r, plan.tokens * plan.used, r->size.n);
+    Mat dx = op_gradient(r, "dx", dout.rows, r->size.k, OP_SUM(r->size.n), r->size.accumulate);
+    r->b->k->grouped_linear_backward(r->b, dx, dout, w, &plan, r->size.accumulate,
+                                     op_workspace(r, r->b->k->grouped_linear_workspace(r->b, w, &plan)));
+}
+
+// ---- sizes ----
+
+static const OpSize routes[] = {
+    {.t = 1, .experts = 8, .used = 2, .renormalise = true},     {.t = 3, .experts = 5, .used = 5},
+    {.t = 7, .experts = 1, .used = 1, .renormalise = true},     {.t = 67, .experts = 128, .used = 8},
+    {.t = 99, .experts = 128, .used = 8, .renormalise = true},  {.t = 513, .experts = 9, .used = 1},
+    {.t = 513, .experts = 160, .used = 6, .renormalise = true},
+};
+static const OpSize rows[] = {
+    {.t = 1, .k = 100, .experts = 8, .used = 2},
+    {.t = 3, .k = 1, .experts = 3, .used = 3, .residual = true},
+    {.t = 67, .k = 577, .experts = 128, .used = 8, .accumulate = true},
+    {.t = 99, .k = 96, .experts = 4, .used = 1, .residual = true, .uneven = true},
+    {.t = 513, .k = 100, .experts = 9, .used = 2, .accumulate = true},
+};
+#define GROUPED(...) .experts = 4, .used = 2, __VA_ARGS__
+static const OpSize grouped[] = {
+    {GROUPED(.t = 1, .n = 33, .k = 256, .dtype = DTYPE_Q4_K)},
+    {GROUPED(.t = 9, .n = 100, .k = 101, .dtype = DTYPE_F32, .accumulate = true)},
+    {GROUPED(.t = 67, .n = 130, .k = 512, .dtype = DTYPE_Q6_K, .bias = true, .accumulate = true)},
+    {GROUPED(.t = 99, .n = 1100, .k = 320, .dtype = DTYPE_Q4_1, .accumulate = true)},
+    {GROUPED(.t = 150, .n = 192, .k = 608, .dtype = DTYPE_Q8_0, .uneven = true)},
+    {GROUPED(.t = 67, .n = 97, .k = 320, .dtype = DTYPE_Q8_0, .row_map = true, .segments = 3)},
+    {.experts = 3, .used = 3, .t = 300, .n = 200, .k = 100, .dtype = DTYPE_BF16},
+    {.experts = 16, .used = 1, .t = 60, .n = 7, .k = 96, .dtype = DTYPE_F16},
+    {.experts = 2, .used = 1, .t = 90, .n = 150, .k = 8192, .dtype = DTYPE_Q5_K},
+    {.experts = 1, .used = 1, .t = 40, .n = 50, .k = 32, .dtype = DTYPE_Q5_0, .accumulate = true},
+};
+
+const OpCase op_cases_moe[] = {
+    OP_CASE(moe_route_forward, routes),
+    OP_CASE(moe_route_ties, routes),
+    OP_CASE(moe_route_backward, routes),
+    OP_CASE(moe_gather, rows),
+    OP_CASE(moe_combine, rows),
+    OP_CASE(moe_scale_forward, rows),
+    OP_CASE(moe_scale_backward, rows),
+    OP_CASE(grouped_linear_forward, grouped),
+    OP_CASE(grouped_linear_backward, grouped),
+    {0},
+};
