@@ -6,7 +6,7 @@ usage: make_families_golden.py OUT_DIR LLAMA_CPP_DIR [NAME ...]
 Needs torch, transformers, peft, safetensors; LLAMA_CPP_DIR: a checkout of llama.cpp, whose convert_hf_to_gguf.py makes
 base.gguf (F16 matrices; its vocabulary is replaced by the 64 tokens below, which is all that is changed).
 
-  ../tokenizer.json    64 tokens: the characters from "!" on, <s>, </s>
+  ../tokenizer.json    64 tokens: the characters from "!" on, !" (merged), <s>, </s>
   config.json          as transformers saves it
   tensors.txt          NAME BASE AMPLITUDE DIM ...   the checkpoint's tensors; element i of a tensor is
                        BASE + AMPLITUDE * u(NAME, i), u in {-128 .. 127} / 128 (see `formula`), so no weights are kept.
@@ -35,6 +35,7 @@ from safetensors.numpy import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 V, R, ALPHA, STEPS = 64, 4, 6, 5
+CHARACTERS = [chr(33 + i) for i in range(V - 3)]
 LENGTHS = [24, 9, 17, 13]
 ADAMW = dict(lr=1e-2, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.1)
 SMALL = dict(vocab_size=V, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
@@ -105,7 +106,7 @@ def formula(name, count):
 
 def write_tokenizer(path):
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-    t = Tokenizer(models.BPE(vocab={chr(33 + i): i for i in range(V - 2)}, merges=[]))
+    t = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(CHARACTERS + ['!"'])}, merges=[("!", '"')]))
     t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     t.decoder = decoders.ByteLevel()
     t.add_special_tokens([AddedToken("<s>", normalized=False), AddedToken("</s>", normalized=False)])
@@ -141,12 +142,12 @@ def write_gguf(llama_cpp, folder, path):
     from conversion.base import ModelBase, ModelType
 
     def vocabulary(self):
-        tokens = [chr(33 + i) for i in range(V - 2)] + ["<s>", "</s>"]
+        tokens = CHARACTERS + ['!"', "<s>", "</s>"]
         self.gguf_writer.add_tokenizer_model("gpt2")
         self.gguf_writer.add_tokenizer_pre("gpt-2")
         self.gguf_writer.add_token_list(tokens)
         self.gguf_writer.add_token_types([1] * (V - 2) + [3, 3])
-        self.gguf_writer.add_token_merges([])
+        self.gguf_writer.add_token_merges(['! "'])
         self.gguf_writer.add_bos_token_id(V - 2)
         self.gguf_writer.add_eos_token_id(V - 1)
 

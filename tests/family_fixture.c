@@ -1,0 +1,253 @@
+#include "family_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fileio.h"
+
+enum { RANK = 4, ALPHA = 6 };
+
+// --- weights from the formula ---
+
+static uint64_t fnv1a(const char *text) {
+    uint64_t h = 0xCBF29CE484222325u;
+    for (; *text; text++) h = (h ^ (unsigned char)*text) * 0x100000001B3u;
+    return h;
+}
+
+static float *formula(const FamilyTensor *t, size_t *count) {
+    size_t n = 1;
+    for (int i = 0; i < t->n_dims; i++) n *= (size_t)t->shape[i];
+    float *values = mem_alloc(n, sizeof *values);
+    uint64_t h = fnv1a(t->name);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t z = h + (i + 1) * 0x9E3779B97F4A7C15u;
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+        z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+        z ^= z >> 31;
+        float u = (float)((int)(z >> 56) - 128) / 128;
+        values[i] = (float)t->base + (float)t->amplitude * u;
+    }
+    *count = n;
+    return values;
+}
+
+static bool parse_line(FamilyTensor *t, const char *line) {
+    *t = (FamilyTensor){0};
+    int used = 0;
+    if (sscanf(line, "%159s %lf %lf%n", t->name, &t->base, &t->amplitude, &used) != 3) return false;
+    for (char *end; (t->shape[t->n_dims] = strtoll(line += used, &end, 10)) > 0; t->n_dims++) used = (int)(end - line);
+    return true;
+}
+
+static void read_tensors(Family *f) {
+    char path[320], line[512];
+    snprintf(path, sizeof path, "%s/tensors.txt", f->dir);
+    FILE *in = fopen(path, "r");
+    CHECK(in, "%s", path);
+    size_t capacity = 0;
+    while (fgets(line, sizeof line, in)) {
+        MEM_GROW(f->tensors, capacity, f->n_tensors + 1);
+        CHECK(parse_line(&f->tensors[f->n_tensors++], line), "%s: %s", path, line);
+    }
+    fclose(in);
+}
+
+// --- the model folder ---
+
+static void *as_f16(const float *values, size_t n) {
+    uint16_t *half = mem_alloc(n, sizeof *half);
+    for (size_t i = 0; i < n; i++) half[i] = f32_to_f16(values[i]);
+    return half;
+}
+
+// Base tensors [from, to) of the list to one file.
+static void write_shard(const Family *f, size_t from, size_t to, DType dtype, const char *file) {
+    SafetensorsEntry *entries = mem_calloc(to - from, sizeof *entries);
+    for (size_t i = from; i < to; i++) {
+        const FamilyTensor *t = &f->tensors[i];
+        SafetensorsEntry *e = &entries[i - from];
+        size_t n;
+        float *values = formula(t, &n);
+        *e = (SafetensorsEntry){.name = t->name, .dtype = dtype, .n_dims = t->n_dims};
+        memcpy(e->shape, t->shape, sizeof e->shape);
+        e->data = dtype == DTYPE_F32 ? values : as_f16(values, n);
+        if (e->data != values) mem_free(values);
+    }
+    char path[400];
+    snprintf(path, sizeof path, "%s/%s", f->path, file);
+    const char *const metadata[] = {"format", "pt"};
+    Err err;
+    CHECK(safetensors_save(path, entries, to - from, metadata, 1, &err) == 0, "%s", err.msg);
+    for (size_t i = 0; i < to - from; i++) mem_free((void *)entries[i].data);
+    mem_free(entries);
+}
+
+static size_t base_tensors(const Family *f) { // they stand before the adapter's
+    size_t n = 0;
+    while (n < f->n_tensors && !strstr(f->tensors[n].name, ".lora_")) n++;
+    return n;
+}
+
+static void put(const Family *f, const char *file, const char *text, size_t n) {
+    char path[400];
+    snprintf(path, sizeof path, "%s/%s", f->path, file);
+    Err err;
+    CHECK(file_write_whole(path, text, n, &err) == 0, "%s", err.msg);
+}
+
+static void copy(const Family *f, const char *from, const char *file) {
+    char *text;
+    size_t n;
+    Err err;
+    CHECK(file_read(&text, &n, from, 1 << 20, &err) == 0, "%s", err.msg);
+    put(f, file, text, n);
+    mem_free(text);
+}
+
+static void write_sharded(const Family *f) {
+    size_t n = base_tensors(f), half = n / 2;
+    write_shard(f, 0, half, DTYPE_F16, "model-00001-of-00002.safetensors");
+    write_shard(f, half, n, DTYPE_F16, "model-00002-of-00002.safetensors");
+    StrBuf index = {0};
+    str_puts(&index, "{\"metadata\": {}, \"weight_map\": {");
+    for (size_t i = 0; i < n; i++)
+        str_printf(&index, "%s\"%s\": \"model-0000%d-of-00002.safetensors\"", i ? ", " : "", f->tensors[i].name,
+                   i < half ? 1 : 2);
+    str_puts(&index, "}}\n");
+    put(f, "model.safetensors.index.json", index.data, index.len);
+    str_clear(&index);
+}
+
+static void write_folder(const Family *f, FamilyFile kind) {
+    char path[400];
+    CHECK(mkdir(f->path, 0777) == 0, "%s", f->path);
+    snprintf(path, sizeof path, "%s/config.json", f->dir);
+    copy(f, path, "config.json");
+    copy(f, TEST_DIR "/golden/families/tokenizer.json", "tokenizer.json");
+    if (kind == FAMILY_HF)
+        write_shard(f, 0, base_tensors(f), DTYPE_F32, "model.safetensors");
+    else
+        write_sharded(f);
+}
+
+// --- the case ---
+
+static uint32_t set_of(const char *target) {
+    static const struct {
+        const char *name;
+        uint32_t set;
+    } fused[] = {{"c_attn", 1u << PROJ_Q | 1u << PROJ_K | 1u << PROJ_V},
+                 {"qkv_proj", 1u << PROJ_Q | 1u << PROJ_K | 1u << PROJ_V},
+                 {"gate_up_proj", 1u << PROJ_GATE | 1u << PROJ_UP},
+                 {"c_proj", 1u << PROJ_O | 1u << PROJ_DOWN},
+                 {"c_fc", 1u << PROJ_UP}};
+    for (size_t i = 0; i < sizeof fused / sizeof *fused; i++)
+        if (strcmp(target, fused[i].name) == 0) return fused[i].set;
+    return 1u << projection_from_name(target);
+}
+
+static void read_case(Family *f) {
+    char path[320], word[64];
+    snprintf(path, sizeof path, "%s/case.txt", f->dir);
+    FILE *in = fopen(path, "r");
+    CHECK(in, "%s", path);
+    while (fscanf(in, "%63s", word) == 1) {
+        if (strcmp(word, "-") == 0) {
+            f->projections &= ~(1u << PROJ_K); // "- k" is all there is
+            break;
+        }
+        f->projections |= set_of(word);
+    }
+    fclose(in);
+}
+
+bool family_has_gguf(const char *name) {
+    char path[320];
+    snprintf(path, sizeof path, TEST_DIR "/golden/families/%s/base.gguf", name);
+    return path_exists(path);
+}
+
+void family_open(Family *f, const char *name, FamilyFile kind) {
+    *f = (Family){0};
+    snprintf(f->dir, sizeof f->dir, TEST_DIR "/golden/families/%s", name);
+    read_tensors(f);
+    read_case(f);
+    if (kind == FAMILY_GGUF) {
+        snprintf(f->path, sizeof f->path, "%s/base.gguf", f->dir);
+    } else {
+        snprintf(f->path, sizeof f->path, "%s-%d", name, (int)kind);
+        write_folder(f, kind);
+    }
+    char path[320];
+    snprintf(path, sizeof path, "%s/golden.safetensors", f->dir);
+    Err err;
+    CHECK(safetensors_open(&f->golden, path, &err) == 0, "%s", err.msg);
+}
+
+void family_close(Family *f) {
+    safetensors_close(f->golden);
+    mem_free(f->tensors);
+}
+
+// --- the adapter ---
+
+// Rows of PEFT's matrix that the segment has: all, or all but the keys' rows of a fused projection.
+static void take_rows(float *to, const float *from, int64_t all_rows, const AdapterSegment *s, const ModelConfig *c) {
+    int64_t skip = all_rows - s->rows, before = skip ? c->heads * c->head_size : s->rows;
+    CHECK(skip == 0 || skip == c->kv_heads * c->head_size);
+    memcpy(to, from, (size_t)(before * s->cols) * sizeof *to);
+    memcpy(to + before * s->cols, from + (before + skip) * s->cols,
+           (size_t)((s->rows - before) * s->cols) * sizeof *to);
+}
+
+static const FamilyTensor *find_tensor(const Family *f, const char *name) {
+    for (size_t i = 0; i < f->n_tensors; i++)
+        if (strcmp(f->tensors[i].name, name) == 0) return &f->tensors[i];
+    CHECK(false, "%s has no %s", f->dir, name);
+    return NULL;
+}
+
+Adapter *family_adapter(const Family *f, const Model *m) {
+    AdapterConfig c = {.rank = RANK, .alpha = ALPHA, .projections = f->projections};
+    Adapter *a;
+    Err err;
+    CHECK(adapter_new(&a, m, &c, 1, true, &err) == 0, "%s", err.msg);
+    float *host = mem_calloc((size_t)a->count, sizeof *host);
+    for (int64_t i = 0; i < a->n_segments; i++) {
+        const AdapterSegment *s = &a->segments[i];
+        char name[160];
+        adapter_tensor_name(s, name, sizeof name);
+        size_t n;
+        const FamilyTensor *t = find_tensor(f, name);
+        float *values = formula(t, &n);
+        CHECK(t->n_dims == 2 && t->shape[1] == s->cols, "%s", name);
+        take_rows(host + s->offset, values, t->shape[0], s, &m->config);
+        mem_free(values);
+    }
+    m->backend->k->upload(m->backend, a->params, host, (size_t)a->count * sizeof *host);
+    mem_free(host);
+    return a;
+}
+
+void *family_golden(const Family *f, const char *name, size_t *n) {
+    const SafetensorsTensor *t = safetensors_get(f->golden, name);
+    CHECK(t, "%s has no %s", f->dir, name);
+    void *values = mem_alloc(t->bytes, 1);
+    memcpy(values, t->data, t->bytes);
+    if (n) *n = t->bytes / 4;
+    return values;
+}
+
+float *family_segment(const Family *f, const Model *m, const AdapterSegment *s, const char *prefix) {
+    char tensor[160], name[200];
+    adapter_tensor_name(s, tensor, sizeof tensor);
+    snprintf(name, sizeof name, "%s.%s", prefix, tensor);
+    size_t n;
+    float *all = family_golden(f, name, &n), *values = mem_alloc((size_t)(s->rows * s->cols), sizeof *values);
+    take_rows(values, all, (int64_t)n / s->cols, s, &m->config);
+    mem_free(all);
+    return values;
+}

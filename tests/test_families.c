@@ -1,0 +1,174 @@
+// Every family that lorac knows, from Hugging Face folders and from GGUF files, against transformers and PEFT: logits,
+// loss, gradients of the adapter and AdamW steps. Cases and their files: golden/make_families_golden.py.
+#include <math.h>
+
+#include "decoder.h"
+#include "family_fixture.h"
+#include "logits.h"
+#include "optimizer.h"
+#include "scratch.h"
+#include "test.h"
+
+enum { STEPS = 5, MAX_TOKENS = 64 };
+
+// Limits of issue and reason: float32 against float32, sums in another order; a few units of 1e-7, times the depth.
+static const double LOGITS = 1e-4, LOSS = 1e-5, GRADIENT = 1e-3, STEP_LOSS = 1e-4;
+
+typedef struct Case {
+    Family family;
+    Backend *backend;
+    Model *model;
+    Adapter *adapter;
+    int32_t *ids, *start;
+} Case;
+
+static void open_case(Case *c, const char *name, FamilyFile kind, const char *device) {
+    Err err;
+    *c = (Case){0};
+    family_open(&c->family, name, kind);
+    ASSERT_OK(backend_open(&c->backend, device, 2, &err), &err);
+    ASSERT_OK(model_load(&c->model, c->family.path, c->backend, &(ModelOptions){.max_positions = 24}, &err), &err);
+    c->adapter = family_adapter(&c->family, c->model);
+    c->ids = family_golden(&c->family, "ids", NULL);
+    c->start = family_golden(&c->family, "start", NULL);
+}
+
+static void close_case(Case *c) {
+    mem_free(c->ids);
+    mem_free(c->start);
+    adapter_free(c->adapter);
+    model_free(c->model);
+    backend_close(c->backend);
+    family_close(&c->family);
+}
+
+// |got - want| / |want| over all elements: norm-wise, so that one number stands for a tensor.
+static double relative_error(const float *got, const float *want, size_t n) {
+    double difference = 0, scale = 0;
+    for (size_t i = 0; i < n; i++) {
+        difference += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
+        scale += (double)want[i] * want[i];
+    }
+    assert_true(scale > 0);
+    return sqrt(difference / scale);
+}
+
+static void check_logits(const Case *c, const Adapter *a, const char *name) {
+    size_t n;
+    float *want = family_golden(&c->family, name, &n), *got = mem_alloc(n, sizeof *got);
+    Err err;
+    ASSERT_OK(model_logits(c->model, a, c->ids, c->start[1], got, &err), &err);
+    double error = relative_error(got, want, n);
+    if (!(error <= LOGITS)) fail_msg("%s: %s: relative error %g", c->family.path, name, error);
+    mem_free(want);
+    mem_free(got);
+}
+
+// --- one step as the trainer makes it ---
+
+typedef struct Packed {
+    int32_t ids[MAX_TOKENS], pos[MAX_TOKENS], start[3], position[MAX_TOKENS], target[MAX_TOKENS];
+    Row row;
+} Packed;
+
+// Samples a and b as one row; every token but a sample's first is scored.
+static void pack(Packed *p, const Case *c, int a, int b) {
+    p->row = (Row){
+        .samples = 2, .ids = p->ids, .pos = p->pos, .start = p->start, .position = p->position, .target = p->target};
+    const int which[2] = {a, b};
+    p->start[0] = 0;
+    for (int s = 0; s < 2; s++) {
+        const int32_t *ids = c->ids + c->start[which[s]];
+        int64_t n = c->start[which[s] + 1] - c->start[which[s]];
+        for (int64_t i = 0; i < n; i++, p->row.tokens++) {
+            p->ids[p->row.tokens] = ids[i];
+            p->pos[p->row.tokens] = (int32_t)i;
+            if (i + 1 == n) continue;
+            p->position[p->row.scored] = (int32_t)p->row.tokens;
+            p->target[p->row.scored++] = ids[i + 1];
+        }
+        p->start[s + 1] = (int32_t)p->row.tokens;
+    }
+}
+
+// Mean loss of the row; its gradient is added to the adapter's.
+static double run_row(const Case *c, const Packed *p, bool checkpoint) {
+    const Kernels *k = c->backend->k;
+    RowInputs *in = row_inputs_new(c->backend, MAX_TOKENS, 2);
+    row_inputs_set(in, &p->row, c->model->config.hidden);
+    Tape *t = tape_new(c->backend);
+    DecoderOptions o = {.checkpoint = checkpoint, .grad_scale = 1.0f / (float)p->row.scored};
+    decoder_build_loss(t, c->model, c->adapter, in, &o);
+    size_t bytes = tape_plan(t, TAPE_TRAIN);
+    void *arena = k->alloc(c->backend, bytes);
+    tape_run(t, arena);
+    HeadResult result;
+    k->download(c->backend, &result, in->result, sizeof result);
+    k->free(c->backend, arena, bytes);
+    tape_free(t);
+    row_inputs_free(in);
+    return result.loss / (double)p->row.scored;
+}
+
+static void check_loss(const Case *c, double got, double want, double limit, const char *what, int step) {
+    if (!(fabs(got - want) <= limit * want))
+        fail_msg("%s: %s %d: got %.8g, want %.8g", c->family.path, what, step, got, want);
+}
+
+static void check_gradients(const Case *c) {
+    for (int64_t i = 0; i < c->adapter->n_segments; i++) {
+        const AdapterSegment *s = &c->adapter->segments[i];
+        float *want = family_segment(&c->family, c->model, s, "grad");
+        double error = relative_error(c->adapter->grad + s->offset, want, (size_t)(s->rows * s->cols));
+        char name[160];
+        adapter_tensor_name(s, name, sizeof name);
+        if (!(error <= GRADIENT)) fail_msg("%s: gradient of %s: relative error %g", c->family.path, name, error);
+        mem_free(want);
+    }
+}
+
+static void check_steps(const Case *c, bool checkpoint) {
+    float *loss = family_golden(&c->family, "loss", NULL), *want = family_golden(&c->family, "step_loss", NULL);
+    Optimizer *o = optimizer_new(c->adapter, &(OptimizerOptions){0.9, 0.99, 1e-8, 0.1, 0, 1});
+    for (int step = 0; step < STEPS; step++) {
+        Packed p = {0};
+        pack(&p, c, 2 * step % 4, (2 * step + 1) % 4);
+        optimizer_begin(o);
+        optimizer_begin_row(o);
+        double got = run_row(c, &p, checkpoint);
+        if (step == 0) {
+            check_loss(c, got, *loss, LOSS, "loss", 0);
+            check_gradients(c);
+        }
+        check_loss(c, got, want[step], STEP_LOSS, "step", step);
+        optimizer_end_row(o, 1);
+        double norm;
+        assert_true(optimizer_update(o, 1e-2, &norm));
+    }
+    optimizer_free(o);
+    mem_free(loss);
+    mem_free(want);
+}
+
+static void check_family(const char *name, FamilyFile kind, const char *device, bool checkpoint) {
+    Case c;
+    open_case(&c, name, kind, device);
+    check_logits(&c, NULL, "logits");
+    check_logits(&c, c.adapter, "logits_adapter");
+    check_steps(&c, checkpoint);
+    close_case(&c);
+}
+
+static void check_families(const char *const *names, int n, FamilyFile kind) {
+    for (int i = 0; i < n; i++) check_family(names[i], kind, i % 3 == 2 ? "ref" : "cpu", i % 2);
+}
+#define CHECK_FAMILIES(kind, ...)                                                                                      \
+    check_families((const char *[]){__VA_ARGS__}, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), kind)
+
+// A GGUF of the llama architecture has no sliding window, so "mistral" is compared from its folder only.
+static void test_families_gguf(void **state) {
+    (void)state;
+    CHECK_FAMILIES(FAMILY_GGUF, "llama3");
+}
+
+TEST_MAIN(SCRATCH_TEST(test_families_gguf))
