@@ -1,18 +1,35 @@
 // dtype: the table of element types, half-precision conversion, reference expansion of GGUF blocks.
 //
 // Expansion has one right answer: scales are halves (11 significant bits), sub-scales have at most 8 bits and quants at
-// most 6, so every product below is exact in float32 and only the final addition of a minimum rounds. Neither the order
-// of the products nor fused multiply-add can change a bit; that is what the fast backends rely on.
+// most 7 (5 where sub-scales have 8), so every product below is exact in float32 and only the final addition of a
+// minimum rounds. Neither the order of the products nor fused multiply-add can change a bit; that is what the fast
+// backends rely on. (NF4's levels are floats; there the order is fixed: the scales are multiplied first.)
 #include "dtype.h"
 
+#include <math.h>
 #include <string.h>
 
 static const DTypeInfo infos[DTYPE_COUNT] = {
-    [DTYPE_F32] = {"F32", 0, 1, 4},        [DTYPE_F16] = {"F16", 1, 1, 2},        [DTYPE_BF16] = {"BF16", 30, 1, 2},
-    [DTYPE_Q8_0] = {"Q8_0", 8, 32, 34},    [DTYPE_Q4_0] = {"Q4_0", 2, 32, 18},    [DTYPE_Q4_1] = {"Q4_1", 3, 32, 20},
-    [DTYPE_Q5_0] = {"Q5_0", 6, 32, 22},    [DTYPE_Q5_1] = {"Q5_1", 7, 32, 24},    [DTYPE_Q4_K] = {"Q4_K", 12, 256, 144},
-    [DTYPE_Q5_K] = {"Q5_K", 13, 256, 176}, [DTYPE_Q6_K] = {"Q6_K", 14, 256, 210}, [DTYPE_I32] = {"I32", 26, 1, 4},
-    [DTYPE_I64] = {"I64", 27, 1, 8},       [DTYPE_U8] = {"U8", -1, 1, 1},
+    [DTYPE_F32] = {"F32", 0, 1, 4},
+    [DTYPE_F16] = {"F16", 1, 1, 2},
+    [DTYPE_BF16] = {"BF16", 30, 1, 2},
+    [DTYPE_Q8_0] = {"Q8_0", 8, 32, 34},
+    [DTYPE_Q4_0] = {"Q4_0", 2, 32, 18},
+    [DTYPE_Q4_1] = {"Q4_1", 3, 32, 20},
+    [DTYPE_Q5_0] = {"Q5_0", 6, 32, 22},
+    [DTYPE_Q5_1] = {"Q5_1", 7, 32, 24},
+    [DTYPE_Q2_K] = {"Q2_K", 10, 256, 84},
+    [DTYPE_Q3_K] = {"Q3_K", 11, 256, 110},
+    [DTYPE_Q4_K] = {"Q4_K", 12, 256, 144},
+    [DTYPE_Q5_K] = {"Q5_K", 13, 256, 176},
+    [DTYPE_Q6_K] = {"Q6_K", 14, 256, 210},
+    [DTYPE_IQ4_NL] = {"IQ4_NL", 20, 32, 18},
+    [DTYPE_IQ4_XS] = {"IQ4_XS", 23, 256, 136},
+    [DTYPE_MXFP4] = {"MXFP4", 39, 32, 17},
+    [DTYPE_NF4] = {"NF4", -1, 64, 33},
+    [DTYPE_I32] = {"I32", 26, 1, 4},
+    [DTYPE_I64] = {"I64", 27, 1, 8},
+    [DTYPE_U8] = {"U8", -1, 1, 1},
 };
 
 // By ggml_type id; the holes are ids that llama.cpp removed.
@@ -41,7 +58,7 @@ const char *dtype_gguf_name(uint32_t ggml_type) {
 }
 
 bool dtype_is_weight(DType t) {
-    return t <= DTYPE_Q6_K;
+    return t <= DTYPE_NF4;
 }
 
 bool dtype_bytes(DType t, size_t n, size_t *bytes) {
@@ -170,6 +187,31 @@ static void expand_q5_1(float *y, const uint8_t *b) {
     }
 }
 
+// Sixteen groups of 16 elements, each with a four-bit scale and minimum. Two halves of 128 elements; groups 2s and
+// 2s + 1 of a half are bits 2s and 2s + 1 of its 32 bytes.
+static void expand_q2_k(float *y, const uint8_t *b) {
+    float d = load_f16(b + 80), dmin = load_f16(b + 82);
+    for (int g = 0; g < 16; g++) {
+        const uint8_t *qs = b + 16 + g / 8 * 32 + g % 2 * 16;
+        for (int l = 0; l < 16; l++)
+            y[g * 16 + l] = d * (b[g] & 15) * (qs[l] >> g % 8 / 2 * 2 & 3) - dmin * (b[g] >> 4);
+    }
+}
+
+// As Q2_K without minima; a third bit lies in the mask of the whole block: bit g / 2 of byte g % 2 * 16 + l.
+static void expand_q3_k(float *y, const uint8_t *b) {
+    const uint8_t *packed = b + 96; // 16 scales of six bits: low four, then high two
+    float d = load_f16(b + 108);
+    for (int g = 0; g < 16; g++) {
+        const uint8_t *qs = b + 32 + g / 8 * 32 + g % 2 * 16, *mask = b + g % 2 * 16;
+        int scale = (packed[g % 8] >> g / 8 * 4 & 15) | (packed[8 + g % 4] >> g / 4 * 2 & 3) << 4;
+        for (int l = 0; l < 16; l++) {
+            int q = (qs[l] >> g % 8 / 2 * 2 & 3) | (mask[l] >> g / 2 & 1) << 2;
+            y[g * 16 + l] = d * (scale - 32) * (q - 4);
+        }
+    }
+}
+
 // Six-bit scale and minimum of group j of 8, packed in 12 bytes.
 static void k_scale_min(const uint8_t *scales, int j, int *scale, int *min) {
     if (j < 4) {
@@ -221,14 +263,64 @@ static void expand_q6_k(float *y, const uint8_t *b) {
     }
 }
 
-void dtype_expand(DType t, float *dst, const void *src, size_t n) {
+static const int8_t iq4_values[16] = {DTYPE_IQ4_VALUES}, e2m1_values[16] = {DTYPE_E2M1_VALUES};
+static const float nf4_levels[16] = {DTYPE_NF4_LEVELS};
+
+static void expand_16_values(float *y, const uint8_t *qs, float d, const int8_t *values) {
+    for (int j = 0; j < 16; j++) {
+        y[j] = d * values[qs[j] & 15];
+        y[j + 16] = d * values[qs[j] >> 4];
+    }
+}
+
+static void expand_iq4_nl(float *y, const uint8_t *b) {
+    expand_16_values(y, b + 2, load_f16(b), iq4_values);
+}
+
+// Eight groups of 32, each an IQ4_NL block under a six-bit scale.
+static void expand_iq4_xs(float *y, const uint8_t *b) {
+    float d = load_f16(b);
+    uint32_t high = load_u16(b + 2);
+    for (int g = 0; g < 8; g++) {
+        int scale = (b[4 + g / 2] >> g % 2 * 4 & 15) | (int)(high >> g * 2 & 3) << 4;
+        expand_16_values(y + g * 32, b + 8 + g * 16, d * (scale - 32), iq4_values);
+    }
+}
+
+// The scale is a power of two, 2^(e - 128) over values in units of a half; 2^-128 and 2^-127 are subnormal.
+static void expand_mxfp4(float *y, const uint8_t *b) {
+    float d = bits_to_f32(b[0] < 2 ? 0x200000u << b[0] : (b[0] - 1u) << 23);
+    expand_16_values(y, b + 1, b[0] == 255 ? NAN : d, e2m1_values);
+}
+
+// Neighbours share a byte; the code is the square root of the block's scale in units of the row's.
+static void expand_nf4(float *y, const uint8_t *b, float row_scale) {
+    float scale = (float)(b[0] * b[0]) * row_scale;
+    for (int j = 0; j < 32; j++) {
+        y[2 * j] = scale * nf4_levels[b[1 + j] & 15];
+        y[2 * j + 1] = scale * nf4_levels[b[1 + j] >> 4];
+    }
+}
+
+void dtype_expand_row(DType t, float *dst, const void *src, size_t n, float row_scale) {
     static void (*const expand_block[])(float *, const uint8_t *) = {
-        [DTYPE_F32] = expand_f32,   [DTYPE_F16] = expand_f16,   [DTYPE_BF16] = expand_bf16, [DTYPE_Q8_0] = expand_q8_0,
-        [DTYPE_Q4_0] = expand_q4_0, [DTYPE_Q4_1] = expand_q4_1, [DTYPE_Q5_0] = expand_q5_0, [DTYPE_Q5_1] = expand_q5_1,
-        [DTYPE_Q4_K] = expand_q4_k, [DTYPE_Q5_K] = expand_q5_k, [DTYPE_Q6_K] = expand_q6_k,
+        [DTYPE_F32] = expand_f32,     [DTYPE_F16] = expand_f16,       [DTYPE_BF16] = expand_bf16,
+        [DTYPE_Q8_0] = expand_q8_0,   [DTYPE_Q4_0] = expand_q4_0,     [DTYPE_Q4_1] = expand_q4_1,
+        [DTYPE_Q5_0] = expand_q5_0,   [DTYPE_Q5_1] = expand_q5_1,     [DTYPE_Q2_K] = expand_q2_k,
+        [DTYPE_Q3_K] = expand_q3_k,   [DTYPE_Q4_K] = expand_q4_k,     [DTYPE_Q5_K] = expand_q5_k,
+        [DTYPE_Q6_K] = expand_q6_k,   [DTYPE_IQ4_NL] = expand_iq4_nl, [DTYPE_IQ4_XS] = expand_iq4_xs,
+        [DTYPE_MXFP4] = expand_mxfp4,
     };
     const DTypeInfo *info = dtype_info(t);
     CHECK(dtype_is_weight(t) && n % (size_t)info->block == 0, "%zu elements of %s", n, info->name);
     const uint8_t *b = src;
-    for (size_t i = 0; i < n; i += (size_t)info->block, b += info->bytes) expand_block[t](dst + i, b);
+    for (size_t i = 0; i < n; i += (size_t)info->block, b += info->bytes)
+        if (t == DTYPE_NF4)
+            expand_nf4(dst + i, b, row_scale);
+        else
+            expand_block[t](dst + i, b);
+}
+
+void dtype_expand(DType t, float *dst, const void *src, size_t n) {
+    dtype_expand_row(t, dst, src, n, 1);
 }

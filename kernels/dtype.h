@@ -15,9 +15,15 @@ typedef enum {
     DTYPE_Q4_1,
     DTYPE_Q5_0,
     DTYPE_Q5_1,
+    DTYPE_Q2_K,
+    DTYPE_Q3_K,
     DTYPE_Q4_K,
     DTYPE_Q5_K,
-    DTYPE_Q6_K, // types a weight may have end here
+    DTYPE_Q6_K,
+    DTYPE_IQ4_NL,
+    DTYPE_IQ4_XS,
+    DTYPE_MXFP4,
+    DTYPE_NF4, // in memory only: quantize.h; types a weight may have end here
     DTYPE_I32,
     DTYPE_I64,
     DTYPE_U8,
@@ -35,13 +41,26 @@ const DTypeInfo *dtype_info(DType t);
 DType dtype_from_gguf(uint32_t ggml_type); // DTYPE_COUNT when unknown or not supported
 const char *dtype_gguf_name(
     uint32_t ggml_type);       // also of unsupported ones, for messages; "type 99" style is left to the caller: NULL
-bool dtype_is_weight(DType t); // F32 ... Q6_K
+bool dtype_is_weight(DType t); // F32 ... NF4
 // Bytes of n consecutive elements; n must be a multiple of the block: false otherwise or on overflow.
 bool dtype_bytes(DType t, size_t n, size_t *bytes);
 
 // Expands n elements (a multiple of the block) at src to float32, exactly as ggml defines its blocks. This is the
 // reference; the fast expansion of the CPU backend equals it bit for bit.
 void dtype_expand(DType t, float *dst, const void *src, size_t n);
+// The same for elements of one row of a weight. NF4's block scales are in units of a scale of the row; other types have
+// row_scale 1.
+void dtype_expand_row(DType t, float *dst, const void *src, size_t n, float row_scale);
+
+// What a 4-bit number stands for in the types that look it up: ggml's IQ4 table; the E2M1 floats of MXFP4 (OCP
+// Microscaling Formats 1.0) in units of a half; the 16 levels of NF4 (Dettmers et al. 2023).
+#define DTYPE_IQ4_VALUES -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113
+#define DTYPE_E2M1_VALUES 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12
+#define DTYPE_NF4_LEVELS                                                                                               \
+    -1.0f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f,                   \
+        -0.18477343022823334f, -0.09105003625154495f, 0.0f, 0.07958029955625534f, 0.16093020141124725f,                \
+        0.24611230194568634f, 0.33791524171829224f, 0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f,    \
+        1.0f
 
 float f16_to_f32(uint16_t h);
 uint16_t f32_to_f16(float f); // round to nearest even

@@ -2,33 +2,7 @@
 //
 // Bit-identical to dtype_expand under every instruction set: each product of a scale with its quantised number has at
 // most 24 significant bits, so it is exact and a fused multiply-add rounds like the two steps.
-#include "cpu.h"
-
-// Branch-free, so that it vectorises; the arithmetic stays clear of subnormal inputs, which some machines take slowly.
-static inline float f16_value(uint32_t h) {
-    uint32_t magnitude = h & 0x7FFF;
-    uint32_t rebased = (magnitude << 13) + (magnitude >= 0x7C00 ? 224u << 23 : 112u << 23);
-    float normal, signed_value, subnormal = (float)(int32_t)magnitude * 0x1p-24f;
-    memcpy(&normal, &rebased, sizeof normal);
-    float value = magnitude < 0x400 ? subnormal : normal;
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    bits |= (h & 0x8000) << 16;
-    memcpy(&signed_value, &bits, sizeof bits);
-    return signed_value;
-}
-
-static inline uint32_t load_u16(const uint8_t *p) {
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
-}
-
-static inline uint32_t load_u32(const uint8_t *p) {
-    return load_u16(p) | load_u16(p + 2) << 16;
-}
-
-static inline float load_f16(const uint8_t *p) {
-    return f16_value(load_u16(p));
-}
+#include "expand_cpu.h"
 
 static void expand_f32(float *restrict y, const uint8_t *restrict b, int64_t n) {
     memcpy(y, b, (size_t)n * sizeof *y);
@@ -103,68 +77,26 @@ static void expand_q5_1(float *restrict y, const uint8_t *restrict b, int64_t n)
     }
 }
 
-// Six-bit scales and minima of the 8 groups of a K block, packed in 12 bytes.
-static inline void k_scales(const uint8_t *p, float d, float dmin, float scale[8], float min[8]) {
-    for (int j = 0; j < 4; j++) {
-        scale[j] = d * (float)(p[j] & 63);
-        min[j] = dmin * (float)(p[j + 4] & 63);
-        scale[j + 4] = d * (float)((p[j + 8] & 15) | p[j] >> 6 << 4);
-        min[j + 4] = dmin * (float)(p[j + 8] >> 4 | p[j + 4] >> 6 << 4);
-    }
-}
-
-static void expand_q4_k(float *restrict y, const uint8_t *restrict b, int64_t n) {
-    for (int64_t i = 0; i < n; i += 256, b += 144, y += 256) {
-        float scale[8], min[8];
-        k_scales(b + 4, load_f16(b), load_f16(b + 2), scale, min);
-        for (int g = 0; g < 8; g += 2) {
-            const uint8_t *q = b + 16 + g * 16;
-            for (int l = 0; l < 32; l++) y[g * 32 + l] = scale[g] * (float)(q[l] & 15) - min[g];
-            for (int l = 0; l < 32; l++) y[g * 32 + 32 + l] = scale[g + 1] * (float)(q[l] >> 4) - min[g + 1];
-        }
-    }
-}
-
-static void expand_q5_k(float *restrict y, const uint8_t *restrict b, int64_t n) {
-    for (int64_t i = 0; i < n; i += 256, b += 176, y += 256) {
-        float scale[8], min[8];
-        const uint8_t *high = b + 16;
-        k_scales(b + 4, load_f16(b), load_f16(b + 2), scale, min);
-        for (int g = 0; g < 8; g++) {
-            const uint8_t *q = b + 48 + g / 2 * 32;
-            int shift = g % 2 * 4;
-            for (int l = 0; l < 32; l++)
-                y[g * 32 + l] = scale[g] * (float)((q[l] >> shift & 15) | (high[l] >> g & 1) << 4) - min[g];
-        }
-    }
-}
-
-static void expand_q6_k(float *restrict y, const uint8_t *restrict b, int64_t n) {
-    for (int64_t i = 0; i < n; i += 256, b += 210, y += 256) {
-        float d = load_f16(b + 208);
-        for (int g = 0; g < 8; g++) {
-            const uint8_t *low = b + g / 4 * 64 + g % 2 * 32, *high = b + 128 + g / 4 * 32;
-            const int8_t *scales = (const int8_t *)b + 192 + g * 2;
-            int low_shift = g % 4 / 2 * 4, high_shift = g % 4 * 2;
-            for (int part = 0; part < 2; part++) {
-                float scale = d * (float)scales[part];
-                for (int l = part * 16; l < part * 16 + 16; l++)
-                    y[g * 32 + l] =
-                        scale * (float)(((low[l] >> low_shift & 15) | (high[l] >> high_shift & 3) << 4) - 32);
-            }
-        }
-    }
-}
-
-typedef void Expand(float *restrict y, const uint8_t *restrict b, int64_t n);
-
 static Expand *expand_function(DType t) {
     static Expand *const table[] = {
-        [DTYPE_F32] = expand_f32,   [DTYPE_F16] = expand_f16,   [DTYPE_BF16] = expand_bf16, [DTYPE_Q8_0] = expand_q8_0,
-        [DTYPE_Q4_0] = expand_q4_0, [DTYPE_Q4_1] = expand_q4_1, [DTYPE_Q5_0] = expand_q5_0, [DTYPE_Q5_1] = expand_q5_1,
-        [DTYPE_Q4_K] = expand_q4_k, [DTYPE_Q5_K] = expand_q5_k, [DTYPE_Q6_K] = expand_q6_k,
+        [DTYPE_F32] = expand_f32,
+        [DTYPE_F16] = expand_f16,
+        [DTYPE_BF16] = expand_bf16,
+        [DTYPE_Q8_0] = expand_q8_0,
+        [DTYPE_Q4_0] = expand_q4_0,
+        [DTYPE_Q4_1] = expand_q4_1,
+        [DTYPE_Q5_0] = expand_q5_0,
+        [DTYPE_Q5_1] = expand_q5_1,
+        [DTYPE_Q2_K] = CPU_FN(expand_q2_k),
+        [DTYPE_Q3_K] = CPU_FN(expand_q3_k),
+        [DTYPE_Q4_K] = CPU_FN(expand_q4_k),
+        [DTYPE_Q5_K] = CPU_FN(expand_q5_k),
+        [DTYPE_Q6_K] = CPU_FN(expand_q6_k),
+        [DTYPE_IQ4_NL] = CPU_FN(expand_iq4_nl),
+        [DTYPE_IQ4_XS] = CPU_FN(expand_iq4_xs),
+        [DTYPE_MXFP4] = CPU_FN(expand_mxfp4),
     };
-    CHECK(dtype_is_weight(t), "expansion of type %d", (int)t);
+    CHECK(t < DTYPE_NF4, "expansion of type %d", (int)t);
     return table[t];
 }
 
@@ -172,7 +104,10 @@ void cpu_expand_rows(float *dst, const Weight *w, int64_t row, int64_t n) {
     while (n > 0) {
         WeightRow r = weight_row(w, row);
         int64_t rows = r.run < n ? r.run : n;
-        expand_function(r.segment->dtype)(dst, r.data, rows * w->cols);
+        if (r.segment->dtype == DTYPE_NF4)
+            CPU_FN(expand_nf4)(dst, r.data, w->cols, r.scale);
+        else
+            expand_function(r.segment->dtype)(dst, r.data, rows * w->cols);
         dst += rows * w->cols;
         row += rows;
         n -= rows;
@@ -216,12 +151,40 @@ static bool floats_finite(const uint8_t *b, int64_t n, int64_t bytes) {
     return !bad;
 }
 
-static bool row_finite(DType t, const uint8_t *row, int64_t cols) {
-    static const int first_two[] = {0, 2}, last_of_q6_k[] = {208};
+// MXFP4: an exponent of 255 is NaN, and from 253 on an element may be too large for float32.
+static bool exponents_finite(const uint8_t *b, int64_t blocks) {
+    uint32_t bad = 0;
+    for (int64_t block = 0; block < blocks; block++) bad |= b[block * 17] >= 253;
+    return !bad;
+}
+
+static bool row_finite(const WeightRow *r, int64_t cols) {
+    static const int first_two[] = {0, 2}, of_q2_k[] = {80, 82}, of_q3_k[] = {108}, of_q6_k[] = {208};
+    DType t = r->segment->dtype;
     const DTypeInfo *info = dtype_info(t);
-    if (t == DTYPE_F32 || t == DTYPE_BF16) return floats_finite(row, cols, info->bytes);
-    bool two = t == DTYPE_Q4_1 || t == DTYPE_Q5_1 || t == DTYPE_Q4_K || t == DTYPE_Q5_K;
-    return halves_finite(row, cols / info->block, info->bytes, t == DTYPE_Q6_K ? last_of_q6_k : first_two, two ? 2 : 1);
+    int64_t blocks = cols / info->block;
+    switch (t) {
+    case DTYPE_F32:
+    case DTYPE_BF16:
+        return floats_finite(r->data, cols, info->bytes);
+    case DTYPE_Q2_K:
+        return halves_finite(r->data, blocks, info->bytes, of_q2_k, 2);
+    case DTYPE_Q3_K:
+        return halves_finite(r->data, blocks, info->bytes, of_q3_k, 1);
+    case DTYPE_Q6_K:
+        return halves_finite(r->data, blocks, info->bytes, of_q6_k, 1);
+    case DTYPE_Q4_1:
+    case DTYPE_Q5_1:
+    case DTYPE_Q4_K:
+    case DTYPE_Q5_K:
+        return halves_finite(r->data, blocks, info->bytes, first_two, 2);
+    case DTYPE_MXFP4:
+        return exponents_finite(r->data, blocks);
+    case DTYPE_NF4: // the largest scale that a block can have
+        return r->scale * (255 * 255) <= FLT_MAX;
+    default:
+        return halves_finite(r->data, blocks, info->bytes, first_two, 1);
+    }
 }
 
 bool CPU_FN(weight_finite)(Backend *b, const Weight *w) {
@@ -229,7 +192,7 @@ bool CPU_FN(weight_finite)(Backend *b, const Weight *w) {
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, w->rows * w->cols)) reduction(&& : finite)
     for (int64_t n = 0; n < w->rows; n++) {
         WeightRow r = weight_row(w, n);
-        finite = finite && row_finite(r.segment->dtype, r.data, w->cols);
+        finite = finite && row_finite(&r, w->cols);
     }
     return finite;
 }

@@ -55,10 +55,13 @@ WeightRow weight_row(const Weight *w, int64_t row) {
     size_t row_bytes;
     CHECK(dtype_bytes(s->dtype, (size_t)w->cols, &row_bytes), "%s: %lld columns are not whole blocks of %s", w->name,
           (long long)w->cols, dtype_info(s->dtype)->name);
+    CHECK((s->dtype == DTYPE_NF4) == (s->row_scale != NULL), "%s: scales of rows and type %s", w->name,
+          dtype_info(s->dtype)->name);
     int64_t stored = s->row_map ? s->row_map[row] : row;
     return (WeightRow){
         .segment = s,
         .data = (const uint8_t *)s->data + (size_t)stored * row_bytes,
-        .run = s->row_map ? 1 : s->rows - row,
+        .run = s->row_map || s->row_scale ? 1 : s->rows - row,
+        .scale = s->row_scale ? s->row_scale[stored] : 1,
     };
 }

@@ -64,6 +64,7 @@ static inline float *f32_row(Mat m, int64_t row) {
 typedef struct WeightRow {
     const WeightSegment *segment;
     const uint8_t *data; // dtype_bytes(segment->dtype, w->cols) bytes
-    int64_t run;         // rows from this one on that are stored back to back (1 under a row map)
+    int64_t run;         // rows from this one on that are stored back to back (1 under a row map or with a scale)
+    float scale;         // NF4: of the row; else 1
 } WeightRow;
 WeightRow weight_row(const Weight *w, int64_t row);

@@ -41,6 +41,7 @@ typedef struct WeightSegment {
     const int32_t *row_map; // [rows] or NULL
     DType dtype;
     int64_t rows;
+    const float *row_scale; // NF4: [rows] of the stored rows; else NULL
 } WeightSegment;
 enum { WEIGHT_MAX_SEGMENTS = 4 };
 typedef struct Weight {

@@ -125,17 +125,9 @@ static void case_head_ties(OpRun *r) {
 
 // ---- sizes ----
 
-#define EVERY_DTYPE(...)                                                                                               \
-    {.dtype = DTYPE_F32, __VA_ARGS__}, {.dtype = DTYPE_F16, __VA_ARGS__}, {.dtype = DTYPE_BF16, __VA_ARGS__},          \
-        {.dtype = DTYPE_Q8_0, __VA_ARGS__}, {.dtype = DTYPE_Q4_0, __VA_ARGS__}, {.dtype = DTYPE_Q4_1, __VA_ARGS__},    \
-        {.dtype = DTYPE_Q5_0, __VA_ARGS__}, {.dtype = DTYPE_Q5_1, __VA_ARGS__}, {.dtype = DTYPE_Q4_K, __VA_ARGS__},    \
-        {.dtype = DTYPE_Q5_K, __VA_ARGS__}, {                                                                          \
-        .dtype = DTYPE_Q6_K, __VA_ARGS__                                                                               \
-    }
-
 static const OpSize linears[] = {
-    EVERY_DTYPE(.t = 1, .n = 33, .k = 512),
-    EVERY_DTYPE(.t = 67, .n = 130, .k = 256, .accumulate = true),
+    OP_EVERY_DTYPE(.t = 1, .n = 33, .k = 512),
+    OP_EVERY_DTYPE(.t = 67, .n = 130, .k = 256, .accumulate = true),
     {.t = 1, .n = 576, .k = 576, .dtype = DTYPE_Q4_1},
     {.t = 2, .n = 77, .k = 1536, .dtype = DTYPE_Q4_1, .bias = true, .accumulate = true},
     {.t = 3, .n = 192, .k = 100, .dtype = DTYPE_F32, .residual = true, .accumulate = true},
@@ -144,6 +136,7 @@ static const OpSize linears[] = {
     {.t = 16, .n = 960, .k = 576, .dtype = DTYPE_Q4_1, .residual = true},
     {.t = 127, .n = 192, .k = 576, .dtype = DTYPE_Q4_1, .row_map = true, .accumulate = true},
     {.t = 127, .n = 961, .k = 576, .dtype = DTYPE_Q8_0, .row_map = true, .segments = 3, .bias = true},
+    {.t = 40, .n = 200, .k = 320, .dtype = DTYPE_NF4, .row_map = true, .segments = 1, .accumulate = true},
     {.t = 513, .n = 100, .k = 576, .dtype = DTYPE_Q8_0, .bias = true, .residual = true, .accumulate = true},
     {.t = 513, .n = 576, .k = 100, .dtype = DTYPE_F16, .residual = true},
 };

@@ -204,22 +204,15 @@ static void case_adamw(OpRun *r) {
 
 // ---- sizes ----
 
-#define ALL_DTYPES(...)                                                                                                \
-    {.dtype = DTYPE_F32, __VA_ARGS__}, {.dtype = DTYPE_F16, __VA_ARGS__}, {.dtype = DTYPE_BF16, __VA_ARGS__},          \
-        {.dtype = DTYPE_Q8_0, __VA_ARGS__}, {.dtype = DTYPE_Q4_0, __VA_ARGS__}, {.dtype = DTYPE_Q4_1, __VA_ARGS__},    \
-        {.dtype = DTYPE_Q5_0, __VA_ARGS__}, {.dtype = DTYPE_Q5_1, __VA_ARGS__}, {.dtype = DTYPE_Q4_K, __VA_ARGS__},    \
-        {.dtype = DTYPE_Q5_K, __VA_ARGS__}, {                                                                          \
-        .dtype = DTYPE_Q6_K, __VA_ARGS__                                                                               \
-    }
-
 static const OpSize weights[] = {
-    ALL_DTYPES(.t = 5, .n = 37, .k = 512),
-    ALL_DTYPES(.t = 131, .n = 300, .k = 256),
+    OP_EVERY_DTYPE(.t = 5, .n = 37, .k = 512),
+    OP_EVERY_DTYPE(.t = 131, .n = 300, .k = 256),
     {.t = 3, .n = 7, .k = 100, .dtype = DTYPE_F32},
     {.t = 3, .n = 7, .k = 100, .dtype = DTYPE_F16},
     {.t = 3, .n = 7, .k = 100, .dtype = DTYPE_BF16},
     {.t = 60, .n = 192, .k = 576, .dtype = DTYPE_Q4_1, .row_map = true},
     {.t = 60, .n = 193, .k = 576, .dtype = DTYPE_Q8_0, .row_map = true, .segments = 4},
+    {.t = 60, .n = 192, .k = 576, .dtype = DTYPE_NF4, .row_map = true},
     {.t = 1, .n = 10, .k = 576, .dtype = DTYPE_F16, .segments = 3},
 };
 static const OpSize rows[] = {

@@ -117,6 +117,23 @@ static void fill_row(uint8_t *row, DType t, int64_t k, const float *noise) {
         case DTYPE_Q6_K:
             put_half(row + 208, d / 1024);
             break;
+        case DTYPE_Q2_K:
+            put_half(row + 80, d / 20), put_half(row + 82, d / 15);
+            break;
+        case DTYPE_Q3_K:
+            put_half(row + 108, d / 64);
+            break;
+        case DTYPE_IQ4_NL:
+            put_half(row, d / 100);
+            break;
+        case DTYPE_IQ4_XS:
+            put_half(row, d / 2000);
+            break;
+        case DTYPE_MXFP4:
+            row[0] = (uint8_t)(128 + (int)log2f(d / 8));
+            break;
+        case DTYPE_NF4: // a code for the scale of the row
+            break;
         case DTYPE_Q4_1:
         case DTYPE_Q5_1:
             put_half(row, d / 8), put_half(row + 2, -d);
@@ -134,6 +151,10 @@ static WeightSegment random_segment(OpRun *r, DType t, int64_t rows, int64_t k) 
     uint8_t *data = mem_alloc((size_t)rows, row_bytes);
     for (int64_t i = 0; i < rows; i++) fill_row(data + (size_t)i * row_bytes, t, k, noise + i * k);
     WeightSegment s = {.data = op_copy(r, data, (size_t)rows * row_bytes), .dtype = t, .rows = rows};
+    if (t == DTYPE_NF4) {
+        for (int64_t i = 0; i < rows; i++) noise[i] = (2 + noise[i] / 4) / (255 * 255 * sqrtf((float)k));
+        s.row_scale = op_copy(r, noise, (size_t)rows * sizeof *noise);
+    }
     mem_free(data);
     mem_free(noise);
     if (!r->size.row_map) return s;

@@ -26,6 +26,17 @@ typedef struct OpSize {
     float dropout, smoothing;
 } OpSize;
 
+// A list of OpSizes, one with each type a weight may have.
+#define OP_EVERY_DTYPE(...)                                                                                            \
+    {.dtype = DTYPE_F32, __VA_ARGS__}, {.dtype = DTYPE_F16, __VA_ARGS__}, {.dtype = DTYPE_BF16, __VA_ARGS__},          \
+        {.dtype = DTYPE_Q8_0, __VA_ARGS__}, {.dtype = DTYPE_Q4_0, __VA_ARGS__}, {.dtype = DTYPE_Q4_1, __VA_ARGS__},    \
+        {.dtype = DTYPE_Q5_0, __VA_ARGS__}, {.dtype = DTYPE_Q5_1, __VA_ARGS__}, {.dtype = DTYPE_Q2_K, __VA_ARGS__},    \
+        {.dtype = DTYPE_Q3_K, __VA_ARGS__}, {.dtype = DTYPE_Q4_K, __VA_ARGS__}, {.dtype = DTYPE_Q5_K, __VA_ARGS__},    \
+        {.dtype = DTYPE_Q6_K, __VA_ARGS__}, {.dtype = DTYPE_IQ4_NL, __VA_ARGS__},                                      \
+        {.dtype = DTYPE_IQ4_XS, __VA_ARGS__}, {.dtype = DTYPE_MXFP4, __VA_ARGS__}, {                                   \
+        .dtype = DTYPE_NF4, __VA_ARGS__                                                                                \
+    }
+
 typedef enum {
     OP_ONE_SAMPLE, // one causal sample of t tokens
     OP_PACKED,     // samples of 1, 3, 60, ... tokens

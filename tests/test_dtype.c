@@ -103,7 +103,8 @@ static void test_dtype_table(void **state) {
     assert_null(dtype_gguf_name(4));
     assert_null(dtype_gguf_name(43));
     assert_null(dtype_gguf_name(UINT32_MAX));
-    assert_true(dtype_is_weight(DTYPE_Q6_K));
+    assert_int_equal(dtype_from_gguf(21), DTYPE_COUNT); // IQ3_S
+    assert_true(dtype_is_weight(DTYPE_NF4));
     assert_false(dtype_is_weight(DTYPE_I32));
 }
 
@@ -175,7 +176,7 @@ static void test_dtype_expands_blocks_as_gguf_py(void **state) {
         seen[g.dtype]++;
     }
     fclose(f);
-    for (DType t = DTYPE_Q8_0; t <= DTYPE_Q6_K; t++) assert_int_equal(seen[t], 24);
+    for (DType t = DTYPE_Q8_0; t < DTYPE_NF4; t++) assert_int_equal(seen[t], 24);
 }
 
 static void test_dtype_expands_plain_floats(void **state) {

@@ -22,7 +22,16 @@ static int open_backends(void **state) {
 }
 
 static Weight weight_of(const void *data, DType t, int64_t rows, int64_t cols) {
-    return (Weight){"w", {{data, NULL, t, rows}}, 1, rows, cols, NULL};
+    static float ones[512];
+    CHECK(rows <= 512, "%d rows", (int)rows);
+    for (int i = 0; i < 512; i++) ones[i] = 1;
+    return (Weight){
+        .name = "w",
+        .segments = {{.data = data, .dtype = t, .rows = rows, .row_scale = t == DTYPE_NF4 ? ones : NULL}},
+        .n_segments = 1,
+        .rows = rows,
+        .cols = cols,
+    };
 }
 
 static void check_expansion(const Weight *w) {
@@ -51,17 +60,22 @@ static void test_kernels_expand_every_half(void **state) {
     mem_free(halves);
 }
 
+// Where a block has its scale; MXFP4's is one byte, an exponent, and NF4's a code.
+static size_t scale_offset(DType t) {
+    return t == DTYPE_Q6_K ? 208 : t == DTYPE_Q3_K ? 108 : t == DTYPE_Q2_K ? 80 : t == DTYPE_F32 ? 2 : 0;
+}
+
 // Every half as the scale of a block of each type: subnormal, infinite and NaN ones among them.
 static void test_kernels_expand_every_scale(void **state) {
     (void)state;
-    for (DType t = DTYPE_Q8_0; t <= DTYPE_Q6_K; t++) {
+    for (DType t = DTYPE_Q8_0; t <= DTYPE_NF4; t++) {
         const DTypeInfo *info = dtype_info(t);
-        int blocks = info->block == 32 ? 65536 : 8192, step = 65536 / blocks;
+        int blocks = info->block < 256 ? 65536 : 8192, step = 65536 / blocks;
         uint8_t *data = mem_alloc((size_t)blocks, (size_t)info->bytes);
         for (int i = 0; i < blocks * info->bytes; i++) data[i] = (uint8_t)((unsigned)i * 2654435761u >> 13);
         for (int i = 0; i < blocks; i++) {
             uint16_t scale = (uint16_t)(i * step + i % step);
-            memcpy(data + (size_t)i * (size_t)info->bytes + (t == DTYPE_Q6_K ? 208 : 0), &scale, sizeof scale);
+            memcpy(data + (size_t)i * (size_t)info->bytes + scale_offset(t), &scale, sizeof scale);
         }
         Weight w = weight_of(data, t, 64, (int64_t)blocks / 64 * info->block);
         check_expansion(&w);
@@ -69,35 +83,58 @@ static void test_kernels_expand_every_scale(void **state) {
     }
 }
 
+enum { FINITE_ROWS = 3, FINITE_COLS = 512 };
+
+// What a type calls a bad scale, and the largest good one.
+static uint16_t bad_scale(DType t, bool nan) {
+    if (t == DTYPE_F32 || t == DTYPE_BF16) return 0x7FC0; // eight exponent bits
+    return t == DTYPE_MXFP4 ? 0xFF : nan ? 0x7E01 : 0xFC00;
+}
+
+static void check_bad_scales_are_seen(Backend *b, DType t, uint8_t *data, size_t bytes) {
+    const DTypeInfo *info = dtype_info(t);
+    Weight w = weight_of(data, t, FINITE_ROWS, FINITE_COLS);
+    uint16_t largest = t == DTYPE_MXFP4 ? 252 : 0x7BFF;
+    memset(data, 0, bytes);
+    memcpy(data + scale_offset(t), &largest, sizeof largest);
+    assert_true(b->k->weight_finite(b, &w));
+    for (size_t block = 0; block < bytes / (size_t)info->bytes; block += block + 1) {
+        uint8_t *scale = data + block * (size_t)info->bytes + scale_offset(t);
+        uint16_t saved, bad = bad_scale(t, block % 2);
+        memcpy(&saved, scale, sizeof saved);
+        memcpy(scale, &bad, sizeof saved);
+        if (b->k->weight_finite(b, &w)) fail_msg("%s: bad %s block %zu not seen", b->k->name, info->name, block);
+        memcpy(scale, &saved, sizeof saved);
+    }
+}
+
 // One bad scale anywhere is found; none is invented.
 static void test_kernels_weight_finite(void **state) {
     (void)state;
-    enum { ROWS = 3, COLS = 512 };
-    static const uint16_t infinite = 0xFC00, nan = 0x7E01, bf16_nan = 0x7FC0, largest = 0x7BFF;
-    for (DType t = DTYPE_F32; t <= DTYPE_Q6_K; t++) {
-        const DTypeInfo *info = dtype_info(t);
-        size_t bytes, scale_at = t == DTYPE_Q6_K ? 208 : t == DTYPE_F32 ? 2 : 0;
-        assert_true(dtype_bytes(t, ROWS * COLS, &bytes));
+    for (DType t = DTYPE_F32; t < DTYPE_NF4; t++) {
+        size_t bytes;
+        assert_true(dtype_bytes(t, FINITE_ROWS * FINITE_COLS, &bytes));
         uint8_t *data = mem_calloc(bytes, 1);
-        for (int i = 0; i < n_backends; i++) {
-            Backend *b = backends + i;
-            Weight w = weight_of(data, t, ROWS, COLS);
-            memset(data, 0, bytes);
-            memcpy(data + scale_at, &largest, sizeof largest);
-            assert_true(b->k->weight_finite(b, &w));
-            for (size_t block = 0; block < bytes / (size_t)info->bytes; block += block + 1) {
-                uint8_t *scale = data + block * (size_t)info->bytes + scale_at;
-                uint16_t saved;
-                memcpy(&saved, scale, sizeof saved);
-                bool wide = t == DTYPE_F32 || t == DTYPE_BF16; // eight exponent bits
-                memcpy(scale, wide ? &bf16_nan : block % 2 ? &nan : &infinite, sizeof saved);
-                if (b->k->weight_finite(b, &w))
-                    fail_msg("%s: bad %s block %zu not seen", b->k->name, info->name, block);
-                memcpy(scale, &saved, sizeof saved);
-            }
-        }
+        for (int i = 0; i < n_backends; i++) check_bad_scales_are_seen(backends + i, t, data, bytes);
         mem_free(data);
     }
+}
+
+// NF4's bad scales are those of its rows.
+static void test_kernels_weight_finite_rows(void **state) {
+    (void)state;
+    static const float bad[] = {INFINITY, -NAN, FLT_MAX};
+    uint8_t data[3 * 33];
+    memset(data, 0xFF, sizeof data);
+    for (int i = 0; i < n_backends; i++)
+        for (int j = 0; j < 3; j++) {
+            float scales[3] = {1, FLT_MAX / 65026, 0};
+            Weight w = weight_of(data, DTYPE_NF4, 3, 64);
+            w.segments[0].row_scale = scales;
+            assert_true(backends[i].k->weight_finite(backends + i, &w));
+            scales[2] = bad[j];
+            assert_false(backends[i].k->weight_finite(backends + i, &w));
+        }
 }
 
 // ---- dropout ----
@@ -204,6 +241,7 @@ int main(int argc, char **argv) {
         TEST(test_kernels_expand_every_half),
         TEST(test_kernels_expand_every_scale),
         TEST(test_kernels_weight_finite),
+        TEST(test_kernels_weight_finite_rows),
         TEST(test_kernels_dropout_keeps_the_asked_share),
         TEST(test_kernels_dropout_mask_follows_the_token),
         TEST(test_kernels_expf),

@@ -136,7 +136,7 @@ static void check_head(Backend *b, Buffers *m) {
     static const int32_t targets[] = {0, 10, 3, 3};
     for (int smoothing = 0; smoothing < 2; smoothing++) {
         fill(m->in[0], 32, 1), fill(m->in[1], 88, 2);
-        Weight w = {"head", {{m->in[1], NULL, DTYPE_F32, 11}}, 1, 11, 8, NULL};
+        Weight w = {"head", {{.data = m->in[1], .dtype = DTYPE_F32, .rows = 11}}, 1, 11, 8, NULL};
         HeadLoss h = {targets, 0.25f, smoothing ? 0.1f : 0};
         HeadResult result;
         b->k->head_loss(b, &result, mat(m->out[0], 4, 8), mat(m->in[0], 4, 8), &w, &h,

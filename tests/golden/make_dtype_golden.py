@@ -10,9 +10,9 @@ import gguf
 import numpy as np
 from gguf.quants import dequantize
 
-TYPES = ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"]
+TYPES = ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K", "Q2_K", "Q3_K", "IQ4_NL", "IQ4_XS", "MXFP4"]
 SCALES = {"Q8_0": [0], "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q4_K": [0, 2], "Q5_K": [0, 2],
-          "Q6_K": [208]}
+          "Q6_K": [208], "Q2_K": [80, 82], "Q3_K": [108], "IQ4_NL": [0], "IQ4_XS": [0], "MXFP4": []}
 BLOCKS = 24
 
 rng = np.random.default_rng(20260101)
@@ -27,6 +27,8 @@ with open(os.path.join(here, "dtype_golden.txt"), "w") as out:
             if written % 3 == 0:  # scales of ordinary size; the others are any half, subnormal and huge ones too
                 for at in SCALES[name]:
                     block[at:at + 2] = np.array([rng.normal() * 0.02], dtype=np.float16).view(np.uint8)
+            if name == "MXFP4" and written < 5:  # the subnormal powers of two, the largest, one in the middle
+                block[0] = [0, 1, 2, 252, 128][written]
             values = dequantize(block.reshape(1, -1), kind).reshape(-1).astype(np.float32)
             if not np.isfinite(values).all():
                 continue

@@ -117,7 +117,7 @@ static int take_weight(Loader *l, const Slot *s) {
     Backend *b = l->m->backend;
     *s->weight = (Weight){
         .name = s->tensor->name,
-        .segments = {{s->tensor->data, s->row_map, s->tensor->dtype, s->shape[1]}},
+        .segments = {{.data = s->tensor->data, .row_map = s->row_map, .dtype = s->tensor->dtype, .rows = s->shape[1]}},
         .n_segments = 1,
         .rows = s->shape[1],
         .cols = s->shape[0],
