@@ -30,7 +30,8 @@ static Context *new_context(void) {
     fill(c->w, MAX_ELEMENTS, 3);
     fill(c->dout, MAX_ELEMENTS, 4);
     c->plan = moe_plan_at(c->plan_memory, T, E, USED);
-    for (int e = 0; e < E; e++) c->experts[e] = (Weight){"w", {{c->w + e * N * K, NULL, DTYPE_F32, N}}, 1, N, K, NULL};
+    for (int e = 0; e < E; e++)
+        c->experts[e] = (Weight){"w", {{.data = c->w + e * N * K, .dtype = DTYPE_F32, .rows = N}}, 1, N, K, NULL};
     route_loss(c);
     return c;
 }
