@@ -18,12 +18,13 @@ struct Dataset {
     char key[TOKEN_KEY_LEN + 1];
     TokenImage *image;
     DatasetStats stats;
+    bool score_first;
 };
 
 // ---- the key ----
 
 // Raised when the same files and options give other tokens than before.
-enum { READER_VERSION = 1 };
+enum { READER_VERSION = 2 };
 
 static int add_file(StrBuf *what, const char *path, Err *err) {
     char hex[33];
@@ -42,6 +43,9 @@ static int make_key(char key[33], const DatasetOptions *o, const Tokenizer *t, c
                o->format, o->train_on_inputs, (long long)o->max_seq_length, o->truncation);
     str_printf(&what, "tokenizer=%s bos %d %d eos %d\ntemplate=%s\n", tokenizer_fingerprint(t), tokenizer_add_bos(t),
                tokenizer_bos(t), tokenizer_eos(t), template);
+    if (o->classification) str_printf(&what, "classification, %zu labels given\n", o->labels ? o->labels->count : 0);
+    for (size_t i = 0; o->classification && o->labels && i < o->labels->count; i++)
+        str_add(&what, o->labels->names[i], strlen(o->labels->names[i]) + 1);
     int rc = 0;
     for (size_t i = 0; i < o->n_files && !rc; i++) rc = add_file(&what, o->files[i], err);
     if (!rc) hash_bytes(key, what.data, what.len);
@@ -64,6 +68,7 @@ typedef struct Build {
     const DatasetOptions *o;
     Encoder encoder;
     TokenSink *sink;
+    LabelTable *labels; // classification; else NULL
     DatasetStats stats;
     RecordPlace place; // the file being read; number: of its first record in the batch
     Slot *slots;       // [BATCH_RECORDS]
@@ -71,12 +76,18 @@ typedef struct Build {
     Err *err;
 } Build;
 
-static void add_sample(Build *b, const Encoded *e, size_t begin, size_t count) {
+static void add_sample(Build *b, const Encoded *e, size_t begin, size_t count, int32_t label) {
     uint8_t *supervised = e->supervised + begin;
     supervised[0] = 0; // a window's first token has nothing before it that could predict it
-    token_sink_add(b->sink, e->ids + begin, supervised, count, b->stats.records);
+    token_sink_add(b->sink, &(Sample){.ids = e->ids + begin,
+                                      .supervised = supervised,
+                                      .count = (int64_t)count,
+                                      .record = b->stats.records,
+                                      .label = label,
+                                      .second = label < 0 ? (int64_t)count : (int64_t)e->second});
     b->stats.samples++;
     b->stats.tokens += (int64_t)count;
+    b->stats.supervised += label >= 0;
     for (size_t i = 0; i < count; i++) b->stats.supervised += supervised[i];
 }
 
@@ -86,7 +97,7 @@ static void add_windows(Build *b, const Encoded *e) {
     for (size_t at = 0; at < e->count;) {
         size_t n = e->count - at;
         if (n > max) n = n == max + 1 && max > 2 ? max - 1 : max;
-        add_sample(b, e, at, n);
+        add_sample(b, e, at, n, -1);
         at += n;
     }
 }
@@ -95,37 +106,61 @@ static bool any_supervised(const Encoded *e, size_t count) {
     return count && memchr(e->supervised, 1, count);
 }
 
-static int add_long(Build *b, const Encoded *e, size_t line) {
-    size_t max = (size_t)b->o->max_seq_length;
+static int add_too_long(Build *b, const Encoded *e, size_t line) {
+    size_t max = (size_t)b->o->max_seq_length, whole = e->count + e->cut;
     if (b->o->truncation == TRUNCATION_ERROR)
         return err_input(b->err, "%s:%zu: found a sample of %zu tokens; expected at most %zu (max_seq_length)",
-                         b->place.path, line, e->count, max);
-    if (b->o->truncation == TRUNCATION_DROP) {
-        b->stats.dropped_long++;
-        b->stats.dropped_tokens += (int64_t)e->count;
-    } else if (!any_supervised(e, max)) {
+                         b->place.path, line, whole, max);
+    b->stats.dropped_long++;
+    b->stats.dropped_tokens += (int64_t)whole;
+    return 0;
+}
+
+static int add_long(Build *b, const Encoded *e, size_t line) {
+    size_t max = (size_t)b->o->max_seq_length;
+    if (b->o->truncation != TRUNCATION_TRUNCATE) return add_too_long(b, e, line);
+    if (!any_supervised(e, max)) {
         b->stats.skipped_unsupervised++;
     } else {
         b->stats.truncated++;
         b->stats.truncated_tokens += (int64_t)(e->count - max);
-        add_sample(b, e, 0, max);
+        add_sample(b, e, 0, max, -1);
     }
+    return 0;
+}
+
+// Truncation of a labelled sample was done while encoding: the special tokens around the text stay (classify.h).
+static int add_labelled(Build *b, const Encoded *e, size_t line) {
+    uint32_t id;
+    if (label_table_add(b->labels, e->label, e->label_integer, &id, b->err))
+        return err_context(b->err, "%s:%zu", b->place.path, line);
+    if (!e->count && !e->cut) {
+        b->stats.skipped_unsupervised++;
+        return 0;
+    }
+    if (!e->count || (int64_t)e->count > b->o->max_seq_length) return add_too_long(b, e, line);
+    b->stats.truncated += e->cut != 0;
+    b->stats.truncated_tokens += (int64_t)e->cut;
+    add_sample(b, e, 0, e->count, (int32_t)id);
     return 0;
 }
 
 // Every record ends in exactly one of: sample(s), skipped, dropped.
 static int add_record(Build *b, const Encoded *e, size_t line) {
     int rc = 0;
+    int64_t whole = (int64_t)(e->count + e->cut);
     b->stats.left_out_bytes += (int64_t)e->left_out;
-    if ((int64_t)e->count > b->stats.longest) b->stats.longest = (int64_t)e->count;
-    if (!any_supervised(e, e->count))
+    if (whole > b->stats.longest) b->stats.longest = whole;
+    if (e->label)
+        rc = add_labelled(b, e, line);
+    else if (!any_supervised(e, e->count))
         b->stats.skipped_unsupervised++;
     else if (e->windows)
         add_windows(b, e);
     else if ((int64_t)e->count > b->o->max_seq_length)
         rc = add_long(b, e, line);
     else
-        add_sample(b, e, 0, e->count);
+        add_sample(b, e, 0, e->count, -1);
     b->stats.records++;
     return rc;
 }
@@ -152,6 +187,10 @@ static int run_batch(Build *b) {
 }
 
 static int choose_format(Build *b, RecordSpan first) {
+    if (b->o->classification && b->place.is_text)
+        return err_input(b->err, "%s: found plain text; expected records with text and label", b->place.path);
+    b->place.format = FORMAT_CLASSIFICATION;
+    if (b->o->classification) return 0;
     if (b->place.is_text) {
         b->place.format = FORMAT_TEXT;
         if (b->o->format == FORMAT_AUTO || b->o->format == FORMAT_TEXT) return 0;
@@ -194,6 +233,7 @@ static int read_file(Build *b, const char *path) {
     b->place = (RecordPlace){.path = path, .number = 1, .is_text = records_are_text(r)};
     int rc = read_records(b, r);
     records_close(r);
+    token_sink_end_file(b->sink);
     b->stats.format = path == b->o->files[0] || b->stats.format == b->place.format ? b->place.format : FORMAT_AUTO;
     return rc;
 }
@@ -229,21 +269,38 @@ static char *cache_file(const DatasetOptions *o, const char *key) {
     return file;
 }
 
+static int finish(Dataset *d, Build *b) {
+    LabelList labels = {0};
+    uint32_t *place = NULL;
+    int rc = 0;
+    if (b->labels && label_table_finish(b->labels, &labels, &place, b->err))
+        rc = err_context(b->err, "%s", b->o->files[0]);
+    if (!rc)
+        rc = token_sink_finish(&d->image, b->sink, &b->stats, &labels, place,
+                               tokenizer_vocab_size(b->encoder.tokenizer), b->err);
+    label_list_clear(&labels);
+    mem_free(place);
+    return rc;
+}
+
 static int build_into(Dataset *d, Build *b, const char *file) {
     b->sink = token_sink_new(file, d->key);
     b->stats = (DatasetStats){0};
+    b->labels = b->o->classification ? label_table_new(b->o->labels) : NULL;
     int rc = 0;
     for (size_t i = 0; i < b->o->n_files && !rc; i++) rc = read_file(b, b->o->files[i]);
     if (!rc) rc = check_not_empty(b);
-    if (!rc) rc = token_sink_finish(&d->image, b->sink, &b->stats, tokenizer_vocab_size(b->encoder.tokenizer), b->err);
+    if (!rc) rc = finish(d, b);
+    label_table_free(b->labels);
     return rc;
 }
 
 // Into the cache; where that fails (no room, not writable), once more into memory.
 static int build(Dataset *d, const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat, const char *file,
                  Err *err) {
-    Build b = {.o = o, .encoder = {t, chat, o->train_on_inputs}, .err = err};
+    Build b = {.o = o, .encoder = {t, chat, o->train_on_inputs, 0}, .err = err};
     Err why;
+    if (o->truncation == TRUNCATION_TRUNCATE) b.encoder.shorten_to = o->max_seq_length;
     b.slots = mem_calloc(BATCH_RECORDS, sizeof *b.slots);
     int rc = build_into(d, &b, file);
     if (rc && token_sink_failed(b.sink, &why)) {
@@ -260,6 +317,10 @@ static int check_options(const DatasetOptions *o, Err *err) {
     if (!o->n_files) return err_input(err, "train_file: found no file; expected at least one");
     if (o->max_seq_length < 2 || o->max_seq_length > INT32_MAX)
         return err_input(err, "max_seq_length: found %lld; expected at least 2", (long long)o->max_seq_length);
+    if (o->classification ? o->format != FORMAT_AUTO && o->format != FORMAT_CLASSIFICATION
+                          : o->format == FORMAT_CLASSIFICATION)
+        return err_input(err, "dataset_format: found \"%s\", but the task is %s", dataset_format_name(o->format),
+                         o->classification ? "classification; expected \"auto\"" : "causal_lm");
     return 0;
 }
 
@@ -283,6 +344,7 @@ static int fill(Dataset *d, const DatasetOptions *o, const Tokenizer *t, const C
 
 int dataset_open(Dataset **d, const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat, Err *err) {
     *d = mem_calloc(1, sizeof **d);
+    (*d)->score_first = o->score_first;
     if (fill(*d, o, t, chat, err) == 0) return 0;
     dataset_close(*d);
     *d = NULL;
@@ -307,6 +369,31 @@ int64_t dataset_count(const Dataset *d) {
 
 Sample dataset_sample(const Dataset *d, int64_t i) {
     return token_image_sample(d->image, i);
+}
+
+SampleSize dataset_size(const Dataset *d, int64_t i) {
+    return token_image_size(d->image, i);
+}
+
+void dataset_release(const Dataset *d) {
+    token_image_release(d->image);
+}
+
+const LabelList *dataset_labels(const Dataset *d) {
+    const LabelList *l = token_image_labels(d->image);
+    return l->count ? l : NULL;
+}
+
+const int64_t *dataset_label_counts(const Dataset *d) {
+    return token_image_label_counts(d->image);
+}
+
+bool dataset_scores_first(const Dataset *d) {
+    return d->score_first;
+}
+
+int64_t dataset_file_end(const Dataset *d, size_t file) {
+    return token_image_file_end(d->image, file);
 }
 
 const char *dataset_fingerprint(const Dataset *d) {

@@ -2,12 +2,14 @@
 //
 // Formats (auto-detected from each file's first record, named in the statistics; dialog.h has the keys): messages,
 // sharegpt, alpaca, prompt_completion, text, input_ids. Files: .jsonl, .json (an array, or JSONL under the wrong name),
-// .txt (one document a file). Text must be valid UTF-8 (a BOM and CRLF line ends are accepted); the first bad record
-// stops with "FILE:LINE: ...". No token is lost silently: every record ends in exactly one of the counts below.
+// .txt (one document a file). For classification the format is always "classification" (classify.h has the keys). Text
+// must be valid UTF-8 (a BOM and CRLF line ends are accepted); the first bad record stops with "FILE:LINE: ...". No
+// token is lost silently: every record ends in exactly one of the counts below.
 #pragma once
 
 #include "base.h"
 #include "chat.h"
+#include "labels.h"
 #include "tokenizer.h"
 
 typedef enum {
@@ -18,6 +20,7 @@ typedef enum {
     FORMAT_PROMPT_COMPLETION,
     FORMAT_TEXT,
     FORMAT_INPUT_IDS,
+    FORMAT_CLASSIFICATION,
     FORMAT_COUNT
 } DatasetFormat;
 const char *dataset_format_name(DatasetFormat f); // as in the config: "auto", "messages", ...
@@ -31,6 +34,9 @@ typedef struct DatasetOptions {
     bool train_on_inputs;
     int64_t max_seq_length;
     Truncation truncation;
+    bool classification;     // records are text and label; format must be auto or classification
+    const LabelList *labels; // of classification: the labels that may occur, in their order; NULL: found in the files
+    bool score_first;        // classification: a sample is scored at its first token (encoders), not at its last
     const char
         *cache_dir; // NULL: $XDG_CACHE_HOME/lorac or ~/.cache/lorac; one that cannot be written is only warned of
 } DatasetOptions;
@@ -45,19 +51,27 @@ typedef struct DatasetStats {
     int64_t truncated_tokens;     // cut away by it
     int64_t dropped_tokens;       // in dropped records
     int64_t tokens,
-        supervised;         // of the kept samples; supervised counts scored positions (never a sample's first token)
-    int64_t left_out_bytes; // of all records: characters that the vocabulary has no token for
-    int64_t longest;        // longest record before the policy
+        supervised;          // of the kept samples; supervised counts scored positions (never a sample's first token)
+    int64_t left_out_bytes;  // of all records: characters that the vocabulary has no token for
+    int64_t longest;         // longest record before the policy
+    int64_t ignored_members; // of .tar shards: members that are neither .json, .txt nor .cls
     bool from_cache;
 } DatasetStats;
 
 typedef struct Sample { // borrowed from the dataset
     const int32_t *ids;
-    const uint8_t *supervised; // supervised[i]: token i is predicted (by position i - 1) and scored; supervised[0] is 0
+    const uint8_t *supervised; // supervised[i]: token i is predicted (by position i - 1) and scored; supervised[0] is
+                               // 0; classification: all 0
     int64_t count;
-    int64_t supervised_count;
-    int64_t record; // 0-based record number over all files
+    int64_t supervised_count; // classification: 1, the label
+    int64_t record;           // 0-based record number over all files
+    int32_t label;            // classification: index into dataset_labels; -1: none
+    int64_t second;           // classification: index of the first token of the second text (token type 1); count: none
 } Sample;
+
+typedef struct SampleSize {
+    int64_t count, supervised; // as in Sample; of classification data one place is scored: supervised is 1
+} SampleSize;
 
 typedef struct Dataset Dataset;
 // chat may be NULL when the model has no template (then messages/sharegpt are refused, others become raw text).
@@ -66,6 +80,14 @@ void dataset_close(Dataset *d);
 const DatasetStats *dataset_stats(const Dataset *d);
 int64_t dataset_count(const Dataset *d);
 Sample dataset_sample(const Dataset *d, int64_t i);
+SampleSize dataset_size(const Dataset *d, int64_t i); // cheaper: does not touch the sample's tokens
+void dataset_release(const Dataset *d);               // tokens read so far leave resident memory
+// Classification: the labels (NULL for other data), and how many samples each has.
+const LabelList *dataset_labels(const Dataset *d);
+const int64_t *dataset_label_counts(const Dataset *d);
+bool dataset_scores_first(const Dataset *d); // DatasetOptions.score_first
+// Samples of file i are those from the end of the file before it up to this.
+int64_t dataset_file_end(const Dataset *d, size_t file);
 // Hash of the files' content and all options that change tokens (32 hex digits): the data's identity in snapshots.
 const char *dataset_fingerprint(const Dataset *d);
 

@@ -4,9 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "classify.h"
+
 void encoded_clear(Encoded *e) {
     mem_free(e->ids);
     mem_free(e->supervised);
+    mem_free(e->label);
     *e = (Encoded){0};
 }
 
@@ -179,9 +182,17 @@ int encode_record(Encoded *out, const Encoder *e, RecordSpan span, const RecordP
     JsonDoc *doc;
     if (json_parse(&doc, span.text, span.len, place->path, span.line, err)) return -1;
     Dialog d = {0};
-    int rc = dialog_read(&d, json_root(doc), place->format, e->chat != NULL, err);
-    if (!rc) rc = encode_dialog(out, e, &d, err);
-    if (rc) fail_record(place, span, err);
+    int rc;
+    if (place->format == FORMAT_CLASSIFICATION) {
+        rc = classify_record(out, e, json_root(doc), err);
+    } else {
+        rc = dialog_read(&d, json_root(doc), place->format, e->chat != NULL, err);
+        if (!rc) rc = encode_dialog(out, e, &d, err);
+    }
+    if (rc) {
+        fail_record(place, span, err);
+        encoded_clear(out);
+    }
     dialog_clear(&d);
     json_free(doc);
     return rc;

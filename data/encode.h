@@ -7,6 +7,7 @@
 //   ids                 as they are; labels decide, without labels all is supervised
 // BOS where the tokenizer's own flag asks for it; BOS and EOS only where the model has them. The first token of a
 // record is never supervised: nothing predicts it.
+//   classification      text or two texts, and a label (classify.h)
 #pragma once
 
 #include "dialog.h"
@@ -16,6 +17,7 @@ typedef struct Encoder {
     const Tokenizer *tokenizer;
     const ChatTemplate *chat; // or NULL
     bool train_on_inputs;
+    int64_t shorten_to; // classification: longer samples are shortened to this; 0: not
 } Encoder;
 
 typedef struct Encoded { // init with {0}; encoded_clear frees
@@ -24,6 +26,10 @@ typedef struct Encoded { // init with {0}; encoded_clear frees
     size_t count;
     size_t left_out; // bytes that the vocabulary has no token for
     bool windows;    // text: cut into windows instead of dropped when it is too long
+    char *label;     // classification: its name; else NULL
+    bool label_integer;
+    size_t second; // classification: index of the first token of type 1; count when there is none
+    size_t cut;    // tokens that shortening took out
 } Encoded;
 void encoded_clear(Encoded *e);
 

@@ -120,9 +120,9 @@ static int64_t pack(const Piece *pieces, int64_t n, int64_t max_tokens, int64_t 
 static void count_row(RowPlan *p, const Dataset *d, int64_t row) {
     int64_t tokens = 0, supervised = 0, samples = p->start[row + 1] - p->start[row];
     for (int64_t i = p->start[row]; i < p->start[row + 1]; i++) {
-        Sample s = dataset_sample(d, p->samples[i]);
+        SampleSize s = dataset_size(d, p->samples[i]);
         tokens += s.count;
-        supervised += s.supervised_count;
+        supervised += s.supervised;
     }
     p->tokens[row] = tokens;
     p->supervised[row] = supervised;
@@ -151,7 +151,7 @@ RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64
     int64_t *row_of = mem_alloc((size_t)n, sizeof *row_of);
     CHECK(max_tokens > 0 && max_tokens <= INT32_MAX, "rows of %lld tokens", (long long)max_tokens);
     for (int64_t i = 0; i < n; i++) {
-        pieces[i] = (Piece){dataset_sample(d, samples[i]).count, samples[i]};
+        pieces[i] = (Piece){dataset_size(d, samples[i]).count, samples[i]};
         CHECK(pieces[i].tokens <= max_tokens, "sample %lld has %lld tokens, a row %lld", (long long)samples[i],
               (long long)pieces[i].tokens, (long long)max_tokens);
         row_of[i] = i;
@@ -222,10 +222,12 @@ static void grow_row(Row *row, int64_t tokens, int64_t samples, int64_t scored) 
         row->tokens_capacity = tokens;
         row->ids = mem_realloc(row->ids, (size_t)tokens, sizeof *row->ids);
         row->pos = mem_realloc(row->pos, (size_t)tokens, sizeof *row->pos);
+        row->type = mem_realloc(row->type, (size_t)tokens, sizeof *row->type);
     }
     if (samples > row->samples_capacity) {
         row->samples_capacity = samples;
         row->start = mem_realloc(row->start, (size_t)samples + 1, sizeof *row->start);
+        row->label = mem_realloc(row->label, (size_t)samples, sizeof *row->label);
     }
     if (scored > row->scored_capacity) {
         row->scored_capacity = scored;
@@ -234,15 +236,21 @@ static void grow_row(Row *row, int64_t tokens, int64_t samples, int64_t scored) 
     }
 }
 
-static void add_sample(Row *row, const Sample *s) {
+static void add_scored(Row *row, int64_t position, int32_t target) {
+    row->position[row->scored] = (int32_t)position;
+    row->target[row->scored++] = target;
+}
+
+static void add_sample(Row *row, const Sample *s, bool score_first) {
     int64_t base = row->tokens;
     memcpy(row->ids + base, s->ids, (size_t)s->count * sizeof *row->ids);
     for (int64_t i = 0; i < s->count; i++) {
         row->pos[base + i] = (int32_t)i;
-        if (!s->supervised[i]) continue;
-        row->position[row->scored] = (int32_t)(base + i - 1); // supervised[0] is 0
-        row->target[row->scored++] = s->ids[i];
+        row->type[base + i] = i >= s->second;
+        if (s->supervised[i]) add_scored(row, base + i - 1, s->ids[i]); // supervised[0] is 0
     }
+    if (s->label >= 0) add_scored(row, score_first ? base : base + s->count - 1, s->label);
+    row->label[row->samples] = s->label;
     row->tokens += s->count;
     row->start[++row->samples] = (int32_t)row->tokens;
 }
@@ -254,13 +262,15 @@ void row_fill(Row *row, const Dataset *d, const RowPlan *p, int64_t r) {
     row->start[0] = 0;
     for (int64_t i = p->start[r]; i < p->start[r + 1]; i++) {
         Sample s = dataset_sample(d, p->samples[i]);
-        add_sample(row, &s);
+        add_sample(row, &s, dataset_scores_first(d));
     }
 }
 
 void row_clear(Row *row) {
     mem_free(row->ids);
     mem_free(row->pos);
+    mem_free(row->type);
+    mem_free(row->label);
     mem_free(row->start);
     mem_free(row->position);
     mem_free(row->target);

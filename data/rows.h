@@ -2,7 +2,8 @@
 //
 // A row is a list of whole samples; attention is block-diagonal over them and positions restart, so packing never
 // changes what a sample sees. Packing is best-fit decreasing, ties by sample index: a pure function of the samples.
-// Without packing a row is one sample. The order of an epoch is a pure function of (seed, epoch).
+// Without packing a row is one sample. Of classification data each sample has one scored position: its last token, or
+// its first where the data set says so (encoders). The order of an epoch is a pure function of (seed, epoch).
 #pragma once
 
 #include "base.h"
@@ -27,10 +28,12 @@ typedef struct Row {
     int64_t tokens, samples;
     int32_t *ids;      // [tokens]
     int32_t *pos;      // [tokens] position within the sample
+    int32_t *type;     // [tokens] 1 in the second text of a pair (token type), else 0
     int32_t *start;    // [samples + 1] first token of each sample
     int64_t scored;    // M: positions that predict a supervised token
     int32_t *position; // [M] these positions, ascending
-    int32_t *target;   // [M] the token to predict
+    int32_t *target;   // [M] the token to predict; of classification data the label
+    int32_t *label;    // [samples] of classification data, else -1
     int64_t tokens_capacity, samples_capacity, scored_capacity;
 } Row;
 void row_fill(Row *row, const Dataset *d, const RowPlan *p, int64_t r);

@@ -115,8 +115,13 @@ static void test_token_cache_believes_no_impossible_sample(void **state) {
         TokenSink *s = token_sink_new("image", key);
         TokenImage *image;
         Err err;
-        token_sink_add(s, bad[i].ids, bad[i].supervised, 2, bad[i].record);
-        ASSERT_REFUSED(token_sink_finish(&image, s, &stats, BYTE_VOCAB, &err), &err, "token cache: a sample");
+        token_sink_add(
+            s,
+            &(Sample){
+                .ids = bad[i].ids, .supervised = bad[i].supervised, .count = 2, .record = bad[i].record, .label = -1});
+        token_sink_end_file(s);
+        ASSERT_REFUSED(token_sink_finish(&image, s, &stats, NULL, NULL, BYTE_VOCAB, &err), &err,
+                       "token cache: a sample");
         token_sink_free(s);
     }
 }

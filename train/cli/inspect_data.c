@@ -58,6 +58,8 @@ int inspect_data_file(const char *path, int64_t n_shown, FILE *out, Err *err) {
 
 // ---- the trainer's view ----
 
+enum { MAX_LABELS = 20 }; // shown
+
 static int compare_lengths(const void *pa, const void *pb) {
     int64_t a = *(const int64_t *)pa, b = *(const int64_t *)pb;
     return a < b ? -1 : a > b;
@@ -116,8 +118,18 @@ static void print_samples(const Dataset *d, const Tokenizer *t, int64_t n_shown,
         sample_show(&text, &s, t, colour ? "\x1b[32m" : "[[", colour ? "\x1b[0m" : "]]");
         fprintf(out, "\n--- sample %" PRId64 " (record %" PRId64 "): %" PRId64 " tokens, %" PRId64 " supervised\n%s\n",
                 i, s.record + 1, s.count, s.supervised_count, text.data);
+        if (s.label >= 0) fprintf(out, "=> %s\n", dataset_labels(d)->names[s.label]);
         str_clear(&text);
     }
+}
+
+static void print_labels(const Dataset *d, FILE *out) {
+    const LabelList *labels = dataset_labels(d);
+    if (!labels) return;
+    fprintf(out, "  labels    %zu:", labels->count);
+    for (size_t i = 0; i < labels->count && i < MAX_LABELS; i++)
+        fprintf(out, "%s %s (%" PRId64 ")", i ? "," : "", labels->names[i], dataset_label_counts(d)[i]);
+    fputs(labels->count > MAX_LABELS ? ", ...\n" : "\n", out);
 }
 
 typedef struct View {
@@ -125,19 +137,29 @@ typedef struct View {
     Tokenizer *tokenizer;
     ChatTemplate *chat;
     int64_t max_tokens, n_shown;
+    LabelList labels; // of the training data
     FILE *out;
 } View;
+
+static void keep_labels(View *v, const Dataset *d) {
+    const LabelList *labels = dataset_labels(d);
+    if (v->labels.count) return;
+    for (size_t i = 0; labels && i < labels->count; i++) label_list_add(&v->labels, labels->names[i]);
+}
 
 static int print_set(View *v, const char *title, char *const *files, size_t n_files, Err *err) {
     DatasetOptions o = run_dataset_options(&v->config, files, n_files, v->max_tokens);
     Dataset *d;
+    if (v->labels.count) o.labels = &v->labels;
     if (dataset_open(&d, &o, v->tokenizer, v->chat, err)) return -1;
+    keep_labels(v, d);
     fprintf(v->out, "%s", title);
     for (size_t i = 0; i < n_files; i++) fprintf(v->out, "%s%s", i ? ", " : "", files[i]);
     DatasetFormat f = dataset_stats(d)->format;
     fprintf(v->out, "\n  format    %s%s\n", f == FORMAT_AUTO ? "several" : dataset_format_name(f),
             dataset_stats(d)->from_cache ? " (tokens from the cache)" : "");
     print_counts(d, v->out);
+    print_labels(d, v->out);
     print_lengths(d, v->max_tokens, v->out);
     print_rows(d, &v->config, v->max_tokens, v->out);
     print_samples(d, v->tokenizer, v->n_shown, v->out);
@@ -163,6 +185,7 @@ int inspect_run_data(int argc, char **argv, int64_t n_shown, FILE *out, Err *err
     int rc = print_view(&v, argc, argv, err);
     chat_template_free(v.chat);
     tokenizer_free(v.tokenizer);
+    label_list_clear(&v.labels);
     config_clear(&v.config);
     return rc;
 }

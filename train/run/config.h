@@ -22,6 +22,7 @@ typedef struct IntList {
 // Choices, in the order of their names in the table.
 typedef enum { EVAL_NO, EVAL_STEPS, EVAL_EPOCH } EvalStrategy;
 typedef enum { CHECKPOINT_AUTO, CHECKPOINT_TRUE, CHECKPOINT_FALSE } CheckpointChoice;
+typedef enum { TASK_CAUSAL_LM, TASK_CLASSIFICATION } Task;
 
 enum { CONFIG_MAX_KEYS = 80 };
 typedef enum { SOURCE_DEFAULT, SOURCE_FILE, SOURCE_COMMAND_LINE } ConfigSource;

@@ -38,7 +38,8 @@ DatasetOptions run_dataset_options(const Config *c, char *const *files, size_t n
                             .format = (DatasetFormat)c->dataset_format,
                             .train_on_inputs = c->train_on_inputs,
                             .max_seq_length = max_tokens,
-                            .truncation = (Truncation)c->truncation};
+                            .truncation = (Truncation)c->truncation,
+                            .classification = c->task == TASK_CLASSIFICATION};
 }
 
 static RowPlan *plan_all(const Dataset *d, int64_t max_tokens, bool packing, int64_t *n_samples) {
@@ -65,6 +66,7 @@ static int plan_split(RunData *d, const Config *c, int64_t max_tokens, Err *err)
 
 static int open_validation(RunData *d, const Config *c, const Model *m, int64_t max_tokens, Err *err) {
     DatasetOptions o = run_dataset_options(c, &c->validation_file, 1, max_tokens);
+    if (d->train) o.labels = dataset_labels(d->train); // a label that training does not know is refused
     if (dataset_open(&d->validation, &o, m->tokenizer, d->chat, err)) return -1;
     d->eval_set = d->validation;
     d->eval_rows = plan_all(d->validation, max_tokens, c->packing, &d->eval_samples);

@@ -1,0 +1,175 @@
+#include "classify.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// ---- the record ----
+
+typedef struct Texts {
+    JsonStr first, second;
+    bool pair;
+} Texts;
+
+static bool has(const Json *record, const char *key) {
+    const Json *v = json_get(record, key);
+    return v && v->type != JSON_NULL;
+}
+
+static int fail_type(const char *key, const Json *v, const char *expected, Err *err) {
+    return err_input(err, "%s: found %s; expected %s", key, json_type_name(v), expected);
+}
+
+static int read_text(JsonStr *out, const Json *record, const char *key, Err *err) {
+    const Json *v = json_get(record, key);
+    if (!v || v->type != JSON_STRING) return fail_type(key, v, "a string", err);
+    *out = v->str;
+    return 0;
+}
+
+static int fail_keys(const Json *record, Err *err) {
+    StrBuf keys = {0};
+    for (size_t i = 0; i < record->count && i < 8; i++) str_printf(&keys, "%s%s", i ? ", " : "", record->keys[i].data);
+    err_input(err,
+              "found a record with the keys {%s}; expected label and text, sentence or content, or a pair such as "
+              "sentence1 + sentence2",
+              keys.data ? keys.data : "");
+    str_clear(&keys);
+    return -1;
+}
+
+static int read_texts(Texts *t, const Json *record, Err *err) {
+    static const char *const pairs[][2] = {{"sentence1", "sentence2"}, {"premise", "hypothesis"},
+                                           {"question1", "question2"}, {"question", "sentence"},
+                                           {"question", "passage"},    {"text", "text_pair"}};
+    static const char *const single[] = {"text", "sentence", "content"};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        if (!has(record, pairs[i][0]) || !has(record, pairs[i][1])) continue;
+        t->pair = true;
+        return read_text(&t->first, record, pairs[i][0], err) || read_text(&t->second, record, pairs[i][1], err) ? -1
+                                                                                                                 : 0;
+    }
+    for (size_t i = 0; i < sizeof single / sizeof *single; i++)
+        if (has(record, single[i])) return read_text(&t->first, record, single[i], err);
+    return fail_keys(record, err);
+}
+
+// Labels are printed and become file content: no control characters.
+static bool is_printable(JsonStr s) {
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.data[i];
+        if (c < 32 || c == 127 || (c == 0xC2 && (unsigned char)s.data[i + 1] < 0xA0)) return false;
+    }
+    return true;
+}
+
+static int read_text_label(Encoded *out, JsonStr s, Err *err) {
+    if (!s.len || s.len >= LABEL_MAX_BYTES || !is_printable(s))
+        return err_input(err, "label: found a text of %zu bytes; expected 1 to %d bytes without control characters",
+                         s.len, LABEL_MAX_BYTES - 1);
+    out->label = mem_strdup(s.data);
+    return 0;
+}
+
+static int read_label(Encoded *out, const Json *record, Err *err) {
+    static const char expected[] = "an integer from 0, a text, true or false";
+    const Json *v = json_get(record, "label");
+    if (v && v->type == JSON_STRING) return read_text_label(out, v->str, err);
+    bool truth = v && (v->type == JSON_TRUE || v->type == JSON_FALSE);
+    if (!truth && (!v || v->type != JSON_INT)) return fail_type("label", v, expected, err);
+    int64_t n = truth ? v->type == JSON_TRUE : v->integer;
+    if (n < 0)
+        return err_input(err, "label: found %lld, a record without a label; expected %s", (long long)n, expected);
+    out->label = mem_printf("%lld", (long long)n);
+    out->label_integer = true;
+    return 0;
+}
+
+// ---- tokens ----
+
+static void add_control(TokenIds *out, bool wanted, int32_t id) {
+    if (!wanted || id < 0) return;
+    size_t capacity = out->capacity;
+    MEM_GROW(out->ids, out->capacity, out->count + 1);
+    if (out->capacity != capacity) out->start = mem_realloc(out->start, out->capacity, sizeof *out->start);
+    out->start[out->count] = 0;
+    out->ids[out->count++] = id;
+}
+
+static void encode_texts(TokenIds *out, const Tokenizer *t, const Texts *texts, size_t *second) {
+    add_control(out, tokenizer_add_bos(t), tokenizer_bos(t));
+    tokenizer_encode(t, texts->first.data, texts->first.len, NULL, false, out);
+    *second = out->count;
+    if (texts->pair) {
+        add_control(out, tokenizer_add_bos(t), tokenizer_bos(t));
+        tokenizer_encode(t, texts->second.data, texts->second.len, NULL, false, out);
+    }
+    add_control(out, tokenizer_add_eos(t), tokenizer_eos(t));
+    if (!texts->pair) *second = out->count;
+}
+
+typedef struct Range {
+    size_t begin, count;
+} Range;
+
+// Where a text's tokens stand in the sample, at or behind `from`: the special tokens around them are few.
+static Range find_text(const TokenIds *all, size_t from, const Tokenizer *t, JsonStr text) {
+    TokenIds alone = {0};
+    tokenizer_encode(t, text.data, text.len, NULL, false, &alone);
+    Range r = {from, alone.count};
+    while (r.begin + r.count <= all->count && r.count &&
+           memcmp(all->ids + r.begin, alone.ids, r.count * sizeof *alone.ids) != 0)
+        r.begin++;
+    if (r.begin + r.count > all->count) r = (Range){from, 0};
+    token_ids_clear(&alone);
+    return r;
+}
+
+// How much of two texts stays within `room`: the shorter one whole where that fits, else both halves alike.
+static void share_room(size_t *first, size_t *second, size_t room) {
+    size_t *low = *first > *second ? second : first, *high = low == first ? second : first;
+    if (*low + *high <= room) return;
+    *high = *low > room ? *low : *low > room - *low ? *low : room - *low;
+    if (*low + *high > room) {
+        *low = room / 2;
+        *high = room - *low;
+    }
+}
+
+static size_t remove_tokens(TokenIds *t, size_t begin, size_t count) {
+    memmove(t->ids + begin, t->ids + begin + count, (t->count - begin - count) * sizeof *t->ids);
+    t->count -= count;
+    return count;
+}
+
+// Returns the number of tokens taken out; all of them when no text would be left.
+static size_t shorten(TokenIds *t, size_t *second, const Tokenizer *tokenizer, const Texts *texts, size_t max) {
+    Range a = find_text(t, 0, tokenizer, texts->first), b = {t->count, 0};
+    if (texts->pair) b = find_text(t, a.begin + a.count, tokenizer, texts->second);
+    size_t special = t->count - a.count - b.count, keep_a = a.count, keep_b = b.count;
+    if (special >= max) return remove_tokens(t, 0, t->count);
+    if (texts->pair)
+        share_room(&keep_a, &keep_b, max - special);
+    else
+        keep_a = max - special;
+    if (*second >= b.begin + b.count) *second -= b.count - keep_b;
+    if (*second >= a.begin + a.count) *second -= a.count - keep_a;
+    size_t cut = remove_tokens(t, b.begin + keep_b, b.count - keep_b);
+    return cut + remove_tokens(t, a.begin + keep_a, a.count - keep_a);
+}
+
+int classify_record(Encoded *out, const Encoder *e, const Json *record, Err *err) {
+    Texts texts = {0};
+    TokenIds t = {0};
+    if (record->type != JSON_OBJECT)
+        return err_input(err, "found %s; expected a record, an object", json_type_name(record));
+    if (read_texts(&texts, record, err) || read_label(out, record, err)) return -1;
+    encode_texts(&t, e->tokenizer, &texts, &out->second);
+    out->left_out = t.left_out;
+    if (e->shorten_to && t.count > (size_t)e->shorten_to)
+        out->cut = shorten(&t, &out->second, e->tokenizer, &texts, (size_t)e->shorten_to);
+    out->ids = t.ids;
+    out->count = t.count;
+    out->supervised = mem_calloc(t.count + 1, 1);
+    mem_free(t.start);
+    return 0;
+}

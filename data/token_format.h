@@ -1,0 +1,37 @@
+// token_format: the fixed parts of an image. Private to token_sink.c and token_image.c.
+#pragma once
+
+#include "token_cache.h"
+
+#define TOKEN_MAGIC "lorac tokens 3\n"
+
+typedef struct TokenHeader {
+    char magic[sizeof TOKEN_MAGIC];
+    char key[TOKEN_KEY_LEN];
+} TokenHeader;
+
+typedef struct TokenHead { // in front of a sample's ids
+    int64_t record;
+    uint32_t second;
+    uint32_t zero;
+} TokenHead;
+
+typedef struct TokenEntry {
+    uint64_t offset; // of the head, from the image's start
+    uint32_t count;
+    uint32_t value; // supervised tokens; of classification data: the label
+} TokenEntry;
+
+enum { TOKEN_STATS = 13 };
+
+typedef struct TokenFooter {
+    int64_t stats[TOKEN_STATS]; // DatasetStats in its order, without from_cache
+    uint64_t n_entries, entries_offset, n_files, n_labels, tables_offset;
+    uint64_t hash[2]; // XXH3-128 of all bytes before it
+} TokenFooter;
+
+_Static_assert(sizeof(TokenHeader) % 8 == 0 && sizeof(TokenFooter) % 8 == 0, "parts are aligned to 8 bytes");
+
+// The image in s->memory becomes the image's own.
+int token_image_from_memory(TokenImage **image, StrBuf *memory, const char *key, int32_t vocab_size, Err *err);
+void token_stats_pack(int64_t out[TOKEN_STATS], const DatasetStats *s);

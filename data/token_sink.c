@@ -1,0 +1,129 @@
+// token_cache: the writer of images.
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "fileio.h"
+#include "token_format.h"
+
+struct TokenSink {
+    FileWriter *file; // NULL: memory
+    StrBuf memory;
+    char *path;
+    char key[TOKEN_KEY_LEN + 1];
+    uint64_t size;
+    XXH3_state_t *hash;
+    TokenEntry *entries;
+    size_t n_entries, entries_capacity;
+    uint64_t *file_ends;
+    size_t n_files, files_capacity;
+    bool failed;
+    Err why;
+};
+
+static void put(TokenSink *s, const void *bytes, size_t n) {
+    if (!n || s->failed) return;
+    XXH3_128bits_update(s->hash, bytes, n);
+    s->size += n;
+    if (!s->path)
+        str_add(&s->memory, bytes, n);
+    else
+        s->failed = file_write(s->file, bytes, n, &s->why) != 0;
+}
+
+static void pad(TokenSink *s) {
+    static const char zeros[8];
+    put(s, zeros, (size_t)(-s->size & 7));
+}
+
+TokenSink *token_sink_new(const char *file, const char key[TOKEN_KEY_LEN + 1]) {
+    TokenSink *s = mem_calloc(1, sizeof *s);
+    s->hash = XXH3_createState();
+    CHECK(s->hash, "out of memory");
+    XXH3_128bits_reset(s->hash);
+    memcpy(s->key, key, sizeof s->key);
+    if (file) {
+        s->path = mem_strdup(file);
+        s->failed = file_create(&s->file, file, &s->why) != 0;
+    }
+    TokenHeader header = {.magic = TOKEN_MAGIC};
+    memcpy(header.key, key, TOKEN_KEY_LEN);
+    put(s, &header, sizeof header);
+    return s;
+}
+
+void token_sink_add(TokenSink *s, const Sample *sample) {
+    size_t count = (size_t)sample->count;
+    CHECK(sample->count > 0 && sample->count <= INT32_MAX && sample->second <= sample->count, "a sample of %zu tokens",
+          count);
+    TokenEntry e = {.offset = s->size, .count = (uint32_t)count, .value = (uint32_t)sample->label};
+    if (sample->label < 0) {
+        e.value = 0;
+        for (size_t i = 0; i < count; i++) e.value += sample->supervised[i];
+    }
+    TokenHead head = {.record = sample->record, .second = (uint32_t)sample->second};
+    put(s, &head, sizeof head);
+    put(s, sample->ids, count * sizeof *sample->ids);
+    put(s, sample->supervised, count);
+    pad(s);
+    MEM_GROW(s->entries, s->entries_capacity, s->n_entries + 1);
+    s->entries[s->n_entries++] = e;
+}
+
+void token_sink_end_file(TokenSink *s) {
+    MEM_GROW(s->file_ends, s->files_capacity, s->n_files + 1);
+    s->file_ends[s->n_files++] = s->n_entries;
+}
+
+bool token_sink_failed(const TokenSink *s, Err *why) {
+    if (s->failed) *why = s->why;
+    return s->failed;
+}
+
+void token_sink_free(TokenSink *s) {
+    if (!s) return;
+    file_abandon(s->file);
+    str_clear(&s->memory);
+    mem_free(s->path);
+    mem_free(s->entries);
+    mem_free(s->file_ends);
+    XXH3_freeState(s->hash);
+    mem_free(s);
+}
+
+static void put_index(TokenSink *s, const uint32_t *place) {
+    for (size_t i = 0; place && i < s->n_entries; i++) s->entries[i].value = place[s->entries[i].value];
+    put(s, s->entries, s->n_entries * sizeof *s->entries);
+    mem_free(s->entries); // the image has its own
+    s->entries = NULL;
+}
+
+static void put_tables(TokenSink *s, const LabelList *labels) {
+    put(s, s->file_ends, s->n_files * sizeof *s->file_ends);
+    for (size_t i = 0; labels && i < labels->count; i++) put(s, labels->names[i], strlen(labels->names[i]) + 1);
+    pad(s);
+}
+
+int token_sink_finish(TokenImage **image, TokenSink *s, const DatasetStats *stats, const LabelList *labels,
+                      const uint32_t *place, int32_t vocab_size, Err *err) {
+    TokenFooter footer = {.n_entries = s->n_entries,
+                          .entries_offset = s->size,
+                          .n_files = s->n_files,
+                          .n_labels = labels ? labels->count : 0};
+    token_stats_pack(footer.stats, stats);
+    put_index(s, place);
+    footer.tables_offset = s->size;
+    put_tables(s, labels);
+    put(s, &footer, offsetof(TokenFooter, hash));
+    XXH128_hash_t h = XXH3_128bits_digest(s->hash);
+    uint64_t hash[2] = {h.low64, h.high64};
+    put(s, hash, sizeof hash);
+    if (!s->path) return token_image_from_memory(image, &s->memory, s->key, vocab_size, err);
+    if (!s->failed) {
+        s->failed = file_commit(s->file, &s->why) != 0;
+        s->file = NULL;
+    }
+    if (!s->failed) s->failed = token_image_open(image, s->path, s->key, vocab_size, &s->why) != 0;
+    if (s->failed) *err = s->why;
+    return s->failed ? -1 : 0;
+}

@@ -1,0 +1,242 @@
+// classification data: records to tokens, labels, token types and rows; shortening; what is refused.
+#include "dataset_fixture.h"
+#include "rows.h"
+
+static Bench classify_bench(bool add_bos) {
+    Bench b = bench_new(add_bos);
+    b.o.classification = true;
+    return b;
+}
+
+static Dataset *open_text(Bench *b, const char *text) {
+    Dataset *d;
+    Err err;
+    put_text("d.jsonl", text);
+    ASSERT_OK(bench_open(&d, b, true, &err), &err);
+    return d;
+}
+
+// Every sample as "tokens=label name/index of the second text".
+static void check_samples(const Dataset *d, const Bench *b, const char *want) {
+    StrBuf out = {0};
+    for (int64_t i = 0; i < dataset_count(d); i++) {
+        Sample s = dataset_sample(d, i);
+        sample_show(&out, &s, b->t, "[[", "]]");
+        str_printf(&out, "=%s/%d|", dataset_labels(d)->names[s.label], (int)s.second);
+        assert_int_equal(s.supervised_count, 1);
+        assert_int_equal(dataset_size(d, i).supervised, 1);
+        assert_int_equal(dataset_size(d, i).count, s.count);
+    }
+    assert_string_equal(out.data, want);
+    str_clear(&out);
+}
+
+static void test_classify_reads_the_names_of_glue(void **state) {
+    (void)state;
+    Bench b = classify_bench(false);
+    Dataset *d = open_text(
+        &b,
+        "{\"text\":\"ab\",\"label\":1,\"label_text\":\"x\"}\n{\"sentence\":\"c\",\"label\":0}\n"
+        "{\"content\":\"d\",\"label\":2}\n{\"text\":\"e\",\"text_pair\":\"f\",\"label\":0}\n"
+        "{\"text\":\"e\",\"text_pair\":null,\"label\":0}\n"
+        "{\"sentence1\":\"g\",\"sentence2\":\"h\",\"label\":1}\n{\"premise\":\"i\",\"hypothesis\":\"j\",\"label\":1}\n"
+        "{\"question1\":\"k\",\"question2\":\"l\",\"label\":1}\n{\"question\":\"m\",\"sentence\":\"n\",\"label\":1}\n"
+        "{\"question\":\"o\",\"passage\":\"<s>\",\"label\":1}\n");
+    check_samples(d, &b, "ab=1/2|c=0/1|d=2/1|ef=0/1|e=0/1|gh=1/1|ij=1/1|kl=1/1|mn=1/1|o<s>=1/1|");
+    assert_string_equal(dataset_format_name(dataset_stats(d)->format), "classification");
+    assert_int_equal(dataset_stats(d)->supervised, 10);
+    assert_int_equal(dataset_label_counts(d)[0], 3);
+    assert_int_equal(dataset_label_counts(d)[1], 6);
+    assert_int_equal(dataset_label_counts(d)[2], 1);
+    dataset_close(d);
+    bench_free(&b);
+}
+
+static void test_classify_sorts_labels(void **state) {
+    (void)state;
+    Bench b = classify_bench(true);
+    Dataset *d = open_text(&b, "{\"text\":\"a\",\"label\":\"spam\"}\n{\"text\":\"b\",\"label\":\"ham\"}\n"
+                               "{\"text\":\"c\",\"label\":\"\xC3\xA9\"}\n{\"text\":\"d\",\"label\":\"Z\"}\n");
+    check_samples(d, &b, "<s>a=spam/2|<s>b=ham/2|<s>c=\xC3\xA9/2|<s>d=Z/2|");
+    static const char *const want[] = {"Z", "ham", "spam", "\xC3\xA9"};
+    for (size_t i = 0; i < 4; i++) assert_string_equal(dataset_labels(d)->names[i], want[i]);
+    assert_int_equal(dataset_sample(d, 0).label, 2);
+    dataset_close(d);
+    StrBuf text = {0};
+    for (int i = 11; i >= 0; i--) str_printf(&text, "{\"text\":\"a\",\"label\":%d}\n", i);
+    d = open_text(&b, text.data); // by value, not "0", "1", "10", "11", "2"
+    for (int i = 0; i < 12; i++) assert_int_equal(dataset_sample(d, i).label, 11 - i);
+    dataset_close(d);
+    str_clear(&text);
+    d = open_text(&b,
+                  "{\"text\":\"a\",\"label\":true}\n{\"text\":\"b\",\"label\":false}\n{\"text\":\"b\",\"label\":1}\n");
+    check_samples(d, &b, "<s>a=1/2|<s>b=0/2|<s>b=1/2|");
+    dataset_close(d);
+    bench_free(&b);
+}
+
+// A validation file: the labels of the training data and no other, in their order, whichever of them occur.
+static void test_classify_takes_given_labels(void **state) {
+    (void)state;
+    static char *names[] = {"yes", "no", "maybe"};
+    LabelList labels = {.names = names, .count = 3};
+    Bench b = classify_bench(false);
+    Err err;
+    b.o.labels = &labels;
+    Dataset *d = open_text(&b, "{\"text\":\"a\",\"label\":\"no\"}\n{\"text\":\"b\",\"label\":\"no\"}\n");
+    assert_int_equal(dataset_sample(d, 0).label, 1);
+    assert_int_equal(dataset_labels(d)->count, 3);
+    dataset_close(d);
+    d = open_text(&b, "{\"text\":\"a\",\"label\":\"no\"}\n{\"text\":\"b\",\"label\":\"no\"}\n");
+    assert_true(dataset_stats(d)->from_cache);
+    dataset_close(d);
+    labels.count = 2; // other labels, other ids
+    d = open_text(&b, "{\"text\":\"a\",\"label\":\"no\"}\n{\"text\":\"b\",\"label\":\"no\"}\n");
+    assert_false(dataset_stats(d)->from_cache);
+    dataset_close(d);
+    put_text("d.jsonl", "{\"text\":\"a\",\"label\":\"no\"}\n{\"text\":\"b\",\"label\":\"never\"}\n");
+    ASSERT_REFUSED(bench_open(&d, &b, true, &err), &err,
+                   "d.jsonl:2: label: found \"never\"; expected a label of the training data: no, yes");
+    bench_free(&b);
+}
+
+static void test_classify_refuses_by_file_and_line(void **state) {
+    (void)state;
+    static const struct {
+        const char *second, *message;
+    } cases[] = {
+        {"{\"text\":\"a\"}", "d.jsonl:2: label: found nothing; expected an integer from 0"},
+        {"{\"text\":\"a\",\"label\":null}", "d.jsonl:2: label: found null"},
+        {"{\"text\":\"a\",\"label\":-1}", "d.jsonl:2: label: found -1, a record without a label"},
+        {"{\"text\":\"a\",\"label\":0.5}", "d.jsonl:2: label: found a float"},
+        {"{\"text\":\"a\",\"label\":[1]}", "d.jsonl:2: label: found an array"},
+        {"{\"text\":\"a\",\"label\":\"x\"}", "d.jsonl:2: label: found text; expected an integer, as the first"},
+        {"{\"text\":\"a\",\"label\":\"\"}", "d.jsonl:2: label: found a text of 0 bytes"},
+        {"{\"text\":\"a\",\"label\":\"\\u001b[2J\"}", "d.jsonl:2: label: found a text of 4 bytes"},
+        {"{\"text\":\"a\",\"label\":\"\\u009b\"}", "d.jsonl:2: label: found a text of 2 bytes"},
+        {"{\"text\":\"a\",\"label\":\"a\\u0000\"}", "d.jsonl:2: label: found a text of 2 bytes"},
+        {"{\"text\":\"a\",\"label\":0}", "d.jsonl: found only the label \"0\"; expected at least two"},
+        {"{\"text\":\"a\",\"label\":2}", "d.jsonl: found 2 different labels up to 2, but no label 1"},
+        {"{\"text\":7,\"label\":1}", "d.jsonl:2: text: found an integer; expected a string"},
+        {"{\"sentence1\":\"a\",\"sentence2\":1,\"label\":1}", "d.jsonl:2: sentence2: found an integer"},
+        {"{\"foo\":\"a\",\"label\":1}", "d.jsonl:2: found a record with the keys {foo, label}; expected label and"},
+        {"[1]", "d.jsonl:2: found an array; expected a record"},
+    };
+    Bench b = classify_bench(false);
+    Dataset *d;
+    Err err;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *text = mem_printf("{\"text\":\"a\",\"label\":0}\n%s\n", cases[i].second);
+        put_text("d.jsonl", text);
+        ASSERT_REFUSED(bench_open(&d, &b, true, &err), &err, cases[i].message);
+        mem_free(text);
+    }
+    b.o.format = FORMAT_TEXT;
+    ASSERT_REFUSED(bench_open(&d, &b, true, &err), &err, "dataset_format: found \"text\", but the task is classif");
+    b.o.format = FORMAT_AUTO;
+    b.files[0] = "d.txt";
+    put_text("d.txt", "abc");
+    ASSERT_REFUSED(bench_open(&d, &b, true, &err), &err, "d.txt: found plain text; expected records with text and");
+    bench_free(&b);
+}
+
+// ---- length ----
+
+static void check_shortened(const char *first, const char *second, int max, const char *want) {
+    Bench b = classify_bench(true); // <s> first <s> second
+    b.o.max_seq_length = max;
+    b.o.truncation = TRUNCATION_TRUNCATE;
+    char *text = second ? mem_printf("{\"text\":\"%s\",\"text_pair\":\"%s\",\"label\":0}\n", first, second)
+                        : mem_printf("{\"text\":\"%s\",\"label\":0}\n", first);
+    char *both = mem_printf("%s{\"text\":\"q\",\"label\":1}\n", text);
+    Dataset *d = open_text(&b, both);
+    char *all = mem_printf("%s<s>q=1/2|", want);
+    check_samples(d, &b, all);
+    mem_free(all);
+    mem_free(both);
+    mem_free(text);
+    dataset_close(d);
+    bench_free(&b);
+}
+
+// Hugging Face tokenizers 0.23.3, truncation "longest_first", two texts, special tokens around them.
+static void test_classify_shortens_the_longer_text_first(void **state) {
+    (void)state;
+    check_shortened("abcdef", NULL, 4, "<s>abc=0/4|");
+    check_shortened("abcdef", NULL, 7, "<s>abcdef=0/7|");
+    check_shortened("abcdef", "xy", 7, "<s>abc<s>xy=0/4|");
+    check_shortened("ab", "uvwxyz", 7, "<s>ab<s>uvw=0/3|");
+    check_shortened("abcdef", "uvwxyz", 7, "<s>ab<s>uvw=0/3|");
+    check_shortened("abcdefg", "uvwxyz", 7, "<s>abc<s>uv=0/4|");
+    check_shortened("abcd", "uvwxyz", 8, "<s>abc<s>uvw=0/4|");
+    check_shortened("", "uvwxyz", 5, "<s><s>uvw=0/1|");
+    check_shortened("aaaa", "aaaaaa", 8, "<s>aaa<s>aaa=0/4|");
+}
+
+static void test_classify_counts_what_is_too_long(void **state) {
+    (void)state;
+    static const char data[] = "{\"text\":\"abcdef\",\"text_pair\":\"abc\",\"label\":0}\n{\"text\":\"q\",\"label\":1}\n"
+                               "{\"text\":\"r\",\"label\":0}\n{\"text\":\"\",\"label\":0}\n";
+    Bench b = classify_bench(false);
+    Dataset *d;
+    Err err;
+    b.o.max_seq_length = 4;
+    d = open_text(&b, data);
+    assert_int_equal(dataset_stats(d)->dropped_long, 1);
+    assert_int_equal(dataset_stats(d)->dropped_tokens, 9);
+    assert_int_equal(dataset_stats(d)->skipped_unsupervised, 1); // no token at all
+    assert_int_equal(dataset_stats(d)->samples, 2);
+    assert_int_equal(dataset_stats(d)->longest, 9);
+    dataset_close(d);
+    b.o.truncation = TRUNCATION_TRUNCATE;
+    d = open_text(&b, data);
+    assert_int_equal(dataset_stats(d)->truncated, 1);
+    assert_int_equal(dataset_stats(d)->truncated_tokens, 5);
+    assert_int_equal(dataset_stats(d)->samples, 3);
+    assert_int_equal(dataset_stats(d)->longest, 9);
+    dataset_close(d);
+    b.o.truncation = TRUNCATION_ERROR;
+    put_text("d.jsonl", data);
+    ASSERT_REFUSED(bench_open(&d, &b, true, &err), &err, "d.jsonl:1: found a sample of 9 tokens; expected at most 4");
+    bench_free(&b);
+}
+
+// ---- rows ----
+
+static void check_rows(bool score_first, const int32_t *position) {
+    Bench b = classify_bench(false);
+    b.o.score_first = score_first;
+    Dataset *d = open_text(&b, "{\"text\":\"ab\",\"label\":1}\n{\"text\":\"cde\",\"text_pair\":\"fg\",\"label\":0}\n"
+                               "{\"text\":\"h\",\"label\":2}\n");
+    int64_t all[] = {0, 1, 2};
+    RowPlan *p = row_plan_new(d, all, 3, 8, true);
+    Row row = {0};
+    static const int32_t type[] = {0, 0, 0, 1, 1, 0, 0, 0}, label[] = {0, 1, 2}, start[] = {0, 5, 7, 8};
+    assert_int_equal(row_plan_count(p), 1);
+    assert_int_equal(row_plan_supervised(p, 0), 3);
+    row_fill(&row, d, p, 0);
+    assert_int_equal(row.samples, 3);
+    assert_int_equal(row.scored, 3);
+    assert_memory_equal(row.type, type, sizeof type);
+    assert_memory_equal(row.label, label, sizeof label);
+    assert_memory_equal(row.target, label, sizeof label);
+    assert_memory_equal(row.start, start, sizeof start);
+    assert_memory_equal(row.position, position, 3 * sizeof *position);
+    row_clear(&row);
+    row_plan_free(p);
+    dataset_close(d);
+    bench_free(&b);
+}
+
+static void test_classify_rows_score_one_place_a_sample(void **state) {
+    (void)state;
+    static const int32_t last[] = {4, 6, 7}, first[] = {0, 5, 7};
+    check_rows(false, last);
+    check_rows(true, first);
+}
+
+TEST_MAIN(SCRATCH_TEST(test_classify_reads_the_names_of_glue), SCRATCH_TEST(test_classify_sorts_labels),
+          SCRATCH_TEST(test_classify_takes_given_labels), SCRATCH_TEST(test_classify_refuses_by_file_and_line),
+          SCRATCH_TEST(test_classify_shortens_the_longer_text_first),
+          SCRATCH_TEST(test_classify_counts_what_is_too_long),
+          SCRATCH_TEST(test_classify_rows_score_one_place_a_sample))
