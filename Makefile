@@ -4,9 +4,11 @@
 BUILD  ?= build
 JOBS   ?= $(shell nproc)
 MODEL  := models/SmolLM2-135M-Instruct.Q4_1.gguf
+GEMMA  := models/gemma-3-270m-q4_k_m.gguf
+MINILM := models/all-MiniLM-L6-v2
 PREFIX ?= /usr/local
 
-.PHONY: all setup build model demo test check asan bench install clean help
+.PHONY: all setup build model models demo test check asan bench install clean help
 
 all: build
 
@@ -14,6 +16,7 @@ help:
 	@echo "make demo     set up, build, fetch the base model, train the demo task, compare before and after (under 5 minutes)"
 	@echo "make test     set up, build, run all tests, again under ASan and UBSan"
 	@echo "make bench    speed and memory, next to PyTorch + PEFT where its venv is given: make bench RIVAL=path/to/venv"
+	@echo "make models   fetch the base models of configs/: SmolLM2, Gemma 3 270M, MiniLM (a BERT)"
 	@echo "make install  install the binary under PREFIX=$(PREFIX) (DESTDIR is respected)"
 
 setup:
@@ -25,8 +28,13 @@ build: setup
 	@rm -f $(BUILD).log
 
 model: $(MODEL)
+models: $(MODEL) $(GEMMA) $(MINILM)
 $(MODEL): | setup
-	@sh data/examples/fetch_model.sh $@
+	@sh data/examples/fetch_model.sh smollm2 models
+$(GEMMA): | setup
+	@sh data/examples/fetch_model.sh gemma3 models
+$(MINILM): | setup
+	@sh data/examples/fetch_model.sh minilm models
 
 demo: build model
 	@BUILD=$(BUILD) sh tests/demo.sh

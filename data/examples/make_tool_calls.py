@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Writes tool_calls_train.jsonl and tool_calls_test.jsonl: plain English in, one JSON tool call out.
+"""Writes tool_calls_train.jsonl and tool_calls_test.jsonl: plain English in, one JSON tool call out; and from the same
+sentences tool_names_train.jsonl and tool_names_test.jsonl, for classification: which of the twelve tools is meant.
 
-    python3 data/examples/make_tool_calls.py            (rewrites the two files beside it)
+    python3 data/examples/make_tool_calls.py            (rewrites the four files beside it)
     python3 data/examples/make_tool_calls.py --check    (exit 1 if they differ from what it would write)
 
 Standard library only, no clock, one seed: the same files everywhere. All text was written for this project.
@@ -428,35 +429,42 @@ def make():
         test += fill(rng, tool, test_only, "test", PER_TOOL_TEST - half, taken)
     rng.shuffle(train)
     rng.shuffle(test)
-    return {"tool_calls_train.jsonl": train, "tool_calls_test.jsonl": test}
+    return {"train": train, "test": test}
 
 
 # Short on purpose: without a system turn the model's template writes its own, four times as long.
 SYSTEM = "Call one tool."
 
 
-def jsonl(samples):
-    lines = []
-    for prompt, call in samples:
-        json.loads(call)
-        messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt},
-                    {"role": "assistant", "content": call}]
-        lines.append(json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
-    return "".join(lines)
+def conversation(prompt, call):
+    json.loads(call)
+    return {"messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt},
+                         {"role": "assistant", "content": call}]}
+
+
+def labelled(prompt, call):
+    return {"text": prompt, "label": json.loads(call)["tool"]}
+
+
+def files():
+    for part, samples in make().items():
+        for kind, record in ("tool_calls", conversation), ("tool_names", labelled):
+            lines = [json.dumps(record(*s), ensure_ascii=False) + "\n" for s in samples]
+            yield f"{kind}_{part}.jsonl", lines
 
 
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     stale = []
-    for name, samples in make().items():
-        path, text = os.path.join(here, name), jsonl(samples)
+    for name, lines in files():
+        path, text = os.path.join(here, name), "".join(lines)
         if "--check" in sys.argv[1:]:
             with open(path, encoding="utf-8") as f:
                 stale += [name] if f.read() != text else []
             continue
         with open(path, "w", encoding="utf-8") as f:
             f.write(text)
-        print(f"{name}: {len(samples)} conversations")
+        print(f"{name}: {len(lines)} records")
     if stale:
         sys.exit("stale: " + ", ".join(stale))
 
