@@ -43,7 +43,9 @@ static const Module gguf_phi3[] = {
     {"attn_qkv", Q | K | V}, {"attn_output", O}, {"ffn_up", GATE | UP}, {"ffn_down", DOWN}, {0}};
 static const Module gguf_gpt2[] = {
     {"attn_qkv", Q | K | V}, {"attn_output", O}, {"ffn_up", UP}, {"ffn_down", DOWN}, {0}};
-#define GGUF_NAMES(MODULES)                                                                                            \
+static const Module gguf_fused[] = {{"attn_qkv", Q | K | V}, {"attn_output", O}, {"ffn_gate", GATE},
+                                    {"ffn_up", UP},          {"ffn_down", DOWN}, {0}};
+#define GGUF_NAMES(MODULES, FUSED)                                                                                     \
     .gguf_names = {                                                                                                    \
         .embedding = "token_embd",                                                                                     \
         .positions = "position_embd",                                                                                  \
@@ -52,6 +54,7 @@ static const Module gguf_gpt2[] = {
         .layer = "blk.%d.",                                                                                            \
         .norms = {"attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm", "attn_q_norm", "attn_k_norm"},      \
         .modules = MODULES,                                                                                            \
+        .fused_modules = FUSED,                                                                                        \
         .router = "ffn_gate_inp"}
 
 // --- the families ---
@@ -76,7 +79,7 @@ static const Architecture table[] = {
         .gguf = "llama", // Llama 2 and 3, SmolLM2, TinyLlama, Yi; in GGUF Mistral too
         .model_types = {"llama"},
         LLAMA_HF,
-        GGUF_NAMES(gguf_split),
+        GGUF_NAMES(gguf_split, gguf_fused),
         .norms = PRE_NORMS,
         .gguf_permuted_qk = true,
     },
@@ -84,7 +87,7 @@ static const Architecture table[] = {
         .gguf = "llama",
         .model_types = {"mistral"},
         LLAMA_HF,
-        GGUF_NAMES(gguf_split),
+        GGUF_NAMES(gguf_split, gguf_fused),
         .norms = PRE_NORMS,
         .gguf_permuted_qk = true,
     },
@@ -94,7 +97,7 @@ static const Architecture table[] = {
         .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}, .router = "block_sparse_moe.gate"},
         .hf_prefixes = {{"model.", "model.", "lm_head"}, {"", "model.", ""}},
         .hf_ignored = {".rotary_emb.inv_freq"},
-        GGUF_NAMES(gguf_split),
+        GGUF_NAMES(gguf_split, gguf_fused),
         .norms = PRE_NORMS,
         .gguf_permuted_qk = true,
         .experts = true,
@@ -103,14 +106,14 @@ static const Architecture table[] = {
         .gguf = "qwen2",
         .model_types = {"qwen2"},
         LLAMA_HF,
-        GGUF_NAMES(gguf_split),
+        GGUF_NAMES(gguf_split, gguf_fused),
         .norms = PRE_NORMS,
     },
     {
         .gguf = "qwen3",
         .model_types = {"qwen3"},
         LLAMA_HF,
-        GGUF_NAMES(gguf_split),
+        GGUF_NAMES(gguf_split, gguf_fused),
         .norms = PRE_NORMS | QK_NORMS,
     },
     {
@@ -119,7 +122,7 @@ static const Architecture table[] = {
         .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}, .router = "mlp.gate"},
         .hf_prefixes = {{"model.", "model.", "lm_head"}, {"", "model.", ""}},
         .hf_ignored = {".rotary_emb.inv_freq"},
-        GGUF_NAMES(gguf_split),
+        GGUF_NAMES(gguf_split, gguf_fused),
         .norms = PRE_NORMS | QK_NORMS,
         .experts = true,
     },
@@ -129,10 +132,16 @@ static const Architecture table[] = {
         .hf = {LLAMA_NAMES, .norms = {GEMMA_NORMS}},
         .hf_prefixes = {{"model.", "model.", "lm_head"}, {"", "model.", ""}},
         .hf_ignored = {".rotary_emb.inv_freq"},
-        GGUF_NAMES(gguf_split),
+        GGUF_NAMES(gguf_split, gguf_fused),
         .norms = PRE_NORMS | POST_NORMS,
         .hf_norm_plus_one = true,
         .scaled_embedding = true,
+        .glu = GLU_GELU_TANH,
+        .sliding_pattern = 2,
+        .gguf_window = 4096,
+        .gguf_wide_layers = 46,
+        .gguf_attn_softcap = 50.0f,
+        .gguf_final_softcap = 30.0f,
     },
     {
         .gguf = "gemma3", // text; of multimodal checkpoints the language model
@@ -144,10 +153,14 @@ static const Architecture table[] = {
                         {"", "model.", ""}},
         .hf_ignored = {".rotary_emb.inv_freq"},
         .hf_other = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."},
-        GGUF_NAMES(gguf_split),
+        GGUF_NAMES(gguf_split, gguf_fused),
         .norms = PRE_NORMS | POST_NORMS | QK_NORMS,
         .hf_norm_plus_one = true,
         .scaled_embedding = true,
+        .local_rope = true,
+        .glu = GLU_GELU_TANH,
+        .sliding_pattern = 6,
+        .gguf_wide_layers = 62,
     },
     {
         .gguf = "phi3", // Phi-3, Phi-3.5, Phi-4, Phi-4-mini
@@ -160,7 +173,7 @@ static const Architecture table[] = {
                .modules = phi3_modules},
         .hf_prefixes = {{"model.", "model.", "lm_head"}, {"", "model.", ""}},
         .hf_ignored = {".rotary_emb.inv_freq"},
-        GGUF_NAMES(gguf_phi3),
+        GGUF_NAMES(gguf_phi3, NULL),
         .norms = PRE_NORMS,
     },
     {
@@ -175,7 +188,7 @@ static const Architecture table[] = {
                .modules = gpt2_modules},
         .hf_prefixes = {{"transformer.", "transformer.", "lm_head"}, {"", "transformer.", "lm_head"}},
         .hf_ignored = {".attn.bias", ".attn.masked_bias"},
-        GGUF_NAMES(gguf_gpt2),
+        GGUF_NAMES(gguf_gpt2, NULL),
         .norm = NORM_KIND_LAYER,
         .norms = PRE_NORMS,
         .hf_conv1d = true,
@@ -199,6 +212,7 @@ static const Architecture table[] = {
         .norms = POST_NORMS,
         .encoder = true,
         .plain_mlp = true,
+        .activation = ACTIVATION_GELU,
         .learned_positions = true,
     },
 };

@@ -6,7 +6,7 @@
 // to the two readers, its fixture to tests/golden/families.
 #pragma once
 
-#include "base.h"
+#include "kernels.h"
 
 // The projections LoRA can sit on, in canonical order (the order of a layer's tensors in memory and snapshots, and of
 // the parts of a fused matrix). A plain MLP (GPT-2, BERT) is UP, activation, DOWN.
@@ -38,6 +38,7 @@ typedef struct TensorNames {
     const char *layer; // "layers.%d."; the following stand behind it
     const char *norms[NORM_SITES];
     const Module *modules;
+    const Module *fused_modules; // another form that files may have (convert_hf_to_gguf.py --fuse-qkv)
     const char *router;
 } TensorNames;
 
@@ -66,6 +67,14 @@ typedef struct Architecture {
     bool plain_mlp;         // no gate
     bool scaled_embedding;  // by sqrt(hidden)
     bool learned_positions; // a table instead of RoPE
+    bool local_rope;        // sliding layers have a RoPE base of their own
+    GluKind glu;            // unless the configuration says otherwise
+    ActivationKind activation;
+    // GGUF leaves to the reader what llama.cpp knows by heart:
+    int64_t sliding_pattern;  // every n-th layer is not sliding; 0: all are
+    int64_t gguf_window;      // where the file has no attention.sliding_window
+    int64_t gguf_wide_layers; // with so many layers queries are scaled by 1 / sqrt(hidden / heads)
+    float gguf_attn_softcap, gguf_final_softcap;
 } Architecture;
 
 // NULL when unknown.

@@ -5,10 +5,12 @@
 // was expected; what the family could have but lorac does not compute is refused by name.
 #pragma once
 
-#include "gguf.h"
 #include "model.h"
+#include "weight_source.h"
 
-// From a GGUF file's metadata and the shape of token_embd.weight.
-int model_config_read_gguf(ModelConfig *c, const Gguf *g, Err *err);
+// From a GGUF file's metadata and what its tensors tell: the vocabulary, biases, RoPE's divisors.
+int model_config_read_gguf(ModelConfig *c, const WeightSource *s, Err *err);
 // From the config.json of a Hugging Face folder.
 int model_config_read_hf(ModelConfig *c, const char *dir, Err *err);
+// What the user asks to be different (RoPE scaling, which makes the context longer).
+int model_config_apply(ModelConfig *c, const ModelOptions *o, Err *err);

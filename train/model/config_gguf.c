@@ -1,0 +1,308 @@
+// config_gguf: a GGUF file's metadata as a ModelConfig (see model_config.h). Keys and defaults: llama.cpp,
+// src/llama-model.cpp and src/models/*.cpp; what its converter writes: conversion/*.py.
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "model_config.h"
+
+// --- typed reading of "<architecture>.<key>" ---
+
+typedef struct Reader {
+    const WeightSource *source;
+    const Gguf *g;
+    char architecture[32];
+    Err *err;
+} Reader;
+
+enum { KEY_MAX = 96 };
+static void full_key(char buf[KEY_MAX], const Reader *r, const char *key) {
+    snprintf(buf, KEY_MAX, "%s.%s", r->architecture, key);
+}
+
+static bool has_key(const Reader *r, const char *key) {
+    char name[KEY_MAX];
+    full_key(name, r, key);
+    return gguf_has(r->g, name);
+}
+
+// An integer in [min, max]; fallback < 0: the key is required.
+static int read_int(const Reader *r, const char *key, int64_t fallback, int64_t min, int64_t max, int64_t *out) {
+    char name[KEY_MAX];
+    full_key(name, r, key);
+    uint64_t value = 0;
+    int rc = gguf_u64(r->g, name, fallback < 0, &value, r->err);
+    if (rc < 0) return err_context(r->err, "%s", gguf_path(r->g));
+    if (rc > 0) value = (uint64_t)fallback;
+    if (value < (uint64_t)min || value > (uint64_t)max)
+        return err_input(r->err, "%s: %s is %llu; expected %lld to %lld", gguf_path(r->g), name,
+                         (unsigned long long)value, (long long)min, (long long)max);
+    *out = (int64_t)value;
+    return 0;
+}
+
+// A finite number of at least 0; absent: *out stays.
+static int read_number(const Reader *r, const char *key, float *out) {
+    char name[KEY_MAX];
+    full_key(name, r, key);
+    if (gguf_f32(r->g, name, false, out, r->err) < 0) return err_context(r->err, "%s", gguf_path(r->g));
+    if (*out >= 0 && isfinite(*out)) return 0;
+    return err_input(r->err, "%s: %s is %g; expected a finite number of at least 0", gguf_path(r->g), name,
+                     (double)*out);
+}
+
+// A finite number above 0; fallback 0: the key is required.
+static int read_positive(const Reader *r, const char *key, float fallback, float *out) {
+    char name[KEY_MAX];
+    full_key(name, r, key);
+    *out = fallback;
+    if (gguf_f32(r->g, name, fallback == 0, out, r->err) < 0) return err_context(r->err, "%s", gguf_path(r->g));
+    if (!(*out > 0) || !isfinite(*out))
+        return err_input(r->err, "%s: %s is %g; expected a finite number above 0", gguf_path(r->g), name, (double)*out);
+    return 0;
+}
+
+// What would change the computation and lorac does not do: present with another value is refused.
+static int expect_int(const Reader *r, const char *key, int64_t value) {
+    int64_t found;
+    if (read_int(r, key, value, 0, INT32_MAX, &found)) return -1;
+    if (found == value) return 0;
+    return err_input(r->err, "%s: %s.%s is %lld; lorac computes only %lld", gguf_path(r->g), r->architecture, key,
+                     (long long)found, (long long)value);
+}
+
+static int expect_number(const Reader *r, const char *key, float value) {
+    float found = value;
+    if (read_number(r, key, &found)) return -1;
+    if (found == value) return 0;
+    return err_input(r->err, "%s: %s.%s is %g; lorac computes only %g", gguf_path(r->g), r->architecture, key,
+                     (double)found, (double)value);
+}
+
+// --- attention ---
+
+static int read_heads(ModelConfig *c, const Reader *r) {
+    int64_t value_size;
+    if (read_int(r, "attention.head_count", -1, 1, 1024, &c->heads) ||
+        read_int(r, "attention.head_count_kv", c->heads, 1, 1024, &c->kv_heads) ||
+        read_int(r, "attention.key_length", c->hidden / c->heads, 2, 1024, &c->head_size) ||
+        read_int(r, "attention.value_length", c->hidden / c->heads, 2, 1024, &value_size))
+        return -1;
+    if (c->heads % c->kv_heads != 0)
+        return err_input(r->err, "%s: %lld attention heads over %lld key/value heads; expected a multiple",
+                         gguf_path(r->g), (long long)c->heads, (long long)c->kv_heads);
+    if (value_size != c->head_size || c->head_size % 2 != 0)
+        return err_input(r->err, "%s: heads of %lld (keys) and %lld (values); expected the same even size",
+                         gguf_path(r->g), (long long)c->head_size, (long long)value_size);
+    // Gemma's largest models scale by another size; llama.cpp knows them by their number of layers.
+    int64_t scaled = c->head_size;
+    if (c->arch->gguf_wide_layers && c->layers == c->arch->gguf_wide_layers) scaled = c->hidden / c->heads;
+    c->query_scale = 1.0f / sqrtf((float)scaled);
+    return 0;
+}
+
+// Sliding layers: all but every n-th; 0 or 1 in the table: all.
+static int read_window(ModelConfig *c, const Reader *r) {
+    int64_t pattern = c->arch->sliding_pattern;
+    if (read_int(r, "attention.sliding_window", c->arch->gguf_window, 0, 1 << 24, &c->window)) return -1;
+    if (c->window == 0) return 0;
+    if (read_int(r, "attention.sliding_window_pattern", pattern, 0, MODEL_MAX_LAYERS, &pattern)) return -1;
+    for (int64_t i = 0; i < c->layers; i++) c->layer_sliding[i] = pattern == 0 || i % pattern != pattern - 1;
+    return 0;
+}
+
+static int read_softcaps(ModelConfig *c, const Reader *r) {
+    c->attn_softcap = c->arch->gguf_attn_softcap;
+    c->final_softcap = c->arch->gguf_final_softcap;
+    return read_number(r, "attn_logit_softcapping", &c->attn_softcap) ||
+                   read_number(r, "final_logit_softcapping", &c->final_softcap)
+               ? -1
+               : 0;
+}
+
+// --- RoPE ---
+
+static bool equals(GgufStr s, const char *text) {
+    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
+}
+
+// A list of divisors of the frequencies; *found tells whether the file has it.
+static int read_divisor(const Reader *r, const RopeConfig *rope, const char *name, float *out, bool *found) {
+    const SourceTensor *t = weight_source_get(r->source, name);
+    *found = t != NULL;
+    if (!t) return 0;
+    if (t->n_dims != 1 || t->shape[0] != rope->rotated / 2 || t->dtype > DTYPE_BF16)
+        return err_input(r->err, "%s: %s has %lld values of type %s; expected %lld of F32, F16 or BF16", t->file, name,
+                         (long long)t->shape[0], t->dtype_name, (long long)rope->rotated / 2);
+    dtype_expand(t->dtype, out, t->data, (size_t)t->shape[0]);
+    for (int64_t i = 0; i < t->shape[0]; i++)
+        if (!(out[i] > 0) || !isfinite(out[i]))
+            return err_input(r->err, "%s: %s[%lld] is %g; expected a finite number above 0", t->file, name,
+                             (long long)i, (double)out[i]);
+    return 0;
+}
+
+static int read_divisors(RopeConfig *rope, const Reader *r) {
+    bool plain, is_short, is_long;
+    if (read_divisor(r, rope, "rope_freqs.weight", rope->short_divisor, &plain)) return -1;
+    if (plain) {
+        rope->has_divisor = true;
+        return 0;
+    }
+    if (read_divisor(r, rope, "rope_factors_short.weight", rope->short_divisor, &is_short) ||
+        read_divisor(r, rope, "rope_factors_long.weight", rope->long_divisor, &is_long))
+        return -1;
+    if (is_short != is_long || (rope->scaling == ROPE_LONGROPE && !is_long))
+        return err_input(r->err, "%s: LongRoPE without both of rope_factors_short.weight and rope_factors_long.weight",
+                         gguf_path(r->g));
+    if (!is_long) return 0;
+    rope->scaling = ROPE_LONGROPE;
+    rope->has_divisor = true;
+    return 0;
+}
+
+static int read_yarn(RopeConfig *rope, const Reader *r) {
+    return read_positive(r, "rope.scaling.yarn_beta_fast", 32, &rope->beta_fast) ||
+                   read_positive(r, "rope.scaling.yarn_beta_slow", 1, &rope->beta_slow) ||
+                   read_number(r, "rope.scaling.yarn_attn_factor", &rope->attention_factor) ||
+                   expect_number(r, "rope.scaling.yarn_ext_factor", 1) ||
+                   expect_number(r, "rope.scaling.yarn_log_multiplier", 0) ||
+                   expect_number(r, "rope.scaling.attn_factor", 1)
+               ? -1
+               : 0;
+}
+
+static int refuse_factor(const RopeConfig *rope, const Reader *r, const char *type) {
+    return err_input(r->err, "%s: %s.rope.scaling.factor is %g; expected at least 1 for %s", gguf_path(r->g),
+                     r->architecture, (double)rope->factor, type);
+}
+
+// As llama.cpp: a factor without a type is a linear one.
+static int read_scaling(RopeConfig *rope, const Reader *r) {
+    char name[KEY_MAX];
+    full_key(name, r, "rope.scaling.type");
+    GgufStr type = {"linear", 6};
+    if (gguf_string(r->g, name, false, &type, r->err) < 0) return err_context(r->err, "%s", gguf_path(r->g));
+    float factor = 0;
+    if (read_number(r, has_key(r, "rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear", &factor))
+        return -1;
+    rope->scaling = ROPE_PLAIN;
+    rope->factor = factor;
+    if (equals(type, "none")) return 0;
+    if (equals(type, "linear")) {
+        if (factor != 0 && factor != 1) rope->scaling = ROPE_LINEAR;
+        return factor == 0 && gguf_has(r->g, name) ? refuse_factor(rope, r, "linear") : 0;
+    }
+    if (equals(type, "longrope")) {
+        rope->scaling = ROPE_LONGROPE;
+        return 0;
+    }
+    if (!equals(type, "yarn"))
+        return err_input(r->err, "%s: %s is \"%.*s\"; expected none, linear, yarn or longrope", gguf_path(r->g), name,
+                         (int)(type.len < 64 ? type.len : 64), type.data);
+    rope->scaling = ROPE_YARN;
+    if (!(factor >= 1)) return refuse_factor(rope, r, "yarn");
+    return read_yarn(rope, r);
+}
+
+static int read_rope(ModelConfig *c, const Reader *r) {
+    RopeConfig *rope = &c->rope;
+    if (c->arch->learned_positions) return 0;
+    if (read_positive(r, "rope.freq_base", 10000.0f, &rope->base) ||
+        read_int(r, "rope.dimension_count", c->head_size, 2, c->head_size, &rope->rotated) || read_scaling(rope, r) ||
+        read_int(r, "rope.scaling.original_context_length", c->context, 1, 1 << 24, &rope->original_context) ||
+        expect_number(r, "rope.scaling.alpha", 0))
+        return -1;
+    if (rope->rotated % 2 != 0 || (c->permuted_qk && rope->rotated != c->head_size))
+        return err_input(r->err, "%s: %s.rope.dimension_count is %lld; expected %s %lld", gguf_path(r->g),
+                         r->architecture, (long long)rope->rotated,
+                         c->permuted_qk ? "the head size" : "an even number to", (long long)c->head_size);
+    if (read_divisors(rope, r)) return -1;
+    if (rope->scaling == ROPE_LONGROPE) {
+        rope->factor = (float)c->context / (float)rope->original_context;
+        if (read_number(r, "rope.scaling.attn_factor", &rope->attention_factor)) return -1;
+    }
+    if (!c->arch->local_rope || c->window == 0) return 0;
+    c->rope_local = (RopeConfig){.scaling = ROPE_PLAIN, .rotated = rope->rotated};
+    return read_positive(r, "rope.freq_base_swa", 10000.0f, &c->rope_local.base);
+}
+
+// --- experts ---
+
+static int read_experts(ModelConfig *c, const Reader *r) {
+    if (c->experts == 0) return 0;
+    c->renormalise_experts = true;
+    return read_int(r, "expert_used_count", -1, 1, c->experts, &c->experts_used) ||
+                   read_int(r, "expert_feed_forward_length", c->ffn, 1, 1 << 18, &c->expert_ffn) ||
+                   expect_int(r, "expert_shared_count", 0) || expect_int(r, "leading_dense_block_count", 0) ||
+                   expect_int(r, "expert_group_count", 0)
+               ? -1
+               : 0;
+}
+
+// --- what the tensors tell ---
+
+static bool has_tensor(const Reader *r, const char *name) {
+    return weight_source_get(r->source, name) != NULL;
+}
+
+static int read_tensors(ModelConfig *c, const Reader *r) {
+    const SourceTensor *embedding = weight_source_get(r->source, "token_embd.weight");
+    if (!embedding)
+        return err_input(r->err, "%s: no tensor token_embd.weight; expected a whole model", gguf_path(r->g));
+    if (embedding->n_dims != 2 || embedding->shape[0] < 1 || embedding->shape[0] > 1 << 24)
+        return err_input(r->err, "%s: token_embd.weight has %lld rows; expected a matrix of 1 to 2^24", gguf_path(r->g),
+                         (long long)embedding->shape[0]);
+    if (read_int(r, "vocab_size", embedding->shape[0], 1, 1 << 24, &c->vocab)) return -1;
+    c->tied_head = !has_tensor(r, "output.weight");
+    if (c->arch->learned_positions) c->positions_table = c->context;
+    c->qkv_bias = has_tensor(r, "blk.0.attn_q.bias") || has_tensor(r, "blk.0.attn_qkv.bias");
+    c->o_bias = has_tensor(r, "blk.0.attn_output.bias");
+    c->mlp_bias = has_tensor(r, "blk.0.ffn_up.bias");
+    return 0;
+}
+
+// --- the whole ---
+
+static int find_architecture(ModelConfig *c, Reader *r) {
+    GgufStr name;
+    if (gguf_string(r->g, "general.architecture", true, &name, r->err) < 0)
+        return err_context(r->err, "%s", gguf_path(r->g));
+    snprintf(r->architecture, sizeof r->architecture, "%.*s", (int)(name.len < 31 ? name.len : 31), name.data);
+    int64_t experts;
+    if (read_int(r, "expert_count", 0, 0, 4096, &experts)) return -1;
+    const Architecture *a = architecture_by_gguf(name.data, name.len, experts > 0);
+    if (a) {
+        model_config_init(c, a);
+        c->experts = experts;
+        c->permuted_qk = a->gguf_permuted_qk;
+        return 0;
+    }
+    if (architecture_by_gguf(name.data, name.len, experts == 0))
+        return err_input(r->err, "%s: %s.expert_count is %lld; expected %s", gguf_path(r->g), r->architecture,
+                         (long long)experts, experts ? "none in this architecture" : "at least 1");
+    StrBuf known = {0};
+    architecture_list(&known, false);
+    err_input(r->err, "%s: architecture \"%.*s\"; expected one of %s", gguf_path(r->g),
+              (int)(name.len < 64 ? name.len : 64), name.data, known.data);
+    str_clear(&known);
+    return -1;
+}
+
+int model_config_read_gguf(ModelConfig *c, const WeightSource *s, Err *err) {
+    Reader r = {.source = s, .g = weight_source_gguf(s), .err = err};
+    if (find_architecture(c, &r)) return -1;
+    bool layer_norm = c->arch->norm == NORM_KIND_LAYER;
+    if (read_int(&r, "block_count", -1, 1, MODEL_MAX_LAYERS, &c->layers) ||
+        read_int(&r, "embedding_length", -1, 2, 1 << 18, &c->hidden) ||
+        read_int(&r, "feed_forward_length", -1, 1, 1 << 18, &c->ffn) ||
+        read_int(&r, "context_length", -1, 1, 1 << 24, &c->context) ||
+        read_positive(&r, layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", 0,
+                      &c->norm_eps))
+        return -1;
+    if (c->arch->scaled_embedding) c->embed_scale = sqrtf((float)c->hidden);
+    return read_heads(c, &r) || read_window(c, &r) || read_softcaps(c, &r) || read_rope(c, &r) || read_experts(c, &r) ||
+                   read_tensors(c, &r)
+               ? -1
+               : 0;
+}

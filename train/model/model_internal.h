@@ -1,0 +1,84 @@
+// model_internal: the parts of the loader. Private to train/model.
+//
+// model_slots.c says which tensors the model must have and in which shape (one Slot each, from the table of
+// architectures), and checks the files' index against that; model_take.c takes them; model_load.c is the whole.
+#pragma once
+
+#include "model.h"
+#include "problem_list.h"
+#include "weight_source.h"
+
+// What a model owns beyond its maps.
+typedef struct ModelMemory {
+    void *data;
+    size_t bytes; // of device memory; 0: host memory
+} ModelMemory;
+
+struct ModelFile {
+    WeightSource *source;
+    int32_t *q_rows, *k_rows; // row maps of the projections, NULL where the file is in Hugging Face order
+    ModelMemory *owned;
+    size_t n_owned, owned_capacity;
+};
+
+typedef struct Loader Loader;
+typedef struct Slot Slot;
+typedef int (*SlotTake)(Loader *l, const Slot *s);
+enum { SLOT_PARTS = 3, SLOT_DIMS = 3 };
+
+// One tensor that the files must hold.
+struct Slot {
+    char name[160];
+    int n_dims;
+    int64_t shape[SLOT_DIMS]; // slowest first
+    bool optional;
+    bool is_matrix; // any type of weights; else F32, F16 or BF16
+    SlotTake take;  // NULL: only checked here
+    // for take:
+    Weight *parts[SLOT_PARTS]; // whose rows the tensor stacks
+    const int32_t *row_map[SLOT_PARTS];
+    int64_t part_rows[SLOT_PARTS];
+    int n_parts;
+    float **vector;
+    bool plus_one;              // of a vector: the norm multiplies by 1 + w
+    bool transposed;            // of a matrix: stored [in, out]; shape is as stored
+    bool quantize;              // of a matrix: ModelOptions.quantize applies
+    const SourceTensor *tensor; // what the file has; NULL: absent
+};
+
+struct Loader {
+    Model *m;
+    const ModelOptions *options;
+    const TensorNames *names;
+    const char *prefix; // in front of names
+    Err *err;
+    Slot *slots;
+    size_t n_slots, capacity;
+    ProblemList problems;
+};
+
+// All slots of the model; then each with what the file has for it. Missing tensors, wrong shapes and types, and tensors
+// that the graph does not compute are refused, the first five by name.
+void model_list_slots(Loader *l);
+int model_check_slots(Loader *l);
+// For model_list_slots and its helpers: a slot with the name "<prefix><fmt ...>", valid until the next call.
+Slot *slot_add(Loader *l, int n_dims, const int64_t *shape, const char *fmt, ...) PRINTF_LIKE(4, 5);
+
+// Takes all tensors: matrices stay in the map, vectors are copied to device memory.
+int model_take_slots(Loader *l);
+// What a slot's take may be: a matrix that stays in the map, split into its parts; the parts' biases; a vector.
+int model_take_matrix(Loader *l, const Slot *s);
+int model_take_bias(Loader *l, const Slot *s);
+int model_take_vector(Loader *l, const Slot *s);
+// A Weight over rows [row, row + rows) of a matrix.
+Weight weight_rows(const SourceTensor *t, const void *data, int64_t row, int64_t rows, int64_t cols,
+                   const int32_t *row_map);
+// Refuses values that are not finite.
+int model_check_finite(Loader *l, const Weight *w, const char *name);
+// Memory that model_free gives back.
+void *model_own_host(Model *m, size_t bytes);
+float *model_own_device(Model *m, size_t count);
+
+// Where the model comes from and what it is called, from the file's own metadata.
+char *model_find_repository(const WeightSource *s);
+char *model_find_name(const WeightSource *s, const char *path);

@@ -1,0 +1,40 @@
+// model_names: what a model is called, and where it comes from (see model_internal.h).
+#include <string.h>
+
+#include "model_internal.h"
+
+static char *take_string(const Gguf *g, const char *key) {
+    GgufStr s;
+    return gguf_string(g, key, false, &s, NULL) == 0 && s.len ? mem_strndup(s.data, s.len) : NULL;
+}
+
+// "owner/name" of the hub, if the file says where it comes from. A folder does not.
+char *model_find_repository(const WeightSource *s) {
+    const Gguf *g = weight_source_gguf(s);
+    if (!g) return NULL;
+    char *name = take_string(g, "general.source.huggingface.repository");
+    if (!name) name = take_string(g, "general.source.repo_url");
+    if (!name) name = take_string(g, "general.repo_url");
+    static const char hub[] = "https://huggingface.co/";
+    if (name && strncmp(name, hub, sizeof hub - 1) == 0)
+        memmove(name, name + sizeof hub - 1, strlen(name) - sizeof hub + 2);
+    return name;
+}
+
+// The last part of a path, without the ending of a file.
+static char *stem(const char *path, bool is_file) {
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') end--;
+    size_t start = end;
+    while (start > 0 && path[start - 1] != '/') start--;
+    char *name = mem_strndup(path + start, end - start), *dot = strrchr(name, '.');
+    if (is_file && dot && dot > name) *dot = 0;
+    return name;
+}
+
+char *model_find_name(const WeightSource *s, const char *path) {
+    const Gguf *g = weight_source_gguf(s);
+    char *name = g ? take_string(g, "general.name") : NULL;
+    if (name) return name;
+    return g ? stem(path, true) : stem(weight_source_dir(s), false);
+}

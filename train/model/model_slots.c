@@ -1,0 +1,237 @@
+// model_slots: which tensors a model has, from the table of architectures, and whether the files hold them (see
+// model_internal.h). A file that lacks one, or has one more (a bias, an expert, a norm), is another model than the
+// graph computes and is refused.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model_internal.h"
+
+// --- listing ---
+
+Slot *slot_add(Loader *l, int n_dims, const int64_t *shape, const char *fmt, ...) {
+    MEM_GROW(l->slots, l->capacity, l->n_slots + 1);
+    Slot *s = &l->slots[l->n_slots++];
+    *s = (Slot){.n_dims = n_dims};
+    for (int d = 0; d < n_dims; d++) s->shape[d] = shape[d];
+    int n = snprintf(s->name, sizeof s->name, "%s", l->prefix);
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(s->name + n, sizeof s->name - (size_t)n, fmt, args);
+    va_end(args);
+    return s;
+}
+
+// A layer's prefix, "layers.3."; the pattern comes from our own table.
+typedef char LayerName[48];
+static void layer_prefix(LayerName buf, const Loader *l, int layer) {
+    const char *number = strstr(l->names->layer, "%d");
+    snprintf(buf, sizeof(LayerName), "%.*s%d%s", (int)(number - l->names->layer), l->names->layer, layer, number + 2);
+}
+
+static Slot *add_matrix(Loader *l, Weight *w, int64_t rows, int64_t cols, const char *name) {
+    Slot *s = slot_add(l, 2, (int64_t[]){rows, cols}, "%s.weight", name);
+    s->is_matrix = true;
+    s->parts[0] = w;
+    s->part_rows[0] = rows;
+    s->n_parts = 1;
+    s->take = model_take_matrix;
+    return s;
+}
+
+static void add_vector(Loader *l, float **vector, int64_t n, bool plus_one, const char *layer, const char *name,
+                       const char *end) {
+    Slot *s = slot_add(l, 1, &n, "%s%s.%s", layer, name, end);
+    s->vector = vector;
+    s->plus_one = plus_one;
+    s->take = model_take_vector;
+}
+
+static void add_norm(Loader *l, Norm *n, int64_t size, const char *layer, const char *name) {
+    const Architecture *a = l->m->config.arch;
+    add_vector(l, &n->weight, size, a->hf_norm_plus_one && !l->m->is_gguf, layer, name, "weight");
+    if (a->norm == NORM_KIND_LAYER) add_vector(l, &n->bias, size, false, layer, name, "bias");
+}
+
+static bool has_bias(const ModelConfig *c, Projection p) {
+    return p <= PROJ_V ? c->qkv_bias : p == PROJ_O ? c->o_bias : c->mlp_bias;
+}
+
+// A linear, whole or the parts stacked in it, and its bias.
+static void add_module(Loader *l, ModelLayer *layer, const Module *module, const char *prefix) {
+    const Model *m = l->m;
+    const ModelConfig *c = &m->config;
+    Slot parts = {.shape = {0}};
+    int64_t total = 0;
+    bool bias = false;
+    for (Projection p = 0; p < PROJ_COUNT; p++) {
+        if (!(module->parts & PROJ_BIT(p))) continue;
+        int64_t rows;
+        model_projection_shape(c, p, &rows, &parts.shape[1]);
+        parts.parts[parts.n_parts] = &layer->w[p];
+        parts.part_rows[parts.n_parts] = rows;
+        parts.row_map[parts.n_parts++] = p == PROJ_Q ? m->file->q_rows : p == PROJ_K ? m->file->k_rows : NULL;
+        total += rows;
+        bias = has_bias(c, p);
+    }
+    bool transposed = c->arch->hf_conv1d && !m->is_gguf;
+    int64_t shape[2] = {transposed ? parts.shape[1] : total, transposed ? total : parts.shape[1]};
+    for (int is_bias = 0; is_bias <= bias; is_bias++) {
+        Slot *s = slot_add(l, is_bias ? 1 : 2, is_bias ? &total : shape, "%s%s.%s", prefix, module->name,
+                           is_bias ? "bias" : "weight");
+        memcpy(s->parts, parts.parts, sizeof s->parts);
+        memcpy(s->row_map, parts.row_map, sizeof s->row_map);
+        memcpy(s->part_rows, parts.part_rows, sizeof s->part_rows);
+        s->n_parts = parts.n_parts;
+        s->is_matrix = s->quantize = !is_bias;
+        s->transposed = transposed && !is_bias;
+        s->take = is_bias ? model_take_bias : model_take_matrix;
+    }
+}
+
+static const Module *modules_of(const Model *m) {
+    return m->is_gguf ? m->gguf_modules : m->config.arch->hf.modules;
+}
+
+static void list_layer(Loader *l, int index) {
+    Model *m = l->m;
+    const ModelConfig *c = &m->config;
+    ModelLayer *layer = &m->layers[index];
+    LayerName prefix;
+    layer_prefix(prefix, l, index);
+    for (NormSite n = 0; n < NORM_SITES; n++) {
+        bool is_head = n == NORM_Q || n == NORM_K;
+        if (c->arch->norms & PROJ_BIT(n))
+            add_norm(l, &layer->norms[n], is_head ? c->head_size : c->hidden, prefix, l->names->norms[n]);
+    }
+    bool dense = c->experts == 0 || c->layer_dense[index];
+    for (const Module *module = modules_of(m); module->name; module++)
+        if (dense || module->parts < PROJ_BIT(PROJ_GATE)) add_module(l, layer, module, prefix);
+}
+
+static void list_tables(Loader *l) {
+    Model *m = l->m;
+    const ModelConfig *c = &m->config;
+    const TensorNames *n = l->names;
+    add_matrix(l, &m->embedding, c->vocab, c->hidden, n->embedding);
+    if (c->positions_table) add_matrix(l, &m->position_embedding, c->positions_table, c->hidden, n->positions);
+    if (c->token_types) add_matrix(l, &m->type_embedding, c->token_types, c->hidden, n->token_types);
+    if (n->embed_norm) add_norm(l, &m->embed_norm, c->hidden, "", n->embed_norm);
+    if (n->final_norm) add_norm(l, &m->final_norm, c->hidden, "", n->final_norm);
+    if (n->pooler) {
+        add_matrix(l, &m->pooler, c->hidden, c->hidden, n->pooler)->optional = true;
+        Slot *s = slot_add(l, 1, &c->hidden, "%s.bias", n->pooler);
+        s->optional = true;
+        s->parts[0] = &m->pooler;
+        s->part_rows[0] = c->hidden;
+        s->n_parts = 1;
+        s->take = model_take_bias;
+    }
+}
+
+void model_list_slots(Loader *l) {
+    Model *m = l->m;
+    list_tables(l);
+    for (int i = 0; i < (int)m->config.layers; i++) list_layer(l, i);
+    const char *head = m->is_gguf ? l->names->head : m->hf_prefix->head, *prefix = l->prefix;
+    l->prefix = "";
+    if (l->names->head && !m->config.tied_head)
+        add_matrix(l, &m->head, m->config.vocab, m->config.hidden, *head ? head : l->names->head);
+    if (m->is_gguf) { // config_gguf.c has read them
+        static const char *const names[] = {"rope_freqs.weight", "rope_factors_short.weight",
+                                            "rope_factors_long.weight"};
+        for (int i = 0; i < 3; i++)
+            slot_add(l, 1, &(int64_t){m->config.rope.rotated / 2}, "%s", names[i])->optional = true;
+    }
+    l->prefix = prefix;
+}
+
+// --- checking ---
+
+static void print_shape(StrBuf *out, int n_dims, const int64_t *shape) {
+    for (int d = 0; d < n_dims; d++) str_printf(out, "%s%lld", d ? ", " : "[", (long long)shape[d]);
+    str_puts(out, n_dims ? "]" : "[]");
+}
+
+static void wrong_shape(Loader *l, const Slot *s) {
+    StrBuf found = {0}, expected = {0};
+    print_shape(&found, s->tensor->n_dims, s->tensor->shape);
+    print_shape(&expected, s->n_dims, s->shape);
+    problem_add(&l->problems, "%s has shape %s; expected %s", s->name, found.data, expected.data);
+    str_clear(&found);
+    str_clear(&expected);
+}
+
+static bool same_shape(const Slot *s) {
+    bool same = s->tensor->n_dims == s->n_dims;
+    for (int d = 0; d < s->n_dims && same; d++) same = s->tensor->shape[d] == s->shape[d];
+    return same;
+}
+
+// Old TensorFlow checkpoints (BERT) call a norm's weight gamma and its bias beta.
+static const SourceTensor *find_tensor(const Loader *l, const char *name) {
+    const SourceTensor *t = weight_source_get(l->m->file->source, name);
+    const char *end = strrchr(name, '.');
+    if (t || !l->m->config.arch->encoder || !end || !strstr(name, "LayerNorm.")) return t;
+    char *old = mem_printf("%.*s.%s", (int)(end - name), name, strcmp(end, ".weight") == 0 ? "gamma" : "beta");
+    t = weight_source_get(l->m->file->source, old);
+    mem_free(old);
+    return t;
+}
+
+static void check_slot(Loader *l, Slot *s) {
+    const SourceTensor *t = s->tensor = find_tensor(l, s->name);
+    if (!t) {
+        if (!s->optional) problem_add(&l->problems, "%s is missing", s->name);
+    } else if (!same_shape(s)) {
+        wrong_shape(l, s);
+    } else if (t->dtype == DTYPE_COUNT || !dtype_is_weight(t->dtype) || (!s->is_matrix && t->dtype > DTYPE_BF16)) {
+        problem_add(&l->problems, "%s has type %s; expected %s", s->name, t->dtype_name,
+                    s->is_matrix ? "a type of weights" : "F32, F16 or BF16");
+    } else {
+        l->m->weight_bytes += t->bytes;
+    }
+}
+
+static bool ends_with(const char *s, const char *end) {
+    size_t n = strlen(s), m = strlen(end);
+    return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+// Buffers and other parts of a Hugging Face checkpoint that the graph does not need.
+static bool is_harmless(const Loader *l, const char *name) {
+    const Architecture *a = l->m->config.arch;
+    if (l->m->is_gguf) return false;
+    for (const char *const *end = a->hf_ignored; *end; end++)
+        if (ends_with(name, *end)) return true;
+    for (const char *const *start = a->hf_other; *start; start++)
+        if (strncmp(name, *start, strlen(*start)) == 0) return true;
+    return l->m->config.tied_head && ends_with(name, "lm_head.weight");
+}
+
+static int compare_pointers(const void *a, const void *b) {
+    const char *x = *(const char *const *)a, *y = *(const char *const *)b;
+    return (x > y) - (x < y);
+}
+
+// Tensors that no slot asked for.
+static void check_strangers(Loader *l) {
+    const WeightSource *source = l->m->file->source;
+    const SourceTensor **used = mem_alloc(l->n_slots + 1, sizeof *used);
+    size_t n = 0;
+    for (size_t i = 0; i < l->n_slots; i++)
+        if (l->slots[i].tensor) used[n++] = l->slots[i].tensor;
+    qsort(used, n, sizeof *used, compare_pointers);
+    for (size_t i = 0; i < weight_source_count(source); i++) {
+        const SourceTensor *t = weight_source_at(source, i);
+        if (!bsearch(&t, used, n, sizeof *used, compare_pointers) && !is_harmless(l, t->name))
+            problem_add(&l->problems, "%s is not part of the %s graph", t->name, l->m->config.arch->model_types[0]);
+    }
+    mem_free(used);
+}
+
+int model_check_slots(Loader *l) {
+    for (size_t i = 0; i < l->n_slots; i++) check_slot(l, &l->slots[i]);
+    check_strangers(l);
+    return problem_end(&l->problems, l->m->path, "tensors do not fit its configuration", l->err);
+}

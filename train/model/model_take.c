@@ -1,0 +1,144 @@
+// model_take: a model's tensors out of its files (see model_internal.h). Matrices stay in the map as they are stored;
+// vectors are copied to device memory as float32.
+#include <math.h>
+#include <string.h>
+
+#include "model_internal.h"
+
+// --- memory ---
+
+static void own(Model *m, void *data, size_t bytes) {
+    struct ModelFile *f = m->file;
+    MEM_GROW(f->owned, f->owned_capacity, f->n_owned + 1);
+    f->owned[f->n_owned++] = (ModelMemory){data, bytes};
+}
+
+void *model_own_host(Model *m, size_t bytes) {
+    void *p = mem_alloc(bytes, 1);
+    own(m, p, 0);
+    return p;
+}
+
+float *model_own_device(Model *m, size_t count) {
+    size_t bytes = count * sizeof(float);
+    float *p = m->backend->k->alloc(m->backend, bytes);
+    own(m, p, bytes);
+    return p;
+}
+
+// --- matrices ---
+
+Weight weight_rows(const SourceTensor *t, const void *data, int64_t row, int64_t rows, int64_t cols,
+                   const int32_t *row_map) {
+    size_t row_bytes;
+    CHECK(dtype_bytes(t->dtype, (size_t)cols, &row_bytes));
+    return (Weight){.name = t->name,
+                    .segments = {{(const char *)data + (size_t)row * row_bytes, row_map, t->dtype, rows}},
+                    .n_segments = 1,
+                    .rows = rows,
+                    .cols = cols};
+}
+
+int model_check_finite(Loader *l, const Weight *w, const char *name) {
+    Backend *b = l->m->backend;
+    if (b->k->weight_finite(b, w)) return 0;
+    return err_input(l->err, "%s: %s holds a value that is not finite; expected finite weights", l->m->path, name);
+}
+
+// dst [cols, rows] = transposed src [rows, cols], in blocks that stay in the cache.
+#define TRANSPOSE(name, Element)                                                                                       \
+    static void name(Element *dst, const Element *src, int64_t rows, int64_t cols) {                                   \
+        enum { BLOCK = 32 };                                                                                           \
+        _Pragma("omp parallel for") for (int64_t r0 = 0; r0 < rows; r0 += BLOCK) for (int64_t c0 = 0; c0 < cols;       \
+                                                                                      c0 += BLOCK) {                   \
+            int64_t r1 = r0 + BLOCK < rows ? r0 + BLOCK : rows, c1 = c0 + BLOCK < cols ? c0 + BLOCK : cols;            \
+            for (int64_t c = c0; c < c1; c++)                                                                          \
+                for (int64_t r = r0; r < r1; r++) dst[c * rows + r] = src[r * cols + c];                               \
+        }                                                                                                              \
+    }
+TRANSPOSE(transpose16, uint16_t)
+TRANSPOSE(transpose32, uint32_t)
+
+// A matrix stored [in, out] as [out, in], in the same dtype.
+static int transposed_copy(Loader *l, const Slot *s, const void **data) {
+    const SourceTensor *t = s->tensor;
+    if (t->dtype > DTYPE_BF16)
+        return err_input(l->err, "%s: %s has type %s; expected F32, F16 or BF16", l->m->path, s->name, t->dtype_name);
+    void *copy = model_own_host(l->m, t->bytes);
+    if (t->dtype == DTYPE_F32)
+        transpose32(copy, *data, s->shape[0], s->shape[1]);
+    else
+        transpose16(copy, *data, s->shape[0], s->shape[1]);
+    *data = copy;
+    return 0;
+}
+
+int model_take_matrix(Loader *l, const Slot *s) {
+    const void *data = weight_source_aligned(l->m->file->source, s->tensor);
+    if (s->transposed && transposed_copy(l, s, &data)) return -1;
+    int64_t rows = s->shape[s->transposed], cols = s->shape[!s->transposed];
+    Weight whole = weight_rows(s->tensor, data, 0, rows, cols, NULL);
+    if (model_check_finite(l, &whole, s->name)) return -1;
+    int64_t row = 0;
+    for (int i = 0; i < s->n_parts; i++) {
+        const float *bias = s->parts[i]->bias;
+        *s->parts[i] = weight_rows(s->tensor, data, row, s->part_rows[i], cols, s->row_map[i]);
+        s->parts[i]->bias = bias;
+        row += s->part_rows[i];
+    }
+    return 0;
+}
+
+// --- vectors ---
+
+// The values on the host, checked; the caller frees.
+static int read_vector(Loader *l, const Slot *s, float **out) {
+    size_t n = (size_t)s->shape[0];
+    float *host = *out = mem_alloc(n, sizeof *host);
+    dtype_expand(s->tensor->dtype, host, weight_source_aligned(l->m->file->source, s->tensor), n);
+    bool finite = true;
+    for (size_t i = 0; i < n; i++) finite = finite && isfinite(host[i]);
+    if (finite) return 0;
+    mem_free(host);
+    return err_input(l->err, "%s: %s holds a value that is not finite; expected finite weights", l->m->path, s->name);
+}
+
+static float *upload(Model *m, const float *host, size_t n) {
+    float *device = model_own_device(m, n);
+    m->backend->k->upload(m->backend, device, host, n * sizeof *host);
+    return device;
+}
+
+int model_take_vector(Loader *l, const Slot *s) {
+    float *host;
+    if (read_vector(l, s, &host)) return -1;
+    for (int64_t i = 0; s->plus_one && i < s->shape[0]; i++) host[i] += 1.0f;
+    *s->vector = upload(l->m, host, (size_t)s->shape[0]);
+    mem_free(host);
+    return 0;
+}
+
+// A bias is in the order of the logical rows.
+int model_take_bias(Loader *l, const Slot *s) {
+    float *host;
+    if (read_vector(l, s, &host)) return -1;
+    int64_t row = 0;
+    for (int i = 0; i < s->n_parts; i++) {
+        int64_t n = s->part_rows[i];
+        float *part = mem_alloc((size_t)n, sizeof *part);
+        for (int64_t r = 0; r < n; r++) part[r] = host[row + (s->row_map[i] ? s->row_map[i][r] : r)];
+        s->parts[i]->bias = upload(l->m, part, (size_t)n);
+        mem_free(part);
+        row += n;
+    }
+    mem_free(host);
+    return 0;
+}
+
+int model_take_slots(Loader *l) {
+    for (size_t i = 0; i < l->n_slots; i++) {
+        const Slot *s = &l->slots[i];
+        if (s->take && s->tensor && s->take(l, s)) return -1;
+    }
+    return 0;
+}
