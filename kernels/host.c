@@ -65,3 +65,11 @@ WeightRow weight_row(const Weight *w, int64_t row) {
         .scale = s->row_scale ? s->row_scale[stored] : 1,
     };
 }
+
+size_t host_packed_row(DType type, const float *row_scale, int64_t cols) {
+    size_t bytes;
+    CHECK(type <= DTYPE_Q8_0 || type == DTYPE_NF4, "packing of type %d", (int)type);
+    CHECK((type == DTYPE_NF4) == (row_scale != NULL) && dtype_bytes(type, (size_t)cols, &bytes), "%lld columns of %s",
+          (long long)cols, dtype_info(type)->name);
+    return bytes;
+}

@@ -9,6 +9,7 @@
 #define OP_SLOTS(X)                                                                                                    \
     X(weight_finite)                                                                                                   \
     X(expand)                                                                                                          \
+    X(pack)                                                                                                            \
     X(embed_forward)                                                                                                   \
     X(neftune)                                                                                                         \
     X(rmsnorm_forward)                                                                                                 \
@@ -68,3 +69,5 @@ typedef struct WeightRow {
     float scale;         // NF4: of the row; else 1
 } WeightRow;
 WeightRow weight_row(const Weight *w, int64_t row);
+// Bytes of a row of `cols` elements that `pack` writes. CHECKs the type, and that NF4 alone has scales of rows.
+size_t host_packed_row(DType type, const float *row_scale, int64_t cols);

@@ -157,6 +157,10 @@ struct Kernels {
     bool (*weight_finite)(Backend *b, const Weight *w);
     // dst [n, K] float32 = logical rows [row, row + n) of W.
     void (*expand)(Backend *b, Mat dst, const Weight *w, int64_t row);
+    // The way back, rounded once: dst = the rows of src [n, K] as `type` (F32, F16, BF16, Q8_0 as ggml's reference, NF4
+    // as quantize.h has it), rows back to back; row_scale [n] is written for NF4, else NULL. False: an element is not
+    // finite or does not fit the type.
+    bool (*pack)(Backend *b, void *dst, float *row_scale, Mat src, DType type);
 
     // --- embedding ---
     // out[t, :] = scale * W[ids[t], :].  out [T, C], W [V, C], ids [T] in [0, V).
