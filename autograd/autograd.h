@@ -7,8 +7,8 @@
 // is computed. Running walks the instructions. A Tape keeps its memory between rows: after the first row nothing is
 // allocated.
 //
-// What is kept for backward: only tensors that a needed backward reads. Outputs of cheap ops (rmsnorm, glu) and of ops
-// inside a checkpointed range are not kept but made again by re-running their node; the bits are the same.
+// What is kept for backward: only tensors that a needed backward reads. Outputs of cheap ops (norms, glu, activation)
+// and of ops inside a checkpointed range are not kept but made again by re-running their node; the bits are the same.
 // Gradients flow only along paths that end in a trainable parameter: a frozen weight has no gradient, nothing below the
 // first adapter is walked. Parameters' gradients are added ("+=") to the buffers named in their Lora; zero them per
 // row.
@@ -29,14 +29,24 @@ void tape_reset(Tape *t);
 Tensor *tape_external(Tape *t, Mat m);
 
 Tensor *op_embed(Tape *t, const Weight *w, const int32_t *ids, int64_t tokens, float scale); // [T, C]
-Tensor *op_neftune(Tape *t, Tensor *x, const float *magnitude, float alpha, RngKey key);     // in place
-Tensor *op_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps);                      // [T, C]
+// x += W[ids]: tables of positions and token types. In place.
+Tensor *op_embed_add(Tape *t, Tensor *x, const Weight *w, const int32_t *ids);
+Tensor *op_neftune(Tape *t, Tensor *x, const float *magnitude, float alpha, RngKey key); // in place
+Tensor *op_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps);                  // [T, C]
+// The same over each head's D columns of x [T, H*D]; weight [D].
+Tensor *op_head_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps, int64_t head_size);
+Tensor *op_layernorm(Tape *t, Tensor *x, const float *weight, const float *bias, float eps); // [T, C]
 // x W^T + bias + residual (NULL: none), plus the LoRA pairs (n_loras may be 0). [T, N]
 Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const Lora *loras, int n_loras);
-Tensor *op_rope(Tape *t, Tensor *x, const float *cos_sin, const int32_t *pos, int64_t head_size); // in place
-Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, const AttentionShape *shape);      // [Tq, H*D]
-Tensor *op_glu(Tape *t, Tensor *gate, Tensor *up, GluKind kind);                                  // [T, F]
-Tensor *op_gather_rows(Tape *t, Tensor *x, const int32_t *index, int64_t m);                      // [M, C]
+// Over the first `rotated` dims of each head; in place.
+Tensor *op_rope(Tape *t, Tensor *x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated);
+Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, const AttentionShape *shape); // [Tq, H*D]
+Tensor *op_glu(Tape *t, Tensor *gate, Tensor *up, GluKind kind);                             // [T, F]
+// [T, F]; x has no other reader.
+Tensor *op_activation(Tape *t, Tensor *x, ActivationKind kind);
+// a + b in b's memory: b has no other reader. For a residual behind a norm; cheapest when b was made last.
+Tensor *op_add(Tape *t, Tensor *a, Tensor *b);
+Tensor *op_gather_rows(Tape *t, Tensor *x, const int32_t *index, int64_t m); // [M, C]
 // cache[index[i]] = x[i]; returns the cache as a tensor that later ops read. No gradient.
 Tensor *op_cache_write(Tape *t, Tensor *cache, Tensor *x, const int32_t *index);
 // --- a feed-forward layer of routed experts (ops_moe.c); the routing of T tokens to `used` experts each ---
@@ -51,8 +61,10 @@ Tensor *op_moe_scale(Tape *t, Tensor *x, const MoeRouting *r);                  
 Tensor *op_moe_combine(Tape *t, Tensor *x, Tensor *residual /* or NULL */, const MoeRouting *r); // [T, C]
 // Ends a training or evaluation graph. result: device memory for one HeadResult.
 void op_head_loss(Tape *t, Tensor *x, const Weight *w, const HeadLoss *loss, HeadResult *result);
-// Ends an inference graph: out = x W^T, in device memory of the caller.
-void op_logits(Tape *t, Tensor *x, const Weight *w, Mat out);
+// The same with a classifier's head; training adds to the head's gradients.
+void op_class_loss(Tape *t, Tensor *x, const ClassHead *head, HeadResult *result);
+// Ends an inference graph: out = x W^T + bias, soft-capped unless softcap is 0, in device memory of the caller.
+void op_logits(Tape *t, Tensor *x, const Weight *w, Mat out, float softcap);
 
 // Nodes built between begin and end are recomputed in backward instead of kept; ranges do not nest.
 void tape_checkpoint_begin(Tape *t);

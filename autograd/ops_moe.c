@@ -5,10 +5,6 @@
 // glu's output, which is made again for little, and neither the last product nor its result is needed in backward.
 #include "tape.h"
 
-static const Kernels *kernels(const Exec *x) {
-    return x->backend->k;
-}
-
 // The plan is an input of every op but the first: integers in the elements of a tensor.
 static MoePlan plan_in(const Node *n, const Tensor *plan) {
     const MoeRouting *r = &n->args.moe.routing;
@@ -30,15 +26,15 @@ static Node *moe_node(Tape *t, const Op *op, Tensor *a, Tensor *b, Tensor *c, co
 
 static void route_forward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->out[1]);
-    kernels(x)->moe_route_forward(x->backend, tensor_mat(n->out[0]), &plan, tensor_mat(n->in[0]),
-                                  n->args.moe.renormalise);
+    exec_kernels(x)->moe_route_forward(x->backend, tensor_mat(n->out[0]), &plan, tensor_mat(n->in[0]),
+                                       n->args.moe.renormalise);
 }
 
 static void route_backward(const Node *n, const Exec *x) {
     CHECK(!x->accumulate, "the router's logits must not have another reader");
     MoePlan plan = plan_in(n, n->out[1]);
-    kernels(x)->moe_route_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->out[0]), tensor_mat(n->in[0]),
-                                   &plan, n->args.moe.renormalise);
+    exec_kernels(x)->moe_route_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->out[0]), tensor_mat(n->in[0]),
+                                        &plan, n->args.moe.renormalise);
 }
 
 static const Op MOE_ROUTE = {.name = "moe_route", .forward = route_forward, .backward = route_backward};
@@ -59,13 +55,13 @@ MoeRouting op_moe_route(Tape *t, Tensor *logits, int64_t used, bool renormalise)
 
 static void gather_forward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[1]);
-    kernels(x)->moe_gather(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]), &plan);
+    exec_kernels(x)->moe_gather(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]), &plan);
 }
 
 static void gather_backward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[1]);
     Mat dx = tensor_grad(n->in[0]);
-    kernels(x)->moe_combine(x->backend, dx, tensor_grad(n->out[0]), x->accumulate & 1 ? dx : (Mat){0}, &plan);
+    exec_kernels(x)->moe_combine(x->backend, dx, tensor_grad(n->out[0]), x->accumulate & 1 ? dx : (Mat){0}, &plan);
 }
 
 static const Op MOE_GATHER = {
@@ -82,14 +78,14 @@ Tensor *op_moe_gather(Tape *t, Tensor *x, const MoeRouting *r) {
 
 static void grouped_forward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[1]);
-    kernels(x)->grouped_linear_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]), n->args.moe.experts,
-                                       &plan, x->ws);
+    exec_kernels(x)->grouped_linear_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]),
+                                            n->args.moe.experts, &plan, x->ws);
 }
 
 static void grouped_backward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[1]);
-    kernels(x)->grouped_linear_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->out[0]), n->args.moe.experts,
-                                        &plan, x->accumulate & 1, x->ws);
+    exec_kernels(x)->grouped_linear_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->out[0]),
+                                             n->args.moe.experts, &plan, x->accumulate & 1, x->ws);
 }
 
 static size_t grouped_workspace(const Node *n, Backend *b, bool backward) {
@@ -125,14 +121,14 @@ Tensor *op_grouped_linear(Tape *t, Tensor *x, const Weight *experts, const MoeRo
 
 static void scale_forward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[2]);
-    kernels(x)->moe_scale_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[1]), &plan);
+    exec_kernels(x)->moe_scale_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[1]), &plan);
 }
 
 static void scale_backward(const Node *n, const Exec *x) {
     CHECK(!x->accumulate, "the rows and their weights must not have another reader");
     MoePlan plan = plan_in(n, n->in[2]);
-    kernels(x)->moe_scale_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->in[1]), tensor_mat(n->in[0]),
-                                   tensor_mat(n->in[1]), &plan);
+    exec_kernels(x)->moe_scale_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->in[1]), tensor_mat(n->in[0]),
+                                        tensor_mat(n->in[1]), &plan);
 }
 
 static const Op MOE_SCALE = {
@@ -152,15 +148,15 @@ Tensor *op_moe_scale(Tape *t, Tensor *x, const MoeRouting *r) {
 static void combine_forward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[1]);
     Mat residual = n->n_in > 2 ? tensor_mat(n->in[2]) : (Mat){0};
-    kernels(x)->moe_combine(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]), residual, &plan);
+    exec_kernels(x)->moe_combine(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]), residual, &plan);
 }
 
 static void combine_backward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[1]);
     Mat dout = tensor_grad(n->out[0]), dx = tensor_grad(n->in[0]);
     CHECK(!(x->accumulate & 1), "the experts' rows must not have another reader");
-    if (dx.data) kernels(x)->moe_gather(x->backend, dx, dout, &plan);
-    if (n->n_in > 2 && x->accumulate & 4) kernels(x)->add(x->backend, tensor_grad(n->in[2]), dout);
+    if (dx.data) exec_kernels(x)->moe_gather(x->backend, dx, dout, &plan);
+    if (n->n_in > 2 && x->accumulate & 4) exec_kernels(x)->add(x->backend, tensor_grad(n->in[2]), dout);
 }
 
 static const Op MOE_COMBINE = {.name = "moe_combine", .forward = combine_forward, .backward = combine_backward};
@@ -170,6 +166,6 @@ Tensor *op_moe_combine(Tape *t, Tensor *x, Tensor *residual, const MoeRouting *r
     CHECK(!residual || (residual->rows == r->tokens && residual->cols == x->cols));
     Node *n = moe_node(t, &MOE_COMBINE, x, r->plan, residual, r);
     n->reads_in = 2;
-    if (residual) n->passes_grad = 2;
+    if (residual) n->passes_grad = 1u << 2;
     return node_output(t, n, r->tokens, x->cols);
 }

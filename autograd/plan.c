@@ -100,11 +100,24 @@ static void ensure(Tape *t, Tensor *x) {
     t->stats.recomputed++;
 }
 
+// Two inputs of a sum may both take dout's memory for their gradients if the first is read before anything is added to
+// the second: its producer's backward comes right after this instruction, writes elsewhere and leaves its dout as it
+// is.
+static bool may_share(const Tape *t, const Tensor *first, const Tensor *second, int node) {
+    if (first->producer == NO_NODE || first->producer != node - 1) return false;
+    const Node *p = &t->nodes[first->producer];
+    for (int i = 0; i < p->n_in; i++)
+        if (p->in[i] == second || p->in[i]->grad_buffer == first->grad_buffer) return false;
+    return !p->passes_grad;
+}
+
 // The gradient of in[i] begins with, or is added to by, the instruction being emitted.
 static void emit_input_grad(Tape *t, const Node *n, int i, Instruction *in) {
     Tensor *x = n->in[i], *out = n->out[0];
     if (!x->needs_grad) return;
-    bool passes = n->op->in_place ? i == 0 : i == n->passes_grad;
+    bool passes = n->passes_grad >> i & 1;
+    for (int k = 0; k < i && passes; k++)
+        if (in->buffers[k] == out->grad_buffer) passes = may_share(t, n->in[k], x, in->node);
     if (x->grad_buffer != NO_BUFFER) {
         in->accumulate |= 1u << i;
     } else if (passes) {

@@ -53,7 +53,8 @@ Tensor *tape_external(Tape *t, Mat m) {
 Node *node_add(Tape *t, const Op *op, Tensor *a, Tensor *b, Tensor *c) {
     MEM_GROW(t->nodes, t->node_capacity, t->n_nodes + 1);
     Node *n = &t->nodes[t->n_nodes++];
-    *n = (Node){.op = op, .segment = t->segment, .passes_grad = -1};
+    CHECK(!op->outside || t->segment == NO_SEGMENT, "%s in a checkpointed range", op->name);
+    *n = (Node){.op = op, .segment = t->segment, .passes_grad = op->in_place};
     Tensor *inputs[NODE_MAX_INPUTS] = {a, b, c};
     while (n->n_in < NODE_MAX_INPUTS && inputs[n->n_in]) {
         n->in[n->n_in] = inputs[n->n_in];

@@ -36,9 +36,10 @@ typedef union NodeArgs {
         RngKey key;
     } neftune;
     struct {
-        const float *weight;
+        const float *weight, *bias;
         float eps;
-    } rmsnorm;
+        int64_t group; // columns that are normalised together: C, or a head's D
+    } norm;
     struct {
         const Weight *w;
         Lora loras[NODE_MAX_LORAS];
@@ -48,12 +49,15 @@ typedef union NodeArgs {
     struct {
         const float *cos_sin;
         const int32_t *pos;
-        int64_t head_size;
+        int64_t head_size, rotated;
     } rope;
     AttentionShape attention;
     struct {
         GluKind kind;
     } glu;
+    struct {
+        ActivationKind kind;
+    } activation;
     struct {
         const int32_t *index;
     } rows;
@@ -68,8 +72,13 @@ typedef union NodeArgs {
         HeadResult *result;
     } head;
     struct {
+        ClassHead head;
+        HeadResult *result;
+    } classes;
+    struct {
         const Weight *w;
         Mat out;
+        float softcap;
     } logits;
 } NodeArgs;
 
@@ -80,7 +89,7 @@ struct Node {
     int n_in, n_out;
     int segment;                  // checkpointed range, NO_SEGMENT outside
     bool trainable;               // writes parameter gradients itself
-    int passes_grad;              // input whose gradient is dout itself (a residual), -1: none
+    unsigned passes_grad;         // bit i: the gradient of in[i] is dout, or is made of it in its memory
     unsigned reads_in, reads_out; // bit i: backward reads in[i] / out[i]
     NodeArgs args;
 };
@@ -98,6 +107,7 @@ struct Op {
     bool in_place;   // out[0] takes over the memory of in[0]; backward likewise turns dout into din
     bool cheap;      // out[0] is made again rather than kept
     bool makes_grad; // forward has written the gradient of in[0] into out[0] already (the head); no backward runs
+    bool outside;    // must not lie in a checkpointed range: it would write parameter gradients twice
     void (*forward)(const Node *n, const Exec *x);
     void (*backward)(const Node *n, const Exec *x);                // NULL: no gradient passes
     size_t (*workspace)(const Node *n, Backend *b, bool backward); // NULL: none
@@ -153,6 +163,10 @@ static inline Tensor *tape_tensor_at(const Tape *t, size_t i) {
 // Appends a node with its inputs; outputs follow with node_output. The pointer is valid until the next node_add.
 Node *node_add(Tape *t, const Op *op, Tensor *a, Tensor *b, Tensor *c);
 Tensor *node_output(Tape *t, Node *n, int64_t rows, int64_t cols);
+
+static inline const Kernels *exec_kernels(const Exec *x) {
+    return x->backend->k;
+}
 
 static inline Mat tensor_mat(const Tensor *x) {
     return (Mat){x->data, DTYPE_F32, x->rows, x->cols};

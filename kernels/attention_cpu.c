@@ -19,6 +19,7 @@ size_t CPU_FN(attention_workspace)(Backend *b, const AttentionShape *s, int64_t 
 
 static void check_shapes(const AttentionShape *s, Mat q, Mat k, Mat v) {
     CHECK(s->kv_heads > 0 && s->heads % s->kv_heads == 0 && s->q_start[s->samples] == q.rows);
+    CHECK(!s->bidirectional || s->window == 0, "a window of %lld in bidirectional attention", (long long)s->window);
     CHECK_SHAPE(q, q.rows, s->heads * s->head_size);
     CHECK_SHAPE(k, k.rows, s->kv_heads * s->head_size);
     CHECK_SHAPE(v, k.rows, s->kv_heads * s->head_size);
@@ -30,7 +31,7 @@ typedef struct Range {
 } Range;
 
 static Range keys_seen(const AttentionShape *s, int64_t sample, int64_t pos) {
-    int64_t end = min64(pos + 1, s->k_len[sample]);
+    int64_t end = s->bidirectional ? s->k_len[sample] : min64(pos + 1, s->k_len[sample]);
     return (Range){s->window ? min64(max64(pos - s->window + 1, 0), end) : 0, end};
 }
 
@@ -40,6 +41,12 @@ static Range keys_in_block(const AttentionShape *s, int64_t sample, int64_t pos,
     r.first = min64(max64(r.first - k0, 0), n);
     r.end = max64(min64(r.end - k0, n), r.first);
     return r;
+}
+
+// What q k^T is multiplied by in the product: with a soft cap c the scores are c tanh(scale q k^T / c), and the row
+// functions do the rest.
+static float product_scale(const AttentionShape *s) {
+    return s->softcap == 0 ? s->scale : s->scale / s->softcap;
 }
 
 // --- forward ---
@@ -110,10 +117,11 @@ static void attend(const Forward *a, Item item, float *scores) {
     int64_t end = keys_seen(s, item.sample, pos[item.decoding ? 0 : item.rows - 1]).end;
     for (int64_t k0 = first / FORWARD_K * FORWARD_K; k0 < end; k0 += FORWARD_K) {
         int64_t n = min64(FORWARD_K, end - k0), row = s->k_start[item.sample] + k0;
-        sgemm(PLAIN, TRANSPOSED, item.rows, n, d, s->scale, q, ld, f32_row(a->k, row) + column, a->k.cols, 0, scores,
-              n);
+        sgemm(PLAIN, TRANSPOSED, item.rows, n, d, product_scale(s), q, ld, f32_row(a->k, row) + column, a->k.cols, 0,
+              scores, n);
         for (int64_t i = 0; i < item.rows; i++) {
             Range seen = keys_in_block(s, item.sample, pos[item.decoding ? 0 : i], k0, n);
+            if (s->softcap != 0) cpu_softcap(scores + i * n + seen.first, seen.end - seen.first, 1, s->softcap);
             fold_row(&running[i], scores + i * n, n, seen, out + i * ld, d);
         }
         sgemm(PLAIN, PLAIN, item.rows, d, n, 1, scores, n, f32_row(a->v, row) + column, a->v.cols, 1, out, ld);
@@ -145,6 +153,7 @@ void CPU_FN(attention_forward)(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v
 // --- backward ---
 // With P = exp(scale q k^T - lse), dP = dout v^T, delta = sum(dout * out) and dS = P * (dP - delta):
 //     dv = P^T dout,  dk = scale dS^T q,  dq = scale dS k.
+// Under a soft cap the score s = c tanh(y / c) is made again and dS gets the factor ds/dy = 1 - tanh(y / c)^2.
 // One task is a block of keys of one head. It adds to dk and dv, which the heads of a group share, and to dq, which the
 // blocks of keys share; dependences between tasks keep both orders, so that no second copy of dk, dv or dq is needed.
 
@@ -165,6 +174,18 @@ static void row_backward(float *x, float *dp, int64_t n, Range seen, float lse, 
     zero_outside(dp, n, seen);
 }
 
+// The same where x comes as y / cap.
+static void capped_row_backward(float *x, float *dp, int64_t n, Range seen, float lse, float delta, float cap) {
+#pragma omp simd
+    for (int64_t i = seen.first; i < seen.end; i++) {
+        float t = cpu_tanhf(x[i]);
+        x[i] = cpu_expf(cap * t - lse);
+        dp[i] = x[i] * (dp[i] - delta) * (1 - t * t);
+    }
+    zero_outside(x, n, seen);
+    zero_outside(dp, n, seen);
+}
+
 typedef struct KeyBlock {
     int64_t sample, head, k0, n;
 } KeyBlock;
@@ -176,12 +197,16 @@ static void queries_backward(const Backward *a, KeyBlock b, int64_t q0, int64_t 
     const float *q = f32_row(a->q, q0) + column, *dout = f32_row(a->dout, q0) + column;
     const float *k = (float *)a->k.data + key, *v = (float *)a->v.data + key;
     float *p = a->scores + omp_get_thread_num() * 2 * BLOCK_Q * BACKWARD_K, *ds = p + BLOCK_Q * BACKWARD_K;
-    sgemm(PLAIN, TRANSPOSED, rows, n, d, s->scale, q, ld, k, ldk, 0, p, n);
+    sgemm(PLAIN, TRANSPOSED, rows, n, d, product_scale(s), q, ld, k, ldk, 0, p, n);
     sgemm(PLAIN, TRANSPOSED, rows, n, d, 1, dout, ld, v, ldk, 0, ds, n);
     for (int64_t i = 0; i < rows; i++) {
         Range seen = keys_in_block(s, b.sample, s->q_pos[q0 + i], b.k0, n);
         int64_t at = (q0 + i) * heads + b.head;
-        row_backward(p + i * n, ds + i * n, n, seen, ((float *)a->lse.data)[at], a->delta[at]);
+        float lse = ((float *)a->lse.data)[at], delta = a->delta[at];
+        if (s->softcap == 0)
+            row_backward(p + i * n, ds + i * n, n, seen, lse, delta);
+        else
+            capped_row_backward(p + i * n, ds + i * n, n, seen, lse, delta, s->softcap);
     }
     if (a->dv.data) sgemm(TRANSPOSED, PLAIN, n, d, rows, 1, p, n, dout, ld, 1, (float *)a->dv.data + key, ldk);
     if (a->dk.data) sgemm(TRANSPOSED, PLAIN, n, d, rows, s->scale, ds, n, q, ld, 1, (float *)a->dk.data + key, ldk);

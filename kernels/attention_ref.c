@@ -1,5 +1,5 @@
-// attention_ref: softmax(scale q k^T) v over the keys that each query sees, reference. Nothing is blocked: a score is
-// computed again wherever it is needed.
+// attention_ref: softmax(scale q k^T) v, scores soft-capped where asked, over the keys that each query sees, reference.
+// Nothing is blocked: a score is computed again wherever it is needed.
 #include "ref.h"
 
 #include <math.h>
@@ -12,7 +12,7 @@ typedef struct Query {
 
 static Query query_at(const AttentionShape *s, int64_t sample, int64_t row, int64_t head) {
     int64_t pos = s->q_pos[row];
-    int64_t end = pos + 1 < s->k_len[sample] ? pos + 1 : s->k_len[sample];
+    int64_t end = pos + 1 < s->k_len[sample] && !s->bidirectional ? pos + 1 : s->k_len[sample];
     int64_t first = s->window && pos - s->window + 1 > 0 ? pos - s->window + 1 : 0;
     return (Query){row, head, head / (s->heads / s->kv_heads), s->k_start[sample] + first, s->k_start[sample] + end};
 }
@@ -22,11 +22,13 @@ static const float *head_of(Mat m, int64_t row, int64_t head, const AttentionSha
 }
 
 static double score(const AttentionShape *s, Query i, Mat q, Mat k, int64_t key) {
-    return s->scale * ref_dot(head_of(q, i.row, i.head, s), head_of(k, key, i.kv_head, s), s->head_size);
+    double x = s->scale * ref_dot(head_of(q, i.row, i.head, s), head_of(k, key, i.kv_head, s), s->head_size);
+    return s->softcap == 0 ? x : s->softcap * tanh(x / s->softcap);
 }
 
 static void check_shapes(const AttentionShape *s, Mat q, Mat k, Mat v) {
     CHECK(s->kv_heads > 0 && s->heads % s->kv_heads == 0 && s->q_start[s->samples] == q.rows);
+    CHECK(!s->bidirectional || s->window == 0, "a window of %lld in bidirectional attention", (long long)s->window);
     CHECK_SHAPE(q, q.rows, s->heads * s->head_size);
     CHECK_SHAPE(k, k.rows, s->kv_heads * s->head_size);
     CHECK_SHAPE(v, k.rows, s->kv_heads * s->head_size);
@@ -75,14 +77,16 @@ typedef struct Sums {
 } Sums;
 
 // p = exp(x - lse), dp = dout . v, dx = p (dp - dout . out):  dq += scale dx k,  dk += scale dx q,  dv += p dout.
+// Soft-capped, x = c tanh(y / c): dx/dy = 1 - (x / c)^2 more.
 static void attend_backward(const AttentionShape *s, Query i, Sums g, Mat dout, Mat out, Mat lse, Mat q, Mat k, Mat v) {
     int64_t n = s->head_size;
     const float *dy = head_of(dout, i.row, i.head, s), *qi = head_of(q, i.row, i.head, s);
     double delta = ref_dot(dy, head_of(out, i.row, i.head, s), n);
     for (int64_t key = i.first; key < i.end; key++) {
         const float *kj = head_of(k, key, i.kv_head, s), *vj = head_of(v, key, i.kv_head, s);
-        double p = exp(score(s, i, q, k, key) - f32_row(lse, i.row)[i.head]);
+        double x = score(s, i, q, k, key), p = exp(x - f32_row(lse, i.row)[i.head]);
         double dx = s->scale * p * (ref_dot(dy, vj, n) - delta);
+        if (s->softcap != 0) dx *= 1 - x / s->softcap * (x / s->softcap);
         for (int64_t d = 0; d < n; d++) {
             g.dq[i.row * q.cols + i.head * n + d] += dx * kj[d];
             g.dk[key * k.cols + i.kv_head * n + d] += dx * qi[d];

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "host.h"
@@ -56,11 +57,14 @@ static inline int cpu_threads(const Backend *b, int64_t elements) {
     return elements >= 1 << 15 ? b->threads : 1;
 }
 
-// exp(x) to 1 ulp or so in a form that compilers vectorise: x = n ln 2 + r, a polynomial in r, 2^n in two factors so
-// that subnormal results and overflow to infinity come out right. NaN stays NaN.
-static inline float cpu_expf(float x) {
-    x = x < -104.0f ? -104.0f : x;
-    x = x > 89.0f ? 89.0f : x;
+// exp(x) = 2^n (1 + q) in a form that compilers vectorise: x = n ln 2 + r, q a polynomial in r. |x| < 2^21; a NaN
+// makes q one.
+typedef struct Exponential {
+    int32_t n;
+    float q;
+} Exponential;
+
+static inline Exponential cpu_exponential(float x) {
     const float magic = 0x1.8p23f; // adding it rounds to an integer in the low mantissa bits
     float shifted = x * 0x1.715476p0f + magic;
     float n = shifted - magic;
@@ -70,15 +74,64 @@ static inline float cpu_expf(float x) {
     p = p * r + 0x1.5558f4p-5f;
     p = p * r + 0x1.555492p-3f;
     p = p * r + 0x1.fffffcp-2f;
-    p = p * r * r + r + 1.0f;
     uint32_t bits;
     memcpy(&bits, &shifted, sizeof bits);
-    int32_t exponent = (int32_t)(bits - 0x4B400000u), half = exponent >> 1;
-    uint32_t low = (uint32_t)(half + 127) << 23, high = (uint32_t)(exponent - half + 127) << 23;
-    float scale_low, scale_high;
-    memcpy(&scale_low, &low, sizeof low);
-    memcpy(&scale_high, &high, sizeof high);
-    return p * scale_low * scale_high;
+    return (Exponential){(int32_t)(bits - 0x4B400000u), p * r * r + r};
+}
+
+// 2^n, -127 < n < 128.
+static inline float cpu_power_of_two(int32_t n) {
+    uint32_t bits = (uint32_t)(n + 127) << 23;
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    return power;
+}
+
+// exp(x) to 1 ulp or so; 2^n in two factors, so that subnormal results and overflow to infinity come out right. NaN
+// stays NaN.
+static inline float cpu_expf(float x) {
+    x = x < -104.0f ? -104.0f : x;
+    x = x > 89.0f ? 89.0f : x;
+    Exponential e = cpu_exponential(x);
+    int32_t half = e.n >> 1;
+    return (e.q + 1.0f) * cpu_power_of_two(half) * cpu_power_of_two(e.n - half);
+}
+
+// tanh(x) to about 2 ulp: -m / (2 + m) with m = exp(-2|x|) - 1 = (2^n - 1) + 2^n q, where nothing cancels.
+static inline float cpu_tanhf(float x) {
+    float a = fabsf(x);
+    a = a > 10.0f ? 10.0f : a; // 1 from there on
+    Exponential e = cpu_exponential(-2 * a);
+    float power = cpu_power_of_two(e.n), m = (power - 1) + power * e.q;
+    return copysignf(m / (2 + m), x);
+}
+
+// The normal distribution: its function to about 3e-7 of its value where |x| <= 2, and 2^-24 x^2 of it further down the
+// lower tail; its density.
+typedef struct Normal {
+    float distribution, density;
+} Normal;
+
+static inline Normal cpu_normal(float x) {
+    float a = fabsf(x), gauss = cpu_expf(-0.5f * a * a);
+    float t = 1 / (1 + 0.35f * a); // minimax for Phi(-a) exp(a^2 / 2) / t in t, 0 <= a <= 14.5
+    float p = -0x1.ddb942p-6f;
+    p = p * t + 0x1.26f9d0p-3f;
+    p = p * t - 0x1.05facap-2f;
+    p = p * t + 0x1.4649b2p-3f;
+    p = p * t - 0x1.7c5136p-6f;
+    p = p * t + 0x1.b057fap-4f;
+    p = p * t + 0x1.eac9b0p-4f;
+    p = p * t + 0x1.1e70c4p-3f;
+    p = p * t + 0x1.1df1c6p-3f;
+    float tail = p * t * gauss;
+    return (Normal){x < 0 ? tail : 1 - tail, 0x1.988454p-2f * gauss};
+}
+
+// x = cap * tanh(x * factor) in place.
+static inline void cpu_softcap(float *x, int64_t n, float factor, float cap) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) x[i] = cap * cpu_tanhf(x[i] * factor);
 }
 
 // An integer that orders as the float does: NaN lies beyond the infinities on either side, and -0 equals 0. Integer

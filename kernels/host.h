@@ -14,6 +14,8 @@
     X(neftune)                                                                                                         \
     X(rmsnorm_forward)                                                                                                 \
     X(rmsnorm_backward)                                                                                                \
+    X(layernorm_forward)                                                                                               \
+    X(layernorm_backward)                                                                                              \
     X(linear_workspace)                                                                                                \
     X(linear_forward)                                                                                                  \
     X(linear_backward)                                                                                                 \
@@ -26,6 +28,8 @@
     X(attention_backward)                                                                                              \
     X(glu_forward)                                                                                                     \
     X(glu_backward)                                                                                                    \
+    X(activation_forward)                                                                                              \
+    X(activation_backward)                                                                                             \
     X(gather_rows_forward)                                                                                             \
     X(gather_rows_backward)                                                                                            \
     X(scatter_rows)                                                                                                    \
@@ -41,6 +45,9 @@
     X(grouped_linear_backward)                                                                                         \
     X(head_loss_workspace)                                                                                             \
     X(head_loss)                                                                                                       \
+    X(softcap)                                                                                                         \
+    X(class_loss_workspace)                                                                                            \
+    X(class_loss)                                                                                                      \
     X(argmax)                                                                                                          \
     X(fixed_add)                                                                                                       \
     X(fixed_to_f32)                                                                                                    \
@@ -59,6 +66,12 @@ MEMORY_SLOTS(DECLARE_HOST_SLOT)
 
 static inline float *f32_row(Mat m, int64_t row) {
     return (float *)m.data + row * m.cols;
+}
+
+static inline void check_rope(Mat x, int64_t head_size, int64_t rotated) {
+    CHECK(head_size > 0 && x.cols % head_size == 0 && rotated > 0 && rotated % 2 == 0 && rotated <= head_size,
+          "rope of %lld dims over %lld columns, heads of %lld", (long long)rotated, (long long)x.cols,
+          (long long)head_size);
 }
 
 // Where a logical row of W is stored. CHECKs the row.

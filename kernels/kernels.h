@@ -16,7 +16,7 @@
 //
 // Dims: T tokens of a row (Tq queries, Tk keys where they differ), M rows that are scored, C hidden, V vocabulary,
 // H heads, KV key/value heads, D head size, F feed-forward, E experts, R LoRA rank, N and K output and input size of a
-// weight.
+// weight; of a classifier's head, N classes.
 #pragma once
 
 #include "base.h"
@@ -69,7 +69,8 @@ typedef struct Lora {
 
 // Which keys each query sees. Sample s has queries [q_start[s], q_start[s+1]) and keys [k_start[s], k_start[s] +
 // k_len[s]). Query i stands at position q_pos[i] of its sample and sees the keys j of its sample with j <= q_pos[i]
-// (causal) and j > q_pos[i] - window (window 0: no limit). Serves packed rows, Tq != Tk and the KV cache alike.
+// (causal) and j > q_pos[i] - window (window 0: no limit); bidirectional: all keys of its sample (window must be 0).
+// Serves packed rows, Tq != Tk and the KV cache alike. With a soft cap c a score is c tanh(scale q k^T / c) (Gemma 2).
 typedef struct AttentionShape {
     int64_t heads, kv_heads, head_size;
     int64_t samples;
@@ -78,15 +79,19 @@ typedef struct AttentionShape {
     const int32_t *k_len;   // [samples]
     const int32_t *q_pos;   // [Tq], ascending within a sample
     int64_t window;
-    float scale; // of q k^T; usually 1 / sqrt(D)
+    float scale;   // of q k^T; usually 1 / sqrt(D)
+    float softcap; // 0: none
+    bool bidirectional;
 } AttentionShape;
 
+// gelu(x) = x Phi(x) with the normal distribution function Phi, by erf; "tanh": its approximation (Hendrycks & Gimpel
+// 2016). silu(x) = x / (1 + exp(-x)).
 typedef enum { GLU_SILU, GLU_GELU_TANH, GLU_GELU } GluKind;
 typedef enum {
     ACTIVATION_GELU_TANH,
     ACTIVATION_GELU,
     ACTIVATION_SILU,
-    ACTIVATION_RELU,
+    ACTIVATION_RELU, // derivative 0 at 0
     ACTIVATION_TANH
 } ActivationKind;
 
@@ -120,7 +125,20 @@ typedef struct HeadLoss {
     const int32_t *targets; // [M], all in [0, V)
     float grad_scale;       // d(total loss) / d(token loss): 1 / supervised tokens of the global batch
     float label_smoothing;  // 0: none; loss = (1-e) * nll + e * mean over V of -log p (Szegedy et al. 2016)
+    float softcap;          // 0: none; else logits = c tanh(logits / c) before the loss (Gemma 2)
 } HeadLoss;
+
+// A classifier's head: small, float32 and trained, unlike the head of the language model. Loss as in HeadLoss, over
+// `classes` instead of V; any number of classes that memory holds.
+typedef struct ClassHead {
+    const float *w;        // [N, C]
+    const float *bias;     // [N] or NULL
+    float *dw, *dbias;     // += gradients, same shapes; NULL: not wanted
+    const int32_t *labels; // [M], all in [0, N)
+    int64_t classes;       // N
+    float grad_scale, label_smoothing;
+    int32_t *predicted; // [M] or NULL: arg max of each row (lowest index wins ties), -1 for a row with a NaN
+} ClassHead;
 
 // One named run of the flat trainable buffer for AdamW.
 typedef struct AdamwSegment {
@@ -163,8 +181,9 @@ struct Kernels {
     bool (*pack)(Backend *b, void *dst, float *row_scale, Mat src, DType type);
 
     // --- embedding ---
-    // out[t, :] = scale * W[ids[t], :].  out [T, C], W [V, C], ids [T] in [0, V).
-    void (*embed_forward)(Backend *b, Mat out, const Weight *w, const int32_t *ids, float scale);
+    // out[t, :] (+)= scale * W[ids[t], :].  out [T, C], W [V, C], ids [T] in [0, V). Tables of positions and of token
+    // types are added to the words' this way.
+    void (*embed_forward)(Backend *b, Mat out, const Weight *w, const int32_t *ids, float scale, bool accumulate);
     // x[t, :] += alpha * magnitude[t] * rng_symmetric(word column % 4 of rng_philox(key, t, column / 4)).  NEFTune
     // (Jain et al. 2023).
     void (*neftune)(Backend *b, Mat x, const float *magnitude, float alpha, RngKey key);
@@ -174,6 +193,13 @@ struct Kernels {
     void (*rmsnorm_forward)(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, float eps);
     // dx (+)= rstd * (g - x * rstd^2 * mean(g * x)), g = dout * weight.
     void (*rmsnorm_backward)(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, bool accumulate);
+
+    // --- layernorm (Ba et al. 2016) ---
+    // stats[t] = mean(x[t]), rstd = 1 / sqrt(mean((x[t] - mean)^2) + eps); out = (x - mean) * rstd * weight + bias.
+    // out, x [T, C]; stats [T, 2]; weight, bias [C].
+    void (*layernorm_forward)(Backend *b, Mat out, Mat stats, Mat x, const float *weight, const float *bias, float eps);
+    // dx (+)= rstd * (g - mean(g) - n * mean(g * n)), g = dout * weight, n = (x - mean) * rstd.
+    void (*layernorm_backward)(Backend *b, Mat dx, Mat dout, Mat x, Mat stats, const float *weight, bool accumulate);
 
     // --- linear (frozen) ---
     size_t (*linear_workspace)(Backend *b, const Weight *w, int64_t t); // of forward and backward
@@ -190,10 +216,11 @@ struct Kernels {
     // dx is always added to: linear_backward of the same node has written it before.
     void (*lora_backward)(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws);
 
-    // --- rope (Su et al. 2021), halves layout: pairs (i, i + D/2) ---
+    // --- rope (Su et al. 2021), halves layout: of each head the first P = `rotated` dims turn, pairs (i, i + P/2) ---
     // In place on x [T, heads * D]: x' = x cos + rotate_half(x) sin; inverse: the transpose, which is its backward.
-    // cos_sin [positions, D]: D/2 cosines, then D/2 sines; pos [T] < positions.
-    void (*rope)(Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64_t head_size, bool inverse);
+    // cos_sin [positions, P]: P/2 cosines, then P/2 sines, scaled where the model asks for it; pos [T] < positions.
+    void (*rope)(Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated,
+                 bool inverse);
 
     // --- attention, blocked with an online softmax (Dao et al. 2022); memory linear in T ---
     size_t (*attention_workspace)(Backend *b, const AttentionShape *s, int64_t tq, int64_t tk, bool backward);
@@ -210,6 +237,12 @@ struct Kernels {
     void (*glu_forward)(Backend *b, Mat out, Mat gate, Mat up, GluKind kind);
     // dgate = dout * up * act'(gate); dup = dout * act(gate); both written. dgate may be gate, dup may be up.
     void (*glu_backward)(Backend *b, Mat dgate, Mat dup, Mat dout, Mat gate, Mat up, GluKind kind);
+
+    // --- activation, of a plain feed-forward ---
+    // out = act(x).  [T, F].
+    void (*activation_forward)(Backend *b, Mat out, Mat x, ActivationKind kind);
+    // dx = dout * act'(x); written; dx may be dout or x.
+    void (*activation_backward)(Backend *b, Mat dx, Mat dout, Mat x, ActivationKind kind);
 
     // --- rows ---
     // out[i, :] = x[index[i], :].  out [M, C], index [M] ascending without repetition, < T.
@@ -248,10 +281,16 @@ struct Kernels {
                                     bool accumulate, void *ws);
 
     // --- head ---
-    size_t (*head_loss_workspace)(Backend *b, const Weight *w, int64_t m);
+    size_t (*head_loss_workspace)(Backend *b, const Weight *w, const HeadLoss *h, int64_t m);
     // logits = x W^T (+ bias), never stored whole; result is written; dx [M, C] = grad_scale * d(loss)/dx, or dx.data
     // NULL in evaluation.  x [M, C], W [V, C].
     void (*head_loss)(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight *w, const HeadLoss *h, void *ws);
+    // x = cap * tanh(x / cap), in place: the logits of inference.
+    void (*softcap)(Backend *b, Mat x, float cap);
+    size_t (*class_loss_workspace)(Backend *b, const ClassHead *h, int64_t m);
+    // logits = x W^T + bias; result is written; dx [M, C] = grad_scale * d(loss)/dx, written (data NULL: not wanted).
+    // x [M, C]. A row's numbers depend on that row alone.
+    void (*class_loss)(Backend *b, HeadResult *result, Mat dx, Mat x, const ClassHead *h, void *ws);
     // out[m] = arg max of logits[m, :], lowest index wins ties; NaN: -1.
     void (*argmax)(Backend *b, int32_t *out, Mat logits);
 

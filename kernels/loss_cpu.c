@@ -9,6 +9,8 @@
 //     loss = log Z - (1-e) l_y - e mean(l)
 //     dx = grad_scale ( sum_{v != y} exp(l_v) W_v / Z + (e - Z'/Z) W_y - e/V sum_v W_v )
 // The target is kept apart so that Z'/Z = 1 - p_y keeps its relative precision when p_y is close to 1.
+// Soft-capped logits l = c tanh(y / c) take the place of y, and W_v in each sum gets the factor dl/dy = 1 - (l_v /
+// c)^2; the last sum then differs from row to row and becomes a product of its own.
 //
 // The vocabulary is cut into slices by shape alone, each with its own maximum and sums, merged in order: few rows still
 // give all threads work, and the bits do not depend on their number.
@@ -38,7 +40,9 @@ typedef struct Head {
     float *tiles;                     // [threads, TILE_M, step] logits, then exponentials
     float *sums;                      // [slices - 1, M, C] sums for dx of the slices after the first; that one uses dx
     float *target_rows;               // [threads, C]
-    double *column_sum;               // [C] sum of the rows of W (label smoothing only)
+    double *column_sum;               // [C] sum of the rows of W (label smoothing without a cap)
+    bool smooth_capped;               // label smoothing of capped logits:
+    float *slopes, *slope_sums;       // [threads, TILE_M, step] e/V dl/dy, [slices, M, C] their products with W
     RowState *states;                 // [slices, M]
 } Head;
 
@@ -50,11 +54,13 @@ static void *take(char *ws, size_t *used, size_t bytes) {
 }
 
 // Chooses the blocks and lays them out in ws (NULL: only measures); returns the bytes they take.
-static size_t lay_out(Head *a, Backend *b, const Weight *w, int64_t m, char *ws) {
+static size_t lay_out(Head *a, Backend *b, const Weight *w, const HeadLoss *h, int64_t m, char *ws) {
     size_t used = 0;
     int64_t tiles = (m + TILE_M - 1) / TILE_M, c = w->cols;
     a->b = b;
     a->w = w;
+    a->h = h;
+    a->smooth_capped = h->label_smoothing != 0 && h->softcap != 0;
     a->slices = tiles ? min64(MAX_SLICES, (ITEMS + tiles - 1) / tiles) : 1;
     a->slice_rows = (w->rows + a->slices - 1) / a->slices;
     a->slices = (w->rows + a->slice_rows - 1) / a->slice_rows; // none is empty
@@ -67,16 +73,24 @@ static size_t lay_out(Head *a, Backend *b, const Weight *w, int64_t m, char *ws)
     a->target_rows = take(ws, &used, (size_t)(b->threads * c) * sizeof(float));
     a->column_sum = take(ws, &used, (size_t)c * sizeof(double));
     a->states = take(ws, &used, (size_t)(a->slices * m) * sizeof(RowState));
+    if (a->smooth_capped) {
+        a->slopes = take(ws, &used, (size_t)(b->threads * TILE_M * a->step) * sizeof(float));
+        a->slope_sums = take(ws, &used, (size_t)(a->slices * m * c) * sizeof(float));
+    }
     return used;
 }
 
-size_t CPU_FN(head_loss_workspace)(Backend *b, const Weight *w, int64_t m) {
+size_t CPU_FN(head_loss_workspace)(Backend *b, const Weight *w, const HeadLoss *h, int64_t m) {
     Head a;
-    return lay_out(&a, b, w, m, NULL);
+    return lay_out(&a, b, w, h, m, NULL);
 }
 
 static float *sum_row(const Head *a, int64_t slice, int64_t m) {
     return slice == 0 ? f32_row(a->dx, m) : a->sums + ((slice - 1) * a->x.rows + m) * a->w->cols;
+}
+
+static float *slope_row(const Head *a, int64_t slice, int64_t m) {
+    return a->slope_sums + (slice * a->x.rows + m) * a->w->cols;
 }
 
 // Rows [at, at + n) of W of a slice at the current step; n <= 0: the slice has ended.
@@ -124,6 +138,19 @@ static double total(const float *x, int64_t n) {
     return sum;
 }
 
+// x = exp(x - max) dl/dy in place; the sum of the exponentials alone. -inf, the target's place, becomes 0.
+static float capped_exponentials(float *x, int64_t n, float max, float cap) {
+    float sum = 0, factor = 1 / cap;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) {
+        float t = x[i] * factor, e = cpu_expf(x[i] - max);
+        t = t < -1 ? -1 : t;
+        x[i] = e * (1 - t * t);
+        sum += e;
+    }
+    return sum;
+}
+
 // Takes the logits x of panel p into the row's state and replaces them by exponentials (0 for the target). Returns the
 // factor by which what the slice has summed for dx must shrink.
 static float fold_row(const Head *a, RowState *state, float *x, Panel p, int32_t target) {
@@ -141,26 +168,41 @@ static float fold_row(const Head *a, RowState *state, float *x, Panel p, int32_t
         state->target = x[target - p.at];
         x[target - p.at] = -INFINITY;
     }
-    state->others += (double)cpu_exponentials(x, p.n, state->max);
+    bool slopes = a->h->softcap != 0 && a->dx.data;
+    state->others += (double)(slopes ? capped_exponentials(x, p.n, state->max, a->h->softcap)
+                                     : cpu_exponentials(x, p.n, state->max));
     return shrink;
+}
+
+// Products of a row of a tile with panel p become logits; where they are wanted, e/V dl/dy goes into slopes.
+static void finish_logits(const Head *a, Panel p, float *x, float *slopes) {
+    float cap = a->h->softcap, of_all = a->h->label_smoothing / (float)a->w->rows;
+    if (a->w->bias)
+        for (int64_t v = 0; v < p.n; v++) x[v] += a->w->bias[p.at + v];
+    if (cap == 0) return;
+    cpu_softcap(x, p.n, 1 / cap, cap);
+    if (!a->smooth_capped) return;
+    for (int64_t v = 0; v < p.n; v++) slopes[v] = of_all * (1 - x[v] / cap * (x[v] / cap));
 }
 
 // One tile of rows against one panel: logits, softmax statistics, and the product with the panel for dx.
 static void fold_tile(const Head *a, Panel p, bool first, int64_t m0) {
     int64_t rows = min64(TILE_M, a->x.rows - m0), c = a->w->cols;
     float *tile = a->tiles + omp_get_thread_num() * TILE_M * a->step;
+    float *slopes = a->smooth_capped ? a->slopes + omp_get_thread_num() * TILE_M * a->step : NULL;
     sgemm(PLAIN, TRANSPOSED, rows, p.n, c, 1, f32_row(a->x, m0), c, p.rows, c, 0, tile, p.n);
     for (int64_t i = 0; i < rows; i++) {
         float *x = tile + i * p.n;
-        if (a->w->bias)
-            for (int64_t v = 0; v < p.n; v++) x[v] += a->w->bias[p.at + v];
+        finish_logits(a, p, x, slopes ? slopes + i * p.n : NULL);
         float shrink = fold_row(a, &a->states[p.slice * a->x.rows + m0 + i], x, p, a->h->targets[m0 + i]);
         if (!a->dx.data || first || shrink == 1) continue;
         float *sum = sum_row(a, p.slice, m0 + i);
         for (int64_t k = 0; k < c; k++) sum[k] *= shrink;
     }
-    if (a->dx.data)
-        sgemm(PLAIN, PLAIN, rows, c, p.n, 1, tile, p.n, p.rows, c, first ? 0 : 1, sum_row(a, p.slice, m0), c);
+    if (!a->dx.data) return;
+    float add = first ? 0 : 1;
+    sgemm(PLAIN, PLAIN, rows, c, p.n, 1, tile, p.n, p.rows, c, add, sum_row(a, p.slice, m0), c);
+    if (slopes) sgemm(PLAIN, PLAIN, rows, c, p.n, 1, slopes, p.n, p.rows, c, add, slope_row(a, p.slice, m0), c);
 }
 
 // The slices of row m as one: the largest logit, the others' sum relative to it, the target's logit.
@@ -180,11 +222,24 @@ static RowState merge_states(const Head *a, int64_t m) {
     return all;
 }
 
+// What label smoothing takes off dx.
+static void smooth_dx(const Head *a, float *dx, int64_t m) {
+    int64_t c = a->w->cols;
+    float scale = a->h->grad_scale, of_all = a->h->label_smoothing / (float)a->w->rows;
+    if (!a->smooth_capped)
+        for (int64_t k = 0; k < c; k++) dx[k] -= scale * of_all * (float)a->column_sum[k];
+    for (int64_t slice = 0; slice < a->slices && a->smooth_capped; slice++) {
+        const float *sum = slope_row(a, slice, m);
+        for (int64_t k = 0; k < c; k++) dx[k] -= scale * sum[k];
+    }
+}
+
 static void finish_dx(const Head *a, int64_t m, RowState all, double z) {
     int64_t c = a->w->cols;
     float *dx = f32_row(a->dx, m), *target_row = a->target_rows + omp_get_thread_num() * c;
-    float scale = a->h->grad_scale, e = a->h->label_smoothing;
-    float of_target = (float)((double)e - all.others / z), of_all = e / (float)a->w->rows;
+    float scale = a->h->grad_scale, e = a->h->label_smoothing, cap = a->h->softcap;
+    float of_target = (float)((double)e - all.others / z);
+    if (cap != 0) of_target *= 1 - all.target / cap * (all.target / cap);
     cpu_expand_rows(target_row, a->w, a->h->targets[m], 1);
     for (int64_t slice = 0; slice < a->slices; slice++) {
         const float *sum = sum_row(a, slice, m);
@@ -192,8 +247,7 @@ static void finish_dx(const Head *a, int64_t m, RowState all, double z) {
         for (int64_t k = 0; k < c; k++) dx[k] = slice == 0 ? sum[k] * factor : dx[k] + sum[k] * factor;
     }
     for (int64_t k = 0; k < c; k++) dx[k] = scale * (dx[k] + of_target * target_row[k]);
-    if (e != 0)
-        for (int64_t k = 0; k < c; k++) dx[k] -= scale * of_all * (float)a->column_sum[k];
+    if (e != 0) smooth_dx(a, dx, m);
 }
 
 // Finishes row m: dx, and its loss and verdict, left in its first state.
@@ -217,7 +271,7 @@ static void run(const Head *a) {
             a->states[i] = (RowState){.max = -FLT_MAX, .target = -INFINITY, .argmax = -1};
         for (int64_t done = 0; done < a->slice_rows; done += a->step) {
             expand_panels(a, done);
-            if (a->h->label_smoothing != 0 && a->dx.data) sum_columns(a, done);
+            if (a->h->label_smoothing != 0 && !a->smooth_capped && a->dx.data) sum_columns(a, done);
 #pragma omp for collapse(2) schedule(dynamic)
             for (int64_t slice = 0; slice < a->slices; slice++)
                 for (int64_t m = 0; m < a->x.rows; m += TILE_M) {
@@ -234,8 +288,7 @@ void CPU_FN(head_loss)(Backend *b, HeadResult *result, Mat dx, Mat x, const Weig
     CHECK_SHAPE(x, x.rows, w->cols);
     if (dx.data) CHECK_SHAPE(dx, x.rows, w->cols);
     Head a;
-    lay_out(&a, b, w, x.rows, ws);
-    a.h = h;
+    lay_out(&a, b, w, h, x.rows, ws);
     a.x = x;
     a.dx = dx;
     memset(a.column_sum, 0, (size_t)w->cols * sizeof *a.column_sum);

@@ -1,19 +1,22 @@
-// loss_ref: the language-model head with its cross-entropy, reference. One row of logits at a time.
+// loss_ref: the language-model head and a classifier's head with their cross-entropy, reference. One row of logits at a
+// time.
 #include "ref.h"
 
 #include <math.h>
 
 // One row of logits and one expanded row of W, then dx of one position in double.
-size_t ref_head_loss_workspace(Backend *b, const Weight *w, int64_t m) {
+size_t ref_head_loss_workspace(Backend *b, const Weight *w, const HeadLoss *h, int64_t m) {
     (void)b;
+    (void)h;
     (void)m;
     return (size_t)w->rows * sizeof(double) + 2 * (size_t)w->cols * sizeof(double);
 }
 
-static void logits_of(double *logits, float *row, const float *x, const Weight *w) {
+static void logits_of(double *logits, float *row, const float *x, const Weight *w, double cap) {
     for (int64_t v = 0; v < w->rows; v++) {
         ref_weight_row(row, w, v);
         logits[v] = ref_dot(x, row, w->cols) + (w->bias ? w->bias[v] : 0);
+        if (cap != 0) logits[v] = cap * tanh(logits[v] / cap);
     }
 }
 
@@ -33,13 +36,25 @@ static int64_t arg_max(const double *x, int64_t n) {
     return best;
 }
 
-// d(loss)/d(logit v) = p_v - (1 - e) [v = target] - e / V, and dx = grad_scale * sum_v of that times W[v].
+// The loss of one row of n logits: (1-e) nll + e mean(-log p).
+static double cross_entropy(const double *logits, int64_t n, double lse, int32_t target, double e) {
+    double nll = lse - logits[target], mean = 0;
+    for (int64_t v = 0; v < n; v++) mean += (lse - logits[v]) / (double)n;
+    return e == 0 ? nll : (1 - e) * nll + e * mean;
+}
+
+// d(loss)/d(logit v) = p_v - (1 - e) [v = target] - e / n.
+static double logit_gradient(const double *logits, int64_t n, double lse, int64_t v, int32_t target, double e) {
+    return exp(logits[v] - lse) - (v == target ? 1 - e : 0) - e / (double)n;
+}
+
+// dx = grad_scale * sum_v d(loss)/d(logit v) W[v]; a capped logit l = c tanh(y / c) has dl/dy = 1 - (l / c)^2.
 static void head_backward(float *dx, double *sum, float *row, const double *logits, double lse, int32_t target,
                           const Weight *w, const HeadLoss *h) {
-    double e = h->label_smoothing;
     for (int64_t c = 0; c < w->cols; c++) sum[c] = 0;
     for (int64_t v = 0; v < w->rows; v++) {
-        double d = exp(logits[v] - lse) - (v == target ? 1 - e : 0) - e / (double)w->rows;
+        double d = logit_gradient(logits, w->rows, lse, v, target, h->label_smoothing);
+        if (h->softcap != 0) d *= 1 - logits[v] / h->softcap * (logits[v] / h->softcap);
         ref_weight_row(row, w, v);
         for (int64_t c = 0; c < w->cols; c++) sum[c] += h->grad_scale * d * row[c];
     }
@@ -54,12 +69,56 @@ void ref_head_loss(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight *
     float *row = (float *)(sum + w->cols);
     *result = (HeadResult){0};
     for (int64_t m = 0; m < x.rows; m++) {
-        logits_of(logits, row, f32_row(x, m), w);
-        double lse = log_sum_exp(logits, w->rows), mean = 0;
-        for (int64_t v = 0; v < w->rows; v++) mean += (lse - logits[v]) / (double)w->rows;
-        double e = h->label_smoothing, nll = lse - logits[h->targets[m]];
-        result->loss += e == 0 ? nll : (1 - e) * nll + e * mean;
+        logits_of(logits, row, f32_row(x, m), w, h->softcap);
+        double lse = log_sum_exp(logits, w->rows);
+        result->loss += cross_entropy(logits, w->rows, lse, h->targets[m], h->label_smoothing);
         result->correct += arg_max(logits, w->rows) == h->targets[m];
         if (dx.data) head_backward(f32_row(dx, m), sum, row, logits, lse, h->targets[m], w, h);
+    }
+}
+
+// The logits of all rows, turned into their gradients.
+size_t ref_class_loss_workspace(Backend *b, const ClassHead *h, int64_t m) {
+    (void)b;
+    return (size_t)(m * h->classes) * sizeof(double);
+}
+
+// Loss and verdict of one row; its logits become grad_scale * d(loss)/d(logit).
+static void classify(HeadResult *result, double *logits, const float *x, int64_t cols, int64_t m, const ClassHead *h) {
+    int64_t n = h->classes;
+    for (int64_t i = 0; i < n; i++) logits[i] = ref_dot(x, h->w + i * cols, cols) + (h->bias ? h->bias[i] : 0);
+    double lse = log_sum_exp(logits, n);
+    int64_t best = arg_max(logits, n);
+    result->loss += cross_entropy(logits, n, lse, h->labels[m], h->label_smoothing);
+    result->correct += best == h->labels[m];
+    if (h->predicted) h->predicted[m] = (int32_t)best;
+    for (int64_t i = 0; i < n; i++) // logit i is read by its own gradient alone
+        logits[i] = h->grad_scale * logit_gradient(logits, n, lse, i, h->labels[m], h->label_smoothing);
+}
+
+// With d [M, N] the gradient of the logits:  dx = d W,  dW += d^T x,  dbias += column sums of d.
+void ref_class_loss(Backend *b, HeadResult *result, Mat dx, Mat x, const ClassHead *h, void *ws) {
+    (void)b;
+    CHECK_SHAPE(x, x.rows, x.cols);
+    if (dx.data) CHECK_SHAPE(dx, x.rows, x.cols);
+    int64_t n = h->classes, cols = x.cols;
+    double *d = ws;
+    *result = (HeadResult){0};
+    for (int64_t m = 0; m < x.rows; m++) classify(result, d + m * n, f32_row(x, m), cols, m, h);
+    for (int64_t m = 0; m < x.rows && dx.data; m++)
+        for (int64_t c = 0; c < cols; c++) {
+            double sum = 0;
+            for (int64_t i = 0; i < n; i++) sum += d[m * n + i] * h->w[i * cols + c];
+            f32_row(dx, m)[c] = (float)sum;
+        }
+    for (int64_t i = 0; i < n; i++) {
+        double bias = 0;
+        for (int64_t m = 0; m < x.rows; m++) bias += d[m * n + i];
+        if (h->dbias) h->dbias[i] = (float)(h->dbias[i] + bias);
+        for (int64_t c = 0; c < cols && h->dw; c++) {
+            double sum = 0;
+            for (int64_t m = 0; m < x.rows; m++) sum += d[m * n + i] * f32_row(x, m)[c];
+            h->dw[i * cols + c] = (float)(h->dw[i * cols + c] + sum);
+        }
     }
 }

@@ -1,4 +1,5 @@
-// norm_cpu: RMS normalisation (Zhang & Sennrich 2019). Rows are shared by the threads; a row is summed in one order.
+// norm_cpu: RMS normalisation (Zhang & Sennrich 2019) and layer normalisation (Ba et al. 2016). Rows are shared by the
+// threads; a row is summed in one order.
 #include "cpu.h"
 
 #include <math.h>
@@ -33,5 +34,58 @@ void CPU_FN(rmsnorm_backward)(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, con
         float s = r * r * r * (sum / (float)x.cols);
 #pragma omp simd
         for (int64_t c = 0; c < x.cols; c++) dxt[c] = (accumulate ? dxt[c] : 0) + (r * gt[c] * weight[c] - s * xt[c]);
+    }
+}
+
+static float row_mean(const float *x, int64_t n) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t c = 0; c < n; c++) sum += x[c];
+    return sum / (float)n;
+}
+
+// In two passes: the mean of the squares minus the square of the mean would cancel.
+static float row_variance(const float *x, int64_t n, float mean) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t c = 0; c < n; c++) sum += (x[c] - mean) * (x[c] - mean);
+    return sum / (float)n;
+}
+
+void CPU_FN(layernorm_forward)(Backend *b, Mat out, Mat stats, Mat x, const float *weight, const float *bias,
+                               float eps) {
+    CHECK_SHAPE(out, x.rows, x.cols);
+    CHECK_SHAPE(stats, x.rows, 2);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
+    for (int64_t t = 0; t < x.rows; t++) {
+        const float *xt = f32_row(x, t);
+        float *yt = f32_row(out, t), mean = row_mean(xt, x.cols);
+        float r = 1 / sqrtf(row_variance(xt, x.cols, mean) + eps);
+#pragma omp simd
+        for (int64_t c = 0; c < x.cols; c++) yt[c] = (xt[c] - mean) * r * weight[c] + bias[c];
+        f32_row(stats, t)[0] = mean;
+        f32_row(stats, t)[1] = r;
+    }
+}
+
+// With g = dout w and n = (x - mean) r:  dx = r (g - mean(g) - n mean(g n)).
+void CPU_FN(layernorm_backward)(Backend *b, Mat dx, Mat dout, Mat x, Mat stats, const float *weight, bool accumulate) {
+    CHECK_SHAPE(dx, x.rows, x.cols);
+    CHECK_SHAPE(dout, x.rows, x.cols);
+    CHECK_SHAPE(stats, x.rows, 2);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
+    for (int64_t t = 0; t < x.rows; t++) {
+        const float *xt = f32_row(x, t), *gt = f32_row(dout, t);
+        float *dxt = f32_row(dx, t), mean = f32_row(stats, t)[0], r = f32_row(stats, t)[1], sum_g = 0, sum_gn = 0;
+#pragma omp simd reduction(+ : sum_g, sum_gn)
+        for (int64_t c = 0; c < x.cols; c++) {
+            float g = gt[c] * weight[c];
+            sum_g += g;
+            sum_gn += g * ((xt[c] - mean) * r);
+        }
+        float mean_g = sum_g / (float)x.cols, mean_gn = sum_gn / (float)x.cols;
+#pragma omp simd
+        for (int64_t c = 0; c < x.cols; c++)
+            dxt[c] = (accumulate ? dxt[c] : 0) + r * (gt[c] * weight[c] - mean_g - (xt[c] - mean) * r * mean_gn);
     }
 }

@@ -1,4 +1,4 @@
-// pointwise_cpu: ops that touch each element or row once: embedding, NEFTune, rope, glu, rows, add, argmax.
+// pointwise_cpu: ops that touch each element or row once: embedding, NEFTune, rope, rows, add, argmax.
 //
 // Whole rows are shared by the threads, so an element is always computed at the same place of the same vector loop: its
 // bits depend neither on the number of threads nor on the other rows.
@@ -6,11 +6,26 @@
 
 #include <math.h>
 
-void CPU_FN(embed_forward)(Backend *b, Mat out, const Weight *w, const int32_t *ids, float scale) {
+// y += scale * row, a piece of whole blocks at a time.
+static void add_weight_row(float *y, const Weight *w, int64_t row, float scale) {
+    enum { PIECE = 1024 };
+    float piece[PIECE];
+    for (int64_t first = 0; first < w->cols; first += PIECE) {
+        int64_t n = min64(PIECE, w->cols - first);
+        cpu_expand_columns(piece, w, row, 1, first, n);
+        for (int64_t c = 0; c < n; c++) y[first + c] += scale * piece[c];
+    }
+}
+
+void CPU_FN(embed_forward)(Backend *b, Mat out, const Weight *w, const int32_t *ids, float scale, bool accumulate) {
     CHECK_SHAPE(out, out.rows, w->cols);
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, out.rows *out.cols))
     for (int64_t t = 0; t < out.rows; t++) {
         float *y = f32_row(out, t);
+        if (accumulate) {
+            add_weight_row(y, w, ids[t], scale);
+            continue;
+        }
         cpu_expand_rows(y, w, ids[t], 1);
         for (int64_t c = 0; c < out.cols; c++) y[c] *= scale;
     }
@@ -39,81 +54,18 @@ static void rotate(float *lo, float *hi, const float *cosines, const float *sine
     }
 }
 
-void CPU_FN(rope)(Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64_t head_size, bool inverse) {
+void CPU_FN(rope)(Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated,
+                  bool inverse) {
     CHECK_SHAPE(x, x.rows, x.cols);
-    CHECK(head_size > 0 && head_size % 2 == 0 && x.cols % head_size == 0, "rope over %lld columns, heads of %lld",
-          (long long)x.cols, (long long)head_size);
-    int64_t half = head_size / 2;
+    check_rope(x, head_size, rotated);
+    int64_t half = rotated / 2;
     float sign = inverse ? -1 : 1;
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
     for (int64_t t = 0; t < x.rows; t++) {
-        const float *cosines = cos_sin + pos[t] * head_size;
+        const float *cosines = cos_sin + pos[t] * rotated;
         for (float *head = f32_row(x, t), *end = head + x.cols; head < end; head += head_size)
             rotate(head, head + half, cosines, cosines + half, sign, half);
     }
-}
-
-// The activations as x * s(u) with the logistic s: silu has u = x; gelu's (1 + tanh(v)) / 2 is s(2v), so gelu_tanh has
-// u = 2 sqrt(2/pi) (x + 0.044715 x^3). du is du/dx; beyond +-GELU_FLAT s is 0 or 1 and the cube must not overflow.
-#define GELU_FLAT 20.0f
-typedef struct Gate {
-    float s, du;
-} Gate;
-
-static inline float logistic(float u) {
-    return 1 / (1 + cpu_expf(-u));
-}
-
-static inline Gate silu_gate(float x) {
-    return (Gate){logistic(x), 1};
-}
-
-static inline Gate gelu_gate(float x) {
-    const float k = 1.5957691216f, a = 0.044715f;
-    float clamped = x > GELU_FLAT ? GELU_FLAT : x;
-    clamped = clamped < -GELU_FLAT ? -GELU_FLAT : clamped;
-    float square = a * clamped * clamped;
-    return (Gate){logistic(k * (clamped + square * clamped)), k * (1 + 3 * square)};
-}
-
-// d(x s(u))/dx = s + x s (1 - s) du/dx.
-static inline float gate_derivative(float x, Gate g) {
-    return g.s * (1 + x * (1 - g.s) * g.du);
-}
-
-#define GLU_ROWS(name, gate_of)                                                                                        \
-    static void name##_forward(float *out, const float *gate, const float *up, int64_t n) {                            \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) out[i] = gate[i] * gate_of(gate[i]).s * up[i];             \
-    }                                                                                                                  \
-    static void name##_backward(float *dgate, float *dup, const float *dout, const float *gate, const float *up,       \
-                                int64_t n) {                                                                           \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                                          \
-            float x = gate[i], u = up[i], d = dout[i];                                                                 \
-            Gate g = gate_of(x);                                                                                       \
-            dgate[i] = d * u * gate_derivative(x, g);                                                                  \
-            dup[i] = d * x * g.s;                                                                                      \
-        }                                                                                                              \
-    }
-GLU_ROWS(silu, silu_gate)
-GLU_ROWS(gelu, gelu_gate)
-
-void CPU_FN(glu_forward)(Backend *b, Mat out, Mat gate, Mat up, GluKind kind) {
-    CHECK_SHAPE(out, gate.rows, gate.cols);
-    CHECK_SHAPE(up, gate.rows, gate.cols);
-#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, gate.rows *gate.cols))
-    for (int64_t t = 0; t < gate.rows; t++)
-        (kind == GLU_SILU ? silu_forward : gelu_forward)(f32_row(out, t), f32_row(gate, t), f32_row(up, t), gate.cols);
-}
-
-void CPU_FN(glu_backward)(Backend *b, Mat dgate, Mat dup, Mat dout, Mat gate, Mat up, GluKind kind) {
-    CHECK_SHAPE(dgate, gate.rows, gate.cols);
-    CHECK_SHAPE(dup, gate.rows, gate.cols);
-    CHECK_SHAPE(dout, gate.rows, gate.cols);
-    CHECK_SHAPE(up, gate.rows, gate.cols);
-#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, gate.rows *gate.cols))
-    for (int64_t t = 0; t < gate.rows; t++)
-        (kind == GLU_SILU ? silu_backward : gelu_backward)(f32_row(dgate, t), f32_row(dup, t), f32_row(dout, t),
-                                                           f32_row(gate, t), f32_row(up, t), gate.cols);
 }
 
 void CPU_FN(gather_rows_forward)(Backend *b, Mat out, Mat x, const int32_t *index) {

@@ -1,16 +1,26 @@
-// pointwise_ref: ops that touch each element or row once, reference: embedding, NEFTune, rope, glu, rows, add, argmax.
+// pointwise_ref: ops that touch each element or row once, reference: embedding, NEFTune, rope, rows, add, argmax.
 #include "ref.h"
 
 #include <math.h>
 #include <string.h>
 
-void ref_embed_forward(Backend *b, Mat out, const Weight *w, const int32_t *ids, float scale) {
+// Element (row, c) of W, by expanding the block that holds it.
+static float weight_element(const Weight *w, int64_t row, int64_t c) {
+    float block[256]; // the largest
+    WeightRow r = weight_row(w, row);
+    const DTypeInfo *info = dtype_info(r.segment->dtype);
+    dtype_expand_row(r.segment->dtype, block, r.data + c / info->block * info->bytes, (size_t)info->block, r.scale);
+    return block[c % info->block];
+}
+
+void ref_embed_forward(Backend *b, Mat out, const Weight *w, const int32_t *ids, float scale, bool accumulate) {
     (void)b;
     CHECK_SHAPE(out, out.rows, w->cols);
-    for (int64_t t = 0; t < out.rows; t++) {
-        ref_weight_row(f32_row(out, t), w, ids[t]);
-        for (int64_t c = 0; c < out.cols; c++) f32_row(out, t)[c] *= scale;
-    }
+    for (int64_t t = 0; t < out.rows; t++)
+        for (int64_t c = 0; c < out.cols; c++) {
+            double e = (double)scale * (double)weight_element(w, ids[t], c);
+            f32_row(out, t)[c] = (float)(accumulate ? f32_row(out, t)[c] + e : e);
+        }
 }
 
 void ref_neftune(Backend *b, Mat x, const float *magnitude, float alpha, RngKey key) {
@@ -24,14 +34,14 @@ void ref_neftune(Backend *b, Mat x, const float *magnitude, float alpha, RngKey 
         }
 }
 
-void ref_rope(Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64_t head_size, bool inverse) {
+void ref_rope(Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated,
+              bool inverse) {
     (void)b;
     CHECK_SHAPE(x, x.rows, x.cols);
-    CHECK(head_size > 0 && head_size % 2 == 0 && x.cols % head_size == 0, "rope over %lld columns, heads of %lld",
-          (long long)x.cols, (long long)head_size);
-    int64_t half = head_size / 2;
+    check_rope(x, head_size, rotated);
+    int64_t half = rotated / 2;
     for (int64_t t = 0; t < x.rows; t++) {
-        const float *cosines = cos_sin + pos[t] * head_size, *sines = cosines + half;
+        const float *cosines = cos_sin + pos[t] * rotated, *sines = cosines + half;
         for (int64_t head = 0; head < x.cols / head_size; head++) {
             float *lo = f32_row(x, t) + head * head_size, *hi = lo + half;
             for (int64_t i = 0; i < half; i++) {
@@ -40,51 +50,6 @@ void ref_rope(Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64
                 hi[i] = (float)(h * c + l * s);
             }
         }
-    }
-}
-
-// Value and derivative of the gate's activation.
-typedef struct Activation {
-    double y, dy;
-} Activation;
-
-static Activation silu(double x) {
-    double s = 1 / (1 + exp(-x));
-    return (Activation){x * s, s * (1 + x * (1 - s))};
-}
-
-// gelu(x) = x/2 (1 + tanh(u)),  u = sqrt(2/pi) (x + 0.044715 x^3)  (Hendrycks & Gimpel 2016).
-static Activation gelu_tanh(double x) {
-    const double k = 0.79788456080286535588, a = 0.044715;
-    double t = tanh(k * (x + a * x * x * x));
-    return (Activation){0.5 * x * (1 + t), 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * k * (1 + 3 * a * x * x)};
-}
-
-static Activation activation(double x, GluKind kind) {
-    return kind == GLU_SILU ? silu(x) : gelu_tanh(x);
-}
-
-void ref_glu_forward(Backend *b, Mat out, Mat gate, Mat up, GluKind kind) {
-    (void)b;
-    CHECK_SHAPE(out, gate.rows, gate.cols);
-    CHECK_SHAPE(up, gate.rows, gate.cols);
-    const float *g = gate.data, *u = up.data;
-    for (int64_t i = 0; i < gate.rows * gate.cols; i++)
-        ((float *)out.data)[i] = (float)(activation(g[i], kind).y * u[i]);
-}
-
-void ref_glu_backward(Backend *b, Mat dgate, Mat dup, Mat dout, Mat gate, Mat up, GluKind kind) {
-    (void)b;
-    CHECK_SHAPE(dgate, gate.rows, gate.cols);
-    CHECK_SHAPE(dup, gate.rows, gate.cols);
-    CHECK_SHAPE(dout, gate.rows, gate.cols);
-    CHECK_SHAPE(up, gate.rows, gate.cols);
-    const float *g = gate.data, *u = up.data, *d = dout.data;
-    for (int64_t i = 0; i < gate.rows * gate.cols; i++) {
-        Activation act = activation(g[i], kind);
-        float dg = (float)(d[i] * u[i] * act.dy), du = (float)(d[i] * act.y);
-        ((float *)dgate.data)[i] = dg;
-        ((float *)dup.data)[i] = du;
     }
 }
 

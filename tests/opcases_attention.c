@@ -88,6 +88,8 @@ static AttentionShape shape_on_device(OpRun *r, const Layout *l) {
         .q_pos = op_copy(r, l->q_pos, (size_t)l->tq * sizeof(int32_t)),
         .window = s->window,
         .scale = 1 / sqrtf((float)s->d),
+        .softcap = s->softcap,
+        .bidirectional = s->bidirectional,
     };
 }
 
@@ -145,6 +147,15 @@ static const OpSize shapes[] = {
     {.t = 1, .heads = 9, .kv = 3, .d = 64, .layout = OP_CACHE},
     {.t = 16, .heads = 9, .kv = 3, .d = 64, .layout = OP_CACHE},
     {.t = 33, .heads = 4, .kv = 4, .d = 80, .layout = OP_CACHE, .window = 50},
+    {.t = 127, .heads = 4, .kv = 2, .d = 64, .softcap = 2},
+    {.t = 513, .heads = 2, .kv = 1, .d = 64, .softcap = 50, .window = 100},
+    {.t = 300, .heads = 3, .kv = 1, .d = 80, .softcap = 1, .layout = OP_SOME_QUERY, .window = 31},
+    {.t = 33, .heads = 4, .kv = 2, .d = 64, .softcap = 3, .layout = OP_CACHE, .window = 50},
+    {.t = 33, .heads = 2, .kv = 2, .d = 64, .bidirectional = true},
+    {.t = 600, .heads = 2, .kv = 1, .d = 16, .bidirectional = true, .no_dx = true},
+    {.t = 300, .heads = 4, .kv = 2, .d = 80, .bidirectional = true, .layout = OP_PACKED},
+    {.t = 129, .heads = 3, .kv = 1, .d = 64, .bidirectional = true, .softcap = 2, .layout = OP_SOME_QUERY},
+    {.t = 9, .heads = 3, .kv = 1, .d = 64, .bidirectional = true, .layout = OP_CACHE},
 };
 
 const OpCase op_cases_attention[] = {

@@ -97,7 +97,8 @@ static void case_head_loss(OpRun *r) {
     for (int64_t i = 0; i < m; i++) targets[i] = (int32_t)(i % 5 ? i * 7919 % v : v - 1);
     HeadLoss h = {.targets = op_copy(r, targets, (size_t)m * sizeof *targets),
                   .grad_scale = 0.125f,
-                  .label_smoothing = r->size.smoothing};
+                  .label_smoothing = r->size.smoothing,
+                  .softcap = r->size.softcap};
     mem_free(targets);
     // The loss is a sum of m terms, each as exact as its logits. dx mixes probabilities whose relative error is the
     // absolute error of their logits: twice a sum's.
@@ -105,7 +106,28 @@ static void case_head_loss(OpRun *r) {
     op_output_at(r, "loss", &result->loss, sizeof result->loss, OP_DOUBLES, 1e-6);
     op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0);
     Mat dx = r->size.no_dx ? absent() : op_output(r, "dx", m, c, 2 * OP_SUM(c));
-    r->b->k->head_loss(r->b, result, dx, x, &w, &h, op_workspace(r, r->b->k->head_loss_workspace(r->b, &w, m)));
+    r->b->k->head_loss(r->b, result, dx, x, &w, &h, op_workspace(r, r->b->k->head_loss_workspace(r->b, &w, &h, m)));
+}
+
+// t samples, n classes.
+static void case_class_loss(OpRun *r) {
+    int64_t m = r->size.t, n = r->size.n, c = r->size.k;
+    Mat x = op_input(r, m, c);
+    Weight w = op_weight(r, n, c); // float32
+    ClassHead h = {.w = w.segments[0].data, .bias = w.bias, .classes = n, .grad_scale = 0.125f};
+    h.label_smoothing = r->size.smoothing;
+    int32_t *labels = mem_alloc((size_t)m, sizeof *labels);
+    for (int64_t i = 0; i < m; i++) labels[i] = (int32_t)(i * 7919 % n);
+    h.labels = op_copy(r, labels, (size_t)m * sizeof *labels);
+    mem_free(labels);
+    if (!r->size.no_da) h.dw = op_inout(r, "dw", n, c, OP_SUM(m + c)).data;
+    if (!r->size.no_db && r->size.bias) h.dbias = op_inout(r, "dbias", 1, n, OP_SUM(m + c)).data;
+    h.predicted = op_output_bytes(r, "predicted", (size_t)m * sizeof *h.predicted, OP_EXACT, 0, NULL);
+    HeadResult *result = op_workspace(r, sizeof *result);
+    op_output_at(r, "loss", &result->loss, sizeof result->loss, OP_DOUBLES, 1e-6);
+    op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0);
+    Mat dx = r->size.no_dx ? absent() : op_output(r, "dx", m, c, 2 * OP_SUM(c + n));
+    r->b->k->class_loss(r->b, result, dx, x, &h, op_workspace(r, r->b->k->class_loss_workspace(r->b, &h, m)));
 }
 
 // All logits are equal: only the rows whose target is 0, the lowest index, are correct.
@@ -120,7 +142,8 @@ static void case_head_ties(OpRun *r) {
     HeadLoss h = {.targets = op_copy(r, targets, sizeof targets)};
     HeadResult *result = op_workspace(r, sizeof *result);
     op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0);
-    r->b->k->head_loss(r->b, result, absent(), x, &w, &h, op_workspace(r, r->b->k->head_loss_workspace(r->b, &w, M)));
+    r->b->k->head_loss(r->b, result, absent(), x, &w, &h,
+                       op_workspace(r, r->b->k->head_loss_workspace(r->b, &w, &h, M)));
 }
 
 // ---- sizes ----
@@ -164,18 +187,27 @@ static const OpSize heads[] = {
     {.t = 300, .n = 257, .k = 256, .dtype = DTYPE_Q6_K, .smoothing = 0.3f},
     {.t = 513, .n = 1, .k = 32, .dtype = DTYPE_F16},
     {.t = 5, .n = 9000, .k = 64, .dtype = DTYPE_BF16, .no_dx = true, .smoothing = 0.1f},
+    {.t = 1, .n = 1000, .k = 576, .dtype = DTYPE_Q8_0, .softcap = 30},
+    {.t = 67, .n = 4099, .k = 96, .dtype = DTYPE_Q8_0, .softcap = 1.5f},
+    {.t = 127, .n = 300, .k = 100, .dtype = DTYPE_F32, .bias = true, .softcap = 2, .smoothing = 0.2f},
+    {.t = 5, .n = 9000, .k = 64, .dtype = DTYPE_BF16, .softcap = 3, .smoothing = 0.1f},
+    {.t = 5, .n = 9000, .k = 64, .dtype = DTYPE_BF16, .no_dx = true, .softcap = 1, .smoothing = 0.1f},
 };
 
 static const OpSize ties[] = {
     {.t = 1000, .n = 3000, .k = 32, .dtype = DTYPE_Q8_0}}; // t: a NaN in W would hide in 0 * W
+static const OpSize classes[] = {
+    {.t = 1, .n = 2, .k = 64},
+    {.t = 3, .n = 3, .k = 100, .bias = true},
+    {.t = 37, .n = 7, .k = 33, .bias = true, .smoothing = 0.1f},
+    {.t = 130, .n = 1, .k = 16, .no_dx = true},
+    {.t = 20, .n = 2, .k = 768, .bias = true, .no_da = true, .no_db = true},
+    {.t = 9, .n = 1000, .k = 64, .smoothing = 0.2f},
+};
 const OpCase op_cases_matmul[] = {
-    OP_CASE(linear_forward, linears),
-    OP_CASE(linear_forward_in_place, linears),
-    OP_CASE(linear_backward, linears),
-    OP_CASE(lora_forward, loras),
-    OP_CASE(lora_backward, loras),
-    OP_CASE(lora_mask, masks),
-    OP_CASE(head_loss, heads),
-    OP_CASE(head_ties, ties),
-    {0},
+    OP_CASE(linear_forward, linears),  OP_CASE(linear_forward_in_place, linears),
+    OP_CASE(linear_backward, linears), OP_CASE(lora_forward, loras),
+    OP_CASE(lora_backward, loras),     OP_CASE(lora_mask, masks),
+    OP_CASE(head_loss, heads),         OP_CASE(head_ties, ties),
+    OP_CASE(class_loss, classes),      {0},
 };

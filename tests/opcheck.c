@@ -183,16 +183,16 @@ Weight op_weight(OpRun *r, int64_t n, int64_t k) {
 // ---- running and comparing ----
 
 void op_size_text(const OpSize *s, char *text, size_t size) {
-    snprintf(text, size,
-             "t=%lld n=%lld k=%lld heads=%lld kv=%lld d=%lld rank=%lld layout=%lld window=%lld experts=%lld "
-             "used=%lld%s%s %s "
-             "segments=%d%s%s%s%s "
-             "dropout=%g smoothing=%g",
-             (long long)s->t, (long long)s->n, (long long)s->k, (long long)s->heads, (long long)s->kv, (long long)s->d,
-             (long long)s->rank, (long long)s->layout, (long long)s->window, (long long)s->experts, (long long)s->used,
-             s->renormalise ? " renormalise" : "", s->uneven ? " uneven" : "", dtype_info(s->dtype)->name, s->segments,
-             s->row_map ? " row_map" : "", s->bias ? " bias" : "", s->residual ? " residual" : "",
-             s->accumulate ? " accumulate" : "", (double)s->dropout, (double)s->smoothing);
+    snprintf(
+        text, size,
+        "t=%lld n=%lld k=%lld heads=%lld kv=%lld d=%lld rotated=%lld rank=%lld layout=%lld window=%lld experts=%lld "
+        "used=%lld%s%s%s %s segments=%d%s%s%s%s glu=%d activation=%d dropout=%g smoothing=%g softcap=%g",
+        (long long)s->t, (long long)s->n, (long long)s->k, (long long)s->heads, (long long)s->kv, (long long)s->d,
+        (long long)s->rotated, (long long)s->rank, (long long)s->layout, (long long)s->window, (long long)s->experts,
+        (long long)s->used, s->renormalise ? " renormalise" : "", s->uneven ? " uneven" : "",
+        s->bidirectional ? " bidirectional" : "", dtype_info(s->dtype)->name, s->segments, s->row_map ? " row_map" : "",
+        s->bias ? " bias" : "", s->residual ? " residual" : "", s->accumulate ? " accumulate" : "", (int)s->glu,
+        (int)s->activation, (double)s->dropout, (double)s->smoothing, (double)s->softcap);
 }
 
 OpRun *op_run(const OpCase *c, const OpSize *size, Backend *b, int poison) {

@@ -15,15 +15,18 @@ typedef struct OpSize {
     int64_t t, n, k;          // tokens, output, input size
     int64_t heads, kv, d;     // attention, rope
     int64_t rank, row_offset; // lora
+    int64_t rotated;          // rope; 0: d
     int64_t layout, window;   // attention: OpLayout
     int64_t experts, used;    // mixture of experts
     bool renormalise, uneven; // uneven: every token goes to the first experts, the others have no rows
+    bool bidirectional;       // attention
     DType dtype;              // of the weight
     int segments;             // of the weight; 0: one
     bool row_map, bias, residual, accumulate;
     bool no_dx, no_da, no_db; // NULL outputs
     GluKind glu;
-    float dropout, smoothing;
+    ActivationKind activation;
+    float dropout, smoothing, softcap;
 } OpSize;
 
 // A list of OpSizes, one with each type a weight may have.
@@ -110,4 +113,6 @@ bool op_agree(const OpRun *want, const OpRun *got, OpRule rule, char *message, s
 // True when some output holds a NaN (or, exact outputs: always).
 bool op_shows_nan(const OpRun *r);
 
-extern const OpCase op_cases_pointwise[], op_cases_matmul[], op_cases_attention[], op_cases_moe[]; // end with name NULL
+// End with name NULL.
+extern const OpCase op_cases_pointwise[], op_cases_activation[], op_cases_matmul[], op_cases_attention[],
+    op_cases_moe[];

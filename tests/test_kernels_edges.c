@@ -1,5 +1,5 @@
 // The edges that random inputs do not reach: every half-precision number, bad scales, dropout's statistics, the
-// exponential, refused shapes; on the reference and on every copy of the CPU backend.
+// elementary functions, refused shapes; on the reference and on every copy of the CPU backend.
 #define CPU_ISA base // for cpu_expf as the plainest copy has it
 #include "cpu.h"
 
@@ -217,6 +217,36 @@ static void test_kernels_expf(void **state) {
     ASSERT_NEAR((double)cpu_expf(-100), exp(-100), 0x1p-149); // subnormal
 }
 
+static void test_kernels_tanhf(void **state) {
+    (void)state;
+    double worst = 0;
+    for (double x = 1e-6; x < 11; x += 0.000137) {
+        double want = tanh((double)(float)x), error = fabs((double)cpu_tanhf((float)x) / want - 1) * 0x1p24;
+        if (error > worst) worst = error;
+    }
+    if (worst > 4) fail_msg("tanh is off by %.2f half units in the last place", worst);
+    assert_true(cpu_tanhf(0) == 0 && cpu_tanhf(-0.5f) == -cpu_tanhf(0.5f));
+    assert_true(cpu_tanhf(INFINITY) == 1 && cpu_tanhf(-INFINITY) == -1 && cpu_tanhf(1e30f) == 1);
+    assert_true(cpu_tanhf(1e-30f) == 1e-30f);
+    assert_true(isnan(cpu_tanhf(NAN)));
+}
+
+// Where |x| <= 2 to a few units, further down the tail as exactly as x^2 / 2 can be.
+static void test_kernels_normal(void **state) {
+    (void)state;
+    for (double at = -13; at < 8; at += 0.000739) {
+        double x = (double)(float)at, want = 0.5 * erfc(-x * sqrt(0.5)), density = exp(-x * x / 2) / sqrt(2 * acos(-1));
+        Normal n = cpu_normal((float)x);
+        double limit = 0x1p-24 * (6 + (x < 0 ? x * x : 0));
+        if (fabs((double)n.distribution / want - 1) > limit)
+            fail_msg("the distribution at %.9g: %.9g, want %.9g", x, (double)n.distribution, want);
+        if (fabs((double)n.density / density - 1) > 0x1p-24 * (4 + x * x) && density > 1e-37)
+            fail_msg("the density at %.9g: %.9g, want %.9g", x, (double)n.density, density);
+    }
+    assert_true(cpu_normal(1e30f).distribution == 1 && cpu_normal(-1e30f).distribution == 0);
+    assert_true(isnan(cpu_normal(NAN).distribution) && isnan(cpu_normal(NAN).density));
+}
+
 static void test_kernels_refuse_wrong_shapes(void **state) {
     (void)state;
     float x[6] = {0};
@@ -245,6 +275,8 @@ int main(int argc, char **argv) {
         TEST(test_kernels_dropout_keeps_the_asked_share),
         TEST(test_kernels_dropout_mask_follows_the_token),
         TEST(test_kernels_expf),
+        TEST(test_kernels_tanhf),
+        TEST(test_kernels_normal),
         TEST(test_kernels_refuse_wrong_shapes),
     };
     return cmocka_run_group_tests(tests, open_backends, NULL);

@@ -12,10 +12,12 @@ typedef struct Context {
     double ws[WORKSPACE_DOUBLES];
     int64_t t, n, k;
     GluKind glu;
+    ActivationKind activation;
     Weight w;
     Lora lora;
     AttentionShape shape;
     HeadLoss head;
+    ClassHead classes;
 } Context;
 
 static Context *new_context(int64_t t, int64_t n, int64_t k) {
@@ -60,6 +62,31 @@ static void test_kernels_grad_rmsnorm(void **state) {
                                      c->y, accumulate);
         if (accumulate) take_three(c->dx, 5 * 37);
         check_gradient("rmsnorm dx", rmsnorm_loss, c, c->x, c->dx, 5 * 37);
+        mem_free(c);
+    }
+}
+
+// ---- layernorm: weight in y, bias in z ----
+
+static double layernorm_loss(void *context) {
+    Context *c = context;
+    Backend b = ref();
+    kernels_ref.layernorm_forward(&b, mat(c->out, c->t, c->k), mat(c->saved, c->t, 2), mat(c->x, c->t, c->k), c->y,
+                                  c->z, 1e-2f);
+    return dot(c->out, c->dout, c->t * c->k);
+}
+
+static void test_kernels_grad_layernorm(void **state) {
+    (void)state;
+    for (int accumulate = 0; accumulate < 2; accumulate++) {
+        Context *c = new_context(5, 0, 37);
+        Backend b = ref();
+        layernorm_loss(c);
+        start_at_three(c->dx, 5 * 37);
+        kernels_ref.layernorm_backward(&b, mat(c->dx, 5, 37), mat(c->dout, 5, 37), mat(c->x, 5, 37),
+                                       mat(c->saved, 5, 2), c->y, accumulate);
+        if (accumulate) take_three(c->dx, 5 * 37);
+        check_gradient("layernorm dx", layernorm_loss, c, c->x, c->dx, 5 * 37);
         mem_free(c);
     }
 }
@@ -125,25 +152,29 @@ static const int32_t rope_pos[] = {4, 0, 2};
 
 static double rope_loss(void *context) {
     Context *c = context;
+    int64_t rotated = c->n;
     Backend b = ref();
     memcpy(c->out, c->x, sizeof c->out);
-    kernels_ref.rope(&b, mat(c->out, 3, 16), c->y, rope_pos, 8, false);
+    kernels_ref.rope(&b, mat(c->out, 3, 16), c->y, rope_pos, 8, rotated, false);
     return dot(c->out, c->dout, 3 * 16);
 }
 
 static void test_kernels_grad_rope(void **state) {
     (void)state;
-    Context *c = new_context(3, 0, 16);
-    Backend b = ref();
-    for (int pos = 0; pos < 5; pos++)
-        for (int i = 0; i < 4; i++) {
-            c->y[pos * 8 + i] = cosf((float)(pos + i));
-            c->y[pos * 8 + 4 + i] = sinf((float)(pos + i));
-        }
-    memcpy(c->dx, c->dout, sizeof c->dx);
-    kernels_ref.rope(&b, mat(c->dx, 3, 16), c->y, rope_pos, 8, true);
-    check_gradient("rope dx", rope_loss, c, c->x, c->dx, 3 * 16);
-    mem_free(c);
+    for (int rotated = 8; rotated > 0; rotated -= 2) {
+        Context *c = new_context(3, rotated, 16);
+        Backend b = ref();
+        int half = rotated / 2;
+        for (int pos = 0; pos < 5; pos++)
+            for (int i = 0; i < half; i++) { // scaled, as YaRN does
+                c->y[pos * rotated + i] = 1.2f * cosf((float)(pos + i));
+                c->y[pos * rotated + half + i] = 1.2f * sinf((float)(pos + i));
+            }
+        memcpy(c->dx, c->dout, sizeof c->dx);
+        kernels_ref.rope(&b, mat(c->dx, 3, 16), c->y, rope_pos, 8, rotated, true);
+        check_gradient("rope dx", rope_loss, c, c->x, c->dx, 3 * 16);
+        mem_free(c);
+    }
 }
 
 // ---- attention: q in x, k in y, v in z ----
@@ -163,10 +194,15 @@ static void test_kernels_grad_attention(void **state) {
     (void)state;
     static const int32_t q_start[] = {0, 2, 5, TQ}, k_start[] = {0, 2, 6}, k_len[] = {2, 4, 8};
     static const int32_t q_pos[] = {0, 1, 1, 2, 3, 0, 3, 6, 7};
-    for (int window = 0; window <= 3; window += 3) {
+    for (int variant = 0; variant < 8; variant++) {
+        bool bidirectional = variant & 4;
+        if (bidirectional && variant & 1) continue; // no window there
         Context *c = new_context(0, 0, 0);
         Backend b = ref();
-        c->shape = (AttentionShape){HEADS, KV_HEADS, HEAD_SIZE, 3, q_start, k_start, k_len, q_pos, window, 0.4f};
+        c->shape = (AttentionShape){HEADS, KV_HEADS, HEAD_SIZE, 3, q_start, k_start, k_len, q_pos, 0, 0.4f, 0, false};
+        c->shape.window = variant & 1 ? 3 : 0;
+        c->shape.softcap = variant & 2 ? 1.5f : 0;
+        c->shape.bidirectional = bidirectional;
         attention_loss(c);
         Mat q = mat(c->x, TQ, HEADS * HEAD_SIZE), dq = mat(c->dx, TQ, HEADS * HEAD_SIZE);
         Mat k = mat(c->y, TK, KV_HEADS * HEAD_SIZE), dk = mat(c->dy, TK, KV_HEADS * HEAD_SIZE);
@@ -192,14 +228,37 @@ static double glu_loss(void *context) {
 
 static void test_kernels_grad_glu(void **state) {
     (void)state;
-    for (int kind = 0; kind < 2; kind++) {
+    for (GluKind kind = GLU_SILU; kind <= GLU_GELU; kind++) {
         Context *c = new_context(3, 33, 0);
         Backend b = ref();
-        c->glu = kind ? GLU_GELU_TANH : GLU_SILU;
+        c->glu = kind;
         kernels_ref.glu_backward(&b, mat(c->dx, 3, 33), mat(c->dy, 3, 33), mat(c->dout, 3, 33), mat(c->x, 3, 33),
                                  mat(c->y, 3, 33), c->glu);
         check_gradient("glu dgate", glu_loss, c, c->x, c->dx, 3 * 33);
         check_gradient("glu dup", glu_loss, c, c->y, c->dy, 3 * 33);
+        mem_free(c);
+    }
+}
+
+// ---- activation ----
+
+static double activation_loss(void *context) {
+    Context *c = context;
+    Backend b = ref();
+    kernels_ref.activation_forward(&b, mat(c->out, 3, 33), mat(c->x, 3, 33), c->activation);
+    return dot(c->out, c->dout, 3 * 33);
+}
+
+static void test_kernels_grad_activation(void **state) {
+    (void)state;
+    for (ActivationKind kind = ACTIVATION_GELU_TANH; kind <= ACTIVATION_TANH; kind++) {
+        Context *c = new_context(3, 33, 0);
+        Backend b = ref();
+        c->activation = kind;
+        for (int i = 0; i < 3 * 33 && kind == ACTIVATION_RELU; i++) // away from the kink
+            if (fabsf(c->x[i]) < 2 * H) c->x[i] = 1;
+        kernels_ref.activation_backward(&b, mat(c->dx, 3, 33), mat(c->dout, 3, 33), mat(c->x, 3, 33), kind);
+        check_gradient("activation dx", activation_loss, c, c->x, c->dx, 3 * 33);
         mem_free(c);
     }
 }
@@ -241,18 +300,56 @@ static double head_loss(void *context) {
 static void test_kernels_grad_head_loss(void **state) {
     (void)state;
     static const int32_t targets[] = {0, 16, 3, 3};
-    for (int smoothing = 0; smoothing < 2; smoothing++) {
+    for (int variant = 0; variant < 4; variant++) {
         Context *c = new_context(4, 17, 9);
         Backend b = ref();
         HeadResult result;
         c->w = (Weight){"head", {{.data = c->y, .dtype = DTYPE_F32, .rows = 17}}, 1, 17, 9, NULL};
-        c->head = (HeadLoss){targets, 0.25f, smoothing ? 0.2f : 0};
+        c->head = (HeadLoss){targets, 0.25f, variant & 1 ? 0.2f : 0, variant & 2 ? 2.5f : 0};
         kernels_ref.head_loss(&b, &result, mat(c->dx, 4, 9), mat(c->x, 4, 9), &c->w, &c->head, c->ws);
         check_gradient("head dx", head_loss, c, c->x, c->dx, 4 * 9);
         mem_free(c);
     }
 }
 
-TEST_MAIN(TEST(test_kernels_grad_rmsnorm), TEST(test_kernels_grad_linear), TEST(test_kernels_grad_lora),
-          TEST(test_kernels_grad_rope), TEST(test_kernels_grad_attention), TEST(test_kernels_grad_glu),
-          TEST(test_kernels_grad_gather_rows), TEST(test_kernels_grad_head_loss))
+// ---- class head: W in y, bias in z ----
+
+enum { CLASSES = 5 };
+
+static double class_loss(void *context) {
+    Context *c = context;
+    Backend b = ref();
+    HeadResult result;
+    ClassHead evaluation = c->classes;
+    evaluation.dw = evaluation.dbias = NULL;
+    kernels_ref.class_loss(&b, &result, (Mat){0}, mat(c->x, c->t, c->k), &evaluation, c->ws);
+    return result.loss * (double)c->classes.grad_scale;
+}
+
+static void test_kernels_grad_class_loss(void **state) {
+    (void)state;
+    static const int32_t labels[] = {0, 4, 2, 2};
+    for (int smoothing = 0; smoothing < 2; smoothing++) {
+        Context *c = new_context(4, 0, 9);
+        Backend b = ref();
+        HeadResult result;
+        c->classes = (ClassHead){.w = c->y, .bias = c->z, .dw = c->dy, .dbias = c->dz, .labels = labels};
+        c->classes.classes = CLASSES;
+        c->classes.grad_scale = 0.25f;
+        c->classes.label_smoothing = smoothing ? 0.2f : 0;
+        start_at_three(c->dy, CLASSES * 9);
+        start_at_three(c->dz, CLASSES);
+        kernels_ref.class_loss(&b, &result, mat(c->dx, 4, 9), mat(c->x, 4, 9), &c->classes, c->ws);
+        take_three(c->dy, CLASSES * 9);
+        take_three(c->dz, CLASSES);
+        check_gradient("class dx", class_loss, c, c->x, c->dx, 4 * 9);
+        check_gradient("class dw", class_loss, c, c->y, c->dy, CLASSES * 9);
+        check_gradient("class dbias", class_loss, c, c->z, c->dz, CLASSES);
+        mem_free(c);
+    }
+}
+
+TEST_MAIN(TEST(test_kernels_grad_rmsnorm), TEST(test_kernels_grad_layernorm), TEST(test_kernels_grad_linear),
+          TEST(test_kernels_grad_lora), TEST(test_kernels_grad_rope), TEST(test_kernels_grad_attention),
+          TEST(test_kernels_grad_glu), TEST(test_kernels_grad_activation), TEST(test_kernels_grad_gather_rows),
+          TEST(test_kernels_grad_head_loss), TEST(test_kernels_grad_class_loss))

@@ -7,7 +7,7 @@
 
 // Golden values have 9 digits; the float32 sums here are short. Of the root mean square of the tensor.
 static const double TOLERANCE = 4e-6;
-enum { MAX_ELEMENTS = 256, MAX_RESULTS = 64 };
+enum { MAX_ELEMENTS = 256, MAX_RESULTS = 96 };
 
 typedef struct Golden {
     char name[32];
@@ -73,49 +73,86 @@ static void check_rmsnorm(Backend *b, Buffers *m) {
     check(b, "rmsnorm_dx", m->out[1], 30);
 }
 
+static void check_layernorm(Backend *b, Buffers *m) {
+    fill(m->in[0], 30, 1), fill(m->in[1], 10, 2), fill(m->in[2], 30, 3), fill(m->in[3], 10, 4);
+    Mat x = mat(m->in[0], 3, 10), out = mat(m->out[0], 3, 10), dx = mat(m->out[1], 3, 10), stats = mat(m->out[2], 3, 2);
+    b->k->layernorm_forward(b, out, stats, x, m->in[1], m->in[3], 1e-5f);
+    b->k->layernorm_backward(b, dx, mat(m->in[2], 3, 10), x, stats, m->in[1], false);
+    check(b, "layernorm_out", m->out[0], 30);
+    check(b, "layernorm_dx", m->out[1], 30);
+}
+
 static void check_rope(Backend *b, Buffers *m) {
     static const int32_t pos[] = {5, 0, 1, 7};
     float *table = m->in[1];
-    for (int p = 0; p < 8; p++)
-        for (int i = 0; i < 3; i++) {
-            double angle = p * pow(10000, -2 * i / 6.0);
-            table[p * 6 + i] = (float)cos(angle);
-            table[p * 6 + 3 + i] = (float)sin(angle);
-        }
-    fill(m->out[0], 72, 1), fill(m->out[1], 72, 2);
-    b->k->rope(b, mat(m->out[0], 4, 18), table, pos, 6, false);
-    b->k->rope(b, mat(m->out[1], 4, 18), table, pos, 6, true);
-    check(b, "rope_out", m->out[0], 72);
-    check(b, "rope_dx", m->out[1], 72);
-}
-
-static void check_glu(Backend *b, Buffers *m) {
-    for (int kind = 0; kind < 2; kind++) {
-        fill(m->in[0], 18, 1), fill(m->in[1], 18, 2), fill(m->in[2], 18, 3);
-        GluKind glu = kind ? GLU_GELU_TANH : GLU_SILU;
-        Mat gate = mat(m->in[0], 2, 9), up = mat(m->in[1], 2, 9);
-        b->k->glu_forward(b, mat(m->out[0], 2, 9), gate, up, glu);
-        b->k->glu_backward(b, mat(m->out[1], 2, 9), mat(m->out[2], 2, 9), mat(m->in[2], 2, 9), gate, up, glu);
-        check(b, kind ? "gelu_out" : "silu_out", m->out[0], 18);
-        check(b, kind ? "gelu_dgate" : "silu_dgate", m->out[1], 18);
-        check(b, kind ? "gelu_dup" : "silu_dup", m->out[2], 18);
+    for (int rotated = 4; rotated <= 6; rotated += 2) {
+        int half = rotated / 2;
+        double scale = rotated == 4 ? 1.25 : 1;
+        for (int p = 0; p < 8; p++)
+            for (int i = 0; i < half; i++) {
+                double angle = p * pow(10000, -2.0 * i / rotated);
+                table[p * rotated + i] = (float)(scale * cos(angle));
+                table[p * rotated + half + i] = (float)(scale * sin(angle));
+            }
+        fill(m->out[0], 72, 1), fill(m->out[1], 72, 2);
+        b->k->rope(b, mat(m->out[0], 4, 18), table, pos, 6, rotated, false);
+        b->k->rope(b, mat(m->out[1], 4, 18), table, pos, 6, rotated, true);
+        check(b, rotated == 4 ? "partial_rope_out" : "rope_out", m->out[0], 72);
+        check(b, rotated == 4 ? "partial_rope_dx" : "rope_dx", m->out[1], 72);
     }
 }
 
-static void check_attention(Backend *b, Buffers *m) {
+static void check_glu(Backend *b, Buffers *m) {
+    static const char *const names[][3] = {[GLU_SILU] = {"silu_out", "silu_dgate", "silu_dup"},
+                                           [GLU_GELU_TANH] = {"gelu_out", "gelu_dgate", "gelu_dup"},
+                                           [GLU_GELU] = {"gelu_erf_out", "gelu_erf_dgate", "gelu_erf_dup"}};
+    for (GluKind glu = GLU_SILU; glu <= GLU_GELU; glu++) {
+        fill(m->in[0], 18, 1), fill(m->in[1], 18, 2), fill(m->in[2], 18, 3);
+        Mat gate = mat(m->in[0], 2, 9), up = mat(m->in[1], 2, 9);
+        b->k->glu_forward(b, mat(m->out[0], 2, 9), gate, up, glu);
+        b->k->glu_backward(b, mat(m->out[1], 2, 9), mat(m->out[2], 2, 9), mat(m->in[2], 2, 9), gate, up, glu);
+        for (int i = 0; i < 3; i++) check(b, names[glu][i], m->out[i], 18);
+    }
+}
+
+static void check_activation(Backend *b, Buffers *m) {
+    static const char *const names[][2] = {
+        [ACTIVATION_GELU_TANH] = {"act_gelu_tanh_out", "act_gelu_tanh_dx"},
+        [ACTIVATION_GELU] = {"act_gelu_out", "act_gelu_dx"},
+        [ACTIVATION_SILU] = {"act_silu_out", "act_silu_dx"},
+        [ACTIVATION_RELU] = {"act_relu_out", "act_relu_dx"},
+        [ACTIVATION_TANH] = {"act_tanh_out", "act_tanh_dx"},
+    };
+    for (ActivationKind kind = ACTIVATION_GELU_TANH; kind <= ACTIVATION_TANH; kind++) {
+        fill(m->in[0], 18, 1), fill(m->in[1], 18, 3);
+        Mat x = mat(m->in[0], 2, 9);
+        b->k->activation_forward(b, mat(m->out[0], 2, 9), x, kind);
+        b->k->activation_backward(b, mat(m->out[1], 2, 9), mat(m->in[1], 2, 9), x, kind);
+        for (int i = 0; i < 2; i++) check(b, names[kind][i], m->out[i], 18);
+    }
+}
+
+// names: of out, dq, dk, dv.
+static void check_attention(Backend *b, Buffers *m, float softcap, bool bidirectional, const char *const names[4]) {
     static const int32_t q_start[] = {0, 3, 8}, k_start[] = {0, 3}, k_len[] = {3, 5};
     static const int32_t q_pos[] = {0, 1, 2, 0, 1, 2, 3, 4};
-    AttentionShape s = {4, 2, 6, 2, q_start, k_start, k_len, q_pos, 0, 1 / sqrtf(6)};
+    AttentionShape s = {4, 2, 6, 2, q_start, k_start, k_len, q_pos, 0, 1 / sqrtf(6), softcap, bidirectional};
     fill(m->in[0], 192, 1), fill(m->in[1], 96, 2), fill(m->in[2], 96, 3), fill(m->in[3], 192, 4);
     Mat q = mat(m->in[0], 8, 24), k = mat(m->in[1], 8, 12), v = mat(m->in[2], 8, 12), dout = mat(m->in[3], 8, 24);
     Mat out = mat(m->out[0], 8, 24), lse = mat(m->in[4], 8, 4);
     b->k->attention_forward(b, out, lse, q, k, v, &s, workspace(m, b->k->attention_workspace(b, &s, 8, 8, false)));
     b->k->attention_backward(b, mat(m->out[1], 8, 24), mat(m->out[2], 8, 12), mat(m->out[3], 8, 12), dout, out, lse, q,
                              k, v, &s, workspace(m, b->k->attention_workspace(b, &s, 8, 8, true)));
-    check(b, "attention_out", m->out[0], 192);
-    check(b, "attention_dq", m->out[1], 192);
-    check(b, "attention_dk", m->out[2], 96);
-    check(b, "attention_dv", m->out[3], 96);
+    for (int i = 0; i < 4; i++) check(b, names[i], m->out[i], i < 2 ? 192 : 96);
+}
+
+static void check_attentions(Backend *b, Buffers *m) {
+    static const char *const plain[] = {"attention_out", "attention_dq", "attention_dk", "attention_dv"};
+    static const char *const capped[] = {"capped_out", "capped_dq", "capped_dk", "capped_dv"};
+    static const char *const both[] = {"bidirectional_out", "bidirectional_dq", "bidirectional_dk", "bidirectional_dv"};
+    check_attention(b, m, 0, false, plain);
+    check_attention(b, m, 2, false, capped);
+    check_attention(b, m, 0, true, both);
 }
 
 static void check_lora(Backend *b, Buffers *m) {
@@ -134,17 +171,39 @@ static void check_lora(Backend *b, Buffers *m) {
 
 static void check_head(Backend *b, Buffers *m) {
     static const int32_t targets[] = {0, 10, 3, 3};
-    for (int smoothing = 0; smoothing < 2; smoothing++) {
+    static const char *const names[][2] = {{"head_loss", "head_dx"},
+                                           {"smooth_loss", "smooth_dx"},
+                                           {"capped_head_loss", "capped_head_dx"},
+                                           {"capped_smooth_loss", "capped_smooth_dx"}};
+    for (int variant = 0; variant < 4; variant++) {
         fill(m->in[0], 32, 1), fill(m->in[1], 88, 2);
         Weight w = {"head", {{.data = m->in[1], .dtype = DTYPE_F32, .rows = 11}}, 1, 11, 8, NULL};
-        HeadLoss h = {targets, 0.25f, smoothing ? 0.1f : 0};
+        HeadLoss h = {targets, 0.25f, variant & 1 ? 0.1f : 0, variant & 2 ? 5.0f : 0};
         HeadResult result;
         b->k->head_loss(b, &result, mat(m->out[0], 4, 8), mat(m->in[0], 4, 8), &w, &h,
-                        workspace(m, b->k->head_loss_workspace(b, &w, 4)));
+                        workspace(m, b->k->head_loss_workspace(b, &w, &h, 4)));
         float loss = (float)result.loss;
-        check(b, smoothing ? "smooth_loss" : "head_loss", &loss, 1);
-        check(b, smoothing ? "smooth_dx" : "head_dx", m->out[0], 32);
+        check(b, names[variant][0], &loss, 1);
+        check(b, names[variant][1], m->out[0], 32);
     }
+}
+
+static void check_class_loss(Backend *b, Buffers *m) {
+    static const int32_t labels[] = {0, 4, 3, 3};
+    fill(m->in[0], 32, 1), fill(m->in[1], 40, 2), fill(m->in[2], 5, 3);
+    memset(m->out[1], 0, sizeof m->out[1] * 2);
+    ClassHead h = {.w = m->in[1], .bias = m->in[2], .dw = m->out[1], .dbias = m->out[2], .labels = labels};
+    h.classes = 5;
+    h.grad_scale = 0.25f;
+    h.label_smoothing = 0.1f;
+    HeadResult result;
+    b->k->class_loss(b, &result, mat(m->out[0], 4, 8), mat(m->in[0], 4, 8), &h,
+                     workspace(m, b->k->class_loss_workspace(b, &h, 4)));
+    float loss = (float)result.loss;
+    check(b, "class_loss", &loss, 1);
+    check(b, "class_dx", m->out[0], 32);
+    check(b, "class_dw", m->out[1], 40);
+    check(b, "class_dbias", m->out[2], 5);
 }
 
 static void check_adamw(Backend *b, Buffers *m) {
@@ -166,11 +225,14 @@ static void check_backend(const Kernels *k) {
     Backend b = {.k = k, .threads = 2};
     static Buffers m;
     check_rmsnorm(&b, &m);
+    check_layernorm(&b, &m);
     check_rope(&b, &m);
     check_glu(&b, &m);
-    check_attention(&b, &m);
+    check_activation(&b, &m);
+    check_attentions(&b, &m);
     check_lora(&b, &m);
     check_head(&b, &m);
+    check_class_loss(&b, &m);
     check_adamw(&b, &m);
 }
 

@@ -153,7 +153,7 @@ static void bench_attention(Step *step, const char *name, int64_t samples, int64
     for (int64_t s = 0; s <= samples; s++) q_start[s] = (int32_t)(s * queries);
     for (int64_t s = 0; s < samples; s++) k_start[s] = (int32_t)(s * keys), k_len[s] = (int32_t)keys;
     for (int64_t i = 0; i < tq; i++) q_pos[i] = (int32_t)(keys - queries + i % queries);
-    Op o = {.b = b, .shape = {H, KV, D, samples, q_start, k_start, k_len, q_pos, 0, 0.125f}};
+    Op o = {.b = b, .shape = {H, KV, D, samples, q_start, k_start, k_len, q_pos, 0, 0.125f, 0, false}};
     for (int i = 0; i < 7; i++)
         o.m[i] = new_mat(i == 1 || i == 2 ? tk : tq, i == 1 || i == 2 ? KV * D : i == 4 ? H : H * D);
     o.x = new_mat(tk, KV * D), o.y = new_mat(tk, KV * D);
@@ -178,7 +178,7 @@ static void bench_head(Step *step, int64_t t, double steps) {
     CHECK(targets);
     for (int64_t i = 0; i < t; i++) targets[i] = (int32_t)(i * 7919 % V);
     o.head = (HeadLoss){.targets = targets, .grad_scale = 1e-3f};
-    o.ws = new_workspace(b->k->head_loss_workspace(b, &o.w, t));
+    o.ws = new_workspace(b->k->head_loss_workspace(b, &o.w, &o.head, t));
     double flop = 2.0 * (double)t * V * C;
     char label[64];
     snprintf(label, sizeof label, "head, %d rows, loss only", (int)t);

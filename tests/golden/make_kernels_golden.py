@@ -30,6 +30,14 @@ def rmsnorm():
     show("rmsnorm_dx", x.grad)
 
 
+def layernorm():
+    x, w, bias, d = value(1, 3, 10), value(2, 10), value(4, 10), value(3, 3, 10)
+    out = F.layer_norm(x, (10,), w, bias, 1e-5)
+    out.backward(d)
+    show("layernorm_out", out)
+    show("layernorm_dx", x.grad)
+
+
 def rotate(x, cos, sin):
     # the rotary embedding of Hugging Face's Llama code
     half = x.shape[-1] // 2
@@ -48,6 +56,19 @@ def rope():
     show("rope_dx", x.grad)
 
 
+def partial_rope():
+    # the first 4 of 6 dims turn, cos and sin scaled by an attention factor
+    x, d = value(1, 4, 3, 6), value(2, 4, 3, 6)
+    pos = torch.tensor([5.0, 0.0, 1.0, 7.0])
+    angle = pos[:, None] * 10000.0 ** (-torch.arange(0, 4, 2) / 4)
+    angle = torch.cat((angle, angle), -1)[:, None, :]
+    turned = rotate(x[..., :4], 1.25 * angle.cos(), 1.25 * angle.sin())
+    out = torch.cat((turned, x[..., 4:]), -1)
+    out.backward(d)
+    show("partial_rope_out", out)
+    show("partial_rope_dx", x.grad)
+
+
 def glu(name, act):
     gate, up, d = value(1, 2, 9), value(2, 2, 9), value(3, 2, 9)
     out = act(gate) * up
@@ -55,6 +76,31 @@ def glu(name, act):
     show(name + "_out", out)
     show(name + "_dgate", gate.grad)
     show(name + "_dup", up.grad)
+
+
+def activation(name, act):
+    x, d = value(1, 2, 9), value(3, 2, 9)
+    out = act(x)
+    out.backward(d)
+    show("act_" + name + "_out", out)
+    show("act_" + name + "_dx", x.grad)
+
+
+def capped_attention(name, cap, bidirectional):
+    # as attention() below; scores as in the eager attention of Hugging Face's Gemma 2
+    q, k, v, d = value(1, 8, 4, 6), value(2, 8, 2, 6), value(3, 8, 2, 6), value(4, 8, 4, 6)
+    mask = torch.full((8, 8), -torch.inf)
+    for start, end in ((0, 3), (3, 8)):
+        for i in range(start, end):
+            mask[i, start:end if bidirectional else i + 1] = 0
+    wide = [t.repeat_interleave(2, 1).transpose(0, 1) for t in (k, v)]
+    scores = q.transpose(0, 1) @ wide[0].transpose(1, 2) / math.sqrt(6)
+    if cap:
+        scores = cap * torch.tanh(scores / cap)
+    out = (torch.softmax(scores + mask, -1) @ wide[1]).transpose(0, 1)
+    out.backward(d)
+    for kind, x in (("out", out), ("dq", q.grad), ("dk", k.grad), ("dv", v.grad)):
+        show(f"{name}_{kind}", x)
 
 
 def attention():
@@ -79,13 +125,24 @@ def lora():
         show("lora_" + name, t)
 
 
-def head_loss(name, smoothing):
+def head_loss(name, smoothing, cap=0):
     x, w = value(1, 4, 8), value(2, 11, 8)
     targets = torch.tensor([0, 10, 3, 3])
-    loss = F.cross_entropy(x @ w.T, targets, reduction="sum", label_smoothing=smoothing)
+    logits = x @ w.T
+    if cap:
+        logits = cap * torch.tanh(logits / cap)
+    loss = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
     (0.25 * loss).backward()
     show(name + "_loss", loss)
     show(name + "_dx", x.grad)
+
+
+def class_loss():
+    x, w, bias = value(1, 4, 8), value(2, 5, 8), value(3, 5)
+    loss = F.cross_entropy(F.linear(x, w, bias), torch.tensor([0, 4, 3, 3]), reduction="sum", label_smoothing=0.1)
+    (0.25 * loss).backward()
+    for name, t in (("loss", loss), ("dx", x.grad), ("dw", w.grad), ("dbias", bias.grad)):
+        show("class_" + name, t)
 
 
 def adamw():
@@ -102,11 +159,24 @@ def adamw():
 
 print(f"# PyTorch {torch.__version__.split('+')[0]}")
 rmsnorm()
+layernorm()
 rope()
+partial_rope()
 glu("silu", F.silu)
 glu("gelu", lambda x: F.gelu(x, approximate="tanh"))
+glu("gelu_erf", F.gelu)
+activation("gelu_tanh", lambda x: F.gelu(x, approximate="tanh"))
+activation("gelu", F.gelu)
+activation("silu", F.silu)
+activation("relu", F.relu)
+activation("tanh", torch.tanh)
 attention()
+capped_attention("capped", 2.0, False)
+capped_attention("bidirectional", 0, True)
 lora()
 head_loss("head", 0.0)
 head_loss("smooth", 0.1)
+head_loss("capped_head", 0.0, 5.0)
+head_loss("capped_smooth", 0.1, 5.0)
+class_loss()
 adamw()

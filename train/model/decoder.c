@@ -51,7 +51,7 @@ static Tensor *project(const Pass *p, int64_t layer, Projection which, Tensor *x
 
 static Tensor *build_keys(const Pass *p, int64_t layer, Tensor *h) {
     Tensor *k = project(p, layer, PROJ_K, h, NULL, NULL);
-    k = op_rope(p->t, k, p->m->cos_sin, p->pos, p->m->config.head_size);
+    k = op_rope(p->t, k, p->m->cos_sin, p->pos, p->m->config.head_size, p->m->config.head_size);
     if (!p->cache) return k;
     return op_cache_write(p->t, tape_external(p->t, p->cache->k[layer]), k, p->cache_row);
 }
@@ -74,7 +74,7 @@ static Tensor *build_block(const Pass *p, int64_t layer, Tensor *x) {
         x = op_gather_rows(p->t, x, p->last_rows, p->n_last);
     }
     Tensor *q = project(p, layer, PROJ_Q, h, NULL, token);
-    q = op_rope(p->t, q, p->m->cos_sin, narrow ? p->last_pos : p->pos, c->head_size);
+    q = op_rope(p->t, q, p->m->cos_sin, narrow ? p->last_pos : p->pos, c->head_size, c->head_size);
     Tensor *mix = op_attention(p->t, q, k, v, narrow ? &p->last_attention : &p->attention);
     x = project(p, layer, PROJ_O, mix, x, token);
     h = op_rmsnorm(p->t, x, l->norms[NORM_FFN].weight, c->norm_eps);
@@ -131,7 +131,7 @@ void decoder_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInpu
 void decoder_build_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out) {
     Pass p = {.t = t, .m = m, .a = a, .pos = in->pos, .attention = row_attention(m, in)};
     Tensor *x = op_embed(t, &m->embedding, in->ids, in->tokens, 1.0f);
-    op_logits(t, build_blocks(&p, x), &m->head, out);
+    op_logits(t, build_blocks(&p, x), &m->head, out, 0);
 }
 
 void decoder_build_decode(Tape *t, const Model *m, const Adapter *a, const DecodeInputs *in, const KvCache *cache,
@@ -151,5 +151,5 @@ void decoder_build_decode(Tape *t, const Model *m, const Adapter *a, const Decod
         p.last_attention.q_pos = in->last_pos;
     }
     Tensor *x = op_embed(t, &m->embedding, in->ids, in->tokens, 1.0f);
-    op_logits(t, build_blocks(&p, x), &m->head, out);
+    op_logits(t, build_blocks(&p, x), &m->head, out, 0);
 }

@@ -1,0 +1,96 @@
+// ops_head: what ends a graph: the language model's head with its loss, a classifier's, plain logits. Laid out as
+// ops.c.
+#include "tape.h"
+
+// --- head: out[0] is the gradient of in[0], made by forward while the logits of a chunk are at hand ---
+
+static void head_forward(const Node *n, const Exec *x) {
+    bool wants_dx = x->training && n->in[0]->needs_grad;
+    Mat dx = wants_dx ? tensor_mat(n->out[0]) : (Mat){0};
+    exec_kernels(x)->head_loss(x->backend, n->args.head.result, dx, tensor_mat(n->in[0]), n->args.head.w,
+                               &n->args.head.loss, x->ws);
+}
+
+static size_t head_workspace(const Node *n, Backend *b, bool backward) {
+    (void)backward;
+    return b->k->head_loss_workspace(b, n->args.head.w, &n->args.head.loss, n->in[0]->rows);
+}
+
+static double head_flops(const Node *n, bool backward) {
+    (void)backward;
+    double product = 2 * (double)n->in[0]->rows * (double)n->in[0]->cols * (double)n->args.head.w->rows;
+    return n->in[0]->needs_grad ? 2 * product : product;
+}
+
+static const Op HEAD_LOSS = {.name = "head_loss",
+                             .makes_grad = true,
+                             .outside = true,
+                             .forward = head_forward,
+                             .workspace = head_workspace,
+                             .flops = head_flops};
+
+void op_head_loss(Tape *t, Tensor *x, const Weight *w, const HeadLoss *loss, HeadResult *result) {
+    CHECK(x->cols == w->cols);
+    Node *n = node_add(t, &HEAD_LOSS, x, NULL, NULL);
+    n->args.head.w = w;
+    n->args.head.loss = *loss;
+    n->args.head.result = result;
+    node_output(t, n, x->rows, x->cols);
+}
+
+// --- class_loss: a head that is trained itself; forward writes its gradients too ---
+
+static void class_forward(const Node *n, const Exec *x) {
+    ClassHead head = n->args.classes.head;
+    if (!x->training) head.dw = head.dbias = NULL;
+    Mat dx = x->training && n->in[0]->needs_grad ? tensor_mat(n->out[0]) : (Mat){0};
+    exec_kernels(x)->class_loss(x->backend, n->args.classes.result, dx, tensor_mat(n->in[0]), &head, x->ws);
+}
+
+static size_t class_workspace(const Node *n, Backend *b, bool backward) {
+    (void)backward;
+    return b->k->class_loss_workspace(b, &n->args.classes.head, n->in[0]->rows);
+}
+
+static double class_flops(const Node *n, bool backward) {
+    (void)backward;
+    double product = 2 * (double)n->in[0]->rows * (double)n->in[0]->cols * (double)n->args.classes.head.classes;
+    return product * (1 + (n->args.classes.head.dw != NULL) + n->in[0]->needs_grad);
+}
+
+static const Op CLASS_LOSS = {.name = "class_loss",
+                              .makes_grad = true,
+                              .outside = true,
+                              .forward = class_forward,
+                              .workspace = class_workspace,
+                              .flops = class_flops};
+
+void op_class_loss(Tape *t, Tensor *x, const ClassHead *head, HeadResult *result) {
+    Node *n = node_add(t, &CLASS_LOSS, x, NULL, NULL);
+    n->args.classes.head = *head;
+    n->args.classes.result = result;
+    node_output(t, n, x->rows, x->cols);
+}
+
+// --- logits: the product alone, into the caller's memory ---
+
+static void logits_forward(const Node *n, const Exec *x) {
+    exec_kernels(x)->linear_forward(x->backend, n->args.logits.out, tensor_mat(n->in[0]), n->args.logits.w, (Mat){0},
+                                    x->ws);
+    if (n->args.logits.softcap != 0) exec_kernels(x)->softcap(x->backend, n->args.logits.out, n->args.logits.softcap);
+}
+
+static size_t logits_workspace(const Node *n, Backend *b, bool backward) {
+    (void)backward;
+    return b->k->linear_workspace(b, n->args.logits.w, n->in[0]->rows);
+}
+
+static const Op LOGITS = {.name = "logits", .forward = logits_forward, .workspace = logits_workspace};
+
+void op_logits(Tape *t, Tensor *x, const Weight *w, Mat out, float softcap) {
+    CHECK(x->cols == w->cols && out.rows == x->rows && out.cols == w->rows);
+    Node *n = node_add(t, &LOGITS, x, NULL, NULL);
+    n->args.logits.w = w;
+    n->args.logits.out = out;
+    n->args.logits.softcap = softcap;
+}

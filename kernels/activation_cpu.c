@@ -1,0 +1,163 @@
+// activation_cpu: glu, activation and soft-cap.
+//
+// An activation is made of two inline functions, its value and its derivative; macros turn them into loops over rows,
+// so that each is vectorised with its neighbours' arithmetic. Whole rows are shared by the threads.
+#include <math.h>
+
+#include "cpu.h"
+
+// Most activations are x * s(x); slope is ds/dx.
+typedef struct Gate {
+    float s, slope;
+} Gate;
+
+static inline float gate_derivative(float x, Gate g) {
+    return g.s + x * g.slope;
+}
+
+// silu has the logistic function for s, s' = s (1 - s).
+static inline Gate silu_gate(float x) {
+    float s = 1 / (1 + cpu_expf(-x));
+    return (Gate){s, s * (1 - s)};
+}
+
+// (1 + tanh(v)) / 2 is the logistic function of u = 2v = 2 sqrt(2/pi) (x + 0.044715 x^3). Beyond +-GELU_FLAT it is 0 or
+// 1 and the cube must not overflow.
+#define GELU_FLAT 20.0f
+static inline Gate gelu_tanh_gate(float x) {
+    const float k = 1.5957691216f, a = 0.044715f;
+    float clamped = x > GELU_FLAT ? GELU_FLAT : x;
+    clamped = clamped < -GELU_FLAT ? -GELU_FLAT : clamped;
+    float square = a * clamped * clamped;
+    float s = 1 / (1 + cpu_expf(-k * (clamped + square * clamped)));
+    return (Gate){s, s * (1 - s) * (k * (1 + 3 * square))};
+}
+
+static inline Gate gelu_gate(float x) {
+    Normal n = cpu_normal(x);
+    return (Gate){n.distribution, n.density};
+}
+
+#define GATE_FUNCTIONS(name)                                                                                           \
+    static inline float name(float x) {                                                                                \
+        return x * name##_gate(x).s;                                                                                   \
+    }                                                                                                                  \
+    static inline float name##_derivative(float x) {                                                                   \
+        return gate_derivative(x, name##_gate(x));                                                                     \
+    }
+GATE_FUNCTIONS(silu)
+GATE_FUNCTIONS(gelu_tanh)
+GATE_FUNCTIONS(gelu)
+
+static inline float relu(float x) {
+    return x < 0 ? 0 : x;
+}
+
+static inline float relu_derivative(float x) {
+    float below = x < 0 ? 0 : 0 * x; // a NaN stays one
+    return x > 0 ? 1 : below;
+}
+
+static inline float tangens(float x) {
+    return cpu_tanhf(x);
+}
+
+static inline float tangens_derivative(float x) {
+    float y = cpu_tanhf(x);
+    return 1 - y * y;
+}
+
+// --- glu ---
+
+#define GLU_ROWS(name)                                                                                                 \
+    static void glu_##name(float *out, const float *gate, const float *up, int64_t n) {                                \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) out[i] = gate[i] * name##_gate(gate[i]).s * up[i];         \
+    }                                                                                                                  \
+    static void glu_##name##_backward(float *dgate, float *dup, const float *dout, const float *gate, const float *up, \
+                                      int64_t n) {                                                                     \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                                          \
+            float x = gate[i], u = up[i], d = dout[i];                                                                 \
+            Gate g = name##_gate(x);                                                                                   \
+            dgate[i] = d * u * gate_derivative(x, g);                                                                  \
+            dup[i] = d * x * g.s;                                                                                      \
+        }                                                                                                              \
+    }
+GLU_ROWS(silu)
+GLU_ROWS(gelu_tanh)
+GLU_ROWS(gelu)
+
+typedef struct GluRows {
+    void (*forward)(float *out, const float *gate, const float *up, int64_t n);
+    void (*backward)(float *dgate, float *dup, const float *dout, const float *gate, const float *up, int64_t n);
+} GluRows;
+static const GluRows glu_rows[] = {
+    [GLU_SILU] = {glu_silu, glu_silu_backward},
+    [GLU_GELU_TANH] = {glu_gelu_tanh, glu_gelu_tanh_backward},
+    [GLU_GELU] = {glu_gelu, glu_gelu_backward},
+};
+
+void CPU_FN(glu_forward)(Backend *b, Mat out, Mat gate, Mat up, GluKind kind) {
+    CHECK_SHAPE(out, gate.rows, gate.cols);
+    CHECK_SHAPE(up, gate.rows, gate.cols);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, gate.rows *gate.cols))
+    for (int64_t t = 0; t < gate.rows; t++)
+        glu_rows[kind].forward(f32_row(out, t), f32_row(gate, t), f32_row(up, t), gate.cols);
+}
+
+void CPU_FN(glu_backward)(Backend *b, Mat dgate, Mat dup, Mat dout, Mat gate, Mat up, GluKind kind) {
+    CHECK_SHAPE(dgate, gate.rows, gate.cols);
+    CHECK_SHAPE(dup, gate.rows, gate.cols);
+    CHECK_SHAPE(dout, gate.rows, gate.cols);
+    CHECK_SHAPE(up, gate.rows, gate.cols);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, gate.rows *gate.cols))
+    for (int64_t t = 0; t < gate.rows; t++)
+        glu_rows[kind].backward(f32_row(dgate, t), f32_row(dup, t), f32_row(dout, t), f32_row(gate, t), f32_row(up, t),
+                                gate.cols);
+}
+
+// --- activation ---
+
+#define ACTIVATION_ROWS(name)                                                                                          \
+    static void rows_##name(float *out, const float *x, int64_t n) {                                                   \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) out[i] = name(x[i]);                                       \
+    }                                                                                                                  \
+    static void rows_##name##_backward(float *dx, const float *dout, const float *x, int64_t n) {                      \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) dx[i] = dout[i] * name##_derivative(x[i]);                 \
+    }
+ACTIVATION_ROWS(gelu_tanh)
+ACTIVATION_ROWS(gelu)
+ACTIVATION_ROWS(silu)
+ACTIVATION_ROWS(relu)
+ACTIVATION_ROWS(tangens)
+
+typedef struct ActivationRows {
+    void (*forward)(float *out, const float *x, int64_t n);
+    void (*backward)(float *dx, const float *dout, const float *x, int64_t n);
+} ActivationRows;
+static const ActivationRows activation_rows[] = {
+    [ACTIVATION_GELU_TANH] = {rows_gelu_tanh, rows_gelu_tanh_backward},
+    [ACTIVATION_GELU] = {rows_gelu, rows_gelu_backward},
+    [ACTIVATION_SILU] = {rows_silu, rows_silu_backward},
+    [ACTIVATION_RELU] = {rows_relu, rows_relu_backward},
+    [ACTIVATION_TANH] = {rows_tangens, rows_tangens_backward},
+};
+
+void CPU_FN(activation_forward)(Backend *b, Mat out, Mat x, ActivationKind kind) {
+    CHECK_SHAPE(out, x.rows, x.cols);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
+    for (int64_t t = 0; t < x.rows; t++) activation_rows[kind].forward(f32_row(out, t), f32_row(x, t), x.cols);
+}
+
+void CPU_FN(activation_backward)(Backend *b, Mat dx, Mat dout, Mat x, ActivationKind kind) {
+    CHECK_SHAPE(dx, x.rows, x.cols);
+    CHECK_SHAPE(dout, x.rows, x.cols);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
+    for (int64_t t = 0; t < x.rows; t++)
+        activation_rows[kind].backward(f32_row(dx, t), f32_row(dout, t), f32_row(x, t), x.cols);
+}
+
+void CPU_FN(softcap)(Backend *b, Mat x, float cap) {
+    CHECK_SHAPE(x, x.rows, x.cols);
+#pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
+    for (int64_t t = 0; t < x.rows; t++) cpu_softcap(f32_row(x, t), x.cols, 1 / cap, cap);
+}

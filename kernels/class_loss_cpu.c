@@ -1,0 +1,103 @@
+// class_loss_cpu: a classifier's head with its cross-entropy and all its gradients.
+//
+// Rows are few (one a sample) and so are classes, hence plain loops: every logit, every element of dx and of dW is one
+// sum in a fixed order by one thread, so that a row's numbers depend neither on the other rows nor on the threads.
+#include "cpu.h"
+
+// What is known of one row.
+typedef struct Verdict {
+    double loss;
+    int32_t best;
+} Verdict;
+
+// Gradients of the logits [M, N], then a verdict for each row.
+static size_t logit_bytes(const ClassHead *h, int64_t m) {
+    return ((size_t)(m * h->classes) * sizeof(float) + 63) & ~(size_t)63;
+}
+
+size_t CPU_FN(class_loss_workspace)(Backend *b, const ClassHead *h, int64_t m) {
+    (void)b;
+    return logit_bytes(h, m) + (size_t)m * sizeof(Verdict);
+}
+
+static float dot(const float *a, const float *b, int64_t n) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+static void add_scaled(float *y, const float *x, float factor, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) y[i] += factor * x[i];
+}
+
+// Loss and verdict of a row of n logits, which become grad_scale * d(loss)/d(logit): p_v - e/N, and for the label
+// (e - e/N) - (1 - p_y) with 1 - p_y from the other classes alone, so that it stays precise when p_y is close to 1.
+static Verdict judge(float *x, int64_t n, int32_t label, const ClassHead *h) {
+    double e = (double)h->label_smoothing, others = 0, logits = 0, own = (double)x[label];
+    int32_t best = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (isnan(x[i])) return (Verdict){NAN, -1};
+        if (x[i] > x[best]) best = (int32_t)i;
+    }
+    double max = (double)x[best];
+    for (int64_t i = 0; i < n; i++) {
+        logits += (double)x[i];
+        if (i != label) others += exp((double)x[i] - max);
+    }
+    double z = others + exp(own - max), even = e / (double)n;
+    for (int64_t i = 0; i < n; i++) {
+        double d = i == label ? e - others / z : exp((double)x[i] - max) / z;
+        x[i] = (float)((double)h->grad_scale * (d - even));
+    }
+    return (Verdict){log(z) + max - (1 - e) * own - (e == 0 ? 0 : e * logits / (double)n), best};
+}
+
+static void rows_forward(Mat x, const ClassHead *h, float *d, Verdict *verdicts) {
+    int64_t n = h->classes;
+#pragma omp for collapse(2)
+    for (int64_t m = 0; m < x.rows; m++)
+        for (int64_t i = 0; i < n; i++)
+            d[m * n + i] = dot(f32_row(x, m), h->w + i * x.cols, x.cols) + (h->bias ? h->bias[i] : 0);
+#pragma omp for
+    for (int64_t m = 0; m < x.rows; m++) {
+        verdicts[m] = judge(d + m * n, n, h->labels[m], h);
+        if (isnan(verdicts[m].loss)) // the gradients show it too
+            for (int64_t i = 0; i < n; i++) d[m * n + i] = NAN;
+    }
+}
+
+// With d [M, N] the gradient of the logits:  dx = d W,  dW += d^T x,  dbias += column sums of d.
+static void gradients(Mat dx, Mat x, const ClassHead *h, const float *d) {
+    int64_t n = h->classes, c = x.cols;
+#pragma omp for nowait
+    for (int64_t m = 0; m < (dx.data ? x.rows : 0); m++) {
+        memset(f32_row(dx, m), 0, (size_t)c * sizeof(float));
+        for (int64_t i = 0; i < n; i++) add_scaled(f32_row(dx, m), h->w + i * c, d[m * n + i], c);
+    }
+#pragma omp for
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t m = 0; m < x.rows; m++) {
+            if (h->dbias) h->dbias[i] += d[m * n + i];
+            if (h->dw) add_scaled(h->dw + i * c, f32_row(x, m), d[m * n + i], c);
+        }
+}
+
+void CPU_FN(class_loss)(Backend *b, HeadResult *result, Mat dx, Mat x, const ClassHead *h, void *ws) {
+    CHECK_SHAPE(x, x.rows, x.cols);
+    if (dx.data) CHECK_SHAPE(dx, x.rows, x.cols);
+    float *d = ws;
+    Verdict *verdicts = (Verdict *)((char *)ws + logit_bytes(h, x.rows));
+#pragma omp parallel num_threads(cpu_threads(b, x.rows * h->classes * x.cols))
+    {
+        rows_forward(x, h, d, verdicts);
+        gradients(dx, x, h, d);
+    }
+    *result = (HeadResult){0};
+    for (int64_t m = 0; m < x.rows; m++) {
+        result->loss += verdicts[m].loss;
+        result->correct += verdicts[m].best == h->labels[m];
+        if (h->predicted) h->predicted[m] = verdicts[m].best;
+    }
+}
