@@ -100,14 +100,19 @@ static Expand *expand_function(DType t) {
     return table[t];
 }
 
+// n elements of r's row (or of whole rows from there on) that lie at data.
+static void expand_elements(WeightRow r, float *dst, const uint8_t *data, int64_t n) {
+    if (r.segment->dtype == DTYPE_NF4)
+        CPU_FN(expand_nf4)(dst, data, n, r.scale);
+    else
+        expand_function(r.segment->dtype)(dst, data, n);
+}
+
 void cpu_expand_rows(float *dst, const Weight *w, int64_t row, int64_t n) {
     while (n > 0) {
         WeightRow r = weight_row(w, row);
         int64_t rows = r.run < n ? r.run : n;
-        if (r.segment->dtype == DTYPE_NF4)
-            CPU_FN(expand_nf4)(dst, r.data, w->cols, r.scale);
-        else
-            expand_function(r.segment->dtype)(dst, r.data, rows * w->cols);
+        expand_elements(r, dst, r.data, rows * w->cols);
         dst += rows * w->cols;
         row += rows;
         n -= rows;
@@ -121,8 +126,7 @@ void cpu_expand_columns(float *dst, const Weight *w, int64_t row, int64_t n, int
         CHECK(col % info->block == 0, "column %lld of %s is inside a block", (long long)col, w->name);
         int64_t rows = min64(r.run, n), stride = w->cols / info->block * info->bytes;
         const uint8_t *data = r.data + col / info->block * info->bytes;
-        Expand *expand = expand_function(r.segment->dtype);
-        for (int64_t i = 0; i < rows; i++) expand(dst + i * cols, data + i * stride, cols);
+        for (int64_t i = 0; i < rows; i++) expand_elements(r, dst + i * cols, data + i * stride, cols);
         dst += rows * cols;
         row += rows;
         n -= rows;
