@@ -11,7 +11,6 @@
 
 #include "encode.h"
 #include "fileio.h"
-#include "rng.h"
 #include "token_cache.h"
 
 struct Dataset {
@@ -392,6 +391,10 @@ bool dataset_scores_first(const Dataset *d) {
     return d->score_first;
 }
 
+size_t dataset_files(const Dataset *d) {
+    return token_image_files(d->image);
+}
+
 int64_t dataset_file_end(const Dataset *d, size_t file) {
     return token_image_file_end(d->image, file);
 }
@@ -424,63 +427,4 @@ void sample_show(StrBuf *out, const Sample *s, const Tokenizer *t, const char *o
         if (s->supervised[i]) str_puts(out, close);
         str_clear(&text);
     }
-}
-
-// ---- splitting ----
-
-typedef struct Draw {
-    uint64_t hash;
-    int64_t index;
-} Draw;
-
-static int compare_draws(const void *pa, const void *pb) {
-    const Draw *a = pa, *b = pb;
-    if (a->hash != b->hash) return a->hash < b->hash ? -1 : 1;
-    return a->index < b->index ? -1 : 1;
-}
-
-static int compare_indices(const void *pa, const void *pb) {
-    int64_t a = *(const int64_t *)pa, b = *(const int64_t *)pb;
-    return a < b ? -1 : a > b;
-}
-
-// Sample indices in the order of hash(seed, index).
-static int64_t *shuffled(int64_t n, uint64_t seed) {
-    RngKey key = {.seed = seed, .module = rng_module("validation split")};
-    Draw *draws = mem_alloc((size_t)n, sizeof *draws);
-    int64_t *out = mem_alloc((size_t)n, sizeof *out);
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t words[4];
-        key.stream = (uint32_t)(i >> 24);
-        rng_philox(key, (uint32_t)(i & 0xFFFFFF), 0, words);
-        draws[i] = (Draw){(uint64_t)words[0] << 32 | words[1], i};
-    }
-    qsort(draws, (size_t)n, sizeof *draws, compare_draws);
-    for (int64_t i = 0; i < n; i++) out[i] = draws[i].index;
-    mem_free(draws);
-    return out;
-}
-
-static int64_t *take(const int64_t *from, int64_t n) {
-    int64_t *out = mem_alloc((size_t)n, sizeof *out);
-    memcpy(out, from, (size_t)n * sizeof *out);
-    qsort(out, (size_t)n, sizeof *out, compare_indices);
-    return out;
-}
-
-int dataset_split(const Dataset *d, double val_size, uint64_t seed, int64_t **train, int64_t *n_train, int64_t **val,
-                  int64_t *n_val, Err *err) {
-    int64_t n = dataset_count(d);
-    double want = val_size < 1 ? val_size * (double)n : val_size;
-    *n_val = want >= (double)n ? n : (int64_t)(want + 0.5);
-    if (*n_val < 1 && val_size > 0) *n_val = 1;
-    if (!(val_size > 0) || *n_val >= n)
-        return err_input(err, "found %g for %lld samples; expected to leave at least one sample on each side", val_size,
-                         (long long)n);
-    int64_t *order = shuffled(n, seed);
-    *n_train = n - *n_val;
-    *val = take(order, *n_val);
-    *train = take(order + *n_val, *n_train);
-    mem_free(order);
-    return 0;
 }

@@ -86,15 +86,11 @@ void dataset_release(const Dataset *d);               // tokens read so far leav
 const LabelList *dataset_labels(const Dataset *d);
 const int64_t *dataset_label_counts(const Dataset *d);
 bool dataset_scores_first(const Dataset *d); // DatasetOptions.score_first
+size_t dataset_files(const Dataset *d);
 // Samples of file i are those from the end of the file before it up to this.
 int64_t dataset_file_end(const Dataset *d, size_t file);
 // Hash of the files' content and all options that change tokens (32 hex digits): the data's identity in snapshots.
 const char *dataset_fingerprint(const Dataset *d);
-
-// Splits sample indices by hash(seed, index): val_size below 1 is a fraction, else a count (at least one sample stays
-// on each side, else refused). Both lists ascend; the caller frees them.
-int dataset_split(const Dataset *d, double val_size, uint64_t seed, int64_t **train, int64_t *n_train, int64_t **val,
-                  int64_t *n_val, Err *err);
 
 // Appends a sample as people read it: its text with `open` and `close` around what is supervised; control characters
 // but line ends and tabs are written as \x1B, so that data cannot steer a terminal.

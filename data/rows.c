@@ -8,9 +8,9 @@
 
 struct RowPlan {
     int64_t n_rows;
-    int64_t *start;               // [n_rows + 1] into samples
-    int64_t *samples;             // indices into the dataset, row by row
-    int64_t *tokens, *supervised; // [n_rows]
+    uint32_t *start;               // [n_rows + 1] into samples
+    uint32_t *samples;             // indices into the dataset, row by row
+    uint32_t *tokens, *supervised; // [n_rows]
     int64_t longest, most_samples, most_supervised;
 };
 
@@ -60,24 +60,14 @@ static int64_t set_next(const Set *s, size_t v) {
 
 // ---- packing ----
 
-typedef struct Piece {
-    int64_t tokens, sample;
-} Piece;
-
-static int longer_first(const void *pa, const void *pb) {
-    const Piece *a = pa, *b = pb;
-    if (a->tokens != b->tokens) return a->tokens > b->tokens ? -1 : 1;
-    return a->sample < b->sample ? -1 : a->sample > b->sample;
-}
-
 // Rows by the room left in them: those with the same room form a list, newest first.
 typedef struct Rooms {
     Set occupied;   // rooms that have a row
-    int64_t *first; // [max_tokens] row, valid for occupied rooms
-    int64_t *next;  // [rows] next row of the same room, or -1
+    int32_t *first; // [max_tokens] row, valid for occupied rooms
+    int32_t *next;  // [rows] next row of the same room, or -1
 } Rooms;
 
-static void rooms_put(Rooms *r, int64_t room, int64_t row) {
+static void rooms_put(Rooms *r, int64_t room, int32_t row) {
     int64_t at = set_next(&r->occupied, (size_t)room);
     r->next[row] = at == room ? r->first[room] : -1;
     r->first[room] = row;
@@ -85,29 +75,57 @@ static void rooms_put(Rooms *r, int64_t room, int64_t row) {
 }
 
 // Takes out the row with the least room for n tokens; -1 when there is none. *room: what it had.
-static int64_t rooms_take(Rooms *r, int64_t n, int64_t *room) {
+static int32_t rooms_take(Rooms *r, int64_t n, int64_t *room) {
     *room = set_next(&r->occupied, (size_t)n);
     if (*room < 0) return -1;
-    int64_t row = r->first[*room];
+    int32_t row = r->first[*room];
     r->first[*room] = r->next[row];
     if (r->next[row] < 0) set_remove(&r->occupied, (size_t)*room);
     return row;
 }
 
-// row_of[i]: the row of pieces[i], which come longest first. Returns the number of rows.
-static int64_t pack(const Piece *pieces, int64_t n, int64_t max_tokens, int64_t *row_of) {
-    Rooms rooms = {.first = mem_alloc((size_t)max_tokens, sizeof(int64_t)),
-                   .next = mem_alloc((size_t)n, sizeof(int64_t))};
-    int64_t n_rows = 0, room;
-    set_init(&rooms.occupied, (size_t)max_tokens);
-    for (int64_t i = 0; i < n; i++) {
-        int64_t row = rooms_take(&rooms, pieces[i].tokens, &room);
+// Which sample stands at place i of the list that is planned, and how long it is.
+typedef struct Pieces {
+    const Dataset *dataset;
+    const int64_t *samples; // NULL: i itself
+    int64_t count, max_tokens;
+} Pieces;
+
+static int64_t piece_sample(const Pieces *p, int64_t i) {
+    return p->samples ? p->samples[i] : i;
+}
+
+static int64_t piece_tokens(const Pieces *p, int64_t i) {
+    return dataset_size(p->dataset, piece_sample(p, i)).count;
+}
+
+// Places of the list, longest sample first, equal ones in the list's order: sorted by counting.
+static uint32_t *longest_first(const Pieces *p) {
+    uint32_t *order = mem_alloc((size_t)p->count, sizeof *order);
+    uint32_t *at = mem_calloc((size_t)p->max_tokens + 2, sizeof *at); // [k]: first place of samples of max - k tokens
+    for (int64_t i = 0; i < p->count; i++) at[p->max_tokens - piece_tokens(p, i) + 1]++;
+    for (int64_t k = 0; k <= p->max_tokens; k++) at[k + 1] += at[k];
+    for (int64_t i = 0; i < p->count; i++) order[at[p->max_tokens - piece_tokens(p, i)]++] = (uint32_t)i;
+    mem_free(at);
+    return order;
+}
+
+// row_of[i]: the row of the i-th in `order`, longest first. Returns the number of rows.
+static int64_t pack(const Pieces *p, const uint32_t *order, uint32_t *row_of) {
+    Rooms rooms = {.first = mem_alloc((size_t)p->max_tokens, sizeof *rooms.first),
+                   .next = mem_alloc((size_t)p->count, sizeof *rooms.next)};
+    int64_t room;
+    int32_t n_rows = 0;
+    set_init(&rooms.occupied, (size_t)p->max_tokens);
+    for (int64_t i = 0; i < p->count; i++) {
+        int64_t tokens = piece_tokens(p, order[i]);
+        int32_t row = rooms_take(&rooms, tokens, &room);
         if (row < 0) {
             row = n_rows++;
-            room = max_tokens;
+            room = p->max_tokens;
         }
-        row_of[i] = row;
-        if (room > pieces[i].tokens) rooms_put(&rooms, room - pieces[i].tokens, row);
+        row_of[i] = (uint32_t)row;
+        if (room > tokens) rooms_put(&rooms, room - tokens, row);
     }
     set_clear(&rooms.occupied);
     mem_free(rooms.first);
@@ -131,39 +149,39 @@ static void count_row(RowPlan *p, const Dataset *d, int64_t row) {
     if (supervised > p->most_supervised) p->most_supervised = supervised;
 }
 
-// Sorts the samples into their rows, keeping their order within a row.
-static void fill_plan(RowPlan *p, const Dataset *d, const Piece *pieces, const int64_t *row_of, int64_t n) {
+// Sorts the samples into their rows, keeping their order within a row. order, row_of NULL: a row each.
+static void fill_plan(RowPlan *p, const Pieces *pieces, const uint32_t *order, const uint32_t *row_of) {
+    p->samples = mem_alloc((size_t)pieces->count, sizeof *p->samples);
     p->start = mem_calloc((size_t)p->n_rows + 1, sizeof *p->start);
     p->tokens = mem_alloc((size_t)p->n_rows, sizeof *p->tokens);
     p->supervised = mem_alloc((size_t)p->n_rows, sizeof *p->supervised);
-    for (int64_t i = 0; i < n; i++) p->start[row_of[i] + 1]++;
+    for (int64_t i = 0; i < pieces->count; i++) p->start[(row_of ? row_of[i] : i) + 1]++;
     for (int64_t r = 0; r < p->n_rows; r++) p->start[r + 1] += p->start[r];
-    int64_t *at = mem_alloc((size_t)p->n_rows, sizeof *at);
+    uint32_t *at = mem_alloc((size_t)p->n_rows, sizeof *at);
     memcpy(at, p->start, (size_t)p->n_rows * sizeof *at);
-    for (int64_t i = 0; i < n; i++) p->samples[at[row_of[i]]++] = pieces[i].sample;
+    for (int64_t i = 0; i < pieces->count; i++)
+        p->samples[at[row_of ? row_of[i] : i]++] = (uint32_t)piece_sample(pieces, order ? order[i] : i);
     mem_free(at);
-    for (int64_t r = 0; r < p->n_rows; r++) count_row(p, d, r);
+    for (int64_t r = 0; r < p->n_rows; r++) count_row(p, pieces->dataset, r);
 }
 
 RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64_t max_tokens, bool packing) {
     RowPlan *p = mem_calloc(1, sizeof *p);
-    Piece *pieces = mem_alloc((size_t)n, sizeof *pieces);
-    int64_t *row_of = mem_alloc((size_t)n, sizeof *row_of);
+    Pieces pieces = {.dataset = d, .samples = samples, .count = n, .max_tokens = max_tokens};
     CHECK(max_tokens > 0 && max_tokens <= INT32_MAX, "rows of %lld tokens", (long long)max_tokens);
-    for (int64_t i = 0; i < n; i++) {
-        pieces[i] = (Piece){dataset_size(d, samples[i]).count, samples[i]};
-        CHECK(pieces[i].tokens <= max_tokens, "sample %lld has %lld tokens, a row %lld", (long long)samples[i],
-              (long long)pieces[i].tokens, (long long)max_tokens);
-        row_of[i] = i;
-    }
+    CHECK(n <= INT32_MAX && dataset_count(d) <= UINT32_MAX, "%lld samples", (long long)n);
+    for (int64_t i = 0; i < n; i++)
+        CHECK(piece_tokens(&pieces, i) <= max_tokens, "sample %lld has %lld tokens, a row %lld",
+              (long long)piece_sample(&pieces, i), (long long)piece_tokens(&pieces, i), (long long)max_tokens);
+    uint32_t *order = NULL, *row_of = NULL;
     p->n_rows = n;
-    p->samples = mem_alloc((size_t)n, sizeof *p->samples);
     if (packing && n) {
-        qsort(pieces, (size_t)n, sizeof *pieces, longer_first);
-        p->n_rows = pack(pieces, n, max_tokens, row_of);
+        order = longest_first(&pieces);
+        row_of = mem_alloc((size_t)n, sizeof *row_of);
+        p->n_rows = pack(&pieces, order, row_of);
     }
-    fill_plan(p, d, pieces, row_of, n);
-    mem_free(pieces);
+    fill_plan(p, &pieces, order, row_of);
+    mem_free(order);
     mem_free(row_of);
     return p;
 }

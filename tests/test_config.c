@@ -144,7 +144,63 @@ static void test_config_refuses_values(void **state) {
     }
     refused("{\"model\": \"m\", \"output_dir\": \"o\"}", "required key train_file is missing");
     refused("{\"output_dir\": \"o\", \"dataset\": \"d\"}", "required key model_name_or_path is missing");
-    refused("{\"model\": \"m\", \"dataset\": [{\"path\": \"a\", \"weight\": 2}]}", "not in this version");
+}
+
+static void test_config_weights_of_files(void **state) {
+    (void)state;
+    Config c, again;
+    Err err = {0};
+    ASSERT_OK(load(&c,
+                   "{\"model\": \"m\", \"output_dir\": \"o\", \"dataset\": [\"/a.jsonl\", {\"weight\": 0.5, "
+                   "\"path\": \"/b-{00..99}.tar\"}, {\"path\": \"/a.jsonl\"}, {\"path\": \"/c\", \"weight\": 3}]}",
+                   NULL, NULL, NULL, &err),
+              &err);
+    char *text = config_json(&c);
+    ASSERT_OK(load(&again, text, NULL, NULL, NULL, &err), &err);
+    static const char *const names[] = {"/a.jsonl", "/b-{00..99}.tar", "/a.jsonl", "/c"};
+    static const double weights[] = {1, 0.5, 1, 3};
+    assert_int_equal(again.train_file.count, 4);
+    for (int i = 0; i < 4; i++) {
+        assert_string_equal(again.train_file.items[i], names[i]);
+        assert_true(again.train_file.weights[i] == weights[i]);
+    }
+    mem_free(text);
+    config_clear(&again);
+    config_clear(&c);
+    ASSERT_OK(load(&c, "{" REQUIRED "}", "--train_file={\"path\":\"x\",\"weight\":2}", NULL, NULL, &err), &err);
+    assert_int_equal(c.train_file.count, 1);
+    assert_string_equal(c.train_file.items[0], "x");
+    assert_true(c.train_file.weights[0] == 2);
+    config_clear(&c);
+    ASSERT_OK(load(&c, "{" REQUIRED "}", "--train_file=x,y", NULL, NULL, &err), &err);
+    assert_int_equal(c.train_file.count, 2);
+    assert_true(c.train_file.weights[1] == 1);
+    config_clear(&c);
+}
+
+static void test_config_refuses_bad_weights(void **state) {
+    (void)state;
+    static const struct {
+        const char *file, *part;
+    } cases[] = {
+        {"{\"path\": \"a\", \"weight\": 0}",
+         ":2: train_file: {\"path\":\"a\",\"weight\":0}; expected a weight above 0"},
+        {"{\"path\": \"a\", \"weight\": -1}", "expected a weight above 0"},
+        {"{\"path\": \"a\", \"weight\": 1e9}", "expected a weight above 0, at most 1000"},
+        {"{\"path\": \"a\", \"weight\": \"2\"}", "expected a weight"},
+        {"{\"weight\": 1}", "expected a path or {\"path\": ..., \"weight\": ...}"},
+        {"{\"path\": \"\"}", "expected a path or"},
+        {"{\"path\": \"a\", \"wieght\": 1}", "expected no keys but one \"path\" and one \"weight\""},
+        {"{\"path\": \"a\", \"weight\": 1, \"weight\": 2}", "expected no keys but one"},
+        {"[\"a\"]", "expected a path or"},
+        {"7", "expected a path or"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *text = mem_printf("{\"model\": \"m\", \"output_dir\": \"o\",\n\"train_file\": [%s]}", cases[i].file);
+        refused(text, cases[i].part);
+        mem_free(text);
+    }
+    refused("{\"model\": \"m\", \"train_file\": 7}", "train_file: 7; expected a path or a list of paths");
 }
 
 static void test_config_accepts_defaults_of_later_keys(void **state) {
@@ -297,7 +353,8 @@ static void test_words_split_and_nearest(void **state) {
 }
 
 TEST_MAIN(TEST(test_config_defaults), TEST(test_config_comments_and_lines), TEST(test_config_refuses_broken_json),
-          TEST(test_config_refuses_values), TEST(test_config_accepts_defaults_of_later_keys),
-          TEST(test_config_overrides), TEST(test_config_saved_form_loads), TEST(test_config_same_run),
+          TEST(test_config_refuses_values), TEST(test_config_weights_of_files), TEST(test_config_refuses_bad_weights),
+          TEST(test_config_accepts_defaults_of_later_keys), TEST(test_config_overrides),
+          TEST(test_config_saved_form_loads), TEST(test_config_same_run),
           TEST(test_config_every_key_refuses_wrong_types), TEST(test_config_survives_mutations),
           TEST(test_words_split_and_nearest))

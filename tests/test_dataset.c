@@ -1,4 +1,4 @@
-// dataset: what each format becomes (tokens and mask, by hand), the length policy, the counts, the split, bad input.
+// dataset: what each format becomes (tokens and mask, by hand), the length policy, the counts, bad input.
 #include "dataset_fixture.h"
 
 #define U(text) "<|im_start|>user\n" text "<|im_end|>\n"
@@ -422,48 +422,6 @@ static void test_dataset_long_line_and_deep_nesting(void **state) {
     bench_free(&b);
 }
 
-// ---- split ----
-
-static void put_numbers(const char *path, int n) {
-    StrBuf data = {0};
-    for (int i = 0; i < n; i++) str_printf(&data, "{\"text\":\"number %d\"}\n", i);
-    put_text(path, data.data);
-    str_clear(&data);
-}
-
-static void test_dataset_split_is_a_partition_and_a_function_of_the_seed(void **state) {
-    (void)state;
-    Bench b = bench_new(false);
-    Dataset *d;
-    Err err;
-    int64_t *train, *val, *again, *rest, n_train, n_val, n;
-    put_numbers("d.jsonl", 100);
-    ASSERT_OK(bench_open(&d, &b, true, &err), &err);
-    ASSERT_OK(dataset_split(d, 0.1, 42, &train, &n_train, &val, &n_val, &err), &err);
-    assert_int_equal(n_train, 90);
-    assert_int_equal(n_val, 10);
-    for (int64_t i = 0, t = 0, v = 0; i < 100; i++) {
-        bool in_train = t < n_train && train[t] == i, in_val = v < n_val && val[v] == i;
-        assert_true(in_train != in_val);
-        t += in_train;
-        v += in_val;
-    }
-    ASSERT_OK(dataset_split(d, 10, 42, &rest, &n, &again, &n_val, &err), &err);
-    assert_memory_equal(again, val, 10 * sizeof *val);
-    mem_free(again);
-    mem_free(rest);
-    ASSERT_OK(dataset_split(d, 10, 43, &rest, &n, &again, &n_val, &err), &err);
-    assert_memory_not_equal(again, val, 10 * sizeof *val);
-    mem_free(again);
-    mem_free(rest);
-    mem_free(train);
-    mem_free(val);
-    ASSERT_REFUSED(dataset_split(d, 100, 42, &train, &n, &val, &n_val, &err), &err, "found 100 for 100 samples");
-    ASSERT_REFUSED(dataset_split(d, -1, 42, &train, &n, &val, &n_val, &err), &err, "found -1 for 100");
-    dataset_close(d);
-    bench_free(&b);
-}
-
 // ---- prompts for generation ----
 
 static void check_prompt_case(Bench *b, const char *data, bool with_chat, const char *text, const char *prompt,
@@ -526,6 +484,5 @@ TEST_MAIN(SCRATCH_TEST(test_dataset_formats_with_template), SCRATCH_TEST(test_da
           SCRATCH_TEST(test_dataset_refuses_bad_input_by_name), SCRATCH_TEST(test_dataset_refuses_bad_options),
           SCRATCH_TEST(test_dataset_reports_the_first_broken_record), SCRATCH_TEST(test_dataset_survives_damaged_files),
           SCRATCH_TEST(test_dataset_long_line_and_deep_nesting),
-          SCRATCH_TEST(test_dataset_split_is_a_partition_and_a_function_of_the_seed),
           SCRATCH_TEST(test_prompt_cases_ask_for_the_last_assistant_turn),
           SCRATCH_TEST(test_sample_show_makes_control_characters_visible))

@@ -136,8 +136,12 @@ static int exact_match(const EvalRun *r, const EvalArgs *a, MatchResult *m, Err 
     int64_t max_tokens, n;
     PromptCase *cases;
     if (run_max_tokens(c, &r->model->config, &max_tokens, err)) return -1;
-    DatasetOptions o = run_dataset_options(c, &c->validation_file, 1, max_tokens);
-    if (prompt_cases_load(&cases, &n, &o, r->model->tokenizer, r->data.chat, err)) return -1;
+    FileList files;
+    int rc = run_validation_files(&files, c, err);
+    DatasetOptions o = run_dataset_options(c, &files, max_tokens);
+    if (!rc) rc = prompt_cases_load(&cases, &n, &o, r->model->tokenizer, r->data.chat, err);
+    file_list_clear(&files);
+    if (rc) return -1;
     m->total = a->limit && a->limit < n ? a->limit : n;
     Generation *answers = mem_calloc((size_t)m->total + 1, sizeof *answers);
     double start = time_now();

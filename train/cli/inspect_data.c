@@ -2,7 +2,6 @@
 #include "inspect.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "dialog.h"
@@ -60,36 +59,42 @@ int inspect_data_file(const char *path, int64_t n_shown, FILE *out, Err *err) {
 
 enum { MAX_LABELS = 20 }; // shown
 
-static int compare_lengths(const void *pa, const void *pb) {
-    int64_t a = *(const int64_t *)pa, b = *(const int64_t *)pb;
-    return a < b ? -1 : a > b;
-}
-
 static double percent(int64_t part, int64_t whole) {
     return whole ? 100.0 * (double)part / (double)whole : 0;
 }
 
+// The i-th shortest, from how many samples have each length.
+static int64_t length_at(const int64_t *with_length, int64_t i) {
+    int64_t length = 0;
+    while (i >= with_length[length]) i -= with_length[length++];
+    return length;
+}
+
 static void print_lengths(const Dataset *d, int64_t max_tokens, FILE *out) {
-    int64_t n = dataset_count(d), *lengths = mem_alloc((size_t)n, sizeof *lengths);
-    for (int64_t i = 0; i < n; i++) lengths[i] = dataset_sample(d, i).count;
-    qsort(lengths, (size_t)n, sizeof *lengths, compare_lengths);
+    int64_t n = dataset_count(d), *with_length = mem_calloc((size_t)max_tokens + 1, sizeof *with_length);
+    for (int64_t i = 0; i < n; i++) with_length[dataset_size(d, i).count]++;
     fprintf(out,
             "  lengths   shortest %" PRId64 ", median %" PRId64 ", mean %.1f, longest %" PRId64
             " (max_seq_length %" PRId64 ")\n",
-            lengths[0], lengths[n / 2], (double)dataset_stats(d)->tokens / (double)n, lengths[n - 1], max_tokens);
-    mem_free(lengths);
+            length_at(with_length, 0), length_at(with_length, n / 2), (double)dataset_stats(d)->tokens / (double)n,
+            length_at(with_length, n - 1), max_tokens);
+    mem_free(with_length);
 }
 
-static void print_rows(const Dataset *d, const Config *c, int64_t max_tokens, FILE *out) {
-    int64_t n = dataset_count(d), *all = mem_alloc((size_t)n, sizeof *all);
-    for (int64_t i = 0; i < n; i++) all[i] = i;
-    RowPlan *p = row_plan_new(d, all, n, max_tokens, c->packing);
-    int64_t rows = row_plan_count(p);
+static int print_rows(const Dataset *d, const Config *c, const FileList *files, int64_t max_tokens, FILE *out,
+                      Err *err) {
+    int64_t *list, n;
+    if (run_weigh(&list, &n, d, files, c, NULL, dataset_count(d), err)) return -1;
+    RowPlan *p = row_plan_new(d, list, n, max_tokens, c->packing);
+    int64_t rows = row_plan_count(p), tokens = 0;
+    for (int64_t r = 0; r < rows; r++) tokens += row_plan_tokens(p, r);
+    if (list) fprintf(out, "  weighed   %" PRId64 " samples in an epoch\n", n);
     fprintf(out, "  rows      %" PRId64 " (%s), %.1f%% full, at most %" PRId64 " samples and %" PRId64 " tokens\n",
-            rows, c->packing ? "packed" : "one sample each", percent(dataset_stats(d)->tokens, rows * max_tokens),
+            rows, c->packing ? "packed" : "one sample each", percent(tokens, rows * max_tokens),
             row_plan_most_samples(p), row_plan_longest(p));
     row_plan_free(p);
-    mem_free(all);
+    mem_free(list);
+    return 0;
 }
 
 static void print_counts(const Dataset *d, FILE *out) {
@@ -147,25 +152,52 @@ static void keep_labels(View *v, const Dataset *d) {
     for (size_t i = 0; labels && i < labels->count; i++) label_list_add(&v->labels, labels->names[i]);
 }
 
-static int print_set(View *v, const char *title, char *const *files, size_t n_files, Err *err) {
-    DatasetOptions o = run_dataset_options(&v->config, files, n_files, v->max_tokens);
+static void print_names(const Dataset *d, const char *title, const FileList *files, FILE *out) {
+    enum { SHOWN = 20 };
+    for (size_t i = 0; i < files->count && i < SHOWN; i++) {
+        int64_t samples = dataset_file_end(d, i) - (i ? dataset_file_end(d, i - 1) : 0);
+        fprintf(out, "%-12s%s", i ? "" : title, files->items[i]);
+        if (files->count > 1) fprintf(out, ": %" PRId64 " samples", samples);
+        if (files->weights[i] != 1) fprintf(out, ", weight %g", files->weights[i]);
+        fputs("\n", out);
+    }
+    if (files->count > SHOWN) fprintf(out, "            and %zu more files\n", files->count - SHOWN);
+}
+
+static int print_set(View *v, const char *title, const FileList *files, Err *err) {
+    DatasetOptions o = run_dataset_options(&v->config, files, v->max_tokens);
     Dataset *d;
     if (v->labels.count) o.labels = &v->labels;
     if (dataset_open(&d, &o, v->tokenizer, v->chat, err)) return -1;
     keep_labels(v, d);
-    fprintf(v->out, "%s", title);
-    for (size_t i = 0; i < n_files; i++) fprintf(v->out, "%s%s", i ? ", " : "", files[i]);
+    print_names(d, title, files, v->out);
     DatasetFormat f = dataset_stats(d)->format;
-    fprintf(v->out, "\n  format    %s%s\n", f == FORMAT_AUTO ? "several" : dataset_format_name(f),
+    fprintf(v->out, "  format    %s%s\n", f == FORMAT_AUTO ? "several" : dataset_format_name(f),
             dataset_stats(d)->from_cache ? " (tokens from the cache)" : "");
     print_counts(d, v->out);
     print_labels(d, v->out);
     print_lengths(d, v->max_tokens, v->out);
-    print_rows(d, &v->config, v->max_tokens, v->out);
-    print_samples(d, v->tokenizer, v->n_shown, v->out);
+    int rc = print_rows(d, &v->config, files, v->max_tokens, v->out, err);
+    if (!rc) print_samples(d, v->tokenizer, v->n_shown, v->out);
     fputs("\n", v->out);
     dataset_close(d);
-    return 0;
+    return rc;
+}
+
+static int print_train(View *v, Err *err) {
+    FileList files;
+    int rc = run_train_files(&files, &v->config, err);
+    if (!rc) rc = print_set(v, "train", &files, err);
+    file_list_clear(&files);
+    return rc;
+}
+
+static int print_validation(View *v, Err *err) {
+    FileList files;
+    int rc = run_validation_files(&files, &v->config, err);
+    if (!rc) rc = print_set(v, "validation", &files, err);
+    file_list_clear(&files);
+    return rc;
 }
 
 static int print_view(View *v, int argc, char **argv, Err *err) {
@@ -175,9 +207,9 @@ static int print_view(View *v, int argc, char **argv, Err *err) {
         model_read_config(&model, c->model_name_or_path, NULL, err) ||
         model_load_tokenizer(&v->tokenizer, c->model_name_or_path, err) ||
         run_max_tokens(c, &model, &v->max_tokens, err) || run_chat_template(c, v->tokenizer, &v->chat, err) ||
-        print_set(v, "train       ", c->train_file.items, c->train_file.count, err))
+        print_train(v, err))
         return -1;
-    return c->validation_file ? print_set(v, "validation  ", &c->validation_file, 1, err) : 0;
+    return c->validation_file ? print_validation(v, err) : 0;
 }
 
 int inspect_run_data(int argc, char **argv, int64_t n_shown, FILE *out, Err *err) {

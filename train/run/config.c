@@ -204,13 +204,21 @@ int config_load(Config *c, int argc, char **argv, ConfigPurpose purpose, Err *er
     return cross_check(c, purpose, err);
 }
 
+void file_list_clear(FileList *l) {
+    for (size_t i = 0; i < l->count; i++) mem_free(l->items[i]);
+    mem_free(l->items);
+    mem_free(l->weights);
+    *l = (FileList){0};
+}
+
 void config_clear(Config *c) {
     for (size_t i = 0; i < config_key_count(); i++) {
         const ConfigKey *k = &config_keys[i];
         void *f = (char *)c + k->offset;
         if (k->type == KEY_STRING || k->type == KEY_PATH) mem_free(*(char **)f);
         if (k->type == KEY_INTS) mem_free(((IntList *)f)->items);
-        if (k->type == KEY_STRINGS || k->type == KEY_PATHS) {
+        if (k->type == KEY_FILES) file_list_clear(f);
+        if (k->type == KEY_STRINGS) {
             StrList *l = f;
             for (size_t j = 0; j < l->count; j++) mem_free(l->items[j]);
             mem_free(l->items);

@@ -14,6 +14,12 @@ typedef struct StrList {
     size_t count;
 } StrList;
 
+typedef struct FileList { // of data
+    char **items;
+    double *weights; // how often a file's samples are in an epoch (data/sampling.h)
+    size_t count;
+} FileList;
+
 typedef struct IntList {
     int64_t *items;
     size_t count;
@@ -30,7 +36,7 @@ typedef enum { SOURCE_DEFAULT, SOURCE_FILE, SOURCE_COMMAND_LINE } ConfigSource;
 // Strings are owned; NULL: not set. Paths are as the user wrote them.
 typedef struct Config {
     char *model_name_or_path, *adapter_name_or_path, *output_dir;
-    StrList train_file;
+    FileList train_file;
     char *validation_file;
     double val_set_size; // below 1: fraction, else count
     int dataset_format;  // DatasetFormat
@@ -97,6 +103,7 @@ typedef enum {
 // line and key. *c must be zeroed; config_clear frees it in any case.
 int config_load(Config *c, int argc, char **argv, ConfigPurpose purpose, Err *err);
 void config_clear(Config *c);
+void file_list_clear(FileList *l);
 
 void config_print(const Config *c, FILE *out); // every key, its value and where that came from
 void config_print_help(FILE *out);             // every key, its default and what it does

@@ -15,7 +15,7 @@ typedef enum {
     KEY_CHOICE, // one of `choices`; JSON true and false count as the words
     KEY_BYTES,  // a number or "6GiB"
     KEY_STRINGS,
-    KEY_PATHS,
+    KEY_FILES, // paths, each with a weight: text or {"path", "weight"}
     KEY_INTS,
 } KeyType;
 

@@ -129,10 +129,39 @@ static int set_strings(Config *c, const ConfigKey *k, const cJSON *v, const char
     int n = single ? 1 : cJSON_GetArraySize(v);
     l->items = mem_calloc((size_t)n + 1, sizeof *l->items);
     for (const cJSON *e = single ? v : v->child; e; e = single ? NULL : e->next) {
-        if (cJSON_IsObject(e)) return not_yet(k, e, where, err); // {"path", "weight"}
         if (!cJSON_IsString(e) || !*e->valuestring) return wrong(k, e, where, "a string", err);
         l->items[l->count++] = mem_strdup(e->valuestring);
     }
+    return 0;
+}
+
+static int set_file(FileList *l, const ConfigKey *k, const cJSON *e, const char *where, Err *err) {
+    const cJSON *path = cJSON_IsObject(e) ? cJSON_GetObjectItemCaseSensitive(e, "path") : e, *weight = NULL;
+    for (const cJSON *m = cJSON_IsObject(e) ? e->child : NULL; m; m = m->next) {
+        bool is_weight = strcmp(m->string, "weight") == 0;
+        if ((!is_weight && m != path) || (is_weight && weight))
+            return wrong(k, e, where, "no keys but one \"path\" and one \"weight\"", err);
+        if (is_weight) weight = m;
+    }
+    if (!cJSON_IsString(path) || !*path->valuestring)
+        return wrong(k, e, where, "a path or {\"path\": ..., \"weight\": ...}", err);
+    if (weight && !(cJSON_IsNumber(weight) && weight->valuedouble >= k->min && weight->valuedouble <= k->max))
+        return wrong(k, e, where, "a weight above 0, at most 1000", err);
+    l->weights[l->count] = weight ? weight->valuedouble : 1;
+    l->items[l->count++] = mem_strdup(path->valuestring);
+    return 0;
+}
+
+static int set_files(Config *c, const ConfigKey *k, const cJSON *v, const char *where, Err *err) {
+    FileList *l = field(c, k);
+    file_list_clear(l);
+    bool single = cJSON_IsString(v) || cJSON_IsObject(v);
+    if (!single && !cJSON_IsArray(v)) return wrong(k, v, where, "a path or a list of paths", err);
+    size_t n = single ? 1 : (size_t)cJSON_GetArraySize(v);
+    l->items = mem_calloc(n + 1, sizeof *l->items);
+    l->weights = mem_calloc(n + 1, sizeof *l->weights);
+    for (const cJSON *e = single ? v : v->child; e; e = single ? NULL : e->next)
+        if (set_file(l, k, e, where, err)) return -1;
     return 0;
 }
 
@@ -197,8 +226,9 @@ int config_set(Config *c, const ConfigKey *k, const cJSON *v, const char *where,
     case KEY_BYTES:
         return set_bytes(c, k, v, where, err);
     case KEY_STRINGS:
-    case KEY_PATHS:
         return set_strings(c, k, v, where, err);
+    case KEY_FILES:
+        return set_files(c, k, v, where, err);
     case KEY_INTS:
         return set_ints(c, k, v, where, err);
     case KEY_BOOL:
@@ -225,8 +255,9 @@ static cJSON *split_at_commas(const char *text, bool numbers) {
 cJSON *config_value_from_text(const ConfigKey *k, const char *text) {
     bool is_text = k->type == KEY_STRING || k->type == KEY_PATH || k->type == KEY_CHOICE;
     if (is_text && strcmp(text, "null") != 0) return cJSON_CreateString(text);
-    if (k->type == KEY_STRINGS || k->type == KEY_PATHS || k->type == KEY_INTS) {
-        cJSON *list = *text == '[' ? cJSON_ParseWithOpts(text, NULL, true) : NULL;
+    if (k->type == KEY_STRINGS || k->type == KEY_FILES || k->type == KEY_INTS) {
+        cJSON *list =
+            *text == '[' || (k->type == KEY_FILES && *text == '{') ? cJSON_ParseWithOpts(text, NULL, true) : NULL;
         return list ? list : split_at_commas(text, k->type == KEY_INTS);
     }
     cJSON *v = cJSON_ParseWithOpts(text, NULL, true);
@@ -234,7 +265,7 @@ cJSON *config_value_from_text(const ConfigKey *k, const char *text) {
 }
 
 static cJSON *path_value(const ConfigKey *k, const char *path, bool absolute) {
-    bool is_path = k->type == KEY_PATH || k->type == KEY_PATHS;
+    bool is_path = k->type == KEY_PATH || k->type == KEY_FILES;
     if (!absolute || !is_path || config_word_in(path, k->choices, NULL)) return cJSON_CreateString(path);
     char *full = path_absolute(path);
     cJSON *v = cJSON_CreateString(full ? full : path);
@@ -253,9 +284,23 @@ static cJSON *choice_value(const ConfigKey *k, int index) {
     return cJSON_CreateString(buf);
 }
 
-static cJSON *strings_value(const ConfigKey *k, const StrList *l, bool absolute) {
+static cJSON *strings_value(const StrList *l) {
     cJSON *list = cJSON_CreateArray();
-    for (size_t i = 0; i < l->count; i++) cJSON_AddItemToArray(list, path_value(k, l->items[i], absolute));
+    for (size_t i = 0; i < l->count; i++) cJSON_AddItemToArray(list, cJSON_CreateString(l->items[i]));
+    return list;
+}
+
+static cJSON *files_value(const ConfigKey *k, const FileList *l, bool absolute) {
+    cJSON *list = cJSON_CreateArray();
+    for (size_t i = 0; i < l->count; i++) {
+        cJSON *path = path_value(k, l->items[i], absolute), *weighted = NULL;
+        if (l->weights[i] != 1) {
+            weighted = cJSON_CreateObject();
+            cJSON_AddItemToObject(weighted, "path", path);
+            cJSON_AddNumberToObject(weighted, "weight", l->weights[i]);
+        }
+        cJSON_AddItemToArray(list, weighted ? weighted : path);
+    }
     return list;
 }
 
@@ -279,8 +324,9 @@ cJSON *config_value(const Config *c, const ConfigKey *k, bool absolute_paths) {
     case KEY_CHOICE:
         return choice_value(k, *(const int *)f);
     case KEY_STRINGS:
-    case KEY_PATHS:
-        return strings_value(k, f, absolute_paths);
+        return strings_value(f);
+    case KEY_FILES:
+        return files_value(k, f, absolute_paths);
     case KEY_INTS:
         return ints_value(f);
     case KEY_FLOAT:

@@ -199,7 +199,13 @@ static void row(StrBuf *out, const char *name, const char *fmt, ...) {
 static void add_data_table(StrBuf *out, const Trainer *t) {
     const DatasetStats *s = dataset_stats(t->data->train);
     str_puts(out, "<div><h2>Data</h2><table>\n");
-    for (size_t i = 0; i < t->config->train_file.count; i++) row(out, "file", "%s", t->config->train_file.items[i]);
+    const FileList *files = &t->config->train_file;
+    for (size_t i = 0; i < files->count; i++) {
+        if (files->weights[i] != 1)
+            row(out, "file", "%s, weight %g", files->items[i], files->weights[i]);
+        else
+            row(out, "file", "%s", files->items[i]);
+    }
     row(out, "format", "%s", dataset_format_name(s->format));
     row(out, "records read", "%" PRId64, s->records);
     row(out, "training samples", "%" PRId64 " in %" PRId64 " rows", t->data->train_samples,

@@ -1,9 +1,8 @@
 #include "run_data.h"
 
-#include <stdio.h>
-#include <string.h>
-
+#include "file_pattern.h"
 #include "fileio.h"
+#include "sampling.h"
 
 enum { MAX_TEMPLATE_BYTES = 1 << 20 };
 
@@ -32,9 +31,30 @@ int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, 
     return status;
 }
 
-DatasetOptions run_dataset_options(const Config *c, char *const *files, size_t n_files, int64_t max_tokens) {
-    return (DatasetOptions){.files = (const char *const *)files,
-                            .n_files = n_files,
+static int add_files(FileList *files, const char *pattern, double weight, Err *err) {
+    size_t first = files->count;
+    if (file_pattern_expand(&files->items, &files->count, pattern, err)) return -1;
+    files->weights = mem_realloc(files->weights, files->count + 1, sizeof *files->weights);
+    for (size_t i = first; i < files->count; i++) files->weights[i] = weight;
+    return 0;
+}
+
+int run_train_files(FileList *files, const Config *c, Err *err) {
+    *files = (FileList){0};
+    for (size_t i = 0; i < c->train_file.count; i++)
+        if (add_files(files, c->train_file.items[i], c->train_file.weights[i], err))
+            return err_context(err, "train_file");
+    return 0;
+}
+
+int run_validation_files(FileList *files, const Config *c, Err *err) {
+    *files = (FileList){0};
+    return add_files(files, c->validation_file, 1, err) ? err_context(err, "validation_file") : 0;
+}
+
+DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64_t max_tokens) {
+    return (DatasetOptions){.files = (const char *const *)files->items,
+                            .n_files = files->count,
                             .format = (DatasetFormat)c->dataset_format,
                             .train_on_inputs = c->train_on_inputs,
                             .max_seq_length = max_tokens,
@@ -42,43 +62,67 @@ DatasetOptions run_dataset_options(const Config *c, char *const *files, size_t n
                             .classification = c->task == TASK_CLASSIFICATION};
 }
 
-static RowPlan *plan_all(const Dataset *d, int64_t max_tokens, bool packing, int64_t *n_samples) {
-    int64_t n = dataset_count(d), *all = mem_alloc((size_t)n + 1, sizeof *all);
-    for (int64_t i = 0; i < n; i++) all[i] = i;
-    RowPlan *p = row_plan_new(d, all, n, max_tokens, packing);
-    mem_free(all);
-    *n_samples = n;
-    return p;
+int run_weigh(int64_t **list, int64_t *n_list, const Dataset *d, const FileList *files, const Config *c,
+              const int64_t *samples, int64_t n, Err *err) {
+    bool weighted = false;
+    for (size_t i = 0; i < files->count; i++) weighted |= files->weights[i] != 1;
+    *list = NULL;
+    *n_list = n;
+    if (!weighted) return 0;
+    if (dataset_weigh(d, files->weights, (uint64_t)c->seed, samples, n, list, n_list, err))
+        return err_context(err, "train_file");
+    return 0;
 }
 
-static int plan_split(RunData *d, const Config *c, int64_t max_tokens, Err *err) {
-    int64_t *train, *eval;
-    if (dataset_split(d->train, c->val_set_size, (uint64_t)c->seed, &train, &d->train_samples, &eval, &d->eval_samples,
-                      err))
+// Rows of the samples (NULL: all), weighed.
+static int plan_train(RunData *d, const Config *c, const FileList *files, const int64_t *samples, int64_t n,
+                      int64_t max_tokens, Err *err) {
+    int64_t *list;
+    if (run_weigh(&list, &d->train_samples, d->train, files, c, samples, n, err)) return -1;
+    d->rows = row_plan_new(d->train, list ? list : samples, d->train_samples, max_tokens, c->packing);
+    mem_free(list);
+    return 0;
+}
+
+static int plan_split(RunData *d, const Config *c, const FileList *files, int64_t max_tokens, Err *err) {
+    int64_t *train, *eval, n_train;
+    if (dataset_split(d->train, c->val_set_size, (uint64_t)c->seed, &train, &n_train, &eval, &d->eval_samples, err))
         return err_context(err, "val_set_size");
-    d->rows = row_plan_new(d->train, train, d->train_samples, max_tokens, c->packing);
     d->eval_rows = row_plan_new(d->train, eval, d->eval_samples, max_tokens, c->packing);
     d->eval_set = d->train;
-    mem_free(train);
     mem_free(eval);
-    return 0;
+    int rc = plan_train(d, c, files, train, n_train, max_tokens, err);
+    mem_free(train);
+    return rc;
 }
 
 static int open_validation(RunData *d, const Config *c, const Model *m, int64_t max_tokens, Err *err) {
-    DatasetOptions o = run_dataset_options(c, &c->validation_file, 1, max_tokens);
+    FileList files;
+    int rc = run_validation_files(&files, c, err);
+    DatasetOptions o = run_dataset_options(c, &files, max_tokens);
     if (d->train) o.labels = dataset_labels(d->train); // a label that training does not know is refused
-    if (dataset_open(&d->validation, &o, m->tokenizer, d->chat, err)) return -1;
+    if (!rc) rc = dataset_open(&d->validation, &o, m->tokenizer, d->chat, err);
+    file_list_clear(&files);
+    if (rc) return -1;
     d->eval_set = d->validation;
-    d->eval_rows = plan_all(d->validation, max_tokens, c->packing, &d->eval_samples);
+    d->eval_samples = dataset_count(d->validation);
+    d->eval_rows = row_plan_new(d->validation, NULL, d->eval_samples, max_tokens, c->packing);
     return 0;
 }
 
-static int open_train(RunData *d, const Config *c, const Model *m, int64_t max_tokens, Err *err) {
-    DatasetOptions o = run_dataset_options(c, c->train_file.items, c->train_file.count, max_tokens);
-    if (dataset_open(&d->train, &o, m->tokenizer, d->chat, err)) return -1;
-    if (c->val_set_size > 0) return plan_split(d, c, max_tokens, err);
-    d->rows = plan_all(d->train, max_tokens, c->packing, &d->train_samples);
-    return 0;
+static int open_train(RunData *d, const Config *c, const Model *m, int64_t max_tokens, StrBuf *identity, Err *err) {
+    FileList files;
+    int rc = run_train_files(&files, c, err);
+    DatasetOptions o = run_dataset_options(c, &files, max_tokens);
+    if (!rc) rc = dataset_open(&d->train, &o, m->tokenizer, d->chat, err);
+    for (size_t i = 0; i < files.count; i++)
+        if (files.weights[i] != 1) str_printf(identity, "%zu %.17g ", i, files.weights[i]);
+    if (!rc && c->val_set_size > 0)
+        rc = plan_split(d, c, &files, max_tokens, err);
+    else if (!rc)
+        rc = plan_train(d, c, &files, NULL, dataset_count(d->train), max_tokens, err);
+    file_list_clear(&files);
+    return rc;
 }
 
 int run_data_open(RunData *d, const Config *c, const Model *m, bool train, Err *err) {
@@ -86,13 +130,17 @@ int run_data_open(RunData *d, const Config *c, const Model *m, bool train, Err *
     *d = (RunData){0};
     if (run_max_tokens(c, &m->config, &max_tokens, err) || run_chat_template(c, m->tokenizer, &d->chat, err)) return -1;
     bool from_train = c->val_set_size > 0 && !c->validation_file;
-    if ((train || from_train) && open_train(d, c, m, max_tokens, err)) return -1;
-    if (c->validation_file && open_validation(d, c, m, max_tokens, err)) return -1;
-    char both[128];
-    snprintf(both, sizeof both, "%s %s", d->train ? dataset_fingerprint(d->train) : "-",
-             d->validation ? dataset_fingerprint(d->validation) : "-");
-    hash_bytes(d->fingerprint, both, strlen(both));
-    return 0;
+    StrBuf identity = {0};
+    int rc = 0;
+    if (train || from_train) rc = open_train(d, c, m, max_tokens, &identity, err);
+    if (!rc && c->validation_file) rc = open_validation(d, c, m, max_tokens, err);
+    if (!rc) {
+        str_printf(&identity, "%s %s", d->train ? dataset_fingerprint(d->train) : "-",
+                   d->validation ? dataset_fingerprint(d->validation) : "-");
+        hash_bytes(d->fingerprint, identity.data, identity.len);
+    }
+    str_clear(&identity);
+    return rc;
 }
 
 void run_data_close(RunData *d) {

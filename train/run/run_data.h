@@ -20,7 +20,14 @@ typedef struct RunData {
 int run_max_tokens(const Config *c, const ModelConfig *m, int64_t *max_tokens, Err *err);
 // The chat template: the config's file or the model's own; *chat stays NULL where there is none.
 int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, Err *err);
-DatasetOptions run_dataset_options(const Config *c, char *const *files, size_t n_files, int64_t max_tokens);
+// The files that names and patterns (data/file_pattern.h) stand for, each with its weight; file_list_clear.
+int run_train_files(FileList *files, const Config *c, Err *err);
+int run_validation_files(FileList *files, const Config *c, Err *err);
+// Borrows the list.
+DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64_t max_tokens);
+// The samples of an epoch: `samples` (n; NULL: all) weighed by their files. *list is NULL where all weights are 1.
+int run_weigh(int64_t **list, int64_t *n_list, const Dataset *d, const FileList *files, const Config *c,
+              const int64_t *samples, int64_t n, Err *err);
 
 // train false: only evaluation data. After a failure too, run_data_close is the caller's.
 int run_data_open(RunData *d, const Config *c, const Model *m, bool train, Err *err);

@@ -62,14 +62,18 @@ static int fill(Samples *s, const Trainer *t, const PromptCase *const *chosen, i
 
 int samples_make(Samples *s, const Trainer *t, Err *err) {
     const Config *c = t->config;
-    char *const *file = c->validation_file ? &c->validation_file : c->train_file.items;
-    int64_t max_tokens, n;
+    FileList files;
+    PromptCase *cases = NULL;
+    int64_t max_tokens, n = 0;
     s->held_out = c->validation_file != NULL;
-    if (!is_small(*file)) return 0;
     if (run_max_tokens(c, &t->model->config, &max_tokens, err)) return -1;
-    DatasetOptions o = run_dataset_options(c, file, 1, max_tokens);
-    PromptCase *cases;
-    if (prompt_cases_load(&cases, &n, &o, t->model->tokenizer, t->data->chat, NULL)) return 0;
+    if ((s->held_out ? run_validation_files(&files, c, NULL) : run_train_files(&files, c, NULL)) == 0 &&
+        is_small(files.items[0])) {
+        DatasetOptions o = run_dataset_options(c, &files, max_tokens);
+        o.n_files = 1;
+        prompt_cases_load(&cases, &n, &o, t->model->tokenizer, t->data->chat, NULL); // or there are none to show
+    }
+    file_list_clear(&files);
     const PromptCase *chosen[SAMPLES_MAX];
     int count = 0;
     for (int64_t i = 0; i < n && count < SAMPLES_MAX; i++) {

@@ -1,0 +1,173 @@
+// sampling: the split and the weights of files choose by hash, the same samples every time; patterns of file names.
+#include "dataset_fixture.h"
+#include "file_pattern.h"
+#include "sampling.h"
+
+// ---- split ----
+
+static void put_numbers(const char *path, int n) {
+    StrBuf data = {0};
+    for (int i = 0; i < n; i++) str_printf(&data, "{\"text\":\"number %d\"}\n", i);
+    put_text(path, data.data);
+    str_clear(&data);
+}
+
+static void test_split_is_a_partition_and_a_function_of_the_seed(void **state) {
+    (void)state;
+    Bench b = bench_new(false);
+    Dataset *d;
+    Err err;
+    int64_t *train, *val, *again, *rest, n_train, n_val, n;
+    put_numbers("d.jsonl", 100);
+    ASSERT_OK(bench_open(&d, &b, true, &err), &err);
+    ASSERT_OK(dataset_split(d, 0.1, 42, &train, &n_train, &val, &n_val, &err), &err);
+    assert_int_equal(n_train, 90);
+    assert_int_equal(n_val, 10);
+    for (int64_t i = 0, t = 0, v = 0; i < 100; i++) {
+        bool in_train = t < n_train && train[t] == i, in_val = v < n_val && val[v] == i;
+        assert_true(in_train != in_val);
+        t += in_train;
+        v += in_val;
+    }
+    ASSERT_OK(dataset_split(d, 10, 42, &rest, &n, &again, &n_val, &err), &err);
+    assert_memory_equal(again, val, 10 * sizeof *val);
+    mem_free(again);
+    mem_free(rest);
+    ASSERT_OK(dataset_split(d, 10, 43, &rest, &n, &again, &n_val, &err), &err);
+    assert_memory_not_equal(again, val, 10 * sizeof *val);
+    mem_free(again);
+    mem_free(rest);
+    mem_free(train);
+    mem_free(val);
+    ASSERT_REFUSED(dataset_split(d, 100, 42, &train, &n, &val, &n_val, &err), &err, "found 100 for 100 samples");
+    ASSERT_REFUSED(dataset_split(d, -1, 42, &train, &n, &val, &n_val, &err), &err, "found -1 for 100");
+    dataset_close(d);
+    bench_free(&b);
+}
+
+// ---- weights ----
+
+static Dataset *open_three_files(Bench *b, int n0, int n1, int n2) {
+    Dataset *d;
+    Err err;
+    put_numbers("d.jsonl", n0);
+    put_numbers("e.jsonl", n1);
+    put_numbers("f.jsonl", n2);
+    b->files[1] = "e.jsonl";
+    b->files[2] = "f.jsonl";
+    b->o.n_files = 3;
+    ASSERT_OK(bench_open(&d, b, true, &err), &err);
+    return d;
+}
+
+// How often samples [begin, end) are in the list; least and most: of one sample.
+static int64_t count_range(const int64_t *list, int64_t n, int64_t begin, int64_t end, int64_t *least, int64_t *most) {
+    int64_t sum = 0;
+    *least = n;
+    *most = 0;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t times = 0;
+        for (int64_t k = 0; k < n; k++) times += list[k] == i;
+        sum += times;
+        if (times < *least) *least = times;
+        if (times > *most) *most = times;
+    }
+    return sum;
+}
+
+static void test_weights_repeat_and_leave_out_samples(void **state) {
+    (void)state;
+    static const double weights[] = {2, 0.5, 1.25};
+    Bench b = bench_new(false);
+    Dataset *d = open_three_files(&b, 10, 20, 40);
+    int64_t *list, *again, n, m, least, most;
+    Err err;
+    assert_int_equal(dataset_file_end(d, 0), 10);
+    assert_int_equal(dataset_file_end(d, 1), 30);
+    assert_int_equal(dataset_file_end(d, 2), 70);
+    ASSERT_OK(dataset_weigh(d, weights, 1, NULL, 70, &list, &n, &err), &err);
+    assert_int_equal(n, 20 + 10 + 50);
+    assert_int_equal(count_range(list, n, 0, 10, &least, &most), 20);
+    assert_true(least == 2 && most == 2);
+    assert_int_equal(count_range(list, n, 10, 30, &least, &most), 10);
+    assert_true(least == 0 && most == 1);
+    assert_int_equal(count_range(list, n, 30, 70, &least, &most), 50);
+    assert_true(least == 1 && most == 2);
+    for (int64_t i = 1; i < n; i++) assert_true(list[i - 1] <= list[i]);
+    ASSERT_OK(dataset_weigh(d, weights, 1, NULL, 70, &again, &m, &err), &err);
+    assert_int_equal(m, n);
+    assert_memory_equal(list, again, (size_t)n * sizeof *list);
+    mem_free(again);
+    ASSERT_OK(dataset_weigh(d, weights, 2, NULL, 70, &again, &m, &err), &err);
+    assert_int_equal(m, n);
+    assert_memory_not_equal(list, again, (size_t)n * sizeof *list);
+    mem_free(again);
+    mem_free(list);
+    dataset_close(d);
+    bench_free(&b);
+}
+
+// Only what the split left for training is weighed.
+static void test_weights_apply_to_the_samples_given(void **state) {
+    (void)state;
+    static const double weights[] = {1, 3, 0.1};
+    static const double nothing[] = {0.01, 0.01, 0.01};
+    const int64_t some[] = {1, 2, 12, 29, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49};
+    const int64_t head[] = {1, 2, 12, 12, 12, 29, 29, 29};
+    Bench b = bench_new(false);
+    Dataset *d = open_three_files(&b, 10, 20, 40);
+    int64_t *list, n;
+    Err err;
+    ASSERT_OK(dataset_weigh(d, weights, 1, some, 14, &list, &n, &err), &err);
+    assert_int_equal(n, 9);
+    assert_memory_equal(list, head, sizeof head);
+    assert_true(list[8] >= 40 && list[8] <= 49);
+    mem_free(list);
+    ASSERT_REFUSED(dataset_weigh(d, nothing, 1, NULL, 70, &list, &n, &err), &err,
+                   "found weights that make 0 samples of 70");
+    dataset_close(d);
+    bench_free(&b);
+}
+
+// ---- patterns ----
+
+static void check_pattern(const char *pattern, const char *want) {
+    char **names = NULL;
+    size_t count = 0;
+    Err err;
+    StrBuf got = {0};
+    ASSERT_OK(file_pattern_expand(&names, &count, pattern, &err), &err);
+    for (size_t i = 0; i < count; i++) {
+        str_printf(&got, "%s ", names[i]);
+        mem_free(names[i]);
+    }
+    assert_string_equal(got.data, want);
+    mem_free(names);
+    str_clear(&got);
+}
+
+static void test_pattern_stands_for_files(void **state) {
+    (void)state;
+    char **names = NULL;
+    size_t count = 0;
+    Err err;
+    put_text("a-1.tar", "x");
+    put_text("a-2.tar", "x");
+    put_text("b{0..1}", "x");
+    check_pattern("missing.jsonl", "missing.jsonl ");
+    check_pattern("s-{098..101}.tar", "s-098.tar s-099.tar s-100.tar s-101.tar ");
+    check_pattern("{0..1}/{8..10}", "0/8 0/9 0/10 1/8 1/9 1/10 ");
+    check_pattern("{a,b}-{2..1}-{x..y}-{1..", "{a,b}-{2..1}-{x..y}-{1.. ");
+    check_pattern("a-*.tar", "a-1.tar a-2.tar ");
+    check_pattern("a-[2-9].tar", "a-2.tar ");
+    check_pattern("b{0..1}", "b{0..1} ");
+    ASSERT_REFUSED(file_pattern_expand(&names, &count, "c-*.tar", &err), &err,
+                   "c-*.tar: found no file of that pattern");
+    ASSERT_REFUSED(file_pattern_expand(&names, &count, "{0..999999999}", &err), &err, "more than 100000 files");
+    for (size_t i = 0; i < count; i++) mem_free(names[i]);
+    mem_free(names);
+}
+
+TEST_MAIN(SCRATCH_TEST(test_split_is_a_partition_and_a_function_of_the_seed),
+          SCRATCH_TEST(test_weights_repeat_and_leave_out_samples),
+          SCRATCH_TEST(test_weights_apply_to_the_samples_given), SCRATCH_TEST(test_pattern_stands_for_files))
