@@ -112,5 +112,8 @@ int model_load(Model **m, const char *path, Backend *b, const ModelOptions *opti
 void model_free(Model *m);
 // Reads only the metadata (no weights, no tokenizer): for inspect and for checks before the load.
 int model_read_config(ModelConfig *c, const char *path, const ModelOptions *options, Err *err);
+// What transformers would do to this base while it trains and lorac does not, as "attn_pdrop 0.1, embd_pdrop 0.1"
+// (dropout inside the base, noise of a router); nothing is added for GGUF files, which do not say.
+int model_training_noise(StrBuf *out, const char *path, Err *err);
 // Only what `tokenize` and `inspect` need: the tokenizer of a model (a vocabulary-only GGUF is enough).
 int model_load_tokenizer(Tokenizer **t, const char *path, Err *err);

@@ -1,0 +1,328 @@
+"""Writes configs/: what real models ship as config.json (NAME.json), the same as transformers writes it today
+(NAME.saved.json), and golden.txt: what transformers computes with it. test_config_hf.c reads both files of each model and
+compares. Facts come from the configuration classes, the modules of an instance on the meta device, and the classes' own
+rotary embeddings; nothing is taken from lorac.
+
+Run with transformers 5.23 and torch: python make_config_golden.py
+"""
+import json
+import os
+import shutil
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, CONFIG_MAPPING
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs")
+GEMMA_TYPES = ["sliding_attention"] * 5 + ["full_attention"]
+SU_LONG = [1.0299999713897705, 1.0499999523162842, 1.0499999523162842, 1.0799999237060547, 1.2299998998641968,
+           1.2299998998641968, 1.2999999523162842, 1.4499999284744263, 1.5999999046325684, 1.6499998569488525,
+           1.8999998569488525, 2.859999895095825, 3.68999981880188, 5.419999599456787, 5.489999771118164,
+           5.489999771118164, 9.09000015258789, 11.579999923706055, 15.65999984741211, 15.769999504089355,
+           15.789999961853027, 18.360000610351562, 21.989999771118164, 23.079999923706055, 30.009998321533203,
+           32.35000228881836, 32.590003967285156, 35.56000518798828, 39.95000457763672, 53.840003967285156,
+           56.20000457763672, 57.95000457763672, 59.29000473022461, 59.77000427246094, 59.920005798339844,
+           61.190006256103516, 61.96000671386719, 62.50000762939453, 63.3700065612793, 63.48000717163086,
+           63.48000717163086, 63.66000747680664, 63.850006103515625, 64.08000946044922, 64.760009765625,
+           64.80001068115234, 64.81001281738281, 64.81001281738281]
+SU_SHORT = [1.05] * 3 + [1.1] * 3 + [1.2500000000000002] * 2 + [1.4000000000000004, 1.4500000000000004,
+            1.5500000000000005, 1.8500000000000008, 1.9000000000000008] + [2.000000000000001] * 19 + [
+            2.1000000000000005] * 2 + [2.2] + [2.3499999999999996] * 4 + [2.3999999999999995] * 2 + [
+            2.6499999999999986, 2.6999999999999984, 2.8999999999999977, 2.9499999999999975] + [3.049999999999997] * 3
+PHI4_LONG = [1, 1.118320672, 1.250641126, 1.398617824, 1.564103225, 1.74916897, 1.956131817, 2.187582649, 2.446418898,
+             2.735880826, 3.059592084, 3.421605075, 3.826451687, 4.279200023, 4.785517845, 5.351743533, 5.984965424,
+             6.693110555, 7.485043894, 8.370679318, 9.36110372, 10.4687158, 11.70738129, 13.09260651, 14.64173252,
+             16.37415215, 18.31155283, 20.47818807, 22.90118105, 25.61086418, 28.64115884, 32.03, 32.1, 32.13, 32.23,
+             32.6, 32.61, 32.64, 32.66, 32.7, 32.71, 32.93, 32.97, 33.28, 33.49, 33.5, 44.16, 47.77]
+
+
+def shipped(arch, model_type, **keys):
+    return {"architectures": [arch], "model_type": model_type, **keys}
+
+
+SHIPPED = {
+    "llama-2-7b": shipped(
+        "LlamaForCausalLM", "llama", bos_token_id=1, eos_token_id=2, hidden_act="silu", hidden_size=4096,
+        initializer_range=0.02, intermediate_size=11008, max_position_embeddings=4096, num_attention_heads=32,
+        num_hidden_layers=32, num_key_value_heads=32, pretraining_tp=1, rms_norm_eps=1e-05, rope_scaling=None,
+        tie_word_embeddings=False, torch_dtype="float16", use_cache=True, vocab_size=32000),
+    "llama-3.2-1b": shipped(
+        "LlamaForCausalLM", "llama", attention_bias=False, attention_dropout=0.0, bos_token_id=128000,
+        eos_token_id=128001, head_dim=64, hidden_act="silu", hidden_size=2048, initializer_range=0.02,
+        intermediate_size=8192, max_position_embeddings=131072, mlp_bias=False, num_attention_heads=32,
+        num_hidden_layers=16, num_key_value_heads=8, pretraining_tp=1, rms_norm_eps=1e-05,
+        rope_scaling={"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+                      "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+        rope_theta=500000.0, tie_word_embeddings=True, torch_dtype="bfloat16", use_cache=True, vocab_size=128256),
+    "smollm2-135m": shipped(
+        "LlamaForCausalLM", "llama", attention_bias=False, attention_dropout=0.0, bos_token_id=1, eos_token_id=2,
+        hidden_act="silu", hidden_size=576, initializer_range=0.041666666666666664, intermediate_size=1536,
+        is_llama_config=True, max_position_embeddings=8192, mlp_bias=False, num_attention_heads=9,
+        num_hidden_layers=30, num_key_value_heads=3, pad_token_id=2, pretraining_tp=1, rms_norm_eps=1e-05,
+        rope_interleaved=False, rope_scaling=None, rope_theta=100000, tie_word_embeddings=True,
+        torch_dtype="bfloat16", use_cache=True, vocab_size=49152),
+    "llama-linear": shipped(  # Llama 2 with longer contexts by linear interpolation, as the LongChat models have it
+        "LlamaForCausalLM", "llama", hidden_act="silu", hidden_size=4096, intermediate_size=11008,
+        max_position_embeddings=16384, num_attention_heads=32, num_hidden_layers=32, num_key_value_heads=32,
+        rms_norm_eps=1e-05, rope_scaling={"factor": 8.0, "type": "linear"}, attention_bias=True, mlp_bias=True,
+        tie_word_embeddings=False, vocab_size=32000),
+    "mistral-7b-v0.1": shipped(
+        "MistralForCausalLM", "mistral", bos_token_id=1, eos_token_id=2, hidden_act="silu", hidden_size=4096,
+        initializer_range=0.02, intermediate_size=14336, max_position_embeddings=32768, num_attention_heads=32,
+        num_hidden_layers=32, num_key_value_heads=8, rms_norm_eps=1e-05, rope_theta=10000.0, sliding_window=4096,
+        tie_word_embeddings=False, torch_dtype="bfloat16", use_cache=True, vocab_size=32000),
+    "mistral-7b-instruct-v0.3": shipped(
+        "MistralForCausalLM", "mistral", attention_dropout=0.0, bos_token_id=1, eos_token_id=2, hidden_act="silu",
+        hidden_size=4096, initializer_range=0.02, intermediate_size=14336, max_position_embeddings=32768,
+        num_attention_heads=32, num_hidden_layers=32, num_key_value_heads=8, rms_norm_eps=1e-05,
+        rope_theta=1000000.0, sliding_window=None, tie_word_embeddings=False, vocab_size=32768),
+    "mistral-nemo-12b": shipped(  # heads of 128, not hidden / heads
+        "MistralForCausalLM", "mistral", attention_dropout=0.0, bos_token_id=1, eos_token_id=2, head_dim=128,
+        hidden_act="silu", hidden_size=5120, initializer_range=0.02, intermediate_size=14336,
+        max_position_embeddings=131072, num_attention_heads=32, num_hidden_layers=40, num_key_value_heads=8,
+        rms_norm_eps=1e-05, rope_theta=1000000.0, sliding_window=None, tie_word_embeddings=False, vocab_size=131072),
+    "mixtral-8x7b": shipped(
+        "MixtralForCausalLM", "mixtral", attention_dropout=0.0, bos_token_id=1, eos_token_id=2, hidden_act="silu",
+        hidden_size=4096, initializer_range=0.02, intermediate_size=14336, max_position_embeddings=32768,
+        num_attention_heads=32, num_experts_per_tok=2, num_hidden_layers=32, num_key_value_heads=8,
+        num_local_experts=8, output_router_logits=False, rms_norm_eps=1e-05, rope_theta=1000000.0,
+        router_aux_loss_coef=0.02, sliding_window=None, tie_word_embeddings=False, torch_dtype="bfloat16",
+        use_cache=True, vocab_size=32000),
+    "qwen2.5-0.5b": shipped(
+        "Qwen2ForCausalLM", "qwen2", attention_dropout=0.0, bos_token_id=151643, eos_token_id=151643,
+        hidden_act="silu", hidden_size=896, initializer_range=0.02, intermediate_size=4864,
+        max_position_embeddings=32768, max_window_layers=24, num_attention_heads=14, num_hidden_layers=24,
+        num_key_value_heads=2, rms_norm_eps=1e-06, rope_theta=1000000.0, sliding_window=32768,
+        tie_word_embeddings=True, torch_dtype="bfloat16", use_cache=True, use_mrope=False, use_sliding_window=False,
+        vocab_size=151936),
+    "qwen2.5-7b-yarn": shipped(  # Qwen2.5-7B-Instruct with what its README adds for 128k tokens
+        "Qwen2ForCausalLM", "qwen2", attention_dropout=0.0, bos_token_id=151643, eos_token_id=151645,
+        hidden_act="silu", hidden_size=3584, initializer_range=0.02, intermediate_size=18944,
+        max_position_embeddings=32768, max_window_layers=28, num_attention_heads=28, num_hidden_layers=28,
+        num_key_value_heads=4, rms_norm_eps=1e-06, rope_theta=1000000.0, sliding_window=131072,
+        rope_scaling={"factor": 4.0, "original_max_position_embeddings": 32768, "type": "yarn"},
+        tie_word_embeddings=False, use_sliding_window=False, vocab_size=152064),
+    "qwen2-window": shipped(  # Qwen2's upper layers with a window
+        "Qwen2ForCausalLM", "qwen2", hidden_act="silu", hidden_size=3584, intermediate_size=18944,
+        max_position_embeddings=131072, max_window_layers=20, num_attention_heads=28, num_hidden_layers=28,
+        num_key_value_heads=4, rms_norm_eps=1e-06, rope_theta=1000000.0, sliding_window=65536,
+        use_sliding_window=True, vocab_size=152064),
+    "qwen3-0.6b": shipped(
+        "Qwen3ForCausalLM", "qwen3", attention_bias=False, attention_dropout=0.0, bos_token_id=151643,
+        eos_token_id=151645, head_dim=128, hidden_act="silu", hidden_size=1024, initializer_range=0.02,
+        intermediate_size=3072, max_position_embeddings=40960, max_window_layers=28, num_attention_heads=16,
+        num_hidden_layers=28, num_key_value_heads=8, rms_norm_eps=1e-06, rope_scaling=None, rope_theta=1000000,
+        sliding_window=None, tie_word_embeddings=True, torch_dtype="bfloat16", use_cache=True,
+        use_sliding_window=False, vocab_size=151936),
+    "qwen3-30b-a3b": shipped(
+        "Qwen3MoeForCausalLM", "qwen3_moe", attention_bias=False, attention_dropout=0.0, bos_token_id=151643,
+        decoder_sparse_step=1, eos_token_id=151645, head_dim=128, hidden_act="silu", hidden_size=2048,
+        initializer_range=0.02, intermediate_size=6144, max_position_embeddings=40960, max_window_layers=48,
+        mlp_only_layers=[], moe_intermediate_size=768, norm_topk_prob=True, num_attention_heads=32, num_experts=128,
+        num_experts_per_tok=8, num_hidden_layers=48, num_key_value_heads=4, output_router_logits=False,
+        rms_norm_eps=1e-06, rope_scaling=None, rope_theta=1000000.0, router_aux_loss_coef=0.001, sliding_window=None,
+        tie_word_embeddings=False, use_sliding_window=False, vocab_size=151936),
+    "qwen3-moe-mixed": shipped(  # some layers without experts, a window
+        "Qwen3MoeForCausalLM", "qwen3_moe", decoder_sparse_step=2, mlp_only_layers=[3, 5], num_hidden_layers=8,
+        num_experts=16, num_experts_per_tok=2, head_dim=64, use_sliding_window=True, sliding_window=1024,
+        attention_bias=True),
+    "gemma-2-2b": shipped(
+        "Gemma2ForCausalLM", "gemma2", attention_bias=False, attention_dropout=0.0, attn_logit_softcapping=50.0,
+        bos_token_id=2, cache_implementation="hybrid", eos_token_id=1, final_logit_softcapping=30.0, head_dim=256,
+        hidden_act="gelu_pytorch_tanh", hidden_activation="gelu_pytorch_tanh", hidden_size=2304,
+        initializer_range=0.02, intermediate_size=9216, max_position_embeddings=8192, num_attention_heads=8,
+        num_hidden_layers=26, num_key_value_heads=4, pad_token_id=0, query_pre_attn_scalar=256, rms_norm_eps=1e-06,
+        rope_theta=10000.0, sliding_window=4096, torch_dtype="float32", use_cache=True, vocab_size=256000),
+    "gemma-2-27b": shipped(
+        "Gemma2ForCausalLM", "gemma2", attention_bias=False, attn_logit_softcapping=50.0,
+        final_logit_softcapping=30.0, head_dim=128, hidden_act="gelu_pytorch_tanh",
+        hidden_activation="gelu_pytorch_tanh", hidden_size=4608, intermediate_size=36864,
+        max_position_embeddings=8192, num_attention_heads=32, num_hidden_layers=46, num_key_value_heads=16,
+        query_pre_attn_scalar=144, rms_norm_eps=1e-06, rope_theta=10000.0, sliding_window=4096, vocab_size=256000),
+    "gemma-3-270m": shipped(
+        "Gemma3ForCausalLM", "gemma3_text", _sliding_window_pattern=6, attention_bias=False, attention_dropout=0.0,
+        attn_logit_softcapping=None, bos_token_id=2, eos_token_id=1, final_logit_softcapping=None, head_dim=256,
+        hidden_activation="gelu_pytorch_tanh", hidden_size=640, initializer_range=0.02, intermediate_size=2048,
+        layer_types=GEMMA_TYPES * 3, max_position_embeddings=32768, num_attention_heads=4, num_hidden_layers=18,
+        num_key_value_heads=1, pad_token_id=0, query_pre_attn_scalar=256, rms_norm_eps=1e-06,
+        rope_local_base_freq=10000.0, rope_scaling=None, rope_theta=1000000.0, sliding_window=512,
+        torch_dtype="bfloat16", use_bidirectional_attention=False, use_cache=True, vocab_size=262144),
+    "gemma-3-1b": shipped(
+        "Gemma3ForCausalLM", "gemma3_text", attention_bias=False, attention_dropout=0.0, attn_logit_softcapping=None,
+        bos_token_id=2, cache_implementation="hybrid", eos_token_id=[1, 106], final_logit_softcapping=None,
+        head_dim=256, hidden_activation="gelu_pytorch_tanh", hidden_size=1152, initializer_range=0.02,
+        intermediate_size=6912, max_position_embeddings=32768, num_attention_heads=4, num_hidden_layers=26,
+        num_key_value_heads=1, pad_token_id=0, query_pre_attn_scalar=256, rms_norm_eps=1e-06,
+        rope_local_base_freq=10000, rope_scaling=None, rope_theta=1000000, sliding_window=512,
+        sliding_window_pattern=6, torch_dtype="bfloat16", use_cache=True, vocab_size=262144),
+    "gemma-3-4b": shipped(
+        "Gemma3ForConditionalGeneration", "gemma3", boi_token_index=255999, eoi_token_index=256000,
+        eos_token_id=[1, 106], image_token_index=262144, initializer_range=0.02, mm_tokens_per_image=256,
+        text_config={"hidden_size": 2560, "intermediate_size": 10240, "model_type": "gemma3_text",
+                     "num_hidden_layers": 34, "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+                     "sliding_window": 1024},
+        torch_dtype="bfloat16",
+        vision_config={"hidden_size": 1152, "image_size": 896, "intermediate_size": 4304,
+                       "model_type": "siglip_vision_model", "num_attention_heads": 16, "num_hidden_layers": 27,
+                       "patch_size": 14, "vision_use_head": False}),
+    "gemma-3-27b": shipped(
+        "Gemma3ForConditionalGeneration", "gemma3", mm_tokens_per_image=256,
+        text_config={"head_dim": 128, "hidden_size": 5376, "intermediate_size": 21504, "model_type": "gemma3_text",
+                     "num_attention_heads": 32, "num_hidden_layers": 62, "num_key_value_heads": 16,
+                     "query_pre_attn_scalar": 168, "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+                     "sliding_window": 1024}),
+    "phi-3-mini-4k": shipped(
+        "Phi3ForCausalLM", "phi3", attention_bias=False, attention_dropout=0.0,
+        auto_map={"AutoConfig": "configuration_phi3.Phi3Config", "AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM"},
+        bos_token_id=1, embd_pdrop=0.0, eos_token_id=32000, hidden_act="silu", hidden_size=3072,
+        initializer_range=0.02, intermediate_size=8192, max_position_embeddings=4096, num_attention_heads=32,
+        num_hidden_layers=32, num_key_value_heads=32, original_max_position_embeddings=4096, pad_token_id=32000,
+        resid_pdrop=0.0, rms_norm_eps=1e-05, rope_scaling=None, rope_theta=10000.0, sliding_window=2047,
+        tie_word_embeddings=False, torch_dtype="bfloat16", use_cache=True, vocab_size=32064),
+    "phi-3-128k": shipped(  # the language model of Phi-3-vision-128k-instruct
+        "Phi3ForCausalLM", "phi3", attention_dropout=0.0, bos_token_id=1, eos_token_id=2, hidden_act="silu",
+        hidden_size=3072, initializer_range=0.02, intermediate_size=8192, max_position_embeddings=131072,
+        num_attention_heads=32, num_hidden_layers=32, num_key_value_heads=32, original_max_position_embeddings=4096,
+        rms_norm_eps=1e-05, rope_scaling={"long_factor": SU_LONG, "short_factor": SU_SHORT, "type": "longrope"},
+        rope_theta=10000.0, sliding_window=131072, tie_word_embeddings=False, torch_dtype="bfloat16", use_cache=True,
+        vocab_size=32064),
+    "phi-4": shipped(
+        "Phi3ForCausalLM", "phi3", attention_bias=False, attention_dropout=0.0, bos_token_id=100257, embd_pdrop=0.0,
+        eos_token_id=100265, hidden_act="silu", hidden_size=5120, initializer_range=0.02, intermediate_size=17920,
+        max_position_embeddings=16384, num_attention_heads=40, num_hidden_layers=40, num_key_value_heads=10,
+        original_max_position_embeddings=16384, pad_token_id=100349, resid_pdrop=0.0, rms_norm_eps=1e-05,
+        rope_scaling=None, rope_theta=250000, sliding_window=None, tie_word_embeddings=False, torch_dtype="bfloat16",
+        use_cache=True, vocab_size=100352),
+    "phi-4-mini": shipped(
+        "Phi3ForCausalLM", "phi3", attention_bias=False, attention_dropout=0.0, bos_token_id=199999, embd_pdrop=0.0,
+        eos_token_id=199999, full_attn_mod=1, hidden_act="silu", hidden_size=3072, initializer_range=0.02,
+        intermediate_size=8192, interpolate_factor=1, lm_head_bias=False, max_position_embeddings=131072,
+        mlp_bias=False, num_attention_heads=24, num_hidden_layers=32, num_key_value_heads=8,
+        original_max_position_embeddings=4096, pad_token_id=199999, partial_rotary_factor=0.75, resid_pdrop=0.0,
+        rms_norm_eps=1e-05, rope_scaling={"long_factor": PHI4_LONG, "short_factor": [1.0] * 48, "type": "longrope"},
+        rope_theta=10000.0, sliding_window=262144, tie_word_embeddings=True, torch_dtype="bfloat16", use_cache=True,
+        vocab_size=200064),
+    "gpt2": shipped(
+        "GPT2LMHeadModel", "gpt2", activation_function="gelu_new", attn_pdrop=0.1, bos_token_id=50256, embd_pdrop=0.1,
+        eos_token_id=50256, initializer_range=0.02, layer_norm_epsilon=1e-05, n_ctx=1024, n_embd=768, n_head=12,
+        n_layer=12, n_positions=1024, resid_pdrop=0.1, summary_activation=None, summary_first_dropout=0.1,
+        summary_proj_to_labels=True, summary_type="cls_index", summary_use_proj=True,
+        task_specific_params={"text-generation": {"do_sample": True, "max_length": 50}}, vocab_size=50257),
+    "bert-base-uncased": shipped(
+        "BertForMaskedLM", "bert", attention_probs_dropout_prob=0.1, gradient_checkpointing=False, hidden_act="gelu",
+        hidden_dropout_prob=0.1, hidden_size=768, initializer_range=0.02, intermediate_size=3072,
+        layer_norm_eps=1e-12, max_position_embeddings=512, num_attention_heads=12, num_hidden_layers=12,
+        pad_token_id=0, position_embedding_type="absolute", type_vocab_size=2, use_cache=True, vocab_size=30522),
+}
+for name in ["llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma2", "gemma3_text", "phi3", "gpt2",
+             "bert"]:
+    SHIPPED["default-" + name] = {"model_type": name}  # every default of the class
+
+ACTIVATIONS = {"silu": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "gelu": "gelu"}
+GGUF = {"mistral": "llama", "mixtral": "llama", "qwen3_moe": "qwen3moe", "gemma3_text": "gemma3", "gemma3": "gemma3",
+        "bert": "none"}
+
+
+def number(x):
+    return "%.9g" % np.float32(x)
+
+
+def rope_line(parameters, config):
+    """The parameters that the type uses, as transformers reads them."""
+    kind = parameters["rope_type"]
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    partial = parameters.get("partial_rotary_factor", 1.0) if config.model_type == "phi3" else 1.0
+    words = [kind, "base", number(parameters["rope_theta"]), "rotated", str(int(head * partial))]
+    original = parameters.get("original_max_position_embeddings")
+    if kind == "linear":
+        words += ["factor", number(parameters["factor"])]
+    elif kind == "llama3":
+        words += ["factor", number(parameters["factor"]), "original", str(original), "low",
+                  number(parameters["low_freq_factor"]), "high", number(parameters["high_freq_factor"])]
+    elif kind == "yarn":
+        words += ["factor", number(parameters["factor"]), "original", str(original), "fast",
+                  number(parameters.get("beta_fast") or 32), "slow", number(parameters.get("beta_slow") or 1)]
+    elif kind == "longrope":
+        factor = parameters.get("factor") or config.max_position_embeddings / original
+        words += ["factor", number(factor), "original", str(original), "short",
+                  number(np.sum(np.float32(parameters["short_factor"]), dtype=np.float64)), "long",
+                  number(np.sum(np.float32(parameters["long_factor"]), dtype=np.float64))]
+    return " ".join(words)
+
+
+def facts(config):
+    with torch.device("meta"):
+        model = AutoModel.from_config(config) if config.model_type == "bert" else AutoModelForCausalLM.from_config(config)
+    text = config.get_text_config()
+    body = model.base_model
+    body = getattr(body, "language_model", body)
+    kind = text.model_type
+    layers = body.h if kind == "gpt2" else body.encoder.layer if kind == "bert" else body.layers
+    modules = dict(layers[0].named_modules())
+    find = lambda *names: next(modules[n] for n in names if n in modules)
+    q = find("self_attn.q_proj", "self_attn.qkv_proj", "attn.c_attn", "attention.self.query")
+    o = find("self_attn.o_proj", "attn.c_proj", "attention.output.dense")
+    sparse = [hasattr(layer, "mlp") and hasattr(layer.mlp, "experts") for layer in layers]
+    dense_up = [m for layer in layers for n, m in layer.named_modules()
+                if n in ("mlp.up_proj", "mlp.gate_up_proj", "mlp.c_fc", "intermediate.dense")]
+    heads = text.num_attention_heads
+    head = getattr(text, "head_dim", None) or text.hidden_size // heads
+    attention = find("self_attn", "attn", "attention.self")
+    scale = getattr(attention, "scaling", head**-0.5)
+    window = getattr(text, "sliding_window", None) or 0
+    types = getattr(text, "layer_types", None)
+    if types is None:
+        types = ["sliding_attention" if window else "full_attention"] * text.num_hidden_layers
+    gated = kind not in ("gpt2", "bert")
+    act = next(getattr(text, k) for k in ("hidden_activation", "activation_function", "hidden_act") if hasattr(text, k))
+    ffn = getattr(text, "intermediate_size", None) or getattr(text, "n_inner", None) or 4 * text.hidden_size
+    experts = (getattr(text, "num_experts", None) or text.num_local_experts) if any(sparse) else 0
+    yield "architecture", GGUF.get(text.model_type, text.model_type)
+    yield "sizes", "layers %d hidden %d heads %d kv %d head %d ffn %d vocab %d context %d" % (
+        text.num_hidden_layers, text.hidden_size, heads, getattr(text, "num_key_value_heads", heads), head, ffn,
+        text.vocab_size, text.max_position_embeddings)
+    yield "scales", "eps %s embed %s query %s attn_cap %s final_cap %s" % (
+        number(next(getattr(text, k) for k in ("rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps") if hasattr(text, k))),
+        number(getattr(getattr(body, "embed_tokens", None), "scalar_embed_scale", 1)), number(scale),
+        number((getattr(text, "attn_logit_softcapping", None) or 0) if kind == "gemma2" else 0),
+        number(getattr(text, "final_logit_softcapping", None) or 0))
+    yield "window", "%d %s" % (window, "".join("s" if t == "sliding_attention" else "f" for t in types))
+    yield "head", "tied" if config.tie_word_embeddings else "own"
+    yield "mlp", ("glu " if gated else "plain ") + ACTIVATIONS[act]
+    yield "bias", "qkv %d o %d mlp %d" % (q.bias is not None, o.bias is not None,
+                                          any(m.bias is not None for m in dense_up))
+    yield "experts", "%d used %d ffn %d renormalise %d dense %s" % (
+        experts, text.num_experts_per_tok if experts else 0,
+        getattr(text, "moe_intermediate_size", ffn) if experts else 0,
+        getattr(text, "norm_topk_prob", True) if experts else 0,
+        "".join("e" if s else "d" for s in sparse) if experts else "")
+    yield "positions", "%d types %d" % (text.max_position_embeddings if not gated else 0,
+                                        text.type_vocab_size if kind == "bert" else 0)
+    if not gated:
+        yield "rope", "none"
+    elif kind == "gemma3_text":
+        yield "rope", rope_line(text.rope_parameters["full_attention"], text)
+        yield "rope_local", rope_line(text.rope_parameters["sliding_attention"], text)
+    else:
+        yield "rope", rope_line(text.rope_parameters, text)
+
+
+def main():
+    shutil.rmtree(HERE, ignore_errors=True)
+    os.makedirs(HERE)
+    golden = ["# made by make_config_golden.py\n"]
+    for name, raw in SHIPPED.items():
+        with open(os.path.join(HERE, name + ".json"), "w") as f:
+            json.dump(raw, f, indent=1)
+        config = CONFIG_MAPPING[raw["model_type"]].from_dict(dict(raw))
+        saved = config.to_dict()
+        saved.pop("vision_config", None)
+        with open(os.path.join(HERE, name + ".saved.json"), "w") as f:
+            json.dump(saved, f, separators=(",", ":"))
+        golden.append("model %s\n" % name)
+        golden += ["%s %s\n" % line for line in facts(config)]
+    with open(os.path.join(HERE, "golden.txt"), "w") as f:
+        f.writelines(line.rstrip() + "\n" for line in golden)
+
+
+main()

@@ -1,0 +1,300 @@
+// config_hf: the config.json of a Hugging Face folder as a checked ModelConfig. What a family is, is a row of
+// config_hf_families.c; its positions are read in config_hf_rope.c.
+#include "config_hf.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "model_config.h"
+
+enum { MAX_CONTEXT = 1 << 24, MAX_HIDDEN = 1 << 18, MAX_HEADS = 1024 };
+
+// Keys that change what is computed and that lorac does not compute: each must have the value that switches it off.
+static const struct {
+    const char *key;
+    bool expected;
+} switches[] = {
+    {"add_cross_attention", false},
+    {"is_decoder", false},
+    {"is_encoder_decoder", false},
+    {"reorder_and_upcast_attn", false},
+    {"scale_attn_by_inverse_layer_idx", false},
+    {"use_bidirectional_attention", false},
+    {"scale_attn_weights", true},
+};
+// Likewise, where anything but null, false or an empty list is another model.
+static const char *const foreign_keys[] = {"quantization_config", "quantization", "per_layer_config", "pruned_heads"};
+
+static bool is_nothing(const Json *v) {
+    return !v || v->type == JSON_NULL || v->type == JSON_FALSE ||
+           ((v->type == JSON_ARRAY || v->type == JSON_OBJECT) && v->count == 0);
+}
+
+static int refuse_foreign(const HfJson *j) {
+    for (size_t i = 0; i < sizeof switches / sizeof *switches; i++) {
+        bool value;
+        if (hf_bool(j, switches[i].key, switches[i].expected, &value)) return -1;
+        if (value != switches[i].expected)
+            return hf_refuse(j, switches[i].key, json_get(j->object, switches[i].key), "%s",
+                             switches[i].expected ? "true" : "false");
+    }
+    const char *positions;
+    if (hf_string(j, "position_embedding_type", "absolute", &positions)) return -1;
+    if (strcmp(positions, "absolute") != 0 && strcmp(positions, "rope") != 0)
+        return hf_refuse(j, "position_embedding_type", json_get(j->object, "position_embedding_type"), "\"absolute\"");
+    const Json *quantized = json_get(j->object, "quantization_config"), *method = json_get(quantized, "quant_method");
+    if (method && method->type == JSON_STRING)
+        return err_input(j->err,
+                         "%s: quantization_config: quantised with \"%.40s\"; expected a checkpoint in F32, F16 or BF16 "
+                         "(or a GGUF file; quantize_base quantises at load)",
+                         j->path, method->str.data);
+    for (size_t i = 0; i < sizeof foreign_keys / sizeof *foreign_keys; i++)
+        if (!is_nothing(json_get(j->object, foreign_keys[i])))
+            return hf_refuse(j, foreign_keys[i], json_get(j->object, foreign_keys[i]), "none");
+    return 0;
+}
+
+// ---- sizes ----
+
+static int read_sizes(ModelConfig *c, const HfJson *j, const HfFamily *f) {
+    bool gpt2 = strcmp(f->model_type, "gpt2") == 0; // the one family with names of its own
+    const HfInt
+        hidden = {gpt2 ? "n_embd" : "hidden_size", "hidden_size", f->hidden, HF_NOT_NULL, 2, MAX_HIDDEN},
+        layers =
+            {gpt2 ? "n_layer" : "num_hidden_layers", "num_hidden_layers", f->layers, HF_NOT_NULL, 1, MODEL_MAX_LAYERS},
+        heads = {gpt2 ? "n_head" : "num_attention_heads", "num_attention_heads", f->heads, HF_NOT_NULL, 1, MAX_HEADS},
+        context = {gpt2 ? "n_positions" : "max_position_embeddings",
+                   "max_position_embeddings",
+                   f->context,
+                   HF_NOT_NULL,
+                   1,
+                   MAX_CONTEXT},
+        vocab = {"vocab_size", NULL, f->vocab, HF_NOT_NULL, 1, 1 << 24};
+    if (hf_int(j, &hidden, &c->hidden) || hf_int(j, &layers, &c->layers) || hf_int(j, &heads, &c->heads) ||
+        hf_int(j, &context, &c->context) || hf_int(j, &vocab, &c->vocab))
+        return -1;
+    int64_t ffn = f->ffn ? f->ffn : 4 * c->hidden;
+    return hf_int(
+        j, &(HfInt){gpt2 ? "n_inner" : "intermediate_size", NULL, ffn, gpt2 ? ffn : HF_NOT_NULL, 1, MAX_HIDDEN * 4},
+        &c->ffn);
+}
+
+static int read_heads(ModelConfig *c, const HfJson *j, const HfFamily *f) {
+    int64_t share = c->hidden / c->heads;
+    c->kv_heads = c->heads;
+    c->head_size = share;
+    if (f->rope.base > 0) {
+        int64_t kv_heads = f->kv_heads ? f->kv_heads : c->heads, head_size = f->head_size ? f->head_size : share;
+        if (hf_int(j, &(HfInt){"num_key_value_heads", NULL, kv_heads, c->heads, 1, MAX_HEADS}, &c->kv_heads) ||
+            hf_int(j, &(HfInt){"head_dim", NULL, head_size, share, 2, 1024}, &c->head_size))
+            return -1;
+    }
+    if (c->heads % c->kv_heads != 0)
+        return err_input(j->err, "%s: %jd attention heads over %jd key/value heads; expected a multiple", j->path,
+                         (intmax_t)c->heads, (intmax_t)c->kv_heads);
+    if (c->head_size == share && c->hidden % c->heads != 0)
+        return err_input(j->err, "%s: a hidden size of %jd for %jd attention heads; expected a multiple", j->path,
+                         (intmax_t)c->hidden, (intmax_t)c->heads);
+    if (c->head_size < 2 || c->head_size > 1024 || (f->rope.base > 0 && c->head_size % 2))
+        return err_input(j->err, "%s: heads of size %jd; expected an even size from 2 to 1024", j->path,
+                         (intmax_t)c->head_size);
+    return 0;
+}
+
+// ---- what is computed ----
+
+static int read_activation(ModelConfig *c, const HfJson *j, const HfFamily *f) {
+    static const struct {
+        const char *name;
+        ActivationKind kind;
+        GluKind glu;
+        bool has_glu; // there is a gated form
+    } known[] = {
+        {"silu", ACTIVATION_SILU, GLU_SILU, true},
+        {"swish", ACTIVATION_SILU, GLU_SILU, true},
+        {"gelu", ACTIVATION_GELU, GLU_GELU, true},
+        {"gelu_python", ACTIVATION_GELU, GLU_GELU, true},
+        {"gelu_new", ACTIVATION_GELU_TANH, GLU_GELU_TANH, true},
+        {"gelu_pytorch_tanh", ACTIVATION_GELU_TANH, GLU_GELU_TANH, true},
+        {"gelu_python_tanh", ACTIVATION_GELU_TANH, GLU_GELU_TANH, true},
+        {"gelu_accurate", ACTIVATION_GELU_TANH, GLU_GELU_TANH, true},
+        {"gelu_fast", ACTIVATION_GELU_TANH, GLU_GELU_TANH, true}, // the same formula with a rounded constant
+        {"relu", ACTIVATION_RELU, GLU_SILU, false},
+        {"tanh", ACTIVATION_TANH, GLU_SILU, false},
+    };
+    const char *name;
+    if (hf_string(j, f->activation_key, f->activation, &name)) return -1;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(name, known[i].name) != 0 || (c->has_glu && !known[i].has_glu)) continue;
+        c->activation = known[i].kind;
+        c->glu = known[i].glu;
+        return 0;
+    }
+    return hf_refuse(j, f->activation_key, json_get(j->object, f->activation_key), "silu, gelu%s or a form of them%s",
+                     c->has_glu ? "" : ", relu, tanh", " (gelu_new, gelu_pytorch_tanh, ...)");
+}
+
+static int read_bias(bool *out, const HfJson *j, BiasRule rule, const char *key) {
+    *out = rule == BIAS_ALWAYS;
+    return rule == BIAS_KEY ? hf_bool(j, key, false, out) : 0;
+}
+
+static int read_scales(ModelConfig *c, const HfJson *j, const HfFamily *f) {
+    int64_t scalar = c->head_size;
+    if (f->query_scalar && hf_int(j, &(HfInt){"query_pre_attn_scalar", NULL, 256, HF_NOT_NULL, 1, 1 << 24}, &scalar))
+        return -1;
+    c->query_scale = (float)(1 / sqrt((double)scalar));
+    if (c->arch->scaled_embedding) c->embed_scale = (float)sqrt((double)c->hidden);
+    if (!f->query_scalar) return 0; // the Gemmas have soft-caps too
+    if (hf_positive(j, &(HfNumber){"attn_logit_softcapping", f->attn_softcap, 0}, &c->attn_softcap) ||
+        hf_positive(j, &(HfNumber){"final_logit_softcapping", f->final_softcap, 0}, &c->final_softcap))
+        return -1;
+    if (f->rope.local_base > 0 && c->attn_softcap > 0) // Gemma 3 has the key, but transformers leaves it out of account
+        return hf_refuse(j, "attn_logit_softcapping", json_get(j->object, "attn_logit_softcapping"), "null");
+    return 0;
+}
+
+// ---- windows ----
+
+static int read_layer_types(ModelConfig *c, const HfJson *j, const Json *list) {
+    if (list->count != (size_t)c->layers)
+        return err_input(j->err, "%s: %slayer_types has %zu entries; expected one for each of the %jd layers", j->path,
+                         j->prefix, list->count, (intmax_t)c->layers);
+    for (int64_t i = 0; i < c->layers; i++) {
+        bool sliding = json_is_string(&list->items[i], "sliding_attention");
+        if (!sliding && !json_is_string(&list->items[i], "full_attention"))
+            return hf_refuse(j, "layer_types", &list->items[i], "full_attention or sliding_attention (layer %jd)",
+                             (intmax_t)i);
+        if (sliding && !c->window)
+            return hf_refuse(j, "layer_types", &list->items[i],
+                             "full_attention, as there is no sliding_window "
+                             "(layer %jd)",
+                             (intmax_t)i);
+        c->layer_sliding[i] = sliding;
+    }
+    return 0;
+}
+
+static int read_layers_of_rule(ModelConfig *c, const HfJson *j, const HfFamily *f) {
+    int64_t first = 0, pattern = f->window_pattern;
+    if (f->window_rule == WINDOW_UPPER &&
+        hf_int(j, &(HfInt){"max_window_layers", NULL, 28, HF_NOT_NULL, 0, INT32_MAX}, &first))
+        return -1;
+    if (f->window_pattern_key &&
+        hf_int(j, &(HfInt){f->window_pattern_key, NULL, pattern, HF_NOT_NULL, 1, MODEL_MAX_LAYERS}, &pattern))
+        return -1;
+    for (int64_t i = 0; i < c->layers; i++)
+        c->layer_sliding[i] = c->window && i >= first && !(pattern && (i + 1) % pattern == 0);
+    return 0;
+}
+
+static int read_window(ModelConfig *c, const HfJson *j, const HfFamily *f) {
+    bool on = true;
+    const Json *types;
+    if (f->window_rule == WINDOW_NONE) return 0;
+    if (f->window_switch && hf_bool(j, "use_sliding_window", false, &on)) return -1;
+    int64_t null = f->window_rule == WINDOW_PATTERN ? HF_NOT_NULL : 0; // a pattern needs its window
+    if (on && hf_int(j, &(HfInt){"sliding_window", NULL, f->window, null, 1, INT32_MAX}, &c->window)) return -1;
+    if (hf_array(j, "layer_types", &types) || read_layers_of_rule(c, j, f)) return -1;
+    bool all = f->window_rule == WINDOW_ALL; // such a family has no layer_types
+    return types && !all ? read_layer_types(c, j, types) : 0;
+}
+
+// ---- experts ----
+
+static int read_dense_layers(ModelConfig *c, const HfJson *j) {
+    int64_t step;
+    const Json *dense;
+    if (hf_int(j, &(HfInt){"decoder_sparse_step", NULL, 1, HF_NOT_NULL, 1, MODEL_MAX_LAYERS}, &step) ||
+        hf_array(j, "mlp_only_layers", &dense))
+        return -1;
+    for (int64_t i = 0; i < c->layers; i++) c->layer_dense[i] = (i + 1) % step != 0;
+    for (size_t i = 0; dense && i < dense->count; i++) {
+        const Json *v = &dense->items[i];
+        if (v->type != JSON_INT || v->integer < 0 || v->integer >= c->layers)
+            return hf_refuse(j, "mlp_only_layers", v, "numbers of layers, from 0 to %jd", (intmax_t)c->layers - 1);
+        c->layer_dense[v->integer] = 1;
+    }
+    return 0;
+}
+
+static int read_experts(ModelConfig *c, const HfJson *j, const HfFamily *f) {
+    if (!f->experts) return 0;
+    if (hf_int(j, &(HfInt){f->experts_key, f->experts_alias, f->experts, HF_NOT_NULL, 1, 4096}, &c->experts) ||
+        hf_int(j, &(HfInt){"num_experts_per_tok", NULL, f->experts_used, HF_NOT_NULL, 1, c->experts}, &c->experts_used))
+        return -1;
+    c->expert_ffn = c->ffn;
+    c->renormalise_experts = true;
+    if (!f->expert_ffn) return 0;
+    if (hf_int(j, &(HfInt){"moe_intermediate_size", NULL, f->expert_ffn, HF_NOT_NULL, 1, MAX_HIDDEN}, &c->expert_ffn) ||
+        hf_bool(j, "norm_topk_prob", false, &c->renormalise_experts))
+        return -1;
+    return read_dense_layers(c, j);
+}
+
+// ---- the whole ----
+
+static int read_family(ModelConfig *c, const HfJson *j, const HfFamily *f) {
+    if (read_sizes(c, j, f) || read_heads(c, j, f) || read_activation(c, j, f) || read_scales(c, j, f) ||
+        hf_positive(j, &(HfNumber){f->eps_key, f->eps, f->eps}, &c->norm_eps) ||
+        hf_bool(j, "tie_word_embeddings", f->tied_head, &c->tied_head) ||
+        read_bias(&c->qkv_bias, j, f->qkv_bias, "attention_bias") ||
+        read_bias(&c->o_bias, j, f->o_bias, "attention_bias") || read_bias(&c->mlp_bias, j, f->mlp_bias, "mlp_bias") ||
+        read_window(c, j, f) || read_experts(c, j, f))
+        return -1;
+    if (f->rope.base > 0) return config_hf_read_rope(c, j, &f->rope);
+    c->positions_table = c->context;
+    if (!c->arch->encoder) return 0;
+    return hf_int(j, &(HfInt){"type_vocab_size", NULL, 2, HF_NOT_NULL, 1, 1024}, &c->token_types);
+}
+
+static int refuse_model_type(const HfJson *j) {
+    StrBuf known = {0};
+    architecture_list(&known, true);
+    hf_refuse(j, "model_type", json_get(j->object, "model_type"), "one of %s%s", known.data,
+              json_get(j->object, "auto_map") ? " (code that comes with a model, auto_map, is never run)" : "");
+    str_clear(&known);
+    return -1;
+}
+
+// Multimodal Gemma 3 has its language model's configuration in text_config; whether the head is tied is said outside.
+static int read_nested(ModelConfig *c, const HfJson *j) {
+    HfJson text = {NULL, j->path, "text_config.", j->err};
+    const char *type;
+    bool tied;
+    if (hf_object(j, "text_config", &text.object)) return -1;
+    if (!text.object) return hf_refuse(j, "text_config", NULL, "an object");
+    if (hf_string(&text, "model_type", "gemma3_text", &type) || hf_bool(j, "tie_word_embeddings", true, &tied))
+        return -1;
+    if (strcmp(type, "gemma3_text") != 0)
+        return hf_refuse(&text, "model_type", json_get(text.object, "model_type"), "\"gemma3_text\"");
+    if (refuse_foreign(&text) || read_family(c, &text, config_hf_family(type))) return -1;
+    c->tied_head = tied;
+    return 0;
+}
+
+static int read_config(ModelConfig *c, const HfJson *j) {
+    const char *type;
+    if (!j->object || j->object->type != JSON_OBJECT)
+        return err_input(j->err, "%s: found %s; expected an object", j->path, json_type_name(j->object));
+    if (hf_string(j, "model_type", "", &type)) return -1;
+    const Architecture *a = architecture_by_model_type(type);
+    if (!a) return refuse_model_type(j);
+    model_config_init(c, a);
+    if (refuse_foreign(j)) return -1;
+    if (strcmp(type, "gemma3") == 0) return read_nested(c, j);
+    const HfFamily *f = config_hf_family(type);
+    CHECK(f, "%s has a row in architecture.c and none in config_hf_families.c", type);
+    return read_family(c, j, f);
+}
+
+int model_config_read_hf(ModelConfig *c, const char *dir, Err *err) {
+    JsonDoc *doc;
+    char *path;
+    *c = (ModelConfig){0};
+    if (hf_config_open(&doc, &path, dir, err)) return -1;
+    int rc = read_config(c, &(HfJson){json_root(doc), path, "", err});
+    json_free(doc);
+    mem_free(path);
+    return rc;
+}

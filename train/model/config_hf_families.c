@@ -1,0 +1,76 @@
+// config_hf_families: the families as Hugging Face configures them, one row each. The defaults are those of the classes
+// in transformers/models/NAME/configuration_NAME.py; tests/golden/make_config_golden.py compares them.
+#include "config_hf.h"
+
+#include <string.h>
+
+#define SIZES(VOCAB, HIDDEN, FFN, LAYERS, HEADS, CONTEXT)                                                              \
+    .vocab = (VOCAB), .hidden = (HIDDEN), .ffn = (FFN), .layers = (LAYERS), .heads = (HEADS), .context = (CONTEXT)
+#define RMS(EPS) .eps_key = "rms_norm_eps", .eps = (EPS)
+#define SILU .activation_key = "hidden_act", .activation = "silu"
+#define GELU_TANH .activation_key = "hidden_activation", .activation = "gelu_pytorch_tanh"
+#define ATTENTION_BIAS_KEY .qkv_bias = BIAS_KEY, .o_bias = BIAS_KEY
+#define BIAS_EVERYWHERE .qkv_bias = BIAS_ALWAYS, .o_bias = BIAS_ALWAYS, .mlp_bias = BIAS_ALWAYS
+
+// clang-format off
+static const HfFamily families[] = {
+    {
+        .model_type = "llama", SIZES(32000, 4096, 11008, 32, 32, 2048), RMS(1e-6), SILU,
+        ATTENTION_BIAS_KEY, .mlp_bias = BIAS_KEY, .rope = {.base = 1e4f},
+    },
+    {
+        .model_type = "mistral", SIZES(32000, 4096, 14336, 32, 32, 131072), .kv_heads = 8, RMS(1e-6), SILU,
+        .window_rule = WINDOW_ALL, .window = 4096, .rope = {.base = 1e4f},
+    },
+    {
+        .model_type = "mixtral", SIZES(32000, 4096, 14336, 32, 32, 131072), .kv_heads = 8, RMS(1e-5), SILU,
+        .window_rule = WINDOW_ALL, .rope = {.base = 1e6f},
+        .experts = 8, .experts_used = 2, .experts_key = "num_local_experts", .experts_alias = "num_experts",
+    },
+    {
+        .model_type = "qwen2", SIZES(151936, 4096, 22016, 32, 32, 32768), .kv_heads = 32, RMS(1e-6), SILU,
+        .qkv_bias = BIAS_ALWAYS, .window_rule = WINDOW_UPPER, .window = 4096, .window_switch = true,
+        .rope = {.base = 1e4f},
+    },
+    {
+        .model_type = "qwen3", SIZES(151936, 4096, 22016, 32, 32, 32768), .kv_heads = 32, .head_size = 128,
+        RMS(1e-6), SILU, ATTENTION_BIAS_KEY, .window_rule = WINDOW_UPPER, .window = 4096, .window_switch = true,
+        .rope = {.base = 1e4f},
+    },
+    {
+        .model_type = "qwen3_moe", SIZES(151936, 2048, 6144, 24, 32, 32768), .kv_heads = 4, RMS(1e-6), SILU,
+        ATTENTION_BIAS_KEY, .window_rule = WINDOW_ALL, .window = 4096, .window_switch = true, .rope = {.base = 1e4f},
+        .experts = 128, .experts_used = 8, .expert_ffn = 768, .experts_key = "num_experts",
+        .experts_alias = "num_local_experts",
+    },
+    {
+        .model_type = "gemma2", SIZES(256000, 2304, 9216, 26, 8, 8192), .kv_heads = 4, .head_size = 256, RMS(1e-6),
+        GELU_TANH, .tied_head = true, ATTENTION_BIAS_KEY, .window_rule = WINDOW_PATTERN, .window = 4096,
+        .window_pattern = 2, .rope = {.base = 1e4f}, .query_scalar = true, .attn_softcap = 50, .final_softcap = 30,
+    },
+    {
+        .model_type = "gemma3_text", SIZES(262208, 2304, 9216, 26, 8, 131072), .kv_heads = 4, .head_size = 256,
+        RMS(1e-6), GELU_TANH, .tied_head = true, ATTENTION_BIAS_KEY, .window_rule = WINDOW_PATTERN, .window = 4096,
+        .window_pattern = 6, .window_pattern_key = "sliding_window_pattern",
+        .rope = {.base = 1e6f, .local_base = 1e4f}, .query_scalar = true,
+    },
+    {
+        .model_type = "phi3", SIZES(32064, 3072, 8192, 32, 32, 4096), RMS(1e-5), SILU, .window_rule = WINDOW_ALL,
+        .rope = {.base = 1e4f, .phi3 = true},
+    },
+    {
+        .model_type = "gpt2", SIZES(50257, 768, 0, 12, 12, 1024), .eps_key = "layer_norm_epsilon", .eps = 1e-5,
+        .activation_key = "activation_function", .activation = "gelu_new", .tied_head = true, BIAS_EVERYWHERE,
+    },
+    {
+        .model_type = "bert", SIZES(30522, 768, 3072, 12, 12, 512), .eps_key = "layer_norm_eps", .eps = 1e-12,
+        .activation_key = "hidden_act", .activation = "gelu", .tied_head = true, BIAS_EVERYWHERE,
+    },
+};
+// clang-format on
+
+const HfFamily *config_hf_family(const char *model_type) {
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (strcmp(families[i].model_type, model_type) == 0) return &families[i];
+    return NULL;
+}
