@@ -3,12 +3,13 @@
 #include "added_tokens.h"
 
 #include <string.h>
+#include <utf8proc.h>
 
 typedef struct Node {
     int32_t child, sibling; // -1: none
     int32_t id;             // of the token that ends here, -1: none
     uint8_t byte;
-    bool control;
+    bool control, single_word, lstrip, rstrip;
 } Node;
 
 struct AddedTokens {
@@ -16,6 +17,18 @@ struct AddedTokens {
     Node *nodes;
     size_t n_nodes, capacity;
 };
+
+AddedTokens *added_tokens_new(void) {
+    AddedTokens *a = mem_calloc(1, sizeof *a);
+    memset(a->root, 0xFF, sizeof a->root);
+    return a;
+}
+
+void added_tokens_free(AddedTokens *a) {
+    if (!a) return;
+    mem_free(a->nodes);
+    mem_free(a);
+}
 
 static int32_t new_node(AddedTokens *a, uint8_t byte) {
     MEM_GROW(a->nodes, a->capacity, a->n_nodes + 1);
@@ -29,12 +42,15 @@ static int32_t find_child(const AddedTokens *a, int32_t node, uint8_t byte) {
     return c;
 }
 
-static void insert(AddedTokens *a, const char *text, size_t len, int32_t id, bool control) {
-    uint8_t first = (uint8_t)text[0];
+int added_tokens_add(AddedTokens *a, const AddedToken *t, Err *err) {
+    if (t->len == 0) return err_input(err, "added token %d is empty; expected text", t->id);
+    if (t->len > ADDED_TOKEN_MAX || a->n_nodes > INT32_MAX - ADDED_TOKEN_MAX)
+        return err_input(err, "added token %d has %zu bytes; expected at most %d", t->id, t->len, ADDED_TOKEN_MAX);
+    uint8_t first = (uint8_t)t->text[0];
     if (a->root[first] < 0) a->root[first] = new_node(a, first);
     int32_t node = a->root[first];
-    for (size_t i = 1; i < len; i++) {
-        uint8_t byte = (uint8_t)text[i];
+    for (size_t i = 1; i < t->len; i++) {
+        uint8_t byte = (uint8_t)t->text[i];
         int32_t c = find_child(a, node, byte);
         if (c < 0) {
             c = new_node(a, byte);
@@ -43,51 +59,120 @@ static void insert(AddedTokens *a, const char *text, size_t len, int32_t id, boo
         }
         node = c;
     }
-    a->nodes[node].id = id;
-    a->nodes[node].control = control;
-}
-
-int added_tokens_new(AddedTokens **out, const Bpe *b, Err *err) {
-    AddedTokens *a = mem_calloc(1, sizeof *a);
-    memset(a->root, 0xFF, sizeof a->root);
-    for (int32_t id = 0; id < bpe_size(b); id++) {
-        int type = bpe_type(b, id);
-        if (type == TOKEN_NORMAL || type == TOKEN_UNUSED) continue;
-        size_t len;
-        const char *text = bpe_text(b, id, &len);
-        if (len > ADDED_TOKEN_MAX || a->n_nodes > INT32_MAX - ADDED_TOKEN_MAX) {
-            added_tokens_free(a);
-            return err_input(err, "added token %d has %zu bytes; expected at most %d", id, len, ADDED_TOKEN_MAX);
-        }
-        insert(a, text, len, id, type != TOKEN_USER_DEFINED);
-    }
-    *out = a;
+    Node *n = &a->nodes[node];
+    n->id = t->id;
+    n->control = t->control;
+    n->single_word = t->single_word;
+    n->lstrip = t->lstrip;
+    n->rstrip = t->rstrip;
     return 0;
 }
 
-void added_tokens_free(AddedTokens *a) {
-    if (!a) return;
-    mem_free(a->nodes);
-    mem_free(a);
+int added_tokens_add_vocab(AddedTokens *a, const Vocab *v, Err *err) {
+    for (int32_t id = 0; id < vocab_size(v); id++) {
+        int type = vocab_type(v, id);
+        if (type != TOKEN_UNKNOWN && type != TOKEN_CONTROL && type != TOKEN_USER_DEFINED) continue;
+        AddedToken t = {.id = id, .control = type != TOKEN_USER_DEFINED};
+        t.text = vocab_text(v, id, &t.len);
+        if (added_tokens_add(a, &t, err) != 0) return -1;
+    }
+    return 0;
 }
 
-int32_t added_token_at(const AddedTokens *a, const char *text, size_t len, size_t at, const uint16_t *origin,
-                       bool control, size_t *n) {
-    int32_t best = -1;
-    int32_t node = at < len ? a->root[(uint8_t)text[at]] : -1;
-    for (size_t i = at; node >= 0; node = i < len ? find_child(a, node, (uint8_t)text[i]) : -1) {
-        if (origin && origin[i] != 0) control = false;
+void added_tokens_hash(const AddedTokens *a, Fingerprint *f) {
+    fingerprint_number(f, (int64_t)a->n_nodes);
+    for (size_t i = 0; i < a->n_nodes; i++) {
+        const Node *n = &a->nodes[i];
+        fingerprint_number(f, (int64_t)n->child << 32 | (uint32_t)n->sibling);
+        fingerprint_number(f, (int64_t)n->id << 32 | n->byte | n->control << 8 | n->single_word << 9 | n->lstrip << 10 |
+                                  n->rstrip << 11);
+    }
+}
+
+// ---- search ----
+
+// The longest token that begins at `at`: its node, and its length in *n; -1 when there is none.
+static int32_t longest_at(const AddedTokens *a, const TextView *v, size_t at, const AddedRule *rule, size_t *n) {
+    int32_t best = -1, node = a->root[(uint8_t)v->text[at]];
+    bool control = rule->control;
+    for (size_t i = at; node >= 0; node = i < v->len ? find_child(a, node, (uint8_t)v->text[i]) : -1) {
+        if (control && rule->origin && rule->origin[v->origin ? v->origin[i] : i] != 0) control = false;
         i++;
         const Node *here = &a->nodes[node];
         if (here->id >= 0 && (control || !here->control)) {
-            best = here->id;
+            best = node;
             *n = i - at;
         }
     }
     return best;
 }
 
-size_t added_token_next(const AddedTokens *a, const char *text, size_t len, size_t at) {
-    while (at < len && a->root[(uint8_t)text[at]] < 0) at++;
-    return at;
+static bool is_word(int32_t c) {
+    switch (utf8proc_category(c)) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC:
+        return true;
+    default:
+        return c == 0x200C || c == 0x200D; // joiners
+    }
+}
+
+// The character that ends at `at`, its first byte in *begin; -1 at the beginning, or when it is no valid one.
+static int32_t char_before(const TextView *v, size_t at, size_t *begin) {
+    utf8proc_int32_t c;
+    if (at == 0) return -1;
+    size_t i = at - 1;
+    while (i > 0 && at - i < 4 && ((uint8_t)v->text[i] & 0xC0) == 0x80) i--;
+    *begin = i;
+    return utf8proc_iterate((const utf8proc_uint8_t *)v->text + i, (utf8proc_ssize_t)(at - i), &c) > 0 ? c : -1;
+}
+
+static int32_t char_behind(const TextView *v, size_t at, size_t *end) {
+    utf8proc_int32_t c;
+    if (at == v->len) return -1;
+    utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)v->text + at, (utf8proc_ssize_t)(v->len - at), &c);
+    *end = at + (n > 0 ? (size_t)n : 1);
+    return n > 0 ? c : -1;
+}
+
+static bool inside_word(const TextView *v, const AddedMatch *m) {
+    size_t unused;
+    int32_t before = char_before(v, m->begin, &unused), behind = char_behind(v, m->end, &unused);
+    return (before >= 0 && is_word(before)) || (behind >= 0 && is_word(behind));
+}
+
+static void take_space(const TextView *v, size_t from, const Node *node, AddedMatch *m) {
+    size_t next;
+    int32_t c;
+    while (node->lstrip && m->begin > from && (c = char_before(v, m->begin, &next)) >= 0 && unicode_is_space(c) &&
+           next >= from)
+        m->begin = next;
+    while (node->rstrip && (c = char_behind(v, m->end, &next)) >= 0 && unicode_is_space(c)) m->end = next;
+}
+
+bool added_tokens_find(const AddedTokens *a, const TextView *v, size_t from, const AddedRule *rule, AddedMatch *m) {
+    for (size_t at = from; at < v->len; at++) {
+        if (a->root[(uint8_t)v->text[at]] < 0) continue;
+        size_t n = 0;
+        int32_t node = longest_at(a, v, at, rule, &n);
+        if (node < 0) continue;
+        const Node *found = &a->nodes[node];
+        *m = (AddedMatch){.begin = at, .end = at + n, .id = found->id};
+        if (found->single_word && inside_word(v, m)) {
+            at += n - 1;
+            continue;
+        }
+        take_space(v, from, found, m);
+        return true;
+    }
+    return false;
 }

@@ -1,21 +1,42 @@
-// added_tokens: finds the tokens that are cut out of text as they are written (control and user-defined ones), longest
-// first, with a trie over bytes.
+// added_tokens: finds the tokens that are cut out of text as they are written (control and user-defined ones), leftmost
+// and longest first, with a trie over bytes.
 #pragma once
 
-#include "base.h"
-#include "bpe.h"
+#include "fingerprint.h"
+#include "unicode.h"
+#include "vocab.h"
 
-typedef struct AddedTokens AddedTokens; // read-only after it was made
+typedef struct AddedTokens AddedTokens; // read-only once all are added
 
 enum { ADDED_TOKEN_MAX = 1024 }; // bytes; bounds the work per byte of text
 
-// The control and user-defined tokens of b. Longer than ADDED_TOKEN_MAX: refused.
-int added_tokens_new(AddedTokens **a, const Bpe *b, Err *err);
-void added_tokens_free(AddedTokens *a);
+typedef struct AddedToken {
+    const char *text; // copied
+    size_t len;
+    int32_t id;
+    bool control;
+    bool single_word;    // not where a word goes on before or behind it
+    bool lstrip, rstrip; // takes the white space before, behind it too
+} AddedToken;
 
-// The longest added token that text[at, len) begins with: its id, and its length in *n; -1 when there is none. Control
-// tokens count only with `control`, and only where origin (unless NULL) is 0 on each of their bytes.
-int32_t added_token_at(const AddedTokens *a, const char *text, size_t len, size_t at, const uint16_t *origin,
-                       bool control, size_t *n);
-// First position from `at` on where an added token may begin (its first byte fits), len when there is none.
-size_t added_token_next(const AddedTokens *a, const char *text, size_t len, size_t at);
+AddedTokens *added_tokens_new(void);
+// Empty or longer than ADDED_TOKEN_MAX: refused.
+int added_tokens_add(AddedTokens *a, const AddedToken *token, Err *err);
+// The control and user-defined tokens of v.
+int added_tokens_add_vocab(AddedTokens *a, const Vocab *v, Err *err);
+void added_tokens_free(AddedTokens *a);
+void added_tokens_hash(const AddedTokens *a, Fingerprint *f);
+
+typedef struct AddedMatch {
+    size_t begin, end;
+    int32_t id;
+} AddedMatch;
+
+// Which control tokens count: none without `control`, else those with origin 0 on each of their bytes (origin has one
+// entry for each byte of the source; NULL: all are 0).
+typedef struct AddedRule {
+    bool control;
+    const uint16_t *origin;
+} AddedRule;
+// The first added token in view->text[from, len); false when there is none.
+bool added_tokens_find(const AddedTokens *a, const TextView *view, size_t from, const AddedRule *rule, AddedMatch *m);

@@ -1,159 +1,77 @@
-// bpe: see bpe.h. The tables, built once from the file, and their checks; the merge loop is in bpe_merge.c.
+// bpe: see bpe.h. The tables, built once from the file, and their checks; encoding is in bpe_encode.c.
 #include "bpe.h"
 
+#include <stdio.h>
 #include <string.h>
-#include <xxhash.h>
+#include <utf8proc.h>
 
 #include "bpe_tables.h"
-#include "unicode.h"
+#include "byte_alphabet.h"
 
-enum { MAX_TOKENS = 1 << 24, SHOWN = 64 };
+enum { MAX_MERGES = 1 << 24, SHOWN = 64 };
 
-// The alphabet: printable bytes of Latin-1 are themselves, the other 68 are U+0100 and up in order.
-static uint32_t alphabet_char(int byte) {
-    bool printable = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
-    if (printable) return (uint32_t)byte;
-    if (byte <= 0x20) return 0x100 + (uint32_t)byte;
-    return byte <= 0xA0 ? 0x100 + 33 + (uint32_t)(byte - 0x7F) : 0x100 + 67;
-}
-
-static void init_alphabet(Bpe *b) {
-    memset(b->byte_of, 0xFF, sizeof b->byte_of);
-    for (int byte = 0; byte < 256; byte++) {
-        uint32_t c = alphabet_char(byte);
-        b->byte_of[c] = (int16_t)byte;
-        uint8_t *s = b->spelling[byte];
-        b->spelling_len[byte] = c < 0x80 ? 1 : 2;
-        s[0] = (uint8_t)(c < 0x80 ? c : 0xC0 | c >> 6);
-        s[1] = (uint8_t)(0x80 | (c & 0x3F));
-    }
-}
-
-void bpe_spell(const Bpe *b, const char *bytes, size_t len, StrBuf *out) {
-    out->len = 0;
-    for (size_t i = 0; i < len; i++) {
-        uint8_t byte = (uint8_t)bytes[i];
-        str_add(out, (const char *)b->spelling[byte], b->spelling_len[byte]);
-    }
-}
-
-// Appends the bytes that text spells; false (and nothing appended) when a character is not of the alphabet.
-static bool unspell(const Bpe *b, GgufStr text, StrBuf *out) {
-    size_t before = out->len;
-    for (size_t i = 0; i < text.len;) {
-        uint8_t lead = (uint8_t)text.data[i];
-        uint32_t c = lead;
-        if (lead >= 0x80) c = lead < 0xE0 ? (lead & 0x1Fu) << 6 | ((uint8_t)text.data[i + 1] & 0x3Fu) : ALPHABET_END;
-        int byte = c < ALPHABET_END ? b->byte_of[c] : -1;
-        if (byte < 0) {
-            out->len = before;
-            return false;
-        }
-        char one = (char)byte;
-        str_add(out, &one, 1);
-        i += lead < 0x80 ? 1 : 2;
-    }
+bool bpe_pair_split(BpePair *p, GgufStr merge) {
+    const char *space = merge.len > 1 ? memchr(merge.data + 1, ' ', merge.len - 1) : NULL;
+    if (!space || space + 1 == merge.data + merge.len) return false;
+    size_t left = (size_t)(space - merge.data);
+    *p = (BpePair){.left = {merge.data, left}, .right = {space + 1, merge.len - left - 1}};
     return true;
 }
 
-static size_t table_size(size_t n) { // a power of two, at most half full
-    size_t size = 16;
-    while (size < 2 * n) size *= 2;
-    return size;
-}
-
-static uint32_t text_hash(const char *text, size_t len) {
-    return (uint32_t)XXH3_64bits(text, len);
-}
-
-static bool token_is(const Bpe *b, int32_t id, const char *text, size_t len) {
-    size_t n = b->text_at[id + 1] - b->text_at[id];
-    return n == len && memcmp(b->texts.data + b->text_at[id], text, len) == 0;
-}
-
-// The slot that holds the token, or the free one where it belongs.
-static TokenSlot *token_slot(const Bpe *b, const char *text, size_t len) {
-    uint32_t hash = text_hash(text, len);
-    for (size_t i = hash & b->token_mask;; i = (i + 1) & b->token_mask) {
-        TokenSlot *s = &b->token_slots[i];
-        if (s->id < 0 || (s->hash == hash && token_is(b, s->id, text, len))) return s;
-    }
-}
-
-int32_t bpe_find(const Bpe *b, const char *text, size_t len) {
-    return token_slot(b, text, len)->id;
-}
-
-static int check_token(const BpeSource *source, size_t i, Err *err) {
-    GgufStr text = source->tokens[i];
-    int32_t type = source->types[i];
-    if (text.len == 0) return err_input(err, "token %zu is empty; expected text", i);
-    if (utf8_valid_prefix(text.data, text.len) != text.len)
-        return err_input(err, "token %zu is not valid UTF-8; expected byte-level text", i);
-    if (type < TOKEN_NORMAL || type > TOKEN_UNUSED)
-        return err_input(err, "token %zu has type %d; expected %d to %d", i, type, TOKEN_NORMAL, TOKEN_UNUSED);
-    return 0;
-}
-
-// Added tokens stand for their own text, the others for the bytes they spell.
-static void add_piece(Bpe *b, GgufStr text, int32_t type) {
-    bool added = type != TOKEN_NORMAL && type != TOKEN_UNUSED;
-    if (added || !unspell(b, text, &b->pieces)) str_add(&b->pieces, text.data, text.len);
-}
-
-static int add_tokens(Bpe *b, const BpeSource *source, Err *err) {
-    size_t n = source->n_tokens, slots = table_size(n);
-    b->types = mem_alloc(n, 1);
-    b->text_at = mem_alloc(n + 1, sizeof *b->text_at);
-    b->piece_at = mem_alloc(n + 1, sizeof *b->piece_at);
-    b->token_slots = mem_alloc(slots, sizeof *b->token_slots);
-    memset(b->token_slots, 0xFF, slots * sizeof *b->token_slots);
-    b->token_mask = slots - 1;
-    b->text_at[0] = b->piece_at[0] = 0;
-    for (size_t i = 0; i < n; i++) {
-        GgufStr text = source->tokens[i];
-        if (check_token(source, i, err) != 0) return -1;
-        TokenSlot *s = token_slot(b, text.data, text.len);
-        if (s->id >= 0)
-            return err_input(err, "tokens %d and %zu are both \"%.*s\"; expected each once", s->id, i,
-                             text.len < SHOWN ? (int)text.len : SHOWN, text.data);
-        *s = (TokenSlot){.hash = text_hash(text.data, text.len), .id = (int32_t)i};
-        b->types[i] = (uint8_t)source->types[i];
-        str_add(&b->texts, text.data, text.len);
-        add_piece(b, text, source->types[i]);
-        b->text_at[i + 1] = b->texts.len;
-        b->piece_at[i + 1] = b->pieces.len;
-        b->n_tokens++; // only whole tokens are looked at by token_is
-    }
-    return 0;
-}
-
-static bool is_control(const Bpe *b, int32_t id) {
-    return b->types[id] == TOKEN_CONTROL || b->types[id] == TOKEN_UNKNOWN;
-}
-
-static int find_byte_tokens(Bpe *b, Err *err) {
+static int find_byte_tokens(Bpe *b, bool skip_control, Err *err) {
     for (int byte = 0; byte < 256; byte++) {
-        int32_t id = bpe_find(b, (const char *)b->spelling[byte], b->spelling_len[byte]);
-        if (id >= 0 && is_control(b, id))
-            return err_input(err, "token %d is a control token and the token of byte 0x%02X; expected a normal token",
-                             id, byte);
+        char spelled[2];
+        int n = byte_spell((uint8_t)byte, spelled);
+        int32_t id = vocab_find(b->vocab, spelled, (size_t)n);
+        if (id >= 0 && vocab_is_control(b->vocab, id)) {
+            if (!skip_control)
+                return err_input(
+                    err, "token %d is a control token and the token of byte 0x%02X; expected a normal token", id, byte);
+            id = -1;
+        }
         b->byte_token[byte] = id;
     }
     return 0;
 }
 
+static int32_t ordinary(const Vocab *v, int32_t id) {
+    return id >= 0 && vocab_is_control(v, id) ? -1 : id;
+}
+
+static void find_char_tokens(Bpe *b) {
+    vocab_byte_tokens(b->vocab, b->byte_token);
+    for (int byte = 0; byte < 256; byte++)
+        b->byte_token[byte] = b->byte_fallback ? ordinary(b->vocab, b->byte_token[byte]) : -1;
+    for (int c = 0; c < 128; c++) {
+        char one = (char)c;
+        b->ascii_token[c] = ordinary(b->vocab, vocab_find(b->vocab, &one, 1));
+    }
+}
+
+// ---- merges ----
+
+// What of a merge stands in a message: its parts with a space between, cut to SHOWN bytes.
+typedef struct ShownPair {
+    char text[2 * SHOWN + 2];
+} ShownPair;
+
+static int shown(size_t len) {
+    return len < SHOWN ? (int)len : SHOWN;
+}
+
+static ShownPair show_pair(const BpePair *p) {
+    ShownPair s;
+    snprintf(s.text, sizeof s.text, "%.*s %.*s", shown(p->left.len), p->left.data, shown(p->right.len), p->right.data);
+    return s;
+}
+
 // Id of a part or the result of a merge; -1 with a message when it is no token, or one that text must not make.
-static int32_t merge_token(const Bpe *b, size_t rank, GgufStr merge, const char *text, size_t len, Err *err) {
-    int32_t id = bpe_find(b, text, len);
-    int shown = merge.len < SHOWN ? (int)merge.len : SHOWN, part = len < SHOWN ? (int)len : SHOWN;
-    if (id < 0)
-        return err_input(err, "merge %zu \"%.*s\": \"%.*s\" is not in the vocabulary", rank, shown, merge.data, part,
-                         text);
-    if (is_control(b, id))
-        return err_input(err, "merge %zu \"%.*s\": \"%.*s\" is a control token; expected normal ones", rank, shown,
-                         merge.data, part, text);
-    return id;
+static int32_t merge_token(const Bpe *b, size_t rank, const BpePair *p, const GgufStr *text, bool control, Err *err) {
+    int32_t id = vocab_find(b->vocab, text->data, text->len);
+    if (id >= 0 && (control || !vocab_is_control(b->vocab, id))) return id;
+    const char *what = id < 0 ? "is not in the vocabulary" : "is a control token; expected normal ones";
+    err_input(err, "merge %zu \"%s\": \"%.*s\" %s", rank, show_pair(p).text, shown(text->len), text->data, what);
+    return -1;
 }
 
 const PairSlot *bpe_pair(const Bpe *b, int32_t left, int32_t right) {
@@ -165,94 +83,113 @@ const PairSlot *bpe_pair(const Bpe *b, int32_t left, int32_t right) {
     }
 }
 
-static int add_merge(Bpe *b, size_t rank, GgufStr merge, StrBuf *joined, Err *err) {
-    const char *space = merge.len > 1 ? memchr(merge.data + 1, ' ', merge.len - 1) : NULL;
-    if (!space || space + 1 == merge.data + merge.len)
-        return err_input(err, "merge %zu \"%.*s\" has one part; expected two separated by a space", rank,
-                         merge.len < SHOWN ? (int)merge.len : SHOWN, merge.data);
-    size_t left_len = (size_t)(space - merge.data), right_len = merge.len - left_len - 1;
+static bool has_control(const Vocab *v, const Merge *m) {
+    return vocab_is_control(v, m->left) || vocab_is_control(v, m->right) || vocab_is_control(v, m->result);
+}
+
+// Borders are told by the characters that merges put together: a merge of tokens that stand for something else than
+// their own characters (bytes, unk) takes that away.
+static void mark_join(Bpe *b, const BpePair *p, const Merge *m) {
+    if (!b->joins) return;
+    bool other = m->left == b->unk || m->right == b->unk;
+    if (b->byte_fallback)
+        other =
+            other || vocab_byte_of(p->left.data, p->left.len) >= 0 || vocab_byte_of(p->right.data, p->right.len) >= 0;
+    if (other) {
+        mem_free(b->joins);
+        b->joins = NULL;
+        return;
+    }
+    size_t last = p->left.len - 1;
+    while (last > 0 && ((uint8_t)p->left.data[last] & 0xC0) == 0x80) last--;
+    utf8proc_int32_t before, behind;
+    utf8proc_iterate((const utf8proc_uint8_t *)p->left.data + last, (utf8proc_ssize_t)(p->left.len - last), &before);
+    utf8proc_iterate((const utf8proc_uint8_t *)p->right.data, (utf8proc_ssize_t)p->right.len, &behind);
+    uint32_t bit = bpe_join_bit((uint32_t)before, (uint32_t)behind);
+    b->joins[bit / 64] |= (uint64_t)1 << bit % 64;
+}
+
+static int add_merge(Bpe *b, size_t rank, const BpePair *p, bool skip_control, StrBuf *joined, Err *err) {
     joined->len = 0;
-    str_add(joined, merge.data, left_len);
-    str_add(joined, space + 1, right_len);
-    int32_t left = merge_token(b, rank, merge, merge.data, left_len, err);
-    int32_t right = left < 0 ? -1 : merge_token(b, rank, merge, space + 1, right_len, err);
-    int32_t result = right < 0 ? -1 : merge_token(b, rank, merge, joined->data, joined->len, err);
-    if (result < 0) return -1;
-    PairSlot *s = (PairSlot *)bpe_pair(b, left, right);
+    str_add(joined, p->left.data, p->left.len);
+    str_add(joined, p->right.data, p->right.len);
+    GgufStr result = {joined->data, joined->len};
+    Merge m;
+    if ((m.left = merge_token(b, rank, p, &p->left, skip_control, err)) < 0 ||
+        (m.right = merge_token(b, rank, p, &p->right, skip_control, err)) < 0 ||
+        (m.result = merge_token(b, rank, p, &result, skip_control, err)) < 0)
+        return -1;
+    if (has_control(b->vocab, &m)) {
+        b->merges[rank] = (Merge){-1, -1, -1};
+        return 0;
+    }
+    PairSlot *s = (PairSlot *)bpe_pair(b, m.left, m.right);
     if (s->rank != NO_RANK)
-        return err_input(err, "merges %u and %zu are both \"%.*s\"; expected each once", s->rank, rank,
-                         merge.len < SHOWN ? (int)merge.len : SHOWN, merge.data);
-    *s = (PairSlot){.left = left, .right = right, .rank = (uint32_t)rank};
-    b->merges[rank] = (Merge){.left = left, .right = right, .result = result};
+        return err_input(err, "merges %u and %zu are both \"%s\"; expected each once", s->rank, rank,
+                         show_pair(p).text);
+    *s = (PairSlot){.left = m.left, .right = m.right, .rank = (uint32_t)rank};
+    b->merges[rank] = m;
+    mark_join(b, p, &m);
     return 0;
 }
 
 static int add_merges(Bpe *b, const BpeSource *source, Err *err) {
-    size_t n = source->n_merges, slots = table_size(n);
+    size_t n = source->n_merges, slots = 16;
+    while (slots < 2 * n) slots *= 2;
     b->merges = mem_alloc(n ? n : 1, sizeof *b->merges);
     b->pair_slots = mem_alloc(slots, sizeof *b->pair_slots);
     memset(b->pair_slots, 0xFF, slots * sizeof *b->pair_slots); // NO_RANK
     b->pair_mask = slots - 1;
     b->pair_shift = 64 - __builtin_ctzll(slots);
     b->n_merges = (int32_t)n;
+    if (b->chars) b->joins = mem_calloc(JOIN_BITS / 64, sizeof *b->joins);
     StrBuf joined = {0};
     int rc = 0;
-    for (size_t rank = 0; rank < n && rc == 0; rank++) rc = add_merge(b, rank, source->merges[rank], &joined, err);
+    for (size_t rank = 0; rank < n && rc == 0; rank++)
+        rc = add_merge(b, rank, &source->merges[rank], source->skip_control, &joined, err);
     str_clear(&joined);
     return rc;
 }
 
-int bpe_new(Bpe **out, const BpeSource *source, Err *err) {
-    if (source->n_tokens == 0 || source->n_tokens > MAX_TOKENS)
-        return err_input(err, "vocabulary of %zu tokens; expected 1 to %d", source->n_tokens, MAX_TOKENS);
-    if (source->n_merges > MAX_TOKENS)
-        return err_input(err, "%zu merges; expected at most %d", source->n_merges, MAX_TOKENS);
-    Bpe *b = mem_calloc(1, sizeof *b);
-    init_alphabet(b);
-    if (add_tokens(b, source, err) != 0 || find_byte_tokens(b, err) != 0 || add_merges(b, source, err) != 0) {
-        bpe_free(b);
-        return -1;
-    }
-    *out = b;
-    return 0;
-}
+// ---- the model ----
 
-void bpe_free(Bpe *b) {
-    if (!b) return;
-    str_clear(&b->texts);
-    str_clear(&b->pieces);
-    mem_free(b->types);
-    mem_free(b->text_at);
-    mem_free(b->piece_at);
-    mem_free(b->token_slots);
+static void bpe_free(void *model) {
+    Bpe *b = model;
     mem_free(b->pair_slots);
     mem_free(b->merges);
+    mem_free(b->joins);
     mem_free(b);
 }
 
-int32_t bpe_size(const Bpe *b) {
-    return b->n_tokens;
+static void bpe_hash(const void *model, Fingerprint *f) {
+    const Bpe *b = model;
+    fingerprint_number(f, b->chars | b->whole_words << 1 | b->byte_fallback << 2 | b->fuse_unk << 3);
+    fingerprint_number(f, b->unk);
+    for (int32_t rank = 0; rank < b->n_merges; rank++)
+        fingerprint_number(f, (int64_t)b->merges[rank].left << 32 | (uint32_t)b->merges[rank].right);
 }
 
-int bpe_type(const Bpe *b, int32_t id) {
-    return b->types[id];
-}
+static const TokenModelKind BPE = {.name = "BPE", .encode = bpe_encode, .hash = bpe_hash, .free = bpe_free};
 
-const char *bpe_text(const Bpe *b, int32_t id, size_t *len) {
-    *len = b->text_at[id + 1] - b->text_at[id];
-    return b->texts.data + b->text_at[id];
-}
-
-const char *bpe_piece(const Bpe *b, int32_t id, size_t *len) {
-    *len = b->piece_at[id + 1] - b->piece_at[id];
-    return b->pieces.data + b->piece_at[id];
-}
-
-int32_t bpe_merge_count(const Bpe *b) {
-    return b->n_merges;
-}
-
-void bpe_merge_at(const Bpe *b, int32_t rank, int32_t *left, int32_t *right) {
-    *left = b->merges[rank].left;
-    *right = b->merges[rank].right;
+int bpe_new(TokenModel *m, const BpeSource *source, Err *err) {
+    if (source->n_merges > MAX_MERGES)
+        return err_input(err, "%zu merges; expected at most %d", source->n_merges, MAX_MERGES);
+    Bpe *b = mem_calloc(1, sizeof *b);
+    b->vocab = source->vocab;
+    b->chars = source->chars;
+    b->whole_words = source->whole_words;
+    b->byte_fallback = source->byte_fallback;
+    b->fuse_unk = source->fuse_unk;
+    b->unk = source->unk;
+    int rc = 0;
+    if (b->chars)
+        find_char_tokens(b);
+    else
+        rc = find_byte_tokens(b, source->skip_control, err);
+    if (rc != 0 || add_merges(b, source, err) != 0) {
+        bpe_free(b);
+        return -1;
+    }
+    *m = (TokenModel){&BPE, b};
+    return 0;
 }

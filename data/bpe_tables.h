@@ -1,17 +1,11 @@
-// bpe_tables: the inside of Bpe, shared by bpe.c (which builds it) and bpe_merge.c (which reads it).
+// bpe_tables: the inside of the BPE model, shared by bpe.c (which builds it) and bpe_merge.c (which reads it).
 //
-// Both hash tables are open-addressed with linear probing, a power of two in size and at most half full.
+// The hash table of pairs is open-addressed with linear probing, a power of two in size and at most half full.
 #pragma once
 
 #include "bpe.h"
 
 #define NO_RANK UINT32_MAX
-enum { ALPHABET_END = 0x144 }; // one more than the alphabet's last character
-
-typedef struct TokenSlot {
-    uint32_t hash;
-    int32_t id; // -1: free
-} TokenSlot;
 
 typedef struct PairSlot {
     int32_t left, right;
@@ -19,26 +13,33 @@ typedef struct PairSlot {
 } PairSlot;
 
 typedef struct Merge {
-    int32_t left, right, result;
+    int32_t left, right, result; // -1: left out
 } Merge;
 
-struct Bpe {
-    int32_t n_tokens, n_merges;
-    uint8_t *types;
-    StrBuf texts, pieces;       // all tokens behind one another: as written, and as bytes
-    size_t *text_at, *piece_at; // where token i begins; n_tokens + 1 entries
-    TokenSlot *token_slots;     // by text as written
-    size_t token_mask;
+enum { JOIN_BITS = 1 << 18 };
+
+typedef struct Bpe {
+    const Vocab *vocab;
+    int32_t n_merges;
     PairSlot *pair_slots;
     size_t pair_mask;
     int pair_shift;
-    Merge *merges;           // by rank
-    int32_t byte_token[256]; // -1: the vocabulary has none
-    uint8_t spelling[256][2], spelling_len[256];
-    int16_t byte_of[ALPHABET_END]; // -1: not of the alphabet
-};
+    Merge *merges; // by rank
+    bool chars, whole_words, byte_fallback, fuse_unk;
+    int32_t unk;
+    int32_t byte_token[256];  // bytes: of each byte; characters: of "<0xNN>"; -1: none
+    int32_t ascii_token[128]; // characters below U+0080; -1: none
+    // Characters: bit join_bit(a, b) is set when some merge puts b behind a. Where it is not set no token reaches over
+    // the border, and the sides can be merged apart. NULL: no borders are known.
+    uint64_t *joins;
+} Bpe;
+
+static inline uint32_t bpe_join_bit(uint32_t a, uint32_t b) {
+    return (uint32_t)(((uint64_t)a << 32 | b) * 0x9E3779B97F4A7C15u >> 46);
+}
 
 // The slot of a pair, or a free one (rank NO_RANK) when the pair does not merge.
 const PairSlot *bpe_pair(const Bpe *b, int32_t left, int32_t right);
-// *out becomes the bytes in the file's alphabet.
-void bpe_spell(const Bpe *b, const char *bytes, size_t len, StrBuf *out);
+void bpe_encode(const void *model, TokenWork *w, const char *text, size_t len);
+// Merges the symbols from `base` on: the pair of lowest rank first, the leftmost of equal ones. O(n log n).
+void bpe_merge(const Bpe *b, TokenWork *w, size_t base);

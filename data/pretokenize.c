@@ -1,182 +1,231 @@
-// pretokenize: see pretokenize.h. The table of expressions, and the walk with PCRE2.
-#define PCRE2_CODE_UNIT_WIDTH 8
+// pretokenize: see pretokenize.h. Each step maps a list of pieces to a finer one; the families of GGUF are one step
+// each, an expression that covers the text.
 #include "pretokenize.h"
 
-#include <pcre2.h>
 #include <string.h>
 
-// Members of a character class, as PCRE2 text. SPACE: White_Space. Letters and numbers: PCRE2's own tables plus what
-// Unicode 15 to 16 added (the tables of the Oniguruma in Hugging Face tokenizers 0.23); harmless where PCRE2 is newer.
-#define SPACE "\\x09-\\x0d\\x20\\x85\\xa0\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
-#define NEW_LETTERS                                                                                                    \
-    "\\x{1c89}\\x{1c8a}\\x{a7cb}-\\x{a7cd}\\x{a7da}-\\x{a7dc}\\x{105c0}-\\x{105f3}\\x{10d4a}-\\x{10d65}"               \
-    "\\x{10d6f}-\\x{10d85}\\x{10ec2}-\\x{10ec4}\\x{1123f}\\x{11240}\\x{11380}-\\x{11389}\\x{1138b}"                    \
-    "\\x{1138e}\\x{11390}-\\x{113b5}\\x{113b7}\\x{113d1}\\x{113d3}\\x{11bc0}-\\x{11be0}\\x{11f02}"                     \
-    "\\x{11f04}-\\x{11f10}\\x{11f12}-\\x{11f33}\\x{1342f}\\x{13441}-\\x{13446}\\x{13460}-\\x{143fa}"                   \
-    "\\x{16100}-\\x{1611d}\\x{16d40}-\\x{16d6c}\\x{18cff}\\x{1b132}\\x{1b155}\\x{1df25}-\\x{1df2a}"                    \
-    "\\x{1e030}-\\x{1e06d}\\x{1e4d0}-\\x{1e4eb}\\x{1e5d0}-\\x{1e5ed}\\x{1e5f0}\\x{2b739}"                              \
-    "\\x{2ebf0}-\\x{2ee5d}\\x{31350}-\\x{323af}"
-#define NEW_NUMBERS                                                                                                    \
-    "\\x{10d40}-\\x{10d49}\\x{116d0}-\\x{116e3}\\x{11bf0}-\\x{11bf9}\\x{11f50}-\\x{11f59}"                             \
-    "\\x{16130}-\\x{16139}\\x{16d70}-\\x{16d79}\\x{1ccf0}-\\x{1ccf9}\\x{1d2c0}-\\x{1d2d3}"                             \
-    "\\x{1e4f0}-\\x{1e4f9}\\x{1e5f1}-\\x{1e5fa}"
-// Unicode 17: the digit split of Hugging Face tokenizers asks Rust's char::is_numeric, not Oniguruma.
-#define NEWEST_NUMBERS "\\x{11de0}-\\x{11de9}\\x{16ff4}-\\x{16ff6}"
-#define LETTER "\\p{L}" NEW_LETTERS
-#define NUMBER "\\p{N}" NEW_NUMBERS
-#define DIGIT NUMBER NEWEST_NUMBERS
+typedef enum { STEP_SPLIT, STEP_METASPACE, STEP_PREFIX_SPACE } StepKind;
 
-// White space before a word leaves its last character to the word; at the end of the text it stays together.
-#define SPACES "[" SPACE "]+(?![^" SPACE "])|[" SPACE "]+"
-#define GPT2_SUFFIXES "'s|'t|'re|'ve|'m|'ll|'d"
-
-// GPT-2, encoder.py.
-#define GPT2 GPT2_SUFFIXES "| ?[" LETTER "]+| ?[" NUMBER "]+| ?[^" SPACE LETTER NUMBER "]+|" SPACES
-
-// SmolLM: the text is first cut before and after every number character, then GPT-2's expression runs on each piece.
-// As one expression: numbers stand alone, and white space before a number is at the end of its piece.
-#define SMOLLM                                                                                                         \
-    "[" DIGIT "]|" GPT2_SUFFIXES "| ?[" LETTER "]+| ?[^" SPACE LETTER DIGIT "]+|"                                      \
-    "[" SPACE "]+(?![^" SPACE DIGIT "])|[" SPACE "]+"
-
-// Llama 3 (digits in groups of up to three) and Qwen 2 (single digits).
-#define LLAMA3_WITH(numbers)                                                                                           \
-    "(?i:" GPT2_SUFFIXES ")|[^\\r\\n" LETTER NUMBER "]?[" LETTER "]+|" numbers "| ?[^" SPACE LETTER NUMBER             \
-    "]+[\\r\\n]*|[" SPACE "]*[\\r\\n]+|" SPACES
-
-typedef struct Rule {
-    const char *name, *aliases; // aliases: words separated by spaces
-    const char *pattern;
-    bool nfc, whole_words, adds_bos;
-} Rule;
-
-// Names and aliases as llama.cpp's converter writes them, as far as the tokenizers behind them are the same.
-static const Rule RULES[] = {
-    {.name = "gpt-2", .aliases = "", .pattern = GPT2},
-    {.name = "llama-bpe",
-     .aliases = "llama3 llama-v3",
-     .pattern = LLAMA3_WITH("[" NUMBER "]{1,3}"),
-     .whole_words = true,
-     .adds_bos = true},
-    {.name = "qwen2", .aliases = "deepseek-r1-qwen", .pattern = LLAMA3_WITH("[" NUMBER "]"), .nfc = true},
-    {.name = "smollm", .aliases = "", .pattern = SMOLLM},
-};
-enum { N_RULES = sizeof RULES / sizeof RULES[0] };
+typedef struct Step {
+    StepKind kind;
+    Regex *pattern;
+    CutBehavior behavior;
+    bool invert, split;
+    PrependScheme scheme;
+    char replacement[8];
+} Step;
 
 struct Pretokenizer {
-    const Rule *rule;
-    pcre2_code *code;
+    Step *steps;
+    size_t count, capacity;
 };
 
-struct Splitter {
-    const Pretokenizer *p;
-    pcre2_match_data *data;
-    pcre2_match_context *context;
-    const char *text;
-    size_t len, at;
-};
-
-static bool has_word(const char *words, const char *word, size_t len) {
-    while (*words) {
-        size_t n = strcspn(words, " ");
-        if (n == len && memcmp(words, word, len) == 0) return true;
-        words += n + (words[n] == ' ');
-    }
-    return false;
-}
-
-static const Rule *find_rule(const char *name, size_t len) {
-    for (int i = 0; i < N_RULES; i++)
-        if (has_word(RULES[i].name, name, len) || has_word(RULES[i].aliases, name, len)) return &RULES[i];
-    return NULL;
-}
-
-static int unknown_rule(const char *name, size_t len, Err *err) {
-    StrBuf known = {0};
-    for (int i = 0; i < N_RULES; i++)
-        str_printf(&known, "%s%s%s%s", i ? ", " : "", RULES[i].name, *RULES[i].aliases ? " " : "", RULES[i].aliases);
-    int shown = len < 64 ? (int)len : 64;
-    err_input(err, "tokenizer.ggml.pre: pre-tokenizer \"%.*s\" is not known; expected one of %s", shown, name,
-              known.data);
-    str_clear(&known);
-    return -1;
-}
-
-int pretokenizer_new(Pretokenizer **p, const char *name, size_t name_len, Err *err) {
-    const Rule *rule = find_rule(name, name_len);
-    if (!rule) return unknown_rule(name, name_len, err);
-    int code = 0;
-    PCRE2_SIZE offset = 0;
-    pcre2_code *re = pcre2_compile((PCRE2_SPTR)rule->pattern, PCRE2_ZERO_TERMINATED,
-                                   PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &code, &offset, NULL);
-    CHECK(re, "pattern of %s: PCRE2 error %d at %zu", rule->name, code, (size_t)offset);
-    pcre2_jit_compile(re, PCRE2_JIT_COMPLETE); // where there is no JIT, pcre2_match interprets: slower, same result
-    *p = mem_calloc(1, sizeof **p);
-    **p = (Pretokenizer){.rule = rule, .code = re};
-    return 0;
+Pretokenizer *pretokenizer_new(void) {
+    return mem_calloc(1, sizeof(Pretokenizer));
 }
 
 void pretokenizer_free(Pretokenizer *p) {
     if (!p) return;
-    pcre2_code_free(p->code);
+    for (size_t i = 0; i < p->count; i++) regex_free(p->steps[i].pattern);
+    mem_free(p->steps);
     mem_free(p);
 }
 
-const char *pretokenizer_name(const Pretokenizer *p) {
-    return p->rule->name;
+static void add_step(Pretokenizer *p, Step step) {
+    MEM_GROW(p->steps, p->capacity, p->count + 1);
+    p->steps[p->count++] = step;
 }
 
-const char *pretokenizer_pattern(const Pretokenizer *p) {
-    return p->rule->pattern;
+void pretokenizer_add_split(Pretokenizer *p, Regex *pattern, CutBehavior behavior, bool invert) {
+    add_step(p, (Step){.kind = STEP_SPLIT, .pattern = pattern, .behavior = behavior, .invert = invert});
 }
 
-bool pretokenizer_nfc(const Pretokenizer *p) {
-    return p->rule->nfc;
+int pretokenizer_add_pattern(Pretokenizer *p, const char *pattern, CutBehavior behavior, bool invert, Err *err) {
+    Regex *r;
+    if (regex_new(&r, pattern, strlen(pattern), err) != 0) return -1;
+    pretokenizer_add_split(p, r, behavior, invert);
+    return 0;
 }
 
-bool pretokenizer_whole_words(const Pretokenizer *p) {
-    return p->rule->whole_words;
+void pretokenizer_add_metaspace(Pretokenizer *p, const char *replacement, PrependScheme scheme, bool split) {
+    Step step = {.kind = STEP_METASPACE, .scheme = scheme, .split = split};
+    CHECK(strlen(replacement) < sizeof step.replacement, "a replacement of more than one character");
+    strcpy(step.replacement, replacement);
+    add_step(p, step);
 }
 
-bool pretokenizer_adds_bos(const Pretokenizer *p) {
-    return p->rule->adds_bos;
+void pretokenizer_add_prefix_space(Pretokenizer *p) {
+    add_step(p, (Step){.kind = STEP_PREFIX_SPACE});
 }
 
-Splitter *splitter_new(const Pretokenizer *p) {
-    Splitter *s = mem_calloc(1, sizeof *s);
-    s->p = p;
-    s->data = pcre2_match_data_create(1, NULL);
-    s->context = pcre2_match_context_create(NULL);
-    CHECK(s->data && s->context, "out of memory");
-    return s;
+void pretokenizer_hash(const Pretokenizer *p, Fingerprint *f) {
+    fingerprint_number(f, (int64_t)p->count);
+    for (size_t i = 0; i < p->count; i++) {
+        const Step *s = &p->steps[i];
+        const char *pattern = s->pattern ? regex_pattern(s->pattern) : "";
+        fingerprint_number(f, s->kind | s->behavior << 4 | s->scheme << 8 | s->invert << 12 | s->split << 13);
+        fingerprint_text(f, pattern, strlen(pattern));
+        fingerprint_text(f, s->replacement, strlen(s->replacement));
+    }
 }
 
-void splitter_free(Splitter *s) {
-    if (!s) return;
-    pcre2_match_data_free(s->data);
-    pcre2_match_context_free(s->context);
-    mem_free(s);
+// ---- lists of pieces ----
+
+void pieces_clear(Pieces *w) {
+    mem_free(w->items);
+    mem_free(w->next);
+    mapped_text_clear(&w->texts[0]);
+    mapped_text_clear(&w->texts[1]);
+    regex_walk_clear(&w->walk);
+    *w = (Pieces){0};
 }
 
-// The expressions above backtrack at most once over each character (over white space without a line end behind it), so
-// a limit that grows with the text is never reached by them and still ends a match that went wrong.
-void splitter_text(Splitter *s, const char *text, size_t len) {
-    enum { LEAST_MATCH_LIMIT = 1 << 20 };
-    s->text = text;
-    s->len = len;
-    s->at = 0;
-    size_t limit = LEAST_MATCH_LIMIT + 4 * len;
-    pcre2_set_match_limit(s->context, limit < UINT32_MAX ? (uint32_t)limit : UINT32_MAX);
-    pcre2_set_depth_limit(s->context, LEAST_MATCH_LIMIT);
+static void emit(Pieces *w, size_t begin, size_t end) {
+    if (begin == end) return;
+    MEM_GROW(w->next, w->next_capacity, w->next_count + 1);
+    w->next[w->next_count++] = (Piece){(uint32_t)begin, (uint32_t)end};
 }
 
-bool splitter_next(Splitter *s, size_t *begin, size_t *end) {
-    if (s->at == s->len) return false;
-    *begin = s->at;
-    int n = pcre2_match(s->p->code, (PCRE2_SPTR)s->text, s->len, s->at, PCRE2_NO_UTF_CHECK, s->data, s->context);
-    CHECK(n > 0, "%s: PCRE2 error %d at byte %zu of %zu", s->p->rule->name, n, s->at, s->len);
-    const PCRE2_SIZE *span = pcre2_get_ovector_pointer(s->data);
-    CHECK(span[0] == s->at && span[1] > s->at, "%s: a gap at byte %zu of %zu", s->p->rule->name, s->at, s->len);
-    *end = s->at = span[1];
-    return true;
+// The step's pieces become the list, and the old list the room for the next step.
+static void finish_step(Pieces *w) {
+    Piece *old = w->items;
+    size_t capacity = w->capacity;
+    w->items = w->next;
+    w->count = w->next_count;
+    w->capacity = w->next_capacity;
+    w->next = old;
+    w->next_count = 0;
+    w->next_capacity = capacity;
+}
+
+// ---- cutting ----
+
+// One piece being cut: spans (matches, and what lies between) come in order.
+typedef struct Cut {
+    Pieces *w;
+    CutBehavior behavior;
+    bool any, match_before; // was there a span, and was the last one a match?
+    size_t begin, end;      // of the piece that may still grow
+} Cut;
+
+// MergedWithNext holds a match back until it knows what follows; the other behaviours look back only.
+static bool joins_span(const Cut *c, bool match) {
+    switch (c->behavior) {
+    case CUT_CONTIGUOUS:
+        return match == c->match_before;
+    case CUT_MERGED_WITH_PREVIOUS:
+        return match && !c->match_before;
+    case CUT_MERGED_WITH_NEXT:
+        return !match && c->match_before;
+    default:
+        return false;
+    }
+}
+
+static void end_piece(Cut *c) {
+    if (c->any && !(c->behavior == CUT_REMOVED && c->match_before)) emit(c->w, c->begin, c->end);
+}
+
+static void add_span(Cut *c, size_t begin, size_t end, bool match) {
+    if (begin == end) return;
+    if (c->any && joins_span(c, match)) {
+        c->end = end;
+    } else {
+        end_piece(c);
+        c->begin = begin;
+        c->end = end;
+    }
+    c->any = true;
+    c->match_before = match;
+}
+
+static void split_piece(Pieces *w, const Step *s, Piece p) {
+    Cut cut = {.w = w, .behavior = s->behavior};
+    const char *text = w->view.text + p.begin;
+    size_t len = p.end - p.begin, at = 0;
+    regex_walk_begin(&w->walk, s->pattern, text, len);
+    for (size_t begin, end; regex_walk_next(&w->walk, &begin, &end); at = end) {
+        add_span(&cut, p.begin + at, p.begin + begin, s->invert);
+        add_span(&cut, p.begin + begin, p.begin + end, !s->invert);
+    }
+    add_span(&cut, p.begin + at, p.end, s->invert);
+    end_piece(&cut);
+}
+
+// ---- steps that change the text ----
+
+static MappedText *begin_text(Pieces *w) {
+    w->turn = !w->turn;
+    MappedText *m = &w->texts[w->turn];
+    m->text.len = 0;
+    return m;
+}
+
+static bool begins_with(const char *text, size_t len, const char *prefix) {
+    size_t n = strlen(prefix);
+    return len >= n && memcmp(text, prefix, n) == 0;
+}
+
+// One piece with its spaces replaced and, if wanted, the replacement in front, at the end of m.
+static void add_metaspace(MappedText *m, const Pieces *w, const Step *s, Piece p, bool first) {
+    const char *text = w->view.text;
+    size_t n = strlen(s->replacement);
+    bool has = text[p.begin] == ' ' || begins_with(text + p.begin, p.end - p.begin, s->replacement);
+    bool wanted = s->scheme == PREPEND_ALWAYS || (s->scheme == PREPEND_FIRST && first && p.begin == 0);
+    if (wanted && !has) mapped_text_add(m, s->replacement, n, &w->view, p.begin, 0);
+    for (size_t at = p.begin; at < p.end;) {
+        const char *space = memchr(text + at, ' ', p.end - at);
+        size_t stop = space ? (size_t)(space - text) : p.end;
+        mapped_text_add(m, text + at, stop - at, &w->view, at, stop - at);
+        if (space) mapped_text_add(m, s->replacement, n, &w->view, stop++, 1);
+        at = stop;
+    }
+}
+
+static void emit_metaspace(Pieces *w, const Step *s, const char *text, size_t begin, size_t end) {
+    size_t n = strlen(s->replacement), from = begin;
+    for (size_t at = begin + 1; s->split && at < end; at++) {
+        if (!begins_with(text + at, end - at, s->replacement)) continue;
+        emit(w, from, at);
+        from = at;
+        at += n - 1;
+    }
+    emit(w, from, end);
+}
+
+static void rewrite_pieces(Pieces *w, const Step *s, bool first) {
+    MappedText *m = begin_text(w);
+    for (size_t i = 0; i < w->count; i++) {
+        Piece p = w->items[i];
+        size_t begin = m->text.len;
+        if (s->kind == STEP_METASPACE) {
+            add_metaspace(m, w, s, p, first);
+        } else {
+            const char *text = w->view.text + p.begin;
+            size_t n;
+            if (!unicode_is_space(utf8_decode(text, p.end - p.begin, &n)))
+                mapped_text_add(m, " ", 1, &w->view, p.begin, 0);
+            mapped_text_add(m, text, p.end - p.begin, &w->view, p.begin, p.end - p.begin);
+        }
+        if (s->kind == STEP_METASPACE)
+            emit_metaspace(w, s, m->text.data, begin, m->text.len);
+        else
+            emit(w, begin, m->text.len);
+    }
+    w->view = mapped_text_view(m);
+}
+
+void pretokenizer_run(const Pretokenizer *p, Pieces *w, const TextView *in, bool first) {
+    w->view = *in;
+    w->next_count = 0;
+    emit(w, 0, in->len);
+    finish_step(w);
+    for (size_t i = 0; i < p->count; i++) {
+        const Step *s = &p->steps[i];
+        if (s->kind != STEP_SPLIT)
+            rewrite_pieces(w, s, first);
+        else
+            for (size_t k = 0; k < w->count; k++) split_piece(w, s, w->items[k]);
+        finish_step(w);
+    }
 }

@@ -1,26 +1,56 @@
-// pretokenize: cuts text into the pieces inside which BPE merges, with the regular expression the model was trained
-// with. One table row per GGUF name (tokenizer.ggml.pre); an unknown name is refused, never approximated.
-//
-// The expressions are run by PCRE2 but mean what they mean in Hugging Face tokenizers: \s is Unicode White_Space (PCRE2
-// adds U+180E), \p{L} and \p{N} are those of Unicode 16 (PCRE2 10.42 has Unicode 14).
+// pretokenize: cuts text into the pieces inside which the model works, by a list of steps as in tokenizer.json
+// (pre_tokenizer), or as llama.cpp names them (tokenizer.ggml.pre; an unknown name is refused, never approximated).
+// A step cuts each piece of the step before it; Metaspace and the prefix space also change the text.
 #pragma once
 
-#include "base.h"
+#include "fingerprint.h"
+#include "regex.h"
+#include "unicode.h"
 
 typedef struct Pretokenizer Pretokenizer; // read-only after it was made: one for all threads
 
-// `name` is not NUL-terminated. Unknown: error EXIT_INPUT naming it and the known ones.
-int pretokenizer_new(Pretokenizer **p, const char *name, size_t name_len, Err *err);
+Pretokenizer *pretokenizer_new(void); // without a step the text stays one piece
 void pretokenizer_free(Pretokenizer *p);
-const char *pretokenizer_name(const Pretokenizer *p);    // the row's own name; aliases give the same one
-const char *pretokenizer_pattern(const Pretokenizer *p); // as PCRE2 gets it
-bool pretokenizer_nfc(const Pretokenizer *p);            // text is brought to NFC first
-bool pretokenizer_whole_words(const Pretokenizer *p);    // a piece that is a token is taken as it is, without merging
-bool pretokenizer_adds_bos(const Pretokenizer *p);       // what the family does when the file has no add_bos_token
 
-// The state of one walk over a text; one per thread. Usage: splitter_text, then splitter_next until it returns false.
-typedef struct Splitter Splitter;
-Splitter *splitter_new(const Pretokenizer *p);
-void splitter_free(Splitter *s);
-void splitter_text(Splitter *s, const char *text, size_t len); // valid UTF-8, borrowed
-bool splitter_next(Splitter *s, size_t *begin, size_t *end);   // the pieces cover the text without gap
+// What becomes of matches when a text is cut at them, as Hugging Face tokenizers names it.
+typedef enum { CUT_ISOLATED, CUT_REMOVED, CUT_MERGED_WITH_PREVIOUS, CUT_MERGED_WITH_NEXT, CUT_CONTIGUOUS } CutBehavior;
+// At the matches of an expression; with invert at what lies between them. Takes the regex.
+void pretokenizer_add_split(Pretokenizer *p, Regex *pattern, CutBehavior behavior, bool invert);
+int pretokenizer_add_pattern(Pretokenizer *p, const char *pattern, CutBehavior behavior, bool invert, Err *err);
+typedef enum { PREPEND_NEVER, PREPEND_FIRST, PREPEND_ALWAYS } PrependScheme;
+// Spaces become `replacement` (one character), which is also put in front of pieces that do not begin with it: of those
+// at the beginning of the source, of all, of none; split: cut in front of each.
+void pretokenizer_add_metaspace(Pretokenizer *p, const char *replacement, PrependScheme scheme, bool split);
+void pretokenizer_add_prefix_space(Pretokenizer *p); // in front of each piece that begins with no white space
+
+// The families known to GGUF by name. `name` is not NUL-terminated. Unknown: error EXIT_INPUT naming it and the known
+// ones.
+typedef struct PretokenizerFamily {
+    const char *name; // the row's own; aliases give the same one
+    bool nfc;         // text is brought to NFC first
+    bool whole_words; // a piece that is a token is taken as it is, without merging
+    bool adds_bos;    // what the family does when the file has no add_bos_token
+} PretokenizerFamily;
+int pretokenizer_add_family(Pretokenizer *p, PretokenizerFamily *family, const char *name, size_t name_len, Err *err);
+
+void pretokenizer_hash(const Pretokenizer *p, Fingerprint *f);
+
+typedef struct Piece {
+    uint32_t begin, end;
+} Piece;
+
+// Result and work space of one thread, reused; init with {0}.
+typedef struct Pieces {
+    TextView view; // what the pieces count in: the text given, or an own changed one
+    Piece *items;  // in order, none empty, not overlapping
+    size_t count, capacity;
+    Piece *next; // of the step being made
+    size_t next_count, next_capacity;
+    MappedText texts[2]; // changed texts by turns
+    int turn;
+    RegexWalk walk;
+} Pieces;
+void pieces_clear(Pieces *w);
+// Valid UTF-8, at most UINT32_MAX - 1 bytes; borrowed until w is used again. `first`: it is the beginning of the
+// source.
+void pretokenizer_run(const Pretokenizer *p, Pieces *w, const TextView *in, bool first);

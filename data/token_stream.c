@@ -44,9 +44,10 @@ static void add_byte(TokenStream *s, uint8_t byte, StrBuf *out) {
 
 void token_stream_add(TokenStream *s, const Tokenizer *t, int32_t id, StrBuf *out) {
     if (tokenizer_is_control(t, id)) return;
-    size_t len;
-    const char *piece = tokenizer_piece(t, id, &len);
-    for (size_t i = 0; i < len; i++) add_byte(s, (uint8_t)piece[i], out);
+    StrBuf piece = {0};
+    tokenizer_decode_next(t, &s->state, id, &piece);
+    for (size_t i = 0; i < piece.len; i++) add_byte(s, (uint8_t)piece.data[i], out);
+    str_clear(&piece);
 }
 
 void token_stream_end(TokenStream *s, StrBuf *out) {

@@ -1,17 +1,17 @@
-// tokenizer: text to token ids and back. Byte-level BPE read from GGUF metadata (tokenizer.ggml.model = "gpt2").
+// tokenizer: text to token ids and back. Read from GGUF metadata (tokenizer_from_gguf) or from a Hugging Face folder
+// (tokenizer_from_hf); the parts both are made of are in tokenizer_parts.h.
 //
-// Encoding: (1) split the text at added tokens (control and user-defined, leftmost-longest), (2) cut the rest into
-// pre-tokens with the model's own regular expression, (3) byte-level alphabet, (4) BPE merges, lowest rank first.
-// Invalid UTF-8 in text is refused by the callers that read data files; here each invalid byte is a pre-token of its
-// own, so encoding never fails on any bytes, and decoding gives them back as far as the vocabulary has a token for each
-// byte. (SmolLM2's lacks 21: those that no UTF-8 text has, the lead bytes of planes 4 to 11, where no character is
-// assigned, and U+0004, U+0006, U+0013, U+0014, U+0016, U+001D. They are left out, as in Hugging Face tokenizers, and
-// counted.) Models with an NFC normalizer (Qwen 2): what lies between added tokens is brought to NFC before step 2, and
-// decoding gives the NFC form. Unknown tokenizer models or pre-tokenizers are refused by name at load. Thread-safe
-// after load.
+// Encoding: (1) cut the text at added tokens (control and user-defined, leftmost-longest), (2) normalise the rest,
+// (3) cut it into pre-tokens, (4) run the model on each. Invalid UTF-8 in text is refused by the callers that read data
+// files; here each invalid byte is a pre-token of its own, so encoding never fails on any bytes. What a vocabulary has
+// no token for is counted: bytes left out (byte-level models, as in Hugging Face tokenizers: SmolLM2's lacks 21, those
+// that no UTF-8 text has, the lead bytes of planes 4 to 11, where no character is assigned, and U+0004, U+0006, U+0013,
+// U+0014, U+0016, U+001D) and bytes that became the unknown token. Models with byte_fallback lose nothing. Whatever
+// cannot be done exactly is refused by name at load. Thread-safe after load.
 #pragma once
 
 #include "base.h"
+#include "decode.h"
 #include "gguf.h"
 
 typedef struct Tokenizer Tokenizer;
@@ -19,9 +19,10 @@ typedef struct Tokenizer Tokenizer;
 typedef struct TokenIds { // grows; init with {0}, clear with token_ids_clear
     int32_t *ids;
     uint32_t *start; // byte offset in the text where each token begins: ids[i] covers [start[i], start[i+1]) or to the
-                     // end. Increasing; inside a character sequence that NFC changed it may also stay the same.
+                     // end. Increasing; where normalisation changed the text it may also stay the same.
     size_t count, capacity;
-    size_t left_out; // bytes of all texts that the vocabulary has no token for
+    size_t left_out; // bytes of all texts that became no token, because the vocabulary has none for them
+    size_t unknown;  // bytes of all texts that became the unknown token
 } TokenIds;
 void token_ids_clear(TokenIds *ids);
 
@@ -50,10 +51,11 @@ int32_t tokenizer_pad(const Tokenizer *t);
 bool tokenizer_add_bos(const Tokenizer *t); // the file's own flag; without one, what llama.cpp does for the family
 bool tokenizer_add_eos(const Tokenizer *t);
 bool tokenizer_is_control(const Tokenizer *t, int32_t id);
+bool tokenizer_is_end(const Tokenizer *t, int32_t id); // one of the model's own end tokens: generation stops there
 int32_t tokenizer_find(const Tokenizer *t,
                        const char *piece);               // exact token text (added tokens as written), -1 when absent
 const char *tokenizer_chat_template(const Tokenizer *t); // the model's own template, NULL when it has none
-// The token's text: for added tokens as written, for others the raw bytes they stand for. Not NUL-terminated.
+// The token's text: for control tokens as written, for others the bytes that they add to a text. Not NUL-terminated.
 const char *tokenizer_piece(const Tokenizer *t, int32_t id, size_t *len);
 // Hash of everything that changes ids (32 hex digits): part of the token cache's key.
 const char *tokenizer_fingerprint(const Tokenizer *t);
@@ -65,9 +67,22 @@ const char *tokenizer_fingerprint(const Tokenizer *t);
 void tokenizer_encode(const Tokenizer *t, const char *text, size_t len, const uint16_t *origin, bool parse_special,
                       TokenIds *out);
 
-// Appends the bytes of the tokens (ids must be in the vocabulary); control tokens are written as their text when
-// `control` is true, else left out.
+// The same for a text that goes on where another one ended (a completion behind its prompt): models that put a space in
+// front of a text do not do it here.
+void tokenizer_encode_rest(const Tokenizer *t, const char *text, size_t len, const uint16_t *origin, bool parse_special,
+                           TokenIds *out);
+// One text (b NULL) or two with the tokens that the model wants around them ([CLS] a [SEP] b [SEP], <s> a, ...), no
+// control token recognised in them. *second (may be NULL): index of the first token of the second text's type, out's
+// count when there is none. start counts in a, for tokens of the second text in b.
+void tokenizer_encode_pair(const Tokenizer *t, const char *a, size_t a_len, const char *b, size_t b_len, TokenIds *out,
+                           size_t *second);
+
+// Appends the text of the tokens (ids must be in the vocabulary) as the model's decoder makes it; control tokens are
+// written too when `control` is true, else left out.
 void tokenizer_decode(const Tokenizer *t, const int32_t *ids, size_t count, bool control, StrBuf *out);
+
+// One token at a time; state: init with {0}.
+void tokenizer_decode_next(const Tokenizer *t, DecodeState *state, int32_t id, StrBuf *out);
 
 // Streaming, for showing text: adds one token and appends to out only complete UTF-8 characters; the rest waits in the
 // state (init with {0}). Control tokens are left out. Bytes that cannot become a character turn into U+FFFD, one for
@@ -75,6 +90,7 @@ void tokenizer_decode(const Tokenizer *t, const int32_t *ids, size_t count, bool
 typedef struct TokenStream {
     uint8_t pending[4];
     int n_pending;
+    DecodeState state;
 } TokenStream;
 void token_stream_add(TokenStream *s, const Tokenizer *t, int32_t id, StrBuf *out);
 void token_stream_end(TokenStream *s, StrBuf *out); // an incomplete character becomes U+FFFD

@@ -1,7 +1,55 @@
 // tokenizer_gguf: takes a tokenizer's parts out of GGUF metadata (keys tokenizer.ggml.* and tokenizer.chat_template).
 #include <string.h>
 
-#include "tokenizer.h"
+#include "bpe.h"
+#include "tokenizer_parts.h"
+
+enum { SHOWN = 64 };
+
+// ---- byte-level BPE ----
+
+static int add_merges(TokenizerParts *p, const TokenizerSource *s, bool whole_words, Err *err) {
+    BpePair *merges = mem_alloc(s->n_merges + 1, sizeof *merges);
+    BpeSource bpe = {
+        .vocab = p->vocab, .merges = merges, .n_merges = s->n_merges, .whole_words = whole_words, .unk = -1};
+    int rc = 0;
+    for (size_t i = 0; i < s->n_merges && rc == 0; i++) {
+        GgufStr merge = s->merges[i];
+        if (!bpe_pair_split(&merges[i], merge))
+            rc = err_input(err, "merge %zu \"%.*s\" has one part; expected two separated by a space", i,
+                           merge.len < SHOWN ? (int)merge.len : SHOWN, merge.data);
+    }
+    if (rc == 0) rc = bpe_new(&p->model, &bpe, err);
+    mem_free(merges);
+    return rc;
+}
+
+static int add_parts(TokenizerParts *p, const TokenizerSource *s, Err *err) {
+    PretokenizerFamily family;
+    VocabSource vocab = {s->tokens, s->types, s->n_tokens, TOKEN_UNUSED};
+    if (pretokenizer_add_family(p->pre, &family, s->pre.data, s->pre.len, err) != 0) return -1;
+    if (family.nfc) normalizer_add(p->normalizer, &(NormalizeStep){.kind = NORMALIZE_FORM, .form = NORMAL_NFC});
+    decoder_add(p->decoder, &(DecodeStep){.kind = DECODE_BYTE_LEVEL});
+    p->bos = s->bos;
+    p->eos = s->eos;
+    p->pad = s->pad;
+    p->add_bos = s->add_bos < 0 ? family.adds_bos && p->bos >= 0 : s->add_bos != 0;
+    p->add_eos = s->add_eos > 0;
+    p->kind = mem_printf("gpt2/%s", family.name);
+    if (s->chat_template.data) p->chat_template = mem_strndup(s->chat_template.data, s->chat_template.len);
+    if (vocab_new(&p->vocab, &vocab, err) != 0 || add_merges(p, s, family.whole_words, err) != 0) return -1;
+    return added_tokens_add_vocab(p->added, p->vocab, err);
+}
+
+int tokenizer_new(Tokenizer **t, const TokenizerSource *source, Err *err) {
+    TokenizerParts p;
+    tokenizer_parts_init(&p);
+    if (add_parts(&p, source, err) == 0) return tokenizer_assemble(t, &p, err);
+    tokenizer_parts_clear(&p);
+    return -1;
+}
+
+// ---- keys ----
 
 static int read_model(const Gguf *g, Err *err) {
     GgufStr model;

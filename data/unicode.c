@@ -42,19 +42,49 @@ size_t utf8_valid_prefix(const char *text, size_t len) {
     return i;
 }
 
-static int32_t decode(const char *text, size_t len, size_t *n) {
+int32_t utf8_decode(const char *text, size_t len, size_t *n) {
     utf8proc_int32_t c;
     utf8proc_ssize_t got = utf8proc_iterate((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)len, &c);
-    CHECK(got > 0, "text given to NFC must be valid UTF-8");
+    CHECK(got > 0, "text must be valid UTF-8 here");
     *n = (size_t)got;
     return c;
 }
+
+bool unicode_is_space(int32_t c) {
+    return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
+           c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+}
+
+// ---- texts with a map ----
+
+void mapped_text_clear(MappedText *m) {
+    str_clear(&m->text);
+    mem_free(m->origin);
+    *m = (MappedText){0};
+}
+
+TextView mapped_text_view(const MappedText *m) {
+    return (TextView){m->text.data ? m->text.data : "", m->text.len, m->origin};
+}
+
+void mapped_text_add(MappedText *m, const char *bytes, size_t n, const TextView *from, size_t at, size_t source_len) {
+    MEM_GROW(m->origin, m->capacity, m->text.len + n);
+    for (size_t k = 0; k < n; k++) {
+        size_t source = at + (k < source_len ? k : source_len ? source_len - 1 : 0);
+        if (source >= from->len) source = from->len ? from->len - 1 : 0;
+        m->origin[m->text.len + k] = from->origin && from->len ? from->origin[source] : (uint32_t)source;
+    }
+    str_add(&m->text, bytes, n);
+}
+
+// ---- normal forms ----
 
 // May what stands before c change because of c? Everything that composes backwards or reorders is a mark or a
 // conjoining Hangul vowel or final; all other characters begin a piece that normalises on its own.
 static bool begins_piece(int32_t c) {
     if (c < 0x300) return true;
-    if (c >= 0x1160 && c <= 0x11FF) return false;
+    if ((c >= 0x1160 && c <= 0x11FF) || c == 0xFF9E || c == 0xFF9F) return false; // the last two: marks under NFK
+    if (c >= 0xFFA0 && c <= 0xFFDC) return false;                                 // halfwidth Hangul letters
     const utf8proc_property_t *p = utf8proc_get_property(c);
     return p->combining_class == 0 && p->category != UTF8PROC_CATEGORY_MN && p->category != UTF8PROC_CATEGORY_MC &&
            p->category != UTF8PROC_CATEGORY_ME;
@@ -64,66 +94,64 @@ static bool begins_piece(int32_t c) {
 static size_t piece_end(const char *text, size_t len, size_t from, size_t least) {
     size_t n, at = from;
     while (at < len) {
-        int32_t c = decode(text + at, len - at, &n);
+        int32_t c = utf8_decode(text + at, len - at, &n);
         if (at > from && at - from >= least && begins_piece(c)) break;
         at += n;
     }
     return at;
 }
 
-// NFC of a piece into *out (free()), its length returned. utf8proc can fail only on invalid UTF-8 or without memory.
-static size_t compose(const char *text, size_t len, utf8proc_uint8_t **out) {
-    utf8proc_ssize_t n =
-        utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)len, out, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+static utf8proc_option_t options_of(NormalForm form) {
+    utf8proc_option_t compose = form == NORMAL_NFC || form == NORMAL_NFKC ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
+    return UTF8PROC_STABLE | compose | (form == NORMAL_NFKC || form == NORMAL_NFKD ? UTF8PROC_COMPAT : 0);
+}
+
+// The normal form of a piece into *out (free()), its length returned. utf8proc can fail only on invalid UTF-8 or
+// without memory.
+static size_t normal_form(const char *text, size_t len, NormalForm form, utf8proc_uint8_t **out) {
+    utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)len, out, options_of(form));
     CHECK(n >= 0, "utf8proc: %s", utf8proc_errmsg(n));
     return (size_t)n;
 }
 
-static void append(NfcText *out, const void *bytes, size_t n, size_t source, size_t source_len) {
-    MEM_GROW(out->origin, out->capacity, out->text.len + n);
-    for (size_t k = 0; k < n; k++)
-        out->origin[out->text.len + k] = (uint32_t)(source + (k < source_len ? k : source_len - 1));
-    str_add(&out->text, bytes, n);
-}
-
-// One piece of about 4 KiB: kept whole when NFC leaves it alone, else taken apart to have an exact map.
-static void append_pieces(const char *text, size_t from, size_t end, NfcText *out) {
+// One piece of about 4 KiB that changes, taken apart to have an exact map.
+static void add_pieces(const TextView *in, size_t from, size_t end, NormalForm form, MappedText *out) {
     for (size_t at = from; at < end;) {
-        size_t stop = piece_end(text, end, at, 1);
-        utf8proc_uint8_t *composed;
-        size_t n = compose(text + at, stop - at, &composed);
-        append(out, composed, n, at, stop - at);
-        free(composed);
+        size_t stop = piece_end(in->text, end, at, 1);
+        utf8proc_uint8_t *changed;
+        size_t n = normal_form(in->text + at, stop - at, form, &changed);
+        mapped_text_add(out, (const char *)changed, n, in, at, stop - at);
+        free(changed);
         at = stop;
     }
 }
 
-bool nfc_normalize(const char *text, size_t len, NfcText *out) {
+// Text of bytes below this is in every text's normal form already: U+0300 for NFC, ASCII for the others.
+static bool is_plain(const TextView *in, NormalForm form) {
+    uint8_t limit = form == NORMAL_NFC ? 0xCC : 0x80;
+    size_t i = 0;
+    while (i < in->len && (uint8_t)in->text[i] < limit) i++;
+    return i == in->len;
+}
+
+bool unicode_normalize(const TextView *in, NormalForm form, MappedText *out) {
     const size_t block = 4096; // bounds utf8proc's scratch (4 bytes a character) and keeps it in cache
-    size_t first = 0;          // below U+0300 nothing composes or decomposes under NFC
-    while (first < len && (uint8_t)text[first] < 0xCC) first++;
-    if (first == len) return false;
+    if (is_plain(in, form)) return false;
     bool changed = false;
-    for (size_t at = 0; at < len;) {
-        size_t end = piece_end(text, len, at, block);
+    for (size_t at = 0; at < in->len;) {
+        size_t end = piece_end(in->text, in->len, at, block);
         utf8proc_uint8_t *composed;
-        size_t n = compose(text + at, end - at, &composed);
-        bool same = n == end - at && memcmp(composed, text + at, n) == 0;
+        size_t n = normal_form(in->text + at, end - at, form, &composed);
+        bool same = n == end - at && memcmp(composed, in->text + at, n) == 0;
         free(composed);
         if (!same && !changed) {
             changed = true;
             out->text.len = 0;
-            append(out, text, at, 0, at);
+            mapped_text_add(out, in->text, at, in, 0, at);
         }
-        if (changed && same) append(out, text + at, end - at, at, end - at);
-        if (changed && !same) append_pieces(text, at, end, out);
+        if (changed && same) mapped_text_add(out, in->text + at, end - at, in, at, end - at);
+        if (changed && !same) add_pieces(in, at, end, form, out);
         at = end;
     }
     return changed;
-}
-
-void nfc_clear(NfcText *n) {
-    str_clear(&n->text);
-    mem_free(n->origin);
-    *n = (NfcText){0};
 }

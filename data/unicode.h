@@ -1,4 +1,4 @@
-// unicode: UTF-8 validation and NFC with a map back to the bytes it came from.
+// unicode: UTF-8 validation, texts with a map back to the bytes they came from, and the Unicode normal forms.
 #pragma once
 
 #include "base.h"
@@ -8,14 +8,31 @@
 size_t utf8_valid_prefix(const char *text, size_t len);
 // Bytes of the character that a lead byte begins: 1 to 4, 0 for a byte that cannot begin one.
 int utf8_char_len(uint8_t lead);
+// The character at text[0, len) of valid UTF-8 (len > 0), its length in *n.
+int32_t utf8_decode(const char *text, size_t len, size_t *n);
+bool unicode_is_space(int32_t c); // White_Space
 
-// NFC of one piece of valid UTF-8. Init with {0}; may be reused for any number of pieces; clear with nfc_clear.
-typedef struct NfcText {
+// A borrowed text that was changed on its way from a source: origin[k] is the byte of the source that byte k came from,
+// never decreasing; NULL: byte k itself.
+typedef struct TextView {
+    const char *text;
+    size_t len;
+    const uint32_t *origin;
+} TextView;
+
+// Such a text while it is made. Init with {0}; may be reused; clear with mapped_text_clear.
+typedef struct MappedText {
     StrBuf text;
-    uint32_t *origin; // text.len entries: byte offset in the source where the byte came from, never decreasing
+    uint32_t *origin; // text.len entries
     size_t capacity;
-} NfcText;
-// false: text is in NFC already and *out was left alone. true: *out holds the normalised text and its map. Inside a
-// character sequence that changed, the k-th byte of the result maps to the k-th byte of the sequence or its last one.
-bool nfc_normalize(const char *text, size_t len, NfcText *out);
-void nfc_clear(NfcText *n);
+} MappedText;
+void mapped_text_clear(MappedText *m);
+TextView mapped_text_view(const MappedText *m);
+// Appends bytes[0, n) in place of from->text[at, at + source_len): the k-th byte maps to where the k-th byte of those
+// came from, or the last one. source_len 0: something put in before `at`.
+void mapped_text_add(MappedText *m, const char *bytes, size_t n, const TextView *from, size_t at, size_t source_len);
+
+typedef enum { NORMAL_NFC, NORMAL_NFD, NORMAL_NFKC, NORMAL_NFKD } NormalForm;
+// A normal form of valid UTF-8. false: text has it already and *out was left alone. true: *out holds the normalised
+// text and its map, exact outside the character sequences that changed.
+bool unicode_normalize(const TextView *in, NormalForm form, MappedText *out);

@@ -1,0 +1,148 @@
+// decode: see decode.h. What each token adds is worked out once, at load; only the first token of a text is made anew.
+#include "decode.h"
+
+#include <string.h>
+
+#include "byte_alphabet.h"
+
+struct Decoder {
+    DecodeStep *steps;
+    size_t count, capacity;
+    const Vocab *vocab;
+    StrBuf pieces;    // all tokens behind one another
+    size_t *piece_at; // where token i begins; one more entry than tokens
+    size_t strip;     // spaces taken from the beginning of the whole text
+    bool first_differs;
+};
+
+Decoder *decoder_new(void) {
+    return mem_calloc(1, sizeof(Decoder));
+}
+
+void decoder_add(Decoder *d, const DecodeStep *step) {
+    if (step->kind == DECODE_STRIP && step->whole) {
+        d->strip += step->count;
+        return;
+    }
+    MEM_GROW(d->steps, d->capacity, d->count + 1);
+    DecodeStep *s = &d->steps[d->count++];
+    *s = *step;
+    s->from = s->from ? mem_strndup(s->from, s->from_len) : NULL;
+    s->text = s->text ? mem_strndup(s->text, s->text_len) : NULL;
+    if (s->kind == DECODE_METASPACE && s->whole) d->first_differs = true;
+}
+
+void decoder_free(Decoder *d) {
+    if (!d) return;
+    for (size_t i = 0; i < d->count; i++) {
+        mem_free((char *)d->steps[i].from);
+        mem_free((char *)d->steps[i].text);
+    }
+    mem_free(d->steps);
+    mem_free(d->piece_at);
+    str_clear(&d->pieces);
+    mem_free(d);
+}
+
+// ---- steps: from `in` to `out`, which is empty ----
+
+static void replace(StrBuf *out, const StrBuf *in, const char *from, size_t from_len, const char *text, size_t len) {
+    size_t at = 0;
+    for (const char *hit; (hit = memmem(in->data + at, in->len - at, from, from_len));) {
+        size_t begin = (size_t)(hit - in->data);
+        str_add(out, in->data + at, begin - at);
+        str_add(out, text, len);
+        at = begin + from_len;
+    }
+    str_add(out, in->data + at, in->len - at);
+}
+
+static void run_step(const DecodeStep *s, const StrBuf *in, bool added, bool first, StrBuf *out) {
+    int byte;
+    char one;
+    size_t skip = 0;
+    switch (s->kind) {
+    case DECODE_BYTE_LEVEL:
+        if (added || !bytes_unspell(in->data, in->len, out)) str_add(out, in->data, in->len);
+        break;
+    case DECODE_REPLACE:
+        replace(out, in, s->from, s->from_len, s->text, s->text_len);
+        break;
+    case DECODE_BYTE_FALLBACK:
+        byte = vocab_byte_of(in->data, in->len);
+        one = (char)byte;
+        str_add(out, byte < 0 ? in->data : &one, byte < 0 ? in->len : 1);
+        break;
+    case DECODE_STRIP:
+        while (skip < s->count && skip < in->len && in->data[skip] == ' ') skip++;
+        str_add(out, in->data + skip, in->len - skip);
+        break;
+    case DECODE_METASPACE:
+        replace(out, in, s->from, s->from_len, " ", first && s->whole ? 0 : 1);
+        break;
+    }
+}
+
+// The token through all steps, appended to out; a and b are room to work in.
+static void add_token(const Decoder *d, int32_t id, bool first, StrBuf *a, StrBuf *b, StrBuf *out) {
+    size_t len;
+    const char *text = vocab_text(d->vocab, id, &len);
+    int type = vocab_type(d->vocab, id);
+    bool added = type != TOKEN_NORMAL && type != TOKEN_UNUSED && type != TOKEN_BYTE;
+    a->len = 0;
+    if (d->count == 0 && !first && len) str_puts(a, " ");
+    str_add(a, text, len);
+    for (size_t i = 0; i < d->count && len; i++) {
+        StrBuf in = *a;
+        b->len = 0;
+        str_add(b, "", 0);
+        run_step(&d->steps[i], &in, added, first, b);
+        *a = *b;
+        *b = in;
+    }
+    str_add(out, a->data, a->len);
+}
+
+void decoder_finish(Decoder *d, const Vocab *v) {
+    StrBuf a = {0}, b = {0};
+    d->vocab = v;
+    d->first_differs = d->first_differs || d->count == 0;
+    d->piece_at = mem_alloc((size_t)vocab_size(v) + 1, sizeof *d->piece_at);
+    str_add(&d->pieces, "", 0);
+    for (int32_t id = 0; id < vocab_size(v); id++) {
+        d->piece_at[id] = d->pieces.len;
+        add_token(d, id, false, &a, &b, &d->pieces);
+    }
+    d->piece_at[vocab_size(v)] = d->pieces.len;
+    str_clear(&a);
+    str_clear(&b);
+}
+
+const char *decoder_piece(const Decoder *d, int32_t id, size_t *len) {
+    *len = d->piece_at[id + 1] - d->piece_at[id];
+    return d->pieces.data + d->piece_at[id];
+}
+
+static void add_first(const Decoder *d, int32_t id, StrBuf *out) {
+    StrBuf a = {0}, b = {0};
+    add_token(d, id, true, &a, &b, out);
+    str_clear(&a);
+    str_clear(&b);
+}
+
+void decoder_add_token(const Decoder *d, DecodeState *s, int32_t id, StrBuf *out) {
+    size_t begin = out->len, len;
+    if (!s->begun && d->first_differs) {
+        add_first(d, id, out);
+    } else {
+        const char *piece = decoder_piece(d, id, &len);
+        str_add(out, piece, len);
+    }
+    s->begun = true;
+    if (s->stripped) return;
+    size_t at = begin;
+    while (at < out->len && s->n_stripped < d->strip && out->data[at] == ' ') at++, s->n_stripped++;
+    s->stripped = at < out->len || s->n_stripped == d->strip;
+    if (at > begin) memmove(out->data + begin, out->data + at, out->len - at);
+    out->len -= at - begin;
+}

@@ -1,0 +1,11 @@
+// fingerprint: a running XXH3-128 over numbers and texts, the same on every machine. Not cryptographic: it tells
+// tokenizers apart.
+#pragma once
+
+#include "base.h"
+
+typedef struct Fingerprint Fingerprint;
+Fingerprint *fingerprint_new(void);
+void fingerprint_number(Fingerprint *f, int64_t n);
+void fingerprint_text(Fingerprint *f, const char *s, size_t len); // its length too: keeps neighbours apart
+void fingerprint_end(Fingerprint *f, char hex[33]);               // frees

@@ -1,0 +1,159 @@
+// normalize: see normalize.h.
+#include "normalize.h"
+
+#include <string.h>
+#include <utf8proc.h>
+
+struct Normalizer {
+    NormalizeStep *steps;
+    size_t count, capacity;
+};
+
+Normalizer *normalizer_new(void) {
+    return mem_calloc(1, sizeof(Normalizer));
+}
+
+void normalizer_add(Normalizer *n, const NormalizeStep *step) {
+    MEM_GROW(n->steps, n->capacity, n->count + 1);
+    NormalizeStep *s = &n->steps[n->count++];
+    *s = *step;
+    s->from = s->from ? mem_strndup(s->from, s->from_len) : NULL;
+    s->text = s->text ? mem_strndup(s->text, s->text_len) : NULL;
+}
+
+void normalizer_free(Normalizer *n) {
+    if (!n) return;
+    for (size_t i = 0; i < n->count; i++) {
+        regex_free(n->steps[i].pattern);
+        mem_free((char *)n->steps[i].from);
+        mem_free((char *)n->steps[i].text);
+    }
+    mem_free(n->steps);
+    mem_free(n);
+}
+
+void normalizer_hash(const Normalizer *n, Fingerprint *f) {
+    fingerprint_number(f, (int64_t)n->count);
+    for (size_t i = 0; i < n->count; i++) {
+        const NormalizeStep *s = &n->steps[i];
+        const char *pattern = s->pattern ? regex_pattern(s->pattern) : "";
+        fingerprint_number(f, s->kind | s->form << 8 | s->left << 16 | s->right << 17);
+        fingerprint_text(f, pattern, strlen(pattern));
+        fingerprint_text(f, s->from, s->from_len);
+        fingerprint_text(f, s->text, s->text_len);
+    }
+}
+
+void normalize_work_clear(NormalizeWork *w) {
+    mapped_text_clear(&w->texts[0]);
+    mapped_text_clear(&w->texts[1]);
+    regex_walk_clear(&w->walk);
+}
+
+// ---- steps: false when the text stays as it is, else *out holds the new one ----
+
+static void keep(MappedText *out, const TextView *in, size_t from, size_t end) {
+    mapped_text_add(out, in->text + from, end - from, in, from, end - from);
+}
+
+static bool prepend(const NormalizeStep *s, const TextView *in, MappedText *out) {
+    if (in->len == 0) return false;
+    mapped_text_add(out, s->text, s->text_len, in, 0, 0);
+    keep(out, in, 0, in->len);
+    return true;
+}
+
+static bool replace_literal(const NormalizeStep *s, const TextView *in, MappedText *out) {
+    size_t at = 0;
+    const char *hit = s->from_len ? memmem(in->text, in->len, s->from, s->from_len) : NULL;
+    if (!hit) return false;
+    for (; hit; hit = memmem(in->text + at, in->len - at, s->from, s->from_len)) {
+        size_t begin = (size_t)(hit - in->text);
+        keep(out, in, at, begin);
+        mapped_text_add(out, s->text, s->text_len, in, begin, s->from_len);
+        at = begin + s->from_len;
+    }
+    keep(out, in, at, in->len);
+    return true;
+}
+
+static bool replace_matches(const NormalizeStep *s, NormalizeWork *w, const TextView *in, MappedText *out) {
+    size_t at = 0;
+    bool changed = false;
+    regex_walk_begin(&w->walk, s->pattern, in->text, in->len);
+    for (size_t begin, end; regex_walk_next(&w->walk, &begin, &end); at = end) {
+        keep(out, in, at, begin);
+        mapped_text_add(out, s->text, s->text_len, in, begin, end - begin);
+        changed = true;
+    }
+    if (changed) keep(out, in, at, in->len);
+    return changed;
+}
+
+static bool strip(const NormalizeStep *s, const TextView *in, MappedText *out) {
+    size_t begin = 0, end = in->len, n;
+    while (s->left && begin < end && unicode_is_space(utf8_decode(in->text + begin, end - begin, &n))) begin += n;
+    while (s->right && end > begin) {
+        size_t last = end - 1;
+        while (last > begin && ((uint8_t)in->text[last] & 0xC0) == 0x80) last--;
+        if (!unicode_is_space(utf8_decode(in->text + last, end - last, &n))) break;
+        end = last;
+    }
+    if (end - begin == in->len) return false;
+    keep(out, in, begin, end);
+    return true;
+}
+
+static bool strip_accents(const TextView *in, MappedText *out) {
+    for (size_t at = 0, n; at < in->len; at += n) {
+        int32_t c = utf8_decode(in->text + at, in->len - at, &n);
+        if (utf8proc_category(c) != UTF8PROC_CATEGORY_MN) keep(out, in, at, at + n);
+    }
+    return out->text.len != in->len;
+}
+
+// Lower case of one character as Unicode has it, which may be two: U+0130 is the only one.
+static bool lowercase(const TextView *in, MappedText *out) {
+    bool changed = false;
+    for (size_t at = 0, n; at < in->len; at += n) {
+        int32_t c = utf8_decode(in->text + at, in->len - at, &n), lower = utf8proc_tolower(c);
+        char text[8];
+        size_t len = (size_t)utf8proc_encode_char(lower, (utf8proc_uint8_t *)text);
+        if (c == 0x130) {
+            memcpy(text, "i\xCC\x87", 3);
+            len = 3;
+        }
+        changed = changed || lower != c;
+        mapped_text_add(out, text, len, in, at, n);
+    }
+    return changed;
+}
+
+static bool run_step(const NormalizeStep *s, NormalizeWork *w, const TextView *in, MappedText *out, bool continues) {
+    out->text.len = 0;
+    switch (s->kind) {
+    case NORMALIZE_FORM:
+        return unicode_normalize(in, s->form, out);
+    case NORMALIZE_LOWERCASE:
+        return lowercase(in, out);
+    case NORMALIZE_PREPEND:
+        return !continues && prepend(s, in, out);
+    case NORMALIZE_REPLACE:
+        return s->pattern ? replace_matches(s, w, in, out) : replace_literal(s, in, out);
+    case NORMALIZE_STRIP:
+        return strip(s, in, out);
+    case NORMALIZE_STRIP_ACCENTS:
+        return strip_accents(in, out);
+    }
+    CHECK(false, "normalizer step %d", s->kind);
+    return false;
+}
+
+void normalizer_run(const Normalizer *n, NormalizeWork *w, TextView *view, bool continues) {
+    for (size_t i = 0; i < n->count; i++) {
+        MappedText *out = &w->texts[w->turn];
+        if (!run_step(&n->steps[i], w, view, out, continues)) continue;
+        *view = mapped_text_view(out);
+        w->turn = !w->turn;
+    }
+}

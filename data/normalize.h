@@ -1,0 +1,43 @@
+// normalize: the steps of tokenizer.json's normalizer: what is done to text between added tokens before it is cut into
+// pre-tokens.
+#pragma once
+
+#include "fingerprint.h"
+#include "regex.h"
+#include "unicode.h"
+
+typedef enum {
+    NORMALIZE_FORM,         // .form
+    NORMALIZE_LOWERCASE,    // of every character
+    NORMALIZE_PREPEND,      // .text in front of what is not empty
+    NORMALIZE_REPLACE,      // matches of .pattern, or of the literal .from, by .text
+    NORMALIZE_STRIP,        // white space at .left and .right ends
+    NORMALIZE_STRIP_ACCENTS // characters of category Mn
+} NormalizeKind;
+
+typedef struct NormalizeStep {
+    NormalizeKind kind;
+    NormalForm form;
+    Regex *pattern;          // taken over
+    const char *from, *text; // copied
+    size_t from_len, text_len;
+    bool left, right;
+} NormalizeStep;
+
+typedef struct Normalizer Normalizer; // read-only after it was made: one for all threads
+Normalizer *normalizer_new(void);
+void normalizer_add(Normalizer *n, const NormalizeStep *step);
+void normalizer_free(Normalizer *n);
+void normalizer_hash(const Normalizer *n, Fingerprint *f);
+
+// Work space of one thread, reused; init with {0}.
+typedef struct NormalizeWork {
+    MappedText texts[2]; // by turns
+    int turn;
+    RegexWalk walk;
+} NormalizeWork;
+void normalize_work_clear(NormalizeWork *w);
+
+// *view (valid UTF-8) becomes its normal form: itself where no step changed it, else a text in w. With `continues`
+// the text goes on where another one ended: nothing is put in front of it.
+void normalizer_run(const Normalizer *n, NormalizeWork *w, TextView *view, bool continues);

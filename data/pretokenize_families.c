@@ -1,0 +1,66 @@
+// pretokenize_families: the pre-tokenizers that GGUF names (tokenizer.ggml.pre), each as one expression.
+#include <string.h>
+
+#include "pretokenize.h"
+
+// GPT-2, encoder.py. White space before a word leaves its last character to the word; at the end of the text it stays
+// together.
+#define GPT2_SUFFIXES "'s|'t|'re|'ve|'m|'ll|'d"
+#define GPT2 GPT2_SUFFIXES "| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+
+// SmolLM: the text is first cut before and after every number character, then GPT-2's expression runs on each piece.
+// As one expression: numbers stand alone, and white space before a number is at the end of its piece.
+#define SMOLLM                                                                                                         \
+    "\\p{is_numeric}|" GPT2_SUFFIXES "| ?\\p{L}+| ?[^\\s\\p{L}\\p{is_numeric}]+|\\s+(?![^\\s\\p{is_numeric}])|\\s+"
+
+// Llama 3 (digits in groups of up to three) and Qwen 2 (single digits).
+#define LLAMA3_WITH(numbers)                                                                                           \
+    "(?i:" GPT2_SUFFIXES ")|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" numbers                                                    \
+    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
+typedef struct Rule {
+    PretokenizerFamily family;
+    const char *aliases; // words separated by spaces
+    const char *pattern;
+} Rule;
+
+// Names and aliases as llama.cpp's converter writes them, as far as the tokenizers behind them are the same.
+static const Rule RULES[] = {
+    {.family = {.name = "gpt-2"}, .aliases = "", .pattern = GPT2},
+    {.family = {.name = "llama-bpe", .whole_words = true, .adds_bos = true},
+     .aliases = "llama3 llama-v3",
+     .pattern = LLAMA3_WITH("\\p{N}{1,3}")},
+    {.family = {.name = "qwen2", .nfc = true}, .aliases = "deepseek-r1-qwen", .pattern = LLAMA3_WITH("\\p{N}")},
+    {.family = {.name = "smollm"}, .aliases = "", .pattern = SMOLLM},
+};
+enum { N_RULES = sizeof RULES / sizeof RULES[0] };
+
+static bool has_word(const char *words, const char *word, size_t len) {
+    while (*words) {
+        size_t n = strcspn(words, " ");
+        if (n == len && memcmp(words, word, len) == 0) return true;
+        words += n + (words[n] == ' ');
+    }
+    return false;
+}
+
+static int unknown_family(const char *name, size_t len, Err *err) {
+    StrBuf known = {0};
+    for (int i = 0; i < N_RULES; i++)
+        str_printf(&known, "%s%s%s%s", i ? ", " : "", RULES[i].family.name, *RULES[i].aliases ? " " : "",
+                   RULES[i].aliases);
+    int shown = len < 64 ? (int)len : 64;
+    err_input(err, "tokenizer.ggml.pre: pre-tokenizer \"%.*s\" is not known; expected one of %s", shown, name,
+              known.data);
+    str_clear(&known);
+    return -1;
+}
+
+int pretokenizer_add_family(Pretokenizer *p, PretokenizerFamily *family, const char *name, size_t len, Err *err) {
+    for (int i = 0; i < N_RULES; i++) {
+        if (!has_word(RULES[i].family.name, name, len) && !has_word(RULES[i].aliases, name, len)) continue;
+        *family = RULES[i].family;
+        return pretokenizer_add_pattern(p, RULES[i].pattern, CUT_ISOLATED, false, err);
+    }
+    return unknown_family(name, len, err);
+}

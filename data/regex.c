@@ -1,0 +1,204 @@
+// regex: see regex.h. The translation rewrites the classes whose members differ and leaves everything else to PCRE2,
+// whose syntax is the same for what tokenizers use: alternatives, groups, (?i:), look-ahead, quantifiers, brackets.
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "regex.h"
+
+#include <pcre2.h>
+#include <string.h>
+
+#include "regex_classes.h"
+
+enum { MAX_PATTERN = 4096 };
+
+struct Regex {
+    pcre2_code *code;
+    char *pattern;
+};
+
+// ---- translation ----
+
+typedef struct Reader {
+    const char *at, *end, *whole;
+    bool in_brackets;
+    StrBuf out;
+    Err *err;
+} Reader;
+
+static int refuse(const Reader *r, const char *what) {
+    return err_input(r->err, "regular expression \"%s\": %s is not supported", r->whole, what);
+}
+
+// A class as brackets or as a part of them. Complements inside brackets are written out where the file has them.
+static int put_class(Reader *r, const RegexClass *c, bool negated) {
+    if (!r->in_brackets) {
+        str_printf(&r->out, negated ? "[^%s]" : "[%s]", c->members);
+        return 0;
+    }
+    if (negated && !c->others) return refuse(r, "the complement of a class inside brackets");
+    str_puts(&r->out, negated ? c->others : c->members);
+    return 0;
+}
+
+static const RegexClass *find_class(const char *name, size_t len) {
+    for (const RegexClass *c = REGEX_CLASSES; c->name; c++)
+        if (strlen(c->name) == len && memcmp(c->name, name, len) == 0) return c;
+    return NULL;
+}
+
+// \p{Name}, \P{Name}, \p{^Name}; r->at stands behind the p.
+static int put_property(Reader *r, bool negated) {
+    const char *close = r->at < r->end && *r->at == '{' ? memchr(r->at, '}', (size_t)(r->end - r->at)) : NULL;
+    if (!close) return refuse(r, "\\p without {}");
+    const char *name = r->at + 1;
+    if (*name == '^') {
+        negated = !negated;
+        name++;
+    }
+    const RegexClass *c = find_class(name, (size_t)(close - name));
+    r->at = close + 1;
+    if (!c) return refuse(r, "a class other than general categories");
+    return put_class(r, c, negated);
+}
+
+static int put_escape(Reader *r) {
+    static const char plain[] = "nrtfvax0";
+    if (r->at == r->end) return refuse(r, "a backslash at the end");
+    char c = *r->at++;
+    if (c == 'p' || c == 'P') return put_property(r, c == 'P');
+    const char *shorthand = memchr("sSdDwW", c, 6);
+    if (shorthand) {
+        char name = c | 32;
+        return put_class(r, find_class(&name, 1), c != name);
+    }
+    bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    if (letter && !strchr(plain, c)) return refuse(r, "an escape");
+    char pair[] = {'\\', c};
+    str_add(&r->out, pair, 2);
+    return 0;
+}
+
+static int put_other(Reader *r, char c) {
+    bool two = r->at < r->end;
+    if (r->in_brackets && (c == '[' || (c == '&' && two && *r->at == '&'))) return refuse(r, "a set inside brackets");
+    if (!r->in_brackets && c == '(' && two && *r->at == '?') {
+        bool known = r->end - r->at > 1 && strchr(":=!>i<", r->at[1]);
+        if (!known) return refuse(r, "a group");
+    }
+    if (c == '[') {
+        r->in_brackets = true;
+        str_puts(&r->out, "[");
+        if (r->at < r->end && *r->at == '^') str_add(&r->out, r->at++, 1);
+        if (r->at < r->end && *r->at == ']') return refuse(r, "brackets that begin with ]");
+        return 0;
+    }
+    if (c == ']') r->in_brackets = false;
+    str_add(&r->out, &c, 1);
+    return 0;
+}
+
+static int translate(Reader *r) {
+    while (r->at < r->end) {
+        char c = *r->at++;
+        if (c == 0) return refuse(r, "a NUL byte");
+        if ((c == '\\' ? put_escape(r) : put_other(r, c)) != 0) return -1;
+    }
+    return r->in_brackets ? refuse(r, "brackets without an end") : 0;
+}
+
+// ---- the object ----
+
+static int compile(Regex *r, Err *err) {
+    int code = 0;
+    PCRE2_SIZE at = 0;
+    // Lines as Ruby's syntax has them, which is Oniguruma's default: ^ and $ at every line.
+    uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C;
+    r->code = pcre2_compile((PCRE2_SPTR)r->pattern, PCRE2_ZERO_TERMINATED, options, &code, &at, NULL);
+    if (!r->code) {
+        char message[128];
+        pcre2_get_error_message(code, (PCRE2_UCHAR *)message, sizeof message);
+        return err_input(err, "%s", message);
+    }
+    pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE); // without a JIT pcre2_match interprets: slower, same result
+    return 0;
+}
+
+int regex_new(Regex **out, const char *pattern, size_t len, Err *err) {
+    if (len == 0 || len > MAX_PATTERN)
+        return err_input(err, "regular expression of %zu bytes; expected 1 to %d", len, MAX_PATTERN);
+    char *whole = mem_strndup(pattern, len);
+    Reader reader = {.at = pattern, .end = pattern + len, .whole = whole, .err = err};
+    Regex *r = mem_calloc(1, sizeof *r);
+    int rc = translate(&reader);
+    r->pattern = reader.out.data;
+    if (rc == 0 && compile(r, err) != 0) rc = err_context(err, "regular expression \"%s\"", whole);
+    mem_free(whole);
+    if (rc != 0) {
+        regex_free(r);
+        return -1;
+    }
+    *out = r;
+    return 0;
+}
+
+void regex_free(Regex *r) {
+    if (!r) return;
+    pcre2_code_free(r->code);
+    mem_free(r->pattern);
+    mem_free(r);
+}
+
+const char *regex_pattern(const Regex *r) {
+    return r->pattern;
+}
+
+// ---- the walk ----
+
+// The expressions of real tokenizers backtrack at most once over each character (over white space without a line end
+// behind it), so a limit that grows with the text is never reached by them and still ends a hostile one.
+void regex_walk_begin(RegexWalk *w, const Regex *r, const char *text, size_t len) {
+    enum { LEAST_MATCH_LIMIT = 1 << 20 };
+    if (!w->data) {
+        w->data = pcre2_match_data_create(1, NULL);
+        w->context = pcre2_match_context_create(NULL);
+        CHECK(w->data && w->context, "out of memory");
+    }
+    w->regex = r;
+    w->text = text;
+    w->len = len;
+    w->at = 0;
+    w->failed = false;
+    size_t limit = LEAST_MATCH_LIMIT + 4 * len;
+    pcre2_set_match_limit(w->context, limit < UINT32_MAX ? (uint32_t)limit : UINT32_MAX);
+    pcre2_set_depth_limit(w->context, LEAST_MATCH_LIMIT);
+}
+
+static int match(RegexWalk *w, uint32_t options) {
+    return pcre2_match(w->regex->code, (PCRE2_SPTR)w->text, w->len, w->at, options, w->data, w->context);
+}
+
+bool regex_walk_next(RegexWalk *w, size_t *begin, size_t *end) {
+    while (w->at < w->len && !w->failed) {
+        int n = match(w, PCRE2_NO_UTF_CHECK);
+        if (n == PCRE2_ERROR_JIT_STACKLIMIT) n = match(w, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT); // groups over long runs
+        if (n < 0) {
+            w->failed = n != PCRE2_ERROR_NOMATCH;
+            return false;
+        }
+        const PCRE2_SIZE *span = pcre2_get_ovector_pointer(w->data);
+        *begin = span[0];
+        *end = span[1];
+        if (*end > *begin && *begin >= w->at) {
+            w->at = *end;
+            return true;
+        }
+        w->at = *end + 1; // empty: passed over, on from the next character
+        while (w->at < w->len && ((uint8_t)w->text[w->at] & 0xC0) == 0x80) w->at++;
+    }
+    return false;
+}
+
+void regex_walk_clear(RegexWalk *w) {
+    pcre2_match_data_free(w->data);
+    pcre2_match_context_free(w->context);
+    *w = (RegexWalk){0};
+}

@@ -1,0 +1,137 @@
+// tokenizer_encode: a text through the parts of its tokenizer, with the place of every token in the source kept on the
+// way.
+#include <string.h>
+
+#include "tokenizer_impl.h"
+
+void token_ids_clear(TokenIds *ids) {
+    mem_free(ids->ids);
+    mem_free(ids->start);
+    *ids = (TokenIds){0};
+}
+
+// One call of tokenizer_encode: the source, its work space and where the ids go.
+typedef struct Encoder {
+    const TokenizerParts *p;
+    const char *text;
+    bool continues; // the source goes on where another text ended
+    AddedRule rule;
+    NormalizeWork normal;
+    Pieces pieces;
+    TokenWork work;
+    TokenIds *out;
+} Encoder;
+
+static void append_id(TokenIds *out, int32_t id, size_t start) {
+    if (out->count == out->capacity) {
+        out->capacity = mem_grown_capacity(out->capacity, out->count + 1);
+        out->ids = mem_realloc(out->ids, out->capacity, sizeof *out->ids);
+        out->start = mem_realloc(out->start, out->capacity, sizeof *out->start);
+    }
+    out->ids[out->count] = id;
+    out->start[out->count++] = (uint32_t)start;
+}
+
+// One pre-token. `at`: where the view it lies in stands in the source; map: where each of its bytes came from there.
+static void encode_word(Encoder *e, const char *word, size_t len, size_t at, const uint32_t *map) {
+    e->p->model.kind->encode(e->p->model.data, &e->work, word, len);
+    e->out->left_out += e->work.left_out;
+    e->out->unknown += e->work.unknown;
+    for (size_t i = 0; i < e->work.n_tokens; i++) {
+        uint32_t begin = e->work.begin[i];
+        append_id(e->out, e->work.ids[i], at + (map ? map[begin] : begin));
+    }
+}
+
+// Part [from, end) of a normalised view, without added tokens.
+static void encode_normal(Encoder *e, const TextView *view, size_t from, size_t end, size_t at) {
+    if (from == end) return;
+    TextView part = {view->text + from, end - from, view->origin ? view->origin + from : NULL};
+    size_t base = view->origin ? at : at + from; // origins count from the view's own source
+    pretokenizer_run(e->p->pre, &e->pieces, &part, !e->continues && at + from == 0);
+    const TextView *v = &e->pieces.view;
+    for (size_t i = 0; i < e->pieces.count; i++) {
+        Piece w = e->pieces.items[i];
+        if (v->origin)
+            encode_word(e, v->text + w.begin, w.end - w.begin, base, v->origin + w.begin);
+        else
+            encode_word(e, v->text + w.begin, w.end - w.begin, base + w.begin, NULL);
+    }
+}
+
+// Valid UTF-8 without added tokens, at `at` in the source.
+static void encode_valid(Encoder *e, size_t at, size_t end) {
+    TextView view = {e->text + at, end - at, NULL};
+    normalizer_run(e->p->normalizer, &e->normal, &view, e->continues && at == 0);
+    AddedRule rule = e->rule;
+    if (rule.origin) rule.origin += at;
+    AddedMatch m;
+    size_t from = 0;
+    while (e->p->normalized && added_tokens_find(e->p->normalized, &view, from, &rule, &m)) {
+        encode_normal(e, &view, from, m.begin, at);
+        append_id(e->out, m.id, at + (view.origin ? view.origin[m.begin] : m.begin));
+        from = m.end;
+    }
+    encode_normal(e, &view, from, view.len, at);
+}
+
+// Any bytes without added tokens.
+static void encode_stretch(Encoder *e, size_t from, size_t end) {
+    while (from < end) {
+        size_t valid = utf8_valid_prefix(e->text + from, end - from);
+        if (valid) encode_valid(e, from, from + valid);
+        from += valid;
+        if (from < end) encode_word(e, e->text + from, 1, from, NULL);
+        from++;
+    }
+}
+
+static void encode(const Tokenizer *t, const char *text, size_t len, const AddedRule *rule, bool continues,
+                   TokenIds *out) {
+    CHECK(len < UINT32_MAX, "text of %zu bytes", len);
+    Encoder e = {.p = &t->p, .text = text, .continues = continues, .rule = *rule, .out = out};
+    TextView source = {text, len, NULL};
+    AddedMatch m;
+    size_t from = 0;
+    while (added_tokens_find(t->p.added, &source, from, rule, &m)) {
+        encode_stretch(&e, from, m.begin);
+        append_id(out, m.id, m.begin);
+        from = m.end;
+    }
+    encode_stretch(&e, from, len);
+    normalize_work_clear(&e.normal);
+    pieces_clear(&e.pieces);
+    token_work_clear(&e.work);
+}
+
+void tokenizer_encode(const Tokenizer *t, const char *text, size_t len, const uint16_t *origin, bool parse_special,
+                      TokenIds *out) {
+    encode(t, text, len, &(AddedRule){parse_special, origin}, false, out);
+}
+
+void tokenizer_encode_rest(const Tokenizer *t, const char *text, size_t len, const uint16_t *origin, bool parse_special,
+                           TokenIds *out) {
+    encode(t, text, len, &(AddedRule){parse_special, origin}, true, out);
+}
+
+void tokenizer_encode_pair(const Tokenizer *t, const char *a, size_t a_len, const char *b, size_t b_len, TokenIds *out,
+                           size_t *second) {
+    const PostProcessor *post = &t->p.post;
+    const PostItem *items = b ? post->pair : post->single;
+    int n = b ? post->n_pair : post->n_single;
+    size_t where = SIZE_MAX, start = 0; // a special token stands where the text before it ended
+    for (int i = 0; i < n; i++) {
+        if (items[i].type == 1 && where == SIZE_MAX) {
+            where = out->count;
+            start = 0;
+        }
+        if (items[i].kind == POST_TOKEN) {
+            append_id(out, items[i].id, start);
+            continue;
+        }
+        bool is_a = items[i].kind == POST_TEXT_A;
+        tokenizer_encode(t, is_a ? a : b, is_a ? a_len : b_len, NULL, false, out);
+        start = is_a ? a_len : b_len;
+    }
+    if (second) *second = where == SIZE_MAX ? out->count : where;
+}
