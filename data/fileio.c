@@ -127,8 +127,12 @@ void file_unmap(FileMap *map) {
 void file_map_drop(const FileMap *map, size_t offset, size_t size) {
     if (offset >= map->size) return;
     if (size > map->size - offset) size = map->size - offset;
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), begin = offset & ~(page - 1);
-    madvise((void *)(map->data + begin), offset + size - begin, MADV_DONTNEED); // advice: a failure costs only memory
+    file_pages_drop(map->data + offset, size);
+}
+
+void file_pages_drop(const void *data, size_t size) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), before = (uintptr_t)data & (page - 1);
+    madvise((char *)data - before, size + before, MADV_DONTNEED); // advice: a failure costs only memory
 }
 
 // Reads to the end whatever fstat said: files under /proc and /sys have size 0 there.

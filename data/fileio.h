@@ -22,6 +22,7 @@ int file_map(FileMap *map, const char *path, Err *err);
 void file_unmap(FileMap *map);
 // Lets the kernel drop the pages of [offset, offset + size) from resident memory (they are read again on demand).
 void file_map_drop(const FileMap *map, size_t offset, size_t size);
+void file_pages_drop(const void *data, size_t size); // the same for bytes of some map
 
 // Reads a whole regular file (also those of /proc and /sys); *data is NUL-terminated behind *size bytes and belongs to
 // the caller (mem_free). Larger than max_size: refused.

@@ -7,6 +7,7 @@
 #include "config.h"
 #include "config_internal.h"
 #include "fileio.h"
+#include "quantize.h"
 #include "words.h"
 
 #define REQUIRED "\"model\": \"m.gguf\", \"output_dir\": \"out\", \"dataset\": \"d.jsonl\""
@@ -129,7 +130,7 @@ static void test_config_refuses_values(void **state) {
         {"\"device\": \"cuda\"", "device: \"cuda\" is not in this version"},
         {"\"device\": \"tpu\"", "device: \"tpu\"; expected one of"},
         {"\"dtype\": \"bf16\"", "not in this version"},
-        {"\"load_in_4bit\": true", "not in this version"},
+        {"\"quantize_base\": \"fp4\"", "expected one of: none int8 nf4"},
         {"\"load_in_4bit\": 4", "load_in_4bit: expected true or false"},
         {"\"task\": \"classification\"", "not in this version"},
         {"\"num_gpus\": 2", "num_gpus: 2 is not in this version"},
@@ -201,6 +202,25 @@ static void test_config_refuses_bad_weights(void **state) {
         mem_free(text);
     }
     refused("{\"model\": \"m\", \"train_file\": 7}", "train_file: 7; expected a path or a list of paths");
+}
+
+static void test_config_quantize_base(void **state) {
+    (void)state;
+    static const struct {
+        const char *member;
+        QuantizeKind kind;
+    } cases[] = {{"\"quantize_base\": \"none\"", QUANTIZE_NONE}, {"\"quantize_base\": \"int8\"", QUANTIZE_INT8},
+                 {"\"quantize_base\": \"nf4\"", QUANTIZE_NF4},   {"\"load_in_4bit\": true", QUANTIZE_NF4},
+                 {"\"load_in_8bit\": true", QUANTIZE_INT8},      {"\"load_in_8bit\": false", QUANTIZE_NONE}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Config c;
+        Err err = {0};
+        char *text = mem_printf("{" REQUIRED ",\n%s}", cases[i].member);
+        ASSERT_OK(load(&c, text, NULL, NULL, NULL, &err), &err);
+        assert_int_equal(c.quantize_base, cases[i].kind);
+        config_clear(&c);
+        mem_free(text);
+    }
 }
 
 static void test_config_accepts_defaults_of_later_keys(void **state) {
@@ -354,7 +374,7 @@ static void test_words_split_and_nearest(void **state) {
 
 TEST_MAIN(TEST(test_config_defaults), TEST(test_config_comments_and_lines), TEST(test_config_refuses_broken_json),
           TEST(test_config_refuses_values), TEST(test_config_weights_of_files), TEST(test_config_refuses_bad_weights),
-          TEST(test_config_accepts_defaults_of_later_keys), TEST(test_config_overrides),
-          TEST(test_config_saved_form_loads), TEST(test_config_same_run),
+          TEST(test_config_quantize_base), TEST(test_config_accepts_defaults_of_later_keys),
+          TEST(test_config_overrides), TEST(test_config_saved_form_loads), TEST(test_config_same_run),
           TEST(test_config_every_key_refuses_wrong_types), TEST(test_config_survives_mutations),
           TEST(test_words_split_and_nearest))

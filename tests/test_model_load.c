@@ -5,6 +5,7 @@
 #include "gguf.h"
 #include "model.h"
 #include "model_file.h"
+#include "quantize.h"
 #include "scratch.h"
 #include "tiny_model.h"
 
@@ -63,6 +64,75 @@ static void test_model_load_puts_qk_rows_in_hugging_face_order(void **state) {
             }
     assert_null(m->layers[0].w[PROJ_V].segments[0].row_map);
     model_free(m);
+    backend_close(b);
+}
+
+// --- quantize_base ---
+
+// Sizes that are whole blocks.
+static void write_wide_model(void) {
+    TinyModel t = TINY_MODEL;
+    t.hidden = 64, t.ffn = 128;
+    tiny_model_write("wide.gguf", &t);
+}
+
+// The largest difference of a projection's elements between the two models, rows in logical order.
+static double largest_difference(const Model *a, const Model *b, int layer, Projection p) {
+    double largest = 0;
+    const Weight *w = &a->layers[layer].w[p];
+    float x[128], y[128];
+    for (int64_t row = 0; row < w->rows; row++) {
+        a->backend->k->expand(a->backend, (Mat){x, DTYPE_F32, 1, w->cols}, w, row);
+        b->backend->k->expand(b->backend, (Mat){y, DTYPE_F32, 1, w->cols}, &b->layers[layer].w[p], row);
+        for (int64_t i = 0; i < w->cols; i++) largest = fmax(largest, fabs((double)x[i] - (double)y[i]));
+    }
+    return largest;
+}
+
+static void check_quantized(QuantizeKind kind, DType want, double step) {
+    Backend *b = open_backend();
+    Model *m, *q;
+    Err err;
+    ASSERT_OK(model_load(&m, "wide.gguf", b, NULL, &err), &err);
+    ASSERT_OK(model_load(&q, "wide.gguf", b, &(ModelOptions){.quantize = kind}, &err), &err);
+    size_t bytes = m->weight_bytes;
+    for (int layer = 0; layer < 2; layer++)
+        for (Projection p = 0; p < PROJ_COUNT; p++) {
+            const Weight *w = &q->layers[layer].w[p];
+            size_t before, after;
+            assert_int_equal(w->segments[0].dtype, want);
+            double difference = largest_difference(m, q, layer, p); // elements are U(-0.2, 0.2)
+            assert_true(difference > step / 4 && difference < step);
+            dtype_bytes(DTYPE_F32, (size_t)(w->rows * w->cols), &before);
+            dtype_bytes(want, (size_t)(w->rows * w->cols), &after);
+            bytes -= before - after;
+        }
+    assert_in_range(q->weight_bytes, bytes, bytes + 14 * 1024); // scales of rows, alignment
+    assert_int_equal(q->embedding.segments[0].dtype, DTYPE_F32);
+    assert_memory_equal(q->fingerprint, m->fingerprint, 32);
+    model_free(q);
+    model_free(m);
+    backend_close(b);
+}
+
+static void test_model_load_quantizes_the_layers(void **state) {
+    (void)state;
+    write_wide_model();
+    check_quantized(QUANTIZE_INT8, DTYPE_Q8_0, 0.2 / 127 * 0.6);
+    check_quantized(QUANTIZE_NF4, DTYPE_NF4, 0.2 * 0.16);
+}
+
+static void test_model_load_refuses_to_quantize(void **state) {
+    (void)state;
+    Backend *b = open_backend();
+    Model *m;
+    Err err;
+    tiny_model_write("tiny.gguf", &TINY_MODEL);
+    ASSERT_REFUSED(model_load(&m, "tiny.gguf", b, &(ModelOptions){.quantize = QUANTIZE_NF4}, &err), &err,
+                   "tiny.gguf: blk.0.attn_q.weight has 32 columns; quantize_base expects a multiple of 64 for nf4");
+    if (model_file())
+        ASSERT_REFUSED(model_load(&m, model_file(), b, &(ModelOptions){.quantize = QUANTIZE_INT8}, &err), &err,
+                       "keeps its own blocks");
     backend_close(b);
 }
 
@@ -224,5 +294,6 @@ static void test_model_load_smollm2_is_fast(void **state) {
 
 TEST_MAIN(SCRATCH_TEST(test_model_load_reads_the_config),
           SCRATCH_TEST(test_model_load_puts_qk_rows_in_hugging_face_order),
+          SCRATCH_TEST(test_model_load_quantizes_the_layers), SCRATCH_TEST(test_model_load_refuses_to_quantize),
           SCRATCH_TEST(test_model_load_refuses_by_name), SCRATCH_TEST(test_model_load_survives_damaged_metadata),
           TEST(test_model_load_smollm2_is_fast))

@@ -106,7 +106,8 @@ static void test_trainer_options_have_an_effect(void **state) {
                                           "lora_alpha=8",
                                           "lora_r=4",
                                           "layers_to_transform=1",
-                                          "lora_target_modules=k_proj"};
+                                          "lora_target_modules=k_proj",
+                                          "quantize_base=int8"};
     const char *const plain[] = {"gradient_accumulation_steps=2"};
     for (int i = 0; i < N_OF(options); i++) {
         const char *const changed[] = {"gradient_accumulation_steps=2", options[i]};
@@ -114,10 +115,9 @@ static void test_trainer_options_have_an_effect(void **state) {
     }
 }
 
-static void test_trainer_learns(void **state) {
-    (void)state;
-    const char *const words[] = {"learning_rate=2e-2", "per_device_train_batch_size=2", "num_train_epochs=20",
-                                 "packing=false", "lora_target_modules=all-linear"};
+static void check_learning(const char *base) {
+    const char *const words[] = {"learning_rate=2e-2", "per_device_train_batch_size=2",  "num_train_epochs=20",
+                                 "packing=false",      "lora_target_modules=all-linear", base};
     TinyRun r;
     double *losses;
     tiny_run_open(&r, dir, 2, words, N_OF(words));
@@ -127,6 +127,12 @@ static void test_trainer_learns(void **state) {
     assert_true(losses[r.trainer->total_steps - 1] < losses[0] / 2);
     mem_free(losses);
     tiny_run_close(&r);
+}
+
+static void test_trainer_learns(void **state) {
+    (void)state;
+    check_learning("quantize_base=none");
+    check_learning("quantize_base=int8");
 }
 
 // The first loss is that of the base: compare with the evaluation of the same rows.

@@ -61,8 +61,9 @@ static int load_adapter(EvalRun *r, Err *err) {
 }
 
 static int open_run(EvalRun *r, Err *err) {
-    const char *path = r->config.model_name_or_path;
-    if (backend_open(&r->backend, "cpu", 0, err) || model_load(&r->model, path, r->backend, NULL, err)) return -1;
+    ModelOptions o = {.quantize = r->config.quantize_base};
+    if (backend_open(&r->backend, "cpu", 0, err)) return -1;
+    if (model_load(&r->model, r->config.model_name_or_path, r->backend, &o, err)) return -1;
     if (load_adapter(r, err)) return -1;
     return run_data_open(&r->data, &r->config, r->model, false, err);
 }

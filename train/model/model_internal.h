@@ -73,6 +73,8 @@ int model_take_vector(Loader *l, const Slot *s);
 // A Weight over rows [row, row + rows) of a matrix.
 Weight weight_rows(const SourceTensor *t, const void *data, int64_t row, int64_t rows, int64_t cols,
                    const int32_t *row_map);
+// Replaces a dense weight of a layer by its copy as ModelOptions.quantize wants it, in memory of the model.
+int model_quantize(Loader *l, Weight *w);
 // Refuses values that are not finite.
 int model_check_finite(Loader *l, const Weight *w, const char *name);
 // Memory that model_free gives back.

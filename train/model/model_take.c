@@ -3,7 +3,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "fileio.h"
 #include "model_internal.h"
+#include "quantize.h"
 
 // --- memory ---
 
@@ -17,6 +19,15 @@ void *model_own_host(Model *m, size_t bytes) {
     void *p = mem_alloc(bytes, 1);
     own(m, p, 0);
     return p;
+}
+
+static void disown_host(Model *m, const void *data) {
+    struct ModelFile *f = m->file;
+    size_t i = 0;
+    while (i < f->n_owned && f->owned[i].data != data) i++;
+    CHECK(i < f->n_owned && f->owned[i].bytes == 0, "host memory that the model does not own");
+    mem_free(f->owned[i].data);
+    f->owned[i] = f->owned[--f->n_owned];
 }
 
 float *model_own_device(Model *m, size_t count) {
@@ -73,20 +84,41 @@ static int transposed_copy(Loader *l, const Slot *s, const void **data) {
     return 0;
 }
 
+int model_quantize(Loader *l, Weight *w) {
+    QuantizedMemory q;
+    if (weight_quantize(l->m->backend, w, (QuantizeKind)l->options->quantize, &q, l->err))
+        return err_context(l->err, "%s", l->m->path);
+    own(l->m, q.memory, q.bytes);
+    l->m->weight_bytes += q.bytes;
+    return 0;
+}
+
+// The parts no longer need what they were made from: a copy that the model owns, or pages of the map.
+static int quantize_parts(Loader *l, const Slot *s, const void *data) {
+    for (int i = 0; i < s->n_parts; i++)
+        if (model_quantize(l, s->parts[i])) return -1;
+    l->m->weight_bytes -= s->tensor->bytes;
+    if (s->transposed)
+        disown_host(l->m, data);
+    else if (data == s->tensor->data)
+        file_pages_drop(data, s->tensor->bytes);
+    return 0;
+}
+
 int model_take_matrix(Loader *l, const Slot *s) {
     const void *data = weight_source_aligned(l->m->file->source, s->tensor);
     if (s->transposed && transposed_copy(l, s, &data)) return -1;
-    int64_t rows = s->shape[s->transposed], cols = s->shape[!s->transposed];
+    int64_t rows = s->shape[s->transposed], cols = s->shape[!s->transposed], row = 0;
+    bool quantize = s->quantize && l->options->quantize != QUANTIZE_NONE; // which sees values that are not finite
     Weight whole = weight_rows(s->tensor, data, 0, rows, cols, NULL);
-    if (model_check_finite(l, &whole, s->name)) return -1;
-    int64_t row = 0;
+    if (!quantize && model_check_finite(l, &whole, s->name)) return -1;
     for (int i = 0; i < s->n_parts; i++) {
         const float *bias = s->parts[i]->bias;
         *s->parts[i] = weight_rows(s->tensor, data, row, s->part_rows[i], cols, s->row_map[i]);
         s->parts[i]->bias = bias;
         row += s->part_rows[i];
     }
-    return 0;
+    return quantize ? quantize_parts(l, s, data) : 0;
 }
 
 // --- vectors ---

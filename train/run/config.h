@@ -81,8 +81,10 @@ typedef struct Config {
     StrList report_to;
     char *run_name;
 
+    int quantize_base; // QuantizeKind of quantize.h
+
     // Keys of later versions; only their defaults are accepted.
-    int quantize_base, task;
+    int task;
     char *dashboard, *hot_swap_url, *rope_scaling_type, *runs;
     double rope_scaling_factor;
     int64_t num_gpus, ddp_timeout;

@@ -90,8 +90,8 @@ const ConfigKey config_keys[] = {
      "where to compute"},
     {"dtype", "torch_dtype", KEY_CHOICE, FIELD(dtype), "\"auto\"", 0, 0, "auto f32", "bf16 f16 fp8", false,
      "type of the activations"},
-    {"quantize_base", "load_in_4bit=nf4 load_in_8bit=int8", KEY_CHOICE, FIELD(quantize_base), "\"none\"", 0, 0, "none",
-     "nf4 int8", false, "quantise the base model; a GGUF base keeps its own blocks"},
+    {"quantize_base", "load_in_4bit=nf4 load_in_8bit=int8", KEY_CHOICE, FIELD(quantize_base), "\"none\"", 0, 0,
+     "none int8 nf4", NULL, false, "keep a dense base in fewer bits; one that is quantised keeps its own blocks"},
     // --- logging, evaluation, saving ---
     {"logging_steps", "", KEY_INT, FIELD(logging_steps), "1", 1, BIG, NULL, NULL, true, "log each n-th step"},
     {"eval_strategy", "evaluation_strategy", KEY_CHOICE, FIELD(eval_strategy), "\"no\"", 0, 0, "no steps epoch", NULL,

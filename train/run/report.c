@@ -227,7 +227,7 @@ static void add_model_table(StrBuf *out, const Trainer *t) {
     row(out, "base", "%s", t->model->name);
     row(out, "architecture", "%s, %" PRId64 " layers, hidden %" PRId64 ", vocabulary %" PRId64, m->architecture,
         m->layers, m->hidden, m->vocab);
-    row(out, "weights", "%.1f MB, as stored in the file", (double)t->model->weight_bytes / 1e6);
+    row(out, "weights", "%.1f MB in memory", (double)t->model->weight_bytes / 1e6);
     row(out, "adapter", "r %" PRId64 ", alpha %g, %" PRId64 " parameters", t->adapter->config.rank,
         (double)t->adapter->config.alpha, t->adapter->count);
     row(out, "rows per step", "%" PRId64, t->rows_per_step);

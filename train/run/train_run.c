@@ -9,6 +9,7 @@
 #include "memory_use.h"
 #include "output_dir.h"
 #include "progress.h"
+#include "quantize.h"
 #include "run_adapter.h"
 #include "signals.h"
 #include "snapshot.h"
@@ -47,7 +48,7 @@ static int check_model(const Config *c, int64_t *positions, Err *err) {
 
 static int load_model(Run *r, int64_t positions, Err *err) {
     if (backend_open(&r->backend, "cpu", 0, err)) return -1;
-    ModelOptions o = {.max_positions = positions};
+    ModelOptions o = {.max_positions = positions, .quantize = r->config->quantize_base};
     return model_load(&r->model, r->config->model_name_or_path, r->backend, &o, err);
 }
 
@@ -91,12 +92,16 @@ static int resume(Run *r, Err *err) {
     return status;
 }
 
+static const char *quantize_note(int kind) {
+    return kind == QUANTIZE_NF4 ? ", layers in nf4" : kind == QUANTIZE_INT8 ? ", layers in int8" : "";
+}
+
 static void print_plan(const Run *r) {
     const Trainer *t = r->trainer;
     const DatasetStats *s = dataset_stats(r->data.train);
-    printf("model    %s: %" PRId64 " layers, hidden %" PRId64 ", vocabulary %" PRId64 "; %.1f MB\n", r->model->name,
+    printf("model    %s: %" PRId64 " layers, hidden %" PRId64 ", vocabulary %" PRId64 "; %.1f MB%s\n", r->model->name,
            r->model->config.layers, r->model->config.hidden, r->model->config.vocab,
-           (double)r->model->weight_bytes / 1e6);
+           (double)r->model->weight_bytes / 1e6, quantize_note(r->config->quantize_base));
     printf("adapter  r %" PRId64 ", %" PRId64 " parameters%s\n", r->adapter->config.rank, r->adapter->count,
            t->checkpoint ? "; gradient checkpointing" : "");
     printf("data     %" PRId64 " samples (%s), %" PRId64 " tokens, %" PRId64 " supervised; %" PRId64
