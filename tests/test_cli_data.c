@@ -1,7 +1,10 @@
 // The verbs tokenize and inspect, run as a user runs them, over a model with a vocabulary of bytes: output, messages,
 // exit status.
 #include "cli_runner.h"
+#include "safetensors.h"
 #include "tiny_model.h"
+
+#include <sys/stat.h>
 
 static void put_models(void) {
     TinyModel tiny = TINY_MODEL, vocab = TINY_MODEL;
@@ -84,7 +87,9 @@ static void test_inspect_says_what_a_path_is(void **state) {
     check_has("inspect d.json --show 1", 0, "line 1: {\"text\":\"a\\u001b[2J\"}");
     check_has("inspect d.json", 0, "d.json: data, text, 1 records");
     check_has("inspect lines.json", 0, "lines.json: data, messages, 2 records");
-    check_has("inspect model.json", 2, "not in this version");
+    check_has("inspect model.json", 0, "model.json: configuration of a base model\n  architecture llama\n");
+    put("bad.json", "{\"model_type\": \"t5\"}");
+    check_has("inspect bad.json", 2, "lorac: bad.json: model_type is \"t5\"; expected one of");
     check_has("inspect missing.jsonl", 2, "lorac: missing.jsonl: there is no such file or folder");
     check_has("inspect .", 2, "found none of adapter_config.json");
     check_has("inspect d.jsonl extra", 2, "one word too many");
@@ -93,5 +98,25 @@ static void test_inspect_says_what_a_path_is(void **state) {
     check_has("inspect raw.jsonl", 2, "raw.jsonl:1: found byte 0x1B");
 }
 
+static void test_inspect_hugging_face_folders(void **state) {
+    (void)state;
+    static const float zeros[32] = {0};
+    const SafetensorsEntry wte = {"wte.weight", DTYPE_F32, 2, {4, 8}, zeros};
+    Err err;
+    mkdir("m", 0777);
+    check_has("inspect m", 2, "m: found none of adapter_config.json");
+    put("m/config.json", "{\"model_type\": \"gpt2\", \"n_embd\": 8, \"n_head\": 2}");
+    check_has("inspect m", 2, "lorac: m: found config.json but no weights; expected model.safetensors or");
+    ASSERT_OK(safetensors_save("m/model.safetensors", &wte, 1, NULL, 0, &err), &err);
+    check_has("inspect m", 0, "m: base model\n  architecture gpt2\n  sizes        layers 12, hidden 8, heads 2");
+    check_has("inspect m/", 0, "targets      c_attn [24, 8], attn.c_proj [8, 8], c_fc [32, 8], mlp.c_proj [8, 32]\n");
+    check_has("inspect m", 0, "  F32          1 tensors, 32 values, 0.0 MB\n");
+    put("m/config.json", "{\"model_type\": \"gpt2\", \"reorder_and_upcast_attn\": true}");
+    check_has("inspect m", 0, "training     not possible: m/config.json: reorder_and_upcast_attn is true; expected fa");
+    put("m/model.safetensors", "1234567");
+    check_has("inspect m", 2, "lorac: m/model.safetensors: the file is 7 bytes long");
+}
+
 TEST_MAIN(SCRATCH_TEST(test_tokenize_text), SCRATCH_TEST(test_tokenize_messages),
-          SCRATCH_TEST(test_inspect_shows_data_as_trained), SCRATCH_TEST(test_inspect_says_what_a_path_is))
+          SCRATCH_TEST(test_inspect_shows_data_as_trained), SCRATCH_TEST(test_inspect_says_what_a_path_is),
+          SCRATCH_TEST(test_inspect_hugging_face_folders))

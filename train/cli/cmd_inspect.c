@@ -62,7 +62,7 @@ static int inspect_json(int argc, char **argv, int64_t n_shown, Err *err) {
     if (json_kind(&kind, argv[0], err)) return -1;
     if (kind == JSON_TRAINING) return inspect_run_data(argc, argv, n_shown, stdout, err);
     if (kind == JSON_DATA) return inspect_data_file(argv[0], n_shown, stdout, err);
-    return err_input(err, "%s: found a Hugging Face model config; these are not in this version", argv[0]);
+    return inspect_model_config(argv[0], stdout, err);
 }
 
 static int inspect_path(int argc, char **argv, int64_t n_shown, Err *err) {
@@ -92,7 +92,8 @@ const Verb verb_inspect = {
     .usage = "lorac inspect PATH [--show N]",
     .summary = "Say what a model, adapter, snapshot or data file is; for a config, what will be learned from",
     .help = "PATH is one of\n"
-            "  base.gguf               architecture, sizes, dtypes, target modules, tokenizer, chat template\n"
+            "  base.gguf, a model folder, config.json\n"
+            "                          architecture, sizes, dtypes, target modules, tokenizer, chat template\n"
             "  an adapter              a PEFT folder or a .gguf file: rank, targets, sizes\n"
             "  a snapshot, an output_dir, a .safetensors file\n"
             "  data.jsonl, .json, .txt the format it is read as, and its records\n"

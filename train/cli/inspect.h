@@ -3,8 +3,26 @@
 
 #include <stdio.h>
 
-#include "base.h"
+#include "gguf.h"
 
+// How many tensors, values and bytes of each dtype. Init with {0}.
+typedef struct Tally {
+    struct {
+        const char *name;
+        int64_t tensors, elements;
+        size_t bytes;
+    } kinds[64];
+    size_t n_kinds;
+} Tally;
+void tally_add(Tally *t, const char *dtype, const int64_t *shape, int n_dims, size_t bytes);
+void tally_print(const Tally *t, FILE *out);
+// Prints a string key with a label; nothing when it is absent.
+void inspect_gguf_key(const Gguf *g, const char *key, const char *label, FILE *out);
+
+// A base model: a .gguf file (or one of a split model's), a Hugging Face folder.
+int inspect_base(const char *path, FILE *out, Err *err);
+// The config.json of one, by itself.
+int inspect_model_config(const char *path, FILE *out, Err *err);
 // Base model or adapter in a GGUF file; told apart by its own keys.
 int inspect_gguf(const char *path, FILE *out, Err *err);
 int inspect_safetensors(const char *path, FILE *out, Err *err);

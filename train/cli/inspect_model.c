@@ -1,4 +1,4 @@
-// inspect: base models, adapters, snapshots and what a run has left.
+// inspect: adapters, snapshots and what a run has left; base models are in inspect_base.c.
 #include "inspect.h"
 
 #include <inttypes.h>
@@ -7,109 +7,17 @@
 #include "fileio.h"
 #include "gguf.h"
 #include "json.h"
-#include "model.h"
 #include "safetensors.h"
 #include "snapshot.h"
 
-// ---- counting tensors by dtype ----
-
-typedef struct Tally {
-    struct {
-        const char *name;
-        int64_t tensors, elements;
-        size_t bytes;
-    } kinds[64];
-    size_t n_kinds;
-} Tally;
-
-static void tally_add(Tally *t, const char *dtype, int64_t elements, size_t bytes) {
-    size_t k = 0;
-    while (k < t->n_kinds && strcmp(t->kinds[k].name, dtype) != 0) k++;
-    if (k == sizeof t->kinds / sizeof *t->kinds) return; // more dtypes than the formats have
-    if (k == t->n_kinds) t->kinds[t->n_kinds++].name = dtype;
-    t->kinds[k].tensors++;
-    t->kinds[k].elements += elements;
-    t->kinds[k].bytes += bytes;
-}
-
-static void tally_print(const Tally *t, FILE *out) {
-    for (size_t k = 0; k < t->n_kinds; k++)
-        fprintf(out, "  %-12s %" PRId64 " tensors, %" PRId64 " values, %.1f MB\n", t->kinds[k].name,
-                t->kinds[k].tensors, t->kinds[k].elements, (double)t->kinds[k].bytes / 1e6);
-}
-
 // ---- GGUF ----
-
-static void tally_gguf(const Gguf *g, FILE *out) {
-    Tally t = {0};
-    for (int64_t i = 0; i < gguf_tensor_count(g); i++) {
-        const GgufTensor *x = gguf_tensor_at(g, i);
-        tally_add(&t, dtype_info(x->dtype)->name, x->shape[0] * x->shape[1] * x->shape[2] * x->shape[3], x->bytes);
-    }
-    tally_print(&t, out);
-}
-
-static void print_str(FILE *out, const char *label, GgufStr s) {
-    StrBuf quoted = {0};
-    json_quote(&quoted, s.data, s.len); // a file's text, so that it cannot steer the terminal
-    fprintf(out, "  %-12s %s\n", label, quoted.data);
-    str_clear(&quoted);
-}
-
-static void print_key(const Gguf *g, const char *key, const char *label, FILE *out) {
-    GgufStr s;
-    Err ignored;
-    if (gguf_has(g, key) && gguf_string(g, key, true, &s, &ignored) == 0) print_str(out, label, s);
-}
-
-static void print_config(const ModelConfig *c, FILE *out) {
-    fprintf(out,
-            "  sizes        layers %" PRId64 ", hidden %" PRId64 ", heads %" PRId64 " (key/value %" PRId64
-            ", size %" PRId64 "), feed-forward %" PRId64 ", vocabulary %" PRId64 "%s, context %" PRId64 "\n",
-            c->layers, c->hidden, c->heads, c->kv_heads, c->head_size, c->ffn, c->vocab,
-            c->tied_head ? " (tied head)" : "", c->context);
-    fprintf(out, "  targets      ");
-    for (Projection p = 0; p < PROJ_COUNT; p++) {
-        int64_t rows, cols;
-        model_projection_shape(c, p, &rows, &cols);
-        fprintf(out, "%s%s [%" PRId64 ", %" PRId64 "]", p ? ", " : "", projection_name(p), rows, cols);
-    }
-    fputs("\n", out);
-}
-
-static void print_tokenizer(const Gguf *g, FILE *out) {
-    Tokenizer *t;
-    Err err;
-    if (tokenizer_from_gguf(&t, g, &err)) {
-        fprintf(out, "  tokenizer    not usable: %s\n", err.msg);
-        return;
-    }
-    const char *chat = tokenizer_chat_template(t);
-    fprintf(out, "  tokenizer    %s, %d tokens\n", tokenizer_kind(t), tokenizer_vocab_size(t));
-    fprintf(out, "  template     %s\n", chat ? "yes" : "none");
-    if (chat) print_str(out, "", (GgufStr){chat, strlen(chat)});
-    tokenizer_free(t);
-}
-
-static void print_base(const Gguf *g, const char *path, FILE *out) {
-    ModelConfig c;
-    Err err;
-    fprintf(out, "%s: base model\n", path);
-    print_key(g, "general.name", "name", out);
-    print_key(g, "general.architecture", "architecture", out);
-    if (model_read_config(&c, path, NULL, &err) == 0)
-        print_config(&c, out);
-    else
-        fprintf(out, "  training     not possible: %s\n", err.msg);
-    if (gguf_has(g, "tokenizer.ggml.model")) print_tokenizer(g, out);
-}
 
 static void print_gguf_adapter(const Gguf *g, const char *path, FILE *out) {
     float alpha;
     Err ignored;
     fprintf(out, "%s: adapter for llama.cpp\n", path);
-    print_key(g, "general.name", "name", out);
-    print_key(g, "general.architecture", "architecture", out);
+    inspect_gguf_key(g, "general.name", "name", out);
+    inspect_gguf_key(g, "general.architecture", "architecture", out);
     if (gguf_tensor_count(g)) {
         const GgufTensor *x = gguf_tensor_at(g, 0);
         const char *half = strrchr(x->name, '.');
@@ -119,20 +27,28 @@ static void print_gguf_adapter(const Gguf *g, const char *path, FILE *out) {
         fprintf(out, "  alpha        %g\n", alpha);
 }
 
+static void tally_gguf(const Gguf *g, FILE *out) {
+    Tally t = {0};
+    for (int64_t i = 0; i < gguf_tensor_count(g); i++) {
+        const GgufTensor *x = gguf_tensor_at(g, i);
+        tally_add(&t, dtype_info(x->dtype)->name, x->shape, x->n_dims, x->bytes);
+    }
+    tally_print(&t, out);
+}
+
 int inspect_gguf(const char *path, FILE *out, Err *err) {
     Gguf *g;
     GgufStr type = {"", 0};
     if (gguf_open(&g, path, err)) return -1;
     int rc = gguf_string(g, "general.type", false, &type, err);
-    if (rc >= 0) {
-        if (type.len == 7 && memcmp(type.data, "adapter", 7) == 0)
-            print_gguf_adapter(g, path, out);
-        else
-            print_base(g, path, out);
+    bool is_adapter = rc >= 0 && type.len == 7 && memcmp(type.data, "adapter", 7) == 0;
+    if (is_adapter) {
+        print_gguf_adapter(g, path, out);
         tally_gguf(g, out);
     }
     gguf_close(g);
-    return rc < 0 ? -1 : 0;
+    if (rc < 0) return -1;
+    return is_adapter ? 0 : inspect_base(path, out, err);
 }
 
 // ---- safetensors ----
@@ -144,9 +60,7 @@ int inspect_safetensors(const char *path, FILE *out, Err *err) {
     fprintf(out, "%s: %zu tensors\n", path, safetensors_count(s));
     for (size_t i = 0; i < safetensors_count(s); i++) {
         const SafetensorsTensor *x = safetensors_at(s, i);
-        int64_t n = 1;
-        for (int k = 0; k < x->n_dims; k++) n *= x->shape[k];
-        tally_add(&t, x->dtype_name, n, x->bytes);
+        tally_add(&t, x->dtype_name, x->shape, x->n_dims, x->bytes);
     }
     tally_print(&t, out);
     safetensors_close(s);
@@ -252,8 +166,7 @@ int inspect_folder(const char *path, FILE *out, Err *err) {
     if (has_file(path, "manifest.json")) return inspect_snapshot(path, out, err);
     if (has_file(path, "config.json") && (has_file(path, "train_log.jsonl") || has_file(path, "adapter")))
         return inspect_output_dir(path, out, err);
-    if (has_file(path, "config.json"))
-        return err_input(err, "%s: Hugging Face model folders are not in this version; expected a .gguf file", path);
+    if (has_file(path, "config.json")) return inspect_base(path, out, err);
     return err_input(err,
                      "%s: found none of adapter_config.json (adapter), manifest.json (snapshot), config.json (model, "
                      "output of a run)",

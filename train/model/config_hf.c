@@ -288,11 +288,11 @@ static int read_config(ModelConfig *c, const HfJson *j) {
     return read_family(c, j, f);
 }
 
-int model_config_read_hf(ModelConfig *c, const char *dir, Err *err) {
+int model_config_read_hf(ModelConfig *c, const char *where, Err *err) {
     JsonDoc *doc;
     char *path;
     *c = (ModelConfig){0};
-    if (hf_config_open(&doc, &path, dir, err)) return -1;
+    if (hf_config_open(&doc, &path, where, err)) return -1;
     int rc = read_config(c, &(HfJson){json_root(doc), path, "", err});
     json_free(doc);
     mem_free(path);

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "fileio.h"
 
@@ -86,11 +87,12 @@ int hf_object(const HfJson *j, const char *key, const Json **out) {
     return get_container(j, key, JSON_OBJECT, "an object", out);
 }
 
-int hf_config_open(JsonDoc **doc, char **path, const char *dir, Err *err) {
+int hf_config_open(JsonDoc **doc, char **path, const char *where, Err *err) {
     enum { MAX_CONFIG_BYTES = 4 << 20 };
+    size_t size, n = strlen(where);
     char *text;
-    size_t size;
-    *path = path_join(dir, "config.json");
+    bool is_file = n > 5 && strcmp(where + n - 5, ".json") == 0 && !path_is_dir(where);
+    *path = is_file ? mem_strdup(where) : path_join(where, "config.json");
     int rc = file_read(&text, &size, *path, MAX_CONFIG_BYTES, err);
     if (!rc) {
         rc = json_parse(doc, text, size, *path, 1, err);

@@ -42,5 +42,6 @@ const char *hf_show(char buf[HF_SHOWN], const Json *v);
 // "key is VALUE; expected EXPECTED"; returns -1.
 int hf_refuse(const HfJson *j, const char *key, const Json *v, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
-// Opens DIR/config.json; *path is its name. Both are the caller's to free, unless it fails.
-int hf_config_open(JsonDoc **doc, char **path, const char *dir, Err *err);
+// Opens the config.json of a folder, or the .json file itself; *path is its name. Both are the caller's to free, unless
+// it fails.
+int hf_config_open(JsonDoc **doc, char **path, const char *where, Err *err);

@@ -1,4 +1,4 @@
-// model_config: a model's configuration as its files state it, checked. Private to train/model; everyone else sees
+// model_config: a model's configuration as its files state it, checked. For train/model and inspect; everyone else sees
 // ModelConfig in model.h.
 //
 // Every value is in a range in which products of sizes cannot overflow. EXIT_INPUT names the key, the value and what
@@ -10,7 +10,7 @@
 
 // From a GGUF file's metadata and what its tensors tell: the vocabulary, biases, RoPE's divisors.
 int model_config_read_gguf(ModelConfig *c, const WeightSource *s, Err *err);
-// From the config.json of a Hugging Face folder.
-int model_config_read_hf(ModelConfig *c, const char *dir, Err *err);
+// From the config.json of a Hugging Face folder, or from such a file itself.
+int model_config_read_hf(ModelConfig *c, const char *where, Err *err);
 // What the user asks to be different (RoPE scaling, which makes the context longer).
 int model_config_apply(ModelConfig *c, const ModelOptions *o, Err *err);

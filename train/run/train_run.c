@@ -96,6 +96,16 @@ static const char *quantize_note(int kind) {
     return kind == QUANTIZE_NF4 ? ", layers in nf4" : kind == QUANTIZE_INT8 ? ", layers in int8" : "";
 }
 
+static void print_noise(const Run *r) {
+    StrBuf noise = {0};
+    Err ignored; // the file was read when the model was loaded
+    if (model_training_noise(&noise, r->model->path, &ignored) == 0 && noise.len)
+        log_warn("%s: config.json has %s; transformers applies that while it trains, lorac does not: the base computes "
+                 "what it computes at inference (lora_dropout is the adapter's own)",
+                 r->model->path, noise.data);
+    str_clear(&noise);
+}
+
 static void print_plan(const Run *r) {
     const Trainer *t = r->trainer;
     const DatasetStats *s = dataset_stats(r->data.train);
@@ -104,6 +114,7 @@ static void print_plan(const Run *r) {
            (double)r->model->weight_bytes / 1e6, quantize_note(r->config->quantize_base));
     printf("adapter  r %" PRId64 ", %" PRId64 " parameters%s\n", r->adapter->config.rank, r->adapter->count,
            t->checkpoint ? "; gradient checkpointing" : "");
+    print_noise(r);
     printf("data     %" PRId64 " samples (%s), %" PRId64 " tokens, %" PRId64 " supervised; %" PRId64
            " dropped, %" PRId64 " truncated, %" PRId64 " without supervised tokens\n",
            r->data.train_samples, dataset_format_name(s->format), s->tokens, s->supervised, s->dropped_long,

@@ -1,0 +1,163 @@
+// inspect: a base model, from GGUF or a Hugging Face folder: what it is, its sizes, what LoRA can sit on, its dtypes,
+// its tokenizer and chat template.
+#include "inspect.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "json.h"
+#include "model_config.h"
+#include "weight_source.h"
+
+// ---- counting tensors by dtype ----
+
+void tally_add(Tally *t, const char *dtype, const int64_t *shape, int n_dims, size_t bytes) {
+    size_t k = 0;
+    while (k < t->n_kinds && strcmp(t->kinds[k].name, dtype) != 0) k++;
+    if (k == sizeof t->kinds / sizeof *t->kinds) return; // more dtypes than the formats have
+    if (k == t->n_kinds) t->kinds[t->n_kinds++].name = dtype;
+    int64_t elements = 1; // the readers have checked that this does not overflow
+    for (int d = 0; d < n_dims; d++) elements *= shape[d];
+    t->kinds[k].tensors++;
+    t->kinds[k].elements += elements;
+    t->kinds[k].bytes += bytes;
+}
+
+void tally_print(const Tally *t, FILE *out) {
+    for (size_t k = 0; k < t->n_kinds; k++)
+        fprintf(out, "  %-12s %" PRId64 " tensors, %" PRId64 " values, %.1f MB\n", t->kinds[k].name,
+                t->kinds[k].tensors, t->kinds[k].elements, (double)t->kinds[k].bytes / 1e6);
+}
+
+// ---- the configuration ----
+
+static void print_str(FILE *out, const char *label, const char *s, size_t len) {
+    StrBuf quoted = {0};
+    json_quote(&quoted, s, len); // a file's text, so that it cannot steer the terminal
+    fprintf(out, "  %-12s %s\n", label, quoted.data);
+    str_clear(&quoted);
+}
+
+void inspect_gguf_key(const Gguf *g, const char *key, const char *label, FILE *out) {
+    GgufStr s;
+    Err ignored;
+    if (gguf_has(g, key) && gguf_string(g, key, true, &s, &ignored) == 0) print_str(out, label, s.data, s.len);
+}
+
+static void print_sizes(const ModelConfig *c, FILE *out) {
+    fprintf(out,
+            "  sizes        layers %" PRId64 ", hidden %" PRId64 ", heads %" PRId64 " (key/value %" PRId64
+            ", size %" PRId64 "), feed-forward %" PRId64 ", vocabulary %" PRId64 "%s, context %" PRId64 "\n",
+            c->layers, c->hidden, c->heads, c->kv_heads, c->head_size, c->ffn, c->vocab,
+            c->tied_head ? " (tied head)" : "", c->context);
+    if (c->experts)
+        fprintf(out, "  experts      %" PRId64 " a layer of feed-forward %" PRId64 ", %" PRId64 " for each token\n",
+                c->experts, c->expert_ffn, c->experts_used);
+    int64_t sliding = 0;
+    for (int64_t i = 0; i < c->layers; i++) sliding += c->layer_sliding[i];
+    if (sliding)
+        fprintf(out, "  window       %" PRId64 " tokens in %" PRId64 " of %" PRId64 " layers\n", c->window, sliding,
+                c->layers);
+}
+
+static void print_rope(const char *label, const RopeConfig *r, FILE *out) {
+    static const char *const names[] = {
+        [ROPE_LINEAR] = "linear", [ROPE_LLAMA3] = "llama3", [ROPE_YARN] = "yarn", [ROPE_LONGROPE] = "longrope"};
+    if (r->scaling == ROPE_NONE) return;
+    fprintf(out, "  %-12s base %.9g, %" PRId64 " dimensions of a head", label, (double)r->base, r->rotated);
+    if (r->scaling != ROPE_PLAIN) fprintf(out, ", %s scaling by %g", names[r->scaling], (double)r->factor);
+    if (r->scaling != ROPE_PLAIN && r->original_context)
+        fprintf(out, " over %" PRId64 " positions", r->original_context);
+    fputs("\n", out);
+}
+
+// A module's own name, with what is before it where two modules of a layer have the same.
+static const char *shown_name(const Module *modules, const Module *m) {
+    const char *dot = strrchr(m->name, '.');
+    if (!dot) return m->name;
+    for (const Module *other = modules; other->name; other++) {
+        const char *leaf = strrchr(other->name, '.');
+        if (other != m && leaf && strcmp(leaf, dot) == 0) return m->name;
+    }
+    return dot + 1;
+}
+
+static void print_targets(const ModelConfig *c, FILE *out) {
+    const Module *modules = c->arch->hf.modules;
+    const char *before = "";
+    fprintf(out, "  targets      ");
+    for (const Module *m = modules; m->name; m++) {
+        int64_t rows = 0, cols = 0;
+        for (Projection p = 0; p < PROJ_COUNT; p++) {
+            int64_t part;
+            if (!(m->parts & PROJ_BIT(p)) || !model_has_projection(c, p)) continue;
+            model_projection_shape(c, p, &part, &cols);
+            rows += part;
+        }
+        if (!rows) continue;
+        fprintf(out, "%s%s [%" PRId64 ", %" PRId64 "]", before, shown_name(modules, m), rows, cols);
+        before = ", ";
+    }
+    fputs("\n", out);
+}
+
+static void print_config(const ModelConfig *c, FILE *out) {
+    print_sizes(c, out);
+    print_rope("rope", &c->rope, out);
+    print_rope("local rope", &c->rope_local, out);
+    print_targets(c, out);
+}
+
+// ---- the whole ----
+
+static void print_tokenizer(const char *path, FILE *out) {
+    Tokenizer *t;
+    Err err;
+    if (model_load_tokenizer(&t, path, &err)) {
+        fprintf(out, "  tokenizer    not usable: %s\n", err.msg);
+        return;
+    }
+    const char *chat = tokenizer_chat_template(t);
+    fprintf(out, "  tokenizer    %s, %d tokens\n", tokenizer_kind(t), tokenizer_vocab_size(t));
+    fprintf(out, "  template     %s\n", chat ? "yes" : "none");
+    if (chat) print_str(out, "", chat, strlen(chat));
+    tokenizer_free(t);
+}
+
+static void tally_source(const WeightSource *s, FILE *out) {
+    Tally t = {0};
+    for (size_t i = 0; i < weight_source_count(s); i++) {
+        const SourceTensor *x = weight_source_at(s, i);
+        tally_add(&t, x->dtype_name, x->shape, x->n_dims, x->bytes);
+    }
+    tally_print(&t, out);
+}
+
+int inspect_base(const char *path, FILE *out, Err *err) {
+    WeightSource *s;
+    ModelConfig c;
+    Err why;
+    if (weight_source_open(&s, path, err)) return -1;
+    const Gguf *g = weight_source_gguf(s);
+    int bad_config = g ? model_config_read_gguf(&c, s, &why) : model_config_read_hf(&c, weight_source_dir(s), &why);
+    fprintf(out, "%s: base model\n", path);
+    if (g) inspect_gguf_key(g, "general.name", "name", out);
+    if (g) inspect_gguf_key(g, "general.architecture", "architecture", out);
+    if (!g && !bad_config) fprintf(out, "  architecture %s\n", c.arch->model_types[0]);
+    if (bad_config)
+        fprintf(out, "  training     not possible: %s\n", why.msg);
+    else
+        print_config(&c, out);
+    if (!g || gguf_has(g, "tokenizer.ggml.model")) print_tokenizer(path, out);
+    tally_source(s, out);
+    weight_source_close(s);
+    return 0;
+}
+
+int inspect_model_config(const char *path, FILE *out, Err *err) {
+    ModelConfig c;
+    if (model_config_read_hf(&c, path, err)) return -1;
+    fprintf(out, "%s: configuration of a base model\n  architecture %s\n", path, c.arch->model_types[0]);
+    print_config(&c, out);
+    return 0;
+}
