@@ -146,7 +146,9 @@ static uint32_t set_of(const char *target) {
                  {"c_fc", 1u << PROJ_UP}};
     for (size_t i = 0; i < sizeof fused / sizeof *fused; i++)
         if (strcmp(target, fused[i].name) == 0) return fused[i].set;
-    return 1u << projection_from_name(target);
+    Projection p = 0;
+    while (strcmp(target, projection_name(p)) != 0) p++;
+    return 1u << p;
 }
 
 static void read_case(Family *f) {
@@ -218,12 +220,10 @@ Adapter *family_adapter(const Family *f, const Model *m) {
     float *host = mem_calloc((size_t)a->count, sizeof *host);
     for (int64_t i = 0; i < a->n_segments; i++) {
         const AdapterSegment *s = &a->segments[i];
-        char name[160];
-        adapter_tensor_name(s, name, sizeof name);
         size_t n;
-        const FamilyTensor *t = find_tensor(f, name);
+        const FamilyTensor *t = find_tensor(f, s->name);
         float *values = formula(t, &n);
-        CHECK(t->n_dims == 2 && t->shape[1] == s->cols, "%s", name);
+        CHECK(t->n_dims == 2 && t->shape[1] == s->cols, "%s", s->name);
         take_rows(host + s->offset, values, t->shape[0], s, &m->config);
         mem_free(values);
     }
@@ -242,9 +242,8 @@ void *family_golden(const Family *f, const char *name, size_t *n) {
 }
 
 float *family_segment(const Family *f, const Model *m, const AdapterSegment *s, const char *prefix) {
-    char tensor[160], name[200];
-    adapter_tensor_name(s, tensor, sizeof tensor);
-    snprintf(name, sizeof name, "%s.%s", prefix, tensor);
+    char name[200];
+    snprintf(name, sizeof name, "%s.%s", prefix, s->name);
     size_t n;
     float *all = family_golden(f, name, &n), *values = mem_alloc((size_t)(s->rows * s->cols), sizeof *values);
     take_rows(values, all, (int64_t)n / s->cols, s, &m->config);

@@ -111,9 +111,8 @@ static double compare_matrices(const Fixture *f, const float *flat, const char *
     double worst = 0;
     for (int64_t i = 0; i < f->adapter->n_segments; i++) {
         const AdapterSegment *s = &f->adapter->segments[i];
-        char tensor[128], name[160];
-        adapter_tensor_name(s, tensor, sizeof tensor);
-        snprintf(name, sizeof name, "%s.%s", prefix, tensor);
+        char name[160];
+        snprintf(name, sizeof name, "%s.%s", prefix, s->name);
         size_t n;
         float *want = copy_tensor(f->golden, name, &n);
         assert_int_equal(n, s->rows * s->cols);

@@ -2,7 +2,6 @@
 #include "adapter.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "adapter_files.h"
@@ -13,14 +12,21 @@ void adapter_config_clear(AdapterConfig *c) {
     *c = (AdapterConfig){0};
 }
 
+void adapter_config_layers(AdapterConfig *c, const bool *used, int64_t layers) {
+    mem_free(c->layers);
+    c->layers = mem_alloc((size_t)layers, sizeof *c->layers);
+    c->n_layers = 0;
+    for (int64_t i = 0; i < layers; i++)
+        if (used[i]) c->layers[c->n_layers++] = i;
+    if (c->n_layers < layers) return;
+    mem_free(c->layers);
+    c->layers = NULL;
+    c->n_layers = 0;
+}
+
 float adapter_scale(const AdapterConfig *c) {
     double rank = (double)c->rank;
     return (float)((double)c->alpha / (c->rslora ? sqrt(rank) : rank));
-}
-
-void adapter_tensor_name(const AdapterSegment *s, char *buf, size_t size) {
-    snprintf(buf, size, "base_model.model.model.layers.%lld.%s.lora_%c.weight", (long long)s->layer,
-             projection_hf_module(s->projection), s->is_b ? 'B' : 'A');
 }
 
 // --- checks of what is asked for ---
@@ -37,22 +43,55 @@ static int check_layers(const AdapterConfig *c, const Model *m, Err *err) {
     return c->layers && !c->n_layers ? err_input(err, "no layers for the adapter; expected at least one") : 0;
 }
 
-static int check_rank(const AdapterConfig *c, const Model *m, Err *err) {
+// Sides of a module's A and B: in, and the rows of some of its parts.
+static void module_shape(const ModelConfig *c, uint32_t parts, int64_t *rows, int64_t *cols) {
+    *rows = 0;
     for (Projection p = 0; p < PROJ_COUNT; p++) {
+        int64_t part;
+        if (!(parts & PROJ_BIT(p))) continue;
+        model_projection_shape(c, p, &part, cols);
+        *rows += part;
+    }
+}
+
+static int check_rank(const AdapterConfig *c, const Model *m, Err *err) {
+    for (const Module *module = m->config.arch->hf.modules; module->name; module++) {
         int64_t rows, cols;
-        model_projection_shape(&m->config, p, &rows, &cols);
+        if (!(module->parts & c->projections)) continue;
+        module_shape(&m->config, module->parts, &rows, &cols);
         int64_t most = rows < cols ? rows : cols;
-        if (c->projections >> p & 1 && (c->rank < 1 || c->rank > most))
+        if (c->rank < 1 || c->rank > most)
             return err_input(err, "lora_r is %lld; expected 1 to %lld, the smaller side of %s", (long long)c->rank,
-                             (long long)most, projection_name(p));
+                             (long long)most, module->name);
     }
     return 0;
 }
 
+uint32_t adapter_available(const ModelConfig *c) {
+    uint32_t set = 0;
+    for (Projection p = 0; p < PROJ_COUNT; p++)
+        if (model_has_projection(c, p)) set |= PROJ_BIT(p);
+    return set;
+}
+
+static int check_projections(const AdapterConfig *c, const Model *m, Err *err) {
+    uint32_t available = adapter_available(&m->config);
+    if (c->projections && !(c->projections & ~available)) return 0;
+    StrBuf names = {0};
+    architecture_list_targets(&names, m->config.arch, available);
+    Projection p = 0;
+    while (p < PROJ_COUNT && !(c->projections & ~available & PROJ_BIT(p))) p++;
+    if (p == PROJ_COUNT)
+        err_input(err, "no target modules for the adapter; expected some of %s", names.data);
+    else
+        err_input(err, "target module %s: this model has none%s; expected some of %s", projection_name(p),
+                  m->config.experts && p >= PROJ_GATE ? " outside its experts, which are frozen" : "", names.data);
+    str_clear(&names);
+    return -1;
+}
+
 static int check_config(const AdapterConfig *c, const Model *m, Err *err) {
-    if (!c->projections || c->projections >> PROJ_COUNT)
-        return err_input(err, "no target modules for the adapter; expected some of q_proj, k_proj, v_proj, o_proj, "
-                              "gate_proj, up_proj, down_proj");
+    if (check_projections(c, m, err)) return -1;
     if (!(c->alpha > 0) || !isfinite(c->alpha))
         return err_input(err, "lora_alpha is %g; expected a finite number above 0", (double)c->alpha);
     if (!(c->dropout >= 0 && c->dropout < 1))
@@ -62,29 +101,43 @@ static int check_config(const AdapterConfig *c, const Model *m, Err *err) {
 
 // --- layout ---
 
-static void add_segment(Adapter *a, AdapterSegment s) {
+static void add_segment(Adapter *a, const Model *m, AdapterSegment s) {
+    char layer[48];
+    architecture_layer_prefix(layer, sizeof layer, &m->config.arch->hf, s.layer);
+    s.name = mem_printf("base_model.model.%s%s%s.lora_%c.weight", m->hf_prefix->module, layer, s.module->name,
+                        s.kind == SEGMENT_A ? 'A' : 'B');
     s.offset = a->count;
     a->segments[a->n_segments++] = s;
     a->count += s.rows * s.cols;
 }
 
-static void lay_out(Adapter *a, const ModelConfig *mc) {
+static void add_module(Adapter *a, const Model *m, int64_t layer, const Module *module) {
+    AdapterSegment s = {.layer = layer, .module = module, .parts = module->parts & a->config.projections};
+    if (!s.parts || (m->config.experts && !m->config.layer_dense[layer] && s.parts >= PROJ_BIT(PROJ_GATE))) return;
+    int64_t rows, cols;
+    module_shape(&m->config, s.parts, &rows, &cols);
+    for (Projection p = 0; p < PROJ_COUNT; p++)
+        if (s.parts & PROJ_BIT(p)) a->index[layer * PROJ_COUNT + p] = a->n_segments;
+    s.kind = SEGMENT_A;
+    s.rows = a->config.rank;
+    s.cols = cols;
+    add_segment(a, m, s);
+    s.kind = SEGMENT_B;
+    s.rows = rows;
+    s.cols = a->config.rank;
+    add_segment(a, m, s);
+}
+
+static void lay_out(Adapter *a, const Model *m) {
     const AdapterConfig *c = &a->config;
-    int64_t n_layers = c->layers ? c->n_layers : mc->layers;
+    int64_t n_layers = c->layers ? c->n_layers : m->config.layers;
+    a->model = &m->config;
     a->segments = mem_calloc((size_t)n_layers * PROJ_COUNT * 2, sizeof *a->segments);
-    a->index = mem_alloc((size_t)mc->layers * PROJ_COUNT, sizeof *a->index);
-    for (int64_t i = 0; i < mc->layers * PROJ_COUNT; i++) a->index[i] = -1;
-    for (int64_t i = 0; i < n_layers; i++) {
-        int64_t layer = c->layers ? c->layers[i] : i;
-        for (Projection p = 0; p < PROJ_COUNT; p++) {
-            if (!(c->projections >> p & 1)) continue;
-            int64_t rows, cols;
-            model_projection_shape(mc, p, &rows, &cols);
-            a->index[layer * PROJ_COUNT + p] = a->n_segments;
-            add_segment(a, (AdapterSegment){layer, p, false, c->rank, cols, 0});
-            add_segment(a, (AdapterSegment){layer, p, true, rows, c->rank, 0});
-        }
-    }
+    a->index = mem_alloc((size_t)m->config.layers * PROJ_COUNT, sizeof *a->index);
+    for (int64_t i = 0; i < m->config.layers * PROJ_COUNT; i++) a->index[i] = -1;
+    for (int64_t i = 0; i < n_layers; i++)
+        for (const Module *module = m->config.arch->hf.modules; module->name; module++)
+            add_module(a, m, c->layers ? c->layers[i] : i, module);
 }
 
 static void copy_config(AdapterConfig *to, const AdapterConfig *from) {
@@ -99,7 +152,7 @@ int adapter_alloc(Adapter **out, const Model *m, const AdapterConfig *c, bool wi
     Adapter *a = mem_calloc(1, sizeof *a);
     copy_config(&a->config, c);
     a->backend = m->backend;
-    lay_out(a, &m->config);
+    lay_out(a, m);
     size_t bytes = (size_t)a->count * sizeof(float);
     a->params = m->backend->k->alloc(m->backend, bytes);
     if (with_grad) a->grad = m->backend->k->alloc(m->backend, bytes);
@@ -113,23 +166,32 @@ void adapter_free(Adapter *a) {
     a->backend->k->free(a->backend, a->params, bytes);
     if (a->grad) a->backend->k->free(a->backend, a->grad, bytes);
     adapter_config_clear(&a->config);
+    for (int64_t i = 0; i < a->n_segments; i++) mem_free((char *)a->segments[i].name);
     mem_free(a->segments);
     mem_free(a->index);
     mem_free(a);
 }
 
-const AdapterSegment *adapter_segment(const Adapter *a, int64_t layer, Projection p) {
-    int64_t i = a->index[layer * PROJ_COUNT + p];
-    return i < 0 ? NULL : &a->segments[i];
+int64_t adapter_part_row(const ModelConfig *c, uint32_t parts, Projection p) {
+    int64_t rows, cols;
+    module_shape(c, parts & (PROJ_BIT(p) - 1), &rows, &cols);
+    return rows;
+}
+
+bool adapter_pair(const Adapter *a, int64_t layer, Projection p, AdapterPair *pair) {
+    int64_t i = a->index[layer * PROJ_COUNT + p], cols;
+    if (i < 0) return false;
+    *pair = (AdapterPair){.a = &a->segments[i], .b = &a->segments[i + 1]};
+    model_projection_shape(a->model, p, &pair->rows, &cols);
+    pair->b_offset = pair->b->offset + adapter_part_row(a->model, pair->b->parts, p) * pair->b->cols;
+    return true;
 }
 
 // --- values ---
 
 // A ~ U(-1/sqrt(in), 1/sqrt(in)), the bounds of PEFT's kaiming_uniform with a = sqrt 5; B stays 0.
 static void init_a(const AdapterSegment *s, uint64_t seed, float *host) {
-    char name[128];
-    adapter_tensor_name(s, name, sizeof name);
-    RngKey key = {.seed = seed, .module = rng_module(name)};
+    RngKey key = {.seed = seed, .module = rng_module(s->name)};
     float bound = 1.0f / sqrtf((float)s->cols);
     for (int64_t r = 0; r < s->rows; r++)
         for (int64_t c = 0; c < s->cols; c += 4) {
@@ -146,7 +208,7 @@ int adapter_new(Adapter **out, const Model *m, const AdapterConfig *c, uint64_t 
     size_t bytes = (size_t)a->count * sizeof(float);
     float *host = mem_calloc((size_t)a->count, sizeof *host);
     for (int64_t i = 0; i < a->n_segments; i++)
-        if (!a->segments[i].is_b) init_a(&a->segments[i], seed, host + a->segments[i].offset);
+        if (a->segments[i].kind == SEGMENT_A) init_a(&a->segments[i], seed, host + a->segments[i].offset);
     a->backend->k->upload(a->backend, a->params, host, bytes);
     mem_free(host);
     *out = a;
@@ -172,11 +234,7 @@ static const AdapterSegment *find_nonfinite(const Adapter *a, const float *host)
 
 int adapter_upload(Adapter *a, const float *host, const char *path, Err *err) {
     const AdapterSegment *bad = find_nonfinite(a, host);
-    if (bad) {
-        char name[128];
-        adapter_tensor_name(bad, name, sizeof name);
-        return err_input(err, "%s: %s holds a value that is not finite; expected finite weights", path, name);
-    }
+    if (bad) return err_input(err, "%s: %s holds a value that is not finite; expected finite weights", path, bad->name);
     a->backend->k->upload(a->backend, a->params, host, (size_t)a->count * sizeof *host);
     return 0;
 }
@@ -184,7 +242,7 @@ int adapter_upload(Adapter *a, const float *host, const char *path, Err *err) {
 static bool all_b_zero(const Adapter *a, const float *host) {
     for (int64_t i = 0; i < a->n_segments; i++) {
         const AdapterSegment *s = &a->segments[i];
-        for (int64_t j = 0; s->is_b && j < s->rows * s->cols; j++)
+        for (int64_t j = 0; s->kind == SEGMENT_B && j < s->rows * s->cols; j++)
             if (host[s->offset + j] != 0) return false;
     }
     return true;
@@ -195,13 +253,72 @@ int adapter_check(const Adapter *a, Err *err) {
     const AdapterSegment *bad = find_nonfinite(a, host);
     bool zero = all_b_zero(a, host);
     mem_free(host);
-    if (bad) {
-        char name[128];
-        adapter_tensor_name(bad, name, sizeof name);
-        return err_runtime(err, "the adapter's %s holds a value that is not finite", name);
-    }
+    if (bad) return err_runtime(err, "the adapter's %s holds a value that is not finite", bad->name);
     if (zero) return err_runtime(err, "every B of the adapter is zero, it would change nothing");
     return 0;
+}
+
+// --- whole modules and their parts ---
+
+void adapter_b_to_module(const ModelConfig *c, const AdapterSegment *b, const float *from, float *to) {
+    int64_t row = 0;
+    for (Projection p = 0; p < PROJ_COUNT; p++) {
+        int64_t rows, cols;
+        if (!(b->module->parts & PROJ_BIT(p))) continue;
+        model_projection_shape(c, p, &rows, &cols);
+        size_t n = (size_t)(rows * b->cols);
+        if (b->parts & PROJ_BIT(p))
+            memcpy(to + row * b->cols, from + adapter_part_row(c, b->parts, p) * b->cols, n * sizeof *to);
+        else
+            memset(to + row * b->cols, 0, n * sizeof *to);
+        row += rows;
+    }
+}
+
+int64_t adapter_module_rows(const ModelConfig *c, const AdapterSegment *s) {
+    int64_t rows, cols;
+    module_shape(c, s->module->parts, &rows, &cols);
+    return s->kind == SEGMENT_A ? s->rows : rows;
+}
+
+// Copies the segments that two layouts of the same modules share; false where `from` has rows that `to` has not and
+// that are not zero.
+static bool copy_parts(const Adapter *to, float *out, const Adapter *from, const float *in) {
+    for (int64_t i = 0; i < from->n_segments; i++) {
+        const AdapterSegment *s = &from->segments[i], *d = &to->segments[i];
+        if (s->kind == SEGMENT_A) {
+            memcpy(out + d->offset, in + s->offset, (size_t)(s->rows * s->cols) * sizeof *out);
+            continue;
+        }
+        for (Projection p = 0; p < PROJ_COUNT; p++) {
+            AdapterPair a, b;
+            if (!(s->parts & PROJ_BIT(p)) || !adapter_pair(from, s->layer, p, &a)) continue;
+            bool kept = adapter_pair(to, s->layer, p, &b);
+            for (int64_t k = 0; k < a.rows * s->cols; k++) {
+                if (kept)
+                    out[b.b_offset + k] = in[a.b_offset + k];
+                else if (in[a.b_offset + k] != 0)
+                    return false;
+            }
+        }
+    }
+    return true;
+}
+
+int adapter_narrow(Adapter **adapter, const Model *m, uint32_t projections) {
+    Adapter *from = *adapter, *to;
+    AdapterConfig c = from->config;
+    c.projections = projections;
+    if ((projections & ~from->config.projections) || adapter_alloc(&to, m, &c, from->grad != NULL, NULL)) return 1;
+    bool same = to->n_segments == from->n_segments; // every module keeps at least one part
+    float *in = adapter_download(from), *out = mem_calloc((size_t)to->count, sizeof *out);
+    same = same && copy_parts(to, out, from, in);
+    if (same) to->backend->k->upload(to->backend, to->params, out, (size_t)to->count * sizeof *out);
+    mem_free(in);
+    mem_free(out);
+    adapter_free(same ? from : to);
+    if (same) *adapter = to;
+    return same ? 0 : 1;
 }
 
 int adapter_load(Adapter **a, const Model *m, const char *path, bool with_grad, Err *err) {

@@ -1,7 +1,10 @@
 // adapter: the trainable LoRA parameters, one flat float32 buffer of named segments, and the same for gradients.
 //
-// Canonical order: layer by layer, projection by projection (model.h), A before B, Hugging Face row order. Files:
-// adapter_peft.c (PEFT folder), adapter_gguf.c (GGUF); llama.cpp's q/k row order exists only inside adapter_gguf.c.
+// A module is one linear as Hugging Face stores it (architecture.h). Each trained module has one A and one B; of a
+// fused module (GPT-2's c_attn, Phi-3's qkv_proj) the chosen parts share A, and B has their rows one behind the other.
+// Files hold the whole module: rows of parts that are not trained are zero there. Canonical order: layer by layer,
+// module by module, A before B, Hugging Face row order. Files: adapter_peft.c (PEFT folder), adapter_gguf.c (GGUF);
+// llama.cpp's q/k row order exists only inside adapter_gguf.c.
 #pragma once
 
 #include "model.h"
@@ -18,16 +21,21 @@ typedef struct AdapterConfig {
 void adapter_config_clear(AdapterConfig *c);
 float adapter_scale(const AdapterConfig *c);
 
+typedef enum { SEGMENT_A, SEGMENT_B } SegmentKind;
+
 typedef struct AdapterSegment { // one matrix
+    SegmentKind kind;
     int64_t layer;
-    Projection projection;
-    bool is_b;
-    int64_t rows, cols; // A [r, in], B [out, r]
+    const Module *module;
+    uint32_t parts;     // of the module: those that are trained
+    int64_t rows, cols; // A [r, in], B [rows of the parts, r]
     int64_t offset;     // elements from the start of the flat buffer
+    const char *name;   // as PEFT writes it: "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight"
 } AdapterSegment;
 
 typedef struct Adapter {
     AdapterConfig config;
+    const ModelConfig *model; // of the model it was made for, which must live as long
     Backend *backend;
     AdapterSegment *segments;
     int64_t n_segments;
@@ -37,14 +45,23 @@ typedef struct Adapter {
     int64_t *index; // [layers * PROJ_COUNT] segment of A, or -1; B is the next one
 } Adapter;
 
+// The pair under one projection: its rows of B.
+typedef struct AdapterPair {
+    const AdapterSegment *a, *b;
+    int64_t b_offset, rows; // elements from the start of the flat buffer; rows of B
+} AdapterPair;
+
+// What "all-linear" means: all projections that can carry an adapter (experts cannot).
+uint32_t adapter_available(const ModelConfig *c);
 // Checks r, alpha, targets and layers against the model; A is initialised U(-1/sqrt(in), 1/sqrt(in)) from (seed, tensor
 // name), B is 0, as PEFT does. with_grad: for training.
 int adapter_new(Adapter **a, const Model *m, const AdapterConfig *c, uint64_t seed, bool with_grad, Err *err);
 void adapter_free(Adapter *a);
-// Segment of A for a projection, or NULL when it carries no adapter; B is the next segment.
-const AdapterSegment *adapter_segment(const Adapter *a, int64_t layer, Projection p);
-// "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight"
-void adapter_tensor_name(const AdapterSegment *s, char *buf, size_t size);
+// False when the projection carries no adapter.
+bool adapter_pair(const Adapter *a, int64_t layer, Projection p, AdapterPair *pair);
+// Leaves out parts of fused modules that `projections` does not name, where their rows of B are zero: files hold whole
+// modules, so what was trained is only known to who asks. 1: not possible, the adapter is unchanged.
+int adapter_narrow(Adapter **a, const Model *m, uint32_t projections);
 
 // Loads a PEFT folder or a GGUF adapter (told apart by what path is) for this model; wrong base, shapes, unsupported
 // options (DoRA, modules_to_save, rank patterns ...): EXIT_INPUT with the difference. with_grad: to train on from it.

@@ -15,8 +15,9 @@ static const char *const known_keys[] = {"peft_type",           "r",          "l
                                          "lora_dropout",        "use_rslora", "target_modules",
                                          "layers_to_transform", "bias",       "init_lora_weights"};
 static const char *const harmless_keys[] = {
-    "auto_mapping", "base_model_name_or_path", "revision",          "inference_mode", "megatron_core", "peft_version",
-    "task_type",    "runtime_config",          "qalora_group_size", "layers_pattern", "eva_config",    "loftq_config"};
+    "auto_mapping",  "base_model_name_or_path", "revision",          "inference_mode", "megatron_core", "peft_version",
+    "task_type",     "runtime_config",          "qalora_group_size", "layers_pattern", "eva_config",    "loftq_config",
+    "fan_in_fan_out"}; // PEFT sets it by the kind of the layer, whatever the file says
 
 static bool in_list(const char *key, const char *const *list, size_t n) {
     for (size_t i = 0; i < n; i++)
@@ -60,25 +61,51 @@ static int get_bool(const Json *root, const char *key, bool *out, const char *pa
     return 0;
 }
 
-// "q_proj" or a path that ends in it: which layers carry it is told by the tensors.
-static int get_targets(const Json *root, AdapterConfig *c, const char *path, Err *err) {
+// A target stands for whole modules.
+static uint32_t whole_modules(const Architecture *a, uint32_t projections) {
+    uint32_t whole = 0;
+    for (const Module *m = a->hf.modules; m->name; m++)
+        if (m->parts & projections) whole |= m->parts;
+    return whole;
+}
+
+static int refuse_target(const Model *m, const char *name, const char *path, Err *err) {
+    StrBuf known = {0};
+    architecture_list_targets(&known, m->config.arch, adapter_available(&m->config));
+    err_input(err, "%s: target module \"%s\"; expected some of %s", path, name, known.data);
+    str_clear(&known);
+    return -1;
+}
+
+static bool names_a_layer(const char *name) {
+    for (; *name; name++)
+        if (*name == '.' && name[1] >= '0' && name[1] <= '9') return true;
+    return false;
+}
+
+// A list of names, or one string: "all-linear" or a pattern.
+static int get_targets(const Json *root, AdapterConfig *c, AdapterConfigGaps *gaps, const Model *m, const char *path,
+                       Err *err) {
     const Json *v = json_get(root, "target_modules");
+    if (v && v->type == JSON_STRING) {
+        c->projections = adapter_available(&m->config);
+        gaps->modules = gaps->layers = !json_is_string(v, "all-linear");
+        return 0;
+    }
     if (!v || v->type != JSON_ARRAY)
-        return err_input(err, "%s: \"target_modules\" is %s; expected a list of names", path,
+        return err_input(err, "%s: \"target_modules\" is %s; expected a list of names or a pattern", path,
                          v ? json_type_name(v) : "missing");
     for (size_t i = 0; i < v->count; i++) {
         if (v->items[i].type != JSON_STRING)
             return err_input(err, "%s: \"target_modules\" holds %s; expected names", path,
                              json_type_name(&v->items[i]));
-        const char *name = v->items[i].str.data, *dot = strrchr(name, '.');
-        Projection p = projection_from_name(dot ? dot + 1 : name);
-        if (p == PROJ_COUNT)
-            return err_input(err,
-                             "%s: target module \"%s\"; expected q_proj, k_proj, v_proj, o_proj, gate_proj, "
-                             "up_proj or down_proj",
-                             path, name);
-        c->projections |= 1u << p;
+        const char *name = v->items[i].str.data;
+        uint32_t set = architecture_targets(m->config.arch, name);
+        if (!set) return refuse_target(m, name, path, err);
+        c->projections |= set;
+        if (names_a_layer(name)) gaps->layers = true;
     }
+    c->projections = whole_modules(m->config.arch, c->projections);
     return 0;
 }
 
@@ -119,13 +146,14 @@ static int check_fixed(const Json *root, const char *path, Err *err) {
     return 0;
 }
 
-static int read_config(AdapterConfig *c, const Json *root, const char *path, Err *err) {
+static int read_config(AdapterConfig *c, AdapterConfigGaps *gaps, const Json *root, const Model *m, const char *path,
+                       Err *err) {
     double rank, alpha, dropout;
     if (!root || root->type != JSON_OBJECT) return err_input(err, "%s: expected a JSON object", path);
     if (check_fixed(root, path, err) || refuse_unknown(root, path, err) ||
         get_number(root, "r", NAN, &rank, path, err) || get_number(root, "lora_alpha", NAN, &alpha, path, err) ||
         get_number(root, "lora_dropout", 0, &dropout, path, err) ||
-        get_bool(root, "use_rslora", &c->rslora, path, err) || get_targets(root, c, path, err) ||
+        get_bool(root, "use_rslora", &c->rslora, path, err) || get_targets(root, c, gaps, m, path, err) ||
         get_layers(root, c, path, err))
         return -1;
     if (!(rank >= 1 && rank <= 1 << 20) || rank != floor(rank))
@@ -133,14 +161,17 @@ static int read_config(AdapterConfig *c, const Json *root, const char *path, Err
     c->rank = (int64_t)rank;
     c->alpha = (float)alpha;
     c->dropout = (float)dropout;
+    if (c->layers) gaps->layers = false;
     return 0;
 }
 
-int adapter_config_parse(AdapterConfig *c, const char *text, size_t size, const char *path, Err *err) {
+int adapter_config_parse(AdapterConfig *c, AdapterConfigGaps *gaps, const char *text, size_t size, const Model *m,
+                         const char *path, Err *err) {
     *c = (AdapterConfig){0};
+    *gaps = (AdapterConfigGaps){0};
     JsonDoc *doc;
     if (json_parse(&doc, text, size, path, 1, err)) return -1;
-    int rc = read_config(c, json_root(doc), path, err);
+    int rc = read_config(c, gaps, json_root(doc), m, path, err);
     json_free(doc);
     if (rc) adapter_config_clear(c);
     return rc;
@@ -168,20 +199,50 @@ static void print_layers(StrBuf *out, const AdapterConfig *c) {
     str_puts(out, "\n  ]");
 }
 
-static void print_targets(StrBuf *out, const AdapterConfig *c) {
-    const char *before = "[\n";
-    for (Projection p = 0; p < PROJ_COUNT; p++) {
-        if (!(c->projections >> p & 1)) continue;
-        str_printf(out, "%s    \"%s\"", before, projection_name(p));
-        before = ",\n";
+// True when PEFT would find only trained modules by this name.
+static bool is_exact(const Adapter *a, const Architecture *arch, const char *name) {
+    for (const Module *m = arch->hf.modules; m->name; m++)
+        if (!(m->parts & a->config.projections) && architecture_is_end_of(name, m->name)) return false;
+    for (const char *const *other = arch->hf_linears; *other; other++)
+        if (architecture_is_end_of(name, *other)) return false;
+    return true;
+}
+
+// The shortest name that is exact; NULL: only the paths of single layers are.
+static const char *short_target(const Adapter *a, const Model *m, const Module *module) {
+    const Architecture *arch = m->config.arch;
+    if (m->hf_prefix->has_towers || (m->config.experts && module->parts >= PROJ_BIT(PROJ_GATE))) return NULL;
+    const char *dot = strrchr(module->name, '.'), *leaf = dot ? dot + 1 : module->name;
+    return is_exact(a, arch, leaf) ? leaf : is_exact(a, arch, module->name) ? module->name : NULL;
+}
+
+static void print_target(StrBuf *out, const char *name, size_t len) {
+    str_printf(out, "%s    ", out->data[out->len - 1] == '[' ? "\n" : ",\n");
+    json_quote(out, name, len);
+}
+
+static void print_targets(StrBuf *out, const Adapter *a, const Model *m) {
+    static const size_t before = sizeof "base_model.model." - 1, behind = sizeof ".lora_A.weight" - 1;
+    str_puts(out, "[");
+    for (const Module *module = m->config.arch->hf.modules; module->name; module++) {
+        if (!(module->parts & a->config.projections)) continue;
+        const char *name = short_target(a, m, module);
+        if (name) print_target(out, name, strlen(name));
+        for (int64_t i = 0; !name && i < a->n_segments; i++) {
+            const AdapterSegment *s = &a->segments[i];
+            if (s->kind == SEGMENT_A && s->module == module)
+                print_target(out, s->name + before, strlen(s->name) - before - behind);
+        }
     }
     str_puts(out, "\n  ]");
 }
 
-void adapter_config_print(StrBuf *out, const AdapterConfig *c, const char *base_model) {
+void adapter_config_print(StrBuf *out, const Adapter *a, const Model *m, const char *base_model) {
+    const AdapterConfig *c = &a->config;
     str_puts(out, "{\n  \"alpha_pattern\": {},\n  \"auto_mapping\": null,\n  \"base_model_name_or_path\": ");
     json_quote(out, base_model, strlen(base_model));
-    str_puts(out, ",\n  \"bias\": \"none\",\n  \"fan_in_fan_out\": false,\n  \"inference_mode\": true,\n"
+    str_printf(out, ",\n  \"bias\": \"none\",\n  \"fan_in_fan_out\": %s", m->config.arch->hf_conv1d ? "true" : "false");
+    str_puts(out, ",\n  \"inference_mode\": true,\n"
                   "  \"init_lora_weights\": true,\n  \"layer_replication\": null,\n  \"layers_pattern\": null,\n"
                   "  \"layers_to_transform\": ");
     print_layers(out, c);
@@ -196,7 +257,7 @@ void adapter_config_print(StrBuf *out, const AdapterConfig *c, const char *base_
                   "  \"modules_to_save\": null,\n  \"peft_type\": \"LORA\",\n");
     str_printf(out, "  \"r\": %lld,\n  \"rank_pattern\": {},\n  \"revision\": null,\n  \"target_modules\": ",
                (long long)c->rank);
-    print_targets(out, c);
+    print_targets(out, a, m);
     str_printf(out, ",\n  \"task_type\": \"CAUSAL_LM\",\n  \"use_dora\": false,\n  \"use_rslora\": %s\n}",
                c->rslora ? "true" : "false");
 }

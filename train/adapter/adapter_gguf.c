@@ -1,5 +1,9 @@
-// adapter_gguf: an adapter as llama.cpp reads it. "<base tensor>.lora_a" and ".lora_b" hold the same bytes as PEFT's A
-// and B; only B's rows of a rotated projection stand in llama.cpp's interleaved order, like the base's (its row map).
+// adapter_gguf: an adapter as llama.cpp reads it: "<base tensor>.lora_a" and ".lora_b". Mostly the same bytes as PEFT's
+// A and B; only B's rows of a rotated projection stand in llama.cpp's interleaved order, like the base's. Where the
+// base file fuses q, k and v though Hugging Face does not (convert_hf_to_gguf.py --fuse-qkv), the A's stand one below
+// the other and the B's in blocks beside them: a rank of 2 or 4 times r (4 also for three, with zeros), and B times as
+// much, because llama.cpp divides alpha by the rank it finds; powers of two, so that nothing is rounded. Two keys of
+// our own, lorac.lora.rank and lorac.lora.targets, tell such a file's r and targets.
 // Keys and checks: llama.cpp, src/llama-adapter.cpp.
 #include <math.h>
 #include <stdio.h>
@@ -9,13 +13,49 @@
 #include "gguf.h"
 #include "problem_list.h"
 
-static const int32_t *base_row_map(const Model *m, const AdapterSegment *s) {
-    return s->is_b ? m->layers[s->layer].w[s->projection].segments[0].row_map : NULL;
+// The pairs under one linear of the GGUF file.
+typedef struct Stack {
+    uint32_t parts;                // of the linear
+    AdapterPair pairs[PROJ_COUNT]; // a NULL: the part carries none
+    const AdapterSegment *a[3];    // their A's, each once
+    int64_t n_a, blocks;           // blocks: columns of B in units of r
+    int64_t rank, rows, cols;      // r; sides of the linear
+} Stack;
+
+static bool stack_init(Stack *s, const Adapter *a, int64_t layer, uint32_t parts) {
+    *s = (Stack){.parts = parts, .rank = a->config.rank};
+    for (Projection p = 0; p < PROJ_COUNT; p++) {
+        if (!(parts & PROJ_BIT(p)) || !adapter_pair(a, layer, p, &s->pairs[p])) continue;
+        const AdapterSegment *found = s->pairs[p].a;
+        s->cols = found->cols;
+        if (s->n_a == 0 || s->a[s->n_a - 1] != found) s->a[s->n_a++] = found;
+    }
+    s->blocks = s->n_a == 3 ? 4 : s->n_a;
+    for (Projection p = 0; p < PROJ_COUNT; p++) {
+        int64_t rows, cols;
+        model_projection_shape(a->model, p, &rows, &cols);
+        if (parts & PROJ_BIT(p)) s->rows += rows;
+    }
+    return s->n_a > 0;
 }
 
-static void gguf_name(const AdapterSegment *s, char *buf, size_t size) {
-    snprintf(buf, size, "blk.%lld.%s.weight.lora_%c", (long long)s->layer, projection_gguf_name(s->projection),
-             s->is_b ? 'b' : 'a');
+// First column of a pair's block in B.
+static int64_t block_column(const Stack *s, const AdapterPair *pair) {
+    int64_t block = 0;
+    while (s->a[block] != pair->a) block++;
+    return block * s->rank;
+}
+
+// Where the file keeps row `row` of a projection, among the rows of the whole linear.
+static int64_t file_row(const ModelConfig *c, uint32_t parts, Projection p, int64_t row) {
+    int64_t first = adapter_part_row(c, parts, p), half = c->head_size / 2;
+    if (!c->arch->gguf_permuted_qk || (p != PROJ_Q && p != PROJ_K)) return first + row;
+    int64_t head = row / c->head_size, i = row % c->head_size;
+    return first + head * c->head_size + 2 * (i % half) + i / half;
+}
+
+static void gguf_name(char *buf, size_t size, int64_t layer, const Module *module, bool is_b) {
+    snprintf(buf, size, "blk.%lld.%s.weight.lora_%c", (long long)layer, module->name, is_b ? 'b' : 'a');
 }
 
 // --- reading ---
@@ -28,16 +68,15 @@ static int check_string(const Gguf *g, const char *key, const char *want, Err *e
                      s.data, want);
 }
 
-// Which layer and projection a tensor belongs to; false when its name is none of ours.
-static bool parse_name(const char *name, int64_t layers, int64_t *layer, Projection *projection, bool *is_b) {
+// Which layer and linear a tensor belongs to; false when its name is none of ours.
+static bool parse_name(const Model *m, const char *name, int64_t *layer, const Module **module, bool *is_b) {
     char want[64];
-    for (*layer = 0; *layer < layers; ++*layer) { // names are few; what matters is that only exact names pass
+    for (*layer = 0; *layer < m->config.layers; ++*layer) { // what matters is that only exact names pass
         snprintf(want, sizeof want, "blk.%lld.", (long long)*layer);
         if (strncmp(name, want, strlen(want)) != 0) continue;
-        for (*projection = 0; *projection < PROJ_COUNT; ++*projection)
+        for (*module = m->gguf_modules; (*module)->name; ++*module)
             for (int b = 0; b < 2; b++) {
-                AdapterSegment s = {.layer = *layer, .projection = *projection, .is_b = b};
-                gguf_name(&s, want, sizeof want);
+                gguf_name(want, sizeof want, *layer, *module, b);
                 *is_b = b;
                 if (strcmp(name, want) == 0) return true;
             }
@@ -46,59 +85,105 @@ static bool parse_name(const char *name, int64_t layers, int64_t *layer, Project
     return false;
 }
 
+// Our own keys of a block form; without them everything is as the tensors say.
+static int read_own_keys(AdapterConfig *c, const Gguf *g, Err *err) {
+    uint64_t rank = (uint64_t)c->rank;
+    GgufStr names = {"", 0};
+    if (gguf_u64(g, "lorac.lora.rank", false, &rank, err) < 0 ||
+        gguf_string(g, "lorac.lora.targets", false, &names, err) < 0)
+        return err_context(err, "%s", gguf_path(g));
+    if (rank > 1 << 20)
+        return err_input(err, "%s: lorac.lora.rank is %llu; expected at most 2^20", gguf_path(g),
+                         (unsigned long long)rank);
+    c->rank = (int64_t)rank;
+    uint32_t set = 0;
+    for (Projection p = 0; p < PROJ_COUNT; p++) {
+        size_t n = strlen(projection_name(p));
+        for (size_t at = 0; at + n <= names.len; at++)
+            if (memcmp(names.data + at, projection_name(p), n) == 0) set |= PROJ_BIT(p);
+    }
+    if (set) c->projections &= set;
+    return 0;
+}
+
 // Layers, projections and rank from the names and shapes of the tensors.
 static int read_layout(AdapterConfig *c, const Gguf *g, const Model *m, Err *err) {
     bool *used = mem_calloc((size_t)m->config.layers, sizeof *used);
     ProblemList problems = {0};
     for (int64_t i = 0; i < gguf_tensor_count(g); i++) {
         const GgufTensor *t = gguf_tensor_at(g, i);
+        const Module *module;
         int64_t layer;
-        Projection p;
         bool is_b;
-        if (!parse_name(t->name, m->config.layers, &layer, &p, &is_b)) {
+        if (!parse_name(m, t->name, &layer, &module, &is_b)) {
             problem_add(&problems, "%s is not a LoRA tensor of the base model", t->name);
             continue;
         }
         used[layer] = true;
-        c->projections |= 1u << p;
+        c->projections |= module->parts;
         if (!is_b && !c->rank) c->rank = t->shape[1];
     }
-    c->layers = mem_alloc((size_t)m->config.layers, sizeof *c->layers);
-    for (int64_t i = 0; i < m->config.layers; i++)
-        if (used[i]) c->layers[c->n_layers++] = i;
+    adapter_config_layers(c, used, m->config.layers);
     mem_free(used);
-    if (c->n_layers == m->config.layers) { // all: as PEFT writes it
-        mem_free(c->layers);
-        c->layers = NULL;
-        c->n_layers = 0;
-    }
-    return problem_end(&problems, gguf_path(g), "tensors are strange", err);
+    if (problem_end(&problems, gguf_path(g), "tensors are strange", err)) return -1;
+    return read_own_keys(c, g, err);
 }
 
-static void take_tensor(const Gguf *g, const Model *m, const AdapterSegment *s, float *host, ProblemList *problems) {
-    char name[64];
-    gguf_name(s, name, sizeof name);
+// The tensor as [rows, cols] float32, or NULL; the caller frees.
+static float *read_tensor(const Gguf *g, const char *name, int64_t rows, int64_t cols, ProblemList *problems) {
     const GgufTensor *t = gguf_tensor(g, name);
     if (!t) {
         problem_add(problems, "%s is missing", name);
-        return;
+        return NULL;
     }
-    if (t->n_dims != 2 || t->shape[0] != s->cols || t->shape[1] != s->rows || !dtype_is_weight(t->dtype)) {
+    if (t->n_dims != 2 || t->shape[0] != cols || t->shape[1] != rows || !dtype_is_weight(t->dtype)) {
         problem_add(problems, "%s is %s [%lld, %lld]; expected weights [%lld, %lld]", name, dtype_info(t->dtype)->name,
-                    (long long)t->shape[0], (long long)t->shape[1], (long long)s->cols, (long long)s->rows);
-        return;
+                    (long long)t->shape[0], (long long)t->shape[1], (long long)cols, (long long)rows);
+        return NULL;
     }
-    const int32_t *map = base_row_map(m, s);
-    size_t row_bytes = t->bytes / (size_t)s->rows;
-    for (int64_t r = 0; r < s->rows; r++)
-        dtype_expand(t->dtype, host + s->offset + r * s->cols,
-                     (const char *)t->data + (size_t)(map ? map[r] : r) * row_bytes, (size_t)s->cols);
+    float *values = mem_alloc((size_t)(rows * cols), sizeof *values);
+    dtype_expand(t->dtype, values, t->data, (size_t)(rows * cols));
+    return values;
+}
+
+// Pairs of one linear from its two tensors. Without our keys a fused pair has one A for all, which each gets a copy of.
+static void unstack(const Stack *s, const ModelConfig *c, const float *a, const float *b, bool shared, float *host) {
+    int64_t blocks = shared ? 1 : s->blocks;
+    size_t block = (size_t)(s->rank * s->cols);
+    for (int64_t i = 0; i < s->n_a; i++)
+        memcpy(host + s->a[i]->offset, a + (shared ? 0 : (size_t)i * block), block * sizeof *host);
+    for (Projection p = 0; p < PROJ_COUNT; p++) {
+        const AdapterPair *pair = &s->pairs[p];
+        for (int64_t row = 0; pair->a && row < pair->rows; row++) {
+            const float *from = b + file_row(c, s->parts, p, row) * blocks * s->rank;
+            float *to = host + pair->b_offset + row * s->rank;
+            if (!shared) from += block_column(s, pair);
+            for (int64_t i = 0; i < s->rank; i++) to[i] = from[i] / (float)blocks;
+        }
+    }
+}
+
+static void take_stack(Adapter *a, const Gguf *g, int64_t layer, const Module *module, float *host,
+                       ProblemList *problems) {
+    Stack s;
+    if (!stack_init(&s, a, layer, module->parts)) return;
+    char name_a[64], name_b[64];
+    gguf_name(name_a, sizeof name_a, layer, module, false);
+    gguf_name(name_b, sizeof name_b, layer, module, true);
+    bool shared = s.n_a > 1 && !gguf_has(g, "lorac.lora.rank");
+    int64_t rank = (shared ? 1 : s.blocks) * s.rank;
+    float *in = read_tensor(g, name_a, rank, s.cols, problems), *out = read_tensor(g, name_b, s.rows, rank, problems);
+    if (in && out) unstack(&s, a->model, in, out, shared, host);
+    mem_free(in);
+    mem_free(out);
 }
 
 static int fill(Adapter *a, const Gguf *g, const Model *m, Err *err) {
     float *host = mem_calloc((size_t)a->count, sizeof *host);
     ProblemList problems = {0};
-    for (int64_t i = 0; i < a->n_segments; i++) take_tensor(g, m, &a->segments[i], host, &problems);
+    for (int64_t layer = 0; layer < m->config.layers; layer++)
+        for (const Module *module = m->gguf_modules; module->name; module++)
+            take_stack(a, g, layer, module, host, &problems);
     int rc = problem_end(&problems, gguf_path(g), "tensors do not fit the base model", err);
     if (rc == 0) rc = adapter_upload(a, host, gguf_path(g), err);
     mem_free(host);
@@ -107,6 +192,8 @@ static int fill(Adapter *a, const Gguf *g, const Model *m, Err *err) {
 
 static int load(Adapter **a, const Gguf *g, const Model *m, bool with_grad, Err *err) {
     AdapterConfig c = {0};
+    if (!m->config.architecture)
+        return err_input(err, "%s: %s has no GGUF form; expected a PEFT folder", gguf_path(g), m->path);
     if (check_string(g, "general.type", "adapter", err) || check_string(g, "adapter.type", "lora", err) ||
         check_string(g, "general.architecture", m->config.architecture, err))
         return -1;
@@ -132,18 +219,21 @@ int adapter_load_gguf(Adapter **out, const Model *m, const char *file, bool with
 
 // --- writing ---
 
-// A copy of all parameters with B's rows where llama.cpp looks for them.
-static float *permuted_copy(const Adapter *a, const Model *m) {
-    float *host = adapter_download(a), *out = mem_alloc((size_t)a->count, sizeof *out);
-    for (int64_t i = 0; i < a->n_segments; i++) {
-        const AdapterSegment *s = &a->segments[i];
-        const int32_t *map = base_row_map(m, s);
-        for (int64_t r = 0; r < s->rows; r++)
-            memcpy(out + s->offset + (map ? map[r] : r) * s->cols, host + s->offset + r * s->cols,
-                   (size_t)s->cols * sizeof *out);
+// A GGUF linear's two tensors; the caller frees.
+static void stack_up(const Stack *s, const ModelConfig *c, const float *host, float **a, float **b) {
+    size_t block = (size_t)(s->rank * s->cols);
+    int64_t rank = s->blocks * s->rank;
+    *a = mem_calloc((size_t)s->blocks * block, sizeof **a);
+    *b = mem_calloc((size_t)(s->rows * rank), sizeof **b);
+    for (int64_t i = 0; i < s->n_a; i++) memcpy(*a + (size_t)i * block, host + s->a[i]->offset, block * sizeof **a);
+    for (Projection p = 0; p < PROJ_COUNT; p++) {
+        const AdapterPair *pair = &s->pairs[p];
+        for (int64_t row = 0; pair->a && row < pair->rows; row++) {
+            float *to = *b + file_row(c, s->parts, p, row) * rank + block_column(s, pair);
+            const float *from = host + pair->b_offset + row * s->rank;
+            for (int64_t i = 0; i < s->rank; i++) to[i] = from[i] * (float)s->blocks;
+        }
     }
-    mem_free(host);
-    return out;
 }
 
 static void add_keys(GgufWriter *w, const Adapter *a, const Model *m, const char *name) {
@@ -157,21 +247,48 @@ static void add_keys(GgufWriter *w, const Adapter *a, const Model *m, const char
     // llama.cpp always divides by the rank; rank-stabilised scaling is folded into alpha.
     float alpha = c->rslora ? (float)((double)c->alpha * sqrt((double)c->rank)) : c->alpha;
     gguf_writer_f32(w, "adapter.lora.alpha", alpha);
+    if (m->gguf_modules != m->config.arch->gguf_names.fused_modules) return;
+    StrBuf targets = {0};
+    for (Projection p = 0; p < PROJ_COUNT; p++)
+        if (c->projections & PROJ_BIT(p)) str_printf(&targets, "%s%s", targets.len ? " " : "", projection_name(p));
+    gguf_writer_u32(w, "lorac.lora.rank", (uint32_t)c->rank);
+    gguf_writer_string(w, "lorac.lora.targets", targets.data);
+    str_clear(&targets);
+}
+
+typedef struct Tensors { // what the writer borrows until it has written
+    float **data;
+    size_t count, capacity;
+} Tensors;
+
+static void add_stack(GgufWriter *w, Tensors *owned, const Adapter *a, const float *host, int64_t layer,
+                      const Module *module) {
+    Stack s;
+    if (!stack_init(&s, a, layer, module->parts)) return;
+    MEM_GROW(owned->data, owned->capacity, owned->count + 2);
+    float **in = &owned->data[owned->count++], **out = &owned->data[owned->count++];
+    stack_up(&s, a->model, host, in, out);
+    char name[64];
+    gguf_name(name, sizeof name, layer, module, false);
+    gguf_writer_tensor(w, name, DTYPE_F32, 2, (int64_t[]){s.cols, s.blocks * s.rank}, *in);
+    gguf_name(name, sizeof name, layer, module, true);
+    gguf_writer_tensor(w, name, DTYPE_F32, 2, (int64_t[]){s.blocks * s.rank, s.rows}, *out);
 }
 
 int adapter_save_gguf(const Adapter *a, const Model *m, const char *file, const char *name, Err *err) {
+    if (!m->config.architecture) return err_input(err, "%s has no GGUF form; expected a PEFT folder", m->path);
     if (adapter_check(a, err)) return -1;
-    float *host = permuted_copy(a, m);
+    float *host = adapter_download(a);
+    Tensors owned = {0};
     GgufWriter *w = gguf_writer_new();
     add_keys(w, a, m, name);
-    for (int64_t i = 0; i < a->n_segments; i++) {
-        const AdapterSegment *s = &a->segments[i];
-        char tensor[64];
-        gguf_name(s, tensor, sizeof tensor);
-        gguf_writer_tensor(w, tensor, DTYPE_F32, 2, (int64_t[]){s->cols, s->rows}, host + s->offset);
-    }
+    for (int64_t layer = 0; layer < m->config.layers; layer++)
+        for (const Module *module = m->gguf_modules; module->name; module++)
+            add_stack(w, &owned, a, host, layer, module);
     int rc = gguf_writer_save(w, file, err);
     gguf_writer_free(w);
+    for (size_t i = 0; i < owned.count; i++) mem_free(owned.data[i]);
+    mem_free(owned.data);
     mem_free(host);
     return rc;
 }

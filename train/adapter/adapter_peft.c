@@ -7,29 +7,29 @@
 #include "problem_list.h"
 #include "safetensors.h"
 
-static int read_config(AdapterConfig *c, const char *dir, Err *err) {
+static int read_config(AdapterConfig *c, AdapterConfigGaps *gaps, const Model *m, const char *dir, Err *err) {
     enum { MAX_CONFIG = 1 << 20 };
     char *path = path_join(dir, "adapter_config.json");
     char *text = NULL;
     size_t size = 0;
     int rc = file_read(&text, &size, path, MAX_CONFIG, err);
-    if (rc == 0) rc = adapter_config_parse(c, text, size, path, err);
+    if (rc == 0) rc = adapter_config_parse(c, gaps, text, size, m, path, err);
     mem_free(text);
     mem_free(path);
     return rc;
 }
 
-// Copies one tensor into the host buffer if the file has it in the right shape.
+// --- reading ---
+
+// Copies one tensor into the host buffer if the file has it in the right shape. Segments are of whole modules here.
 static void take_tensor(const Safetensors *file, const AdapterSegment *s, float *host, ProblemList *problems) {
-    char name[128];
-    adapter_tensor_name(s, name, sizeof name);
-    const SafetensorsTensor *t = safetensors_get(file, name);
+    const SafetensorsTensor *t = safetensors_get(file, s->name);
     if (!t) {
-        problem_add(problems, "%s is missing", name);
+        problem_add(problems, "%s is missing", s->name);
     } else if (t->dtype > DTYPE_BF16) {
-        problem_add(problems, "%s has type %s; expected F32, F16 or BF16", name, t->dtype_name);
+        problem_add(problems, "%s has type %s; expected F32, F16 or BF16", s->name, t->dtype_name);
     } else if (t->n_dims != 2 || t->shape[0] != s->rows || t->shape[1] != s->cols) {
-        problem_add(problems, "%s has shape [%lld, %lld]; expected [%lld, %lld]", name,
+        problem_add(problems, "%s has shape [%lld, %lld]; expected [%lld, %lld]", s->name,
                     (long long)(t->n_dims > 0 ? t->shape[0] : 0), (long long)(t->n_dims > 1 ? t->shape[1] : 0),
                     (long long)s->rows, (long long)s->cols);
     } else {
@@ -43,68 +43,92 @@ static void take_tensor(const Safetensors *file, const AdapterSegment *s, float 
 // Tensors that no segment asks for: the adapter would not compute what the folder says.
 static void find_strangers(const Safetensors *file, const Adapter *a, ProblemList *problems) {
     if (safetensors_count(file) <= (size_t)a->n_segments) return; // then something is missing, and was named
-    char name[128];
     for (size_t i = 0; i < safetensors_count(file); i++) {
         const char *found = safetensors_at(file, i)->name;
         bool expected = false;
-        for (int64_t s = 0; s < a->n_segments && !expected; s++) {
-            adapter_tensor_name(&a->segments[s], name, sizeof name);
-            expected = strcmp(name, found) == 0;
-        }
+        for (int64_t s = 0; s < a->n_segments && !expected; s++) expected = strcmp(a->segments[s].name, found) == 0;
         if (!expected) problem_add(problems, "%s is not one of target_modules", found);
     }
 }
 
-static int fill(Adapter *a, const char *path, Err *err) {
-    Safetensors *file;
-    if (safetensors_open(&file, path, err)) return -1;
+static int fill(Adapter *a, const Safetensors *file, const char *path, Err *err) {
     float *host = mem_calloc((size_t)a->count, sizeof *host);
     ProblemList problems = {0};
     for (int64_t i = 0; i < a->n_segments; i++) take_tensor(file, &a->segments[i], host, &problems);
     find_strangers(file, a, &problems);
-    safetensors_close(file);
     int rc = problem_end(&problems, path, "tensors do not fit adapter_config.json and the base model", err);
     if (rc == 0) rc = adapter_upload(a, host, path, err);
     mem_free(host);
     return rc;
 }
 
+// What the configuration leaves open: the modules and layers for which the file has an A.
+static void close_gaps(AdapterConfig *c, const AdapterConfigGaps *gaps, const Adapter *all, const Safetensors *file) {
+    int64_t layers = all->model->layers;
+    bool *used = mem_calloc((size_t)layers, sizeof *used);
+    uint32_t found = 0;
+    for (int64_t i = 0; i < all->n_segments; i++) {
+        const AdapterSegment *s = &all->segments[i];
+        if (!safetensors_get(file, s->name)) continue;
+        used[s->layer] = true;
+        found |= s->parts;
+    }
+    if (gaps->modules) c->projections = found;
+    if (gaps->layers) adapter_config_layers(c, used, layers);
+    mem_free(used);
+}
+
+static int load(Adapter **a, const Model *m, AdapterConfig *c, const AdapterConfigGaps *gaps, const char *path,
+                bool with_grad, Err *err) {
+    Safetensors *file;
+    if (safetensors_open(&file, path, err)) return -1;
+    Adapter *all;
+    int rc = 0;
+    if ((gaps->modules || gaps->layers) && (rc = adapter_alloc(&all, m, c, false, err)) == 0) {
+        close_gaps(c, gaps, all, file);
+        adapter_free(all);
+    }
+    if (rc || (rc = adapter_alloc(a, m, c, with_grad, err)) != 0) err_context(err, "%s", path);
+    if (rc == 0 && (rc = fill(*a, file, path, err)) != 0) adapter_free(*a);
+    safetensors_close(file);
+    return rc;
+}
+
 int adapter_load_peft(Adapter **out, const Model *m, const char *dir, bool with_grad, Err *err) {
     AdapterConfig c;
-    if (read_config(&c, dir, err)) return -1;
-    Adapter *a = NULL;
-    int rc = adapter_alloc(&a, m, &c, with_grad, err);
-    if (rc) err_context(err, "%s", dir);
-    adapter_config_clear(&c);
-    if (rc) return -1;
+    AdapterConfigGaps gaps;
+    Adapter *a;
+    if (read_config(&c, &gaps, m, dir, err)) return -1;
     char *path = path_join(dir, "adapter_model.safetensors");
-    rc = fill(a, path, err);
+    int rc = load(&a, m, &c, &gaps, path, with_grad, err);
     mem_free(path);
-    if (rc) {
-        adapter_free(a);
-        return -1;
-    }
-    *out = a;
-    return 0;
+    adapter_config_clear(&c);
+    if (rc == 0) *out = a;
+    return rc;
 }
 
 // --- writing ---
 
 static int save_tensors(const Adapter *a, const char *path, Err *err) {
-    typedef char Name[128];
     size_t n = (size_t)a->n_segments;
-    float *host = adapter_download(a);
-    Name *names = mem_alloc(n, sizeof *names);
+    float *host = adapter_download(a), **modules = mem_calloc(n, sizeof *modules);
     SafetensorsEntry *entries = mem_alloc(n, sizeof *entries);
     for (size_t i = 0; i < n; i++) {
         const AdapterSegment *s = &a->segments[i];
-        adapter_tensor_name(s, names[i], sizeof names[i]);
-        entries[i] = (SafetensorsEntry){names[i], DTYPE_F32, 2, {s->rows, s->cols}, host + s->offset};
+        int64_t rows = adapter_module_rows(a->model, s);
+        const float *data = host + s->offset;
+        if (rows != s->rows) {
+            modules[i] = mem_alloc((size_t)(rows * s->cols), sizeof(float));
+            adapter_b_to_module(a->model, s, data, modules[i]);
+            data = modules[i];
+        }
+        entries[i] = (SafetensorsEntry){s->name, DTYPE_F32, 2, {rows, s->cols}, data};
     }
     static const char *const metadata[] = {"format", "pt"};
     int rc = safetensors_save(path, entries, n, metadata, 1, err);
+    for (size_t i = 0; i < n; i++) mem_free(modules[i]);
+    mem_free(modules);
     mem_free(entries);
-    mem_free(names);
     mem_free(host);
     return rc;
 }
@@ -118,7 +142,7 @@ static int save_file(const char *dir, const char *name, const void *data, size_t
 
 static int save_files(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err) {
     StrBuf config = {0};
-    adapter_config_print(&config, &a->config, m->repository ? m->repository : m->path);
+    adapter_config_print(&config, a, m, m->repository ? m->repository : m->path);
     char *tensors = path_join(dir, "adapter_model.safetensors");
     int rc = save_tensors(a, tensors, err);
     mem_free(tensors);

@@ -1,5 +1,6 @@
 #include "architecture.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { Q = PROJ_BIT(PROJ_Q), K = PROJ_BIT(PROJ_K), V = PROJ_BIT(PROJ_V), O = PROJ_BIT(PROJ_O) };
@@ -147,8 +148,8 @@ static const Architecture table[] = {
         .gguf = "gemma3", // text; of multimodal checkpoints the language model
         .model_types = {"gemma3_text", "gemma3"},
         .hf = {LLAMA_NAMES, .norms = {GEMMA_NORMS}},
-        .hf_prefixes = {{"language_model.model.", "model.language_model.", "language_model.lm_head"},
-                        {"model.language_model.", "model.language_model.", "lm_head"},
+        .hf_prefixes = {{"language_model.model.", "model.language_model.", "language_model.lm_head", true},
+                        {"model.language_model.", "model.language_model.", "lm_head", true},
                         {"model.", "model.", "lm_head"},
                         {"", "model.", ""}},
         .hf_ignored = {".rotary_emb.inv_freq"},
@@ -208,6 +209,7 @@ static const Architecture table[] = {
         .hf_prefixes = {{"bert.", "bert.", ""}, {"", "bert.", ""}},
         .hf_ignored = {"embeddings.position_ids"},
         .hf_other = {"cls."},
+        .hf_linears = {"pooler.dense", "classifier"},
         .norm = NORM_KIND_LAYER,
         .norms = POST_NORMS,
         .encoder = true,
@@ -242,5 +244,41 @@ void architecture_list(StrBuf *out, bool hugging_face) {
         str_printf(out, "%s%s", before, name);
         before = ", ";
         last = name;
+    }
+}
+
+void architecture_layer_prefix(char *buf, size_t size, const TensorNames *names, int64_t layer) {
+    const char *number = strstr(names->layer, "%d");
+    snprintf(buf, size, "%.*s%lld%s", (int)(number - names->layer), names->layer, (long long)layer, number + 2);
+}
+
+// --- targets ---
+
+bool architecture_is_end_of(const char *end, const char *name) {
+    size_t n = strlen(name), m = strlen(end);
+    return n >= m && strcmp(name + n - m, end) == 0 && (n == m || name[n - m - 1] == '.');
+}
+
+uint32_t architecture_targets(const Architecture *a, const char *name) {
+    uint32_t set = 0;
+    for (const Module *m = a->hf.modules; m->name; m++)
+        if (*name && (architecture_is_end_of(name, m->name) || architecture_is_end_of(m->name, name))) set |= m->parts;
+    for (Projection p = 0; p < PROJ_COUNT && !set; p++)
+        if (strcmp(name, projection_name(p)) == 0) set = PROJ_BIT(p);
+    return set;
+}
+
+void architecture_list_targets(StrBuf *out, const Architecture *a, uint32_t available) {
+    const char *before = "";
+    for (Projection p = 0; p < PROJ_COUNT; p++) {
+        if (!(available & PROJ_BIT(p))) continue;
+        str_printf(out, "%s%s", before, projection_name(p));
+        before = ", ";
+    }
+    for (const Module *m = a->hf.modules; m->name; m++) {
+        const char *dot = strrchr(m->name, '.'), *leaf = dot ? dot + 1 : m->name;
+        Projection p = 0;
+        while (p < PROJ_COUNT && strcmp(leaf, projection_name(p)) != 0) p++;
+        if (p == PROJ_COUNT && m->parts & available) str_printf(out, "%s%s", before, leaf);
     }
 }

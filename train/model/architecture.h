@@ -46,6 +46,7 @@ typedef struct TensorNames {
 typedef struct HfPrefix {
     const char *file, *module;
     const char *head; // the head's name in such a file
+    bool has_towers;  // the class has other parts (a vision tower), whose linears may have the same names
 } HfPrefix;
 
 typedef enum { NORM_KIND_RMS, NORM_KIND_LAYER } NormKind;
@@ -57,6 +58,7 @@ typedef struct Architecture {
     HfPrefix hf_prefixes[5];   // first match wins; the list ends with file NULL
     const char *hf_ignored[4]; // ends of names of buffers that the graph does not need
     const char *hf_other[5];   // prefixes of other parts of a checkpoint that lorac does not run (vision towers, ...)
+    const char *hf_linears[4]; // linears of the model that are no targets (heads, poolers)
     NormKind norm;
     uint32_t norms;         // bit set of NormSite
     bool experts;           // a mixture of experts
@@ -80,5 +82,15 @@ typedef struct Architecture {
 // NULL when unknown.
 const Architecture *architecture_by_gguf(const char *name, size_t len, bool experts);
 const Architecture *architecture_by_model_type(const char *model_type);
+// "layers.3." from the pattern of the table.
+void architecture_layer_prefix(char *buf, size_t size, const TensorNames *names, int64_t layer);
+// As PEFT matches names: `end` is `name`, or its end behind a dot.
+bool architecture_is_end_of(const char *end, const char *name);
+// The projections that a target names: "q_proj" and such, or a module of the family by the last part of its name or
+// more
+// ("c_attn", "mlp.c_proj", "layers.3.self_attn.q_proj"), as PEFT matches names. 0: none.
+uint32_t architecture_targets(const Architecture *a, const char *name);
+// The names by which a user can choose, for messages: those of all projections in `available`.
+void architecture_list_targets(StrBuf *out, const Architecture *a, uint32_t available);
 // "gpt2, llama, ..." for messages.
 void architecture_list(StrBuf *out, bool hugging_face);

@@ -1,8 +1,8 @@
 // decoder: builds the decoder graph. One block builder serves training, evaluation, plain logits and cached generation:
-// they differ in where keys and values come from and in which rows the last block goes on with.
+// they differ in where keys and values come from and in which rows the last block goes on with. What tells families
+// apart are flags of the configuration: kinds and places of norms, biases (in the weights), windows, RoPE,
+// feed-forward.
 #include "decoder.h"
-
-#include <math.h>
 
 // One pass: what every block needs to know.
 typedef struct Pass {
@@ -10,7 +10,7 @@ typedef struct Pass {
     const Model *m;
     const Adapter *a;
     const DecoderOptions *o;
-    const int32_t *pos;       // [T] rope positions
+    const int32_t *pos;       // [T] positions
     AttentionShape attention; // queries = all rows
     // the last block goes on with these rows only; last_rows NULL: with all
     const int32_t *last_rows, *last_pos;
@@ -21,37 +21,64 @@ typedef struct Pass {
     const int32_t *cache_row;
 } Pass;
 
-static Lora lora_of(const Pass *p, const AdapterSegment *a, const int32_t *token) {
-    const AdapterSegment *b = a + 1;
+// --- parts of a block ---
+
+static Lora lora_of(const Pass *p, const AdapterPair *pair, const int32_t *token) {
     const DecoderOptions *o = p->o;
-    char name[128];
-    adapter_tensor_name(a, name, sizeof name);
-    float *grad = p->a->grad;
-    return (Lora){
-        .a = p->a->params + a->offset,
-        .b = p->a->params + b->offset,
-        .da = grad ? grad + a->offset : NULL,
-        .db = grad ? grad + b->offset : NULL,
-        .rank = a->rows,
-        .rows = b->rows,
-        .scale = adapter_scale(&p->a->config),
-        .dropout = o ? o->dropout : 0,
-        .key = {.seed = o ? o->seed : 0, .stream = o ? o->step : 0, .module = rng_module(name), .row = o ? o->row : 0},
-        .token = token};
+    float *params = p->a->params, *grad = p->a->grad;
+    return (Lora){.a = params + pair->a->offset,
+                  .b = params + pair->b_offset,
+                  .da = grad ? grad + pair->a->offset : NULL,
+                  .db = grad ? grad + pair->b_offset : NULL,
+                  .rank = pair->a->rows,
+                  .rows = pair->rows,
+                  .scale = adapter_scale(&p->a->config),
+                  .dropout = o ? o->dropout : 0,
+                  .key = {.seed = o ? o->seed : 0,
+                          .stream = o ? o->step : 0,
+                          .module = rng_module(pair->a->name),
+                          .row = o ? o->row : 0},
+                  .token = token};
 }
 
 // token: index of each row of x in the packed row (NULL: 0, 1, 2, ...), for dropout masks.
 static Tensor *project(const Pass *p, int64_t layer, Projection which, Tensor *x, Tensor *residual,
                        const int32_t *token) {
-    const AdapterSegment *a = p->a ? adapter_segment(p->a, layer, which) : NULL;
+    AdapterPair pair;
+    bool trained = p->a && adapter_pair(p->a, layer, which, &pair);
     Lora lora;
-    if (a) lora = lora_of(p, a, token);
-    return op_linear(p->t, x, &p->m->layers[layer].w[which], residual, a ? &lora : NULL, a != NULL);
+    if (trained) lora = lora_of(p, &pair, token);
+    return op_linear(p->t, x, &p->m->layers[layer].w[which], residual, trained ? &lora : NULL, trained);
+}
+
+static Tensor *norm(const Pass *p, const Norm *n, Tensor *x) {
+    const ModelConfig *c = &p->m->config;
+    if (c->arch->norm == NORM_KIND_LAYER) return op_layernorm(p->t, x, n->weight, n->bias, c->norm_eps);
+    return op_rmsnorm(p->t, x, n->weight, c->norm_eps);
+}
+
+// A projection whose output is added to x, behind its own norm where the family has one.
+static Tensor *project_onto(const Pass *p, int64_t layer, Projection which, NormSite post, Tensor *h, Tensor *x,
+                            const int32_t *token) {
+    const Norm *n = &p->m->layers[layer].norms[post];
+    if (!n->weight) return project(p, layer, which, h, x, token);
+    return op_add(p->t, x, norm(p, n, project(p, layer, which, h, NULL, token)));
+}
+
+// Heads of q or k: their norm, then the rotation.
+static Tensor *heads(const Pass *p, int64_t layer, NormSite site, Tensor *x, const int32_t *pos) {
+    const Model *m = p->m;
+    const ModelConfig *c = &m->config;
+    const float *weight = m->layers[layer].norms[site].weight;
+    bool local = c->layer_sliding[layer] && c->rope_local.scaling != ROPE_NONE;
+    if (weight) x = op_head_rmsnorm(p->t, x, weight, c->norm_eps, c->head_size);
+    if (c->rope.scaling == ROPE_NONE) return x;
+    return op_rope(p->t, x, local ? m->cos_sin_local : m->cos_sin, pos, c->head_size,
+                   local ? c->rope_local.rotated : c->rope.rotated);
 }
 
 static Tensor *build_keys(const Pass *p, int64_t layer, Tensor *h) {
-    Tensor *k = project(p, layer, PROJ_K, h, NULL, NULL);
-    k = op_rope(p->t, k, p->m->cos_sin, p->pos, p->m->config.head_size, p->m->config.head_size);
+    Tensor *k = heads(p, layer, NORM_K, project(p, layer, PROJ_K, h, NULL, NULL), p->pos);
     if (!p->cache) return k;
     return op_cache_write(p->t, tape_external(p->t, p->cache->k[layer]), k, p->cache_row);
 }
@@ -62,24 +89,43 @@ static Tensor *build_values(const Pass *p, int64_t layer, Tensor *h) {
     return op_cache_write(p->t, tape_external(p->t, p->cache->v[layer]), v, p->cache_row);
 }
 
-static Tensor *build_block(const Pass *p, int64_t layer, Tensor *x) {
+static Tensor *build_ffn(const Pass *p, int64_t layer, Tensor *x, const int32_t *token) {
     const ModelConfig *c = &p->m->config;
     const ModelLayer *l = &p->m->layers[layer];
+    Tensor *h = norm(p, &l->norms[NORM_FFN], x), *mid;
+    if (c->has_glu) {
+        Tensor *gate = project(p, layer, PROJ_GATE, h, NULL, token);
+        mid = op_glu(p->t, gate, project(p, layer, PROJ_UP, h, NULL, token), c->glu);
+    } else {
+        mid = op_activation(p->t, project(p, layer, PROJ_UP, h, NULL, token), c->activation);
+    }
+    return project_onto(p, layer, PROJ_DOWN, NORM_POST_FFN, mid, x, token);
+}
+
+static Tensor *build_block(const Pass *p, int64_t layer, Tensor *x) {
+    const ModelConfig *c = &p->m->config;
     bool narrow = layer == c->layers - 1 && p->last_rows;
     const int32_t *token = narrow ? p->last_rows : NULL;
-    Tensor *h = op_rmsnorm(p->t, x, l->norms[NORM_ATTN].weight, c->norm_eps);
+    Tensor *h = norm(p, &p->m->layers[layer].norms[NORM_ATTN], x);
     Tensor *k = build_keys(p, layer, h), *v = build_values(p, layer, h);
     if (narrow) {
         h = op_gather_rows(p->t, h, p->last_rows, p->n_last);
         x = op_gather_rows(p->t, x, p->last_rows, p->n_last);
     }
     Tensor *q = project(p, layer, PROJ_Q, h, NULL, token);
-    q = op_rope(p->t, q, p->m->cos_sin, narrow ? p->last_pos : p->pos, c->head_size, c->head_size);
-    Tensor *mix = op_attention(p->t, q, k, v, narrow ? &p->last_attention : &p->attention);
-    x = project(p, layer, PROJ_O, mix, x, token);
-    h = op_rmsnorm(p->t, x, l->norms[NORM_FFN].weight, c->norm_eps);
-    Tensor *gate = project(p, layer, PROJ_GATE, h, NULL, token), *up = project(p, layer, PROJ_UP, h, NULL, token);
-    return project(p, layer, PROJ_DOWN, op_glu(p->t, gate, up, c->glu), x, token);
+    q = heads(p, layer, NORM_Q, q, narrow ? p->last_pos : p->pos);
+    AttentionShape shape = narrow ? p->last_attention : p->attention;
+    shape.window = c->layer_sliding[layer] ? c->window : 0;
+    Tensor *mix = op_attention(p->t, q, k, v, &shape);
+    x = project_onto(p, layer, PROJ_O, NORM_POST_ATTN, mix, x, token);
+    return build_ffn(p, layer, x, token);
+}
+
+// --- the whole ---
+
+static Tensor *embed(Tape *t, const Model *m, const int32_t *ids, const int32_t *pos, int64_t tokens) {
+    Tensor *x = op_embed(t, &m->embedding, ids, tokens, m->config.embed_scale);
+    return m->config.positions_table ? op_embed_add(t, x, &m->position_embedding, pos) : x;
 }
 
 static Tensor *build_blocks(const Pass *p, Tensor *x) {
@@ -89,7 +135,7 @@ static Tensor *build_blocks(const Pass *p, Tensor *x) {
         x = build_block(p, i, x);
         if (checkpoint) tape_checkpoint_end(p->t);
     }
-    return op_rmsnorm(p->t, x, p->m->final_norm.weight, p->m->config.norm_eps);
+    return norm(p, &p->m->final_norm, x);
 }
 
 static AttentionShape attention_shape(const ModelConfig *c, int64_t samples) {
@@ -97,7 +143,8 @@ static AttentionShape attention_shape(const ModelConfig *c, int64_t samples) {
                             .kv_heads = c->kv_heads,
                             .head_size = c->head_size,
                             .samples = samples,
-                            .scale = 1.0f / sqrtf((float)c->head_size)};
+                            .softcap = c->attn_softcap,
+                            .scale = c->query_scale};
 }
 
 static AttentionShape row_attention(const Model *m, const RowInputs *in) {
@@ -119,19 +166,22 @@ void decoder_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInpu
         p.last_attention.q_start = in->q_start;
         p.last_attention.q_pos = in->q_pos;
     }
-    Tensor *x = op_embed(t, &m->embedding, in->ids, in->tokens, 1.0f);
+    Tensor *x = embed(t, m, in->ids, in->pos, in->tokens);
     if (o->neftune_alpha > 0) {
         RngKey key = {.seed = o->seed, .stream = o->step, .module = rng_module("neftune"), .row = o->row};
         x = op_neftune(t, x, in->neftune, o->neftune_alpha, key);
     }
-    HeadLoss loss = {.targets = in->target, .grad_scale = o->grad_scale, .label_smoothing = o->label_smoothing};
+    HeadLoss loss = {.targets = in->target,
+                     .grad_scale = o->grad_scale,
+                     .label_smoothing = o->label_smoothing,
+                     .softcap = m->config.final_softcap};
     op_head_loss(t, build_blocks(&p, x), &m->head, &loss, in->result);
 }
 
 void decoder_build_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out) {
     Pass p = {.t = t, .m = m, .a = a, .pos = in->pos, .attention = row_attention(m, in)};
-    Tensor *x = op_embed(t, &m->embedding, in->ids, in->tokens, 1.0f);
-    op_logits(t, build_blocks(&p, x), &m->head, out, 0);
+    Tensor *x = build_blocks(&p, embed(t, m, in->ids, in->pos, in->tokens));
+    op_logits(t, x, &m->head, out, m->config.final_softcap);
 }
 
 void decoder_build_decode(Tape *t, const Model *m, const Adapter *a, const DecodeInputs *in, const KvCache *cache,
@@ -150,6 +200,6 @@ void decoder_build_decode(Tape *t, const Model *m, const Adapter *a, const Decod
         p.last_attention.q_start = in->last_q_start;
         p.last_attention.q_pos = in->last_pos;
     }
-    Tensor *x = op_embed(t, &m->embedding, in->ids, in->tokens, 1.0f);
-    op_logits(t, build_blocks(&p, x), &m->head, out, 0);
+    Tensor *x = build_blocks(&p, embed(t, m, in->ids, in->pos, in->tokens));
+    op_logits(t, x, &m->head, out, m->config.final_softcap);
 }

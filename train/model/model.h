@@ -56,10 +56,6 @@ typedef struct ModelConfig {
     bool permuted_qk;                      // the q/k rows of this file are in llama.cpp's interleaved order
 } ModelConfig;
 
-Projection projection_from_name(const char *name); // PROJ_COUNT when unknown
-const char *projection_gguf_name(Projection p);    // "attn_q"
-const char *projection_hf_module(Projection p);    // "self_attn.q_proj"
-
 // What the family implies; sizes stay 0.
 void model_config_init(ModelConfig *c, const Architecture *a);
 // Shape of a projection's weight: rows [out], cols [in].

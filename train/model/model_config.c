@@ -3,30 +3,6 @@
 #include "model_config.h"
 
 #include <math.h>
-#include <string.h>
-
-static const struct {
-    const char *gguf, *module;
-} projections[PROJ_COUNT] = {
-    [PROJ_Q] = {"attn_q", "self_attn.q_proj"},   [PROJ_K] = {"attn_k", "self_attn.k_proj"},
-    [PROJ_V] = {"attn_v", "self_attn.v_proj"},   [PROJ_O] = {"attn_output", "self_attn.o_proj"},
-    [PROJ_GATE] = {"ffn_gate", "mlp.gate_proj"}, [PROJ_UP] = {"ffn_up", "mlp.up_proj"},
-    [PROJ_DOWN] = {"ffn_down", "mlp.down_proj"},
-};
-
-Projection projection_from_name(const char *name) {
-    Projection p = 0;
-    while (p < PROJ_COUNT && strcmp(name, projection_name(p)) != 0) p++;
-    return p;
-}
-
-const char *projection_gguf_name(Projection p) {
-    return projections[p].gguf;
-}
-
-const char *projection_hf_module(Projection p) {
-    return projections[p].module;
-}
 
 void model_config_init(ModelConfig *c, const Architecture *a) {
     *c = (ModelConfig){.arch = a,

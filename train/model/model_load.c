@@ -8,10 +8,9 @@
 // --- configuration ---
 
 static int read_config(ModelConfig *c, const WeightSource *s, const ModelOptions *o, Err *err) {
-    if (!weight_source_is_gguf(s))
-        return err_input(err, "%s: a Hugging Face model; not in this version, expected a .gguf file",
-                         weight_source_dir(s));
-    return model_config_read_gguf(c, s, err) || model_config_apply(c, o, err) ? -1 : 0;
+    int rc = weight_source_is_gguf(s) ? model_config_read_gguf(c, s, err)
+                                      : model_config_read_hf(c, weight_source_dir(s), err);
+    return rc || model_config_apply(c, o, err) ? -1 : 0;
 }
 
 int model_read_config(ModelConfig *c, const char *path, const ModelOptions *options, Err *err) {
@@ -115,6 +114,8 @@ static int choose_positions(Model *m, int64_t asked, Err *err) {
 }
 
 static int load_tokenizer(Tokenizer **t, const WeightSource *s, const char *path, Err *err) {
+    if (!weight_source_is_gguf(s))
+        return err_input(err, "%s: the tokenizer of a Hugging Face folder; not in this version", weight_source_dir(s));
     return tokenizer_from_gguf(t, weight_source_gguf(s), err) ? err_context(err, "%s", path) : 0;
 }
 

@@ -22,13 +22,6 @@ Slot *slot_add(Loader *l, int n_dims, const int64_t *shape, const char *fmt, ...
     return s;
 }
 
-// A layer's prefix, "layers.3."; the pattern comes from our own table.
-typedef char LayerName[48];
-static void layer_prefix(LayerName buf, const Loader *l, int layer) {
-    const char *number = strstr(l->names->layer, "%d");
-    snprintf(buf, sizeof(LayerName), "%.*s%d%s", (int)(number - l->names->layer), l->names->layer, layer, number + 2);
-}
-
 static Slot *add_matrix(Loader *l, Weight *w, int64_t rows, int64_t cols, const char *name) {
     Slot *s = slot_add(l, 2, (int64_t[]){rows, cols}, "%s.weight", name);
     s->is_matrix = true;
@@ -97,8 +90,8 @@ static void list_layer(Loader *l, int index) {
     Model *m = l->m;
     const ModelConfig *c = &m->config;
     ModelLayer *layer = &m->layers[index];
-    LayerName prefix;
-    layer_prefix(prefix, l, index);
+    char prefix[48];
+    architecture_layer_prefix(prefix, sizeof prefix, l->names, index);
     for (NormSite n = 0; n < NORM_SITES; n++) {
         bool is_head = n == NORM_Q || n == NORM_K;
         if (c->arch->norms & PROJ_BIT(n))

@@ -29,7 +29,7 @@ Optimizer *optimizer_new(Adapter *a, const OptimizerOptions *options) {
     o->segments = mem_calloc((size_t)a->n_segments, sizeof *o->segments);
     for (int64_t i = 0; i < a->n_segments; i++) {
         const AdapterSegment *s = &a->segments[i];
-        float factor = s->is_b ? (float)options->loraplus_ratio : 1.0f;
+        float factor = s->kind == SEGMENT_B ? (float)options->loraplus_ratio : 1.0f;
         o->segments[i] = (AdamwSegment){.offset = s->offset, .count = s->rows * s->cols, .lr_factor = factor};
     }
     return o;

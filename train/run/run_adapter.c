@@ -3,22 +3,24 @@
 #include <math.h>
 #include <string.h>
 
-// "q_proj" and such, or "all-linear", to a set of projections.
-static int parse_targets(const StrList *names, uint32_t *set, Err *err) {
+// Names as PEFT takes them, or "all-linear", to a set of projections.
+static int parse_targets(const StrList *names, const ModelConfig *m, uint32_t *set, Err *err) {
+    uint32_t available = adapter_available(m);
     *set = 0;
     for (size_t i = 0; i < names->count; i++) {
-        const char *name = names->items[i];
-        Projection p = projection_from_name(name);
-        if (strcmp(name, "all-linear") == 0) {
-            *set |= (1u << PROJ_COUNT) - 1;
-        } else if (p != PROJ_COUNT) {
-            *set |= 1u << p;
-        } else {
-            return err_input(err,
-                             "lora_target_modules: \"%s\": this model has no such projection; expected some of "
-                             "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, or all-linear",
-                             name);
+        bool all = strcmp(names->items[i], "all-linear") == 0;
+        uint32_t found = all ? available : architecture_targets(m->arch, names->items[i]);
+        if (found && !(found & ~available)) {
+            *set |= found;
+            continue;
         }
+        StrBuf known = {0};
+        architecture_list_targets(&known, m->arch, available);
+        err_input(
+            err, "lora_target_modules: \"%s\": this model has no such projection%s; expected some of %s, or all-linear",
+            names->items[i], found && m->experts ? " outside its experts, which stay frozen" : "", known.data);
+        str_clear(&known);
+        return -1;
     }
     return 0;
 }
@@ -58,12 +60,13 @@ static int check_loaded(const Adapter *a, const Config *c, uint32_t targets, Err
 int run_adapter_new(Adapter **a, const Config *c, const Model *m, Err *err) {
     uint32_t targets;
     *a = NULL;
-    if (parse_targets(&c->lora_target_modules, &targets, err)) return -1;
+    if (parse_targets(&c->lora_target_modules, &m->config, &targets, err)) return -1;
     if (!c->adapter_name_or_path) {
         AdapterConfig ac = adapter_config(c, targets);
         return adapter_new(a, m, &ac, (uint64_t)c->seed, true, err);
     }
     if (adapter_load(a, m, c->adapter_name_or_path, true, err)) return -1;
+    if (config_is_set(c, "lora_target_modules")) adapter_narrow(a, m, targets);
     (*a)->config.dropout = (float)c->lora_dropout;
     return check_loaded(*a, c, targets, err);
 }
