@@ -1,6 +1,6 @@
 #!/bin/sh
-# make bench: the peak of this machine, ops, one step op by op, then whole runs. RIVAL: a venv with torch, transformers,
-# peft and gguf; without it lorac runs alone. The rival's copy of the weights is made once.
+# make bench: the peak of this machine, ops, routed experts, one step op by op, then whole runs. RIVAL: a venv with
+# torch, transformers, peft and gguf; without it lorac runs alone. The rival's copy of the weights is made once.
 set -eu
 build=${BUILD:-build}
 model=models/SmolLM2-135M-Instruct.Q4_1.gguf
@@ -8,6 +8,7 @@ work=$build/bench
 mkdir -p "$work"
 "$build/bench_sgemm" 2
 "$build/bench_ops"
+"$build/bench_moe"
 "$build/bench_step" "$model" 512
 set -- --lorac "$build/lorac" --model "$model" --work "$work"
 if [ -n "${RIVAL:-}" ]; then

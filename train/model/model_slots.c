@@ -100,6 +100,7 @@ static void list_layer(Loader *l, int index) {
     bool dense = c->experts == 0 || c->layer_dense[index];
     for (const Module *module = modules_of(m); module->name; module++)
         if (dense || module->parts < PROJ_BIT(PROJ_GATE)) add_module(l, layer, module, prefix);
+    if (!dense) model_list_experts(l, layer, prefix);
 }
 
 static void list_tables(Loader *l) {

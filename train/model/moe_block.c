@@ -1,0 +1,11 @@
+#include "moe_block.h"
+
+Tensor *moe_block(Tape *t, const ModelConfig *c, const ModelLayer *l, Tensor *h, Tensor *residual) {
+    const Weight *gates = l->experts, *ups = gates + c->experts, *downs = ups + c->experts;
+    Tensor *logits = op_linear(t, h, &l->router, NULL, NULL, 0);
+    MoeRouting r = op_moe_route(t, logits, c->experts_used, c->renormalise_experts);
+    Tensor *x = op_moe_gather(t, h, &r);
+    Tensor *gate = op_grouped_linear(t, x, gates, &r), *up = op_grouped_linear(t, x, ups, &r);
+    Tensor *act = op_moe_scale(t, op_glu(t, gate, up, c->glu), &r);
+    return op_moe_combine(t, op_grouped_linear(t, act, downs, &r), residual, &r);
+}

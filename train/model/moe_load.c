@@ -1,0 +1,135 @@
+// moe_load: the slots of a layer's router and experts (see model_internal.h). Files store experts in three ways:
+//   one by one       experts.7.w1, .w3, .w2 (Mixtral) or experts.7.gate_proj, .up_proj, .down_proj (Qwen3-MoE)
+//   stacked          ffn_gate_exps [E, F, C], ffn_up_exps, ffn_down_exps [E, C, F] (GGUF)
+//   stacked, fused   gate_up_proj [E, 2F, C], down_proj [E, C, F] (transformers 5), ffn_gate_up_exps (GGUF)
+// In a fused matrix of an expert the gate's rows come first. Whatever the way, an expert is three Weights over rows of
+// the map.
+#include <stdio.h>
+#include <string.h>
+
+#include "model_internal.h"
+
+// Names behind the layer's prefix; the first way that the file has wins.
+typedef struct ExpertNames {
+    const char *router;
+    const char *gate, *up, *down; // of one expert, "%d" is its number; NULL gate: stacked
+    const char *gates, *ups, *downs, *gate_ups;
+} ExpertNames;
+
+static const ExpertNames hf_ways[] = {
+    {.router = "block_sparse_moe.gate.weight",
+     .gate = "block_sparse_moe.experts.%d.w1.weight",
+     .up = "block_sparse_moe.experts.%d.w3.weight",
+     .down = "block_sparse_moe.experts.%d.w2.weight"},
+    {.router = "mlp.gate.weight",
+     .gate = "mlp.experts.%d.gate_proj.weight",
+     .up = "mlp.experts.%d.up_proj.weight",
+     .down = "mlp.experts.%d.down_proj.weight"},
+    {.router = "mlp.gate.weight", .gate_ups = "mlp.experts.gate_up_proj", .downs = "mlp.experts.down_proj"},
+};
+static const ExpertNames gguf_ways[] = {
+    {.router = "ffn_gate_inp.weight",
+     .gates = "ffn_gate_exps.weight",
+     .ups = "ffn_up_exps.weight",
+     .downs = "ffn_down_exps.weight"},
+    {.router = "ffn_gate_inp.weight", .gate_ups = "ffn_gate_up_exps.weight", .downs = "ffn_down_exps.weight"},
+};
+
+// --- one matrix for each expert ---
+
+static void add_experts(Loader *l, Weight *w, int64_t rows, int64_t cols, const char *prefix, const char *pattern) {
+    const char *number = strstr(pattern, "%d");
+    for (int e = 0; e < (int)l->m->config.experts; e++) {
+        Slot *s = slot_add(l, 2, (int64_t[]){rows, cols}, "%s%.*s%d%s", prefix, (int)(number - pattern), pattern, e,
+                           number + 2);
+        s->parts[0] = w + e;
+        s->part_rows[0] = rows;
+        s->n_parts = 1;
+        s->is_matrix = s->quantize = true;
+        s->take = model_take_matrix;
+    }
+}
+
+// --- all experts in one tensor: parts[i] is the first of E Weights ---
+
+static int take_stacked(Loader *l, const Slot *s) {
+    const void *data = weight_source_aligned(l->m->file->source, s->tensor);
+    int64_t experts = s->shape[0], cols = s->shape[2], row = 0;
+    Weight whole = weight_rows(s->tensor, data, 0, experts * s->shape[1], cols, NULL);
+    if (model_check_finite(l, &whole, s->name)) return -1;
+    for (int64_t e = 0; e < experts; e++)
+        for (int i = 0; i < s->n_parts; i++) {
+            s->parts[i][e] = weight_rows(s->tensor, data, row, s->part_rows[i], cols, NULL);
+            row += s->part_rows[i];
+        }
+    return 0;
+}
+
+// parts matrices of `rows` rows for each expert, their Weights E apart from w on.
+static void add_stacked(Loader *l, Weight *w, int parts, int64_t rows, int64_t cols, const char *prefix,
+                        const char *name) {
+    int64_t experts = l->m->config.experts;
+    Slot *s = slot_add(l, 3, (int64_t[]){experts, parts * rows, cols}, "%s%s", prefix, name);
+    for (int i = 0; i < parts; i++) {
+        s->parts[i] = w + i * experts;
+        s->part_rows[i] = rows;
+    }
+    s->n_parts = parts;
+    s->is_matrix = s->quantize = true;
+    s->take = take_stacked;
+}
+
+// --- a layer ---
+
+static bool has_tensor(const Loader *l, const char *prefix, const char *name) {
+    char *number = strstr(name, "%d"), *full;
+    if (number)
+        full = mem_printf("%s%s%.*s0%s", l->prefix, prefix, (int)(number - name), name, number + 2);
+    else
+        full = mem_printf("%s%s%s", l->prefix, prefix, name);
+    bool has = weight_source_get(l->m->file->source, full) != NULL;
+    mem_free(full);
+    return has;
+}
+
+// How the file stores the layer; where it has no experts at all, the way of the family's published files.
+static const ExpertNames *find_way(const Loader *l, const char *prefix) {
+    bool gguf = l->m->is_gguf;
+    const ExpertNames *ways = gguf ? gguf_ways : hf_ways, *usual = NULL;
+    int n = gguf ? sizeof gguf_ways / sizeof *gguf_ways : sizeof hf_ways / sizeof *hf_ways;
+    for (int i = 0; i < n; i++) {
+        const ExpertNames *way = &ways[i];
+        if (has_tensor(l, prefix, way->gate ? way->gate : way->gates ? way->gates : way->gate_ups)) return way;
+        if (!usual && strncmp(way->router, l->names->router, strlen(l->names->router)) == 0) usual = way;
+    }
+    return usual;
+}
+
+void model_list_experts(Loader *l, ModelLayer *layer, const char *prefix) {
+    const ModelConfig *c = &l->m->config;
+    const ExpertNames *way = find_way(l, prefix);
+    int64_t experts = c->experts, f = c->expert_ffn, hidden = c->hidden;
+    Weight *gates = model_own_host(l->m, (size_t)(3 * experts) * sizeof *gates), *ups = gates + experts;
+    Weight *downs = ups + experts;
+    memset(gates, 0, (size_t)(3 * experts) * sizeof *gates);
+    layer->experts = gates;
+    Slot *s = slot_add(l, 2, (int64_t[]){experts, hidden}, "%s%s", prefix, way->router);
+    s->parts[0] = &layer->router;
+    s->part_rows[0] = experts;
+    s->n_parts = 1;
+    s->is_matrix = true;
+    s->take = model_take_matrix;
+    if (way->gate) {
+        add_experts(l, gates, f, hidden, prefix, way->gate);
+        add_experts(l, ups, f, hidden, prefix, way->up);
+        add_experts(l, downs, hidden, f, prefix, way->down);
+        return;
+    }
+    if (way->gates) {
+        add_stacked(l, gates, 1, f, hidden, prefix, way->gates);
+        add_stacked(l, ups, 1, f, hidden, prefix, way->ups);
+    } else {
+        add_stacked(l, gates, 2, f, hidden, prefix, way->gate_ups);
+    }
+    add_stacked(l, downs, 1, hidden, f, prefix, way->downs);
+}
