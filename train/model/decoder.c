@@ -4,6 +4,8 @@
 // feed-forward.
 #include "decoder.h"
 
+#include "moe_block.h"
+
 // One pass: what every block needs to know.
 typedef struct Pass {
     Tape *t;
@@ -93,6 +95,7 @@ static Tensor *build_ffn(const Pass *p, int64_t layer, Tensor *x, const int32_t 
     const ModelConfig *c = &p->m->config;
     const ModelLayer *l = &p->m->layers[layer];
     Tensor *h = norm(p, &l->norms[NORM_FFN], x), *mid;
+    if (l->experts) return moe_block(p->t, c, l, h, x);
     if (c->has_glu) {
         Tensor *gate = project(p, layer, PROJ_GATE, h, NULL, token);
         mid = op_glu(p->t, gate, project(p, layer, PROJ_UP, h, NULL, token), c->glu);

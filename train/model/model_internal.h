@@ -78,6 +78,8 @@ Weight weight_rows(const SourceTensor *t, const void *data, int64_t row, int64_t
                    const int32_t *row_map);
 // Replaces a dense weight of a layer by its copy as ModelOptions.quantize wants it, in memory of the model.
 int model_quantize(Loader *l, Weight *w);
+// What the quantised parts of a slot no longer need: a copy that the model owns, or pages of the map.
+void model_drop_stored(Loader *l, const Slot *s, const void *data);
 // Refuses values that are not finite.
 int model_check_finite(Loader *l, const Weight *w, const char *name);
 // Memory that model_free gives back.

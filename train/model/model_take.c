@@ -93,15 +93,18 @@ int model_quantize(Loader *l, Weight *w) {
     return 0;
 }
 
-// The parts no longer need what they were made from: a copy that the model owns, or pages of the map.
-static int quantize_parts(Loader *l, const Slot *s, const void *data) {
-    for (int i = 0; i < s->n_parts; i++)
-        if (model_quantize(l, s->parts[i])) return -1;
+void model_drop_stored(Loader *l, const Slot *s, const void *data) {
     l->m->weight_bytes -= s->tensor->bytes;
     if (s->transposed)
         disown_host(l->m, data);
     else if (data == s->tensor->data)
         file_pages_drop(data, s->tensor->bytes);
+}
+
+static int quantize_parts(Loader *l, const Slot *s, const void *data) {
+    for (int i = 0; i < s->n_parts; i++)
+        if (model_quantize(l, s->parts[i])) return -1;
+    model_drop_stored(l, s, data);
     return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "model_internal.h"
+#include "quantize.h"
 
 // Names behind the layer's prefix; the first way that the file has wins.
 typedef struct ExpertNames {
@@ -55,13 +56,16 @@ static void add_experts(Loader *l, Weight *w, int64_t rows, int64_t cols, const 
 static int take_stacked(Loader *l, const Slot *s) {
     const void *data = weight_source_aligned(l->m->file->source, s->tensor);
     int64_t experts = s->shape[0], cols = s->shape[2], row = 0;
+    bool quantize = s->quantize && l->options->quantize != QUANTIZE_NONE; // which sees values that are not finite
     Weight whole = weight_rows(s->tensor, data, 0, experts * s->shape[1], cols, NULL);
-    if (model_check_finite(l, &whole, s->name)) return -1;
+    if (!quantize && model_check_finite(l, &whole, s->name)) return -1;
     for (int64_t e = 0; e < experts; e++)
         for (int i = 0; i < s->n_parts; i++) {
             s->parts[i][e] = weight_rows(s->tensor, data, row, s->part_rows[i], cols, NULL);
+            if (quantize && model_quantize(l, &s->parts[i][e])) return -1;
             row += s->part_rows[i];
         }
+    if (quantize) model_drop_stored(l, s, data);
     return 0;
 }
 
