@@ -136,6 +136,31 @@ static void test_model_load_refuses_to_quantize(void **state) {
     backend_close(b);
 }
 
+// A longer context than the model's own: linear scaling puts twice as many positions where the angles were.
+static void test_model_load_scales_rope(void **state) {
+    (void)state;
+    Backend *b = open_backend();
+    tiny_model_write("tiny.gguf", &TINY_MODEL);
+    Model *plain, *scaled;
+    Err err;
+    ASSERT_OK(model_load(&plain, "tiny.gguf", b, NULL, &err), &err);
+    ModelOptions o = {.rope_scaling = ROPE_LINEAR, .rope_factor = 2};
+    ASSERT_OK(model_load(&scaled, "tiny.gguf", b, &o, &err), &err);
+    assert_int_equal(scaled->config.context, 512);
+    assert_int_equal(scaled->max_positions, 512);
+    for (int64_t p = 0; p < 256; p++) assert_memory_equal(scaled->cos_sin + 2 * p * 8, plain->cos_sin + p * 8, 32);
+    model_free(scaled);
+    o = (ModelOptions){.rope_scaling = ROPE_YARN, .rope_factor = 4, .max_positions = 1024};
+    ASSERT_OK(model_load(&scaled, "tiny.gguf", b, &o, &err), &err);
+    float factor = 0.1f * logf(4) + 1; // of YaRN: cos 0 at the first position
+    assert_true(fabsf(scaled->cos_sin[0] - factor) < 1e-6f);
+    model_free(scaled);
+    o.rope_factor = NAN;
+    ASSERT_REFUSED(model_load(&scaled, "tiny.gguf", b, &o, &err), &err, "rope_scaling_factor is nan");
+    model_free(plain);
+    backend_close(b);
+}
+
 // --- files that are something else ---
 
 typedef struct ModelCase {
@@ -295,5 +320,5 @@ static void test_model_load_smollm2_is_fast(void **state) {
 TEST_MAIN(SCRATCH_TEST(test_model_load_reads_the_config),
           SCRATCH_TEST(test_model_load_puts_qk_rows_in_hugging_face_order),
           SCRATCH_TEST(test_model_load_quantizes_the_layers), SCRATCH_TEST(test_model_load_refuses_to_quantize),
-          SCRATCH_TEST(test_model_load_refuses_by_name), SCRATCH_TEST(test_model_load_survives_damaged_metadata),
-          TEST(test_model_load_smollm2_is_fast))
+          SCRATCH_TEST(test_model_load_scales_rope), SCRATCH_TEST(test_model_load_refuses_by_name),
+          SCRATCH_TEST(test_model_load_survives_damaged_metadata), TEST(test_model_load_smollm2_is_fast))

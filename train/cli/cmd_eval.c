@@ -12,6 +12,7 @@
 #include "fileio.h"
 #include "generate.h"
 #include "run_data.h"
+#include "run_model.h"
 
 typedef struct EvalArgs {
     bool generate, json;
@@ -61,8 +62,9 @@ static int load_adapter(EvalRun *r, Err *err) {
 }
 
 static int open_run(EvalRun *r, Err *err) {
-    ModelOptions o = {.quantize = r->config.quantize_base};
-    if (backend_open(&r->backend, "cpu", 0, err)) return -1;
+    ModelOptions o;
+    int64_t max_tokens;
+    if (run_model_options(&o, &r->config, &max_tokens, err) || backend_open(&r->backend, "cpu", 0, err)) return -1;
     if (model_load(&r->model, r->config.model_name_or_path, r->backend, &o, err)) return -1;
     if (load_adapter(r, err)) return -1;
     return run_data_open(&r->data, &r->config, r->model, false, err);

@@ -8,6 +8,7 @@
 #include "model.h"
 #include "records.h"
 #include "run_data.h"
+#include "run_model.h"
 
 // ---- a data file ----
 
@@ -201,13 +202,11 @@ static int print_validation(View *v, Err *err) {
 }
 
 static int print_view(View *v, int argc, char **argv, Err *err) {
-    ModelConfig model;
+    ModelOptions options;
     Config *c = &v->config;
-    if (config_load(c, argc, argv, CONFIG_FOR_DATA, err) ||
-        model_read_config(&model, c->model_name_or_path, NULL, err) ||
+    if (config_load(c, argc, argv, CONFIG_FOR_DATA, err) || run_model_options(&options, c, &v->max_tokens, err) ||
         model_load_tokenizer(&v->tokenizer, c->model_name_or_path, err) ||
-        run_max_tokens(c, &model, &v->max_tokens, err) || run_chat_template(c, v->tokenizer, &v->chat, err) ||
-        print_train(v, err))
+        run_chat_template(c, v->tokenizer, &v->chat, err) || print_train(v, err))
         return -1;
     return c->validation_file ? print_validation(v, err) : 0;
 }

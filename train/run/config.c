@@ -187,8 +187,18 @@ static int check_layers(const Config *c, Err *err) {
     return 0;
 }
 
+static int check_rope(const Config *c, Err *err) {
+    bool scaled = c->rope_scaling_type != ROPE_OF_MODEL;
+    if (scaled && c->rope_scaling_factor == 1)
+        return refuse_key(c, "rope_scaling_type", "needs rope_scaling_factor above 1", err);
+    if (!scaled && c->rope_scaling_factor != 1)
+        return refuse_key(c, "rope_scaling_factor", "needs rope_scaling_type \"linear\" or \"yarn\"", err);
+    return 0;
+}
+
 static int cross_check(const Config *c, ConfigPurpose purpose, Err *err) {
-    if (check_required(c, purpose, err) || check_reports(c, err) || check_layers(c, err)) return -1;
+    if (check_required(c, purpose, err) || check_reports(c, err) || check_layers(c, err) || check_rope(c, err))
+        return -1;
     if (c->max_steps == 0) return refuse_key(c, "max_steps", "0 steps; expected -1 (by epochs) or more than 0", err);
     if (c->lora_target_modules.count == 0) return refuse_key(c, "lora_target_modules", "an empty list", err);
     if (config_global_batch(c) >= 1 << 24)

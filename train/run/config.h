@@ -28,6 +28,7 @@ typedef struct IntList {
 // Choices, in the order of their names in the table.
 typedef enum { EVAL_NO, EVAL_STEPS, EVAL_EPOCH } EvalStrategy;
 typedef enum { CHECKPOINT_AUTO, CHECKPOINT_TRUE, CHECKPOINT_FALSE } CheckpointChoice;
+typedef enum { ROPE_OF_MODEL, ROPE_BY_LINEAR, ROPE_BY_YARN } RopeChoice;
 typedef enum { TASK_CAUSAL_LM, TASK_CLASSIFICATION } Task;
 
 enum { CONFIG_MAX_KEYS = 80 };
@@ -81,12 +82,13 @@ typedef struct Config {
     StrList report_to;
     char *run_name;
 
-    int quantize_base; // QuantizeKind of quantize.h
+    int quantize_base;     // QuantizeKind of quantize.h
+    int rope_scaling_type; // RopeChoice
+    double rope_scaling_factor;
 
     // Keys of later versions; only their defaults are accepted.
     int task;
-    char *dashboard, *hot_swap_url, *rope_scaling_type, *runs;
-    double rope_scaling_factor;
+    char *dashboard, *hot_swap_url, *runs;
     int64_t num_gpus, ddp_timeout;
 
     char *file; // the config file, or NULL

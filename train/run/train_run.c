@@ -11,12 +11,10 @@
 #include "progress.h"
 #include "quantize.h"
 #include "run_adapter.h"
+#include "run_model.h"
 #include "signals.h"
 #include "snapshot.h"
 #include "train_log.h"
-
-// RoPE positions kept for the sample generations of the report.
-enum { GENERATION_POSITIONS = 2048 };
 
 typedef struct Run {
     const Config *config;
@@ -37,19 +35,9 @@ typedef struct Run {
 
 // --- setting up ---
 
-// What can be wrong about the model is found out before anything is written.
-static int check_model(const Config *c, int64_t *positions, Err *err) {
-    ModelConfig m;
-    if (model_read_config(&m, c->model_name_or_path, NULL, err) || run_max_tokens(c, &m, positions, err)) return -1;
-    if (*positions < GENERATION_POSITIONS) *positions = GENERATION_POSITIONS;
-    if (*positions > m.context) *positions = m.context;
-    return 0;
-}
-
-static int load_model(Run *r, int64_t positions, Err *err) {
+static int load_model(Run *r, const ModelOptions *o, Err *err) {
     if (backend_open(&r->backend, "cpu", 0, err)) return -1;
-    ModelOptions o = {.max_positions = positions, .quantize = r->config->quantize_base};
-    return model_load(&r->model, r->config->model_name_or_path, r->backend, &o, err);
+    return model_load(&r->model, r->config->model_name_or_path, r->backend, o, err);
 }
 
 static int64_t every(double steps, int64_t total) {
@@ -67,9 +55,10 @@ static void plan_events(Run *r) {
 }
 
 static int set_up(Run *r, Err *err) {
-    int64_t positions;
-    if (check_model(r->config, &positions, err)) return -1;
-    if (output_dir_open(&r->dir, r->config, err) || load_model(r, positions, err)) return -1;
+    ModelOptions options;
+    int64_t max_tokens;
+    if (run_model_options(&options, r->config, &max_tokens, err)) return -1;
+    if (output_dir_open(&r->dir, r->config, err) || load_model(r, &options, err)) return -1;
     if (run_data_open(&r->data, r->config, r->model, true, err)) return -1;
     if (run_adapter_new(&r->adapter, r->config, r->model, err)) return -1;
     r->trainer = trainer_new(r->config, r->model, r->adapter, &r->data);
