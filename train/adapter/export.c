@@ -5,14 +5,18 @@
 
 #include "fileio.h"
 
-// Ollama takes the chat template from the GGUF base.
+// Ollama takes the chat template from the GGUF base. A Hugging Face base has to become one first.
 static int save_modelfile(const Model *m, const char *path, Err *err) {
     char *base = path_absolute(m->path);
     int rc = -1;
     if (strpbrk(base, "\"\n\r")) {
         err_input(err, "%s: a quote or a line end in the base model's path; a Modelfile cannot name it", base);
     } else {
-        char *text = mem_printf("FROM \"%s\"\nADAPTER ./adapter.gguf\n", base);
+        char *text = m->is_gguf ? mem_printf("FROM \"%s\"\nADAPTER ./adapter.gguf\n", base)
+                                : mem_printf("# FROM needs the base model as a GGUF file. llama.cpp makes one:\n"
+                                             "#   convert_hf_to_gguf.py \"%s\" --outfile base.gguf\n"
+                                             "FROM ./base.gguf\nADAPTER ./adapter.gguf\n",
+                                             base);
         rc = file_write_whole(path, text, strlen(text), err);
         mem_free(text);
     }

@@ -47,9 +47,11 @@ static void describe_use(StrBuf *out, const Model *m) {
                "```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
                "model = AutoModelForCausalLM.from_pretrained(\"%s\")\n"
                "model = PeftModel.from_pretrained(model, \"path/to/this/folder\")\n```\n\n",
-               m->repository ? m->repository : "path/to/the/base/model");
-    str_puts(out, "With llama.cpp, over the GGUF file of the base model and `adapter.gguf` from beside this folder:\n\n"
-                  "```sh\nllama-server -m base.gguf --lora adapter.gguf\n```\n");
+               m->repository || !m->is_gguf ? base_of(m) : "path/to/the/base/model");
+    str_printf(out,
+               "With llama.cpp, over the GGUF file of the base model%s and `adapter.gguf` from beside this folder:\n\n"
+               "```sh\nllama-server -m base.gguf --lora adapter.gguf\n```\n",
+               m->is_gguf ? "" : " (from its `convert_hf_to_gguf.py`)");
 }
 
 char *model_card_text(const Model *m, const AdapterConfig *c, const char *name, const RunFacts *run) {

@@ -1,6 +1,7 @@
 // model_names: what a model is called, and where it comes from (see model_internal.h).
 #include <string.h>
 
+#include "fileio.h"
 #include "model_internal.h"
 
 static char *take_string(const Gguf *g, const char *key) {
@@ -8,10 +9,25 @@ static char *take_string(const Gguf *g, const char *key) {
     return gguf_string(g, key, false, &s, NULL) == 0 && s.len ? mem_strndup(s.data, s.len) : NULL;
 }
 
-// "owner/name" of the hub, if the file says where it comes from. A folder does not.
+// "owner/name" from a folder of the hub's cache, ".../models--owner--name/snapshots/REVISION".
+static char *cached_repository(const char *dir) {
+    static const char start[] = "models--", end[] = "/snapshots/";
+    const char *name = strstr(dir, start), *stop = name ? strstr(name, end) : NULL;
+    if (!stop || memchr(name, '/', (size_t)(stop - name))) return NULL;
+    name += sizeof start - 1;
+    const char *dashes = strstr(name, "--");
+    if (!dashes || dashes >= stop) return NULL;
+    return mem_printf("%.*s/%.*s", (int)(dashes - name), name, (int)(stop - dashes - 2), dashes + 2);
+}
+
+// "owner/name" of the hub, if the file or the folder says where it comes from.
 char *model_find_repository(const WeightSource *s) {
     const Gguf *g = weight_source_gguf(s);
-    if (!g) return NULL;
+    if (!g) {
+        char *dir = path_absolute(weight_source_dir(s)), *name = cached_repository(dir);
+        mem_free(dir);
+        return name;
+    }
     char *name = take_string(g, "general.source.huggingface.repository");
     if (!name) name = take_string(g, "general.source.repo_url");
     if (!name) name = take_string(g, "general.repo_url");
