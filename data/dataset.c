@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "byte_stream.h"
 #include "encode.h"
 #include "fileio.h"
 #include "token_cache.h"
@@ -27,9 +27,10 @@ enum { READER_VERSION = 2 };
 
 static int add_file(StrBuf *what, const char *path, Err *err) {
     char hex[33];
+    size_t unused;
     if (hash_file(hex, path, err)) return -1;
-    const char *dot = strrchr(path, '.');
-    str_printf(what, "file=%s %s\n", hex, dot && strcasecmp(dot, ".txt") == 0 ? "text" : "json");
+    str_printf(what, "file=%s %s%s\n", hex, records_kind(path),
+               byte_stream_is_compressed(path, &unused) ? " compressed" : "");
     return 0;
 }
 
@@ -105,19 +106,19 @@ static bool any_supervised(const Encoded *e, size_t count) {
     return count && memchr(e->supervised, 1, count);
 }
 
-static int add_too_long(Build *b, const Encoded *e, size_t line) {
+static int add_too_long(Build *b, const Encoded *e, const RecordSpan *span) {
     size_t max = (size_t)b->o->max_seq_length, whole = e->count + e->cut;
     if (b->o->truncation == TRUNCATION_ERROR)
         return err_input(b->err, "%s:%zu: found a sample of %zu tokens; expected at most %zu (max_seq_length)",
-                         b->place.path, line, whole, max);
+                         span->name, span->line, whole, max);
     b->stats.dropped_long++;
     b->stats.dropped_tokens += (int64_t)whole;
     return 0;
 }
 
-static int add_long(Build *b, const Encoded *e, size_t line) {
+static int add_long(Build *b, const Encoded *e, const RecordSpan *span) {
     size_t max = (size_t)b->o->max_seq_length;
-    if (b->o->truncation != TRUNCATION_TRUNCATE) return add_too_long(b, e, line);
+    if (b->o->truncation != TRUNCATION_TRUNCATE) return add_too_long(b, e, span);
     if (!any_supervised(e, max)) {
         b->stats.skipped_unsupervised++;
     } else {
@@ -129,15 +130,15 @@ static int add_long(Build *b, const Encoded *e, size_t line) {
 }
 
 // Truncation of a labelled sample was done while encoding: the special tokens around the text stay (classify.h).
-static int add_labelled(Build *b, const Encoded *e, size_t line) {
+static int add_labelled(Build *b, const Encoded *e, const RecordSpan *span) {
     uint32_t id;
     if (label_table_add(b->labels, e->label, e->label_integer, &id, b->err))
-        return err_context(b->err, "%s:%zu", b->place.path, line);
+        return err_context(b->err, "%s:%zu", span->name, span->line);
     if (!e->count && !e->cut) {
         b->stats.skipped_unsupervised++;
         return 0;
     }
-    if (!e->count || (int64_t)e->count > b->o->max_seq_length) return add_too_long(b, e, line);
+    if (!e->count || (int64_t)e->count > b->o->max_seq_length) return add_too_long(b, e, span);
     b->stats.truncated += e->cut != 0;
     b->stats.truncated_tokens += (int64_t)e->cut;
     add_sample(b, e, 0, e->count, (int32_t)id);
@@ -145,19 +146,19 @@ static int add_labelled(Build *b, const Encoded *e, size_t line) {
 }
 
 // Every record ends in exactly one of: sample(s), skipped, dropped.
-static int add_record(Build *b, const Encoded *e, size_t line) {
+static int add_record(Build *b, const Encoded *e, const RecordSpan *span) {
     int rc = 0;
     int64_t whole = (int64_t)(e->count + e->cut);
     b->stats.left_out_bytes += (int64_t)e->left_out;
     if (whole > b->stats.longest) b->stats.longest = whole;
     if (e->label)
-        rc = add_labelled(b, e, line);
+        rc = add_labelled(b, e, span);
     else if (!any_supervised(e, e->count))
         b->stats.skipped_unsupervised++;
     else if (e->windows)
         add_windows(b, e);
     else if ((int64_t)e->count > b->o->max_seq_length)
-        rc = add_long(b, e, line);
+        rc = add_long(b, e, span);
     else
         add_sample(b, e, 0, e->count, -1);
     b->stats.records++;
@@ -177,7 +178,7 @@ static int run_batch(Build *b) {
     for (size_t i = 0; i < b->n_slots; i++) {
         Slot *s = &b->slots[i];
         if (!rc && s->rc) *b->err = s->err;
-        if (!rc) rc = s->rc ? -1 : add_record(b, &s->tokens, s->span.line);
+        if (!rc) rc = s->rc ? -1 : add_record(b, &s->tokens, &s->span);
         encoded_clear(&s->tokens);
     }
     b->place.number += (int64_t)b->n_slots;
@@ -199,10 +200,10 @@ static int choose_format(Build *b, RecordSpan first) {
     b->place.format = b->o->format;
     if (b->place.format != FORMAT_AUTO) return 0;
     JsonDoc *doc;
-    if (json_parse(&doc, first.text, first.len, b->place.path, first.line, b->err)) return -1;
+    if (json_parse(&doc, first.text, first.len, first.name, first.line, b->err)) return -1;
     b->place.format = dialog_detect(json_root(doc), b->err);
     json_free(doc);
-    return b->place.format != FORMAT_AUTO ? 0 : err_context(b->err, "%s:%zu", b->place.path, first.line);
+    return b->place.format != FORMAT_AUTO ? 0 : err_context(b->err, "%s:%zu", first.name, first.line);
 }
 
 static int read_records(Build *b, RecordReader *r) {
@@ -231,6 +232,7 @@ static int read_file(Build *b, const char *path) {
     if (records_open(&r, path, b->err)) return -1;
     b->place = (RecordPlace){.path = path, .number = 1, .is_text = records_are_text(r)};
     int rc = read_records(b, r);
+    b->stats.ignored_members += records_ignored(r);
     records_close(r);
     token_sink_end_file(b->sink);
     b->stats.format = path == b->o->files[0] || b->stats.format == b->place.format ? b->place.format : FORMAT_AUTO;

@@ -1,8 +1,8 @@
 // dataset: data files to tokenised samples with masks, kept in an on-disk token cache that is mapped, not loaded.
 //
 // Formats (auto-detected from each file's first record, named in the statistics; dialog.h has the keys): messages,
-// sharegpt, alpaca, prompt_completion, text, input_ids. Files: .jsonl, .json (an array, or JSONL under the wrong name),
-// .txt (one document a file). For classification the format is always "classification" (classify.h has the keys). Text
+// sharegpt, alpaca, prompt_completion, text, input_ids. Files: records.h (.jsonl, .json, .txt, .tar shards, .gz and
+// .zst of these). For classification the format is always "classification" (classify.h has the keys). Text
 // must be valid UTF-8 (a BOM and CRLF line ends are accepted); the first bad record stops with "FILE:LINE: ...". No
 // token is lost silently: every record ends in exactly one of the counts below.
 #pragma once

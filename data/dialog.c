@@ -38,8 +38,13 @@ static int fail_unknown(const Json *record, Err *err) {
 static int check_record(const Json *record, Err *err) {
     if (record->type != JSON_OBJECT)
         return err_input(err, "found %s; expected a record, an object", json_type_name(record));
+    const Json *label = json_get(record, "label");
     if (json_get(record, "chosen") || json_get(record, "rejected"))
         return err_input(err, "found preference data (chosen, rejected); training on it is not in this version");
+    if (json_get(record, "completion") && label && (label->type == JSON_TRUE || label->type == JSON_FALSE))
+        return err_input(err,
+                         "found preference data (completion with label true or false, as for KTO); training on it is "
+                         "not in this version");
     return 0;
 }
 

@@ -169,8 +169,8 @@ int encode_dialog(Encoded *out, const Encoder *e, const Dialog *d, Err *err) {
 }
 
 static int fail_record(const RecordPlace *place, RecordSpan span, Err *err) {
-    if (place->format != FORMAT_INPUT_IDS) return err_context(err, "%s:%zu", place->path, span.line);
-    return err_context(err, "%s:%zu: record %lld", place->path, span.line, (long long)place->number);
+    if (place->format != FORMAT_INPUT_IDS) return err_context(err, "%s:%zu", span.name, span.line);
+    return err_context(err, "%s:%zu: record %lld", span.name, span.line, (long long)place->number);
 }
 
 int encode_record(Encoded *out, const Encoder *e, RecordSpan span, const RecordPlace *place, Err *err) {
@@ -180,7 +180,7 @@ int encode_record(Encoded *out, const Encoder *e, RecordSpan span, const RecordP
         return encode_dialog(out, e, &text, err) ? fail_record(place, span, err) : 0;
     }
     JsonDoc *doc;
-    if (json_parse(&doc, span.text, span.len, place->path, span.line, err)) return -1;
+    if (json_parse(&doc, span.text, span.len, span.name, span.line, err)) return -1;
     Dialog d = {0};
     int rc;
     if (place->format == FORMAT_CLASSIFICATION) {

@@ -97,10 +97,10 @@ static int add_raw(Cases *c, const Dialog *d) {
 
 // ---- files ----
 
-static int add_record(Cases *c, const char *path, RecordSpan span) {
+static int add_record(Cases *c, RecordSpan span) {
     JsonDoc *doc;
     Dialog d = {0};
-    if (json_parse(&doc, span.text, span.len, path, span.line, c->err)) return -1;
+    if (json_parse(&doc, span.text, span.len, span.name, span.line, c->err)) return -1;
     const Json *record = json_root(doc);
     DatasetFormat format = c->o->format != FORMAT_AUTO ? c->o->format : dialog_detect(record, c->err);
     int rc = format == FORMAT_AUTO ? -1 : dialog_read(&d, record, format, c->encoder.chat != NULL, c->err);
@@ -108,7 +108,7 @@ static int add_record(Cases *c, const char *path, RecordSpan span) {
         rc = err_input(c->err, "found %s data; expected conversations or prompts with answers to generate against",
                        dataset_format_name(format));
     if (!rc) rc = d.kind == DIALOG_CHAT ? add_chat(c, &d) : add_raw(c, &d);
-    if (rc) err_context(c->err, "%s:%zu", path, span.line);
+    if (rc) err_context(c->err, "%s:%zu", span.name, span.line);
     dialog_clear(&d);
     json_free(doc);
     return rc;
@@ -122,7 +122,7 @@ static int add_file(Cases *c, const char *path) {
                  ? err_input(c->err, "%s: found plain text; expected conversations to generate against", path)
                  : 0;
     int more = 1;
-    while (!rc && (more = records_next(r, &span, c->err)) == 1) rc = add_record(c, path, span);
+    while (!rc && (more = records_next(r, &span, c->err)) == 1) rc = add_record(c, span);
     records_close(r);
     return rc || more < 0 ? -1 : 0;
 }

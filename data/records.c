@@ -1,4 +1,4 @@
-// records: one cursor over a mapped file. An array's elements are found by counting brackets outside strings.
+// records: one cursor over a window of text. An array's elements are found by counting brackets outside strings.
 #include "records.h"
 
 #include <stdio.h>
@@ -7,87 +7,174 @@
 
 #include <utf8proc.h>
 
-#include "fileio.h"
+#include "byte_stream.h"
+#include "tar_records.h"
+#include "text_window.h"
 
-typedef enum { LINES, ARRAY, TEXT } Layout;
+typedef enum { LINES, ARRAY, TEXT, TAR } Layout;
 
 struct RecordReader {
-    FileMap map;
+    char *path;
     Layout layout;
-    const char *p, *end;
-    const char *released; // pages below it were given back
-    size_t line;          // of p
+    TextWindow w;
+    TarReader *tar; // TAR, instead of the window
+    size_t line;    // of w.p
     bool first, finished;
 };
 
 // ---- names ----
 
-static bool ends_with(const char *path, const char *suffix) {
-    size_t n = strlen(path), m = strlen(suffix);
-    return n > m && strcasecmp(path + n - m, suffix) == 0;
+// `len`: of the name that counts, without what compression adds.
+static bool ends_with(const char *path, size_t len, const char *suffix) {
+    size_t n = strlen(suffix);
+    return len > n && strncasecmp(path + len - n, suffix, n) == 0;
 }
 
-static int check_name(const char *path, Err *err) {
-    static const char *const later[] = {".gz", ".zst", ".tar", ".tgz", ".xz", ".bz2", ".parquet", ".arrow", ".csv"};
+static Layout layout_of(const char *path, size_t len) {
+    bool tar =
+        ends_with(path, len, ".tar") || ends_with(path, strlen(path), ".tgz") || ends_with(path, strlen(path), ".tzst");
+    return tar ? TAR : ends_with(path, len, ".txt") ? TEXT : LINES;
+}
+
+const char *records_kind(const char *path) {
+    static const char *const names[] = {"json", "json", "text", "tar"};
+    size_t len;
+    byte_stream_is_compressed(path, &len);
+    return names[layout_of(path, len)];
+}
+
+static int refuse_name(const char *path, size_t len, Err *err) {
+    static const char *const later[] = {".xz", ".bz2", ".lz4", ".zip", ".csv", ".tsv"};
+    if (ends_with(path, len, ".parquet"))
+        return err_input(err,
+                         "%s: .parquet files are not read; convert: python -c \"import pandas; "
+                         "pandas.read_parquet('x.parquet').to_json('x.jsonl', orient='records', lines=True)\"",
+                         path);
+    if (ends_with(path, len, ".arrow"))
+        return err_input(err,
+                         "%s: .arrow files are not read; convert: python -c \"import datasets; "
+                         "datasets.Dataset.from_file('x.arrow').to_json('x.jsonl')\"",
+                         path);
     for (size_t i = 0; i < sizeof later / sizeof *later; i++)
-        if (ends_with(path, later[i]))
-            return err_input(err, "%s: %s files are not in this version; expected .jsonl, .json or .txt", path,
-                             later[i]);
-    if (ends_with(path, ".jsonl") || ends_with(path, ".json") || ends_with(path, ".txt")) return 0;
-    return err_input(err, "%s: found a data file of unknown kind; expected .jsonl, .json or .txt", path);
+        if (ends_with(path, len, later[i]))
+            return err_input(err,
+                             "%s: %s files are not in this version; expected .jsonl, .json, .txt or .tar, or one "
+                             "of these with .gz or .zst",
+                             path, later[i]);
+    return err_input(err,
+                     "%s: found a data file of unknown kind; expected .jsonl, .json, .txt or .tar, or one of these "
+                     "with .gz or .zst",
+                     path);
 }
 
-// ---- opening ----
+static int check_name(Layout *layout, const char *path, Err *err) {
+    size_t len;
+    byte_stream_is_compressed(path, &len);
+    *layout = layout_of(path, len);
+    if (*layout != LINES || ends_with(path, len, ".jsonl") || ends_with(path, len, ".json")) return 0;
+    return refuse_name(path, len, err);
+}
+
+// ---- more text ----
+
+static size_t count_lines(const char *p, const char *end) {
+    size_t n = 0;
+    for (; (p = memchr(p, '\n', (size_t)(end - p))); p++) n++;
+    return n;
+}
+
+// As window_more. A NUL byte is refused at once: no record can hold one, and an endless run of them is the cheapest
+// bomb.
+static int more(RecordReader *r, Err *err) {
+    TextWindow *w = &r->w;
+    size_t before = (size_t)(w->end - w->p);
+    if (w->stream && before > RECORD_MAX_BYTES)
+        return err_input(err, "%s:%zu: found a record of more than %d bytes; expected at most that", r->path, r->line,
+                         RECORD_MAX_BYTES);
+    int rc = window_more(w, err);
+    const char *zero = rc == 1 ? memchr(w->p + before, 0, (size_t)(w->end - w->p) - before) : NULL;
+    if (!zero) return rc;
+    return err_input(err, "%s:%zu: found byte 0x00; expected UTF-8 text", r->path, r->line + count_lines(w->p, zero));
+}
 
 static bool is_space(char c) {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-static void skip_space(RecordReader *r) {
-    for (; r->p < r->end && is_space(*r->p); r->p++) r->line += *r->p == '\n';
+// Ends at a character (1), at the end of the file (0), or fails.
+static int skip_space(RecordReader *r, Err *err) {
+    for (;;) {
+        for (; r->w.p < r->w.end && is_space(*r->w.p); r->w.p++) r->line += *r->w.p == '\n';
+        if (r->w.p < r->w.end) return 1;
+        int rc = more(r, err);
+        if (rc != 1) return rc;
+    }
 }
+
+// The length of the line at p, without its end.
+static int find_line_end(RecordReader *r, size_t *len, Err *err) {
+    for (*len = 0;;) {
+        size_t known = (size_t)(r->w.end - r->w.p);
+        const char *stop = memchr(r->w.p + *len, '\n', known - *len);
+        *len = stop ? (size_t)(stop - r->w.p) : known;
+        if (stop) return 0;
+        int rc = more(r, err);
+        if (rc != 1) return rc;
+    }
+}
+
+// ---- opening ----
 
 // "{" alone on the first line is one object spread over lines, e.g. {"data": [...]}: say so, rather than that line 1
 // ends too early.
-static int check_one_line_objects(const RecordReader *r, Err *err) {
-    const char *stop = memchr(r->p, '\n', (size_t)(r->end - r->p));
-    if (!stop) return 0;
-    while (stop > r->p && is_space(stop[-1])) stop--;
-    if (stop[-1] == '}' || *r->p != '{') return 0;
+static int check_one_line_objects(RecordReader *r, Err *err) {
+    size_t len;
+    if (find_line_end(r, &len, err)) return -1;
+    bool last = r->w.p + len == r->w.end;
+    while (len > 1 && is_space(r->w.p[len - 1])) len--;
+    if (last || r->w.p[len - 1] == '}' || *r->w.p != '{') return 0;
     return err_input(err,
                      "%s:%zu: found an object that goes on over several lines; expected one record a line, or an "
                      "array of records",
-                     r->map.path, r->line);
+                     r->path, r->line);
+}
+
+static int skip_byte_order_mark(RecordReader *r, Err *err) {
+    int rc = 1;
+    while (rc == 1 && r->w.end - r->w.p < 3) rc = more(r, err);
+    if (r->w.end - r->w.p >= 3 && memcmp(r->w.p, "\xEF\xBB\xBF", 3) == 0) r->w.p += 3;
+    return rc < 0 ? -1 : 0;
+}
+
+static int start_text(RecordReader *r, Err *err) {
+    int rc = r->w.p < r->w.end ? 1 : more(r, err);
+    return rc ? rc > 0 ? 0 : -1 : err_input(err, "%s: found an empty file; expected text", r->path);
 }
 
 static int start(RecordReader *r, Err *err) {
-    r->p = (const char *)r->map.data;
-    r->end = r->p + r->map.size;
-    r->released = r->p;
     r->line = 1;
     r->first = true;
-    if (r->map.size >= 3 && memcmp(r->p, "\xEF\xBB\xBF", 3) == 0) r->p += 3;
-    if (ends_with(r->map.path, ".txt")) {
-        r->layout = TEXT;
-        return r->p < r->end ? 0 : err_input(err, "%s: found an empty file; expected text", r->map.path);
-    }
-    skip_space(r);
-    if (r->p == r->end) return err_input(err, "%s: found an empty file; expected at least one record", r->map.path);
-    r->layout = *r->p == '[' ? ARRAY : LINES;
-    if (r->layout == LINES) return check_one_line_objects(r, err);
-    r->p++;
+    if (skip_byte_order_mark(r, err)) return -1;
+    if (r->layout == TEXT) return start_text(r, err);
+    int rc = skip_space(r, err);
+    if (rc < 0) return -1;
+    if (rc == 0) return err_input(err, "%s: found an empty file; expected at least one record", r->path);
+    if (*r->w.p != '[') return check_one_line_objects(r, err);
+    r->layout = ARRAY;
+    r->w.p++;
     return 0;
 }
 
 int records_open(RecordReader **r, const char *path, Err *err) {
+    Layout layout;
     *r = NULL;
-    if (check_name(path, err)) return -1;
+    if (check_name(&layout, path, err)) return -1;
     RecordReader *reader = mem_calloc(1, sizeof *reader);
-    if (file_map(&reader->map, path, err)) {
-        mem_free(reader);
-        return -1;
-    }
-    if (start(reader, err)) {
+    reader->path = mem_strdup(path);
+    reader->layout = layout;
+    int rc = layout == TAR ? tar_records_open(&reader->tar, path, err) : window_open(&reader->w, path, err);
+    if (!rc && layout != TAR) rc = start(reader, err);
+    if (rc) {
         records_close(reader);
         return -1;
     }
@@ -97,88 +184,113 @@ int records_open(RecordReader **r, const char *path, Err *err) {
 
 void records_close(RecordReader *r) {
     if (!r) return;
-    file_unmap(&r->map);
+    tar_records_close(r->tar);
+    window_close(&r->w);
+    mem_free(r->path);
     mem_free(r);
 }
 
 const char *records_path(const RecordReader *r) {
-    return r->map.path;
+    return r->path;
 }
 
 bool records_are_text(const RecordReader *r) {
     return r->layout == TEXT;
 }
 
-// ---- the three layouts ----
+int64_t records_ignored(const RecordReader *r) {
+    return r->tar ? tar_records_ignored(r->tar) : 0;
+}
 
-static int next_line(RecordReader *r, RecordSpan *span) {
-    skip_space(r);
-    if (r->p == r->end) return 0;
-    const char *stop = memchr(r->p, '\n', (size_t)(r->end - r->p));
-    if (!stop) stop = r->end;
-    *span = (RecordSpan){r->p, (size_t)(stop - r->p), r->line};
-    r->p = stop;
+// ---- the three layouts of text ----
+
+static int give(RecordReader *r, RecordSpan *span, size_t len, Err *err) {
+    if (len > RECORD_MAX_BYTES && r->layout != TEXT)
+        return err_input(err, "%s:%zu: found a record of %zu bytes; expected at most %d", r->path, r->line, len,
+                         RECORD_MAX_BYTES);
+    *span = (RecordSpan){r->w.p, len, r->line, r->path};
+    r->w.p += len;
+    r->w.held = true;
     return 1;
 }
 
-// End of the JSON value at p: the place where a ',' or ']' of the enclosing array must stand.
-static const char *value_end(const char *p, const char *end, size_t *line) {
-    size_t depth = 0;
-    bool in_string = false;
-    for (; p < end; p++) {
-        *line += *p == '\n';
-        if (in_string) {
-            if (*p == '\\' && p + 1 < end)
-                p++;
-            else
-                in_string = *p != '"';
-        } else if (*p == '"') {
-            in_string = true;
-        } else if (*p == '{' || *p == '[') {
-            depth++;
-        } else if (*p == '}' || *p == ']') {
-            if (depth == 0) return p;
-            depth--;
-        } else if (*p == ',' && depth == 0) {
-            return p;
+static int next_line(RecordReader *r, RecordSpan *span, Err *err) {
+    size_t len;
+    int rc = skip_space(r, err);
+    if (rc != 1) return rc;
+    return find_line_end(r, &len, err) ? -1 : give(r, span, len, err);
+}
+
+typedef struct ValueScan { // up to `at`, seen from the value's beginning
+    size_t at, depth, lines;
+    bool in_string, escaped;
+} ValueScan;
+
+// True at the end of the JSON value: where a ',' or ']' of the enclosing array must stand.
+static bool scan_value(ValueScan *s, const char *text, size_t len) {
+    for (; s->at < len; s->at++) {
+        char c = text[s->at];
+        s->lines += c == '\n';
+        if (s->escaped) {
+            s->escaped = false;
+        } else if (s->in_string) {
+            s->escaped = c == '\\';
+            s->in_string = c != '"';
+        } else if (c == '"') {
+            s->in_string = true;
+        } else if (c == '{' || c == '[') {
+            s->depth++;
+        } else if (s->depth == 0 && (c == '}' || c == ']' || c == ',')) {
+            return true;
+        } else if (c == '}' || c == ']') {
+            s->depth--;
         }
     }
-    return p;
+    return false;
 }
 
 static int fail_array(const RecordReader *r, const char *expected, Err *err) {
     char found[16] = "the end";
-    if (r->p < r->end) snprintf(found, sizeof found, *r->p > 32 && *r->p < 127 ? "'%c'" : "byte %d", *r->p);
-    return err_input(err, "%s:%zu: found %s in the array of records; expected %s", r->map.path, r->line, found,
-                     expected);
+    unsigned char c = r->w.p < r->w.end ? (unsigned char)*r->w.p : 0;
+    if (r->w.p < r->w.end) snprintf(found, sizeof found, c > 32 && c < 127 ? "'%c'" : "byte %d", c);
+    return err_input(err, "%s:%zu: found %s in the array of records; expected %s", r->path, r->line, found, expected);
 }
 
 static int end_of_array(RecordReader *r, Err *err) {
-    r->p++;
+    r->w.p++;
     r->finished = true;
-    skip_space(r);
-    if (r->p == r->end) return 0;
-    return err_input(err, "%s:%zu: found more behind the array of records; expected the end", r->map.path, r->line);
+    int rc = skip_space(r, err);
+    if (rc != 1) return rc;
+    return err_input(err, "%s:%zu: found more behind the array of records; expected the end", r->path, r->line);
+}
+
+// The comma in front of an element but the first. 1: an element follows; 0: the array has ended.
+static int skip_comma(RecordReader *r, Err *err) {
+    int rc = skip_space(r, err);
+    if (rc < 0) return -1;
+    if (rc == 0) return fail_array(r, r->first ? "a record or ']'" : "',' or ']'", err);
+    if (*r->w.p == ']') return end_of_array(r, err);
+    if (r->first) return 1;
+    if (*r->w.p != ',') return fail_array(r, "',' or ']'", err);
+    r->w.p++;
+    return skip_space(r, err) < 0 ? -1 : 1;
 }
 
 static int next_element(RecordReader *r, RecordSpan *span, Err *err) {
+    ValueScan scan = {0};
     if (r->finished) return 0;
-    skip_space(r);
-    if (r->p == r->end) return fail_array(r, r->first ? "a record or ']'" : "',' or ']'", err);
-    if (*r->p == ']') return end_of_array(r, err);
-    if (!r->first) {
-        if (*r->p != ',') return fail_array(r, "',' or ']'", err);
-        r->p++;
-        skip_space(r);
-    }
+    int rc = skip_comma(r, err);
+    if (rc != 1) return rc;
     r->first = false;
-    size_t line = r->line;
-    const char *stop = value_end(r->p, r->end, &line);
-    if (stop == r->p) return fail_array(r, "a record", err);
-    *span = (RecordSpan){r->p, (size_t)(stop - r->p), r->line};
-    r->p = stop;
-    r->line = line;
-    return 1;
+    while (!scan_value(&scan, r->w.p, (size_t)(r->w.end - r->w.p))) {
+        rc = more(r, err);
+        if (rc < 0) return -1;
+        if (rc == 0) break;
+    }
+    if (scan.at == 0) return fail_array(r, "a record", err);
+    rc = give(r, span, scan.at, err);
+    r->line += scan.lines;
+    return rc;
 }
 
 int text_check(const char *name, const char *text, size_t len, Err *err) {
@@ -200,21 +312,33 @@ int text_check(const char *name, const char *text, size_t len, Err *err) {
 }
 
 static int next_text(RecordReader *r, RecordSpan *span, Err *err) {
-    if (r->p == r->end) return 0;
-    if (text_check(r->map.path, r->p, (size_t)(r->end - r->p), err)) return -1;
-    *span = (RecordSpan){r->p, (size_t)(r->end - r->p), 1};
-    r->p = r->end;
-    return 1;
+    int rc;
+    while ((rc = more(r, err)) == 1) {
+    }
+    if (rc < 0) return -1;
+    if (r->w.p == r->w.end) return 0;
+    if (text_check(r->path, r->w.p, (size_t)(r->w.end - r->w.p), err)) return -1;
+    return give(r, span, (size_t)(r->w.end - r->w.p), err);
 }
 
 int records_next(RecordReader *r, RecordSpan *span, Err *err) {
-    if (r->layout == ARRAY) return next_element(r, span, err);
-    return r->layout == LINES ? next_line(r, span) : next_text(r, span, err);
+    switch (r->layout) {
+    case LINES:
+        return next_line(r, span, err);
+    case ARRAY:
+        return next_element(r, span, err);
+    case TEXT:
+        return next_text(r, span, err);
+    case TAR:
+        return tar_records_next(r->tar, span, err);
+    }
+    CHECK(false, "layout %d", r->layout);
+    return -1;
 }
 
 void records_release(RecordReader *r) {
-    enum { PIECE = 1 << 20 }; // less is not worth a system call
-    if (r->p - r->released < PIECE) return;
-    file_map_drop(&r->map, (size_t)(r->released - (const char *)r->map.data), (size_t)(r->p - r->released));
-    r->released = r->p;
+    if (r->layout == TAR)
+        tar_records_release(r->tar);
+    else
+        window_release(&r->w);
 }

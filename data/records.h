@@ -1,21 +1,31 @@
 // records: a data file cut into records, without parsing them; a record's text is parsed where it is used (in
 // parallel).
 //
-// .jsonl: one record a line (blank lines are skipped). .json: an array of records, or JSONL under the wrong name; told
-// apart by the first character, for both names. .txt: the whole file is one record. A byte order mark and CRLF line
-// ends are accepted. What other versions of lorac will read (.gz, .zst, .tar, .parquet, ...) is refused by name.
+//   .jsonl          one record a line (blank lines are skipped)
+//   .json           an array of records, or JSONL under the wrong name; told apart by the first character, both names
+//   .txt            the whole file is one record
+//   .tar            WebDataset shards: members grouped by key, a record a group (tar_records.h)
+//   .gz, .zst       any of these compressed: read as a stream, in bounded memory (byte_stream.h)
+// A byte order mark and CRLF line ends are accepted. A record has at most RECORD_MAX_BYTES (an uncompressed .txt: 4
+// GiB), so that no crafted file takes more memory. Parquet and others are refused by name.
 #pragma once
 
 #include "base.h"
 
-typedef struct RecordSpan { // borrowed from the reader
+enum { RECORD_MAX_BYTES = 256 << 20 };
+
+typedef struct RecordSpan { // borrowed from the reader, until records_release
     const char *text;
     size_t len;
-    size_t line; // of its first byte, counted from 1
+    size_t line;      // of its first byte, counted from 1
+    const char *name; // for messages: the file, or "shard.tar/member"
 } RecordSpan;
 
 // Valid UTF-8 without NUL bytes; the message is "name:LINE: ...".
 int text_check(const char *name, const char *text, size_t len, Err *err);
+
+// How a name says that its bytes are read: "json", "text", "tar"; files of one kind and content are the same data.
+const char *records_kind(const char *path);
 
 typedef struct RecordReader RecordReader;
 int records_open(RecordReader **r, const char *path, Err *err);
@@ -23,7 +33,9 @@ void records_close(RecordReader *r);
 const char *records_path(const RecordReader *r);
 bool records_are_text(const RecordReader *r); // .txt
 // The next record: 1 and *span, 0 at the end, -1 on an error ("FILE:LINE: ..."). Errors inside a JSON record are left
-// to json_parse; a .txt record is checked here: valid UTF-8 without NUL bytes.
+// to json_parse; text is checked here: valid UTF-8 without NUL bytes.
 int records_next(RecordReader *r, RecordSpan *span, Err *err);
-// The records so far are no longer needed: their pages leave resident memory.
+// The records so far are no longer needed: they leave memory.
 void records_release(RecordReader *r);
+// Members of a .tar that are no part of a record (images, sound, links).
+int64_t records_ignored(const RecordReader *r);

@@ -84,7 +84,7 @@ static void test_inspect_says_what_a_path_is(void **state) {
     check_has("inspect m.gguf", 0, "q_proj [32, 32], k_proj [16, 32]");
     check_has("inspect v.gguf", 0, "template     yes");
     check_has("inspect d.jsonl", 0, "d.jsonl: data, messages, 2 records");
-    check_has("inspect d.json --show 1", 0, "line 1: {\"text\":\"a\\u001b[2J\"}");
+    check_has("inspect d.json --show 1", 0, "d.json:1: {\"text\":\"a\\u001b[2J\"}");
     check_has("inspect d.json", 0, "d.json: data, text, 1 records");
     check_has("inspect lines.json", 0, "lines.json: data, messages, 2 records");
     check_has("inspect model.json", 0, "model.json: configuration of a base model\n  architecture llama\n");

@@ -91,15 +91,24 @@ const Verb verb_inspect = {
     .name = "inspect",
     .usage = "lorac inspect PATH [--show N]",
     .summary = "Say what a model, adapter, snapshot or data file is; for a config, what will be learned from",
-    .help = "PATH is one of\n"
-            "  base.gguf, a model folder, config.json\n"
-            "                          architecture, sizes, dtypes, target modules, tokenizer, chat template\n"
-            "  an adapter              a PEFT folder or a .gguf file: rank, targets, sizes\n"
-            "  a snapshot, an output_dir, a .safetensors file\n"
-            "  data.jsonl, .json, .txt the format it is read as, and its records\n"
-            "  CONFIG.json [overrides] the data as the trainer sees it: counts, lengths, supervised tokens, rows\n\n"
-            "  --show N                print the first N samples (of a data file: records); supervised text is green\n"
-            "                          on a terminal, in [[...]] elsewhere\n\n"
-            "  lorac inspect configs/smollm2-tool-calls.json --show 3\n",
+    .help =
+        "PATH is one of\n"
+        "  base.gguf, a model folder, config.json\n"
+        "                          architecture, sizes, dtypes, target modules, tokenizer, chat template\n"
+        "  an adapter              a PEFT folder or a .gguf file: rank, targets, sizes\n"
+        "  a snapshot, an output_dir, a .safetensors file\n"
+        "  data.jsonl, .json, ...  the format it is read as, and its records (kinds of files: below)\n"
+        "  CONFIG.json [overrides] the data as the trainer sees it: counts, lengths, supervised tokens, rows\n\n"
+        "  --show N                print the first N samples (of a data file: records); supervised text is green\n"
+        "                          on a terminal, in [[...]] elsewhere\n\n"
+        "Data files, for train_file and validation_file too:\n"
+        "  .jsonl, .json, .txt     one record a line; an array of records; one document\n"
+        "  .tar                    a WebDataset shard: members of one key are a record: .json, .txt (its text), .cls\n"
+        "                          (its label); other members are counted and left alone\n"
+        "  .gz, .zst               any of these compressed (.tgz, .tzst too), read as a stream\n"
+        "  shard-{000..099}.tar    counted, or matched (data-*.jsonl)\n"
+        "  {\"path\": P, \"weight\": W}  in a list of train_file: P's samples W times an epoch; of a fraction, a part\n"
+        "                          of the samples that the seed chooses once\n\n"
+        "  lorac inspect configs/smollm2-tool-calls.json --show 3\n",
     .run = run_inspect,
 };

@@ -2,6 +2,7 @@
 #include "inspect.h"
 
 #include <inttypes.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "dialog.h"
@@ -13,26 +14,32 @@
 // ---- a data file ----
 
 // Writes text so that no control character in it reaches a terminal.
-static void print_record(FILE *out, RecordSpan span) {
-    enum { MAX_SHOWN = 2000 };
-    size_t n = span.len < MAX_SHOWN ? span.len : MAX_SHOWN;
-    fprintf(out, "\nline %zu: ", span.line);
+static void print_safely(FILE *out, const char *text, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)span.text[i];
+        unsigned char c = (unsigned char)text[i];
         if ((c < 32 && c != '\n' && c != '\t') || c == 127)
             fprintf(out, "\\x%02X", c);
         else
             fputc(c, out);
     }
+}
+
+static void print_record(FILE *out, RecordSpan span) {
+    enum { MAX_SHOWN = 2000 };
+    size_t n = span.len < MAX_SHOWN ? span.len : MAX_SHOWN;
+    fputs("\n", out);
+    print_safely(out, span.name, strlen(span.name));
+    fprintf(out, ":%zu: ", span.line);
+    print_safely(out, span.text, n);
     fputs(n < span.len ? " ...\n" : "\n", out);
 }
 
-static int detect(DatasetFormat *format, const RecordReader *r, RecordSpan span, Err *err) {
+static int detect(DatasetFormat *format, RecordSpan span, Err *err) {
     JsonDoc *doc;
-    if (json_parse(&doc, span.text, span.len, records_path(r), span.line, err)) return -1;
+    if (json_parse(&doc, span.text, span.len, span.name, span.line, err)) return -1;
     *format = dialog_detect(json_root(doc), err);
     json_free(doc);
-    return *format == FORMAT_AUTO ? err_context(err, "%s:%zu", records_path(r), span.line) : 0;
+    return *format == FORMAT_AUTO ? err_context(err, "%s:%zu", span.name, span.line) : 0;
 }
 
 int inspect_data_file(const char *path, int64_t n_shown, FILE *out, Err *err) {
@@ -43,12 +50,15 @@ int inspect_data_file(const char *path, int64_t n_shown, FILE *out, Err *err) {
     if (records_open(&r, path, err)) return -1;
     int more = 0, rc = 0;
     while (!rc && (more = records_next(r, &span, err)) == 1) {
-        if (n == 0 && !records_are_text(r)) rc = detect(&format, r, span, err);
+        if (n == 0 && !records_are_text(r)) rc = detect(&format, span, err);
         if (n++ < n_shown && !rc) print_record(out, span);
         bytes += (int64_t)span.len;
         if ((int64_t)span.len > longest) longest = (int64_t)span.len;
         records_release(r);
     }
+    if (!rc && more == 0 && records_ignored(r))
+        fprintf(out, "%s: %" PRId64 " members that are neither .json, .txt nor .cls are left alone\n", path,
+                records_ignored(r));
     if (!rc && more == 0)
         fprintf(out, "%s%s: data, %s, %" PRId64 " records, %" PRId64 " bytes (longest record %" PRId64 ")\n",
                 n_shown ? "\n" : "", path, dataset_format_name(format), n, bytes, longest);
@@ -111,6 +121,9 @@ static void print_counts(const Dataset *d, FILE *out) {
                 s->truncated_tokens);
     if (s->left_out_bytes)
         fprintf(out, "  left out  %" PRId64 " bytes that the model's vocabulary has no token for\n", s->left_out_bytes);
+    if (s->ignored_members)
+        fprintf(out, "  ignored   %" PRId64 " members of archives that are neither .json, .txt nor .cls\n",
+                s->ignored_members);
     if (s->dropped_long)
         fprintf(out, "  dropped   %" PRId64 " tokens; the longest record has %" PRId64 "\n", s->dropped_tokens,
                 s->longest);

@@ -111,6 +111,9 @@ static void print_plan(const Run *r) {
     if (s->left_out_bytes)
         log_warn("%" PRId64 " bytes of the data are characters that the model has no token for; they are left out",
                  s->left_out_bytes);
+    if (s->ignored_members)
+        log_warn("%" PRId64 " members of the data's archives are neither .json, .txt nor .cls; they are left alone",
+                 s->ignored_members);
     printf("steps    %" PRId64 " of %" PRId64 " rows (%" PRId64 " rows, %" PRId64 " steps an epoch)\n", t->total_steps,
            t->rows_per_step, row_plan_count(r->data.rows), t->steps_per_epoch);
     fflush(stdout);

@@ -1,0 +1,333 @@
+#include "tar_records.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <xxhash.h>
+
+#include "byte_stream.h"
+#include "json.h"
+
+enum { TAR_BLOCK = 512, READ_BYTES = 64 << 10 };
+
+typedef enum { MEMBER_JSON, MEMBER_TEXT, MEMBER_CLASS, MEMBER_KINDS } MemberKind;
+
+typedef struct Group {
+    char *key;
+    char *content[MEMBER_KINDS]; // NUL-terminated; NULL: no such member
+    size_t size[MEMBER_KINDS];
+} Group;
+
+struct TarReader {
+    char *path;
+    ByteStream *stream;
+    struct archive *archive;
+    char buf[READ_BYTES];
+    char tail[TAR_BLOCK]; // the last bytes that were read
+    Err stream_err;       // of the stream, behind libarchive's back
+    Group group;          // being collected
+    bool at_end;
+    uint64_t *seen; // hashes of the keys of finished groups: a hash table, 0 is free
+    size_t n_seen, seen_capacity;
+    int64_t ignored;
+    char **held; // texts of records handed out
+    size_t n_held, held_capacity;
+};
+
+// ---- the archive ----
+
+static void keep_tail(TarReader *t, size_t n) {
+    if (n >= TAR_BLOCK) {
+        memcpy(t->tail, t->buf + n - TAR_BLOCK, TAR_BLOCK);
+    } else {
+        memmove(t->tail, t->tail + n, TAR_BLOCK - n);
+        memcpy(t->tail + TAR_BLOCK - n, t->buf, n);
+    }
+}
+
+static la_ssize_t read_stream(struct archive *a, void *client, const void **bytes) {
+    TarReader *t = client;
+    size_t n;
+    *bytes = t->buf;
+    if (byte_stream_read(t->stream, t->buf, sizeof t->buf, &n, &t->stream_err)) {
+        archive_set_error(a, EINVAL, "%s", t->stream_err.msg);
+        return -1;
+    }
+    keep_tail(t, n);
+    return (la_ssize_t)n;
+}
+
+static int fail_archive(const TarReader *t, Err *err) {
+    if (t->stream_err.msg[0]) {
+        *err = t->stream_err;
+        return -1;
+    }
+    const char *why = archive_error_string(t->archive);
+    return err_input(err, "%s: found a damaged .tar archive: %s", t->path, why ? why : "unknown damage");
+}
+
+int tar_records_open(TarReader **reader, const char *path, Err *err) {
+    TarReader *t = mem_calloc(1, sizeof *t);
+    *reader = t;
+    t->path = mem_strdup(path);
+    memset(t->tail, 1, sizeof t->tail);
+    if (byte_stream_open(&t->stream, path, err)) return -1;
+    CHECK(t->archive = archive_read_new(), "libarchive cannot start");
+    archive_read_support_format_tar(t->archive);
+    archive_read_set_option(t->archive, "tar", "read_concatenated_archives", "1"); // what `cat a.tar b.tar` makes
+    return archive_read_open(t->archive, t, NULL, read_stream, NULL) == ARCHIVE_OK ? 0 : fail_archive(t, err);
+}
+
+static void group_clear(Group *g) {
+    for (int k = 0; k < MEMBER_KINDS; k++) mem_free(g->content[k]);
+    mem_free(g->key);
+    *g = (Group){0};
+}
+
+void tar_records_close(TarReader *t) {
+    if (!t) return;
+    tar_records_release(t);
+    group_clear(&t->group);
+    archive_read_free(t->archive); // NULL is allowed
+    byte_stream_close(t->stream);
+    mem_free(t->held);
+    mem_free(t->seen);
+    mem_free(t->path);
+    mem_free(t);
+}
+
+static int check_end(const TarReader *t, Err *err) {
+    static const char zeros[TAR_BLOCK];
+    if (memcmp(t->tail, zeros, sizeof zeros) == 0) return 0;
+    return err_input(err, "%s: found no end mark (a block of zeros) at the end of the archive; is the file cut off?",
+                     t->path);
+}
+
+// The next regular file: 1, 0 at the end, -1.
+static int next_member(TarReader *t, struct archive_entry **entry, Err *err) {
+    for (;;) {
+        int rc = archive_read_next_header(t->archive, entry);
+        if (rc == ARCHIVE_EOF) return check_end(t, err);
+        if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN) return fail_archive(t, err);
+        if (archive_entry_filetype(*entry) == AE_IFREG && !archive_entry_hardlink(*entry)) return 1;
+        t->ignored += archive_entry_filetype(*entry) != AE_IFDIR;
+    }
+}
+
+// ---- groups ----
+
+static const char *name_of(struct archive_entry *entry) {
+    const char *name = archive_entry_pathname_utf8(entry);
+    if (!name) name = archive_entry_pathname(entry);
+    return name ? name : "";
+}
+
+// The name up to the first dot of its last component; 0: there is no key or nothing behind it.
+static size_t key_length(const char *name) {
+    const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name, *dot = strchr(base, '.');
+    return dot && dot > base ? (size_t)(dot - name) : 0;
+}
+
+static MemberKind kind_of(const char *name, size_t key) {
+    static const char *const kinds[MEMBER_KINDS] = {".json", ".txt", ".cls"};
+    for (int k = 0; k < MEMBER_KINDS; k++)
+        if (key && strcasecmp(name + key, kinds[k]) == 0) return (MemberKind)k;
+    return MEMBER_KINDS;
+}
+
+static bool seen_insert(uint64_t *table, size_t capacity, uint64_t hash) {
+    size_t i = hash & (capacity - 1);
+    while (table[i] && table[i] != hash) i = (i + 1) & (capacity - 1);
+    bool fresh = !table[i];
+    table[i] = hash;
+    return fresh;
+}
+
+// False when the key was there before.
+static bool note_key(TarReader *t, const char *key) {
+    uint64_t hash = XXH3_64bits(key, strlen(key));
+    if (t->n_seen * 2 >= t->seen_capacity) {
+        size_t capacity = t->seen_capacity ? t->seen_capacity * 2 : 1024;
+        uint64_t *table = mem_calloc(capacity, sizeof *table);
+        for (size_t i = 0; i < t->seen_capacity; i++)
+            if (t->seen[i]) seen_insert(table, capacity, t->seen[i]);
+        mem_free(t->seen);
+        t->seen = table;
+        t->seen_capacity = capacity;
+    }
+    bool fresh = seen_insert(t->seen, t->seen_capacity, hash ? hash : 1);
+    t->n_seen += fresh;
+    return fresh;
+}
+
+static int read_content(TarReader *t, struct archive_entry *entry, const char *name, StrBuf *out, Err *err) {
+    char buf[4096];
+    if (archive_entry_size(entry) > RECORD_MAX_BYTES)
+        return err_input(err, "%s/%s: found %lld bytes; expected at most %d in a record", t->path, name,
+                         (long long)archive_entry_size(entry), RECORD_MAX_BYTES);
+    for (;;) { // the header may lie about the size: it bounds nothing here
+        la_ssize_t n = archive_read_data(t->archive, buf, sizeof buf);
+        if (n < 0) return fail_archive(t, err);
+        if (n == 0) break;
+        str_add(out, buf, (size_t)n);
+        if (out->len > RECORD_MAX_BYTES)
+            return err_input(err, "%s/%s: found more than %d bytes; expected at most that in a record", t->path, name,
+                             RECORD_MAX_BYTES);
+    }
+    if (!out->data) str_add(out, "", 0);
+    return 0;
+}
+
+static int add_member(TarReader *t, struct archive_entry *entry, const char *name, MemberKind kind, Err *err) {
+    StrBuf content = {0};
+    if (t->group.content[kind])
+        return err_input(err, "%s/%s: found the member twice in its group; expected it once", t->path, name);
+    if (read_content(t, entry, name, &content, err)) {
+        str_clear(&content);
+        return -1;
+    }
+    t->group.content[kind] = content.data;
+    t->group.size[kind] = content.len;
+    return 0;
+}
+
+// ---- a group to a record ----
+
+static const char *give_text(TarReader *t, char *text) {
+    MEM_GROW(t->held, t->held_capacity, t->n_held + 1);
+    return t->held[t->n_held++] = text;
+}
+
+static int add_text(StrBuf *members, const TarReader *t, const Group *g, Err *err) {
+    char *name = mem_printf("%s/%s.txt", t->path, g->key);
+    const char *text = g->content[MEMBER_TEXT];
+    int rc = text_check(name, text, g->size[MEMBER_TEXT], err);
+    mem_free(name);
+    if (rc) return -1;
+    str_puts(members, "\"text\": ");
+    json_quote(members, text, g->size[MEMBER_TEXT]);
+    return 0;
+}
+
+static int add_class(StrBuf *members, const TarReader *t, const Group *g, Err *err) {
+    const char *text = g->content[MEMBER_CLASS];
+    size_t len = g->size[MEMBER_CLASS];
+    while (len && strchr(" \t\r\n", text[len - 1])) len--;
+    size_t digits = strspn(text, "-0123456789");
+    char *name = mem_printf("%s/%s.cls", t->path, g->key);
+    int rc = text_check(name, text, len, err);
+    mem_free(name);
+    if (rc) return -1;
+    str_printf(members, "%s\"label\": ", members->len ? ", " : "");
+    if (digits == len && len)
+        str_add(members, text, len);
+    else
+        json_quote(members, text, len);
+    return 0;
+}
+
+// Puts `members` in front of those of the object that the .json is.
+static void merge(StrBuf *record, const StrBuf *members, const char *json, const Json *root) {
+    str_puts(record, "{");
+    str_add(record, members->data, members->len);
+    if (root->count) str_puts(record, ", ");
+    str_puts(record, strchr(json, '{') + 1);
+}
+
+static int compose(StrBuf *record, TarReader *t, const Group *g, const Json *root, Err *err) {
+    StrBuf members = {0};
+    bool text = g->content[MEMBER_TEXT] && !json_get(root, "text");
+    bool label = g->content[MEMBER_CLASS] && !json_get(root, "label");
+    t->ignored += (g->content[MEMBER_TEXT] && !text) + (g->content[MEMBER_CLASS] && !label);
+    int rc = text ? add_text(&members, t, g, err) : 0;
+    if (!rc && label) rc = add_class(&members, t, g, err);
+    if (!rc && !members.len)
+        str_add(record, g->content[MEMBER_JSON], g->size[MEMBER_JSON]);
+    else if (!rc && root)
+        merge(record, &members, g->content[MEMBER_JSON], root);
+    else if (!rc)
+        str_printf(record, "{%s}", members.data);
+    str_clear(&members);
+    return rc;
+}
+
+static int compose_with_json(StrBuf *record, TarReader *t, const Group *g, const char *name, Err *err) {
+    JsonDoc *doc;
+    if (json_parse(&doc, g->content[MEMBER_JSON], g->size[MEMBER_JSON], name, 1, err)) return -1;
+    const Json *root = json_root(doc);
+    int rc = root->type == JSON_OBJECT
+                 ? compose(record, t, g, root, err)
+                 : err_input(err, "%s:1: found %s; expected a record, an object", name, json_type_name(root));
+    json_free(doc);
+    return rc;
+}
+
+// Hands the group out: 1; 0 when all its members were left alone.
+static int finish_group(TarReader *t, RecordSpan *span, Err *err) {
+    Group *g = &t->group;
+    bool json = g->content[MEMBER_JSON], text = g->content[MEMBER_TEXT], label = g->content[MEMBER_CLASS];
+    if (!json && !text && !label) return 0;
+    if (!note_key(t, g->key))
+        return err_input(err, "%s/%s: found members of this group again behind others; expected them side by side",
+                         t->path, g->key);
+    if (!json && !text)
+        return err_input(err, "%s/%s.cls: found a label without a text; expected a .txt or .json beside it", t->path,
+                         g->key);
+    StrBuf record = {0};
+    const char *name = give_text(t, mem_printf("%s/%s.%s", t->path, g->key, json ? "json" : "txt"));
+    int rc = 0;
+    if (json && !text && !label) { // as it is, without a copy
+        record = (StrBuf){.data = g->content[MEMBER_JSON], .len = g->size[MEMBER_JSON]};
+        g->content[MEMBER_JSON] = NULL;
+    } else {
+        rc = json ? compose_with_json(&record, t, g, name, err) : compose(&record, t, g, NULL, err);
+    }
+    group_clear(g);
+    if (rc) {
+        str_clear(&record);
+        return -1;
+    }
+    *span = (RecordSpan){give_text(t, record.data), record.len, 1, name};
+    return 1;
+}
+
+static bool same_group(const Group *g, const char *name, size_t key) {
+    return g->key && strlen(g->key) == key && memcmp(g->key, name, key) == 0;
+}
+
+int tar_records_next(TarReader *t, RecordSpan *span, Err *err) {
+    int rc = 0;
+    while (!rc && !t->at_end) {
+        struct archive_entry *entry;
+        int more = next_member(t, &entry, err);
+        if (more < 0) return -1;
+        t->at_end = more == 0;
+        const char *name = more ? name_of(entry) : "";
+        size_t key = key_length(name);
+        MemberKind kind = kind_of(name, key);
+        if (more && !key) {
+            t->ignored++;
+            continue;
+        }
+        if (!more || !same_group(&t->group, name, key)) {
+            rc = finish_group(t, span, err);
+            group_clear(&t->group);
+            if (more) t->group.key = mem_strndup(name, key);
+        }
+        if (more && kind == MEMBER_KINDS) t->ignored++;
+        if (rc >= 0 && more && kind != MEMBER_KINDS && add_member(t, entry, name, kind, err)) return -1;
+    }
+    return rc;
+}
+
+void tar_records_release(TarReader *t) {
+    for (size_t i = 0; i < t->n_held; i++) mem_free(t->held[i]);
+    t->n_held = 0;
+}
+
+int64_t tar_records_ignored(const TarReader *t) {
+    return t->ignored;
+}
