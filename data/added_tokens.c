@@ -122,7 +122,8 @@ static bool is_word(int32_t c) {
     case UTF8PROC_CATEGORY_PC:
         return true;
     default:
-        return c == 0x200C || c == 0x200D; // joiners
+        return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || // joiners, letters in circles and squares
+               (c >= 0x1F130 && c <= 0x1F189 && c != 0x1F14A);
     }
 }
 

@@ -157,7 +157,7 @@ int chat_encode(ChatTokens *out, const ChatTemplate *c, const Tokenizer *t, cons
         return -1;
     }
     out->count = x.ids.count;
-    out->left_out = x.ids.left_out;
+    out->left_out = x.ids.left_out + x.ids.unknown;
     out->supervised = mem_calloc(x.ids.count + 1, 1);
     if (train_on_inputs) {
         memset(out->supervised, 1, out->count);

@@ -164,7 +164,7 @@ int classify_record(Encoded *out, const Encoder *e, const Json *record, Err *err
         return err_input(err, "found %s; expected a record, an object", json_type_name(record));
     if (read_texts(&texts, record, err) || read_label(out, record, err)) return -1;
     encode_texts(&t, e->tokenizer, &texts, &out->second);
-    out->left_out = t.left_out;
+    out->left_out = t.left_out + t.unknown;
     if (e->shorten_to && t.count > (size_t)e->shorten_to)
         out->cut = shorten(&t, &out->second, e->tokenizer, &texts, (size_t)e->shorten_to);
     out->ids = t.ids;

@@ -40,7 +40,7 @@ static void add_eos(TokenIds *t, const Tokenizer *tokenizer) {
 static int take_tokens(Encoded *out, TokenIds *t, size_t n_masked) {
     out->ids = t->ids;
     out->count = t->count;
-    out->left_out = t->left_out;
+    out->left_out = t->left_out + t->unknown;
     out->supervised = mem_alloc(t->count + 1, 1);
     for (size_t i = 0; i < t->count; i++) out->supervised[i] = i >= n_masked;
     mem_free(t->start);
@@ -53,7 +53,10 @@ static int encode_raw(Encoded *out, const Encoder *e, const Dialog *d, Err *err)
     add_bos(&t, e->tokenizer);
     tokenizer_encode(e->tokenizer, d->prompt.data, d->prompt.len, NULL, false, &t);
     size_t n_masked = e->train_on_inputs ? 0 : t.count;
-    tokenizer_encode(e->tokenizer, d->completion.data, d->completion.len, NULL, false, &t);
+    if (d->prompt.len)
+        tokenizer_encode_rest(e->tokenizer, d->completion.data, d->completion.len, NULL, false, &t);
+    else
+        tokenizer_encode(e->tokenizer, d->completion.data, d->completion.len, NULL, false, &t);
     add_eos(&t, e->tokenizer);
     return take_tokens(out, &t, n_masked);
 }

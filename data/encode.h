@@ -24,7 +24,7 @@ typedef struct Encoded { // init with {0}; encoded_clear frees
     int32_t *ids;
     uint8_t *supervised;
     size_t count;
-    size_t left_out; // bytes that the vocabulary has no token for
+    size_t left_out; // bytes that the vocabulary has no token for: left out, or an unknown token
     bool windows;    // text: cut into windows instead of dropped when it is too long
     char *label;     // classification: its name; else NULL
     bool label_integer;

@@ -104,25 +104,35 @@ static bool strip(const NormalizeStep *s, const TextView *in, MappedText *out) {
     return true;
 }
 
-static bool strip_accents(const TextView *in, MappedText *out) {
-    for (size_t at = 0, n; at < in->len; at += n) {
-        int32_t c = utf8_decode(in->text + at, in->len - at, &n);
-        if (utf8proc_category(c) != UTF8PROC_CATEGORY_MN) keep(out, in, at, at + n);
+// Lower case of what came after utf8proc's tables (Unicode 14 in 2.8), up to Unicode 17.
+static int32_t newer_lowercase(int32_t c) {
+    switch (c) {
+    case 0x1C89:
+    case 0xA7CC:
+    case 0xA7CE:
+    case 0xA7D2:
+    case 0xA7D4:
+    case 0xA7DA:
+        return c + 1;
+    case 0xA7CB:
+        return 0x264;
+    case 0xA7DC:
+        return 0x19B;
+    default:
+        if (c >= 0x10D50 && c <= 0x10D65) return c + 0x20;
+        return c >= 0x16EA0 && c <= 0x16EB8 ? c + 0x1B : c;
     }
-    return out->text.len != in->len;
 }
 
-// Lower case of one character as Unicode has it, which may be two: U+0130 is the only one.
+// Of one character at a time, and so without the two forms of sigma; U+0130 is the only one that becomes two.
 static bool lowercase(const TextView *in, MappedText *out) {
     bool changed = false;
     for (size_t at = 0, n; at < in->len; at += n) {
         int32_t c = utf8_decode(in->text + at, in->len - at, &n), lower = utf8proc_tolower(c);
-        char text[8];
-        size_t len = (size_t)utf8proc_encode_char(lower, (utf8proc_uint8_t *)text);
-        if (c == 0x130) {
-            memcpy(text, "i\xCC\x87", 3);
-            len = 3;
-        }
+        char text[8] = "i\xCC\x87";
+        size_t len = 3;
+        if (lower == c) lower = newer_lowercase(c);
+        if (c != 0x130) len = (size_t)utf8proc_encode_char(lower, (utf8proc_uint8_t *)text);
         changed = changed || lower != c;
         mapped_text_add(out, text, len, in, at, n);
     }
@@ -142,8 +152,6 @@ static bool run_step(const NormalizeStep *s, NormalizeWork *w, const TextView *i
         return s->pattern ? replace_matches(s, w, in, out) : replace_literal(s, in, out);
     case NORMALIZE_STRIP:
         return strip(s, in, out);
-    case NORMALIZE_STRIP_ACCENTS:
-        return strip_accents(in, out);
     }
     CHECK(false, "normalizer step %d", s->kind);
     return false;

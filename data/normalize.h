@@ -7,12 +7,11 @@
 #include "unicode.h"
 
 typedef enum {
-    NORMALIZE_FORM,         // .form
-    NORMALIZE_LOWERCASE,    // of every character
-    NORMALIZE_PREPEND,      // .text in front of what is not empty
-    NORMALIZE_REPLACE,      // matches of .pattern, or of the literal .from, by .text
-    NORMALIZE_STRIP,        // white space at .left and .right ends
-    NORMALIZE_STRIP_ACCENTS // characters of category Mn
+    NORMALIZE_FORM,      // .form
+    NORMALIZE_LOWERCASE, // of every character
+    NORMALIZE_PREPEND,   // .text in front of what is not empty
+    NORMALIZE_REPLACE,   // matches of .pattern, or of the literal .from, by .text
+    NORMALIZE_STRIP      // white space at .left and .right ends
 } NormalizeKind;
 
 typedef struct NormalizeStep {

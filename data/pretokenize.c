@@ -166,13 +166,19 @@ static bool begins_with(const char *text, size_t len, const char *prefix) {
     return len >= n && memcmp(text, prefix, n) == 0;
 }
 
+// Is the replacement wanted in front of a piece that does not begin with it?
+static bool wants_prefix(const Step *s, Piece p, TextPlace place) {
+    if (p.begin == 0 && place == TEXT_CONTINUES) return false;
+    if (s->kind == STEP_PREFIX_SPACE || s->scheme == PREPEND_ALWAYS) return true;
+    return s->scheme == PREPEND_FIRST && place == TEXT_BEGINS && p.begin == 0;
+}
+
 // One piece with its spaces replaced and, if wanted, the replacement in front, at the end of m.
-static void add_metaspace(MappedText *m, const Pieces *w, const Step *s, Piece p, bool first) {
+static void add_metaspace(MappedText *m, const Pieces *w, const Step *s, Piece p, TextPlace place) {
     const char *text = w->view.text;
     size_t n = strlen(s->replacement);
     bool has = text[p.begin] == ' ' || begins_with(text + p.begin, p.end - p.begin, s->replacement);
-    bool wanted = s->scheme == PREPEND_ALWAYS || (s->scheme == PREPEND_FIRST && first && p.begin == 0);
-    if (wanted && !has) mapped_text_add(m, s->replacement, n, &w->view, p.begin, 0);
+    if (!has && wants_prefix(s, p, place)) mapped_text_add(m, s->replacement, n, &w->view, p.begin, 0);
     for (size_t at = p.begin; at < p.end;) {
         const char *space = memchr(text + at, ' ', p.end - at);
         size_t stop = space ? (size_t)(space - text) : p.end;
@@ -193,29 +199,25 @@ static void emit_metaspace(Pieces *w, const Step *s, const char *text, size_t be
     emit(w, from, end);
 }
 
-static void rewrite_pieces(Pieces *w, const Step *s, bool first) {
+static void rewrite_pieces(Pieces *w, const Step *s, TextPlace place) {
     MappedText *m = begin_text(w);
     for (size_t i = 0; i < w->count; i++) {
         Piece p = w->items[i];
         size_t begin = m->text.len;
         if (s->kind == STEP_METASPACE) {
-            add_metaspace(m, w, s, p, first);
-        } else {
-            const char *text = w->view.text + p.begin;
-            size_t n;
-            if (!unicode_is_space(utf8_decode(text, p.end - p.begin, &n)))
-                mapped_text_add(m, " ", 1, &w->view, p.begin, 0);
-            mapped_text_add(m, text, p.end - p.begin, &w->view, p.begin, p.end - p.begin);
-        }
-        if (s->kind == STEP_METASPACE)
+            add_metaspace(m, w, s, p, place);
             emit_metaspace(w, s, m->text.data, begin, m->text.len);
-        else
-            emit(w, begin, m->text.len);
+            continue;
+        }
+        const char *text = w->view.text + p.begin;
+        if (*text != ' ' && wants_prefix(s, p, place)) mapped_text_add(m, " ", 1, &w->view, p.begin, 0);
+        mapped_text_add(m, text, p.end - p.begin, &w->view, p.begin, p.end - p.begin);
+        emit(w, begin, m->text.len);
     }
     w->view = mapped_text_view(m);
 }
 
-void pretokenizer_run(const Pretokenizer *p, Pieces *w, const TextView *in, bool first) {
+void pretokenizer_run(const Pretokenizer *p, Pieces *w, const TextView *in, TextPlace place) {
     w->view = *in;
     w->next_count = 0;
     emit(w, 0, in->len);
@@ -223,7 +225,7 @@ void pretokenizer_run(const Pretokenizer *p, Pieces *w, const TextView *in, bool
     for (size_t i = 0; i < p->count; i++) {
         const Step *s = &p->steps[i];
         if (s->kind != STEP_SPLIT)
-            rewrite_pieces(w, s, first);
+            rewrite_pieces(w, s, place);
         else
             for (size_t k = 0; k < w->count; k++) split_piece(w, s, w->items[k]);
         finish_step(w);

@@ -21,7 +21,7 @@ typedef enum { PREPEND_NEVER, PREPEND_FIRST, PREPEND_ALWAYS } PrependScheme;
 // Spaces become `replacement` (one character), which is also put in front of pieces that do not begin with it: of those
 // at the beginning of the source, of all, of none; split: cut in front of each.
 void pretokenizer_add_metaspace(Pretokenizer *p, const char *replacement, PrependScheme scheme, bool split);
-void pretokenizer_add_prefix_space(Pretokenizer *p); // in front of each piece that begins with no white space
+void pretokenizer_add_prefix_space(Pretokenizer *p); // in front of each piece that does not begin with one
 
 // The families known to GGUF by name. `name` is not NUL-terminated. Unknown: error EXIT_INPUT naming it and the known
 // ones.
@@ -51,6 +51,8 @@ typedef struct Pieces {
     RegexWalk walk;
 } Pieces;
 void pieces_clear(Pieces *w);
-// Valid UTF-8, at most UINT32_MAX - 1 bytes; borrowed until w is used again. `first`: it is the beginning of the
-// source.
-void pretokenizer_run(const Pretokenizer *p, Pieces *w, const TextView *in, bool first);
+// Where a text stands: at the beginning of the source, behind something else in it, or at the beginning of a source
+// that goes on where another one ended, where nothing is put in front of it.
+typedef enum { TEXT_BEGINS, TEXT_INSIDE, TEXT_CONTINUES } TextPlace;
+// Valid UTF-8, at most UINT32_MAX - 1 bytes; borrowed until w is used again.
+void pretokenizer_run(const Pretokenizer *p, Pieces *w, const TextView *in, TextPlace place);

@@ -136,6 +136,11 @@ bool tokenizer_is_control(const Tokenizer *t, int32_t id) {
     return vocab_is_control(t->p.vocab, id);
 }
 
+size_t tokenizer_ends(const Tokenizer *t, const int32_t **ids) {
+    *ids = t->p.ends;
+    return (size_t)t->p.n_ends;
+}
+
 bool tokenizer_is_end(const Tokenizer *t, int32_t id) {
     for (int i = 0; i < t->p.n_ends; i++)
         if (t->p.ends[i] == id) return true;

@@ -40,6 +40,10 @@ typedef struct TokenizerSource {
 } TokenizerSource;
 int tokenizer_new(Tokenizer **t, const TokenizerSource *source, Err *err);
 int tokenizer_from_gguf(Tokenizer **t, const Gguf *g, Err *err);
+// A model folder of Hugging Face: tokenizer.json is enough; tokenizer_config.json, special_tokens_map.json,
+// generation_config.json, config.json and chat_template.jinja are read where they are there. Ids that no token has are
+// allowed as there; adding a token that the vocabulary does not have (a padding token) is not done.
+int tokenizer_from_hf(Tokenizer **t, const char *dir, Err *err);
 void tokenizer_free(Tokenizer *t);
 
 int32_t tokenizer_vocab_size(const Tokenizer *t);
@@ -51,7 +55,9 @@ int32_t tokenizer_pad(const Tokenizer *t);
 bool tokenizer_add_bos(const Tokenizer *t); // the file's own flag; without one, what llama.cpp does for the family
 bool tokenizer_add_eos(const Tokenizer *t);
 bool tokenizer_is_control(const Tokenizer *t, int32_t id);
-bool tokenizer_is_end(const Tokenizer *t, int32_t id); // one of the model's own end tokens: generation stops there
+// The model's own end tokens, eos among them: generation stops there. Their number is returned.
+size_t tokenizer_ends(const Tokenizer *t, const int32_t **ids);
+bool tokenizer_is_end(const Tokenizer *t, int32_t id);
 int32_t tokenizer_find(const Tokenizer *t,
                        const char *piece);               // exact token text (added tokens as written), -1 when absent
 const char *tokenizer_chat_template(const Tokenizer *t); // the model's own template, NULL when it has none
@@ -71,6 +77,8 @@ void tokenizer_encode(const Tokenizer *t, const char *text, size_t len, const ui
 // front of a text do not do it here.
 void tokenizer_encode_rest(const Tokenizer *t, const char *text, size_t len, const uint16_t *origin, bool parse_special,
                            TokenIds *out);
+// One text with the tokens that the model wants around it (<s> text, [CLS] text [SEP], ...).
+void tokenizer_encode_framed(const Tokenizer *t, const char *text, size_t len, bool parse_special, TokenIds *out);
 // One text (b NULL) or two with the tokens that the model wants around them ([CLS] a [SEP] b [SEP], <s> a, ...), no
 // control token recognised in them. *second (may be NULL): index of the first token of the second text's type, out's
 // count when there is none. start counts in a, for tokens of the second text in b.

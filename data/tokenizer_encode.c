@@ -48,7 +48,8 @@ static void encode_normal(Encoder *e, const TextView *view, size_t from, size_t 
     if (from == end) return;
     TextView part = {view->text + from, end - from, view->origin ? view->origin + from : NULL};
     size_t base = view->origin ? at : at + from; // origins count from the view's own source
-    pretokenizer_run(e->p->pre, &e->pieces, &part, !e->continues && at + from == 0);
+    TextPlace place = at + from > 0 ? TEXT_INSIDE : e->continues ? TEXT_CONTINUES : TEXT_BEGINS;
+    pretokenizer_run(e->p->pre, &e->pieces, &part, place);
     const TextView *v = &e->pieces.view;
     for (size_t i = 0; i < e->pieces.count; i++) {
         Piece w = e->pieces.items[i];
@@ -114,12 +115,25 @@ void tokenizer_encode_rest(const Tokenizer *t, const char *text, size_t len, con
     encode(t, text, len, &(AddedRule){parse_special, origin}, true, out);
 }
 
+void tokenizer_encode_framed(const Tokenizer *t, const char *text, size_t len, bool parse_special, TokenIds *out) {
+    const PostProcessor *post = &t->p.post;
+    size_t start = 0; // a special token stands where the text before it ended
+    for (int i = 0; i < post->n_single; i++) {
+        if (post->single[i].kind == POST_TOKEN) {
+            append_id(out, post->single[i].id, start);
+            continue;
+        }
+        tokenizer_encode(t, text, len, NULL, parse_special, out);
+        start = len;
+    }
+}
+
 void tokenizer_encode_pair(const Tokenizer *t, const char *a, size_t a_len, const char *b, size_t b_len, TokenIds *out,
                            size_t *second) {
     const PostProcessor *post = &t->p.post;
     const PostItem *items = b ? post->pair : post->single;
     int n = b ? post->n_pair : post->n_single;
-    size_t where = SIZE_MAX, start = 0; // a special token stands where the text before it ended
+    size_t where = SIZE_MAX, start = 0;
     for (int i = 0; i < n; i++) {
         if (items[i].type == 1 && where == SIZE_MAX) {
             where = out->count;

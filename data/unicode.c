@@ -83,8 +83,7 @@ void mapped_text_add(MappedText *m, const char *bytes, size_t n, const TextView 
 // conjoining Hangul vowel or final; all other characters begin a piece that normalises on its own.
 static bool begins_piece(int32_t c) {
     if (c < 0x300) return true;
-    if ((c >= 0x1160 && c <= 0x11FF) || c == 0xFF9E || c == 0xFF9F) return false; // the last two: marks under NFK
-    if (c >= 0xFFA0 && c <= 0xFFDC) return false;                                 // halfwidth Hangul letters
+    if (c >= 0x1160 && c <= 0x11FF) return false;
     const utf8proc_property_t *p = utf8proc_get_property(c);
     return p->combining_class == 0 && p->category != UTF8PROC_CATEGORY_MN && p->category != UTF8PROC_CATEGORY_MC &&
            p->category != UTF8PROC_CATEGORY_ME;
@@ -101,15 +100,11 @@ static size_t piece_end(const char *text, size_t len, size_t from, size_t least)
     return at;
 }
 
-static utf8proc_option_t options_of(NormalForm form) {
-    utf8proc_option_t compose = form == NORMAL_NFC || form == NORMAL_NFKC ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
-    return UTF8PROC_STABLE | compose | (form == NORMAL_NFKC || form == NORMAL_NFKD ? UTF8PROC_COMPAT : 0);
-}
-
 // The normal form of a piece into *out (free()), its length returned. utf8proc can fail only on invalid UTF-8 or
 // without memory.
 static size_t normal_form(const char *text, size_t len, NormalForm form, utf8proc_uint8_t **out) {
-    utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)len, out, options_of(form));
+    utf8proc_option_t options = UTF8PROC_STABLE | (form == NORMAL_NFC ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE);
+    utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)len, out, options);
     CHECK(n >= 0, "utf8proc: %s", utf8proc_errmsg(n));
     return (size_t)n;
 }
@@ -126,7 +121,7 @@ static void add_pieces(const TextView *in, size_t from, size_t end, NormalForm f
     }
 }
 
-// Text of bytes below this is in every text's normal form already: U+0300 for NFC, ASCII for the others.
+// Text of bytes below this is in its normal form already: U+0300 for NFC, ASCII for NFD.
 static bool is_plain(const TextView *in, NormalForm form) {
     uint8_t limit = form == NORMAL_NFC ? 0xCC : 0x80;
     size_t i = 0;

@@ -20,7 +20,7 @@ static void check_splits(int column, const char *name) {
     for (uint32_t block = 0; block < CODE_POINTS / BLOCK; block++) {
         const char *line = lines_need(&golden);
         character_text(block, &text);
-        pretokenizer_run(p, &pieces, &(TextView){text.data, text.len, NULL}, true);
+        pretokenizer_run(p, &pieces, &(TextView){text.data, text.len, NULL}, TEXT_BEGINS);
         size_t n = pieces.count, expected = 0;
         for (size_t i = 0; i < n; i++) {
             assert_int_equal(pieces.items[i].begin, expected);
@@ -83,7 +83,7 @@ static void test_pretokenize_long_runs(void **state) {
             text.len = 0;
             while (text.len < 1 << 20) str_puts(&text, units[u]);
             str_puts(&text, "x");
-            pretokenizer_run(p, &pieces, &(TextView){text.data, text.len, NULL}, true);
+            pretokenizer_run(p, &pieces, &(TextView){text.data, text.len, NULL}, TEXT_BEGINS);
             size_t at = 0;
             for (size_t k = 0; k < pieces.count; at = pieces.items[k++].end)
                 assert_int_equal(pieces.items[k].begin, at);

@@ -39,26 +39,16 @@ static int parse_words(Words *w, int argc, char **argv, Err *err) {
 
 // ---- output ----
 
-// The one line. bos and eos (-1: none) stand around the ids.
-static void print_line(const char *text, size_t len, const int32_t *ids, const uint8_t *supervised, size_t count,
-                       int32_t bos, int32_t eos) {
+// The one line.
+static void print_line(const char *text, size_t len, const int32_t *ids, const uint8_t *supervised, size_t count) {
     StrBuf out = {0}, mask = {0};
     const char *comma = "";
     str_puts(&out, "{\"text\": ");
     json_quote(&out, text, len);
     str_puts(&out, ", \"input_ids\": [");
-    if (bos >= 0) {
-        str_printf(&out, "%d", bos);
-        str_puts(&mask, "0");
-        comma = ", ";
-    }
     for (size_t i = 0; i < count; i++, comma = ", ") {
         str_printf(&out, "%s%d", comma, ids[i]);
         str_printf(&mask, "%s%d", comma, *comma && (!supervised || supervised[i])); // nothing predicts the first token
-    }
-    if (eos >= 0) {
-        str_printf(&out, "%s%d", comma, eos);
-        str_printf(&mask, "%s%d", comma, *comma != 0);
     }
     printf("%s], \"supervised\": [%s]}\n", out.data, mask.data ? mask.data : "");
     str_clear(&out);
@@ -70,10 +60,11 @@ static void print_line(const char *text, size_t len, const int32_t *ids, const u
 static int tokenize_text(const Words *w, const Tokenizer *t, const char *name, const char *text, size_t len, Err *err) {
     if (text_check(name, text, len, err)) return -1;
     TokenIds ids = {0};
-    tokenizer_encode(t, text, len, NULL, true, &ids);
-    print_line(text, len, ids.ids, NULL, ids.count,
-               w->add_special_tokens && tokenizer_add_bos(t) ? tokenizer_bos(t) : -1,
-               w->add_special_tokens && tokenizer_add_eos(t) ? tokenizer_eos(t) : -1);
+    if (w->add_special_tokens)
+        tokenizer_encode_framed(t, text, len, true, &ids);
+    else
+        tokenizer_encode(t, text, len, NULL, true, &ids);
+    print_line(text, len, ids.ids, NULL, ids.count);
     token_ids_clear(&ids);
     return 0;
 }
@@ -101,7 +92,7 @@ static int encode_messages(const Words *w, const Tokenizer *t, const ChatTemplat
     if (!rc)
         rc = chat_encode(&out, chat, t, &d.messages, d.tools, d.extra, prompt && prompt->type == JSON_TRUE,
                          w->train_on_inputs, err);
-    if (!rc) print_line(out.text, out.text_len, out.ids, out.supervised, out.count, -1, -1);
+    if (!rc) print_line(out.text, out.text_len, out.ids, out.supervised, out.count);
     chat_tokens_clear(&out);
     dialog_clear(&d);
     return rc ? err_context(err, "%s", w->messages) : 0;
@@ -146,12 +137,12 @@ const Verb verb_tokenize = {
     .usage = "lorac tokenize --model_name_or_path M (--text S / --file F / --messages F.json)",
     .summary = "Print the token ids of a text, or of a conversation with what would be learned of it",
     .help = "Prints one JSON line: {\"text\": rendered, \"input_ids\": [...], \"supervised\": [0, 1, ...]}.\n"
-            "M needs no weights: a vocabulary-only GGUF is enough.\n\n"
+            "M needs no weights: a vocabulary-only GGUF or a folder with tokenizer.json is enough.\n\n"
             "  --text S, --file F      plain text; control tokens written in it (<|im_end|>) are recognised\n"
             "  --messages F.json       a list of messages, or {\"messages\", \"tools\", \"add_generation_prompt\",\n"
             "                          \"chat_template_kwargs\"}; text of messages never becomes a control token\n"
             "  --chat_template T.jinja instead of the model's own\n"
-            "  --add_special_tokens    put BOS and EOS around plain text where the model's flags say so (false)\n"
+            "  --add_special_tokens    put the model's own tokens (BOS, EOS, [CLS]) around plain text (false)\n"
             "  --train_on_inputs       supervise the whole conversation (false)\n\n"
             "  lorac tokenize --model_name_or_path base.gguf --text \"Hello world\"\n",
     .run = run_tokenize,

@@ -114,8 +114,7 @@ static int choose_positions(Model *m, int64_t asked, Err *err) {
 }
 
 static int load_tokenizer(Tokenizer **t, const WeightSource *s, const char *path, Err *err) {
-    if (!weight_source_is_gguf(s))
-        return err_input(err, "%s: the tokenizer of a Hugging Face folder; not in this version", weight_source_dir(s));
+    if (!weight_source_is_gguf(s)) return tokenizer_from_hf(t, weight_source_dir(s), err);
     return tokenizer_from_gguf(t, weight_source_gguf(s), err) ? err_context(err, "%s", path) : 0;
 }
 
@@ -176,9 +175,10 @@ void model_free(Model *m) {
 int model_load_tokenizer(Tokenizer **t, const char *path, Err *err) {
     WeightSource *s;
     char *folder = weight_source_folder(path);
-    if (folder) {
+    if (folder) { // no weights and no config.json needed
+        int rc = tokenizer_from_hf(t, folder, err);
         mem_free(folder);
-        return err_input(err, "%s: a Hugging Face model; not in this version, expected a .gguf file", path);
+        return rc;
     }
     if (weight_source_open(&s, path, err)) return -1;
     int rc = load_tokenizer(t, s, path, err);

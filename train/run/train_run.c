@@ -109,7 +109,8 @@ static void print_plan(const Run *r) {
            r->data.train_samples, dataset_format_name(s->format), s->tokens, s->supervised, s->dropped_long,
            s->truncated, s->skipped_unsupervised);
     if (s->left_out_bytes)
-        log_warn("%" PRId64 " bytes of the data are characters that the model has no token for; they are left out",
+        log_warn("%" PRId64
+                 " bytes of the data are characters that the model's vocabulary has no token for; it cannot learn them",
                  s->left_out_bytes);
     if (s->ignored_members)
         log_warn("%" PRId64 " members of the data's archives are neither .json, .txt nor .cls; they are left alone",

@@ -1,0 +1,251 @@
+// tokenizer_hf: the tokenizer of a Hugging Face folder: tokenizer.json (tokenizer_json.h) and the small files beside it
+// that say which tokens are special, where an answer ends, and what the chat template is.
+#include <stdio.h>
+#include <string.h>
+
+#include "fileio.h"
+#include "tokenizer_json.h"
+
+enum { MAX_FILE = 256 << 20, MAX_SPECIAL = 4096 };
+
+// The folder's JSON files, NULL where absent.
+typedef struct Folder {
+    const char *dir;
+    JsonDoc *tokenizer, *config, *special_map, *generation, *model;
+    JsonStr *special; // texts of the tokens that the files name as special
+    size_t n_special, special_capacity;
+    Err *err;
+} Folder;
+
+static const Json *root(const JsonDoc *doc) {
+    return doc ? json_root(doc) : NULL;
+}
+
+// *doc stays NULL when there is no such file.
+static int read_json(Folder *f, JsonDoc **doc, const char *name) {
+    char *path = path_join(f->dir, name), *text = NULL;
+    size_t size;
+    int rc = 0;
+    if (path_exists(path)) {
+        rc = file_read(&text, &size, path, MAX_FILE, f->err);
+        if (rc == 0) rc = json_parse(doc, text, size, path, 1, f->err);
+        if (rc == 0 && json_root(*doc)->type != JSON_OBJECT)
+            rc = err_input(f->err, "%s: found %s; expected an object", path, json_type_name(json_root(*doc)));
+    }
+    mem_free(text);
+    mem_free(path);
+    return rc;
+}
+
+static int no_tokenizer(const Folder *f) {
+    static const char *const others[] = {"tokenizer.model", "vocab.json", "vocab.txt", "tekken.json", "spiece.model"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char *path = path_join(f->dir, others[i]);
+        bool there = path_exists(path);
+        mem_free(path);
+        if (there)
+            return err_input(f->err,
+                             "%s: found %s, but no tokenizer.json; expected the latter (AutoTokenizer.from_pretrained("
+                             "...).save_pretrained(...) writes it)",
+                             f->dir, others[i]);
+    }
+    return err_input(f->err, "%s: no tokenizer.json; expected one", f->dir);
+}
+
+static int open_folder(Folder *f) {
+    if (read_json(f, &f->tokenizer, "tokenizer.json") != 0) return -1;
+    if (!f->tokenizer) return no_tokenizer(f);
+    if (read_json(f, &f->config, "tokenizer_config.json") != 0 ||
+        read_json(f, &f->special_map, "special_tokens_map.json") != 0 ||
+        read_json(f, &f->generation, "generation_config.json") != 0)
+        return -1;
+    return read_json(f, &f->model, "config.json");
+}
+
+static void close_folder(Folder *f) {
+    json_free(f->tokenizer);
+    json_free(f->config);
+    json_free(f->special_map);
+    json_free(f->generation);
+    json_free(f->model);
+    mem_free(f->special);
+}
+
+// ---- special tokens ----
+
+// A token as text or as an object with "content"; NULL when it is neither.
+static const JsonStr *token_text(const Json *v) {
+    if (v && v->type == JSON_OBJECT) v = json_get(v, "content");
+    return v && v->type == JSON_STRING && v->str.len ? &v->str : NULL;
+}
+
+static void name_special(Folder *f, const JsonStr *text) {
+    if (!text || f->n_special == MAX_SPECIAL) return;
+    MEM_GROW(f->special, f->special_capacity, f->n_special + 1);
+    f->special[f->n_special++] = *text;
+}
+
+static const char *const ROLES[] = {"bos_token", "eos_token", "unk_token", "pad_token",
+                                    "sep_token", "cls_token", "mask_token"};
+enum { N_ROLES = sizeof ROLES / sizeof ROLES[0] };
+
+static void name_list(Folder *f, const Json *list) {
+    for (size_t i = 0; list && list->type == JSON_ARRAY && i < list->count; i++)
+        name_special(f, token_text(&list->items[i]));
+}
+
+static void name_specials(Folder *f, const Json *map) {
+    for (int i = 0; map && i < N_ROLES; i++) name_special(f, token_text(json_get(map, ROLES[i])));
+    name_list(f, json_get(map, "additional_special_tokens"));
+    name_list(f, json_get(map, "extra_special_tokens"));
+    const Json *decoder = json_get(map, "added_tokens_decoder");
+    for (size_t i = 0; decoder && decoder->type == JSON_OBJECT && i < decoder->count; i++) {
+        const Json *special = json_get(&decoder->items[i], "special");
+        if (special && special->type == JSON_TRUE) name_special(f, token_text(&decoder->items[i]));
+    }
+}
+
+// The id of a role's token: as tokenizer_config.json or special_tokens_map.json name it, -1 when they do not.
+static int role_id(const Folder *f, const Vocab *v, const char *role, bool needed, int32_t *id) {
+    const JsonStr *text = token_text(json_get(root(f->config), role));
+    if (!text) text = token_text(json_get(root(f->special_map), role));
+    *id = text ? vocab_find(v, text->data, text->len) : -1;
+    if (text && *id < 0 && needed)
+        return err_input(f->err, "%s/tokenizer_config.json: %s \"%.64s\" is not in the vocabulary", f->dir, role,
+                         text->data);
+    return 0;
+}
+
+// ---- ids of the other configs ----
+
+static int check_id(const Folder *f, const Json *v, const Vocab *vocab, const char *file, const char *key) {
+    if (v->type == JSON_INT && v->integer >= 0 && v->integer < vocab_size(vocab)) return 0;
+    return err_input(f->err, "%s/%s: %s: found %s; expected token ids below %d", f->dir, file, key,
+                     v->str.data ? v->str.data : json_type_name(v), vocab_size(vocab));
+}
+
+// eos_token_id of a config: one id or a list.
+static int add_ends(const Folder *f, TokenizerParts *p, const Json *config, const char *file, bool *found) {
+    const Json *v = json_get(config, "eos_token_id");
+    *found = v && v->type != JSON_NULL;
+    if (!*found) return 0;
+    const Json *ids = v->type == JSON_ARRAY ? v->items : v;
+    size_t n = v->type == JSON_ARRAY ? v->count : 1;
+    if (n > TOKENIZER_ENDS_MAX - 1)
+        return err_input(f->err, "%s/%s: eos_token_id: found %zu ids; expected at most %d", f->dir, file, n,
+                         TOKENIZER_ENDS_MAX - 1);
+    for (size_t i = 0; i < n; i++) {
+        if (check_id(f, &ids[i], p->vocab, file, "eos_token_id") != 0) return -1;
+        if (p->eos < 0) p->eos = (int32_t)ids[i].integer;
+        tokenizer_parts_add_end(p, (int32_t)ids[i].integer);
+    }
+    return 0;
+}
+
+// bos_token_id of config.json, for folders that say nothing else.
+static int model_bos(const Folder *f, TokenizerParts *p) {
+    const Json *v = json_get(root(f->model), "bos_token_id");
+    if (p->bos >= 0 || f->config || !v || v->type == JSON_NULL) return 0;
+    if (check_id(f, v, p->vocab, "config.json", "bos_token_id") != 0) return -1;
+    p->bos = (int32_t)v->integer;
+    return 0;
+}
+
+static int read_ids(const Folder *f, TokenizerParts *p) {
+    const Json *generation = root(f->generation);
+    bool found;
+    if (role_id(f, p->vocab, "bos_token", true, &p->bos) != 0 ||
+        role_id(f, p->vocab, "eos_token", true, &p->eos) != 0 ||
+        role_id(f, p->vocab, "pad_token", false, &p->pad) != 0 ||
+        add_ends(f, p, generation, "generation_config.json", &found) != 0)
+        return -1;
+    if (!found && add_ends(f, p, root(f->model), "config.json", &found) != 0) return -1;
+    return model_bos(f, p);
+}
+
+// What is put around a text: the flags of tokenizer_config.json where it has one of them, as transformers does; else
+// the post_processor of tokenizer.json.
+static int read_flags(const Folder *f, TokenizerParts *p) {
+    const Json *config = root(f->config), *bos = json_get(config, "add_bos_token");
+    const Json *eos = json_get(config, "add_eos_token");
+    bool said = (bos && bos->type != JSON_NULL) || (eos && eos->type != JSON_NULL);
+    if (said) {
+        if (component_flag(&p->add_bos, config, "add_bos_token", false, f->err) != 0 ||
+            component_flag(&p->add_eos, config, "add_eos_token", false, f->err) != 0)
+            return err_context(f->err, "%s/tokenizer_config.json", f->dir);
+        p->add_bos = p->add_bos && p->bos >= 0;
+        p->add_eos = p->add_eos && p->eos >= 0;
+        p->post = (PostProcessor){0};
+        return 0;
+    }
+    int32_t first = post_processor_edge(&p->post, true), last = post_processor_edge(&p->post, false);
+    if (p->bos < 0 && !f->config) p->bos = first;
+    p->add_bos = p->bos >= 0 && first == p->bos;
+    p->add_eos = p->eos >= 0 && last == p->eos;
+    return 0;
+}
+
+// ---- the chat template ----
+
+// A template that is text, or a list of {"name", "template"}: the one named default.
+static int named_template(const Folder *f, const Json *v, TokenizerParts *p) {
+    const Json *found = v;
+    for (size_t i = 0; v->type == JSON_ARRAY && i < v->count; i++)
+        if (json_is_string(json_get(&v->items[i], "name"), "default")) found = json_get(&v->items[i], "template");
+    if (found == v && v->type == JSON_ARRAY) return 0;
+    if (!found || found->type != JSON_STRING || strlen(found->str.data) != found->str.len)
+        return err_input(f->err, "%s/tokenizer_config.json: chat_template: expected text or a list of named ones",
+                         f->dir);
+    p->chat_template = mem_strdup(found->str.data);
+    return 0;
+}
+
+static int file_template(const Folder *f, TokenizerParts *p, const char *name, bool *found) {
+    char *path = path_join(f->dir, name), *text = NULL;
+    size_t size = 0;
+    *found = path_exists(path);
+    int rc = *found ? file_read(&text, &size, path, MAX_FILE, f->err) : 0;
+    if (rc == 0 && *found && (memchr(text, 0, size) || utf8_valid_prefix(text, size) != size)) {
+        rc = err_input(f->err, "%s: found a NUL byte or invalid UTF-8; expected text", path);
+    } else if (rc == 0 && *found) {
+        p->chat_template = text;
+        text = NULL;
+    }
+    mem_free(text);
+    mem_free(path);
+    return rc;
+}
+
+static int read_template(const Folder *f, TokenizerParts *p) {
+    static const char *const files[] = {"chat_template.jinja", "additional_chat_templates/default.jinja"};
+    const Json *v = json_get(root(f->config), "chat_template");
+    bool found;
+    if (file_template(f, p, files[0], &found) != 0) return -1;
+    if (!found && v && v->type != JSON_NULL) return named_template(f, v, p);
+    return found ? 0 : file_template(f, p, files[1], &found);
+}
+
+// ---- all of it ----
+
+static int read_parts(Folder *f, TokenizerParts *p) {
+    if (open_folder(f) != 0) return -1;
+    name_specials(f, root(f->special_map));
+    name_specials(f, root(f->config));
+    if (tokenizer_json_read(p, root(f->tokenizer), f->special, f->n_special, f->err) != 0)
+        return err_context(f->err, "%s/tokenizer.json", f->dir);
+    if (read_ids(f, p) != 0 || read_flags(f, p) != 0) return -1;
+    return read_template(f, p);
+}
+
+int tokenizer_from_hf(Tokenizer **t, const char *dir, Err *err) {
+    Folder f = {.dir = dir, .err = err};
+    TokenizerParts p;
+    tokenizer_parts_init(&p);
+    int rc = read_parts(&f, &p);
+    if (rc == 0)
+        rc = tokenizer_assemble(t, &p, err);
+    else
+        tokenizer_parts_clear(&p);
+    close_folder(&f);
+    return rc;
+}

@@ -1,0 +1,110 @@
+// tokenizer_json: see tokenizer_json.h. The order of the components, and what they all use.
+#include "tokenizer_json.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// ---- helpers ----
+
+bool json_str_is(JsonStr s, const char *text) {
+    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
+}
+
+int component_type(const char **type, const Json *v, const char *what, Err *err) {
+    const Json *t = json_get(v, "type");
+    if (v->type != JSON_OBJECT) return err_input(err, "%s: found %s; expected an object", what, json_type_name(v));
+    if (!t || t->type != JSON_STRING) return err_input(err, "%s: \"type\" is missing; expected a string", what);
+    *type = t->str.data;
+    return 0;
+}
+
+static bool has_word(const char *words, JsonStr word) {
+    while (*words) {
+        size_t n = strcspn(words, " ");
+        if (n == word.len && memcmp(words, word.data, n) == 0) return true;
+        words += n + (words[n] == ' ');
+    }
+    return false;
+}
+
+int component_keys(const Json *v, const char *keys, Err *err) {
+    for (size_t i = 0; i < v->count; i++)
+        if (!json_str_is(v->keys[i], "type") && !has_word(keys, v->keys[i]))
+            return err_input(err, "key \"%.64s\" is not known; expected %s", v->keys[i].data, *keys ? keys : "none");
+    return 0;
+}
+
+int component_unknown(const char *what, const char *type, const char *known, Err *err) {
+    return err_input(err, "%s \"%.64s\" is not supported; known are %s", what, type, known);
+}
+
+int component_text(JsonStr *out, const Json *v, const char *key, Err *err) {
+    const Json *s = json_get(v, key);
+    if (!s || s->type != JSON_STRING)
+        return err_input(err, "%s: found %s; expected a string", key, s ? json_type_name(s) : "nothing");
+    *out = s->str;
+    return 0;
+}
+
+int component_flag(bool *out, const Json *v, const char *key, bool absent, Err *err) {
+    const Json *b = json_get(v, key);
+    *out = absent;
+    if (!b || b->type == JSON_NULL) return 0;
+    if (b->type != JSON_TRUE && b->type != JSON_FALSE)
+        return err_input(err, "%s: found %s; expected true or false", key, json_type_name(b));
+    *out = b->type == JSON_TRUE;
+    return 0;
+}
+
+int component_count(int64_t *out, const Json *v, const char *key, int64_t absent, int64_t most, Err *err) {
+    const Json *n = json_get(v, key);
+    *out = absent;
+    if (!n) return 0;
+    if (n->type != JSON_INT || n->integer < 0 || n->integer > most)
+        return err_input(err, "%s: found %s; expected 0 to %lld", key, n->str.data ? n->str.data : json_type_name(n),
+                         (long long)most);
+    *out = n->integer;
+    return 0;
+}
+
+const Json *component_list(const Json *v, const char *key, Err *err) {
+    const Json *a = json_get(v, key);
+    if (a && a->type == JSON_ARRAY) return a;
+    err_input(err, "%s: found %s; expected an array", key, a ? json_type_name(a) : "nothing");
+    return NULL;
+}
+
+int component_pattern(JsonStr *out, bool *literal, const Json *v, Err *err) {
+    const Json *p = json_get(v, "pattern");
+    if (!p || p->type != JSON_OBJECT || p->count != 1 || !(json_get(p, "String") || json_get(p, "Regex")))
+        return err_input(err, "pattern: expected {\"String\": ...} or {\"Regex\": ...}");
+    *literal = json_get(p, "String") != NULL;
+    if (component_text(out, p, *literal ? "String" : "Regex", err) != 0) return err_context(err, "pattern");
+    if (out->len == 0) return err_input(err, "pattern: found an empty one; expected text");
+    return 0;
+}
+
+// ---- the file ----
+
+static const Json *present(const Json *root, const char *key) {
+    const Json *v = json_get(root, key);
+    return v && v->type != JSON_NULL ? v : NULL;
+}
+
+static int read_components(JsonTokenizer *t, const Json *root, const JsonStr *special, size_t n_special) {
+    const Json *normalizer = present(root, "normalizer"), *pre = present(root, "pre_tokenizer");
+    const Json *decoder = present(root, "decoder"), *post = present(root, "post_processor");
+    const Json *model = present(root, "model");
+    if (!model) return err_input(t->err, "\"model\" is missing; expected a model of type BPE or WordPiece");
+    if (normalizer && tokenizer_json_normalizer(t, normalizer) != 0) return -1;
+    if (pre && tokenizer_json_pre_tokenizer(t, pre) != 0) return -1;
+    if (decoder && tokenizer_json_decoder(t, decoder) != 0) return -1;
+    if (tokenizer_json_model(t, model, present(root, "added_tokens"), special, n_special) != 0) return -1;
+    return post ? tokenizer_json_post_processor(t, post) : 0;
+}
+
+int tokenizer_json_read(TokenizerParts *p, const Json *root, const JsonStr *special, size_t n_special, Err *err) {
+    JsonTokenizer t = {.parts = p, .err = err};
+    if (root->type != JSON_OBJECT) return err_input(err, "found %s; expected an object", json_type_name(root));
+    return read_components(&t, root, special, n_special);
+}

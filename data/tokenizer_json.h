@@ -1,0 +1,42 @@
+// tokenizer_json: tokenizer.json of Hugging Face into the parts of a tokenizer. What is not known is refused by its
+// name, never approximated. Private to tokenizer_hf.c and the tokenizer_json*.c files.
+#pragma once
+
+#include "json.h"
+#include "tokenizer_parts.h"
+
+// Fills p (after tokenizer_parts_init) but for the special ids, the end tokens and the chat template; p->post has no
+// items when the file has no post_processor. `special`: texts of n tokens that other files of the folder name as
+// special; those that are in the vocabulary become control tokens.
+int tokenizer_json_read(TokenizerParts *p, const Json *root, const JsonStr *special, size_t n_special, Err *err);
+
+// ---- one component each (an object with a "type"); messages begin with what they are given as `name` ----
+
+// What the components say to one another.
+typedef struct JsonTokenizer {
+    TokenizerParts *parts;
+    bool byte_level; // the pre-tokenizer writes bytes in the byte-level alphabet
+    Err *err;
+} JsonTokenizer;
+
+int tokenizer_json_normalizer(JsonTokenizer *t, const Json *v);
+int tokenizer_json_pre_tokenizer(JsonTokenizer *t, const Json *v);
+int tokenizer_json_decoder(JsonTokenizer *t, const Json *v);
+int tokenizer_json_post_processor(JsonTokenizer *t, const Json *v); // needs the vocabulary
+// The vocabulary with the added tokens, then the model. `added` is an array of objects, or NULL.
+int tokenizer_json_model(JsonTokenizer *t, const Json *model, const Json *added, const JsonStr *special,
+                         size_t n_special);
+
+// ---- helpers: 0, or -1 with a message that names the key, what was found and what was expected ----
+
+// The component's "type" as text; only `keys` (words) may stand beside it.
+int component_type(const char **type, const Json *v, const char *what, Err *err);
+int component_keys(const Json *v, const char *keys, Err *err);
+int component_unknown(const char *what, const char *type, const char *known, Err *err);
+int component_text(JsonStr *out, const Json *v, const char *key, Err *err); // must be there
+int component_flag(bool *out, const Json *v, const char *key, bool absent, Err *err);
+int component_count(int64_t *out, const Json *v, const char *key, int64_t absent, int64_t most, Err *err);
+const Json *component_list(const Json *v, const char *key, Err *err); // NULL when it is no array
+// {"String": s} or {"Regex": r}: the text, and in *literal which of both.
+int component_pattern(JsonStr *out, bool *literal, const Json *v, Err *err);
+bool json_str_is(JsonStr s, const char *text);

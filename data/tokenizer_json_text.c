@@ -1,0 +1,226 @@
+// tokenizer_json_text: the components of tokenizer.json that work on text: normalizer, pre_tokenizer, decoder.
+#include <string.h>
+
+#include "tokenizer_json.h"
+
+enum { LIST_MAX = 64 }; // components of one Sequence; nesting is bounded by the JSON reader
+
+#define GPT2_PATTERN "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+
+typedef int (*ReadComponent)(JsonTokenizer *t, const Json *v);
+
+static int read_sequence(JsonTokenizer *t, const Json *v, const char *key, ReadComponent read) {
+    const Json *list = component_list(v, key, t->err);
+    if (!list) return -1;
+    if (list->count > LIST_MAX)
+        return err_input(t->err, "%s: found %zu components; expected at most %d", key, list->count, LIST_MAX);
+    for (size_t i = 0; i < list->count; i++)
+        if (read(t, &list->items[i]) != 0) return -1;
+    return 0;
+}
+
+// ---- normalizer ----
+
+static int read_replace(JsonTokenizer *t, const Json *v) {
+    NormalizeStep s = {.kind = NORMALIZE_REPLACE};
+    JsonStr pattern, content;
+    bool literal;
+    if (component_keys(v, "pattern content", t->err) != 0 || component_pattern(&pattern, &literal, v, t->err) != 0 ||
+        component_text(&content, v, "content", t->err) != 0)
+        return -1;
+    s.text = content.data;
+    s.text_len = content.len;
+    if (literal) {
+        s.from = pattern.data;
+        s.from_len = pattern.len;
+    } else if (regex_new(&s.pattern, pattern.data, pattern.len, t->err) != 0) {
+        return -1;
+    }
+    normalizer_add(t->parts->normalizer, &s);
+    return 0;
+}
+
+static int read_prepend(JsonTokenizer *t, const Json *v) {
+    JsonStr text;
+    if (component_keys(v, "prepend", t->err) != 0 || component_text(&text, v, "prepend", t->err) != 0) return -1;
+    normalizer_add(t->parts->normalizer,
+                   &(NormalizeStep){.kind = NORMALIZE_PREPEND, .text = text.data, .text_len = text.len});
+    return 0;
+}
+
+static int read_strip(JsonTokenizer *t, const Json *v) {
+    NormalizeStep s = {.kind = NORMALIZE_STRIP};
+    if (component_keys(v, "strip_left strip_right", t->err) != 0 ||
+        component_flag(&s.left, v, "strip_left", true, t->err) != 0 ||
+        component_flag(&s.right, v, "strip_right", true, t->err) != 0)
+        return -1;
+    normalizer_add(t->parts->normalizer, &s);
+    return 0;
+}
+
+static int read_plain_step(JsonTokenizer *t, const Json *v, const NormalizeStep *s) {
+    if (component_keys(v, "", t->err) != 0) return -1;
+    normalizer_add(t->parts->normalizer, s);
+    return 0;
+}
+
+static int read_normalizer(JsonTokenizer *t, const Json *v, const char *type) {
+    const NormalizeStep nfc = {.kind = NORMALIZE_FORM, .form = NORMAL_NFC};
+    const NormalizeStep nfd = {.kind = NORMALIZE_FORM, .form = NORMAL_NFD};
+    const NormalizeStep lowercase = {.kind = NORMALIZE_LOWERCASE};
+    if (strcmp(type, "NFC") == 0) return read_plain_step(t, v, &nfc);
+    if (strcmp(type, "NFD") == 0) return read_plain_step(t, v, &nfd);
+    if (strcmp(type, "Lowercase") == 0) return read_plain_step(t, v, &lowercase);
+    if (strcmp(type, "Sequence") == 0) return read_sequence(t, v, "normalizers", tokenizer_json_normalizer);
+    if (strcmp(type, "Replace") == 0) return read_replace(t, v);
+    if (strcmp(type, "Prepend") == 0) return read_prepend(t, v);
+    if (strcmp(type, "Strip") == 0) return read_strip(t, v);
+    return component_unknown("normalizer", type, "Lowercase, NFC, NFD, Prepend, Replace, Strip and Sequence", t->err);
+}
+
+int tokenizer_json_normalizer(JsonTokenizer *t, const Json *v) {
+    const char *type;
+    if (component_type(&type, v, "normalizer", t->err) != 0) return -1;
+    return read_normalizer(t, v, type) != 0 ? err_context(t->err, "normalizer %.64s", type) : 0;
+}
+
+// ---- pre_tokenizer ----
+
+static int cut_behavior(CutBehavior *out, JsonStr name, Err *err) {
+    static const char *const names[] = {"Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"};
+    for (int i = 0; i < 5; i++) {
+        *out = (CutBehavior)i;
+        if (json_str_is(name, names[i])) return 0;
+    }
+    return err_input(err,
+                     "behavior: found \"%.64s\"; expected Isolated, Removed, MergedWithPrevious, MergedWithNext or "
+                     "Contiguous",
+                     name.data);
+}
+
+// A literal as an expression.
+static void escape_literal(StrBuf *out, JsonStr s) {
+    for (size_t i = 0; i < s.len; i++) {
+        if (strchr("\\^$.|?*+()[]{}-#&~", s.data[i])) str_puts(out, "\\");
+        str_add(out, s.data + i, 1);
+    }
+}
+
+static int add_pattern(JsonTokenizer *t, JsonStr pattern, bool literal, CutBehavior behavior, bool invert) {
+    StrBuf escaped = {0};
+    Regex *r;
+    if (literal) {
+        escape_literal(&escaped, pattern);
+        pattern = (JsonStr){escaped.data, escaped.len};
+    }
+    int rc = regex_new(&r, pattern.data, pattern.len, t->err);
+    if (rc == 0) pretokenizer_add_split(t->parts->pre, r, behavior, invert);
+    str_clear(&escaped);
+    return rc;
+}
+
+static int read_split(JsonTokenizer *t, const Json *v) {
+    JsonStr pattern, name;
+    CutBehavior behavior;
+    bool literal, invert;
+    if (component_keys(v, "pattern behavior invert", t->err) != 0 ||
+        component_pattern(&pattern, &literal, v, t->err) != 0 || component_text(&name, v, "behavior", t->err) != 0 ||
+        cut_behavior(&behavior, name, t->err) != 0 || component_flag(&invert, v, "invert", false, t->err) != 0)
+        return -1;
+    return add_pattern(t, pattern, literal, behavior, invert);
+}
+
+static int read_byte_level(JsonTokenizer *t, const Json *v) {
+    bool prefix, trim, regex;
+    if (component_keys(v, "add_prefix_space trim_offsets use_regex", t->err) != 0 ||
+        component_flag(&prefix, v, "add_prefix_space", true, t->err) != 0 ||
+        component_flag(&trim, v, "trim_offsets", true, t->err) != 0 ||
+        component_flag(&regex, v, "use_regex", true, t->err) != 0)
+        return -1;
+    if (prefix) pretokenizer_add_prefix_space(t->parts->pre);
+    t->byte_level = true;
+    return regex ? pretokenizer_add_pattern(t->parts->pre, GPT2_PATTERN, CUT_ISOLATED, false, t->err) : 0;
+}
+
+// One character, as UTF-8.
+static int read_replacement(JsonStr *out, const Json *v, Err *err) {
+    if (component_text(out, v, "replacement", err) != 0) return -1;
+    if (out->len == 0 || (size_t)utf8_char_len((uint8_t)out->data[0]) != out->len || out->data[0] == 0)
+        return err_input(err, "replacement: found \"%.64s\"; expected one character", out->data);
+    return 0;
+}
+
+static int read_scheme(PrependScheme *scheme, const Json *v, Err *err) {
+    static const char *const names[] = {"never", "first", "always"}; // as in PrependScheme
+    bool always;
+    if (!json_get(v, "prepend_scheme")) { // before 2024
+        if (component_flag(&always, v, "add_prefix_space", true, err) != 0) return -1;
+        *scheme = always ? PREPEND_ALWAYS : PREPEND_NEVER;
+        return 0;
+    }
+    JsonStr name;
+    if (component_text(&name, v, "prepend_scheme", err) != 0) return -1;
+    for (int i = 0; i < 3; i++) {
+        *scheme = (PrependScheme)i;
+        if (json_str_is(name, names[i])) return 0;
+    }
+    return err_input(err, "prepend_scheme: found \"%.64s\"; expected first, always or never", name.data);
+}
+
+static int read_metaspace(JsonTokenizer *t, const Json *v) {
+    JsonStr replacement;
+    PrependScheme scheme;
+    bool split;
+    if (component_keys(v, "replacement str_rep add_prefix_space prepend_scheme split", t->err) != 0 ||
+        read_replacement(&replacement, v, t->err) != 0 || read_scheme(&scheme, v, t->err) != 0 ||
+        component_flag(&split, v, "split", true, t->err) != 0)
+        return -1;
+    pretokenizer_add_metaspace(t->parts->pre, replacement.data, scheme, split);
+    return 0;
+}
+
+static int read_digits(JsonTokenizer *t, const Json *v) {
+    bool single;
+    if (component_keys(v, "individual_digits", t->err) != 0 ||
+        component_flag(&single, v, "individual_digits", false, t->err) != 0)
+        return -1;
+    return pretokenizer_add_pattern(t->parts->pre, "\\p{is_numeric}", single ? CUT_ISOLATED : CUT_CONTIGUOUS, false,
+                                    t->err);
+}
+
+static int read_punctuation(JsonTokenizer *t, const Json *v) {
+    CutBehavior behavior = CUT_ISOLATED;
+    JsonStr name;
+    if (component_keys(v, "behavior", t->err) != 0) return -1;
+    if (json_get(v, "behavior") &&
+        (component_text(&name, v, "behavior", t->err) != 0 || cut_behavior(&behavior, name, t->err) != 0))
+        return -1;
+    return pretokenizer_add_pattern(t->parts->pre, "\\p{is_punctuation}", behavior, false, t->err);
+}
+
+static int read_whitespace(JsonTokenizer *t, const Json *v, const char *pattern, bool invert) {
+    if (component_keys(v, "", t->err) != 0) return -1;
+    return pretokenizer_add_pattern(t->parts->pre, pattern, CUT_REMOVED, invert, t->err);
+}
+
+static int read_pre_tokenizer(JsonTokenizer *t, const Json *v, const char *type) {
+    if (t->byte_level) return err_input(t->err, "stands behind ByteLevel; expected ByteLevel last");
+    if (strcmp(type, "Sequence") == 0) return read_sequence(t, v, "pretokenizers", tokenizer_json_pre_tokenizer);
+    if (strcmp(type, "Split") == 0) return read_split(t, v);
+    if (strcmp(type, "ByteLevel") == 0) return read_byte_level(t, v);
+    if (strcmp(type, "Metaspace") == 0) return read_metaspace(t, v);
+    if (strcmp(type, "Digits") == 0) return read_digits(t, v);
+    if (strcmp(type, "Punctuation") == 0) return read_punctuation(t, v);
+    if (strcmp(type, "Whitespace") == 0) return read_whitespace(t, v, "[\\p{is_word}]+|[^\\p{is_word}\\s]+", true);
+    if (strcmp(type, "WhitespaceSplit") == 0) return read_whitespace(t, v, "\\s", false);
+    return component_unknown("pre_tokenizer", type,
+                             "ByteLevel, Digits, Metaspace, Punctuation, Split, Whitespace, WhitespaceSplit and "
+                             "Sequence",
+                             t->err);
+}
+
+int tokenizer_json_pre_tokenizer(JsonTokenizer *t, const Json *v) {
+    const char *type;
+    if (component_type(&type, v, "pre_tokenizer", t->err) != 0) return -1;
+    return read_pre_tokenizer(t, v, type) != 0 ? err_context(t->err, "pre_tokenizer %.64s", type) : 0;
+}
