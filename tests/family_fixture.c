@@ -177,8 +177,8 @@ void family_open(Family *f, const char *name, FamilyFile kind) {
     snprintf(f->dir, sizeof f->dir, TEST_DIR "/golden/families/%s", name);
     read_tensors(f);
     read_case(f);
-    if (kind == FAMILY_GGUF) {
-        snprintf(f->path, sizeof f->path, "%s/base.gguf", f->dir);
+    if (kind == FAMILY_GGUF || kind == FAMILY_GGUF_FUSED) {
+        snprintf(f->path, sizeof f->path, "%s/%s.gguf", f->dir, kind == FAMILY_GGUF ? "base" : "fused");
     } else {
         snprintf(f->path, sizeof f->path, "%s-%d", name, (int)kind);
         write_folder(f, kind);

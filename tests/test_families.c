@@ -171,6 +171,7 @@ static void test_families_gguf(void **state) {
     (void)state;
     CHECK_FAMILIES(FAMILY_GGUF, "llama3", "llama-bias", "llama-yarn", "qwen2", "qwen3", "gemma2", "gemma3", "phi3",
                    "phi4-mini-short", "phi4-mini-long", "gpt2", "mixtral", "qwen3moe");
+    CHECK_FAMILIES(FAMILY_GGUF_FUSED, "llama-bias");
 }
 
 TEST_MAIN(SCRATCH_TEST(test_families_gguf))

@@ -12,6 +12,7 @@ base.gguf (F16 matrices; its vocabulary is replaced by the 64 tokens below, whic
                        BASE + AMPLITUDE * u(NAME, i), u in {-128 .. 127} / 128 (see `formula`), so no weights are kept.
                        Then the initial adapter, in the same way, under PEFT's saved names.
   base.gguf            the same weights (multiples of a power of two: F16 and BF16 hold them exactly)
+  fused.gguf           the same with fused query, key and value (one family)
   golden.safetensors   ids, start            samples one behind the other, and where each begins
                        logits, logits_adapter                      of sample 0, without and with the adapter
                        loss                  mean token loss of samples 0 and 1 with the adapter
@@ -90,6 +91,9 @@ FAMILIES = {
 # A GGUF of the llama architecture has no window; llama.cpp's converter knows no dense layers among experts.
 NO_GGUF = {"mistral", "qwen3moe-dense", "gpt2-all", "phi3-all"}
 
+# Families of which a GGUF with fused query, key and value is kept too (convert_hf_to_gguf.py --fuse-qkv).
+FUSED = {"llama-bias"}
+
 
 def formula(name, count):
     """splitmix64 of (FNV-1a of the name, index); the top byte, signed, over 128."""
@@ -135,7 +139,7 @@ def fill(tensors, family, lines):
     return out
 
 
-def write_gguf(llama_cpp, folder, path):
+def write_gguf(llama_cpp, folder, path, fuse_qkv=False):
     sys.path[:0] = [str(Path(llama_cpp) / "gguf-py"), str(llama_cpp)]
     import gguf
     conversion = importlib.import_module("conversion")
@@ -158,7 +162,7 @@ def write_gguf(llama_cpp, folder, path):
         if "set_vocab" in c.__dict__:
             c.set_vocab = vocabulary
     with torch.inference_mode():
-        model = cls(Path(folder), gguf.LlamaFileType.MOSTLY_F16, Path(path), eager=True)
+        model = cls(Path(folder), gguf.LlamaFileType.MOSTLY_F16, Path(path), eager=True, fuse_qkv=fuse_qkv)
         model.write()
 
 
@@ -193,6 +197,8 @@ def golden(name, out, llama_cpp):
         shutil.copy(out.parent / "tokenizer.json", tmp)
         if name not in NO_GGUF:
             write_gguf(llama_cpp, tmp, out / "base.gguf")
+        if name in FUSED:
+            write_gguf(llama_cpp, tmp, out / "fused.gguf", fuse_qkv=True)
     g = torch.Generator().manual_seed(3)
     samples = [torch.randint(0, V, (n,), generator=g) for n in LENGTHS]
     result = {"ids": torch.cat(samples).int(), "start": torch.tensor(np.cumsum([0] + LENGTHS)).int()}

@@ -221,13 +221,22 @@ static void print_target(StrBuf *out, const char *name, size_t len) {
     json_quote(out, name, len);
 }
 
+// A short name may stand for several modules: GPT-2's c_proj.
+static bool printed_before(const Adapter *a, const Model *m, const Module *module, const char *name) {
+    for (const Module *other = m->config.arch->hf.modules; other < module; other++) {
+        const char *was = other->parts & a->config.projections ? short_target(a, m, other) : NULL;
+        if (was && strcmp(was, name) == 0) return true;
+    }
+    return false;
+}
+
 static void print_targets(StrBuf *out, const Adapter *a, const Model *m) {
     static const size_t before = sizeof "base_model.model." - 1, behind = sizeof ".lora_A.weight" - 1;
     str_puts(out, "[");
     for (const Module *module = m->config.arch->hf.modules; module->name; module++) {
         if (!(module->parts & a->config.projections)) continue;
         const char *name = short_target(a, m, module);
-        if (name) print_target(out, name, strlen(name));
+        if (name && !printed_before(a, m, module, name)) print_target(out, name, strlen(name));
         for (int64_t i = 0; !name && i < a->n_segments; i++) {
             const AdapterSegment *s = &a->segments[i];
             if (s->kind == SEGMENT_A && s->module == module)
