@@ -15,6 +15,7 @@ all: build
 help:
 	@echo "make demo     set up, build, fetch the base model, train the demo task, compare before and after (under 5 minutes)"
 	@echo "make test     set up, build, run all tests, again under ASan and UBSan"
+	@echo "make fuzz     every reader of files fuzzed for FUZZ_SECONDS (60) with libFuzzer; needs clang"
 	@echo "make bench    speed and memory, next to PyTorch + PEFT where its venv is given: make bench RIVAL=path/to/venv"
 	@echo "make models   fetch the base models of configs/: SmolLM2, Gemma 3 270M, MiniLM (a BERT)"
 	@echo "make install  install the binary under PREFIX=$(PREFIX) (DESTDIR is respected)"
@@ -51,6 +52,14 @@ asan:
 	@rm -f $(BUILD)-asan.log
 	@ctest --test-dir $(BUILD)-asan --output-on-failure -j $(JOBS)
 
+# Needs clang. FUZZ_SECONDS for each target; what it finds becomes a file in tests/fuzz/found.
+fuzz:
+	@sh tests/setup.sh fuzz
+	@CC=clang cmake -S . -B $(BUILD)-fuzz -G Ninja -DFUZZ=ON > $(BUILD)-fuzz.log 2>&1 || { cat $(BUILD)-fuzz.log; exit 1; }
+	@cmake --build $(BUILD)-fuzz -j $(JOBS) --target fuzz_targets
+	@rm -f $(BUILD)-fuzz.log
+	@BUILD=$(BUILD)-fuzz sh tests/fuzz/run.sh
+
 bench: build model
 	@BUILD=$(BUILD) RIVAL=$(RIVAL) sh tests/bench/bench.sh
 
@@ -58,4 +67,4 @@ install: build
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-asan
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz

@@ -83,9 +83,9 @@ void added_tokens_hash(const AddedTokens *a, Fingerprint *f) {
     fingerprint_number(f, (int64_t)a->n_nodes);
     for (size_t i = 0; i < a->n_nodes; i++) {
         const Node *n = &a->nodes[i];
-        fingerprint_number(f, (int64_t)n->child << 32 | (uint32_t)n->sibling);
-        fingerprint_number(f, (int64_t)n->id << 32 | n->byte | n->control << 8 | n->single_word << 9 | n->lstrip << 10 |
-                                  n->rstrip << 11);
+        uint64_t flags = n->byte | n->control << 8 | n->single_word << 9 | n->lstrip << 10 | n->rstrip << 11;
+        fingerprint_number(f, (int64_t)((uint64_t)n->child << 32 | (uint32_t)n->sibling));
+        fingerprint_number(f, (int64_t)((uint64_t)n->id << 32 | flags)); // id may be -1
     }
 }
 

@@ -331,7 +331,7 @@ static int parse_container(Parser *ps, char close, Json *out) {
     out->items = items;
     out->type = JSON_ARRAY;
     if (close == '}') {
-        const JsonStr *twice = find_duplicate(ps->keys + first_key, out->count);
+        const JsonStr *twice = out->count ? find_duplicate(ps->keys + first_key, out->count) : NULL;
         if (twice) return fail_duplicate(ps, ps->p, twice);
         JsonStr *keys = arena_alloc(ps->doc, out->count, sizeof *keys);
         if (out->count) memcpy(keys, ps->keys + first_key, out->count * sizeof *keys);

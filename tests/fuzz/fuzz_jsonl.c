@@ -1,0 +1,55 @@
+// Bytes as a .jsonl data file: read, rendered, tokenised, masked, as text and as classification data.
+#include "dataset.h"
+#include "fuzz.h"
+#include "tiny_model.h"
+
+typedef struct Bench {
+    Gguf *file;
+    Tokenizer *t;
+    ChatTemplate *chat;
+    char *cache;
+} Bench;
+
+static Bench make_bench(void) {
+    Bench b = {.cache = path_join(fuzz_folder(), "cache")};
+    TinyModel tiny = TINY_MODEL;
+    char *path = path_join(fuzz_folder(), "tiny.gguf");
+    Err err;
+    tiny.vocab_only = true;
+    tiny_model_write(path, &tiny);
+    CHECK(gguf_open(&b.file, path, &err) == 0, "%s", err.msg);
+    CHECK(tokenizer_from_gguf(&b.t, b.file, &err) == 0, "%s", err.msg);
+    CHECK(chat_template_new(&b.chat, b.t, NULL, &err) == 0, "%s", err.msg);
+    mem_free(path);
+    return b;
+}
+
+static void read_data(const Bench *b, const char *path, bool classification) {
+    DatasetOptions o = {.files = &path,
+                        .n_files = 1,
+                        .max_seq_length = 64,
+                        .truncation = TRUNCATION_TRUNCATE,
+                        .classification = classification,
+                        .cache_dir = b->cache};
+    Dataset *d;
+    Err err;
+    if (dataset_open(&d, &o, b->t, b->chat, &err) == 0) {
+        for (int64_t i = 0; i < dataset_count(d); i++) {
+            Sample s = dataset_sample(d, i);
+            CHECK(s.count <= o.max_seq_length && s.supervised_count <= s.count);
+            for (int64_t k = 0; k < s.count; k++) CHECK(s.ids[k] >= 0 && s.ids[k] < tokenizer_vocab_size(b->t));
+        }
+        dataset_close(d);
+    }
+    dir_remove(b->cache, &err);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static Bench b; // kept for the whole process
+    if (!b.t) b = make_bench();
+    char *path = fuzz_put("x.jsonl", data, size);
+    read_data(&b, path, false);
+    read_data(&b, path, true);
+    mem_free(path);
+    return 0;
+}

@@ -1,0 +1,185 @@
+"""Writes corpus/: small inputs from which fuzzing starts, one folder a target. Run: python3 make_corpus.py"""
+import json
+import os
+import struct
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
+
+
+def put(target, name, data):
+    os.makedirs(os.path.join(HERE, target), exist_ok=True)
+    with open(os.path.join(HERE, target, name), "wb") as f:
+        f.write(data if isinstance(data, bytes) else data.encode())
+
+
+# ---- safetensors ----
+
+def safetensors(header, data=b"", pad=0):
+    text = (header if isinstance(header, str) else json.dumps(header)).encode() + b" " * pad
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def tensor(dtype, shape, begin, end):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+put("safetensors", "empty", safetensors({}))
+put("safetensors", "one", safetensors({"x": tensor("F32", [2], 0, 8)}, b"12345678"))
+put("safetensors", "metadata", safetensors({"__metadata__": {"format": "pt"}, "x": tensor("BF16", [1, 2], 0, 4)},
+                                           b"1234", 4))
+put("safetensors", "many", safetensors({"a": tensor("U8", [3], 0, 3), "z": tensor("F16", [0, 7], 3, 3),
+                                        "s": tensor("I64", [], 3, 11), "q": tensor("F8_E4M3", [2], 11, 13)},
+                                       b"1234567890123"))
+put("safetensors", "f4", safetensors({"x": tensor("F4", [4], 0, 2), "y": tensor("F6_E2M3", [2, 2], 2, 5)}, b"12345"))
+put("safetensors", "overlap", safetensors({"a": tensor("U8", [2], 0, 2), "b": tensor("U8", [2], 1, 3)}, b"123"))
+put("safetensors", "huge", safetensors({"a": tensor("U8", [2**61, 8], 0, 0)}))
+put("safetensors", "long_header", struct.pack("<Q", 100000001) + b"{}")
+
+# ---- gguf ----
+
+U8, I8, U16, I16, U32, I32, F32, BOOL, STR, ARR, U64, I64, F64 = range(13)
+FORMATS = {U8: "<B", I8: "<b", U16: "<H", I16: "<h", U32: "<I", I32: "<i", F32: "<f", BOOL: "<B", U64: "<Q", I64: "<q",
+           F64: "<d"}
+
+
+def string(s):
+    s = s if isinstance(s, bytes) else s.encode()
+    return struct.pack("<Q", len(s)) + s
+
+
+def value(kind, v):
+    return string(v) if kind == STR else struct.pack(FORMATS[kind], v)
+
+
+def key(name, kind, v, element=None):
+    out = string(name) + struct.pack("<I", kind)
+    if kind != ARR:
+        return out + value(kind, v)
+    return out + struct.pack("<IQ", element, len(v)) + b"".join(value(element, x) for x in v)
+
+
+def gguf(keys, tensors=(), version=3, align=32):
+    """tensors: (name, dims, type, data)"""
+    out = b"GGUF" + struct.pack("<Iqq", version, len(tensors), len(keys)) + b"".join(keys)
+    offset, data = 0, b""
+    for name, dims, kind, content in tensors:
+        out += string(name) + struct.pack("<I", len(dims)) + b"".join(struct.pack("<q", d) for d in dims)
+        out += struct.pack("<IQ", kind, offset)
+        data += content + b"\0" * (-len(content) % align)
+        offset = len(data)
+    return out + b"\0" * (-len(out) % align) + data if tensors else out
+
+
+LLAMA = [key("general.architecture", STR, "llama"), key("llama.block_count", U32, 1),
+         key("llama.embedding_length", U32, 8), key("llama.feed_forward_length", U32, 16),
+         key("llama.context_length", U32, 32), key("llama.attention.head_count", U32, 2),
+         key("llama.attention.layer_norm_rms_epsilon", F32, 1e-5)]
+BYTE_TOKENS = ["<s>", "</s>", "he", "\u0120in", "h", "e", "i", "n", "\u0120", "Ab"]
+TOKENIZER = [key("tokenizer.ggml.model", STR, "gpt2"), key("tokenizer.ggml.pre", STR, "smollm"),
+             key("tokenizer.ggml.tokens", ARR, BYTE_TOKENS, STR),
+             key("tokenizer.ggml.token_type", ARR, [3, 3] + [1] * 8, I32),
+             key("tokenizer.ggml.merges", ARR, ["h e", "i n"], STR), key("tokenizer.ggml.bos_token_id", U32, 0),
+             key("tokenizer.ggml.eos_token_id", U32, 1),
+             key("tokenizer.chat_template", STR, "{% for m in messages %}{{ m.content }}{% endfor %}")]
+SPM = [key("tokenizer.ggml.model", STR, "llama"), key("tokenizer.ggml.pre", STR, "default"),
+       key("tokenizer.ggml.tokens", ARR, ["<unk>", "<s>", "</s>", "<0x41>", "\u2581", "he", "h", "e"], STR),
+       key("tokenizer.ggml.token_type", ARR, [2, 3, 3, 6, 1, 1, 1, 1], I32),
+       key("tokenizer.ggml.scores", ARR, [0, 0, 0, 0, -1, -2, -3, -4], F32),
+       key("tokenizer.ggml.bos_token_id", U32, 1), key("tokenizer.ggml.eos_token_id", U32, 2),
+       key("tokenizer.ggml.add_space_prefix", BOOL, 1)]
+EMBEDDING = ("token_embd.weight", [8, 10], 0, b"\0" * 320)
+put("gguf", "empty", gguf([]))
+put("gguf", "version2", gguf([key("a", U8, 1)], version=2))
+put("gguf", "types", gguf([key(chr(97 + k), k, 1) for k in FORMATS] + [key("s", STR, "x"), key("t", ARR, [1, 2], I16)]))
+put("gguf", "tensors", gguf([key("general.alignment", U32, 32)],
+                            [("x", [4], 0, b"\0" * 16), ("q", [32, 2], 2, b"\0" * 36), ("k", [256], 12, b"\0" * 144)]))
+put("gguf", "config", gguf(LLAMA, [EMBEDDING]))
+put("gguf", "rope", gguf(LLAMA + [key("llama.rope.scaling.type", STR, "yarn"), key("llama.rope.scaling.factor", F32, 4),
+                                  key("llama.rope.scaling.original_context_length", U32, 16)], [EMBEDDING]))
+put("gguf", "experts", gguf(LLAMA + [key("llama.expert_count", U32, 4), key("llama.expert_used_count", U32, 2)],
+                            [EMBEDDING]))
+GEMMA = [key("general.architecture", STR, "gemma3"), key("gemma3.attention.layer_norm_rms_epsilon", F32, 1e-6)] + [
+    key("gemma3." + name, U32, v) for name, v in
+    [("block_count", 6), ("embedding_length", 8), ("feed_forward_length", 16), ("context_length", 64),
+     ("attention.head_count", 2), ("attention.head_count_kv", 1), ("attention.key_length", 4),
+     ("attention.value_length", 4), ("attention.sliding_window", 16)]]
+put("gguf", "gemma3", gguf(GEMMA, [EMBEDDING]))
+put("gguf", "bpe", gguf(LLAMA + TOKENIZER))
+put("gguf", "spm", gguf(LLAMA + SPM))
+put("gguf", "adapter", gguf([key("general.type", STR, "adapter"), key("general.architecture", STR, "llama"),
+                             key("adapter.type", STR, "lora"), key("adapter.lora.alpha", F32, 32)],
+                            [("blk.0.attn_q.weight.lora_a", [8, 2], 0, b"\0" * 64),
+                             ("blk.0.attn_q.weight.lora_b", [2, 8], 0, b"\0" * 64)]))
+put("gguf", "split", gguf([key("split.no", U16, 0), key("split.count", U16, 1), key("split.tensors.count", I32, 0)]))
+
+# ---- Hugging Face folder ----
+
+put("folder", "index", json.dumps({"metadata": {"total_size": 12}, "weight_map": {"a": "1", "b": "1", "c": "2"}}))
+put("folder", "index_wrong", json.dumps({"weight_map": {"a": "2", "b": "../1", "c": "/etc/passwd"}}))
+put("folder", "llama", json.dumps({"model_type": "llama", "rope_scaling": {
+    "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192}, "rope_theta": 5e5, "tie_word_embeddings": True}))
+put("folder", "phi3", json.dumps({"model_type": "phi3", "hidden_size": 64, "num_attention_heads": 8,
+                                  "partial_rotary_factor": 0.5, "rope_scaling": {
+                                      "type": "longrope", "short_factor": [1, 1], "long_factor": [1, 2.5]}}))
+put("folder", "gemma3", json.dumps({"model_type": "gemma3", "text_config": {
+    "num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"], "rope_parameters": {
+        "full_attention": {"rope_type": "linear", "factor": 8}, "sliding_attention": {"rope_theta": 1e4}}}}))
+put("folder", "qwen3_moe", json.dumps({"model_type": "qwen3_moe", "mlp_only_layers": [1], "decoder_sparse_step": 2,
+                                       "norm_topk_prob": True, "use_sliding_window": True, "sliding_window": 8}))
+put("folder", "gpt2", json.dumps({"model_type": "gpt2", "n_embd": 8, "n_head": 2, "n_layer": 1, "n_inner": None,
+                                  "activation_function": "gelu_new", "attn_pdrop": 0.1}))
+put("folder", "yarn", json.dumps({"model_type": "qwen2", "rope_parameters": {
+    "rope_type": "yarn", "factor": 4.0, "beta_fast": 32, "beta_slow": 1, "mscale": 1.0, "mscale_all_dim": 0.5,
+    "truncate": False, "attention_factor": 1.25}, "quantization_config": None}))
+
+# ---- chat templates ----
+
+TEMPLATES = {
+    "loop": "{% for m in messages %}<|{{ m.role }}|>{{ m['content'] }}{{ loop.index0 }}{% else %}-{% endfor %}",
+    "macro": "{%- macro f(x, y=2) -%}{{ x ~ y }}{%- endmacro -%}{{ f(1) }}{{ f('a', y=[3]) }}",
+    "namespace": "{% set ns = namespace(n=0) %}{% for m in messages if m.role != 'tool' %}{% set ns.n = ns.n + 1 %}"
+                 "{% endfor %}{{ ns.n }}",
+    "filters": "{{ messages | map(attribute='role') | list | join(', ') | upper }}{{ tools | tojson(indent=2) }}"
+               "{{ ' x '.strip().split('x') | length }}{{ messages | selectattr('role', 'equalto', 'user') | first }}",
+    "slices": "{{ 'abcdef'[1:-1:2] }}{{ messages[::-1][0].role }}{{ [1, 2, 3][-2:] }}{{ 'a' * 3 }}{{ 7 // 2 % 3 ** 2 }}",
+    "tests": "{% if x is defined and messages is iterable and not none is string or 1 is odd %}a{% elif 2 in [2] %}b"
+             "{% else %}c{% endif %}{{ 'y' if true else 'n' }}",
+    "calls": "{{ bos_token }}{{ strftime_now('%d %b %Y') }}{{ '%s-%d' % ('a', 3) }}{{ 'a{}b'.format(1) }}"
+             "{% set x %}block{% endset %}{{ x | replace('l', 'L') | trim }}{{ dict(a=1).items() | list }}",
+    "raise": "{% if messages[0].role == 'system' %}{{ raise_exception('no ' + messages[0].role) }}{% endif %}",
+    "generation": "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}",
+    "break": "{% for i in range(10) %}{% if i == 2 %}{% continue %}{% elif i == 5 %}{% break %}{% endif %}{{ i }}{% endfor %}",
+    "comment": "{# a comment -#}  {%- if add_generation_prompt %}<|im_start|>assistant\n{% endif -%}\n{{- '\\u00e9\\n' }}",
+    "record": "{{ messages[0].content }}{{ k }}\x1e" + json.dumps({"messages": [{"role": "user", "content": "a"}], "k": {"x": [1.5, None]}}),
+    "nested": "{{ (((((((((1))))))))) }}{{ [[[[[[]]]]]] }}{{ {'a': {'b': {'c': 1}}}.a.b.c }}",
+    "loopctl": "{% for a in [[1, 2], [3]] %}{% for b in a %}{{ loop.first }}{{ loop.last }}{{ loop.previtem }}"
+               "{{ loop.nextitem }}{% endfor %}{% endfor %}",
+}
+for name, text in TEMPLATES.items():
+    put("jinja", name, text)
+
+# ---- data ----
+
+CALL = {"type": "function", "function": {"name": "f", "arguments": "{\"x\": 1}"}}
+RECORDS = {
+    "messages": [{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "hi"},
+                               {"role": "assistant", "content": "he in", "weight": 1}], "mood": "x"}],
+    "tools": [{"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]},
+                            {"role": "assistant", "content": None, "tool_calls": [CALL]},
+                            {"role": "tool", "content": "1"}, {"role": "assistant", "content": "b", "train": False}],
+               "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]}],
+    "sharegpt": [{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}],
+    "alpaca": [{"instruction": "a", "input": "b", "output": "c"}, {"instruction": "a", "output": "c"}],
+    "prompt": [{"prompt": "a", "completion": " b"}, {"prompt": [{"role": "user", "content": "a"}],
+                                                      "completion": [{"role": "assistant", "content": "b"}]}],
+    "text": [{"text": "he in \u00e4 \u4e2d \U0001f600"}, {"text": "x" * 200}],
+    "ids": [{"input_ids": [1, 2, 3], "labels": [-100, 2, 3]}, {"input_ids": [256]}],
+    "labels": [{"text": "a", "label": 1}, {"text": "b", "label": 0}],
+    "pairs": [{"sentence1": "a", "sentence2": "b", "label": "yes"}, {"sentence1": "c", "sentence2": "d", "label": "no"}],
+}
+for name, records in RECORDS.items():
+    put("jsonl", name, "".join(json.dumps(r, ensure_ascii=name != "text") + "\n" for r in records))
+put("jsonl", "array", json.dumps([{"text": "a"}, {"text": "b"}], indent=1))
+put("jsonl", "bom_crlf", b"\xef\xbb\xbf{\"text\":\"a\"}\r\n\r\n{\"text\":\"b\"}")
+put("jsonl", "broken", b"{\"text\":\"a\"}\n{\"text\":\"\xff\"}\n{\"text\":")

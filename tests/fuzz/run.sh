@@ -1,0 +1,58 @@
+#!/bin/sh
+# usage: BUILD=build-fuzz FUZZ_SECONDS=60 sh tests/fuzz/run.sh [TARGET...]: fuzzes every target for that long, two at a
+# time. What it finds stays in BUILD/found/TARGET; keep it in tests/fuzz/found/TARGET, where it becomes a test.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+build=${BUILD:-build-fuzz}
+seconds=${FUZZ_SECONDS:-60}
+targets=${*:-folder gguf jinja jsonl safetensors}
+
+more_seeds() { # files of other tests that are good seeds
+    case $1 in
+    folder) echo "$here/../golden/configs" ;;
+    jinja) echo "$here/../golden/templates" ;;
+    esac
+}
+longest_input() {
+    case $1 in
+    gguf) echo 4096 ;;
+    jinja) echo 2048 ;;
+    jsonl) echo 2048 ;;
+    *) echo 8192 ;;
+    esac
+}
+fuzz() {
+    mkdir -p "$build/corpus/$1" "$build/found/$1"
+    kept=$(ls -d "$here/found/$1" 2>/dev/null)
+    dict=$(ls "$here/dict/$1.dict" 2>/dev/null)
+    OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive \
+        LSAN_OPTIONS="suppressions=$here/../lsan.supp:print_suppressions=0" \
+        "$build/fuzz_$1" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -max_len="$(longest_input "$1")" \
+        -artifact_prefix="$build/found/$1/" ${dict:+-dict="$dict"} -print_final_stats=1 \
+        "$build/corpus/$1" "$here/corpus/$1" $kept $(more_seeds "$1") >"$build/found/$1.log" 2>&1
+    status=$?
+    if [ $status = 0 ]; then
+        sed -n 's/^stat::number_of_executed_units: */fuzz '"$1"': inputs tried: /p' "$build/found/$1.log"
+    else
+        echo "fuzz $1: failed, status $status; log and input are in $build/found:"
+        grep -vE '^#[0-9]|^(INFO|NEW_FUNC|stat)' "$build/found/$1.log" | tail -40
+    fi
+    return $status
+}
+
+failed=0
+set -- $targets
+while [ $# -gt 0 ]; do
+    fuzz "$1" &
+    first=$!
+    second=
+    if [ $# -gt 1 ]; then
+        fuzz "$2" &
+        second=$!
+        shift
+    fi
+    shift
+    wait "$first" || failed=1
+    if [ -n "$second" ]; then wait "$second" || failed=1; fi
+done
+exit $failed
