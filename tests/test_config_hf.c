@@ -157,8 +157,6 @@ static void test_config_hf_names_the_noise_of_training(void **state) {
         {"{\"model_type\":\"llama\",\"attention_dropout\":0.05}", "attention_dropout 0.05"},
         {"{\"model_type\":\"gemma3\",\"text_config\":{\"attention_dropout\":0.5}}", "attention_dropout 0.5"},
         {"{\"model_type\":\"bert\"}", "attention_probs_dropout_prob 0.1, hidden_dropout_prob 0.1"},
-        {"{\"model_type\":\"mixtral\",\"output_router_logits\":true}",
-         "output_router_logits (the load-balancing loss)"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         StrBuf noise = {0};
@@ -289,6 +287,8 @@ static void test_config_hf_refuses_bad_windows_and_experts(void **state) {
         {"{\"model_type\":\"qwen2\",\"num_hidden_layers\":1,\"layer_types\":[\"sliding_attention\"]}",
          "layer_types is \"sliding_attention\"; expected full_attention, as there is no sliding_window (layer 0)"},
         {"{\"model_type\":\"qwen2\",\"layer_types\":1}", "layer_types is 1; expected an array"},
+        {"{\"model_type\":\"mixtral\",\"output_router_logits\":true}", "output_router_logits is true; expected false"},
+        {"{\"model_type\":\"qwen2_moe\"}", "model_type is \"qwen2_moe\"; expected one of"},
         {"{\"model_type\":\"mixtral\",\"num_local_experts\":0}", "num_local_experts is 0"},
         {"{\"model_type\":\"mixtral\",\"num_experts_per_tok\":9}",
          "num_experts_per_tok is 9; expected an integer from 1 "

@@ -174,4 +174,11 @@ static void test_families_gguf(void **state) {
     CHECK_FAMILIES(FAMILY_GGUF_FUSED, "llama-bias");
 }
 
-TEST_MAIN(SCRATCH_TEST(test_families_gguf))
+// Mixtures of experts, which files store in several ways (test_moe.c has the others).
+static void test_families_experts(void **state) {
+    (void)state;
+    CHECK_FAMILIES(FAMILY_HF, "mixtral", "qwen3moe", "qwen3moe-dense", "mixtral-top1", "qwen3moe-all");
+    CHECK_FAMILIES(FAMILY_HF_SHARDED, "qwen3moe", "qwen3moe-dense", "mixtral", "qwen3moe-all", "mixtral-top1");
+}
+
+TEST_MAIN(SCRATCH_TEST(test_families_gguf), SCRATCH_TEST(test_families_experts))

@@ -87,9 +87,13 @@ FAMILIES = {
     "qwen3moe": ("Qwen3MoeConfig", dict(QWEN3MOE, norm_topk_prob=True), QV, ""),
     "qwen3moe-dense": ("Qwen3MoeConfig", dict(QWEN3MOE, norm_topk_prob=False, mlp_only_layers=[1], num_hidden_layers=3),
                        QV, ""),
+    "mixtral-top1": ("MixtralConfig", dict(SMALL, intermediate_size=64, num_local_experts=5, num_experts_per_tok=1,
+                                           sliding_window=8, tie_word_embeddings=True), ALL[:4], ""),
+    "qwen3moe-all": ("Qwen3MoeConfig", dict(QWEN3MOE, norm_topk_prob=False, num_experts=4, num_experts_per_tok=4,
+                                            decoder_sparse_step=2), ALL[:4], ""),
 }
 # A GGUF of the llama architecture has no window; llama.cpp's converter knows no dense layers among experts.
-NO_GGUF = {"mistral", "qwen3moe-dense", "gpt2-all", "phi3-all"}
+NO_GGUF = {"mistral", "qwen3moe-dense", "gpt2-all", "phi3-all", "mixtral-top1", "qwen3moe-all"}
 
 # Families of which a GGUF with fused query, key and value is kept too (convert_hf_to_gguf.py --fuse-qkv).
 FUSED = {"llama-bias"}

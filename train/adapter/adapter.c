@@ -85,7 +85,7 @@ static int check_projections(const AdapterConfig *c, const Model *m, Err *err) {
         err_input(err, "no target modules for the adapter; expected some of %s", names.data);
     else
         err_input(err, "target module %s: this model has none%s; expected some of %s", projection_name(p),
-                  m->config.experts && p >= PROJ_GATE ? " outside its experts, which are frozen" : "", names.data);
+                  m->config.experts && p >= PROJ_GATE ? " outside its experts, which stay frozen" : "", names.data);
     str_clear(&names);
     return -1;
 }
@@ -113,7 +113,7 @@ static void add_segment(Adapter *a, const Model *m, AdapterSegment s) {
 
 static void add_module(Adapter *a, const Model *m, int64_t layer, const Module *module) {
     AdapterSegment s = {.layer = layer, .module = module, .parts = module->parts & a->config.projections};
-    if (!s.parts || (m->config.experts && !m->config.layer_dense[layer] && s.parts >= PROJ_BIT(PROJ_GATE))) return;
+    if (!s.parts) return;
     int64_t rows, cols;
     module_shape(&m->config, s.parts, &rows, &cols);
     for (Projection p = 0; p < PROJ_COUNT; p++)

@@ -240,7 +240,7 @@ static int read_experts(ModelConfig *c, const Reader *r) {
     return read_int(r, "expert_used_count", -1, 1, c->experts, &c->experts_used) ||
                    read_int(r, "expert_feed_forward_length", c->ffn, 1, 1 << 18, &c->expert_ffn) ||
                    expect_int(r, "expert_shared_count", 0) || expect_int(r, "leading_dense_block_count", 0) ||
-                   expect_int(r, "expert_group_count", 0)
+                   expect_int(r, "expert_group_count", 0) || expect_number(r, "expert_weights_scale", 1)
                ? -1
                : 0;
 }

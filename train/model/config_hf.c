@@ -17,6 +17,7 @@ static const struct {
     {"add_cross_attention", false},
     {"is_decoder", false},
     {"is_encoder_decoder", false},
+    {"output_router_logits", false}, // adds the load-balancing loss of a mixture of experts
     {"reorder_and_upcast_attn", false},
     {"scale_attn_by_inverse_layer_idx", false},
     {"use_bidirectional_attention", false},

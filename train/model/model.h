@@ -60,7 +60,7 @@ typedef struct ModelConfig {
 void model_config_init(ModelConfig *c, const Architecture *a);
 // Shape of a projection's weight: rows [out], cols [in].
 void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, int64_t *cols);
-// True when the layers have this projection (no gate in a plain MLP; no MLP projections where all layers are experts).
+// True when the layers have this projection (no gate in a plain MLP; none of the MLP's in a mixture of experts).
 bool model_has_projection(const ModelConfig *c, Projection p);
 
 typedef struct Norm {

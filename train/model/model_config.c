@@ -13,12 +13,11 @@ void model_config_init(ModelConfig *c, const Architecture *a) {
                        .embed_scale = 1.0f};
 }
 
+// A mixture's dense layers would have a MLP too, but PEFT (0.21, with transformers 5) takes the names of a MLP there to
+// mean the experts, in whatever layer: an adapter of theirs could not be loaded as what it is.
 bool model_has_projection(const ModelConfig *c, Projection p) {
     if (p == PROJ_GATE && !c->has_glu) return false;
-    if (p < PROJ_GATE || c->experts == 0) return true;
-    for (int64_t i = 0; i < c->layers; i++)
-        if (c->layer_dense[i]) return true;
-    return false;
+    return p < PROJ_GATE || c->experts == 0;
 }
 
 void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, int64_t *cols) {

@@ -31,9 +31,6 @@ static void list_noises(StrBuf *out, const Json *config) {
         double p = !v ? noises[i].absent : v->type == JSON_INT || v->type == JSON_FLOAT ? v->number : 0;
         if (p > 0) str_printf(out, "%s%s %g", out->len ? ", " : "", noises[i].key, p);
     }
-    const Json *balance = json_get(config, "output_router_logits");
-    if (balance && balance->type == JSON_TRUE)
-        str_printf(out, "%soutput_router_logits (the load-balancing loss)", out->len ? ", " : "");
 }
 
 int model_training_noise(StrBuf *out, const char *path, Err *err) {
