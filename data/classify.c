@@ -86,25 +86,9 @@ static int read_label(Encoded *out, const Json *record, Err *err) {
 
 // ---- tokens ----
 
-static void add_control(TokenIds *out, bool wanted, int32_t id) {
-    if (!wanted || id < 0) return;
-    size_t capacity = out->capacity;
-    MEM_GROW(out->ids, out->capacity, out->count + 1);
-    if (out->capacity != capacity) out->start = mem_realloc(out->start, out->capacity, sizeof *out->start);
-    out->start[out->count] = 0;
-    out->ids[out->count++] = id;
-}
-
 static void encode_texts(TokenIds *out, const Tokenizer *t, const Texts *texts, size_t *second) {
-    add_control(out, tokenizer_add_bos(t), tokenizer_bos(t));
-    tokenizer_encode(t, texts->first.data, texts->first.len, NULL, false, out);
-    *second = out->count;
-    if (texts->pair) {
-        add_control(out, tokenizer_add_bos(t), tokenizer_bos(t));
-        tokenizer_encode(t, texts->second.data, texts->second.len, NULL, false, out);
-    }
-    add_control(out, tokenizer_add_eos(t), tokenizer_eos(t));
-    if (!texts->pair) *second = out->count;
+    const char *b = texts->pair ? texts->second.data : NULL;
+    tokenizer_encode_pair(t, texts->first.data, texts->first.len, b, texts->second.len, out, second);
 }
 
 typedef struct Range {

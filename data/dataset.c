@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "byte_stream.h"
+#include "cache_dir.h"
 #include "encode.h"
 #include "fileio.h"
 #include "token_cache.h"
@@ -251,25 +252,6 @@ static int check_not_empty(const Build *b) {
 
 // ---- cache ----
 
-// Where the tokens of this key are kept; NULL when there is no place for a cache.
-static char *cache_file(const DatasetOptions *o, const char *key) {
-    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    char *dir = NULL, *file = NULL;
-    Err err;
-    if (o->cache_dir)
-        dir = mem_strdup(o->cache_dir);
-    else if (xdg && xdg[0] == '/')
-        dir = path_join(xdg, "lorac");
-    else if (home && home[0] == '/')
-        dir = path_join(home, ".cache/lorac");
-    if (dir && dir_make_parents(dir, &err))
-        log_warn("no token cache: %s", err.msg);
-    else if (dir)
-        file = mem_printf("%s/%s.tokens", dir, key);
-    mem_free(dir);
-    return file;
-}
-
 static int finish(Dataset *d, Build *b) {
     LabelList labels = {0};
     uint32_t *place = NULL;
@@ -328,7 +310,7 @@ static int check_options(const DatasetOptions *o, Err *err) {
 static int fill(Dataset *d, const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat, Err *err) {
     char key_after[33];
     if (check_options(o, err) || make_key(d->key, o, t, chat, err)) return -1;
-    char *file = cache_file(o, d->key);
+    char *file = cache_file(o->cache_dir, d->key);
     Err miss;
     bool hit = file && token_image_open(&d->image, file, d->key, tokenizer_vocab_size(t), &miss) == 0;
     int rc = hit ? 0 : build(d, o, t, chat, file, err);
@@ -336,6 +318,8 @@ static int fill(Dataset *d, const DatasetOptions *o, const Tokenizer *t, const C
         rc = err_runtime(err, "%s: the data changed while it was being read", o->files[0]);
         if (file) remove(file);
     }
+    if (file && hit) cache_touch(file);
+    if (file && !hit && !rc) cache_trim(file, o->cache_limit ? o->cache_limit : CACHE_LIMIT);
     mem_free(file);
     if (rc) return -1;
     d->stats = *token_image_stats(d->image);

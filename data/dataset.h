@@ -38,7 +38,8 @@ typedef struct DatasetOptions {
     const LabelList *labels; // of classification: the labels that may occur, in their order; NULL: found in the files
     bool score_first;        // classification: a sample is scored at its first token (encoders), not at its last
     const char
-        *cache_dir; // NULL: $XDG_CACHE_HOME/lorac or ~/.cache/lorac; one that cannot be written is only warned of
+        *cache_dir;      // NULL: $XDG_CACHE_HOME/lorac or ~/.cache/lorac; one that cannot be written is only warned of
+    int64_t cache_limit; // bytes of all token caches together (cache_dir.h); 0: 20 GiB
 } DatasetOptions;
 
 typedef struct DatasetStats {

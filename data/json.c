@@ -348,7 +348,7 @@ static int parse_container(Parser *ps, char close, Json *out) {
 static int parse_value(Parser *ps, Json *out) {
     *out = (Json){.type = JSON_NULL};
     if (ps->p == ps->end) return fail_found(ps, ps->p, "a JSON value");
-    if (ps->n_values++ == JSON_MAX_VALUES) return fail_at(ps, ps->p, "more than 16777216 values", "fewer");
+    if (ps->n_values++ == JSON_MAX_VALUES) return fail_at(ps, ps->p, "more than 4194304 values", "fewer");
     switch (*ps->p) {
     case '{':
         return parse_container(ps, '}', out);

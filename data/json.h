@@ -1,16 +1,16 @@
 // json: a bounded, strict JSON reader for text that is large or hostile (records, tokenizer.json, headers), into a
 // tree.
 //
-// RFC 8259, no extensions (a byte order mark is refused too). Depth is limited to 64 and a document to 2^24 values
-// (1 GiB of tree); strings may hold NUL bytes (length counts), UTF-8 is validated, lone surrogates are refused, object
-// keys keep their order and duplicates are refused, numbers that overflow a double are refused. Time is linear, but for
-// the keys of one object, which are sorted. All nodes of a document live in one arena: json_free frees everything.
-// Config files are read with cJSON instead (train/run/config.c).
+// RFC 8259, no extensions (a byte order mark is refused too). Depth is limited to 64 and a document to 2^22 values
+// (at most 600 MB of tree while it is built); strings may hold NUL bytes (length counts), UTF-8 is validated, lone
+// surrogates are refused, object keys keep their order and duplicates are refused, numbers that overflow a double are
+// refused. Time is linear, but for the keys of one object, which are sorted. All nodes of a document live in one arena:
+// json_free frees everything. Config files are read with cJSON instead (train/run/config.c).
 #pragma once
 
 #include "base.h"
 
-enum { JSON_MAX_DEPTH = 64, JSON_MAX_VALUES = 1 << 24 };
+enum { JSON_MAX_DEPTH = 64, JSON_MAX_VALUES = 1 << 22 };
 
 typedef enum { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_INT, JSON_FLOAT, JSON_STRING, JSON_ARRAY, JSON_OBJECT } JsonType;
 

@@ -273,6 +273,15 @@ static void add_sample(Row *row, const Sample *s, bool score_first) {
     row->start[++row->samples] = (int32_t)row->tokens;
 }
 
+// A pass over a large data set must not make all of it resident: now and then its pages are given back.
+static void count_touched(Row *row, const Dataset *d) {
+    enum { RELEASE_TOKENS = 16 << 20 };
+    row->touched += row->tokens;
+    if (row->touched < RELEASE_TOKENS) return;
+    dataset_release(d);
+    row->touched = 0;
+}
+
 void row_fill(Row *row, const Dataset *d, const RowPlan *p, int64_t r) {
     check_row(p, r);
     grow_row(row, p->longest, p->most_samples, p->most_supervised); // once: rows are filled in the step loop
@@ -282,6 +291,7 @@ void row_fill(Row *row, const Dataset *d, const RowPlan *p, int64_t r) {
         Sample s = dataset_sample(d, p->samples[i]);
         add_sample(row, &s, dataset_scores_first(d));
     }
+    count_touched(row, d);
 }
 
 void row_clear(Row *row) {

@@ -37,6 +37,7 @@ typedef struct Row {
     int32_t *target;   // [M] the token to predict; of classification data the label
     int32_t *label;    // [samples] of classification data, else -1
     int64_t tokens_capacity, samples_capacity, scored_capacity;
+    int64_t touched; // tokens read since the data set's pages were given back
 } Row;
 void row_fill(Row *row, const Dataset *d, const RowPlan *p, int64_t r);
 void row_clear(Row *row);

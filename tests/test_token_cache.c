@@ -5,6 +5,8 @@
 #include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "dataset_fixture.h"
 
@@ -35,7 +37,7 @@ static void check_same(const Dataset *a, const Dataset *b) {
 }
 
 // The one file in the cache.
-static char *cache_file(void) {
+static char *only_cache_file(void) {
     DIR *dir = opendir("cache");
     char *found = NULL;
     assert_non_null(dir);
@@ -72,7 +74,7 @@ static void test_token_cache_any_wrong_byte_is_noticed(void **state) {
     Err err;
     put_text("d.jsonl", DATA);
     Dataset *good = open_data(&b, false);
-    char *file = cache_file();
+    char *file = only_cache_file();
     ASSERT_OK(file_read(&bytes, &size, file, 1 << 20, &err), &err);
     TokenImage *image;
     for (size_t i = 0; i < size; i++) {
@@ -183,10 +185,62 @@ static void test_token_cache_survives_a_full_disk(void **state) {
     signal(SIGXFSZ, SIG_DFL);
     Dataset *file = open_data(&b, false);
     check_same(memory, file);
-    char *only = cache_file();
+    char *only = only_cache_file();
     mem_free(only);
     dataset_close(memory);
     dataset_close(file);
+    bench_free(&b);
+}
+
+static bool is_cached(Bench *b, int i) {
+    char *text = mem_printf("{\"prompt\":\"number %d\",\"completion\":\"c\"}\n", i);
+    put_text("d.jsonl", text);
+    mem_free(text);
+    Dataset *d;
+    Err err;
+    ASSERT_OK(bench_open(&d, b, false, &err), &err);
+    bool hit = dataset_stats(d)->from_cache;
+    dataset_close(d);
+    usleep(10000); // times of files are not finer than this
+    return hit;
+}
+
+// The least recently used go first; the newest stays even where it alone is larger than the limit.
+static void test_token_cache_is_bounded(void **state) {
+    (void)state;
+    Bench b = bench_new(true);
+    struct stat st;
+    assert_false(is_cached(&b, 1));
+    char *first = only_cache_file();
+    assert_int_equal(stat(first, &st), 0);
+    b.o.cache_limit = 3 * st.st_size;
+    put_text("cache/other", "no cache of tokens");
+    for (int i = 2; i <= 3; i++) assert_false(is_cached(&b, i));
+    assert_true(is_cached(&b, 1)); // used again: 2 is now the oldest
+    assert_false(is_cached(&b, 4));
+    assert_true(is_cached(&b, 1));
+    assert_true(is_cached(&b, 3));
+    assert_false(is_cached(&b, 2));
+    b.o.cache_limit = 1;
+    assert_false(is_cached(&b, 5));
+    assert_true(is_cached(&b, 5));
+    assert_false(path_exists(first));
+    assert_true(path_exists("cache/other"));
+    mem_free(first);
+    bench_free(&b);
+}
+
+static void test_token_cache_removes_what_killed_processes_left(void **state) {
+    (void)state;
+    Bench b = bench_new(true);
+    struct timespec old[2] = {{.tv_sec = time(NULL) - 3 * 24 * 60 * 60}, {.tv_sec = time(NULL) - 3 * 24 * 60 * 60}};
+    assert_false(is_cached(&b, 1));
+    put_text("cache/abc.tokens.tmp-123", "old");
+    put_text("cache/abc.tokens.tmp-124", "in use");
+    assert_int_equal(utimensat(AT_FDCWD, "cache/abc.tokens.tmp-123", old, 0), 0);
+    assert_false(is_cached(&b, 2));
+    assert_false(path_exists("cache/abc.tokens.tmp-123"));
+    assert_true(path_exists("cache/abc.tokens.tmp-124"));
     bench_free(&b);
 }
 
@@ -200,7 +254,7 @@ static void test_token_cache_keeps_nothing_of_bad_data(void **state) {
     ASSERT_REFUSED(bench_open(&d, &b, false, &err), &err, "d.jsonl:2:");
     put_text("d.jsonl", DATA);
     dataset_close(open_data(&b, false));
-    char *only = cache_file();
+    char *only = only_cache_file();
     mem_free(only);
     bench_free(&b);
 }
@@ -209,4 +263,5 @@ TEST_MAIN(SCRATCH_TEST(test_token_cache_hit_equals_miss), SCRATCH_TEST(test_toke
           SCRATCH_TEST(test_token_cache_believes_no_impossible_sample),
           SCRATCH_TEST(test_token_cache_key_has_all_that_decides),
           SCRATCH_TEST(test_token_cache_knows_content_not_names), SCRATCH_TEST(test_token_cache_survives_a_full_disk),
+          SCRATCH_TEST(test_token_cache_is_bounded), SCRATCH_TEST(test_token_cache_removes_what_killed_processes_left),
           SCRATCH_TEST(test_token_cache_keeps_nothing_of_bad_data))
