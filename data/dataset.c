@@ -373,6 +373,14 @@ const int64_t *dataset_label_counts(const Dataset *d) {
     return token_image_label_counts(d->image);
 }
 
+void dataset_show_labels(StrBuf *out, const Dataset *d) {
+    enum { SHOWN = 20 };
+    const LabelList *l = token_image_labels(d->image);
+    for (size_t i = 0; i < l->count && i < SHOWN; i++)
+        str_printf(out, "%s%s (%lld)", i ? ", " : "", l->names[i], (long long)dataset_label_counts(d)[i]);
+    if (l->count > SHOWN) str_puts(out, ", ...");
+}
+
 bool dataset_scores_first(const Dataset *d) {
     return d->score_first;
 }

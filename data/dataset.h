@@ -86,7 +86,8 @@ void dataset_release(const Dataset *d);               // tokens read so far leav
 // Classification: the labels (NULL for other data), and how many samples each has.
 const LabelList *dataset_labels(const Dataset *d);
 const int64_t *dataset_label_counts(const Dataset *d);
-bool dataset_scores_first(const Dataset *d); // DatasetOptions.score_first
+void dataset_show_labels(StrBuf *out, const Dataset *d); // "ham (120), spam (40)": the first twenty
+bool dataset_scores_first(const Dataset *d);             // DatasetOptions.score_first
 size_t dataset_files(const Dataset *d);
 // Samples of file i are those from the end of the file before it up to this.
 int64_t dataset_file_end(const Dataset *d, size_t file);

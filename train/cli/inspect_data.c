@@ -68,8 +68,6 @@ int inspect_data_file(const char *path, int64_t n_shown, FILE *out, Err *err) {
 
 // ---- the trainer's view ----
 
-enum { MAX_LABELS = 20 }; // shown
-
 static double percent(int64_t part, int64_t whole) {
     return whole ? 100.0 * (double)part / (double)whole : 0;
 }
@@ -143,12 +141,11 @@ static void print_samples(const Dataset *d, const Tokenizer *t, int64_t n_shown,
 }
 
 static void print_labels(const Dataset *d, FILE *out) {
-    const LabelList *labels = dataset_labels(d);
-    if (!labels) return;
-    fprintf(out, "  labels    %zu:", labels->count);
-    for (size_t i = 0; i < labels->count && i < MAX_LABELS; i++)
-        fprintf(out, "%s %s (%" PRId64 ")", i ? "," : "", labels->names[i], dataset_label_counts(d)[i]);
-    fputs(labels->count > MAX_LABELS ? ", ...\n" : "\n", out);
+    StrBuf names = {0};
+    if (!dataset_labels(d)) return;
+    dataset_show_labels(&names, d);
+    fprintf(out, "  labels    %zu: %s\n", dataset_labels(d)->count, names.data);
+    str_clear(&names);
 }
 
 typedef struct View {

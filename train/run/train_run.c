@@ -95,6 +95,14 @@ static void print_noise(const Run *r) {
     str_clear(&noise);
 }
 
+static void print_labels(const Dataset *d) {
+    StrBuf names = {0};
+    if (!dataset_labels(d)) return;
+    dataset_show_labels(&names, d);
+    printf("labels   %zu: %s\n", dataset_labels(d)->count, names.data);
+    str_clear(&names);
+}
+
 static void print_plan(const Run *r) {
     const Trainer *t = r->trainer;
     const DatasetStats *s = dataset_stats(r->data.train);
@@ -108,6 +116,7 @@ static void print_plan(const Run *r) {
            " dropped, %" PRId64 " truncated, %" PRId64 " without supervised tokens\n",
            r->data.train_samples, dataset_format_name(s->format), s->tokens, s->supervised, s->dropped_long,
            s->truncated, s->skipped_unsupervised);
+    print_labels(r->data.train);
     if (s->left_out_bytes)
         log_warn("%" PRId64
                  " bytes of the data are characters that the model's vocabulary has no token for; it cannot learn them",
