@@ -29,7 +29,7 @@ void decoder_add(Decoder *d, const DecodeStep *step) {
     *s = *step;
     s->from = s->from ? mem_strndup(s->from, s->from_len) : NULL;
     s->text = s->text ? mem_strndup(s->text, s->text_len) : NULL;
-    if (s->kind == DECODE_METASPACE && s->whole) d->first_differs = true;
+    if ((s->kind == DECODE_METASPACE && s->whole) || s->kind == DECODE_WORDPIECE) d->first_differs = true;
 }
 
 void decoder_free(Decoder *d) {
@@ -57,6 +57,21 @@ static void replace(StrBuf *out, const StrBuf *in, const char *from, size_t from
     str_add(out, in->data + at, in->len - at);
 }
 
+// A token of WordPiece with the space in front of it, but for English punctuation and suffixes when they are cleaned
+// up.
+static void join_word(const DecodeStep *s, const StrBuf *in, bool first, StrBuf *out) {
+    static const char *const attached[] = {" .", " ?", " !", " ,", " n't", " 'm", " 's", " 've", " 're"};
+    bool inside = !first && in->len >= s->from_len && memcmp(in->data, s->from, s->from_len) == 0;
+    StrBuf text = {0};
+    if (!first && !inside) str_puts(&text, " ");
+    str_add(&text, in->data + (inside ? s->from_len : 0), in->len - (inside ? s->from_len : 0));
+    size_t begin = 0;
+    for (size_t i = 0; s->cleanup && i < sizeof attached / sizeof *attached; i++)
+        if (strncmp(text.data, attached[i], strlen(attached[i])) == 0) begin = 1;
+    str_add(out, text.data + begin, text.len - begin);
+    str_clear(&text);
+}
+
 static void run_step(const DecodeStep *s, const StrBuf *in, bool added, bool first, StrBuf *out) {
     int byte;
     char one;
@@ -79,6 +94,9 @@ static void run_step(const DecodeStep *s, const StrBuf *in, bool added, bool fir
         break;
     case DECODE_METASPACE:
         replace(out, in, s->from, s->from_len, " ", first && s->whole ? 0 : 1);
+        break;
+    case DECODE_WORDPIECE:
+        join_word(s, in, first, out);
         break;
     }
 }

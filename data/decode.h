@@ -9,7 +9,8 @@ typedef enum {
     DECODE_REPLACE,       // the literal .from by .text
     DECODE_BYTE_FALLBACK, // "<0x0A>" to its byte
     DECODE_STRIP,         // at most .count spaces at the beginning of each token, or with .whole of the whole text
-    DECODE_METASPACE      // .from to a space; in the first token, with .whole, to nothing
+    DECODE_METASPACE,     // .from to a space; in the first token, with .whole, to nothing
+    DECODE_WORDPIECE // tokens joined with spaces but for those that begin with .from; .cleanup: English punctuation
 } DecodeKind;
 
 typedef struct DecodeStep {
@@ -17,7 +18,7 @@ typedef struct DecodeStep {
     const char *from, *text; // copied
     size_t from_len, text_len;
     size_t count;
-    bool whole;
+    bool whole, cleanup;
 } DecodeStep;
 
 typedef struct Decoder Decoder; // read-only after decoder_finish: one for all threads

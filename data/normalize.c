@@ -4,6 +4,8 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "bert_text.h"
+
 struct Normalizer {
     NormalizeStep *steps;
     size_t count, capacity;
@@ -19,6 +21,17 @@ void normalizer_add(Normalizer *n, const NormalizeStep *step) {
     *s = *step;
     s->from = s->from ? mem_strndup(s->from, s->from_len) : NULL;
     s->text = s->text ? mem_strndup(s->text, s->text_len) : NULL;
+}
+
+void normalizer_add_bert(Normalizer *n, const BertNormalizer *bert) {
+    normalizer_add(n, &(NormalizeStep){.kind = NORMALIZE_BERT_CLEAN,
+                                       .clean_text = bert->clean_text,
+                                       .ideographs = bert->handle_chinese_chars});
+    if (bert->strip_accents) {
+        normalizer_add(n, &(NormalizeStep){.kind = NORMALIZE_FORM, .form = NORMAL_NFD});
+        normalizer_add(n, &(NormalizeStep){.kind = NORMALIZE_BERT_MARKS});
+    }
+    if (bert->lowercase) normalizer_add(n, &(NormalizeStep){.kind = NORMALIZE_LOWERCASE});
 }
 
 void normalizer_free(Normalizer *n) {
@@ -37,7 +50,8 @@ void normalizer_hash(const Normalizer *n, Fingerprint *f) {
     for (size_t i = 0; i < n->count; i++) {
         const NormalizeStep *s = &n->steps[i];
         const char *pattern = s->pattern ? regex_pattern(s->pattern) : "";
-        fingerprint_number(f, s->kind | s->form << 8 | s->left << 16 | s->right << 17);
+        fingerprint_number(f, s->kind | s->form << 8 | s->left << 16 | s->right << 17 | s->clean_text << 18 |
+                                  s->ideographs << 19);
         fingerprint_text(f, pattern, strlen(pattern));
         fingerprint_text(f, s->from, s->from_len);
         fingerprint_text(f, s->text, s->text_len);
@@ -152,6 +166,12 @@ static bool run_step(const NormalizeStep *s, NormalizeWork *w, const TextView *i
         return s->pattern ? replace_matches(s, w, in, out) : replace_literal(s, in, out);
     case NORMALIZE_STRIP:
         return strip(s, in, out);
+    case NORMALIZE_BERT_CLEAN:
+        bert_clean(in, s->clean_text, s->ideographs, out);
+        return true;
+    case NORMALIZE_BERT_MARKS:
+        bert_drop_marks(in, out);
+        return out->text.len != in->len;
     }
     CHECK(false, "normalizer step %d", s->kind);
     return false;

@@ -7,11 +7,13 @@
 #include "unicode.h"
 
 typedef enum {
-    NORMALIZE_FORM,      // .form
-    NORMALIZE_LOWERCASE, // of every character
-    NORMALIZE_PREPEND,   // .text in front of what is not empty
-    NORMALIZE_REPLACE,   // matches of .pattern, or of the literal .from, by .text
-    NORMALIZE_STRIP      // white space at .left and .right ends
+    NORMALIZE_FORM,       // .form
+    NORMALIZE_LOWERCASE,  // of every character
+    NORMALIZE_PREPEND,    // .text in front of what is not empty
+    NORMALIZE_REPLACE,    // matches of .pattern, or of the literal .from, by .text
+    NORMALIZE_STRIP,      // white space at .left and .right ends
+    NORMALIZE_BERT_CLEAN, // bert_clean with .clean_text and .ideographs
+    NORMALIZE_BERT_MARKS  // bert_drop_marks
 } NormalizeKind;
 
 typedef struct NormalizeStep {
@@ -21,11 +23,17 @@ typedef struct NormalizeStep {
     const char *from, *text; // copied
     size_t from_len, text_len;
     bool left, right;
+    bool clean_text, ideographs;
 } NormalizeStep;
 
 typedef struct Normalizer Normalizer; // read-only after it was made: one for all threads
 Normalizer *normalizer_new(void);
 void normalizer_add(Normalizer *n, const NormalizeStep *step);
+// The steps of BertNormalizer; strip_accents null in a file means that of lowercase.
+typedef struct BertNormalizer {
+    bool clean_text, handle_chinese_chars, strip_accents, lowercase;
+} BertNormalizer;
+void normalizer_add_bert(Normalizer *n, const BertNormalizer *bert);
 void normalizer_free(Normalizer *n);
 void normalizer_hash(const Normalizer *n, Fingerprint *f);
 

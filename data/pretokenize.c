@@ -47,6 +47,11 @@ int pretokenizer_add_pattern(Pretokenizer *p, const char *pattern, CutBehavior b
     return 0;
 }
 
+int pretokenizer_add_bert(Pretokenizer *p, Err *err) {
+    if (pretokenizer_add_pattern(p, "\\s", CUT_REMOVED, false, err) != 0) return -1;
+    return pretokenizer_add_pattern(p, "\\p{is_punctuation}", CUT_ISOLATED, false, err);
+}
+
 void pretokenizer_add_metaspace(Pretokenizer *p, const char *replacement, PrependScheme scheme, bool split) {
     Step step = {.kind = STEP_METASPACE, .scheme = scheme, .split = split};
     CHECK(strlen(replacement) < sizeof step.replacement, "a replacement of more than one character");

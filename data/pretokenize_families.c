@@ -18,6 +18,13 @@
     "(?i:" GPT2_SUFFIXES ")|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" numbers                                                    \
     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
+// Words end where lower case turns into upper case: GPT-4o (o200k; suffixes stay with their word) and Tekken.
+#define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define CASED_WITH(suffixes, numbers)                                                                                  \
+    "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" suffixes "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER "*" suffixes       \
+    "|" numbers "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
 typedef struct Rule {
     PretokenizerFamily family;
     const char *aliases; // words separated by spaces
@@ -26,11 +33,18 @@ typedef struct Rule {
 
 // Names and aliases as llama.cpp's converter writes them, as far as the tokenizers behind them are the same.
 static const Rule RULES[] = {
-    {.family = {.name = "gpt-2"}, .aliases = "", .pattern = GPT2},
+    {.family = {.name = "gpt-2"}, .aliases = "phi-2", .pattern = GPT2},
     {.family = {.name = "llama-bpe", .whole_words = true, .adds_bos = true},
      .aliases = "llama3 llama-v3",
      .pattern = LLAMA3_WITH("\\p{N}{1,3}")},
     {.family = {.name = "qwen2", .nfc = true}, .aliases = "deepseek-r1-qwen", .pattern = LLAMA3_WITH("\\p{N}")},
+    {.family = {.name = "dbrx"}, .aliases = "smaug-bpe", .pattern = LLAMA3_WITH("\\p{N}{1,3}")}, // cl100k: Phi-4
+    {.family = {.name = "gpt-4o"},                                                               // o200k: Phi-4-mini
+     .aliases = "",
+     .pattern = CASED_WITH("(?i:" GPT2_SUFFIXES ")?", "\\p{N}{1,3}")},
+    {.family = {.name = "tekken", .whole_words = true, .adds_bos = true}, // Mistral Nemo
+     .aliases = "",
+     .pattern = CASED_WITH("", "\\p{N}")},
     {.family = {.name = "smollm"}, .aliases = "", .pattern = SMOLLM},
 };
 enum { N_RULES = sizeof RULES / sizeof RULES[0] };

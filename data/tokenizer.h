@@ -26,7 +26,8 @@ typedef struct TokenIds { // grows; init with {0}, clear with token_ids_clear
 } TokenIds;
 void token_ids_clear(TokenIds *ids);
 
-// What a tokenizer is made of; borrowed during the call.
+// What a GGUF file says of its tokenizer; borrowed during the call. Two kinds: byte-level BPE with merges ("gpt2"), and
+// SentencePiece BPE with scores ("llama"; the merges are then not looked at, nor pre).
 typedef struct TokenizerSource {
     GgufStr pre; // name of the pre-tokenizer
     const GgufStr *tokens;
@@ -34,7 +35,13 @@ typedef struct TokenizerSource {
     size_t n_tokens;
     const GgufStr *merges;
     size_t n_merges;
+    const float *scores; // NULL: byte-level
+    size_t n_scores;
+    int32_t unknown;       // with scores: id of the unknown token, -1: none
+    bool space_prefix;     // with scores: a space in front of every text between control tokens
+    bool strip_behind;     // control tokens take the white space behind them (Phi-3)
     int32_t bos, eos, pad; // -1: none
+    int32_t eot, eom;      // end an answer too
     int add_bos, add_eos;  // -1: not said, the family's default
     GgufStr chat_template; // data NULL: none
 } TokenizerSource;

@@ -2,9 +2,11 @@
 #include <string.h>
 
 #include "bpe.h"
+#include "spm.h"
 #include "tokenizer_parts.h"
 
 enum { SHOWN = 64 };
+#define SPACE "\xE2\x96\x81" // U+2581
 
 // ---- byte-level BPE ----
 
@@ -24,21 +26,96 @@ static int add_merges(TokenizerParts *p, const TokenizerSource *s, bool whole_wo
     return rc;
 }
 
-static int add_parts(TokenizerParts *p, const TokenizerSource *s, Err *err) {
+static int add_bytes(TokenizerParts *p, const TokenizerSource *s, Err *err) {
     PretokenizerFamily family;
     VocabSource vocab = {s->tokens, s->types, s->n_tokens, TOKEN_UNUSED};
     if (pretokenizer_add_family(p->pre, &family, s->pre.data, s->pre.len, err) != 0) return -1;
     if (family.nfc) normalizer_add(p->normalizer, &(NormalizeStep){.kind = NORMALIZE_FORM, .form = NORMAL_NFC});
     decoder_add(p->decoder, &(DecodeStep){.kind = DECODE_BYTE_LEVEL});
+    p->add_bos = s->add_bos < 0 ? family.adds_bos && s->bos >= 0 : s->add_bos != 0;
+    p->kind = mem_printf("gpt2/%s", family.name);
+    if (vocab_new(&p->vocab, &vocab, err) != 0 || add_merges(p, s, family.whole_words, err) != 0) return -1;
+    return added_tokens_add_vocab(p->added, p->vocab, err);
+}
+
+// ---- SentencePiece BPE with scores ----
+
+// Phi-3's control tokens take the white space behind them, all but three; what llama.cpp knows by the model's name and
+// Hugging Face by tokenizer.json.
+static bool takes_space_behind(const char *text, size_t len) {
+    static const char *const others[] = {"<unk>", "<s>", "<|endoftext|>"};
+    for (int i = 0; i < 3; i++)
+        if (strlen(others[i]) == len && memcmp(others[i], text, len) == 0) return false;
+    return true;
+}
+
+// A run of spaces as a user-defined token (Gemma) is found where the text has become U+2581, as in SentencePiece.
+static int add_spaces(TokenizerParts *p, const AddedToken *spaces, Err *err) {
+    StrBuf text = {0};
+    for (size_t i = 0; i < spaces->len; i++) str_puts(&text, SPACE);
+    if (!p->normalized) p->normalized = added_tokens_new();
+    AddedToken token = {.text = text.data, .len = text.len, .id = spaces->id};
+    int rc = added_tokens_add(p->normalized, &token, err);
+    str_clear(&text);
+    return rc;
+}
+
+static int add_special(TokenizerParts *p, bool strip_behind, Err *err) {
+    for (int32_t id = 0; id < vocab_size(p->vocab); id++) {
+        int type = vocab_type(p->vocab, id);
+        if (!vocab_is_control(p->vocab, id) && type != TOKEN_USER_DEFINED) continue;
+        AddedToken token = {.id = id, .control = type != TOKEN_USER_DEFINED};
+        token.text = vocab_text(p->vocab, id, &token.len);
+        token.rstrip = strip_behind && takes_space_behind(token.text, token.len);
+        bool spaces = !token.control && strspn(token.text, " ") >= token.len;
+        if ((spaces ? add_spaces(p, &token, err) : added_tokens_add(p->added, &token, err)) != 0) return -1;
+    }
+    return 0;
+}
+
+static int add_scored(TokenizerParts *p, const TokenizerSource *s, Err *err) {
+    VocabSource vocab = {s->tokens, s->types, s->n_tokens, TOKEN_BYTE};
+    if (s->space_prefix)
+        normalizer_add(p->normalizer, &(NormalizeStep){.kind = NORMALIZE_PREPEND, .text = SPACE, .text_len = 3});
+    normalizer_add(
+        p->normalizer,
+        &(NormalizeStep){.kind = NORMALIZE_REPLACE, .from = " ", .from_len = 1, .text = SPACE, .text_len = 3});
+    decoder_add(p->decoder,
+                &(DecodeStep){.kind = DECODE_REPLACE, .from = SPACE, .from_len = 3, .text = " ", .text_len = 1});
+    decoder_add(p->decoder, &(DecodeStep){.kind = DECODE_BYTE_FALLBACK});
+    if (s->space_prefix) decoder_add(p->decoder, &(DecodeStep){.kind = DECODE_STRIP, .count = 1, .whole = true});
+    p->add_bos = s->add_bos < 0 ? s->bos >= 0 : s->add_bos != 0;
+    p->kind = mem_strdup("llama");
+    if (vocab_new(&p->vocab, &vocab, err) != 0) return -1;
+    SpmSource spm = {p->vocab, s->scores, s->n_scores, s->unknown};
+    if (spm_new(&p->model, &spm, err) != 0) return -1;
+    return add_special(p, s->strip_behind, err);
+}
+
+// ---- both ----
+
+// Files name one end token, or two; the others are known by their text, as in llama.cpp.
+static void add_ends(TokenizerParts *p, const TokenizerSource *s) {
+    static const char *const known[] = {"<|eot_id|>",    "<|eom_id|>",    "<|im_end|>",     "<|end|>",
+                                        "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>"};
+    tokenizer_parts_add_end(p, s->eos);
+    tokenizer_parts_add_end(p, s->eot);
+    tokenizer_parts_add_end(p, s->eom);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        int32_t id = vocab_find(p->vocab, known[i], strlen(known[i]));
+        if (id >= 0 && vocab_is_control(p->vocab, id)) tokenizer_parts_add_end(p, id);
+    }
+}
+
+static int add_parts(TokenizerParts *p, const TokenizerSource *s, Err *err) {
     p->bos = s->bos;
     p->eos = s->eos;
     p->pad = s->pad;
-    p->add_bos = s->add_bos < 0 ? family.adds_bos && p->bos >= 0 : s->add_bos != 0;
     p->add_eos = s->add_eos > 0;
-    p->kind = mem_printf("gpt2/%s", family.name);
     if (s->chat_template.data) p->chat_template = mem_strndup(s->chat_template.data, s->chat_template.len);
-    if (vocab_new(&p->vocab, &vocab, err) != 0 || add_merges(p, s, family.whole_words, err) != 0) return -1;
-    return added_tokens_add_vocab(p->added, p->vocab, err);
+    if ((s->scores ? add_scored(p, s, err) : add_bytes(p, s, err)) != 0) return -1;
+    add_ends(p, s);
+    return 0;
 }
 
 int tokenizer_new(Tokenizer **t, const TokenizerSource *source, Err *err) {
@@ -51,18 +128,20 @@ int tokenizer_new(Tokenizer **t, const TokenizerSource *source, Err *err) {
 
 // ---- keys ----
 
-static int read_model(const Gguf *g, Err *err) {
+static int read_model(const Gguf *g, bool *scored, Err *err) {
     GgufStr model;
     if (gguf_string(g, "tokenizer.ggml.model", true, &model, err) != 0) return -1;
-    if (model.len == 4 && memcmp(model.data, "gpt2", 4) == 0) return 0;
-    int shown = model.len < 64 ? (int)model.len : 64;
-    return err_input(err, "%s: tokenizer.ggml.model: \"%.*s\" is not supported; expected gpt2 (byte-level BPE)",
-                     gguf_path(g), shown, model.data);
+    *scored = model.len == 5 && memcmp(model.data, "llama", 5) == 0;
+    if (*scored || (model.len == 4 && memcmp(model.data, "gpt2", 4) == 0)) return 0;
+    return err_input(err,
+                     "%s: tokenizer.ggml.model: \"%.*s\" is not supported; expected gpt2 (byte-level BPE) or llama "
+                     "(SentencePiece BPE)",
+                     gguf_path(g), model.len < SHOWN ? (int)model.len : SHOWN, model.data);
 }
 
-static int read_id(const Gguf *g, const char *key, int32_t *id, Err *err) {
+static int read_id(const Gguf *g, const char *key, int32_t absent, int32_t *id, Err *err) {
     uint64_t value = 0;
-    *id = -1;
+    *id = absent;
     int rc = gguf_u64(g, key, false, &value, err);
     if (rc != 0) return rc < 0 ? -1 : 0;
     if (value > INT32_MAX) return err_input(err, "%s: %s: %ju is no token id", gguf_path(g), key, (uintmax_t)value);
@@ -78,11 +157,15 @@ static int read_flag(const Gguf *g, const char *key, int *flag, Err *err) {
     return rc < 0 ? -1 : 0;
 }
 
-static int read_small_keys(const Gguf *g, TokenizerSource *s, Err *err) {
-    if (read_model(g, err) != 0 || gguf_string(g, "tokenizer.ggml.pre", true, &s->pre, err) != 0 ||
-        read_id(g, "tokenizer.ggml.bos_token_id", &s->bos, err) != 0 ||
-        read_id(g, "tokenizer.ggml.eos_token_id", &s->eos, err) != 0 ||
-        read_id(g, "tokenizer.ggml.padding_token_id", &s->pad, err) != 0 ||
+// The ids that llama.cpp takes for a SentencePiece model whose file does not say.
+enum { SPM_UNKNOWN = 0, SPM_BOS = 1, SPM_EOS = 2 };
+
+static int read_small_keys(const Gguf *g, TokenizerSource *s, bool scored, Err *err) {
+    if (read_id(g, "tokenizer.ggml.bos_token_id", scored ? SPM_BOS : -1, &s->bos, err) != 0 ||
+        read_id(g, "tokenizer.ggml.eos_token_id", scored ? SPM_EOS : -1, &s->eos, err) != 0 ||
+        read_id(g, "tokenizer.ggml.padding_token_id", -1, &s->pad, err) != 0 ||
+        read_id(g, "tokenizer.ggml.eot_token_id", -1, &s->eot, err) != 0 ||
+        read_id(g, "tokenizer.ggml.eom_token_id", -1, &s->eom, err) != 0 ||
         read_flag(g, "tokenizer.ggml.add_bos_token", &s->add_bos, err) != 0 ||
         read_flag(g, "tokenizer.ggml.add_eos_token", &s->add_eos, err) != 0)
         return -1;
@@ -93,16 +176,44 @@ static int read_small_keys(const Gguf *g, TokenizerSource *s, Err *err) {
     return 0;
 }
 
+static int read_scored_keys(const Gguf *g, TokenizerSource *s, float **scores, Err *err) {
+    int prefix, extra;
+    GgufStr architecture;
+    if (read_id(g, "tokenizer.ggml.unknown_token_id", SPM_UNKNOWN, &s->unknown, err) != 0 ||
+        read_flag(g, "tokenizer.ggml.add_space_prefix", &prefix, err) != 0 ||
+        read_flag(g, "tokenizer.ggml.remove_extra_whitespaces", &extra, err) != 0 ||
+        gguf_f32_array(g, "tokenizer.ggml.scores", true, scores, &s->n_scores, err) != 0)
+        return -1;
+    if (extra > 0)
+        return err_input(err, "%s: tokenizer.ggml.remove_extra_whitespaces is true; expected false", gguf_path(g));
+    s->scores = *scores;
+    s->space_prefix = prefix != 0;
+    int rc = gguf_string(g, "general.architecture", false, &architecture, err);
+    s->strip_behind = rc == 0 && architecture.len == 4 && memcmp(architecture.data, "phi3", 4) == 0;
+    return rc < 0 ? -1 : 0;
+}
+
+static int read_keys(const Gguf *g, TokenizerSource *s, GgufStr **merges, float **scores, Err *err) {
+    bool scored;
+    if (read_model(g, &scored, err) != 0 || read_small_keys(g, s, scored, err) != 0) return -1;
+    if (scored) return read_scored_keys(g, s, scores, err);
+    if (gguf_string(g, "tokenizer.ggml.pre", true, &s->pre, err) != 0 ||
+        gguf_string_array(g, "tokenizer.ggml.merges", true, merges, &s->n_merges, err) != 0)
+        return -1;
+    s->merges = *merges;
+    return 0;
+}
+
 int tokenizer_from_gguf(Tokenizer **t, const Gguf *g, Err *err) {
     TokenizerSource s = {0};
     GgufStr *tokens = NULL, *merges = NULL;
     int32_t *types = NULL;
+    float *scores = NULL;
     size_t n_types = 0;
     int rc = -1;
-    if (read_small_keys(g, &s, err) != 0 ||
+    if (read_keys(g, &s, &merges, &scores, err) != 0 ||
         gguf_string_array(g, "tokenizer.ggml.tokens", true, &tokens, &s.n_tokens, err) != 0 ||
-        gguf_i32_array(g, "tokenizer.ggml.token_type", true, &types, &n_types, err) != 0 ||
-        gguf_string_array(g, "tokenizer.ggml.merges", true, &merges, &s.n_merges, err) != 0)
+        gguf_i32_array(g, "tokenizer.ggml.token_type", true, &types, &n_types, err) != 0)
         goto done;
     if (n_types != s.n_tokens) {
         err_input(err, "%s: tokenizer.ggml.token_type has %zu entries; expected %zu, one per token", gguf_path(g),
@@ -111,12 +222,12 @@ int tokenizer_from_gguf(Tokenizer **t, const Gguf *g, Err *err) {
     }
     s.tokens = tokens;
     s.types = types;
-    s.merges = merges;
     rc = tokenizer_new(t, &s, err);
     if (rc != 0) err_context(err, "%s", gguf_path(g));
 done:
     mem_free(tokens);
-    mem_free(types);
     mem_free(merges);
+    mem_free(types);
+    mem_free(scores);
     return rc;
 }

@@ -25,7 +25,7 @@ static inline void byte_letter(int byte, int *n_shifted, StrBuf *out) {
 
 static inline Tokenizer *byte_tokenizer(bool add_bos) {
     static const char *const added[] = {"<|im_start|>", "<|im_end|>", "<s>", "</s>", "<think>"};
-    Vocab *v = mem_calloc(1, sizeof *v);
+    VocabLists *v = mem_calloc(1, sizeof *v);
     StrBuf letters[256] = {0};
     int n_shifted = 0;
     vocab_init(v, "gpt-2");

@@ -19,7 +19,7 @@ enum { CONTROL = 3, USER_DEFINED = 4, NORMAL = 1 };
 
 static Tokenizer *byte_tokenizer(const char *const merges[], size_t n_merges) {
     static char names[256][3];
-    Vocab *v = mem_calloc(1, sizeof *v);
+    VocabLists *v = mem_calloc(1, sizeof *v);
     vocab_init(v, "gpt-2");
     for (int b = 0, other = 256; b < 256; b++) {
         bool same = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;

@@ -123,8 +123,8 @@ static void test_keys_missing_are_named(void **state) {
 static void test_keys_at_odds_are_refused(void **state) {
     (void)state;
     Keys k = good;
-    k.model = "llama";
-    assert_refused(&k, "tokenizer.ggml.model: \"llama\" is not supported; expected gpt2");
+    k.model = "bert";
+    assert_refused(&k, "tokenizer.ggml.model: \"bert\" is not supported; expected gpt2");
     k = good;
     k.pre = "default";
     assert_refused(&k, "pre-tokenizer \"default\" is not known");

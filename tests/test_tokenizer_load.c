@@ -1,7 +1,7 @@
 // tokenizer: vocabularies that must be refused, each by name, and what a small one written by hand does.
 #include "tokenizer_fixture.h"
 
-static Vocab v; // big, and every test fills it anew
+static VocabLists v; // big, and every test fills it anew
 
 // Tokens 0 to 7: a, b, c, ab, abc, a space as the file writes it, a control token, an unused one.
 static void fill(void) {

@@ -118,37 +118,39 @@ static inline void character_text(uint32_t block, StrBuf *out) {
 // ---- tokenizers ----
 
 // A token list, types and merges that a test fills and then breaks.
-typedef struct Vocab {
+typedef struct VocabLists {
     GgufStr tokens[4096], merges[4096];
     int32_t types[4096];
     TokenizerSource source;
-} Vocab;
+} VocabLists;
 
 static inline GgufStr str_of(const char *s) {
     return (GgufStr){s, strlen(s)};
 }
 
-static inline void vocab_add(Vocab *v, int32_t type, const char *token) {
+static inline void vocab_add(VocabLists *v, int32_t type, const char *token) {
     v->types[v->source.n_tokens] = type;
     v->tokens[v->source.n_tokens++] = str_of(token);
 }
 
-static inline void vocab_merge(Vocab *v, const char *merge) {
+static inline void vocab_merge(VocabLists *v, const char *merge) {
     v->merges[v->source.n_merges++] = str_of(merge);
 }
 
-static inline void vocab_init(Vocab *v, const char *pre) {
+static inline void vocab_init(VocabLists *v, const char *pre) {
     v->source = (TokenizerSource){.pre = str_of(pre), .tokens = v->tokens, .types = v->types, .merges = v->merges};
-    v->source.bos = v->source.eos = v->source.pad = v->source.add_bos = v->source.add_eos = -1;
+    v->source.bos = v->source.eos = v->source.pad = v->source.eot = v->source.eom = v->source.unknown =
+        v->source.add_bos = v->source.add_eos = -1;
 }
 
-// tests/golden/tokenizer/NAME.vocab.
-static inline Tokenizer *golden_tokenizer(const char *name) {
+// tests/golden/tokenizer/NAME.vocab with the pre-tokenizer `pre`; NULL: its own.
+static inline Tokenizer *golden_tokenizer_as(const char *name, const char *pre) {
     char path[512];
     snprintf(path, sizeof path, GOLDEN "%s.vocab", name);
     Lines lines = lines_open(path);
-    Vocab *v = mem_calloc(1, sizeof *v);
-    vocab_init(v, lines_need(&lines) + strlen("pre "));
+    VocabLists *v = mem_calloc(1, sizeof *v);
+    const char *own = lines_need(&lines) + strlen("pre ");
+    vocab_init(v, pre ? pre : own);
     int n = atoi(lines_need(&lines) + strlen("tokens "));
     for (int i = 0; i < n; i++) {
         const char *line = lines_need(&lines);
@@ -162,4 +164,8 @@ static inline Tokenizer *golden_tokenizer(const char *name) {
     mem_free(v);
     lines_close(&lines);
     return t;
+}
+
+static inline Tokenizer *golden_tokenizer(const char *name) {
+    return golden_tokenizer_as(name, NULL);
 }

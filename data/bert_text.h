@@ -1,0 +1,12 @@
+// bert_text: what BERT's normalizer and pre-tokenizer know about characters, as Hugging Face tokenizers 0.23 has it:
+// old tables (about Unicode 8) of what is a control character, a mark and punctuation.
+#pragma once
+
+#include "unicode.h"
+
+// clean_text: control characters go, white space becomes a space. ideographs: spaces around CJK ideographs. Appends to
+// *out.
+void bert_clean(const TextView *in, bool clean_text, bool ideographs, MappedText *out);
+// Appends the text without non-spacing marks; "strip_accents" is this behind NFD. (U+11938 stays whole there; here it
+// is taken apart as Unicode wants it.)
+void bert_drop_marks(const TextView *in, MappedText *out);
