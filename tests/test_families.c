@@ -161,7 +161,7 @@ static void check_family(const char *name, FamilyFile kind, const char *device, 
 }
 
 static void check_families(const char *const *names, int n, FamilyFile kind) {
-    for (int i = 0; i < n; i++) check_family(names[i], kind, i % 3 == 2 ? "ref" : "cpu", i % 2);
+    for (int i = 0; i < n; i++) check_family(names[i], kind, i % 8 == 2 ? "ref" : "cpu", i % 2);
 }
 #define CHECK_FAMILIES(kind, ...)                                                                                      \
     check_families((const char *[]){__VA_ARGS__}, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), kind)
@@ -181,4 +181,17 @@ static void test_families_experts(void **state) {
     CHECK_FAMILIES(FAMILY_HF_SHARDED, "qwen3moe", "qwen3moe-dense", "mixtral", "qwen3moe-all", "mixtral-top1");
 }
 
-TEST_MAIN(SCRATCH_TEST(test_families_gguf), SCRATCH_TEST(test_families_experts))
+static void test_families_hugging_face(void **state) {
+    (void)state;
+    CHECK_FAMILIES(FAMILY_HF, "llama3", "llama-bias", "llama-yarn", "mistral", "qwen2", "qwen3", "gemma2", "gemma3",
+                   "phi3", "phi3-all", "phi4-mini-short", "phi4-mini-long", "gpt2", "gpt2-all");
+}
+
+// Shards and their index, F16 (GPT-2: transposed at load).
+static void test_families_hugging_face_shards(void **state) {
+    (void)state;
+    CHECK_FAMILIES(FAMILY_HF_SHARDED, "llama3", "gemma3", "phi3", "gpt2-all");
+}
+
+TEST_MAIN(SCRATCH_TEST(test_families_gguf), SCRATCH_TEST(test_families_hugging_face),
+          SCRATCH_TEST(test_families_hugging_face_shards), SCRATCH_TEST(test_families_experts))
