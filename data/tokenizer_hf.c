@@ -1,5 +1,5 @@
 // tokenizer_hf: the tokenizer of a Hugging Face folder: tokenizer.json (tokenizer_json.h) and the small files beside it
-// that say which tokens are special, where an answer ends, and what the chat template is.
+// that say which tokens are special, where an answer ends, and what the chat template is. Without it, BERT's vocab.txt.
 #include <stdio.h>
 #include <string.h>
 
@@ -12,6 +12,8 @@ enum { MAX_FILE = 256 << 20, MAX_SPECIAL = 4096 };
 typedef struct Folder {
     const char *dir;
     JsonDoc *tokenizer, *config, *special_map, *generation, *model;
+    char *vocab_txt; // BERT's, where there is no tokenizer.json
+    size_t vocab_txt_size;
     JsonStr *special; // texts of the tokens that the files name as special
     size_t n_special, special_capacity;
     Err *err;
@@ -37,8 +39,15 @@ static int read_json(Folder *f, JsonDoc **doc, const char *name) {
     return rc;
 }
 
+static int read_vocab_txt(Folder *f) {
+    char *path = path_join(f->dir, "vocab.txt");
+    int rc = path_exists(path) ? file_read(&f->vocab_txt, &f->vocab_txt_size, path, MAX_FILE, f->err) : 0;
+    mem_free(path);
+    return rc;
+}
+
 static int no_tokenizer(const Folder *f) {
-    static const char *const others[] = {"tokenizer.model", "vocab.json", "vocab.txt", "tekken.json", "spiece.model"};
+    static const char *const others[] = {"tokenizer.model", "vocab.json", "tekken.json", "spiece.model"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         char *path = path_join(f->dir, others[i]);
         bool there = path_exists(path);
@@ -54,7 +63,8 @@ static int no_tokenizer(const Folder *f) {
 
 static int open_folder(Folder *f) {
     if (read_json(f, &f->tokenizer, "tokenizer.json") != 0) return -1;
-    if (!f->tokenizer) return no_tokenizer(f);
+    if (!f->tokenizer && read_vocab_txt(f) != 0) return -1;
+    if (!f->tokenizer && !f->vocab_txt) return no_tokenizer(f);
     if (read_json(f, &f->config, "tokenizer_config.json") != 0 ||
         read_json(f, &f->special_map, "special_tokens_map.json") != 0 ||
         read_json(f, &f->generation, "generation_config.json") != 0)
@@ -68,6 +78,7 @@ static void close_folder(Folder *f) {
     json_free(f->special_map);
     json_free(f->generation);
     json_free(f->model);
+    mem_free(f->vocab_txt);
     mem_free(f->special);
 }
 
@@ -231,8 +242,12 @@ static int read_parts(Folder *f, TokenizerParts *p) {
     if (open_folder(f) != 0) return -1;
     name_specials(f, root(f->special_map));
     name_specials(f, root(f->config));
-    if (tokenizer_json_read(p, root(f->tokenizer), f->special, f->n_special, f->err) != 0)
+    if (!f->tokenizer) {
+        if (tokenizer_vocab_txt_read(p, f->vocab_txt, f->vocab_txt_size, root(f->config), f->err) != 0)
+            return err_context(f->err, "%s/vocab.txt", f->dir);
+    } else if (tokenizer_json_read(p, root(f->tokenizer), f->special, f->n_special, f->err) != 0) {
         return err_context(f->err, "%s/tokenizer.json", f->dir);
+    }
     if (read_ids(f, p) != 0 || read_flags(f, p) != 0) return -1;
     return read_template(f, p);
 }

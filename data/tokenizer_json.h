@@ -10,6 +10,10 @@
 // special; those that are in the vocabulary become control tokens.
 int tokenizer_json_read(TokenizerParts *p, const Json *root, const JsonStr *special, size_t n_special, Err *err);
 
+// The same of text[0, len), BERT's old vocabulary file vocab.txt (one token a line), with `config`,
+// tokenizer_config.json or NULL; a BERT tokenizer as transformers makes it of them.
+int tokenizer_vocab_txt_read(TokenizerParts *p, const char *text, size_t len, const Json *config, Err *err);
+
 // ---- one component each (an object with a "type"); messages begin with what they are given as `name` ----
 
 // What the components say to one another.

@@ -52,6 +52,18 @@ static int read_metaspace(JsonTokenizer *t, const Json *v) {
     return 0;
 }
 
+static int read_wordpiece(JsonTokenizer *t, const Json *v) {
+    JsonStr prefix;
+    bool cleanup;
+    if (component_keys(v, "prefix cleanup", t->err) != 0 || component_text(&prefix, v, "prefix", t->err) != 0 ||
+        component_flag(&cleanup, v, "cleanup", true, t->err) != 0)
+        return -1;
+    decoder_add(
+        t->parts->decoder,
+        &(DecodeStep){.kind = DECODE_WORDPIECE, .from = prefix.data, .from_len = prefix.len, .cleanup = cleanup});
+    return 0;
+}
+
 static int read_kind(JsonTokenizer *t, const Json *v, DecodeKind kind, const char *keys) {
     if (component_keys(v, keys, t->err) != 0) return -1;
     decoder_add(t->parts->decoder, &(DecodeStep){.kind = kind});
@@ -77,9 +89,12 @@ static int read_step(JsonTokenizer *t, const Json *v, bool *fused) {
         rc = read_replace(t, v);
     else if (strcmp(type, "Metaspace") == 0)
         rc = read_metaspace(t, v);
+    else if (strcmp(type, "WordPiece") == 0)
+        rc = read_wordpiece(t, v);
     else
         rc = component_unknown(
-            "decoder", type, "ByteFallback, ByteLevel, Fuse, Metaspace, Replace, Strip and a Sequence of them", t->err);
+            "decoder", type,
+            "ByteFallback, ByteLevel, Fuse, Metaspace, Replace, Strip, WordPiece and a Sequence of them", t->err);
     return rc != 0 ? err_context(t->err, "decoder %.64s", type) : 0;
 }
 

@@ -3,6 +3,7 @@
 
 #include "bpe.h"
 #include "tokenizer_json.h"
+#include "wordpiece.h"
 
 // Every id up to the largest has a place, so files may have holes, but not arbitrary ones.
 enum { MAX_HOLES = 1 << 16 };
@@ -217,15 +218,33 @@ static int read_bpe(JsonTokenizer *t, const Json *model) {
     return rc;
 }
 
+// ---- WordPiece ----
+
+static int read_wordpiece(JsonTokenizer *t, const Json *model) {
+    WordPieceSource w = {.vocab = t->parts->vocab};
+    JsonStr prefix;
+    if (read_unknown(t, model, &w.unknown) != 0 ||
+        component_text(&prefix, model, "continuing_subword_prefix", t->err) != 0 ||
+        component_count(&w.max_chars, model, "max_input_chars_per_word", 100, INT32_MAX, t->err) != 0)
+        return -1;
+    if (w.unknown < 0) return err_input(t->err, "unk_token: found null; expected a token");
+    if (strlen(prefix.data) != prefix.len) return err_input(t->err, "continuing_subword_prefix has a NUL byte");
+    w.prefix = prefix.data;
+    t->parts->kind = mem_strdup("hf/WordPiece");
+    return wordpiece_new(&t->parts->model, &w, t->err);
+}
+
 // ---- the model ----
 
 static const char BPE_KEYS[] = "vocab merges unk_token continuing_subword_prefix end_of_word_suffix fuse_unk "
                                "byte_fallback ignore_merges dropout";
+static const char WORDPIECE_KEYS[] = "vocab unk_token continuing_subword_prefix max_input_chars_per_word";
 
 // Old files do not name the type.
 static const char *model_type(const Json *model) {
     const Json *type = json_get(model, "type");
     if (type && type->type == JSON_STRING) return type->str.data;
+    if (json_get(model, "max_input_chars_per_word")) return "WordPiece";
     return json_get(model, "merges") ? "BPE" : "without a type";
 }
 
@@ -234,14 +253,15 @@ int tokenizer_json_model(JsonTokenizer *t, const Json *model, const Json *added,
     if (model->type != JSON_OBJECT)
         return err_input(t->err, "model: found %s; expected an object", json_type_name(model));
     const char *type = model_type(model);
-    if (strcmp(type, "BPE") != 0) return component_unknown("model", type, "BPE", t->err);
+    bool words = strcmp(type, "WordPiece") == 0;
+    if (!words && strcmp(type, "BPE") != 0) return component_unknown("model", type, "BPE and WordPiece", t->err);
     if (added && added->type != JSON_ARRAY)
         return err_input(t->err, "added_tokens: found %s; expected an array", json_type_name(added));
     const Json *vocab = json_get(model, "vocab");
-    int rc = component_keys(model, BPE_KEYS, t->err);
+    int rc = component_keys(model, words ? WORDPIECE_KEYS : BPE_KEYS, t->err);
     if (rc == 0 && (!vocab || vocab->type != JSON_OBJECT))
         rc = err_input(t->err, "vocab: found %s; expected an object", vocab ? json_type_name(vocab) : "nothing");
     if (rc == 0) rc = read_vocab(t, vocab, added, special, n_special);
-    if (rc == 0) rc = read_bpe(t, model);
+    if (rc == 0) rc = words ? read_wordpiece(t, model) : read_bpe(t, model);
     return rc != 0 ? err_context(t->err, "model %.64s", type) : 0;
 }

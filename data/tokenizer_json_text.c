@@ -58,6 +58,18 @@ static int read_strip(JsonTokenizer *t, const Json *v) {
     return 0;
 }
 
+static int read_bert(JsonTokenizer *t, const Json *v) {
+    BertNormalizer b;
+    if (component_keys(v, "clean_text handle_chinese_chars strip_accents lowercase", t->err) != 0 ||
+        component_flag(&b.clean_text, v, "clean_text", true, t->err) != 0 ||
+        component_flag(&b.handle_chinese_chars, v, "handle_chinese_chars", true, t->err) != 0 ||
+        component_flag(&b.lowercase, v, "lowercase", true, t->err) != 0 ||
+        component_flag(&b.strip_accents, v, "strip_accents", b.lowercase, t->err) != 0)
+        return -1;
+    normalizer_add_bert(t->parts->normalizer, &b);
+    return 0;
+}
+
 static int read_plain_step(JsonTokenizer *t, const Json *v, const NormalizeStep *s) {
     if (component_keys(v, "", t->err) != 0) return -1;
     normalizer_add(t->parts->normalizer, s);
@@ -75,7 +87,9 @@ static int read_normalizer(JsonTokenizer *t, const Json *v, const char *type) {
     if (strcmp(type, "Replace") == 0) return read_replace(t, v);
     if (strcmp(type, "Prepend") == 0) return read_prepend(t, v);
     if (strcmp(type, "Strip") == 0) return read_strip(t, v);
-    return component_unknown("normalizer", type, "Lowercase, NFC, NFD, Prepend, Replace, Strip and Sequence", t->err);
+    if (strcmp(type, "BertNormalizer") == 0) return read_bert(t, v);
+    return component_unknown("normalizer", type,
+                             "BertNormalizer, Lowercase, NFC, NFD, Prepend, Replace, Strip and Sequence", t->err);
 }
 
 int tokenizer_json_normalizer(JsonTokenizer *t, const Json *v) {
@@ -203,6 +217,10 @@ static int read_whitespace(JsonTokenizer *t, const Json *v, const char *pattern,
     return pretokenizer_add_pattern(t->parts->pre, pattern, CUT_REMOVED, invert, t->err);
 }
 
+static int read_bert_words(JsonTokenizer *t, const Json *v) {
+    return component_keys(v, "", t->err) != 0 ? -1 : pretokenizer_add_bert(t->parts->pre, t->err);
+}
+
 static int read_pre_tokenizer(JsonTokenizer *t, const Json *v, const char *type) {
     if (t->byte_level) return err_input(t->err, "stands behind ByteLevel; expected ByteLevel last");
     if (strcmp(type, "Sequence") == 0) return read_sequence(t, v, "pretokenizers", tokenizer_json_pre_tokenizer);
@@ -213,10 +231,12 @@ static int read_pre_tokenizer(JsonTokenizer *t, const Json *v, const char *type)
     if (strcmp(type, "Punctuation") == 0) return read_punctuation(t, v);
     if (strcmp(type, "Whitespace") == 0) return read_whitespace(t, v, "[\\p{is_word}]+|[^\\p{is_word}\\s]+", true);
     if (strcmp(type, "WhitespaceSplit") == 0) return read_whitespace(t, v, "\\s", false);
-    return component_unknown("pre_tokenizer", type,
-                             "ByteLevel, Digits, Metaspace, Punctuation, Split, Whitespace, WhitespaceSplit and "
-                             "Sequence",
-                             t->err);
+    if (strcmp(type, "BertPreTokenizer") == 0) return read_bert_words(t, v);
+    return component_unknown(
+        "pre_tokenizer", type,
+        "BertPreTokenizer, ByteLevel, Digits, Metaspace, Punctuation, Split, Whitespace, WhitespaceSplit and "
+        "Sequence",
+        t->err);
 }
 
 int tokenizer_json_pre_tokenizer(JsonTokenizer *t, const Json *v) {

@@ -162,5 +162,54 @@ static void test_tokenizer_kinds_decode_as_reference(void **state) {
     }
 }
 
-TEST_MAIN(TEST(test_tokenizer_kinds_ids_as_reference), TEST(test_tokenizer_kinds_characters_as_reference),
-          TEST(test_tokenizer_kinds_decode_as_reference))
+static void assert_pair(const Tokenizer *t, const char *b, const char *want, size_t want_second) {
+    TokenIds ids = {0};
+    StrBuf got = {0};
+    size_t second = 0;
+    tokenizer_encode_pair(t, "the end", 7, b, b ? strlen(b) : 0, &ids, &second);
+    for (size_t i = 0; i < ids.count; i++) {
+        size_t n;
+        const char *piece = tokenizer_piece(t, ids.ids[i], &n);
+        str_add(&got, piece, n);
+        str_puts(&got, "|");
+    }
+    assert_string_equal(got.data, want);
+    assert_int_equal(second, want_second);
+    str_clear(&got);
+    token_ids_clear(&ids);
+}
+
+static void test_tokenizer_kinds_vocab_txt_has_berts_template(void **state) {
+    (void)state;
+    Tokenizer *t = kinds_bert(true);
+    assert_pair(t, NULL, "[CLS]| the| end|[SEP]|", 4);
+    assert_pair(t, "the", "[CLS]| the| end|[SEP]| the|[SEP]|", 4);
+    tokenizer_free(t);
+}
+
+static void assert_folder_refused(const char *vocab, const char *config, const char *part) {
+    Tokenizer *t = NULL;
+    Err err = {0};
+    scratch_put("vocab.txt", vocab, strlen(vocab));
+    scratch_put("tokenizer_config.json", config, strlen(config));
+    ASSERT_REFUSED(tokenizer_from_hf(&t, ".", &err), &err, part);
+    assert_int_equal(err.status, EXIT_INPUT);
+}
+
+static void test_tokenizer_kinds_vocab_txt_refusals(void **state) {
+    (void)state;
+    const char *good = "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n";
+    assert_folder_refused("[PAD]\n[CLS]\n[SEP]\n", "{}", "vocab.txt: unk_token \"[UNK]\" is no line of it");
+    assert_folder_refused(good, "{\"cls_token\": \"<c>\"}", "cls_token \"<c>\" is no line of it");
+    assert_folder_refused(good, "{\"tokenizer_class\": \"EsmTokenizer\"}", "tokenizer_class: found EsmTokenizer");
+    assert_folder_refused(good, "{\"do_lower_case\": 1}", "do_lower_case: found an integer; expected true or false");
+    assert_folder_refused("[UNK]\n[CLS]\n[SEP]\na\na\n", "{}", "tokens 3 and 4 are both \"a\"");
+    assert_folder_refused("[UNK]\n\n[SEP]\n", "{}", "token 1 is empty");
+    assert_folder_refused("", "{}", "vocabulary of 0 tokens");
+}
+
+TEST_MAIN(SCRATCH_TEST(test_tokenizer_kinds_ids_as_reference),
+          SCRATCH_TEST(test_tokenizer_kinds_characters_as_reference),
+          SCRATCH_TEST(test_tokenizer_kinds_decode_as_reference),
+          SCRATCH_TEST(test_tokenizer_kinds_vocab_txt_has_berts_template),
+          SCRATCH_TEST(test_tokenizer_kinds_vocab_txt_refusals))

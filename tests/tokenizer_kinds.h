@@ -1,10 +1,10 @@
 // tokenizer_kinds: the tokenizers of make_tokenizer_kinds_golden.py, put together of its vocabularies.
 #pragma once
 
-#include "bpe.h"
+#include "json.h"
+#include "scratch.h"
 #include "tokenizer_fixture.h"
-#include "tokenizer_parts.h"
-#include "wordpiece.h"
+#include "vocab.h"
 
 #define KINDS TEST_DIR "/golden/tokenizer_kinds/"
 
@@ -39,25 +39,49 @@ static inline Tokenizer *kinds_scored(const char *name) {
     return t;
 }
 
+// bert.vocab as a folder in the working directory: tokenizer.json, or for `cased` BERT's older files.
+static inline void kinds_write_bert(const VocabLists *v, bool cased) {
+    StrBuf json = {0}, lines = {0}, added = {0};
+    for (size_t i = 0; i < v->source.n_tokens; i++) {
+        GgufStr token = v->tokens[i];
+        str_add(&lines, token.data, token.len);
+        str_puts(&lines, "\n");
+        str_puts(&json, i ? "," : "");
+        json_quote(&json, token.data, token.len);
+        str_printf(&json, ":%zu", i);
+        if (v->types[i] == TOKEN_NORMAL) continue;
+        str_printf(&added, "%s{\"id\":%zu,\"content\":\"%s\",\"special\":true}", added.len ? "," : "", i, token.data);
+    }
+    const char *config = "{\"do_lower_case\": false, \"tokenizer_class\": \"BertTokenizer\"}";
+    char *file = mem_printf("{\"added_tokens\":[%s],\"normalizer\":{\"type\":\"BertNormalizer\",\"clean_text\":true,"
+                            "\"handle_chinese_chars\":true,\"strip_accents\":null,\"lowercase\":true},"
+                            "\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},"
+                            "\"decoder\":{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true},"
+                            "\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"[UNK]\","
+                            "\"continuing_subword_prefix\":\"##\",\"max_input_chars_per_word\":100,\"vocab\":{%s}}}",
+                            added.data, json.data);
+    unlink("tokenizer.json");
+    if (cased) {
+        scratch_put("vocab.txt", lines.data, lines.len);
+        scratch_put("tokenizer_config.json", config, strlen(config));
+    } else {
+        scratch_put("tokenizer.json", file, strlen(file));
+    }
+    mem_free(file);
+    str_clear(&json);
+    str_clear(&lines);
+    str_clear(&added);
+}
+
 static inline Tokenizer *kinds_bert(bool cased) {
     VocabLists *v = mem_calloc(1, sizeof *v);
     float scores[4096];
     Lines lines;
     kinds_read("bert", &lines, v, scores);
-    TokenizerParts p;
-    tokenizer_parts_init(&p);
-    Err err;
-    VocabSource source = {v->tokens, v->types, v->source.n_tokens, TOKEN_CONTROL};
-    ASSERT_OK(vocab_new(&p.vocab, &source, &err), &err);
-    WordPieceSource w = {p.vocab, "##", 100, 1};
-    ASSERT_OK(wordpiece_new(&p.model, &w, &err), &err);
-    ASSERT_OK(added_tokens_add_vocab(p.added, p.vocab, &err), &err);
-    normalizer_add_bert(p.normalizer, &(BertNormalizer){true, true, !cased, !cased});
-    ASSERT_OK(pretokenizer_add_bert(p.pre, &err), &err);
-    decoder_add(p.decoder, &(DecodeStep){.kind = DECODE_WORDPIECE, .from = "##", .from_len = 2, .cleanup = true});
-    p.kind = mem_strdup("WordPiece");
+    kinds_write_bert(v, cased);
     Tokenizer *t = NULL;
-    ASSERT_OK(tokenizer_assemble(&t, &p, &err), &err);
+    Err err;
+    ASSERT_OK(tokenizer_from_hf(&t, ".", &err), &err);
     lines_close(&lines);
     mem_free(v);
     return t;

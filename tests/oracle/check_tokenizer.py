@@ -45,7 +45,7 @@ def lorac_ids(text):
     return json.loads(out)["input_ids"]
 
 
-def lorac_lines(texts, separators=("<s>", "<bos>", "<|endoftext|>", "<|begin_of_text|>")):
+def lorac_lines(texts, separators=("<s>", "<bos>", "<|endoftext|>", "<|begin_of_text|>", "[SEP]")):
     """One run for all texts: between control tokens every text stands on its own."""
     separator = next(s for s in separators if len(lorac_ids(s)) == 1)
     mark = lorac_ids(separator)[0]
