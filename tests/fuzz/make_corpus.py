@@ -183,3 +183,68 @@ for name, records in RECORDS.items():
 put("jsonl", "array", json.dumps([{"text": "a"}, {"text": "b"}], indent=1))
 put("jsonl", "bom_crlf", b"\xef\xbb\xbf{\"text\":\"a\"}\r\n\r\n{\"text\":\"b\"}")
 put("jsonl", "broken", b"{\"text\":\"a\"}\n{\"text\":\"\xff\"}\n{\"text\":")
+
+# ---- tokenizer.json ----
+
+BYTES = ["<s>", "</s>", "h", "e", "i", "n", "\u0120", "he", "in", "A", "b", "9"]
+LLAMA3 = ("(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
+          "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+")
+
+
+def added(ident, content, **flags):
+    keys = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    return {"id": ident, "content": content, **keys, **flags}
+
+
+def tokenizer(model, **parts):
+    keys = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
+            "pre_tokenizer": None, "post_processor": None, "decoder": None}
+    return json.dumps({**keys, **parts, "model": model}, ensure_ascii=False)
+
+
+def ids(tokens):
+    return {t: i for i, t in enumerate(tokens)}
+
+
+BPE = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None,
+       "fuse_unk": False, "byte_fallback": False, "vocab": ids(BYTES), "merges": [["h", "e"], ["i", "n"]]}
+SPM_TOKENS = ["<unk>", "<s>", "</s>", "<0x0A>", "<0x41>", "\u2581", "h", "e", "he", "\u2581he"]
+SPM_BPE = {**BPE, "unk_token": "<unk>", "fuse_unk": True, "byte_fallback": True, "vocab": ids(SPM_TOKENS),
+           "merges": ["h e", "\u2581 he"]}
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+SPECIALS = [added(0, "<s>"), added(1, "</s>", lstrip=True, rstrip=True)]
+TEMPLATE = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
+                                                     {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}}}
+put("tokenizer", "gpt2", tokenizer(BPE, added_tokens=SPECIALS, pre_tokenizer=BYTE_LEVEL, decoder=BYTE_LEVEL))
+put("tokenizer", "llama3", tokenizer(
+    {**BPE, "ignore_merges": True}, added_tokens=SPECIALS, pre_tokenizer={"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": LLAMA3}, "behavior": "Isolated", "invert": False},
+        {**BYTE_LEVEL, "use_regex": False}]},
+    post_processor={"type": "Sequence", "processors": [BYTE_LEVEL, TEMPLATE]}, decoder=BYTE_LEVEL))
+put("tokenizer", "qwen", tokenizer(BPE, normalizer={"type": "NFC"}, pre_tokenizer=BYTE_LEVEL,
+                                   added_tokens=[added(12, "<think>", special=False, normalized=True)]))
+put("tokenizer", "llama2", tokenizer(
+    SPM_BPE, added_tokens=[added(0, "<unk>"), added(1, "<s>"), added(2, "</s>")],
+    normalizer={"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "\u2581"},
+                                                    {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}]},
+    decoder={"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "},
+                                              {"type": "ByteFallback"}, {"type": "Fuse"},
+                                              {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}))
+put("tokenizer", "metaspace", tokenizer(SPM_BPE, pre_tokenizer={
+    "type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": False}))
+put("tokenizer", "gemma", tokenizer(
+    SPM_BPE, normalizer={"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
+    pre_tokenizer={"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False}))
+put("tokenizer", "bert", tokenizer(
+    {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+     "vocab": ids(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "he", "##in", "ab", "9", "in"])},
+    normalizer={"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None,
+                "lowercase": True}, pre_tokenizer={"type": "BertPreTokenizer"},
+    decoder={"type": "WordPiece", "prefix": "##", "cleanup": True},
+    post_processor={"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}))
+put("tokenizer", "config", tokenizer(BPE, added_tokens=SPECIALS, pre_tokenizer=BYTE_LEVEL) + "\x1e" + json.dumps(
+    {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "add_bos_token": True, "pad_token": None,
+     "chat_template": [{"name": "default", "template": "{{ messages }}"}],
+     "added_tokens_decoder": {"0": {"content": "<s>", "special": True}}}))

@@ -5,7 +5,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 build=${BUILD:-build-fuzz}
 seconds=${FUZZ_SECONDS:-60}
-targets=${*:-folder gguf jinja jsonl safetensors}
+targets=${*:-folder gguf jinja jsonl safetensors tokenizer}
 
 more_seeds() { # files of other tests that are good seeds
     case $1 in
