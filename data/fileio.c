@@ -102,7 +102,7 @@ int file_map(FileMap *map, const char *path, Err *err) {
     *map = (FileMap){0};
     int fd = open_regular(path, &st, err);
     if (fd < 0) return -1;
-    void *data = NULL;
+    const void *data = "";
     if (st.st_size > 0) data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     int why = errno;
     close(fd);
@@ -111,12 +111,12 @@ int file_map(FileMap *map, const char *path, Err *err) {
                      .size = (size_t)st.st_size,
                      .path = mem_strdup(path),
                      .mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec};
-    if (data) guard_map(map);
+    if (map->size) guard_map(map);
     return 0;
 }
 
 void file_unmap(FileMap *map) {
-    if (map->data) {
+    if (map->size) {
         unguard_map(map);
         CHECK(munmap((void *)map->data, map->size) == 0);
     }

@@ -10,7 +10,7 @@
 #include "base.h"
 
 typedef struct FileMap {
-    const uint8_t *data; // NULL when size is 0
+    const uint8_t *data; // never NULL while mapped, so that [data, data + size) is a range of an empty file too
     size_t size;
     char *path;
     int64_t mtime_ns;

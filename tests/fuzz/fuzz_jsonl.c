@@ -1,4 +1,5 @@
-// Bytes as a .jsonl data file: read, rendered, tokenised, masked, as text and as classification data.
+// Bytes as a data file: read, rendered, tokenised, masked, as text and as classification data. What kind of file is
+// told by its first bytes, as its writer would have named it: .jsonl, .jsonl.gz, .jsonl.zst or a .tar shard.
 #include "dataset.h"
 #include "fuzz.h"
 #include "tiny_model.h"
@@ -44,10 +45,17 @@ static void read_data(const Bench *b, const char *path, bool classification) {
     dir_remove(b->cache, &err);
 }
 
+static const char *file_name(const uint8_t *data, size_t size) {
+    if (size >= 2 && memcmp(data, "\x1F\x8B", 2) == 0) return "x.jsonl.gz";
+    if (size >= 4 && memcmp(data, "\x28\xB5\x2F\xFD", 4) == 0) return "x.jsonl.zst";
+    if (size >= 262 && memcmp(data + 257, "ustar", 5) == 0) return "x.tar";
+    return "x.jsonl";
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static Bench b; // kept for the whole process
     if (!b.t) b = make_bench();
-    char *path = fuzz_put("x.jsonl", data, size);
+    char *path = fuzz_put(file_name(data, size), data, size);
     read_data(&b, path, false);
     read_data(&b, path, true);
     mem_free(path);

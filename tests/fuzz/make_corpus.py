@@ -1,7 +1,10 @@
 """Writes corpus/: small inputs from which fuzzing starts, one folder a target. Run: python3 make_corpus.py"""
+import gzip
+import io
 import json
 import os
 import struct
+import tarfile
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
 
@@ -182,6 +185,16 @@ for name, records in RECORDS.items():
     put("jsonl", name, "".join(json.dumps(r, ensure_ascii=name != "text") + "\n" for r in records))
 put("jsonl", "array", json.dumps([{"text": "a"}, {"text": "b"}], indent=1))
 put("jsonl", "bom_crlf", b"\xef\xbb\xbf{\"text\":\"a\"}\r\n\r\n{\"text\":\"b\"}")
+put("jsonl", "gzip", gzip.compress(b'{"text":"a"}\n{"text":"b"}\n', mtime=0))
+# one Zstandard frame: single segment, 13 bytes, one raw block that is the last
+put("jsonl", "zstd", b"\x28\xb5\x2f\xfd\x20\x0d" + struct.pack("<I", 1 | 13 << 3)[:3] + b'{"text":"a"}\n')
+shard = io.BytesIO()
+with tarfile.open(fileobj=shard, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+    for name, content in [("1.json", b'{"text":"a"}'), ("2.txt", b"he in"), ("2.cls", b"1")]:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+put("jsonl", "tar", shard.getvalue()[:6 * 512] + b"\0" * 1024)
 put("jsonl", "broken", b"{\"text\":\"a\"}\n{\"text\":\"\xff\"}\n{\"text\":")
 
 # ---- tokenizer.json ----

@@ -17,7 +17,7 @@ longest_input() {
     case $1 in
     gguf) echo 4096 ;;
     jinja) echo 2048 ;;
-    jsonl) echo 2048 ;;
+    jsonl) echo 4096 ;;
     *) echo 8192 ;;
     esac
 }
