@@ -1,4 +1,4 @@
-// gguf: reads a GGUF file (versions 2 and 3, little-endian) through a read-only map, and writes small ones (adapters).
+// gguf: reads a GGUF file (versions 2 and 3, little-endian) through a read-only map, and writes GGUF files.
 //
 // Every count, length, type, shape and offset is checked against the file before it is used; nothing is copied but the
 // index. Tensor data stays in the map. Format: ggml/include/gguf.h of llama.cpp. A tensor type that lorac does not
@@ -47,15 +47,21 @@ bool gguf_has(const Gguf *g, const char *key);
 // i-th key for listings: returns its name, puts "u32 576", "string llama" or "string[49152]" in buf, cut to fit.
 size_t gguf_key_count(const Gguf *g);
 GgufStr gguf_key_at(const Gguf *g, size_t i, char *buf, size_t buf_size);
+GgufStr gguf_key_raw(const Gguf *g, size_t i); // its bytes in the file: name, type, value
 
 // Writer: version 3, alignment 32. Collect keys and tensors (each name once), then write through fileio's temporary
-// name. Tensor data is borrowed until gguf_writer_save.
+// name: all at once (gguf_writer_save; tensor data is borrowed until then), or in a stream (begin, append the tensors'
+// bytes in order, end; data NULL in gguf_writer_tensor). gguf_writer_free without end removes what was begun.
 typedef struct GgufWriter GgufWriter;
 GgufWriter *gguf_writer_new(void);
 void gguf_writer_string(GgufWriter *w, const char *key, const char *value);
 void gguf_writer_u32(GgufWriter *w, const char *key, uint32_t value);
 void gguf_writer_f32(GgufWriter *w, const char *key, float value);
+void gguf_writer_key(GgufWriter *w, GgufStr raw); // as gguf_key_raw gives it
 void gguf_writer_tensor(GgufWriter *w, const char *name, DType dtype, int n_dims, const int64_t *shape,
                         const void *data);
+int gguf_writer_begin(GgufWriter *w, const char *path, Err *err);
+int gguf_writer_append(GgufWriter *w, const void *data, size_t bytes, Err *err);
+int gguf_writer_end(GgufWriter *w, Err *err); // CHECKs that all tensors are there
 int gguf_writer_save(GgufWriter *w, const char *path, Err *err);
 void gguf_writer_free(GgufWriter *w);

@@ -193,3 +193,19 @@ GgufStr gguf_key_at(const Gguf *g, size_t i, char *buf, size_t buf_size) {
         snprintf(buf, buf_size, "%s %ju", type, (uintmax_t)load_integer(key->value, key->type));
     return key->name;
 }
+
+GgufStr gguf_key_raw(const Gguf *g, size_t i) {
+    CHECK(i < g->n_keys);
+    const GgufKey *key = &g->keys[i];
+    const char *begin = key->name.data - sizeof(uint64_t);
+    const uint8_t *end = key->value;
+    bool array = key->type == GGUF_ARRAY;
+    GgufType type = array ? key->element : key->type;
+    size_t count = array ? key->count : 1;
+    if (type != GGUF_STRING) end += count * gguf_types[type].bytes;
+    for (size_t n = 0; type == GGUF_STRING && n < count; n++) {
+        GgufStr s = str_at(end);
+        end = (const uint8_t *)s.data + s.len;
+    }
+    return (GgufStr){begin, (size_t)((const char *)end - begin)};
+}

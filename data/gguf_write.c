@@ -1,4 +1,4 @@
-// gguf_write: writes small GGUF files (adapters). Header fields are collected as bytes, tensor data is borrowed.
+// gguf_write: writes GGUF files. Header fields are collected as bytes; tensor data is borrowed, or comes in a stream.
 #include "gguf_impl.h"
 
 #include <string.h>
@@ -6,7 +6,7 @@
 enum { VERSION = 3, ALIGNMENT = 32 };
 
 typedef struct PendingTensor {
-    const void *data;
+    const void *data; // NULL: comes by gguf_writer_append
     size_t bytes;
 } PendingTensor;
 
@@ -15,7 +15,9 @@ struct GgufWriter {
     uint64_t n_keys;
     PendingTensor *tensors;
     size_t n_tensors, capacity;
-    uint64_t offset; // where the next tensor goes, relative to the data
+    uint64_t offset;         // where the next tensor goes, relative to the data
+    FileWriter *file;        // between begin and end
+    size_t current, written; // the tensor that is being written, and its bytes so far
 };
 
 GgufWriter *gguf_writer_new(void) {
@@ -56,6 +58,11 @@ void gguf_writer_f32(GgufWriter *w, const char *key, float value) {
     str_add(&w->keys, (const char *)&value, sizeof value);
 }
 
+void gguf_writer_key(GgufWriter *w, GgufStr raw) {
+    str_add(&w->keys, raw.data, raw.len);
+    w->n_keys++;
+}
+
 static size_t padding(uint64_t offset) {
     return (size_t)(-offset & (ALIGNMENT - 1));
 }
@@ -94,22 +101,40 @@ static int write_header(GgufWriter *w, FileWriter *file, Err *err) {
     return rc;
 }
 
-int gguf_writer_save(GgufWriter *w, const char *path, Err *err) {
+int gguf_writer_begin(GgufWriter *w, const char *path, Err *err) {
+    w->current = w->written = 0;
+    if (file_create(&w->file, path, err)) return -1;
+    return write_header(w, w->file, err);
+}
+
+int gguf_writer_append(GgufWriter *w, const void *data, size_t bytes, Err *err) {
     static const char zeros[ALIGNMENT];
-    FileWriter *file;
-    if (file_create(&file, path, err)) return -1;
-    int rc = write_header(w, file, err);
-    for (size_t i = 0; i < w->n_tensors && !rc; i++) {
-        rc = file_write(file, w->tensors[i].data, w->tensors[i].bytes, err);
-        if (!rc) rc = file_write(file, zeros, padding(w->tensors[i].bytes), err);
-    }
-    if (!rc) return file_commit(file, err);
-    file_abandon(file);
-    return rc;
+    CHECK(w->current < w->n_tensors && bytes <= w->tensors[w->current].bytes - w->written,
+          "too many bytes of a tensor");
+    if (file_write(w->file, data, bytes, err)) return -1;
+    w->written += bytes;
+    if (w->written < w->tensors[w->current].bytes) return 0;
+    w->written = 0;
+    return file_write(w->file, zeros, padding(w->tensors[w->current++].bytes), err);
+}
+
+int gguf_writer_end(GgufWriter *w, Err *err) {
+    CHECK(w->current == w->n_tensors, "%zu of %zu tensors written", w->current, w->n_tensors);
+    FileWriter *file = w->file;
+    w->file = NULL;
+    return file_commit(file, err);
+}
+
+int gguf_writer_save(GgufWriter *w, const char *path, Err *err) {
+    if (gguf_writer_begin(w, path, err)) return -1;
+    while (w->current < w->n_tensors)
+        if (gguf_writer_append(w, w->tensors[w->current].data, w->tensors[w->current].bytes, err)) return -1;
+    return gguf_writer_end(w, err);
 }
 
 void gguf_writer_free(GgufWriter *w) {
     if (!w) return;
+    file_abandon(w->file);
     str_clear(&w->keys);
     str_clear(&w->infos);
     mem_free(w->tensors);

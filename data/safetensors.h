@@ -41,3 +41,14 @@ typedef struct SafetensorsEntry {
 // metadata: n_metadata pairs key, value. Written under a temporary name, fsync'd, renamed.
 int safetensors_save(const char *path, const SafetensorsEntry *entries, size_t count, const char *const *metadata,
                      size_t n_metadata, Err *err);
+
+// The same in a stream: entries (their data is not looked at; names are borrowed until begin returns) are put into the
+// file's order, the caller appends the bytes of one after the other, in that order and in pieces of any size. End or
+// abandon frees in any case; end CHECKs that all is there.
+typedef struct SafetensorsWriter SafetensorsWriter;
+void safetensors_order(SafetensorsEntry *entries, size_t count);
+int safetensors_begin(SafetensorsWriter **w, const char *path, const SafetensorsEntry *ordered, size_t count,
+                      const char *const *metadata, size_t n_metadata, Err *err);
+int safetensors_append(SafetensorsWriter *w, const void *data, size_t bytes, Err *err);
+int safetensors_end(SafetensorsWriter *w, Err *err);
+void safetensors_abandon(SafetensorsWriter *w); // NULL is allowed

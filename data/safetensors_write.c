@@ -16,7 +16,7 @@ static int rank(DType t) {
 }
 
 static int compare_entries(const void *pa, const void *pb) {
-    const SafetensorsEntry *a = *(const SafetensorsEntry *const *)pa, *b = *(const SafetensorsEntry *const *)pb;
+    const SafetensorsEntry *a = pa, *b = pb;
     int order = rank(b->dtype) - rank(a->dtype);
     return order ? order : strcmp(a->name, b->name);
 }
@@ -47,15 +47,15 @@ static void add_entry(StrBuf *out, const SafetensorsEntry *e, size_t begin, size
 }
 
 // The length of the JSON text, then the text, padded with spaces so that the data begins at a multiple of 8.
-static void add_header(StrBuf *out, const SafetensorsEntry *const *sorted, size_t count, const char *const *metadata,
+static void add_header(StrBuf *out, const SafetensorsEntry *ordered, size_t count, const char *const *metadata,
                        size_t n_metadata) {
     str_add(out, "\0\0\0\0\0\0\0", 8);
     str_puts(out, "{");
     if (n_metadata) add_metadata(out, metadata, n_metadata);
     for (size_t i = 0, begin = 0; i < count; i++) {
-        size_t end = begin + entry_bytes(sorted[i]);
+        size_t end = begin + entry_bytes(&ordered[i]);
         if (i || n_metadata) str_puts(out, ",");
-        add_entry(out, sorted[i], begin, end);
+        add_entry(out, &ordered[i], begin, end);
         begin = end;
     }
     str_puts(out, "}");
@@ -63,26 +63,68 @@ static void add_header(StrBuf *out, const SafetensorsEntry *const *sorted, size_
     for (int i = 0; i < 8; i++) out->data[i] = (char)((out->len - 8) >> 8 * i);
 }
 
-static int write_file(const char *path, const StrBuf *header, const SafetensorsEntry *const *sorted, size_t count,
-                      Err *err) {
+struct SafetensorsWriter {
     FileWriter *file;
+    size_t left; // bytes still to come
+};
+
+void safetensors_order(SafetensorsEntry *entries, size_t count) {
+    qsort(entries, count, sizeof *entries, compare_entries);
+}
+
+int safetensors_begin(SafetensorsWriter **out, const char *path, const SafetensorsEntry *ordered, size_t count,
+                      const char *const *metadata, size_t n_metadata, Err *err) {
+    FileWriter *file;
+    *out = NULL;
     if (file_create(&file, path, err)) return -1;
-    int rc = file_write(file, header->data, header->len, err);
-    for (size_t i = 0; i < count && !rc; i++) rc = file_write(file, sorted[i]->data, entry_bytes(sorted[i]), err);
-    if (!rc) return file_commit(file, err);
-    file_abandon(file);
+    SafetensorsWriter *w = *out = mem_calloc(1, sizeof *w);
+    w->file = file;
+    for (size_t i = 0; i < count; i++) {
+        CHECK(i == 0 || compare_entries(&ordered[i - 1], &ordered[i]) < 0, "%s is out of order", ordered[i].name);
+        CHECK(size_add(w->left, entry_bytes(&ordered[i]), &w->left), "%s", ordered[i].name);
+    }
+    StrBuf header = {0};
+    add_header(&header, ordered, count, metadata, n_metadata);
+    int rc = file_write(file, header.data, header.len, err);
+    str_clear(&header);
+    if (!rc) return 0;
+    safetensors_abandon(w);
+    *out = NULL;
     return rc;
+}
+
+int safetensors_append(SafetensorsWriter *w, const void *data, size_t bytes, Err *err) {
+    CHECK(bytes <= w->left, "%zu bytes too many", bytes - w->left);
+    w->left -= bytes;
+    return file_write(w->file, data, bytes, err);
+}
+
+int safetensors_end(SafetensorsWriter *w, Err *err) {
+    CHECK(w->left == 0, "%zu bytes are missing", w->left);
+    int rc = file_commit(w->file, err);
+    mem_free(w);
+    return rc;
+}
+
+void safetensors_abandon(SafetensorsWriter *w) {
+    if (!w) return;
+    file_abandon(w->file);
+    mem_free(w);
 }
 
 int safetensors_save(const char *path, const SafetensorsEntry *entries, size_t count, const char *const *metadata,
                      size_t n_metadata, Err *err) {
-    const SafetensorsEntry **sorted = mem_alloc(count, sizeof *sorted);
-    StrBuf header = {0};
-    for (size_t i = 0; i < count; i++) sorted[i] = &entries[i];
-    qsort(sorted, count, sizeof *sorted, compare_entries);
-    add_header(&header, sorted, count, metadata, n_metadata);
-    int rc = write_file(path, &header, sorted, count, err);
-    str_clear(&header);
-    mem_free(sorted);
+    SafetensorsEntry *ordered = mem_alloc(count, sizeof *ordered);
+    SafetensorsWriter *w;
+    if (count) memcpy(ordered, entries, count * sizeof *ordered);
+    safetensors_order(ordered, count);
+    int rc = safetensors_begin(&w, path, ordered, count, metadata, n_metadata, err);
+    for (size_t i = 0; i < count && !rc; i++)
+        rc = safetensors_append(w, ordered[i].data, entry_bytes(&ordered[i]), err);
+    if (rc)
+        safetensors_abandon(w);
+    else
+        rc = safetensors_end(w, err);
+    mem_free(ordered);
     return rc;
 }

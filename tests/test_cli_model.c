@@ -1,5 +1,5 @@
-// The verbs that run a model (logits, generate, chat, verify, export), run as a user runs them over a tiny random
-// model: output, messages, exit status.
+// The verbs that run a model (logits, generate, chat, verify, export, merge), run as a user runs them over a tiny
+// random model: output, messages, exit status.
 #include "adapter.h"
 #include "cli_runner.h"
 #include "safetensors.h"
@@ -95,5 +95,25 @@ static void test_cli_verify_and_export(void **state) {
     check_has("export one --model m.gguf --format peft", 2, "--out is missing");
 }
 
-TEST_MAIN(SCRATCH_TEST(test_cli_logits), SCRATCH_TEST(test_cli_generate), SCRATCH_TEST(test_cli_chat_on_a_pipe),
-          SCRATCH_TEST(test_cli_verify_and_export))
+static void test_cli_merge(void **state) {
+    (void)state;
+    put_models();
+    check_has("merge --model m.gguf --adapter_name_or_path one --out new.gguf", 0,
+              "largest logit difference merged - adapter over 64 tokens: ");
+    char *adapted = run("generate --model m.gguf --adapter_name_or_path one --prompt hello --max_new_tokens 8", 0);
+    check_output("generate --model new.gguf --prompt hello --max_new_tokens 8", adapted);
+    mem_free(adapted);
+    put("v.jsonl", "{\"text\": \"hello there, and good bye\"}\n");
+    check_has(
+        "merge --model m.gguf --adapter_name_or_path two.gguf --out q.gguf --dtype q8_0 --validation_file v.jsonl", 0,
+        "perplexity of the validation data: ");
+    check_has("merge --model m.gguf --adapter_name_or_path one --out new.gguf", 2, "new.gguf: is there already");
+    check_has("merge --model m.gguf --adapter_name_or_path one --out new", 2, "merges into GGUF");
+    check_has("merge --model m.gguf --adapter_name_or_path one --out x.gguf --dtype q4_0", 2,
+              "--dtype is q4_0; expected f32, f16, bf16 or q8_0");
+    check_has("merge --model m.gguf --out x.gguf", 2, "--adapter_name_or_path is missing");
+    check_has("merge --model m.gguf --adapter_name_or_path one", 2, "--out is missing");
+}
+
+TEST_MAIN(SCRATCH_TEST(test_cli_logits), SCRATCH_TEST(test_cli_merge), SCRATCH_TEST(test_cli_generate),
+          SCRATCH_TEST(test_cli_chat_on_a_pipe), SCRATCH_TEST(test_cli_verify_and_export))

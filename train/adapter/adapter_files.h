@@ -18,3 +18,5 @@ int64_t adapter_module_rows(const ModelConfig *c, const AdapterSegment *s);
 int64_t adapter_part_row(const ModelConfig *c, uint32_t parts, Projection p);
 // `to` [rows of the whole module, r] from a B of its parts; the other rows are zero.
 void adapter_b_to_module(const ModelConfig *c, const AdapterSegment *b, const float *from, float *to);
+// Where a GGUF file keeps row `row` of a projection, among the rows of a linear with these parts.
+int64_t adapter_gguf_row(const ModelConfig *c, uint32_t parts, Projection p, int64_t row);

@@ -46,8 +46,7 @@ static int64_t block_column(const Stack *s, const AdapterPair *pair) {
     return block * s->rank;
 }
 
-// Where the file keeps row `row` of a projection, among the rows of the whole linear.
-static int64_t file_row(const ModelConfig *c, uint32_t parts, Projection p, int64_t row) {
+int64_t adapter_gguf_row(const ModelConfig *c, uint32_t parts, Projection p, int64_t row) {
     int64_t first = adapter_part_row(c, parts, p), half = c->head_size / 2;
     if (!c->arch->gguf_permuted_qk || (p != PROJ_Q && p != PROJ_K)) return first + row;
     int64_t head = row / c->head_size, i = row % c->head_size;
@@ -155,7 +154,7 @@ static void unstack(const Stack *s, const ModelConfig *c, const float *a, const 
     for (Projection p = 0; p < PROJ_COUNT; p++) {
         const AdapterPair *pair = &s->pairs[p];
         for (int64_t row = 0; pair->a && row < pair->rows; row++) {
-            const float *from = b + file_row(c, s->parts, p, row) * blocks * s->rank;
+            const float *from = b + adapter_gguf_row(c, s->parts, p, row) * blocks * s->rank;
             float *to = host + pair->b_offset + row * s->rank;
             if (!shared) from += block_column(s, pair);
             for (int64_t i = 0; i < s->rank; i++) to[i] = from[i] / (float)blocks;
@@ -229,7 +228,7 @@ static void stack_up(const Stack *s, const ModelConfig *c, const float *host, fl
     for (Projection p = 0; p < PROJ_COUNT; p++) {
         const AdapterPair *pair = &s->pairs[p];
         for (int64_t row = 0; pair->a && row < pair->rows; row++) {
-            float *to = *b + file_row(c, s->parts, p, row) * rank + block_column(s, pair);
+            float *to = *b + adapter_gguf_row(c, s->parts, p, row) * rank + block_column(s, pair);
             const float *from = host + pair->b_offset + row * s->rank;
             for (int64_t i = 0; i < s->rank; i++) to[i] = from[i] * (float)s->blocks;
         }

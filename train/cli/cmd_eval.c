@@ -78,18 +78,6 @@ static void close_run(EvalRun *r) {
     config_clear(&r->config);
 }
 
-static EvalResult measure(const EvalRun *r) {
-    EvalResult result = {0};
-    RowBounds bounds = {0};
-    row_bounds_add(&bounds, r->data.eval_rows);
-    RowRunner *runner = row_runner_new(r->model, r->adapter, bounds);
-    DecoderOptions o = eval_options();
-    row_runner_reserve(runner, row_runner_plan(runner, &o, TAPE_FORWARD));
-    evaluate(runner, r->data.eval_set, r->data.eval_rows, NULL, &result);
-    row_runner_free(runner);
-    return result;
-}
-
 // --- generation against references ---
 
 static void strip(const StrBuf *s, const char **begin, size_t *length) {
@@ -190,7 +178,7 @@ static int run_eval(int argc, char **argv, Err *err) {
     if (!status) status = config_load(&r.config, argc, argv, CONFIG_FOR_EVAL, err);
     if (!status) status = open_run(&r, err);
     if (!status) {
-        EvalResult e = measure(&r);
+        EvalResult e = evaluate_model(r.model, r.adapter, &r.data);
         if (a.generate) status = exact_match(&r, &a, &match, err);
         if (!status) print_result(&a, &e, &match);
     }

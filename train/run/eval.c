@@ -22,3 +22,15 @@ int evaluate(RowRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void
         (EvalResult){.loss = loss / n, .perplexity = exp(loss / n), .accuracy = (double)correct / n, .tokens = tokens};
     return 0;
 }
+
+EvalResult evaluate_model(const Model *m, Adapter *a, const RunData *d) {
+    EvalResult result = {0};
+    RowBounds bounds = {0};
+    row_bounds_add(&bounds, d->eval_rows);
+    RowRunner *runner = row_runner_new(m, a, bounds);
+    DecoderOptions o = eval_options();
+    row_runner_reserve(runner, row_runner_plan(runner, &o, TAPE_FORWARD));
+    evaluate(runner, d->eval_set, d->eval_rows, NULL, &result);
+    row_runner_free(runner);
+    return result;
+}

@@ -1,0 +1,267 @@
+// merge: every family's adapter folded into its base, from folders, shards and GGUF files, against the logits that PEFT
+// computed with the adapter; and what a merged model keeps of its base.
+#include <math.h>
+#include <string.h>
+
+#include "family_fixture.h"
+#include "fileio.h"
+#include "gguf.h"
+#include "logits.h"
+#include "merge.h"
+#include "scratch.h"
+#include "test.h"
+#include "weight_source.h"
+
+typedef struct Case {
+    Family family;
+    Backend *backend;
+    Model *base, *merged;
+    Adapter *adapter;
+} Case;
+
+static Model *load(Case *c, const char *path) {
+    Model *m;
+    Err err;
+    ASSERT_OK(model_load(&m, path, c->backend, &(ModelOptions){.max_positions = 24}, &err), &err);
+    // GGUF has no key for query_pre_attn_scalar; readers know the sizes of the published models.
+    if (m->is_gguf && strcmp(m->config.arch->gguf, "gemma2") == 0) m->config.query_scale = 1 / sqrtf(24);
+    return m;
+}
+
+static void open_case(Case *c, const char *name, FamilyFile kind) {
+    Err err;
+    *c = (Case){0};
+    family_open(&c->family, name, kind);
+    ASSERT_OK(backend_open(&c->backend, "cpu", 2, &err), &err);
+    c->base = load(c, c->family.path);
+    c->adapter = family_adapter(&c->family, c->base);
+}
+
+static void merge(Case *c, const char *out, MergeOptions o) {
+    Err err;
+    ASSERT_OK(model_merge(c->base, c->adapter, out, &o, &err), &err);
+    c->merged = load(c, out);
+}
+
+static void close_case(Case *c) {
+    model_free(c->merged);
+    adapter_free(c->adapter);
+    model_free(c->base);
+    backend_close(c->backend);
+    family_close(&c->family);
+}
+
+// |merged - PEFT| / |PEFT|.
+static double logit_error(const Case *c) {
+    size_t n;
+    float *want = family_golden(&c->family, "logits_adapter", &n), *got = mem_alloc(n, sizeof *got);
+    int32_t *ids = family_golden(&c->family, "ids", NULL), *start = family_golden(&c->family, "start", NULL);
+    Err err;
+    ASSERT_OK(model_logits(c->merged, NULL, ids, start[1], got, &err), &err);
+    double difference = 0, scale = 0;
+    for (size_t i = 0; i < n; i++) {
+        difference += pow((double)got[i] - (double)want[i], 2);
+        scale += pow((double)want[i], 2);
+    }
+    mem_free(want);
+    mem_free(got);
+    mem_free(ids);
+    mem_free(start);
+    return sqrt(difference / scale);
+}
+
+static void check_family(const char *name, FamilyFile kind, MergeOptions o, double limit) {
+    Case c;
+    open_case(&c, name, kind);
+    merge(&c, kind < FAMILY_GGUF ? "merged" : "merged.gguf", o);
+    double error = logit_error(&c);
+    if (!(error <= limit) || (limit > 1e-3 && error < limit / 100))
+        fail_msg("%s: relative error %g, limit %g", c.family.path, error, limit);
+    close_case(&c);
+    Err err;
+    if (kind < FAMILY_GGUF)
+        ASSERT_OK(dir_remove("merged", &err), &err);
+    else
+        assert_int_equal(unlink("merged.gguf"), 0);
+}
+
+static const MergeOptions keep = {.dtype = DTYPE_COUNT}, to_f32 = {.dtype = DTYPE_F32};
+static const double SAME = 1e-4; // float32 on both sides
+
+static void test_merge_folders(void **state) {
+    (void)state;
+    static const char *const names[] = {"llama3",          "llama-bias", "mistral",  "qwen2",   "qwen3",
+                                        "gemma2",          "gemma3",     "phi3",     "gpt2",    "gpt2-all",
+                                        "phi4-mini-short", "mixtral",    "qwen3moe", "phi3-all"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) check_family(names[i], FAMILY_HF, keep, SAME);
+}
+
+static void test_merge_gguf_files(void **state) {
+    (void)state;
+    static const char *const names[] = {"llama3", "llama-bias", "qwen2", "qwen3",   "gemma2",
+                                        "gemma3", "phi3",       "gpt2",  "mixtral", "qwen3moe"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) check_family(names[i], FAMILY_GGUF, to_f32, SAME);
+    check_family("llama-bias", FAMILY_GGUF_FUSED, to_f32, SAME);
+}
+
+// Two F16 shards become float32 ones, and F16 of their own, each tensor once.
+static void test_merge_shards(void **state) {
+    (void)state;
+    check_family("gpt2", FAMILY_HF_SHARDED, to_f32, SAME);
+    check_family("qwen2", FAMILY_HF_SHARDED, keep, 2e-3);
+    check_family("qwen3", FAMILY_HF_SHARDED, (MergeOptions){.dtype = DTYPE_BF16, .shard_bytes = 1 << 12}, 3e-2);
+    check_family("gemma3", FAMILY_HF, (MergeOptions){.dtype = DTYPE_F32, .shard_bytes = 1 << 14}, SAME);
+}
+
+static void test_merge_dtypes_of_gguf(void **state) {
+    (void)state;
+    check_family("qwen2", FAMILY_GGUF, keep, 2e-3); // F16
+    check_family("llama3", FAMILY_GGUF, (MergeOptions){.dtype = DTYPE_BF16}, 3e-2);
+    check_family("llama3", FAMILY_GGUF, (MergeOptions){.dtype = DTYPE_Q8_0}, 3e-2);
+}
+
+// --- what is kept ---
+
+static bool starts_with(GgufStr name, const char *start) {
+    return name.len >= strlen(start) && memcmp(name.data, start, strlen(start)) == 0;
+}
+
+static void test_merge_keeps_metadata_of_gguf(void **state) {
+    (void)state;
+    Case c;
+    Gguf *base, *merged;
+    Err err;
+    open_case(&c, "llama3", FAMILY_GGUF);
+    merge(&c, "merged.gguf", (MergeOptions){.dtype = DTYPE_F16});
+    ASSERT_OK(gguf_open(&base, c.family.path, &err), &err);
+    ASSERT_OK(gguf_open(&merged, "merged.gguf", &err), &err);
+    char ignored[8];
+    size_t kept = 0;
+    for (size_t i = 0; i < gguf_key_count(base); i++) {
+        if (starts_with(gguf_key_at(base, i, ignored, sizeof ignored), "general.file_type") ||
+            starts_with(gguf_key_at(base, i, ignored, sizeof ignored), "general.quantization_version"))
+            continue;
+        GgufStr want = gguf_key_raw(base, i), got = gguf_key_raw(merged, kept++);
+        assert_int_equal(got.len, want.len);
+        assert_memory_equal(got.data, want.data, want.len);
+    }
+    assert_int_equal(gguf_key_count(merged), kept + 2);
+    uint64_t type;
+    ASSERT_OK(gguf_u64(merged, "general.file_type", true, &type, &err), &err);
+    assert_int_equal(type, 1);
+    for (int64_t i = 0; i < gguf_tensor_count(base); i++) { // vectors as they were, matrices in the new type
+        const GgufTensor *want = gguf_tensor_at(base, i), *got = gguf_tensor_at(merged, i);
+        assert_string_equal(got->name, want->name);
+        assert_int_equal(got->dtype, want->n_dims > 1 ? DTYPE_F16 : want->dtype);
+        if (want->n_dims == 1) assert_memory_equal(got->data, want->data, want->bytes);
+    }
+    gguf_close(base);
+    gguf_close(merged);
+    close_case(&c);
+}
+
+static void check_same_file(const char *a_dir, const char *b_dir, const char *name) {
+    char *a_path = path_join(a_dir, name), *b_path = path_join(b_dir, name), *a, *b;
+    size_t a_size, b_size;
+    Err err;
+    ASSERT_OK(file_read(&a, &a_size, a_path, 1 << 24, &err), &err);
+    ASSERT_OK(file_read(&b, &b_size, b_path, 1 << 24, &err), &err);
+    assert_int_equal(a_size, b_size);
+    assert_memory_equal(a, b, a_size);
+    mem_free(a_path);
+    mem_free(b_path);
+    mem_free(a);
+    mem_free(b);
+}
+
+static void test_merge_keeps_files_of_a_folder(void **state) {
+    (void)state;
+    Case c;
+    open_case(&c, "qwen2", FAMILY_HF);
+    char *path = mem_printf("%s/pytorch_model.bin", c.family.path), *note = mem_printf("%s/notes.txt", c.family.path);
+    scratch_put(path, "x", 1);
+    scratch_put(note, "hello", 5);
+    merge(&c, "merged", keep);
+    check_same_file(c.family.path, "merged", "config.json");
+    check_same_file(c.family.path, "merged", "tokenizer.json");
+    check_same_file(c.family.path, "merged", "notes.txt");
+    assert_false(path_exists("merged/pytorch_model.bin"));
+    assert_false(path_exists("merged/model.safetensors.index.json"));
+    WeightSource *a, *b;
+    Err err;
+    ASSERT_OK(weight_source_open(&a, c.family.path, &err), &err);
+    ASSERT_OK(weight_source_open(&b, "merged", &err), &err);
+    assert_int_equal(weight_source_count(a), weight_source_count(b));
+    size_t changed = 0;
+    for (size_t i = 0; i < weight_source_count(a); i++) {
+        const SourceTensor *x = weight_source_at(a, i), *y = weight_source_get(b, x->name);
+        assert_non_null(y);
+        assert_int_equal(y->bytes, x->bytes);
+        changed += memcmp(x->data, y->data, x->bytes) != 0;
+    }
+    assert_int_equal(changed, c.adapter->n_segments / 2);
+    weight_source_close(a);
+    weight_source_close(b);
+    mem_free(path);
+    mem_free(note);
+    close_case(&c);
+}
+
+static void check_dtype_in_config(Case *c, const char *before, const char *after) {
+    char *path = mem_printf("%s/config.json", c->family.path), *old, *text;
+    size_t size;
+    Err err;
+    ASSERT_OK(file_read(&old, &size, path, 1 << 20, &err), &err);
+    char *body = strstr(old, "\"dtype\""); // the fixture's own
+    char *whole = body ? mem_printf("%.*s%s%s", (int)(body - old), old, before, body + strcspn(body, ",}")) : NULL;
+    assert_non_null(whole);
+    scratch_put(path, whole, strlen(whole));
+    ASSERT_OK(model_merge(c->base, c->adapter, "merged", &(MergeOptions){.dtype = DTYPE_BF16}, &err), &err);
+    ASSERT_OK(file_read(&text, &size, "merged/config.json", 1 << 20, &err), &err);
+    if (!strstr(text, after)) fail_msg("config.json is %s; expected %s in it", text, after);
+    ASSERT_OK(dir_remove("merged", &err), &err);
+    scratch_put(path, old, strlen(old));
+    mem_free(path);
+    mem_free(old);
+    mem_free(text);
+    mem_free(whole);
+}
+
+static void test_merge_changes_the_dtype_in_config(void **state) {
+    (void)state;
+    Case c;
+    open_case(&c, "qwen2", FAMILY_HF);
+    check_dtype_in_config(&c, "\"dtype\": \"float32\"", "\"dtype\": \"bfloat16\"");
+    check_dtype_in_config(&c, "\"torch_dtype\" : null", "\"torch_dtype\" : \"bfloat16\"");
+    check_dtype_in_config(&c, "\"other\": 1", "\"torch_dtype\": \"bfloat16\"");
+    close_case(&c);
+}
+
+// --- refusals ---
+
+static void test_merge_refuses(void **state) {
+    (void)state;
+    Case c, g;
+    Err err;
+    open_case(&c, "qwen2", FAMILY_HF);
+    open_case(&g, "llama3", FAMILY_GGUF);
+    ASSERT_REFUSED(model_merge(c.base, c.adapter, "x.gguf", &keep, &err), &err, "is a Hugging Face folder and merges");
+    ASSERT_REFUSED(model_merge(g.base, g.adapter, "x", &keep, &err), &err, "the base is GGUF and merges into GGUF");
+    ASSERT_REFUSED(model_merge(c.base, c.adapter, ".", &keep, &err), &err, ".: is there already");
+    ASSERT_REFUSED(model_merge(c.base, c.adapter, "x", &(MergeOptions){.dtype = DTYPE_Q8_0}, &err), &err,
+                   "q8_0 is a type of GGUF files");
+    g.adapter->params[0] = 1e6f; // A of the first pair: a product that halves do not hold
+    for (int64_t i = 0; i < g.adapter->segments[1].rows * g.adapter->segments[1].cols; i++)
+        g.adapter->params[g.adapter->segments[1].offset + i] = 1e3f;
+    ASSERT_REFUSED(model_merge(g.base, g.adapter, "x.gguf", &(MergeOptions){.dtype = DTYPE_F16}, &err), &err,
+                   "too large for F16");
+    assert_int_equal(err.status, EXIT_RUNTIME);
+    assert_false(path_exists("x.gguf") || path_exists("x"));
+    close_case(&g);
+    close_case(&c);
+}
+
+TEST_MAIN(SCRATCH_TEST(test_merge_folders), SCRATCH_TEST(test_merge_gguf_files), SCRATCH_TEST(test_merge_shards),
+          SCRATCH_TEST(test_merge_dtypes_of_gguf), SCRATCH_TEST(test_merge_keeps_metadata_of_gguf),
+          SCRATCH_TEST(test_merge_keeps_files_of_a_folder), SCRATCH_TEST(test_merge_changes_the_dtype_in_config),
+          SCRATCH_TEST(test_merge_refuses))

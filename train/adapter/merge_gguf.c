@@ -1,0 +1,83 @@
+// merge_gguf: a merged model as one GGUF file, with the base's metadata (see merge.h).
+#include <string.h>
+
+#include "gguf.h"
+#include "merge_internal.h"
+
+// general.file_type as llama.cpp numbers it.
+static uint32_t file_type(DType t) {
+    return t == DTYPE_F32 ? 0 : t == DTYPE_F16 ? 1 : t == DTYPE_BF16 ? 32 : 7;
+}
+
+// Matrices that llama.cpp's converter leaves in float32 in every file, and so does this.
+static bool stays(const char *name) {
+    static const char *const parts[] = {"position_embd.", "token_types.", "ffn_gate_inp.", "rope_factors_"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (strstr(name, parts[i])) return true;
+    return false;
+}
+
+static bool is_matrix(const SourceTensor *s) {
+    return s->n_dims >= 2 && s->shape[s->n_dims - 2] > 1 && dtype_is_weight(s->dtype) && !stays(s->name);
+}
+
+// The types of what is written, and the one that most of it has.
+static DType choose_types(Merge *g) {
+    size_t bytes[DTYPE_COUNT] = {0};
+    DType main = DTYPE_F32;
+    for (size_t i = 0; i < g->n; i++) {
+        MergeTensor *t = &g->tensors[i];
+        if (!is_matrix(t->source)) continue;
+        if (g->dtype != DTYPE_COUNT)
+            t->dtype = g->dtype;
+        else if (t->dtype > DTYPE_BF16)
+            t->dtype = DTYPE_F16;
+        const SourceTensor *s = t->source;
+        if (t->dtype == DTYPE_Q8_0 && s->shape[s->n_dims - 1] % dtype_info(DTYPE_Q8_0)->block) t->dtype = DTYPE_F16;
+        bytes[t->dtype] += merge_bytes(t);
+        if (bytes[t->dtype] > bytes[main]) main = t->dtype;
+    }
+    return main;
+}
+
+// What holds for the base's files and not for the merged one.
+static bool is_outdated(GgufStr name) {
+    static const char *const prefixes[] = {"general.file_type", "general.quantization_version", "general.alignment",
+                                           "split.", "quantize.imatrix."};
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        size_t n = strlen(prefixes[i]);
+        bool whole = prefixes[i][n - 1] != '.';
+        if (name.len >= n && (!whole || name.len == n) && memcmp(name.data, prefixes[i], n) == 0) return true;
+    }
+    return false;
+}
+
+static void add_keys(GgufWriter *w, const Gguf *base, DType main) {
+    char ignored[8];
+    for (size_t i = 0; i < gguf_key_count(base); i++)
+        if (!is_outdated(gguf_key_at(base, i, ignored, sizeof ignored))) gguf_writer_key(w, gguf_key_raw(base, i));
+    gguf_writer_u32(w, "general.file_type", file_type(main));
+    gguf_writer_u32(w, "general.quantization_version", 2);
+}
+
+static void add_tensor(GgufWriter *w, const MergeTensor *t) {
+    const SourceTensor *s = t->source;
+    int64_t shape[4];
+    for (int d = 0; d < s->n_dims; d++) shape[d] = s->shape[s->n_dims - 1 - d]; // GGUF: fastest first
+    gguf_writer_tensor(w, s->name, t->dtype, s->n_dims, shape, NULL);
+}
+
+static int append(void *to, const void *data, size_t bytes, Err *err) {
+    return gguf_writer_append(to, data, bytes, err);
+}
+
+int merge_write_gguf(Merge *g, const char *out, Err *err) {
+    GgufWriter *w = gguf_writer_new();
+    add_keys(w, weight_source_gguf(g->files), choose_types(g));
+    for (size_t i = 0; i < g->n; i++) add_tensor(w, &g->tensors[i]);
+    int rc = gguf_writer_begin(w, out, err);
+    for (size_t i = 0; i < g->n && !rc; i++) rc = merge_write(g, &g->tensors[i], (MergeSink){append, w}, err);
+    if (!rc) rc = gguf_writer_end(w, err);
+    gguf_writer_free(w);
+    return rc;
+}

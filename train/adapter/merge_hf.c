@@ -1,0 +1,240 @@
+// merge_hf: a merged model as a Hugging Face folder (see merge.h): shards as transformers writes them, config.json with
+// the new type, and all other small files of the base.
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fileio.h"
+#include "json.h"
+#include "merge_internal.h"
+#include "safetensors.h"
+
+static const size_t SHARD_BYTES = 5000000000; // transformers' "5GB"
+
+// --- weights ---
+
+static bool ends_with(const char *s, const char *end) {
+    size_t n = strlen(s), m = strlen(end);
+    return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+static bool is_ignored_buffer(const Merge *g, const char *name) {
+    for (const char *const *end = g->m->config.arch->hf_ignored; *end; end++)
+        if (ends_with(name, *end)) return true;
+    return false;
+}
+
+// Drops buffers that no one reads; refuses types that cannot be written.
+static int choose_types(Merge *g, Err *err) {
+    size_t kept = 0;
+    for (size_t i = 0; i < g->n; i++) {
+        MergeTensor t = g->tensors[i];
+        if (is_ignored_buffer(g, t.source->name)) continue;
+        if (t.dtype == DTYPE_COUNT)
+            return err_input(err, "%s: %s has type %s; expected one that merge can write", t.source->file,
+                             t.source->name, t.source->dtype_name);
+        if (g->dtype != DTYPE_COUNT && t.dtype <= DTYPE_BF16) t.dtype = g->dtype;
+        g->tensors[kept++] = t;
+    }
+    g->n = kept;
+    return 0;
+}
+
+// The tensors of one shard, [begin, end).
+typedef struct Shard {
+    size_t begin, end;
+    char name[64];
+} Shard;
+
+static size_t plan_shards(const Merge *g, Shard **out) {
+    Shard *shards = NULL;
+    size_t n = 0, capacity = 0, bytes = 0, most = g->shard_bytes ? g->shard_bytes : SHARD_BYTES;
+    for (size_t i = 0; i < g->n; i++) {
+        size_t size = merge_bytes(&g->tensors[i]);
+        if (n == 0 || (bytes + size > most && shards[n - 1].begin < i)) {
+            MEM_GROW(shards, capacity, n + 1);
+            shards[n++] = (Shard){.begin = i};
+            bytes = 0;
+        }
+        shards[n - 1].end = i + 1;
+        bytes += size;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (n == 1)
+            snprintf(shards[i].name, sizeof shards[i].name, "model.safetensors");
+        else
+            snprintf(shards[i].name, sizeof shards[i].name, "model-%05zu-of-%05zu.safetensors", i + 1, n);
+    }
+    *out = shards;
+    return n;
+}
+
+static int append(void *to, const void *data, size_t bytes, Err *err) {
+    return safetensors_append(to, data, bytes, err);
+}
+
+static int write_shard(const Merge *g, const Shard *shard, const char *dir, Err *err) {
+    static const char *const metadata[] = {"format", "pt"};
+    size_t n = shard->end - shard->begin;
+    SafetensorsEntry *entries = mem_alloc(n, sizeof *entries);
+    for (size_t i = 0; i < n; i++) {
+        const MergeTensor *t = &g->tensors[shard->begin + i];
+        entries[i] = (SafetensorsEntry){
+            .name = t->source->name, .dtype = t->dtype, .n_dims = t->source->n_dims, .data = t}; // to find it again
+        memcpy(entries[i].shape, t->source->shape, sizeof entries[i].shape);
+    }
+    safetensors_order(entries, n);
+    char *path = path_join(dir, shard->name);
+    SafetensorsWriter *w;
+    int rc = safetensors_begin(&w, path, entries, n, metadata, 1, err);
+    for (size_t i = 0; i < n && !rc; i++) rc = merge_write(g, entries[i].data, (MergeSink){append, w}, err);
+    if (rc)
+        safetensors_abandon(w);
+    else
+        rc = safetensors_end(w, err);
+    mem_free(path);
+    mem_free(entries);
+    return rc;
+}
+
+typedef struct IndexLine {
+    const char *tensor, *file;
+} IndexLine;
+
+static int compare_lines(const void *a, const void *b) {
+    return strcmp(((const IndexLine *)a)->tensor, ((const IndexLine *)b)->tensor);
+}
+
+static int write_index(const Merge *g, const Shard *shards, size_t n, const char *dir, Err *err) {
+    size_t total = 0;
+    IndexLine *lines = mem_alloc(g->n, sizeof *lines);
+    for (size_t s = 0; s < n; s++)
+        for (size_t i = shards[s].begin; i < shards[s].end; i++) {
+            lines[i] = (IndexLine){g->tensors[i].source->name, shards[s].name};
+            total += merge_bytes(&g->tensors[i]);
+        }
+    qsort(lines, g->n, sizeof *lines, compare_lines);
+    StrBuf text = {0};
+    str_printf(&text, "{\n  \"metadata\": {\n    \"total_size\": %zu\n  },\n  \"weight_map\": {", total);
+    for (size_t i = 0; i < g->n; i++) {
+        str_puts(&text, i ? ",\n    " : "\n    ");
+        json_quote(&text, lines[i].tensor, strlen(lines[i].tensor));
+        str_printf(&text, ": \"%s\"", lines[i].file);
+    }
+    str_puts(&text, "\n  }\n}\n");
+    char *path = path_join(dir, "model.safetensors.index.json");
+    int rc = file_write_whole(path, text.data, text.len, err);
+    mem_free(path);
+    str_clear(&text);
+    mem_free(lines);
+    return rc;
+}
+
+static int write_weights(Merge *g, const char *dir, Err *err) {
+    Shard *shards;
+    size_t n = plan_shards(g, &shards);
+    int rc = 0;
+    for (size_t i = 0; i < n && !rc; i++) rc = write_shard(g, &shards[i], dir, err);
+    if (!rc && n > 1) rc = write_index(g, shards, n, dir, err);
+    mem_free(shards);
+    return rc;
+}
+
+// --- other files ---
+
+// The text with the values of the keys dtype and torch_dtype changed and not another byte.
+static void set_dtype(StrBuf *out, const char *text, const char *name) {
+    static const char *const keys[] = {"\"dtype\"", "\"torch_dtype\""};
+    bool found = false;
+    for (const char *p = text; *p;) {
+        size_t key = 0;
+        for (int i = 0; i < 2; i++)
+            if (strncmp(p, keys[i], strlen(keys[i])) == 0) key = strlen(keys[i]);
+        size_t colon = key + strspn(p + key, " \t\r\n");
+        if (!key || p[colon] != ':') {
+            str_add(out, p++, 1);
+            continue;
+        }
+        size_t value = colon + 1 + strspn(p + colon + 1, " \t\r\n");
+        str_add(out, p, value);
+        str_printf(out, "\"%s\"", name);
+        p += value + strcspn(p + value, ",}\r\n");
+        found = true;
+    }
+    if (found) return;
+    const char *brace = strchr(text, '{');
+    CHECK(brace, "config.json was read before");
+    str_clear(out);
+    str_printf(out, "%.*s\n  \"torch_dtype\": \"%s\",%s", (int)(brace + 1 - text), text, name, brace + 1);
+}
+
+static int write_config(const Merge *g, const char *from, const char *to, Err *err) {
+    enum { MAX_CONFIG = 64 << 20 };
+    char *text;
+    size_t size;
+    if (file_read(&text, &size, from, MAX_CONFIG, err)) return -1;
+    StrBuf changed = {0};
+    if (g->dtype == DTYPE_COUNT)
+        str_add(&changed, text, size);
+    else
+        set_dtype(&changed, text, g->dtype == DTYPE_F32 ? "float32" : g->dtype == DTYPE_F16 ? "float16" : "bfloat16");
+    int rc = file_write_whole(to, changed.data, changed.len, err);
+    str_clear(&changed);
+    mem_free(text);
+    return rc;
+}
+
+static int copy_file(const char *from, const char *to, Err *err) {
+    FileMap map;
+    if (file_map(&map, from, err)) return -1;
+    int rc = file_write_whole(to, map.data, map.size, err);
+    file_unmap(&map);
+    return rc;
+}
+
+// Weights in any format (PyTorch, TensorFlow, Flax, ONNX, ...), their indexes, and what training leaves behind.
+static bool is_weights(const char *name) {
+    static const char *const ends[] = {".safetensors", ".bin",  ".pt",   ".pth",        ".ckpt", ".h5",
+                                       ".msgpack",     ".onnx", ".gguf", ".index.json", ".ot",   ".tflite"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (ends_with(name, ends[i])) return true;
+    return false;
+}
+
+static int copy_entry(const Merge *g, const char *dir, const char *name, const char *to_dir, Err *err) {
+    struct stat st;
+    char *from = path_join(dir, name), *to = path_join(to_dir, name);
+    int rc = 0;
+    if (stat(from, &st) == 0 && S_ISREG(st.st_mode))
+        rc = strcmp(name, "config.json") == 0 ? write_config(g, from, to, err) : copy_file(from, to, err);
+    mem_free(from);
+    mem_free(to);
+    return rc;
+}
+
+static int copy_others(const Merge *g, const char *to, Err *err) {
+    const char *dir = weight_source_dir(g->files);
+    DIR *d = opendir(dir);
+    if (!d) return err_runtime(err, "%s: cannot be listed: %s", dir, strerror(errno));
+    int rc = 0;
+    for (const struct dirent *e; !rc && (e = readdir(d));)
+        if (e->d_name[0] != '.' && !is_weights(e->d_name)) rc = copy_entry(g, dir, e->d_name, to, err);
+    closedir(d);
+    return rc;
+}
+
+int merge_write_hf(Merge *g, const char *out, Err *err) {
+    char *tmp;
+    if (choose_types(g, err) || dir_create(&tmp, out, err)) return -1;
+    int rc = copy_others(g, tmp, err);
+    if (!rc) rc = write_weights(g, tmp, err);
+    if (!rc)
+        rc = dir_commit(tmp, out, err);
+    else
+        dir_remove(tmp, NULL);
+    mem_free(tmp);
+    return rc;
+}

@@ -1,0 +1,23 @@
+// merge_check: does a merged model say what base and adapter said?
+#pragma once
+
+#include "config.h"
+#include "eval.h"
+
+typedef struct MergeCheck { // init with {0}
+    int32_t *ids;           // a fixed text
+    int64_t n;
+    float *logits; // [n, vocab] with the adapter
+    bool has_data;
+    Config config; // of the validation data
+    RunData data;
+    EvalResult eval; // on it, with the adapter
+} MergeCheck;
+
+// What the model says with the adapter. validation_file NULL: only the fixed text. After a failure too,
+// merge_check_close is the caller's.
+int merge_check_open(MergeCheck *c, const Model *m, Adapter *a, const char *validation_file, Err *err);
+// Prints the largest difference of the logits and the perplexities; EXIT_RUNTIME when the merged model differs by more
+// than the rounding of its weights explains.
+int merge_check_compare(const MergeCheck *c, const Model *merged, Err *err);
+void merge_check_close(MergeCheck *c);
