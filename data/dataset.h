@@ -106,6 +106,7 @@ typedef struct PromptCase {
     char *prompt;    // readable: the last user message, or the raw prompt
     char *reference; // the answer, white space stripped at both ends
 } PromptCase;
-int prompt_cases_load(PromptCase **cases, int64_t *count, const DatasetOptions *o, const Tokenizer *t,
+// limit: at most so many, the first ones; 0: all.
+int prompt_cases_load(PromptCase **cases, int64_t *count, int64_t limit, const DatasetOptions *o, const Tokenizer *t,
                       const ChatTemplate *chat, Err *err);
 void prompt_cases_free(PromptCase *cases, int64_t count);

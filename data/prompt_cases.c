@@ -7,7 +7,7 @@
 
 typedef struct Cases {
     PromptCase *items;
-    size_t count, capacity;
+    size_t count, capacity, limit;
     const DatasetOptions *o;
     Encoder encoder;
     Err *err;
@@ -122,14 +122,17 @@ static int add_file(Cases *c, const char *path) {
                  ? err_input(c->err, "%s: found plain text; expected conversations to generate against", path)
                  : 0;
     int more = 1;
-    while (!rc && (more = records_next(r, &span, c->err)) == 1) rc = add_record(c, span);
+    while (!rc && c->count < c->limit && (more = records_next(r, &span, c->err)) == 1) {
+        rc = add_record(c, span);
+        records_release(r);
+    }
     records_close(r);
     return rc || more < 0 ? -1 : 0;
 }
 
-int prompt_cases_load(PromptCase **cases, int64_t *count, const DatasetOptions *o, const Tokenizer *t,
+int prompt_cases_load(PromptCase **cases, int64_t *count, int64_t limit, const DatasetOptions *o, const Tokenizer *t,
                       const ChatTemplate *chat, Err *err) {
-    Cases c = {.o = o, .encoder = {t, chat, false}, .err = err};
+    Cases c = {.limit = limit ? (size_t)limit : SIZE_MAX, .o = o, .encoder = {t, chat, false, 0}, .err = err};
     int rc = 0;
     for (size_t i = 0; i < o->n_files && !rc; i++) rc = add_file(&c, o->files[i]);
     if (!rc && !c.count) rc = err_input(err, "%s: found no assistant turn to generate against", o->files[0]);

@@ -142,35 +142,77 @@ static void test_classify_refuses_by_file_and_line(void **state) {
 
 // ---- length ----
 
-static void check_shortened(const char *first, const char *second, int max, const char *want) {
-    Bench b = classify_bench(true); // <s> first <s> second
-    b.o.max_seq_length = max;
-    b.o.truncation = TRUNCATION_TRUNCATE;
+static void check_shortened(Bench *b, const char *first, const char *second, int max, const char *want) {
+    b->o.max_seq_length = max;
+    b->o.truncation = TRUNCATION_TRUNCATE;
     char *text = second ? mem_printf("{\"text\":\"%s\",\"text_pair\":\"%s\",\"label\":0}\n", first, second)
                         : mem_printf("{\"text\":\"%s\",\"label\":0}\n", first);
     char *both = mem_printf("%s{\"text\":\"q\",\"label\":1}\n", text);
-    Dataset *d = open_text(&b, both);
-    char *all = mem_printf("%s<s>q=1/2|", want);
-    check_samples(d, &b, all);
-    mem_free(all);
+    Dataset *d = open_text(b, both);
+    Sample s = dataset_sample(d, 0);
+    StrBuf got = {0};
+    sample_show(&got, &s, b->t, "[[", "]]");
+    str_printf(&got, "/%d", (int)s.second);
+    assert_string_equal(got.data, want);
+    str_clear(&got);
     mem_free(both);
     mem_free(text);
     dataset_close(d);
+}
+
+// Expected: Hugging Face tokenizers 0.23.3, truncation "longest_first", in this test and the next.
+static void test_classify_shortens_the_longer_text_first(void **state) {
+    (void)state;
+    Bench b = classify_bench(true); // <s> first <s> second
+    check_shortened(&b, "abcdef", NULL, 4, "<s>abc/4");
+    check_shortened(&b, "abcdef", NULL, 7, "<s>abcdef/7");
+    check_shortened(&b, "abcdef", "xy", 7, "<s>abc<s>xy/4");
+    check_shortened(&b, "ab", "uvwxyz", 7, "<s>ab<s>uvw/3");
+    check_shortened(&b, "abcdef", "uvwxyz", 7, "<s>ab<s>uvw/3");
+    check_shortened(&b, "abcdefg", "uvwxyz", 7, "<s>abc<s>uv/4");
+    check_shortened(&b, "abcd", "uvwxyz", 8, "<s>abc<s>uvw/4");
+    check_shortened(&b, "", "uvwxyz", 5, "<s><s>uvw/1");
+    check_shortened(&b, "aaaa", "aaaaaa", 8, "<s>aaa<s>aaa/4");
     bench_free(&b);
 }
 
-// Hugging Face tokenizers 0.23.3, truncation "longest_first", two texts, special tokens around them.
-static void test_classify_shortens_the_longer_text_first(void **state) {
+// BERT's form of one and two texts over single letters.
+static const char BERT_LIKE[] =
+    "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":["
+    "{\"id\":26,\"content\":\"[CLS]\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,"
+    "\"special\":true},{\"id\":27,\"content\":\"[SEP]\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+    "\"normalized\":false,\"special\":true}],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+    "\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":false},\"post_processor\":{\"type\":"
+    "\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"[CLS]\",\"type_id\":0}},{\"Sequence\":{\"id\":"
+    "\"A\","
+    "\"type_id\":0}},{\"SpecialToken\":{\"id\":\"[SEP]\",\"type_id\":0}}],\"pair\":[{\"SpecialToken\":{\"id\":\"[CLS]"
+    "\","
+    "\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},{\"SpecialToken\":{\"id\":\"[SEP]\",\"type_id\":0}},"
+    "{\"Sequence\":{\"id\":\"B\",\"type_id\":1}},{\"SpecialToken\":{\"id\":\"[SEP]\",\"type_id\":1}}],"
+    "\"special_tokens\":{\"[CLS]\":{\"id\":\"[CLS]\",\"ids\":[26],\"tokens\":[\"[CLS]\"]},\"[SEP]\":{\"id\":\"[SEP]\","
+    "\"ids\":[27],\"tokens\":[\"[SEP]\"]}}},\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,"
+    "\"trim_offsets\":true,\"use_regex\":true},\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,"
+    "\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":false,\"byte_fallback\":false,"
+    "\"ignore_merges\":false,\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"d\":3,\"e\":4,\"f\":5,\"g\":6,\"h\":7,\"i\":8,\"j\":"
+    "9,"
+    "\"k\":10,\"l\":11,\"m\":12,\"n\":13,\"o\":14,\"p\":15,\"q\":16,\"r\":17,\"s\":18,\"t\":19,\"u\":20,\"v\":21,"
+    "\"w\":22,\"x\":23,\"y\":24,\"z\":25,\"[CLS]\":26,\"[SEP]\":27},\"merges\":[]}}";
+
+static void test_classify_keeps_special_tokens_at_the_end(void **state) {
     (void)state;
-    check_shortened("abcdef", NULL, 4, "<s>abc=0/4|");
-    check_shortened("abcdef", NULL, 7, "<s>abcdef=0/7|");
-    check_shortened("abcdef", "xy", 7, "<s>abc<s>xy=0/4|");
-    check_shortened("ab", "uvwxyz", 7, "<s>ab<s>uvw=0/3|");
-    check_shortened("abcdef", "uvwxyz", 7, "<s>ab<s>uvw=0/3|");
-    check_shortened("abcdefg", "uvwxyz", 7, "<s>abc<s>uv=0/4|");
-    check_shortened("abcd", "uvwxyz", 8, "<s>abc<s>uvw=0/4|");
-    check_shortened("", "uvwxyz", 5, "<s><s>uvw=0/1|");
-    check_shortened("aaaa", "aaaaaa", 8, "<s>aaa<s>aaa=0/4|");
+    Bench b = classify_bench(false);
+    Err err;
+    tokenizer_free(b.t);
+    put_text("tokenizer.json", BERT_LIKE);
+    ASSERT_OK(tokenizer_from_hf(&b.t, ".", &err), &err);
+    check_shortened(&b, "abcdef", NULL, 5, "[CLS]abc[SEP]/5");
+    check_shortened(&b, "abcdef", "xy", 9, "[CLS]abcd[SEP]xy[SEP]/6");
+    check_shortened(&b, "abcdef", "uvwxyz", 8, "[CLS]ab[SEP]uvw[SEP]/4");
+    check_shortened(&b, "ab", "uvwxyz", 8, "[CLS]ab[SEP]uvw[SEP]/4");
+    check_shortened(&b, "abc", "uvw", 4, "[CLS][SEP]u[SEP]/2");
+    check_shortened(&b, "abcd", "abcdab", 9, "[CLS]abc[SEP]abc[SEP]/5");
+    check_shortened(&b, "abc", "uvw", 3, "[CLS]q[SEP]/3"); // no room for text: dropped, the next one comes first
+    bench_free(&b);
 }
 
 static void test_classify_counts_what_is_too_long(void **state) {
@@ -238,5 +280,6 @@ static void test_classify_rows_score_one_place_a_sample(void **state) {
 TEST_MAIN(SCRATCH_TEST(test_classify_reads_the_names_of_glue), SCRATCH_TEST(test_classify_sorts_labels),
           SCRATCH_TEST(test_classify_takes_given_labels), SCRATCH_TEST(test_classify_refuses_by_file_and_line),
           SCRATCH_TEST(test_classify_shortens_the_longer_text_first),
+          SCRATCH_TEST(test_classify_keeps_special_tokens_at_the_end),
           SCRATCH_TEST(test_classify_counts_what_is_too_long),
           SCRATCH_TEST(test_classify_rows_score_one_place_a_sample))

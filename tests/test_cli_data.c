@@ -2,6 +2,7 @@
 // exit status.
 #include "cli_runner.h"
 #include "safetensors.h"
+#include "shards.h"
 #include "tiny_model.h"
 
 #include <sys/stat.h>
@@ -73,6 +74,32 @@ static void test_inspect_shows_data_as_trained(void **state) {
     check_has("inspect c.json --show many", 2, "--show: \"many\"; expected a number of samples");
 }
 
+static void test_inspect_shows_weights_and_shards(void **state) {
+    (void)state;
+    StrBuf tar = {0}, gz = {0};
+    put_models();
+    put("d-1.jsonl", "{\"text\":\"a\"}\n{\"text\":\"b\"}\n");
+    put("d-2.jsonl", "{\"text\":\"c\"}\n{\"text\":\"d\"}\n");
+    tar_file(&tar, "0.txt", "e");
+    tar_file(&tar, "0.jpg", "f");
+    tar_end(&tar);
+    gzip_bytes(&gz, tar.data, tar.len);
+    scratch_put("s.tar.gz", gz.data, gz.len);
+    put("c.json", "{\"model\": \"m.gguf\", \"train_file\": [{\"path\": \"d-{1..2}.jsonl\", \"weight\": 2.5}, "
+                  "\"s.tar.gz\"]}\n");
+    check_has("inspect c.json", 0,
+              "train       d-1.jsonl: 2 samples, weight 2.5\n            d-2.jsonl: 2 samples, weight 2.5\n"
+              "            s.tar.gz: 1 samples\n");
+    check_has("inspect c.json", 0, "  weighed   11 samples in an epoch\n");
+    check_has("inspect c.json", 0, "  ignored   1 members of archives that are neither .json, .txt nor .cls\n");
+    check_has("inspect c.json train_file=d-*.jsonl", 0, "train       d-1.jsonl: 2 samples\n");
+    check_has("inspect c.json train_file=x-*.jsonl", 2, "lorac: train_file: x-*.jsonl: found no file of that pattern");
+    check_has("inspect s.tar.gz --show 1", 0, "s.tar.gz/0.txt:1: {\"text\": \"e\"}\n");
+    check_has("inspect s.tar.gz", 0, "s.tar.gz: data, text, 1 records");
+    str_clear(&tar);
+    str_clear(&gz);
+}
+
 static void test_inspect_says_what_a_path_is(void **state) {
     (void)state;
     put_models();
@@ -118,5 +145,5 @@ static void test_inspect_hugging_face_folders(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_tokenize_text), SCRATCH_TEST(test_tokenize_messages),
-          SCRATCH_TEST(test_inspect_shows_data_as_trained), SCRATCH_TEST(test_inspect_says_what_a_path_is),
-          SCRATCH_TEST(test_inspect_hugging_face_folders))
+          SCRATCH_TEST(test_inspect_shows_data_as_trained), SCRATCH_TEST(test_inspect_shows_weights_and_shards),
+          SCRATCH_TEST(test_inspect_says_what_a_path_is), SCRATCH_TEST(test_inspect_hugging_face_folders))

@@ -130,10 +130,10 @@ static int exact_match(const EvalRun *r, const EvalArgs *a, MatchResult *m, Err 
     FileList files;
     int rc = run_validation_files(&files, c, err);
     DatasetOptions o = run_dataset_options(c, &files, max_tokens);
-    if (!rc) rc = prompt_cases_load(&cases, &n, &o, r->model->tokenizer, r->data.chat, err);
+    if (!rc) rc = prompt_cases_load(&cases, &n, a->limit, &o, r->model->tokenizer, r->data.chat, err);
     file_list_clear(&files);
     if (rc) return -1;
-    m->total = a->limit && a->limit < n ? a->limit : n;
+    m->total = n;
     Generation *answers = mem_calloc((size_t)m->total + 1, sizeof *answers);
     double start = time_now();
     int status = answer(r, a, cases, m->total, answers, err);

@@ -1,17 +1,9 @@
 #include "samples.h"
 
-#include <sys/stat.h>
-
 #include "generate.h"
 
-// Prompts are read from the data file once more: not from one that takes seconds to read.
-static const int64_t MAX_FILE_BYTES = 32 << 20;
-enum { NEW_TOKENS = 64, LONGEST_PROMPT = 512 };
-
-static bool is_small(const char *path) {
-    struct stat st;
-    return stat(path, &st) == 0 && st.st_size <= MAX_FILE_BYTES;
-}
+// Short prompts are looked for among the first records only: the file may be large.
+enum { NEW_TOKENS = 64, LONGEST_PROMPT = 512, RECORDS_SEEN = 256 };
 
 // An answer may end in the middle of a character: the stream writes whole ones only.
 static char *decode(const Trainer *t, const Generation *g) {
@@ -67,11 +59,10 @@ int samples_make(Samples *s, const Trainer *t, Err *err) {
     int64_t max_tokens, n = 0;
     s->held_out = c->validation_file != NULL;
     if (run_max_tokens(c, &t->model->config, &max_tokens, err)) return -1;
-    if ((s->held_out ? run_validation_files(&files, c, NULL) : run_train_files(&files, c, NULL)) == 0 &&
-        is_small(files.items[0])) {
+    if ((s->held_out ? run_validation_files(&files, c, NULL) : run_train_files(&files, c, NULL)) == 0) {
         DatasetOptions o = run_dataset_options(c, &files, max_tokens);
         o.n_files = 1;
-        prompt_cases_load(&cases, &n, &o, t->model->tokenizer, t->data->chat, NULL); // or there are none to show
+        prompt_cases_load(&cases, &n, RECORDS_SEEN, &o, t->model->tokenizer, t->data->chat, NULL); // or none is shown
     }
     file_list_clear(&files);
     const PromptCase *chosen[SAMPLES_MAX];
