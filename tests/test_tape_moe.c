@@ -15,6 +15,7 @@ typedef struct Toy {
     float gates[E * F * C], ups[E * F * C], downs[E * C * F];
     Weight w_embedding, w_linear, w_router, experts[3 * E];
     bool checkpoint, renormalise, frozen;
+    bool read_again; // the experts' input is also their residual and is read once more behind them
     HeadResult result;
     void *arena;
     size_t arena_bytes;
@@ -84,7 +85,9 @@ static double toy_run(Toy *y, TapeMode mode) {
     tape_reset(t);
     Tensor *x = op_linear(t, op_embed(t, &y->w_embedding, IDS, T, 1), &y->w_linear, NULL, &lora, 1);
     if (y->checkpoint) tape_checkpoint_begin(t);
-    x = build_experts(y, op_rmsnorm(t, x, y->norm, 1e-5f), x);
+    Tensor *h = op_rmsnorm(t, x, y->norm, 1e-5f);
+    x = build_experts(y, h, y->read_again ? h : x);
+    if (y->read_again) x = op_add(t, h, x);
     if (y->checkpoint) tape_checkpoint_end(t);
     op_head_loss(t, x, &y->w_embedding, &(HeadLoss){.targets = TARGETS, .grad_scale = 1}, &y->result);
     size_t bytes = tape_plan(t, mode);
@@ -116,10 +119,11 @@ static void check_parameter(Toy *y, float *param, const float *grad, int n) {
 
 static void test_tape_moe_gradients_match_finite_differences(void **state) {
     (void)state;
-    for (int variant = 0; variant < 4; variant++) {
+    for (int variant = 0; variant < 8; variant++) {
         Toy *y = toy_new();
         y->renormalise = variant & 1;
         y->checkpoint = variant & 2;
+        y->read_again = variant & 4;
         check_parameter(y, y->a, y->da, R * C);
         check_parameter(y, y->bb, y->db, R * C);
         toy_free(y);

@@ -22,7 +22,7 @@ static int parse_targets(const StrList *names, const ModelConfig *m, uint32_t *s
         architecture_list_targets(&known, m->arch, available);
         err_input(
             err, "lora_target_modules: \"%s\": this model has no such projection%s; expected some of %s, or all-linear",
-            names->items[i], found && m->experts ? " outside its experts, which stay frozen" : "", known.data);
+            names->items[i], m->experts ? " outside its experts, which stay frozen" : "", known.data);
         str_clear(&known);
         return -1;
     }
