@@ -1,0 +1,350 @@
+// tokenizer_json, tokenizer_hf: what must be refused, each by name; what the files beside tokenizer.json decide.
+#include "hf_folder.h"
+#include "tokenizer_fixture.h"
+
+// A small file that loads; a case replaces one part of it.
+static const char GOOD[] =
+    "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,"
+    "\"added_tokens\":[{\"id\":0,\"content\":\"<unk>\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+    "\"normalized\":false,\"special\":true},{\"id\":6,\"content\":\"<end>\",\"special\":true,\"normalized\":false}],"
+    "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Prepend\",\"prepend\":\"_\"}"
+    "]},"
+    "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"first\",\"split\":true},"
+    "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<end>\",\"type_id\":0}"
+    "},"
+    "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":[{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},"
+    "{\"Sequence\":{\"id\":\"B\",\"type_id\":1}}],\"special_tokens\":{\"<end>\":{\"id\":\"<end>\",\"ids\":[6],"
+    "\"tokens\":[\"<end>\"]}}},"
+    "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},"
+    "{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]},"
+    "\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":\"<unk>\",\"continuing_subword_prefix\":null,"
+    "\"end_of_word_suffix\":null,\"fuse_unk\":false,\"byte_fallback\":false,\"ignore_merges\":false,"
+    "\"vocab\":{\"<unk>\":0,\"a\":1,\"b\":2,\"ab\":3,\"_\":4,\"c\":5},\"merges\":[\"a b\"]}}";
+
+static char *with(const char *what, const char *by) {
+    const char *hit = strstr(GOOD, what);
+    if (!hit) fail_msg("the good file has no %s", what);
+    StrBuf out = {0};
+    str_add(&out, GOOD, (size_t)(hit - GOOD));
+    str_puts(&out, by);
+    str_puts(&out, hit + strlen(what));
+    return out.data;
+}
+
+static void put_with(const char *what, const char *by) {
+    char *text = with(what, by);
+    folder_put("tokenizer.json", text);
+    mem_free(text);
+}
+
+static void assert_refused(const char *part) {
+    Tokenizer *t = NULL;
+    Err err = {0};
+    ASSERT_REFUSED(tokenizer_from_hf(&t, FOLDER, &err), &err, part);
+    if (!strstr(err.msg, FOLDER)) fail_msg("\"%s\" does not name the folder", err.msg);
+    assert_int_equal(err.status, EXIT_INPUT);
+    assert_null(t);
+}
+
+typedef struct Case {
+    const char *what, *by, *message;
+} Case;
+
+static void check_cases(const Case *cases, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        put_with(cases[i].what, cases[i].by);
+        assert_refused(cases[i].message);
+    }
+    folder_put("tokenizer.json", GOOD); // what the cases break did load
+    tokenizer_free(folder_tokenizer());
+}
+
+#define NFC "{\"type\":\"NFC\"}"
+#define META "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"first\",\"split\":true}"
+#define FALLBACK "{\"type\":\"ByteFallback\"}"
+#define SPLIT(rest) "{\"type\":\"Split\"," rest "}"
+
+static void test_json_unknown_components_are_named(void **state) {
+    (void)state;
+    const Case cases[] = {
+        {NFC, "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"\"}",
+         "normalizer \"Precompiled\" is not supported"},
+        {NFC, "{\"type\":\"NFKC\"}", "known are Lowercase, NFC"},
+        {NFC, "{\"type\":3}", "normalizer: \"type\" is missing"},
+        {NFC, "[]", "normalizer: found an array; expected an object"},
+        {NFC, "{\"type\":\"NFC\",\"more\":1}", "normalizer NFC: key \"more\" is not known"},
+        {META, "{\"type\":\"UnicodeScripts\"}", "pre_tokenizer \"UnicodeScripts\" is not supported"},
+        {FALLBACK, "{\"type\":\"CTC\"}", "decoder \"CTC\" is not supported"},
+        {"\"type\":\"TemplateProcessing\"", "\"type\":\"Foo\"", "post_processor \"Foo\" is not supported"},
+        {"\"type\":\"BPE\"", "\"type\":\"Unigram\"", "model \"Unigram\" is not supported; known are BPE"},
+        {"\"model\":{", "\"model\":3,\"x\":{", "model: found an integer; expected an object"},
+        {"\"model\":{", "\"mod\":{", "\"model\" is missing"},
+        {"\"dropout\":null", "\"dropout\":0.1", "dropout is not supported"},
+        {"\"end_of_word_suffix\":null", "\"end_of_word_suffix\":\"</w>\"", "end_of_word_suffix is not supported"},
+        {"\"continuing_subword_prefix\":null", "\"continuing_subword_prefix\":\"##\"",
+         "subword_prefix is not supported"},
+        {"\"ignore_merges\"", "\"ignore_all\"", "key \"ignore_all\" is not known"},
+    };
+    check_cases(cases, sizeof cases / sizeof *cases);
+}
+
+static void test_json_bad_components_are_named(void **state) {
+    (void)state;
+    const Case cases[] = {
+        {"\"first\"", "\"last\"", "prepend_scheme: found \"last\"; expected first, always or never"},
+        {"\"replacement\":\"_\"", "\"replacement\":\"__\"", "expected one character"},
+        {"\"prepend\":\"_\"", "\"prepend\":4", "prepend: found an integer; expected a string"},
+        {META, SPLIT("\"pattern\":{\"Regex\":\"(\"},\"behavior\":\"Isolated\""), "regular expression \"(\""},
+        {META, SPLIT("\"pattern\":{\"Regex\":\"\\\\p{Han}\"},\"behavior\":\"Isolated\""), "general categories"},
+        {META, SPLIT("\"pattern\":{\"Regex\":\"\\\\h\"},\"behavior\":\"Isolated\""), "an escape is not supported"},
+        {META, SPLIT("\"pattern\":{\"Regex\":\"\"},\"behavior\":\"Isolated\""), "pattern: found an empty one"},
+        {META, SPLIT("\"pattern\":\"a\",\"behavior\":\"Isolated\""), "expected {\"String\""},
+        {META, SPLIT("\"pattern\":{\"String\":\"a\"},\"behavior\":\"Gone\""), "behavior: found \"Gone\""},
+        {META, SPLIT("\"pattern\":{\"String\":\"a\"},\"behavior\":\"Isolated\",\"invert\":1"),
+         "invert: found an integer"},
+        {META, "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\"},{\"type\":\"Digits\"}]}",
+         "pre_tokenizer Digits: stands behind ByteLevel"},
+        {META, "{\"type\":\"Sequence\",\"pretokenizers\":7}", "pretokenizers: found an integer; expected an array"},
+        {FALLBACK, "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"},\"content\":\"\"}", "expected a String"},
+        {"\"type\":\"Fuse\"},", "\"type\":\"Fuse\"},{\"type\":\"ByteFallback\"},", "stands behind Fuse"},
+        {"\"stop\":0", "\"stop\":1", "stop 1; expected content \" \", stop 0"},
+        {"\"start\":1", "\"start\":-1", "start: found -1"},
+        {"\"id\":\"B\"", "\"id\":\"C\"", "found \"C\"; expected A or B"},
+        {"\"ids\":[6]", "\"ids\":[7]", "found 7; expected a token id below 7"},
+        {"\"special_tokens\":{\"<end>\"", "\"special_tokens\":{\"<eos>\"", "\"<end>\" has no ids"},
+        {"{\"SpecialToken\":", "{\"Token\":", "single[0]: expected a Sequence or a SpecialToken"},
+        {"\"type_id\":1", "\"type_id\":2", "type_id: found 2; expected 0 to 1"},
+    };
+    check_cases(cases, sizeof cases / sizeof *cases);
+}
+
+static void test_json_bad_vocabularies_are_named(void **state) {
+    (void)state;
+    const Case cases[] = {
+        {"\"c\":5", "\"c\":3", "tokens \"ab\" and \"c\" both have id 3"},
+        {"\"c\":5", "\"c\":-1", "token \"c\": found id -1"},
+        {"\"c\":5", "\"c\":1.5", "token \"c\": found id 1.5"},
+        {"\"c\":5", "\"c\":9999999", "token \"c\": found id 9999999; expected 0 to"},
+        {"\"c\":5", "\"a\":5", "key \"a\" twice"},
+        {"\"c\":5", "\"\":5", "token 5 is empty"},
+        {"\"vocab\":{", "\"vocab\":[],\"x\":{", "key \"x\" is not known"},
+        {"\"unk_token\":\"<unk>\"", "\"unk_token\":\"<none>\"", "unk_token: \"<none>\" is not in the vocabulary"},
+        {"\"a b\"", "\"a d\"", "merge 0 \"a d\": \"d\" is not in the vocabulary"},
+        {"\"a b\"", "\"b a\"", "\"ba\" is not in the vocabulary"},
+        {"\"a b\"", "\"ab\"", "merges[0]: found ab; expected \"left right\""},
+        {"\"a b\"", "[\"a\"]", "merges[0]: found an array"},
+        {"\"a b\"", "[\"a\",\"\"]", "merges[0]: found an array"},
+        {"\"a b\"", "\"a b\",[\"a\",\"b\"]", "merges 0 and 1 are both \"a b\""},
+        {"[\"a b\"]", "null", "merges: found null; expected an array"},
+        {"\"id\":6,\"content\":\"<end>\"", "\"id\":5,\"content\":\"<end>\"",
+         "tokens \"c\" and \"<end>\" both have id 5"},
+        {"\"id\":6,\"content\":\"<end>\"", "\"id\":6,\"content\":\"c\"", "tokens 5 and 6 are both \"c\""},
+        {"\"id\":6,\"content\":\"<end>\"", "\"id\":6,\"content\":\"\"", "added_tokens[1]: content: found \"\""},
+        {"\"id\":6,\"content\":\"<end>\"", "\"id\":6", "added_tokens[1]: content: found nothing"},
+        {"\"rstrip\":false", "\"rstrip\":\"no\"", "added_tokens[0]: rstrip: found a string"},
+        {"\"added_tokens\":[", "\"added_tokens\":3,\"x\":[", "added_tokens: found an integer"},
+    };
+    check_cases(cases, sizeof cases / sizeof *cases);
+}
+
+static void test_json_deep_nesting_is_refused(void **state) {
+    (void)state;
+    StrBuf nested = {0};
+    for (int i = 0; i < 100; i++) str_puts(&nested, "{\"type\":\"Sequence\",\"normalizers\":[");
+    for (int i = 0; i < 100; i++) str_puts(&nested, "]}");
+    put_with(NFC, nested.data);
+    assert_refused("nesting deeper than 64");
+    str_clear(&nested);
+}
+
+// Text never becomes a control token: such merges of a file are left out, and ids may have holes.
+static void test_json_merges_never_make_control_tokens(void **state) {
+    (void)state;
+    put_with("\"id\":0,\"content\":\"<unk>\"", "\"id\":3,\"content\":\"ab\"");
+    Tokenizer *t = folder_tokenizer();
+    TokenIds ids = {0};
+    tokenizer_encode(t, "ab", 2, NULL, false, &ids);
+    for (size_t i = 0; i < ids.count; i++) assert_false(tokenizer_is_control(t, ids.ids[i]));
+    ids.count = 0;
+    tokenizer_encode(t, "ab", 2, NULL, true, &ids);
+    assert_int_equal(ids.ids[ids.count - 1], 3);
+    token_ids_clear(&ids);
+    tokenizer_free(t);
+}
+
+static void test_json_ids_may_have_holes(void **state) {
+    (void)state;
+    put_with("\"id\":6,\"content\":\"<end>\"", "\"id\":60,\"content\":\"<end>\"");
+    Tokenizer *t = folder_tokenizer();
+    size_t len;
+    assert_int_equal(tokenizer_vocab_size(t), 61);
+    assert_int_equal(tokenizer_find(t, "<end>"), 60);
+    tokenizer_piece(t, 30, &len);
+    assert_int_equal(len, 0);
+    assert_false(tokenizer_is_control(t, 30));
+    tokenizer_free(t);
+}
+
+// ---- the files beside it ----
+
+static void test_folder_alone(void **state) {
+    (void)state;
+    mkdir(FOLDER, 0777);
+    assert_refused("no tokenizer.json");
+    folder_put("tokenizer.model", "x");
+    assert_refused("found tokenizer.model, but no tokenizer.json");
+    folder_put("tokenizer.json", GOOD);
+    Tokenizer *t = folder_tokenizer();
+    assert_int_equal(tokenizer_vocab_size(t), 7);
+    assert_int_equal(tokenizer_bos(t), 6); // the template's own
+    assert_true(tokenizer_add_bos(t));
+    assert_int_equal(tokenizer_eos(t), -1);
+    assert_null(tokenizer_chat_template(t));
+    tokenizer_free(t);
+}
+
+static void test_folder_special_tokens_and_flags(void **state) {
+    (void)state;
+    folder_put("tokenizer.json", GOOD);
+    folder_put("special_tokens_map.json", "{\"bos_token\":\"a\",\"eos_token\":\"b\",\"pad_token\":\"missing\"}");
+    folder_put("tokenizer_config.json", "{\"bos_token\":{\"content\":\"<end>\"},\"eos_token\":\"c\","
+                                        "\"add_bos_token\":false,\"add_eos_token\":true}");
+    Tokenizer *t = folder_tokenizer();
+    assert_int_equal(tokenizer_bos(t), 6);
+    assert_int_equal(tokenizer_eos(t), 5);
+    assert_int_equal(tokenizer_pad(t), -1);
+    assert_true(tokenizer_is_control(t, 5)); // named as special, so it is
+    TokenIds ids = {0};
+    tokenizer_encode_framed(t, "a", 1, true, &ids); // the flags beat the template
+    assert_int_equal(ids.ids[0] == 6, false);
+    assert_int_equal(ids.ids[ids.count - 1], 5);
+    token_ids_clear(&ids);
+    tokenizer_free(t);
+    folder_put("tokenizer_config.json", "{\"eos_token\":\"missing\"}");
+    assert_refused("eos_token \"missing\" is not in the vocabulary");
+    folder_put("tokenizer_config.json", "{\"add_bos_token\":\"yes\"}");
+    assert_refused("add_bos_token: found a string");
+    folder_put("tokenizer_config.json", "[]");
+    assert_refused("expected an object");
+}
+
+static void test_folder_end_tokens(void **state) {
+    (void)state;
+    folder_put("tokenizer.json", GOOD);
+    folder_put("tokenizer_config.json", "{\"eos_token\":\"<end>\"}");
+    folder_put("config.json", "{\"eos_token_id\":2}");
+    folder_put("generation_config.json", "{\"eos_token_id\":[5,1]}");
+    Tokenizer *t = folder_tokenizer();
+    const int want[] = {0, 1, 0, 0, 0, 1, 1}; // generation_config.json beats config.json; eos always counts
+    for (int32_t id = 0; id < 7; id++) assert_int_equal(tokenizer_is_end(t, id), want[id]);
+    const int32_t *ends;
+    assert_int_equal(tokenizer_ends(t, &ends), 3);
+    tokenizer_free(t);
+    folder_remove("generation_config.json");
+    t = folder_tokenizer();
+    assert_true(tokenizer_is_end(t, 2));
+    assert_false(tokenizer_is_end(t, 5));
+    tokenizer_free(t);
+    folder_put("config.json", "{\"eos_token_id\":[7]}");
+    assert_refused("config.json: eos_token_id: found 7; expected token ids below 7");
+    folder_put("config.json", "{\"eos_token_id\":\"x\"}");
+    assert_refused("eos_token_id: found x");
+}
+
+static void assert_template(const char *want) {
+    Tokenizer *t = folder_tokenizer();
+    if (want)
+        assert_string_equal(tokenizer_chat_template(t), want);
+    else
+        assert_null(tokenizer_chat_template(t));
+    tokenizer_free(t);
+}
+
+static void test_folder_chat_templates(void **state) {
+    (void)state;
+    folder_put("tokenizer.json", GOOD);
+    folder_put("tokenizer_config.json", "{\"chat_template\":\"one\"}");
+    assert_template("one");
+    folder_put("tokenizer_config.json", "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"x\"},"
+                                        "{\"name\":\"default\",\"template\":\"two\"}]}");
+    assert_template("two");
+    folder_put("tokenizer_config.json", "{\"chat_template\":[{\"name\":\"rag\",\"template\":\"x\"}]}");
+    assert_template(NULL);
+    folder_put("chat_template.jinja", "three");
+    assert_template("three");
+    folder_remove("chat_template.jinja");
+    folder_put("tokenizer_config.json", "{\"chat_template\":4}");
+    assert_refused("chat_template: expected text");
+    folder_put("tokenizer_config.json", "{}");
+    folder_put("chat_template.jinja", "\xFF");
+    assert_refused("invalid UTF-8");
+}
+
+// What changes ids changes the fingerprint.
+static void test_folder_fingerprint(void **state) {
+    (void)state;
+    const char *const cases[][2] = {{"\"fuse_unk\":false", "\"fuse_unk\":true"},
+                                    {"\"ignore_merges\":false", "\"ignore_merges\":true"},
+                                    {"\"prepend\":\"_\"", "\"prepend\":\"a\""},
+                                    {"\"first\"", "\"always\""},
+                                    {"\"split\":true", "\"split\":false"},
+                                    {"\"lstrip\":false", "\"lstrip\":true"},
+                                    {"\"c\":5", "\"d\":5"},
+                                    {"\"ids\":[6]", "\"ids\":[6,6]"},
+                                    {"\"special\":true,\"normalized\":false", "\"special\":true,\"normalized\":true"}};
+    enum { N = sizeof cases / sizeof *cases };
+    char seen[N + 1][33];
+    for (int i = 0; i <= N; i++) {
+        put_with(i ? cases[i - 1][0] : NFC, i ? cases[i - 1][1] : NFC);
+        Tokenizer *t = folder_tokenizer();
+        strcpy(seen[i], tokenizer_fingerprint(t));
+        for (int k = 0; k < i; k++) assert_string_not_equal(seen[i], seen[k]);
+        tokenizer_free(t);
+    }
+}
+
+// ---- damage ----
+
+// One to three bytes changed: refused, or a tokenizer that works. Under sanitizers this is the real test.
+static void test_json_survives_damage(void **state) {
+    (void)state;
+    static const char bytes[] = "\"{}[],:0123456789-abcdeNFCxtrue\\ _<>.*+(|\xFF";
+    const size_t len = sizeof GOOD - 1;
+    char *text = mem_alloc(len, 1);
+    uint64_t seed = 3;
+    int loaded = 0, refused = 0;
+    mkdir(FOLDER, 0777);
+    for (int round = 0; round < 6000; round++) {
+        memcpy(text, GOOD, len);
+        for (int i = 0; i <= round % 3; i++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            text[(seed >> 40) % len] = bytes[(seed >> 20) % (sizeof bytes - 1)];
+        }
+        scratch_put(FOLDER "/tokenizer.json", text, len);
+        Tokenizer *t = NULL;
+        Err err = {0};
+        if (tokenizer_from_hf(&t, FOLDER, &err) != 0) {
+            assert_int_equal(err.status, EXIT_INPUT);
+            refused++;
+            continue;
+        }
+        TokenIds ids = {0};
+        StrBuf out = {0};
+        tokenizer_encode(t, "ab c<end>\xFF aab", 14, NULL, true, &ids);
+        for (size_t i = 0; i < ids.count; i++) assert_in_range(ids.ids[i], 0, tokenizer_vocab_size(t) - 1);
+        tokenizer_decode(t, ids.ids, ids.count, true, &out);
+        token_ids_clear(&ids);
+        str_clear(&out);
+        tokenizer_free(t);
+        loaded++;
+    }
+    mem_free(text);
+    assert_true(loaded > 200 && refused > 500);
+}
+
+TEST_MAIN(SCRATCH_TEST(test_json_unknown_components_are_named), SCRATCH_TEST(test_json_bad_components_are_named),
+          SCRATCH_TEST(test_json_bad_vocabularies_are_named), SCRATCH_TEST(test_json_deep_nesting_is_refused),
+          SCRATCH_TEST(test_json_merges_never_make_control_tokens), SCRATCH_TEST(test_json_ids_may_have_holes),
+          SCRATCH_TEST(test_folder_alone), SCRATCH_TEST(test_folder_special_tokens_and_flags),
+          SCRATCH_TEST(test_folder_end_tokens), SCRATCH_TEST(test_folder_chat_templates),
+          SCRATCH_TEST(test_folder_fingerprint), SCRATCH_TEST(test_json_survives_damage))
