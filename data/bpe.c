@@ -165,8 +165,7 @@ static void bpe_hash(const void *model, Fingerprint *f) {
     const Bpe *b = model;
     fingerprint_number(f, b->chars | b->whole_words << 1 | b->byte_fallback << 2 | b->fuse_unk << 3);
     fingerprint_number(f, b->unk);
-    for (int32_t rank = 0; rank < b->n_merges; rank++)
-        fingerprint_number(f, (int64_t)b->merges[rank].left << 32 | (uint32_t)b->merges[rank].right);
+    for (int32_t rank = 0; rank < b->n_merges; rank++) fingerprint_pair(f, b->merges[rank].left, b->merges[rank].right);
 }
 
 static const TokenModelKind BPE = {.name = "BPE", .encode = bpe_encode, .hash = bpe_hash, .free = bpe_free};

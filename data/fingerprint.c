@@ -22,6 +22,10 @@ void fingerprint_number(Fingerprint *f, int64_t n) {
     XXH3_128bits_update(f->state, bytes, sizeof bytes);
 }
 
+void fingerprint_pair(Fingerprint *f, int32_t a, int32_t b) {
+    fingerprint_number(f, (int64_t)((uint64_t)(uint32_t)a << 32 | (uint32_t)b));
+}
+
 void fingerprint_text(Fingerprint *f, const char *s, size_t len) {
     fingerprint_number(f, (int64_t)len);
     XXH3_128bits_update(f->state, s, len);

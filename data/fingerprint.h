@@ -7,5 +7,6 @@
 typedef struct Fingerprint Fingerprint;
 Fingerprint *fingerprint_new(void);
 void fingerprint_number(Fingerprint *f, int64_t n);
+void fingerprint_pair(Fingerprint *f, int32_t a, int32_t b);
 void fingerprint_text(Fingerprint *f, const char *s, size_t len); // its length too: keeps neighbours apart
 void fingerprint_end(Fingerprint *f, char hex[33]);               // frees

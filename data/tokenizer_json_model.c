@@ -84,12 +84,13 @@ static int put_all_added(Tokens *t, AddedEntry *entries, const Json *added, int6
 }
 
 // Special tokens that only the other files name: control tokens, cut out of the text as it is.
-static int add_named(JsonTokenizer *t, Tokens *tokens, const Vocab *v, const JsonStr *special, size_t n) {
+static int add_named(JsonTokenizer *t, const JsonStr *special, size_t n) {
+    Vocab *v = t->parts->vocab;
     for (size_t i = 0; i < n; i++) {
         int32_t id = vocab_find(v, special[i].data, special[i].len);
-        if (id < 0 || tokens->types[id] == TOKEN_CONTROL) continue;
-        bool ordinary = tokens->types[id] == TOKEN_NORMAL;
-        tokens->types[id] = TOKEN_CONTROL;
+        if (id < 0 || vocab_is_control(v, id)) continue;
+        bool ordinary = vocab_type(v, id) == TOKEN_NORMAL;
+        vocab_make_control(v, id);
         AddedToken a = {.text = special[i].data, .len = special[i].len, .id = id, .control = true};
         if (ordinary && added_tokens_add(t->parts->added, &a, t->err) != 0) return -1;
     }
@@ -97,11 +98,11 @@ static int add_named(JsonTokenizer *t, Tokens *tokens, const Vocab *v, const Jso
 }
 
 // An added token is searched in the text as it is, or, normalised itself, in the normalised text.
-static int add_entry(JsonTokenizer *t, const Tokens *tokens, const AddedEntry *e, NormalizeWork *work) {
+static int add_entry(JsonTokenizer *t, const AddedEntry *e, NormalizeWork *work) {
     TokenizerParts *p = t->parts;
     TextView view = {e->content.data, e->content.len, NULL};
     AddedToken a = {.id = (int32_t)e->id,
-                    .control = tokens->types[e->id] == TOKEN_CONTROL,
+                    .control = vocab_is_control(p->vocab, (int32_t)e->id),
                     .single_word = e->single_word,
                     .lstrip = e->lstrip,
                     .rstrip = e->rstrip};
@@ -115,31 +116,12 @@ static int add_entry(JsonTokenizer *t, const Tokens *tokens, const AddedEntry *e
     return added_tokens_add(e->normalized ? p->normalized : p->added, &a, t->err);
 }
 
-static int add_entries(JsonTokenizer *t, const Tokens *tokens, const AddedEntry *entries, size_t n) {
+static int add_entries(JsonTokenizer *t, const AddedEntry *entries, size_t n) {
     NormalizeWork work = {0};
     int rc = 0;
-    for (size_t i = 0; i < n && rc == 0; i++) rc = add_entry(t, tokens, &entries[i], &work);
+    for (size_t i = 0; i < n && rc == 0; i++) rc = add_entry(t, &entries[i], &work);
     normalize_work_clear(&work);
     return rc;
-}
-
-static int make_vocab(Vocab **v, const Tokens *tokens, Err *err) {
-    VocabSource source = {tokens->texts, tokens->types, tokens->n, TOKEN_ABSENT};
-    return vocab_new(v, &source, err);
-}
-
-// The vocabulary is made twice when other files make control tokens of some: once to find them.
-static int add_vocab(JsonTokenizer *t, Tokens *tokens, const AddedEntry *entries, size_t n_entries,
-                     const JsonStr *special, size_t n_special) {
-    TokenizerParts *p = t->parts;
-    if (make_vocab(&p->vocab, tokens, t->err) != 0) return -1;
-    if (n_special) {
-        if (add_named(t, tokens, p->vocab, special, n_special) != 0) return -1;
-        vocab_free(p->vocab);
-        p->vocab = NULL;
-        if (make_vocab(&p->vocab, tokens, t->err) != 0) return -1;
-    }
-    return add_entries(t, tokens, entries, n_entries);
 }
 
 static int read_vocab(JsonTokenizer *t, const Json *vocab, const Json *added, const JsonStr *special,
@@ -150,7 +132,10 @@ static int read_vocab(JsonTokenizer *t, const Json *vocab, const Json *added, co
     for (size_t i = 0; i < limit; i++) tokens.types[i] = TOKEN_ABSENT;
     int rc = put_vocab(&tokens, vocab, (int64_t)limit, t->err);
     if (rc == 0) rc = put_all_added(&tokens, entries, added, (int64_t)limit, t->err);
-    if (rc == 0) rc = add_vocab(t, &tokens, entries, n_added, special, n_special);
+    VocabSource source = {tokens.texts, tokens.types, tokens.n, TOKEN_ABSENT};
+    if (rc == 0) rc = vocab_new(&t->parts->vocab, &source, t->err);
+    if (rc == 0) rc = add_named(t, special, n_special);
+    if (rc == 0) rc = add_entries(t, entries, n_added);
     mem_free(tokens.texts);
     mem_free(tokens.types);
     mem_free(entries);
@@ -223,6 +208,7 @@ static int read_bpe(JsonTokenizer *t, const Json *model) {
 static int read_wordpiece(JsonTokenizer *t, const Json *model) {
     WordPieceSource w = {.vocab = t->parts->vocab};
     JsonStr prefix;
+    if (t->byte_level) return err_input(t->err, "found behind pre_tokenizer ByteLevel; expected another one");
     if (read_unknown(t, model, &w.unknown) != 0 ||
         component_text(&prefix, model, "continuing_subword_prefix", t->err) != 0 ||
         component_count(&w.max_chars, model, "max_input_chars_per_word", 100, INT32_MAX, t->err) != 0)

@@ -123,6 +123,10 @@ int32_t vocab_find(const Vocab *v, const char *text, size_t len) {
     return slot_of(v, text, len)->id;
 }
 
+void vocab_make_control(Vocab *v, int32_t id) {
+    v->types[id] = TOKEN_CONTROL;
+}
+
 const char *vocab_text(const Vocab *v, int32_t id, size_t *len) {
     *len = v->text_at[id + 1] - v->text_at[id];
     return v->texts.data + v->text_at[id];

@@ -1,5 +1,5 @@
 #!/bin/sh
-# make bench: the peak of this machine, ops, routed experts, one step op by op, then whole runs. RIVAL: a venv with
+# make bench: the peak of this machine, ops, routed experts, one step op by op, the tokenizer, then whole runs. RIVAL: a venv with
 # torch, transformers, peft and gguf; without it lorac runs alone. The rival's copy of the weights is made once.
 set -eu
 build=${BUILD:-build}
@@ -10,6 +10,8 @@ mkdir -p "$work"
 "$build/bench_ops"
 "$build/bench_moe"
 "$build/bench_step" "$model" 512
+"$build/bench_tokenize" data/examples/tool_calls_train.jsonl "$model"
+"$build/bench_tokenize" tests/golden/tokenizer/corpus.txt "$model"
 set -- --lorac "$build/lorac" --model "$model" --work "$work"
 if [ -n "${RIVAL:-}" ]; then
     [ -d "$work/hf" ] || "$RIVAL/bin/python" tests/oracle/gguf_to_hf.py "$model" "$work/hf"
