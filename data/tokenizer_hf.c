@@ -1,5 +1,6 @@
 // tokenizer_hf: the tokenizer of a Hugging Face folder: tokenizer.json (tokenizer_json.h) and the small files beside it
-// that say which tokens are special, where an answer ends, and what the chat template is. Without it, BERT's vocab.txt.
+// that say which tokens are special, where an answer ends, and what the chat template is. Without it, BERT's vocab.txt
+// or GPT-2's vocab.json and merges.txt.
 #include <stdio.h>
 #include <string.h>
 
@@ -46,6 +47,36 @@ static int read_vocab_txt(Folder *f) {
     return rc;
 }
 
+static int parse_gpt2(Folder *f, const char *vocab, size_t vocab_len, const char *merges, size_t merges_len) {
+    JsonDoc *doc = NULL;
+    StrBuf text = {0};
+    int rc = tokenizer_gpt2_check(root(f->config), root(f->model), f->err);
+    if (rc == 0) rc = json_parse(&doc, vocab, vocab_len, "vocab.json", 1, f->err);
+    if (rc == 0) rc = tokenizer_gpt2_json(&text, root(doc), vocab, vocab_len, merges, merges_len, f->err);
+    if (rc == 0) rc = json_parse(&f->tokenizer, text.data, text.len, "vocab.json and merges.txt", 0, f->err);
+    json_free(doc);
+    str_clear(&text);
+    return rc != 0 ? err_context(f->err, "%s", f->dir) : 0;
+}
+
+// f->tokenizer stays NULL when the two files are not there.
+static int read_gpt2(Folder *f) {
+    char *vocab_path = path_join(f->dir, "vocab.json"), *merges_path = path_join(f->dir, "merges.txt");
+    char *vocab = NULL, *merges = NULL;
+    size_t vocab_len, merges_len;
+    int rc = 0;
+    if (path_exists(vocab_path) && path_exists(merges_path)) {
+        rc = file_read(&vocab, &vocab_len, vocab_path, MAX_FILE, f->err);
+        if (rc == 0) rc = file_read(&merges, &merges_len, merges_path, MAX_FILE, f->err);
+        if (rc == 0) rc = parse_gpt2(f, vocab, vocab_len, merges, merges_len);
+    }
+    mem_free(vocab);
+    mem_free(merges);
+    mem_free(vocab_path);
+    mem_free(merges_path);
+    return rc;
+}
+
 static int no_tokenizer(const Folder *f) {
     static const char *const others[] = {"tokenizer.model", "vocab.json", "tekken.json", "spiece.model"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
@@ -64,12 +95,13 @@ static int no_tokenizer(const Folder *f) {
 static int open_folder(Folder *f) {
     if (read_json(f, &f->tokenizer, "tokenizer.json") != 0) return -1;
     if (!f->tokenizer && read_vocab_txt(f) != 0) return -1;
-    if (!f->tokenizer && !f->vocab_txt) return no_tokenizer(f);
     if (read_json(f, &f->config, "tokenizer_config.json") != 0 ||
         read_json(f, &f->special_map, "special_tokens_map.json") != 0 ||
         read_json(f, &f->generation, "generation_config.json") != 0)
         return -1;
-    return read_json(f, &f->model, "config.json");
+    if (read_json(f, &f->model, "config.json") != 0) return -1;
+    if (!f->tokenizer && !f->vocab_txt && read_gpt2(f) != 0) return -1;
+    return f->tokenizer || f->vocab_txt ? 0 : no_tokenizer(f);
 }
 
 static void close_folder(Folder *f) {

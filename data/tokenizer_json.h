@@ -14,6 +14,11 @@ int tokenizer_json_read(TokenizerParts *p, const Json *root, const JsonStr *spec
 // tokenizer_config.json or NULL; a BERT tokenizer as transformers makes it of them.
 int tokenizer_vocab_txt_read(TokenizerParts *p, const char *text, size_t len, const Json *config, Err *err);
 
+// GPT-2's vocab.json (also as text) and merges.txt as a tokenizer.json; check: refused unless the folder is GPT-2's.
+int tokenizer_gpt2_check(const Json *tokenizer_config, const Json *model_config, Err *err);
+int tokenizer_gpt2_json(StrBuf *out, const Json *vocab, const char *vocab_text, size_t vocab_len, const char *merges,
+                        size_t merges_len, Err *err);
+
 // ---- one component each (an object with a "type"); messages begin with what they are given as `name` ----
 
 // What the components say to one another.

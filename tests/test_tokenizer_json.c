@@ -203,6 +203,30 @@ static void test_folder_alone(void **state) {
     tokenizer_free(t);
 }
 
+static void test_folder_of_gpt2(void **state) {
+    (void)state;
+    folder_put("vocab.json", "{\"a\":0,\"b\":1,\"ab\":2,\"\u0120\":3,\"<|endoftext|>\":4}");
+    folder_put("merges.txt", "#version: 0.2\r\na b\r\n\n");
+    assert_refused("found vocab.json and merges.txt of another model than GPT-2");
+    folder_put("config.json", "{\"model_type\":\"gpt2\",\"eos_token_id\":4}");
+    Tokenizer *t = folder_tokenizer();
+    assert_int_equal(tokenizer_eos(t), 4);
+    TokenIds ids = {0};
+    const int32_t want[] = {2, 3, 0, 4};
+    tokenizer_encode(t, "ab a<|endoftext|>", 17, NULL, true, &ids);
+    assert_int_equal(ids.count, 4);
+    assert_memory_equal(ids.ids, want, sizeof want);
+    token_ids_clear(&ids);
+    tokenizer_free(t);
+    folder_put("merges.txt", "#version: 0.2\nab\n");
+    assert_refused("merges[0]: found ab");
+    folder_put("merges.txt", "\xFF");
+    assert_refused("merges.txt is not valid UTF-8");
+    folder_put("vocab.json", "{\"a\":0}");
+    folder_put("merges.txt", "");
+    assert_refused("no token <|endoftext|>");
+}
+
 static void test_folder_special_tokens_and_flags(void **state) {
     (void)state;
     folder_put("tokenizer.json", GOOD);
@@ -345,6 +369,7 @@ static void test_json_survives_damage(void **state) {
 TEST_MAIN(SCRATCH_TEST(test_json_unknown_components_are_named), SCRATCH_TEST(test_json_bad_components_are_named),
           SCRATCH_TEST(test_json_bad_vocabularies_are_named), SCRATCH_TEST(test_json_deep_nesting_is_refused),
           SCRATCH_TEST(test_json_merges_never_make_control_tokens), SCRATCH_TEST(test_json_ids_may_have_holes),
-          SCRATCH_TEST(test_folder_alone), SCRATCH_TEST(test_folder_special_tokens_and_flags),
-          SCRATCH_TEST(test_folder_end_tokens), SCRATCH_TEST(test_folder_chat_templates),
-          SCRATCH_TEST(test_folder_fingerprint), SCRATCH_TEST(test_json_survives_damage))
+          SCRATCH_TEST(test_folder_alone), SCRATCH_TEST(test_folder_of_gpt2),
+          SCRATCH_TEST(test_folder_special_tokens_and_flags), SCRATCH_TEST(test_folder_end_tokens),
+          SCRATCH_TEST(test_folder_chat_templates), SCRATCH_TEST(test_folder_fingerprint),
+          SCRATCH_TEST(test_json_survives_damage))
