@@ -312,6 +312,11 @@ static void test_config_same_run(void **state) {
     assert_non_null(strstr(err.msg, "gradient_accumulation_steps was 4, now 1"));
     ASSERT_REFUSED(config_check_same_run(&other, "{\"seed\":", "config.json", &err), &err, "config.json:1: not JSON");
     config_clear(&other);
+    ASSERT_OK(load(&other, "{" REQUIRED ", \"gradient_accumulation_steps\": 4}",
+                   "train_file={\"path\": \"d.jsonl\", \"weight\": 2}", NULL, NULL, &err),
+              &err);
+    ASSERT_REFUSED(config_check_same_run(&other, saved, "config.json", &err), &err, "train_file was [");
+    config_clear(&other);
     config_clear(&c);
     mem_free(saved);
 }

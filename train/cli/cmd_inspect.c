@@ -109,6 +109,9 @@ const Verb verb_inspect = {
         "  shard-{000..099}.tar    counted, or matched (data-*.jsonl)\n"
         "  {\"path\": P, \"weight\": W}  in a list of train_file: P's samples W times an epoch; of a fraction, a part\n"
         "                          of the samples that the seed chooses once\n\n"
+        "Tokens are kept in $XDG_CACHE_HOME/lorac, else ~/.cache/lorac: at most 20 GiB, what was not used for longest "
+        "goes\n"
+        "first. Removing the folder is always safe.\n\n"
         "  lorac inspect configs/smollm2-tool-calls.json --show 3\n",
     .run = run_inspect,
 };
