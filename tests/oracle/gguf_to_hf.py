@@ -59,4 +59,5 @@ def main():
         write_f32(source, sys.argv[3])
 
 
-main()
+if __name__ == "__main__":
+    main()
