@@ -143,7 +143,7 @@ def fill(tensors, family, lines):
     return out
 
 
-def write_gguf(llama_cpp, folder, path, fuse_qkv=False):
+def write_gguf(llama_cpp, folder, path, fuse_qkv=False, f32=False):
     sys.path[:0] = [str(Path(llama_cpp) / "gguf-py"), str(llama_cpp)]
     import gguf
     conversion = importlib.import_module("conversion")
@@ -166,7 +166,8 @@ def write_gguf(llama_cpp, folder, path, fuse_qkv=False):
         if "set_vocab" in c.__dict__:
             c.set_vocab = vocabulary
     with torch.inference_mode():
-        model = cls(Path(folder), gguf.LlamaFileType.MOSTLY_F16, Path(path), eager=True, fuse_qkv=fuse_qkv)
+        types = gguf.LlamaFileType.ALL_F32 if f32 else gguf.LlamaFileType.MOSTLY_F16
+        model = cls(Path(folder), types, Path(path), eager=True, fuse_qkv=fuse_qkv)
         model.write()
 
 

@@ -192,7 +192,7 @@ static void converse(Chat *c) {
 // --- the verb ---
 
 static int open_chat(Chat *c, const char *model, const ArgStrings *adapters, Err *err) {
-    if (loaded_open(&c->base, model, NULL, err) ||
+    if (loaded_open(&c->base, model, NULL, 0, err) ||
         chat_template_new(&c->chat_template, c->base.model->tokenizer, NULL, err))
         return -1;
     for (size_t i = 0; i < adapters->count; i++)

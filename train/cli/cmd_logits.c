@@ -51,7 +51,7 @@ static int run_logits(int argc, char **argv, Err *err) {
     int32_t *ids = NULL;
     int64_t n = 0;
     int rc = parse_ids(text, &ids, &n, err);
-    if (rc == 0) rc = loaded_open(&l, model, adapter, err);
+    if (rc == 0) rc = loaded_open(&l, model, adapter, n, err);
     if (rc == 0) rc = write_logits(&l, ids, n, out, err);
     loaded_close(&l);
     mem_free(ids);

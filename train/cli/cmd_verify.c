@@ -13,7 +13,7 @@ static int run_verify(int argc, char **argv, Err *err) {
     if (!n_words) return err_input(err, "verify: no adapter named; expected a folder or a .gguf file"), EXIT_INPUT;
     Loaded l = {0};
     int status = 0;
-    if (loaded_open(&l, model, NULL, err))
+    if (loaded_open(&l, model, NULL, 0, err))
         status = err->status;
     else if (adapter_verify(l.model, path, stdout, err))
         status = EXIT_RUNTIME; // a bad adapter is what verify is for

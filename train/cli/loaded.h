@@ -18,5 +18,5 @@ typedef struct Loaded { // init with {0}
 
 // model_path is required (NULL: EXIT_INPUT names the option); adapter_path NULL: none. After a failure too,
 // loaded_close is the caller's.
-int loaded_open(Loaded *l, const char *model_path, const char *adapter_path, Err *err);
+int loaded_open(Loaded *l, const char *model_path, const char *adapter_path, int64_t positions, Err *err);
 void loaded_close(Loaded *l);
