@@ -1,6 +1,9 @@
 // config_hf: the config.json of real models of every family, as they ship and as transformers writes them today, read
 // to what transformers computes (golden/configs, made by golden/make_config_golden.py); everything else refused by key.
+#include <math.h>
+
 #include "model_config.h"
+#include "rope.h"
 #include "scratch.h"
 
 // ---- against transformers ----
@@ -84,6 +87,39 @@ static void test_config_hf_equals_transformers(void **state) {
     }
     assert_true(models >= 37);
     mem_free(golden);
+}
+
+// The rotation at one position, for short and for long rows: config.json and rope.c together.
+static void test_config_hf_angles_equal_transformers(void **state) {
+    (void)state;
+    enum { ROW = 100, PICKED = 4 };
+    FILE *golden = fopen(TEST_DIR "/golden/configs/angles.txt", "r");
+    char name[64], kind[16];
+    long long positions;
+    int lines = 0;
+    assert_non_null(golden);
+    for (; fscanf(golden, "%63s %15s %lld", name, kind, &positions) == 3; lines++) {
+        char *path = mem_printf("%s/golden/configs/%s.json", TEST_DIR, name);
+        ModelConfig c;
+        float *table;
+        Err err;
+        ASSERT_OK(model_config_read_hf(&c, path, &err), &err);
+        const RopeConfig *r = strcmp(kind, "rope") == 0 ? &c.rope : &c.rope_local;
+        ASSERT_OK(rope_table(&table, r, positions, &err), &err);
+        int64_t pairs = r->rotated / 2, picked[PICKED] = {0, pairs / 4, pairs / 2, pairs - 1};
+        for (int i = 0; i < 2 * PICKED; i++) { // cosines, then sines; an ulp of the frequency is 1e-5 at this position
+            double want;
+            assert_int_equal(fscanf(golden, "%lf", &want), 1);
+            double got = (double)table[ROW * r->rotated + i / PICKED * pairs + picked[i % PICKED]];
+            if (!(fabs(got - want) <= 2e-5))
+                fail_msg("%s, %s over %lld positions, value %d: got %.9g, want %.9g", name, kind, positions, i, got,
+                         want);
+        }
+        mem_free(table);
+        mem_free(path);
+    }
+    assert_true(lines >= 70);
+    fclose(golden);
 }
 
 // ---- what the classes allow beside that ----
@@ -369,7 +405,8 @@ static void test_config_hf_survives_changed_bytes(void **state) {
     }
 }
 
-TEST_MAIN(SCRATCH_TEST(test_config_hf_equals_transformers), SCRATCH_TEST(test_config_hf_reads_null_and_other_spellings),
+TEST_MAIN(SCRATCH_TEST(test_config_hf_equals_transformers), TEST(test_config_hf_angles_equal_transformers),
+          SCRATCH_TEST(test_config_hf_reads_null_and_other_spellings),
           SCRATCH_TEST(test_config_hf_reads_rope_in_both_spellings),
           SCRATCH_TEST(test_config_hf_names_the_noise_of_training),
           SCRATCH_TEST(test_config_hf_refuses_what_is_no_config),

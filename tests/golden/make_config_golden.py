@@ -1,6 +1,6 @@
 """Writes configs/: what real models ship as config.json (NAME.json), the same as transformers writes it today
-(NAME.saved.json), and golden.txt: what transformers computes with it. test_config_hf.c reads both files of each model and
-compares. Facts come from the configuration classes, the modules of an instance on the meta device, and the classes' own
+(NAME.saved.json), golden.txt: what transformers computes with it, and angles.txt: some cosines and sines of its positions.
+test_config_hf.c reads both files of each model and compares. Facts come from the configuration classes, the modules of an instance on the meta device, and the classes' own
 rotary embeddings; nothing is taken from lorac.
 
 Run with transformers 5.23 and torch: python make_config_golden.py
@@ -307,10 +307,32 @@ def facts(config):
         yield "rope", rope_line(text.rope_parameters, text)
 
 
+ROW, LENGTHS = 100, [4096, 8192]  # 8192 is beyond the original context of the LongRoPE models
+
+
+def angles(config):
+    """(kind, positions, cosines and sines of some pairs of dimensions at position ROW of so long a sequence)"""
+    text = config.get_text_config()
+    if text.model_type in ("gpt2", "bert"):
+        return
+    with torch.device("meta"):
+        body = AutoModelForCausalLM.from_config(config).base_model
+    rotary = type(getattr(body, "language_model", body).rotary_emb)(config=text)
+    kinds = ["full_attention", "sliding_attention"] if text.model_type == "gemma3_text" else [None]
+    for kind in kinds:
+        for length in LENGTHS:
+            layer = {"layer_type": kind} if kind else {}
+            cos, sin = rotary(torch.zeros(1, 1), torch.arange(length)[None], **layer)
+            pairs = cos.shape[-1] // 2
+            picked = [0, pairs // 4, pairs // 2, pairs - 1]
+            values = [t[0, ROW, i].item() for t in (cos, sin) for i in picked]
+            yield "rope_local" if kind == "sliding_attention" else "rope", length, values
+
+
 def main():
     shutil.rmtree(HERE, ignore_errors=True)
     os.makedirs(HERE)
-    golden = ["# made by make_config_golden.py\n"]
+    golden, turned = ["# made by make_config_golden.py\n"], []
     for name, raw in SHIPPED.items():
         with open(os.path.join(HERE, name + ".json"), "w") as f:
             json.dump(raw, f, indent=1)
@@ -321,8 +343,12 @@ def main():
             json.dump(saved, f, separators=(",", ":"))
         golden.append("model %s\n" % name)
         golden += ["%s %s\n" % line for line in facts(config)]
+        for kind, length, values in angles(config):
+            turned.append("%s %s %d %s\n" % (name, kind, length, " ".join("%.9g" % v for v in values)))
     with open(os.path.join(HERE, "golden.txt"), "w") as f:
         f.writelines(line.rstrip() + "\n" for line in golden)
+    with open(os.path.join(HERE, "angles.txt"), "w") as f:
+        f.writelines(turned)
 
 
 main()
