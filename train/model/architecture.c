@@ -34,7 +34,8 @@ static const Module llama_modules[] = {
     [NORM_FFN] = "pre_feedforward_layernorm", [NORM_POST_FFN] = "post_feedforward_layernorm",                          \
     [NORM_Q] = "self_attn.q_norm", [NORM_K] = "self_attn.k_norm"
 #define LLAMA_HF                                                                                                       \
-    .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}}, .hf_prefixes = {{"model.", "model.", "lm_head"}, {"", "model.", ""}}, \
+    .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}},                                                                       \
+    .hf_prefixes = {{"model.", "model.", "lm_head", false}, {"", "model.", "", false}},                                \
     .hf_ignored = {".rotary_emb.inv_freq"}
 
 // GGUF: llama.cpp has one set of names for all.
@@ -96,7 +97,7 @@ static const Architecture table[] = {
         .gguf = "llama", // with expert_count
         .model_types = {"mixtral"},
         .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}, .router = "block_sparse_moe.gate"},
-        .hf_prefixes = {{"model.", "model.", "lm_head"}, {"", "model.", ""}},
+        .hf_prefixes = {{"model.", "model.", "lm_head", false}, {"", "model.", "", false}},
         .hf_ignored = {".rotary_emb.inv_freq"},
         GGUF_NAMES(gguf_split, gguf_fused),
         .norms = PRE_NORMS,
@@ -121,7 +122,7 @@ static const Architecture table[] = {
         .gguf = "qwen3moe",
         .model_types = {"qwen3_moe"},
         .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}, .router = "mlp.gate"},
-        .hf_prefixes = {{"model.", "model.", "lm_head"}, {"", "model.", ""}},
+        .hf_prefixes = {{"model.", "model.", "lm_head", false}, {"", "model.", "", false}},
         .hf_ignored = {".rotary_emb.inv_freq"},
         GGUF_NAMES(gguf_split, gguf_fused),
         .norms = PRE_NORMS | QK_NORMS,
@@ -131,7 +132,7 @@ static const Architecture table[] = {
         .gguf = "gemma2",
         .model_types = {"gemma2"},
         .hf = {LLAMA_NAMES, .norms = {GEMMA_NORMS}},
-        .hf_prefixes = {{"model.", "model.", "lm_head"}, {"", "model.", ""}},
+        .hf_prefixes = {{"model.", "model.", "lm_head", false}, {"", "model.", "", false}},
         .hf_ignored = {".rotary_emb.inv_freq"},
         GGUF_NAMES(gguf_split, gguf_fused),
         .norms = PRE_NORMS | POST_NORMS,
@@ -150,8 +151,8 @@ static const Architecture table[] = {
         .hf = {LLAMA_NAMES, .norms = {GEMMA_NORMS}},
         .hf_prefixes = {{"language_model.model.", "model.language_model.", "language_model.lm_head", true},
                         {"model.language_model.", "model.language_model.", "lm_head", true},
-                        {"model.", "model.", "lm_head"},
-                        {"", "model.", ""}},
+                        {"model.", "model.", "lm_head", false},
+                        {"", "model.", "", false}},
         .hf_ignored = {".rotary_emb.inv_freq"},
         .hf_other = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."},
         GGUF_NAMES(gguf_split, gguf_fused),
@@ -172,7 +173,7 @@ static const Architecture table[] = {
                .layer = "layers.%d.",
                .norms = {LLAMA_NORMS},
                .modules = phi3_modules},
-        .hf_prefixes = {{"model.", "model.", "lm_head"}, {"", "model.", ""}},
+        .hf_prefixes = {{"model.", "model.", "lm_head", false}, {"", "model.", "", false}},
         .hf_ignored = {".rotary_emb.inv_freq"},
         GGUF_NAMES(gguf_phi3, NULL),
         .norms = PRE_NORMS,
@@ -187,7 +188,7 @@ static const Architecture table[] = {
                .layer = "h.%d.",
                .norms = {[NORM_ATTN] = "ln_1", [NORM_FFN] = "ln_2"},
                .modules = gpt2_modules},
-        .hf_prefixes = {{"transformer.", "transformer.", "lm_head"}, {"", "transformer.", "lm_head"}},
+        .hf_prefixes = {{"transformer.", "transformer.", "lm_head", false}, {"", "transformer.", "lm_head", false}},
         .hf_ignored = {".attn.bias", ".attn.masked_bias"},
         GGUF_NAMES(gguf_gpt2, NULL),
         .norm = NORM_KIND_LAYER,
@@ -206,7 +207,7 @@ static const Architecture table[] = {
                .layer = "encoder.layer.%d.",
                .norms = {[NORM_POST_ATTN] = "attention.output.LayerNorm", [NORM_POST_FFN] = "output.LayerNorm"},
                .modules = bert_modules},
-        .hf_prefixes = {{"bert.", "bert.", ""}, {"", "bert.", ""}},
+        .hf_prefixes = {{"bert.", "bert.", "", false}, {"", "bert.", "", false}},
         .hf_ignored = {"embeddings.position_ids"},
         .hf_other = {"cls."},
         .hf_linears = {"pooler.dense", "classifier"},

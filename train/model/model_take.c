@@ -44,7 +44,10 @@ Weight weight_rows(const SourceTensor *t, const void *data, int64_t row, int64_t
     size_t row_bytes;
     CHECK(dtype_bytes(t->dtype, (size_t)cols, &row_bytes));
     return (Weight){.name = t->name,
-                    .segments = {{(const char *)data + (size_t)row * row_bytes, row_map, t->dtype, rows}},
+                    .segments = {{.data = (const char *)data + (size_t)row * row_bytes,
+                                  .row_map = row_map,
+                                  .dtype = t->dtype,
+                                  .rows = rows}},
                     .n_segments = 1,
                     .rows = rows,
                     .cols = cols};
