@@ -161,8 +161,11 @@ static void take_space(const TextView *v, size_t from, const Node *node, AddedMa
 }
 
 bool added_tokens_find(const AddedTokens *a, const TextView *v, size_t from, const AddedRule *rule, AddedMatch *m) {
-    for (size_t at = from; at < v->len; at++) {
-        if (a->root[(uint8_t)v->text[at]] < 0) continue;
+    const uint8_t *text = (const uint8_t *)v->text;
+    const size_t len = v->len;
+    for (size_t at = from;; at++) {
+        while (at < len && a->root[text[at]] < 0) at++;
+        if (at >= len) return false;
         size_t n = 0;
         int32_t node = longest_at(a, v, at, rule, &n);
         if (node < 0) continue;
@@ -175,5 +178,4 @@ bool added_tokens_find(const AddedTokens *a, const TextView *v, size_t from, con
         take_space(v, from, found, m);
         return true;
     }
-    return false;
 }

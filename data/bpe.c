@@ -74,15 +74,6 @@ static int32_t merge_token(const Bpe *b, size_t rank, const BpePair *p, const Gg
     return -1;
 }
 
-const PairSlot *bpe_pair(const Bpe *b, int32_t left, int32_t right) {
-    uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    size_t i = (size_t)((key * 0x9E3779B97F4A7C15u) >> b->pair_shift);
-    for (;; i = (i + 1) & b->pair_mask) {
-        const PairSlot *s = &b->pair_slots[i];
-        if (s->rank == NO_RANK || (s->left == left && s->right == right)) return s;
-    }
-}
-
 static bool has_control(const Vocab *v, const Merge *m) {
     return vocab_is_control(v, m->left) || vocab_is_control(v, m->right) || vocab_is_control(v, m->result);
 }
@@ -127,7 +118,7 @@ static int add_merge(Bpe *b, size_t rank, const BpePair *p, bool skip_control, S
     if (s->rank != NO_RANK)
         return err_input(err, "merges %u and %zu are both \"%s\"; expected each once", s->rank, rank,
                          show_pair(p).text);
-    *s = (PairSlot){.left = m.left, .right = m.right, .rank = (uint32_t)rank};
+    *s = (PairSlot){.left = m.left, .right = m.right, .rank = (uint32_t)rank, .result = m.result};
     b->merges[rank] = m;
     mark_join(b, p, &m);
     return 0;

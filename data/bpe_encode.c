@@ -12,7 +12,7 @@ enum { SCAN_MAX = 32 }; // above this many symbols the heap is faster
 
 // ---- the merge loop ----
 
-static uint32_t pair_rank(const Bpe *b, const int32_t *ids, size_t i, size_t j) {
+static inline __attribute__((always_inline)) uint32_t pair_rank(const Bpe *b, const int32_t *ids, size_t i, size_t j) {
     return bpe_pair(b, ids[i], ids[j])->rank;
 }
 
@@ -90,13 +90,15 @@ static void add_symbol(TokenWork *w, int32_t id, size_t begin) {
 static void add_bytes(const Bpe *b, TokenWork *w, const char *bytes, size_t len) {
     for (size_t i = 0; i < len; i++) {
         int32_t id = b->byte_token[(uint8_t)bytes[i]];
-        if (id < 0 && b->unk < 0) {
+        if (id >= 0) {
+            add_symbol(w, id, i);
+        } else if (b->unk < 0) {
             w->left_out++;
-            continue;
+        } else {
+            w->unknown++;
+            bool fused = b->fuse_unk && w->n_tokens > 0 && w->ids[w->n_tokens - 1] == b->unk;
+            if (!fused) add_symbol(w, b->unk, i);
         }
-        bool fused = id < 0 && b->fuse_unk && w->n_tokens > 0 && w->ids[w->n_tokens - 1] == b->unk;
-        if (id < 0) w->unknown++;
-        if (!fused) add_symbol(w, id < 0 ? b->unk : id, i);
     }
     bpe_merge(b, w, 0);
 }

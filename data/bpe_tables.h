@@ -10,7 +10,8 @@
 typedef struct PairSlot {
     int32_t left, right;
     uint32_t rank; // NO_RANK: free
-} PairSlot;
+    int32_t result;
+} PairSlot; // 16 bytes: never in two lines of the cache
 
 typedef struct Merge {
     int32_t left, right, result; // -1: left out
@@ -39,7 +40,14 @@ static inline uint32_t bpe_join_bit(uint32_t a, uint32_t b) {
 }
 
 // The slot of a pair, or a free one (rank NO_RANK) when the pair does not merge.
-const PairSlot *bpe_pair(const Bpe *b, int32_t left, int32_t right);
+static inline const PairSlot *bpe_pair(const Bpe *b, int32_t left, int32_t right) {
+    uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+    size_t i = (size_t)((key * 0x9E3779B97F4A7C15u) >> b->pair_shift);
+    for (;; i = (i + 1) & b->pair_mask) {
+        const PairSlot *s = &b->pair_slots[i];
+        if (s->rank == NO_RANK || (s->left == left && s->right == right)) return s;
+    }
+}
 void bpe_encode(const void *model, TokenWork *w, const char *text, size_t len);
 // Merges the symbols from `base` on: the pair of lowest rank first, the leftmost of equal ones. O(n log n).
 void bpe_merge(const Bpe *b, TokenWork *w, size_t base);

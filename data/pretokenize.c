@@ -144,7 +144,22 @@ static void add_span(Cut *c, size_t begin, size_t end, bool match) {
     c->match_before = match;
 }
 
+// Matches and what lies between are pieces as they come: nearly all expressions of tokenizers.
+static void isolate(Pieces *w, const Regex *pattern, Piece p) {
+    size_t at = 0;
+    regex_walk_begin(&w->walk, pattern, w->view.text + p.begin, p.end - p.begin);
+    for (size_t begin, end; regex_walk_next(&w->walk, &begin, &end); at = end) {
+        emit(w, p.begin + at, p.begin + begin);
+        emit(w, p.begin + begin, p.begin + end);
+    }
+    emit(w, p.begin + at, p.end);
+}
+
 static void split_piece(Pieces *w, const Step *s, Piece p) {
+    if (s->behavior == CUT_ISOLATED) {
+        isolate(w, s->pattern, p);
+        return;
+    }
     Cut cut = {.w = w, .behavior = s->behavior};
     const char *text = w->view.text + p.begin;
     size_t len = p.end - p.begin, at = 0;

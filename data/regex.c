@@ -13,6 +13,7 @@ enum { MAX_PATTERN = 4096 };
 struct Regex {
     pcre2_code *code;
     char *pattern;
+    bool jit;
 };
 
 // ---- translation ----
@@ -118,7 +119,7 @@ static int compile(Regex *r, Err *err) {
         pcre2_get_error_message(code, (PCRE2_UCHAR *)message, sizeof message);
         return err_input(err, "%s", message);
     }
-    pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE); // without a JIT pcre2_match interprets: slower, same result
+    r->jit = pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE) == 0; // without a JIT: slower, same result
     return 0;
 }
 
@@ -172,14 +173,20 @@ void regex_walk_begin(RegexWalk *w, const Regex *r, const char *text, size_t len
     pcre2_set_depth_limit(w->context, LEAST_MATCH_LIMIT);
 }
 
-static int match(RegexWalk *w, uint32_t options) {
-    return pcre2_match(w->regex->code, (PCRE2_SPTR)w->text, w->len, w->at, options, w->data, w->context);
+// The JIT's own entry spares pcre2_match's checks at every match.
+static int match(RegexWalk *w) {
+    const Regex *r = w->regex;
+    PCRE2_SPTR text = (PCRE2_SPTR)w->text;
+    int n = PCRE2_ERROR_JIT_STACKLIMIT;
+    if (r->jit) n = pcre2_jit_match(r->code, text, w->len, w->at, 0, w->data, w->context);
+    if (n != PCRE2_ERROR_JIT_STACKLIMIT) return n;
+    uint32_t options = PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT; // groups over long runs need more stack than the JIT has
+    return pcre2_match(r->code, text, w->len, w->at, options, w->data, w->context);
 }
 
 bool regex_walk_next(RegexWalk *w, size_t *begin, size_t *end) {
     while (w->at < w->len && !w->failed) {
-        int n = match(w, PCRE2_NO_UTF_CHECK);
-        if (n == PCRE2_ERROR_JIT_STACKLIMIT) n = match(w, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT); // groups over long runs
+        int n = match(w);
         if (n < 0) {
             w->failed = n != PCRE2_ERROR_NOMATCH;
             return false;
