@@ -50,7 +50,11 @@ static void read_tensors(Family *f) {
     size_t capacity = 0;
     while (fgets(line, sizeof line, in)) {
         MEM_GROW(f->tensors, capacity, f->n_tensors + 1);
-        CHECK(parse_line(&f->tensors[f->n_tensors++], line), "%s: %s", path, line);
+        FamilyTensor *t = &f->tensors[f->n_tensors++];
+        CHECK(parse_line(t, line), "%s: %s", path, line);
+        if (strcmp(t->name, "base_model.model.score.weight") == 0 ||
+            strcmp(t->name, "base_model.model.classifier.weight") == 0)
+            f->labels = t->shape[0];
     }
     fclose(in);
 }
@@ -143,7 +147,13 @@ static uint32_t set_of(const char *target) {
                  {"qkv_proj", 1u << PROJ_Q | 1u << PROJ_K | 1u << PROJ_V},
                  {"gate_up_proj", 1u << PROJ_GATE | 1u << PROJ_UP},
                  {"c_proj", 1u << PROJ_O | 1u << PROJ_DOWN},
-                 {"c_fc", 1u << PROJ_UP}};
+                 {"c_fc", 1u << PROJ_UP},
+                 {"query", 1u << PROJ_Q},
+                 {"key", 1u << PROJ_K},
+                 {"value", 1u << PROJ_V},
+                 {"attention.output.dense", 1u << PROJ_O},
+                 {"intermediate.dense", 1u << PROJ_UP},
+                 {"output.dense", 1u << PROJ_DOWN}};
     for (size_t i = 0; i < sizeof fused / sizeof *fused; i++)
         if (strcmp(target, fused[i].name) == 0) return fused[i].set;
     Projection p = 0;
@@ -180,7 +190,8 @@ void family_open(Family *f, const char *name, FamilyFile kind) {
     if (kind == FAMILY_GGUF || kind == FAMILY_GGUF_FUSED) {
         snprintf(f->path, sizeof f->path, "%s/%s.gguf", f->dir, kind == FAMILY_GGUF ? "base" : "fused");
     } else {
-        snprintf(f->path, sizeof f->path, "%s-%d", name, (int)kind);
+        const char *slash = strrchr(name, '/');
+        snprintf(f->path, sizeof f->path, "%s-%d", slash ? slash + 1 : name, (int)kind);
         write_folder(f, kind);
     }
     char path[320];
@@ -213,7 +224,7 @@ static const FamilyTensor *find_tensor(const Family *f, const char *name) {
 }
 
 Adapter *family_adapter(const Family *f, const Model *m) {
-    AdapterConfig c = {.rank = RANK, .alpha = ALPHA, .projections = f->projections};
+    AdapterConfig c = {.rank = RANK, .alpha = ALPHA, .projections = f->projections, .labels = f->labels};
     Adapter *a;
     Err err;
     CHECK(adapter_new(&a, m, &c, 1, true, &err) == 0, "%s", err.msg);
@@ -223,7 +234,7 @@ Adapter *family_adapter(const Family *f, const Model *m) {
         size_t n;
         const FamilyTensor *t = find_tensor(f, s->name);
         float *values = formula(t, &n);
-        CHECK(t->n_dims == 2 && t->shape[1] == s->cols, "%s", s->name);
+        CHECK(s->kind == SEGMENT_HEAD_BIAS ? t->n_dims == 1 : t->shape[1] == s->cols, "%s", s->name);
         take_rows(host + s->offset, values, t->shape[0], s, &m->config);
         mem_free(values);
     }

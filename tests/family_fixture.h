@@ -23,12 +23,14 @@ typedef struct Family {
     char dir[256];        // golden/families/NAME
     char path[288];       // the model: a folder in the working directory, or the GGUF file
     uint32_t projections; // what the adapter trains
+    int64_t labels;       // of its classifier (golden/classify); 0: a language model
     FamilyTensor *tensors;
     size_t n_tensors;
     Safetensors *golden;
 } Family;
 
-// The working directory is a scratch directory; CHECKs that the files can be written.
+// name: of a folder in golden/families, or "../classify/NAME". The working directory is a scratch directory; CHECKs
+// that the files can be written.
 void family_open(Family *f, const char *name, FamilyFile kind);
 bool family_has_gguf(const char *name);
 void family_close(Family *f);

@@ -132,7 +132,7 @@ static void test_config_refuses_values(void **state) {
         {"\"dtype\": \"bf16\"", "not in this version"},
         {"\"quantize_base\": \"fp4\"", "expected one of: none int8 nf4"},
         {"\"load_in_4bit\": 4", "load_in_4bit: expected true or false"},
-        {"\"task\": \"classification\"", "not in this version"},
+        {"\"task\": \"regression\"", "task"},
         {"\"rope_scaling_type\": \"dynamic\"", "\"dynamic\" is not in this version"},
         {"\"rope_scaling_type\": \"yarn\"", "rope_scaling_type: needs rope_scaling_factor above 1"},
         {"\"rope_scaling_factor\": 2", "rope_scaling_factor: needs rope_scaling_type"},

@@ -62,8 +62,8 @@ void tiny_run_open(TinyRun *r, const char *dir, int threads, const char *const *
     CHECK(backend_open(&r->backend, "cpu", threads, &err) == 0, "%s", err.msg);
     ModelOptions o = {.quantize = r->config.quantize_base};
     CHECK(model_load(&r->model, r->config.model_name_or_path, r->backend, &o, &err) == 0, "%s", err.msg);
-    CHECK(run_data_open(&r->data, &r->config, r->model, true, &err) == 0, "%s", err.msg);
-    CHECK(run_adapter_new(&r->adapter, &r->config, r->model, &err) == 0, "%s", err.msg);
+    CHECK(run_data_open(&r->data, &r->config, r->model, NULL, true, &err) == 0, "%s", err.msg);
+    CHECK(run_adapter_new(&r->adapter, &r->config, r->model, dataset_labels(r->data.train), &err) == 0, "%s", err.msg);
     r->trainer = trainer_new(&r->config, r->model, r->adapter, &r->data);
     CHECK(trainer_fit_memory(r->trainer, NULL, &err) == 0, "%s", err.msg);
 }

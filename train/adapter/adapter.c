@@ -132,12 +132,13 @@ static void lay_out(Adapter *a, const Model *m) {
     const AdapterConfig *c = &a->config;
     int64_t n_layers = c->layers ? c->n_layers : m->config.layers;
     a->model = &m->config;
-    a->segments = mem_calloc((size_t)n_layers * PROJ_COUNT * 2, sizeof *a->segments);
+    a->segments = mem_calloc((size_t)n_layers * PROJ_COUNT * 2 + 2, sizeof *a->segments);
     a->index = mem_alloc((size_t)m->config.layers * PROJ_COUNT, sizeof *a->index);
     for (int64_t i = 0; i < m->config.layers * PROJ_COUNT; i++) a->index[i] = -1;
     for (int64_t i = 0; i < n_layers; i++)
         for (const Module *module = m->config.arch->hf.modules; module->name; module++)
             add_module(a, m, c->layers ? c->layers[i] : i, module);
+    if (c->labels) adapter_head_lay_out(a, m);
 }
 
 static void copy_config(AdapterConfig *to, const AdapterConfig *from) {
@@ -156,6 +157,7 @@ int adapter_alloc(Adapter **out, const Model *m, const AdapterConfig *c, bool wi
     size_t bytes = (size_t)a->count * sizeof(float);
     a->params = m->backend->k->alloc(m->backend, bytes);
     if (with_grad) a->grad = m->backend->k->alloc(m->backend, bytes);
+    if (c->labels) adapter_head_point(a);
     *out = a;
     return 0;
 }
@@ -169,6 +171,7 @@ void adapter_free(Adapter *a) {
     for (int64_t i = 0; i < a->n_segments; i++) mem_free((char *)a->segments[i].name);
     mem_free(a->segments);
     mem_free(a->index);
+    label_list_clear(&a->labels);
     mem_free(a);
 }
 
@@ -209,6 +212,7 @@ int adapter_new(Adapter **out, const Model *m, const AdapterConfig *c, uint64_t 
     float *host = mem_calloc((size_t)a->count, sizeof *host);
     for (int64_t i = 0; i < a->n_segments; i++)
         if (a->segments[i].kind == SEGMENT_A) init_a(&a->segments[i], seed, host + a->segments[i].offset);
+    if (c->labels) adapter_head_start(a, m, seed, host);
     a->backend->k->upload(a->backend, a->params, host, bytes);
     mem_free(host);
     *out = a;
@@ -277,8 +281,9 @@ void adapter_b_to_module(const ModelConfig *c, const AdapterSegment *b, const fl
 
 int64_t adapter_module_rows(const ModelConfig *c, const AdapterSegment *s) {
     int64_t rows, cols;
+    if (s->kind != SEGMENT_B) return s->rows;
     module_shape(c, s->module->parts, &rows, &cols);
-    return s->kind == SEGMENT_A ? s->rows : rows;
+    return rows;
 }
 
 // Copies the segments that two layouts of the same modules share; false where `from` has rows that `to` has not and
@@ -286,7 +291,7 @@ int64_t adapter_module_rows(const ModelConfig *c, const AdapterSegment *s) {
 static bool copy_parts(const Adapter *to, float *out, const Adapter *from, const float *in) {
     for (int64_t i = 0; i < from->n_segments; i++) {
         const AdapterSegment *s = &from->segments[i], *d = &to->segments[i];
-        if (s->kind == SEGMENT_A) {
+        if (s->kind != SEGMENT_B) {
             memcpy(out + d->offset, in + s->offset, (size_t)(s->rows * s->cols) * sizeof *out);
             continue;
         }
@@ -314,6 +319,7 @@ int adapter_narrow(Adapter **adapter, const Model *m, uint32_t projections) {
     float *in = adapter_download(from), *out = mem_calloc((size_t)to->count, sizeof *out);
     same = same && copy_parts(to, out, from, in);
     if (same) to->backend->k->upload(to->backend, to->params, out, (size_t)to->count * sizeof *out);
+    if (same && from->labels.count) adapter_name_labels(to, &from->labels);
     mem_free(in);
     mem_free(out);
     adapter_free(same ? from : to);

@@ -3,10 +3,12 @@
 // A module is one linear as Hugging Face stores it (architecture.h). Each trained module has one A and one B; of a
 // fused module (GPT-2's c_attn, Phi-3's qkv_proj) the chosen parts share A, and B has their rows one behind the other.
 // Files hold the whole module: rows of parts that are not trained are zero there. Canonical order: layer by layer,
-// module by module, A before B, Hugging Face row order. Files: adapter_peft.c (PEFT folder), adapter_gguf.c (GGUF);
+// module by module, A before B, Hugging Face row order; then, of a classifier, the weight and bias of its head, which
+// are trained as they are (no low rank, no scaling). Files: adapter_peft.c (PEFT folder), adapter_gguf.c (GGUF);
 // llama.cpp's q/k row order exists only inside adapter_gguf.c.
 #pragma once
 
+#include "labels.h"
 #include "model.h"
 
 typedef struct AdapterConfig {
@@ -17,18 +19,19 @@ typedef struct AdapterConfig {
     uint32_t projections; // bit set of Projection
     int64_t *layers;      // which layers, ascending, owned; NULL: all
     int64_t n_layers;
+    int64_t labels; // 0: a language model; else a classifier of so many classes
 } AdapterConfig;
 void adapter_config_clear(AdapterConfig *c);
 float adapter_scale(const AdapterConfig *c);
 
-typedef enum { SEGMENT_A, SEGMENT_B } SegmentKind;
+typedef enum { SEGMENT_A, SEGMENT_B, SEGMENT_HEAD_WEIGHT, SEGMENT_HEAD_BIAS } SegmentKind;
 
 typedef struct AdapterSegment { // one matrix
     SegmentKind kind;
-    int64_t layer;
+    int64_t layer; // -1: a head, which has no module
     const Module *module;
     uint32_t parts;     // of the module: those that are trained
-    int64_t rows, cols; // A [r, in], B [rows of the parts, r]
+    int64_t rows, cols; // A [r, in], B [rows of the parts, r], head [labels, hidden], its bias [labels, 1]
     int64_t offset;     // elements from the start of the flat buffer
     const char *name;   // as PEFT writes it: "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight"
 } AdapterSegment;
@@ -43,7 +46,18 @@ typedef struct Adapter {
     float *params;  // [count] device memory
     float *grad;    // [count] device memory, or NULL (inference)
     int64_t *index; // [layers * PROJ_COUNT] segment of A, or -1; B is the next one
+    // of a classifier:
+    Weight class_head; // its head in params
+    LabelList labels;  // names of the classes
 } Adapter;
+
+// A classifier's head; bias NULL: it has none.
+typedef struct AdapterHead {
+    const AdapterSegment *weight, *bias;
+} AdapterHead;
+AdapterHead adapter_head(const Adapter *a); // of an adapter with labels
+// Names the classes; config.labels of them. For messages, evaluation and labels.json.
+void adapter_name_labels(Adapter *a, const LabelList *labels);
 
 // The pair under one projection: its rows of B.
 typedef struct AdapterPair {
@@ -54,7 +68,8 @@ typedef struct AdapterPair {
 // What "all-linear" means: all projections that can carry an adapter (experts cannot).
 uint32_t adapter_available(const ModelConfig *c);
 // Checks r, alpha, targets and layers against the model; A is initialised U(-1/sqrt(in), 1/sqrt(in)) from (seed, tensor
-// name), B is 0, as PEFT does. with_grad: for training.
+// name), B is 0, as PEFT does. A classifier's head is the model's own where it has one of as many classes, else
+// N(0, 0.02) from (seed, tensor name) with bias 0. with_grad: for training.
 int adapter_new(Adapter **a, const Model *m, const AdapterConfig *c, uint64_t seed, bool with_grad, Err *err);
 void adapter_free(Adapter *a);
 // False when the projection carries no adapter.

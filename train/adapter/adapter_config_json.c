@@ -11,9 +11,9 @@
 // --- reading ---
 
 // Keys that are read below, and keys whose value does not change what a saved adapter computes.
-static const char *const known_keys[] = {"peft_type",           "r",          "lora_alpha",
-                                         "lora_dropout",        "use_rslora", "target_modules",
-                                         "layers_to_transform", "bias",       "init_lora_weights"};
+static const char *const known_keys[] = {
+    "peft_type",           "r",    "lora_alpha",        "lora_dropout",   "use_rslora", "target_modules",
+    "layers_to_transform", "bias", "init_lora_weights", "modules_to_save"};
 static const char *const harmless_keys[] = {
     "auto_mapping",  "base_model_name_or_path", "revision",          "inference_mode", "megatron_core", "peft_version",
     "task_type",     "runtime_config",          "qalora_group_size", "layers_pattern", "eva_config",    "loftq_config",
@@ -109,6 +109,24 @@ static int get_targets(const Json *root, AdapterConfig *c, AdapterConfigGaps *ga
     return 0;
 }
 
+// PEFT lists "classifier" and "score" for every classifier, whichever the model has; any other module would be trained
+// whole.
+static int get_saved_modules(const Json *root, AdapterConfigGaps *gaps, const Model *m, const char *path, Err *err) {
+    const Json *v = json_get(root, "modules_to_save");
+    const char *head = architecture_class_head(m->config.arch);
+    if (!v || is_off(v)) return 0;
+    for (size_t i = 0; v->type == JSON_ARRAY && i < v->count; i++) {
+        const Json *name = &v->items[i];
+        if (!json_is_string(name, "classifier") && !json_is_string(name, "score"))
+            return err_input(err, "%s: \"modules_to_save\" holds %s; lorac trains a classifier's head (%s) only", path,
+                             name->type == JSON_STRING ? name->str.data : json_type_name(name), head);
+        gaps->labels |= json_is_string(name, head);
+    }
+    if (gaps->labels) return 0;
+    return err_input(err, "%s: \"modules_to_save\" is %s; expected a list with \"%s\", or null", path,
+                     json_type_name(v), head);
+}
+
 static int compare_layers(const void *a, const void *b) {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
     return (x > y) - (x < y);
@@ -151,7 +169,8 @@ static int read_config(AdapterConfig *c, AdapterConfigGaps *gaps, const Json *ro
     double rank, alpha, dropout;
     if (!root || root->type != JSON_OBJECT) return err_input(err, "%s: expected a JSON object", path);
     if (check_fixed(root, path, err) || refuse_unknown(root, path, err) ||
-        get_number(root, "r", NAN, &rank, path, err) || get_number(root, "lora_alpha", NAN, &alpha, path, err) ||
+        get_saved_modules(root, gaps, m, path, err) || get_number(root, "r", NAN, &rank, path, err) ||
+        get_number(root, "lora_alpha", NAN, &alpha, path, err) ||
         get_number(root, "lora_dropout", 0, &dropout, path, err) ||
         get_bool(root, "use_rslora", &c->rslora, path, err) || get_targets(root, c, gaps, m, path, err) ||
         get_layers(root, c, path, err))
@@ -263,10 +282,15 @@ void adapter_config_print(StrBuf *out, const Adapter *a, const Model *m, const c
     str_puts(out, ",\n  \"lora_dropout\": ");
     print_float(out, c->dropout);
     str_puts(out, ",\n  \"megatron_config\": null,\n  \"megatron_core\": \"megatron.core\",\n"
-                  "  \"modules_to_save\": null,\n  \"peft_type\": \"LORA\",\n");
+                  "  \"modules_to_save\": ");
+    if (c->labels)
+        str_printf(out, "[\n    \"%s\"\n  ]", architecture_class_head(m->config.arch));
+    else
+        str_puts(out, "null");
+    str_puts(out, ",\n  \"peft_type\": \"LORA\",\n");
     str_printf(out, "  \"r\": %lld,\n  \"rank_pattern\": {},\n  \"revision\": null,\n  \"target_modules\": ",
                (long long)c->rank);
     print_targets(out, a, m);
-    str_printf(out, ",\n  \"task_type\": \"CAUSAL_LM\",\n  \"use_dora\": false,\n  \"use_rslora\": %s\n}",
-               c->rslora ? "true" : "false");
+    str_printf(out, ",\n  \"task_type\": \"%s\",\n  \"use_dora\": false,\n  \"use_rslora\": %s\n}",
+               c->labels ? "SEQ_CLS" : "CAUSAL_LM", c->rslora ? "true" : "false");
 }

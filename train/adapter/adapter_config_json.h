@@ -7,6 +7,7 @@
 typedef struct AdapterConfigGaps {
     bool modules; // target_modules is a pattern: the tensors tell which modules
     bool layers;  // target_modules names single layers: the tensors tell which
+    bool labels;  // the adapter has a classifier's head: the tensors tell how many classes
 } AdapterConfigGaps;
 
 // Strict: whatever would change what the adapter computes and lorac does not do (DoRA, rank patterns, saved modules,

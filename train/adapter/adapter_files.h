@@ -12,7 +12,16 @@ float *adapter_download(const Adapter *a);
 // Replaces all parameters; refuses (EXIT_INPUT, naming `path` and the tensor) what is not finite.
 int adapter_upload(Adapter *a, const float *host, const char *path, Err *err);
 
-// Of a B: rows of the whole module, as files hold it; of an A its own.
+// A classifier's head (adapter_head.c): its segments behind all others; Adapter.class_head; its first values into host:
+// the model's own head where it has as many classes, else new ones.
+void adapter_head_lay_out(Adapter *a, const Model *m);
+void adapter_head_point(Adapter *a);
+void adapter_head_start(const Adapter *a, const Model *m, uint64_t seed, float *host);
+// labels.json. The names are added to `labels`; path: for messages.
+void adapter_labels_print(StrBuf *out, const LabelList *labels);
+int adapter_labels_parse(LabelList *labels, int64_t count, const char *text, size_t size, const char *path, Err *err);
+
+// Of a B: rows of the whole module, as files hold it; of others their own.
 int64_t adapter_module_rows(const ModelConfig *c, const AdapterSegment *s);
 // First row of a projection among the rows of `parts`.
 int64_t adapter_part_row(const ModelConfig *c, uint32_t parts, Projection p);

@@ -275,6 +275,8 @@ static void add_stack(GgufWriter *w, Tensors *owned, const Adapter *a, const flo
 }
 
 int adapter_save_gguf(const Adapter *a, const Model *m, const char *file, const char *name, Err *err) {
+    if (a->config.labels)
+        return err_input(err, "%s: a classifier's head has no place in a GGUF adapter; expected a PEFT folder", file);
     if (!m->config.architecture) return err_input(err, "%s has no GGUF form; expected a PEFT folder", m->path);
     if (adapter_check(a, err)) return -1;
     float *host = adapter_download(a);

@@ -1,4 +1,5 @@
 // adapter_peft: an adapter as a PEFT folder, adapter_config.json and adapter_model.safetensors.
+#include <stdio.h>
 #include <string.h>
 
 #include "adapter_config_json.h"
@@ -21,6 +22,10 @@ static int read_config(AdapterConfig *c, AdapterConfigGaps *gaps, const Model *m
 
 // --- reading ---
 
+static int dims_of(const AdapterSegment *s) {
+    return s->kind == SEGMENT_HEAD_BIAS ? 1 : 2;
+}
+
 // Copies one tensor into the host buffer if the file has it in the right shape. Segments are of whole modules here.
 static void take_tensor(const Safetensors *file, const AdapterSegment *s, float *host, ProblemList *problems) {
     const SafetensorsTensor *t = safetensors_get(file, s->name);
@@ -28,7 +33,7 @@ static void take_tensor(const Safetensors *file, const AdapterSegment *s, float 
         problem_add(problems, "%s is missing", s->name);
     } else if (t->dtype > DTYPE_BF16) {
         problem_add(problems, "%s has type %s; expected F32, F16 or BF16", s->name, t->dtype_name);
-    } else if (t->n_dims != 2 || t->shape[0] != s->rows || t->shape[1] != s->cols) {
+    } else if (t->n_dims != dims_of(s) || t->shape[0] != s->rows || (t->n_dims > 1 && t->shape[1] != s->cols)) {
         problem_add(problems, "%s has shape [%lld, %lld]; expected [%lld, %lld]", s->name,
                     (long long)(t->n_dims > 0 ? t->shape[0] : 0), (long long)(t->n_dims > 1 ? t->shape[1] : 0),
                     (long long)s->rows, (long long)s->cols);
@@ -69,7 +74,7 @@ static void close_gaps(AdapterConfig *c, const AdapterConfigGaps *gaps, const Ad
     uint32_t found = 0;
     for (int64_t i = 0; i < all->n_segments; i++) {
         const AdapterSegment *s = &all->segments[i];
-        if (!safetensors_get(file, s->name)) continue;
+        if (s->layer < 0 || !safetensors_get(file, s->name)) continue;
         used[s->layer] = true;
         found |= s->parts;
     }
@@ -78,12 +83,32 @@ static void close_gaps(AdapterConfig *c, const AdapterConfigGaps *gaps, const Ad
     mem_free(used);
 }
 
+// A classifier's head says itself how many classes it has.
+static int find_labels(AdapterConfig *c, const AdapterConfigGaps *gaps, const Model *m, const Safetensors *file,
+                       const char *path, Err *err) {
+    if (!gaps->labels) return 0;
+    char *name = mem_printf("base_model.model.%s.weight", architecture_class_head(m->config.arch));
+    const SafetensorsTensor *t = safetensors_get(file, name);
+    int rc = 0;
+    if (t && t->n_dims == 2 && t->shape[0] >= 1 && t->shape[0] <= LABELS_MAX)
+        c->labels = t->shape[0];
+    else
+        rc = err_input(err, "%s: %s %s; expected the classifier's weight, [labels, %lld]", path, name,
+                       t ? "has another shape" : "is missing", (long long)m->config.hidden);
+    mem_free(name);
+    return rc;
+}
+
 static int load(Adapter **a, const Model *m, AdapterConfig *c, const AdapterConfigGaps *gaps, const char *path,
                 bool with_grad, Err *err) {
     Safetensors *file;
     if (safetensors_open(&file, path, err)) return -1;
     Adapter *all;
-    int rc = 0;
+    int rc = find_labels(c, gaps, m, file, path, err);
+    if (rc) {
+        safetensors_close(file);
+        return -1;
+    }
     if ((gaps->modules || gaps->layers) && (rc = adapter_alloc(&all, m, c, false, err)) == 0) {
         close_gaps(c, gaps, all, file);
         adapter_free(all);
@@ -91,6 +116,30 @@ static int load(Adapter **a, const Model *m, AdapterConfig *c, const AdapterConf
     if (rc || (rc = adapter_alloc(a, m, c, with_grad, err)) != 0) err_context(err, "%s", path);
     if (rc == 0 && (rc = fill(*a, file, path, err)) != 0) adapter_free(*a);
     safetensors_close(file);
+    return rc;
+}
+
+// labels.json, as lorac writes it; without one (an adapter of PEFT) classes are called by their numbers.
+static int read_labels(Adapter *a, const char *dir, Err *err) {
+    enum { MAX_LABELS_JSON = 64 << 20 };
+    char *path = path_join(dir, "labels.json"), *text = NULL;
+    size_t size = 0;
+    LabelList labels = {0};
+    int rc = 0;
+    if (path_exists(path)) {
+        rc = file_read(&text, &size, path, MAX_LABELS_JSON, err);
+        if (rc == 0) rc = adapter_labels_parse(&labels, a->config.labels, text, size, path, err);
+    } else {
+        for (int64_t i = 0; i < a->config.labels; i++) {
+            char number[32];
+            snprintf(number, sizeof number, "%lld", (long long)i);
+            label_list_add(&labels, number);
+        }
+    }
+    if (rc == 0) adapter_name_labels(a, &labels);
+    label_list_clear(&labels);
+    mem_free(text);
+    mem_free(path);
     return rc;
 }
 
@@ -103,6 +152,7 @@ int adapter_load_peft(Adapter **out, const Model *m, const char *dir, bool with_
     int rc = load(&a, m, &c, &gaps, path, with_grad, err);
     mem_free(path);
     adapter_config_clear(&c);
+    if (rc == 0 && a->config.labels && (rc = read_labels(a, dir, err)) != 0) adapter_free(a);
     if (rc == 0) *out = a;
     return rc;
 }
@@ -122,7 +172,7 @@ static int save_tensors(const Adapter *a, const char *path, Err *err) {
             adapter_b_to_module(a->model, s, data, modules[i]);
             data = modules[i];
         }
-        entries[i] = (SafetensorsEntry){s->name, DTYPE_F32, 2, {rows, s->cols}, data};
+        entries[i] = (SafetensorsEntry){s->name, DTYPE_F32, dims_of(s), {rows, s->cols}, data};
     }
     static const char *const metadata[] = {"format", "pt"};
     int rc = safetensors_save(path, entries, n, metadata, 1, err);
@@ -140,6 +190,14 @@ static int save_file(const char *dir, const char *name, const void *data, size_t
     return rc;
 }
 
+static int save_labels(const Adapter *a, const char *dir, Err *err) {
+    StrBuf text = {0};
+    adapter_labels_print(&text, &a->labels);
+    int rc = save_file(dir, "labels.json", text.data, text.len, err);
+    str_clear(&text);
+    return rc;
+}
+
 static int save_files(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err) {
     StrBuf config = {0};
     adapter_config_print(&config, a, m, m->repository ? m->repository : m->path);
@@ -147,6 +205,7 @@ static int save_files(const Adapter *a, const Model *m, const char *dir, const c
     int rc = save_tensors(a, tensors, err);
     mem_free(tensors);
     if (rc == 0) rc = save_file(dir, "adapter_config.json", config.data, config.len, err);
+    if (rc == 0 && a->config.labels) rc = save_labels(a, dir, err);
     if (rc == 0 && model_card) rc = save_file(dir, "README.md", model_card, strlen(model_card), err);
     str_clear(&config);
     return rc;

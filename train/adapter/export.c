@@ -30,8 +30,8 @@ int adapter_export(const Adapter *a, const Model *m, const char *output_dir, con
     char *modelfile = path_join(output_dir, "Modelfile");
     char *card = model_card_text(m, &a->config, name, run);
     int rc = adapter_save_peft(a, m, peft, card, err);
-    if (rc == 0) rc = adapter_save_gguf(a, m, gguf, name, err);
-    if (rc == 0) rc = save_modelfile(m, modelfile, err);
+    if (rc == 0 && !a->config.labels) rc = adapter_save_gguf(a, m, gguf, name, err);
+    if (rc == 0 && !a->config.labels) rc = save_modelfile(m, modelfile, err);
     mem_free(card);
     mem_free(modelfile);
     mem_free(gguf);

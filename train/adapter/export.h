@@ -15,6 +15,7 @@ typedef struct RunFacts {
 // adapter that was only converted). Caller frees.
 char *model_card_text(const Model *m, const AdapterConfig *c, const char *name, const RunFacts *run);
 
-// Writes output_dir/adapter/, output_dir/adapter.gguf and output_dir/Modelfile.
+// Writes output_dir/adapter/, output_dir/adapter.gguf and output_dir/Modelfile; of a classifier, which llama.cpp and
+// Ollama have no form for, only the first.
 int adapter_export(const Adapter *a, const Model *m, const char *output_dir, const char *name, const RunFacts *run,
                    Err *err);

@@ -9,10 +9,11 @@ static const char *base_of(const Model *m) {
 }
 
 // A JSON string is a YAML string too.
-static void front_matter(StrBuf *out, const Model *m) {
+static void front_matter(StrBuf *out, const Model *m, const AdapterConfig *c) {
     str_puts(out, "---\nbase_model: ");
     json_quote(out, base_of(m), strlen(base_of(m)));
-    str_puts(out, "\nlibrary_name: peft\npipeline_tag: text-generation\ntags:\n- lora\n- lorac\n---\n\n");
+    str_printf(out, "\nlibrary_name: peft\npipeline_tag: text-%s\ntags:\n- lora\n- lorac\n---\n\n",
+               c->labels ? "classification" : "generation");
 }
 
 static void describe_adapter(StrBuf *out, const Model *m, const AdapterConfig *c) {
@@ -20,6 +21,7 @@ static void describe_adapter(StrBuf *out, const Model *m, const AdapterConfig *c
     str_printf(out, "| | |\n|---|---|\n| rank | %lld |\n| alpha | %g |\n| dropout | %g |\n", (long long)c->rank,
                (double)c->alpha, (double)c->dropout);
     if (c->rslora) str_puts(out, "| scaling | alpha / sqrt(rank) (rsLoRA) |\n");
+    if (c->labels) str_printf(out, "| classes | %lld (labels.json has their names) |\n", (long long)c->labels);
     str_puts(out, "| modules |");
     for (Projection p = 0; p < PROJ_COUNT; p++)
         if (c->projections >> p & 1) str_printf(out, " %s", projection_name(p));
@@ -41,6 +43,15 @@ static void describe_run(StrBuf *out, const RunFacts *run) {
     if (run->eval_loss > 0) str_printf(out, "| evaluation loss | %.4f |\n", run->eval_loss);
 }
 
+static void describe_classifier(StrBuf *out, const Model *m, const AdapterConfig *c) {
+    str_printf(out,
+               "\n## Use\n\nWith transformers and PEFT; `labels.json` has the names of the classes:\n\n"
+               "```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForSequenceClassification\n\n"
+               "model = AutoModelForSequenceClassification.from_pretrained(\"%s\", num_labels=%lld)\n"
+               "model = PeftModel.from_pretrained(model, \"path/to/this/folder\")\n```\n",
+               m->repository || !m->is_gguf ? base_of(m) : "path/to/the/base/model", (long long)c->labels);
+}
+
 static void describe_use(StrBuf *out, const Model *m) {
     str_printf(out,
                "\n## Use\n\nWith transformers and PEFT:\n\n"
@@ -56,10 +67,13 @@ static void describe_use(StrBuf *out, const Model *m) {
 
 char *model_card_text(const Model *m, const AdapterConfig *c, const char *name, const RunFacts *run) {
     StrBuf out = {0};
-    front_matter(&out, m);
+    front_matter(&out, m, c);
     str_printf(&out, "# %s\n\n", name);
     describe_adapter(&out, m, c);
     if (run) describe_run(&out, run);
-    describe_use(&out, m);
+    if (c->labels)
+        describe_classifier(&out, m, c);
+    else
+        describe_use(&out, m);
     return out.data;
 }

@@ -35,6 +35,14 @@ static char *beside(const char *path, const char *name) {
     return NULL;
 }
 
+// What lorac writes beside a classifier's adapter_config.json.
+static bool is_classifier(const char *peft) {
+    char *labels = path_join(peft, "labels.json");
+    bool there = path_exists(labels);
+    mem_free(labels);
+    return there;
+}
+
 static int find_files(Files *f, const char *path, Err *err) {
     *f = (Files){0};
     if (!path_exists(path)) return err_input(err, "%s: not found; expected an adapter", path);
@@ -53,7 +61,7 @@ static int find_files(Files *f, const char *path, Err *err) {
     }
     f->peft = path_join(path, "adapter");
     f->gguf = path_join(path, "adapter.gguf");
-    if (path_exists(f->peft) && path_exists(f->gguf)) return 0;
+    if (path_exists(f->peft) && (path_exists(f->gguf) || is_classifier(f->peft))) return 0;
     return err_input(err, "%s: holds no adapter_config.json, nor both adapter/ and adapter.gguf", path);
 }
 
@@ -100,6 +108,32 @@ static int compare(const Subject *s, const Files *f, const float *peft, const fl
                        SAME_LOGITS);
 }
 
+// A classifier: what its LoRA matrices do to what its head says.
+static int examine_classifier(const Subject *s, const char *path, Adapter *a, Err *err) {
+    const Model *m = s->m;
+    size_t n = (size_t)a->config.labels;
+    float *with = mem_alloc(n, sizeof *with), *without = mem_alloc(n, sizeof *without);
+    fprintf(s->out,
+            "PEFT %s: a classifier of %zu classes, %lld matrices, %lld parameters, rank %lld, scale %g, finite\n", path,
+            n, (long long)a->n_segments, (long long)a->count, (long long)a->config.rank,
+            (double)adapter_scale(&a->config));
+    int rc = adapter_check(a, err);
+    if (rc == 0) rc = model_class_logits(m, a, s->ids, s->n_ids, with, err);
+    for (int64_t i = 0; rc == 0 && i < a->n_segments; i++) {
+        const AdapterSegment *b = &a->segments[i];
+        if (b->kind != SEGMENT_B) continue;
+        m->backend->k->zero(m->backend, a->params + b->offset, (size_t)(b->rows * b->cols) * sizeof(float));
+    }
+    if (rc == 0) rc = model_class_logits(m, a, s->ids, s->n_ids, without, err);
+    double effect = rc ? 0 : largest_difference(with, without, n);
+    mem_free(with);
+    mem_free(without);
+    if (rc) return err_context(err, "%s", path);
+    fprintf(s->out, "its LoRA matrices move the classifier's logits by up to %.6g\n", effect);
+    if (effect > 0 && isfinite(effect)) return 0;
+    return err_runtime(err, "%s: moves the logits by %g; expected a finite number above 0", path, effect);
+}
+
 // Ids spread over the whole vocabulary, the same on every machine.
 static void choose_ids(Subject *s) {
     enum { TOKENS = 48 };
@@ -112,23 +146,37 @@ static void choose_ids(Subject *s) {
     }
 }
 
+// Each form there is, and both against each other.
+static int examine_all(Subject *s, const Files *f, Err *err) {
+    float *peft = NULL, *gguf = NULL;
+    s->n_logits = (size_t)s->n_ids * (size_t)s->m->config.vocab;
+    s->base = mem_alloc(s->n_logits, sizeof *s->base);
+    int rc = model_logits(s->m, NULL, s->ids, s->n_ids, s->base, err);
+    if (rc == 0 && f->peft) rc = examine(s, "PEFT", f->peft, &peft, err);
+    if (rc == 0 && f->gguf) rc = examine(s, "GGUF", f->gguf, &gguf, err);
+    if (rc == 0) rc = compare(s, f, peft, gguf, err);
+    mem_free(peft);
+    mem_free(gguf);
+    mem_free(s->base);
+    return rc;
+}
+
 int adapter_verify(const Model *m, const char *path, FILE *out, Err *err) {
     Subject s = {.m = m, .out = out};
     Files f;
-    float *peft = NULL, *gguf = NULL;
+    Adapter *a = NULL;
     choose_ids(&s);
-    s.n_logits = (size_t)s.n_ids * (size_t)m->config.vocab;
-    s.base = mem_alloc(s.n_logits, sizeof *s.base);
     int rc = find_files(&f, path, err);
-    if (rc == 0) rc = model_logits(m, NULL, s.ids, s.n_ids, s.base, err);
-    if (rc == 0 && f.peft) rc = examine(&s, "PEFT", f.peft, &peft, err);
-    if (rc == 0 && f.gguf) rc = examine(&s, "GGUF", f.gguf, &gguf, err);
-    if (rc == 0) rc = compare(&s, &f, peft, gguf, err);
+    if (rc == 0 && f.peft) rc = adapter_load(&a, m, f.peft, false, err);
+    if (rc == 0 && a && a->config.labels)
+        rc = examine_classifier(&s, f.peft, a, err);
+    else if (rc == 0 && m->head.rows == 0)
+        rc = err_input(err, "%s: no language-model head; expected a classifier's adapter", m->path);
+    else if (rc == 0)
+        rc = examine_all(&s, &f, err);
+    adapter_free(a);
     mem_free(f.peft);
     mem_free(f.gguf);
-    mem_free(peft);
-    mem_free(gguf);
-    mem_free(s.base);
     mem_free(s.ids);
     return rc;
 }

@@ -44,6 +44,10 @@ static int load_adapter(Chat *c, const char *text, Err *err) {
         return err_input(err, "\"%s\": expected NAME=PATH, with a name other than none", text);
     Adapter *a;
     if (adapter_load(&a, c->base.model, equals + 1, false, err)) return -1;
+    if (loaded_refuse_classifier(a, equals + 1, err)) {
+        adapter_free(a);
+        return -1;
+    }
     char *name = mem_strndup(text, (size_t)(equals - text));
     NamedAdapter *old = find_adapter(c, name);
     if (old) {
@@ -192,7 +196,7 @@ static void converse(Chat *c) {
 // --- the verb ---
 
 static int open_chat(Chat *c, const char *model, const ArgStrings *adapters, Err *err) {
-    if (loaded_open(&c->base, model, NULL, 0, err) ||
+    if (loaded_open(&c->base, model, NULL, NULL, err) ||
         chat_template_new(&c->chat_template, c->base.model->tokenizer, NULL, err))
         return -1;
     for (size_t i = 0; i < adapters->count; i++)

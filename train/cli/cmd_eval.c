@@ -11,6 +11,7 @@
 #include "eval.h"
 #include "fileio.h"
 #include "generate.h"
+#include "json.h"
 #include "run_data.h"
 #include "run_model.h"
 
@@ -61,13 +62,27 @@ static int load_adapter(EvalRun *r, Err *err) {
     return status;
 }
 
+// What the adapter is decides the task, whether the config says it or not.
+static int check_task(EvalRun *r, Err *err) {
+    Config *c = &r->config;
+    if (r->adapter && r->adapter->config.labels)
+        c->task = TASK_CLASSIFICATION;
+    else if (c->task == TASK_CLASSIFICATION)
+        return err_input(err, "task: classification; expected an adapter with a classifier");
+    else if (!r->model->head.rows)
+        return err_input(err, "%s: no language-model head; expected an adapter with a classifier", r->model->path);
+    return 0;
+}
+
 static int open_run(EvalRun *r, Err *err) {
     ModelOptions o;
     int64_t max_tokens;
     if (run_model_options(&o, &r->config, &max_tokens, err) || backend_open(&r->backend, "cpu", 0, err)) return -1;
+    o.classifier = true;
     if (model_load(&r->model, r->config.model_name_or_path, r->backend, &o, err)) return -1;
-    if (load_adapter(r, err)) return -1;
-    return run_data_open(&r->data, &r->config, r->model, false, err);
+    if (load_adapter(r, err) || check_task(r, err)) return -1;
+    const LabelList *labels = r->config.task == TASK_CLASSIFICATION ? &r->adapter->labels : NULL;
+    return run_data_open(&r->data, &r->config, r->model, labels, false, err);
 }
 
 static void close_run(EvalRun *r) {
@@ -152,6 +167,24 @@ static double ratio(int64_t correct, int64_t total) {
     return total ? (double)correct / (double)total : 0;
 }
 
+static void print_classifier(const EvalRun *r, const EvalArgs *a, const EvalResult *e) {
+    const LabelList *labels = &r->adapter->labels;
+    if (!a->json) {
+        printf("eval_loss=%.4f accuracy=%.4f macro_f1=%.4f (%" PRId64 " samples, %zu classes)\n", e->loss, e->accuracy,
+               e->macro_f1, e->tokens, labels->count);
+        return;
+    }
+    StrBuf names = {0};
+    for (size_t i = 0; i < labels->count; i++) {
+        str_printf(&names, "%s\"%zu\": ", i ? ", " : "", i);
+        json_quote(&names, labels->names[i], strlen(labels->names[i]));
+    }
+    printf("{\"eval_loss\": %.9g, \"eval_accuracy\": %.9g, \"eval_macro_f1\": %.9g, \"samples\": %" PRId64
+           ", \"id2label\": {%s}}\n",
+           e->loss, e->accuracy, e->macro_f1, e->tokens, names.data);
+    str_clear(&names);
+}
+
 static void print_result(const EvalArgs *a, const EvalResult *e, const MatchResult *m) {
     if (a->json) {
         printf("{\"eval_loss\": %.9g, \"eval_perplexity\": %.9g, \"eval_token_accuracy\": %.9g, \"tokens\": %" PRId64,
@@ -178,9 +211,12 @@ static int run_eval(int argc, char **argv, Err *err) {
     if (!status) status = config_load(&r.config, argc, argv, CONFIG_FOR_EVAL, err);
     if (!status) status = open_run(&r, err);
     if (!status) {
-        EvalResult e = evaluate_model(r.model, r.adapter, &r.data);
-        if (a.generate) status = exact_match(&r, &a, &match, err);
-        if (!status) print_result(&a, &e, &match);
+        bool classifier = r.config.task == TASK_CLASSIFICATION;
+        if (a.generate && classifier) status = err_input(err, "eval --generate: a classifier does not generate text");
+        EvalResult e = status ? (EvalResult){0} : evaluate_model(r.model, r.adapter, &r.data);
+        if (a.generate && !status) status = exact_match(&r, &a, &match, err);
+        if (!status && classifier) print_classifier(&r, &a, &e);
+        if (!status && !classifier) print_result(&a, &e, &match);
     }
     close_run(&r);
     return status ? err->status : 0;
@@ -195,6 +231,7 @@ const Verb verb_eval = {
             "(\"none\": the base model alone).\n"
             "--generate answers the last assistant turn of each sample and compares it with the reference, white\n"
             "space at both ends aside; --limit N takes the first N samples for that, --show N prints the first N with\n"
-            "their answers. per_device_eval_batch_size (16 unless set) answers are generated at once.\n",
+            "their answers. per_device_eval_batch_size (16 unless set) answers are generated at once.\n"
+            "An adapter with a classifier gives loss, accuracy and macro-F1 over the samples.\n",
     .run = run_eval,
 };

@@ -112,7 +112,7 @@ static int run_generate(int argc, char **argv, Err *err) {
     Loaded l = {0};
     Prompt p = {0};
     int rc = parse(&r, argc, argv, err);
-    if (rc == 0) rc = loaded_open(&l, r.model, r.adapter, 0, err);
+    if (rc == 0) rc = loaded_open(&l, r.model, r.adapter, NULL, err);
     if (rc == 0 && r.prompt) encode_text(&p, l.model->tokenizer, r.prompt);
     if (rc == 0 && r.messages) rc = encode_file(&p, &r, l.model->tokenizer, err);
     if (rc == 0) rc = answer(&l, &r, &p, err);

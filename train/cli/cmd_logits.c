@@ -26,15 +26,15 @@ static int parse_ids(const char *text, int32_t **ids, int64_t *n, Err *err) {
     }
 }
 
-static int save_logits(const Model *m, const float *logits, int64_t n, const char *path, Err *err) {
-    SafetensorsEntry e = {"logits", DTYPE_F32, 2, {n, m->config.vocab}, logits};
-    return safetensors_save(path, &e, 1, NULL, 0, err);
-}
-
 static int write_logits(const Loaded *l, const int32_t *ids, int64_t n, const char *path, Err *err) {
-    float *logits = mem_alloc((size_t)n * (size_t)l->model->config.vocab, sizeof *logits);
-    int rc = model_logits(l->model, l->adapter, ids, n, logits, err);
-    if (rc == 0) rc = save_logits(l->model, logits, n, path, err);
+    int64_t labels = l->adapter ? l->adapter->config.labels : 0;
+    if (!labels && !l->model->head.rows)
+        return err_input(err, "%s: no language-model head; expected an adapter with a classifier", l->model->path);
+    int64_t rows = labels ? 1 : n, cols = labels ? labels : l->model->config.vocab;
+    float *logits = mem_alloc((size_t)rows * (size_t)cols, sizeof *logits);
+    int rc = (labels ? model_class_logits : model_logits)(l->model, l->adapter, ids, n, logits, err);
+    SafetensorsEntry e = {"logits", DTYPE_F32, 2, {rows, cols}, logits};
+    if (rc == 0) rc = safetensors_save(path, &e, 1, NULL, 0, err);
     mem_free(logits);
     return rc;
 }
@@ -51,7 +51,7 @@ static int run_logits(int argc, char **argv, Err *err) {
     int32_t *ids = NULL;
     int64_t n = 0;
     int rc = parse_ids(text, &ids, &n, err);
-    if (rc == 0) rc = loaded_open(&l, model, adapter, n, err);
+    if (rc == 0) rc = loaded_open(&l, model, adapter, &(ModelOptions){.max_positions = n, .classifier = true}, err);
     if (rc == 0) rc = write_logits(&l, ids, n, out, err);
     loaded_close(&l);
     mem_free(ids);
@@ -62,6 +62,7 @@ const Verb verb_logits = {
     .name = "logits",
     .usage = "lorac logits --model_name_or_path M [--adapter_name_or_path A] --input_ids 1,2,3 --out F.safetensors",
     .summary = "The logits of a token sequence, to compare with any other engine",
-    .help = "Writes tensor `logits` [T, V], float32: one row for each position of the sequence.\n",
+    .help = "Writes tensor `logits` [T, V], float32: one row for each position of the sequence. With a classifier\n"
+            "[1, labels]: what it says of the sequence.\n",
     .run = run_logits,
 };

@@ -13,7 +13,7 @@ static int run_verify(int argc, char **argv, Err *err) {
     if (!n_words) return err_input(err, "verify: no adapter named; expected a folder or a .gguf file"), EXIT_INPUT;
     Loaded l = {0};
     int status = 0;
-    if (loaded_open(&l, model, NULL, 0, err))
+    if (loaded_open(&l, model, NULL, &(ModelOptions){.classifier = true}, err))
         status = err->status;
     else if (adapter_verify(l.model, path, stdout, err))
         status = EXIT_RUNTIME; // a bad adapter is what verify is for
@@ -29,7 +29,8 @@ const Verb verb_verify = {
     .summary = "Reload written adapter files and prove that they are whole, fit the base model and agree",
     .help = "ADAPTER is an output_dir (adapter/ and adapter.gguf), a PEFT folder or a GGUF adapter. Each form is\n"
             "loaded as a user would; it must be finite, not zero, and change the logits of M on a fixed sequence.\n"
-            "Where both forms are there, their logits are compared; the largest difference is printed.\n"
+            "Where both forms are there, their logits are compared; the largest difference is printed. A classifier\n"
+            "has one form only: it must be finite, and its LoRA matrices change its logits.\n"
             "Exit status 1 if anything is wrong.\n\n"
             "  lorac verify out/run --model_name_or_path base.gguf\n",
     .run = run_verify,

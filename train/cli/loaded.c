@@ -1,12 +1,19 @@
 // loaded: see loaded.h.
 #include "loaded.h"
 
-int loaded_open(Loaded *l, const char *model_path, const char *adapter_path, int64_t positions, Err *err) {
+int loaded_refuse_classifier(const Adapter *a, const char *path, Err *err) {
+    if (!a->config.labels) return 0;
+    return err_input(err, "%s: a classifier of %lld classes; expected an adapter that generates text", path,
+                     (long long)a->config.labels);
+}
+
+int loaded_open(Loaded *l, const char *model_path, const char *adapter_path, const ModelOptions *options, Err *err) {
     if (!model_path) return err_input(err, "--model_name_or_path is missing; expected the base model's file");
-    if (backend_open(&l->backend, "cpu", 0, err) ||
-        model_load(&l->model, model_path, l->backend, &(ModelOptions){.max_positions = positions}, err))
+    if (backend_open(&l->backend, "cpu", 0, err) || model_load(&l->model, model_path, l->backend, options, err))
         return -1;
-    return adapter_path ? adapter_load(&l->adapter, l->model, adapter_path, false, err) : 0;
+    if (adapter_path && adapter_load(&l->adapter, l->model, adapter_path, false, err)) return -1;
+    bool classifier = options && options->classifier;
+    return l->adapter && !classifier ? loaded_refuse_classifier(l->adapter, adapter_path, err) : 0;
 }
 
 void loaded_close(Loaded *l) {

@@ -16,7 +16,9 @@ typedef struct Loaded { // init with {0}
     Adapter *adapter;
 } Loaded;
 
-// model_path is required (NULL: EXIT_INPUT names the option); adapter_path NULL: none. After a failure too,
-// loaded_close is the caller's.
-int loaded_open(Loaded *l, const char *model_path, const char *adapter_path, int64_t positions, Err *err);
+// model_path is required (NULL: EXIT_INPUT names the option); adapter_path NULL: none; options NULL: all 0. With
+// options->classifier the verb knows what to do with classifiers and with models that have no language-model head; else
+// both are refused. After a failure too, loaded_close is the caller's.
+int loaded_open(Loaded *l, const char *model_path, const char *adapter_path, const ModelOptions *options, Err *err);
+int loaded_refuse_classifier(const Adapter *a, const char *path, Err *err);
 void loaded_close(Loaded *l);

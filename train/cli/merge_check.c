@@ -51,7 +51,7 @@ static int open_data(MergeCheck *c, const Model *m, const char *file, Err *err) 
     int rc = config_load(&c->config, 2, words, CONFIG_FOR_EVAL, err);
     mem_free(words[0]);
     mem_free(words[1]);
-    return rc ? rc : run_data_open(&c->data, &c->config, m, false, err);
+    return rc ? rc : run_data_open(&c->data, &c->config, m, NULL, false, err);
 }
 
 int merge_check_open(MergeCheck *c, const Model *m, Adapter *a, const char *validation_file, Err *err) {

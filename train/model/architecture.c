@@ -248,6 +248,10 @@ void architecture_list(StrBuf *out, bool hugging_face) {
     }
 }
 
+const char *architecture_class_head(const Architecture *a) {
+    return a->encoder ? "classifier" : "score";
+}
+
 void architecture_layer_prefix(char *buf, size_t size, const TensorNames *names, int64_t layer) {
     const char *number = strstr(names->layer, "%d");
     snprintf(buf, size, "%.*s%lld%s", (int)(number - names->layer), names->layer, (long long)layer, number + 2);

@@ -82,6 +82,8 @@ typedef struct Architecture {
 // NULL when unknown.
 const Architecture *architecture_by_gguf(const char *name, size_t len, bool experts);
 const Architecture *architecture_by_model_type(const char *model_type);
+// What Hugging Face calls the classifier's head of the family's ...ForSequenceClassification.
+const char *architecture_class_head(const Architecture *a);
 // "layers.3." from the pattern of the table.
 void architecture_layer_prefix(char *buf, size_t size, const TensorNames *names, int64_t layer);
 // As PEFT matches names: `end` is `name`, or its end behind a dot.

@@ -5,66 +5,16 @@
 #include "decoder.h"
 
 #include "moe_block.h"
-
-// One pass: what every block needs to know.
-typedef struct Pass {
-    Tape *t;
-    const Model *m;
-    const Adapter *a;
-    const DecoderOptions *o;
-    const int32_t *pos;       // [T] positions
-    AttentionShape attention; // queries = all rows
-    // the last block goes on with these rows only; last_rows NULL: with all
-    const int32_t *last_rows, *last_pos;
-    int64_t n_last;
-    AttentionShape last_attention; // queries = last_rows
-    // cached generation
-    const KvCache *cache; // NULL: keys and values are those of this row
-    const int32_t *cache_row;
-} Pass;
+#include "pass.h"
 
 // --- parts of a block ---
-
-static Lora lora_of(const Pass *p, const AdapterPair *pair, const int32_t *token) {
-    const DecoderOptions *o = p->o;
-    float *params = p->a->params, *grad = p->a->grad;
-    return (Lora){.a = params + pair->a->offset,
-                  .b = params + pair->b_offset,
-                  .da = grad ? grad + pair->a->offset : NULL,
-                  .db = grad ? grad + pair->b_offset : NULL,
-                  .rank = pair->a->rows,
-                  .rows = pair->rows,
-                  .scale = adapter_scale(&p->a->config),
-                  .dropout = o ? o->dropout : 0,
-                  .key = {.seed = o ? o->seed : 0,
-                          .stream = o ? o->step : 0,
-                          .module = rng_module(pair->a->name),
-                          .row = o ? o->row : 0},
-                  .token = token};
-}
-
-// token: index of each row of x in the packed row (NULL: 0, 1, 2, ...), for dropout masks.
-static Tensor *project(const Pass *p, int64_t layer, Projection which, Tensor *x, Tensor *residual,
-                       const int32_t *token) {
-    AdapterPair pair;
-    bool trained = p->a && adapter_pair(p->a, layer, which, &pair);
-    Lora lora;
-    if (trained) lora = lora_of(p, &pair, token);
-    return op_linear(p->t, x, &p->m->layers[layer].w[which], residual, trained ? &lora : NULL, trained);
-}
-
-static Tensor *norm(const Pass *p, const Norm *n, Tensor *x) {
-    const ModelConfig *c = &p->m->config;
-    if (c->arch->norm == NORM_KIND_LAYER) return op_layernorm(p->t, x, n->weight, n->bias, c->norm_eps);
-    return op_rmsnorm(p->t, x, n->weight, c->norm_eps);
-}
 
 // A projection whose output is added to x, behind its own norm where the family has one.
 static Tensor *project_onto(const Pass *p, int64_t layer, Projection which, NormSite post, Tensor *h, Tensor *x,
                             const int32_t *token) {
     const Norm *n = &p->m->layers[layer].norms[post];
-    if (!n->weight) return project(p, layer, which, h, x, token);
-    return op_add(p->t, x, norm(p, n, project(p, layer, which, h, NULL, token)));
+    if (!n->weight) return pass_project(p, layer, which, h, x, token);
+    return op_add(p->t, x, pass_norm(p, n, pass_project(p, layer, which, h, NULL, token)));
 }
 
 // Heads of q or k: their norm, then the rotation.
@@ -80,13 +30,13 @@ static Tensor *heads(const Pass *p, int64_t layer, NormSite site, Tensor *x, con
 }
 
 static Tensor *build_keys(const Pass *p, int64_t layer, Tensor *h) {
-    Tensor *k = heads(p, layer, NORM_K, project(p, layer, PROJ_K, h, NULL, NULL), p->pos);
+    Tensor *k = heads(p, layer, NORM_K, pass_project(p, layer, PROJ_K, h, NULL, NULL), p->pos);
     if (!p->cache) return k;
     return op_cache_write(p->t, tape_external(p->t, p->cache->k[layer]), k, p->cache_row);
 }
 
 static Tensor *build_values(const Pass *p, int64_t layer, Tensor *h) {
-    Tensor *v = project(p, layer, PROJ_V, h, NULL, NULL);
+    Tensor *v = pass_project(p, layer, PROJ_V, h, NULL, NULL);
     if (!p->cache) return v;
     return op_cache_write(p->t, tape_external(p->t, p->cache->v[layer]), v, p->cache_row);
 }
@@ -94,13 +44,13 @@ static Tensor *build_values(const Pass *p, int64_t layer, Tensor *h) {
 static Tensor *build_ffn(const Pass *p, int64_t layer, Tensor *x, const int32_t *token) {
     const ModelConfig *c = &p->m->config;
     const ModelLayer *l = &p->m->layers[layer];
-    Tensor *h = norm(p, &l->norms[NORM_FFN], x), *mid;
+    Tensor *h = pass_norm(p, &l->norms[NORM_FFN], x), *mid;
     if (l->experts) return moe_block(p->t, c, l, h, x);
     if (c->has_glu) {
-        Tensor *gate = project(p, layer, PROJ_GATE, h, NULL, token);
-        mid = op_glu(p->t, gate, project(p, layer, PROJ_UP, h, NULL, token), c->glu);
+        Tensor *gate = pass_project(p, layer, PROJ_GATE, h, NULL, token);
+        mid = op_glu(p->t, gate, pass_project(p, layer, PROJ_UP, h, NULL, token), c->glu);
     } else {
-        mid = op_activation(p->t, project(p, layer, PROJ_UP, h, NULL, token), c->activation);
+        mid = op_activation(p->t, pass_project(p, layer, PROJ_UP, h, NULL, token), c->activation);
     }
     return project_onto(p, layer, PROJ_DOWN, NORM_POST_FFN, mid, x, token);
 }
@@ -109,13 +59,13 @@ static Tensor *build_block(const Pass *p, int64_t layer, Tensor *x) {
     const ModelConfig *c = &p->m->config;
     bool narrow = layer == c->layers - 1 && p->last_rows;
     const int32_t *token = narrow ? p->last_rows : NULL;
-    Tensor *h = norm(p, &p->m->layers[layer].norms[NORM_ATTN], x);
+    Tensor *h = pass_norm(p, &p->m->layers[layer].norms[NORM_ATTN], x);
     Tensor *k = build_keys(p, layer, h), *v = build_values(p, layer, h);
     if (narrow) {
         h = op_gather_rows(p->t, h, p->last_rows, p->n_last);
         x = op_gather_rows(p->t, x, p->last_rows, p->n_last);
     }
-    Tensor *q = project(p, layer, PROJ_Q, h, NULL, token);
+    Tensor *q = pass_project(p, layer, PROJ_Q, h, NULL, token);
     q = heads(p, layer, NORM_Q, q, narrow ? p->last_pos : p->pos);
     AttentionShape shape = narrow ? p->last_attention : p->attention;
     shape.window = c->layer_sliding[layer] ? c->window : 0;
@@ -138,59 +88,40 @@ static Tensor *build_blocks(const Pass *p, Tensor *x) {
         x = build_block(p, i, x);
         if (checkpoint) tape_checkpoint_end(p->t);
     }
-    return norm(p, &p->m->final_norm, x);
-}
-
-static AttentionShape attention_shape(const ModelConfig *c, int64_t samples) {
-    return (AttentionShape){.heads = c->heads,
-                            .kv_heads = c->kv_heads,
-                            .head_size = c->head_size,
-                            .samples = samples,
-                            .softcap = c->attn_softcap,
-                            .scale = c->query_scale};
-}
-
-static AttentionShape row_attention(const Model *m, const RowInputs *in) {
-    AttentionShape s = attention_shape(&m->config, in->samples);
-    s.q_start = s.k_start = in->start;
-    s.k_len = in->length;
-    s.q_pos = in->pos;
-    return s;
+    return pass_norm(p, &p->m->final_norm, x);
 }
 
 void decoder_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const DecoderOptions *o) {
     CHECK(in->scored > 0, "a row without supervised tokens has no loss");
-    Pass p = {.t = t, .m = m, .a = a, .o = o, .pos = in->pos, .attention = row_attention(m, in)};
-    if (in->scored < in->tokens) {
-        p.last_rows = in->position;
-        p.n_last = in->scored;
-        p.last_pos = in->q_pos;
-        p.last_attention = p.attention;
-        p.last_attention.q_start = in->q_start;
-        p.last_attention.q_pos = in->q_pos;
-    }
-    Tensor *x = embed(t, m, in->ids, in->pos, in->tokens);
-    if (o->neftune_alpha > 0) {
-        RngKey key = {.seed = o->seed, .stream = o->step, .module = rng_module("neftune"), .row = o->row};
-        x = op_neftune(t, x, in->neftune, o->neftune_alpha, key);
-    }
+    Pass p = {.t = t, .m = m, .a = a, .o = o, .pos = in->pos, .attention = pass_row_attention(m, in)};
+    pass_keep_scored(&p, in);
+    Tensor *x = build_blocks(&p, pass_noise(&p, embed(t, m, in->ids, in->pos, in->tokens), in));
     HeadLoss loss = {.targets = in->target,
                      .grad_scale = o->grad_scale,
                      .label_smoothing = o->label_smoothing,
                      .softcap = m->config.final_softcap};
-    op_head_loss(t, build_blocks(&p, x), &m->head, &loss, in->result);
+    if (a && a->config.labels)
+        pass_class_loss(&p, x, in);
+    else
+        op_head_loss(t, x, &m->head, &loss, in->result);
 }
 
 void decoder_build_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out) {
-    Pass p = {.t = t, .m = m, .a = a, .pos = in->pos, .attention = row_attention(m, in)};
+    Pass p = {.t = t, .m = m, .a = a, .pos = in->pos, .attention = pass_row_attention(m, in)};
     Tensor *x = build_blocks(&p, embed(t, m, in->ids, in->pos, in->tokens));
     op_logits(t, x, &m->head, out, m->config.final_softcap);
+}
+
+void decoder_build_class_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out) {
+    Pass p = {.t = t, .m = m, .a = a, .pos = in->pos, .attention = pass_row_attention(m, in)};
+    pass_keep_scored(&p, in);
+    op_logits(t, build_blocks(&p, embed(t, m, in->ids, in->pos, in->tokens)), &a->class_head, out, 0);
 }
 
 void decoder_build_decode(Tape *t, const Model *m, const Adapter *a, const DecodeInputs *in, const KvCache *cache,
                           Mat out) {
     Pass p = {.t = t, .m = m, .a = a, .pos = in->pos, .cache = cache, .cache_row = in->cache_row};
-    p.attention = attention_shape(&m->config, in->samples);
+    p.attention = pass_attention(&m->config, in->samples);
     p.attention.q_start = in->q_start;
     p.attention.k_start = in->k_start;
     p.attention.k_len = in->k_len;

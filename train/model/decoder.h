@@ -11,9 +11,10 @@ typedef struct RowInputs {
     Backend *backend;
     int64_t max_tokens, max_samples;
     int64_t tokens, samples, scored;
-    int32_t *ids, *pos;         // [tokens]
+    int32_t *ids, *pos, *type;  // [tokens]; type: 0 or 1
     int32_t *start, *length;    // [samples + 1], [samples]
     int32_t *position, *target; // [scored]
+    int32_t *predicted;         // [scored] what a classifier says, after the run
     int32_t *q_start, *q_pos;   // [samples + 1], [scored]: the scored positions as queries of the last block
     float *neftune;             // [tokens] noise magnitude for alpha = 1: 1 / sqrt(sample length * C)
     HeadResult *result;
@@ -33,12 +34,16 @@ typedef struct DecoderOptions {
     uint32_t step, row; // keys of dropout and NEFTune: optimizer step and the row's index in its global batch
 } DecoderOptions;
 
-// Loss of one row into in->result; adapter gradients are added to adapter->grad (adapter NULL: base alone). Positions
-// that predict nothing supervised are not computed behind the last block's keys and values.
+// Loss of one row into in->result, of the language model or of the adapter's classifier; adapter gradients are added to
+// adapter->grad (adapter NULL: base alone). Positions that predict nothing supervised are not computed behind the last
+// block's keys and values.
 void decoder_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const DecoderOptions *o);
 
 // Logits of all positions of a row, [T, V], into out (device memory).
 void decoder_build_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out);
+
+// Logits of the adapter's classifier at the scored positions, [samples, labels], into out.
+void decoder_build_class_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out);
 
 // One step of cached generation. Sequence s owns the cache rows [s * capacity, (s + 1) * capacity).
 typedef struct KvCache {

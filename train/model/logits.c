@@ -1,7 +1,7 @@
 // logits: see logits.h.
 #include "logits.h"
 
-#include "decoder.h"
+#include "encoder.h"
 
 static int check_ids(const Model *m, const int32_t *ids, int64_t n, Err *err) {
     if (n < 1 || n > m->max_positions)
@@ -14,36 +14,64 @@ static int check_ids(const Model *m, const int32_t *ids, int64_t n, Err *err) {
     return 0;
 }
 
-// One sample, nothing scored.
-static void set_inputs(RowInputs *in, const int32_t *ids, int64_t n, int64_t hidden) {
+// One sample, `scored` of whose positions (0 or 1) are: the given one.
+static void set_inputs(RowInputs *in, const int32_t *ids, int64_t n, int64_t hidden, int64_t scored, int32_t position) {
     int32_t *copy = mem_alloc((size_t)n, sizeof *copy), *pos = mem_alloc((size_t)n, sizeof *pos);
     for (int64_t i = 0; i < n; i++) {
         copy[i] = ids[i];
         pos[i] = (int32_t)i;
     }
-    int32_t start[2] = {0, (int32_t)n}, none[1] = {0};
-    Row row = {.tokens = n, .samples = 1, .ids = copy, .pos = pos, .start = start, .position = none, .target = none};
+    int32_t start[2] = {0, (int32_t)n}, target[1] = {0};
+    Row row = {.tokens = n, .samples = 1, .ids = copy, .pos = pos, .start = start, .scored = scored};
+    row.position = &position;
+    row.target = target;
     row_inputs_set(in, &row, hidden);
     mem_free(copy);
     mem_free(pos);
 }
 
-int model_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err) {
-    if (check_ids(m, ids, n, err)) return -1;
+// Runs the graph that t holds and fetches its logits.
+static void run(Tape *t, const Model *m, Mat logits, float *out) {
     Backend *b = m->backend;
-    RowInputs *in = row_inputs_new(b, n, 1);
-    set_inputs(in, ids, n, m->config.hidden);
-    size_t bytes = (size_t)n * (size_t)m->config.vocab * sizeof(float);
-    Mat logits = {b->k->alloc(b, bytes), DTYPE_F32, n, m->config.vocab};
-    Tape *t = tape_new(b);
-    decoder_build_logits(t, m, a, in, logits);
     size_t arena_bytes = tape_plan(t, TAPE_FORWARD);
     void *arena = b->k->alloc(b, arena_bytes);
     tape_run(t, arena);
-    b->k->download(b, out, logits.data, bytes);
+    b->k->download(b, out, logits.data, (size_t)(logits.rows * logits.cols) * sizeof *out);
     b->k->sync(b);
     b->k->free(b, arena, arena_bytes);
-    b->k->free(b, logits.data, bytes);
+}
+
+static Mat new_logits(const Model *m, int64_t rows, int64_t cols) {
+    return (Mat){m->backend->k->alloc(m->backend, (size_t)(rows * cols) * sizeof(float)), DTYPE_F32, rows, cols};
+}
+
+static void free_logits(const Model *m, Mat logits) {
+    m->backend->k->free(m->backend, logits.data, (size_t)(logits.rows * logits.cols) * sizeof(float));
+}
+
+int model_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err) {
+    if (check_ids(m, ids, n, err)) return -1;
+    RowInputs *in = row_inputs_new(m->backend, n, 1);
+    set_inputs(in, ids, n, m->config.hidden, 0, 0);
+    Mat logits = new_logits(m, n, m->config.vocab);
+    Tape *t = tape_new(m->backend);
+    decoder_build_logits(t, m, a, in, logits);
+    run(t, m, logits, out);
+    free_logits(m, logits);
+    tape_free(t);
+    row_inputs_free(in);
+    return 0;
+}
+
+int model_class_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err) {
+    if (check_ids(m, ids, n, err)) return -1;
+    RowInputs *in = row_inputs_new(m->backend, n, 1);
+    set_inputs(in, ids, n, m->config.hidden, 1, m->config.arch->encoder ? 0 : (int32_t)(n - 1));
+    Mat logits = new_logits(m, 1, a->config.labels);
+    Tape *t = tape_new(m->backend);
+    model_build_class_logits(t, m, a, in, logits);
+    run(t, m, logits, out);
+    free_logits(m, logits);
     tape_free(t);
     row_inputs_free(in);
     return 0;

@@ -83,8 +83,9 @@ typedef struct Model {
     size_t weight_bytes;
     Backend *backend;
     Tokenizer *tokenizer;
-    Weight embedding, head; // head is embedding again when tied
+    Weight embedding, head; // head is embedding again when tied; 0 rows: a model without one
     Weight position_embedding, type_embedding, pooler;
+    Weight class_head; // of a checkpoint that has one; 0 rows: none
     Norm embed_norm, final_norm;
     ModelLayer *layers;
     float *cos_sin, *cos_sin_local; // [max_positions, rotated]; local: of sliding layers, may be the same memory
@@ -99,7 +100,8 @@ typedef struct ModelOptions {
     int64_t max_positions;    // that rows may have, at most config.context; 0: context
     RopeScaling rope_scaling; // ROPE_NONE: the model's own; else ROPE_LINEAR or ROPE_YARN by rope_factor
     float rope_factor;
-    int quantize; // QUANTIZE_NONE, QUANTIZE_INT8, QUANTIZE_NF4 (quantize.h)
+    int quantize;    // QUANTIZE_NONE, QUANTIZE_INT8, QUANTIZE_NF4 (quantize.h)
+    bool classifier; // the model's own head is not needed: encoders and ...ForSequenceClassification are welcome
 } ModelOptions;
 
 // Loads a GGUF file or a Hugging Face folder. options NULL: all 0. Refuses with EXIT_INPUT: missing tensors (first five

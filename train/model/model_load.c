@@ -80,9 +80,21 @@ static int load_weights(Model *m, const ModelOptions *o, Err *err) {
                 .err = err};
     model_list_slots(&l);
     int rc = model_check_slots(&l) || model_take_slots(&l) ? -1 : 0;
-    if (c->tied_head) m->head = m->embedding;
+    if (c->tied_head && !c->arch->encoder) m->head = m->embedding;
     mem_free(l.slots);
     return rc;
+}
+
+// What the task asks of the model besides its layers.
+static int check_heads(const Model *m, const ModelOptions *o, Err *err) {
+    const char *family = m->config.arch->model_types[0];
+    if (!o->classifier && m->head.rows == 0)
+        return err_input(err, "%s: a %s model without a language-model head; expected task classification", m->path,
+                         family);
+    if (m->config.arch->encoder && (m->pooler.rows == 0 || !m->pooler.bias))
+        return err_input(err, "%s: pooler.dense is missing; a %s classifier reads the pooler's output", m->path,
+                         family);
+    return 0;
 }
 
 static int make_table(float **device, Model *m, const RopeConfig *r, Err *err) {
@@ -124,8 +136,8 @@ static int load_parts(Model *m, const ModelOptions *o, Err *err) {
     m->is_gguf = weight_source_is_gguf(s);
     m->repository = model_find_repository(s);
     m->name = model_find_name(s, m->path);
-    if (load_weights(m, o, err) || make_tables(m, err) || weight_source_fingerprint(m->fingerprint, s, err) ||
-        load_tokenizer(&m->tokenizer, s, m->path, err))
+    if (load_weights(m, o, err) || check_heads(m, o, err) || make_tables(m, err) ||
+        weight_source_fingerprint(m->fingerprint, s, err) || load_tokenizer(&m->tokenizer, s, m->path, err))
         return -1;
     if (tokenizer_vocab_size(m->tokenizer) > m->config.vocab)
         return err_input(err, "%s: %d tokens in the tokenizer; expected at most the %lld rows of the embedding",

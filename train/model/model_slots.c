@@ -123,14 +123,35 @@ static void list_tables(Loader *l) {
     }
 }
 
+// The head of a ...ForSequenceClassification: any number of classes. False where the file has none.
+static bool list_class_head(Loader *l) {
+    Model *m = l->m;
+    const char *name = architecture_class_head(m->config.arch);
+    char *weight = mem_printf("%s.weight", name);
+    const SourceTensor *t = m->is_gguf ? NULL : weight_source_get(m->file->source, weight);
+    mem_free(weight);
+    if (!t) return false;
+    int64_t classes = t->n_dims == 2 && t->shape[0] > 0 ? t->shape[0] : 1;
+    add_matrix(l, &m->class_head, classes, m->config.hidden, name);
+    if (!m->config.arch->encoder) return true; // only BERT's has a bias
+    Slot *s = slot_add(l, 1, &classes, "%s.bias", name);
+    s->parts[0] = &m->class_head;
+    s->part_rows[0] = classes;
+    s->n_parts = 1;
+    s->take = model_take_bias;
+    return true;
+}
+
 void model_list_slots(Loader *l) {
     Model *m = l->m;
     list_tables(l);
     for (int i = 0; i < (int)m->config.layers; i++) list_layer(l, i);
     const char *head = m->is_gguf ? l->names->head : m->hf_prefix->head, *prefix = l->prefix;
     l->prefix = "";
+    bool classifies = list_class_head(l);
     if (l->names->head && !m->config.tied_head)
-        add_matrix(l, &m->head, m->config.vocab, m->config.hidden, *head ? head : l->names->head);
+        add_matrix(l, &m->head, m->config.vocab, m->config.hidden, *head ? head : l->names->head)->optional =
+            classifies;
     if (m->is_gguf) { // config_gguf.c has read them
         static const char *const names[] = {"rope_freqs.weight", "rope_factors_short.weight",
                                             "rope_factors_long.weight"};

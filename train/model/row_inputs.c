@@ -10,11 +10,12 @@ typedef struct IntArray {
     int64_t count;
 } IntArray;
 
-enum { N_INT_ARRAYS = 8 };
+enum { N_INT_ARRAYS = 10 };
 static void int_arrays(RowInputs *in, IntArray out[N_INT_ARRAYS]) {
     int64_t t = in->max_tokens, s = in->max_samples;
-    IntArray list[N_INT_ARRAYS] = {{&in->ids, t},      {&in->pos, t},    {&in->start, s + 1},   {&in->length, s},
-                                   {&in->position, t}, {&in->target, t}, {&in->q_start, s + 1}, {&in->q_pos, t}};
+    IntArray list[N_INT_ARRAYS] = {{&in->ids, t},      {&in->pos, t},      {&in->start, s + 1},   {&in->length, s},
+                                   {&in->position, t}, {&in->target, t},   {&in->q_start, s + 1}, {&in->q_pos, t},
+                                   {&in->type, t},     {&in->predicted, t}};
     memcpy(out, list, sizeof list);
 }
 
@@ -70,6 +71,10 @@ void row_inputs_set(RowInputs *in, const Row *row, int64_t hidden) {
     in->scored = row->scored;
     upload_ints(in, in->ids, row->ids, row->tokens);
     upload_ints(in, in->pos, row->pos, row->tokens);
+    if (row->type)
+        upload_ints(in, in->type, row->type, row->tokens);
+    else
+        in->backend->k->zero(in->backend, in->type, (size_t)row->tokens * sizeof(int32_t));
     upload_ints(in, in->start, row->start, row->samples + 1);
     upload_ints(in, in->position, row->position, row->scored);
     upload_ints(in, in->target, row->target, row->scored);

@@ -1,4 +1,5 @@
-// eval: token-weighted loss, perplexity and accuracy over rows, with everything that is for training only off.
+// eval: loss, perplexity and accuracy over rows, weighted by tokens, with everything that is for training only off; of
+// a classifier loss, accuracy and macro-F1, weighted by samples.
 #pragma once
 
 #include "adapter.h"
@@ -7,7 +8,9 @@
 
 typedef struct EvalResult {
     double loss, perplexity, accuracy;
-    int64_t tokens; // scored
+    int64_t tokens;  // scored; of a classifier: samples
+    int64_t labels;  // of a classifier, else 0
+    double macro_f1; // of a classifier: the mean of F1 over the classes that occur, or were said to
 } EvalResult;
 
 DecoderOptions eval_options(void);

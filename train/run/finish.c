@@ -27,11 +27,12 @@ static int take_best(Trainer *t, const char *output_dir, Err *err) {
     return status;
 }
 
-static bool all_there(const char *output_dir) {
+// The forms that only language models have come last.
+static bool all_there(const char *output_dir, bool classifier) {
     static const char *const names[] = {"adapter/adapter_model.safetensors", "adapter/adapter_config.json",
                                         "adapter.gguf", "Modelfile"};
     bool there = true;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    for (size_t i = 0; i < (classifier ? 2 : sizeof names / sizeof *names); i++) {
         char *path = path_join(output_dir, names[i]);
         there = there && path_exists(path);
         mem_free(path);
@@ -75,10 +76,15 @@ static void write_report(const Trainer *t, const char *output_dir, bool fresh) {
 }
 
 int finish_run(Trainer *t, const char *output_dir, bool fresh, Err *err) {
+    bool classifier = t->adapter->config.labels > 0;
     if (take_best(t, output_dir, err)) return -1;
-    if ((fresh || !all_there(output_dir)) && export_adapter(t, output_dir, err)) return -1;
+    if ((fresh || !all_there(output_dir, classifier)) && export_adapter(t, output_dir, err)) return -1;
     if (adapter_verify(t->model, output_dir, stdout, err)) return -1;
     write_report(t, output_dir, fresh);
-    printf("adapter: %s/adapter (PEFT), %s/adapter.gguf (llama.cpp, Ollama)\n", output_dir, output_dir);
+    if (classifier)
+        printf("adapter: %s/adapter (PEFT, with the classifier's head; llama.cpp and Ollama have no form for it)\n",
+               output_dir);
+    else
+        printf("adapter: %s/adapter (PEFT), %s/adapter.gguf (llama.cpp, Ollama)\n", output_dir, output_dir);
     return 0;
 }

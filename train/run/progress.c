@@ -69,8 +69,12 @@ static void clear_bar(const Progress *p) {
 
 void progress_eval(Progress *p, int64_t step, const EvalResult *r, bool best) {
     clear_bar(p);
-    printf("step %lld/%lld  eval_loss %.4f  perplexity %.4g  token accuracy %.1f%%%s\n", (long long)step,
-           (long long)p->total, r->loss, r->perplexity, 100 * r->accuracy, best ? "  (best)" : "");
+    printf("step %lld/%lld  eval_loss %.4f  ", (long long)step, (long long)p->total, r->loss);
+    if (r->labels)
+        printf("accuracy %.1f%%  macro-F1 %.4f", 100 * r->accuracy, r->macro_f1);
+    else
+        printf("perplexity %.4g  token accuracy %.1f%%", r->perplexity, 100 * r->accuracy);
+    printf("%s\n", best ? "  (best)" : "");
     fflush(stdout);
 }
 

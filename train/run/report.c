@@ -97,7 +97,7 @@ static void add_cards(StrBuf *out, const Trainer *t) {
     card(out, "last training loss", "%.4f", s->last_loss);
     if (s->evaluated_step >= 0) {
         card(out, "evaluation loss", "%.4f", s->last_eval_loss);
-        card(out, "perplexity", "%.4g", exp(s->last_eval_loss));
+        if (!t->adapter->config.labels) card(out, "perplexity", "%.4g", exp(s->last_eval_loss));
     }
     card(out, "steps", "%" PRId64, s->step);
     card(out, "tokens seen", "%" PRId64, s->tokens);
@@ -112,7 +112,7 @@ static void add_cards(StrBuf *out, const Trainer *t) {
 
 typedef struct Curves { // columns of the log: one entry per training line, then per evaluation line
     size_t n, n_eval;
-    double *step, *loss, *smooth, *rate, *norm, *speed, *memory, *eval_step, *eval_loss, *accuracy;
+    double *step, *loss, *smooth, *rate, *norm, *speed, *memory, *eval_step, *eval_loss, *accuracy, *f1;
     double *all; // owns the columns
 } Curves;
 
@@ -132,8 +132,8 @@ static Curves curves_read(const char *output_dir) {
     size_t count;
     LogPoint *points = train_log_read(path, &count);
     Curves c = {0};
-    double **columns[] = {&c.step,  &c.loss,   &c.smooth,    &c.rate,      &c.norm,
-                          &c.speed, &c.memory, &c.eval_step, &c.eval_loss, &c.accuracy};
+    double **columns[] = {&c.step,   &c.loss,      &c.smooth,    &c.rate,     &c.norm, &c.speed,
+                          &c.memory, &c.eval_step, &c.eval_loss, &c.accuracy, &c.f1};
     c.all = mem_calloc((sizeof columns / sizeof *columns) * (count + 1), sizeof(double));
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) *columns[i] = c.all + i * (count + 1);
     for (size_t i = 0; i < count; i++) {
@@ -141,6 +141,7 @@ static Curves curves_read(const char *output_dir) {
         if (p->is_eval) {
             c.eval_step[c.n_eval] = p->step;
             c.eval_loss[c.n_eval] = p->loss;
+            c.f1[c.n_eval] = 100 * p->macro_f1;
             c.accuracy[c.n_eval++] = 100 * p->accuracy;
             continue;
         }
@@ -165,14 +166,16 @@ static void one_curve(StrBuf *out, const char *title, const char *unit, const do
         out, &(Chart){.title = title, .unit = unit, .series = &s, .n_series = 1, .from_zero = from_zero, .dots = dots});
 }
 
-static void add_curves(StrBuf *out, const char *output_dir) {
+static void add_curves(StrBuf *out, const char *output_dir, bool classifier) {
     Curves c = curves_read(output_dir);
     ChartSeries loss[] = {{"step", "faint", c.step, c.loss, c.n},
                           {"smoothed", "main", c.step, c.smooth, c.n},
                           {"evaluation", "second", c.eval_step, c.eval_loss, c.n_eval}};
     str_puts(out, "<h2>Curves</h2><div class=\"charts\">\n");
     chart_add(out, &(Chart){.title = "Loss", .unit = "", .series = loss, .n_series = 3, .dots = true});
-    one_curve(out, "Token accuracy in evaluation", "%", c.eval_step, c.accuracy, c.n_eval, false, true);
+    const char *accuracy = classifier ? "Accuracy in evaluation" : "Token accuracy in evaluation";
+    one_curve(out, accuracy, "%", c.eval_step, c.accuracy, c.n_eval, false, true);
+    if (classifier) one_curve(out, "Macro-F1 in evaluation", "%", c.eval_step, c.f1, c.n_eval, false, true);
     one_curve(out, "Learning rate", "", c.step, c.rate, c.n, true, false);
     one_curve(out, "Gradient norm, before clipping", "", c.step, c.norm, c.n, true, false);
     one_curve(out, "Tokens per second", "", c.step, c.speed, c.n, true, false);
@@ -225,7 +228,7 @@ static void add_model_table(StrBuf *out, const Trainer *t) {
     const ModelConfig *m = &t->model->config;
     str_puts(out, "<div><h2>Model and adapter</h2><table>\n");
     row(out, "base", "%s", t->model->name);
-    row(out, "architecture", "%s, %" PRId64 " layers, hidden %" PRId64 ", vocabulary %" PRId64, m->architecture,
+    row(out, "architecture", "%s, %" PRId64 " layers, hidden %" PRId64 ", vocabulary %" PRId64, m->arch->model_types[0],
         m->layers, m->hidden, m->vocab);
     row(out, "weights", "%.1f MB in memory", (double)t->model->weight_bytes / 1e6);
     row(out, "adapter", "r %" PRId64 ", alpha %g, %" PRId64 " parameters", t->adapter->config.rank,
@@ -285,7 +288,7 @@ int report_write(const Trainer *t, const char *output_dir, const char *name, Err
     escape(&page, t->model->name);
     str_printf(&page, " with lorac%s</p>\n", t->state.stopped_early ? "; stopped early" : "");
     add_cards(&page, t);
-    add_curves(&page, output_dir);
+    add_curves(&page, output_dir, t->adapter->config.labels > 0);
     add_samples(&page, &samples);
     str_puts(&page, "<div class=\"two\">\n");
     add_data_table(&page, t);

@@ -1,5 +1,7 @@
 #include "row_runner.h"
 
+#include "encoder.h"
+
 static int64_t larger(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
@@ -18,6 +20,7 @@ RowRunner *row_runner_new(const Model *m, Adapter *a, RowBounds bounds) {
     r->bounds = bounds;
     r->tape = tape_new(m->backend);
     r->inputs = row_inputs_new(m->backend, bounds.tokens, bounds.samples);
+    if (a && a->config.labels) r->predicted = mem_calloc((size_t)bounds.scored + 1, sizeof *r->predicted);
     return r;
 }
 
@@ -34,12 +37,13 @@ void row_runner_free(RowRunner *r) {
     row_inputs_free(r->inputs);
     tape_free(r->tape);
     row_clear(&r->row);
+    mem_free(r->predicted);
     mem_free(r);
 }
 
 static size_t build(RowRunner *r, const DecoderOptions *o, TapeMode mode) {
     tape_reset(r->tape);
-    decoder_build_loss(r->tape, r->model, r->adapter, r->inputs, o);
+    model_build_loss(r->tape, r->model, r->adapter, r->inputs, o);
     return tape_plan(r->tape, mode);
 }
 
@@ -69,4 +73,11 @@ HeadResult row_runner_run(RowRunner *r, const Dataset *d, const RowPlan *p, int6
     HeadResult result;
     b->k->download(b, &result, r->inputs->result, sizeof result);
     return result;
+}
+
+const int32_t *row_runner_predicted(RowRunner *r) {
+    Backend *b = r->model->backend;
+    CHECK(r->predicted, "not a classifier");
+    b->k->download(b, r->predicted, r->inputs->predicted, (size_t)r->inputs->scored * sizeof(int32_t));
+    return r->predicted;
 }

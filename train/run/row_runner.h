@@ -19,6 +19,7 @@ typedef struct RowRunner {
     Tape *tape;
     RowInputs *inputs;
     Row row;
+    int32_t *predicted; // host
     void *arena;
     size_t arena_bytes;
 } RowRunner;
@@ -32,3 +33,5 @@ void row_runner_reserve(RowRunner *r, size_t bytes);
 // TAPE_TRAIN adds the row's gradient to the adapter's.
 HeadResult row_runner_run(RowRunner *r, const Dataset *d, const RowPlan *p, int64_t row, const DecoderOptions *o,
                           TapeMode mode);
+// Of a classifier: what it said of each scored position of the row that was run last; valid until the next call.
+const int32_t *row_runner_predicted(RowRunner *r);

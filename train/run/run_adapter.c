@@ -61,16 +61,35 @@ static int check_loaded(const Adapter *a, const Config *c, uint32_t targets, Err
     return 0;
 }
 
-int run_adapter_new(Adapter **a, const Config *c, const Model *m, Err *err) {
+// The data's classes must be those of the adapter that is trained on.
+static int check_labels(const Adapter *a, const LabelList *labels, const char *path, Err *err) {
+    size_t n = labels ? labels->count : 0;
+    if ((size_t)a->config.labels != n)
+        return err_input(err, "%s: an adapter of %s; the data asks for %zu classes (task)", path,
+                         a->config.labels ? "another number of classes" : "a language model", n);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(a->labels.names[i], labels->names[i]) != 0)
+            return err_input(err, "%s: class %zu is \"%s\", in the data \"%s\"; expected the same classes", path, i,
+                             a->labels.names[i], labels->names[i]);
+    return 0;
+}
+
+static int new_adapter(Adapter **a, const Config *c, const Model *m, uint32_t targets, const LabelList *labels,
+                       Err *err) {
+    AdapterConfig ac = adapter_config(c, targets);
+    if (labels) ac.labels = (int64_t)labels->count;
+    if (adapter_new(a, m, &ac, (uint64_t)c->seed, true, err)) return -1;
+    if (labels) adapter_name_labels(*a, labels);
+    return 0;
+}
+
+int run_adapter_new(Adapter **a, const Config *c, const Model *m, const LabelList *labels, Err *err) {
     uint32_t targets;
     *a = NULL;
     if (parse_targets(&c->lora_target_modules, &m->config, &targets, err)) return -1;
-    if (!c->adapter_name_or_path) {
-        AdapterConfig ac = adapter_config(c, targets);
-        return adapter_new(a, m, &ac, (uint64_t)c->seed, true, err);
-    }
+    if (!c->adapter_name_or_path) return new_adapter(a, c, m, targets, labels, err);
     if (adapter_load(a, m, c->adapter_name_or_path, true, err)) return -1;
     if (config_is_set(c, "lora_target_modules")) adapter_narrow(a, m, targets);
     (*a)->config.dropout = (float)c->lora_dropout;
-    return check_loaded(*a, c, targets, err);
+    return check_loaded(*a, c, targets, err) || check_labels(*a, labels, c->adapter_name_or_path, err) ? -1 : 0;
 }

@@ -5,4 +5,5 @@
 #include "config.h"
 
 // For training. An adapter that is loaded brings r, alpha and targets; a different explicit value is refused.
-int run_adapter_new(Adapter **a, const Config *c, const Model *m, Err *err);
+// labels: of classification data, else NULL.
+int run_adapter_new(Adapter **a, const Config *c, const Model *m, const LabelList *labels, Err *err);

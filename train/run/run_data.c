@@ -96,11 +96,21 @@ static int plan_split(RunData *d, const Config *c, const FileList *files, int64_
     return rc;
 }
 
-static int open_validation(RunData *d, const Config *c, const Model *m, int64_t max_tokens, Err *err) {
+// Classification: a sample is scored where the model's head looks.
+static DatasetOptions options_for(const Config *c, const Model *m, const FileList *files, const LabelList *labels,
+                                  int64_t max_tokens) {
+    DatasetOptions o = run_dataset_options(c, files, max_tokens);
+    o.labels = labels;
+    o.score_first = m->config.arch->encoder;
+    return o;
+}
+
+static int open_validation(RunData *d, const Config *c, const Model *m, const LabelList *labels, int64_t max_tokens,
+                           Err *err) {
     FileList files;
     int rc = run_validation_files(&files, c, err);
-    DatasetOptions o = run_dataset_options(c, &files, max_tokens);
-    if (d->train) o.labels = dataset_labels(d->train); // a label that training does not know is refused
+    if (d->train) labels = dataset_labels(d->train); // a label that training does not know is refused
+    DatasetOptions o = options_for(c, m, &files, labels, max_tokens);
     if (!rc) rc = dataset_open(&d->validation, &o, m->tokenizer, d->chat, err);
     file_list_clear(&files);
     if (rc) return -1;
@@ -110,10 +120,11 @@ static int open_validation(RunData *d, const Config *c, const Model *m, int64_t 
     return 0;
 }
 
-static int open_train(RunData *d, const Config *c, const Model *m, int64_t max_tokens, StrBuf *identity, Err *err) {
+static int open_train(RunData *d, const Config *c, const Model *m, const LabelList *labels, int64_t max_tokens,
+                      StrBuf *identity, Err *err) {
     FileList files;
     int rc = run_train_files(&files, c, err);
-    DatasetOptions o = run_dataset_options(c, &files, max_tokens);
+    DatasetOptions o = options_for(c, m, &files, labels, max_tokens);
     if (!rc) rc = dataset_open(&d->train, &o, m->tokenizer, d->chat, err);
     for (size_t i = 0; i < files.count; i++)
         if (files.weights[i] != 1) str_printf(identity, "%zu %.17g ", i, files.weights[i]);
@@ -125,15 +136,15 @@ static int open_train(RunData *d, const Config *c, const Model *m, int64_t max_t
     return rc;
 }
 
-int run_data_open(RunData *d, const Config *c, const Model *m, bool train, Err *err) {
+int run_data_open(RunData *d, const Config *c, const Model *m, const LabelList *labels, bool train, Err *err) {
     int64_t max_tokens;
     *d = (RunData){0};
     if (run_max_tokens(c, &m->config, &max_tokens, err) || run_chat_template(c, m->tokenizer, &d->chat, err)) return -1;
     bool from_train = c->val_set_size > 0 && !c->validation_file;
     StrBuf identity = {0};
     int rc = 0;
-    if (train || from_train) rc = open_train(d, c, m, max_tokens, &identity, err);
-    if (!rc && c->validation_file) rc = open_validation(d, c, m, max_tokens, err);
+    if (train || from_train) rc = open_train(d, c, m, labels, max_tokens, &identity, err);
+    if (!rc && c->validation_file) rc = open_validation(d, c, m, labels, max_tokens, err);
     if (!rc) {
         str_printf(&identity, "%s %s", d->train ? dataset_fingerprint(d->train) : "-",
                    d->validation ? dataset_fingerprint(d->validation) : "-");

@@ -29,6 +29,7 @@ DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64
 int run_weigh(int64_t **list, int64_t *n_list, const Dataset *d, const FileList *files, const Config *c,
               const int64_t *samples, int64_t n, Err *err);
 
-// train false: only evaluation data. After a failure too, run_data_close is the caller's.
-int run_data_open(RunData *d, const Config *c, const Model *m, bool train, Err *err);
+// train false: only evaluation data. labels: the classes that classification data may have, NULL: those of the training
+// data. After a failure too, run_data_close is the caller's.
+int run_data_open(RunData *d, const Config *c, const Model *m, const LabelList *labels, bool train, Err *err);
 void run_data_close(RunData *d);

@@ -11,7 +11,8 @@ static const RopeScaling scalings[] = {
 int run_model_options(ModelOptions *o, const Config *c, int64_t *max_tokens, Err *err) {
     *o = (ModelOptions){.rope_scaling = scalings[c->rope_scaling_type],
                         .rope_factor = (float)c->rope_scaling_factor,
-                        .quantize = c->quantize_base};
+                        .quantize = c->quantize_base,
+                        .classifier = c->task == TASK_CLASSIFICATION};
     ModelConfig m;
     if (model_read_config(&m, c->model_name_or_path, o, err) || run_max_tokens(c, &m, max_tokens, err)) return -1;
     // LongRoPE has other frequencies for more positions than it was first trained with.

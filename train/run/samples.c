@@ -57,6 +57,7 @@ int samples_make(Samples *s, const Trainer *t, Err *err) {
     FileList files;
     PromptCase *cases = NULL;
     int64_t max_tokens, n = 0;
+    if (t->adapter->config.labels) return 0; // a classifier does not answer
     s->held_out = c->validation_file != NULL;
     if (run_max_tokens(c, &t->model->config, &max_tokens, err)) return -1;
     if ((s->held_out ? run_validation_files(&files, c, NULL) : run_train_files(&files, c, NULL)) == 0) {

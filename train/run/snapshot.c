@@ -47,6 +47,7 @@ RunIdentity run_identity(const Trainer *t) {
     identify(&id, "alpha", "%.9g%s", (double)a->alpha, a->rslora ? " / sqrt(r)" : "");
     identify_targets(&id, a);
     identify_layers(&id, a);
+    if (a->labels) identify(&id, "labels", "%" PRId64, a->labels);
     identify(&id, "rows_per_step", "%" PRId64, t->rows_per_step);
     identify(&id, "rows", "%" PRId64, row_plan_count(t->data->rows));
     identify(&id, "total_steps", "%" PRId64, t->total_steps);

@@ -107,10 +107,15 @@ void train_log_step(TrainLog *log, const StepReport *r, double elapsed, size_t p
 
 void train_log_eval(TrainLog *log, int64_t step, const EvalResult *r) {
     char line[MAX_LINE], n[3][32];
-    snprintf(line, sizeof line,
-             "{\"step\": %" PRId64 ", \"eval_loss\": %s, \"eval_perplexity\": %s, \"eval_token_accuracy\": %s%s}\n",
-             step, number(n[0], r->loss), number(n[1], r->perplexity), number(n[2], r->accuracy),
-             isfinite(r->loss) ? "" : ", \"nonfinite\": true");
+    const char *flaw = isfinite(r->loss) ? "" : ", \"nonfinite\": true";
+    if (r->labels)
+        snprintf(line, sizeof line,
+                 "{\"step\": %" PRId64 ", \"eval_loss\": %s, \"eval_accuracy\": %s, \"eval_macro_f1\": %s%s}\n", step,
+                 number(n[0], r->loss), number(n[1], r->accuracy), number(n[2], r->macro_f1), flaw);
+    else
+        snprintf(line, sizeof line,
+                 "{\"step\": %" PRId64 ", \"eval_loss\": %s, \"eval_perplexity\": %s, \"eval_token_accuracy\": %s%s}\n",
+                 step, number(n[0], r->loss), number(n[1], r->perplexity), number(n[2], r->accuracy), flaw);
     write_line(log, line);
 }
 
@@ -136,7 +141,7 @@ static double value(const Json *object, const char *key) {
 static void add_point(void *user, const Json *o, const char *line, size_t length) {
     (void)line, (void)length;
     Points *p = user;
-    bool is_eval = json_get(o, "eval_token_accuracy") != NULL;
+    bool is_class = json_get(o, "eval_accuracy") != NULL, is_eval = is_class || json_get(o, "eval_token_accuracy");
     MEM_GROW(p->items, p->capacity, p->count + 1);
     p->items[p->count++] = (LogPoint){.is_eval = is_eval,
                                       .step = value(o, "step"),
@@ -145,7 +150,8 @@ static void add_point(void *user, const Json *o, const char *line, size_t length
                                       .grad_norm = value(o, "grad_norm"),
                                       .tokens_per_second = value(o, "tokens_per_second"),
                                       .memory = value(o, "peak_memory_bytes"),
-                                      .accuracy = value(o, "eval_token_accuracy")};
+                                      .accuracy = value(o, is_class ? "eval_accuracy" : "eval_token_accuracy"),
+                                      .macro_f1 = value(o, "eval_macro_f1")};
 }
 
 LogPoint *train_log_read(const char *path, size_t *count) {

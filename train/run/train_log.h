@@ -16,6 +16,7 @@ void train_log_sync(TrainLog *log); // to the disk, before a snapshot that count
 // The log read back, for the report. Values that were not finite are NAN.
 typedef struct LogPoint {
     bool is_eval;
-    double step, loss, learning_rate, grad_norm, tokens_per_second, memory, accuracy; // eval: step, loss, accuracy
+    double step, loss, learning_rate, grad_norm, tokens_per_second, memory;
+    double accuracy, macro_f1; // of evaluations, which have step and loss besides; macro_f1: of classifiers, else NAN
 } LogPoint;
 LogPoint *train_log_read(const char *path, size_t *count); // caller frees; unreadable lines are left out

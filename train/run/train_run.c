@@ -59,8 +59,8 @@ static int set_up(Run *r, Err *err) {
     int64_t max_tokens;
     if (run_model_options(&options, r->config, &max_tokens, err)) return -1;
     if (output_dir_open(&r->dir, r->config, err) || load_model(r, &options, err)) return -1;
-    if (run_data_open(&r->data, r->config, r->model, true, err)) return -1;
-    if (run_adapter_new(&r->adapter, r->config, r->model, err)) return -1;
+    if (run_data_open(&r->data, r->config, r->model, NULL, true, err)) return -1;
+    if (run_adapter_new(&r->adapter, r->config, r->model, dataset_labels(r->data.train), err)) return -1;
     r->trainer = trainer_new(r->config, r->model, r->adapter, &r->data);
     r->identity = run_identity(r->trainer);
     plan_events(r);
@@ -109,7 +109,9 @@ static void print_plan(const Run *r) {
     printf("model    %s: %" PRId64 " layers, hidden %" PRId64 ", vocabulary %" PRId64 "; %.1f MB%s\n", r->model->name,
            r->model->config.layers, r->model->config.hidden, r->model->config.vocab,
            (double)r->model->weight_bytes / 1e6, quantize_note(r->config->quantize_base));
-    printf("adapter  r %" PRId64 ", %" PRId64 " parameters%s\n", r->adapter->config.rank, r->adapter->count,
+    printf("adapter  r %" PRId64 ", %" PRId64 " parameters%s%s%s\n", r->adapter->config.rank, r->adapter->count,
+           r->adapter->config.labels ? " with the head " : "",
+           r->adapter->config.labels ? r->adapter->class_head.name : "",
            t->checkpoint ? "; gradient checkpointing" : "");
     print_noise(r);
     printf("data     %" PRId64 " samples (%s), %" PRId64 " tokens, %" PRId64 " supervised; %" PRId64

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Writes tests/golden/classify/NAME/: tiny models for sequence classification, made by transformers' own classes, and what
+transformers and PEFT (task type SEQ_CLS) compute with them.
+
+usage: make_classify_golden.py OUT_DIR [NAME ...]
+Needs torch, transformers, peft, safetensors. Formula, tokenizer.json and the layout of tensors.txt are those of
+make_families_golden.py; the adapter's tensors include the head.
+
+  config.json          as transformers saves it (of the model without a head of its own)
+  tensors.txt          the base's tensors, then the adapter's and the head's under PEFT's saved names
+  golden.safetensors   ids, types, start     samples one behind the other; types: 1 in a second text (BERT)
+                       labels                their classes
+                       logits                [samples, classes] with the adapter
+                       loss                  mean loss of samples 0 to 2 with the adapter
+                       grad.<tensor>         its gradient by every trained tensor
+                       step_loss             of STEPS AdamW steps on three samples each
+  case.txt             the adapter's target modules
+"""
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from make_families_golden import ADAMW, ALPHA, R, SMALL, STEPS, V, fill
+from peft import LoraConfig, get_peft_model
+from safetensors.numpy import load_file, save_file
+
+CLASSES = 3
+LENGTHS, SECOND = [11, 6, 14, 1, 9, 7], [5, 6, 8, 1, 9, 3]  # where the second text begins; the length: no second
+LABELS = [2, 0, 1, 1, 0, 2]
+BATCH = 3
+BERT = dict(vocab_size=V, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+            max_position_embeddings=24, type_vocab_size=2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+# name: family, its arguments, LoRA targets, class of the body whose checkpoint is the base
+CASES = {
+    "bert": ("Bert", BERT, ["query", "value"], "BertModel"),
+    "bert-all": ("Bert", dict(BERT, hidden_act="gelu_new", num_hidden_layers=1),
+                 ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"],
+                 "BertForSequenceClassification"),
+    "llama": ("Llama", SMALL, ["q_proj", "v_proj"], "LlamaForCausalLM"),
+    "qwen2": ("Qwen2", dict(SMALL, tie_word_embeddings=True), ["q_proj", "v_proj", "down_proj"], "Qwen2ForCausalLM"),
+}
+
+
+def inputs(samples, types, bert):
+    """Padded on the right, as the tutorials do."""
+    longest = max(len(s) for s in samples)
+    ids, mask, second = (torch.zeros(len(samples), longest, dtype=torch.long) for _ in range(3))
+    for i, (s, t) in enumerate(zip(samples, types)):
+        ids[i, :len(s)], mask[i, :len(s)], second[i, :len(s)] = s, 1, t
+    return dict(input_ids=ids, attention_mask=mask, **(dict(token_type_ids=second) if bert else {}))
+
+
+def golden(name, out):
+    family, arguments, targets, body = CASES[name]
+    bert = family == "Bert"
+    out.mkdir(parents=True, exist_ok=True)
+    lines = []
+    config = getattr(transformers, family + "Config")(**dict(arguments, pad_token_id=0), num_labels=CLASSES)
+    config._attn_implementation = "eager"
+    with tempfile.TemporaryDirectory() as tmp:
+        torch.manual_seed(0)
+        getattr(transformers, body)(config).float().save_pretrained(tmp)
+        weights = Path(tmp) / "model.safetensors"
+        save_file(fill(load_file(weights), name, lines), weights, metadata={"format": "pt"})
+        cls = getattr(transformers, family + "ForSequenceClassification")
+        model = cls.from_pretrained(tmp, num_labels=CLASSES, dtype=torch.float32, attn_implementation="eager").eval()
+        shutil.copy(Path(tmp) / "config.json", out / "config.json")
+    g = torch.Generator().manual_seed(5)
+    samples = [torch.randint(1, V, (n,), generator=g) for n in LENGTHS]  # 0 pads
+    types = [(torch.arange(n) >= s).long() * bert for n, s in zip(LENGTHS, SECOND)]
+    labels = torch.tensor(LABELS)
+    peft = get_peft_model(model, LoraConfig(r=R, lora_alpha=ALPHA, target_modules=targets, task_type="SEQ_CLS",
+                                            modules_to_save=["classifier" if bert else "score"]))
+    trained = {n.replace(".modules_to_save.default", "").replace(".default", ""): p
+               for n, p in peft.named_parameters() if p.requires_grad}
+    values = fill({n: p.detach().numpy() for n, p in trained.items()}, name, lines)
+    for n, p in trained.items():
+        p.data.copy_(torch.from_numpy(values[n]))
+    result = {"ids": torch.cat(samples).int(), "types": torch.cat(types).int(), "labels": labels.int(),
+              "start": torch.tensor(np.cumsum([0] + LENGTHS)).int()}
+
+    def logits(which):
+        return peft(**inputs([samples[i] for i in which], [types[i] for i in which], bert)).logits
+
+    def backward(which):
+        loss = torch.nn.functional.cross_entropy(logits(which), labels[which])
+        loss.backward()
+        return loss.detach()
+
+    with torch.no_grad():
+        result["logits"] = logits(list(range(len(samples))))
+    result["loss"] = backward(list(range(BATCH))).reshape(1)
+    for n, p in trained.items():
+        result["grad." + n] = p.grad.clone()
+        p.grad = None
+    optimizer, losses = torch.optim.AdamW(trained.values(), **ADAMW), []
+    for step in range(STEPS):
+        losses.append(float(backward([(BATCH * step + i) % len(samples) for i in range(BATCH)])))
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    result["step_loss"] = torch.tensor(losses)
+    save_file({k: v.detach().numpy() for k, v in result.items()}, out / "golden.safetensors")
+    (out / "tensors.txt").write_text("\n".join(lines) + "\n")
+    (out / "case.txt").write_text(" ".join(targets) + "\n")
+    print(name, "loss", float(result["loss"]), "steps", [round(x, 4) for x in losses], flush=True)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for case in sys.argv[2:] or CASES:
+        golden(case, Path(sys.argv[1]) / case)

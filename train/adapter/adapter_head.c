@@ -1,0 +1,111 @@
+// adapter_head: the part of an adapter that only classifiers have: the head's segments at the end of the flat buffer,
+// its first values, the names of its classes.
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "adapter_files.h"
+#include "json.h"
+
+void adapter_head_lay_out(Adapter *a, const Model *m) {
+    const Architecture *arch = m->config.arch;
+    for (int bias = 0; bias <= arch->encoder; bias++) {
+        AdapterSegment *s = &a->segments[a->n_segments++];
+        *s = (AdapterSegment){.kind = bias ? SEGMENT_HEAD_BIAS : SEGMENT_HEAD_WEIGHT, .layer = -1, .offset = a->count};
+        s->rows = a->config.labels;
+        s->cols = bias ? 1 : m->config.hidden;
+        s->name = mem_printf("base_model.model.%s.%s", architecture_class_head(arch), bias ? "bias" : "weight");
+        a->count += s->rows * s->cols;
+    }
+}
+
+AdapterHead adapter_head(const Adapter *a) {
+    const AdapterSegment *last = &a->segments[a->n_segments - 1];
+    CHECK(a->config.labels && last->layer < 0, "an adapter without a classifier");
+    return last->kind == SEGMENT_HEAD_BIAS ? (AdapterHead){last - 1, last} : (AdapterHead){last, NULL};
+}
+
+void adapter_head_point(Adapter *a) {
+    AdapterHead head = adapter_head(a);
+    a->class_head = (Weight){.name = architecture_class_head(a->model->arch),
+                             .segments = {{.data = a->params + head.weight->offset, .rows = head.weight->rows}},
+                             .n_segments = 1,
+                             .rows = head.weight->rows,
+                             .cols = head.weight->cols,
+                             .bias = head.bias ? a->params + head.bias->offset : NULL};
+}
+
+void adapter_name_labels(Adapter *a, const LabelList *labels) {
+    CHECK((int64_t)labels->count == a->config.labels, "%zu labels for %lld", labels->count,
+          (long long)a->config.labels);
+    label_list_clear(&a->labels);
+    for (size_t i = 0; i < labels->count; i++) label_list_add(&a->labels, labels->names[i]);
+}
+
+// N(0, 0.02), what transformers gives a new head (Box & Muller 1958).
+static void init_head(const AdapterSegment *s, uint64_t seed, float *host) {
+    RngKey key = {.seed = seed, .module = rng_module(s->name)};
+    for (int64_t r = 0; r < s->rows; r++)
+        for (int64_t c = 0; c < s->cols; c++) {
+            uint32_t word[4];
+            rng_philox(key, (uint32_t)r, (uint32_t)c, word);
+            double radius = sqrt(-2 * log(1 - (double)rng_unit(word[0])));
+            host[r * s->cols + c] =
+                (float)(0.02 * radius * cos(2 * 3.14159265358979323846 * (double)rng_unit(word[1])));
+        }
+}
+
+void adapter_head_start(const Adapter *a, const Model *m, uint64_t seed, float *host) {
+    AdapterHead head = adapter_head(a);
+    const Weight *own = &m->class_head;
+    float *weight = host + head.weight->offset;
+    if (own->rows != a->config.labels) {
+        if (own->rows)
+            log_warn("%s: its classifier has %lld classes, the data %lld: a new head is trained", m->path,
+                     (long long)own->rows, (long long)a->config.labels);
+        init_head(head.weight, seed, weight);
+        return;
+    }
+    for (int64_t r = 0; r < own->rows; r++)
+        dtype_expand(own->segments[0].dtype, weight + r * own->cols,
+                     (const char *)own->segments[0].data +
+                         (size_t)r * (size_t)own->cols * (size_t)dtype_info(own->segments[0].dtype)->bytes,
+                     (size_t)own->cols);
+    if (head.bias)
+        m->backend->k->download(m->backend, host + head.bias->offset, own->bias, (size_t)own->rows * sizeof(float));
+}
+
+// --- labels.json: {"id2label": {"0": "name", ...}}, as in Hugging Face's config.json ---
+
+void adapter_labels_print(StrBuf *out, const LabelList *labels) {
+    str_puts(out, "{\n  \"id2label\": {");
+    for (size_t i = 0; i < labels->count; i++) {
+        str_printf(out, "%s\n    \"%zu\": ", i ? "," : "", i);
+        json_quote(out, labels->names[i], strlen(labels->names[i]));
+    }
+    str_puts(out, "\n  }\n}\n");
+}
+
+static int read_names(LabelList *labels, int64_t count, const Json *names, const char *path, Err *err) {
+    if (!names || names->type != JSON_OBJECT || (int64_t)names->count != count)
+        return err_input(err, "%s: id2label: expected an object of %lld names", path, (long long)count);
+    for (int64_t i = 0; i < count; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "%lld", (long long)i);
+        // in order, as it is written, a name is found at once
+        const Json *v = strcmp(names->keys[i].data, key) == 0 ? &names->items[i] : json_get(names, key);
+        if (!v || v->type != JSON_STRING || strlen(v->str.data) != v->str.len || v->str.len > LABEL_MAX_BYTES)
+            return err_input(err, "%s: id2label: \"%s\" is %s; expected a name of at most %d bytes", path, key,
+                             v ? json_type_name(v) : "missing", LABEL_MAX_BYTES);
+        label_list_add(labels, v->str.data);
+    }
+    return 0;
+}
+
+int adapter_labels_parse(LabelList *labels, int64_t count, const char *text, size_t size, const char *path, Err *err) {
+    JsonDoc *doc;
+    if (json_parse(&doc, text, size, path, 1, err)) return -1;
+    int rc = read_names(labels, count, json_get(json_root(doc), "id2label"), path, err);
+    json_free(doc);
+    return rc;
+}

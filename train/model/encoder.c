@@ -1,0 +1,58 @@
+// encoder: builds the graph of the BERT family. Every token sees the whole of its sample; norms stand behind the
+// residual sums; the first token of each sample goes through the pooler to the classifier. The last block computes its
+// keys and values for all tokens, all else for the first ones only.
+#include "encoder.h"
+
+#include "pass.h"
+
+static Tensor *build_block(const Pass *p, int64_t layer, Tensor *x) {
+    const ModelConfig *c = &p->m->config;
+    const ModelLayer *l = &p->m->layers[layer];
+    bool narrow = layer == c->layers - 1 && p->last_rows;
+    const int32_t *token = narrow ? p->last_rows : NULL;
+    Tensor *k = pass_project(p, layer, PROJ_K, x, NULL, NULL), *v = pass_project(p, layer, PROJ_V, x, NULL, NULL);
+    if (narrow) x = op_gather_rows(p->t, x, p->last_rows, p->n_last);
+    Tensor *q = pass_project(p, layer, PROJ_Q, x, NULL, token);
+    Tensor *mix = op_attention(p->t, q, k, v, narrow ? &p->last_attention : &p->attention);
+    x = pass_norm(p, &l->norms[NORM_POST_ATTN], pass_project(p, layer, PROJ_O, mix, x, token));
+    Tensor *mid = op_activation(p->t, pass_project(p, layer, PROJ_UP, x, NULL, token), c->activation);
+    return pass_norm(p, &l->norms[NORM_POST_FFN], pass_project(p, layer, PROJ_DOWN, mid, x, token));
+}
+
+// The pooler's output for each sample.
+static Tensor *build(Pass *p, const RowInputs *in) {
+    const Model *m = p->m;
+    p->attention = pass_row_attention(m, in);
+    p->attention.bidirectional = true;
+    pass_keep_scored(p, in);
+    Tensor *x = pass_noise(p, op_embed(p->t, &m->embedding, in->ids, in->tokens, 1), in);
+    x = op_embed_add(p->t, x, &m->position_embedding, in->pos);
+    if (m->config.token_types) x = op_embed_add(p->t, x, &m->type_embedding, in->type);
+    x = pass_norm(p, &m->embed_norm, x);
+    for (int64_t i = 0; i < m->config.layers; i++) {
+        bool checkpoint = p->o && p->o->checkpoint;
+        if (checkpoint) tape_checkpoint_begin(p->t);
+        x = build_block(p, i, x);
+        if (checkpoint) tape_checkpoint_end(p->t);
+    }
+    return op_activation(p->t, op_linear(p->t, x, &m->pooler, NULL, NULL, 0), ACTIVATION_TANH);
+}
+
+void encoder_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const DecoderOptions *o) {
+    CHECK(a && a->config.labels && in->scored > 0, "an encoder is trained as a classifier");
+    Pass p = {.t = t, .m = m, .a = a, .o = o, .pos = in->pos};
+    pass_class_loss(&p, build(&p, in), in);
+}
+
+void encoder_build_class_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out) {
+    Pass p = {.t = t, .m = m, .a = a, .pos = in->pos};
+    op_logits(t, build(&p, in), &a->class_head, out, 0);
+}
+
+void model_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const DecoderOptions *o) {
+    (m->config.arch->encoder ? encoder_build_loss : decoder_build_loss)(t, m, a, in, o);
+}
+
+void model_build_class_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out) {
+    (m->config.arch->encoder ? encoder_build_class_logits : decoder_build_class_logits)(t, m, a, in, out);
+}

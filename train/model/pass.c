@@ -1,0 +1,83 @@
+#include "pass.h"
+
+static Lora lora_of(const Pass *p, const AdapterPair *pair, const int32_t *token) {
+    const DecoderOptions *o = p->o;
+    float *params = p->a->params, *grad = p->a->grad;
+    return (Lora){.a = params + pair->a->offset,
+                  .b = params + pair->b_offset,
+                  .da = grad ? grad + pair->a->offset : NULL,
+                  .db = grad ? grad + pair->b_offset : NULL,
+                  .rank = pair->a->rows,
+                  .rows = pair->rows,
+                  .scale = adapter_scale(&p->a->config),
+                  .dropout = o ? o->dropout : 0,
+                  .key = {.seed = o ? o->seed : 0,
+                          .stream = o ? o->step : 0,
+                          .module = rng_module(pair->a->name),
+                          .row = o ? o->row : 0},
+                  .token = token};
+}
+
+Tensor *pass_project(const Pass *p, int64_t layer, Projection which, Tensor *x, Tensor *residual,
+                     const int32_t *token) {
+    AdapterPair pair;
+    bool trained = p->a && adapter_pair(p->a, layer, which, &pair);
+    Lora lora;
+    if (trained) lora = lora_of(p, &pair, token);
+    return op_linear(p->t, x, &p->m->layers[layer].w[which], residual, trained ? &lora : NULL, trained);
+}
+
+Tensor *pass_norm(const Pass *p, const Norm *n, Tensor *x) {
+    const ModelConfig *c = &p->m->config;
+    if (c->arch->norm == NORM_KIND_LAYER) return op_layernorm(p->t, x, n->weight, n->bias, c->norm_eps);
+    return op_rmsnorm(p->t, x, n->weight, c->norm_eps);
+}
+
+Tensor *pass_noise(const Pass *p, Tensor *x, const RowInputs *in) {
+    const DecoderOptions *o = p->o;
+    if (!o || o->neftune_alpha <= 0) return x;
+    RngKey key = {.seed = o->seed, .stream = o->step, .module = rng_module("neftune"), .row = o->row};
+    return op_neftune(p->t, x, in->neftune, o->neftune_alpha, key);
+}
+
+AttentionShape pass_attention(const ModelConfig *c, int64_t samples) {
+    return (AttentionShape){.heads = c->heads,
+                            .kv_heads = c->kv_heads,
+                            .head_size = c->head_size,
+                            .samples = samples,
+                            .softcap = c->attn_softcap,
+                            .scale = c->query_scale};
+}
+
+AttentionShape pass_row_attention(const Model *m, const RowInputs *in) {
+    AttentionShape s = pass_attention(&m->config, in->samples);
+    s.q_start = s.k_start = in->start;
+    s.k_len = in->length;
+    s.q_pos = in->pos;
+    return s;
+}
+
+void pass_keep_scored(Pass *p, const RowInputs *in) {
+    if (in->scored == in->tokens) return;
+    p->last_rows = in->position;
+    p->n_last = in->scored;
+    p->last_pos = in->q_pos;
+    p->last_attention = p->attention;
+    p->last_attention.q_start = in->q_start;
+    p->last_attention.q_pos = in->q_pos;
+}
+
+void pass_class_loss(const Pass *p, Tensor *x, const RowInputs *in) {
+    const Adapter *a = p->a;
+    AdapterHead head = adapter_head(a);
+    ClassHead h = {.w = a->params + head.weight->offset,
+                   .bias = head.bias ? a->params + head.bias->offset : NULL,
+                   .dw = a->grad ? a->grad + head.weight->offset : NULL,
+                   .dbias = a->grad && head.bias ? a->grad + head.bias->offset : NULL,
+                   .labels = in->target,
+                   .classes = a->config.labels,
+                   .grad_scale = p->o->grad_scale,
+                   .label_smoothing = p->o->label_smoothing,
+                   .predicted = in->predicted};
+    op_class_loss(p->t, x, &h, in->result);
+}
