@@ -112,6 +112,7 @@ static inline int64_t moe_plan_size(int64_t tokens, int64_t experts, int64_t use
 static inline MoePlan moe_plan_at(void *memory, int64_t tokens, int64_t experts, int64_t used) {
     int32_t *p = (int32_t *)memory;
     int64_t n = tokens * used;
+    if (!p) return (MoePlan){tokens, experts, used, NULL, NULL, NULL, NULL}; // while memory is being planned
     return (MoePlan){tokens, experts, used, p, p + n, p + 2 * n, p + 3 * n};
 }
 

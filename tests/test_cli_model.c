@@ -95,6 +95,12 @@ static void test_cli_verify_and_export(void **state) {
     check_has("export one --model m.gguf --format peft", 2, "--out is missing");
 }
 
+static void test_cli_inspect_says_what_the_base_takes(void **state) {
+    (void)state;
+    put_models(); // 2 layers of 9216 elements, 4 bytes each
+    check_has("inspect m.gguf", 0, "  in memory    0.1 MB; quantize_base int8 0.1 MB, nf4 0.0 MB\n");
+}
+
 static void test_cli_merge(void **state) {
     (void)state;
     put_models();
@@ -115,5 +121,6 @@ static void test_cli_merge(void **state) {
     check_has("merge --model m.gguf --adapter_name_or_path one", 2, "--out is missing");
 }
 
-TEST_MAIN(SCRATCH_TEST(test_cli_logits), SCRATCH_TEST(test_cli_merge), SCRATCH_TEST(test_cli_generate),
+TEST_MAIN(SCRATCH_TEST(test_cli_logits), SCRATCH_TEST(test_cli_merge),
+          SCRATCH_TEST(test_cli_inspect_says_what_the_base_takes), SCRATCH_TEST(test_cli_generate),
           SCRATCH_TEST(test_cli_chat_on_a_pipe), SCRATCH_TEST(test_cli_verify_and_export))

@@ -124,13 +124,46 @@ static void print_tokenizer(const char *path, FILE *out) {
     tokenizer_free(t);
 }
 
-static void tally_source(const WeightSource *s, FILE *out) {
+// Elements of the layers' linears, which quantize_base is for.
+static int64_t linear_elements(const ModelConfig *c) {
+    int64_t sum = 0, matrices = c->arch->plain_mlp ? 2 : 3;
+    for (int64_t layer = 0; layer < c->layers; layer++) {
+        for (Projection p = 0; p < PROJ_GATE; p++) {
+            int64_t rows, cols;
+            model_projection_shape(c, p, &rows, &cols);
+            sum += rows * cols;
+        }
+        bool dense = !c->experts || c->layer_dense[layer];
+        sum += matrices * c->hidden * (dense ? c->ffn : c->experts * c->expert_ffn);
+    }
+    return sum;
+}
+
+// What the weights take in memory: as stored, and with quantize_base where the layers are dense.
+static void print_memory(const Tally *t, const ModelConfig *c, FILE *out) {
+    size_t total = 0, main = 0;
+    for (size_t k = 0; k < t->n_kinds; k++) {
+        total += t->kinds[k].bytes;
+        if (t->kinds[k].bytes > t->kinds[main].bytes) main = k;
+    }
+    fprintf(out, "  in memory    %.1f MB", (double)total / 1e6);
+    const char *name = t->n_kinds ? t->kinds[main].name : "";
+    double bytes = strcmp(name, "F32") == 0 ? 4 : strcmp(name, "F16") == 0 || strcmp(name, "BF16") == 0 ? 2 : 0;
+    double linears = (double)linear_elements(c);
+    if (bytes > 0 && linears * bytes <= (double)total)
+        fprintf(out, "; quantize_base int8 %.1f MB, nf4 %.1f MB", ((double)total - linears * (bytes - 34.0 / 32)) / 1e6,
+                ((double)total - linears * (bytes - 33.0 / 64)) / 1e6);
+    fputs("\n", out);
+}
+
+static void tally_source(const WeightSource *s, const ModelConfig *c, FILE *out) {
     Tally t = {0};
     for (size_t i = 0; i < weight_source_count(s); i++) {
         const SourceTensor *x = weight_source_at(s, i);
         tally_add(&t, x->dtype_name, x->shape, x->n_dims, x->bytes);
     }
     tally_print(&t, out);
+    if (c) print_memory(&t, c, out);
 }
 
 int inspect_base(const char *path, FILE *out, Err *err) {
@@ -149,7 +182,7 @@ int inspect_base(const char *path, FILE *out, Err *err) {
     else
         print_config(&c, out);
     if (!g || gguf_has(g, "tokenizer.ggml.model")) print_tokenizer(path, out);
-    tally_source(s, out);
+    tally_source(s, bad_config ? NULL : &c, out);
     weight_source_close(s);
     return 0;
 }
