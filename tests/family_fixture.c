@@ -21,7 +21,8 @@ static float *formula(const FamilyTensor *t, size_t *count) {
     size_t n = 1;
     for (int i = 0; i < t->n_dims; i++) n *= (size_t)t->shape[i];
     float *values = mem_alloc(n, sizeof *values);
-    uint64_t h = fnv1a(t->name);
+    static const char tower[] = "language_model."; // the same weights under a longer name
+    uint64_t h = fnv1a(t->name + (strncmp(t->name, tower, sizeof tower - 1) == 0 ? sizeof tower - 1 : 0));
     for (size_t i = 0; i < n; i++) {
         uint64_t z = h + (i + 1) * 0x9E3779B97F4A7C15u;
         z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
@@ -125,7 +126,33 @@ static void write_sharded(const Family *f) {
     str_clear(&index);
 }
 
-static void write_folder(const Family *f, FamilyFile kind) {
+// The names of multimodal checkpoints on the hub, and their nested configuration.
+static void write_towers(Family *f) {
+    size_t n = base_tensors(f);
+    FamilyTensor *tensors = f->tensors;
+    f->tensors = mem_alloc(n + 1, sizeof *f->tensors);
+    for (size_t i = 0; i < n; i++) {
+        f->tensors[i] = tensors[i];
+        int len = snprintf(f->tensors[i].name, sizeof f->tensors[i].name, "language_model.%.140s", tensors[i].name);
+        CHECK(len < (int)sizeof f->tensors[i].name);
+    }
+    f->tensors[n] =
+        (FamilyTensor){.name = "vision_tower.vision_model.post_layernorm.weight", .n_dims = 1, .shape = {8}};
+    write_shard(f, 0, n + 1, DTYPE_F32, "model.safetensors");
+    mem_free(f->tensors);
+    f->tensors = tensors;
+    char *config, path[320];
+    size_t size;
+    Err err;
+    snprintf(path, sizeof path, "%s/config.json", f->dir);
+    CHECK(file_read(&config, &size, path, 1 << 20, &err) == 0, "%s", err.msg);
+    char *nested = mem_printf("{\"model_type\": \"gemma3\", \"text_config\": %s}", config);
+    put(f, "config.json", nested, strlen(nested));
+    mem_free(nested);
+    mem_free(config);
+}
+
+static void write_folder(Family *f, FamilyFile kind) {
     char path[400];
     CHECK(mkdir(f->path, 0777) == 0, "%s", f->path);
     snprintf(path, sizeof path, "%s/config.json", f->dir);
@@ -133,6 +160,8 @@ static void write_folder(const Family *f, FamilyFile kind) {
     copy(f, TEST_DIR "/golden/families/tokenizer.json", "tokenizer.json");
     if (kind == FAMILY_HF)
         write_shard(f, 0, base_tensors(f), DTYPE_F32, "model.safetensors");
+    else if (kind == FAMILY_HF_TOWERS)
+        write_towers(f);
     else
         write_sharded(f);
 }
@@ -192,6 +221,7 @@ void family_open(Family *f, const char *name, FamilyFile kind) {
     } else {
         const char *slash = strrchr(name, '/');
         snprintf(f->path, sizeof f->path, "%s-%d", slash ? slash + 1 : name, (int)kind);
+        CHECK(!path_exists(f->path) || dir_remove(f->path, NULL) == 0);
         write_folder(f, kind);
     }
     char path[320];

@@ -8,6 +8,7 @@
 typedef enum {
     FAMILY_HF,         // one model.safetensors, float32
     FAMILY_HF_SHARDED, // two shards and an index, F16 (which holds the weights exactly)
+    FAMILY_HF_TOWERS,  // gemma3 as the language model of a multimodal checkpoint, with a tensor of the vision tower
     FAMILY_GGUF,       // base.gguf, made by llama.cpp's converter
     FAMILY_GGUF_FUSED, // fused.gguf, the same with --fuse-qkv
 } FamilyFile;

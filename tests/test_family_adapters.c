@@ -99,6 +99,9 @@ static void test_family_adapters_round_trip(void **state) {
     check_round_trip("phi3", FAMILY_GGUF, BIT(Q) | BIT(V) | BIT(UP) | BIT(O));
     check_round_trip("phi3", FAMILY_GGUF, ALL);
     check_round_trip("gpt2", FAMILY_GGUF, BIT(K) | BIT(V) | BIT(UP));
+    check_round_trip("gpt2-all", FAMILY_HF, BIT(Q) | BIT(V) | BIT(DOWN));
+    check_round_trip("phi3-all", FAMILY_HF, QKV | BIT(GATE));
+    check_round_trip("llama3", FAMILY_HF_SHARDED, ALL);
     check_round_trip("mixtral", FAMILY_GGUF, QKV | BIT(O));
 }
 
@@ -154,6 +157,35 @@ static void test_family_adapters_targets(void **state) {
     check_targets("gpt2", FAMILY_GGUF, BIT(O) | BIT(UP) | BIT(DOWN), "\"c_proj\",\"c_fc\"", true);
     check_targets("phi3", FAMILY_GGUF, BIT(V) | BIT(GATE), "\"qkv_proj\",\"gate_up_proj\"", false);
     check_targets("qwen3", FAMILY_GGUF, BIT(Q) | BIT(UP), "\"q_proj\",\"up_proj\"", false);
+}
+
+// A vision tower has modules of the same names: whole paths, layer by layer, and the names that transformers gives
+// them.
+static void test_family_adapters_in_a_multimodal_model(void **state) {
+    (void)state;
+    check_targets("gemma3", FAMILY_HF_TOWERS, BIT(Q),
+                  "\"model.language_model.layers.0.self_attn.q_proj\","
+                  "\"model.language_model.layers.1.self_attn.q_proj\","
+                  "\"model.language_model.layers.2.self_attn.q_proj\","
+                  "\"model.language_model.layers.3.self_attn.q_proj\","
+                  "\"model.language_model.layers.4.self_attn.q_proj\","
+                  "\"model.language_model.layers.5.self_attn.q_proj\","
+                  "\"model.language_model.layers.6.self_attn.q_proj\"",
+                  false);
+    Fixture text = open_family("gemma3", FAMILY_GGUF), whole = open_family("gemma3", FAMILY_HF_TOWERS);
+    float want[TOKENS * VOCAB], got[TOKENS * VOCAB];
+    logits(&text, NULL, want);
+    logits(&whole, NULL, got);
+    for (int i = 0; i < TOKENS * VOCAB; i++) ASSERT_NEAR(got[i], want[i], 1e-5);
+    Adapter *a = random_adapter(&whole, BIT(Q) | BIT(O), NULL, 0);
+    assert_string_equal(a->segments[1].name,
+                        "base_model.model.model.language_model.layers.0.self_attn.q_proj.lora_B.weight");
+    Err err;
+    ASSERT_OK(adapter_save_peft(a, whole.model, "peft", NULL, &err), &err);
+    check_file(&whole, a, "peft");
+    adapter_free(a);
+    close_family(&text);
+    close_family(&whole);
 }
 
 static uint32_t targets(const char *model_type, const char *name) {
@@ -214,6 +246,44 @@ static void test_family_adapters_narrow_keeps_values(void **state) {
     close_family(&f);
 }
 
+// --- Hugging Face folders ---
+
+static void replace_in(const char *path, const char *from, const char *to) {
+    char *text;
+    size_t n;
+    Err err;
+    ASSERT_OK(file_read(&text, &n, path, 1 << 20, &err), &err);
+    char *at = strstr(text, from);
+    assert_non_null(at);
+    char *changed = mem_printf("%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+    scratch_put(path, changed, strlen(changed));
+    mem_free(changed);
+    mem_free(text);
+}
+
+// Gemma 3's text models: the tokenizer has a control token that the model has no row for. A word token is refused.
+static void test_family_adapters_tokenizer_beyond_the_embedding(void **state) {
+    (void)state;
+    Family f;
+    Backend *b;
+    Model *m;
+    Err err;
+    family_open(&f, "gemma3", FAMILY_HF);
+    ASSERT_OK(backend_open(&b, "cpu", 1, &err), &err);
+    replace_in("gemma3-0/tokenizer.json", "\"added_tokens\": [",
+               "\"added_tokens\": [{\"id\": 64, \"content\": \"<image>\", \"single_word\": false, \"lstrip\": false, "
+               "\"rstrip\": false, \"normalized\": false, \"special\": true},");
+    ASSERT_OK(model_load(&m, f.path, b, NULL, &err), &err);
+    assert_int_equal(tokenizer_vocab_size(m->tokenizer), 65);
+    float row[VOCAB];
+    ASSERT_REFUSED(model_logits(m, NULL, (int32_t[]){64}, 1, row, &err), &err, "token id 64");
+    model_free(m);
+    replace_in("gemma3-0/tokenizer.json", "\"special\": true}", "\"special\": false}");
+    ASSERT_REFUSED(model_load(&m, f.path, b, NULL, &err), &err, "65 tokens in the tokenizer; expected at most the 64");
+    backend_close(b);
+    family_close(&f);
+}
+
 // --- cached generation ---
 
 static void check_decode(const char *name) {
@@ -253,6 +323,8 @@ static void test_family_adapters_decode_as_the_full_pass(void **state) {
 
 TEST_MAIN(SCRATCH_TEST(test_family_adapters_round_trip),
           SCRATCH_TEST(test_family_adapters_fused_base_is_the_same_model), SCRATCH_TEST(test_family_adapters_targets),
+          SCRATCH_TEST(test_family_adapters_in_a_multimodal_model),
           TEST(test_family_adapters_name_modules_as_peft_does), SCRATCH_TEST(test_family_adapters_read_patterns),
           SCRATCH_TEST(test_family_adapters_narrow_keeps_values),
+          SCRATCH_TEST(test_family_adapters_tokenizer_beyond_the_embedding),
           SCRATCH_TEST(test_family_adapters_decode_as_the_full_pass))

@@ -130,6 +130,17 @@ static int load_tokenizer(Tokenizer **t, const WeightSource *s, const char *path
     return tokenizer_from_gguf(t, weight_source_gguf(s), err) ? err_context(err, "%s", path) : 0;
 }
 
+// Control tokens may lie beyond the embedding: Gemma 3's text models come with the tokenizer of the multimodal ones.
+// Who meets such a token in data or a prompt refuses it there.
+static int check_vocabulary(const Model *m, Err *err) {
+    int32_t size = tokenizer_vocab_size(m->tokenizer);
+    for (int64_t id = m->config.vocab; id < size; id++)
+        if (!tokenizer_is_control(m->tokenizer, (int32_t)id))
+            return err_input(err, "%s: %d tokens in the tokenizer; expected at most the %lld rows of the embedding",
+                             m->path, size, (long long)m->config.vocab);
+    return 0;
+}
+
 static int load_parts(Model *m, const ModelOptions *o, Err *err) {
     const WeightSource *s = m->file->source;
     if (read_config(&m->config, s, o, err) || choose_positions(m, o->max_positions, err)) return -1;
@@ -139,10 +150,7 @@ static int load_parts(Model *m, const ModelOptions *o, Err *err) {
     if (load_weights(m, o, err) || check_heads(m, o, err) || make_tables(m, err) ||
         weight_source_fingerprint(m->fingerprint, s, err) || load_tokenizer(&m->tokenizer, s, m->path, err))
         return -1;
-    if (tokenizer_vocab_size(m->tokenizer) > m->config.vocab)
-        return err_input(err, "%s: %d tokens in the tokenizer; expected at most the %lld rows of the embedding",
-                         m->path, tokenizer_vocab_size(m->tokenizer), (long long)m->config.vocab);
-    return 0;
+    return check_vocabulary(m, err);
 }
 
 int model_load(Model **out, const char *path, Backend *b, const ModelOptions *options, Err *err) {

@@ -1,5 +1,7 @@
 #include "run_data.h"
 
+#include <inttypes.h>
+
 #include "file_pattern.h"
 #include "fileio.h"
 #include "sampling.h"
@@ -136,6 +138,22 @@ static int open_train(RunData *d, const Config *c, const Model *m, const LabelLi
     return rc;
 }
 
+// A tokenizer may know control tokens that the model has no embedding for.
+static int check_ids(const Dataset *d, const Model *m, Err *err) {
+    if (!d || tokenizer_vocab_size(m->tokenizer) <= m->config.vocab) return 0;
+    for (int64_t i = 0; i < dataset_count(d); i++) {
+        Sample s = dataset_sample(d, i);
+        for (int64_t t = 0; t < s.count; t++)
+            if (s.ids[t] >= m->config.vocab)
+                return err_input(err,
+                                 "record %" PRId64 " of the data: token %d at position %" PRId64
+                                 "; expected ids below %" PRId64 ", the model's vocabulary",
+                                 s.record, s.ids[t], t, m->config.vocab);
+    }
+    dataset_release(d);
+    return 0;
+}
+
 int run_data_open(RunData *d, const Config *c, const Model *m, const LabelList *labels, bool train, Err *err) {
     int64_t max_tokens;
     *d = (RunData){0};
@@ -145,6 +163,7 @@ int run_data_open(RunData *d, const Config *c, const Model *m, const LabelList *
     int rc = 0;
     if (train || from_train) rc = open_train(d, c, m, labels, max_tokens, &identity, err);
     if (!rc && c->validation_file) rc = open_validation(d, c, m, labels, max_tokens, err);
+    if (!rc) rc = check_ids(d->train, m, err) || check_ids(d->validation, m, err) ? -1 : 0;
     if (!rc) {
         str_printf(&identity, "%s %s", d->train ? dataset_fingerprint(d->train) : "-",
                    d->validation ? dataset_fingerprint(d->validation) : "-");
