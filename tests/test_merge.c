@@ -250,6 +250,9 @@ static void test_merge_refuses(void **state) {
     ASSERT_REFUSED(model_merge(c.base, c.adapter, ".", &keep, &err), &err, ".: is there already");
     ASSERT_REFUSED(model_merge(c.base, c.adapter, "x", &(MergeOptions){.dtype = DTYPE_Q8_0}, &err), &err,
                    "q8_0 is a type of GGUF files");
+    c.adapter->config.labels = 3;
+    ASSERT_REFUSED(model_merge(c.base, c.adapter, "x", &keep, &err), &err, "a classifier of 3 classes: its head");
+    c.adapter->config.labels = 0;
     g.adapter->params[0] = 1e6f; // A of the first pair: a product that halves do not hold
     for (int64_t i = 0; i < g.adapter->segments[1].rows * g.adapter->segments[1].cols; i++)
         g.adapter->params[g.adapter->segments[1].offset + i] = 1e3f;

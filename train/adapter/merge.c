@@ -216,6 +216,11 @@ int model_merge_check(const Model *m, const char *out, const MergeOptions *o, Er
 
 int model_merge(const Model *m, const Adapter *a, const char *out, const MergeOptions *o, Err *err) {
     if (model_merge_check(m, out, o, err) || adapter_check(a, err)) return -1;
+    if (a->config.labels)
+        return err_input(err,
+                         "a classifier of %lld classes: its head has no place in the files of %s; expected the "
+                         "adapter of a language model",
+                         (long long)a->config.labels, m->path);
     Merge g = {.m = m, .a = a, .dtype = o->dtype, .shard_bytes = o->shard_bytes};
     if (weight_source_open(&g.files, m->path, err)) return -1;
     float *params = adapter_download(a);
