@@ -1,0 +1,104 @@
+// Classification as a user runs it, over the tiny models of golden/classify (BERT, with their character tokenizer) and
+// tests/tiny_model (a GGUF decoder): train, resume, eval, verify, logits, and what is refused.
+#include "cli_runner.h"
+#include "family_fixture.h"
+#include "fileio.h"
+#include "tiny_model.h"
+
+#define TRAIN(model)                                                                                                   \
+    "train --model_name_or_path " model " --task classification --train_file d.jsonl --validation_file d.jsonl "       \
+    "--max_seq_length 24 --lora_r 2 --max_steps 6 --learning_rate 0.02 --eval_strategy steps --eval_steps 3 "          \
+    "--save_steps 3 --logging_steps 1 "
+
+static void put_data(void) {
+    put("d.jsonl", "{\"text\": \"GOOD\", \"text_pair\": \"FILM\", \"label\": \"up\"}\n"
+                   "{\"text\": \"BAD\", \"text_pair\": \"SONG\", \"label\": \"down\"}\n"
+                   "{\"text\": \"ODD\", \"text_pair\": \"BOOK\", \"label\": \"side\"}\n"
+                   "{\"text\": \"GREAT\", \"text_pair\": \"PLAY\", \"label\": \"up\"}\n");
+    put("e.jsonl", "{\"text\": \"GOOD\", \"text_pair\": \"FILM\", \"label\": \"off\"}\n");
+}
+
+static char *contents(const char *path) {
+    char *text;
+    size_t size;
+    Err err;
+    ASSERT_OK(file_read(&text, &size, path, 1 << 20, &err), &err);
+    return text;
+}
+
+static void check_file(const char *path, const char *part) {
+    char *text = contents(path);
+    if (!strstr(text, part)) fail_msg("%s lacks \"%s\": %s", path, part, text);
+    mem_free(text);
+}
+
+static void test_cli_classify_decoder(void **state) {
+    (void)state;
+    put_data();
+    tiny_model_write("m.gguf", &TINY_MODEL);
+    check_has(TRAIN("m.gguf") "--output_dir out", 0, "macro-F1");
+    check_file("out/train_log.jsonl", "\"eval_macro_f1\": ");
+    check_file("out/adapter/labels.json", "\"1\": \"side\"");
+    check_file("out/adapter/adapter_config.json", "\"task_type\": \"SEQ_CLS\"");
+    check_file("out/adapter/adapter_config.json", "\"modules_to_save\": [\n    \"score\"\n  ]");
+    check_file("out/adapter/README.md", "AutoModelForSequenceClassification");
+    assert_false(path_exists("out/adapter.gguf") || path_exists("out/Modelfile"));
+    check_has(TRAIN("m.gguf") "--output_dir out", 0, "a classifier of 3 classes"); // finished: verified once more
+    check_has("verify out --model m.gguf", 0, "verified");
+    check_has("eval --model_name_or_path m.gguf --adapter_name_or_path out/adapter --validation_file d.jsonl --json", 0,
+              "\"id2label\": {\"0\": \"down\", \"1\": \"side\", \"2\": \"up\"}");
+    check_has("eval out/config.json", 0, "accuracy=");
+    check_output("logits --model m.gguf --adapter_name_or_path out/adapter --input_ids 1,2,3 --out l.safetensors", "");
+    check_has(TRAIN("m.gguf") "--output_dir more --adapter_name_or_path out/adapter", 0, "macro-F1");
+}
+
+// A run that was cut in two has the bits of one that was not: the head lies in the snapshots.
+static void test_cli_classify_resumes(void **state) {
+    (void)state;
+    put_data();
+    tiny_model_write("m.gguf", &TINY_MODEL);
+    mem_free(run(TRAIN("m.gguf") "--output_dir whole", 0));
+    mem_free(run(TRAIN("m.gguf") "--output_dir cut", 0));
+    assert_int_equal(system("rm -rf cut/adapter cut/checkpoint-000006"), 0);
+    check_has(TRAIN("m.gguf") "--output_dir cut", 0, "resuming from cut/checkpoint-000003");
+    assert_int_equal(system("cmp cut/adapter/adapter_model.safetensors whole/adapter/adapter_model.safetensors"), 0);
+}
+
+static void test_cli_classify_encoder(void **state) {
+    (void)state;
+    Family f;
+    put_data();
+    family_open(&f, "../classify/bert", FAMILY_HF);
+    family_close(&f);
+    check_has(TRAIN("bert-0") "--output_dir out --lora_target_modules '[\"query\",\"value\"]'", 0,
+              "with the head classifier");
+    check_file("out/adapter/adapter_config.json", "\"modules_to_save\": [\n    \"classifier\"\n  ]");
+    check_has("verify out --model bert-0", 0, "verified");
+    check_has("eval out/config.json", 0, "accuracy=");
+    check_output("logits --model bert-0 --adapter_name_or_path out/adapter --input_ids 1,2 --out l.safetensors", "");
+    check_has("logits --model bert-0 --input_ids 1,2 --out l.safetensors", 2, "no language-model head");
+    check_has("generate --model bert-0 --prompt A", 2, "without a language-model head");
+    check_has("train --model_name_or_path bert-0 --train_file d.jsonl --output_dir no", 2,
+              "expected task classification");
+}
+
+static void test_cli_classify_refusals(void **state) {
+    (void)state;
+    put_data();
+    tiny_model_write("m.gguf", &TINY_MODEL);
+    mem_free(run(TRAIN("m.gguf") "--output_dir out", 0));
+#define ADAPTER " --model_name_or_path m.gguf --adapter_name_or_path out/adapter "
+    check_has("generate --prompt A" ADAPTER, 2, "a classifier of 3 classes; expected an adapter that generates text");
+    check_has("chat --model m.gguf --adapter a=out/adapter", 2, "a classifier of 3 classes");
+    check_has("merge --out merged.gguf" ADAPTER, 2, "a classifier of 3 classes");
+    check_has("export out/adapter --model m.gguf --format gguf --out a.gguf", 2, "no place in a GGUF adapter");
+    check_has("eval --validation_file e.jsonl" ADAPTER, 2, "\"off\"");
+    check_has("eval --generate --validation_file d.jsonl" ADAPTER, 2, "does not generate text");
+    check_has("eval --task classification --model_name_or_path m.gguf --validation_file d.jsonl", 2,
+              "expected an adapter with a classifier");
+    put("out/adapter/labels.json", "{\"id2label\": {\"0\": \"a\"}}");
+    check_has("eval --validation_file d.jsonl" ADAPTER, 2, "labels.json: id2label: expected an object of 3 names");
+}
+
+TEST_MAIN(SCRATCH_TEST(test_cli_classify_decoder), SCRATCH_TEST(test_cli_classify_resumes),
+          SCRATCH_TEST(test_cli_classify_encoder), SCRATCH_TEST(test_cli_classify_refusals))
