@@ -230,7 +230,7 @@ static bool is_exact(const Adapter *a, const Architecture *arch, const char *nam
 // The shortest name that is exact; NULL: only the paths of single layers are.
 static const char *short_target(const Adapter *a, const Model *m, const Module *module) {
     const Architecture *arch = m->config.arch;
-    if (m->hf_prefix->has_towers || (m->config.experts && module->parts >= PROJ_BIT(PROJ_GATE))) return NULL;
+    if (m->hf_prefix->has_towers) return NULL;
     const char *dot = strrchr(module->name, '.'), *leaf = dot ? dot + 1 : module->name;
     return is_exact(a, arch, leaf) ? leaf : is_exact(a, arch, module->name) ? module->name : NULL;
 }

@@ -41,25 +41,19 @@ static void find_gguf_names(Model *m) {
     m->gguf_modules = fused ? n->fused_modules : n->modules;
 }
 
-// The prefix under which the file has the token embedding.
+// The prefix under which the folder has the token embedding. GGUF does not tell: the class of text models.
 static void find_hf_prefix(Model *m) {
     const Architecture *a = m->config.arch;
-    m->hf_prefix = &a->hf_prefixes[0];
-    for (const HfPrefix *p = a->hf_prefixes; p->file && !m->is_gguf; p++) {
+    const HfPrefix *p = a->hf_prefixes;
+    for (; p->file && !m->is_gguf; p++) {
         char *name = mem_printf("%s%s.weight", p->file, a->hf.embedding);
         bool found = weight_source_get(m->file->source, name) != NULL;
         mem_free(name);
-        if (!found) continue;
-        m->hf_prefix = p;
-        return;
+        if (found) break;
     }
-    // GGUF does not tell: the class of text models, whose prefix stands for itself
-    for (const HfPrefix *p = a->hf_prefixes; p->file; p++)
-        if (*p->file && strncmp(p->file, "model.language_model", 20) != 0 &&
-            strncmp(p->file, "language_model", 14) != 0) {
-            m->hf_prefix = p;
-            return;
-        }
+    if (!p->file) p = a->hf_prefixes; // checks name what is missing
+    while (m->is_gguf && p->has_towers) p++;
+    m->hf_prefix = p;
 }
 
 // --- the parts ---
