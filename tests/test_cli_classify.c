@@ -74,6 +74,7 @@ static void test_cli_classify_encoder(void **state) {
               "with the head classifier");
     check_file("out/adapter/adapter_config.json", "\"modules_to_save\": [\n    \"classifier\"\n  ]");
     check_has("verify out --model bert-0", 0, "verified");
+    check_has("inspect bert-0", 0, "vocabulary 64, context 24");
     check_has("eval out/config.json", 0, "accuracy=");
     check_output("logits --model bert-0 --adapter_name_or_path out/adapter --input_ids 1,2 --out l.safetensors", "");
     check_has("logits --model bert-0 --input_ids 1,2 --out l.safetensors", 2, "no language-model head");
