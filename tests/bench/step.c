@@ -51,7 +51,7 @@ int main(int argc, char **argv) {
     int repeats = argc > 5 ? atoi(argv[5]) : 5;
     Err err = {0};
     Backend *b;
-    Model *m;
+    Model *m = NULL;
     Adapter *a;
     double start = time_now();
     if (backend_open(&b, "cpu", 0, &err) || model_load(&m, argv[1], b, &(ModelOptions){.max_positions = tokens}, &err))
