@@ -79,6 +79,7 @@ static void test_cli_classify_encoder(void **state) {
     check_output("logits --model bert-0 --adapter_name_or_path out/adapter --input_ids 1,2 --out l.safetensors", "");
     check_has("logits --model bert-0 --input_ids 1,2 --out l.safetensors", 2, "no language-model head");
     check_has("generate --model bert-0 --prompt A", 2, "without a language-model head");
+    check_has("merge --model bert-0 --adapter_name_or_path out/adapter --out m", 2, "a classifier of 3 classes");
     check_has("train --model_name_or_path bert-0 --train_file d.jsonl --output_dir no", 2,
               "expected task classification");
 }

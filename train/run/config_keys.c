@@ -14,7 +14,7 @@
 const ConfigKey config_keys[] = {
     // --- model and data ---
     {"model_name_or_path", "base_model model", KEY_PATH, FIELD(model_name_or_path), "null", 0, 0, NULL, NULL, false,
-     "the base model: a .gguf file"},
+     "the base model: a Hugging Face folder or a .gguf file"},
     {"adapter_name_or_path", "", KEY_PATH, FIELD(adapter_name_or_path), "null", 0, 0, NULL, NULL, false,
      "start from this adapter (PEFT folder or .gguf); r, alpha and targets come from it"},
     {"output_dir", "", KEY_PATH, FIELD(output_dir), "null", 0, 0, NULL, NULL, true, "where everything is written"},
@@ -45,7 +45,7 @@ const ConfigKey config_keys[] = {
      "dropout on the adapter's input"},
     {"lora_target_modules", "target_modules lora_target", KEY_STRINGS, FIELD(lora_target_modules),
      "[\"q_proj\",\"v_proj\"]", 0, 0, NULL, NULL, false,
-     "projections that get an adapter: q,k,v,o,gate,up,down_proj, or all-linear"},
+     "projections that get an adapter: q,k,v,o,gate,up,down_proj, the model's own names, or all-linear"},
     {"use_rslora", "", KEY_BOOL, FIELD(use_rslora), "false", 0, 0, NULL, NULL, false, "scale by alpha / sqrt(r)"},
     {"loraplus_lr_ratio", "", KEY_FLOAT, FIELD(loraplus_lr_ratio), "1", ABOVE_0, BIG, NULL, NULL, false,
      "learning rate of B relative to A (LoRA+)"},
