@@ -326,6 +326,7 @@ static void test_config_hf_refuses_bad_windows_and_experts(void **state) {
         {"{\"model_type\":\"mixtral\",\"output_router_logits\":true}", "output_router_logits is true; expected false"},
         {"{\"model_type\":\"qwen2_moe\"}", "model_type is \"qwen2_moe\"; expected one of"},
         {"{\"model_type\":\"mixtral\",\"num_local_experts\":0}", "num_local_experts is 0"},
+        {"{\"model_type\":\"mixtral\",\"num_local_experts\":1}", "num_experts_per_tok is missing and 2 by default"},
         {"{\"model_type\":\"mixtral\",\"num_experts_per_tok\":9}",
          "num_experts_per_tok is 9; expected an integer from 1 "
          "to 8"},

@@ -224,6 +224,10 @@ static int read_experts(ModelConfig *c, const HfJson *j, const HfFamily *f) {
     if (hf_int(j, &(HfInt){f->experts_key, f->experts_alias, f->experts, HF_NOT_NULL, 1, 4096}, &c->experts) ||
         hf_int(j, &(HfInt){"num_experts_per_tok", NULL, f->experts_used, HF_NOT_NULL, 1, c->experts}, &c->experts_used))
         return -1;
+    if (c->experts_used > c->experts) // the family's default
+        return err_input(j->err,
+                         "%s: %snum_experts_per_tok is missing and %jd by default; expected an integer from 1 to %jd",
+                         j->path, j->prefix, (intmax_t)c->experts_used, (intmax_t)c->experts);
     c->expert_ffn = c->ffn;
     c->renormalise_experts = true;
     if (!f->expert_ffn) return 0;
