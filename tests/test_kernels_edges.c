@@ -8,18 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "all_backends.h"
 #include "test.h"
-
-static Backend backends[4];
-static int n_backends;
-
-static int open_backends(void **state) {
-    (void)state;
-    const Kernels *const tables[] = {&kernels_ref, kernels_cpu("base"), kernels_cpu("v3"), kernels_cpu("v4")};
-    for (int i = 0; i < 4; i++)
-        if (tables[i]) backends[n_backends++] = (Backend){.k = tables[i], .threads = 2};
-    return 0;
-}
 
 static Weight weight_of(const void *data, DType t, int64_t rows, int64_t cols) {
     static float ones[512];

@@ -5,19 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "all_backends.h"
 #include "quantize.h"
 #include "test.h"
-
-static Backend backends[4];
-static int n_backends;
-
-static int open_backends(void **state) {
-    (void)state;
-    const Kernels *const tables[] = {&kernels_ref, kernels_cpu("base"), kernels_cpu("v3"), kernels_cpu("v4")};
-    for (int i = 0; i < 4; i++)
-        if (tables[i]) backends[n_backends++] = (Backend){.k = tables[i], .threads = 2};
-    return 0;
-}
 
 static size_t packed_bytes(DType t, size_t n) {
     size_t bytes;

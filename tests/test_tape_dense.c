@@ -5,6 +5,7 @@
 
 #include "autograd.h"
 #include "test.h"
+#include "toy.h"
 
 enum { T = 6, C = 8, H = 2, D = 4, F = 10, V = 17, R = 2, CLASSES = 3, SAMPLES = 2, LINEARS = 7 };
 enum { Q, K, VAL, O, UP, DOWN, EXTRA };
@@ -29,20 +30,6 @@ static const int32_t IDS[T] = {3, 1, 16, 7, 7, 0}, TARGETS[T] = {1, 16, 7, 7, 0,
 static const int32_t POS[T] = {0, 1, 2, 0, 1, 2}, START[SAMPLES + 1] = {0, 3, 6}, LENGTH[SAMPLES] = {3, 3};
 static const int32_t FIRST[SAMPLES] = {0, 3}, LABELS[SAMPLES] = {2, 0};
 static const int OUT[LINEARS] = {C, C, C, C, F, C, C}, IN[LINEARS] = {C, C, C, C, C, F, C};
-
-static void fill(float *p, int n, float base, float scale, uint32_t module) {
-    for (int i = 0; i < n; i++) {
-        uint32_t word[4];
-        rng_philox((RngKey){.seed = 7, .module = module}, (uint32_t)i, 0, word);
-        p[i] = base + scale * rng_symmetric(word[0]);
-    }
-}
-
-static Weight dense(const char *name, const float *data, int rows, int cols) {
-    Weight w = {.name = name, .n_segments = 1, .rows = rows, .cols = cols};
-    w.segments[0] = (WeightSegment){.data = data, .dtype = DTYPE_F32, .rows = rows};
-    return w;
-}
 
 static Toy *toy_new(Graph graph) {
     Toy *y = mem_calloc(1, sizeof *y);

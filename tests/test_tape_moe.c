@@ -4,6 +4,7 @@
 
 #include "autograd.h"
 #include "test.h"
+#include "toy.h"
 
 enum { T = 6, C = 8, F = 10, E = 5, USED = 2, V = 17, R = 2 };
 
@@ -22,20 +23,6 @@ typedef struct Toy {
 } Toy;
 
 static const int32_t IDS[T] = {3, 1, 16, 7, 7, 0}, TARGETS[T] = {1, 16, 7, 7, 0, 5};
-
-static void fill(float *p, int n, float base, float scale, uint32_t module) {
-    for (int i = 0; i < n; i++) {
-        uint32_t word[4];
-        rng_philox((RngKey){.seed = 7, .module = module}, (uint32_t)i, 0, word);
-        p[i] = base + scale * rng_symmetric(word[0]);
-    }
-}
-
-static Weight dense(const char *name, const float *data, int rows, int cols) {
-    Weight w = {.name = name, .n_segments = 1, .rows = rows, .cols = cols};
-    w.segments[0] = (WeightSegment){.data = data, .dtype = DTYPE_F32, .rows = rows};
-    return w;
-}
 
 static Toy *toy_new(void) {
     Toy *y = mem_calloc(1, sizeof *y);

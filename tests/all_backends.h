@@ -1,0 +1,15 @@
+// all_backends: every copy of the host backends that this machine can run, two threads each.
+#pragma once
+
+#include "kernels.h"
+
+static Backend backends[4];
+static int n_backends;
+
+static int open_backends(void **state) { // a cmocka group set-up
+    (void)state;
+    const Kernels *const tables[] = {&kernels_ref, kernels_cpu("base"), kernels_cpu("v3"), kernels_cpu("v4")};
+    for (int i = 0; i < 4; i++)
+        if (tables[i]) backends[n_backends++] = (Backend){.k = tables[i], .threads = 2};
+    return 0;
+}
