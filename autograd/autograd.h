@@ -31,8 +31,8 @@ Tensor *tape_external(Tape *t, Mat m);
 Tensor *op_embed(Tape *t, const Weight *w, const int32_t *ids, int64_t tokens, float scale); // [T, C]
 // x += W[ids]: tables of positions and token types. In place.
 Tensor *op_embed_add(Tape *t, Tensor *x, const Weight *w, const int32_t *ids);
-Tensor *op_neftune(Tape *t, Tensor *x, const float *magnitude, float alpha, RngKey key); // in place
-Tensor *op_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps);                  // [T, C]
+Tensor *op_neftune(Tape *t, Tensor *x, const float *magnitude, float alpha, const TokenKeys *keys); // in place
+Tensor *op_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps);                             // [T, C]
 // The same over each head's D columns of x [T, H*D]; weight [D].
 Tensor *op_head_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps, int64_t head_size);
 Tensor *op_layernorm(Tape *t, Tensor *x, const float *weight, const float *bias, float eps); // [T, C]

@@ -46,16 +46,16 @@ Tensor *op_embed_add(Tape *t, Tensor *x, const Weight *w, const int32_t *ids) {
 
 static void neftune_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->neftune(x->backend, tensor_mat(n->out[0]), n->args.neftune.magnitude, n->args.neftune.alpha,
-                             n->args.neftune.key);
+                             &n->args.neftune.keys);
 }
 
 static const Op NEFTUNE = {.name = "neftune", .in_place = true, .forward = neftune_forward};
 
-Tensor *op_neftune(Tape *t, Tensor *x, const float *magnitude, float alpha, RngKey key) {
+Tensor *op_neftune(Tape *t, Tensor *x, const float *magnitude, float alpha, const TokenKeys *keys) {
     Node *n = node_add(t, &NEFTUNE, x, NULL, NULL);
     n->args.neftune.magnitude = magnitude;
     n->args.neftune.alpha = alpha;
-    n->args.neftune.key = key;
+    n->args.neftune.keys = *keys;
     return node_output(t, n, x->rows, x->cols);
 }
 

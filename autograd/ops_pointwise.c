@@ -10,7 +10,7 @@ static void check_same_shape(const Tensor *a, const Tensor *b, const char *op) {
 
 // m as rows of `group` columns.
 static Mat grouped(Mat m, int64_t group) {
-    return (Mat){m.data, m.dtype, m.rows * (m.cols / group), group};
+    return mat_of(m.data, m.dtype, m.rows * (m.cols / group), group);
 }
 
 static void rmsnorm_forward(const Node *n, const Exec *x) {

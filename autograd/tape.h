@@ -33,7 +33,7 @@ typedef union NodeArgs {
     struct {
         const float *magnitude;
         float alpha;
-        RngKey key;
+        TokenKeys keys;
     } neftune;
     struct {
         const float *weight, *bias;
@@ -169,10 +169,10 @@ static inline const Kernels *exec_kernels(const Exec *x) {
 }
 
 static inline Mat tensor_mat(const Tensor *x) {
-    return (Mat){x->data, DTYPE_F32, x->rows, x->cols};
+    return mat_of(x->data, DTYPE_F32, x->rows, x->cols);
 }
 static inline Mat tensor_grad(const Tensor *x) {
-    return (Mat){x->needs_grad ? x->grad : NULL, DTYPE_F32, x->rows, x->cols};
+    return mat_of(x->needs_grad ? x->grad : NULL, DTYPE_F32, x->rows, x->cols);
 }
 
 // region: gives places in one end of the arena, first fit with coalescing (region.c).

@@ -32,17 +32,25 @@ static const Kernels *cpu_from_environment(Err *err) {
 
 static void check_slots(const Kernels *k) {
 #define CHECK_SLOT(slot) CHECK(k->slot, "backend %s has no %s", k->name, #slot);
-    MEMORY_SLOTS(CHECK_SLOT)
+    DEVICE_SLOTS(CHECK_SLOT)
     OP_SLOTS(CHECK_SLOT)
     // A slot that is missing in the lists of host.h would escape the checks above.
 #define COUNT_SLOT(slot) +1
     _Static_assert(sizeof(Kernels) ==
-                       sizeof(char *) + (MEMORY_SLOTS(COUNT_SLOT) OP_SLOTS(COUNT_SLOT)) * sizeof(void (*)(void)),
+                       sizeof(char *) + (DEVICE_SLOTS(COUNT_SLOT) OP_SLOTS(COUNT_SLOT)) * sizeof(void (*)(void)),
                    "host.h lists every slot of struct Kernels");
 }
 
 int backend_open(Backend **b, const char *device, int threads, Err *err) {
+    BackendOptions o = {.device = device, .threads = threads, .activation = DTYPE_F32};
+    return backend_open_with(b, &o, err);
+}
+
+int backend_open_with(Backend **b, const BackendOptions *o, Err *err) {
     const Kernels *k = NULL;
+    const char *device = o->device;
+    if (o->activation != DTYPE_F32 || o->fp8)
+        return err_input(err, "device %s computes in f32; expected dtype auto or f32", device);
     if (!strcmp(device, "ref"))
         k = &kernels_ref;
     else if (!strcmp(device, "cpu"))
@@ -52,10 +60,14 @@ int backend_open(Backend **b, const char *device, int threads, Err *err) {
     if (!k) return -1;
     check_slots(k);
     *b = mem_calloc(1, sizeof **b);
-    **b = (Backend){.k = k, .threads = threads > 0 ? threads : threads_available()};
+    **b = (Backend){.k = k,
+                    .threads = o->threads > 0 ? o->threads : threads_available(),
+                    .activation = DTYPE_F32,
+                    .host_memory = true};
     return 0;
 }
 
 void backend_close(Backend *b) {
+    if (b) b->k->close(b);
     mem_free(b);
 }

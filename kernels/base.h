@@ -39,7 +39,8 @@ int err_context(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
     do {                                                                                                               \
         if (__builtin_expect(!(cond), 0)) check_failed(__FILE__, __LINE__, #cond, " " __VA_ARGS__);                    \
     } while (0)
-_Noreturn void check_failed(const char *file, int line, const char *cond, const char *fmt, ...) PRINTF_LIKE(4, 5);
+__attribute__((noreturn)) void check_failed(const char *file, int line, const char *cond, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
 
 // Memory. Sizes are count * size, multiplied with overflow check. mem_free(NULL) is allowed.
 void *mem_alloc(size_t count, size_t size);  // uninitialised

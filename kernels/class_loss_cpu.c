@@ -49,7 +49,7 @@ static Verdict judge(float *x, int64_t n, int32_t label, const ClassHead *h) {
     double z = others + exp(own - max), even = e / (double)n;
     for (int64_t i = 0; i < n; i++) {
         double d = i == label ? e - others / z : exp((double)x[i] - max) / z;
-        x[i] = (float)((double)h->grad_scale * (d - even));
+        x[i] = (float)((double)h->state->grad_scale * (d - even));
     }
     return (Verdict){log(z) + max - (1 - e) * own - (e == 0 ? 0 : e * logits / (double)n), best};
 }

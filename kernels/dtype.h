@@ -6,6 +6,10 @@
 
 #include "base.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef enum {
     DTYPE_F32,
     DTYPE_F16,
@@ -66,3 +70,7 @@ float f16_to_f32(uint16_t h);
 uint16_t f32_to_f16(float f); // round to nearest even
 float bf16_to_f32(uint16_t h);
 uint16_t f32_to_bf16(float f); // round to nearest even, NaN stays NaN
+
+#ifdef __cplusplus
+}
+#endif

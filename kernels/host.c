@@ -45,6 +45,111 @@ void host_sync(Backend *b) {
     (void)b;
 }
 
+// --- what only a device has ---
+
+void host_close(Backend *b) {
+    (void)b;
+}
+
+int host_status(Backend *b, Err *err) {
+    (void)b;
+    (void)err;
+    return 0;
+}
+
+DeviceMemory host_memory(Backend *b) {
+    (void)b;
+    return (DeviceMemory){0};
+}
+
+void host_copy(Backend *b, void *dst, const void *src, size_t bytes) {
+    (void)b;
+    if (bytes) memcpy(dst, src, bytes);
+}
+
+void *host_host_alloc(Backend *b, size_t bytes) {
+    return host_alloc(b, bytes);
+}
+
+void host_host_free(Backend *b, void *p, size_t bytes) {
+    host_free(b, p, bytes);
+}
+
+void host_offload(Backend *b, void *host, const void *src, size_t bytes) {
+    host_copy(b, host, src, bytes);
+}
+
+void host_reload(Backend *b, void *dst, const void *host, size_t bytes) {
+    host_copy(b, dst, host, bytes);
+}
+
+void host_settle(Backend *b) {
+    (void)b;
+}
+
+bool host_replay(Backend *b, uint64_t key) {
+    (void)b;
+    (void)key;
+    return false;
+}
+
+void host_record(Backend *b, uint64_t key) {
+    (void)b;
+    (void)key;
+}
+
+void host_record_end(Backend *b) {
+    (void)b;
+}
+
+void host_forget(Backend *b) {
+    (void)b;
+}
+
+int host_rank_id(Backend *b, void *id, Err *err) {
+    (void)id;
+    return err_runtime(err, "backend %s: several ranks are not in this version", b->k->name);
+}
+
+int host_connect(Backend *b, int rank, int ranks, const void *id, Err *err) {
+    (void)rank;
+    (void)id;
+    if (ranks == 1) return 0;
+    return err_runtime(err, "backend %s: several ranks are not in this version", b->k->name);
+}
+
+void host_all_reduce(Backend *b, int64_t *data, int64_t n) {
+    (void)b;
+    (void)data;
+    (void)n;
+}
+
+void host_choices_get(Backend *b, StrBuf *json) {
+    (void)b;
+    str_puts(json, "{}");
+}
+
+int host_choices_set(Backend *b, const char *json, Err *err) {
+    if (!strcmp(json, "{}")) return 0;
+    return err_input(err, "the run was made with choices of another kind of device than %s", b->k->name);
+}
+
+size_t host_weight_bytes(Backend *b, const Weight *w, bool fp8) {
+    (void)b;
+    (void)w;
+    (void)fp8;
+    return 0;
+}
+
+void host_weight_place(Backend *b, Weight *w, bool fp8, void *memory) {
+    (void)b;
+    (void)w;
+    (void)fp8;
+    (void)memory;
+}
+
+// --- weights ---
+
 WeightRow weight_row(const Weight *w, int64_t row) {
     CHECK(row >= 0 && row < w->rows, "row %lld of %s [%lld, %lld]", (long long)row, w->name, (long long)w->rows,
           (long long)w->cols);

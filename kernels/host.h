@@ -2,10 +2,39 @@
 // checked access to matrices. Private to kernels/.
 #pragma once
 
+#include <math.h>
+
 #include "kernels.h"
 
 // Every slot of struct Kernels, once. Tables, declarations and the check for empty slots are made from these lists.
-#define MEMORY_SLOTS(X) X(alloc) X(free) X(upload) X(download) X(zero) X(sync)
+// DEVICE_SLOTS do not compute; what computes is in OP_SLOTS.
+#define DEVICE_SLOTS(X)                                                                                                \
+    X(close)                                                                                                           \
+    X(status)                                                                                                          \
+    X(memory)                                                                                                          \
+    X(alloc)                                                                                                           \
+    X(free)                                                                                                            \
+    X(upload)                                                                                                          \
+    X(download)                                                                                                        \
+    X(copy)                                                                                                            \
+    X(zero)                                                                                                            \
+    X(sync)                                                                                                            \
+    X(host_alloc)                                                                                                      \
+    X(host_free)                                                                                                       \
+    X(offload)                                                                                                         \
+    X(reload)                                                                                                          \
+    X(settle)                                                                                                          \
+    X(replay)                                                                                                          \
+    X(record)                                                                                                          \
+    X(record_end)                                                                                                      \
+    X(forget)                                                                                                          \
+    X(rank_id)                                                                                                         \
+    X(connect)                                                                                                         \
+    X(all_reduce)                                                                                                      \
+    X(choices_get)                                                                                                     \
+    X(choices_set)                                                                                                     \
+    X(weight_bytes)                                                                                                    \
+    X(weight_place)
 #define OP_SLOTS(X)                                                                                                    \
     X(weight_finite)                                                                                                   \
     X(expand)                                                                                                          \
@@ -57,12 +86,19 @@
 // The function type of a slot, so that an implementation is declared as `SLOT_TYPE(add) ref_add;`.
 #define SLOT_TYPE(slot) __typeof__(*((Kernels *)0)->slot)
 #define DECLARE_HOST_SLOT(slot) SLOT_TYPE(slot) host_##slot;
-MEMORY_SLOTS(DECLARE_HOST_SLOT)
+DEVICE_SLOTS(DECLARE_HOST_SLOT)
 
 #define CHECK_SHAPE(m, r, c)                                                                                           \
-    CHECK((m).data && (m).dtype == DTYPE_F32 && (m).rows == (r) && (m).cols == (c),                                    \
+    CHECK((m).data && (m).dtype == DTYPE_F32 && (m).rows == (r) && (m).cols == (c) && mat_stride(m) == (c),            \
           "%s is [%lld, %lld] of type %d, expected float32 [%lld, %lld]", #m, (long long)(m).rows,                     \
           (long long)(m).cols, (int)(m).dtype, (long long)(r), (long long)(c))
+
+// The factor that clips the gradient; NaN: the step is skipped. 1e-6 as in torch.nn.utils.clip_grad_norm_.
+static inline float adamw_clip(const Adamw *o) {
+    double norm = sqrt(*o->square);
+    if (*o->bad || !isfinite(norm)) return NAN;
+    return o->max_grad_norm > 0 ? (float)fmin(o->max_grad_norm / (norm + 1e-6), 1) : 1;
+}
 
 static inline float *f32_row(Mat m, int64_t row) {
     return (float *)m.data + row * m.cols;

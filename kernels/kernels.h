@@ -1,9 +1,12 @@
 // kernels: the op table that every backend fills, and the contract of each op.
 //
-// A backend (ref, cpu, later cuda) is one `Kernels` table plus a `Backend` that carries its state. Callers hold device
+// A backend (ref, cpu, cuda) is one `Kernels` table plus a `Backend` that carries its state. Callers hold device
 // pointers only; host data goes through upload/download. Calls may be asynchronous until sync().
 // Rules for every slot:
-//  - matrices are row-major and contiguous; activations are float32 on the CPU; shapes are CHECKed, not negotiated;
+//  - matrices are row-major; shapes are CHECKed, not negotiated. Activations and their gradients have the backend's
+//    type of activations (float32 in host memory); statistics (rstd, stats, lse), losses, parameters, their gradients,
+//    norms' weights, biases, tables and logits of inference are float32 everywhere. Only a backend that is not in host
+//    memory takes matrices whose rows are not back to back (Mat.stride);
 //  - outputs come first, then what backward will read, then inputs, then options;
 //  - `accumulate` false: the gradient is written ("="), true: added ("+="); gradients of trainable parameters always
 //  "+=";
@@ -11,8 +14,12 @@
 //  shapes
 //    of one row alone;
 //  - scratch is given by the caller (`ws`, at least the bytes that the op's _workspace slot returns for the same
-//  shapes,
-//    64-byte aligned); no slot allocates memory on each call.
+//    shapes, 64-byte aligned); no slot allocates memory on each call;
+//  - whatever changes from pass to pass while the shapes stay is read from device memory (PassState and integers), so
+//    that a recorded pass can be replayed;
+//  - padding, which only devices get (so that one recorded pass serves rows of nearly the same length): tokens that lie
+//    in no sample; rows with index -1, which are 0 and pass no gradient; targets of -1, which cost nothing;
+//  - after a fault of the device every call does nothing until the caller asks status().
 //
 // Dims: T tokens of a row (Tq queries, Tk keys where they differ), M rows that are scored, C hidden, V vocabulary,
 // H heads, KV key/value heads, D head size, F feed-forward, E experts, R LoRA rank, N and K output and input size of a
@@ -23,6 +30,10 @@
 #include "dtype.h"
 #include "rng.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct Backend Backend;
 typedef struct Kernels Kernels;
 
@@ -31,17 +42,51 @@ typedef struct Mat {
     void *data;
     DType dtype;
     int64_t rows, cols;
+    int64_t stride; // elements from one row to the next; 0: cols
 } Mat;
+static inline Mat mat_of(void *data, DType dtype, int64_t rows, int64_t cols) {
+    Mat m = {data, dtype, rows, cols, 0};
+    return m;
+}
+static inline int64_t mat_stride(Mat m) {
+    return m.stride ? m.stride : m.cols;
+}
+
+// What changes from pass to pass, in device memory.
+typedef struct PassState {
+    float grad_scale; // d(total loss) / d(token loss): 1 / supervised tokens of the global batch, times the loss scale
+    uint32_t stream;  // of random numbers: the optimizer step
+} PassState;
+
+// Which random numbers belong to a row of a matrix: token t of the pass is token index[t] of packed row row[t] of the
+// global batch, so any split of the batch, and packed rows side by side in one pass, draw the same. NULL: index[t] = t,
+// row[t] = the key's. state NULL: the key's stream.
+typedef struct TokenKeys {
+    RngKey key; // seed and module; stream and row where the others are NULL
+    const PassState *state;
+    const int32_t *index, *row; // [T]
+} TokenKeys;
+
+static inline RngKey token_key(const TokenKeys *keys, int64_t t) {
+    RngKey key = keys->key;
+    if (keys->state) key.stream = keys->state->stream;
+    if (keys->row) key.row = (uint32_t)keys->row[t];
+    return key;
+}
+static inline uint32_t token_index(const TokenKeys *keys, int64_t t) {
+    return (uint32_t)(keys->index ? keys->index[t] : t);
+}
 
 // A frozen weight W [N, K] as it lies in the file: segments stacked along N, each in its own dtype. Row n of a segment
 // is stored row row_map[n] where row_map is set (llama's permuted q/k rows are put back in Hugging Face order this
 // way). `bias` [N] float32 or NULL. All memory is borrowed from the loaded model.
+// F8_E4M3 exists on devices alone: data holds W [rows, cols] and, behind it, its transpose; W = data * row_scale[0].
 typedef struct WeightSegment {
     const void *data;       // rows * dtype_bytes(dtype, cols), rows back to back
     const int32_t *row_map; // [rows] or NULL
     DType dtype;
     int64_t rows;
-    const float *row_scale; // NF4: [rows] of the stored rows; else NULL
+    const float *row_scale; // NF4: [rows] of the stored rows; F8_E4M3: [1]; else NULL
 } WeightSegment;
 enum { WEIGHT_MAX_SEGMENTS = 4 };
 typedef struct Weight {
@@ -52,10 +97,10 @@ typedef struct Weight {
     const float *bias;
 } Weight;
 
-// One LoRA pair under a linear: y[:, row_offset : row_offset + rows] += scale * drop(x) A^T B^T (Hu et al. 2021, eq.
-// 3). Dropout multiplies an element of x by 1 / (1 - dropout) where rng_keep(word, dropout), else by 0 (so that a NaN
-// survives it); word is number column % 4 of rng_philox(key, token[t], column / 4): a pure function of (key, token[t],
-// column), so recomputation, resume and any split of the batch see the same mask.
+// One LoRA pair under a linear: y[:, row_offset : row_offset + rows] += scale * drop(x) A^T B^T (Hu et al. 2021,
+// eq. 3). Dropout multiplies an element of x by 1 / (1 - dropout) where rng_keep(word, dropout), else by 0 (so that a
+// NaN survives it); word is number column % 4 of rng_philox(token_key(keys, t), token_index(keys, t), column / 4), so
+// recomputation, resume and any split of the batch see the same mask.
 typedef struct Lora {
     const float *a; // [R, K]
     const float *b; // [rows, R]
@@ -63,8 +108,7 @@ typedef struct Lora {
     int64_t rank, rows, row_offset;
     float scale;
     float dropout; // 0: none
-    RngKey key;
-    const int32_t *token; // [T] index of each row of x within its packed row; NULL: 0, 1, 2, ...
+    TokenKeys keys;
 } Lora;
 
 // Which keys each query sees. Sample s has queries [q_start[s], q_start[s+1]) and keys [k_start[s], k_start[s] +
@@ -111,9 +155,9 @@ static inline int64_t moe_plan_size(int64_t tokens, int64_t experts, int64_t use
 }
 static inline MoePlan moe_plan_at(void *memory, int64_t tokens, int64_t experts, int64_t used) {
     int32_t *p = (int32_t *)memory;
-    int64_t n = tokens * used;
-    if (!p) return (MoePlan){tokens, experts, used, NULL, NULL, NULL, NULL}; // while memory is being planned
-    return (MoePlan){tokens, experts, used, p, p + n, p + 2 * n, p + 3 * n};
+    int64_t n = p ? tokens * used : 0; // NULL while memory is being planned
+    MoePlan plan = {tokens, experts, used, p, p + n, p + 2 * n, p + 3 * n};
+    return plan;
 }
 
 // Results of the head, in device memory.
@@ -123,8 +167,8 @@ typedef struct HeadResult {
 } HeadResult;
 
 typedef struct HeadLoss {
-    const int32_t *targets; // [M], all in [0, V)
-    float grad_scale;       // d(total loss) / d(token loss): 1 / supervised tokens of the global batch
+    const int32_t *targets; // [M], all in [0, V); -1 (padding): costs nothing, dx is 0
+    const PassState *state; // its grad_scale
     float label_smoothing;  // 0: none; loss = (1-e) * nll + e * mean over V of -log p (Szegedy et al. 2016)
     float softcap;          // 0: none; else logits = c tanh(logits / c) before the loss (Gemma 2)
 } HeadLoss;
@@ -132,12 +176,13 @@ typedef struct HeadLoss {
 // A classifier's head: small, float32 and trained, unlike the head of the language model. Loss as in HeadLoss, over
 // `classes` instead of V; any number of classes that memory holds.
 typedef struct ClassHead {
-    const float *w;        // [N, C]
-    const float *bias;     // [N] or NULL
-    float *dw, *dbias;     // += gradients, same shapes; NULL: not wanted
-    const int32_t *labels; // [M], all in [0, N)
-    int64_t classes;       // N
-    float grad_scale, label_smoothing;
+    const float *w;         // [N, C]
+    const float *bias;      // [N] or NULL
+    float *dw, *dbias;      // += gradients, same shapes; NULL: not wanted
+    const int32_t *labels;  // [M], all in [0, N); -1 (padding): costs nothing, dx is 0
+    int64_t classes;        // N
+    const PassState *state; // its grad_scale
+    float label_smoothing;
     int32_t *predicted; // [M] or NULL: arg max of each row (lowest index wins ties), -1 for a row with a NaN
 } ClassHead;
 
@@ -148,8 +193,10 @@ typedef struct AdamwSegment {
 } AdamwSegment;
 typedef struct Adamw {
     double lr, beta1, beta2, epsilon, weight_decay; // double: 1 - 0.999f is 1e-5 off, and PyTorch has it in double
-    float grad_scale;                               // clipping factor, multiplied into the gradient
-    int64_t step;                                   // 1 for the first update (bias correction)
+    double max_grad_norm; // the gradient is multiplied by min(1, max_grad_norm / (sqrt(*square) + 1e-6)); 0: as it is
+    const double *square; // device: squared norm of the gradient. Not finite: nothing is changed
+    const int64_t *bad;   // device: not 0: nothing is changed
+    int64_t step;         // 1 for the first update (bias correction)
     const AdamwSegment *segments;
     int64_t n_segments;
 } Adamw;
@@ -157,21 +204,69 @@ typedef struct Adamw {
 struct Backend {
     const Kernels *k;
     int threads;
-    void *state; // the backend's own
+    DType activation; // type of activations: F32; on a GPU also BF16 and F16
+    bool host_memory; // device pointers are host pointers: weights stay in the maps of their files
+    void *state;      // the backend's own
 };
 
+// Free and whole memory of the device in bytes; 0: not known here (host memory is the process's own affair).
+typedef struct DeviceMemory {
+    size_t free, total;
+} DeviceMemory;
+
 struct Kernels {
-    const char *name; // "ref", "cpu"
+    const char *name; // "ref", "cpu-v3", "cuda"
+
+    // --- the device ---
+    void (*close)(Backend *b); // frees b->state
+    // The first fault since the device was opened (out of memory, a launch that failed, ECC), in one line; 0: none.
+    // Waits for nothing: call it after sync.
+    int (*status)(Backend *b, Err *err);
+    DeviceMemory (*memory)(Backend *b);
 
     // --- memory of the device ---
-    void *(*alloc)(Backend *b, size_t bytes); // 64-byte aligned, zeroed, pages touched on first use; never NULL
+    // 256-byte aligned (host memory: 64), zeroed; host pages are touched on first use. Never NULL: where a device has
+    // no room, status() says so and the pointer must not be followed.
+    void *(*alloc)(Backend *b, size_t bytes);
     void (*free)(Backend *b, void *p, size_t bytes);
-    void (*upload)(Backend *b, void *dst, const void *host, size_t bytes);
-    void (*download)(Backend *b, void *host, const void *src, size_t bytes);
+    void (*upload)(Backend *b, void *dst, const void *host, size_t bytes);   // host may be reused at once
+    void (*download)(Backend *b, void *host, const void *src, size_t bytes); // waits
+    void (*copy)(Backend *b, void *dst, const void *src, size_t bytes);      // device to device
     void (*zero)(Backend *b, void *dst, size_t bytes);
     void (*sync)(Backend *b);
 
+    // --- host memory for what does not fit the device: [bytes] pinned where there is a device ---
+    void *(*host_alloc)(Backend *b, size_t bytes);
+    void (*host_free)(Backend *b, void *p, size_t bytes);
+    // host = src, beside the ops that follow; src must not be written before the next `settle`.
+    void (*offload)(Backend *b, void *host, const void *src, size_t bytes);
+    // dst = host, beside the ops that follow; dst must not be used before the next `settle`.
+    void (*reload)(Backend *b, void *dst, const void *host, size_t bytes);
+    void (*settle)(Backend *b); // what follows sees all offloads and reloads done
+
+    // --- recorded passes: `key` stands for everything that shapes the calls between record and record_end ---
+    bool (*replay)(Backend *b, uint64_t key); // false: not recorded (host backends: never)
+    void (*record)(Backend *b, uint64_t key); // the calls that follow are recorded and run
+    void (*record_end)(Backend *b);
+    void (*forget)(Backend *b); // all recorded passes: memory that they use was moved
+
+    // --- several ranks (a device each); id: 128 bytes that rank 0 made with `rank_id` and sent to the others ---
+    int (*rank_id)(Backend *b, void *id, Err *err);
+    int (*connect)(Backend *b, int rank, int ranks, const void *id, Err *err);
+    void (*all_reduce)(Backend *b, int64_t *data, int64_t n); // data = sum over the ranks; alone: nothing to do
+
+    // --- choices that speed decides and that bits depend on (an algorithm per shape): part of a run's identity ---
+    void (*choices_get)(Backend *b, StrBuf *json);              // appends an object; host backends: {}
+    int (*choices_set)(Backend *b, const char *json, Err *err); // before the first op; refuses what is not its own
+
     // --- weights ---
+    // Bytes that W takes on the device, and its move there: `memory` (that many bytes, 256-byte aligned) is filled and
+    // W points into it afterwards; rows are in logical order, dense weights in the type of activations, segments of the
+    // same dense type become one; fp8: dense weights become F8_E4M3 where the backend was opened for it.
+    // Host memory: 0, and W stays as it is. All other ops take placed weights.
+    size_t (*weight_bytes)(Backend *b, const Weight *w, bool fp8);
+    void (*weight_place)(Backend *b, Weight *w, bool fp8, void *memory);
+    // weight_finite and pack work in host memory on every backend (while a model is loaded or written).
     // True when all expanded elements are finite (for block types, looks at the scales only).
     bool (*weight_finite)(Backend *b, const Weight *w);
     // dst [n, K] float32 = logical rows [row, row + n) of W.
@@ -185,9 +280,9 @@ struct Kernels {
     // out[t, :] (+)= scale * W[ids[t], :].  out [T, C], W [V, C], ids [T] in [0, V). Tables of positions and of token
     // types are added to the words' this way.
     void (*embed_forward)(Backend *b, Mat out, const Weight *w, const int32_t *ids, float scale, bool accumulate);
-    // x[t, :] += alpha * magnitude[t] * rng_symmetric(word column % 4 of rng_philox(key, t, column / 4)).  NEFTune
-    // (Jain et al. 2023).
-    void (*neftune)(Backend *b, Mat x, const float *magnitude, float alpha, RngKey key);
+    // x[t, :] += alpha * magnitude[t] * rng_symmetric(word column % 4 of rng_philox(token_key(keys, t),
+    // token_index(keys, t), column / 4)).  NEFTune (Jain et al. 2023).
+    void (*neftune)(Backend *b, Mat x, const float *magnitude, float alpha, const TokenKeys *keys);
 
     // --- rmsnorm (Zhang & Sennrich 2019) ---
     // rstd[t] = 1 / sqrt(mean(x[t]^2) + eps); out = x * rstd * weight.  out, x [T, C]; rstd [T, 1]; weight [C].
@@ -226,7 +321,7 @@ struct Kernels {
     // --- attention, blocked with an online softmax (Dao et al. 2022); memory linear in T ---
     size_t (*attention_workspace)(Backend *b, const AttentionShape *s, int64_t tq, int64_t tk, bool backward);
     // out [Tq, H*D], lse [Tq, H] (log of the sum of exponentials); q [Tq, H*D], k and v [Tk, KV*D].
-    // A query that sees no key gives out = 0 and lse = -inf.
+    // A query that sees no key, or lies behind q_start[samples], gives out = 0 and lse = -inf.
     void (*attention_forward)(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v, const AttentionShape *s, void *ws);
     // dq [Tq, H*D], dk, dv [Tk, KV*D] are written ("="; rows of keys that no one sees become 0); a gradient whose data
     // is NULL: not wanted. Probabilities are recomputed from lse. Samples do not share keys here (in forward they may).
@@ -246,7 +341,8 @@ struct Kernels {
     void (*activation_backward)(Backend *b, Mat dx, Mat dout, Mat x, ActivationKind kind);
 
     // --- rows ---
-    // out[i, :] = x[index[i], :].  out [M, C], index [M] ascending without repetition, < T.
+    // out[i, :] = x[index[i], :].  out [M, C], index [M] ascending without repetition, < T; -1 (padding, at the end):
+    // 0.
     void (*gather_rows_forward)(Backend *b, Mat out, Mat x, const int32_t *index);
     // dx[index[i], :] (+)= dout[i, :]; without accumulate all other rows of dx become 0.
     void (*gather_rows_backward)(Backend *b, Mat dx, Mat dout, const int32_t *index, bool accumulate);
@@ -296,10 +392,11 @@ struct Kernels {
     void (*argmax)(Backend *b, int32_t *out, Mat logits);
 
     // --- gradients and optimizer, over flat float32 buffers of n elements ---
-    // acc += round(g * 2^44); an element that is not finite or of magnitude >= limit sets *bad to 1 and adds nothing.
-    // Integer addition is associative: any order of rows gives the same bits. limit <= 2^19 / (rows added in all), so
-    // that no order of additions can overflow.
-    void (*fixed_add)(Backend *b, int64_t *acc, const float *g, int64_t n, float limit, int64_t *bad);
+    // acc += round(g * unscale * 2^44), unscale a power of 2 (1 / the loss scale of F16); an element that is not
+    // finite, or g * unscale of magnitude >= limit, sets *bad to 1 and adds nothing. Integer addition is associative:
+    // any order of rows gives the same bits. limit <= 2^19 / (rows added in all), so that no order of additions can
+    // overflow.
+    void (*fixed_add)(Backend *b, int64_t *acc, const float *g, int64_t n, float limit, float unscale, int64_t *bad);
     // g = acc * 2^-44.
     void (*fixed_to_f32)(Backend *b, float *g, const int64_t *acc, int64_t n);
     // *out = sum of squares in double, over a tree fixed by n.
@@ -309,9 +406,17 @@ struct Kernels {
     void (*adamw)(Backend *b, float *p, float *m, float *v, const float *g, const Adamw *options);
 };
 
-// Opens "ref" (naive, for tests and doctor) or "cpu" (fast). threads 0: all that this process may use (threads.h).
-// A table with an empty slot is refused by CHECK. Ends with backend_close (NULL allowed).
-int backend_open(Backend **b, const char *device, int threads, Err *err);
+typedef struct BackendOptions {
+    const char *device; // "cpu" (fast), "ref" (naive, for tests and doctor), "cuda" or "cuda:1"
+    int threads;        // of the CPU; 0: all that this process may use (threads.h)
+    DType activation;   // F32; on CUDA also BF16 and F16
+    bool fp8;           // weight_place will be asked for F8_E4M3: refused where the device has no such products
+} BackendOptions;
+// A table with an empty slot is refused by CHECK. CUDA lives in the module lorac-cuda.so (module.h), which is loaded
+// when it is asked for: without module, driver or device: EXIT_RUNTIME and one line. Ends with backend_close (NULL
+// allowed).
+int backend_open_with(Backend **b, const BackendOptions *o, Err *err);
+int backend_open(Backend **b, const char *device, int threads, Err *err); // activations: float32
 void backend_close(Backend *b);
 
 extern const Kernels kernels_ref;
@@ -320,3 +425,7 @@ extern const Kernels kernels_ref;
 // (AVX2, FMA) and "v4" (AVX-512). Returns the named table, NULL when this build or this machine lacks it; isa NULL: the
 // best that the machine runs.
 const Kernels *kernels_cpu(const char *isa);
+
+#ifdef __cplusplus
+}
+#endif

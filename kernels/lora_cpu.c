@@ -38,10 +38,10 @@ static void philox_lanes(RngKey key, uint32_t token, uint32_t group, uint32_t ou
 }
 
 // The factors of dropout for columns [4 * group, 4 * (group + LANES)) of one row.
-static void drop_factors(float *restrict factor, const Lora *l, uint32_t token, uint32_t group) {
+static void drop_factors(float *restrict factor, const Lora *l, int64_t t, uint32_t group) {
     uint32_t words[4][LANES];
     float keep = (float)(1 / (1 - (double)l->dropout)), dropout = l->dropout;
-    philox_lanes(l->key, token, group, words);
+    philox_lanes(token_key(&l->keys, t), token_index(&l->keys, t), group, words);
     for (int i = 0; i < LANES; i++)
         for (int j = 0; j < 4; j++) factor[4 * i + j] = rng_keep(words[j][i], dropout) ? keep : 0;
 }
@@ -49,10 +49,9 @@ static void drop_factors(float *restrict factor, const Lora *l, uint32_t token, 
 // dst [k] (+)= src [k] times the dropout mask of row t.
 static void masked_row(float *dst, const float *src, int64_t k, const Lora *l, int64_t t, bool add) {
     float factor[4 * LANES];
-    uint32_t token = (uint32_t)(l->token ? l->token[t] : t);
     for (int64_t first = 0; first < k; first += 4 * LANES) {
         int64_t n = min64(4 * LANES, k - first);
-        drop_factors(factor, l, token, (uint32_t)(first / 4));
+        drop_factors(factor, l, t, (uint32_t)(first / 4));
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) dst[first + i] = src[first + i] * factor[i] + (add ? dst[first + i] : 0);
     }

@@ -225,7 +225,7 @@ static RowState merge_states(const Head *a, int64_t m) {
 // What label smoothing takes off dx.
 static void smooth_dx(const Head *a, float *dx, int64_t m) {
     int64_t c = a->w->cols;
-    float scale = a->h->grad_scale, of_all = a->h->label_smoothing / (float)a->w->rows;
+    float scale = a->h->state->grad_scale, of_all = a->h->label_smoothing / (float)a->w->rows;
     if (!a->smooth_capped)
         for (int64_t k = 0; k < c; k++) dx[k] -= scale * of_all * (float)a->column_sum[k];
     for (int64_t slice = 0; slice < a->slices && a->smooth_capped; slice++) {
@@ -237,7 +237,7 @@ static void smooth_dx(const Head *a, float *dx, int64_t m) {
 static void finish_dx(const Head *a, int64_t m, RowState all, double z) {
     int64_t c = a->w->cols;
     float *dx = f32_row(a->dx, m), *target_row = a->target_rows + omp_get_thread_num() * c;
-    float scale = a->h->grad_scale, e = a->h->label_smoothing, cap = a->h->softcap;
+    float scale = a->h->state->grad_scale, e = a->h->label_smoothing, cap = a->h->softcap;
     float of_target = (float)((double)e - all.others / z);
     if (cap != 0) of_target *= 1 - all.target / cap * (all.target / cap);
     cpu_expand_rows(target_row, a->w, a->h->targets[m], 1);

@@ -56,7 +56,7 @@ static void head_backward(float *dx, double *sum, float *row, const double *logi
         double d = logit_gradient(logits, w->rows, lse, v, target, h->label_smoothing);
         if (h->softcap != 0) d *= 1 - logits[v] / h->softcap * (logits[v] / h->softcap);
         ref_weight_row(row, w, v);
-        for (int64_t c = 0; c < w->cols; c++) sum[c] += h->grad_scale * d * row[c];
+        for (int64_t c = 0; c < w->cols; c++) sum[c] += h->state->grad_scale * d * row[c];
     }
     for (int64_t c = 0; c < w->cols; c++) dx[c] = (float)sum[c];
 }
@@ -93,7 +93,7 @@ static void classify(HeadResult *result, double *logits, const float *x, int64_t
     result->correct += best == h->labels[m];
     if (h->predicted) h->predicted[m] = (int32_t)best;
     for (int64_t i = 0; i < n; i++) // logit i is read by its own gradient alone
-        logits[i] = h->grad_scale * logit_gradient(logits, n, lse, i, h->labels[m], h->label_smoothing);
+        logits[i] = h->state->grad_scale * logit_gradient(logits, n, lse, i, h->labels[m], h->label_smoothing);
 }
 
 // With d [M, N] the gradient of the logits:  dx = d W,  dW += d^T x,  dbias += column sums of d.

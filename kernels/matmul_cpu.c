@@ -203,7 +203,7 @@ size_t CPU_FN(grouped_linear_workspace)(Backend *b, const Weight *experts, const
 
 // The rows of expert e.
 static Mat expert_rows(Mat m, const MoePlan *plan, int64_t e) {
-    return (Mat){f32_row(m, plan->offset[e]), m.dtype, plan->offset[e + 1] - plan->offset[e], m.cols};
+    return mat_of(f32_row(m, plan->offset[e]), m.dtype, plan->offset[e + 1] - plan->offset[e], m.cols);
 }
 
 // Columns [n, n + nn) of out = x W^T, by one thread.

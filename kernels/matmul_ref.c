@@ -68,7 +68,7 @@ void ref_linear_backward(Backend *b, Mat dx, Mat dout, const Weight *w, bool acc
 
 // Rows [from, to) of m.
 static Mat rows_between(Mat m, int64_t from, int64_t to) {
-    return (Mat){f32_row(m, from), m.dtype, to - from, m.cols};
+    return mat_of(f32_row(m, from), m.dtype, to - from, m.cols);
 }
 
 size_t ref_grouped_linear_workspace(Backend *b, const Weight *experts, const MoePlan *plan) {
@@ -98,7 +98,7 @@ void ref_grouped_linear_backward(Backend *b, Mat dx, Mat dout, const Weight *exp
 static double drop_factor(const Lora *l, int64_t t, int64_t k) {
     if (l->dropout == 0) return 1;
     uint32_t words[4];
-    rng_philox(l->key, (uint32_t)(l->token ? l->token[t] : t), (uint32_t)(k / 4), words);
+    rng_philox(token_key(&l->keys, t), token_index(&l->keys, t), (uint32_t)(k / 4), words);
     return rng_keep(words[k % 4], l->dropout) ? 1 / (1 - (double)l->dropout) : 0;
 }
 

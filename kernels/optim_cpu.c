@@ -11,20 +11,22 @@ static inline int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-static bool fixed_add_block(int64_t *acc, const float *g, int64_t n, float limit) {
+static bool fixed_add_block(int64_t *acc, const float *g, int64_t n, float limit, float unscale) {
     int bad = 0;
     for (int64_t i = 0; i < n; i++) {
-        bool fits = fabsf(g[i]) < limit; // false for NaN
-        acc[i] += llrint((double)(fits ? g[i] : 0) * 0x1p44);
+        float x = g[i] * unscale;
+        bool fits = fabsf(x) < limit; // false for NaN
+        acc[i] += llrint((double)(fits ? x : 0) * 0x1p44);
         bad |= !fits;
     }
     return bad;
 }
 
-void CPU_FN(fixed_add)(Backend *b, int64_t *acc, const float *g, int64_t n, float limit, int64_t *bad) {
+void CPU_FN(fixed_add)(Backend *b, int64_t *acc, const float *g, int64_t n, float limit, float unscale, int64_t *bad) {
     int any = 0;
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, n)) reduction(| : any)
-    for (int64_t i = 0; i < n; i += BLOCK) any |= fixed_add_block(acc + i, g + i, smaller(BLOCK, n - i), limit);
+    for (int64_t i = 0; i < n; i += BLOCK)
+        any |= fixed_add_block(acc + i, g + i, smaller(BLOCK, n - i), limit, unscale);
     if (any) *bad = 1;
 }
 
@@ -64,6 +66,8 @@ static void adamw_block(float *restrict p, float *restrict m, float *restrict v,
 
 void CPU_FN(adamw)(Backend *b, float *p, float *m, float *v, const float *g, const Adamw *o) {
     double correction1 = 1 - pow(o->beta1, (double)o->step), correction2 = 1 - pow(o->beta2, (double)o->step);
+    float clip = adamw_clip(o);
+    if (isnan(clip)) return;
     for (int64_t j = 0; j < o->n_segments; j++) {
         const AdamwSegment *segment = o->segments + j;
         double lr = o->lr * segment->lr_factor;
@@ -72,7 +76,7 @@ void CPU_FN(adamw)(Backend *b, float *p, float *m, float *v, const float *g, con
             .one_minus_beta1 = (float)(1 - o->beta1),
             .beta2 = (float)o->beta2,
             .one_minus_beta2 = (float)(1 - o->beta2),
-            .grad_scale = o->grad_scale,
+            .grad_scale = clip,
             .decay = (float)(1 - lr * o->weight_decay),
             .size = (float)(lr / correction1),
             .root = (float)sqrt(correction2),

@@ -3,11 +3,11 @@
 
 #include <math.h>
 
-void ref_fixed_add(Backend *b, int64_t *acc, const float *g, int64_t n, float limit, int64_t *bad) {
+void ref_fixed_add(Backend *b, int64_t *acc, const float *g, int64_t n, float limit, float unscale, int64_t *bad) {
     (void)b;
     for (int64_t i = 0; i < n; i++) {
-        if (fabsf(g[i]) < limit)
-            acc[i] += llrint((double)g[i] * 0x1p44);
+        if (fabsf(g[i] * unscale) < limit)
+            acc[i] += llrint((double)(g[i] * unscale) * 0x1p44);
         else
             *bad = 1;
     }
@@ -25,13 +25,15 @@ void ref_sqnorm(Backend *b, double *out, const float *g, int64_t n) {
 
 void ref_adamw(Backend *b, float *p, float *m, float *v, const float *g, const Adamw *o) {
     (void)b;
+    float clip = adamw_clip(o);
+    if (isnan(clip)) return;
     double b1 = o->beta1, b2 = o->beta2;
     double correction1 = 1 - pow(b1, (double)o->step), correction2 = 1 - pow(b2, (double)o->step);
     for (int64_t s = 0; s < o->n_segments; s++) {
         double lr = o->lr * o->segments[s].lr_factor;
         for (int64_t j = 0; j < o->segments[s].count; j++) {
             int64_t i = o->segments[s].offset + j;
-            double grad = (double)g[i] * o->grad_scale;
+            double grad = (double)g[i] * clip;
             double mi = b1 * m[i] + (1 - b1) * grad, vi = b2 * v[i] + (1 - b2) * grad * grad;
             double step = lr / correction1 * mi / (sqrt(vi) / sqrt(correction2) + o->epsilon);
             p[i] = (float)(p[i] * (1 - lr * o->weight_decay) - step);

@@ -31,14 +31,16 @@ void CPU_FN(embed_forward)(Backend *b, Mat out, const Weight *w, const int32_t *
     }
 }
 
-void CPU_FN(neftune)(Backend *b, Mat x, const float *magnitude, float alpha, RngKey key) {
+void CPU_FN(neftune)(Backend *b, Mat x, const float *magnitude, float alpha, const TokenKeys *keys) {
     CHECK_SHAPE(x, x.rows, x.cols);
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
     for (int64_t t = 0; t < x.rows; t++) {
         float *xt = f32_row(x, t), strength = alpha * magnitude[t];
+        RngKey key = token_key(keys, t);
+        uint32_t index = token_index(keys, t);
         for (int64_t c = 0; c < x.cols; c += 4) {
             uint32_t words[4];
-            rng_philox(key, (uint32_t)t, (uint32_t)(c / 4), words);
+            rng_philox(key, index, (uint32_t)(c / 4), words);
             for (int64_t i = 0; i < 4 && c + i < x.cols; i++) xt[c + i] += strength * rng_symmetric(words[i]);
         }
     }

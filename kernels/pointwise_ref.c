@@ -23,13 +23,13 @@ void ref_embed_forward(Backend *b, Mat out, const Weight *w, const int32_t *ids,
         }
 }
 
-void ref_neftune(Backend *b, Mat x, const float *magnitude, float alpha, RngKey key) {
+void ref_neftune(Backend *b, Mat x, const float *magnitude, float alpha, const TokenKeys *keys) {
     (void)b;
     CHECK_SHAPE(x, x.rows, x.cols);
     for (int64_t t = 0; t < x.rows; t++)
         for (int64_t c = 0; c < x.cols; c++) {
             uint32_t words[4];
-            rng_philox(key, (uint32_t)t, (uint32_t)(c / 4), words);
+            rng_philox(token_key(keys, t), token_index(keys, t), (uint32_t)(c / 4), words);
             f32_row(x, t)[c] += alpha * magnitude[t] * rng_symmetric(words[c % 4]);
         }
 }

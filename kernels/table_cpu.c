@@ -6,4 +6,4 @@
 #define HOST_ENTRY(slot) .slot = host_##slot,
 #define CPU_ENTRY(slot) .slot = CPU_FN(slot),
 
-const Kernels CPU_FN(kernels) = {.name = "cpu-" STRING(CPU_ISA), MEMORY_SLOTS(HOST_ENTRY) OP_SLOTS(CPU_ENTRY)};
+const Kernels CPU_FN(kernels) = {.name = "cpu-" STRING(CPU_ISA), DEVICE_SLOTS(HOST_ENTRY) OP_SLOTS(CPU_ENTRY)};

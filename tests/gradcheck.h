@@ -28,7 +28,7 @@ static void fill(float *x, int64_t n, uint32_t stream) {
 
 static Mat mat(float *data, int64_t rows, int64_t cols) {
     CHECK(rows * cols <= MAX_ELEMENTS);
-    return (Mat){data, DTYPE_F32, rows, cols};
+    return mat_of(data, DTYPE_F32, rows, cols);
 }
 
 static double dot(const float *a, const float *b, int64_t n) {

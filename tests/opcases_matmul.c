@@ -33,6 +33,10 @@ static void case_linear_backward(OpRun *r) {
                              op_workspace(r, r->b->k->linear_workspace(r->b, &w, t)));
 }
 
+static const PassState *pass_state(OpRun *r) {
+    return op_copy(r, &(PassState){.grad_scale = 0.125f, .stream = 23}, sizeof(PassState));
+}
+
 // The adapter covers columns [row_offset, row_offset + n) of y, five more follow. Tokens are not 0, 1, 2, ...
 static Lora lora_of(OpRun *r) {
     Lora l = {
@@ -43,13 +47,16 @@ static Lora lora_of(OpRun *r) {
         .row_offset = r->size.row_offset,
         .scale = 0.5f,
         .dropout = r->size.dropout,
-        .key = {.seed = 1234567890123u, .stream = 17, .module = 99, .row = 3},
+        .keys = {.key = {.seed = 1234567890123u, .stream = 17, .module = 99, .row = 3}},
     };
     if (!r->size.row_offset) return l;
-    int32_t *token = mem_alloc((size_t)r->size.t, sizeof *token);
-    for (int64_t t = 0; t < r->size.t; t++) token[t] = (int32_t)(t * 3 + 1);
-    l.token = op_copy(r, token, (size_t)r->size.t * sizeof *token);
-    mem_free(token);
+    int32_t *index = mem_alloc((size_t)r->size.t, sizeof *index);
+    for (int64_t t = 0; t < r->size.t; t++) index[t] = (int32_t)(t * 3 + 1);
+    l.keys.index = op_copy(r, index, (size_t)r->size.t * sizeof *index);
+    for (int64_t t = 0; t < r->size.t; t++) index[t] = (int32_t)(t % 7);
+    l.keys.row = op_copy(r, index, (size_t)r->size.t * sizeof *index);
+    l.keys.state = pass_state(r);
+    mem_free(index);
     return l;
 }
 
@@ -78,14 +85,14 @@ static void case_lora_mask(OpRun *r) {
     float *ones = mem_alloc((size_t)(t * k), sizeof *ones), *unit = mem_calloc((size_t)(k * k), sizeof *unit);
     for (int64_t i = 0; i < t * k; i++) ones[i] = 1;
     for (int64_t i = 0; i < k; i++) unit[i * k + i] = 1;
-    Mat x = {op_copy(r, ones, (size_t)(t * k) * sizeof *ones), DTYPE_F32, t, k};
+    Mat x = mat_of(op_copy(r, ones, (size_t)(t * k) * sizeof *ones), DTYPE_F32, t, k);
     r->size.rank = k;
     Lora l = lora_of(r);
     l.a = op_copy(r, unit, (size_t)(k * k) * sizeof *unit);
     mem_free(ones);
     mem_free(unit);
     Mat y = op_inout(r, "y", t, l.row_offset + l.rows + 5, OP_SUM(k));
-    Mat xa = {op_output_bytes(r, "xa", (size_t)(t * k) * sizeof(float), OP_EXACT, 0, NULL), DTYPE_F32, t, k};
+    Mat xa = mat_of(op_output_bytes(r, "xa", (size_t)(t * k) * sizeof(float), OP_EXACT, 0, NULL), DTYPE_F32, t, k);
     r->b->k->lora_forward(r->b, y, xa, x, &l, op_workspace(r, r->b->k->lora_workspace(r->b, &l, t, k)));
 }
 
@@ -96,7 +103,7 @@ static void case_head_loss(OpRun *r) {
     int32_t *targets = mem_alloc((size_t)m, sizeof *targets);
     for (int64_t i = 0; i < m; i++) targets[i] = (int32_t)(i % 5 ? i * 7919 % v : v - 1);
     HeadLoss h = {.targets = op_copy(r, targets, (size_t)m * sizeof *targets),
-                  .grad_scale = 0.125f,
+                  .state = pass_state(r),
                   .label_smoothing = r->size.smoothing,
                   .softcap = r->size.softcap};
     mem_free(targets);
@@ -114,7 +121,7 @@ static void case_class_loss(OpRun *r) {
     int64_t m = r->size.t, n = r->size.n, c = r->size.k;
     Mat x = op_input(r, m, c);
     Weight w = op_weight(r, n, c); // float32
-    ClassHead h = {.w = w.segments[0].data, .bias = w.bias, .classes = n, .grad_scale = 0.125f};
+    ClassHead h = {.w = w.segments[0].data, .bias = w.bias, .classes = n, .state = pass_state(r)};
     h.label_smoothing = r->size.smoothing;
     int32_t *labels = mem_alloc((size_t)m, sizeof *labels);
     for (int64_t i = 0; i < m; i++) labels[i] = (int32_t)(i * 7919 % n);
@@ -137,7 +144,7 @@ static void case_head_ties(OpRun *r) {
     float *zeros = mem_calloc((size_t)(M * r->size.k), sizeof *zeros);
     int32_t targets[M];
     for (int32_t i = 0; i < M; i++) targets[i] = i % 4 ? i * 73 : 0;
-    Mat x = {op_copy(r, zeros, (size_t)(M * r->size.k) * sizeof *zeros), DTYPE_F32, M, r->size.k};
+    Mat x = mat_of(op_copy(r, zeros, (size_t)(M * r->size.k) * sizeof *zeros), DTYPE_F32, M, r->size.k);
     mem_free(zeros);
     HeadLoss h = {.targets = op_copy(r, targets, sizeof targets)};
     HeadResult *result = op_workspace(r, sizeof *result);

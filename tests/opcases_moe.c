@@ -42,7 +42,7 @@ static void case_moe_route_ties(OpRun *r) {
     static const float values[] = {0, -0.0f, 1, 1, 2, -3, -INFINITY};
     float *x = mem_alloc((size_t)n, sizeof *x);
     for (int64_t i = 0; i < n; i++) x[i] = i % r->size.experts ? values[(i * 2654435761 >> 9) % 7] : 2;
-    route(r, (Mat){op_copy(r, x, (size_t)n * sizeof *x), DTYPE_F32, r->size.t, r->size.experts});
+    route(r, mat_of(op_copy(r, x, (size_t)n * sizeof *x), DTYPE_F32, r->size.t, r->size.experts));
     mem_free(x);
 }
 

@@ -44,7 +44,8 @@ static void case_embed_forward(OpRun *r) {
 static void case_neftune(OpRun *r) {
     Mat x = op_inout(r, "x", r->size.t, r->size.k, FEW);
     const float *magnitude = op_input(r, r->size.t, 1).data;
-    r->b->k->neftune(r->b, x, magnitude, 5, (RngKey){.seed = 3, .stream = 4, .module = 5, .row = 6});
+    TokenKeys keys = {.key = {.seed = 3, .stream = 4, .module = 5, .row = 6}};
+    r->b->k->neftune(r->b, x, magnitude, 5, &keys);
 }
 
 static void case_rmsnorm_forward(OpRun *r) {
@@ -132,7 +133,7 @@ static void case_argmax_special(OpRun *r) {
     for (int i = 0; i < N; i++) x[5][i] = -INFINITY;
     x[6][36] = 1;
     x[7][0] = 1e-40f;
-    Mat logits = {op_copy(r, x, sizeof x), DTYPE_F32, ROWS, N};
+    Mat logits = mat_of(op_copy(r, x, sizeof x), DTYPE_F32, ROWS, N);
     r->b->k->argmax(r->b, op_output_bytes(r, "out", ROWS * sizeof(int32_t), OP_EXACT, 0, NULL), logits);
 }
 
@@ -146,7 +147,7 @@ static void case_fixed_add(OpRun *r) {
     if (n >= 8 && r->size.bias) r->b->k->upload(r->b, g.data, special, sizeof special);
     int64_t *acc = op_output_bytes(r, "acc", n * sizeof *start, OP_EXACT, 0, start);
     int64_t *bad = op_output_bytes(r, "bad", sizeof zero, OP_EXACT, 0, &zero);
-    r->b->k->fixed_add(r->b, acc, g.data, r->size.n, 8, bad);
+    r->b->k->fixed_add(r->b, acc, g.data, r->size.n, 8, 1, bad);
     mem_free(start);
 }
 
@@ -179,7 +180,9 @@ static void case_adamw(OpRun *r) {
                .beta2 = 0.999,
                .epsilon = 1e-8,
                .weight_decay = 0.1,
-               .grad_scale = 0.5f,
+               .max_grad_norm = 0.5, // of a norm of 1
+               .square = op_copy(r, &(double){1}, sizeof(double)),
+               .bad = op_copy(r, &(int64_t){0}, sizeof(int64_t)),
                .step = r->size.t,
                .segments = segments,
                .n_segments = 2};

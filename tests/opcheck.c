@@ -36,15 +36,15 @@ static float *input_floats(OpRun *r, int64_t n) {
     return x;
 }
 
-static Mat mat_of(void *data, int64_t rows, int64_t cols) {
-    return (Mat){data, DTYPE_F32, rows, cols};
+static Mat floats(void *data, int64_t rows, int64_t cols) {
+    return mat_of(data, DTYPE_F32, rows, cols);
 }
 
 Mat op_input(OpRun *r, int64_t rows, int64_t cols) {
     float *x = input_floats(r, rows * cols);
     void *data = op_copy(r, x, (size_t)(rows * cols) * sizeof *x);
     mem_free(x);
-    return mat_of(data, rows, cols);
+    return floats(data, rows, cols);
 }
 
 void *op_workspace(OpRun *r, size_t bytes) {
@@ -68,13 +68,13 @@ void *op_output_bytes(OpRun *r, const char *name, size_t bytes, OpKind kind, dou
 
 Mat op_output(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance) {
     size_t bytes = (size_t)(rows * cols) * sizeof(float);
-    return mat_of(op_output_bytes(r, name, bytes, OP_FLOATS, tolerance, NULL), rows, cols);
+    return floats(op_output_bytes(r, name, bytes, OP_FLOATS, tolerance, NULL), rows, cols);
 }
 
 Mat op_inout(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance) {
     float *x = input_floats(r, rows * cols);
     size_t bytes = (size_t)(rows * cols) * sizeof *x;
-    Mat m = mat_of(op_output_bytes(r, name, bytes, OP_FLOATS, tolerance, x), rows, cols);
+    Mat m = floats(op_output_bytes(r, name, bytes, OP_FLOATS, tolerance, x), rows, cols);
     mem_free(x);
     return m;
 }

@@ -82,9 +82,9 @@ static void check_logits(const Case *c) {
     Packed p;
     pack(&p, c, 0, SAMPLES);
     RowInputs *in = row_inputs_new(c->backend, MAX_TOKENS, SAMPLES);
-    row_inputs_set(in, &p.row, c->model->config.hidden);
+    row_inputs_set(in, &p.row, c->model->config.hidden, (PassState){0});
     Tape *t = tape_new(c->backend);
-    model_build_class_logits(t, c->model, c->adapter, in, (Mat){got, DTYPE_F32, SAMPLES, c->family.labels});
+    model_build_class_logits(t, c->model, c->adapter, in, mat_of(got, DTYPE_F32, SAMPLES, c->family.labels));
     run(c, t, TAPE_FORWARD);
     tape_free(t);
     row_inputs_free(in);
@@ -103,9 +103,9 @@ static void check_logits(const Case *c) {
 // Mean loss of the row; its gradient is added to the adapter's.
 static double run_row(const Case *c, const Packed *p, bool checkpoint) {
     RowInputs *in = row_inputs_new(c->backend, MAX_TOKENS, SAMPLES);
-    row_inputs_set(in, &p->row, c->model->config.hidden);
+    row_inputs_set(in, &p->row, c->model->config.hidden, (PassState){.grad_scale = 1.0f / (float)p->row.scored});
     Tape *t = tape_new(c->backend);
-    DecoderOptions o = {.checkpoint = checkpoint, .grad_scale = 1.0f / (float)p->row.scored};
+    DecoderOptions o = {.checkpoint = checkpoint};
     model_build_loss(t, c->model, c->adapter, in, &o);
     run(c, t, TAPE_TRAIN);
     HeadResult result;

@@ -82,9 +82,9 @@ static void pack(Packed *p, const Case *c, int a, int b) {
 static double run_row(const Case *c, const Packed *p, bool checkpoint) {
     const Kernels *k = c->backend->k;
     RowInputs *in = row_inputs_new(c->backend, MAX_TOKENS, 2);
-    row_inputs_set(in, &p->row, c->model->config.hidden);
+    row_inputs_set(in, &p->row, c->model->config.hidden, (PassState){.grad_scale = 1.0f / (float)p->row.scored});
     Tape *t = tape_new(c->backend);
-    DecoderOptions o = {.checkpoint = checkpoint, .grad_scale = 1.0f / (float)p->row.scored};
+    DecoderOptions o = {.checkpoint = checkpoint};
     decoder_build_loss(t, c->model, c->adapter, in, &o);
     size_t bytes = tape_plan(t, TAPE_TRAIN);
     void *arena = k->alloc(c->backend, bytes);

@@ -30,7 +30,7 @@ static void check_expansion(const Weight *w) {
     dtype_expand(w->segments[0].dtype, want, w->segments[0].data, n);
     for (int i = 0; i < n_backends; i++) {
         Backend *b = backends + i;
-        b->k->expand(b, (Mat){got, DTYPE_F32, w->rows, w->cols}, w, 0);
+        b->k->expand(b, mat_of(got, DTYPE_F32, w->rows, w->cols), w, 0);
         for (size_t j = 0; j < n; j++)
             if (memcmp(got + j, want + j, sizeof *got) && !(isnan(got[j]) && isnan(want[j])))
                 fail_msg("%s, %s[%zu]: got %.9g, want %.9g", b->k->name, dtype_info(w->segments[0].dtype)->name, j,
@@ -136,11 +136,11 @@ static void dropout_factors(Backend *b, float *factors, float dropout, RngKey ke
     static float ones[MASK_T * MASK_K], unit[MASK_K * MASK_K], y[MASK_T], zero[MASK_K];
     for (int i = 0; i < MASK_T * MASK_K; i++) ones[i] = 1;
     for (int i = 0; i < MASK_K; i++) unit[i * MASK_K + i] = 1;
-    Lora l = {.a = unit, .b = zero, .rank = MASK_K, .rows = 1, .scale = 1, .dropout = dropout, .key = key};
-    l.token = token;
+    Lora l = {.a = unit, .b = zero, .rank = MASK_K, .rows = 1, .scale = 1, .dropout = dropout};
+    l.keys = (TokenKeys){.key = key, .index = token};
     void *ws = b->k->alloc(b, b->k->lora_workspace(b, &l, MASK_T, MASK_K));
-    b->k->lora_forward(b, (Mat){y, DTYPE_F32, MASK_T, 1}, (Mat){factors, DTYPE_F32, MASK_T, MASK_K},
-                       (Mat){ones, DTYPE_F32, MASK_T, MASK_K}, &l, ws);
+    b->k->lora_forward(b, mat_of(y, DTYPE_F32, MASK_T, 1), mat_of(factors, DTYPE_F32, MASK_T, MASK_K),
+                       mat_of(ones, DTYPE_F32, MASK_T, MASK_K), &l, ws);
     b->k->free(b, ws, b->k->lora_workspace(b, &l, MASK_T, MASK_K));
 }
 
@@ -246,7 +246,7 @@ static void test_kernels_refuse_wrong_shapes(void **state) {
         if (child == 0) {
             fclose(stderr);
             Backend *b = backends + i;
-            b->k->add(b, (Mat){x, DTYPE_F32, 2, 3}, (Mat){x, DTYPE_F32, 3, 2});
+            b->k->add(b, mat_of(x, DTYPE_F32, 2, 3), mat_of(x, DTYPE_F32, 3, 2));
             _exit(0);
         }
         int status;

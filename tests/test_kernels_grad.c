@@ -289,12 +289,14 @@ static void test_kernels_grad_gather_rows(void **state) {
 
 // ---- head: W in y; the loss is the op's own, scaled ----
 
+static const PassState QUARTER = {.grad_scale = 0.25f};
+
 static double head_loss(void *context) {
     Context *c = context;
     Backend b = ref();
     HeadResult result;
     kernels_ref.head_loss(&b, &result, (Mat){0}, mat(c->x, c->t, c->k), &c->w, &c->head, c->ws);
-    return result.loss * (double)c->head.grad_scale;
+    return result.loss * (double)c->head.state->grad_scale;
 }
 
 static void test_kernels_grad_head_loss(void **state) {
@@ -305,7 +307,7 @@ static void test_kernels_grad_head_loss(void **state) {
         Backend b = ref();
         HeadResult result;
         c->w = (Weight){"head", {{.data = c->y, .dtype = DTYPE_F32, .rows = 17}}, 1, 17, 9, NULL};
-        c->head = (HeadLoss){targets, 0.25f, variant & 1 ? 0.2f : 0, variant & 2 ? 2.5f : 0};
+        c->head = (HeadLoss){targets, &QUARTER, variant & 1 ? 0.2f : 0, variant & 2 ? 2.5f : 0};
         kernels_ref.head_loss(&b, &result, mat(c->dx, 4, 9), mat(c->x, 4, 9), &c->w, &c->head, c->ws);
         check_gradient("head dx", head_loss, c, c->x, c->dx, 4 * 9);
         mem_free(c);
@@ -323,7 +325,7 @@ static double class_loss(void *context) {
     ClassHead evaluation = c->classes;
     evaluation.dw = evaluation.dbias = NULL;
     kernels_ref.class_loss(&b, &result, (Mat){0}, mat(c->x, c->t, c->k), &evaluation, c->ws);
-    return result.loss * (double)c->classes.grad_scale;
+    return result.loss * (double)c->classes.state->grad_scale;
 }
 
 static void test_kernels_grad_class_loss(void **state) {
@@ -335,7 +337,7 @@ static void test_kernels_grad_class_loss(void **state) {
         HeadResult result;
         c->classes = (ClassHead){.w = c->y, .bias = c->z, .dw = c->dy, .dbias = c->dz, .labels = labels};
         c->classes.classes = CLASSES;
-        c->classes.grad_scale = 0.25f;
+        c->classes.state = &QUARTER;
         c->classes.label_smoothing = smoothing ? 0.2f : 0;
         start_at_three(c->dy, CLASSES * 9);
         start_at_three(c->dz, CLASSES);

@@ -51,7 +51,7 @@ static void fill(float *x, int n, int seed) {
 }
 
 static Mat mat(float *data, int64_t rows, int64_t cols) {
-    return (Mat){data, DTYPE_F32, rows, cols};
+    return mat_of(data, DTYPE_F32, rows, cols);
 }
 
 typedef struct Buffers {
@@ -178,7 +178,8 @@ static void check_head(Backend *b, Buffers *m) {
     for (int variant = 0; variant < 4; variant++) {
         fill(m->in[0], 32, 1), fill(m->in[1], 88, 2);
         Weight w = {"head", {{.data = m->in[1], .dtype = DTYPE_F32, .rows = 11}}, 1, 11, 8, NULL};
-        HeadLoss h = {targets, 0.25f, variant & 1 ? 0.1f : 0, variant & 2 ? 5.0f : 0};
+        PassState pass = {.grad_scale = 0.25f};
+        HeadLoss h = {targets, &pass, variant & 1 ? 0.1f : 0, variant & 2 ? 5.0f : 0};
         HeadResult result;
         b->k->head_loss(b, &result, mat(m->out[0], 4, 8), mat(m->in[0], 4, 8), &w, &h,
                         workspace(m, b->k->head_loss_workspace(b, &w, &h, 4)));
@@ -194,7 +195,8 @@ static void check_class_loss(Backend *b, Buffers *m) {
     memset(m->out[1], 0, sizeof m->out[1] * 2);
     ClassHead h = {.w = m->in[1], .bias = m->in[2], .dw = m->out[1], .dbias = m->out[2], .labels = labels};
     h.classes = 5;
-    h.grad_scale = 0.25f;
+    PassState pass = {.grad_scale = 0.25f};
+    h.state = &pass;
     h.label_smoothing = 0.1f;
     HeadResult result;
     b->k->class_loss(b, &result, mat(m->out[0], 4, 8), mat(m->in[0], 4, 8), &h,
@@ -208,10 +210,12 @@ static void check_class_loss(Backend *b, Buffers *m) {
 
 static void check_adamw(Backend *b, Buffers *m) {
     AdamwSegment segment = {0, 20, 1};
+    double square = 1;
+    int64_t bad = 0;
     fill(m->out[0], 20, 1);
     memset(m->out[1], 0, sizeof m->out[1] * 2);
     for (int step = 0; step < 3; step++) {
-        Adamw o = {1e-2, 0.9, 0.999, 1e-8, 0.1, 1, step + 1, &segment, 1};
+        Adamw o = {1e-2, 0.9, 0.999, 1e-8, 0.1, 0, &square, &bad, step + 1, &segment, 1};
         fill(m->in[0], 20, 10 + step);
         b->k->adamw(b, m->out[0], m->out[1], m->out[2], m->in[0], &o);
     }

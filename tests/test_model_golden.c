@@ -91,9 +91,9 @@ static void pack(Packed *p, const Fixture *f, int a, int b) {
 static double run_row(const Fixture *f, const Packed *p, bool checkpoint) {
     const Kernels *k = f->backend->k;
     RowInputs *in = row_inputs_new(f->backend, 128, 2);
-    row_inputs_set(in, &p->row, f->model->config.hidden);
+    row_inputs_set(in, &p->row, f->model->config.hidden, (PassState){.grad_scale = 1.0f / (float)p->row.scored});
     Tape *t = tape_new(f->backend);
-    DecoderOptions o = {.checkpoint = checkpoint, .grad_scale = 1.0f / (float)p->row.scored};
+    DecoderOptions o = {.checkpoint = checkpoint};
     decoder_build_loss(t, f->model, f->adapter, in, &o);
     size_t bytes = tape_plan(t, TAPE_TRAIN);
     void *arena = k->alloc(f->backend, bytes);

@@ -59,7 +59,7 @@ static void test_model_load_puts_qk_rows_in_hugging_face_order(void **state) {
     for (int h = 0; h < 4; h++)
         for (int i = 0; i < 4; i++)
             for (int j = 0; j < 2; j++) {
-                b->k->expand(b, (Mat){row, DTYPE_F32, 1, 32}, &m->layers[0].w[PROJ_Q], h * 8 + j * 4 + i);
+                b->k->expand(b, mat_of(row, DTYPE_F32, 1, 32), &m->layers[0].w[PROJ_Q], h * 8 + j * 4 + i);
                 assert_memory_equal(row, stored + (h * 8 + 2 * i + j) * 32, sizeof row);
             }
     assert_null(m->layers[0].w[PROJ_V].segments[0].row_map);
@@ -82,8 +82,8 @@ static double largest_difference(const Model *a, const Model *b, int layer, Proj
     const Weight *w = &a->layers[layer].w[p];
     float x[128], y[128];
     for (int64_t row = 0; row < w->rows; row++) {
-        a->backend->k->expand(a->backend, (Mat){x, DTYPE_F32, 1, w->cols}, w, row);
-        b->backend->k->expand(b->backend, (Mat){y, DTYPE_F32, 1, w->cols}, &b->layers[layer].w[p], row);
+        a->backend->k->expand(a->backend, mat_of(x, DTYPE_F32, 1, w->cols), w, row);
+        b->backend->k->expand(b->backend, mat_of(y, DTYPE_F32, 1, w->cols), &b->layers[layer].w[p], row);
         for (int64_t i = 0; i < w->cols; i++) largest = fmax(largest, fabs((double)x[i] - (double)y[i]));
     }
     return largest;

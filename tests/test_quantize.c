@@ -58,7 +58,7 @@ static void check_golden(const Golden *g) {
     for (int i = 0; i < n_backends; i++) {
         uint8_t got[sizeof g->blocks];
         float row_scale = 0;
-        Mat src = {(void *)g->x, DTYPE_F32, 1, g->n};
+        Mat src = mat_of((void *)g->x, DTYPE_F32, 1, g->n);
         assert_true(backends[i].k->pack(backends + i, got, nf4 ? &row_scale : NULL, src, t));
         assert_memory_equal(&row_scale, &g->row_scale, sizeof row_scale);
         for (size_t j = 0; j < bytes; j++)
@@ -100,7 +100,7 @@ static float *odd_rows(void) {
 static void test_quantize_backends_pack_the_same_bits(void **state) {
     (void)state;
     float *x = odd_rows();
-    Mat src = {x, DTYPE_F32, ROWS, COLS};
+    Mat src = mat_of(x, DTYPE_F32, ROWS, COLS);
     for (size_t p = 0; p < sizeof packed_types / sizeof *packed_types; p++) {
         DType t = packed_types[p];
         size_t bytes = packed_bytes(t, ROWS * COLS);
@@ -144,7 +144,7 @@ static void test_quantize_pack_says_what_does_not_fit(void **state) {
                 float x[64] = {[63] = cases[c].x}, scale;
                 uint8_t dst[256];
                 DType t = packed_types[p];
-                Mat src = {x, DTYPE_F32, 1, 64};
+                Mat src = mat_of(x, DTYPE_F32, 1, 64);
                 bool fits = backends[i].k->pack(backends + i, dst, t == DTYPE_NF4 ? &scale : NULL, src, t);
                 if (fits != cases[c].fits[p])
                     fail_msg("%s: %g as %s: %d", backends[i].k->name, (double)cases[c].x, dtype_info(t)->name, fits);
@@ -187,7 +187,7 @@ static void free_fixture(Fixture *f) {
 
 static float *expanded(Backend *b, const Weight *w) {
     float *x = mem_alloc((size_t)(w->rows * w->cols), sizeof *x);
-    b->k->expand(b, (Mat){x, DTYPE_F32, w->rows, w->cols}, w, 0);
+    b->k->expand(b, mat_of(x, DTYPE_F32, w->rows, w->cols), w, 0);
     return x;
 }
 

@@ -6,6 +6,8 @@
 #include "autograd.h"
 #include "test.h"
 
+static const PassState UNSCALED = {.grad_scale = 1};
+
 // A two-block decoder with every projection adapted: small enough for thousands of forward passes.
 enum { T = 7, C = 8, H = 4, KV = 2, D = 4, F = 12, V = 19, R = 2, LAYERS = 2, SAMPLES = 2, SCORED = 4 };
 enum { Q, K, VAL, O, GATE, UP, DOWN, PROJECTIONS };
@@ -109,8 +111,7 @@ static Tensor *project(Toy *y, int l, int p, Tensor *x, Tensor *residual, const 
                  .rows = OUT[p],
                  .scale = 1.5f,
                  .dropout = y->dropout,
-                 .token = token,
-                 .key = {.seed = 5, .module = (uint32_t)(l * 10 + p)}};
+                 .keys = {.key = {.seed = 5, .module = (uint32_t)(l * 10 + p)}, .index = token}};
     return op_linear(y->t, x, &y->w[l][p], residual, &lora, y->adapted[l] >> p & 1);
 }
 
@@ -130,7 +131,7 @@ static void toy_build(Toy *y) {
     Tape *t = y->t;
     tape_reset(t);
     Tensor *x = op_embed(t, &y->table, IDS, T, 1.25f);
-    if (y->neftune > 0) x = op_neftune(t, x, MAGNITUDE, y->neftune, (RngKey){.seed = 9});
+    if (y->neftune > 0) x = op_neftune(t, x, MAGNITUDE, y->neftune, &(TokenKeys){.key = {.seed = 9}});
     for (int l = 0; l < LAYERS; l++) {
         bool narrow = l == LAYERS - 1;
         const int32_t *token = narrow ? SCORED_ROWS : NULL;
@@ -150,7 +151,7 @@ static void toy_build(Toy *y) {
         x = project(y, l, DOWN, op_glu(t, gate, up, GLU_SILU), x, token);
         if (y->checkpoint) tape_checkpoint_end(t);
     }
-    HeadLoss head = {.targets = TARGET, .grad_scale = 1, .label_smoothing = 0.1f};
+    HeadLoss head = {.targets = TARGET, .state = &UNSCALED, .label_smoothing = 0.1f};
     op_head_loss(t, op_rmsnorm(t, x, y->norms[2 * LAYERS], 1e-5f), &y->table, &head, &y->result);
 }
 

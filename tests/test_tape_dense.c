@@ -7,6 +7,8 @@
 #include "test.h"
 #include "toy.h"
 
+static const PassState UNSCALED = {.grad_scale = 1};
+
 enum { T = 6, C = 8, H = 2, D = 4, F = 10, V = 17, R = 2, CLASSES = 3, SAMPLES = 2, LINEARS = 7 };
 enum { Q, K, VAL, O, UP, DOWN, EXTRA };
 typedef enum { GEMMA, BERT, SUMS } Graph;
@@ -134,11 +136,11 @@ static double toy_run(Toy *y, TapeMode mode) {
     if (y->checkpoint) tape_checkpoint_end(t);
     ClassHead head = {.w = y->head, .bias = y->head_bias, .dw = y->dhead, .dbias = y->dhead_bias, .labels = LABELS};
     head.classes = CLASSES;
-    head.grad_scale = 1;
+    head.state = &UNSCALED;
     if (y->graph == BERT)
         op_class_loss(t, op_activation(t, op_gather_rows(t, x, FIRST, SAMPLES), ACTIVATION_TANH), &head, &y->result);
     else
-        op_head_loss(t, x, &y->table, &(HeadLoss){TARGETS, 1, 0.1f, 3}, &y->result);
+        op_head_loss(t, x, &y->table, &(HeadLoss){TARGETS, &UNSCALED, 0.1f, 3}, &y->result);
     size_t bytes = tape_plan(t, mode);
     if (bytes > y->arena_bytes) {
         y->b->k->free(y->b, y->arena, y->arena_bytes);

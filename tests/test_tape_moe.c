@@ -6,6 +6,8 @@
 #include "test.h"
 #include "toy.h"
 
+static const PassState UNSCALED = {.grad_scale = 1};
+
 enum { T = 6, C = 8, F = 10, E = 5, USED = 2, V = 17, R = 2 };
 
 // embedding -> adapted linear -> norm -> router and experts -> head.
@@ -76,7 +78,7 @@ static double toy_run(Toy *y, TapeMode mode) {
     x = build_experts(y, h, y->read_again ? h : x);
     if (y->read_again) x = op_add(t, h, x);
     if (y->checkpoint) tape_checkpoint_end(t);
-    op_head_loss(t, x, &y->w_embedding, &(HeadLoss){.targets = TARGETS, .grad_scale = 1}, &y->result);
+    op_head_loss(t, x, &y->w_embedding, &(HeadLoss){.targets = TARGETS, .state = &UNSCALED}, &y->result);
     size_t bytes = tape_plan(t, mode);
     if (bytes > y->arena_bytes) {
         y->b->k->free(y->b, y->arena, y->arena_bytes);

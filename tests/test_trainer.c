@@ -181,11 +181,12 @@ static void test_trainer_dropout_is_keyed_by_step_and_row(void **state) {
     StepReport report;
     Err err;
     double sum = 0;
+    PassState pass = {.grad_scale = 1, .stream = 1};
     tiny_run_open(&r, dir, 1, words, N_OF(words));
     tiny_run_steps(&r, 1, NULL); // B is 0 before: dropout would change nothing
     for (int64_t i = 0; i < row_plan_count(r.data.rows); i++) {
-        DecoderOptions o = {.dropout = 0.5f, .grad_scale = 1, .seed = 42, .step = 1, .row = (uint32_t)i};
-        sum += row_runner_run(r.trainer->runner, r.data.train, r.data.rows, i, &o, TAPE_TRAIN).loss;
+        DecoderOptions o = {.dropout = 0.5f, .seed = 42, .row = (uint32_t)i};
+        sum += row_runner_run(r.trainer->runner, r.data.train, r.data.rows, i, &o, pass, TAPE_TRAIN).loss;
     }
     ASSERT_OK(trainer_step(r.trainer, NULL, &report, &err), &err);
     ASSERT_NEAR(report.loss * (double)report.supervised, sum, 1e-6);

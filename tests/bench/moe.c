@@ -18,7 +18,7 @@ typedef struct Layer {
 } Layer;
 
 static Mat new_mat(int64_t rows, int64_t cols) {
-    return (Mat){bench_floats(rows * cols), DTYPE_F32, rows, cols};
+    return mat_of(bench_floats(rows * cols), DTYPE_F32, rows, cols);
 }
 
 static Weight new_weight(int64_t n, int64_t k) {

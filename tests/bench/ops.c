@@ -21,7 +21,7 @@ typedef struct Op {
 } Op;
 
 static Mat new_mat(int64_t rows, int64_t cols) {
-    return (Mat){bench_floats(rows * cols), DTYPE_F32, rows, cols};
+    return mat_of(bench_floats(rows * cols), DTYPE_F32, rows, cols);
 }
 
 // Scales are finite half floats, quants are random.
@@ -177,7 +177,8 @@ static void bench_head(Step *step, int64_t t, double steps) {
     int32_t *targets = malloc((size_t)t * 4);
     CHECK(targets);
     for (int64_t i = 0; i < t; i++) targets[i] = (int32_t)(i * 7919 % V);
-    o.head = (HeadLoss){.targets = targets, .grad_scale = 1e-3f};
+    PassState state = {.grad_scale = 1e-3f};
+    o.head = (HeadLoss){.targets = targets, .state = &state};
     o.ws = new_workspace(b->k->head_loss_workspace(b, &o.w, &o.head, t));
     double flop = 2.0 * (double)t * V * C;
     char label[64];

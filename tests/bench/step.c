@@ -47,7 +47,7 @@ int main(int argc, char **argv) {
     }
     int64_t tokens = argc > 2 ? atoll(argv[2]) : 512;
     double part = argc > 3 ? atof(argv[3]) : 1;
-    DecoderOptions o = {.checkpoint = argc > 4 && atoi(argv[4]), .grad_scale = 1.0f / (float)tokens};
+    DecoderOptions o = {.checkpoint = argc > 4 && atoi(argv[4])};
     int repeats = argc > 5 ? atoi(argv[5]) : 5;
     Err err = {0};
     Backend *b;
@@ -62,7 +62,7 @@ int main(int argc, char **argv) {
     Row row;
     make_row(&row, tokens, part, m->config.vocab);
     RowInputs *in = row_inputs_new(b, tokens, 1);
-    row_inputs_set(in, &row, m->config.hidden);
+    row_inputs_set(in, &row, m->config.hidden, (PassState){.grad_scale = 1.0f / (float)tokens});
     Tape *t = tape_new(b);
     start = time_now();
     decoder_build_loss(t, m, a, in, &o);

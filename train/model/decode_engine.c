@@ -42,7 +42,7 @@ static DecodeInputs place_inputs(const DecodeEngine *e, int32_t *base) {
 }
 
 static Mat new_mat(Backend *b, int64_t rows, int64_t cols) {
-    return (Mat){b->k->alloc(b, (size_t)(rows * cols) * sizeof(float)), DTYPE_F32, rows, cols};
+    return mat_of(b->k->alloc(b, (size_t)(rows * cols) * sizeof(float)), DTYPE_F32, rows, cols);
 }
 
 static void free_mat(Backend *b, Mat m) {

@@ -93,11 +93,12 @@ static Tensor *build_blocks(const Pass *p, Tensor *x) {
 
 void decoder_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const DecoderOptions *o) {
     CHECK(in->scored > 0, "a row without supervised tokens has no loss");
-    Pass p = {.t = t, .m = m, .a = a, .o = o, .pos = in->pos, .attention = pass_row_attention(m, in)};
+    Pass p = {
+        .t = t, .m = m, .a = a, .o = o, .state = in->state, .pos = in->pos, .attention = pass_row_attention(m, in)};
     pass_keep_scored(&p, in);
     Tensor *x = build_blocks(&p, pass_noise(&p, embed(t, m, in->ids, in->pos, in->tokens), in));
     HeadLoss loss = {.targets = in->target,
-                     .grad_scale = o->grad_scale,
+                     .state = in->state,
                      .label_smoothing = o->label_smoothing,
                      .softcap = m->config.final_softcap};
     if (a && a->config.labels)

@@ -17,21 +17,22 @@ typedef struct RowInputs {
     int32_t *predicted;         // [scored] what a classifier says, after the run
     int32_t *q_start, *q_pos;   // [samples + 1], [scored]: the scored positions as queries of the last block
     float *neftune;             // [tokens] noise magnitude for alpha = 1: 1 / sqrt(sample length * C)
+    PassState *state;
     HeadResult *result;
     int32_t *staging; // host
 } RowInputs;
 RowInputs *row_inputs_new(Backend *b, int64_t max_tokens, int64_t max_samples);
 void row_inputs_free(RowInputs *in);
-void row_inputs_set(RowInputs *in, const Row *row, int64_t hidden); // uploads; within the capacity (CHECKed)
+// Uploads; within the capacity (CHECKed).
+void row_inputs_set(RowInputs *in, const Row *row, int64_t hidden, PassState state);
 
 typedef struct DecoderOptions {
     bool checkpoint;     // recompute every block in backward
     float dropout;       // LoRA dropout of this pass (0 in evaluation)
     float neftune_alpha; // 0: none
     float label_smoothing;
-    float grad_scale; // 1 / supervised tokens of the global batch
     uint64_t seed;
-    uint32_t step, row; // keys of dropout and NEFTune: optimizer step and the row's index in its global batch
+    uint32_t row; // key of dropout and NEFTune: the row's index in its global batch
 } DecoderOptions;
 
 // Loss of one row into in->result, of the language model or of the adapter's classifier; adapter gradients are added to

@@ -40,7 +40,7 @@ static Tensor *build(Pass *p, const RowInputs *in) {
 
 void encoder_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const DecoderOptions *o) {
     CHECK(a && a->config.labels && in->scored > 0, "an encoder is trained as a classifier");
-    Pass p = {.t = t, .m = m, .a = a, .o = o, .pos = in->pos};
+    Pass p = {.t = t, .m = m, .a = a, .o = o, .state = in->state, .pos = in->pos};
     pass_class_loss(&p, build(&p, in), in);
 }
 

@@ -25,7 +25,7 @@ static void set_inputs(RowInputs *in, const int32_t *ids, int64_t n, int64_t hid
     Row row = {.tokens = n, .samples = 1, .ids = copy, .pos = pos, .start = start, .scored = scored};
     row.position = &position;
     row.target = target;
-    row_inputs_set(in, &row, hidden);
+    row_inputs_set(in, &row, hidden, (PassState){0});
     mem_free(copy);
     mem_free(pos);
 }
@@ -42,7 +42,7 @@ static void run(Tape *t, const Model *m, Mat logits, float *out) {
 }
 
 static Mat new_logits(const Model *m, int64_t rows, int64_t cols) {
-    return (Mat){m->backend->k->alloc(m->backend, (size_t)(rows * cols) * sizeof(float)), DTYPE_F32, rows, cols};
+    return mat_of(m->backend->k->alloc(m->backend, (size_t)(rows * cols) * sizeof(float)), DTYPE_F32, rows, cols);
 }
 
 static void free_logits(const Model *m, Mat logits) {

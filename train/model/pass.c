@@ -1,5 +1,11 @@
 #include "pass.h"
 
+static TokenKeys pass_keys(const Pass *p, uint32_t module, const int32_t *token) {
+    const DecoderOptions *o = p->o;
+    if (!o) return (TokenKeys){.index = token};
+    return (TokenKeys){.key = {.seed = o->seed, .module = module, .row = o->row}, .state = p->state, .index = token};
+}
+
 static Lora lora_of(const Pass *p, const AdapterPair *pair, const int32_t *token) {
     const DecoderOptions *o = p->o;
     float *params = p->a->params, *grad = p->a->grad;
@@ -11,11 +17,7 @@ static Lora lora_of(const Pass *p, const AdapterPair *pair, const int32_t *token
                   .rows = pair->rows,
                   .scale = adapter_scale(&p->a->config),
                   .dropout = o ? o->dropout : 0,
-                  .key = {.seed = o ? o->seed : 0,
-                          .stream = o ? o->step : 0,
-                          .module = rng_module(pair->a->name),
-                          .row = o ? o->row : 0},
-                  .token = token};
+                  .keys = pass_keys(p, rng_module(pair->a->name), token)};
 }
 
 Tensor *pass_project(const Pass *p, int64_t layer, Projection which, Tensor *x, Tensor *residual,
@@ -36,8 +38,8 @@ Tensor *pass_norm(const Pass *p, const Norm *n, Tensor *x) {
 Tensor *pass_noise(const Pass *p, Tensor *x, const RowInputs *in) {
     const DecoderOptions *o = p->o;
     if (!o || o->neftune_alpha <= 0) return x;
-    RngKey key = {.seed = o->seed, .stream = o->step, .module = rng_module("neftune"), .row = o->row};
-    return op_neftune(p->t, x, in->neftune, o->neftune_alpha, key);
+    TokenKeys keys = pass_keys(p, rng_module("neftune"), NULL);
+    return op_neftune(p->t, x, in->neftune, o->neftune_alpha, &keys);
 }
 
 AttentionShape pass_attention(const ModelConfig *c, int64_t samples) {
@@ -76,7 +78,7 @@ void pass_class_loss(const Pass *p, Tensor *x, const RowInputs *in) {
                    .dbias = a->grad && head.bias ? a->grad + head.bias->offset : NULL,
                    .labels = in->target,
                    .classes = a->config.labels,
-                   .grad_scale = p->o->grad_scale,
+                   .state = in->state,
                    .label_smoothing = p->o->label_smoothing,
                    .predicted = in->predicted};
     op_class_loss(p->t, x, &h, in->result);

@@ -9,6 +9,7 @@ typedef struct Pass {
     const Model *m;
     const Adapter *a;
     const DecoderOptions *o;
+    const PassState *state;   // NULL: no random numbers are drawn
     const int32_t *pos;       // [T] positions
     AttentionShape attention; // queries = all rows
     // the last block goes on with these rows only; last_rows NULL: with all

@@ -29,6 +29,7 @@ RowInputs *row_inputs_new(Backend *b, int64_t max_tokens, int64_t max_samples) {
     for (int i = 0; i < N_INT_ARRAYS; i++) *arrays[i].p = b->k->alloc(b, (size_t)arrays[i].count * sizeof(int32_t));
     in->neftune = b->k->alloc(b, (size_t)max_tokens * sizeof(float));
     in->result = b->k->alloc(b, sizeof(HeadResult));
+    in->state = b->k->alloc(b, sizeof *in->state);
     int64_t most = max_tokens > max_samples + 1 ? max_tokens : max_samples + 1;
     in->staging = mem_alloc((size_t)most, sizeof(int32_t));
     return in;
@@ -42,6 +43,7 @@ void row_inputs_free(RowInputs *in) {
     for (int i = 0; i < N_INT_ARRAYS; i++) b->k->free(b, *arrays[i].p, (size_t)arrays[i].count * sizeof(int32_t));
     b->k->free(b, in->neftune, (size_t)in->max_tokens * sizeof(float));
     b->k->free(b, in->result, sizeof(HeadResult));
+    b->k->free(b, in->state, sizeof *in->state);
     mem_free(in->staging);
     mem_free(in);
 }
@@ -63,12 +65,13 @@ static void set_queries(RowInputs *in, const Row *row) {
     upload_ints(in, in->q_pos, staging, row->scored);
 }
 
-void row_inputs_set(RowInputs *in, const Row *row, int64_t hidden) {
+void row_inputs_set(RowInputs *in, const Row *row, int64_t hidden, PassState state) {
     CHECK(row->tokens <= in->max_tokens && row->samples <= in->max_samples, "row of %lld tokens, %lld samples",
           (long long)row->tokens, (long long)row->samples);
     in->tokens = row->tokens;
     in->samples = row->samples;
     in->scored = row->scored;
+    in->backend->k->upload(in->backend, in->state, &state, sizeof state);
     upload_ints(in, in->ids, row->ids, row->tokens);
     upload_ints(in, in->pos, row->pos, row->tokens);
     if (row->type)

@@ -3,7 +3,7 @@
 #include <math.h>
 
 DecoderOptions eval_options(void) {
-    return (DecoderOptions){.grad_scale = 1};
+    return (DecoderOptions){0};
 }
 
 // How often each class was right, said, and there; NULL for a language model.
@@ -43,7 +43,7 @@ int evaluate(RowRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void
     bool stopped = false;
     for (int64_t i = 0; i < row_plan_count(p) && !stopped; i++) {
         if ((stopped = stop && stop())) break;
-        HeadResult row = row_runner_run(r, d, p, i, &o, TAPE_FORWARD);
+        HeadResult row = row_runner_run(r, d, p, i, &o, (PassState){.grad_scale = 1}, TAPE_FORWARD);
         loss += row.loss;
         correct += row.correct;
         tokens += row_plan_supervised(p, i);

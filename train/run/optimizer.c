@@ -4,8 +4,6 @@
 
 // 2^19 is where the fixed-point sum would overflow (kernels.h, fixed_add).
 static const double SUM_RANGE = 0x1p19;
-// Added to the norm before dividing, as torch.nn.utils.clip_grad_norm_ does.
-static const double CLIP_EPSILON = 1e-6;
 
 static void *device_alloc(const Adapter *a, size_t count, size_t size) {
     return a->backend->k->alloc(a->backend, count * size);
@@ -61,7 +59,7 @@ void optimizer_begin_row(Optimizer *o) {
 void optimizer_end_row(Optimizer *o, int64_t rows_in_step) {
     Backend *b = o->adapter->backend;
     float limit = (float)(SUM_RANGE / (double)rows_in_step);
-    b->k->fixed_add(b, o->sum, o->adapter->grad, o->adapter->count, limit, o->bad);
+    b->k->fixed_add(b, o->sum, o->adapter->grad, o->adapter->count, limit, 1, o->bad);
 }
 
 static bool gradient_norm(Optimizer *o, double *norm) {
@@ -80,13 +78,14 @@ static bool gradient_norm(Optimizer *o, double *norm) {
 bool optimizer_update(Optimizer *o, double learning_rate, double *norm) {
     if (!gradient_norm(o, norm)) return false;
     const OptimizerOptions *p = &o->options;
-    double clip = p->max_grad_norm > 0 ? p->max_grad_norm / (*norm + CLIP_EPSILON) : 1;
     Adamw adamw = {.lr = learning_rate,
                    .beta1 = p->beta1,
                    .beta2 = p->beta2,
                    .epsilon = p->epsilon,
                    .weight_decay = p->weight_decay,
-                   .grad_scale = (float)fmin(clip, 1),
+                   .max_grad_norm = p->max_grad_norm,
+                   .square = o->square,
+                   .bad = o->bad,
                    .step = ++o->updates,
                    .segments = o->segments,
                    .n_segments = o->adapter->n_segments};

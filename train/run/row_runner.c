@@ -62,10 +62,10 @@ void row_runner_reserve(RowRunner *r, size_t bytes) {
 }
 
 HeadResult row_runner_run(RowRunner *r, const Dataset *d, const RowPlan *p, int64_t row, const DecoderOptions *o,
-                          TapeMode mode) {
+                          PassState state, TapeMode mode) {
     Backend *b = r->model->backend;
     row_fill(&r->row, d, p, row);
-    row_inputs_set(r->inputs, &r->row, r->model->config.hidden);
+    row_inputs_set(r->inputs, &r->row, r->model->config.hidden, state);
     // The bounds need not belong to one row, and packing of buffers is not monotone: a row may ask for a little more.
     row_runner_reserve(r, build(r, o, mode));
     tape_run(r->tape, r->arena);

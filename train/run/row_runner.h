@@ -32,6 +32,6 @@ size_t row_runner_plan(RowRunner *r, const DecoderOptions *o, TapeMode mode);
 void row_runner_reserve(RowRunner *r, size_t bytes);
 // TAPE_TRAIN adds the row's gradient to the adapter's.
 HeadResult row_runner_run(RowRunner *r, const Dataset *d, const RowPlan *p, int64_t row, const DecoderOptions *o,
-                          TapeMode mode);
+                          PassState state, TapeMode mode);
 // Of a classifier: what it said of each scored position of the row that was run last; valid until the next call.
 const int32_t *row_runner_predicted(RowRunner *r);

@@ -76,7 +76,6 @@ static DecoderOptions train_options(const Trainer *t) {
                             .dropout = (float)c->lora_dropout,
                             .neftune_alpha = (float)c->neftune_noise_alpha,
                             .label_smoothing = (float)c->label_smoothing_factor,
-                            .grad_scale = 1,
                             .seed = (uint64_t)c->seed};
 }
 
@@ -147,8 +146,7 @@ static void count_tokens(const Trainer *t, const StepRows *rows, StepReport *rep
 // Gradients of all rows into the optimizer's sum; *loss is not finite when a row's was not. False: stopped.
 static bool run_rows(Trainer *t, const StepRows *rows, int64_t supervised, bool (*stop)(void), double *loss) {
     DecoderOptions o = train_options(t);
-    o.step = (uint32_t)t->state.step;
-    o.grad_scale = (float)(1.0 / (double)supervised);
+    PassState state = {.grad_scale = (float)(1.0 / (double)supervised), .stream = (uint32_t)t->state.step};
     int64_t sum = 0;
     bool finite = true;
     optimizer_begin(t->optimizer);
@@ -157,7 +155,7 @@ static bool run_rows(Trainer *t, const StepRows *rows, int64_t supervised, bool 
         o.row = (uint32_t)i;
         optimizer_begin_row(t->optimizer);
         HeadResult r =
-            row_runner_run(t->runner, t->data->train, t->data->rows, t->order[rows->first + i], &o, TAPE_TRAIN);
+            row_runner_run(t->runner, t->data->train, t->data->rows, t->order[rows->first + i], &o, state, TAPE_TRAIN);
         optimizer_end_row(t->optimizer, rows->count);
         finite = finite && isfinite(r.loss) && fabs(r.loss) < 0x1p30;
         if (finite) sum += llrint(r.loss * LOSS_UNIT);
