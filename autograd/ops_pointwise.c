@@ -6,24 +6,17 @@ static void check_same_shape(const Tensor *a, const Tensor *b, const char *op) {
           (long long)a->cols, (long long)b->rows, (long long)b->cols);
 }
 
-// --- rmsnorm: out[1] = rstd [T * groups, 1] ---
-
-// m as rows of `group` columns.
-static Mat grouped(Mat m, int64_t group) {
-    return mat_of(m.data, m.dtype, m.rows * (m.cols / group), group);
-}
+// --- rmsnorm: out[1] = rstd [T, groups] ---
 
 static void rmsnorm_forward(const Node *n, const Exec *x) {
-    int64_t group = n->args.norm.group;
-    exec_kernels(x)->rmsnorm_forward(x->backend, grouped(tensor_mat(n->out[0]), group), tensor_mat(n->out[1]),
-                                     grouped(tensor_mat(n->in[0]), group), n->args.norm.weight, n->args.norm.eps);
+    exec_kernels(x)->rmsnorm_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->out[1]), tensor_mat(n->in[0]),
+                                     n->args.norm.weight, n->args.norm.group, n->args.norm.eps);
 }
 
 static void rmsnorm_backward(const Node *n, const Exec *x) {
-    int64_t group = n->args.norm.group;
-    exec_kernels(x)->rmsnorm_backward(x->backend, grouped(tensor_grad(n->in[0]), group),
-                                      grouped(tensor_grad(n->out[0]), group), grouped(tensor_mat(n->in[0]), group),
-                                      tensor_mat(n->out[1]), n->args.norm.weight, x->accumulate & 1);
+    exec_kernels(x)->rmsnorm_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->out[0]), tensor_mat(n->in[0]),
+                                      tensor_mat(n->out[1]), n->args.norm.weight, n->args.norm.group,
+                                      x->accumulate & 1);
 }
 
 static const Op RMSNORM = {.name = "rmsnorm", .cheap = true, .forward = rmsnorm_forward, .backward = rmsnorm_backward};
@@ -37,7 +30,7 @@ Tensor *op_head_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps, int6
     n->reads_in = 1;
     n->reads_out = 2;
     Tensor *out = node_output(t, n, x->rows, x->cols);
-    node_output(t, n, x->rows * (x->cols / head_size), 1);
+    node_output(t, n, x->rows, x->cols / head_size);
     return out;
 }
 

@@ -93,6 +93,15 @@ DEVICE_SLOTS(DECLARE_HOST_SLOT)
           "%s is [%lld, %lld] of type %d, expected float32 [%lld, %lld]", #m, (long long)(m).rows,                     \
           (long long)(m).cols, (int)(m).dtype, (long long)(r), (long long)(c))
 
+#define CHECK_GROUPS(out, rstd, x, group)                                                                              \
+    do {                                                                                                               \
+        CHECK((group) > 0 && (x).cols % (group) == 0, "%lld columns, groups of %lld", (long long)(x).cols,             \
+              (long long)(group));                                                                                     \
+        CHECK_SHAPE(x, (x).rows, (x).cols);                                                                            \
+        CHECK_SHAPE(out, (x).rows, (x).cols);                                                                          \
+        CHECK_SHAPE(rstd, (x).rows, (x).cols / (group));                                                               \
+    } while (0)
+
 // The factor that clips the gradient; NaN: the step is skipped. 1e-6 as in torch.nn.utils.clip_grad_norm_.
 static inline float adamw_clip(const Adamw *o) {
     double norm = sqrt(*o->square);
@@ -102,6 +111,11 @@ static inline float adamw_clip(const Adamw *o) {
 
 static inline float *f32_row(Mat m, int64_t row) {
     return (float *)m.data + row * m.cols;
+}
+
+// m as rows of `group` columns.
+static inline Mat host_groups(Mat m, int64_t group) {
+    return mat_of(m.data, m.dtype, m.rows * (m.cols / group), group);
 }
 
 static inline void check_rope(Mat x, int64_t head_size, int64_t rotated) {

@@ -285,10 +285,12 @@ struct Kernels {
     void (*neftune)(Backend *b, Mat x, const float *magnitude, float alpha, const TokenKeys *keys);
 
     // --- rmsnorm (Zhang & Sennrich 2019) ---
-    // rstd[t] = 1 / sqrt(mean(x[t]^2) + eps); out = x * rstd * weight.  out, x [T, C]; rstd [T, 1]; weight [C].
-    void (*rmsnorm_forward)(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, float eps);
+    // Of each `group` columns of a row (C, or a head's D) by themselves: rstd = 1 / sqrt(mean(x^2) + eps),
+    // out = x * rstd * weight.  out, x [T, C]; rstd [T, C / group]; weight [group].
+    void (*rmsnorm_forward)(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, int64_t group, float eps);
     // dx (+)= rstd * (g - x * rstd^2 * mean(g * x)), g = dout * weight.
-    void (*rmsnorm_backward)(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, bool accumulate);
+    void (*rmsnorm_backward)(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, int64_t group,
+                             bool accumulate);
 
     // --- layernorm (Ba et al. 2016) ---
     // stats[t] = mean(x[t]), rstd = 1 / sqrt(mean((x[t] - mean)^2) + eps); out = (x - mean) * rstd * weight + bias.

@@ -48,18 +48,21 @@ static void case_neftune(OpRun *r) {
     r->b->k->neftune(r->b, x, magnitude, 5, &keys);
 }
 
+// k columns, or heads of d columns each by themselves.
 static void case_rmsnorm_forward(OpRun *r) {
-    Mat x = op_input(r, r->size.t, r->size.k), weight = op_input(r, 1, r->size.k);
-    Mat out = op_output(r, "out", r->size.t, r->size.k, OP_SUM(r->size.k));
-    Mat rstd = op_output(r, "rstd", r->size.t, 1, OP_SUM(r->size.k));
-    r->b->k->rmsnorm_forward(r->b, out, rstd, x, weight.data, 1e-5f);
+    int64_t groups = r->size.heads ? r->size.heads : 1, group = r->size.heads ? r->size.d : r->size.k;
+    Mat x = op_input(r, r->size.t, groups * group), weight = op_input(r, 1, group);
+    Mat out = op_output(r, "out", r->size.t, groups * group, OP_SUM(group));
+    Mat rstd = op_output(r, "rstd", r->size.t, groups, OP_SUM(group));
+    r->b->k->rmsnorm_forward(r->b, out, rstd, x, weight.data, group, 1e-5f);
 }
 
 static void case_rmsnorm_backward(OpRun *r) {
-    Mat x = op_input(r, r->size.t, r->size.k), weight = op_input(r, 1, r->size.k);
-    Mat dout = op_input(r, r->size.t, r->size.k), rstd = op_input(r, r->size.t, 1);
-    Mat dx = op_gradient(r, "dx", r->size.t, r->size.k, OP_SUM(r->size.k), r->size.accumulate);
-    r->b->k->rmsnorm_backward(r->b, dx, dout, x, rstd, weight.data, r->size.accumulate);
+    int64_t groups = r->size.heads ? r->size.heads : 1, group = r->size.heads ? r->size.d : r->size.k;
+    Mat x = op_input(r, r->size.t, groups * group), weight = op_input(r, 1, group);
+    Mat dout = op_input(r, r->size.t, groups * group), rstd = op_input(r, r->size.t, groups);
+    Mat dx = op_gradient(r, "dx", r->size.t, groups * group, OP_SUM(group), r->size.accumulate);
+    r->b->k->rmsnorm_backward(r->b, dx, dout, x, rstd, weight.data, group, r->size.accumulate);
 }
 
 static void case_layernorm_forward(OpRun *r) {
@@ -212,6 +215,20 @@ static const OpSize rows[] = {
     {.t = 127, .k = 1, .accumulate = true},
     {.t = 513, .k = 576, .accumulate = true},
 };
+static const OpSize groups[] = {
+    {.t = 1, .k = 576},
+    {.t = 3, .k = 100},
+    {.t = 127, .k = 576},
+    {.t = 513, .k = 100},
+    {.t = 1, .k = 576, .accumulate = true},
+    {.t = 3, .k = 101, .accumulate = true},
+    {.t = 127, .k = 1, .accumulate = true},
+    {.t = 513, .k = 576, .accumulate = true},
+    {.t = 1, .heads = 9, .d = 64},
+    {.t = 127, .heads = 3, .d = 128},
+    {.t = 33, .heads = 5, .d = 7, .accumulate = true},
+    {.t = 3, .heads = 4, .d = 256, .accumulate = true},
+};
 static const OpSize heads[] = {
     {.t = 1, .heads = 9, .d = 64},
     {.t = 3, .heads = 3, .d = 80},
@@ -236,8 +253,8 @@ const OpCase op_cases_pointwise[] = {
     OP_CASE(weight_finite, weights),
     OP_CASE(embed_forward, weights),
     OP_CASE(neftune, rows),
-    OP_CASE(rmsnorm_forward, rows),
-    OP_CASE(rmsnorm_backward, rows),
+    OP_CASE(rmsnorm_forward, groups),
+    OP_CASE(rmsnorm_backward, groups),
     OP_CASE(layernorm_forward, rows),
     OP_CASE(layernorm_backward, rows),
     OP_CASE(rope, heads),

@@ -46,7 +46,7 @@ static void take_three(float *dx, int64_t n) {
 static double rmsnorm_loss(void *context) {
     Context *c = context;
     Backend b = ref();
-    kernels_ref.rmsnorm_forward(&b, mat(c->out, c->t, c->k), mat(c->saved, c->t, 1), mat(c->x, c->t, c->k), c->y,
+    kernels_ref.rmsnorm_forward(&b, mat(c->out, c->t, c->k), mat(c->saved, c->t, 1), mat(c->x, c->t, c->k), c->y, c->k,
                                 1e-2f);
     return dot(c->out, c->dout, c->t * c->k);
 }
@@ -59,7 +59,7 @@ static void test_kernels_grad_rmsnorm(void **state) {
         rmsnorm_loss(c);
         start_at_three(c->dx, 5 * 37);
         kernels_ref.rmsnorm_backward(&b, mat(c->dx, 5, 37), mat(c->dout, 5, 37), mat(c->x, 5, 37), mat(c->saved, 5, 1),
-                                     c->y, accumulate);
+                                     c->y, 37, accumulate);
         if (accumulate) take_three(c->dx, 5 * 37);
         check_gradient("rmsnorm dx", rmsnorm_loss, c, c->x, c->dx, 5 * 37);
         mem_free(c);

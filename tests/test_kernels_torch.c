@@ -67,8 +67,8 @@ static void *workspace(Buffers *m, size_t bytes) {
 static void check_rmsnorm(Backend *b, Buffers *m) {
     fill(m->in[0], 30, 1), fill(m->in[1], 10, 2), fill(m->in[2], 30, 3);
     Mat x = mat(m->in[0], 3, 10), out = mat(m->out[0], 3, 10), dx = mat(m->out[1], 3, 10), rstd = mat(m->out[2], 3, 1);
-    b->k->rmsnorm_forward(b, out, rstd, x, m->in[1], 1e-5f);
-    b->k->rmsnorm_backward(b, dx, mat(m->in[2], 3, 10), x, rstd, m->in[1], false);
+    b->k->rmsnorm_forward(b, out, rstd, x, m->in[1], 10, 1e-5f);
+    b->k->rmsnorm_backward(b, dx, mat(m->in[2], 3, 10), x, rstd, m->in[1], 10, false);
     check(b, "rmsnorm_out", m->out[0], 30);
     check(b, "rmsnorm_dx", m->out[1], 30);
 }

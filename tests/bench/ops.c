@@ -73,9 +73,9 @@ static void run_head(void *arg) {
 static void run_rmsnorm(void *arg) {
     Op *o = arg;
     if (o->backward)
-        o->b->k->rmsnorm_backward(o->b, o->m[0], o->y, o->x, o->m[1], o->m[2].data, true);
+        o->b->k->rmsnorm_backward(o->b, o->m[0], o->y, o->x, o->m[1], o->m[2].data, o->x.cols, true);
     else
-        o->b->k->rmsnorm_forward(o->b, o->y, o->m[1], o->x, o->m[2].data, 1e-5f);
+        o->b->k->rmsnorm_forward(o->b, o->y, o->m[1], o->x, o->m[2].data, o->x.cols, 1e-5f);
 }
 
 static void run_glu(void *arg) {
