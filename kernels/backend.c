@@ -49,7 +49,7 @@ int backend_open(Backend **b, const char *device, int threads, Err *err) {
 int backend_open_with(Backend **b, const BackendOptions *o, Err *err) {
     const Kernels *k = NULL;
     const char *device = o->device;
-    if (o->activation != DTYPE_F32 || o->fp8)
+    if (o->activation != DTYPE_F32 || o->tf32 || o->fp8)
         return err_input(err, "device %s computes in f32; expected dtype auto or f32", device);
     if (!strcmp(device, "ref"))
         k = &kernels_ref;

@@ -205,13 +205,16 @@ struct Backend {
     const Kernels *k;
     int threads;
     DType activation; // type of activations: F32; on a GPU also BF16 and F16
+    bool tf32, fp8;   // as it was opened (BackendOptions)
     bool host_memory; // device pointers are host pointers: weights stay in the maps of their files
+    char name[96];    // of the device, for people: "NVIDIA H100 80GB HBM3"; "" in host memory
     void *state;      // the backend's own
 };
 
-// Free and whole memory of the device in bytes; 0: not known here (host memory is the process's own affair).
+// Memory of the device in bytes; all 0: not known here (host memory is the process's own affair).
 typedef struct DeviceMemory {
     size_t free, total;
+    size_t used; // by this backend: what alloc gave and what it took for itself
 } DeviceMemory;
 
 struct Kernels {
@@ -412,6 +415,7 @@ typedef struct BackendOptions {
     const char *device; // "cpu" (fast), "ref" (naive, for tests and doctor), "cuda" or "cuda:1"
     int threads;        // of the CPU; 0: all that this process may use (threads.h)
     DType activation;   // F32; on CUDA also BF16 and F16
+    bool tf32;          // CUDA, activations F32: products in TF32
     bool fp8;           // weight_place will be asked for F8_E4M3: refused where the device has no such products
 } BackendOptions;
 // A table with an empty slot is refused by CHECK. CUDA lives in the module lorac-cuda.so (module.h), which is loaded
