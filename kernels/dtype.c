@@ -27,6 +27,7 @@ static const DTypeInfo infos[DTYPE_COUNT] = {
     [DTYPE_IQ4_XS] = {"IQ4_XS", 23, 256, 136},
     [DTYPE_MXFP4] = {"MXFP4", 39, 32, 17},
     [DTYPE_NF4] = {"NF4", -1, 64, 33},
+    [DTYPE_F8_E4M3] = {"F8_E4M3", -1, 1, 1},
     [DTYPE_I32] = {"I32", 26, 1, 4},
     [DTYPE_I64] = {"I64", 27, 1, 8},
     [DTYPE_U8] = {"U8", -1, 1, 1},

@@ -27,7 +27,8 @@ typedef enum {
     DTYPE_IQ4_NL,
     DTYPE_IQ4_XS,
     DTYPE_MXFP4,
-    DTYPE_NF4, // in memory only: quantize.h; types a weight may have end here
+    DTYPE_NF4,     // in memory only: quantize.h; types that a loaded weight may have end here
+    DTYPE_F8_E4M3, // on devices only: a placed weight of fp8 training (WeightSegment)
     DTYPE_I32,
     DTYPE_I64,
     DTYPE_U8,

@@ -1,0 +1,36 @@
+// matmul: products of matrices on the device, by cuBLASLt. Private to kernels/cuda.
+//
+// The first product of a shape asks cuBLASLt for its best algorithms and times them (unless the choice is known: a
+// resumed run, choices.h); it stays with the fastest. So the first pass of a shape must not be recorded: inside a
+// recording nothing can be timed, and a shape that is new there takes the algorithm that cuBLASLt puts first. From then
+// on a product allocates nothing. Algorithms that add in an order that may change are never taken: same shape, same
+// choice, same bits.
+#pragma once
+
+#include "cuda.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// C [M, N] = alpha * op(A) op(B) + beta * D + bias, summed in float32, rounded once.
+typedef struct Product {
+    Mat c;    // F32, F16 or BF16
+    Mat a, b; // as they lie: A [M, K] or, with a_t, [K, M]; B [K, N] or, with b_t, [N, K]. Of one type: F32, F16,
+              // BF16 (C of the same type or F32) or F8_E4M3 (A as it is, b_t, K and N multiples of 16)
+    bool a_t, b_t;
+    float alpha;
+    float beta;       // 0: D is not read
+    Mat d;            // of C's type; data NULL: C itself
+    const void *bias; // [N] of C's type, or NULL; cuBLASLt takes no float32 bias for 16-bit results: cuda_round
+    const float *scale_a, *scale_b; // F8_E4M3, in device memory: A and B stand for scale * element
+    bool coarse;                    // F8_E4M3: may keep fewer bits of partial sums (forward only)
+} Product;
+void cuda_product(Backend *b, const Product *p);
+
+// dst = src [n], rounded to `type`: biases and adapters, which are float32 in memory.
+void cuda_round(Backend *b, void *dst, DType type, const float *src, int64_t n);
+
+#ifdef __cplusplus
+}
+#endif
