@@ -6,6 +6,10 @@
 
 #include "kernels.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 // Every slot of struct Kernels, once. Tables, declarations and the check for empty slots are made from these lists.
 // DEVICE_SLOTS do not compute; what computes is in OP_SLOTS.
 #define DEVICE_SLOTS(X)                                                                                                \
@@ -134,3 +138,7 @@ typedef struct WeightRow {
 WeightRow weight_row(const Weight *w, int64_t row);
 // Bytes of a row of `cols` elements that `pack` writes. CHECKs the type, and that NF4 alone has scales of rows.
 size_t host_packed_row(DType type, const float *row_scale, int64_t cols);
+
+#ifdef __cplusplus
+}
+#endif

@@ -8,20 +8,22 @@ report() { # title, offending lines
     printf '%s\n%s\n' "$1" "$2"
     bad=1
 }
-sources=$(find kernels autograd data train tests -name '*.[ch]' | sort)
+sources=$(find kernels autograd data train tests -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' | sort)
 report "files over 600 lines:" "$(wc -l $sources | awk '$2 != "total" && $1 > 600')"
 report "lines over 120 columns:" "$(grep -nE '^.{121,}' $sources | cut -c1-100)"
-report "headers without #pragma once:" "$(grep -L '#pragma once' $(echo "$sources" | grep '\.h$'))"
+report "headers without #pragma once:" "$(grep -L '#pragma once' $(echo "$sources" | grep -E '\.(h|cuh)$'))"
 # A .c file may leave the word to its own header, which it then includes first.
 report "files that do not open with a comment or their own header:" "$(for f in $sources; do
-    head -n 1 "$f" | grep -qE "^//|^#include \"$(basename "$f" .c).h\"" || echo "$f"; done)"
+    stem=$(basename "${f%.*}")
+    head -n 1 "$f" | grep -qE "^//|^#include \"$stem\.(h|cuh)\"" || echo "$f"; done)"
 report "unfinished marks:" "$(grep -nE 'TODO|FIXME|HACK|\bXXX\b' $sources)"
 report "allocation outside base.c:" \
     "$(grep -nE '[^_a-z](malloc|calloc|realloc)\(' $(echo "$sources" | grep -vE '^tests/|kernels/base.c') | grep -vE '^[^:]*:[0-9]*: *//')"
 report "exit outside main.c, base.c and signal handlers:" \
     "$(grep -nE '[^_a-z]exit\(' $(echo "$sources" | grep -vE '^tests/|kernels/base.c|train/cli/main.c') | grep -vE '^[^:]*:[0-9]*: *//')"
-report "source files that CMakeLists.txt does not build:" \
-    "$(for f in $(find kernels autograd data train -name '*.c'); do grep -q " $f\$" CMakeLists.txt || echo "$f"; done)"
+report "source files that CMake does not build:" \
+    "$(for f in $(find kernels autograd data train -name '*.c' -o -name '*.cu' -o -name '*.cpp'); do
+        grep -q " $f\$" CMakeLists.txt kernels/cuda/*.cmake || echo "$f"; done)"
 if command -v clang-format >/dev/null 2>&1; then
     report "clang-format would change:" "$(clang-format --dry-run $sources 2>&1 | sed -n 's/: warning:.*//p' | cut -d: -f1,2 | head)"
 fi

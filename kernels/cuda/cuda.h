@@ -1,0 +1,100 @@
+// cuda: private ground of the CUDA backend, host side (device side: device.cuh).
+//
+// One CudaState a backend, in Backend.state. All work is queued on `stream`; a second stream expands quantised weights
+// beside the products that use them, a third moves what is offloaded to host memory. Each area of the backend keeps
+// what it needs from call to call (descriptors, plans, device copies of lists) in a struct of its own, which hangs on
+// CudaState and is made by cuda_<area>_open and freed by cuda_<area>_close.
+//
+// Rules for every slot:
+//  - begin with `if (cuda_failed(b)) return;`: after the first fault nothing is done any more;
+//  - no cudaMalloc, no wait, no read of device data on the host: a slot may run inside a recording (CUDA graph), where
+//    these are errors, and what it launches is replayed with the same arguments;
+//  - grids, blocks and branches on the host depend on shapes alone, never on device data;
+//  - same shapes, same bits: fixed reduction trees, no atomics on floats.
+#pragma once
+
+#include <cublasLt.h>
+#include <cuda_runtime_api.h>
+
+#include "../host.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// What keeps state of its own: X(name, type).
+#define CUDA_AREAS(X)                                                                                                  \
+    X(transfer, CudaTransfer)                                                                                          \
+    X(matmul, CudaMatmul)                                                                                              \
+    X(attention, CudaAttention)                                                                                        \
+    X(optim, CudaOptim)
+
+#define DECLARE_CUDA_TYPE(name, type) typedef struct type type;
+CUDA_AREAS(DECLARE_CUDA_TYPE)
+
+typedef struct CudaState {
+    const Kernels *host; // the CPU's table, for the two slots that work in host memory on every backend
+    int device;
+    char name[128];           // "NVIDIA H100 80GB HBM3"
+    int capability;           // 90 for 9.0
+    int processors;           // streaming multiprocessors
+    size_t shared_bytes;      // shared memory that a block may ask for
+    bool tf32;                // products of f32 activations in TF32
+    bool fp8;                 // weight_place may be asked for F8_E4M3
+    bool emulated;            // no GPU: the tests' device
+    bool recording;           // between record and record_end
+    cudaStream_t stream;      // of all ops
+    cudaStream_t side_stream; // expansion of quantised weights
+    cublasLtHandle_t blas;
+    void *workspace; // of cuBLASLt
+    size_t workspace_bytes;
+    void *expanded[2]; // tiles of quantised weights in the type of activations, used in turn
+    size_t expanded_bytes;
+    bool failed;
+    char fault[512];   // the first one
+    char nowhere[256]; // what alloc returns where there is no room
+#define CUDA_AREA_FIELD(name, type) type *name;
+    CUDA_AREAS(CUDA_AREA_FIELD)
+} CudaState;
+
+static inline CudaState *cuda_state(const Backend *b) {
+    return (CudaState *)b->state;
+}
+static inline cudaStream_t cuda_stream(const Backend *b) {
+    return cuda_state(b)->stream;
+}
+static inline bool cuda_failed(const Backend *b) {
+    return cuda_state(b)->failed;
+}
+
+// Keeps the first fault; status() reports it as "device cuda:0 (NAME): WHAT: REASON". True: no error.
+bool cuda_check(Backend *b, cudaError_t error, const char *what);
+bool cuda_check_blas(Backend *b, cublasStatus_t status, const char *what);
+void cuda_fail(Backend *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+// Of each area. open: everything it allocates for good; -1 with *err (b's state is then closed by the caller).
+#define DECLARE_CUDA_AREA(name, type)                                                                                  \
+    int cuda_##name##_open(Backend *b, Err *err);                                                                      \
+    void cuda_##name##_close(Backend *b);
+CUDA_AREAS(DECLARE_CUDA_AREA)
+
+#define DECLARE_CUDA_SLOT(slot) SLOT_TYPE(slot) cuda_##slot;
+DEVICE_SLOTS(DECLARE_CUDA_SLOT)
+OP_SLOTS(DECLARE_CUDA_SLOT)
+
+extern const Kernels cuda_kernels;
+
+static inline int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+static inline size_t cuda_align(size_t bytes) {
+    return (bytes + 255) & ~(size_t)255;
+}
+// Bytes of an element of a type of activations.
+static inline size_t cuda_element(DType type) {
+    return type == DTYPE_F32 ? 4 : 2;
+}
+
+#ifdef __cplusplus
+}
+#endif

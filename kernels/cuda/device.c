@@ -1,0 +1,169 @@
+// device: opening and closing a CUDA device, what it can, and its first fault.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../module.h"
+#include "cuda.h"
+
+enum {
+    OLDEST_CAPABILITY = 80, // bf16 and asynchronous copies to shared memory
+    FP8_CAPABILITY = 89,
+    WORKSPACE_MB = 32, // what NVIDIA recommends for cuBLASLt; Hopper and later: twice as much
+    EXPANDED_MB = 64,  // of each tile of quantised weights
+};
+
+// --- faults ---
+
+void cuda_fail(Backend *b, const char *fmt, ...) {
+    CudaState *s = cuda_state(b);
+    if (s->failed) return;
+    s->failed = true;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(s->fault, sizeof s->fault, fmt, ap);
+    va_end(ap);
+}
+
+bool cuda_check(Backend *b, cudaError_t error, const char *what) {
+    if (error == cudaSuccess) return true;
+    cuda_fail(b, "%s: %s (%s)", what, cudaGetErrorString(error), cudaGetErrorName(error));
+    return false;
+}
+
+bool cuda_check_blas(Backend *b, cublasStatus_t status, const char *what) {
+    if (status == CUBLAS_STATUS_SUCCESS) return true;
+    cuda_fail(b, "%s: cuBLASLt: %s", what, cublasLtGetStatusString(status));
+    return false;
+}
+
+int cuda_status(Backend *b, Err *err) {
+    const CudaState *s = cuda_state(b);
+    return s->failed ? err_runtime(err, "device cuda:%d (%s): %s", s->device, s->name, s->fault) : 0;
+}
+
+DeviceMemory cuda_memory(Backend *b) {
+    DeviceMemory m = {0};
+    if (!cuda_failed(b)) cuda_check(b, cudaMemGetInfo(&m.free, &m.total), "asking for free memory");
+    return m;
+}
+
+// --- opening ---
+
+// "cuda" or "cuda:N".
+static int parse_index(const char *device, int *index, Err *err) {
+    *index = 0;
+    const char *digits = device + strlen("cuda");
+    if (!*digits) return 0;
+    char *end = NULL;
+    long n = digits[0] == ':' && digits[1] >= '0' && digits[1] <= '9' ? strtol(digits + 1, &end, 10) : -1;
+    if (n < 0 || n > 1023 || *end) return err_input(err, "device '%s' is unknown; expected cuda or cuda:N", device);
+    *index = (int)n;
+    return 0;
+}
+
+static int find_device(const char *device, int index, Err *err) {
+    int driver = 0, runtime = 0, count = 0;
+    if (cudaDriverGetVersion(&driver) != cudaSuccess || !driver)
+        return err_runtime(err, "device %s: this machine has no NVIDIA driver", device);
+    cudaError_t error = cudaGetDeviceCount(&count);
+    if (error == cudaErrorInsufficientDriver && cudaRuntimeGetVersion(&runtime) == cudaSuccess)
+        return err_runtime(err, "device %s: the NVIDIA driver is too old: it serves CUDA %d.%d, expected %d.%d", device,
+                           driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+    if (error == cudaErrorNoDevice || (error == cudaSuccess && !count))
+        return err_runtime(err, "device %s: no NVIDIA GPU is visible (CUDA_VISIBLE_DEVICES, permissions)", device);
+    if (error != cudaSuccess)
+        return err_runtime(err, "device %s: %s (%s)", device, cudaGetErrorString(error), cudaGetErrorName(error));
+    if (index >= count) return err_runtime(err, "device %s: this machine has %d GPU(s), from cuda:0 on", device, count);
+    return 0;
+}
+
+static int take_properties(CudaState *s, const BackendOptions *o, Err *err) {
+    struct cudaDeviceProp p;
+    cudaError_t error = cudaSetDevice(s->device);
+    if (error == cudaSuccess) error = cudaGetDeviceProperties(&p, s->device);
+    if (error != cudaSuccess)
+        return err_runtime(err, "device %s: %s (%s)", o->device, cudaGetErrorString(error), cudaGetErrorName(error));
+    snprintf(s->name, sizeof s->name, "%.*s", (int)sizeof s->name - 1, p.name);
+    s->capability = p.major * 10 + p.minor;
+    s->processors = p.multiProcessorCount;
+    s->shared_bytes = p.sharedMemPerBlockOptin;
+    if (s->capability < OLDEST_CAPABILITY)
+        return err_runtime(err, "device %s (%s): compute capability %d.%d, expected 8.0 or higher", o->device, s->name,
+                           p.major, p.minor);
+    if (o->fp8 && s->capability < FP8_CAPABILITY)
+        return err_runtime(err, "device %s (%s): dtype fp8 needs compute capability 8.9, the device has %d.%d",
+                           o->device, s->name, p.major, p.minor);
+    // A small device spares less.
+    size_t workspace = (size_t)WORKSPACE_MB << (s->capability >= 90 ? 21 : 20), most = p.totalGlobalMem / 256;
+    s->workspace_bytes = cuda_align(workspace < most ? workspace : most);
+    s->expanded_bytes = cuda_align((size_t)EXPANDED_MB << 20 < most ? (size_t)EXPANDED_MB << 20 : most);
+    return 0;
+}
+
+static int check_types(const BackendOptions *o, Err *err) {
+    bool known = o->activation == DTYPE_F32 || o->activation == DTYPE_BF16 || o->activation == DTYPE_F16;
+    if (!known || (o->tf32 && o->activation != DTYPE_F32) || (o->fp8 && o->activation != DTYPE_BF16))
+        return err_input(err, "device %s: activations of type %s%s%s are unknown", o->device,
+                         dtype_info(o->activation)->name, o->tf32 ? " with TF32 products" : "",
+                         o->fp8 ? " with FP8 weights" : "");
+    return 0;
+}
+
+static void open_streams(Backend *b) {
+    CudaState *s = cuda_state(b);
+    // Blocking streams would wait for the legacy default stream, which nothing here uses.
+    cuda_check(b, cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking), "making a stream");
+    cuda_check(b, cudaStreamCreateWithFlags(&s->side_stream, cudaStreamNonBlocking), "making a stream");
+    cuda_check_blas(b, cublasLtCreate(&s->blas), "opening");
+}
+
+// Until every area is written: missing ones are NULL.
+#define WEAK_CUDA_AREA(name, type)                                                                                     \
+    extern __typeof__(cuda_##name##_open) cuda_##name##_open __attribute__((weak));                                    \
+    extern __typeof__(cuda_##name##_close) cuda_##name##_close __attribute__((weak));
+CUDA_AREAS(WEAK_CUDA_AREA)
+
+static int open_areas(Backend *b, Err *err) {
+    CudaState *s = cuda_state(b);
+#define OPEN_CUDA_AREA(name, type)                                                                                     \
+    if (cuda_##name##_open && cuda_##name##_open(b, err)) return -1;
+    CUDA_AREAS(OPEN_CUDA_AREA)
+    s->workspace = cuda_alloc(b, s->workspace_bytes);
+    for (int i = 0; i < 2; i++) s->expanded[i] = cuda_alloc(b, s->expanded_bytes);
+    cuda_sync(b);
+    return 0;
+}
+
+int lorac_cuda_open(Backend *b, const BackendOptions *o, const Kernels *host, Err *err) {
+    int index;
+    if (parse_index(o->device, &index, err) || check_types(o, err) || find_device(o->device, index, err)) return -1;
+    CudaState *s = mem_calloc(1, sizeof *s);
+    s->device = index;
+    s->host = host;
+    s->tf32 = o->tf32;
+    s->fp8 = o->fp8;
+    if (take_properties(s, o, err)) return mem_free(s), -1;
+    b->k = &cuda_kernels;
+    b->activation = o->activation;
+    b->host_memory = false;
+    b->state = s;
+    open_streams(b);
+    if (cuda_status(b, err) || open_areas(b, err) || cuda_status(b, err)) return cuda_close(b), -1;
+    return 0;
+}
+
+void cuda_close(Backend *b) {
+    CudaState *s = cuda_state(b);
+    if (s->stream) cudaStreamSynchronize(s->stream);
+    for (int i = 0; i < 2; i++) cuda_free(b, s->expanded[i], s->expanded_bytes);
+    cuda_free(b, s->workspace, s->workspace_bytes);
+#define CLOSE_CUDA_AREA(name, type)                                                                                    \
+    if (cuda_##name##_close) cuda_##name##_close(b);
+    CUDA_AREAS(CLOSE_CUDA_AREA)
+    if (s->blas) cublasLtDestroy(s->blas);
+    if (s->side_stream) cudaStreamDestroy(s->side_stream);
+    if (s->stream) cudaStreamDestroy(s->stream);
+    mem_free(s);
+    b->state = NULL;
+}

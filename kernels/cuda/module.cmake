@@ -1,0 +1,50 @@
+# lorac-cuda.so: the CUDA backend as a module that the binary loads when it is asked for.
+#
+# The module compiles its own copies of the few files of kernels/ that it needs and hides every symbol but its entry:
+# so it can be loaded by any program, whether that exports its symbols or not, and nothing is interposed.
+# Sanitized builds do without: what can be sanitized runs over the emulated device.
+
+set(cuda_missing "")
+if(WITH_CUDA STREQUAL "OFF" OR SANITIZE OR FUZZ)
+  set(cuda_missing "not asked for")
+else()
+  find_program(NVCC nvcc HINTS ENV CUDACXX ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin)
+  if(NVCC)
+    get_filename_component(cuda_root ${NVCC} REALPATH)
+    get_filename_component(cuda_root ${cuda_root} DIRECTORY)
+    get_filename_component(cuda_root ${cuda_root} DIRECTORY)
+    set(CUDAToolkit_ROOT ${cuda_root})
+    find_package(CUDAToolkit QUIET)
+    if(NOT TARGET CUDA::cudart OR NOT TARGET CUDA::cublasLt)
+      set(cuda_missing "no cudart or cuBLASLt beside ${NVCC}")
+    endif()
+  else()
+    set(cuda_missing "no nvcc")
+  endif()
+endif()
+if(cuda_missing)
+  if(WITH_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "WITH_CUDA=ON: ${cuda_missing}")
+  endif()
+  message(STATUS "lorac-cuda.so: not built: ${cuda_missing}")
+  return()
+endif()
+
+set(CMAKE_CUDA_COMPILER ${NVCC})
+set(CMAKE_CUDA_ARCHITECTURES 90-real 80-virtual CACHE STRING "What lorac-cuda.so is compiled for")
+enable_language(CUDA)
+
+# -Wpedantic stays out of the .cu files: what nvcc generates from them cannot meet it.
+set(CUDA_WARNINGS -Xcompiler=-Wall,-Wextra -Werror=cross-execution-space-call)
+add_library(lorac-cuda MODULE
+  ${CUDA_KERNEL_SOURCES}
+  kernels/base.c
+  kernels/dtype.c
+  kernels/rng.c
+)
+set_target_properties(lorac-cuda PROPERTIES PREFIX "" CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON
+  CUDA_RUNTIME_LIBRARY Shared C_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON
+  INSTALL_RPATH_USE_LINK_PATH ON)
+target_compile_options(lorac-cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:${CUDA_WARNINGS}>)
+target_link_libraries(lorac-cuda PRIVATE CUDA::cudart CUDA::cublasLt m)
+install(TARGETS lorac-cuda LIBRARY DESTINATION lib/lorac)

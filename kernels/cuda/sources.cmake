@@ -1,0 +1,7 @@
+# What the CUDA backend is made of: compiled by nvcc for the module lorac-cuda.so, and as host code for the tests over
+# an emulated device (tests/cuda_on_cpu).
+set(CUDA_KERNEL_SOURCES
+  kernels/cuda/device.c
+  kernels/cuda/table.c
+  kernels/cuda/transfer.c
+)

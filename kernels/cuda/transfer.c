@@ -1,0 +1,173 @@
+// transfer: memory of the device, pinned memory of the host, and the ways between them.
+//
+// Uploads go through a ring of pinned chunks, so that the caller's memory is free at once and the host runs ahead of
+// the device. A chunk is filled by any number of uploads, then an event marks when the device has read it; the host
+// waits only where the ring has come round to a chunk that is not read yet.
+// Offloads and reloads run on a stream of their own between two events: they wait for what was queued before them,
+// and what is queued after settle() waits for them.
+#include <string.h>
+
+#include "cuda.h"
+
+enum { CHUNKS = 4, CHUNK_BYTES = 4 << 20, UPLOAD_ALIGN = 64 };
+
+struct CudaTransfer {
+    char *ring; // CHUNKS * CHUNK_BYTES, pinned
+    cudaEvent_t read[CHUNKS];
+    int chunk;   // being filled
+    size_t used; // of it
+    cudaStream_t stream;
+    cudaEvent_t before, after; // the ops before an offload or reload; the last of them
+    bool moving;               // some have begun since the last settle
+};
+
+static CudaTransfer *transfer(Backend *b) {
+    return cuda_state(b)->transfer;
+}
+
+int cuda_transfer_open(Backend *b, Err *err) {
+    (void)err;
+    CudaTransfer *t = cuda_state(b)->transfer = mem_calloc(1, sizeof *t);
+    t->ring = cuda_host_alloc(b, (size_t)CHUNKS * CHUNK_BYTES);
+    for (int i = 0; i < CHUNKS; i++)
+        cuda_check(b, cudaEventCreateWithFlags(&t->read[i], cudaEventDisableTiming), "making an event");
+    cuda_check(b, cudaEventCreateWithFlags(&t->before, cudaEventDisableTiming), "making an event");
+    cuda_check(b, cudaEventCreateWithFlags(&t->after, cudaEventDisableTiming), "making an event");
+    cuda_check(b, cudaStreamCreateWithFlags(&t->stream, cudaStreamNonBlocking), "making a stream");
+    return 0;
+}
+
+void cuda_transfer_close(Backend *b) {
+    CudaTransfer *t = transfer(b);
+    if (!t) return;
+    if (t->stream) cudaStreamSynchronize(t->stream), cudaStreamDestroy(t->stream);
+    if (t->before) cudaEventDestroy(t->before);
+    if (t->after) cudaEventDestroy(t->after);
+    for (int i = 0; i < CHUNKS; i++)
+        if (t->read[i]) cudaEventDestroy(t->read[i]);
+    cuda_host_free(b, t->ring, (size_t)CHUNKS * CHUNK_BYTES);
+    mem_free(t);
+    cuda_state(b)->transfer = NULL;
+}
+
+// --- memory ---
+
+static void report_no_room(Backend *b, const char *where, size_t bytes) {
+    size_t free = 0, total = 0;
+    cudaGetLastError(); // the refusal itself: no fault of the device
+    cudaMemGetInfo(&free, &total);
+    cuda_fail(b, "out of memory: %zu MiB more %s were asked for; %zu of %zu MiB of the device are free", bytes >> 20,
+              where, free >> 20, total >> 20);
+}
+
+void *cuda_alloc(Backend *b, size_t bytes) {
+    void *p = NULL;
+    size_t size = cuda_align(bytes ? bytes : 1);
+    if (cuda_failed(b)) return cuda_state(b)->nowhere;
+    cudaError_t error = cudaMalloc(&p, size);
+    if (error == cudaErrorMemoryAllocation) report_no_room(b, "on the device", size);
+    if (!p || !cuda_check(b, error, "allocating memory")) return cuda_state(b)->nowhere;
+    cuda_zero(b, p, size);
+    return p;
+}
+
+void cuda_free(Backend *b, void *p, size_t bytes) {
+    (void)bytes;
+    if (p && p != cuda_state(b)->nowhere) cuda_check(b, cudaFree(p), "freeing memory");
+}
+
+void *cuda_host_alloc(Backend *b, size_t bytes) {
+    void *p = NULL;
+    if (cuda_failed(b)) return cuda_state(b)->nowhere;
+    cudaError_t error = cudaMallocHost(&p, bytes ? bytes : 1);
+    if (error == cudaErrorMemoryAllocation) report_no_room(b, "of pinned host memory", bytes);
+    return p && cuda_check(b, error, "allocating pinned memory") ? p : cuda_state(b)->nowhere;
+}
+
+void cuda_host_free(Backend *b, void *p, size_t bytes) {
+    (void)bytes;
+    if (p && p != cuda_state(b)->nowhere) cuda_check(b, cudaFreeHost(p), "freeing pinned memory");
+}
+
+// --- copies in the order of the ops ---
+
+// Room for up to `bytes` in the chunk being filled: *got of them.
+static char *ring_room(Backend *b, size_t bytes, size_t *got) {
+    CudaTransfer *t = transfer(b);
+    if (t->used == CHUNK_BYTES) {
+        cuda_check(b, cudaEventRecord(t->read[t->chunk], cuda_stream(b)), "uploading");
+        t->chunk = (t->chunk + 1) % CHUNKS;
+        t->used = 0;
+        cuda_check(b, cudaEventSynchronize(t->read[t->chunk]), "uploading"); // never recorded: returns at once
+    }
+    char *room = t->ring + (size_t)t->chunk * CHUNK_BYTES + t->used;
+    size_t left = CHUNK_BYTES - t->used;
+    *got = bytes < left ? bytes : left;
+    t->used += (*got + UPLOAD_ALIGN - 1) / UPLOAD_ALIGN * UPLOAD_ALIGN;
+    return room;
+}
+
+void cuda_upload(Backend *b, void *dst, const void *host, size_t bytes) {
+    CHECK(!cuda_state(b)->recording, "upload in a recording");
+    for (size_t done = 0; done < bytes && !cuda_failed(b);) {
+        size_t n;
+        char *room = ring_room(b, bytes - done, &n);
+        memcpy(room, (const char *)host + done, n);
+        cuda_check(b, cudaMemcpyAsync((char *)dst + done, room, n, cudaMemcpyHostToDevice, cuda_stream(b)),
+                   "uploading");
+        done += n;
+    }
+}
+
+void cuda_download(Backend *b, void *host, const void *src, size_t bytes) {
+    CHECK(!cuda_state(b)->recording, "download in a recording");
+    if (!bytes) return;
+    if (cuda_failed(b)) {
+        memset(host, 0, bytes);
+        return;
+    }
+    cuda_check(b, cudaMemcpyAsync(host, src, bytes, cudaMemcpyDeviceToHost, cuda_stream(b)), "downloading");
+    cuda_sync(b);
+}
+
+void cuda_copy(Backend *b, void *dst, const void *src, size_t bytes) {
+    if (!bytes || cuda_failed(b)) return;
+    cuda_check(b, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToDevice, cuda_stream(b)), "copying");
+}
+
+void cuda_zero(Backend *b, void *dst, size_t bytes) {
+    if (!bytes || cuda_failed(b)) return;
+    cuda_check(b, cudaMemsetAsync(dst, 0, bytes, cuda_stream(b)), "zeroing");
+}
+
+void cuda_sync(Backend *b) {
+    CHECK(!cuda_state(b)->recording, "wait in a recording");
+    if (!cuda_failed(b)) cuda_check(b, cudaStreamSynchronize(cuda_stream(b)), "computing");
+}
+
+// --- beside the ops ---
+
+static void move(Backend *b, void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind, const char *what) {
+    CudaTransfer *t = transfer(b);
+    if (!bytes || cuda_failed(b)) return;
+    cuda_check(b, cudaEventRecord(t->before, cuda_stream(b)), what);
+    cuda_check(b, cudaStreamWaitEvent(t->stream, t->before, 0), what);
+    cuda_check(b, cudaMemcpyAsync(dst, src, bytes, kind, t->stream), what);
+    t->moving = true;
+}
+
+void cuda_offload(Backend *b, void *host, const void *src, size_t bytes) {
+    move(b, host, src, bytes, cudaMemcpyDeviceToHost, "offloading");
+}
+
+void cuda_reload(Backend *b, void *dst, const void *host, size_t bytes) {
+    move(b, dst, host, bytes, cudaMemcpyHostToDevice, "reloading");
+}
+
+void cuda_settle(Backend *b) {
+    CudaTransfer *t = transfer(b);
+    if (!t->moving || cuda_failed(b)) return;
+    cuda_check(b, cudaEventRecord(t->after, t->stream), "offloading");
+    cuda_check(b, cudaStreamWaitEvent(cuda_stream(b), t->after, 0), "offloading");
+    t->moving = false;
+}
