@@ -31,9 +31,7 @@ static const float far_out[] = {0,   -0.0f, 1e-30f, -1e-30f, 1e-3f, -1e-3f, 5,  
 
 static void case_glu_extremes(OpRun *r) {
     const float one = 1;
-    Mat gate = mat_of(op_copy(r, far_out + r->size.t, sizeof *far_out), DTYPE_F32, 1, 1);
-    Mat up = mat_of(op_copy(r, &one, sizeof one), DTYPE_F32, 1, 1),
-        dout = mat_of(op_copy(r, &one, sizeof one), DTYPE_F32, 1, 1);
+    Mat gate = op_values(r, far_out + r->size.t, 1, 1), up = op_values(r, &one, 1, 1), dout = op_values(r, &one, 1, 1);
     // Far down a logistic near 1e-35 has the relative error of its argument, and 1 - s cancels: 1e-5 of it is plenty.
     Mat out = op_output(r, "out", 1, 1, 1e-5), dgate = op_output(r, "dgate", 1, 1, 1e-5);
     Mat dup = op_output(r, "dup", 1, 1, 1e-5);
@@ -59,8 +57,7 @@ static void case_activation_backward_in_place(OpRun *r) {
 
 static void case_activation_extremes(OpRun *r) {
     const float one = 1;
-    Mat x = mat_of(op_copy(r, far_out + r->size.t, sizeof *far_out), DTYPE_F32, 1, 1);
-    Mat dout = mat_of(op_copy(r, &one, sizeof one), DTYPE_F32, 1, 1);
+    Mat x = op_values(r, far_out + r->size.t, 1, 1), dout = op_values(r, &one, 1, 1);
     Mat out = op_output(r, "out", 1, 1, 1e-5), dx = op_output(r, "dx", 1, 1, 1e-5);
     // tanh's derivative far out is 1 - 1: of the rounding of 1, not of itself.
     if (r->size.activation == ACTIVATION_TANH) r->outputs[1].floor = 1;
@@ -69,7 +66,7 @@ static void case_activation_extremes(OpRun *r) {
 }
 
 static void case_softcap(OpRun *r) {
-    r->b->k->softcap(r->b, op_inout(r, "x", r->size.t, r->size.n, EXP), r->size.softcap);
+    r->b->k->softcap(r->b, op_inout_f32(r, "x", r->size.t, r->size.n, EXP), r->size.softcap);
 }
 
 // ---- sizes ----

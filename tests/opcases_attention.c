@@ -93,12 +93,19 @@ static AttentionShape shape_on_device(OpRun *r, const Layout *l) {
     };
 }
 
+// Scores and probabilities are rounded where a product takes them.
+static Mat rounded_output(OpRun *r, const char *name, Mat like) {
+    Mat m = op_output(r, name, like.rows, like.cols, FORWARD);
+    op_rounded(r, 4);
+    return m;
+}
+
 static void case_attention_forward(OpRun *r) {
     Layout l = layout_of(&r->size);
     AttentionShape s = shape_on_device(r, &l);
     Mat q = op_input(r, l.tq, s.heads * s.head_size), k = op_input(r, l.tk, s.kv_heads * s.head_size);
     Mat v = op_input(r, l.tk, s.kv_heads * s.head_size);
-    Mat out = op_output(r, "out", q.rows, q.cols, FORWARD), lse = op_output(r, "lse", l.tq, s.heads, FORWARD);
+    Mat out = rounded_output(r, "out", q), lse = op_output_f32(r, "lse", l.tq, s.heads, FORWARD);
     size_t bytes = r->b->k->attention_workspace(r->b, &s, l.tq, l.tk, false);
     r->b->k->attention_forward(r->b, out, lse, q, k, v, &s, op_workspace(r, bytes));
 }
@@ -107,6 +114,7 @@ static void case_attention_forward(OpRun *r) {
 static Mat gradient_output(OpRun *r, const char *name, Mat like) {
     Mat m = op_output(r, name, like.rows, like.cols, BACKWARD);
     r->outputs[r->n_outputs - 1].floor = 0.3;
+    op_rounded(r, 8);
     return m;
 }
 
@@ -116,7 +124,7 @@ static void case_attention_backward(OpRun *r) {
     AttentionShape s = shape_on_device(r, &l);
     Mat q = op_input(r, l.tq, s.heads * s.head_size), k = op_input(r, l.tk, s.kv_heads * s.head_size);
     Mat v = op_input(r, l.tk, s.kv_heads * s.head_size), dout = op_input(r, q.rows, q.cols);
-    Mat out = op_output(r, "out", q.rows, q.cols, FORWARD), lse = op_output(r, "lse", l.tq, s.heads, FORWARD);
+    Mat out = rounded_output(r, "out", q), lse = op_output_f32(r, "lse", l.tq, s.heads, FORWARD);
     size_t forward_bytes = r->b->k->attention_workspace(r->b, &s, l.tq, l.tk, false);
     r->b->k->attention_forward(r->b, out, lse, q, k, v, &s, op_workspace(r, forward_bytes));
     Mat dq = gradient_output(r, "dq", q), dk = {0}, dv = {0};

@@ -1,6 +1,10 @@
 // opcases_matmul: linear, LoRA and the head with its loss.
-// Tolerances are those of sums, OP_SUM.
+// Tolerances are those of sums, OP_SUM. PRODUCT: where activations are not float32, a product's weights (expanded
+// blocks, LoRA's parameters) and what goes from one product to the next are rounded to their type: each term errs by a
+// unit, and the worst of many sums by about four times their root mean square. TWO_PRODUCTS: one after the other.
 #include "opcheck.h"
+
+static const double PRODUCT = 4, TWO_PRODUCTS = 8;
 
 static Mat absent(void) {
     return (Mat){.data = NULL, .dtype = DTYPE_F32};
@@ -11,6 +15,7 @@ static void linear_forward(OpRun *r, bool in_place) {
     Weight w = op_weight(r, n, k);
     Mat x = op_input(r, t, k);
     Mat out = (in_place ? op_inout : op_output)(r, "out", t, n, OP_SUM(k));
+    op_rounded(r, PRODUCT);
     Mat residual = in_place ? out : r->size.residual ? op_input(r, t, n) : absent();
     r->b->k->linear_forward(r->b, out, x, &w, residual, op_workspace(r, r->b->k->linear_workspace(r->b, &w, t)));
 }
@@ -29,6 +34,7 @@ static void case_linear_backward(OpRun *r) {
     Weight w = op_weight(r, n, k);
     Mat dout = op_input(r, t, n);
     Mat dx = op_gradient(r, "dx", t, k, OP_SUM(n), r->size.accumulate);
+    op_rounded(r, PRODUCT);
     r->b->k->linear_backward(r->b, dx, dout, &w, r->size.accumulate,
                              op_workspace(r, r->b->k->linear_workspace(r->b, &w, t)));
 }
@@ -40,8 +46,8 @@ static const PassState *pass_state(OpRun *r) {
 // The adapter covers columns [row_offset, row_offset + n) of y, five more follow. Tokens are not 0, 1, 2, ...
 static Lora lora_of(OpRun *r) {
     Lora l = {
-        .a = op_input(r, r->size.rank, r->size.k).data,
-        .b = op_input(r, r->size.n, r->size.rank).data,
+        .a = op_input_f32(r, r->size.rank, r->size.k).data,
+        .b = op_input_f32(r, r->size.n, r->size.rank).data,
         .rank = r->size.rank,
         .rows = r->size.n,
         .row_offset = r->size.row_offset,
@@ -64,7 +70,10 @@ static void case_lora_forward(OpRun *r) {
     int64_t t = r->size.t, k = r->size.k;
     Lora l = lora_of(r);
     Mat x = op_input(r, t, k);
-    Mat y = op_inout(r, "y", t, l.row_offset + l.rows + 5, OP_SUM(k)), xa = op_output(r, "xa", t, l.rank, OP_SUM(k));
+    Mat y = op_inout(r, "y", t, l.row_offset + l.rows + 5, OP_SUM(k));
+    op_rounded(r, TWO_PRODUCTS);
+    Mat xa = op_output(r, "xa", t, l.rank, OP_SUM(k));
+    op_rounded(r, PRODUCT);
     r->b->k->lora_forward(r->b, y, xa, x, &l, op_workspace(r, r->b->k->lora_workspace(r->b, &l, t, k)));
 }
 
@@ -72,9 +81,10 @@ static void case_lora_backward(OpRun *r) {
     int64_t t = r->size.t, k = r->size.k;
     Lora l = lora_of(r);
     Mat x = op_input(r, t, k), xa = op_input(r, t, l.rank), dy = op_input(r, t, l.row_offset + l.rows + 5);
-    if (!r->size.no_da) l.da = op_inout(r, "da", l.rank, k, OP_SUM(t + l.rows)).data;
-    if (!r->size.no_db) l.db = op_inout(r, "db", l.rows, l.rank, OP_SUM(t)).data;
-    Mat dx = r->size.no_dx ? absent() : op_inout(r, "dx", t, k, OP_SUM(l.rows + l.rank));
+    if (!r->size.no_da) l.da = op_inout_f32(r, "da", l.rank, k, OP_SUM(t + l.rows)).data, op_rounded(r, TWO_PRODUCTS);
+    if (!r->size.no_db) l.db = op_inout_f32(r, "db", l.rows, l.rank, OP_SUM(t)).data, op_rounded(r, PRODUCT);
+    Mat dx = absent();
+    if (!r->size.no_dx) dx = op_inout(r, "dx", t, k, OP_SUM(l.rows + l.rank)), op_rounded(r, TWO_PRODUCTS);
     r->b->k->lora_backward(r->b, dx, dy, x, xa, &l, op_workspace(r, r->b->k->lora_workspace(r->b, &l, t, k)));
 }
 
@@ -85,14 +95,15 @@ static void case_lora_mask(OpRun *r) {
     float *ones = mem_alloc((size_t)(t * k), sizeof *ones), *unit = mem_calloc((size_t)(k * k), sizeof *unit);
     for (int64_t i = 0; i < t * k; i++) ones[i] = 1;
     for (int64_t i = 0; i < k; i++) unit[i * k + i] = 1;
-    Mat x = mat_of(op_copy(r, ones, (size_t)(t * k) * sizeof *ones), DTYPE_F32, t, k);
+    Mat x = op_values(r, ones, t, k);
     r->size.rank = k;
     Lora l = lora_of(r);
     l.a = op_copy(r, unit, (size_t)(k * k) * sizeof *unit);
     mem_free(ones);
     mem_free(unit);
     Mat y = op_inout(r, "y", t, l.row_offset + l.rows + 5, OP_SUM(k));
-    Mat xa = mat_of(op_output_bytes(r, "xa", (size_t)(t * k) * sizeof(float), OP_EXACT, 0, NULL), DTYPE_F32, t, k);
+    op_rounded(r, TWO_PRODUCTS);
+    Mat xa = op_output(r, "xa", t, k, 0);
     r->b->k->lora_forward(r->b, y, xa, x, &l, op_workspace(r, r->b->k->lora_workspace(r->b, &l, t, k)));
 }
 
@@ -110,9 +121,10 @@ static void case_head_loss(OpRun *r) {
     // The loss is a sum of m terms, each as exact as its logits. dx mixes probabilities whose relative error is the
     // absolute error of their logits: twice a sum's.
     HeadResult *result = op_workspace(r, sizeof *result);
-    op_output_at(r, "loss", &result->loss, sizeof result->loss, OP_DOUBLES, 1e-6);
-    op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0);
-    Mat dx = r->size.no_dx ? absent() : op_output(r, "dx", m, c, 2 * OP_SUM(c));
+    op_output_at(r, "loss", &result->loss, sizeof result->loss, OP_DOUBLES, 1e-6), op_rounded(r, 1);
+    op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0), op_rounded(r, 1);
+    Mat dx = absent();
+    if (!r->size.no_dx) dx = op_output(r, "dx", m, c, 2 * OP_SUM(c)), op_rounded(r, TWO_PRODUCTS);
     r->b->k->head_loss(r->b, result, dx, x, &w, &h, op_workspace(r, r->b->k->head_loss_workspace(r->b, &w, &h, m)));
 }
 
@@ -120,15 +132,18 @@ static void case_head_loss(OpRun *r) {
 static void case_class_loss(OpRun *r) {
     int64_t m = r->size.t, n = r->size.n, c = r->size.k;
     Mat x = op_input(r, m, c);
-    Weight w = op_weight(r, n, c); // float32
-    ClassHead h = {.w = w.segments[0].data, .bias = w.bias, .classes = n, .state = pass_state(r)};
+    float *w = op_input_floats(r, n * c);
+    for (int64_t i = 0; i < n * c; i++) w[i] /= sqrtf((float)c);
+    ClassHead h = {.w = op_copy(r, w, (size_t)(n * c) * sizeof *w), .classes = n, .state = pass_state(r)};
+    mem_free(w);
+    if (r->size.bias) h.bias = op_input_f32(r, 1, n).data;
     h.label_smoothing = r->size.smoothing;
     int32_t *labels = mem_alloc((size_t)m, sizeof *labels);
     for (int64_t i = 0; i < m; i++) labels[i] = (int32_t)(i * 7919 % n);
     h.labels = op_copy(r, labels, (size_t)m * sizeof *labels);
     mem_free(labels);
-    if (!r->size.no_da) h.dw = op_inout(r, "dw", n, c, OP_SUM(m + c)).data;
-    if (!r->size.no_db && r->size.bias) h.dbias = op_inout(r, "dbias", 1, n, OP_SUM(m + c)).data;
+    if (!r->size.no_da) h.dw = op_inout_f32(r, "dw", n, c, OP_SUM(m + c)).data;
+    if (!r->size.no_db && r->size.bias) h.dbias = op_inout_f32(r, "dbias", 1, n, OP_SUM(m + c)).data;
     h.predicted = op_output_bytes(r, "predicted", (size_t)m * sizeof *h.predicted, OP_EXACT, 0, NULL);
     HeadResult *result = op_workspace(r, sizeof *result);
     op_output_at(r, "loss", &result->loss, sizeof result->loss, OP_DOUBLES, 1e-6);
@@ -144,7 +159,7 @@ static void case_head_ties(OpRun *r) {
     float *zeros = mem_calloc((size_t)(M * r->size.k), sizeof *zeros);
     int32_t targets[M];
     for (int32_t i = 0; i < M; i++) targets[i] = i % 4 ? i * 73 : 0;
-    Mat x = mat_of(op_copy(r, zeros, (size_t)(M * r->size.k) * sizeof *zeros), DTYPE_F32, M, r->size.k);
+    Mat x = op_values(r, zeros, M, r->size.k);
     mem_free(zeros);
     HeadLoss h = {.targets = op_copy(r, targets, sizeof targets)};
     HeadResult *result = op_workspace(r, sizeof *result);

@@ -3,6 +3,8 @@
 
 // Errors of a few roundings, relative to each element; elements are of about the output's root mean square.
 static const double FEW = 2e-6;
+// Of blocks that are rounded to the type of activations: as in opcases_matmul.
+static const double PRODUCT = 4;
 
 // A plan that is the same on every backend: choices are spread by hashing, or go to the first experts alone.
 static MoePlan given_plan(OpRun *r) {
@@ -26,7 +28,7 @@ static MoePlan given_plan(OpRun *r) {
 
 static void route(OpRun *r, Mat logits) {
     int64_t t = r->size.t, used = r->size.used, size = moe_plan_size(t, r->size.experts, used);
-    Mat weights = op_output(r, "weights", t, used, FEW);
+    Mat weights = op_output_f32(r, "weights", t, used, FEW);
     void *memory = op_output_bytes(r, "plan", (size_t)size * sizeof(int32_t), OP_EXACT, 0, NULL);
     MoePlan plan = moe_plan_at(memory, t, r->size.experts, used);
     r->b->k->moe_route_forward(r->b, weights, &plan, logits, r->size.renormalise);
@@ -42,13 +44,13 @@ static void case_moe_route_ties(OpRun *r) {
     static const float values[] = {0, -0.0f, 1, 1, 2, -3, -INFINITY};
     float *x = mem_alloc((size_t)n, sizeof *x);
     for (int64_t i = 0; i < n; i++) x[i] = i % r->size.experts ? values[(i * 2654435761 >> 9) % 7] : 2;
-    route(r, mat_of(op_copy(r, x, (size_t)n * sizeof *x), DTYPE_F32, r->size.t, r->size.experts));
+    route(r, op_values(r, x, r->size.t, r->size.experts));
     mem_free(x);
 }
 
 static void case_moe_route_backward(OpRun *r) {
     MoePlan plan = given_plan(r);
-    Mat dweights = op_input(r, plan.tokens, plan.used), logits = op_input(r, plan.tokens, plan.experts);
+    Mat dweights = op_input_f32(r, plan.tokens, plan.used), logits = op_input(r, plan.tokens, plan.experts);
     // Most elements may be zeros, which makes the root mean square small: ten times FEW.
     Mat dlogits = op_output(r, "dlogits", plan.tokens, plan.experts, 10 * FEW);
     r->b->k->moe_route_backward(r->b, dlogits, dweights, logits, &plan, r->size.renormalise);
@@ -71,16 +73,16 @@ static void case_moe_combine(OpRun *r) {
 
 static void case_moe_scale_forward(OpRun *r) {
     MoePlan plan = given_plan(r);
-    Mat x = op_inout(r, "x", plan.tokens * plan.used, r->size.k, 0), w = op_input(r, plan.tokens, plan.used);
+    Mat x = op_inout(r, "x", plan.tokens * plan.used, r->size.k, 0), w = op_input_f32(r, plan.tokens, plan.used);
     r->b->k->moe_scale_forward(r->b, x, w, &plan);
 }
 
 static void case_moe_scale_backward(OpRun *r) {
     MoePlan plan = given_plan(r);
     int64_t rows = plan.tokens * plan.used;
-    Mat x = op_input(r, rows, r->size.k), w = op_input(r, plan.tokens, plan.used);
+    Mat x = op_input(r, rows, r->size.k), w = op_input_f32(r, plan.tokens, plan.used);
     Mat dx = op_inout(r, "dx", rows, r->size.k, 0);
-    Mat dweights = op_output(r, "dweights", plan.tokens, plan.used, OP_SUM(r->size.k));
+    Mat dweights = op_output_f32(r, "dweights", plan.tokens, plan.used, OP_SUM(r->size.k));
     r->b->k->moe_scale_backward(r->b, dx, dweights, x, w, &plan);
 }
 
@@ -96,6 +98,7 @@ static void case_grouped_linear_forward(OpRun *r) {
     expert_weights(r, w);
     Mat x = op_input(r, plan.tokens * plan.used, r->size.k);
     Mat out = op_output(r, "out", x.rows, r->size.n, OP_SUM(r->size.k));
+    op_rounded(r, PRODUCT);
     r->b->k->grouped_linear_forward(r->b, out, x, w, &plan,
                                     op_workspace(r, r->b->k->grouped_linear_workspace(r->b, w, &plan)));
 }
@@ -107,6 +110,7 @@ static void case_grouped_linear_backward(OpRun *r) {
     expert_weights(r, w);
     Mat dout = op_input(r, plan.tokens * plan.used, r->size.n);
     Mat dx = op_gradient(r, "dx", dout.rows, r->size.k, OP_SUM(r->size.n), r->size.accumulate);
+    op_rounded(r, PRODUCT);
     r->b->k->grouped_linear_backward(r->b, dx, dout, w, &plan, r->size.accumulate,
                                      op_workspace(r, r->b->k->grouped_linear_workspace(r->b, w, &plan)));
 }

@@ -19,8 +19,8 @@ static int32_t *indices(OpRun *r, int64_t count, int64_t first, int64_t step) {
 
 static void case_expand(OpRun *r) {
     Weight w = op_weight(r, r->size.n, r->size.k);
-    r->b->k->expand(r->b, op_output(r, "dst", r->size.n, r->size.k, EXACT), &w, 0);
-    r->b->k->expand(r->b, op_output(r, "part", r->size.n / 2, r->size.k, EXACT), &w, r->size.n / 3);
+    r->b->k->expand(r->b, op_output_f32(r, "dst", r->size.n, r->size.k, EXACT), &w, 0);
+    r->b->k->expand(r->b, op_output_f32(r, "part", r->size.n / 2, r->size.k, EXACT), &w, r->size.n / 3);
 }
 
 static void case_weight_finite(OpRun *r) {
@@ -36,14 +36,14 @@ static void case_embed_forward(OpRun *r) {
     for (int64_t t = 0; t < r->size.t; t++) ids[t] = (int32_t)(t * 7919 % r->size.n);
     Mat out = op_output(r, "out", r->size.t, r->size.k, EXACT);
     r->b->k->embed_forward(r->b, out, &w, op_copy(r, ids, (size_t)r->size.t * sizeof *ids), 1.7f, false);
-    Mat sum = op_inout(r, "sum", r->size.t, r->size.k, FEW);
+    Mat sum = op_inout_f32(r, "sum", r->size.t, r->size.k, FEW);
     r->b->k->embed_forward(r->b, sum, &w, op_copy(r, ids, (size_t)r->size.t * sizeof *ids), 1.7f, true);
     mem_free(ids);
 }
 
 static void case_neftune(OpRun *r) {
     Mat x = op_inout(r, "x", r->size.t, r->size.k, FEW);
-    const float *magnitude = op_input(r, r->size.t, 1).data;
+    const float *magnitude = op_input_f32(r, r->size.t, 1).data;
     TokenKeys keys = {.key = {.seed = 3, .stream = 4, .module = 5, .row = 6}};
     r->b->k->neftune(r->b, x, magnitude, 5, &keys);
 }
@@ -51,31 +51,32 @@ static void case_neftune(OpRun *r) {
 // k columns, or heads of d columns each by themselves.
 static void case_rmsnorm_forward(OpRun *r) {
     int64_t groups = r->size.heads ? r->size.heads : 1, group = r->size.heads ? r->size.d : r->size.k;
-    Mat x = op_input(r, r->size.t, groups * group), weight = op_input(r, 1, group);
+    Mat x = op_input(r, r->size.t, groups * group), weight = op_input_f32(r, 1, group);
     Mat out = op_output(r, "out", r->size.t, groups * group, OP_SUM(group));
-    Mat rstd = op_output(r, "rstd", r->size.t, groups, OP_SUM(group));
+    Mat rstd = op_output_f32(r, "rstd", r->size.t, groups, OP_SUM(group));
     r->b->k->rmsnorm_forward(r->b, out, rstd, x, weight.data, group, 1e-5f);
 }
 
 static void case_rmsnorm_backward(OpRun *r) {
     int64_t groups = r->size.heads ? r->size.heads : 1, group = r->size.heads ? r->size.d : r->size.k;
-    Mat x = op_input(r, r->size.t, groups * group), weight = op_input(r, 1, group);
-    Mat dout = op_input(r, r->size.t, groups * group), rstd = op_input(r, r->size.t, groups);
+    Mat x = op_input(r, r->size.t, groups * group), weight = op_input_f32(r, 1, group);
+    Mat dout = op_input(r, r->size.t, groups * group), rstd = op_input_f32(r, r->size.t, groups);
     Mat dx = op_gradient(r, "dx", r->size.t, groups * group, OP_SUM(group), r->size.accumulate);
     r->b->k->rmsnorm_backward(r->b, dx, dout, x, rstd, weight.data, group, r->size.accumulate);
 }
 
 static void case_layernorm_forward(OpRun *r) {
-    Mat x = op_input(r, r->size.t, r->size.k), weight = op_input(r, 1, r->size.k), bias = op_input(r, 1, r->size.k);
+    Mat x = op_input(r, r->size.t, r->size.k), weight = op_input_f32(r, 1, r->size.k),
+        bias = op_input_f32(r, 1, r->size.k);
     // One column only: x - mean and the variance are 0, all that is left is bias.
     Mat out = op_output(r, "out", r->size.t, r->size.k, OP_SUM(r->size.k));
-    Mat stats = op_output(r, "stats", r->size.t, 2, OP_SUM(r->size.k));
+    Mat stats = op_output_f32(r, "stats", r->size.t, 2, OP_SUM(r->size.k));
     r->b->k->layernorm_forward(r->b, out, stats, x, weight.data, bias.data, 1e-5f);
 }
 
 static void case_layernorm_backward(OpRun *r) {
-    Mat x = op_input(r, r->size.t, r->size.k), weight = op_input(r, 1, r->size.k);
-    Mat dout = op_input(r, r->size.t, r->size.k), stats = op_input(r, r->size.t, 2);
+    Mat x = op_input(r, r->size.t, r->size.k), weight = op_input_f32(r, 1, r->size.k);
+    Mat dout = op_input(r, r->size.t, r->size.k), stats = op_input_f32(r, r->size.t, 2);
     Mat dx = op_gradient(r, "dx", r->size.t, r->size.k, OP_SUM(r->size.k), r->size.accumulate);
     r->b->k->layernorm_backward(r->b, dx, dout, x, stats, weight.data, r->size.accumulate);
 }
@@ -83,7 +84,7 @@ static void case_layernorm_backward(OpRun *r) {
 static void rope(OpRun *r, bool inverse) {
     int64_t rotated = r->size.rotated ? r->size.rotated : r->size.d;
     Mat x = op_inout(r, "x", r->size.t, r->size.heads * r->size.d, FEW);
-    Mat cos_sin = op_input(r, r->size.t, rotated);
+    Mat cos_sin = op_input_f32(r, r->size.t, rotated);
     int32_t *pos = indices(r, r->size.t, r->size.t - 1, -1);
     r->b->k->rope(r->b, x, cos_sin.data, pos, r->size.d, rotated, inverse);
 }
@@ -119,7 +120,7 @@ static void case_add(OpRun *r) {
 }
 
 static void case_argmax(OpRun *r) {
-    Mat logits = op_input(r, r->size.t, r->size.n);
+    Mat logits = op_input_f32(r, r->size.t, r->size.n);
     r->b->k->argmax(r->b, op_output_bytes(r, "out", (size_t)r->size.t * sizeof(int32_t), OP_EXACT, 0, NULL), logits);
 }
 
@@ -145,7 +146,7 @@ static void case_fixed_add(OpRun *r) {
     size_t n = (size_t)r->size.n;
     int64_t *start = mem_alloc(n, sizeof *start), zero = 0;
     for (size_t i = 0; i < n; i++) start[i] = (int64_t)i << 40;
-    Mat g = op_input(r, 1, r->size.n);
+    Mat g = op_input_f32(r, 1, r->size.n);
     float special[] = {0x1p-45f, 0x1.8p-44f, -0x1p-45f, 100, -7.9999995f, 8, -8, INFINITY};
     if (n >= 8 && r->size.bias) r->b->k->upload(r->b, g.data, special, sizeof special);
     int64_t *acc = op_output_bytes(r, "acc", n * sizeof *start, OP_EXACT, 0, start);
@@ -158,13 +159,13 @@ static void case_fixed_to_f32(OpRun *r) {
     size_t n = (size_t)r->size.n;
     int64_t *acc = mem_alloc(n, sizeof *acc);
     for (size_t i = 0; i < n; i++) acc[i] = (int64_t)(i * 0x9E3779B97F4A7C15u) >> i % 60;
-    Mat g = op_output(r, "g", 1, r->size.n, EXACT);
+    Mat g = op_output_f32(r, "g", 1, r->size.n, EXACT);
     r->b->k->fixed_to_f32(r->b, g.data, op_copy(r, acc, n * sizeof *acc), r->size.n);
     mem_free(acc);
 }
 
 static void case_sqnorm(OpRun *r) {
-    Mat g = op_input(r, 1, r->size.n);
+    Mat g = op_input_f32(r, 1, r->size.n);
     // A sum of n positive doubles in another order: far below n * 2^-53.
     double *out = op_output_bytes(r, "out", sizeof *out, OP_DOUBLES, 1e-13, NULL);
     r->b->k->sqnorm(r->b, out, g.data, r->size.n);
@@ -172,7 +173,7 @@ static void case_sqnorm(OpRun *r) {
 
 static void case_adamw(OpRun *r) {
     int64_t n = r->size.n;
-    Mat g = op_input(r, 1, n), p = op_inout(r, "p", 1, n, FEW), m = op_inout(r, "m", 1, n, FEW);
+    Mat g = op_input_f32(r, 1, n), p = op_inout_f32(r, "p", 1, n, FEW), m = op_inout_f32(r, "m", 1, n, FEW);
     float *second = mem_alloc((size_t)n, sizeof *second);
     for (int64_t i = 0; i < n; i++) second[i] = 0.1f + (float)(i % 13);
     float *v = op_output_bytes(r, "v", (size_t)n * sizeof *v, OP_FLOATS, FEW, second);
@@ -250,7 +251,7 @@ static const OpSize flat[] = {
 
 const OpCase op_cases_pointwise[] = {
     OP_CASE(expand, weights),
-    OP_CASE(weight_finite, weights),
+    OP_HOST_CASE(weight_finite, weights),
     OP_CASE(embed_forward, weights),
     OP_CASE(neftune, rows),
     OP_CASE(rmsnorm_forward, groups),

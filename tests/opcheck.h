@@ -4,6 +4,9 @@
 // An OpCase is one op with its sizes. Its function lays out inputs and outputs through the op_* helpers below, in the
 // same order on every backend, and calls the slot. Inputs are random numbers that depend on their place in that order
 // alone; outputs and workspaces start as NaN, so an element that was not written shows.
+//
+// Where activations are BF16 or F16, both sides compute from the same inputs, rounded to that type; the reference's
+// outputs are rounded to it before they are compared. kernels.h says what is an activation and what stays float32.
 #pragma once
 
 #include <math.h>
@@ -53,16 +56,27 @@ typedef struct OpOutput {
     void *data;
     size_t bytes;
     OpKind kind;
-    double tolerance; // largest |got - want|, relative to the root mean square of want
+    Mat mat;          // of floats: how they lie; else data NULL
+    double tolerance; // largest |got - want|, relative to the root mean square of want; 0: equal
     double floor;     // which is taken as at least this, where what is summed may cancel
+    double roundings; // further roundings to the type of activations that the tolerance allows: op_rounded
 } OpOutput;
+
+// What a run is made with besides its size. The same on both sides of a comparison.
+typedef struct OpSetup {
+    int poison;       // which random input gets a NaN; -1: none
+    DType activation; // activations are rounded to this type; stored in the backend's own
+    int64_t gap;      // on a device: elements before and behind each row of activations
+} OpSetup;
+#define OP_PLAIN ((OpSetup){.poison = -1})
 
 enum { OP_MAX_BUFFERS = 48, OP_MAX_OUTPUTS = 8 };
 typedef struct OpRun {
     Backend *b;
     OpSize size;
-    int poison;   // which random input gets a NaN; -1: none
-    int n_inputs; // random inputs so far
+    OpSetup setup;
+    int n_inputs;  // random inputs so far
+    int n_weights; // segments of weights so far
     int n_buffers, n_outputs;
     struct {
         void *data;
@@ -76,9 +90,12 @@ typedef struct OpCase {
     void (*run)(OpRun *r);
     const OpSize *sizes;
     int n_sizes;
+    bool host; // the slot works in host memory: nothing to compare on a device
 } OpCase;
 #define OP_CASE(op, sizes)                                                                                             \
-    { #op, case_##op, sizes, (int)(sizeof(sizes) / sizeof *(sizes)) }
+    { #op, case_##op, sizes, (int)(sizeof(sizes) / sizeof *(sizes)), false }
+#define OP_HOST_CASE(op, sizes)                                                                                        \
+    { #op, case_##op, sizes, (int)(sizeof(sizes) / sizeof *(sizes)), true }
 
 // A float32 sum of n random terms, added one after the other, errs by about sqrt(n) roundings of 2^-24 relative to its
 // root mean square; this allows four times that for the worst of many elements, and a few roundings more.
@@ -86,22 +103,39 @@ typedef struct OpCase {
 
 // --- for cases ---
 void *op_copy(OpRun *r, const void *host, size_t bytes); // device copy of any data
-Mat op_input(OpRun *r, int64_t rows, int64_t cols);      // random, about unit variance; NaN where poisoned
+// Activations. Inputs are random, about unit variance, NaN where poisoned; op_values: the given ones.
+Mat op_input(OpRun *r, int64_t rows, int64_t cols);
+Mat op_values(OpRun *r, const float *values, int64_t rows, int64_t cols);
 Mat op_output(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance);
 Mat op_inout(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance); // random at the start
 // op_inout where `accumulate`, else op_output.
 Mat op_gradient(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance, bool accumulate);
+// The same of what is float32 everywhere: parameters, their gradients, tables, statistics, logits.
+Mat op_input_f32(OpRun *r, int64_t rows, int64_t cols);
+Mat op_output_f32(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance);
+Mat op_inout_f32(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance);
 void *op_output_bytes(OpRun *r, const char *name, size_t bytes, OpKind kind, double tolerance, const void *start);
 // Names a part of a buffer that is there as an output.
 void op_output_at(OpRun *r, const char *name, void *data, size_t bytes, OpKind kind, double tolerance);
+// The last output depends on values that are rounded to the type of activations on the way, to `roundings` units of
+// that rounding (2^-8 of BF16) relative to its root mean square. An exact output (an arg max) is then not compared.
+void op_rounded(OpRun *r, double roundings);
 void *op_workspace(OpRun *r, size_t bytes);
-// A weight of random blocks, elements of about 1 / sqrt(k); with segments, row map and bias as the size asks.
+// A weight of random blocks, elements of about 1 / sqrt(k); with segments, row map and bias as the size asks. Placed
+// where the backend asks for it.
 Weight op_weight(OpRun *r, int64_t n, int64_t k);
+
+// --- between the files of opcheck ---
+void *op_buffer(OpRun *r, size_t bytes);
+float *op_noise(int64_t n, uint32_t stream); // uniform with unit variance
+float *op_input_floats(OpRun *r, int64_t n); // the next random input
+float op_round(DType t, float x);            // finite stays finite
+double op_unit_roundoff(DType t);            // of activations; 0 for F32, which tolerances are about already
 
 // --- for callers ---
 // The names of a size's fields that are not 0, for messages.
 void op_size_text(const OpSize *s, char *text, size_t size);
-OpRun *op_run(const OpCase *c, const OpSize *size, Backend *b, int poison);
+OpRun *op_run(const OpCase *c, const OpSize *size, Backend *b, OpSetup setup);
 void op_run_free(OpRun *r);
 typedef enum {
     OP_WITHIN_TOLERANCE, // of what the outputs declare; NaN fails

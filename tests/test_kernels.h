@@ -21,7 +21,7 @@ static const char *const all_isas[] = {"base", "v3", "v4"};
 // Runs a case on `b` and fails unless it agrees with `want`.
 static void check_against(const OpRun *want, const OpCase *c, const OpSize *size, Backend *b, int poison, OpRule rule) {
     char message[512], sizes[256];
-    OpRun *got = op_run(c, size, b, poison);
+    OpRun *got = op_run(c, size, b, (OpSetup){.poison = poison});
     if (!op_agree(want, got, rule, message, sizeof message)) {
         op_size_text(size, sizes, sizeof sizes);
         fail_msg("%s on %s, %d threads, poisoned input %d: %s\n  %s", c->name, b->k->name, b->threads, poison, message,
@@ -35,7 +35,7 @@ static void match_reference(const OpCase *cases) {
     Backend *ref = open_backend("ref", NULL, 1);
     for (const OpCase *c = cases; c->name; c++)
         for (int s = 0; s < c->n_sizes; s++) {
-            OpRun *want = op_run(c, c->sizes + s, ref, -1);
+            OpRun *want = op_run(c, c->sizes + s, ref, OP_PLAIN);
             for (size_t i = 0; i < sizeof all_isas / sizeof *all_isas; i++) {
                 if (!kernels_cpu(all_isas[i])) continue;
                 Backend *b = open_backend("cpu", all_isas[i], 1);
@@ -54,7 +54,7 @@ static void ignore_threads(const OpCase *cases) {
         Backend *three = open_backend("cpu", all_isas[i], 3);
         for (const OpCase *c = cases; c->name; c++)
             for (int s = 0; s < c->n_sizes; s++) {
-                OpRun *want = op_run(c, c->sizes + s, one, -1);
+                OpRun *want = op_run(c, c->sizes + s, one, OP_PLAIN);
                 check_against(want, c, c->sizes + s, two, -1, OP_SAME_BITS);
                 check_against(want, c, c->sizes + s, three, -1, OP_SAME_BITS);
                 op_run_free(want);
@@ -72,11 +72,11 @@ static void show_nan(const OpCase *cases) {
         for (int s = 0; s < c->n_sizes; s++) {
             const OpSize *size = c->sizes + s;
             if (size->t > 100 || size->no_dx || size->no_da || size->no_db) continue; // without an output NaN may rest
-            OpRun *want = op_run(c, c->sizes + s, ref, -1);
+            OpRun *want = op_run(c, c->sizes + s, ref, OP_PLAIN);
             int inputs = want->n_inputs;
             op_run_free(want);
             for (int poison = 0; poison < inputs; poison++) {
-                want = op_run(c, c->sizes + s, ref, poison);
+                want = op_run(c, c->sizes + s, ref, (OpSetup){.poison = poison});
                 if (!op_shows_nan(want)) fail_msg("%s on ref hides a NaN in input %d", c->name, poison);
                 check_against(want, c, c->sizes + s, cpu, poison, OP_NAN_SHOWS);
                 op_run_free(want);

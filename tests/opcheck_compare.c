@@ -1,0 +1,168 @@
+// opcheck: running a case, and the comparison of its outputs.
+#include <stdio.h>
+#include <string.h>
+
+#include "opcheck.h"
+
+void op_size_text(const OpSize *s, char *text, size_t size) {
+    snprintf(
+        text, size,
+        "t=%lld n=%lld k=%lld heads=%lld kv=%lld d=%lld rotated=%lld rank=%lld layout=%lld window=%lld experts=%lld "
+        "used=%lld%s%s%s %s segments=%d%s%s%s%s glu=%d activation=%d dropout=%g smoothing=%g softcap=%g",
+        (long long)s->t, (long long)s->n, (long long)s->k, (long long)s->heads, (long long)s->kv, (long long)s->d,
+        (long long)s->rotated, (long long)s->rank, (long long)s->layout, (long long)s->window, (long long)s->experts,
+        (long long)s->used, s->renormalise ? " renormalise" : "", s->uneven ? " uneven" : "",
+        s->bidirectional ? " bidirectional" : "", dtype_info(s->dtype)->name, s->segments, s->row_map ? " row_map" : "",
+        s->bias ? " bias" : "", s->residual ? " residual" : "", s->accumulate ? " accumulate" : "", (int)s->glu,
+        (int)s->activation, (double)s->dropout, (double)s->smoothing, (double)s->softcap);
+}
+
+OpRun *op_run(const OpCase *c, const OpSize *size, Backend *b, OpSetup setup) {
+    OpRun *r = mem_calloc(1, sizeof *r);
+    *r = (OpRun){.b = b, .size = *size, .setup = setup};
+    c->run(r);
+    b->k->sync(b);
+    return r;
+}
+
+void op_run_free(OpRun *r) {
+    if (!r) return;
+    for (int i = 0; i < r->n_buffers; i++) r->b->k->free(r->b, r->buffers[i].data, r->buffers[i].bytes);
+    mem_free(r);
+}
+
+// ---- outputs, as the host sees them ----
+
+// Floats as float32, rows back to back. Other kinds as they are.
+typedef struct Fetched {
+    void *data;
+    size_t bytes;
+    int64_t stray; // the first row with a written element before or behind it; -1: none
+} Fetched;
+
+static bool untouched(const uint8_t *p, int64_t bytes) {
+    for (int64_t i = 0; i < bytes; i++)
+        if (p[i] != 0xFF) return false;
+    return true;
+}
+
+static Fetched fetch_matrix(const OpRun *r, Mat m) {
+    int64_t size = dtype_info(m.dtype)->bytes, gap = (mat_stride(m) - m.cols) / 2, stride = mat_stride(m) * size;
+    size_t bytes = (size_t)(m.rows * stride);
+    uint8_t *raw = mem_alloc(bytes, 1);
+    r->b->k->download(r->b, raw, (uint8_t *)m.data - gap * size, bytes);
+    size_t n = (size_t)(m.rows * m.cols);
+    float *x = mem_alloc(n, sizeof *x);
+    Fetched f = {x, n * sizeof *x, -1};
+    for (int64_t i = m.rows - 1; i >= 0; i--) {
+        const uint8_t *row = raw + i * stride;
+        dtype_expand(m.dtype, x + i * m.cols, row + gap * size, (size_t)m.cols);
+        if (!untouched(row, gap * size) || !untouched(row + stride - gap * size, gap * size)) f.stray = i;
+    }
+    mem_free(raw);
+    return f;
+}
+
+static Fetched fetch(const OpRun *r, const OpOutput *o) {
+    if (o->kind == OP_FLOATS && o->mat.data) return fetch_matrix(r, o->mat);
+    void *host = mem_alloc(o->bytes, 1);
+    r->b->k->download(r->b, host, o->data, o->bytes);
+    return (Fetched){host, o->bytes, -1};
+}
+
+static double element(const OpOutput *o, Fetched f, size_t i) {
+    return o->kind == OP_FLOATS ? (double)((const float *)f.data)[i] : ((const double *)f.data)[i];
+}
+
+static size_t element_count(const OpOutput *o, Fetched f) {
+    return f.bytes / (o->kind == OP_FLOATS ? sizeof(float) : sizeof(double));
+}
+
+// ---- comparing ----
+
+// What the device would have stored of the reference's result.
+static void round_activations(Fetched want, DType type) {
+    float *x = want.data;
+    for (size_t i = 0; i < want.bytes / sizeof *x; i++) x[i] = op_round(type, x[i]);
+}
+
+// The absolute tolerance of all elements; one that is rounded may land on either side of its own rounding, too.
+typedef struct Limit {
+    double all, of_element;
+} Limit;
+
+static Limit limit_of(const OpOutput *o, Fetched want, DType stored, double unit) {
+    size_t n = element_count(o, want);
+    double squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        double x = element(o, want, i);
+        if (isfinite(x)) squares += x * x / (double)n;
+    }
+    double size = fmax(sqrt(squares), o->floor), tolerance = o->tolerance + o->roundings * unit;
+    double smallest = stored == DTYPE_F16 && tolerance > 0 ? 0x1p-24 : 0; // F16's subnormal step
+    return (Limit){tolerance * size + smallest, tolerance > 0 ? 2 * op_unit_roundoff(stored) : 0};
+}
+
+// Index of the first element that breaks the rule, or -1. *limit: the absolute tolerance it was held to.
+static int64_t first_breach(const OpOutput *o, Fetched want, Fetched got, OpRule rule, Limit limit, double *allowed) {
+    for (size_t i = 0; i < element_count(o, want); i++) {
+        double w = element(o, want, i), g = element(o, got, i);
+        *allowed = limit.all + limit.of_element * fabs(w);
+        bool breach = rule == OP_NAN_SHOWS ? isnan(w) && !isnan(g) : !(w == g || fabs(w - g) <= *allowed);
+        if (breach) return (int64_t)i;
+    }
+    return -1;
+}
+
+static bool bytes_agree(const OpOutput *o, Fetched want, Fetched got, char *message, size_t size) {
+    if (!memcmp(want.data, got.data, want.bytes)) return true;
+    size_t at = 0;
+    while (((const char *)want.data)[at] == ((const char *)got.data)[at]) at++;
+    snprintf(message, size, "output %s differs from byte %zu of %zu on", o->name, at, want.bytes);
+    return false;
+}
+
+// `o`: of the run `got`; unit: of the roundings that op_rounded counts.
+static bool output_agrees(const OpOutput *o, Fetched want, Fetched got, OpRule rule, double unit, char *message,
+                          size_t size) {
+    CHECK(want.bytes == got.bytes);
+    DType stored = o->mat.data ? o->mat.dtype : DTYPE_F32;
+    if (got.stray >= 0) {
+        snprintf(message, size, "output %s: written beside row %lld", o->name, (long long)got.stray);
+        return false;
+    }
+    if (o->kind == OP_EXACT && o->roundings > 0 && unit > 0) return true;
+    if (rule == OP_SAME_BITS || o->kind == OP_EXACT) return bytes_agree(o, want, got, message, size);
+    if (o->kind == OP_FLOATS) round_activations(want, stored);
+    double allowed;
+    int64_t at = first_breach(o, want, got, rule, limit_of(o, want, stored, unit), &allowed);
+    if (at < 0) return true;
+    snprintf(message, size, "output %s[%lld]: got %.9g, want %.9g, tolerance %.3g", o->name, (long long)at,
+             element(o, got, (size_t)at), element(o, want, (size_t)at), allowed);
+    return false;
+}
+
+bool op_agree(const OpRun *want, const OpRun *got, OpRule rule, char *message, size_t size) {
+    CHECK(want->n_outputs == got->n_outputs && want->n_outputs > 0);
+    bool agree = true;
+    double unit = got->b->tf32 ? 0x1p-11 : op_unit_roundoff(got->setup.activation); // of what products take
+    for (int i = 0; i < want->n_outputs && agree; i++) {
+        Fetched w = fetch(want, want->outputs + i), g = fetch(got, got->outputs + i);
+        agree = output_agrees(got->outputs + i, w, g, rule, unit, message, size);
+        mem_free(w.data);
+        mem_free(g.data);
+    }
+    return agree;
+}
+
+bool op_shows_nan(const OpRun *r) {
+    bool shows = false;
+    for (int i = 0; i < r->n_outputs && !shows; i++) {
+        const OpOutput *o = r->outputs + i;
+        if (o->kind == OP_EXACT) return true;
+        Fetched f = fetch(r, o);
+        for (size_t j = 0; j < element_count(o, f) && !shows; j++) shows = isnan(element(o, f, j));
+        mem_free(f.data);
+    }
+    return shows;
+}

@@ -1,0 +1,133 @@
+// opcheck: random weights of every type.
+#include <string.h>
+
+#include "opcheck.h"
+
+static void put_half(uint8_t *p, float f) {
+    uint16_t h = f32_to_f16(f);
+    memcpy(p, &h, sizeof h);
+}
+
+// One row of random elements in its dtype. Blocks are random bytes under scales that make the elements small.
+static void fill_row(uint8_t *row, DType t, DType rounding, int64_t k, const float *noise) {
+    const DTypeInfo *info = dtype_info(t);
+    float size = 1 / sqrtf((float)k);
+    if (info->block == 1) {
+        for (int64_t i = 0; i < k; i++) {
+            float x = op_round(rounding, op_round(t, noise[i] * size)); // of few bits, exact in both types
+            uint16_t h = t == DTYPE_F16 ? f32_to_f16(x) : f32_to_bf16(x);
+            memcpy(row + i * info->bytes, t == DTYPE_F32 ? (void *)&x : (void *)&h, (size_t)info->bytes);
+        }
+        return;
+    }
+    for (int64_t block = 0; block < k / info->block; block++, row += info->bytes) {
+        const float *x = noise + block * info->block;
+        for (int i = 0; i < info->bytes; i++) row[i] = (uint8_t)(int)(x[i % info->block] * 1e4f + (float)i);
+        float d = size * (1.5f + x[0] / 4);
+        switch (t) {
+        case DTYPE_Q8_0:
+            put_half(row, d / 64);
+            break;
+        case DTYPE_Q4_K:
+        case DTYPE_Q5_K:
+            put_half(row, d / 256), put_half(row + 2, d / 40);
+            break;
+        case DTYPE_Q6_K:
+            put_half(row + 208, d / 1024);
+            break;
+        case DTYPE_Q2_K:
+            put_half(row + 80, d / 20), put_half(row + 82, d / 15);
+            break;
+        case DTYPE_Q3_K:
+            put_half(row + 108, d / 64);
+            break;
+        case DTYPE_IQ4_NL:
+            put_half(row, d / 100);
+            break;
+        case DTYPE_IQ4_XS:
+            put_half(row, d / 2000);
+            break;
+        case DTYPE_MXFP4:
+            row[0] = (uint8_t)(128 + (int)log2f(d / 8));
+            break;
+        case DTYPE_NF4: // a code for the scale of the row
+            break;
+        case DTYPE_Q4_1:
+        case DTYPE_Q5_1:
+            put_half(row, d / 8), put_half(row + 2, -d);
+            break;
+        default:
+            put_half(row, d / 8);
+        }
+    }
+}
+
+// In host memory; the parts end with free_parts.
+static WeightSegment random_segment(OpRun *r, DType t, int64_t rows, int64_t k) {
+    size_t row_bytes;
+    CHECK(dtype_bytes(t, (size_t)k, &row_bytes), "%lld columns of %s", (long long)k, dtype_info(t)->name);
+    float *noise = op_noise(rows * k, 1000 + (uint32_t)r->n_weights++), *row_scale = NULL;
+    uint8_t *data = mem_alloc((size_t)rows, row_bytes);
+    for (int64_t i = 0; i < rows; i++) fill_row(data + (size_t)i * row_bytes, t, r->setup.activation, k, noise + i * k);
+    if (t == DTYPE_NF4) {
+        row_scale = mem_alloc((size_t)rows, sizeof *row_scale);
+        for (int64_t i = 0; i < rows; i++) row_scale[i] = (2 + noise[i] / 4) / (255 * 255 * sqrtf((float)k));
+    }
+    mem_free(noise);
+    int32_t *map = NULL;
+    if (r->size.row_map) map = mem_alloc((size_t)rows, sizeof *map);
+    for (int64_t i = 0; map && i < rows; i++) // llama's permutation of one head of `rows` rows, roughly
+        map[i] = (int32_t)(i % 2 ? rows - 1 - i / 2 : i / 2);
+    return (WeightSegment){.data = data, .dtype = t, .rows = rows, .row_scale = row_scale, .row_map = map};
+}
+
+static void free_parts(const Weight *w) {
+    for (int i = 0; i < w->n_segments; i++) {
+        mem_free((void *)w->segments[i].data);
+        mem_free((void *)w->segments[i].row_scale);
+        mem_free((void *)w->segments[i].row_map);
+    }
+    mem_free((void *)w->bias);
+}
+
+static const void *copy_or_null(OpRun *r, const void *host, size_t bytes) {
+    return host ? op_copy(r, host, bytes) : NULL;
+}
+
+// The weight where the backend reads it; `host` is not needed any more.
+static Weight place(OpRun *r, const Weight *host) {
+    Weight w = *host;
+    if (!r->b->host_memory) {
+        void *memory = op_buffer(r, r->b->k->weight_bytes(r->b, &w, false));
+        r->b->k->weight_place(r->b, &w, false, memory);
+        r->b->k->sync(r->b);
+        return w;
+    }
+    for (int i = 0; i < w.n_segments; i++) {
+        WeightSegment *s = w.segments + i;
+        size_t row_bytes, rows = (size_t)s->rows;
+        CHECK(dtype_bytes(s->dtype, (size_t)w.cols, &row_bytes));
+        s->data = op_copy(r, s->data, rows * row_bytes);
+        s->row_scale = copy_or_null(r, s->row_scale, rows * sizeof(float));
+        s->row_map = copy_or_null(r, s->row_map, rows * sizeof(int32_t));
+    }
+    w.bias = copy_or_null(r, w.bias, (size_t)w.rows * sizeof(float));
+    return w;
+}
+
+// Segment i takes the dtype that follows by i where the columns allow it, and an uneven share of the rows.
+Weight op_weight(OpRun *r, int64_t n, int64_t k) {
+    Weight w = {.name = "w", .rows = n, .cols = k, .n_segments = r->size.segments ? r->size.segments : 1};
+    int64_t left = n;
+    for (int i = 0; i < w.n_segments; i++) {
+        int64_t rows = i + 1 == w.n_segments ? left : left / 3 + 1;
+        DType t = (DType)((r->size.dtype + i) % (DTYPE_Q5_1 + 1));
+        if (r->size.segments < 2) t = r->size.dtype;
+        w.segments[i] = random_segment(r, t, rows, k);
+        left -= rows;
+    }
+    if (r->size.bias) w.bias = op_input_floats(r, n);
+    Weight placed = place(r, &w);
+    free_parts(&w);
+    return placed;
+}
