@@ -41,6 +41,10 @@ static void test_cli_logits(void **state) {
     check_has("logits --model m.gguf --input_ids 1,261 --out l", 2, "token id 261 at position 1; expected 0 to 260");
     check_has("logits --model m.gguf --out l", 2, "--input_ids is missing");
     check_has("logits --input_ids 1 --out l", 2, "--model_name_or_path is missing");
+    check_output("logits --model m.gguf --device cpu --dtype f32 --input_ids 1,2,3 --out l.safetensors", "");
+    check_has("logits --model m.gguf --device tpu --input_ids 1 --out l", 2, "--device: \"tpu\"; expected auto, cpu");
+    check_has("logits --model m.gguf --dtype int8 --input_ids 1 --out l", 2, "--dtype: \"int8\"; expected auto, f32");
+    check_has("logits --model m.gguf --device cpu --dtype bf16 --input_ids 1 --out l", 2, "dtype: bf16 needs a GPU");
     check_has("logits --model m.gguf --input_ids 1 --out /nowhere/l", 1, "/nowhere/l");
 }
 

@@ -127,9 +127,13 @@ static void test_config_refuses_values(void **state) {
         {"\"early_stopping_patience\": 3", "early_stopping_patience: needs eval_strategy"},
         {"\"report_to\": \"tensorboard\"", "not in this version"},
         {"\"report_to\": \"wandb\"", "expected \"html\""},
-        {"\"device\": \"cuda\"", "device: \"cuda\" is not in this version"},
-        {"\"device\": \"tpu\"", "device: \"tpu\"; expected one of"},
-        {"\"dtype\": \"bf16\"", "not in this version"},
+        {"\"device\": \"tpu\"", "device: expected \"auto\", \"cpu\", \"cuda\" or \"cuda:N\""},
+        {"\"device\": \"cuda:\"", "device: expected"},
+        {"\"device\": \"cuda:1x\"", "device: expected"},
+        {"\"device\": 1", "device: 1; expected a string"},
+        {"\"device\": null", "device: null; expected a value"},
+        {"\"dtype\": \"int8\"", "dtype: \"int8\"; expected one of: auto f32 tf32 bf16 f16 fp8"},
+        {"\"gradient_checkpointing\": \"some\"", "expected one of: auto true false ffn blocks offload"},
         {"\"quantize_base\": \"fp4\"", "expected one of: none int8 nf4"},
         {"\"load_in_4bit\": 4", "load_in_4bit: expected true or false"},
         {"\"task\": \"regression\"", "task"},
@@ -238,6 +242,26 @@ static void test_config_accepts_defaults_of_later_keys(void **state) {
     assert_int_equal(c.gradient_checkpointing, CHECKPOINT_TRUE);
     assert_int_equal(c.max_memory, 3 << 29);
     config_clear(&c);
+}
+
+static void test_config_devices(void **state) {
+    (void)state;
+    static const char *const devices[] = {"auto", "cpu", "cuda", "cuda:0", "cuda:15"};
+    static const char *const dtypes[] = {"auto", "f32", "tf32", "bf16", "f16", "fp8"};
+    for (int i = 0; i < 6; i++) {
+        Config c;
+        Err err = {0};
+        char *text =
+            mem_printf("{" REQUIRED ", \"device\": \"%s\", \"torch_dtype\": \"%s\"}", devices[i % 5], dtypes[i]);
+        ASSERT_OK(load(&c, text, NULL, NULL, NULL, &err), &err);
+        assert_string_equal(c.device, devices[i % 5]);
+        assert_int_equal(c.dtype, i);
+        char *saved = config_json(&c);
+        assert_non_null(strstr(saved, devices[i % 5]));
+        mem_free(saved);
+        config_clear(&c);
+        mem_free(text);
+    }
 }
 
 static void test_config_overrides(void **state) {
@@ -382,7 +406,7 @@ static void test_words_split_and_nearest(void **state) {
 
 TEST_MAIN(TEST(test_config_defaults), TEST(test_config_comments_and_lines), TEST(test_config_refuses_broken_json),
           TEST(test_config_refuses_values), TEST(test_config_weights_of_files), TEST(test_config_refuses_bad_weights),
-          TEST(test_config_quantize_base), TEST(test_config_accepts_defaults_of_later_keys),
+          TEST(test_config_quantize_base), TEST(test_config_devices), TEST(test_config_accepts_defaults_of_later_keys),
           TEST(test_config_overrides), TEST(test_config_saved_form_loads), TEST(test_config_same_run),
           TEST(test_config_every_key_refuses_wrong_types), TEST(test_config_survives_mutations),
           TEST(test_words_split_and_nearest))

@@ -195,8 +195,8 @@ static void converse(Chat *c) {
 
 // --- the verb ---
 
-static int open_chat(Chat *c, const char *model, const ArgStrings *adapters, Err *err) {
-    if (loaded_open(&c->base, model, NULL, NULL, err) ||
+static int open_chat(Chat *c, const DeviceWords *on, const char *model, const ArgStrings *adapters, Err *err) {
+    if (loaded_open(&c->base, on, model, NULL, NULL, err) ||
         chat_template_new(&c->chat_template, c->base.model->tokenizer, NULL, err))
         return -1;
     for (size_t i = 0; i < adapters->count; i++)
@@ -226,9 +226,11 @@ static void close_chat(Chat *c) {
 static int run_chat(int argc, char **argv, Err *err) {
     const char *model = NULL, *system = NULL;
     ArgStrings adapters = {0};
+    DeviceWords on = {0};
     double temperature = 0, top_p = 1;
     int64_t max_new_tokens = 512, seed = 42;
     const ArgSpec specs[] = {MODEL_ARGS(&model),
+                             DEVICE_ARGS(&on),
                              {"adapter", ARG_STRINGS, &adapters, NULL},
                              {"system", ARG_STRING, &system, NULL},
                              {"max_new_tokens", ARG_INT, &max_new_tokens, NULL},
@@ -242,7 +244,7 @@ static int run_chat(int argc, char **argv, Err *err) {
                           .top_p = (float)top_p,
                           .seed = (uint64_t)seed,
                           .batch = 1}};
-    int rc = open_chat(&c, model, &adapters, err);
+    int rc = open_chat(&c, &on, model, &adapters, err);
     if (rc == 0) converse(&c);
     close_chat(&c);
     return rc ? err->status : 0;
@@ -255,7 +257,7 @@ const Verb verb_chat = {
     .help = "  --adapter NAME=PATH   may be given several times; the first one is active at the start\n"
             "  --system S            a system message\n"
             "  --max_new_tokens N    512 for each answer\n"
-            "  --temperature T, --top_p P, --seed S   as in `lorac generate`\n\n"
+            "  --temperature T, --top_p P, --seed S   as in `lorac generate`\n" DEVICE_HELP "\n"
             "Lines from a pipe work too. Inside, /help lists the commands.\n",
     .run = run_chat,
 };

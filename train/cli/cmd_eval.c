@@ -13,6 +13,7 @@
 #include "generate.h"
 #include "json.h"
 #include "run_data.h"
+#include "run_device.h"
 #include "run_model.h"
 
 typedef struct EvalArgs {
@@ -77,7 +78,10 @@ static int check_task(EvalRun *r, Err *err) {
 static int open_run(EvalRun *r, Err *err) {
     ModelOptions o;
     int64_t max_tokens;
-    if (run_model_options(&o, &r->config, &max_tokens, err) || backend_open(&r->backend, "cpu", 0, err)) return -1;
+    const Config *c = &r->config;
+    if (run_model_options(&o, c, &max_tokens, err) ||
+        run_device_open(&r->backend, c->device, (DtypeWord)c->dtype, NULL, err))
+        return -1;
     o.classifier = true;
     if (model_load(&r->model, r->config.model_name_or_path, r->backend, &o, err)) return -1;
     if (load_adapter(r, err) || check_task(r, err)) return -1;

@@ -49,7 +49,7 @@ static int run_export(int argc, char **argv, Err *err) {
     if (!format || (strcmp(format, "peft") != 0 && strcmp(format, "gguf") != 0))
         return err_input(err, "export: --format is %s; expected peft or gguf", format ? format : "missing"), EXIT_INPUT;
     Loaded l = {0};
-    int rc = loaded_open(&l, model, path, &(ModelOptions){.classifier = true}, err);
+    int rc = loaded_open(&l, &on_the_cpu, model, path, &(ModelOptions){.classifier = true}, err);
     if (rc == 0) rc = make_parent(out, err);
     if (rc == 0) rc = save(&l, format, out, err);
     loaded_close(&l);

@@ -11,6 +11,7 @@
 enum { MAX_FILE = 64 << 20 };
 
 typedef struct Request {
+    DeviceWords on;
     const char *model, *adapter, *prompt, *messages, *chat_template;
     int64_t max_new_tokens, seed;
     double temperature, top_p;
@@ -94,6 +95,7 @@ static int answer(const Loaded *l, const Request *r, const Prompt *p, Err *err) 
 
 static int parse(Request *r, int argc, char **argv, Err *err) {
     const ArgSpec specs[] = {MODEL_ARGS(&r->model),
+                             DEVICE_ARGS(&r->on),
                              {"adapter_name_or_path", ARG_STRING, &r->adapter, NULL},
                              {"prompt", ARG_STRING, &r->prompt, NULL},
                              {"messages", ARG_STRING, &r->messages, NULL},
@@ -112,7 +114,7 @@ static int run_generate(int argc, char **argv, Err *err) {
     Loaded l = {0};
     Prompt p = {0};
     int rc = parse(&r, argc, argv, err);
-    if (rc == 0) rc = loaded_open(&l, r.model, r.adapter, NULL, err);
+    if (rc == 0) rc = loaded_open(&l, &r.on, r.model, r.adapter, NULL, err);
     if (rc == 0 && r.prompt) encode_text(&p, l.model->tokenizer, r.prompt);
     if (rc == 0 && r.messages) rc = encode_file(&p, &r, l.model->tokenizer, err);
     if (rc == 0) rc = answer(&l, &r, &p, err);
@@ -132,7 +134,7 @@ const Verb verb_generate = {
             "  --max_new_tokens N   256\n"
             "  --temperature T      0: greedy, always the most likely token\n"
             "  --top_p P            1: off; else only the most likely tokens that reach this probability together\n"
-            "  --seed S             42; the same seed gives the same text\n\n"
+            "  --seed S             42; the same seed gives the same text\n" DEVICE_HELP "\n"
             "  lorac generate --model_name_or_path base.gguf --prompt \"The capital of France is\"\n",
     .run = run_generate,
 };

@@ -41,7 +41,9 @@ static int write_logits(const Loaded *l, const int32_t *ids, int64_t n, const ch
 
 static int run_logits(int argc, char **argv, Err *err) {
     const char *model = NULL, *adapter = NULL, *text = NULL, *out = NULL;
+    DeviceWords on = {0};
     const ArgSpec specs[] = {MODEL_ARGS(&model),
+                             DEVICE_ARGS(&on),
                              {"adapter_name_or_path", ARG_STRING, &adapter, NULL},
                              {"input_ids", ARG_STRING, &text, NULL},
                              {"out", ARG_STRING, &out, NULL}};
@@ -51,7 +53,8 @@ static int run_logits(int argc, char **argv, Err *err) {
     int32_t *ids = NULL;
     int64_t n = 0;
     int rc = parse_ids(text, &ids, &n, err);
-    if (rc == 0) rc = loaded_open(&l, model, adapter, &(ModelOptions){.max_positions = n, .classifier = true}, err);
+    if (rc == 0)
+        rc = loaded_open(&l, &on, model, adapter, &(ModelOptions){.max_positions = n, .classifier = true}, err);
     if (rc == 0) rc = write_logits(&l, ids, n, out, err);
     loaded_close(&l);
     mem_free(ids);
@@ -63,6 +66,6 @@ const Verb verb_logits = {
     .usage = "lorac logits --model_name_or_path M [--adapter_name_or_path A] --input_ids 1,2,3 --out F.safetensors",
     .summary = "The logits of a token sequence, to compare with any other engine",
     .help = "Writes tensor `logits` [T, V], float32: one row for each position of the sequence. With a classifier\n"
-            "[1, labels]: what it says of the sequence.\n",
+            "[1, labels]: what it says of the sequence.\n" DEVICE_HELP,
     .run = run_logits,
 };

@@ -56,7 +56,7 @@ static int run_merge(int argc, char **argv, Err *err) {
     MergeCheck check = {0};
     if (parse_args(&a, argc, argv, err)) return err->status;
     // A classifier's base loads too, so that it is the adapter that is refused.
-    int rc = loaded_open(&l, a.model, a.adapter, &(ModelOptions){.classifier = true}, err);
+    int rc = loaded_open(&l, &on_the_cpu, a.model, a.adapter, &(ModelOptions){.classifier = true}, err);
     if (rc == 0) rc = loaded_refuse_classifier(l.adapter, a.adapter, err);
     if (rc == 0) rc = model_merge_check(l.model, a.out, &a.options, err);
     if (rc == 0) rc = merge_check_open(&check, l.model, l.adapter, a.validation_file, err);

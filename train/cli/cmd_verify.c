@@ -8,12 +8,13 @@
 static int run_verify(int argc, char **argv, Err *err) {
     const char *model = NULL, *path = NULL;
     size_t n_words;
-    const ArgSpec specs[] = {MODEL_ARGS(&model)};
+    DeviceWords on = {0};
+    const ArgSpec specs[] = {MODEL_ARGS(&model), DEVICE_ARGS(&on)};
     if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, &path, 1, &n_words, err)) return err->status;
     if (!n_words) return err_input(err, "verify: no adapter named; expected a folder or a .gguf file"), EXIT_INPUT;
     Loaded l = {0};
     int status = 0;
-    if (loaded_open(&l, model, NULL, &(ModelOptions){.classifier = true}, err))
+    if (loaded_open(&l, &on, model, NULL, &(ModelOptions){.classifier = true}, err))
         status = err->status;
     else if (adapter_verify(l.model, path, stdout, err))
         status = EXIT_RUNTIME; // a bad adapter is what verify is for
@@ -31,7 +32,7 @@ const Verb verb_verify = {
             "loaded as a user would; it must be finite, not zero, and change the logits of M on a fixed sequence.\n"
             "Where both forms are there, their logits are compared; the largest difference is printed. A classifier\n"
             "has one form only: it must be finite, and its LoRA matrices change its logits.\n"
-            "Exit status 1 if anything is wrong.\n\n"
+            "Exit status 1 if anything is wrong.\n" DEVICE_HELP "\n"
             "  lorac verify out/run --model_name_or_path base.gguf\n",
     .run = run_verify,
 };

@@ -10,6 +10,19 @@
         "model", ARG_STRING, (out), NULL                                                                               \
     }
 
+// What to compute on, as on the command line; NULL: auto.
+typedef struct DeviceWords {
+    const char *device, *dtype;
+} DeviceWords;
+#define DEVICE_ARGS(words)                                                                                             \
+    {"device", ARG_STRING, &(words)->device, NULL}, {"dtype", ARG_STRING, &(words)->dtype, NULL}, {                    \
+        "torch_dtype", ARG_STRING, &(words)->dtype, NULL                                                               \
+    }
+#define DEVICE_HELP                                                                                                    \
+    "  --device D, --dtype T   cpu, cuda or cuda:N (auto: a GPU where there is one); auto, f32, tf32, bf16, f16, "     \
+    "fp8\n"
+extern const DeviceWords on_the_cpu;
+
 typedef struct Loaded { // init with {0}
     Backend *backend;
     Model *model;
@@ -19,6 +32,7 @@ typedef struct Loaded { // init with {0}
 // model_path is required (NULL: EXIT_INPUT names the option); adapter_path NULL: none; options NULL: all 0. With
 // options->classifier the verb knows what to do with classifiers and with models that have no language-model head; else
 // both are refused. After a failure too, loaded_close is the caller's.
-int loaded_open(Loaded *l, const char *model_path, const char *adapter_path, const ModelOptions *options, Err *err);
+int loaded_open(Loaded *l, const DeviceWords *on, const char *model_path, const char *adapter_path,
+                const ModelOptions *options, Err *err);
 int loaded_refuse_classifier(const Adapter *a, const char *path, Err *err);
 void loaded_close(Loaded *l);

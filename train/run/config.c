@@ -5,6 +5,7 @@
 
 #include "config_internal.h"
 #include "fileio.h"
+#include "run_device.h"
 #include "words.h"
 
 enum { MAX_CONFIG_BYTES = 4 << 20 };
@@ -196,8 +197,14 @@ static int check_rope(const Config *c, Err *err) {
     return 0;
 }
 
+static int check_device(const Config *c, Err *err) {
+    if (run_device_is_word(c->device)) return 0;
+    return refuse_key(c, "device", "expected \"auto\", \"cpu\", \"cuda\" or \"cuda:N\"", err);
+}
+
 static int cross_check(const Config *c, ConfigPurpose purpose, Err *err) {
-    if (check_required(c, purpose, err) || check_reports(c, err) || check_layers(c, err) || check_rope(c, err))
+    if (check_required(c, purpose, err) || check_reports(c, err) || check_layers(c, err) || check_rope(c, err) ||
+        check_device(c, err))
         return -1;
     if (c->max_steps == 0) return refuse_key(c, "max_steps", "0 steps; expected -1 (by epochs) or more than 0", err);
     if (c->lora_target_modules.count == 0) return refuse_key(c, "lora_target_modules", "an empty list", err);

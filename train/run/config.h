@@ -27,7 +27,14 @@ typedef struct IntList {
 
 // Choices, in the order of their names in the table.
 typedef enum { EVAL_NO, EVAL_STEPS, EVAL_EPOCH } EvalStrategy;
-typedef enum { CHECKPOINT_AUTO, CHECKPOINT_TRUE, CHECKPOINT_FALSE } CheckpointChoice;
+typedef enum {
+    CHECKPOINT_AUTO,
+    CHECKPOINT_TRUE, // as BLOCKS
+    CHECKPOINT_FALSE,
+    CHECKPOINT_FFN,
+    CHECKPOINT_BLOCKS,
+    CHECKPOINT_OFFLOAD
+} CheckpointChoice;
 typedef enum { ROPE_OF_MODEL, ROPE_BY_LINEAR, ROPE_BY_YARN } RopeChoice;
 typedef enum { TASK_CAUSAL_LM, TASK_CLASSIFICATION } Task;
 
@@ -67,8 +74,8 @@ typedef struct Config {
 
     int gradient_checkpointing; // CheckpointChoice
     int64_t max_memory;         // bytes; 0: not set
-    int device;
-    int dtype;
+    char *device;               // "auto", "cpu", "cuda", "cuda:N"
+    int dtype;                  // DtypeWord of run_device.h
 
     int64_t logging_steps;
     int eval_strategy; // EvalStrategy

@@ -11,6 +11,7 @@
 #include "progress.h"
 #include "quantize.h"
 #include "run_adapter.h"
+#include "run_device.h"
 #include "run_model.h"
 #include "signals.h"
 #include "snapshot.h"
@@ -35,8 +36,18 @@ typedef struct Run {
 
 // --- setting up ---
 
+static void print_device(Backend *b, const Err *note) {
+    StrBuf text = {0};
+    run_device_describe(&text, b);
+    printf("device   %s%s%s%s\n", text.data, note->msg[0] ? " (" : "", note->msg, note->msg[0] ? ")" : "");
+    fflush(stdout);
+    str_clear(&text);
+}
+
 static int load_model(Run *r, const ModelOptions *o, Err *err) {
-    if (backend_open(&r->backend, "cpu", 0, err)) return -1;
+    Err note;
+    if (run_device_open(&r->backend, r->config->device, (DtypeWord)r->config->dtype, &note, err)) return -1;
+    print_device(r->backend, &note);
     return model_load(&r->model, r->config->model_name_or_path, r->backend, o, err);
 }
 

@@ -102,7 +102,7 @@ static size_t memory_limit(const Config *c, size_t resident) {
 int trainer_fit_memory(Trainer *t, size_t *bytes, Err *err) {
     int choice = t->config->gradient_checkpointing;
     size_t fixed = memory_resident() + state_bytes(t), limit = memory_limit(t->config, memory_resident());
-    size_t arena = arena_bytes(t, choice == CHECKPOINT_TRUE);
+    size_t arena = arena_bytes(t, choice != CHECKPOINT_AUTO && choice != CHECKPOINT_FALSE);
     if (choice == CHECKPOINT_AUTO && fixed + arena > limit) arena = arena_bytes(t, true);
     if (bytes) *bytes = fixed + arena;
     if (fixed + arena > limit) {

@@ -1,0 +1,93 @@
+#include "run_device.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct {
+    const char *name;
+    DType activation;
+    bool tf32, fp8;
+} dtypes[] = {
+    [DTYPE_WORD_AUTO] = {"auto", DTYPE_F32, false, false}, // of the CPU; a GPU: as bf16
+    [DTYPE_WORD_F32] = {"f32", DTYPE_F32, false, false},    [DTYPE_WORD_TF32] = {"tf32", DTYPE_F32, true, false},
+    [DTYPE_WORD_BF16] = {"bf16", DTYPE_BF16, false, false}, [DTYPE_WORD_F16] = {"f16", DTYPE_F16, false, false},
+    [DTYPE_WORD_FP8] = {"fp8", DTYPE_BF16, false, true},
+};
+enum { N_DTYPES = sizeof dtypes / sizeof *dtypes };
+
+bool run_device_is_word(const char *device) {
+    if (strcmp(device, "auto") == 0 || strcmp(device, "cpu") == 0 || strcmp(device, "cuda") == 0) return true;
+    if (strncmp(device, "cuda:", 5) != 0) return false;
+    size_t digits = strspn(device + 5, "0123456789");
+    return digits > 0 && digits <= 4 && device[5 + digits] == 0;
+}
+
+static int open_cuda(Backend **b, const char *device, DtypeWord dtype, Err *err) {
+    if (dtype == DTYPE_WORD_AUTO) dtype = DTYPE_WORD_BF16;
+    BackendOptions o = {
+        .device = device, .activation = dtypes[dtype].activation, .tf32 = dtypes[dtype].tf32, .fp8 = dtypes[dtype].fp8};
+    return backend_open_with(b, &o, err);
+}
+
+static int open_cpu(Backend **b, DtypeWord dtype, Err *err) {
+    if (dtype != DTYPE_WORD_AUTO && dtype != DTYPE_WORD_F32)
+        return err_input(err, "dtype: %s needs a GPU; expected auto or f32 on device cpu", dtypes[dtype].name);
+    return backend_open(b, "cpu", 0, err);
+}
+
+// A driver shows as one of these files, also in containers and under WSL. Asked first because CUDA's libraries take a
+// tenth of a second to load, for nothing on most machines. Who names modules of his own wants them tried.
+static bool driver_shows(void) {
+    static const char *const files[] = {"/dev/nvidiactl", "/dev/dxg", "/dev/nvgpu"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (access(files[i], F_OK) == 0) return true;
+    return getenv("LORAC_MODULES") != NULL;
+}
+
+static int open_best(Backend **b, DtypeWord dtype, Err *note, Err *err) {
+    Err why = {0};
+    if (driver_shows() && open_cuda(b, "cuda", dtype, &why) == 0) return 0;
+    if (note) *note = why;
+    if (open_cpu(b, dtype, err) == 0) return 0;
+    if (err && why.msg[0]) err_input(err, "dtype: %s needs a GPU; %s", dtypes[dtype].name, why.msg);
+    return -1;
+}
+
+int run_device_open(Backend **b, const char *device, DtypeWord dtype, Err *note, Err *err) {
+    *b = NULL;
+    if (note) *note = (Err){0};
+    if (!device || strcmp(device, "auto") == 0) return open_best(b, dtype, note, err);
+    return strcmp(device, "cpu") == 0 ? open_cpu(b, dtype, err) : open_cuda(b, device, dtype, err);
+}
+
+int run_device_open_words(Backend **b, const char *device, const char *dtype, Err *err) {
+    int word = DTYPE_WORD_AUTO;
+    if (device && !run_device_is_word(device))
+        return err_input(err, "--device: \"%s\"; expected auto, cpu, cuda or cuda:N", device);
+    while (dtype && word < N_DTYPES && strcmp(dtype, dtypes[word].name) != 0) word++;
+    if (word == N_DTYPES) return err_input(err, "--dtype: \"%s\"; expected auto, f32, tf32, bf16, f16 or fp8", dtype);
+    return run_device_open(b, device, (DtypeWord)word, NULL, err);
+}
+
+const char *run_device_kind(const Backend *b) {
+    return b->host_memory ? "cpu" : b->k->name;
+}
+
+const char *run_device_dtype(const Backend *b) {
+    for (int i = DTYPE_WORD_F32; i < N_DTYPES; i++)
+        if (dtypes[i].activation == b->activation && dtypes[i].tf32 == b->tf32 && dtypes[i].fp8 == b->fp8)
+            return dtypes[i].name;
+    return dtype_info(b->activation)->name;
+}
+
+void run_device_describe(StrBuf *out, Backend *b) {
+    if (b->host_memory) {
+        str_printf(out, "cpu (%s), %s, %d thread%s", b->k->name, run_device_dtype(b), b->threads,
+                   b->threads == 1 ? "" : "s");
+        return;
+    }
+    DeviceMemory m = b->k->memory(b);
+    str_printf(out, "%s (%s), %s, %.1f of %.1f GB free", b->k->name, b->name, run_device_dtype(b), (double)m.free / 1e9,
+               (double)m.total / 1e9);
+}

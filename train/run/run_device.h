@@ -1,0 +1,25 @@
+// run_device: the backend that a run or a verb computes on. The one place of the product that opens it.
+#pragma once
+
+#include "kernels.h"
+
+// In the order of the config's words.
+typedef enum {
+    DTYPE_WORD_AUTO,
+    DTYPE_WORD_F32,
+    DTYPE_WORD_TF32,
+    DTYPE_WORD_BF16,
+    DTYPE_WORD_F16,
+    DTYPE_WORD_FP8
+} DtypeWord;
+
+bool run_device_is_word(const char *device); // "auto", "cpu", "cuda" or "cuda:N"
+// device NULL: auto, the GPU where module, driver and device are there, else the CPU. dtype auto: bf16 on a GPU, f32 on
+// the CPU, which has nothing else. note (may be NULL): why auto took the CPU, where that can be said.
+int run_device_open(Backend **b, const char *device, DtypeWord dtype, Err *note, Err *err);
+// The same from words of a command line; each may be NULL.
+int run_device_open_words(Backend **b, const char *device, const char *dtype, Err *err);
+
+const char *run_device_kind(const Backend *b);     // "cpu", "cuda": what a run cannot change
+const char *run_device_dtype(const Backend *b);    // "f32", "tf32", "bf16", "f16", "fp8"
+void run_device_describe(StrBuf *out, Backend *b); // "cpu (cpu-v4), f32, 2 threads"
