@@ -50,6 +50,7 @@ typedef struct CudaState {
     size_t workspace_bytes;
     void *expanded[2]; // tiles of quantised weights in the type of activations, used in turn
     size_t expanded_bytes;
+    size_t used_bytes; // that cuda_alloc has given and cuda_free has not got back
     bool failed;
     char fault[512];   // the first one
     char nowhere[256]; // what alloc returns where there is no room

@@ -43,7 +43,7 @@ int cuda_status(Backend *b, Err *err) {
 }
 
 DeviceMemory cuda_memory(Backend *b) {
-    DeviceMemory m = {0};
+    DeviceMemory m = {.used = cuda_state(b)->used_bytes};
     if (!cuda_failed(b)) cuda_check(b, cudaMemGetInfo(&m.free, &m.total), "asking for free memory");
     return m;
 }
@@ -147,6 +147,9 @@ int lorac_cuda_open(Backend *b, const BackendOptions *o, const Kernels *host, Er
     b->k = &cuda_kernels;
     b->activation = o->activation;
     b->host_memory = false;
+    b->tf32 = o->tf32;
+    b->fp8 = o->fp8;
+    snprintf(b->name, sizeof b->name, "%.*s", (int)sizeof b->name - 1, s->name);
     b->state = s;
     open_streams(b);
     if (cuda_status(b, err) || open_areas(b, err) || cuda_status(b, err)) return cuda_close(b), -1;

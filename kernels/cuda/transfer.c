@@ -67,13 +67,15 @@ void *cuda_alloc(Backend *b, size_t bytes) {
     cudaError_t error = cudaMalloc(&p, size);
     if (error == cudaErrorMemoryAllocation) report_no_room(b, "on the device", size);
     if (!p || !cuda_check(b, error, "allocating memory")) return cuda_state(b)->nowhere;
+    cuda_state(b)->used_bytes += size;
     cuda_zero(b, p, size);
     return p;
 }
 
 void cuda_free(Backend *b, void *p, size_t bytes) {
-    (void)bytes;
-    if (p && p != cuda_state(b)->nowhere) cuda_check(b, cudaFree(p), "freeing memory");
+    if (!p || p == cuda_state(b)->nowhere) return;
+    cuda_check(b, cudaFree(p), "freeing memory");
+    cuda_state(b)->used_bytes -= cuda_align(bytes ? bytes : 1);
 }
 
 void *cuda_host_alloc(Backend *b, size_t bytes) {
