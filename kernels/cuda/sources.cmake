@@ -2,6 +2,7 @@
 # an emulated device (tests/cuda_on_cpu).
 set(CUDA_KERNEL_SOURCES
   kernels/cuda/device.c
+  kernels/cuda/expand.cu
   kernels/cuda/table.c
   kernels/cuda/transfer.c
 )
