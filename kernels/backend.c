@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cpu.h"
+#include "module.h"
 #include "threads.h"
 
 // The choice is made by the caller of a table, not by the loader (ifunc), so that sanitizers and debuggers see plain
@@ -46,24 +47,39 @@ int backend_open(Backend **b, const char *device, int threads, Err *err) {
     return backend_open_with(b, &o, err);
 }
 
-int backend_open_with(Backend **b, const BackendOptions *o, Err *err) {
-    const Kernels *k = NULL;
-    const char *device = o->device;
-    if (o->activation != DTYPE_F32 || o->tf32 || o->fp8)
-        return err_input(err, "device %s computes in f32; expected dtype auto or f32", device);
-    if (!strcmp(device, "ref"))
-        k = &kernels_ref;
-    else if (!strcmp(device, "cpu"))
-        k = cpu_from_environment(err);
+static int open_host(Backend *b, const BackendOptions *o, Err *err) {
+    if (!strcmp(o->device, "ref"))
+        b->k = &kernels_ref;
+    else if (!strcmp(o->device, "cpu"))
+        b->k = cpu_from_environment(err);
     else
-        err_input(err, "device '%s' is unknown; expected cpu or ref", device);
-    if (!k) return -1;
-    check_slots(k);
-    *b = mem_calloc(1, sizeof **b);
-    **b = (Backend){.k = k,
-                    .threads = o->threads > 0 ? o->threads : threads_available(),
-                    .activation = DTYPE_F32,
-                    .host_memory = true};
+        err_input(err, "device '%s' is unknown; expected cpu, cuda, cuda:N or ref", o->device);
+    if (!b->k) return -1;
+    if (o->activation != DTYPE_F32 || o->tf32 || o->fp8)
+        return err_input(err, "device %s computes in f32; expected dtype auto or f32", o->device);
+    b->activation = DTYPE_F32;
+    b->host_memory = true;
+    return 0;
+}
+
+static int open_cuda(Backend *b, const BackendOptions *o, Err *err) {
+    void *symbol;
+    const Kernels *host = cpu_from_environment(err);
+    if (!host) return -1;
+    if (module_symbol(&symbol, "lorac-cuda.so", "lorac_cuda_open", "CUDA Toolkit", err))
+        return err_context(err, "device %s", o->device);
+    __typeof__(lorac_cuda_open) *open; // ISO C has no cast from an object's address to a function's
+    memcpy(&open, &symbol, sizeof open);
+    return open(b, o, host, err);
+}
+
+int backend_open_with(Backend **b, const BackendOptions *o, Err *err) {
+    bool cuda = !strncmp(o->device, "cuda", 4) && (!o->device[4] || o->device[4] == ':');
+    Backend *opened = mem_calloc(1, sizeof *opened);
+    opened->threads = o->threads > 0 ? o->threads : threads_available();
+    if ((cuda ? open_cuda : open_host)(opened, o, err)) return mem_free(opened), -1;
+    check_slots(opened->k);
+    *b = opened;
     return 0;
 }
 

@@ -40,6 +40,7 @@ add_library(lorac-cuda MODULE
   ${CUDA_KERNEL_SOURCES}
   kernels/base.c
   kernels/dtype.c
+  kernels/module_interface.c
   kernels/rng.c
 )
 set_target_properties(lorac-cuda PROPERTIES PREFIX "" CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON

@@ -1,0 +1,5 @@
+// A shared object that is no module of lorac: tests/test_module.c.
+int foreign(void);
+int foreign(void) {
+    return 1;
+}

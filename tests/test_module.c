@@ -1,0 +1,87 @@
+// Modules: what is said when one is absent, broken, foreign, of another build or lacks a library; the binary itself
+// needs no library of a module.
+#include "test.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "kernels.h"
+
+static void assert_cuda_refused(const char *folder, const char *part) {
+    Err err = {0};
+    Backend *b = NULL;
+    setenv("LORAC_MODULES", folder, 1);
+    ASSERT_REFUSED(backend_open(&b, "cuda", 1, &err), &err, part);
+    assert_int_equal(err.status, EXIT_RUNTIME);
+    assert_null(b);
+    assert_int_equal(strncmp(err.msg, "device cuda: ", 13), 0);
+    unsetenv("LORAC_MODULES");
+}
+
+static void test_module_absent(void **state) {
+    (void)state;
+    assert_cuda_refused("/nowhere", "lorac-cuda.so was not built (CUDA Toolkit not found by cmake), or is not where it "
+                                    "is looked for: /nowhere/lorac-cuda.so");
+}
+
+static void test_module_of_another_program(void **state) {
+    (void)state;
+    assert_cuda_refused(MODULES "/foreign", "lorac-cuda.so is no module of lorac: it has no lorac_cuda_open");
+}
+
+static void test_module_of_another_build(void **state) {
+    (void)state;
+    assert_cuda_refused(MODULES "/other_sources", "was built from other sources than this program: build both again");
+}
+
+static void test_module_lacks_a_library(void **state) {
+    (void)state;
+    assert_cuda_refused(MODULES "/needs_library", "libforeign.so: cannot open shared object file");
+}
+
+static void test_module_is_no_library(void **state) {
+    (void)state;
+    assert_cuda_refused(MODULES "/broken", "lorac-cuda.so: file too short");
+}
+
+static void test_module_device_names(void **state) {
+    (void)state;
+    Err err = {0};
+    Backend *b = NULL;
+    ASSERT_REFUSED(backend_open(&b, "cudax", 1, &err), &err, "device 'cudax' is unknown");
+    BackendOptions o = {.device = "cpu", .activation = DTYPE_BF16};
+    ASSERT_REFUSED(backend_open_with(&b, &o, &err), &err, "device cpu computes in f32");
+    o = (BackendOptions){.device = "cpu", .activation = DTYPE_F32, .tf32 = true};
+    ASSERT_REFUSED(backend_open_with(&b, &o, &err), &err, "device cpu computes in f32");
+}
+
+// The real module, where it was built, on a machine without a GPU.
+static void test_module_without_a_device(void **state) {
+    (void)state;
+    Err err = {0};
+    Backend *b = NULL;
+    if (backend_open(&b, "cuda", 1, &err) == 0) {
+        backend_close(b);
+        skip();
+    }
+    assert_int_equal(err.status, EXIT_RUNTIME);
+    assert_int_equal(strncmp(err.msg, "device cuda: ", 13), 0);
+}
+
+static void test_binary_links_no_module(void **state) {
+    (void)state;
+    FILE *f = popen("ldd " LORAC, "r");
+    char line[1024];
+    int lines = 0;
+    assert_non_null(f);
+    for (; fgets(line, sizeof line, f); lines++)
+        if (strstr(line, "libcuda.") || strstr(line, "libcudart") || strstr(line, "cublas") || strstr(line, "cudnn") ||
+            strstr(line, "nccl"))
+            fail_msg("lorac needs %s", line);
+    assert_int_equal(pclose(f), 0);
+    assert_true(lines > 3);
+}
+
+TEST_MAIN(TEST(test_module_absent), TEST(test_module_of_another_program), TEST(test_module_of_another_build),
+          TEST(test_module_lacks_a_library), TEST(test_module_is_no_library), TEST(test_module_device_names),
+          TEST(test_module_without_a_device), TEST(test_binary_links_no_module))
