@@ -38,6 +38,9 @@ Tensor *op_head_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps, int6
 Tensor *op_layernorm(Tape *t, Tensor *x, const float *weight, const float *bias, float eps); // [T, C]
 // x W^T + bias + residual (NULL: none), plus the LoRA pairs (n_loras may be 0). [T, N]
 Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const Lora *loras, int n_loras);
+// Columns [col, col + n) of x without memory of their own; for backends that take strides. All readers of x are such
+// views, and where x needs a gradient they are all of it, each column in one view.
+Tensor *op_columns(Tape *t, Tensor *x, int64_t col, int64_t n);
 // Over the first `rotated` dims of each head; in place.
 Tensor *op_rope(Tape *t, Tensor *x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated);
 Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, const AttentionShape *shape); // [Tq, H*D]

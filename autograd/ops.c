@@ -111,7 +111,7 @@ static const Op LINEAR = {.name = "linear",
 Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const Lora *loras, int n_loras) {
     CHECK(x->cols == w->cols, "%s takes %lld columns, got %lld", w->name, (long long)w->cols, (long long)x->cols);
     CHECK(n_loras <= NODE_MAX_LORAS);
-    CHECK(!residual || (residual != x && residual->rows == x->rows && residual->cols == w->rows));
+    CHECK(!residual || (residual != x && !residual->whole && residual->rows == x->rows && residual->cols == w->rows));
     Node *n = node_add(t, &LINEAR, x, residual, NULL);
     n->args.linear.w = w;
     n->args.linear.n_loras = n_loras;
@@ -127,6 +127,32 @@ Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const L
     Tensor *out = node_output(t, n, x->rows, w->rows);
     for (int i = 0; i < n_loras; i++) node_output(t, n, x->rows, loras[i].rank);
     return out;
+}
+
+// --- columns: a view. Of a linear whose inputs need no gradient only the columns under trained pairs do ---
+
+static const Op COLUMNS = {.name = "columns", .view = true, .cheap = true};
+
+static bool is_trained(const Node *linear, int64_t col, int64_t n) {
+    for (int i = 0; i < linear->args.linear.n_loras; i++) {
+        const Lora *l = &linear->args.linear.loras[i];
+        if (l->da && l->row_offset < col + n && col < l->row_offset + l->rows) return true;
+    }
+    return false;
+}
+
+Tensor *op_columns(Tape *t, Tensor *x, int64_t col, int64_t n) {
+    CHECK(!x->whole && !x->external && col >= 0 && n > 0 && col <= x->cols - n, "columns %lld to %lld of %lld",
+          (long long)col, (long long)(col + n), (long long)x->cols);
+    Node *node = node_add(t, &COLUMNS, x, NULL, NULL);
+    Tensor *view = node_output(t, node, x->rows, n);
+    const Node *p = &t->nodes[x->producer];
+    x->part_needs_grad = p->op == &LINEAR && !p->in[0]->needs_grad && !p->args.linear.residual;
+    view->whole = x;
+    view->column = col;
+    view->needs_grad = x->needs_grad && (!x->part_needs_grad || is_trained(p, col, n));
+    if (view->needs_grad) x->needs_columns += n;
+    return view;
 }
 
 // --- rope: a rotation; its backward is the inverse rotation of dout, in place ---
@@ -185,7 +211,7 @@ Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, const AttentionSh
     n->reads_in = 7;
     n->reads_out = 3;
     Tensor *out = node_output(t, n, q->rows, q->cols);
-    node_output(t, n, q->rows, shape->heads);
+    node_output_as(t, n, q->rows, shape->heads, DTYPE_F32);
     return out;
 }
 

@@ -46,8 +46,8 @@ MoeRouting op_moe_route(Tape *t, Tensor *logits, int64_t used, bool renormalise)
     n->args.moe.renormalise = renormalise;
     n->reads_in = 1;
     n->reads_out = 2;
-    r.weights = node_output(t, n, r.tokens, used);
-    r.plan = node_output(t, n, 1, moe_plan_size(r.tokens, r.experts, used));
+    r.weights = node_output_as(t, n, r.tokens, used, DTYPE_F32);
+    r.plan = node_output_as(t, n, 1, moe_plan_size(r.tokens, r.experts, used), DTYPE_F32);
     return r;
 }
 

@@ -30,7 +30,7 @@ Tensor *op_head_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps, int6
     n->reads_in = 1;
     n->reads_out = 2;
     Tensor *out = node_output(t, n, x->rows, x->cols);
-    node_output(t, n, x->rows, x->cols / head_size);
+    node_output_as(t, n, x->rows, x->cols / head_size, DTYPE_F32);
     return out;
 }
 
@@ -61,7 +61,7 @@ Tensor *op_layernorm(Tape *t, Tensor *x, const float *weight, const float *bias,
     n->reads_in = 1;
     n->reads_out = 2;
     Tensor *out = node_output(t, n, x->rows, x->cols);
-    node_output(t, n, x->rows, 2);
+    node_output_as(t, n, x->rows, 2, DTYPE_F32);
     return out;
 }
 

@@ -15,13 +15,13 @@
 static bool is_remade(const Tape *t, const Tensor *x, int segment) {
     const Node *p = &t->nodes[x->producer];
     if (p->segment != NO_SEGMENT && p->segment == segment) return true;
-    return p->segment == NO_SEGMENT && p->op->cheap && x->output == 0;
+    return p->op->cheap && x->output == 0 && (p->segment == NO_SEGMENT || segment == NO_SEGMENT);
 }
 
 static void keep_or_remake(Tape *t, Tensor *x, int segment) {
     if (x->external || x->keep) return;
     if (!is_remade(t, x, segment)) {
-        x->keep = true;
+        x->keep = tensor_whole(x)->keep = true;
         return;
     }
     if (x->visited) return;
@@ -38,8 +38,11 @@ static void keep_for_backward(Tape *t) {
     for (size_t i = 0; i < t->n_nodes; i++) {
         const Node *n = &t->nodes[i];
         if (!carries_grad(n)) continue;
-        for (int k = 0; k < n->n_in; k++)
-            if (n->reads_in >> k & 1) keep_or_remake(t, n->in[k], n->segment);
+        for (int k = 0; k < n->n_in; k++) {
+            if (!(n->reads_in >> k & 1)) continue;
+            CHECK(!n->in[k]->overwritten, "%s reads in backward what is overwritten", n->op->name);
+            keep_or_remake(t, n->in[k], n->segment);
+        }
         for (int k = 0; k < n->n_out; k++)
             if (n->reads_out >> k & 1) keep_or_remake(t, n->out[k], n->segment);
     }
@@ -70,6 +73,10 @@ static Instruction *instruction_add(Tape *t, int node, bool backward, size_t ws_
 // again: the outputs are temporary versions for backward; outputs that were kept stay where they are.
 static void emit_forward(Tape *t, int node, bool again) {
     const Node *n = &t->nodes[node];
+    if (n->op->view) {
+        n->out[0]->buffer = n->in[0]->buffer;
+        return;
+    }
     size_t ws = n->op->workspace ? n->op->workspace(n, t->backend, false) : 0;
     Instruction *in = instruction_add(t, node, false, ws);
     for (int i = 0; i < n->n_in; i++) touch(t, n->in[i]->buffer);
@@ -97,7 +104,7 @@ static void ensure(Tape *t, Tensor *x) {
     const Node *p = &t->nodes[x->producer];
     for (int i = 0; i < p->n_in; i++) ensure(t, p->in[i]);
     emit_forward(t, x->producer, true);
-    t->stats.recomputed++;
+    if (!p->op->view) t->stats.recomputed++;
 }
 
 // Two inputs of a sum may both take dout's memory for their gradients if the first is read before anything is added to
@@ -113,9 +120,9 @@ static bool may_share(const Tape *t, const Tensor *first, const Tensor *second, 
 
 // The gradient of in[i] begins with, or is added to by, the instruction being emitted.
 static void emit_input_grad(Tape *t, const Node *n, int i, Instruction *in) {
-    Tensor *x = n->in[i], *out = n->out[0];
+    Tensor *x = n->in[i], *out = n->out[0], *whole = tensor_whole(x);
     if (!x->needs_grad) return;
-    bool passes = n->passes_grad >> i & 1;
+    bool passes = n->passes_grad >> i & 1 && x->whole == out->whole;
     for (int k = 0; k < i && passes; k++)
         if (in->buffers[k] == out->grad_buffer) passes = may_share(t, n->in[k], x, in->node);
     if (x->grad_buffer != NO_BUFFER) {
@@ -123,10 +130,19 @@ static void emit_input_grad(Tape *t, const Node *n, int i, Instruction *in) {
     } else if (passes) {
         x->grad_buffer = out->grad_buffer;
     } else {
-        x->grad_buffer = buffer_new(t, x->bytes, false);
+        if (whole->grad_buffer == NO_BUFFER) whole->grad_buffer = buffer_new(t, whole->bytes, false);
+        x->grad_buffer = whole->grad_buffer;
     }
     touch(t, x->grad_buffer);
     in->buffers[i] = x->grad_buffer;
+}
+
+// The views' gradients must make up the whole's: nothing clears its memory.
+static void check_graded(const Tensor *x, const Op *op) {
+    if (x->whole || x->graded_columns == 0) return;
+    int64_t wanted = x->part_needs_grad ? x->needs_columns : x->cols;
+    CHECK(x->graded_columns == wanted, "%s: %lld of %lld columns have a gradient", op->name,
+          (long long)x->graded_columns, (long long)wanted);
 }
 
 static void emit_backward(Tape *t, int node) {
@@ -136,7 +152,9 @@ static void emit_backward(Tape *t, int node) {
         n->in[0]->grad_buffer = n->out[0]->buffer;
         return;
     }
+    if (n->op->view && n->out[0]->grad_buffer != NO_BUFFER) n->in[0]->graded_columns += n->out[0]->cols;
     if (!carries_grad(n) || n->out[0]->grad_buffer == NO_BUFFER) return;
+    check_graded(n->out[0], n->op);
     for (int i = 0; i < n->n_in; i++)
         if (n->reads_in >> i & 1) ensure(t, n->in[i]);
     for (int i = 0; i < n->n_out; i++)
@@ -159,7 +177,7 @@ static void emit_all(Tape *t) {
     for (size_t i = 0; i < t->n_tensors; i++) {
         Tensor *x = tape_tensor_at(t, i);
         bool made = x->producer != NO_NODE && t->nodes[x->producer].op->makes_grad;
-        if (!x->keep && !made) x->buffer = NO_BUFFER;
+        if (!tensor_whole(x)->keep && !made) x->buffer = NO_BUFFER;
     }
     for (size_t i = t->n_nodes; i-- > 0;) emit_backward(t, (int)i);
 }
@@ -204,6 +222,7 @@ size_t tape_plan(Tape *t, TapeMode mode) {
         Tensor *x = tape_tensor_at(t, i);
         x->buffer = x->grad_buffer = NO_BUFFER;
         x->keep = x->visited = false;
+        x->graded_columns = 0;
     }
     if (mode == TAPE_TRAIN) keep_for_backward(t);
     emit_all(t);

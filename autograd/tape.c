@@ -31,21 +31,23 @@ void tape_reset(Tape *t) {
     t->n_segments = 0;
 }
 
-static Tensor *tensor_new(Tape *t, int64_t rows, int64_t cols) {
+static Tensor *tensor_new(Tape *t, int64_t rows, int64_t cols, DType dtype) {
     if (t->n_tensors == t->n_chunks * TENSORS_PER_CHUNK) {
         MEM_GROW(t->chunks, t->chunk_capacity, t->n_chunks + 1);
         t->chunks[t->n_chunks++] = mem_alloc(TENSORS_PER_CHUNK, sizeof(Tensor));
     }
     Tensor *x = tape_tensor_at(t, t->n_tensors++);
-    size_t elements;
+    size_t row_bytes;
     CHECK(rows >= 0 && cols > 0, "tensor of shape [%lld, %lld]", (long long)rows, (long long)cols);
-    *x = (Tensor){.rows = rows, .cols = cols, .producer = NO_NODE, .buffer = NO_BUFFER, .grad_buffer = NO_BUFFER};
-    CHECK(size_mul((size_t)rows, (size_t)cols, &elements) && size_mul(elements, sizeof(float), &x->bytes));
+    *x = (Tensor){
+        .rows = rows, .cols = cols, .dtype = dtype, .producer = NO_NODE, .buffer = NO_BUFFER, .grad_buffer = NO_BUFFER};
+    CHECK(dtype_bytes(dtype, (size_t)cols, &row_bytes) && size_mul((size_t)rows, row_bytes, &x->bytes));
     return x;
 }
 
 Tensor *tape_external(Tape *t, Mat m) {
-    Tensor *x = tensor_new(t, m.rows, m.cols);
+    CHECK(mat_stride(m) == m.cols);
+    Tensor *x = tensor_new(t, m.rows, m.cols, m.dtype);
     x->external = m.data;
     return x;
 }
@@ -63,18 +65,27 @@ Node *node_add(Tape *t, const Op *op, Tensor *a, Tensor *b, Tensor *c) {
     return n;
 }
 
-Tensor *node_output(Tape *t, Node *n, int64_t rows, int64_t cols) {
+Tensor *node_output_as(Tape *t, Node *n, int64_t rows, int64_t cols, DType dtype) {
     CHECK(n->n_out < NODE_MAX_OUTPUTS);
-    Tensor *x = tensor_new(t, rows, cols);
+    Tensor *x = tensor_new(t, rows, cols, dtype);
     x->producer = (int)(n - t->nodes);
     x->output = n->n_out;
     if (n->n_out == 0) {
         x->needs_grad = n->trainable;
         for (int i = 0; i < n->n_in; i++) x->needs_grad |= n->in[i]->needs_grad;
         x->needs_grad &= n->op->backward || n->op->makes_grad;
+        if (n->op->in_place && n->in[0]->whole) {
+            x->whole = n->in[0]->whole;
+            x->column = n->in[0]->column;
+            n->in[0]->overwritten = true;
+        }
     }
     n->out[n->n_out++] = x;
     return x;
+}
+
+Tensor *node_output(Tape *t, Node *n, int64_t rows, int64_t cols) {
+    return node_output_as(t, n, rows, cols, t->backend->activation);
 }
 
 void tape_checkpoint_begin(Tape *t) {
@@ -128,8 +139,8 @@ static void run_instruction(Tape *t, const Instruction *in, char *arena) {
     int places = in->backward ? n->n_in : n->n_out;
     for (int i = 0; i < places; i++) {
         void *p = address(t, arena, in->buffers[i]);
-        if (p && in->backward) n->in[i]->grad = p;
-        if (p && !in->backward) n->out[i]->data = p;
+        if (p && in->backward) tensor_whole(n->in[i])->grad = p;
+        if (p && !in->backward) tensor_whole(n->out[i])->data = p;
     }
     double start = t->profiling ? time_now() : 0;
     (in->backward ? n->op->backward : n->op->forward)(n, &x);

@@ -11,15 +11,23 @@ enum { NO_BUFFER = -1, NO_SEGMENT = -1, NO_NODE = -1 };
 
 struct Tensor {
     int64_t rows, cols;
+    DType dtype;
     size_t bytes;
     int producer;   // node that writes it; NO_NODE: external
     int output;     // which output of the producer it is
     void *external; // memory outside the arena, NULL otherwise
     bool needs_grad;
+    // a view (op_columns): the columns of `whole` from `column` on, in its memory; NULL: no view
+    Tensor *whole;
+    int64_t column;
+    bool overwritten;      // a view that an op in place has taken over
+    bool part_needs_grad;  // of a whole: only views' columns that need a gradient get one
+    int64_t needs_columns; // of a whole: how many columns its views with a gradient have
     // running: where it is now
     void *data, *grad;
     // planning: buffer ids of the current version, NO_BUFFER while there is none
-    int buffer, grad_buffer;
+    int buffer, grad_buffer; // of a view: the whole's
+    int64_t graded_columns;  // of a whole: how many columns have got their gradient
     bool keep, visited;
 };
 
@@ -104,6 +112,7 @@ typedef struct Exec {
 
 struct Op {
     const char *name;
+    bool view;       // out[0] is a part of in[0]: nothing runs
     bool in_place;   // out[0] takes over the memory of in[0]; backward likewise turns dout into din
     bool cheap;      // out[0] is made again rather than kept
     bool makes_grad; // forward has written the gradient of in[0] into out[0] already (the head); no backward runs
@@ -162,17 +171,30 @@ static inline Tensor *tape_tensor_at(const Tape *t, size_t i) {
 }
 // Appends a node with its inputs; outputs follow with node_output. The pointer is valid until the next node_add.
 Node *node_add(Tape *t, const Op *op, Tensor *a, Tensor *b, Tensor *c);
-Tensor *node_output(Tape *t, Node *n, int64_t rows, int64_t cols);
+Tensor *node_output(Tape *t, Node *n, int64_t rows, int64_t cols);                 // in the type of activations
+Tensor *node_output_as(Tape *t, Node *n, int64_t rows, int64_t cols, DType dtype); // statistics and plans
 
 static inline const Kernels *exec_kernels(const Exec *x) {
     return x->backend->k;
 }
 
+// The memory that x lies in, or is a part of.
+static inline Tensor *tensor_whole(Tensor *x) {
+    return x->whole ? x->whole : x;
+}
+
+// x as a matrix in the memory of the whole.
+static inline Mat tensor_mat_in(const Tensor *x, void *memory) {
+    if (!x->whole || !memory) return mat_of(memory, x->dtype, x->rows, x->cols);
+    Mat m = mat_of((char *)memory + x->column * dtype_info(x->dtype)->bytes, x->dtype, x->rows, x->cols);
+    m.stride = x->whole->cols;
+    return m;
+}
 static inline Mat tensor_mat(const Tensor *x) {
-    return mat_of(x->data, DTYPE_F32, x->rows, x->cols);
+    return tensor_mat_in(x, x->whole ? x->whole->data : x->data);
 }
 static inline Mat tensor_grad(const Tensor *x) {
-    return mat_of(x->needs_grad ? x->grad : NULL, DTYPE_F32, x->rows, x->cols);
+    return tensor_mat_in(x, !x->needs_grad ? NULL : x->whole ? x->whole->grad : x->grad);
 }
 
 // region: gives places in one end of the arena, first fit with coalescing (region.c).

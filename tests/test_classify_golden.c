@@ -105,7 +105,7 @@ static double run_row(const Case *c, const Packed *p, bool checkpoint) {
     RowInputs *in = row_inputs_new(c->backend, MAX_TOKENS, SAMPLES);
     row_inputs_set(in, &p->row, c->model->config.hidden, (PassState){.grad_scale = 1.0f / (float)p->row.scored});
     Tape *t = tape_new(c->backend);
-    DecoderOptions o = {.checkpoint = checkpoint};
+    DecoderOptions o = {.recompute = checkpoint ? RECOMPUTE_BLOCKS : RECOMPUTE_NONE};
     model_build_loss(t, c->model, c->adapter, in, &o);
     run(c, t, TAPE_TRAIN);
     HeadResult result;

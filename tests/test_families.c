@@ -79,12 +79,12 @@ static void pack(Packed *p, const Case *c, int a, int b) {
 }
 
 // Mean loss of the row; its gradient is added to the adapter's.
-static double run_row(const Case *c, const Packed *p, bool checkpoint) {
+static double run_row(const Case *c, const Packed *p, Recompute recompute) {
     const Kernels *k = c->backend->k;
     RowInputs *in = row_inputs_new(c->backend, MAX_TOKENS, 2);
     row_inputs_set(in, &p->row, c->model->config.hidden, (PassState){.grad_scale = 1.0f / (float)p->row.scored});
     Tape *t = tape_new(c->backend);
-    DecoderOptions o = {.checkpoint = checkpoint};
+    DecoderOptions o = {.recompute = recompute};
     decoder_build_loss(t, c->model, c->adapter, in, &o);
     size_t bytes = tape_plan(t, TAPE_TRAIN);
     void *arena = k->alloc(c->backend, bytes);
@@ -99,27 +99,27 @@ static double run_row(const Case *c, const Packed *p, bool checkpoint) {
 
 typedef struct Steps {
     const Case *c;
-    bool checkpoint;
+    Recompute recompute;
 } Steps;
 
 static double run_step(const void *context, int step) {
     const Steps *s = context;
     Packed p;
     pack(&p, s->c, 2 * step % 4, (2 * step + 1) % 4);
-    return run_row(s->c, &p, s->checkpoint);
+    return run_row(s->c, &p, s->recompute);
 }
 
-static void check_family(const char *name, FamilyFile kind, const char *device, bool checkpoint) {
+static void check_family(const char *name, FamilyFile kind, const char *device, Recompute recompute) {
     Case c;
     open_case(&c, name, kind, device);
     check_logits(&c, NULL, "logits");
     check_logits(&c, c.adapter, "logits_adapter");
-    check_steps(&c.family, c.model, c.adapter, run_step, &(Steps){&c, checkpoint});
+    check_steps(&c.family, c.model, c.adapter, run_step, &(Steps){&c, recompute});
     close_case(&c);
 }
 
 static void check_families(const char *const *names, int n, FamilyFile kind) {
-    for (int i = 0; i < n; i++) check_family(names[i], kind, i % 8 == 2 ? "ref" : "cpu", i % 2);
+    for (int i = 0; i < n; i++) check_family(names[i], kind, i % 8 == 2 ? "ref" : "cpu", (Recompute)(i % 3));
 }
 #define CHECK_FAMILIES(kind, ...)                                                                                      \
     check_families((const char *[]){__VA_ARGS__}, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), kind)

@@ -1,5 +1,5 @@
 // bench step: one training step (forward + backward of one row) of a real model, with the time of each op.
-// usage: bench_step MODEL.gguf [TOKENS] [SUPERVISED_PART] [CHECKPOINT 0/1] [REPEATS]
+// usage: bench_step MODEL.gguf [TOKENS] [SUPERVISED_PART] [RECOMPUTE 0..3] [REPEATS]
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -47,7 +47,7 @@ int main(int argc, char **argv) {
     }
     int64_t tokens = argc > 2 ? atoll(argv[2]) : 512;
     double part = argc > 3 ? atof(argv[3]) : 1;
-    DecoderOptions o = {.checkpoint = argc > 4 && atoi(argv[4])};
+    DecoderOptions o = {.recompute = argc > 4 ? (Recompute)atoi(argv[4]) : RECOMPUTE_NONE};
     int repeats = argc > 5 ? atoi(argv[5]) : 5;
     Err err = {0};
     Backend *b;

@@ -41,12 +41,16 @@ static DecodeInputs place_inputs(const DecodeEngine *e, int32_t *base) {
                           .last_pos = samples + 5 * s};
 }
 
-static Mat new_mat(Backend *b, int64_t rows, int64_t cols) {
-    return mat_of(b->k->alloc(b, (size_t)(rows * cols) * sizeof(float)), DTYPE_F32, rows, cols);
+static size_t mat_bytes(int64_t rows, int64_t cols, DType dtype) {
+    return (size_t)rows * (size_t)cols * (size_t)dtype_info(dtype)->bytes;
+}
+
+static Mat new_mat(Backend *b, int64_t rows, int64_t cols, DType dtype) {
+    return mat_of(b->k->alloc(b, mat_bytes(rows, cols, dtype)), dtype, rows, cols);
 }
 
 static void free_mat(Backend *b, Mat m) {
-    b->k->free(b, m.data, (size_t)(m.rows * m.cols) * sizeof(float));
+    b->k->free(b, m.data, mat_bytes(m.rows, m.cols, m.dtype));
 }
 
 DecodeEngine *decode_engine_new(const Model *m, int64_t sequences, int64_t capacity, int64_t max_tokens) {
@@ -61,13 +65,13 @@ DecodeEngine *decode_engine_new(const Model *m, int64_t sequences, int64_t capac
     e->cache.k = mem_calloc((size_t)c->layers, sizeof *e->cache.k);
     e->cache.v = mem_calloc((size_t)c->layers, sizeof *e->cache.v);
     for (int64_t i = 0; i < c->layers; i++) {
-        e->cache.k[i] = new_mat(b, sequences * capacity, c->kv_heads * c->head_size);
-        e->cache.v[i] = new_mat(b, sequences * capacity, c->kv_heads * c->head_size);
+        e->cache.k[i] = new_mat(b, sequences * capacity, c->kv_heads * c->head_size, b->activation);
+        e->cache.v[i] = new_mat(b, sequences * capacity, c->kv_heads * c->head_size, b->activation);
     }
     e->ints = b->k->alloc(b, ints_bytes(e));
     e->staging = mem_calloc(1, ints_bytes(e));
     e->in = place_inputs(e, e->ints);
-    e->logits = new_mat(b, sequences, c->vocab);
+    e->logits = new_mat(b, sequences, c->vocab, DTYPE_F32);
     e->best = b->k->alloc(b, (size_t)sequences * sizeof *e->best);
     return e;
 }

@@ -29,44 +29,45 @@ static Tensor *heads(const Pass *p, int64_t layer, NormSite site, Tensor *x, con
                    local ? c->rope_local.rotated : c->rope.rotated);
 }
 
-static Tensor *build_keys(const Pass *p, int64_t layer, Tensor *h) {
-    Tensor *k = heads(p, layer, NORM_K, pass_project(p, layer, PROJ_K, h, NULL, NULL), p->pos);
-    if (!p->cache) return k;
-    return op_cache_write(p->t, tape_external(p->t, p->cache->k[layer]), k, p->cache_row);
+// Where later steps find keys or values too.
+static Tensor *into_cache(const Pass *p, const Mat *cache, int64_t layer, Tensor *x) {
+    return op_cache_write(p->t, tape_external(p->t, cache[layer]), x, p->cache_row);
 }
 
-static Tensor *build_values(const Pass *p, int64_t layer, Tensor *h) {
-    Tensor *v = pass_project(p, layer, PROJ_V, h, NULL, NULL);
-    if (!p->cache) return v;
-    return op_cache_write(p->t, tape_external(p->t, p->cache->v[layer]), v, p->cache_row);
+// Up to the product that leads back to C columns: what RECOMPUTE_FFN makes again.
+static Tensor *build_mid(const Pass *p, int64_t layer, Tensor *h, const int32_t *token) {
+    const ModelConfig *c = &p->m->config;
+    if (!c->has_glu) return op_activation(p->t, pass_project(p, layer, PROJ_UP, h, NULL, token), c->activation);
+    Tensor *mid[2];
+    pass_project_stacked(p, layer, &p->m->layers[layer].gate_up, PROJ_GATE, 2, h, token, mid);
+    return op_glu(p->t, mid[0], mid[1], c->glu);
 }
 
 static Tensor *build_ffn(const Pass *p, int64_t layer, Tensor *x, const int32_t *token) {
     const ModelConfig *c = &p->m->config;
     const ModelLayer *l = &p->m->layers[layer];
+    pass_recompute_begin(p, RECOMPUTE_FFN);
     Tensor *h = pass_norm(p, &l->norms[NORM_FFN], x), *mid;
-    if (l->experts) return moe_block(p->t, c, l, h, x);
-    if (c->has_glu) {
-        Tensor *gate = pass_project(p, layer, PROJ_GATE, h, NULL, token);
-        mid = op_glu(p->t, gate, pass_project(p, layer, PROJ_UP, h, NULL, token), c->glu);
-    } else {
-        mid = op_activation(p->t, pass_project(p, layer, PROJ_UP, h, NULL, token), c->activation);
-    }
+    MoeRouting routing;
+    if (l->experts)
+        mid = moe_mid(p->t, c, l, h, &routing);
+    else
+        mid = build_mid(p, layer, h, token);
+    pass_recompute_end(p, RECOMPUTE_FFN);
+    if (l->experts) return moe_down(p->t, c, l, mid, x, &routing);
     return project_onto(p, layer, PROJ_DOWN, NORM_POST_FFN, mid, x, token);
 }
 
 static Tensor *build_block(const Pass *p, int64_t layer, Tensor *x) {
     const ModelConfig *c = &p->m->config;
-    bool narrow = layer == c->layers - 1 && p->last_rows;
+    bool narrow = pass_is_narrow(p, layer);
     const int32_t *token = narrow ? p->last_rows : NULL;
-    Tensor *h = pass_norm(p, &p->m->layers[layer].norms[NORM_ATTN], x);
-    Tensor *k = build_keys(p, layer, h), *v = build_values(p, layer, h);
-    if (narrow) {
-        h = op_gather_rows(p->t, h, p->last_rows, p->n_last);
-        x = op_gather_rows(p->t, x, p->last_rows, p->n_last);
-    }
-    Tensor *q = pass_project(p, layer, PROJ_Q, h, NULL, token);
-    q = heads(p, layer, NORM_Q, q, narrow ? p->last_pos : p->pos);
+    Tensor *qkv[3];
+    pass_qkv(p, layer, pass_norm(p, &p->m->layers[layer].norms[NORM_ATTN], x), qkv);
+    Tensor *q = heads(p, layer, NORM_Q, qkv[0], narrow ? p->last_pos : p->pos);
+    Tensor *k = heads(p, layer, NORM_K, qkv[1], p->pos), *v = qkv[2];
+    if (p->cache) k = into_cache(p, p->cache->k, layer, k), v = into_cache(p, p->cache->v, layer, v);
+    if (narrow) x = op_gather_rows(p->t, x, p->last_rows, p->n_last);
     AttentionShape shape = narrow ? p->last_attention : p->attention;
     shape.window = c->layer_sliding[layer] ? c->window : 0;
     Tensor *mix = op_attention(p->t, q, k, v, &shape);
@@ -83,10 +84,9 @@ static Tensor *embed(Tape *t, const Model *m, const int32_t *ids, const int32_t 
 
 static Tensor *build_blocks(const Pass *p, Tensor *x) {
     for (int64_t i = 0; i < p->m->config.layers; i++) {
-        bool checkpoint = p->o && p->o->checkpoint;
-        if (checkpoint) tape_checkpoint_begin(p->t);
+        pass_recompute_begin(p, RECOMPUTE_BLOCKS);
         x = build_block(p, i, x);
-        if (checkpoint) tape_checkpoint_end(p->t);
+        pass_recompute_end(p, RECOMPUTE_BLOCKS);
     }
     return pass_norm(p, &p->m->final_norm, x);
 }

@@ -26,8 +26,16 @@ void row_inputs_free(RowInputs *in);
 // Uploads; within the capacity (CHECKed).
 void row_inputs_set(RowInputs *in, const Row *row, int64_t hidden, PassState state);
 
+// What backward makes again instead of keeping it, the lightest first.
+typedef enum {
+    RECOMPUTE_NONE,
+    RECOMPUTE_FFN,     // of each feed-forward: its norm, the products with gate and up, what is made of them
+    RECOMPUTE_BLOCKS,  // every block from its input
+    RECOMPUTE_OFFLOAD, // every block; the inputs wait in host memory
+} Recompute;
+
 typedef struct DecoderOptions {
-    bool checkpoint;     // recompute every block in backward
+    Recompute recompute;
     float dropout;       // LoRA dropout of this pass (0 in evaluation)
     float neftune_alpha; // 0: none
     float label_smoothing;

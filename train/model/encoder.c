@@ -8,14 +8,15 @@
 static Tensor *build_block(const Pass *p, int64_t layer, Tensor *x) {
     const ModelConfig *c = &p->m->config;
     const ModelLayer *l = &p->m->layers[layer];
-    bool narrow = layer == c->layers - 1 && p->last_rows;
+    bool narrow = pass_is_narrow(p, layer);
     const int32_t *token = narrow ? p->last_rows : NULL;
-    Tensor *k = pass_project(p, layer, PROJ_K, x, NULL, NULL), *v = pass_project(p, layer, PROJ_V, x, NULL, NULL);
-    if (narrow) x = op_gather_rows(p->t, x, p->last_rows, p->n_last);
-    Tensor *q = pass_project(p, layer, PROJ_Q, x, NULL, token);
-    Tensor *mix = op_attention(p->t, q, k, v, narrow ? &p->last_attention : &p->attention);
+    Tensor *qkv[3];
+    x = pass_qkv(p, layer, x, qkv);
+    Tensor *mix = op_attention(p->t, qkv[0], qkv[1], qkv[2], narrow ? &p->last_attention : &p->attention);
     x = pass_norm(p, &l->norms[NORM_POST_ATTN], pass_project(p, layer, PROJ_O, mix, x, token));
+    pass_recompute_begin(p, RECOMPUTE_FFN);
     Tensor *mid = op_activation(p->t, pass_project(p, layer, PROJ_UP, x, NULL, token), c->activation);
+    pass_recompute_end(p, RECOMPUTE_FFN);
     return pass_norm(p, &l->norms[NORM_POST_FFN], pass_project(p, layer, PROJ_DOWN, mid, x, token));
 }
 
@@ -30,10 +31,9 @@ static Tensor *build(Pass *p, const RowInputs *in) {
     if (m->config.token_types) x = op_embed_add(p->t, x, &m->type_embedding, in->type);
     x = pass_norm(p, &m->embed_norm, x);
     for (int64_t i = 0; i < m->config.layers; i++) {
-        bool checkpoint = p->o && p->o->checkpoint;
-        if (checkpoint) tape_checkpoint_begin(p->t);
+        pass_recompute_begin(p, RECOMPUTE_BLOCKS);
         x = build_block(p, i, x);
-        if (checkpoint) tape_checkpoint_end(p->t);
+        pass_recompute_end(p, RECOMPUTE_BLOCKS);
     }
     return op_activation(p->t, op_linear(p->t, x, &m->pooler, NULL, NULL, 0), ACTIVATION_TANH);
 }

@@ -72,6 +72,9 @@ typedef struct ModelLayer {
     Weight w[PROJ_COUNT];
     Weight router;
     Weight *experts; // [3 * E]: gates, ups, downs; NULL: a dense layer
+    // On a device what has the same input lies stacked, and is one product; 0 rows: not stacked. The last layer, whose
+    // queries may be of fewer rows than its keys, has kv instead of qkv. Parts of a stacked weight have no segments.
+    Weight qkv, kv, gate_up;
 } ModelLayer;
 
 typedef struct Model {

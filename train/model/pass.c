@@ -29,6 +29,70 @@ Tensor *pass_project(const Pass *p, int64_t layer, Projection which, Tensor *x, 
     return op_linear(p->t, x, &p->m->layers[layer].w[which], residual, trained ? &lora : NULL, trained);
 }
 
+// One pair for each part that is trained. Neighbours of a module that share A are one pair.
+static int stacked_loras(const Pass *p, int64_t layer, Projection first, int n, const int32_t *token, Lora *loras) {
+    int n_loras = 0;
+    int64_t row = 0;
+    for (int i = 0; i < n; i++, row += p->m->layers[layer].w[first + i].rows) {
+        AdapterPair pair;
+        if (!p->a || !adapter_pair(p->a, layer, first + (Projection)i, &pair)) continue;
+        Lora lora = lora_of(p, &pair, token), *before = n_loras ? &loras[n_loras - 1] : NULL;
+        lora.row_offset = row;
+        if (before && before->a == lora.a && before->row_offset + before->rows == row)
+            before->rows += lora.rows;
+        else
+            loras[n_loras++] = lora;
+    }
+    return n_loras;
+}
+
+void pass_project_stacked(const Pass *p, int64_t layer, const Weight *stacked, Projection first, int n, Tensor *x,
+                          const int32_t *token, Tensor **out) {
+    if (!stacked->rows) {
+        for (int i = 0; i < n; i++) out[i] = pass_project(p, layer, first + i, x, NULL, token);
+        return;
+    }
+    Lora loras[3] = {{0}};
+    int n_loras = stacked_loras(p, layer, first, n, token, loras);
+    Tensor *all = op_linear(p->t, x, stacked, NULL, loras, n_loras);
+    int64_t col = 0;
+    for (int i = 0; i < n; i++) {
+        int64_t cols = p->m->layers[layer].w[first + i].rows;
+        out[i] = op_columns(p->t, all, col, cols);
+        col += cols;
+    }
+}
+
+bool pass_is_narrow(const Pass *p, int64_t layer) {
+    return layer == p->m->config.layers - 1 && p->last_rows;
+}
+
+Tensor *pass_qkv(const Pass *p, int64_t layer, Tensor *x, Tensor *qkv[3]) {
+    const ModelLayer *l = &p->m->layers[layer];
+    if (l->qkv.rows) {
+        pass_project_stacked(p, layer, &l->qkv, PROJ_Q, 3, x, NULL, qkv);
+        return x;
+    }
+    bool narrow = pass_is_narrow(p, layer);
+    pass_project_stacked(p, layer, &l->kv, PROJ_K, 2, x, NULL, qkv + 1);
+    if (narrow) x = op_gather_rows(p->t, x, p->last_rows, p->n_last);
+    qkv[0] = pass_project(p, layer, PROJ_Q, x, NULL, narrow ? p->last_rows : NULL);
+    return x;
+}
+
+static bool is_recomputed(const Pass *p, Recompute level) {
+    if (!p->o) return false;
+    return level == RECOMPUTE_FFN ? p->o->recompute == RECOMPUTE_FFN : p->o->recompute >= level;
+}
+
+void pass_recompute_begin(const Pass *p, Recompute level) {
+    if (is_recomputed(p, level)) tape_checkpoint_begin(p->t);
+}
+
+void pass_recompute_end(const Pass *p, Recompute level) {
+    if (is_recomputed(p, level)) tape_checkpoint_end(p->t);
+}
+
 Tensor *pass_norm(const Pass *p, const Norm *n, Tensor *x) {
     const ModelConfig *c = &p->m->config;
     if (c->arch->norm == NORM_KIND_LAYER) return op_layernorm(p->t, x, n->weight, n->bias, c->norm_eps);

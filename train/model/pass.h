@@ -24,6 +24,17 @@ typedef struct Pass {
 // x times a projection's weight with its adapter, plus residual (NULL: none). token: index of each row of x in the
 // packed row (NULL: 0, 1, 2, ...), for dropout masks.
 Tensor *pass_project(const Pass *p, int64_t layer, Projection which, Tensor *x, Tensor *residual, const int32_t *token);
+// The same for `n` projections from `first` on: one product and a view of it for each where their weights lie stacked
+// in `stacked`, else one product each.
+void pass_project_stacked(const Pass *p, int64_t layer, const Weight *stacked, Projection first, int n, Tensor *x,
+                          const int32_t *token, Tensor **out);
+// Queries, keys and values of x. Returns the rows of x that the block goes on with, whose queries they are.
+Tensor *pass_qkv(const Pass *p, int64_t layer, Tensor *x, Tensor *qkv[3]);
+// The block goes on with some rows only.
+bool pass_is_narrow(const Pass *p, int64_t layer);
+// A range that is made again at this level (RECOMPUTE_BLOCKS: and at those above).
+void pass_recompute_begin(const Pass *p, Recompute level);
+void pass_recompute_end(const Pass *p, Recompute level);
 // The family's kind of norm.
 Tensor *pass_norm(const Pass *p, const Norm *n, Tensor *x);
 // The embedding with NEFTune's noise where it is asked for.

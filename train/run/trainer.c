@@ -72,7 +72,7 @@ double trainer_epoch(const Trainer *t) {
 
 static DecoderOptions train_options(const Trainer *t) {
     const Config *c = t->config;
-    return (DecoderOptions){.checkpoint = t->checkpoint,
+    return (DecoderOptions){.recompute = t->checkpoint ? RECOMPUTE_BLOCKS : RECOMPUTE_NONE,
                             .dropout = (float)c->lora_dropout,
                             .neftune_alpha = (float)c->neftune_noise_alpha,
                             .label_smoothing = (float)c->label_smoothing_factor,
