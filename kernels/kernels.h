@@ -48,7 +48,7 @@ static inline Mat mat_of(void *data, DType dtype, int64_t rows, int64_t cols) {
     Mat m = {data, dtype, rows, cols, 0};
     return m;
 }
-static inline int64_t mat_stride(Mat m) {
+HOST_DEVICE static inline int64_t mat_stride(Mat m) {
     return m.stride ? m.stride : m.cols;
 }
 
@@ -67,13 +67,13 @@ typedef struct TokenKeys {
     const int32_t *index, *row; // [T]
 } TokenKeys;
 
-static inline RngKey token_key(const TokenKeys *keys, int64_t t) {
+HOST_DEVICE static inline RngKey token_key(const TokenKeys *keys, int64_t t) {
     RngKey key = keys->key;
     if (keys->state) key.stream = keys->state->stream;
     if (keys->row) key.row = (uint32_t)keys->row[t];
     return key;
 }
-static inline uint32_t token_index(const TokenKeys *keys, int64_t t) {
+HOST_DEVICE static inline uint32_t token_index(const TokenKeys *keys, int64_t t) {
     return (uint32_t)(keys->index ? keys->index[t] : t);
 }
 
@@ -150,10 +150,10 @@ typedef struct MoePlan {
     int32_t *choice; // [T * used] of each row: the inverse of row
     int32_t *offset; // [experts + 1]
 } MoePlan;
-static inline int64_t moe_plan_size(int64_t tokens, int64_t experts, int64_t used) {
+HOST_DEVICE static inline int64_t moe_plan_size(int64_t tokens, int64_t experts, int64_t used) {
     return 3 * tokens * used + experts + 1;
 }
-static inline MoePlan moe_plan_at(void *memory, int64_t tokens, int64_t experts, int64_t used) {
+HOST_DEVICE static inline MoePlan moe_plan_at(void *memory, int64_t tokens, int64_t experts, int64_t used) {
     int32_t *p = (int32_t *)memory;
     int64_t n = p ? tokens * used : 0; // NULL while memory is being planned
     MoePlan plan = {tokens, experts, used, p, p + n, p + 2 * n, p + 3 * n};

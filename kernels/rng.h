@@ -19,7 +19,7 @@ typedef struct RngKey {
 uint32_t rng_module(const char *name);
 
 // Four 32-bit words for element group `group` (column / 4; < 2^16) of token `token` (< 2^24); rows < 2^24.
-static inline void rng_philox(RngKey key, uint32_t token, uint32_t group, uint32_t out[4]) {
+HOST_DEVICE static inline void rng_philox(RngKey key, uint32_t token, uint32_t group, uint32_t out[4]) {
     uint64_t index = (uint64_t)key.row << 40 | (uint64_t)token << 16 | group;
     uint32_t c0 = (uint32_t)index, c1 = (uint32_t)(index >> 32), c2 = key.stream, c3 = key.module;
     uint32_t k0 = (uint32_t)key.seed, k1 = (uint32_t)(key.seed >> 32);
@@ -40,15 +40,15 @@ static inline void rng_philox(RngKey key, uint32_t token, uint32_t group, uint32
 }
 
 // Uniform in [0, 1) with 24 bits, and in (-1, 1).
-static inline float rng_unit(uint32_t word) {
+HOST_DEVICE static inline float rng_unit(uint32_t word) {
     return (float)(word >> 8) * 0x1p-24f;
 }
-static inline float rng_symmetric(uint32_t word) {
+HOST_DEVICE static inline float rng_symmetric(uint32_t word) {
     return ((float)(word >> 9) + 0.5f) * 0x1p-22f - 1.0f; // every step is exact: 1.0 itself is never reached
 }
 
 // Dropout's decision: true with probability 1 - p.
-static inline bool rng_keep(uint32_t word, float p) {
+HOST_DEVICE static inline bool rng_keep(uint32_t word, float p) {
     return rng_unit(word) >= p;
 }
 

@@ -26,6 +26,7 @@ extern "C" {
 #define CUDA_AREAS(X)                                                                                                  \
     X(transfer, CudaTransfer)                                                                                          \
     X(matmul, CudaMatmul)                                                                                              \
+    X(tiles, CudaTiles)                                                                                                \
     X(attention, CudaAttention)                                                                                        \
     X(optim, CudaOptim)
 
@@ -43,6 +44,7 @@ typedef struct CudaState {
     bool fp8;                 // weight_place may be asked for F8_E4M3
     bool emulated;            // no GPU: the tests' device
     bool recording;           // between record and record_end
+    uint64_t epoch;           // grows at record, record_end and replay: an event of one epoch means nothing in another
     cudaStream_t stream;      // of all ops
     cudaStream_t side_stream; // expansion of quantised weights
     cublasLtHandle_t blas;

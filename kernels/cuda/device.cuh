@@ -89,6 +89,28 @@ static inline bool vectors_fit(Mat m) {
     return !m.data || ((uintptr_t)m.data % 16 == 0 && m.cols % n == 0 && mat_stride(m) % n == 0);
 }
 
+// Eight elements of a row, for threads that take eight each; n: how many there are. wide: vectors_fit, and n is 8.
+template <class T> static __device__ inline void load_eight(float *y, const T *p, int n, bool wide) {
+    constexpr int SIZE = Vector<T>::size;
+    for (int i = 0; i < 8 && wide; i += SIZE) {
+        Vector<T> v = load_vector(p + i);
+#pragma unroll
+        for (int j = 0; j < SIZE; j++) y[i + j] = v.at[j];
+    }
+    for (int i = 0; i < 8 && !wide; i++) y[i] = i < n ? load(p + i) : 0;
+}
+template <class T> static __device__ inline void store_eight(T *p, const float *y, int n, bool wide) {
+    constexpr int SIZE = Vector<T>::size;
+    for (int i = 0; i < 8 && wide; i += SIZE) {
+        Vector<T> v;
+#pragma unroll
+        for (int j = 0; j < SIZE; j++) v.at[j] = y[i + j];
+        store_vector(p + i, v);
+    }
+    for (int i = 0; i < 8 && !wide; i++)
+        if (i < n) store(p + i, y[i]);
+}
+
 // --- reductions: a fixed tree, the result in every lane or thread ---
 template <class T> static __device__ inline T warp_sum(T x) {
 #pragma unroll

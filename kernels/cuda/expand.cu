@@ -35,31 +35,10 @@ static __device__ int64_t source_row(const ExpandSource &s, uint32_t i) {
     return row >= 0 && row < s.rows ? row : -1;
 }
 
-// y = n <= 8 elements at p.
-template <class T> static __device__ void load_some(float *y, const T *p, int n, bool wide) {
-    constexpr int SIZE = Vector<T>::size;
-    for (int i = 0; i < 8 && wide; i += SIZE) {
-        Vector<T> v = load_vector(p + i);
-        for (int j = 0; j < SIZE; j++) y[i + j] = v.at[j];
-    }
-    for (int i = 0; i < 8 && !wide; i++) y[i] = i < n ? load(p + i) : 0;
-}
-
-template <class T> static __device__ void store_some(T *p, const float *y, int n, bool wide) {
-    constexpr int SIZE = Vector<T>::size;
-    for (int i = 0; i < 8 && wide; i += SIZE) {
-        Vector<T> v;
-        for (int j = 0; j < SIZE; j++) v.at[j] = y[i + j];
-        store_vector(p + i, v);
-    }
-    for (int i = 0; i < 8 && !wide; i++)
-        if (i < n) store(p + i, y[i]);
-}
-
 // y += what lies at p.
-template <class T> static __device__ void add_some(float *y, const T *p, int n, bool wide) {
+template <class T> static __device__ void add_eight(float *y, const T *p, int n, bool wide) {
     float old[8];
-    load_some(old, p, n, wide);
+    load_eight(old, p, n, wide);
     for (int i = 0; i < 8; i++) y[i] += old[i];
 }
 
@@ -67,8 +46,8 @@ template <class T>
 static __device__ void finish(const ExpandTarget<T> &out, uint32_t row, uint32_t at, float *y, int n) {
     T *p = out.data + row * out.stride + at;
     for (int i = 0; i < 8; i++) y[i] *= out.scale;
-    if (out.accumulate) add_some(y, p, n, out.wide);
-    store_some(p, y, n, out.wide);
+    if (out.accumulate) add_eight(y, p, n, out.wide);
+    store_eight(p, y, n, out.wide);
 }
 
 template <class T, DType TYPE> static __global__ void expand_blocks(ExpandTarget<T> out, ExpandSource s) {
@@ -97,7 +76,7 @@ template <class T, class S> static __global__ void expand_dense(ExpandTarget<T> 
     if (row < 0) return;
     int n = out.cols - at < 8 ? (int)(out.cols - at) : 8;
     float y[8];
-    load_some(y, reinterpret_cast<const S *>(s.data + row * s.row_bytes) + at, n, out.wide);
+    load_eight(y, reinterpret_cast<const S *>(s.data + row * s.row_bytes) + at, n, out.wide);
     finish(out, i, at, y, n);
 }
 
@@ -138,12 +117,14 @@ static void launch(Backend *b, ExpandTarget<T> out, ExpandSource s, DType type, 
 #undef EXPAND_CASE
 }
 
-static ExpandSource source_of(const Weight *w, int segment, int64_t first) {
+// From column `col` on.
+static ExpandSource source_of(const Weight *w, int segment, int64_t first, int64_t col) {
     const WeightSegment *s = &w->segments[segment];
-    size_t row_bytes;
+    size_t row_bytes, skipped;
     CHECK(!s->row_map && dtype_bytes(s->dtype, (size_t)w->cols, &row_bytes), "%s was not placed", w->name);
+    CHECK(dtype_bytes(s->dtype, (size_t)col, &skipped), "%s from column %lld on", w->name, (long long)col);
     ExpandSource source = {};
-    source.data = (const uint8_t *)s->data;
+    source.data = (const uint8_t *)s->data + skipped;
     source.row_scale = s->row_scale;
     source.row_bytes = (int64_t)row_bytes;
     source.first = first;
@@ -157,17 +138,19 @@ static bool wide_source(const Weight *w, int segment) {
     return s->dtype > DTYPE_BF16 || vectors_fit(mat_of((void *)s->data, s->dtype, s->rows, w->cols));
 }
 
-// Rows of out = rows of w: those that ids name, or those from `row` on.
+// Rows of out = rows of w, from column `col` on: those that ids name, or those from `row` on.
 template <class T>
-static void expand_to(Backend *b, Mat out, const Weight *w, const int32_t *ids, int64_t row, float scale,
+static void expand_to(Backend *b, Mat out, const Weight *w, const int32_t *ids, int64_t row, int64_t col, float scale,
                       bool accumulate, cudaStream_t stream) {
     if (cuda_failed(b)) return;
-    CHECK(out.cols == w->cols && out.cols <= INT32_MAX && (ids || row + out.rows <= w->rows),
+    CHECK(col >= 0 && col + out.cols <= w->cols && out.cols <= INT32_MAX && (ids || row + out.rows <= w->rows),
           "%s: [%lld, %lld] of [%lld, %lld]", w->name, (long long)out.rows, (long long)out.cols, (long long)w->rows,
           (long long)w->cols);
     int64_t first = 0;
     for (int i = 0; i < w->n_segments; first += w->segments[i++].rows) {
-        ExpandSource s = source_of(w, i, first);
+        ExpandSource s = source_of(w, i, first, col);
+        CHECK(out.cols % dtype_info(w->segments[i].dtype)->block == 0, "%s: %lld columns", w->name,
+              (long long)out.cols);
         int64_t begin = row > first ? row : first, end = first + s.rows; // of W, without ids
         if (end > row + out.rows) end = row + out.rows;
         if (!ids && begin >= end) continue;
@@ -184,16 +167,21 @@ static void expand_to(Backend *b, Mat out, const Weight *w, const int32_t *ids, 
     }
 }
 
+void cuda_expand_columns(Backend *b, void *dst, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols,
+                         cudaStream_t stream) {
+    Mat out = mat_of(dst, b->activation, n, cols);
+    DISPATCH(b->activation, T, expand_to<T>(b, out, w, NULL, row, col, 1, false, stream));
+}
+
 void cuda_expand_rows(Backend *b, void *dst, const Weight *w, int64_t row, int64_t n, cudaStream_t stream) {
-    Mat out = mat_of(dst, b->activation, n, w->cols);
-    DISPATCH(b->activation, T, expand_to<T>(b, out, w, NULL, row, 1, false, stream));
+    cuda_expand_columns(b, dst, w, row, n, 0, w->cols, stream);
 }
 
 void cuda_expand(Backend *b, Mat dst, const Weight *w, int64_t row) {
     CHECK(dst.dtype == DTYPE_F32, "expanded rows of type %d", (int)dst.dtype);
-    expand_to<float>(b, dst, w, NULL, row, 1, false, cuda_stream(b));
+    expand_to<float>(b, dst, w, NULL, row, 0, 1, false, cuda_stream(b));
 }
 
 void cuda_embed_forward(Backend *b, Mat out, const Weight *w, const int32_t *ids, float scale, bool accumulate) {
-    DISPATCH(out.dtype, T, expand_to<T>(b, out, w, ids, 0, scale, accumulate, cuda_stream(b)));
+    DISPATCH(out.dtype, T, expand_to<T>(b, out, w, ids, 0, 0, scale, accumulate, cuda_stream(b)));
 }

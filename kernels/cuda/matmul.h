@@ -28,6 +28,13 @@ typedef struct Product {
 } Product;
 void cuda_product(Backend *b, const Product *p);
 
+// Columns [col, col + n) of m; absent stays absent.
+static inline Mat cuda_columns(Mat m, int64_t col, int64_t n) {
+    Mat part = {m.data, m.dtype, m.rows, n, mat_stride(m)};
+    if (m.data) part.data = (char *)m.data + (size_t)col * cuda_element(m.dtype);
+    return part;
+}
+
 // dst = src [n], rounded to `type`: biases and adapters, which are float32 in memory.
 void cuda_round(Backend *b, void *dst, DType type, const float *src, int64_t n);
 

@@ -3,6 +3,11 @@
 set(CUDA_KERNEL_SOURCES
   kernels/cuda/device.c
   kernels/cuda/expand.cu
+  kernels/cuda/fp8.cu
+  kernels/cuda/linear.c
+  kernels/cuda/lora.cu
+  kernels/cuda/matmul.c
   kernels/cuda/table.c
+  kernels/cuda/tiles.c
   kernels/cuda/transfer.c
 )

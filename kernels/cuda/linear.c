@@ -1,0 +1,103 @@
+// linear: frozen weights. Dense ones are one product. Block types are expanded by tiles of as many elements as the
+// buffers hold: forward by rows of W, which are columns of the result, backward by columns of W, which are columns of
+// dx, so that nothing is ever added up over tiles.
+//
+// The bias is float32 in memory and part of the product's epilogue, which wants it in the type of the result: where
+// that has 16 bits, it is rounded into the workspace at each call (files keep it in 16 bits anyway).
+#include "fp8.h"
+#include "matmul.h"
+#include "tiles.h"
+
+// Whether the product can read W where it lies.
+static bool is_plain(const Backend *b, const Weight *w) {
+    return w->n_segments == 1 && w->segments[0].dtype == b->activation;
+}
+
+static Mat plain(const Weight *w) {
+    return mat_of((void *)w->segments[0].data, w->segments[0].dtype, w->rows, w->cols);
+}
+
+size_t cuda_linear_workspace(Backend *b, const Weight *w, int64_t t) {
+    size_t bias = w->bias && b->activation != DTYPE_F32 ? cuda_align((size_t)w->rows * cuda_element(b->activation)) : 0;
+    return bias + cuda_fp8_workspace(w, t);
+}
+
+static void check_linear(const Backend *b, Mat in, int64_t in_cols, Mat out, int64_t out_cols) {
+    CHECK(in.data && out.data && in.rows == out.rows && in.cols == in_cols && out.cols == out_cols &&
+              in.dtype == b->activation && (out.dtype == b->activation || out.dtype == DTYPE_F32),
+          "linear from [%lld, %lld] of type %d to [%lld, %lld] of type %d, expected columns %lld and %lld",
+          (long long)in.rows, (long long)in.cols, (int)in.dtype, (long long)out.rows, (long long)out.cols,
+          (int)out.dtype, (long long)in_cols, (long long)out_cols);
+}
+
+// The bias as the product wants it; what is left of the workspace comes behind.
+static const char *place_bias(Backend *b, const Weight *w, DType type, void **ws) {
+    if (!w->bias || type == DTYPE_F32) return (const char *)w->bias;
+    void *bias = *ws;
+    cuda_round(b, bias, type, w->bias, w->rows);
+    *ws = (char *)*ws + cuda_align((size_t)w->rows * cuda_element(type));
+    return bias;
+}
+
+// Columns [row, row + part.rows) of the result.
+static Product forward_part(Mat out, Mat x, Mat part, int64_t row, const char *bias, Mat residual) {
+    size_t element = cuda_element(out.dtype);
+    return (Product){.c = cuda_columns(out, row, part.rows),
+                     .a = x,
+                     .b = part,
+                     .b_t = true,
+                     .alpha = 1,
+                     .beta = residual.data ? 1 : 0,
+                     .d = cuda_columns(residual, row, part.rows),
+                     .bias = bias ? bias + (size_t)row * element : NULL};
+}
+
+void cuda_linear_forward(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, void *ws) {
+    if (cuda_failed(b) || x.rows == 0) return;
+    check_linear(b, x, w->cols, out, w->rows);
+    const char *bias = place_bias(b, w, out.dtype, &ws);
+    if (cuda_is_fp8(w)) {
+        Product p = forward_part(out, x, plain(w), 0, bias, residual);
+        cuda_fp8_product(b, &p, w, false, ws);
+        return;
+    }
+    if (is_plain(b, w)) {
+        Product p = forward_part(out, x, plain(w), 0, bias, residual);
+        cuda_product(b, &p);
+        return;
+    }
+    int64_t rows = cuda_tile_rows(b, w);
+    for (int64_t row = 0; row < w->rows; row += rows) {
+        Mat tile = cuda_tile(b, w, row, rows < w->rows - row ? rows : w->rows - row, 0, w->cols);
+        Product p = forward_part(out, x, tile, row, bias, residual);
+        cuda_product(b, &p);
+        cuda_tile_done(b);
+    }
+}
+
+static Product backward_part(Mat dx, Mat dout, Mat part, int64_t col, bool accumulate) {
+    return (Product){
+        .c = cuda_columns(dx, col, part.cols), .a = dout, .b = part, .alpha = 1, .beta = accumulate ? 1 : 0};
+}
+
+void cuda_linear_backward(Backend *b, Mat dx, Mat dout, const Weight *w, bool accumulate, void *ws) {
+    if (cuda_failed(b) || dout.rows == 0) return;
+    check_linear(b, dout, w->rows, dx, w->cols);
+    if (cuda_is_fp8(w)) {
+        Product p = backward_part(dx, dout, plain(w), 0, accumulate);
+        cuda_fp8_product(b, &p, w, true, ws);
+        return;
+    }
+    if (is_plain(b, w)) {
+        Product p = backward_part(dx, dout, plain(w), 0, accumulate);
+        cuda_product(b, &p);
+        return;
+    }
+    int64_t cols = cuda_tile_columns(b, w);
+    for (int64_t col = 0; col < w->cols; col += cols) {
+        Mat tile = cuda_tile(b, w, 0, w->rows, col, cols < w->cols - col ? cols : w->cols - col);
+        Product p = backward_part(dx, dout, tile, col, accumulate);
+        cuda_product(b, &p);
+        cuda_tile_done(b);
+    }
+}

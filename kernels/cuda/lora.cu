@@ -1,0 +1,157 @@
+// lora: the low-rank pair beside a linear, as products; its dropout, which is recomputed from its numbers each time.
+// A and B, float32 parameters, are rounded to the type of activations into the workspace at each call.
+#include "device.cuh"
+#include "matmul.h"
+
+// ---- rounding ----
+
+template <class T> static __global__ void round_floats(T *dst, const float *src, int64_t n) {
+    int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) store(dst + i, src[i]);
+}
+
+void cuda_round(Backend *b, void *dst, DType type, const float *src, int64_t n) {
+    enum { THREADS = 256 };
+    int64_t blocks = ceil_div(n, THREADS);
+    CHECK(blocks > 0 && blocks <= INT32_MAX);
+    DISPATCH(type, T, RUN(b, (round_floats<T>), (unsigned)blocks, THREADS, 0, (T *)dst, src, n));
+}
+
+// ---- dropout ----
+
+// y = y * the factors of drop at row t, columns [at, at + 8).
+static __device__ void drop_eight(float *y, const TokenKeys &keys, float dropout, float factor, int64_t t, int64_t at) {
+    RngKey key = token_key(&keys, t);
+    uint32_t token = token_index(&keys, t);
+#pragma unroll
+    for (int group = 0; group < 2; group++) {
+        uint32_t words[4];
+        rng_philox(key, token, (uint32_t)(at / 4 + group), words);
+        for (int i = 0; i < 4; i++) y[4 * group + i] *= rng_keep(words[i], dropout) ? factor : 0;
+    }
+}
+
+// ADD false: out = drop(x); true: out += drop(x).
+template <class T, bool ADD>
+static __global__ void drop(T *out, int64_t out_stride, const T *x, int64_t x_stride, int64_t rows, int64_t cols,
+                            bool wide, TokenKeys keys, float dropout, float factor) {
+    int64_t chunks = (cols + 7) / 8, chunk = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (chunk >= rows * chunks) return;
+    int64_t t = chunk / chunks, at = chunk % chunks * 8;
+    int n = cols - at < 8 ? (int)(cols - at) : 8;
+    float y[8], sum[8];
+    load_eight(y, x + t * x_stride + at, n, wide);
+    drop_eight(y, keys, dropout, factor, t, at);
+    T *p = out + t * out_stride + at;
+    if (ADD) {
+        load_eight(sum, p, n, wide);
+        for (int i = 0; i < 8; i++) y[i] += sum[i];
+    }
+    store_eight(p, y, n, wide);
+}
+
+template <bool ADD> static void run_drop(Backend *b, Mat out, Mat x, const Lora *l) {
+    enum { THREADS = 256 };
+    int64_t blocks = ceil_div(x.rows * ceil_div(x.cols, 8), THREADS);
+    CHECK(blocks <= INT32_MAX && out.dtype == x.dtype);
+    bool wide = vectors_fit(out) && vectors_fit(x) && x.cols % 8 == 0;
+    float factor = (float)(1 / (1 - (double)l->dropout));
+    DISPATCH(x.dtype, T,
+             RUN(b, (drop<T, ADD>), (unsigned)blocks, THREADS, 0, (T *)out.data, mat_stride(out), (const T *)x.data,
+                 mat_stride(x), x.rows, x.cols, wide, l->keys, l->dropout, factor));
+}
+
+// ---- the op ----
+
+// What lies in the workspace. a, b: as the products read them.
+typedef struct LoraParts {
+    Mat a, b;    // [R, K], [rows, R]
+    Mat dxa;     // [T, R]
+    Mat dropped; // [T, K], where there is dropout: drop(x), then the gradient that drop is yet to pass
+    size_t bytes;
+} LoraParts;
+
+static void *next_part(char *ws, size_t *bytes, int64_t elements, size_t size) {
+    void *part = ws ? ws + *bytes : NULL;
+    *bytes += cuda_align((size_t)elements * size);
+    return part;
+}
+
+static LoraParts lora_parts(const Backend *b, const Lora *l, int64_t t, int64_t k, void *ws) {
+    DType type = b->activation;
+    size_t size = cuda_element(type);
+    bool rounded = type != DTYPE_F32;
+    LoraParts p = {};
+    char *at = (char *)ws;
+    p.a = mat_of(rounded ? next_part(at, &p.bytes, l->rank * k, size) : (void *)l->a, type, l->rank, k);
+    p.b = mat_of(rounded ? next_part(at, &p.bytes, l->rows * l->rank, size) : (void *)l->b, type, l->rows, l->rank);
+    p.dxa = mat_of(next_part(at, &p.bytes, t * l->rank, size), type, t, l->rank);
+    if (l->dropout != 0) p.dropped = mat_of(next_part(at, &p.bytes, t * k, size), type, t, k);
+    return p;
+}
+
+size_t cuda_lora_workspace(Backend *b, const Lora *l, int64_t t, int64_t k) {
+    return lora_parts(b, l, t, k, NULL).bytes;
+}
+
+static void check_lora(const Backend *b, const Lora *l, Mat y, Mat xa, Mat x) {
+    DType type = b->activation;
+    CHECK(x.rows == y.rows && x.rows == xa.rows && xa.cols == l->rank && l->rank > 0 && l->row_offset >= 0 &&
+              l->row_offset + l->rows <= y.cols && x.dtype == type && xa.dtype == type && y.dtype == type,
+          "lora of rank %lld over rows [%lld, +%lld): x [%lld, %lld], xa [%lld, %lld], y [%lld, %lld]",
+          (long long)l->rank, (long long)l->row_offset, (long long)l->rows, (long long)x.rows, (long long)x.cols,
+          (long long)xa.rows, (long long)xa.cols, (long long)y.rows, (long long)y.cols);
+}
+
+static LoraParts begin_lora(Backend *b, const Lora *l, Mat x, void *ws) {
+    LoraParts p = lora_parts(b, l, x.rows, x.cols, ws);
+    if (b->activation != DTYPE_F32) {
+        cuda_round(b, p.a.data, b->activation, l->a, l->rank * x.cols);
+        cuda_round(b, p.b.data, b->activation, l->b, l->rows * l->rank);
+    }
+    return p;
+}
+
+static void multiply(Backend *b, Mat c, Mat a, bool a_t, Mat second, bool b_t, float alpha, float beta) {
+    Product p = {};
+    p.c = c;
+    p.a = a;
+    p.a_t = a_t;
+    p.b = second;
+    p.b_t = b_t;
+    p.alpha = alpha;
+    p.beta = beta;
+    cuda_product(b, &p);
+}
+
+static Mat dropped(Backend *b, const LoraParts *p, const Lora *l, Mat x) {
+    if (l->dropout == 0) return x;
+    run_drop<false>(b, p->dropped, x, l);
+    return p->dropped;
+}
+
+void cuda_lora_forward(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws) {
+    if (cuda_failed(b) || x.rows == 0) return;
+    check_lora(b, l, y, xa, x);
+    LoraParts p = begin_lora(b, l, x, ws);
+    multiply(b, xa, dropped(b, &p, l, x), false, p.a, true, 1, 0);
+    multiply(b, cuda_columns(y, l->row_offset, l->rows), xa, false, p.b, true, l->scale, 1);
+}
+
+void cuda_lora_backward(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws) {
+    if (cuda_failed(b) || x.rows == 0) return;
+    check_lora(b, l, dy, xa, x);
+    LoraParts p = begin_lora(b, l, x, ws);
+    Mat dy_part = cuda_columns(dy, l->row_offset, l->rows);
+    multiply(b, p.dxa, dy_part, false, p.b, false, l->scale, 0);
+    if (l->db) multiply(b, mat_of(l->db, DTYPE_F32, l->rows, l->rank), dy_part, true, xa, false, l->scale, 1);
+    if (l->da) multiply(b, mat_of(l->da, DTYPE_F32, l->rank, x.cols), p.dxa, true, dropped(b, &p, l, x), false, 1, 1);
+    if (!dx.data) return;
+    CHECK(dx.rows == x.rows && dx.cols == x.cols && dx.dtype == x.dtype);
+    if (l->dropout == 0) {
+        multiply(b, dx, p.dxa, false, p.a, false, 1, 1);
+    } else {
+        multiply(b, p.dropped, p.dxa, false, p.a, false, 1, 0);
+        run_drop<true>(b, dx, p.dropped, l);
+    }
+}
