@@ -13,6 +13,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __CUDACC__
+#define HOST_DEVICE __host__ __device__ // an inline function that CUDA kernels call, too
+#else
+#define HOST_DEVICE
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
