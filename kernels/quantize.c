@@ -63,12 +63,29 @@ static bool quantize_segment(Backend *b, const WeightSegment *s, const Weight *w
     return ok;
 }
 
+static size_t quantized_bytes(const Weight *w, DType t) {
+    size_t bytes = 0;
+    for (int i = 0; i < w->n_segments; i++)
+        bytes += block_bytes(t, w->segments[i].rows, w->cols) + scale_bytes(t, w->segments[i].rows);
+    return bytes;
+}
+
+int weight_quantize_outline(Weight *w, QuantizeKind kind, size_t *bytes, Err *err) {
+    DType t = target_type(kind);
+    if (check_weight(w, t, err)) return -1;
+    *bytes = quantized_bytes(w, t);
+    for (int i = 0; i < w->n_segments; i++) {
+        w->segments[i].dtype = t;
+        w->segments[i].row_scale = t == DTYPE_NF4 ? w->segments[i].data : NULL;
+    }
+    return 0;
+}
+
 int weight_quantize(Backend *b, Weight *w, QuantizeKind kind, QuantizedMemory *memory, Err *err) {
     DType t = target_type(kind);
     *memory = (QuantizedMemory){0};
     if (check_weight(w, t, err)) return -1;
-    for (int i = 0; i < w->n_segments; i++)
-        memory->bytes += block_bytes(t, w->segments[i].rows, w->cols) + scale_bytes(t, w->segments[i].rows);
+    memory->bytes = quantized_bytes(w, t);
     memory->memory = b->k->alloc(b, memory->bytes);
     int64_t chunk = (int64_t)CHUNK_FLOATS * b->threads / w->cols;
     Mat scratch = {.dtype = DTYPE_F32, .rows = chunk > 0 ? chunk : 1, .cols = w->cols};

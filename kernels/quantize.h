@@ -25,3 +25,5 @@ typedef struct QuantizedMemory {
 // alone. EXIT_INPUT, naming the weight, when it is quantised already, its columns are not whole blocks, or an element
 // is not finite. kind is not QUANTIZE_NONE.
 int weight_quantize(Backend *b, Weight *w, QuantizeKind kind, QuantizedMemory *memory, Err *err);
+// The same for a plan: no data is read or made. The new segments keep pointing at the old data, which they do not fit.
+int weight_quantize_outline(Weight *w, QuantizeKind kind, size_t *bytes, Err *err);

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The rival in `make bench`: transformers + PEFT LoRA training on the CPU, on the very rows that lorac trains.
+"""The rival in `make bench` and gpu.sh: transformers + PEFT LoRA training on the very rows that lorac trains.
 
-usage: peft_train.py MODEL_DIR ROWS.jsonl [--checkpoint] [--threads N]
-ROWS.jsonl: {"input_ids": [...], "labels": [...]} a line, one row a step. r=16, alpha=32 on q_proj and v_proj, float32,
-AdamW, learning rate 2e-4. Prints one JSON line: tokens per second (median after two steps), peak memory, losses.
-MODEL_DIR is a Hugging Face folder of the same weights: tests/oracle/gguf_to_hf.py makes it from the GGUF file.
+usage: peft_train.py MODEL_DIR ROWS.jsonl [--checkpoint] [--threads N] [--device cuda] [--batch N] [--liger]
+ROWS.jsonl: {"input_ids": [...], "labels": [...]} a line, all of one length, `batch` rows a step. r=16, alpha=32 on q_proj
+and v_proj, AdamW, learning rate 2e-4; float32 on the CPU, bfloat16 on a GPU (the adapter stays float32, as PEFT has it).
+Prints one JSON line: tokens per second (median after two steps), peak memory, losses. MODEL_DIR is a Hugging Face folder
+of the same weights: tests/oracle/gguf_to_hf.py makes it from the GGUF file. --liger: with Liger's kernels.
 """
 import argparse
 import json
@@ -18,6 +19,9 @@ parser.add_argument("model")
 parser.add_argument("rows")
 parser.add_argument("--checkpoint", action="store_true")
 parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--device", default="cpu")
+parser.add_argument("--batch", type=int, default=1)
+parser.add_argument("--liger", action="store_true")
 args = parser.parse_args()
 
 import torch
@@ -26,7 +30,11 @@ from transformers import AutoModelForCausalLM
 
 torch.set_num_threads(args.threads)
 torch.manual_seed(0)
-model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
+gpu = args.device != "cpu"
+Loader = AutoModelForCausalLM
+if args.liger:
+    from liger_kernel.transformers import AutoLigerKernelForCausalLM as Loader
+model = Loader.from_pretrained(args.model, dtype=torch.bfloat16 if gpu else torch.float32).to(args.device)
 model = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, task_type="CAUSAL_LM", target_modules=["q_proj", "v_proj"]))
 model.config.use_cache = False
 if args.checkpoint:
@@ -36,20 +44,29 @@ model.train()
 optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-4, weight_decay=0.0)
 ready = time.time() - start
 
-seconds, losses, tokens = [], [], []
-for line in open(args.rows, encoding="utf-8"):
-    row = json.loads(line)
-    begin = time.time()
-    loss = model(input_ids=torch.tensor([row["input_ids"]]), labels=torch.tensor([row["labels"]])).loss
+
+def step(rows):
+    ids, labels = (torch.tensor([row[key] for row in rows], device=args.device) for key in ("input_ids", "labels"))
+    with torch.autocast(args.device, torch.bfloat16, enabled=gpu):
+        loss = model(input_ids=ids, labels=labels).loss
     loss.backward()
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    losses.append(loss.item())
-    tokens.append(len(row["input_ids"]))
+    return loss.item(), ids.numel()
+
+
+rows = [json.loads(line) for line in open(args.rows, encoding="utf-8")]
+seconds, losses, tokens = [], [], []
+for first in range(0, len(rows) - args.batch + 1, args.batch):
+    begin = time.time()
+    loss, count = step(rows[first:first + args.batch])
+    losses.append(loss)
+    tokens.append(count)
     seconds.append(time.time() - begin)
+peak = torch.cuda.max_memory_allocated() / 1e6 if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({
     "tokens_per_second": statistics.median(n / s for n, s in list(zip(tokens, seconds))[2:]),
-    "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "peak_memory_mb": peak,
     "first_step_done_seconds": ready + seconds[0],
     "losses": losses,
     "torch": torch.__version__,

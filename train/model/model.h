@@ -104,6 +104,7 @@ typedef struct ModelOptions {
     RopeScaling rope_scaling; // ROPE_NONE: the model's own; else ROPE_LINEAR or ROPE_YARN by rope_factor
     float rope_factor;
     int quantize;    // QUANTIZE_NONE, QUANTIZE_INT8, QUANTIZE_NF4 (quantize.h)
+    bool outline;    // shapes, types and sizes only: no weight is read, and the model computes nothing (`plan`)
     bool classifier; // the model's own head is not needed: encoders and ...ForSequenceClassification are welcome
 } ModelOptions;
 

@@ -76,6 +76,8 @@ int model_take_vector(Loader *l, const Slot *s);
 // A Weight over rows [row, row + rows) of a matrix.
 Weight weight_rows(const SourceTensor *t, const void *data, int64_t row, int64_t rows, int64_t cols,
                    const int32_t *row_map);
+// Where a slot's tensor is stored, aligned for its type.
+const void *model_stored(Loader *l, const Slot *s);
 // Replaces a dense weight of a layer by its copy as ModelOptions.quantize wants it, in memory of the model.
 int model_quantize(Loader *l, Weight *w);
 // What the quantised parts of a slot no longer need: a copy that the model owns, or pages of the map.

@@ -142,7 +142,8 @@ static int load_parts(Model *m, const ModelOptions *o, Err *err) {
     m->repository = model_find_repository(s);
     m->name = model_find_name(s, m->path);
     if (load_weights(m, o, err) || check_heads(m, o, err) || make_tables(m, err) ||
-        weight_source_fingerprint(m->fingerprint, s, err) || load_tokenizer(&m->tokenizer, s, m->path, err))
+        (!o->outline && weight_source_fingerprint(m->fingerprint, s, err)) ||
+        load_tokenizer(&m->tokenizer, s, m->path, err))
         return -1;
     return check_vocabulary(m, err);
 }

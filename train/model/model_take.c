@@ -55,7 +55,7 @@ Weight weight_rows(const SourceTensor *t, const void *data, int64_t row, int64_t
 
 int model_check_finite(Loader *l, const Weight *w, const char *name) {
     Backend *b = l->m->backend;
-    if (b->k->weight_finite(b, w)) return 0;
+    if (l->options->outline || b->k->weight_finite(b, w)) return 0;
     return err_input(l->err, "%s: %s holds a value that is not finite; expected finite weights", l->m->path, name);
 }
 
@@ -89,6 +89,13 @@ static int transposed_copy(Loader *l, const Slot *s, const void **data) {
 
 int model_quantize(Loader *l, Weight *w) {
     QuantizedMemory q;
+    if (l->options->outline) {
+        size_t bytes;
+        if (weight_quantize_outline(w, (QuantizeKind)l->options->quantize, &bytes, l->err))
+            return err_context(l->err, "%s", l->m->path);
+        l->m->weight_bytes += bytes;
+        return 0;
+    }
     if (weight_quantize(l->m->backend, w, (QuantizeKind)l->options->quantize, &q, l->err))
         return err_context(l->err, "%s", l->m->path);
     own(l->m, q.memory, q.bytes);
@@ -98,6 +105,7 @@ int model_quantize(Loader *l, Weight *w) {
 
 void model_drop_stored(Loader *l, const Slot *s, const void *data) {
     l->m->weight_bytes -= s->tensor->bytes;
+    if (l->options->outline) return;
     if (s->transposed)
         disown_host(l->m, data);
     else if (data == s->tensor->data)
@@ -111,9 +119,13 @@ static int quantize_parts(Loader *l, const Slot *s, const void *data) {
     return 0;
 }
 
+const void *model_stored(Loader *l, const Slot *s) {
+    return l->options->outline ? s->tensor->data : weight_source_aligned(l->m->file->source, s->tensor);
+}
+
 int model_take_matrix(Loader *l, const Slot *s) {
-    const void *data = weight_source_aligned(l->m->file->source, s->tensor);
-    if (s->transposed && transposed_copy(l, s, &data)) return -1;
+    const void *data = model_stored(l, s);
+    if (s->transposed && !l->options->outline && transposed_copy(l, s, &data)) return -1;
     int64_t rows = s->shape[s->transposed], cols = s->shape[!s->transposed], row = 0;
     bool quantize = s->quantize && l->options->quantize != QUANTIZE_NONE; // which sees values that are not finite
     Weight whole = weight_rows(s->tensor, data, 0, rows, cols, NULL);
@@ -149,6 +161,10 @@ static float *upload(Model *m, const float *host, size_t n) {
 
 int model_take_vector(Loader *l, const Slot *s) {
     float *host;
+    if (l->options->outline) {
+        *s->vector = model_own_device(l->m, (size_t)s->shape[0]);
+        return 0;
+    }
     if (read_vector(l, s, &host)) return -1;
     for (int64_t i = 0; s->plus_one && i < s->shape[0]; i++) host[i] += 1.0f;
     *s->vector = upload(l->m, host, (size_t)s->shape[0]);
@@ -159,6 +175,10 @@ int model_take_vector(Loader *l, const Slot *s) {
 // A bias is in the order of the logical rows.
 int model_take_bias(Loader *l, const Slot *s) {
     float *host;
+    if (l->options->outline) {
+        for (int i = 0; i < s->n_parts; i++) s->parts[i]->bias = model_own_device(l->m, (size_t)s->part_rows[i]);
+        return 0;
+    }
     if (read_vector(l, s, &host)) return -1;
     int64_t row = 0;
     for (int i = 0; i < s->n_parts; i++) {
