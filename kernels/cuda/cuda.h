@@ -28,7 +28,10 @@ extern "C" {
     X(matmul, CudaMatmul)                                                                                              \
     X(tiles, CudaTiles)                                                                                                \
     X(attention, CudaAttention)                                                                                        \
-    X(optim, CudaOptim)
+    X(optim, CudaOptim)                                                                                                \
+    X(choices, CudaChoices)                                                                                            \
+    X(records, CudaRecords)                                                                                            \
+    X(ranks, CudaRanks)
 
 #define DECLARE_CUDA_TYPE(name, type) typedef struct type type;
 CUDA_AREAS(DECLARE_CUDA_TYPE)

@@ -38,6 +38,7 @@ enable_language(CUDA)
 set(CUDA_WARNINGS -Xcompiler=-Wall,-Wextra -Werror=cross-execution-space-call)
 add_library(lorac-cuda MODULE
   ${CUDA_KERNEL_SOURCES}
+  ${CUDA_LOAD_SOURCES}
   kernels/base.c
   kernels/dtype.c
   kernels/module_interface.c
@@ -47,5 +48,22 @@ set_target_properties(lorac-cuda PROPERTIES PREFIX "" CUDA_STANDARD 17 CUDA_STAN
   CUDA_RUNTIME_LIBRARY Shared C_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON
   INSTALL_RPATH_USE_LINK_PATH ON)
 target_compile_options(lorac-cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:${CUDA_WARNINGS}>)
-target_link_libraries(lorac-cuda PRIVATE CUDA::cudart CUDA::cublasLt m)
+target_link_libraries(lorac-cuda PRIVATE CUDA::cudart CUDA::cublasLt ${CMAKE_DL_LIBS} m)
 install(TARGETS lorac-cuda LIBRARY DESTINATION lib/lorac)
+
+# lorac-nccl.so: several ranks; not part of the toolkit, and not needed by one device.
+find_path(NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ENV NCCL_HOME PATH_SUFFIXES include)
+find_library(NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR} ENV NCCL_HOME PATH_SUFFIXES lib lib64)
+if(NCCL_INCLUDE AND NCCL_LIBRARY)
+  add_library(lorac-nccl MODULE
+    ${CUDA_NCCL_SOURCES}
+    kernels/base.c
+    kernels/module_interface.c
+  )
+  set_target_properties(lorac-nccl PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden INSTALL_RPATH_USE_LINK_PATH ON)
+  target_include_directories(lorac-nccl SYSTEM PRIVATE ${NCCL_INCLUDE})
+  target_link_libraries(lorac-nccl PRIVATE ${NCCL_LIBRARY} CUDA::cudart)
+  install(TARGETS lorac-nccl LIBRARY DESTINATION lib/lorac)
+else()
+  message(STATUS "lorac-nccl.so: not built: NCCL not found; one GPU works without it")
+endif()

@@ -2,6 +2,7 @@
 # an emulated device (tests/cuda_on_cpu).
 set(CUDA_KERNEL_SOURCES
   kernels/cuda/activation.cu
+  kernels/cuda/choices.c
   kernels/cuda/device.c
   kernels/cuda/expand.cu
   kernels/cuda/fp8.cu
@@ -10,10 +11,21 @@ set(CUDA_KERNEL_SOURCES
   kernels/cuda/matmul.c
   kernels/cuda/norm.cu
   kernels/cuda/optim.cu
+  kernels/cuda/place.cu
   kernels/cuda/pointwise.cu
+  kernels/cuda/ranks.c
+  kernels/cuda/record.c
   kernels/cuda/rope.cu
   kernels/cuda/rows.cu
   kernels/cuda/table.c
   kernels/cuda/tiles.c
   kernels/cuda/transfer.c
+)
+# The module lorac-nccl.so, and what looks for it: the emulation puts its own cuda_ranks_library in the place of load.c.
+set(CUDA_LOAD_SOURCES
+  kernels/cuda/load.c
+  kernels/module.c
+)
+set(CUDA_NCCL_SOURCES
+  kernels/cuda/nccl.c
 )

@@ -5,9 +5,11 @@
 // waits only where the ring has come round to a chunk that is not read yet.
 // Offloads and reloads run on a stream of their own between two events: they wait for what was queued before them,
 // and what is queued after settle() waits for them.
+#include "transfer.h"
+
 #include <string.h>
 
-#include "cuda.h"
+#include "ranks.h"
 
 enum { CHUNKS = 4, CHUNK_BYTES = 4 << 20, UPLOAD_ALIGN = 64 };
 
@@ -109,15 +111,45 @@ static char *ring_room(Backend *b, size_t bytes, size_t *got) {
     return room;
 }
 
+static void send(Backend *b, void *dst, const char *room, size_t bytes) {
+    if (bytes) cuda_check(b, cudaMemcpyAsync(dst, room, bytes, cudaMemcpyHostToDevice, cuda_stream(b)), "uploading");
+}
+
 void cuda_upload(Backend *b, void *dst, const void *host, size_t bytes) {
     CHECK(!cuda_state(b)->recording, "upload in a recording");
     for (size_t done = 0; done < bytes && !cuda_failed(b);) {
         size_t n;
         char *room = ring_room(b, bytes - done, &n);
         memcpy(room, (const char *)host + done, n);
-        cuda_check(b, cudaMemcpyAsync((char *)dst + done, room, n, cudaMemcpyHostToDevice, cuda_stream(b)),
-                   "uploading");
+        send(b, (char *)dst + done, room, n);
         done += n;
+    }
+}
+
+// Fills room in the ring with whole rows; a chunk's last bytes, fewer than a row, stay empty.
+static void upload_mapped(Backend *b, char *dst, const char *src, size_t row_bytes, const int32_t *map, int64_t n) {
+    for (int64_t done = 0; done < n && !cuda_failed(b);) {
+        size_t got;
+        char *room = ring_room(b, (size_t)(n - done) * row_bytes, &got);
+        int64_t rows = (int64_t)(got / row_bytes);
+        for (int64_t i = 0; i < rows; i++)
+            memcpy(room + (size_t)i * row_bytes, src + (size_t)map[done + i] * row_bytes, row_bytes);
+        send(b, dst + (size_t)done * row_bytes, room, (size_t)rows * row_bytes);
+        done += rows;
+    }
+}
+
+void cuda_upload_rows(Backend *b, void *dst, const void *src, size_t row_bytes, const int32_t *map, int64_t row,
+                      int64_t n) {
+    const char *rows = (const char *)src;
+    if (!map) {
+        cuda_upload(b, dst, rows + (size_t)row * row_bytes, (size_t)n * row_bytes);
+    } else if (row_bytes <= CHUNK_BYTES) {
+        CHECK(!cuda_state(b)->recording, "upload in a recording");
+        upload_mapped(b, dst, rows, row_bytes, map + row, n);
+    } else {
+        for (int64_t i = 0; i < n; i++)
+            cuda_upload(b, (char *)dst + (size_t)i * row_bytes, rows + (size_t)map[row + i] * row_bytes, row_bytes);
     }
 }
 
@@ -144,7 +176,7 @@ void cuda_zero(Backend *b, void *dst, size_t bytes) {
 
 void cuda_sync(Backend *b) {
     CHECK(!cuda_state(b)->recording, "wait in a recording");
-    if (!cuda_failed(b)) cuda_check(b, cudaStreamSynchronize(cuda_stream(b)), "computing");
+    if (!cuda_failed(b)) cuda_ranks_wait(b);
 }
 
 // --- beside the ops ---

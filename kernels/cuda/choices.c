@@ -1,0 +1,165 @@
+// choices: a sorted list of keys and values, as a JSON object {"device": ..., "cublaslt": ..., key: value, ...}. The
+// first two say what the choices hold for: an algorithm of one library on one device means nothing on another.
+#include "choices.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct Choice {
+    char *key, *value;
+} Choice;
+
+struct CudaChoices {
+    Choice *list; // by key
+    size_t n, capacity;
+    char library[32]; // version of cuBLASLt
+};
+
+enum { MAX_TEXT = 1 << 10 }; // of a key or value
+
+int cuda_choices_open(Backend *b, Err *err) {
+    (void)err;
+    CudaChoices *c = cuda_state(b)->choices = mem_calloc(1, sizeof *c);
+    size_t version = cublasLtGetVersion();
+    snprintf(c->library, sizeof c->library, "%zu.%zu.%zu", version / 10000, version / 100 % 100, version % 100);
+    return 0;
+}
+
+static void clear(CudaChoices *c) {
+    for (size_t i = 0; i < c->n; i++) {
+        mem_free(c->list[i].key);
+        mem_free(c->list[i].value);
+    }
+    c->n = 0;
+}
+
+void cuda_choices_close(Backend *b) {
+    CudaChoices *c = cuda_state(b)->choices;
+    if (!c) return;
+    clear(c);
+    mem_free(c->list);
+    mem_free(c);
+    cuda_state(b)->choices = NULL;
+}
+
+// The place of `key`, or where it would stand.
+static size_t place_of(const CudaChoices *c, const char *key, bool *found) {
+    size_t low = 0, high = c->n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(c->list[middle].key, key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *found = low < c->n && !strcmp(c->list[low].key, key);
+    return low;
+}
+
+const char *cuda_choice_get(const Backend *b, const char *key) {
+    const CudaChoices *c = cuda_state(b)->choices;
+    bool found;
+    size_t i = place_of(c, key, &found);
+    return found ? c->list[i].value : NULL;
+}
+
+static bool is_plain(const char *text) {
+    const char *p = text;
+    while (*p >= 32 && *p < 127 && *p != '"' && *p != '\\') p++;
+    return !*p && p > text && p - text < MAX_TEXT;
+}
+
+static void set(CudaChoices *c, const char *key, const char *value) {
+    bool found;
+    size_t i = place_of(c, key, &found);
+    if (found) {
+        mem_free(c->list[i].value);
+    } else {
+        MEM_GROW(c->list, c->capacity, c->n + 1);
+        memmove(c->list + i + 1, c->list + i, (c->n - i) * sizeof *c->list);
+        c->list[i].key = mem_strdup(key);
+        c->n++;
+    }
+    c->list[i].value = mem_strdup(value);
+}
+
+void cuda_choice_set(Backend *b, const char *key, const char *value) {
+    CHECK(is_plain(key) && is_plain(value), "choice '%s': '%s'", key, value);
+    set(cuda_state(b)->choices, key, value);
+}
+
+// --- in and out ---
+
+void cuda_choices_get(Backend *b, StrBuf *json) {
+    const CudaState *s = cuda_state(b);
+    const CudaChoices *c = s->choices;
+    str_printf(json, "{\"device\": \"%s\", \"cublaslt\": \"%s\"", s->name, c->library);
+    for (size_t i = 0; i < c->n; i++) str_printf(json, ",\n \"%s\": \"%s\"", c->list[i].key, c->list[i].value);
+    str_puts(json, "}");
+}
+
+typedef struct Reader {
+    const char *at, *start;
+} Reader;
+
+static bool take(Reader *r, char c) {
+    while (*r->at == ' ' || *r->at == '\n' || *r->at == '\t' || *r->at == '\r') r->at++;
+    if (*r->at != c) return false;
+    r->at++;
+    return true;
+}
+
+// A string without escapes; free it. NULL: it is none.
+static char *take_text(Reader *r) {
+    if (!take(r, '"')) return NULL;
+    size_t n = strcspn(r->at, "\"");
+    if (!r->at[n] || n >= MAX_TEXT) return NULL;
+    char *text = mem_strndup(r->at, n);
+    r->at += n + 1;
+    if (is_plain(text)) return text;
+    mem_free(text);
+    return NULL;
+}
+
+// One `"key": "value"` into the list; the two that say what the choices hold for are compared.
+static int take_choice(Backend *b, CudaChoices *read, Reader *r, int *headers, Err *err) {
+    const CudaState *s = cuda_state(b);
+    char *key = take_text(r), *value = key && take(r, ':') ? take_text(r) : NULL;
+    int status = 0;
+    if (!value)
+        status = err_input(err, "stored choices of the device: byte %zu: expected \"key\": \"value\"",
+                           (size_t)(r->at - r->start));
+    else if (!strcmp(key, "device") || !strcmp(key, "cublaslt")) {
+        const char *here = key[0] == 'd' ? s->name : s->choices->library;
+        if (strcmp(value, here))
+            status =
+                err_input(err, "the run was made with %s %s, this is %s: its bits cannot go on here", key, value, here);
+        ++*headers;
+    } else {
+        set(read, key, value);
+    }
+    mem_free(key);
+    mem_free(value);
+    return status;
+}
+
+int cuda_choices_set(Backend *b, const char *json, Err *err) {
+    Reader r = {json, json};
+    CudaChoices read = {0}, *c = cuda_state(b)->choices;
+    int headers = 0, status = 0;
+    bool ended = true;
+    if (!take(&r, '{')) return err_input(err, "stored choices of the device: expected a JSON object");
+    if (!take(&r, '}')) {
+        do status = take_choice(b, &read, &r, &headers, err);
+        while (!status && take(&r, ','));
+        ended = take(&r, '}');
+    }
+    if (!status && !(ended && take(&r, 0)))
+        status = err_input(err, "stored choices of the device: byte %zu: expected , or }", (size_t)(r.at - r.start));
+    if (!status && headers != 2)
+        status = err_input(err, "the run was made with choices of another kind of device than %s", b->k->name);
+    for (size_t i = 0; !status && i < read.n; i++) set(c, read.list[i].key, read.list[i].value);
+    clear(&read);
+    mem_free(read.list);
+    return status;
+}

@@ -1,0 +1,63 @@
+// ranks: several ranks, a device each. What they add up are integers, so the order of the sum does not show in the
+// bits, whatever the library does.
+#include "ranks.h"
+
+#include <time.h>
+
+struct CudaRanks {
+    const RanksLibrary *library; // NULL: alone
+    void *group;
+};
+
+int cuda_ranks_open(Backend *b, Err *err) {
+    (void)err;
+    cuda_state(b)->ranks = mem_calloc(1, sizeof(CudaRanks));
+    return 0;
+}
+
+void cuda_ranks_close(Backend *b) {
+    CudaRanks *r = cuda_state(b)->ranks;
+    if (!r) return;
+    if (r->library) r->library->close(r->group, cuda_failed(b));
+    mem_free(r);
+    cuda_state(b)->ranks = NULL;
+}
+
+int cuda_rank_id(Backend *b, void *id, Err *err) {
+    (void)b;
+    const RanksLibrary *library = cuda_ranks_library(err);
+    return library ? library->id(id, err) : -1;
+}
+
+int cuda_connect(Backend *b, int rank, int ranks, const void *id, Err *err) {
+    CudaRanks *r = cuda_state(b)->ranks;
+    CHECK(!r->library && rank >= 0 && rank < ranks, "rank %d of %d", rank, ranks);
+    if (ranks == 1) return 0;
+    const RanksLibrary *library = cuda_ranks_library(err);
+    if (!library || library->connect(&r->group, rank, ranks, id, err))
+        return err_context(err, "rank %d of %d (cuda:%d)", rank, ranks, cuda_state(b)->device);
+    r->library = library;
+    return 0;
+}
+
+void cuda_all_reduce(Backend *b, int64_t *data, int64_t n) {
+    CudaRanks *r = cuda_state(b)->ranks;
+    Err err;
+    if (!r->library || n == 0 || cuda_failed(b)) return;
+    if (r->library->all_reduce(r->group, data, n, cuda_stream(b), &err)) cuda_fail(b, "adding over ranks: %s", err.msg);
+}
+
+void cuda_ranks_wait(Backend *b) {
+    CudaRanks *r = cuda_state(b)->ranks;
+    cudaError_t state = cudaSuccess;
+    Err err;
+    if (!r || !r->library) {
+        cuda_check(b, cudaStreamSynchronize(cuda_stream(b)), "computing");
+        return;
+    }
+    while (!cuda_failed(b) && (state = cudaStreamQuery(cuda_stream(b))) == cudaErrorNotReady) {
+        if (r->library->check(r->group, &err)) cuda_fail(b, "another rank has failed: %s", err.msg);
+        nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+    }
+    if (!cuda_failed(b)) cuda_check(b, state, "computing");
+}

@@ -1,0 +1,16 @@
+// transfer: what the backend's own files need of the pinned ring. Private to kernels/cuda.
+#pragma once
+
+#include "cuda.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// dst [n rows back to back] = rows map[row], map[row + 1], ... of src; map NULL: rows [row, row + n).
+void cuda_upload_rows(Backend *b, void *dst, const void *src, size_t row_bytes, const int32_t *map, int64_t row,
+                      int64_t n);
+
+#ifdef __cplusplus
+}
+#endif
