@@ -235,7 +235,11 @@ void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle
 
 // ---- one row ----
 
-static void grow_row(Row *row, int64_t tokens, int64_t samples, int64_t scored) {
+static void grow_row(Row *row, int64_t rows, int64_t tokens, int64_t samples, int64_t scored) {
+    if (rows > row->rows_capacity) {
+        row->rows_capacity = rows;
+        row->row_start = mem_realloc(row->row_start, (size_t)rows + 1, sizeof *row->row_start);
+    }
     if (tokens > row->tokens_capacity) {
         row->tokens_capacity = tokens;
         row->ids = mem_realloc(row->ids, (size_t)tokens, sizeof *row->ids);
@@ -282,16 +286,27 @@ static void count_touched(Row *row, const Dataset *d) {
     row->touched = 0;
 }
 
-void row_fill(Row *row, const Dataset *d, const RowPlan *p, int64_t r) {
+static void add_row(Row *row, const Dataset *d, const RowPlan *p, int64_t r) {
     check_row(p, r);
-    grow_row(row, p->longest, p->most_samples, p->most_supervised); // once: rows are filled in the step loop
-    row->tokens = row->samples = row->scored = 0;
-    row->start[0] = 0;
     for (int64_t i = p->start[r]; i < p->start[r + 1]; i++) {
         Sample s = dataset_sample(d, p->samples[i]);
         add_sample(row, &s, dataset_scores_first(d));
     }
+    row->row_start[++row->rows] = (int32_t)row->tokens;
+}
+
+void row_fill_several(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n) {
+    CHECK(n > 0 && n <= INT32_MAX / p->longest, "%lld rows of up to %lld tokens", (long long)n, (long long)p->longest);
+    // Once, for any n rows: they are filled in the step loop.
+    grow_row(row, n, n * p->longest, n * p->most_samples, n * p->most_supervised);
+    row->rows = row->tokens = row->samples = row->scored = 0;
+    row->start[0] = row->row_start[0] = 0;
+    for (int64_t i = 0; i < n; i++) add_row(row, d, p, rows[i]);
     count_touched(row, d);
+}
+
+void row_fill(Row *row, const Dataset *d, const RowPlan *p, int64_t r) {
+    row_fill_several(row, d, p, &r, 1);
 }
 
 void row_clear(Row *row) {
@@ -300,6 +315,7 @@ void row_clear(Row *row) {
     mem_free(row->type);
     mem_free(row->label);
     mem_free(row->start);
+    mem_free(row->row_start);
     mem_free(row->position);
     mem_free(row->target);
     *row = (Row){0};

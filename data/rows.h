@@ -24,20 +24,22 @@ int64_t row_plan_most_supervised(const RowPlan *p); // scored positions of the r
 // order[i] = the row trained as i-th in this epoch; shuffle false: 0, 1, 2, ...
 void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle, int64_t *order);
 
-// One row as the model takes it, on the host; init with {0}. Arrays are owned by the Row and reused by the next
-// row_fill: after the first one of a plan nothing is allocated.
+// One row, or several one behind the other, as the model takes it, on the host; init with {0}. Arrays are owned by the
+// Row and reused by the next row_fill: after the first one of a plan (with as many rows) nothing is allocated.
 typedef struct Row {
-    int64_t tokens, samples;
-    int32_t *ids;      // [tokens]
-    int32_t *pos;      // [tokens] position within the sample
-    int32_t *type;     // [tokens] 1 in the second text of a pair (token type), else 0
-    int32_t *start;    // [samples + 1] first token of each sample
-    int64_t scored;    // M: positions that predict a supervised token
-    int32_t *position; // [M] these positions, ascending
-    int32_t *target;   // [M] the token to predict; of classification data the label
-    int32_t *label;    // [samples] of classification data, else -1
-    int64_t tokens_capacity, samples_capacity, scored_capacity;
+    int64_t rows, tokens, samples;
+    int32_t *row_start; // [rows + 1] first token of each row; NULL: one row
+    int32_t *ids;       // [tokens]
+    int32_t *pos;       // [tokens] position within the sample
+    int32_t *type;      // [tokens] 1 in the second text of a pair (token type), else 0
+    int32_t *start;     // [samples + 1] first token of each sample
+    int64_t scored;     // M: positions that predict a supervised token
+    int32_t *position;  // [M] these positions, ascending
+    int32_t *target;    // [M] the token to predict; of classification data the label
+    int32_t *label;     // [samples] of classification data, else -1
+    int64_t rows_capacity, tokens_capacity, samples_capacity, scored_capacity;
     int64_t touched; // tokens read since the data set's pages were given back
 } Row;
 void row_fill(Row *row, const Dataset *d, const RowPlan *p, int64_t r);
+void row_fill_several(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n);
 void row_clear(Row *row);

@@ -207,6 +207,10 @@ static void print_result(const EvalArgs *a, const EvalResult *e, const MatchResu
         printf("exact_match=%.2f (%" PRId64 "/%" PRId64 ")\n", ratio(m->correct, m->total), m->correct, m->total);
 }
 
+static int64_t rows_per_pass(const Config *c) {
+    return c->per_device_eval_batch_size > 0 ? c->per_device_eval_batch_size : c->per_device_train_batch_size;
+}
+
 static int run_eval(int argc, char **argv, Err *err) {
     EvalArgs a = {.max_new_tokens = DEFAULT_NEW_TOKENS};
     EvalRun r = {0};
@@ -217,7 +221,7 @@ static int run_eval(int argc, char **argv, Err *err) {
     if (!status) {
         bool classifier = r.config.task == TASK_CLASSIFICATION;
         if (a.generate && classifier) status = err_input(err, "eval --generate: a classifier does not generate text");
-        EvalResult e = status ? (EvalResult){0} : evaluate_model(r.model, r.adapter, &r.data);
+        EvalResult e = status ? (EvalResult){0} : evaluate_model(r.model, r.adapter, &r.data, rows_per_pass(&r.config));
         if (a.generate && !status) status = exact_match(&r, &a, &match, err);
         if (!status && classifier) print_classifier(&r, &a, &e);
         if (!status && !classifier) print_result(&a, &e, &match);

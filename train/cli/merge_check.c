@@ -63,7 +63,7 @@ int merge_check_open(MergeCheck *c, const Model *m, Adapter *a, const char *vali
     if (!validation_file) return 0;
     c->has_data = true;
     if (open_data(c, m, validation_file, err)) return -1;
-    c->eval = evaluate_model(m, a, &c->data);
+    c->eval = evaluate_model(m, a, &c->data, 1);
     return 0;
 }
 
@@ -120,7 +120,7 @@ int merge_check_compare(const MergeCheck *c, const Model *merged, Err *err) {
         worst = fabs(after - before);
     }
     if (rc == 0 && c->has_data) {
-        EvalResult e = evaluate_model(merged, NULL, &c->data);
+        EvalResult e = evaluate_model(merged, NULL, &c->data, 1);
         print_losses("the validation data", c->eval.loss, e.loss);
         if (!(fabs(e.loss - c->eval.loss) <= worst)) worst = fabs(e.loss - c->eval.loss);
     }

@@ -92,13 +92,13 @@ static Tensor *build_blocks(const Pass *p, Tensor *x) {
 }
 
 void decoder_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const DecoderOptions *o) {
-    CHECK(in->scored > 0, "a row without supervised tokens has no loss");
-    Pass p = {
-        .t = t, .m = m, .a = a, .o = o, .state = in->state, .pos = in->pos, .attention = pass_row_attention(m, in)};
+    CHECK(in->shape.scored > 0, "a row without supervised tokens has no loss");
+    Pass p = {.t = t, .m = m, .a = a, .o = o, .state = in->at.state, .pos = in->at.pos, .places = pass_places(in)};
+    p.attention = pass_row_attention(m, in);
     pass_keep_scored(&p, in);
-    Tensor *x = build_blocks(&p, pass_noise(&p, embed(t, m, in->ids, in->pos, in->tokens), in));
-    HeadLoss loss = {.targets = in->target,
-                     .state = in->state,
+    Tensor *x = build_blocks(&p, pass_noise(&p, embed(t, m, in->at.ids, in->at.pos, in->shape.tokens), in));
+    HeadLoss loss = {.targets = in->at.target,
+                     .state = in->at.state,
                      .label_smoothing = o->label_smoothing,
                      .softcap = m->config.final_softcap};
     if (a && a->config.labels)
@@ -108,15 +108,15 @@ void decoder_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInpu
 }
 
 void decoder_build_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out) {
-    Pass p = {.t = t, .m = m, .a = a, .pos = in->pos, .attention = pass_row_attention(m, in)};
-    Tensor *x = build_blocks(&p, embed(t, m, in->ids, in->pos, in->tokens));
+    Pass p = {.t = t, .m = m, .a = a, .pos = in->at.pos, .attention = pass_row_attention(m, in)};
+    Tensor *x = build_blocks(&p, embed(t, m, in->at.ids, in->at.pos, in->shape.tokens));
     op_logits(t, x, &m->head, out, m->config.final_softcap);
 }
 
 void decoder_build_class_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out) {
-    Pass p = {.t = t, .m = m, .a = a, .pos = in->pos, .attention = pass_row_attention(m, in)};
+    Pass p = {.t = t, .m = m, .a = a, .pos = in->at.pos, .attention = pass_row_attention(m, in)};
     pass_keep_scored(&p, in);
-    op_logits(t, build_blocks(&p, embed(t, m, in->ids, in->pos, in->tokens)), &a->class_head, out, 0);
+    op_logits(t, build_blocks(&p, embed(t, m, in->at.ids, in->at.pos, in->shape.tokens)), &a->class_head, out, 0);
 }
 
 void decoder_build_decode(Tape *t, const Model *m, const Adapter *a, const DecodeInputs *in, const KvCache *cache,

@@ -26,9 +26,9 @@ static Tensor *build(Pass *p, const RowInputs *in) {
     p->attention = pass_row_attention(m, in);
     p->attention.bidirectional = true;
     pass_keep_scored(p, in);
-    Tensor *x = pass_noise(p, op_embed(p->t, &m->embedding, in->ids, in->tokens, 1), in);
-    x = op_embed_add(p->t, x, &m->position_embedding, in->pos);
-    if (m->config.token_types) x = op_embed_add(p->t, x, &m->type_embedding, in->type);
+    Tensor *x = pass_noise(p, op_embed(p->t, &m->embedding, in->at.ids, in->shape.tokens, 1), in);
+    x = op_embed_add(p->t, x, &m->position_embedding, in->at.pos);
+    if (m->config.token_types) x = op_embed_add(p->t, x, &m->type_embedding, in->at.type);
     x = pass_norm(p, &m->embed_norm, x);
     for (int64_t i = 0; i < m->config.layers; i++) {
         pass_recompute_begin(p, RECOMPUTE_BLOCKS);
@@ -39,13 +39,13 @@ static Tensor *build(Pass *p, const RowInputs *in) {
 }
 
 void encoder_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const DecoderOptions *o) {
-    CHECK(a && a->config.labels && in->scored > 0, "an encoder is trained as a classifier");
-    Pass p = {.t = t, .m = m, .a = a, .o = o, .state = in->state, .pos = in->pos};
+    CHECK(a && a->config.labels && in->shape.scored > 0, "an encoder is trained as a classifier");
+    Pass p = {.t = t, .m = m, .a = a, .o = o, .state = in->at.state, .pos = in->at.pos, .places = pass_places(in)};
     pass_class_loss(&p, build(&p, in), in);
 }
 
 void encoder_build_class_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out) {
-    Pass p = {.t = t, .m = m, .a = a, .pos = in->pos};
+    Pass p = {.t = t, .m = m, .a = a, .pos = in->at.pos};
     op_logits(t, build(&p, in), &a->class_head, out, 0);
 }
 

@@ -2,8 +2,10 @@
 
 static TokenKeys pass_keys(const Pass *p, uint32_t module, const int32_t *token) {
     const DecoderOptions *o = p->o;
-    if (!o) return (TokenKeys){.index = token};
-    return (TokenKeys){.key = {.seed = o->seed, .module = module, .row = o->row}, .state = p->state, .index = token};
+    TokenPlaces at = token ? p->last_places : p->places;
+    TokenKeys keys = {.index = at.index, .row = at.row, .state = p->state};
+    if (o) keys.key = (RngKey){.seed = o->seed, .module = module, .row = o->row};
+    return keys;
 }
 
 static Lora lora_of(const Pass *p, const AdapterPair *pair, const int32_t *token) {
@@ -103,7 +105,7 @@ Tensor *pass_noise(const Pass *p, Tensor *x, const RowInputs *in) {
     const DecoderOptions *o = p->o;
     if (!o || o->neftune_alpha <= 0) return x;
     TokenKeys keys = pass_keys(p, rng_module("neftune"), NULL);
-    return op_neftune(p->t, x, in->neftune, o->neftune_alpha, &keys);
+    return op_neftune(p->t, x, in->at.neftune, o->neftune_alpha, &keys);
 }
 
 AttentionShape pass_attention(const ModelConfig *c, int64_t samples) {
@@ -116,21 +118,29 @@ AttentionShape pass_attention(const ModelConfig *c, int64_t samples) {
 }
 
 AttentionShape pass_row_attention(const Model *m, const RowInputs *in) {
-    AttentionShape s = pass_attention(&m->config, in->samples);
-    s.q_start = s.k_start = in->start;
-    s.k_len = in->length;
-    s.q_pos = in->pos;
+    AttentionShape s = pass_attention(&m->config, in->shape.samples);
+    s.q_start = s.k_start = in->at.start;
+    s.k_len = in->at.length;
+    s.q_pos = in->at.pos;
     return s;
 }
 
+TokenPlaces pass_places(const RowInputs *in) {
+    return (TokenPlaces){.index = in->at.key_index, .row = in->at.key_row};
+}
+
+// With padding as many rows as tokens need not be the tokens.
 void pass_keep_scored(Pass *p, const RowInputs *in) {
-    if (in->scored == in->tokens) return;
-    p->last_rows = in->position;
-    p->n_last = in->scored;
-    p->last_pos = in->q_pos;
+    bool padded = !in->backend->host_memory;
+    if (in->shape.scored == in->shape.tokens && !padded) return;
+    p->last_places =
+        (TokenPlaces){.index = padded ? in->at.scored_key_index : in->at.position, .row = in->at.scored_key_row};
+    p->last_rows = in->at.position;
+    p->n_last = in->shape.scored;
+    p->last_pos = in->at.q_pos;
     p->last_attention = p->attention;
-    p->last_attention.q_start = in->q_start;
-    p->last_attention.q_pos = in->q_pos;
+    p->last_attention.q_start = in->at.q_start;
+    p->last_attention.q_pos = in->at.q_pos;
 }
 
 void pass_class_loss(const Pass *p, Tensor *x, const RowInputs *in) {
@@ -140,9 +150,9 @@ void pass_class_loss(const Pass *p, Tensor *x, const RowInputs *in) {
                    .bias = head.bias ? a->params + head.bias->offset : NULL,
                    .dw = a->grad ? a->grad + head.weight->offset : NULL,
                    .dbias = a->grad && head.bias ? a->grad + head.bias->offset : NULL,
-                   .labels = in->target,
+                   .labels = in->at.target,
                    .classes = a->config.labels,
-                   .state = in->state,
+                   .state = in->at.state,
                    .label_smoothing = p->o->label_smoothing,
                    .predicted = in->predicted};
     op_class_loss(p->t, x, &h, in->result);

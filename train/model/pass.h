@@ -3,6 +3,12 @@
 
 #include "decoder.h"
 
+// Where tokens stand in their packed rows, and which rows those are (TokenKeys); NULL: 0, 1, 2, ... of the one row that
+// DecoderOptions names.
+typedef struct TokenPlaces {
+    const int32_t *index, *row;
+} TokenPlaces;
+
 // One pass: what every block needs to know.
 typedef struct Pass {
     Tape *t;
@@ -11,18 +17,20 @@ typedef struct Pass {
     const DecoderOptions *o;
     const PassState *state;   // NULL: no random numbers are drawn
     const int32_t *pos;       // [T] positions
+    TokenPlaces places;       // of all rows of x, as random numbers count them
     AttentionShape attention; // queries = all rows
     // the last block goes on with these rows only; last_rows NULL: with all
     const int32_t *last_rows, *last_pos;
     int64_t n_last;
+    TokenPlaces last_places;       // of last_rows
     AttentionShape last_attention; // queries = last_rows
     // cached generation
     const KvCache *cache; // NULL: keys and values are those of this row
     const int32_t *cache_row;
 } Pass;
 
-// x times a projection's weight with its adapter, plus residual (NULL: none). token: index of each row of x in the
-// packed row (NULL: 0, 1, 2, ...), for dropout masks.
+// x times a projection's weight with its adapter, plus residual (NULL: none). token: last_rows where x has these
+// rows only, else NULL.
 Tensor *pass_project(const Pass *p, int64_t layer, Projection which, Tensor *x, Tensor *residual, const int32_t *token);
 // The same for `n` projections from `first` on: one product and a view of it for each where their weights lie stacked
 // in `stacked`, else one product each.
@@ -42,6 +50,7 @@ Tensor *pass_noise(const Pass *p, Tensor *x, const RowInputs *in);
 
 AttentionShape pass_attention(const ModelConfig *c, int64_t samples);
 AttentionShape pass_row_attention(const Model *m, const RowInputs *in); // every token asks
+TokenPlaces pass_places(const RowInputs *in);
 // The last block goes on with the scored positions alone.
 void pass_keep_scored(Pass *p, const RowInputs *in);
 // Ends the graph with the adapter's classifier over x [samples, C].

@@ -1,92 +1,165 @@
-// row_inputs: one packed row's integers in device memory. Buffers are made once for the largest row and reused.
+// row_inputs: the integers of one pass in device memory. One block, made once for the largest pass; where an array
+// begins follows from the pass's shape alone, so recorded passes of one shape find everything where it was.
 #include <math.h>
 #include <string.h>
 
 #include "decoder.h"
 
-// The integer arrays of RowInputs and their lengths: allocation and release walk the same list.
-typedef struct IntArray {
-    int32_t **p;
-    int64_t count;
-} IntArray;
+enum { ALIGN = 64 };
 
-enum { N_INT_ARRAYS = 10 };
-static void int_arrays(RowInputs *in, IntArray out[N_INT_ARRAYS]) {
-    int64_t t = in->max_tokens, s = in->max_samples;
-    IntArray list[N_INT_ARRAYS] = {{&in->ids, t},      {&in->pos, t},      {&in->start, s + 1},   {&in->length, s},
-                                   {&in->position, t}, {&in->target, t},   {&in->q_start, s + 1}, {&in->q_pos, t},
-                                   {&in->type, t},     {&in->predicted, t}};
-    memcpy(out, list, sizeof list);
+typedef struct Cursor {
+    char *base;
+    size_t used;
+} Cursor;
+
+static void *take(Cursor *c, int64_t n, size_t size) {
+    void *p = c->base ? c->base + c->used : NULL;
+    c->used += ((size_t)n * size + ALIGN - 1) / ALIGN * ALIGN;
+    return p;
+}
+
+static int32_t *take_ints(Cursor *c, int64_t n) {
+    return take(c, n, sizeof(int32_t));
+}
+
+// The arrays of a pass in `base`; returns the bytes up to their end.
+static size_t lay_out(RowArrays *a, char *base, RowShape s, bool keys) {
+    Cursor c = {.base = base};
+    *a = (RowArrays){.state = take(&c, 1, sizeof *a->state)};
+    a->ids = take_ints(&c, s.tokens);
+    a->pos = take_ints(&c, s.tokens);
+    a->type = take_ints(&c, s.tokens);
+    a->neftune = take(&c, s.tokens, sizeof *a->neftune);
+    a->start = take_ints(&c, s.samples + 1);
+    a->length = take_ints(&c, s.samples);
+    a->q_start = take_ints(&c, s.samples + 1);
+    a->position = take_ints(&c, s.scored);
+    a->target = take_ints(&c, s.scored);
+    a->q_pos = take_ints(&c, s.scored);
+    if (keys) {
+        a->key_index = take_ints(&c, s.tokens);
+        a->key_row = take_ints(&c, s.tokens);
+        a->scored_key_index = take_ints(&c, s.scored);
+        a->scored_key_row = take_ints(&c, s.scored);
+    }
+    return c.used;
+}
+
+static bool has_keys(const RowInputs *in) {
+    return !in->backend->host_memory;
 }
 
 RowInputs *row_inputs_new(Backend *b, int64_t max_tokens, int64_t max_samples) {
     RowInputs *in = mem_calloc(1, sizeof *in);
+    RowShape capacity = {.tokens = max_tokens, .samples = max_samples, .scored = max_tokens};
     in->backend = b;
-    in->max_tokens = max_tokens;
-    in->max_samples = max_samples;
-    IntArray arrays[N_INT_ARRAYS];
-    int_arrays(in, arrays);
-    for (int i = 0; i < N_INT_ARRAYS; i++) *arrays[i].p = b->k->alloc(b, (size_t)arrays[i].count * sizeof(int32_t));
-    in->neftune = b->k->alloc(b, (size_t)max_tokens * sizeof(float));
-    in->result = b->k->alloc(b, sizeof(HeadResult));
-    in->state = b->k->alloc(b, sizeof *in->state);
-    int64_t most = max_tokens > max_samples + 1 ? max_tokens : max_samples + 1;
-    in->staging = mem_alloc((size_t)most, sizeof(int32_t));
+    in->capacity = capacity;
+    RowArrays unused;
+    in->block_bytes = lay_out(&unused, NULL, capacity, has_keys(in));
+    in->block = b->k->alloc(b, in->block_bytes);
+    in->predicted = b->k->alloc(b, (size_t)capacity.scored * sizeof *in->predicted);
+    in->result = b->k->alloc(b, sizeof *in->result);
+    in->staging = mem_calloc(1, in->block_bytes);
     return in;
 }
 
 void row_inputs_free(RowInputs *in) {
     if (!in) return;
     Backend *b = in->backend;
-    IntArray arrays[N_INT_ARRAYS];
-    int_arrays(in, arrays);
-    for (int i = 0; i < N_INT_ARRAYS; i++) b->k->free(b, *arrays[i].p, (size_t)arrays[i].count * sizeof(int32_t));
-    b->k->free(b, in->neftune, (size_t)in->max_tokens * sizeof(float));
-    b->k->free(b, in->result, sizeof(HeadResult));
-    b->k->free(b, in->state, sizeof *in->state);
+    b->k->free(b, in->block, in->block_bytes);
+    b->k->free(b, in->predicted, (size_t)in->capacity.scored * sizeof *in->predicted);
+    b->k->free(b, in->result, sizeof *in->result);
     mem_free(in->staging);
     mem_free(in);
 }
 
-static void upload_ints(RowInputs *in, int32_t *dst, const int32_t *src, int64_t n) {
-    in->backend->k->upload(in->backend, dst, src, (size_t)n * sizeof *src);
+void row_inputs_shape(RowInputs *in, RowShape s) {
+    const RowShape *most = &in->capacity;
+    CHECK(s.tokens <= most->tokens && s.samples <= most->samples && s.scored <= most->scored,
+          "a pass of %lld tokens, %lld samples, %lld scored", (long long)s.tokens, (long long)s.samples,
+          (long long)s.scored);
+    in->shape = s;
+    in->used_bytes = lay_out(&in->at, in->block, s, has_keys(in));
+}
+
+// --- filling ---
+
+static void fill(int32_t *p, int64_t from, int64_t to, int32_t value) {
+    for (int64_t i = from; i < to; i++) p[i] = value;
+}
+
+static void copy(int32_t *to, const int32_t *from, int64_t n, int64_t padded, int32_t padding) {
+    if (n) memcpy(to, from, (size_t)n * sizeof *to);
+    fill(to, n, padded, padding);
+}
+
+static void pack_tokens(const RowArrays *a, const Row *row, RowShape s) {
+    copy(a->ids, row->ids, row->tokens, s.tokens, 0);
+    copy(a->pos, row->pos, row->tokens, s.tokens, 0);
+    if (row->type)
+        copy(a->type, row->type, row->tokens, s.tokens, 0);
+    else
+        fill(a->type, 0, s.tokens, 0);
+}
+
+// Samples of padding are empty and stand behind the last token.
+static void pack_samples(const RowArrays *a, const Row *row, RowShape s, int64_t hidden) {
+    copy(a->start, row->start, row->samples + 1, s.samples + 1, (int32_t)row->tokens);
+    for (int64_t i = 0; i < s.samples; i++) a->length[i] = a->start[i + 1] - a->start[i];
+    for (int64_t i = 0; i < row->samples; i++)
+        for (int64_t t = row->start[i]; t < row->start[i + 1]; t++)
+            a->neftune[t] = 1.0f / sqrtf((float)(row->start[i + 1] - row->start[i]) * (float)hidden);
+    for (int64_t t = row->tokens; t < s.tokens; t++) a->neftune[t] = 0;
 }
 
 // The scored positions, grouped by sample, as the queries of the last block.
-static void set_queries(RowInputs *in, const Row *row) {
-    int32_t *staging = in->staging;
+static void pack_scored(const RowArrays *a, const Row *row, RowShape s) {
     int64_t q = 0;
-    for (int64_t s = 0; s <= row->samples; s++) {
-        while (q < row->scored && row->position[q] < row->start[s]) q++;
-        staging[s] = (int32_t)q;
+    for (int64_t i = 0; i <= s.samples; i++) {
+        while (q < row->scored && row->position[q] < a->start[i]) q++;
+        a->q_start[i] = (int32_t)q;
     }
-    upload_ints(in, in->q_start, staging, row->samples + 1);
-    for (int64_t i = 0; i < row->scored; i++) staging[i] = row->pos[row->position[i]];
-    upload_ints(in, in->q_pos, staging, row->scored);
+    copy(a->position, row->position, row->scored, s.scored, -1);
+    copy(a->target, row->target, row->scored, s.scored, -1);
+    for (int64_t i = 0; i < row->scored; i++) a->q_pos[i] = row->pos[row->position[i]];
+    fill(a->q_pos, row->scored, s.scored, 0);
+}
+
+static void pack_keys(const RowArrays *a, const Row *row, RowShape s, int64_t first_row) {
+    int64_t rows = row->row_start ? row->rows : 1;
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t from = row->row_start ? row->row_start[r] : 0,
+                to = row->row_start ? row->row_start[r + 1] : row->tokens;
+        for (int64_t t = from; t < to; t++) a->key_index[t] = (int32_t)(t - from);
+        fill(a->key_row, from, to, (int32_t)(first_row + r));
+    }
+    fill(a->key_index, row->tokens, s.tokens, 0);
+    fill(a->key_row, row->tokens, s.tokens, 0);
+    for (int64_t i = 0; i < row->scored; i++) {
+        a->scored_key_index[i] = a->key_index[row->position[i]];
+        a->scored_key_row[i] = a->key_row[row->position[i]];
+    }
+    fill(a->scored_key_index, row->scored, s.scored, 0);
+    fill(a->scored_key_row, row->scored, s.scored, 0);
+}
+
+void row_inputs_pack(RowInputs *in, const Row *row, RowShape s, int64_t hidden, int64_t first_row) {
+    CHECK(s.tokens >= row->tokens && s.samples >= row->samples && s.scored >= row->scored, "a shape below the row's");
+    row_inputs_shape(in, s);
+    RowArrays host;
+    lay_out(&host, in->staging, s, has_keys(in));
+    pack_tokens(&host, row, s);
+    pack_samples(&host, row, s, hidden);
+    pack_scored(&host, row, s);
+    if (has_keys(in)) pack_keys(&host, row, s, first_row);
+}
+
+void row_inputs_send(RowInputs *in, PassState state) {
+    memcpy(in->staging, &state, sizeof state); // it lies first
+    in->backend->k->upload(in->backend, in->block, in->staging, in->used_bytes);
 }
 
 void row_inputs_set(RowInputs *in, const Row *row, int64_t hidden, PassState state) {
-    CHECK(row->tokens <= in->max_tokens && row->samples <= in->max_samples, "row of %lld tokens, %lld samples",
-          (long long)row->tokens, (long long)row->samples);
-    in->tokens = row->tokens;
-    in->samples = row->samples;
-    in->scored = row->scored;
-    in->backend->k->upload(in->backend, in->state, &state, sizeof state);
-    upload_ints(in, in->ids, row->ids, row->tokens);
-    upload_ints(in, in->pos, row->pos, row->tokens);
-    if (row->type)
-        upload_ints(in, in->type, row->type, row->tokens);
-    else
-        in->backend->k->zero(in->backend, in->type, (size_t)row->tokens * sizeof(int32_t));
-    upload_ints(in, in->start, row->start, row->samples + 1);
-    upload_ints(in, in->position, row->position, row->scored);
-    upload_ints(in, in->target, row->target, row->scored);
-    for (int64_t s = 0; s < row->samples; s++) in->staging[s] = row->start[s + 1] - row->start[s];
-    upload_ints(in, in->length, in->staging, row->samples);
-    set_queries(in, row);
-    float *magnitude = (float *)in->staging;
-    for (int64_t s = 0; s < row->samples; s++)
-        for (int64_t i = row->start[s]; i < row->start[s + 1]; i++)
-            magnitude[i] = 1.0f / sqrtf((float)(row->start[s + 1] - row->start[s]) * (float)hidden);
-    in->backend->k->upload(in->backend, in->neftune, magnitude, (size_t)row->tokens * sizeof(float));
+    row_inputs_pack(in, row, (RowShape){row->tokens, row->samples, row->scored}, hidden, 0);
+    row_inputs_send(in, state);
 }

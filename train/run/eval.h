@@ -16,5 +16,5 @@ typedef struct EvalResult {
 DecoderOptions eval_options(void);
 // 0, or 1 when `stop` became true (NULL: never); then *result is not set.
 int evaluate(RowRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void), EvalResult *result);
-// Over the evaluation data of d, with a runner of its own. a NULL: the base alone.
-EvalResult evaluate_model(const Model *m, Adapter *a, const RunData *d);
+// Over the evaluation data of d, with a runner of its own, on a device so many rows in a pass. a NULL: the base alone.
+EvalResult evaluate_model(const Model *m, Adapter *a, const RunData *d, int64_t rows);

@@ -27,7 +27,8 @@ static const StateField state_fields[] = {
     COUNTER(supervised),     COUNTER(skipped),   COUNTER(skipped_in_a_row),
     COUNTER(evaluated_step), COUNTER(best_step), COUNTER(evals_since_best),
     COUNTER(stopped_early),  NUMBER(best_loss),  NUMBER(last_loss),
-    NUMBER(last_eval_loss),  NUMBER(elapsed),
+    NUMBER(last_eval_loss),  NUMBER(elapsed),    NUMBER(loss_scale),
+    COUNTER(good_steps),
 };
 enum { N_STATE_FIELDS = sizeof state_fields / sizeof *state_fields };
 
@@ -158,7 +159,8 @@ static int read_state(RunState *s, const Json *state, Err *err) {
         }
     }
     if (s->step < 0 || s->updates < 0 || s->updates > s->step || s->tokens < 0 || s->supervised < 0 ||
-        s->evaluated_step > s->step || s->best_step > s->step)
+        s->evaluated_step > s->step || s->best_step > s->step || !(s->loss_scale >= 1 && s->loss_scale <= 0x1p24) ||
+        s->good_steps < 0)
         return bad("state does not agree with itself", err);
     return 0;
 }

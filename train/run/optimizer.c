@@ -22,8 +22,8 @@ Optimizer *optimizer_new(Adapter *a, const OptimizerOptions *options) {
     o->m = device_alloc(a, n, sizeof *o->m);
     o->v = device_alloc(a, n, sizeof *o->v);
     o->sum = device_alloc(a, n, sizeof *o->sum);
-    o->bad = device_alloc(a, 1, sizeof *o->bad);
-    o->square = device_alloc(a, 1, sizeof *o->square);
+    o->norm = device_alloc(a, 1, sizeof *o->norm);
+    o->unscale = 1;
     o->segments = mem_calloc((size_t)a->n_segments, sizeof *o->segments);
     for (int64_t i = 0; i < a->n_segments; i++) {
         const AdapterSegment *s = &a->segments[i];
@@ -39,8 +39,7 @@ void optimizer_free(Optimizer *o) {
     device_free(o->adapter, o->m, n, sizeof *o->m);
     device_free(o->adapter, o->v, n, sizeof *o->v);
     device_free(o->adapter, o->sum, n, sizeof *o->sum);
-    device_free(o->adapter, o->bad, 1, sizeof *o->bad);
-    device_free(o->adapter, o->square, 1, sizeof *o->square);
+    device_free(o->adapter, o->norm, 1, sizeof *o->norm);
     mem_free(o->segments);
     mem_free(o);
 }
@@ -48,7 +47,7 @@ void optimizer_free(Optimizer *o) {
 void optimizer_begin(Optimizer *o) {
     Backend *b = o->adapter->backend;
     b->k->zero(b, o->sum, (size_t)o->adapter->count * sizeof *o->sum);
-    b->k->zero(b, o->bad, sizeof *o->bad);
+    b->k->zero(b, o->norm, sizeof *o->norm);
 }
 
 void optimizer_begin_row(Optimizer *o) {
@@ -59,24 +58,11 @@ void optimizer_begin_row(Optimizer *o) {
 void optimizer_end_row(Optimizer *o, int64_t rows_in_step) {
     Backend *b = o->adapter->backend;
     float limit = (float)(SUM_RANGE / (double)rows_in_step);
-    b->k->fixed_add(b, o->sum, o->adapter->grad, o->adapter->count, limit, 1, o->bad);
+    b->k->fixed_add(b, o->sum, o->adapter->grad, o->adapter->count, limit, o->unscale, &o->norm->bad);
 }
 
-static bool gradient_norm(Optimizer *o, double *norm) {
+void optimizer_queue(Optimizer *o, double learning_rate) {
     Backend *b = o->adapter->backend;
-    int64_t bad;
-    double square;
-    b->k->fixed_to_f32(b, o->adapter->grad, o->sum, o->adapter->count);
-    b->k->sqnorm(b, o->square, o->adapter->grad, o->adapter->count);
-    b->k->sync(b);
-    b->k->download(b, &bad, o->bad, sizeof bad);
-    b->k->download(b, &square, o->square, sizeof square);
-    *norm = bad ? NAN : sqrt(square);
-    return isfinite(*norm);
-}
-
-bool optimizer_update(Optimizer *o, double learning_rate, double *norm) {
-    if (!gradient_norm(o, norm)) return false;
     const OptimizerOptions *p = &o->options;
     Adamw adamw = {.lr = learning_rate,
                    .beta1 = p->beta1,
@@ -84,12 +70,27 @@ bool optimizer_update(Optimizer *o, double learning_rate, double *norm) {
                    .epsilon = p->epsilon,
                    .weight_decay = p->weight_decay,
                    .max_grad_norm = p->max_grad_norm,
-                   .square = o->square,
-                   .bad = o->bad,
-                   .step = ++o->updates,
+                   .square = &o->norm->square,
+                   .bad = &o->norm->bad,
+                   .step = o->updates + 1,
                    .segments = o->segments,
                    .n_segments = o->adapter->n_segments};
-    Backend *b = o->adapter->backend;
+    b->k->fixed_to_f32(b, o->adapter->grad, o->sum, o->adapter->count);
+    b->k->sqnorm(b, &o->norm->square, o->adapter->grad, o->adapter->count);
     b->k->adamw(b, o->adapter->params, o->m, o->v, o->adapter->grad, &adamw);
+}
+
+bool optimizer_fetch(Optimizer *o, double *norm) {
+    Backend *b = o->adapter->backend;
+    GradientNorm host;
+    b->k->download(b, &host, o->norm, sizeof host);
+    *norm = host.bad ? NAN : sqrt(host.square);
+    if (!isfinite(*norm)) return false;
+    o->updates++;
     return true;
+}
+
+bool optimizer_update(Optimizer *o, double learning_rate, double *norm) {
+    optimizer_queue(o, learning_rate);
+    return optimizer_fetch(o, norm);
 }

@@ -10,13 +10,18 @@ typedef struct OptimizerOptions {
     double loraplus_ratio;                                     // learning rate of B relative to A
 } OptimizerOptions;
 
+typedef struct GradientNorm {
+    double square; // before clipping
+    int64_t bad;   // not 0: an added gradient was not finite
+} GradientNorm;
+
 typedef struct Optimizer {
     Adapter *adapter; // borrowed; its grad is the working buffer
     OptimizerOptions options;
-    float *m, *v;   // device, adapter->count
-    int64_t *sum;   // device, adapter->count, unit 2^-44
-    int64_t *bad;   // device: nonzero when an added gradient was not finite
-    double *square; // device
+    float *m, *v;       // device, adapter->count
+    int64_t *sum;       // device, adapter->count, unit 2^-44
+    GradientNorm *norm; // device
+    float unscale;      // what added gradients are multiplied by, a power of 2: 1 / the loss scale
     AdamwSegment *segments;
     int64_t updates; // AdamW steps done
 } Optimizer;
@@ -26,5 +31,8 @@ void optimizer_free(Optimizer *o);
 void optimizer_begin(Optimizer *o); // a new step: the sum is 0
 void optimizer_begin_row(Optimizer *o);
 void optimizer_end_row(Optimizer *o, int64_t rows_in_step);
-// Clips and updates. False: the gradient is not finite and nothing was changed. *norm: before clipping.
-bool optimizer_update(Optimizer *o, double learning_rate, double *norm);
+// Clips and updates, where the gradient is finite; the device finds that out by itself.
+void optimizer_queue(Optimizer *o, double learning_rate);
+// Waits. False: the gradient was not finite and nothing was changed. *norm: before clipping.
+bool optimizer_fetch(Optimizer *o, double *norm);
+bool optimizer_update(Optimizer *o, double learning_rate, double *norm); // both

@@ -1,31 +1,64 @@
 #include "row_runner.h"
 
+#include <string.h>
+
 #include "encoder.h"
 
 static int64_t larger(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
-void row_bounds_add(RowBounds *bounds, const RowPlan *p) {
-    if (!p) return;
-    bounds->tokens = larger(bounds->tokens, row_plan_longest(p));
-    bounds->samples = larger(bounds->samples, row_plan_most_samples(p));
-    bounds->scored = larger(bounds->scored, row_plan_most_supervised(p));
+int64_t rows_side_by_side(const Backend *b, int64_t wanted) {
+    return b->host_memory ? 1 : wanted;
 }
 
-RowRunner *row_runner_new(const Model *m, Adapter *a, RowBounds bounds) {
+void row_bounds_add(RowShape *bounds, const RowPlan *p, int64_t rows) {
+    if (!p) return;
+    int64_t n = rows < row_plan_count(p) ? rows : row_plan_count(p);
+    bounds->tokens = larger(bounds->tokens, n * row_plan_longest(p));
+    bounds->samples = larger(bounds->samples, n * row_plan_most_samples(p));
+    bounds->scored = larger(bounds->scored, n * row_plan_most_supervised(p));
+}
+
+// --- shapes ---
+
+// Rounds up to a multiple of 1/parts of the next power of two.
+static int64_t rounded(int64_t n, int64_t least, int64_t parts) {
+    int64_t power = least;
+    while (power < n) power *= 2;
+    int64_t step = larger(least, power / parts);
+    return (n + step - 1) / step * step;
+}
+
+// Tokens cost most and are rounded least: at most 1/16 is padding.
+static RowShape bucket(const Backend *b, RowShape s) {
+    if (b->host_memory) return s;
+    RowShape r = {
+        .tokens = rounded(s.tokens, 16, 32), .samples = rounded(s.samples, 4, 1), .scored = rounded(s.scored, 16, 16)};
+    if (r.scored > r.tokens) r.scored = r.tokens;
+    return r;
+}
+
+RowRunner *row_runner_new(const Model *m, Adapter *a, RowShape bounds, int64_t max_results) {
+    Backend *b = m->backend;
     RowRunner *r = mem_calloc(1, sizeof *r);
     r->model = m;
     r->adapter = a;
-    r->bounds = bounds;
-    r->tape = tape_new(m->backend);
-    r->inputs = row_inputs_new(m->backend, bounds.tokens, bounds.samples);
-    if (a && a->config.labels) r->predicted = mem_calloc((size_t)bounds.scored + 1, sizeof *r->predicted);
+    r->bounds = bucket(b, bounds);
+    r->eval_rows = 1;
+    r->max_results = max_results;
+    r->tape = tape_new(b);
+    r->inputs = row_inputs_new(b, r->bounds.tokens, r->bounds.samples);
+    r->results = b->k->alloc(b, (size_t)max_results * sizeof *r->results);
+    r->host_results = mem_calloc((size_t)max_results, sizeof *r->host_results);
+    if (a && a->config.labels) r->predicted = mem_calloc((size_t)r->bounds.scored + 1, sizeof *r->predicted);
     return r;
 }
 
 static void release_arena(RowRunner *r) {
     Backend *b = r->model->backend;
+    b->k->forget(b); // recorded passes know where the arena is
+    r->n_seen = 0;
     if (r->arena) b->k->free(b, r->arena, r->arena_bytes);
     r->arena = NULL;
     r->arena_bytes = 0;
@@ -33,10 +66,14 @@ static void release_arena(RowRunner *r) {
 
 void row_runner_free(RowRunner *r) {
     if (!r) return;
+    Backend *b = r->model->backend;
     release_arena(r);
+    b->k->free(b, r->results, (size_t)r->max_results * sizeof *r->results);
     row_inputs_free(r->inputs);
     tape_free(r->tape);
     row_clear(&r->row);
+    mem_free(r->packed_rows);
+    mem_free(r->host_results);
     mem_free(r->predicted);
     mem_free(r);
 }
@@ -48,9 +85,8 @@ static size_t build(RowRunner *r, const DecoderOptions *o, TapeMode mode) {
 }
 
 size_t row_runner_plan(RowRunner *r, const DecoderOptions *o, TapeMode mode) {
-    r->inputs->tokens = r->bounds.tokens; // planning reads the counts only
-    r->inputs->samples = r->bounds.samples;
-    r->inputs->scored = r->bounds.scored;
+    row_inputs_shape(r->inputs, r->bounds); // planning reads the counts only
+    r->packed.count = 0;
     return build(r, o, mode);
 }
 
@@ -61,23 +97,105 @@ void row_runner_reserve(RowRunner *r, size_t bytes) {
     r->arena_bytes = bytes;
 }
 
+// --- a pass ---
+
+static bool is_packed(const RowRunner *r, const RowPass *p) {
+    const RowPass *q = &r->packed;
+    return q->count == p->count && q->dataset == p->dataset && q->plan == p->plan && q->first == p->first &&
+           memcmp(r->packed_rows, p->rows, (size_t)p->count * sizeof *p->rows) == 0;
+}
+
+void row_runner_pack(RowRunner *r, const RowPass *p) {
+    if (is_packed(r, p)) return;
+    MEM_GROW(r->packed_rows, r->packed_capacity, p->count);
+    memcpy(r->packed_rows, p->rows, (size_t)p->count * sizeof *p->rows);
+    r->packed = *p;
+    row_fill_several(&r->row, p->dataset, p->plan, p->rows, p->count);
+    RowShape s = {.tokens = r->row.tokens, .samples = r->row.samples, .scored = r->row.scored};
+    row_inputs_pack(r->inputs, &r->row, bucket(r->model->backend, s), r->model->config.hidden, p->first);
+}
+
+static uint64_t mix(uint64_t h, uint64_t x) { // a step of FNV-1a over whole words, with the high bits folded down
+    h = (h ^ x) * 0x100000001b3u;
+    return h ^ h >> 29;
+}
+
+static uint64_t float_bits(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+// All that shapes the calls of a pass. What changes from pass to pass is read from device memory.
+static uint64_t pass_key(const RowRunner *r, const DecoderOptions *o, TapeMode mode) {
+    const RowShape *s = &r->inputs->shape;
+    const uint64_t parts[] = {(uint64_t)s->tokens,
+                              (uint64_t)s->samples,
+                              (uint64_t)s->scored,
+                              (uint64_t)mode,
+                              (uint64_t)o->recompute,
+                              float_bits(o->dropout),
+                              float_bits(o->neftune_alpha),
+                              float_bits(o->label_smoothing),
+                              o->seed,
+                              (uintptr_t)r->adapter,
+                              (uintptr_t)r->inputs->block,
+                              (uintptr_t)r->arena};
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) h = mix(h, parts[i]);
+    return h;
+}
+
+static bool was_seen(const RowRunner *r, uint64_t key) {
+    int64_t n = r->n_seen < RUNNER_SHAPES ? r->n_seen : RUNNER_SHAPES;
+    for (int64_t i = 0; i < n; i++)
+        if (r->seen[i] == key) return true;
+    return false;
+}
+
+static void run_tape(RowRunner *r, const DecoderOptions *o, TapeMode mode) {
+    Backend *b = r->model->backend;
+    if (b->k->replay(b, pass_key(r, o, mode))) return;
+    // The bounds need not belong to one row, and packing of buffers is not monotone: a pass may ask for a little more.
+    row_runner_reserve(r, build(r, o, mode));
+    uint64_t key = pass_key(r, o, mode);
+    bool known = was_seen(r, key);
+    if (known) b->k->record(b, key);
+    tape_run(r->tape, r->arena);
+    if (known) b->k->record_end(b);
+    if (!known) r->seen[r->n_seen++ % RUNNER_SHAPES] = key;
+}
+
+void row_runner_start(RowRunner *r, const RowPass *p, const DecoderOptions *o, PassState state, TapeMode mode) {
+    Backend *b = r->model->backend;
+    CHECK(r->started < r->max_results, "%lld passes whose results nobody fetched", (long long)r->started);
+    row_runner_pack(r, p);
+    row_inputs_send(r->inputs, state);
+    DecoderOptions with_row = *o;
+    with_row.row = (uint32_t)p->first;
+    run_tape(r, &with_row, mode);
+    b->k->copy(b, &r->results[r->started++], r->inputs->result, sizeof *r->results);
+}
+
+const HeadResult *row_runner_fetch(RowRunner *r, int64_t *n) {
+    Backend *b = r->model->backend;
+    *n = r->started;
+    r->started = 0;
+    b->k->download(b, r->host_results, r->results, (size_t)*n * sizeof *r->results);
+    return r->host_results;
+}
+
 HeadResult row_runner_run(RowRunner *r, const Dataset *d, const RowPlan *p, int64_t row, const DecoderOptions *o,
                           PassState state, TapeMode mode) {
-    Backend *b = r->model->backend;
-    row_fill(&r->row, d, p, row);
-    row_inputs_set(r->inputs, &r->row, r->model->config.hidden, state);
-    // The bounds need not belong to one row, and packing of buffers is not monotone: a row may ask for a little more.
-    row_runner_reserve(r, build(r, o, mode));
-    tape_run(r->tape, r->arena);
-    b->k->sync(b);
-    HeadResult result;
-    b->k->download(b, &result, r->inputs->result, sizeof result);
-    return result;
+    int64_t n;
+    RowPass pass = {.dataset = d, .plan = p, .rows = &row, .count = 1, .first = o->row};
+    row_runner_start(r, &pass, o, state, mode);
+    return row_runner_fetch(r, &n)[n - 1];
 }
 
 const int32_t *row_runner_predicted(RowRunner *r) {
     Backend *b = r->model->backend;
     CHECK(r->predicted, "not a classifier");
-    b->k->download(b, r->predicted, r->inputs->predicted, (size_t)r->inputs->scored * sizeof(int32_t));
+    b->k->download(b, r->predicted, r->inputs->predicted, (size_t)r->row.scored * sizeof(int32_t));
     return r->predicted;
 }

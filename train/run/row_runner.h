@@ -1,37 +1,64 @@
-// row_runner: one row of data through the decoder, forward only or forward and backward.
+// row_runner: passes of data through the model, forward only or forward and backward.
 //
-// Everything a row needs is made once for the largest row: integer buffers, the tape's lists, the arena. After the
-// first row nothing is allocated.
+// In host memory a pass is one packed row. On a device it is several rows side by side, padded to one of few shapes;
+// what a pass does is recorded when its shape comes for the second time (the first one may still time algorithms) and
+// replayed from then on. Calls return while the device works; results wait there until they are fetched.
+// Everything a pass needs is made once for the largest: integer buffers, the tape's lists, the arena. After the first
+// pass nothing is allocated.
 #pragma once
 
 #include "decoder.h"
 #include "rows.h"
 
-typedef struct RowBounds { // of the largest row, each by itself
-    int64_t tokens, samples, scored;
-} RowBounds;
-void row_bounds_add(RowBounds *bounds, const RowPlan *p); // p may be NULL
+// Of the largest pass of `rows` rows of p, each by itself.
+void row_bounds_add(RowShape *bounds, const RowPlan *p, int64_t rows); // p may be NULL
+int64_t rows_side_by_side(const Backend *b, int64_t wanted);           // 1 in host memory
 
+// The rows of a pass: `count` of rows[], the first of which is number `first` of its global batch.
+typedef struct RowPass {
+    const Dataset *dataset;
+    const RowPlan *plan;
+    const int64_t *rows;
+    int64_t count, first;
+} RowPass;
+
+enum { RUNNER_SHAPES = 256 };
 typedef struct RowRunner {
     const Model *model;
     Adapter *adapter; // NULL: the base alone
-    RowBounds bounds;
+    RowShape bounds;
+    int64_t eval_rows; // side by side in a pass of an evaluation
     Tape *tape;
     RowInputs *inputs;
     Row row;
-    int32_t *predicted; // host
+    RowPass packed; // what `inputs` holds on the host; its rows are in packed_rows
+    int64_t *packed_rows, packed_capacity;
+    HeadResult *results, *host_results; // device, host
+    int64_t started, max_results;       // passes whose results were not fetched
+    int32_t *predicted;                 // host
     void *arena;
     size_t arena_bytes;
+    uint64_t seen[RUNNER_SHAPES]; // keys of passes that were run once
+    int64_t n_seen;
 } RowRunner;
 
-RowRunner *row_runner_new(const Model *m, Adapter *a, RowBounds bounds);
+// max_results: passes that are started before their results are fetched.
+RowRunner *row_runner_new(const Model *m, Adapter *a, RowShape bounds, int64_t max_results);
 void row_runner_free(RowRunner *r);
-// Bytes of arena that the largest row takes with these options; computes nothing.
+// Bytes of arena that the largest pass takes with these options; computes nothing.
 size_t row_runner_plan(RowRunner *r, const DecoderOptions *o, TapeMode mode);
-// Reserves an arena of at least that size; its pages are touched only as far as rows use them.
+// Reserves an arena of at least that size; its pages are touched only as far as passes use them.
 void row_runner_reserve(RowRunner *r, size_t bytes);
-// TAPE_TRAIN adds the row's gradient to the adapter's.
+
+// Lays the pass out on the host, which may be done while the device works; row_runner_start does it where it was not.
+void row_runner_pack(RowRunner *r, const RowPass *pass);
+// TAPE_TRAIN adds the pass's gradient to the adapter's.
+void row_runner_start(RowRunner *r, const RowPass *pass, const DecoderOptions *o, PassState state, TapeMode mode);
+// Waits; the results of the passes started since the last call, in order, valid until the next pass.
+const HeadResult *row_runner_fetch(RowRunner *r, int64_t *n);
+// One row, started and fetched.
 HeadResult row_runner_run(RowRunner *r, const Dataset *d, const RowPlan *p, int64_t row, const DecoderOptions *o,
                           PassState state, TapeMode mode);
-// Of a classifier: what it said of each scored position of the row that was run last; valid until the next call.
+// Of a classifier: what it said of each scored position of the pass that was started last; waits; valid until the next
+// call.
 const int32_t *row_runner_predicted(RowRunner *r);

@@ -101,7 +101,7 @@ void train_log_step(TrainLog *log, const StepReport *r, double elapsed, size_t p
              "\"elapsed_seconds\": %.3f, \"peak_memory_bytes\": %zu%s}\n",
              r->step, number(n[0], r->epoch), number(n[1], r->loss), number(n[2], r->learning_rate),
              number(n[3], r->grad_norm), r->tokens, r->supervised, (double)r->tokens / fmax(r->seconds, 1e-9), elapsed,
-             peak, r->skipped ? ", \"nonfinite\": true" : "");
+             peak, r->skipped || !isfinite(r->loss) ? ", \"nonfinite\": true" : "");
     write_line(log, line);
 }
 

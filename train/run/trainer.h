@@ -22,13 +22,16 @@ typedef struct RunState {
     int64_t evals_since_best;
     int64_t stopped_early;
     double best_loss, last_loss, last_eval_loss, elapsed; // elapsed: seconds in steps and evaluations
+    double loss_scale;                                    // of activations in F16, a power of 2; else 1
+    int64_t good_steps;                                   // in a row with this scale
 } RunState;
 
 typedef struct StepReport {
     int64_t step; // from 1
     double epoch, loss, learning_rate, grad_norm, seconds;
     int64_t tokens, supervised;
-    bool skipped; // the gradient was not finite
+    bool skipped;      // the gradient was not finite
+    double loss_scale; // that the step was made with
 } StepReport;
 
 typedef struct Trainer {
@@ -40,6 +43,7 @@ typedef struct Trainer {
     Optimizer *optimizer;
     LrSchedule schedule;
     int64_t rows_per_step, steps_per_epoch, total_steps;
+    int64_t rows_per_pass;       // side by side on a device
     int64_t *order, order_epoch; // rows of the epoch, -1: none yet
     bool checkpoint;             // gradient checkpointing
     RunState state;
@@ -55,6 +59,6 @@ void trainer_free(Trainer *t);
 int trainer_fit_memory(Trainer *t, size_t *bytes, Err *err);
 
 // One step. 0: done (maybe skipped); 1: abandoned because `stop` became true, nothing has changed; -1: three gradients
-// in a row were not finite.
+// in a row were not finite, or the device failed.
 int trainer_step(Trainer *t, bool (*stop)(void), StepReport *report, Err *err);
 double trainer_epoch(const Trainer *t); // of the steps done
