@@ -2,9 +2,14 @@
 # an emulated device (tests/cuda_on_cpu).
 set(CUDA_KERNEL_SOURCES
   kernels/cuda/activation.cu
+  kernels/cuda/attention.c
+  kernels/cuda/attention_plain.cu
+  kernels/cuda/attention_prepare.cu
   kernels/cuda/choices.c
   kernels/cuda/device.c
   kernels/cuda/expand.cu
+  kernels/cuda/flash_backward.cu
+  kernels/cuda/flash_forward.cu
   kernels/cuda/fp8.cu
   kernels/cuda/linear.c
   kernels/cuda/lora.cu

@@ -1,0 +1,57 @@
+// attention: the slots. Shapes are checked and one of the kernels is chosen.
+#include "attention.h"
+
+static void check_mat(Mat m, DType type, int64_t rows, int64_t cols) {
+    CHECK(m.data && m.dtype == type && m.rows == rows && m.cols == cols,
+          "[%lld, %lld] of %s, expected [%lld, %lld] of %s", (long long)m.rows, (long long)m.cols,
+          dtype_info(m.dtype)->name, (long long)rows, (long long)cols, dtype_info(type)->name);
+}
+
+static void check_call(const Backend *b, const AttentionCall *c) {
+    const AttentionShape *s = c->s;
+    int64_t tq = c->q.rows, tk = c->k.rows, q_cols = s->heads * s->head_size, k_cols = s->kv_heads * s->head_size;
+    CHECK(s->kv_heads > 0 && s->heads % s->kv_heads == 0 && s->scale > 0 && s->samples >= 0);
+    CHECK(s->head_size <= ATTENTION_MAX_HEAD, "heads of %lld; at most %d", (long long)s->head_size, ATTENTION_MAX_HEAD);
+    CHECK(!s->bidirectional || s->window == 0, "a window of %lld in bidirectional attention", (long long)s->window);
+    CHECK(tq < INT32_MAX / s->heads && tk < INT32_MAX / 2);
+    const Mat wide[] = {c->q, c->out, c->dout, c->dq}, narrow[] = {c->k, c->v, c->dk, c->dv};
+    for (int i = 0; i < 4; i++) {
+        if (wide[i].data || i < 2) check_mat(wide[i], b->activation, tq, q_cols);
+        if (narrow[i].data || i < 2) check_mat(narrow[i], b->activation, tk, k_cols);
+    }
+    check_mat(c->lse, DTYPE_F32, tq, s->heads);
+}
+
+// Every row of every head begins at a multiple of 16 bytes. An absent matrix does.
+static bool aligned(Mat m) {
+    return !m.data || ((uintptr_t)m.data % 16 == 0 && mat_stride(m) % 8 == 0);
+}
+
+// Tensor cores work on half and bfloat16, which are copied by 16 bytes.
+static bool flash_can(const Backend *b, const AttentionCall *c) {
+    return b->activation != DTYPE_F32 && c->s->head_size % 8 == 0 && aligned(c->q) && aligned(c->k) && aligned(c->v) &&
+           aligned(c->out) && aligned(c->dout) && aligned(c->dq) && aligned(c->dk) && aligned(c->dv);
+}
+
+// Backward: delta [Tq, H] f32.
+size_t cuda_attention_workspace(Backend *b, const AttentionShape *s, int64_t tq, int64_t tk, bool backward) {
+    (void)b, (void)tk;
+    return backward ? (size_t)(tq * s->heads) * sizeof(float) : 0;
+}
+
+void cuda_attention_forward(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v, const AttentionShape *s, void *ws) {
+    if (cuda_failed(b)) return;
+    AttentionCall c = {.q = q, .k = k, .v = v, .out = out, .lse = lse, .s = s, .ws = ws};
+    check_call(b, &c);
+    (flash_can(b, &c) ? flash_forward : plain_forward)(b, &c);
+}
+
+void cuda_attention_backward(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat out, Mat lse, Mat q, Mat k, Mat v,
+                             const AttentionShape *s, void *ws) {
+    if (cuda_failed(b)) return;
+    AttentionCall c = {q, k, v, out, lse, dout, dq, dk, dv, s, ws};
+    check_call(b, &c);
+    CHECK(dout.data);
+    attention_prepare(b, &c);
+    (flash_can(b, &c) ? flash_backward : plain_backward)(b, &c);
+}
