@@ -263,10 +263,11 @@ struct Kernels {
     int (*choices_set)(Backend *b, const char *json, Err *err); // before the first op; refuses what is not its own
 
     // --- weights ---
-    // Bytes that W takes on the device, and its move there: `memory` (that many bytes, 256-byte aligned) is filled and
-    // W points into it afterwards; rows are in logical order, dense weights in the type of activations, segments of the
-    // same dense type become one; fp8: dense weights become F8_E4M3 where the backend was opened for it.
-    // Host memory: 0, and W stays as it is. All other ops take placed weights.
+    // Bytes that W takes on the device with its bias, and its move there: `memory` (that many bytes, 256-byte aligned)
+    // is filled and W points into it afterwards; rows are in logical order, dense weights in the type of activations,
+    // segments of the same dense type become one; fp8: dense weights become F8_E4M3 where the backend was opened for
+    // it. Host memory: 0, and W stays as it is. All other ops take placed weights; linear_forward also a dense float32
+    // one, whatever the activations (the head of a classifier, which is trained).
     size_t (*weight_bytes)(Backend *b, const Weight *w, bool fp8);
     void (*weight_place)(Backend *b, Weight *w, bool fp8, void *memory);
     // weight_finite and pack work in host memory on every backend (while a model is loaded or written).

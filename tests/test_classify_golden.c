@@ -4,6 +4,7 @@
 #include "golden_check.h"
 #include "logits.h"
 #include "scratch.h"
+#include "strided_backend.h"
 
 enum { SAMPLES = 6, BATCH = 3, MAX_TOKENS = 64 };
 
@@ -20,7 +21,10 @@ static void open_case(Case *c, const char *name, FamilyFile kind, const char *de
     const ModelOptions options = {.max_positions = 24, .classifier = true};
     *c = (Case){0};
     family_open(&c->family, name, kind);
-    ASSERT_OK(backend_open(&c->backend, device, 2, &err), &err);
+    if (strcmp(device, "strided") == 0)
+        c->backend = strided_open();
+    else
+        ASSERT_OK(backend_open(&c->backend, device, 2, &err), &err);
     ASSERT_OK(model_load(&c->model, c->family.path, c->backend, &options, &err), &err);
     c->adapter = family_adapter(&c->family, c->model);
     c->ids = family_golden(&c->family, "ids", NULL);
@@ -101,11 +105,11 @@ static void check_logits(const Case *c) {
 }
 
 // Mean loss of the row; its gradient is added to the adapter's.
-static double run_row(const Case *c, const Packed *p, bool checkpoint) {
+static double run_row(const Case *c, const Packed *p, Recompute recompute) {
     RowInputs *in = row_inputs_new(c->backend, MAX_TOKENS, SAMPLES);
     row_inputs_set(in, &p->row, c->model->config.hidden, (PassState){.grad_scale = 1.0f / (float)p->row.scored});
     Tape *t = tape_new(c->backend);
-    DecoderOptions o = {.recompute = checkpoint ? RECOMPUTE_BLOCKS : RECOMPUTE_NONE};
+    DecoderOptions o = {.recompute = recompute};
     model_build_loss(t, c->model, c->adapter, in, &o);
     run(c, t, TAPE_TRAIN);
     HeadResult result;
@@ -117,14 +121,14 @@ static double run_row(const Case *c, const Packed *p, bool checkpoint) {
 
 typedef struct Steps {
     const Case *c;
-    bool checkpoint;
+    Recompute recompute;
 } Steps;
 
 static double run_step(const void *context, int step) {
     const Steps *s = context;
     Packed p;
     pack(&p, s->c, BATCH * step, BATCH);
-    return run_row(s->c, &p, s->checkpoint);
+    return run_row(s->c, &p, s->recompute);
 }
 
 static const char *const names[] = {"../classify/bert", "../classify/bert-all", "../classify/llama",
@@ -133,13 +137,19 @@ enum { NAMES = sizeof names / sizeof *names };
 
 static void test_classify_golden_matches_pytorch(void **state) {
     (void)state;
+    static const struct {
+        const char *device;
+        FamilyFile kind;
+        Recompute recompute;
+    } ways[] = {{"cpu", FAMILY_HF, RECOMPUTE_NONE},
+                {"ref", FAMILY_HF_SHARDED, RECOMPUTE_BLOCKS},
+                {"strided", FAMILY_HF, RECOMPUTE_FFN}};
     for (int i = 0; i < NAMES; i++)
-        for (FamilyFile kind = FAMILY_HF; kind <= FAMILY_HF_SHARDED; kind++) {
+        for (int w = 0; w < 3; w++) {
             Case c;
-            bool sharded = kind == FAMILY_HF_SHARDED;
-            open_case(&c, names[i], kind, sharded ? "ref" : "cpu");
+            open_case(&c, names[i], ways[w].kind, ways[w].device);
             check_logits(&c);
-            check_steps(&c.family, c.model, c.adapter, run_step, &(Steps){&c, sharded});
+            check_steps(&c.family, c.model, c.adapter, run_step, &(Steps){&c, ways[w].recompute});
             close_case(&c);
         }
 }

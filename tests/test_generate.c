@@ -175,7 +175,7 @@ static void test_generate_refuses_bad_requests(void **state) {
     o = options(1, 0);
     o.max_new_tokens = 0;
     ASSERT_REFUSED(generate(f.model, NULL, &p, &n, 1, &o, NULL, NULL, &g, &err), &err, "max_new_tokens");
-    f.model->final_norm.weight[0] = NAN;
+    ((float *)f.model->final_norm.weight)[0] = NAN; // in host memory
     o = options(1, 0);
     ASSERT_REFUSED(generate(f.model, NULL, &p, &n, 1, &o, NULL, NULL, &g, &err), &err, "not finite");
     assert_int_equal(err.status, EXIT_RUNTIME);

@@ -64,7 +64,7 @@ void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, i
 bool model_has_projection(const ModelConfig *c, Projection p);
 
 typedef struct Norm {
-    float *weight, *bias; // device memory; NULL: absent. Effective values: Gemma's 1 + w is added at load
+    const float *weight, *bias; // device memory; NULL: absent. Effective values: Gemma's 1 + w is added at load
 } Norm;
 
 typedef struct ModelLayer {
@@ -83,20 +83,23 @@ typedef struct Model {
     char *repository;     // from the file's own metadata (general.*), or NULL: for base_model_name_or_path
     char *name;           // general.name, or the stem of the file or folder
     char fingerprint[33]; // sampled hash of the files
-    size_t weight_bytes;
-    Backend *backend;
+    size_t weight_bytes;  // as stored
+    Backend *backend;     // that computes
+    Backend *host;        // for what is done in host memory: `backend` where it is there, else the model's own
+    void *device_memory;  // all of the following, where that is not host memory
+    size_t device_bytes;
     Tokenizer *tokenizer;
     Weight embedding, head; // head is embedding again when tied; 0 rows: a model without one
     Weight position_embedding, type_embedding, pooler;
     Weight class_head; // of a checkpoint that has one; 0 rows: none
     Norm embed_norm, final_norm;
     ModelLayer *layers;
-    float *cos_sin, *cos_sin_local; // [max_positions, rotated]; local: of sliding layers, may be the same memory
-    int64_t max_positions;          // that a row may have
-    bool is_gguf;                   // what kind of file this is
-    const HfPrefix *hf_prefix;      // how Hugging Face names this model's modules (PEFT)
-    const Module *gguf_modules;     // the layers' linears in a GGUF file of this model (of this file if it is one)
-    struct ModelFile *file;         // maps, row maps and own copies: private to model_load.c
+    const float *cos_sin, *cos_sin_local; // [max_positions, rotated]; local: of sliding layers, may be the same memory
+    int64_t max_positions;                // that a row may have
+    bool is_gguf;                         // what kind of file this is
+    const HfPrefix *hf_prefix;            // how Hugging Face names this model's modules (PEFT)
+    const Module *gguf_modules; // the layers' linears in a GGUF file of this model (of this file if it is one)
+    struct ModelFile *file;     // maps, row maps and own copies: private to model_load.c
 } Model;
 
 typedef struct ModelOptions {
@@ -108,10 +111,13 @@ typedef struct ModelOptions {
     bool classifier; // the model's own head is not needed: encoders and ...ForSequenceClassification are welcome
 } ModelOptions;
 
-// Loads a GGUF file or a Hugging Face folder. options NULL: all 0. Refuses with EXIT_INPUT: missing tensors (first five
-// named), shapes that disagree with the configuration, unsupported types or architectures, non-finite weights.
+// Loads a GGUF file or a Hugging Face folder, and moves it to b's device (EXIT_NO_FIT: it has not that much memory).
+// options NULL: all 0. Refuses with EXIT_INPUT: missing tensors (first five named), shapes that disagree with the
+// configuration, unsupported types or architectures, non-finite weights.
 int model_load(Model **m, const char *path, Backend *b, const ModelOptions *options, Err *err);
 void model_free(Model *m);
+// Bytes that a model in host memory would take on b's device; 0: it would stay where it is. Reads no weights.
+size_t model_device_bytes(Model *m, Backend *b);
 // Reads only the metadata (no weights, no tokenizer): for inspect and for checks before the load.
 int model_read_config(ModelConfig *c, const char *path, const ModelOptions *options, Err *err);
 // What transformers would do to this base while it trains and lorac does not, as "attn_pdrop 0.1, embd_pdrop 0.1"

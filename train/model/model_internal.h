@@ -11,7 +11,7 @@
 // What a model owns beyond its maps.
 typedef struct ModelMemory {
     void *data;
-    size_t bytes; // of device memory; 0: host memory
+    size_t bytes; // of weights and vectors, which go when the model has moved to its device; 0: stays
 } ModelMemory;
 
 struct ModelFile {
@@ -39,7 +39,7 @@ struct Slot {
     const int32_t *row_map[SLOT_PARTS];
     int64_t part_rows[SLOT_PARTS];
     int n_parts;
-    float **vector;
+    const float **vector;
     bool plus_one;              // of a vector: the norm multiplies by 1 + w
     bool transposed;            // of a matrix: stored [in, out]; shape is as stored
     bool quantize;              // of a matrix: ModelOptions.quantize applies
@@ -67,7 +67,7 @@ Slot *slot_add(Loader *l, int n_dims, const int64_t *shape, const char *fmt, ...
 // The slots of a layer's router and experts (moe_load.c); prefix: of the layer.
 void model_list_experts(Loader *l, ModelLayer *layer, const char *prefix);
 
-// Takes all tensors: matrices stay in the map, vectors are copied to device memory.
+// Takes all tensors: matrices stay in the map, vectors are copied.
 int model_take_slots(Loader *l);
 // What a slot's take may be: a matrix that stays in the map, split into its parts; the parts' biases; a vector.
 int model_take_matrix(Loader *l, const Slot *s);
@@ -84,9 +84,13 @@ int model_quantize(Loader *l, Weight *w);
 void model_drop_stored(Loader *l, const Slot *s, const void *data);
 // Refuses values that are not finite.
 int model_check_finite(Loader *l, const Weight *w, const char *name);
-// Memory that model_free gives back.
-void *model_own_host(Model *m, size_t bytes);
-float *model_own_device(Model *m, size_t count);
+// Host memory that model_free gives back; _weights: that model_disown_weights does.
+void *model_own(Model *m, size_t bytes);
+void *model_own_weights(Model *m, size_t bytes);
+void model_disown_weights(Model *m);
+// Moves the loaded model to its backend's device; the outline of one: only counts, and stacks what would be stacked.
+int model_place(Model *m, Err *err);
+void model_place_outline(Model *m);
 
 // Where the model comes from and what it is called, from the file's own metadata.
 char *model_find_repository(const WeightSource *s);

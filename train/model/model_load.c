@@ -91,13 +91,14 @@ static int check_heads(const Model *m, const ModelOptions *o, Err *err) {
     return 0;
 }
 
-static int make_table(float **device, Model *m, const RopeConfig *r, Err *err) {
-    float *host;
-    if (rope_table(&host, r, m->max_positions, err)) return err_context(err, "%s", m->path);
-    size_t n = (size_t)(m->max_positions * r->rotated);
-    *device = model_own_device(m, n);
-    m->backend->k->upload(m->backend, *device, host, n * sizeof *host);
-    mem_free(host);
+static int make_table(const float **out, Model *m, const RopeConfig *r, Err *err) {
+    float *table;
+    if (rope_table(&table, r, m->max_positions, err)) return err_context(err, "%s", m->path);
+    size_t bytes = (size_t)(m->max_positions * r->rotated) * sizeof *table;
+    float *copy = model_own_weights(m, bytes);
+    memcpy(copy, table, bytes);
+    *out = copy;
+    mem_free(table);
     return 0;
 }
 
@@ -148,6 +149,11 @@ static int load_parts(Model *m, const ModelOptions *o, Err *err) {
     return check_vocabulary(m, err);
 }
 
+static int open_host(Model *m, Err *err) {
+    m->host = m->backend;
+    return m->backend->host_memory ? 0 : backend_open(&m->host, "cpu", 0, err);
+}
+
 int model_load(Model **out, const char *path, Backend *b, const ModelOptions *options, Err *err) {
     WeightSource *s;
     if (weight_source_open(&s, path, err)) return -1;
@@ -156,10 +162,14 @@ int model_load(Model **out, const char *path, Backend *b, const ModelOptions *op
     m->path = mem_strdup(path);
     m->file = mem_calloc(1, sizeof *m->file);
     m->file->source = s;
-    if (load_parts(m, options ? options : &(ModelOptions){0}, err)) {
+    const ModelOptions all_default = {0};
+    if (!options) options = &all_default;
+    if (open_host(m, err) || load_parts(m, options, err) ||
+        (!b->host_memory && !options->outline && model_place(m, err))) {
         model_free(m);
         return -1;
     }
+    if (!b->host_memory && options->outline) model_place_outline(m);
     *out = m;
     return 0;
 }
@@ -167,14 +177,11 @@ int model_load(Model **out, const char *path, Backend *b, const ModelOptions *op
 void model_free(Model *m) {
     if (!m) return;
     struct ModelFile *f = m->file;
-    for (size_t i = 0; i < f->n_owned; i++) {
-        ModelMemory *o = &f->owned[i];
-        if (o->bytes)
-            m->backend->k->free(m->backend, o->data, o->bytes);
-        else
-            mem_free(o->data);
-    }
+    model_disown_weights(m);
+    for (size_t i = 0; i < f->n_owned; i++) mem_free(f->owned[i].data);
     mem_free(f->owned);
+    if (m->device_memory) m->backend->k->free(m->backend, m->device_memory, m->device_bytes);
+    if (m->host != m->backend) backend_close(m->host);
     mem_free(f->q_rows);
     mem_free(f->k_rows);
     tokenizer_free(m->tokenizer);

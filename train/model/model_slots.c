@@ -32,7 +32,7 @@ static Slot *add_matrix(Loader *l, Weight *w, int64_t rows, int64_t cols, const 
     return s;
 }
 
-static void add_vector(Loader *l, float **vector, int64_t n, bool plus_one, const char *layer, const char *name,
+static void add_vector(Loader *l, const float **vector, int64_t n, bool plus_one, const char *layer, const char *name,
                        const char *end) {
     Slot *s = slot_add(l, 1, &n, "%s%s.%s", layer, name, end);
     s->vector = vector;

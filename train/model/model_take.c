@@ -1,5 +1,5 @@
 // model_take: a model's tensors out of its files (see model_internal.h). Matrices stay in the map as they are stored;
-// vectors are copied to device memory as float32.
+// vectors are copied as float32.
 #include <math.h>
 #include <string.h>
 
@@ -15,26 +15,34 @@ static void own(Model *m, void *data, size_t bytes) {
     f->owned[f->n_owned++] = (ModelMemory){data, bytes};
 }
 
-void *model_own_host(Model *m, size_t bytes) {
+void *model_own(Model *m, size_t bytes) {
     void *p = mem_alloc(bytes, 1);
     own(m, p, 0);
     return p;
 }
 
-static void disown_host(Model *m, const void *data) {
+void *model_own_weights(Model *m, size_t bytes) {
+    void *p = m->host->k->alloc(m->host, bytes);
+    own(m, p, bytes);
+    return p;
+}
+
+static void disown(Model *m, size_t i) {
     struct ModelFile *f = m->file;
-    size_t i = 0;
-    while (i < f->n_owned && f->owned[i].data != data) i++;
-    CHECK(i < f->n_owned && f->owned[i].bytes == 0, "host memory that the model does not own");
-    mem_free(f->owned[i].data);
+    m->host->k->free(m->host, f->owned[i].data, f->owned[i].bytes);
     f->owned[i] = f->owned[--f->n_owned];
 }
 
-float *model_own_device(Model *m, size_t count) {
-    size_t bytes = count * sizeof(float);
-    float *p = m->backend->k->alloc(m->backend, bytes);
-    own(m, p, bytes);
-    return p;
+void model_disown_weights(Model *m) {
+    for (size_t i = m->file->n_owned; i-- > 0;)
+        if (m->file->owned[i].bytes) disown(m, i);
+}
+
+static void disown_copy(Model *m, const void *data) {
+    size_t i = 0;
+    while (i < m->file->n_owned && m->file->owned[i].data != data) i++;
+    CHECK(i < m->file->n_owned && m->file->owned[i].bytes, "a copy that the model does not own");
+    disown(m, i);
 }
 
 // --- matrices ---
@@ -54,7 +62,7 @@ Weight weight_rows(const SourceTensor *t, const void *data, int64_t row, int64_t
 }
 
 int model_check_finite(Loader *l, const Weight *w, const char *name) {
-    Backend *b = l->m->backend;
+    Backend *b = l->m->host;
     if (l->options->outline || b->k->weight_finite(b, w)) return 0;
     return err_input(l->err, "%s: %s holds a value that is not finite; expected finite weights", l->m->path, name);
 }
@@ -78,7 +86,7 @@ static int transposed_copy(Loader *l, const Slot *s, const void **data) {
     const SourceTensor *t = s->tensor;
     if (t->dtype > DTYPE_BF16)
         return err_input(l->err, "%s: %s has type %s; expected F32, F16 or BF16", l->m->path, s->name, t->dtype_name);
-    void *copy = model_own_host(l->m, t->bytes);
+    void *copy = model_own_weights(l->m, t->bytes);
     if (t->dtype == DTYPE_F32)
         transpose32(copy, *data, s->shape[0], s->shape[1]);
     else
@@ -96,7 +104,7 @@ int model_quantize(Loader *l, Weight *w) {
         l->m->weight_bytes += bytes;
         return 0;
     }
-    if (weight_quantize(l->m->backend, w, (QuantizeKind)l->options->quantize, &q, l->err))
+    if (weight_quantize(l->m->host, w, (QuantizeKind)l->options->quantize, &q, l->err))
         return err_context(l->err, "%s", l->m->path);
     own(l->m, q.memory, q.bytes);
     l->m->weight_bytes += q.bytes;
@@ -107,7 +115,7 @@ void model_drop_stored(Loader *l, const Slot *s, const void *data) {
     l->m->weight_bytes -= s->tensor->bytes;
     if (l->options->outline) return;
     if (s->transposed)
-        disown_host(l->m, data);
+        disown_copy(l->m, data);
     else if (data == s->tensor->data)
         file_pages_drop(data, s->tensor->bytes);
 }
@@ -153,21 +161,21 @@ static int read_vector(Loader *l, const Slot *s, float **out) {
     return err_input(l->err, "%s: %s holds a value that is not finite; expected finite weights", l->m->path, s->name);
 }
 
-static float *upload(Model *m, const float *host, size_t n) {
-    float *device = model_own_device(m, n);
-    m->backend->k->upload(m->backend, device, host, n * sizeof *host);
-    return device;
+static float *keep(Model *m, const float *host, size_t n) {
+    float *copy = model_own_weights(m, n * sizeof *copy);
+    memcpy(copy, host, n * sizeof *copy);
+    return copy;
 }
 
 int model_take_vector(Loader *l, const Slot *s) {
     float *host;
     if (l->options->outline) {
-        *s->vector = model_own_device(l->m, (size_t)s->shape[0]);
+        *s->vector = model_own_weights(l->m, (size_t)s->shape[0] * sizeof(float));
         return 0;
     }
     if (read_vector(l, s, &host)) return -1;
     for (int64_t i = 0; s->plus_one && i < s->shape[0]; i++) host[i] += 1.0f;
-    *s->vector = upload(l->m, host, (size_t)s->shape[0]);
+    *s->vector = keep(l->m, host, (size_t)s->shape[0]);
     mem_free(host);
     return 0;
 }
@@ -176,7 +184,8 @@ int model_take_vector(Loader *l, const Slot *s) {
 int model_take_bias(Loader *l, const Slot *s) {
     float *host;
     if (l->options->outline) {
-        for (int i = 0; i < s->n_parts; i++) s->parts[i]->bias = model_own_device(l->m, (size_t)s->part_rows[i]);
+        for (int i = 0; i < s->n_parts; i++)
+            s->parts[i]->bias = model_own_weights(l->m, (size_t)s->part_rows[i] * sizeof(float));
         return 0;
     }
     if (read_vector(l, s, &host)) return -1;
@@ -185,7 +194,7 @@ int model_take_bias(Loader *l, const Slot *s) {
         int64_t n = s->part_rows[i];
         float *part = mem_alloc((size_t)n, sizeof *part);
         for (int64_t r = 0; r < n; r++) part[r] = host[row + (s->row_map[i] ? s->row_map[i][r] : r)];
-        s->parts[i]->bias = upload(l->m, part, (size_t)n);
+        s->parts[i]->bias = keep(l->m, part, (size_t)n);
         mem_free(part);
         row += n;
     }
@@ -196,7 +205,10 @@ int model_take_bias(Loader *l, const Slot *s) {
 int model_take_slots(Loader *l) {
     for (size_t i = 0; i < l->n_slots; i++) {
         const Slot *s = &l->slots[i];
-        if (s->take && s->tensor && s->take(l, s)) return -1;
+        if (!s->take || !s->tensor) continue;
+        if (s->take(l, s)) return -1;
+        // It is read once more, when it is placed.
+        if (l->m->host != l->m->backend && !l->options->outline) file_pages_drop(s->tensor->data, s->tensor->bytes);
     }
     return 0;
 }

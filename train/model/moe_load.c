@@ -113,7 +113,7 @@ void model_list_experts(Loader *l, ModelLayer *layer, const char *prefix) {
     const ModelConfig *c = &l->m->config;
     const ExpertNames *way = find_way(l, prefix);
     int64_t experts = c->experts, f = c->expert_ffn, hidden = c->hidden;
-    Weight *gates = model_own_host(l->m, (size_t)(3 * experts) * sizeof *gates), *ups = gates + experts;
+    Weight *gates = model_own(l->m, (size_t)(3 * experts) * sizeof *gates), *ups = gates + experts;
     Weight *downs = ups + experts;
     memset(gates, 0, (size_t)(3 * experts) * sizeof *gates);
     layer->experts = gates;

@@ -35,7 +35,7 @@ Tensor *pass_project(const Pass *p, int64_t layer, Projection which, Tensor *x, 
 static int stacked_loras(const Pass *p, int64_t layer, Projection first, int n, const int32_t *token, Lora *loras) {
     int n_loras = 0;
     int64_t row = 0;
-    for (int i = 0; i < n; i++, row += p->m->layers[layer].w[first + i].rows) {
+    for (int i = 0; i < n; row += p->m->layers[layer].w[first + i].rows, i++) {
         AdapterPair pair;
         if (!p->a || !adapter_pair(p->a, layer, first + (Projection)i, &pair)) continue;
         Lora lora = lora_of(p, &pair, token), *before = n_loras ? &loras[n_loras - 1] : NULL;

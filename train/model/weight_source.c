@@ -166,6 +166,10 @@ const void *weight_source_aligned(WeightSource *s, const SourceTensor *t) {
     return s->copies[s->n_copies++];
 }
 
+void weight_source_drop_pages(const WeightSource *s) {
+    for (size_t i = 0; i < s->n_tensors; i++) file_pages_drop(s->tensors[i].data, s->tensors[i].bytes);
+}
+
 bool weight_source_is_gguf(const WeightSource *s) {
     return s->dir == NULL;
 }

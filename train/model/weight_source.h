@@ -34,6 +34,7 @@ const SourceTensor *weight_source_at(const WeightSource *s, size_t i);          
 const SourceTensor *weight_source_get(const WeightSource *s, const char *name); // NULL when absent
 const void *weight_source_aligned(WeightSource *s, const SourceTensor *t);      // its data, or an aligned copy of
                                                                                 // it that belongs to s
+void weight_source_drop_pages(const WeightSource *s); // of the maps; what is read again comes from the files again
 bool weight_source_is_gguf(const WeightSource *s);
 const Gguf *weight_source_gguf(const WeightSource *s); // the file with the metadata; NULL for a folder
 const char *weight_source_dir(const WeightSource *s);  // the Hugging Face folder; NULL for GGUF

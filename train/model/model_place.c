@@ -1,0 +1,164 @@
+// model_place: a loaded model moves to its device, into one allocation (see model_internal.h).
+//
+// What has the same input is stacked on the way, so that it is one product there: q, k, v of a layer; k and v of the
+// last one, whose queries may be of fewer rows; gate and up. The walk over the model is done twice, first only to
+// count: its list of things is written once.
+#include <string.h>
+
+#include "model_internal.h"
+
+typedef struct Placer {
+    Model *m;
+    Backend *b;
+    char *memory; // NULL: what is placed is only counted
+    bool outline; // weights are stacked, without memory
+    size_t used;
+    size_t read; // bytes placed since pages of the files were dropped
+} Placer;
+
+enum { ARENA_ALIGN = 256 };
+
+static void *take(Placer *p, size_t bytes) {
+    void *at = p->memory ? p->memory + p->used : NULL;
+    p->used += (bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
+    return at;
+}
+
+// The maps' pages are clean and may go at any time; waiting for the system to take them back would make a machine with
+// little memory swap.
+static void drop_read_pages(Placer *p, size_t bytes) {
+    enum { DROP_EVERY = 1 << 28 };
+    p->read += bytes;
+    if (p->read < DROP_EVERY) return;
+    weight_source_drop_pages(p->m->file->source);
+    p->read = 0;
+}
+
+static void place_weight(Placer *p, Weight *w, bool fp8) {
+    if (w->n_segments == 0) return;
+    size_t bytes = p->b->k->weight_bytes(p->b, w, fp8);
+    void *at = take(p, bytes);
+    if (!at) return;
+    p->b->k->weight_place(p->b, w, fp8, at);
+    drop_read_pages(p, bytes);
+}
+
+static void place_floats(Placer *p, const float **x, int64_t n) {
+    if (!*x) return;
+    float *at = take(p, (size_t)n * sizeof **x);
+    if (!at) return;
+    p->b->k->upload(p->b, at, *x, (size_t)n * sizeof **x);
+    *x = at;
+}
+
+static void place_norm(Placer *p, Norm *n, int64_t size) {
+    place_floats(p, &n->weight, size);
+    place_floats(p, &n->bias, size);
+}
+
+// Weights of the same input, one below the other.
+static Weight stack(const Weight *parts, int n, float *bias) {
+    Weight all = {.name = parts[0].name, .cols = parts[0].cols, .bias = bias};
+    for (int i = 0; i < n; i++) {
+        CHECK(parts[i].cols == all.cols && all.n_segments + parts[i].n_segments <= WEIGHT_MAX_SEGMENTS);
+        memcpy(all.segments + all.n_segments, parts[i].segments, (size_t)parts[i].n_segments * sizeof *all.segments);
+        all.n_segments += parts[i].n_segments;
+        if (bias && parts[i].bias) memcpy(bias + all.rows, parts[i].bias, (size_t)parts[i].rows * sizeof *bias);
+        all.rows += parts[i].rows;
+    }
+    return all;
+}
+
+static void place_stacked(Placer *p, Weight *stacked, Weight *parts, int n) {
+    if (parts[0].n_segments == 0) return;
+    int64_t rows = 0;
+    bool has_bias = false;
+    for (int i = 0; i < n; i++) {
+        rows += parts[i].rows;
+        has_bias |= parts[i].bias != NULL;
+    }
+    float *bias = has_bias ? mem_calloc((size_t)rows, sizeof *bias) : NULL;
+    Weight all = stack(parts, n, bias);
+    place_weight(p, &all, p->b->fp8);
+    mem_free(bias);
+    if (!p->memory && !p->outline) return;
+    *stacked = all;
+    if (p->outline) stacked->bias = has_bias ? parts[0].bias : NULL; // that there is one is all that counts
+    for (int i = 0; i < n; i++) parts[i].n_segments = 0, parts[i].bias = NULL;
+}
+
+static void place_layer(Placer *p, int64_t index) {
+    const ModelConfig *c = &p->m->config;
+    ModelLayer *l = &p->m->layers[index];
+    bool fp8 = p->b->fp8;
+    for (NormSite n = 0; n < NORM_SITES; n++)
+        place_norm(p, &l->norms[n], n == NORM_Q || n == NORM_K ? c->head_size : c->hidden);
+    if (index < c->layers - 1) {
+        place_stacked(p, &l->qkv, &l->w[PROJ_Q], 3);
+    } else {
+        place_weight(p, &l->w[PROJ_Q], fp8);
+        place_stacked(p, &l->kv, &l->w[PROJ_K], 2);
+    }
+    place_weight(p, &l->w[PROJ_O], fp8);
+    place_weight(p, &l->router, false);
+    for (int64_t i = 0; l->experts && i < 3 * c->experts; i++) place_weight(p, &l->experts[i], false);
+    if (c->has_glu)
+        place_stacked(p, &l->gate_up, &l->w[PROJ_GATE], 2);
+    else
+        place_weight(p, &l->w[PROJ_UP], fp8);
+    place_weight(p, &l->w[PROJ_DOWN], fp8);
+}
+
+// The classifier's head of a checkpoint stays in host memory: it is only where a new adapter's begins.
+static void place_all(Placer *p) {
+    Model *m = p->m;
+    const ModelConfig *c = &m->config;
+    bool tied = m->head.n_segments && m->head.segments[0].data == m->embedding.segments[0].data;
+    place_weight(p, &m->embedding, false);
+    if (!tied) place_weight(p, &m->head, false);
+    if (tied && p->memory) m->head = m->embedding;
+    place_weight(p, &m->position_embedding, false);
+    place_weight(p, &m->type_embedding, false);
+    place_weight(p, &m->pooler, false);
+    place_floats(p, &m->class_head.bias, m->class_head.rows);
+    place_norm(p, &m->embed_norm, c->hidden);
+    place_norm(p, &m->final_norm, c->hidden);
+    for (int64_t i = 0; i < c->layers; i++) place_layer(p, i);
+    bool local = m->cos_sin_local != m->cos_sin;
+    place_floats(p, &m->cos_sin, m->max_positions * c->rope.rotated);
+    if (local)
+        place_floats(p, &m->cos_sin_local, m->max_positions * c->rope_local.rotated);
+    else
+        m->cos_sin_local = m->cos_sin;
+}
+
+size_t model_device_bytes(Model *m, Backend *b) {
+    if (b->host_memory) return 0;
+    Placer p = {.m = m, .b = b};
+    place_all(&p);
+    return p.used;
+}
+
+void model_place_outline(Model *m) {
+    Placer p = {.m = m, .b = m->backend, .outline = true};
+    place_all(&p);
+    m->device_bytes = p.used;
+}
+
+int model_place(Model *m, Err *err) {
+    Backend *b = m->backend;
+    m->device_bytes = model_device_bytes(m, b);
+    DeviceMemory memory = b->k->memory(b);
+    if (memory.total && m->device_bytes > memory.free)
+        return err_no_fit(err, "%s: its weights take %.1f MB of the device, which has %.1f MB free", m->path,
+                          (double)m->device_bytes / 1e6, (double)memory.free / 1e6);
+    m->device_memory = b->k->alloc(b, m->device_bytes);
+    if (b->k->status(b, err)) return -1;
+    Placer p = {.m = m, .b = b, .memory = m->device_memory};
+    place_all(&p);
+    CHECK(p.used == m->device_bytes);
+    b->k->sync(b);
+    weight_source_drop_pages(m->file->source);
+    model_disown_weights(m);
+    return b->k->status(b, err);
+}
