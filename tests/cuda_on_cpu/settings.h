@@ -1,0 +1,20 @@
+// settings: what a test sets on the emulated devices (emulated.h), read by every part.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace emu {
+enum class Order { ascending, descending, shuffled };
+
+struct Settings {
+    Order order = Order::ascending;
+    size_t memory = (size_t)4 << 30; // bytes of each device
+    int devices = 1;
+    int major = 9, minor = 0;
+    std::atomic<uint64_t> launches{0};
+    std::atomic<uint64_t> fail_at{0}; // number of the launch that fails; 0: none
+};
+Settings &settings(); // from the environment at first
+} // namespace emu
