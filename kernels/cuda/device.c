@@ -85,6 +85,7 @@ static int take_properties(CudaState *s, const BackendOptions *o, Err *err) {
     if (error != cudaSuccess)
         return err_runtime(err, "device %s: %s (%s)", o->device, cudaGetErrorString(error), cudaGetErrorName(error));
     snprintf(s->name, sizeof s->name, "%.*s", (int)sizeof s->name - 1, p.name);
+    s->emulated = !strcmp(p.name, "emulated device"); // tests/cuda_on_cpu
     s->capability = p.major * 10 + p.minor;
     s->processors = p.multiProcessorCount;
     s->shared_bytes = p.sharedMemPerBlockOptin;
