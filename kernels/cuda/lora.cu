@@ -5,16 +5,28 @@
 
 // ---- rounding ----
 
-template <class T> static __global__ void round_floats(T *dst, const float *src, int64_t n) {
+// Two runs in one launch: dst = src [n], then more_dst = more [n_more].
+template <class T>
+static __global__ void round_floats(T *dst, const float *src, int64_t n, T *more_dst, const float *more,
+                                    int64_t n_more) {
     int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < n) store(dst + i, src[i]);
+    if (i < n)
+        store(dst + i, src[i]);
+    else if (i < n + n_more)
+        store(more_dst + (i - n), more[i - n]);
+}
+
+static void round_two(Backend *b, DType type, void *dst, const float *src, int64_t n, void *more_dst, const float *more,
+                      int64_t n_more) {
+    enum { THREADS = 256 };
+    int64_t blocks = ceil_div(n + n_more, THREADS);
+    CHECK(blocks > 0 && blocks <= INT32_MAX);
+    DISPATCH(type, T,
+             RUN(b, (round_floats<T>), (unsigned)blocks, THREADS, 0, (T *)dst, src, n, (T *)more_dst, more, n_more));
 }
 
 void cuda_round(Backend *b, void *dst, DType type, const float *src, int64_t n) {
-    enum { THREADS = 256 };
-    int64_t blocks = ceil_div(n, THREADS);
-    CHECK(blocks > 0 && blocks <= INT32_MAX);
-    DISPATCH(type, T, RUN(b, (round_floats<T>), (unsigned)blocks, THREADS, 0, (T *)dst, src, n));
+    round_two(b, type, dst, src, n, NULL, NULL, 0);
 }
 
 // ---- dropout ----
@@ -105,10 +117,8 @@ static void check_lora(const Backend *b, const Lora *l, Mat y, Mat xa, Mat x) {
 
 static LoraParts begin_lora(Backend *b, const Lora *l, Mat x, void *ws) {
     LoraParts p = lora_parts(b, l, x.rows, x.cols, ws);
-    if (b->activation != DTYPE_F32) {
-        cuda_round(b, p.a.data, b->activation, l->a, l->rank * x.cols);
-        cuda_round(b, p.b.data, b->activation, l->b, l->rows * l->rank);
-    }
+    if (b->activation != DTYPE_F32)
+        round_two(b, b->activation, p.a.data, l->a, l->rank * x.cols, p.b.data, l->b, l->rows * l->rank);
     return p;
 }
 

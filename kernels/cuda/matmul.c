@@ -307,14 +307,10 @@ static void take_choice(Backend *b, Plan *plan, const char *key, const char *tex
         cuda_fail(b, "the snapshot's algorithm for the product %s does not run here", key);
 }
 
-// Until choices.c is there.
-extern __typeof__(cuda_choice_get) cuda_choice_get __attribute__((weak));
-extern __typeof__(cuda_choice_set) cuda_choice_set __attribute__((weak));
-
 static void choose(Backend *b, Plan *plan, const Product *p) {
     char key[KEY_TEXT];
     key_text(cuda_state(b), &plan->key, key);
-    const char *known = cuda_choice_get ? cuda_choice_get(b, key) : NULL;
+    const char *known = cuda_choice_get(b, key);
     if (known) {
         take_choice(b, plan, key, known);
         return;
@@ -327,7 +323,7 @@ static void choose(Backend *b, Plan *plan, const Product *p) {
         return;
     }
     plan->algorithm = found[fastest(b, plan, p, found, n)].algo;
-    if (cuda_choice_set) write_choice(b, key, &plan->algorithm);
+    write_choice(b, key, &plan->algorithm);
 }
 
 void cuda_product(Backend *b, const Product *p) {

@@ -11,6 +11,7 @@ set(CUDA_KERNEL_SOURCES
   kernels/cuda/flash_backward.cu
   kernels/cuda/flash_forward.cu
   kernels/cuda/fp8.cu
+  kernels/cuda/grouped.cu
   kernels/cuda/linear.c
   kernels/cuda/lora.cu
   kernels/cuda/matmul.c

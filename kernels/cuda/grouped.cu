@@ -1,0 +1,157 @@
+// grouped: one linear per expert. Experts of the type of activations are multiplied where they lie; others are expanded
+// as many at a time as a tile holds, or in parts: forward by rows of W, backward by columns, as in linear.c.
+#include "expand.h"
+#include "grouped.cuh"
+#include "matmul.h"
+#include "tiles.h"
+
+// One call of the op: C [rows, N or K] (+)= A [rows, K or N] times the experts.
+typedef struct Grouped {
+    Mat c, a;
+    const Weight *experts;
+    const MoePlan *plan;
+    bool backward, accumulate;
+} Grouped;
+
+// Experts [first, first + count), columns [col, col + cols) of C: their weights lie `size` elements apart from data on,
+// or, data NULL, in place.
+typedef struct GroupedPart {
+    int64_t first, count, col, cols;
+    const void *data;
+    int64_t size, w_stride;
+} GroupedPart;
+
+static unsigned grouped_grid(const Grouped *g, int64_t experts, int64_t cols, int tile_rows, int tile_cols) {
+    int64_t rows = g->a.rows, tiles = rows / tile_rows + experts; // each expert may have one that is not full
+    int64_t blocks = (tiles < rows ? tiles : rows) * ceil_div(cols, tile_cols);
+    CHECK(blocks <= INT32_MAX);
+    return (unsigned)blocks;
+}
+
+static void launch(Backend *b, const Grouped *g, const GroupedArgs<float> &args) {
+    unsigned grid = grouped_grid(g, args.experts, args.cols, GroupedPlainTile::SIZE, GroupedPlainTile::SIZE);
+    if (g->backward)
+        RUN(b, (grouped_product_plain<true>), grid, GroupedPlainTile::THREADS, 0, args);
+    else
+        RUN(b, (grouped_product_plain<false>), grid, GroupedPlainTile::THREADS, 0, args);
+}
+
+template <class T> static void launch(Backend *b, const Grouped *g, const GroupedArgs<T> &args) {
+    unsigned grid = grouped_grid(g, args.experts, args.cols, GroupedTile::ROWS, GroupedTile::COLS);
+    if (g->backward)
+        RUN(b, (grouped_product<T, true>), grid, GroupedTile::THREADS, 0, args);
+    else
+        RUN(b, (grouped_product<T, false>), grid, GroupedTile::THREADS, 0, args);
+}
+
+template <class T> static void multiply_part(Backend *b, const Grouped *g, const GroupedPart *p) {
+    GroupedArgs<T> args = {};
+    Mat c = cuda_columns(g->c, p->col, p->cols);
+    args.c = (T *)c.data;
+    args.a = (const T *)g->a.data;
+    args.c_stride = mat_stride(c);
+    args.a_stride = mat_stride(g->a);
+    args.cols = (int)p->cols;
+    args.depth = (int)g->a.cols;
+    args.accumulate = g->accumulate;
+    args.experts = (int)p->count;
+    args.offset = g->plan->offset + p->first;
+    args.w_stride = p->w_stride;
+    args.wide = vectors_fit(g->a) && p->w_stride % 8 == 0 && (g->backward ? p->cols : args.depth) % 8 == 0;
+    for (int64_t i = 0; i < p->count; i++) {
+        const Weight *w = &g->experts[p->first + i];
+        args.w[i] = p->data ? (const T *)p->data + i * p->size : (const T *)w->segments[0].data;
+        if (w->bias && !g->backward) args.bias[i] = w->bias + p->col;
+        args.wide = args.wide && (uintptr_t)args.w[i] % 16 == 0;
+    }
+    launch(b, g, args);
+}
+
+static void run_part(Backend *b, const Grouped *g, const GroupedPart *p) {
+    DISPATCH(b->activation, T, multiply_part<T>(b, g, p));
+}
+
+// All experts as they lie.
+static void run_plain(Backend *b, const Grouped *g) {
+    for (int64_t first = 0; first < g->plan->experts; first += GROUPED_MOST) {
+        int64_t left = g->plan->experts - first, most = GROUPED_MOST;
+        GroupedPart p = {first, left < most ? left : most, 0, g->c.cols, NULL, 0, g->experts->cols};
+        run_part(b, g, &p);
+    }
+}
+
+// Whole experts, up to `most` in a tile.
+static void run_whole(Backend *b, const Grouped *g, int64_t most) {
+    if (most > GROUPED_MOST) most = GROUPED_MOST;
+    int64_t rows = g->experts->rows, cols = g->experts->cols, size = rows * cols;
+    for (int64_t first = 0; first < g->plan->experts; first += most) {
+        int64_t left = g->plan->experts - first, count = left < most ? left : most;
+        char *tile = (char *)cuda_tile_take(b);
+        for (int64_t i = 0; i < count; i++)
+            cuda_expand_rows(b, tile + (size_t)(i * size) * cuda_element(b->activation), &g->experts[first + i], 0,
+                             rows, cuda_state(b)->side_stream);
+        cuda_tile_ready(b);
+        GroupedPart p = {first, count, 0, g->c.cols, tile, size, cols};
+        run_part(b, g, &p);
+        cuda_tile_done(b);
+    }
+}
+
+// Parts of one expert after the other: those of its rows or columns that make columns of C.
+static void run_split(Backend *b, const Grouped *g) {
+    for (int64_t e = 0; e < g->plan->experts; e++) {
+        const Weight *w = &g->experts[e];
+        int64_t step = g->backward ? cuda_tile_columns(b, w) : cuda_tile_rows(b, w), all = g->c.cols;
+        for (int64_t at = 0; at < all; at += step) {
+            int64_t n = step < all - at ? step : all - at;
+            Mat tile = g->backward ? cuda_tile(b, w, 0, w->rows, at, n) : cuda_tile(b, w, at, n, 0, w->cols);
+            GroupedPart p = {e, 1, at, n, tile.data, 0, tile.cols};
+            run_part(b, g, &p);
+            cuda_tile_done(b);
+        }
+    }
+}
+
+static void run_grouped(Backend *b, const Grouped *g) {
+    const MoePlan *plan = g->plan;
+    const Weight *w = g->experts;
+    CHECK(g->a.data && g->c.data && g->a.rows == plan->tokens * plan->used && g->c.rows == g->a.rows &&
+              g->a.cols == (g->backward ? w->rows : w->cols) && g->c.cols == (g->backward ? w->cols : w->rows) &&
+              g->a.dtype == b->activation && g->c.dtype == b->activation && g->a.rows <= INT32_MAX / 2 &&
+              w->rows <= INT32_MAX / 2 && w->cols <= INT32_MAX / 2,
+          "experts of [%lld, %lld]: from [%lld, %lld] to [%lld, %lld]", (long long)w->rows, (long long)w->cols,
+          (long long)g->a.rows, (long long)g->a.cols, (long long)g->c.rows, (long long)g->c.cols);
+    bool plain = true;
+    for (int64_t e = 0; e < plan->experts; e++)
+        plain = plain && w[e].n_segments == 1 && w[e].segments[0].dtype == b->activation;
+    int64_t most = cuda_tile_elements(b) / (w->rows * w->cols);
+    if (g->a.rows == 0) return;
+    if (plain)
+        run_plain(b, g);
+    else if (most > 0)
+        run_whole(b, g, most);
+    else
+        run_split(b, g);
+}
+
+size_t cuda_grouped_linear_workspace(Backend *b, const Weight *experts, const MoePlan *plan) {
+    (void)b;
+    (void)experts;
+    (void)plan;
+    return 0;
+}
+
+void cuda_grouped_linear_forward(Backend *b, Mat out, Mat x, const Weight *experts, const MoePlan *plan, void *ws) {
+    (void)ws;
+    if (cuda_failed(b)) return;
+    Grouped g = {out, x, experts, plan, false, false};
+    run_grouped(b, &g);
+}
+
+void cuda_grouped_linear_backward(Backend *b, Mat dx, Mat dout, const Weight *experts, const MoePlan *plan,
+                                  bool accumulate, void *ws) {
+    (void)ws;
+    if (cuda_failed(b)) return;
+    Grouped g = {dx, dout, experts, plan, true, accumulate};
+    run_grouped(b, &g);
+}
