@@ -8,7 +8,7 @@ GEMMA  := models/gemma-3-270m-q4_k_m.gguf
 MINILM := models/all-MiniLM-L6-v2
 PREFIX ?= /usr/local
 
-.PHONY: all setup build model models demo test check asan bench install clean help
+.PHONY: all setup build cuda-release model models demo test check asan bench install clean help
 
 all: build
 
@@ -18,6 +18,7 @@ help:
 	@echo "make fuzz     every reader of files fuzzed for FUZZ_SECONDS (60) with libFuzzer; needs clang"
 	@echo "make bench    speed and memory, next to PyTorch + PEFT where its venv is given: make bench RIVAL=path/to/venv"
 	@echo "make models   fetch the base models of configs/: SmolLM2, Gemma 3 270M, MiniLM (a BERT)"
+	@echo "make cuda-release  the same with lorac-cuda.so for every GPU from Ampere on, in $(BUILD)-release"
 	@echo "make install  install the binary under PREFIX=$(PREFIX) (DESTDIR is respected)"
 
 setup:
@@ -27,6 +28,12 @@ build: setup
 	@cmake -S . -B $(BUILD) -G Ninja > $(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
 	@cmake --build $(BUILD) -j $(JOBS)
 	@rm -f $(BUILD).log
+
+cuda-release: setup
+	@cmake -S . -B $(BUILD)-release -G Ninja -DWITH_CUDA=ON -DCUDA_ARCHS=all > $(BUILD)-release.log 2>&1 || \
+	  { cat $(BUILD)-release.log; exit 1; }
+	@cmake --build $(BUILD)-release -j $(JOBS) --target lorac lorac-cuda
+	@rm -f $(BUILD)-release.log
 
 model: $(MODEL)
 models: $(MODEL) $(GEMMA) $(MINILM)
@@ -67,4 +74,4 @@ install: build
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz $(BUILD)-release

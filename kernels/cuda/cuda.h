@@ -89,6 +89,8 @@ DEVICE_SLOTS(DECLARE_CUDA_SLOT)
 OP_SLOTS(DECLARE_CUDA_SLOT)
 
 extern const Kernels cuda_kernels;
+// A kernel that does nothing that matters: one that was not compiled for this GPU is a fault.
+void cuda_try_kernel(Backend *b);
 
 static inline int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;

@@ -27,7 +27,9 @@ void cuda_fail(Backend *b, const char *fmt, ...) {
 
 bool cuda_check(Backend *b, cudaError_t error, const char *what) {
     if (error == cudaSuccess) return true;
-    cuda_fail(b, "%s: %s (%s)", what, cudaGetErrorString(error), cudaGetErrorName(error));
+    bool foreign = error == cudaErrorNoKernelImageForDevice || error == cudaErrorUnsupportedPtxVersion;
+    cuda_fail(b, "%s: %s (%s)%s", what, cudaGetErrorString(error), cudaGetErrorName(error),
+              foreign ? "; lorac-cuda.so was compiled for other GPUs: compile it here, or with make cuda-release" : "");
     return false;
 }
 
@@ -132,6 +134,7 @@ static int open_areas(Backend *b, Err *err) {
     CUDA_AREAS(OPEN_CUDA_AREA)
     s->workspace = cuda_alloc(b, s->workspace_bytes);
     for (int i = 0; i < 2; i++) s->expanded[i] = cuda_alloc(b, s->expanded_bytes);
+    cuda_try_kernel(b);
     cuda_sync(b);
     return 0;
 }

@@ -30,9 +30,28 @@ if(cuda_missing)
   return()
 endif()
 
+# What it is compiled for: this machine's GPU; where none shows, Hopper, and PTX from which a driver makes code for any
+# other at the first start. `make cuda-release`: every generation from Ampere on, and PTX for those to come.
+set(CUDA_ARCHS native CACHE STRING "GPUs that lorac-cuda.so is compiled for: native, all, or a list such as 86;90")
+set(CMAKE_CUDA_ARCHITECTURES ${CUDA_ARCHS})
+if(CUDA_ARCHS STREQUAL "all")
+  set(CMAKE_CUDA_ARCHITECTURES 80-real 86-real 89-real 90-real 100-real 120-real 120-virtual)
+elseif(CUDA_ARCHS STREQUAL "native")
+  set(CMAKE_CUDA_ARCHITECTURES 90-real 80-virtual)
+  find_program(NVIDIA_SMI nvidia-smi)
+  if(NVIDIA_SMI)
+    execute_process(COMMAND ${NVIDIA_SMI} --query-gpu=compute_cap --format=csv,noheader OUTPUT_VARIABLE capabilities
+      ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE)
+    string(REGEX MATCHALL "([89]|1[0-9])\\.[0-9]" capabilities "${capabilities}")
+    list(REMOVE_DUPLICATES capabilities)
+    if(capabilities)
+      string(REGEX REPLACE "([0-9]+)\\.([0-9])" "\\1\\2-real" CMAKE_CUDA_ARCHITECTURES "${capabilities}")
+    endif()
+  endif()
+endif()
 set(CMAKE_CUDA_COMPILER ${NVCC})
-set(CMAKE_CUDA_ARCHITECTURES 90-real 80-virtual CACHE STRING "What lorac-cuda.so is compiled for")
 enable_language(CUDA)
+message(STATUS "lorac-cuda.so: CUDA ${CMAKE_CUDA_COMPILER_VERSION}, for ${CMAKE_CUDA_ARCHITECTURES}")
 
 # -Wpedantic stays out of the .cu files: what nvcc generates from them cannot meet it.
 set(CUDA_WARNINGS -Xcompiler=-Wall,-Wextra -Werror=cross-execution-space-call)
@@ -48,6 +67,7 @@ set_target_properties(lorac-cuda PROPERTIES PREFIX "" CUDA_STANDARD 17 CUDA_STAN
   CUDA_RUNTIME_LIBRARY Shared C_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON
   INSTALL_RPATH_USE_LINK_PATH ON)
 target_compile_options(lorac-cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:${CUDA_WARNINGS}>)
+target_link_options(lorac-cuda PRIVATE -Wl,-z,defs)
 target_link_libraries(lorac-cuda PRIVATE CUDA::cudart CUDA::cublasLt ${CMAKE_DL_LIBS} m)
 install(TARGETS lorac-cuda LIBRARY DESTINATION lib/lorac)
 
@@ -62,6 +82,7 @@ if(NCCL_INCLUDE AND NCCL_LIBRARY)
   )
   set_target_properties(lorac-nccl PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden INSTALL_RPATH_USE_LINK_PATH ON)
   target_include_directories(lorac-nccl SYSTEM PRIVATE ${NCCL_INCLUDE})
+  target_link_options(lorac-nccl PRIVATE -Wl,-z,defs)
   target_link_libraries(lorac-nccl PRIVATE ${NCCL_LIBRARY} CUDA::cudart)
   install(TARGETS lorac-nccl LIBRARY DESTINATION lib/lorac)
 else()

@@ -82,6 +82,10 @@ static void convert_elements(Backend *b, void *dst, DType to, const void *src, D
              DISPATCH(from, From, RUN(b, (convert<To, From>), blocks, THREADS, 0, (To *)dst, (const From *)src, n)));
 }
 
+void cuda_try_kernel(Backend *b) {
+    convert_elements(b, cuda_state(b)->workspace, DTYPE_F32, cuda_state(b)->workspace, DTYPE_F32, 1);
+}
+
 // Rows [row, row + n) of a dense segment, in logical order, as `type`.
 static void place_dense(Backend *b, char *dst, DType type, const Weight *w, const WeightSegment *s, int64_t row,
                         int64_t n) {
