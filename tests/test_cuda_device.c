@@ -65,9 +65,6 @@ static void test_cuda_refuses_at_opening(void **state) {
     assert_open_refused((BackendOptions){.device = "cuda", .activation = DTYPE_BF16, .fp8 = true}, EXIT_RUNTIME,
                         "dtype fp8 needs compute capability 8.9, the device has 8.6");
     emulated_set_capability(9, 0);
-    emulated_fail_launch(1);
-    assert_open_refused((BackendOptions){.device = "cuda"}, EXIT_RUNTIME, "convert");
-    emulated_fail_launch(0);
 }
 
 // --- transfers ---
@@ -182,6 +179,43 @@ static void test_cuda_replays_what_was_recorded(void **state) {
     close_whole(b);
 }
 
+// --- choices ---
+
+static void test_cuda_choices_come_back(void **state) {
+    (void)state;
+    Backend *b = open_or_fail(DTYPE_F32);
+    StrBuf json = {0}, again = {0};
+    Err err = {0};
+    b->k->choices_get(b, &json);
+    assert_non_null(strstr(json.data, "\"cublaslt\""));
+    char *more = mem_printf("%.*s, \"b 1x2\": \"17\",\n\t\"a\" :\"x,y\"} \n", (int)json.len - 1, json.data);
+    ASSERT_OK(b->k->choices_set(b, more, &err), &err);
+    b->k->choices_get(b, &again);
+    assert_non_null(strstr(again.data, "\"a\": \"x,y\",\n \"b 1x2\": \"17\"}"));
+    static const struct {
+        const char *json, *part;
+    } bad[] = {
+        {"{}", "another kind of device"},
+        {"", "expected a JSON object"},
+        {"[1]", "expected a JSON object"},
+        {"{\"device\": \"another\", \"cublaslt\": \"1.2.3\"}", "was made with device another, this is"},
+        {"{\"device\": 3}", "byte 11"},
+        {"{\"device", "byte 2"},
+        {"{\"a\": \"\\u0041\"}", "expected \"key\": \"value\""},
+        {"{\"a\": \"b\"} x", "expected , or }"},
+        {"{\"a\": \"b\"", "expected , or }"},
+        {"{\"a\": \"b\",}", "expected \"key\""},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        ASSERT_REFUSED(b->k->choices_set(b, bad[i].json, &err), &err, bad[i].part);
+        assert_int_equal(err.status, EXIT_INPUT);
+    }
+    mem_free(more);
+    str_clear(&json);
+    str_clear(&again);
+    close_whole(b);
+}
+
 // --- faults ---
 
 static void assert_failed(Backend *b, const char *part) {
@@ -215,6 +249,7 @@ static void test_cuda_out_of_memory_is_a_status(void **state) {
     assert_int_equal(emulated_memory_used(), 0);
 }
 
+// The last test: a fault spoils the device for the process.
 static void test_cuda_first_fault_is_kept(void **state) {
     (void)state;
     Backend *b = open_or_fail(DTYPE_F32);
@@ -223,54 +258,18 @@ static void test_cuda_first_fault_is_kept(void **state) {
     b->k->record(b, 1);
     b->k->add(b, mat_of(x, DTYPE_F32, 1, 16), mat_of(x, DTYPE_F32, 1, 16));
     b->k->record_end(b);
-    b->k->alloc(b, (size_t)1 << 40);
     b->k->sync(b);
-    assert_failed(b, "add");
+    b->k->alloc(b, (size_t)1 << 40);
+    assert_failed(b, "unspecified launch failure (");
     uint64_t launches = emulated_launches();
     b->k->add(b, mat_of(x, DTYPE_F32, 1, 16), mat_of(x, DTYPE_F32, 1, 16));
     assert_int_equal(emulated_launches(), launches);
     backend_close(b);
-    emulated_fail_launch(0);
-}
-
-// --- choices ---
-
-static void test_cuda_choices_come_back(void **state) {
-    (void)state;
-    Backend *b = open_or_fail(DTYPE_F32);
-    StrBuf json = {0}, again = {0};
     Err err = {0};
-    b->k->choices_get(b, &json);
-    assert_non_null(strstr(json.data, "\"cublaslt\""));
-    char *more = mem_printf("%.*s, \"b 1x2\": \"17\",\n\t\"a\" :\"x,y\"} \n", (int)json.len - 1, json.data);
-    ASSERT_OK(b->k->choices_set(b, more, &err), &err);
-    b->k->choices_get(b, &again);
-    assert_non_null(strstr(again.data, "\"a\": \"x,y\",\n \"b 1x2\": \"17\"}"));
-    static const struct {
-        const char *json, *part;
-    } bad[] = {
-        {"{}", "another kind of device"},
-        {"", "expected a JSON object"},
-        {"[1]", "expected a JSON object"},
-        {"{\"device\": \"another\", \"cublaslt\": \"1.2.3\"}", "was made with device another, this is"},
-        {"{\"device\": 3}", "byte 10"},
-        {"{\"device", "byte 1"},
-        {"{\"a\": \"\\u0041\"}", "expected \"key\": \"value\""},
-        {"{\"a\": \"b\"} x", "expected , or }"},
-        {"{\"a\": \"b\"", "expected , or }"},
-        {"{\"a\": \"b\",}", "expected \"key\""},
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        ASSERT_REFUSED(b->k->choices_set(b, bad[i].json, &err), &err, bad[i].part);
-        assert_int_equal(err.status, EXIT_INPUT);
-    }
-    mem_free(more);
-    str_clear(&json);
-    str_clear(&again);
-    close_whole(b);
+    ASSERT_REFUSED(emulated_open(&b, DTYPE_F32, &err), &err, "device cuda: unspecified launch failure");
 }
 
 TEST_MAIN(TEST(test_cuda_opens_as_asked), TEST(test_cuda_refuses_at_opening),
           TEST(test_cuda_upload_frees_the_host_at_once), TEST(test_cuda_offload_keeps_the_order),
-          TEST(test_cuda_replays_what_was_recorded), TEST(test_cuda_out_of_memory_is_a_status),
-          TEST(test_cuda_first_fault_is_kept), TEST(test_cuda_choices_come_back))
+          TEST(test_cuda_replays_what_was_recorded), TEST(test_cuda_choices_come_back),
+          TEST(test_cuda_out_of_memory_is_a_status), TEST(test_cuda_first_fault_is_kept))

@@ -66,6 +66,7 @@ static int parse_index(const char *device, int *index, Err *err) {
 
 static int find_device(const char *device, int index, Err *err) {
     int driver = 0, runtime = 0, count = 0;
+    cudaGetLastError(); // of an attempt before this one
     if (cudaDriverGetVersion(&driver) != cudaSuccess || !driver)
         return err_runtime(err, "device %s: this machine has no NVIDIA driver", device);
     cudaError_t error = cudaGetDeviceCount(&count);
