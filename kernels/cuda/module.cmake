@@ -60,7 +60,7 @@ add_library(lorac-cuda MODULE
   ${CUDA_LOAD_SOURCES}
   kernels/base.c
   kernels/dtype.c
-  kernels/module_interface.c
+  $<TARGET_OBJECTS:module_interface>
   kernels/rng.c
 )
 set_target_properties(lorac-cuda PROPERTIES PREFIX "" CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON
@@ -78,7 +78,7 @@ if(NCCL_INCLUDE AND NCCL_LIBRARY)
   add_library(lorac-nccl MODULE
     ${CUDA_NCCL_SOURCES}
     kernels/base.c
-    kernels/module_interface.c
+    $<TARGET_OBJECTS:module_interface>
   )
   set_target_properties(lorac-nccl PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden INSTALL_RPATH_USE_LINK_PATH ON)
   target_include_directories(lorac-nccl SYSTEM PRIVATE ${NCCL_INCLUDE})
