@@ -119,12 +119,12 @@ static void case_head_loss(OpRun *r) {
                   .softcap = r->size.softcap};
     mem_free(targets);
     // The loss is a sum of m terms, each as exact as its logits. dx mixes probabilities whose relative error is the
-    // absolute error of their logits: twice a sum's.
+    // absolute error of their logits: twice a sum's; summed up over the vocabulary, the target's part among the others.
     HeadResult *result = op_workspace(r, sizeof *result);
     op_output_at(r, "loss", &result->loss, sizeof result->loss, OP_DOUBLES, 1e-6), op_rounded(r, 1);
     op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0), op_rounded(r, 1);
     Mat dx = absent();
-    if (!r->size.no_dx) dx = op_output(r, "dx", m, c, 2 * OP_SUM(c)), op_rounded(r, TWO_PRODUCTS);
+    if (!r->size.no_dx) dx = op_output(r, "dx", m, c, 2 * OP_SUM(c) + OP_SUM(v)), op_rounded(r, TWO_PRODUCTS);
     r->b->k->head_loss(r->b, result, dx, x, &w, &h, op_workspace(r, r->b->k->head_loss_workspace(r->b, &w, &h, m)));
 }
 

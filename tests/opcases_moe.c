@@ -121,7 +121,7 @@ static const OpSize routes[] = {
     {.t = 1, .experts = 8, .used = 2, .renormalise = true},     {.t = 3, .experts = 5, .used = 5},
     {.t = 7, .experts = 1, .used = 1, .renormalise = true},     {.t = 67, .experts = 128, .used = 8},
     {.t = 99, .experts = 128, .used = 8, .renormalise = true},  {.t = 513, .experts = 9, .used = 1},
-    {.t = 513, .experts = 160, .used = 6, .renormalise = true},
+    {.t = 513, .experts = 160, .used = 6, .renormalise = true}, {.t = 2049, .experts = 16, .used = 8},
 };
 static const OpSize rows[] = {
     {.t = 1, .k = 100, .experts = 8, .used = 2},

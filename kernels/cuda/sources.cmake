@@ -6,6 +6,8 @@ set(CUDA_KERNEL_SOURCES
   kernels/cuda/attention_plain.cu
   kernels/cuda/attention_prepare.cu
   kernels/cuda/choices.c
+  kernels/cuda/class_loss.cu
+  kernels/cuda/cross_entropy.cu
   kernels/cuda/device.c
   kernels/cuda/expand.cu
   kernels/cuda/flash_backward.cu
@@ -14,7 +16,9 @@ set(CUDA_KERNEL_SOURCES
   kernels/cuda/grouped.cu
   kernels/cuda/linear.c
   kernels/cuda/lora.cu
+  kernels/cuda/loss.c
   kernels/cuda/matmul.c
+  kernels/cuda/moe.cu
   kernels/cuda/norm.cu
   kernels/cuda/optim.cu
   kernels/cuda/place.cu

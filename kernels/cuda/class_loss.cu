@@ -1,0 +1,78 @@
+// class_loss: a classifier's head with its cross-entropy and all its gradients.
+//
+// Rows are few (one a sample) and parameters are float32, hence plain sums: a warp for each logit, a thread for each
+// element of dx and of dW, each in a fixed order, so that a row's numbers depend neither on the other rows nor on how
+// many they are.
+#include "cross_entropy.h"
+#include "rows.cuh"
+
+enum { LOGITS = EACH_BLOCK / WARP }; // of a block
+
+size_t cuda_class_loss_workspace(Backend *b, const ClassHead *h, int64_t m) {
+    (void)b;
+    return cuda_align((size_t)(m * h->classes) * sizeof(float)) + (size_t)m * sizeof(RowLoss);
+}
+
+// logits [M, N] = x W^T + bias.
+template <class T>
+static __global__ void class_logits(float *logits, Rows<const T> x, ClassHead h, uint32_t rows, int cols) {
+    uint32_t classes = (uint32_t)h.classes, i = blockIdx.x * LOGITS + threadIdx.x / WARP, m = i / classes;
+    if (m >= rows) return; // a whole warp
+    const float *w = h.w + (int64_t)(i % classes) * cols;
+    float sum = 0;
+    for (int c = threadIdx.x % WARP; c < cols; c += WARP) sum += load(x.at(m, c)) * w[c];
+    sum = warp_sum(sum);
+    if (threadIdx.x % WARP == 0) logits[i] = sum + (h.bias ? h.bias[i % classes] : 0);
+}
+
+// dx = d W.
+template <class T>
+static __global__ void class_dx(Rows<T> dx, const float *d, ClassHead h, uint32_t rows, uint32_t cols) {
+    Place at = place_of(rows, cols, 1);
+    if (!at.inside) return;
+    float sum = 0;
+    for (int64_t i = 0; i < h.classes; i++) sum += d[at.row * h.classes + i] * h.w[i * cols + at.col];
+    store(dx.at(at.row, at.col), sum);
+}
+
+// Row i of dW += d[:, i]^T x; the last column is of the bias, dbias[i] += the sum of d[:, i].
+template <class T>
+static __global__ void class_dw(Rows<const T> x, const float *d, ClassHead h, int64_t m, uint32_t rows,
+                                uint32_t columns) {
+    Place at = place_of(rows, columns, 1);
+    uint32_t cols = columns - 1;
+    bool bias = at.col == cols;
+    if (!at.inside || !(bias ? h.dbias : h.dw)) return;
+    float sum = 0;
+    for (int64_t t = 0; t < m; t++)
+        sum += d[t * h.classes + at.row] * (bias ? 1 : load(x.at(t, at.col)));
+    float *to = bias ? h.dbias + at.row : h.dw + (int64_t)at.row * cols + at.col;
+    *to += sum;
+}
+
+template <class T>
+static void class_loss(Backend *b, Mat dx, Mat x, const ClassHead *h, const CrossEntropy *c, float *d) {
+    int64_t n = h->classes;
+    CHECK(x.rows * n <= INT32_MAX && x.cols <= INT32_MAX / 2, "%lld rows of %lld classes", (long long)x.rows,
+          (long long)n);
+    RUN(b, (class_logits<T>), (unsigned)ceil_div(x.rows * n, LOGITS), EACH_BLOCK, 0, d, rows_of<const T>(x), *h,
+        (uint32_t)x.rows, (int)x.cols);
+    cuda_cross_entropy(b, mat_of(d, DTYPE_F32, x.rows, n), c);
+    if (dx.data) RUN_EACH(b, (class_dx<T>), x.rows, x.cols, rows_of<T>(dx), d, *h);
+    if (h->dw || h->dbias) RUN_EACH(b, (class_dw<T>), n, x.cols + 1, rows_of<const T>(x), d, *h, x.rows);
+}
+
+void cuda_class_loss(Backend *b, HeadResult *result, Mat dx, Mat x, const ClassHead *h, void *ws) {
+    CHECK_MAT(x, b->activation, x.rows, x.cols);
+    if (dx.data) CHECK_MAT(dx, b->activation, x.rows, x.cols);
+    float *d = (float *)ws;
+    RowLoss *rows = (RowLoss *)((char *)ws + cuda_align((size_t)(x.rows * h->classes) * sizeof(float)));
+    CrossEntropy c = {};
+    c.targets = h->labels;
+    c.state = dx.data || h->dw || h->dbias ? h->state : NULL;
+    c.label_smoothing = h->label_smoothing;
+    c.rows = rows;
+    c.predicted = h->predicted;
+    if (x.rows) DISPATCH(x.dtype, T, class_loss<T>(b, dx, x, h, &c, d));
+    cuda_total_loss(b, result, rows, x.rows);
+}
