@@ -195,7 +195,7 @@ static void attention_backward(const Node *n, const Exec *x) {
 }
 
 static size_t attention_workspace(const Node *n, Backend *b, bool backward) {
-    return b->k->attention_workspace(b, &n->args.attention, n->in[0]->rows, n->in[1]->rows, backward);
+    return b->k->attention_workspace(b, &n->args.attention, tensor_mat(n->in[0]), tensor_mat(n->in[1]), backward);
 }
 
 static const Op ATTENTION = {.name = "attention",

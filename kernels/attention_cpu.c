@@ -10,10 +10,10 @@
 enum { BLOCK_Q = 64, FORWARD_K = 512, BACKWARD_K = 256 }; // sizes of blocks of queries and keys
 
 // Scores of one block for each thread (backward: two), then delta [Tq, H] (backward).
-size_t CPU_FN(attention_workspace)(Backend *b, const AttentionShape *s, int64_t tq, int64_t tk, bool backward) {
-    (void)tk;
+size_t CPU_FN(attention_workspace)(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward) {
+    (void)k;
     int64_t floats =
-        backward ? b->threads * BLOCK_Q * BACKWARD_K * 2 + tq * s->heads : b->threads * BLOCK_Q * FORWARD_K;
+        backward ? b->threads * BLOCK_Q * BACKWARD_K * 2 + q.rows * s->heads : b->threads * BLOCK_Q * FORWARD_K;
     return (size_t)floats * sizeof(float);
 }
 

@@ -35,9 +35,9 @@ static void check_shapes(const AttentionShape *s, Mat q, Mat k, Mat v) {
 }
 
 // Forward sums one output row of one head in double, backward all of dq, dk and dv.
-size_t ref_attention_workspace(Backend *b, const AttentionShape *s, int64_t tq, int64_t tk, bool backward) {
+size_t ref_attention_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward) {
     (void)b;
-    int64_t rows = backward ? tq * s->heads + 2 * tk * s->kv_heads : 1;
+    int64_t rows = backward ? q.rows * s->heads + 2 * k.rows * s->kv_heads : 1;
     return (size_t)(rows * s->head_size) * sizeof(double);
 }
 
@@ -106,7 +106,7 @@ void ref_attention_backward(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat ou
     CHECK_SHAPE(dout, q.rows, q.cols);
     CHECK_SHAPE(out, q.rows, q.cols);
     CHECK_SHAPE(lse, q.rows, s->heads);
-    host_zero(b, ws, ref_attention_workspace(b, s, q.rows, k.rows, true));
+    host_zero(b, ws, ref_attention_workspace(b, s, q, k, true));
     double *dq_sum = ws, *dk_sum = dq_sum + q.rows * q.cols, *dv_sum = dk_sum + k.rows * k.cols;
     Sums g = {dq_sum, dk_sum, dv_sum};
     for (int64_t sample = 0; sample < s->samples; sample++)

@@ -126,6 +126,9 @@ typedef struct AttentionShape {
     float scale;   // of q k^T; usually 1 / sqrt(D)
     float softcap; // 0: none
     bool bidirectional;
+    // A bound of the tokens of a sample where the caller knows that all of them are queries and keys: q_start =
+    // k_start, k_len is the distance to the next, q_pos counts from 0. 0: none of this is known.
+    int64_t longest;
 } AttentionShape;
 
 // gelu(x) = x Phi(x) with the normal distribution function Phi, by erf; "tanh": its approximation (Hendrycks & Gimpel
@@ -325,7 +328,8 @@ struct Kernels {
                  bool inverse);
 
     // --- attention, blocked with an online softmax (Dao et al. 2022); memory linear in T ---
-    size_t (*attention_workspace)(Backend *b, const AttentionShape *s, int64_t tq, int64_t tk, bool backward);
+    // q and k as the pass itself has them; their data is not looked at.
+    size_t (*attention_workspace)(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward);
     // out [Tq, H*D], lse [Tq, H] (log of the sum of exponentials); q [Tq, H*D], k and v [Tk, KV*D].
     // A query that sees no key, or lies behind q_start[samples], gives out = 0 and lse = -inf.
     void (*attention_forward)(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v, const AttentionShape *s, void *ws);

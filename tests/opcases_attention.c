@@ -90,6 +90,7 @@ static AttentionShape shape_on_device(OpRun *r, const Layout *l) {
         .scale = 1 / sqrtf((float)s->d),
         .softcap = s->softcap,
         .bidirectional = s->bidirectional,
+        .longest = s->layout == OP_ONE_SAMPLE || s->layout == OP_PACKED ? l->tk : 0,
     };
 }
 
@@ -106,7 +107,7 @@ static void case_attention_forward(OpRun *r) {
     Mat q = op_input(r, l.tq, s.heads * s.head_size), k = op_input(r, l.tk, s.kv_heads * s.head_size);
     Mat v = op_input(r, l.tk, s.kv_heads * s.head_size);
     Mat out = rounded_output(r, "out", q), lse = op_output_f32(r, "lse", l.tq, s.heads, FORWARD);
-    size_t bytes = r->b->k->attention_workspace(r->b, &s, l.tq, l.tk, false);
+    size_t bytes = r->b->k->attention_workspace(r->b, &s, q, k, false);
     r->b->k->attention_forward(r->b, out, lse, q, k, v, &s, op_workspace(r, bytes));
 }
 
@@ -126,12 +127,12 @@ static void case_attention_backward(OpRun *r) {
     Mat q = op_input(r, l.tq, s.heads * s.head_size), k = op_input(r, l.tk, s.kv_heads * s.head_size);
     Mat v = op_input(r, l.tk, s.kv_heads * s.head_size), dout = op_input(r, q.rows, q.cols);
     Mat out = rounded_output(r, "out", q), lse = op_output_f32(r, "lse", l.tq, s.heads, FORWARD);
-    size_t forward_bytes = r->b->k->attention_workspace(r->b, &s, l.tq, l.tk, false);
+    size_t forward_bytes = r->b->k->attention_workspace(r->b, &s, q, k, false);
     r->b->k->attention_forward(r->b, out, lse, q, k, v, &s, op_workspace(r, forward_bytes));
     Mat dq = gradient_output(r, "dq", q), dk = {0}, dv = {0};
     if (!r->size.no_dx) dk = gradient_output(r, "dk", k);
     if (!r->size.no_da) dv = gradient_output(r, "dv", v);
-    size_t bytes = r->b->k->attention_workspace(r->b, &s, l.tq, l.tk, true);
+    size_t bytes = r->b->k->attention_workspace(r->b, &s, q, k, true);
     r->b->k->attention_backward(r->b, dq, dk, dv, dout, out, lse, q, k, v, &s, op_workspace(r, bytes));
 }
 

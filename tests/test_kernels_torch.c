@@ -136,13 +136,13 @@ static void check_activation(Backend *b, Buffers *m) {
 static void check_attention(Backend *b, Buffers *m, float softcap, bool bidirectional, const char *const names[4]) {
     static const int32_t q_start[] = {0, 3, 8}, k_start[] = {0, 3}, k_len[] = {3, 5};
     static const int32_t q_pos[] = {0, 1, 2, 0, 1, 2, 3, 4};
-    AttentionShape s = {4, 2, 6, 2, q_start, k_start, k_len, q_pos, 0, 1 / sqrtf(6), softcap, bidirectional};
+    AttentionShape s = {4, 2, 6, 2, q_start, k_start, k_len, q_pos, 0, 1 / sqrtf(6), softcap, bidirectional, 0};
     fill(m->in[0], 192, 1), fill(m->in[1], 96, 2), fill(m->in[2], 96, 3), fill(m->in[3], 192, 4);
     Mat q = mat(m->in[0], 8, 24), k = mat(m->in[1], 8, 12), v = mat(m->in[2], 8, 12), dout = mat(m->in[3], 8, 24);
     Mat out = mat(m->out[0], 8, 24), lse = mat(m->in[4], 8, 4);
-    b->k->attention_forward(b, out, lse, q, k, v, &s, workspace(m, b->k->attention_workspace(b, &s, 8, 8, false)));
+    b->k->attention_forward(b, out, lse, q, k, v, &s, workspace(m, b->k->attention_workspace(b, &s, q, k, false)));
     b->k->attention_backward(b, mat(m->out[1], 8, 24), mat(m->out[2], 8, 12), mat(m->out[3], 8, 12), dout, out, lse, q,
-                             k, v, &s, workspace(m, b->k->attention_workspace(b, &s, 8, 8, true)));
+                             k, v, &s, workspace(m, b->k->attention_workspace(b, &s, q, k, true)));
     for (int i = 0; i < 4; i++) check(b, names[i], m->out[i], i < 2 ? 192 : 96);
 }
 

@@ -33,17 +33,27 @@ static bool flash_can(const Backend *b, const AttentionCall *c) {
            aligned(c->out) && aligned(c->dout) && aligned(c->dq) && aligned(c->dk) && aligned(c->dv);
 }
 
-// Backward: delta [Tq, H] f32.
-size_t cuda_attention_workspace(Backend *b, const AttentionShape *s, int64_t tq, int64_t tk, bool backward) {
-    (void)b, (void)tk;
-    return backward ? (size_t)(tq * s->heads) * sizeof(float) : 0;
+// Of the own kernels: delta [Tq, H] float32 of the backward pass. Which kind will run is not known yet.
+size_t cuda_attention_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward) {
+    size_t own = backward ? (size_t)(q.rows * s->heads) * sizeof(float) : 0;
+    size_t cudnn = cudnn_workspace(b, s, q, k, backward);
+    return own > cudnn ? own : cudnn;
+}
+
+void own_forward(Backend *b, const AttentionCall *c) {
+    (flash_can(b, c) ? flash_forward : plain_forward)(b, c);
+}
+
+void own_backward(Backend *b, const AttentionCall *c) {
+    attention_prepare(b, c);
+    (flash_can(b, c) ? flash_backward : plain_backward)(b, c);
 }
 
 void cuda_attention_forward(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v, const AttentionShape *s, void *ws) {
     if (cuda_failed(b)) return;
     AttentionCall c = {.q = q, .k = k, .v = v, .out = out, .lse = lse, .s = s, .ws = ws};
     check_call(b, &c);
-    (flash_can(b, &c) ? flash_forward : plain_forward)(b, &c);
+    if (!cudnn_attention(b, &c, false)) own_forward(b, &c);
 }
 
 void cuda_attention_backward(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat out, Mat lse, Mat q, Mat k, Mat v,
@@ -52,6 +62,5 @@ void cuda_attention_backward(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat o
     AttentionCall c = {q, k, v, out, lse, dout, dq, dk, dv, s, ws};
     check_call(b, &c);
     CHECK(dout.data);
-    attention_prepare(b, &c);
-    (flash_can(b, &c) ? flash_backward : plain_backward)(b, &c);
+    if (!cudnn_attention(b, &c, true)) own_backward(b, &c);
 }

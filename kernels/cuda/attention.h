@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cuda.h"
+#include "cudnn_attention.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -26,6 +27,24 @@ void plain_backward(Backend *b, const AttentionCall *c);
 // What both backwards need first: delta = rowsum(dout * out), float32 [Tq, H], in c->ws; zeros in dk and dv where no
 // sample has keys.
 void attention_prepare(Backend *b, const AttentionCall *c);
+// Whichever of the own kernels fits the call.
+void own_forward(Backend *b, const AttentionCall *c);
+void own_backward(Backend *b, const AttentionCall *c);
+
+// cuDNN, where it can and is the faster one. False: nothing was done. cudnn_workspace: 0 where it cannot.
+bool cudnn_attention(Backend *b, const AttentionCall *c, bool backward);
+size_t cudnn_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward);
+
+// Where each sample begins in each matrix, in elements, and its tokens; device memory, filled by ragged_begin.
+typedef struct RaggedLayout {
+    int64_t *offset[CUDNN_MATS]; // [samples + 1]
+    int64_t stride[CUDNN_MATS];
+    int32_t *length; // [samples]
+} RaggedLayout;
+// Before cuDNN; forward: also out = 0 and lse = -inf for tokens in no sample.
+void ragged_begin(Backend *b, const AttentionCall *c, const RaggedLayout *layout);
+// After it: dq, dk and dv (where wanted) from where they were made, back to back; 0 for tokens in no sample.
+void ragged_end(Backend *b, const AttentionCall *c, void *const *from);
 
 #ifdef __cplusplus
 }

@@ -2,12 +2,21 @@
 #include <string.h>
 
 #include "../module.h"
+#include "cudnn_attention.h"
 #include "ranks.h"
 
 const RanksLibrary *cuda_ranks_library(Err *err) {
     void *symbol;
     if (module_symbol(&symbol, "lorac-nccl.so", "lorac_nccl", "NCCL", err)) return NULL;
     __typeof__(lorac_nccl) *entry; // ISO C has no cast from an object's address to a function's
+    memcpy(&entry, &symbol, sizeof entry);
+    return entry();
+}
+
+const CudnnLibrary *cuda_cudnn_library(Err *err) {
+    void *symbol;
+    if (module_symbol(&symbol, "lorac-cudnn.so", "lorac_cudnn", "cuDNN or cudnn-frontend", err)) return NULL;
+    __typeof__(lorac_cudnn) *entry;
     memcpy(&entry, &symbol, sizeof entry);
     return entry();
 }

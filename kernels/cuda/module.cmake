@@ -88,3 +88,27 @@ if(NCCL_INCLUDE AND NCCL_LIBRARY)
 else()
   message(STATUS "lorac-nccl.so: not built: NCCL not found; one GPU works without it")
 endif()
+
+# lorac-cudnn.so: attention by cuDNN beside the own kernels. cudnn-frontend is headers only: the system's, or
+# kernels/cuda/fetch_cudnn_frontend.sh.
+find_path(CUDNN_INCLUDE cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ENV CUDNN_HOME PATH_SUFFIXES include)
+find_library(CUDNN_LIBRARY cudnn HINTS ${CUDAToolkit_LIBRARY_DIR} ENV CUDNN_HOME PATH_SUFFIXES lib lib64)
+find_path(CUDNN_FRONTEND_INCLUDE cudnn_frontend.h HINTS ${CMAKE_SOURCE_DIR}/third_party/cudnn-frontend
+  ENV CUDNN_FRONTEND_HOME PATH_SUFFIXES include)
+if(CUDNN_INCLUDE AND CUDNN_LIBRARY AND CUDNN_FRONTEND_INCLUDE AND TARGET CUDA::nvrtc)
+  enable_language(CXX)
+  add_library(lorac-cudnn MODULE
+    ${CUDA_CUDNN_SOURCES}
+    kernels/base.c
+    kernels/module_interface.c
+  )
+  set_target_properties(lorac-cudnn PROPERTIES PREFIX "" CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON
+    C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
+    INSTALL_RPATH_USE_LINK_PATH ON)
+  target_include_directories(lorac-cudnn SYSTEM PRIVATE ${CUDNN_INCLUDE} ${CUDNN_FRONTEND_INCLUDE})
+  target_link_libraries(lorac-cudnn PRIVATE ${CUDNN_LIBRARY} CUDA::cudart CUDA::nvrtc ${CMAKE_DL_LIBS})
+  target_link_options(lorac-cudnn PRIVATE -Wl,-z,defs)
+  install(TARGETS lorac-cudnn LIBRARY DESTINATION lib/lorac)
+else()
+  message(STATUS "lorac-cudnn.so: not built: cuDNN or cudnn-frontend not found; attention has own kernels")
+endif()

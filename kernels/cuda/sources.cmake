@@ -3,8 +3,10 @@
 set(CUDA_KERNEL_SOURCES
   kernels/cuda/activation.cu
   kernels/cuda/attention.c
+  kernels/cuda/attention_cudnn.c
   kernels/cuda/attention_plain.cu
   kernels/cuda/attention_prepare.cu
+  kernels/cuda/attention_ragged.cu
   kernels/cuda/choices.c
   kernels/cuda/class_loss.cu
   kernels/cuda/cross_entropy.cu
@@ -38,4 +40,8 @@ set(CUDA_LOAD_SOURCES
 )
 set(CUDA_NCCL_SOURCES
   kernels/cuda/nccl.c
+)
+# The module lorac-cudnn.so.
+set(CUDA_CUDNN_SOURCES
+  kernels/cuda/cudnn_attention.cpp
 )

@@ -153,7 +153,7 @@ static void bench_attention(Step *step, const char *name, int64_t samples, int64
     for (int64_t s = 0; s <= samples; s++) q_start[s] = (int32_t)(s * queries);
     for (int64_t s = 0; s < samples; s++) k_start[s] = (int32_t)(s * keys), k_len[s] = (int32_t)keys;
     for (int64_t i = 0; i < tq; i++) q_pos[i] = (int32_t)(keys - queries + i % queries);
-    Op o = {.b = b, .shape = {H, KV, D, samples, q_start, k_start, k_len, q_pos, 0, 0.125f, 0, false}};
+    Op o = {.b = b, .shape = {H, KV, D, samples, q_start, k_start, k_len, q_pos, 0, 0.125f, 0, false, 0}};
     for (int i = 0; i < 7; i++)
         o.m[i] = new_mat(i == 1 || i == 2 ? tk : tq, i == 1 || i == 2 ? KV * D : i == 4 ? H : H * D);
     o.x = new_mat(tk, KV * D), o.y = new_mat(tk, KV * D);

@@ -9,6 +9,7 @@
 // How much of everything a pass has.
 typedef struct RowShape {
     int64_t tokens, samples, scored;
+    int64_t longest; // no sample has more tokens; 0: not known
 } RowShape;
 
 // What the arrays of a pass hold. A pass is one packed row, or, on a device, several side by side and padding behind

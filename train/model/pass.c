@@ -122,6 +122,7 @@ AttentionShape pass_row_attention(const Model *m, const RowInputs *in) {
     s.q_start = s.k_start = in->at.start;
     s.k_len = in->at.length;
     s.q_pos = in->at.pos;
+    s.longest = in->shape.longest;
     return s;
 }
 
@@ -141,6 +142,7 @@ void pass_keep_scored(Pass *p, const RowInputs *in) {
     p->last_attention = p->attention;
     p->last_attention.q_start = in->at.q_start;
     p->last_attention.q_pos = in->at.q_pos;
+    p->last_attention.longest = 0;
 }
 
 void pass_class_loss(const Pass *p, Tensor *x, const RowInputs *in) {

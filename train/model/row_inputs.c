@@ -160,6 +160,6 @@ void row_inputs_send(RowInputs *in, PassState state) {
 }
 
 void row_inputs_set(RowInputs *in, const Row *row, int64_t hidden, PassState state) {
-    row_inputs_pack(in, row, (RowShape){row->tokens, row->samples, row->scored}, hidden, 0);
+    row_inputs_pack(in, row, (RowShape){row->tokens, row->samples, row->scored, 0}, hidden, 0);
     row_inputs_send(in, state);
 }

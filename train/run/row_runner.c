@@ -18,6 +18,7 @@ void row_bounds_add(RowShape *bounds, const RowPlan *p, int64_t rows) {
     bounds->tokens = larger(bounds->tokens, n * row_plan_longest(p));
     bounds->samples = larger(bounds->samples, n * row_plan_most_samples(p));
     bounds->scored = larger(bounds->scored, n * row_plan_most_supervised(p));
+    bounds->longest = larger(bounds->longest, row_plan_longest(p));
 }
 
 // --- shapes ---
@@ -33,8 +34,10 @@ static int64_t rounded(int64_t n, int64_t least, int64_t parts) {
 // Tokens cost most and are rounded least: at most 1/16 is padding.
 static RowShape bucket(const Backend *b, RowShape s) {
     if (b->host_memory) return s;
-    RowShape r = {
-        .tokens = rounded(s.tokens, 16, 32), .samples = rounded(s.samples, 4, 1), .scored = rounded(s.scored, 16, 16)};
+    RowShape r = {.tokens = rounded(s.tokens, 16, 32),
+                  .samples = rounded(s.samples, 4, 1),
+                  .scored = rounded(s.scored, 16, 16),
+                  .longest = rounded(s.longest, 64, 1)};
     if (r.scored > r.tokens) r.scored = r.tokens;
     return r;
 }
@@ -112,6 +115,7 @@ void row_runner_pack(RowRunner *r, const RowPass *p) {
     r->packed = *p;
     row_fill_several(&r->row, p->dataset, p->plan, p->rows, p->count);
     RowShape s = {.tokens = r->row.tokens, .samples = r->row.samples, .scored = r->row.scored};
+    for (int64_t i = 0; i < s.samples; i++) s.longest = larger(s.longest, r->row.start[i + 1] - r->row.start[i]);
     row_inputs_pack(r->inputs, &r->row, bucket(r->model->backend, s), r->model->config.hidden, p->first);
 }
 
@@ -132,6 +136,7 @@ static uint64_t pass_key(const RowRunner *r, const DecoderOptions *o, TapeMode m
     const uint64_t parts[] = {(uint64_t)s->tokens,
                               (uint64_t)s->samples,
                               (uint64_t)s->scored,
+                              (uint64_t)s->longest,
                               (uint64_t)mode,
                               (uint64_t)o->recompute,
                               float_bits(o->dropout),
