@@ -73,6 +73,10 @@ void op_logits(Tape *t, Tensor *x, const Weight *w, Mat out, float softcap);
 void tape_checkpoint_begin(Tape *t);
 void tape_checkpoint_end(Tape *t);
 
+// What backward reads of x waits in host memory from its last reader in forward on, and comes back beside the backward
+// of what was built behind its readers. For the inputs of checkpointed ranges; the last one given stays where it is.
+void tape_offload(Tape *t, Tensor *x);
+
 int64_t tensor_rows(const Tensor *x);
 int64_t tensor_cols(const Tensor *x);
 
@@ -86,10 +90,19 @@ void tape_run(Tape *t, void *arena);
 // What the plan holds, for `plan`, --profile and tests.
 typedef struct TapeStats {
     size_t kept_bytes, temporary_bytes; // the two ends of the arena; their sum is tape_plan's result
+    size_t offloaded_bytes;             // in host memory, which the tape allocates itself when it runs
     int64_t nodes, instructions, recomputed;
     double forward_flops, recompute_flops, backward_flops; // 2 per multiply-add, matrix products only
 } TapeStats;
 TapeStats tape_stats(const Tape *t);
+// What one instruction of the plan takes, for estimates of time: multiply-adds count 2, those of attention as if all
+// samples were equally long; bytes: activations read and written, and parameters read, once each.
+typedef struct TapeCost {
+    const char *op;
+    bool backward;
+    double flops, bytes;
+} TapeCost;
+TapeCost tape_cost(const Tape *t, int64_t instruction); // 0 .. stats.instructions - 1
 // Seconds per op kind since profiling was switched on.
 typedef struct TapeProfile {
     const char *op;

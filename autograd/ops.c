@@ -16,7 +16,12 @@ static void embed_forward(const Node *n, const Exec *x) {
                                    n->args.embed.scale, false);
 }
 
-static const Op EMBED = {.name = "embed", .forward = embed_forward};
+static double embed_parameter_bytes(const Node *n, Backend *b) {
+    const Weight *w = n->args.embed.w;
+    return cost_weight_bytes(w, b) / (double)w->rows * (double)n->out[0]->rows;
+}
+
+static const Op EMBED = {.name = "embed", .forward = embed_forward, .parameter_bytes = embed_parameter_bytes};
 
 Tensor *op_embed(Tape *t, const Weight *w, const int32_t *ids, int64_t tokens, float scale) {
     Node *n = node_add(t, &EMBED, NULL, NULL, NULL);
@@ -32,7 +37,8 @@ static void embed_add_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->embed_forward(x->backend, tensor_mat(n->out[0]), n->args.embed.w, n->args.embed.ids, 1, true);
 }
 
-static const Op EMBED_ADD = {.name = "embed_add", .in_place = true, .forward = embed_add_forward};
+static const Op EMBED_ADD = {
+    .name = "embed_add", .in_place = true, .forward = embed_add_forward, .parameter_bytes = embed_parameter_bytes};
 
 Tensor *op_embed_add(Tape *t, Tensor *x, const Weight *w, const int32_t *ids) {
     CHECK(x->cols == w->cols);
@@ -102,11 +108,21 @@ static double linear_flops(const Node *n, bool backward) {
     return flops;
 }
 
+static double linear_parameter_bytes(const Node *n, Backend *b) {
+    double sum = cost_weight_bytes(n->args.linear.w, b);
+    for (int i = 0; i < n->args.linear.n_loras; i++) {
+        const Lora *l = &n->args.linear.loras[i];
+        sum += (double)sizeof(float) * (double)l->rank * (double)(l->rows + n->in[0]->cols);
+    }
+    return sum;
+}
+
 static const Op LINEAR = {.name = "linear",
                           .forward = linear_forward,
                           .backward = linear_backward,
                           .workspace = linear_workspace,
-                          .flops = linear_flops};
+                          .flops = linear_flops,
+                          .parameter_bytes = linear_parameter_bytes};
 
 Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const Lora *loras, int n_loras) {
     CHECK(x->cols == w->cols, "%s takes %lld columns, got %lld", w->name, (long long)w->cols, (long long)x->cols);
@@ -198,10 +214,20 @@ static size_t attention_workspace(const Node *n, Backend *b, bool backward) {
     return b->k->attention_workspace(b, &n->args.attention, tensor_mat(n->in[0]), tensor_mat(n->in[1]), backward);
 }
 
+// A query sees half of its sample, all of it where attention is bidirectional, at most the window. Two products
+// forward, five backward.
+static double attention_flops(const Node *n, bool backward) {
+    const AttentionShape *s = &n->args.attention;
+    double keys = (double)n->in[1]->rows / (double)(s->samples ? s->samples : 1) / (s->bidirectional ? 1 : 2);
+    if (s->window && (double)s->window < keys) keys = (double)s->window;
+    return (backward ? 10 : 4) * (double)n->in[0]->rows * (double)n->in[0]->cols * keys;
+}
+
 static const Op ATTENTION = {.name = "attention",
                              .forward = attention_forward,
                              .backward = attention_backward,
-                             .workspace = attention_workspace};
+                             .workspace = attention_workspace,
+                             .inner_flops = attention_flops};
 
 Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, const AttentionShape *shape) {
     check_same_shape(k, v, "attention k, v");

@@ -22,12 +22,17 @@ static double head_flops(const Node *n, bool backward) {
     return n->in[0]->needs_grad ? 2 * product : product;
 }
 
+static double head_parameter_bytes(const Node *n, Backend *b) {
+    return cost_weight_bytes(n->args.head.w, b);
+}
+
 static const Op HEAD_LOSS = {.name = "head_loss",
                              .makes_grad = true,
                              .outside = true,
                              .forward = head_forward,
                              .workspace = head_workspace,
-                             .flops = head_flops};
+                             .flops = head_flops,
+                             .parameter_bytes = head_parameter_bytes};
 
 void op_head_loss(Tape *t, Tensor *x, const Weight *w, const HeadLoss *loss, HeadResult *result) {
     CHECK(x->cols == w->cols);
@@ -85,7 +90,20 @@ static size_t logits_workspace(const Node *n, Backend *b, bool backward) {
     return b->k->linear_workspace(b, n->args.logits.w, n->in[0]->rows);
 }
 
-static const Op LOGITS = {.name = "logits", .forward = logits_forward, .workspace = logits_workspace};
+static double logits_parameter_bytes(const Node *n, Backend *b) {
+    return cost_weight_bytes(n->args.logits.w, b);
+}
+
+static double logits_flops(const Node *n, bool backward) {
+    (void)backward;
+    return 2 * (double)n->in[0]->rows * (double)n->in[0]->cols * (double)n->args.logits.w->rows;
+}
+
+static const Op LOGITS = {.name = "logits",
+                          .forward = logits_forward,
+                          .workspace = logits_workspace,
+                          .flops = logits_flops,
+                          .parameter_bytes = logits_parameter_bytes};
 
 void op_logits(Tape *t, Tensor *x, const Weight *w, Mat out, float softcap) {
     CHECK(x->cols == w->cols && out.rows == x->rows && out.cols == w->rows);

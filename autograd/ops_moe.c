@@ -99,11 +99,19 @@ static double grouped_flops(const Node *n, bool backward) {
     return 2 * (double)n->in[0]->rows * (double)n->in[0]->cols * (double)n->out[0]->cols;
 }
 
+// Every expert that may have rows.
+static double grouped_parameter_bytes(const Node *n, Backend *b) {
+    const MoeRouting *r = &n->args.moe.routing;
+    int64_t rows = r->tokens * r->used;
+    return cost_weight_bytes(n->args.moe.experts, b) * (double)(rows < r->experts ? rows : r->experts);
+}
+
 static const Op GROUPED_LINEAR = {.name = "grouped_linear",
                                   .forward = grouped_forward,
                                   .backward = grouped_backward,
                                   .workspace = grouped_workspace,
-                                  .flops = grouped_flops};
+                                  .flops = grouped_flops,
+                                  .parameter_bytes = grouped_parameter_bytes};
 
 Tensor *op_grouped_linear(Tape *t, Tensor *x, const Weight *experts, const MoeRouting *r) {
     check_rows(x, r, experts->name);

@@ -50,24 +50,26 @@ static void keep_for_backward(Tape *t) {
 
 // --- emitting ---
 
-static int buffer_new(Tape *t, size_t bytes, bool keep) {
+int buffer_new(Tape *t, size_t bytes, bool keep) {
     MEM_GROW(t->buffers, t->buffer_capacity, t->n_buffers + 1);
     int now = (int)t->n_instructions;
     t->buffers[t->n_buffers] = (Buffer){.bytes = bytes, .place = PLACE_NONE, .first = now, .last = now, .keep = keep};
     return (int)t->n_buffers++;
 }
 
-static void touch(Tape *t, int buffer) {
+void buffer_touch(Tape *t, int buffer) {
     if (buffer != NO_BUFFER) t->buffers[buffer].last = (int)t->n_instructions;
 }
 
-static Instruction *instruction_add(Tape *t, int node, bool backward, size_t ws_bytes) {
-    Instruction in = {.node = node, .backward = backward, .ws_buffer = NO_BUFFER};
+Instruction *instruction_add(Tape *t, InstructionKind kind, int node, bool backward) {
+    Instruction in = {.kind = kind, .node = node, .backward = backward, .ws_buffer = NO_BUFFER};
     for (int i = 0; i < NODE_MAX_OUTPUTS; i++) in.buffers[i] = NO_BUFFER;
-    if (ws_bytes) in.ws_buffer = buffer_new(t, ws_bytes, false);
+    const Op *op = kind == INSTRUCTION_RUN ? t->nodes[node].op : NULL;
+    size_t ws = op && op->workspace ? op->workspace(&t->nodes[node], t->backend, backward) : 0;
+    if (ws) in.ws_buffer = buffer_new(t, ws, false);
     MEM_GROW(t->instructions, t->instruction_capacity, t->n_instructions + 1);
     t->instructions[t->n_instructions] = in;
-    return &t->instructions[t->n_instructions]; // counted by the caller when its buffers are known
+    return &t->instructions[t->n_instructions];
 }
 
 // again: the outputs are temporary versions for backward; outputs that were kept stay where they are.
@@ -77,9 +79,8 @@ static void emit_forward(Tape *t, int node, bool again) {
         n->out[0]->buffer = n->in[0]->buffer;
         return;
     }
-    size_t ws = n->op->workspace ? n->op->workspace(n, t->backend, false) : 0;
-    Instruction *in = instruction_add(t, node, false, ws);
-    for (int i = 0; i < n->n_in; i++) touch(t, n->in[i]->buffer);
+    Instruction *in = instruction_add(t, INSTRUCTION_RUN, node, false);
+    for (int i = 0; i < n->n_in; i++) buffer_touch(t, n->in[i]->buffer);
     for (int i = 0; i < n->n_out; i++) {
         Tensor *x = n->out[i];
         if (x->external || (n->op->makes_grad && t->mode == TAPE_FORWARD)) continue;
@@ -89,9 +90,9 @@ static void emit_forward(Tape *t, int node, bool again) {
             n->in[0]->buffer = NO_BUFFER;
             if (x->keep && !again) t->buffers[x->buffer].keep = true;
         } else if (x->buffer == NO_BUFFER) {
-            x->buffer = buffer_new(t, x->bytes, !again && x->keep);
+            x->buffer = buffer_new(t, x->bytes, !again && x->keep && x->waiting == NOT_WAITING);
         }
-        touch(t, x->buffer);
+        buffer_touch(t, x->buffer);
         in->buffers[i] = x->buffer;
     }
     t->n_instructions++;
@@ -100,6 +101,7 @@ static void emit_forward(Tape *t, int node, bool again) {
 }
 
 static void ensure(Tape *t, Tensor *x) {
+    offload_arrive(t, x);
     if (x->external || x->buffer != NO_BUFFER) return;
     const Node *p = &t->nodes[x->producer];
     for (int i = 0; i < p->n_in; i++) ensure(t, p->in[i]);
@@ -133,7 +135,7 @@ static void emit_input_grad(Tape *t, const Node *n, int i, Instruction *in) {
         if (whole->grad_buffer == NO_BUFFER) whole->grad_buffer = buffer_new(t, whole->bytes, false);
         x->grad_buffer = whole->grad_buffer;
     }
-    touch(t, x->grad_buffer);
+    buffer_touch(t, x->grad_buffer);
     in->buffers[i] = x->grad_buffer;
 }
 
@@ -141,7 +143,7 @@ static void emit_input_grad(Tape *t, const Node *n, int i, Instruction *in) {
 static void check_graded(const Tensor *x, const Op *op) {
     if (x->whole || x->graded_columns == 0) return;
     int64_t wanted = x->part_needs_grad ? x->needs_columns : x->cols;
-    CHECK(x->graded_columns == wanted, "%s: %lld of %lld columns have a gradient", op->name,
+    CHECK(x->graded_columns >= wanted, "%s: %lld of %lld columns have a gradient", op->name,
           (long long)x->graded_columns, (long long)wanted);
 }
 
@@ -159,21 +161,24 @@ static void emit_backward(Tape *t, int node) {
         if (n->reads_in >> i & 1) ensure(t, n->in[i]);
     for (int i = 0; i < n->n_out; i++)
         if (n->reads_out >> i & 1) ensure(t, n->out[i]);
-    size_t ws = n->op->workspace ? n->op->workspace(n, t->backend, true) : 0;
-    Instruction *in = instruction_add(t, node, true, ws);
+    Instruction *in = instruction_add(t, INSTRUCTION_RUN, node, true);
     for (int i = 0; i < n->n_in; i++)
-        if (n->reads_in >> i & 1) touch(t, n->in[i]->buffer);
+        if (n->reads_in >> i & 1) buffer_touch(t, n->in[i]->buffer);
     for (int i = 0; i < n->n_out; i++)
-        if (n->reads_out >> i & 1) touch(t, n->out[i]->buffer);
-    touch(t, n->out[0]->grad_buffer);
+        if (n->reads_out >> i & 1) buffer_touch(t, n->out[i]->buffer);
+    buffer_touch(t, n->out[0]->grad_buffer);
     for (int i = 0; i < n->n_in; i++) emit_input_grad(t, n, i, in);
     t->n_instructions++;
     if (n->op->flops) t->stats.backward_flops += n->op->flops(n, true);
 }
 
 static void emit_all(Tape *t) {
-    for (size_t i = 0; i < t->n_nodes; i++) emit_forward(t, (int)i, false);
+    for (size_t i = 0; i < t->n_nodes; i++) {
+        emit_forward(t, (int)i, false);
+        offload_after(t, (int)i);
+    }
     if (t->mode == TAPE_FORWARD) return;
+    offload_turn(t);
     for (size_t i = 0; i < t->n_tensors; i++) {
         Tensor *x = tape_tensor_at(t, i);
         bool made = x->producer != NO_NODE && t->nodes[x->producer].op->makes_grad;
@@ -225,6 +230,7 @@ size_t tape_plan(Tape *t, TapeMode mode) {
         x->graded_columns = 0;
     }
     if (mode == TAPE_TRAIN) keep_for_backward(t);
+    offload_plan(t);
     emit_all(t);
     place_buffers(t);
     t->stats.instructions = (int64_t)t->n_instructions;

@@ -20,6 +20,8 @@ void tape_free(Tape *t) {
     mem_free(t->instructions);
     mem_free(t->buffers);
     mem_free(t->ending);
+    mem_free(t->waiting);
+    if (t->host) t->backend->k->host_free(t->backend, t->host, t->host_bytes);
     region_free(t->regions[0]);
     region_free(t->regions[1]);
     mem_free(t);
@@ -98,6 +100,11 @@ void tape_checkpoint_end(Tape *t) {
     t->segment = NO_SEGMENT;
 }
 
+void tape_offload(Tape *t, Tensor *x) {
+    CHECK(t->segment == NO_SEGMENT && !x->whole && !x->external, "not the input of a checkpointed range");
+    x->offload = true;
+}
+
 int64_t tensor_rows(const Tensor *x) {
     return x->rows;
 }
@@ -130,7 +137,7 @@ static void profile_add(Tape *t, const char *op, bool backward, double seconds) 
     t->profile[i].calls++;
 }
 
-static void run_instruction(Tape *t, const Instruction *in, char *arena) {
+static void run_node(Tape *t, const Instruction *in, char *arena) {
     const Node *n = &t->nodes[in->node];
     Exec x = {.backend = t->backend,
               .ws = address(t, arena, in->ws_buffer),
@@ -142,13 +149,23 @@ static void run_instruction(Tape *t, const Instruction *in, char *arena) {
         if (p && in->backward) tensor_whole(n->in[i])->grad = p;
         if (p && !in->backward) tensor_whole(n->out[i])->data = p;
     }
-    double start = t->profiling ? time_now() : 0;
     (in->backward ? n->op->backward : n->op->forward)(n, &x);
     if (n->op->makes_grad) n->in[0]->grad = n->out[0]->data;
-    if (t->profiling) {
-        t->backend->k->sync(t->backend);
-        profile_add(t, n->op->name, in->backward, time_now() - start);
-    }
+}
+
+static const char *instruction_name(const Tape *t, const Instruction *in) {
+    return in->kind == INSTRUCTION_RUN ? t->nodes[in->node].op->name : "offload";
+}
+
+static void run_instruction(Tape *t, const Instruction *in, char *arena) {
+    double start = t->profiling ? time_now() : 0;
+    if (in->kind == INSTRUCTION_RUN)
+        run_node(t, in, arena);
+    else
+        offload_run(t, in, address(t, arena, in->buffers[0]));
+    if (!t->profiling) return;
+    t->backend->k->sync(t->backend);
+    profile_add(t, instruction_name(t, in), in->backward, time_now() - start);
 }
 
 void tape_run(Tape *t, void *arena) {
@@ -159,6 +176,7 @@ void tape_run(Tape *t, void *arena) {
         x->data = x->external;
         x->grad = NULL;
     }
+    offload_reserve(t);
     for (size_t i = 0; i < t->n_instructions; i++) run_instruction(t, &t->instructions[i], arena);
 }
 

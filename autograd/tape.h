@@ -1,4 +1,5 @@
-// tape: what a Tape is made of. Private to autograd/ (tape.c records and runs, plan.c places, ops.c knows the ops).
+// tape: what a Tape is made of. Private to autograd/ (tape.c records and runs, plan.c places, offload.c adds transfers,
+// cost.c estimates, ops*.c know the ops).
 #pragma once
 
 #include "autograd.h"
@@ -7,7 +8,7 @@ typedef struct Node Node;
 typedef struct Op Op;
 
 enum { NODE_MAX_INPUTS = 3, NODE_MAX_LORAS = 3, NODE_MAX_OUTPUTS = 1 + NODE_MAX_LORAS };
-enum { NO_BUFFER = -1, NO_SEGMENT = -1, NO_NODE = -1 };
+enum { NO_BUFFER = -1, NO_SEGMENT = -1, NO_NODE = -1, NOT_WAITING = -1 };
 
 struct Tensor {
     int64_t rows, cols;
@@ -17,6 +18,7 @@ struct Tensor {
     int output;     // which output of the producer it is
     void *external; // memory outside the arena, NULL otherwise
     bool needs_grad;
+    bool offload; // to wait for backward in host memory (tape_offload)
     // a view (op_columns): the columns of `whole` from `column` on, in its memory; NULL: no view
     Tensor *whole;
     int64_t column;
@@ -29,6 +31,10 @@ struct Tensor {
     int buffer, grad_buffer; // of a view: the whole's
     int64_t graded_columns;  // of a whole: how many columns have got their gradient
     bool keep, visited;
+    int waiting;       // its place among those that do wait in host memory, NOT_WAITING: it does not
+    int last_reader;   // in forward
+    bool arrived;      // back from there
+    size_t host_place; // offset in the tape's host memory
 };
 
 // Where a node's parameters live; one member per op, filled by its builder in ops.c.
@@ -120,13 +126,19 @@ struct Op {
     void (*forward)(const Node *n, const Exec *x);
     void (*backward)(const Node *n, const Exec *x);                // NULL: no gradient passes
     size_t (*workspace)(const Node *n, Backend *b, bool backward); // NULL: none
-    double (*flops)(const Node *n, bool backward);                 // NULL: no matrix product
+    double (*flops)(const Node *n, bool backward);                 // NULL: no matrix product with a parameter
+    // for estimates alone (cost.c):
+    double (*inner_flops)(const Node *n, bool backward);  // of products of activations; NULL: none
+    double (*parameter_bytes)(const Node *n, Backend *b); // that one run reads; NULL: none worth counting
 };
 
 // One step of the run. Places are byte offsets; the top bit says which end of the arena (PLACE_TEMPORARY).
 #define PLACE_TEMPORARY ((size_t)1 << 62)
 #define PLACE_NONE ((size_t)-1)
+typedef enum { INSTRUCTION_RUN, INSTRUCTION_OFFLOAD, INSTRUCTION_RELOAD, INSTRUCTION_SETTLE } InstructionKind;
 typedef struct Instruction {
+    InstructionKind kind;
+    Tensor *moved; // of transfers; its memory on the device is buffers[0]
     int node;
     bool backward;
     unsigned accumulate;
@@ -160,9 +172,14 @@ struct Tape {
     size_t ending_capacity;
     struct Region *regions[2]; // kept, temporary
     TapeStats stats;
+    // tensors that wait in host memory, in the order in which they leave
+    Tensor **waiting, *leaving;
+    size_t n_waiting, n_left, waiting_capacity;
+    char *host;
+    size_t host_bytes;
     // profiling
     bool profiling;
-    TapeProfile profile[24];
+    TapeProfile profile[32];
     int n_profile;
 };
 
@@ -173,6 +190,22 @@ static inline Tensor *tape_tensor_at(const Tape *t, size_t i) {
 Node *node_add(Tape *t, const Op *op, Tensor *a, Tensor *b, Tensor *c);
 Tensor *node_output(Tape *t, Node *n, int64_t rows, int64_t cols);                 // in the type of activations
 Tensor *node_output_as(Tape *t, Node *n, int64_t rows, int64_t cols, DType dtype); // statistics and plans
+
+// plan.c: the plan under construction. An instruction is counted (t->n_instructions++) when its buffers are known.
+Instruction *instruction_add(Tape *t, InstructionKind kind, int node, bool backward);
+int buffer_new(Tape *t, size_t bytes, bool keep);
+void buffer_touch(Tape *t, int buffer); // the next instruction uses it
+
+double cost_weight_bytes(const Weight *w, Backend *b); // cost.c
+
+// offload.c. When it is known what is kept; after a node's forward; between forward and backward; before x is read in
+// backward.
+void offload_plan(Tape *t);
+void offload_after(Tape *t, int node);
+void offload_turn(Tape *t);
+void offload_arrive(Tape *t, Tensor *x);
+void offload_reserve(Tape *t); // host memory for what the plan moves
+void offload_run(Tape *t, const Instruction *in, void *device);
 
 static inline const Kernels *exec_kernels(const Exec *x) {
     return x->backend->k;

@@ -2,6 +2,17 @@
 
 #include <string.h>
 
+enum { MOST_PENDING = 8 };
+typedef struct Strided {
+    Kernels kernels;
+    struct {
+        void *to;
+        const void *from;
+        size_t bytes;
+    } pending[MOST_PENDING];
+    int n_pending, transfers, key_gradients;
+} Strided;
+
 // --- matrices with gaps: the slots that meet them work on copies without ---
 
 static Mat packed(Mat m) {
@@ -53,6 +64,7 @@ static void strided_attention_forward(Backend *b, Mat out, Mat lse, Mat q, Mat k
 
 static void strided_attention_backward(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat out, Mat lse, Mat q, Mat k,
                                        Mat v, const AttentionShape *s, void *ws) {
+    ((Strided *)b->state)->key_gradients += dk.data != NULL;
     Mat pq = packed(q), pk = packed(k), pv = packed(v), gq = packed(dq), gk = packed(dk), gv = packed(dv);
     kernels_ref.attention_backward(b, gq, gk, gv, dout, out, lse, pq, pk, pv, s, ws);
     unpack(q, pq, false);
@@ -85,6 +97,23 @@ static void strided_scatter_rows(Backend *b, Mat dst, Mat x, const int32_t *inde
     unpack(x, from, false);
 }
 
+// --- transfers ---
+
+static void transfer_later(Backend *b, void *to, const void *from, size_t bytes) {
+    Strided *s = b->state;
+    CHECK(s->n_pending < MOST_PENDING);
+    s->pending[s->n_pending].to = to;
+    s->pending[s->n_pending].from = from;
+    s->pending[s->n_pending++].bytes = bytes;
+    s->transfers++;
+}
+
+static void strided_settle(Backend *b) {
+    Strided *s = b->state;
+    for (int i = 0; i < s->n_pending; i++) memcpy(s->pending[i].to, s->pending[i].from, s->pending[i].bytes);
+    s->n_pending = 0;
+}
+
 // --- weights: one float32 segment and the bias behind it ---
 
 static size_t strided_weight_bytes(Backend *b, const Weight *w, bool fp8) {
@@ -106,13 +135,13 @@ static void strided_weight_place(Backend *b, Weight *w, bool fp8, void *memory) 
                   .bias = w->bias ? bias : NULL};
 }
 
-// The table lies behind the backend, whose state it is.
 static void strided_close(Backend *b) {
     mem_free(b->state);
 }
 
 Backend *strided_open(void) {
-    Kernels *k = mem_alloc(1, sizeof *k);
+    Strided *s = mem_calloc(1, sizeof *s);
+    Kernels *k = &s->kernels;
     *k = kernels_ref;
     k->name = "strided";
     k->close = strided_close;
@@ -123,10 +152,20 @@ Backend *strided_open(void) {
     k->attention_backward = strided_attention_backward;
     k->glu_forward = strided_glu_forward;
     k->glu_backward = strided_glu_backward;
+    k->offload = k->reload = transfer_later;
+    k->settle = strided_settle;
     k->scatter_rows = strided_scatter_rows;
     k->weight_bytes = strided_weight_bytes;
     k->weight_place = strided_weight_place;
     Backend *b = mem_calloc(1, sizeof *b);
-    *b = (Backend){.k = k, .threads = 1, .activation = DTYPE_F32, .state = k};
+    *b = (Backend){.k = k, .threads = 1, .activation = DTYPE_F32, .state = s};
     return b;
+}
+
+int strided_transfers(const Backend *b) {
+    return ((const Strided *)b->state)->transfers;
+}
+
+int strided_key_gradients(const Backend *b) {
+    return ((const Strided *)b->state)->key_gradients;
 }

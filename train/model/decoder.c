@@ -84,6 +84,7 @@ static Tensor *embed(Tape *t, const Model *m, const int32_t *ids, const int32_t 
 
 static Tensor *build_blocks(const Pass *p, Tensor *x) {
     for (int64_t i = 0; i < p->m->config.layers; i++) {
+        if (p->o && p->o->recompute == RECOMPUTE_OFFLOAD) tape_offload(p->t, x);
         pass_recompute_begin(p, RECOMPUTE_BLOCKS);
         x = build_block(p, i, x);
         pass_recompute_end(p, RECOMPUTE_BLOCKS);

@@ -31,6 +31,7 @@ static Tensor *build(Pass *p, const RowInputs *in) {
     if (m->config.token_types) x = op_embed_add(p->t, x, &m->type_embedding, in->at.type);
     x = pass_norm(p, &m->embed_norm, x);
     for (int64_t i = 0; i < m->config.layers; i++) {
+        if (p->o && p->o->recompute == RECOMPUTE_OFFLOAD) tape_offload(p->t, x);
         pass_recompute_begin(p, RECOMPUTE_BLOCKS);
         x = build_block(p, i, x);
         pass_recompute_end(p, RECOMPUTE_BLOCKS);
