@@ -36,7 +36,7 @@ static void write_steps(int64_t from, int64_t to) {
                         .seconds = 0.5,
                         .grad_norm = s == 3 ? NAN : 2,
                         .skipped = s == 3};
-        train_log_step(log, &r, 1.5, 1000);
+        train_log_step(log, &r, 1.5, 1000, 0);
         if (s % 2 == 0) train_log_eval(log, s, &(EvalResult){.loss = 0.5, .perplexity = 1.6, .accuracy = 0.25});
     }
     train_log_close(log);

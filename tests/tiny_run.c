@@ -65,7 +65,7 @@ void tiny_run_open(TinyRun *r, const char *dir, int threads, const char *const *
     CHECK(run_data_open(&r->data, &r->config, r->model, NULL, true, &err) == 0, "%s", err.msg);
     CHECK(run_adapter_new(&r->adapter, &r->config, r->model, dataset_labels(r->data.train), &err) == 0, "%s", err.msg);
     r->trainer = trainer_new(&r->config, r->model, r->adapter, &r->data);
-    CHECK(trainer_fit_memory(r->trainer, NULL, &err) == 0, "%s", err.msg);
+    CHECK(trainer_fit_memory(r->trainer, &err) == 0, "%s", err.msg);
 }
 
 void tiny_run_close(TinyRun *r) {

@@ -123,6 +123,7 @@ static int answer(Chat *c, const char *line, size_t len, Err *err) {
     if (rc == 0)
         rc = generate_session_run(c->session, c->active, tokens.ids, (int64_t)tokens.count, &c->options,
                                   token_printer_add, &printer, &g, err);
+    if (rc == 0) rc = loaded_check(&c->base, err);
     if (rc == 0) {
         token_printer_end(&printer);
         add_message(c, "assistant", printer.text.data ? printer.text.data : "", printer.text.len);
@@ -246,6 +247,7 @@ static int run_chat(int argc, char **argv, Err *err) {
                           .batch = 1}};
     int rc = open_chat(&c, &on, model, &adapters, err);
     if (rc == 0) converse(&c);
+    if (rc == 0) rc = loaded_check(&c.base, err);
     close_chat(&c);
     return rc ? err->status : 0;
 }

@@ -84,7 +84,7 @@ static int open_run(EvalRun *r, Err *err) {
         return -1;
     o.classifier = true;
     if (model_load(&r->model, r->config.model_name_or_path, r->backend, &o, err)) return -1;
-    if (load_adapter(r, err) || check_task(r, err)) return -1;
+    if (load_adapter(r, err) || check_task(r, err) || run_device_check(r->backend, err)) return -1;
     const LabelList *labels = r->config.task == TASK_CLASSIFICATION ? &r->adapter->labels : NULL;
     return run_data_open(&r->data, &r->config, r->model, labels, false, err);
 }
@@ -223,6 +223,7 @@ static int run_eval(int argc, char **argv, Err *err) {
         if (a.generate && classifier) status = err_input(err, "eval --generate: a classifier does not generate text");
         EvalResult e = status ? (EvalResult){0} : evaluate_model(r.model, r.adapter, &r.data, rows_per_pass(&r.config));
         if (a.generate && !status) status = exact_match(&r, &a, &match, err);
+        if (!status) status = r.backend->k->status(r.backend, err);
         if (!status && classifier) print_classifier(&r, &a, &e);
         if (!status && !classifier) print_result(&a, &e, &match);
     }

@@ -87,6 +87,7 @@ static int answer(const Loaded *l, const Request *r, const Prompt *p, Err *err) 
     Generation g = {0};
     int rc = generate(l->model, l->adapter, &prompt, &length, 1, &o, token_printer_add, &printer, &g, err);
     if (rc == 0) token_printer_end(&printer);
+    if (rc == 0) rc = loaded_check(l, err);
     generation_clear(&g);
     token_printer_clear(&printer);
     mem_free(stop);

@@ -33,6 +33,7 @@ static int write_logits(const Loaded *l, const int32_t *ids, int64_t n, const ch
     int64_t rows = labels ? 1 : n, cols = labels ? labels : l->model->config.vocab;
     float *logits = mem_alloc((size_t)rows * (size_t)cols, sizeof *logits);
     int rc = (labels ? model_class_logits : model_logits)(l->model, l->adapter, ids, n, logits, err);
+    if (rc == 0) rc = loaded_check(l, err);
     SafetensorsEntry e = {"logits", DTYPE_F32, 2, {rows, cols}, logits};
     if (rc == 0) rc = safetensors_save(path, &e, 1, NULL, 0, err);
     mem_free(logits);

@@ -16,7 +16,7 @@ static int run_verify(int argc, char **argv, Err *err) {
     int status = 0;
     if (loaded_open(&l, &on, model, NULL, &(ModelOptions){.classifier = true}, err))
         status = err->status;
-    else if (adapter_verify(l.model, path, stdout, err))
+    else if (adapter_verify(l.model, path, stdout, err) || loaded_check(&l, err))
         status = EXIT_RUNTIME; // a bad adapter is what verify is for
     else
         printf("verified\n");

@@ -18,8 +18,13 @@ int loaded_open(Loaded *l, const DeviceWords *on, const char *model_path, const 
         model_load(&l->model, model_path, l->backend, options, err))
         return -1;
     if (adapter_path && adapter_load(&l->adapter, l->model, adapter_path, false, err)) return -1;
+    if (run_device_check(l->backend, err)) return -1;
     bool classifier = options && options->classifier;
     return l->adapter && !classifier ? loaded_refuse_classifier(l->adapter, adapter_path, err) : 0;
+}
+
+int loaded_check(const Loaded *l, Err *err) {
+    return l->backend->k->status(l->backend, err);
 }
 
 void loaded_close(Loaded *l) {

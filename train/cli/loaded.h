@@ -35,4 +35,5 @@ typedef struct Loaded { // init with {0}
 int loaded_open(Loaded *l, const DeviceWords *on, const char *model_path, const char *adapter_path,
                 const ModelOptions *options, Err *err);
 int loaded_refuse_classifier(const Adapter *a, const char *path, Err *err);
+int loaded_check(const Loaded *l, Err *err); // whether the device has failed: then its results mean nothing
 void loaded_close(Loaded *l);

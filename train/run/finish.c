@@ -77,7 +77,8 @@ static void write_report(const Trainer *t, const char *output_dir, bool fresh) {
 
 int finish_run(Trainer *t, const char *output_dir, bool fresh, Err *err) {
     bool classifier = t->adapter->config.labels > 0;
-    if (take_best(t, output_dir, err)) return -1;
+    Backend *b = t->model->backend;
+    if (take_best(t, output_dir, err) || b->k->status(b, err)) return -1;
     if ((fresh || !all_there(output_dir, classifier)) && export_adapter(t, output_dir, err)) return -1;
     if (adapter_verify(t->model, output_dir, stdout, err)) return -1;
     write_report(t, output_dir, fresh);

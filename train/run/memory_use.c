@@ -27,6 +27,10 @@ size_t memory_peak(void) {
     return field_kib("/proc/self/status", "VmHWM:");
 }
 
+size_t memory_device(Backend *b) {
+    return b->k->memory(b).used;
+}
+
 size_t memory_resident(void) {
     return field_kib("/proc/self/status", "VmRSS:");
 }

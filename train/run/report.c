@@ -9,6 +9,7 @@
 #include "chart.h"
 #include "fileio.h"
 #include "memory_use.h"
+#include "run_device.h"
 #include "samples.h"
 #include "train_log.h"
 
@@ -103,7 +104,8 @@ static void add_cards(StrBuf *out, const Trainer *t) {
     card(out, "tokens seen", "%" PRId64, s->tokens);
     card(out, "time", "%s", duration);
     card(out, "tokens per second", "%.0f", (double)s->tokens / fmax(s->elapsed, 1e-9));
-    card(out, "peak memory", "%.0f MB", (double)memory_peak() / 1e6);
+    size_t device = memory_device(t->model->backend);
+    card(out, "peak memory", "%.0f MB", (double)(device ? device : memory_peak()) / 1e6);
     if (s->skipped) card(out, "skipped steps", "%" PRId64, s->skipped);
     str_puts(out, "</div>\n");
 }
@@ -234,7 +236,9 @@ static void add_model_table(StrBuf *out, const Trainer *t) {
     row(out, "adapter", "r %" PRId64 ", alpha %g, %" PRId64 " parameters", t->adapter->config.rank,
         (double)t->adapter->config.alpha, t->adapter->count);
     row(out, "rows per step", "%" PRId64, t->rows_per_step);
-    row(out, "gradient checkpointing", "%s", t->checkpoint ? "yes" : "no");
+    row(out, "device", "%s%s%s, %s", run_device_kind(t->model->backend), t->model->backend->name[0] ? " " : "",
+        t->model->backend->name, run_device_dtype(t->model->backend));
+    row(out, "gradient checkpointing", "%s", recompute_name(t->recompute));
     if (t->state.best_step >= 0)
         row(out, "best evaluation", "%.4f at step %" PRId64, t->state.best_loss, t->state.best_step);
     str_puts(out, "</table></div>\n");

@@ -70,6 +70,12 @@ int run_device_open_words(Backend **b, const char *device, const char *dtype, Er
     return run_device_open(b, device, (DtypeWord)word, NULL, err);
 }
 
+int run_device_check(Backend *b, Err *err) {
+    Err fault;
+    if (b->k->status(b, &fault) == 0) return 0;
+    return strstr(fault.msg, "out of memory") ? err_no_fit(err, "%s", fault.msg) : err_runtime(err, "%s", fault.msg);
+}
+
 const char *run_device_kind(const Backend *b) {
     return b->host_memory ? "cpu" : b->k->name;
 }

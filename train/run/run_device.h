@@ -20,6 +20,9 @@ int run_device_open(Backend **b, const char *device, DtypeWord dtype, Err *note,
 // The same from words of a command line; each may be NULL.
 int run_device_open_words(Backend **b, const char *device, const char *dtype, Err *err);
 
+// Whether the device has failed, asked while nothing is trained yet: short memory is EXIT_NO_FIT.
+int run_device_check(Backend *b, Err *err);
+
 const char *run_device_kind(const Backend *b);     // "cpu", "cuda": what a run cannot change
 const char *run_device_dtype(const Backend *b);    // "f32", "tf32", "bf16", "f16", "fp8"
 void run_device_describe(StrBuf *out, Backend *b); // "cpu (cpu-v4), f32, 2 threads"

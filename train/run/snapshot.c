@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fileio.h"
+#include "run_device.h"
 #include "safetensors.h"
 #include "snapshot_internal.h"
 
@@ -48,6 +49,8 @@ RunIdentity run_identity(const Trainer *t) {
     identify_targets(&id, a);
     identify_layers(&id, a);
     if (a->labels) identify(&id, "labels", "%" PRId64, a->labels);
+    identify(&id, "device", "%s", run_device_kind(t->model->backend));
+    identify(&id, "dtype", "%s", run_device_dtype(t->model->backend));
     identify(&id, "rows_per_step", "%" PRId64, t->rows_per_step);
     identify(&id, "rows", "%" PRId64, row_plan_count(t->data->rows));
     identify(&id, "total_steps", "%" PRId64, t->total_steps);
@@ -108,6 +111,29 @@ static int save_adapter(const Trainer *t, const char *dir, Err *err) {
     return status;
 }
 
+// What the device chose by speed and bits depend on: a run goes on with the same choices.
+static int save_choices(const Trainer *t, const char *dir, Err *err) {
+    Backend *b = t->model->backend;
+    StrBuf text = {0};
+    b->k->choices_get(b, &text);
+    char *path = path_join(dir, "device.json");
+    int status = file_write_whole(path, text.data, text.len, err);
+    mem_free(path);
+    str_clear(&text);
+    return status;
+}
+
+static int load_choices(Trainer *t, const char *dir, Err *err) {
+    Backend *b = t->model->backend;
+    char *path = path_join(dir, "device.json"), *text = NULL;
+    size_t size;
+    int status = file_read(&text, &size, path, MAX_CHOICES_BYTES, err);
+    if (!status && b->k->choices_set(b, text, err)) status = err_context(err, "device.json");
+    mem_free(text);
+    mem_free(path);
+    return status;
+}
+
 char *snapshot_path(const char *output_dir, int64_t step) {
     char name[64];
     snprintf(name, sizeof name, "checkpoint-%06" PRId64, step);
@@ -120,7 +146,10 @@ int snapshot_save(const Trainer *t, const char *output_dir, const RunIdentity *i
     if (!status) {
         t->adapter->backend->k->sync(t->adapter->backend);
         status = save_buffers(t, tmp, err);
+        if (!status) status = save_choices(t, tmp, err);
         if (!status) status = save_adapter(t, tmp, err);
+        // A device that has failed gave zeros.
+        if (!status) status = t->model->backend->k->status(t->model->backend, err);
         if (!status) status = manifest_write(tmp, &t->state, id, err);
         if (!status) {
             status = dir_commit(tmp, path, err);
@@ -176,7 +205,7 @@ int snapshot_load(Trainer *t, const char *dir, const RunIdentity *id, bool *othe
     Manifest m;
     if (other) *other = false;
     int status = manifest_read(&m, dir, true, err);
-    if (!status && check_identity(id, &m, err)) {
+    if (!status && (check_identity(id, &m, err) || load_choices(t, dir, err))) {
         if (other) *other = true;
         status = -1;
     }

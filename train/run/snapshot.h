@@ -2,6 +2,7 @@
 //
 //   checkpoint-000050/
 //     optimizer.safetensors   params, m, v: the adapter's flat buffers, float32
+//     device.json             what the device chose by speed (choices_get)
 //     adapter/                the same adapter as a PEFT folder, for people (absent while it would do nothing)
 //     manifest.json           written last: format version, identity of the run, state, size and hash of each file
 //

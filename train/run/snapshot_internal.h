@@ -3,7 +3,7 @@
 
 #include "snapshot.h"
 
-enum { SNAPSHOT_FORMAT = 2, MANIFEST_MAX_FILES = 32, MANIFEST_MAX_BYTES = 1 << 20 };
+enum { SNAPSHOT_FORMAT = 2, MANIFEST_MAX_FILES = 32, MANIFEST_MAX_BYTES = 1 << 20, MAX_CHOICES_BYTES = 4 << 20 };
 
 typedef struct ManifestFile {
     char name[128]; // relative to the snapshot, '/' between parts

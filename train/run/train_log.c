@@ -93,15 +93,18 @@ static void write_line(TrainLog *log, const char *line) {
     clearerr(log->file);
 }
 
-void train_log_step(TrainLog *log, const StepReport *r, double elapsed, size_t peak) {
-    char line[MAX_LINE], n[5][32];
+void train_log_step(TrainLog *log, const StepReport *r, double elapsed, size_t host, size_t device) {
+    char line[MAX_LINE], n[5][32], beside[96] = "";
+    if (device) snprintf(beside, sizeof beside, ", \"host_memory_bytes\": %zu", host);
+    if (r->loss_scale > 1)
+        snprintf(beside + strlen(beside), sizeof beside - strlen(beside), ", \"loss_scale\": %g", r->loss_scale);
     snprintf(line, sizeof line,
              "{\"step\": %" PRId64 ", \"epoch\": %s, \"loss\": %s, \"learning_rate\": %s, \"grad_norm\": %s, "
              "\"tokens\": %" PRId64 ", \"supervised_tokens\": %" PRId64 ", \"tokens_per_second\": %.1f, "
-             "\"elapsed_seconds\": %.3f, \"peak_memory_bytes\": %zu%s}\n",
+             "\"elapsed_seconds\": %.3f, \"peak_memory_bytes\": %zu%s%s}\n",
              r->step, number(n[0], r->epoch), number(n[1], r->loss), number(n[2], r->learning_rate),
              number(n[3], r->grad_norm), r->tokens, r->supervised, (double)r->tokens / fmax(r->seconds, 1e-9), elapsed,
-             peak, r->skipped || !isfinite(r->loss) ? ", \"nonfinite\": true" : "");
+             device ? device : host, beside, r->skipped || !isfinite(r->loss) ? ", \"nonfinite\": true" : "");
     write_line(log, line);
 }
 

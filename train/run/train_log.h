@@ -9,7 +9,8 @@ typedef struct TrainLog TrainLog;
 // Keeps what an earlier part of the run has logged up to `step`, drops the rest, and appends from there.
 int train_log_open(TrainLog **log, const char *path, int64_t step, Err *err);
 void train_log_close(TrainLog *log);
-void train_log_step(TrainLog *log, const StepReport *r, double elapsed, size_t peak);
+// host, device: peaks of the process and of what it holds on a device (0: none), which is the one that counts there.
+void train_log_step(TrainLog *log, const StepReport *r, double elapsed, size_t host, size_t device);
 void train_log_eval(TrainLog *log, int64_t step, const EvalResult *r);
 void train_log_sync(TrainLog *log); // to the disk, before a snapshot that counts on it
 

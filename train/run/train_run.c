@@ -48,7 +48,8 @@ static int load_model(Run *r, const ModelOptions *o, Err *err) {
     Err note;
     if (run_device_open(&r->backend, r->config->device, (DtypeWord)r->config->dtype, &note, err)) return -1;
     print_device(r->backend, &note);
-    return model_load(&r->model, r->config->model_name_or_path, r->backend, o, err);
+    if (model_load(&r->model, r->config->model_name_or_path, r->backend, o, err)) return -1;
+    return run_device_check(r->backend, err);
 }
 
 static int64_t every(double steps, int64_t total) {
@@ -75,7 +76,7 @@ static int set_up(Run *r, Err *err) {
     r->trainer = trainer_new(r->config, r->model, r->adapter, &r->data);
     r->identity = run_identity(r->trainer);
     plan_events(r);
-    return trainer_fit_memory(r->trainer, NULL, err);
+    return trainer_fit_memory(r->trainer, err);
 }
 
 static int resume(Run *r, Err *err) {
@@ -120,10 +121,11 @@ static void print_plan(const Run *r) {
     printf("model    %s: %" PRId64 " layers, hidden %" PRId64 ", vocabulary %" PRId64 "; %.1f MB%s\n", r->model->name,
            r->model->config.layers, r->model->config.hidden, r->model->config.vocab,
            (double)r->model->weight_bytes / 1e6, quantize_note(r->config->quantize_base));
-    printf("adapter  r %" PRId64 ", %" PRId64 " parameters%s%s%s\n", r->adapter->config.rank, r->adapter->count,
+    printf("adapter  r %" PRId64 ", %" PRId64 " parameters%s%s\n", r->adapter->config.rank, r->adapter->count,
            r->adapter->config.labels ? " with the head " : "",
-           r->adapter->config.labels ? r->adapter->class_head.name : "",
-           t->checkpoint ? "; gradient checkpointing" : "");
+           r->adapter->config.labels ? r->adapter->class_head.name : "");
+    printf("memory   %.0f MB planned%s, gradient_checkpointing %s\n", (double)t->planned_bytes / 1e6,
+           r->backend->host_memory ? "" : " on the GPU", recompute_name(t->recompute));
     print_noise(r);
     printf("data     %" PRId64 " samples (%s), %" PRId64 " tokens, %" PRId64 " supervised; %" PRId64
            " dropped, %" PRId64 " truncated, %" PRId64 " without supervised tokens\n",
@@ -172,14 +174,15 @@ static void note_eval(Run *r, const EvalResult *e) {
     progress_eval(&r->progress, s->step, e, best);
 }
 
-// False: stopped by a signal.
-static bool run_eval(Run *r) {
+// 0: done; 1: stopped by a signal; -1: the device failed.
+static int run_eval(Run *r, Err *err) {
     EvalResult e;
     double start = time_now();
-    if (evaluate(r->trainer->runner, r->data.eval_set, r->data.eval_rows, signals_stop_asked, &e)) return false;
+    if (evaluate(r->trainer->runner, r->data.eval_set, r->data.eval_rows, signals_stop_asked, &e)) return 1;
+    if (trainer_check_device(r->trainer, "the evaluation after step", r->trainer->state.step, err)) return -1;
     r->trainer->state.elapsed += time_now() - start;
     note_eval(r, &e);
-    return true;
+    return 0;
 }
 
 static bool save_due(const Run *r) {
@@ -227,9 +230,9 @@ static int do_step(Run *r, Err *err) {
     int status = trainer_step(r->trainer, signals_stop_asked, &report, err);
     if (status == 1) return 1;
     r->fresh = true;
-    size_t peak = memory_peak();
-    if (log_due(r, &report)) train_log_step(r->log, &report, r->trainer->state.elapsed, peak);
-    progress_step(&r->progress, &report, peak, log_due(r, &report));
+    size_t host = memory_peak(), device = memory_device(r->backend);
+    if (log_due(r, &report)) train_log_step(r->log, &report, r->trainer->state.elapsed, host, device);
+    progress_step(&r->progress, &report, device ? device : host, log_due(r, &report));
     return status;
 }
 
@@ -237,10 +240,12 @@ static int step_loop(Run *r, Err *err) {
     progress_start(&r->progress, r->trainer->state.step, r->trainer->total_steps);
     for (;;) {
         // What is due after a step comes first, so that a run resumed at that step does it too.
-        if (eval_due(r) && !run_eval(r)) return interrupted(r, err);
+        int status = eval_due(r) ? run_eval(r, err) : 0;
+        if (status < 0) return err->status;
+        if (status > 0) return interrupted(r, err);
         if (save_due(r) && save_or_warn(r, err)) return err->status;
         if (is_last(r)) break;
-        int status = do_step(r, err);
+        status = do_step(r, err);
         if (status < 0) return err->status;
         if (status > 0) return interrupted(r, err);
     }

@@ -1,8 +1,7 @@
 #include "trainer.h"
 
 #include <math.h>
-
-#include "memory_use.h"
+#include <string.h>
 
 // The step's loss is summed in fixed point too, unit 2^-32: no order of rows changes it.
 static const double LOSS_UNIT = 0x1p32;
@@ -101,52 +100,13 @@ double trainer_epoch(const Trainer *t) {
     return (double)t->state.step / (double)t->steps_per_epoch;
 }
 
-// --- memory ---
-
-static DecoderOptions train_options(const Trainer *t) {
+DecoderOptions trainer_options(const Trainer *t) {
     const Config *c = t->config;
-    return (DecoderOptions){.recompute = t->checkpoint ? RECOMPUTE_BLOCKS : RECOMPUTE_NONE,
+    return (DecoderOptions){.recompute = t->recompute,
                             .dropout = (float)c->lora_dropout,
                             .neftune_alpha = (float)c->neftune_noise_alpha,
                             .label_smoothing = (float)c->label_smoothing_factor,
                             .seed = (uint64_t)c->seed};
-}
-
-// Arena of the worst training or evaluation row.
-static size_t arena_bytes(Trainer *t, bool checkpoint) {
-    t->checkpoint = checkpoint;
-    DecoderOptions o = train_options(t), eval = eval_options();
-    size_t train = row_runner_plan(t->runner, &o, TAPE_TRAIN), forward = 0;
-    if (t->data->eval_rows) forward = row_runner_plan(t->runner, &eval, TAPE_FORWARD);
-    return train > forward ? train : forward;
-}
-
-// What the step loop will touch besides the arena: gradients, moments and their sum were only reserved so far.
-static size_t state_bytes(const Trainer *t) {
-    return (size_t)t->adapter->count * (3 * sizeof(float) + sizeof(int64_t));
-}
-
-static size_t memory_limit(const Config *c, size_t resident) {
-    size_t left = memory_free();
-    if (c->max_memory) return (size_t)c->max_memory;
-    return left ? resident + left / 10 * 9 : SIZE_MAX;
-}
-
-int trainer_fit_memory(Trainer *t, size_t *bytes, Err *err) {
-    int choice = t->config->gradient_checkpointing;
-    size_t fixed = memory_resident() + state_bytes(t), limit = memory_limit(t->config, memory_resident());
-    size_t arena = arena_bytes(t, choice != CHECKPOINT_AUTO && choice != CHECKPOINT_FALSE);
-    if (choice == CHECKPOINT_AUTO && fixed + arena > limit) arena = arena_bytes(t, true);
-    if (bytes) *bytes = fixed + arena;
-    if (fixed + arena > limit) {
-        const char *advice =
-            t->checkpoint ? "; a smaller max_seq_length would help" : " (gradient_checkpointing false)";
-        return err_no_fit(err, "a row of %lld tokens needs %.0f MB in all%s; expected at most %.0f MB (%s)",
-                          (long long)t->runner->bounds.tokens, (double)(fixed + arena) / 1e6, advice,
-                          (double)limit / 1e6, t->config->max_memory ? "max_memory" : "90% of what is free");
-    }
-    row_runner_reserve(t->runner, arena);
-    return 0;
 }
 
 // --- one step ---
@@ -187,7 +147,7 @@ static RowPass pass_at(const Trainer *t, const StepRows *rows, int64_t i) {
 
 // Queues the gradients of all rows into the optimizer's sum. False: stopped.
 static bool start_rows(Trainer *t, const StepRows *rows, int64_t supervised, bool (*stop)(void)) {
-    DecoderOptions o = train_options(t);
+    DecoderOptions o = trainer_options(t);
     double scale = t->state.loss_scale;
     PassState state = {.grad_scale = (float)(scale / (double)supervised), .stream = (uint32_t)t->state.step};
     t->optimizer->unscale = (float)(1 / scale);
@@ -247,12 +207,15 @@ static int note_skipped(Trainer *t, const StepRows *rows, const StepReport *r, E
                        (long long)r->step, MAX_SKIPPED_IN_A_ROW, r->learning_rate);
 }
 
-// After a fault of the device nothing that was fetched means anything.
-static int check_device(const Trainer *t, int64_t step, Err *err) {
+int trainer_check_device(const Trainer *t, const char *when, int64_t step, Err *err) {
     Backend *b = t->model->backend;
-    if (b->k->status(b, err) == 0) return 0;
-    err_context(err, "step %lld, the last snapshot is good", (long long)step);
-    return -1;
+    Err fault;
+    if (b->k->status(b, &fault) == 0) return 0;
+    bool memory = strstr(fault.msg, "out of memory") != NULL;
+    return err_runtime(err, "%s %lld: %s; the last snapshot is good%s", when, (long long)step, fault.msg,
+                       memory ? "; a smaller per_device_train_batch_size or max_seq_length, or gradient_checkpointing "
+                                "\"blocks\" or \"offload\", takes less memory"
+                              : "");
 }
 
 static void count_step(Trainer *t, StepReport *r, double start) {
@@ -284,7 +247,7 @@ int trainer_step(Trainer *t, bool (*stop)(void), StepReport *report, Err *err) {
     pack_ahead(t);
     report->loss = fetch_loss(t, report->supervised);
     report->skipped = !optimizer_fetch(t->optimizer, &report->grad_norm);
-    if (check_device(t, report->step, err)) return -1;
+    if (trainer_check_device(t, "step", report->step, err)) return -1;
     count_step(t, report, start);
     if (report->skipped) return note_skipped(t, &rows, report, err);
     s->skipped_in_a_row = 0;

@@ -45,7 +45,8 @@ typedef struct Trainer {
     int64_t rows_per_step, steps_per_epoch, total_steps;
     int64_t rows_per_pass;       // side by side on a device
     int64_t *order, order_epoch; // rows of the epoch, -1: none yet
-    bool checkpoint;             // gradient checkpointing
+    Recompute recompute;         // chosen by trainer_fit_memory
+    size_t planned_bytes;        // at the peak: of the whole process, or of what it has on the device
     RunState state;
 } Trainer;
 
@@ -54,11 +55,19 @@ enum { MAX_SKIPPED_IN_A_ROW = 3 };
 Trainer *trainer_new(const Config *c, const Model *m, Adapter *a, const RunData *d);
 void trainer_free(Trainer *t);
 
-// Chooses gradient checkpointing and reserves the arena; EXIT_NO_FIT where nothing fits. *bytes (may be NULL): the
-// whole process at its peak, as estimated.
-int trainer_fit_memory(Trainer *t, size_t *bytes, Err *err);
+DecoderOptions trainer_options(const Trainer *t); // of the next step, without its rows
+
+// Arena of the largest training or evaluation pass at this level, which becomes the trainer's; computes nothing.
+size_t trainer_arena_bytes(Trainer *t, Recompute level);
+const char *recompute_name(Recompute level); // as gradient_checkpointing has it: "none", "ffn", "blocks", "offload"
+// Chooses the lightest level of recomputation that fits and gradient_checkpointing allows, and reserves the arena;
+// EXIT_NO_FIT where nothing fits.
+int trainer_fit_memory(Trainer *t, Err *err);
 
 // One step. 0: done (maybe skipped); 1: abandoned because `stop` became true, nothing has changed; -1: three gradients
 // in a row were not finite, or the device failed.
 int trainer_step(Trainer *t, bool (*stop)(void), StepReport *report, Err *err);
 double trainer_epoch(const Trainer *t); // of the steps done
+// Whether the device has failed so far: then nothing that came from it means anything. `when` and `step` begin the
+// message, which says what to lower where memory was short.
+int trainer_check_device(const Trainer *t, const char *when, int64_t step, Err *err);

@@ -1,0 +1,82 @@
+// trainer_memory: what a run takes in memory, and the lightest level of recomputation with which that fits.
+#include "memory_use.h"
+#include "run_device.h"
+#include "trainer.h"
+
+static const char *const level_names[] = {
+    [RECOMPUTE_NONE] = "none", [RECOMPUTE_FFN] = "ffn", [RECOMPUTE_BLOCKS] = "blocks", [RECOMPUTE_OFFLOAD] = "offload"};
+
+const char *recompute_name(Recompute level) {
+    return level_names[level];
+}
+
+size_t trainer_arena_bytes(Trainer *t, Recompute level) {
+    t->recompute = level;
+    DecoderOptions o = trainer_options(t), eval = eval_options();
+    size_t train = row_runner_plan(t->runner, &o, TAPE_TRAIN), forward = 0;
+    if (t->data->eval_rows) forward = row_runner_plan(t->runner, &eval, TAPE_FORWARD);
+    return train > forward ? train : forward;
+}
+
+// What is there before the arena, and how much there may be with it.
+typedef struct Room {
+    size_t held, limit;
+    const char *where, *why; // where: "" or " on NAME"
+} Room;
+
+// What the step loop will touch besides the arena: gradients, moments and their sum were only reserved so far.
+static size_t untouched_bytes(const Trainer *t) {
+    return (size_t)t->adapter->count * (3 * sizeof(float) + sizeof(int64_t));
+}
+
+static Room room_of(const Trainer *t) {
+    Backend *b = t->model->backend;
+    DeviceMemory m = b->k->memory(b);
+    size_t asked = (size_t)t->config->max_memory, left = b->host_memory ? memory_free() : m.free;
+    size_t resident = b->host_memory ? memory_resident() : m.used;
+    Room r = {.held = resident + (b->host_memory ? untouched_bytes(t) : 0)};
+    r.limit = asked ? asked : left ? resident + left / 10 * 9 : SIZE_MAX;
+    if (!b->host_memory && r.limit > m.used + m.free) r.limit = m.used + m.free;
+    r.why = asked && r.limit == asked ? "max_memory" : asked ? "all that is free" : "90% of what is free";
+    return r;
+}
+
+// Levels that `choice` allows, the lightest first. In host memory offloading moves nothing anywhere.
+static void allowed(const Trainer *t, Recompute *from, Recompute *to) {
+    static const Recompute asked[] = {[CHECKPOINT_TRUE] = RECOMPUTE_BLOCKS,
+                                      [CHECKPOINT_FALSE] = RECOMPUTE_NONE,
+                                      [CHECKPOINT_FFN] = RECOMPUTE_FFN,
+                                      [CHECKPOINT_BLOCKS] = RECOMPUTE_BLOCKS,
+                                      [CHECKPOINT_OFFLOAD] = RECOMPUTE_OFFLOAD};
+    int choice = t->config->gradient_checkpointing;
+    *from = choice == CHECKPOINT_AUTO ? RECOMPUTE_NONE : asked[choice];
+    *to = choice != CHECKPOINT_AUTO ? *from : t->model->backend->host_memory ? RECOMPUTE_BLOCKS : RECOMPUTE_OFFLOAD;
+}
+
+static int refuse(const Trainer *t, const Room *room, size_t arena, Err *err) {
+    const Backend *b = t->model->backend;
+    bool on_device = !b->host_memory;
+    return err_no_fit(
+        err,
+        "%s of %lld tokens needs %.0f MB in all%s%s: %.0f MB for model, adapter and what is there, %.0f MB "
+        "for activations (gradient_checkpointing %s); expected at most %.0f MB (%s); a smaller %s%s "
+        "would help",
+        on_device ? "a pass" : "a row", (long long)t->runner->bounds.tokens, (double)(room->held + arena) / 1e6,
+        on_device ? " on " : "", b->name, (double)room->held / 1e6, (double)arena / 1e6, recompute_name(t->recompute),
+        (double)room->limit / 1e6, room->why,
+        on_device && t->rows_per_pass > 1 ? "per_device_train_batch_size or " : "", "max_seq_length");
+}
+
+int trainer_fit_memory(Trainer *t, Err *err) {
+    Backend *b = t->model->backend;
+    if (run_device_check(b, err)) return -1; // model, adapter and moments lie there already
+    Room room = room_of(t);
+    Recompute level, heaviest;
+    size_t arena;
+    allowed(t, &level, &heaviest);
+    while (arena = trainer_arena_bytes(t, level), room.held + arena > room.limit && level < heaviest) level++;
+    t->planned_bytes = room.held + arena;
+    if (room.held + arena > room.limit) return refuse(t, &room, arena, err);
+    row_runner_reserve(t->runner, arena);
+    return run_device_check(b, err);
+}
