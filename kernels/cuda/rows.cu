@@ -63,7 +63,7 @@ void cuda_scatter_rows(Backend *b, Mat dst, Mat x, const int32_t *index) {
 
 // --- arg max ---
 
-enum { ARGMAX_BLOCK = 512 };
+enum { ARGMAX_BLOCK = 1024 };
 
 // A number that orders as (value, lower index first) does. A NaN is above all values; -0 equals 0.
 static __device__ inline uint64_t argmax_key(float x, uint32_t index) {
@@ -82,23 +82,32 @@ static __device__ inline uint64_t warp_largest(uint64_t key) {
     return key;
 }
 
-// A block a row.
-static __global__ void argmax(int32_t *out, Rows<const float> logits, int64_t cols) {
+// A block a row: rows are few and long, so each thread has several 16-byte loads under way.
+template <int N> static __global__ void argmax(int32_t *out, Rows<const float> logits, uint32_t cols) {
     SHARED(uint64_t, partial, [ARGMAX_BLOCK / WARP]);
     uint64_t key = 0;
-    for (int64_t c = threadIdx.x; c < cols; c += ARGMAX_BLOCK)
-        key = larger(key, argmax_key(*logits.at(blockIdx.x, c), (uint32_t)c));
+#pragma unroll 4
+    for (uint32_t c = threadIdx.x * N; c < cols; c += ARGMAX_BLOCK * N) {
+        Piece<N> x = load_piece<N>(logits.at(blockIdx.x, c));
+#pragma unroll
+        for (uint32_t i = 0; i < N; i++) key = larger(key, argmax_key(x.at[i], c + i));
+    }
     key = warp_largest(key);
     if (threadIdx.x % WARP == 0) partial[threadIdx.x / WARP] = key;
     __syncthreads();
     if (threadIdx.x >= WARP) return;
-    key = warp_largest(threadIdx.x < ARGMAX_BLOCK / WARP ? partial[threadIdx.x] : 0);
+    key = warp_largest(partial[threadIdx.x]);
     if (threadIdx.x == 0) out[blockIdx.x] = key >> 32 == UINT32_MAX ? -1 : (int32_t)(UINT32_MAX - (uint32_t)key);
 }
 
 void cuda_argmax(Backend *b, int32_t *out, Mat logits) {
+    static_assert(ARGMAX_BLOCK / WARP == WARP, "the first warp sees a partial result in each lane");
     CHECK_MAT(logits, DTYPE_F32, logits.rows, logits.cols);
-    CHECK(logits.cols > 0 && logits.cols <= INT32_MAX, "arg max of %lld columns", (long long)logits.cols);
-    if (logits.rows)
-        RUN(b, argmax, (unsigned)logits.rows, ARGMAX_BLOCK, 0, out, rows_of<const float>(logits), logits.cols);
+    CHECK(logits.cols > 0 && logits.cols < INT32_MAX, "arg max of %lld columns", (long long)logits.cols);
+    Rows<const float> rows = rows_of<const float>(logits);
+    unsigned grid = (unsigned)logits.rows;
+    if (grid && vectors_fit(logits))
+        RUN(b, argmax<4>, grid, ARGMAX_BLOCK, 0, out, rows, (uint32_t)logits.cols);
+    else if (grid)
+        RUN(b, argmax<1>, grid, ARGMAX_BLOCK, 0, out, rows, (uint32_t)logits.cols);
 }

@@ -37,7 +37,7 @@ struct Place {
     const uint3 *block;
     const dim3 *block_dim, *grid_dim;
 };
-extern thread_local Place *here __attribute__((tls_model("initial-exec")));
+extern __thread Place *here __attribute__((tls_model("initial-exec")));
 
 void barrier(Site site);
 enum Vote { VOTE_COUNT, VOTE_AND, VOTE_OR };

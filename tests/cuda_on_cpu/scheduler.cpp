@@ -18,7 +18,7 @@
 #include "settings.h"
 
 namespace emu {
-thread_local Place *here;
+__thread Place *here; // not thread_local: its wrapper confuses UndefinedBehaviorSanitizer
 
 namespace {
 enum State { READY, AT_WARP, AT_BLOCK, DONE };

@@ -59,8 +59,8 @@ char *add(const void *key, const char *name, size_t bytes, size_t align) {
     arena.used = offset + bytes + GAP;
     arena.arrays.push_back({key, name, offset, bytes});
     char *p = arena.memory + offset;
+    forbid(p, bytes + GAP, false);
     poison(p, bytes + GAP);
-    forbid(p, bytes, false);
     forbid(p + bytes, GAP, true);
     return p;
 }

@@ -1,0 +1,131 @@
+// cuda_ops: the tests that every table of op cases goes through on the emulated
+// CUDA device, in each type of activations. A test program names its table:
+// CUDA_OP_TESTS(op_cases_matmul).
+#pragma once
+
+#include "cuda_open.h"
+#include "host.h"
+#include "opcheck.h"
+
+static const DType activation_types[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
+enum { ACTIVATION_TYPES = 3 };
+
+static Backend *open_reference(void) {
+    Err err;
+    Backend *b = NULL;
+    ASSERT_OK(backend_open(&b, "ref", 1, &err), &err);
+    return b;
+}
+
+// Until the backend is whole: an op is tested when all slots of its first word
+// are there.
+static bool is_written(const Kernels *k, const char *op) {
+    size_t word = strcspn(op, "_");
+    bool weights = !strncmp(op, "expand", 6) || !strncmp(op, "embed", 5) || !strncmp(op, "linear", 6) ||
+                   !strncmp(op, "head", 4) || !strncmp(op, "grouped", 7);
+    bool there = !weights || k->weight_place;
+#define LOOK_AT_SLOT(slot)                                                                                             \
+    if (!strncmp(#slot, op, word) && strcspn(#slot, "_") == word && !k->slot) there = false;
+    OP_SLOTS(LOOK_AT_SLOT)
+    if (!there) fprintf(stderr, "%s is not written yet\n", op);
+    return there;
+}
+
+// Rows back to back; rows that begin and end at 16 bytes, and rows that do not:
+// in turn over types and sizes.
+static OpSetup setup_of(int type, int size) {
+    static const int64_t gaps[] = {0, 8, 3};
+    return (OpSetup){.poison = -1, .activation = activation_types[type], .gap = gaps[(type + size) % 3]};
+}
+
+static void compare(const OpRun *want, const OpCase *c, const OpSize *size, Backend *b, OpSetup setup, OpRule rule) {
+    char message[512], sizes[256];
+    Err err;
+    OpRun *got = op_run(c, size, b, setup);
+    ASSERT_OK(b->k->status(b, &err), &err);
+    if (!op_agree(want, got, rule, message, sizeof message)) {
+        op_size_text(size, sizes, sizeof sizes);
+        fail_msg("%s in %s, gap %lld, poisoned input %d: %s\n  %s", c->name, dtype_info(setup.activation)->name,
+                 (long long)setup.gap, setup.poison, message, sizes);
+    }
+    op_run_free(got);
+}
+
+// What costs much is tested less often: sizes in turn over the types.
+enum { SOME_TOKENS = 40, MANY_TOKENS = 256 };
+static bool is_turn(int64_t tokens, int type, int size) {
+    if (tokens > MANY_TOKENS) return size % ACTIVATION_TYPES == type;
+    return tokens <= SOME_TOKENS || type == 0 || size % 2 == type - 1; // BF16 and F16 differ in no algorithm
+}
+
+static void match_reference(const OpCase *cases) {
+    Backend *ref = open_reference();
+    for (int type = 0; type < ACTIVATION_TYPES; type++) {
+        Backend *b = open_emulated(activation_types[type]);
+        for (const OpCase *c = cases; c->name; c++)
+            for (int s = 0; s < c->n_sizes && !c->host && is_written(b->k, c->name); s++) {
+                if (!is_turn(c->sizes[s].t, type, s)) continue;
+                OpRun *want = op_run(c, c->sizes + s, ref, setup_of(type, s));
+                compare(want, c, c->sizes + s, b, setup_of(type, s), OP_WITHIN_TOLERANCE);
+                op_run_free(want);
+            }
+        backend_close(b);
+    }
+    backend_close(ref);
+}
+
+// Whatever the order in which threads and blocks run: a barrier that is missing
+// shows here.
+static void ignore_order(const OpCase *cases) {
+    Backend *b = open_emulated(DTYPE_BF16);
+    for (const OpCase *c = cases; c->name; c++)
+        for (int s = 0; s < c->n_sizes && !c->host && is_written(b->k, c->name); s++) {
+            if (c->sizes[s].t > MANY_TOKENS || (c->sizes[s].t > SOME_TOKENS && s % 4)) continue;
+            emulated_set_order(EMULATED_ASCENDING);
+            OpRun *want = op_run(c, c->sizes + s, b, setup_of(1, s));
+            for (int order = EMULATED_DESCENDING; order <= EMULATED_SHUFFLED; order++) {
+                emulated_set_order((EmulatedOrder)order);
+                compare(want, c, c->sizes + s, b, setup_of(1, s), OP_SAME_BITS);
+            }
+            op_run_free(want);
+        }
+    emulated_set_order(EMULATED_ASCENDING);
+    backend_close(b);
+}
+
+// A NaN in each random input in turn. Where rounding makes more of the
+// reference's elements NaN, the device's are, too.
+static void show_nan(const OpCase *cases) {
+    Backend *ref = open_reference(), *b = open_emulated(DTYPE_BF16);
+    for (const OpCase *c = cases; c->name; c++)
+        for (int s = 0; s < c->n_sizes && !c->host && is_written(b->k, c->name); s++) {
+            const OpSize *size = c->sizes + s;
+            if (size->t > 16 || size->no_dx || size->no_da || size->no_db) continue; // without an output NaN may rest
+            OpSetup setup = setup_of(1, s);
+            OpRun *want = op_run(c, size, ref, setup);
+            int inputs = want->n_inputs;
+            op_run_free(want);
+            for (setup.poison = 0; setup.poison < inputs; setup.poison++) {
+                want = op_run(c, size, ref, setup);
+                compare(want, c, size, b, setup, OP_NAN_SHOWS);
+                op_run_free(want);
+            }
+        }
+    backend_close(ref);
+    backend_close(b);
+}
+
+#define CUDA_OP_TESTS(table)                                                                                           \
+    static void test_cuda_matches_reference(void **state) {                                                            \
+        (void)state;                                                                                                   \
+        match_reference(table);                                                                                        \
+    }                                                                                                                  \
+    static void test_cuda_ignores_order(void **state) {                                                                \
+        (void)state;                                                                                                   \
+        ignore_order(table);                                                                                           \
+    }                                                                                                                  \
+    static void test_cuda_shows_nan(void **state) {                                                                    \
+        (void)state;                                                                                                   \
+        show_nan(table);                                                                                               \
+    }                                                                                                                  \
+    TEST_MAIN(TEST(test_cuda_matches_reference), TEST(test_cuda_ignores_order), TEST(test_cuda_shows_nan))
