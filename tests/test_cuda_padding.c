@@ -110,11 +110,11 @@ static void case_attention(OpRun *r) {
     Mat q = input(r, TOKENS, queries), key = input(r, TOKENS, keys), v = input(r, TOKENS, keys);
     Mat dout = gradient_input(r, TOKENS, queries), out = activations(r, "out", TOKENS, queries, 5e-6, 4);
     Mat lse = output(r, "lse", TOKENS, s.heads, true, 5e-6, -INFINITY);
-    void *ws = op_workspace(r, k->attention_workspace(r->b, &s, q.rows, key.rows, false));
+    void *ws = op_workspace(r, k->attention_workspace(r->b, &s, q, key, false));
     k->attention_forward(r->b, out, lse, q, key, v, &s, ws);
     Mat dq = activations(r, "dq", TOKENS, queries, 2e-5, 8), dk = activations(r, "dk", TOKENS, keys, 2e-5, 8);
     Mat dv = activations(r, "dv", TOKENS, keys, 2e-5, 8);
-    ws = op_workspace(r, k->attention_workspace(r->b, &s, q.rows, key.rows, true));
+    ws = op_workspace(r, k->attention_workspace(r->b, &s, q, key, true));
     k->attention_backward(r->b, dq, dk, dv, dout, out, lse, q, key, v, &s, ws);
 }
 

@@ -199,7 +199,8 @@ static void test_kernels_grad_attention(void **state) {
         if (bidirectional && variant & 1) continue; // no window there
         Context *c = new_context(0, 0, 0);
         Backend b = ref();
-        c->shape = (AttentionShape){HEADS, KV_HEADS, HEAD_SIZE, 3, q_start, k_start, k_len, q_pos, 0, 0.4f, 0, false, 0};
+        c->shape =
+            (AttentionShape){HEADS, KV_HEADS, HEAD_SIZE, 3, q_start, k_start, k_len, q_pos, 0, 0.4f, 0, false, 0};
         c->shape.window = variant & 1 ? 3 : 0;
         c->shape.softcap = variant & 2 ? 1.5f : 0;
         c->shape.bidirectional = bidirectional;

@@ -44,8 +44,7 @@ static __global__ void class_dw(Rows<const T> x, const float *d, ClassHead h, in
     bool bias = at.col == cols;
     if (!at.inside || !(bias ? h.dbias : h.dw)) return;
     float sum = 0;
-    for (int64_t t = 0; t < m; t++)
-        sum += d[t * h.classes + at.row] * (bias ? 1 : load(x.at(t, at.col)));
+    for (int64_t t = 0; t < m; t++) sum += d[t * h.classes + at.row] * (bias ? 1 : load(x.at(t, at.col)));
     float *to = bias ? h.dbias + at.row : h.dw + (int64_t)at.row * cols + at.col;
     *to += sum;
 }

@@ -6,8 +6,8 @@
 //     loss = log Z - (1-e) l_y - e mean(l)
 //     d(loss)/d(l_v) = exp(l_v) / Z - e/V, for the target e - Z'/Z - e/V
 // The target is kept apart so that Z'/Z = 1 - p_y keeps its relative precision when p_y is close to 1. A capped logit
-// l = c tanh(x / c) has dl/dx = 1 - (l / c)^2 = 4 w / (1 + w)^2 with w = exp(-2 |x / c|), which keeps its precision when
-// l is close to c.
+// l = c tanh(x / c) has dl/dx = 1 - (l / c)^2 = 4 w / (1 + w)^2 with w = exp(-2 |x / c|), which keeps its precision
+// when l is close to c.
 #include <float.h>
 
 #include "cross_entropy.h"

@@ -157,7 +157,7 @@ static void bench_attention(Step *step, const char *name, int64_t samples, int64
     for (int i = 0; i < 7; i++)
         o.m[i] = new_mat(i == 1 || i == 2 ? tk : tq, i == 1 || i == 2 ? KV * D : i == 4 ? H : H * D);
     o.x = new_mat(tk, KV * D), o.y = new_mat(tk, KV * D);
-    o.ws = new_workspace(b->k->attention_workspace(b, &o.shape, tq, tk, true));
+    o.ws = new_workspace(b->k->attention_workspace(b, &o.shape, o.m[0], o.m[1], true));
     double pairs = (double)samples * (double)queries * ((double)keys - (double)(queries - 1) / 2);
     double flop = 4.0 * H * D * pairs;
     char label[64];
