@@ -96,6 +96,7 @@ typedef struct Model {
     ModelLayer *layers;
     const float *cos_sin, *cos_sin_local; // [max_positions, rotated]; local: of sliding layers, may be the same memory
     int64_t max_positions;                // that a row may have
+    bool outline;                         // no weight was read (ModelOptions)
     bool is_gguf;                         // what kind of file this is
     const HfPrefix *hf_prefix;            // how Hugging Face names this model's modules (PEFT)
     const Module *gguf_modules; // the layers' linears in a GGUF file of this model (of this file if it is one)

@@ -160,6 +160,7 @@ int model_load(Model **out, const char *path, Backend *b, const ModelOptions *op
     Model *m = mem_calloc(1, sizeof *m);
     m->backend = b;
     m->path = mem_strdup(path);
+    m->outline = options && options->outline;
     m->file = mem_calloc(1, sizeof *m->file);
     m->file->source = s;
     const ModelOptions all_default = {0};

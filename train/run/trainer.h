@@ -60,6 +60,14 @@ DecoderOptions trainer_options(const Trainer *t); // of the next step, without i
 // Arena of the largest training or evaluation pass at this level, which becomes the trainer's; computes nothing.
 size_t trainer_arena_bytes(Trainer *t, Recompute level);
 const char *recompute_name(Recompute level); // as gradient_checkpointing has it: "none", "ffn", "blocks", "offload"
+// What is there before the arena, and how much there may be with it: of the process, or of what it has on the device.
+typedef struct TrainerRoom {
+    size_t held, limit;
+    const char *why; // there may not be more: "max_memory", "90% of what is free"
+} TrainerRoom;
+TrainerRoom trainer_room(const Trainer *t);
+// The lightest and the heaviest level that gradient_checkpointing allows.
+void trainer_levels(const Trainer *t, Recompute *lightest, Recompute *heaviest);
 // Chooses the lightest level of recomputation that fits and gradient_checkpointing allows, and reserves the arena;
 // EXIT_NO_FIT where nothing fits.
 int trainer_fit_memory(Trainer *t, Err *err);

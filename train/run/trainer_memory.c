@@ -18,31 +18,26 @@ size_t trainer_arena_bytes(Trainer *t, Recompute level) {
     return train > forward ? train : forward;
 }
 
-// What is there before the arena, and how much there may be with it.
-typedef struct Room {
-    size_t held, limit;
-    const char *where, *why; // where: "" or " on NAME"
-} Room;
-
 // What the step loop will touch besides the arena: gradients, moments and their sum were only reserved so far.
 static size_t untouched_bytes(const Trainer *t) {
     return (size_t)t->adapter->count * (3 * sizeof(float) + sizeof(int64_t));
 }
 
-static Room room_of(const Trainer *t) {
+TrainerRoom trainer_room(const Trainer *t) {
     Backend *b = t->model->backend;
     DeviceMemory m = b->k->memory(b);
     size_t asked = (size_t)t->config->max_memory, left = b->host_memory ? memory_free() : m.free;
     size_t resident = b->host_memory ? memory_resident() : m.used;
-    Room r = {.held = resident + (b->host_memory ? untouched_bytes(t) : 0)};
+    TrainerRoom r = {.held = resident + (b->host_memory ? untouched_bytes(t) : 0)};
+    if (t->model->outline) r.held += b->host_memory ? t->model->weight_bytes : t->model->device_bytes; // to be read
     r.limit = asked ? asked : left ? resident + left / 10 * 9 : SIZE_MAX;
     if (!b->host_memory && r.limit > m.used + m.free) r.limit = m.used + m.free;
     r.why = asked && r.limit == asked ? "max_memory" : asked ? "all that is free" : "90% of what is free";
     return r;
 }
 
-// Levels that `choice` allows, the lightest first. In host memory offloading moves nothing anywhere.
-static void allowed(const Trainer *t, Recompute *from, Recompute *to) {
+// In host memory offloading moves nothing anywhere.
+void trainer_levels(const Trainer *t, Recompute *from, Recompute *to) {
     static const Recompute asked[] = {[CHECKPOINT_TRUE] = RECOMPUTE_BLOCKS,
                                       [CHECKPOINT_FALSE] = RECOMPUTE_NONE,
                                       [CHECKPOINT_FFN] = RECOMPUTE_FFN,
@@ -53,7 +48,7 @@ static void allowed(const Trainer *t, Recompute *from, Recompute *to) {
     *to = choice != CHECKPOINT_AUTO ? *from : t->model->backend->host_memory ? RECOMPUTE_BLOCKS : RECOMPUTE_OFFLOAD;
 }
 
-static int refuse(const Trainer *t, const Room *room, size_t arena, Err *err) {
+static int refuse(const Trainer *t, const TrainerRoom *room, size_t arena, Err *err) {
     const Backend *b = t->model->backend;
     bool on_device = !b->host_memory;
     return err_no_fit(
@@ -70,10 +65,10 @@ static int refuse(const Trainer *t, const Room *room, size_t arena, Err *err) {
 int trainer_fit_memory(Trainer *t, Err *err) {
     Backend *b = t->model->backend;
     if (run_device_check(b, err)) return -1; // model, adapter and moments lie there already
-    Room room = room_of(t);
+    TrainerRoom room = trainer_room(t);
     Recompute level, heaviest;
     size_t arena;
-    allowed(t, &level, &heaviest);
+    trainer_levels(t, &level, &heaviest);
     while (arena = trainer_arena_bytes(t, level), room.held + arena > room.limit && level < heaviest) level++;
     t->planned_bytes = room.held + arena;
     if (room.held + arena > room.limit) return refuse(t, &room, arena, err);

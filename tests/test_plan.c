@@ -1,0 +1,95 @@
+// What `lorac plan` says is what a run then takes; it reads no weight.
+#include "run_plan.h"
+#include "test.h"
+#include "tiny_model.h"
+#include "tiny_run.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { N_LEVELS = RECOMPUTE_BLOCKS + 1 };
+static const char *const LEVELS[N_LEVELS] = {"--gradient_checkpointing=false", "--gradient_checkpointing=ffn",
+                                             "--gradient_checkpointing=blocks"};
+
+static int setup(void **state) {
+    static char dir[64];
+    tiny_dir_new(dir);
+    *state = dir;
+    return 0;
+}
+
+static int teardown(void **state) {
+    tiny_dir_remove(*state);
+    return 0;
+}
+
+static void test_plan_is_what_a_run_takes(void **state) {
+    for (int level = 0; level < N_LEVELS; level++) {
+        TinyRun r;
+        RunPlan p;
+        Err err;
+        const char *words[] = {LEVELS[level], "--quantize_base=int8"};
+        tiny_run_open(&r, *state, 0, words, level == 0 ? 1 : 2);
+        ASSERT_OK(run_plan_open(&p, &r.config, NULL, &err), &err);
+        assert_int_equal(p.chosen, level);
+        assert_int_equal(p.base, r.model->weight_bytes);
+        assert_int_equal(p.levels[level].arena, r.trainer->runner->arena_bytes);
+        assert_int_equal(p.levels[level].total, p.base + p.adapter_state + p.others + p.levels[level].arena);
+        assert_true(p.levels[level].tokens_per_second > 0);
+        for (int i = 1; i < N_LEVELS; i++) assert_true(p.levels[i].arena <= p.levels[i - 1].arena);
+        run_plan_close(&p);
+        tiny_run_close(&r);
+    }
+}
+
+// The lightest level that fits; none: chosen stays -1.
+static void test_plan_chooses_as_a_run_does(void **state) {
+    TinyRun r;
+    RunPlan all, p;
+    Err err;
+    tiny_run_open(&r, *state, 1, NULL, 0);
+    ASSERT_OK(run_plan_open(&all, &r.config, NULL, &err), &err);
+    assert_int_equal(all.chosen, RECOMPUTE_NONE);
+    r.config.max_memory = (int64_t)(all.base + all.adapter_state) / 2;
+    ASSERT_OK(run_plan_open(&p, &r.config, NULL, &err), &err);
+    assert_int_equal(p.chosen, -1);
+    assert_int_equal(p.limit, (size_t)r.config.max_memory);
+    run_plan_close(&p);
+    run_plan_close(&all);
+    tiny_run_close(&r);
+}
+
+// Every weight becomes NaN: a run refuses the model, a plan does not look.
+static void test_plan_reads_no_weight(void **state) {
+    TinyRun r;
+    RunPlan p;
+    Err err;
+    char path[128];
+    struct stat st;
+    tiny_run_open(&r, *state, 1, NULL, 0);
+    snprintf(path, sizeof path, "%s/tiny.gguf", (char *)*state);
+    int fd = open(path, O_WRONLY);
+    assert_true(fd >= 0 && fstat(fd, &st) == 0);
+    char ones[4096];
+    memset(ones, 0xff, sizeof ones);
+    for (off_t at = st.st_size / 2; at + (off_t)sizeof ones <= st.st_size; at += (off_t)sizeof ones)
+        assert_int_equal(pwrite(fd, ones, sizeof ones, at), sizeof ones);
+    close(fd);
+    Model *m;
+    assert_int_equal(model_load(&m, path, r.backend, NULL, &err), -1);
+    assert_non_null(strstr(err.msg, "not finite"));
+    ASSERT_OK(run_plan_open(&p, &r.config, NULL, &err), &err);
+    run_plan_close(&p);
+    tiny_run_close(&r);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_plan_is_what_a_run_takes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_plan_chooses_as_a_run_does, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_plan_reads_no_weight, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

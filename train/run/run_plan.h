@@ -1,0 +1,33 @@
+// run_plan: what a run would take, without running it: memory by category and an estimate of time, for each level of
+// recomputation. The data is read, the weights are not.
+#pragma once
+
+#include "gpu_table.h"
+#include "trainer.h"
+
+typedef struct PlanLevel {
+    Recompute level;
+    size_t arena, offloaded, total; // total: of the process, or of what it has on the device
+    double tokens_per_second;       // 0: not known (a GPU that is not in the table)
+    bool allowed, fits;             // by gradient_checkpointing; into `limit`
+} PlanLevel;
+
+enum { PLAN_LEVELS = RECOMPUTE_OFFLOAD + 1 };
+typedef struct RunPlan {
+    Backend *backend;
+    Model *model;
+    Adapter *adapter;
+    RunData data;
+    Trainer *trainer;
+    const GpuSpec *gpu;                 // NULL: the CPU, or a GPU that is not in the table
+    size_t base, adapter_state, others; // others: tokens, inputs and workspaces; on the CPU the process itself
+    size_t limit;
+    const char *limit_why;
+    PlanLevel levels[PLAN_LEVELS];
+    int chosen; // the lightest that is allowed and fits; -1: none
+} RunPlan;
+
+// gpu: NULL, or the GPU to plan for instead of the config's device. After a failure too, run_plan_close is the
+// caller's.
+int run_plan_open(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *err);
+void run_plan_close(RunPlan *p);
