@@ -32,7 +32,7 @@ build: setup
 cuda-release: setup
 	@cmake -S . -B $(BUILD)-release -G Ninja -DWITH_CUDA=ON -DCUDA_ARCHS=all > $(BUILD)-release.log 2>&1 || \
 	  { cat $(BUILD)-release.log; exit 1; }
-	@cmake --build $(BUILD)-release -j $(JOBS) --target lorac lorac-cuda
+	@cmake --build $(BUILD)-release -j $(JOBS) --target lorac cuda_modules
 	@rm -f $(BUILD)-release.log
 
 model: $(MODEL)

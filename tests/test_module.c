@@ -55,6 +55,22 @@ static void test_module_device_names(void **state) {
     ASSERT_REFUSED(backend_open_with(&b, &o, &err), &err, "device cpu computes in f32");
 }
 
+// The whole way: found, loaded, every slot there.
+static void test_module_opens(void **state) {
+    (void)state;
+    Err err = {0};
+    Backend *b = NULL;
+    if (access(EMULATED "/lorac-cuda.so", F_OK)) skip();
+    setenv("LORAC_MODULES", EMULATED, 1);
+    ASSERT_OK(backend_open(&b, "cuda:0", 3, &err), &err);
+    assert_string_equal(b->k->name, "cuda");
+    assert_int_equal(b->threads, 3);
+    assert_false(b->host_memory);
+    backend_close(b);
+    ASSERT_REFUSED(backend_open(&b, "cuda:9", 1, &err), &err, "device cuda:9: this machine has 1 GPU(s)");
+    unsetenv("LORAC_MODULES");
+}
+
 // The real module, where it was built, on a machine without a GPU.
 static void test_module_without_a_device(void **state) {
     (void)state;
@@ -84,4 +100,4 @@ static void test_binary_links_no_module(void **state) {
 
 TEST_MAIN(TEST(test_module_absent), TEST(test_module_of_another_program), TEST(test_module_of_another_build),
           TEST(test_module_lacks_a_library), TEST(test_module_is_no_library), TEST(test_module_device_names),
-          TEST(test_module_without_a_device), TEST(test_binary_links_no_module))
+          TEST(test_module_opens), TEST(test_module_without_a_device), TEST(test_binary_links_no_module))

@@ -122,16 +122,10 @@ static void open_streams(Backend *b) {
     cuda_check_blas(b, cublasLtCreate(&s->blas), "opening");
 }
 
-// Until every area is written: missing ones are NULL.
-#define WEAK_CUDA_AREA(name, type)                                                                                     \
-    extern __typeof__(cuda_##name##_open) cuda_##name##_open __attribute__((weak));                                    \
-    extern __typeof__(cuda_##name##_close) cuda_##name##_close __attribute__((weak));
-CUDA_AREAS(WEAK_CUDA_AREA)
-
 static int open_areas(Backend *b, Err *err) {
     CudaState *s = cuda_state(b);
 #define OPEN_CUDA_AREA(name, type)                                                                                     \
-    if (cuda_##name##_open && cuda_##name##_open(b, err)) return -1;
+    if (cuda_##name##_open(b, err)) return -1;
     CUDA_AREAS(OPEN_CUDA_AREA)
     s->workspace = cuda_alloc(b, s->workspace_bytes);
     for (int i = 0; i < 2; i++) s->expanded[i] = cuda_alloc(b, s->expanded_bytes);
@@ -166,8 +160,7 @@ void cuda_close(Backend *b) {
     if (s->stream) cudaStreamSynchronize(s->stream);
     for (int i = 0; i < 2; i++) cuda_free(b, s->expanded[i], s->expanded_bytes);
     cuda_free(b, s->workspace, s->workspace_bytes);
-#define CLOSE_CUDA_AREA(name, type)                                                                                    \
-    if (cuda_##name##_close) cuda_##name##_close(b);
+#define CLOSE_CUDA_AREA(name, type) cuda_##name##_close(b);
     CUDA_AREAS(CLOSE_CUDA_AREA)
     if (s->blas) cublasLtDestroy(s->blas);
     if (s->side_stream) cudaStreamDestroy(s->side_stream);

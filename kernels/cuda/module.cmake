@@ -32,6 +32,8 @@ endif()
 
 # What it is compiled for: this machine's GPU; where none shows, Hopper, and PTX from which a driver makes code for any
 # other at the first start. `make cuda-release`: every generation from Ampere on, and PTX for those to come.
+# It takes minutes: with AUTO, a machine without a GPU builds it only when the target is asked for.
+set(cuda_on_request OFF)
 set(CUDA_ARCHS native CACHE STRING "GPUs that lorac-cuda.so is compiled for: native, all, or a list such as 86;90")
 set(CMAKE_CUDA_ARCHITECTURES ${CUDA_ARCHS})
 if(CUDA_ARCHS STREQUAL "all")
@@ -47,6 +49,10 @@ elseif(CUDA_ARCHS STREQUAL "native")
     if(capabilities)
       string(REGEX REPLACE "([0-9]+)\\.([0-9])" "\\1\\2-real" CMAKE_CUDA_ARCHITECTURES "${capabilities}")
     endif()
+  endif()
+  if(NOT capabilities AND WITH_CUDA STREQUAL "AUTO")
+    set(cuda_on_request ON)
+    message(STATUS "lorac-cuda.so: no GPU here: not part of the build (WITH_CUDA=ON, or --target cuda_modules)")
   endif()
 endif()
 set(CMAKE_CUDA_COMPILER ${NVCC})
@@ -65,11 +71,12 @@ add_library(lorac-cuda MODULE
 )
 set_target_properties(lorac-cuda PROPERTIES PREFIX "" CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON
   CUDA_RUNTIME_LIBRARY Shared C_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON
-  INSTALL_RPATH_USE_LINK_PATH ON)
+  INSTALL_RPATH_USE_LINK_PATH ON EXCLUDE_FROM_ALL ${cuda_on_request})
 target_compile_options(lorac-cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:${CUDA_WARNINGS}>)
 target_link_options(lorac-cuda PRIVATE -Wl,-z,defs)
 target_link_libraries(lorac-cuda PRIVATE CUDA::cudart CUDA::cublasLt ${CMAKE_DL_LIBS} m)
-install(TARGETS lorac-cuda LIBRARY DESTINATION lib/lorac)
+install(TARGETS lorac-cuda LIBRARY DESTINATION lib/lorac OPTIONAL)
+add_custom_target(cuda_modules DEPENDS lorac-cuda)
 
 # lorac-nccl.so: several ranks; not part of the toolkit, and not needed by one device.
 find_path(NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ENV NCCL_HOME PATH_SUFFIXES include)
@@ -80,11 +87,13 @@ if(NCCL_INCLUDE AND NCCL_LIBRARY)
     kernels/base.c
     $<TARGET_OBJECTS:module_interface>
   )
-  set_target_properties(lorac-nccl PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden INSTALL_RPATH_USE_LINK_PATH ON)
+  set_target_properties(lorac-nccl PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden INSTALL_RPATH_USE_LINK_PATH ON
+    EXCLUDE_FROM_ALL ${cuda_on_request})
   target_include_directories(lorac-nccl SYSTEM PRIVATE ${NCCL_INCLUDE})
   target_link_options(lorac-nccl PRIVATE -Wl,-z,defs)
   target_link_libraries(lorac-nccl PRIVATE ${NCCL_LIBRARY} CUDA::cudart)
-  install(TARGETS lorac-nccl LIBRARY DESTINATION lib/lorac)
+  install(TARGETS lorac-nccl LIBRARY DESTINATION lib/lorac OPTIONAL)
+  add_dependencies(cuda_modules lorac-nccl)
 else()
   message(STATUS "lorac-nccl.so: not built: NCCL not found; one GPU works without it")
 endif()
@@ -100,15 +109,16 @@ if(CUDNN_INCLUDE AND CUDNN_LIBRARY AND CUDNN_FRONTEND_INCLUDE AND TARGET CUDA::n
   add_library(lorac-cudnn MODULE
     ${CUDA_CUDNN_SOURCES}
     kernels/base.c
-    kernels/module_interface.c
+    $<TARGET_OBJECTS:module_interface>
   )
   set_target_properties(lorac-cudnn PROPERTIES PREFIX "" CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON
     C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
-    INSTALL_RPATH_USE_LINK_PATH ON)
+    INSTALL_RPATH_USE_LINK_PATH ON EXCLUDE_FROM_ALL ${cuda_on_request})
   target_include_directories(lorac-cudnn SYSTEM PRIVATE ${CUDNN_INCLUDE} ${CUDNN_FRONTEND_INCLUDE})
   target_link_libraries(lorac-cudnn PRIVATE ${CUDNN_LIBRARY} CUDA::cudart CUDA::nvrtc ${CMAKE_DL_LIBS})
   target_link_options(lorac-cudnn PRIVATE -Wl,-z,defs)
-  install(TARGETS lorac-cudnn LIBRARY DESTINATION lib/lorac)
+  install(TARGETS lorac-cudnn LIBRARY DESTINATION lib/lorac OPTIONAL)
+  add_dependencies(cuda_modules lorac-cudnn)
 else()
   message(STATUS "lorac-cudnn.so: not built: cuDNN or cudnn-frontend not found; attention has own kernels")
 endif()

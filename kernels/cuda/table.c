@@ -1,11 +1,6 @@
 // table: the op table of the CUDA backend.
 #include "cuda.h"
 
-// Until every slot is written a missing one is NULL here, and backend.c refuses the table.
-#define WEAK_CUDA_SLOT(slot) extern SLOT_TYPE(slot) cuda_##slot __attribute__((weak));
-DEVICE_SLOTS(WEAK_CUDA_SLOT)
-OP_SLOTS(WEAK_CUDA_SLOT)
-
 #define CUDA_ENTRY(slot) .slot = cuda_##slot,
 
 const Kernels cuda_kernels = {.name = "cuda", DEVICE_SLOTS(CUDA_ENTRY) OP_SLOTS(CUDA_ENTRY)};
