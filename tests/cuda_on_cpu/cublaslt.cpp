@@ -141,8 +141,8 @@ cublasStatus_t check(const Desc &d, const Layout &a, const Layout &b, const Layo
         (!fp8 && out.type != CUDA_R_32F && out.type != a.type) || (fp8 && out.type == CUDA_R_8F_E4M3))
         return CUBLAS_STATUS_NOT_SUPPORTED;
     const emu::Settings &set = emu::settings();
-    if (fp8 &&
-        (!ta || tb || s->m % 16 || s->k % 16 || s->n % 16 || a.ld % 16 || b.ld % 16 || set.major * 10 + set.minor < 89))
+    // The rows of B, tokens here, may be any number, as PyTorch relies on too (its pull request 108308).
+    if (fp8 && (!ta || tb || s->m % 16 || s->k % 16 || a.ld % 16 || b.ld % 16 || set.major * 10 + set.minor < 89))
         return CUBLAS_STATUS_NOT_SUPPORTED;
     bool bias = d.epilogue == CUBLASLT_EPILOGUE_BIAS;
     if (!bias && d.epilogue != CUBLASLT_EPILOGUE_DEFAULT) return CUBLAS_STATUS_NOT_SUPPORTED;
