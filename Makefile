@@ -8,7 +8,7 @@ GEMMA  := models/gemma-3-270m-q4_k_m.gguf
 MINILM := models/all-MiniLM-L6-v2
 PREFIX ?= /usr/local
 
-.PHONY: all setup build cuda-release model models demo test check asan bench install clean help
+.PHONY: all setup headers build cuda-release model models demo test check asan bench install clean help
 
 all: build
 
@@ -23,6 +23,10 @@ help:
 
 setup:
 	@sh tests/setup.sh
+
+# For the tests of the CUDA backend on machines without the CUDA Toolkit; without them these tests skip, visibly.
+headers: setup
+	@python3 tests/fetch_cuda_headers.py || true
 
 build: setup
 	@cmake -S . -B $(BUILD) -G Ninja > $(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
@@ -48,7 +52,7 @@ demo: build model
 	@BUILD=$(BUILD) sh tests/demo.sh
 
 # Tests that need the base model skip, visibly, when it cannot be fetched.
-test: build
+test: headers build
 	@$(MAKE) --no-print-directory model || echo "make test: no base model; its tests will be reported as skipped"
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 	@$(MAKE) --no-print-directory asan

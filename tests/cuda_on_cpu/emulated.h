@@ -21,7 +21,7 @@ int emulated_open(Backend **b, DType activation, Err *err);
 int emulated_open_with(Backend **b, const BackendOptions *options, Err *err);
 
 // For the devices of this process, before anything is opened or between tests.
-void emulated_set_memory(size_t bytes);             // of each device; 0: 4 GiB
+void emulated_set_memory(size_t bytes);             // of each device; 0: 1 GiB
 void emulated_set_devices(int n);                   // 1 unless set
 void emulated_set_order(EmulatedOrder order);       // in which threads and blocks run
 void emulated_fail_launch(uint64_t n);              // the n-th launch from now on fails (1: the next); 0: none

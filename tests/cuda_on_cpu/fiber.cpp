@@ -139,12 +139,14 @@ Fiber *Fibers::make() {
     return all_.back().get();
 }
 
-Fiber *Fibers::take(unsigned lane) {
+// What makes a fiber orders what it did before the fiber's life: so all are made before a grid begins.
+void Fibers::prepare(unsigned n) {
+    while (LANES_KEEP_FIBERS && all_.size() < n) make();
+}
+
+Fiber *Fibers::take(unsigned i) {
     entry = run_;
-    if (LANES_KEEP_FIBERS) {
-        while (all_.size() <= lane) make();
-        return all_[lane].get();
-    }
+    if (LANES_KEEP_FIBERS) return all_[i].get();
     if (idle_.empty()) return make();
     Fiber *f = idle_.back();
     idle_.pop_back();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <vector>
@@ -26,9 +27,10 @@ class Fibers {
     }
     void start(void (*run)(void *)) {
         run_ = run;
-    }                           // what every fiber does; it never returns
-    Fiber *take(unsigned lane); // one that nobody uses
-    void give_back(Fiber *f);   // may still run until it switches
+    }                         // what every fiber does; it never returns
+    void prepare(unsigned n); // makes the first n where threads keep their fibers
+    Fiber *take(unsigned i);  // one that nobody uses; number i where threads keep theirs
+    void give_back(Fiber *f); // may still run until it switches
     void switch_to(Fiber *from, Fiber *to);
     void switch_from_main(Fiber *to); // returns after switch_to_main
     void switch_to_main(Fiber *from);
@@ -63,11 +65,11 @@ class RaceOrder {
         int warp;
         unsigned mask;
         bool odd;
-        char object[2]; // in turn, so that whoever is early at the next meeting does not join this one
+        int64_t object[2]; // in turn, so that whoever is early at the next meeting does not join this one
     };
     Meeting &find(int warp, unsigned mask);
     std::deque<Meeting> meetings_;
-    char grid_[2];
+    int64_t grid_[2];
 #endif
 };
 #ifndef EMU_TSAN

@@ -41,6 +41,7 @@ struct Block {
     std::vector<Lane *> queue;     // ring of who can go on
     size_t head, queued;
     unsigned at_barrier, done;
+    bool odd;  // every other block
     int votes; // predicates that were not 0
     Lane *current;
     Fibers fibers;
@@ -134,38 +135,49 @@ void select(Block &b, Lane *l) {
     here = l ? &l->place : nullptr;
 }
 
+// With a fiber for each thread, neighbouring blocks have different ones.
+unsigned fiber_of(const Block &b, const Lane &l) {
+    return l.number + (b.odd ? (unsigned)b.lanes.size() : 0);
+}
+
 // The current thread waits: another one goes on until somebody puts this one back into the queue.
 void wait(Block &b) {
     Lane *mine = b.current, *l = next_lane(b);
     select(b, l);
     if (l == mine) return;
-    if (!l->fiber) l->fiber = b.fibers.take(l->number);
+    if (!l->fiber) l->fiber = b.fibers.take(fiber_of(b, *l));
     b.fibers.switch_to(mine->fiber, l->fiber);
 }
 
 void run_lanes(void *argument); // what a fiber does
 
 void fiber_loop(Block &b) {
+    RaceOrder::hide_begin();
     for (;;) {
         Lane *mine = b.current;
         Fiber *fiber = mine->fiber;
         b.races.lane_begins();
+        RaceOrder::hide_end();
         (*b.grid->body)();
+        RaceOrder::hide_begin();
         b.races.lane_ends();
         mine->state = DONE;
         mine->fiber = nullptr;
         b.done++;
         Lane *l = next_lane(b);
         select(b, l);
-        if (!l) {
-            b.fibers.give_back(fiber);
-            b.fibers.switch_to_main(fiber);
-        } else if (l->fiber || LANES_KEEP_FIBERS) {
-            if (!l->fiber) l->fiber = b.fibers.take(l->number);
-            b.fibers.give_back(fiber);
-            b.fibers.switch_to(fiber, l->fiber);
-        } else
+        if (l && !l->fiber && !LANES_KEEP_FIBERS) {
             l->fiber = fiber; // not begun yet: it can have this fiber
+            continue;
+        }
+        if (l && !l->fiber) l->fiber = b.fibers.take(fiber_of(b, *l));
+        b.fibers.give_back(fiber);
+        RaceOrder::hide_end(); // a fiber may stay here for good
+        if (l)
+            b.fibers.switch_to(fiber, l->fiber);
+        else
+            b.fibers.switch_to_main(fiber);
+        RaceOrder::hide_begin();
     }
 }
 void run_lanes(void *) {
@@ -190,12 +202,13 @@ void prepare(Block &b, const Grid &g) {
 
 void run_block(Block &b) {
     b.head = b.queued = 0;
+    b.odd = !b.odd;
     b.at_barrier = b.done = 0;
     b.votes = 0;
     shared_begin(b.grid->shared);
     in_order(b, (unsigned)b.lanes.size(), [&](unsigned i) { push(b, &b.lanes[i]); });
     Lane *first = next_lane(b);
-    first->fiber = b.fibers.take(first->number);
+    first->fiber = b.fibers.take(fiber_of(b, *first));
     select(b, first);
     b.fibers.switch_from_main(first->fiber);
     select(b, nullptr);
@@ -204,6 +217,7 @@ void run_block(Block &b) {
 
 // A barrier of the block; the last to arrive lets all go on. Returns the votes of this generation.
 int arrive(Site site, int predicate) {
+    RaceOrder::hide_begin();
     Block &b = *block;
     Lane *mine = b.current;
     static thread_local int result; // read by each thread before the next barrier can complete
@@ -221,6 +235,7 @@ int arrive(Site site, int predicate) {
     }
     wait(b);
     b.races.met(meeting);
+    RaceOrder::hide_end();
     return result;
 }
 } // namespace
@@ -232,6 +247,7 @@ void run_grid(const Grid &g) {
     Block &b = *block;
     if (!b.fibers.ready()) b.fibers.start(run_lanes);
     prepare(b, g);
+    b.fibers.prepare(2 * (unsigned)b.lanes.size());
     b.races.grid_begins();
     uint64_t n = (uint64_t)g.grid.x * g.grid.y * g.grid.z;
     in_order(b, (unsigned)n, [&](unsigned i) {
@@ -267,6 +283,7 @@ void copy_from_lane(Exchange *const *lanes, unsigned mask) {
 }
 
 void exchange(Site site, unsigned mask, Exchange *mine, Combine combine) {
+    RaceOrder::hide_begin();
     Block &b = *block;
     Lane *l = b.current;
     unsigned warp = l->number / WARP, bit = 1u << l->number % WARP;
@@ -289,11 +306,9 @@ void exchange(Site site, unsigned mask, Exchange *mine, Combine combine) {
                       site.what, site.file, site.line, mask, i, lanes[i].mask);
             all[i] = lanes[i].exchange;
         }
-        if (combine) {
-            RaceOrder::hide_begin();
+        if (combine)
             combine(all, mask);
-            RaceOrder::hide_end();
-        } else
+        else
             b.races.complete((int)warp, mask);
         b.waiting[warp] &= ~mask;
         in_order(b, WARP, [&](unsigned i) {
@@ -302,5 +317,6 @@ void exchange(Site site, unsigned mask, Exchange *mine, Combine combine) {
     }
     wait(b);
     if (!combine) b.races.met(meeting);
+    RaceOrder::hide_end();
 }
 } // namespace emu

@@ -32,7 +32,7 @@ Settings &settings() {
 } // namespace emu
 
 void emulated_set_memory(size_t bytes) {
-    emu::settings().memory = bytes ? bytes : (size_t)4 << 30;
+    emu::settings().memory = bytes ? bytes : (size_t)1 << 30;
 }
 void emulated_set_devices(int n) {
     emu::settings().devices = n;

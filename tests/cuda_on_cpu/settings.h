@@ -10,7 +10,7 @@ enum class Order { ascending, descending, shuffled };
 
 struct Settings {
     Order order = Order::ascending;
-    size_t memory = (size_t)4 << 30; // bytes of each device
+    size_t memory = (size_t)1 << 30; // bytes of each device
     int devices = 1;
     int major = 9, minor = 0;
     std::atomic<uint64_t> launches{0};

@@ -13,6 +13,7 @@
 namespace emu {
 namespace {
 enum { GAP = 128, SPACE = 4 * SHARED_LIMIT, POISON = 0xff };
+const size_t MAP = LANES_KEEP_FIBERS ? (size_t)256 << 20 : (size_t)SPACE;
 
 struct Array {
     const void *key;
@@ -22,10 +23,11 @@ struct Array {
 
 struct Arena {
     char *memory = nullptr;
+    size_t start = 0; // of the block's part
     size_t used = 0, bytes_of_arrays = 0;
     std::vector<Array> arrays; // [0] is the dynamic part
     ~Arena() {
-        if (memory) munmap(memory, SPACE);
+        if (memory) munmap(memory, MAP);
     }
 };
 thread_local Arena arena;
@@ -58,7 +60,7 @@ char *add(const void *key, const char *name, size_t bytes, size_t align) {
               (int)SHARED_LIMIT);
     arena.used = offset + bytes + GAP;
     arena.arrays.push_back({key, name, offset, bytes});
-    char *p = arena.memory + offset;
+    char *p = arena.memory + arena.start + offset;
     forbid(p, bytes + GAP, false);
     poison(p, bytes + GAP);
     forbid(p + bytes, GAP, true);
@@ -67,39 +69,47 @@ char *add(const void *key, const char *name, size_t bytes, size_t align) {
 } // namespace
 
 void shared_begin(size_t dynamic) {
-#ifdef EMU_TSAN // a fresh map for each block: blocks do not order each other, so old accesses must be forgotten
-    if (arena.memory) munmap(arena.memory, SPACE), arena.memory = nullptr;
-#endif
+    RaceOrder::hide_begin();
+    if (LANES_KEEP_FIBERS) arena.start += round_up(arena.used, GAP); // blocks do not order each other: fresh memory
+    if (arena.memory && arena.start + SPACE > MAP) {
+        munmap(arena.memory, MAP);
+        arena.memory = nullptr;
+        arena.start = 0;
+    }
     if (!arena.memory) {
-        void *p = mmap(nullptr, SPACE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *p = mmap(nullptr, MAP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (p == MAP_FAILED) fault("no memory for the shared memory of a block");
         arena.memory = (char *)p;
-        forbid(arena.memory, SPACE, true);
+        forbid(arena.memory, MAP, true);
     }
     arena.used = arena.bytes_of_arrays = 0;
     arena.arrays.clear();
     add(nullptr, "of the launch", dynamic, 1024);
+    RaceOrder::hide_end();
 }
 
 void shared_end() {
     for (const Array &a : arena.arrays) {
-        const unsigned char *gap = (const unsigned char *)arena.memory + a.offset + a.bytes;
+        const unsigned char *gap = (const unsigned char *)arena.memory + arena.start + a.offset + a.bytes;
         forbid((char *)gap, GAP, false);
         for (int i = 0; i < GAP; i++)
             if (gap[i] != POISON)
                 fault("shared array %s of %zu bytes: something was written %d bytes beyond its end", a.name, a.bytes,
                       i);
-        forbid(arena.memory + a.offset, a.bytes + GAP, true);
+        forbid(arena.memory + arena.start + a.offset, a.bytes + GAP, true);
     }
 }
 
 void *shared_array(const void *key, const char *name, size_t bytes, size_t align) {
     for (const Array &a : arena.arrays)
-        if (a.key == key) return arena.memory + a.offset;
-    return add(key, name, bytes, align);
+        if (a.key == key) return arena.memory + arena.start + a.offset;
+    RaceOrder::hide_begin();
+    void *p = add(key, name, bytes, align);
+    RaceOrder::hide_end();
+    return p;
 }
 
 void *shared_dynamic(size_t) {
-    return arena.memory + arena.arrays[0].offset;
+    return arena.memory + arena.start + arena.arrays[0].offset;
 }
 } // namespace emu
