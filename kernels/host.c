@@ -124,6 +124,11 @@ void host_all_reduce(Backend *b, int64_t *data, int64_t n) {
     (void)n;
 }
 
+void host_describe(Backend *b, StrBuf *out) {
+    (void)b;
+    (void)out;
+}
+
 void host_choices_get(Backend *b, StrBuf *json) {
     (void)b;
     str_puts(json, "{}");

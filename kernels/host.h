@@ -15,6 +15,7 @@ extern "C" {
 #define DEVICE_SLOTS(X)                                                                                                \
     X(close)                                                                                                           \
     X(status)                                                                                                          \
+    X(describe)                                                                                                        \
     X(memory)                                                                                                          \
     X(alloc)                                                                                                           \
     X(free)                                                                                                            \

@@ -229,6 +229,8 @@ struct Kernels {
     // Waits for nothing: call it after sync.
     int (*status)(Backend *b, Err *err);
     DeviceMemory (*memory)(Backend *b);
+    // Appends what a report of a fault needs to know of the device, in a few words; nothing where that is the machine.
+    void (*describe)(Backend *b, StrBuf *out);
 
     // --- memory of the device ---
     // 256-byte aligned (host memory: 64), zeroed; host pages are touched on first use. Never NULL: where a device has

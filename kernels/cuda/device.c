@@ -50,6 +50,18 @@ DeviceMemory cuda_memory(Backend *b) {
     return m;
 }
 
+void cuda_describe(Backend *b, StrBuf *out) {
+    const CudaState *s = cuda_state(b);
+    int driver = 0, runtime = 0;
+    size_t blas = cublasLtGetVersion();
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    str_printf(out, "compute capability %d.%d, %d multiprocessors, driver for CUDA %d.%d, CUDA runtime %d.%d, ",
+               s->capability / 10, s->capability % 10, s->processors, driver / 1000, driver % 1000 / 10, runtime / 1000,
+               runtime % 1000 / 10);
+    str_printf(out, "cuBLASLt %zu.%zu.%zu", blas / 10000, blas / 100 % 100, blas % 100);
+}
+
 // --- opening ---
 
 // "cuda" or "cuda:N".

@@ -10,8 +10,8 @@
 #include "words.h"
 
 const Verb *const verbs[] = {
-    &verb_train,  &verb_plan,   &verb_inspect, &verb_tokenize, &verb_eval, &verb_generate, &verb_chat,
-    &verb_logits, &verb_verify, &verb_export,  &verb_merge,    &verb_help, &verb_version,  NULL,
+    &verb_train,  &verb_plan,   &verb_inspect, &verb_tokenize, &verb_eval, &verb_generate, &verb_chat, &verb_logits,
+    &verb_verify, &verb_export, &verb_merge,   &verb_doctor,   &verb_help, &verb_version,  NULL,
 };
 
 const Verb *verb_find(const char *name) {
@@ -23,7 +23,7 @@ const Verb *verb_find(const char *name) {
 
 // Verbs of the contract that later versions bring.
 static bool is_later_verb(const char *name) {
-    static const char *const later[] = {"pull", "doctor"};
+    static const char *const later[] = {"pull"};
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         if (strcmp(later[i], name) == 0) return true;
     }

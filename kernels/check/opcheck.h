@@ -150,3 +150,9 @@ bool op_shows_nan(const OpRun *r);
 // End with name NULL.
 extern const OpCase op_cases_pointwise[], op_cases_activation[], op_cases_matmul[], op_cases_attention[],
     op_cases_moe[];
+// All of them; ends with NULL.
+extern const OpCase *const op_groups[];
+
+// Runs every size of a case on b against `ref`, in the type of b's activations, with and without gaps between rows.
+// *cases: how many ran. False at the first that does not agree, or a fault of the device: `message` says which.
+bool op_check(const OpCase *c, Backend *ref, Backend *b, int *cases, char *message, size_t size);

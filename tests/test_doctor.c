@@ -1,0 +1,53 @@
+// lorac doctor as a user runs it, on the CPU and on the emulated device.
+#include "test.h"
+
+#include <stdlib.h>
+
+#include "cli_runner.h"
+
+static void on_emulated_device(void) {
+    if (!*EMULATED_MODULES) skip();
+    setenv("LORAC_MODULES", EMULATED_MODULES, 1);
+}
+
+static void test_doctor_names_machine_and_libraries(void **state) {
+    (void)state;
+    char *out = run("doctor --device cpu --ops rmsnorm", 0);
+    static const char *const parts[] = {"CPUs usable, backend cpu-", "GB free", "oneDNN ",  "PCRE2 ",
+                                        "rmsnorm_forward",           "agrees",  ": 0 wrong"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!strstr(out, parts[i])) fail_msg("\"%s\" lacks \"%s\"", out, parts[i]);
+    mem_free(out);
+}
+
+static void test_doctor_refuses(void **state) {
+    (void)state;
+    check_has("doctor --device cpu --ops nothing", EXIT_INPUT, "no op begins with \"nothing\"");
+    check_has("doctor --device tpu", EXIT_INPUT, "expected auto, cpu, cuda or cuda:N");
+    check_has("doctor --device cpu --dtype bf16", EXIT_INPUT, "needs a GPU");
+    setenv("LORAC_MODULES", "/nowhere", 1);
+    check_has("doctor --device cuda", EXIT_RUNTIME, "lorac-cuda.so was not built");
+    unsetenv("LORAC_MODULES");
+}
+
+static void test_doctor_checks_a_device(void **state) {
+    (void)state;
+    on_emulated_device();
+    char *out = run("doctor --device cuda --ops rmsnorm_forward", 0);
+    static const char *const parts[] = {
+        "emulated device", "compute capability 9.0", "rmsnorm_forward", "f32", "bf16", "f16", "3 checks of ops"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!strstr(out, parts[i])) fail_msg("\"%s\" lacks \"%s\"", out, parts[i]);
+    mem_free(out);
+    setenv("LORAC_EMULATED_FAIL_LAUNCH", "3", 1);
+    check_has("doctor --device cuda --dtype bf16 --ops rmsnorm", EXIT_RUNTIME,
+              "lorac: device cuda:0 (emulated device)");
+    unsetenv("LORAC_EMULATED_FAIL_LAUNCH");
+    setenv("LORAC_EMULATED_DEVICES", "0", 1);
+    check_has("doctor --device cuda", EXIT_RUNTIME, "no NVIDIA GPU is visible");
+    unsetenv("LORAC_EMULATED_DEVICES");
+    unsetenv("LORAC_MODULES");
+}
+
+TEST_MAIN(SCRATCH_TEST(test_doctor_names_machine_and_libraries), SCRATCH_TEST(test_doctor_refuses),
+          SCRATCH_TEST(test_doctor_checks_a_device))

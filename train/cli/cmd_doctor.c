@@ -1,0 +1,136 @@
+// lorac doctor [--device D]: what a report of a fault needs to know, and whether the device computes what it should.
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <archive.h>
+#include <cjson/cJSON.h>
+#include <oneapi/dnnl/dnnl.h>
+#include <pcre2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+#include <utf8proc.h>
+#include <xxhash.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include "cli.h"
+#include "memory_use.h"
+#include "opcheck.h"
+#include "run_device.h"
+#include "threads.h"
+
+static void print_machine(void) {
+    struct utsname u;
+    if (uname(&u) == 0) printf("system     %s %s, %s\n", u.sysname, u.release, u.machine);
+    const Kernels *best = kernels_cpu(NULL);
+    printf("cpu        %d of %ld CPUs usable, backend %s of", threads_available(), sysconf(_SC_NPROCESSORS_ONLN),
+           best->name);
+    static const char *const isas[] = {"base", "v3", "v4"};
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
+        if (kernels_cpu(isas[i])) printf(" %s", kernels_cpu(isas[i])->name);
+    double total = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    printf("\nmemory     %.1f GB, %.1f GB free for this process\n", total / 1e9, (double)memory_free() / 1e9);
+}
+
+static void print_libraries(void) {
+    const dnnl_version_t *d = dnnl_version();
+    unsigned x = XXH_versionNumber();
+    char pcre[64] = "?";
+    pcre2_config(PCRE2_CONFIG_VERSION, pcre);
+    pcre[strcspn(pcre, " ")] = 0; // the date
+    printf("libraries  oneDNN %d.%d.%d, PCRE2 %s, utf8proc %s, xxHash %u.%u.%u, zlib %s, zstd %s, %s, cJSON %s\n",
+           d->major, d->minor, d->patch, pcre, utf8proc_version(), x / 10000, x / 100 % 100, x % 100, zlibVersion(),
+           ZSTD_versionString(), archive_version_string(), cJSON_Version());
+}
+
+// The driver's own line, where one is loaded: "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.82 ...".
+static void print_driver(void) {
+    FILE *f = fopen("/proc/driver/nvidia/version", "r");
+    char line[256];
+    if (f && fgets(line, sizeof line, f)) printf("driver     %s", line);
+    if (f) fclose(f);
+}
+
+static void print_device(Backend *b) {
+    StrBuf text = {0}, more = {0};
+    run_device_describe(&text, b);
+    b->k->describe(b, &more);
+    printf("device     %s%s%s\n", text.data, more.len ? ", " : "", more.len ? more.data : "");
+    str_clear(&text);
+    str_clear(&more);
+}
+
+typedef struct Tally {
+    int ops, cases, wrong;
+} Tally;
+
+static void check_op(const OpCase *c, Backend *ref, Backend *b, Tally *t) {
+    char message[1200];
+    int cases;
+    double start = time_now();
+    bool good = op_check(c, ref, b, &cases, message, sizeof message);
+    if (!cases && good) return; // works in host memory, whatever the device
+    printf("  %-28s %-4s %4d cases %6.2f s  %s\n", c->name, run_device_dtype(b), cases, time_now() - start,
+           good ? "agrees" : message);
+    fflush(stdout); // a device may hang in the next one
+    t->ops++;
+    t->cases += cases;
+    t->wrong += !good;
+}
+
+// Every op whose name begins with `only`, in one type of activations. Fails where the device itself does.
+static int check_device(const char *device, const char *dtype, const char *only, Backend *ref, Tally *t, Err *err) {
+    Backend *b;
+    if (run_device_open_words(&b, device, dtype, err)) return -1;
+    print_device(b);
+    for (int g = 0; op_groups[g]; g++)
+        for (const OpCase *c = op_groups[g]; c->name && !b->k->status(b, err); c++)
+            if (strncmp(c->name, only, strlen(only)) == 0) check_op(c, ref, b, t);
+    int rc = b->k->status(b, err);
+    backend_close(b);
+    return rc;
+}
+
+// Without a dtype: all that ops are written for. TF32 and FP8 round inside of products, which no case allows for.
+static int check_types(const char *device, const char *dtype, const char *only, Tally *t, Err *err) {
+    static const char *const types[] = {"f32", "bf16", "f16"};
+    Backend *ref, *first;
+    if (backend_open(&ref, "ref", 1, err)) return -1;
+    int rc = run_device_open_words(&first, device, dtype, err), n = 0;
+    if (rc == 0) {
+        n = dtype || first->host_memory ? 1 : 3;
+        device = first->host_memory ? "cpu" : device && strncmp(device, "cuda", 4) == 0 ? device : "cuda";
+        backend_close(first);
+    }
+    for (int i = 0; i < n && rc == 0; i++) rc = check_device(device, dtype ? dtype : types[i], only, ref, t, err);
+    backend_close(ref);
+    return rc;
+}
+
+static int run_doctor(int argc, char **argv, Err *err) {
+    const char *device = NULL, *dtype = NULL, *only = "";
+    const ArgSpec specs[] = {
+        {"device", ARG_STRING, &device, NULL}, {"dtype", ARG_STRING, &dtype, NULL}, {"ops", ARG_STRING, &only, NULL}};
+    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, NULL, 0, NULL, err)) return err->status;
+    Tally t = {0};
+    print_machine();
+    print_libraries();
+    print_driver();
+    if (check_types(device, dtype, only, &t, err)) return err->status;
+    if (!t.ops) return err_input(err, "--ops: no op begins with \"%s\"", only), EXIT_INPUT;
+    printf("%d checks of ops, %d cases: %d wrong\n", t.ops, t.cases, t.wrong);
+    if (!t.wrong) return 0;
+    return err_runtime(err, "doctor: %d ops do not compute what the reference does", t.wrong), EXIT_RUNTIME;
+}
+
+const Verb verb_doctor = {
+    .name = "doctor",
+    .usage = "lorac doctor [--device D] [--dtype T] [--ops NAME]",
+    .summary = "The machine, the libraries, and every op of a device checked against the reference",
+    .help =
+        "Prints what is there, then runs each op on the device (auto, cpu, cuda, cuda:N; default auto) and on the\n"
+        "naive reference, at sizes that are odd, tiny and large, and compares. On a GPU in f32, bf16 and f16 unless\n"
+        "--dtype names one. --ops: only ops whose names begin so. Exit status 1: an op is wrong, or the device "
+        "fails.\n",
+    .run = run_doctor,
+};
