@@ -80,6 +80,33 @@ static void check_row(const Dataset *d, const RowPlan *p, const Row *row, int64_
     assert_int_equal(scored, row->scored);
 }
 
+// All rows side by side: each as it is alone, moved by what stands before it.
+static void check_side_by_side(const Dataset *d, const RowPlan *p) {
+    int64_t n = row_plan_count(p), *rows = mem_alloc((size_t)n, sizeof *rows), sample = 0, scored = 0;
+    Row all = {0}, one = {0};
+    for (int64_t r = 0; r < n; r++) rows[r] = n - 1 - r;
+    row_fill_several(&all, d, p, rows, n);
+    assert_int_equal(all.rows, n);
+    assert_int_equal(all.row_start[0], 0);
+    for (int64_t r = 0; r < n; r++) {
+        int32_t at = all.row_start[r];
+        row_fill(&one, d, p, rows[r]);
+        assert_int_equal(all.row_start[r + 1], at + one.tokens);
+        assert_memory_equal(all.ids + at, one.ids, (size_t)one.tokens * sizeof *one.ids);
+        assert_memory_equal(all.pos + at, one.pos, (size_t)one.tokens * sizeof *one.pos);
+        for (int64_t i = 0; i < one.samples; i++) assert_int_equal(all.start[++sample], at + one.start[i + 1]);
+        for (int64_t i = 0; i < one.scored; i++, scored++) {
+            assert_int_equal(all.position[scored], at + one.position[i]);
+            assert_int_equal(all.target[scored], one.target[i]);
+        }
+    }
+    assert_int_equal(all.samples, sample);
+    assert_int_equal(all.scored, scored);
+    row_clear(&all);
+    row_clear(&one);
+    mem_free(rows);
+}
+
 static void check_plan(const Dataset *d, int64_t max_tokens, bool packing) {
     int64_t n = dataset_count(d), *all = all_samples(n), found = 0;
     RowPlan *p = row_plan_new(d, all, n, max_tokens, packing);
@@ -93,6 +120,7 @@ static void check_plan(const Dataset *d, int64_t max_tokens, bool packing) {
         found += row.samples;
     }
     assert_int_equal(found, n);
+    check_side_by_side(d, p);
     row_clear(&row);
     mem_free(seen);
     mem_free(all);

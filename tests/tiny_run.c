@@ -54,12 +54,20 @@ static void load_config(TinyRun *r, const char *dir, const char *const *override
     for (int i = 0; i < argc; i++) mem_free(words[i]);
 }
 
+static int open_cpu(Backend **b, void *threads, Err *err) {
+    return backend_open(b, "cpu", *(int *)threads, err);
+}
+
 void tiny_run_open(TinyRun *r, const char *dir, int threads, const char *const *overrides, int n) {
+    tiny_run_open_on(r, dir, open_cpu, &threads, overrides, n);
+}
+
+void tiny_run_open_on(TinyRun *r, const char *dir, TinyOpen open, void *user, const char *const *overrides, int n) {
     *r = (TinyRun){0};
     Err err;
     snprintf(r->dir, sizeof r->dir, "%s", dir);
     load_config(r, dir, overrides, n);
-    CHECK(backend_open(&r->backend, "cpu", threads, &err) == 0, "%s", err.msg);
+    CHECK(open(&r->backend, user, &err) == 0, "%s", err.msg);
     ModelOptions o = {.quantize = r->config.quantize_base};
     CHECK(model_load(&r->model, r->config.model_name_or_path, r->backend, &o, &err) == 0, "%s", err.msg);
     CHECK(run_data_open(&r->data, &r->config, r->model, NULL, true, &err) == 0, "%s", err.msg);

@@ -58,10 +58,15 @@ RowRunner *row_runner_new(const Model *m, Adapter *a, RowShape bounds, int64_t m
     return r;
 }
 
+// Recorded passes know where everything is.
+static void forget(RowRunner *r) {
+    r->model->backend->k->forget(r->model->backend);
+    r->n_seen = 0;
+}
+
 static void release_arena(RowRunner *r) {
     Backend *b = r->model->backend;
-    b->k->forget(b); // recorded passes know where the arena is
-    r->n_seen = 0;
+    forget(r);
     if (r->arena) b->k->free(b, r->arena, r->arena_bytes);
     r->arena = NULL;
     r->arena_bytes = 0;
@@ -163,6 +168,11 @@ static void run_tape(RowRunner *r, const DecoderOptions *o, TapeMode mode) {
     if (b->k->replay(b, pass_key(r, o, mode))) return;
     // The bounds need not belong to one row, and packing of buffers is not monotone: a pass may ask for a little more.
     row_runner_reserve(r, build(r, o, mode));
+    size_t offloaded = tape_stats(r->tape).offloaded_bytes;
+    if (offloaded > r->offloaded_bytes) {
+        forget(r);
+        r->offloaded_bytes = offloaded;
+    }
     uint64_t key = pass_key(r, o, mode);
     bool known = was_seen(r, key);
     if (known) b->k->record(b, key);

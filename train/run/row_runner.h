@@ -37,8 +37,8 @@ typedef struct RowRunner {
     int64_t started, max_results;       // passes whose results were not fetched
     int32_t *predicted;                 // host
     void *arena;
-    size_t arena_bytes;
-    uint64_t seen[RUNNER_SHAPES]; // keys of passes that were run once
+    size_t arena_bytes, offloaded_bytes; // the most that a pass has moved to host memory, where the tape keeps room
+    uint64_t seen[RUNNER_SHAPES];        // keys of passes that were run once
     int64_t n_seen;
 } RowRunner;
 

@@ -53,13 +53,27 @@ static int refuse(const Trainer *t, const TrainerRoom *room, size_t arena, Err *
     bool on_device = !b->host_memory;
     return err_no_fit(
         err,
-        "%s of %lld tokens needs %.0f MB in all%s%s: %.0f MB for model, adapter and what is there, %.0f MB "
+        "%s of %lld tokens needs %.0f MB in all%s%s: %.1f MB for model, adapter and what is there, %.1f MB "
         "for activations (gradient_checkpointing %s); expected at most %.0f MB (%s); a smaller %s%s "
         "would help",
         on_device ? "a pass" : "a row", (long long)t->runner->bounds.tokens, (double)(room->held + arena) / 1e6,
         on_device ? " on " : "", b->name, (double)room->held / 1e6, (double)arena / 1e6, recompute_name(t->recompute),
         (double)room->limit / 1e6, room->why,
         on_device && t->rows_per_pass > 1 ? "per_device_train_batch_size or " : "", "max_seq_length");
+}
+
+// What is offloaded needs room where it goes, which is pinned there.
+static int check_host_room(Trainer *t, Err *err) {
+    if (t->recompute != RECOMPUTE_OFFLOAD || t->model->backend->host_memory) return 0;
+    DecoderOptions o = trainer_options(t);
+    row_runner_plan(t->runner, &o, TAPE_TRAIN);
+    size_t bytes = tape_stats(t->runner->tape).offloaded_bytes, left = memory_free();
+    if (!left || bytes <= left / 10 * 9) return 0;
+    return err_no_fit(
+        err,
+        "gradient_checkpointing offload moves %.0f MB of block inputs to host memory; %.0f MB are free there "
+        "(90%%); a smaller per_device_train_batch_size or max_seq_length would help",
+        (double)bytes / 1e6, (double)left / 10 * 9 / 1e6);
 }
 
 int trainer_fit_memory(Trainer *t, Err *err) {
@@ -72,6 +86,7 @@ int trainer_fit_memory(Trainer *t, Err *err) {
     while (arena = trainer_arena_bytes(t, level), room.held + arena > room.limit && level < heaviest) level++;
     t->planned_bytes = room.held + arena;
     if (room.held + arena > room.limit) return refuse(t, &room, arena, err);
+    if (check_host_room(t, err)) return -1;
     row_runner_reserve(t->runner, arena);
     return run_device_check(b, err);
 }
