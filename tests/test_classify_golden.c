@@ -93,14 +93,14 @@ static void check_logits(const Case *c) {
     tape_free(t);
     row_inputs_free(in);
     double error = relative_error(got, want, n);
-    if (!(error <= LOGITS)) fail_msg("%s: logits: relative error %g", c->family.path, error);
+    if (!(error <= GOLDEN_F32.logits)) fail_msg("%s: logits: relative error %g", c->family.path, error);
     int last = 4; // one text, by itself
     Err err;
     ASSERT_OK(model_class_logits(c->model, c->adapter, c->ids + c->start[last], c->start[last + 1] - c->start[last],
                                  one, &err),
               &err);
     error = relative_error(one, want + last * c->family.labels, (size_t)c->family.labels);
-    if (!(error <= LOGITS)) fail_msg("%s: logits of one sample: relative error %g", c->family.path, error);
+    if (!(error <= GOLDEN_F32.logits)) fail_msg("%s: logits of one sample: relative error %g", c->family.path, error);
     mem_free(want);
 }
 
@@ -149,7 +149,7 @@ static void test_classify_golden_matches_pytorch(void **state) {
             Case c;
             open_case(&c, names[i], ways[w].kind, ways[w].device);
             check_logits(&c);
-            check_steps(&c.family, c.model, c.adapter, run_step, &(Steps){&c, ways[w].recompute});
+            check_steps(&c.family, c.model, c.adapter, run_step, &(Steps){&c, ways[w].recompute}, &GOLDEN_F32);
             close_case(&c);
         }
 }
