@@ -16,7 +16,6 @@ typedef struct Case {
     int32_t *ids, *start;
 } Case;
 
-// The backend belongs to the case.
 static void open_case(Case *c, const char *name, FamilyFile kind, Backend *b) {
     Err err;
     *c = (Case){.backend = b};
@@ -34,7 +33,6 @@ static void close_case(Case *c) {
     mem_free(c->start);
     adapter_free(c->adapter);
     model_free(c->model);
-    backend_close(c->backend);
     family_close(&c->family);
 }
 

@@ -11,10 +11,14 @@ static Backend *open_host(const char *device) {
 }
 
 static void check_families(const char *const *names, int n, FamilyFile kind) {
-    for (int i = 0; i < n && kind == FAMILY_HF; i++)
-        check_family(names[i], kind, strided_open(), (Recompute)((i + 1) % 4), &GOLDEN_F32);
-    for (int i = 0; i < n; i++)
-        check_family(names[i], kind, open_host(i % 8 == 2 ? "ref" : "cpu"), (Recompute)(i % 4), &GOLDEN_F32);
+    Backend *cpu = open_host("cpu"), *ref = open_host("ref"), *strided = strided_open();
+    for (int i = 0; i < n; i++) {
+        check_family(names[i], kind, i % 8 == 2 ? ref : cpu, (Recompute)(i % 4), &GOLDEN_F32);
+        if (kind == FAMILY_HF) check_family(names[i], kind, strided, (Recompute)((i + 1) % 4), &GOLDEN_F32);
+    }
+    backend_close(cpu);
+    backend_close(ref);
+    backend_close(strided);
 }
 #define CHECK_FAMILIES(kind, ...)                                                                                      \
     check_families((const char *[]){__VA_ARGS__}, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), kind)

@@ -136,6 +136,8 @@ cudaError_t cudaMalloc(void **p, size_t bytes) {
     if (!m.base) {
         void *space = mmap(nullptr, SPACE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (space == MAP_FAILED) fault("no range of addresses for device memory");
+        // Its protection changes at every launch: a hundredth of the page table entries to walk.
+        madvise(space, SPACE, MADV_HUGEPAGE);
         m.base = (char *)space;
     }
     size_t &used = m.used[current_device()], size = room(bytes);
