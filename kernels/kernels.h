@@ -130,6 +130,7 @@ typedef struct AttentionShape {
     // k_start, k_len is the distance to the next, q_pos counts from 0. 0: none of this is known.
     int64_t longest;
 } AttentionShape;
+enum { DEVICE_MAX_HEAD_SIZE = 256 }; // host memory: any
 
 // gelu(x) = x Phi(x) with the normal distribution function Phi, by erf; "tanh": its approximation (Hendrycks & Gimpel
 // 2016). silu(x) = x / (1 + exp(-x)).

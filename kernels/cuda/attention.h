@@ -9,8 +9,6 @@
 extern "C" {
 #endif
 
-enum { ATTENTION_MAX_HEAD = 256 };
-
 // One call of attention_forward or attention_backward.
 typedef struct AttentionCall {
     Mat q, k, v, out, lse;
@@ -30,6 +28,9 @@ void attention_prepare(Backend *b, const AttentionCall *c);
 // Whichever of the own kernels fits the call.
 void own_forward(Backend *b, const AttentionCall *c);
 void own_backward(Backend *b, const AttentionCall *c);
+
+// "cudnn 9.19.0"; NULL: the own kernels only.
+const char *cuda_attention_library(const Backend *b);
 
 // cuDNN, where it can and is the faster one. False: nothing was done. cudnn_workspace: 0 where it cannot.
 bool cudnn_attention(Backend *b, const AttentionCall *c, bool backward);

@@ -20,14 +20,11 @@ typedef struct Plan {
 struct CudaAttention {
     const CudnnLibrary *library; // NULL: absent
     void *cudnn;
-    char version[32];
+    char name[64]; // "cudnn 9.19.0"
     cudaEvent_t start, stop;
     Plan *plans;
     size_t n, capacity;
 };
-
-// Until the emulated device has one.
-extern __typeof__(cuda_cudnn_library) cuda_cudnn_library __attribute__((weak));
 
 int cuda_attention_open(Backend *b, Err *err) {
     CudaState *s = cuda_state(b);
@@ -37,8 +34,10 @@ int cuda_attention_open(Backend *b, Err *err) {
     int generation = s->capability / 10;
     if (b->activation == DTYPE_F32 || generation < 9 || generation > 10) return 0;
     Err absent; // cuDNN is not needed: a library that is there and does not open is not used either
-    a->library = cuda_cudnn_library ? cuda_cudnn_library(&absent) : NULL;
-    if (a->library && a->library->open(&a->cudnn, a->version, sizeof a->version, &absent)) a->library = NULL;
+    a->library = cuda_cudnn_library(&absent);
+    char version[32] = "";
+    if (a->library && a->library->open(&a->cudnn, version, sizeof version, &absent)) a->library = NULL;
+    if (a->library) snprintf(a->name, sizeof a->name, "cudnn %s", version);
     (void)err;
     return 0;
 }
@@ -54,6 +53,11 @@ void cuda_attention_close(Backend *b) {
     mem_free(a->plans);
     mem_free(a);
     cuda_state(b)->attention = NULL;
+}
+
+const char *cuda_attention_library(const Backend *b) {
+    const CudaAttention *a = cuda_state(b)->attention;
+    return a->library ? a->name : NULL;
 }
 
 // --- plans ---
@@ -192,9 +196,9 @@ static float time_kind(Backend *b, const Plan *p, const AttentionCall *c, bool c
 
 static void choose(Backend *b, Plan *p, const AttentionCall *c) {
     CudaState *state = cuda_state(b);
+    const CudaAttention *a = state->attention;
     const CudnnShape *s = &p->shape;
-    char key[KEY_TEXT], cudnn[64];
-    snprintf(cudnn, sizeof cudnn, "cudnn %s", state->attention->version);
+    char key[KEY_TEXT];
     snprintf(key, sizeof key, "attention_%s %s %lldx%lld of %lld, heads %lld/%lld of %lld in %lld/%lld, window %lld%s",
              s->backward ? "backward" : "forward", dtype_info(s->type)->name, (long long)s->batch,
              (long long)s->longest, (long long)s->rows, (long long)s->heads, (long long)s->kv_heads,
@@ -203,13 +207,12 @@ static void choose(Backend *b, Plan *p, const AttentionCall *c) {
     const char *known = cuda_choice_get(b, key);
     p->chosen = true;
     if (known) {
-        p->fast = strcmp(known, "own") != 0;
-        if (p->fast && strcmp(known, cudnn)) cuda_fail(b, "%s: the snapshot has %s, here is %s", key, known, cudnn);
+        p->fast = !strcmp(known, a->name); // another cuDNN's was refused (cuda_choices_set)
         return;
     }
     p->fast = true; // while a pass is recorded, and on the emulated device, time tells nothing
     if (!state->recording && !state->emulated) p->fast = time_kind(b, p, c, true) < time_kind(b, p, c, false);
-    cuda_choice_set(b, key, p->fast ? cudnn : "own");
+    cuda_choice_set(b, key, p->fast ? a->name : "own");
 }
 
 bool cudnn_attention(Backend *b, const AttentionCall *c, bool backward) {

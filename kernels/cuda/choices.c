@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "attention.h"
+
 typedef struct Choice {
     char *key, *value;
 } Choice;
@@ -121,6 +123,14 @@ static char *take_text(Reader *r) {
     return NULL;
 }
 
+// Where the run's attention was cuDNN's, the same cuDNN must be here.
+static int check_attention(const Backend *b, const char *value, Err *err) {
+    const char *here = cuda_attention_library(b);
+    if (strncmp(value, "cudnn ", 6) || (here && !strcmp(value, here))) return 0;
+    return err_input(err, "the run was made with attention by %s, here is %s: its bits cannot go on here", value,
+                     here ? here : "none");
+}
+
 // One `"key": "value"` into the list; the two that say what the choices hold for are compared.
 static int take_choice(Backend *b, CudaChoices *read, Reader *r, int *headers, Err *err) {
     const CudaState *s = cuda_state(b);
@@ -136,6 +146,7 @@ static int take_choice(Backend *b, CudaChoices *read, Reader *r, int *headers, E
                 err_input(err, "the run was made with %s %s, this is %s: its bits cannot go on here", key, value, here);
         ++*headers;
     } else {
+        status = check_attention(b, value, err);
         set(read, key, value);
     }
     mem_free(key);

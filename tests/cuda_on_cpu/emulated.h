@@ -28,6 +28,7 @@ void emulated_fail_launch(uint64_t n);              // the n-th launch from now 
 uint64_t emulated_launches(void);                   // kernels launched so far
 size_t emulated_memory_used(void);                  // bytes of device memory that are allocated now
 void emulated_set_capability(int major, int minor); // 9.0 unless set
+void emulated_set_cudnn(bool there);                // what is opened from now on finds cuDNN, or not: unless set
 
 #ifdef __cplusplus
 }
