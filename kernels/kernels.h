@@ -359,7 +359,7 @@ struct Kernels {
     void (*gather_rows_forward)(Backend *b, Mat out, Mat x, const int32_t *index);
     // dx[index[i], :] (+)= dout[i, :]; without accumulate all other rows of dx become 0.
     void (*gather_rows_backward)(Backend *b, Mat dx, Mat dout, const int32_t *index, bool accumulate);
-    // dst[index[i], :] = x[i, :].  For the KV cache: dst [cache rows, C].
+    // dst[index[i], :] = x[i, :]; -1 (padding): nothing.  For the KV cache: dst [cache rows, C].
     void (*scatter_rows)(Backend *b, Mat dst, Mat x, const int32_t *index);
     // dst += src, same shape.
     void (*add)(Backend *b, Mat dst, Mat src);
