@@ -56,7 +56,7 @@ static void compare_tiled(DType type, size_t tile_bytes) {
     Backend *ref = NULL, *b = open_device(type, false);
     Err err;
     ASSERT_OK(backend_open(&ref, "ref", 1, &err), &err);
-    ((CudaState *)b->state)->expanded_bytes = tile_bytes;
+    ((CudaState *)b->state)->scratch.expanded_bytes = tile_bytes;
     OpSetup setup = {.poison = -1, .activation = type, .gap = 8};
     for (size_t i = 0; i < sizeof tiled / sizeof *tiled; i++) {
         const OpCase *c = find_case(tiled[i].moe ? op_cases_moe : op_cases_matmul, tiled[i].name);
@@ -162,7 +162,7 @@ static void two_layers(Backend *b, Mat x, Mat h, Mat y, const Layer layers[2]) {
 static void test_recorded_passes_expand_weights_as_others_do(void **state) {
     (void)state;
     Backend *b = open_device(DTYPE_BF16, false);
-    ((CudaState *)b->state)->expanded_bytes = 64 << 10;
+    ((CudaState *)b->state)->scratch.expanded_bytes = 64 << 10;
     Layer layers[] = {new_layer(b, DTYPE_Q8_0, N, K, 0.1f, false), new_layer(b, DTYPE_Q8_0, K, N, 0.1f, false)};
     Mat x = new_matrix(b, T, K, 1, 1), h = new_matrix(b, T, N, 1, 2), y = new_matrix(b, T, K, 1, 3);
     void *start = fetch(b, x), *want = NULL;

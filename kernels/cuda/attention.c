@@ -35,7 +35,7 @@ static bool flash_can(const Backend *b, const AttentionCall *c) {
 
 // Of the own kernels: delta [Tq, H] float32 of the backward pass. Which kind will run is not known yet.
 size_t cuda_attention_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward) {
-    size_t own = backward ? (size_t)(q.rows * s->heads) * sizeof(float) : 0;
+    size_t own = backward ? cuda_attention_delta_bytes(s, q) : 0;
     size_t cudnn = cudnn_workspace(b, s, q, k, backward);
     return own > cudnn ? own : cudnn;
 }

@@ -8,11 +8,6 @@
 
 enum { LOGITS = EACH_BLOCK / WARP }; // of a block
 
-size_t cuda_class_loss_workspace(Backend *b, const ClassHead *h, int64_t m) {
-    (void)b;
-    return cuda_align((size_t)(m * h->classes) * sizeof(float)) + (size_t)m * sizeof(RowLoss);
-}
-
 // logits [M, N] = x W^T + bias.
 template <class T>
 static __global__ void class_logits(float *logits, Rows<const T> x, ClassHead h, uint32_t rows, int cols) {

@@ -7,11 +7,6 @@
 extern "C" {
 #endif
 
-typedef struct RowLoss {
-    double loss;
-    int64_t correct; // 1: the arg max is the target
-} RowLoss;
-
 typedef struct CrossEntropy {
     const int32_t *targets; // [M]; -1: the row costs nothing, its gradients are 0
     const PassState *state; // its grad_scale; NULL: gradients are not wanted

@@ -16,7 +16,7 @@
 #include <cublasLt.h>
 #include <cuda_runtime_api.h>
 
-#include "../host.h"
+#include "sizes.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -37,6 +37,7 @@ extern "C" {
 CUDA_AREAS(DECLARE_CUDA_TYPE)
 
 typedef struct CudaState {
+    CudaScratch scratch; // first: sizes.c looks here
     const Kernels *host; // the CPU's table, for the two slots that work in host memory on every backend
     int device;
     char name[128];           // "NVIDIA H100 80GB HBM3"
@@ -51,10 +52,8 @@ typedef struct CudaState {
     cudaStream_t stream;      // of all ops
     cudaStream_t side_stream; // expansion of quantised weights
     cublasLtHandle_t blas;
-    void *workspace; // of cuBLASLt
-    size_t workspace_bytes;
+    void *workspace;   // of cuBLASLt
     void *expanded[2]; // tiles of quantised weights in the type of activations, used in turn
-    size_t expanded_bytes;
     size_t used_bytes; // that cuda_alloc has given and cuda_free has not got back
     bool failed;
     char fault[512];   // the first one
@@ -91,17 +90,6 @@ OP_SLOTS(DECLARE_CUDA_SLOT)
 extern const Kernels cuda_kernels;
 // A kernel that does nothing that matters: one that was not compiled for this GPU is a fault.
 void cuda_try_kernel(Backend *b);
-
-static inline int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-static inline size_t cuda_align(size_t bytes) {
-    return (bytes + 255) & ~(size_t)255;
-}
-// Bytes of an element of a type of activations.
-static inline size_t cuda_element(DType type) {
-    return type == DTYPE_F32 ? 4 : 2;
-}
 
 #ifdef __cplusplus
 }

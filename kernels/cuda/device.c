@@ -6,13 +6,6 @@
 #include "../module.h"
 #include "cuda.h"
 
-enum {
-    OLDEST_CAPABILITY = 80, // bf16 and asynchronous copies to shared memory
-    FP8_CAPABILITY = 89,
-    WORKSPACE_MB = 32, // what NVIDIA recommends for cuBLASLt; Hopper and later: twice as much
-    EXPANDED_MB = 64,  // of each tile of quantised weights
-};
-
 // --- faults ---
 
 void cuda_fail(Backend *b, const char *fmt, ...) {
@@ -104,16 +97,13 @@ static int take_properties(CudaState *s, const BackendOptions *o, Err *err) {
     s->capability = p.major * 10 + p.minor;
     s->processors = p.multiProcessorCount;
     s->shared_bytes = p.sharedMemPerBlockOptin;
-    if (s->capability < OLDEST_CAPABILITY)
+    if (s->capability < CUDA_OLDEST_CAPABILITY)
         return err_runtime(err, "device %s (%s): compute capability %d.%d, expected 8.0 or higher", o->device, s->name,
                            p.major, p.minor);
-    if (o->fp8 && s->capability < FP8_CAPABILITY)
+    if (o->fp8 && s->capability < CUDA_FP8_CAPABILITY)
         return err_runtime(err, "device %s (%s): dtype fp8 needs compute capability 8.9, the device has %d.%d",
                            o->device, s->name, p.major, p.minor);
-    // A small device spares less.
-    size_t workspace = (size_t)WORKSPACE_MB << (s->capability >= 90 ? 21 : 20), most = p.totalGlobalMem / 256;
-    s->workspace_bytes = cuda_align(workspace < most ? workspace : most);
-    s->expanded_bytes = cuda_align((size_t)EXPANDED_MB << 20 < most ? (size_t)EXPANDED_MB << 20 : most);
+    s->scratch = cuda_scratch(s->capability, p.totalGlobalMem);
     return 0;
 }
 
@@ -139,8 +129,8 @@ static int open_areas(Backend *b, Err *err) {
 #define OPEN_CUDA_AREA(name, type)                                                                                     \
     if (cuda_##name##_open(b, err)) return -1;
     CUDA_AREAS(OPEN_CUDA_AREA)
-    s->workspace = cuda_alloc(b, s->workspace_bytes);
-    for (int i = 0; i < 2; i++) s->expanded[i] = cuda_alloc(b, s->expanded_bytes);
+    s->workspace = cuda_alloc(b, s->scratch.workspace_bytes);
+    for (int i = 0; i < 2; i++) s->expanded[i] = cuda_alloc(b, s->scratch.expanded_bytes);
     cuda_try_kernel(b);
     cuda_sync(b);
     return 0;
@@ -170,8 +160,8 @@ int lorac_cuda_open(Backend *b, const BackendOptions *o, const Kernels *host, Er
 void cuda_close(Backend *b) {
     CudaState *s = cuda_state(b);
     if (s->stream) cudaStreamSynchronize(s->stream);
-    for (int i = 0; i < 2; i++) cuda_free(b, s->expanded[i], s->expanded_bytes);
-    cuda_free(b, s->workspace, s->workspace_bytes);
+    for (int i = 0; i < 2; i++) cuda_free(b, s->expanded[i], s->scratch.expanded_bytes);
+    cuda_free(b, s->workspace, s->scratch.workspace_bytes);
 #define CLOSE_CUDA_AREA(name, type) cuda_##name##_close(b);
     CUDA_AREAS(CLOSE_CUDA_AREA)
     if (s->blas) cublasLtDestroy(s->blas);

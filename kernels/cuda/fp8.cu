@@ -5,12 +5,6 @@
 
 #include "device.cuh"
 
-bool cuda_fp8_fits(const Weight *w) {
-    bool dense = w->rows % 16 == 0 && w->cols % 16 == 0;
-    for (int i = 0; i < w->n_segments; i++) dense = dense && w->segments[i].dtype <= DTYPE_BF16;
-    return dense;
-}
-
 // ---- the largest magnitude ----
 
 // Magnitudes order as their bits do, NaN above all, so that a maximum of integers finds the largest in any order.
@@ -107,11 +101,6 @@ void cuda_fp8_store(Backend *b, void *data, const float *scale, Mat part, int64_
 }
 
 // ---- products ----
-
-size_t cuda_fp8_workspace(const Weight *w, int64_t t) {
-    if (!cuda_is_fp8(w)) return 0;
-    return cuda_align(sizeof(float)) + cuda_align((size_t)(t * (w->rows > w->cols ? w->rows : w->cols)));
-}
 
 void cuda_fp8_product(Backend *b, const Product *p, const Weight *w, bool backward, void *ws) {
     if (cuda_failed(b)) return;

@@ -12,8 +12,6 @@
 extern "C" {
 #endif
 
-// Whether W may become F8_E4M3: dense, rows and columns multiples of 16.
-bool cuda_fp8_fits(const Weight *w);
 static inline bool cuda_is_fp8(const Weight *w) {
     return w->segments[0].dtype == DTYPE_F8_E4M3;
 }
@@ -24,8 +22,6 @@ void cuda_fp8_measure(Backend *b, float *scale, Mat part);
 void cuda_fp8_scale(Backend *b, float *scale);
 void cuda_fp8_store(Backend *b, void *data, const float *scale, Mat part, int64_t row, int64_t rows);
 
-// For x [t, K] or dout [t, N]; 0: W is of another type.
-size_t cuda_fp8_workspace(const Weight *w, int64_t t);
 // The product p, whose a is quantised into ws, with W (forward) or W^T (backward) instead of its b.
 void cuda_fp8_product(Backend *b, const Product *p, const Weight *w, bool backward, void *ws);
 

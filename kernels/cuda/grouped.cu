@@ -134,13 +134,6 @@ static void run_grouped(Backend *b, const Grouped *g) {
         run_split(b, g);
 }
 
-size_t cuda_grouped_linear_workspace(Backend *b, const Weight *experts, const MoePlan *plan) {
-    (void)b;
-    (void)experts;
-    (void)plan;
-    return 0;
-}
-
 void cuda_grouped_linear_forward(Backend *b, Mat out, Mat x, const Weight *experts, const MoePlan *plan, void *ws) {
     (void)ws;
     if (cuda_failed(b)) return;

@@ -17,11 +17,6 @@ static Mat plain(const Weight *w) {
     return mat_of((void *)w->segments[0].data, w->segments[0].dtype, w->rows, w->cols);
 }
 
-size_t cuda_linear_workspace(Backend *b, const Weight *w, int64_t t) {
-    size_t bias = w->bias && b->activation != DTYPE_F32 ? cuda_align((size_t)w->rows * cuda_element(b->activation)) : 0;
-    return bias + cuda_fp8_workspace(w, t);
-}
-
 static void check_linear(const Backend *b, Mat in, int64_t in_cols, Mat out, int64_t out_cols) {
     CHECK(in.data && out.data && in.rows == out.rows && in.cols == in_cols && out.cols == out_cols &&
               in.dtype == b->activation && (out.dtype == b->activation || out.dtype == DTYPE_F32),

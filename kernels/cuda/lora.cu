@@ -75,35 +75,20 @@ template <bool ADD> static void run_drop(Backend *b, Mat out, Mat x, const Lora 
 
 // ---- the op ----
 
-// What lies in the workspace. a, b: as the products read them.
+// What lies in the workspace (sizes.h), as the products read it.
 typedef struct LoraParts {
-    Mat a, b;    // [R, K], [rows, R]
-    Mat dxa;     // [T, R]
-    Mat dropped; // [T, K], where there is dropout: drop(x), then the gradient that drop is yet to pass
-    size_t bytes;
+    Mat a, b, dxa, dropped;
 } LoraParts;
-
-static void *next_part(char *ws, size_t *bytes, int64_t elements, size_t size) {
-    void *part = ws ? ws + *bytes : NULL;
-    *bytes += cuda_align((size_t)elements * size);
-    return part;
-}
 
 static LoraParts lora_parts(const Backend *b, const Lora *l, int64_t t, int64_t k, void *ws) {
     DType type = b->activation;
-    size_t size = cuda_element(type);
+    LoraSizes at = cuda_lora_sizes(type, l, t, k);
+    char *p = (char *)ws;
     bool rounded = type != DTYPE_F32;
-    LoraParts p = {};
-    char *at = (char *)ws;
-    p.a = mat_of(rounded ? next_part(at, &p.bytes, l->rank * k, size) : (void *)l->a, type, l->rank, k);
-    p.b = mat_of(rounded ? next_part(at, &p.bytes, l->rows * l->rank, size) : (void *)l->b, type, l->rows, l->rank);
-    p.dxa = mat_of(next_part(at, &p.bytes, t * l->rank, size), type, t, l->rank);
-    if (l->dropout != 0) p.dropped = mat_of(next_part(at, &p.bytes, t * k, size), type, t, k);
-    return p;
-}
-
-size_t cuda_lora_workspace(Backend *b, const Lora *l, int64_t t, int64_t k) {
-    return lora_parts(b, l, t, k, NULL).bytes;
+    LoraParts parts = {mat_of(rounded ? p + at.a : (void *)l->a, type, l->rank, k),
+                       mat_of(rounded ? p + at.b : (void *)l->b, type, l->rows, l->rank),
+                       mat_of(p + at.dxa, type, t, l->rank), mat_of(p + at.dropped, type, t, k)};
+    return parts;
 }
 
 static void check_lora(const Backend *b, const Lora *l, Mat y, Mat xa, Mat x) {

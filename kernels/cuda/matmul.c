@@ -202,7 +202,7 @@ static cublasStatus_t multiply(const CudaState *s, const Plan *plan, const Produ
     return cublasLtMatmul(s->blas, (cublasLtMatmulDesc_t)&plan->op, &p->alpha, p->b.data,
                           (cublasLtMatrixLayout_t)&plan->b, p->a.data, (cublasLtMatrixLayout_t)&plan->a, &p->beta,
                           added(p).data, (cublasLtMatrixLayout_t)&plan->d, c, (cublasLtMatrixLayout_t)&plan->c,
-                          algorithm, s->workspace, s->workspace_bytes, s->stream);
+                          algorithm, s->workspace, s->scratch.workspace_bytes, s->stream);
 }
 
 // ---- the choice of an algorithm ----
@@ -212,7 +212,7 @@ static int candidates(Backend *b, Plan *plan, cublasLtMatmulHeuristicResult_t *f
     CudaState *s = cuda_state(b);
     const PlanKey *k = &plan->key;
     cublasLtMatmulPreferenceOpaque_t preference;
-    uint64_t bytes = s->workspace_bytes;
+    uint64_t bytes = s->scratch.workspace_bytes;
     uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     uint32_t align[] = {k->align_b, k->align_a, k->align_d, k->align_c};
     static const cublasLtMatmulPreferenceAttributes_t alignments[] = {
@@ -303,7 +303,7 @@ static void take_choice(Backend *b, Plan *plan, const char *key, const char *tex
     if (!read_choice(text, &plan->algorithm) ||
         cublasLtMatmulAlgoCheck(s->blas, &plan->op, &plan->b, &plan->a, &plan->d, &plan->c, &plan->algorithm,
                                 &result) ||
-        result.workspaceSize > s->workspace_bytes)
+        result.workspaceSize > s->scratch.workspace_bytes)
         cuda_fail(b, "the snapshot's algorithm for the product %s does not run here", key);
 }
 

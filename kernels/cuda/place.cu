@@ -2,73 +2,10 @@
 //
 // Rows are put in logical order on the way, through the pinned ring, so the host never holds more than the ring. Dense
 // rows of another type than that of activations are converted on the device, from the first of the two tiles.
-// Layout of a placed weight, each part 256-byte aligned: the segments, each with its scales behind it, then the bias.
 #include "fp8.h"
 #include "transfer.h"
 
 #include "device.cuh"
-
-typedef struct Part {
-    DType type; // on the device
-    int64_t rows;
-    int first, last;           // the segments of the file that it is made of
-    size_t data, scale, bytes; // offsets in the memory of the weight; bytes of the data
-} Part;
-
-typedef struct Layout {
-    Part part[WEIGHT_MAX_SEGMENTS];
-    int n;
-    size_t bias, bytes;
-} Layout;
-
-static bool is_dense(DType type) {
-    return type <= DTYPE_BF16;
-}
-
-static size_t row_bytes_of(const Weight *w, DType type) {
-    size_t bytes;
-    CHECK(dtype_bytes(type, (size_t)w->cols, &bytes), "%s: %lld columns are not whole blocks of %s", w->name,
-          (long long)w->cols, dtype_info(type)->name);
-    return bytes;
-}
-
-// Dense segments that follow each other become one part.
-static Layout layout_of(const Backend *b, const Weight *w, bool fp8) {
-    Layout l = {};
-    DType dense = fp8 && cuda_fp8_fits(w) ? DTYPE_F8_E4M3 : b->activation;
-    int64_t rows = 0;
-    for (int i = 0; i < w->n_segments; i++) {
-        const WeightSegment *s = &w->segments[i];
-        DType type = is_dense(s->dtype) ? dense : s->dtype;
-        Part *part = l.n ? &l.part[l.n - 1] : NULL;
-        if (!part || !is_dense(s->dtype) || !is_dense(w->segments[part->first].dtype)) {
-            part = &l.part[l.n++];
-            part->type = type;
-            part->first = i;
-        }
-        part->last = i;
-        part->rows += s->rows;
-        rows += s->rows;
-    }
-    CHECK(rows == w->rows, "the segments of %s hold %lld of its %lld rows", w->name, (long long)rows,
-          (long long)w->rows);
-    for (Part *part = l.part; part < l.part + l.n; part++) {
-        part->data = l.bytes;
-        part->bytes = (size_t)part->rows * row_bytes_of(w, part->type);
-        if (part->type == DTYPE_F8_E4M3) part->bytes *= 2; // and the transpose
-        part->scale = part->data + cuda_align(part->bytes);
-        l.bytes = part->scale;
-        if (part->type == DTYPE_NF4) l.bytes += cuda_align((size_t)part->rows * sizeof(float));
-        if (part->type == DTYPE_F8_E4M3) l.bytes += cuda_align(sizeof(float));
-    }
-    l.bias = l.bytes;
-    if (w->bias) l.bytes += cuda_align((size_t)w->rows * sizeof(float));
-    return l;
-}
-
-size_t cuda_weight_bytes(Backend *b, const Weight *w, bool fp8) {
-    return layout_of(b, w, fp8).bytes;
-}
 
 template <class To, class From> static __global__ void convert(To *dst, const From *src, int64_t n) {
     int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
@@ -90,12 +27,12 @@ void cuda_try_kernel(Backend *b) {
 static void place_dense(Backend *b, char *dst, DType type, const Weight *w, const WeightSegment *s, int64_t row,
                         int64_t n) {
     const CudaState *state = cuda_state(b);
-    size_t from = row_bytes_of(w, s->dtype), to = row_bytes_of(w, type);
+    size_t from = cuda_row_bytes(w, s->dtype), to = cuda_row_bytes(w, type);
     if (s->dtype == type) {
         cuda_upload_rows(b, dst, s->data, from, s->row_map, row, n);
         return;
     }
-    int64_t most = (int64_t)(state->expanded_bytes / from);
+    int64_t most = (int64_t)(state->scratch.expanded_bytes / from);
     CHECK(most > 0, "%s: rows of %zu bytes", w->name, from);
     for (int64_t done = 0; done < n; done += most) {
         int64_t rows = most < n - done ? most : n - done;
@@ -105,9 +42,9 @@ static void place_dense(Backend *b, char *dst, DType type, const Weight *w, cons
 }
 
 // In two walks: the largest magnitude is known before the first element is rounded. A tile of rows at a time.
-static void place_fp8(Backend *b, const Weight *w, const Part *part, char *data, float *scale) {
+static void place_fp8(Backend *b, const Weight *w, const PlacedPart *part, char *data, float *scale) {
     CudaState *state = cuda_state(b);
-    int64_t most = (int64_t)(state->expanded_bytes / row_bytes_of(w, DTYPE_BF16));
+    int64_t most = (int64_t)(state->scratch.expanded_bytes / cuda_row_bytes(w, DTYPE_BF16));
     cuda_zero(b, scale, sizeof *scale);
     for (int walk = 0; walk < 2; walk++) {
         int64_t at = 0; // rows of the segments before
@@ -126,18 +63,18 @@ static void place_fp8(Backend *b, const Weight *w, const Part *part, char *data,
     }
 }
 
-static void place_rows(Backend *b, const Weight *w, const Part *part, char *data) {
+static void place_rows(Backend *b, const Weight *w, const PlacedPart *part, char *data) {
     for (int i = part->first; i <= part->last; i++) {
         const WeightSegment *s = &w->segments[i];
-        if (is_dense(part->type))
+        if (cuda_is_dense(part->type))
             place_dense(b, data, part->type, w, s, 0, s->rows);
         else
-            cuda_upload_rows(b, data, s->data, row_bytes_of(w, s->dtype), s->row_map, 0, s->rows);
-        data += (size_t)s->rows * row_bytes_of(w, part->type);
+            cuda_upload_rows(b, data, s->data, cuda_row_bytes(w, s->dtype), s->row_map, 0, s->rows);
+        data += (size_t)s->rows * cuda_row_bytes(w, part->type);
     }
 }
 
-static WeightSegment place_part(Backend *b, const Weight *w, const Part *part, char *memory) {
+static WeightSegment place_part(Backend *b, const Weight *w, const PlacedPart *part, char *memory) {
     char *data = memory + part->data;
     float *scale = (float *)(memory + part->scale);
     const WeightSegment *s = &w->segments[part->first];
@@ -152,10 +89,10 @@ static WeightSegment place_part(Backend *b, const Weight *w, const Part *part, c
 }
 
 void cuda_weight_place(Backend *b, Weight *w, bool fp8, void *memory) {
-    Layout l = layout_of(b, w, fp8);
+    PlacedWeight l = cuda_placed(b->activation, w, fp8);
     Weight placed = *w;
     CHECK((uintptr_t)memory % 256 == 0, "%s: a place that is not aligned", w->name);
-    if (fp8 && is_dense(l.part[0].type))
+    if (fp8 && cuda_is_dense(l.part[0].type))
         log_warn("%s [%lld, %lld] stays in %s: fp8 takes dense rows and columns in multiples of 16", w->name,
                  (long long)w->rows, (long long)w->cols, dtype_info(b->activation)->name);
     placed.n_segments = l.n;

@@ -20,7 +20,7 @@ void cuda_tile_done(Backend *b);  // all that reads it has been queued on stream
 // take and ready. cols and col are whole blocks, n * cols at most cuda_tile_elements.
 Mat cuda_tile(Backend *b, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols);
 static inline int64_t cuda_tile_elements(const Backend *b) {
-    return (int64_t)(cuda_state(b)->expanded_bytes / cuda_element(b->activation));
+    return (int64_t)(cuda_state(b)->scratch.expanded_bytes / cuda_element(b->activation));
 }
 // How many rows, all columns wide, a tile may have: W's, or fewer, a multiple of 16 (or 1).
 int64_t cuda_tile_rows(const Backend *b, const Weight *w);

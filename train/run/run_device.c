@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "planned.h"
+
 static const struct {
     const char *name;
     DType activation;
@@ -28,6 +30,14 @@ static int open_cuda(Backend **b, const char *device, DtypeWord dtype, Err *err)
     BackendOptions o = {
         .device = device, .activation = dtypes[dtype].activation, .tf32 = dtypes[dtype].tf32, .fp8 = dtypes[dtype].fp8};
     return backend_open_with(b, &o, err);
+}
+
+int run_device_plan(Backend **b, const GpuSpec *gpu, DtypeWord dtype, Err *err) {
+    if (dtype == DTYPE_WORD_AUTO) dtype = DTYPE_WORD_BF16;
+    BackendOptions o = {
+        .device = "cuda", .activation = dtypes[dtype].activation, .tf32 = dtypes[dtype].tf32, .fp8 = dtypes[dtype].fp8};
+    PlannedDevice d = {.name = gpu->name, .capability = gpu->capability, .memory = (size_t)gpu->memory};
+    return backend_open_planned(b, &d, &o, err);
 }
 
 static int open_cpu(Backend **b, DtypeWord dtype, Err *err) {

@@ -1,6 +1,7 @@
 // run_device: the backend that a run or a verb computes on. The one place of the product that opens it.
 #pragma once
 
+#include "gpu_table.h"
 #include "kernels.h"
 
 // In the order of the config's words.
@@ -22,6 +23,9 @@ int run_device_open_words(Backend **b, const char *device, const char *dtype, Er
 
 // Whether the device has failed, asked while nothing is trained yet: short memory is EXIT_NO_FIT.
 int run_device_check(Backend *b, Err *err);
+
+// A GPU that is not there (planned.h), for `plan`.
+int run_device_plan(Backend **b, const GpuSpec *gpu, DtypeWord dtype, Err *err);
 
 const char *run_device_kind(const Backend *b);     // "cpu", "cuda": what a run cannot change
 const char *run_device_dtype(const Backend *b);    // "f32", "tf32", "bf16", "f16", "fp8"

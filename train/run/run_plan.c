@@ -5,9 +5,8 @@
 #include "run_device.h"
 #include "run_model.h"
 
-// A device is planned for, not used: one that is at hand only says what it is.
 static int open_backend(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *err) {
-    (void)gpu;
+    if (gpu) return run_device_plan(&p->backend, gpu, (DtypeWord)c->dtype, err);
     return run_device_open(&p->backend, c->device, (DtypeWord)c->dtype, NULL, err);
 }
 

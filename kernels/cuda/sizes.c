@@ -1,0 +1,166 @@
+#include "sizes.h"
+
+enum {
+    WORKSPACE_MB = 32, // what NVIDIA recommends for cuBLASLt; Hopper and later: twice as much
+    EXPANDED_MB = 64,
+    CHUNK_ROWS = 128,
+    CHUNK_TILES = 4,
+    LOGITS_STRIDE = 64, // rows of logits begin at multiples of 16 bytes, whatever the vocabulary
+};
+
+static size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+// A small device spares less.
+CudaScratch cuda_scratch(int capability, size_t memory) {
+    size_t workspace = (size_t)WORKSPACE_MB << (capability >= 90 ? 21 : 20), most = memory / 256;
+    CudaScratch s = {cuda_align(smaller(workspace, most)), cuda_align(smaller((size_t)EXPANDED_MB << 20, most))};
+    return s;
+}
+
+// --- placed weights ---
+
+size_t cuda_row_bytes(const Weight *w, DType type) {
+    size_t bytes;
+    CHECK(dtype_bytes(type, (size_t)w->cols, &bytes), "%s: %lld columns are not whole blocks of %s", w->name,
+          (long long)w->cols, dtype_info(type)->name);
+    return bytes;
+}
+
+bool cuda_fp8_fits(const Weight *w) {
+    bool dense = w->rows % 16 == 0 && w->cols % 16 == 0;
+    for (int i = 0; i < w->n_segments; i++) dense = dense && cuda_is_dense(w->segments[i].dtype);
+    return dense;
+}
+
+static void list_parts(PlacedWeight *l, const Weight *w, DType dense) {
+    int64_t rows = 0;
+    for (int i = 0; i < w->n_segments; i++) {
+        const WeightSegment *s = &w->segments[i];
+        PlacedPart *part = l->n ? &l->part[l->n - 1] : NULL;
+        if (!part || !cuda_is_dense(s->dtype) || !cuda_is_dense(w->segments[part->first].dtype)) {
+            part = &l->part[l->n++];
+            part->type = cuda_is_dense(s->dtype) ? dense : s->dtype;
+            part->first = i;
+        }
+        part->last = i;
+        part->rows += s->rows;
+        rows += s->rows;
+    }
+    CHECK(rows == w->rows, "the segments of %s hold %lld of its %lld rows", w->name, (long long)rows,
+          (long long)w->rows);
+}
+
+PlacedWeight cuda_placed(DType activation, const Weight *w, bool fp8) {
+    PlacedWeight l = {0};
+    list_parts(&l, w, fp8 && cuda_fp8_fits(w) ? DTYPE_F8_E4M3 : activation);
+    for (PlacedPart *part = l.part; part < l.part + l.n; part++) {
+        part->data = l.bytes;
+        part->bytes = (size_t)part->rows * cuda_row_bytes(w, part->type);
+        if (part->type == DTYPE_F8_E4M3) part->bytes *= 2; // and the transpose
+        part->scale = part->data + cuda_align(part->bytes);
+        l.bytes = part->scale;
+        if (part->type == DTYPE_NF4) l.bytes += cuda_align((size_t)part->rows * sizeof(float));
+        if (part->type == DTYPE_F8_E4M3) l.bytes += cuda_align(sizeof(float));
+    }
+    l.bias = l.bytes;
+    if (w->bias) l.bytes += cuda_align((size_t)w->rows * sizeof(float));
+    return l;
+}
+
+size_t cuda_weight_bytes(Backend *b, const Weight *w, bool fp8) {
+    return cuda_placed(b->activation, w, fp8).bytes;
+}
+
+// --- products ---
+
+size_t cuda_fp8_workspace(const Weight *w, int64_t t) {
+    if (w->segments[0].dtype != DTYPE_F8_E4M3) return 0;
+    return cuda_align(sizeof(float)) + cuda_align((size_t)(t * (w->rows > w->cols ? w->rows : w->cols)));
+}
+
+// The bias in the type of the result.
+size_t cuda_linear_workspace(Backend *b, const Weight *w, int64_t t) {
+    size_t bias = w->bias && b->activation != DTYPE_F32 ? cuda_align((size_t)w->rows * cuda_element(b->activation)) : 0;
+    return bias + cuda_fp8_workspace(w, t);
+}
+
+static size_t next_part(size_t *bytes, int64_t elements, size_t size) {
+    size_t at = *bytes;
+    *bytes += cuda_align((size_t)elements * size);
+    return at;
+}
+
+LoraSizes cuda_lora_sizes(DType activation, const Lora *l, int64_t t, int64_t k) {
+    size_t size = cuda_element(activation);
+    bool rounded = activation != DTYPE_F32;
+    LoraSizes p = {0};
+    p.a = next_part(&p.bytes, rounded ? l->rank * k : 0, size);
+    p.b = next_part(&p.bytes, rounded ? l->rows * l->rank : 0, size);
+    p.dxa = next_part(&p.bytes, t * l->rank, size);
+    p.dropped = next_part(&p.bytes, l->dropout != 0 ? t * k : 0, size);
+    return p;
+}
+
+size_t cuda_lora_workspace(Backend *b, const Lora *l, int64_t t, int64_t k) {
+    return cuda_lora_sizes(b->activation, l, t, k).bytes;
+}
+
+size_t cuda_grouped_linear_workspace(Backend *b, const Weight *experts, const MoePlan *plan) {
+    (void)b;
+    (void)experts;
+    (void)plan;
+    return 0;
+}
+
+size_t cuda_attention_delta_bytes(const AttentionShape *s, Mat q) {
+    return (size_t)(q.rows * s->heads) * sizeof(float);
+}
+
+// --- heads ---
+
+bool cuda_head_in_tiles(const Weight *w) {
+    for (int i = 0; i < w->n_segments; i++)
+        if (!cuda_is_dense(w->segments[i].dtype) && w->segments[i].dtype != DTYPE_F8_E4M3) return true;
+    return false;
+}
+
+// As many as fit into four tiles of weights (256 MiB; less on a small device), in multiples of CHUNK_ROWS, and the
+// chunks about even.
+static int64_t chunk_rows(Backend *b, int64_t stride, DType type, int64_t m) {
+    int64_t room = CHUNK_TILES * (int64_t)((const CudaScratch *)b->state)->expanded_bytes;
+    int64_t most = room / (stride * (int64_t)cuda_element(type)) / CHUNK_ROWS * CHUNK_ROWS;
+    if (most < CHUNK_ROWS) most = CHUNK_ROWS;
+    if (m <= most) return m;
+    return ceil_div(ceil_div(m, ceil_div(m, most)), CHUNK_ROWS) * CHUNK_ROWS;
+}
+
+HeadSizes cuda_head_sizes(Backend *b, const Weight *w, DType type, int64_t m) {
+    HeadSizes l = {.stride = ceil_div(w->rows, LOGITS_STRIDE) * LOGITS_STRIDE};
+    l.chunk = chunk_rows(b, l.stride, type, m);
+    l.rows = cuda_align((size_t)m * sizeof(RowLoss));
+    l.logits = cuda_align((size_t)(l.chunk * l.stride) * cuda_element(type));
+    size_t sums = cuda_head_in_tiles(w) ? (size_t)(l.chunk * w->cols) * sizeof(float) : 0;
+    l.products = larger(cuda_linear_workspace(b, w, l.chunk), sums);
+    return l;
+}
+
+static size_t head_bytes(HeadSizes l) {
+    return l.rows + l.logits + l.products;
+}
+
+size_t cuda_head_loss_workspace(Backend *b, const Weight *w, const HeadLoss *h, int64_t m) {
+    (void)h;
+    size_t training = head_bytes(cuda_head_sizes(b, w, b->activation, m));
+    return larger(training, head_bytes(cuda_head_sizes(b, w, DTYPE_F32, m))); // evaluation has float32 logits
+}
+
+size_t cuda_class_loss_workspace(Backend *b, const ClassHead *h, int64_t m) {
+    (void)b;
+    return cuda_align((size_t)(m * h->classes) * sizeof(float)) + (size_t)m * sizeof(RowLoss);
+}

@@ -1,0 +1,95 @@
+// sizes: what the CUDA backend takes in memory for what. No CUDA in here: the backend lays out its memory by it, and
+// `plan` reckons with a GPU that is not there (planned.h).
+#pragma once
+
+#include "../host.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    CUDA_OLDEST_CAPABILITY = 80, // bf16 and asynchronous copies to shared memory
+    CUDA_FP8_CAPABILITY = 89,
+};
+
+static inline int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+static inline size_t cuda_align(size_t bytes) {
+    return (bytes + 255) & ~(size_t)255;
+}
+// Bytes of an element of a type of activations.
+static inline size_t cuda_element(DType type) {
+    return type == DTYPE_F32 ? 4 : 2;
+}
+
+static inline bool cuda_is_dense(DType type) {
+    return type <= DTYPE_BF16;
+}
+
+// What is allocated for good; the first member of the state of every backend that has these sizes.
+typedef struct CudaScratch {
+    size_t workspace_bytes; // of cuBLASLt
+    size_t expanded_bytes;  // of each of the two tiles of quantised weights
+} CudaScratch;
+CudaScratch cuda_scratch(int capability, size_t memory);
+
+// A placed weight, each part 256-byte aligned: the segments, each with its scales behind it, then the bias. Dense
+// segments that follow each other become one part.
+typedef struct PlacedPart {
+    DType type; // on the device
+    int64_t rows;
+    int first, last;           // the segments of the file that it is made of
+    size_t data, scale, bytes; // offsets in the memory of the weight; bytes of the data
+} PlacedPart;
+typedef struct PlacedWeight {
+    PlacedPart part[WEIGHT_MAX_SEGMENTS];
+    int n;
+    size_t bias, bytes;
+} PlacedWeight;
+PlacedWeight cuda_placed(DType activation, const Weight *w, bool fp8);
+size_t cuda_row_bytes(const Weight *w, DType type); // of a row of W as `type`
+
+// Whether W may become F8_E4M3: dense, rows and columns multiples of 16.
+bool cuda_fp8_fits(const Weight *w);
+// For x [t, K] or dout [t, N]; 0: W is of another type.
+size_t cuda_fp8_workspace(const Weight *w, int64_t t);
+
+// What lies in a LoRA's workspace, as offsets. a, b: as the products read them, where they are not float32.
+typedef struct LoraSizes {
+    size_t a, b;    // [R, K], [rows, R]
+    size_t dxa;     // [T, R]
+    size_t dropped; // [T, K], where there is dropout: drop(x), then the gradient that drop is yet to pass
+    size_t bytes;
+} LoraSizes;
+LoraSizes cuda_lora_sizes(DType activation, const Lora *l, int64_t t, int64_t k);
+
+typedef struct RowLoss { // of a scored row
+    double loss;
+    int64_t correct; // 1: the arg max is the target
+} RowLoss;
+
+// The head's workspace: what each row costs, the logits of a chunk of rows, then what the products need. type: of the
+// logits.
+typedef struct HeadSizes {
+    int64_t chunk;  // rows
+    int64_t stride; // of the logits
+    size_t rows, logits, products;
+} HeadSizes;
+HeadSizes cuda_head_sizes(Backend *b, const Weight *w, DType type, int64_t m);
+bool cuda_head_in_tiles(const Weight *w); // a quantised head, whose dx is added up in float32
+
+size_t cuda_attention_delta_bytes(const AttentionShape *s, Mat q); // of the own kernels' backward
+
+// The slots of the same names.
+SLOT_TYPE(weight_bytes) cuda_weight_bytes;
+SLOT_TYPE(linear_workspace) cuda_linear_workspace;
+SLOT_TYPE(lora_workspace) cuda_lora_workspace;
+SLOT_TYPE(grouped_linear_workspace) cuda_grouped_linear_workspace;
+SLOT_TYPE(head_loss_workspace) cuda_head_loss_workspace;
+SLOT_TYPE(class_loss_workspace) cuda_class_loss_workspace;
+
+#ifdef __cplusplus
+}
+#endif
