@@ -56,8 +56,7 @@ typedef struct CudaState {
     void *expanded[2]; // tiles of quantised weights in the type of activations, used in turn
     size_t used_bytes; // that cuda_alloc has given and cuda_free has not got back
     bool failed;
-    char fault[512];   // the first one
-    char nowhere[256]; // what alloc returns where there is no room
+    char fault[512]; // the first one
 #define CUDA_AREA_FIELD(name, type) type *name;
     CUDA_AREAS(CUDA_AREA_FIELD)
 } CudaState;

@@ -159,6 +159,7 @@ int lorac_cuda_open(Backend *b, const BackendOptions *o, const Kernels *host, Er
 
 void cuda_close(Backend *b) {
     CudaState *s = cuda_state(b);
+    cuda_ranks_close(b); // first: a sum that a lost rank never joins holds the stream until its group is left
     if (s->stream) cudaStreamSynchronize(s->stream);
     for (int i = 0; i < 2; i++) cuda_free(b, s->expanded[i], s->scratch.expanded_bytes);
     cuda_free(b, s->workspace, s->scratch.workspace_bytes);

@@ -13,6 +13,11 @@
 
 enum { CHUNKS = 4, CHUNK_BYTES = 4 << 20, UPLOAD_ALIGN = 64 };
 
+// What alloc returns where there is no room: as aligned as all memory, so that callers who check that go on to
+// status().
+static _Alignas(256) const char nowhere[256];
+#define NOWHERE ((void *)nowhere)
+
 struct CudaTransfer {
     char *ring; // CHUNKS * CHUNK_BYTES, pinned
     cudaEvent_t read[CHUNKS];
@@ -65,32 +70,32 @@ static void report_no_room(Backend *b, const char *where, size_t bytes) {
 void *cuda_alloc(Backend *b, size_t bytes) {
     void *p = NULL;
     size_t size = cuda_align(bytes ? bytes : 1);
-    if (cuda_failed(b)) return cuda_state(b)->nowhere;
+    if (cuda_failed(b)) return NOWHERE;
     cudaError_t error = cudaMalloc(&p, size);
     if (error == cudaErrorMemoryAllocation) report_no_room(b, "on the device", size);
-    if (!p || !cuda_check(b, error, "allocating memory")) return cuda_state(b)->nowhere;
+    if (!p || !cuda_check(b, error, "allocating memory")) return NOWHERE;
     cuda_state(b)->used_bytes += size;
     cuda_zero(b, p, size);
     return p;
 }
 
 void cuda_free(Backend *b, void *p, size_t bytes) {
-    if (!p || p == cuda_state(b)->nowhere) return;
+    if (!p || p == NOWHERE) return;
     cuda_check(b, cudaFree(p), "freeing memory");
     cuda_state(b)->used_bytes -= cuda_align(bytes ? bytes : 1);
 }
 
 void *cuda_host_alloc(Backend *b, size_t bytes) {
     void *p = NULL;
-    if (cuda_failed(b)) return cuda_state(b)->nowhere;
+    if (cuda_failed(b)) return NOWHERE;
     cudaError_t error = cudaMallocHost(&p, bytes ? bytes : 1);
     if (error == cudaErrorMemoryAllocation) report_no_room(b, "of pinned host memory", bytes);
-    return p && cuda_check(b, error, "allocating pinned memory") ? p : cuda_state(b)->nowhere;
+    return p && cuda_check(b, error, "allocating pinned memory") ? p : NOWHERE;
 }
 
 void cuda_host_free(Backend *b, void *p, size_t bytes) {
     (void)bytes;
-    if (p && p != cuda_state(b)->nowhere) cuda_check(b, cudaFreeHost(p), "freeing pinned memory");
+    if (p && p != NOWHERE) cuda_check(b, cudaFreeHost(p), "freeing pinned memory");
 }
 
 // --- copies in the order of the ops ---

@@ -54,6 +54,9 @@ void enqueue(cudaStream_t stream, Work work);
 bool capturing(cudaStream_t stream);
 bool any_capture(); // of this thread: what allocates or waits is not allowed then
 void finish_all();  // all streams
+// From within work: it never ends, nor does what waits for its stream, until somebody lets go.
+void hang();
+void let_go(cudaStream_t stream);
 void finish(cudaStream_t stream);
 
 // --- blocks (scheduler.cpp) ---

@@ -23,6 +23,7 @@ struct ncclComm {
     std::atomic<int> state{ncclInProgress};
     std::atomic<bool> aborted{false};
     std::thread joining;
+    cudaStream_t held = nullptr; // by a sum that never ends
 };
 
 namespace {
@@ -121,6 +122,7 @@ ncclResult_t leave(ncclComm *c, bool abort) {
         for (int fd : c->sockets)
             if (fd >= 0) shutdown(fd, SHUT_RDWR);
     if (c->joining.joinable()) c->joining.join();
+    if (c->held) emu::let_go(c->held);
     for (int fd : c->sockets)
         if (fd >= 0) close(fd);
     delete c;
@@ -185,7 +187,10 @@ ncclResult_t ncclAllReduce(const void *from, void *to, size_t n, ncclDataType_t 
     if (c->state != ncclSuccess) return (ncclResult_t)c->state.load();
     emu::check_range("ncclAllReduce", to, n * sizeof(int64_t));
     emu::enqueue(stream, [=] {
-        if (!sum_over_ranks(c, (int64_t *)to, n)) c->state = ncclRemoteError;
+        if (sum_over_ranks(c, (int64_t *)to, n)) return;
+        c->state = ncclRemoteError;
+        c->held = stream;
+        emu::hang(); // as the real one does
     });
     return ncclSuccess;
 }

@@ -28,6 +28,7 @@ struct CUstream_st {
     std::recursive_mutex lock;
     std::deque<Work> queue;
     uint64_t submitted = 0, done = 0;
+    bool hung = false; // its first work never ends
     cudaGraph_t capture = nullptr;
     bool forked_work = false; // captured work that the origin has not waited for
 };
@@ -48,7 +49,8 @@ std::vector<cudaStream_t> &registry() {
     static auto *all = new std::vector<cudaStream_t>;
     return *all;
 }
-thread_local int captures; // that this thread has begun
+thread_local cudaStream_t running; // whose work this thread does
+thread_local int captures;         // that this thread has begun
 
 // The legacy default stream of the thread's device.
 cudaStream_t resolve(cudaStream_t s) {
@@ -69,10 +71,13 @@ void finish_until(cudaStream_t s, uint64_t at) {
     std::lock_guard<std::recursive_mutex> hold(s->lock);
     if (s->done >= at) return;
     MemoryScope scope;
-    while (s->done < at && !s->queue.empty()) {
+    while (s->done < at && !s->queue.empty() && !s->hung) {
         Work work = std::move(s->queue.front());
         s->queue.pop_front();
+        cudaStream_t outer = running;
+        running = s;
         if (!sticky()) work(); // after a fault nothing runs
+        running = outer;
         s->done++;
     }
 }
@@ -87,6 +92,13 @@ bool refuse_wait(cudaStream_t s) {
     return s->capture != nullptr;
 }
 } // namespace
+
+void hang() {
+    running->hung = true;
+}
+void let_go(cudaStream_t s) {
+    resolve(s)->hung = false;
+}
 
 bool capturing(cudaStream_t s) {
     return resolve(s)->capture != nullptr;
@@ -155,10 +167,13 @@ cudaError_t cudaStreamDestroy(cudaStream_t s) {
 cudaError_t cudaStreamSynchronize(cudaStream_t s) {
     if (refuse_wait(resolve(s))) return fail(cudaErrorStreamCaptureUnsupported);
     finish(s);
+    if (resolve(s)->hung) fault("a wait for a stream that hangs: another rank is gone");
     return sticky();
 }
 cudaError_t cudaStreamQuery(cudaStream_t s) {
-    return cudaStreamSynchronize(s);
+    if (refuse_wait(resolve(s))) return fail(cudaErrorStreamCaptureUnsupported);
+    finish(s);
+    return resolve(s)->hung ? cudaErrorNotReady : sticky();
 }
 cudaError_t cudaDeviceSynchronize(void) {
     if (any_capture()) return fail(cudaErrorStreamCaptureUnsupported);

@@ -328,6 +328,9 @@ int adapter_narrow(Adapter **adapter, const Model *m, uint32_t projections) {
 }
 
 int adapter_load(Adapter **a, const Model *m, const char *path, bool with_grad, Err *err) {
-    return path_is_dir(path) ? adapter_load_peft(a, m, path, with_grad, err)
-                             : adapter_load_gguf(a, m, path, with_grad, err);
+    int rc = path_is_dir(path) ? adapter_load_peft(a, m, path, with_grad, err)
+                               : adapter_load_gguf(a, m, path, with_grad, err);
+    if (rc || m->backend->k->status(m->backend, err) == 0) return rc;
+    adapter_free(*a); // the device had no room for it
+    return -1;
 }

@@ -60,7 +60,7 @@ int model_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n
     free_logits(m, logits);
     tape_free(t);
     row_inputs_free(in);
-    return 0;
+    return m->backend->k->status(m->backend, err); // the device may have had no room for the pass
 }
 
 int model_class_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err) {
@@ -74,5 +74,5 @@ int model_class_logits(const Model *m, const Adapter *a, const int32_t *ids, int
     free_logits(m, logits);
     tape_free(t);
     row_inputs_free(in);
-    return 0;
+    return m->backend->k->status(m->backend, err); // the device may have had no room for the pass
 }
