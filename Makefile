@@ -8,7 +8,7 @@ GEMMA  := models/gemma-3-270m-q4_k_m.gguf
 MINILM := models/all-MiniLM-L6-v2
 PREFIX ?= /usr/local
 
-.PHONY: all setup headers build cuda-release model models demo test check asan bench install clean help
+.PHONY: all setup headers build modules cuda-release model models demo test check asan bench install clean help
 
 all: build
 
@@ -51,8 +51,13 @@ $(MINILM): | setup
 demo: build model
 	@BUILD=$(BUILD) sh tests/demo.sh
 
+# Where the CUDA Toolkit is, lorac-cuda.so is compiled for one architecture and PTX, GPU or not.
+modules: build
+	@if cmake --build $(BUILD) --target help | grep -q '^cuda_modules'; then \
+	  cmake --build $(BUILD) -j $(JOBS) --target cuda_modules; fi
+
 # Tests that need the base model skip, visibly, when it cannot be fetched.
-test: headers build
+test: headers build modules
 	@$(MAKE) --no-print-directory model || echo "make test: no base model; its tests will be reported as skipped"
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 	@$(MAKE) --no-print-directory asan

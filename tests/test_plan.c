@@ -1,4 +1,5 @@
 // What `lorac plan` says is what a run then takes; it reads no weight.
+#include "run_device.h"
 #include "run_plan.h"
 #include "test.h"
 #include "tiny_model.h"
@@ -61,6 +62,30 @@ static void test_plan_chooses_as_a_run_does(void **state) {
     tiny_run_close(&r);
 }
 
+// A GPU that is not there: bf16 halves what float32 takes, and a card that is too small refuses.
+static void test_plan_for_a_named_gpu(void **state) {
+    TinyRun r;
+    RunPlan wide, narrow;
+    Err err;
+    GpuSpec small = *gpu_by_key("rtx4090");
+    tiny_run_open(&r, *state, 1, NULL, 0);
+    ASSERT_OK(run_plan_open(&narrow, &r.config, gpu_by_key("h100"), &err), &err);
+    assert_int_equal(narrow.chosen, RECOMPUTE_NONE);
+    assert_true(narrow.levels[RECOMPUTE_NONE].tokens_per_second > 0);
+    assert_true(narrow.levels[RECOMPUTE_OFFLOAD].offloaded > 0);
+    Config f32 = r.config;
+    f32.dtype = DTYPE_WORD_F32;
+    ASSERT_OK(run_plan_open(&wide, &f32, gpu_by_key("h100"), &err), &err);
+    assert_true(wide.levels[0].arena > narrow.levels[0].arena && wide.levels[0].arena <= 2 * narrow.levels[0].arena);
+    run_plan_close(&wide);
+    run_plan_close(&narrow);
+    small.memory = 400e6; // less than CUDA itself takes
+    ASSERT_OK(run_plan_open(&narrow, &r.config, &small, &err), &err);
+    assert_int_equal(narrow.chosen, -1);
+    run_plan_close(&narrow);
+    tiny_run_close(&r);
+}
+
 // Every weight becomes NaN: a run refuses the model, a plan does not look.
 static void test_plan_reads_no_weight(void **state) {
     TinyRun r;
@@ -89,6 +114,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_plan_is_what_a_run_takes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_plan_chooses_as_a_run_does, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_plan_for_a_named_gpu, setup, teardown),
         cmocka_unit_test_setup_teardown(test_plan_reads_no_weight, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

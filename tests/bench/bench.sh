@@ -9,7 +9,7 @@ mkdir -p "$work"
 "$build/bench_sgemm" 2
 "$build/bench_ops"
 "$build/bench_moe"
-"$build/bench_step" "$model" 512
+"$build/bench_step" "$model" --tokens 512
 "$build/bench_tokenize" data/examples/tool_calls_train.jsonl "$model"
 "$build/bench_tokenize" tests/golden/tokenizer/corpus.txt "$model"
 set -- --lorac "$build/lorac" --model "$model" --work "$work"

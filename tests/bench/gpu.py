@@ -79,7 +79,7 @@ class Bench:
     def split(self, model):
         """Milliseconds per op of one pass, each op waited for (so their sum is more than a step takes)."""
         out, reason = self.run([self.args.build + "/bench_step", model, "--device", self.args.device, "--tokens",
-                                LENGTH * ROWS_PER_STEP, "--samples", ROWS_PER_STEP, "--repeats", "3", "--json"])
+                                LENGTH, "--samples", ROWS_PER_STEP, "--repeats", "3", "--json"])
         return {"failed": reason} if reason else json.loads(out.strip().splitlines()[-1])
 
     def rival(self, model, rows, *options):

@@ -1,33 +1,83 @@
 // bench step: one training step (forward + backward of one row) of a real model, with the time of each op.
-// usage: bench_step MODEL.gguf [TOKENS] [SUPERVISED_PART] [RECOMPUTE 0..3] [REPEATS]
+#include <getopt.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "decoder.h"
+#include "run_device.h"
+#include "trainer.h"
 
 static void fail(const Err *err) {
     fprintf(stderr, "bench_step: %s\n", err->msg);
     exit(err->status);
 }
 
-// One sample of `tokens` pseudo-random ids; the last `part` of it is supervised.
-static void make_row(Row *row, int64_t tokens, double part, int64_t vocab) {
-    int64_t scored = (int64_t)((double)tokens * part);
-    if (scored > tokens - 1) scored = tokens - 1;
-    *row = (Row){.tokens = tokens, .samples = 1, .scored = scored};
+typedef struct Options {
+    const char *model, *device, *dtype;
+    int64_t tokens, samples; // tokens: of each sample
+    double part;             // of each sample that is supervised
+    Recompute recompute;
+    int repeats;
+    bool json;
+} Options;
+
+static void usage(void) {
+    fprintf(stderr, "usage: bench_step MODEL [--device D] [--dtype T] [--tokens N] [--samples N] [--part P]\n"
+                    "                  [--recompute none|ffn|blocks|offload] [--repeats N] [--json]\n");
+    exit(EXIT_INPUT);
+}
+
+static Recompute recompute_of(const char *name) {
+    for (Recompute r = RECOMPUTE_NONE; r <= RECOMPUTE_OFFLOAD; r++)
+        if (strcmp(recompute_name(r), name) == 0) return r;
+    usage();
+    return RECOMPUTE_NONE;
+}
+
+static Options parse(int argc, char **argv) {
+    static const struct option known[] = {
+        {"device", 1, NULL, 'd'},  {"dtype", 1, NULL, 't'}, {"tokens", 1, NULL, 'n'},
+        {"samples", 1, NULL, 's'}, {"part", 1, NULL, 'p'},  {"recompute", 1, NULL, 'r'},
+        {"repeats", 1, NULL, 'k'}, {"json", 0, NULL, 'j'},  {NULL, 0, NULL, 0}};
+    Options o = {.device = "cpu", .tokens = 512, .samples = 1, .part = 1, .repeats = 5};
+    for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
+        if (c == 'd') o.device = optarg;
+        if (c == 't') o.dtype = optarg;
+        if (c == 'n') o.tokens = atoll(optarg);
+        if (c == 's') o.samples = atoll(optarg);
+        if (c == 'p') o.part = atof(optarg);
+        if (c == 'r') o.recompute = recompute_of(optarg);
+        if (c == 'k') o.repeats = atoi(optarg);
+        if (c == 'j') o.json = true;
+        if (c == '?') usage();
+    }
+    if (optind != argc - 1 || o.tokens < 2 || o.samples < 1 || o.repeats < 1) usage();
+    o.model = argv[optind];
+    return o;
+}
+
+// `samples` samples of `tokens` pseudo-random ids; the last `part` of each is supervised.
+static void make_row(Row *row, const Options *o, int64_t vocab) {
+    int64_t each = (int64_t)((double)o->tokens * o->part), tokens = o->tokens * o->samples, m = 0;
+    if (each > o->tokens - 1) each = o->tokens - 1;
+    *row = (Row){.tokens = tokens, .samples = o->samples, .scored = each * o->samples};
     row->ids = mem_alloc((size_t)tokens, sizeof *row->ids);
     row->pos = mem_alloc((size_t)tokens, sizeof *row->pos);
-    row->start = mem_calloc(2, sizeof *row->start);
-    row->start[1] = (int32_t)tokens;
-    row->position = mem_alloc((size_t)scored, sizeof *row->position);
-    row->target = mem_alloc((size_t)scored, sizeof *row->target);
+    row->start = mem_calloc((size_t)o->samples + 1, sizeof *row->start);
+    row->position = mem_alloc((size_t)row->scored + 1, sizeof *row->position);
+    row->target = mem_alloc((size_t)row->scored + 1, sizeof *row->target);
     for (int64_t i = 0; i < tokens; i++) {
         row->ids[i] = (int32_t)((i * 7919 + 17) % vocab);
-        row->pos[i] = (int32_t)i;
+        row->pos[i] = (int32_t)(i % o->tokens);
     }
-    for (int64_t i = 0; i < scored; i++) {
-        row->position[i] = (int32_t)(tokens - 1 - scored + i);
-        row->target[i] = row->ids[row->position[i] + 1];
+    for (int64_t s = 0; s < o->samples; s++) {
+        int64_t end = (s + 1) * o->tokens;
+        row->start[s + 1] = (int32_t)end;
+        for (int64_t i = end - 1 - each; i < end - 1; i++, m++) {
+            row->position[m] = (int32_t)i;
+            row->target[m] = row->ids[i + 1];
+        }
     }
 }
 
@@ -40,61 +90,92 @@ static void print_profile(const Tape *t, int repeats) {
                1e3 * p[i].backward_seconds / repeats, (long long)(p[i].calls / repeats));
 }
 
-int main(int argc, char **argv) {
-    if (argc < 2) {
-        fprintf(stderr, "usage: bench_step MODEL.gguf [TOKENS] [SUPERVISED_PART] [CHECKPOINT] [REPEATS]\n");
-        return EXIT_INPUT;
-    }
-    int64_t tokens = argc > 2 ? atoll(argv[2]) : 512;
-    double part = argc > 3 ? atof(argv[3]) : 1;
-    DecoderOptions o = {.recompute = argc > 4 ? (Recompute)atoi(argv[4]) : RECOMPUTE_NONE};
-    int repeats = argc > 5 ? atoi(argv[5]) : 5;
-    Err err = {0};
+typedef struct Step {
     Backend *b;
-    Model *m = NULL;
+    Model *m;
     Adapter *a;
-    double start = time_now();
-    if (backend_open(&b, "cpu", 0, &err) || model_load(&m, argv[1], b, &(ModelOptions){.max_positions = tokens}, &err))
-        fail(&err);
-    AdapterConfig config = {.rank = 16, .alpha = 32, .projections = 1u << PROJ_Q | 1u << PROJ_V};
-    if (adapter_new(&a, m, &config, 1, true, &err)) fail(&err);
-    printf("loaded in %.0f ms, %d threads\n", 1e3 * (time_now() - start), b->threads);
     Row row;
-    make_row(&row, tokens, part, m->config.vocab);
-    RowInputs *in = row_inputs_new(b, tokens, 1);
-    row_inputs_set(in, &row, m->config.hidden, (PassState){.grad_scale = 1.0f / (float)tokens});
-    Tape *t = tape_new(b);
-    start = time_now();
-    decoder_build_loss(t, m, a, in, &o);
-    size_t bytes = tape_plan(t, TAPE_TRAIN);
-    TapeStats s = tape_stats(t);
-    printf("planned in %.2f ms: kept %.1f MB, temporary %.1f MB, %lld instructions, %.3f + %.3f + %.3f GFLOP a token\n",
-           1e3 * (time_now() - start), (double)s.kept_bytes / 1e6, (double)s.temporary_bytes / 1e6,
-           (long long)s.instructions, s.forward_flops / (double)tokens / 1e9, s.recompute_flops / (double)tokens / 1e9,
-           s.backward_flops / (double)tokens / 1e9);
-    void *arena = b->k->alloc(b, bytes);
-    tape_run(t, arena); // warm-up
-    double best = 1e30;
-    for (int i = 0; i < repeats; i++) {
-        start = time_now();
-        tape_run(t, arena);
-        double seconds = time_now() - start;
-        if (seconds < best) best = seconds;
-    }
+    RowInputs *in;
+    Tape *t;
+    void *arena;
+    size_t bytes;
+} Step;
+
+static void open_step(Step *s, const Options *o) {
+    Err err = {0};
+    ModelOptions options = {.max_positions = o->tokens};
+    AdapterConfig config = {.rank = 16, .alpha = 32, .projections = 1u << PROJ_Q | 1u << PROJ_V};
+    if (run_device_open_words(&s->b, o->device, o->dtype, &err) || model_load(&s->m, o->model, s->b, &options, &err) ||
+        adapter_new(&s->a, s->m, &config, 1, true, &err))
+        fail(&err);
+    make_row(&s->row, o, s->m->config.vocab);
+    s->in = row_inputs_new(s->b, s->row.tokens, s->row.samples);
+    row_inputs_set(s->in, &s->row, s->m->config.hidden, (PassState){.grad_scale = 1.0f / (float)s->row.tokens});
+    s->t = tape_new(s->b);
+    decoder_build_loss(s->t, s->m, s->a, s->in, &(DecoderOptions){.recompute = o->recompute});
+    s->bytes = tape_plan(s->t, TAPE_TRAIN);
+    s->arena = s->b->k->alloc(s->b, s->bytes);
+    if (s->b->k->status(s->b, &err)) fail(&err);
+}
+
+static void close_step(Step *s) {
+    s->b->k->free(s->b, s->arena, s->bytes);
+    tape_free(s->t);
+    row_inputs_free(s->in);
+    row_clear(&s->row);
+    adapter_free(s->a);
+    model_free(s->m);
+    backend_close(s->b);
+}
+
+static double run_step(const Step *s) {
+    double start = time_now();
+    tape_run(s->t, s->arena);
+    s->b->k->sync(s->b);
+    return time_now() - start;
+}
+
+static void print_json(const Step *s, double seconds, int repeats) {
+    const TapeProfile *p;
+    int n = tape_profile_get(s->t, &p);
+    printf("{\"milliseconds\": %.3f, \"tokens_per_second\": %.0f, \"arena_mb\": %.1f, \"ops\": {", 1e3 * seconds,
+           (double)s->row.tokens / seconds, (double)s->bytes / 1e6);
+    for (int i = 0; i < n; i++)
+        printf("%s\"%s\": {\"forward_ms\": %.3f, \"backward_ms\": %.3f, \"calls\": %lld}", i ? ", " : "", p[i].op,
+               1e3 * p[i].forward_seconds / repeats, 1e3 * p[i].backward_seconds / repeats,
+               (long long)(p[i].calls / repeats));
+    printf("}}\n");
+}
+
+static void print_step(const Step *s, double seconds, const Options *o) {
+    TapeStats stats = tape_stats(s->t);
+    double flops = stats.forward_flops + stats.recompute_flops + stats.backward_flops, tokens = (double)s->row.tokens;
     HeadResult result;
-    b->k->download(b, &result, in->result, sizeof result);
-    double flops = s.forward_flops + s.recompute_flops + s.backward_flops;
-    printf("loss %.4f; best of %d: %.1f ms, %.0f tokens/s, %.0f GFLOP/s\n", result.loss / (double)row.scored, repeats,
-           1e3 * best, (double)tokens / best, flops / best / 1e9);
-    tape_profile(t, true);
-    for (int i = 0; i < repeats; i++) tape_run(t, arena);
-    print_profile(t, repeats);
-    b->k->free(b, arena, bytes);
-    tape_free(t);
-    row_inputs_free(in);
-    row_clear(&row);
-    adapter_free(a);
-    model_free(m);
-    backend_close(b);
+    s->b->k->download(s->b, &result, s->in->result, sizeof result);
+    printf("kept %.1f MB, temporary %.1f MB, %lld instructions, %.3f + %.3f + %.3f GFLOP a token\n",
+           (double)stats.kept_bytes / 1e6, (double)stats.temporary_bytes / 1e6, (long long)stats.instructions,
+           stats.forward_flops / tokens / 1e9, stats.recompute_flops / tokens / 1e9,
+           stats.backward_flops / tokens / 1e9);
+    printf("loss %.4f; best of %d: %.1f ms, %.0f tokens/s, %.0f GFLOP/s\n", result.loss / (double)s->row.scored,
+           o->repeats, 1e3 * seconds, tokens / seconds, flops / seconds / 1e9);
+    print_profile(s->t, o->repeats);
+}
+
+int main(int argc, char **argv) {
+    Options o = parse(argc, argv);
+    Step s = {0};
+    Err err = {0};
+    open_step(&s, &o);
+    run_step(&s); // warm-up
+    double best = 1e30;
+    for (int i = 0; i < o.repeats; i++) best = fmin(best, run_step(&s));
+    tape_profile(s.t, true);
+    for (int i = 0; i < o.repeats; i++) run_step(&s);
+    if (s.b->k->status(s.b, &err)) fail(&err);
+    if (o.json)
+        print_json(&s, best, o.repeats);
+    else
+        print_step(&s, best, &o);
+    close_step(&s);
     return 0;
 }

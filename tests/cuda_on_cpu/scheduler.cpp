@@ -41,8 +41,8 @@ struct Block {
     std::vector<Lane *> queue;     // ring of who can go on
     size_t head, queued;
     unsigned at_barrier, done;
-    bool odd;  // every other block
-    int votes; // predicates that were not 0
+    bool odd = false; // every other block
+    int votes;        // predicates that were not 0
     Lane *current;
     Fibers fibers;
     RaceOrder races;
