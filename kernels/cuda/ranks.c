@@ -15,10 +15,16 @@ int cuda_ranks_open(Backend *b, Err *err) {
     return 0;
 }
 
+// abort: what waits for a rank that is gone ends; until then the stream hangs, and with it whoever frees memory.
+static void leave_group(CudaRanks *r, bool abort) {
+    if (r->library) r->library->close(r->group, abort);
+    r->library = NULL;
+}
+
 void cuda_ranks_close(Backend *b) {
     CudaRanks *r = cuda_state(b)->ranks;
     if (!r) return;
-    if (r->library) r->library->close(r->group, cuda_failed(b));
+    leave_group(r, cuda_failed(b));
     mem_free(r);
     cuda_state(b)->ranks = NULL;
 }
@@ -56,7 +62,11 @@ void cuda_ranks_wait(Backend *b) {
         return;
     }
     while (!cuda_failed(b) && (state = cudaStreamQuery(cuda_stream(b))) == cudaErrorNotReady) {
-        if (r->library->check(r->group, &err)) cuda_fail(b, "another rank has failed: %s", err.msg);
+        if (r->library->check(r->group, &err)) {
+            cuda_fail(b, "another rank has failed: %s", err.msg);
+            leave_group(r, true);
+            return;
+        }
         nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
     }
     if (!cuda_failed(b)) cuda_check(b, state, "computing");

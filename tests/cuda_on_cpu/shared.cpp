@@ -21,13 +21,21 @@ struct Array {
     size_t offset, bytes;
 };
 
+void forbid(char *p, size_t bytes, bool yes);
+
+// What the address space is used for next may be touched.
+void give_back(char *memory) {
+    forbid(memory, MAP, false);
+    munmap(memory, MAP);
+}
+
 struct Arena {
     char *memory = nullptr;
     size_t start = 0; // of the block's part
     size_t used = 0, bytes_of_arrays = 0;
     std::vector<Array> arrays; // [0] is the dynamic part
     ~Arena() {
-        if (memory) munmap(memory, MAP);
+        if (memory) give_back(memory);
     }
 };
 thread_local Arena arena;
@@ -72,7 +80,7 @@ void shared_begin(size_t dynamic) {
     RaceOrder::hide_begin();
     if (LANES_KEEP_FIBERS) arena.start += round_up(arena.used, GAP); // blocks do not order each other: fresh memory
     if (arena.memory && arena.start + SPACE > MAP) {
-        munmap(arena.memory, MAP);
+        give_back(arena.memory);
         arena.memory = nullptr;
         arena.start = 0;
     }

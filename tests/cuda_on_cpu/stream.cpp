@@ -56,7 +56,7 @@ thread_local int captures;         // that this thread has begun
 cudaStream_t resolve(cudaStream_t s) {
     if (s) return s;
     static std::mutex lock;
-    static std::vector<CUstream_st *> defaults;
+    static auto &defaults = *new std::vector<CUstream_st *>; // kept to the end: nothing leaks
     std::lock_guard<std::mutex> hold(lock);
     size_t device = (size_t)current_device();
     while (defaults.size() <= device) defaults.push_back(nullptr);
