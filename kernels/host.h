@@ -33,7 +33,6 @@ extern "C" {
     X(record)                                                                                                          \
     X(record_end)                                                                                                      \
     X(forget)                                                                                                          \
-    X(rank_id)                                                                                                         \
     X(connect)                                                                                                         \
     X(all_reduce)                                                                                                      \
     X(choices_get)                                                                                                     \

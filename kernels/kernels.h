@@ -28,6 +28,7 @@
 
 #include "base.h"
 #include "dtype.h"
+#include "group.h"
 #include "rng.h"
 
 #ifdef __cplusplus
@@ -212,6 +213,8 @@ struct Backend {
     bool tf32, fp8;   // as it was opened (BackendOptions)
     bool host_memory; // device pointers are host pointers: weights stay in the maps of their files
     char name[96];    // of the device, for people: "NVIDIA H100 80GB HBM3"; "" in host memory
+    Group *group;     // in host memory: what all_reduce adds up over; NULL: alone
+    Err fault;        // in host memory: the first of all_reduce; status 0: none
     void *state;      // the backend's own
 };
 
@@ -259,9 +262,8 @@ struct Kernels {
     void (*record_end)(Backend *b);
     void (*forget)(Backend *b); // all recorded passes: memory that they use was moved
 
-    // --- several ranks (a device each); id: 128 bytes that rank 0 made with `rank_id` and sent to the others ---
-    int (*rank_id)(Backend *b, void *id, Err *err);
-    int (*connect)(Backend *b, int rank, int ranks, const void *id, Err *err);
+    // --- several ranks, a device each ---
+    int (*connect)(Backend *b, Group *g, Err *err);           // collective, once; g outlives the backend
     void (*all_reduce)(Backend *b, int64_t *data, int64_t n); // data = sum over the ranks; alone: nothing to do
 
     // --- choices that speed decides and that bits depend on (an algorithm per shape): part of a run's identity ---

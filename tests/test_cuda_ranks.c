@@ -2,6 +2,7 @@
 // rank that is gone is a message.
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "test.h"
 
@@ -9,14 +10,41 @@
 
 enum { RANKS = 2, ROWS = 6, N = 1000 };
 
+// What threads that are ranks exchange: each lays its own on the table.
+enum { TABLE_BYTES = 2048 };
+typedef struct Table {
+    pthread_barrier_t all_here;
+    char of_rank[RANKS][TABLE_BYTES];
+} Table;
+
 typedef struct Rank {
+    Table *table;
     int number, ranks;
-    const void *id;
     int rows_done;  // leaves after so many; ROWS: stays
     int64_t sum[N]; // of all ranks' rows
     Err err;
     bool failed;
 } Rank;
+
+static int gather(Group *g, void *all, const void *mine, size_t n, Err *err) {
+    Table *t = ((Rank *)g->state)->table;
+    (void)err;
+    assert_true(n <= TABLE_BYTES);
+    memcpy(t->of_rank[g->rank], mine, n);
+    pthread_barrier_wait(&t->all_here);
+    for (int i = 0; i < g->ranks; i++) memcpy((char *)all + (size_t)i * n, t->of_rank[i], n);
+    pthread_barrier_wait(&t->all_here);
+    return 0;
+}
+
+static int broadcast(Group *g, void *data, size_t n, int from, Err *err) {
+    char all[RANKS][TABLE_BYTES];
+    if (gather(g, all, data, n, err)) return -1;
+    memcpy(data, (char *)all + (size_t)from * n, n);
+    return 0;
+}
+
+static const GroupCalls thread_calls = {.name = "threads", .broadcast = broadcast, .gather = gather};
 
 static float gradient(int row, int i) {
     return (float)((row * 7919 + i * 104729) % 1009) / 997.0f - 0.5f;
@@ -39,7 +67,8 @@ static int run_rank(Rank *r) {
     snprintf(device, sizeof device, "cuda:%d", r->number);
     if (emulated_open_with(&b, &(BackendOptions){.device = device, .activation = DTYPE_F32}, &r->err)) return -1;
     int64_t *sum = b->k->alloc(b, sizeof r->sum), *bad = b->k->alloc(b, sizeof *bad);
-    int rc = b->k->connect(b, r->number, r->ranks, r->id, &r->err);
+    Group group = {.calls = &thread_calls, .state = r, .rank = r->number, .ranks = r->ranks};
+    int rc = b->k->connect(b, &group, &r->err);
     if (rc == 0 && r->rows_done == ROWS) {
         add_rows(b, r, sum, bad);
         b->k->all_reduce(b, sum, N);
@@ -59,21 +88,18 @@ static void *rank_thread(void *rank) {
 }
 
 static void run_ranks(Rank ranks[RANKS]) {
-    Backend *b;
-    Err err;
-    char id[128];
-    emulated_set_devices(RANKS);
-    ASSERT_OK(emulated_open(&b, DTYPE_F32, &err), &err);
-    ASSERT_OK(b->k->rank_id(b, id, &err), &err);
+    Table table = {0};
     pthread_t threads[RANKS];
+    emulated_set_devices(RANKS);
+    pthread_barrier_init(&table.all_here, NULL, RANKS);
     for (int i = 0; i < RANKS; i++) {
-        ranks[i].id = id;
+        ranks[i].table = &table;
         ranks[i].number = i;
         ranks[i].ranks = RANKS;
         assert_int_equal(pthread_create(&threads[i], NULL, rank_thread, &ranks[i]), 0);
     }
     for (int i = 0; i < RANKS; i++) pthread_join(threads[i], NULL);
-    backend_close(b);
+    pthread_barrier_destroy(&table.all_here);
     emulated_set_devices(1);
 }
 

@@ -29,19 +29,22 @@ void cuda_ranks_close(Backend *b) {
     cuda_state(b)->ranks = NULL;
 }
 
-int cuda_rank_id(Backend *b, void *id, Err *err) {
-    (void)b;
-    const RanksLibrary *library = cuda_ranks_library(err);
-    return library ? library->id(id, err) : -1;
+// Rank 0 makes the group's id and sends it to the others.
+static int join(CudaRanks *r, const RanksLibrary *library, Group *g, Err *err) {
+    unsigned char id[RANK_ID_BYTES] = {0};
+    if (group_agree(g, g->rank == 0 ? library->id(id, err) : 0, err)) return -1;
+    if (group_broadcast(g, id, sizeof id, 0, err)) return -1;
+    return library->connect(&r->group, g->rank, g->ranks, id, err);
 }
 
-int cuda_connect(Backend *b, int rank, int ranks, const void *id, Err *err) {
+int cuda_connect(Backend *b, Group *g, Err *err) {
     CudaRanks *r = cuda_state(b)->ranks;
-    CHECK(!r->library && rank >= 0 && rank < ranks, "rank %d of %d", rank, ranks);
-    if (ranks == 1) return 0;
+    CHECK(!r->library, "connected twice");
+    if (g->ranks == 1) return 0;
     const RanksLibrary *library = cuda_ranks_library(err);
-    if (!library || library->connect(&r->group, rank, ranks, id, err))
-        return err_context(err, "rank %d of %d (cuda:%d)", rank, ranks, cuda_state(b)->device);
+    if (group_agree(g, library ? 0 : -1, err)) return -1;
+    if (join(r, library, g, err))
+        return err_context(err, "rank %d of %d (cuda:%d)", g->rank, g->ranks, cuda_state(b)->device);
     r->library = library;
     return 0;
 }

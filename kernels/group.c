@@ -1,0 +1,73 @@
+#include "group.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+Group group_alone(void) {
+    return (Group){.ranks = 1, .local_ranks = 1, .nodes = 1};
+}
+
+int group_broadcast(Group *g, void *data, size_t n, int from, Err *err) {
+    CHECK(from >= 0 && from < g->ranks, "from rank %d of %d", from, g->ranks);
+    return g->ranks == 1 || n == 0 ? 0 : g->calls->broadcast(g, data, n, from, err);
+}
+
+int group_gather(Group *g, void *all, const void *mine, size_t n, Err *err) {
+    if (g->ranks > 1) return g->calls->gather(g, all, mine, n, err);
+    memcpy(all, mine, n);
+    return 0;
+}
+
+int group_sum(Group *g, int64_t *data, int64_t n, Err *err) {
+    return g->ranks == 1 || n == 0 ? 0 : g->calls->sum(g, data, n, err);
+}
+
+int group_barrier(Group *g, Err *err) {
+    int64_t nothing = 0;
+    return group_sum(g, &nothing, 1, err);
+}
+
+// --- agreeing ---
+
+typedef struct Verdict {
+    int status;
+    char host[64], msg[sizeof((Err *)0)->msg];
+} Verdict;
+
+static Verdict own_verdict(int status, const Err *err) {
+    Verdict v = {.status = status ? err->status : 0};
+    if (gethostname(v.host, sizeof v.host - 1)) snprintf(v.host, sizeof v.host, "?");
+    if (status) memcpy(v.msg, err->msg, sizeof v.msg);
+    return v;
+}
+
+static bool all_say(const Verdict *v, int ranks) {
+    for (int i = 1; i < ranks; i++)
+        if (v[i].status != v[0].status || strcmp(v[i].msg, v[0].msg) != 0) return false;
+    return true;
+}
+
+static int settle(const Group *g, const Verdict *v, Err *err) {
+    int first = 0;
+    while (first < g->ranks && v[first].status == 0) first++;
+    if (first == g->ranks) return 0;
+    *err = (Err){.status = v[first].status};
+    if (g->rank > 0) return -1;
+    memcpy(err->msg, v[first].msg, sizeof err->msg);
+    return all_say(v, g->ranks) ? -1 : err_context(err, "rank %d (%s)", first, v[first].host);
+}
+
+int group_agree(Group *g, int status, Err *err) {
+    if (g->ranks == 1) return status ? -1 : 0;
+    Verdict mine = own_verdict(status, err), *all = mem_calloc((size_t)g->ranks, sizeof *all);
+    int rc = group_gather(g, all, &mine, sizeof mine, err);
+    if (!rc) rc = settle(g, all, err);
+    mem_free(all);
+    return rc;
+}
+
+void group_close(Group *g, bool failed) {
+    if (g->calls) g->calls->close(g, failed);
+    *g = group_alone();
+}

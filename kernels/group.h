@@ -1,0 +1,45 @@
+// group: the processes of a run, one for each rank, as each of them sees the others: who they are, and what they
+// exchange in host memory.
+//
+// All calls are collective: every rank makes the same ones in the same order, from one thread. None has a time limit of
+// its own; a rank that is gone or hangs ends the others through their lifeline (train/ranks/lifeline.h). After a call
+// has failed only group_close may follow.
+#pragma once
+
+#include "base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct Group Group;
+
+typedef struct GroupCalls {
+    const char *name; // "mpi", "tcp"
+    int (*broadcast)(Group *g, void *data, size_t n, int from, Err *err);
+    int (*gather)(Group *g, void *all, const void *mine, size_t n, Err *err);
+    int (*sum)(Group *g, int64_t *data, int64_t n, Err *err);
+    void (*close)(Group *g, bool failed); // failed: without waiting for anyone
+} GroupCalls;
+
+struct Group {
+    const GroupCalls *calls; // NULL: alone
+    void *state;             // of the calls
+    int rank, ranks;
+    int local_rank, local_ranks; // among the ranks on the same machine
+    int node, nodes;             // machines, in the order of their lowest rank
+};
+
+Group group_alone(void);
+int group_broadcast(Group *g, void *data, size_t n, int from, Err *err);
+int group_gather(Group *g, void *all, const void *mine, size_t n, Err *err); // all [ranks * n] on every rank
+int group_sum(Group *g, int64_t *data, int64_t n, Err *err);                 // data [n] = sum over the ranks
+int group_barrier(Group *g, Err *err);
+// 0 where every rank came with 0. Else -1 on all of them with the status of the lowest rank that failed; its message is
+// left where it is to be printed, on rank 0 ("rank 3 (host b): ..." unless all ranks say the same), empty elsewhere.
+int group_agree(Group *g, int status, Err *err);
+void group_close(Group *g, bool failed);
+
+#ifdef __cplusplus
+}
+#endif
