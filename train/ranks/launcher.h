@@ -16,7 +16,7 @@ typedef struct Launch {
     LaunchKind kind;
     int rank, ranks, local_rank, local_ranks; // LAUNCH_TCP; LAUNCH_PET: of the machines (rank, ranks), and the number
                                               // of ranks to start here (local_ranks, 0: one for each GPU)
-    char master[256]; // LAUNCH_TCP, LAUNCH_PET: host of rank 0
+    char master[256];                         // LAUNCH_TCP, LAUNCH_PET: host of rank 0
     int port;
 } Launch;
 
