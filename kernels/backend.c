@@ -62,13 +62,24 @@ static int open_host(Backend *b, const BackendOptions *o, Err *err) {
     return 0;
 }
 
+static int cuda_symbol(void **symbol, const char *name, Err *err) {
+    return module_symbol(symbol, "lorac-cuda.so", name, "CUDA Toolkit", err);
+}
+
+int backend_gpus(int *count, GpuId *ids, int most, Err *err) {
+    void *symbol;
+    if (cuda_symbol(&symbol, "lorac_cuda_gpus", err)) return -1;
+    __typeof__(lorac_cuda_gpus) *gpus; // ISO C has no cast from an object's address to a function's
+    memcpy(&gpus, &symbol, sizeof gpus);
+    return gpus(count, ids, most, err);
+}
+
 static int open_cuda(Backend *b, const BackendOptions *o, Err *err) {
     void *symbol;
     const Kernels *host = cpu_from_environment(err);
     if (!host) return -1;
-    if (module_symbol(&symbol, "lorac-cuda.so", "lorac_cuda_open", "CUDA Toolkit", err))
-        return err_context(err, "device %s", o->device);
-    __typeof__(lorac_cuda_open) *open; // ISO C has no cast from an object's address to a function's
+    if (cuda_symbol(&symbol, "lorac_cuda_open", err)) return err_context(err, "device %s", o->device);
+    __typeof__(lorac_cuda_open) *open;
     memcpy(&open, &symbol, sizeof open);
     return open(b, o, host, err);
 }

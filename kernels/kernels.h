@@ -263,12 +263,16 @@ struct Kernels {
     void (*forget)(Backend *b); // all recorded passes: memory that they use was moved
 
     // --- several ranks, a device each ---
-    int (*connect)(Backend *b, Group *g, Err *err);           // collective, once; g outlives the backend
+    // Collective, once: on all ranks or on none. Waits for the others at most `seconds`, here and when ops are queued
+    // that need them. g outlives the backend.
+    int (*connect)(Backend *b, Group *g, double seconds, Err *err);
     void (*all_reduce)(Backend *b, int64_t *data, int64_t n); // data = sum over the ranks; alone: nothing to do
 
     // --- choices that speed decides and that bits depend on (an algorithm per shape): part of a run's identity ---
-    void (*choices_get)(Backend *b, StrBuf *json);              // appends an object; host backends: {}
-    int (*choices_set)(Backend *b, const char *json, Err *err); // before the first op; refuses what is not its own
+    void (*choices_get)(Backend *b, StrBuf *json); // appends an object; host backends: {}
+    // Refuses what is not its own. From then on nothing is decided by speed any more: what the choices do not have is
+    // decided by a rule that gives the same on every machine.
+    int (*choices_set)(Backend *b, const char *json, Err *err);
 
     // --- weights ---
     // Bytes that W takes on the device with its bias, and its move there: `memory` (that many bytes, 256-byte aligned)
@@ -434,6 +438,14 @@ typedef struct BackendOptions {
 int backend_open_with(Backend **b, const BackendOptions *o, Err *err);
 int backend_open(Backend **b, const char *device, int threads, Err *err); // activations: float32
 void backend_close(Backend *b);
+
+// The GPUs that this process sees, which one each is: the same on all processes of a machine. No context is made on any
+// of them; but a process that has asked must not compute on a GPU in a child that it forks and that does not exec.
+typedef struct GpuId {
+    uint8_t bytes[16];
+} GpuId;
+// Writes at most `most` ids. Without module or driver: EXIT_RUNTIME and one line; without a GPU: *count = 0.
+int backend_gpus(int *count, GpuId *ids, int most, Err *err);
 
 extern const Kernels kernels_ref;
 

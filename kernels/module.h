@@ -19,7 +19,9 @@ int module_symbol(void **symbol, const char *file, const char *name, const char 
 #define MODULE_INTERFACE_SYMBOL "lorac_module_interface"
 MODULE_EXPORT extern const char lorac_module_interface[];
 
-// The one entry of lorac-cuda.so. Fills *b, whose threads are set; `host`: the CPU's table, whose weight_finite and
+// The entries of lorac-cuda.so.
+MODULE_EXPORT int lorac_cuda_gpus(int *count, GpuId *ids, int most, Err *err); // backend_gpus
+// Fills *b, whose threads are set; `host`: the CPU's table, whose weight_finite and
 // pack work in host memory on every backend.
 MODULE_EXPORT int lorac_cuda_open(Backend *b, const BackendOptions *o, const Kernels *host, Err *err);
 

@@ -68,7 +68,7 @@ static int run_rank(Rank *r) {
     if (emulated_open_with(&b, &(BackendOptions){.device = device, .activation = DTYPE_F32}, &r->err)) return -1;
     int64_t *sum = b->k->alloc(b, sizeof r->sum), *bad = b->k->alloc(b, sizeof *bad);
     Group group = {.calls = &thread_calls, .state = r, .rank = r->number, .ranks = r->ranks};
-    int rc = b->k->connect(b, &group, &r->err);
+    int rc = b->k->connect(b, &group, 60, &r->err);
     if (rc == 0 && r->rows_done == ROWS) {
         add_rows(b, r, sum, bad);
         b->k->all_reduce(b, sum, N);

@@ -67,7 +67,26 @@ static void test_module_opens(void **state) {
     assert_int_equal(b->threads, 3);
     assert_false(b->host_memory);
     backend_close(b);
-    ASSERT_REFUSED(backend_open(&b, "cuda:9", 1, &err), &err, "device cuda:9: this machine has 1 GPU(s)");
+    ASSERT_REFUSED(backend_open(&b, "cuda:9", 1, &err), &err, "device cuda:9: this machine has 3 GPU(s)");
+    unsetenv("LORAC_MODULES");
+}
+
+static void test_module_counts_gpus(void **state) {
+    (void)state;
+    Err err = {0};
+    GpuId ids[4] = {0};
+    int count = -1;
+    if (access(EMULATED "/lorac-cuda.so", F_OK)) skip();
+    setenv("LORAC_MODULES", EMULATED, 1);
+    setenv("LORAC_EMULATED_DEVICES", "3", 1); // read once a process: this test comes before those that open a device
+    ASSERT_OK(backend_gpus(&count, NULL, 0, &err), &err);
+    assert_int_equal(count, 3);
+    ASSERT_OK(backend_gpus(&count, ids, 2, &err), &err);
+    assert_int_equal(count, 3);
+    assert_memory_not_equal(&ids[0], &ids[1], sizeof *ids);
+    assert_memory_equal(&ids[2], &ids[3], sizeof *ids); // not written
+    setenv("LORAC_MODULES", "/nowhere", 1);
+    ASSERT_REFUSED(backend_gpus(&count, ids, 4, &err), &err, "lorac-cuda.so was not built");
     unsetenv("LORAC_MODULES");
 }
 
@@ -100,4 +119,5 @@ static void test_binary_links_no_module(void **state) {
 
 TEST_MAIN(TEST(test_module_absent), TEST(test_module_of_another_program), TEST(test_module_of_another_build),
           TEST(test_module_lacks_a_library), TEST(test_module_is_no_library), TEST(test_module_device_names),
-          TEST(test_module_opens), TEST(test_module_without_a_device), TEST(test_binary_links_no_module))
+          TEST(test_module_counts_gpus), TEST(test_module_opens), TEST(test_module_without_a_device),
+          TEST(test_binary_links_no_module))

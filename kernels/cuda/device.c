@@ -69,19 +69,39 @@ static int parse_index(const char *device, int *index, Err *err) {
     return 0;
 }
 
-static int find_device(const char *device, int index, Err *err) {
-    int driver = 0, runtime = 0, count = 0;
+static int count_devices(int *count, Err *err) {
+    int driver = 0, runtime = 0;
+    *count = 0;
     cudaGetLastError(); // of an attempt before this one
     if (cudaDriverGetVersion(&driver) != cudaSuccess || !driver)
-        return err_runtime(err, "device %s: this machine has no NVIDIA driver", device);
-    cudaError_t error = cudaGetDeviceCount(&count);
+        return err_runtime(err, "this machine has no NVIDIA driver");
+    cudaError_t error = cudaGetDeviceCount(count);
+    if (error == cudaErrorNoDevice) return *count = 0;
     if (error == cudaErrorInsufficientDriver && cudaRuntimeGetVersion(&runtime) == cudaSuccess)
-        return err_runtime(err, "device %s: the NVIDIA driver is too old: it serves CUDA %d.%d, expected %d.%d", device,
-                           driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
-    if (error == cudaErrorNoDevice || (error == cudaSuccess && !count))
+        return err_runtime(err, "the NVIDIA driver is too old: it serves CUDA %d.%d, expected %d.%d", driver / 1000,
+                           driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+    if (error != cudaSuccess) return err_runtime(err, "%s (%s)", cudaGetErrorString(error), cudaGetErrorName(error));
+    return 0;
+}
+
+int lorac_cuda_gpus(int *count, GpuId *ids, int most, Err *err) {
+    if (count_devices(count, err)) return -1;
+    for (int i = 0; i < *count && i < most; i++) {
+        struct cudaDeviceProp p;
+        cudaError_t error = cudaGetDeviceProperties(&p, i);
+        if (error != cudaSuccess)
+            return err_runtime(err, "device cuda:%d: %s (%s)", i, cudaGetErrorString(error), cudaGetErrorName(error));
+        _Static_assert(sizeof p.uuid == sizeof *ids, "the id of a GPU");
+        memcpy(&ids[i], &p.uuid, sizeof ids[i]);
+    }
+    return 0;
+}
+
+static int find_device(const char *device, int index, Err *err) {
+    int count;
+    if (count_devices(&count, err)) return err_context(err, "device %s", device);
+    if (!count)
         return err_runtime(err, "device %s: no NVIDIA GPU is visible (CUDA_VISIBLE_DEVICES, permissions)", device);
-    if (error != cudaSuccess)
-        return err_runtime(err, "device %s: %s (%s)", device, cudaGetErrorString(error), cudaGetErrorName(error));
     if (index >= count) return err_runtime(err, "device %s: this machine has %d GPU(s), from cuda:0 on", device, count);
     return 0;
 }

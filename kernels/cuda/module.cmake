@@ -67,6 +67,7 @@ add_library(lorac-cuda MODULE
   kernels/base.c
   kernels/cuda/sizes.c
   kernels/dtype.c
+  kernels/group.c
   $<TARGET_OBJECTS:module_interface>
   kernels/rng.c
 )

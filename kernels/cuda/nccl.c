@@ -1,5 +1,7 @@
 // nccl: RanksLibrary over NCCL. The group is made in the background (non-blocking), so that a rank that never comes is
 // a message, not a process that hangs; then each call may be "in progress" for a moment.
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -9,25 +11,33 @@
 
 _Static_assert(RANK_ID_BYTES == NCCL_UNIQUE_ID_BYTES, "the id of a group");
 
-enum { CONNECT_SECONDS = 600, CALL_SECONDS = 60 };
+typedef struct NcclGroup {
+    ncclComm_t comm;
+    double seconds; // that the other ranks are waited for
+} NcclGroup;
 
-static int failed(ncclResult_t result, ncclComm_t group, Err *err) {
-    const char *detail = ncclGetLastError(group);
-    return err_runtime(err, "NCCL: %s%s%s", ncclGetErrorString(result), detail && *detail ? ": " : "",
-                       detail ? detail : "");
+// comm may be NULL. NCCL's own words may be several lines.
+static int failed(ncclResult_t result, ncclComm_t comm, Err *err) {
+    char detail[256] = "";
+    const char *words = ncclGetLastError(comm);
+    if (words) snprintf(detail, sizeof detail, "%.*s", (int)strcspn(words, "\n"), words);
+    return err_runtime(err, "NCCL: %s%s%s (NCCL_DEBUG=INFO says more)", ncclGetErrorString(result),
+                       detail[0] ? ": " : "", detail);
 }
 
-// Waits until what was begun on the group has been taken over, at most `seconds`.
-static int settle(ncclComm_t group, ncclResult_t result, int seconds, const char *what, Err *err) {
-    double end = time_now() + seconds;
+// Waits until what was begun has been taken over.
+static int settle(const NcclGroup *g, ncclResult_t result, const char *what, Err *err) {
+    double end = time_now() + g->seconds;
     while (result == ncclInProgress) {
-        ncclResult_t asked = ncclCommGetAsyncError(group, &result);
+        ncclResult_t asked = ncclCommGetAsyncError(g->comm, &result);
         if (asked != ncclSuccess) result = asked;
         if (result != ncclInProgress) break;
-        if (time_now() > end) return err_runtime(err, "%s: not done after %d s", what, seconds);
+        if (time_now() > end)
+            return err_runtime(err, "NCCL: %s: not done after %.0f s (NCCL_DEBUG=INFO says more)", what,
+                               ceil(g->seconds));
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
-    return result == ncclSuccess ? 0 : failed(result, group, err);
+    return result == ncclSuccess ? 0 : failed(result, g->comm, err);
 }
 
 static int rank_id(void *id, Err *err) {
@@ -38,39 +48,44 @@ static int rank_id(void *id, Err *err) {
     return 0;
 }
 
-static int connect(void **group, int rank, int ranks, const void *id, Err *err) {
+static int connect(void **group, int rank, int ranks, const void *id, double seconds, Err *err) {
     ncclUniqueId unique;
-    ncclComm_t comm = NULL;
+    NcclGroup g = {.seconds = seconds};
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
     memcpy(&unique, id, sizeof unique);
-    ncclResult_t result = ncclCommInitRankConfig(&comm, ranks, unique, rank, &config);
-    if (settle(comm, result, CONNECT_SECONDS, "waiting for the other ranks", err)) {
-        if (comm) ncclCommAbort(comm);
+    ncclResult_t result = ncclCommInitRankConfig(&g.comm, ranks, unique, rank, &config);
+    if (settle(&g, result, "waiting for the other ranks", err)) {
+        if (g.comm) ncclCommAbort(g.comm);
         return -1;
     }
-    *group = comm;
+    *group = mem_alloc(1, sizeof g);
+    memcpy(*group, &g, sizeof g);
     return 0;
 }
 
 static int all_reduce(void *group, int64_t *data, int64_t n, cudaStream_t stream, Err *err) {
-    ncclResult_t result = ncclAllReduce(data, data, (size_t)n, ncclInt64, ncclSum, group, stream);
-    return settle(group, result, CALL_SECONDS, "queueing a sum", err);
+    NcclGroup *g = group;
+    ncclResult_t result = ncclAllReduce(data, data, (size_t)n, ncclInt64, ncclSum, g->comm, stream);
+    return settle(g, result, "queueing a sum", err);
 }
 
 static int check(void *group, Err *err) {
-    ncclResult_t result = ncclSuccess, asked = ncclCommGetAsyncError(group, &result);
+    NcclGroup *g = group;
+    ncclResult_t result = ncclSuccess, asked = ncclCommGetAsyncError(g->comm, &result);
     if (asked != ncclSuccess) result = asked;
-    return result == ncclSuccess || result == ncclInProgress ? 0 : failed(result, group, err);
+    return result == ncclSuccess || result == ncclInProgress ? 0 : failed(result, g->comm, err);
 }
 
+// Leaving is collective too: where the others do not come, it is torn down.
 static void close(void *group, bool failed) {
+    NcclGroup *g = group;
     Err err;
-    ncclResult_t result = failed ? ncclSystemError : ncclCommFinalize(group);
-    if (!failed && !settle(group, result, CALL_SECONDS, "leaving the group", &err))
-        ncclCommDestroy(group);
+    if (!failed && !settle(g, ncclCommFinalize(g->comm), "leaving the group", &err))
+        ncclCommDestroy(g->comm);
     else
-        ncclCommAbort(group);
+        ncclCommAbort(g->comm);
+    mem_free(g);
 }
 
 const RanksLibrary *lorac_nccl(void) {

@@ -30,28 +30,44 @@ void cuda_ranks_close(Backend *b) {
 }
 
 // Rank 0 makes the group's id and sends it to the others.
-static int join(CudaRanks *r, const RanksLibrary *library, Group *g, Err *err) {
+static int join(Backend *b, const RanksLibrary *library, Group *g, double seconds, Err *err) {
+    CudaRanks *r = cuda_state(b)->ranks;
     unsigned char id[RANK_ID_BYTES] = {0};
     if (group_agree(g, g->rank == 0 ? library->id(id, err) : 0, err)) return -1;
     if (group_broadcast(g, id, sizeof id, 0, err)) return -1;
-    return library->connect(&r->group, g->rank, g->ranks, id, err);
+    int status = library->connect(&r->group, g->rank, g->ranks, id, seconds, err);
+    if (!status) r->library = library;
+    return group_agree(g, status, err);
 }
 
-int cuda_connect(Backend *b, Group *g, Err *err) {
-    CudaRanks *r = cuda_state(b)->ranks;
-    CHECK(!r->library, "connected twice");
+// Libraries find their ways between devices at the first sum: a way that does not work is to show here, not in the
+// first step.
+static int try_sum(Backend *b, Group *g, Err *err) {
+    int64_t sum = 0, mine = g->rank + 1, want = (int64_t)g->ranks * (g->ranks + 1) / 2;
+    int64_t *on_device = cuda_alloc(b, sizeof mine);
+    cuda_upload(b, on_device, &mine, sizeof mine);
+    cuda_all_reduce(b, on_device, 1);
+    cuda_download(b, &sum, on_device, sizeof sum);
+    cuda_free(b, on_device, sizeof mine);
+    int status = cuda_status(b, err);
+    if (!status && sum != want)
+        status = err_runtime(err, "device cuda:%d: the ranks' sum is %lld, expected %lld", cuda_state(b)->device,
+                             (long long)sum, (long long)want);
+    return group_agree(g, status, err);
+}
+
+int cuda_connect(Backend *b, Group *g, double seconds, Err *err) {
+    CHECK(!cuda_state(b)->ranks->library, "connected twice");
     if (g->ranks == 1) return 0;
     const RanksLibrary *library = cuda_ranks_library(err);
-    if (group_agree(g, library ? 0 : -1, err)) return -1;
-    if (join(r, library, g, err))
-        return err_context(err, "rank %d of %d (cuda:%d)", g->rank, g->ranks, cuda_state(b)->device);
-    r->library = library;
-    return 0;
+    if (group_agree(g, library ? 0 : -1, err) || join(b, library, g, seconds, err)) return -1;
+    return try_sum(b, g, err);
 }
 
 void cuda_all_reduce(Backend *b, int64_t *data, int64_t n) {
     CudaRanks *r = cuda_state(b)->ranks;
     Err err;
+    CHECK(!cuda_state(b)->recording, "a sum over ranks in a recording");
     if (!r->library || n == 0 || cuda_failed(b)) return;
     if (r->library->all_reduce(r->group, data, n, cuda_stream(b), &err)) cuda_fail(b, "adding over ranks: %s", err.msg);
 }

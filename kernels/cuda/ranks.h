@@ -12,8 +12,8 @@ enum { RANK_ID_BYTES = 128 };
 
 typedef struct RanksLibrary {
     int (*id)(void *id, Err *err); // RANK_ID_BYTES
-    // *group of `ranks` ranks, on the current device; waits for the others, not for ever.
-    int (*connect)(void **group, int rank, int ranks, const void *id, Err *err);
+    // *group of `ranks` ranks, on the current device. Waits for the others at most `seconds`, here and in all_reduce.
+    int (*connect)(void **group, int rank, int ranks, const void *id, double seconds, Err *err);
     int (*all_reduce)(void *group, int64_t *data, int64_t n, cudaStream_t stream, Err *err); // data = sum; queued
     int (*check)(void *group, Err *err);                                                     // of what is queued
     void (*close)(void *group, bool failed); // failed: other ranks may be gone, nothing is waited for

@@ -179,6 +179,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int i) {
     p->l2CacheSize = 50 << 20;
     p->memoryBusWidth = 5120;
     p->pciBusID = i;
+    p->uuid.bytes[0] = (char)(settings().first_device + i);
     return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr a, int i) {

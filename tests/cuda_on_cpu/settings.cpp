@@ -19,6 +19,7 @@ struct FromEnvironment : Settings {
     FromEnvironment() {
         if (const char *s = getenv("LORAC_EMULATED_MEMORY")) memory = strtoull(s, nullptr, 10);
         if (const char *s = getenv("LORAC_EMULATED_DEVICES")) devices = atoi(s);
+        if (const char *s = getenv("LORAC_EMULATED_FIRST_DEVICE")) first_device = atoi(s);
         if (const char *s = getenv("LORAC_EMULATED_FAIL_LAUNCH")) fail_at = strtoull(s, nullptr, 10);
         if (const char *s = getenv("LORAC_EMULATED_ORDER")) order = order_from(s);
     }

@@ -12,6 +12,7 @@ struct Settings {
     Order order = Order::ascending;
     size_t memory = (size_t)1 << 30; // bytes of each device
     int devices = 1;
+    int first_device = 0; // of the machine's, that this process sees
     int major = 9, minor = 0;
     std::atomic<uint64_t> launches{0};
     std::atomic<uint64_t> fail_at{0}; // number of the launch that fails; 0: none

@@ -1,5 +1,6 @@
 #include "run_device.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -40,10 +41,10 @@ int run_device_plan(Backend **b, const GpuSpec *gpu, DtypeWord dtype, Err *err) 
     return backend_open_planned(b, &d, &o, err);
 }
 
-static int open_cpu(Backend **b, DtypeWord dtype, Err *err) {
+static int open_cpu(Backend **b, DtypeWord dtype, int threads, Err *err) {
     if (dtype != DTYPE_WORD_AUTO && dtype != DTYPE_WORD_F32)
         return err_input(err, "dtype: %s needs a GPU; expected auto or f32 on device cpu", dtypes[dtype].name);
-    return backend_open(b, "cpu", 0, err);
+    return backend_open(b, "cpu", threads, err);
 }
 
 // A driver shows as one of these files, also in containers and under WSL. Asked first because CUDA's libraries take a
@@ -59,7 +60,7 @@ static int open_best(Backend **b, DtypeWord dtype, Err *note, Err *err) {
     Err why = {0};
     if (driver_shows() && open_cuda(b, "cuda", dtype, &why) == 0) return 0;
     if (note) *note = why;
-    if (open_cpu(b, dtype, err) == 0) return 0;
+    if (open_cpu(b, dtype, 0, err) == 0) return 0;
     if (err && why.msg[0]) err_input(err, "dtype: %s needs a GPU; %s", dtypes[dtype].name, why.msg);
     return -1;
 }
@@ -68,8 +69,89 @@ int run_device_open(Backend **b, const char *device, DtypeWord dtype, Err *note,
     *b = NULL;
     if (note) *note = (Err){0};
     if (!device || strcmp(device, "auto") == 0) return open_best(b, dtype, note, err);
-    return strcmp(device, "cpu") == 0 ? open_cpu(b, dtype, err) : open_cuda(b, device, dtype, err);
+    return strcmp(device, "cpu") == 0 ? open_cpu(b, dtype, 0, err) : open_cuda(b, device, dtype, err);
 }
+
+// --- a device of each rank ---
+
+int run_device_gpus(void) {
+    int count;
+    Err absent;
+    return driver_shows() && backend_gpus(&count, NULL, 0, &absent) == 0 ? count : 0;
+}
+
+// What a rank is about to open.
+typedef struct RankDevice {
+    int32_t gpu, gpus, node; // gpu -1: the CPU
+    GpuId id;
+} RankDevice;
+
+enum { MOST_GPUS = 64 }; // of a machine
+
+static int choose_gpu(RankDevice *d, const char *device, const Group *g, Err *err) {
+    GpuId ids[MOST_GPUS];
+    int gpus = 0;
+    bool best = !device || strcmp(device, "auto") == 0;
+    *d = (RankDevice){.gpu = -1, .node = g->node};
+    if (!best && strncmp(device, "cuda", 4) != 0) return 0;
+    if (!best && device[4] && g->local_ranks > 1)
+        return err_input(err, "device: \"%s\" would be the device of all %d ranks of a machine; expected \"cuda\"",
+                         device, g->local_ranks);
+    if (best && !run_device_gpus()) return 0;
+    if (backend_gpus(&gpus, ids, MOST_GPUS, err)) return err_context(err, "device %s", best ? "auto" : device);
+    if (!gpus)
+        return err_runtime(err, "device %s: no NVIDIA GPU is visible (CUDA_VISIBLE_DEVICES, permissions)", device);
+    if (gpus > MOST_GPUS) gpus = MOST_GPUS;
+    d->gpus = gpus;
+    d->gpu = best || !device[4] ? g->local_rank % gpus : atoi(device + 5);
+    if (d->gpu < gpus) d->id = ids[d->gpu]; // else the backend says what is wrong
+    return 0;
+}
+
+static bool same_gpu(const RankDevice *a, const RankDevice *b) {
+    return a->gpu >= 0 && b->gpu >= 0 && a->node == b->node && memcmp(&a->id, &b->id, sizeof a->id) == 0;
+}
+
+// Every rank looks at the same table and finds the same.
+static int check_devices(const RankDevice *all, int ranks, Err *err) {
+    for (int r = 0; r < ranks; r++) {
+        if ((all[r].gpu < 0) != (all[0].gpu < 0))
+            return err_runtime(err,
+                               "device auto: rank %d sees no GPU, rank %d has one; expected one on each rank, or none",
+                               all[r].gpu < 0 ? r : 0, all[r].gpu < 0 ? 0 : r);
+        for (int other = 0; other < r; other++)
+            if (same_gpu(&all[r], &all[other]))
+                return err_runtime(
+                    err,
+                    "ranks %d and %d have the same GPU (cuda:%d of the %d that rank %d sees); expected a "
+                    "GPU for each rank: start fewer ranks on that machine, or with device cpu",
+                    other, r, all[r].gpu, all[r].gpus, r);
+    }
+    return 0;
+}
+
+static int choose_device(RankDevice *mine, const char *device, Group *g, Err *err) {
+    if (group_agree(g, choose_gpu(mine, device, g, err), err)) return -1;
+    RankDevice *all = mem_calloc((size_t)g->ranks, sizeof *all);
+    int status = group_gather(g, all, mine, sizeof *mine, err);
+    if (!status) status = group_agree(g, check_devices(all, g->ranks, err), err);
+    mem_free(all);
+    return status;
+}
+
+int run_device_open_rank(Backend **b, const char *device, DtypeWord dtype, int threads, Group *g, Err *note, Err *err) {
+    RankDevice mine;
+    char name[16];
+    *b = NULL;
+    if (g->ranks == 1) return run_device_open(b, device, dtype, note, err);
+    if (choose_device(&mine, device, g, err)) return -1;
+    if (note) *note = (Err){0};
+    snprintf(name, sizeof name, "cuda:%d", mine.gpu);
+    int status = mine.gpu < 0 ? open_cpu(b, dtype, threads, err) : open_cuda(b, name, dtype, err);
+    return group_agree(g, status, err);
+}
+
+// --- from words ---
 
 int run_device_open_words(Backend **b, const char *device, const char *dtype, Err *err) {
     int word = DTYPE_WORD_AUTO;

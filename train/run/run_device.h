@@ -18,6 +18,12 @@ bool run_device_is_word(const char *device); // "auto", "cpu", "cuda" or "cuda:N
 // device NULL: auto, the GPU where module, driver and device are there, else the CPU. dtype auto: bf16 on a GPU, f32 on
 // the CPU, which has nothing else. note (may be NULL): why auto took the CPU, where that can be said.
 int run_device_open(Backend **b, const char *device, DtypeWord dtype, Err *note, Err *err);
+// Collective: on all ranks or on none. One rank's: as above. "auto" and "cuda" are the GPU number local_rank of those
+// that the rank sees (srun --gpus-per-task shows each its own one); all ranks compute on the same kind of device, and
+// no two of them on one GPU. `threads` of the CPU where there are several ranks.
+int run_device_open_rank(Backend **b, const char *device, DtypeWord dtype, int threads, Group *g, Err *note, Err *err);
+// GPUs that this process sees; 0 where module or driver are absent too. Makes no context (backend_gpus).
+int run_device_gpus(void);
 // The same from words of a command line; each may be NULL.
 int run_device_open_words(Backend **b, const char *device, const char *dtype, Err *err);
 
