@@ -90,9 +90,10 @@ static void test_cuda_cli_trains_as_the_cpu_does(void **state) {
     }
 }
 
+// In the foreground: else timeout dies with its child, and the next run may find the lock of a process that still goes.
 static void begin_and_kill(double seconds) {
-    char *text =
-        mem_printf("timeout -s KILL %.3f '%s' " TRAIN "output_dir=killed device=cuda >>log 2>&1", seconds, LORAC);
+    char *text = mem_printf("timeout --foreground -s KILL %.3f '%s' " TRAIN "output_dir=killed device=cuda >>log 2>&1",
+                            seconds, LORAC);
     int status = system(text);
     assert_true(status != -1);
     mem_free(text);
