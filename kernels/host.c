@@ -57,6 +57,11 @@ int host_status(Backend *b, Err *err) {
     return -1;
 }
 
+void host_stamp(Backend *b, int64_t *ns) {
+    (void)b;
+    *ns = (int64_t)(time_now() * 1e9);
+}
+
 DeviceMemory host_memory(Backend *b) {
     (void)b;
     return (DeviceMemory){0};

@@ -24,6 +24,7 @@ extern "C" {
     X(copy)                                                                                                            \
     X(zero)                                                                                                            \
     X(sync)                                                                                                            \
+    X(stamp)                                                                                                           \
     X(host_alloc)                                                                                                      \
     X(host_free)                                                                                                       \
     X(offload)                                                                                                         \
@@ -82,6 +83,7 @@ extern "C" {
     X(class_loss_workspace)                                                                                            \
     X(class_loss)                                                                                                      \
     X(argmax)                                                                                                          \
+    X(tally)                                                                                                           \
     X(fixed_add)                                                                                                       \
     X(fixed_to_f32)                                                                                                    \
     X(sqnorm)                                                                                                          \

@@ -171,6 +171,20 @@ typedef struct HeadResult {
     int64_t correct; // positions whose arg max is the target (lowest index wins ties)
 } HeadResult;
 
+// Results of many passes as integers: no order of passes, and no split of them over ranks, changes a bit of the sum.
+// The loss of a pass is rounded to a multiple of 2^-32; whole + fraction * 2^-32 is their sum, and neither part
+// overflows before 2^31 passes.
+typedef struct HeadTally {
+    int64_t whole, fraction, correct;
+    int64_t bad; // passes whose loss is not finite, or 2^30 and more: no part of the sum
+} HeadTally;
+enum { HEAD_TALLY_LIMIT = 1 << 30 };
+HOST_DEVICE static inline void head_tally_add(HeadTally *t, const HeadResult *r, int64_t loss_in_units) {
+    t->whole += loss_in_units >> 32;
+    t->fraction += loss_in_units & 0xffffffff;
+    t->correct += r->correct;
+}
+
 typedef struct HeadLoss {
     const int32_t *targets; // [M], all in [0, V); -1 (padding): costs nothing, dx is 0
     const PassState *state; // its grad_scale
@@ -246,6 +260,8 @@ struct Kernels {
     void (*copy)(Backend *b, void *dst, const void *src, size_t bytes);      // device to device
     void (*zero)(Backend *b, void *dst, size_t bytes);
     void (*sync)(Backend *b);
+    // *ns = the device's clock when all that was called before is done, in nanoseconds from any moment.
+    void (*stamp)(Backend *b, int64_t *ns);
 
     // --- host memory for what does not fit the device: [bytes] pinned where there is a device ---
     void *(*host_alloc)(Backend *b, size_t bytes);
@@ -409,6 +425,8 @@ struct Kernels {
     void (*class_loss)(Backend *b, HeadResult *result, Mat dx, Mat x, const ClassHead *h, void *ws);
     // out[m] = arg max of logits[m, :], lowest index wins ties; NaN: -1.
     void (*argmax)(Backend *b, int32_t *out, Mat logits);
+    // *t += *r, one pass.
+    void (*tally)(Backend *b, HeadTally *t, const HeadResult *r);
 
     // --- gradients and optimizer, over flat float32 buffers of n elements ---
     // acc += round(g * unscale * 2^44), unscale a power of 2 (1 / the loss scale of F16); an element that is not

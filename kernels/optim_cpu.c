@@ -1,4 +1,4 @@
-// optim_cpu: fixed-point gradient sums, gradient norm and AdamW over flat buffers.
+// optim_cpu: tallies, fixed-point gradient sums, gradient norm and AdamW over flat buffers.
 //
 // Buffers are cut into blocks of BLOCK elements (the norm: into NORM_PARTS parts), whatever the number of threads.
 #include "cpu.h"
@@ -9,6 +9,14 @@ enum { BLOCK = 4096, NORM_PARTS = 64 };
 
 static inline int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
+}
+
+void CPU_FN(tally)(Backend *b, HeadTally *t, const HeadResult *r) {
+    (void)b;
+    if (fabs(r->loss) < HEAD_TALLY_LIMIT) // false for NaN
+        head_tally_add(t, r, llrint(r->loss * 0x1p32));
+    else
+        t->bad++;
 }
 
 static bool fixed_add_block(int64_t *acc, const float *g, int64_t n, float limit, float unscale) {

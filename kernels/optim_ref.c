@@ -1,7 +1,15 @@
-// optim_ref: fixed-point gradient sums, gradient norm and AdamW over flat buffers, reference.
+// optim_ref: tallies, fixed-point gradient sums, gradient norm and AdamW over flat buffers, reference.
 #include "ref.h"
 
 #include <math.h>
+
+void ref_tally(Backend *b, HeadTally *t, const HeadResult *r) {
+    (void)b;
+    if (fabs(r->loss) < HEAD_TALLY_LIMIT)
+        head_tally_add(t, r, llrint(r->loss * 0x1p32));
+    else
+        t->bad++;
+}
 
 void ref_fixed_add(Backend *b, int64_t *acc, const float *g, int64_t n, float limit, float unscale, int64_t *bad) {
     (void)b;

@@ -1,6 +1,7 @@
 // The optimizer on the emulated CUDA device: the bits of the CPU backend's plainest copy, which fuses no multiply-add
 // either; steps that are skipped; lists of segments that change.
 #include <math.h>
+#include <unistd.h>
 
 #include "cuda_open.h"
 #include "opcheck.h"
@@ -57,6 +58,19 @@ static void test_cuda_fixed_point_has_the_cpus_bits(void **state) {
     Backend *b = open_emulated(DTYPE_BF16);
     check_fixed_point(b, false);
     check_fixed_point(b, true);
+    backend_close(b);
+}
+
+static void test_cuda_clock_goes_on(void **state) {
+    (void)state;
+    Backend *b = open_emulated(DTYPE_F32);
+    int64_t *ns = b->k->alloc(b, 2 * sizeof *ns), host[2];
+    b->k->stamp(b, ns);
+    usleep(2000);
+    b->k->stamp(b, ns + 1);
+    b->k->download(b, host, ns, sizeof host);
+    assert_true(host[1] - host[0] >= 0 && host[1] - host[0] < 60 * (int64_t)1e9);
+    b->k->free(b, ns, 2 * sizeof *ns);
     backend_close(b);
 }
 
@@ -146,6 +160,7 @@ static int use_plain_cpu(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_cuda_fixed_point_has_the_cpus_bits),
+        TEST(test_cuda_clock_goes_on),
         TEST(test_cuda_adamw_has_the_cpus_bits),
         TEST(test_cuda_adamw_skips_bad_steps),
     };

@@ -141,6 +141,21 @@ static void case_argmax_special(OpRun *r) {
     r->b->k->argmax(r->b, op_output_bytes(r, "out", ROWS * sizeof(int32_t), OP_EXACT, 0, NULL), logits);
 }
 
+// Several passes, one of them with a loss that is no number or too large.
+static void case_tally(OpRun *r) {
+    const HeadResult passes[] = {{1234.56789, 3},
+                                 {-0x1p-33 * 3, 1},
+                                 {(double)r->size.n / 7, r->size.n},
+                                 {0, 0},
+                                 {HEAD_TALLY_LIMIT - 0x1p-23, 2},
+                                 {r->size.bias ? -HEAD_TALLY_LIMIT : 1, 1},
+                                 {r->size.bias ? NAN : -1e-3, 5}};
+    const HeadTally start = {5, 0xfffffff0, 7, 0};
+    HeadTally *t = op_output_bytes(r, "tally", sizeof start, OP_EXACT, 0, &start);
+    for (size_t i = 0; i < sizeof passes / sizeof *passes; i++)
+        r->b->k->tally(r->b, t, op_copy(r, &passes[i], sizeof passes[i]));
+}
+
 // Gradients up to the limit and beyond, ties of the rounding, NaN where poisoned.
 static void case_fixed_add(OpRun *r) {
     size_t n = (size_t)r->size.n;
@@ -266,6 +281,7 @@ const OpCase op_cases_pointwise[] = {
     OP_CASE(add, rows),
     OP_CASE(argmax, logits),
     OP_CASE(argmax_special, none),
+    OP_CASE(tally, flat),
     OP_CASE(fixed_add, flat),
     OP_CASE(fixed_to_f32, flat),
     OP_CASE(sqnorm, flat),

@@ -8,6 +8,11 @@
 #define LAUNCH(kernel, grid, block, shared, stream, ...) kernel<<<(grid), (block), (shared), (stream)>>>(__VA_ARGS__)
 #endif
 
+// now = nanoseconds of the device's clock.
+#ifndef DEVICE_NANOSECONDS
+#define DEVICE_NANOSECONDS(now) asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now))
+#endif
+
 // SHARED(float, tile, [16][17]): an array of the block. DYN_SHARED(float, tile): the launch's dynamic shared memory.
 #ifndef SHARED
 #define SHARED(type, name, dimensions) __shared__ type name dimensions

@@ -1,4 +1,4 @@
-// optim: fixed-point gradient sums, gradient norm and AdamW over flat float32 buffers.
+// optim: tallies, the clock, fixed-point gradient sums, gradient norm and AdamW over flat float32 buffers.
 //
 // Against the CPU: fixed_add and fixed_to_f32 give the same bits (a product with a power of 2 and one rounding each).
 // The norm is summed in another order. AdamW rounds in the same places but for fused multiply-add, which each compiler
@@ -59,6 +59,29 @@ void cuda_optim_close(Backend *b) {
 static unsigned blocks_of(int64_t n) {
     CHECK(ceil_div(n, BLOCK) <= INT32_MAX, "%lld elements", (long long)n);
     return (unsigned)ceil_div(n, BLOCK);
+}
+
+// --- what a step counts ---
+
+static __global__ void tally(HeadTally *t, const HeadResult *r) {
+    if (fabs(r->loss) < HEAD_TALLY_LIMIT) // false for NaN
+        head_tally_add(t, r, __double2ll_rn(r->loss * 0x1p32));
+    else
+        t->bad++;
+}
+
+void cuda_tally(Backend *b, HeadTally *t, const HeadResult *r) {
+    RUN(b, tally, 1, 1, 0, t, r);
+}
+
+static __global__ void stamp(int64_t *ns) {
+    unsigned long long now;
+    DEVICE_NANOSECONDS(now);
+    *ns = (int64_t)now;
+}
+
+void cuda_stamp(Backend *b, int64_t *ns) {
+    RUN(b, stamp, 1, 1, 0, ns);
 }
 
 // --- fixed point ---

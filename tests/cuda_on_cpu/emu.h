@@ -14,6 +14,7 @@
 
 #include <cuda_runtime.h>
 
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -134,6 +135,8 @@ template <class To, class From> To bits(From f) {
     static const char name##_key = 0;                                                                                  \
     name##_type &name =                                                                                                \
         *static_cast<name##_type *>(emu::shared_array(&name##_key, #name, sizeof(name##_type), alignof(name##_type)))
+#define DEVICE_NANOSECONDS(now)                                                                                        \
+    ((now) = (unsigned long long)std::chrono::steady_clock::now().time_since_epoch().count())
 #define DYN_SHARED(T, name) T *const name = static_cast<T *>(emu::shared_dynamic(alignof(T)))
 
 // --- built-in variables ---
