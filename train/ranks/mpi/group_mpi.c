@@ -1,0 +1,160 @@
+// group_mpi: the ranks of a run that an MPI launcher started (mpirun, srun with PMIx, the MPI Operator), as
+// lorac-mpi.so. The only file that knows MPI.
+//
+// Ranks share cores with each other's threads, and MPI waits by spinning. So nothing here blocks inside MPI: a call
+// first waits for the others to come, asleep most of the time, and then attends to the exchange, which takes
+// milliseconds.
+#include <limits.h>
+#include <mpi.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#include "module.h"
+
+// MPI counts in int. A test compiles this file with a small number.
+#ifndef MPI_PIECE
+#define MPI_PIECE (1 << 30)
+#endif
+
+typedef struct Patience {
+    double attentive;   // seconds of polling before the first sleep
+    long longest_sleep; // nanoseconds
+    double limit;       // seconds until the others are given up; 0: never
+} Patience;
+
+static const Patience for_others = {.attentive = 1e-4, .longest_sleep = 1000000};
+static const Patience for_exchange = {.attentive = 0.05, .longest_sleep = 50000};
+static const Patience for_goodbye = {.attentive = 1e-4, .longest_sleep = 1000000, .limit = 10};
+
+static MPI_Comm comm_of(const Group *g) {
+    return *(MPI_Comm *)g->state;
+}
+
+static int checked(int rc, const char *what, Err *err) {
+    char text[MPI_MAX_ERROR_STRING] = "unknown error";
+    int n = 0;
+    if (rc == MPI_SUCCESS) return 0;
+    MPI_Error_string(rc, text, &n);
+    return err_runtime(err, "MPI: %s: %s", what, text);
+}
+
+// `rc`: of the call that started the request.
+static int finish(int rc, MPI_Request request, Patience p, const char *what, Err *err) {
+    double start = time_now();
+    struct timespec nap = {.tv_nsec = 50000};
+    for (int done = 0; !checked(rc, what, err);) {
+        rc = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+        if (rc == MPI_SUCCESS && done) return 0;
+        double waited = time_now() - start;
+        if (p.limit > 0 && waited > p.limit) return err_runtime(err, "MPI: %s: not after %g seconds", what, waited);
+        if (waited < p.attentive) {
+            sched_yield();
+            continue;
+        }
+        nanosleep(&nap, NULL);
+        if (2 * nap.tv_nsec <= p.longest_sleep) nap.tv_nsec *= 2;
+    }
+    return -1;
+}
+
+static int meet(Group *g, Patience p, Err *err) {
+    MPI_Request request = MPI_REQUEST_NULL;
+    int rc = MPI_Ibarrier(comm_of(g), &request);
+    return finish(rc, request, p, "waiting for the other ranks", err);
+}
+
+static int mpi_broadcast(Group *g, void *data, size_t n, int from, Err *err) {
+    if (meet(g, for_others, err)) return -1;
+    for (size_t done = 0, piece; done < n; done += piece) {
+        MPI_Request request = MPI_REQUEST_NULL;
+        piece = n - done < MPI_PIECE ? n - done : MPI_PIECE;
+        int rc = MPI_Ibcast((char *)data + done, (int)piece, MPI_BYTE, from, comm_of(g), &request);
+        if (finish(rc, request, for_exchange, "broadcast", err)) return -1;
+    }
+    return 0;
+}
+
+// More than a piece from each: one rank after the other.
+static int gather_large(Group *g, char *all, const void *mine, size_t n, Err *err) {
+    memcpy(all + (size_t)g->rank * n, mine, n);
+    for (int i = 0; i < g->ranks; i++)
+        if (mpi_broadcast(g, all + (size_t)i * n, n, i, err)) return -1;
+    return 0;
+}
+
+static int mpi_gather(Group *g, void *all, const void *mine, size_t n, Err *err) {
+    MPI_Request request = MPI_REQUEST_NULL;
+    if (n > MPI_PIECE) return gather_large(g, all, mine, n, err);
+    if (meet(g, for_others, err)) return -1;
+    int rc = MPI_Iallgather(mine, (int)n, MPI_BYTE, all, (int)n, MPI_BYTE, comm_of(g), &request);
+    return finish(rc, request, for_exchange, "gather", err);
+}
+
+static int mpi_sum(Group *g, int64_t *data, int64_t n, Err *err) {
+    if (meet(g, for_others, err)) return -1;
+    for (int64_t done = 0, piece; done < n; done += piece) {
+        MPI_Request request = MPI_REQUEST_NULL;
+        piece = n - done < MPI_PIECE ? n - done : MPI_PIECE;
+        int rc = MPI_Iallreduce(MPI_IN_PLACE, data + done, (int)piece, MPI_INT64_T, MPI_SUM, comm_of(g), &request);
+        if (finish(rc, request, for_exchange, "sum", err)) return -1;
+    }
+    return 0;
+}
+
+// MPI_Finalize waits for every rank and has no time limit, so they meet before it. A launcher ends the whole job at the
+// first rank that leaves without it: that is what a rank that failed wants.
+static void mpi_close(Group *g, bool failed) {
+    if (!failed && !meet(g, for_goodbye, NULL)) {
+        MPI_Comm_free(g->state);
+        MPI_Finalize();
+    }
+    mem_free(g->state);
+}
+
+static const GroupCalls mpi_calls = {
+    .name = "mpi",
+    .broadcast = mpi_broadcast,
+    .gather = mpi_gather,
+    .sum = mpi_sum,
+    .close = mpi_close,
+};
+
+// The threads that MPI starts must leave all signals to the one of ours that waits for them.
+static int start_mpi(int *provided) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, provided);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc;
+}
+
+// The ranks of this machine: those that can share memory.
+static int number_local_ranks(Group *g, MPI_Comm comm, Err *err) {
+    MPI_Comm machine;
+    int rc = MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, g->rank, MPI_INFO_NULL, &machine);
+    if (checked(rc, "ranks of this machine", err)) return -1;
+    MPI_Comm_rank(machine, &g->local_rank);
+    MPI_Comm_size(machine, &g->local_ranks);
+    MPI_Comm_free(&machine);
+    return 0;
+}
+
+int lorac_mpi_open(Group *g, Err *err) {
+    MPI_Comm comm;
+    int provided = 0;
+    *g = group_alone();
+    if (checked(start_mpi(&provided), "start", err)) return -1;
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(MPI_COMM_WORLD, &g->rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &g->ranks);
+    if (provided < MPI_THREAD_FUNNELED) return err_runtime(err, "MPI: this build of it allows no threads");
+    if (g->ranks == 1) return checked(MPI_Finalize(), "end", err);
+    if (checked(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "start", err) || number_local_ranks(g, comm, err)) return -1;
+    g->calls = &mpi_calls;
+    g->state = mem_alloc(1, sizeof comm);
+    memcpy(g->state, &comm, sizeof comm);
+    return 0;
+}
