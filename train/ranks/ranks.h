@@ -7,6 +7,7 @@
 // Alone: *g = group_alone(), and nothing of MPI is loaded. `seconds`: how long the others are waited for (TCP; under
 // MPI the launcher sees to that). Fills the numbers of machines too.
 int ranks_open(Group *g, const Launch *l, double seconds, Err *err);
-// How many threads this rank may use: the cores it is allowed, shared with the ranks of this machine that are allowed
-// the same ones.
-int ranks_threads(Group *g, int *threads, Err *err); // collective
+// How many threads this rank may use: OMP_NUM_THREADS where it is set, else the cores it is allowed, shared with the
+// ranks of this machine that are allowed the same ones. `cpu`: the run computes on the CPU; then rank 0 says so where
+// the launcher has bound ranks to fewer cores than there are for them. Collective.
+int ranks_threads(Group *g, bool cpu, int *threads, Err *err);
