@@ -1,0 +1,211 @@
+// A group of processes over TCP: what they exchange arrives, and whoever is gone or out of step is an error.
+#include "test.h"
+
+#include "forked.h"
+#include "group_tcp.h"
+#include "sockets.h"
+
+enum { RANKS = 4, MANY = 100003 };
+
+typedef struct Job {
+    int listener, port;
+    int (*work)(Group *g, Err *err);
+} Job;
+
+static void run_rank(int rank, int ranks, void *shared, Forked *out) {
+    const Job *job = shared;
+    StarPlace p = {STAR_GROUP, rank, ranks, 1, "127.0.0.1", job->port, job->listener, 20};
+    Star star;
+    Group g;
+    if (rank > 0) close(job->listener);
+    out->status = star_open(&star, &p, &out->err);
+    if (out->status) return;
+    group_tcp_open(&g, &star);
+    out->status = job->work(&g, &out->err);
+    group_close(&g, out->status != 0);
+}
+
+static void run_group(int ranks, int (*work)(Group *g, Err *err), Forked *results) {
+    Job job = {.work = work};
+    Err err = {0};
+    ASSERT_OK(socket_listen(&job.listener, &job.port, "127.0.0.1", &err), &err);
+    run_forked(ranks, run_rank, &job, results);
+    close(job.listener);
+}
+
+static void assert_works(int (*work)(Group *g, Err *err)) {
+    Forked r[RANKS];
+    for (int ranks = 2; ranks <= RANKS; ranks++) {
+        run_group(ranks, work, r);
+        for (int i = 0; i < ranks; i++)
+            if (r[i].status) fail_msg("rank %d of %d: %s", i, ranks, r[i].err.msg);
+    }
+}
+
+static int64_t number_of(int rank, int64_t i) {
+    return (rank + 1) * INT64_C(0x123456789) * (i % 2 ? i : -i);
+}
+
+static int sum_many(Group *g, Err *err) {
+    int64_t *v = mem_alloc(MANY, sizeof *v);
+    for (int64_t i = 0; i < MANY; i++) v[i] = number_of(g->rank, i);
+    int status = group_sum(g, v, MANY, err);
+    for (int64_t i = 0; i < MANY && !status; i++) {
+        int64_t want = 0;
+        for (int r = 0; r < g->ranks; r++) want += number_of(r, i);
+        if (v[i] != want) status = err_runtime(err, "integer %d is wrong", (int)i);
+    }
+    mem_free(v);
+    return status;
+}
+
+static void test_group_tcp_sums(void **state) {
+    (void)state;
+    assert_works(sum_many);
+}
+
+static int gather_and_broadcast(Group *g, Err *err) {
+    char mine[5], all[RANKS * 5], from[3];
+    snprintf(mine, sizeof mine, "r%03d", g->rank);
+    if (group_gather(g, all, mine, sizeof mine, err)) return -1;
+    for (int r = 0; r < g->ranks; r++)
+        if (atoi(all + 5 * r + 1) != r) return err_runtime(err, "place %d holds %s", r, all + 5 * r);
+    for (int r = 0; r < g->ranks; r++) {
+        snprintf(from, sizeof from, "%d", g->rank);
+        if (group_broadcast(g, from, sizeof from, r, err)) return -1;
+        if (atoi(from) != r) return err_runtime(err, "rank %d's is %s", r, from);
+        if (group_barrier(g, err)) return -1;
+    }
+    return group_broadcast(g, NULL, 0, 0, err) || group_gather(g, all, NULL, 0, err) ? -1 : 0;
+}
+
+static void test_group_tcp_gathers_and_broadcasts(void **state) {
+    (void)state;
+    assert_works(gather_and_broadcast);
+}
+
+static int agree(Group *g, Err *err) {
+    if (group_agree(g, 0, err)) return err_runtime(err, "all came with 0");
+    int status = g->rank == 2 ? err_input(err, "file x: no such file") : 0;
+    return group_agree(g, status, err);
+}
+
+static void test_group_tcp_agrees(void **state) {
+    (void)state;
+    Forked r[RANKS];
+    run_group(RANKS, agree, r);
+    for (int i = 0; i < RANKS; i++) {
+        assert_int_equal(r[i].status, -1);
+        assert_int_equal(r[i].err.status, EXIT_INPUT);
+        assert_int_equal(strlen(r[i].err.msg) > 0, i == 0);
+    }
+    assert_non_null(strstr(r[0].err.msg, "rank 2 ("));
+    assert_non_null(strstr(r[0].err.msg, "file x: no such file"));
+}
+
+// --- ranks that do not do the same ---
+
+static void assert_all_out_of_step(int (*work)(Group *g, Err *err), const char *part) {
+    Forked r[RANKS];
+    run_group(RANKS, work, r);
+    for (int i = 0; i < RANKS; i++) {
+        assert_int_equal(r[i].status, -1);
+        if (!strstr(r[i].err.msg, "ranks are out of step: rank 0 ") || !strstr(r[i].err.msg, part))
+            fail_msg("rank %d: \"%s\" lacks \"%s\"", i, r[i].err.msg, part);
+    }
+}
+
+static int one_gathers(Group *g, Err *err) {
+    int64_t v = 1, all[RANKS];
+    if (group_barrier(g, err)) return -1;
+    return g->rank == 2 ? group_gather(g, all, &v, sizeof v, err) : group_sum(g, &v, 1, err);
+}
+
+static int other_lengths(Group *g, Err *err) {
+    static int64_t v[MANY];
+    return group_sum(g, v, g->rank == 3 ? MANY - 1 : MANY, err);
+}
+
+static int one_is_ahead(Group *g, Err *err) {
+    int64_t v[2] = {0};
+    if (g->rank == 1 && group_sum(g, v, 2, err)) return -1;
+    return group_broadcast(g, v, sizeof v, 1, err);
+}
+
+static void test_group_tcp_out_of_step(void **state) {
+    (void)state;
+    assert_all_out_of_step(one_gathers,
+                           "adds up 8 bytes of rank 0 (call 2), rank 2 gathers 8 bytes of rank 0 (call 2)");
+    assert_all_out_of_step(other_lengths, "adds up 800024 bytes of rank 0 (call 1), rank 3 adds up 800016 bytes");
+    assert_all_out_of_step(one_is_ahead, "broadcasts 16 bytes of rank 1 (call 1), rank 1 adds up 16 bytes");
+}
+
+// --- ranks that are gone ---
+
+static int rank_1_ends(Group *g, Err *err) {
+    static int64_t v[MANY];
+    if (g->rank == 1) return 0;
+    return group_sum(g, v, MANY, err);
+}
+
+static int rank_0_ends(Group *g, Err *err) {
+    static int64_t v[MANY];
+    if (g->rank == 0) return 0;
+    return group_sum(g, v, MANY, err);
+}
+
+static int rank_1_is_killed(Group *g, Err *err) {
+    static int64_t v[MANY];
+    for (int i = 0; i < 100; i++) {
+        if (group_sum(g, v, MANY, err)) return -1;
+        if (g->rank == 1 && i == 3) raise(SIGKILL);
+    }
+    return 0;
+}
+
+static void assert_gone(const Forked *r, const char *who) {
+    assert_int_equal(r->status, -1);
+    if (!strstr(r->err.msg, who)) fail_msg("\"%s\" lacks \"%s\"", r->err.msg, who);
+}
+
+static void test_group_tcp_a_rank_is_gone(void **state) {
+    (void)state;
+    Forked r[RANKS];
+    run_group(RANKS, rank_1_ends, r);
+    assert_gone(&r[0], "rank 1 is gone: ");
+    assert_gone(&r[2], "rank 0 is gone: ");
+    assert_gone(&r[3], "rank 0 is gone: ");
+    run_group(RANKS, rank_0_ends, r);
+    for (int i = 1; i < RANKS; i++) assert_gone(&r[i], "rank 0 is gone: ");
+    run_group(2, rank_1_is_killed, r);
+    assert_gone(&r[0], "rank 1 is gone: ");
+    assert_int_equal(r[1].status, -2);
+}
+
+// A second star over the group, as the lifeline has it.
+static int star_over(Group *g, Err *err) {
+    Star s;
+    for (int nodes = 1; nodes <= 2; nodes++) { // on one machine; on several
+        g->nodes = nodes;
+        if (star_open_over(&s, g, STAR_LIFELINE, 10, err)) return -1;
+        int number = g->rank, status = 0;
+        if (g->rank > 0) status = star_send(&s, 0, &number, sizeof number, err);
+        for (int r = 1; r < g->ranks && g->rank == 0 && !status; r++) {
+            status = star_receive(&s, r, &number, sizeof number, err);
+            if (!status && number != r) status = err_runtime(err, "rank %d says %d", r, number);
+        }
+        if (!status) status = group_barrier(g, err);
+        star_close(&s);
+        if (status) return -1;
+    }
+    return 0;
+}
+
+static void test_group_tcp_carries_another_star(void **state) {
+    (void)state;
+    assert_works(star_over);
+}
+
+TEST_MAIN(TEST(test_group_tcp_sums), TEST(test_group_tcp_gathers_and_broadcasts), TEST(test_group_tcp_agrees),
+          TEST(test_group_tcp_out_of_step), TEST(test_group_tcp_a_rank_is_gone),
+          TEST(test_group_tcp_carries_another_star))

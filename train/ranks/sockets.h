@@ -1,0 +1,24 @@
+// sockets: TCP with deadlines. All are closed on exec; none raises SIGPIPE.
+#pragma once
+
+#include "base.h"
+
+// Listens at `port` (0: any free one) and says which in *port. `host`: of this machine; where that is a loopback
+// address, other machines cannot connect. NULL: all addresses, IPv6 and IPv4.
+int socket_listen(int *fd, int *port, const char *host, Err *err);
+// A blocking socket connected to `host` (a name or an address), all of its addresses tried, none for longer than
+// `patience`, until `deadline` (time_now). -1: the message says why the last one failed.
+int socket_connect(const char *host, int port, double patience, double deadline, Err *err);
+// A connection that waits, made ready for use (blocking); -1: none.
+int socket_accept(int listener);
+
+// All of n bytes, or -1 with errno; errno 0: the peer has closed.
+int socket_send(int fd, const void *data, size_t n);
+int socket_receive(int fd, void *data, size_t n);
+int socket_receive_until(int fd, void *data, size_t n, double deadline); // then ETIMEDOUT
+// Nothing more can come from there.
+bool socket_is_closed(int fd);
+// Numeric addresses of this machine, separated by commas, those that only this machine knows last; as many as fit.
+void socket_addresses(char *list, size_t size);
+// Milliseconds for poll until `deadline`, rounded up, at most `most` seconds; 0 when it has passed.
+int socket_milliseconds(double deadline, double most);
