@@ -2,10 +2,11 @@
 """usage: fetch_cuda_headers.py [FOLDER]
 
 Puts the CUDA headers that the tests of the CUDA backend need into FOLDER (third_party/cuda-headers), unless the CUDA
-Toolkit is installed or they are there already. They come from NVIDIA's wheels on the package index that pip is set up for; of each wheel, a zip file,
-only the table of contents and the headers are read, by HTTP ranges: about 10 MB instead of 500. The headers are under
-NVIDIA's license for the CUDA Toolkit, whose text is put beside them; nothing of this is committed.
-Without network, index or ranges it says why and ends with status 1: those tests are then left out.
+Toolkit is installed or they are there already. They come from NVIDIA's wheels on the package index that pip is set up
+for; of each wheel, a zip file, only the table of contents and the headers are read, by HTTP ranges: about 10 MB instead
+of 500. The headers are under NVIDIA's license for the CUDA Toolkit, whose text is put beside them; nothing of this is
+committed. All of them or none: without network, index or ranges it says why and ends with status 1, and those tests are
+left out.
 """
 import io
 import json
@@ -17,8 +18,15 @@ import tempfile
 import urllib.request
 import zipfile
 
-WHEELS = ["nvidia-cuda-runtime", "nvidia-cuda-crt", "nvidia-cublas", "nvidia-nccl-cu13"]
-NEEDED = ["cuda_runtime.h", "cuda_bf16.h", "cuda_fp8.h", "crt/host_defines.h", "cublasLt.h", "nccl.h"]
+# Of one release of the toolkit: headers of different releases include each other's files in vain.
+WHEELS = [
+    "nvidia-cuda-runtime==13.0.96",
+    "nvidia-cuda-crt==13.0.88",
+    "nvidia-cuda-cccl==13.0.85",
+    "nvidia-cublas==13.0.2.14",
+    "nvidia-nccl-cu13==2.28.9",
+]
+NEEDED = ["cuda_runtime.h", "cuda_bf16.h", "cuda_fp8.h", "crt/host_defines.h", "nv/target", "cublasLt.h", "nccl.h"]
 CHUNK = 1 << 18
 
 
@@ -66,7 +74,7 @@ class RangeFile(io.RawIOBase):
 
 
 def wheel_url(name):
-    """The address of a wheel's newest version, from pip's own configuration."""
+    """The address of a wheel, from pip's own configuration."""
     with tempfile.TemporaryDirectory() as folder:
         report = os.path.join(folder, "report.json")
         command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet"]
@@ -82,10 +90,12 @@ def wheel_url(name):
 def header_path(member):
     """Where a wheel's header goes, below an include folder; None: not a header."""
     parts = member.split("/")
-    if "include" not in parts or not member.endswith((".h", ".hpp")):
+    if "include" not in parts or member.endswith("/"):
         return None
     path = "/".join(parts[parts.index("include") + 1 :])
-    return path if path.count("/") == 0 or path.startswith("crt/") else None
+    if path.startswith("nv/"):
+        return path  # these have no ending
+    return path if path.endswith((".h", ".hpp")) and (path.count("/") == 0 or path.startswith("crt/")) else None
 
 
 def take_headers(name, folder):
@@ -94,14 +104,14 @@ def take_headers(name, folder):
         for member in wheel.namelist():
             path = header_path(member)
             if path is None and "license" in os.path.basename(member).lower():
-                path = f"LICENSE.{name}"
+                path = f"LICENSE.{name.partition('==')[0]}"
             if path is None or ".." in path:
                 continue
             target = os.path.join(folder, path)
             os.makedirs(os.path.dirname(target), exist_ok=True)
             with open(target, "wb") as f:
                 f.write(wheel.read(member))
-            count += path.endswith((".h", ".hpp"))
+            count += not path.startswith("LICENSE")
         print(f"{name}: {count} headers")
 
 
@@ -113,25 +123,29 @@ def toolkit_folders():
     return [os.path.join(r, "include") for r in roots if r]
 
 
+def missing(*folders):
+    return [h for h in NEEDED if not any(os.path.exists(os.path.join(f, h)) for f in folders)]
+
+
 def main():
     top = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.join(top, "third_party", "cuda-headers")
     include = os.path.join(folder, "include")
-
-    def missing(*folders):
-        return [h for h in NEEDED if not any(os.path.exists(os.path.join(f, h)) for f in folders or [include])]
-
-    if not missing(*toolkit_folders()):
+    if not missing(*toolkit_folders()) or not missing(include):
         return
-    for name in WHEELS:
-        if not missing():
-            break
-        try:
-            take_headers(name, include)
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as problem:
-            print(f"{problem}", file=sys.stderr)
-    if missing():
-        sys.exit(f"fetch_cuda_headers.py: not found: {', '.join(missing())}; tests of the CUDA backend will be left out")
+    part = folder + ".part"
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        for name in WHEELS:
+            take_headers(name, os.path.join(part, "include"))
+        lacking = missing(os.path.join(part, "include"))
+        if lacking:
+            raise OSError(f"the wheels lack {', '.join(lacking)}")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.rename(part, folder)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as problem:
+        shutil.rmtree(part, ignore_errors=True)
+        sys.exit(f"fetch_cuda_headers.py: {problem}; tests of the CUDA backend will be left out")
 
 
 main()
