@@ -14,8 +14,10 @@ static inline char *run(const char *words, int want_status) {
     str_puts(&out, "");
     for (size_t n; (n = fread(piece, 1, sizeof piece, pipe)) > 0;) str_add(&out, piece, n);
     int status = pclose(pipe);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != want_status)
-        fail_msg("lorac %s: status %d, expected %d; it printed: %s", words, status, want_status, out.data);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != want_status) {
+        fprintf(stderr, "%s\n", out.data); // fail_msg cuts what is long
+        fail_msg("lorac %s: wait status %d, expected exit status %d", words, status, want_status);
+    }
     mem_free(command);
     return out.data;
 }

@@ -14,20 +14,12 @@
     "save_steps=2 run_name=tiny learning_rate=1e-2 lora_dropout=0.1 neftune_noise_alpha=5 max_steps=8 "                \
     "resume_from_checkpoint=auto "
 
-static char dir[64];
-
 static int set_up(void **state) {
-    (void)state;
-    tiny_dir_new(dir);
+    tiny_dir_setup(state);
     setenv("LORAC_MODULES", EMULATED_MODULES, 1);
     unsetenv("LORAC_EMULATED_MEMORY"); // of a test that failed
     unsetenv("LORAC_EMULATED_FAIL_LAUNCH");
-    return chdir(dir);
-}
-static int tear_down(void **state) {
-    (void)state;
-    tiny_dir_remove(dir);
-    return 0;
+    return chdir(tiny_dir);
 }
 
 static void train(const char *words, int want_status, const char *part) {
@@ -52,19 +44,6 @@ static int losses_of(const char *out, double *losses, int most) {
     mem_free(text);
     mem_free(path);
     return n;
-}
-
-static void same_adapter(const char *a, const char *b) {
-    static const char *const names[] = {"adapter/adapter_model.safetensors", "adapter.gguf"};
-    for (size_t i = 0; i < 2; i++) {
-        char hash_a[33], hash_b[33], *x = path_join(a, names[i]), *y = path_join(b, names[i]);
-        Err err;
-        ASSERT_OK(hash_file(hash_a, x, &err), &err);
-        ASSERT_OK(hash_file(hash_b, y, &err), &err);
-        if (strcmp(hash_a, hash_b) != 0) fail_msg("%s and %s differ", x, y);
-        mem_free(x);
-        mem_free(y);
-    }
 }
 
 enum { MAX_LOSSES = 16 };
@@ -105,12 +84,12 @@ static void test_cuda_cli_goes_on_after_kill_9(void **state) {
     train("output_dir=whole device=cuda", 0, "step 8/8");
     for (int i = 0; i < 4; i++) begin_and_kill(0.1 + 0.07 * i);
     train("output_dir=killed device=cuda", 0, "finite"); // perhaps the last one was done before it was killed
-    same_adapter("whole", "killed");
+    assert_true(tiny_same_adapter("whole", "killed"));
     setenv("LORAC_EMULATED_FAIL_LAUNCH", "300", 1);
     train("output_dir=failed device=cuda", EXIT_RUNTIME, "the last snapshot is good");
     unsetenv("LORAC_EMULATED_FAIL_LAUNCH");
     train("output_dir=failed device=cuda", 0, "step 8/8");
-    same_adapter("whole", "failed");
+    assert_true(tiny_same_adapter("whole", "failed"));
 }
 
 static void test_cuda_cli_resumes_on_the_same_kind_of_device(void **state) {
@@ -186,7 +165,7 @@ static void test_cuda_cli_verbs_take_a_device(void **state) {
     unsetenv("LORAC_EMULATED_FAIL_LAUNCH");
 }
 
-#define TINY_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define TINY_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tiny_dir_teardown)
 TEST_MAIN(TINY_TEST(test_cuda_cli_trains_as_the_cpu_does), TINY_TEST(test_cuda_cli_goes_on_after_kill_9),
           TINY_TEST(test_cuda_cli_resumes_on_the_same_kind_of_device), TINY_TEST(test_cuda_cli_plans_memory),
           TINY_TEST(test_cuda_cli_needs_a_device), TINY_TEST(test_cuda_cli_verbs_take_a_device))

@@ -8,19 +8,6 @@
 
 enum { STEPS = 5 };
 
-static char dir[64];
-
-static int make_dir(void **state) {
-    (void)state;
-    tiny_dir_new(dir);
-    return 0;
-}
-static int remove_dir(void **state) {
-    (void)state;
-    tiny_dir_remove(dir);
-    return 0;
-}
-
 static int open_emulated(Backend **b, void *fp8, Err *err) {
     BackendOptions o = {.device = "cuda", .activation = DTYPE_BF16, .fp8 = *(bool *)fp8};
     return emulated_open_with(b, &o, err);
@@ -29,10 +16,7 @@ static int open_emulated(Backend **b, void *fp8, Err *err) {
 static void train(bool fp8, double losses[STEPS]) {
     static const char *const words[] = {"learning_rate=1e-2", "per_device_train_batch_size=2",
                                         "lora_target_modules=all-linear", "quantize_base=none"};
-    TinyRun r;
-    tiny_run_open_on(&r, dir, open_emulated, &fp8, words, sizeof words / sizeof *words);
-    tiny_run_steps(&r, STEPS, losses);
-    tiny_run_close(&r);
+    mem_free(tiny_run_train(open_emulated, &fp8, words, sizeof words / sizeof *words, STEPS, losses, NULL));
 }
 
 // The frozen products err by about 4 % of their size (test_cuda_matmul); the losses by much less, and they fall alike.
@@ -55,5 +39,5 @@ static void test_cuda_fp8_losses_of_bf16(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {TEST(test_cuda_fp8_losses_of_bf16)};
-    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+    return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
 }

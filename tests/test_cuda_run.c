@@ -13,34 +13,17 @@
 enum { STEPS = 3 };
 #define N_OF(a) ((int)(sizeof(a) / sizeof *(a)))
 
-static char dir[64];
-
-static int make_dir(void **state) {
-    (void)state;
-    tiny_dir_new(dir);
-    return 0;
-}
-static int remove_dir(void **state) {
-    (void)state;
-    tiny_dir_remove(dir);
-    return 0;
-}
-
 static int open_emulated(Backend **b, void *activation, Err *err) {
     return emulated_open(b, *(DType *)activation, err);
 }
 
 static void open_run(TinyRun *r, DType activation, const char *const *words, int n) {
-    tiny_run_open_on(r, dir, open_emulated, &activation, words, n);
+    tiny_run_open_on(r, open_emulated, &activation, words, n);
 }
 
-// Losses of STEPS steps, and the parameters after them (the caller frees; NULL: not wanted).
-static void train(DType activation, const char *const *words, int n, double losses[STEPS], float **params) {
-    TinyRun r;
-    open_run(&r, activation, words, n);
-    tiny_run_steps(&r, STEPS, losses);
-    if (params) *params = adapter_download(r.adapter);
-    tiny_run_close(&r);
+// Losses of STEPS steps.
+static void train(DType activation, const char *const *words, int n, double losses[STEPS]) {
+    mem_free(tiny_run_train(open_emulated, &activation, words, n, STEPS, losses, NULL));
 }
 
 static double difference(const double *a, const double *b) {
@@ -56,12 +39,12 @@ static void test_cuda_run_losses_of_the_cpu(void **state) {
     const char *const words[] = {COMMON, "per_device_train_batch_size=4", "label_smoothing_factor=0.1"};
     double cpu[STEPS], cuda[STEPS];
     TinyRun r;
-    tiny_run_open(&r, dir, 1, words, N_OF(words));
+    tiny_run_open(&r, 1, words, N_OF(words));
     tiny_run_steps(&r, STEPS, cpu);
     tiny_run_close(&r);
-    train(DTYPE_F32, words, N_OF(words), cuda, NULL);
+    train(DTYPE_F32, words, N_OF(words), cuda);
     ASSERT_NEAR(difference(cuda, cpu), 0, 1e-5);
-    train(DTYPE_BF16, words, N_OF(words), cuda, NULL);
+    train(DTYPE_BF16, words, N_OF(words), cuda);
     ASSERT_NEAR(difference(cuda, cpu), 0, 1e-2);
 }
 
@@ -71,9 +54,9 @@ static void test_cuda_run_rows_of_a_pass(void **state) {
     const char *const two[] = {COMMON, "per_device_train_batch_size=2", "gradient_accumulation_steps=2"};
     const char *const four[] = {COMMON, "per_device_train_batch_size=4"};
     double a[STEPS], b[STEPS], c[STEPS];
-    train(DTYPE_F32, one, N_OF(one), a, NULL);
-    train(DTYPE_F32, two, N_OF(two), b, NULL);
-    train(DTYPE_F32, four, N_OF(four), c, NULL);
+    train(DTYPE_F32, one, N_OF(one), a);
+    train(DTYPE_F32, two, N_OF(two), b);
+    train(DTYPE_F32, four, N_OF(four), c);
     ASSERT_NEAR(difference(b, a), 0, 1e-6);
     ASSERT_NEAR(difference(c, a), 0, 1e-6);
 }
@@ -83,8 +66,8 @@ static void test_cuda_run_replayed_passes_have_the_same_bits(void **state) {
     (void)state;
     const char *const words[] = {COMMON, "per_device_train_batch_size=2", "max_steps=12"};
     double replayed[STEPS], plain[STEPS];
-    float *a, *b;
-    train(DTYPE_BF16, words, N_OF(words), replayed, &a);
+    DType bf16 = DTYPE_BF16;
+    float *a = tiny_run_train(open_emulated, &bf16, words, N_OF(words), STEPS, replayed, NULL), *b;
     TinyRun r;
     open_run(&r, DTYPE_BF16, words, N_OF(words));
     for (int i = 0; i < STEPS; i++) {
@@ -107,7 +90,7 @@ static void test_cuda_run_evaluations_change_no_bit(void **state) {
                                  "shuffle=false"};
     double alone[STEPS], between[STEPS];
     EvalResult e;
-    train(DTYPE_F32, words, N_OF(words), alone, NULL);
+    train(DTYPE_F32, words, N_OF(words), alone);
     TinyRun r;
     open_run(&r, DTYPE_F32, words, N_OF(words));
     for (int i = 0; i < STEPS; i++) {
@@ -124,7 +107,7 @@ static void test_cuda_run_norm_without_the_loss_scale(void **state) {
     StepReport cpu, cuda;
     TinyRun r;
     Err err;
-    tiny_run_open(&r, dir, 1, NULL, 0);
+    tiny_run_open(&r, 1, NULL, 0);
     ASSERT_OK(trainer_step(r.trainer, NULL, &cpu, &err), &err);
     tiny_run_close(&r);
     open_run(&r, DTYPE_F16, NULL, 0);
@@ -142,7 +125,7 @@ static void test_cuda_run_levels_have_the_same_bits(void **state) {
     for (int i = 0; i < 4; i++) {
         const char *const words[] = {"learning_rate=1e-2", "lora_dropout=0.1", "per_device_train_batch_size=2",
                                      levels[i]};
-        train(DTYPE_BF16, words, N_OF(words), losses[i], NULL);
+        train(DTYPE_BF16, words, N_OF(words), losses[i]);
         assert_memory_equal(losses[0], losses[i], sizeof losses[0]);
     }
 }
@@ -152,7 +135,7 @@ static void test_cuda_run_evaluates_like_the_cpu(void **state) {
     const char *const words[] = {"val_set_size=8", "per_device_eval_batch_size=3"};
     EvalResult cpu, cuda;
     TinyRun r;
-    tiny_run_open(&r, dir, 1, words, N_OF(words));
+    tiny_run_open(&r, 1, words, N_OF(words));
     evaluate(r.trainer->runner, r.data.eval_set, r.data.eval_rows, NULL, &cpu);
     tiny_run_close(&r);
     open_run(&r, DTYPE_F32, words, N_OF(words));
@@ -172,10 +155,10 @@ static void test_cuda_run_resumes_with_the_same_bits(void **state) {
     r.trainer->state.loss_scale = 1024;
     tiny_run_steps(&r, 1, whole);
     RunIdentity id = run_identity(r.trainer);
-    ASSERT_OK(snapshot_save(r.trainer, dir, &id, &err), &err);
+    ASSERT_OK(snapshot_save(r.trainer, tiny_dir, &id, &err), &err);
     tiny_run_steps(&r, STEPS - 1, whole + 1);
     tiny_run_close(&r);
-    char *path = snapshot_path(dir, 1);
+    char *path = snapshot_path(tiny_dir, 1);
     open_run(&r, DTYPE_F16, words, N_OF(words));
     ASSERT_OK(snapshot_load(r.trainer, path, &id, NULL, &err), &err);
     assert_true(r.trainer->state.loss_scale == 1024 && r.trainer->state.good_steps == 1);
@@ -183,7 +166,7 @@ static void test_cuda_run_resumes_with_the_same_bits(void **state) {
     assert_memory_equal(rest + 1, whole + 1, (STEPS - 1) * sizeof *rest);
     tiny_run_close(&r);
     bool other;
-    tiny_run_open(&r, dir, 1, words, N_OF(words));
+    tiny_run_open(&r, 1, words, N_OF(words));
     RunIdentity here = run_identity(r.trainer);
     ASSERT_REFUSED(snapshot_load(r.trainer, path, &here, &other, &err), &err,
                    "device was cuda, now cpu; dtype was f16, now f32");
@@ -267,8 +250,8 @@ static void test_cuda_run_fails_in_one_line(void **state) {
     assert_int_equal(err.status, EXIT_RUNTIME);
     assert_non_null(strstr(err.msg, "step 3: device cuda:0"));
     assert_non_null(strstr(err.msg, "the last snapshot is good"));
-    char *path = snapshot_path(dir, r.trainer->state.step);
-    assert_int_equal(snapshot_save(r.trainer, dir, &id, &err), -1);
+    char *path = snapshot_path(tiny_dir, r.trainer->state.step);
+    assert_int_equal(snapshot_save(r.trainer, tiny_dir, &id, &err), -1);
     assert_false(path_exists(path));
     mem_free(path);
     tiny_run_close(&r);
@@ -288,5 +271,5 @@ int main(int argc, char **argv) {
                                        TEST(test_cuda_run_allocates_nothing_after_the_first_epoch),
                                        TEST(test_cuda_run_chooses_the_level_that_fits),
                                        TEST(test_cuda_run_fails_in_one_line)};
-    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+    return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
 }

@@ -14,25 +14,14 @@ enum { N_LEVELS = RECOMPUTE_BLOCKS + 1 };
 static const char *const LEVELS[N_LEVELS] = {"--gradient_checkpointing=false", "--gradient_checkpointing=ffn",
                                              "--gradient_checkpointing=blocks"};
 
-static int setup(void **state) {
-    static char dir[64];
-    tiny_dir_new(dir);
-    *state = dir;
-    return 0;
-}
-
-static int teardown(void **state) {
-    tiny_dir_remove(*state);
-    return 0;
-}
-
 static void test_plan_is_what_a_run_takes(void **state) {
+    (void)state;
     for (int level = 0; level < N_LEVELS; level++) {
         TinyRun r;
         RunPlan p;
         Err err;
         const char *words[] = {LEVELS[level], "--quantize_base=int8"};
-        tiny_run_open(&r, *state, 0, words, level == 0 ? 1 : 2);
+        tiny_run_open(&r, 0, words, level == 0 ? 1 : 2);
         ASSERT_OK(run_plan_open(&p, &r.config, NULL, &err), &err);
         assert_int_equal(p.chosen, level);
         assert_int_equal(p.base, r.model->weight_bytes);
@@ -47,10 +36,11 @@ static void test_plan_is_what_a_run_takes(void **state) {
 
 // The lightest level that fits; none: chosen stays -1.
 static void test_plan_chooses_as_a_run_does(void **state) {
+    (void)state;
     TinyRun r;
     RunPlan all, p;
     Err err;
-    tiny_run_open(&r, *state, 1, NULL, 0);
+    tiny_run_open(&r, 1, NULL, 0);
     ASSERT_OK(run_plan_open(&all, &r.config, NULL, &err), &err);
     assert_int_equal(all.chosen, RECOMPUTE_NONE);
     r.config.max_memory = (int64_t)(all.base + all.adapter_state) / 2;
@@ -64,11 +54,12 @@ static void test_plan_chooses_as_a_run_does(void **state) {
 
 // A GPU that is not there: bf16 halves what float32 takes, and a card that is too small refuses.
 static void test_plan_for_a_named_gpu(void **state) {
+    (void)state;
     TinyRun r;
     RunPlan wide, narrow;
     Err err;
     GpuSpec small = *gpu_by_key("rtx4090");
-    tiny_run_open(&r, *state, 1, NULL, 0);
+    tiny_run_open(&r, 1, NULL, 0);
     ASSERT_OK(run_plan_open(&narrow, &r.config, gpu_by_key("h100"), &err), &err);
     assert_int_equal(narrow.chosen, RECOMPUTE_NONE);
     assert_true(narrow.levels[RECOMPUTE_NONE].tokens_per_second > 0);
@@ -88,13 +79,14 @@ static void test_plan_for_a_named_gpu(void **state) {
 
 // Every weight becomes NaN: a run refuses the model, a plan does not look.
 static void test_plan_reads_no_weight(void **state) {
+    (void)state;
     TinyRun r;
     RunPlan p;
     Err err;
     char path[128];
     struct stat st;
-    tiny_run_open(&r, *state, 1, NULL, 0);
-    snprintf(path, sizeof path, "%s/tiny.gguf", (char *)*state);
+    tiny_run_open(&r, 1, NULL, 0);
+    snprintf(path, sizeof path, "%s/tiny.gguf", tiny_dir);
     int fd = open(path, O_WRONLY);
     assert_true(fd >= 0 && fstat(fd, &st) == 0);
     char ones[4096];
@@ -112,10 +104,10 @@ static void test_plan_reads_no_weight(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_plan_is_what_a_run_takes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_plan_chooses_as_a_run_does, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_plan_for_a_named_gpu, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_plan_reads_no_weight, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_plan_is_what_a_run_takes, tiny_dir_setup, tiny_dir_teardown),
+        cmocka_unit_test_setup_teardown(test_plan_chooses_as_a_run_does, tiny_dir_setup, tiny_dir_teardown),
+        cmocka_unit_test_setup_teardown(test_plan_for_a_named_gpu, tiny_dir_setup, tiny_dir_teardown),
+        cmocka_unit_test_setup_teardown(test_plan_reads_no_weight, tiny_dir_setup, tiny_dir_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,19 +17,16 @@ static const char *const words[] = {"gradient_accumulation_steps=2", "learning_r
                                     "num_train_epochs=4"};
 enum { N_WORDS = sizeof words / sizeof *words };
 
-static char dir[64], *out;
+static char *out;
 
-static int make_dir(void **state) {
-    (void)state;
-    tiny_dir_new(dir);
-    out = path_join(dir, "out");
+static int make_out(void **state) {
+    tiny_dir_setup(state);
+    out = path_join(tiny_dir, "out");
     return dir_make_parents(out, NULL);
 }
-static int remove_dir(void **state) {
-    (void)state;
-    tiny_dir_remove(dir);
+static int remove_out(void **state) {
     mem_free(out);
-    return 0;
+    return tiny_dir_teardown(state);
 }
 static int empty_out(void **state) {
     (void)state;
@@ -84,7 +81,7 @@ int __wrap_mkdir(const char *path, mode_t mode) {
 // --- helpers ---
 
 static void open_run(TinyRun *r, int64_t steps) {
-    tiny_run_open(r, dir, 1, words, N_WORDS);
+    tiny_run_open(r, 1, words, N_WORDS);
     tiny_run_steps(r, steps, NULL);
 }
 
@@ -236,7 +233,7 @@ static void test_snapshot_resume_rules(void **state) {
     ASSERT_OK(resume(&r, path, &from, &err), &err);
     mem_free(from);
     const char *const changed[] = {"gradient_accumulation_steps=2", "lora_r=8", "lora_target_modules=q_proj"};
-    tiny_run_open(&other, dir, 1, changed, 3);
+    tiny_run_open(&other, 1, changed, 3);
     ASSERT_REFUSED(resume(&other, "auto", &from, &err), &err,
                    "rank was 16, now 8; targets was q_proj,v_proj, now q_proj");
     assert_int_equal(err.status, EXIT_INPUT);
@@ -324,5 +321,5 @@ int main(int argc, char **argv) {
                                        ONE(test_snapshot_resume_rules),
                                        ONE(test_snapshot_prune_keeps_the_last_two_and_the_best),
                                        ONE(test_snapshot_survives_each_failing_call)};
-    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+    return cmocka_run_group_tests(tests, make_out, remove_out);
 }

@@ -11,29 +11,8 @@
 enum { STEPS = 6 };
 #define N_OF(a) ((int)(sizeof(a) / sizeof *(a)))
 
-static char dir[64];
-
-static int make_dir(void **state) {
-    (void)state;
-    tiny_dir_new(dir);
-    return 0;
-}
-static int remove_dir(void **state) {
-    (void)state;
-    tiny_dir_remove(dir);
-    return 0;
-}
-
-// Trains STEPS steps and returns a copy of the parameters; the caller frees.
 static float *train(int threads, const char *const *words, int n, double losses[STEPS], int64_t *count) {
-    TinyRun r;
-    tiny_run_open(&r, dir, threads, words, n);
-    tiny_run_steps(&r, STEPS, losses);
-    float *params = mem_alloc((size_t)r.adapter->count, sizeof *params);
-    memcpy(params, r.adapter->params, (size_t)r.adapter->count * sizeof *params);
-    *count = r.adapter->count;
-    tiny_run_close(&r);
-    return params;
+    return tiny_run_train(tiny_open_cpu, &threads, words, n, STEPS, losses, count);
 }
 
 // True when both configs give the same losses and parameters, bit for bit.
@@ -120,7 +99,7 @@ static void check_learning(const char *base) {
                                  "packing=false",      "lora_target_modules=all-linear", base};
     TinyRun r;
     double *losses;
-    tiny_run_open(&r, dir, 2, words, N_OF(words));
+    tiny_run_open(&r, 2, words, N_OF(words));
     losses = mem_alloc((size_t)r.trainer->total_steps, sizeof *losses);
     tiny_run_steps(&r, r.trainer->total_steps, losses);
     assert_true(losses[0] > 5);
@@ -140,7 +119,7 @@ static void test_trainer_loss_is_per_supervised_token(void **state) {
     (void)state;
     const char *const words[] = {"per_device_train_batch_size=1000", "max_steps=3"};
     TinyRun r;
-    tiny_run_open(&r, dir, 1, words, N_OF(words));
+    tiny_run_open(&r, 1, words, N_OF(words));
     EvalResult e;
     StepReport report;
     Err err;
@@ -161,7 +140,7 @@ static void test_trainer_gradient_is_that_of_the_loss(void **state) {
     EvalResult before, after;
     StepReport report;
     Err err;
-    tiny_run_open(&r, dir, 1, words, N_OF(words));
+    tiny_run_open(&r, 1, words, N_OF(words));
     ASSERT_OK(trainer_step(r.trainer, NULL, &report, &err), &err);
     evaluate(r.trainer->runner, r.data.train, r.data.rows, NULL, &before);
     double square = report.grad_norm * report.grad_norm, step = 1e-3;
@@ -182,7 +161,7 @@ static void test_trainer_dropout_is_keyed_by_step_and_row(void **state) {
     Err err;
     double sum = 0;
     PassState pass = {.grad_scale = 1, .stream = 1};
-    tiny_run_open(&r, dir, 1, words, N_OF(words));
+    tiny_run_open(&r, 1, words, N_OF(words));
     tiny_run_steps(&r, 1, NULL); // B is 0 before: dropout would change nothing
     for (int64_t i = 0; i < row_plan_count(r.data.rows); i++) {
         DecoderOptions o = {.dropout = 0.5f, .seed = 42, .row = (uint32_t)i};
@@ -198,7 +177,7 @@ static void test_trainer_epochs(void **state) {
     (void)state;
     const char *const words[] = {"gradient_accumulation_steps=5", "packing=false", "max_steps=11"};
     TinyRun r;
-    tiny_run_open(&r, dir, 1, words, N_OF(words));
+    tiny_run_open(&r, 1, words, N_OF(words));
     assert_int_equal(row_plan_count(r.data.rows), 24);
     assert_int_equal(r.trainer->steps_per_epoch, 5);
     assert_int_equal(r.trainer->total_steps, 11);
@@ -219,7 +198,7 @@ static void test_trainer_memory_is_flat(void **state) {
     (void)state;
     const char *const words[] = {"gradient_accumulation_steps=2", "max_steps=100", "lora_dropout=0.1"};
     TinyRun r;
-    tiny_run_open(&r, dir, 2, words, N_OF(words));
+    tiny_run_open(&r, 2, words, N_OF(words));
     tiny_run_steps(&r, 1, NULL);
     uint64_t calls = mem_call_count();
     tiny_run_steps(&r, 1, NULL);
@@ -235,7 +214,7 @@ static void test_trainer_stops_after_three_bad_steps(void **state) {
     TinyRun r;
     StepReport report;
     Err err = {0};
-    tiny_run_open(&r, dir, 1, NULL, 0);
+    tiny_run_open(&r, 1, NULL, 0);
     tiny_run_steps(&r, 2, NULL);
     r.adapter->params[3] = NAN;
     float before = r.adapter->params[0];
@@ -263,8 +242,8 @@ static void test_trainer_abandoned_step_leaves_no_trace(void **state) {
     TinyRun a, b;
     StepReport report;
     Err err;
-    tiny_run_open(&a, dir, 1, words, 1);
-    tiny_run_open(&b, dir, 1, words, 1);
+    tiny_run_open(&a, 1, words, 1);
+    tiny_run_open(&b, 1, words, 1);
     stop_after = 2;
     assert_int_equal(trainer_step(a.trainer, stop_soon, &report, &err), 1);
     assert_int_equal(a.trainer->state.step, 0);
@@ -279,7 +258,7 @@ static void test_trainer_refuses_what_does_not_fit(void **state) {
     (void)state;
     TinyRun r = {0};
     Err err = {0};
-    tiny_run_open(&r, dir, 1, NULL, 0);
+    tiny_run_open(&r, 1, NULL, 0);
     r.config.max_memory = 1 << 20;
     ASSERT_REFUSED(trainer_fit_memory(r.trainer, &err), &err, "expected at most");
     assert_int_equal(err.status, EXIT_NO_FIT);
@@ -302,5 +281,5 @@ int main(int argc, char **argv) {
                                        TEST(test_trainer_stops_after_three_bad_steps),
                                        TEST(test_trainer_abandoned_step_leaves_no_trace),
                                        TEST(test_trainer_refuses_what_does_not_fit)};
-    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+    return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
 }

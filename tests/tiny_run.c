@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter_files.h"
 #include "fileio.h"
 #include "tiny_model.h"
 
@@ -24,29 +25,34 @@ static void write_data(const char *path) {
     CHECK(fclose(f) == 0);
 }
 
-void tiny_dir_new(char dir[64]) {
-    snprintf(dir, 64, "/tmp/lorac_tiny_XXXXXX");
-    CHECK(mkdtemp(dir), "%s", dir);
-    char *model = path_join(dir, "tiny.gguf"), *data = path_join(dir, "data.jsonl");
+char tiny_dir[64];
+
+int tiny_dir_setup(void **state) {
+    (void)state;
+    snprintf(tiny_dir, sizeof tiny_dir, "/tmp/lorac_tiny_XXXXXX");
+    CHECK(mkdtemp(tiny_dir), "%s", tiny_dir);
+    char *model = path_join(tiny_dir, "tiny.gguf"), *data = path_join(tiny_dir, "data.jsonl");
     TinyModel m = TINY_MODEL;
     tiny_model_write(model, &m);
     write_data(data);
     mem_free(model);
     mem_free(data);
-    setenv("XDG_CACHE_HOME", dir, 1); // the token cache stays in here too
+    setenv("XDG_CACHE_HOME", tiny_dir, 1); // the token cache stays in here too
+    return 0;
 }
 
-void tiny_dir_remove(const char *dir) {
-    dir_remove(dir, NULL);
+int tiny_dir_teardown(void **state) {
+    (void)state;
+    return dir_remove(tiny_dir, NULL);
 }
 
-static void load_config(TinyRun *r, const char *dir, const char *const *overrides, int n) {
+static void load_config(TinyRun *r, const char *const *overrides, int n) {
     char *words[MAX_WORDS];
     int argc = 0;
     CHECK(n + 4 <= MAX_WORDS);
-    words[argc++] = mem_printf("--model=%s/tiny.gguf", dir);
-    words[argc++] = mem_printf("--train_file=%s/data.jsonl", dir);
-    words[argc++] = mem_printf("--output_dir=%s/out", dir);
+    words[argc++] = mem_printf("--model=%s/tiny.gguf", tiny_dir);
+    words[argc++] = mem_printf("--train_file=%s/data.jsonl", tiny_dir);
+    words[argc++] = mem_printf("--output_dir=%s/out", tiny_dir);
     words[argc++] = mem_strdup("--max_seq_length=48");
     for (int i = 0; i < n; i++) words[argc++] = mem_strdup(overrides[i]);
     Err err;
@@ -54,19 +60,18 @@ static void load_config(TinyRun *r, const char *dir, const char *const *override
     for (int i = 0; i < argc; i++) mem_free(words[i]);
 }
 
-static int open_cpu(Backend **b, void *threads, Err *err) {
+int tiny_open_cpu(Backend **b, void *threads, Err *err) {
     return backend_open(b, "cpu", *(int *)threads, err);
 }
 
-void tiny_run_open(TinyRun *r, const char *dir, int threads, const char *const *overrides, int n) {
-    tiny_run_open_on(r, dir, open_cpu, &threads, overrides, n);
+void tiny_run_open(TinyRun *r, int threads, const char *const *overrides, int n) {
+    tiny_run_open_on(r, tiny_open_cpu, &threads, overrides, n);
 }
 
-void tiny_run_open_on(TinyRun *r, const char *dir, TinyOpen open, void *user, const char *const *overrides, int n) {
+void tiny_run_open_on(TinyRun *r, TinyOpen open, void *user, const char *const *overrides, int n) {
     *r = (TinyRun){0};
     Err err;
-    snprintf(r->dir, sizeof r->dir, "%s", dir);
-    load_config(r, dir, overrides, n);
+    load_config(r, overrides, n);
     CHECK(open(&r->backend, user, &err) == 0, "%s", err.msg);
     ModelOptions o = {.quantize = r->config.quantize_base};
     CHECK(model_load(&r->model, r->config.model_name_or_path, r->backend, &o, &err) == 0, "%s", err.msg);
@@ -92,4 +97,29 @@ void tiny_run_steps(TinyRun *r, int64_t n, double *losses) {
         CHECK(trainer_step(r->trainer, NULL, &report, &err) == 0, "%s", err.msg);
         if (losses) losses[i] = report.loss;
     }
+}
+
+float *tiny_run_train(TinyOpen open, void *user, const char *const *overrides, int n_overrides, int64_t n,
+                      double *losses, int64_t *count) {
+    TinyRun r;
+    tiny_run_open_on(&r, open, user, overrides, n_overrides);
+    tiny_run_steps(&r, n, losses);
+    float *params = adapter_download(r.adapter);
+    if (count) *count = r.adapter->count;
+    tiny_run_close(&r);
+    return params;
+}
+
+static bool same_file(const char *dir_a, const char *dir_b, const char *name) {
+    char hash_a[33], hash_b[33], *a = path_join(dir_a, name), *b = path_join(dir_b, name);
+    Err err;
+    CHECK(hash_file(hash_a, a, &err) == 0, "%s", err.msg);
+    CHECK(hash_file(hash_b, b, &err) == 0, "%s", err.msg);
+    mem_free(a);
+    mem_free(b);
+    return strcmp(hash_a, hash_b) == 0;
+}
+
+bool tiny_same_adapter(const char *out_a, const char *out_b) {
+    return same_file(out_a, out_b, "adapter/adapter_model.safetensors") && same_file(out_a, out_b, "adapter.gguf");
 }

@@ -8,7 +8,6 @@
 typedef int (*TinyOpen)(Backend **b, void *user, Err *err);
 
 typedef struct TinyRun {
-    char dir[64]; // temporary, holds model, data and output
     Config config;
     Backend *backend;
     Model *model;
@@ -17,12 +16,23 @@ typedef struct TinyRun {
     Trainer *trainer;
 } TinyRun;
 
-// Writes tiny.gguf and data.jsonl (24 samples of token ids) into a new temporary directory; the path goes to dir.
-void tiny_dir_new(char dir[64]);
-void tiny_dir_remove(const char *dir);
+// Fixture of a test or of a group: makes a temporary directory with tiny.gguf and data.jsonl (24 samples of token ids),
+// which becomes tiny_dir; removes it with all that is in it.
+extern char tiny_dir[64];
+int tiny_dir_setup(void **state);
+int tiny_dir_teardown(void **state);
 
-// Opens a run in `dir` with threads and up to `n` words of config overrides, as far as trainer_fit_memory. CHECKs.
-void tiny_run_open(TinyRun *r, const char *dir, int threads, const char *const *overrides, int n);
-void tiny_run_open_on(TinyRun *r, const char *dir, TinyOpen open, void *user, const char *const *overrides, int n);
+// Opens a run in tiny_dir with `n` words of config overrides, as far as trainer_fit_memory. CHECKs.
+void tiny_run_open(TinyRun *r, int threads, const char *const *overrides, int n);
+void tiny_run_open_on(TinyRun *r, TinyOpen open, void *user, const char *const *overrides, int n);
 void tiny_run_close(TinyRun *r);                            // the directory stays
 void tiny_run_steps(TinyRun *r, int64_t n, double *losses); // losses may be NULL
+
+// Opens a run, takes n steps and returns the adapter's parameters after them, *count of them; the caller frees.
+// losses: of each step; losses and count may be NULL.
+float *tiny_run_train(TinyOpen open, void *user, const char *const *overrides, int n_overrides, int64_t n,
+                      double *losses, int64_t *count);
+int tiny_open_cpu(Backend **b, void *threads, Err *err); // a TinyOpen; threads: an int
+
+// Whether the adapters that two output directories hold, as PEFT folder and as GGUF, are the same byte for byte.
+bool tiny_same_adapter(const char *out_a, const char *out_b);
