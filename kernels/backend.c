@@ -4,6 +4,7 @@
 
 #include "cpu.h"
 #include "module.h"
+#include "sgemm.h"
 #include "threads.h"
 
 // The choice is made by the caller of a table, not by the loader (ifunc), so that sanitizers and debuggers see plain
@@ -23,10 +24,12 @@ const Kernels *kernels_cpu(const char *isa) {
     return NULL;
 }
 
-// LORAC_ISA forces a lower instruction set, for bug reports and for comparing machines; unset: the best one.
+// LORAC_ISA forces a lower instruction set, for bug reports and so that unlike machines compute alike; unset: the best
+// one. For the library of products it holds from the process's first backend on.
 static const Kernels *cpu_from_environment(Err *err) {
     const char *isa = getenv("LORAC_ISA");
     const Kernels *k = kernels_cpu(isa);
+    if (k && isa) sgemm_limit(isa);
     if (!k) err_runtime(err, "LORAC_ISA is '%s'; expected base, v3 or v4, and a machine that has it", isa);
     return k;
 }
@@ -97,4 +100,11 @@ int backend_open_with(Backend **b, const BackendOptions *o, Err *err) {
 void backend_close(Backend *b) {
     if (b) b->k->close(b);
     mem_free(b);
+}
+
+void backend_kind(StrBuf *out, const Backend *b) {
+    str_puts(out, b->host_memory ? b->k->name : b->name);
+    if (!b->host_memory) return;
+    str_puts(out, ", ");
+    sgemm_describe(out);
 }

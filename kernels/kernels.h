@@ -456,6 +456,8 @@ typedef struct BackendOptions {
 int backend_open_with(Backend **b, const BackendOptions *o, Err *err);
 int backend_open(Backend **b, const char *device, int threads, Err *err); // activations: float32
 void backend_close(Backend *b);
+// What processes must have alike to compute the same bits: "cpu-v4, oneDNN 2.6.3 with AVX-512", or the GPU's name.
+void backend_kind(StrBuf *out, const Backend *b);
 
 // The GPUs that this process sees, which one each is: the same on all processes of a machine. No context is made on any
 // of them; but a process that has asked must not compute on a GPU in a child that it forks and that does not exec.

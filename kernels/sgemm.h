@@ -41,3 +41,7 @@ static inline void sgemm(char op_a, char op_b, int64_t m, int64_t n, int64_t k, 
     CHECK(status == dnnl_success, "sgemm [%lld, %lld, %lld]: status %d", (long long)m, (long long)n, (long long)k,
           (int)status);
 }
+
+// Code for no more than this instruction set (cpu.h) from now on; without effect once a product has been computed.
+void sgemm_limit(const char *isa);
+void sgemm_describe(StrBuf *out); // "oneDNN 2.6.3 with AVX-512"

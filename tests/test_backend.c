@@ -29,6 +29,11 @@ static void test_backend_isa_by_environment(void **state) {
     ASSERT_OK(backend_open(&b, "cpu", 1, &err), &err);
     assert_ptr_equal(b->k, kernels_cpu("base"));
     assert_string_equal(b->k->name, "cpu-base");
+    StrBuf kind = {0};
+    backend_kind(&kind, b); // the library of products obeys, too: no AVX
+    assert_non_null(strstr(kind.data, "cpu-base, oneDNN "));
+    assert_null(strstr(kind.data, "AVX"));
+    str_clear(&kind);
     backend_close(b);
     setenv("LORAC_ISA", "z80", 1);
     ASSERT_REFUSED(backend_open(&b, "cpu", 1, &err), &err, "LORAC_ISA is 'z80'");

@@ -6,6 +6,9 @@
 // that names the peer and ends the process (EXIT_RUNTIME): the main thread may be waiting inside MPI or NCCL for ever.
 // What is half-written then is a temporary file, as after kill -9.
 // It also carries a stop (signals.h): one rank that is asked to stop is all of them.
+//
+// Time in which this process itself did not run does not count: a job that was suspended as a whole goes on.
+// Files: life_wire (messages), life_judge (decides), lifeline.c (the thread).
 #pragma once
 
 #include "group.h"
@@ -13,13 +16,26 @@
 typedef struct Lifeline Lifeline; // all calls take NULL: alone
 
 typedef enum {
-    LIFE_ANY_TIME,  // set-up, evaluation, saving: only silence counts
-    LIFE_COMPUTING, // a step: no call for `timeout` seconds while others wait means that it hangs
-    LIFE_WAITING,   // for other ranks
+    LIFE_ANY_TIME,         // set-up, saving: only silence counts
+    LIFE_COMPUTING,        // a pass on a device: no call for `timeout` seconds while others wait as long: it hangs
+    LIFE_COMPUTING_ON_CPU, // the same, but a pass may take any time as long as it uses the CPU
+    LIFE_WAITING,          // for other ranks; when all do, for `timeout` seconds, something between them is broken
 } LifePhase;
+
+// Who a rank is, for messages.
+typedef struct LifeMember {
+    char host[64];
+    int64_t process;
+} LifeMember;
 
 // Collective. Alone: *l = NULL.
 int lifeline_open(Lifeline **l, Group *g, double timeout, Err *err);
+// The same over connections that are there, which become its own: rank 0 has one to each of the `ranks` (fds[0] is
+// unused), the others have one to rank 0.
+int lifeline_over(Lifeline **l, int rank, int ranks, const LifeMember *members, const int *fds, double timeout,
+                  Err *err);
 void lifeline_at(Lifeline *l, LifePhase phase, int64_t step); // called at every pass; cheap
-// Says goodbye. status 0 or EXIT_INTERRUPTED: no alarm; else the others end with the message.
+// Says goodbye, takes a second or two at most, frees. Without a message (status 0, EXIT_INTERRUPTED, or an error that
+// all ranks have agreed on) there is no alarm; else the others end with status and message. Does not come back where
+// another rank's death is the reason of that message: then the line that names it is printed instead.
 void lifeline_close(Lifeline *l, int status, const char *msg);

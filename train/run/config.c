@@ -325,7 +325,7 @@ char *config_json(const Config *c) {
 static bool may_differ(const Config *a, const Config *b, const ConfigKey *k) {
     bool split = k->offset == offsetof(Config, per_device_train_batch_size) ||
                  k->offset == offsetof(Config, gradient_accumulation_steps);
-    return k->resume_may_change || (split && config_global_batch(a) == config_global_batch(b));
+    return k->may_change & AT_RESUME || (split && config_global_batch(a) == config_global_batch(b));
 }
 
 static void note_difference(StrBuf *s, const ConfigKey *k, const cJSON *before, const cJSON *now) {
@@ -355,4 +355,16 @@ int config_check_same_run(const Config *now, const char *text, const char *name,
     str_clear(&diff);
     config_clear(&before);
     return status;
+}
+
+void config_each_shared(const Config *c, void (*take)(void *user, const char *name, const char *value), void *user) {
+    for (size_t i = 0; i < config_key_count(); i++) {
+        const ConfigKey *k = &config_keys[i];
+        if (k->may_change & BY_RANK) continue;
+        cJSON *v = config_value(c, k, false);
+        char *text = cJSON_PrintUnformatted(v);
+        take(user, k->name, text);
+        cJSON_free(text);
+        cJSON_Delete(v);
+    }
 }

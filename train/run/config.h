@@ -127,3 +127,5 @@ int64_t config_global_batch(const Config *c);
 // Compares with the config of an earlier run in the same directory (JSON text, read as hostile input). A difference
 // that changes the result is refused, all differing keys named; "" in `text` is refused too.
 int config_check_same_run(const Config *now, const char *text, const char *name, Err *err);
+// Every key that must be the same on all ranks of a run, with its value as JSON text.
+void config_each_shared(const Config *c, void (*take)(void *user, const char *name, const char *value), void *user);

@@ -19,6 +19,10 @@ typedef enum {
     KEY_INTS,
 } KeyType;
 
+// When a key may have another value: in a later part of the same run, or on another rank of it (paths: what lies there
+// is compared instead).
+enum { FIXED = 0, AT_RESUME = 1, BY_RANK = 2 };
+
 typedef struct ConfigKey {
     const char *name;
     const char *aliases; // separated by spaces; "load_in_4bit=nf4": this alias set to true means that value
@@ -28,7 +32,7 @@ typedef struct ConfigKey {
     double min, max;      // of numbers, both allowed
     const char *choices;  // KEY_CHOICE, KEY_PATH: separated by spaces
     const char *later;    // choices of later versions; "*": anything but the default
-    bool resume_may_change;
+    int may_change;       // of the bits above
     const char *help;
 } ConfigKey;
 

@@ -1,0 +1,75 @@
+#include "life_wire.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static const uint32_t MAGIC = 0x6566694c; // "Life"
+
+_Static_assert(offsetof(LifeFrame, text) == LIFE_HEAD, "the head has no holes");
+
+void wire_flush(LifeWire *w) {
+    while (w->out_size > 0) {
+        ssize_t n = send(w->fd, w->out, w->out_size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return;
+        w->out_size -= (size_t)n;
+        memmove(w->out, w->out + n, w->out_size);
+    }
+}
+
+void wire_put(LifeWire *w, const LifeFrame *f) {
+    LifeFrame frame = *f;
+    frame.magic = MAGIC;
+    size_t size = LIFE_HEAD + frame.text_size;
+    CHECK(frame.text_size <= LIFE_MAX_TEXT, "a text of %u bytes", frame.text_size);
+    if (w->fd < 0) return;
+    wire_flush(w);
+    bool beat = frame.kind == LIFE_BEAT;
+    if (w->out_size > (beat ? 0 : sizeof w->out - size)) return; // full: a peer that takes nothing is judged by silence
+    memcpy(w->out + w->out_size, &frame, size);
+    w->out_size += size;
+    wire_flush(w);
+}
+
+void wire_say(LifeWire *w, LifeKind kind, int status, const char *text) {
+    LifeFrame f = {.kind = (uint8_t)kind, .status = (uint8_t)status};
+    if (text) f.text_size = (uint32_t)strnlen(text, LIFE_MAX_TEXT);
+    if (text) memcpy(f.text, text, f.text_size);
+    wire_put(w, &f);
+}
+
+// Takes the first frame out of what has come.
+static WireEvent take(LifeWire *w, LifeFrame *f) {
+    if (w->in_size < LIFE_HEAD) return WIRE_NOTHING;
+    memcpy(f, w->in, LIFE_HEAD);
+    if (f->magic != MAGIC || f->kind < LIFE_BEAT || f->kind > LIFE_ALARM || f->text_size > LIFE_MAX_TEXT)
+        return WIRE_GARBAGE;
+    size_t size = LIFE_HEAD + f->text_size;
+    if (w->in_size < size) return WIRE_NOTHING;
+    memcpy(f->text, w->in + LIFE_HEAD, f->text_size);
+    f->text[f->text_size] = 0;
+    w->in_size -= size;
+    memmove(w->in, w->in + size, w->in_size);
+    return WIRE_FRAME;
+}
+
+WireEvent wire_get(LifeWire *w, LifeFrame *f) {
+    if (w->fd < 0) return WIRE_NOTHING;
+    for (;;) {
+        WireEvent e = take(w, f);
+        if (e != WIRE_NOTHING) return e;
+        ssize_t n = recv(w->fd, w->in + w->in_size, sizeof w->in - w->in_size, MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return WIRE_NOTHING;
+        if (n <= 0) return WIRE_ENDED; // a connection that was reset, or timed out, has ended too
+        w->in_size += (size_t)n;
+    }
+}
+
+void wire_close(LifeWire *w) {
+    if (w->fd >= 0) close(w->fd);
+    w->fd = -1;
+    w->in_size = w->out_size = 0;
+}

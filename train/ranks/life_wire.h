@@ -1,0 +1,47 @@
+// life_wire: the lifeline's messages over one connection, in both directions, without ever waiting.
+//
+//   bytes 0-3   magic, in the byte order of the machine: ranks that do not share it cannot share a run
+//   4-7         kind, phase, exit status, 0
+//   8-11        length of the text
+//   12-15       0
+//   16-31       step, progress
+//   32-         the text, at most LIFE_MAX_TEXT bytes
+// Anything else is no message of ours, and its sender no rank of this run.
+#pragma once
+
+#include "base.h"
+
+typedef enum {
+    LIFE_BEAT = 1, // phase, step, progress
+    LIFE_STOP,     // save and stop
+    LIFE_GOODBYE,  // leaves with its work done
+    LIFE_FAILED,   // ends with `status` and the message in `text`
+    LIFE_ALARM,    // rank 0: the run has ended; `text` says why
+} LifeKind;
+
+enum { LIFE_HEAD = 32, LIFE_MAX_TEXT = 1536, LIFE_MAX_FRAME = LIFE_HEAD + LIFE_MAX_TEXT };
+
+typedef struct LifeFrame {
+    uint32_t magic; // set by wire_put
+    uint8_t kind, phase, status, zero;
+    uint32_t text_size, zeros;
+    int64_t step, progress;
+    char text[LIFE_MAX_TEXT + 1]; // NUL-terminated, the NUL is not sent
+} LifeFrame;
+
+typedef struct LifeWire {
+    int fd; // -1: closed
+    size_t in_size, out_size;
+    unsigned char in[LIFE_MAX_FRAME], out[2 * LIFE_MAX_FRAME];
+} LifeWire;
+
+// Sends, or queues what the connection does not take now. A beat is left out while something is queued: the next one
+// says more. Errors show in wire_get.
+void wire_put(LifeWire *w, const LifeFrame *f);
+void wire_flush(LifeWire *w);
+// A message of a few words; text may be NULL.
+void wire_say(LifeWire *w, LifeKind kind, int status, const char *text);
+
+typedef enum { WIRE_NOTHING, WIRE_FRAME, WIRE_ENDED, WIRE_GARBAGE } WireEvent;
+WireEvent wire_get(LifeWire *w, LifeFrame *f);
+void wire_close(LifeWire *w);

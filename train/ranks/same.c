@@ -1,0 +1,162 @@
+#include "same.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fileio.h"
+#include "fingerprint.h"
+
+typedef char Hash[33];
+
+typedef struct Whole {
+    Hash names, values;
+} Whole;
+
+// What one rank has of the item that differs.
+typedef struct Sight {
+    char host[64], value[160];
+} Sight;
+
+static void hash_items(Hash hash, const SameItem *items, int n, bool values) {
+    Fingerprint *f = fingerprint_new();
+    for (int i = 0; i < n; i++) {
+        const char *text = values ? items[i].value : items[i].name;
+        fingerprint_text(f, text, strlen(text));
+    }
+    fingerprint_end(f, hash);
+}
+
+static Sight own_sight(const char *value) {
+    Sight s = {{0}, {0}};
+    if (gethostname(s.host, sizeof s.host - 1)) snprintf(s.host, sizeof s.host, "?");
+    snprintf(s.value, sizeof s.value, "%s%s", strlen(value) >= sizeof s.value ? "..." : "", value);
+    return s;
+}
+
+// The first rank that differs from rank 0; `ranks` where none does.
+static int first_other(const void *all, size_t size, int ranks) {
+    int r = 1;
+    while (r < ranks && memcmp(all, (const char *)all + (size_t)r * size, size) == 0) r++;
+    return r;
+}
+
+static int refuse(Group *g, const SameItem *item, int other, const char *more, Err *err) {
+    Sight mine = own_sight(item->value), *all = mem_calloc((size_t)g->ranks, sizeof *all);
+    int rc = group_gather(g, all, &mine, sizeof mine, err);
+    if (!rc)
+        rc = err_input(err, "%s: rank %d (host %s) has %s, rank 0 (host %s) has %s%s%s%s", item->name, other,
+                       all[other].host, all[other].value, all[0].host, all[0].value, more, item->hint ? "; " : "",
+                       item->hint ? item->hint : "");
+    if (g->rank > 0) err->msg[0] = 0;
+    mem_free(all);
+    return rc;
+}
+
+// Every rank's hash of every item: names the first that differs, and that there are others.
+static int refuse_items(Group *g, const SameItem *items, int n, int other, Err *err) {
+    Hash *mine = mem_calloc((size_t)n, sizeof *mine), *all = mem_calloc((size_t)(n * g->ranks), sizeof *all);
+    StrBuf more = {0};
+    int first = -1;
+    for (int i = 0; i < n; i++) hash_items(mine[i], &items[i], 1, true);
+    int rc = group_gather(g, all, mine, (size_t)n * sizeof *mine, err);
+    for (int i = 0; i < n && !rc; i++) {
+        if (strcmp(all[i], all[other * n + i]) == 0) continue;
+        if (first >= 0) str_printf(&more, "%s %s", more.len ? "," : "; they also differ in", items[i].name);
+        if (first < 0) first = i;
+    }
+    CHECK(rc || first >= 0, "no item differs");
+    if (!rc) rc = refuse(g, &items[first], other, more.len ? more.data : "", err);
+    str_clear(&more);
+    mem_free(mine);
+    mem_free(all);
+    return rc;
+}
+
+int same_check(Group *g, const SameItem *items, int n, Err *err) {
+    if (g->ranks == 1) return 0;
+    Whole mine = {{0}, {0}}, *all = mem_calloc((size_t)g->ranks, sizeof *all);
+    hash_items(mine.names, items, n, false);
+    hash_items(mine.values, items, n, true);
+    int rc = group_gather(g, all, &mine, sizeof mine, err);
+    int other = rc ? 0 : first_other(all, sizeof *all, g->ranks);
+    bool same_names = !rc && other < g->ranks && strcmp(all[0].names, all[other].names) == 0;
+    mem_free(all);
+    if (rc || other == g->ranks) return rc;
+    // Without the same names there is nothing to compare one by one.
+    SameItem names = {"what is compared", mine.names, NULL};
+    return same_names ? refuse_items(g, items, n, other, err) : refuse(g, &names, other, "", err);
+}
+
+// --- program and config ---
+
+typedef struct Items {
+    SameItem *list; // owned, as the values
+    int count;
+    size_t capacity;
+} Items;
+
+static const char *hint_of(const char *name) {
+    static const char *const hints[][2] = {
+        {"base", "the model's files differ"},
+        {"data", "the files, the tokenizer or the chat template differ"},
+        {"device kind", "they compute different bits; LORAC_ISA=v3 or LORAC_ISA=base in the environment of all ranks "
+                        "makes CPUs alike"},
+    };
+    for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
+        if (strcmp(name, hints[i][0]) == 0) return hints[i][1];
+    return NULL;
+}
+
+static void add(void *items, const char *name, const char *value) {
+    Items *s = items;
+    MEM_GROW(s->list, s->capacity, (size_t)s->count + 1);
+    s->list[s->count++] = (SameItem){name, mem_strdup(value), hint_of(name)};
+}
+
+static int check_and_clear(Group *g, Items *s, Err *err) {
+    int rc = same_check(g, s->list, s->count, err);
+    for (int i = 0; i < s->count; i++) mem_free((char *)s->list[i].value);
+    mem_free(s->list);
+    return rc;
+}
+
+// Other compilers, flags or sources round otherwise.
+static int same_program(Group *g, Err *err) {
+    Hash hash;
+    if (hash_file(hash, "/proc/self/exe", NULL)) snprintf(hash, sizeof hash, "no hash of itself");
+    SameItem program = {"the program lorac", hash, "expected the same executable everywhere"};
+    return same_check(g, &program, 1, err);
+}
+
+int same_config(Group *g, const Config *c, Err *err) {
+    if (g->ranks == 1) return 0;
+    if (same_program(g, err)) return -1;
+    Items items = {0};
+    config_each_shared(c, add, &items);
+    return check_and_clear(g, &items, err);
+}
+
+// --- what has been opened ---
+
+static void add_adapter(Items *items, const Adapter *a) {
+    size_t n = (size_t)a->count;
+    float *params = mem_alloc(n, sizeof *params);
+    Hash hash;
+    a->backend->k->download(a->backend, params, a->params, n * sizeof *params);
+    hash_bytes(hash, params, n * sizeof *params);
+    add(items, "the adapter to start from", hash);
+    mem_free(params);
+}
+
+int same_run(Group *g, const Trainer *t, const RunIdentity *id, Err *err) {
+    if (g->ranks == 1) return 0;
+    Items items = {0};
+    StrBuf kind = {0};
+    for (int i = 0; i < id->count; i++) add(&items, id->items[i].name, id->items[i].value);
+    backend_kind(&kind, t->model->backend);
+    add(&items, "device kind", kind.data);
+    add_adapter(&items, t->adapter);
+    str_clear(&kind);
+    return check_and_clear(g, &items, err);
+}

@@ -1,0 +1,20 @@
+// same: are the ranks of a run about to do the same? Asked before the first step: ranks that differ would train
+// something that nobody asked for, or wait for each other for ever.
+//
+// All calls are collective. 0 where all ranks came with the same; else -1 on all of them, EXIT_INPUT, and on rank 0 the
+// message names the first key that differs, a rank with its host, and both values (empty elsewhere, as group_agree).
+#pragma once
+
+#include "snapshot.h"
+
+typedef struct SameItem {
+    const char *name, *value;
+    const char *hint; // what to do where it differs; NULL: nothing to be said
+} SameItem;
+
+int same_check(Group *g, const SameItem *items, int n, Err *err);
+
+// The program (version and executable), and every key that decides what is computed. Before anything is opened.
+int same_config(Group *g, const Config *c, Err *err);
+// What has been opened: base model, data, adapter, device. Machines may have them at other paths.
+int same_run(Group *g, const Trainer *t, const RunIdentity *id, Err *err);
