@@ -90,11 +90,12 @@ static void test_cuda_run_evaluations_change_no_bit(void **state) {
                                  "shuffle=false"};
     double alone[STEPS], between[STEPS];
     EvalResult e;
+    Err err;
     train(DTYPE_F32, words, N_OF(words), alone);
     TinyRun r;
     open_run(&r, DTYPE_F32, words, N_OF(words));
     for (int i = 0; i < STEPS; i++) {
-        evaluate(r.trainer->runner, r.data.train, r.data.rows, NULL, &e);
+        evaluate(r.trainer->runner, r.data.train, r.data.rows, NULL, &e, &err);
         tiny_run_steps(&r, 1, &between[i]);
     }
     assert_memory_equal(alone, between, sizeof alone);
@@ -134,12 +135,13 @@ static void test_cuda_run_evaluates_like_the_cpu(void **state) {
     (void)state;
     const char *const words[] = {"val_set_size=8", "per_device_eval_batch_size=3"};
     EvalResult cpu, cuda;
+    Err err;
     TinyRun r;
     tiny_run_open(&r, 1, words, N_OF(words));
-    evaluate(r.trainer->runner, r.data.eval_set, r.data.eval_rows, NULL, &cpu);
+    evaluate(r.trainer->runner, r.data.eval_set, r.data.eval_rows, NULL, &cpu, &err);
     tiny_run_close(&r);
     open_run(&r, DTYPE_F32, words, N_OF(words));
-    evaluate(r.trainer->runner, r.data.eval_set, r.data.eval_rows, NULL, &cuda);
+    evaluate(r.trainer->runner, r.data.eval_set, r.data.eval_rows, NULL, &cuda, &err);
     tiny_run_close(&r);
     ASSERT_NEAR(cuda.loss, cpu.loss, 1e-5 * cpu.loss);
     assert_true(cuda.accuracy == cpu.accuracy && cuda.tokens == cpu.tokens);
@@ -224,7 +226,7 @@ static void test_cuda_run_chooses_the_level_that_fits(void **state) {
     row_runner_free(r.trainer->runner); // one that has no arena yet
     RowShape bounds = {0};
     row_bounds_add(&bounds, r.data.rows, r.trainer->rows_per_pass);
-    r.trainer->runner = row_runner_new(r.model, r.adapter, bounds, 8);
+    r.trainer->runner = row_runner_new(r.model, r.adapter, bounds);
     r.config.max_memory = (int64_t)(used + ffn + 4096);
     ASSERT_OK(trainer_fit_memory(r.trainer, &err), &err);
     assert_int_equal(r.trainer->recompute, RECOMPUTE_FFN);

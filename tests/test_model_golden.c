@@ -174,7 +174,7 @@ static void test_model_golden_gradients(void **state) {
 static void test_model_golden_adamw_steps(void **state) {
     (void)state;
     Fixture f = open_fixture("cpu");
-    Optimizer *o = optimizer_new(f.adapter, &(OptimizerOptions){0.9, 0.99, 1e-8, 0.1, 0.5, 1});
+    Optimizer *o = optimizer_new(f.adapter, &(OptimizerOptions){0.9, 0.99, 1e-8, 0.1, 0.5, 1}, 0);
     float *want = copy_tensor(f.golden, "step_loss", NULL);
     for (int step = 0; step < STEPS; step++) {
         Packed p = {0};

@@ -123,7 +123,7 @@ static void test_trainer_loss_is_per_supervised_token(void **state) {
     EvalResult e;
     StepReport report;
     Err err;
-    assert_int_equal(evaluate(r.trainer->runner, r.data.train, r.data.rows, NULL, &e), 0);
+    assert_int_equal(evaluate(r.trainer->runner, r.data.train, r.data.rows, NULL, &e, &err), 0);
     ASSERT_OK(trainer_step(r.trainer, NULL, &report, &err), &err);
     ASSERT_NEAR(report.loss, e.loss, 1e-6 * e.loss);
     assert_int_equal(report.supervised, e.tokens);
@@ -142,11 +142,11 @@ static void test_trainer_gradient_is_that_of_the_loss(void **state) {
     Err err;
     tiny_run_open(&r, 1, words, N_OF(words));
     ASSERT_OK(trainer_step(r.trainer, NULL, &report, &err), &err);
-    evaluate(r.trainer->runner, r.data.train, r.data.rows, NULL, &before);
+    evaluate(r.trainer->runner, r.data.train, r.data.rows, NULL, &before, &err);
     double square = report.grad_norm * report.grad_norm, step = 1e-3;
     assert_true(square > 1e-2);
     for (int64_t i = 0; i < r.adapter->count; i++) r.adapter->params[i] += (float)(step * (double)r.adapter->grad[i]);
-    evaluate(r.trainer->runner, r.data.train, r.data.rows, NULL, &after);
+    evaluate(r.trainer->runner, r.data.train, r.data.rows, NULL, &after, &err);
     ASSERT_NEAR((after.loss - before.loss) / step, square, 0.02 * square);
     tiny_run_close(&r);
 }

@@ -64,11 +64,7 @@ int tiny_open_cpu(Backend **b, void *threads, Err *err) {
     return backend_open(b, "cpu", *(int *)threads, err);
 }
 
-void tiny_run_open(TinyRun *r, int threads, const char *const *overrides, int n) {
-    tiny_run_open_on(r, tiny_open_cpu, &threads, overrides, n);
-}
-
-void tiny_run_open_on(TinyRun *r, TinyOpen open, void *user, const char *const *overrides, int n) {
+static void open_all(TinyRun *r, TinyOpen open, void *user, const char *const *overrides, int n) {
     *r = (TinyRun){0};
     Err err;
     load_config(r, overrides, n);
@@ -77,8 +73,28 @@ void tiny_run_open_on(TinyRun *r, TinyOpen open, void *user, const char *const *
     CHECK(model_load(&r->model, r->config.model_name_or_path, r->backend, &o, &err) == 0, "%s", err.msg);
     CHECK(run_data_open(&r->data, &r->config, r->model, NULL, true, &err) == 0, "%s", err.msg);
     CHECK(run_adapter_new(&r->adapter, &r->config, r->model, dataset_labels(r->data.train), &err) == 0, "%s", err.msg);
-    r->trainer = trainer_new(&r->config, r->model, r->adapter, &r->data);
+}
+
+static void open_trainer(TinyRun *r, Group *g, int64_t rows_per_step) {
+    Err err;
+    r->trainer = trainer_new(&r->config, r->model, r->adapter, &r->data, g, rows_per_step);
     CHECK(trainer_fit_memory(r->trainer, &err) == 0, "%s", err.msg);
+}
+
+void tiny_run_open(TinyRun *r, int threads, const char *const *overrides, int n) {
+    tiny_run_open_on(r, tiny_open_cpu, &threads, overrides, n);
+}
+
+void tiny_run_open_on(TinyRun *r, TinyOpen open, void *user, const char *const *overrides, int n) {
+    open_all(r, open, user, overrides, n);
+    open_trainer(r, NULL, 0);
+}
+
+void tiny_run_open_rank(TinyRun *r, int threads, Group *g, int64_t rows_per_step, const char *const *overrides, int n) {
+    Err err;
+    open_all(r, tiny_open_cpu, &threads, overrides, n);
+    CHECK(r->backend->k->connect(r->backend, g, 60, &err) == 0, "%s", err.msg);
+    open_trainer(r, g, rows_per_step);
 }
 
 void tiny_run_close(TinyRun *r) {

@@ -24,6 +24,8 @@ int tiny_dir_teardown(void **state);
 
 // Opens a run in tiny_dir with `n` words of config overrides, as far as trainer_fit_memory. CHECKs.
 void tiny_run_open(TinyRun *r, int threads, const char *const *overrides, int n);
+// The same as one rank of a group that deals rows_per_step rows.
+void tiny_run_open_rank(TinyRun *r, int threads, Group *g, int64_t rows_per_step, const char *const *overrides, int n);
 void tiny_run_open_on(TinyRun *r, TinyOpen open, void *user, const char *const *overrides, int n);
 void tiny_run_close(TinyRun *r);                            // the directory stays
 void tiny_run_steps(TinyRun *r, int64_t n, double *losses); // losses may be NULL

@@ -1,6 +1,8 @@
 // optimizer: AdamW over the adapter's flat buffer, and the order-free sum of the rows' gradients.
 //
-// Each row's gradient is added in 64-bit fixed point, so any split of a step into micro-batches gives the same bits.
+// Each row's gradient is added in 64-bit fixed point, so any split of a step into micro-batches and ranks gives the
+// same bits. One vector of integers has all that is added up over the ranks: the gradients, the flag that one of them
+// was not finite, and what the caller counts.
 #pragma once
 
 #include "adapter.h"
@@ -10,29 +12,29 @@ typedef struct OptimizerOptions {
     double loraplus_ratio;                                     // learning rate of B relative to A
 } OptimizerOptions;
 
-typedef struct GradientNorm {
-    double square; // before clipping
-    int64_t bad;   // not 0: an added gradient was not finite
-} GradientNorm;
-
 typedef struct Optimizer {
     Adapter *adapter; // borrowed; its grad is the working buffer
     OptimizerOptions options;
-    float *m, *v;       // device, adapter->count
-    int64_t *sum;       // device, adapter->count, unit 2^-44
-    GradientNorm *norm; // device
-    float unscale;      // what added gradients are multiplied by, a power of 2: 1 / the loss scale
+    float *m, *v;                 // device, adapter->count
+    int64_t *sum;                 // device, adapter->count, unit 2^-44; the next three lie behind it
+    int64_t *bad;                 // not 0: an added gradient was not finite
+    int64_t *counts;              // [n_counts] of the caller
+    double *square;               // of the norm, before clipping
+    int64_t n_counts, *host_tail; // *bad, counts and *square, fetched
+    float unscale;                // what added gradients are multiplied by, a power of 2: 1 / the loss scale
     AdamwSegment *segments;
     int64_t updates; // AdamW steps done
 } Optimizer;
 
-Optimizer *optimizer_new(Adapter *a, const OptimizerOptions *o);
+Optimizer *optimizer_new(Adapter *a, const OptimizerOptions *o, int64_t n_counts);
 void optimizer_free(Optimizer *o);
-void optimizer_begin(Optimizer *o); // a new step: the sum is 0
+void optimizer_begin(Optimizer *o); // a new step: the sum and the counts are 0
 void optimizer_begin_row(Optimizer *o);
 void optimizer_end_row(Optimizer *o, int64_t rows_in_step);
+void optimizer_reduce(Optimizer *o); // sum, flag and counts become those of all ranks
 // Clips and updates, where the gradient is finite; the device finds that out by itself.
 void optimizer_queue(Optimizer *o, double learning_rate);
-// Waits. False: the gradient was not finite and nothing was changed. *norm: before clipping.
-bool optimizer_fetch(Optimizer *o, double *norm);
+// Waits. False: the gradient was not finite and nothing was changed. *norm: before clipping. *counts (may be NULL):
+// valid until the next call.
+bool optimizer_fetch(Optimizer *o, double *norm, const int64_t **counts);
 bool optimizer_update(Optimizer *o, double learning_rate, double *norm); // both

@@ -1,5 +1,6 @@
 #include "row_runner.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "encoder.h"
@@ -42,18 +43,16 @@ static RowShape bucket(const Backend *b, RowShape s) {
     return r;
 }
 
-RowRunner *row_runner_new(const Model *m, Adapter *a, RowShape bounds, int64_t max_results) {
+RowRunner *row_runner_new(const Model *m, Adapter *a, RowShape bounds) {
     Backend *b = m->backend;
     RowRunner *r = mem_calloc(1, sizeof *r);
     r->model = m;
     r->adapter = a;
     r->bounds = bucket(b, bounds);
     r->eval_rows = 1;
-    r->max_results = max_results;
     r->tape = tape_new(b);
     r->inputs = row_inputs_new(b, r->bounds.tokens, r->bounds.samples);
-    r->results = b->k->alloc(b, (size_t)max_results * sizeof *r->results);
-    r->host_results = mem_calloc((size_t)max_results, sizeof *r->host_results);
+    r->tally = b->k->alloc(b, sizeof *r->tally);
     if (a && a->config.labels) r->predicted = mem_calloc((size_t)r->bounds.scored + 1, sizeof *r->predicted);
     return r;
 }
@@ -76,12 +75,11 @@ void row_runner_free(RowRunner *r) {
     if (!r) return;
     Backend *b = r->model->backend;
     release_arena(r);
-    b->k->free(b, r->results, (size_t)r->max_results * sizeof *r->results);
+    b->k->free(b, r->tally, sizeof *r->tally);
     row_inputs_free(r->inputs);
     tape_free(r->tape);
     row_clear(&r->row);
     mem_free(r->packed_rows);
-    mem_free(r->host_results);
     mem_free(r->predicted);
     mem_free(r);
 }
@@ -181,31 +179,29 @@ static void run_tape(RowRunner *r, const DecoderOptions *o, TapeMode mode) {
     if (!known) r->seen[r->n_seen++ % RUNNER_SHAPES] = key;
 }
 
-void row_runner_start(RowRunner *r, const RowPass *p, const DecoderOptions *o, PassState state, TapeMode mode) {
+void row_runner_start(RowRunner *r, const RowPass *p, const DecoderOptions *o, PassState state, TapeMode mode,
+                      HeadTally *tally) {
     Backend *b = r->model->backend;
-    CHECK(r->started < r->max_results, "%lld passes whose results nobody fetched", (long long)r->started);
     row_runner_pack(r, p);
     row_inputs_send(r->inputs, state);
     DecoderOptions with_row = *o;
     with_row.row = (uint32_t)p->first;
     run_tape(r, &with_row, mode);
-    b->k->copy(b, &r->results[r->started++], r->inputs->result, sizeof *r->results);
+    b->k->tally(b, tally, r->inputs->result);
 }
 
-const HeadResult *row_runner_fetch(RowRunner *r, int64_t *n) {
-    Backend *b = r->model->backend;
-    *n = r->started;
-    r->started = 0;
-    b->k->download(b, r->host_results, r->results, (size_t)*n * sizeof *r->results);
-    return r->host_results;
+double row_runner_loss(const HeadTally *t) {
+    return t->bad ? NAN : (double)t->whole + (double)t->fraction * 0x1p-32;
 }
 
 HeadResult row_runner_run(RowRunner *r, const Dataset *d, const RowPlan *p, int64_t row, const DecoderOptions *o,
                           PassState state, TapeMode mode) {
-    int64_t n;
+    Backend *b = r->model->backend;
+    HeadResult result;
     RowPass pass = {.dataset = d, .plan = p, .rows = &row, .count = 1, .first = o->row};
-    row_runner_start(r, &pass, o, state, mode);
-    return row_runner_fetch(r, &n)[n - 1];
+    row_runner_start(r, &pass, o, state, mode, r->tally);
+    b->k->download(b, &result, r->inputs->result, sizeof result);
+    return result;
 }
 
 const int32_t *row_runner_predicted(RowRunner *r) {

@@ -2,12 +2,13 @@
 //
 // In host memory a pass is one packed row. On a device it is several rows side by side, padded to one of few shapes;
 // what a pass does is recorded when its shape comes for the second time (the first one may still time algorithms) and
-// replayed from then on. Calls return while the device works; results wait there until they are fetched.
+// replayed from then on. Calls return while the device works; what a pass counts is added up there.
 // Everything a pass needs is made once for the largest: integer buffers, the tape's lists, the arena. After the first
 // pass nothing is allocated.
 #pragma once
 
 #include "decoder.h"
+#include "lifeline.h"
 #include "rows.h"
 
 // Of the largest pass of `rows` rows of p, each by itself.
@@ -28,22 +29,22 @@ typedef struct RowRunner {
     Adapter *adapter; // NULL: the base alone
     RowShape bounds;
     int64_t eval_rows; // side by side in a pass of an evaluation
+    Group *group;      // over which evaluations are dealt; NULL: alone
+    Lifeline *life;    // told of each pass; NULL: alone
     Tape *tape;
     RowInputs *inputs;
     Row row;
     RowPass packed; // what `inputs` holds on the host; its rows are in packed_rows
     int64_t *packed_rows, packed_capacity;
-    HeadResult *results, *host_results; // device, host
-    int64_t started, max_results;       // passes whose results were not fetched
-    int32_t *predicted;                 // host
+    HeadTally *tally;   // device: of an evaluation
+    int32_t *predicted; // host
     void *arena;
     size_t arena_bytes, offloaded_bytes; // the most that a pass has moved to host memory, where the tape keeps room
     uint64_t seen[RUNNER_SHAPES];        // keys of passes that were run once
     int64_t n_seen;
 } RowRunner;
 
-// max_results: passes that are started before their results are fetched.
-RowRunner *row_runner_new(const Model *m, Adapter *a, RowShape bounds, int64_t max_results);
+RowRunner *row_runner_new(const Model *m, Adapter *a, RowShape bounds);
 void row_runner_free(RowRunner *r);
 // Bytes of arena that the largest pass takes with these options; computes nothing.
 size_t row_runner_plan(RowRunner *r, const DecoderOptions *o, TapeMode mode);
@@ -52,11 +53,11 @@ void row_runner_reserve(RowRunner *r, size_t bytes);
 
 // Lays the pass out on the host, which may be done while the device works; row_runner_start does it where it was not.
 void row_runner_pack(RowRunner *r, const RowPass *pass);
-// TAPE_TRAIN adds the pass's gradient to the adapter's.
-void row_runner_start(RowRunner *r, const RowPass *pass, const DecoderOptions *o, PassState state, TapeMode mode);
-// Waits; the results of the passes started since the last call, in order, valid until the next pass.
-const HeadResult *row_runner_fetch(RowRunner *r, int64_t *n);
-// One row, started and fetched.
+// TAPE_TRAIN adds the pass's gradient to the adapter's. The result is added to *tally, in device memory.
+void row_runner_start(RowRunner *r, const RowPass *pass, const DecoderOptions *o, PassState state, TapeMode mode,
+                      HeadTally *tally);
+double row_runner_loss(const HeadTally *t); // on the host; NAN where a pass's was not finite
+// One row, started; waits for its result.
 HeadResult row_runner_run(RowRunner *r, const Dataset *d, const RowPlan *p, int64_t row, const DecoderOptions *o,
                           PassState state, TapeMode mode);
 // Of a classifier: what it said of each scored position of the pass that was started last; waits; valid until the next

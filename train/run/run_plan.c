@@ -19,7 +19,7 @@ static int set_up(RunPlan *p, const Config *c, Err *err) {
         run_data_open(&p->data, c, p->model, NULL, true, err) ||
         run_adapter_new(&p->adapter, c, p->model, dataset_labels(p->data.train), err))
         return -1;
-    p->trainer = trainer_new(c, p->model, p->adapter, &p->data);
+    p->trainer = trainer_new(c, p->model, p->adapter, &p->data, NULL, 0);
     return 0;
 }
 

@@ -73,7 +73,7 @@ static int set_up(Run *r, Err *err) {
     if (output_dir_open(&r->dir, r->config, err) || load_model(r, &options, err)) return -1;
     if (run_data_open(&r->data, r->config, r->model, NULL, true, err)) return -1;
     if (run_adapter_new(&r->adapter, r->config, r->model, dataset_labels(r->data.train), err)) return -1;
-    r->trainer = trainer_new(r->config, r->model, r->adapter, &r->data);
+    r->trainer = trainer_new(r->config, r->model, r->adapter, &r->data, NULL, 0);
     r->identity = run_identity(r->trainer);
     plan_events(r);
     return trainer_fit_memory(r->trainer, err);
@@ -178,7 +178,8 @@ static void note_eval(Run *r, const EvalResult *e) {
 static int run_eval(Run *r, Err *err) {
     EvalResult e;
     double start = time_now();
-    if (evaluate(r->trainer->runner, r->data.eval_set, r->data.eval_rows, signals_stop_asked, &e)) return 1;
+    int status = evaluate(r->trainer->runner, r->data.eval_set, r->data.eval_rows, signals_stop_asked, &e, err);
+    if (status) return status;
     if (trainer_check_device(r->trainer, "the evaluation after step", r->trainer->state.step, err)) return -1;
     r->trainer->state.elapsed += time_now() - start;
     note_eval(r, &e);

@@ -1,0 +1,206 @@
+// Training on several ranks, each a thread with a trainer of its own: the bits of one rank for any number of ranks and
+// threads; a stop, a gradient that is not finite, uneven shares and shares of nothing are the same on all.
+#include "thread_group.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "tiny_run.h"
+
+enum { MAX_STEPS = 8 };
+#define N_OF(a) ((int)(sizeof(a) / sizeof *(a)))
+
+static int setup(void **state) {
+    TinyRun r; // the token cache is there before threads look for it
+    if (tiny_dir_setup(state)) return -1;
+    tiny_run_open(&r, 1, NULL, 0);
+    tiny_run_close(&r);
+    return 0;
+}
+
+// What a rank has at the end.
+typedef struct Outcome {
+    double losses[MAX_STEPS], norms[MAX_STEPS];
+    int64_t tokens[MAX_STEPS], supervised[MAX_STEPS];
+    EvalResult eval;
+    float *params;
+    size_t bytes;
+} Outcome;
+
+typedef struct Job {
+    int64_t rows_per_step, steps;
+    const char *const *words;
+    int n_words;
+    int threads[THREAD_RANKS]; // 0: one
+    Outcome *outcomes;
+} Job;
+
+static void copy_params(Outcome *o, const Adapter *a) {
+    o->bytes = (size_t)a->count * sizeof(float);
+    o->params = mem_alloc(o->bytes, 1);
+    memcpy(o->params, a->params, o->bytes);
+}
+
+static void note_step(Outcome *o, int64_t i, const StepReport *report) {
+    o->losses[i] = report->loss;
+    o->norms[i] = report->grad_norm;
+    o->tokens[i] = report->tokens;
+    o->supervised[i] = report->supervised;
+}
+
+static void train(void *user, Group *g) {
+    const Job *job = user;
+    Outcome *o = &job->outcomes[g->rank];
+    int threads = job->threads[g->rank];
+    TinyRun r;
+    Err err;
+    tiny_run_open_rank(&r, threads ? threads : 1, g, job->rows_per_step, job->words, job->n_words);
+    for (int64_t i = 0; i < job->steps; i++) {
+        StepReport report;
+        CHECK(trainer_step(r.trainer, NULL, &report, &err) == 0, "%s", err.msg);
+        CHECK(report.ranks == g->ranks && report.slowest_rank < g->ranks);
+        CHECK(g->ranks == 1 || i == 0 || (report.compute > 0 && report.reduce >= 0 && report.data >= 0));
+        note_step(o, i, &report);
+    }
+    if (r.data.eval_rows)
+        CHECK(evaluate(r.trainer->runner, r.data.eval_set, r.data.eval_rows, NULL, &o->eval, &err) == 0, "%s", err.msg);
+    copy_params(o, r.adapter);
+    tiny_run_close(&r);
+}
+
+static void assert_same(const Outcome *a, const Outcome *b, int64_t steps) {
+    assert_memory_equal(a->losses, b->losses, (size_t)steps * sizeof *a->losses);
+    assert_memory_equal(a->norms, b->norms, (size_t)steps * sizeof *a->norms);
+    assert_memory_equal(a->tokens, b->tokens, (size_t)steps * sizeof *a->tokens);
+    assert_memory_equal(a->supervised, b->supervised, (size_t)steps * sizeof *a->supervised);
+    assert_memory_equal(&a->eval, &b->eval, sizeof a->eval);
+    assert_int_equal(a->bytes, b->bytes);
+    assert_memory_equal(a->params, b->params, a->bytes);
+}
+
+// Every rank of every number of ranks against one that is alone.
+static void check_any_ranks(Job job) {
+    static const int threads[][THREAD_RANKS] = {{2}, {2, 1}, {1, 3, 2}, {1, 1, 2, 1}};
+    Outcome one[1] = {0}, many[THREAD_RANKS];
+    job.outcomes = one;
+    run_as_ranks(1, train, &job);
+    for (int ranks = 1; ranks <= THREAD_RANKS; ranks++) {
+        memset(many, 0, sizeof many);
+        job.outcomes = many;
+        memcpy(job.threads, threads[ranks - 1], sizeof job.threads);
+        run_as_ranks(ranks, train, &job);
+        for (int i = 0; i < ranks; i++) {
+            assert_same(one, &many[i], job.steps);
+            mem_free(many[i].params);
+        }
+    }
+    mem_free(one->params);
+}
+
+static void test_ranks_have_the_bits_of_one(void **state) {
+    (void)state;
+    static const char *const words[] = {
+        "learning_rate=1e-2", "lora_dropout=0.1", "neftune_noise_alpha=5", "packing=false",
+        "val_set_size=0.3",   "max_steps=8",      "warmup_ratio=0",        "lora_target_modules=all-linear"};
+    check_any_ranks((Job){.rows_per_step = 12, .steps = 4, .words = words, .n_words = N_OF(words)});
+    check_any_ranks((Job){.rows_per_step = 7, .steps = 6, .words = words, .n_words = N_OF(words)}); // short last steps
+    check_any_ranks((Job){.rows_per_step = 3, .steps = 8, .words = words, .n_words = N_OF(words)}); // a rank without
+}
+
+static void test_ranks_of_packed_rows_have_the_bits_of_one(void **state) {
+    (void)state;
+    static const char *const words[] = {"learning_rate=1e-2", "lora_dropout=0.2", "max_steps=8", "max_grad_norm=0.1"};
+    check_any_ranks((Job){.rows_per_step = 4, .steps = 8, .words = words, .n_words = N_OF(words)});
+}
+
+// --- a stop and a gradient that is not finite, on one rank ---
+
+static _Thread_local int passes_left;
+static bool stop_at_pass(void) {
+    return passes_left-- == 0;
+}
+static bool stop_at_once(void) {
+    return true;
+}
+
+static const char *const plain[] = {"learning_rate=1e-2", "packing=false", "val_set_size=0.3", "max_steps=8"};
+
+typedef struct Trouble {
+    int at;         // rank
+    bool no_number; // else it is asked to stop
+    int pass;
+    Outcome outcomes[THREAD_RANKS];
+} Trouble;
+
+static void check_stop(TinyRun *r, const Trouble *t, int rank) {
+    StepReport report;
+    EvalResult e;
+    Err err;
+    RunState before = r->trainer->state;
+    passes_left = t->pass;
+    CHECK(trainer_step(r->trainer, rank == t->at ? stop_at_pass : NULL, &report, &err) == 1);
+    CHECK(memcmp(&before, &r->trainer->state, sizeof before) == 0);
+    CHECK(evaluate(r->trainer->runner, r->data.eval_set, r->data.eval_rows, rank == t->at ? stop_at_once : NULL, &e,
+                   &err) == 1);
+}
+
+static void check_skip(TinyRun *r, const Trouble *t, int rank) {
+    StepReport report;
+    Err err;
+    RunState before = r->trainer->state;
+    float kept = r->adapter->params[3];
+    if (rank == t->at) r->adapter->params[3] = NAN;
+    CHECK(trainer_step(r->trainer, NULL, &report, &err) == 0, "%s", err.msg);
+    CHECK(report.skipped && isnan(report.grad_norm) && r->trainer->state.skipped == 1);
+    r->adapter->params[3] = kept;
+    r->trainer->state = before; // the same rows again
+}
+
+static void run_with_trouble(void *user, Group *g) {
+    Trouble *t = user;
+    Outcome *o = &t->outcomes[g->rank];
+    TinyRun r;
+    Err err;
+    tiny_run_open_rank(&r, 1, g, 8, plain, N_OF(plain));
+    for (int64_t i = 0; i < 3; i++) {
+        StepReport report;
+        if (i == 1 && t->at >= 0 && t->no_number) check_skip(&r, t, g->rank);
+        if (i == 1 && t->at >= 0 && !t->no_number) check_stop(&r, t, g->rank);
+        CHECK(trainer_step(r.trainer, NULL, &report, &err) == 0, "%s", err.msg);
+        note_step(o, i, &report);
+    }
+    copy_params(o, r.adapter);
+    tiny_run_close(&r);
+}
+
+// Nothing of the step is left: the ranks go on with the bits of a run without trouble.
+static void check_trouble(Trouble trouble) {
+    Trouble none = {.at = -1};
+    run_as_ranks(3, run_with_trouble, &none);
+    run_as_ranks(3, run_with_trouble, &trouble);
+    for (int i = 0; i < 3; i++) {
+        assert_same(&none.outcomes[0], &trouble.outcomes[i], 3);
+        mem_free(none.outcomes[i].params);
+        mem_free(trouble.outcomes[i].params);
+    }
+}
+
+static void test_ranks_stop_together(void **state) {
+    (void)state;
+    check_trouble((Trouble){.at = 1, .pass = 0});
+    check_trouble((Trouble){.at = 2, .pass = 1});
+    check_trouble((Trouble){.at = 0, .pass = 3}); // behind its last pass
+}
+
+static void test_ranks_skip_together(void **state) {
+    (void)state;
+    check_trouble((Trouble){.at = 2, .no_number = true});
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    const struct CMUnitTest tests[] = {TEST(test_ranks_have_the_bits_of_one),
+                                       TEST(test_ranks_of_packed_rows_have_the_bits_of_one),
+                                       TEST(test_ranks_stop_together), TEST(test_ranks_skip_together)};
+    return cmocka_run_group_tests(tests, setup, tiny_dir_teardown);
+}
