@@ -13,10 +13,12 @@
 
 #include "module.h"
 
-// MPI counts in int. A test compiles this file with a small number.
+// MPI counts in int: bytes of a message. A test compiles this file with a small number.
 #ifndef MPI_PIECE
 #define MPI_PIECE (1 << 30)
 #endif
+// Numbers that are added up at once: they take a second buffer.
+enum { SUM_PIECE = MPI_PIECE < 1 << 23 ? MPI_PIECE : 1 << 23 };
 
 typedef struct Patience {
     double attentive;   // seconds of polling before the first sleep
@@ -28,8 +30,19 @@ static const Patience for_others = {.attentive = 1e-4, .longest_sleep = 1000000}
 static const Patience for_exchange = {.attentive = 0.05, .longest_sleep = 50000};
 static const Patience for_goodbye = {.attentive = 1e-4, .longest_sleep = 1000000, .limit = 10};
 
+typedef struct MpiState {
+    MPI_Comm comm;
+    int *counts, *starts; // [ranks] of the slices
+    int64_t *slices;      // [slices_n] every rank's numbers of the slice that this one adds up
+    int64_t slices_n;
+} MpiState;
+
+static MpiState *state_of(const Group *g) {
+    return g->state;
+}
+
 static MPI_Comm comm_of(const Group *g) {
-    return *(MPI_Comm *)g->state;
+    return state_of(g)->comm;
 }
 
 static int checked(int rc, const char *what, Err *err) {
@@ -92,13 +105,40 @@ static int mpi_gather(Group *g, void *all, const void *mine, size_t n, Err *err)
     return finish(rc, request, for_exchange, "gather", err);
 }
 
+// Each rank adds up a slice and sends it to all: what it sends and receives hardly grows with the ranks, and there are
+// two rounds. (MPI_Iallreduce of Open MPI 4 in place sends the whole vector log2(ranks) times, up and down a tree.)
+static int add_slices(Group *g, int64_t *data, int64_t n, Err *err) {
+    MpiState *m = state_of(g);
+    MPI_Request request = MPI_REQUEST_NULL;
+    int mine = (int)(n / g->ranks + (g->rank < n % g->ranks)), *own_counts = m->counts + g->ranks;
+    int *own_starts = m->starts + g->ranks;
+    for (int r = 0; r < g->ranks; r++) {
+        m->counts[r] = (int)(n / g->ranks + (r < n % g->ranks));
+        m->starts[r] = r ? m->starts[r - 1] + m->counts[r - 1] : 0;
+        own_counts[r] = mine;
+        own_starts[r] = r * mine;
+    }
+    if (m->slices_n < (int64_t)mine * g->ranks) {
+        m->slices_n = (int64_t)mine * g->ranks;
+        m->slices = mem_realloc(m->slices, (size_t)m->slices_n, sizeof *m->slices);
+    }
+    int rc = MPI_Ialltoallv(data, m->counts, m->starts, MPI_INT64_T, m->slices, own_counts, own_starts, MPI_INT64_T,
+                            m->comm, &request);
+    if (finish(rc, request, for_exchange, "sum", err)) return -1;
+    uint64_t *sum = (uint64_t *)data + m->starts[g->rank];
+    memset(sum, 0, (size_t)mine * sizeof *sum);
+    for (int r = 0; r < g->ranks; r++)
+        for (int i = 0; i < mine; i++) sum[i] += (uint64_t)m->slices[(int64_t)r * mine + i];
+    rc =
+        MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, data, m->counts, m->starts, MPI_INT64_T, m->comm, &request);
+    return finish(rc, request, for_exchange, "sum", err);
+}
+
 static int mpi_sum(Group *g, int64_t *data, int64_t n, Err *err) {
     if (meet(g, for_others, err)) return -1;
     for (int64_t done = 0, piece; done < n; done += piece) {
-        MPI_Request request = MPI_REQUEST_NULL;
-        piece = n - done < MPI_PIECE ? n - done : MPI_PIECE;
-        int rc = MPI_Iallreduce(MPI_IN_PLACE, data + done, (int)piece, MPI_INT64_T, MPI_SUM, comm_of(g), &request);
-        if (finish(rc, request, for_exchange, "sum", err)) return -1;
+        piece = n - done < SUM_PIECE ? n - done : SUM_PIECE;
+        if (add_slices(g, data + done, piece, err)) return -1;
     }
     return 0;
 }
@@ -106,11 +146,15 @@ static int mpi_sum(Group *g, int64_t *data, int64_t n, Err *err) {
 // MPI_Finalize waits for every rank and has no time limit, so they meet before it. A launcher ends the whole job at the
 // first rank that leaves without it: that is what a rank that failed wants.
 static void mpi_close(Group *g, bool failed) {
+    MpiState *m = state_of(g);
     if (!failed && !meet(g, for_goodbye, NULL)) {
-        MPI_Comm_free(g->state);
+        MPI_Comm_free(&m->comm);
         MPI_Finalize();
     }
-    mem_free(g->state);
+    mem_free(m->counts);
+    mem_free(m->starts);
+    mem_free(m->slices);
+    mem_free(m);
 }
 
 static const GroupCalls mpi_calls = {
@@ -153,8 +197,10 @@ int lorac_mpi_open(Group *g, Err *err) {
     if (provided < MPI_THREAD_FUNNELED) return err_runtime(err, "MPI: this build of it allows no threads");
     if (g->ranks == 1) return checked(MPI_Finalize(), "end", err);
     if (checked(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "start", err) || number_local_ranks(g, comm, err)) return -1;
+    MpiState *m = g->state = mem_calloc(1, sizeof *m);
     g->calls = &mpi_calls;
-    g->state = mem_alloc(1, sizeof comm);
-    memcpy(g->state, &comm, sizeof comm);
+    m->comm = comm;
+    m->counts = mem_calloc(2 * (size_t)g->ranks, sizeof *m->counts);
+    m->starts = mem_calloc(2 * (size_t)g->ranks, sizeof *m->starts);
     return 0;
 }
