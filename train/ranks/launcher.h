@@ -7,6 +7,7 @@
 // A launcher's environment with numbers that make no sense, or srun with several tasks and without PMIx, is an error:
 // many processes that each believe to be alone would write over each other. A launcher of one rank is none.
 // LORAC_PORT replaces the port of TCP: torchrun's own is taken by its agent, so that lorac takes the next one.
+// Between lorac and ranks that it starts itself: LORAC_RUN_ID, a random name of the job, and to rank 0 LORAC_LISTENER.
 #pragma once
 
 #include "base.h"

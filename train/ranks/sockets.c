@@ -73,9 +73,11 @@ static struct addrinfo *addresses_of(const char *host, int port, int flags, int 
 
 int socket_listen(int *fd, int *port, const char *host, Err *err) {
     int why;
-    struct addrinfo *list = host ? addresses_of(host, *port, 0, &why) : NULL, *a = list;
-    while (a && !is_loopback(a->ai_addr)) a = a->ai_next;
-    *fd = a ? bind_to(a->ai_addr, a->ai_addrlen) : bind_any(*port);
+    // By the text alone: the machine's own name leads to a loopback address in many /etc/hosts.
+    if (host && !strcmp(host, "localhost")) host = "127.0.0.1";
+    struct addrinfo *list = host ? addresses_of(host, *port, AI_NUMERICHOST, &why) : NULL;
+    bool inside = list && is_loopback(list->ai_addr);
+    *fd = inside ? bind_to(list->ai_addr, list->ai_addrlen) : bind_any(*port);
     int reason = errno;
     if (list) freeaddrinfo(list);
     if (*fd < 0)

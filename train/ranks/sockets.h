@@ -3,8 +3,8 @@
 
 #include "base.h"
 
-// Listens at `port` (0: any free one) and says which in *port. `host`: of this machine; where that is a loopback
-// address, other machines cannot connect. NULL: all addresses, IPv6 and IPv4.
+// Listens at `port` (0: any free one) and says which in *port. On all addresses, IPv6 and IPv4, unless `host` (may be
+// NULL) is a loopback address or "localhost": then nobody else can connect.
 int socket_listen(int *fd, int *port, const char *host, Err *err);
 // A blocking socket connected to `host` (a name or an address), all of its addresses tried, none for longer than
 // `patience`, until `deadline` (time_now). -1: the message says why the last one failed.

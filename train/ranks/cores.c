@@ -1,0 +1,126 @@
+#include "cores.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "threads.h"
+
+// The first line of a file of the kernel's; empty where it cannot be read.
+static void read_line(char *line, size_t size, const char *path) {
+    FILE *f = fopen(path, "re");
+    if (!f || !fgets(line, (int)size, f)) line[0] = 0;
+    if (f) fclose(f);
+    line[strcspn(line, "\n")] = 0;
+}
+
+static void read_boot(char boot[64]) {
+    read_line(boot, 64, "/proc/sys/kernel/random/boot_id");
+}
+
+void cores_machine(char name[CORES_MACHINE]) {
+    char host[65] = "", boot[64], network[64] = "";
+    if (gethostname(host, sizeof host - 1)) host[0] = 0;
+    if (readlink("/proc/self/ns/net", network, sizeof network - 1) < 0) network[0] = 0;
+    read_boot(boot);
+    snprintf(name, CORES_MACHINE, "%s %s %s", host, boot, network);
+}
+
+static bool may_use(const Cores *c, int cpu) {
+    return c->mask[cpu / 64] >> cpu % 64 & 1;
+}
+
+static int count_cpus(const Cores *c) {
+    int n = 0;
+    for (int i = 0; i < CORES_MAX / 64; i++) n += __builtin_popcountll(c->mask[i]);
+    return n;
+}
+
+// Asks for all CPUs and sees what it gets: the kernel cuts the wish to what the control groups allow.
+static int granted_cpus(const Cores *bound) {
+    Cores all;
+    memset(all.mask, 0xff, sizeof all.mask);
+    if (sched_setaffinity(0, sizeof all.mask, (cpu_set_t *)all.mask)) return 0;
+    memset(all.mask, 0, sizeof all.mask);
+    int n = sched_getaffinity(0, sizeof all.mask, (cpu_set_t *)all.mask) ? 0 : count_cpus(&all);
+    CHECK(!sched_setaffinity(0, sizeof bound->mask, (const cpu_set_t *)bound->mask), "the binding cannot be restored");
+    return n;
+}
+
+static uint64_t hash_byte(uint64_t h, int byte) { // FNV-1a
+    return (h ^ (uint64_t)(unsigned char)byte) * UINT64_C(1099511628211);
+}
+
+// Containers may all call their group "/": the machine's name, which is the container's, tells them apart.
+static uint64_t name_control_group(void) {
+    uint64_t h = UINT64_C(14695981039346656037);
+    char machine[CORES_MACHINE];
+    cores_machine(machine);
+    for (const char *p = machine; *p; p++) h = hash_byte(h, *p);
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    for (int c; f && (c = fgetc(f)) != EOF;) h = hash_byte(h, c);
+    if (f) fclose(f);
+    return h;
+}
+
+Cores cores_own(void) {
+    Cores c;
+    memset(&c, 0, sizeof c);
+    read_boot(c.boot);
+    c.control = name_control_group();
+    c.quota = threads_quota();
+    c.plain = threads_available();
+    if (getenv("OMP_NUM_THREADS")) c.asked = c.plain;
+    if (sched_getaffinity(0, sizeof c.mask, (cpu_set_t *)c.mask)) memset(c.mask, 0, sizeof c.mask);
+    if (count_cpus(&c) > 0) c.granted = granted_cpus(&c);
+    return c;
+}
+
+static int ranks_on_cpus_of(const Cores *all, int ranks, int of) {
+    int n = 0;
+    for (int r = 0; r < ranks; r++) n += !strcmp(all[r].boot, all[of].boot);
+    return n;
+}
+
+static int ranks_on_quota_of(const Cores *all, int ranks, int of) {
+    int n = 0;
+    for (int r = 0; r < ranks; r++) n += !strcmp(all[r].boot, all[of].boot) && all[r].control == all[of].control;
+    return n;
+}
+
+// Whole threads in a share of CPUs and of the quota.
+static int threads_in(double cpus, const Cores *all, int ranks, int of) {
+    double quota = (double)all[of].quota / ranks_on_quota_of(all, ranks, of);
+    double n = cpus < quota ? cpus : quota;
+    return n < 1 ? 1 : (int)(n + 1e-6); // thirds add up to one
+}
+
+int cores_threads(const Cores *all, int ranks, int of) {
+    const Cores *c = &all[of];
+    double share = 0;
+    if (c->asked > 0) return c->asked;
+    for (int cpu = 0; cpu < CORES_MAX; cpu++) {
+        int sharers = 0;
+        if (!may_use(c, cpu)) continue;
+        for (int r = 0; r < ranks; r++) sharers += !strcmp(all[r].boot, c->boot) && may_use(&all[r], cpu);
+        share += 1.0 / sharers;
+    }
+    if (share == 0) share = (double)c->plain / ranks_on_cpus_of(all, ranks, of);
+    return threads_in(share, all, ranks, of);
+}
+
+bool cores_warning(StrBuf *out, const Cores *all, int ranks) {
+    for (int r = 0; r < ranks; r++) {
+        int here = ranks_on_cpus_of(all, ranks, r), bound = count_cpus(&all[r]);
+        int could = threads_in((double)all[r].granted / here, all, ranks, r);
+        if (all[r].asked > 0 || cores_threads(all, ranks, r) >= could) continue;
+        str_printf(out,
+                   "rank %d is bound to %d of %d cores, which %d rank%s could share: \"mpirun --bind-to none\" lets it "
+                   "compute on %d",
+                   r, bound, all[r].granted, here, here == 1 ? "" : "s", could);
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,163 @@
+#include "launcher.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { MAX_RANKS = 1 << 20, MAX_PORT = 65535 };
+
+// --- variables ---
+
+// Empty counts as unset: that is how a job script takes one away.
+static const char *variable(const char *name) {
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+static int number_in(int *out, const char *name, int least, int most, Err *err) {
+    const char *text = variable(name);
+    char *end;
+    if (!text) return err_input(err, "%s is not in the environment, though others of its launcher are", name);
+    errno = 0;
+    long n = strtol(text, &end, 10);
+    if (*end || end == text || errno || n < least || n > most)
+        return err_input(err, "%s=%.40s in the environment; expected a number from %d to %d", name, text, least, most);
+    *out = (int)n;
+    return 0;
+}
+
+static int number_or(int *out, int otherwise, const char *name, int least, int most, Err *err) {
+    *out = otherwise;
+    return variable(name) ? number_in(out, name, least, most, err) : 0;
+}
+
+// "RANK=3, WORLD_SIZE=2": a rank that is none of them.
+static int rank_of(int *rank, int *ranks, const char *rank_name, const char *ranks_name, Err *err) {
+    if (number_in(ranks, ranks_name, 1, MAX_RANKS, err) || number_in(rank, rank_name, 0, MAX_RANKS, err)) return -1;
+    if (*rank < *ranks) return 0;
+    return err_input(err, "%s=%d and %s=%d in the environment; expected a rank below the number of ranks", rank_name,
+                     *rank, ranks_name, *ranks);
+}
+
+// FNV-1a. No secret, but enough that ranks of two jobs at one address tell each other apart.
+static uint64_t hash_of(const char *text) {
+    uint64_t h = UINT64_C(14695981039346656037);
+    for (; text && *text; text++) h = (h ^ (unsigned char)*text) * UINT64_C(1099511628211);
+    return text ? h : 0;
+}
+
+static int alone(Launch *l) {
+    *l = (Launch){.kind = LAUNCH_ALONE, .ranks = 1, .local_rank = -1, .local_ranks = -1, .listener = -1};
+    return 0;
+}
+
+// --- torchrun, and lorac's own ---
+
+static int master_from(Launch *l, const char *host_name, const char *port_name, int next, Err *err) {
+    const char *host = variable(host_name);
+    if (!host) return err_input(err, "%s is not in the environment, though others of its launcher are", host_name);
+    if (strlen(host) >= sizeof l->master || strchr(host, ','))
+        return err_input(err, "%s=%.40s in the environment; expected the name or address of one host", host_name, host);
+    strcpy(l->master, host);
+    if (variable("LORAC_PORT")) return number_in(&l->port, "LORAC_PORT", 1, MAX_PORT, err);
+    if (number_in(&l->port, port_name, 1, MAX_PORT - next, err)) return -1;
+    l->port += next;
+    return 0;
+}
+
+static int inherited_listener(Launch *l, Err *err) {
+    int listens = 0;
+    socklen_t size = sizeof listens;
+    if (number_or(&l->listener, -1, "LORAC_LISTENER", 3, INT_MAX, err)) return -1;
+    if (l->listener < 0) return 0;
+    if (getsockopt(l->listener, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) || !listens)
+        return err_input(err, "LORAC_LISTENER=%d in the environment is no socket that listens", l->listener);
+    (void)fcntl(l->listener, F_SETFD, FD_CLOEXEC);
+    return 0;
+}
+
+static int from_torchrun(Launch *l, Err *err) {
+    if (rank_of(&l->rank, &l->ranks, "RANK", "WORLD_SIZE", err)) return -1;
+    if (l->ranks == 1) return alone(l);
+    l->kind = LAUNCH_TCP;
+    if (number_or(&l->local_ranks, -1, "LOCAL_WORLD_SIZE", 1, l->ranks, err) ||
+        number_or(&l->local_rank, -1, "LOCAL_RANK", 0, (l->local_ranks > 0 ? l->local_ranks : l->ranks) - 1, err))
+        return -1;
+    const char *store = variable("TORCHELASTIC_USE_AGENT_STORE");
+    bool agent = store && !strcmp(store, "True"); // then torchrun's agent listens at MASTER_PORT
+    const char *job = variable("LORAC_RUN_ID") ? variable("LORAC_RUN_ID") : variable("TORCHELASTIC_RUN_ID");
+    l->token = hash_of(job);
+    return master_from(l, "MASTER_ADDR", "MASTER_PORT", agent ? 1 : 0, err) || inherited_listener(l, err) ? -1 : 0;
+}
+
+// --- a pod of Kubeflow ---
+
+static int ranks_of_a_pod(int *ranks, Err *err) {
+    const char *text = variable("PET_NPROC_PER_NODE");
+    *ranks = 0;
+    if (text && (!strcmp(text, "gpu") || !strcmp(text, "auto"))) return 0;
+    return number_or(ranks, 1, "PET_NPROC_PER_NODE", 1, MAX_RANKS, err);
+}
+
+static int from_pod(Launch *l, Err *err) {
+    if (number_or(&l->ranks, 1, "PET_NNODES", 1, MAX_RANKS, err) || ranks_of_a_pod(&l->local_ranks, err)) return -1;
+    if (l->ranks == 1 && l->local_ranks == 1) return alone(l);
+    l->kind = LAUNCH_PET;
+    l->token = hash_of(variable("PET_RDZV_ID"));
+    if (l->ranks == 1) return 0;
+    if (rank_of(&l->rank, &l->ranks, "PET_NODE_RANK", "PET_NNODES", err)) return -1;
+    return master_from(l, "PET_MASTER_ADDR", "PET_MASTER_PORT", 0, err);
+}
+
+// --- MPI ---
+
+static int from_mpi(Launch *l, const char *rank, const char *ranks, Err *err) {
+    if (rank_of(&l->rank, &l->ranks, rank, ranks, err)) return -1;
+    l->kind = LAUNCH_MPI;
+    return l->ranks == 1 ? alone(l) : 0;
+}
+
+// PMIx tells a process its rank, the number of ranks only on demand; Slurm tells it.
+static int from_pmix(Launch *l, Err *err) {
+    const char *ranks = variable("SLURM_STEP_NUM_TASKS") ? "SLURM_STEP_NUM_TASKS" : "SLURM_NTASKS";
+    if (variable(ranks)) return from_mpi(l, "PMIX_RANK", ranks, err);
+    l->kind = LAUNCH_MPI;
+    l->ranks = 0;
+    return number_in(&l->rank, "PMIX_RANK", 0, MAX_RANKS, err);
+}
+
+// A task of srun. The shell of a batch script has SLURM_NTASKS as well, but is no step.
+static int from_slurm(Launch *l, Err *err) {
+    int tasks;
+    if (number_or(&tasks, 1, "SLURM_STEP_NUM_TASKS", 1, MAX_RANKS, err)) return -1;
+    if (tasks == 1) return alone(l);
+    return err_input(err, "srun has started %d tasks that do not know each other; expected srun --mpi=pmix", tasks);
+}
+
+// --- which one ---
+
+static bool any(const char *a, const char *b) {
+    return variable(a) || variable(b);
+}
+
+// Launchers may lie inside each other; the innermost counts. torchrun, and lorac itself, name the job to their ranks.
+static bool is_named_job(void) {
+    return variable("RANK") && any("LORAC_RUN_ID", "TORCHELASTIC_RUN_ID");
+}
+
+int launch_detect(Launch *l, Err *err) {
+    alone(l);
+    if (is_named_job()) return from_torchrun(l, err);
+    if (any("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"))
+        return from_mpi(l, "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", err);
+    if (variable("PMIX_RANK")) return from_pmix(l, err);
+    if (any("RANK", "WORLD_SIZE")) return from_torchrun(l, err);
+    if (any("PET_NNODES", "PET_NPROC_PER_NODE")) return from_pod(l, err);
+    if (variable("SLURM_STEP_ID") && variable("SLURM_PROCID")) return from_slurm(l, err);
+    if (any("PMI_RANK", "PMI_SIZE")) return from_mpi(l, "PMI_RANK", "PMI_SIZE", err);
+    return 0;
+}

@@ -1,0 +1,107 @@
+#include "ranks.h"
+
+#include <string.h>
+
+#include "cores.h"
+#include "group_tcp.h"
+#include "module.h"
+#include "sockets.h"
+#include "threads.h"
+
+// --- which ranks are on the same machine ---
+
+typedef struct Place {
+    char machine[CORES_MACHINE];
+    int32_t local_rank, local_ranks; // as the launcher says; -1: it does not
+} Place;
+
+static void count_machines(Group *g, const Place *all) {
+    int *node = mem_alloc((size_t)g->ranks, sizeof *node);
+    g->nodes = g->local_rank = g->local_ranks = 0;
+    for (int r = 0; r < g->ranks; r++) {
+        int first = 0;
+        while (strcmp(all[first].machine, all[r].machine) != 0) first++;
+        node[r] = first < r ? node[first] : g->nodes++;
+    }
+    g->node = node[g->rank];
+    for (int r = 0; r < g->ranks; r++) {
+        if (node[r] != g->node) continue;
+        g->local_ranks++;
+        if (r < g->rank) g->local_rank++;
+    }
+    mem_free(node);
+}
+
+// The launcher's word, where every rank has it: it also knows of GPUs that are hidden from some.
+static void take_launchers_word(Group *g, const Place *all) {
+    for (int r = 0; r < g->ranks; r++)
+        if (all[r].local_rank < 0 || all[r].local_ranks <= all[r].local_rank) return;
+    g->local_rank = all[g->rank].local_rank;
+    g->local_ranks = all[g->rank].local_ranks;
+}
+
+static int find_machines(Group *g, const Launch *l, Err *err) {
+    Place mine, *all = mem_calloc((size_t)g->ranks, sizeof *all);
+    memset(&mine, 0, sizeof mine);
+    cores_machine(mine.machine);
+    mine.local_rank = l->local_rank, mine.local_ranks = l->local_ranks;
+    int status = group_gather(g, all, &mine, sizeof mine, err);
+    if (!status) {
+        count_machines(g, all);
+        take_launchers_word(g, all);
+    }
+    mem_free(all);
+    return status;
+}
+
+// --- opening ---
+
+static int open_mpi(Group *g, const Launch *l, Err *err) {
+    void *symbol;
+    if (module_symbol(&symbol, "lorac-mpi.so", "lorac_mpi_open", "MPI", err))
+        return err_context(err, "started as rank %d by mpirun or srun", l->rank);
+    __typeof__(lorac_mpi_open) *open; // ISO C has no cast from an object's address to a function's
+    memcpy(&open, &symbol, sizeof open);
+    if (open(g, err)) return -1;
+    if (l->ranks == 0 || g->ranks == l->ranks) return 0;
+    int found = g->ranks;
+    group_close(g, true);
+    return err_runtime(err,
+                       "the launcher has started %d ranks, MPI knows of %d: it is another MPI than the one that "
+                       "lorac-mpi.so was built with, or srun lacks --mpi=pmix",
+                       l->ranks, found);
+}
+
+static int open_tcp(Group *g, const Launch *l, double seconds, Err *err) {
+    Star star;
+    StarPlace p = {STAR_GROUP, l->rank, l->ranks, l->token, l->master, l->port, l->listener, seconds};
+    if (l->rank == 0 && p.listener < 0 && socket_listen(&p.listener, &p.port, l->master, err))
+        return err_context(err, "rank 0");
+    if (star_open(&star, &p, err)) return -1;
+    group_tcp_open(g, &star);
+    return 0;
+}
+
+int ranks_open(Group *g, const Launch *l, double seconds, Err *err) {
+    *g = group_alone();
+    if (l->kind == LAUNCH_MPI && open_mpi(g, l, err)) return -1;
+    if (l->kind == LAUNCH_TCP && open_tcp(g, l, seconds, err)) return -1;
+    if (g->ranks == 1 || !find_machines(g, l, err)) return 0;
+    group_close(g, true);
+    return -1;
+}
+
+// --- threads ---
+
+int ranks_threads(Group *g, bool cpu, int *threads, Err *err) {
+    *threads = threads_available();
+    if (g->ranks == 1) return 0;
+    Cores mine = cores_own(), *all = mem_calloc((size_t)g->ranks, sizeof *all);
+    StrBuf warning = {0};
+    int status = group_gather(g, all, &mine, sizeof mine, err);
+    if (!status) *threads = cores_threads(all, g->ranks, g->rank);
+    if (!status && cpu && g->rank == 0 && cores_warning(&warning, all, g->ranks)) log_warn("%s", warning.data);
+    str_clear(&warning);
+    mem_free(all);
+    return status;
+}
