@@ -13,7 +13,6 @@ enum { RANKS = 3 };
 typedef struct Job {
     int port, listener;
     bool told;           // local ranks are the launcher's
-    int only_cpu[RANKS]; // each rank is bound to this one, -1: not bound
     int omp_threads;     // of rank 1; 0: not set
 
     int threads[RANKS]; // what came out
