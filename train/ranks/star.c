@@ -62,7 +62,9 @@ static void dismiss(Door *d, int i, bool close_it) {
 static void let_in(Door *d) {
     int fd = socket_accept(d->place->listener);
     if (fd < 0) return;
-    if (d->n_guests == MAX_GUESTS) dismiss(d, 0, true); // the one that has been silent for longest
+    int longest = 0; // who has been silent for longest; one that has said hello is ours
+    while (longest < d->n_guests - 1 && d->guests[longest].rank >= 0) longest++;
+    if (d->n_guests == MAX_GUESTS) dismiss(d, longest, true);
     d->guests[d->n_guests++] = (Guest){.fd = fd, .rank = -1, .limit = time_now() + HELLO_SECONDS};
 }
 
@@ -84,6 +86,7 @@ static bool greet(const Door *d, Guest *g) {
     if (h->token != p->token || h->channel != (int32_t)p->channel) return answer(g->fd, OTHER_JOB, 0), false;
     if (h->ranks != p->ranks || h->rank < 1 || h->rank >= p->ranks) return answer(g->fd, OTHER_COUNT, p->ranks), false;
     g->rank = h->rank;
+    g->limit += p->seconds; // it relies on us from here
     return !answer(g->fd, WELCOME, 0);
 }
 
