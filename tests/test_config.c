@@ -140,7 +140,10 @@ static void test_config_refuses_values(void **state) {
         {"\"rope_scaling_type\": \"dynamic\"", "\"dynamic\" is not in this version"},
         {"\"rope_scaling_type\": \"yarn\"", "rope_scaling_type: needs rope_scaling_factor above 1"},
         {"\"rope_scaling_factor\": 2", "rope_scaling_factor: needs rope_scaling_type"},
-        {"\"num_gpus\": 2", "num_gpus: 2 is not in this version"},
+        {"\"num_gpus\": 0", "num_gpus: 0; expected 1 to 1024"},
+        {"\"num_gpus\": -1", "num_gpus: -1; expected 1 to 1024"},
+        {"\"num_gpus\": \"most\"", "num_gpus: \"most\"; expected an integer, or one of: all"},
+        {"\"num_gpus\": true", "num_gpus: true; expected an integer, or one of: all"},
         {"\"runs\": [{\"lora_r\": 8}]", "not in this version"},
         {"\"hot_swap_url\": \"http://h\"", "not in this version"},
         {"\"resume_from_checkpoint\": 5", "expected a path, \"auto\" or false"},
@@ -242,6 +245,33 @@ static void test_config_accepts_defaults_of_later_keys(void **state) {
     assert_int_equal(c.gradient_checkpointing, CHECKPOINT_TRUE);
     assert_int_equal(c.max_memory, 3 << 29);
     config_clear(&c);
+}
+
+static void test_config_numbers_of_gpus(void **state) {
+    (void)state;
+    static const struct {
+        const char *member, *saved;
+        int64_t number;
+    } cases[] = {
+        {"\"seed\": 1", "\"num_gpus\":\t1", 1},
+        {"\"num_gpus\": 8", "\"num_gpus\":\t8", 8},
+        {"\"num_gpus\": \"all\"", "\"num_gpus\":\t\"all\"", -1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Config c, again;
+        Err err = {0};
+        char *text = mem_printf("{" REQUIRED ",\n%s}", cases[i].member);
+        ASSERT_OK(load(&c, text, NULL, NULL, NULL, &err), &err);
+        assert_int_equal(c.num_gpus, cases[i].number);
+        char *saved = config_json(&c);
+        if (!strstr(saved, cases[i].saved)) fail_msg("%s lacks %s", saved, cases[i].saved);
+        ASSERT_OK(load(&again, saved, NULL, NULL, NULL, &err), &err);
+        assert_int_equal(again.num_gpus, cases[i].number);
+        config_clear(&again);
+        mem_free(saved);
+        mem_free(text);
+        config_clear(&c);
+    }
 }
 
 static void test_config_devices(void **state) {
@@ -406,7 +436,8 @@ static void test_words_split_and_nearest(void **state) {
 
 TEST_MAIN(TEST(test_config_defaults), TEST(test_config_comments_and_lines), TEST(test_config_refuses_broken_json),
           TEST(test_config_refuses_values), TEST(test_config_weights_of_files), TEST(test_config_refuses_bad_weights),
-          TEST(test_config_quantize_base), TEST(test_config_devices), TEST(test_config_accepts_defaults_of_later_keys),
-          TEST(test_config_overrides), TEST(test_config_saved_form_loads), TEST(test_config_same_run),
+          TEST(test_config_quantize_base), TEST(test_config_numbers_of_gpus), TEST(test_config_devices),
+          TEST(test_config_accepts_defaults_of_later_keys), TEST(test_config_overrides),
+          TEST(test_config_saved_form_loads), TEST(test_config_same_run),
           TEST(test_config_every_key_refuses_wrong_types), TEST(test_config_survives_mutations),
           TEST(test_words_split_and_nearest))

@@ -96,7 +96,8 @@ typedef struct Config {
     // Keys of later versions; only their defaults are accepted.
     int task;
     char *dashboard, *hot_swap_url, *runs;
-    int64_t num_gpus, ddp_timeout;
+    int64_t num_gpus; // NUM_GPUS_ALL (spawn.h)
+    int64_t ddp_timeout;
 
     char *file; // the config file, or NULL
     ConfigSource source[CONFIG_MAX_KEYS];

@@ -9,7 +9,7 @@
 typedef enum {
     KEY_STRING,
     KEY_PATH, // as KEY_STRING, but made absolute when saved, unless it is one of the choices
-    KEY_INT,
+    KEY_INT,  // or one of `choices`: the first is -1, the next -2
     KEY_FLOAT,
     KEY_BOOL,
     KEY_CHOICE, // one of `choices`; JSON true and false count as the words
@@ -30,7 +30,7 @@ typedef struct ConfigKey {
     size_t offset;        // in Config
     const char *standard; // the default as JSON text; "null": not set
     double min, max;      // of numbers, both allowed
-    const char *choices;  // KEY_CHOICE, KEY_PATH: separated by spaces
+    const char *choices;  // KEY_CHOICE, KEY_PATH, KEY_INT: separated by spaces
     const char *later;    // choices of later versions; "*": anything but the default
     int may_change;       // of the bits above
     const char *help;

@@ -91,6 +91,8 @@ const ConfigKey config_keys[] = {
      "bytes or \"6GiB\"; without it 90% of what is free"},
     {"device", "", KEY_STRING, FIELD(device), "\"auto\"", 0, 0, NULL, NULL, AT_RESUME | BY_RANK,
      "where to compute: cpu, cuda or cuda:N; auto: a GPU where there is one"},
+    {"num_gpus", "", KEY_INT, FIELD(num_gpus), "1", 1, 1024, "all", NULL, AT_RESUME | BY_RANK,
+     "GPUs of this machine to train on, a process each: a number or all; a launcher's ranks have one each"},
     {"dtype", "torch_dtype", KEY_CHOICE, FIELD(dtype), "\"auto\"", 0, 0, "auto f32 tf32 bf16 f16 fp8", NULL, AT_RESUME,
      "type of the activations; auto: bf16 on a GPU, f32 on the CPU; fp8: bf16, frozen weights in 8 bits"},
     {"quantize_base", "load_in_4bit=nf4 load_in_8bit=int8", KEY_CHOICE, FIELD(quantize_base), "\"none\"", 0, 0,
@@ -128,7 +130,6 @@ const ConfigKey config_keys[] = {
     {"task", "", KEY_CHOICE, FIELD(task), "\"causal_lm\"", 0, 0, "causal_lm classification", NULL, FIXED,
      "what to learn: the next token, or the label of a text"},
     {"runs", "", KEY_STRING, FIELD(runs), "null", 0, 0, NULL, "*", FIXED, "several adapters over one base"},
-    {"num_gpus", "", KEY_INT, FIELD(num_gpus), "1", 0, BIG, NULL, "*", AT_RESUME | BY_RANK, "GPUs per rank"},
     {"ddp_timeout", "", KEY_INT, FIELD(ddp_timeout), "120", 1, BIG, NULL, NULL, AT_RESUME,
      "seconds after which all ranks have ended when one of them is gone or hangs"},
 };

@@ -58,8 +58,20 @@ static int check_range(const ConfigKey *k, double x, const cJSON *v, const char 
     return wrong(k, v, where, expected, err);
 }
 
+static int wrong_kind_of_number(const ConfigKey *k, const cJSON *v, const char *where, Err *err) {
+    char expected[80];
+    snprintf(expected, sizeof expected, "%s%s%s", k->type == KEY_INT ? "an integer" : "a number",
+             k->choices ? ", or one of: " : "", k->choices ? k->choices : "");
+    return wrong(k, v, where, expected, err);
+}
+
 static int set_number(Config *c, const ConfigKey *k, const cJSON *v, const char *where, Err *err) {
-    if (!cJSON_IsNumber(v)) return wrong(k, v, where, k->type == KEY_INT ? "an integer" : "a number", err);
+    int word;
+    if (k->type == KEY_INT && cJSON_IsString(v) && config_word_in(v->valuestring, k->choices, &word)) {
+        *(int64_t *)field(c, k) = -1 - word;
+        return 0;
+    }
+    if (!cJSON_IsNumber(v)) return wrong_kind_of_number(k, v, where, err);
     double x = v->valuedouble;
     if (check_range(k, x, v, where, err)) return -1;
     if (k->type == KEY_FLOAT) {
@@ -315,6 +327,7 @@ cJSON *config_value(const Config *c, const ConfigKey *k, bool absolute_paths) {
     const void *f = field(c, k);
     bool unset_is_null = strcmp(k->standard, "null") == 0;
     double number = 0;
+    int64_t integer;
     switch (k->type) {
     case KEY_STRING:
     case KEY_PATH:
@@ -334,7 +347,9 @@ cJSON *config_value(const Config *c, const ConfigKey *k, bool absolute_paths) {
         break;
     case KEY_INT:
     case KEY_BYTES:
-        number = (double)*(const int64_t *)f;
+        integer = *(const int64_t *)f;
+        if (k->choices && integer < 0) return choice_value(k, (int)(-1 - integer));
+        number = (double)integer;
         break;
     }
     return unset_is_null && number == 0 ? cJSON_CreateNull() : cJSON_CreateNumber(number);

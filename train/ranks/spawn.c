@@ -1,0 +1,234 @@
+#include "spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fileio.h"
+#include "run_device.h"
+#include "sockets.h"
+
+// After the first failure: until the other ranks, which notice by themselves, are asked to end, and then made to.
+static const double NOTICE_SECONDS = 10, END_SECONDS = 5;
+
+// --- how many ---
+
+static int gpus_of(int *ranks, int64_t num_gpus, const char *device, Err *err) {
+    if (!strcmp(device, "cpu"))
+        return err_input(err, "num_gpus: the device is the CPU, where ranks are started by mpirun: mpirun -np N lorac "
+                              "train ...");
+    if (strcmp(device, "auto") != 0 && strcmp(device, "cuda") != 0)
+        return err_input(err, "num_gpus: device %s is one GPU; expected cuda or auto", device);
+    int gpus = run_device_gpus();
+    if (num_gpus == NUM_GPUS_ALL && (gpus > 0 || !strcmp(device, "auto"))) return *ranks = gpus, 0;
+    if (num_gpus != NUM_GPUS_ALL && num_gpus <= gpus) return *ranks = (int)num_gpus, 0;
+    return err_input(err, "num_gpus: this process sees %d GPU%s; \"lorac doctor\" says more", gpus,
+                     gpus == 1 ? "" : "s");
+}
+
+// What torchrun would start in this pod.
+static int ranks_of_pod(const Launch *l, const char *device) {
+    if (l->local_ranks > 0) return l->local_ranks;
+    int gpus = strcmp(device, "cpu") ? run_device_gpus() : 0;
+    return gpus > 0 ? gpus : 1;
+}
+
+int spawn_count(int *ranks, const Launch *l, int64_t num_gpus, const char *device, Err *err) {
+    *ranks = 0;
+    if (l->kind == LAUNCH_PET) *ranks = ranks_of_pod(l, device);
+    if (l->kind == LAUNCH_ALONE && num_gpus != 1 && gpus_of(ranks, num_gpus, device, err)) return -1;
+    if (*ranks == 1 && l->ranks == 1) *ranks = 0; // no other process anywhere
+    return 0;
+}
+
+// --- one rank ---
+
+typedef struct Spawn {
+    const Launch *launch;
+    int ranks; // started here
+    char **argv, *arguments, host[256];
+    int port, listener;
+    uint64_t job;
+    pid_t *children; // [ranks] 0: has ended
+    int alive;
+    int failed, status;    // the first rank that failed here, -1: none; its exit status
+    int signal;            // that ended it, 0: none
+    bool interrupted;      // a rank has stopped with its state saved
+    int pushes;            // times that the others were asked to end after a failure
+    double next_push;      // when they are asked again
+    sigset_t heard, plain; // signals that this process waits for; what was blocked before
+} Spawn;
+
+// The words of this process's command line, as they were given.
+static int own_arguments(Spawn *s, Err *err) {
+    size_t size, words = 0;
+    if (file_read(&s->arguments, &size, "/proc/self/cmdline", 1 << 22, err)) return -1;
+    for (size_t i = 0; i < size; i++) words += s->arguments[i] == 0;
+    s->argv = mem_calloc(words + 1, sizeof *s->argv);
+    char *word = s->arguments;
+    for (size_t i = 0; i < words; i++, word += strlen(word) + 1) s->argv[i] = word;
+    return 0;
+}
+
+static const char *const own_names[] = {
+    "RANK=",        "WORLD_SIZE=", "LOCAL_RANK=",   "LOCAL_WORLD_SIZE=", "MASTER_ADDR=",
+    "MASTER_PORT=", "LORAC_PORT=", "LORAC_RUN_ID=", "LORAC_LISTENER="};
+
+static bool is_own_name(const char *entry) {
+    for (size_t i = 0; i < sizeof own_names / sizeof *own_names; i++)
+        if (!strncmp(entry, own_names[i], strlen(own_names[i]))) return true;
+    return false;
+}
+
+enum { OWN_ENTRIES = 8 };
+
+// The environment of a rank: this one's and the place of the rank. Made before the fork: another thread of a library
+// may hold the lock of malloc then.
+static char **environment_of(const Spawn *s, int local_rank, char *own[OWN_ENTRIES + 1]) {
+    int first = s->launch->kind == LAUNCH_PET ? s->launch->rank * s->ranks : 0, n = 0, inherited = 0;
+    own[n++] = mem_printf("RANK=%d", first + local_rank);
+    own[n++] = mem_printf("WORLD_SIZE=%d", s->launch->ranks * s->ranks);
+    own[n++] = mem_printf("LOCAL_RANK=%d", local_rank);
+    own[n++] = mem_printf("LOCAL_WORLD_SIZE=%d", s->ranks);
+    own[n++] = mem_printf("MASTER_ADDR=%s", s->host);
+    own[n++] = mem_printf("MASTER_PORT=%d", s->port);
+    own[n++] = mem_printf("LORAC_RUN_ID=%016" PRIx64, s->job);
+    if (first + local_rank == 0) own[n++] = mem_printf("LORAC_LISTENER=%d", s->listener);
+    own[n] = NULL;
+    while (environ[inherited]) inherited++;
+    char **all = mem_calloc((size_t)(inherited + n) + 1, sizeof *all);
+    memcpy(all, own, (size_t)n * sizeof *all);
+    for (int i = 0; i < inherited; i++)
+        if (!is_own_name(environ[i])) all[n++] = environ[i];
+    return all;
+}
+
+// In the child: only calls that are allowed between fork and exec.
+__attribute__((noreturn)) static void become_rank(const Spawn *s, pid_t parent, char **environment, int listener) {
+    setpgid(0, 0); // Ctrl-C reaches the parent, which hands it on: twice would end a rank at once
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(EXIT_RUNTIME);
+    if (listener >= 0) fcntl(listener, F_SETFD, 0);
+    pthread_sigmask(SIG_SETMASK, &s->plain, NULL);
+    execve("/proc/self/exe", s->argv, environment);
+    _exit(127);
+}
+
+static int start_rank(Spawn *s, int local_rank, Err *err) {
+    char *own[OWN_ENTRIES + 1];
+    char **environment = environment_of(s, local_rank, own);
+    pid_t parent = getpid(), pid = fork();
+    if (pid == 0) become_rank(s, parent, environment, local_rank == 0 ? s->listener : -1);
+    int reason = errno;
+    for (int i = 0; own[i]; i++) mem_free(own[i]);
+    mem_free(environment);
+    if (pid < 0) return err_runtime(err, "rank %d cannot be started: %s", local_rank, strerror(reason));
+    s->children[local_rank] = pid;
+    s->alive++;
+    return 0;
+}
+
+// --- all of them ---
+
+// Where the ranks meet: on this machine a port that is ours from now on, in a group of pods the one that they agree on.
+static int find_place(Spawn *s, Err *err) {
+    const Launch *l = s->launch;
+    bool pods = l->ranks > 1;
+    s->listener = -1;
+    s->port = pods ? l->port : 0;
+    s->job = l->token;
+    snprintf(s->host, sizeof s->host, "%s", pods ? l->master : "127.0.0.1");
+    if (!pods && getrandom(&s->job, sizeof s->job, 0) != sizeof s->job)
+        return err_runtime(err, "getrandom: %s", strerror(errno));
+    return l->rank == 0 ? socket_listen(&s->listener, &s->port, s->host, err) : 0;
+}
+
+static void signal_all(const Spawn *s, int signal) {
+    for (int r = 0; r < s->ranks; r++)
+        if (s->children[r] > 0) kill(s->children[r], signal);
+}
+
+static void note_end(Spawn *s, int rank, int how) {
+    int status = WIFEXITED(how) ? WEXITSTATUS(how) : EXIT_RUNTIME;
+    s->children[rank] = 0;
+    s->alive--;
+    if (status == EXIT_INTERRUPTED) s->interrupted = true;
+    if (status == 0 || status == EXIT_INTERRUPTED || s->failed >= 0) return;
+    s->failed = rank, s->status = status;
+    s->signal = WIFSIGNALED(how) ? WTERMSIG(how) : 0;
+    s->next_push = time_now() + NOTICE_SECONDS;
+}
+
+static void reap(Spawn *s) {
+    for (int r = 0, how; r < s->ranks; r++)
+        if (s->children[r] > 0 && waitpid(s->children[r], &how, WNOHANG) > 0) note_end(s, r, how);
+}
+
+static void push_the_others(Spawn *s) {
+    if (s->failed < 0 || time_now() < s->next_push) return;
+    signal_all(s, s->pushes++ ? SIGKILL : SIGTERM);
+    s->next_push = time_now() + END_SECONDS;
+}
+
+static void wait_for_all(Spawn *s) {
+    while (s->alive > 0) {
+        struct timespec second = {1, 0};
+        int signal = sigtimedwait(&s->heard, NULL, &second);
+        if (signal > 0 && signal != SIGCHLD) signal_all(s, signal);
+        reap(s);
+        push_the_others(s);
+    }
+}
+
+static int outcome(const Spawn *s, Err *err) {
+    if (s->failed < 0) return s->interrupted ? EXIT_INTERRUPTED : 0;
+    int rank = s->failed + (s->launch->kind == LAUNCH_PET ? s->launch->rank * s->ranks : 0);
+    if (s->signal)
+        err_runtime(err, "rank %d was ended by signal %d (%s)", rank, s->signal, strsignal(s->signal));
+    else
+        err_runtime(err, "rank %d ended with status %d", rank, s->status);
+    err->status = s->status;
+    return -1;
+}
+
+static void hear_signals(Spawn *s) {
+    signal(SIGCHLD, SIG_DFL); // a parent may have left it ignored: then nobody could be waited for
+    sigemptyset(&s->heard);
+    sigaddset(&s->heard, SIGCHLD);
+    sigaddset(&s->heard, SIGTERM);
+    sigaddset(&s->heard, SIGINT);
+    sigaddset(&s->heard, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &s->heard, &s->plain);
+}
+
+static int run_all(Spawn *s, Err *err) {
+    int status = 0;
+    for (int r = 0; r < s->ranks && !status; r++) status = start_rank(s, r, err);
+    if (s->listener >= 0) close(s->listener); // the ranks' now
+    if (status) signal_all(s, SIGKILL);
+    wait_for_all(s);
+    return status ? -1 : outcome(s, err);
+}
+
+int spawn_ranks(const Launch *l, int ranks, Err *err) {
+    CHECK(ranks > 0, "%d ranks", ranks);
+    Spawn s = {.launch = l, .ranks = ranks, .failed = -1};
+    s.children = mem_calloc((size_t)ranks, sizeof *s.children);
+    fflush(NULL); // once, not by each child
+    hear_signals(&s);
+    int status = own_arguments(&s, err) || find_place(&s, err) ? -1 : run_all(&s, err);
+    pthread_sigmask(SIG_SETMASK, &s.plain, NULL);
+    mem_free(s.children);
+    mem_free(s.argv);
+    mem_free(s.arguments);
+    return status;
+}
