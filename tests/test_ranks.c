@@ -7,13 +7,14 @@
 #include "forked.h"
 #include "ranks.h"
 #include "sockets.h"
+#include "star.h"
 
 enum { RANKS = 3 };
 
 typedef struct Job {
     int port, listener;
-    bool told;           // local ranks are the launcher's
-    int omp_threads;     // of rank 1; 0: not set
+    bool told;       // local ranks are the launcher's
+    int omp_threads; // of rank 1; 0: not set
 
     int threads[RANKS]; // what came out
     char stderr_of_0[512];
@@ -136,5 +137,45 @@ static void test_ranks_nobody_else(void **state) {
     unsetenv("LORAC_MODULES");
 }
 
+// --- started by mpirun ---
+
+static int ranks_of_mpirun(void) {
+    const char *ranks = getenv("RANKS_EXPECTED"); // tests/mpirun.sh
+    return ranks ? atoi(ranks) : 0;
+}
+
+static void test_ranks_of_mpirun(void **state) {
+    (void)state;
+    if (ranks_of_mpirun() < 2) skip();
+    Launch l;
+    Group g;
+    Star s;
+    Err err = {0};
+    int threads;
+    ASSERT_OK(launch_detect(&l, &err), &err);
+    assert_true(l.kind == LAUNCH_MPI && l.ranks == ranks_of_mpirun());
+    ASSERT_OK(ranks_open(&g, &l, 10, &err), &err);
+    assert_true(g.rank == l.rank && g.ranks == l.ranks && g.local_rank == g.rank && g.local_ranks == g.ranks);
+    assert_true(g.node == 0 && g.nodes == 1);
+    ASSERT_OK(ranks_threads(&g, false, &threads, &err), &err);
+    assert_true(threads >= 1);
+    ASSERT_OK(star_open_over(&s, &g, STAR_LIFELINE, 10, &err), &err);
+    ASSERT_OK(group_barrier(&g, &err), &err);
+    star_close(&s);
+    group_close(&g, false);
+}
+
+// The launcher speaks of more ranks than MPI knows of: another MPI, or srun without PMIx.
+static void test_ranks_of_another_mpi(void **state) {
+    (void)state;
+    if (ranks_of_mpirun() != 1) skip();
+    Launch l = {.kind = LAUNCH_MPI, .rank = 1, .ranks = 4};
+    Group g;
+    Err err = {0};
+    ASSERT_REFUSED(ranks_open(&g, &l, 10, &err), &err,
+                   "the launcher has started 4 ranks, MPI knows of 1: it is another");
+}
+
 TEST_MAIN(TEST(test_ranks_counts_machines), TEST(test_ranks_takes_local_ranks_of_the_launcher),
-          TEST(test_ranks_share_cores), TEST(test_ranks_respect_the_users_threads), TEST(test_ranks_nobody_else))
+          TEST(test_ranks_share_cores), TEST(test_ranks_respect_the_users_threads), TEST(test_ranks_nobody_else),
+          TEST(test_ranks_of_mpirun), TEST(test_ranks_of_another_mpi))

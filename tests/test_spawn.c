@@ -51,6 +51,13 @@ static int wait_for_signal(void) {
     return EXIT_INTERRUPTED;
 }
 
+// The others hang after a failure: one ends when it is asked to, one must be made to.
+static int fail_or_hang(int rank) {
+    if (rank == 0) return usleep(300 * 1000), 1;
+    if (rank == 1) signal(SIGTERM, SIG_IGN);
+    for (;;) pause();
+}
+
 static int be_rank(const char *what, char **argv) {
     Launch l;
     Err err = {0};
@@ -59,8 +66,9 @@ static int be_rank(const char *what, char **argv) {
     if (!strcmp(what, "meet")) return meet_the_others(&l);
     if (!strcmp(what, "wait")) return wait_for_signal();
     if (!strcmp(what, "arguments")) return write_line(argv[1]), 0;
-    if (!strcmp(what, "one fails")) return l.rank == 1 ? 3 : (usleep(300 * 1000), 1);
+    if (!strcmp(what, "one fails")) return l.rank == 1 ? 3 : (usleep(150 * 1000), 1);
     if (!strcmp(what, "one is killed")) return l.rank == 0 ? raise(SIGKILL) : (usleep(300 * 1000), 1);
+    if (!strcmp(what, "others hang")) return fail_or_hang(l.rank);
     return 7;
 }
 
@@ -90,7 +98,7 @@ static void parent(int rank, int ranks, void *shared, Forked *out) {
     setenv("SPAWN_LOG", j->log, 1);
     setenv("RANK", "77", 1); // replaced for the ranks
     if (j->launch.kind == LAUNCH_PET) j->launch.rank = rank;
-    out->status = spawn_ranks(&j->launch, j->ranks, &out->err);
+    out->status = spawn_ranks(&j->launch, j->ranks, 0.3, &out->err);
 }
 
 // Lines of the log that are `line`, or all.
@@ -152,6 +160,18 @@ static void test_spawn_hands_arguments_on(void **state) {
     run_forked(1, parent, &j, &r);
     assert_int_equal(r.status, 0);
     assert_int_equal(count_lines(&j, own_argument), 2);
+    unlink(j.log);
+}
+
+static void test_spawn_ends_ranks_that_hang(void **state) {
+    (void)state;
+    Job j;
+    Forked r;
+    start(&j, "others hang", 3);
+    run_forked(1, parent, &j, &r);
+    assert_int_equal(r.status, -1);
+    assert_string_equal(r.err.msg, "rank 0 ended with status 1");
+    assert_in_range((int)(r.seconds * 10), 8, 50);
     unlink(j.log);
 }
 
@@ -276,6 +296,7 @@ int main(int argc, char **argv) {
                                        TEST(test_spawn_pods_meet),
                                        TEST(test_spawn_hands_arguments_on),
                                        TEST(test_spawn_first_failure_counts),
+                                       TEST(test_spawn_ends_ranks_that_hang),
                                        TEST(test_spawn_hands_signals_on),
                                        TEST(test_spawn_ranks_die_with_their_parent),
                                        TEST(test_spawn_count),

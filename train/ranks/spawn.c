@@ -17,9 +17,6 @@
 #include "run_device.h"
 #include "sockets.h"
 
-// After the first failure: until the other ranks, which notice by themselves, are asked to end, and then made to.
-static const double NOTICE_SECONDS = 10, END_SECONDS = 5;
-
 // --- how many ---
 
 static int gpus_of(int *ranks, int64_t num_gpus, const char *device, Err *err) {
@@ -60,11 +57,12 @@ typedef struct Spawn {
     uint64_t job;
     pid_t *children; // [ranks] 0: has ended
     int alive;
-    int failed, status;    // the first rank that failed here, -1: none; its exit status
-    int signal;            // that ended it, 0: none
-    bool interrupted;      // a rank has stopped with its state saved
-    int pushes;            // times that the others were asked to end after a failure
-    double next_push;      // when they are asked again
+    int failed, status; // the first rank that failed here, -1: none; its exit status
+    int signal;         // that ended it, 0: none
+    bool interrupted;   // a rank has stopped with its state saved
+    int pushes;         // times that the others were asked to end after a failure
+    double patience;    // seconds from the failure, and from one time to the next
+    double next_push;
     sigset_t heard, plain; // signals that this process waits for; what was blocked before
 } Spawn;
 
@@ -165,7 +163,7 @@ static void note_end(Spawn *s, int rank, int how) {
     if (status == 0 || status == EXIT_INTERRUPTED || s->failed >= 0) return;
     s->failed = rank, s->status = status;
     s->signal = WIFSIGNALED(how) ? WTERMSIG(how) : 0;
-    s->next_push = time_now() + NOTICE_SECONDS;
+    s->next_push = time_now() + s->patience;
 }
 
 static void reap(Spawn *s) {
@@ -176,13 +174,13 @@ static void reap(Spawn *s) {
 static void push_the_others(Spawn *s) {
     if (s->failed < 0 || time_now() < s->next_push) return;
     signal_all(s, s->pushes++ ? SIGKILL : SIGTERM);
-    s->next_push = time_now() + END_SECONDS;
+    s->next_push = time_now() + s->patience;
 }
 
 static void wait_for_all(Spawn *s) {
     while (s->alive > 0) {
-        struct timespec second = {1, 0};
-        int signal = sigtimedwait(&s->heard, NULL, &second);
+        struct timespec a_moment = {0, 200 * 1000 * 1000};
+        int signal = sigtimedwait(&s->heard, NULL, &a_moment);
         if (signal > 0 && signal != SIGCHLD) signal_all(s, signal);
         reap(s);
         push_the_others(s);
@@ -219,9 +217,9 @@ static int run_all(Spawn *s, Err *err) {
     return status ? -1 : outcome(s, err);
 }
 
-int spawn_ranks(const Launch *l, int ranks, Err *err) {
+int spawn_ranks(const Launch *l, int ranks, double patience, Err *err) {
     CHECK(ranks > 0, "%d ranks", ranks);
-    Spawn s = {.launch = l, .ranks = ranks, .failed = -1};
+    Spawn s = {.launch = l, .ranks = ranks, .failed = -1, .patience = patience};
     s.children = mem_calloc((size_t)ranks, sizeof *s.children);
     fflush(NULL); // once, not by each child
     hear_signals(&s);
