@@ -178,8 +178,8 @@ static void check_trouble(Trouble trouble) {
     Trouble none = {.at = -1};
     run_as_ranks(3, run_with_trouble, &none);
     run_as_ranks(3, run_with_trouble, &trouble);
+    for (int i = 0; i < 3; i++) assert_same(&none.outcomes[0], &trouble.outcomes[i], 3);
     for (int i = 0; i < 3; i++) {
-        assert_same(&none.outcomes[0], &trouble.outcomes[i], 3);
         mem_free(none.outcomes[i].params);
         mem_free(trouble.outcomes[i].params);
     }
