@@ -1,6 +1,7 @@
 // What `lorac plan` says is what a run then takes; it reads no weight.
 #include "run_device.h"
 #include "run_plan.h"
+#include "spawn.h"
 #include "test.h"
 #include "tiny_model.h"
 #include "tiny_run.h"
@@ -77,6 +78,28 @@ static void test_plan_for_a_named_gpu(void **state) {
     tiny_run_close(&r);
 }
 
+// The same memory on each, so many times the rows of a step.
+static void test_plan_for_several_gpus(void **state) {
+    (void)state;
+    TinyRun r;
+    RunPlan p;
+    Err err;
+    static const struct {
+        const char *gpu;
+        int64_t num_gpus;
+        int gpus;
+    } cases[] = {{"h100", 1, 1}, {"h100", 4, 4}, {"h100", NUM_GPUS_ALL, 1}, {NULL, 4, 1}};
+    tiny_run_open(&r, 1, NULL, 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        r.config.num_gpus = cases[i].num_gpus;
+        ASSERT_OK(run_plan_open(&p, &r.config, cases[i].gpu ? gpu_by_key(cases[i].gpu) : NULL, &err), &err);
+        assert_int_equal(p.gpus, cases[i].gpus);
+        assert_int_equal(p.trainer->rows_per_step, cases[i].gpus * config_global_batch(&r.config));
+        run_plan_close(&p);
+    }
+    tiny_run_close(&r);
+}
+
 // Every weight becomes NaN: a run refuses the model, a plan does not look.
 static void test_plan_reads_no_weight(void **state) {
     (void)state;
@@ -107,6 +130,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_plan_is_what_a_run_takes, tiny_dir_setup, tiny_dir_teardown),
         cmocka_unit_test_setup_teardown(test_plan_chooses_as_a_run_does, tiny_dir_setup, tiny_dir_teardown),
         cmocka_unit_test_setup_teardown(test_plan_for_a_named_gpu, tiny_dir_setup, tiny_dir_teardown),
+        cmocka_unit_test_setup_teardown(test_plan_for_several_gpus, tiny_dir_setup, tiny_dir_teardown),
         cmocka_unit_test_setup_teardown(test_plan_reads_no_weight, tiny_dir_setup, tiny_dir_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,7 +21,7 @@ static double run_seconds(const RunPlan *p, const PlanLevel *l) {
     const Trainer *t = p->trainer;
     double tokens = 0;
     for (int64_t i = 0; i < row_plan_count(p->data.rows); i++) tokens += (double)row_plan_tokens(p->data.rows, i);
-    return tokens / (double)t->steps_per_epoch * (double)t->total_steps / l->tokens_per_second;
+    return tokens / (double)t->steps_per_epoch * (double)t->total_steps / l->tokens_per_second / p->gpus;
 }
 
 // --- for people ---
@@ -41,6 +41,7 @@ static void print_level(const RunPlan *p, const PlanLevel *l) {
 static void print_time(const RunPlan *p) {
     const Trainer *t = p->trainer;
     printf("steps    %" PRId64 " of %" PRId64 " rows", t->total_steps, t->rows_per_step);
+    if (p->gpus > 1) printf(" on %d GPUs, each with the memory above", p->gpus);
     if (p->chosen >= 0 && p->levels[p->chosen].tokens_per_second > 0) {
         double seconds = run_seconds(p, &p->levels[p->chosen]);
         printf(": about %.0f h %02.0f min %02.0f s, evaluations not counted", (double)(int64_t)(seconds / 3600),
@@ -82,7 +83,7 @@ static void print_json(const RunPlan *p) {
         printf("null");
     else
         printf("\"%s\"", recompute_name((Recompute)p->chosen));
-    printf(", \"steps\": %" PRId64 ", \"levels\": [", p->trainer->total_steps);
+    printf(", \"gpus\": %d, \"steps\": %" PRId64 ", \"levels\": [", p->gpus, p->trainer->total_steps);
     const char *separator = "";
     for (int i = 0; i < PLAN_LEVELS; i++) {
         const PlanLevel *l = &p->levels[i];

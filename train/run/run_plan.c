@@ -4,10 +4,19 @@
 #include "run_adapter.h"
 #include "run_device.h"
 #include "run_model.h"
+#include "spawn.h"
 
 static int open_backend(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *err) {
     if (gpu) return run_device_plan(&p->backend, gpu, (DtypeWord)c->dtype, err);
     return run_device_open(&p->backend, c->device, (DtypeWord)c->dtype, NULL, err);
+}
+
+// How many a machine has that is not this one nobody knows: there "all" is one.
+static int count_gpus(const RunPlan *p, const Config *c, const GpuSpec *planned) {
+    if (p->backend->host_memory) return 1;
+    if (c->num_gpus != NUM_GPUS_ALL) return (int)c->num_gpus;
+    int here = planned ? 0 : run_device_gpus();
+    return here > 0 ? here : 1;
 }
 
 static int set_up(RunPlan *p, const Config *c, Err *err) {
@@ -19,7 +28,7 @@ static int set_up(RunPlan *p, const Config *c, Err *err) {
         run_data_open(&p->data, c, p->model, NULL, true, err) ||
         run_adapter_new(&p->adapter, c, p->model, dataset_labels(p->data.train), err))
         return -1;
-    p->trainer = trainer_new(c, p->model, p->adapter, &p->data, NULL, 0);
+    p->trainer = trainer_new(c, p->model, p->adapter, &p->data, NULL, config_global_batch(c) * p->gpus);
     return 0;
 }
 
@@ -54,7 +63,9 @@ static void plan_level(RunPlan *p, Recompute level, const Roof *roof, double key
 
 int run_plan_open(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *err) {
     *p = (RunPlan){.chosen = -1};
-    if (open_backend(p, c, gpu, err) || set_up(p, c, err)) return -1;
+    if (open_backend(p, c, gpu, err)) return -1;
+    p->gpus = count_gpus(p, c, gpu);
+    if (set_up(p, c, err)) return -1;
     Backend *b = p->backend;
     p->gpu = gpu ? gpu : b->host_memory ? NULL : gpu_by_name(b->name);
     TrainerRoom room = trainer_room(p->trainer);

@@ -8,7 +8,7 @@
 typedef struct PlanLevel {
     Recompute level;
     size_t arena, offloaded, total; // total: of the process, or of what it has on the device
-    double tokens_per_second;       // 0: not known (a GPU that is not in the table)
+    double tokens_per_second;       // of one GPU; 0: not known (a GPU that is not in the table)
     bool allowed, fits;             // by gradient_checkpointing; into `limit`
 } PlanLevel;
 
@@ -20,6 +20,7 @@ typedef struct RunPlan {
     RunData data;
     Trainer *trainer;
     const GpuSpec *gpu;                 // NULL: the CPU, or a GPU that is not in the table
+    int gpus;                           // num_gpus, each with the memory below; 1 on the CPU
     size_t base, adapter_state, others; // others: tokens, inputs and workspaces; on the CPU the process itself
     size_t limit;
     const char *limit_why;
