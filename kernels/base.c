@@ -51,8 +51,17 @@ int err_context(Err *err, const char *fmt, ...) {
     return -1;
 }
 
+// Set once before there are threads.
+static char g_rank[24]; // "[rank 2] "
+static bool g_quiet;
+
+void log_as_rank(int rank, bool quiet) {
+    snprintf(g_rank, sizeof g_rank, "[rank %d] ", rank);
+    g_quiet = quiet;
+}
+
 void check_failed(const char *file, int line, const char *cond, const char *fmt, ...) {
-    fprintf(stderr, "lorac: internal fault at %s:%d: %s", file, line, cond);
+    fprintf(stderr, "%slorac: internal fault at %s:%d: %s", g_rank, file, line, cond);
     va_list ap;
     va_start(ap, fmt);
     vfprintf(stderr, fmt, ap);
@@ -166,11 +175,12 @@ void str_clear(StrBuf *s) {
 void log_warn(const char *fmt, ...) {
     char line[1024];
     va_list ap;
+    if (g_quiet) return;
     va_start(ap, fmt);
     vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
     clean_line(line);
-    fprintf(stderr, "lorac: %s\n", line);
+    fprintf(stderr, "%slorac: %s\n", g_rank, line);
 }
 
 double time_now(void) {

@@ -95,6 +95,9 @@ void str_clear(StrBuf *s); // frees, back to {0}
 
 // Log lines for people go to stderr: "lorac: ..." for warnings; nothing else writes there on its own.
 void log_warn(const char *fmt, ...) PRINTF_LIKE(1, 2);
+// Said once, before there are threads, by a process that is one of several: "[rank 2] " is in front of its lines and of
+// what CHECK says; quiet: its warnings are not printed, another rank has them too.
+void log_as_rank(int rank, bool quiet);
 
 double time_now(void); // seconds, monotonic clock
 

@@ -4,16 +4,48 @@
 #include <stdio.h>
 
 #include "config.h"
+#include "rank_output.h"
+#include "ranks.h"
+#include "signals.h"
+#include "spawn.h"
 #include "train_run.h"
+
+// One rank of a run, or the only one. `bad`: its config is not good, which the others have to hear.
+static int run_rank(const Config *c, const Launch *l, int bad, Err *err) {
+    Group g = group_alone();
+    Err apart;
+    // Before MPI has threads: each of them would take a signal as its end.
+    if (signals_install(&apart) || ranks_open(&g, l, (double)c->ddp_timeout, &apart)) {
+        if (!bad) *err = apart;
+        return err->status;
+    }
+    int status = group_agree(&g, bad, err) ? err->status : 0;
+    if (!status) {
+        rank_output(&g, c->log_on_each_rank);
+        printf("config   (value, and where it comes from)\n");
+        config_print(c, stdout);
+        status = train_run(c, &g, err);
+    }
+    group_close(&g, status && status != EXIT_INTERRUPTED);
+    return status;
+}
+
+// This process has only waited for its ranks.
+static int spawn_status(int status, const Err *err) {
+    return status < 0 ? err->status : status;
+}
 
 static int run_train(int argc, char **argv, Err *err) {
     Config c = {0};
-    int status = EXIT_INPUT;
-    if (config_load(&c, argc, argv, CONFIG_FOR_TRAIN, err) == 0) {
-        printf("config   (value, and where it comes from)\n");
-        config_print(&c, stdout);
-        status = train_run(&c, err);
-    }
+    Launch l;
+    if (launch_detect(&l, err)) return err->status;
+    int to_start = 0, bad = config_load(&c, argc, argv, CONFIG_FOR_TRAIN, err), status;
+    if (!bad) bad = spawn_count(&to_start, &l, c.num_gpus, c.device, err);
+    bool has_others = l.kind == LAUNCH_MPI || l.kind == LAUNCH_TCP;
+    if (to_start > 0)
+        status = spawn_status(spawn_ranks(&l, to_start, SPAWN_PATIENCE, err), err);
+    else
+        status = bad && !has_others ? err->status : run_rank(&c, &l, bad, err);
     config_clear(&c);
     return status;
 }
@@ -28,7 +60,11 @@ const Verb verb_train = {
         "train_log.jsonl, config.json, and snapshots checkpoint-N/.\n\n"
         "The same command goes on where a run was stopped (exit status 75 after SIGTERM, SIGINT or SIGUSR1) or\n"
         "killed, with the same result bit for bit; on a finished run it verifies what is there.\n\n"
+        "Under mpirun, srun or torchrun each process is a rank: they share every step's rows and come to the same "
+        "bits\n"
+        "as one process with the same global batch; a run goes on with any number of ranks.\n\n"
         "  lorac train configs/smollm2-tool-calls.json\n"
+        "  mpirun -np 4 lorac train configs/smollm2-tool-calls.json\n"
         "  lorac train --model_name_or_path M.gguf --train_file train.jsonl --output_dir out --learning_rate 1e-3\n",
     .run = run_train,
 };

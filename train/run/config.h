@@ -98,6 +98,7 @@ typedef struct Config {
     char *dashboard, *hot_swap_url, *runs;
     int64_t num_gpus; // NUM_GPUS_ALL (spawn.h)
     int64_t ddp_timeout;
+    bool log_on_each_rank;
 
     char *file; // the config file, or NULL
     ConfigSource source[CONFIG_MAX_KEYS];
@@ -123,10 +124,11 @@ char *config_json(const Config *c);            // the resolved config as JSON te
 
 // True when the key was given in the file or on the command line.
 bool config_is_set(const Config *c, const char *key);
-// Rows per optimizer step.
+// Rows per optimizer step of one rank.
 int64_t config_global_batch(const Config *c);
 // Compares with the config of an earlier run in the same directory (JSON text, read as hostile input). A difference
-// that changes the result is refused, all differing keys named; "" in `text` is refused too.
-int config_check_same_run(const Config *now, const char *text, const char *name, Err *err);
+// that changes the result is refused, all differing keys named; "" in `text` is refused too. other_split: the keys of
+// the batch may differ, somebody else knows the rows of a step.
+int config_check_same_run(const Config *now, const char *text, const char *name, bool other_split, Err *err);
 // Every key that must be the same on all ranks of a run, with its value as JSON text.
 void config_each_shared(const Config *c, void (*take)(void *user, const char *name, const char *value), void *user);

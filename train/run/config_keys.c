@@ -132,6 +132,8 @@ const ConfigKey config_keys[] = {
     {"runs", "", KEY_STRING, FIELD(runs), "null", 0, 0, NULL, "*", FIXED, "several adapters over one base"},
     {"ddp_timeout", "", KEY_INT, FIELD(ddp_timeout), "120", 1, BIG, NULL, NULL, AT_RESUME,
      "seconds after which all ranks have ended when one of them is gone or hangs"},
+    {"log_on_each_rank", "", KEY_BOOL, FIELD(log_on_each_rank), "false", 0, 0, NULL, NULL, AT_RESUME | BY_RANK,
+     "ranks other than 0 print too, with their number in front of each line"},
 };
 
 size_t config_key_count(void) {

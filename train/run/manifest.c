@@ -51,6 +51,11 @@ static void put_state(StrBuf *out, const RunState *s) {
     str_puts(out, "\n  },\n");
 }
 
+static void put_split(StrBuf *out, const RunSplit *s) {
+    str_printf(out, "  \"split\": {\"rows_per_step\": %lld, \"rows_per_rank\": %lld, \"ranks\": %lld},\n",
+               (long long)s->rows_per_step, (long long)s->rows_per_rank, (long long)s->ranks);
+}
+
 static void put_identity(StrBuf *out, const RunIdentity *id) {
     str_puts(out, "  \"identity\": {");
     for (int i = 0; i < id->count; i++) {
@@ -121,11 +126,12 @@ static bool own_hash_is_right(const char *text, size_t size) {
     return memcmp(text + size - TAIL_BYTES, tail, TAIL_BYTES) == 0;
 }
 
-int manifest_write(const char *dir, const RunState *s, const RunIdentity *id, Err *err) {
+int manifest_write(const char *dir, const RunState *s, const RunSplit *split, const RunIdentity *id, Err *err) {
     StrBuf out = {0};
     int count = 0;
     str_printf(&out, "{\n  \"format\": %d,\n", SNAPSHOT_FORMAT);
     put_identity(&out, id);
+    put_split(&out, split);
     put_state(&out, s);
     str_puts(&out, "  \"files\": {");
     int status = put_files(&out, &count, dir, "", err);
@@ -162,6 +168,20 @@ static int read_state(RunState *s, const Json *state, Err *err) {
         s->evaluated_step > s->step || s->best_step > s->step || !(s->loss_scale >= 1 && s->loss_scale <= 0x1p24) ||
         s->good_steps < 0)
         return bad("state does not agree with itself", err);
+    return 0;
+}
+
+static int read_split(RunSplit *s, const Json *split, Err *err) {
+    const struct {
+        const char *name;
+        int64_t *to;
+    } parts[] = {{"rows_per_step", &s->rows_per_step}, {"rows_per_rank", &s->rows_per_rank}, {"ranks", &s->ranks}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        const Json *v = split && split->type == JSON_OBJECT ? json_get(split, parts[i].name) : NULL;
+        if (!v || v->type != JSON_INT || v->integer < 1 || v->integer > 1ll << 40)
+            return err_input(err, "manifest.json: split.%s: no number above 0", parts[i].name);
+        *parts[i].to = v->integer;
+    }
     return 0;
 }
 
@@ -234,6 +254,7 @@ static int read_tree(Manifest *m, const Json *root, Err *err) {
     const Json *state = json_get(root, "state");
     if (!state || state->type != JSON_OBJECT) return bad("no state", err);
     if (read_state(&m->state, state, err) || read_identity(m, json_get(root, "identity"), err)) return -1;
+    if (read_split(&m->split, json_get(root, "split"), err)) return -1;
     return read_files(m, json_get(root, "files"), err);
 }
 

@@ -10,8 +10,9 @@ static const double REDRAW_SECONDS = 0.1;
 static const double MB = 1e6;
 enum { MIN_BAR = 10, MAX_BAR = 40, TEXT_COLUMNS = 66 };
 
-void progress_start(Progress *p, int64_t step, int64_t total) {
-    *p = (Progress){.terminal = isatty(STDOUT_FILENO), .first_step = step, .total = total, .started = time_now()};
+void progress_start(Progress *p, int64_t step, int64_t total, bool several) {
+    bool terminal = !several && isatty(STDOUT_FILENO);
+    *p = (Progress){.terminal = terminal, .first_step = step, .total = total, .started = time_now()};
 }
 
 static void format_time(char *buf, size_t size, double seconds) {

@@ -10,7 +10,8 @@ typedef struct Progress {
     double started, drawn;
 } Progress;
 
-void progress_start(Progress *p, int64_t step, int64_t total);
+// several: of ranks; their launcher makes a terminal of what may be a file.
+void progress_start(Progress *p, int64_t step, int64_t total, bool several);
 // logged: this step is one that logging_steps asks for (plain lines); the bar is drawn in any case.
 void progress_step(Progress *p, const StepReport *r, size_t peak, bool logged);
 void progress_eval(Progress *p, int64_t step, const EvalResult *r, bool best);

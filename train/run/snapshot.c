@@ -150,7 +150,8 @@ int snapshot_save(const Trainer *t, const char *output_dir, const RunIdentity *i
         if (!status) status = save_adapter(t, tmp, err);
         // A device that has failed gave zeros.
         if (!status) status = t->model->backend->k->status(t->model->backend, err);
-        if (!status) status = manifest_write(tmp, &t->state, id, err);
+        RunSplit split = {t->rows_per_step, config_global_batch(t->config), t->group->ranks};
+        if (!status) status = manifest_write(tmp, &t->state, &split, id, err);
         if (!status) {
             status = dir_commit(tmp, path, err);
         } else {

@@ -24,6 +24,18 @@ typedef struct RunIdentity {
 } RunIdentity;
 RunIdentity run_identity(const Trainer *t);
 
+// How the rows of a step were split when a snapshot was made: not part of the identity.
+typedef struct RunSplit {
+    int64_t rows_per_step; // 0: unknown
+    int64_t rows_per_rank; // per_device_train_batch_size x gradient_accumulation_steps
+    int64_t ranks;
+} RunSplit;
+// Of the snapshot that snapshot_resume would take, as far as its manifest tells; rows_per_step 0: there is none.
+void snapshot_split(RunSplit *s, const char *output_dir, const char *request);
+// The rows of a step of a run that goes on after `before` with rows_per_rank rows on each of `ranks`: with the same
+// rows_per_rank they stay what they were, on any number of ranks; otherwise they must come to the same.
+int run_rows_per_step(int64_t *rows, const RunSplit *before, int64_t rows_per_rank, int ranks, Err *err);
+
 // Writes the trainer's state. On failure nothing is left behind and older snapshots are as they were.
 int snapshot_save(const Trainer *t, const char *output_dir, const RunIdentity *id, Err *err);
 // Restores it. A damaged snapshot: EXIT_INPUT, message says what; of another run: EXIT_INPUT, *other (may be NULL) is
@@ -34,6 +46,12 @@ int snapshot_load(Trainer *t, const char *dir, const RunIdentity *id, bool *othe
 // loaded, or NULL when there is none and the run begins.
 int snapshot_resume(Trainer *t, const char *output_dir, const char *request, const RunIdentity *id, char **from,
                     Err *err);
+
+// --- several ranks: the calls above are rank 0's alone, these are collective ---
+// What rank 0 has becomes that of all: device choices, parameters, moments, state.
+int snapshot_share(Trainer *t, Err *err);
+// Whether all ranks have the bits of rank 0; else all have the message that names one that differs.
+int snapshot_compare_ranks(const Trainer *t, Err *err);
 
 // Removes what exceeds `limit` (at least two stay), oldest first, never the one of best_step (-1: none), and what
 // interrupted writes have left.

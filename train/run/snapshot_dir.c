@@ -86,6 +86,39 @@ int snapshot_resume(Trainer *t, const char *output_dir, const char *request, con
                      output_dir, count);
 }
 
+void snapshot_split(RunSplit *split, const char *output_dir, const char *request) {
+    size_t count = 0;
+    Manifest m;
+    *split = (RunSplit){0};
+    if (strcmp(request, "false") == 0) return;
+    if (strcmp(request, "auto") != 0 && strcmp(request, "true") != 0) {
+        if (manifest_read(&m, request, false, NULL) == 0) *split = m.split;
+        return;
+    }
+    int64_t *steps = snapshot_list(output_dir, &count);
+    for (size_t i = count; i-- > 0 && !split->rows_per_step;) {
+        char *path = snapshot_path(output_dir, steps[i]);
+        if (manifest_read(&m, path, false, NULL) == 0) *split = m.split;
+        mem_free(path);
+    }
+    mem_free(steps);
+}
+
+int run_rows_per_step(int64_t *rows, const RunSplit *before, int64_t rows_per_rank, int ranks, Err *err) {
+    int64_t now = rows_per_rank * ranks;
+    bool goes_on = before->rows_per_step > 0;
+    *rows = goes_on ? before->rows_per_step : now;
+    if (!goes_on || before->rows_per_rank == rows_per_rank || now == before->rows_per_step) return 0;
+    return err_input(
+        err,
+        "a step of the run in this directory has %lld rows (%lld ranks of %lld); per_device_train_batch_size "
+        "x gradient_accumulation_steps is %lld now, on %d rank%s %lld rows; expected %lld, with which any "
+        "number of ranks goes on, or what comes to %lld rows",
+        (long long)before->rows_per_step, (long long)before->ranks, (long long)before->rows_per_rank,
+        (long long)rows_per_rank, ranks, ranks == 1 ? "" : "s", (long long)now, (long long)before->rows_per_rank,
+        (long long)before->rows_per_step);
+}
+
 // checkpoint-000050.tmp-123, checkpoint-000050.old-123: what an interrupted write has left.
 static bool is_leftover(const char *name) {
     const char *rest = strstr(name, ".tmp-");

@@ -3,7 +3,7 @@
 
 #include "snapshot.h"
 
-enum { SNAPSHOT_FORMAT = 2, MANIFEST_MAX_FILES = 32, MANIFEST_MAX_BYTES = 1 << 20, MAX_CHOICES_BYTES = 4 << 20 };
+enum { SNAPSHOT_FORMAT = 3, MANIFEST_MAX_FILES = 32, MANIFEST_MAX_BYTES = 1 << 20, MAX_CHOICES_BYTES = 4 << 20 };
 
 typedef struct ManifestFile {
     char name[128]; // relative to the snapshot, '/' between parts
@@ -13,6 +13,7 @@ typedef struct ManifestFile {
 
 typedef struct Manifest {
     RunState state;
+    RunSplit split;
     IdentityItem identity[IDENTITY_MAX]; // names point into names[]
     char names[IDENTITY_MAX][40];
     int identity_count;
@@ -20,6 +21,7 @@ typedef struct Manifest {
     int file_count;
 } Manifest;
 
-int manifest_write(const char *dir, const RunState *s, const RunIdentity *id, Err *err); // hashes all files of dir
+// Hashes all files of dir.
+int manifest_write(const char *dir, const RunState *s, const RunSplit *split, const RunIdentity *id, Err *err);
 // Reads and checks form, sizes and (where `hashes`) contents of everything listed. *m belongs to the caller.
 int manifest_read(Manifest *m, const char *dir, bool hashes, Err *err);

@@ -4,145 +4,10 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "fileio.h"
 #include "finish.h"
 #include "memory_use.h"
-#include "output_dir.h"
-#include "progress.h"
-#include "quantize.h"
-#include "run_adapter.h"
-#include "run_device.h"
-#include "run_model.h"
 #include "signals.h"
-#include "snapshot.h"
-#include "train_log.h"
-
-typedef struct Run {
-    const Config *config;
-    OutputDir dir;
-    Backend *backend;
-    Model *model;
-    RunData data;
-    Adapter *adapter;
-    Trainer *trainer;
-    RunIdentity identity;
-    TrainLog *log;
-    Progress progress;
-    int64_t saved_step;             // of the newest snapshot, -1: none
-    int64_t save_every, eval_every; // 0: only at the end
-    bool save_failed;               // the last try
-    bool fresh;                     // this process did steps
-} Run;
-
-// --- setting up ---
-
-static void print_device(Backend *b, const Err *note) {
-    StrBuf text = {0};
-    run_device_describe(&text, b);
-    printf("device   %s%s%s%s\n", text.data, note->msg[0] ? " (" : "", note->msg, note->msg[0] ? ")" : "");
-    fflush(stdout);
-    str_clear(&text);
-}
-
-static int load_model(Run *r, const ModelOptions *o, Err *err) {
-    Err note;
-    if (run_device_open(&r->backend, r->config->device, (DtypeWord)r->config->dtype, &note, err)) return -1;
-    print_device(r->backend, &note);
-    if (model_load(&r->model, r->config->model_name_or_path, r->backend, o, err)) return -1;
-    return run_device_check(r->backend, err);
-}
-
-static int64_t every(double steps, int64_t total) {
-    if (steps >= 1) return (int64_t)steps;
-    int64_t n = (int64_t)ceil(steps * (double)total - 1e-9);
-    return n < 1 ? 1 : n;
-}
-
-static void plan_events(Run *r) {
-    const Config *c = r->config;
-    int64_t total = r->trainer->total_steps;
-    r->save_every = every(c->save_steps, total);
-    if (c->eval_strategy == EVAL_STEPS) r->eval_every = c->eval_steps > 0 ? every(c->eval_steps, total) : r->save_every;
-    if (c->eval_strategy == EVAL_EPOCH) r->eval_every = r->trainer->steps_per_epoch;
-}
-
-static int set_up(Run *r, Err *err) {
-    ModelOptions options;
-    int64_t max_tokens;
-    if (run_model_options(&options, r->config, &max_tokens, err)) return -1;
-    if (output_dir_open(&r->dir, r->config, err) || load_model(r, &options, err)) return -1;
-    if (run_data_open(&r->data, r->config, r->model, NULL, true, err)) return -1;
-    if (run_adapter_new(&r->adapter, r->config, r->model, dataset_labels(r->data.train), err)) return -1;
-    r->trainer = trainer_new(r->config, r->model, r->adapter, &r->data, NULL, 0);
-    r->identity = run_identity(r->trainer);
-    plan_events(r);
-    return trainer_fit_memory(r->trainer, err);
-}
-
-static int resume(Run *r, Err *err) {
-    char *from;
-    if (snapshot_resume(r->trainer, r->dir.path, r->config->resume_from_checkpoint, &r->identity, &from, err))
-        return -1;
-    r->saved_step = from ? r->trainer->state.step : -1;
-    if (from) printf("resuming from %s\n", from);
-    mem_free(from);
-    if (output_dir_save_config(&r->dir, r->config, err)) return -1;
-    char *path = path_join(r->dir.path, "train_log.jsonl");
-    int status = train_log_open(&r->log, path, r->trainer->state.step, err);
-    mem_free(path);
-    return status;
-}
-
-static const char *quantize_note(int kind) {
-    return kind == QUANTIZE_NF4 ? ", layers in nf4" : kind == QUANTIZE_INT8 ? ", layers in int8" : "";
-}
-
-static void print_noise(const Run *r) {
-    StrBuf noise = {0};
-    Err ignored; // the file was read when the model was loaded
-    if (model_training_noise(&noise, r->model->path, &ignored) == 0 && noise.len)
-        log_warn("%s: config.json has %s; transformers applies that while it trains, lorac does not: the base computes "
-                 "what it computes at inference (lora_dropout is the adapter's own)",
-                 r->model->path, noise.data);
-    str_clear(&noise);
-}
-
-static void print_labels(const Dataset *d) {
-    StrBuf names = {0};
-    if (!dataset_labels(d)) return;
-    dataset_show_labels(&names, d);
-    printf("labels   %zu: %s\n", dataset_labels(d)->count, names.data);
-    str_clear(&names);
-}
-
-static void print_plan(const Run *r) {
-    const Trainer *t = r->trainer;
-    const DatasetStats *s = dataset_stats(r->data.train);
-    printf("model    %s: %" PRId64 " layers, hidden %" PRId64 ", vocabulary %" PRId64 "; %.1f MB%s\n", r->model->name,
-           r->model->config.layers, r->model->config.hidden, r->model->config.vocab,
-           (double)r->model->weight_bytes / 1e6, quantize_note(r->config->quantize_base));
-    printf("adapter  r %" PRId64 ", %" PRId64 " parameters%s%s\n", r->adapter->config.rank, r->adapter->count,
-           r->adapter->config.labels ? " with the head " : "",
-           r->adapter->config.labels ? r->adapter->class_head.name : "");
-    printf("memory   %.0f MB planned%s, gradient_checkpointing %s\n", (double)t->planned_bytes / 1e6,
-           r->backend->host_memory ? "" : " on the GPU", recompute_name(t->recompute));
-    print_noise(r);
-    printf("data     %" PRId64 " samples (%s), %" PRId64 " tokens, %" PRId64 " supervised; %" PRId64
-           " dropped, %" PRId64 " truncated, %" PRId64 " without supervised tokens\n",
-           r->data.train_samples, dataset_format_name(s->format), s->tokens, s->supervised, s->dropped_long,
-           s->truncated, s->skipped_unsupervised);
-    print_labels(r->data.train);
-    if (s->left_out_bytes)
-        log_warn("%" PRId64
-                 " bytes of the data are characters that the model's vocabulary has no token for; it cannot learn them",
-                 s->left_out_bytes);
-    if (s->ignored_members)
-        log_warn("%" PRId64 " members of the data's archives are neither .json, .txt nor .cls; they are left alone",
-                 s->ignored_members);
-    printf("steps    %" PRId64 " of %" PRId64 " rows (%" PRId64 " rows, %" PRId64 " steps an epoch)\n", t->total_steps,
-           t->rows_per_step, row_plan_count(r->data.rows), t->steps_per_epoch);
-    fflush(stdout);
-}
+#include "train_run_internal.h"
 
 // --- events between steps ---
 
@@ -170,6 +35,7 @@ static void note_eval(Run *r, const EvalResult *e) {
         progress_note(&r->progress, "no better eval_loss for %" PRId64 " evaluations: stopping at step %" PRId64,
                       patience, s->step);
     }
+    if (!run_is_first(r)) return;
     train_log_eval(r->log, s->step, e);
     progress_eval(&r->progress, s->step, e, best);
 }
@@ -193,21 +59,38 @@ static bool save_due(const Run *r) {
     return s->step % r->save_every == 0 || best || is_last(r);
 }
 
-static int save(Run *r, Err *err) {
+static int write_snapshot(Run *r, Err *err) {
+    if (!run_is_first(r)) return 0;
     train_log_sync(r->log);
-    int status = snapshot_save(r->trainer, r->dir.path, &r->identity, err);
-    r->save_failed = status != 0;
-    if (status) return -1;
-    r->saved_step = r->trainer->state.step;
+    if (snapshot_save(r->trainer, r->dir.path, &r->identity, err)) return -1;
     int64_t best = r->config->load_best_model_at_end ? r->trainer->state.best_step : -1;
     snapshot_prune(r->dir.path, r->config->save_total_limit, best);
     return 0;
 }
 
+// Rank 0 writes what all have. 0, 1: it could not be written; -1: the ranks do not have the same.
+static int save(Run *r, Err *err) {
+    lifeline_at(r->life, LIFE_ANY_TIME, r->trainer->state.step);
+    if (snapshot_compare_ranks(r->trainer, err)) {
+        r->all_know = true;
+        return -1;
+    }
+    r->save_failed = group_agree(r->group, write_snapshot(r, err), err) != 0;
+    if (r->save_failed) return 1;
+    r->saved_step = r->trainer->state.step;
+    return 0;
+}
+
+static int given_up(Run *r) {
+    r->all_know = true;
+    return -1;
+}
+
 // A full disk in the middle of a run may have room again at the next snapshot; at the end it is an error.
 static int save_or_warn(Run *r, Err *err) {
-    if (save(r, err) == 0) return 0;
-    if (is_last(r)) return -1;
+    int status = save(r, err);
+    if (status <= 0) return status;
+    if (is_last(r)) return given_up(r);
     log_warn("step %" PRId64 ": no snapshot: %s; the next one is tried as planned", r->trainer->state.step, err->msg);
     r->saved_step = r->trainer->state.step; // not again before the next planned one
     return 0;
@@ -216,7 +99,11 @@ static int save_or_warn(Run *r, Err *err) {
 static int interrupted(Run *r, Err *err) {
     progress_end(&r->progress);
     RunState *s = &r->trainer->state;
-    if (s->step > 0 && (s->step != r->saved_step || r->save_failed) && save(r, err)) return err->status;
+    bool unsaved = s->step > 0 && (s->step != r->saved_step || r->save_failed);
+    if (unsaved && save(r, err)) {
+        given_up(r);
+        return err->status;
+    }
     printf("stopped by a signal after step %" PRId64 "; run the same command to go on\n", s->step);
     return EXIT_INTERRUPTED;
 }
@@ -229,8 +116,10 @@ static bool log_due(const Run *r, const StepReport *report) {
 static int do_step(Run *r, Err *err) {
     StepReport report;
     int status = trainer_step(r->trainer, signals_stop_asked, &report, err);
+    r->all_know = r->trainer->all_know;
     if (status == 1) return 1;
     r->fresh = true;
+    if (!run_is_first(r)) return status;
     size_t host = memory_peak(), device = memory_device(r->backend);
     if (log_due(r, &report)) train_log_step(r->log, &report, r->trainer->state.elapsed, host, device);
     progress_step(&r->progress, &report, device ? device : host, log_due(r, &report));
@@ -238,7 +127,7 @@ static int do_step(Run *r, Err *err) {
 }
 
 static int step_loop(Run *r, Err *err) {
-    progress_start(&r->progress, r->trainer->state.step, r->trainer->total_steps);
+    progress_start(&r->progress, r->trainer->state.step, r->trainer->total_steps, r->group->ranks > 1);
     for (;;) {
         // What is due after a step comes first, so that a run resumed at that step does it too.
         int status = eval_due(r) ? run_eval(r, err) : 0;
@@ -254,17 +143,32 @@ static int step_loop(Run *r, Err *err) {
     return 0;
 }
 
-static int run(Run *r, Err *err) {
-    if (set_up(r, err) || resume(r, err)) return err->status;
-    print_plan(r);
-    int status = step_loop(r, err);
-    if (!status && finish_run(r->trainer, r->dir.path, r->fresh, err)) status = err->status;
-    return status;
+// The others wait: what a run leaves is there when any of them ends.
+static int finish(Run *r, Err *err) {
+    lifeline_at(r->life, LIFE_ANY_TIME, r->trainer->state.step);
+    int status = run_is_first(r) ? finish_run(r->trainer, r->dir.path, r->fresh, err) : 0;
+    return run_agree(r, status, err) ? err->status : 0;
 }
 
-int train_run(const Config *c, Err *err) {
-    Run r = {.config = c, .dir.lock = -1};
-    int status = signals_install(err) ? err->status : run(&r, err);
+static int run(Run *r, Err *err) {
+    if (run_agree(r, lifeline_open(&r->life, r->group, (double)r->config->ddp_timeout, err), err)) return err->status;
+    if (run_set_up(r, err)) return err->status;
+    int status = step_loop(r, err);
+    return status ? status : finish(r, err);
+}
+
+// An error that only this rank knows of names it, and ends the others; of one that all have, rank 0 speaks.
+static void tell(const Run *r, int status, Err *err) {
+    bool failed = status && status != EXIT_INTERRUPTED;
+    if (failed && r->all_know && r->group->rank > 0) err->msg[0] = 0;
+    if (failed && !r->all_know && r->group->ranks > 1) err_context(err, "rank %d", r->group->rank);
+    lifeline_close(r->life, status, failed && !r->all_know ? err->msg : NULL);
+}
+
+int train_run(const Config *c, Group *g, Err *err) {
+    Run r = {.config = c, .group = g, .dir.lock = -1};
+    int status = run(&r, err);
+    tell(&r, status, err);
     train_log_close(r.log);
     trainer_free(r.trainer);
     adapter_free(r.adapter);

@@ -2,6 +2,9 @@
 #pragma once
 
 #include "config.h"
+#include "group.h"
 
-// Returns the exit status: 0 done, EXIT_INTERRUPTED stopped by a signal with its state saved, else err has the message.
-int train_run(const Config *c, Err *err);
+// Collective. Returns the exit status, the same on all ranks where they still can agree: 0 done, EXIT_INTERRUPTED
+// stopped by a signal (signals_install) with its state saved, else err has the message, empty where another rank says
+// it. g outlives the call.
+int train_run(const Config *c, Group *g, Err *err);

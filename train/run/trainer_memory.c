@@ -27,6 +27,12 @@ static size_t untouched_bytes(const Trainer *t) {
 // MB on x86-64 with two threads.
 static const size_t TOUCHED_LATER = 20u << 20;
 
+static const char *limit_name(bool asked, bool as_asked, bool shared) {
+    if (asked && !as_asked) return "all that is free";
+    if (asked) return shared ? "max_memory, shared by the ranks of this machine" : "max_memory";
+    return shared ? "90% of what is free, shared by the ranks of this machine" : "90% of what is free";
+}
+
 TrainerRoom trainer_room(const Trainer *t) {
     Backend *b = t->model->backend;
     DeviceMemory m = b->k->memory(b);
@@ -34,9 +40,11 @@ TrainerRoom trainer_room(const Trainer *t) {
     size_t resident = b->host_memory ? memory_resident() : m.used;
     TrainerRoom r = {.held = resident + (b->host_memory ? untouched_bytes(t) : 0)};
     if (t->model->outline) r.held += b->host_memory ? t->model->weight_bytes + TOUCHED_LATER : t->model->device_bytes;
+    if (b->host_memory) asked /= (size_t)t->group->local_ranks, left /= (size_t)t->group->local_ranks;
+    bool shared = b->host_memory && t->group->local_ranks > 1;
     r.limit = asked ? asked : left ? resident + left / 10 * 9 : SIZE_MAX;
     if (!b->host_memory && r.limit > m.used + m.free) r.limit = m.used + m.free;
-    r.why = asked && r.limit == asked ? "max_memory" : asked ? "all that is free" : "90% of what is free";
+    r.why = limit_name(asked > 0, r.limit == asked, shared);
     return r;
 }
 
