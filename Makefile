@@ -8,7 +8,7 @@ GEMMA  := models/gemma-3-270m-q4_k_m.gguf
 MINILM := models/all-MiniLM-L6-v2
 PREFIX ?= /usr/local
 
-.PHONY: all setup headers build modules cuda-release model models demo test check asan bench install clean help
+.PHONY: all setup headers mpi build modules cuda-release model models demo test check asan bench install clean help
 
 all: build
 
@@ -56,8 +56,12 @@ modules: build
 	@if cmake --build $(BUILD) --target help | grep -q '^cuda_modules'; then \
 	  cmake --build $(BUILD) -j $(JOBS) --target cuda_modules; fi
 
+# Tests under mpirun skip, visibly, where Open MPI is not there and cannot be installed.
+mpi: setup
+	@sh tests/setup.sh mpi || echo "make test: no Open MPI; tests under mpirun will be reported as skipped"
+
 # Tests that need the base model skip, visibly, when it cannot be fetched.
-test: headers build modules
+test: headers mpi build modules
 	@$(MAKE) --no-print-directory model || echo "make test: no base model; its tests will be reported as skipped"
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 	@$(MAKE) --no-print-directory asan

@@ -139,7 +139,7 @@ hosts_mpirun() {
 }
 
 hosts_close() {
-    for id in ${hosts_started:-}; do kill -9 "$id" 2>/dev/null; done
-    for id in ${hosts_started:-}; do wait "$id" 2>/dev/null; done
+    for id in ${hosts_started:-}; do kill -9 "$id" 2>/dev/null || :; done
+    for id in ${hosts_started:-}; do wait "$id" 2>/dev/null || :; done
     return 0
 }
