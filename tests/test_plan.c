@@ -100,6 +100,36 @@ static void test_plan_for_several_gpus(void **state) {
     tiny_run_close(&r);
 }
 
+// A relative of a GPU is not that GPU: what a driver calls cards, by the products' names.
+static void test_plan_knows_gpus_by_name(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *key;
+    } cards[] = {{"NVIDIA A100-SXM4-80GB", "a100"},
+                 {"NVIDIA A100 80GB PCIe", "a100"},
+                 {"NVIDIA A10", "a10"},
+                 {"NVIDIA A10G", NULL},
+                 {"NVIDIA RTX A6000", "a6000"},
+                 {"NVIDIA L4", "l4"},
+                 {"NVIDIA L40", NULL},
+                 {"NVIDIA L40S", "l40s"},
+                 {"NVIDIA GeForce RTX 4090", "rtx4090"},
+                 {"NVIDIA GeForce RTX 4090 Laptop GPU", NULL},
+                 {"NVIDIA GeForce RTX 3090 Ti", NULL},
+                 {"NVIDIA H100 80GB HBM3", "h100"},
+                 {"NVIDIA H100 PCIe", NULL},
+                 {"NVIDIA H200", "h200"},
+                 {"NVIDIA GH200 480GB", NULL},
+                 {"NVIDIA A100-SXM4-80GB MIG 1g.10gb", NULL}};
+    for (size_t i = 0; i < sizeof cards / sizeof *cards; i++) {
+        const GpuSpec *g = gpu_by_name(cards[i].name);
+        const char *key = g ? g->key : "none", *want = cards[i].key ? cards[i].key : "none";
+        if (strcmp(key, want) != 0) fail_msg("%s: %s, expected %s", cards[i].name, key, want);
+    }
+    char keys[] = GPU_KEYS;
+    for (char *key = strtok(keys, ", "); key; key = strtok(NULL, ", ")) assert_non_null(gpu_by_key(key));
+}
+
 // Every weight becomes NaN: a run refuses the model, a plan does not look.
 static void test_plan_reads_no_weight(void **state) {
     (void)state;
@@ -131,6 +161,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_plan_chooses_as_a_run_does, tiny_dir_setup, tiny_dir_teardown),
         cmocka_unit_test_setup_teardown(test_plan_for_a_named_gpu, tiny_dir_setup, tiny_dir_teardown),
         cmocka_unit_test_setup_teardown(test_plan_for_several_gpus, tiny_dir_setup, tiny_dir_teardown),
+}
+
+        cmocka_unit_test(test_plan_knows_gpus_by_name),
         cmocka_unit_test_setup_teardown(test_plan_reads_no_weight, tiny_dir_setup, tiny_dir_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

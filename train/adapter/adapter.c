@@ -219,11 +219,20 @@ int adapter_new(Adapter **out, const Model *m, const AdapterConfig *c, uint64_t 
     return 0;
 }
 
-float *adapter_download(const Adapter *a) {
+static float *download(const Adapter *a, const float *x) {
     float *host = mem_alloc((size_t)a->count, sizeof *host);
-    a->backend->k->download(a->backend, host, a->params, (size_t)a->count * sizeof *host);
+    a->backend->k->download(a->backend, host, x, (size_t)a->count * sizeof *host);
     a->backend->k->sync(a->backend);
     return host;
+}
+
+float *adapter_download(const Adapter *a) {
+    return download(a, a->params);
+}
+
+const float *adapter_on_host(const Adapter *a, const float *x, float **copy) {
+    *copy = a->backend->host_memory ? NULL : download(a, x);
+    return *copy ? *copy : x;
 }
 
 // First segment with a value that is not finite, or NULL.
@@ -253,10 +262,11 @@ static bool all_b_zero(const Adapter *a, const float *host) {
 }
 
 int adapter_check(const Adapter *a, Err *err) {
-    float *host = adapter_download(a);
+    float *copy;
+    const float *host = adapter_on_host(a, a->params, &copy);
     const AdapterSegment *bad = find_nonfinite(a, host);
     bool zero = all_b_zero(a, host);
-    mem_free(host);
+    mem_free(copy);
     if (bad) return err_runtime(err, "the adapter's %s holds a value that is not finite", bad->name);
     if (zero) return err_runtime(err, "every B of the adapter is zero, it would change nothing");
     return 0;

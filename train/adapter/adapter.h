@@ -59,6 +59,10 @@ AdapterHead adapter_head(const Adapter *a); // of an adapter with labels
 // Names the classes; config.labels of them. For messages, evaluation and labels.json.
 void adapter_name_labels(Adapter *a, const LabelList *labels);
 
+// Parameters, or what lies as they do (moments), in host memory: `x` itself where the device is the host, else a copy,
+// which the caller frees through *copy (NULL: none). count floats.
+const float *adapter_on_host(const Adapter *a, const float *x, float **copy);
+
 // The pair under one projection: its rows of B.
 typedef struct AdapterPair {
     const AdapterSegment *a, *b;

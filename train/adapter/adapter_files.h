@@ -7,7 +7,7 @@
 int adapter_alloc(Adapter **a, const Model *m, const AdapterConfig *c, bool with_grad, Err *err);
 // c->layers from flags; all layers: NULL, as PEFT writes it.
 void adapter_config_layers(AdapterConfig *c, const bool *used, int64_t layers);
-// All parameters on the host; the caller frees.
+// A copy of all parameters on the host; the caller frees.
 float *adapter_download(const Adapter *a);
 // Replaces all parameters; refuses (EXIT_INPUT, naming `path` and the tensor) what is not finite.
 int adapter_upload(Adapter *a, const float *host, const char *path, Err *err);

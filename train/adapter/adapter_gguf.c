@@ -279,7 +279,8 @@ int adapter_save_gguf(const Adapter *a, const Model *m, const char *file, const 
         return err_input(err, "%s: a classifier's head has no place in a GGUF adapter; expected a PEFT folder", file);
     if (!m->config.architecture) return err_input(err, "%s has no GGUF form; expected a PEFT folder", m->path);
     if (adapter_check(a, err)) return -1;
-    float *host = adapter_download(a);
+    float *copy;
+    const float *host = adapter_on_host(a, a->params, &copy);
     Tensors owned = {0};
     GgufWriter *w = gguf_writer_new();
     add_keys(w, a, m, name);
@@ -290,6 +291,6 @@ int adapter_save_gguf(const Adapter *a, const Model *m, const char *file, const 
     gguf_writer_free(w);
     for (size_t i = 0; i < owned.count; i++) mem_free(owned.data[i]);
     mem_free(owned.data);
-    mem_free(host);
+    mem_free(copy);
     return rc;
 }

@@ -161,7 +161,8 @@ int adapter_load_peft(Adapter **out, const Model *m, const char *dir, bool with_
 
 static int save_tensors(const Adapter *a, const char *path, Err *err) {
     size_t n = (size_t)a->n_segments;
-    float *host = adapter_download(a), **modules = mem_calloc(n, sizeof *modules);
+    float *copy, **modules = mem_calloc(n, sizeof *modules);
+    const float *host = adapter_on_host(a, a->params, &copy);
     SafetensorsEntry *entries = mem_alloc(n, sizeof *entries);
     for (size_t i = 0; i < n; i++) {
         const AdapterSegment *s = &a->segments[i];
@@ -179,7 +180,7 @@ static int save_tensors(const Adapter *a, const char *path, Err *err) {
     for (size_t i = 0; i < n; i++) mem_free(modules[i]);
     mem_free(modules);
     mem_free(entries);
-    mem_free(host);
+    mem_free(copy);
     return rc;
 }
 

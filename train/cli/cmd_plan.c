@@ -68,7 +68,7 @@ static void print_plan(const RunPlan *p) {
     else if (p->gpu)
         printf("         tokens/s: a roofline from the data sheet of the %s; not measured\n", p->gpu->name);
     else
-        printf("         tokens/s: this GPU is not among those known (%s)\n", gpu_keys());
+        printf("         tokens/s: this GPU is not among those known (%s)\n", GPU_KEYS);
 }
 
 // --- for programs ---
@@ -112,7 +112,7 @@ static int no_fit(const RunPlan *p, Err *err) {
 static int plan(const Config *c, const PlanArgs *a, Err *err) {
     RunPlan p = {0};
     const GpuSpec *gpu = a->gpu ? gpu_by_key(a->gpu) : NULL;
-    if (a->gpu && !gpu) return err_input(err, "--gpu: \"%s\"; expected one of %s", a->gpu, gpu_keys());
+    if (a->gpu && !gpu) return err_input(err, "--gpu: \"%s\"; expected one of %s", a->gpu, GPU_KEYS);
     int status = run_plan_open(&p, c, gpu, err);
     if (!status) {
         if (a->json)
@@ -144,8 +144,8 @@ const Verb verb_plan = {
     .help = "Reads the config and the data, no weights, and prints what the run takes in memory at each level of\n"
             "recomputation (gradient_checkpointing), which of them it would choose, and about how fast it would be.\n"
             "Exit status 3 where nothing fits max_memory or the device.\n\n"
-            "  --gpu NAME   plan for this GPU instead of the config's device: a100, a10, a6000, rtx3090, l4, l40s,\n"
-            "               rtx4090, h100, h200, b200, rtx5090\n"
+            "  --gpu NAME   plan for this GPU instead of the config's device, one of\n"
+            "               " GPU_KEYS "\n"
             "  --json       one JSON object\n\n"
             "  lorac plan configs/smollm2-tool-calls.json\n"
             "  lorac plan configs/smollm2-tool-calls.json --gpu h100 --per_device_train_batch_size 8\n",

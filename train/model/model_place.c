@@ -17,6 +17,7 @@ typedef struct Placer {
 } Placer;
 
 enum { ARENA_ALIGN = 256 };
+_Static_assert(PROJ_K == PROJ_Q + 1 && PROJ_V == PROJ_Q + 2 && PROJ_UP == PROJ_GATE + 1, "stacked as neighbours");
 
 static void *take(Placer *p, size_t bytes) {
     void *at = p->memory ? p->memory + p->used : NULL;

@@ -1,13 +1,15 @@
 #include "gpu_table.h"
 
+#include <ctype.h>
+#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
 
 #define GB *1e9
 #define TFLOPS *1e12
 
-// Sources: NVIDIA's data sheets and architecture papers. GeForce cards sum bf16 products in float32 at half the rate
-// that they are advertised with (fp16 accumulation); memory is what the driver shows, without what ECC takes.
+// Sources: NVIDIA's data sheets and architecture papers, of cards with SXM sockets where there are several. Half of
+// what sheets say where that is with sparsity, and for GeForce cards where it is with products summed in fp16.
 static const GpuSpec gpus[] = {
     {"a100", "A100", 80, 80 GB, 2039 GB, 19.5 TFLOPS, 156 TFLOPS, 312 TFLOPS, 0},
     {"a10", "A10", 86, 24 GB, 600 GB, 31.2 TFLOPS, 62.5 TFLOPS, 125 TFLOPS, 0},
@@ -29,13 +31,17 @@ const GpuSpec *gpu_by_key(const char *key) {
     return NULL;
 }
 
-const GpuSpec *gpu_by_name(const char *name) {
-    const GpuSpec *best = NULL;
-    for (size_t i = 0; i < N_GPUS; i++)
-        if (strstr(name, gpus[i].name) && (!best || strlen(gpus[i].name) > strlen(best->name))) best = &gpus[i];
-    return best;
+// What may follow the name of a data sheet: nothing, a form of socket ("-SXM4-80GB"), a size of memory (" 80GB HBM3").
+// Another word is another product.
+static bool ends_name(const char *rest) {
+    if (strstr(rest, "MIG")) return false; // a slice of one
+    return !*rest || !strncmp(rest, "-SXM", 4) || (rest[0] == ' ' && isdigit((unsigned char)rest[1]));
 }
 
-const char *gpu_keys(void) {
-    return "a100, a10, a6000, rtx3090, l4, l40s, rtx4090, h100, h200, b200, rtx5090";
+const GpuSpec *gpu_by_name(const char *name) {
+    for (size_t i = 0; i < N_GPUS; i++) {
+        const char *at = strstr(name, gpus[i].name);
+        if (at && (at == name || at[-1] == ' ') && ends_name(at + strlen(gpus[i].name))) return &gpus[i];
+    }
+    return NULL;
 }
