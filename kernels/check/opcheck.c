@@ -28,13 +28,18 @@ void *op_workspace(OpRun *r, size_t bytes) {
 
 // ---- numbers ----
 
+// SplitMix64 (Steele et al. 2014) of a number: making inputs took a third of the time of a test of ops with Philox.
+static uint32_t hashed(uint64_t i) {
+    uint64_t z = (i + 1) * 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return (uint32_t)(z >> 32);
+}
+
 float *op_noise(int64_t n, uint32_t stream) {
     float *x = mem_alloc((size_t)n, sizeof *x);
-    for (int64_t i = 0; i < n; i += 4) {
-        uint32_t words[4];
-        rng_philox((RngKey){.seed = 7, .stream = stream}, (uint32_t)(i / 4 >> 16), (uint32_t)(i / 4 & 0xFFFF), words);
-        for (int64_t j = 0; j < 4 && i + j < n; j++) x[i + j] = 1.7320508f * rng_symmetric(words[j]);
-    }
+    uint64_t start = (uint64_t)stream << 40;
+    for (int64_t i = 0; i < n; i++) x[i] = 1.7320508f * rng_symmetric(hashed(start + (uint64_t)i));
     return x;
 }
 
