@@ -8,9 +8,9 @@
 
 struct RowPlan {
     int64_t n_rows;
-    uint32_t *start;               // [n_rows + 1] into samples
-    uint32_t *samples;             // indices into the dataset, row by row
-    uint32_t *tokens, *supervised; // [n_rows]
+    uint32_t *start;                                // [n_rows + 1] into samples
+    uint32_t *samples;                              // indices into the dataset, row by row
+    uint32_t *tokens, *supervised, *longest_sample; // [n_rows]
     int64_t longest, most_samples, most_supervised;
 };
 
@@ -136,14 +136,16 @@ static int64_t pack(const Pieces *p, const uint32_t *order, uint32_t *row_of) {
 // ---- the plan ----
 
 static void count_row(RowPlan *p, const Dataset *d, int64_t row) {
-    int64_t tokens = 0, supervised = 0, samples = p->start[row + 1] - p->start[row];
+    int64_t tokens = 0, supervised = 0, longest = 0, samples = p->start[row + 1] - p->start[row];
     for (int64_t i = p->start[row]; i < p->start[row + 1]; i++) {
         SampleSize s = dataset_size(d, p->samples[i]);
         tokens += s.count;
         supervised += s.supervised;
+        if (s.count > longest) longest = s.count;
     }
     p->tokens[row] = tokens;
     p->supervised[row] = supervised;
+    p->longest_sample[row] = longest;
     if (tokens > p->longest) p->longest = tokens;
     if (samples > p->most_samples) p->most_samples = samples;
     if (supervised > p->most_supervised) p->most_supervised = supervised;
@@ -155,6 +157,7 @@ static void fill_plan(RowPlan *p, const Pieces *pieces, const uint32_t *order, c
     p->start = mem_calloc((size_t)p->n_rows + 1, sizeof *p->start);
     p->tokens = mem_alloc((size_t)p->n_rows, sizeof *p->tokens);
     p->supervised = mem_alloc((size_t)p->n_rows, sizeof *p->supervised);
+    p->longest_sample = mem_alloc((size_t)p->n_rows, sizeof *p->longest_sample);
     for (int64_t i = 0; i < pieces->count; i++) p->start[(row_of ? row_of[i] : i) + 1]++;
     for (int64_t r = 0; r < p->n_rows; r++) p->start[r + 1] += p->start[r];
     uint32_t *at = mem_alloc((size_t)p->n_rows, sizeof *at);
@@ -192,6 +195,7 @@ void row_plan_free(RowPlan *p) {
     mem_free(p->samples);
     mem_free(p->tokens);
     mem_free(p->supervised);
+    mem_free(p->longest_sample);
     mem_free(p);
 }
 
@@ -211,6 +215,16 @@ int64_t row_plan_tokens(const RowPlan *p, int64_t row) {
 int64_t row_plan_supervised(const RowPlan *p, int64_t row) {
     check_row(p, row);
     return p->supervised[row];
+}
+
+int64_t row_plan_samples(const RowPlan *p, int64_t row) {
+    check_row(p, row);
+    return p->start[row + 1] - p->start[row];
+}
+
+int64_t row_plan_longest_sample(const RowPlan *p, int64_t row) {
+    check_row(p, row);
+    return p->longest_sample[row];
 }
 
 int64_t row_plan_longest(const RowPlan *p) {

@@ -12,15 +12,17 @@
 typedef struct RowPlan RowPlan;
 // samples: n indices into d, in which a sample may come several times (weights); NULL: 0 to n-1. Each must fit
 // max_tokens (the dataset's truncation policy saw to that; CHECKed). n < 2^31. Needs about 20 bytes a sample while it
-// works and 4 afterwards, and 16 a row.
+// works and 4 afterwards, and 20 a row.
 RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64_t max_tokens, bool packing);
 void row_plan_free(RowPlan *p);
 int64_t row_plan_count(const RowPlan *p);
 int64_t row_plan_tokens(const RowPlan *p, int64_t row);
-int64_t row_plan_supervised(const RowPlan *p, int64_t row);
-int64_t row_plan_longest(const RowPlan *p);         // tokens of the longest row
-int64_t row_plan_most_samples(const RowPlan *p);    // samples of the fullest row
-int64_t row_plan_most_supervised(const RowPlan *p); // scored positions of the richest row
+int64_t row_plan_supervised(const RowPlan *p, int64_t row); // scored positions
+int64_t row_plan_samples(const RowPlan *p, int64_t row);
+int64_t row_plan_longest_sample(const RowPlan *p, int64_t row); // tokens of the row's longest sample
+int64_t row_plan_longest(const RowPlan *p);                     // tokens of the longest row
+int64_t row_plan_most_samples(const RowPlan *p);                // samples of the fullest row
+int64_t row_plan_most_supervised(const RowPlan *p);             // scored positions of the richest row
 // order[i] = the row trained as i-th in this epoch; shuffle false: 0, 1, 2, ...
 void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle, int64_t *order);
 

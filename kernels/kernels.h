@@ -223,13 +223,15 @@ typedef struct Adamw {
 struct Backend {
     const Kernels *k;
     int threads;
-    DType activation; // type of activations: F32; on a GPU also BF16 and F16
-    bool tf32, fp8;   // as it was opened (BackendOptions)
-    bool host_memory; // device pointers are host pointers: weights stay in the maps of their files
-    char name[96];    // of the device, for people: "NVIDIA H100 80GB HBM3"; "" in host memory
-    Group *group;     // in host memory: what all_reduce adds up over; NULL: alone
-    Err fault;        // in host memory: the first of all_reduce; status 0: none
-    void *state;      // the backend's own
+    DType activation;   // type of activations: F32; on a GPU also BF16 and F16
+    bool tf32, fp8;     // as it was opened (BackendOptions)
+    bool host_memory;   // device pointers are host pointers: weights stay in the maps of their files
+    char name[96];      // of the device, for people: "NVIDIA H100 80GB HBM3"; "" in host memory
+    char attention[64]; // by what a device computes it: "own kernels", "cudnn 9.19.0 where it is faster"; "" in host
+                        // memory
+    Group *group;       // in host memory: what all_reduce adds up over; NULL: alone
+    Err fault;          // in host memory: the first of all_reduce; status 0: none
+    void *state;        // the backend's own
 };
 
 // Memory of the device in bytes; all 0: not known here (host memory is the process's own affair).
@@ -443,12 +445,16 @@ struct Kernels {
     void (*adamw)(Backend *b, float *p, float *m, float *v, const float *g, const Adamw *options);
 };
 
+// Of the kinds of attention that a device may have: the faster one of each shape, or one kind where it can.
+typedef enum { ATTENTION_FASTER, ATTENTION_OWN, ATTENTION_LIBRARY } AttentionKind;
+
 typedef struct BackendOptions {
-    const char *device; // "cpu" (fast), "ref" (naive, for tests and doctor), "cuda" or "cuda:1"
-    int threads;        // of the CPU; 0: all that this process may use (threads.h)
-    DType activation;   // F32; on CUDA also BF16 and F16
-    bool tf32;          // CUDA, activations F32: products in TF32
-    bool fp8;           // weight_place will be asked for F8_E4M3: refused where the device has no such products
+    const char *device;      // "cpu" (fast), "ref" (naive, for tests and doctor), "cuda" or "cuda:1"
+    int threads;             // of the CPU; 0: all that this process may use (threads.h)
+    DType activation;        // F32; on CUDA also BF16 and F16
+    bool tf32;               // CUDA, activations F32: products in TF32
+    bool fp8;                // weight_place will be asked for F8_E4M3: refused where the device has no such products
+    AttentionKind attention; // CUDA; to be tried by itself (doctor)
 } BackendOptions;
 // A table with an empty slot is refused by CHECK. CUDA lives in the module lorac-cuda.so (module.h), which is loaded
 // when it is asked for: without module, driver or device: EXIT_RUNTIME and one line. Ends with backend_close (NULL

@@ -7,6 +7,7 @@
 #include "opcheck.h"
 #include "test.h"
 
+#include "cuda/choices.h"
 #include "cuda/cuda.h"
 #include "emulated.h"
 
@@ -310,6 +311,21 @@ static void test_timing_leaves_results_alone(void **state) {
     backend_close(ref);
 }
 
+// Choices that were set leave nothing to be timed: what they lack is decided by a rule.
+static void test_choices_end_the_timing(void **state) {
+    (void)state;
+    Backend *b = open_device(DTYPE_F32, false);
+    StrBuf json = {0};
+    Err err;
+    ((CudaState *)b->state)->emulated = false;
+    assert_true(cuda_choices_by_speed(b));
+    b->k->choices_get(b, &json);
+    ASSERT_OK(b->k->choices_set(b, json.data, &err), &err);
+    assert_false(cuda_choices_by_speed(b));
+    str_clear(&json);
+    close_device(b);
+}
+
 static char *some_choices(void) {
     Backend *b = open_device(DTYPE_F32, false);
     Layer l = new_layer(b, DTYPE_F32, N, K, 0.1f, false);
@@ -358,4 +374,4 @@ static void test_choices_hold_the_algorithm_of_each_shape(void **state) {
 TEST_MAIN(TEST(test_tiles_make_the_same_result), TEST(test_recorded_passes_expand_weights_as_others_do),
           TEST(test_fp8_is_near_bf16), TEST(test_fp8_shows_what_is_not_finite), TEST(test_fp8_leaves_odd_shapes_alone),
           TEST(test_f16_overflow_is_infinity), TEST(test_timing_leaves_results_alone),
-          TEST(test_choices_hold_the_algorithm_of_each_shape))
+          TEST(test_choices_end_the_timing), TEST(test_choices_hold_the_algorithm_of_each_shape))

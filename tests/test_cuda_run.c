@@ -7,6 +7,7 @@
 #include "adapter_files.h"
 #include "emulated.h"
 #include "fileio.h"
+#include "rehearse.h"
 #include "snapshot.h"
 #include "tiny_run.h"
 
@@ -147,6 +148,37 @@ static void test_cuda_run_evaluates_like_the_cpu(void **state) {
     assert_true(cuda.accuracy == cpu.accuracy && cuda.tokens == cpu.tokens);
 }
 
+// Everything that a run decides by speed is decided before its first step, which changes nothing.
+static void test_cuda_run_rehearses_every_shape(void **state) {
+    (void)state;
+    const char *const words[] = {COMMON,           "per_device_train_batch_size=2",
+                                 "val_set_size=5", "per_device_eval_batch_size=2",
+                                 "max_steps=3",    "packing=false"};
+    double plain[STEPS], rehearsed[STEPS];
+    EvalResult e;
+    TinyRun r;
+    Err err;
+    StrBuf before = {0}, after = {0};
+    train(DTYPE_BF16, words, N_OF(words), plain);
+    open_run(&r, DTYPE_BF16, words, N_OF(words));
+    float *params = adapter_download(r.adapter), *later;
+    ASSERT_OK(rehearse(r.trainer, false, &err), &err);
+    later = adapter_download(r.adapter);
+    assert_memory_equal(params, later, (size_t)r.adapter->count * sizeof *params);
+    r.backend->k->choices_get(r.backend, &before);
+    assert_non_null(strstr(before.data, " 48x")); // a pass of two rows
+    tiny_run_steps(&r, STEPS, rehearsed);
+    ASSERT_OK(evaluate(r.trainer->runner, r.data.eval_set, r.data.eval_rows, NULL, &e, &err), &err);
+    r.backend->k->choices_get(r.backend, &after);
+    assert_string_equal(after.data, before.data);
+    assert_memory_equal(plain, rehearsed, sizeof plain);
+    tiny_run_close(&r);
+    str_clear(&before);
+    str_clear(&after);
+    mem_free(params);
+    mem_free(later);
+}
+
 static void test_cuda_run_resumes_with_the_same_bits(void **state) {
     (void)state;
     const char *const words[] = {COMMON, "per_device_train_batch_size=2"};
@@ -268,6 +300,7 @@ int main(int argc, char **argv) {
                                        TEST(test_cuda_run_norm_without_the_loss_scale),
                                        TEST(test_cuda_run_levels_have_the_same_bits),
                                        TEST(test_cuda_run_evaluates_like_the_cpu),
+                                       TEST(test_cuda_run_rehearses_every_shape),
                                        TEST(test_cuda_run_resumes_with_the_same_bits),
                                        TEST(test_cuda_run_finds_its_loss_scale),
                                        TEST(test_cuda_run_allocates_nothing_after_the_first_epoch),

@@ -49,5 +49,23 @@ static void test_doctor_checks_a_device(void **state) {
     unsetenv("LORAC_MODULES");
 }
 
+static void test_doctor_tries_both_kinds_of_attention(void **state) {
+    (void)state;
+    on_emulated_device();
+    setenv("LORAC_EMULATED_CUDNN", "1", 1);
+    char *out = run("doctor --device cuda --dtype bf16 --ops attention_forward", 0);
+    static const char *const parts[] = {"attention by cudnn stand-in where it is faster", "attention_forward",
+                                        "attention by cudnn stand-in where it can", "2 checks of ops"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!strstr(out, parts[i])) fail_msg("\"%s\" lacks \"%s\"", out, parts[i]);
+    const char *at = strstr(out, " shapes of attention were the library's");
+    assert_non_null(at);
+    assert_true(at[-1] >= '1' && at[-1] <= '9');
+    mem_free(out);
+    check_has("doctor --device cuda --dtype f32 --ops attention_forward", 0, "attention by own kernels");
+    unsetenv("LORAC_EMULATED_CUDNN");
+    unsetenv("LORAC_MODULES");
+}
+
 TEST_MAIN(SCRATCH_TEST(test_doctor_names_machine_and_libraries), SCRATCH_TEST(test_doctor_refuses),
-          SCRATCH_TEST(test_doctor_checks_a_device))
+          SCRATCH_TEST(test_doctor_checks_a_device), SCRATCH_TEST(test_doctor_tries_both_kinds_of_attention))

@@ -161,8 +161,6 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_plan_chooses_as_a_run_does, tiny_dir_setup, tiny_dir_teardown),
         cmocka_unit_test_setup_teardown(test_plan_for_a_named_gpu, tiny_dir_setup, tiny_dir_teardown),
         cmocka_unit_test_setup_teardown(test_plan_for_several_gpus, tiny_dir_setup, tiny_dir_teardown),
-}
-
         cmocka_unit_test(test_plan_knows_gpus_by_name),
         cmocka_unit_test_setup_teardown(test_plan_reads_no_weight, tiny_dir_setup, tiny_dir_teardown),
     };

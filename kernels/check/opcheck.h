@@ -153,6 +153,7 @@ extern const OpCase op_cases_pointwise[], op_cases_activation[], op_cases_matmul
 // All of them; ends with NULL.
 extern const OpCase *const op_groups[];
 
-// Runs every size of a case on b against `ref`, in the type of b's activations, with and without gaps between rows.
+// Runs every size of a case on b against `ref`, in the type of b's activations; `gaps`: most of them with gaps between
+// rows.
 // *cases: how many ran. False at the first that does not agree, or a fault of the device: `message` says which.
-bool op_check(const OpCase *c, Backend *ref, Backend *b, int *cases, char *message, size_t size);
+bool op_check(const OpCase *c, Backend *ref, Backend *b, bool gaps, int *cases, char *message, size_t size);

@@ -7,9 +7,9 @@ const OpCase *const op_groups[] = {op_cases_pointwise, op_cases_activation, op_c
                                    op_cases_attention, op_cases_moe,        NULL};
 
 // In turn: rows back to back, with gaps that keep them aligned to 16 bytes, and with gaps that do not.
-static OpSetup setup_of(const Backend *b, int size) {
+static OpSetup setup_of(const Backend *b, int size, bool with_gaps) {
     static const int64_t gaps[] = {0, 8, 3};
-    return (OpSetup){.poison = -1, .activation = b->activation, .gap = b->host_memory ? 0 : gaps[size % 3]};
+    return (OpSetup){.poison = -1, .activation = b->activation, .gap = with_gaps ? gaps[size % 3] : 0};
 }
 
 static bool check_size(const OpCase *c, const OpSize *size, Backend *ref, Backend *b, OpSetup setup, char *message,
@@ -30,10 +30,10 @@ static bool check_size(const OpCase *c, const OpSize *size, Backend *ref, Backen
     return good;
 }
 
-bool op_check(const OpCase *c, Backend *ref, Backend *b, int *cases, char *message, size_t size) {
+bool op_check(const OpCase *c, Backend *ref, Backend *b, bool gaps, int *cases, char *message, size_t size) {
     *cases = 0;
     if (c->host && !b->host_memory) return true;
     for (int i = 0; i < c->n_sizes; i++, ++*cases)
-        if (!check_size(c, &c->sizes[i], ref, b, setup_of(b, i), message, size)) return false;
+        if (!check_size(c, &c->sizes[i], ref, b, setup_of(b, i, gaps && !b->host_memory), message, size)) return false;
     return true;
 }

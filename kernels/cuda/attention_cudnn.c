@@ -1,7 +1,8 @@
 // attention_cudnn: attention by cuDNN where it can and where it is faster. It can where every token of a sample is a
 // query and a key (AttentionShape.longest), activations are half or bfloat16 and no score is capped, on devices where
 // its backward pass gives the same bits each time (compute capability 9 and 10). Which of the two kinds is faster is
-// measured once per shape, on the first call that is not recorded, and is a choice of the run.
+// measured once per shape, on the first call that is not recorded, and is a choice of the run; where speed does not
+// decide (cuda_choices_by_speed), it is the own one, which is the same on a machine without cuDNN.
 #include <stdio.h>
 #include <string.h>
 
@@ -32,12 +33,17 @@ int cuda_attention_open(Backend *b, Err *err) {
     cuda_check(b, cudaEventCreate(&a->start), "making an event");
     cuda_check(b, cudaEventCreate(&a->stop), "making an event");
     int generation = s->capability / 10;
-    if (b->activation == DTYPE_F32 || generation < 9 || generation > 10) return 0;
+    snprintf(b->attention, sizeof b->attention, "own kernels");
+    bool can = b->activation != DTYPE_F32 && (generation == 9 || generation == 10);
+    if (!can || s->attention_kind == ATTENTION_OWN) return 0;
     Err absent; // cuDNN is not needed: a library that is there and does not open is not used either
     a->library = cuda_cudnn_library(&absent);
     char version[32] = "";
     if (a->library && a->library->open(&a->cudnn, version, sizeof version, &absent)) a->library = NULL;
-    if (a->library) snprintf(a->name, sizeof a->name, "cudnn %s", version);
+    if (!a->library) return 0;
+    snprintf(a->name, sizeof a->name, "cudnn %s", version);
+    bool always = s->attention_kind == ATTENTION_LIBRARY;
+    snprintf(b->attention, sizeof b->attention, "%.40s where it %s", a->name, always ? "can" : "is faster");
     (void)err;
     return 0;
 }
@@ -195,7 +201,7 @@ static float time_kind(Backend *b, const Plan *p, const AttentionCall *c, bool c
 }
 
 static void choose(Backend *b, Plan *p, const AttentionCall *c) {
-    CudaState *state = cuda_state(b);
+    const CudaState *state = cuda_state(b);
     const CudaAttention *a = state->attention;
     const CudnnShape *s = &p->shape;
     char key[KEY_TEXT];
@@ -210,8 +216,8 @@ static void choose(Backend *b, Plan *p, const AttentionCall *c) {
         p->fast = !strcmp(known, a->name); // another cuDNN's was refused (cuda_choices_set)
         return;
     }
-    p->fast = true; // while a pass is recorded, and on the emulated device, time tells nothing
-    if (!state->recording && !state->emulated) p->fast = time_kind(b, p, c, true) < time_kind(b, p, c, false);
+    p->fast = state->attention_kind == ATTENTION_LIBRARY || state->emulated; // whose time tells nothing
+    if (!p->fast && cuda_choices_by_speed(b)) p->fast = time_kind(b, p, c, true) < time_kind(b, p, c, false);
     cuda_choice_set(b, key, p->fast ? a->name : "own");
 }
 

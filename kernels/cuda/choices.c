@@ -15,6 +15,7 @@ struct CudaChoices {
     Choice *list; // by key
     size_t n, capacity;
     char library[32]; // version of cuBLASLt
+    bool settled;     // by choices_set
 };
 
 enum { MAX_TEXT = 1 << 10 }; // of a key or value
@@ -88,6 +89,11 @@ static void set(CudaChoices *c, const char *key, const char *value) {
 void cuda_choice_set(Backend *b, const char *key, const char *value) {
     CHECK(is_plain(key) && is_plain(value), "choice '%s': '%s'", key, value);
     set(cuda_state(b)->choices, key, value);
+}
+
+bool cuda_choices_by_speed(const Backend *b) {
+    const CudaState *s = cuda_state(b);
+    return !s->choices->settled && !s->emulated && !s->recording;
 }
 
 // --- in and out ---
@@ -170,6 +176,7 @@ int cuda_choices_set(Backend *b, const char *json, Err *err) {
     if (!status && headers != 2)
         status = err_input(err, "the run was made with choices of another kind of device than %s", b->k->name);
     for (size_t i = 0; !status && i < read.n; i++) set(c, read.list[i].key, read.list[i].value);
+    if (!status) c->settled = true;
     clear(&read);
     mem_free(read.list);
     return status;

@@ -162,8 +162,7 @@ int lorac_cuda_open(Backend *b, const BackendOptions *o, const Kernels *host, Er
     CudaState *s = mem_calloc(1, sizeof *s);
     s->device = index;
     s->host = host;
-    s->tf32 = o->tf32;
-    s->fp8 = o->fp8;
+    s->attention_kind = o->attention;
     if (take_properties(s, o, err)) return mem_free(s), -1;
     b->k = &cuda_kernels;
     b->activation = o->activation;

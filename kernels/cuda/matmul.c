@@ -107,8 +107,8 @@ static void check_product(const Product *p) {
               "product of F8_E4M3 [%lld, %lld, %lld]", (long long)m, (long long)n, (long long)k);
 }
 
-static void key_text(const CudaState *s, const PlanKey *k, char text[KEY_TEXT]) {
-    const char *type = k->in == DTYPE_F32 && s->tf32 ? "TF32" : dtype_info((DType)k->in)->name;
+static void key_text(const Backend *b, const PlanKey *k, char text[KEY_TEXT]) {
+    const char *type = k->in == DTYPE_F32 && b->tf32 ? "TF32" : dtype_info((DType)k->in)->name;
     snprintf(text, KEY_TEXT,
              "%s>%s %c%c %" PRId64 "x%" PRId64 "x%" PRId64 " rows %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64
              " at %d %d %d %d%s%s%s",
@@ -167,7 +167,7 @@ static bool set_op(Backend *b, Plan *plan, cublasLtMatmulDescAttributes_t attrib
 
 static bool describe(Backend *b, Plan *plan) {
     const PlanKey *k = &plan->key;
-    bool tf32 = k->in == DTYPE_F32 && cuda_state(b)->tf32;
+    bool tf32 = k->in == DTYPE_F32 && b->tf32;
     cudaDataType_t in = type_of((DType)k->in), out = type_of((DType)k->out);
     cublasOperation_t first = k->b_t ? CUBLAS_OP_T : CUBLAS_OP_N, second = k->a_t ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasLtEpilogue_t epilogue = k->bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
@@ -269,7 +269,7 @@ static void *timing_output(const Product *p, void **own) {
 static int fastest(Backend *b, const Plan *plan, const Product *p, const cublasLtMatmulHeuristicResult_t *found,
                    int n) {
     CudaState *s = cuda_state(b);
-    if (n < 2 || s->emulated || s->recording) return 0; // time tells nothing there
+    if (n < 2 || !cuda_choices_by_speed(b)) return 0;
     void *own, *c = timing_output(p, &own);
     int best = 0;
     float best_time = INFINITY;
@@ -296,7 +296,7 @@ static bool read_choice(const char *text, cublasLtMatmulAlgo_t *a) {
     return true;
 }
 
-// The algorithm of the run that is resumed.
+// The algorithm of the run that is resumed, or of rank 0.
 static void take_choice(Backend *b, Plan *plan, const char *key, const char *text) {
     CudaState *s = cuda_state(b);
     cublasLtMatmulHeuristicResult_t result;
@@ -304,12 +304,12 @@ static void take_choice(Backend *b, Plan *plan, const char *key, const char *tex
         cublasLtMatmulAlgoCheck(s->blas, &plan->op, &plan->b, &plan->a, &plan->d, &plan->c, &plan->algorithm,
                                 &result) ||
         result.workspaceSize > s->scratch.workspace_bytes)
-        cuda_fail(b, "the snapshot's algorithm for the product %s does not run here", key);
+        cuda_fail(b, "the stored algorithm for the product %s does not run here", key);
 }
 
 static void choose(Backend *b, Plan *plan, const Product *p) {
     char key[KEY_TEXT];
-    key_text(cuda_state(b), &plan->key, key);
+    key_text(b, &plan->key, key);
     const char *known = cuda_choice_get(b, key);
     if (known) {
         take_choice(b, plan, key, known);

@@ -10,10 +10,9 @@
 #include "cudnn_attention.h"
 #include "emulated.h"
 #include "emulation.h"
+#include "settings.h"
 
 namespace {
-
-bool there = false;
 
 struct Job {
     CudnnShape s;
@@ -107,7 +106,7 @@ struct Job {
 };
 
 int open(void **cudnn, char *version, size_t size, Err *) {
-    *cudnn = &there;
+    *cudnn = &emu::settings();
     snprintf(version, size, "stand-in");
     return 0;
 }
@@ -133,13 +132,9 @@ int run(void *, void *plan, const CudnnCall *call, Err *) {
 
 } // namespace
 
-void emulated_set_cudnn(bool on) {
-    there = on;
-}
-
 const CudnnLibrary *cuda_cudnn_library(Err *err) {
     static const CudnnLibrary library = {open, close, make_plan, plan_free, run};
-    if (there) return &library;
+    if (emu::settings().cudnn) return &library;
     err_runtime(err, "no cuDNN");
     return nullptr;
 }

@@ -5,8 +5,8 @@
 // ends the process with one line that names kernel, block and source line. Streams put work off until somebody waits.
 // In the module build/emulated/lorac-cuda.so the same settings come from the environment: LORAC_EMULATED_MEMORY
 // (bytes), LORAC_EMULATED_FAIL_LAUNCH (n), LORAC_EMULATED_ORDER (ascending, descending, shuffled),
-// LORAC_EMULATED_DEVICES, LORAC_EMULATED_FIRST_DEVICE (which of the machine's devices cuda:0 is: as a launcher shows
-// each process its own).
+// LORAC_EMULATED_CUDNN (set: there is one), LORAC_EMULATED_DEVICES, LORAC_EMULATED_FIRST_DEVICE (which of the machine's
+// devices cuda:0 is: as a launcher shows each process its own).
 #pragma once
 
 #include "kernels.h"

@@ -20,6 +20,7 @@ struct FromEnvironment : Settings {
         if (const char *s = getenv("LORAC_EMULATED_MEMORY")) memory = strtoull(s, nullptr, 10);
         if (const char *s = getenv("LORAC_EMULATED_DEVICES")) devices = atoi(s);
         if (const char *s = getenv("LORAC_EMULATED_FIRST_DEVICE")) first_device = atoi(s);
+        cudnn = getenv("LORAC_EMULATED_CUDNN") != nullptr;
         if (const char *s = getenv("LORAC_EMULATED_FAIL_LAUNCH")) fail_at = strtoull(s, nullptr, 10);
         if (const char *s = getenv("LORAC_EMULATED_ORDER")) order = order_from(s);
     }
@@ -44,6 +45,9 @@ void emulated_set_order(EmulatedOrder order) {
 void emulated_set_capability(int major, int minor) {
     emu::settings().major = major;
     emu::settings().minor = minor;
+}
+void emulated_set_cudnn(bool there) {
+    emu::settings().cudnn = there;
 }
 void emulated_fail_launch(uint64_t n) {
     emu::Settings &s = emu::settings();

@@ -64,11 +64,11 @@ typedef struct Tally {
     int ops, cases, wrong;
 } Tally;
 
-static void check_op(const OpCase *c, Backend *ref, Backend *b, Tally *t) {
+static void check_op(const OpCase *c, Backend *ref, Backend *b, bool gaps, Tally *t) {
     char message[1200];
     int cases;
     double start = time_now();
-    bool good = op_check(c, ref, b, &cases, message, sizeof message);
+    bool good = op_check(c, ref, b, gaps, &cases, message, sizeof message);
     if (!cases && good) return; // works in host memory, whatever the device
     printf("  %-28s %-4s %4d cases %6.2f s  %s\n", c->name, run_device_dtype(b), cases, time_now() - start,
            good ? "agrees" : message);
@@ -78,17 +78,55 @@ static void check_op(const OpCase *c, Backend *ref, Backend *b, Tally *t) {
     t->wrong += !good;
 }
 
-// Every op whose name begins with `only`, in one type of activations. Fails where the device itself does.
+static bool begins(const char *text, const char *part) {
+    return strncmp(text, part, strlen(part)) == 0;
+}
+
+static void check_group(const OpCase *group, const char *only, Backend *ref, Backend *b, bool gaps, Tally *t) {
+    Err err;
+    for (const OpCase *c = group; c->name && !b->k->status(b, &err); c++)
+        if (begins(c->name, only)) check_op(c, ref, b, gaps, t);
+}
+
+// Shapes whose attention was the library's, of those that the ops had.
+static int shapes_of_library(Backend *b) {
+    StrBuf choices = {0};
+    int n = 0;
+    b->k->choices_get(b, &choices);
+    for (const char *at = choices.data; (at = strstr(at, ": \"cudnn")); at++) n++;
+    str_clear(&choices);
+    return n;
+}
+
+// Attention by the library, wherever it can: what a run uses of it depends on what is faster.
+static int check_library(const char *device, const char *dtype, const char *only, Backend *ref, Tally *t, Err *err) {
+    Backend *b;
+    if (run_device_open_attention(&b, device, dtype, ATTENTION_LIBRARY, err)) return -1;
+    int ops = t->ops;
+    printf("attention by %s\n", b->attention);
+    check_group(op_cases_attention, only, ref, b, false, t); // cuDNN writes rows back to back only
+    int rc = b->k->status(b, err), shapes = shapes_of_library(b);
+    if (!rc && t->ops > ops) printf("  %d shapes of attention were the library's\n", shapes);
+    if (!rc && t->ops > ops && !shapes) rc = err_runtime(err, "doctor: %s took none of the shapes", b->attention);
+    backend_close(b);
+    return rc;
+}
+
+// Every op whose name begins with `only`, in one type of activations; attention with each kind that there is. Fails
+// where the device itself does.
 static int check_device(const char *device, const char *dtype, const char *only, Backend *ref, Tally *t, Err *err) {
     Backend *b;
     if (run_device_open_words(&b, device, dtype, err)) return -1;
     print_device(b);
-    for (int g = 0; op_groups[g]; g++)
-        for (const OpCase *c = op_groups[g]; c->name && !b->k->status(b, err); c++)
-            if (strncmp(c->name, only, strlen(only)) == 0) check_op(c, ref, b, t);
+    bool library = begins(b->attention, "cudnn");
+    if (library) {
+        backend_close(b);
+        if (run_device_open_attention(&b, device, dtype, ATTENTION_OWN, err)) return -1;
+    }
+    for (int g = 0; op_groups[g]; g++) check_group(op_groups[g], only, ref, b, true, t);
     int rc = b->k->status(b, err);
     backend_close(b);
-    return rc;
+    return rc || !library ? rc : check_library(device, dtype, only, ref, t, err);
 }
 
 // Without a dtype: all that ops are written for. TF32 and FP8 round inside of products, which no case allows for.
@@ -99,7 +137,7 @@ static int check_types(const char *device, const char *dtype, const char *only, 
     int rc = run_device_open_words(&first, device, dtype, err), n = 0;
     if (rc == 0) {
         n = dtype || first->host_memory ? 1 : 3;
-        device = first->host_memory ? "cpu" : device && strncmp(device, "cuda", 4) == 0 ? device : "cuda";
+        device = first->host_memory ? "cpu" : device && begins(device, "cuda") ? device : "cuda";
         backend_close(first);
     }
     for (int i = 0; i < n && rc == 0; i++) rc = check_device(device, dtype ? dtype : types[i], only, ref, t, err);

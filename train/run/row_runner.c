@@ -111,15 +111,24 @@ static bool is_packed(const RowRunner *r, const RowPass *p) {
            memcmp(r->packed_rows, p->rows, (size_t)p->count * sizeof *p->rows) == 0;
 }
 
+RowShape row_runner_shape(const RowRunner *r, const RowPass *p) {
+    RowShape s = {0};
+    for (int64_t i = 0; i < p->count; i++) {
+        s.tokens += row_plan_tokens(p->plan, p->rows[i]);
+        s.samples += row_plan_samples(p->plan, p->rows[i]);
+        s.scored += row_plan_supervised(p->plan, p->rows[i]);
+        s.longest = larger(s.longest, row_plan_longest_sample(p->plan, p->rows[i]));
+    }
+    return bucket(r->model->backend, s);
+}
+
 void row_runner_pack(RowRunner *r, const RowPass *p) {
     if (is_packed(r, p)) return;
     MEM_GROW(r->packed_rows, r->packed_capacity, p->count);
     memcpy(r->packed_rows, p->rows, (size_t)p->count * sizeof *p->rows);
     r->packed = *p;
     row_fill_several(&r->row, p->dataset, p->plan, p->rows, p->count);
-    RowShape s = {.tokens = r->row.tokens, .samples = r->row.samples, .scored = r->row.scored};
-    for (int64_t i = 0; i < s.samples; i++) s.longest = larger(s.longest, r->row.start[i + 1] - r->row.start[i]);
-    row_inputs_pack(r->inputs, &r->row, bucket(r->model->backend, s), r->model->config.hidden, p->first);
+    row_inputs_pack(r->inputs, &r->row, row_runner_shape(r, p), r->model->config.hidden, p->first);
 }
 
 static uint64_t mix(uint64_t h, uint64_t x) { // a step of FNV-1a over whole words, with the high bits folded down

@@ -53,6 +53,8 @@ void row_runner_reserve(RowRunner *r, size_t bytes);
 
 // Lays the pass out on the host, which may be done while the device works; row_runner_start does it where it was not.
 void row_runner_pack(RowRunner *r, const RowPass *pass);
+// The shape that the pass has, without reading its samples.
+RowShape row_runner_shape(const RowRunner *r, const RowPass *pass);
 // TAPE_TRAIN adds the pass's gradient to the adapter's. The result is added to *tally, in device memory.
 void row_runner_start(RowRunner *r, const RowPass *pass, const DecoderOptions *o, PassState state, TapeMode mode,
                       HeadTally *tally);

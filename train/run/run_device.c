@@ -26,10 +26,13 @@ bool run_device_is_word(const char *device) {
     return digits > 0 && digits <= 4 && device[5 + digits] == 0;
 }
 
-static int open_cuda(Backend **b, const char *device, DtypeWord dtype, Err *err) {
+static int open_cuda(Backend **b, const char *device, DtypeWord dtype, AttentionKind kind, Err *err) {
     if (dtype == DTYPE_WORD_AUTO) dtype = DTYPE_WORD_BF16;
-    BackendOptions o = {
-        .device = device, .activation = dtypes[dtype].activation, .tf32 = dtypes[dtype].tf32, .fp8 = dtypes[dtype].fp8};
+    BackendOptions o = {.device = device,
+                        .activation = dtypes[dtype].activation,
+                        .tf32 = dtypes[dtype].tf32,
+                        .fp8 = dtypes[dtype].fp8,
+                        .attention = kind};
     return backend_open_with(b, &o, err);
 }
 
@@ -58,7 +61,7 @@ static bool driver_shows(void) {
 
 static int open_best(Backend **b, DtypeWord dtype, Err *note, Err *err) {
     Err why = {0};
-    if (driver_shows() && open_cuda(b, "cuda", dtype, &why) == 0) return 0;
+    if (driver_shows() && open_cuda(b, "cuda", dtype, ATTENTION_FASTER, &why) == 0) return 0;
     if (note) *note = why;
     if (open_cpu(b, dtype, 0, err) == 0) return 0;
     if (err && why.msg[0]) err_input(err, "dtype: %s needs a GPU; %s", dtypes[dtype].name, why.msg);
@@ -69,7 +72,7 @@ int run_device_open(Backend **b, const char *device, DtypeWord dtype, Err *note,
     *b = NULL;
     if (note) *note = (Err){0};
     if (!device || strcmp(device, "auto") == 0) return open_best(b, dtype, note, err);
-    return strcmp(device, "cpu") == 0 ? open_cpu(b, dtype, 0, err) : open_cuda(b, device, dtype, err);
+    return strcmp(device, "cpu") == 0 ? open_cpu(b, dtype, 0, err) : open_cuda(b, device, dtype, ATTENTION_FASTER, err);
 }
 
 // --- a device of each rank ---
@@ -147,19 +150,30 @@ int run_device_open_rank(Backend **b, const char *device, DtypeWord dtype, int t
     if (choose_device(&mine, device, g, err)) return -1;
     if (note) *note = (Err){0};
     snprintf(name, sizeof name, "cuda:%d", mine.gpu);
-    int status = mine.gpu < 0 ? open_cpu(b, dtype, threads, err) : open_cuda(b, name, dtype, err);
+    int status = mine.gpu < 0 ? open_cpu(b, dtype, threads, err) : open_cuda(b, name, dtype, ATTENTION_FASTER, err);
     return group_agree(g, status, err);
 }
 
 // --- from words ---
 
+static int dtype_word(DtypeWord *word, const char *dtype, Err *err) {
+    int i = DTYPE_WORD_AUTO;
+    while (dtype && i < N_DTYPES && strcmp(dtype, dtypes[i].name) != 0) i++;
+    if (i == N_DTYPES) return err_input(err, "--dtype: \"%s\"; expected auto, f32, tf32, bf16, f16 or fp8", dtype);
+    *word = (DtypeWord)i;
+    return 0;
+}
+
 int run_device_open_words(Backend **b, const char *device, const char *dtype, Err *err) {
-    int word = DTYPE_WORD_AUTO;
+    DtypeWord word;
     if (device && !run_device_is_word(device))
         return err_input(err, "--device: \"%s\"; expected auto, cpu, cuda or cuda:N", device);
-    while (dtype && word < N_DTYPES && strcmp(dtype, dtypes[word].name) != 0) word++;
-    if (word == N_DTYPES) return err_input(err, "--dtype: \"%s\"; expected auto, f32, tf32, bf16, f16 or fp8", dtype);
-    return run_device_open(b, device, (DtypeWord)word, NULL, err);
+    return dtype_word(&word, dtype, err) ? -1 : run_device_open(b, device, word, NULL, err);
+}
+
+int run_device_open_attention(Backend **b, const char *device, const char *dtype, AttentionKind kind, Err *err) {
+    DtypeWord word;
+    return dtype_word(&word, dtype, err) ? -1 : open_cuda(b, device, word, kind, err);
 }
 
 int run_device_check(Backend *b, Err *err) {
@@ -186,6 +200,6 @@ void run_device_describe(StrBuf *out, Backend *b) {
         return;
     }
     DeviceMemory m = b->k->memory(b);
-    str_printf(out, "%s (%s), %s, %.1f of %.1f GB free", b->k->name, b->name, run_device_dtype(b), (double)m.free / 1e9,
-               (double)m.total / 1e9);
+    str_printf(out, "%s (%s), %s, %.1f of %.1f GB free, attention by %s", b->k->name, b->name, run_device_dtype(b),
+               (double)m.free / 1e9, (double)m.total / 1e9, b->attention);
 }

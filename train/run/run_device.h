@@ -26,6 +26,8 @@ int run_device_open_rank(Backend **b, const char *device, DtypeWord dtype, int t
 int run_device_gpus(void);
 // The same from words of a command line; each may be NULL.
 int run_device_open_words(Backend **b, const char *device, const char *dtype, Err *err);
+// A GPU, with one kind of its attention.
+int run_device_open_attention(Backend **b, const char *device, const char *dtype, AttentionKind kind, Err *err);
 
 // Whether the device has failed, asked while nothing is trained yet: short memory is EXIT_NO_FIT.
 int run_device_check(Backend *b, Err *err);

@@ -6,6 +6,7 @@
 
 #include "finish.h"
 #include "memory_use.h"
+#include "rehearse.h"
 #include "signals.h"
 #include "train_run_internal.h"
 
@@ -153,6 +154,7 @@ static int finish(Run *r, Err *err) {
 static int run(Run *r, Err *err) {
     if (run_agree(r, lifeline_open(&r->life, r->group, (double)r->config->ddp_timeout, err), err)) return err->status;
     if (run_set_up(r, err)) return err->status;
+    if (run_agree(r, rehearse(r->trainer, r->saved_step >= 0, err), err)) return err->status;
     int status = step_loop(r, err);
     return status ? status : finish(r, err);
 }
