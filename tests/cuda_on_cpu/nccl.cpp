@@ -1,6 +1,6 @@
-// nccl: NCCL over the emulated devices: ranks are threads of one process or processes of one machine. The unique id
-// names a socket that rank 0 listens on; a sum goes to rank 0 and back. What real failures look like is not emulated
-// beyond this: a rank that is gone, and one that never comes.
+// nccl: NCCL over the emulated devices: ranks are processes of one machine. The unique id names a socket that rank 0,
+// which made it, listens on; a sum goes to rank 0 and back. What real failures look like is not emulated beyond this: a
+// rank that is gone, and one that never comes.
 #include <nccl.h>
 
 #include <atomic>
@@ -9,6 +9,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <thread>
@@ -54,14 +55,25 @@ bool receive_all(int fd, void *data, size_t n) {
     return true;
 }
 
+// Something to read or to accept; false: the group was given up meanwhile.
+bool wait_for(const ncclComm *c, int fd) {
+    pollfd p = {fd, POLLIN, 0};
+    while (!c->aborted && poll(&p, 1, 5) == 0) {
+    }
+    return !c->aborted;
+}
+
 // Rank 0: takes the others in, in any order.
 bool accept_others(ncclComm *c, int listener) {
     c->sockets.assign((size_t)c->ranks, -1);
     for (int n = 1; n < c->ranks; n++) {
-        int rank, fd = accept(listener, nullptr, nullptr);
-        if (fd < 0 || !receive_all(fd, &rank, sizeof rank) || rank < 1 || rank >= c->ranks ||
-            c->sockets[(size_t)rank] >= 0)
+        int rank, fd = wait_for(c, listener) ? accept4(listener, nullptr, nullptr, SOCK_CLOEXEC) : -1;
+        if (fd < 0) return false;
+        if (!wait_for(c, fd) || !receive_all(fd, &rank, sizeof rank) || rank < 1 || rank >= c->ranks ||
+            c->sockets[(size_t)rank] >= 0) {
+            close(fd);
             return false;
+        }
         c->sockets[(size_t)rank] = fd;
     }
     for (int n = 1; n < c->ranks; n++)
@@ -78,7 +90,7 @@ bool join_rank_0(ncclComm *c, const ncclUniqueId &id) {
         if (c->aborted) return false;
         usleep(1000);
     }
-    return send_all(fd, &c->rank, sizeof c->rank) && receive_all(fd, &here, 1);
+    return send_all(fd, &c->rank, sizeof c->rank) && wait_for(c, fd) && receive_all(fd, &here, 1);
 }
 
 void join_group(ncclComm *c, ncclUniqueId id) {
@@ -115,12 +127,9 @@ bool sum_over_ranks(ncclComm *c, int64_t *data, size_t n) {
     return true;
 }
 
-ncclResult_t leave(ncclComm *c, bool abort) {
+ncclResult_t leave(ncclComm *c) {
     if (!c) return ncclSuccess;
     c->aborted = true;
-    if (abort)
-        for (int fd : c->sockets)
-            if (fd >= 0) shutdown(fd, SHUT_RDWR);
     if (c->joining.joinable()) c->joining.join();
     if (c->held) emu::let_go(c->held);
     for (int fd : c->sockets)
@@ -175,10 +184,10 @@ ncclResult_t ncclCommFinalize(ncclComm_t c) {
     return (ncclResult_t)c->state.load();
 }
 ncclResult_t ncclCommDestroy(ncclComm_t c) {
-    return leave(c, false);
+    return leave(c);
 }
 ncclResult_t ncclCommAbort(ncclComm_t c) {
-    return leave(c, true);
+    return leave(c);
 }
 
 ncclResult_t ncclAllReduce(const void *from, void *to, size_t n, ncclDataType_t type, ncclRedOp_t op, ncclComm_t c,
