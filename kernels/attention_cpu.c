@@ -17,14 +17,6 @@ size_t CPU_FN(attention_workspace)(Backend *b, const AttentionShape *s, Mat q, M
     return (size_t)floats * sizeof(float);
 }
 
-static void check_shapes(const AttentionShape *s, Mat q, Mat k, Mat v) {
-    CHECK(s->kv_heads > 0 && s->heads % s->kv_heads == 0 && s->q_start[s->samples] == q.rows);
-    CHECK(!s->bidirectional || s->window == 0, "a window of %lld in bidirectional attention", (long long)s->window);
-    CHECK_SHAPE(q, q.rows, s->heads * s->head_size);
-    CHECK_SHAPE(k, k.rows, s->kv_heads * s->head_size);
-    CHECK_SHAPE(v, k.rows, s->kv_heads * s->head_size);
-}
-
 // Keys [first, end) of a sample, or columns of a block of scores.
 typedef struct Range {
     int64_t first, end;
@@ -135,7 +127,7 @@ static void attend(const Forward *a, Item item, float *scores) {
 }
 
 void CPU_FN(attention_forward)(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v, const AttentionShape *s, void *ws) {
-    check_shapes(s, q, k, v);
+    check_attention_shapes(s, q, k, v);
     CHECK_SHAPE(out, q.rows, q.cols);
     CHECK_SHAPE(lse, q.rows, s->heads);
     Forward a = {out, lse, q, k, v, s};
@@ -260,7 +252,7 @@ static void spawn_sample(const Backward *a, int64_t sample) {
 
 void CPU_FN(attention_backward)(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat out, Mat lse, Mat q, Mat k, Mat v,
                                 const AttentionShape *s, void *ws) {
-    check_shapes(s, q, k, v);
+    check_attention_shapes(s, q, k, v);
     if (dq.data) CHECK_SHAPE(dq, q.rows, q.cols);
     CHECK_SHAPE(dout, q.rows, q.cols);
     CHECK_SHAPE(out, q.rows, q.cols);

@@ -26,14 +26,6 @@ static double score(const AttentionShape *s, Query i, Mat q, Mat k, int64_t key)
     return s->softcap == 0 ? x : s->softcap * tanh(x / s->softcap);
 }
 
-static void check_shapes(const AttentionShape *s, Mat q, Mat k, Mat v) {
-    CHECK(s->kv_heads > 0 && s->heads % s->kv_heads == 0 && s->q_start[s->samples] == q.rows);
-    CHECK(!s->bidirectional || s->window == 0, "a window of %lld in bidirectional attention", (long long)s->window);
-    CHECK_SHAPE(q, q.rows, s->heads * s->head_size);
-    CHECK_SHAPE(k, k.rows, s->kv_heads * s->head_size);
-    CHECK_SHAPE(v, k.rows, s->kv_heads * s->head_size);
-}
-
 // Forward sums one output row of one head in double, backward all of dq, dk and dv.
 size_t ref_attention_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward) {
     (void)b;
@@ -63,7 +55,7 @@ static void attend(const AttentionShape *s, Query i, Mat out, Mat lse, Mat q, Ma
 
 void ref_attention_forward(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v, const AttentionShape *s, void *ws) {
     (void)b;
-    check_shapes(s, q, k, v);
+    check_attention_shapes(s, q, k, v);
     CHECK_SHAPE(out, q.rows, q.cols);
     CHECK_SHAPE(lse, q.rows, s->heads);
     for (int64_t sample = 0; sample < s->samples; sample++)
@@ -101,7 +93,7 @@ static void store(Mat dst, const double *sum) {
 
 void ref_attention_backward(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat out, Mat lse, Mat q, Mat k, Mat v,
                             const AttentionShape *s, void *ws) {
-    check_shapes(s, q, k, v);
+    check_attention_shapes(s, q, k, v);
     if (dq.data) CHECK_SHAPE(dq, q.rows, q.cols);
     CHECK_SHAPE(dout, q.rows, q.cols);
     CHECK_SHAPE(out, q.rows, q.cols);

@@ -6,6 +6,7 @@
 
 #include "family_fixture.h"
 #include "optimizer.h"
+#include "relative_error.h"
 #include "test.h"
 
 enum { GOLDEN_STEPS = 5 };
@@ -15,17 +16,6 @@ typedef struct GoldenLimits {
 } GoldenLimits;
 // The limits. Float32 against float32, sums in another order: a few units of 1e-7, times the depth, is seen.
 static const GoldenLimits GOLDEN_F32 = {.logits = 1e-4, .loss = 1e-5, .gradient = 1e-3, .step_loss = 1e-4};
-
-// |got - want| / |want| over all elements: norm-wise, so that one number stands for a tensor.
-static double relative_error(const float *got, const float *want, size_t n) {
-    double difference = 0, scale = 0;
-    for (size_t i = 0; i < n; i++) {
-        difference += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
-        scale += (double)want[i] * want[i];
-    }
-    assert_true(scale > 0);
-    return sqrt(difference / scale);
-}
 
 static void check_loss(const Family *f, double got, double want, double limit, const char *what, int step) {
     if (!(fabs(got - want) <= limit * want)) fail_msg("%s: %s %d: got %.8g, want %.8g", f->path, what, step, got, want);

@@ -7,6 +7,7 @@
 #include "logits.h"
 #include "model_file.h"
 #include "optimizer.h"
+#include "relative_error.h"
 #include "safetensors.h"
 #include "test.h"
 
@@ -45,17 +46,6 @@ static void *copy_tensor(const Safetensors *s, const char *name, size_t *n) {
     memcpy(copy, t->data, t->bytes);
     if (n) *n = t->bytes / 4;
     return copy;
-}
-
-// |got - want| / |want| over all elements: norm-wise, so that one number stands for a tensor.
-static double relative_error(const float *got, const float *want, size_t n) {
-    double difference = 0, scale = 0;
-    for (size_t i = 0; i < n; i++) {
-        difference += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
-        scale += (double)want[i] * want[i];
-    }
-    assert_true(scale > 0);
-    return sqrt(difference / scale);
 }
 
 // --- one step as the trainer makes it ---

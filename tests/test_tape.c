@@ -5,6 +5,7 @@
 
 #include "autograd.h"
 #include "test.h"
+#include "toy.h"
 
 static const PassState UNSCALED = {.grad_scale = 1};
 
@@ -37,24 +38,8 @@ static const float MAGNITUDE[T] = {0.2f, 0.2f, 0.2f, 0.2f, 0.2f, 0.2f, 0.2f};
 
 static float *random_floats(int n, float scale, uint32_t module) {
     float *p = mem_alloc((size_t)n, sizeof *p);
-    for (int i = 0; i < n; i++) {
-        uint32_t word[4];
-        rng_philox((RngKey){.seed = 7, .module = module}, (uint32_t)i, 0, word);
-        p[i] = scale * rng_symmetric(word[0]);
-    }
+    fill(p, n, 0, scale, module);
     return p;
-}
-
-static void fill(float *dst, int n, float base, float scale, uint32_t module) {
-    float *p = random_floats(n, scale, module);
-    for (int i = 0; i < n; i++) dst[i] = base + p[i];
-    mem_free(p);
-}
-
-static Weight dense(const char *name, const float *data, int rows, int cols) {
-    Weight w = {.name = name, .n_segments = 1, .rows = rows, .cols = cols};
-    w.segments[0] = (WeightSegment){.data = data, .dtype = DTYPE_F32, .rows = rows};
-    return w;
 }
 
 static Toy *toy_new(void) {

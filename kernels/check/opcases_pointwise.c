@@ -221,25 +221,15 @@ static const OpSize weights[] = {
     {.t = 60, .n = 192, .k = 576, .dtype = DTYPE_NF4, .row_map = true},
     {.t = 1, .n = 10, .k = 576, .dtype = DTYPE_F16, .segments = 3},
 };
-static const OpSize rows[] = {
-    {.t = 1, .k = 576},
-    {.t = 3, .k = 100},
-    {.t = 127, .k = 576},
-    {.t = 513, .k = 100},
-    {.t = 1, .k = 576, .accumulate = true},
-    {.t = 3, .k = 101, .accumulate = true},
-    {.t = 127, .k = 1, .accumulate = true},
-    {.t = 513, .k = 576, .accumulate = true},
-};
+// clang-format off
+#define ROWS \
+    {.t = 1, .k = 576}, {.t = 3, .k = 100}, {.t = 127, .k = 576}, {.t = 513, .k = 100}, \
+    {.t = 1, .k = 576, .accumulate = true}, {.t = 3, .k = 101, .accumulate = true}, \
+    {.t = 127, .k = 1, .accumulate = true}, {.t = 513, .k = 576, .accumulate = true}
+// clang-format on
+static const OpSize rows[] = {ROWS};
 static const OpSize groups[] = {
-    {.t = 1, .k = 576},
-    {.t = 3, .k = 100},
-    {.t = 127, .k = 576},
-    {.t = 513, .k = 100},
-    {.t = 1, .k = 576, .accumulate = true},
-    {.t = 3, .k = 101, .accumulate = true},
-    {.t = 127, .k = 1, .accumulate = true},
-    {.t = 513, .k = 576, .accumulate = true},
+    ROWS,
     {.t = 1, .heads = 9, .d = 64},
     {.t = 127, .heads = 3, .d = 128},
     {.t = 33, .heads = 5, .d = 7, .accumulate = true},

@@ -20,7 +20,7 @@ import sys
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from tokenizer_corpus import Lcg, corpus
+from tokenizer_corpus import Lcg, character_text, corpus, fnv
 
 OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tokenizer")
 FULL_LINES = 60
@@ -70,20 +70,6 @@ def write_vocab(name, t, merges):
         f.writelines(f"{3 if x in CONTROL else 4 if x in USER_DEFINED else 1} {x}\n" for x, _ in tokens)
         f.write(f"merges {len(merges)}\n")
         f.writelines(f"{a} {b}\n" for a, b in merges)
-
-
-def fnv(numbers):
-    h = 2166136261
-    for n in numbers:
-        for byte in n.to_bytes(4, "little"):
-            h = (h ^ byte) * 16777619 % 2**32
-    return f"{(h ^ h >> 24) & 0xFFFFFF:06x}"
-
-
-def character_text(block):
-    """Each character of the block after and before a letter, after a digit and a space, and doubled."""
-    chars = [chr(c) for c in range(block * 1024, block * 1024 + 1024) if not 0xD800 <= c < 0xE000]
-    return "".join(f"a{c}a1{c} {c}{c}\n" for c in chars)
 
 
 def decode_lines(t):

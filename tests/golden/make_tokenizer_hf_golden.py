@@ -19,6 +19,8 @@ import re
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors,
                         trainers)
 
+from tokenizer_corpus import fnv
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUT = os.path.join(HERE, "tokenizer_hf")
 GROUP = 64
@@ -165,14 +167,6 @@ def make_kinds(lines):
                        byte_fallback=False)
     k.chars_like_llama("words", LLAMA, pre=pre_tokenizers.Whitespace(), byte_fallback=False)
     return k
-
-
-def fnv(numbers):
-    h = 2166136261
-    for n in numbers:
-        for byte in n.to_bytes(4, "little"):
-            h = (h ^ byte) * 16777619 % 2**32
-    return f"{(h ^ h >> 24) & 0xFFFFFF:06x}"
 
 
 def group_hashes(t, lines):

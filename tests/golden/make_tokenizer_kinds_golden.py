@@ -22,6 +22,8 @@ import re
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers.tokenization_utils_base import generate_merges
 
+from tokenizer_corpus import character_text, fnv
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUT = os.path.join(HERE, "tokenizer_kinds")
 COLUMNS = ["llama", "gemma", "nobytes", "bert", "bertcased", "gpt-4o", "tekken", "dbrx"]
@@ -132,19 +134,6 @@ def byte_level(name):
     t.add_special_tokens(list(added((int(k), 0, v) for k, v in tokens if k == "3")))
     t.add_tokens(list(added((int(k), 0, v) for k, v in tokens if k == "4")))
     return t
-
-
-def fnv(numbers):
-    h = 2166136261
-    for n in numbers:
-        for byte in n.to_bytes(4, "little"):
-            h = (h ^ byte) * 16777619 % 2**32
-    return f"{(h ^ h >> 24) & 0xFFFFFF:06x}"
-
-
-def character_text(block):
-    chars = [chr(c) for c in range(block * 1024, block * 1024 + 1024) if not 0xD800 <= c < 0xE000]
-    return "".join(f"a{c}a1{c} {c}{c}\n" for c in chars)
 
 
 def grouped(rows, numbers):

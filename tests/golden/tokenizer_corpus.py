@@ -1,4 +1,5 @@
-"""The lines on which tokenizers are compared: written sentences, then deterministic mixes of their parts."""
+"""The lines on which tokenizers are compared: written sentences, then deterministic mixes of their parts; the text of
+a block of characters; the hash by which ids are compared."""
 
 import re
 
@@ -121,3 +122,18 @@ def corpus():
             seen.add(line)
             lines.append(line)
     return lines
+
+
+def character_text(block):
+    """Each character of the block after and before a letter, after a digit and a space, and doubled."""
+    chars = [chr(c) for c in range(block * 1024, block * 1024 + 1024) if not 0xD800 <= c < 0xE000]
+    return "".join(f"a{c}a1{c} {c}{c}\n" for c in chars)
+
+
+def fnv(numbers):
+    """FNV-1a over 32-bit numbers, folded to 24 bits."""
+    h = 2166136261
+    for n in numbers:
+        for byte in n.to_bytes(4, "little"):
+            h = (h ^ byte) * 16777619 % 2**32
+    return f"{(h ^ h >> 24) & 0xFFFFFF:06x}"

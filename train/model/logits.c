@@ -30,49 +30,39 @@ static void set_inputs(RowInputs *in, const int32_t *ids, int64_t n, int64_t hid
     mem_free(pos);
 }
 
-// Runs the graph that t holds and fetches its logits.
-static void run(Tape *t, const Model *m, Mat logits, float *out) {
+// Adds to an empty tape the graph whose result is `out`.
+typedef void (*BuildLogits)(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out);
+
+// Runs that graph over `in`, which it frees; out: rows x cols on the host.
+static int run(const Model *m, const Adapter *a, RowInputs *in, BuildLogits build, int64_t rows, int64_t cols,
+               float *out, Err *err) {
     Backend *b = m->backend;
+    size_t bytes = (size_t)(rows * cols) * sizeof *out;
+    Mat logits = mat_of(b->k->alloc(b, bytes), DTYPE_F32, rows, cols);
+    Tape *t = tape_new(b);
+    build(t, m, a, in, logits);
     size_t arena_bytes = tape_plan(t, TAPE_FORWARD);
     void *arena = b->k->alloc(b, arena_bytes);
     tape_run(t, arena);
-    b->k->download(b, out, logits.data, (size_t)(logits.rows * logits.cols) * sizeof *out);
+    b->k->download(b, out, logits.data, bytes);
     b->k->sync(b);
     b->k->free(b, arena, arena_bytes);
-}
-
-static Mat new_logits(const Model *m, int64_t rows, int64_t cols) {
-    return mat_of(m->backend->k->alloc(m->backend, (size_t)(rows * cols) * sizeof(float)), DTYPE_F32, rows, cols);
-}
-
-static void free_logits(const Model *m, Mat logits) {
-    m->backend->k->free(m->backend, logits.data, (size_t)(logits.rows * logits.cols) * sizeof(float));
+    b->k->free(b, logits.data, bytes);
+    tape_free(t);
+    row_inputs_free(in);
+    return b->k->status(b, err); // the device may have had no room for the pass
 }
 
 int model_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err) {
     if (check_ids(m, ids, n, err)) return -1;
     RowInputs *in = row_inputs_new(m->backend, n, 1);
     set_inputs(in, ids, n, m->config.hidden, 0, 0);
-    Mat logits = new_logits(m, n, m->config.vocab);
-    Tape *t = tape_new(m->backend);
-    decoder_build_logits(t, m, a, in, logits);
-    run(t, m, logits, out);
-    free_logits(m, logits);
-    tape_free(t);
-    row_inputs_free(in);
-    return m->backend->k->status(m->backend, err); // the device may have had no room for the pass
+    return run(m, a, in, decoder_build_logits, n, m->config.vocab, out, err);
 }
 
 int model_class_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err) {
     if (check_ids(m, ids, n, err)) return -1;
     RowInputs *in = row_inputs_new(m->backend, n, 1);
     set_inputs(in, ids, n, m->config.hidden, 1, m->config.arch->encoder ? 0 : (int32_t)(n - 1));
-    Mat logits = new_logits(m, 1, a->config.labels);
-    Tape *t = tape_new(m->backend);
-    model_build_class_logits(t, m, a, in, logits);
-    run(t, m, logits, out);
-    free_logits(m, logits);
-    tape_free(t);
-    row_inputs_free(in);
-    return m->backend->k->status(m->backend, err); // the device may have had no room for the pass
+    return run(m, a, in, model_build_class_logits, 1, a->config.labels, out, err);
 }
