@@ -11,13 +11,14 @@ timeout=8
 hosts_check
 shared=$("$build/tiny_files")
 trap 'hosts_close; rm -rf "$shared"' EXIT
-trap 'exit 1' INT TERM HUP
+trap 'exit 1' INT TERM HUP PIPE
 hosts_open "$shared" 2
-steps=40
-# One row is a pass; three ranks of rows in a step, so that the shares of two ranks differ.
+steps=150
+# Four rows a step, of three that an epoch has: every epoch ends with a short step, and rank 1 has less to do in it.
 words="train model=$shared/tiny.gguf train_file=$shared/data.jsonl max_seq_length=48 learning_rate=1e-2 lora_dropout=0.1
 max_steps=$steps save_steps=10 resume_from_checkpoint=auto ddp_timeout=$timeout"
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive ASAN_OPTIONS=detect_leaks=0 RANKS_EXPECTED=2 RANKS_PER_MACHINE=1
+exported="-x OMP_NUM_THREADS -x OMP_WAIT_POLICY -x ASAN_OPTIONS -x RANKS_EXPECTED -x RANKS_PER_MACHINE"
 
 fail() {
     echo "multi_host: $*"
@@ -33,7 +34,7 @@ cluster() {
     log=$shared/$1.log
     output=$2
     shift 2
-    hosts_mpirun -x OMP_NUM_THREADS -x OMP_WAIT_POLICY -x ASAN_OPTIONS -x XDG_CACHE_HOME="$shared/private" \
+    hosts_mpirun $exported -x XDG_CACHE_HOME="$shared/private" \
         "$lorac" $words output_dir="$output" "$@" >"$log" 2>&1
 }
 
@@ -46,7 +47,7 @@ processes() { # on a machine
     on "$1" pgrep -c -x lorac
 }
 
-hosts_mpirun -x RANKS_EXPECTED -x RANKS_PER_MACHINE "$build/test_group_mpi" >"$shared/group.log" 2>&1 ||
+hosts_mpirun $exported "$build/test_group_mpi" >"$shared/group.log" 2>&1 ||
     fail "the group of ranks"
 
 "$lorac" $words gradient_accumulation_steps=4 output_dir="$shared/one" >"$shared/one.log" 2>&1 || fail "one process"

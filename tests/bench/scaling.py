@@ -2,6 +2,7 @@
 """How training scales over ranks: what adding up costs on a slow network, next to the formula, and tokens/s of 1 to 4 ranks.
 
 usage: scaling.py --build BUILD [--model MODEL.gguf] [--ranks 1,2] [--steps N] [--pairs N] [--numbers N]
+                  [--no-networks]
 Prints one JSON object. The networks need root (namespaces and TAP devices); without them that part is null. Each rank
 has one thread: more ranks than cores say nothing about tokens/s.
 """
@@ -114,8 +115,9 @@ def main():
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--pairs", type=int, default=2)
     parser.add_argument("--numbers", type=int, default=921600, help="of the vector: SmolLM2-135M, rank 16 on q and v")
+    parser.add_argument("--no-networks", action="store_true")
     args = parser.parse_args()
-    print(json.dumps({"load": os.getloadavg(), "cores": os.cpu_count(), "adding_up": adding_up(args),
+    print(json.dumps({"load": os.getloadavg(), "cores": os.cpu_count(), "adding_up": None if args.no_networks else adding_up(args),
                       "training": training(args) if args.model else None}, indent=1))
 
 

@@ -58,7 +58,7 @@ static int find_machines(Group *g, const Launch *l, Err *err) {
 
 static int open_mpi(Group *g, const Launch *l, Err *err) {
     void *symbol;
-    if (module_symbol(&symbol, "lorac-mpi.so", "lorac_mpi_open", "MPI", err))
+    if (module_symbol(&symbol, "lorac-mpi.so", "lorac_mpi_open", "libopenmpi-dev", err))
         return err_context(err, "started as rank %d by mpirun or srun", l->rank);
     __typeof__(lorac_mpi_open) *open; // ISO C has no cast from an object's address to a function's
     memcpy(&open, &symbol, sizeof open);
