@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "fileio.h"
+#include "snapshot.h"
 #include "tiny_run.h"
 
 enum { MAX_STEPS = 8 };
@@ -197,10 +199,113 @@ static void test_ranks_skip_together(void **state) {
     check_trouble((Trouble){.at = 2, .no_number = true});
 }
 
+// --- snapshots: rank 0 writes and reads, all go on ---
+
+enum { SAVED_AT = 3, LAST_STEP = 6 };
+typedef struct Resume {
+    char *out;
+    bool save; // else resume
+    Outcome outcomes[THREAD_RANKS];
+} Resume;
+
+static void save(TinyRun *r, const Resume *job, Group *g) {
+    Err err = {0};
+    RunIdentity id = run_identity(r->trainer);
+    CHECK(snapshot_compare_ranks(r->trainer, &err) == 0, "%s", err.msg);
+    if (g->rank == 0) CHECK(snapshot_save(r->trainer, job->out, &id, &err) == 0, "%s", err.msg);
+}
+
+static void resume(TinyRun *r, const Resume *job, Group *g) {
+    Err err = {0};
+    char *from = NULL;
+    RunIdentity id = run_identity(r->trainer);
+    if (g->rank == 0) CHECK(snapshot_resume(r->trainer, job->out, "auto", &id, &from, &err) == 0, "%s", err.msg);
+    CHECK(snapshot_share(r->trainer, &err) == 0, "%s", err.msg);
+    CHECK(r->trainer->state.step == SAVED_AT);
+    mem_free(from);
+}
+
+static void run_part(void *user, Group *g) {
+    Resume *job = user;
+    TinyRun r;
+    tiny_run_open_rank(&r, 1, g, 8, plain, N_OF(plain));
+    if (job->save) {
+        tiny_run_steps(&r, SAVED_AT, NULL);
+        save(&r, job, g);
+    } else {
+        resume(&r, job, g);
+    }
+    tiny_run_steps(&r, LAST_STEP - SAVED_AT, job->outcomes[g->rank].losses);
+    copy_params(&job->outcomes[g->rank], r.adapter);
+    tiny_run_close(&r);
+}
+
+// Saved by four ranks, gone on with by any number: the bits of the four that were not interrupted.
+static void test_ranks_resume_on_any_number(void **state) {
+    (void)state;
+    Resume whole = {.out = path_join(tiny_dir, "out"), .save = true};
+    Err err;
+    ASSERT_OK(dir_make_parents(whole.out, &err), &err);
+    run_as_ranks(4, run_part, &whole);
+    for (int ranks = 1; ranks <= THREAD_RANKS; ranks++) {
+        Resume again = {.out = whole.out};
+        run_as_ranks(ranks, run_part, &again);
+        for (int i = 0; i < ranks; i++) {
+            assert_same(&whole.outcomes[0], &again.outcomes[i], LAST_STEP - SAVED_AT);
+            mem_free(again.outcomes[i].params);
+        }
+    }
+    for (int i = 0; i < 4; i++) mem_free(whole.outcomes[i].params);
+    RunSplit split;
+    snapshot_split(&split, whole.out, "auto");
+    assert_true(split.rows_per_step == 8 && split.rows_per_rank == 1 && split.ranks == 4);
+    snapshot_split(&split, whole.out, "false");
+    assert_int_equal(split.rows_per_step, 0);
+    mem_free(whole.out);
+}
+
+static void test_ranks_keep_the_rows_of_a_step(void **state) {
+    (void)state;
+    const RunSplit none = {0}, before = {.rows_per_step = 12, .rows_per_rank = 3, .ranks = 4};
+    int64_t rows;
+    Err err;
+    ASSERT_OK(run_rows_per_step(&rows, &none, 3, 2, &err), &err);
+    assert_int_equal(rows, 6);
+    ASSERT_OK(run_rows_per_step(&rows, &before, 3, 2, &err), &err); // another number of ranks
+    assert_int_equal(rows, 12);
+    ASSERT_OK(run_rows_per_step(&rows, &before, 3, 5, &err), &err); // uneven shares
+    assert_int_equal(rows, 12);
+    ASSERT_OK(run_rows_per_step(&rows, &before, 6, 2, &err), &err); // another split of the same
+    assert_int_equal(rows, 12);
+    ASSERT_REFUSED(run_rows_per_step(&rows, &before, 4, 4, &err), &err, "12 rows (4 ranks of 3)");
+    assert_int_equal(err.status, EXIT_INPUT);
+}
+
+// One bit of one moment of one rank.
+static void diverge(void *user, Group *g) {
+    TinyRun r;
+    Err err = {0};
+    (void)user;
+    tiny_run_open_rank(&r, 1, g, 8, plain, N_OF(plain));
+    tiny_run_steps(&r, 1, NULL);
+    CHECK(snapshot_compare_ranks(r.trainer, &err) == 0, "%s", err.msg);
+    if (g->rank == 1) r.trainer->optimizer->v[7] += 1e-3f;
+    CHECK(snapshot_compare_ranks(r.trainer, &err) == 1);
+    CHECK(strstr(err.msg, "step 1: rank 1 has other v than rank 0"), "%s", err.msg);
+    tiny_run_close(&r);
+}
+
+static void test_ranks_that_differ_are_named(void **state) {
+    (void)state;
+    run_as_ranks(3, diverge, NULL);
+}
+
 int main(int argc, char **argv) {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
-    const struct CMUnitTest tests[] = {TEST(test_ranks_have_the_bits_of_one),
-                                       TEST(test_ranks_of_packed_rows_have_the_bits_of_one),
-                                       TEST(test_ranks_stop_together), TEST(test_ranks_skip_together)};
+    const struct CMUnitTest tests[] = {
+        TEST(test_ranks_have_the_bits_of_one), TEST(test_ranks_of_packed_rows_have_the_bits_of_one),
+        TEST(test_ranks_stop_together),        TEST(test_ranks_skip_together),
+        TEST(test_ranks_resume_on_any_number), TEST(test_ranks_keep_the_rows_of_a_step),
+        TEST(test_ranks_that_differ_are_named)};
     return cmocka_run_group_tests(tests, setup, tiny_dir_teardown);
 }

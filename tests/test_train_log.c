@@ -61,6 +61,30 @@ static void test_log_reads_back(void **state) {
     mem_free(text);
 }
 
+// Runs of several ranks say who is slow; the others have no such keys.
+static void test_log_of_ranks(void **state) {
+    (void)state;
+    TrainLog *log;
+    Err err;
+    char *text;
+    size_t size;
+    ASSERT_OK(train_log_open(&log, path, 0, &err), &err);
+    StepReport r = {.step = 1, .tokens = 10, .seconds = 0.5, .ranks = 1, .compute = 0.25};
+    train_log_step(log, &r, 1, 1000, 0);
+    r.step = 2, r.ranks = 3, r.compute = 0;
+    train_log_step(log, &r, 1, 1000, 0);
+    r.step = 3, r.compute = 0.25, r.reduce = 0.001, r.data = 0.002, r.slowest_rank = 2;
+    train_log_step(log, &r, 1, 1000, 0);
+    train_log_close(log);
+    ASSERT_OK(file_read(&text, &size, path, 1 << 20, &err), &err);
+    const char *second = strchr(text, '\n'), *third = strchr(second + 1, '\n'), *ranks = strstr(text, "\"ranks\"");
+    assert_true(ranks > second && ranks < third);
+    assert_true(strstr(text, "compute_seconds") > third);
+    assert_non_null(strstr(third, "\"ranks\": 3, \"compute_seconds\": 0.250000, \"reduce_seconds\": 0.001000, "
+                                  "\"data_seconds\": 0.002000, \"slowest_rank\": 2}"));
+    mem_free(text);
+}
+
 static void test_log_is_cut_back(void **state) {
     (void)state;
     write_steps(1, 6);
@@ -105,7 +129,7 @@ static void test_chart_takes_any_values(void **state) {
 
 int main(int argc, char **argv) {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
-    const struct CMUnitTest tests[] = {TEST(test_log_reads_back), TEST(test_log_is_cut_back),
+    const struct CMUnitTest tests[] = {TEST(test_log_reads_back), TEST(test_log_of_ranks), TEST(test_log_is_cut_back),
                                        TEST(test_chart_takes_any_values)};
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }

@@ -238,6 +238,9 @@ static void add_model_table(StrBuf *out, const Trainer *t) {
     row(out, "rows per step", "%" PRId64, t->rows_per_step);
     row(out, "device", "%s%s%s, %s", run_device_kind(t->model->backend), t->model->backend->name[0] ? " " : "",
         t->model->backend->name, run_device_dtype(t->model->backend));
+    if (t->group->ranks > 1)
+        row(out, "ranks", "%d on %d machine%s (%s)", t->group->ranks, t->group->nodes, t->group->nodes == 1 ? "" : "s",
+            t->group->calls->name);
     row(out, "gradient checkpointing", "%s", recompute_name(t->recompute));
     if (t->state.best_step >= 0)
         row(out, "best evaluation", "%.4f at step %" PRId64, t->state.best_loss, t->state.best_step);

@@ -48,9 +48,10 @@ int snapshot_resume(Trainer *t, const char *output_dir, const char *request, con
                     Err *err);
 
 // --- several ranks: the calls above are rank 0's alone, these are collective ---
-// What rank 0 has becomes that of all: device choices, parameters, moments, state.
+// What rank 0 has becomes that of all: parameters, moments, state. (Device choices: rehearse.h.)
 int snapshot_share(Trainer *t, Err *err);
-// Whether all ranks have the bits of rank 0; else all have the message that names one that differs.
+// 0: all ranks have the bits of rank 0. 1: they do not, and all have the message that names one. -1: they could not
+// ask.
 int snapshot_compare_ranks(const Trainer *t, Err *err);
 
 // Removes what exceeds `limit` (at least two stay), oldest first, never the one of best_step (-1: none), and what

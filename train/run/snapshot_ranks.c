@@ -14,22 +14,6 @@ static void get_buffers(const Trainer *t, float *buffers[BUFFERS]) {
     buffers[2] = t->optimizer->v;
 }
 
-// What rank 0's device has chosen by speed.
-static int share_choices(Trainer *t, Err *err) {
-    Backend *b = t->model->backend;
-    StrBuf text = {0};
-    if (t->group->rank == 0) b->k->choices_get(b, &text);
-    uint64_t size = text.len;
-    int status = group_broadcast(t->group, &size, sizeof size, 0, err);
-    char *all = status ? NULL : mem_calloc(size + 1, 1);
-    if (!status && text.len) memcpy(all, text.data, text.len);
-    if (!status) status = group_broadcast(t->group, all, size, 0, err);
-    if (!status) status = group_agree(t->group, t->group->rank ? b->k->choices_set(b, all, err) : 0, err);
-    mem_free(all);
-    str_clear(&text);
-    return status;
-}
-
 static int share_buffer(Trainer *t, float *device, Err *err) {
     Backend *b = t->model->backend;
     size_t bytes = (size_t)t->adapter->count * sizeof *device;
@@ -45,7 +29,7 @@ int snapshot_share(Trainer *t, Err *err) {
     float *buffers[BUFFERS];
     if (t->group->ranks == 1) return 0;
     get_buffers(t, buffers);
-    int status = share_choices(t, err);
+    int status = 0;
     for (int i = 0; i < BUFFERS && !status; i++) status = share_buffer(t, buffers[i], err);
     return status ? -1 : group_broadcast(t->group, &t->state, sizeof t->state, 0, err);
 }
@@ -73,11 +57,13 @@ static BufferHashes hash_buffers(const Trainer *t) {
 static int compare(const Trainer *t, const BufferHashes *all, Err *err) {
     for (int r = 1; r < t->group->ranks; r++)
         for (int i = 0; i < BUFFERS; i++)
-            if (strcmp(all[r].of[i], all[0].of[i]) != 0)
-                return err_runtime(err,
-                                   "step %lld: rank %d has other %s than rank 0 (hash %.8s, not %.8s): the ranks no "
-                                   "longer train the same adapter; the last snapshot is good",
-                                   (long long)t->state.step, r, buffer_names[i], all[r].of[i], all[0].of[i]);
+            if (strcmp(all[r].of[i], all[0].of[i]) != 0) {
+                err_runtime(err,
+                            "step %lld: rank %d has other %s than rank 0 (hash %.8s, not %.8s): the ranks no "
+                            "longer train the same adapter; the last snapshot is good",
+                            (long long)t->state.step, r, buffer_names[i], all[r].of[i], all[0].of[i]);
+                return 1;
+            }
     return 0;
 }
 

@@ -93,11 +93,22 @@ static void write_line(TrainLog *log, const char *line) {
     clearerr(log->file);
 }
 
+// What only some runs have: a device, a loss scale, several ranks. Times of other ranks are not known in the first
+// step.
+static void put_beside(char *text, size_t size, const StepReport *r, size_t host, size_t device) {
+    int n = snprintf(text, size, "%s", "");
+    if (device) n += snprintf(text + n, size - (size_t)n, ", \"host_memory_bytes\": %zu", host);
+    if (r->loss_scale > 1) n += snprintf(text + n, size - (size_t)n, ", \"loss_scale\": %g", r->loss_scale);
+    if (r->ranks > 1) n += snprintf(text + n, size - (size_t)n, ", \"ranks\": %d", r->ranks);
+    if (r->ranks > 1 && r->compute > 0)
+        snprintf(text + n, size - (size_t)n,
+                 ", \"compute_seconds\": %.6f, \"reduce_seconds\": %.6f, \"data_seconds\": %.6f, \"slowest_rank\": %d",
+                 r->compute, r->reduce, r->data, r->slowest_rank);
+}
+
 void train_log_step(TrainLog *log, const StepReport *r, double elapsed, size_t host, size_t device) {
-    char line[MAX_LINE], n[5][32], beside[96] = "";
-    if (device) snprintf(beside, sizeof beside, ", \"host_memory_bytes\": %zu", host);
-    if (r->loss_scale > 1)
-        snprintf(beside + strlen(beside), sizeof beside - strlen(beside), ", \"loss_scale\": %g", r->loss_scale);
+    char line[MAX_LINE], n[5][32], beside[MAX_LINE / 2];
+    put_beside(beside, sizeof beside, r, host, device);
     snprintf(line, sizeof line,
              "{\"step\": %" PRId64 ", \"epoch\": %s, \"loss\": %s, \"learning_rate\": %s, \"grad_norm\": %s, "
              "\"tokens\": %" PRId64 ", \"supervised_tokens\": %" PRId64 ", \"tokens_per_second\": %.1f, "

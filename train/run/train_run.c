@@ -72,10 +72,9 @@ static int write_snapshot(Run *r, Err *err) {
 // Rank 0 writes what all have. 0, 1: it could not be written; -1: the ranks do not have the same.
 static int save(Run *r, Err *err) {
     lifeline_at(r->life, LIFE_ANY_TIME, r->trainer->state.step);
-    if (snapshot_compare_ranks(r->trainer, err)) {
-        r->all_know = true;
-        return -1;
-    }
+    int other = snapshot_compare_ranks(r->trainer, err);
+    r->all_know = other > 0;
+    if (other) return -1;
     r->save_failed = group_agree(r->group, write_snapshot(r, err), err) != 0;
     if (r->save_failed) return 1;
     r->saved_step = r->trainer->state.step;
@@ -101,10 +100,9 @@ static int interrupted(Run *r, Err *err) {
     progress_end(&r->progress);
     RunState *s = &r->trainer->state;
     bool unsaved = s->step > 0 && (s->step != r->saved_step || r->save_failed);
-    if (unsaved && save(r, err)) {
-        given_up(r);
-        return err->status;
-    }
+    int status = unsaved ? save(r, err) : 0;
+    if (status > 0) status = given_up(r);
+    if (status) return err->status;
     printf("stopped by a signal after step %" PRId64 "; run the same command to go on\n", s->step);
     return EXIT_INTERRUPTED;
 }
@@ -154,7 +152,7 @@ static int finish(Run *r, Err *err) {
 static int run(Run *r, Err *err) {
     if (run_agree(r, lifeline_open(&r->life, r->group, (double)r->config->ddp_timeout, err), err)) return err->status;
     if (run_set_up(r, err)) return err->status;
-    if (run_agree(r, rehearse(r->trainer, r->saved_step >= 0, err), err)) return err->status;
+    if (run_agreed(r, rehearse(r->trainer, r->saved_step >= 0, err))) return err->status;
     int status = step_loop(r, err);
     return status ? status : finish(r, err);
 }

@@ -29,5 +29,6 @@ typedef struct Run {
 bool run_is_first(const Run *r); // of the ranks
 // group_agree, noting that all know.
 int run_agree(Run *r, int status, Err *err);
+int run_agreed(Run *r, int status); // the same of a call that has made the ranks agree by itself
 // Collective: everything there is before the first step, the newest snapshot loaded.
 int run_set_up(Run *r, Err *err);

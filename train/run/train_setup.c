@@ -54,12 +54,10 @@ static int load_model(Run *r, const ModelOptions *o, Err *err) {
     Err note;
     bool cpu = strcmp(r->config->device, "cpu") == 0;
     int threads;
-    if (run_agree(r, ranks_threads(r->group, cpu, &threads, err), err)) return -1;
-    if (run_agree(r,
-                  run_device_open_rank(&r->backend, r->config->device, (DtypeWord)r->config->dtype, threads, r->group,
-                                       &note, err),
-                  err))
-        return -1;
+    if (run_agreed(r, ranks_threads(r->group, cpu, &threads, err))) return -1;
+    int opened = run_device_open_rank(&r->backend, r->config->device, (DtypeWord)r->config->dtype, threads, r->group,
+                                      &note, err);
+    if (run_agreed(r, opened)) return -1;
     print_device(r->backend, &note);
     int status = model_load(&r->model, r->config->model_name_or_path, r->backend, o, err);
     return run_agree(r, status ? status : run_device_check(r->backend, err), err);
@@ -83,7 +81,8 @@ static int open_trainer(Run *r, Err *err) {
     if (run_agree(r, status, err)) return -1;
     r->trainer = trainer_new(r->config, r->model, r->adapter, &r->data, r->group, rows);
     r->trainer->life = r->trainer->runner->life = r->life;
-    if (r->backend->k->connect(r->backend, r->group, (double)r->config->ddp_timeout, err)) return -1;
+    int connected = r->backend->k->connect(r->backend, r->group, (double)r->config->ddp_timeout, err);
+    if (run_agreed(r, connected)) return -1;
     r->identity = run_identity(r->trainer);
     plan_events(r);
     return run_agree(r, trainer_fit_memory(r->trainer, err), err);
@@ -185,20 +184,23 @@ bool run_is_first(const Run *r) {
 }
 
 int run_agree(Run *r, int status, Err *err) {
-    if (group_agree(r->group, status, err) == 0) return 0;
-    r->all_know = true;
-    return -1;
+    return run_agreed(r, group_agree(r->group, status, err));
+}
+
+int run_agreed(Run *r, int status) {
+    if (status) r->all_know = true;
+    return status;
 }
 
 int run_set_up(Run *r, Err *err) {
     ModelOptions options;
     int64_t max_tokens;
-    if (same_config(r->group, r->config, err)) return -1;
+    if (run_agreed(r, same_config(r->group, r->config, err))) return -1;
     if (run_agree(r, run_model_options(&options, r->config, &max_tokens, err), err)) return -1;
     if (open_output(r, err) || load_model(r, &options, err) || open_data(r, err)) return -1;
     int status = run_adapter_new(&r->adapter, r->config, r->model, dataset_labels(r->data.train), err);
     if (run_agree(r, status, err) || open_trainer(r, err)) return -1;
-    if (same_run(r->group, r->trainer, &r->identity, err) || resume(r, err)) return -1;
+    if (run_agreed(r, same_run(r->group, r->trainer, &r->identity, err)) || resume(r, err)) return -1;
     print_plan(r);
     return 0;
 }

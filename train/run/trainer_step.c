@@ -106,6 +106,14 @@ static void pack_ahead(Trainer *t) {
         row_runner_pack(t->runner, &pass);
 }
 
+// Whoever says that it waits for others must have computed its own: what is queued on a device may take minutes.
+static void finish_own(Trainer *t) {
+    Backend *b = t->model->backend;
+    if (t->group->ranks == 1 || b->host_memory) return;
+    pack_ahead(t);
+    b->k->sync(b);
+}
+
 // What this rank has taken goes with the next step's sum.
 static void measure(Trainer *t) {
     Backend *b = t->model->backend;
@@ -209,7 +217,9 @@ int trainer_step(Trainer *t, bool (*stop)(void), StepReport *report, Err *err) {
     begin(t);
     need_order(t, rows.epoch);
     count_tokens(t, &rows, report);
-    reduce(t, !start_passes(t, report, rows.count, stop));
+    bool stopped = !start_passes(t, report, rows.count, stop);
+    finish_own(t);
+    reduce(t, stopped);
     t->optimizer->updates = s->updates;
     optimizer_queue(t->optimizer, report->learning_rate);
     pack_ahead(t);

@@ -1,0 +1,139 @@
+// `lorac train` under mpirun, as processes: the adapter and the losses of one process, stopped and gone on with by
+// other numbers of ranks; an error is said once; rank 0 alone speaks unless all are asked to. Skipped where there is no
+// mpirun.
+#include "test.h"
+
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include "fileio.h"
+#include "tiny_run.h"
+
+static const char common[] =
+    "device=cpu packing=false max_seq_length=48 val_set_size=4 eval_strategy=steps eval_steps=4 "
+    "save_steps=2 learning_rate=1e-2 lora_dropout=0.1 num_train_epochs=3 run_name=tiny "
+    "ddp_timeout=30";
+
+// Output and errors together; ranks 0: without mpirun. The caller frees.
+static char *train(int ranks, const char *out, const char *extra, int want_status) {
+    char *launch = ranks ? mem_printf("sh %s/mpirun.sh %d ", TEST_DIR, ranks) : mem_strdup("");
+    char *command = mem_printf(
+        "D=%s OMP_NUM_THREADS=1; export OMP_NUM_THREADS; %s%s train model=%s/tiny.gguf train_file=%s/data.jsonl "
+        "output_dir=%s/%s %s 2>&1 %s",
+        tiny_dir, launch, LORAC, tiny_dir, tiny_dir, tiny_dir, out, common, extra);
+    StrBuf text = {0};
+    char piece[4096];
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    str_puts(&text, "");
+    for (size_t n; (n = fread(piece, 1, sizeof piece, pipe)) > 0;) str_add(&text, piece, n);
+    int status = pclose(pipe);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != want_status) {
+        fprintf(stderr, "%s\n", text.data);
+        fail_msg("%s: wait status %d, expected exit status %d", command, status, want_status);
+    }
+    mem_free(command);
+    mem_free(launch);
+    return text.data;
+}
+
+static int count(const char *text, const char *part) {
+    int n = 0;
+    for (; (text = strstr(text, part)); text++) n++;
+    return n;
+}
+
+static void must_train(int ranks, const char *out, const char *extra) {
+    mem_free(train(ranks, out, extra, 0));
+}
+
+static void expect_once(int ranks, const char *out, const char *extra, int status, const char *part) {
+    char *text = train(ranks, out, extra, status);
+    const char *said = strstr(text, "lorac: ");
+    if (!said || !strstr(said, part) || count(text, "lorac: ") != 1)
+        fail_msg("expected \"%s\" once and no other error:\n%s", part, text);
+    mem_free(text);
+}
+
+// The log without what depends on the clock, the machine and the ranks.
+static char *losses_of(const char *out) {
+    char *path = mem_printf("%s/%s/train_log.jsonl", tiny_dir, out), *text;
+    size_t size;
+    Err err;
+    ASSERT_OK(file_read(&text, &size, path, 1 << 20, &err), &err);
+    for (char *cut = text; (cut = strstr(cut, ", \"tokens_per_second\""));) {
+        size_t n = strcspn(cut, "\n");
+        memmove(cut, cut + n, strlen(cut + n) + 1);
+    }
+    mem_free(path);
+    return text;
+}
+
+static void same_as_one(const char *out) {
+    char *x = path_join(tiny_dir, "one"), *y = path_join(tiny_dir, out), *one = losses_of("one"),
+         *other = losses_of(out);
+    if (!tiny_same_adapter(x, y)) fail_msg("the adapters of one rank and of %s differ", out);
+    assert_string_equal(one, other);
+    mem_free(x);
+    mem_free(y);
+    mem_free(one);
+    mem_free(other);
+}
+
+static void test_mpirun_has_the_bits_of_one(void **state) {
+    (void)state;
+    must_train(0, "one", "gradient_accumulation_steps=6");
+    must_train(3, "three", "per_device_train_batch_size=2");
+    same_as_one("three");
+}
+
+// USR1 is a signal that mpirun passes on to its ranks.
+static void test_mpirun_goes_on_with_another_number(void **state) {
+    (void)state;
+    char *text = train(4, "cut",
+                       "gradient_accumulation_steps=2 save_steps=1 & pid=$!; i=0; "
+                       "while [ ! -d $D/cut/checkpoint-000002 ] && [ $i -lt 600 ]; do sleep 0.05; i=$((i+1)); done; "
+                       "kill -USR1 $pid; wait $pid #",
+                       EXIT_INTERRUPTED);
+    assert_int_equal(count(text, "stopped by a signal after step"), 1);
+    mem_free(text);
+    text = train(3, "cut", "gradient_accumulation_steps=2", 0);
+    assert_int_equal(count(text, "resuming from"), 1);
+    assert_int_equal(count(text, "8 rows are dealt, 2 to 3 to each"), 1);
+    mem_free(text);
+    must_train(0, "whole", "gradient_accumulation_steps=8");
+    char *x = path_join(tiny_dir, "whole"), *y = path_join(tiny_dir, "cut");
+    assert_true(tiny_same_adapter(x, y));
+    mem_free(x);
+    mem_free(y);
+    expect_once(2, "cut", "gradient_accumulation_steps=3", EXIT_INPUT, "8 rows (3 ranks of 2)");
+}
+
+static void test_mpirun_says_an_error_once(void **state) {
+    (void)state;
+    expect_once(3, "no", "lora_rang=4", EXIT_INPUT, "lora_rang");
+    expect_once(2, "no", "max_memory=1MiB", EXIT_NO_FIT, "max_memory");
+}
+
+static void test_mpirun_lets_rank_0_speak(void **state) {
+    (void)state;
+    char *text = train(3, "quiet", "max_steps=2", 0);
+    assert_int_equal(count(text, "\nsteps    2 of 3 rows"), 1);
+    assert_int_equal(count(text, "\nranks    3 on 1 machine (mpi): a step's 3 rows are dealt, 1 to each"), 1);
+    assert_int_equal(count(text, "[rank "), 0);
+    mem_free(text);
+    text = train(3, "loud", "max_steps=2 log_on_each_rank=true", 0);
+    assert_int_equal(count(text, "\n[rank 1] steps    2 of 3 rows"), 1);
+    assert_int_equal(count(text, "\n[rank 2] steps    2 of 3 rows"), 1);
+    assert_int_equal(count(text, "\nsteps    2 of 3 rows"), 1);
+    mem_free(text);
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    if (system("command -v mpirun >/dev/null 2>&1")) return TEST_SKIPPED;
+    const struct CMUnitTest tests[] = {TEST(test_mpirun_has_the_bits_of_one),
+                                       TEST(test_mpirun_goes_on_with_another_number),
+                                       TEST(test_mpirun_says_an_error_once), TEST(test_mpirun_lets_rank_0_speak)};
+    return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
+}
