@@ -121,6 +121,19 @@ static void test_cuda_cli_needs_a_device(void **state) {
     train("output_dir=second device=cuda:1", EXIT_RUNTIME, "1 GPU(s)");
 }
 
+// Plain "lorac train" starts a process for each of two GPUs: they have the bits of one that computes their rows in
+// turn.
+static void test_cuda_cli_starts_a_rank_for_each_gpu(void **state) {
+    (void)state;
+    setenv("LORAC_EMULATED_DEVICES", "2", 1);
+    train("output_dir=two device=cuda num_gpus=all", 0, "ranks    2 on 1 machine (tcp)");
+    train("output_dir=turns device=cuda gradient_accumulation_steps=2", 0, "step 8/8");
+    assert_true(tiny_same_adapter("two", "turns"));
+    train("output_dir=three device=cuda num_gpus=3", EXIT_INPUT, "num_gpus: this process sees 2 GPUs");
+    train("output_dir=cpus device=cpu num_gpus=2", EXIT_INPUT, "mpirun -np N lorac train");
+    unsetenv("LORAC_EMULATED_DEVICES");
+}
+
 static float *logits_in(const char *path, size_t *n) {
     Safetensors *s;
     Err err;
@@ -168,4 +181,5 @@ static void test_cuda_cli_verbs_take_a_device(void **state) {
 #define TINY_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tiny_dir_teardown)
 TEST_MAIN(TINY_TEST(test_cuda_cli_trains_as_the_cpu_does), TINY_TEST(test_cuda_cli_goes_on_after_kill_9),
           TINY_TEST(test_cuda_cli_resumes_on_the_same_kind_of_device), TINY_TEST(test_cuda_cli_plans_memory),
-          TINY_TEST(test_cuda_cli_needs_a_device), TINY_TEST(test_cuda_cli_verbs_take_a_device))
+          TINY_TEST(test_cuda_cli_starts_a_rank_for_each_gpu), TINY_TEST(test_cuda_cli_needs_a_device),
+          TINY_TEST(test_cuda_cli_verbs_take_a_device))
