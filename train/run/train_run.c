@@ -117,6 +117,7 @@ static int do_step(Run *r, Err *err) {
     int status = trainer_step(r->trainer, signals_stop_asked, &report, err);
     r->all_know = r->trainer->all_know;
     if (status == 1) return 1;
+    if (status && report.seconds <= 0) return status; // the step came to no end: there is nothing to report
     r->fresh = true;
     if (!run_is_first(r)) return status;
     size_t host = memory_peak(), device = memory_device(r->backend);
