@@ -8,19 +8,24 @@ Group group_alone(void) {
     return (Group){.ranks = 1, .local_ranks = 1, .nodes = 1};
 }
 
+static int note(Group *g, int rc) {
+    g->broken = g->broken || rc;
+    return rc;
+}
+
 int group_broadcast(Group *g, void *data, size_t n, int from, Err *err) {
     CHECK(from >= 0 && from < g->ranks, "from rank %d of %d", from, g->ranks);
-    return g->ranks == 1 || n == 0 ? 0 : g->calls->broadcast(g, data, n, from, err);
+    return g->ranks == 1 || n == 0 ? 0 : note(g, g->calls->broadcast(g, data, n, from, err));
 }
 
 int group_gather(Group *g, void *all, const void *mine, size_t n, Err *err) {
-    if (g->ranks > 1) return g->calls->gather(g, all, mine, n, err);
+    if (g->ranks > 1) return note(g, g->calls->gather(g, all, mine, n, err));
     memcpy(all, mine, n);
     return 0;
 }
 
 int group_sum(Group *g, int64_t *data, int64_t n, Err *err) {
-    return g->ranks == 1 || n == 0 ? 0 : g->calls->sum(g, data, n, err);
+    return g->ranks == 1 || n == 0 ? 0 : note(g, g->calls->sum(g, data, n, err));
 }
 
 int group_barrier(Group *g, Err *err) {

@@ -28,6 +28,7 @@ struct Group {
     int rank, ranks;
     int local_rank, local_ranks; // among the ranks on the same machine
     int node, nodes;             // machines, in the order of their lowest rank
+    bool broken;                 // a call has failed: the ranks do not know of each other any more
 };
 
 Group group_alone(void);

@@ -160,10 +160,11 @@ static int run(Run *r, Err *err) {
 
 // An error that only this rank knows of names it, and ends the others; of one that all have, rank 0 speaks.
 static void tell(const Run *r, int status, Err *err) {
-    bool failed = status && status != EXIT_INTERRUPTED;
-    if (failed && r->all_know && r->group->rank > 0) err->msg[0] = 0;
-    if (failed && !r->all_know && r->group->ranks > 1) err_context(err, "rank %d", r->group->rank);
-    lifeline_close(r->life, status, failed && !r->all_know ? err->msg : NULL);
+    bool failed = status && status != EXIT_INTERRUPTED, all_know = r->all_know && !r->group->broken;
+    if (!failed) signals_run_is_over();
+    if (failed && all_know && r->group->rank > 0) err->msg[0] = 0;
+    if (failed && !all_know && r->group->ranks > 1) err_context(err, "rank %d", r->group->rank);
+    lifeline_close(r->life, status, failed && !all_know ? err->msg : NULL);
 }
 
 int train_run(const Config *c, Group *g, Err *err) {
