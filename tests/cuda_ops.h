@@ -3,6 +3,8 @@
 // CUDA_OP_TESTS(op_cases_matmul).
 #pragma once
 
+#include <string.h>
+
 #include "cuda_open.h"
 #include "opcheck.h"
 
@@ -37,9 +39,12 @@ static void compare(const OpRun *want, const OpCase *c, const OpSize *size, Back
 }
 
 // What costs much is tested less often: sizes in turn over the types. F16 differs from BF16 in no algorithm.
+// Attention's backward case runs its forward too and compares what that wrote.
 enum { SOME_TOKENS = 40, MANY_TOKENS = 256 };
-static bool is_turn(int64_t tokens, int type, int size) {
-    if (tokens <= SOME_TOKENS) return true;
+static bool is_turn(const OpCase *c, int type, int size) {
+    int64_t tokens = c->sizes[size].t;
+    if (strcmp(c->name, "attention_forward") == 0 && size % 3) return false;
+    if (tokens <= SOME_TOKENS) return type < 2 || size % 3 == 1;
     if (tokens > MANY_TOKENS) return size % 2 == type;
     return type == 0 || (type == 1 ? size % 2 == 0 : size % 6 == 1);
 }
@@ -50,7 +55,7 @@ static void match_reference(const OpCase *cases) {
         Backend *b = open_emulated(activation_types[type]);
         for (const OpCase *c = cases; c->name; c++)
             for (int s = 0; s < c->n_sizes && !c->host; s++) {
-                if (!is_turn(c->sizes[s].t, type, s)) continue;
+                if (!is_turn(c, type, s)) continue;
                 OpRun *want = op_run(c, c->sizes + s, ref, setup_of(type, s));
                 compare(want, c, c->sizes + s, b, setup_of(type, s), OP_WITHIN_TOLERANCE);
                 op_run_free(want);

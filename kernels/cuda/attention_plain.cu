@@ -276,46 +276,46 @@ __global__ void __launch_bounds__(THREADS)
     }
 }
 
-template <class T, class F> void run_forward(Backend *b, const AttentionCall *c) {
-    Attention a = attention_of(c);
-    RUN_WIDE(b, (plain_forward_kernel<T, F>), query_blocks(a, F::SIDE), THREADS, F::forward_bytes, a,
-             rows_of<T>(c->out), rows_of<float>(c->lse), rows_of<T>(c->q), rows_of<T>(c->k), rows_of<T>(c->v));
-}
+struct Forward {
+    template <class T, class F> static void run(Backend *b, const AttentionCall *c) {
+        Attention a = attention_of(c);
+        RUN_WIDE(b, (plain_forward_kernel<T, F>), query_blocks(a, F::SIDE), THREADS, F::forward_bytes, a,
+                 rows_of<T>(c->out), rows_of<float>(c->lse), rows_of<T>(c->q), rows_of<T>(c->k), rows_of<T>(c->v));
+    }
+};
 
-template <class T, class F> void run_backward(Backend *b, const AttentionCall *c) {
-    Attention a = attention_of(c);
-    if (c->dq.data)
-        RUN_WIDE(b, (plain_dq_kernel<T, F>), query_blocks(a, F::SIDE), THREADS, F::backward_bytes, a, rows_of<T>(c->dq),
-                 rows_of<T>(c->dout), rows_of<float>(c->lse), (const float *)c->ws, rows_of<T>(c->q), rows_of<T>(c->k),
-                 rows_of<T>(c->v));
-    if (c->dk.data || c->dv.data)
-        RUN_WIDE(b, (plain_dkv_kernel<T, F>), key_blocks(a, F::SIDE), THREADS, F::backward_bytes, a, rows_of<T>(c->dk),
-                 rows_of<T>(c->dv), rows_of<T>(c->dout), rows_of<float>(c->lse), (const float *)c->ws, rows_of<T>(c->q),
-                 rows_of<T>(c->k), rows_of<T>(c->v));
+struct Backward {
+    template <class T, class F> static void run(Backend *b, const AttentionCall *c) {
+        Attention a = attention_of(c);
+        if (c->dq.data)
+            RUN_WIDE(b, (plain_dq_kernel<T, F>), query_blocks(a, F::SIDE), THREADS, F::backward_bytes, a,
+                     rows_of<T>(c->dq), rows_of<T>(c->dout), rows_of<float>(c->lse), (const float *)c->ws,
+                     rows_of<T>(c->q), rows_of<T>(c->k), rows_of<T>(c->v));
+        if (c->dk.data || c->dv.data)
+            RUN_WIDE(b, (plain_dkv_kernel<T, F>), key_blocks(a, F::SIDE), THREADS, F::backward_bytes, a,
+                     rows_of<T>(c->dk), rows_of<T>(c->dv), rows_of<T>(c->dout), rows_of<float>(c->lse),
+                     (const float *)c->ws, rows_of<T>(c->q), rows_of<T>(c->k), rows_of<T>(c->v));
+    }
+};
+
+template <class Direction> void run_by_head_size(Backend *b, const AttentionCall *c) {
+    int64_t d = c->s->head_size;
+    DISPATCH(b->activation, T, {
+        if (d <= 64)
+            Direction::template run<T, Form<64, 32>>(b, c);
+        else if (d <= 128)
+            Direction::template run<T, Form<128, 32>>(b, c);
+        else
+            Direction::template run<T, Form<256, 16>>(b, c);
+    });
 }
 
 } // namespace
 
 void plain_forward(Backend *b, const AttentionCall *c) {
-    int64_t d = c->s->head_size;
-    DISPATCH(b->activation, T, {
-        if (d <= 64)
-            run_forward<T, Form<64, 32>>(b, c);
-        else if (d <= 128)
-            run_forward<T, Form<128, 32>>(b, c);
-        else
-            run_forward<T, Form<256, 16>>(b, c);
-    });
+    run_by_head_size<Forward>(b, c);
 }
 
 void plain_backward(Backend *b, const AttentionCall *c) {
-    int64_t d = c->s->head_size;
-    DISPATCH(b->activation, T, {
-        if (d <= 64)
-            run_backward<T, Form<64, 32>>(b, c);
-        else if (d <= 128)
-            run_backward<T, Form<128, 32>>(b, c);
-        else
-            run_backward<T, Form<256, 16>>(b, c);
-    });
+    run_by_head_size<Backward>(b, c);
 }

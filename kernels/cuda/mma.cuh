@@ -160,7 +160,7 @@ template <class T> struct Mma {
         return load(&x);
     }
     static void combine(emu::Exchange *const *lanes, unsigned) {
-        float a[16][16], b[16][8];
+        float a[16][16], b[16][8], c[16][8];
         for (int i = 0; i < 32; i++) {
             const Lane *lane = (const Lane *)lanes[i]->in;
             int g = i / 4, t = i % 4;
@@ -168,14 +168,13 @@ template <class T> struct Mma {
                 for (int h = 0; h < 2; h++) a[g + 8 * (r % 2)][2 * t + 8 * (r / 2) + h] = element(lane->a[r], h);
             for (int r = 0; r < 2; r++)
                 for (int h = 0; h < 2; h++) b[2 * t + 8 * r + h][g] = element(lane->b[r], h);
+            for (int r = 0; r < 4; r++) c[g + 8 * (r / 2)][2 * t + r % 2] = ((const float *)lanes[i]->out)[r];
         }
+        for (int row = 0; row < 16; row++)
+            for (int k = 0; k < 16; k++)
+                for (int column = 0; column < 8; column++) c[row][column] += a[row][k] * b[k][column];
         for (int i = 0; i < 32; i++)
-            for (int r = 0; r < 4; r++) {
-                int row = i / 4 + 8 * (r / 2), column = 2 * (i % 4) + r % 2;
-                float sum = ((float *)lanes[i]->out)[r];
-                for (int k = 0; k < 16; k++) sum += a[row][k] * b[k][column];
-                ((float *)lanes[i]->out)[r] = sum;
-            }
+            for (int r = 0; r < 4; r++) ((float *)lanes[i]->out)[r] = c[i / 4 + 8 * (r / 2)][2 * (i % 4) + r % 2];
     }
     static void add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
         Lane lane = {{a[0], a[1], a[2], a[3]}, {b0, b1}};

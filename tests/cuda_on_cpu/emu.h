@@ -75,9 +75,9 @@ template <class T> void gather(const T &mine, T (&all)[32], Site site) {
     static_assert(std::is_trivially_copyable<T>::value, "registers");
     Exchange e = {&mine, all, (int)sizeof(T), 0};
     exchange(site, ~0u, &e, [](Exchange *const *lanes, unsigned) {
-        for (int to = 0; to < 32; to++)
-            for (int from = 0; from < 32; from++)
-                memcpy((char *)lanes[to]->out + from * lanes[to]->size, lanes[from]->in, lanes[to]->size);
+        T values[32];
+        for (int from = 0; from < 32; from++) memcpy(&values[from], lanes[from]->in, sizeof(T));
+        for (int to = 0; to < 32; to++) memcpy(lanes[to]->out, values, sizeof values);
     });
 }
 

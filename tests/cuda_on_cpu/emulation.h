@@ -42,6 +42,10 @@ struct MemoryScope {
         memory_leave();
     }
 };
+// What was allocated and not written: NaN, -1 as an integer.
+enum { POISON = 0xff };
+void poison(void *p, size_t bytes);
+void forbid(const void *p, size_t bytes, bool yes); // to AddressSanitizer
 bool on_device(const void *p);
 bool pinned(const void *p);
 // [p, p + bytes) lies in one live allocation of the device (or in host memory, where `host_too`); else a fault.

@@ -18,7 +18,10 @@ void AnnotateIgnoreWritesBegin(const char *, int);
 void AnnotateIgnoreWritesEnd(const char *, int);
 }
 #endif
-#ifndef __x86_64__
+#if !defined __x86_64__ && !defined EMU_UCONTEXT
+#define EMU_UCONTEXT // works everywhere, ten times slower
+#endif
+#ifdef EMU_UCONTEXT
 #include <ucontext.h>
 #endif
 
@@ -32,17 +35,17 @@ constexpr size_t STACK = 256 * 1024; // only touched pages count; a page without
 struct Fiber {
     char *stack = nullptr; // NULL: the host thread's own
     size_t bytes = 0;
-#ifdef __x86_64__
-    void *sp = nullptr;
-#else
+#ifdef EMU_UCONTEXT
     ucontext_t context;
+#else
+    void *sp = nullptr;
 #endif
     void *fake_stack = nullptr;       // AddressSanitizer's
     const void *asan_stack = nullptr; // bounds, for AddressSanitizer
     void *tsan = nullptr;
 };
 
-#ifdef __x86_64__
+#ifndef EMU_UCONTEXT
 // emu_switch(&old stack pointer, new stack pointer): saves what a call must preserve, on the stack that is left.
 extern "C" void emu_switch(void **save, void *load);
 __asm__(".text\n"
@@ -90,10 +93,10 @@ void switch_stacks(Fiber *from, Fiber *to) {
 #ifdef EMU_TSAN
     __tsan_switch_to_fiber(to->tsan, __tsan_switch_to_fiber_no_sync);
 #endif
-#ifdef __x86_64__
-    emu_switch(&from->sp, to->sp);
-#else
+#ifdef EMU_UCONTEXT
     swapcontext(&from->context, &to->context);
+#else
+    emu_switch(&from->sp, to->sp);
 #endif
     arrived(from);
 }
@@ -121,16 +124,16 @@ Fiber *Fibers::make() {
     if (p == MAP_FAILED) fault("no memory for the stacks of a block");
     f->stack = (char *)p;
     mprotect(f->stack, (size_t)sysconf(_SC_PAGESIZE), PROT_NONE);
-#ifdef __x86_64__
-    // Six registers, then the address that `ret` takes; at entry the stack pointer is 8 modulo 16, as after a call.
-    void **top = (void **)(f->stack + STACK) - 2;
-    *top = (void *)first_frame;
-    f->sp = top - 6;
-#else
+#ifdef EMU_UCONTEXT
     getcontext(&f->context);
     f->context.uc_stack.ss_sp = f->stack;
     f->context.uc_stack.ss_size = STACK;
     makecontext(&f->context, first_frame, 0);
+#else
+    // Six registers, then the address that `ret` takes; at entry the stack pointer is 8 modulo 16, as after a call.
+    void **top = (void **)(f->stack + STACK) - 2;
+    *top = (void *)first_frame;
+    f->sp = top - 6;
 #endif
 #ifdef EMU_TSAN
     f->tsan = __tsan_create_fiber(0);

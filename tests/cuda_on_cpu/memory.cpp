@@ -14,7 +14,7 @@
 
 namespace emu {
 namespace {
-enum { PAGE = 4096, RED_ZONE = 256, POISON = 0xff };
+enum { PAGE = 4096, RED_ZONE = 256 };
 const size_t SPACE = (size_t)1 << 38;
 
 struct Allocation {
@@ -37,17 +37,6 @@ Memory &memory() {
 
 void protect(Memory &m, int access) {
     if (m.high && mprotect(m.base, m.high, access)) fault("mprotect of %zu bytes failed", m.high);
-}
-
-void forbid(const char *p, size_t bytes, bool yes) {
-#ifdef EMU_ASAN
-    if (yes)
-        ASAN_POISON_MEMORY_REGION(p, bytes);
-    else
-        ASAN_UNPOISON_MEMORY_REGION(p, bytes);
-#else
-    (void)p, (void)bytes, (void)yes;
-#endif
 }
 
 // Room for an allocation with its red zone, rounded to pages, so that pages of what is freed can be given back.
@@ -77,6 +66,24 @@ bool in_range(const Memory &m, const void *p) {
     return m.base && (const char *)p >= m.base && (const char *)p < m.base + SPACE;
 }
 } // namespace
+
+// A loop that is not turned into memset, which ThreadSanitizer would watch.
+void poison(void *p, size_t bytes) {
+    volatile uint64_t *words = (volatile uint64_t *)p;
+    for (size_t i = 0; i < bytes / sizeof *words; i++) words[i] = ~(uint64_t)0;
+    for (size_t i = bytes - bytes % sizeof *words; i < bytes; i++) ((volatile unsigned char *)p)[i] = POISON;
+}
+
+void forbid(const void *p, size_t bytes, bool yes) {
+#ifdef EMU_ASAN
+    if (yes)
+        ASAN_POISON_MEMORY_REGION(p, bytes);
+    else
+        ASAN_UNPOISON_MEMORY_REGION(p, bytes);
+#else
+    (void)p, (void)bytes, (void)yes;
+#endif
+}
 
 void memory_enter() {
     Memory &m = memory();
@@ -147,7 +154,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes) {
     char *at = m.base + m.high;
     m.high += size;
     protect(m, PROT_READ | PROT_WRITE);
-    memset(at, POISON, bytes + RED_ZONE);
+    poison(at, bytes + RED_ZONE);
     forbid(at + bytes, size - bytes, true);
     m.live[at] = {bytes, current_device()};
     used += size;
@@ -168,7 +175,7 @@ cudaError_t cudaFree(void *p) {
     size_t size = room(at->second.bytes);
     m.used[at->second.device] -= size;
     m.live.erase(at);
-    forbid((char *)p, size, true);
+    forbid(p, size, true);
     madvise(p, size, MADV_DONTNEED);
     return sticky();
 }
@@ -184,7 +191,7 @@ cudaError_t cudaMemGetInfo(size_t *free, size_t *total) {
 cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned) {
     if (any_capture()) return fail(cudaErrorStreamCaptureUnsupported);
     if (posix_memalign(p, PAGE, bytes ? bytes : 1)) return fail(cudaErrorMemoryAllocation);
-    memset(*p, POISON, bytes);
+    poison(*p, bytes);
     Memory &m = memory();
     std::lock_guard<std::mutex> hold(m.lock);
     m.pinned[(const char *)*p] = bytes;

@@ -71,8 +71,9 @@ template <class F> void in_order(Block &b, unsigned n, F f) {
 }
 
 void push(Block &b, Lane *l) {
+    size_t at = b.head + b.queued++;
     l->state = READY;
-    b.queue[(b.head + b.queued++) % b.queue.size()] = l;
+    b.queue[at < b.queue.size() ? at : at - b.queue.size()] = l;
 }
 
 std::string place_text(const Block &b, const Lane &l) {
@@ -125,7 +126,7 @@ Lane *next_lane(Block &b) {
         return nullptr;
     }
     Lane *l = b.queue[b.head];
-    b.head = (b.head + 1) % b.queue.size();
+    if (++b.head == b.queue.size()) b.head = 0;
     b.queued--;
     return l;
 }

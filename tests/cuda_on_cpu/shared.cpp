@@ -12,7 +12,7 @@
 
 namespace emu {
 namespace {
-enum { GAP = 128, SPACE = 4 * SHARED_LIMIT, POISON = 0xff };
+enum { GAP = 128, SPACE = 4 * SHARED_LIMIT };
 const size_t MAP = LANES_KEEP_FIBERS ? (size_t)256 << 20 : (size_t)SPACE;
 
 struct Array {
@@ -20,8 +20,6 @@ struct Array {
     const char *name;
     size_t offset, bytes;
 };
-
-void forbid(char *p, size_t bytes, bool yes);
 
 // What the address space is used for next may be touched.
 void give_back(char *memory) {
@@ -39,22 +37,6 @@ struct Arena {
     }
 };
 thread_local Arena arena;
-
-void poison(char *p, size_t bytes) {
-    volatile char *v = p; // a loop that is not turned into memset, which ThreadSanitizer would watch
-    for (size_t i = 0; i < bytes; i++) v[i] = (char)POISON;
-}
-
-void forbid(char *p, size_t bytes, bool yes) {
-#ifdef EMU_ASAN
-    if (yes)
-        ASAN_POISON_MEMORY_REGION(p, bytes);
-    else
-        ASAN_UNPOISON_MEMORY_REGION(p, bytes);
-#else
-    (void)p, (void)bytes, (void)yes;
-#endif
-}
 
 size_t round_up(size_t n, size_t align) {
     return (n + align - 1) / align * align;
@@ -99,7 +81,7 @@ void shared_begin(size_t dynamic) {
 void shared_end() {
     for (const Array &a : arena.arrays) {
         const unsigned char *gap = (const unsigned char *)arena.memory + arena.start + a.offset + a.bytes;
-        forbid((char *)gap, GAP, false);
+        forbid(gap, GAP, false);
         for (int i = 0; i < GAP; i++)
             if (gap[i] != POISON)
                 fault("shared array %s of %zu bytes: something was written %d bytes beyond its end", a.name, a.bytes,
