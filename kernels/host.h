@@ -131,11 +131,12 @@ static inline void check_rope(Mat x, int64_t head_size, int64_t rotated) {
 }
 
 static inline void check_attention_shapes(const AttentionShape *s, Mat q, Mat k, Mat v) {
-    CHECK(s->kv_heads > 0 && s->heads % s->kv_heads == 0 && s->q_start[s->samples] == q.rows);
+    int64_t queries = q.rows, keys = k.rows; // by other names: nvcc shows the compiler what macros have become
+    CHECK(s->kv_heads > 0 && s->heads % s->kv_heads == 0 && s->q_start[s->samples] == queries);
     CHECK(!s->bidirectional || s->window == 0, "a window of %lld in bidirectional attention", (long long)s->window);
-    CHECK_SHAPE(q, q.rows, s->heads * s->head_size);
-    CHECK_SHAPE(k, k.rows, s->kv_heads * s->head_size);
-    CHECK_SHAPE(v, k.rows, s->kv_heads * s->head_size);
+    CHECK_SHAPE(q, queries, s->heads * s->head_size);
+    CHECK_SHAPE(k, keys, s->kv_heads * s->head_size);
+    CHECK_SHAPE(v, keys, s->kv_heads * s->head_size);
 }
 
 // Where a logical row of W is stored. CHECKs the row.
