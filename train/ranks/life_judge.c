@@ -66,7 +66,7 @@ LifeVerdict life_judge(const LifeSign *s, int ranks, double now, double limit, d
     return v;
 }
 
-#define RUN_AGAIN "; the last snapshot is good: run the same command to go on"
+#define RUN_AGAIN "; the same command goes on from the last snapshot"
 
 void life_describe(Err *line, const LifeVerdict *v, const LifeSign *signs, const LifeMember *members, int ranks,
                    const char *reason) {
