@@ -76,27 +76,21 @@ static int check_identity(const RunIdentity *now, const Manifest *m, Err *err) {
 
 // --- writing ---
 
-static float *download(const Trainer *t, const float *device) {
-    Backend *b = t->adapter->backend;
-    float *host = mem_alloc((size_t)t->adapter->count, sizeof *host);
-    b->k->download(b, host, device, (size_t)t->adapter->count * sizeof *host);
-    return host;
-}
-
 static int save_buffers(const Trainer *t, const char *dir, Err *err) {
-    const float *device[3] = {t->adapter->params, t->optimizer->m, t->optimizer->v};
+    const float *buffers[3] = {t->adapter->params, t->optimizer->m, t->optimizer->v};
     static const char *const names[3] = {"params", "m", "v"};
     SafetensorsEntry entries[3];
-    float *host[3];
-    for (int i = 0; i < 3; i++) {
-        host[i] = download(t, device[i]);
-        entries[i] = (SafetensorsEntry){
-            .name = names[i], .dtype = DTYPE_F32, .n_dims = 1, .shape = {t->adapter->count}, .data = host[i]};
-    }
+    float *copies[3];
+    for (int i = 0; i < 3; i++)
+        entries[i] = (SafetensorsEntry){.name = names[i],
+                                        .dtype = DTYPE_F32,
+                                        .n_dims = 1,
+                                        .shape = {t->adapter->count},
+                                        .data = adapter_on_host(t->adapter, buffers[i], &copies[i])};
     char *path = path_join(dir, "optimizer.safetensors");
     int status = safetensors_save(path, entries, 3, NULL, 0, err);
     mem_free(path);
-    for (int i = 0; i < 3; i++) mem_free(host[i]);
+    for (int i = 0; i < 3; i++) mem_free(copies[i]);
     return status;
 }
 
