@@ -117,7 +117,8 @@ def main():
     parser.add_argument("--numbers", type=int, default=921600, help="of the vector: SmolLM2-135M, rank 16 on q and v")
     parser.add_argument("--no-networks", action="store_true")
     args = parser.parse_args()
-    print(json.dumps({"load": os.getloadavg(), "cores": os.cpu_count(), "adding_up": None if args.no_networks else adding_up(args),
+    print(json.dumps({"load": os.getloadavg(), "cores": os.cpu_count(),
+                      "adding_up": None if args.no_networks else adding_up(args),
                       "training": training(args) if args.model else None}, indent=1))
 
 
