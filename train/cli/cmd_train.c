@@ -60,9 +60,9 @@ const Verb verb_train = {
         "train_log.jsonl, config.json, and snapshots checkpoint-N/.\n\n"
         "The same command goes on where a run was stopped (exit status 75 after SIGTERM, SIGINT or SIGUSR1) or\n"
         "killed, with the same result bit for bit; on a finished run it verifies what is there.\n\n"
-        "Under mpirun, srun or torchrun each process is a rank: they share every step's rows and come to the same "
-        "bits\n"
-        "as one process with the same global batch; a run goes on with any number of ranks.\n\n"
+        "Under mpirun, srun or torchrun each process is a rank, and num_gpus starts one for each GPU: they share the\n"
+        "rows of every step and come to the bits of one process that takes as many rows a step. A run goes on with\n"
+        "any number of ranks. configs/cluster has scripts for Slurm, Kubernetes and ssh.\n\n"
         "  lorac train configs/smollm2-tool-calls.json\n"
         "  mpirun -np 4 lorac train configs/smollm2-tool-calls.json\n"
         "  lorac train --model_name_or_path M.gguf --train_file train.jsonl --output_dir out --learning_rate 1e-3\n",
