@@ -15,7 +15,7 @@ static int run_rank(const Config *c, const Launch *l, int bad, Err *err) {
     Group g = group_alone();
     Err apart;
     // Before MPI has threads: each of them would take a signal as its end.
-    if (signals_install(&apart) || ranks_open(&g, l, (double)c->ddp_timeout, &apart)) {
+    if (signals_install(&apart) || ranks_open(&g, l, RANKS_PATIENCE * (double)c->ddp_timeout, &apart)) {
         if (!bad) *err = apart;
         return err->status;
     }

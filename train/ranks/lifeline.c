@@ -15,6 +15,7 @@
 
 #include "life_judge.h"
 #include "life_wire.h"
+#include "ranks.h"
 #include "signals.h"
 #include "star.h"
 
@@ -324,7 +325,7 @@ static Lifeline *new_lifeline(int rank, int ranks, const LifeMember *members, co
     size_t n = (size_t)ranks;
     l->rank = rank;
     l->ranks = ranks;
-    l->limit = 0.8 * timeout; // the rest is for telling and ending
+    l->limit = RANKS_PATIENCE * timeout;
     l->beat_every = fmin(fmax(timeout / 20, 0.05), 5);
     l->members = mem_alloc(n, sizeof *l->members);
     memcpy(l->members, members, n * sizeof *members);
@@ -380,7 +381,7 @@ int lifeline_open(Lifeline **l, Group *g, double timeout, Err *err) {
     LifeMember mine = own_member(), *members = mem_calloc((size_t)g->ranks, sizeof *members);
     Star star;
     int rc = group_gather(g, members, &mine, sizeof mine, err);
-    if (!rc) rc = star_open_over(&star, g, STAR_LIFELINE, timeout, err);
+    if (!rc) rc = star_open_over(&star, g, STAR_LIFELINE, RANKS_PATIENCE * timeout, err);
     if (!rc) {
         rc = group_agree(g, lifeline_over(l, g->rank, g->ranks, members, star.fds, timeout, err), err);
         mem_free(star.fds); // the connections are the lifeline's

@@ -4,6 +4,10 @@
 #include "group.h"
 #include "launcher.h"
 
+// The share of ddp_timeout after which a rank that is missing or silent is given up; the rest is for telling and
+// ending.
+static const double RANKS_PATIENCE = 0.8;
+
 // Alone: *g = group_alone(), and nothing of MPI is loaded. `seconds`: how long the others are waited for (TCP; under
 // MPI the launcher sees to that). Fills the numbers of machines too.
 int ranks_open(Group *g, const Launch *l, double seconds, Err *err);
