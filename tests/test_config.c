@@ -357,22 +357,19 @@ static void test_config_same_run(void **state) {
     ASSERT_OK(load(&other, "{" REQUIRED ", \"per_device_train_batch_size\": 4}", "save_steps=7", "logging_steps=3",
                    "gradient_checkpointing=true", &err),
               &err);
-    ASSERT_OK(config_check_same_run(&other, saved, "config.json", false, &err), &err);
+    ASSERT_OK(config_check_same_run(&other, saved, "config.json", &err), &err);
     config_clear(&other);
     ASSERT_OK(load(&other, "{" REQUIRED ", \"per_device_train_batch_size\": 2}", "lora_r=8", "seed=1", NULL, &err),
               &err);
-    ASSERT_REFUSED(config_check_same_run(&other, saved, "config.json", false, &err), &err, "lora_r was 16, now 8");
+    ASSERT_REFUSED(config_check_same_run(&other, saved, "config.json", &err), &err, "lora_r was 16, now 8");
     assert_non_null(strstr(err.msg, "seed was 42, now 1"));
-    assert_non_null(strstr(err.msg, "gradient_accumulation_steps was 4, now 1"));
-    ASSERT_REFUSED(config_check_same_run(&other, saved, "config.json", true, &err), &err, "lora_r was 16, now 8");
     assert_null(strstr(err.msg, "gradient_accumulation_steps"));
-    ASSERT_REFUSED(config_check_same_run(&other, "{\"seed\":", "config.json", false, &err), &err,
-                   "config.json:1: not JSON");
+    ASSERT_REFUSED(config_check_same_run(&other, "{\"seed\":", "config.json", &err), &err, "config.json:1: not JSON");
     config_clear(&other);
     ASSERT_OK(load(&other, "{" REQUIRED ", \"gradient_accumulation_steps\": 4}",
                    "train_file={\"path\": \"d.jsonl\", \"weight\": 2}", NULL, NULL, &err),
               &err);
-    ASSERT_REFUSED(config_check_same_run(&other, saved, "config.json", false, &err), &err, "train_file was [");
+    ASSERT_REFUSED(config_check_same_run(&other, saved, "config.json", &err), &err, "train_file was [");
     config_clear(&other);
     config_clear(&c);
     mem_free(saved);
@@ -413,7 +410,7 @@ static void test_config_survives_mutations(void **state) {
             Config c = {0}, before;
             Err err = {0};
             ASSERT_OK(load(&before, "{" REQUIRED "}", NULL, NULL, NULL, &err), &err);
-            config_check_same_run(&before, changed, "c", false, &err);
+            config_check_same_run(&before, changed, "c", &err);
             config_clear(&before);
             config_clear(&c);
             mem_free(changed);

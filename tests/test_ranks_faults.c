@@ -62,6 +62,18 @@ static void test_rank_0_killed_ends_the_others(void **state) {
     check_kill(0, "killed-0");
 }
 
+// Before the first snapshot: it begins again, on any number of ranks.
+static void test_killed_before_the_first_snapshot(void **state) {
+    (void)state;
+    RankJob job = job_start(3, "early", "save_steps=1000");
+    job_wait_for_steps(&job, 3);
+    for (int r = 0; r < 3; r++) kill(job.pids[r], SIGKILL);
+    for (int r = 0; r < 3; r++) job_wait(&job, r, time_now() + AT_ONCE);
+    job = job_start(1, "early", NULL);
+    expect_done(&job);
+    assert_true(job_same_result("whole", "early"));
+}
+
 static void check_silence(int victim, const char *out) {
     RankJob job = job_start(3, out, "ddp_timeout=3");
     char word[64];
@@ -217,12 +229,19 @@ static int set_up(void **state) {
 int main(int argc, char **argv) {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        TEST(test_a_killed_rank_ends_the_others),           TEST(test_rank_0_killed_ends_the_others),
-        TEST(test_a_stopped_rank_ends_the_others_in_time),  TEST(test_a_rank_that_never_comes),
-        TEST(test_a_signal_to_one_rank_stops_all),          TEST(test_signals_to_all_ranks_are_one_request),
-        TEST(test_ranks_must_have_the_same_config),         TEST(test_ranks_must_have_the_same_data),
-        TEST(test_ranks_must_compute_the_same_bits),        TEST(test_an_error_of_one_rank_is_said_once),
-        TEST(test_a_config_that_is_not_there_is_said_once), TEST(test_data_may_lie_elsewhere),
+        TEST(test_a_killed_rank_ends_the_others),
+        TEST(test_rank_0_killed_ends_the_others),
+        TEST(test_killed_before_the_first_snapshot),
+        TEST(test_a_stopped_rank_ends_the_others_in_time),
+        TEST(test_a_rank_that_never_comes),
+        TEST(test_a_signal_to_one_rank_stops_all),
+        TEST(test_signals_to_all_ranks_are_one_request),
+        TEST(test_ranks_must_have_the_same_config),
+        TEST(test_ranks_must_have_the_same_data),
+        TEST(test_ranks_must_compute_the_same_bits),
+        TEST(test_an_error_of_one_rank_is_said_once),
+        TEST(test_a_config_that_is_not_there_is_said_once),
+        TEST(test_data_may_lie_elsewhere),
     };
     return cmocka_run_group_tests(tests, set_up, tiny_dir_teardown);
 }

@@ -273,6 +273,8 @@ static void test_run_refuses(void **state) {
     must_run("refuse");
     assert_int_equal(run("refuse", "lora_r=4"), EXIT_INPUT);
     expect_in_log("lora_r was 16, now 4");
+    assert_int_equal(run("refuse", "gradient_accumulation_steps=3"), EXIT_INPUT);
+    expect_in_log("gradient_accumulation_steps");
     assert_int_equal(run("refuse", "resume_from_checkpoint=false"), EXIT_INPUT);
     assert_int_equal(run("fresh", "max_memory=1MiB"), EXIT_NO_FIT);
     assert_int_equal(run("fresh", "max_seq_length=5000"), EXIT_INPUT);

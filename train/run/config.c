@@ -321,13 +321,6 @@ char *config_json(const Config *c) {
 
 // --- is it the same run? ---
 
-// The batch may be split otherwise as long as a step has the same rows.
-static bool may_differ(const Config *a, const Config *b, const ConfigKey *k, bool other_split) {
-    bool split = k->offset == offsetof(Config, per_device_train_batch_size) ||
-                 k->offset == offsetof(Config, gradient_accumulation_steps);
-    return k->may_change & AT_RESUME || (split && (other_split || config_global_batch(a) == config_global_batch(b)));
-}
-
 static void note_difference(StrBuf *s, const ConfigKey *k, const cJSON *before, const cJSON *now) {
     char *a = cJSON_PrintUnformatted(before), *b = cJSON_PrintUnformatted(now);
     str_printf(s, "%s%s was %.80s, now %.80s", s->len ? "; " : "", k->name, a, b);
@@ -335,14 +328,14 @@ static void note_difference(StrBuf *s, const ConfigKey *k, const cJSON *before, 
     cJSON_free(b);
 }
 
-int config_check_same_run(const Config *now, const char *text, const char *name, bool other_split, Err *err) {
+int config_check_same_run(const Config *now, const char *text, const char *name, Err *err) {
     Config before = {0};
     StrBuf diff = {0};
     set_defaults(&before);
     int status = set_from_text(&before, text, strlen(text), name, err);
     for (size_t i = 0; i < config_key_count() && !status; i++) {
         cJSON *a = config_value(&before, &config_keys[i], true), *b = config_value(now, &config_keys[i], true);
-        if (!may_differ(&before, now, &config_keys[i], other_split) && !cJSON_Compare(a, b, true))
+        if (!(config_keys[i].may_change & AT_RESUME) && !cJSON_Compare(a, b, true))
             note_difference(&diff, &config_keys[i], a, b);
         cJSON_Delete(a);
         cJSON_Delete(b);

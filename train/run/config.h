@@ -127,8 +127,8 @@ bool config_is_set(const Config *c, const char *key);
 // Rows per optimizer step of one rank.
 int64_t config_global_batch(const Config *c);
 // Compares with the config of an earlier run in the same directory (JSON text, read as hostile input). A difference
-// that changes the result is refused, all differing keys named; "" in `text` is refused too. other_split: the keys of
-// the batch may differ, somebody else knows the rows of a step.
-int config_check_same_run(const Config *now, const char *text, const char *name, bool other_split, Err *err);
+// that changes the result is refused, all differing keys named; "" in `text` is refused too. The rows of a
+// step may be split otherwise: how many there are, which depends on the ranks, is for the snapshots to know.
+int config_check_same_run(const Config *now, const char *text, const char *name, Err *err);
 // Every key that must be the same on all ranks of a run, with its value as JSON text.
 void config_each_shared(const Config *c, void (*take)(void *user, const char *name, const char *value), void *user);

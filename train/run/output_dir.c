@@ -39,23 +39,23 @@ static int probe(const OutputDir *d, Err *err) {
     return status;
 }
 
-static int check_config(const OutputDir *d, const Config *c, bool other_split, Err *err) {
+static int check_config(const OutputDir *d, const Config *c, Err *err) {
     char *path = path_join(d->path, "config.json"), *text = NULL;
     size_t size;
     int status = 0;
     if (path_exists(path)) {
         status = file_read(&text, &size, path, MAX_CONFIG_BYTES, err);
-        if (!status) status = config_check_same_run(c, text, path, other_split, err);
+        if (!status) status = config_check_same_run(c, text, path, err);
     }
     mem_free(text);
     mem_free(path);
     return status;
 }
 
-int output_dir_open(OutputDir *d, const Config *c, bool other_split, Err *err) {
+int output_dir_open(OutputDir *d, const Config *c, Err *err) {
     *d = (OutputDir){.path = c->output_dir, .lock = -1};
     if (dir_make_parents(d->path, err) || take_lock(d, err) || probe(d, err)) return -1;
-    return check_config(d, c, other_split, err);
+    return check_config(d, c, err);
 }
 
 void output_dir_close(OutputDir *d) {

@@ -10,6 +10,6 @@ typedef struct OutputDir {
 
 // Makes it, locks it (held by another process: EXIT_RUNTIME), writes and syncs a probe, and refuses the config of
 // another run (EXIT_INPUT). Close in any case.
-int output_dir_open(OutputDir *d, const Config *c, bool other_split, Err *err);
+int output_dir_open(OutputDir *d, const Config *c, Err *err);
 void output_dir_close(OutputDir *d);
 int output_dir_save_config(const OutputDir *d, const Config *c, Err *err);

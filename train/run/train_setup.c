@@ -39,14 +39,9 @@ static void plan_events(Run *r) {
 
 // What decides what is computed must be the same before anything is computed with it.
 static int open_output(Run *r, Err *err) {
-    size_t snapshots = 0;
     int status = 0;
     r->dir.path = r->config->output_dir;
-    if (run_is_first(r)) {
-        mem_free(snapshot_list(r->config->output_dir, &snapshots));
-        // A snapshot knows the rows of a step better than the config; several ranks have no other place for them.
-        status = output_dir_open(&r->dir, r->config, snapshots > 0 || r->group->ranks > 1, err);
-    }
+    if (run_is_first(r)) status = output_dir_open(&r->dir, r->config, err);
     return run_agree(r, status, err);
 }
 
