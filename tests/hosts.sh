@@ -19,7 +19,7 @@ skip() {
 
 hosts_check() {
     [ "$(id -u)" = 0 ] || skip "several machines need root"
-    for tool in ip unshare nsenter ssh-keygen mpirun; do
+    for tool in ip unshare nsenter setpriv ssh-keygen mpirun; do
         command -v $tool >/dev/null 2>&1 || skip "no $tool"
     done
     SSHD=$(PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v sshd) || skip "no sshd (Debian: openssh-server)"
@@ -48,7 +48,7 @@ END
 }
 
 host_start() {
-    unshare --net --uts --ipc --mount --pid --fork --kill-child --mount-proc -- sh -c '
+    setpriv --pdeathsig KILL unshare --net --uts --ipc --mount --pid --fork --kill-child --mount-proc -- sh -c '
         hostname "host-$1" && mount -t tmpfs none "$2/private" && mount --bind "$2/hosts" /etc/hosts &&
             mkdir -p /run/sshd && ip link set lo up && exec "$3" -D -e -f "$2/sshd_config"' \
         sh "$1" "$hosts_dir" "$SSHD" 2>"$hosts_dir/sshd_$1.log" &
@@ -75,7 +75,7 @@ cables_of_netdelay() {
     [ -e /dev/net/tun ] || skip "no /dev/net/tun"
     names=""
     for host in $machines; do names="$names cable_$host$$"; done
-    "$1" "$2" "$3" $names >"$hosts_dir/netdelay.log" 2>&1 &
+    setpriv --pdeathsig KILL "$1" "$2" "$3" $names >"$hosts_dir/netdelay.log" 2>&1 &
     hosts_started="$hosts_started $!"
     for i in $(seq 100); do
         grep -q ready "$hosts_dir/netdelay.log" && break
