@@ -88,25 +88,29 @@ static void test_mpirun_has_the_bits_of_one(void **state) {
 }
 
 // USR1 is a signal that mpirun passes on to its ranks.
+// Long enough that it is not done when the signal comes.
+#define LONG "num_train_epochs=12 "
+
 static void test_mpirun_goes_on_with_another_number(void **state) {
     (void)state;
-    char *text = train(4, "cut",
-                       "gradient_accumulation_steps=2 save_steps=1 & pid=$!; i=0; "
-                       "while [ ! -d $D/cut/checkpoint-000002 ] && [ $i -lt 600 ]; do sleep 0.05; i=$((i+1)); done; "
-                       "kill -USR1 $pid; wait $pid #",
-                       EXIT_INTERRUPTED);
+    char *text =
+        train(4, "cut",
+              LONG "gradient_accumulation_steps=2 save_steps=1 & pid=$!; i=0; "
+                   "while [ ! -d $D/cut/checkpoint-000002 ] && [ $i -lt 600 ]; do sleep 0.05; i=$((i+1)); done; "
+                   "kill -USR1 $pid; wait $pid #",
+              EXIT_INTERRUPTED);
     assert_int_equal(count(text, "stopped by a signal after step"), 1);
     mem_free(text);
-    text = train(3, "cut", "gradient_accumulation_steps=2", 0);
+    text = train(3, "cut", LONG "gradient_accumulation_steps=2", 0);
     assert_int_equal(count(text, "resuming from"), 1);
     assert_int_equal(count(text, "8 rows are dealt, 2 to 3 to each"), 1);
     mem_free(text);
-    must_train(0, "whole", "gradient_accumulation_steps=8");
+    must_train(0, "whole", LONG "gradient_accumulation_steps=8");
     char *x = path_join(tiny_dir, "whole"), *y = path_join(tiny_dir, "cut");
     assert_true(tiny_same_adapter(x, y));
     mem_free(x);
     mem_free(y);
-    expect_once(2, "cut", "gradient_accumulation_steps=3", EXIT_INPUT, "8 rows (3 ranks of 2)");
+    expect_once(2, "cut", LONG "gradient_accumulation_steps=3", EXIT_INPUT, "8 rows (3 ranks of 2)");
 }
 
 static void test_mpirun_says_an_error_once(void **state) {
