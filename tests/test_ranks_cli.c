@@ -55,23 +55,8 @@ static void expect_once(int ranks, const char *out, const char *extra, int statu
     mem_free(text);
 }
 
-// The log without what depends on the clock, the machine and the ranks.
-static char *losses_of(const char *out) {
-    char *path = mem_printf("%s/%s/train_log.jsonl", tiny_dir, out), *text;
-    size_t size;
-    Err err;
-    ASSERT_OK(file_read(&text, &size, path, 1 << 20, &err), &err);
-    for (char *cut = text; (cut = strstr(cut, ", \"tokens_per_second\""));) {
-        size_t n = strcspn(cut, "\n");
-        memmove(cut, cut + n, strlen(cut + n) + 1);
-    }
-    mem_free(path);
-    return text;
-}
-
 static void same_as_one(const char *out) {
-    char *x = path_join(tiny_dir, "one"), *y = path_join(tiny_dir, out), *one = losses_of("one"),
-         *other = losses_of(out);
+    char *x = path_join(tiny_dir, "one"), *y = path_join(tiny_dir, out), *one = tiny_losses(x), *other = tiny_losses(y);
     if (!tiny_same_adapter(x, y)) fail_msg("the adapters of one rank and of %s differ", out);
     assert_string_equal(one, other);
     mem_free(x);

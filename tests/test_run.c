@@ -99,23 +99,8 @@ static void expect_in_log(const char *part) {
     mem_free(path);
 }
 
-// The log without what depends on the clock and the machine.
-static char *losses_of(const char *out) {
-    char *name = mem_printf("%s/train_log.jsonl", out), *path = in_dir(name), *text;
-    size_t size;
-    Err err;
-    ASSERT_OK(file_read(&text, &size, path, 1 << 20, &err), &err);
-    for (char *cut = text; (cut = strstr(cut, ", \"tokens_per_second\""));) {
-        size_t n = strcspn(cut, "\n");
-        memmove(cut, cut + n, strlen(cut + n) + 1);
-    }
-    mem_free(name);
-    mem_free(path);
-    return text;
-}
-
 static void same_result(const char *a, const char *b) {
-    char *x = in_dir(a), *y = in_dir(b), *losses_x = losses_of(a), *losses_y = losses_of(b);
+    char *x = in_dir(a), *y = in_dir(b), *losses_x = tiny_losses(x), *losses_y = tiny_losses(y);
     if (!tiny_same_adapter(x, y)) fail_msg("the adapters of %s and %s differ", a, b);
     assert_string_equal(losses_x, losses_y);
     mem_free(x);

@@ -139,3 +139,16 @@ static bool same_file(const char *dir_a, const char *dir_b, const char *name) {
 bool tiny_same_adapter(const char *out_a, const char *out_b) {
     return same_file(out_a, out_b, "adapter/adapter_model.safetensors") && same_file(out_a, out_b, "adapter.gguf");
 }
+
+char *tiny_losses(const char *out) {
+    char *path = path_join(out, "train_log.jsonl"), *text;
+    size_t size;
+    Err err;
+    CHECK(file_read(&text, &size, path, 1 << 20, &err) == 0, "%s", err.msg);
+    for (char *cut = text; (cut = strstr(cut, ", \"tokens_per_second\""));) {
+        size_t n = strcspn(cut, "\n");
+        memmove(cut, cut + n, strlen(cut + n) + 1);
+    }
+    mem_free(path);
+    return text;
+}

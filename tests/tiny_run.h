@@ -38,3 +38,6 @@ int tiny_open_cpu(Backend **b, void *threads, Err *err); // a TinyOpen; threads:
 
 // Whether the adapters that two output directories hold, as PEFT folder and as GGUF, are the same byte for byte.
 bool tiny_same_adapter(const char *out_a, const char *out_b);
+// train_log.jsonl of an output directory, without what depends on the clock, the machine and the ranks; the caller
+// frees.
+char *tiny_losses(const char *out);
