@@ -394,7 +394,7 @@ int lifeline_open(Lifeline **l, Group *g, double timeout, Err *err) {
 
 void lifeline_at(Lifeline *l, LifePhase phase, int64_t step) {
     if (!l) return;
-    atomic_store_explicit(&l->step, step, memory_order_relaxed);
+    if (step > 0) atomic_store_explicit(&l->step, step, memory_order_relaxed);
     atomic_store_explicit(&l->phase, (int)phase, memory_order_relaxed);
     atomic_fetch_add_explicit(&l->calls, 1, memory_order_relaxed);
 }

@@ -34,7 +34,7 @@ int lifeline_open(Lifeline **l, Group *g, double timeout, Err *err);
 // unused), the others have one to rank 0.
 int lifeline_over(Lifeline **l, int rank, int ranks, const LifeMember *members, const int *fds, double timeout,
                   Err *err);
-void lifeline_at(Lifeline *l, LifePhase phase, int64_t step); // called at every pass; cheap
+void lifeline_at(Lifeline *l, LifePhase phase, int64_t step); // at every pass; cheap; step 0: the last one named
 // Says goodbye, takes a second or two at most, frees. Without a message (status 0, EXIT_INTERRUPTED, or an error that
 // all ranks have agreed on) there is no alarm; else the others end with status and message. Does not come back where
 // another rank's death is the reason of that message: then the line that names it is printed instead.

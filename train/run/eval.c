@@ -48,7 +48,7 @@ static void run_pass(RowRunner *r, const Dataset *d, const RowPlan *p, int64_t f
     RowPass pass = {.dataset = d, .plan = p, .rows = rows, .count = left < r->eval_rows ? left : r->eval_rows};
     DecoderOptions o = eval_options();
     for (int64_t i = 0; i < pass.count; i++) rows[i] = first + i;
-    lifeline_at(r->life, LIFE_ANY_TIME, 0);
+    lifeline_at(r->life, row_runner_phase(r), 0);
     row_runner_start(r, &pass, &o, (PassState){.grad_scale = 1}, TAPE_FORWARD, r->tally);
     sums->scored += r->row.scored;
     if (r->predicted) count_classes(sums->classes, r);

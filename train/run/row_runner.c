@@ -122,6 +122,10 @@ RowShape row_runner_shape(const RowRunner *r, const RowPass *p) {
     return bucket(r->model->backend, s);
 }
 
+LifePhase row_runner_phase(const RowRunner *r) {
+    return r->model->backend->host_memory ? LIFE_COMPUTING_ON_CPU : LIFE_COMPUTING;
+}
+
 void row_runner_pack(RowRunner *r, const RowPass *p) {
     if (is_packed(r, p)) return;
     MEM_GROW(r->packed_rows, r->packed_capacity, p->count);

@@ -51,6 +51,8 @@ size_t row_runner_plan(RowRunner *r, const DecoderOptions *o, TapeMode mode);
 // Reserves an arena of at least that size; its pages are touched only as far as passes use them.
 void row_runner_reserve(RowRunner *r, size_t bytes);
 
+// What a rank is at during a pass, for its lifeline.
+LifePhase row_runner_phase(const RowRunner *r);
 // Lays the pass out on the host, which may be done while the device works; row_runner_start does it where it was not.
 void row_runner_pack(RowRunner *r, const RowPass *pass);
 // The shape that the pass has, without reading its samples.

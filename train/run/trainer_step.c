@@ -64,7 +64,7 @@ static bool start_passes(Trainer *t, const StepReport *report, int64_t rows_in_s
     RowPass pass;
     t->optimizer->unscale = (float)(1 / scale);
     for (int64_t p = t->group->rank; trainer_pass(t, t->state.step, p, &pass); p += t->group->ranks) {
-        lifeline_at(t->life, t->model->backend->host_memory ? LIFE_COMPUTING_ON_CPU : LIFE_COMPUTING, report->step);
+        lifeline_at(t->life, row_runner_phase(t->runner), report->step);
         if (stop && stop()) return false;
         lay_out(t, &pass, p == t->group->rank);
         optimizer_begin_row(t->optimizer);
