@@ -8,13 +8,14 @@ GEMMA  := models/gemma-3-270m-q4_k_m.gguf
 MINILM := models/all-MiniLM-L6-v2
 PREFIX ?= /usr/local
 
-.PHONY: all setup headers mpi build modules cuda-release model models demo test check asan bench install clean help
+.PHONY: all setup headers mpi build modules cuda-release model models demo test test-all asan fuzz bench install clean help
 
 all: build
 
 help:
 	@echo "make demo     set up, build, fetch the base model, train the demo task, compare before and after (under 5 minutes)"
-	@echo "make test     set up, build, run all tests, again under ASan and UBSan"
+	@echo "make test     set up, build, run the tests (under 5 minutes on two cores)"
+	@echo "make test-all the rest: the tests labelled long, all tests under ASan and UBSan, a minute of fuzzing for each reader"
 	@echo "make fuzz     every reader of files fuzzed for FUZZ_SECONDS (60) with libFuzzer; needs clang"
 	@echo "make bench    speed and memory, next to PyTorch + PEFT where its venv is given: make bench RIVAL=path/to/venv"
 	@echo "make models   fetch the base models of configs/: SmolLM2, Gemma 3 270M, MiniLM (a BERT)"
@@ -63,8 +64,12 @@ mpi: setup
 # Tests that need the base model skip, visibly, when it cannot be fetched.
 test: headers mpi build modules
 	@$(MAKE) --no-print-directory model || echo "make test: no base model; its tests will be reported as skipped"
-	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -LE long
+
+test-all: headers mpi build modules
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -L long
 	@$(MAKE) --no-print-directory asan
+	@$(MAKE) --no-print-directory fuzz
 
 asan:
 	@cmake -S . -B $(BUILD)-asan -G Ninja -DSANITIZE=ON > $(BUILD)-asan.log 2>&1 || { cat $(BUILD)-asan.log; exit 1; }
