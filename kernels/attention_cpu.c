@@ -43,16 +43,20 @@ static float product_scale(const AttentionShape *s) {
 
 // --- forward ---
 
-// Rows of one product: a block of queries of one head, or all heads of one query that share a key head (decoding).
-// Row i is the query q0 + i * query_step, head + i * head_step.
+// Rows of one product, at most BLOCK_Q: a block of queries of one head (row i is the query q0 + i), or of the heads
+// that share a key head at one query (decoding: row i is head + i).
 typedef struct Item {
     int64_t sample, q0, rows, head;
     bool decoding;
 } Item;
 
+static int64_t blocks_of(int64_t rows) {
+    return (rows + BLOCK_Q - 1) / BLOCK_Q;
+}
+
 static int64_t items_of_sample(const AttentionShape *s, int64_t sample) {
     int64_t n = s->q_start[sample + 1] - s->q_start[sample];
-    return n == 1 ? s->kv_heads : (n + BLOCK_Q - 1) / BLOCK_Q * s->heads;
+    return n == 1 ? s->kv_heads * blocks_of(s->heads / s->kv_heads) : blocks_of(n) * s->heads;
 }
 
 // The i-th item of all; the last blocks of a sample, which see most keys, come first.
@@ -60,8 +64,11 @@ static Item item_at(const AttentionShape *s, int64_t i) {
     int64_t sample = 0;
     for (; i >= items_of_sample(s, sample); sample++) i -= items_of_sample(s, sample);
     int64_t start = s->q_start[sample], n = s->q_start[sample + 1] - start, group = s->heads / s->kv_heads;
-    if (n == 1) return (Item){sample, start, group, i * group, true};
-    int64_t block = (n + BLOCK_Q - 1) / BLOCK_Q - 1 - i / s->heads;
+    if (n == 1) {
+        int64_t first = i % blocks_of(group) * BLOCK_Q; // of the group's heads
+        return (Item){sample, start, min64(BLOCK_Q, group - first), i / blocks_of(group) * group + first, true};
+    }
+    int64_t block = blocks_of(n) - 1 - i / s->heads;
     return (Item){sample, start + block * BLOCK_Q, min64(BLOCK_Q, n - block * BLOCK_Q), i % s->heads, false};
 }
 
@@ -94,6 +101,7 @@ typedef struct Forward {
 } Forward;
 
 static void attend(const Forward *a, Item item, float *scores) {
+    CHECK(item.rows <= BLOCK_Q);
     const AttentionShape *s = a->s;
     Running running[BLOCK_Q];
     int64_t d = s->head_size, column = item.head / (s->heads / s->kv_heads) * d;

@@ -156,6 +156,9 @@ static const OpSize shapes[] = {
     {.t = 300, .heads = 3, .kv = 3, .d = 128, .layout = OP_SOME_QUERY, .window = 31},
     {.t = 1, .heads = 9, .kv = 3, .d = 64, .layout = OP_CACHE},
     {.t = 16, .heads = 9, .kv = 3, .d = 64, .layout = OP_CACHE},
+    {.t = 2, .heads = 65, .kv = 1, .d = 8, .layout = OP_CACHE}, // more heads to a key head than a block has rows
+    {.t = 3, .heads = 390, .kv = 3, .d = 8, .layout = OP_CACHE},
+    {.t = 9, .heads = 130, .kv = 1, .d = 8, .layout = OP_SOME_QUERY},
     {.t = 33, .heads = 4, .kv = 4, .d = 80, .layout = OP_CACHE, .window = 50},
     {.t = 127, .heads = 4, .kv = 2, .d = 64, .softcap = 2},
     {.t = 513, .heads = 2, .kv = 1, .d = 64, .softcap = 50, .window = 100},
