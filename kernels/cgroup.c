@@ -1,0 +1,163 @@
+// cgroup: v1 (memory.limit_in_bytes, cpu.cfs_quota_us), v2 (memory.max, memory.high, cpu.max), and both at once.
+#include "cgroup.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// What is looked for at each level. `best` is the least found so far.
+typedef struct Search {
+    const char *root, *controller;
+    void (*look)(const char *dir, bool v2, uint64_t *best);
+    uint64_t best;
+} Search;
+
+// --- files of a level ---
+
+static FILE *open_in(const char *dir, const char *name) {
+    char *path = mem_printf("%s/%s", dir, name);
+    FILE *f = fopen(path, "re");
+    mem_free(path);
+    return f;
+}
+
+// How many numbers the file begins with, two at most. "max" is none.
+static int read_numbers(long long number[2], const char *dir, const char *name) {
+    FILE *f = open_in(dir, name);
+    int n = f ? fscanf(f, "%lld %lld", &number[0], &number[1]) : 0;
+    if (f) fclose(f);
+    return n > 0 ? n : 0;
+}
+
+static uint64_t number_in(const char *dir, const char *name, uint64_t otherwise) {
+    long long n[2];
+    return read_numbers(n, dir, name) && n[0] >= 0 ? (uint64_t)n[0] : otherwise;
+}
+
+// Pages of files that nobody has used lately: the kernel drops them before it ends a process.
+static uint64_t reclaimable(const char *dir, const char *field) {
+    char name[64];
+    unsigned long long value, found = 0;
+    FILE *f = open_in(dir, "memory.stat");
+    while (f && !found && fscanf(f, "%63s %llu", name, &value) == 2)
+        if (!strcmp(name, field)) found = value;
+    if (f) fclose(f);
+    return found;
+}
+
+// v1 writes a number near 2^63 where there is no limit.
+static void look_at_memory(const char *dir, bool v2, uint64_t *best) {
+    uint64_t limit = number_in(dir, v2 ? "memory.max" : "memory.limit_in_bytes", UINT64_MAX);
+    uint64_t high = v2 ? number_in(dir, "memory.high", UINT64_MAX) : UINT64_MAX; // above it a process is slowed down
+    if (high < limit) limit = high;
+    if (limit >= UINT64_C(1) << 62) return;
+    uint64_t used = number_in(dir, v2 ? "memory.current" : "memory.usage_in_bytes", 0);
+    uint64_t idle = reclaimable(dir, v2 ? "inactive_file" : "total_inactive_file");
+    used -= idle < used ? idle : used;
+    uint64_t left = limit > used ? limit - used : 0;
+    if (left < *best) *best = left;
+}
+
+static void look_at_cpus(const char *dir, bool v2, uint64_t *best) {
+    long long quota[2], period[2];
+    int n = read_numbers(quota, dir, v2 ? "cpu.max" : "cpu.cfs_quota_us");
+    if (v2 ? n < 2 : n < 1 || !read_numbers(period, dir, "cpu.cfs_period_us")) return;
+    if (v2) period[0] = quota[1];
+    if (quota[0] <= 0 || period[0] <= 0) return; // -1: no quota
+    uint64_t cpus = (uint64_t)quota[0] / (uint64_t)period[0] + (quota[0] % period[0] != 0);
+    if (cpus < *best) *best = cpus;
+}
+
+// --- levels ---
+
+// From the group up to the mount point. A level that is not there has no limit that could be read.
+static void climb(Search *s, const char *mount, const char *group, bool v2) {
+    size_t top = strlen(s->root) + strlen(mount);
+    char *dir = mem_printf("%s%s%s", s->root, mount, strstr(group, "/..") ? "" : group);
+    for (char *end = dir + strlen(dir); end && end >= dir + top; end = strrchr(dir, '/')) {
+        *end = 0;
+        s->look(dir, v2, &s->best);
+    }
+    mem_free(dir);
+}
+
+static bool has_word(const char *list, const char *word) {
+    size_t n = strlen(word);
+    for (const char *at = list; (at = strstr(at, word)); at += n)
+        if ((at == list || at[-1] == ',') && (at[n] == 0 || at[n] == ',')) return true;
+    return false;
+}
+
+// mountinfo writes blanks and the like as \040.
+static void unescape(char *text) {
+    char *to = text;
+    for (const char *p = text; *p;) {
+        bool octal = p[0] == '\\' && p[1] >= '0' && p[1] <= '3' && p[2] && p[3];
+        *to++ = octal ? (char)((p[1] - '0') * 64 + (p[2] - '0') * 8 + (p[3] - '0')) : *p;
+        p += octal ? 4 : 1;
+    }
+    *to = 0;
+}
+
+// "31 23 0:28 /top /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw,memory": the group as it is named below that mount.
+static void climb_mount(Search *s, char *line, const char *group, bool v2) {
+    char *field[10] = {NULL}, *tail = strstr(line, " - "), *kind[3] = {NULL}, *rest = line;
+    if (!tail) return;
+    *tail = 0, tail += 3;
+    for (int i = 0; i < 5; i++) field[i] = strsep(&rest, " ");
+    for (int i = 0; i < 3; i++) kind[i] = strsep(&tail, " ");
+    if (!field[4] || !kind[2] || strcmp(kind[0], v2 ? "cgroup2" : "cgroup") != 0) return;
+    if (!v2 && !has_word(kind[2], s->controller)) return;
+    char *top = field[3], *mount = field[4];
+    unescape(top), unescape(mount);
+    size_t n = strlen(top);
+    bool below = n > 1 && !strncmp(group, top, n) && (group[n] == 0 || group[n] == '/');
+    climb(s, mount, below ? group + n : group, v2);
+}
+
+// The usual places too: what /proc says of mounts is not always what a container sees.
+static void climb_group(Search *s, const char *group, bool v2) {
+    char *path = mem_printf("%s/proc/self/mountinfo", s->root), *line = NULL;
+    size_t size = 0;
+    FILE *f = fopen(path, "re");
+    mem_free(path);
+    while (f && getline(&line, &size, f) > 0) {
+        line[strcspn(line, "\n")] = 0;
+        climb_mount(s, line, group, v2);
+    }
+    if (f) fclose(f);
+    free(line);
+    char *usual = v2 ? mem_strdup("/sys/fs/cgroup") : mem_printf("/sys/fs/cgroup/%s", s->controller);
+    climb(s, usual, group, v2);
+    mem_free(usual);
+}
+
+// A line is "0::/path" (v2) or "4:cpu,cpuacct:/path" (v1).
+static uint64_t search(Search *s) {
+    char *path = mem_printf("%s/proc/self/cgroup", s->root), *line = NULL;
+    size_t size = 0;
+    FILE *f = fopen(path, "re");
+    mem_free(path);
+    s->best = UINT64_MAX;
+    while (f && getline(&line, &size, f) > 0) {
+        line[strcspn(line, "\n")] = 0;
+        char *rest = line, *controllers = (strsep(&rest, ":"), strsep(&rest, ":"));
+        if (!rest) continue;
+        bool v2 = !*controllers;
+        if (v2 || has_word(controllers, s->controller)) climb_group(s, strcmp(rest, "/") ? rest : "", v2);
+    }
+    if (f) fclose(f);
+    free(line);
+    return s->best;
+}
+
+size_t cgroup_memory_left(const char *root) {
+    Search s = {.root = root, .controller = "memory", .look = look_at_memory};
+    return (size_t)search(&s);
+}
+
+int64_t cgroup_cpus(const char *root) {
+    Search s = {.root = root, .controller = "cpu", .look = look_at_cpus};
+    uint64_t cpus = search(&s);
+    return cpus > INT64_MAX ? INT64_MAX : (int64_t)cpus;
+}
