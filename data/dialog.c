@@ -142,7 +142,7 @@ static int read_turn(Dialog *d, Json *out, const Json *turn, size_t i, Err *err)
     if (!from || from->type != JSON_STRING || !value || value->type != JSON_STRING)
         return err_input(err, "%s: found %s; expected {\"from\": \"...\", \"value\": \"...\"}", what,
                          json_type_name(turn));
-    if (strcmp(from->str.data, "function_call") == 0) return message_from_call(out, &d->pool, value->str, what, err);
+    if (json_is_string(from, "function_call")) return message_from_call(out, &d->pool, value->str, what, err);
     Json m = json_with(&d->pool, turn, "role", *from);
     m = json_with(&d->pool, &m, "content", *value);
     return message_normalise(out, &d->pool, &m, what, err);

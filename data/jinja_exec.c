@@ -40,9 +40,10 @@ void assign_target(Eval *e, const Node *target, Value v) {
     } else {
         Value ns = lookup(e, target->name);
         if (ns.type != V_NAMESPACE) {
-            eval_fail(e, "cannot assign to an attribute of '%s', which is no namespace", target->name->data);
+            eval_fail(e, "cannot assign to an attribute of '%.*s', which is no namespace",
+                      STR_SHOWN(target->name, 100));
         } else if (target->attr->data[0] == '_') {
-            eval_fail(e, "attribute '%s' of a namespace begins with an underscore", target->attr->data);
+            eval_fail(e, "attribute '%.*s' of a namespace begins with an underscore", STR_SHOWN(target->attr, 100));
         } else {
             dict_set(e, ns.dict, v_str(target->attr), v);
         }

@@ -10,7 +10,7 @@ static Value eval_name(Eval *e, const Node *n) {
     }
     const Function *f = find_global(n->name);
     if (f) return (Value){.type = V_FUNCTION, .function = f};
-    return v_undefined(e, "'%.200s' is undefined", n->name->data);
+    return v_undefined(e, "'%.*s' is undefined", STR_SHOWN(n->name, 200));
 }
 
 static Value eval_sequence(Eval *e, const Node *n) {
@@ -159,7 +159,7 @@ static void add_pos(Eval *e, ArgSink *s, Value v) {
 static void add_kw(Eval *e, ArgSink *s, const Str *name, Value v) {
     for (size_t i = 0; i < s->args.n_kw; i++) {
         if (str_equal(s->args.names[i], name)) {
-            eval_fail(e, "argument '%.100s' is given twice", name->data);
+            eval_fail(e, "argument '%.*s' is given twice", STR_SHOWN(name, 100));
             return;
         }
     }
@@ -245,7 +245,7 @@ Value call_function(Eval *e, const Function *f, const char *kind, Value self, co
     for (size_t i = 0; i < args->n_kw; i++) {
         int at = f->keywords ? word_index(f->params, args->names[i]) : -1;
         if (at < 0 || v_given(bound[at])) {
-            return eval_fail(e, "%s %s: unexpected argument '%.100s'", kind, f->name, args->names[i]->data);
+            return eval_fail(e, "%s %s: unexpected argument '%.*s'", kind, f->name, STR_SHOWN(args->names[i], 100));
         }
         bound[at] = args->kw[i];
     }
@@ -288,7 +288,7 @@ static void bind_special(Eval *e, const Node *n, const CallArgs *args, bool *tak
         scope_set(e, &kwargs, leftover_kwargs(e, args, taken));
     } else {
         for (size_t i = 0; i < args->n_kw; i++) {
-            if (!taken[i]) eval_fail(e, "macro takes no keyword argument '%.100s'", args->names[i]->data);
+            if (!taken[i]) eval_fail(e, "macro takes no keyword argument '%.*s'", STR_SHOWN(args->names[i], 100));
         }
     }
     size_t extra = args->n_pos > n_params ? args->n_pos - n_params : 0;
@@ -310,7 +310,7 @@ static Value call_macro(Eval *e, const Macro *m, const CallArgs *args) {
         const Arg *param = &params->items[i];
         Value v = i < args->n_pos ? args->pos[i] : take_keyword(args, taken, param->name);
         if (!v_given(v) && param->value) v = eval_node(e, param->value);
-        if (!v_given(v)) v = v_undefined(e, "parameter '%.100s' was not provided", param->name->data);
+        if (!v_given(v)) v = v_undefined(e, "parameter '%.*s' was not provided", STR_SHOWN(param->name, 100));
         scope_set(e, param->name, v);
     }
     bind_special(e, m->node, args, taken);
@@ -329,7 +329,7 @@ Value call_value(Eval *e, Value callee, const CallArgs *args) {
     case V_FUNCTION:
         return call_function(e, callee.function, "function", v_none(), args);
     case V_UNDEFINED:
-        return eval_fail(e, "%s", callee.str->data);
+        return fail_undefined(e, callee);
     case V_LOOP:
         return eval_fail(e, "recursive loops are not supported");
     default:

@@ -103,7 +103,7 @@ static Value f_center(Eval *e, Value v, const Value *a) {
 
 static Value f_indent(Eval *e, Value v, const Value *a) {
     static const Str space = {.data = " ", .len = 1, .chars = 1}, newline = {.data = "\n", .len = 1, .chars = 1};
-    if (v.type == V_UNDEFINED) return eval_fail(e, "%s", v.str->data);
+    if (v.type == V_UNDEFINED) return fail_undefined(e, v);
     if (v.type != V_STR) return eval_fail(e, "indent: value is of type '%s'; expected a string", type_name(v));
     Value by = v_given(a[0]) ? a[0] : v_int(4);
     if (by.type != V_STR) by = op_binary(e, '*', v_str(&space), by);
@@ -181,7 +181,7 @@ static Value f_int(Eval *e, Value v, const Value *a) {
     bool too_large = false;
     if (as_int(v, &i)) return v_int(i);
     if (v.type == V_FLOAT) return double_to_int(e, v.f, fallback);
-    if (v.type == V_UNDEFINED) return eval_fail(e, "%s", v.str->data);
+    if (v.type == V_UNDEFINED) return fail_undefined(e, v);
     if (v.type != V_STR) return fallback;
     if (base != 10 && base != 16 && base != 8) return eval_fail(e, "int: base %lld is not supported", (long long)base);
     if (parse_int(v.str, (int)base, &i, &too_large)) {
@@ -193,7 +193,7 @@ static Value f_int(Eval *e, Value v, const Value *a) {
 static Value f_float(Eval *e, Value v, const Value *a) {
     double f;
     if (is_number(v)) return v_float(as_double(v));
-    if (v.type == V_UNDEFINED) return eval_fail(e, "%s", v.str->data);
+    if (v.type == V_UNDEFINED) return fail_undefined(e, v);
     if (v.type == V_STR && parse_double(v.str, &f)) return v_float(f);
     return v_given(a[0]) ? a[0] : v_float(0);
 }
@@ -250,7 +250,7 @@ const Function *find_filter(const Str *name) {
 Value call_filter(Eval *e, const Str *name, Value v, const CallArgs *args) {
     static const char *const for_markup[] = {"safe", "string", "length", "count", "default", "d"};
     const Function *f = find_filter(name);
-    if (!f) return eval_fail(e, "no filter named '%.100s'", name->data);
+    if (!f) return eval_fail(e, "no filter named '%.*s'", STR_SHOWN(name, 100));
     if (v.type == V_STR && v.str->markup) {
         bool allowed = false;
         for (size_t i = 0; i < sizeof for_markup / sizeof *for_markup; i++) allowed |= str_is(name, for_markup[i]);

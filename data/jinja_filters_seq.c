@@ -91,7 +91,7 @@ static Value f_map(Eval *e, Value v, const CallArgs *args) {
         } else if (str_is(args->names[i], "default")) {
             s->fallback = args->kw[i];
         } else {
-            return eval_fail(e, "map: unexpected argument '%.100s'", args->names[i]->data);
+            return eval_fail(e, "map: unexpected argument '%.*s'", STR_SHOWN(args->names[i], 100));
         }
     }
     if (args->n_pos == 0 && !v_given(s->attribute)) return eval_fail(e, "map requires a filter or an attribute");

@@ -51,7 +51,7 @@ static Value g_namespace(Eval *e, Value self, const CallArgs *args) {
     for (size_t i = 0; i < ns.dict->count; i++) {
         Value key = ns.dict->keys[i];
         if (key.type == V_STR && key.str->len && key.str->data[0] == '_') {
-            return eval_fail(e, "attribute '%.100s' of a namespace begins with an underscore", key.str->data);
+            return eval_fail(e, "attribute '%.*s' of a namespace begins with an underscore", STR_SHOWN(key.str, 100));
         }
     }
     ns.type = V_NAMESPACE;
@@ -60,7 +60,8 @@ static Value g_namespace(Eval *e, Value self, const CallArgs *args) {
 
 static Value g_raise(Eval *e, Value self, const Value *a) {
     (void)self;
-    return eval_fail(e, "the template refuses the conversation: %.600s", to_str(e, a[0])->data);
+    const Str *why = to_str(e, a[0]);
+    return eval_fail(e, "the template refuses the conversation: %.*s", STR_SHOWN(why, 600));
 }
 
 // The clock is never read: always 1 January 2026, 00:00:00, a Thursday.

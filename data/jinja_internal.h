@@ -350,6 +350,7 @@ static inline bool as_int(Value v, int64_t *out) {
 }
 double as_double(Value v); // of a number
 PRINTF_LIKE(2, 3) Value v_undefined(Eval *e, const char *fmt, ...);
+Value fail_undefined(Eval *e, Value undefined); // with its own message
 Value v_seq(Eval *e, ValueType type, Value *items, size_t count);
 Value v_dict(Eval *e);
 void dict_set(Eval *e, Dict *d, Value key, Value v);
@@ -387,6 +388,9 @@ Value str_slice(Eval *e, const Str *s, size_t from, size_t to); // bytes [from, 
 size_t str_offset(const Str *s, size_t chars);                  // byte offset of the n-th code point
 uint16_t str_edge_origin(const Str *s);                         // of marks written around it
 bool str_is(const Str *s, const char *text);
+// A Str ends nowhere but at its length: messages take it as "%.*s", STR_SHOWN(s, limit), cut at whole characters.
+int str_shown(const Str *s, int limit);
+#define STR_SHOWN(s, limit) str_shown(s, limit), (s)->data
 bool str_equal(const Str *a, const Str *b);
 size_t utf8_next(const char *s, size_t len, size_t at, int32_t *cp); // bytes of the code point at `at`
 size_t utf8_put(char out[4], int32_t cp);

@@ -8,7 +8,7 @@
 
 static Value type_error(Eval *e, const char *op, Value a, Value b) {
     Value bad = a.type == V_UNDEFINED ? a : b;
-    if (bad.type == V_UNDEFINED) return eval_fail(e, "%s", bad.str->data);
+    if (bad.type == V_UNDEFINED) return fail_undefined(e, bad);
     return eval_fail(e, "unsupported operand types for %s: '%s' and '%s'", op, type_name(a), type_name(b));
 }
 
@@ -158,7 +158,7 @@ Value op_negate(Eval *e, Value v, int sign) {
     int64_t i;
     if (as_int(v, &i)) return i == INT64_MIN && sign < 0 ? too_large(e) : v_int(sign * i);
     if (v.type == V_FLOAT) return v_float(sign * v.f);
-    if (v.type == V_UNDEFINED) return eval_fail(e, "%s", v.str->data);
+    if (v.type == V_UNDEFINED) return fail_undefined(e, v);
     return eval_fail(e, "bad operand type for unary %c: '%s'", sign < 0 ? '-' : '+', type_name(v));
 }
 
@@ -186,7 +186,7 @@ bool op_compare(Eval *e, CompareOp op, Value a, Value b) {
 // ---- attributes and subscripts ----
 
 static Value no_attr(Eval *e, Value obj, const Str *name) {
-    return v_undefined(e, "'%s' object has no attribute '%.100s'", type_name(obj), name->data);
+    return v_undefined(e, "'%s' object has no attribute '%.*s'", type_name(obj), STR_SHOWN(name, 100));
 }
 
 static Value loop_attr(Eval *e, Value v, const Str *name) {
@@ -214,7 +214,7 @@ static Value loop_attr(Eval *e, Value v, const Str *name) {
 // An attribute in Python's sense: methods. V_MISSING when there is none.
 static Value python_attr(Eval *e, Value obj, const Str *name) {
     if (obj.type == V_STR && obj.str->markup) {
-        return eval_fail(e, "attribute '%.100s' of a string marked as safe is not supported", name->data);
+        return eval_fail(e, "attribute '%.*s' of a string marked as safe is not supported", STR_SHOWN(name, 100));
     }
     if (obj.type == V_LOOP) {
         Value v = loop_attr(e, obj, name);
@@ -228,14 +228,14 @@ static Value python_attr(Eval *e, Value obj, const Str *name) {
     }
     if (is_mutator(obj.type, name)) return v_undefined(e, "changing a %s is refused by the sandbox", type_name(obj));
     if (is_python_attr(obj.type, name)) {
-        return eval_fail(e, "attribute '%s' of '%s' is not supported", name->data, type_name(obj));
+        return eval_fail(e, "attribute '%.*s' of '%s' is not supported", STR_SHOWN(name, 100), type_name(obj));
     }
     return (Value){.type = V_MISSING};
 }
 
 Value get_attr(Eval *e, Value obj, const Str *name) {
     Value v = {.type = V_MISSING};
-    if (obj.type == V_UNDEFINED) return eval_fail(e, "%s", obj.str->data);
+    if (obj.type == V_UNDEFINED) return fail_undefined(e, obj);
     if (obj.type == V_NAMESPACE) {
         return dict_get_str(obj.dict, name->data, name->len, &v) ? v : no_attr(e, obj, name);
     }
@@ -258,7 +258,7 @@ static Value item_at(Eval *e, Value obj, int64_t i) {
 Value get_item(Eval *e, Value obj, Value key) {
     Value v;
     int64_t i;
-    if (obj.type == V_UNDEFINED) return eval_fail(e, "%s", obj.str->data);
+    if (obj.type == V_UNDEFINED) return fail_undefined(e, obj);
     bool indexed = is_repeatable(obj) || obj.type == V_RANGE;
     if (indexed && as_int(key, &i)) return item_at(e, obj, i);
     if (obj.type == V_DICT && is_hashable(key) && dict_get(e, obj.dict, key, &v)) return v;
@@ -305,7 +305,7 @@ static Value bad_slice(Eval *e) {
 }
 
 Value get_slice(Eval *e, Value obj, Value start, Value stop, Value step_value) {
-    if (obj.type == V_UNDEFINED) return eval_fail(e, "%s", obj.str->data);
+    if (obj.type == V_UNDEFINED) return fail_undefined(e, obj);
     int64_t step = 1, from, to;
     if (!is_repeatable(obj) && obj.type != V_RANGE) return eval_fail(e, "a '%s' cannot be sliced", type_name(obj));
     if (step_value.type != V_NONE && !as_int(step_value, &step)) return bad_slice(e);

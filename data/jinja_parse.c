@@ -316,12 +316,12 @@ static void parse_statement(Parser *p, NodeList *list, size_t *capacity) {
     if (skip_name(p, "print")) {
         parse_print(p, list, capacity);
     } else if (at_name(p, "break") || at_name(p, "continue")) {
-        if (p->loops == 0) parse_fail(p, "%s outside of a loop", p->tok->str->data);
+        if (p->loops == 0) parse_fail(p, "%.*s outside of a loop", STR_SHOWN(p->tok->str, 100));
         node_list_add(p, list, capacity, node_new(p, at_name(p, "break") ? N_BREAK : N_CONTINUE, line));
         p->tok++;
     } else {
         const Str *name = expect_name(p);
-        parse_fail(p, "tag '%s' is unknown, misplaced or not supported", name->data);
+        parse_fail(p, "tag '%.*s' is unknown, misplaced or not supported", STR_SHOWN(name, 100));
     }
 }
 

@@ -154,7 +154,7 @@ Node *parse_filter_chain(Parser *p, Node *operand, bool inline_start) {
         if (at_op(p, '(')) parse_call_args(p, &n->args);
         // jinja2 reports an unknown filter when compiling, except in the branches of an if
         if (!p->failed && !p->soft && !find_filter(n->name)) {
-            parse_fail(p, "no filter named '%s'", n->name->data);
+            parse_fail(p, "no filter named '%.*s'", STR_SHOWN(n->name, 100));
         }
         operand = n;
     }
@@ -183,7 +183,8 @@ static Node *parse_test(Parser *p, Node *operand) {
         size_t capacity = 0;
         args_add(p, &n->args, &capacity, (Arg){.value = parse_postfix(p, parse_primary(p, false))});
     }
-    if (!p->failed && !p->soft && !find_test(n->name)) return parse_fail(p, "no test named '%s'", n->name->data);
+    if (!p->failed && !p->soft && !find_test(n->name))
+        return parse_fail(p, "no test named '%.*s'", STR_SHOWN(n->name, 100));
     if (!negated) return n;
     Node *not_node = node_new(p, N_NOT, line);
     not_node->a = n;

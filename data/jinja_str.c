@@ -61,6 +61,12 @@ bool str_is(const Str *s, const char *text) {
     return strlen(text) == s->len && memcmp(s->data, text, s->len) == 0;
 }
 
+int str_shown(const Str *s, int limit) {
+    if (s->len <= (size_t)limit) return (int)s->len;
+    while (limit > 0 && (s->data[limit] & 0xC0) == 0x80) limit--;
+    return limit;
+}
+
 bool str_equal(const Str *a, const Str *b) {
     return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
 }

@@ -179,6 +179,6 @@ const Function *find_test(const Str *name) {
 
 Value call_test(Eval *e, const Str *name, Value v, const CallArgs *args) {
     const Function *f = find_test(name);
-    if (!f) return eval_fail(e, "no test named '%.100s'", name->data);
+    if (!f) return eval_fail(e, "no test named '%.*s'", STR_SHOWN(name, 100));
     return call_function(e, f, "test", v, args);
 }

@@ -85,6 +85,10 @@ Value v_undefined(Eval *e, const char *fmt, ...) {
     return (Value){.type = V_UNDEFINED, .str = str_make(e, text, strlen(text), 0)};
 }
 
+Value fail_undefined(Eval *e, Value undefined) {
+    return eval_fail(e, "%.*s", STR_SHOWN(undefined.str, 600));
+}
+
 Value v_seq(Eval *e, ValueType type, Value *items, size_t count) {
     Seq *q = eval_alloc(e, 1, sizeof *q);
     *q = (Seq){.items = items, .count = count};
@@ -280,7 +284,7 @@ int value_compare(Eval *e, Value a, Value b, const char *op) {
         return (a.seq->count > b.seq->count) - (a.seq->count < b.seq->count);
     }
     Value bad = a.type == V_UNDEFINED ? a : b;
-    if (bad.type == V_UNDEFINED) return eval_fail(e, "%s", bad.str->data), 0;
+    if (bad.type == V_UNDEFINED) return fail_undefined(e, bad), 0;
     eval_fail(e, "'%s' is not supported between '%s' and '%s'", op, type_name(a), type_name(b));
     return 0;
 }

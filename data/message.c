@@ -45,7 +45,7 @@ Json json_with(JsonPool *pool, const Json *object, const char *key, Json value) 
         memcpy(keys, object->keys, n * sizeof *keys);
         memcpy(items, object->items, n * sizeof *items);
     }
-    while (at < n && strcmp(keys[at].data, key) != 0) at++;
+    while (at < n && !json_is_string(&(Json){.type = JSON_STRING, .str = keys[at]}, key)) at++;
     keys[at] = json_str(key);
     items[at] = value;
     return (Json){.type = JSON_OBJECT, .count = at == n ? n + 1 : n, .items = items, .keys = keys};
@@ -58,19 +58,20 @@ Json message_new(JsonPool *pool, const char *role, JsonStr content) {
 
 // ---- roles and content ----
 
-const char *message_role(const char *role) {
+// The role templates know for one of its other names; NULL when it is none of these.
+static const char *usual_role(const Json *role) {
     static const char *const alias[][2] = {
         {"human", "user"},      {"gpt", "assistant"},          {"chatgpt", "assistant"}, {"bot", "assistant"},
         {"model", "assistant"}, {"function_response", "tool"}, {"observation", "tool"},  {"function", "tool"},
     };
     for (size_t i = 0; i < sizeof alias / sizeof *alias; i++)
-        if (strcmp(role, alias[i][0]) == 0) return alias[i][1];
-    return role;
+        if (json_is_string(role, alias[i][0])) return alias[i][1];
+    return NULL;
 }
 
 static int fail_part(const Json *part, size_t i, const char *what, Err *err) {
     const Json *type = json_get(part, "type");
-    if (type && type->type == JSON_STRING && strcmp(type->str.data, "text") != 0)
+    if (type && type->type == JSON_STRING && !json_is_string(type, "text"))
         return err_input(err, "%s.content[%zu]: found a part of type \"%s\"; this version trains on text only", what, i,
                          type->str.data);
     return err_input(err, "%s.content[%zu]: found %s; expected {\"type\": \"text\", \"text\": \"...\"}", what, i,
@@ -190,8 +191,8 @@ int message_normalise(Json *out, JsonPool *pool, const Json *message, const char
         return err_input(err, "%s.function_call: found the old form of a tool call; expected tool_calls", what);
     if (check_mask_keys(message, what, err)) return -1;
     *out = *message;
-    const char *usual = message_role(role->str.data);
-    if (usual != role->str.data) *out = json_with(pool, out, "role", json_string(json_str(usual)));
+    const char *usual = usual_role(role);
+    if (usual) *out = json_with(pool, out, "role", json_string(json_str(usual)));
     if (normalise_content(out, pool, what, err)) return -1;
     return calls && calls->type != JSON_NULL ? normalise_calls(out, pool, calls, what, err) : 0;
 }

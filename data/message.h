@@ -29,5 +29,3 @@ int message_normalise(Json *out, JsonPool *pool, const Json *message, const char
 Json message_new(JsonPool *pool, const char *role, JsonStr content);
 // A function call written as JSON text ({"name", "arguments"} or a list of them): an assistant message of tool calls.
 int message_from_call(Json *out, JsonPool *pool, JsonStr call, const char *what, Err *err);
-// The role templates know for one of its other names; itself when there is none.
-const char *message_role(const char *role);

@@ -106,6 +106,49 @@ static void test_jinja_messages_name_line_and_construct(void **state) {
     refused("\xFF", "not valid UTF-8");
 }
 
+// A message shows a string from its first byte to its last, wherever the string lies: a literal, a part of another one,
+// a joined one.
+static void ends_with(const char *source, const char *end) {
+    JinjaOutput out = {0};
+    Err err = {0};
+    ASSERT_REFUSED(render(&out, source, strlen(source), RECORD, &err), &err, end);
+    size_t n = strlen(err.msg), m = strlen(end);
+    if (n < m || strcmp(err.msg + n - m, end) != 0)
+        fail_msg("%s: found \"%s\"; expected it to end with %s", source, err.msg, end);
+}
+
+static void test_jinja_messages_end_where_their_string_ends(void **state) {
+    (void)state;
+    ends_with("{{ raise_exception('boom') }}", ": boom");
+    ends_with("{{ raise_exception('eightbyt') }}", ": eightbyt");
+    ends_with("{{ raise_exception('sixteen bytes...') }}", ": sixteen bytes...");
+    ends_with("{{ raise_exception('abcdefghij'[:3]) }}", ": abc");
+    ends_with("{{ raise_exception(messages[0].content[:2]) }}", ": Ab");
+    ends_with("{{ raise_exception('xxx' ~ '/' ~ e) }}", ": xxx/E");
+    ends_with("{{ raise_exception(messages[0].content.split(' ')[0]) }}", ": AbC");
+    ends_with("{{ messages[0]['abcdefgh'].x }}", "no attribute 'abcdefgh'");
+    ends_with("{{ messages[0]['abcdefghij'[:4]].x }}", "no attribute 'abcd'");
+    ends_with("{{ messages | map('abcdefgh'[:3]) | list }}", "no filter named 'abc'");
+    ends_with("{{ messages | select('abcdefgh'[:3]) | list }}", "no test named 'abc'");
+    ends_with("{{ namespace(**{'_bcdefgh'[:3]: 1}) }}", "'_bc' of a namespace begins with an underscore");
+    ends_with("{{ range(**{'abcdefgh'[:3]: 1}) }}", "range takes 1 to 3 numbers");
+    ends_with("{{ 'x'.split(**{'abcdefgh'[:3]: 1}) }}", "unexpected argument 'abc'");
+    ends_with("{{ dict(**{'a'[:1]: 1}).abc.d }}", "no attribute 'abc'");
+    ends_with("{{ ('ab' | safe)['abcdefgh'[:3]] }}", "attribute 'abc' of a string marked as safe is not supported");
+    ends_with("{% macro m(a) %}{% endmacro %}{{ m(**{'bcdefgh'[:2]: 1}) }}", "no keyword argument 'bc'");
+    ends_with("{{ dict(a=1, **{'abc'[:1]: 1}) }}", "argument 'a' is given twice");
+}
+
+// A long string is cut between characters.
+static void test_jinja_messages_cut_at_characters(void **state) {
+    (void)state;
+    JinjaOutput out = {0};
+    Err err = {0};
+    const char *source = "{{ raise_exception('x' + '\xC3\xA4' * 400) }}";
+    ASSERT_REFUSED(render(&out, source, strlen(source), RECORD, &err), &err, "x\xC3\xA4");
+    assert_memory_equal(err.msg + strlen(err.msg) - 2, "\xC3\xA4", 2);
+}
+
 static char *repeated(const char *head, const char *body, size_t n, const char *tail) {
     StrBuf s = {0};
     str_puts(&s, head);
@@ -245,5 +288,6 @@ static void test_jinja_survives_mutated_templates(void **state) {
 }
 
 TEST_MAIN(TEST(test_jinja_every_byte_has_its_origin), TEST(test_jinja_generation_marks_bytes),
-          TEST(test_jinja_messages_name_line_and_construct), TEST(test_jinja_is_bounded),
+          TEST(test_jinja_messages_name_line_and_construct), TEST(test_jinja_messages_end_where_their_string_ends),
+          TEST(test_jinja_messages_cut_at_characters), TEST(test_jinja_is_bounded),
           TEST(test_jinja_survives_mutated_templates))

@@ -93,7 +93,8 @@ static int read_names(LabelList *labels, int64_t count, const Json *names, const
         char key[32];
         snprintf(key, sizeof key, "%lld", (long long)i);
         // in order, as it is written, a name is found at once
-        const Json *v = strcmp(names->keys[i].data, key) == 0 ? &names->items[i] : json_get(names, key);
+        const Json *v = json_is_string(&(Json){.type = JSON_STRING, .str = names->keys[i]}, key) ? &names->items[i]
+                                                                                                 : json_get(names, key);
         if (!v || v->type != JSON_STRING || strlen(v->str.data) != v->str.len || v->str.len > LABEL_MAX_BYTES)
             return err_input(err, "%s: id2label: \"%s\" is %s; expected a name of at most %d bytes", path, key,
                              v ? json_type_name(v) : "missing", LABEL_MAX_BYTES);

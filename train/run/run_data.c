@@ -1,6 +1,7 @@
 #include "run_data.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "file_pattern.h"
 #include "fileio.h"
@@ -27,7 +28,8 @@ int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, 
         if (err) err->status = EXIT_INPUT;
         return -1;
     }
-    int status = chat_template_new(chat, t, text, err);
+    int status = memchr(text, 0, size) ? err_input(err, "found a NUL byte; expected text")
+                                       : chat_template_new(chat, t, text, err);
     if (status) err_context(err, "%s", c->chat_template);
     mem_free(text);
     return status;
