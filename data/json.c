@@ -5,6 +5,7 @@
 // quadratic.
 #include "json.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -418,6 +419,14 @@ const char *json_type_name(const Json *v) {
 
 bool json_is_string(const Json *v, const char *text) {
     return v && v->type == JSON_STRING && v->str.len == strlen(text) && memcmp(v->str.data, text, v->str.len) == 0;
+}
+
+bool json_whole(const Json *v, int64_t *out) {
+    const double most = 9007199254740992; // 2^53: above it, floats are no exact integers
+    if (!v || (v->type != JSON_INT && v->type != JSON_FLOAT)) return false;
+    if (v->type == JSON_FLOAT && (!(fabs(v->number) <= most) || v->number != floor(v->number))) return false;
+    *out = v->type == JSON_INT ? v->integer : (int64_t)v->number;
+    return true;
 }
 
 void json_quote(StrBuf *out, const char *s, size_t len) {

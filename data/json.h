@@ -42,6 +42,7 @@ void json_free(JsonDoc *doc);
 const Json *json_get(const Json *object, const char *key); // object may be NULL; linear in its keys
 const char *json_type_name(const Json *v);                 // "a string", "an array", ...; for messages
 bool json_is_string(const Json *v, const char *text);      // v is a string equal to text
+bool json_whole(const Json *v, int64_t *out);              // v is a whole number, also if written as a float (1.0)
 
 // Appends `s` as a JSON string with quotes (control characters, quote and backslash escaped, UTF-8 as it is).
 void json_quote(StrBuf *out, const char *s, size_t len);

@@ -163,6 +163,88 @@ static void test_config_hf_reads_null_and_other_spellings(void **state) {
     assert_true(c.attn_softcap == 0 && c.final_softcap == 0);
 }
 
+#define LLAMA(keys) "{\"model_type\":\"llama\"," keys "}"
+
+// Keys that every configuration class carries along: without effect in a class that does not read them, and with the
+// value that means nothing special in one that does.
+static void test_config_hf_takes_switches_without_effect(void **state) {
+    (void)state;
+    static const char *const keys[] = {
+        "is_decoder",         "add_cross_attention",  "reorder_and_upcast_attn",    "scale_attn_by_inverse_layer_idx",
+        "is_encoder_decoder", "output_router_logits", "use_bidirectional_attention"};
+    static const char *const types[] = {"llama",  "mistral",     "mixtral", "qwen2", "qwen3", "qwen3_moe",
+                                        "gemma2", "gemma3_text", "phi3",    "gpt2",  "bert"};
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+        for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+            char *off = mem_printf("{\"model_type\":\"%s\",\"%s\":false}", types[t], keys[k]);
+            char *null = mem_printf("{\"model_type\":\"%s\",\"%s\":null}", types[t], keys[k]);
+            read_ok(off);
+            read_ok(null);
+            mem_free(off);
+            mem_free(null);
+        }
+    read_ok(LLAMA("\"is_decoder\":true,\"add_cross_attention\":true,\"output_router_logits\":true,"
+                  "\"scale_attn_weights\":false,\"position_embedding_type\":\"relative_key\",\"is_causal\":true"));
+    read_ok("{\"model_type\":\"gpt2\",\"is_decoder\":true}");
+    read_ok("{\"model_type\":\"bert\",\"is_causal\":false,\"position_embedding_type\":null}");
+}
+
+// null in an optional key is absence, and a whole number may be a float.
+static void test_config_hf_null_is_absence_and_floats_may_be_whole(void **state) {
+    (void)state;
+    static const char *const keys[] = {"hidden_size",
+                                       "num_hidden_layers",
+                                       "num_attention_heads",
+                                       "intermediate_size",
+                                       "vocab_size",
+                                       "max_position_embeddings",
+                                       "rms_norm_eps",
+                                       "hidden_act",
+                                       "tie_word_embeddings",
+                                       "attention_bias",
+                                       "mlp_bias",
+                                       "rope_theta",
+                                       "rope_scaling",
+                                       "rope_parameters",
+                                       "layer_types",
+                                       "sliding_window",
+                                       "max_window_layers",
+                                       "use_sliding_window",
+                                       "num_experts",
+                                       "num_local_experts",
+                                       "num_experts_per_tok",
+                                       "moe_intermediate_size",
+                                       "norm_topk_prob",
+                                       "decoder_sparse_step",
+                                       "mlp_only_layers",
+                                       "partial_rotary_factor",
+                                       "pruned_heads",
+                                       "quantization_config",
+                                       "architectures",
+                                       "torch_dtype",
+                                       "eos_token_id"};
+    static const char *const types[] = {"llama", "qwen2", "qwen3_moe", "mixtral", "phi3"};
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+        char *bare = mem_printf("{\"model_type\":\"%s\"}", types[t]);
+        ModelConfig want = read_ok(bare);
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+            char *null = mem_printf("{\"model_type\":\"%s\",\"%s\":null}", types[t], keys[k]);
+            ModelConfig got = read_ok(null);
+            bool window = strcmp(keys[k], "sliding_window") == 0; // null there is a value: no window
+            if (!window && memcmp(&got, &want, sizeof got) != 0) fail_msg("%s: not the default", null);
+            mem_free(null);
+        }
+        mem_free(bare);
+    }
+    ModelConfig c = read_ok(LLAMA("\"hidden_size\":64.0,\"num_attention_heads\":4.0,\"num_hidden_layers\":2e0,"
+                                  "\"rope_scaling\":{\"rope_type\":null,\"type\":\"linear\",\"factor\":2}"));
+    assert_true(c.hidden == 64 && c.heads == 4 && c.layers == 2 && c.rope.scaling == ROPE_LINEAR);
+    c = read_ok("{\"model_type\":\"qwen3_moe\",\"num_hidden_layers\":3,\"mlp_only_layers\":[1.0]}");
+    assert_true(!c.layer_dense[0] && c.layer_dense[1] && !c.layer_dense[2]);
+    c = read_ok("{\"model_type\":\"mixtral\",\"num_local_experts\":null,\"num_experts\":4}");
+    assert_int_equal(c.experts, 4);
+}
+
 static void test_config_hf_reads_rope_in_both_spellings(void **state) {
     (void)state;
     ModelConfig c =
@@ -226,7 +308,6 @@ static void refuse_all(const BadConfig *cases, size_t n) {
     }
 }
 #define REFUSE_ALL(cases) refuse_all(cases, sizeof(cases) / sizeof *(cases))
-#define LLAMA(keys) "{\"model_type\":\"llama\"," keys "}"
 #define ROPE(keys) LLAMA("\"rope_scaling\":{" keys "}")
 
 static void test_config_hf_refuses_what_is_no_config(void **state) {
@@ -258,7 +339,8 @@ static void test_config_hf_refuses_sizes_out_of_range(void **state) {
         {LLAMA("\"hidden_size\":1e300"), "hidden_size is 1e300; expected an integer"},
         {LLAMA("\"hidden_size\":9223372036854775808"), "hidden_size is 9223372036854775808; expected an integer"},
         {LLAMA("\"hidden_size\":\"4096\""), "hidden_size is \"4096\"; expected an integer"},
-        {LLAMA("\"hidden_size\":null"), "hidden_size is null; expected an integer"},
+        {LLAMA("\"hidden_size\":4096.5"), "hidden_size is 4096.5; expected an integer"},
+        {LLAMA("\"hidden_size\":NaN"), "found 'N'"},
         {LLAMA("\"num_hidden_layers\":1025"), "num_hidden_layers is 1025; expected an integer from 1 to 1024"},
         {LLAMA("\"num_attention_heads\":0"), "num_attention_heads is 0; expected an integer from 1"},
         {LLAMA("\"num_key_value_heads\":5"), "32 attention heads over 5 key/value heads; expected a multiple"},
@@ -297,6 +379,8 @@ static void test_config_hf_refuses_what_it_does_not_compute(void **state) {
         {"{\"model_type\":\"bert\",\"is_decoder\":true}", "is_decoder is true; expected false"},
         {"{\"model_type\":\"bert\",\"position_embedding_type\":\"relative_key\"}",
          "position_embedding_type is \"relative_key\"; expected \"absolute\""},
+        {LLAMA("\"is_causal\":false"), "is_causal is false; expected true"},
+        {LLAMA("\"is_encoder_decoder\":true"), "is_encoder_decoder is true; expected false"},
         {"{\"model_type\":\"gemma3_text\",\"use_bidirectional_attention\":true}",
          "use_bidirectional_attention is true"},
         {"{\"model_type\":\"gemma3\",\"text_config\":{\"use_bidirectional_attention\":true}}",
@@ -408,6 +492,8 @@ static void test_config_hf_survives_changed_bytes(void **state) {
 
 TEST_MAIN(SCRATCH_TEST(test_config_hf_equals_transformers), TEST(test_config_hf_angles_equal_transformers),
           SCRATCH_TEST(test_config_hf_reads_null_and_other_spellings),
+          SCRATCH_TEST(test_config_hf_takes_switches_without_effect),
+          SCRATCH_TEST(test_config_hf_null_is_absence_and_floats_may_be_whole),
           SCRATCH_TEST(test_config_hf_reads_rope_in_both_spellings),
           SCRATCH_TEST(test_config_hf_names_the_noise_of_training),
           SCRATCH_TEST(test_config_hf_refuses_what_is_no_config),

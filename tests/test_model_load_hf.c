@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "family_fixture.h"
+#include "logits.h"
 #include "model.h"
 #include "scratch.h"
 
@@ -192,13 +193,66 @@ static void test_model_load_hf_refuses_configurations_that_do_not_fit(void **sta
          .to = "\"hidden_act\": \"mish\"",
          .part = "hidden_act is \"mish\"; expected"},
         {.from = "\"rope_type\": \"llama3\"", .to = "\"rope_type\": \"ntk\"", .part = "rope_type is \"ntk\"; expected"},
-        {.from = "\"tie_word_embeddings\": false",
-         .to = "\"tie_word_embeddings\": true",
-         .part = NULL}, // head beside it
         {.tokenizer = "{}", .part = "tokenizer.json"},
         {.tokenizer = "[", .part = "tokenizer.json"},
     };
     CHECK_CHANGES("llama3", changes);
+}
+
+// The logits of a Llama whose config.json ties the head, though the file has one: those of the head, as transformers 5
+// gives them when the two differ.
+static void test_model_load_hf_uses_the_head_of_the_file(void **state) {
+    (void)state;
+    Backend *b = open_backend();
+    Family f;
+    Model *m;
+    Err err;
+    static const int32_t ids[] = {1, 5, 9};
+    float want[3 * 64], got[3 * 64];
+    family_open(&f, "llama3", FAMILY_HF);
+    ASSERT_OK(model_load(&m, f.path, b, NULL, &err), &err);
+    assert_false(m->config.head_unties);
+    ASSERT_OK(model_logits(m, NULL, ids, 3, want, &err), &err);
+    model_free(m);
+    char *config = read_text(f.path, "config.json");
+    put_config(f.path, config,
+               &(Change){.from = "\"tie_word_embeddings\": false", .to = "\"tie_word_embeddings\": true"});
+    ASSERT_OK(model_load(&m, f.path, b, NULL, &err), &err);
+    assert_true(m->config.head_unties && !m->config.tied_head);
+    ASSERT_OK(model_logits(m, NULL, ids, 3, got, &err), &err);
+    assert_memory_equal(got, want, sizeof want);
+    model_free(m);
+    mem_free(config);
+    family_close(&f);
+    backend_close(b);
+}
+
+// Entries of an index for tensors that are not there: harmless where they are not needed (a tied head, a buffer, a
+// bias that the configuration does not have), refused by name where they are.
+static void test_model_load_hf_index_may_name_what_is_not_needed(void **state) {
+    (void)state;
+    static const char more[] =
+        "\"weight_map\": {\"lm_head.weight\": \"model-00001-of-00002.safetensors\", "
+        "\"model.layers.0.self_attn.rotary_emb.inv_freq\": \"model-00002-of-00002.safetensors\", "
+        "\"model.layers.0.self_attn.o_proj.bias\": \"model-00001-of-00002.safetensors\", ";
+    Backend *b = open_backend();
+    Family f;
+    Model *m;
+    Err err;
+    family_open(&f, "qwen2", FAMILY_HF_SHARDED);
+    char *index = read_text(f.path, "model.safetensors.index.json"),
+         *map = strchr(strstr(index, "\"weight_map\""), '{');
+    char *text = mem_printf("{%s%s", more, map + 1), *path = path_join(f.path, "model.safetensors.index.json");
+    scratch_put(path, text, strlen(text));
+    int rc = model_load(&m, f.path, b, NULL, &err);
+    if (rc) fail_msg("%s", err.msg);
+    assert_true(m->config.tied_head);
+    model_free(m);
+    mem_free(text);
+    mem_free(path);
+    mem_free(index);
+    family_close(&f);
+    backend_close(b);
 }
 
 static void test_model_load_hf_checks_fused_and_transposed_weights(void **state) {
@@ -252,5 +306,7 @@ static void test_model_load_hf_refuses_shards_that_do_not_fit(void **state) {
 
 TEST_MAIN(SCRATCH_TEST(test_model_load_hf_refuses_weights_by_name),
           SCRATCH_TEST(test_model_load_hf_refuses_configurations_that_do_not_fit),
+          SCRATCH_TEST(test_model_load_hf_uses_the_head_of_the_file),
+          SCRATCH_TEST(test_model_load_hf_index_may_name_what_is_not_needed),
           SCRATCH_TEST(test_model_load_hf_checks_fused_and_transposed_weights),
           SCRATCH_TEST(test_model_load_hf_refuses_shards_that_do_not_fit))

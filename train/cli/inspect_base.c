@@ -49,7 +49,11 @@ static void print_sizes(const ModelConfig *c, FILE *out) {
             "  sizes        layers %" PRId64 ", hidden %" PRId64 ", heads %" PRId64 " (key/value %" PRId64
             ", size %" PRId64 "), feed-forward %" PRId64 ", vocabulary %" PRId64 "%s, context %" PRId64 "\n",
             c->layers, c->hidden, c->heads, c->kv_heads, c->head_size, c->ffn, c->vocab,
-            c->tied_head && !c->arch->encoder ? " (tied head)" : "", c->context);
+            c->arch->encoder ? ""
+            : c->tied_head   ? " (tied head)"
+            : c->head_unties ? " (own lm_head, though config.json ties it)"
+                             : "",
+            c->context);
     if (c->experts)
         fprintf(out, "  experts      %" PRId64 " a layer of feed-forward %" PRId64 ", %" PRId64 " for each token\n",
                 c->experts, c->expert_ffn, c->experts_used);

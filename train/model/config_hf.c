@@ -9,19 +9,23 @@
 
 enum { MAX_CONTEXT = 1 << 24, MAX_HIDDEN = 1 << 18, MAX_HEADS = 1024 };
 
-// Keys that change what is computed and that lorac does not compute: each must have the value that switches it off.
+// Keys that change what is computed and that lorac does not compute: each must have the value that switches it off,
+// in the families whose class in transformers reads it (others carry it along without effect).
+enum { READ_BY_BERT = 1, READ_BY_GPT2 = 2, READ_BY_OTHERS = 4, READ_BY_MIXTURES = 8, READ_BY_ALL = 15 };
 static const struct {
     const char *key;
     bool expected;
+    unsigned readers; // bit set
 } switches[] = {
-    {"add_cross_attention", false},
-    {"is_decoder", false},
-    {"is_encoder_decoder", false},
-    {"output_router_logits", false}, // adds the load-balancing loss of a mixture of experts
-    {"reorder_and_upcast_attn", false},
-    {"scale_attn_by_inverse_layer_idx", false},
-    {"use_bidirectional_attention", false},
-    {"scale_attn_weights", true},
+    {"add_cross_attention", false, READ_BY_BERT | READ_BY_GPT2},
+    {"is_causal", true, READ_BY_GPT2 | READ_BY_OTHERS},
+    {"is_decoder", false, READ_BY_BERT},
+    {"is_encoder_decoder", false, READ_BY_ALL},
+    {"output_router_logits", false, READ_BY_MIXTURES}, // adds the load-balancing loss
+    {"reorder_and_upcast_attn", false, READ_BY_GPT2},
+    {"scale_attn_by_inverse_layer_idx", false, READ_BY_GPT2},
+    {"use_bidirectional_attention", false, READ_BY_ALL},
+    {"scale_attn_weights", true, READ_BY_GPT2},
 };
 // Likewise, where anything but null, false or an empty list is another model.
 static const char *const foreign_keys[] = {"quantization_config", "quantization", "per_layer_config", "pruned_heads"};
@@ -31,18 +35,26 @@ static bool is_nothing(const Json *v) {
            ((v->type == JSON_ARRAY || v->type == JSON_OBJECT) && v->count == 0);
 }
 
-static int refuse_foreign(const HfJson *j) {
+static int refuse_switches(const HfJson *j, const Architecture *a) {
+    unsigned reader = a->encoder ? READ_BY_BERT : a->hf_conv1d ? READ_BY_GPT2 : READ_BY_OTHERS;
+    if (a->experts) reader |= READ_BY_MIXTURES;
     for (size_t i = 0; i < sizeof switches / sizeof *switches; i++) {
         bool value;
+        if (!(switches[i].readers & reader)) continue;
         if (hf_bool(j, switches[i].key, switches[i].expected, &value)) return -1;
         if (value != switches[i].expected)
             return hf_refuse(j, switches[i].key, json_get(j->object, switches[i].key), "%s",
                              switches[i].expected ? "true" : "false");
     }
     const char *positions;
+    if (!a->encoder) return 0;
     if (hf_string(j, "position_embedding_type", "absolute", &positions)) return -1;
-    if (strcmp(positions, "absolute") != 0 && strcmp(positions, "rope") != 0)
-        return hf_refuse(j, "position_embedding_type", json_get(j->object, "position_embedding_type"), "\"absolute\"");
+    if (strcmp(positions, "absolute") == 0) return 0;
+    return hf_refuse(j, "position_embedding_type", json_get(j->object, "position_embedding_type"), "\"absolute\"");
+}
+
+static int refuse_foreign(const HfJson *j, const Architecture *a) {
+    if (refuse_switches(j, a)) return -1;
     const Json *quantized = json_get(j->object, "quantization_config"), *method = json_get(quantized, "quant_method");
     if (method && method->type == JSON_STRING)
         return err_input(j->err,
@@ -60,23 +72,23 @@ static int refuse_foreign(const HfJson *j) {
 static int read_sizes(ModelConfig *c, const HfJson *j, const HfFamily *f) {
     bool gpt2 = strcmp(f->model_type, "gpt2") == 0; // the one family with names of its own
     const HfInt
-        hidden = {gpt2 ? "n_embd" : "hidden_size", "hidden_size", f->hidden, HF_NOT_NULL, 2, MAX_HIDDEN},
+        hidden = {gpt2 ? "n_embd" : "hidden_size", "hidden_size", f->hidden, HF_AS_ABSENT, 2, MAX_HIDDEN},
         layers =
-            {gpt2 ? "n_layer" : "num_hidden_layers", "num_hidden_layers", f->layers, HF_NOT_NULL, 1, MODEL_MAX_LAYERS},
-        heads = {gpt2 ? "n_head" : "num_attention_heads", "num_attention_heads", f->heads, HF_NOT_NULL, 1, MAX_HEADS},
+            {gpt2 ? "n_layer" : "num_hidden_layers", "num_hidden_layers", f->layers, HF_AS_ABSENT, 1, MODEL_MAX_LAYERS},
+        heads = {gpt2 ? "n_head" : "num_attention_heads", "num_attention_heads", f->heads, HF_AS_ABSENT, 1, MAX_HEADS},
         context = {gpt2 ? "n_positions" : "max_position_embeddings",
                    "max_position_embeddings",
                    f->context,
-                   HF_NOT_NULL,
+                   HF_AS_ABSENT,
                    1,
                    MAX_CONTEXT},
-        vocab = {"vocab_size", NULL, f->vocab, HF_NOT_NULL, 1, 1 << 24};
+        vocab = {"vocab_size", NULL, f->vocab, HF_AS_ABSENT, 1, 1 << 24};
     if (hf_int(j, &hidden, &c->hidden) || hf_int(j, &layers, &c->layers) || hf_int(j, &heads, &c->heads) ||
         hf_int(j, &context, &c->context) || hf_int(j, &vocab, &c->vocab))
         return -1;
     int64_t ffn = f->ffn ? f->ffn : 4 * c->hidden;
     return hf_int(
-        j, &(HfInt){gpt2 ? "n_inner" : "intermediate_size", NULL, ffn, gpt2 ? ffn : HF_NOT_NULL, 1, MAX_HIDDEN * 4},
+        j, &(HfInt){gpt2 ? "n_inner" : "intermediate_size", NULL, ffn, gpt2 ? ffn : HF_AS_ABSENT, 1, MAX_HIDDEN * 4},
         &c->ffn);
 }
 
@@ -142,7 +154,7 @@ static int read_bias(bool *out, const HfJson *j, BiasRule rule, const char *key)
 
 static int read_scales(ModelConfig *c, const HfJson *j, const HfFamily *f) {
     int64_t scalar = c->head_size;
-    if (f->query_scalar && hf_int(j, &(HfInt){"query_pre_attn_scalar", NULL, 256, HF_NOT_NULL, 1, 1 << 24}, &scalar))
+    if (f->query_scalar && hf_int(j, &(HfInt){"query_pre_attn_scalar", NULL, 256, HF_AS_ABSENT, 1, 1 << 24}, &scalar))
         return -1;
     c->query_scale = (float)(1 / sqrt((double)scalar));
     if (c->arch->scaled_embedding) c->embed_scale = (float)sqrt((double)c->hidden);
@@ -179,10 +191,10 @@ static int read_layer_types(ModelConfig *c, const HfJson *j, const Json *list) {
 static int read_layers_of_rule(ModelConfig *c, const HfJson *j, const HfFamily *f) {
     int64_t first = 0, pattern = f->window_pattern;
     if (f->window_rule == WINDOW_UPPER &&
-        hf_int(j, &(HfInt){"max_window_layers", NULL, 28, HF_NOT_NULL, 0, INT32_MAX}, &first))
+        hf_int(j, &(HfInt){"max_window_layers", NULL, 28, HF_AS_ABSENT, 0, INT32_MAX}, &first))
         return -1;
     if (f->window_pattern_key &&
-        hf_int(j, &(HfInt){f->window_pattern_key, NULL, pattern, HF_NOT_NULL, 1, MODEL_MAX_LAYERS}, &pattern))
+        hf_int(j, &(HfInt){f->window_pattern_key, NULL, pattern, HF_AS_ABSENT, 1, MODEL_MAX_LAYERS}, &pattern))
         return -1;
     for (int64_t i = 0; i < c->layers; i++)
         c->layer_sliding[i] = c->window && i >= first && !(pattern && (i + 1) % pattern == 0);
@@ -206,23 +218,25 @@ static int read_window(ModelConfig *c, const HfJson *j, const HfFamily *f) {
 static int read_dense_layers(ModelConfig *c, const HfJson *j) {
     int64_t step;
     const Json *dense;
-    if (hf_int(j, &(HfInt){"decoder_sparse_step", NULL, 1, HF_NOT_NULL, 1, MODEL_MAX_LAYERS}, &step) ||
+    if (hf_int(j, &(HfInt){"decoder_sparse_step", NULL, 1, HF_AS_ABSENT, 1, MODEL_MAX_LAYERS}, &step) ||
         hf_array(j, "mlp_only_layers", &dense))
         return -1;
     for (int64_t i = 0; i < c->layers; i++) c->layer_dense[i] = (i + 1) % step != 0;
     for (size_t i = 0; dense && i < dense->count; i++) {
         const Json *v = &dense->items[i];
-        if (v->type != JSON_INT || v->integer < 0 || v->integer >= c->layers)
+        int64_t layer;
+        if (!json_whole(v, &layer) || layer < 0 || layer >= c->layers)
             return hf_refuse(j, "mlp_only_layers", v, "numbers of layers, from 0 to %jd", (intmax_t)c->layers - 1);
-        c->layer_dense[v->integer] = 1;
+        c->layer_dense[layer] = 1;
     }
     return 0;
 }
 
 static int read_experts(ModelConfig *c, const HfJson *j, const HfFamily *f) {
     if (!f->experts) return 0;
-    if (hf_int(j, &(HfInt){f->experts_key, f->experts_alias, f->experts, HF_NOT_NULL, 1, 4096}, &c->experts) ||
-        hf_int(j, &(HfInt){"num_experts_per_tok", NULL, f->experts_used, HF_NOT_NULL, 1, c->experts}, &c->experts_used))
+    if (hf_int(j, &(HfInt){f->experts_key, f->experts_alias, f->experts, HF_AS_ABSENT, 1, 4096}, &c->experts) ||
+        hf_int(j, &(HfInt){"num_experts_per_tok", NULL, f->experts_used, HF_AS_ABSENT, 1, c->experts},
+               &c->experts_used))
         return -1;
     if (c->experts_used > c->experts) // the family's default
         return err_input(j->err,
@@ -231,7 +245,8 @@ static int read_experts(ModelConfig *c, const HfJson *j, const HfFamily *f) {
     c->expert_ffn = c->ffn;
     c->renormalise_experts = true;
     if (!f->expert_ffn) return 0;
-    if (hf_int(j, &(HfInt){"moe_intermediate_size", NULL, f->expert_ffn, HF_NOT_NULL, 1, MAX_HIDDEN}, &c->expert_ffn) ||
+    if (hf_int(j, &(HfInt){"moe_intermediate_size", NULL, f->expert_ffn, HF_AS_ABSENT, 1, MAX_HIDDEN},
+               &c->expert_ffn) ||
         hf_bool(j, "norm_topk_prob", false, &c->renormalise_experts))
         return -1;
     return read_dense_layers(c, j);
@@ -250,7 +265,7 @@ static int read_family(ModelConfig *c, const HfJson *j, const HfFamily *f) {
     if (f->rope.base > 0) return config_hf_read_rope(c, j, &f->rope);
     c->positions_table = c->context;
     if (!c->arch->encoder) return 0;
-    return hf_int(j, &(HfInt){"type_vocab_size", NULL, 2, HF_NOT_NULL, 1, 1024}, &c->token_types);
+    return hf_int(j, &(HfInt){"type_vocab_size", NULL, 2, HF_AS_ABSENT, 1, 1024}, &c->token_types);
 }
 
 static int refuse_model_type(const HfJson *j) {
@@ -273,7 +288,7 @@ static int read_nested(ModelConfig *c, const HfJson *j) {
         return -1;
     if (strcmp(type, "gemma3_text") != 0)
         return hf_refuse(&text, "model_type", json_get(text.object, "model_type"), "\"gemma3_text\"");
-    if (refuse_foreign(&text) || read_family(c, &text, config_hf_family(type))) return -1;
+    if (refuse_foreign(&text, c->arch) || read_family(c, &text, config_hf_family(type))) return -1;
     c->tied_head = tied;
     return 0;
 }
@@ -286,7 +301,7 @@ static int read_config(ModelConfig *c, const HfJson *j) {
     const Architecture *a = architecture_by_model_type(type);
     if (!a) return refuse_model_type(j);
     model_config_init(c, a);
-    if (refuse_foreign(j)) return -1;
+    if (refuse_foreign(j, a)) return -1;
     if (strcmp(type, "gemma3") == 0) return read_nested(c, j);
     const HfFamily *f = config_hf_family(type);
     CHECK(f, "%s has a row in architecture.c and none in config_hf_families.c", type);

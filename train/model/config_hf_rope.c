@@ -25,7 +25,7 @@ static int read_type(RopeScaling *type, const RopeReader *r) {
         {"yarn", ROPE_YARN, false},
     };
     const HfJson *j = &r->scaling;
-    const char *key = json_get(j->object, "rope_type") ? "rope_type" : "type", *name;
+    const char *key = hf_has(j, "rope_type") ? "rope_type" : "type", *name;
     if (hf_string(j, key, "default", &name)) return -1;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (strcmp(name, types[i].name) != 0 || (types[i].phi3_only && !r->family->phi3)) continue;
@@ -39,7 +39,7 @@ static int read_type(RopeScaling *type, const RopeReader *r) {
 // Only Phi-3 turns a part of each head; where another family has the key, transformers leaves it out of account or
 // fails.
 static int read_rotated(RopeConfig *rope, const RopeReader *r) {
-    const HfJson *j = json_get(r->scaling.object, "partial_rotary_factor") ? &r->scaling : r->config;
+    const HfJson *j = hf_has(&r->scaling, "partial_rotary_factor") ? &r->scaling : r->config;
     const Json *v = json_get(j->object, "partial_rotary_factor");
     float part;
     if (hf_positive(j, &(HfNumber){"partial_rotary_factor", 1, 1}, &part)) return -1;
@@ -53,16 +53,15 @@ static int read_rotated(RopeConfig *rope, const RopeReader *r) {
 }
 
 static int require(const RopeReader *r, const char *key) {
-    const Json *v = json_get(r->scaling.object, key);
-    if (v && v->type != JSON_NULL) return 0;
-    return hf_refuse(&r->scaling, key, v, "a number, which this type of rope needs");
+    if (hf_has(&r->scaling, key)) return 0;
+    return hf_refuse(&r->scaling, key, json_get(r->scaling.object, key), "a number, which this type of rope needs");
 }
 
 // Phi-3's class has a value of its own (4096 by default) that goes before the one inside the object.
 static int read_original_context(RopeConfig *rope, const RopeReader *r) {
     const HfJson *j = r->family->phi3 ? r->config : &r->scaling;
     int64_t absent = r->family->phi3 ? 4096 : r->c->context;
-    return hf_int(j, &(HfInt){"original_max_position_embeddings", NULL, absent, HF_NOT_NULL, 2, MAX_CONTEXT},
+    return hf_int(j, &(HfInt){"original_max_position_embeddings", NULL, absent, HF_AS_ABSENT, 2, MAX_CONTEXT},
                   &rope->original_context);
 }
 
@@ -130,7 +129,7 @@ static int read_longrope(RopeConfig *rope, const RopeReader *r) {
 }
 
 static int read_one(RopeConfig *rope, const RopeReader *r, const char *theta_key, float theta) {
-    const HfJson *j = json_get(r->scaling.object, "rope_theta") ? &r->scaling : r->config;
+    const HfJson *j = hf_has(&r->scaling, "rope_theta") ? &r->scaling : r->config;
     const char *key = j == &r->scaling ? "rope_theta" : theta_key;
     *rope = (RopeConfig){0};
     if (read_type(&rope->scaling, r) || read_rotated(rope, r) ||
@@ -165,7 +164,7 @@ static int read_flat(ModelConfig *c, const HfJson *j, const HfRope *family) {
     if (!scaling.object || !scaling.object->count) scaling = parameters;
     static const char *const kinds[] = {"full_attention", "sliding_attention"};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (json_get(scaling.object, kinds[i]))
+        if (hf_has(&scaling, kinds[i]))
             return hf_refuse(&scaling, kinds[i], json_get(scaling.object, kinds[i]),
                              "one set of parameters for all layers of this model_type");
     return read_one(&c->rope, &(RopeReader){scaling, j, family, c}, "rope_theta", family->base);

@@ -86,17 +86,9 @@ static size_t shard_number(const ShardIndex *x, const char *name) {
     return hit ? (size_t)(hit - x->names) : x->n_names;
 }
 
-static int check_places(const WeightSource *s, const ShardIndex *x, Err *err) {
-    for (size_t i = 0; i < x->weight_map->count; i++) {
-        const char *tensor = x->weight_map->keys[i].data, *shard = x->weight_map->items[i].str.data;
-        if (!safetensors_get(s->files[shard_number(x, shard)].safetensors, tensor))
-            return err_input(err, "%s: tensor \"%.200s\" is not in %.200s, where the index has it", x->path, tensor,
-                             shard);
-    }
-    return 0;
-}
-
 // only: the one file the user named, NULL for the folder. A file that is no shard of the index stands for itself.
+// As in transformers, the index tells which files there are, and the files tell which tensors: an entry for a tensor
+// that no file has (a tied head, a buffer) matters only if the graph needs it, and model_slots.c refuses that by name.
 static int open_shards(WeightSource *s, const char *only, Err *err) {
     ShardIndex x;
     int rc = read_index(&x, s->dir, err);
@@ -106,7 +98,6 @@ static int open_shards(WeightSource *s, const char *only, Err *err) {
         for (size_t i = 0; i < x.n_names && !rc; i++)
             if (weight_source_add_safetensors(s, path_join(s->dir, x.names[i]), err))
                 rc = err_context(err, "%s", x.path);
-        if (!rc) rc = check_places(s, &x, err);
     }
     free_index(&x);
     return rc;

@@ -11,6 +11,10 @@ static bool is_null(const Json *v) {
     return !v || v->type == JSON_NULL;
 }
 
+bool hf_has(const HfJson *j, const char *key) {
+    return !is_null(json_get(j->object, key));
+}
+
 const char *hf_show(char buf[HF_SHOWN], const Json *v) {
     if (v && v->type == JSON_STRING)
         snprintf(buf, HF_SHOWN, "\"%.60s\"", v->str.data);
@@ -33,12 +37,16 @@ int hf_refuse(const HfJson *j, const char *key, const Json *v, const char *fmt, 
 int hf_int(const HfJson *j, const HfInt *spec, int64_t *out) {
     const char *key = spec->key;
     const Json *v = json_get(j->object, key);
-    if (!v && spec->alias && (v = json_get(j->object, spec->alias))) key = spec->alias;
-    *out = v ? spec->null : spec->absent;
+    if (is_null(v) && spec->alias && json_get(j->object, spec->alias)) {
+        key = spec->alias;
+        v = json_get(j->object, key);
+    }
+    *out = v && spec->null != HF_AS_ABSENT ? spec->null : spec->absent;
     if (!v || (v->type == JSON_NULL && spec->null != HF_NOT_NULL)) return 0;
-    if (v->type != JSON_INT || v->integer < spec->min || v->integer > spec->max)
+    int64_t value;
+    if (!json_whole(v, &value) || value < spec->min || value > spec->max)
         return hf_refuse(j, key, v, "an integer from %jd to %jd", (intmax_t)spec->min, (intmax_t)spec->max);
-    *out = v->integer;
+    *out = value;
     return 0;
 }
 

@@ -1,7 +1,8 @@
 // hf_json: typed reading of a Hugging Face config.json. Private to train/model.
 //
-// A key may be absent (the configuration class of transformers has a default), null (where the class allows it), or a
-// value; each is checked for type and range before anyone calculates with it. EXIT_INPUT says
+// A key may be absent (the configuration class of transformers has a default), null (which is absence, unless the class
+// gives it a meaning), or a value; each is checked for type and range before anyone calculates with it. A whole number
+// may be written as a float (1.0). EXIT_INPUT says
 // "DIR/config.json: text_config.hidden_size is 0; expected an integer from 2 to 262144".
 #pragma once
 
@@ -14,7 +15,9 @@ typedef struct HfJson {
     Err *err;
 } HfJson;
 
-#define HF_NOT_NULL INT64_MIN // for HfInt.null: null is refused
+// For HfInt.null: null is absence; null is refused.
+#define HF_AS_ABSENT INT64_MIN
+#define HF_NOT_NULL (INT64_MIN + 1)
 typedef struct HfInt {
     const char *key, *alias; // alias NULL: none; the key comes first
     int64_t absent, null;    // what the value is then; need not lie in the range
@@ -28,6 +31,7 @@ typedef struct HfNumber {
     double absent, null;
 } HfNumber;
 int hf_positive(const HfJson *j, const HfNumber *spec, float *out);
+bool hf_has(const HfJson *j, const char *key); // it is there and not null
 // true or false; absent and null: `absent`.
 int hf_bool(const HfJson *j, const char *key, bool absent, bool *out);
 // *out is `absent` when the key is absent or null; else it belongs to the document.

@@ -43,7 +43,8 @@ typedef struct ModelConfig {
     float attn_softcap, final_softcap; // 0: none
     int64_t window;                    // of the sliding layers; 0: none
     uint8_t layer_sliding[MODEL_MAX_LAYERS];
-    bool tied_head;
+    bool tied_head;   // no head of its own: the embedding
+    bool head_unties; // it has one, though its config.json says that it is tied
     bool has_glu;
     GluKind glu;               // with has_glu
     ActivationKind activation; // without

@@ -7,10 +7,25 @@
 
 // --- configuration ---
 
+// Tied by config.json, but the file has a head of its own (merged after training it): that one is used, as transformers
+// 5 does when the two differ.
+static void find_own_head(ModelConfig *c, const WeightSource *s) {
+    const TensorNames *n = &c->arch->hf;
+    if (!c->tied_head || !n->head) return;
+    for (const HfPrefix *p = c->arch->hf_prefixes; p->file; p++) {
+        char *name = mem_printf("%s.weight", *p->head ? p->head : n->head);
+        if (weight_source_get(s, name)) c->tied_head = false;
+        mem_free(name);
+    }
+    c->head_unties = !c->tied_head;
+}
+
 static int read_config(ModelConfig *c, const WeightSource *s, const ModelOptions *o, Err *err) {
     int rc = weight_source_is_gguf(s) ? model_config_read_gguf(c, s, err)
                                       : model_config_read_hf(c, weight_source_dir(s), err);
-    return rc || model_config_apply(c, o, err) ? -1 : 0;
+    if (rc) return -1;
+    if (!weight_source_is_gguf(s)) find_own_head(c, s);
+    return model_config_apply(c, o, err);
 }
 
 int model_read_config(ModelConfig *c, const char *path, const ModelOptions *options, Err *err) {

@@ -221,7 +221,7 @@ static bool is_harmless(const Loader *l, const char *name) {
         if (ends_with(name, *end)) return true;
     for (const char *const *start = a->hf_other; *start; start++)
         if (strncmp(name, *start, strlen(*start)) == 0) return true;
-    return l->m->config.tied_head && ends_with(name, "lm_head.weight");
+    return false;
 }
 
 static int compare_pointers(const void *a, const void *b) {

@@ -24,11 +24,13 @@ static const struct {
 
 static void list_noises(StrBuf *out, const Json *config) {
     const Json *text = json_get(config, "text_config");
-    if (text) config = text;
+    if (text && text->type == JSON_OBJECT) config = text;
     for (size_t i = 0; i < sizeof noises / sizeof *noises; i++) {
         if (noises[i].model_type && !json_is_string(json_get(config, "model_type"), noises[i].model_type)) continue;
         const Json *v = json_get(config, noises[i].key);
-        double p = !v ? noises[i].absent : v->type == JSON_INT || v->type == JSON_FLOAT ? v->number : 0;
+        double p = !v || v->type == JSON_NULL                     ? noises[i].absent
+                   : v->type == JSON_INT || v->type == JSON_FLOAT ? v->number
+                                                                  : 0;
         if (p > 0) str_printf(out, "%s%s %g", out->len ? ", " : "", noises[i].key, p);
     }
 }

@@ -25,7 +25,7 @@ typedef struct SourceTensor {
 
 // path: a folder with config.json; a .safetensors file in one (a shard stands for all of its index); a .gguf file (any
 // one of a split model's). EXIT_INPUT names the file and what is wrong: missing or cut shard, an index that names files
-// outside the folder or tensors that are not where it says, a tensor in two files, PyTorch-only folders.
+// outside the folder, a tensor in two files, PyTorch-only folders.
 int weight_source_open(WeightSource **s, const char *path, Err *err);
 void weight_source_close(WeightSource *s); // NULL is allowed
 
