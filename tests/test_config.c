@@ -122,6 +122,7 @@ static void test_config_refuses_values(void **state) {
         {"\"layers_to_transform\": [-1]", "layers_to_transform: -1"},
         {"\"max_memory\": \"6 boxes\"", "max_memory: \"6 boxes\"; expected bytes"},
         {"\"save_steps\": 2.5", "save_steps: expected a whole number of steps"},
+        {"\"warmup_steps\": 1.5", "warmup_steps: expected a whole number of steps"},
         {"\"eval_strategy\": \"steps\"", "eval_strategy: needs validation_file"},
         {"\"val_set_size\": 10, \"validation_file\": \"v\"", "val_set_size: validation_file is set too"},
         {"\"early_stopping_patience\": 3", "early_stopping_patience: needs eval_strategy"},

@@ -116,7 +116,7 @@ static int snapshots_in(const char *out) {
 
 static void test_a_signal_to_one_rank_stops_all(void **state) {
     (void)state;
-    static const int signals[] = {SIGTERM, SIGUSR1, SIGINT};
+    static const int signals[] = {SIGHUP, SIGUSR1, SIGXCPU};
     for (int i = 0; i < 3; i++) { // to each rank in turn; the run goes on from where it was
         RankJob job = job_start(3, "stopped", "save_steps=1000");
         job_wait_for_steps(&job, 6);

@@ -190,6 +190,45 @@ static void test_run_stops_on_signals(void **state) {
     same_result("whole", "stopped");
 }
 
+// A run that only a signal ends: as SIGTERM, whatever it is, its state is saved and the next one goes on from there.
+static const char endless[] =
+    "num_train_epochs=100000 save_steps=1000000 eval_strategy=no load_best_model_at_end=false";
+
+static void stop_by(int signal) {
+    pid_t pid = start("signals", endless);
+    wait_for_steps(pid, 2);
+    kill(pid, signal);
+    int status = wait_for(pid);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_INTERRUPTED)
+        fail_msg("signal %d (%s): wait status %d", signal, strsignal(signal), status);
+    expect_in_log("stopped by a signal after step");
+}
+
+static void test_run_stops_on_what_would_end_it(void **state) {
+    (void)state;
+    const int signals[] = {SIGHUP,  SIGQUIT, SIGUSR2, SIGALRM,  SIGXCPU,   SIGVTALRM,
+                           SIGPROF, SIGPWR,  SIGIO,   SIGRTMIN, SIGSTKFLT, SIGRTMAX};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        stop_by(signals[i]);
+        if (i) expect_in_log("resuming from");
+    }
+}
+
+// nohup leaves SIGHUP ignored; a limit of CPU time sends its signal every second, which is one request.
+static void test_run_leaves_ignored_signals_ignored(void **state) {
+    (void)state;
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
+    sigaction(SIGHUP, &ignore, &before);
+    pid_t pid = start("signals", endless);
+    sigaction(SIGHUP, &before, NULL);
+    wait_for_steps(pid, 2);
+    kill(pid, SIGHUP);
+    wait_for_steps(pid, steps_logged() + 20);
+    assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+    kill(pid, SIGXCPU);
+    assert_int_equal(WEXITSTATUS(wait_for(pid)), EXIT_INTERRUPTED);
+}
+
 // The signals a thread of the process has blocked, as a mask; -1 when it has gone.
 static int64_t blocked_signals(const char *task_dir, const char *task) {
     char *path = mem_printf("%s/%s/status", task_dir, task), *text;
@@ -210,8 +249,8 @@ static int64_t blocked_signals(const char *task_dir, const char *task) {
 // A handler on a computing thread would damage what oneDNN keeps below its stack pointer (signals.h).
 static void test_run_handles_no_signal_on_computing_threads(void **state) {
     (void)state;
-    const int64_t wanted = 1 << (SIGTERM - 1) | 1 << (SIGINT - 1) | 1 << (SIGUSR1 - 1);
-    pid_t pid = start("blocked", NULL);
+    const int64_t wanted = 1 << (SIGTERM - 1) | 1 << (SIGINT - 1) | 1 << (SIGUSR1 - 1) | 1 << (SIGHUP - 1);
+    pid_t pid = start("blocked", endless);
     wait_for_steps(pid, 2);
     char *tasks = mem_printf("/proc/%d/task", (int)pid);
     DIR *d = opendir(tasks);
@@ -290,6 +329,8 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {TEST(test_run_undisturbed),
                                        TEST(test_run_survives_kill_9),
                                        TEST(test_run_stops_on_signals),
+                                       TEST(test_run_stops_on_what_would_end_it),
+                                       TEST(test_run_leaves_ignored_signals_ignored),
                                        TEST(test_run_handles_no_signal_on_computing_threads),
                                        TEST(test_run_again_when_finished),
                                        TEST(test_run_stops_early),

@@ -43,6 +43,9 @@ static int wait_for_signal(void) {
     signal(SIGTERM, on_signal);
     signal(SIGINT, on_signal);
     signal(SIGUSR1, on_signal);
+    signal(SIGHUP, on_signal);
+    signal(SIGUSR2, on_signal);
+    signal(SIGALRM, on_signal);
     write_line("ready");
     while (!heard) usleep(1000);
     char line[40];
@@ -212,8 +215,8 @@ static pid_t parent_of_waiting_ranks(Job *j) {
 
 static void test_spawn_hands_signals_on(void **state) {
     (void)state;
-    static const int signals[] = {SIGTERM, SIGINT, SIGUSR1};
-    for (int i = 0; i < 3; i++) {
+    static const int signals[] = {SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGUSR2, SIGALRM};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
         Job j;
         char line[40];
         int how;

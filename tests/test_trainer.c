@@ -94,6 +94,21 @@ static void test_trainer_options_have_an_effect(void **state) {
     }
 }
 
+static void test_trainer_warm_up_is_steps_or_a_fraction(void **state) {
+    (void)state;
+    const struct {
+        const char *word;
+        int64_t warmup;
+    } cases[] = {{"warmup_steps=0.2", 2}, {"warmup_steps=0.21", 3}, {"warmup_steps=4", 4}, {"warmup_ratio=0.5", 5}};
+    for (int i = 0; i < N_OF(cases); i++) {
+        const char *const words[] = {"max_steps=10", cases[i].word};
+        TinyRun r;
+        tiny_run_open(&r, 1, words, 2);
+        assert_int_equal(r.trainer->schedule.warmup, cases[i].warmup);
+        tiny_run_close(&r);
+    }
+}
+
 static void check_learning(const char *base) {
     const char *const words[] = {"learning_rate=2e-2", "per_device_train_batch_size=2",  "num_train_epochs=20",
                                  "packing=false",      "lora_target_modules=all-linear", base};
@@ -272,6 +287,7 @@ int main(int argc, char **argv) {
                                        TEST(test_trainer_checkpointing_changes_no_bit),
                                        TEST(test_trainer_options_have_an_effect),
                                        TEST(test_trainer_each_projection_alone_learns),
+                                       TEST(test_trainer_warm_up_is_steps_or_a_fraction),
                                        TEST(test_trainer_learns),
                                        TEST(test_trainer_loss_is_per_supervised_token),
                                        TEST(test_trainer_gradient_is_that_of_the_loss),

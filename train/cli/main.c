@@ -70,6 +70,7 @@ int main(int argc, char **argv) {
     spin_shortly(argv); // where it fails, all works the same but for the spinning
     Err err = {0};
     signal(SIGPIPE, SIG_IGN); // a closed pipe must not end a training run
+    signal(SIGXFSZ, SIG_IGN); // nor a limit of file sizes: the write fails with EFBIG
     const Verb *v = choose(&argc, &argv, &err);
     int status = v ? v->run(argc, argv, &err) : EXIT_INPUT;
     fflush(stdout); // where both go to one file, the error comes last

@@ -15,6 +15,7 @@
 
 #include "fileio.h"
 #include "run_device.h"
+#include "signals.h"
 #include "sockets.h"
 
 // --- how many ---
@@ -200,11 +201,8 @@ static int outcome(const Spawn *s, Err *err) {
 
 static void hear_signals(Spawn *s) {
     signal(SIGCHLD, SIG_DFL); // a parent may have left it ignored: then nobody could be waited for
-    sigemptyset(&s->heard);
+    signals_of_a_stop(&s->heard);
     sigaddset(&s->heard, SIGCHLD);
-    sigaddset(&s->heard, SIGTERM);
-    sigaddset(&s->heard, SIGINT);
-    sigaddset(&s->heard, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, &s->heard, &s->plain);
 }
 

@@ -212,6 +212,7 @@ static int cross_check(const Config *c, ConfigPurpose purpose, Err *err) {
         return refuse_key(c, "gradient_accumulation_steps", "more than 2^24 rows per optimizer step", err);
     if (check_whole_steps(c, "save_steps", c->save_steps, err)) return -1;
     if (check_whole_steps(c, "eval_steps", c->eval_steps, err)) return -1;
+    if (check_whole_steps(c, "warmup_steps", c->warmup_steps, err)) return -1;
     return purpose == CONFIG_FOR_TRAIN ? check_evaluation(c, err) : 0;
 }
 

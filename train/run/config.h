@@ -67,7 +67,7 @@ typedef struct Config {
     double learning_rate;
     int lr_scheduler_type; // LrKind
     double min_lr_ratio;
-    int64_t warmup_steps;
+    double warmup_steps; // below 1: fraction of the run
     double warmup_ratio;
     double adam_beta1, adam_beta2, adam_epsilon, weight_decay, max_grad_norm;
     double neftune_noise_alpha, label_smoothing_factor;

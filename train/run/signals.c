@@ -10,24 +10,45 @@ static atomic_bool g_asked, g_over;
 
 static const double ONE_REQUEST = 1; // seconds
 
+// Sent on purpose: a second one means at once. A limit of CPU time comes again every second, a timer as often as it was
+// set, and a terminal's end from the shell and from the kernel.
+static bool is_a_command(int signal) {
+    return signal == SIGTERM || signal == SIGINT || signal == SIGQUIT || signal == SIGUSR1 || signal == SIGUSR2;
+}
+
 static void *wait_for_signals(void *set) {
     double first = 0;
     for (int signal; sigwait(set, &signal) == 0;) {
         double now = time_now();
         if (atomic_load(&g_over)) continue;
-        if (first > 0 && now - first > ONE_REQUEST) _exit(EXIT_RUNTIME);
+        if (first > 0 && now - first > ONE_REQUEST && is_a_command(signal)) _exit(EXIT_RUNTIME);
         if (first == 0) first = now;
         signals_ask_stop();
     }
     return NULL;
 }
 
+// Ignored by whoever started this process (nohup), or used by a library (a profiler's timer): left as it is.
+static bool ends_the_process(int signal) {
+    struct sigaction now;
+    return sigaction(signal, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL;
+}
+
+void signals_of_a_stop(sigset_t *set) {
+    static const int always[] = {SIGTERM, SIGINT, SIGUSR1};
+    static const int others[] = {SIGHUP,    SIGQUIT, SIGUSR2, SIGALRM, SIGXCPU,
+                                 SIGVTALRM, SIGPROF, SIGPWR,  SIGIO,   SIGSTKFLT};
+    sigemptyset(set);
+    for (size_t i = 0; i < sizeof always / sizeof *always; i++) sigaddset(set, always[i]);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (ends_the_process(others[i])) sigaddset(set, others[i]);
+    for (int signal = SIGRTMIN; signal <= SIGRTMAX; signal++)
+        if (ends_the_process(signal)) sigaddset(set, signal);
+}
+
 int signals_install(Err *err) {
     static sigset_t set; // outlives this call: the thread reads it
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGUSR1);
+    signals_of_a_stop(&set);
     pthread_t thread;
     int failed = pthread_sigmask(SIG_BLOCK, &set, NULL);
     if (!failed) failed = pthread_create(&thread, NULL, wait_for_signals, &set);

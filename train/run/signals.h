@@ -1,4 +1,7 @@
-// signals: SIGTERM, SIGINT and SIGUSR1 ask a run to save and stop; the second one ends the process at once.
+// signals: what would end a process from outside asks a run to save and stop: SIGTERM, SIGINT and SIGUSR1 in any case,
+// SIGHUP (a terminal or ssh session that ends), SIGQUIT, SIGUSR2, SIGXCPU, SIGALRM, SIGVTALRM, SIGPROF, SIGPWR, SIGIO,
+// SIGSTKFLT and the real-time signals unless they were ignored (nohup) or had a handler from the start. A second
+// SIGTERM, SIGINT, SIGQUIT, SIGUSR1 or SIGUSR2 ends the process at once.
 //
 // What comes within a second of the first is the same request: a terminal and a launcher (torchrun, lorac itself) may
 // both send it to every rank. What another rank was sent and has told us (train/ranks/lifeline.h) is not counted.
@@ -8,8 +11,11 @@
 // corruption; OpenBLAS does not do that).
 #pragma once
 
+#include <signal.h>
+
 #include "base.h"
 
+void signals_of_a_stop(sigset_t *set); // which of them ask this process to stop
 // Called before the first thread of anyone starts, MPI's too: threads inherit what is blocked, and one that has a
 // signal open would be the one that it kills the process through.
 int signals_install(Err *err);

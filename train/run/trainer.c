@@ -10,8 +10,9 @@ static int64_t epochs_to_steps(double epochs, int64_t steps_per_epoch) {
 }
 
 static LrSchedule schedule_of(const Config *c, int64_t total) {
-    int64_t warmup = (int64_t)ceil(c->warmup_ratio * (double)total - 1e-9);
-    if (c->warmup_steps > 0) warmup = c->warmup_steps;
+    double fraction = c->warmup_steps > 0 ? c->warmup_steps : c->warmup_ratio;
+    int64_t warmup = (int64_t)ceil(fraction * (double)total - 1e-9);
+    if (c->warmup_steps >= 1) warmup = (int64_t)c->warmup_steps;
     return (LrSchedule){.kind = (LrKind)c->lr_scheduler_type,
                         .peak = c->learning_rate,
                         .min_ratio = c->min_lr_ratio,
