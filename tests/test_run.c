@@ -240,7 +240,7 @@ static int64_t blocked_signals(const char *task_dir, const char *task) {
     text = mem_calloc(1 << 14, 1);
     size = fread(text, 1, (1 << 14) - 1, f);
     const char *at = size ? strstr(text, "SigBlk:") : NULL;
-    if (at) mask = (int64_t)strtoull(at + 7, NULL, 16);
+    if (at) mask = (int64_t)(strtoull(at + 7, NULL, 16) & INT64_MAX);
     mem_free(text);
     fclose(f);
     return mask;

@@ -16,7 +16,7 @@ enum { NUM_GPUS_ALL = -1, SPAWN_PATIENCE = 8 };
 // *ranks = how many are to be started here; 0: none, this process is a rank itself (or alone).
 // EXIT_INPUT: several GPUs are asked for and there are fewer, or the device is the CPU.
 int spawn_count(int *ranks, const Launch *l, int64_t num_gpus, const char *device, Err *err);
-// Starts them and waits. The signals of a stop (signals.h) go on to all of them. Returns 0 or EXIT_INTERRUPTED; -1 with the
-// status of the rank that failed first and one line that names it. The others, which notice by themselves, have
+// Starts them and waits. The signals of a stop (signals.h) go on to all of them. Returns 0 or EXIT_INTERRUPTED; -1 with
+// the status of the rank that failed first and one line that names it. The others, which notice by themselves, have
 // `patience` seconds to end, then SIGTERM, then, as long after, SIGKILL.
 int spawn_ranks(const Launch *l, int ranks, double patience, Err *err);
