@@ -44,5 +44,6 @@ const char *json_type_name(const Json *v);                 // "a string", "an ar
 bool json_is_string(const Json *v, const char *text);      // v is a string equal to text
 bool json_whole(const Json *v, int64_t *out);              // v is a whole number, also if written as a float (1.0)
 
-// Appends `s` as a JSON string with quotes (control characters, quote and backslash escaped, UTF-8 as it is).
+// Appends `s` as a JSON string with quotes: what say.h keeps from terminals, quote and backslash are escaped, other
+// UTF-8 stands as it is.
 void json_quote(StrBuf *out, const char *s, size_t len);

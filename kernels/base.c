@@ -7,9 +7,15 @@
 #include <string.h>
 #include <time.h>
 
+#include "say.h"
+
 static void clean_line(char *s) {
-    for (; *s; s++)
-        if ((unsigned char)*s < 32 || *s == 127) *s = '?';
+    size_t n;
+    bool safe;
+    for (size_t at = 0, len = strlen(s); at < len; at += n) {
+        n = say_character(s + at, len - at, &safe);
+        if (!safe || s[at] == '\n' || s[at] == '\t') memset(s + at, '?', n);
+    }
 }
 
 static int err_fill(Err *err, int status, const char *fmt, va_list ap) {

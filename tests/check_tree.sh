@@ -21,6 +21,9 @@ report "allocation outside base.c:" \
     "$(grep -nE '[^_a-z](malloc|calloc|realloc)\(' $(echo "$sources" | grep -vE '^tests/|kernels/base.c') | grep -vE '^[^:]*:[0-9]*: *//')"
 report "exit outside main.c, base.c and signal handlers:" \
     "$(grep -nE '[^_a-z]exit\(' $(echo "$sources" | grep -vE '^tests/|kernels/base.c|train/cli/main.c') | grep -vE '^[^:]*:[0-9]*: *//')"
+report "printing past say.h, which keeps control characters from the terminal:" \
+    "$(grep -nE '(^|[^_a-z.>])((v?printf|puts|putchar)\(|v?fprintf\((out|stdout|$)|(fputs|fputc|fwrite)\(.*(out|stdout)\))' \
+        $(echo "$sources" | grep '^train/') | grep -vE '^[^:]*:[0-9]*: *//')"
 report "source files that CMake does not build:" \
     "$(for f in $(find kernels autograd data train -name '*.c' -o -name '*.cu' -o -name '*.cpp'); do
         grep -q " $f\$" CMakeLists.txt kernels/cuda/*.cmake train/ranks/mpi/*.cmake || echo "$f"; done)"

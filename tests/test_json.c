@@ -315,7 +315,7 @@ static void test_json_quote_round_trips(void **state) {
     static const char text[] = "q\" b\\ \b\f\n\r\t \x01\x1f\x7f \xC3\xA9 \0 end";
     StrBuf s = {0};
     json_quote(&s, text, sizeof text - 1);
-    assert_string_equal(s.data, "\"q\\\" b\\\\ \\b\\f\\n\\r\\t \\u0001\\u001f\x7f \xC3\xA9 \\u0000 end\"");
+    assert_string_equal(s.data, "\"q\\\" b\\\\ \\b\\f\\n\\r\\t \\u0001\\u001f\\u007f \xC3\xA9 \\u0000 end\"");
     JsonDoc *doc = parse(s.data);
     assert_int_equal(json_root(doc)->str.len, sizeof text - 1);
     assert_memory_equal(json_root(doc)->str.data, text, sizeof text);

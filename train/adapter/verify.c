@@ -6,6 +6,7 @@
 
 #include "fileio.h"
 #include "logits.h"
+#include "say.h"
 
 // Both files hold the same float32 numbers, so the logits differ only where rank-stabilised scaling was folded into
 // alpha (one rounding). With activations in fewer bits that rounding may turn some of theirs.
@@ -79,9 +80,8 @@ static int examine(const Subject *s, const char *kind, const char *path, float *
     Adapter *a;
     *logits = NULL;
     if (adapter_load(&a, s->m, path, false, err)) return -1;
-    fprintf(s->out, "%s %s: %lld matrices, %lld parameters, rank %lld, scale %g, finite\n", kind, path,
-            (long long)a->n_segments, (long long)a->count, (long long)a->config.rank,
-            (double)adapter_scale(&a->config));
+    say_to(s->out, "%s %s: %lld matrices, %lld parameters, rank %lld, scale %g, finite\n", kind, path,
+           (long long)a->n_segments, (long long)a->count, (long long)a->config.rank, (double)adapter_scale(&a->config));
     int rc = adapter_check(a, err);
     if (rc == 0) {
         *logits = mem_alloc(s->n_logits, sizeof **logits);
@@ -90,7 +90,7 @@ static int examine(const Subject *s, const char *kind, const char *path, float *
     adapter_free(a);
     if (rc) return err_context(err, "%s", path);
     double effect = largest_difference(*logits, s->base, s->n_logits);
-    fprintf(s->out, "%s moves the base model's logits by up to %.6g\n", kind, effect);
+    say_to(s->out, "%s moves the base model's logits by up to %.6g\n", kind, effect);
     if (!(effect > 0) || !isfinite(effect))
         return err_runtime(err, "%s: moves the logits by %g; expected a finite number above 0", path, effect);
     return 0;
@@ -106,11 +106,11 @@ static double tolerance(const Subject *s) {
 
 static int compare(const Subject *s, const Files *f, const float *peft, const float *gguf, Err *err) {
     if (!peft || !gguf) {
-        fprintf(s->out, "no %s beside it to compare with\n", peft ? "adapter.gguf" : "adapter/");
+        say_to(s->out, "no %s beside it to compare with\n", peft ? "adapter.gguf" : "adapter/");
         return 0;
     }
     double largest = largest_difference(peft, gguf, s->n_logits);
-    fprintf(s->out, "largest logit difference PEFT - GGUF over %lld tokens: %.6g\n", (long long)s->n_ids, largest);
+    say_to(s->out, "largest logit difference PEFT - GGUF over %lld tokens: %.6g\n", (long long)s->n_ids, largest);
     if (largest <= tolerance(s)) return 0;
     return err_runtime(err, "%s and %s: logits differ by %g; expected at most %g", f->peft, f->gguf, largest,
                        tolerance(s));
@@ -137,7 +137,7 @@ static int examine_classifier(const Subject *s, const char *path, Adapter *a, Er
     mem_free(with);
     mem_free(without);
     if (rc) return err_context(err, "%s", path);
-    fprintf(s->out, "its LoRA matrices move the classifier's logits by up to %.6g\n", effect);
+    say_to(s->out, "its LoRA matrices move the classifier's logits by up to %.6g\n", effect);
     if (effect > 0 && isfinite(effect)) return 0;
     return err_runtime(err, "%s: moves the logits by %g; expected a finite number above 0", path, effect);
 }

@@ -9,6 +9,7 @@
 #include "chat.h"
 #include "cli.h"
 #include "loaded.h"
+#include "say.h"
 #include "token_printer.h"
 
 typedef struct NamedAdapter {
@@ -26,6 +27,7 @@ typedef struct Chat {
     size_t n_adapters, capacity;
     const Adapter *active; // NULL: the base alone
     const char *system;
+    bool raw;        // generated text as it is
     StrBuf messages; // JSON objects, ", " between them
 } Chat;
 
@@ -66,7 +68,7 @@ static int load_adapter(Chat *c, const char *text, Err *err) {
 static int hot_swap(Chat *c, const char *text, Err *err) {
     double start = time_now();
     if (load_adapter(c, text, err)) return -1;
-    printf("%s loaded in %.1f ms, active\n", text, (time_now() - start) * 1e3);
+    say("%s loaded in %.1f ms, active\n", text, (time_now() - start) * 1e3);
     return 0;
 }
 
@@ -75,16 +77,16 @@ static int use_adapter(Chat *c, const char *name, Err *err) {
     if (!found && strcmp(name, "none") != 0)
         return err_input(err, "no adapter \"%s\"; /adapters lists them, /load NAME=PATH adds one", name);
     c->active = found ? found->adapter : NULL;
-    printf("adapter %s active\n", name);
+    say("adapter %s active\n", name);
     return 0;
 }
 
 static void list_adapters(const Chat *c) {
-    printf("%s none\n", c->active ? " " : "*");
+    say("%s none\n", c->active ? " " : "*");
     for (size_t i = 0; i < c->n_adapters; i++) {
         const NamedAdapter *n = &c->adapters[i];
-        printf("%s %s (rank %lld, %lld parameters)\n", c->active == n->adapter ? "*" : " ", n->name,
-               (long long)n->adapter->config.rank, (long long)n->adapter->count);
+        say("%s %s (rank %lld, %lld parameters)\n", c->active == n->adapter ? "*" : " ", n->name,
+            (long long)n->adapter->config.rank, (long long)n->adapter->count);
     }
 }
 
@@ -117,7 +119,7 @@ static int answer(Chat *c, const char *line, size_t len, Err *err) {
     size_t before = c->messages.len;
     add_message(c, "user", line, len);
     ChatTokens tokens = {0};
-    TokenPrinter printer = {.tokenizer = c->base.model->tokenizer};
+    TokenPrinter printer = {.tokenizer = c->base.model->tokenizer, .raw = c->raw};
     Generation g = {0};
     int rc = encode(c, &tokens, err);
     if (rc == 0)
@@ -140,11 +142,11 @@ static int answer(Chat *c, const char *line, size_t len, Err *err) {
 // --- commands ---
 
 static void print_help(void) {
-    printf("/adapter NAME      answer with this adapter; none: the base model alone\n"
-           "/load NAME=PATH    load a PEFT folder or GGUF adapter and use it; the base model stays as it is\n"
-           "/adapters          what is loaded\n"
-           "/reset             forget the conversation\n"
-           "/exit              leave (or end of input)\n");
+    say("/adapter NAME      answer with this adapter; none: the base model alone\n"
+        "/load NAME=PATH    load a PEFT folder or GGUF adapter and use it; the base model stays as it is\n"
+        "/adapters          what is loaded\n"
+        "/reset             forget the conversation\n"
+        "/exit              leave (or end of input)\n");
 }
 
 // 1: leave. A wrong command is no reason to end a conversation: it is said and forgotten.
@@ -177,7 +179,7 @@ static void converse(Chat *c) {
     char *line = NULL;
     size_t size = 0;
     for (;;) {
-        if (terminal) printf("> ");
+        if (terminal) say("> ");
         fflush(stdout);
         ssize_t n = getline(&line, &size, stdin);
         if (n < 0) break;
@@ -190,7 +192,7 @@ static void converse(Chat *c) {
             log_warn("%s", err.msg);
         }
     }
-    if (terminal) putchar('\n');
+    if (terminal) say("\n");
     free(line); // getline's own
 }
 
@@ -230,6 +232,7 @@ static int run_chat(int argc, char **argv, Err *err) {
     DeviceWords on = {0};
     double temperature = 0, top_p = 1;
     int64_t max_new_tokens = 512, seed = 42;
+    bool raw = false;
     const ArgSpec specs[] = {MODEL_ARGS(&model),
                              DEVICE_ARGS(&on),
                              {"adapter", ARG_STRINGS, &adapters, NULL},
@@ -237,9 +240,11 @@ static int run_chat(int argc, char **argv, Err *err) {
                              {"max_new_tokens", ARG_INT, &max_new_tokens, NULL},
                              {"temperature", ARG_FLOAT, &temperature, NULL},
                              {"top_p", ARG_FLOAT, &top_p, NULL},
-                             {"seed", ARG_INT, &seed, NULL}};
+                             {"seed", ARG_INT, &seed, NULL},
+                             {"raw", ARG_BOOL, &raw, NULL}};
     if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, NULL, 0, NULL, err)) return err->status;
     Chat c = {.system = system,
+              .raw = raw,
               .options = {.max_new_tokens = max_new_tokens,
                           .temperature = (float)temperature,
                           .top_p = (float)top_p,
@@ -259,7 +264,7 @@ const Verb verb_chat = {
     .help = "  --adapter NAME=PATH   may be given several times; the first one is active at the start\n"
             "  --system S            a system message\n"
             "  --max_new_tokens N    512 for each answer\n"
-            "  --temperature T, --top_p P, --seed S   as in `lorac generate`\n" DEVICE_HELP "\n"
+            "  --temperature T, --top_p P, --seed S, --raw   as in `lorac generate`\n" DEVICE_HELP "\n"
             "Lines from a pipe work too. Inside, /help lists the commands.\n",
     .run = run_chat,
 };

@@ -17,19 +17,20 @@
 #include "memory_use.h"
 #include "opcheck.h"
 #include "run_device.h"
+#include "say.h"
 #include "threads.h"
 
 static void print_machine(void) {
     struct utsname u;
-    if (uname(&u) == 0) printf("system     %s %s, %s\n", u.sysname, u.release, u.machine);
+    if (uname(&u) == 0) say("system     %s %s, %s\n", u.sysname, u.release, u.machine);
     const Kernels *best = kernels_cpu(NULL);
-    printf("cpu        %d of %ld CPUs usable, backend %s of", threads_available(), sysconf(_SC_NPROCESSORS_ONLN),
-           best->name);
+    say("cpu        %d of %ld CPUs usable, backend %s of", threads_available(), sysconf(_SC_NPROCESSORS_ONLN),
+        best->name);
     static const char *const isas[] = {"base", "v3", "v4"};
     for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
-        if (kernels_cpu(isas[i])) printf(" %s", kernels_cpu(isas[i])->name);
+        if (kernels_cpu(isas[i])) say(" %s", kernels_cpu(isas[i])->name);
     double total = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-    printf("\nmemory     %.1f GB, %.1f GB free for this process\n", total / 1e9, (double)memory_free() / 1e9);
+    say("\nmemory     %.1f GB, %.1f GB free for this process\n", total / 1e9, (double)memory_free() / 1e9);
 }
 
 static void print_libraries(void) {
@@ -38,16 +39,16 @@ static void print_libraries(void) {
     char pcre[64] = "?";
     pcre2_config(PCRE2_CONFIG_VERSION, pcre);
     pcre[strcspn(pcre, " ")] = 0; // the date
-    printf("libraries  oneDNN %d.%d.%d, PCRE2 %s, utf8proc %s, xxHash %u.%u.%u, zlib %s, zstd %s, %s, cJSON %s\n",
-           d->major, d->minor, d->patch, pcre, utf8proc_version(), x / 10000, x / 100 % 100, x % 100, zlibVersion(),
-           ZSTD_versionString(), archive_version_string(), cJSON_Version());
+    say("libraries  oneDNN %d.%d.%d, PCRE2 %s, utf8proc %s, xxHash %u.%u.%u, zlib %s, zstd %s, %s, cJSON %s\n",
+        d->major, d->minor, d->patch, pcre, utf8proc_version(), x / 10000, x / 100 % 100, x % 100, zlibVersion(),
+        ZSTD_versionString(), archive_version_string(), cJSON_Version());
 }
 
 // The driver's own line, where one is loaded: "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.82 ...".
 static void print_driver(void) {
     FILE *f = fopen("/proc/driver/nvidia/version", "r");
     char line[256];
-    if (f && fgets(line, sizeof line, f)) printf("driver     %s", line);
+    if (f && fgets(line, sizeof line, f)) say("driver     %s", line);
     if (f) fclose(f);
 }
 
@@ -55,7 +56,7 @@ static void print_device(Backend *b) {
     StrBuf text = {0}, more = {0};
     run_device_describe(&text, b);
     b->k->describe(b, &more);
-    printf("device     %s%s%s\n", text.data, more.len ? ", " : "", more.len ? more.data : "");
+    say("device     %s%s%s\n", text.data, more.len ? ", " : "", more.len ? more.data : "");
     str_clear(&text);
     str_clear(&more);
 }
@@ -70,8 +71,8 @@ static void check_op(const OpCase *c, Backend *ref, Backend *b, bool gaps, Tally
     double start = time_now();
     bool good = op_check(c, ref, b, gaps, &cases, message, sizeof message);
     if (!cases && good) return; // works in host memory, whatever the device
-    printf("  %-28s %-4s %4d cases %6.2f s  %s\n", c->name, run_device_dtype(b), cases, time_now() - start,
-           good ? "agrees" : message);
+    say("  %-28s %-4s %4d cases %6.2f s  %s\n", c->name, run_device_dtype(b), cases, time_now() - start,
+        good ? "agrees" : message);
     fflush(stdout); // a device may hang in the next one
     t->ops++;
     t->cases += cases;
@@ -103,10 +104,10 @@ static int check_library(const char *device, const char *dtype, const char *only
     Backend *b;
     if (run_device_open_attention(&b, device, dtype, ATTENTION_LIBRARY, err)) return -1;
     int ops = t->ops;
-    printf("attention by %s\n", b->attention);
+    say("attention by %s\n", b->attention);
     check_group(op_cases_attention, only, ref, b, false, t); // cuDNN writes rows back to back only
     int rc = b->k->status(b, err), shapes = shapes_of_library(b);
-    if (!rc && t->ops > ops) printf("  %d shapes of attention were the library's\n", shapes);
+    if (!rc && t->ops > ops) say("  %d shapes of attention were the library's\n", shapes);
     if (!rc && t->ops > ops && !shapes) rc = err_runtime(err, "doctor: %s took none of the shapes", b->attention);
     backend_close(b);
     return rc;
@@ -156,7 +157,7 @@ static int run_doctor(int argc, char **argv, Err *err) {
     print_driver();
     if (check_types(device, dtype, only, &t, err)) return err->status;
     if (!t.ops) return err_input(err, "--ops: no op begins with \"%s\"", only), EXIT_INPUT;
-    printf("%d checks of ops, %d cases: %d wrong\n", t.ops, t.cases, t.wrong);
+    say("%d checks of ops, %d cases: %d wrong\n", t.ops, t.cases, t.wrong);
     if (!t.wrong) return 0;
     return err_runtime(err, "doctor: %d ops do not compute what the reference does", t.wrong), EXIT_RUNTIME;
 }

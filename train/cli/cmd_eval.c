@@ -15,9 +15,10 @@
 #include "run_data.h"
 #include "run_device.h"
 #include "run_model.h"
+#include "say.h"
 
 typedef struct EvalArgs {
-    bool generate, json;
+    bool generate, json, raw;
     int64_t limit, show, max_new_tokens; // limit: prompts, 0: all; show: how many are printed
 } EvalArgs;
 
@@ -37,11 +38,10 @@ typedef struct EvalRun {
 enum { DEFAULT_BATCH = 16, DEFAULT_NEW_TOKENS = 256 };
 
 static int take_args(EvalArgs *a, int *argc, char **argv, Err *err) {
-    const ArgSpec specs[] = {{"generate", ARG_BOOL, &a->generate, NULL},
-                             {"json", ARG_BOOL, &a->json, NULL},
-                             {"limit", ARG_INT, &a->limit, NULL},
-                             {"show", ARG_INT, &a->show, NULL},
-                             {"max_new_tokens", ARG_INT, &a->max_new_tokens, NULL}};
+    const ArgSpec specs[] = {
+        {"generate", ARG_BOOL, &a->generate, NULL}, {"json", ARG_BOOL, &a->json, NULL},
+        {"raw", ARG_BOOL, &a->raw, NULL},           {"limit", ARG_INT, &a->limit, NULL},
+        {"show", ARG_INT, &a->show, NULL},          {"max_new_tokens", ARG_INT, &a->max_new_tokens, NULL}};
     if (args_take(argc, argv, specs, sizeof specs / sizeof *specs, err)) return -1;
     if (a->limit < 0) return err_input(err, "--limit: %" PRId64 "; expected 0 (all) or more", a->limit);
     if (a->show < 0) return err_input(err, "--show: %" PRId64 "; expected 0 (none) or more", a->show);
@@ -108,14 +108,18 @@ static void strip(const StrBuf *s, const char **begin, size_t *length) {
 }
 
 // Decodes an answer, compares it with the reference, and prints all three where asked to.
-static bool check_answer(const EvalRun *r, const PromptCase *c, const Generation *g, bool show) {
+static bool check_answer(const EvalRun *r, const EvalArgs *a, const PromptCase *c, const Generation *g, bool show) {
     StrBuf text = {0};
     const char *begin;
     size_t length;
     tokenizer_decode(r->model->tokenizer, g->ids, (size_t)g->count, false, &text);
     strip(&text, &begin, &length);
     bool same = length == strlen(c->reference) && memcmp(begin, c->reference, length) == 0;
-    if (show) printf("prompt    %s\nreference %s\nanswer    %.*s\n\n", c->prompt, c->reference, (int)length, begin);
+    if (show) {
+        say("prompt    %s\nreference %s\nanswer    ", c->prompt, c->reference);
+        say_generated(begin, length, a->raw);
+        say("\n\n");
+    }
     str_clear(&text);
     return same;
 }
@@ -158,7 +162,7 @@ static int exact_match(const EvalRun *r, const EvalArgs *a, MatchResult *m, Err 
     int status = answer(r, a, cases, m->total, answers, err);
     m->seconds = time_now() - start;
     for (int64_t i = 0; i < m->total; i++) {
-        if (!status) m->correct += check_answer(r, &cases[i], &answers[i], i < a->show && !a->json);
+        if (!status) m->correct += check_answer(r, a, &cases[i], &answers[i], i < a->show && !a->json);
         m->tokens += answers[i].count;
         generation_clear(&answers[i]);
     }
@@ -174,8 +178,8 @@ static double ratio(int64_t correct, int64_t total) {
 static void print_classifier(const EvalRun *r, const EvalArgs *a, const EvalResult *e) {
     const LabelList *labels = &r->adapter->labels;
     if (!a->json) {
-        printf("eval_loss=%.4f accuracy=%.4f macro_f1=%.4f (%" PRId64 " samples, %zu classes)\n", e->loss, e->accuracy,
-               e->macro_f1, e->tokens, labels->count);
+        say("eval_loss=%.4f accuracy=%.4f macro_f1=%.4f (%" PRId64 " samples, %zu classes)\n", e->loss, e->accuracy,
+            e->macro_f1, e->tokens, labels->count);
         return;
     }
     StrBuf names = {0};
@@ -183,28 +187,28 @@ static void print_classifier(const EvalRun *r, const EvalArgs *a, const EvalResu
         str_printf(&names, "%s\"%zu\": ", i ? ", " : "", i);
         json_quote(&names, labels->names[i], strlen(labels->names[i]));
     }
-    printf("{\"eval_loss\": %.9g, \"eval_accuracy\": %.9g, \"eval_macro_f1\": %.9g, \"samples\": %" PRId64
-           ", \"id2label\": {%s}}\n",
-           e->loss, e->accuracy, e->macro_f1, e->tokens, names.data);
+    say("{\"eval_loss\": %.9g, \"eval_accuracy\": %.9g, \"eval_macro_f1\": %.9g, \"samples\": %" PRId64
+        ", \"id2label\": {%s}}\n",
+        e->loss, e->accuracy, e->macro_f1, e->tokens, names.data);
     str_clear(&names);
 }
 
 static void print_result(const EvalArgs *a, const EvalResult *e, const MatchResult *m) {
     if (a->json) {
-        printf("{\"eval_loss\": %.9g, \"eval_perplexity\": %.9g, \"eval_token_accuracy\": %.9g, \"tokens\": %" PRId64,
-               e->loss, e->perplexity, e->accuracy, e->tokens);
+        say("{\"eval_loss\": %.9g, \"eval_perplexity\": %.9g, \"eval_token_accuracy\": %.9g, \"tokens\": %" PRId64,
+            e->loss, e->perplexity, e->accuracy, e->tokens);
         if (a->generate)
-            printf(", \"exact_match\": %.9g, \"correct\": %" PRId64 ", \"total\": %" PRId64
-                   ", \"generated_tokens\": %" PRId64 ", \"generated_tokens_per_second\": %.1f",
-                   ratio(m->correct, m->total), m->correct, m->total, m->tokens,
-                   m->seconds > 0 ? (double)m->tokens / m->seconds : 0);
-        printf("}\n");
+            say(", \"exact_match\": %.9g, \"correct\": %" PRId64 ", \"total\": %" PRId64
+                ", \"generated_tokens\": %" PRId64 ", \"generated_tokens_per_second\": %.1f",
+                ratio(m->correct, m->total), m->correct, m->total, m->tokens,
+                m->seconds > 0 ? (double)m->tokens / m->seconds : 0);
+        say("}\n");
         return;
     }
-    printf("eval_loss=%.4f perplexity=%.4g token_accuracy=%.4f (%" PRId64 " tokens)\n", e->loss, e->perplexity,
-           e->accuracy, e->tokens);
+    say("eval_loss=%.4f perplexity=%.4g token_accuracy=%.4f (%" PRId64 " tokens)\n", e->loss, e->perplexity,
+        e->accuracy, e->tokens);
     if (a->generate)
-        printf("exact_match=%.2f (%" PRId64 "/%" PRId64 ")\n", ratio(m->correct, m->total), m->correct, m->total);
+        say("exact_match=%.2f (%" PRId64 "/%" PRId64 ")\n", ratio(m->correct, m->total), m->correct, m->total);
 }
 
 static int64_t rows_per_pass(const Config *c) {
@@ -234,13 +238,14 @@ static int run_eval(int argc, char **argv, Err *err) {
 const Verb verb_eval = {
     .name = "eval",
     .usage = "lorac eval (CONFIG.json | --model_name_or_path M [--adapter_name_or_path A] --validation_file F)\n"
-             "             [--generate] [--limit N] [--show N] [--max_new_tokens N] [--json]",
+             "             [--generate] [--limit N] [--show N] [--raw] [--max_new_tokens N] [--json]",
     .summary = "Loss, perplexity and accuracy of a model with an adapter",
     .help = "With a run's config the adapter is output_dir/adapter unless adapter_name_or_path names another one\n"
             "(\"none\": the base model alone).\n"
             "--generate answers the last assistant turn of each sample and compares it with the reference, white\n"
             "space at both ends aside; --limit N takes the first N samples for that, --show N prints the first N with\n"
-            "their answers. per_device_eval_batch_size (16 unless set) answers are generated at once.\n"
+            "their answers (--raw: control characters in them too). per_device_eval_batch_size (16 unless set) answers "
+            "are generated at once.\n"
             "An adapter with a classifier gives loss, accuracy and macro-F1 over the samples.\n",
     .run = run_eval,
 };

@@ -15,6 +15,7 @@ typedef struct Request {
     const char *model, *adapter, *prompt, *messages, *chat_template;
     int64_t max_new_tokens, seed;
     double temperature, top_p;
+    bool raw;
 } Request;
 
 typedef struct Prompt {
@@ -81,7 +82,7 @@ static int answer(const Loaded *l, const Request *r, const Prompt *p, Err *err) 
                          .batch = 1};
     int32_t *stop = generate_stop_ids(l->model, p->end_of_turn, &o.n_stop);
     o.stop = stop;
-    TokenPrinter printer = {.tokenizer = l->model->tokenizer};
+    TokenPrinter printer = {.tokenizer = l->model->tokenizer, .raw = r->raw};
     const int32_t *prompt = p->ids;
     int64_t length = (int64_t)p->count;
     Generation g = {0};
@@ -104,6 +105,7 @@ static int parse(Request *r, int argc, char **argv, Err *err) {
                              {"max_new_tokens", ARG_INT, &r->max_new_tokens, NULL},
                              {"temperature", ARG_FLOAT, &r->temperature, NULL},
                              {"top_p", ARG_FLOAT, &r->top_p, NULL},
+                             {"raw", ARG_BOOL, &r->raw, NULL},
                              {"seed", ARG_INT, &r->seed, NULL}};
     if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, NULL, 0, NULL, err)) return -1;
     if (!r->prompt == !r->messages) return err_input(err, "generate: expected one of --prompt and --messages");
@@ -128,14 +130,17 @@ const Verb verb_generate = {
     .name = "generate",
     .usage = "lorac generate --model_name_or_path M [--adapter_name_or_path A] (--prompt S / --messages F.json)",
     .summary = "Text from a model, with or without an adapter",
-    .help = "  --prompt S           raw text that is continued\n"
-            "  --messages F.json    a conversation that is answered through the chat template: a list of messages, or\n"
-            "                       {\"messages\": [...], \"tools\": [...], \"add_generation_prompt\": true}\n"
-            "  --chat_template T    a .jinja file instead of the model's own template\n"
-            "  --max_new_tokens N   256\n"
-            "  --temperature T      0: greedy, always the most likely token\n"
-            "  --top_p P            1: off; else only the most likely tokens that reach this probability together\n"
-            "  --seed S             42; the same seed gives the same text\n" DEVICE_HELP "\n"
-            "  lorac generate --model_name_or_path base.gguf --prompt \"The capital of France is\"\n",
+    .help =
+        "  --prompt S           raw text that is continued\n"
+        "  --messages F.json    a conversation that is answered through the chat template: a list of messages, or\n"
+        "                       {\"messages\": [...], \"tools\": [...], \"add_generation_prompt\": true}\n"
+        "  --chat_template T    a .jinja file instead of the model's own template\n"
+        "  --max_new_tokens N   256\n"
+        "  --temperature T      0: greedy, always the most likely token\n"
+        "  --top_p P            1: off; else only the most likely tokens that reach this probability together\n"
+        "  --seed S             42; the same seed gives the same text\n"
+        "  --raw                control characters too reach a terminal; else they are written as \\x1B\n" DEVICE_HELP
+        "\n"
+        "  lorac generate --model_name_or_path base.gguf --prompt \"The capital of France is\"\n",
     .run = run_generate,
 };

@@ -5,11 +5,12 @@
 #include <string.h>
 
 #include "config.h"
+#include "say.h"
 
 static void print_overview(void) {
-    printf("lorac fine-tunes language models with LoRA adapters.\n\n");
-    for (size_t i = 0; verbs[i]; i++) printf("  lorac %-10s %s\n", verbs[i]->name, verbs[i]->summary);
-    printf("\n\"lorac help VERB\" says more; \"lorac help config\" lists the keys of a config file.\n");
+    say("lorac fine-tunes language models with LoRA adapters.\n\n");
+    for (size_t i = 0; verbs[i]; i++) say("  lorac %-10s %s\n", verbs[i]->name, verbs[i]->summary);
+    say("\n\"lorac help VERB\" says more; \"lorac help config\" lists the keys of a config file.\n");
 }
 
 static int run_help(int argc, char **argv, Err *err) {
@@ -23,13 +24,13 @@ static int run_help(int argc, char **argv, Err *err) {
     }
     const Verb *v = verb_find(argv[0]);
     if (!v) return err_input(err, "help: \"%s\" is no verb; \"lorac help\" lists them", argv[0]), EXIT_INPUT;
-    printf("usage: %s\n\n%s.\n%s%s", v->usage, v->summary, v->help[0] ? "\n" : "", v->help);
+    say("usage: %s\n\n%s.\n%s%s", v->usage, v->summary, v->help[0] ? "\n" : "", v->help);
     return 0;
 }
 
 static int run_version(int argc, char **argv, Err *err) {
     if (argc > 0) return err_input(err, "version: takes no words, got \"%s\"", argv[0]), EXIT_INPUT;
-    printf("lorac %s\n", LORAC_VERSION);
+    say("lorac %s\n", LORAC_VERSION);
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "loaded.h"
 #include "merge.h"
 #include "merge_check.h"
+#include "say.h"
 
 typedef struct MergeArgs {
     const char *model, *adapter, *out, *validation_file;
@@ -44,7 +45,7 @@ static int parse_args(MergeArgs *a, int argc, char **argv, Err *err) {
 static int check_result(const Loaded *l, const char *out, const MergeCheck *check, Err *err) {
     Model *merged;
     if (model_load(&merged, out, l->backend, NULL, err)) return -1;
-    printf("%s: %.1f MB of weights\n", out, (double)merged->weight_bytes / 1e6);
+    say("%s: %.1f MB of weights\n", out, (double)merged->weight_bytes / 1e6);
     int rc = merge_check_compare(check, merged, err);
     model_free(merged);
     return rc;

@@ -7,6 +7,7 @@
 #include "config.h"
 #include "run_device.h"
 #include "run_plan.h"
+#include "say.h"
 
 typedef struct PlanArgs {
     const char *gpu;
@@ -27,78 +28,76 @@ static double run_seconds(const RunPlan *p, const PlanLevel *l) {
 // --- for people ---
 
 static void print_level(const RunPlan *p, const PlanLevel *l) {
-    printf("         %-8s %12.1f MB %12.1f MB", recompute_name(l->level), mb(l->arena), mb(l->total));
+    say("         %-8s %12.1f MB %12.1f MB", recompute_name(l->level), mb(l->arena), mb(l->total));
     if (l->tokens_per_second > 0)
-        printf(" %12.0f", l->tokens_per_second);
+        say(" %12.0f", l->tokens_per_second);
     else
-        printf(" %12s", "-");
-    if ((int)l->level == p->chosen) printf("   <- chosen");
-    if (!l->fits) printf("   does not fit");
-    if (l->offloaded) printf("   (%.1f MB in host memory)", mb(l->offloaded));
-    putchar('\n');
+        say(" %12s", "-");
+    if ((int)l->level == p->chosen) say("   <- chosen");
+    if (!l->fits) say("   does not fit");
+    if (l->offloaded) say("   (%.1f MB in host memory)", mb(l->offloaded));
+    say("\n");
 }
 
 static void print_time(const RunPlan *p) {
     const Trainer *t = p->trainer;
-    printf("steps    %" PRId64 " of %" PRId64 " rows", t->total_steps, t->rows_per_step);
-    if (p->gpus > 1) printf(" on %d GPUs, each with the memory above", p->gpus);
+    say("steps    %" PRId64 " of %" PRId64 " rows", t->total_steps, t->rows_per_step);
+    if (p->gpus > 1) say(" on %d GPUs, each with the memory above", p->gpus);
     if (p->chosen >= 0 && p->levels[p->chosen].tokens_per_second > 0) {
         double seconds = run_seconds(p, &p->levels[p->chosen]);
-        printf(": about %.0f h %02.0f min %02.0f s, evaluations not counted", (double)(int64_t)(seconds / 3600),
-               (double)((int64_t)(seconds / 60) % 60), (double)((int64_t)seconds % 60));
+        say(": about %.0f h %02.0f min %02.0f s, evaluations not counted", (double)(int64_t)(seconds / 3600),
+            (double)((int64_t)(seconds / 60) % 60), (double)((int64_t)seconds % 60));
     }
-    putchar('\n');
+    say("\n");
 }
 
 static void print_plan(const RunPlan *p) {
     StrBuf device = {0};
     run_device_describe(&device, p->backend);
-    printf("device   %s\n", device.data);
+    say("device   %s\n", device.data);
     str_clear(&device);
-    printf("memory   base %.1f MB, adapter with gradients and moments %.1f MB, %s %.1f MB\n", mb(p->base),
-           mb(p->adapter_state),
-           p->backend->host_memory ? "the process with data and tokenizer" : "tokens and workspaces", mb(p->others));
-    printf("         at most %.1f MB (%s)\n", mb(p->limit), p->limit_why);
-    printf("ladder   recompute  activations           total     tokens/s\n");
+    say("memory   base %.1f MB, adapter with gradients and moments %.1f MB, %s %.1f MB\n", mb(p->base),
+        mb(p->adapter_state), p->backend->host_memory ? "the process with data and tokenizer" : "tokens and workspaces",
+        mb(p->others));
+    say("         at most %.1f MB (%s)\n", mb(p->limit), p->limit_why);
+    say("ladder   recompute  activations           total     tokens/s\n");
     for (int i = 0; i < PLAN_LEVELS; i++)
         if (i < RECOMPUTE_OFFLOAD || !p->backend->host_memory) print_level(p, &p->levels[i]);
     print_time(p);
     if (p->backend->host_memory)
-        printf("         tokens/s: from the products of matrices that this CPU does in a second\n");
+        say("         tokens/s: from the products of matrices that this CPU does in a second\n");
     else if (p->gpu)
-        printf("         tokens/s: a roofline from the data sheet of the %s; not measured\n", p->gpu->name);
+        say("         tokens/s: a roofline from the data sheet of the %s; not measured\n", p->gpu->name);
     else
-        printf("         tokens/s: this GPU is not among those known (%s)\n", GPU_KEYS);
+        say("         tokens/s: this GPU is not among those known (%s)\n", GPU_KEYS);
 }
 
 // --- for programs ---
 
 static void print_json(const RunPlan *p) {
-    printf(
-        "{\"device\": \"%s\", \"name\": \"%s\", \"dtype\": \"%s\", \"base_bytes\": %zu, \"adapter_state_bytes\": %zu, "
+    say("{\"device\": \"%s\", \"name\": \"%s\", \"dtype\": \"%s\", \"base_bytes\": %zu, \"adapter_state_bytes\": %zu, "
         "\"other_bytes\": %zu, \"limit_bytes\": %zu, \"chosen\": ",
         run_device_kind(p->backend), p->backend->name, run_device_dtype(p->backend), p->base, p->adapter_state,
         p->others, p->limit);
     if (p->chosen < 0)
-        printf("null");
+        say("null");
     else
-        printf("\"%s\"", recompute_name((Recompute)p->chosen));
-    printf(", \"gpus\": %d, \"steps\": %" PRId64 ", \"levels\": [", p->gpus, p->trainer->total_steps);
+        say("\"%s\"", recompute_name((Recompute)p->chosen));
+    say(", \"gpus\": %d, \"steps\": %" PRId64 ", \"levels\": [", p->gpus, p->trainer->total_steps);
     const char *separator = "";
     for (int i = 0; i < PLAN_LEVELS; i++) {
         const PlanLevel *l = &p->levels[i];
         if (i == RECOMPUTE_OFFLOAD && p->backend->host_memory) continue;
-        printf(
-            "%s{\"level\": \"%s\", \"arena_bytes\": %zu, \"total_bytes\": %zu, \"offloaded_bytes\": %zu, \"fits\": %s, "
+        say("%s{\"level\": \"%s\", \"arena_bytes\": %zu, \"total_bytes\": %zu, \"offloaded_bytes\": %zu, \"fits\": %s, "
             "\"tokens_per_second\": ",
             separator, recompute_name(l->level), l->arena, l->total, l->offloaded, l->fits ? "true" : "false");
         if (l->tokens_per_second > 0)
-            printf("%.1f, \"seconds\": %.1f}", l->tokens_per_second, run_seconds(p, l));
+            say("%.1f, \"seconds\": %.1f}", l->tokens_per_second, run_seconds(p, l));
         else
-            printf("null, \"seconds\": null}");
+            say("null, \"seconds\": null}");
         separator = ", ";
     }
-    printf("]}\n");
+    say("]}\n");
 }
 
 static int no_fit(const RunPlan *p, Err *err) {

@@ -9,6 +9,7 @@
 #include "model.h"
 #include "records.h"
 #include "run_data.h"
+#include "say.h"
 
 enum { MAX_INPUT_BYTES = 1 << 30 };
 
@@ -50,7 +51,7 @@ static void print_line(const char *text, size_t len, const int32_t *ids, const u
         str_printf(&out, "%s%d", comma, ids[i]);
         str_printf(&mask, "%s%d", comma, *comma && (!supervised || supervised[i])); // nothing predicts the first token
     }
-    printf("%s], \"supervised\": [%s]}\n", out.data, mask.data ? mask.data : "");
+    say("%s], \"supervised\": [%s]}\n", out.data, mask.data ? mask.data : "");
     str_clear(&out);
     str_clear(&mask);
 }

@@ -6,6 +6,7 @@
 #include "config.h"
 #include "rank_output.h"
 #include "ranks.h"
+#include "say.h"
 #include "signals.h"
 #include "spawn.h"
 #include "train_run.h"
@@ -22,7 +23,7 @@ static int run_rank(const Config *c, const Launch *l, int bad, Err *err) {
     int status = group_agree(&g, bad, err) ? err->status : 0;
     if (!status) {
         rank_output(&g, c->log_on_each_rank);
-        printf("config   (value, and where it comes from)\n");
+        say("config   (value, and where it comes from)\n");
         config_print(c, stdout);
         status = train_run(c, &g, err);
     }

@@ -3,6 +3,7 @@
 
 #include "cli.h"
 #include "loaded.h"
+#include "say.h"
 #include "verify.h"
 
 static int run_verify(int argc, char **argv, Err *err) {
@@ -19,7 +20,7 @@ static int run_verify(int argc, char **argv, Err *err) {
     else if (adapter_verify(l.model, path, stdout, err) || loaded_check(&l, err))
         status = EXIT_RUNTIME; // a bad adapter is what verify is for
     else
-        printf("verified\n");
+        say("verified\n");
     loaded_close(&l);
     return status;
 }

@@ -7,6 +7,7 @@
 
 #include "json.h"
 #include "model_config.h"
+#include "say.h"
 #include "weight_source.h"
 
 // ---- counting tensors by dtype ----
@@ -25,8 +26,8 @@ void tally_add(Tally *t, const char *dtype, const int64_t *shape, int n_dims, si
 
 void tally_print(const Tally *t, FILE *out) {
     for (size_t k = 0; k < t->n_kinds; k++)
-        fprintf(out, "  %-12s %" PRId64 " tensors, %" PRId64 " values, %.1f MB\n", t->kinds[k].name,
-                t->kinds[k].tensors, t->kinds[k].elements, (double)t->kinds[k].bytes / 1e6);
+        say_to(out, "  %-12s %" PRId64 " tensors, %" PRId64 " values, %.1f MB\n", t->kinds[k].name, t->kinds[k].tensors,
+               t->kinds[k].elements, (double)t->kinds[k].bytes / 1e6);
 }
 
 // ---- the configuration ----
@@ -34,7 +35,7 @@ void tally_print(const Tally *t, FILE *out) {
 static void print_str(FILE *out, const char *label, const char *s, size_t len) {
     StrBuf quoted = {0};
     json_quote(&quoted, s, len); // a file's text, so that it cannot steer the terminal
-    fprintf(out, "  %-12s %s\n", label, quoted.data);
+    say_to(out, "  %-12s %s\n", label, quoted.data);
     str_clear(&quoted);
 }
 
@@ -45,34 +46,34 @@ void inspect_gguf_key(const Gguf *g, const char *key, const char *label, FILE *o
 }
 
 static void print_sizes(const ModelConfig *c, FILE *out) {
-    fprintf(out,
-            "  sizes        layers %" PRId64 ", hidden %" PRId64 ", heads %" PRId64 " (key/value %" PRId64
-            ", size %" PRId64 "), feed-forward %" PRId64 ", vocabulary %" PRId64 "%s, context %" PRId64 "\n",
-            c->layers, c->hidden, c->heads, c->kv_heads, c->head_size, c->ffn, c->vocab,
-            c->arch->encoder ? ""
-            : c->tied_head   ? " (tied head)"
-            : c->head_unties ? " (own lm_head, though config.json ties it)"
-                             : "",
-            c->context);
+    say_to(out,
+           "  sizes        layers %" PRId64 ", hidden %" PRId64 ", heads %" PRId64 " (key/value %" PRId64
+           ", size %" PRId64 "), feed-forward %" PRId64 ", vocabulary %" PRId64 "%s, context %" PRId64 "\n",
+           c->layers, c->hidden, c->heads, c->kv_heads, c->head_size, c->ffn, c->vocab,
+           c->arch->encoder ? ""
+           : c->tied_head   ? " (tied head)"
+           : c->head_unties ? " (own lm_head, though config.json ties it)"
+                            : "",
+           c->context);
     if (c->experts)
-        fprintf(out, "  experts      %" PRId64 " a layer of feed-forward %" PRId64 ", %" PRId64 " for each token\n",
-                c->experts, c->expert_ffn, c->experts_used);
+        say_to(out, "  experts      %" PRId64 " a layer of feed-forward %" PRId64 ", %" PRId64 " for each token\n",
+               c->experts, c->expert_ffn, c->experts_used);
     int64_t sliding = 0;
     for (int64_t i = 0; i < c->layers; i++) sliding += c->layer_sliding[i];
     if (sliding)
-        fprintf(out, "  window       %" PRId64 " tokens in %" PRId64 " of %" PRId64 " layers\n", c->window, sliding,
-                c->layers);
+        say_to(out, "  window       %" PRId64 " tokens in %" PRId64 " of %" PRId64 " layers\n", c->window, sliding,
+               c->layers);
 }
 
 static void print_rope(const char *label, const RopeConfig *r, FILE *out) {
     static const char *const names[] = {
         [ROPE_LINEAR] = "linear", [ROPE_LLAMA3] = "llama3", [ROPE_YARN] = "yarn", [ROPE_LONGROPE] = "longrope"};
     if (r->scaling == ROPE_NONE) return;
-    fprintf(out, "  %-12s base %.9g, %" PRId64 " dimensions of a head", label, (double)r->base, r->rotated);
-    if (r->scaling != ROPE_PLAIN) fprintf(out, ", %s scaling by %g", names[r->scaling], (double)r->factor);
+    say_to(out, "  %-12s base %.9g, %" PRId64 " dimensions of a head", label, (double)r->base, r->rotated);
+    if (r->scaling != ROPE_PLAIN) say_to(out, ", %s scaling by %g", names[r->scaling], (double)r->factor);
     if (r->scaling != ROPE_PLAIN && r->original_context)
-        fprintf(out, " over %" PRId64 " positions", r->original_context);
-    fputs("\n", out);
+        say_to(out, " over %" PRId64 " positions", r->original_context);
+    say_to(out, "\n");
 }
 
 // A module's own name, with what is before it where two modules of a layer have the same.
@@ -89,7 +90,7 @@ static const char *shown_name(const Module *modules, const Module *m) {
 static void print_targets(const ModelConfig *c, FILE *out) {
     const Module *modules = c->arch->hf.modules;
     const char *before = "";
-    fprintf(out, "  targets      ");
+    say_to(out, "  targets      ");
     for (const Module *m = modules; m->name; m++) {
         int64_t rows = 0, cols = 0;
         for (Projection p = 0; p < PROJ_COUNT; p++) {
@@ -99,10 +100,10 @@ static void print_targets(const ModelConfig *c, FILE *out) {
             rows += part;
         }
         if (!rows) continue;
-        fprintf(out, "%s%s [%" PRId64 ", %" PRId64 "]", before, shown_name(modules, m), rows, cols);
+        say_to(out, "%s%s [%" PRId64 ", %" PRId64 "]", before, shown_name(modules, m), rows, cols);
         before = ", ";
     }
-    fputs("\n", out);
+    say_to(out, "\n");
 }
 
 static void print_config(const ModelConfig *c, FILE *out) {
@@ -118,12 +119,12 @@ static void print_tokenizer(const char *path, FILE *out) {
     Tokenizer *t;
     Err err;
     if (model_load_tokenizer(&t, path, &err)) {
-        fprintf(out, "  tokenizer    not usable: %s\n", err.msg);
+        say_to(out, "  tokenizer    not usable: %s\n", err.msg);
         return;
     }
     const char *chat = tokenizer_chat_template(t);
-    fprintf(out, "  tokenizer    %s, %d tokens\n", tokenizer_kind(t), tokenizer_vocab_size(t));
-    fprintf(out, "  template     %s\n", chat ? "yes" : "none");
+    say_to(out, "  tokenizer    %s, %d tokens\n", tokenizer_kind(t), tokenizer_vocab_size(t));
+    say_to(out, "  template     %s\n", chat ? "yes" : "none");
     if (chat) print_str(out, "", chat, strlen(chat));
     tokenizer_free(t);
 }
@@ -150,14 +151,14 @@ static void print_memory(const Tally *t, const ModelConfig *c, FILE *out) {
         total += t->kinds[k].bytes;
         if (t->kinds[k].bytes > t->kinds[main].bytes) main = k;
     }
-    fprintf(out, "  in memory    %.1f MB", (double)total / 1e6);
+    say_to(out, "  in memory    %.1f MB", (double)total / 1e6);
     const char *name = t->n_kinds ? t->kinds[main].name : "";
     double bytes = strcmp(name, "F32") == 0 ? 4 : strcmp(name, "F16") == 0 || strcmp(name, "BF16") == 0 ? 2 : 0;
     double linears = (double)linear_elements(c);
     if (bytes > 0 && linears * bytes <= (double)total)
-        fprintf(out, "; quantize_base int8 %.1f MB, nf4 %.1f MB", ((double)total - linears * (bytes - 34.0 / 32)) / 1e6,
-                ((double)total - linears * (bytes - 33.0 / 64)) / 1e6);
-    fputs("\n", out);
+        say_to(out, "; quantize_base int8 %.1f MB, nf4 %.1f MB", ((double)total - linears * (bytes - 34.0 / 32)) / 1e6,
+               ((double)total - linears * (bytes - 33.0 / 64)) / 1e6);
+    say_to(out, "\n");
 }
 
 static void tally_source(const WeightSource *s, const ModelConfig *c, FILE *out) {
@@ -177,12 +178,12 @@ int inspect_base(const char *path, FILE *out, Err *err) {
     if (weight_source_open(&s, path, err)) return -1;
     const Gguf *g = weight_source_gguf(s);
     int bad_config = g ? model_config_read_gguf(&c, s, &why) : model_config_read_hf(&c, weight_source_dir(s), &why);
-    fprintf(out, "%s: base model\n", path);
+    say_to(out, "%s: base model\n", path);
     if (g) inspect_gguf_key(g, "general.name", "name", out);
     if (g) inspect_gguf_key(g, "general.architecture", "architecture", out);
-    if (!g && !bad_config) fprintf(out, "  architecture %s\n", c.arch->model_types[0]);
+    if (!g && !bad_config) say_to(out, "  architecture %s\n", c.arch->model_types[0]);
     if (bad_config)
-        fprintf(out, "  training     not possible: %s\n", why.msg);
+        say_to(out, "  training     not possible: %s\n", why.msg);
     else
         print_config(&c, out);
     if (!g || gguf_has(g, "tokenizer.ggml.model")) print_tokenizer(path, out);
@@ -194,7 +195,7 @@ int inspect_base(const char *path, FILE *out, Err *err) {
 int inspect_model_config(const char *path, FILE *out, Err *err) {
     ModelConfig c;
     if (model_config_read_hf(&c, path, err)) return -1;
-    fprintf(out, "%s: configuration of a base model\n  architecture %s\n", path, c.arch->model_types[0]);
+    say_to(out, "%s: configuration of a base model\n  architecture %s\n", path, c.arch->model_types[0]);
     print_config(&c, out);
     return 0;
 }

@@ -10,28 +10,16 @@
 #include "records.h"
 #include "run_data.h"
 #include "run_model.h"
+#include "say.h"
 
 // ---- a data file ----
-
-// Writes text so that no control character in it reaches a terminal.
-static void print_safely(FILE *out, const char *text, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if ((c < 32 && c != '\n' && c != '\t') || c == 127)
-            fprintf(out, "\\x%02X", c);
-        else
-            fputc(c, out);
-    }
-}
 
 static void print_record(FILE *out, RecordSpan span) {
     enum { MAX_SHOWN = 2000 };
     size_t n = span.len < MAX_SHOWN ? span.len : MAX_SHOWN;
-    fputs("\n", out);
-    print_safely(out, span.name, strlen(span.name));
-    fprintf(out, ":%zu: ", span.line);
-    print_safely(out, span.text, n);
-    fputs(n < span.len ? " ...\n" : "\n", out);
+    say_to(out, "\n%s:%zu: ", span.name, span.line);
+    say_bytes(out, span.text, n);
+    say_to(out, "%s", n < span.len ? " ...\n" : "\n");
 }
 
 static int detect(DatasetFormat *format, RecordSpan span, Err *err) {
@@ -57,11 +45,11 @@ int inspect_data_file(const char *path, int64_t n_shown, FILE *out, Err *err) {
         records_release(r);
     }
     if (!rc && more == 0 && records_ignored(r))
-        fprintf(out, "%s: %" PRId64 " members that are neither .json, .txt nor .cls are left alone\n", path,
-                records_ignored(r));
+        say_to(out, "%s: %" PRId64 " members that are neither .json, .txt nor .cls are left alone\n", path,
+               records_ignored(r));
     if (!rc && more == 0)
-        fprintf(out, "%s%s: data, %s, %" PRId64 " records, %" PRId64 " bytes (longest record %" PRId64 ")\n",
-                n_shown ? "\n" : "", path, dataset_format_name(format), n, bytes, longest);
+        say_to(out, "%s%s: data, %s, %" PRId64 " records, %" PRId64 " bytes (longest record %" PRId64 ")\n",
+               n_shown ? "\n" : "", path, dataset_format_name(format), n, bytes, longest);
     records_close(r);
     return rc || more < 0 ? -1 : 0;
 }
@@ -82,11 +70,11 @@ static int64_t length_at(const int64_t *with_length, int64_t i) {
 static void print_lengths(const Dataset *d, int64_t max_tokens, FILE *out) {
     int64_t n = dataset_count(d), *with_length = mem_calloc((size_t)max_tokens + 1, sizeof *with_length);
     for (int64_t i = 0; i < n; i++) with_length[dataset_size(d, i).count]++;
-    fprintf(out,
-            "  lengths   shortest %" PRId64 ", median %" PRId64 ", mean %.1f, longest %" PRId64
-            " (max_seq_length %" PRId64 ")\n",
-            length_at(with_length, 0), length_at(with_length, n / 2), (double)dataset_stats(d)->tokens / (double)n,
-            length_at(with_length, n - 1), max_tokens);
+    say_to(out,
+           "  lengths   shortest %" PRId64 ", median %" PRId64 ", mean %.1f, longest %" PRId64
+           " (max_seq_length %" PRId64 ")\n",
+           length_at(with_length, 0), length_at(with_length, n / 2), (double)dataset_stats(d)->tokens / (double)n,
+           length_at(with_length, n - 1), max_tokens);
     mem_free(with_length);
 }
 
@@ -97,10 +85,10 @@ static int print_rows(const Dataset *d, const Config *c, const FileList *files, 
     RowPlan *p = row_plan_new(d, list, n, max_tokens, c->packing);
     int64_t rows = row_plan_count(p), tokens = 0;
     for (int64_t r = 0; r < rows; r++) tokens += row_plan_tokens(p, r);
-    if (list) fprintf(out, "  weighed   %" PRId64 " samples in an epoch\n", n);
-    fprintf(out, "  rows      %" PRId64 " (%s), %.1f%% full, at most %" PRId64 " samples and %" PRId64 " tokens\n",
-            rows, c->packing ? "packed" : "one sample each", percent(tokens, rows * max_tokens),
-            row_plan_most_samples(p), row_plan_longest(p));
+    if (list) say_to(out, "  weighed   %" PRId64 " samples in an epoch\n", n);
+    say_to(out, "  rows      %" PRId64 " (%s), %.1f%% full, at most %" PRId64 " samples and %" PRId64 " tokens\n", rows,
+           c->packing ? "packed" : "one sample each", percent(tokens, rows * max_tokens), row_plan_most_samples(p),
+           row_plan_longest(p));
     row_plan_free(p);
     mem_free(list);
     return 0;
@@ -108,23 +96,23 @@ static int print_rows(const Dataset *d, const Config *c, const FileList *files, 
 
 static void print_counts(const Dataset *d, FILE *out) {
     const DatasetStats *s = dataset_stats(d);
-    fprintf(out,
-            "  records   %" PRId64 ": %" PRId64 " samples kept, %" PRId64 " too long and dropped, %" PRId64
-            " with nothing to learn and skipped\n",
-            s->records, s->samples, s->dropped_long, s->skipped_unsupervised);
-    fprintf(out, "  tokens    %" PRId64 ": %" PRId64 " supervised (%.1f%%), %" PRId64 " masked\n", s->tokens,
-            s->supervised, percent(s->supervised, s->tokens), s->tokens - s->supervised);
+    say_to(out,
+           "  records   %" PRId64 ": %" PRId64 " samples kept, %" PRId64 " too long and dropped, %" PRId64
+           " with nothing to learn and skipped\n",
+           s->records, s->samples, s->dropped_long, s->skipped_unsupervised);
+    say_to(out, "  tokens    %" PRId64 ": %" PRId64 " supervised (%.1f%%), %" PRId64 " masked\n", s->tokens,
+           s->supervised, percent(s->supervised, s->tokens), s->tokens - s->supervised);
     if (s->truncated)
-        fprintf(out, "  truncated %" PRId64 " samples, %" PRId64 " tokens cut away\n", s->truncated,
-                s->truncated_tokens);
+        say_to(out, "  truncated %" PRId64 " samples, %" PRId64 " tokens cut away\n", s->truncated,
+               s->truncated_tokens);
     if (s->left_out_bytes)
-        fprintf(out, "  left out  %" PRId64 " bytes that the model's vocabulary has no token for\n", s->left_out_bytes);
+        say_to(out, "  left out  %" PRId64 " bytes that the model's vocabulary has no token for\n", s->left_out_bytes);
     if (s->ignored_members)
-        fprintf(out, "  ignored   %" PRId64 " members of archives that are neither .json, .txt nor .cls\n",
-                s->ignored_members);
+        say_to(out, "  ignored   %" PRId64 " members of archives that are neither .json, .txt nor .cls\n",
+               s->ignored_members);
     if (s->dropped_long)
-        fprintf(out, "  dropped   %" PRId64 " tokens; the longest record has %" PRId64 "\n", s->dropped_tokens,
-                s->longest);
+        say_to(out, "  dropped   %" PRId64 " tokens; the longest record has %" PRId64 "\n", s->dropped_tokens,
+               s->longest);
 }
 
 static void print_samples(const Dataset *d, const Tokenizer *t, int64_t n_shown, FILE *out) {
@@ -133,9 +121,9 @@ static void print_samples(const Dataset *d, const Tokenizer *t, int64_t n_shown,
         Sample s = dataset_sample(d, i);
         StrBuf text = {0};
         sample_show(&text, &s, t, colour ? "\x1b[32m" : "[[", colour ? "\x1b[0m" : "]]");
-        fprintf(out, "\n--- sample %" PRId64 " (record %" PRId64 "): %" PRId64 " tokens, %" PRId64 " supervised\n%s\n",
-                i, s.record + 1, s.count, s.supervised_count, text.data);
-        if (s.label >= 0) fprintf(out, "=> %s\n", dataset_labels(d)->names[s.label]);
+        say_to(out, "\n--- sample %" PRId64 " (record %" PRId64 "): %" PRId64 " tokens, %" PRId64 " supervised\n%s\n",
+               i, s.record + 1, s.count, s.supervised_count, text.data);
+        if (s.label >= 0) say_to(out, "=> %s\n", dataset_labels(d)->names[s.label]);
         str_clear(&text);
     }
 }
@@ -144,7 +132,7 @@ static void print_labels(const Dataset *d, FILE *out) {
     StrBuf names = {0};
     if (!dataset_labels(d)) return;
     dataset_show_labels(&names, d);
-    fprintf(out, "  labels    %zu: %s\n", dataset_labels(d)->count, names.data);
+    say_to(out, "  labels    %zu: %s\n", dataset_labels(d)->count, names.data);
     str_clear(&names);
 }
 
@@ -167,12 +155,12 @@ static void print_names(const Dataset *d, const char *title, const FileList *fil
     enum { SHOWN = 20 };
     for (size_t i = 0; i < files->count && i < SHOWN; i++) {
         int64_t samples = dataset_file_end(d, i) - (i ? dataset_file_end(d, i - 1) : 0);
-        fprintf(out, "%-12s%s", i ? "" : title, files->items[i]);
-        if (files->count > 1) fprintf(out, ": %" PRId64 " samples", samples);
-        if (files->weights[i] != 1) fprintf(out, ", weight %g", files->weights[i]);
-        fputs("\n", out);
+        say_to(out, "%-12s%s", i ? "" : title, files->items[i]);
+        if (files->count > 1) say_to(out, ": %" PRId64 " samples", samples);
+        if (files->weights[i] != 1) say_to(out, ", weight %g", files->weights[i]);
+        say_to(out, "\n");
     }
-    if (files->count > SHOWN) fprintf(out, "            and %zu more files\n", files->count - SHOWN);
+    if (files->count > SHOWN) say_to(out, "            and %zu more files\n", files->count - SHOWN);
 }
 
 static int print_set(View *v, const char *title, const FileList *files, Err *err) {
@@ -183,14 +171,14 @@ static int print_set(View *v, const char *title, const FileList *files, Err *err
     keep_labels(v, d);
     print_names(d, title, files, v->out);
     DatasetFormat f = dataset_stats(d)->format;
-    fprintf(v->out, "  format    %s%s\n", f == FORMAT_AUTO ? "several" : dataset_format_name(f),
-            dataset_stats(d)->from_cache ? " (tokens from the cache)" : "");
+    say_to(v->out, "  format    %s%s\n", f == FORMAT_AUTO ? "several" : dataset_format_name(f),
+           dataset_stats(d)->from_cache ? " (tokens from the cache)" : "");
     print_counts(d, v->out);
     print_labels(d, v->out);
     print_lengths(d, v->max_tokens, v->out);
     int rc = print_rows(d, &v->config, files, v->max_tokens, v->out, err);
     if (!rc) print_samples(d, v->tokenizer, v->n_shown, v->out);
-    fputs("\n", v->out);
+    say_to(v->out, "\n");
     dataset_close(d);
     return rc;
 }

@@ -8,6 +8,7 @@
 #include "gguf.h"
 #include "json.h"
 #include "safetensors.h"
+#include "say.h"
 #include "snapshot.h"
 
 // ---- GGUF ----
@@ -15,16 +16,16 @@
 static void print_gguf_adapter(const Gguf *g, const char *path, FILE *out) {
     float alpha;
     Err ignored;
-    fprintf(out, "%s: adapter for llama.cpp\n", path);
+    say_to(out, "%s: adapter for llama.cpp\n", path);
     inspect_gguf_key(g, "general.name", "name", out);
     inspect_gguf_key(g, "general.architecture", "architecture", out);
     if (gguf_tensor_count(g)) {
         const GgufTensor *x = gguf_tensor_at(g, 0);
         const char *half = strrchr(x->name, '.');
-        fprintf(out, "  rank         %" PRId64 "\n", half && strcmp(half, ".lora_b") == 0 ? x->shape[0] : x->shape[1]);
+        say_to(out, "  rank         %" PRId64 "\n", half && strcmp(half, ".lora_b") == 0 ? x->shape[0] : x->shape[1]);
     }
     if (gguf_has(g, "adapter.lora.alpha") && gguf_f32(g, "adapter.lora.alpha", true, &alpha, &ignored) == 0)
-        fprintf(out, "  alpha        %g\n", alpha);
+        say_to(out, "  alpha        %g\n", alpha);
 }
 
 static void tally_gguf(const Gguf *g, FILE *out) {
@@ -57,7 +58,7 @@ int inspect_safetensors(const char *path, FILE *out, Err *err) {
     Safetensors *s;
     Tally t = {0};
     if (safetensors_open(&s, path, err)) return -1;
-    fprintf(out, "%s: %zu tensors\n", path, safetensors_count(s));
+    say_to(out, "%s: %zu tensors\n", path, safetensors_count(s));
     for (size_t i = 0; i < safetensors_count(s); i++) {
         const SafetensorsTensor *x = safetensors_at(s, i);
         tally_add(&t, x->dtype_name, x->shape, x->n_dims, x->bytes);
@@ -94,7 +95,7 @@ static void print_field(const Json *object, const char *key, FILE *out) {
         if (i) str_puts(&text, ", ");
         if (v->items[i].type == JSON_STRING) json_quote(&text, v->items[i].str.data, v->items[i].str.len);
     }
-    fprintf(out, "  %s: %s\n", key, text.data ? text.data : "");
+    say_to(out, "  %s: %s\n", key, text.data ? text.data : "");
     str_clear(&text);
 }
 
@@ -102,7 +103,7 @@ static int inspect_json_keys(const char *path, const char *what, const char *con
                              Err *err) {
     JsonDoc *doc;
     if (read_json(&doc, path, err)) return -1;
-    fprintf(out, "%s: %s\n", path, what);
+    say_to(out, "%s: %s\n", path, what);
     const Json *object = inside ? json_get(json_root(doc), inside) : json_root(doc);
     for (; *keys; keys++) print_field(object, *keys, out);
     json_free(doc);
@@ -144,9 +145,9 @@ static int inspect_output_dir(const char *dir, FILE *out, Err *err) {
     int64_t *steps = snapshot_list(dir, &n);
     char *config = path_join(dir, "config.json"), *adapter = path_join(dir, "adapter");
     int rc = inspect_json_keys(config, "a run's output", keys, NULL, out, err);
-    fprintf(out, "  snapshots:");
-    for (size_t i = 0; i < n; i++) fprintf(out, " %" PRId64, steps[i]);
-    fputs(n ? "\n" : " none\n", out);
+    say_to(out, "  snapshots:");
+    for (size_t i = 0; i < n; i++) say_to(out, " %" PRId64, steps[i]);
+    say_to(out, "%s", n ? "\n" : " none\n");
     if (!rc && path_is_dir(adapter)) rc = inspect_peft(adapter, out, err);
     mem_free(adapter);
     mem_free(config);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "logits.h"
+#include "say.h"
 
 static const char text[] =
     "The harbour was quiet when the first boats came in. Two men carried baskets of herring up the stone steps, and a "
@@ -99,8 +100,8 @@ static Difference logit_difference(const float *a, const float *b, size_t n) {
 }
 
 static void print_losses(const char *what, double adapter, double merged) {
-    printf("perplexity of %s: %.6g with the adapter, %.6g merged (%+.3f%%)\n", what, exp(adapter), exp(merged),
-           100 * expm1(merged - adapter));
+    say("perplexity of %s: %.6g with the adapter, %.6g merged (%+.3f%%)\n", what, exp(adapter), exp(merged),
+        100 * expm1(merged - adapter));
 }
 
 int merge_check_compare(const MergeCheck *c, const Model *merged, Err *err) {
@@ -114,8 +115,8 @@ int merge_check_compare(const MergeCheck *c, const Model *merged, Err *err) {
         d = logit_difference(c->logits, logits, n);
         double before = text_loss(c, c->logits, merged->config.vocab);
         double after = text_loss(c, logits, merged->config.vocab);
-        printf("largest logit difference merged - adapter over %lld tokens: %.4g (%.3g of the logits' spread)\n",
-               (long long)c->n, d.largest, d.relative);
+        say("largest logit difference merged - adapter over %lld tokens: %.4g (%.3g of the logits' spread)\n",
+            (long long)c->n, d.largest, d.relative);
         print_losses("a fixed text", before, after);
         worst = fabs(after - before);
     }

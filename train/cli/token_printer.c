@@ -1,11 +1,11 @@
 // token_printer: see token_printer.h.
 #include "token_printer.h"
+#include "say.h"
 
 #include <stdio.h>
 
 static void print_from(const TokenPrinter *p, size_t start) {
-    if (p->text.len > start) fwrite(p->text.data + start, 1, p->text.len - start, stdout);
-    fflush(stdout);
+    if (p->text.len > start) say_generated(p->text.data + start, p->text.len - start, p->raw);
 }
 
 int token_printer_add(void *printer, int64_t prompt, int32_t id) {
@@ -21,7 +21,7 @@ void token_printer_end(TokenPrinter *p) {
     size_t start = p->text.len;
     token_stream_end(&p->stream, &p->text);
     print_from(p, start);
-    putchar('\n');
+    say("\n");
     fflush(stdout);
 }
 

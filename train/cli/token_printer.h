@@ -1,10 +1,11 @@
-// token_printer: generated tokens to stdout as they come, only whole characters.
+// token_printer: generated tokens to stdout as they come, only whole characters; say.h says which reach a terminal.
 #pragma once
 
 #include "generate.h"
 
-typedef struct TokenPrinter { // init with {.tokenizer = t}
+typedef struct TokenPrinter { // init with {.tokenizer = t, .raw = r}
     const Tokenizer *tokenizer;
+    bool raw; // control characters too reach a terminal
     TokenStream stream;
     StrBuf text; // all that was printed
 } TokenPrinter;

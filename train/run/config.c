@@ -6,6 +6,7 @@
 #include "config_internal.h"
 #include "fileio.h"
 #include "run_device.h"
+#include "say.h"
 #include "words.h"
 
 enum { MAX_CONFIG_BYTES = 4 << 20 };
@@ -264,11 +265,11 @@ static void print_given(const Config *c, FILE *out) {
         if (c->source[i] == SOURCE_DEFAULT) continue;
         cJSON *v = config_value(c, &config_keys[i], false);
         char *text = cJSON_PrintUnformatted(v);
-        fprintf(out, "  %-28s %-40s ", config_keys[i].name, text);
+        say_to(out, "  %-28s %-40s ", config_keys[i].name, text);
         if (c->source[i] == SOURCE_FILE) {
-            fprintf(out, "%s:%d\n", c->file, c->line[i]);
+            say_to(out, "%s:%d\n", c->file, c->line[i]);
         } else {
-            fprintf(out, "command line\n");
+            say_to(out, "command line\n");
         }
         cJSON_free(text);
         cJSON_Delete(v);
@@ -277,18 +278,18 @@ static void print_given(const Config *c, FILE *out) {
 
 // The others as one paragraph.
 static void print_defaults(const Config *c, FILE *out) {
-    int column = fprintf(out, "  default:");
+    int column = say_to(out, "  default:");
     for (size_t i = 0; i < config_key_count(); i++) {
         if (c->source[i] != SOURCE_DEFAULT || is_later_key(&config_keys[i])) continue;
         cJSON *v = config_value(c, &config_keys[i], false);
         char *text = cJSON_PrintUnformatted(v);
         int width = 2 + (int)(strlen(config_keys[i].name) + strlen(text));
-        if (column + width > PRINT_COLUMNS) column = fprintf(out, "\n          ") - 1;
-        column += fprintf(out, " %s=%s", config_keys[i].name, text);
+        if (column + width > PRINT_COLUMNS) column = say_to(out, "\n          ") - 1;
+        column += say_to(out, " %s=%s", config_keys[i].name, text);
         cJSON_free(text);
         cJSON_Delete(v);
     }
-    fprintf(out, "\n");
+    say_to(out, "\n");
 }
 
 void config_print(const Config *c, FILE *out) {
@@ -297,14 +298,14 @@ void config_print(const Config *c, FILE *out) {
 }
 
 void config_print_help(FILE *out) {
-    fprintf(out, "Keys of a config file (one flat JSON object, // comments allowed) and of the command line\n"
-                 "(--key value, --key=value or key=value), each with its default:\n\n");
+    say_to(out, "Keys of a config file (one flat JSON object, // comments allowed) and of the command line\n"
+                "(--key value, --key=value or key=value), each with its default:\n\n");
     for (size_t i = 0; i < config_key_count(); i++) {
         const ConfigKey *k = &config_keys[i];
         if (is_later_key(k)) continue;
-        fprintf(out, "  %-28s %-24s %s\n", k->name, strcmp(k->standard, "null") ? k->standard : "-", k->help);
-        if (k->type == KEY_CHOICE) fprintf(out, "  %-53s (%s)\n", "", k->choices);
-        if (k->aliases[0] && !strchr(k->aliases, '=')) fprintf(out, "  %-53s also: %s\n", "", k->aliases);
+        say_to(out, "  %-28s %-24s %s\n", k->name, strcmp(k->standard, "null") ? k->standard : "-", k->help);
+        if (k->type == KEY_CHOICE) say_to(out, "  %-53s (%s)\n", "", k->choices);
+        if (k->aliases[0] && !strchr(k->aliases, '=')) say_to(out, "  %-53s also: %s\n", "", k->aliases);
     }
 }
 

@@ -6,6 +6,7 @@
 #include "export.h"
 #include "fileio.h"
 #include "report.h"
+#include "say.h"
 #include "snapshot.h"
 #include "verify.h"
 
@@ -69,7 +70,7 @@ static void write_report(const Trainer *t, const char *output_dir, bool fresh) {
         if (report_write(t, output_dir, run_name(t->config), &err)) {
             log_warn("%s", err.msg);
         } else {
-            printf("report: %s\n", path);
+            say("report: %s\n", path);
         }
     }
     mem_free(path);
@@ -83,9 +84,9 @@ int finish_run(Trainer *t, const char *output_dir, bool fresh, Err *err) {
     if (adapter_verify(t->model, output_dir, stdout, err)) return -1;
     write_report(t, output_dir, fresh);
     if (classifier)
-        printf("adapter: %s/adapter (PEFT, with the classifier's head; llama.cpp and Ollama have no form for it)\n",
-               output_dir);
+        say("adapter: %s/adapter (PEFT, with the classifier's head; llama.cpp and Ollama have no form for it)\n",
+            output_dir);
     else
-        printf("adapter: %s/adapter (PEFT), %s/adapter.gguf (llama.cpp, Ollama)\n", output_dir, output_dir);
+        say("adapter: %s/adapter (PEFT), %s/adapter.gguf (llama.cpp, Ollama)\n", output_dir, output_dir);
     return 0;
 }

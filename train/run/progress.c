@@ -1,4 +1,5 @@
 #include "progress.h"
+#include "say.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -43,8 +44,9 @@ static void draw_bar(const Progress *p, const StepReport *r, const char *left, s
     memset(bar, '=', (size_t)full);
     if (full < width) bar[full] = '>';
     bar[width] = 0;
-    printf("\r\033[K%lld/%lld [%s] loss %.4f  %.0f tok/s  %s left  %.0f MB", (long long)r->step, (long long)p->total,
-           bar, r->loss, (double)r->tokens / fmax(r->seconds, 1e-9), left, (double)peak / MB);
+    say_clear_line();
+    say("%lld/%lld [%s] loss %.4f  %.0f tok/s  %s left  %.0f MB", (long long)r->step, (long long)p->total, bar, r->loss,
+        (double)r->tokens / fmax(r->seconds, 1e-9), left, (double)peak / MB);
     fflush(stdout);
 }
 
@@ -57,25 +59,25 @@ void progress_step(Progress *p, const StepReport *r, size_t peak, bool logged) {
         p->drawn = now;
         draw_bar(p, r, left, peak);
     } else if (logged) {
-        printf("step %lld/%lld  epoch %.2f  loss %.4f  lr %.3g  grad_norm %.4f  %.0f tok/s  %s left  %.0f MB\n",
-               (long long)r->step, (long long)p->total, r->epoch, r->loss, r->learning_rate, r->grad_norm,
-               (double)r->tokens / fmax(r->seconds, 1e-9), left, (double)peak / MB);
+        say("step %lld/%lld  epoch %.2f  loss %.4f  lr %.3g  grad_norm %.4f  %.0f tok/s  %s left  %.0f MB\n",
+            (long long)r->step, (long long)p->total, r->epoch, r->loss, r->learning_rate, r->grad_norm,
+            (double)r->tokens / fmax(r->seconds, 1e-9), left, (double)peak / MB);
         fflush(stdout);
     }
 }
 
 static void clear_bar(const Progress *p) {
-    if (p->terminal) printf("\r\033[K");
+    if (p->terminal) say_clear_line();
 }
 
 void progress_eval(Progress *p, int64_t step, const EvalResult *r, bool best) {
     clear_bar(p);
-    printf("step %lld/%lld  eval_loss %.4f  ", (long long)step, (long long)p->total, r->loss);
+    say("step %lld/%lld  eval_loss %.4f  ", (long long)step, (long long)p->total, r->loss);
     if (r->labels)
-        printf("accuracy %.1f%%  macro-F1 %.4f", 100 * r->accuracy, r->macro_f1);
+        say("accuracy %.1f%%  macro-F1 %.4f", 100 * r->accuracy, r->macro_f1);
     else
-        printf("perplexity %.4g  token accuracy %.1f%%", r->perplexity, 100 * r->accuracy);
-    printf("%s\n", best ? "  (best)" : "");
+        say("perplexity %.4g  token accuracy %.1f%%", r->perplexity, 100 * r->accuracy);
+    say("%s\n", best ? "  (best)" : "");
     fflush(stdout);
 }
 
@@ -83,13 +85,13 @@ void progress_note(Progress *p, const char *fmt, ...) {
     clear_bar(p);
     va_list args;
     va_start(args, fmt);
-    vprintf(fmt, args);
+    say_list(stdout, fmt, args);
     va_end(args);
-    printf("\n");
+    say("\n");
     fflush(stdout);
 }
 
 void progress_end(Progress *p) {
-    if (p->terminal) printf("\n");
+    if (p->terminal) say("\n");
     fflush(stdout);
 }

@@ -7,6 +7,7 @@
 #include "finish.h"
 #include "memory_use.h"
 #include "rehearse.h"
+#include "say.h"
 #include "signals.h"
 #include "train_run_internal.h"
 
@@ -103,7 +104,7 @@ static int interrupted(Run *r, Err *err) {
     int status = unsaved ? save(r, err) : 0;
     if (status > 0) status = given_up(r);
     if (status) return err->status;
-    printf("stopped by a signal after step %" PRId64 "; run the same command to go on\n", s->step);
+    say("stopped by a signal after step %" PRId64 "; run the same command to go on\n", s->step);
     return EXIT_INTERRUPTED;
 }
 

@@ -13,12 +13,13 @@
 #include "run_device.h"
 #include "run_model.h"
 #include "same.h"
+#include "say.h"
 #include "train_run_internal.h"
 
 static void print_device(Backend *b, const Err *note) {
     StrBuf text = {0};
     run_device_describe(&text, b);
-    printf("device   %s%s%s%s\n", text.data, note->msg[0] ? " (" : "", note->msg, note->msg[0] ? ")" : "");
+    say("device   %s%s%s%s\n", text.data, note->msg[0] ? " (" : "", note->msg, note->msg[0] ? ")" : "");
     fflush(stdout);
     str_clear(&text);
 }
@@ -98,7 +99,7 @@ static int resume(Run *r, Err *err) {
     if (run_is_first(r))
         status = snapshot_resume(r->trainer, r->dir.path, r->config->resume_from_checkpoint, &r->identity, &from, err);
     r->saved_step = from ? r->trainer->state.step : -1;
-    if (from) printf("resuming from %s\n", from);
+    if (from) say("resuming from %s\n", from);
     mem_free(from);
     if (run_agree(r, status, err) || snapshot_share(r->trainer, err) ||
         group_broadcast(r->group, &r->saved_step, sizeof r->saved_step, 0, err))
@@ -124,7 +125,7 @@ static void print_labels(const Dataset *d) {
     StrBuf names = {0};
     if (!dataset_labels(d)) return;
     dataset_show_labels(&names, d);
-    printf("labels   %zu: %s\n", dataset_labels(d)->count, names.data);
+    say("labels   %zu: %s\n", dataset_labels(d)->count, names.data);
     str_clear(&names);
 }
 
@@ -134,12 +135,12 @@ static void print_ranks(const Trainer *t) {
     int64_t passes = (t->rows_per_step + t->rows_per_pass - 1) / t->rows_per_pass, rows = t->rows_per_pass;
     int64_t least = passes / g->ranks * rows, most = (passes + g->ranks - 1) / g->ranks * rows;
     if (g->ranks == 1) return;
-    printf("ranks    %d on %d machine%s (%s): a step's %" PRId64 " rows are dealt, ", g->ranks, g->nodes,
-           g->nodes == 1 ? "" : "s", g->calls->name, t->rows_per_step);
+    say("ranks    %d on %d machine%s (%s): a step's %" PRId64 " rows are dealt, ", g->ranks, g->nodes,
+        g->nodes == 1 ? "" : "s", g->calls->name, t->rows_per_step);
     if (least == most)
-        printf("%" PRId64 " to each\n", least);
+        say("%" PRId64 " to each\n", least);
     else
-        printf("%" PRId64 " to %" PRId64 " to each\n", least, most);
+        say("%" PRId64 " to %" PRId64 " to each\n", least, most);
     if (most > t->rows_per_step || least == 0)
         log_warn("%d ranks for %" PRId64 " rows a step: some have nothing to do", g->ranks, t->rows_per_step);
 }
@@ -147,19 +148,19 @@ static void print_ranks(const Trainer *t) {
 static void print_plan(const Run *r) {
     const Trainer *t = r->trainer;
     const DatasetStats *s = dataset_stats(r->data.train);
-    printf("model    %s: %" PRId64 " layers, hidden %" PRId64 ", vocabulary %" PRId64 "; %.1f MB%s\n", r->model->name,
-           r->model->config.layers, r->model->config.hidden, r->model->config.vocab,
-           (double)r->model->weight_bytes / 1e6, quantize_note(r->config->quantize_base));
-    printf("adapter  r %" PRId64 ", %" PRId64 " parameters%s%s\n", r->adapter->config.rank, r->adapter->count,
-           r->adapter->config.labels ? " with the head " : "",
-           r->adapter->config.labels ? r->adapter->class_head.name : "");
-    printf("memory   %.0f MB planned%s, gradient_checkpointing %s\n", (double)t->planned_bytes / 1e6,
-           r->backend->host_memory ? "" : " on the GPU", recompute_name(t->recompute));
+    say("model    %s: %" PRId64 " layers, hidden %" PRId64 ", vocabulary %" PRId64 "; %.1f MB%s\n", r->model->name,
+        r->model->config.layers, r->model->config.hidden, r->model->config.vocab, (double)r->model->weight_bytes / 1e6,
+        quantize_note(r->config->quantize_base));
+    say("adapter  r %" PRId64 ", %" PRId64 " parameters%s%s\n", r->adapter->config.rank, r->adapter->count,
+        r->adapter->config.labels ? " with the head " : "",
+        r->adapter->config.labels ? r->adapter->class_head.name : "");
+    say("memory   %.0f MB planned%s, gradient_checkpointing %s\n", (double)t->planned_bytes / 1e6,
+        r->backend->host_memory ? "" : " on the GPU", recompute_name(t->recompute));
     print_noise(r);
-    printf("data     %" PRId64 " samples (%s), %" PRId64 " tokens, %" PRId64 " supervised; %" PRId64
-           " dropped, %" PRId64 " truncated, %" PRId64 " without supervised tokens\n",
-           r->data.train_samples, dataset_format_name(s->format), s->tokens, s->supervised, s->dropped_long,
-           s->truncated, s->skipped_unsupervised);
+    say("data     %" PRId64 " samples (%s), %" PRId64 " tokens, %" PRId64 " supervised; %" PRId64 " dropped, %" PRId64
+        " truncated, %" PRId64 " without supervised tokens\n",
+        r->data.train_samples, dataset_format_name(s->format), s->tokens, s->supervised, s->dropped_long, s->truncated,
+        s->skipped_unsupervised);
     print_labels(r->data.train);
     if (s->left_out_bytes)
         log_warn("%" PRId64
@@ -168,8 +169,8 @@ static void print_plan(const Run *r) {
     if (s->ignored_members)
         log_warn("%" PRId64 " members of the data's archives are neither .json, .txt nor .cls; they are left alone",
                  s->ignored_members);
-    printf("steps    %" PRId64 " of %" PRId64 " rows (%" PRId64 " rows, %" PRId64 " steps an epoch)\n", t->total_steps,
-           t->rows_per_step, row_plan_count(r->data.rows), t->steps_per_epoch);
+    say("steps    %" PRId64 " of %" PRId64 " rows (%" PRId64 " rows, %" PRId64 " steps an epoch)\n", t->total_steps,
+        t->rows_per_step, row_plan_count(r->data.rows), t->steps_per_epoch);
     print_ranks(t);
     fflush(stdout);
 }
