@@ -5,6 +5,7 @@
 
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "fileio.h"
 
@@ -39,6 +40,16 @@ bool byte_stream_is_compressed(const char *path, size_t *len) {
     return kind_of(path, len) != PLAIN;
 }
 
+static void *zlib_alloc(void *unused, uInt count, uInt size) {
+    (void)unused;
+    return mem_alloc(count, size);
+}
+
+static void zlib_free(void *unused, void *p) {
+    (void)unused;
+    mem_free(p);
+}
+
 int byte_stream_open(ByteStream **stream, const char *path, Err *err) {
     enum { GZIP_ONLY = 16 + MAX_WBITS };
     size_t unused;
@@ -49,8 +60,10 @@ int byte_stream_open(ByteStream **stream, const char *path, Err *err) {
         return -1;
     }
     s->kind = kind_of(path, &unused);
+    s->gzip.zalloc = zlib_alloc;
+    s->gzip.zfree = zlib_free;
     if (s->kind == GZIP) CHECK(inflateInit2(&s->gzip, GZIP_ONLY) == Z_OK, "zlib cannot start");
-    if (s->kind == ZSTANDARD) CHECK(s->zstd = ZSTD_createDCtx(), "Zstandard cannot start");
+    if (s->kind == ZSTANDARD) s->zstd = mem_checked(ZSTD_createDCtx());
     if (s->kind != PLAIN && !s->map.size) {
         err_input(err, "%s: found an empty file; expected compressed data", path);
         byte_stream_close(s);
@@ -109,6 +122,7 @@ static int read_zstd(ByteStream *s, void *buf, size_t size, size_t *n, Err *err)
     size_t rc = ZSTD_decompressStream(s->zstd, &out, &in);
     take(s, in.pos);
     *n = out.pos;
+    if (ZSTD_getErrorCode(rc) == ZSTD_error_memory_allocation) mem_exhausted(0);
     if (ZSTD_isError(rc)) return damaged(s, ZSTD_getErrorName(rc), err);
     s->inside = rc != 0;
     return 0;

@@ -10,8 +10,7 @@ struct Fingerprint {
 
 Fingerprint *fingerprint_new(void) {
     Fingerprint *f = mem_alloc(1, sizeof *f);
-    f->state = XXH3_createState();
-    CHECK(f->state, "out of memory");
+    f->state = mem_checked(XXH3_createState());
     XXH3_128bits_reset(f->state);
     return f;
 }

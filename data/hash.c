@@ -47,8 +47,7 @@ static void add_samples(XXH3_state_t *state, const FileMap *map) {
 static int hash_mapped(char hex[33], const char *path, bool sampled, Err *err) {
     FileMap map;
     if (file_map(&map, path, err)) return -1;
-    XXH3_state_t *state = XXH3_createState();
-    CHECK(state, "out of memory");
+    XXH3_state_t *state = mem_checked(XXH3_createState());
     XXH3_128bits_reset(state);
     if (sampled)
         add_samples(state, &map);

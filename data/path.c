@@ -61,10 +61,11 @@ char *path_join(const char *a, const char *b) {
 
 char *path_absolute(const char *path) {
     char *resolved = realpath(path, NULL), *cwd = NULL, *absolute;
+    if (!resolved && errno == ENOMEM) mem_exhausted(0);
     if (resolved)
         absolute = mem_strdup(resolved);
     else if (path[0] == '/' || !(cwd = getcwd(NULL, 0)))
-        absolute = mem_strdup(path);
+        absolute = mem_strdup(path); // getcwd: the directory was removed
     else
         absolute = path_join(cwd, path);
     free(resolved); // these two come from libc

@@ -106,6 +106,23 @@ static int translate(Reader *r) {
     return r->in_brackets ? refuse(r, "brackets without an end") : 0;
 }
 
+// ---- memory: PCRE2's own, which never fails ----
+
+static void *take(size_t bytes, void *unused) {
+    (void)unused;
+    return mem_alloc(bytes, 1);
+}
+
+static void give(void *p, void *unused) {
+    (void)unused;
+    mem_free(p);
+}
+
+// What is created with it copies it.
+static pcre2_general_context *own_memory(void) {
+    return pcre2_general_context_create(take, give, NULL);
+}
+
 // ---- the object ----
 
 static int compile(Regex *r, Err *err) {
@@ -113,7 +130,11 @@ static int compile(Regex *r, Err *err) {
     PCRE2_SIZE at = 0;
     // Lines as Ruby's syntax has them, which is Oniguruma's default: ^ and $ at every line.
     uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C;
-    r->code = pcre2_compile((PCRE2_SPTR)r->pattern, PCRE2_ZERO_TERMINATED, options, &code, &at, NULL);
+    pcre2_general_context *memory = own_memory();
+    pcre2_compile_context *context = pcre2_compile_context_create(memory);
+    r->code = pcre2_compile((PCRE2_SPTR)r->pattern, PCRE2_ZERO_TERMINATED, options, &code, &at, context);
+    pcre2_compile_context_free(context);
+    pcre2_general_context_free(memory);
     if (!r->code) {
         char message[128];
         pcre2_get_error_message(code, (PCRE2_UCHAR *)message, sizeof message);
@@ -159,9 +180,10 @@ const char *regex_pattern(const Regex *r) {
 void regex_walk_begin(RegexWalk *w, const Regex *r, const char *text, size_t len) {
     enum { LEAST_MATCH_LIMIT = 1 << 20 };
     if (!w->data) {
-        w->data = pcre2_match_data_create(1, NULL);
-        w->context = pcre2_match_context_create(NULL);
-        CHECK(w->data && w->context, "out of memory");
+        pcre2_general_context *memory = own_memory();
+        w->data = pcre2_match_data_create(1, memory);
+        w->context = pcre2_match_context_create(memory);
+        pcre2_general_context_free(memory);
     }
     w->regex = r;
     w->text = text;

@@ -65,6 +65,7 @@ static int fail_archive(const TarReader *t, Err *err) {
         *err = t->stream_err;
         return -1;
     }
+    if (archive_errno(t->archive) == ENOMEM) mem_exhausted(0);
     const char *why = archive_error_string(t->archive);
     return err_input(err, "%s: found a damaged .tar archive: %s", t->path, why ? why : "unknown damage");
 }
@@ -75,10 +76,12 @@ int tar_records_open(TarReader **reader, const char *path, Err *err) {
     t->path = mem_strdup(path);
     memset(t->tail, 1, sizeof t->tail);
     if (byte_stream_open(&t->stream, path, err)) return -1;
-    CHECK(t->archive = archive_read_new(), "libarchive cannot start");
-    archive_read_support_format_tar(t->archive);
-    archive_read_set_option(t->archive, "tar", "read_concatenated_archives", "1"); // what `cat a.tar b.tar` makes
-    return archive_read_open(t->archive, t, NULL, read_stream, NULL) == ARCHIVE_OK ? 0 : fail_archive(t, err);
+    t->archive = mem_checked(archive_read_new());
+    if (archive_read_support_format_tar(t->archive) != ARCHIVE_OK || // the option: what `cat a.tar b.tar` makes
+        archive_read_set_option(t->archive, "tar", "read_concatenated_archives", "1") != ARCHIVE_OK ||
+        archive_read_open(t->archive, t, NULL, read_stream, NULL) != ARCHIVE_OK)
+        return fail_archive(t, err);
+    return 0;
 }
 
 static void group_clear(Group *g) {

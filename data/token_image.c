@@ -66,8 +66,7 @@ void token_image_release(const TokenImage *image) {
 static int check_hash(const TokenImage *image, const TokenFooter *footer, Err *err) {
     enum { PIECE = 4 << 20 };
     size_t n = image->size - sizeof footer->hash;
-    XXH3_state_t *state = XXH3_createState();
-    CHECK(state, "out of memory");
+    XXH3_state_t *state = mem_checked(XXH3_createState());
     XXH3_128bits_reset(state);
     for (size_t at = 0; at < n; at += PIECE) {
         size_t piece = n - at < PIECE ? n - at : PIECE;

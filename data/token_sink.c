@@ -38,8 +38,7 @@ static void pad(TokenSink *s) {
 
 TokenSink *token_sink_new(const char *file, const char key[TOKEN_KEY_LEN + 1]) {
     TokenSink *s = mem_calloc(1, sizeof *s);
-    s->hash = XXH3_createState();
-    CHECK(s->hash, "out of memory");
+    s->hash = mem_checked(XXH3_createState());
     XXH3_128bits_reset(s->hash);
     memcpy(s->key, key, sizeof s->key);
     if (file) {

@@ -105,6 +105,7 @@ static size_t piece_end(const char *text, size_t len, size_t from, size_t least)
 static size_t normal_form(const char *text, size_t len, NormalForm form, utf8proc_uint8_t **out) {
     utf8proc_option_t options = UTF8PROC_STABLE | (form == NORMAL_NFC ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE);
     utf8proc_ssize_t n = utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)len, out, options);
+    if (n == UTF8PROC_ERROR_NOMEM) mem_exhausted(0);
     CHECK(n >= 0, "utf8proc: %s", utf8proc_errmsg(n));
     return (size_t)n;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "say.h"
 
@@ -85,10 +86,31 @@ static size_t checked_bytes(size_t count, size_t size) {
     return bytes ? bytes : 1;
 }
 
-static void *or_out_of_memory(void *p, size_t bytes) {
-    if (p) return p;
-    fprintf(stderr, "lorac: out of memory: %zu more bytes were asked for\n", bytes);
+void fatal(const char *fmt, ...) {
+    static atomic_flag ending = ATOMIC_FLAG_INIT;
+    while (atomic_flag_test_and_set(&ending)) pause(); // another thread prints its line and ends the process
+    char line[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "%slorac: %s\n", g_rank, line);
     _Exit(EXIT_RUNTIME);
+}
+
+void mem_exhausted(size_t bytes) {
+    if (bytes) fatal("out of memory: %zu more bytes were asked for", bytes);
+    fatal("out of memory");
+}
+
+void *mem_checked(void *p) {
+    if (!p) mem_exhausted(0);
+    return p;
+}
+
+static void *or_out_of_memory(void *p, size_t bytes) {
+    if (!p) mem_exhausted(bytes);
+    return p;
 }
 
 void *mem_alloc(size_t count, size_t size) {

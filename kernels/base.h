@@ -4,8 +4,8 @@
 //  - input or environment (file, JSON, config, disk): the function returns -1 (or NULL) and fills its last parameter
 //    `Err *err`; the message is one line naming the thing, what was found and what was expected. Only main() prints it.
 //  - our own fault: CHECK aborts with file and line, in release builds too.
-// Running out of memory is the second kind's neighbour: mem_* never return NULL, they end the process with one line and
-// status 1 (snapshots are committed by rename, so nothing that was saved is lost).
+// Running out of memory is neither: mem_* never return NULL, they end the process with one line and status 1 (snapshots
+// are committed by rename, so nothing that was saved is lost). So does what libraries allocate (train/cli/hooks.c).
 #pragma once
 
 #include <stdarg.h>
@@ -63,6 +63,11 @@ void mem_free(void *p);
 char *mem_strdup(const char *s);
 char *mem_strndup(const char *s, size_t n); // copies n bytes (NUL bytes too) and adds a NUL
 char *mem_printf(const char *fmt, ...) PRINTF_LIKE(1, 2);
+void *mem_checked(void *p); // p, which a library has allocated; NULL: ends the process as above
+// "lorac: out of memory" and status 1; bytes: how many were asked for, 0: unknown.
+__attribute__((noreturn)) void mem_exhausted(size_t bytes);
+// The same with another line, for a library that fails where no caller can return an error.
+__attribute__((noreturn)) void fatal(const char *fmt, ...) PRINTF_LIKE(1, 2);
 uint64_t mem_call_count(void); // allocator calls so far in this process; the step loop's test reads it
 
 // Grows an array so that it can hold `need` elements: doubles, starts at 16.

@@ -38,6 +38,8 @@ static inline void sgemm_enter(void) {
 static inline void sgemm(char op_a, char op_b, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
                          int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc) {
     dnnl_status_t status = dnnl_sgemm(op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    if (status == dnnl_out_of_memory) mem_exhausted(0);
+    if (status == dnnl_runtime_error) fatal("oneDNN could not make its code: no memory, or none that may be run");
     CHECK(status == dnnl_success, "sgemm [%lld, %lld, %lld]: status %d", (long long)m, (long long)n, (long long)k,
           (int)status);
 }

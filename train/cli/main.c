@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hooks.h"
 #include "words.h"
 
 const Verb *const verbs[] = {
@@ -69,6 +70,7 @@ static void spin_shortly(char **argv) {
 int main(int argc, char **argv) {
     spin_shortly(argv); // where it fails, all works the same but for the spinning
     Err err = {0};
+    hooks_install();
     signal(SIGPIPE, SIG_IGN); // a closed pipe must not end a training run
     signal(SIGXFSZ, SIG_IGN); // nor a limit of file sizes: the write fails with EFBIG
     const Verb *v = choose(&argc, &argv, &err);

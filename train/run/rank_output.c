@@ -52,7 +52,7 @@ static void prefix_stdout(int rank) {
     snprintf(p->text, sizeof p->text, "[rank %d] ", rank);
     fflush(stdout);
     FILE *file = fopencookie(p, "w", (cookie_io_functions_t){.write = write_prefixed, .close = close_prefixed});
-    CHECK(file, "no memory for a stream");
+    mem_checked(file);
     setvbuf(file, NULL, _IOLBF, BUFSIZ);
     stdout = file;
 }

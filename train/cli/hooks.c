@@ -1,0 +1,36 @@
+#include "hooks.h"
+
+#include <dlfcn.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "base.h"
+
+static void *take(size_t bytes) {
+    return mem_alloc(bytes, 1);
+}
+
+static void no_memory(void) {
+    mem_exhausted(0);
+}
+
+static void exception(void) {
+    fatal("a library failed: an exception of C++ that nothing catches");
+}
+
+// oneDNN is C++, lorac is not: std::set_new_handler and std::set_terminate are called by the names that they have in
+// libstdc++ (Itanium ABI). Where it is not loaded there is nothing to do.
+static void set_handler(const char *setter, void (*handler)(void)) {
+    void (*(*set)(void (*)(void)))(void);
+    void *address = dlsym(RTLD_DEFAULT, setter);
+    if (!address) return;
+    memcpy(&set, &address, sizeof set); // ISO C has no cast from an object's address to a function's
+    set(handler);
+}
+
+void hooks_install(void) {
+    cJSON_InitHooks(&(cJSON_Hooks){.malloc_fn = take, .free_fn = mem_free});
+    set_handler("_ZSt15set_new_handlerPFvvE", no_memory);
+    set_handler("_ZSt13set_terminatePFvvE", exception);
+}
