@@ -335,6 +335,9 @@ int config_check_same_run(const Config *now, const char *text, const char *name,
     StrBuf diff = {0};
     set_defaults(&before);
     int status = set_from_text(&before, text, strlen(text), name, err);
+    if (status)
+        err_context(err, "the config of the run in this directory is damaged (restore it, or remove it to go on with "
+                         "the one of this command, or take another output_dir)");
     for (size_t i = 0; i < config_key_count() && !status; i++) {
         cJSON *a = config_value(&before, &config_keys[i], true), *b = config_value(now, &config_keys[i], true);
         if (!(config_keys[i].may_change & AT_RESUME) && !cJSON_Compare(a, b, true))

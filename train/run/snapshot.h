@@ -57,6 +57,7 @@ int snapshot_compare_ranks(const Trainer *t, Err *err);
 // Removes what exceeds `limit` (at least two stay), oldest first, never the one of best_step (-1: none), and what
 // interrupted writes have left.
 void snapshot_prune(const char *output_dir, int64_t limit, int64_t best_step);
-char *snapshot_path(const char *output_dir, int64_t step); // caller frees
+bool snapshot_is_good(const char *output_dir, int64_t step); // all its files are there, with their hashes
+char *snapshot_path(const char *output_dir, int64_t step);   // caller frees
 // Steps of the snapshots in output_dir, ascending, by name only. Caller frees.
 int64_t *snapshot_list(const char *output_dir, size_t *count);

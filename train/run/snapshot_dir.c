@@ -59,8 +59,11 @@ static int resume_newest(Trainer *t, const char *output_dir, const RunIdentity *
         mem_free(path);
     }
     if (!status && count && !*from)
-        status = err_input(err, "%s: none of its %zu snapshots can be read; expected one, or another output_dir",
-                           output_dir, count);
+        status =
+            err_input(err,
+                      "%s: none of its %zu snapshots can be read; expected one; remove them (checkpoint-*) to begin "
+                      "anew, or take another output_dir",
+                      output_dir, count);
     mem_free(steps);
     return status;
 }
@@ -135,6 +138,15 @@ static void remove_leftovers(const char *output_dir) {
         mem_free(path);
     }
     if (dir) closedir(dir);
+}
+
+// Asked twice: what fails for a moment is not lost.
+bool snapshot_is_good(const char *output_dir, int64_t step) {
+    Manifest m;
+    char *path = snapshot_path(output_dir, step);
+    bool good = manifest_read(&m, path, true, NULL) == 0 || manifest_read(&m, path, true, NULL) == 0;
+    mem_free(path);
+    return good;
 }
 
 static bool looks_good(const char *path) {

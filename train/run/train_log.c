@@ -37,21 +37,22 @@ static void each_line(const char *text, size_t size, LineUse use, void *user) {
 
 typedef struct Cut {
     StrBuf kept;
-    int64_t step;
+    int64_t step, evaluated_step;
 } Cut;
 
 static void keep_line(void *user, const Json *object, const char *line, size_t length) {
     Cut *cut = user;
-    if (json_get(object, "step")->integer <= cut->step) str_add(&cut->kept, line, length);
+    int64_t last = json_get(object, "eval_loss") ? cut->evaluated_step : cut->step;
+    if (json_get(object, "step")->integer <= last) str_add(&cut->kept, line, length);
 }
 
-static int cut_back(const char *path, int64_t step, Err *err) {
+static int cut_back(const char *path, const RunState *s, Err *err) {
     struct stat st;
     if (stat(path, &st) || !S_ISREG(st.st_mode)) return 0; // none yet, or a pipe, which has no past
     char *text;
     size_t size;
     if (file_read(&text, &size, path, MAX_LOG_BYTES, err)) return -1;
-    Cut cut = {.step = step};
+    Cut cut = {.step = s->step, .evaluated_step = s->evaluated_step};
     each_line(text, size, keep_line, &cut);
     int status = cut.kept.len == size ? 0 : file_write_whole(path, cut.kept.data, cut.kept.len, err);
     str_clear(&cut.kept);
@@ -59,9 +60,9 @@ static int cut_back(const char *path, int64_t step, Err *err) {
     return status;
 }
 
-int train_log_open(TrainLog **log, const char *path, int64_t step, Err *err) {
+int train_log_open(TrainLog **log, const char *path, const RunState *s, Err *err) {
     *log = NULL;
-    if (cut_back(path, step, err)) return -1;
+    if (cut_back(path, s, err)) return -1;
     FILE *file = fopen(path, "ae");
     if (!file) return err_runtime(err, "%s: %s", path, strerror(errno));
     *log = mem_calloc(1, sizeof **log);

@@ -6,8 +6,9 @@
 
 typedef struct TrainLog TrainLog;
 
-// Keeps what an earlier part of the run has logged up to `step`, drops the rest, and appends from there.
-int train_log_open(TrainLog **log, const char *path, int64_t step, Err *err);
+// Keeps what an earlier part of the run has logged up to this state (an evaluation that the state does not know of is
+// made again), drops the rest, and appends from there.
+int train_log_open(TrainLog **log, const char *path, const RunState *s, Err *err);
 void train_log_close(TrainLog *log);
 // host, device: peaks of the process and of what it holds on a device (0: none), which is the one that counts there.
 void train_log_step(TrainLog *log, const StepReport *r, double elapsed, size_t host, size_t device);

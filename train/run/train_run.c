@@ -30,6 +30,7 @@ static void note_eval(Run *r, const EvalResult *e) {
     s->evaluated_step = s->step;
     s->last_eval_loss = e->loss;
     s->evals_since_best = best ? 0 : s->evals_since_best + 1;
+    if (best) r->best_before = (BestEval){s->best_step, s->best_loss};
     if (best) s->best_loss = e->loss, s->best_step = s->step;
     int64_t patience = r->config->early_stopping_patience;
     if (patience > 0 && s->evals_since_best >= patience && s->step < r->trainer->total_steps) {
@@ -82,6 +83,14 @@ static int save(Run *r, Err *err) {
     return 0;
 }
 
+// The state names only a best snapshot that is there: without the one of this step the one before it is still the best.
+static void forget_unsaved_best(Run *r) {
+    RunState *s = &r->trainer->state;
+    if (!r->config->load_best_model_at_end || s->best_step != s->step) return;
+    s->best_step = r->best_before.step;
+    s->best_loss = r->best_before.loss;
+}
+
 static int given_up(Run *r) {
     r->all_know = true;
     return -1;
@@ -94,6 +103,7 @@ static int save_or_warn(Run *r, Err *err) {
     if (is_last(r)) return given_up(r);
     log_warn("step %" PRId64 ": no snapshot: %s; the next one is tried as planned", r->trainer->state.step, err->msg);
     r->saved_step = r->trainer->state.step; // not again before the next planned one
+    forget_unsaved_best(r);
     return 0;
 }
 

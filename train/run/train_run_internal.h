@@ -6,6 +6,11 @@
 #include "snapshot.h"
 #include "train_log.h"
 
+typedef struct BestEval {
+    int64_t step; // -1: none
+    double loss;
+} BestEval;
+
 typedef struct Run {
     const Config *config;
     Group *group;
@@ -22,6 +27,7 @@ typedef struct Run {
     int64_t saved_step;             // of the newest snapshot, -1: none
     int64_t save_every, eval_every; // 0: only at the end
     bool save_failed;               // the last try
+    BestEval best_before;           // the one before state.best_step
     bool fresh;                     // this process did steps
     bool all_know;                  // the error is one that all ranks have
 } Run;

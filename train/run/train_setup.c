@@ -88,9 +88,20 @@ static int open_log(Run *r, Err *err) {
     if (!run_is_first(r)) return 0;
     if (output_dir_save_config(&r->dir, r->config, err)) return -1;
     char *path = path_join(r->dir.path, "train_log.jsonl");
-    int status = train_log_open(&r->log, path, r->trainer->state.step, err);
+    int status = train_log_open(&r->log, path, &r->trainer->state, err);
     mem_free(path);
     return status;
+}
+
+// A best snapshot that the disk has lost: the next evaluation is the best from then on.
+static void check_best(const Run *r) {
+    RunState *s = &r->trainer->state;
+    bool over = s->step >= r->trainer->total_steps || s->stopped_early; // finish_run has the adapter that was left
+    if (!r->config->load_best_model_at_end || s->best_step < 0 || s->best_step == s->step || over) return;
+    if (snapshot_is_good(r->dir.path, s->best_step)) return;
+    log_warn("the best snapshot so far, of step %" PRId64 ", is missing or damaged; the best of the rest is taken",
+             s->best_step);
+    s->best_step = -1;
 }
 
 static int resume(Run *r, Err *err) {
@@ -100,6 +111,7 @@ static int resume(Run *r, Err *err) {
         status = snapshot_resume(r->trainer, r->dir.path, r->config->resume_from_checkpoint, &r->identity, &from, err);
     r->saved_step = from ? r->trainer->state.step : -1;
     if (from) say("resuming from %s\n", from);
+    if (from) check_best(r);
     mem_free(from);
     if (run_agree(r, status, err) || snapshot_share(r->trainer, err) ||
         group_broadcast(r->group, &r->saved_step, sizeof r->saved_step, 0, err))
