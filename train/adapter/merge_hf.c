@@ -231,6 +231,7 @@ int merge_write_hf(Merge *g, const char *out, Err *err) {
     if (choose_types(g, err) || dir_create(&tmp, out, err)) return -1;
     int rc = copy_others(g, tmp, err);
     if (!rc) rc = write_weights(g, tmp, err);
+    if (!rc) rc = model_unchanged(g->m, err);
     if (!rc)
         rc = dir_commit(tmp, out, err);
     else

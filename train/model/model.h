@@ -118,6 +118,8 @@ typedef struct ModelOptions {
 // configuration, unsupported types or architectures, non-finite weights.
 int model_load(Model **m, const char *path, Backend *b, const ModelOptions *options, Err *err);
 void model_free(Model *m);
+// Whether the files are still those that were loaded: what is computed from a map changes with its file.
+int model_unchanged(const Model *m, Err *err);
 // Bytes that a model in host memory would take on b's device; 0: it would stay where it is. Reads no weights.
 size_t model_device_bytes(Model *m, Backend *b);
 // Reads only the metadata (no weights, no tokenizer): for inspect and for checks before the load.

@@ -8,7 +8,34 @@
 
 // ---- one file ----
 
+static void add_stamp(WeightSource *s, const char *path) {
+    FileStamp stamp;
+    if (!file_stamp(&stamp, path)) return; // not there, or opening it says what is wrong
+    MEM_GROW(s->stamps, s->stamps_capacity, s->n_stamps + 1);
+    s->stamps[s->n_stamps++] = (SourceStamp){mem_strdup(path), stamp};
+}
+
+// The small files of a Hugging Face folder that a model or its tokenizer is read from.
+static void stamp_folder(WeightSource *s) {
+    static const char *const names[] = {"config.json",
+                                        "model.safetensors.index.json",
+                                        "tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        "vocab.json",
+                                        "merges.txt",
+                                        "vocab.txt",
+                                        "chat_template.jinja"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = path_join(s->dir, names[i]);
+        add_stamp(s, path);
+        mem_free(path);
+    }
+}
+
 static SourceFile *add_file(WeightSource *s, char *path) {
+    add_stamp(s, path);
     MEM_GROW(s->files, s->files_capacity, s->n_files + 1);
     SourceFile *f = &s->files[s->n_files++];
     *f = (SourceFile){.path = path};
@@ -109,6 +136,7 @@ int weight_source_open(WeightSource **out, const char *path, Err *err) {
     *out = NULL;
     s->path = mem_strdup(path);
     s->dir = weight_source_folder(path);
+    if (s->dir) stamp_folder(s);
     if ((s->dir ? hf_folder_open(s, err) : gguf_split_open(s, err)) || index_names(s, err)) {
         weight_source_close(s);
         return -1;
@@ -125,6 +153,8 @@ void weight_source_close(WeightSource *s) {
         mem_free(s->files[i].path);
     }
     for (size_t i = 0; i < s->n_copies; i++) mem_free(s->copies[i]);
+    for (size_t i = 0; i < s->n_stamps; i++) mem_free(s->stamps[i].path);
+    mem_free(s->stamps);
     mem_free(s->copies);
     mem_free(s->files);
     mem_free(s->tensors);
@@ -180,6 +210,12 @@ const Gguf *weight_source_gguf(const WeightSource *s) {
 
 const char *weight_source_dir(const WeightSource *s) {
     return s->dir;
+}
+
+int weight_source_unchanged(const WeightSource *s, Err *err) {
+    for (size_t i = 0; i < s->n_stamps; i++)
+        if (file_stamp_check(&s->stamps[i].stamp, s->stamps[i].path, err)) return -1;
+    return 0;
 }
 
 int weight_source_fingerprint(char hex[33], const WeightSource *s, Err *err) {

@@ -42,5 +42,9 @@ const char *weight_source_dir(const WeightSource *s);  // the Hugging Face folde
 // Nothing is opened. Caller frees.
 char *weight_source_folder(const char *path);
 
+// Whether all files are still those that were opened: weights, configuration and tokenizer. EXIT_RUNTIME names the one
+// that is not.
+int weight_source_unchanged(const WeightSource *s, Err *err);
+
 // Tells two base models apart: sampled blocks of every file, config.json whole. One GGUF file: hash_file_sampled.
 int weight_source_fingerprint(char hex[33], const WeightSource *s, Err *err);

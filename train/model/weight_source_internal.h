@@ -1,6 +1,7 @@
 // weight_source_internal: what weight_source.c, hf_folder.c and gguf_split.c share. Not for others.
 #pragma once
 
+#include "file_stamp.h"
 #include "safetensors.h"
 #include "weight_source.h"
 
@@ -10,10 +11,17 @@ typedef struct SourceFile {
     Safetensors *safetensors;
 } SourceFile;
 
+typedef struct SourceStamp { // of a file when it was opened
+    char *path;
+    FileStamp stamp;
+} SourceStamp;
+
 struct WeightSource {
     char *path, *dir; // dir: NULL for GGUF
     SourceFile *files;
     size_t n_files, files_capacity;
+    SourceStamp *stamps; // of all files that the model is read from
+    size_t n_stamps, stamps_capacity;
     SourceTensor *tensors; // in the order of the files
     size_t n_tensors, tensors_capacity;
     const SourceTensor **by_name; // sorted

@@ -71,9 +71,11 @@ static int write_snapshot(Run *r, Err *err) {
     return 0;
 }
 
-// Rank 0 writes what all have. 0, 1: it could not be written; -1: the ranks do not have the same.
+// Rank 0 writes what all have. 0, 1: it could not be written; -1: the base model's files have changed, or the ranks do
+// not have the same.
 static int save(Run *r, Err *err) {
     lifeline_at(r->life, LIFE_ANY_TIME, r->trainer->state.step);
+    if (run_agree(r, model_unchanged(r->model, err), err)) return -1;
     int other = snapshot_compare_ranks(r->trainer, err);
     r->all_know = other > 0;
     if (other) return -1;
@@ -157,6 +159,7 @@ static int step_loop(Run *r, Err *err) {
 // The others wait: what a run leaves is there when any of them ends.
 static int finish(Run *r, Err *err) {
     lifeline_at(r->life, LIFE_ANY_TIME, r->trainer->state.step);
+    if (run_agree(r, model_unchanged(r->model, err), err)) return err->status;
     int status = run_is_first(r) ? finish_run(r->trainer, r->dir.path, r->fresh, err) : 0;
     return run_agree(r, status, err) ? err->status : 0;
 }
