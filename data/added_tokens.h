@@ -36,7 +36,7 @@ typedef struct AddedMatch {
 // entry for each byte of the source; NULL: all are 0).
 typedef struct AddedRule {
     bool control;
-    const uint16_t *origin;
+    const uint32_t *origin;
 } AddedRule;
 // The first added token in view->text[from, len); false when there is none.
 bool added_tokens_find(const AddedTokens *a, const TextView *view, size_t from, const AddedRule *rule, AddedMatch *m);

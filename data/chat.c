@@ -8,6 +8,16 @@
 void chat_text_clear(ChatText *x) {
     jinja_output_clear(&x->out);
     token_ids_clear(&x->ids);
+    json_pool_clear(&x->pool);
+}
+
+void chat_text_start(ChatText *x, const ChatTemplate *c, const Tokenizer *t, const Json *messages) {
+    *x = (ChatText){.c = c, .t = t};
+    if (messages->type == JSON_ARRAY)
+        chat_forms_apply(&x->messages, &c->forms, &x->pool, messages);
+    else
+        x->messages = *messages; // rendering refuses it
+    x->in = (JinjaInput){.messages = &x->messages, .bos_token = c->bos, .eos_token = c->eos};
 }
 
 int chat_text_render(ChatText *x, Err *err) {
@@ -33,27 +43,11 @@ static int render_probe(ChatText *x, const ChatTemplate *c, const Tokenizer *t, 
         turns[i] = (Json){.type = JSON_OBJECT, .count = 2, .items = fields[i], .keys = keys};
     }
     Json messages = {.type = JSON_ARRAY, .count = n, .items = turns};
-    *x = (ChatText){.c = c, .t = t};
-    x->in = (JinjaInput){.messages = &messages,
-                         .add_generation_prompt = add_generation_prompt,
-                         .bos_token = c->bos,
-                         .eos_token = c->eos};
+    chat_text_start(x, c, t, &messages);
+    x->in.add_generation_prompt = add_generation_prompt;
     int rc = chat_text_render(x, NULL);
-    x->in.messages = NULL;
+    x->in.messages = NULL; // the turns end with this function
     return rc;
-}
-
-// First control token between the assistant's word and the next user's.
-static int32_t probe_end_of_turn(const ChatTemplate *c, const Tokenizer *t) {
-    ChatText x;
-    int32_t id = -1;
-    if (render_probe(&x, c, t, 3, false) == 0) {
-        size_t len = x.out.len, answer = chat_find_message(&x, 0, len, 1, false);
-        size_t next = chat_find_message(&x, answer, len, 1, true), token = chat_find_control(&x, answer, next, -1);
-        if (token < x.ids.count) id = x.ids.ids[token];
-    }
-    chat_text_clear(&x);
-    return id;
 }
 
 static size_t behind_probe_word(const ChatText *x) {
@@ -62,10 +56,46 @@ static size_t behind_probe_word(const ChatText *x) {
     return at;
 }
 
+// x: an answer that ends at `from` and a user's turn whose word is at `next`; last: the same answer as the last turn.
+// `first`: behind the first control token. Returns the byte of x behind the closing tokens.
+static size_t closing_end(const ChatText *x, const ChatText *last, size_t from, size_t next, size_t first) {
+    size_t tail = behind_probe_word(last), end = first;
+    size_t n = chat_common_prefix(x->out.text + from, next - from, last->out.text + tail, last->out.len - tail);
+    for (size_t i = chat_find_control(x, from, from + n, -1); i < x->ids.count && chat_token_end(x, i) <= from + n; i++)
+        if (tokenizer_is_control(x->t, x->ids.ids[i])) end = chat_token_end(x, i);
+    // In the midst of a header: the template writes one behind the last turn, too, asked or not.
+    size_t rest = tail + n;
+    bool in_header = rest < last->out.len && !strchr(" \t\r\n", last->out.text[rest]) &&
+                     chat_find_control(last, rest, rest + 1, -1) == last->ids.count;
+    return in_header ? first : end;
+}
+
+// How an answer of the probe is closed: what follows its word both in front of a user's turn and at the end of the
+// conversation, up to the last control token. Where the two have none in common: the first control token in front of
+// the user's turn. What stands only at the end (an end-of-text token) is not the turn's.
+static void probe_closing(ChatTemplate *c, const Tokenizer *t) {
+    ChatText x = {0}, last = {0};
+    c->closing = mem_strdup("");
+    if (render_probe(&x, c, t, 3, false) == 0) {
+        size_t answer = chat_find_message(&x, 0, x.out.len, 1, false), from = answer;
+        while (from < x.out.len && x.out.origin[from] && chat_message_at(&x, from) == 1) from++;
+        size_t next = chat_find_message(&x, answer, x.out.len, 1, true), token = chat_find_control(&x, from, next, -1);
+        if (token < x.ids.count) {
+            size_t begin = x.ids.start[token], end = chat_token_end(&x, token);
+            c->end_of_turn = x.ids.ids[token];
+            if (render_probe(&last, c, t, 2, false) == 0) end = closing_end(&x, &last, from, next, end);
+            mem_free(c->closing);
+            c->closing = mem_strndup(x.out.text + begin, end - begin);
+        }
+    }
+    chat_text_clear(&x);
+    chat_text_clear(&last);
+}
+
 // What add_generation_prompt adds. Some templates write something else without it (an end-of-text token), so the texts
 // behind the user's word are compared, and the header begins with the token in which they part.
 static char *probe_header(const ChatTemplate *c, const Tokenizer *t) {
-    ChatText with, without;
+    ChatText with = {0}, without = {0};
     char *header = NULL;
     if (render_probe(&with, c, t, 1, true) == 0 && render_probe(&without, c, t, 1, false) == 0) {
         size_t a = behind_probe_word(&with), b = behind_probe_word(&without);
@@ -75,8 +105,8 @@ static char *probe_header(const ChatTemplate *c, const Tokenizer *t) {
             if (with.ids.start[i] <= a) begin = with.ids.start[i];
         }
         header = mem_strndup(with.out.text + begin, with.out.len - begin);
-        chat_text_clear(&without);
     }
+    chat_text_clear(&without);
     chat_text_clear(&with);
     return header ? header : mem_strdup("");
 }
@@ -102,7 +132,9 @@ int chat_template_new(ChatTemplate **out, const Tokenizer *t, const char *source
         chat_template_free(c);
         return -1;
     }
-    c->end_of_turn = probe_end_of_turn(c, t);
+    chat_forms_find(&c->forms, c->jinja, c->bos, c->eos);
+    c->end_of_turn = -1;
+    probe_closing(c, t);
     c->header = probe_header(c, t);
     *out = c;
     return 0;
@@ -115,6 +147,7 @@ void chat_template_free(ChatTemplate *c) {
     mem_free(c->bos);
     mem_free(c->eos);
     mem_free(c->header);
+    mem_free(c->closing);
     mem_free(c);
 }
 
@@ -145,13 +178,11 @@ static void supervise(ChatTokens *out, const ChatText *x, const uint8_t *bytes) 
 int chat_encode(ChatTokens *out, const ChatTemplate *c, const Tokenizer *t, const Json *messages, const Json *tools,
                 const Json *extra, bool add_generation_prompt, bool train_on_inputs, Err *err) {
     chat_tokens_clear(out);
-    ChatText x = {.c = c, .t = t};
-    x.in = (JinjaInput){.messages = messages,
-                        .tools = tools,
-                        .extra = extra,
-                        .add_generation_prompt = add_generation_prompt,
-                        .bos_token = c->bos,
-                        .eos_token = c->eos};
+    ChatText x;
+    chat_text_start(&x, c, t, messages);
+    x.in.tools = tools;
+    x.in.extra = extra;
+    x.in.add_generation_prompt = add_generation_prompt;
     if (chat_text_render(&x, err)) {
         chat_text_clear(&x);
         return -1;

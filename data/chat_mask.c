@@ -6,8 +6,10 @@
 //    <think> block) is supervised: at inference the model has to write it. Where the generation prompt is not found (or
 //    the template has none), the messages before are rendered alone with add_generation_prompt, and the region begins
 //    where the full text goes on differently. Failing that: at the message's first byte.
-//  - end: behind the first end-of-turn token that the template wrote behind the message's last byte and before the next
-//    message's first; else behind the first control token there; else behind the last byte.
+//  - end: behind the control tokens that close a turn (found with a probe), if the template wrote them behind the
+//    message's last byte and before the next message's first; else behind the first control token there, or several in
+//    a row that a conversation ending here has, too; else behind the last byte.
+//  - text of the message that comes again in a later turn (a call's name in front of its result) is no part of it.
 //  - a message of which no byte is left (empty content) has the region from header to end-of-turn token, if both are
 //    found between its neighbours; else none: the template dropped it.
 // Bytes of other messages inside a region are never supervised. {% generation %} spans replace all this.
@@ -15,15 +17,19 @@
 
 #include <string.h>
 
-static bool is_message(uint16_t origin) {
-    return origin >= JINJA_ORIGIN_MESSAGE;
+static size_t message_of(uint32_t origin) {
+    return origin & JINJA_ORIGIN_INDEX;
+}
+
+size_t chat_message_at(const ChatText *x, size_t byte) {
+    return message_of(x->out.origin[byte]);
 }
 
 size_t chat_find_message(const ChatText *x, size_t from, size_t to, int64_t index, bool others) {
     for (size_t i = from; i < to; i++) {
-        uint16_t origin = x->out.origin[i];
-        if (!is_message(origin)) continue;
-        if (index < 0 || (origin == (JINJA_ORIGIN_MESSAGE | index)) != others) return i;
+        uint32_t origin = x->out.origin[i];
+        if (!chat_is_message(origin)) continue;
+        if (index < 0 || ((int64_t)message_of(origin) == index) != others) return i;
     }
     return to;
 }
@@ -55,7 +61,7 @@ size_t chat_find_control(const ChatText *x, size_t from, size_t to, int32_t id) 
 
 // ---- where a turn begins ----
 
-static size_t common_prefix(const char *a, size_t a_len, const char *b, size_t b_len) {
+size_t chat_common_prefix(const char *a, size_t a_len, const char *b, size_t b_len) {
     size_t n = 0;
     while (n < a_len && n < b_len && a[n] == b[n]) n++;
     return n;
@@ -66,7 +72,7 @@ static size_t common_prefix(const char *a, size_t a_len, const char *b, size_t b
 static size_t behind_header(const ChatText *x, size_t from, size_t to, bool last) {
     size_t len = strlen(x->c->header), found = SIZE_MAX, longest = 0;
     for (size_t i = token_at(x, from); i < x->ids.count && x->ids.start[i] < to; i++) {
-        size_t at = x->ids.start[i], n = common_prefix(x->out.text + at, to - at, x->c->header, len);
+        size_t at = x->ids.start[i], n = chat_common_prefix(x->out.text + at, to - at, x->c->header, len);
         if (!tokenizer_is_control(x->t, x->ids.ids[i]) || at + n < chat_token_end(x, i)) continue;
         if (n < longest || (n == longest && !last)) continue;
         longest = n;
@@ -86,8 +92,8 @@ static size_t behind_prompt(const ChatText *x, size_t index, size_t from, size_t
     size_t found = SIZE_MAX;
     if (index > 0 && jinja_render(x->c->jinja, &prompt.in, &prompt.out, NULL) == 0) {
         size_t tail = prompt.out.len;
-        while (tail > 0 && !is_message(prompt.out.origin[tail - 1])) tail--;
-        size_t n = common_prefix(prompt.out.text + tail, prompt.out.len - tail, x->out.text + from, to - from);
+        while (tail > 0 && !chat_is_message(prompt.out.origin[tail - 1])) tail--;
+        size_t n = chat_common_prefix(prompt.out.text + tail, prompt.out.len - tail, x->out.text + from, to - from);
         if (tail > 0 && n > 0 && n == prompt.out.len - tail) found = from + n;
     }
     jinja_output_clear(&prompt.out);
@@ -109,40 +115,97 @@ typedef struct Region {
     size_t begin, end; // empty: begin == end
 } Region;
 
-// Where the bytes of each message lie; begin == end: it has none.
-static Region *message_spans(const ChatText *x) {
-    Region *spans = mem_calloc(x->in.messages->count + 1, sizeof *spans);
-    for (size_t at = x->out.len; at-- > 0;) {
-        if (!is_message(x->out.origin[at])) continue;
-        Region *s = &spans[x->out.origin[at] - JINJA_ORIGIN_MESSAGE];
-        if (s->end == 0) s->end = at + 1;
-        s->begin = at;
+static bool is_assistant(const Json *message) {
+    const Json *role = json_get(message, "role");
+    return json_is_string(role, "assistant") || json_is_string(role, "model") || json_is_string(role, "gpt");
+}
+
+// How far messages[0, index] alone are rendered as the whole conversation is: to the end of the turn, unless the
+// template writes earlier turns in another way. 0: cannot be rendered.
+static size_t turn_prefix(const ChatText *x, size_t index) {
+    ChatText turns = {.c = x->c, .t = x->t, .in = x->in};
+    Json upto = *x->in.messages;
+    if (index + 1 >= upto.count) return x->out.len;
+    upto.count = index + 1;
+    turns.in.messages = &upto;
+    turns.in.add_generation_prompt = false;
+    size_t n = 0;
+    if (jinja_render(x->c->jinja, &turns.in, &turns.out, NULL) == 0)
+        n = chat_common_prefix(turns.out.text, turns.out.len, x->out.text, x->out.len);
+    jinja_output_clear(&turns.out);
+    return n;
+}
+
+typedef struct Turn {
+    Region text;   // where the bytes of the message lie; empty: it has none
+    bool closed;   // what comes now is a repetition in a later turn
+    size_t prefix; // turn_prefix; SIZE_MAX: not asked yet
+} Turn;
+
+// Text of messages[index] ends with t->text and comes again at `to`: is that a repetition in another turn? Templates
+// repeat a call's name in front of its result.
+static bool is_repetition(const ChatText *x, size_t index, Turn *t, size_t to) {
+    size_t from = t->text.end;
+    if (chat_find_message(x, from, to, -1, false) < to) return true;
+    bool may_end_turn = x->c->end_of_turn < 0 || chat_find_control(x, from, to, -1) < x->ids.count;
+    if (!may_end_turn) return false;
+    if (t->prefix == SIZE_MAX) t->prefix = turn_prefix(x, index);
+    if (t->prefix >= from) return t->prefix <= to;
+    return x->c->end_of_turn >= 0 && chat_find_control(x, from, to, x->c->end_of_turn) < x->ids.count &&
+           behind_header(x, from, to, true) == SIZE_MAX;
+}
+
+static Turn *find_turns(const ChatText *x) {
+    size_t n = x->in.messages->count;
+    Turn *turns = mem_calloc(n + 1, sizeof *turns);
+    for (size_t i = 0; i < n; i++) turns[i].prefix = SIZE_MAX;
+    for (size_t at = 0; at < x->out.len; at++) {
+        if (!chat_is_message(x->out.origin[at])) continue;
+        size_t i = chat_message_at(x, at);
+        Turn *t = &turns[i];
+        if (t->text.end == 0) t->text = (Region){at, at};
+        if (at > t->text.end && !t->closed && is_assistant(&x->in.messages->items[i]))
+            t->closed = is_repetition(x, i, t, at);
+        if (!t->closed) t->text.end = at + 1;
     }
-    return spans;
+    return turns;
+}
+
+// Behind the control tokens that close the turn of messages[index], whose text ends at `from`; `from` when none does.
+static size_t turn_end(const ChatText *x, size_t index, size_t from) {
+    size_t limit = chat_find_message(x, from, x->out.len, -1, false), token = x->ids.count;
+    if (x->c->end_of_turn >= 0) token = chat_find_control(x, from, limit, x->c->end_of_turn);
+    if (token < x->ids.count) {
+        size_t at = x->ids.start[token], n = strlen(x->c->closing);
+        bool whole = n <= limit - at && memcmp(x->out.text + at, x->c->closing, n) == 0;
+        return whole ? at + n : chat_token_end(x, token);
+    }
+    token = chat_find_control(x, from, limit, -1);
+    if (token == x->ids.count) return from;
+    // Closed in its own way (a call): by all control tokens in a row that are there before the next turn is.
+    size_t n = turn_prefix(x, index), end = chat_token_end(x, token);
+    for (token++; token < x->ids.count && x->ids.start[token] == end && chat_token_end(x, token) <= n; token++) {
+        if (!tokenizer_is_control(x->t, x->ids.ids[token])) break;
+        end = chat_token_end(x, token);
+    }
+    return end;
 }
 
 static Region region_of_text(const ChatText *x, size_t index, Region span) {
     size_t gap = span.begin;
-    while (gap > 0 && !is_message(x->out.origin[gap - 1])) gap--;
+    while (gap > 0 && !chat_is_message(x->out.origin[gap - 1])) gap--;
     size_t begin = turn_begin(x, index, gap, span.begin, true);
-    size_t limit = chat_find_message(x, span.end, x->out.len, -1, false), end = x->ids.count;
-    if (x->c->end_of_turn >= 0) end = chat_find_control(x, span.end, limit, x->c->end_of_turn);
-    if (end == x->ids.count) end = chat_find_control(x, span.end, limit, -1);
-    return (Region){begin == SIZE_MAX ? span.begin : begin, end == x->ids.count ? span.end : chat_token_end(x, end)};
+    return (Region){begin == SIZE_MAX ? span.begin : begin, turn_end(x, index, span.end)};
 }
 
 // A message of which no byte is in the text; `from`: behind the turn before it.
 static Region region_of_nothing(const ChatText *x, size_t index, size_t from) {
     size_t limit = chat_find_message(x, from, x->out.len, -1, false);
     size_t begin = turn_begin(x, index, from, limit, false);
-    if (begin == SIZE_MAX || x->c->end_of_turn < 0) return (Region){from, from};
-    size_t end = chat_find_control(x, begin, limit, x->c->end_of_turn);
-    return end == x->ids.count ? (Region){from, from} : (Region){begin, chat_token_end(x, end)};
-}
-
-static bool is_assistant(const Json *message) {
-    const Json *role = json_get(message, "role");
-    return json_is_string(role, "assistant") || json_is_string(role, "model") || json_is_string(role, "gpt");
+    if (begin == SIZE_MAX || x->c->end_of_turn < 0 ||
+        chat_find_control(x, begin, limit, x->c->end_of_turn) == x->ids.count)
+        return (Region){from, from};
+    return (Region){begin, turn_end(x, index, begin)};
 }
 
 // "train": false (or 0) and "weight": 0 leave a message out, as in Axolotl and OpenAI's format.
@@ -157,22 +220,22 @@ static bool is_trained(const Json *message) {
 }
 
 static void mark_turns(const ChatText *x, uint8_t *mask) {
-    Region *spans = message_spans(x);
+    Turn *turns = find_turns(x);
     size_t behind = 0; // the turns so far
     for (size_t i = 0; i < x->in.messages->count; i++) {
         const Json *m = &x->in.messages->items[i];
-        Region r = spans[i];
+        Region r = turns[i].text;
         bool has_text = r.end > r.begin;
         if (is_assistant(m)) {
             r = has_text ? region_of_text(x, i, r) : region_of_nothing(x, i, behind);
             for (size_t at = r.begin; is_trained(m) && at < r.end; at++) {
-                uint16_t origin = x->out.origin[at];
-                mask[at] |= !is_message(origin) || origin == (JINJA_ORIGIN_MESSAGE | i);
+                uint32_t origin = x->out.origin[at];
+                mask[at] |= !chat_is_message(origin) || message_of(origin) == i;
             }
         }
         if (r.end > behind) behind = r.end;
     }
-    mem_free(spans);
+    mem_free(turns);
 }
 
 // Spans of {% generation %}, without those that hold text of a message that is not to be trained.
@@ -180,9 +243,9 @@ static void mark_generation(const ChatText *x, uint8_t *mask) {
     for (size_t from = 0, to; from < x->out.len; from = to) {
         bool inside = x->out.generation[from], trained = true;
         for (to = from; to < x->out.len && x->out.generation[to] == inside; to++) {
-            uint16_t origin = x->out.origin[to];
-            if (inside && is_message(origin)) {
-                trained &= is_trained(&x->in.messages->items[origin - JINJA_ORIGIN_MESSAGE]);
+            uint32_t origin = x->out.origin[to];
+            if (inside && chat_is_message(origin)) {
+                trained &= is_trained(&x->in.messages->items[message_of(origin)]);
             }
         }
         memset(mask + from, inside && trained, to - from);

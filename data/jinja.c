@@ -41,16 +41,16 @@ static void set_variables(Eval *e, const JinjaInput *in) {
     set_variable(e, "documents", v_none());
     for (size_t i = 0; in->extra && i < in->extra->count; i++) {
         const Str *name = str_in_arena(&e->arena, in->extra->keys[i].data, in->extra->keys[i].len, 0);
-        scope_set(e, name, value_from_json(e, &in->extra->items[i], JINJA_ORIGIN_DATA));
+        scope_set(e, name, field_from_json(e, &in->extra->items[i], JINJA_ORIGIN_DATA, i + 1));
     }
     if (in->bos_token) set_variable(e, "bos_token", v_text(e, in->bos_token));
     if (in->eos_token) set_variable(e, "eos_token", v_text(e, in->eos_token));
     Value *messages = eval_alloc(e, in->messages->count, sizeof *messages);
     for (size_t i = 0; i < in->messages->count; i++) {
-        messages[i] = message_from_json(e, &in->messages->items[i], (uint16_t)(JINJA_ORIGIN_MESSAGE | i));
+        messages[i] = message_from_json(e, &in->messages->items[i], JINJA_ORIGIN_MESSAGE | (uint32_t)i);
     }
     set_variable(e, "messages", v_seq(e, V_LIST, messages, in->messages->count));
-    set_variable(e, "tools", in->tools ? value_from_json(e, in->tools, JINJA_ORIGIN_DATA) : v_none());
+    set_variable(e, "tools", in->tools ? field_from_json(e, in->tools, JINJA_ORIGIN_DATA, 0) : v_none());
     set_variable(e, "add_generation_prompt", v_bool(in->add_generation_prompt));
 }
 
@@ -60,7 +60,7 @@ static void take_output(const Eval *e, const Buffer *b, JinjaOutput *out) {
     out->generation = e->t->has_generation ? mem_alloc(b->len + 1, 1) : NULL;
     out->len = b->len;
     for (size_t i = 0; i < b->len; i++) {
-        out->origin[i] = b->origins[i] & (uint16_t)~ORIGIN_GENERATION;
+        out->origin[i] = b->origins[i] & ~(uint32_t)ORIGIN_GENERATION;
         if (out->generation) out->generation[i] = (b->origins[i] & ORIGIN_GENERATION) != 0;
     }
 }

@@ -4,7 +4,7 @@
 // filter, test, method, tag or undefined attribute use that jinja2 would refuse is an error with the template's line;
 // nothing is approximated. Bounded: nesting, steps, output size. No host access of any kind.
 //
-// Provenance: every string the interpreter handles carries one uint16_t per byte. Template text has origin 0. Strings
+// Provenance: every string the interpreter handles carries one uint32_t per byte. Template text has origin 0. Strings
 // that come from the variables carry the origin their source was given; all string operations keep it byte for byte.
 #pragma once
 
@@ -17,11 +17,30 @@ typedef struct JinjaTemplate JinjaTemplate;
 int jinja_compile(JinjaTemplate **t, const char *source, size_t len, const char *name, Err *err);
 void jinja_free(JinjaTemplate *t);
 
-// What the template sees. Origins: 0x8000 | i for all below messages[i], JINJA_ORIGIN_DATA for tools, documents and all
-// else that comes from data; 0 for bos_token and eos_token, which are the model's own. Numbers, true, lists and objects
-// have origins too: the text that is made of them (str, tojson) carries theirs. The value of "role" has origin 0 when
-// it is one of the well-known role names, because templates build control tokens of it ('<|' + role + '|>').
-enum { JINJA_ORIGIN_DATA = 1, JINJA_ORIGIN_MESSAGE = 0x8000, JINJA_MAX_MESSAGES = 0x4000 };
+// What the template sees. Origins: JINJA_ORIGIN_MESSAGE | i for all below messages[i], JINJA_ORIGIN_DATA for tools,
+// documents and all else that comes from data; 0 for bos_token and eos_token, which are the model's own. To both is
+// added the place: which key of the message (or of the variables: tools, then those of `extra`), and which item of the
+// list that it has. Numbers, true, lists and objects have origins too: the text that is made of them (str, tojson)
+// carries theirs. The value of "role" has origin 0 when it is one of the well-known role names, because templates build
+// control tokens of it ('<|' + role + '|>').
+#define JINJA_ORIGIN_MESSAGE UINT32_C(0x80000000)
+enum {
+    JINJA_ORIGIN_DATA = 1,
+    JINJA_MAX_MESSAGES = 0x4000,
+    JINJA_ORIGIN_INDEX = JINJA_MAX_MESSAGES - 1, // the bits of i
+    JINJA_PLACES = 256,                          // keys and items from the 256th on share one place
+};
+// key, item: 0 to JINJA_PLACES - 1, what is above counts as that.
+static inline uint32_t jinja_place(size_t key, size_t item) {
+    const size_t most = JINJA_PLACES - 1;
+    return (uint32_t)((key < most ? key : most) << 14 | (item < most ? item : most) << 22);
+}
+static inline size_t jinja_place_key(uint32_t origin) {
+    return origin >> 14 & (JINJA_PLACES - 1);
+}
+static inline size_t jinja_place_item(uint32_t origin) {
+    return origin >> 22 & (JINJA_PLACES - 1);
+}
 typedef struct JinjaInput {
     const Json *messages; // array
     const Json *tools;    // array or NULL (none)
@@ -32,7 +51,7 @@ typedef struct JinjaInput {
 
 typedef struct JinjaOutput { // init with {0}; jinja_output_clear frees
     char *text;              // len bytes, then a NUL
-    uint16_t *origin;        // one per byte
+    uint32_t *origin;        // one per byte
     uint8_t *generation;     // one per byte: 1 inside {% generation %}; NULL when the template has no such tag
     size_t len;
 } JinjaOutput;

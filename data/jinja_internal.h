@@ -19,7 +19,7 @@ enum {
     JINJA_MAX_NESTING = 100,     // nested expressions and statements in the source
     JINJA_MAX_RANGE = 100000,    // jinja2's sandbox has the same limit
     JINJA_MAX_SOURCE = 1 << 20,  // bytes of a template
-    ORIGIN_GENERATION = 0x4000,  // inside {% generation %}; only in buffers and strings, taken out of the output
+    ORIGIN_GENERATION = 1 << 30, // inside {% generation %}; only in buffers and strings, taken out of the output
 };
 
 // ---- arena ----
@@ -35,9 +35,9 @@ char *arena_copy(Arena *a, const char *data, size_t len); // adds a NUL
 // A string: UTF-8 with the origin of every byte. Immutable. `origins` NULL: all bytes come from `origin`.
 typedef struct Str {
     const char *data;
-    const uint16_t *origins;
+    const uint32_t *origins;
     size_t len, chars; // bytes, code points
-    uint16_t origin;
+    uint32_t origin;
     bool markup; // jinja2's Markup: only printing, ~, + and tests are supported for these
 } Str;
 
@@ -74,7 +74,7 @@ typedef struct Function Function;
 // `origin` says where a value that is not text came from, so that text made of it (5, True, {"a": 1}) has it too.
 typedef struct Value {
     ValueType type;
-    uint16_t origin;
+    uint32_t origin;
     union {
         bool b;
         int64_t i;
@@ -240,7 +240,7 @@ typedef struct Scope {
 // Text being written: grows in the arena.
 typedef struct Buffer {
     char *data;
-    uint16_t *origins;
+    uint32_t *origins;
     size_t len, capacity, chars;
 } Buffer;
 
@@ -364,8 +364,9 @@ int value_compare(Eval *e, Value a, Value b, const char *op); // <0 0 >0; types 
 bool value_contains(Eval *e, Value container, Value item);
 int64_t value_length(Eval *e, Value v);      // len(): fails where Python does
 size_t format_float(char buf[40], double f); // Python's repr
-Value value_from_json(Eval *e, const Json *j, uint16_t origin);
-Value message_from_json(Eval *e, const Json *j, uint16_t origin);
+Value value_from_json(Eval *e, const Json *j, uint32_t origin);
+Value field_from_json(Eval *e, const Json *j, uint32_t origin, size_t key); // its items have places of their own
+Value message_from_json(Eval *e, const Json *j, uint32_t origin);
 
 // jinja_iter.c: lazy, as Python's: a generator is read once, by whoever asks first
 Iter *iter_new(Eval *e, Value v);
@@ -376,17 +377,17 @@ typedef Value (*IterMap)(Eval *e, Value item, void *state, bool *keep);
 Value v_generator(Eval *e, Value source, IterMap map, void *state);
 
 // jinja_str.c
-Str *str_in_arena(Arena *a, const char *data, size_t len, uint16_t origin); // data is borrowed
-Str *str_make(Eval *e, const char *data, size_t len, uint16_t origin);
+Str *str_in_arena(Arena *a, const char *data, size_t len, uint32_t origin); // data is borrowed
+Str *str_make(Eval *e, const char *data, size_t len, uint32_t origin);
 Value v_text(Eval *e, const char *cstr);
-void buf_add(Eval *e, Buffer *b, const char *data, size_t len, uint16_t origin);
+void buf_add(Eval *e, Buffer *b, const char *data, size_t len, uint32_t origin);
 void buf_str(Eval *e, Buffer *b, const Str *s);
 void buf_slice(Eval *e, Buffer *b, const Str *s, size_t from, size_t to); // bytes [from, to)
-PRINTF_LIKE(4, 5) void buf_printf(Eval *e, Buffer *b, uint16_t origin, const char *fmt, ...);
+PRINTF_LIKE(4, 5) void buf_printf(Eval *e, Buffer *b, uint32_t origin, const char *fmt, ...);
 Value buf_value(Eval *e, Buffer *b);
 Value str_slice(Eval *e, const Str *s, size_t from, size_t to); // bytes [from, to)
 size_t str_offset(const Str *s, size_t chars);                  // byte offset of the n-th code point
-uint16_t str_edge_origin(const Str *s);                         // of marks written around it
+uint32_t str_edge_origin(const Str *s);                         // of marks written around it
 bool str_is(const Str *s, const char *text);
 // A Str ends nowhere but at its length: messages take it as "%.*s", STR_SHOWN(s, limit), cut at whole characters.
 int str_shown(const Str *s, int limit);

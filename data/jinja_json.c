@@ -7,12 +7,12 @@
 
 // ---- JSON to values ----
 
-static Value str_from_json(Eval *e, JsonStr s, uint16_t origin) {
+static Value str_from_json(Eval *e, JsonStr s, uint32_t origin) {
     eval_charge(e, 1 + s.len / 64);
     return (Value){.type = V_STR, .origin = origin, .str = str_in_arena(&e->arena, s.data, s.len, origin)};
 }
 
-static Value number_from_json(Eval *e, const Json *j, uint16_t origin) {
+static Value number_from_json(Eval *e, const Json *j, uint32_t origin) {
     if (j->type == JSON_INT) return (Value){.type = V_INT, .origin = origin, .i = j->integer};
     if (j->str.len == strcspn(j->str.data, ".eE")) { // an integer too large for int64
         Value v = str_from_json(e, j->str, origin);
@@ -23,7 +23,7 @@ static Value number_from_json(Eval *e, const Json *j, uint16_t origin) {
 }
 
 // The JSON document must outlive the values: strings are borrowed.
-Value value_from_json(Eval *e, const Json *j, uint16_t origin) {
+Value value_from_json(Eval *e, const Json *j, uint32_t origin) {
     Value v;
     switch (j->type) {
     case JSON_NULL:
@@ -70,12 +70,29 @@ static bool is_known_role(const Json *role) {
     return false;
 }
 
-Value message_from_json(Eval *e, const Json *j, uint16_t origin) {
-    Value v = value_from_json(e, j, origin);
-    for (size_t i = 0; j->type == JSON_OBJECT && i < j->count; i++) {
+Value field_from_json(Eval *e, const Json *j, uint32_t origin, size_t key) {
+    if (j->type != JSON_ARRAY) return value_from_json(e, j, origin | jinja_place(key, 0));
+    Value *items = eval_alloc(e, j->count, sizeof *items);
+    for (size_t i = 0; i < j->count; i++) items[i] = value_from_json(e, &j->items[i], origin | jinja_place(key, i));
+    Value v = v_seq(e, V_LIST, items, j->count);
+    v.origin = origin | jinja_place(key, 0);
+    return v;
+}
+
+Value message_from_json(Eval *e, const Json *j, uint32_t origin) {
+    if (j->type != JSON_OBJECT) return value_from_json(e, j, origin);
+    Value v = v_dict(e);
+    Dict *d = v.dict;
+    d->keys = eval_alloc(e, j->count, sizeof *d->keys);
+    d->values = eval_alloc(e, j->count, sizeof *d->values);
+    d->count = d->capacity = j->count;
+    for (size_t i = 0; i < j->count; i++) {
         bool is_role = j->keys[i].len == 4 && memcmp(j->keys[i].data, "role", 4) == 0;
-        if (is_role && is_known_role(&j->items[i])) v.dict->values[i] = value_from_json(e, &j->items[i], 0);
+        d->keys[i] = str_from_json(e, j->keys[i], origin | jinja_place(i, 0));
+        d->values[i] = is_role && is_known_role(&j->items[i]) ? value_from_json(e, &j->items[i], 0)
+                                                              : field_from_json(e, &j->items[i], origin, i);
     }
+    v.origin = origin;
     return v;
 }
 
@@ -90,7 +107,7 @@ typedef struct Dump {
 
 static void dump_value(Dump *d, Value v, int level);
 
-static void dump_escape(Dump *d, int32_t cp, uint16_t origin) {
+static void dump_escape(Dump *d, int32_t cp, uint32_t origin) {
     static const char plain[] = "\"\"\\\\\nn\rr\tt\ff\bb";
     for (size_t i = 0; i + 1 < sizeof plain; i += 2) {
         if (plain[i] != cp) continue;
@@ -105,7 +122,7 @@ static void dump_escape(Dump *d, int32_t cp, uint16_t origin) {
 }
 
 static void dump_string(Dump *d, const Str *s) {
-    uint16_t edge = str_edge_origin(s);
+    uint32_t edge = str_edge_origin(s);
     size_t plain_from = 0;
     buf_add(d->e, d->out, "\"", 1, edge);
     for (size_t at = 0; at < s->len && !d->e->failed;) {
@@ -122,7 +139,7 @@ static void dump_string(Dump *d, const Str *s) {
     buf_add(d->e, d->out, "\"", 1, edge);
 }
 
-static void dump_break(Dump *d, int level, uint16_t origin) {
+static void dump_break(Dump *d, int level, uint32_t origin) {
     if (!d->indent) return;
     buf_add(d->e, d->out, "\n", 1, origin);
     for (int i = 0; i < level && !d->e->failed; i++) buf_add(d->e, d->out, d->indent->data, d->indent->len, origin);

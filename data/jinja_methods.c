@@ -281,7 +281,7 @@ static Value m_copy(Eval *e, Value self, const Value *a) { // lists and dicts ca
     return self;
 }
 
-static Value view(Eval *e, Value *items, size_t count, const char *name, uint16_t origin) {
+static Value view(Eval *e, Value *items, size_t count, const char *name, uint32_t origin) {
     Seq *q = eval_alloc(e, 1, sizeof *q);
     *q = (Seq){.items = items, .count = count, .view = name};
     return (Value){.type = V_VIEW, .seq = q, .origin = origin};

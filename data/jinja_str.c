@@ -40,13 +40,13 @@ static size_t count_chars(const char *s, size_t len) {
 
 // ---- making strings ----
 
-Str *str_in_arena(Arena *a, const char *data, size_t len, uint16_t origin) {
+Str *str_in_arena(Arena *a, const char *data, size_t len, uint32_t origin) {
     Str *s = arena_alloc(a, sizeof *s);
     *s = (Str){.data = data, .len = len, .chars = count_chars(data, len), .origin = origin};
     return s;
 }
 
-Str *str_make(Eval *e, const char *data, size_t len, uint16_t origin) {
+Str *str_make(Eval *e, const char *data, size_t len, uint32_t origin) {
     char *copy = eval_alloc(e, len + 1, 1);
     memcpy(copy, data, len);
     copy[len] = 0;
@@ -89,7 +89,7 @@ Value str_slice(Eval *e, const Str *s, size_t from, size_t to) {
     return v_str(r);
 }
 
-uint16_t str_edge_origin(const Str *s) {
+uint32_t str_edge_origin(const Str *s) {
     return s->origins && s->len ? s->origins[0] : s->origin;
 }
 
@@ -105,7 +105,7 @@ static bool buf_room(Eval *e, Buffer *b, size_t len) {
         size_t capacity = b->capacity ? b->capacity * 2 : 64;
         while (capacity < b->len + len) capacity *= 2;
         char *data = eval_alloc(e, capacity, 1);
-        uint16_t *origins = eval_alloc(e, capacity, sizeof *origins);
+        uint32_t *origins = eval_alloc(e, capacity, sizeof *origins);
         if (b->len) {
             memcpy(data, b->data, b->len);
             memcpy(origins, b->origins, b->len * sizeof *origins);
@@ -117,7 +117,7 @@ static bool buf_room(Eval *e, Buffer *b, size_t len) {
     return !e->failed;
 }
 
-void buf_add(Eval *e, Buffer *b, const char *data, size_t len, uint16_t origin) {
+void buf_add(Eval *e, Buffer *b, const char *data, size_t len, uint32_t origin) {
     if (len == 0 || !buf_room(e, b, len)) return;
     memcpy(b->data + b->len, data, len);
     for (size_t i = 0; i < len; i++) b->origins[b->len + i] = origin;
@@ -138,7 +138,7 @@ void buf_str(Eval *e, Buffer *b, const Str *s) {
     buf_slice(e, b, s, 0, s->len);
 }
 
-void buf_printf(Eval *e, Buffer *b, uint16_t origin, const char *fmt, ...) {
+void buf_printf(Eval *e, Buffer *b, uint32_t origin, const char *fmt, ...) {
     char text[512];
     va_list ap;
     va_start(ap, fmt);

@@ -45,7 +45,7 @@ static bool is_printable(int32_t cp) {
 }
 
 static void repr_char(Eval *e, Buffer *b, const Str *s, size_t at, size_t n, int32_t cp, char quote) {
-    uint16_t origin = s->origins ? s->origins[at] : s->origin;
+    uint32_t origin = s->origins ? s->origins[at] : s->origin;
     if (cp == quote || cp == '\\') {
         buf_printf(e, b, origin, "\\%c", (char)cp);
     } else if (cp == '\n' || cp == '\r' || cp == '\t') {
@@ -59,7 +59,7 @@ static void repr_char(Eval *e, Buffer *b, const Str *s, size_t at, size_t n, int
 
 static void repr_str(Eval *e, Buffer *b, const Str *s) {
     char quote = memchr(s->data, '\'', s->len) && !memchr(s->data, '"', s->len) ? '"' : '\'';
-    uint16_t edge = str_edge_origin(s);
+    uint32_t edge = str_edge_origin(s);
     buf_add(e, b, &quote, 1, edge);
     for (size_t at = 0; at < s->len && !e->failed;) {
         int32_t cp;

@@ -78,60 +78,74 @@ static int fail_part(const Json *part, size_t i, const char *what, Err *err) {
                      json_type_name(part));
 }
 
-static int join_parts(JsonStr *out, JsonPool *pool, const Json *parts, const char *what, Err *err) {
-    size_t len = 0;
+bool message_has_parts(const Json *content) {
+    if (!content || content->type != JSON_ARRAY) return false;
+    for (size_t i = 0; i < content->count; i++) {
+        const Json *type = json_get(&content->items[i], "type");
+        if (!type || type->type != JSON_STRING) return false;
+    }
+    return true;
+}
+
+static int check_parts(const Json *parts, const char *what, Err *err) {
     for (size_t i = 0; i < parts->count; i++) {
         const Json *part = &parts->items[i], *text = json_get(part, "text");
         if (!json_is_string(json_get(part, "type"), "text") || !text || text->type != JSON_STRING)
             return fail_part(part, i, what, err);
-        len += text->str.len;
     }
-    char *joined = json_pool_alloc(pool, len + 1, 1), *p = joined;
-    for (size_t i = 0; i < parts->count; i++) {
-        JsonStr text = json_get(&parts->items[i], "text")->str;
-        memcpy(p, text.data, text.len);
-        p += text.len;
-    }
-    *p = 0;
-    *out = (JsonStr){joined, len};
     return 0;
 }
 
-static int normalise_content(Json *m, JsonPool *pool, const char *what, Err *err) {
-    const Json *content = json_get(m, "content");
-    if (content && content->type == JSON_STRING) return 0;
-    if (content && content->type == JSON_ARRAY) {
-        JsonStr joined = {0};
-        if (join_parts(&joined, pool, content, what, err)) return -1;
-        *m = json_with(pool, m, "content", json_string(joined));
-        return 0;
+JsonStr message_text(JsonPool *pool, const Json *message) {
+    const Json *content = json_get(message, "content");
+    if (!content || (content->type != JSON_STRING && content->type != JSON_ARRAY)) return json_str("");
+    if (content->type == JSON_STRING) return content->str;
+    StrBuf joined = {0};
+    for (size_t i = 0; i < content->count; i++) {
+        const Json *text = json_get(&content->items[i], "text");
+        if (text && text->type == JSON_STRING) str_add(&joined, text->str.data, text->str.len);
     }
-    if ((!content || content->type == JSON_NULL) && json_get(m, "tool_calls")) return 0;
+    char *copy = json_pool_alloc(pool, joined.len + 1, 1);
+    if (joined.len) memcpy(copy, joined.data, joined.len);
+    copy[joined.len] = 0;
+    JsonStr s = {copy, joined.len};
+    str_clear(&joined);
+    return s;
+}
+
+// A tool's result may be any value but null.
+static int check_content(const Json *m, const char *what, Err *err) {
+    const Json *content = json_get(m, "content");
+    bool is_null = !content || content->type == JSON_NULL;
+    if (content && content->type == JSON_STRING) return 0;
+    if (!is_null && json_is_string(json_get(m, "role"), "tool") && !message_has_parts(content)) return 0;
+    if (content && content->type == JSON_ARRAY) return check_parts(content, what, err);
+    if (is_null && json_get(m, "tool_calls")) return 0;
     return err_input(err, "%s.content: found %s; expected a string or a list of text parts", what,
                      json_type_name(content));
 }
 
 // ---- tool calls ----
 
-// {"name", "arguments"} with arguments as an object.
+// {"name", "arguments"} with arguments as an object, or as a string that holds one.
 static int normalise_function(Json *f, JsonPool *pool, const char *what, Err *err) {
     const Json *name = json_get(f, "name"), *arguments = json_get(f, "arguments");
     if (!name || name->type != JSON_STRING)
         return err_input(err, "%s: found %s as a tool call's name; expected a string", what, json_type_name(name));
     if (arguments && arguments->type == JSON_OBJECT) return 0;
-    if (!arguments || arguments->type == JSON_NULL || json_is_string(arguments, "")) {
+    if (json_is_string(arguments, "")) return 0;
+    if (!arguments || arguments->type == JSON_NULL) {
         *f = json_with(pool, f, "arguments", (Json){.type = JSON_OBJECT});
         return 0;
     }
     const Json *parsed = arguments;
-    if (arguments->type == JSON_STRING) {
+    if (arguments->type == JSON_STRING) { // only looked at: the template decides in which form it wants them
         parsed = json_pool_parse(pool, arguments->str, "arguments", err);
         if (!parsed) return err_context(err, "%s", what);
     }
     if (parsed->type != JSON_OBJECT)
         return err_input(err, "%s: found %s as a tool call's arguments; expected an object", what,
                          json_type_name(parsed));
-    *f = json_with(pool, f, "arguments", *parsed);
     return 0;
 }
 
@@ -193,6 +207,6 @@ int message_normalise(Json *out, JsonPool *pool, const Json *message, const char
     *out = *message;
     const char *usual = usual_role(role);
     if (usual) *out = json_with(pool, out, "role", json_string(json_str(usual)));
-    if (normalise_content(out, pool, what, err)) return -1;
+    if (check_content(out, what, err)) return -1;
     return calls && calls->type != JSON_NULL ? normalise_calls(out, pool, calls, what, err) : 0;
 }

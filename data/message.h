@@ -1,8 +1,9 @@
 // message: chat messages as templates expect them, made from what data files contain.
 //
-// Normalised: the role's usual name (human -> user, gpt -> assistant, ...), content as one string (a list of text parts
-// is joined; any other part is refused by name), arguments of tool calls as an object (a JSON string is parsed). All
-// other keys stay, so that templates and the mask ("train", "weight") see them.
+// Normalised: the role's usual name (human -> user, gpt -> assistant, ...). Checked: content is a string or a list of
+// text parts (any other part is refused by name) or, of a tool, any value; arguments of tool calls are an object or a
+// string that holds one. In which of these forms the template gets them is chat_forms.h. All other keys stay, so that
+// templates and the mask ("train", "weight") see them.
 #pragma once
 
 #include "base.h"
@@ -26,6 +27,10 @@ Json json_with(JsonPool *pool, const Json *object, const char *key, Json value);
 
 // `what` is the message's place in the record: "messages[3]".
 int message_normalise(Json *out, JsonPool *pool, const Json *message, const char *what, Err *err);
+// A list whose items all have a "type": parts, not a tool's result.
+bool message_has_parts(const Json *content);
+// Its content as one string: parts are joined; "" when there is none. Borrowed from the message or the pool.
+JsonStr message_text(JsonPool *pool, const Json *message);
 Json message_new(JsonPool *pool, const char *role, JsonStr content);
 // A function call written as JSON text ({"name", "arguments"} or a list of them): an assistant message of tool calls.
 int message_from_call(Json *out, JsonPool *pool, JsonStr call, const char *what, Err *err);

@@ -49,10 +49,10 @@ static char *rendered_answer(const Cases *c, const ChatTokens *whole, size_t pro
 }
 
 // The answer to messages[0, last): the last one's content, or what the template makes of its tool calls.
-static int reference_of(char **answer, const Cases *c, const Dialog *d, size_t last, const ChatTokens *prompt) {
-    const Json *content = json_get(&d->messages.items[last], "content");
-    if (content && content->type == JSON_STRING && content->str.len) {
-        *answer = stripped(content->str.data, content->str.len);
+static int reference_of(char **answer, const Cases *c, Dialog *d, size_t last, const ChatTokens *prompt) {
+    JsonStr content = message_text(&d->pool, &d->messages.items[last]);
+    if (content.len) {
+        *answer = stripped(content.data, content.len);
         return 0;
     }
     Json messages = {.type = JSON_ARRAY, .count = last + 1, .items = d->messages.items};
@@ -64,20 +64,18 @@ static int reference_of(char **answer, const Cases *c, const Dialog *d, size_t l
     return rc;
 }
 
-static int add_chat(Cases *c, const Dialog *d) {
+static int add_chat(Cases *c, Dialog *d) {
     size_t n = d->messages.count, last = last_of(&d->messages, n, "assistant");
     if (last == n || last == 0) return 0; // nothing to answer
     Json asked = {.type = JSON_ARRAY, .count = last, .items = d->messages.items};
     size_t user = last_of(&asked, last, "user");
-    const Json *shown = json_get(&asked.items[user == last ? last - 1 : user], "content");
+    JsonStr shown = message_text(&d->pool, &asked.items[user == last ? last - 1 : user]);
     ChatTokens prompt = {0};
     char *reference = NULL;
     int rc =
         chat_encode(&prompt, c->encoder.chat, c->encoder.tokenizer, &asked, d->tools, d->extra, true, false, c->err);
     if (!rc) rc = reference_of(&reference, c, d, last, &prompt);
-    if (!rc)
-        add_case(c, prompt.ids, prompt.count, shown && shown->type == JSON_STRING ? shown->str : json_str(""),
-                 reference);
+    if (!rc) add_case(c, prompt.ids, prompt.count, shown, reference);
     chat_tokens_clear(&prompt);
     return rc;
 }

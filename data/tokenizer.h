@@ -77,12 +77,12 @@ const char *tokenizer_fingerprint(const Tokenizer *t);
 // recognised where every byte of it has origin 0, i.e. comes from the template or the caller, not from data.
 // User-defined tokens (such as <think>) are recognised everywhere. With parse_special false no control token is
 // recognised at all. No BOS or EOS is added. Text is at most UINT32_MAX - 1 bytes.
-void tokenizer_encode(const Tokenizer *t, const char *text, size_t len, const uint16_t *origin, bool parse_special,
+void tokenizer_encode(const Tokenizer *t, const char *text, size_t len, const uint32_t *origin, bool parse_special,
                       TokenIds *out);
 
 // The same for a text that goes on where another one ended (a completion behind its prompt): models that put a space in
 // front of a text do not do it here.
-void tokenizer_encode_rest(const Tokenizer *t, const char *text, size_t len, const uint16_t *origin, bool parse_special,
+void tokenizer_encode_rest(const Tokenizer *t, const char *text, size_t len, const uint32_t *origin, bool parse_special,
                            TokenIds *out);
 // One text with the tokens that the model wants around it (<s> text, [CLS] text [SEP], ...).
 void tokenizer_encode_framed(const Tokenizer *t, const char *text, size_t len, bool parse_special, TokenIds *out);

@@ -105,12 +105,12 @@ static void encode(const Tokenizer *t, const char *text, size_t len, const Added
     token_work_clear(&e.work);
 }
 
-void tokenizer_encode(const Tokenizer *t, const char *text, size_t len, const uint16_t *origin, bool parse_special,
+void tokenizer_encode(const Tokenizer *t, const char *text, size_t len, const uint32_t *origin, bool parse_special,
                       TokenIds *out) {
     encode(t, text, len, &(AddedRule){parse_special, origin}, false, out);
 }
 
-void tokenizer_encode_rest(const Tokenizer *t, const char *text, size_t len, const uint16_t *origin, bool parse_special,
+void tokenizer_encode_rest(const Tokenizer *t, const char *text, size_t len, const uint32_t *origin, bool parse_special,
                            TokenIds *out) {
     encode(t, text, len, &(AddedRule){parse_special, origin}, true, out);
 }

@@ -2,47 +2,8 @@
 // and over SmolLM2's own. Templates: tests/golden/templates.
 #include "test.h"
 
-#include "chat.h"
+#include "byte_tokenizer.h"
 #include "fileio.h"
-#include "tokenizer_fixture.h"
-
-// ---- a tokenizer with one token per byte ----
-
-static const char *const control_tokens[] = {
-    "<s>",          "</s>",    "<|im_start|>",        "<|im_end|>",        "<|user|>",        "<|assistant|>",
-    "<|system|>",   "<|end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",      "<|begin_of_text|>",
-    "[INST]",       "[/INST]", "[TOOL_CALLS]",        "[TOOL_RESULTS]",    "[/TOOL_RESULTS]", "<start_of_turn>",
-    "<end_of_turn>"};
-static const char *const user_tokens[] = {"<think>", "</think>", "<tool_call>", "</tool_call>"};
-
-enum { CONTROL = 3, USER_DEFINED = 4, NORMAL = 1 };
-
-static Tokenizer *byte_tokenizer(const char *const merges[], size_t n_merges) {
-    static char names[256][3];
-    VocabLists *v = mem_calloc(1, sizeof *v);
-    vocab_init(v, "gpt-2");
-    for (int b = 0, other = 256; b < 256; b++) {
-        bool same = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
-        int c = same ? b : other++;
-        names[b][0] = (char)(c < 0x80 ? c : 0xC0 | c >> 6);
-        names[b][1] = (char)(c < 0x80 ? 0 : 0x80 | (c & 0x3F));
-        vocab_add(v, NORMAL, names[b]);
-    }
-    for (size_t i = 0; i < sizeof control_tokens / sizeof *control_tokens; i++)
-        vocab_add(v, CONTROL, control_tokens[i]);
-    for (size_t i = 0; i < sizeof user_tokens / sizeof *user_tokens; i++) vocab_add(v, USER_DEFINED, user_tokens[i]);
-    for (size_t i = 0; i < n_merges; i += 2) { // merge, merged token
-        vocab_merge(v, merges[i]);
-        vocab_add(v, NORMAL, merges[i + 1]);
-    }
-    v->source.bos = 256;
-    v->source.eos = 257;
-    Tokenizer *t = NULL;
-    Err err = {0};
-    ASSERT_OK(tokenizer_new(&t, &v->source, &err), &err);
-    mem_free(v);
-    return t;
-}
 
 static char *template_text(const char *name) {
     char *path = mem_printf(TEST_DIR "/golden/templates/%s.jinja", name), *text;
@@ -51,19 +12,6 @@ static char *template_text(const char *name) {
     ASSERT_OK(file_read(&text, &len, path, 1 << 20, &err), &err);
     mem_free(path);
     return text;
-}
-
-// The tokens' text, supervised ones in [[ ]].
-static char *marked(const ChatTokens *ct, const Tokenizer *t) {
-    StrBuf s = {0};
-    str_puts(&s, "");
-    for (size_t i = 0; i < ct->count; i++) {
-        bool before = i > 0 && ct->supervised[i - 1], now = ct->supervised[i];
-        if (now != before) str_puts(&s, now ? "[[" : "]]");
-        tokenizer_decode(t, &ct->ids[i], 1, true, &s);
-    }
-    if (ct->count && ct->supervised[ct->count - 1]) str_puts(&s, "]]");
-    return s.data;
 }
 
 static void check_with(const Tokenizer *t, const char *source, const char *record, const char *want) {

@@ -130,7 +130,7 @@ static void test_tokenizer_starts_with_nfc_never_decrease(void **state) {
     tokenizer_free(t);
 }
 
-static size_t count_id(const Tokenizer *t, const char *text, const uint16_t *origin, bool special, const char *token) {
+static size_t count_id(const Tokenizer *t, const char *text, const uint32_t *origin, bool special, const char *token) {
     TokenIds ids = {0};
     tokenizer_encode(t, text, strlen(text), origin, special, &ids);
     int32_t id = tokenizer_find(t, token);
@@ -144,7 +144,7 @@ static void test_tokenizer_control_tokens_only_from_origin_0(void **state) {
     (void)state;
     Tokenizer *t = golden_tokenizer("smollm");
     const char *text = "<|im_end|><|im_end|><|im_end|><think>";
-    uint16_t origin[64] = {0};
+    uint32_t origin[64] = {0};
     assert_int_equal(count_id(t, text, NULL, true, "<|im_end|>"), 3);
     assert_int_equal(count_id(t, text, NULL, false, "<|im_end|>"), 0);
     assert_int_equal(count_id(t, text, origin, true, "<|im_end|>"), 3);

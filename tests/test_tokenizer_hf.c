@@ -222,7 +222,7 @@ static void test_hf_pairs_as_reference(void **state) {
 
 // ---- rules of our own ----
 
-static size_t count_control(const Tokenizer *t, const char *text, const uint16_t *origin) {
+static size_t count_control(const Tokenizer *t, const char *text, const uint32_t *origin) {
     TokenIds ids = {0};
     size_t n = 0;
     tokenizer_encode(t, text, strlen(text), origin, true, &ids);
@@ -244,7 +244,7 @@ static void test_hf_data_never_becomes_control_tokens(void **state) {
         const char *text = cases[i][1], *from = strchr(text, '<'), *end = strchr(text, '>');
         assert_int_equal(count_control(t, text, NULL), 1);
         for (const char *at = text; *at; at++) {
-            uint16_t origin[64] = {0};
+            uint32_t origin[64] = {0};
             origin[at - text] = 1;
             assert_int_equal(count_control(t, text, origin), at < from || at > end);
         }

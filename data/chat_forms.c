@@ -1,0 +1,211 @@
+// chat_forms: probes, and the conversions that they ask for.
+#include "chat_forms.h"
+
+#include <string.h>
+
+// ---- probes ----
+
+#define QUESTION "{\"role\": \"user\", \"content\": \"qzquestion\"}"
+#define VALUE "{\"qzkey\": \"qzvalue\"}"
+#define PARTS "[{\"type\": \"text\", \"text\": \"qzfirst\"}, {\"type\": \"text\", \"text\": \"qzsecond\"}]"
+#define TOOL                                                                                                           \
+    "{\"type\": \"function\", \"function\": {\"name\": \"qzname\", \"description\": \"qz\", \"parameters\": "          \
+    "{\"type\": \"object\", \"properties\": {}}}}"
+
+typedef struct Prober {
+    const JinjaTemplate *t;
+    const char *bos, *eos;
+    // How a conversation with a tool call has to look so that the template renders it.
+    const char *call_content; // JSON
+    bool with_tools;
+} Prober;
+
+// The text of a conversation given as JSON (takes it); NULL: the template refuses it.
+static char *render(const Prober *p, char *messages) {
+    JsonDoc *doc, *tools;
+    CHECK(json_parse(&doc, messages, strlen(messages), "probe", 0, NULL) == 0, "%s", messages);
+    CHECK(json_parse(&tools, "[" TOOL "]", strlen("[" TOOL "]"), "probe", 0, NULL) == 0);
+    JinjaInput in = {.messages = json_root(doc),
+                     .tools = p->with_tools ? json_root(tools) : NULL,
+                     .bos_token = p->bos,
+                     .eos_token = p->eos};
+    JinjaOutput out = {0};
+    char *text = jinja_render(p->t, &in, &out, NULL) == 0 ? out.text : NULL;
+    if (text) out.text = NULL;
+    jinja_output_clear(&out);
+    json_free(doc);
+    json_free(tools);
+    mem_free(messages);
+    return text;
+}
+
+static char *call_message(const Prober *p, const char *arguments) {
+    return mem_printf("{\"role\": \"assistant\", \"content\": %s, \"tool_calls\": [{\"id\": \"abcdefghi\", \"type\": "
+                      "\"function\", \"function\": {\"name\": \"qzname\", \"arguments\": %s}}]}",
+                      p->call_content, arguments);
+}
+
+// Renders a conversation in which a message of that role has this content.
+static char *render_content(const Prober *p, const ChatForms *f, FormRole role, const char *content) {
+    if (role == FORM_USER) return render(p, mem_printf("[{\"role\": \"user\", \"content\": %s}]", content));
+    if (role == FORM_ASSISTANT)
+        return render(p, mem_printf("[" QUESTION ", {\"role\": \"assistant\", \"content\": %s}]", content));
+    if (role == FORM_SYSTEM)
+        return render(p, mem_printf("[{\"role\": \"system\", \"content\": %s}, " QUESTION "]", content));
+    char *call = call_message(p, f->arguments_as_object ? VALUE : "\"{}\"");
+    char *messages = mem_printf("[" QUESTION ", %s, {\"role\": \"tool\", \"tool_call_id\": \"abcdefghi\", \"name\": "
+                                "\"qzname\", \"content\": %s}]",
+                                call, content);
+    mem_free(call);
+    return render(p, messages);
+}
+
+static bool has_text(char *text, const char *want) {
+    bool found = text && strstr(text, want);
+    mem_free(text);
+    return found;
+}
+
+// Both parts, and not as a list that is printed whole.
+static bool has_parts(char *text) {
+    bool found = text && strstr(text, "qzfirst") && strstr(text, "qzsecond") && !strstr(text, "'type'") &&
+                 !strstr(text, "\"type\"");
+    mem_free(text);
+    return found;
+}
+
+// An object is rendered by its keys and values or as JSON, not as Python prints it.
+static bool has_object(char *text) {
+    bool found = text && strstr(text, "qzkey") && strstr(text, "qzvalue") && !strstr(text, "'qzkey'");
+    mem_free(text);
+    return found;
+}
+
+static void find_arguments(ChatForms *f, Prober *p) {
+    static const char *const contents[] = {"null", "\"\""};
+    for (int i = 0; i < 4; i++) {
+        p->call_content = contents[i % 2];
+        p->with_tools = i >= 2;
+        char *call = call_message(p, "\"{\\\"qzkey\\\": \\\"qzvalue\\\"}\"");
+        f->arguments_as_text = has_text(render(p, mem_printf("[" QUESTION ", %s]", call)), VALUE);
+        mem_free(call);
+        call = call_message(p, VALUE);
+        f->arguments_as_object = has_object(render(p, mem_printf("[" QUESTION ", %s]", call)));
+        mem_free(call);
+        if (f->arguments_as_text || f->arguments_as_object) return;
+    }
+    p->with_tools = false; // the template knows no calls
+}
+
+void chat_forms_find(ChatForms *f, const JinjaTemplate *t, const char *bos, const char *eos) {
+    Prober p = {.t = t, .bos = bos, .eos = eos};
+    *f = (ChatForms){0};
+    find_arguments(f, &p);
+    for (FormRole role = 0; role < FORM_ROLES; role++) {
+        f->strings[role] = has_text(render_content(&p, f, role, "\"qzfirst\""), "qzfirst");
+        f->parts[role] = has_parts(render_content(&p, f, role, PARTS));
+    }
+    f->result_as_object = has_object(render_content(&p, f, FORM_TOOL, VALUE));
+}
+
+// ---- conversions ----
+
+static FormRole form_role(const Json *message) {
+    const Json *role = json_get(message, "role");
+    if (json_is_string(role, "assistant")) return FORM_ASSISTANT;
+    if (json_is_string(role, "system") || json_is_string(role, "developer")) return FORM_SYSTEM;
+    return json_is_string(role, "tool") ? FORM_TOOL : FORM_USER;
+}
+
+static void dump(StrBuf *out, const Json *v) {
+    static const char *const words[] = {"null", "false", "true"};
+    const char *separator = "";
+    if (v->type <= JSON_TRUE) {
+        str_puts(out, words[v->type]);
+    } else if (v->type == JSON_INT || v->type == JSON_FLOAT) {
+        str_add(out, v->str.data, v->str.len);
+    } else if (v->type == JSON_STRING) {
+        json_quote(out, v->str.data, v->str.len);
+    } else {
+        str_puts(out, v->type == JSON_OBJECT ? "{" : "[");
+        for (size_t i = 0; i < v->count; i++, separator = ", ") {
+            str_puts(out, separator);
+            if (v->type == JSON_OBJECT) {
+                json_quote(out, v->keys[i].data, v->keys[i].len);
+                str_puts(out, ": ");
+            }
+            dump(out, &v->items[i]);
+        }
+        str_puts(out, v->type == JSON_OBJECT ? "}" : "]");
+    }
+}
+
+static Json as_text(JsonPool *pool, const Json *v) {
+    StrBuf text = {0};
+    dump(&text, v);
+    char *copy = json_pool_alloc(pool, text.len + 1, 1);
+    memcpy(copy, text.data, text.len + 1);
+    JsonStr s = {copy, text.len};
+    str_clear(&text);
+    return json_string(s);
+}
+
+static Json as_part(JsonPool *pool, JsonStr text) {
+    Json *part = json_pool_alloc(pool, 1, sizeof *part);
+    *part = json_with(pool, NULL, "type", json_string(json_str("text")));
+    *part = json_with(pool, part, "text", json_string(text));
+    return (Json){.type = JSON_ARRAY, .count = 1, .items = part};
+}
+
+static void apply_content(Json *m, const ChatForms *f, JsonPool *pool) {
+    const Json *content = json_get(m, "content");
+    FormRole role = form_role(m);
+    if (!content || content->type == JSON_NULL) return;
+    if (content->type == JSON_STRING) {
+        if (!f->strings[role] && f->parts[role] && content->str.len)
+            *m = json_with(pool, m, "content", as_part(pool, content->str));
+    } else if (message_has_parts(content)) {
+        if (!f->parts[role]) *m = json_with(pool, m, "content", json_string(message_text(pool, m)));
+    } else if (role == FORM_TOOL && (content->type < JSON_ARRAY || !f->result_as_object)) {
+        *m = json_with(pool, m, "content", as_text(pool, content));
+    }
+}
+
+static void apply_function(Json *function, const ChatForms *f, JsonPool *pool) {
+    const Json *arguments = json_get(function, "arguments");
+    if (arguments && arguments->type == JSON_STRING && !f->arguments_as_text && f->arguments_as_object) {
+        static const Json empty = {.type = JSON_OBJECT};
+        const Json *parsed = arguments->str.len ? json_pool_parse(pool, arguments->str, "arguments", NULL) : &empty;
+        if (parsed) *function = json_with(pool, function, "arguments", *parsed);
+    }
+    if (arguments && arguments->type == JSON_OBJECT && !f->arguments_as_object && f->arguments_as_text)
+        *function = json_with(pool, function, "arguments", as_text(pool, arguments));
+}
+
+static void apply_calls(Json *m, const ChatForms *f, JsonPool *pool) {
+    const Json *calls = json_get(m, "tool_calls");
+    if (!calls || calls->type != JSON_ARRAY) return;
+    Json *items = json_pool_alloc(pool, calls->count, sizeof *items);
+    for (size_t i = 0; i < calls->count; i++) {
+        const Json *function = json_get(&calls->items[i], "function");
+        items[i] = calls->items[i];
+        Json changed = function ? *function : items[i];
+        apply_function(&changed, f, pool);
+        if (!function)
+            items[i] = changed;
+        else if (changed.items != function->items)
+            items[i] = json_with(pool, &items[i], "function", changed);
+    }
+    *m = json_with(pool, m, "tool_calls", (Json){.type = JSON_ARRAY, .count = calls->count, .items = items});
+}
+
+void chat_forms_apply(Json *out, const ChatForms *f, JsonPool *pool, const Json *messages) {
+    Json *items = json_pool_alloc(pool, messages->count, sizeof *items);
+    for (size_t i = 0; i < messages->count; i++) {
+        items[i] = messages->items[i];
+        apply_content(&items[i], f, pool);
+        apply_calls(&items[i], f, pool);
+    }
+    *out = *messages;
+    out->items = items;
+}
