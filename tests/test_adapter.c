@@ -329,6 +329,15 @@ static void test_adapter_refuses_foreign_gguf_files(void **state) {
     close_tiny(&f);
 }
 
+static void check_has_text(const char *path, const char *part) {
+    char *text;
+    size_t size;
+    Err err;
+    ASSERT_OK(file_read(&text, &size, path, 1 << 20, &err), &err);
+    if (!strstr(text, part)) fail_msg("%s lacks \"%s\":\n%s", path, part, text);
+    mem_free(text);
+}
+
 // --- verify ---
 
 static int verify_quietly(const Fixture *f, const char *path, char *text, size_t size, Err *err) {
@@ -369,7 +378,63 @@ static void test_adapter_verify_compares_both_forms(void **state) {
     close_tiny(&f);
 }
 
-TEST_MAIN(SCRATCH_TEST(test_adapter_starts_as_peft_does), SCRATCH_TEST(test_adapter_refuses_bad_configs),
+// A path that a Modelfile cannot hold costs the Modelfile, not the adapter.
+static void test_adapter_export_under_any_path(void **state) {
+    (void)state;
+    Fixture f = open_tiny();
+    AdapterConfig c = config_of(ALL);
+    static const struct {
+        const char *path;
+        bool named;
+    } cases[] = {{"a b.gguf", true},   {"\xC3\xBC$`\\.gguf", true}, {"q\"t.gguf", false},   {"line\nend.gguf", false},
+                 {"cr\r.gguf", false}, {"esc\x1B[.gguf", false},    {"bad\xFF.gguf", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Model *m;
+        Err err;
+        assert_int_equal(link("base.gguf", cases[i].path), 0);
+        ASSERT_OK(model_load(&m, cases[i].path, f.backend, NULL, &err), &err);
+        Adapter *a = random_adapter(&f, &c, 1);
+        ASSERT_OK(dir_remove("out", &err), &err);
+        ASSERT_OK(dir_make_parents("out", &err), &err);
+        ASSERT_OK(adapter_export(a, m, "out", "demo", NULL, &err), &err);
+        assert_true(path_exists("out/adapter.gguf") && path_exists("out/adapter/README.md"));
+        assert_int_equal(path_exists("out/Modelfile"), cases[i].named);
+        if (cases[i].named) {
+            char *text = mem_printf("%s\"\nADAPTER", cases[i].path);
+            check_has_text("out/Modelfile", text);
+            mem_free(text);
+        }
+        adapter_free(a);
+        model_free(m);
+    }
+    close_tiny(&f);
+}
+
+static void test_adapter_takes_its_chat_template_along(void **state) {
+    (void)state;
+    static const char own[] = "{% for m in messages %}<{{ m.content }}>{% endfor %}\n";
+    Fixture f = open_tiny();
+    AdapterConfig c = config_of(ALL);
+    Adapter *a = random_adapter(&f, &c, 1), *back;
+    Err err;
+    adapter_set_chat_template(a, own);
+    ASSERT_OK(dir_make_parents("out", &err), &err);
+    ASSERT_OK(adapter_export(a, f.model, "out", "demo", NULL, &err), &err);
+    check_has_text("out/adapter/chat_template.jinja", own);
+    check_has_text("out/adapter/README.md", "chat_template.jinja");
+    check_has_text("out/Modelfile", "\n# The adapter was trained with adapter/chat_template.jinja");
+    ASSERT_OK(adapter_load(&back, f.model, "out/adapter", false, &err), &err);
+    assert_string_equal(back->chat_template, own);
+    adapter_set_chat_template(a, NULL);
+    ASSERT_OK(adapter_export(a, f.model, "out", "demo", NULL, &err), &err);
+    assert_false(path_exists("out/adapter/chat_template.jinja"));
+    adapter_free(a);
+    adapter_free(back);
+    close_tiny(&f);
+}
+
+TEST_MAIN(SCRATCH_TEST(test_adapter_export_under_any_path), SCRATCH_TEST(test_adapter_takes_its_chat_template_along),
+          SCRATCH_TEST(test_adapter_starts_as_peft_does), SCRATCH_TEST(test_adapter_refuses_bad_configs),
           SCRATCH_TEST(test_adapter_round_trips_bit_for_bit), SCRATCH_TEST(test_adapter_gguf_has_llama_cpps_rows),
           SCRATCH_TEST(test_adapter_writes_the_config_that_every_release_reads),
           SCRATCH_TEST(test_adapter_refuses_what_it_does_not_compute),

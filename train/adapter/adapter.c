@@ -172,7 +172,14 @@ void adapter_free(Adapter *a) {
     mem_free(a->segments);
     mem_free(a->index);
     label_list_clear(&a->labels);
+    mem_free(a->chat_template);
     mem_free(a);
+}
+
+void adapter_set_chat_template(Adapter *a, const char *text) {
+    char *copy = text ? mem_strdup(text) : NULL;
+    mem_free(a->chat_template);
+    a->chat_template = copy;
 }
 
 int64_t adapter_part_row(const ModelConfig *c, uint32_t parts, Projection p) {
@@ -330,6 +337,7 @@ int adapter_narrow(Adapter **adapter, const Model *m, uint32_t projections) {
     same = same && copy_parts(to, out, from, in);
     if (same) to->backend->k->upload(to->backend, to->params, out, (size_t)to->count * sizeof *out);
     if (same && from->labels.count) adapter_name_labels(to, &from->labels);
+    if (same) adapter_set_chat_template(to, from->chat_template);
     mem_free(in);
     mem_free(out);
     adapter_free(same ? from : to);

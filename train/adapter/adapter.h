@@ -46,6 +46,7 @@ typedef struct Adapter {
     float *params;  // [count] device memory
     float *grad;    // [count] device memory, or NULL (inference)
     int64_t *index; // [layers * PROJ_COUNT] segment of A, or -1; B is the next one
+    char *chat_template; // that it was trained with where it is not the model's own; NULL: none
     // of a classifier:
     Weight class_head; // its head in params
     LabelList labels;  // names of the classes
@@ -58,6 +59,9 @@ typedef struct AdapterHead {
 AdapterHead adapter_head(const Adapter *a); // of an adapter with labels
 // Names the classes; config.labels of them. For messages, evaluation and labels.json.
 void adapter_name_labels(Adapter *a, const LabelList *labels);
+
+// Text of a .jinja file, which leaves with the adapter as chat_template.jinja; NULL: the model's own.
+void adapter_set_chat_template(Adapter *a, const char *text);
 
 // Parameters, or what lies as they do (moments), in host memory: `x` itself where the device is the host, else a copy,
 // which the caller frees through *copy (NULL: none). count floats.

@@ -143,6 +143,17 @@ static int read_labels(Adapter *a, const char *dir, Err *err) {
     return rc;
 }
 
+static int read_chat_template(Adapter *a, const char *dir, Err *err) {
+    enum { MAX_TEMPLATE = 1 << 20 };
+    char *path = path_join(dir, "chat_template.jinja"), *text = NULL;
+    size_t size;
+    int rc = path_exists(path) ? file_read(&text, &size, path, MAX_TEMPLATE, err) : 0;
+    if (rc == 0) adapter_set_chat_template(a, text);
+    mem_free(text);
+    mem_free(path);
+    return rc;
+}
+
 int adapter_load_peft(Adapter **out, const Model *m, const char *dir, bool with_grad, Err *err) {
     AdapterConfig c;
     AdapterConfigGaps gaps;
@@ -152,7 +163,10 @@ int adapter_load_peft(Adapter **out, const Model *m, const char *dir, bool with_
     int rc = load(&a, m, &c, &gaps, path, with_grad, err);
     mem_free(path);
     adapter_config_clear(&c);
-    if (rc == 0 && a->config.labels && (rc = read_labels(a, dir, err)) != 0) adapter_free(a);
+    if (rc == 0 && ((a->config.labels && read_labels(a, dir, err)) || read_chat_template(a, dir, err))) {
+        adapter_free(a);
+        rc = -1;
+    }
     if (rc == 0) *out = a;
     return rc;
 }
@@ -207,6 +221,8 @@ static int save_files(const Adapter *a, const Model *m, const char *dir, const c
     mem_free(tensors);
     if (rc == 0) rc = save_file(dir, "adapter_config.json", config.data, config.len, err);
     if (rc == 0 && a->config.labels) rc = save_labels(a, dir, err);
+    if (rc == 0 && a->chat_template)
+        rc = save_file(dir, "chat_template.jinja", a->chat_template, strlen(a->chat_template), err);
     if (rc == 0 && model_card) rc = save_file(dir, "README.md", model_card, strlen(model_card), err);
     str_clear(&config);
     return rc;

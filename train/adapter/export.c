@@ -4,23 +4,52 @@
 #include <string.h>
 
 #include "fileio.h"
+#include "unicode.h"
+
+// A Modelfile is lines of UTF-8, a path in it stands between quotes.
+static bool can_be_named(const char *path) {
+    for (const char *c = path; *c; c++)
+        if ((unsigned char)*c < 32 || *c == 127 || *c == '"') return false;
+    return utf8_valid_prefix(path, strlen(path)) == strlen(path);
+}
+
+bool export_has_modelfile(const Model *m) {
+    char *base = path_absolute(m->path);
+    bool yes = !m->is_gguf || can_be_named(base);
+    mem_free(base);
+    return yes;
+}
 
 // Ollama takes the chat template from the GGUF base. A Hugging Face base has to become one first.
-static int save_modelfile(const Model *m, const char *path, Err *err) {
+static void put_base(StrBuf *out, const Model *m) {
     char *base = path_absolute(m->path);
-    int rc = -1;
-    if (strpbrk(base, "\"\n\r")) {
-        err_input(err, "%s: a quote or a line end in the base model's path; a Modelfile cannot name it", base);
+    if (m->is_gguf) {
+        str_printf(out, "FROM \"%s\"\nADAPTER ./adapter.gguf\n", base);
     } else {
-        char *text = m->is_gguf ? mem_printf("FROM \"%s\"\nADAPTER ./adapter.gguf\n", base)
-                                : mem_printf("# FROM needs the base model as a GGUF file. llama.cpp makes one:\n"
-                                             "#   convert_hf_to_gguf.py \"%s\" --outfile base.gguf\n"
-                                             "FROM ./base.gguf\nADAPTER ./adapter.gguf\n",
-                                             base);
-        rc = file_write_whole(path, text, strlen(text), err);
-        mem_free(text);
+        bool plain = can_be_named(base) && !strpbrk(base, "$`\\");
+        str_printf(out,
+                   "# FROM needs the base model as a GGUF file. llama.cpp makes one:\n"
+                   "#   convert_hf_to_gguf.py %s%s%s --outfile base.gguf\n"
+                   "FROM ./base.gguf\nADAPTER ./adapter.gguf\n",
+                   plain ? "\"" : "", plain ? base : "BASE", plain ? "\"" : "");
     }
     mem_free(base);
+}
+
+static int save_modelfile(const Adapter *a, const Model *m, const char *path, Err *err) {
+    if (!export_has_modelfile(m)) {
+        log_warn("%s is not written: a Modelfile cannot hold the base model's path, %s", path, m->path);
+        return 0;
+    }
+    StrBuf text = {0};
+    put_base(&text, m);
+    if (a->chat_template)
+        str_puts(
+            &text,
+            "# The adapter was trained with adapter/chat_template.jinja in place of the base's own template. Ollama's\n"
+            "# TEMPLATE is another language (Go templates): add one here that gives the same text.\n");
+    int rc = file_write_whole(path, text.data, text.len, err);
+    str_clear(&text);
     return rc;
 }
 
@@ -28,10 +57,10 @@ int adapter_export(const Adapter *a, const Model *m, const char *output_dir, con
                    Err *err) {
     char *peft = path_join(output_dir, "adapter"), *gguf = path_join(output_dir, "adapter.gguf");
     char *modelfile = path_join(output_dir, "Modelfile");
-    char *card = model_card_text(m, &a->config, name, run);
+    char *card = model_card_text(m, a, name, run);
     int rc = adapter_save_peft(a, m, peft, card, err);
     if (rc == 0 && !a->config.labels) rc = adapter_save_gguf(a, m, gguf, name, err);
-    if (rc == 0 && !a->config.labels) rc = save_modelfile(m, modelfile, err);
+    if (rc == 0 && !a->config.labels) rc = save_modelfile(a, m, modelfile, err);
     mem_free(card);
     mem_free(modelfile);
     mem_free(gguf);

@@ -43,30 +43,43 @@ static void describe_run(StrBuf *out, const RunFacts *run) {
     if (run->eval_loss > 0) str_printf(out, "| evaluation loss | %.4f |\n", run->eval_loss);
 }
 
+// A JSON string is a Python string too. Caller frees.
+static char *base_in_python(const Model *m) {
+    StrBuf out = {0};
+    const char *base = m->repository || !m->is_gguf ? base_of(m) : "path/to/the/base/model";
+    json_quote(&out, base, strlen(base));
+    return out.data;
+}
+
 static void describe_classifier(StrBuf *out, const Model *m, const AdapterConfig *c) {
+    char *base = base_in_python(m);
     str_printf(out,
                "\n## Use\n\nWith transformers and PEFT; `labels.json` has the names of the classes:\n\n"
                "```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForSequenceClassification\n\n"
-               "model = AutoModelForSequenceClassification.from_pretrained(\"%s\", num_labels=%lld)\n"
+               "model = AutoModelForSequenceClassification.from_pretrained(%s, num_labels=%lld)\n"
                "model = PeftModel.from_pretrained(model, \"path/to/this/folder\")\n```\n",
-               m->repository || !m->is_gguf ? base_of(m) : "path/to/the/base/model", (long long)c->labels);
+               base, (long long)c->labels);
+    mem_free(base);
 }
 
 static void describe_use(StrBuf *out, const Model *m) {
+    char *base = base_in_python(m);
     str_printf(out,
                "\n## Use\n\nWith transformers and PEFT:\n\n"
                "```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
-               "model = AutoModelForCausalLM.from_pretrained(\"%s\")\n"
+               "model = AutoModelForCausalLM.from_pretrained(%s)\n"
                "model = PeftModel.from_pretrained(model, \"path/to/this/folder\")\n```\n\n",
-               m->repository || !m->is_gguf ? base_of(m) : "path/to/the/base/model");
+               base);
+    mem_free(base);
     str_printf(out,
                "With llama.cpp, over the GGUF file of the base model%s and `adapter.gguf` from beside this folder:\n\n"
                "```sh\nllama-server -m base.gguf --lora adapter.gguf\n```\n",
                m->is_gguf ? "" : " (from its `convert_hf_to_gguf.py`)");
 }
 
-char *model_card_text(const Model *m, const AdapterConfig *c, const char *name, const RunFacts *run) {
+char *model_card_text(const Model *m, const Adapter *a, const char *name, const RunFacts *run) {
     StrBuf out = {0};
+    const AdapterConfig *c = &a->config;
     front_matter(&out, m, c);
     str_printf(&out, "# %s\n\n", name);
     describe_adapter(&out, m, c);
@@ -75,5 +88,10 @@ char *model_card_text(const Model *m, const AdapterConfig *c, const char *name, 
         describe_classifier(&out, m, c);
     else
         describe_use(&out, m);
+    if (a->chat_template)
+        str_puts(&out, "\nIt was trained with `chat_template.jinja` of this folder in place of the base model's own "
+                       "chat template: "
+                       "give it to the\ntokenizer (`tokenizer.chat_template`), to `vllm serve --chat-template` or to "
+                       "`llama-server --jinja --chat-template-file`.\n");
     return out.data;
 }

@@ -30,7 +30,7 @@ static int save(const Loaded *l, const char *format, const char *out, Err *err) 
     if (strcmp(format, "gguf") == 0) {
         rc = adapter_save_gguf(l->adapter, l->model, out, name, err);
     } else {
-        char *card = model_card_text(l->model, &l->adapter->config, name, NULL);
+        char *card = model_card_text(l->model, l->adapter, name, NULL);
         rc = adapter_save_peft(l->adapter, l->model, out, card, err);
         mem_free(card);
     }

@@ -73,11 +73,12 @@ static void take_best(Trainer *t, const char *output_dir, bool fresh) {
 }
 
 // The forms that only language models have come last.
-static bool all_there(const char *output_dir, bool classifier) {
+static bool all_there(const Model *m, const char *output_dir, bool classifier) {
     static const char *const names[] = {"adapter/adapter_model.safetensors", "adapter/adapter_config.json",
                                         "adapter.gguf", "Modelfile"};
     bool there = true;
-    for (size_t i = 0; i < (classifier ? 2 : sizeof names / sizeof *names); i++) {
+    size_t n = classifier ? 2 : export_has_modelfile(m) ? 4 : 3;
+    for (size_t i = 0; i < n; i++) {
         char *path = path_join(output_dir, names[i]);
         there = there && path_exists(path);
         mem_free(path);
@@ -122,7 +123,7 @@ static void write_report(const Trainer *t, const char *output_dir, bool fresh) {
 
 // What a finished run has left is verified; what is missing or damaged is written again.
 static int export_and_verify(Trainer *t, const char *output_dir, bool fresh, bool classifier, Err *err) {
-    if (!fresh && all_there(output_dir, classifier)) {
+    if (!fresh && all_there(t->model, output_dir, classifier)) {
         Err damage;
         int bad = adapter_verify(t->model, output_dir, stdout, &damage);
         if (!bad && is_exported(t, output_dir)) return 0;

@@ -200,6 +200,17 @@ int run_agreed(Run *r, int status) {
     return status;
 }
 
+// The template that the adapter is trained with leaves with it.
+static void choose_template(Run *r) {
+    const char *own = r->config->chat_template ? chat_template_source(r->data.chat) : NULL;
+    if (r->adapter->chat_template && !own)
+        log_warn(
+            "%s brings its own chat_template.jinja; this run takes the base model's template (set chat_template to "
+            "take another)",
+            r->config->adapter_name_or_path);
+    adapter_set_chat_template(r->adapter, own);
+}
+
 int run_set_up(Run *r, Err *err) {
     ModelOptions options;
     int64_t max_tokens;
@@ -207,6 +218,7 @@ int run_set_up(Run *r, Err *err) {
     if (run_agree(r, run_model_options(&options, r->config, &max_tokens, err), err)) return -1;
     if (open_output(r, err) || load_model(r, &options, err) || open_data(r, err)) return -1;
     int status = run_adapter_new(&r->adapter, r->config, r->model, dataset_labels(r->data.train), err);
+    if (!status) choose_template(r);
     if (run_agree(r, status, err) || open_trainer(r, err)) return -1;
     if (run_agreed(r, same_run(r->group, r->trainer, &r->identity, err)) || resume(r, err)) return -1;
     print_plan(r);
