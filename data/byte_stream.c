@@ -8,6 +8,7 @@
 #include <zstd_errors.h>
 
 #include "fileio.h"
+#include "record_faults.h"
 
 typedef enum { PLAIN, GZIP, ZSTANDARD } Kind;
 
@@ -66,6 +67,10 @@ int byte_stream_open(ByteStream **stream, const char *path, Err *err) {
     if (s->kind == ZSTANDARD) s->zstd = mem_checked(ZSTD_createDCtx());
     if (s->kind != PLAIN && !s->map.size) {
         err_input(err, "%s: found an empty file; expected compressed data", path);
+        byte_stream_close(s);
+        return -1;
+    }
+    if (s->kind == PLAIN && fault_in_file(path, (const char *)s->map.data, s->map.size < 64 ? s->map.size : 64, err)) {
         byte_stream_close(s);
         return -1;
     }

@@ -163,6 +163,7 @@ void chat_tokens_clear(ChatTokens *out) {
     mem_free(out->text);
     mem_free(out->ids);
     mem_free(out->supervised);
+    key_notes_clear(&out->unread);
     *out = (ChatTokens){0};
 }
 
@@ -173,6 +174,17 @@ static void supervise(ChatTokens *out, const ChatText *x, const uint8_t *bytes) 
         for (size_t at = x->ids.start[i], end = chat_token_end(x, i); at < end; at++) out->supervised[i] |= bytes[at];
         out->supervised_count += out->supervised[i];
     }
+}
+
+// The keys of text parts that joining them has left out.
+static void note_parts(KeyNotes *unread, const Json *message, const Json *rendered) {
+    const Json *parts = json_get(message, "content"), *content = json_get(rendered, "content");
+    if (!message_has_parts(parts) || content->type != JSON_STRING) return;
+    for (size_t i = 0; i < parts->count; i++)
+        for (size_t k = 0; k < parts->items[i].count; k++) {
+            JsonStr key = parts->items[i].keys[k];
+            if (!json_str_is(key, "type") && !json_str_is(key, "text")) key_notes_add(unread, "[].content[].", key);
+        }
 }
 
 int chat_encode(ChatTokens *out, const ChatTemplate *c, const Tokenizer *t, const Json *messages, const Json *tools,
@@ -202,6 +214,9 @@ int chat_encode(ChatTokens *out, const ChatTemplate *c, const Tokenizer *t, cons
     out->text_len = x.out.len;
     out->ids = x.ids.ids;
     x.out.text = NULL;
+    out->unread = x.out.unread;
+    x.out.unread = (KeyNotes){0};
+    for (size_t i = 0; i < messages->count; i++) note_parts(&out->unread, &messages->items[i], &x.messages.items[i]);
     x.ids.ids = NULL;
     chat_text_clear(&x);
     return 0;

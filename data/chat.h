@@ -7,7 +7,7 @@
 #pragma once
 
 #include "base.h"
-#include "json.h"
+#include "key_notes.h"
 #include "tokenizer.h"
 
 typedef struct ChatTemplate ChatTemplate;
@@ -25,6 +25,7 @@ typedef struct ChatTokens { // init with {0}; chat_tokens_clear frees
     int32_t *ids;
     uint8_t *supervised;
     size_t count, supervised_count;
+    KeyNotes unread; // what the template has not looked at: jinja.h
     size_t left_out; // bytes that the vocabulary has no token for: left out, or an unknown token (tokenizer.h)
 } ChatTokens;
 void chat_tokens_clear(ChatTokens *out);

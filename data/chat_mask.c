@@ -208,17 +208,6 @@ static Region region_of_nothing(const ChatText *x, size_t index, size_t from) {
     return (Region){begin, turn_end(x, index, begin)};
 }
 
-// "train": false (or 0) and "weight": 0 leave a message out, as in Axolotl and OpenAI's format.
-static bool is_trained(const Json *message) {
-    static const char *const keys[] = {"train", "weight"};
-    for (int i = 0; i < 2; i++) {
-        const Json *v = json_get(message, keys[i]);
-        if (!v) continue;
-        if (v->type == JSON_FALSE || ((v->type == JSON_INT || v->type == JSON_FLOAT) && v->number == 0)) return false;
-    }
-    return true;
-}
-
 static void mark_turns(const ChatText *x, uint8_t *mask) {
     Turn *turns = find_turns(x);
     size_t behind = 0; // the turns so far
@@ -228,7 +217,7 @@ static void mark_turns(const ChatText *x, uint8_t *mask) {
         bool has_text = r.end > r.begin;
         if (is_assistant(m)) {
             r = has_text ? region_of_text(x, i, r) : region_of_nothing(x, i, behind);
-            for (size_t at = r.begin; is_trained(m) && at < r.end; at++) {
+            for (size_t at = r.begin; message_is_trained(m) && at < r.end; at++) {
                 uint32_t origin = x->out.origin[at];
                 mask[at] |= !chat_is_message(origin) || message_of(origin) == i;
             }
@@ -245,7 +234,7 @@ static void mark_generation(const ChatText *x, uint8_t *mask) {
         for (to = from; to < x->out.len && x->out.generation[to] == inside; to++) {
             uint32_t origin = x->out.origin[to];
             if (inside && chat_is_message(origin)) {
-                trained &= is_trained(&x->in.messages->items[message_of(origin)]);
+                trained &= message_is_trained(&x->in.messages->items[message_of(origin)]);
             }
         }
         memset(mask + from, inside && trained, to - from);

@@ -8,11 +8,11 @@
 typedef struct Texts {
     JsonStr first, second;
     bool pair;
+    const char *keys[2];
 } Texts;
 
 static bool has(const Json *record, const char *key) {
-    const Json *v = json_get(record, key);
-    return v && v->type != JSON_NULL;
+    return json_given(record, key) != NULL;
 }
 
 static int fail_type(const char *key, const Json *v, const char *expected, Err *err) {
@@ -45,11 +45,13 @@ static int read_texts(Texts *t, const Json *record, Err *err) {
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         if (!has(record, pairs[i][0]) || !has(record, pairs[i][1])) continue;
         t->pair = true;
+        t->keys[1] = pairs[i][1];
+        t->keys[0] = pairs[i][0];
         return read_text(&t->first, record, pairs[i][0], err) || read_text(&t->second, record, pairs[i][1], err) ? -1
                                                                                                                  : 0;
     }
     for (size_t i = 0; i < sizeof single / sizeof *single; i++)
-        if (has(record, single[i])) return read_text(&t->first, record, single[i], err);
+        if (has(record, single[i])) return read_text(&t->first, record, t->keys[0] = single[i], err);
     return fail_keys(record, err);
 }
 
@@ -72,16 +74,26 @@ static int read_text_label(Encoded *out, JsonStr s, Err *err) {
 
 static int read_label(Encoded *out, const Json *record, Err *err) {
     static const char expected[] = "an integer from 0, a text, true or false";
-    const Json *v = json_get(record, "label");
+    const Json *v = json_given(record, "label");
+    int64_t n = 0;
     if (v && v->type == JSON_STRING) return read_text_label(out, v->str, err);
     bool truth = v && (v->type == JSON_TRUE || v->type == JSON_FALSE);
-    if (!truth && (!v || v->type != JSON_INT)) return fail_type("label", v, expected, err);
-    int64_t n = truth ? v->type == JSON_TRUE : v->integer;
+    if (!truth && !json_whole(v, &n)) return fail_type("label", json_get(record, "label"), expected, err);
+    if (truth) n = v->type == JSON_TRUE;
     if (n < 0)
         return err_input(err, "label: found %lld, a record without a label; expected %s", (long long)n, expected);
     out->label = mem_printf("%lld", (long long)n);
     out->label_integer = true;
     return 0;
+}
+
+static void note_unread(KeyNotes *out, const Json *record, const Texts *t) {
+    for (size_t i = 0; i < record->count; i++) {
+        JsonStr key = record->keys[i];
+        bool used =
+            json_str_is(key, "label") || json_str_is(key, t->keys[0]) || (t->keys[1] && json_str_is(key, t->keys[1]));
+        if (!used && record->items[i].type != JSON_NULL) key_notes_add(out, "", key);
+    }
 }
 
 // ---- tokens ----
@@ -147,6 +159,7 @@ int classify_record(Encoded *out, const Encoder *e, const Json *record, Err *err
     if (record->type != JSON_OBJECT)
         return err_input(err, "found %s; expected a record, an object", json_type_name(record));
     if (read_texts(&texts, record, err) || read_label(out, record, err)) return -1;
+    note_unread(&out->unread, record, &texts);
     encode_texts(&t, e->tokenizer, &texts, &out->second);
     out->left_out = t.left_out + t.unknown;
     if (e->shorten_to && t.count > (size_t)e->shorten_to)

@@ -12,6 +12,7 @@
 #include "cache_dir.h"
 #include "encode.h"
 #include "fileio.h"
+#include "record_faults.h"
 #include "token_cache.h"
 
 struct Dataset {
@@ -71,6 +72,7 @@ typedef struct Build {
     TokenSink *sink;
     LabelTable *labels; // classification; else NULL
     DatasetStats stats;
+    KeyCounts unread;
     RecordPlace place; // the file being read; number: of its first record in the batch
     Slot *slots;       // [BATCH_RECORDS]
     size_t n_slots;
@@ -151,6 +153,7 @@ static int add_record(Build *b, const Encoded *e, const RecordSpan *span) {
     int rc = 0;
     int64_t whole = (int64_t)(e->count + e->cut);
     b->stats.left_out_bytes += (int64_t)e->left_out;
+    key_counts_add(&b->unread, &e->unread);
     if (whole > b->stats.longest) b->stats.longest = whole;
     if (e->label)
         rc = add_labelled(b, e, span);
@@ -201,8 +204,10 @@ static int choose_format(Build *b, RecordSpan first) {
     b->place.format = b->o->format;
     if (b->place.format != FORMAT_AUTO) return 0;
     JsonDoc *doc;
-    if (json_parse(&doc, first.text, first.len, first.name, first.line, b->err)) return -1;
+    if (json_parse_data(&doc, first.text, first.len, first.name, first.line, b->err))
+        return fault_in_record(first, b->err);
     b->place.format = dialog_detect(json_root(doc), b->err);
+    b->place.detected = true;
     json_free(doc);
     return b->place.format != FORMAT_AUTO ? 0 : err_context(b->err, "%s:%zu", first.name, first.line);
 }
@@ -259,7 +264,7 @@ static int finish(Dataset *d, Build *b) {
     if (b->labels && label_table_finish(b->labels, &labels, &place, b->err))
         rc = err_context(b->err, "%s", b->o->files[0]);
     if (!rc)
-        rc = token_sink_finish(&d->image, b->sink, &b->stats, &labels, place,
+        rc = token_sink_finish(&d->image, b->sink, &b->stats, &b->unread, &labels, place,
                                tokenizer_vocab_size(b->encoder.tokenizer), b->err);
     label_list_clear(&labels);
     mem_free(place);
@@ -269,6 +274,7 @@ static int finish(Dataset *d, Build *b) {
 static int build_into(Dataset *d, Build *b, const char *file) {
     b->sink = token_sink_new(file, d->key);
     b->stats = (DatasetStats){0};
+    key_counts_clear(&b->unread);
     b->labels = b->o->classification ? label_table_new(b->o->labels) : NULL;
     int rc = 0;
     for (size_t i = 0; i < b->o->n_files && !rc; i++) rc = read_file(b, b->o->files[i]);
@@ -292,6 +298,7 @@ static int build(Dataset *d, const DatasetOptions *o, const Tokenizer *t, const 
         rc = build_into(d, &b, NULL);
     }
     token_sink_free(b.sink);
+    key_counts_clear(&b.unread);
     mem_free(b.slots);
     return rc;
 }
@@ -346,6 +353,10 @@ void dataset_close(Dataset *d) {
 
 const DatasetStats *dataset_stats(const Dataset *d) {
     return &d->stats;
+}
+
+const KeyCounts *dataset_unread(const Dataset *d) {
+    return token_image_unread(d->image);
 }
 
 int64_t dataset_count(const Dataset *d) {

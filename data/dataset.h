@@ -9,6 +9,7 @@
 
 #include "base.h"
 #include "chat.h"
+#include "key_notes.h"
 #include "labels.h"
 #include "tokenizer.h"
 
@@ -79,6 +80,8 @@ typedef struct Dataset Dataset;
 int dataset_open(Dataset **d, const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat, Err *err);
 void dataset_close(Dataset *d);
 const DatasetStats *dataset_stats(const Dataset *d);
+// Keys of records that nothing has read, with the number of records that have them.
+const KeyCounts *dataset_unread(const Dataset *d);
 int64_t dataset_count(const Dataset *d);
 Sample dataset_sample(const Dataset *d, int64_t i);
 SampleSize dataset_size(const Dataset *d, int64_t i); // cheaper: does not touch the sample's tokens

@@ -1,66 +1,8 @@
-// dialog: detection of a record's format, and one reader for each.
-#include "dialog.h"
+// dialog: one reader for each format. Detection: dialog_detect.c.
+#include "dialog_internal.h"
 
 #include <stdio.h>
 #include <string.h>
-
-// ---- detection ----
-
-static const char *const format_names[FORMAT_COUNT] = {
-    "auto", "messages", "sharegpt", "alpaca", "prompt_completion", "text", "input_ids", "classification"};
-
-const char *dataset_format_name(DatasetFormat f) {
-    return format_names[f];
-}
-
-static const Json *first_of(const Json *record, const char *a, const char *b, const char *c) {
-    const Json *v = json_get(record, a);
-    if (!v && b) v = json_get(record, b);
-    return v || !c ? v : json_get(record, c);
-}
-
-static const Json *turns_of(const Json *record) {
-    return first_of(record, "messages", "conversations", "conversation");
-}
-
-static int fail_unknown(const Json *record, Err *err) {
-    StrBuf keys = {0};
-    for (size_t i = 0; i < record->count && i < 8; i++) str_printf(&keys, "%s%s", i ? ", " : "", record->keys[i].data);
-    if (record->count > 8) str_puts(&keys, ", ...");
-    err_input(err,
-              "found a record with the keys {%s}; expected messages, conversations, prompt + completion, instruction + "
-              "output, text or input_ids",
-              keys.data ? keys.data : "");
-    str_clear(&keys);
-    return -1;
-}
-
-static int check_record(const Json *record, Err *err) {
-    if (record->type != JSON_OBJECT)
-        return err_input(err, "found %s; expected a record, an object", json_type_name(record));
-    const Json *label = json_get(record, "label");
-    if (json_get(record, "chosen") || json_get(record, "rejected"))
-        return err_input(err, "found preference data (chosen, rejected); training on it is not in this version");
-    if (json_get(record, "completion") && label && (label->type == JSON_TRUE || label->type == JSON_FALSE))
-        return err_input(err,
-                         "found preference data (completion with label true or false, as for KTO); training on it is "
-                         "not in this version");
-    return 0;
-}
-
-DatasetFormat dialog_detect(const Json *record, Err *err) {
-    if (check_record(record, err)) return FORMAT_AUTO;
-    if (json_get(record, "input_ids")) return FORMAT_INPUT_IDS;
-    const Json *turns = turns_of(record);
-    if (turns && turns->type == JSON_ARRAY)
-        return turns->count && json_get(&turns->items[0], "from") ? FORMAT_SHAREGPT : FORMAT_MESSAGES;
-    if (first_of(record, "prompt", "question", NULL) && first_of(record, "completion", "response", "answer"))
-        return FORMAT_PROMPT_COMPLETION;
-    if (json_get(record, "instruction") && json_get(record, "output")) return FORMAT_ALPACA;
-    if (json_get(record, "text")) return FORMAT_TEXT;
-    fail_unknown(record, err);
-    return FORMAT_AUTO;
-}
 
 // ---- fields ----
 
@@ -68,35 +10,54 @@ static int fail_type(const char *key, const Json *found, const char *expected, E
     return err_input(err, "%s: found %s; expected %s", key, json_type_name(found), expected);
 }
 
-static int get_string(JsonStr *out, const Json *record, const char *key, Err *err) {
-    const Json *v = json_get(record, key);
+// A key of the record that is read: its value; NULL when it is absent or null.
+static const Json *take(Dialog *d, const Json *record, const char *key) {
+    const Json *v = json_given(record, key);
+    CHECK(d->n_used < sizeof d->used / sizeof *d->used, "too many keys");
+    d->used[d->n_used++] = key;
+    return v;
+}
+
+static const Json *take_first(Dialog *d, const Json *record, const char *const *keys, const char **key) {
+    *key = first_given(record, keys);
+    if (!*key) *key = keys[0];
+    return take(d, record, *key);
+}
+
+static int get_string(JsonStr *out, Dialog *d, const Json *record, const char *key, Err *err) {
+    const Json *v = take(d, record, key);
     if (!v || v->type != JSON_STRING) return fail_type(key, v, "a string", err);
     *out = v->str;
     return 0;
 }
 
 // Absent or null: empty.
-static int get_optional(JsonStr *out, const Json *record, const char *key, Err *err) {
-    const Json *v = json_get(record, key);
+static int get_optional(JsonStr *out, Dialog *d, const Json *record, const char *key, Err *err) {
     *out = json_str("");
-    return !v || v->type == JSON_NULL ? 0 : get_string(out, record, key, err);
+    return json_given(record, key) ? get_string(out, d, record, key, err) : 0;
 }
 
-static int read_tools(Dialog *d, const Json *record, Err *err) {
-    const Json *tools = json_get(record, "tools");
-    if (!tools || tools->type == JSON_NULL || json_is_string(tools, "")) return 0;
-    if (tools->type == JSON_STRING && !(tools = json_pool_parse(&d->pool, tools->str, "tools", err))) return -1;
-    if (tools->type != JSON_ARRAY) return fail_type("tools", tools, "a list, or a list as a JSON string", err);
-    d->tools = tools->count ? tools : NULL;
+// A list or an object, maybe stored as JSON text (empty text: absent). NULL: absent, or -1.
+static int take_value(const Json **out, Dialog *d, const Json *record, const char *key, JsonType type, Err *err) {
+    const Json *v = take(d, record, key);
+    *out = NULL;
+    if (!v || json_is_string(v, "")) return 0;
+    if (v->type == JSON_STRING && !(v = json_pool_parse(&d->pool, v->str, key, err))) return -1;
+    if (v->type == JSON_NULL) return 0;
+    if (v->type != type)
+        return fail_type(key, v, type == JSON_ARRAY ? "a list, or a list as JSON text" : "an object", err);
+    *out = v;
     return 0;
 }
 
+// Only for chat: raw text has no place for them.
 static int read_template_variables(Dialog *d, const Json *record, Err *err) {
-    const Json *extra = json_get(record, "chat_template_kwargs");
-    if (!extra || extra->type == JSON_NULL) return read_tools(d, record, err);
-    if (extra->type != JSON_OBJECT) return fail_type("chat_template_kwargs", extra, "an object", err);
-    d->extra = extra;
-    return read_tools(d, record, err);
+    if (take_value(&d->tools, d, record, "tools", JSON_ARRAY, err) ||
+        take_value(&d->extra, d, record, "chat_template_kwargs", JSON_OBJECT, err))
+        return -1;
+    if (d->tools && !d->tools->count) d->tools = NULL;
+    if (d->extra) d->given_extra = json_without_nulls(&d->pool, d->extra, NULL), d->extra = &d->given_extra;
+    return 0;
 }
 
 // ---- conversations ----
@@ -118,41 +79,87 @@ static size_t add_system(Dialog *d, Json *messages, JsonStr system) {
     return system.len != 0;
 }
 
+static int read_message(Dialog *d, Json *out, const Json *message, const char *what, Err *err) {
+    if (message->type == JSON_STRING && !(message = json_pool_parse(&d->pool, message->str, what, err))) return -1;
+    if (dialog_check_turn(message, err) || message_normalise(out, &d->pool, message, what, err)) return -1;
+    return message_check_role(out, d->template, what, err);
+}
+
 static int normalise_all(Dialog *d, Json *out, const Json *list, const char *key, Err *err) {
     for (size_t i = 0; i < list->count; i++) {
         char what[64];
         snprintf(what, sizeof what, "%s[%zu]", key, i);
-        if (message_normalise(&out[i], &d->pool, &list->items[i], what, err)) return -1;
+        if (read_message(d, &out[i], &list->items[i], what, err)) return -1;
     }
     return 0;
 }
 
+// The list of turns, maybe as JSON text; a record may be the list itself.
+static int take_turns(const Json **turns, Dialog *d, const Json *record, Err *err) {
+    *turns = record;
+    d->turns = d->answer_key = "messages";
+    if (record->type == JSON_ARRAY) return 0;
+    *turns = take_first(d, record, turns_keys, &d->answer_key);
+    if (*turns && json_text_is_list(*turns) && !(*turns = json_pool_parse(&d->pool, (*turns)->str, d->answer_key, err)))
+        return -1;
+    if (!*turns || (*turns)->type != JSON_ARRAY) return fail_type(d->answer_key, *turns, "a list of messages", err);
+    return 0;
+}
+
 static int read_messages(Dialog *d, const Json *record, Err *err) {
-    const Json *turns = turns_of(record);
-    if (!turns || turns->type != JSON_ARRAY) return fail_type("messages", turns, "a list of messages", err);
-    Json *messages = new_messages(d, turns->count);
-    if (normalise_all(d, messages, turns, "messages", err) || read_template_variables(d, record, err)) return -1;
-    return set_messages(d, messages, turns->count, err);
+    const Json *turns;
+    JsonStr system;
+    if (take_turns(&turns, d, record, err) || get_optional(&system, d, record, "system", err) ||
+        read_template_variables(d, record, err))
+        return -1;
+    Json *messages = new_messages(d, turns->count + 1);
+    size_t n = add_system(d, messages, system);
+    if (normalise_all(d, messages + n, turns, d->answer_key, err)) return -1;
+    return set_messages(d, messages, n + turns->count, err);
+}
+
+// The message of a turn, with the turn's other keys.
+static Json message_of_turn(Dialog *d, const Json *turn, const Json *message) {
+    size_t n = message->count;
+    JsonStr *keys = json_pool_alloc(&d->pool, n + turn->count, sizeof *keys);
+    Json *items = json_pool_alloc(&d->pool, n + turn->count, sizeof *items);
+    memcpy(keys, message->keys, n * sizeof *keys);
+    memcpy(items, message->items, n * sizeof *items);
+    for (size_t i = 0; i < turn->count; i++) {
+        JsonStr key = turn->keys[i];
+        if (turn->items[i].type == JSON_NULL || json_str_is(key, "from") || json_str_is(key, "value")) continue;
+        if (json_get(message, key.data)) {
+            key_notes_add(&d->unread, "conversations[].", key);
+            continue;
+        }
+        keys[n] = key;
+        items[n++] = turn->items[i];
+    }
+    return (Json){.type = JSON_OBJECT, .count = n, .items = items, .keys = keys};
 }
 
 static int read_turn(Dialog *d, Json *out, const Json *turn, size_t i, Err *err) {
     char what[64];
-    snprintf(what, sizeof what, "conversations[%zu]", i);
+    snprintf(what, sizeof what, "%s[%zu]", d->answer_key, i);
+    if (turn->type == JSON_STRING && !(turn = json_pool_parse(&d->pool, turn->str, what, err))) return -1;
     const Json *from = json_get(turn, "from"), *value = json_get(turn, "value");
     if (!from || from->type != JSON_STRING || !value || value->type != JSON_STRING)
         return err_input(err, "%s: found %s; expected {\"from\": \"...\", \"value\": \"...\"}", what,
                          json_type_name(turn));
-    if (json_is_string(from, "function_call")) return message_from_call(out, &d->pool, value->str, what, err);
-    Json m = json_with(&d->pool, turn, "role", *from);
+    Json m = json_with(&d->pool, NULL, "role", *from);
     m = json_with(&d->pool, &m, "content", *value);
-    return message_normalise(out, &d->pool, &m, what, err);
+    if (json_is_string(from, "function_call") && message_from_call(&m, &d->pool, value->str, what, err)) return -1;
+    m = message_of_turn(d, turn, &m);
+    return read_message(d, out, &m, what, err);
 }
 
 static int read_sharegpt(Dialog *d, const Json *record, Err *err) {
-    const Json *turns = turns_of(record);
+    const Json *turns;
     JsonStr system;
-    if (!turns || turns->type != JSON_ARRAY) return fail_type("conversations", turns, "a list of turns", err);
-    if (get_optional(&system, record, "system", err) || read_template_variables(d, record, err)) return -1;
+    if (take_turns(&turns, d, record, err) || get_optional(&system, d, record, "system", err) ||
+        read_template_variables(d, record, err))
+        return -1;
+    d->turns = "conversations";
     Json *messages = new_messages(d, turns->count + 1);
     size_t n = add_system(d, messages, system);
     for (size_t i = 0; i < turns->count; i++)
@@ -174,7 +181,6 @@ static JsonStr joined(Dialog *d, JsonStr a, const char *separator, JsonStr b) {
 }
 
 static int check_history(const Json *history, Err *err) {
-    if (history->type != JSON_ARRAY) return fail_type("history", history, "a list of [user, assistant] pairs", err);
     for (size_t i = 0; i < history->count; i++) {
         const Json *pair = &history->items[i];
         if (pair->type == JSON_ARRAY && pair->count == 2 && pair->items[0].type == JSON_STRING &&
@@ -221,12 +227,16 @@ static int alpaca_raw(Dialog *d, JsonStr system, const Json *history, JsonStr us
 static int read_alpaca(Dialog *d, const Json *record, bool has_template, Err *err) {
     static const Json none = {.type = JSON_ARRAY};
     JsonStr instruction, input, output, system;
-    const Json *history = json_get(record, "history");
-    if (!history || history->type == JSON_NULL) history = &none;
-    if (get_string(&instruction, record, "instruction", err) || get_optional(&input, record, "input", err) ||
-        get_string(&output, record, "output", err) || get_optional(&system, record, "system", err) ||
-        check_history(history, err) || read_template_variables(d, record, err))
+    const Json *history;
+    d->answer_key = "output";
+    if (!json_given(record, "instruction") && !json_given(record, "input"))
+        return fail_type("instruction", json_get(record, "instruction"), "a string", err);
+    if (get_optional(&instruction, d, record, "instruction", err) || get_optional(&input, d, record, "input", err) ||
+        get_string(&output, d, record, "output", err) || get_optional(&system, d, record, "system", err) ||
+        take_value(&history, d, record, "history", JSON_ARRAY, err) || check_history(history ? history : &none, err) ||
+        (has_template && read_template_variables(d, record, err)))
         return -1;
+    if (!history) history = &none;
     JsonStr user = instruction.len ? joined(d, instruction, "\n", input) : input;
     return has_template ? alpaca_chat(d, system, history, user, output, err)
                         : alpaca_raw(d, system, history, user, output);
@@ -253,14 +263,16 @@ static int pair_of_strings(Dialog *d, JsonStr prompt, JsonStr completion, JsonSt
 }
 
 static int read_pair(Dialog *d, const Json *record, bool has_template, Err *err) {
-    const Json *prompt = first_of(record, "prompt", "question", NULL);
-    const Json *completion = first_of(record, "completion", "response", "answer");
+    const char *asked;
+    const Json *prompt = take_first(d, record, prompt_keys, &asked);
+    const Json *completion = take_first(d, record, answer_keys, &d->answer_key);
     JsonStr system;
-    if (get_optional(&system, record, "system", err) || read_template_variables(d, record, err)) return -1;
+    if (get_optional(&system, d, record, "system", err) || (has_template && read_template_variables(d, record, err)))
+        return -1;
     if (!prompt || (prompt->type != JSON_STRING && prompt->type != JSON_ARRAY))
-        return fail_type("prompt", prompt, "a string or a list of messages", err);
+        return fail_type(asked, prompt, "a string or a list of messages", err);
     if (!completion || completion->type != prompt->type)
-        return fail_type("completion", completion,
+        return fail_type(d->answer_key, completion,
                          prompt->type == JSON_STRING ? "a string, as the prompt is one"
                                                      : "a list of messages, as the prompt is one",
                          err);
@@ -278,17 +290,17 @@ static int read_pair(Dialog *d, const Json *record, bool has_template, Err *err)
 
 static int read_text(Dialog *d, const Json *record, Err *err) {
     d->kind = DIALOG_TEXT;
-    return get_string(&d->completion, record, "text", err);
+    return get_string(&d->completion, d, record, "text", err);
 }
 
 static int read_ids(Dialog *d, const Json *record, Err *err) {
     d->kind = DIALOG_IDS;
-    d->ids = json_get(record, "input_ids");
+    d->ids = take(d, record, "input_ids");
     if (!d->ids || d->ids->type != JSON_ARRAY) return fail_type("input_ids", d->ids, "a list of token ids", err);
     const char *keys[] = {"labels", "attention_mask"};
     const Json **out[] = {&d->labels, &d->visible};
     for (int k = 0; k < 2; k++) {
-        const Json *v = *out[k] = json_get(record, keys[k]);
+        const Json *v = *out[k] = take(d, record, keys[k]);
         if (v && v->type != JSON_ARRAY) return fail_type(keys[k], v, "a list", err);
         if (v && v->count != d->ids->count)
             return err_input(err, "%s: found %zu values; expected %zu, as many as input_ids", keys[k], v->count,
@@ -297,10 +309,7 @@ static int read_ids(Dialog *d, const Json *record, Err *err) {
     return 0;
 }
 
-int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_template, Err *err) {
-    if (check_record(record, err)) return -1;
-    if ((format == FORMAT_MESSAGES || format == FORMAT_SHAREGPT) && !has_template)
-        return err_input(err, "found %s data; the model has no chat template for it", dataset_format_name(format));
+static int read_format(Dialog *d, const Json *record, DatasetFormat format, bool has_template, Err *err) {
     switch (format) {
     case FORMAT_MESSAGES:
         return read_messages(d, record, err);
@@ -320,7 +329,57 @@ int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_te
     }
 }
 
+static void note_unread(Dialog *d, const Json *record) {
+    for (size_t i = 0; record->type == JSON_OBJECT && i < record->count; i++) {
+        size_t k = 0;
+        while (k < d->n_used && !json_str_is(record->keys[i], d->used[k])) k++;
+        if (k == d->n_used && record->items[i].type != JSON_NULL) key_notes_add(&d->unread, "", record->keys[i]);
+    }
+}
+
+int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_template, Err *err) {
+    bool turns = format == FORMAT_MESSAGES || format == FORMAT_SHAREGPT;
+    if (record->type != JSON_OBJECT && !(turns && record->type == JSON_ARRAY))
+        return err_input(err, "found %s; expected a record, an object", json_type_name(record));
+    if (record->type == JSON_OBJECT && dialog_check_preference(record, err)) return -1;
+    if (turns && !has_template)
+        return err_input(err, "found %s data; the model has no chat template for it", dataset_format_name(format));
+    if (read_format(d, record, format, has_template, err)) return -1;
+    note_unread(d, record);
+    return 0;
+}
+
+// ---- answers ----
+
+static bool is_blank(JsonStr s) {
+    return strspn(s.data, " \t\r\n") == s.len;
+}
+
+// Nothing but white space, no calls and no thought.
+static bool is_empty(const Json *message) {
+    static const char *const others[] = {"reasoning_content", "reasoning", "thinking", "function_call", NULL};
+    const Json *content = json_given(message, "content"), *calls = json_given(message, "tool_calls");
+    if (content && (content->type != JSON_STRING || !is_blank(content->str))) return false;
+    return !(calls && calls->count) && !first_given(message, others);
+}
+
+int dialog_check_answers(const Dialog *d, Err *err) {
+    static const char expected[] = "text to learn";
+    if (d->kind == DIALOG_RAW && is_blank(d->completion))
+        return err_input(err, "%s: found an empty answer; expected %s", d->answer_key, expected);
+    for (size_t i = 0; d->kind == DIALOG_CHAT && i < d->messages.count; i++) {
+        const Json *m = &d->messages.items[i];
+        if (!json_is_string(json_get(m, "role"), "assistant") || !message_is_trained(m) || !is_empty(m)) continue;
+        if (d->turns)
+            return err_input(err, "%s: message %zu: found an empty answer; expected %s, or \"train\": false",
+                             d->answer_key, i + 1, expected);
+        return err_input(err, "%s: found an empty answer; expected %s", d->answer_key, expected);
+    }
+    return 0;
+}
+
 void dialog_clear(Dialog *d) {
     json_pool_clear(&d->pool);
+    key_notes_clear(&d->unread);
     *d = (Dialog){0};
 }

@@ -3,27 +3,37 @@
 // Recognised by these keys, in this order:
 //   input_ids          input_ids [labels] [attention_mask]: labels are unshifted, -100 masks; zeros of the attention
 //                      mask are padding and are left out
-//   messages           messages (or conversations / conversation): [{"role", "content", ...}]; [tools]
+//   messages           messages (or conversations / conversation): [{"role", "content", ...}]; [system] [tools]; or the
+//                      record is the list itself
 //   sharegpt           conversations (or conversation / messages): [{"from", "value"}]; [system] [tools]
 //   prompt_completion  prompt + completion (or response), question + answer: both strings, or both lists of messages of
 //                      which the prompt's are not supervised; [system]
 //   alpaca             instruction + output; [input] [system] [history: [[user, assistant], ...]]
 //   text               text
-// `tools` is a list or a string of JSON; `chat_template_kwargs` is an object of further template variables. Other keys
-// are left alone. Preference data (chosen, rejected) is refused.
+// `tools` is a list; `chat_template_kwargs` is an object of further template variables. Lists and objects may be stored
+// as JSON text. null is absence, in a record as in its messages. Other keys are noted (key_notes.h). Preference data
+// (chosen, rejected, label true or false) is refused, as are roles that neither data formats nor the template know.
 #pragma once
 
 #include "dataset.h"
+#include "key_notes.h"
 #include "message.h"
 
 typedef enum { DIALOG_CHAT, DIALOG_RAW, DIALOG_TEXT, DIALOG_IDS } DialogKind;
 
 typedef struct Dialog { // init with {0}; borrows from the record, dialog_clear frees the rest
     DialogKind kind;
+    const char *template;               // set by the caller, or NULL: its source; roles that it names are known
     Json messages;                      // DIALOG_CHAT: an array
     const Json *tools, *extra;          // DIALOG_CHAT; may be NULL
+    Json given_extra;                   // what extra points to: without nulls
     JsonStr prompt, completion;         // DIALOG_RAW; completion alone for DIALOG_TEXT
     const Json *ids, *labels, *visible; // DIALOG_IDS; labels and visible (the attention mask) may be NULL
+    KeyNotes unread;        // keys of the record that nothing reads; those of messages that reach the template: chat.h
+    const char *turns;      // DIALOG_CHAT: where the messages stand, for such names: "messages[]."
+    const char *answer_key; // the record's last answer stands here: "completion", "messages"
+    const char *used[16];   // keys of the record that were read
+    size_t n_used;
     JsonPool pool;
 } Dialog;
 
@@ -31,4 +41,6 @@ typedef struct Dialog { // init with {0}; borrows from the record, dialog_clear 
 DatasetFormat dialog_detect(const Json *record, Err *err);
 // has_template false: alpaca and prompt_completion become DIALOG_RAW, messages and sharegpt are refused.
 int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_template, Err *err);
+// A turn with nothing in it that would be learnt: an error that names it.
+int dialog_check_answers(const Dialog *d, Err *err);
 void dialog_clear(Dialog *d);

@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "classify.h"
+#include "record_faults.h"
 
 void encoded_clear(Encoded *e) {
     mem_free(e->ids);
     mem_free(e->supervised);
     mem_free(e->label);
+    key_notes_clear(&e->unread);
     *e = (Encoded){0};
 }
 
@@ -65,6 +67,7 @@ static int encode_text(Encoded *out, const Encoder *e, JsonStr text, Err *err) {
     TokenIds t = {0};
     if (check_size(text, err)) return -1;
     out->windows = true;
+    if (!text.len) return 0; // not even its end is to be learnt
     add_bos(&t, e->tokenizer);
     tokenizer_encode(e->tokenizer, text.data, text.len, NULL, false, &t);
     add_eos(&t, e->tokenizer);
@@ -73,6 +76,13 @@ static int encode_text(Encoded *out, const Encoder *e, JsonStr text, Err *err) {
 
 // ---- conversations ----
 
+// Keys of messages, "[].name", get the name of their list in front.
+static void note_keys(KeyNotes *out, const char *list, const KeyNotes *unread) {
+    for (const char *p = unread->names.data, *end = p + unread->names.len; p < end; p += strlen(p) + 1)
+        key_notes_add(out, *p == '[' ? list : "", json_str(p));
+    out->more |= unread->more;
+}
+
 static int encode_chat(Encoded *out, const Encoder *e, const Dialog *d, Err *err) {
     ChatTokens t = {0};
     if (chat_encode(&t, e->chat, e->tokenizer, &d->messages, d->tools, d->extra, false, e->train_on_inputs, err)) {
@@ -80,6 +90,7 @@ static int encode_chat(Encoded *out, const Encoder *e, const Dialog *d, Err *err
         return -1;
     }
     *out = (Encoded){.ids = t.ids, .supervised = t.supervised, .count = t.count, .left_out = t.left_out};
+    note_keys(&out->unread, d->turns ? d->turns : "messages", &t.unread);
     t.ids = NULL; // now the caller's
     t.supervised = NULL;
     chat_tokens_clear(&t);
@@ -95,37 +106,41 @@ static int fail_value(const char *key, size_t i, const Json *v, const char *expe
 
 // Tokens [*begin, *end) are visible: zeros of an attention mask are padding, so they stand before or behind the rest.
 static int visible_range(const Dialog *d, size_t *begin, size_t *end, Err *err) {
+    int64_t n;
     *begin = 0;
     *end = d->ids->count;
     if (!d->visible) return 0;
     const Json *mask = d->visible->items;
     for (size_t i = 0; i < *end; i++)
-        if (mask[i].type != JSON_INT || (mask[i].integer != 0 && mask[i].integer != 1))
+        if (!json_whole(&mask[i], &n) || (n != 0 && n != 1))
             return fail_value("attention_mask", i, &mask[i], "0 or 1", err);
-    while (*begin < *end && mask[*begin].integer == 0) ++*begin;
-    while (*end > *begin && mask[*end - 1].integer == 0) --*end;
+    while (*begin < *end && mask[*begin].number == 0) ++*begin;
+    while (*end > *begin && mask[*end - 1].number == 0) --*end;
     for (size_t i = *begin; i < *end; i++)
-        if (mask[i].integer == 0)
+        if (mask[i].number == 0)
             return fail_value("attention_mask", i, &mask[i], "zeros only before and behind the text", err);
     return 0;
 }
 
 static int read_id(int32_t *id, const Encoder *e, const Json *v, size_t i, Err *err) {
+    int64_t n;
     char expected[64];
     snprintf(expected, sizeof expected, "a token id below %d", tokenizer_vocab_size(e->tokenizer));
-    if (v->type != JSON_INT || v->integer < 0 || v->integer >= tokenizer_vocab_size(e->tokenizer))
+    if (!json_whole(v, &n) || n < 0 || n >= tokenizer_vocab_size(e->tokenizer))
         return fail_value("input_ids", i, v, expected, err);
-    *id = (int32_t)v->integer;
+    *id = (int32_t)n;
     return 0;
 }
 
 // A label is the token's own id (labels are unshifted) or -100.
 static int read_label(uint8_t *supervised, const Dialog *d, size_t i, int32_t id, Err *err) {
+    int64_t n;
     *supervised = 1;
     if (!d->labels) return 0;
     const Json *v = &d->labels->items[i];
-    *supervised = v->type == JSON_INT && v->integer == id;
-    if (*supervised || (v->type == JSON_INT && v->integer == -100)) return 0;
+    bool whole = json_whole(v, &n);
+    *supervised = whole && n == id;
+    if (*supervised || (whole && n == -100)) return 0;
     char expected[96];
     snprintf(expected, sizeof expected, "-100 or %d, the token at this place (labels are not shifted)", id);
     return fail_value("labels", i, v, expected, err);
@@ -176,6 +191,34 @@ static int fail_record(const RecordPlace *place, RecordSpan span, Err *err) {
     return err_context(err, "%s:%zu: record %lld", span.name, span.line, (long long)place->number);
 }
 
+// Of a file whose first record has fixed the format: what this record is instead.
+static int fail_format(const Json *record, const RecordPlace *place, Err *err) {
+    Err why = {0};
+    if (!place->detected || place->number == 1) return -1;
+    DatasetFormat other = dialog_detect(record, &why);
+    if (other == place->format) return -1;
+    const char *fixed = dataset_format_name(place->format);
+    if (other == FORMAT_AUTO && record->type == JSON_OBJECT)
+        return err_input(err, "%s (the file's first record is %s)", why.msg, fixed);
+    if (other == FORMAT_AUTO) return -1;
+    return err_input(err,
+                     "found a record of format %s; expected %s, the format that the file's first record has: one file, "
+                     "one format",
+                     dataset_format_name(other), fixed);
+}
+
+static int encode_dialogs_record(Encoded *out, const Encoder *e, const Json *record, const RecordPlace *place,
+                                 Err *err) {
+    Dialog d = {.template = e->chat ? chat_template_source(e->chat) : NULL};
+    int rc = dialog_read(&d, record, place->format, e->chat != NULL, err);
+    if (rc) fail_format(record, place, err);
+    if (!rc && dialog_check_answers(&d, err)) rc = err_context(err, "record %lld", (long long)place->number);
+    if (!rc) rc = encode_dialog(out, e, &d, err);
+    if (!rc) note_keys(&out->unread, "", &d.unread);
+    dialog_clear(&d);
+    return rc;
+}
+
 int encode_record(Encoded *out, const Encoder *e, RecordSpan span, const RecordPlace *place, Err *err) {
     *out = (Encoded){0};
     if (place->is_text) {
@@ -183,20 +226,13 @@ int encode_record(Encoded *out, const Encoder *e, RecordSpan span, const RecordP
         return encode_dialog(out, e, &text, err) ? fail_record(place, span, err) : 0;
     }
     JsonDoc *doc;
-    if (json_parse(&doc, span.text, span.len, span.name, span.line, err)) return -1;
-    Dialog d = {0};
-    int rc;
-    if (place->format == FORMAT_CLASSIFICATION) {
-        rc = classify_record(out, e, json_root(doc), err);
-    } else {
-        rc = dialog_read(&d, json_root(doc), place->format, e->chat != NULL, err);
-        if (!rc) rc = encode_dialog(out, e, &d, err);
-    }
+    if (json_parse_data(&doc, span.text, span.len, span.name, span.line, err)) return fault_in_record(span, err);
+    int rc = place->format == FORMAT_CLASSIFICATION ? classify_record(out, e, json_root(doc), err)
+                                                    : encode_dialogs_record(out, e, json_root(doc), place, err);
     if (rc) {
         fail_record(place, span, err);
         encoded_clear(out);
     }
-    dialog_clear(&d);
     json_free(doc);
     return rc;
 }

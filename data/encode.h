@@ -28,8 +28,9 @@ typedef struct Encoded { // init with {0}; encoded_clear frees
     bool windows;    // text: cut into windows instead of dropped when it is too long
     char *label;     // classification: its name; else NULL
     bool label_integer;
-    size_t second; // classification: index of the first token of type 1; count when there is none
-    size_t cut;    // tokens that shortening took out
+    size_t second;   // classification: index of the first token of type 1; count when there is none
+    size_t cut;      // tokens that shortening took out
+    KeyNotes unread; // keys of the record that nothing has read
 } Encoded;
 void encoded_clear(Encoded *e);
 
@@ -41,6 +42,7 @@ typedef struct RecordPlace {
     const char *path;
     int64_t number; // in its file, from 1
     DatasetFormat format;
-    bool is_text; // a .txt file's
+    bool is_text;  // a .txt file's
+    bool detected; // the format is the first record's
 } RecordPlace;
 int encode_record(Encoded *out, const Encoder *e, RecordSpan span, const RecordPlace *place, Err *err);

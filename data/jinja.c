@@ -2,6 +2,7 @@
 #include "jinja_internal.h"
 #include "unicode.h"
 
+#include <stdio.h>
 #include <string.h>
 
 int jinja_compile(JinjaTemplate **out, const char *source, size_t len, const char *name, Err *err) {
@@ -29,6 +30,7 @@ void jinja_output_clear(JinjaOutput *out) {
     mem_free(out->text);
     mem_free(out->origin);
     mem_free(out->generation);
+    key_notes_clear(&out->unread);
     *out = (JinjaOutput){0};
 }
 
@@ -37,7 +39,7 @@ static void set_variable(Eval *e, const char *name, Value v) {
 }
 
 // As transformers passes them: tools and documents are none when absent, the tokens are undefined.
-static void set_variables(Eval *e, const JinjaInput *in) {
+static Value set_variables(Eval *e, const JinjaInput *in) {
     set_variable(e, "documents", v_none());
     for (size_t i = 0; in->extra && i < in->extra->count; i++) {
         const Str *name = str_in_arena(&e->arena, in->extra->keys[i].data, in->extra->keys[i].len, 0);
@@ -49,9 +51,48 @@ static void set_variables(Eval *e, const JinjaInput *in) {
     for (size_t i = 0; i < in->messages->count; i++) {
         messages[i] = message_from_json(e, &in->messages->items[i], JINJA_ORIGIN_MESSAGE | (uint32_t)i);
     }
-    set_variable(e, "messages", v_seq(e, V_LIST, messages, in->messages->count));
+    Value list = v_seq(e, V_LIST, messages, in->messages->count);
+    set_variable(e, "messages", list);
     set_variable(e, "tools", in->tools ? field_from_json(e, in->tools, JINJA_ORIGIN_DATA, 0) : v_none());
     set_variable(e, "add_generation_prompt", v_bool(in->add_generation_prompt));
+    return list;
+}
+
+// ---- keys that the template leaves out ----
+
+enum { PLACE_BYTES = 64 };
+
+static void note_unread(KeyNotes *notes, Value v, const char *place) {
+    char inner[PLACE_BYTES];
+    snprintf(inner, sizeof inner, "%s%s", place, v.type == V_LIST ? "[]" : ".");
+    for (size_t i = 0; v.type == V_LIST && i < v.seq->count; i++) note_unread(notes, v.seq->items[i], inner);
+    for (size_t i = 0; v.type == V_DICT && v.dict->read && i < v.dict->count; i++) {
+        const Str *key = v.dict->keys[i].str;
+        bool mask = strcmp(place, "[]") == 0 && (str_is(key, "train") || str_is(key, "weight"));
+        if (mask || v.dict->values[i].type == V_NONE) continue;
+        if (v.dict->read[i]) {
+            snprintf(inner, sizeof inner, "%s.%s", place, key->data);
+            note_unread(notes, v.dict->values[i], inner);
+        } else {
+            snprintf(inner, sizeof inner, "%s.", place);
+            key_notes_add(notes, inner, (JsonStr){key->data, key->len});
+        }
+    }
+}
+
+static bool is_read(const Dict *variables, JsonStr name) {
+    size_t i = 0;
+    for (; i < variables->count; i++) {
+        const Str *key = variables->keys[i].str;
+        if (key->len == name.len && memcmp(key->data, name.data, name.len) == 0) return variables->read[i];
+    }
+    return true;
+}
+
+static void note_unread_variables(KeyNotes *notes, const Dict *variables, const JinjaInput *in) {
+    for (size_t i = 0; in->extra && i < in->extra->count; i++)
+        if (!is_read(variables, in->extra->keys[i])) key_notes_add(notes, "chat_template_kwargs.", in->extra->keys[i]);
+    if (in->tools && !is_read(variables, (JsonStr){"tools", 5})) key_notes_add(notes, "", (JsonStr){"tools", 5});
 }
 
 static void take_output(const Eval *e, const Buffer *b, JinjaOutput *out) {
@@ -76,10 +117,16 @@ int jinja_render(const JinjaTemplate *t, const JinjaInput *in, JinjaOutput *out,
     Eval e = {.t = t, .err = err, .out = &text, .line = 1};
     Scope variables = {0}, top = {.parent = &variables};
     e.scope = &variables;
-    set_variables(&e, in);
+    Value messages = set_variables(&e, in);
     e.scope = &top;
+    variables.vars.read = eval_alloc(&e, variables.vars.count, sizeof *variables.vars.read);
+    memset(variables.vars.read, false, variables.vars.count * sizeof *variables.vars.read);
     exec_body(&e, &t->body);
-    if (!e.failed) take_output(&e, &text, out);
+    if (!e.failed) {
+        take_output(&e, &text, out);
+        note_unread(&out->unread, messages, "");
+        note_unread_variables(&out->unread, &variables.vars, in);
+    }
     arena_free(&e.arena);
     return e.failed ? -1 : 0;
 }

@@ -9,7 +9,7 @@
 #pragma once
 
 #include "base.h"
-#include "json.h"
+#include "key_notes.h"
 
 typedef struct JinjaTemplate JinjaTemplate;
 
@@ -54,6 +54,8 @@ typedef struct JinjaOutput { // init with {0}; jinja_output_clear frees
     uint32_t *origin;        // one per byte
     uint8_t *generation;     // one per byte: 1 inside {% generation %}; NULL when the template has no such tag
     size_t len;
+    KeyNotes unread; // keys of messages that the template has not looked at, as "[].name"; variables:
+                     // "chat_template_kwargs.x", "tools"
 } JinjaOutput;
 void jinja_output_clear(JinjaOutput *out);
 

@@ -183,6 +183,7 @@ static void spread_dict(Eval *e, ArgSink *s, Value v) {
         eval_fail(e, "argument behind ** is of type '%s'; expected a dict", type_name(v));
         return;
     }
+    dict_read_all(v.dict);
     for (size_t i = 0; i < v.dict->count && !e->failed; i++) {
         if (v.dict->keys[i].type != V_STR) {
             eval_fail(e, "keywords must be strings");

@@ -32,6 +32,7 @@ static Value g_dict(Eval *e, Value self, const CallArgs *args) {
     if (args->n_pos > 1) return eval_fail(e, "dict takes at most one value without name");
     if (args->n_pos == 1 && args->pos[0].type == V_DICT) {
         const Dict *from = args->pos[0].dict;
+        dict_read_all(from);
         for (size_t i = 0; i < from->count; i++) dict_set(e, d.dict, from->keys[i], from->values[i]);
     } else if (args->n_pos == 1) {
         for (Iter *it = iter_new(e, args->pos[0]); iter_next(e, it, &item);) {

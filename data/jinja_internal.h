@@ -98,6 +98,7 @@ struct Seq {
 struct Dict {
     Value *keys, *values;
     size_t count, capacity;
+    bool *read; // of a message's objects: the keys whose values the template has looked at; else NULL
 };
 
 // ---- nodes ----
@@ -355,6 +356,7 @@ Value v_seq(Eval *e, ValueType type, Value *items, size_t count);
 Value v_dict(Eval *e);
 void dict_set(Eval *e, Dict *d, Value key, Value v);
 bool dict_get(Eval *e, const Dict *d, Value key, Value *out);
+void dict_read_all(const Dict *d); // all its values are looked at, as when it is printed
 bool dict_get_str(const Dict *d, const char *name, size_t len, Value *out);
 bool is_hashable(Value v);
 const char *type_name(Value v); // as Python names it

@@ -48,6 +48,10 @@ Value value_from_json(Eval *e, const Json *j, uint32_t origin) {
         d->keys = eval_alloc(e, j->count, sizeof *d->keys);
         d->values = eval_alloc(e, j->count, sizeof *d->values);
         d->count = d->capacity = j->count;
+        if (origin >= JINJA_ORIGIN_MESSAGE) {
+            d->read = eval_alloc(e, j->count, sizeof *d->read);
+            memset(d->read, false, j->count * sizeof *d->read);
+        }
         for (size_t i = 0; i < j->count; i++) {
             d->keys[i] = str_from_json(e, j->keys[i], origin);
             d->values[i] = value_from_json(e, &j->items[i], origin);
@@ -193,6 +197,7 @@ static void dump_dict(Dump *d, Value v, int level) {
         return;
     }
     size_t *order = dump_order(d, v.dict);
+    dict_read_all(v.dict);
     buf_add(d->e, d->out, "{", 1, v.origin);
     for (size_t i = 0; i < v.dict->count && !d->e->failed; i++) {
         if (i) buf_add(d->e, d->out, d->item_sep->data, d->item_sep->len, v.origin);

@@ -292,11 +292,13 @@ static Value m_keys(Eval *e, Value self, const Value *a) {
 }
 static Value m_values(Eval *e, Value self, const Value *a) {
     (void)a;
+    dict_read_all(self.dict);
     return view(e, self.dict->values, self.dict->count, "dict_values", self.origin);
 }
 static Value m_items(Eval *e, Value self, const Value *a) {
     (void)a;
     Value *items = eval_alloc(e, self.dict->count, sizeof *items);
+    dict_read_all(self.dict);
     for (size_t i = 0; i < self.dict->count; i++) {
         Value *pair = eval_alloc(e, 2, sizeof *pair);
         pair[0] = self.dict->keys[i];

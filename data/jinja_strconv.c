@@ -86,6 +86,7 @@ static void repr_items(Eval *e, Buffer *b, Value v) {
 
 static void repr_dict(Eval *e, Buffer *b, Value v) {
     buf_add(e, b, "{", 1, v.origin);
+    dict_read_all(v.dict);
     for (size_t i = 0; i < v.dict->count && !e->failed; i++) {
         if (i) buf_add(e, b, ", ", 2, v.origin);
         buf_repr(e, b, v.dict->keys[i]);

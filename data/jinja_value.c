@@ -152,9 +152,14 @@ void dict_set(Eval *e, Dict *d, Value key, Value v) {
     d->values[d->count++] = v;
 }
 
+void dict_read_all(const Dict *d) {
+    if (d->read) memset(d->read, true, d->count * sizeof *d->read);
+}
+
 bool dict_get(Eval *e, const Dict *d, Value key, Value *out) {
     size_t i;
     if (!dict_index(e, d, key, &i)) return false;
+    if (d->read) d->read[i] = true;
     *out = d->values[i];
     return true;
 }
@@ -163,6 +168,7 @@ bool dict_get_str(const Dict *d, const char *name, size_t len, Value *out) {
     for (size_t i = 0; i < d->count; i++) {
         const Value k = d->keys[i];
         if (k.type == V_STR && k.str->len == len && memcmp(k.str->data, name, len) == 0) {
+            if (d->read) d->read[i] = true;
             *out = d->values[i];
             return true;
         }

@@ -35,6 +35,7 @@ typedef struct Parser {
     size_t line;
     Err *err;
     JsonDoc *doc;
+    bool any_number; // json_parse_data
     int depth;
     size_t n_values; // of the whole document
     Json *values;    // stack of finished values whose container is still open
@@ -146,7 +147,8 @@ static int parse_number(Parser *ps, Json *out) {
         out->number = (double)out->integer;
     else
         out->number = strtod(out->str.data, NULL);
-    if (out->number - out->number != 0) return fail_at(ps, ps->p, "a number too large for a double", "less than 1e308");
+    if (!isfinite(out->number) && !ps->any_number)
+        return fail_at(ps, ps->p, "a number too large for a double", "less than 1e308");
     ps->p = p;
     return 0;
 }
@@ -157,6 +159,19 @@ static int parse_word(Parser *ps, const char *word, JsonType type, Json *out) {
     ps->p += n;
     out->type = type;
     return 0;
+}
+
+// NaN, Infinity and -Infinity, as Python's json writes them.
+static int parse_non_finite(Parser *ps, Json *out) {
+    static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
+    for (int i = 0; i < 3; i++) {
+        size_t n = strlen(words[i]);
+        if ((size_t)(ps->end - ps->p) < n || memcmp(ps->p, words[i], n) != 0) continue;
+        *out = (Json){.type = JSON_FLOAT, .str = {words[i], n}, .number = i == 0 ? NAN : i == 1 ? INFINITY : -INFINITY};
+        ps->p += n;
+        return 0;
+    }
+    return *ps->p == '-' ? parse_number(ps, out) : fail_found(ps, ps->p, "a JSON value");
 }
 
 // ---- strings ----
@@ -366,6 +381,11 @@ static int parse_value(Parser *ps, Json *out) {
         return parse_word(ps, "false", JSON_FALSE, out);
     case 'n':
         return parse_word(ps, "null", JSON_NULL, out);
+    case 'N':
+    case 'I':
+    case '-':
+        if (ps->any_number) return parse_non_finite(ps, out);
+        // fall through
     default:
         if (*ps->p != '-' && (*ps->p < '0' || *ps->p > '9')) return fail_found(ps, ps->p, "a JSON value");
         return parse_number(ps, out);
@@ -379,15 +399,24 @@ static int parse_document(Parser *ps) {
     return ps->p == ps->end ? 0 : fail_found(ps, ps->p, "nothing behind the value");
 }
 
-int json_parse(JsonDoc **doc, const char *text, size_t len, const char *name, size_t line, Err *err) {
-    JsonDoc *d = mem_calloc(1, sizeof *d);
-    Parser ps = {.start = text, .p = text, .end = text + len, .name = name, .line = line, .err = err, .doc = d};
+static int run_parser(JsonDoc **doc, Parser ps, const char *text, size_t len) {
+    ps.doc = mem_calloc(1, sizeof *ps.doc);
+    ps.start = ps.p = text;
+    ps.end = text + len;
     int rc = parse_document(&ps);
     mem_free(ps.values);
     mem_free(ps.keys);
-    if (rc) json_free(d);
-    *doc = rc ? NULL : d;
+    if (rc) json_free(ps.doc);
+    *doc = rc ? NULL : ps.doc;
     return rc;
+}
+
+int json_parse(JsonDoc **doc, const char *text, size_t len, const char *name, size_t line, Err *err) {
+    return run_parser(doc, (Parser){.name = name, .line = line, .err = err}, text, len);
+}
+
+int json_parse_data(JsonDoc **doc, const char *text, size_t len, const char *name, size_t line, Err *err) {
+    return run_parser(doc, (Parser){.name = name, .line = line, .err = err, .any_number = true}, text, len);
 }
 
 const Json *json_root(const JsonDoc *doc) {
@@ -413,14 +442,24 @@ const Json *json_get(const Json *object, const char *key) {
     return NULL;
 }
 
+const Json *json_given(const Json *object, const char *key) {
+    const Json *v = json_get(object, key);
+    return v && v->type != JSON_NULL ? v : NULL;
+}
+
 const char *json_type_name(const Json *v) {
+    if (v && v->type == JSON_FLOAT && !isfinite(v->number)) return isnan(v->number) ? "NaN" : "an infinite number";
     static const char *const names[] = {"null",    "false",    "true",     "an integer",
                                         "a float", "a string", "an array", "an object"};
     return v ? names[v->type] : "nothing";
 }
 
+bool json_str_is(JsonStr s, const char *text) {
+    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
+}
+
 bool json_is_string(const Json *v, const char *text) {
-    return v && v->type == JSON_STRING && v->str.len == strlen(text) && memcmp(v->str.data, text, v->str.len) == 0;
+    return v && v->type == JSON_STRING && json_str_is(v->str, text);
 }
 
 bool json_whole(const Json *v, int64_t *out) {

@@ -35,14 +35,19 @@ typedef struct JsonDoc JsonDoc;
 // Parses exactly one value (white space around it is allowed). `name` and `line` begin the error message
 // ("name:line: ..."), line counted from `line` on; line 0 leaves it out. The text need not outlive the call.
 int json_parse(JsonDoc **doc, const char *text, size_t len, const char *name, size_t line, Err *err);
+// As json_parse, for data that Python wrote: NaN, Infinity, -Infinity and numbers beyond a double are JSON_FLOAT too,
+// so that a column that is not read cannot stop a run. Whoever reads a number must ask isfinite (json_whole does).
+int json_parse_data(JsonDoc **doc, const char *text, size_t len, const char *name, size_t line, Err *err);
 const Json *json_root(const JsonDoc *doc);
 void json_free(JsonDoc *doc);
 
 // Lookups; NULL when absent or of another type.
-const Json *json_get(const Json *object, const char *key); // object may be NULL; linear in its keys
-const char *json_type_name(const Json *v);                 // "a string", "an array", ...; for messages
-bool json_is_string(const Json *v, const char *text);      // v is a string equal to text
-bool json_whole(const Json *v, int64_t *out);              // v is a whole number, also if written as a float (1.0)
+const Json *json_get(const Json *object, const char *key);   // object may be NULL; linear in its keys
+const Json *json_given(const Json *object, const char *key); // as json_get; NULL for null too: null is absence
+const char *json_type_name(const Json *v);                   // "a string", "an array", ...; for messages
+bool json_str_is(JsonStr s, const char *text);               // all of s, which may hold NUL bytes
+bool json_is_string(const Json *v, const char *text);        // v is a string equal to text
+bool json_whole(const Json *v, int64_t *out);                // v is a whole number, also if written as a float (1.0)
 
 // Appends `s` as a JSON string with quotes: what say.h keeps from terminals, quote and backslash are escaped, other
 // UTF-8 stands as it is.

@@ -21,7 +21,7 @@ void json_pool_clear(JsonPool *pool) {
 
 const Json *json_pool_parse(JsonPool *pool, JsonStr text, const char *what, Err *err) {
     JsonDoc *doc;
-    if (json_parse(&doc, text.data, text.len, what, 0, err)) return NULL;
+    if (json_parse_data(&doc, text.data, text.len, what, 0, err)) return NULL;
     MEM_GROW(pool->docs, pool->docs_capacity, pool->n_docs + 1);
     pool->docs[pool->n_docs++] = doc;
     return json_root(doc);
@@ -45,10 +45,24 @@ Json json_with(JsonPool *pool, const Json *object, const char *key, Json value) 
         memcpy(keys, object->keys, n * sizeof *keys);
         memcpy(items, object->items, n * sizeof *items);
     }
-    while (at < n && !json_is_string(&(Json){.type = JSON_STRING, .str = keys[at]}, key)) at++;
+    while (at < n && !json_str_is(keys[at], key)) at++;
     keys[at] = json_str(key);
     items[at] = value;
     return (Json){.type = JSON_OBJECT, .count = at == n ? n + 1 : n, .items = items, .keys = keys};
+}
+
+Json json_without_nulls(JsonPool *pool, const Json *object, const char *keep) {
+    size_t n = 0, nulls = 0;
+    for (size_t i = 0; i < object->count; i++) nulls += object->items[i].type == JSON_NULL;
+    if (!nulls) return *object;
+    JsonStr *keys = json_pool_alloc(pool, object->count, sizeof *keys);
+    Json *items = json_pool_alloc(pool, object->count, sizeof *items);
+    for (size_t i = 0; i < object->count; i++) {
+        if (object->items[i].type == JSON_NULL && !(keep && json_str_is(object->keys[i], keep))) continue;
+        keys[n] = object->keys[i];
+        items[n++] = object->items[i];
+    }
+    return (Json){.type = JSON_OBJECT, .count = n, .items = items, .keys = keys};
 }
 
 Json message_new(JsonPool *pool, const char *role, JsonStr content) {
@@ -67,6 +81,30 @@ static const char *usual_role(const Json *role) {
     for (size_t i = 0; i < sizeof alias / sizeof *alias; i++)
         if (json_is_string(role, alias[i][0])) return alias[i][1];
     return NULL;
+}
+
+static bool has_word(const char *text, const char *word, char quote) {
+    char *quoted = mem_printf("%c%s%c", quote, word, quote);
+    bool found = strstr(text, quoted) != NULL;
+    mem_free(quoted);
+    return found;
+}
+
+int message_check_role(const Json *message, const char *template, const char *what, Err *err) {
+    static const char *const known[] = {"system",  "developer",   "user",    "assistant", "tool",
+                                        "ipython", "environment", "context", "documents", "tool_response"};
+    const Json *v = json_get(message, "role");
+    const char *role = v->str.data;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (json_is_string(v, known[i])) return 0;
+    bool plain = v->str.len && strlen(role) == v->str.len;
+    if (template && plain && (has_word(template, role, '\'') || has_word(template, role, '"'))) return 0;
+    return err_input(
+        err,
+        "%s: found the role \"%.64s\"; expected system, developer, user, assistant, tool or another name of "
+        "these (human, gpt, bot, model, function, observation), in lower case, or a role that the chat "
+        "template names",
+        what, role);
 }
 
 static int fail_part(const Json *part, size_t i, const char *what, Err *err) {
@@ -125,6 +163,15 @@ static int check_content(const Json *m, const char *what, Err *err) {
                      json_type_name(content));
 }
 
+// Of parts too null is absence: templates ask `'image' in part`.
+static void without_part_nulls(Json *m, JsonPool *pool) {
+    const Json *content = json_get(m, "content");
+    if (!message_has_parts(content)) return;
+    Json *parts = json_pool_alloc(pool, content->count, sizeof *parts);
+    for (size_t i = 0; i < content->count; i++) parts[i] = json_without_nulls(pool, &content->items[i], NULL);
+    *m = json_with(pool, m, "content", (Json){.type = JSON_ARRAY, .count = content->count, .items = parts});
+}
+
 // ---- tool calls ----
 
 // {"name", "arguments"} with arguments as an object, or as a string that holds one.
@@ -151,15 +198,20 @@ static int normalise_function(Json *f, JsonPool *pool, const char *what, Err *er
 
 // A call as OpenAI writes it, {"type": "function", "function": {...}}, or the bare function.
 static int normalise_call(Json *call, JsonPool *pool, const char *what, Err *err) {
+    if (call->type == JSON_OBJECT) *call = json_without_nulls(pool, call, NULL);
     const Json *function = json_get(call, "function");
     if (!function) return normalise_function(call, pool, what, err);
-    Json f = *function;
+    if (function->type == JSON_STRING && !(function = json_pool_parse(pool, function->str, "function", err)))
+        return err_context(err, "%s", what);
+    Json f = function->type == JSON_OBJECT ? json_without_nulls(pool, function, NULL) : *function;
     if (normalise_function(&f, pool, what, err)) return -1;
     *call = json_with(pool, call, "function", f);
     return 0;
 }
 
 static int normalise_calls(Json *m, JsonPool *pool, const Json *calls, const char *what, Err *err) {
+    if (calls->type == JSON_STRING && !(calls = json_pool_parse(pool, calls->str, "tool_calls", err)))
+        return err_context(err, "%s", what);
     if (calls->type != JSON_ARRAY)
         return err_input(err, "%s.tool_calls: found %s; expected an array", what, json_type_name(calls));
     Json *items = json_pool_alloc(pool, calls->count, sizeof *items);
@@ -183,30 +235,49 @@ int message_from_call(Json *out, JsonPool *pool, JsonStr call, const char *what,
 
 // ---- a whole message ----
 
+// true or false, or 1 or 0: 1 and 0; -1: something else.
+static int truth_of(const Json *v) {
+    int64_t n;
+    if (v->type == JSON_TRUE || v->type == JSON_FALSE) return v->type == JSON_TRUE;
+    return json_whole(v, &n) && (n == 0 || n == 1) ? (int)n : -1;
+}
+
+static const char *const mask_keys[] = {"train", "weight"};
+
 static int check_mask_keys(const Json *m, const char *what, Err *err) {
-    const Json *train = json_get(m, "train"), *weight = json_get(m, "weight");
-    if (train && train->type != JSON_TRUE && train->type != JSON_FALSE)
-        return err_input(err, "%s.train: found %s; expected true or false", what, json_type_name(train));
-    if (weight && (weight->type != JSON_INT || (weight->integer != 0 && weight->integer != 1)))
-        return err_input(err, "%s.weight: found %s; expected 0 or 1", what,
-                         weight->type == JSON_INT || weight->type == JSON_FLOAT ? weight->str.data
-                                                                                : json_type_name(weight));
+    for (int i = 0; i < 2; i++) {
+        const Json *v = json_get(m, mask_keys[i]);
+        if (!v || truth_of(v) >= 0) continue;
+        bool number = v->type == JSON_INT || v->type == JSON_FLOAT;
+        return err_input(err, "%s.%s: found %s; expected %s", what, mask_keys[i],
+                         number ? v->str.data : json_type_name(v), i ? "0 or 1" : "true or false");
+    }
     return 0;
+}
+
+bool message_is_trained(const Json *message) {
+    for (int i = 0; i < 2; i++) {
+        const Json *v = json_get(message, mask_keys[i]);
+        if (v && truth_of(v) == 0) return false;
+    }
+    return true;
 }
 
 int message_normalise(Json *out, JsonPool *pool, const Json *message, const char *what, Err *err) {
     if (message->type != JSON_OBJECT)
         return err_input(err, "%s: found %s; expected a message, {\"role\", \"content\"}", what,
                          json_type_name(message));
-    const Json *role = json_get(message, "role"), *calls = json_get(message, "tool_calls");
+    const Json *role = json_get(message, "role");
     if (!role || role->type != JSON_STRING)
         return err_input(err, "%s.role: found %s; expected a string", what, json_type_name(role));
-    if (json_get(message, "function_call"))
+    *out = json_without_nulls(pool, message, "content");
+    const Json *calls = json_get(out, "tool_calls");
+    if (json_get(out, "function_call"))
         return err_input(err, "%s.function_call: found the old form of a tool call; expected tool_calls", what);
-    if (check_mask_keys(message, what, err)) return -1;
-    *out = *message;
+    if (check_mask_keys(out, what, err)) return -1;
     const char *usual = usual_role(role);
     if (usual) *out = json_with(pool, out, "role", json_string(json_str(usual)));
     if (check_content(out, what, err)) return -1;
-    return calls && calls->type != JSON_NULL ? normalise_calls(out, pool, calls, what, err) : 0;
+    without_part_nulls(out, pool);
+    return calls ? normalise_calls(out, pool, calls, what, err) : 0;
 }

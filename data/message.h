@@ -1,9 +1,9 @@
 // message: chat messages as templates expect them, made from what data files contain.
 //
-// Normalised: the role's usual name (human -> user, gpt -> assistant, ...). Checked: content is a string or a list of
-// text parts (any other part is refused by name) or, of a tool, any value; arguments of tool calls are an object or a
-// string that holds one. In which of these forms the template gets them is chat_forms.h. All other keys stay, so that
-// templates and the mask ("train", "weight") see them.
+// Normalised: the role's usual name (human -> user, gpt -> assistant, ...), null keys left out, tool calls that are JSON
+// text parsed. Checked: content is a string or a list of text parts (any other part is refused by name) or, of a tool,
+// any value; arguments of tool calls are an object or a string that holds one. In which of these forms the template gets
+// them is chat_forms.h. All other keys stay, so that templates and the mask ("train", "weight") see them.
 #pragma once
 
 #include "base.h"
@@ -24,6 +24,8 @@ JsonStr json_str(const char *text); // borrowed
 Json json_string(JsonStr text);
 // A copy of `object` (NULL: empty) with `key` set to value.
 Json json_with(JsonPool *pool, const Json *object, const char *key, Json value);
+// `object` without its null keys: null is absence. `keep` stays (NULL: none).
+Json json_without_nulls(JsonPool *pool, const Json *object, const char *keep);
 
 // `what` is the message's place in the record: "messages[3]".
 int message_normalise(Json *out, JsonPool *pool, const Json *message, const char *what, Err *err);
@@ -31,6 +33,10 @@ int message_normalise(Json *out, JsonPool *pool, const Json *message, const char
 bool message_has_parts(const Json *content);
 // Its content as one string: parts are joined; "" when there is none. Borrowed from the message or the pool.
 JsonStr message_text(JsonPool *pool, const Json *message);
+// A role that is none of the usual ones and not named in the template's source (NULL: none) is an error.
+int message_check_role(const Json *message, const char *template, const char *what, Err *err);
+// "train": false (or 0) and "weight": 0 leave a message out, as in Axolotl and OpenAI's format.
+bool message_is_trained(const Json *message);
 Json message_new(JsonPool *pool, const char *role, JsonStr content);
 // A function call written as JSON text ({"name", "arguments"} or a list of them): an assistant message of tool calls.
 int message_from_call(Json *out, JsonPool *pool, JsonStr call, const char *what, Err *err);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "encode.h"
+#include "record_faults.h"
 
 typedef struct Cases {
     PromptCase *items;
@@ -97,8 +98,8 @@ static int add_raw(Cases *c, const Dialog *d) {
 
 static int add_record(Cases *c, RecordSpan span) {
     JsonDoc *doc;
-    Dialog d = {0};
-    if (json_parse(&doc, span.text, span.len, span.name, span.line, c->err)) return -1;
+    Dialog d = {.template = c->encoder.chat ? chat_template_source(c->encoder.chat) : NULL};
+    if (json_parse_data(&doc, span.text, span.len, span.name, span.line, c->err)) return fault_in_record(span, c->err);
     const Json *record = json_root(doc);
     DatasetFormat format = c->o->format != FORMAT_AUTO ? c->o->format : dialog_detect(record, c->err);
     int rc = format == FORMAT_AUTO ? -1 : dialog_read(&d, record, format, c->encoder.chat != NULL, c->err);

@@ -8,10 +8,11 @@
 #include <utf8proc.h>
 
 #include "byte_stream.h"
+#include "record_faults.h"
 #include "tar_records.h"
 #include "text_window.h"
 
-typedef enum { LINES, ARRAY, TEXT, TAR } Layout;
+typedef enum { LINES, ARRAY, LISTS, TEXT, TAR } Layout;
 
 struct RecordReader {
     char *path;
@@ -37,7 +38,7 @@ static Layout layout_of(const char *path, size_t len) {
 }
 
 const char *records_kind(const char *path) {
-    static const char *const names[] = {"json", "json", "text", "tar"};
+    static const char *const names[] = {"json", "json", "json", "text", "tar"};
     size_t len;
     byte_stream_is_compressed(path, &len);
     return names[layout_of(path, len)];
@@ -67,6 +68,11 @@ static int refuse_name(const char *path, size_t len, Err *err) {
                      path);
 }
 
+bool json_is_message(const Json *v) {
+    return (json_get(v, "role") && (json_get(v, "content") || json_get(v, "tool_calls"))) ||
+           (json_get(v, "from") && json_get(v, "value"));
+}
+
 static int check_name(Layout *layout, const char *path, Err *err) {
     size_t len;
     byte_stream_is_compressed(path, &len);
@@ -83,8 +89,15 @@ static size_t count_lines(const char *p, const char *end) {
     return n;
 }
 
-// As window_more. A NUL byte is refused at once: no record can hold one, and an endless run of them is the cheapest
-// bomb.
+// A NUL byte is refused at once: no record can hold one, and an endless run of them is the cheapest bomb.
+static int refuse_zero(const RecordReader *r, size_t from, Err *err) {
+    const TextWindow *w = &r->w;
+    const char *zero = memchr(w->p + from, 0, (size_t)(w->end - w->p) - from);
+    if (!zero) return 0;
+    return err_input(err, "%s:%zu: found byte 0x00; expected UTF-8 text", r->path, r->line + count_lines(w->p, zero));
+}
+
+// As window_more.
 static int more(RecordReader *r, Err *err) {
     TextWindow *w = &r->w;
     size_t before = (size_t)(w->end - w->p);
@@ -92,9 +105,7 @@ static int more(RecordReader *r, Err *err) {
         return err_input(err, "%s:%zu: found a record of more than %d bytes; expected at most that", r->path, r->line,
                          RECORD_MAX_BYTES);
     int rc = window_more(w, err);
-    const char *zero = rc == 1 ? memchr(w->p + before, 0, (size_t)(w->end - w->p) - before) : NULL;
-    if (!zero) return rc;
-    return err_input(err, "%s:%zu: found byte 0x00; expected UTF-8 text", r->path, r->line + count_lines(w->p, zero));
+    return rc == 1 && refuse_zero(r, before, err) ? -1 : rc;
 }
 
 static bool is_space(char c) {
@@ -123,27 +134,66 @@ static int find_line_end(RecordReader *r, size_t *len, Err *err) {
     }
 }
 
+typedef struct ValueScan { // up to `at`, seen from the value's beginning
+    size_t at, depth, lines;
+    bool in_string, escaped;
+} ValueScan;
+
+// True at the end of the JSON value: where a ',' or ']' of the enclosing array must stand; `list`: behind the bracket
+// that closes the first.
+static bool scan_value(ValueScan *s, const char *text, size_t len, bool list) {
+    for (; s->at < len; s->at++) {
+        char c = text[s->at];
+        s->lines += c == '\n';
+        if (s->escaped) {
+            s->escaped = false;
+        } else if (s->in_string) {
+            s->escaped = c == '\\';
+            s->in_string = c != '"';
+        } else if (c == '"') {
+            s->in_string = true;
+        } else if (c == '{' || c == '[') {
+            s->depth++;
+        } else if (s->depth == 0 && (c == '}' || c == ']' || c == ',')) {
+            return true;
+        } else if (c == '}' || c == ']') {
+            s->depth--;
+            if (list && s->depth == 0) return s->at++, true;
+        }
+    }
+    return false;
+}
+
 // ---- opening ----
 
 // "{" alone on the first line is one object spread over lines, e.g. {"data": [...]}: say so, rather than that line 1
 // ends too early.
 static int check_one_line_objects(RecordReader *r, Err *err) {
     size_t len;
-    if (find_line_end(r, &len, err)) return -1;
+    if (find_line_end(r, &len, err) || fault_in_first_line(r->path, r->line, r->w.p, len, err)) return -1;
     bool last = r->w.p + len == r->w.end;
     while (len > 1 && is_space(r->w.p[len - 1])) len--;
     if (last || r->w.p[len - 1] == '}' || *r->w.p != '{') return 0;
+    JsonDoc *doc; // with a comma behind it: the error comes when it is read
+    if (r->w.p[len - 1] == ',' && json_parse_data(&doc, r->w.p, len - 1, r->path, 0, NULL) == 0)
+        return json_free(doc), 0;
     return err_input(err,
                      "%s:%zu: found an object that goes on over several lines; expected one record a line, or an "
                      "array of records",
                      r->path, r->line);
 }
 
-static int skip_byte_order_mark(RecordReader *r, Err *err) {
+// What the first bytes tell.
+static int check_beginning(RecordReader *r, Err *err) {
     int rc = 1;
-    while (rc == 1 && r->w.end - r->w.p < 3) rc = more(r, err);
+    bool stream = r->w.stream;
+    while (rc == 1 && r->w.end - r->w.p < 32) rc = window_more(&r->w, err);
+    size_t n = (size_t)(r->w.end - r->w.p);
+    if (rc < 0 || (n && fault_in_file(r->path, r->w.p, n < 32 ? n : 32, err)) ||
+        (stream && n && refuse_zero(r, 0, err)))
+        return -1;
     if (r->w.end - r->w.p >= 3 && memcmp(r->w.p, "\xEF\xBB\xBF", 3) == 0) r->w.p += 3;
-    return rc < 0 ? -1 : 0;
+    return 0;
 }
 
 static int start_text(RecordReader *r, Err *err) {
@@ -151,17 +201,35 @@ static int start_text(RecordReader *r, Err *err) {
     return rc ? rc > 0 ? 0 : -1 : err_input(err, "%s: found an empty file; expected text", r->path);
 }
 
+// Is the first element of the array at p a chat message?
+static int begins_with_message(RecordReader *r, bool *yes, Err *err) {
+    ValueScan scan = {.at = 1};
+    *yes = false;
+    while (!scan_value(&scan, r->w.p, (size_t)(r->w.end - r->w.p), false)) {
+        int rc = more(r, err);
+        if (rc < 0) return -1;
+        if (rc == 0) break;
+    }
+    JsonDoc *doc;
+    if (json_parse_data(&doc, r->w.p + 1, scan.at - 1, r->path, 0, NULL)) return 0; // the error comes when it is read
+    *yes = json_is_message(json_root(doc));
+    json_free(doc);
+    return 0;
+}
+
 static int start(RecordReader *r, Err *err) {
     r->line = 1;
     r->first = true;
-    if (skip_byte_order_mark(r, err)) return -1;
+    if (check_beginning(r, err)) return -1;
     if (r->layout == TEXT) return start_text(r, err);
     int rc = skip_space(r, err);
     if (rc < 0) return -1;
     if (rc == 0) return err_input(err, "%s: found an empty file; expected at least one record", r->path);
     if (*r->w.p != '[') return check_one_line_objects(r, err);
-    r->layout = ARRAY;
-    r->w.p++;
+    bool lists;
+    if (begins_with_message(r, &lists, err)) return -1;
+    r->layout = lists ? LISTS : ARRAY;
+    r->w.p += !lists;
     return 0;
 }
 
@@ -221,34 +289,6 @@ static int next_line(RecordReader *r, RecordSpan *span, Err *err) {
     return find_line_end(r, &len, err) ? -1 : give(r, span, len, err);
 }
 
-typedef struct ValueScan { // up to `at`, seen from the value's beginning
-    size_t at, depth, lines;
-    bool in_string, escaped;
-} ValueScan;
-
-// True at the end of the JSON value: where a ',' or ']' of the enclosing array must stand.
-static bool scan_value(ValueScan *s, const char *text, size_t len) {
-    for (; s->at < len; s->at++) {
-        char c = text[s->at];
-        s->lines += c == '\n';
-        if (s->escaped) {
-            s->escaped = false;
-        } else if (s->in_string) {
-            s->escaped = c == '\\';
-            s->in_string = c != '"';
-        } else if (c == '"') {
-            s->in_string = true;
-        } else if (c == '{' || c == '[') {
-            s->depth++;
-        } else if (s->depth == 0 && (c == '}' || c == ']' || c == ',')) {
-            return true;
-        } else if (c == '}' || c == ']') {
-            s->depth--;
-        }
-    }
-    return false;
-}
-
 static int fail_array(const RecordReader *r, const char *expected, Err *err) {
     char found[16] = "the end";
     unsigned char c = r->w.p < r->w.end ? (unsigned char)*r->w.p : 0;
@@ -282,12 +322,30 @@ static int next_element(RecordReader *r, RecordSpan *span, Err *err) {
     int rc = skip_comma(r, err);
     if (rc != 1) return rc;
     r->first = false;
-    while (!scan_value(&scan, r->w.p, (size_t)(r->w.end - r->w.p))) {
+    while (!scan_value(&scan, r->w.p, (size_t)(r->w.end - r->w.p), false)) {
         rc = more(r, err);
         if (rc < 0) return -1;
         if (rc == 0) break;
     }
     if (scan.at == 0) return fail_array(r, "a record", err);
+    rc = give(r, span, scan.at, err);
+    r->line += scan.lines;
+    return rc;
+}
+
+// A list of messages a record.
+static int next_list(RecordReader *r, RecordSpan *span, Err *err) {
+    ValueScan scan = {0};
+    int rc = skip_space(r, err);
+    if (rc != 1) return rc;
+    if (*r->w.p != '[')
+        return err_input(err, "%s:%zu: found %s; expected a list of messages, as the first record is", r->path, r->line,
+                         *r->w.p == ',' ? "a comma after the record" : "something else");
+    while (!scan_value(&scan, r->w.p, (size_t)(r->w.end - r->w.p), true)) {
+        rc = more(r, err);
+        if (rc < 0) return -1;
+        if (rc == 0) break;
+    }
     rc = give(r, span, scan.at, err);
     r->line += scan.lines;
     return rc;
@@ -303,9 +361,7 @@ int text_check(const char *name, const char *text, size_t len, Err *err) {
         }
         utf8proc_int32_t c = 0;
         utf8proc_ssize_t n = *p ? utf8proc_iterate((const utf8proc_uint8_t *)p, end - p, &c) : 0;
-        if (n <= 0)
-            return err_input(err, "%s:%zu: found byte 0x%02X; expected valid UTF-8 text", name, line,
-                             (unsigned)(unsigned char)*p);
+        if (n <= 0) return fault_in_text(name, line, (char[2]){*p, p + 1 < end ? p[1] : 0}, err);
         p += n;
     }
     return 0;
@@ -325,6 +381,8 @@ int records_next(RecordReader *r, RecordSpan *span, Err *err) {
     switch (r->layout) {
     case LINES:
         return next_line(r, span, err);
+    case LISTS:
+        return next_list(r, span, err);
     case ARRAY:
         return next_element(r, span, err);
     case TEXT:

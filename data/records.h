@@ -2,7 +2,8 @@
 // parallel).
 //
 //   .jsonl          one record a line (blank lines are skipped)
-//   .json           an array of records, or JSONL under the wrong name; told apart by the first character, both names
+//   .json           an array of records, or JSONL under the wrong name; told apart by the first character, both names;
+//                   where its first element is a chat message, each list is a record of its own
 //   .txt            the whole file is one record
 //   .tar            WebDataset shards: members grouped by key, a record a group (tar_records.h)
 //   .gz, .zst       any of these compressed: read as a stream, in bounded memory (byte_stream.h)
@@ -10,7 +11,7 @@
 // GiB), so that no crafted file takes more memory. Parquet and others are refused by name.
 #pragma once
 
-#include "base.h"
+#include "json.h"
 
 enum { RECORD_MAX_BYTES = 256 << 20 };
 
@@ -21,6 +22,8 @@ typedef struct RecordSpan { // borrowed from the reader, until records_release
     const char *name; // for messages: the file, or "shard.tar/member"
 } RecordSpan;
 
+// A chat message or turn: a list that begins with one is a conversation, not an array of records.
+bool json_is_message(const Json *v);
 // Valid UTF-8 without NUL bytes; the message is "name:LINE: ...".
 int text_check(const char *name, const char *text, size_t len, Err *err);
 

@@ -215,17 +215,24 @@ static int add_text(StrBuf *members, const TarReader *t, const Group *g, Err *er
     return 0;
 }
 
+// A JSON integer; all else (007, 1-2, a name) is a label as text.
+static bool is_integer(const char *text, size_t len) {
+    bool minus = len && *text == '-';
+    const char *digits = text + minus;
+    size_t n = len - minus;
+    return n && n <= 18 && strspn(digits, "0123456789") >= n && (n == 1 || *digits != '0');
+}
+
 static int add_class(StrBuf *members, const TarReader *t, const Group *g, Err *err) {
     const char *text = g->content[MEMBER_CLASS];
     size_t len = g->size[MEMBER_CLASS];
     while (len && strchr(" \t\r\n", text[len - 1])) len--;
-    size_t digits = strspn(text, "-0123456789");
     char *name = mem_printf("%s/%s.cls", t->path, g->key);
     int rc = text_check(name, text, len, err);
     mem_free(name);
     if (rc) return -1;
     str_printf(members, "%s\"label\": ", members->len ? ", " : "");
-    if (digits == len && len)
+    if (is_integer(text, len))
         str_add(members, text, len);
     else
         json_quote(members, text, len);

@@ -3,7 +3,7 @@
 
 #include "token_cache.h"
 
-#define TOKEN_MAGIC "lorac tokens 3\n"
+#define TOKEN_MAGIC "lorac tokens 4\n"
 
 typedef struct TokenHeader {
     char magic[sizeof TOKEN_MAGIC];
@@ -26,7 +26,7 @@ enum { TOKEN_STATS = 13 };
 
 typedef struct TokenFooter {
     int64_t stats[TOKEN_STATS]; // DatasetStats in its order, without from_cache
-    uint64_t n_entries, entries_offset, n_files, n_labels, tables_offset;
+    uint64_t n_entries, entries_offset, n_files, n_labels, n_unread, tables_offset;
     uint64_t hash[2]; // XXH3-128 of all bytes before it
 } TokenFooter;
 

@@ -18,6 +18,7 @@ struct TokenImage {
     size_t n_files;
     LabelList labels;
     int64_t *label_counts;
+    KeyCounts unread;
 };
 
 void token_stats_pack(int64_t out[TOKEN_STATS], const DatasetStats *s) {
@@ -84,21 +85,37 @@ static bool fits(uint64_t begin, uint64_t end, uint64_t n, size_t size) {
     return begin % 8 == 0 && begin <= end && n <= (end - begin) / size;
 }
 
-static int check_labels(TokenImage *image, const char *p, const char *end, uint64_t count, Err *err) {
-    for (; count; count--) {
-        const char *stop = memchr(p, 0, (size_t)(end - p));
-        if (!stop) return damaged(err, "its labels are impossible");
-        label_list_add(&image->labels, p);
-        p = stop + 1;
+// The name at *p, which moves behind it; NULL: it does not end.
+static const char *next_name(const char **p, const char *end) {
+    const char *name = *p, *stop = memchr(name, 0, (size_t)(end - name));
+    if (stop) *p = stop + 1;
+    return stop ? name : NULL;
+}
+
+// Counts of unread keys, then labels, then the keys' names.
+static int check_names(TokenImage *image, const int64_t *records, const char *end, const TokenFooter *f, Err *err) {
+    const char *p = (const char *)(records + f->n_unread + 1), *name;
+    for (uint64_t i = 0; i < f->n_labels; i++) {
+        if (!(name = next_name(&p, end))) return damaged(err, "its labels are impossible");
+        label_list_add(&image->labels, name);
     }
     image->label_counts = mem_calloc(image->labels.count + 1, sizeof *image->label_counts);
+    for (uint64_t i = 0; i <= f->n_unread; i++)
+        if (records[i] < 0 || records[i] > image->stats.records) return damaged(err, "its keys are impossible");
+    for (uint64_t i = 0; i < f->n_unread; i++) {
+        if (!(name = next_name(&p, end))) return damaged(err, "its keys are impossible");
+        key_counts_put(&image->unread, name, records[i]);
+    }
+    image->unread.others = records[f->n_unread];
     return 0;
 }
 
 static int check_tables(TokenImage *image, const TokenFooter *f, size_t footer_at, Err *err) {
     if (!fits(sizeof(TokenHeader), f->entries_offset, 0, 1) ||
         !fits(f->entries_offset, f->tables_offset, f->n_entries, sizeof(TokenEntry)) ||
-        !fits(f->tables_offset, footer_at, f->n_files, sizeof(uint64_t)) || f->n_labels > LABELS_MAX)
+        !fits(f->tables_offset, footer_at, f->n_files, sizeof(uint64_t)) || f->n_labels > LABELS_MAX ||
+        f->n_unread > KEYS_NAMED ||
+        !fits(f->tables_offset + f->n_files * sizeof(uint64_t), footer_at, f->n_unread + 1, sizeof(int64_t)))
         return damaged(err, "its index is impossible");
     image->entries = (const TokenEntry *)(image->data + f->entries_offset);
     image->n_entries = f->n_entries;
@@ -109,8 +126,8 @@ static int check_tables(TokenImage *image, const TokenFooter *f, size_t footer_a
             return damaged(err, "its files are impossible");
     if (f->n_entries && (!f->n_files || image->file_ends[f->n_files - 1] != f->n_entries))
         return damaged(err, "its files are impossible");
-    return check_labels(image, (const char *)(image->file_ends + f->n_files), (const char *)image->data + footer_at,
-                        f->n_labels, err);
+    return check_names(image, (const int64_t *)(image->file_ends + f->n_files), (const char *)image->data + footer_at,
+                       f, err);
 }
 
 // limit: where the samples end. Adds to the sums what the sample supervises.
@@ -203,6 +220,7 @@ void token_image_free(TokenImage *image) {
     if (!image) return;
     file_unmap(&image->map);
     label_list_clear(&image->labels);
+    key_counts_clear(&image->unread);
     mem_free(image->label_counts);
     mem_free(image->memory);
     mem_free(image);
@@ -212,6 +230,10 @@ void token_image_free(TokenImage *image) {
 
 const DatasetStats *token_image_stats(const TokenImage *image) {
     return &image->stats;
+}
+
+const KeyCounts *token_image_unread(const TokenImage *image) {
+    return &image->unread;
 }
 
 const LabelList *token_image_labels(const TokenImage *image) {

@@ -97,22 +97,30 @@ static void put_index(TokenSink *s, const uint32_t *place) {
     s->entries = NULL;
 }
 
-static void put_tables(TokenSink *s, const LabelList *labels) {
+static void put_names(TokenSink *s, char **names, size_t count) {
+    for (size_t i = 0; i < count; i++) put(s, names[i], strlen(names[i]) + 1);
+}
+
+static void put_tables(TokenSink *s, const LabelList *labels, const KeyCounts *unread) {
     put(s, s->file_ends, s->n_files * sizeof *s->file_ends);
-    for (size_t i = 0; labels && i < labels->count; i++) put(s, labels->names[i], strlen(labels->names[i]) + 1);
+    put(s, unread->records, unread->count * sizeof *unread->records);
+    put(s, &unread->others, sizeof unread->others);
+    if (labels) put_names(s, labels->names, labels->count);
+    put_names(s, unread->names, unread->count);
     pad(s);
 }
 
-int token_sink_finish(TokenImage **image, TokenSink *s, const DatasetStats *stats, const LabelList *labels,
-                      const uint32_t *place, int32_t vocab_size, Err *err) {
+int token_sink_finish(TokenImage **image, TokenSink *s, const DatasetStats *stats, const KeyCounts *unread,
+                      const LabelList *labels, const uint32_t *place, int32_t vocab_size, Err *err) {
     TokenFooter footer = {.n_entries = s->n_entries,
                           .entries_offset = s->size,
                           .n_files = s->n_files,
+                          .n_unread = unread->count,
                           .n_labels = labels ? labels->count : 0};
     token_stats_pack(footer.stats, stats);
     put_index(s, place);
     footer.tables_offset = s->size;
-    put_tables(s, labels);
+    put_tables(s, labels, unread);
     put(s, &footer, offsetof(TokenFooter, hash));
     XXH128_hash_t h = XXH3_128bits_digest(s->hash);
     uint64_t hash[2] = {h.low64, h.high64};

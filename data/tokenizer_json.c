@@ -6,10 +6,6 @@
 
 // ---- helpers ----
 
-bool json_str_is(JsonStr s, const char *text) {
-    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
-}
-
 int component_type(const char **type, const Json *v, const char *what, Err *err) {
     const Json *t = json_get(v, "type");
     if (v->type != JSON_OBJECT) return err_input(err, "%s: found %s; expected an object", what, json_type_name(v));

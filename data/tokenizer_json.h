@@ -48,4 +48,3 @@ int component_count(int64_t *out, const Json *v, const char *key, int64_t absent
 const Json *component_list(const Json *v, const char *key, Err *err); // NULL when it is no array
 // {"String": s} or {"Regex": r}: the text, and in *literal which of both.
 int component_pattern(JsonStr *out, bool *literal, const Json *v, Err *err);
-bool json_str_is(JsonStr s, const char *text);

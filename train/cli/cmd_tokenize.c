@@ -82,11 +82,11 @@ static int tokenize_file(const Words *w, const Tokenizer *t, Err *err) {
 // ---- conversations ----
 
 static int encode_messages(const Words *w, const Tokenizer *t, const ChatTemplate *chat, const Json *root, Err *err) {
-    Dialog d = {0};
+    Dialog d = {.template = chat ? chat_template_source(chat) : NULL};
     ChatTokens out = {0};
     Json record = *root;
     if (root->type == JSON_ARRAY) record = json_with(&d.pool, NULL, "messages", *root);
-    const Json *prompt = json_get(&record, "add_generation_prompt");
+    const Json *prompt = json_given(&record, "add_generation_prompt");
     int rc = dialog_read(&d, &record, FORMAT_MESSAGES, chat != NULL, err);
     if (!rc && prompt && prompt->type != JSON_TRUE && prompt->type != JSON_FALSE)
         rc = err_input(err, "add_generation_prompt: found %s; expected true or false", json_type_name(prompt));

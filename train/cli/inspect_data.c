@@ -7,6 +7,7 @@
 
 #include "dialog.h"
 #include "model.h"
+#include "record_faults.h"
 #include "records.h"
 #include "run_data.h"
 #include "run_model.h"
@@ -24,7 +25,7 @@ static void print_record(FILE *out, RecordSpan span) {
 
 static int detect(DatasetFormat *format, RecordSpan span, Err *err) {
     JsonDoc *doc;
-    if (json_parse(&doc, span.text, span.len, span.name, span.line, err)) return -1;
+    if (json_parse_data(&doc, span.text, span.len, span.name, span.line, err)) return fault_in_record(span, err);
     *format = dialog_detect(json_root(doc), err);
     json_free(doc);
     return *format == FORMAT_AUTO ? err_context(err, "%s:%zu", span.name, span.line) : 0;
@@ -94,12 +95,22 @@ static int print_rows(const Dataset *d, const Config *c, const FileList *files, 
     return 0;
 }
 
+static void print_unread(const Dataset *d, FILE *out) {
+    StrBuf keys = {0};
+    key_counts_show(&keys, dataset_unread(d));
+    if (keys.len) say_to(out, "  not used  %s\n", keys.data);
+    str_clear(&keys);
+    run_warn_unread(d);
+}
+
 static void print_counts(const Dataset *d, FILE *out) {
     const DatasetStats *s = dataset_stats(d);
+    int64_t kept = s->records - s->dropped_long - s->skipped_unsupervised;
     say_to(out,
-           "  records   %" PRId64 ": %" PRId64 " samples kept, %" PRId64 " too long and dropped, %" PRId64
+           "  records   %" PRId64 ": %" PRId64 " %s kept, %" PRId64 " too long and dropped, %" PRId64
            " with nothing to learn and skipped\n",
-           s->records, s->samples, s->dropped_long, s->skipped_unsupervised);
+           s->records, kept, kept == s->samples ? "samples" : "records", s->dropped_long, s->skipped_unsupervised);
+    if (kept != s->samples) say_to(out, "  samples   %" PRId64 ", windows of the kept text\n", s->samples);
     say_to(out, "  tokens    %" PRId64 ": %" PRId64 " supervised (%.1f%%), %" PRId64 " masked\n", s->tokens,
            s->supervised, percent(s->supervised, s->tokens), s->tokens - s->supervised);
     if (s->truncated)
@@ -110,6 +121,7 @@ static void print_counts(const Dataset *d, FILE *out) {
     if (s->ignored_members)
         say_to(out, "  ignored   %" PRId64 " members of archives that are neither .json, .txt nor .cls\n",
                s->ignored_members);
+    print_unread(d, out);
     if (s->dropped_long)
         say_to(out, "  dropped   %" PRId64 " tokens; the longest record has %" PRId64 "\n", s->dropped_tokens,
                s->longest);

@@ -220,6 +220,10 @@ static void add_data_table(StrBuf *out, const Trainer *t) {
         100 * (double)s->supervised / fmax((double)s->tokens, 1));
     row(out, "longest record", "%" PRId64 " tokens", s->longest);
     if (s->left_out_bytes) row(out, "left out", "%" PRId64 " bytes without a token", s->left_out_bytes);
+    StrBuf unread = {0};
+    key_counts_show(&unread, dataset_unread(t->data->train));
+    if (unread.len) row(out, "keys not used", "%s", unread.data);
+    str_clear(&unread);
     row(out, "without supervised tokens", "%" PRId64 " skipped", s->skipped_unsupervised);
     row(out, "too long", "%" PRId64 " dropped (%" PRId64 " tokens), %" PRId64 " truncated (%" PRId64 " tokens)",
         s->dropped_long, s->dropped_tokens, s->truncated, s->truncated_tokens);

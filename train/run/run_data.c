@@ -183,3 +183,17 @@ void run_data_close(RunData *d) {
     chat_template_free(d->chat);
     *d = (RunData){0};
 }
+
+void run_warn_unread(const Dataset *d) {
+    const KeyCounts *unread = dataset_unread(d);
+    StrBuf names = {0};
+    for (size_t i = 0; i < unread->count; i++)
+        if (key_is_prompt_like(unread->names[i]))
+            str_printf(&names, "%s%s (%" PRId64 " records)", names.len ? ", " : "", unread->names[i],
+                       unread->records[i]);
+    if (names.len)
+        log_warn("the model does not see %s: keys that format %s does not read, though their names say that they are "
+                 "part of the prompt; put their text into a key that it reads, or drop them",
+                 names.data, dataset_format_name(dataset_stats(d)->format));
+    str_clear(&names);
+}

@@ -1,0 +1,164 @@
+// dialog: which format a record has, and what no record may hold: labels that say which answer is the wanted one.
+#include <string.h>
+#include <strings.h>
+
+#include "dialog_internal.h"
+#include "records.h"
+
+static const char *const format_names[FORMAT_COUNT] = {
+    "auto", "messages", "sharegpt", "alpaca", "prompt_completion", "text", "input_ids", "classification"};
+
+const char *dataset_format_name(DatasetFormat f) {
+    return format_names[f];
+}
+
+const char *first_given(const Json *record, const char *const *keys) {
+    for (; *keys; keys++)
+        if (json_given(record, *keys)) return *keys;
+    return NULL;
+}
+
+const char *const turns_keys[] = {"messages", "conversations", "conversation", NULL};
+const char *const prompt_keys[] = {"prompt", "question", NULL};
+const char *const answer_keys[] = {"completion", "response", "answer", NULL};
+
+// ---- preference data ----
+
+static bool has_prefix(const char *key, const char *word) {
+    size_t n = strlen(word);
+    return strncasecmp(key, word, n) == 0 && (!key[n] || key[n] == '_' || key[n] == '-');
+}
+
+static bool has_suffix(const char *key, const char *word) {
+    size_t len = strlen(key), n = strlen(word);
+    return len > n && strcasecmp(key + len - n, word) == 0 && (key[len - n - 1] == '_' || key[len - n - 1] == '-');
+}
+
+// One of a pair of answers: "chosen", "rejected_response", "prompt_chosen", ...
+static bool names_a_pair(const char *key) {
+    static const char *const words[] = {"chosen", "rejected"};
+    static const char *const whole[] = {"preferred_output", "non_preferred_output", "dispreferred",    "response_j",
+                                        "response_k",       "losing_response",      "winning_response"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (has_prefix(key, words[i]) || has_suffix(key, words[i])) return true;
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+        if (strcasecmp(key, whole[i]) == 0) return true;
+    return false;
+}
+
+// A label of one answer, as for KTO: "label": false, "kto_tag", "desirable", ... Where a record has no answer, a
+// "label" may be a class: only true and false are a verdict there.
+static bool is_verdict(const char *key, const Json *v, bool answers) {
+    static const char *const keys[] = {"label",       "kto_tag",   "kto_label",   "desirable",    "is_desirable",
+                                       "undesirable", "thumbs_up", "thumbs_down", "is_preferred", "preferred"};
+    static const char *const words[] = {"true",      "false",       "chosen", "rejected",
+                                        "desirable", "undesirable", "good",   "bad"};
+    int64_t n;
+    size_t k = 0;
+    while (k < sizeof keys / sizeof *keys && strcasecmp(key, keys[k]) != 0) k++;
+    if (k == sizeof keys / sizeof *keys) return false;
+    if (v->type == JSON_TRUE || v->type == JSON_FALSE) return true;
+    if (k == 0 && !answers) return false;
+    for (size_t i = 0; i < sizeof words / sizeof *words && v->type == JSON_STRING; i++)
+        if (strcasecmp(v->str.data, words[i]) == 0) return true;
+    return json_whole(v, &n) && (n == 0 || n == 1);
+}
+
+static int check_labels(const Json *object, const char *where, bool answers, Err *err) {
+    StrBuf pair = {0};
+    const char *label = NULL;
+    for (size_t i = 0; i < object->count && pair.len < 64; i++) {
+        const char *key = object->keys[i].data;
+        if (object->items[i].type == JSON_NULL) continue;
+        if (names_a_pair(key)) str_printf(&pair, "%s%.64s", pair.len ? ", " : "", key);
+        if (is_verdict(key, &object->items[i], answers)) label = key;
+    }
+    int rc = 0;
+    if (pair.len)
+        rc = err_input(err,
+                       "found preference data (%s%s); training on it is not in this version; expected only the wanted "
+                       "answers",
+                       where, pair.data);
+    else if (label)
+        rc = err_input(err,
+                       "found preference data (%s%s with true or false, as for KTO); training on it is not in this "
+                       "version; expected only the wanted answers, without the label",
+                       where, label);
+    str_clear(&pair);
+    return rc;
+}
+
+int dialog_check_preference(const Json *record, Err *err) {
+    bool answers = first_given(record, turns_keys) || first_given(record, answer_keys) || json_given(record, "output");
+    return check_labels(record, "", answers, err);
+}
+
+int dialog_check_turn(const Json *turn, Err *err) {
+    return turn->type == JSON_OBJECT ? check_labels(turn, "a message's ", true, err) : 0;
+}
+
+// ---- detection ----
+
+static const char known_keys[] = "messages conversations conversation prompt completion response question answer "
+                                 "instruction output text input_ids label";
+
+static int fail_unknown(const Json *record, Err *err) {
+    StrBuf keys = {0};
+    char *near = NULL, *found = NULL;
+    for (size_t i = 0; i < record->count && i < 8; i++)
+        str_printf(&keys, "%s%.64s", i ? ", " : "", record->keys[i].data);
+    if (record->count > 8) str_puts(&keys, ", ...");
+    for (size_t i = 0; i < record->count && i < 64 && !near; i++) {
+        const char *key = record->keys[i].data;
+        near = key_nearest(key, known_keys);
+        if (near && json_get(record, near)) mem_free(near), near = NULL;
+        if (near) found = mem_printf("; is \"%.64s\" a misspelt \"%s\"?", key, near);
+    }
+    err_input(err,
+              "found a record with the keys {%s}; expected messages, conversations, prompt + completion, instruction + "
+              "output, text or input_ids%s",
+              keys.data ? keys.data : "", found ? found : "");
+    str_clear(&keys);
+    mem_free(near);
+    mem_free(found);
+    return -1;
+}
+
+bool json_text_is_list(const Json *v) {
+    return v->type == JSON_STRING && v->str.data[strspn(v->str.data, " \t\r\n")] == '[';
+}
+
+// Of the first turn: a list, or a list as JSON text.
+static DatasetFormat format_of_turns(const Json *turns) {
+    JsonDoc *doc = NULL;
+    DatasetFormat format = FORMAT_MESSAGES;
+    if (json_text_is_list(turns)) {
+        if (json_parse_data(&doc, turns->str.data, turns->str.len, "", 0, NULL)) return format;
+        turns = json_root(doc);
+    }
+    if (turns->type == JSON_ARRAY && turns->count && json_get(&turns->items[0], "from")) format = FORMAT_SHAREGPT;
+    json_free(doc);
+    return format;
+}
+
+DatasetFormat dialog_detect(const Json *record, Err *err) {
+    if (record->type == JSON_ARRAY && record->count && json_is_message(&record->items[0]))
+        return format_of_turns(record); // a record that is its list of messages
+    if (record->type != JSON_OBJECT) {
+        err_input(err, "found %s; expected a record, an object", json_type_name(record));
+        return FORMAT_AUTO;
+    }
+    if (dialog_check_preference(record, err)) return FORMAT_AUTO;
+    if (json_given(record, "input_ids")) return FORMAT_INPUT_IDS;
+    const char *key = first_given(record, turns_keys);
+    const Json *turns = key ? json_get(record, key) : NULL;
+    if (turns && (turns->type == JSON_ARRAY || json_text_is_list(turns))) return format_of_turns(turns);
+    if (first_given(record, prompt_keys) && first_given(record, answer_keys)) return FORMAT_PROMPT_COMPLETION;
+    if (json_given(record, "instruction") && json_given(record, "output")) return FORMAT_ALPACA;
+    if (json_given(record, "text")) return FORMAT_TEXT;
+    if (turns)
+        err_input(err, "%s: found %s; expected a list of messages", key, json_type_name(turns));
+    else
+        fail_unknown(record, err);
+    return FORMAT_AUTO;
+}

@@ -1,0 +1,34 @@
+// key_notes: the keys of records that nothing reads, counted by name, so that a column is never left out silently.
+//
+// Names are places in a record: "context", "messages[].name", "messages[].content[].cache_control". A record notes each
+// name once. Memory is bounded whatever a file holds: at most KEYS_NAMED names, each of less than KEY_NAME_BYTES bytes
+// with control characters escaped; records with further ones are counted together.
+#pragma once
+
+#include "json.h"
+
+enum { KEYS_NAMED = 64, KEY_NAME_BYTES = 96 };
+
+typedef struct KeyNotes { // of one record; init with {0}
+    StrBuf names;         // distinct, a NUL after each
+    size_t count;
+    bool more; // than KEYS_NAMED
+} KeyNotes;
+void key_notes_add(KeyNotes *n, const char *prefix, JsonStr key);
+void key_notes_clear(KeyNotes *n);
+
+typedef struct KeyCounts { // of all records; init with {0}
+    char **names;          // in the order of their first appearance
+    int64_t *records;
+    size_t count, capacity, records_capacity;
+    int64_t others; // records with keys beyond KEYS_NAMED
+} KeyCounts;
+void key_counts_add(KeyCounts *c, const KeyNotes *n);
+void key_counts_put(KeyCounts *c, const char *name, int64_t records); // one more name
+void key_counts_clear(KeyCounts *c);
+// "context (768 records), id (768)": the first twenty.
+void key_counts_show(StrBuf *out, const KeyCounts *c);
+// A name that reads as if it belonged to the prompt ("context", "passage", "system_prompt", ...).
+bool key_is_prompt_like(const char *name);
+// The nearest of `known` (words with spaces between them) to a key that is likely misspelt, else NULL.
+char *key_nearest(const char *key, const char *known); // mem_free

@@ -1,0 +1,187 @@
+#include "record_faults.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include <utf8proc.h>
+
+#include "json.h"
+
+// ---- whole files ----
+
+// By a byte order mark, or by the zeros of the first ASCII characters.
+static const char *encoding_of(const unsigned char *p, size_t n) {
+    if (n < 2) return NULL;
+    bool four = n >= 4;
+    if (four && ((!p[0] && !p[1] && p[2] == 0xFE && p[3] == 0xFF) || (p[0] == 0xFF && p[1] == 0xFE && !p[2] && !p[3])))
+        return "UTF-32";
+    if ((p[0] == 0xFF && p[1] == 0xFE) || (p[0] == 0xFE && p[1] == 0xFF)) return "UTF-16";
+    if (four && ((p[0] && !p[1] && !p[2] && !p[3]) || (!p[0] && !p[1] && !p[2] && p[3]))) return "UTF-32";
+    if (four && ((p[0] && !p[1] && p[2] && !p[3]) || (!p[0] && p[1] && !p[2] && p[3]))) return "UTF-16";
+    return NULL;
+}
+
+typedef struct Magic {
+    const char *bytes;
+    size_t n;
+    const char *what, *hint;
+} Magic;
+
+static const Magic magics[] = {
+    {"\x1F\x8B", 2, "gzip data", "a name that ends in .gz"},
+    {"\x28\xB5\x2F\xFD", 4, "Zstandard data", "a name that ends in .zst"},
+    {"BZh", 3, "bzip2 data", "text, or .gz or .zst"},
+    {"\xFD\x37zXZ", 5, "xz data", "text, or .gz or .zst"},
+    {"PK\x03\x04", 4, "a zip archive", "text, or .gz or .zst"},
+    {"PAR1", 4, "a Parquet file", "JSON records (pandas.read_parquet(...).to_json(..., orient='records', lines=True))"},
+    {"ARROW1", 6, "an Arrow file", "JSON records (datasets.Dataset.from_file(...).to_json(...))"},
+    {"SQLite format 3", 15, "an SQLite database", "JSON records"},
+    {"%PDF", 4, "a PDF document", "text"},
+    {"version https://git-lfs", 23, "a Git LFS pointer, not the file itself", "the file (git lfs pull)"},
+    {"<!DOCTYPE", 9, "an HTML page", "a data file"},
+    {"<html", 5, "an HTML page", "a data file"},
+};
+
+int fault_in_file(const char *path, const char *text, size_t len, Err *err) {
+    const char *encoding = encoding_of((const unsigned char *)text, len);
+    if (encoding)
+        return err_input(err, "%s: found %s text; expected UTF-8 (iconv -f %s -t UTF-8)", path, encoding, encoding);
+    for (size_t i = 0; i < sizeof magics / sizeof *magics; i++)
+        if (len >= magics[i].n && memcmp(text, magics[i].bytes, magics[i].n) == 0)
+            return err_input(err, "%s: found %s; expected %s", path, magics[i].what, magics[i].hint);
+    return 0;
+}
+
+int fault_in_text(const char *name, size_t line, const char *at, Err *err) {
+    unsigned char c = (unsigned char)*at;
+    bool mark = c >= 0xFE && (unsigned char)at[1] >= 0xFE && at[1] != *at;
+    return err_input(err, "%s:%zu: found byte 0x%02X%s; expected valid UTF-8 text%s", name, line, c,
+                     mark ? ", the beginning of UTF-16 text" : "",
+                     c >= 0xA0 && !mark ? " (is it Latin-1 or Windows-1252? iconv -f WINDOWS-1252 -t UTF-8)" : "");
+}
+
+// ---- the first line ----
+
+static bool is_space(char c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+// Several columns with a separator between them, and no JSON value.
+static bool is_table(const char *text, size_t len) {
+    JsonDoc *doc;
+    if (!memchr(text, ',', len) && !memchr(text, ';', len) && !memchr(text, '\t', len)) return false;
+    if (json_parse_data(&doc, text, len, "", 0, NULL)) return true;
+    json_free(doc);
+    return false;
+}
+
+int fault_in_first_line(const char *path, size_t line, const char *text, size_t len, Err *err) {
+    while (len && is_space(text[len - 1])) len--;
+    if (!len || *text == '{' || *text == '[' || *text == ',' || *text == '\'' || !is_table(text, len)) return 0;
+    return err_input(err,
+                     "%s:%zu: found \"%.*s\", which looks like CSV or another table; expected one JSON record a line "
+                     "(pandas.read_csv(...).to_json(..., orient='records', lines=True))",
+                     path, line, (int)(len < 40 ? len : 40), text);
+}
+
+// ---- records ----
+
+typedef struct Outline {   // of a record that the parser refuses, seen by its brackets and quotes
+    const char *value_end; // behind the first whole value; NULL: it does not end
+    bool single_quotes, python_words;
+} Outline;
+
+static bool is_word(const char *p, const char *end, const char *word) {
+    size_t n = strlen(word);
+    return (size_t)(end - p) >= n && memcmp(p, word, n) == 0;
+}
+
+static Outline outline_of(const char *p, const char *end) {
+    Outline o = {0};
+    size_t depth = 0;
+    char before = 0, quote = 0; // before: the last character that is no white space
+    for (; p < end && !o.value_end; before = is_space(*p) ? before : *p, p++) {
+        bool begins = before && strchr("{[,:(", before); // a value or key may begin here
+        if (quote) {
+            if (*p == '\\' && p + 1 < end)
+                p++;
+            else if (*p == quote)
+                quote = 0;
+        } else if (*p == '"' || (*p == '\'' && begins)) {
+            quote = *p;
+            o.single_quotes |= quote == '\'';
+        } else if (*p == '{' || *p == '[') {
+            depth++;
+        } else if ((*p == '}' || *p == ']') && depth && --depth == 0) {
+            o.value_end = p + 1;
+        } else if (begins) {
+            o.python_words |= is_word(p, end, "None") || is_word(p, end, "True") || is_word(p, end, "False");
+        }
+    }
+    return o;
+}
+
+static const char *invalid_utf8(const char *p, const char *end) {
+    while (p < end) {
+        utf8proc_int32_t c;
+        utf8proc_ssize_t n = (*p & 0x80) ? utf8proc_iterate((const utf8proc_uint8_t *)p, end - p, &c) : 1;
+        if (n <= 0) return p;
+        p += n;
+    }
+    return NULL;
+}
+
+static size_t lines_between(const char *p, const char *end) {
+    size_t n = 0;
+    for (; p < end; p++) n += *p == '\n';
+    return n;
+}
+
+// What stands behind a whole value that is right by itself.
+static int fault_behind(RecordSpan s, const char *begin, const char *value_end, const char *end, Err *err) {
+    JsonDoc *doc;
+    const char *p = value_end;
+    while (p < end && is_space(*p)) p++;
+    if (p == end || json_parse_data(&doc, begin, (size_t)(value_end - begin), s.name, s.line, NULL)) return -1;
+    json_free(doc);
+    size_t line = s.line + lines_between(s.text, p);
+    const char *from = p;
+    while (from > s.text && from[-1] != '\n') from--;
+    size_t column = (size_t)(p - from) + 1;
+    bool same_line = !lines_between(value_end, p);
+    if (*p == ',')
+        return err_input(err,
+                         "%s:%zu: found a comma after the record, at column %zu; expected one record a line, without "
+                         "commas between them",
+                         s.name, line, column);
+    if (*p == '{' || *p == '[')
+        return err_input(err, "%s:%zu: found '%c' of a second record at column %zu; expected %s", s.name, line, *p,
+                         column, same_line ? "one record a line" : "',' or ']' before it, in an array of records");
+    return -1;
+}
+
+int fault_in_record(RecordSpan s, Err *err) {
+    const char *p = s.text, *end = s.text + s.len;
+    while (p < end && is_space(*p)) p++;
+    while (end > p && is_space(end[-1])) end--;
+    const char *bad = invalid_utf8(p, end);
+    if (bad) { // a byte behind it for fault_in_text
+        char two[2] = {*bad, bad + 1 < end ? bad[1] : 0};
+        return fault_in_text(s.name, s.line + lines_between(s.text, bad), two, err);
+    }
+    if (p == end || (*p != '{' && *p != '[')) return -1;
+    Outline o = outline_of(p, end);
+    if (o.single_quotes || o.python_words)
+        return err_input(err,
+                         "%s:%zu: found a Python dict (%s); expected JSON, with double quotes, true, false and null "
+                         "(json.dumps writes it)",
+                         s.name, s.line, o.single_quotes ? "single quotes" : "None, True or False");
+    if (o.value_end) return fault_behind(s, p, o.value_end, end, err);
+    if (strchr("{[,:", end[-1]) && !lines_between(s.text, end))
+        return err_input(
+            err,
+            "%s:%zu: found a record that does not end on its line; expected one record a line, or an array "
+            "of records",
+            s.name, s.line);
+    return -1;
+}
