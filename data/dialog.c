@@ -359,7 +359,11 @@ static bool is_blank(JsonStr s) {
 static bool is_empty(const Json *message) {
     static const char *const others[] = {"reasoning_content", "reasoning", "thinking", "function_call", NULL};
     const Json *content = json_given(message, "content"), *calls = json_given(message, "tool_calls");
-    if (content && (content->type != JSON_STRING || !is_blank(content->str))) return false;
+    for (size_t i = 0; content && content->type == JSON_ARRAY && i < content->count; i++) {
+        const Json *text = json_get(&content->items[i], "text");
+        if (!text || text->type != JSON_STRING || !is_blank(text->str)) return false;
+    }
+    if (content && content->type == JSON_STRING && !is_blank(content->str)) return false;
     return !(calls && calls->count) && !first_given(message, others);
 }
 

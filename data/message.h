@@ -1,9 +1,9 @@
 // message: chat messages as templates expect them, made from what data files contain.
 //
-// Normalised: the role's usual name (human -> user, gpt -> assistant, ...), null keys left out, tool calls that are JSON
-// text parsed. Checked: content is a string or a list of text parts (any other part is refused by name) or, of a tool,
-// any value; arguments of tool calls are an object or a string that holds one. In which of these forms the template gets
-// them is chat_forms.h. All other keys stay, so that templates and the mask ("train", "weight") see them.
+// Normalised: the role's usual name (human -> user, gpt -> assistant, ...), null keys left out, tool calls that are
+// JSON text parsed. Checked: content is a string or a list of text parts (any other part is refused by name) or, of a
+// tool, any value; arguments of tool calls are an object or a string that holds one. In which of these forms the
+// template gets them is chat_forms.h. All other keys stay, so that templates and the mask ("train", "weight") see them.
 #pragma once
 
 #include "base.h"
