@@ -42,10 +42,10 @@ typedef struct Adapter {
     Backend *backend;
     AdapterSegment *segments;
     int64_t n_segments;
-    int64_t count;  // elements of the flat buffer
-    float *params;  // [count] device memory
-    float *grad;    // [count] device memory, or NULL (inference)
-    int64_t *index; // [layers * PROJ_COUNT] segment of A, or -1; B is the next one
+    int64_t count;       // elements of the flat buffer
+    float *params;       // [count] device memory
+    float *grad;         // [count] device memory, or NULL (inference)
+    int64_t *index;      // [layers * PROJ_COUNT] segment of A, or -1; B is the next one
     char *chat_template; // that it was trained with where it is not the model's own; NULL: none
     // of a classifier:
     Weight class_head; // its head in params

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fileio.h"
@@ -58,16 +59,34 @@ RunIdentity run_identity(const Trainer *t) {
     return id;
 }
 
-static int check_identity(const RunIdentity *now, const Manifest *m, Err *err) {
+// A run may become longer or shorter where the steps done do not depend on its length.
+static void compare_length(StrBuf *diff, const Trainer *t, const Manifest *m, const char *was) {
+    int64_t total = strtoll(was, NULL, 10), done = m->state.step;
+    bool known = total >= done && total > 0 && done <= t->total_steps;
+    if (known && trainer_same_rates(t, total, done)) return;
+    str_printf(diff, "%stotal_steps was %s, now %" PRId64, diff->len ? "; " : "", was, t->total_steps);
+    if (known)
+        str_printf(diff,
+                   " (the learning rates of the %" PRId64
+                   " steps done depend on it; with lr_scheduler_type constant they "
+                   "would not; adapter_name_or_path begins a new run from an adapter)",
+                   done);
+    else if (done > t->total_steps)
+        str_printf(diff, " (%" PRId64 " steps are done)", done);
+}
+
+static int check_identity(const Trainer *t, const RunIdentity *now, const Manifest *m, Err *err) {
     StrBuf diff = {0};
     for (int i = 0; i < now->count; i++) {
-        const char *was = "missing";
+        const char *was = "missing", *name = now->items[i].name;
         for (int j = 0; j < m->identity_count; j++) {
-            if (strcmp(m->identity[j].name, now->items[i].name) == 0) was = m->identity[j].value;
+            if (strcmp(m->identity[j].name, name) == 0) was = m->identity[j].value;
         }
-        if (strcmp(was, now->items[i].value) != 0)
-            str_printf(&diff, "%s%s was %s, now %s", diff.len ? "; " : "", now->items[i].name, was,
-                       now->items[i].value);
+        if (strcmp(was, now->items[i].value) == 0) continue;
+        if (strcmp(name, "total_steps") == 0)
+            compare_length(&diff, t, m, was);
+        else
+            str_printf(&diff, "%s%s was %s, now %s", diff.len ? "; " : "", name, was, now->items[i].value);
     }
     int status = diff.len ? err_input(err, "a snapshot of another run: %s", diff.data) : 0;
     str_clear(&diff);
@@ -200,7 +219,7 @@ int snapshot_load(Trainer *t, const char *dir, const RunIdentity *id, bool *othe
     Manifest m;
     if (other) *other = false;
     int status = manifest_read(&m, dir, true, err);
-    if (!status && (check_identity(id, &m, err) || load_choices(t, dir, err))) {
+    if (!status && (check_identity(t, id, &m, err) || load_choices(t, dir, err))) {
         if (other) *other = true;
         status = -1;
     }

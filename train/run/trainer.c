@@ -85,6 +85,13 @@ void trainer_free(Trainer *t) {
     mem_free(t);
 }
 
+bool trainer_same_rates(const Trainer *t, int64_t other_total, int64_t steps) {
+    LrSchedule other = schedule_of(t->config, other_total);
+    for (int64_t step = 1; step <= steps; step++)
+        if (lr_at(&t->schedule, step) != lr_at(&other, step)) return false;
+    return true;
+}
+
 double trainer_epoch(const Trainer *t) {
     return (double)t->state.step / (double)t->steps_per_epoch;
 }

@@ -81,6 +81,10 @@ enum { MAX_SKIPPED_IN_A_ROW = 3 };
 Trainer *trainer_new(const Config *c, const Model *m, Adapter *a, const RunData *d, Group *g, int64_t rows_per_step);
 void trainer_free(Trainer *t);
 
+// Whether the first `steps` steps have the learning rates of a run of other_total steps: then the shorter run is the
+// beginning of the longer one, bit for bit.
+bool trainer_same_rates(const Trainer *t, int64_t other_total, int64_t steps);
+
 DecoderOptions trainer_options(const Trainer *t); // of the next step, without its rows
 
 // Arena of the largest training or evaluation pass at this level, which becomes the trainer's; computes nothing.
