@@ -7,42 +7,6 @@
 #include "adapter_files.h"
 #include "fileio.h"
 
-void adapter_config_clear(AdapterConfig *c) {
-    mem_free(c->layers);
-    *c = (AdapterConfig){0};
-}
-
-void adapter_config_layers(AdapterConfig *c, const bool *used, int64_t layers) {
-    mem_free(c->layers);
-    c->layers = mem_alloc((size_t)layers, sizeof *c->layers);
-    c->n_layers = 0;
-    for (int64_t i = 0; i < layers; i++)
-        if (used[i]) c->layers[c->n_layers++] = i;
-    if (c->n_layers < layers) return;
-    mem_free(c->layers);
-    c->layers = NULL;
-    c->n_layers = 0;
-}
-
-float adapter_scale(const AdapterConfig *c) {
-    double rank = (double)c->rank;
-    return (float)((double)c->alpha / (c->rslora ? sqrt(rank) : rank));
-}
-
-// --- checks of what is asked for ---
-
-static int check_layers(const AdapterConfig *c, const Model *m, Err *err) {
-    for (int64_t i = 0; c->layers && i < c->n_layers; i++) {
-        if (c->layers[i] < 0 || c->layers[i] >= m->config.layers)
-            return err_input(err, "layer %lld for the adapter; expected 0 to %lld, the layers of %s",
-                             (long long)c->layers[i], (long long)m->config.layers - 1, m->path);
-        if (i > 0 && c->layers[i] <= c->layers[i - 1])
-            return err_input(err, "layer %lld after layer %lld for the adapter; expected each once, in ascending order",
-                             (long long)c->layers[i], (long long)c->layers[i - 1]);
-    }
-    return c->layers && !c->n_layers ? err_input(err, "no layers for the adapter; expected at least one") : 0;
-}
-
 // Sides of a module's A and B: in, and the rows of some of its parts.
 static void module_shape(const ModelConfig *c, uint32_t parts, int64_t *rows, int64_t *cols) {
     *rows = 0;
@@ -52,51 +16,6 @@ static void module_shape(const ModelConfig *c, uint32_t parts, int64_t *rows, in
         model_projection_shape(c, p, &part, cols);
         *rows += part;
     }
-}
-
-static int check_rank(const AdapterConfig *c, const Model *m, Err *err) {
-    for (const Module *module = m->config.arch->hf.modules; module->name; module++) {
-        int64_t rows, cols;
-        if (!(module->parts & c->projections)) continue;
-        module_shape(&m->config, module->parts, &rows, &cols);
-        int64_t most = rows < cols ? rows : cols;
-        if (c->rank < 1 || c->rank > most)
-            return err_input(err, "lora_r is %lld; expected 1 to %lld, the smaller side of %s", (long long)c->rank,
-                             (long long)most, module->name);
-    }
-    return 0;
-}
-
-uint32_t adapter_available(const ModelConfig *c) {
-    uint32_t set = 0;
-    for (Projection p = 0; p < PROJ_COUNT; p++)
-        if (model_has_projection(c, p)) set |= PROJ_BIT(p);
-    return set;
-}
-
-static int check_projections(const AdapterConfig *c, const Model *m, Err *err) {
-    uint32_t available = adapter_available(&m->config);
-    if (c->projections && !(c->projections & ~available)) return 0;
-    StrBuf names = {0};
-    architecture_list_targets(&names, m->config.arch, available);
-    Projection p = 0;
-    while (p < PROJ_COUNT && !(c->projections & ~available & PROJ_BIT(p))) p++;
-    if (p == PROJ_COUNT)
-        err_input(err, "no target modules for the adapter; expected some of %s", names.data);
-    else
-        err_input(err, "target module %s: this model has none%s; expected some of %s", projection_name(p),
-                  m->config.experts && p >= PROJ_GATE ? " outside its experts, which stay frozen" : "", names.data);
-    str_clear(&names);
-    return -1;
-}
-
-static int check_config(const AdapterConfig *c, const Model *m, Err *err) {
-    if (check_projections(c, m, err)) return -1;
-    if (!(c->alpha > 0) || !isfinite(c->alpha))
-        return err_input(err, "lora_alpha is %g; expected a finite number above 0", (double)c->alpha);
-    if (!(c->dropout >= 0 && c->dropout < 1))
-        return err_input(err, "lora_dropout is %g; expected 0 <= dropout < 1", (double)c->dropout);
-    return check_rank(c, m, err) || check_layers(c, m, err) ? -1 : 0;
 }
 
 // --- layout ---
@@ -112,19 +31,28 @@ static void add_segment(Adapter *a, const Model *m, AdapterSegment s) {
 }
 
 static void add_module(Adapter *a, const Model *m, int64_t layer, const Module *module) {
-    AdapterSegment s = {.layer = layer, .module = module, .parts = module->parts & a->config.projections};
+    AdapterSegment s = {.layer = layer, .module = module};
+    AdapterRank rank = {0};
+    for (Projection p = 0; p < PROJ_COUNT; p++) { // all parts of a module have its rank
+        AdapterRank r = module->parts & PROJ_BIT(p) ? adapter_rank_at(&a->config, layer, p) : (AdapterRank){0};
+        if (!r.rank) continue;
+        s.parts |= PROJ_BIT(p);
+        rank = r;
+    }
     if (!s.parts) return;
+    s.alpha = rank.alpha;
+    s.scale = adapter_rank_scale(rank, a->config.rslora);
     int64_t rows, cols;
     module_shape(&m->config, s.parts, &rows, &cols);
     for (Projection p = 0; p < PROJ_COUNT; p++)
         if (s.parts & PROJ_BIT(p)) a->index[layer * PROJ_COUNT + p] = a->n_segments;
     s.kind = SEGMENT_A;
-    s.rows = a->config.rank;
+    s.rows = rank.rank;
     s.cols = cols;
     add_segment(a, m, s);
     s.kind = SEGMENT_B;
     s.rows = rows;
-    s.cols = a->config.rank;
+    s.cols = rank.rank;
     add_segment(a, m, s);
 }
 
@@ -141,31 +69,36 @@ static void lay_out(Adapter *a, const Model *m) {
     if (c->labels) adapter_head_lay_out(a, m);
 }
 
-static void copy_config(AdapterConfig *to, const AdapterConfig *from) {
-    *to = *from;
-    if (!from->layers) return;
-    to->layers = mem_alloc((size_t)from->n_layers, sizeof *to->layers);
-    memcpy(to->layers, from->layers, (size_t)from->n_layers * sizeof *to->layers);
-}
-
-int adapter_alloc(Adapter **out, const Model *m, const AdapterConfig *c, bool with_grad, Err *err) {
-    if (check_config(c, m, err)) return -1;
+int adapter_outline(Adapter **out, const Model *m, const AdapterConfig *c, Err *err) {
+    if (adapter_config_check(c, m, err)) return -1;
     Adapter *a = mem_calloc(1, sizeof *a);
-    copy_config(&a->config, c);
+    adapter_config_copy(&a->config, c);
     a->backend = m->backend;
     lay_out(a, m);
-    size_t bytes = (size_t)a->count * sizeof(float);
-    a->params = m->backend->k->alloc(m->backend, bytes);
-    if (with_grad) a->grad = m->backend->k->alloc(m->backend, bytes);
-    if (c->labels) adapter_head_point(a);
     *out = a;
     return 0;
+}
+
+void adapter_reserve(Adapter *a, bool with_grad) {
+    Backend *b = a->backend;
+    size_t bytes = (size_t)a->count * sizeof(float);
+    a->params = b->k->alloc(b, bytes);
+    if (with_grad) a->grad = b->k->alloc(b, bytes);
+    if (a->config.labels) adapter_head_point(a);
+}
+
+int64_t adapter_count_for(const Model *m, const AdapterConfig *c) {
+    Adapter *a;
+    if (adapter_outline(&a, m, c, NULL)) return 0;
+    int64_t count = a->count;
+    adapter_free(a);
+    return count;
 }
 
 void adapter_free(Adapter *a) {
     if (!a) return;
     size_t bytes = (size_t)a->count * sizeof(float);
-    a->backend->k->free(a->backend, a->params, bytes);
+    if (a->params) a->backend->k->free(a->backend, a->params, bytes);
     if (a->grad) a->backend->k->free(a->backend, a->grad, bytes);
     adapter_config_clear(&a->config);
     for (int64_t i = 0; i < a->n_segments; i++) mem_free((char *)a->segments[i].name);
@@ -214,7 +147,8 @@ static void init_a(const AdapterSegment *s, uint64_t seed, float *host) {
 
 int adapter_new(Adapter **out, const Model *m, const AdapterConfig *c, uint64_t seed, bool with_grad, Err *err) {
     Adapter *a;
-    if (adapter_alloc(&a, m, c, with_grad, err)) return -1;
+    if (adapter_outline(&a, m, c, err)) return -1;
+    adapter_reserve(a, with_grad);
     size_t bytes = (size_t)a->count * sizeof(float);
     float *host = mem_calloc((size_t)a->count, sizeof *host);
     for (int64_t i = 0; i < a->n_segments; i++)
@@ -331,7 +265,8 @@ int adapter_narrow(Adapter **adapter, const Model *m, uint32_t projections) {
     Adapter *from = *adapter, *to;
     AdapterConfig c = from->config;
     c.projections = projections;
-    if ((projections & ~from->config.projections) || adapter_alloc(&to, m, &c, from->grad != NULL, NULL)) return 1;
+    if ((projections & ~from->config.projections) || adapter_outline(&to, m, &c, NULL)) return 1;
+    adapter_reserve(to, from->grad != NULL);
     bool same = to->n_segments == from->n_segments; // every module keeps at least one part
     float *in = adapter_download(from), *out = mem_calloc((size_t)to->count, sizeof *out);
     same = same && copy_parts(to, out, from, in);

@@ -11,6 +11,11 @@
 #include "labels.h"
 #include "model.h"
 
+typedef struct AdapterRank { // of one projection of one layer
+    int64_t rank;            // 0: carries no adapter
+    float alpha;
+} AdapterRank;
+
 typedef struct AdapterConfig {
     int64_t rank;
     float alpha;
@@ -20,9 +25,13 @@ typedef struct AdapterConfig {
     int64_t *layers;      // which layers, ascending, owned; NULL: all
     int64_t n_layers;
     int64_t labels; // 0: a language model; else a classifier of so many classes
+    // Where modules differ in rank, alpha or layers (PEFT's rank_pattern, alpha_pattern, full names in target_modules):
+    // [layers of the model * PROJ_COUNT], owned. Rank and alpha above are then PEFT's r and lora_alpha, projections and
+    // layers the union. NULL: rank and alpha hold for all projections of all layers above.
+    AdapterRank *each;
+    int64_t n_each;
 } AdapterConfig;
 void adapter_config_clear(AdapterConfig *c);
-float adapter_scale(const AdapterConfig *c);
 
 typedef enum { SEGMENT_A, SEGMENT_B, SEGMENT_HEAD_WEIGHT, SEGMENT_HEAD_BIAS } SegmentKind;
 
@@ -32,6 +41,7 @@ typedef struct AdapterSegment { // one matrix
     const Module *module;
     uint32_t parts;     // of the module: those that are trained
     int64_t rows, cols; // A [r, in], B [rows of the parts, r], head [labels, hidden], its bias [labels, 1]
+    float alpha, scale; // of A and B: y += scale B A x
     int64_t offset;     // elements from the start of the flat buffer
     const char *name;   // as PEFT writes it: "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight"
 } AdapterSegment;
@@ -73,8 +83,16 @@ typedef struct AdapterPair {
     int64_t b_offset, rows; // elements from the start of the flat buffer; rows of B
 } AdapterPair;
 
+// From the least to the most of all modules, for people: "8", "2 to 16".
+void adapter_print_rank(StrBuf *out, const Adapter *a);
+void adapter_print_alpha(StrBuf *out, const Adapter *a);
+void adapter_print_scale(StrBuf *out, const Adapter *a);
+bool adapter_has_patterns(const Adapter *a); // modules differ in rank or alpha
+
 // What "all-linear" means: all projections that can carry an adapter (experts cannot).
 uint32_t adapter_available(const ModelConfig *c);
+// Parameters that adapter_new would make; 0: it would refuse c.
+int64_t adapter_count_for(const Model *m, const AdapterConfig *c);
 // Checks r, alpha, targets and layers against the model; A is initialised U(-1/sqrt(in), 1/sqrt(in)) from (seed, tensor
 // name), B is 0, as PEFT does. A classifier's head is the model's own where it has one of as many classes, else
 // N(0, 0.02) from (seed, tensor name) with bias 0. with_grad: for training.
@@ -87,10 +105,13 @@ bool adapter_pair(const Adapter *a, int64_t layer, Projection p, AdapterPair *pa
 int adapter_narrow(Adapter **a, const Model *m, uint32_t projections);
 
 // Loads a PEFT folder or a GGUF adapter (told apart by what path is) for this model; wrong base, shapes, unsupported
-// options (DoRA, modules_to_save, rank patterns ...): EXIT_INPUT with the difference. with_grad: to train on from it.
+// options (DoRA, modules_to_save, ...): EXIT_INPUT with the difference. with_grad: to train on from it.
 int adapter_load(Adapter **a, const Model *m, const char *path, bool with_grad, Err *err);
 int adapter_load_peft(Adapter **a, const Model *m, const char *dir, bool with_grad, Err *err);
 int adapter_load_gguf(Adapter **a, const Model *m, const char *file, bool with_grad, Err *err);
+// The path of a PEFT folder's adapter_model.safetensors, which the caller frees; refuses a folder without one, naming
+// what it has instead.
+int adapter_peft_weights(char **path, const char *dir, Err *err);
 
 // Refuses (EXIT_RUNTIME) an adapter that is not finite, or whose B is zero everywhere: it would do nothing.
 int adapter_check(const Adapter *a, Err *err);

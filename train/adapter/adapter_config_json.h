@@ -2,19 +2,13 @@
 #pragma once
 
 #include "adapter.h"
+#include "json.h"
 
-// What adapter_config.json leaves to the tensors beside it.
-typedef struct AdapterConfigGaps {
-    bool modules; // target_modules is a pattern: the tensors tell which modules
-    bool layers;  // target_modules names single layers: the tensors tell which
-    bool labels;  // the adapter has a classifier's head: the tensors tell how many classes
-} AdapterConfigGaps;
-
-// Strict: whatever would change what the adapter computes and lorac does not do (DoRA, rank patterns, saved modules,
-// biases, ...), and every unknown key that is switched on, is refused by name. path: for messages. Targets become the
-// projections of whole modules.
-int adapter_config_parse(AdapterConfig *c, AdapterConfigGaps *gaps, const char *text, size_t size, const Model *m,
+// Strict: whatever would change what the adapter computes and lorac does not do (DoRA, saved modules, biases, ...), and
+// every unknown key that is switched on, is refused by name. prefix: in front of the layers' names in the model that it
+// was trained on; NULL: as the base model has it. *has_head: it has a classifier's head. path: for messages.
+int adapter_config_parse(AdapterConfig *c, bool *has_head, const Json *root, const Model *m, const char *prefix,
                          const char *path, Err *err);
 // The set of keys that every release of PEFT and every engine takes, laid out as json.dumps(indent=2, sort_keys=True).
-// target_modules are names that PEFT resolves to exactly the trained modules.
+// target_modules, rank_pattern and alpha_pattern are names that PEFT resolves to exactly the trained modules.
 void adapter_config_print(StrBuf *out, const Adapter *a, const Model *m, const char *base_model);

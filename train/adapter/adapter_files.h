@@ -3,10 +3,18 @@
 
 #include "adapter.h"
 
-// adapter_new without the initialisation: all parameters are 0.
-int adapter_alloc(Adapter **a, const Model *m, const AdapterConfig *c, bool with_grad, Err *err);
-// c->layers from flags; all layers: NULL, as PEFT writes it.
-void adapter_config_layers(AdapterConfig *c, const bool *used, int64_t layers);
+// Segments without memory for their parameters, so that a file can be looked at first: how much it takes is what a
+// config says. adapter_free frees.
+int adapter_outline(Adapter **a, const Model *m, const AdapterConfig *c, Err *err);
+// Their memory: all parameters are 0.
+void adapter_reserve(Adapter *a, bool with_grad);
+// Takes each [m->config.layers * PROJ_COUNT] as c->each, and sets projections and layers; where all are alike that says
+// it all, and c->each is NULL.
+void adapter_config_set_each(AdapterConfig *c, AdapterRank *each, const Model *m);
+void adapter_config_copy(AdapterConfig *to, const AdapterConfig *from);
+int adapter_config_check(const AdapterConfig *c, const Model *m, Err *err);
+AdapterRank adapter_rank_at(const AdapterConfig *c, int64_t layer, Projection p); // of a layer that is in c->layers
+float adapter_rank_scale(AdapterRank r, bool rslora);
 // A copy of all parameters on the host; the caller frees.
 float *adapter_download(const Adapter *a);
 // Replaces all parameters; refuses (EXIT_INPUT, naming `path` and the tensor) what is not finite.

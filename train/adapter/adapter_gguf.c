@@ -3,7 +3,11 @@
 // base file fuses q, k and v though Hugging Face does not (convert_hf_to_gguf.py --fuse-qkv), the A's stand one below
 // the other and the B's in blocks beside them: a rank of 2 or 4 times r (4 also for three, with zeros), and B times as
 // much, because llama.cpp divides alpha by the rank it finds; powers of two, so that nothing is rounded. Two keys of
-// our own, lorac.lora.rank and lorac.lora.targets, tell such a file's r and targets.
+// our own, lorac.lora.rank and lorac.lora.targets, tell such a file's r and targets where all modules have the same.
+//
+// A file has one alpha for all tensors. Where alphas differ (alpha_pattern, rsLoRA with rank_pattern) it is the one
+// that most modules have, and the B's of the others are multiplied by what is missing, rounded once unless that is a
+// power of two.
 // Keys and checks: llama.cpp, src/llama-adapter.cpp.
 #include <math.h>
 #include <stdio.h>
@@ -18,19 +22,23 @@ typedef struct Stack {
     uint32_t parts;                // of the linear
     AdapterPair pairs[PROJ_COUNT]; // a NULL: the part carries none
     const AdapterSegment *a[3];    // their A's, each once
-    int64_t n_a, blocks;           // blocks: columns of B in units of r
-    int64_t rank, rows, cols;      // r; sides of the linear
+    int64_t n_a;
+    int64_t blocks;           // columns of B in units of the largest r
+    int64_t rank, rows, cols; // of the linear's A and B in the file; sides of the linear
 } Stack;
 
 static bool stack_init(Stack *s, const Adapter *a, int64_t layer, uint32_t parts) {
-    *s = (Stack){.parts = parts, .rank = a->config.rank};
+    int64_t largest = 0;
+    *s = (Stack){.parts = parts};
     for (Projection p = 0; p < PROJ_COUNT; p++) {
         if (!(parts & PROJ_BIT(p)) || !adapter_pair(a, layer, p, &s->pairs[p])) continue;
         const AdapterSegment *found = s->pairs[p].a;
         s->cols = found->cols;
+        if (found->rows > largest) largest = found->rows;
         if (s->n_a == 0 || s->a[s->n_a - 1] != found) s->a[s->n_a++] = found;
     }
     s->blocks = s->n_a == 3 ? 4 : s->n_a;
+    s->rank = s->blocks * largest;
     for (Projection p = 0; p < PROJ_COUNT; p++) {
         int64_t rows, cols;
         model_projection_shape(a->model, p, &rows, &cols);
@@ -39,11 +47,11 @@ static bool stack_init(Stack *s, const Adapter *a, int64_t layer, uint32_t parts
     return s->n_a > 0;
 }
 
-// First column of a pair's block in B.
-static int64_t block_column(const Stack *s, const AdapterPair *pair) {
-    int64_t block = 0;
-    while (s->a[block] != pair->a) block++;
-    return block * s->rank;
+// First row of a pair's block in A, and first column in B.
+static int64_t block_start(const Stack *s, const AdapterSegment *a) {
+    int64_t start = 0;
+    for (int64_t i = 0; s->a[i] != a; i++) start += s->a[i]->rows;
+    return start;
 }
 
 int64_t adapter_gguf_row(const ModelConfig *c, uint32_t parts, Projection p, int64_t row) {
@@ -84,31 +92,57 @@ static bool parse_name(const Model *m, const char *name, int64_t *layer, const M
     return false;
 }
 
-// Our own keys of a block form; without them everything is as the tensors say.
-static int read_own_keys(AdapterConfig *c, const Gguf *g, Err *err) {
-    uint64_t rank = (uint64_t)c->rank;
+// Our own keys of a block form; without them everything is as the tensors say. most: the largest rank of a tensor.
+static int read_own_keys(AdapterRank *each, int64_t layers, int64_t most, const Gguf *g, Err *err) {
+    uint64_t rank = 0;
     GgufStr names = {"", 0};
     if (gguf_u64(g, "lorac.lora.rank", false, &rank, err) < 0 ||
         gguf_string(g, "lorac.lora.targets", false, &names, err) < 0)
         return err_context(err, "%s", gguf_path(g));
-    if (rank > 1 << 20)
-        return err_input(err, "%s: lorac.lora.rank is %llu; expected at most 2^20", gguf_path(g),
-                         (unsigned long long)rank);
-    c->rank = (int64_t)rank;
+    if (gguf_has(g, "lorac.lora.rank") && (rank < 1 || rank > (uint64_t)most))
+        return err_input(err, "%s: lorac.lora.rank is %llu; expected 1 to %lld, the tensors' own rank", gguf_path(g),
+                         (unsigned long long)rank, (long long)most);
     uint32_t set = 0;
     for (Projection p = 0; p < PROJ_COUNT; p++) {
         size_t n = strlen(projection_name(p));
         for (size_t at = 0; at + n <= names.len; at++)
             if (memcmp(names.data + at, projection_name(p), n) == 0) set |= PROJ_BIT(p);
     }
-    if (set) c->projections &= set;
+    for (int64_t i = 0; i < layers * PROJ_COUNT; i++) {
+        if (set && !(set & PROJ_BIT(i % PROJ_COUNT))) each[i].rank = 0;
+        if (rank && each[i].rank) each[i].rank = (int64_t)rank;
+    }
     return 0;
 }
 
-// Layers, projections and rank from the names and shapes of the tensors.
+// The rank of a linear stands in both of its tensors; that they agree is checked where they are read.
+static void take_rank(AdapterRank *at, const Module *module, const GgufTensor *t, bool is_b, float alpha) {
+    int64_t rank = t->shape[is_b ? 0 : 1];
+    for (Projection p = 0; p < PROJ_COUNT; p++)
+        if ((module->parts & PROJ_BIT(p)) && (!is_b || !at[p].rank))
+            at[p] = (AdapterRank){rank, alpha != 0 ? alpha : (float)rank}; // llama.cpp: alpha 0 is no scaling
+}
+
+// A file has no r of its own: the one that most linears have.
+static void find_usual(AdapterConfig *c, AdapterRank *each, const Model *m) {
+    int64_t n = m->config.layers * PROJ_COUNT, most = 0;
+    AdapterRank usual = {.rank = 1, .alpha = 1};
+    for (int64_t i = 0; i < n; i++) {
+        int64_t same = 0;
+        if (!each[i].rank || (each[i].rank == usual.rank && most)) continue;
+        for (int64_t j = 0; j < n; j++) same += each[j].rank == each[i].rank;
+        if (same > most) most = same, usual = each[i];
+    }
+    c->rank = usual.rank;
+    c->alpha = usual.alpha;
+    adapter_config_set_each(c, each, m);
+}
+
+// Layers, projections and ranks from the names and shapes of the tensors.
 static int read_layout(AdapterConfig *c, const Gguf *g, const Model *m, Err *err) {
-    bool *used = mem_calloc((size_t)m->config.layers, sizeof *used);
+    AdapterRank *each = mem_calloc((size_t)m->config.layers * PROJ_COUNT, sizeof *each);
     ProblemList problems = {0};
+    int64_t most = 0;
     for (int64_t i = 0; i < gguf_tensor_count(g); i++) {
         const GgufTensor *t = gguf_tensor_at(g, i);
         const Module *module;
@@ -116,16 +150,20 @@ static int read_layout(AdapterConfig *c, const Gguf *g, const Model *m, Err *err
         bool is_b;
         if (!parse_name(m, t->name, &layer, &module, &is_b)) {
             problem_add(&problems, "%s is not a LoRA tensor of the base model", t->name);
-            continue;
+        } else if (t->n_dims != 2 || t->shape[0] < 1 || t->shape[1] < 1) {
+            problem_add(&problems, "%s has %d dimensions; expected a matrix", t->name, t->n_dims);
+        } else {
+            take_rank(each + layer * PROJ_COUNT, module, t, is_b, c->alpha);
+            if (t->shape[is_b ? 0 : 1] > most) most = t->shape[is_b ? 0 : 1];
         }
-        used[layer] = true;
-        c->projections |= module->parts;
-        if (!is_b && !c->rank) c->rank = t->shape[1];
     }
-    adapter_config_layers(c, used, m->config.layers);
-    mem_free(used);
-    if (problem_end(&problems, gguf_path(g), "tensors are strange", err)) return -1;
-    return read_own_keys(c, g, err);
+    int rc = problem_end(&problems, gguf_path(g), "tensors are strange", err);
+    if (!rc) rc = read_own_keys(each, m->config.layers, most, g, err);
+    if (rc)
+        mem_free(each);
+    else
+        find_usual(c, each, m);
+    return rc;
 }
 
 // The tensor as [rows, cols] float32, or NULL; the caller frees.
@@ -147,17 +185,19 @@ static float *read_tensor(const Gguf *g, const char *name, int64_t rows, int64_t
 
 // Pairs of one linear from its two tensors. Without our keys a fused pair has one A for all, which each gets a copy of.
 static void unstack(const Stack *s, const ModelConfig *c, const float *a, const float *b, bool shared, float *host) {
-    int64_t blocks = shared ? 1 : s->blocks;
-    size_t block = (size_t)(s->rank * s->cols);
-    for (int64_t i = 0; i < s->n_a; i++)
-        memcpy(host + s->a[i]->offset, a + (shared ? 0 : (size_t)i * block), block * sizeof *host);
+    int64_t rank = shared ? s->a[0]->rows : s->rank;
+    float blocks = shared ? 1.0f : (float)s->blocks;
+    for (int64_t i = 0; i < s->n_a; i++) {
+        int64_t first = shared ? 0 : block_start(s, s->a[i]);
+        memcpy(host + s->a[i]->offset, a + first * s->cols, (size_t)(s->a[i]->rows * s->cols) * sizeof *host);
+    }
     for (Projection p = 0; p < PROJ_COUNT; p++) {
         const AdapterPair *pair = &s->pairs[p];
         for (int64_t row = 0; pair->a && row < pair->rows; row++) {
-            const float *from = b + adapter_gguf_row(c, s->parts, p, row) * blocks * s->rank;
-            float *to = host + pair->b_offset + row * s->rank;
-            if (!shared) from += block_column(s, pair);
-            for (int64_t i = 0; i < s->rank; i++) to[i] = from[i] / (float)blocks;
+            const float *from = b + adapter_gguf_row(c, s->parts, p, row) * rank;
+            float *to = host + pair->b_offset + row * pair->a->rows;
+            if (!shared) from += block_start(s, pair->a);
+            for (int64_t i = 0; i < pair->a->rows; i++) to[i] = from[i] / blocks;
         }
     }
 }
@@ -170,7 +210,7 @@ static void take_stack(Adapter *a, const Gguf *g, int64_t layer, const Module *m
     gguf_name(name_a, sizeof name_a, layer, module, false);
     gguf_name(name_b, sizeof name_b, layer, module, true);
     bool shared = s.n_a > 1 && !gguf_has(g, "lorac.lora.rank");
-    int64_t rank = (shared ? 1 : s.blocks) * s.rank;
+    int64_t rank = shared ? s.a[0]->rows : s.rank;
     float *in = read_tensor(g, name_a, rank, s.cols, problems), *out = read_tensor(g, name_b, s.rows, rank, problems);
     if (in && out) unstack(&s, a->model, in, out, shared, host);
     mem_free(in);
@@ -198,9 +238,10 @@ static int load(Adapter **a, const Gguf *g, const Model *m, bool with_grad, Err 
         return -1;
     if (gguf_f32(g, "adapter.lora.alpha", true, &c.alpha, err) < 0) return err_context(err, "%s", gguf_path(g));
     int rc = read_layout(&c, g, m, err);
-    if (rc == 0 && (rc = adapter_alloc(a, m, &c, with_grad, err)) != 0) err_context(err, "%s", gguf_path(g));
+    if (rc == 0 && (rc = adapter_outline(a, m, &c, err)) != 0) err_context(err, "%s", gguf_path(g));
     adapter_config_clear(&c);
     if (rc) return -1;
+    adapter_reserve(*a, with_grad);
     if (fill(*a, g, m, err) == 0) return 0;
     adapter_free(*a);
     return -1;
@@ -218,24 +259,73 @@ int adapter_load_gguf(Adapter **out, const Model *m, const char *file, bool with
 
 // --- writing ---
 
-// A GGUF linear's two tensors; the caller frees.
-static void stack_up(const Stack *s, const ModelConfig *c, const float *host, float **a, float **b) {
-    size_t block = (size_t)(s->rank * s->cols);
-    int64_t rank = s->blocks * s->rank;
-    *a = mem_calloc((size_t)s->blocks * block, sizeof **a);
-    *b = mem_calloc((size_t)(s->rows * rank), sizeof **b);
-    for (int64_t i = 0; i < s->n_a; i++) memcpy(*a + (size_t)i * block, host + s->a[i]->offset, block * sizeof **a);
-    for (Projection p = 0; p < PROJ_COUNT; p++) {
-        const AdapterPair *pair = &s->pairs[p];
-        for (int64_t row = 0; pair->a && row < pair->rows; row++) {
-            float *to = *b + adapter_gguf_row(c, s->parts, p, row) * rank + block_column(s, pair);
-            const float *from = host + pair->b_offset + row * s->rank;
-            for (int64_t i = 0; i < s->rank; i++) to[i] = from[i] * (float)s->blocks;
-        }
-    }
+// llama.cpp always divides by the rank; rank-stabilised scaling is folded into alpha.
+static float file_alpha(const Adapter *a, const AdapterSegment *s) {
+    return a->config.rslora ? (float)((double)s->alpha * sqrt((double)s->rows)) : s->alpha;
 }
 
-static void add_keys(GgufWriter *w, const Adapter *a, const Model *m, const char *name) {
+// The one that most modules have.
+static float usual_alpha(const Adapter *a) {
+    float usual = 0;
+    int64_t most = 0;
+    for (int64_t i = 0; i < a->n_segments; i++) {
+        int64_t same = 0;
+        if (a->segments[i].kind != SEGMENT_A) continue;
+        float alpha = file_alpha(a, &a->segments[i]);
+        if (most && alpha == usual) continue;
+        for (int64_t j = 0; j < a->n_segments; j++)
+            same += a->segments[j].kind == SEGMENT_A && file_alpha(a, &a->segments[j]) == alpha;
+        if (same > most) most = same, usual = alpha;
+    }
+    return usual;
+}
+
+static bool is_power_of_two(double x) {
+    int exponent;
+    return frexp(x, &exponent) == 0.5;
+}
+
+static void warn_of_rounding(const Adapter *a, float alpha, const char *file) {
+    int64_t rounded = 0, modules = 0;
+    for (int64_t i = 0; i < a->n_segments; i++) {
+        if (a->segments[i].kind != SEGMENT_A) continue;
+        modules++;
+        rounded += !is_power_of_two((double)file_alpha(a, &a->segments[i]) / (double)alpha);
+    }
+    if (rounded)
+        log_warn(
+            "%s: a GGUF adapter has one alpha (%g); B of %lld of %lld modules with another one is multiplied by the "
+            "ratio, rounded once to float32",
+            file, (double)alpha, (long long)rounded, (long long)modules);
+}
+
+// A GGUF linear's two tensors; the caller frees.
+// False: a value is too large.
+static bool stack_up(const Stack *s, const Adapter *a, const float *host, float alpha, float **in, float **out) {
+    bool finite = true;
+    *in = mem_calloc((size_t)(s->rank * s->cols), sizeof **in);
+    *out = mem_calloc((size_t)(s->rows * s->rank), sizeof **out);
+    for (int64_t i = 0; i < s->n_a; i++)
+        memcpy(*in + block_start(s, s->a[i]) * s->cols, host + s->a[i]->offset,
+               (size_t)(s->a[i]->rows * s->cols) * sizeof **in);
+    for (Projection p = 0; p < PROJ_COUNT; p++) {
+        const AdapterPair *pair = &s->pairs[p];
+        if (!pair->a) continue;
+        int64_t r = pair->a->rows, column = block_start(s, pair->a);
+        double factor = (double)s->rank / (double)r * ((double)file_alpha(a, pair->a) / (double)alpha);
+        for (int64_t row = 0; row < pair->rows; row++) {
+            float *to = *out + adapter_gguf_row(a->model, s->parts, p, row) * s->rank + column;
+            const float *from = host + pair->b_offset + row * r;
+            for (int64_t i = 0; i < r; i++) {
+                to[i] = (float)((double)from[i] * factor);
+                finite = finite && isfinite(to[i]);
+            }
+        }
+    }
+    return finite;
+}
+
+static void add_keys(GgufWriter *w, const Adapter *a, const Model *m, const char *name, float alpha) {
     const AdapterConfig *c = &a->config;
     gguf_writer_string(w, "general.type", "adapter");
     gguf_writer_string(w, "general.architecture", m->config.architecture);
@@ -243,10 +333,8 @@ static void add_keys(GgufWriter *w, const Adapter *a, const Model *m, const char
     gguf_writer_u32(w, "general.file_type", 0); // all F32
     gguf_writer_u32(w, "general.quantization_version", 2);
     gguf_writer_string(w, "adapter.type", "lora");
-    // llama.cpp always divides by the rank; rank-stabilised scaling is folded into alpha.
-    float alpha = c->rslora ? (float)((double)c->alpha * sqrt((double)c->rank)) : c->alpha;
     gguf_writer_f32(w, "adapter.lora.alpha", alpha);
-    if (m->gguf_modules != m->config.arch->gguf_names.fused_modules) return;
+    if (c->each || m->gguf_modules != m->config.arch->gguf_names.fused_modules) return;
     StrBuf targets = {0};
     for (Projection p = 0; p < PROJ_COUNT; p++)
         if (c->projections & PROJ_BIT(p)) str_printf(&targets, "%s%s", targets.len ? " " : "", projection_name(p));
@@ -255,23 +343,29 @@ static void add_keys(GgufWriter *w, const Adapter *a, const Model *m, const char
     str_clear(&targets);
 }
 
-typedef struct Tensors { // what the writer borrows until it has written
-    float **data;
+typedef struct Tensors {
+    const float *host; // the adapter's parameters
+    float alpha;       // of the file
+    float **data;      // what the writer borrows until it has written
     size_t count, capacity;
 } Tensors;
 
-static void add_stack(GgufWriter *w, Tensors *owned, const Adapter *a, const float *host, int64_t layer,
-                      const Module *module) {
+static int add_stack(GgufWriter *w, Tensors *owned, const Adapter *a, int64_t layer, const Module *module, Err *err) {
     Stack s;
-    if (!stack_init(&s, a, layer, module->parts)) return;
+    if (!stack_init(&s, a, layer, module->parts)) return 0;
     MEM_GROW(owned->data, owned->capacity, owned->count + 2);
     float **in = &owned->data[owned->count++], **out = &owned->data[owned->count++];
-    stack_up(&s, a->model, host, in, out);
     char name[64];
+    if (!stack_up(&s, a, owned->host, owned->alpha, in, out))
+        return err_input(err,
+                         "%s of layer %lld: B times its alpha is too large for float32, and a GGUF adapter has one "
+                         "alpha (%g)",
+                         module->name, (long long)layer, (double)owned->alpha);
     gguf_name(name, sizeof name, layer, module, false);
-    gguf_writer_tensor(w, name, DTYPE_F32, 2, (int64_t[]){s.cols, s.blocks * s.rank}, *in);
+    gguf_writer_tensor(w, name, DTYPE_F32, 2, (int64_t[]){s.cols, s.rank}, *in);
     gguf_name(name, sizeof name, layer, module, true);
-    gguf_writer_tensor(w, name, DTYPE_F32, 2, (int64_t[]){s.blocks * s.rank, s.rows}, *out);
+    gguf_writer_tensor(w, name, DTYPE_F32, 2, (int64_t[]){s.rank, s.rows}, *out);
+    return 0;
 }
 
 int adapter_save_gguf(const Adapter *a, const Model *m, const char *file, const char *name, Err *err) {
@@ -280,14 +374,15 @@ int adapter_save_gguf(const Adapter *a, const Model *m, const char *file, const 
     if (!m->config.architecture) return err_input(err, "%s has no GGUF form; expected a PEFT folder", m->path);
     if (adapter_check(a, err)) return -1;
     float *copy;
-    const float *host = adapter_on_host(a, a->params, &copy);
-    Tensors owned = {0};
+    Tensors owned = {.host = adapter_on_host(a, a->params, &copy), .alpha = usual_alpha(a)};
     GgufWriter *w = gguf_writer_new();
-    add_keys(w, a, m, name);
+    warn_of_rounding(a, owned.alpha, file);
+    add_keys(w, a, m, name, owned.alpha);
+    int rc = 0;
     for (int64_t layer = 0; layer < m->config.layers; layer++)
-        for (const Module *module = m->gguf_modules; module->name; module++)
-            add_stack(w, &owned, a, host, layer, module);
-    int rc = gguf_writer_save(w, file, err);
+        for (const Module *module = m->gguf_modules; module->name && !rc; module++)
+            rc = add_stack(w, &owned, a, layer, module, err);
+    if (!rc) rc = gguf_writer_save(w, file, err);
     gguf_writer_free(w);
     for (size_t i = 0; i < owned.count; i++) mem_free(owned.data[i]);
     mem_free(owned.data);

@@ -5,18 +5,34 @@
 #include "adapter_config_json.h"
 #include "adapter_files.h"
 #include "fileio.h"
-#include "problem_list.h"
-#include "safetensors.h"
+#include "peft_tensors.h"
 
-static int read_config(AdapterConfig *c, AdapterConfigGaps *gaps, const Model *m, const char *dir, Err *err) {
+int adapter_peft_weights(char **path, const char *dir, Err *err) {
+    char *weights = path_join(dir, "adapter_model.safetensors"), *pickle = path_join(dir, "adapter_model.bin");
+    bool found = path_exists(weights);
+    int rc = 0;
+    if (!found && path_exists(pickle))
+        rc = err_input(err,
+                       "%s: found adapter_model.bin (a pickle, which is not read); expected adapter_model.safetensors; "
+                       "convert it with: python3 -c \"import torch, safetensors.torch as s; s.save_file({k: "
+                       "v.contiguous() for k, v in torch.load('adapter_model.bin', 'cpu', weights_only=True).items()}, "
+                       "'adapter_model.safetensors')\"",
+                       dir);
+    else if (!found)
+        rc = err_input(err, "%s: has no adapter_model.safetensors; expected a PEFT folder", dir);
+    mem_free(pickle);
+    if (rc) mem_free(weights);
+    if (!rc) *path = weights;
+    return rc;
+}
+
+static int read_config(JsonDoc **doc, const char *path, Err *err) {
     enum { MAX_CONFIG = 1 << 20 };
-    char *path = path_join(dir, "adapter_config.json");
     char *text = NULL;
     size_t size = 0;
     int rc = file_read(&text, &size, path, MAX_CONFIG, err);
-    if (rc == 0) rc = adapter_config_parse(c, gaps, text, size, m, path, err);
+    if (rc == 0) rc = json_parse(doc, text, size, path, 1, err);
     mem_free(text);
-    mem_free(path);
     return rc;
 }
 
@@ -26,69 +42,56 @@ static int dims_of(const AdapterSegment *s) {
     return s->kind == SEGMENT_HEAD_BIAS ? 1 : 2;
 }
 
-// Copies one tensor into the host buffer if the file has it in the right shape. Segments are of whole modules here.
-static void take_tensor(const Safetensors *file, const AdapterSegment *s, float *host, ProblemList *problems) {
-    const SafetensorsTensor *t = safetensors_get(file, s->name);
+// Whether the file has the segment in the right shape. Segments are of whole modules here.
+static void check_tensor(PeftTensors *file, const AdapterSegment *s, ProblemList *problems) {
+    const SafetensorsTensor *t = peft_tensors_get(file, s->name);
     if (!t) {
         problem_add(problems, "%s is missing", s->name);
     } else if (t->dtype > DTYPE_BF16) {
-        problem_add(problems, "%s has type %s; expected F32, F16 or BF16", s->name, t->dtype_name);
+        problem_add(problems, "%s has type %s; expected F32, F16 or BF16", t->name, t->dtype_name);
     } else if (t->n_dims != dims_of(s) || t->shape[0] != s->rows || (t->n_dims > 1 && t->shape[1] != s->cols)) {
-        problem_add(problems, "%s has shape [%lld, %lld]; expected [%lld, %lld]", s->name,
+        problem_add(problems, "%s has shape [%lld, %lld]; expected [%lld, %lld]", t->name,
                     (long long)(t->n_dims > 0 ? t->shape[0] : 0), (long long)(t->n_dims > 1 ? t->shape[1] : 0),
                     (long long)s->rows, (long long)s->cols);
-    } else {
-        void *copy = (uintptr_t)t->data % sizeof(float) ? mem_alloc(t->bytes, 1) : NULL; // the file may misalign it
-        if (copy) memcpy(copy, t->data, t->bytes);
-        dtype_expand(t->dtype, host + s->offset, copy ? copy : t->data, (size_t)(s->rows * s->cols));
-        mem_free(copy);
     }
 }
 
-// Tensors that no segment asks for: the adapter would not compute what the folder says.
-static void find_strangers(const Safetensors *file, const Adapter *a, ProblemList *problems) {
-    if (safetensors_count(file) <= (size_t)a->n_segments) return; // then something is missing, and was named
-    for (size_t i = 0; i < safetensors_count(file); i++) {
-        const char *found = safetensors_at(file, i)->name;
-        bool expected = false;
-        for (int64_t s = 0; s < a->n_segments && !expected; s++) expected = strcmp(a->segments[s].name, found) == 0;
-        if (!expected) problem_add(problems, "%s is not one of target_modules", found);
-    }
-}
-
-static int fill(Adapter *a, const Safetensors *file, const char *path, Err *err) {
-    float *host = mem_calloc((size_t)a->count, sizeof *host);
+// Before there is memory for them: a config may ask for more than the file has. The first stranger, a tensor that no
+// segment asks for, stands in front: often it is what is missing, by another name.
+static int check_tensors(const Adapter *a, PeftTensors *file, const char *path, Err *err) {
     ProblemList problems = {0};
-    for (int64_t i = 0; i < a->n_segments; i++) take_tensor(file, &a->segments[i], host, &problems);
-    find_strangers(file, a, &problems);
-    int rc = problem_end(&problems, path, "tensors do not fit adapter_config.json and the base model", err);
-    if (rc == 0) rc = adapter_upload(a, host, path, err);
+    size_t next = 0;
+    for (int64_t i = 0; i < a->n_segments; i++) peft_tensors_get(file, a->segments[i].name);
+    for (const char *name; (name = peft_tensors_stranger(file, &next));) {
+        problem_add(&problems, "%s belongs to no module that adapter_config.json and the base model have", name);
+        if (problems.count == 1)
+            for (int64_t i = 0; i < a->n_segments; i++) check_tensor(file, &a->segments[i], &problems);
+    }
+    if (!problems.count)
+        for (int64_t i = 0; i < a->n_segments; i++) check_tensor(file, &a->segments[i], &problems);
+    return problem_end(&problems, path, "tensors do not fit adapter_config.json and the base model", err);
+}
+
+static void take_tensor(PeftTensors *file, const AdapterSegment *s, float *host) {
+    const SafetensorsTensor *t = peft_tensors_get(file, s->name);
+    void *copy = (uintptr_t)t->data % sizeof(float) ? mem_alloc(t->bytes, 1) : NULL; // the file may misalign it
+    if (copy) memcpy(copy, t->data, t->bytes);
+    dtype_expand(t->dtype, host + s->offset, copy ? copy : t->data, (size_t)(s->rows * s->cols));
+    mem_free(copy);
+}
+
+static int fill(Adapter *a, PeftTensors *file, const char *path, Err *err) {
+    float *host = mem_calloc((size_t)a->count, sizeof *host);
+    for (int64_t i = 0; i < a->n_segments; i++) take_tensor(file, &a->segments[i], host);
+    int rc = adapter_upload(a, host, path, err);
     mem_free(host);
     return rc;
 }
 
-// What the configuration leaves open: the modules and layers for which the file has an A.
-static void close_gaps(AdapterConfig *c, const AdapterConfigGaps *gaps, const Adapter *all, const Safetensors *file) {
-    int64_t layers = all->model->layers;
-    bool *used = mem_calloc((size_t)layers, sizeof *used);
-    uint32_t found = 0;
-    for (int64_t i = 0; i < all->n_segments; i++) {
-        const AdapterSegment *s = &all->segments[i];
-        if (s->layer < 0 || !safetensors_get(file, s->name)) continue;
-        used[s->layer] = true;
-        found |= s->parts;
-    }
-    if (gaps->modules) c->projections = found;
-    if (gaps->layers) adapter_config_layers(c, used, layers);
-    mem_free(used);
-}
-
 // A classifier's head says itself how many classes it has.
-static int find_labels(AdapterConfig *c, const AdapterConfigGaps *gaps, const Model *m, const Safetensors *file,
-                       const char *path, Err *err) {
-    if (!gaps->labels) return 0;
+static int find_labels(AdapterConfig *c, const Model *m, PeftTensors *file, const char *path, Err *err) {
     char *name = mem_printf("base_model.model.%s.weight", architecture_class_head(m->config.arch));
-    const SafetensorsTensor *t = safetensors_get(file, name);
+    const SafetensorsTensor *t = peft_tensors_get(file, name);
     int rc = 0;
     if (t && t->n_dims == 2 && t->shape[0] >= 1 && t->shape[0] <= LABELS_MAX)
         c->labels = t->shape[0];
@@ -99,23 +102,15 @@ static int find_labels(AdapterConfig *c, const AdapterConfigGaps *gaps, const Mo
     return rc;
 }
 
-static int load(Adapter **a, const Model *m, AdapterConfig *c, const AdapterConfigGaps *gaps, const char *path,
-                bool with_grad, Err *err) {
-    Safetensors *file;
-    if (safetensors_open(&file, path, err)) return -1;
-    Adapter *all;
-    int rc = find_labels(c, gaps, m, file, path, err);
-    if (rc) {
-        safetensors_close(file);
-        return -1;
+static int build(Adapter **a, const Model *m, const AdapterConfig *c, PeftTensors *file, const char *path,
+                 bool with_grad, Err *err) {
+    if (adapter_outline(a, m, c, err)) return err_context(err, "%s", path);
+    int rc = check_tensors(*a, file, path, err);
+    if (!rc) {
+        adapter_reserve(*a, with_grad);
+        rc = fill(*a, file, path, err);
     }
-    if ((gaps->modules || gaps->layers) && (rc = adapter_alloc(&all, m, c, false, err)) == 0) {
-        close_gaps(c, gaps, all, file);
-        adapter_free(all);
-    }
-    if (rc || (rc = adapter_alloc(a, m, c, with_grad, err)) != 0) err_context(err, "%s", path);
-    if (rc == 0 && (rc = fill(*a, file, path, err)) != 0) adapter_free(*a);
-    safetensors_close(file);
+    if (rc) adapter_free(*a);
     return rc;
 }
 
@@ -154,15 +149,37 @@ static int read_chat_template(Adapter *a, const char *dir, Err *err) {
     return rc;
 }
 
-int adapter_load_peft(Adapter **out, const Model *m, const char *dir, bool with_grad, Err *err) {
+// Both files of the folder, by their paths.
+typedef struct PeftFolder {
+    char *config, *weights;
+} PeftFolder;
+
+static int load(Adapter **a, const Model *m, const PeftFolder *f, bool with_grad, Err *err) {
+    JsonDoc *doc;
+    PeftTensors *file;
     AdapterConfig c;
-    AdapterConfigGaps gaps;
+    bool has_head;
+    if (read_config(&doc, f->config, err)) return -1;
+    int rc = peft_tensors_open(&file, f->weights, m, err);
+    if (!rc) {
+        rc = adapter_config_parse(&c, &has_head, json_root(doc), m, peft_tensors_prefix(file), f->config, err);
+        if (!rc && has_head) rc = find_labels(&c, m, file, f->weights, err);
+        if (!rc) rc = build(a, m, &c, file, f->weights, with_grad, err);
+        adapter_config_clear(&c);
+        peft_tensors_close(file);
+    }
+    json_free(doc);
+    return rc;
+}
+
+int adapter_load_peft(Adapter **out, const Model *m, const char *dir, bool with_grad, Err *err) {
+    PeftFolder f;
     Adapter *a;
-    if (read_config(&c, &gaps, m, dir, err)) return -1;
-    char *path = path_join(dir, "adapter_model.safetensors");
-    int rc = load(&a, m, &c, &gaps, path, with_grad, err);
-    mem_free(path);
-    adapter_config_clear(&c);
+    if (adapter_peft_weights(&f.weights, dir, err)) return -1;
+    f.config = path_join(dir, "adapter_config.json");
+    int rc = load(&a, m, &f, with_grad, err);
+    mem_free(f.config);
+    mem_free(f.weights);
     if (rc == 0 && ((a->config.labels && read_labels(a, dir, err)) || read_chat_template(a, dir, err))) {
         adapter_free(a);
         rc = -1;

@@ -12,6 +12,8 @@ enum { BLOCK_FLOATS = 4 << 20, COPY_BYTES = 8 << 20, TILE = 256 };
 // Both are NULL where a row is not trained.
 typedef struct RowPair {
     const float *a, *b; // A [r, in]; the row of B [r]
+    int64_t rank;
+    float scale;
 } RowPair;
 
 // For every output of the linear, in the file's order.
@@ -25,45 +27,44 @@ static RowPair *row_pairs(const Merge *g, const MergeTensor *t, int64_t n) {
         for (int64_t row = 0; row < pair.rows; row++) {
             int64_t at = g->m->is_gguf ? adapter_gguf_row(c, t->module->parts, p, row) : first + row;
             CHECK(at < n, "%s: row %lld of %lld", t->source->name, (long long)at, (long long)n);
-            pairs[at] = (RowPair){g->params + pair.a->offset, g->params + pair.b_offset + row * g->a->config.rank};
+            pairs[at] = (RowPair){g->params + pair.a->offset, g->params + pair.b_offset + row * pair.a->rows,
+                                  pair.a->rows, pair.a->scale};
         }
     }
     return pairs;
 }
 
 // w [in] += scale * b A.
-static void add_to_row(float *w, RowPair pair, int64_t in, int64_t rank, float scale) {
+static void add_to_row(float *w, RowPair pair, int64_t in) {
     for (int64_t j0 = 0; j0 < in; j0 += TILE) {
         int64_t n = in - j0 < TILE ? in - j0 : TILE;
         float sum[TILE] = {0};
-        for (int64_t k = 0; k < rank; k++)
+        for (int64_t k = 0; k < pair.rank; k++)
             for (int64_t j = 0; j < n; j++) sum[j] += pair.b[k] * pair.a[k * in + j0 + j];
-        for (int64_t j = 0; j < n; j++) w[j0 + j] += scale * sum[j];
+        for (int64_t j = 0; j < n; j++) w[j0 + j] += pair.scale * sum[j];
     }
 }
 
 // w [out] is row i of a matrix stored [in, out].
-static void add_to_column(float *w, const RowPair *pairs, int64_t i, int64_t in, int64_t out, int64_t rank,
-                          float scale) {
+static void add_to_column(float *w, const RowPair *pairs, int64_t i, int64_t in, int64_t out) {
     for (int64_t o = 0; o < out; o++) {
         float sum = 0;
-        for (int64_t k = 0; pairs[o].b && k < rank; k++) sum += pairs[o].b[k] * pairs[o].a[k * in + i];
-        w[o] += scale * sum;
+        for (int64_t k = 0; pairs[o].b && k < pairs[o].rank; k++) sum += pairs[o].b[k] * pairs[o].a[k * in + i];
+        w[o] += pairs[o].scale * sum;
     }
 }
 
 // block: stored rows [row, row + block.rows) of the matrix.
 static void add_adapter(const Merge *g, const MergeTensor *t, const RowPair *pairs, Mat block, int64_t row) {
     bool transposed = g->m->config.arch->hf_conv1d && !g->m->is_gguf;
-    int64_t rank = g->a->config.rank, in = t->source->shape[transposed ? 0 : 1];
-    float scale = adapter_scale(&g->a->config);
+    int64_t in = t->source->shape[transposed ? 0 : 1];
 #pragma omp parallel for schedule(static) num_threads(g->m->backend->threads)
     for (int64_t i = 0; i < block.rows; i++) {
         float *w = (float *)block.data + i * block.cols;
         if (transposed)
-            add_to_column(w, pairs, row + i, in, block.cols, rank, scale);
+            add_to_column(w, pairs, row + i, in, block.cols);
         else if (pairs[row + i].b)
-            add_to_row(w, pairs[row + i], in, rank, scale);
+            add_to_row(w, pairs[row + i], in);
     }
 }
 

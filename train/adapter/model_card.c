@@ -16,10 +16,50 @@ static void front_matter(StrBuf *out, const Model *m, const AdapterConfig *c) {
                c->labels ? "classification" : "generation");
 }
 
-static void describe_adapter(StrBuf *out, const Model *m, const AdapterConfig *c) {
+static bool is_like(const AdapterSegment *s, const AdapterSegment *like) {
+    return s->kind == SEGMENT_A && s->rows == like->rows && s->alpha == like->alpha;
+}
+
+// Modules that have the rank and alpha of `like`: "mlp.up_proj, self_attn.q_proj (layers 0 2)".
+static void list_modules(StrBuf *out, const Adapter *a, const AdapterSegment *like) {
+    const char *before = "";
+    for (const Module *module = a->model->arch->hf.modules; module->name; module++) {
+        int64_t same = 0, all = 0;
+        StrBuf layers = {0};
+        for (int64_t i = 0; i < a->n_segments; i++) {
+            const AdapterSegment *s = &a->segments[i];
+            if (s->kind != SEGMENT_A || s->module != module) continue;
+            all++;
+            if (!is_like(s, like)) continue;
+            same++;
+            str_printf(&layers, " %lld", (long long)s->layer);
+        }
+        if (same) str_printf(out, "%s%s", before, module->name);
+        if (same && same < all) str_printf(out, " (layers%s)", layers.data);
+        if (same) before = ", ";
+        str_clear(&layers);
+    }
+}
+
+// A line for each rank and alpha that modules have.
+static void describe_ranks(StrBuf *out, const Adapter *a) {
+    for (int64_t i = 0; i < a->n_segments; i++) {
+        const AdapterSegment *s = &a->segments[i];
+        bool before = s->kind != SEGMENT_A;
+        for (int64_t j = 0; j < i && !before; j++) before = is_like(&a->segments[j], s);
+        if (before) continue;
+        str_printf(out, "| rank %lld, alpha %g | ", (long long)s->rows, (double)s->alpha);
+        list_modules(out, a, s);
+        str_puts(out, " |\n");
+    }
+}
+
+static void describe_adapter(StrBuf *out, const Model *m, const Adapter *a) {
+    const AdapterConfig *c = &a->config;
     str_printf(out, "A LoRA adapter for `%s` (%s), trained with lorac.\n\n", base_of(m), m->name);
     str_printf(out, "| | |\n|---|---|\n| rank | %lld |\n| alpha | %g |\n| dropout | %g |\n", (long long)c->rank,
                (double)c->alpha, (double)c->dropout);
+    if (c->each) describe_ranks(out, a);
     if (c->rslora) str_puts(out, "| scaling | alpha / sqrt(rank) (rsLoRA) |\n");
     if (c->labels) str_printf(out, "| classes | %lld (labels.json has their names) |\n", (long long)c->labels);
     str_puts(out, "| modules |");
@@ -62,7 +102,7 @@ static void describe_classifier(StrBuf *out, const Model *m, const AdapterConfig
     mem_free(base);
 }
 
-static void describe_use(StrBuf *out, const Model *m) {
+static void describe_use(StrBuf *out, const Model *m, const Adapter *a) {
     char *base = base_in_python(m);
     str_printf(out,
                "\n## Use\n\nWith transformers and PEFT:\n\n"
@@ -75,6 +115,11 @@ static void describe_use(StrBuf *out, const Model *m) {
                "With llama.cpp, over the GGUF file of the base model%s and `adapter.gguf` from beside this folder:\n\n"
                "```sh\nllama-server -m base.gguf --lora adapter.gguf\n```\n",
                m->is_gguf ? "" : " (from its `convert_hf_to_gguf.py`)");
+    if (adapter_has_patterns(a))
+        str_puts(
+            out,
+            "\nModules differ in rank or alpha (`rank_pattern`, `alpha_pattern`). vLLM and SGLang do not read these "
+            "keys: they scale all modules by `lora_alpha` / `r`, which is not this adapter.\n");
 }
 
 char *model_card_text(const Model *m, const Adapter *a, const char *name, const RunFacts *run) {
@@ -82,12 +127,12 @@ char *model_card_text(const Model *m, const Adapter *a, const char *name, const 
     const AdapterConfig *c = &a->config;
     front_matter(&out, m, c);
     str_printf(&out, "# %s\n\n", name);
-    describe_adapter(&out, m, c);
+    describe_adapter(&out, m, a);
     if (run) describe_run(&out, run);
     if (c->labels)
         describe_classifier(&out, m, c);
     else
-        describe_use(&out, m);
+        describe_use(&out, m, a);
     if (a->chat_template)
         str_puts(&out, "\nIt was trained with `chat_template.jinja` of this folder in place of the base model's own "
                        "chat template: "

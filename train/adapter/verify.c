@@ -9,7 +9,8 @@
 #include "say.h"
 
 // Both files hold the same float32 numbers, so the logits differ only where rank-stabilised scaling was folded into
-// alpha (one rounding). With activations in fewer bits that rounding may turn some of theirs.
+// alpha, or differing alphas into B (one rounding). With activations in fewer bits that rounding may turn some of
+// theirs.
 static const double SAME_LOGITS = 1e-3, SAME_ROUNDED = 0x1p-6; // absolute; relative to the largest logit
 
 typedef struct Subject {
@@ -75,13 +76,23 @@ static double largest_difference(const float *a, const float *b, size_t n) {
     return largest;
 }
 
+static void print_facts(const Adapter *a, FILE *out) {
+    StrBuf rank = {0}, scale = {0};
+    adapter_print_rank(&rank, a);
+    adapter_print_scale(&scale, a);
+    say_to(out, "%lld matrices, %lld parameters, rank %s, scale %s, finite\n", (long long)a->n_segments,
+           (long long)a->count, rank.data, scale.data);
+    str_clear(&rank);
+    str_clear(&scale);
+}
+
 // Loads one file and gives its logits; the caller frees them.
 static int examine(const Subject *s, const char *kind, const char *path, float **logits, Err *err) {
     Adapter *a;
     *logits = NULL;
     if (adapter_load(&a, s->m, path, false, err)) return -1;
-    say_to(s->out, "%s %s: %lld matrices, %lld parameters, rank %lld, scale %g, finite\n", kind, path,
-           (long long)a->n_segments, (long long)a->count, (long long)a->config.rank, (double)adapter_scale(&a->config));
+    say_to(s->out, "%s %s: ", kind, path);
+    print_facts(a, s->out);
     int rc = adapter_check(a, err);
     if (rc == 0) {
         *logits = mem_alloc(s->n_logits, sizeof **logits);
@@ -121,10 +132,8 @@ static int examine_classifier(const Subject *s, const char *path, Adapter *a, Er
     const Model *m = s->m;
     size_t n = (size_t)a->config.labels;
     float *with = mem_alloc(n, sizeof *with), *without = mem_alloc(n, sizeof *without);
-    fprintf(s->out,
-            "PEFT %s: a classifier of %zu classes, %lld matrices, %lld parameters, rank %lld, scale %g, finite\n", path,
-            n, (long long)a->n_segments, (long long)a->count, (long long)a->config.rank,
-            (double)adapter_scale(&a->config));
+    say_to(s->out, "PEFT %s: a classifier of %zu classes, ", path, n);
+    print_facts(a, s->out);
     int rc = adapter_check(a, err);
     if (rc == 0) rc = model_class_logits(m, a, s->ids, s->n_ids, with, err);
     for (int64_t i = 0; rc == 0 && i < a->n_segments; i++) {

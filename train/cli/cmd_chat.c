@@ -85,8 +85,11 @@ static void list_adapters(const Chat *c) {
     say("%s none\n", c->active ? " " : "*");
     for (size_t i = 0; i < c->n_adapters; i++) {
         const NamedAdapter *n = &c->adapters[i];
-        say("%s %s (rank %lld, %lld parameters)\n", c->active == n->adapter ? "*" : " ", n->name,
-            (long long)n->adapter->config.rank, (long long)n->adapter->count);
+        StrBuf rank = {0};
+        adapter_print_rank(&rank, n->adapter);
+        say("%s %s (rank %s, %lld parameters)\n", c->active == n->adapter ? "*" : " ", n->name, rank.data,
+            (long long)n->adapter->count);
+        str_clear(&rank);
     }
 }
 

@@ -33,6 +33,9 @@ static int save(const Loaded *l, const char *format, const char *out, Err *err) 
         char *card = model_card_text(l->model, l->adapter, name, NULL);
         rc = adapter_save_peft(l->adapter, l->model, out, card, err);
         mem_free(card);
+        if (rc == 0 && adapter_has_patterns(l->adapter))
+            log_warn("%s: modules differ in rank or alpha; vLLM and SGLang do not read rank_pattern and alpha_pattern",
+                     out);
     }
     mem_free(name);
     return rc;

@@ -13,17 +13,28 @@
 
 // ---- GGUF ----
 
+// From the least to the most of all pairs.
+static void print_gguf_rank(const Gguf *g, FILE *out) {
+    int64_t least = INT64_MAX, most = 0;
+    for (int64_t i = 0; i < gguf_tensor_count(g); i++) {
+        const GgufTensor *x = gguf_tensor_at(g, i);
+        const char *half = strrchr(x->name, '.');
+        int64_t rank = half && strcmp(half, ".lora_b") == 0 ? x->shape[0] : x->shape[1];
+        if (rank < least) least = rank;
+        if (rank > most) most = rank;
+    }
+    if (most) say_to(out, "  rank         %" PRId64, least);
+    if (most > least) say_to(out, " to %" PRId64, most);
+    if (most) say_to(out, "\n");
+}
+
 static void print_gguf_adapter(const Gguf *g, const char *path, FILE *out) {
     float alpha;
     Err ignored;
     say_to(out, "%s: adapter for llama.cpp\n", path);
     inspect_gguf_key(g, "general.name", "name", out);
     inspect_gguf_key(g, "general.architecture", "architecture", out);
-    if (gguf_tensor_count(g)) {
-        const GgufTensor *x = gguf_tensor_at(g, 0);
-        const char *half = strrchr(x->name, '.');
-        say_to(out, "  rank         %" PRId64 "\n", half && strcmp(half, ".lora_b") == 0 ? x->shape[0] : x->shape[1]);
-    }
+    print_gguf_rank(g, out);
     if (gguf_has(g, "adapter.lora.alpha") && gguf_f32(g, "adapter.lora.alpha", true, &alpha, &ignored) == 0)
         say_to(out, "  alpha        %g\n", alpha);
 }
@@ -81,21 +92,30 @@ static int read_json(JsonDoc **doc, const char *path, Err *err) {
     return rc;
 }
 
+static void put_value(StrBuf *text, const Json *v) {
+    if (v->type == JSON_STRING)
+        json_quote(text, v->str.data, v->str.len);
+    else if (v->type == JSON_INT || v->type == JSON_FLOAT)
+        str_puts(text, v->str.data);
+    else
+        str_puts(text, json_type_name(v));
+}
+
 static void print_field(const Json *object, const char *key, FILE *out) {
     const Json *v = json_get(object, key);
     StrBuf text = {0};
-    if (!v || v->type == JSON_NULL) return;
-    if (v->type == JSON_STRING)
-        json_quote(&text, v->str.data, v->str.len);
-    else if (v->type == JSON_INT || v->type == JSON_FLOAT)
-        str_puts(&text, v->str.data);
-    else if (v->type != JSON_ARRAY)
-        str_puts(&text, json_type_name(v));
-    for (size_t i = 0; v->type == JSON_ARRAY && i < v->count; i++) {
+    bool many = v && (v->type == JSON_ARRAY || v->type == JSON_OBJECT);
+    if (!v || v->type == JSON_NULL || (many && !v->count)) return;
+    if (!many) put_value(&text, v);
+    for (size_t i = 0; many && i < v->count; i++) {
         if (i) str_puts(&text, ", ");
-        if (v->items[i].type == JSON_STRING) json_quote(&text, v->items[i].str.data, v->items[i].str.len);
+        if (v->type == JSON_OBJECT) {
+            json_quote(&text, v->keys[i].data, v->keys[i].len);
+            str_puts(&text, " ");
+        }
+        put_value(&text, &v->items[i]);
     }
-    say_to(out, "  %s: %s\n", key, text.data ? text.data : "");
+    say_to(out, "  %s: %s\n", key, text.data);
     str_clear(&text);
 }
 
@@ -117,11 +137,18 @@ static int inspect_peft(const char *dir, FILE *out, Err *err) {
                                        "lora_dropout",
                                        "use_rslora",
                                        "use_dora",
+                                       "rank_pattern",
+                                       "alpha_pattern",
                                        "target_modules",
+                                       "exclude_modules",
                                        "layers_to_transform",
+                                       "layers_pattern",
+                                       "modules_to_save",
                                        "task_type",
                                        NULL};
-    char *config = path_join(dir, "adapter_config.json"), *weights = path_join(dir, "adapter_model.safetensors");
+    char *config, *weights;
+    if (adapter_peft_weights(&weights, dir, err)) return -1;
+    config = path_join(dir, "adapter_config.json");
     int rc = inspect_json_keys(config, "adapter (PEFT)", keys, NULL, out, err);
     if (!rc) rc = inspect_safetensors(weights, out, err);
     mem_free(config);

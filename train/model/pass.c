@@ -17,7 +17,7 @@ static Lora lora_of(const Pass *p, const AdapterPair *pair, const int32_t *token
                   .db = grad ? grad + pair->b_offset : NULL,
                   .rank = pair->a->rows,
                   .rows = pair->rows,
-                  .scale = adapter_scale(&p->a->config),
+                  .scale = pair->a->scale,
                   .dropout = o ? o->dropout : 0,
                   .keys = pass_keys(p, rng_module(pair->a->name), token)};
 }

@@ -237,8 +237,12 @@ static void add_model_table(StrBuf *out, const Trainer *t) {
     row(out, "architecture", "%s, %" PRId64 " layers, hidden %" PRId64 ", vocabulary %" PRId64, m->arch->model_types[0],
         m->layers, m->hidden, m->vocab);
     row(out, "weights", "%.1f MB in memory", (double)t->model->weight_bytes / 1e6);
-    row(out, "adapter", "r %" PRId64 ", alpha %g, %" PRId64 " parameters", t->adapter->config.rank,
-        (double)t->adapter->config.alpha, t->adapter->count);
+    StrBuf rank = {0}, alpha = {0};
+    adapter_print_rank(&rank, t->adapter);
+    adapter_print_alpha(&alpha, t->adapter);
+    row(out, "adapter", "r %s, alpha %s, %" PRId64 " parameters", rank.data, alpha.data, t->adapter->count);
+    str_clear(&rank);
+    str_clear(&alpha);
     row(out, "rows per step", "%" PRId64, t->rows_per_step);
     row(out, "device", "%s%s%s, %s", run_device_kind(t->model->backend), t->model->backend->name[0] ? " " : "",
         t->model->backend->name, run_device_dtype(t->model->backend));

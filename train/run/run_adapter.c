@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "memory_use.h"
+
 // Names as PEFT takes them, or "all-linear", to a set of projections.
 static int parse_targets(const StrList *names, const ModelConfig *m, uint32_t *set, Err *err) {
     uint32_t available = adapter_available(m);
@@ -56,7 +58,7 @@ static int check_loaded(const Adapter *a, const Config *c, uint32_t targets, Err
     if (config_is_set(c, "lora_target_modules") && targets != a->config.projections)
         return refuse("lora_target_modules", path, err);
     if (config_is_set(c, "use_rslora") && c->use_rslora != a->config.rslora) return refuse("use_rslora", path, err);
-    if (config_is_set(c, "layers_to_transform") && !same_layers(&a->config, &c->layers_to_transform))
+    if (c->layers_to_transform.items && !same_layers(&a->config, &c->layers_to_transform))
         return refuse("layers_to_transform", path, err);
     return 0;
 }
@@ -74,11 +76,26 @@ static int check_labels(const Adapter *a, const LabelList *labels, const char *p
     return 0;
 }
 
+// A rank has no limit but memory: parameters, gradients, their sum and two moments, before any of them is touched.
+static int check_room(const Config *c, const Model *m, const AdapterConfig *ac, Err *err) {
+    const Backend *b = m->backend;
+    int64_t count = adapter_count_for(m, ac);
+    size_t bytes = (size_t)count * (4 * sizeof(float) + sizeof(int64_t)), limit = (size_t)c->max_memory;
+    if (!limit) limit = b->host_memory ? memory_free() : b->k->memory(m->backend).free;
+    if (!limit || bytes <= limit) return 0;
+    return err_no_fit(
+        err,
+        "lora_r %lld gives an adapter of %lld parameters, %.1f MB with gradients and moments; expected at "
+        "most %.1f MB (%s)",
+        (long long)ac->rank, (long long)count, (double)bytes / 1e6, (double)limit / 1e6,
+        c->max_memory ? "max_memory" : "what is free");
+}
+
 static int new_adapter(Adapter **a, const Config *c, const Model *m, uint32_t targets, const LabelList *labels,
                        Err *err) {
     AdapterConfig ac = adapter_config(c, targets);
     if (labels) ac.labels = (int64_t)labels->count;
-    if (adapter_new(a, m, &ac, (uint64_t)c->seed, true, err)) return -1;
+    if (check_room(c, m, &ac, err) || adapter_new(a, m, &ac, (uint64_t)c->seed, true, err)) return -1;
     if (labels) adapter_name_labels(*a, labels);
     return 0;
 }

@@ -24,6 +24,21 @@ static void identify(RunIdentity *id, const char *name, const char *fmt, ...) {
     va_end(args);
 }
 
+// One rank, alpha and set of layers for all modules; or r and lora_alpha, and what each module has as a hash.
+static void identify_ranks(RunIdentity *id, const AdapterConfig *a) {
+    char hash[33] = "", each[64] = "";
+    if (a->each) {
+        StrBuf text = {0};
+        for (int64_t i = 0; i < a->n_each; i++)
+            str_printf(&text, "%" PRId64 " %.9g,", a->each[i].rank, a->each[i].rank ? (double)a->each[i].alpha : 0.0);
+        hash_bytes(hash, text.data, text.len);
+        str_clear(&text);
+        snprintf(each, sizeof each, ", by module %s", hash);
+    }
+    identify(id, "rank", "%" PRId64 "%s", a->rank, each);
+    identify(id, "alpha", "%.9g%s", (double)a->alpha, a->rslora ? " / sqrt(r)" : "");
+}
+
 // The layers as a hash: a list of any length in few characters.
 static void identify_layers(RunIdentity *id, const AdapterConfig *a) {
     char hash[33] = "all";
@@ -45,8 +60,7 @@ RunIdentity run_identity(const Trainer *t) {
     const AdapterConfig *a = &t->adapter->config;
     identify(&id, "base", "%s", t->model->fingerprint);
     identify(&id, "data", "%s", t->data->fingerprint);
-    identify(&id, "rank", "%" PRId64, a->rank);
-    identify(&id, "alpha", "%.9g%s", (double)a->alpha, a->rslora ? " / sqrt(r)" : "");
+    identify_ranks(&id, a);
     identify_targets(&id, a);
     identify_layers(&id, a);
     if (a->labels) identify(&id, "labels", "%" PRId64, a->labels);

@@ -171,9 +171,12 @@ static void print_plan(const Run *r) {
     say("model    %s: %" PRId64 " layers, hidden %" PRId64 ", vocabulary %" PRId64 "; %.1f MB%s\n", r->model->name,
         r->model->config.layers, r->model->config.hidden, r->model->config.vocab, (double)r->model->weight_bytes / 1e6,
         quantize_note(r->config->quantize_base));
-    say("adapter  r %" PRId64 ", %" PRId64 " parameters%s%s\n", r->adapter->config.rank, r->adapter->count,
+    StrBuf rank = {0};
+    adapter_print_rank(&rank, r->adapter);
+    say("adapter  r %s, %" PRId64 " parameters%s%s\n", rank.data, r->adapter->count,
         r->adapter->config.labels ? " with the head " : "",
         r->adapter->config.labels ? r->adapter->class_head.name : "");
+    str_clear(&rank);
     say("memory   %.0f MB planned%s, gradient_checkpointing %s\n", (double)t->planned_bytes / 1e6,
         r->backend->host_memory ? "" : " on the GPU", recompute_name(t->recompute));
     print_noise(r);

@@ -1,0 +1,179 @@
+// adapter_config: what an adapter is made of (AdapterConfig), its checks against a model, and its words for people.
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "adapter_files.h"
+
+void adapter_config_clear(AdapterConfig *c) {
+    mem_free(c->layers);
+    mem_free(c->each);
+    *c = (AdapterConfig){0};
+}
+
+// c->layers from flags; all layers: NULL, as PEFT writes it.
+static void set_layers(AdapterConfig *c, const bool *used, int64_t layers) {
+    mem_free(c->layers);
+    c->layers = mem_alloc((size_t)layers, sizeof *c->layers);
+    c->n_layers = 0;
+    for (int64_t i = 0; i < layers; i++)
+        if (used[i]) c->layers[c->n_layers++] = i;
+    if (c->n_layers < layers) return;
+    mem_free(c->layers);
+    c->layers = NULL;
+    c->n_layers = 0;
+}
+
+void adapter_config_set_each(AdapterConfig *c, AdapterRank *each, const Model *m) {
+    int64_t layers = m->config.layers;
+    bool *used = mem_calloc((size_t)layers, sizeof *used), alike = true, regular = true;
+    const AdapterRank *first = NULL;
+    c->projections = 0;
+    for (int64_t i = 0; i < layers * PROJ_COUNT; i++) {
+        if (!each[i].rank) continue;
+        if (!first) first = &each[i];
+        alike = alike && each[i].rank == first->rank && each[i].alpha == first->alpha;
+        c->projections |= PROJ_BIT(i % PROJ_COUNT);
+        used[i / PROJ_COUNT] = true;
+    }
+    for (int64_t i = 0; i < layers * PROJ_COUNT; i++)
+        if (used[i / PROJ_COUNT] && (c->projections & PROJ_BIT(i % PROJ_COUNT)) && !each[i].rank) regular = false;
+    set_layers(c, used, layers);
+    if (first && alike) c->rank = first->rank, c->alpha = first->alpha;
+    mem_free(used);
+    mem_free(c->each);
+    c->each = alike && regular ? NULL : each;
+    c->n_each = c->each ? layers * PROJ_COUNT : 0;
+    if (!c->each) mem_free(each);
+}
+
+AdapterRank adapter_rank_at(const AdapterConfig *c, int64_t layer, Projection p) {
+    if (!(c->projections & PROJ_BIT(p))) return (AdapterRank){0};
+    return c->each ? c->each[layer * PROJ_COUNT + p] : (AdapterRank){c->rank, c->alpha};
+}
+
+float adapter_rank_scale(AdapterRank r, bool rslora) {
+    double rank = (double)r.rank;
+    return (float)((double)r.alpha / (rslora ? sqrt(rank) : rank));
+}
+
+static void *copy_of(const void *from, int64_t n, size_t size) {
+    if (!from) return NULL;
+    void *to = mem_alloc((size_t)n, size);
+    memcpy(to, from, (size_t)n * size);
+    return to;
+}
+
+void adapter_config_copy(AdapterConfig *to, const AdapterConfig *from) {
+    *to = *from;
+    to->layers = copy_of(from->layers, from->n_layers, sizeof *to->layers);
+    to->each = copy_of(from->each, from->n_each, sizeof *to->each);
+}
+
+// --- checks against a model ---
+
+static int check_layers(const AdapterConfig *c, const Model *m, Err *err) {
+    for (int64_t i = 0; c->layers && i < c->n_layers; i++) {
+        if (c->layers[i] < 0 || c->layers[i] >= m->config.layers)
+            return err_input(err, "layer %lld for the adapter; expected 0 to %lld, the layers of %s",
+                             (long long)c->layers[i], (long long)m->config.layers - 1, m->path);
+        if (i > 0 && c->layers[i] <= c->layers[i - 1])
+            return err_input(err, "layer %lld after layer %lld for the adapter; expected each once, in ascending order",
+                             (long long)c->layers[i], (long long)c->layers[i - 1]);
+    }
+    return c->layers && !c->n_layers ? err_input(err, "no layers for the adapter; expected at least one") : 0;
+}
+
+static int check_rank(AdapterRank r, const char *where, Err *err) {
+    if (r.rank < 1)
+        return err_input(err, "lora_r is %lld%s; expected a whole number above 0", (long long)r.rank, where);
+    if (!(r.alpha > 0) || !isfinite(r.alpha))
+        return err_input(err, "lora_alpha is %g%s; expected a finite number above 0", (double)r.alpha, where);
+    return 0;
+}
+
+static int check_ranks(const AdapterConfig *c, Err *err) {
+    for (int64_t i = 0; i < c->n_each; i++) {
+        char where[64];
+        if (!c->each[i].rank) continue;
+        snprintf(where, sizeof where, " for %s of layer %lld", projection_name(i % PROJ_COUNT),
+                 (long long)(i / PROJ_COUNT));
+        if (check_rank(c->each[i], where, err)) return -1;
+    }
+    return c->each ? 0 : check_rank((AdapterRank){c->rank, c->alpha}, "", err);
+}
+
+uint32_t adapter_available(const ModelConfig *c) {
+    uint32_t set = 0;
+    for (Projection p = 0; p < PROJ_COUNT; p++)
+        if (model_has_projection(c, p)) set |= PROJ_BIT(p);
+    return set;
+}
+
+static int check_projections(const AdapterConfig *c, const Model *m, Err *err) {
+    uint32_t available = adapter_available(&m->config);
+    if (c->projections && !(c->projections & ~available)) return 0;
+    StrBuf names = {0};
+    architecture_list_targets(&names, m->config.arch, available);
+    Projection p = 0;
+    while (p < PROJ_COUNT && !(c->projections & ~available & PROJ_BIT(p))) p++;
+    if (p == PROJ_COUNT)
+        err_input(err, "no target modules for the adapter; expected some of %s", names.data);
+    else
+        err_input(err, "target module %s: this model has none%s; expected some of %s", projection_name(p),
+                  m->config.experts && p >= PROJ_GATE ? " outside its experts, which stay frozen" : "", names.data);
+    str_clear(&names);
+    return -1;
+}
+
+int adapter_config_check(const AdapterConfig *c, const Model *m, Err *err) {
+    if (check_projections(c, m, err)) return -1;
+    if (!(c->dropout >= 0 && c->dropout < 1))
+        return err_input(err, "lora_dropout is %g; expected 0 <= dropout < 1", (double)c->dropout);
+    return check_ranks(c, err) || check_layers(c, m, err) ? -1 : 0;
+}
+
+// --- for people ---
+
+static void print_of(StrBuf *out, const Adapter *a, double (*value)(const AdapterSegment *)) {
+    double least = INFINITY, most = 0;
+    for (int64_t i = 0; i < a->n_segments; i++) {
+        if (a->segments[i].kind != SEGMENT_A) continue;
+        double v = value(&a->segments[i]);
+        least = fmin(least, v);
+        most = fmax(most, v);
+    }
+    str_printf(out, least == most ? "%.7g" : "%.7g to %.7g", least, most);
+}
+
+static double rank_of(const AdapterSegment *s) {
+    return (double)s->rows;
+}
+
+static double alpha_of(const AdapterSegment *s) {
+    return (double)s->alpha;
+}
+
+static double scale_of(const AdapterSegment *s) {
+    return (double)s->scale;
+}
+
+void adapter_print_rank(StrBuf *out, const Adapter *a) {
+    print_of(out, a, rank_of);
+}
+
+void adapter_print_alpha(StrBuf *out, const Adapter *a) {
+    print_of(out, a, alpha_of);
+}
+
+void adapter_print_scale(StrBuf *out, const Adapter *a) {
+    print_of(out, a, scale_of);
+}
+
+bool adapter_has_patterns(const Adapter *a) {
+    for (int64_t i = 0; i < a->n_segments; i++) {
+        const AdapterSegment *s = &a->segments[i];
+        if (s->kind == SEGMENT_A && (s->rows != a->config.rank || s->alpha != a->config.alpha)) return true;
+    }
+    return false;
+}

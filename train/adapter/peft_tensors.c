@@ -1,0 +1,190 @@
+// peft_tensors: see peft_tensors.h.
+#include "peft_tensors.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Entry {
+    char *local; // name behind the model's prefix, without wrappers and adapter name:
+                 // "layers.0.mlp.up_proj.lora_A.weight"
+    const SafetensorsTensor *tensor;
+    bool asked, ignored;
+} Entry;
+
+struct PeftTensors {
+    const Model *m;
+    Safetensors *file;
+    Entry *entries; // sorted by local
+    size_t n;
+    char *prefix, *adapter; // of the first LoRA tensor
+};
+
+// --- names ---
+
+// Parts of a name between dots.
+typedef struct Word {
+    const char *at;
+    size_t len;
+} Word;
+
+static bool is_word(Word w, const char *text) {
+    return strlen(text) == w.len && memcmp(w.at, text, w.len) == 0;
+}
+
+static bool is_wrapper(Word w) {
+    return is_word(w, "_orig_mod") || is_word(w, "_fsdp_wrapped_module") || is_word(w, "_checkpoint_wrapped_module");
+}
+
+static Word next_word(const char **p) {
+    Word w = {*p, strcspn(*p, ".")};
+    *p += w.len;
+    if (**p) ++*p;
+    return w;
+}
+
+// A dotted path has this word.
+static bool has_word(const char *path, Word word) {
+    for (const char *p = path; p && *p;) {
+        Word w = next_word(&p);
+        if (w.len == word.len && memcmp(w.at, word.at, w.len) == 0) return true;
+    }
+    return false;
+}
+
+// What may stand in front of the layers.
+static bool is_prefix(const Architecture *a, Word w) {
+    if (is_word(w, "base_model") || is_word(w, "model") || is_word(w, "module")) return true;
+    for (const HfPrefix *p = a->hf_prefixes; p->file; p++)
+        if (has_word(p->file, w) || has_word(p->module, w)) return true;
+    return false;
+}
+
+static void add_word(StrBuf *out, Word w) {
+    if (out->len) str_puts(out, ".");
+    str_add(out, w.at, w.len);
+}
+
+// A name taken apart.
+typedef struct Parts {
+    StrBuf prefix, local, adapter; // "base_model.model.model.", the rest, the adapter's name ("": none)
+    bool is_lora, ignored;
+} Parts;
+
+// "lora_A" is followed by "weight", or by the adapter's name and "weight"; so is "modules_to_save", which is left out.
+static void take_apart(Parts *parts, const char *name, const Architecture *a) {
+    bool inside = false; // behind the prefix
+    *parts = (Parts){0};
+    str_puts(&parts->local, "");
+    str_puts(&parts->adapter, "");
+    str_puts(&parts->prefix, "");
+    for (const char *p = name; *p;) {
+        Word w = next_word(&p);
+        bool saved = is_word(w, "modules_to_save"), lora = is_word(w, "lora_A") || is_word(w, "lora_B");
+        if (is_wrapper(w)) continue;
+        if (!inside && is_prefix(a, w)) {
+            str_add(&parts->prefix, w.at, w.len);
+            str_puts(&parts->prefix, ".");
+            continue;
+        }
+        inside = true;
+        if (is_word(w, "original_module")) parts->ignored = true; // what modules_to_save replaces
+        if (!saved) add_word(&parts->local, w);
+        parts->is_lora |= lora;
+        if ((lora || saved) && *p && strchr(p, '.')) {
+            Word named = next_word(&p);
+            str_add(&parts->adapter, named.at, named.len);
+        }
+    }
+}
+
+static void clear_parts(Parts *p) {
+    str_clear(&p->prefix);
+    str_clear(&p->local);
+    str_clear(&p->adapter);
+}
+
+// --- the file ---
+
+static int compare_entries(const void *a, const void *b) {
+    return strcmp(((const Entry *)a)->local, ((const Entry *)b)->local);
+}
+
+// As PEFT sees it: its own wrapper, base_model.model, taken away.
+static char *model_prefix(const char *prefix) {
+    static const char wrapper[] = "base_model.model.", ddp[] = "module.";
+    if (strncmp(prefix, ddp, sizeof ddp - 1) == 0) prefix += sizeof ddp - 1;
+    return mem_strdup(strncmp(prefix, wrapper, sizeof wrapper - 1) == 0 ? prefix + sizeof wrapper - 1 : prefix);
+}
+
+static int add_tensor(PeftTensors *t, const SafetensorsTensor *x, const char *path, Err *err) {
+    Parts parts;
+    int rc = 0;
+    take_apart(&parts, x->name, t->m->config.arch);
+    t->entries[t->n++] = (Entry){mem_strdup(parts.local.data), x, false, parts.ignored};
+    if (parts.is_lora && !t->adapter) {
+        t->adapter = mem_strdup(parts.adapter.data);
+        t->prefix = model_prefix(parts.prefix.data);
+    } else if (parts.is_lora && strcmp(t->adapter, parts.adapter.data) != 0) {
+        rc = err_input(err, "%s: has tensors of adapter \"%s\" and of adapter \"%s\" (%s); expected one adapter", path,
+                       t->adapter, parts.adapter.data, x->name);
+    }
+    clear_parts(&parts);
+    return rc;
+}
+
+static int check_twice(const PeftTensors *t, const char *path, Err *err) {
+    for (size_t i = 1; i < t->n; i++)
+        if (strcmp(t->entries[i - 1].local, t->entries[i].local) == 0)
+            return err_input(err, "%s: %s and %s are the same matrix; expected one of them", path,
+                             t->entries[i - 1].tensor->name, t->entries[i].tensor->name);
+    return 0;
+}
+
+int peft_tensors_open(PeftTensors **out, const char *path, const Model *m, Err *err) {
+    Safetensors *file;
+    if (safetensors_open(&file, path, err)) return -1;
+    size_t n = safetensors_count(file);
+    PeftTensors *t = mem_calloc(1, sizeof *t);
+    *t = (PeftTensors){.m = m, .file = file, .entries = mem_calloc(n + 1, sizeof *t->entries)};
+    int rc = 0;
+    for (size_t i = 0; i < n && !rc; i++) rc = add_tensor(t, safetensors_at(file, i), path, err);
+    qsort(t->entries, t->n, sizeof *t->entries, compare_entries);
+    if (!rc) rc = check_twice(t, path, err);
+    if (rc) {
+        peft_tensors_close(t);
+        return -1;
+    }
+    *out = t;
+    return 0;
+}
+
+void peft_tensors_close(PeftTensors *t) {
+    if (!t) return;
+    for (size_t i = 0; i < t->n; i++) mem_free(t->entries[i].local);
+    mem_free(t->entries);
+    mem_free(t->prefix);
+    mem_free(t->adapter);
+    safetensors_close(t->file);
+    mem_free(t);
+}
+
+const SafetensorsTensor *peft_tensors_get(PeftTensors *t, const char *name) {
+    Parts parts;
+    take_apart(&parts, name, t->m->config.arch);
+    Entry want = {.local = parts.local.data};
+    Entry *found = bsearch(&want, t->entries, t->n, sizeof want, compare_entries);
+    clear_parts(&parts);
+    if (!found) return NULL;
+    found->asked = true;
+    return found->tensor;
+}
+
+const char *peft_tensors_prefix(const PeftTensors *t) {
+    return t->prefix;
+}
+
+const char *peft_tensors_stranger(const PeftTensors *t, size_t *i) {
+    for (; *i < t->n; ++*i)
+        if (!t->entries[*i].asked && !t->entries[*i].ignored) return t->entries[(*i)++].tensor->name;
+    return NULL;
+}
