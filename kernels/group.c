@@ -13,18 +13,25 @@ static int note(Group *g, int rc) {
     return rc;
 }
 
+static int refuse_broken(Err *err) {
+    return err_runtime(err, "the ranks have lost each other: an earlier exchange has failed");
+}
+
 int group_broadcast(Group *g, void *data, size_t n, int from, Err *err) {
     CHECK(from >= 0 && from < g->ranks, "from rank %d of %d", from, g->ranks);
+    if (g->broken) return refuse_broken(err);
     return g->ranks == 1 || n == 0 ? 0 : note(g, g->calls->broadcast(g, data, n, from, err));
 }
 
 int group_gather(Group *g, void *all, const void *mine, size_t n, Err *err) {
+    if (g->broken) return refuse_broken(err);
     if (g->ranks > 1) return note(g, g->calls->gather(g, all, mine, n, err));
     memcpy(all, mine, n);
     return 0;
 }
 
 int group_sum(Group *g, int64_t *data, int64_t n, Err *err) {
+    if (g->broken) return refuse_broken(err);
     return g->ranks == 1 || n == 0 ? 0 : note(g, g->calls->sum(g, data, n, err));
 }
 
@@ -64,7 +71,7 @@ static int settle(const Group *g, const Verdict *v, Err *err) {
 }
 
 int group_agree(Group *g, int status, Err *err) {
-    if (g->ranks == 1) return status ? -1 : 0;
+    if (g->ranks == 1 || (g->broken && status)) return status ? -1 : 0; // of a broken one the message is already there
     Verdict mine = own_verdict(status, err), *all = mem_calloc((size_t)g->ranks, sizeof *all);
     int rc = group_gather(g, all, &mine, sizeof mine, err);
     if (!rc) rc = settle(g, all, err);

@@ -1,9 +1,9 @@
 // group: the processes of a run, one for each rank, as each of them sees the others: who they are, and what they
 // exchange in host memory.
 //
-// All calls are collective: every rank makes the same ones in the same order, from one thread. None has a time limit of
-// its own; a rank that is gone or hangs ends the others through their lifeline (train/ranks/lifeline.h). After a call
-// has failed only group_close may follow.
+// All calls are collective: every rank makes the same ones in the same order, from one thread. Until the heartbeat runs
+// (train/ranks/lifeline.h) a call waits for `limit` seconds at most; from then on the heartbeat ends the ranks that
+// wait for one that is gone or hangs. After a call has failed all others fail at once.
 #pragma once
 
 #include "base.h"
@@ -28,6 +28,7 @@ struct Group {
     int rank, ranks;
     int local_rank, local_ranks; // among the ranks on the same machine
     int node, nodes;             // machines, in the order of their lowest rank
+    double limit;                // seconds that a call may wait for other ranks; 0: as long as the heartbeat lets it
     bool broken;                 // a call has failed: the ranks do not know of each other any more
 };
 

@@ -25,8 +25,9 @@ MODULE_EXPORT int lorac_cuda_gpus(int *count, GpuId *ids, int most, Err *err); /
 // pack work in host memory on every backend.
 MODULE_EXPORT int lorac_cuda_open(Backend *b, const BackendOptions *o, const Kernels *host, Err *err);
 
-// The one entry of lorac-mpi.so. Starts MPI and fills *g but for the machines; one rank: group_alone().
-MODULE_EXPORT int lorac_mpi_open(Group *g, Err *err);
+// The one entry of lorac-mpi.so. Starts MPI and fills *g but for the machines; one rank: group_alone(). MPI's own start
+// and end have no time limit: the process ends (EXIT_RUNTIME) where they have taken `seconds`.
+MODULE_EXPORT int lorac_mpi_open(Group *g, double seconds, Err *err);
 
 #ifdef __cplusplus
 }

@@ -20,7 +20,7 @@ static int open_group(void **state) {
     (void)state;
     if (!rc) {
         memcpy(&open, &symbol, sizeof open);
-        rc = open(&g_group, &err);
+        rc = open(&g_group, 30, &err);
     }
     if (rc) fprintf(stderr, "%s\n", err.msg);
     return rc;

@@ -172,14 +172,59 @@ static void test_group_tcp_a_rank_is_gone(void **state) {
     (void)state;
     Forked r[RANKS];
     run_group(RANKS, rank_1_ends, r);
-    assert_gone(&r[0], "rank 1 is gone: ");
-    assert_gone(&r[2], "rank 0 is gone: ");
-    assert_gone(&r[3], "rank 0 is gone: ");
+    for (int i = 0; i < RANKS; i++)
+        if (i != 1) assert_gone(&r[i], "rank 1 is gone: "); // rank 0 tells the others
     run_group(RANKS, rank_0_ends, r);
     for (int i = 1; i < RANKS; i++) assert_gone(&r[i], "rank 0 is gone: ");
     run_group(2, rank_1_is_killed, r);
     assert_gone(&r[0], "rank 1 is gone: ");
     assert_int_equal(r[1].status, -2);
+}
+
+// Without a heartbeat each call has its own limit; afterwards nothing is waited for any more.
+static int rank_2_is_silent(Group *g, Err *err) {
+    int64_t v[RANKS] = {0};
+    Err later = {0};
+    g->limit = g->rank == 0 ? 0.3 : 0.6;
+    if (g->rank == 2) return usleep(900 * 1000), 0;
+    int status = group_gather(g, v, v, sizeof *v, err);
+    double start = time_now();
+    bool refused = group_sum(g, v, 1, &later) && group_gather(g, v, v, sizeof *v, &later) && group_barrier(g, &later) &&
+                   group_broadcast(g, v, sizeof *v, 1, &later) && group_agree(g, 0, &later);
+    if (!refused || !strstr(later.msg, "lost each other") || time_now() - start > 0.1)
+        return err_runtime(err, "a broken group: %s", later.msg);
+    later = (Err){EXIT_INPUT, "the reason"};
+    if (!group_agree(g, -1, &later) || strcmp(later.msg, "the reason") != 0) return err_runtime(err, "%s", later.msg);
+    return status;
+}
+
+static int rank_0_is_silent(Group *g, Err *err) {
+    int64_t v = 0;
+    g->limit = 0.3;
+    return g->rank == 0 ? usleep(600 * 1000), 0 : group_sum(g, &v, 1, err);
+}
+
+// Takes nothing, so that rank 0 gets stuck while it sends.
+static int rank_1_takes_nothing(Group *g, Err *err) {
+    size_t n = (size_t)64 << 20;
+    char *data = mem_calloc(n, 1);
+    g->limit = 0.5;
+    int status = g->rank == 1 ? (usleep(900 * 1000), 0) : group_broadcast(g, data, n, 0, err);
+    mem_free(data);
+    return status;
+}
+
+static void test_group_tcp_a_rank_is_silent(void **state) {
+    (void)state;
+    Forked r[RANKS];
+    run_group(RANKS, rank_2_is_silent, r);
+    for (int i = 0; i < RANKS; i++)
+        if (i != 2) assert_gone(&r[i], "rank 2 is silent: it was stopped, hangs, or is cut off from the network");
+    run_group(3, rank_0_is_silent, r);
+    for (int i = 1; i < 3; i++) assert_gone(&r[i], "rank 0 is silent: ");
+    run_group(3, rank_1_takes_nothing, r);
+    assert_gone(&r[0], "rank 1 is silent: ");
+    assert_gone(&r[2], "rank 1 is silent: ");
 }
 
 // A second star over the group, as the lifeline has it.
@@ -189,9 +234,9 @@ static int star_over(Group *g, Err *err) {
         g->nodes = nodes;
         if (star_open_over(&s, g, STAR_LIFELINE, 10, err)) return -1;
         int number = g->rank, status = 0;
-        if (g->rank > 0) status = star_send(&s, 0, &number, sizeof number, err);
+        if (g->rank > 0) status = star_send(&s, 0, &number, sizeof number, time_now() + 20, err);
         for (int r = 1; r < g->ranks && g->rank == 0 && !status; r++) {
-            status = star_receive(&s, r, &number, sizeof number, err);
+            status = star_receive(&s, r, &number, sizeof number, time_now() + 20, err);
             if (!status && number != r) status = err_runtime(err, "rank %d says %d", r, number);
         }
         if (!status) status = group_barrier(g, err);
@@ -207,5 +252,5 @@ static void test_group_tcp_carries_another_star(void **state) {
 }
 
 TEST_MAIN(TEST(test_group_tcp_sums), TEST(test_group_tcp_gathers_and_broadcasts), TEST(test_group_tcp_agrees),
-          TEST(test_group_tcp_out_of_step), TEST(test_group_tcp_a_rank_is_gone),
+          TEST(test_group_tcp_out_of_step), TEST(test_group_tcp_a_rank_is_gone), TEST(test_group_tcp_a_rank_is_silent),
           TEST(test_group_tcp_carries_another_star))

@@ -72,6 +72,7 @@ static int be_rank(const char *what, char **argv) {
     if (!strcmp(what, "one fails")) return l.rank == 1 ? 3 : (usleep(150 * 1000), 1);
     if (!strcmp(what, "one is killed")) return l.rank == 0 ? raise(SIGKILL) : (usleep(300 * 1000), 1);
     if (!strcmp(what, "others hang")) return fail_or_hang(l.rank);
+    if (!strcmp(what, "one stays")) return l.rank == 0 ? raise(SIGSTOP) : 0;
     return 7;
 }
 
@@ -84,10 +85,11 @@ typedef struct Job {
     const char *what;
     Launch launch;
     int ranks;
+    double timeout;
 } Job;
 
 static void start(Job *j, const char *what, int ranks) {
-    *j = (Job){.log = "/tmp/lorac-spawn-XXXXXX", .what = what, .ranks = ranks};
+    *j = (Job){.log = "/tmp/lorac-spawn-XXXXXX", .what = what, .ranks = ranks, .timeout = 20};
     int fd = mkstemp(j->log);
     assert_true(fd >= 0);
     close(fd);
@@ -101,7 +103,7 @@ static void parent(int rank, int ranks, void *shared, Forked *out) {
     setenv("SPAWN_LOG", j->log, 1);
     setenv("RANK", "77", 1); // replaced for the ranks
     if (j->launch.kind == LAUNCH_PET) j->launch.rank = rank;
-    out->status = spawn_ranks(&j->launch, j->ranks, 0.3, &out->err);
+    out->status = spawn_ranks(&j->launch, j->ranks, 0.3, j->timeout, &out->err);
 }
 
 // Lines of the log that are `line`, or all.
@@ -175,6 +177,20 @@ static void test_spawn_ends_ranks_that_hang(void **state) {
     assert_int_equal(r.status, -1);
     assert_string_equal(r.err.msg, "rank 0 ended with status 1");
     assert_in_range((int)(r.seconds * 10), 8, 50);
+    unlink(j.log);
+}
+
+// Stopped at the very end, when nobody waits for it any more.
+static void test_spawn_ends_a_rank_that_stays(void **state) {
+    (void)state;
+    Job j;
+    Forked r;
+    start(&j, "one stays", 3);
+    j.timeout = 0.3;
+    run_forked(1, parent, &j, &r);
+    assert_int_equal(r.status, -1);
+    assert_string_equal(r.err.msg, "rank 0 was ended by signal 9 (Killed)");
+    assert_in_range((int)(r.seconds * 10), 5, 50);
     unlink(j.log);
 }
 
@@ -298,8 +314,9 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {TEST(test_spawn_ranks_meet),
                                        TEST(test_spawn_pods_meet),
                                        TEST(test_spawn_hands_arguments_on),
-                                       TEST(test_spawn_first_failure_counts),
                                        TEST(test_spawn_ends_ranks_that_hang),
+                                       TEST(test_spawn_ends_a_rank_that_stays),
+                                       TEST(test_spawn_first_failure_counts),
                                        TEST(test_spawn_hands_signals_on),
                                        TEST(test_spawn_ranks_die_with_their_parent),
                                        TEST(test_spawn_count),

@@ -34,13 +34,15 @@ static Case new_case(double seconds) {
 static int talk(const Star *s, Err *err) {
     int number = s->rank;
     for (int r = 1; r < s->ranks && s->rank == 0; r++) {
-        if (star_receive(s, r, &number, sizeof number, err)) return -1;
+        if (star_receive(s, r, &number, sizeof number, time_now() + 20, err)) return -1;
         if (number != r) return err_runtime(err, "rank %d says that it is %d", r, number);
         number *= 2;
-        if (star_send(s, r, &number, sizeof number, err)) return -1;
+        if (star_send(s, r, &number, sizeof number, time_now() + 20, err)) return -1;
     }
     if (s->rank == 0) return 0;
-    if (star_send(s, 0, &number, sizeof number, err) || star_receive(s, 0, &number, sizeof number, err)) return -1;
+    if (star_send(s, 0, &number, sizeof number, time_now() + 20, err) ||
+        star_receive(s, 0, &number, sizeof number, time_now() + 20, err))
+        return -1;
     return number == 2 * s->rank ? 0 : err_runtime(err, "rank %d heard %d", s->rank, number);
 }
 
@@ -124,7 +126,7 @@ static int stranger(int port, const void *bytes, size_t n) {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in a = {
         .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    if (connect(fd, (struct sockaddr *)&a, sizeof a) || socket_send(fd, bytes, n)) _exit(3);
+    if (connect(fd, (struct sockaddr *)&a, sizeof a) || socket_send(fd, bytes, n, time_now() + 5)) _exit(3);
     return fd;
 }
 
@@ -244,7 +246,7 @@ static void die_early(int rank, int ranks, void *shared, Forked *out) {
     if (rank > 0) close(c->listener);
     out->status = star_open(&s, &p, &out->err);
     if (out->status || rank == 1) return; // its connection ends with its process
-    out->status = star_receive(&s, rank == 0 ? 1 : 0, &byte, 1, &out->err);
+    out->status = star_receive(&s, rank == 0 ? 1 : 0, &byte, 1, time_now() + 20, &out->err);
     star_close(&s);
 }
 

@@ -44,7 +44,7 @@ int main(int argc, char **argv) {
     int rc = module_symbol(&symbol, "lorac-mpi.so", "lorac_mpi_open", "libopenmpi-dev", &err);
     if (!rc) {
         memcpy(&open, &symbol, sizeof open);
-        rc = open(&g, &err);
+        rc = open(&g, 60, &err);
     }
     if (!rc) rc = measure(&g, numbers, times, &err);
     if (rc) fprintf(stderr, "bench_group: %s\n", err.msg);

@@ -44,7 +44,7 @@ static int run_train(int argc, char **argv, Err *err) {
     if (!bad) bad = spawn_count(&to_start, &l, c.num_gpus, c.device, err);
     bool has_others = l.kind == LAUNCH_MPI || l.kind == LAUNCH_TCP;
     if (to_start > 0)
-        status = spawn_status(spawn_ranks(&l, to_start, SPAWN_PATIENCE, err), err);
+        status = spawn_status(spawn_ranks(&l, to_start, SPAWN_PATIENCE, (double)c.ddp_timeout, err), err);
     else
         status = bad && !has_others ? err->status : run_rank(&c, &l, bad, err);
     config_clear(&c);

@@ -379,14 +379,17 @@ int lifeline_open(Lifeline **l, Group *g, double timeout, Err *err) {
     *l = NULL;
     if (g->ranks == 1) return 0;
     LifeMember mine = own_member(), *members = mem_calloc((size_t)g->ranks, sizeof *members);
-    Star star;
+    Star star = {0};
     int rc = group_gather(g, members, &mine, sizeof mine, err);
-    if (!rc) rc = star_open_over(&star, g, STAR_LIFELINE, RANKS_PATIENCE * timeout, err);
+    if (!rc) rc = group_agree(g, star_open_over(&star, g, STAR_LIFELINE, RANKS_PATIENCE * timeout, err), err);
     if (!rc) {
         rc = group_agree(g, lifeline_over(l, g->rank, g->ranks, members, star.fds, timeout, err), err);
         mem_free(star.fds); // the connections are the lifeline's
         if (rc) lifeline_close(*l, err->status, NULL);
         if (rc) *l = NULL;
+        if (!rc) g->limit = 0; // the heartbeat watches from here
+    } else {
+        star_close(&star);
     }
     mem_free(members);
     return rc;

@@ -56,13 +56,13 @@ static int find_machines(Group *g, const Launch *l, Err *err) {
 
 // --- opening ---
 
-static int open_mpi(Group *g, const Launch *l, Err *err) {
+static int open_mpi(Group *g, const Launch *l, double seconds, Err *err) {
     void *symbol;
     if (module_symbol(&symbol, "lorac-mpi.so", "lorac_mpi_open", "libopenmpi-dev", err))
         return err_context(err, "started as rank %d by mpirun or srun", l->rank);
     __typeof__(lorac_mpi_open) *open; // ISO C has no cast from an object's address to a function's
     memcpy(&open, &symbol, sizeof open);
-    if (open(g, err)) return -1;
+    if (open(g, seconds, err)) return -1;
     if (l->ranks == 0 || g->ranks == l->ranks) return 0;
     int found = g->ranks;
     group_close(g, true);
@@ -79,12 +79,14 @@ static int open_tcp(Group *g, const Launch *l, double seconds, Err *err) {
         return err_context(err, "rank 0");
     if (star_open(&star, &p, err)) return -1;
     group_tcp_open(g, &star);
+    // Rank 0 gives up first and says why: it knows who is missing.
+    g->limit = l->rank == 0 ? seconds : seconds / RANKS_PATIENCE;
     return 0;
 }
 
 int ranks_open(Group *g, const Launch *l, double seconds, Err *err) {
     *g = group_alone();
-    if (l->kind == LAUNCH_MPI && open_mpi(g, l, err)) return -1;
+    if (l->kind == LAUNCH_MPI && open_mpi(g, l, seconds, err)) return -1;
     if (l->kind == LAUNCH_TCP && open_tcp(g, l, seconds, err)) return -1;
     if (g->ranks == 1 || !find_machines(g, l, err)) return 0;
     group_close(g, true);

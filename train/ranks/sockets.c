@@ -137,41 +137,35 @@ int socket_connect(const char *host, int port, double patience, double deadline,
 
 // --- bytes ---
 
-int socket_send(int fd, const void *data, size_t n) {
-    for (const char *p = data; n > 0;) {
-        ssize_t sent = send(fd, p, n, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR) continue;
-        if (sent < 0) return -1;
-        p += sent, n -= (size_t)sent;
-    }
-    return 0;
-}
-
-int socket_receive(int fd, void *data, size_t n) {
-    for (char *p = data; n > 0;) {
-        ssize_t got = recv(fd, p, n, 0);
-        if (got < 0 && errno == EINTR) continue;
-        if (got == 0) errno = 0;
-        if (got <= 0) return -1;
-        p += got, n -= (size_t)got;
-    }
-    return 0;
-}
-
-int socket_receive_until(int fd, void *data, size_t n, double deadline) {
-    for (char *p = data; n > 0;) {
-        struct pollfd wait = {.fd = fd, .events = POLLIN};
+// Until the socket is ready: 0, or -1 with errno.
+static int wait_for(int fd, short events, double deadline) {
+    for (;;) {
+        struct pollfd wait = {.fd = fd, .events = events};
         int ready = poll(&wait, 1, socket_milliseconds(deadline, 60));
+        if (ready > 0) return 0;
+        if (ready < 0 && errno != EINTR) return -1;
         if (ready == 0 && time_now() >= deadline) return errno = ETIMEDOUT, -1;
-        if (ready <= 0) {
-            if (ready < 0 && errno != EINTR) return -1;
-            continue;
-        }
+    }
+}
+
+int socket_send(int fd, const void *data, size_t n, double deadline) {
+    for (const char *p = data; n > 0;) {
+        ssize_t sent = send(fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0 && errno == EINTR) continue;
+        if (sent < 0 && (errno != EAGAIN || wait_for(fd, POLLOUT, deadline))) return -1;
+        if (sent > 0) p += sent, n -= (size_t)sent;
+    }
+    return 0;
+}
+
+int socket_receive(int fd, void *data, size_t n, double deadline) {
+    for (char *p = data; n > 0;) {
         ssize_t got = recv(fd, p, n, MSG_DONTWAIT);
-        if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-        if (got == 0) errno = 0;
-        if (got <= 0) return -1;
-        p += got, n -= (size_t)got;
+        if (got < 0 && errno == EINTR) continue;
+        if (got == 0) return errno = 0, -1;
+        if (got < 0 && (errno != EAGAIN || wait_for(fd, POLLIN, deadline))) return -1;
+        if (got > 0) p += got, n -= (size_t)got;
+        if (n > 0 && got > 0 && time_now() >= deadline) return errno = ETIMEDOUT, -1; // a byte now and then
     }
     return 0;
 }

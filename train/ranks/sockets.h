@@ -12,10 +12,9 @@ int socket_connect(const char *host, int port, double patience, double deadline,
 // A connection that waits, made ready for use (blocking); -1: none.
 int socket_accept(int listener);
 
-// All of n bytes, or -1 with errno; errno 0: the peer has closed.
-int socket_send(int fd, const void *data, size_t n);
-int socket_receive(int fd, void *data, size_t n);
-int socket_receive_until(int fd, void *data, size_t n, double deadline); // then ETIMEDOUT
+// All of n bytes, or -1 with errno; 0: the peer has closed; ETIMEDOUT: not all until `deadline` (time_now; INFINITY).
+int socket_send(int fd, const void *data, size_t n, double deadline);
+int socket_receive(int fd, void *data, size_t n, double deadline);
 // Nothing more can come from there.
 bool socket_is_closed(int fd);
 // Numeric addresses of this machine, separated by commas, those that only this machine knows last; as many as fit.

@@ -58,12 +58,13 @@ typedef struct Spawn {
     uint64_t job;
     pid_t *children; // [ranks] 0: has ended
     int alive;
-    int failed, status; // the first rank that failed here, -1: none; its exit status
-    int signal;         // that ended it, 0: none
-    bool interrupted;   // a rank has stopped with its state saved
-    int pushes;         // times that the others were asked to end after a failure
-    double patience;    // seconds from the failure, and from one time to the next
-    double next_push;
+    int failed, status;    // the first rank that failed here, -1: none; its exit status
+    int signal;            // that ended it, 0: none
+    bool interrupted;      // a rank has stopped with its state saved
+    int pushes;            // times that the others were asked to end
+    double patience;       // seconds from a failure, and from one time to the next
+    double timeout;        // seconds from the first rank that has ended well
+    double next_push;      // 0: not yet
     sigset_t heard, plain; // signals that this process waits for; what was blocked before
 } Spawn;
 
@@ -161,6 +162,7 @@ static void note_end(Spawn *s, int rank, int how) {
     s->children[rank] = 0;
     s->alive--;
     if (status == EXIT_INTERRUPTED) s->interrupted = true;
+    if (s->next_push == 0) s->next_push = time_now() + s->timeout;
     if (status == 0 || status == EXIT_INTERRUPTED || s->failed >= 0) return;
     s->failed = rank, s->status = status;
     s->signal = WIFSIGNALED(how) ? WTERMSIG(how) : 0;
@@ -173,7 +175,7 @@ static void reap(Spawn *s) {
 }
 
 static void push_the_others(Spawn *s) {
-    if (s->failed < 0 || time_now() < s->next_push) return;
+    if (s->next_push == 0 || time_now() < s->next_push) return;
     signal_all(s, s->pushes++ ? SIGKILL : SIGTERM);
     s->next_push = time_now() + s->patience;
 }
@@ -215,9 +217,9 @@ static int run_all(Spawn *s, Err *err) {
     return status ? -1 : outcome(s, err);
 }
 
-int spawn_ranks(const Launch *l, int ranks, double patience, Err *err) {
+int spawn_ranks(const Launch *l, int ranks, double patience, double timeout, Err *err) {
     CHECK(ranks > 0, "%d ranks", ranks);
-    Spawn s = {.launch = l, .ranks = ranks, .failed = -1, .patience = patience};
+    Spawn s = {.launch = l, .ranks = ranks, .failed = -1, .patience = patience, .timeout = timeout};
     s.children = mem_calloc((size_t)ranks, sizeof *s.children);
     fflush(NULL); // once, not by each child
     hear_signals(&s);

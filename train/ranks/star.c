@@ -19,7 +19,7 @@
 
 #define MAGIC UINT64_C(0x7261747363617231) // "1racstar" where bytes are in this machine's order
 enum { MAX_GUESTS = 64 };                  // connections that have not yet said who they are
-static const double HELLO_SECONDS = 5, CONNECT_SECONDS = 3, SLACK_SECONDS = 5;
+static const double HELLO_SECONDS = 5, CONNECT_SECONDS = 3, SLACK_SECONDS = 5, TELL_SECONDS = 1;
 
 typedef struct Hello {
     uint64_t magic, token;
@@ -35,7 +35,7 @@ typedef struct Answer {
 
 static int answer(int fd, Verdict verdict, int number) {
     Answer a = {MAGIC, verdict, number};
-    return socket_send(fd, &a, sizeof a);
+    return socket_send(fd, &a, sizeof a, time_now() + TELL_SECONDS);
 }
 
 // --- rank 0 ---
@@ -198,7 +198,7 @@ static Knock not_welcome(const Answer *a, const StarPlace *p, Err *err) {
 }
 
 static Knock hear_answer(int fd, Answer *a, double deadline, Err *err) {
-    if (!socket_receive_until(fd, a, sizeof *a, deadline)) return SEATED;
+    if (!socket_receive(fd, a, sizeof *a, deadline)) return SEATED;
     err_runtime(err, "%s", errno ? strerror(errno) : "the connection was closed");
     return TRY_AGAIN;
 }
@@ -207,11 +207,11 @@ static Knock introduce(int fd, const StarPlace *p, double deadline, Err *err) {
     Hello h = {MAGIC, p->token, (int32_t)p->channel, p->rank, p->ranks, 0};
     Answer a;
     double limit = time_now() + HELLO_SECONDS;
-    if (socket_send(fd, &h, sizeof h)) return err_runtime(err, "%s", strerror(errno)), TRY_AGAIN;
+    if (socket_send(fd, &h, sizeof h, deadline)) return err_runtime(err, "%s", strerror(errno)), TRY_AGAIN;
     Knock heard = hear_answer(fd, &a, limit < deadline ? limit : deadline, err);
     if (heard != SEATED) return heard;
     if (a.magic != MAGIC || a.verdict != WELCOME) return not_welcome(&a, p, err);
-    if (socket_send(fd, "", 1)) return err_runtime(err, "%s", strerror(errno)), TRY_AGAIN;
+    if (socket_send(fd, "", 1, deadline)) return err_runtime(err, "%s", strerror(errno)), TRY_AGAIN;
     // Rank 0 may have begun to wait just now; from here it has the word.
     if (hear_answer(fd, &a, time_now() + p->seconds + SLACK_SECONDS, err) != SEATED)
         return err_context(err, "rank 0 is gone while the other ranks are waited for"), GIVE_UP;
@@ -308,6 +308,8 @@ void star_close(Star *s) {
 
 static int lost(int peer, Err *err) {
     int reason = errno;
+    if (reason == ETIMEDOUT)
+        return err_runtime(err, "rank %d is silent: it was stopped, hangs, or is cut off from the network", peer);
     return err_runtime(err, "rank %d is gone: %s", peer, reason ? strerror(reason) : "its connection has ended");
 }
 
@@ -316,10 +318,10 @@ static int socket_of(const Star *s, int peer) {
     return s->fds[peer];
 }
 
-int star_send(const Star *s, int peer, const void *data, size_t n, Err *err) {
-    return socket_send(socket_of(s, peer), data, n) ? lost(peer, err) : 0;
+int star_send(const Star *s, int peer, const void *data, size_t n, double deadline, Err *err) {
+    return socket_send(socket_of(s, peer), data, n, deadline) ? lost(peer, err) : 0;
 }
 
-int star_receive(const Star *s, int peer, void *data, size_t n, Err *err) {
-    return socket_receive(socket_of(s, peer), data, n) ? lost(peer, err) : 0;
+int star_receive(const Star *s, int peer, void *data, size_t n, double deadline, Err *err) {
+    return socket_receive(socket_of(s, peer), data, n, deadline) ? lost(peer, err) : 0;
 }

@@ -32,6 +32,7 @@ int star_open(Star *s, const StarPlace *place, Err *err);
 int star_open_over(Star *s, Group *g, StarChannel channel, double seconds, Err *err);
 void star_close(Star *s); // {0} is allowed
 
-// All of the bytes, or -1: the message names the peer. `peer`: a rank; of those above 0 only rank 0 is one.
-int star_send(const Star *s, int peer, const void *data, size_t n, Err *err);
-int star_receive(const Star *s, int peer, void *data, size_t n, Err *err);
+// All of the bytes until `deadline` (time_now; INFINITY), or -1: the message names the peer. `peer`: a rank; of those
+// above 0 only rank 0 is one.
+int star_send(const Star *s, int peer, const void *data, size_t n, double deadline, Err *err);
+int star_receive(const Star *s, int peer, void *data, size_t n, double deadline, Err *err);

@@ -6,11 +6,14 @@
 // milliseconds.
 #include <limits.h>
 #include <mpi.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "module.h"
 
@@ -24,7 +27,7 @@ enum { SUM_PIECE = MPI_PIECE < 1 << 23 ? MPI_PIECE : 1 << 23 };
 typedef struct Patience {
     double attentive;   // seconds of polling before the first sleep
     long longest_sleep; // nanoseconds
-    double limit;       // seconds until the others are given up; 0: never
+    double limit;       // seconds until the others are given up; 0: that of the group
 } Patience;
 
 static const Patience for_others = {.attentive = 1e-4, .longest_sleep = 1000000};
@@ -55,14 +58,16 @@ static int checked(int rc, const char *what, Err *err) {
 }
 
 // `rc`: of the call that started the request.
-static int finish(int rc, MPI_Request request, Patience p, const char *what, Err *err) {
-    double start = time_now();
+static int finish(const Group *g, int rc, MPI_Request request, Patience p, const char *what, Err *err) {
+    double start = time_now(), limit = p.limit > 0 ? p.limit : g->limit;
     struct timespec nap = {.tv_nsec = 50000};
     for (int done = 0; !checked(rc, what, err);) {
         rc = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
         if (rc == MPI_SUCCESS && done) return 0;
         double waited = time_now() - start;
-        if (p.limit > 0 && waited > p.limit) return err_runtime(err, "MPI: %s: not after %g seconds", what, waited);
+        if (limit > 0 && waited > limit)
+            return err_runtime(err, "MPI: %s: not after %.1f s: another rank was stopped, hangs, or is cut off", what,
+                               waited);
         if (waited < p.attentive) {
             sched_yield();
             continue;
@@ -76,7 +81,7 @@ static int finish(int rc, MPI_Request request, Patience p, const char *what, Err
 static int meet(Group *g, Patience p, Err *err) {
     MPI_Request request = MPI_REQUEST_NULL;
     int rc = MPI_Ibarrier(comm_of(g), &request);
-    return finish(rc, request, p, "waiting for the other ranks", err);
+    return finish(g, rc, request, p, "waiting for the other ranks", err);
 }
 
 static int mpi_broadcast(Group *g, void *data, size_t n, int from, Err *err) {
@@ -85,7 +90,7 @@ static int mpi_broadcast(Group *g, void *data, size_t n, int from, Err *err) {
         MPI_Request request = MPI_REQUEST_NULL;
         piece = n - done < MPI_PIECE ? n - done : MPI_PIECE;
         int rc = MPI_Ibcast((char *)data + done, (int)piece, MPI_BYTE, from, comm_of(g), &request);
-        if (finish(rc, request, for_exchange, "broadcast", err)) return -1;
+        if (finish(g, rc, request, for_exchange, "broadcast", err)) return -1;
     }
     return 0;
 }
@@ -103,7 +108,7 @@ static int mpi_gather(Group *g, void *all, const void *mine, size_t n, Err *err)
     if (n > MPI_PIECE) return gather_large(g, all, mine, n, err);
     if (meet(g, for_others, err)) return -1;
     int rc = MPI_Iallgather(mine, (int)n, MPI_BYTE, all, (int)n, MPI_BYTE, comm_of(g), &request);
-    return finish(rc, request, for_exchange, "gather", err);
+    return finish(g, rc, request, for_exchange, "gather", err);
 }
 
 // Each rank adds up a slice and sends it to all: what it sends and receives hardly grows with the ranks, and there are
@@ -125,14 +130,14 @@ static int add_slices(Group *g, int64_t *data, int64_t n, Err *err) {
     }
     int rc = MPI_Ialltoallv(data, m->counts, m->starts, MPI_INT64_T, m->slices, own_counts, own_starts, MPI_INT64_T,
                             m->comm, &request);
-    if (finish(rc, request, for_exchange, "sum", err)) return -1;
+    if (finish(g, rc, request, for_exchange, "sum", err)) return -1;
     uint64_t *sum = (uint64_t *)data + m->starts[g->rank];
     memset(sum, 0, (size_t)mine * sizeof *sum);
     for (int r = 0; r < g->ranks; r++)
         for (int i = 0; i < mine; i++) sum[i] += (uint64_t)m->slices[(int64_t)r * mine + i];
     rc =
         MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, data, m->counts, m->starts, MPI_INT64_T, m->comm, &request);
-    return finish(rc, request, for_exchange, "sum", err);
+    return finish(g, rc, request, for_exchange, "sum", err);
 }
 
 static int mpi_sum(Group *g, int64_t *data, int64_t n, Err *err) {
@@ -144,13 +149,71 @@ static int mpi_sum(Group *g, int64_t *data, int64_t n, Err *err) {
     return 0;
 }
 
-// MPI_Finalize waits for every rank and has no time limit, so they meet before it. A launcher ends the whole job at the
+// --- calls of MPI that wait for other ranks without a time limit ---
+
+typedef struct Watch {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t change;
+    bool over;
+    double seconds;
+    const char *what;
+} Watch;
+
+// Counts what this process has seen of the time, so that a job that was suspended as a whole is not ended.
+static void *watch(void *user) {
+    Watch *w = user;
+    char line[160];
+    pthread_mutex_lock(&w->lock);
+    for (int ticks = (int)(w->seconds * 10) + 1; ticks > 0 && !w->over; ticks--) {
+        struct timespec end;
+        clock_gettime(CLOCK_REALTIME, &end);
+        end.tv_nsec += 100000000;
+        if (end.tv_nsec >= 1000000000) end.tv_sec++, end.tv_nsec -= 1000000000;
+        pthread_cond_timedwait(&w->change, &w->lock, &end);
+    }
+    bool over = w->over;
+    pthread_mutex_unlock(&w->lock);
+    if (over) return NULL;
+    int n = snprintf(line, sizeof line,
+                     "lorac: MPI: %s: not after %.1f s: another rank was stopped, hangs, or is cut off\n", w->what,
+                     w->seconds);
+    if (write(STDERR_FILENO, line, (size_t)n) < 0) _exit(EXIT_RUNTIME);
+    _exit(EXIT_RUNTIME); // the main thread is inside MPI
+}
+
+static void watch_start(Watch *w, double seconds, const char *what) {
+    sigset_t all, before;
+    *w = (Watch){.lock = PTHREAD_MUTEX_INITIALIZER, .change = PTHREAD_COND_INITIALIZER, .over = true};
+    if (seconds <= 0) return;
+    w->seconds = seconds, w->what = what, w->over = false;
+    sigfillset(&all); // signals are for the thread that waits for them
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (pthread_create(&w->thread, NULL, watch, w)) w->over = true; // then it waits as long as MPI does
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void watch_end(Watch *w) {
+    if (w->over) return;
+    pthread_mutex_lock(&w->lock);
+    w->over = true;
+    pthread_cond_signal(&w->change);
+    pthread_mutex_unlock(&w->lock);
+    pthread_join(w->thread, NULL);
+}
+
+// --- the end ---
+
+// MPI_Finalize waits for every rank, so they meet before it. A launcher ends the whole job at the
 // first rank that leaves without it: that is what a rank that failed wants.
 static void mpi_close(Group *g, bool failed) {
     MpiState *m = state_of(g);
     if (!failed && !meet(g, for_goodbye, NULL)) {
+        Watch w;
+        watch_start(&w, for_goodbye.limit, "end");
         MPI_Comm_free(&m->comm);
         MPI_Finalize();
+        watch_end(&w);
     }
     mem_free(m->counts);
     mem_free(m->starts);
@@ -195,10 +258,9 @@ static int number_local_ranks(Group *g, MPI_Comm comm, Err *err) {
     return 0;
 }
 
-int lorac_mpi_open(Group *g, Err *err) {
+static int open_group(Group *g, Err *err) {
     MPI_Comm comm;
     int provided = 0;
-    *g = group_alone();
     set_defaults();
     if (checked(start_mpi(&provided), "start", err)) return -1;
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
@@ -213,4 +275,14 @@ int lorac_mpi_open(Group *g, Err *err) {
     m->counts = mem_calloc(2 * (size_t)g->ranks, sizeof *m->counts);
     m->starts = mem_calloc(2 * (size_t)g->ranks, sizeof *m->starts);
     return 0;
+}
+
+int lorac_mpi_open(Group *g, double seconds, Err *err) {
+    Watch w;
+    *g = group_alone();
+    watch_start(&w, seconds, "start");
+    int status = open_group(g, err);
+    watch_end(&w);
+    g->limit = seconds;
+    return status;
 }
