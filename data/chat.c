@@ -23,7 +23,7 @@ void chat_text_start(ChatText *x, const ChatTemplate *c, const Tokenizer *t, con
 int chat_text_render(ChatText *x, Err *err) {
     if (jinja_render(x->c->jinja, &x->in, &x->out, err)) return -1;
     tokenizer_encode(x->t, x->out.text, x->out.len, x->out.origin, true, &x->ids);
-    return 0;
+    return token_ids_check(&x->ids, err);
 }
 
 // ---- what the template writes around turns, found with probe conversations ----

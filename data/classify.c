@@ -161,6 +161,10 @@ int classify_record(Encoded *out, const Encoder *e, const Json *record, Err *err
     if (read_texts(&texts, record, err) || read_label(out, record, err)) return -1;
     note_unread(&out->unread, record, &texts);
     encode_texts(&t, e->tokenizer, &texts, &out->second);
+    if (token_ids_check(&t, err)) {
+        token_ids_clear(&t);
+        return -1;
+    }
     out->left_out = t.left_out + t.unknown;
     if (e->shorten_to && t.count > (size_t)e->shorten_to)
         out->cut = shorten(&t, &out->second, e->tokenizer, &texts, (size_t)e->shorten_to);

@@ -5,6 +5,8 @@
 
 #include "byte_alphabet.h"
 
+enum { PIECE_MAX = 1 << 20, TEXT_FACTOR = 64 }; // bytes of a token behind any step, and of all together
+
 struct Decoder {
     DecodeStep *steps;
     size_t count, capacity;
@@ -46,9 +48,10 @@ void decoder_free(Decoder *d) {
 
 // ---- steps: from `in` to `out`, which is empty ----
 
+// Stops behind PIECE_MAX, which add_token then sees.
 static void replace(StrBuf *out, const StrBuf *in, const char *from, size_t from_len, const char *text, size_t len) {
     size_t at = 0;
-    for (const char *hit; (hit = memmem(in->data + at, in->len - at, from, from_len));) {
+    for (const char *hit; out->len <= PIECE_MAX && (hit = memmem(in->data + at, in->len - at, from, from_len));) {
         size_t begin = (size_t)(hit - in->data);
         str_add(out, in->data + at, begin - at);
         str_add(out, text, len);
@@ -101,8 +104,8 @@ static void run_step(const DecodeStep *s, const StrBuf *in, bool added, bool fir
     }
 }
 
-// The token through all steps, appended to out; a and b are room to work in.
-static void add_token(const Decoder *d, int32_t id, bool first, StrBuf *a, StrBuf *b, StrBuf *out) {
+// The token through all steps, appended to out; a and b are room to work in. False when it grows too large.
+static bool add_token(const Decoder *d, int32_t id, bool first, StrBuf *a, StrBuf *b, StrBuf *out) {
     size_t len;
     const char *text = vocab_text(d->vocab, id, &len);
     int type = vocab_type(d->vocab, id);
@@ -117,23 +120,34 @@ static void add_token(const Decoder *d, int32_t id, bool first, StrBuf *a, StrBu
         run_step(&d->steps[i], &in, added, first, b);
         *a = *b;
         *b = in;
+        if (a->len > PIECE_MAX) return false;
     }
     str_add(out, a->data, a->len);
+    return true;
 }
 
-void decoder_finish(Decoder *d, const Vocab *v) {
+int decoder_finish(Decoder *d, const Vocab *v, Err *err) {
     StrBuf a = {0}, b = {0};
+    size_t most = PIECE_MAX, len;
+    int rc = 0;
     d->vocab = v;
     d->first_differs = d->first_differs || d->count == 0;
     d->piece_at = mem_alloc((size_t)vocab_size(v) + 1, sizeof *d->piece_at);
     str_add(&d->pieces, "", 0);
-    for (int32_t id = 0; id < vocab_size(v); id++) {
+    for (int32_t id = 0; id < vocab_size(v) && rc == 0; id++) {
+        vocab_text(v, id, &len);
+        most += TEXT_FACTOR * len;
         d->piece_at[id] = d->pieces.len;
-        add_token(d, id, false, &a, &b, &d->pieces);
+        if (!add_token(d, id, false, &a, &b, &d->pieces) || d->pieces.len > most)
+            rc = err_input(err,
+                           "decoder: its rules make too much of token %d; expected at most %d bytes, and %d times "
+                           "the size of all tokens",
+                           id, PIECE_MAX, TEXT_FACTOR);
     }
     d->piece_at[vocab_size(v)] = d->pieces.len;
     str_clear(&a);
     str_clear(&b);
+    return rc;
 }
 
 const char *decoder_piece(const Decoder *d, int32_t id, size_t *len) {

@@ -24,7 +24,8 @@ typedef struct DecodeStep {
 typedef struct Decoder Decoder; // read-only after decoder_finish: one for all threads
 Decoder *decoder_new(void);     // without a step tokens are joined with spaces
 void decoder_add(Decoder *d, const DecodeStep *step);
-void decoder_finish(Decoder *d, const Vocab *v); // v must outlive d
+// v must outlive d. Refused: steps that blow the tokens up.
+int decoder_finish(Decoder *d, const Vocab *v, Err *err);
 void decoder_free(Decoder *d);
 
 // The bytes that a token adds to a text that has begun already.

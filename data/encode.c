@@ -39,7 +39,11 @@ static void add_eos(TokenIds *t, const Tokenizer *tokenizer) {
     if (tokenizer_eos(tokenizer) >= 0) add_id(t, tokenizer_eos(tokenizer));
 }
 
-static int take_tokens(Encoded *out, TokenIds *t, size_t n_masked) {
+static int take_tokens(Encoded *out, TokenIds *t, size_t n_masked, Err *err) {
+    if (token_ids_check(t, err)) {
+        token_ids_clear(t);
+        return -1;
+    }
     out->ids = t->ids;
     out->count = t->count;
     out->left_out = t->left_out + t->unknown;
@@ -60,7 +64,7 @@ static int encode_raw(Encoded *out, const Encoder *e, const Dialog *d, Err *err)
     else
         tokenizer_encode(e->tokenizer, d->completion.data, d->completion.len, NULL, false, &t);
     add_eos(&t, e->tokenizer);
-    return take_tokens(out, &t, n_masked);
+    return take_tokens(out, &t, n_masked, err);
 }
 
 static int encode_text(Encoded *out, const Encoder *e, JsonStr text, Err *err) {
@@ -71,7 +75,7 @@ static int encode_text(Encoded *out, const Encoder *e, JsonStr text, Err *err) {
     add_bos(&t, e->tokenizer);
     tokenizer_encode(e->tokenizer, text.data, text.len, NULL, false, &t);
     add_eos(&t, e->tokenizer);
-    return take_tokens(out, &t, 0);
+    return take_tokens(out, &t, 0, err);
 }
 
 // ---- conversations ----

@@ -64,27 +64,33 @@ void normalize_work_clear(NormalizeWork *w) {
     regex_walk_clear(&w->walk);
 }
 
-// ---- steps: false when the text stays as it is, else *out holds the new one ----
+// ---- steps: false when the text stays as it is (or was refused), else *out holds the new one ----
 
 static void keep(MappedText *out, const TextView *in, size_t from, size_t end) {
     mapped_text_add(out, in->text + from, end - from, in, from, end - from);
 }
 
-static bool prepend(const NormalizeStep *s, const TextView *in, MappedText *out) {
-    if (in->len == 0) return false;
-    mapped_text_add(out, s->text, s->text_len, in, 0, 0);
+// Puts the step's text in place of in->text[at, at + len); false when the result grows too large.
+static bool put(const NormalizeStep *s, NormalizeWork *w, const TextView *in, size_t at, size_t len, MappedText *out) {
+    if (s->text_len > w->limit || out->text.len > w->limit - s->text_len) w->refused = TEXT_GROWS;
+    if (!w->refused) mapped_text_add(out, s->text, s->text_len, in, at, len);
+    return !w->refused;
+}
+
+static bool prepend(const NormalizeStep *s, NormalizeWork *w, const TextView *in, MappedText *out) {
+    if (in->len == 0 || !put(s, w, in, 0, 0, out)) return false;
     keep(out, in, 0, in->len);
     return true;
 }
 
-static bool replace_literal(const NormalizeStep *s, const TextView *in, MappedText *out) {
+static bool replace_literal(const NormalizeStep *s, NormalizeWork *w, const TextView *in, MappedText *out) {
     size_t at = 0;
     const char *hit = s->from_len ? memmem(in->text, in->len, s->from, s->from_len) : NULL;
     if (!hit) return false;
     for (; hit; hit = memmem(in->text + at, in->len - at, s->from, s->from_len)) {
         size_t begin = (size_t)(hit - in->text);
         keep(out, in, at, begin);
-        mapped_text_add(out, s->text, s->text_len, in, begin, s->from_len);
+        if (!put(s, w, in, begin, s->from_len, out)) return false;
         at = begin + s->from_len;
     }
     keep(out, in, at, in->len);
@@ -97,9 +103,10 @@ static bool replace_matches(const NormalizeStep *s, NormalizeWork *w, const Text
     regex_walk_begin(&w->walk, s->pattern, in->text, in->len);
     for (size_t begin, end; regex_walk_next(&w->walk, &begin, &end); at = end) {
         keep(out, in, at, begin);
-        mapped_text_add(out, s->text, s->text_len, in, begin, end - begin);
+        if (!put(s, w, in, begin, end - begin, out)) return false;
         changed = true;
     }
+    if (w->walk.failed) w->refused = REGEX_FAILED;
     if (changed) keep(out, in, at, in->len);
     return changed;
 }
@@ -161,9 +168,9 @@ static bool run_step(const NormalizeStep *s, NormalizeWork *w, const TextView *i
     case NORMALIZE_LOWERCASE:
         return lowercase(in, out);
     case NORMALIZE_PREPEND:
-        return !continues && prepend(s, in, out);
+        return !continues && prepend(s, w, in, out);
     case NORMALIZE_REPLACE:
-        return s->pattern ? replace_matches(s, w, in, out) : replace_literal(s, in, out);
+        return s->pattern ? replace_matches(s, w, in, out) : replace_literal(s, w, in, out);
     case NORMALIZE_STRIP:
         return strip(s, in, out);
     case NORMALIZE_BERT_CLEAN:
@@ -178,10 +185,12 @@ static bool run_step(const NormalizeStep *s, NormalizeWork *w, const TextView *i
 }
 
 void normalizer_run(const Normalizer *n, NormalizeWork *w, TextView *view, bool continues) {
-    for (size_t i = 0; i < n->count; i++) {
+    w->refused = NULL;
+    for (size_t i = 0; i < n->count && !w->refused; i++) {
         MappedText *out = &w->texts[w->turn];
         if (!run_step(&n->steps[i], w, view, out, continues)) continue;
         *view = mapped_text_view(out);
         w->turn = !w->turn;
+        if (view->len > w->limit) w->refused = TEXT_GROWS;
     }
 }

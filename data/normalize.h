@@ -37,14 +37,17 @@ void normalizer_add_bert(Normalizer *n, const BertNormalizer *bert);
 void normalizer_free(Normalizer *n);
 void normalizer_hash(const Normalizer *n, Fingerprint *f);
 
-// Work space of one thread, reused; init with {0}.
+// Work space of one thread, reused; init with {.limit = ...}.
 typedef struct NormalizeWork {
+    size_t limit;        // bytes that a text may grow to
+    const char *refused; // why a text was given up: it grew beyond the limit, or a match ran into that of regex.h
     MappedText texts[2]; // by turns
     int turn;
     RegexWalk walk;
 } NormalizeWork;
 void normalize_work_clear(NormalizeWork *w);
 
-// *view (valid UTF-8) becomes its normal form: itself where no step changed it, else a text in w. With `continues`
-// the text goes on where another one ended: nothing is put in front of it.
+// *view (valid UTF-8) becomes its normal form: itself where no step changed it, else a text in w; what is left of it
+// when w->refused is set means nothing. With `continues` the text goes on where another one ended: nothing is put in
+// front of it.
 void normalizer_run(const Normalizer *n, NormalizeWork *w, TextView *view, bool continues);

@@ -152,6 +152,7 @@ static void isolate(Pieces *w, const Regex *pattern, Piece p) {
         emit(w, p.begin + at, p.begin + begin);
         emit(w, p.begin + begin, p.begin + end);
     }
+    if (w->walk.failed) w->refused = REGEX_FAILED;
     emit(w, p.begin + at, p.end);
 }
 
@@ -168,6 +169,7 @@ static void split_piece(Pieces *w, const Step *s, Piece p) {
         add_span(&cut, p.begin + at, p.begin + begin, s->invert);
         add_span(&cut, p.begin + begin, p.begin + end, !s->invert);
     }
+    if (w->walk.failed) w->refused = REGEX_FAILED;
     add_span(&cut, p.begin + at, p.end, s->invert);
     end_piece(&cut);
 }
@@ -240,14 +242,16 @@ static void rewrite_pieces(Pieces *w, const Step *s, TextPlace place) {
 void pretokenizer_run(const Pretokenizer *p, Pieces *w, const TextView *in, TextPlace place) {
     w->view = *in;
     w->next_count = 0;
+    w->refused = NULL;
     emit(w, 0, in->len);
     finish_step(w);
-    for (size_t i = 0; i < p->count; i++) {
+    for (size_t i = 0; i < p->count && !w->refused; i++) {
         const Step *s = &p->steps[i];
-        if (s->kind != STEP_SPLIT)
-            rewrite_pieces(w, s, place);
-        else
-            for (size_t k = 0; k < w->count; k++) split_piece(w, s, w->items[k]);
+        if (s->kind != STEP_SPLIT) {
+            rewrite_pieces(w, s, place); // at most 9 bytes of one
+            if (w->view.len > w->limit) w->refused = TEXT_GROWS;
+        }
+        for (size_t k = 0; s->kind == STEP_SPLIT && k < w->count && !w->refused; k++) split_piece(w, s, w->items[k]);
         finish_step(w);
     }
 }

@@ -42,10 +42,12 @@ typedef struct Piece {
     uint32_t begin, end;
 } Piece;
 
-// Result and work space of one thread, reused; init with {0}.
+// Result and work space of one thread, reused; init with {.limit = ...}.
 typedef struct Pieces {
-    TextView view; // what the pieces count in: the text given, or an own changed one
-    Piece *items;  // in order, none empty, not overlapping
+    size_t limit;        // bytes that a text may grow to
+    const char *refused; // as in NormalizeWork
+    TextView view;       // what the pieces count in: the text given, or an own changed one
+    Piece *items;        // in order, none empty, not overlapping
     size_t count, capacity;
     Piece *next; // of the step being made
     size_t next_count, next_capacity;

@@ -8,7 +8,7 @@
 
 #include "regex_classes.h"
 
-enum { MAX_PATTERN = 4096 };
+enum { MAX_PATTERN = 4096, MAX_CODE = 1 << 18, MAX_NESTING = 100 };
 
 struct Regex {
     pcre2_code *code;
@@ -26,7 +26,7 @@ typedef struct Reader {
 } Reader;
 
 static int refuse(const Reader *r, const char *what) {
-    return err_input(r->err, "regular expression \"%s\": %s is not supported", r->whole, what);
+    return err_input(r->err, "regular expression \"%.100s\": %s is not supported", r->whole, what);
 }
 
 // A class as brackets or as a part of them. Complements inside brackets are written out where the file has them.
@@ -81,6 +81,8 @@ static int put_escape(Reader *r) {
 static int put_other(Reader *r, char c) {
     bool two = r->at < r->end;
     if (r->in_brackets && (c == '[' || (c == '&' && two && *r->at == '&'))) return refuse(r, "a set inside brackets");
+    // (*LIMIT_MATCH=...), (*NO_JIT), (*UTF) at the beginning, (*ACCEPT) and the like anywhere
+    if (!r->in_brackets && c == '(' && two && *r->at == '*') return refuse(r, "a verb");
     if (!r->in_brackets && c == '(' && two && *r->at == '?') {
         bool known = r->end - r->at > 1 && strchr(":=!>i<", r->at[1]);
         if (!known) return refuse(r, "a group");
@@ -130,8 +132,10 @@ static int compile(Regex *r, Err *err) {
     PCRE2_SIZE at = 0;
     // Lines as Ruby's syntax has them, which is Oniguruma's default: ^ and $ at every line.
     uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C;
+    size_t size = 0;
     pcre2_general_context *memory = own_memory();
     pcre2_compile_context *context = pcre2_compile_context_create(memory);
+    pcre2_set_parens_nest_limit(context, MAX_NESTING);
     r->code = pcre2_compile((PCRE2_SPTR)r->pattern, PCRE2_ZERO_TERMINATED, options, &code, &at, context);
     pcre2_compile_context_free(context);
     pcre2_general_context_free(memory);
@@ -140,6 +144,8 @@ static int compile(Regex *r, Err *err) {
         pcre2_get_error_message(code, (PCRE2_UCHAR *)message, sizeof message);
         return err_input(err, "%s", message);
     }
+    if (pcre2_pattern_info(r->code, PCRE2_INFO_SIZE, &size) == 0 && size > MAX_CODE)
+        return err_input(err, "compiles to %zu bytes; expected at most %d", size, MAX_CODE);
     r->jit = pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE) == 0; // without a JIT: slower, same result
     return 0;
 }
@@ -152,7 +158,7 @@ int regex_new(Regex **out, const char *pattern, size_t len, Err *err) {
     Regex *r = mem_calloc(1, sizeof *r);
     int rc = translate(&reader);
     r->pattern = reader.out.data;
-    if (rc == 0 && compile(r, err) != 0) rc = err_context(err, "regular expression \"%s\"", whole);
+    if (rc == 0 && compile(r, err) != 0) rc = err_context(err, "regular expression \"%.100s\"", whole);
     mem_free(whole);
     if (rc != 0) {
         regex_free(r);
@@ -178,7 +184,7 @@ const char *regex_pattern(const Regex *r) {
 // The expressions of real tokenizers backtrack at most once over each character (over white space without a line end
 // behind it), so a limit that grows with the text is never reached by them and still ends a hostile one.
 void regex_walk_begin(RegexWalk *w, const Regex *r, const char *text, size_t len) {
-    enum { LEAST_MATCH_LIMIT = 1 << 20 };
+    enum { LEAST_MATCH_LIMIT = 1 << 20, MAX_HEAP_KIB = 256 << 10 };
     if (!w->data) {
         pcre2_general_context *memory = own_memory();
         w->data = pcre2_match_data_create(1, memory);
@@ -193,6 +199,7 @@ void regex_walk_begin(RegexWalk *w, const Regex *r, const char *text, size_t len
     size_t limit = LEAST_MATCH_LIMIT + 4 * len;
     pcre2_set_match_limit(w->context, limit < UINT32_MAX ? (uint32_t)limit : UINT32_MAX);
     pcre2_set_depth_limit(w->context, LEAST_MATCH_LIMIT);
+    pcre2_set_heap_limit(w->context, MAX_HEAP_KIB);
 }
 
 // The JIT's own entry spares pcre2_match's checks at every match.

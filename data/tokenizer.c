@@ -81,13 +81,12 @@ static void set_fingerprint(Tokenizer *t) {
 }
 
 int tokenizer_assemble(Tokenizer **out, TokenizerParts *p, Err *err) {
-    if (check_specials(p, err) != 0) {
+    if (check_specials(p, err) != 0 || decoder_finish(p->decoder, p->vocab, err) != 0) {
         tokenizer_parts_clear(p);
         return -1;
     }
     tokenizer_parts_add_end(p, p->eos);
     if (p->post.n_single == 0) post_processor_default(&p->post, p->add_bos ? p->bos : -1, p->add_eos ? p->eos : -1);
-    decoder_finish(p->decoder, p->vocab);
     Tokenizer *t = mem_calloc(1, sizeof *t);
     t->p = *p;
     *p = (TokenizerParts){0};

@@ -23,7 +23,11 @@ typedef struct TokenIds { // grows; init with {0}, clear with token_ids_clear
     size_t count, capacity;
     size_t left_out; // bytes of all texts that became no token, because the vocabulary has none for them
     size_t unknown;  // bytes of all texts that became the unknown token
+    // Set when a tokenizer's own rules blow a text up or never end with it: the ids are then worth nothing. Callers
+    // ask token_ids_check after encoding.
+    const char *refused;
 } TokenIds;
+int token_ids_check(const TokenIds *ids, Err *err); // EXIT_INPUT where the text was refused
 void token_ids_clear(TokenIds *ids);
 
 // What a GGUF file says of its tokenizer; borrowed during the call. Two kinds: byte-level BPE with merges ("gpt2"), and

@@ -4,6 +4,10 @@
 
 #include "tokenizer_impl.h"
 
+int token_ids_check(const TokenIds *ids, Err *err) {
+    return ids->refused ? err_input(err, "%s", ids->refused) : 0;
+}
+
 void token_ids_clear(TokenIds *ids) {
     mem_free(ids->ids);
     mem_free(ids->start);
@@ -16,6 +20,7 @@ typedef struct Encoder {
     const char *text;
     bool continues; // the source goes on where another text ended
     AddedRule rule;
+    size_t room; // bytes that the rest of the source may still grow to
     NormalizeWork normal;
     Pieces pieces;
     TokenWork work;
@@ -33,6 +38,11 @@ static void append_id(TokenIds *out, int32_t id, size_t start) {
 }
 
 // One pre-token. `at`: where the view it lies in stands in the source; map: where each of its bytes came from there.
+// The text is given up: no more of it becomes tokens.
+static void refuse(Encoder *e, const char *why) {
+    if (!e->out->refused) e->out->refused = why;
+}
+
 static void encode_word(Encoder *e, const char *word, size_t len, size_t at, const uint32_t *map) {
     e->p->model.kind->encode(e->p->model.data, &e->work, word, len);
     e->out->left_out += e->work.left_out;
@@ -49,8 +59,14 @@ static void encode_normal(Encoder *e, const TextView *view, size_t from, size_t 
     TextView part = {view->text + from, end - from, view->origin ? view->origin + from : NULL};
     size_t base = view->origin ? at : at + from; // origins count from the view's own source
     TextPlace place = at + from > 0 ? TEXT_INSIDE : e->continues ? TEXT_CONTINUES : TEXT_BEGINS;
+    e->pieces.limit = e->room;
     pretokenizer_run(e->p->pre, &e->pieces, &part, place);
+    if (e->pieces.refused) {
+        refuse(e, e->pieces.refused);
+        return;
+    }
     const TextView *v = &e->pieces.view;
+    e->room -= v->len;
     for (size_t i = 0; i < e->pieces.count; i++) {
         Piece w = e->pieces.items[i];
         if (v->origin)
@@ -63,22 +79,27 @@ static void encode_normal(Encoder *e, const TextView *view, size_t from, size_t 
 // Valid UTF-8 without added tokens, at `at` in the source.
 static void encode_valid(Encoder *e, size_t at, size_t end) {
     TextView view = {e->text + at, end - at, NULL};
+    e->normal.limit = e->room;
     normalizer_run(e->p->normalizer, &e->normal, &view, e->continues && at == 0);
+    if (e->normal.refused) {
+        refuse(e, e->normal.refused);
+        return;
+    }
     AddedRule rule = e->rule;
     if (rule.origin) rule.origin += at;
     AddedMatch m;
     size_t from = 0;
-    while (e->p->normalized && added_tokens_find(e->p->normalized, &view, from, &rule, &m)) {
+    while (e->p->normalized && !e->out->refused && added_tokens_find(e->p->normalized, &view, from, &rule, &m)) {
         encode_normal(e, &view, from, m.begin, at);
         append_id(e->out, m.id, at + (view.origin ? view.origin[m.begin] : m.begin));
         from = m.end;
     }
-    encode_normal(e, &view, from, view.len, at);
+    if (!e->out->refused) encode_normal(e, &view, from, view.len, at);
 }
 
 // Any bytes without added tokens.
 static void encode_stretch(Encoder *e, size_t from, size_t end) {
-    while (from < end) {
+    while (from < end && !e->out->refused) {
         size_t valid = utf8_valid_prefix(e->text + from, end - from);
         if (valid) encode_valid(e, from, from + valid);
         from += valid;
@@ -91,10 +112,11 @@ static void encode(const Tokenizer *t, const char *text, size_t len, const Added
                    TokenIds *out) {
     CHECK(len < UINT32_MAX, "text of %zu bytes", len);
     Encoder e = {.p = &t->p, .text = text, .continues = continues, .rule = *rule, .out = out};
+    e.room = 64 * len + (64 << 10);
     TextView source = {text, len, NULL};
     AddedMatch m;
     size_t from = 0;
-    while (added_tokens_find(t->p.added, &source, from, rule, &m)) {
+    while (!out->refused && added_tokens_find(t->p.added, &source, from, rule, &m)) {
         encode_stretch(&e, from, m.begin);
         append_id(out, m.id, m.begin);
         from = m.end;

@@ -6,7 +6,7 @@
 
 // ---- helpers ----
 
-int component_type(const char **type, const Json *v, const char *what, Err *err) {
+static int component_type(const char **type, const Json *v, const char *what, Err *err) {
     const Json *t = json_get(v, "type");
     if (v->type != JSON_OBJECT) return err_input(err, "%s: found %s; expected an object", what, json_type_name(v));
     if (!t || t->type != JSON_STRING) return err_input(err, "%s: \"type\" is missing; expected a string", what);
@@ -21,6 +21,13 @@ static bool has_word(const char *words, JsonStr word) {
         words += n + (words[n] == ' ');
     }
     return false;
+}
+
+int component_begin(JsonTokenizer *t, const char **type, const Json *v, const char *what) {
+    enum { MAX_COMPONENTS = 256 }; // each is run over every text; a Sequence may hold Sequences
+    if (++t->n_components > MAX_COMPONENTS)
+        return err_input(t->err, "%s: found more than %d components; expected fewer", what, MAX_COMPONENTS);
+    return component_type(type, v, what, t->err);
 }
 
 int component_keys(const Json *v, const char *keys, Err *err) {
@@ -40,6 +47,14 @@ int component_text(JsonStr *out, const Json *v, const char *key, Err *err) {
         return err_input(err, "%s: found %s; expected a string", key, s ? json_type_name(s) : "nothing");
     *out = s->str;
     return 0;
+}
+
+int component_content(JsonStr *out, const Json *v, Err *err) {
+    enum { MAX_CONTENT = 1 << 16 };
+    if (component_text(out, v, "content", err) != 0) return -1;
+    return out->len <= MAX_CONTENT
+               ? 0
+               : err_input(err, "content: found %zu bytes; expected at most %d", out->len, MAX_CONTENT);
 }
 
 int component_flag(bool *out, const Json *v, const char *key, bool absent, Err *err) {

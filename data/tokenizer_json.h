@@ -24,7 +24,8 @@ int tokenizer_gpt2_json(StrBuf *out, const Json *vocab, const char *vocab_text, 
 // What the components say to one another.
 typedef struct JsonTokenizer {
     TokenizerParts *parts;
-    bool byte_level; // the pre-tokenizer writes bytes in the byte-level alphabet
+    bool byte_level;  // the pre-tokenizer writes bytes in the byte-level alphabet
+    int n_components; // of all kinds, those of Sequences too
     Err *err;
 } JsonTokenizer;
 
@@ -38,11 +39,12 @@ int tokenizer_json_model(JsonTokenizer *t, const Json *model, const Json *added,
 
 // ---- helpers: 0, or -1 with a message that names the key, what was found and what was expected ----
 
-// The component's "type" as text; only `keys` (words) may stand beside it.
-int component_type(const char **type, const Json *v, const char *what, Err *err);
+// Counts the component and reads its "type"; only `keys` (words) may stand beside it.
+int component_begin(JsonTokenizer *t, const char **type, const Json *v, const char *what);
 int component_keys(const Json *v, const char *keys, Err *err);
 int component_unknown(const char *what, const char *type, const char *known, Err *err);
 int component_text(JsonStr *out, const Json *v, const char *key, Err *err); // must be there
+int component_content(JsonStr *out, const Json *v, Err *err);               // "content", what a Replace puts; bounded
 int component_flag(bool *out, const Json *v, const char *key, bool absent, Err *err);
 int component_count(int64_t *out, const Json *v, const char *key, int64_t absent, int64_t most, Err *err);
 const Json *component_list(const Json *v, const char *key, Err *err); // NULL when it is no array

@@ -11,7 +11,7 @@ static int read_replace(JsonTokenizer *t, const Json *v) {
     JsonStr pattern, content;
     bool literal;
     if (component_keys(v, "pattern content", t->err) != 0 || component_pattern(&pattern, &literal, v, t->err) != 0 ||
-        component_text(&content, v, "content", t->err) != 0)
+        component_content(&content, v, t->err) != 0)
         return -1;
     if (!literal) return err_input(t->err, "pattern: found a Regex; expected a String");
     decoder_add(t->parts->decoder, &(DecodeStep){.kind = DECODE_REPLACE,
@@ -73,7 +73,7 @@ static int read_kind(JsonTokenizer *t, const Json *v, DecodeKind kind, const cha
 // One step; *fused: a Fuse stood before it, so that it works on the whole text.
 static int read_step(JsonTokenizer *t, const Json *v, bool *fused) {
     const char *type;
-    if (component_type(&type, v, "decoder", t->err) != 0) return -1;
+    if (component_begin(t, &type, v, "decoder") != 0) return -1;
     int rc = 0;
     if (strcmp(type, "Fuse") == 0)
         *fused = true;
@@ -101,7 +101,7 @@ static int read_step(JsonTokenizer *t, const Json *v, bool *fused) {
 int tokenizer_json_decoder(JsonTokenizer *t, const Json *v) {
     const char *type;
     bool fused = false;
-    if (component_type(&type, v, "decoder", t->err) != 0) return -1;
+    if (component_begin(t, &type, v, "decoder") != 0) return -1;
     if (strcmp(type, "Sequence") != 0) return read_step(t, v, &fused);
     const Json *list = component_list(v, "decoders", t->err);
     if (!list) return err_context(t->err, "decoder Sequence");
@@ -236,6 +236,6 @@ static int read_post_processor(JsonTokenizer *t, const Json *v, const char *type
 
 int tokenizer_json_post_processor(JsonTokenizer *t, const Json *v) {
     const char *type;
-    if (component_type(&type, v, "post_processor", t->err) != 0) return -1;
+    if (component_begin(t, &type, v, "post_processor") != 0) return -1;
     return read_post_processor(t, v, type) != 0 ? err_context(t->err, "post_processor %.64s", type) : 0;
 }

@@ -108,6 +108,7 @@ static int add_entry(JsonTokenizer *t, const AddedEntry *e, NormalizeWork *work)
                     .rstrip = e->rstrip};
     if (e->normalized) {
         normalizer_run(p->normalizer, work, &view, false);
+        if (work->refused) return err_input(t->err, "added token \"%.64s\": %s", e->content.data, work->refused);
         if (!p->normalized) p->normalized = added_tokens_new();
     }
     a.text = view.text;
@@ -117,7 +118,7 @@ static int add_entry(JsonTokenizer *t, const AddedEntry *e, NormalizeWork *work)
 }
 
 static int add_entries(JsonTokenizer *t, const AddedEntry *entries, size_t n) {
-    NormalizeWork work = {0};
+    NormalizeWork work = {.limit = 64 << 10};
     int rc = 0;
     for (size_t i = 0; i < n && rc == 0; i++) rc = add_entry(t, &entries[i], &work);
     normalize_work_clear(&work);

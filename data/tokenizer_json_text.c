@@ -26,7 +26,7 @@ static int read_replace(JsonTokenizer *t, const Json *v) {
     JsonStr pattern, content;
     bool literal;
     if (component_keys(v, "pattern content", t->err) != 0 || component_pattern(&pattern, &literal, v, t->err) != 0 ||
-        component_text(&content, v, "content", t->err) != 0)
+        component_content(&content, v, t->err) != 0)
         return -1;
     s.text = content.data;
     s.text_len = content.len;
@@ -94,7 +94,7 @@ static int read_normalizer(JsonTokenizer *t, const Json *v, const char *type) {
 
 int tokenizer_json_normalizer(JsonTokenizer *t, const Json *v) {
     const char *type;
-    if (component_type(&type, v, "normalizer", t->err) != 0) return -1;
+    if (component_begin(t, &type, v, "normalizer") != 0) return -1;
     return read_normalizer(t, v, type) != 0 ? err_context(t->err, "normalizer %.64s", type) : 0;
 }
 
@@ -241,6 +241,6 @@ static int read_pre_tokenizer(JsonTokenizer *t, const Json *v, const char *type)
 
 int tokenizer_json_pre_tokenizer(JsonTokenizer *t, const Json *v) {
     const char *type;
-    if (component_type(&type, v, "pre_tokenizer", t->err) != 0) return -1;
+    if (component_begin(t, &type, v, "pre_tokenizer") != 0) return -1;
     return read_pre_tokenizer(t, v, type) != 0 ? err_context(t->err, "pre_tokenizer %.64s", type) : 0;
 }

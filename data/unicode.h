@@ -12,6 +12,10 @@ int utf8_char_len(uint8_t lead);
 int32_t utf8_decode(const char *text, size_t len, size_t *n);
 bool unicode_is_space(int32_t c); // White_Space
 
+// Why a tokenizer gives a text up; both make hostile tokenizers fail soon and with little memory.
+#define TEXT_GROWS "the tokenizer's rules rewrite the text to more than 64 times its size and 64 KB"
+#define REGEX_FAILED "a regular expression of the tokenizer backtracks without an end in the text"
+
 // A borrowed text that was changed on its way from a source: origin[k] is the byte of the source that byte k came from,
 // never decreasing; NULL: byte k itself.
 typedef struct TextView {

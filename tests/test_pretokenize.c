@@ -13,7 +13,7 @@ static Pretokenizer *pretokenizer(const char *name, PretokenizerFamily *family) 
 static void check_splits(int column, const char *name) {
     PretokenizerFamily family;
     Pretokenizer *p = pretokenizer(name, &family);
-    Pieces pieces = {0};
+    Pieces pieces = {.limit = 1 << 20};
     Lines golden = lines_open(GOLDEN "splits.txt");
     StrBuf text = {0};
     uint32_t *ends = mem_alloc(32 * BLOCK, sizeof *ends);
@@ -78,7 +78,7 @@ static void test_pretokenize_long_runs(void **state) {
     for (int i = 0; i < 4; i++) {
         PretokenizerFamily family;
         Pretokenizer *p = pretokenizer(names[i], &family);
-        Pieces pieces = {0};
+        Pieces pieces = {.limit = 1 << 20};
         for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
             text.len = 0;
             while (text.len < 1 << 20) str_puts(&text, units[u]);

@@ -25,7 +25,7 @@ typedef struct Prompt {
 } Prompt;
 
 // Raw text, with BOS where the model's tokenizer asks for one.
-static void encode_text(Prompt *p, const Tokenizer *t, const char *text) {
+static int encode_text(Prompt *p, const Tokenizer *t, const char *text, Err *err) {
     TokenIds ids = {0};
     tokenizer_encode(t, text, strlen(text), NULL, true, &ids);
     bool bos = tokenizer_add_bos(t);
@@ -34,7 +34,9 @@ static void encode_text(Prompt *p, const Tokenizer *t, const char *text) {
     if (ids.count) memcpy(p->ids + bos, ids.ids, ids.count * sizeof *p->ids);
     p->count = ids.count + bos;
     p->end_of_turn = -1;
+    int rc = token_ids_check(&ids, err);
     token_ids_clear(&ids);
+    return rc;
 }
 
 // A list of messages, or an object with messages and what else the template wants.
@@ -118,7 +120,7 @@ static int run_generate(int argc, char **argv, Err *err) {
     Prompt p = {0};
     int rc = parse(&r, argc, argv, err);
     if (rc == 0) rc = loaded_open(&l, &r.on, r.model, r.adapter, NULL, err);
-    if (rc == 0 && r.prompt) encode_text(&p, l.model->tokenizer, r.prompt);
+    if (rc == 0 && r.prompt) rc = encode_text(&p, l.model->tokenizer, r.prompt, err);
     if (rc == 0 && r.messages) rc = encode_file(&p, &r, l.model->tokenizer, err);
     if (rc == 0) rc = answer(&l, &r, &p, err);
     mem_free(p.ids);

@@ -65,9 +65,10 @@ static int tokenize_text(const Words *w, const Tokenizer *t, const char *name, c
         tokenizer_encode_framed(t, text, len, true, &ids);
     else
         tokenizer_encode(t, text, len, NULL, true, &ids);
-    print_line(text, len, ids.ids, NULL, ids.count);
+    int rc = token_ids_check(&ids, err);
+    if (!rc) print_line(text, len, ids.ids, NULL, ids.count);
     token_ids_clear(&ids);
-    return 0;
+    return rc;
 }
 
 static int tokenize_file(const Words *w, const Tokenizer *t, Err *err) {

@@ -35,7 +35,7 @@ static const Limit *limit_of(const Model *m) {
     return worst;
 }
 
-static void encode_text(MergeCheck *c, const Model *m) {
+static int encode_text(MergeCheck *c, const Model *m, Err *err) {
     TokenIds ids = {0};
     tokenizer_encode(m->tokenizer, text, sizeof text - 1, NULL, false, &ids);
     int64_t bos = tokenizer_add_bos(m->tokenizer) && tokenizer_bos(m->tokenizer) >= 0;
@@ -44,7 +44,9 @@ static void encode_text(MergeCheck *c, const Model *m) {
     if (c->n > m->max_positions) c->n = m->max_positions;
     c->ids = mem_alloc((size_t)c->n, sizeof *c->ids);
     for (int64_t i = 0; i < c->n; i++) c->ids[i] = i < bos ? tokenizer_bos(m->tokenizer) : ids.ids[i - bos];
+    int rc = token_ids_check(&ids, err);
     token_ids_clear(&ids);
+    return rc;
 }
 
 static int open_data(MergeCheck *c, const Model *m, const char *file, Err *err) {
@@ -58,7 +60,7 @@ static int open_data(MergeCheck *c, const Model *m, const char *file, Err *err) 
 int merge_check_open(MergeCheck *c, const Model *m, Adapter *a, const char *validation_file, Err *err) {
     if (m->config.arch->encoder)
         return err_input(err, "%s: merging encoders is not in this version; expected a language model", m->path);
-    encode_text(c, m);
+    if (encode_text(c, m, err)) return -1;
     c->logits = mem_alloc((size_t)c->n * (size_t)m->config.vocab, sizeof *c->logits);
     if (model_logits(m, a, c->ids, c->n, c->logits, err)) return -1;
     if (!validation_file) return 0;
