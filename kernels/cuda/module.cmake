@@ -70,6 +70,7 @@ add_library(lorac-cuda MODULE
   kernels/group.c
   $<TARGET_OBJECTS:module_interface>
   kernels/rng.c
+  kernels/say.c
 )
 set_target_properties(lorac-cuda PROPERTIES PREFIX "" CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON
   CUDA_RUNTIME_LIBRARY Shared C_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON
@@ -87,6 +88,7 @@ if(NCCL_INCLUDE AND NCCL_LIBRARY)
   add_library(lorac-nccl MODULE
     ${CUDA_NCCL_SOURCES}
     kernels/base.c
+    kernels/say.c
     $<TARGET_OBJECTS:module_interface>
   )
   set_target_properties(lorac-nccl PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden INSTALL_RPATH_USE_LINK_PATH ON
@@ -111,6 +113,7 @@ if(CUDNN_INCLUDE AND CUDNN_LIBRARY AND CUDNN_FRONTEND_INCLUDE AND TARGET CUDA::n
   add_library(lorac-cudnn MODULE
     ${CUDA_CUDNN_SOURCES}
     kernels/base.c
+    kernels/say.c
     $<TARGET_OBJECTS:module_interface>
   )
   set_target_properties(lorac-cudnn PROPERTIES PREFIX "" CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON

@@ -23,6 +23,7 @@ function(mpi_module name)
   add_library(${name} MODULE
     train/ranks/mpi/group_mpi.c
     kernels/base.c
+    kernels/say.c
     kernels/group.c
     $<TARGET_OBJECTS:module_interface>
   )
