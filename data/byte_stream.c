@@ -51,6 +51,15 @@ static void zlib_free(void *unused, void *p) {
     mem_free(p);
 }
 
+static int check_magic(const ByteStream *s, Err *err) {
+    static const char magic[][4] = {[GZIP] = "\x1F\x8B", [ZSTANDARD] = "\x28\xB5\x2F"}; // also skippable frames
+    bool skippable = s->kind == ZSTANDARD && s->map.size > 3 && (s->map.data[0] & 0xF0) == 0x50;
+    size_t n = strlen(magic[s->kind]);
+    if (s->map.size < n || skippable || memcmp(s->map.data, magic[s->kind], n) == 0) return 0;
+    return err_input(err, "%s: found damaged compressed data: its first bytes are not those of %s; is it uncompressed?",
+                     s->map.path, s->kind == GZIP ? "gzip" : "Zstandard");
+}
+
 int byte_stream_open(ByteStream **stream, const char *path, Err *err) {
     enum { GZIP_ONLY = 16 + MAX_WBITS };
     size_t unused;
@@ -71,6 +80,10 @@ int byte_stream_open(ByteStream **stream, const char *path, Err *err) {
         return -1;
     }
     if (s->kind == PLAIN && fault_in_file(path, (const char *)s->map.data, s->map.size < 64 ? s->map.size : 64, err)) {
+        byte_stream_close(s);
+        return -1;
+    }
+    if (s->kind != PLAIN && check_magic(s, err)) {
         byte_stream_close(s);
         return -1;
     }

@@ -26,7 +26,7 @@ static const Json *take_first(Dialog *d, const Json *record, const char *const *
 
 static int get_string(JsonStr *out, Dialog *d, const Json *record, const char *key, Err *err) {
     const Json *v = take(d, record, key);
-    if (!v || v->type != JSON_STRING) return fail_type(key, v, "a string", err);
+    if (!v || v->type != JSON_STRING) return fail_type(key, json_get(record, key), "a string", err);
     *out = v->str;
     return 0;
 }
@@ -245,6 +245,7 @@ static int read_alpaca(Dialog *d, const Json *record, bool has_template, Err *er
 // ---- prompt and completion ----
 
 static int pair_of_lists(Dialog *d, const Json *prompt, const Json *completion, JsonStr system, Err *err) {
+    d->turns = "prompt+completion";
     Json *messages = new_messages(d, prompt->count + completion->count + 1);
     size_t n = add_system(d, messages, system);
     if (normalise_all(d, messages + n, prompt, "prompt", err)) return -1;
@@ -374,7 +375,7 @@ int dialog_check_answers(const Dialog *d, Err *err) {
     for (size_t i = 0; d->kind == DIALOG_CHAT && i < d->messages.count; i++) {
         const Json *m = &d->messages.items[i];
         if (!json_is_string(json_get(m, "role"), "assistant") || !message_is_trained(m) || !is_empty(m)) continue;
-        if (d->turns)
+        if (d->turns || i + 1 < d->messages.count)
             return err_input(err, "%s: message %zu: found an empty answer; expected %s, or \"train\": false",
                              d->answer_key, i + 1, expected);
         return err_input(err, "%s: found an empty answer; expected %s", d->answer_key, expected);

@@ -40,6 +40,7 @@ typedef struct Dialog { // init with {0}; borrows from the record, dialog_clear 
 // FORMAT_AUTO when unknown, with err filled.
 DatasetFormat dialog_detect(const Json *record, Err *err);
 // has_template false: alpaca and prompt_completion become DIALOG_RAW, messages and sharegpt are refused.
+bool dialog_has_key_of(const Json *record, DatasetFormat format); // null or not
 int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_template, Err *err);
 // A turn with nothing in it that would be learnt: an error that names it.
 int dialog_check_answers(const Dialog *d, Err *err);

@@ -102,11 +102,26 @@ int dialog_check_turn(const Json *turn, Err *err) {
 static const char known_keys[] = "messages conversations conversation prompt completion response question answer "
                                  "instruction output text input_ids label";
 
+bool dialog_has_key_of(const Json *record, DatasetFormat format) {
+    static const char *const keys[FORMAT_COUNT][6] = {
+        [FORMAT_MESSAGES] = {"messages", "conversations", "conversation"},
+        [FORMAT_SHAREGPT] = {"messages", "conversations", "conversation"},
+        [FORMAT_ALPACA] = {"instruction", "output"},
+        [FORMAT_PROMPT_COMPLETION] = {"prompt", "question", "completion", "response", "answer"},
+        [FORMAT_TEXT] = {"text"},
+        [FORMAT_INPUT_IDS] = {"input_ids"},
+    };
+    for (size_t i = 0; keys[format][i]; i++)
+        if (json_get(record, keys[format][i])) return true;
+    return false;
+}
+
 static int fail_unknown(const Json *record, Err *err) {
     StrBuf keys = {0};
     char *near = NULL, *found = NULL;
     for (size_t i = 0; i < record->count && i < 8; i++)
-        str_printf(&keys, "%s%.64s", i ? ", " : "", record->keys[i].data);
+        str_printf(&keys, "%s%.64s%s", i ? ", " : "", record->keys[i].data,
+                   record->items[i].type == JSON_NULL ? ": null" : "");
     if (record->count > 8) str_puts(&keys, ", ...");
     for (size_t i = 0; i < record->count && i < 64 && !near; i++) {
         const char *key = record->keys[i].data;

@@ -202,7 +202,7 @@ static int fail_format(const Json *record, const RecordPlace *place, Err *err) {
     DatasetFormat other = dialog_detect(record, &why);
     if (other == place->format) return -1;
     const char *fixed = dataset_format_name(place->format);
-    if (other == FORMAT_AUTO && record->type == JSON_OBJECT)
+    if (other == FORMAT_AUTO && record->type == JSON_OBJECT && !dialog_has_key_of(record, place->format))
         return err_input(err, "%s (the file's first record is %s)", why.msg, fixed);
     if (other == FORMAT_AUTO) return -1;
     return err_input(err,

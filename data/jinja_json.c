@@ -14,12 +14,25 @@ static Value str_from_json(Eval *e, JsonStr s, uint32_t origin) {
 
 static Value number_from_json(Eval *e, const Json *j, uint32_t origin) {
     if (j->type == JSON_INT) return (Value){.type = V_INT, .origin = origin, .i = j->integer};
-    if (j->str.len == strcspn(j->str.data, ".eE")) { // an integer too large for int64
+    bool digits = j->str.len == strspn(j->str.data, "-0123456789");
+    if (digits) { // an integer too large for int64
         Value v = str_from_json(e, j->str, origin);
         v.type = V_BIGINT;
         return v;
     }
     return (Value){.type = V_FLOAT, .origin = origin, .f = j->number};
+}
+
+// Room for n pairs. Of messages it is kept which of them the template reads.
+static Value dict_of(Eval *e, size_t n, uint32_t origin) {
+    Value v = v_dict(e);
+    v.dict->keys = eval_alloc(e, n, sizeof *v.dict->keys);
+    v.dict->values = eval_alloc(e, n, sizeof *v.dict->values);
+    v.dict->count = v.dict->capacity = n;
+    if (origin < JINJA_ORIGIN_MESSAGE) return v;
+    v.dict->read = eval_alloc(e, n, sizeof *v.dict->read);
+    memset(v.dict->read, false, n * sizeof *v.dict->read);
+    return v;
 }
 
 // The JSON document must outlive the values: strings are borrowed.
@@ -43,15 +56,8 @@ Value value_from_json(Eval *e, const Json *j, uint32_t origin) {
         break;
     }
     default: { // keys of a JSON object are unique
-        v = v_dict(e);
+        v = dict_of(e, j->count, origin);
         Dict *d = v.dict;
-        d->keys = eval_alloc(e, j->count, sizeof *d->keys);
-        d->values = eval_alloc(e, j->count, sizeof *d->values);
-        d->count = d->capacity = j->count;
-        if (origin >= JINJA_ORIGIN_MESSAGE) {
-            d->read = eval_alloc(e, j->count, sizeof *d->read);
-            memset(d->read, false, j->count * sizeof *d->read);
-        }
         for (size_t i = 0; i < j->count; i++) {
             d->keys[i] = str_from_json(e, j->keys[i], origin);
             d->values[i] = value_from_json(e, &j->items[i], origin);
@@ -85,11 +91,8 @@ Value field_from_json(Eval *e, const Json *j, uint32_t origin, size_t key) {
 
 Value message_from_json(Eval *e, const Json *j, uint32_t origin) {
     if (j->type != JSON_OBJECT) return value_from_json(e, j, origin);
-    Value v = v_dict(e);
+    Value v = dict_of(e, j->count, origin);
     Dict *d = v.dict;
-    d->keys = eval_alloc(e, j->count, sizeof *d->keys);
-    d->values = eval_alloc(e, j->count, sizeof *d->values);
-    d->count = d->capacity = j->count;
     for (size_t i = 0; i < j->count; i++) {
         bool is_role = j->keys[i].len == 4 && memcmp(j->keys[i].data, "role", 4) == 0;
         d->keys[i] = str_from_json(e, j->keys[i], origin | jinja_place(i, 0));
@@ -215,6 +218,7 @@ static void dump_float(Dump *d, Value v) {
     if (isfinite(v.f)) {
         buf_add(d->e, d->out, number, format_float(number, v.f), v.origin);
     } else {
+        if (v.origin) eval_fail(d->e, "tojson: a number of the data is NaN or infinite");
         buf_printf(d->e, d->out, v.origin, "%s", isnan(v.f) ? "NaN" : v.f < 0 ? "-Infinity" : "Infinity");
     }
 }

@@ -117,6 +117,7 @@ void buf_repr(Eval *e, Buffer *b, Value v) {
         buf_str(e, b, v.str);
         break;
     case V_FLOAT:
+        if (v.origin && !isfinite(v.f)) eval_fail(e, "a number of the data is NaN or infinite");
         buf_add(e, b, number, format_float(number, v.f), v.origin);
         break;
     case V_STR:

@@ -95,11 +95,10 @@ void key_counts_show(StrBuf *out, const KeyCounts *c) {
 
 bool key_is_prompt_like(const char *name) {
     static const char *const known[] = {
-        "context",     "contexts",      "passage",        "passages", "document",    "documents", "article",
-        "paragraph",   "input",         "inputs",         "evidence", "background",  "knowledge", "reference",
-        "references",  "source",        "abstract",       "premise",  "table",       "schema",    "history",
-        "system",      "system_prompt", "system_message", "prompt",   "instruction", "question",  "sql_context",
-        "source_text", "facts",         "story",          "text"};
+        "context",        "contexts", "sql_context", "passage",    "passages",    "document",   "documents",
+        "article",        "evidence", "paragraph",   "background", "premise",     "abstract",   "system_prompt",
+        "system_message", "system",   "input",       "inputs",     "source_text", "facts",      "story",
+        "knowledge",      "table",    "schema",      "history",    "question",    "instruction"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcasecmp(name, known[i]) == 0) return true;
     return false;

@@ -1,8 +1,11 @@
 // message: builds new JSON nodes beside the parsed ones; unchanged values are shared.
 #include "message.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "record_faults.h"
 
 // ---- the pool ----
 
@@ -21,7 +24,10 @@ void json_pool_clear(JsonPool *pool) {
 
 const Json *json_pool_parse(JsonPool *pool, JsonStr text, const char *what, Err *err) {
     JsonDoc *doc;
-    if (json_parse_data(&doc, text.data, text.len, what, 0, err)) return NULL;
+    if (json_parse_data(&doc, text.data, text.len, what, 0, err)) {
+        fault_in_value(what, text.data, text.len, err);
+        return NULL;
+    }
     MEM_GROW(pool->docs, pool->docs_capacity, pool->n_docs + 1);
     pool->docs[pool->n_docs++] = doc;
     return json_root(doc);
@@ -151,12 +157,24 @@ JsonStr message_text(JsonPool *pool, const Json *message) {
     return s;
 }
 
+// What a call says or a tool answers is printed as JSON, which has no NaN.
+static int check_finite(const Json *v, const char *what, Err *err) {
+    bool digits = v->type == JSON_FLOAT && v->str.len == strspn(v->str.data, "-0123456789");
+    if (v->type == JSON_FLOAT && !digits && !isfinite(v->number))
+        return err_input(err, "%s: found the number %s; expected a finite one", what, v->str.data);
+    bool inner = v->type == JSON_ARRAY || v->type == JSON_OBJECT;
+    for (size_t i = 0; inner && i < v->count; i++)
+        if (check_finite(&v->items[i], what, err)) return -1;
+    return 0;
+}
+
 // A tool's result may be any value but null.
 static int check_content(const Json *m, const char *what, Err *err) {
     const Json *content = json_get(m, "content");
     bool is_null = !content || content->type == JSON_NULL;
     if (content && content->type == JSON_STRING) return 0;
-    if (!is_null && json_is_string(json_get(m, "role"), "tool") && !message_has_parts(content)) return 0;
+    if (!is_null && json_is_string(json_get(m, "role"), "tool") && !message_has_parts(content))
+        return check_finite(content, what, err);
     if (content && content->type == JSON_ARRAY) return check_parts(content, what, err);
     if (is_null && json_get(m, "tool_calls")) return 0;
     return err_input(err, "%s.content: found %s; expected a string or a list of text parts", what,
@@ -179,7 +197,7 @@ static int normalise_function(Json *f, JsonPool *pool, const char *what, Err *er
     const Json *name = json_get(f, "name"), *arguments = json_get(f, "arguments");
     if (!name || name->type != JSON_STRING)
         return err_input(err, "%s: found %s as a tool call's name; expected a string", what, json_type_name(name));
-    if (arguments && arguments->type == JSON_OBJECT) return 0;
+    if (arguments && arguments->type == JSON_OBJECT) return check_finite(arguments, what, err);
     if (json_is_string(arguments, "")) return 0;
     if (!arguments || arguments->type == JSON_NULL) {
         *f = json_with(pool, f, "arguments", (Json){.type = JSON_OBJECT});
@@ -193,7 +211,7 @@ static int normalise_function(Json *f, JsonPool *pool, const char *what, Err *er
     if (parsed->type != JSON_OBJECT)
         return err_input(err, "%s: found %s as a tool call's arguments; expected an object", what,
                          json_type_name(parsed));
-    return 0;
+    return check_finite(parsed, what, err);
 }
 
 // A call as OpenAI writes it, {"type": "function", "function": {...}}, or the bare function.

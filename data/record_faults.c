@@ -1,5 +1,6 @@
 #include "record_faults.h"
 
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -66,22 +67,31 @@ static bool is_space(char c) {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-// Several columns with a separator between them, and no JSON value.
-static bool is_table(const char *text, size_t len) {
+static const char *invalid_utf8(const char *p, const char *end) {
+    while (p < end) {
+        utf8proc_int32_t c;
+        utf8proc_ssize_t n = (*p & 0x80) ? utf8proc_iterate((const utf8proc_uint8_t *)p, end - p, &c) : 1;
+        if (n <= 0) return p;
+        p += n;
+    }
+    return NULL;
+}
+
+static bool is_json(const char *text, size_t len) {
     JsonDoc *doc;
-    if (!memchr(text, ',', len) && !memchr(text, ';', len) && !memchr(text, '\t', len)) return false;
-    if (json_parse_data(&doc, text, len, "", 0, NULL)) return true;
+    if (json_parse_data(&doc, text, len, "", 0, NULL)) return false;
     json_free(doc);
-    return false;
+    return true;
 }
 
 int fault_in_first_line(const char *path, size_t line, const char *text, size_t len, Err *err) {
     while (len && is_space(text[len - 1])) len--;
-    if (!len || *text == '{' || *text == '[' || *text == ',' || *text == '\'' || !is_table(text, len)) return 0;
-    return err_input(err,
-                     "%s:%zu: found \"%.*s\", which looks like CSV or another table; expected one JSON record a line "
-                     "(pandas.read_csv(...).to_json(..., orient='records', lines=True))",
-                     path, line, (int)(len < 40 ? len : 40), text);
+    if (!len || *text == '{' || *text == '[' || is_json(text, len) || invalid_utf8(text, text + len)) return 0;
+    bool columns = (isalnum((unsigned char)*text) || *text == '"') &&
+                   (memchr(text, ',', len) || memchr(text, ';', len) || memchr(text, '\t', len));
+    return err_input(err, "%s:%zu: found \"%.*s\"%s; expected one JSON record a line%s", path, line,
+                     (int)(len < 40 ? len : 40), text, columns ? ", which looks like CSV or another table" : "",
+                     columns ? " (pandas.read_csv(...).to_json(..., orient='records', lines=True))" : "");
 }
 
 // ---- records ----
@@ -121,16 +131,6 @@ static Outline outline_of(const char *p, const char *end) {
     return o;
 }
 
-static const char *invalid_utf8(const char *p, const char *end) {
-    while (p < end) {
-        utf8proc_int32_t c;
-        utf8proc_ssize_t n = (*p & 0x80) ? utf8proc_iterate((const utf8proc_uint8_t *)p, end - p, &c) : 1;
-        if (n <= 0) return p;
-        p += n;
-    }
-    return NULL;
-}
-
 static size_t lines_between(const char *p, const char *end) {
     size_t n = 0;
     for (; p < end; p++) n += *p == '\n';
@@ -148,7 +148,6 @@ static int fault_behind(RecordSpan s, const char *begin, const char *value_end, 
     const char *from = p;
     while (from > s.text && from[-1] != '\n') from--;
     size_t column = (size_t)(p - from) + 1;
-    bool same_line = !lines_between(value_end, p);
     if (*p == ',')
         return err_input(err,
                          "%s:%zu: found a comma after the record, at column %zu; expected one record a line, without "
@@ -156,8 +155,15 @@ static int fault_behind(RecordSpan s, const char *begin, const char *value_end, 
                          s.name, line, column);
     if (*p == '{' || *p == '[')
         return err_input(err, "%s:%zu: found '%c' of a second record at column %zu; expected %s", s.name, line, *p,
-                         column, same_line ? "one record a line" : "',' or ']' before it, in an array of records");
+                         column, "one record a line, or ',' between the records of an array");
     return -1;
+}
+
+int fault_in_value(const char *name, const char *text, size_t len, Err *err) {
+    Outline o = outline_of(text, text + len);
+    if (!o.single_quotes && !o.python_words) return -1;
+    return err_input(err, "%s: found text in Python's form (%s); expected JSON, as json.dumps writes it", name,
+                     o.single_quotes ? "single quotes" : "None, True or False");
 }
 
 int fault_in_record(RecordSpan s, Err *err) {
@@ -169,6 +175,9 @@ int fault_in_record(RecordSpan s, Err *err) {
         char two[2] = {*bad, bad + 1 < end ? bad[1] : 0};
         return fault_in_text(s.name, s.line + lines_between(s.text, bad), two, err);
     }
+    if (is_word(p, end, "\xEF\xBB\xBF"))
+        return err_input(err, "%s:%zu: found a byte order mark inside the file; expected it only at its beginning",
+                         s.name, s.line);
     if (p == end || (*p != '{' && *p != '[')) return -1;
     Outline o = outline_of(p, end);
     if (o.single_quotes || o.python_words)

@@ -10,5 +10,7 @@ int fault_in_file(const char *path, const char *text, size_t len, Err *err);
 int fault_in_first_line(const char *path, size_t line, const char *text, size_t len, Err *err);
 // A record that is no JSON: a better message in place of the parser's, where there is one. Returns -1.
 int fault_in_record(RecordSpan span, Err *err);
+// The same of JSON text in a string of a record. Returns -1.
+int fault_in_value(const char *name, const char *text, size_t len, Err *err);
 // A byte that is no UTF-8. Returns -1.
 int fault_in_text(const char *name, size_t line, const char *at, Err *err);

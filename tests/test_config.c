@@ -111,7 +111,6 @@ static void test_config_refuses_values(void **state) {
         {"\"lora_alpha\": 0", "lora_alpha: 0; expected above 0"},
         {"\"lora_dropout\": 1", "lora_dropout: 1; expected 0 to"},
         {"\"packing\": 1", "packing: 1; expected true or false"},
-        {"\"packing\": null", "packing: null; expected a value"},
         {"\"truncation\": \"cut\"", "truncation: \"cut\"; expected one of: drop truncate error"},
         {"\"per_device_train_batch_size\": 0", "per_device_train_batch_size: 0"},
         {"\"max_steps\": 0", "max_steps: 0 steps"},
@@ -132,7 +131,6 @@ static void test_config_refuses_values(void **state) {
         {"\"device\": \"cuda:\"", "device: expected"},
         {"\"device\": \"cuda:1x\"", "device: expected"},
         {"\"device\": 1", "device: 1; expected a string"},
-        {"\"device\": null", "device: null; expected a value"},
         {"\"dtype\": \"int8\"", "dtype: \"int8\"; expected one of: auto f32 tf32 bf16 f16 fp8"},
         {"\"gradient_checkpointing\": \"some\"", "expected one of: auto true false ffn blocks offload"},
         {"\"quantize_base\": \"fp4\"", "expected one of: none int8 nf4"},
@@ -232,6 +230,38 @@ static void test_config_quantize_base(void **state) {
         config_clear(&c);
         mem_free(text);
     }
+}
+
+// null is absence, of every key, under each of its names, in the file and on the command line.
+static void test_config_null_is_absence(void **state) {
+    (void)state;
+    static const char *const aliases[] = {"load_in_4bit", "r", "cutoff_len", "sample_packing", "torch_dtype"};
+    Config plain, c;
+    Err err = {0};
+    ASSERT_OK(load(&plain, "{" REQUIRED "}", NULL, NULL, NULL, &err), &err);
+    char *want = config_json(&plain);
+    for (size_t i = 0; i < config_key_count() + 5; i++) {
+        const char *name = i < config_key_count() ? config_keys[i].name : aliases[i - config_key_count()];
+        if (strcmp(name, "output_dir") == 0) continue; // REQUIRED has it
+        char *text = mem_printf("{\"%s\": null, " REQUIRED ", \"seed\": 7, \"lora_r\": 3.0}", name);
+        if (strcmp(name, "seed") == 0 || strcmp(name, "lora_r") == 0) // twice the same key
+            mem_free(text), text = mem_printf("{\"%s\": null, " REQUIRED "}", name);
+        if (load(&c, text, "--seed=null", "lora_r=null", NULL, &err)) fail_msg("%s: %s", text, err.msg);
+        char *got = config_json(&c);
+        assert_string_equal(got, want);
+        assert_false(config_is_set(&c, "seed") || config_is_set(&c, "max_seq_length"));
+        config_clear(&c);
+        mem_free(got);
+        mem_free(text);
+    }
+    ASSERT_OK(load(&c, "{" REQUIRED ", \"lora_r\": null, \"r\": 4.0, \"save_steps\": 5.0}", NULL, NULL, NULL, &err),
+              &err);
+    assert_int_equal(c.lora_r, 4);
+    config_clear(&c);
+    refused("{\"model\": null, \"output_dir\": \"o\", \"dataset\": \"d\"}", "model_name_or_path is missing");
+    refused("{" REQUIRED ", \"lora_rr\": null}", "unknown key \"lora_rr\"");
+    mem_free(want);
+    config_clear(&plain);
 }
 
 static void test_config_accepts_defaults_of_later_keys(void **state) {
@@ -435,10 +465,10 @@ static void test_words_split_and_nearest(void **state) {
     assert_string_equal(n.name, "learning_rate");
 }
 
-TEST_MAIN(TEST(test_config_defaults), TEST(test_config_comments_and_lines), TEST(test_config_refuses_broken_json),
-          TEST(test_config_refuses_values), TEST(test_config_weights_of_files), TEST(test_config_refuses_bad_weights),
-          TEST(test_config_quantize_base), TEST(test_config_numbers_of_gpus), TEST(test_config_devices),
-          TEST(test_config_accepts_defaults_of_later_keys), TEST(test_config_overrides),
+TEST_MAIN(TEST(test_config_defaults), TEST(test_config_null_is_absence), TEST(test_config_comments_and_lines),
+          TEST(test_config_refuses_broken_json), TEST(test_config_refuses_values), TEST(test_config_weights_of_files),
+          TEST(test_config_refuses_bad_weights), TEST(test_config_quantize_base), TEST(test_config_numbers_of_gpus),
+          TEST(test_config_devices), TEST(test_config_accepts_defaults_of_later_keys), TEST(test_config_overrides),
           TEST(test_config_saved_form_loads), TEST(test_config_same_run),
           TEST(test_config_every_key_refuses_wrong_types), TEST(test_config_survives_mutations),
           TEST(test_words_split_and_nearest))

@@ -32,11 +32,15 @@ static int set_named(Config *c, const char *name, const cJSON *v, const char *wh
                          near ? near : "; \"lorac help config\" lists them", near ? "\"" : "");
     }
     size_t i = (size_t)(k - config_keys);
+    if (cJSON_IsNull(v) && (implied || source == SOURCE_FILE)) return 0; // as if the key were not there
     if (source == SOURCE_FILE && c->source[i] == SOURCE_FILE)
         return err_input(err, "%s: \"%s\" is another name of %s, which line %d has set", where, name, k->name,
                          c->line[i]);
     cJSON *stand_in = NULL;
-    if (implied) { // load_in_4bit: true
+    if (cJSON_IsNull(v)) { // of the command line: what the file says is taken back
+        v = stand_in = cJSON_Parse(k->standard);
+        source = SOURCE_DEFAULT;
+    } else if (implied) { // load_in_4bit: true
         if (!cJSON_IsBool(v)) return err_input(err, "%s: %s: expected true or false", where, name);
         if (!cJSON_IsTrue(v)) return 0;
         char *word = mem_strndup(implied, strcspn(implied, " "));

@@ -157,6 +157,7 @@ static int set_file(FileList *l, const ConfigKey *k, const cJSON *e, const char 
     }
     if (!cJSON_IsString(path) || !*path->valuestring)
         return wrong(k, e, where, "a path or {\"path\": ..., \"weight\": ...}", err);
+    if (cJSON_IsNull(weight)) weight = NULL;
     if (weight && !(cJSON_IsNumber(weight) && weight->valuedouble >= k->min && weight->valuedouble <= k->max))
         return wrong(k, e, where, "a weight above 0, at most 1000", err);
     l->weights[l->count] = weight ? weight->valuedouble : 1;
@@ -195,9 +196,8 @@ static int set_ints(Config *c, const ConfigKey *k, const cJSON *v, const char *w
     return 0;
 }
 
-// null: as if the key were not there.
-static int set_null(Config *c, const ConfigKey *k, const cJSON *v, const char *where, Err *err) {
-    if (strcmp(k->standard, "null") != 0) return wrong(k, v, where, "a value", err);
+// The default of some keys.
+static int set_null(Config *c, const ConfigKey *k) {
     switch (k->type) {
     case KEY_STRING:
     case KEY_PATH:
@@ -225,7 +225,7 @@ static bool is_standard(const ConfigKey *k, const cJSON *v) {
 
 int config_set(Config *c, const ConfigKey *k, const cJSON *v, const char *where, Err *err) {
     if (k->later && strcmp(k->later, "*") == 0 && !is_standard(k, v)) return not_yet(k, v, where, err);
-    if (cJSON_IsNull(v)) return set_null(c, k, v, where, err);
+    if (cJSON_IsNull(v)) return set_null(c, k);
     switch (k->type) {
     case KEY_STRING:
     case KEY_PATH:

@@ -193,7 +193,7 @@ static void row(StrBuf *out, const char *name, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
     StrBuf value = {0};
-    char small[256];
+    char small[2048];
     vsnprintf(small, sizeof small, fmt, args);
     va_end(args);
     escape(&value, small);

@@ -189,7 +189,7 @@ void run_warn_unread(const Dataset *d) {
     StrBuf names = {0};
     for (size_t i = 0; i < unread->count; i++)
         if (key_is_prompt_like(unread->names[i]))
-            str_printf(&names, "%s%s (%" PRId64 " records)", names.len ? ", " : "", unread->names[i],
+            str_printf(&names, "%s%s (records: %" PRId64 ")", names.len ? ", " : "", unread->names[i],
                        unread->records[i]);
     if (names.len)
         log_warn("the model does not see %s: keys that format %s does not read, though their names say that they are "
