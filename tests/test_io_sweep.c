@@ -1,0 +1,185 @@
+// Each system call of a short run goes wrong once, or from there on, or the run is killed there: it ends by itself with
+// a status and a line that says why, and the same command without the fault comes to the bits of an undisturbed run.
+//
+//   test_io_sweep          a sample of all kinds
+//   test_io_sweep KIND     every call of one kind of fault (the tests labelled long); KIND first step: from one index
+//   on
+#include "test.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+
+#include "train_process.h"
+
+// Writers, and those that the kernel may interrupt.
+#define WRITING "open,write,fsync,close,rename,renameat2,mkdir,ftruncate"
+#define BLOCKING "open,read,pread,write,fsync,close,ftruncate,flock"
+
+typedef struct Kind {
+    const char *name, *calls;
+    int error, keep, half, signal;
+} Kind;
+
+static const Kind kinds[] = {
+    {.name = "eio", .calls = "io", .error = EIO},
+    {.name = "eio-from-there", .calls = "io", .error = EIO, .keep = 1},
+    {.name = "enospc", .calls = WRITING, .error = ENOSPC},
+    {.name = "enospc-from-there", .calls = WRITING, .error = ENOSPC, .keep = 1},
+    {.name = "eintr", .calls = BLOCKING, .error = EINTR},
+    {.name = "short", .calls = "read,pread,write", .half = 1},
+    {.name = "short-from-there", .calls = "read,pread,write", .half = 1, .keep = 1},
+    {.name = "kill", .calls = "io", .signal = SIGKILL},
+    {.name = "sigterm", .calls = "io", .signal = SIGTERM},
+};
+enum { N_KINDS = sizeof kinds / sizeof *kinds, PATIENCE_MS = 60 * 1000, MAX_FAULTS = 8 };
+
+static const char words[] = "max_steps=2 save_steps=1 eval_steps=1 gradient_accumulation_steps=1 device=cpu";
+
+static int faults; // found
+
+static void set_number(const char *name, long n) {
+    char text[32];
+    snprintf(text, sizeof text, "%ld", n);
+    setenv(name, text, 1);
+}
+
+static void start_over(void) {
+    char *out = in_dir("out"), *cache = in_dir("lorac");
+    dir_remove(out, NULL);
+    dir_remove(cache, NULL); // of tokens
+    mem_free(out);
+    mem_free(cache);
+}
+
+static pid_t start_with_fault(const Kind *k, long at) {
+    start_over();
+    setenv("INJECT_CALLS", k->calls, 1);
+    set_number("INJECT_AT", at);
+    set_number("INJECT_ERROR", k->error);
+    set_number("INJECT_KEEP", k->keep);
+    set_number("INJECT_SIGNAL", k->signal);
+    if (k->half) setenv("INJECT_SHORT", "1", 1);
+    setenv("LD_PRELOAD", INJECT, 1);
+    pid_t pid = start("out", words);
+    unsetenv("LD_PRELOAD");
+    unsetenv("INJECT_SHORT");
+    return pid;
+}
+
+// The wait status; -1: it hangs, and was killed.
+static int wait_at_most(pid_t pid) {
+    struct pollfd ended = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+    bool in_time = ended.fd < 0 || poll(&ended, 1, PATIENCE_MS) == 1;
+    if (ended.fd >= 0) close(ended.fd);
+    if (!in_time) kill(pid, SIGKILL);
+    int status = wait_for(pid);
+    return in_time ? status : -1;
+}
+
+// The last line of the output is the error.
+static bool ends_with_error(void) {
+    char *path = in_dir("log"), *text = NULL;
+    size_t size;
+    Err err;
+    ASSERT_OK(file_read(&text, &size, path, 1 << 20, &err), &err);
+    while (size && text[size - 1] == '\n') text[--size] = 0;
+    const char *line = strrchr(text, '\n');
+    bool good = strncmp(line ? line + 1 : text, "lorac: ", 7) == 0 && !strstr(text, "internal fault");
+    mem_free(text);
+    mem_free(path);
+    return good;
+}
+
+static void found(const Kind *k, long at, const char *what, int status) {
+    printf("%s, call %ld: %s (wait status %d)\n", k->name, at, what, status);
+    show_log();
+    faults++;
+}
+
+static bool status_is_good(const Kind *k, int status) {
+    if (k->signal == SIGKILL && WIFSIGNALED(status)) return WTERMSIG(status) == SIGKILL;
+    if (!WIFEXITED(status)) return false;
+    int code = WEXITSTATUS(status);
+    return code == 0 || code == EXIT_INTERRUPTED || (code <= EXIT_NO_FIT && ends_with_error());
+}
+
+static bool same_adapter(void) {
+    char *whole = in_dir("whole"), *out = in_dir("out"), *tensors = path_join(out, "adapter/adapter_model.safetensors"),
+         *gguf = path_join(out, "adapter.gguf");
+    bool same = path_exists(tensors) && path_exists(gguf) && tiny_same_adapter(whole, out);
+    mem_free(whole);
+    mem_free(out);
+    mem_free(tensors);
+    mem_free(gguf);
+    return same;
+}
+
+// SIGTERM before it is listened to ends the process as by default.
+static bool ended_early(const Kind *k, int status) {
+    return k->signal == SIGTERM && WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM;
+}
+
+static void try(const Kind *k, long at) {
+    int status = wait_at_most(start_with_fault(k, at));
+    if (status == -1) {
+        found(k, at, "hangs", status);
+    } else if (!status_is_good(k, status) && !ended_early(k, status)) {
+        found(k, at, "does not end with a status and a line", status);
+    }
+    status = wait_at_most(start("out", words));
+    if (status != 0)
+        found(k, at, "the same command fails afterwards", status);
+    else if (!same_adapter())
+        found(k, at, "another adapter afterwards", status);
+}
+
+static long count_calls(const Kind *k) {
+    char *path = in_dir("count"), *text;
+    size_t size;
+    Err err;
+    setenv("INJECT_COUNT", path, 1);
+    int status = wait_at_most(start_with_fault(k, 0));
+    unsetenv("INJECT_COUNT");
+    if (status) show_log();
+    assert_int_equal(status, 0);
+    ASSERT_OK(file_read(&text, &size, path, 100, &err), &err);
+    long n = atol(text);
+    assert_true(n > 20); // the library is there, and the names are those that the program calls
+    mem_free(text);
+    mem_free(path);
+    return n;
+}
+
+// every 0: a few.
+static void sweep(const Kind *k, long begin, long every) {
+    long calls = count_calls(k), done = 0;
+    if (every == 0) every = calls / 3 + 1;
+    for (long at = begin; at <= calls && faults < MAX_FAULTS; at += every, done++) try(k, at);
+    printf("%-20s %ld of %ld calls\n", k->name, done, calls);
+}
+
+static const char *only; // a kind
+static long first = 1, step = 1;
+
+static void test_io_sweep(void **state) {
+    (void)state;
+    setenv("GOMP_SPINCOUNT", "1", 1); // else the program starts twice (main.c)
+    int status = run("whole", words);
+    if (status) show_log();
+    assert_int_equal(status, 0);
+    for (int i = 0; i < N_KINDS; i++) {
+        if (only && strcmp(only, kinds[i].name) == 0) sweep(&kinds[i], first, step);
+        if (!only) sweep(&kinds[i], 1 + 13 * i % 40, 0);
+    }
+    if (faults) fail_msg("%d faults", faults);
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1) only = argv[1];
+    if (argc > 2) first = atol(argv[2]);
+    if (argc > 3) step = atol(argv[3]);
+    setvbuf(stdout, NULL, _IOLBF, 0); // what was found is seen at once
+    const struct CMUnitTest tests[] = {TEST(test_io_sweep)};
+    return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
+}
