@@ -14,6 +14,8 @@ extern "C" {
 
 typedef struct Group Group;
 
+enum { GROUP_KEY = 32, GROUP_ADDRESS = 64 };
+
 typedef struct GroupCalls {
     const char *name; // "mpi", "tcp"
     int (*broadcast)(Group *g, void *data, size_t n, int from, Err *err);
@@ -26,11 +28,16 @@ struct Group {
     const GroupCalls *calls; // NULL: alone
     void *state;             // of the calls
     int rank, ranks;
-    int local_rank, local_ranks; // among the ranks on the same machine
-    int node, nodes;             // machines, in the order of their lowest rank
-    double limit;                // seconds that a call may wait for other ranks; 0: as long as the heartbeat lets it
-    bool broken;                 // a call has failed: the ranks do not know of each other any more
+    int local_rank, local_ranks;  // among the ranks on the same machine
+    int node, nodes;              // machines, in the order of their lowest rank
+    double limit;                 // seconds that a call may wait for other ranks; 0: as long as the heartbeat lets it
+    bool broken;                  // a call has failed: the ranks do not know of each other any more
+    unsigned char key[GROUP_KEY]; // the same on all ranks, of the run's secret where there is one
+    char address[GROUP_ADDRESS];  // rank 0: where the others have connected, "": unknown
 };
+
+// What another rank has sent need not end: every text in it is made to.
+#define GROUP_END_TEXT(text) ((text)[sizeof(text) - 1] = 0)
 
 Group group_alone(void);
 int group_broadcast(Group *g, void *data, size_t n, int from, Err *err);

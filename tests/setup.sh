@@ -5,7 +5,7 @@
 # missing; else it prints the one command to run. On other systems it does nothing: CMake names what it does not find.
 set -eu
 packages="build-essential ca-certificates cmake libarchive-dev libcjson-dev libcmocka-dev libdnnl-dev libpcre2-dev
-libutf8proc-dev libxxhash-dev libzstd-dev ninja-build pkg-config python3 python3-pip unzip zlib1g-dev"
+libutf8proc-dev libxxhash-dev libzstd-dev ninja-build pkg-config python3 python3-pip unzip nettle-dev zlib1g-dev"
 # The sanitizers' and libFuzzer's run-time library, which newer clangs have in a package of its own.
 [ "${1:-}" = fuzz ] && packages="$packages clang libclang-rt-dev libomp-dev"
 [ "${1:-}" = mpi ] && packages="$packages libopenmpi-dev openmpi-bin"

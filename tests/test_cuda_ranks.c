@@ -28,7 +28,7 @@ static void set_number(const char *name, int value) {
 // The device of a rank, opened as a run opens it, and connected.
 static void run_rank(int rank, int ranks, void *shared, Forked *out) {
     Job *job = shared;
-    StarPlace place = {STAR_GROUP, rank, ranks, 1, "127.0.0.1", job->port, job->listener, 20};
+    StarPlace place = {STAR_GROUP, rank, ranks, {1}, "127.0.0.1", job->port, job->listener, 20};
     Star star;
     Group g = group_alone();
     Backend *b = NULL;

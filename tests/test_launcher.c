@@ -144,7 +144,10 @@ static void test_launcher_tells_jobs_apart(void **state) {
     ASSERT_OK(launch_detect(&b, &err), &err);
     set_environment(TORCHRUN " TORCHELASTIC_RUN_ID=b LORAC_RUN_ID=c");
     ASSERT_OK(launch_detect(&own, &err), &err);
-    assert_true(none.token == 0 && a.token && b.token && a.token != b.token && own.token != b.token);
+    const Launch *all[] = {&none, &a, &b, &own};
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < i; k++) assert_memory_not_equal(all[i]->key, all[k]->key, GROUP_KEY);
+    assert_true(!none.secret && !own.secret);
 }
 
 static void test_launcher_takes_the_parents_socket(void **state) {

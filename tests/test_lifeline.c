@@ -411,7 +411,7 @@ static int listener, port;
 
 // What a rank of a run does: an error of the group is told to the lifeline, which knows better.
 static int add_up(int rank, int ready) {
-    StarPlace place = {STAR_GROUP, rank, 4, 7, "127.0.0.1", port, listener, 10};
+    StarPlace place = {STAR_GROUP, rank, 4, {7}, "127.0.0.1", port, listener, 10};
     Star star;
     Group g;
     Lifeline *l;

@@ -48,13 +48,13 @@ static int talk(const Star *s, Err *err) {
 
 static void meet(int rank, int ranks, void *shared, Forked *out) {
     const Case *c = shared;
-    StarPlace p = {STAR_GROUP, rank, ranks, 77, c->hosts ? c->hosts : "127.0.0.1", c->port, c->listener, c->seconds};
+    StarPlace p = {STAR_GROUP, rank, ranks, {77}, c->hosts ? c->hosts : "127.0.0.1", c->port, c->listener, c->seconds};
     if (rank > 0) close(c->listener);
     if (rank == c->late) usleep(500 * 1000);
     if (rank && rank == c->absent) return;
     if (rank && rank == c->twice) p.rank = 1, usleep(200 * 1000);
     if (rank && rank == c->miscounts) p.ranks++;
-    if (rank && rank == c->of_another_job) p.token++;
+    if (rank && rank == c->of_another_job) p.key[0]++;
     if (rank == 0 && c->disturb) c->disturb(c->port);
     Star s = {0};
     out->status = star_open(&s, &p, &out->err);
@@ -104,7 +104,7 @@ static void listen_later(int rank, int ranks, void *shared, Forked *out) {
         out->status = socket_listen(&c.listener, &c.port, NULL, &out->err);
         if (out->status) return;
     }
-    StarPlace p = {STAR_LIFELINE, rank, ranks, 0, "localhost", c.port, c.listener, 10};
+    StarPlace p = {STAR_LIFELINE, rank, ranks, {0}, "localhost", c.port, c.listener, 10};
     Star s = {0};
     out->status = star_open(&s, &p, &out->err);
     star_close(&s);
@@ -156,9 +156,10 @@ static void test_star_strangers_hold_nobody_up(void **state) {
 // A rank whose first try waits in the queue, already given up, when rank 0 begins to listen.
 static void knock_as_rank_2(int port) {
     struct {
-        uint64_t magic, token;
-        int32_t channel, rank, ranks, unused;
-    } hello = {UINT64_C(0x7261747363617231), 77, STAR_GROUP, 2, RANKS, 0};
+        uint64_t magic;
+        int32_t channel, rank, ranks, zero;
+        char nonce[16];
+    } hello = {UINT64_C(0x7261747363617232), STAR_GROUP, 2, RANKS, 0, "0123456789abcde"};
     close(stranger(port, &hello, sizeof hello));
 }
 
@@ -190,7 +191,7 @@ static void test_star_no_rank_0(void **state) {
     close(c.listener); // its port is free again
     Err err = {0};
     Star s = {0};
-    StarPlace p = {STAR_GROUP, 1, 2, 77, "127.0.0.1", c.port, -1, c.seconds};
+    StarPlace p = {STAR_GROUP, 1, 2, {77}, "127.0.0.1", c.port, -1, c.seconds};
     ASSERT_REFUSED(star_open(&s, &p, &err), &err, "rank 0 cannot be reached for 0.3 s: 127.0.0.1 port");
     ASSERT_REFUSED(star_open(&s, &p, &err), &err, "Connection refused");
 }
@@ -240,7 +241,7 @@ static void test_star_a_taken_port(void **state) {
 
 static void die_early(int rank, int ranks, void *shared, Forked *out) {
     const Case *c = shared;
-    StarPlace p = {STAR_GROUP, rank, ranks, 77, "127.0.0.1", c->port, c->listener, c->seconds};
+    StarPlace p = {STAR_GROUP, rank, ranks, {77}, "127.0.0.1", c->port, c->listener, c->seconds};
     Star s = {0};
     char byte;
     if (rank > 0) close(c->listener);

@@ -185,4 +185,6 @@ void group_tcp_open(Group *g, Star *star) {
     int rank = t->star.rank, ranks = t->star.ranks;
     *g = (Group){.calls = &tcp_calls, .state = t, .rank = rank, .ranks = ranks, .local_ranks = 1};
     g->node = rank, g->nodes = ranks;
+    memcpy(g->key, t->star.key, sizeof g->key);
+    memcpy(g->address, t->star.address, sizeof g->address);
 }

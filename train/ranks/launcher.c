@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "secret.h"
+
 enum { MAX_RANKS = 1 << 20, MAX_PORT = 65535 };
 
 // --- variables ---
@@ -41,13 +43,6 @@ static int rank_of(int *rank, int *ranks, const char *rank_name, const char *ran
     if (*rank < *ranks) return 0;
     return err_input(err, "%s=%d and %s=%d in the environment; expected a rank below the number of ranks", rank_name,
                      *rank, ranks_name, *ranks);
-}
-
-// FNV-1a. No secret, but enough that ranks of two jobs at one address tell each other apart.
-static uint64_t hash_of(const char *text) {
-    uint64_t h = UINT64_C(14695981039346656037);
-    for (; text && *text; text++) h = (h ^ (unsigned char)*text) * UINT64_C(1099511628211);
-    return text ? h : 0;
 }
 
 static int alone(Launch *l) {
@@ -90,8 +85,11 @@ static int from_torchrun(Launch *l, Err *err) {
     const char *store = variable("TORCHELASTIC_USE_AGENT_STORE");
     bool agent = store && !strcmp(store, "True"); // then torchrun's agent listens at MASTER_PORT
     const char *job = variable("LORAC_RUN_ID") ? variable("LORAC_RUN_ID") : variable("TORCHELASTIC_RUN_ID");
-    l->token = hash_of(job);
-    return master_from(l, "MASTER_ADDR", "MASTER_PORT", agent ? 1 : 0, err) || inherited_listener(l, err) ? -1 : 0;
+    if (secret_key(l->key, &l->secret, job, err) || master_from(l, "MASTER_ADDR", "MASTER_PORT", agent ? 1 : 0, err) ||
+        inherited_listener(l, err))
+        return -1;
+    if (l->local_ranks == l->ranks) strcpy(l->master, "127.0.0.1"); // whatever this machine's name leads to
+    return 0;
 }
 
 // --- a pod of Kubeflow ---
@@ -107,7 +105,6 @@ static int from_pod(Launch *l, Err *err) {
     if (number_or(&l->ranks, 1, "PET_NNODES", 1, MAX_RANKS, err) || ranks_of_a_pod(&l->local_ranks, err)) return -1;
     if (l->ranks == 1 && l->local_ranks == 1) return alone(l);
     l->kind = LAUNCH_PET;
-    l->token = hash_of(variable("PET_RDZV_ID"));
     if (l->ranks == 1) return 0;
     if (rank_of(&l->rank, &l->ranks, "PET_NODE_RANK", "PET_NNODES", err)) return -1;
     return master_from(l, "PET_MASTER_ADDR", "PET_MASTER_PORT", 0, err);
@@ -118,7 +115,7 @@ static int from_pod(Launch *l, Err *err) {
 static int from_mpi(Launch *l, const char *rank, const char *ranks, Err *err) {
     if (rank_of(&l->rank, &l->ranks, rank, ranks, err)) return -1;
     l->kind = LAUNCH_MPI;
-    return l->ranks == 1 ? alone(l) : 0;
+    return l->ranks == 1 ? alone(l) : secret_key(l->key, &l->secret, NULL, err);
 }
 
 // PMIx tells a process its rank, the number of ranks only on demand; Slurm tells it.
@@ -127,7 +124,8 @@ static int from_pmix(Launch *l, Err *err) {
     if (variable(ranks)) return from_mpi(l, "PMIX_RANK", ranks, err);
     l->kind = LAUNCH_MPI;
     l->ranks = 0;
-    return number_in(&l->rank, "PMIX_RANK", 0, MAX_RANKS, err);
+    if (number_in(&l->rank, "PMIX_RANK", 0, MAX_RANKS, err)) return -1;
+    return secret_key(l->key, &l->secret, NULL, err);
 }
 
 // A task of srun. The shell of a batch script has SLURM_NTASKS as well, but is no step.

@@ -7,10 +7,11 @@
 // A launcher's environment with numbers that make no sense, or srun with several tasks and without PMIx, is an error:
 // many processes that each believe to be alone would write over each other. A launcher of one rank is none.
 // LORAC_PORT replaces the port of TCP: torchrun's own is taken by its agent, so that lorac takes the next one.
-// Between lorac and ranks that it starts itself: LORAC_RUN_ID, a random name of the job, and to rank 0 LORAC_LISTENER.
+// Between lorac and ranks that it starts itself: LORAC_RUN_ID, LORAC_SECRET, and to rank 0 LORAC_LISTENER.
+// A secret (secret.h) keeps strangers out of a run; the launcher's name of the job only tells two jobs apart.
 #pragma once
 
-#include "base.h"
+#include "group.h"
 
 typedef enum { LAUNCH_ALONE, LAUNCH_MPI, LAUNCH_TCP, LAUNCH_PET } LaunchKind;
 
@@ -21,8 +22,9 @@ typedef struct Launch {
                                  // here, 0: one for each GPU
     char master[256];            // LAUNCH_TCP, LAUNCH_PET: host of rank 0
     int port;
-    int listener;   // LAUNCH_TCP: a socket of the parent that listens there, -1: none
-    uint64_t token; // LAUNCH_TCP, LAUNCH_PET: of this job, where the launcher gives it a name; else 0
+    int listener;                 // LAUNCH_TCP: a socket of the parent that listens there, -1: none
+    unsigned char key[GROUP_KEY]; // LAUNCH_TCP, LAUNCH_MPI: of this job and its secret
+    bool secret;                  // there is one
 } Launch;
 
 int launch_detect(Launch *l, Err *err); // reads the environment only

@@ -63,6 +63,7 @@ static int open_mpi(Group *g, const Launch *l, double seconds, Err *err) {
     __typeof__(lorac_mpi_open) *open; // ISO C has no cast from an object's address to a function's
     memcpy(&open, &symbol, sizeof open);
     if (open(g, seconds, err)) return -1;
+    memcpy(g->key, l->key, sizeof g->key);
     if (l->ranks == 0 || g->ranks == l->ranks) return 0;
     int found = g->ranks;
     group_close(g, true);
@@ -74,7 +75,14 @@ static int open_mpi(Group *g, const Launch *l, double seconds, Err *err) {
 
 static int open_tcp(Group *g, const Launch *l, double seconds, Err *err) {
     Star star;
-    StarPlace p = {STAR_GROUP, l->rank, l->ranks, l->token, l->master, l->port, l->listener, seconds};
+    StarPlace p = {.channel = STAR_GROUP,
+                   .rank = l->rank,
+                   .ranks = l->ranks,
+                   .hosts = l->master,
+                   .port = l->port,
+                   .listener = l->listener,
+                   .seconds = seconds};
+    memcpy(p.key, l->key, sizeof p.key);
     if (l->rank == 0 && p.listener < 0 && socket_listen(&p.listener, &p.port, l->master, err))
         return err_context(err, "rank 0");
     if (star_open(&star, &p, err)) return -1;
@@ -88,9 +96,16 @@ int ranks_open(Group *g, const Launch *l, double seconds, Err *err) {
     *g = group_alone();
     if (l->kind == LAUNCH_MPI && open_mpi(g, l, seconds, err)) return -1;
     if (l->kind == LAUNCH_TCP && open_tcp(g, l, seconds, err)) return -1;
-    if (g->ranks == 1 || !find_machines(g, l, err)) return 0;
-    group_close(g, true);
-    return -1;
+    if (g->ranks == 1) return 0;
+    if (find_machines(g, l, err)) {
+        group_close(g, true);
+        return -1;
+    }
+    if (l->kind == LAUNCH_TCP && !l->secret && g->nodes > 1 && g->rank == 0)
+        log_warn("no LORAC_SECRET or LORAC_SECRET_FILE: whoever reaches port %d of %s while the ranks connect can take "
+                 "the place of one; for trusted networks only",
+                 l->port, l->master);
+    return 0;
 }
 
 // --- threads ---

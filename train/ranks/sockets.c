@@ -71,20 +71,49 @@ static struct addrinfo *addresses_of(const char *host, int port, int flags, int 
     return *why ? NULL : list;
 }
 
+// -1 with errno: none of these addresses is of this machine, or the port is taken.
+static int bind_one_of(const struct addrinfo *list, bool by_name) {
+    int fd = -1, reason = EADDRNOTAVAIL;
+    for (; list && fd < 0 && reason != EADDRINUSE && reason != EACCES; list = list->ai_next) {
+        if (by_name && is_loopback(list->ai_addr)) continue;
+        fd = bind_to(list->ai_addr, list->ai_addrlen);
+        if (fd < 0) reason = errno;
+    }
+    errno = reason;
+    return fd;
+}
+
 int socket_listen(int *fd, int *port, const char *host, Err *err) {
     int why;
-    // By the text alone: the machine's own name leads to a loopback address in many /etc/hosts.
     if (host && !strcmp(host, "localhost")) host = "127.0.0.1";
-    struct addrinfo *list = host ? addresses_of(host, *port, AI_NUMERICHOST, &why) : NULL;
-    bool inside = list && is_loopback(list->ai_addr);
-    *fd = inside ? bind_to(list->ai_addr, list->ai_addrlen) : bind_any(*port);
+    struct addrinfo *numeric = host ? addresses_of(host, *port, AI_NUMERICHOST, &why) : NULL;
+    struct addrinfo *list = numeric || !host ? numeric : addresses_of(host, *port, 0, &why);
+    *fd = bind_one_of(list, !numeric);
     int reason = errno;
     if (list) freeaddrinfo(list);
+    if (*fd < 0 && reason != EADDRINUSE && reason != EACCES) {
+        if (host)
+            log_warn("%.255s is no address here that other machines could know: rank 0 listens on all interfaces",
+                     host);
+        *fd = bind_any(*port);
+        reason = errno;
+    }
     if (*fd < 0)
         return err_runtime(err, "port %d: %s%s", *port, strerror(reason),
                            reason == EADDRINUSE ? "; LORAC_PORT names another, on all ranks" : "");
     *port = port_of(*fd);
     return 0;
+}
+
+void socket_own_address(char *text, size_t size, int fd) {
+    struct sockaddr_storage a;
+    socklen_t length = sizeof a;
+    text[0] = 0;
+    if (getsockname(fd, (struct sockaddr *)&a, &length)) return;
+    const struct sockaddr_in6 *six = (struct sockaddr_in6 *)&a;
+    const struct sockaddr_in *four = (struct sockaddr_in *)&a;
+    bool all = a.ss_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&six->sin6_addr) : four->sin_addr.s_addr == INADDR_ANY;
+    if (all || getnameinfo((struct sockaddr *)&a, length, text, (socklen_t)size, NULL, 0, NI_NUMERICHOST)) text[0] = 0;
 }
 
 int socket_accept(int listener) {

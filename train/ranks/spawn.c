@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,7 +54,7 @@ typedef struct Spawn {
     int ranks; // started here
     char **argv, *arguments, host[256];
     int port, listener;
-    uint64_t job;
+    char secret[33]; // "": that of the environment
     pid_t *children; // [ranks] 0: has ended
     int alive;
     int failed, status;    // the first rank that failed here, -1: none; its exit status
@@ -83,13 +82,17 @@ static const char *const own_names[] = {
     "RANK=",        "WORLD_SIZE=", "LOCAL_RANK=",   "LOCAL_WORLD_SIZE=", "MASTER_ADDR=",
     "MASTER_PORT=", "LORAC_PORT=", "LORAC_RUN_ID=", "LORAC_LISTENER="};
 
-static bool is_own_name(const char *entry) {
-    for (size_t i = 0; i < sizeof own_names / sizeof *own_names; i++)
-        if (!strncmp(entry, own_names[i], strlen(own_names[i]))) return true;
-    return false;
+static bool begins_with(const char *entry, const char *name) {
+    return !strncmp(entry, name, strlen(name));
 }
 
-enum { OWN_ENTRIES = 8 };
+static bool is_replaced(const Spawn *s, const char *entry) {
+    for (size_t i = 0; i < sizeof own_names / sizeof *own_names; i++)
+        if (begins_with(entry, own_names[i])) return true;
+    return s->secret[0] && (begins_with(entry, "LORAC_SECRET=") || begins_with(entry, "LORAC_SECRET_FILE="));
+}
+
+enum { OWN_ENTRIES = 9 };
 
 // The environment of a rank: this one's and the place of the rank. Made before the fork: another thread of a library
 // may hold the lock of malloc then.
@@ -101,14 +104,16 @@ static char **environment_of(const Spawn *s, int local_rank, char *own[OWN_ENTRI
     own[n++] = mem_printf("LOCAL_WORLD_SIZE=%d", s->ranks);
     own[n++] = mem_printf("MASTER_ADDR=%s", s->host);
     own[n++] = mem_printf("MASTER_PORT=%d", s->port);
-    own[n++] = mem_printf("LORAC_RUN_ID=%016" PRIx64, s->job);
+    const char *job = getenv("PET_RDZV_ID");
+    own[n++] = mem_printf("LORAC_RUN_ID=%s", job && *job ? job : "lorac");
+    if (s->secret[0]) own[n++] = mem_printf("LORAC_SECRET=%s", s->secret);
     if (first + local_rank == 0) own[n++] = mem_printf("LORAC_LISTENER=%d", s->listener);
     own[n] = NULL;
     while (environ[inherited]) inherited++;
     char **all = mem_calloc((size_t)(inherited + n) + 1, sizeof *all);
     memcpy(all, own, (size_t)n * sizeof *all);
     for (int i = 0; i < inherited; i++)
-        if (!is_own_name(environ[i])) all[n++] = environ[i];
+        if (!is_replaced(s, environ[i])) all[n++] = environ[i];
     return all;
 }
 
@@ -139,16 +144,22 @@ static int start_rank(Spawn *s, int local_rank, Err *err) {
 
 // --- all of them ---
 
+// Of 128 bits. In the environment, which only the user's own processes can read; an argument all could.
+static int make_secret(char secret[33], Err *err) {
+    unsigned char bytes[16];
+    if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes) return err_runtime(err, "getrandom: %s", strerror(errno));
+    for (int i = 0; i < 16; i++) snprintf(secret + 2 * i, 3, "%02x", bytes[i]);
+    return 0;
+}
+
 // Where the ranks meet: on this machine a port that is ours from now on, in a group of pods the one that they agree on.
 static int find_place(Spawn *s, Err *err) {
     const Launch *l = s->launch;
     bool pods = l->ranks > 1;
     s->listener = -1;
     s->port = pods ? l->port : 0;
-    s->job = l->token;
     snprintf(s->host, sizeof s->host, "%s", pods ? l->master : "127.0.0.1");
-    if (!pods && getrandom(&s->job, sizeof s->job, 0) != sizeof s->job)
-        return err_runtime(err, "getrandom: %s", strerror(errno));
+    if (!pods && make_secret(s->secret, err)) return -1;
     return l->rank == 0 ? socket_listen(&s->listener, &s->port, s->host, err) : 0;
 }
 

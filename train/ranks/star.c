@@ -1,8 +1,13 @@
 // star: the rendezvous, and bytes over its connections.
 //
-// A rank that connects says hello: the job, its rank. Rank 0 bids it welcome, or says why not. The rank confirms, and
-// only then is it seated: one that gave up meanwhile, or whose first try still waits in the queue of the socket, takes
-// no seat. When all are seated rank 0 says so to each.
+//   a rank                                rank 0
+//   hello: who it is, a nonce       ->
+//                                   <-    challenge: a nonce, the proof that it knows the key (proof.h)
+//   its own proof                   ->    only now the rank has its slot
+//                                   <-    answer: all are connected, or what is wrong
+//
+// A rank that gave up meanwhile, or whose first try still waits in the queue of the socket, sends no proof and takes no
+// slot. Whatever else connects is closed: after 5 s, or when 64 others have come.
 #include "star.h"
 
 #include <errno.h>
@@ -15,18 +20,19 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proof.h"
 #include "sockets.h"
 
-#define MAGIC UINT64_C(0x7261747363617231) // "1racstar" where bytes are in this machine's order
-enum { MAX_GUESTS = 64 };                  // connections that have not yet said who they are
+#define MAGIC UINT64_C(0x7261747363617232) // "2racstar" where bytes are in this machine's order
+enum { MAX_PEERS = 64 };                   // connections that have not yet proved who they are
 static const double HELLO_SECONDS = 5, CONNECT_SECONDS = 3, SLACK_SECONDS = 5, TELL_SECONDS = 1;
 
-typedef struct Hello {
-    uint64_t magic, token;
-    int32_t channel, rank, ranks, unused;
-} Hello;
+typedef struct Challenge {
+    uint64_t magic;
+    unsigned char nonce[PROOF_NONCE], proof[PROOF_SIZE];
+} Challenge;
 
-typedef enum { WELCOME, COMPLETE, OTHER_JOB, OTHER_COUNT, RANK_TAKEN, RANK_MISSING } Verdict;
+typedef enum { COMPLETE, OTHER_COUNT, RANK_TAKEN, RANK_MISSING } Verdict;
 
 typedef struct Answer {
     uint64_t magic;
@@ -40,114 +46,113 @@ static int answer(int fd, Verdict verdict, int number) {
 
 // --- rank 0 ---
 
-typedef struct Guest {
-    int fd, rank; // rank -1: has not said hello yet
+typedef struct Peer {
+    int fd;
+    bool challenged; // has sent a hello
     double limit;
-    size_t got;
+    size_t got; // bytes of the hello, then of the proof
     Hello hello;
-} Guest;
+    unsigned char nonce[PROOF_NONCE], proof[PROOF_SIZE];
+} Peer;
 
-typedef struct Door {
+typedef struct Entrance {
     const StarPlace *place;
     Star *star;
-    int seated, n_guests;
-    Guest guests[MAX_GUESTS];
-} Door;
+    int connected, n_peers;
+    Peer peers[MAX_PEERS];
+} Entrance;
 
-static void dismiss(Door *d, int i, bool close_it) {
-    if (close_it) close(d->guests[i].fd);
-    memmove(&d->guests[i], &d->guests[i + 1], (size_t)(--d->n_guests - i) * sizeof d->guests[0]);
+static void forget(Entrance *e, int i, bool close_it) {
+    if (close_it) close(e->peers[i].fd);
+    memmove(&e->peers[i], &e->peers[i + 1], (size_t)(--e->n_peers - i) * sizeof e->peers[0]);
 }
 
-static void let_in(Door *d) {
-    int fd = socket_accept(d->place->listener);
+static void accept_peer(Entrance *e) {
+    int fd = socket_accept(e->place->listener);
     if (fd < 0) return;
-    int longest = 0; // who has been silent for longest; one that has said hello is ours
-    while (longest < d->n_guests - 1 && d->guests[longest].rank >= 0) longest++;
-    if (d->n_guests == MAX_GUESTS) dismiss(d, longest, true);
-    d->guests[d->n_guests++] = (Guest){.fd = fd, .rank = -1, .limit = time_now() + HELLO_SECONDS};
+    if (e->n_peers == MAX_PEERS) forget(e, 0, true); // the oldest
+    e->peers[e->n_peers++] = (Peer){.fd = fd, .limit = time_now() + HELLO_SECONDS};
 }
 
-static void free_seats_of_the_gone(Door *d) {
-    for (int r = 1; r < d->place->ranks; r++) {
-        int *fd = &d->star->fds[r];
+static void free_slots_of_the_dead(Entrance *e) {
+    for (int r = 1; r < e->place->ranks; r++) {
+        int *fd = &e->star->fds[r];
         if (*fd < 0 || !socket_is_closed(*fd)) continue;
         close(*fd);
         *fd = -1;
-        d->seated--;
+        e->connected--;
     }
 }
 
-// False: not one of ours, or not wanted.
-static bool greet(const Door *d, Guest *g) {
-    const StarPlace *p = d->place;
-    const Hello *h = &g->hello;
-    if (h->magic != MAGIC) return false;
-    if (h->token != p->token || h->channel != (int32_t)p->channel) return answer(g->fd, OTHER_JOB, 0), false;
-    if (h->ranks != p->ranks || h->rank < 1 || h->rank >= p->ranks) return answer(g->fd, OTHER_COUNT, p->ranks), false;
-    g->rank = h->rank;
-    g->limit += p->seconds; // it relies on us from here
-    return !answer(g->fd, WELCOME, 0);
+// False: not one of ours.
+static bool challenge(const Entrance *e, Peer *p) {
+    Challenge c = {.magic = MAGIC};
+    if (p->hello.magic != MAGIC || p->hello.channel != (int32_t)e->place->channel || proof_nonce(p->nonce, NULL))
+        return false;
+    memcpy(c.nonce, p->nonce, sizeof c.nonce);
+    proof_make(c.proof, e->place->key, SIDE_RANK_0, &p->hello, p->nonce);
+    p->challenged = true;
+    p->got = 0;
+    return !socket_send(p->fd, &c, sizeof c, time_now() + TELL_SECONDS);
 }
 
-static void seat(Door *d, int i) {
-    const Guest *g = &d->guests[i];
-    int *fd = &d->star->fds[g->rank];
-    bool taken = *fd >= 0;
-    if (taken) answer(g->fd, RANK_TAKEN, 0);
-    if (!taken) *fd = g->fd, d->seated++;
-    dismiss(d, i, taken);
+// True: the connection is the rank's now.
+static bool take_slot(Entrance *e, const Peer *p) {
+    const Hello *h = &p->hello;
+    int ranks = e->place->ranks;
+    if (!proof_is_right(p->proof, e->place->key, SIDE_PEER, h, p->nonce)) return false;
+    if (h->ranks != ranks || h->rank < 1 || h->rank >= ranks) return answer(p->fd, OTHER_COUNT, ranks), false;
+    if (e->star->fds[h->rank] >= 0) return answer(p->fd, RANK_TAKEN, 0), false;
+    e->star->fds[h->rank] = p->fd;
+    e->connected++;
+    return true;
 }
 
-// What a guest has sent so far: its hello, then one byte that confirms. It is gone from the list when that is settled.
-static void hear(Door *d, int i) {
-    Guest *g = &d->guests[i];
-    char byte;
-    bool greeted = g->rank >= 0;
-    ssize_t n = greeted ? recv(g->fd, &byte, 1, MSG_DONTWAIT)
-                        : recv(g->fd, (char *)&g->hello + g->got, sizeof g->hello - g->got, MSG_DONTWAIT);
+// Reads what has come, without waiting for the rest.
+static void hear(Entrance *e, int i) {
+    Peer *p = &e->peers[i];
+    char *to = p->challenged ? (char *)p->proof : (char *)&p->hello;
+    size_t size = p->challenged ? sizeof p->proof : sizeof p->hello;
+    ssize_t n = recv(p->fd, to + p->got, size - p->got, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    if (n <= 0) {
-        dismiss(d, i, true);
-    } else if (greeted) {
-        seat(d, i);
-    } else if ((g->got += (size_t)n) == sizeof g->hello && !greet(d, g)) {
-        dismiss(d, i, true);
-    }
+    if (n > 0 && (p->got += (size_t)n) < size) return;
+    if (n <= 0)
+        forget(e, i, true);
+    else if (p->challenged)
+        forget(e, i, !take_slot(e, p));
+    else if (!challenge(e, p))
+        forget(e, i, true);
 }
 
-static void attend(Door *d, double deadline) {
-    struct pollfd p[MAX_GUESTS + 1] = {{.fd = d->place->listener, .events = POLLIN}};
-    for (int i = 0; i < d->n_guests; i++) p[i + 1] = (struct pollfd){.fd = d->guests[i].fd, .events = POLLIN};
-    if (poll(p, (nfds_t)d->n_guests + 1, socket_milliseconds(deadline, 0.2)) < 0) return;
-    for (int i = d->n_guests - 1; i >= 0; i--) { // backwards: hear() takes guests out
-        if (p[i + 1].revents)
-            hear(d, i);
-        else if (time_now() > d->guests[i].limit)
-            dismiss(d, i, true);
+static void attend(Entrance *e, double deadline) {
+    struct pollfd p[MAX_PEERS + 1] = {{.fd = e->place->listener, .events = POLLIN}};
+    for (int i = 0; i < e->n_peers; i++) p[i + 1] = (struct pollfd){.fd = e->peers[i].fd, .events = POLLIN};
+    if (poll(p, (nfds_t)e->n_peers + 1, socket_milliseconds(deadline, 0.2)) < 0) return;
+    for (int i = e->n_peers - 1; i >= 0; i--) { // backwards: hear() takes peers out
+        if (time_now() > e->peers[i].limit)
+            forget(e, i, true);
+        else if (p[i + 1].revents)
+            hear(e, i);
     }
-    if (p[0].revents) let_in(d);
+    if (p[0].revents) accept_peer(e);
 }
 
-static int first_missing(const Door *d) {
+static int first_missing(const Entrance *e) {
     int r = 1;
-    while (r < d->place->ranks && d->star->fds[r] >= 0) r++;
+    while (r < e->place->ranks && e->star->fds[r] >= 0) r++;
     return r;
 }
 
-// Tells all that are there how it ended.
-static int conclude(Door *d, bool complete, Err *err) {
-    int missing = first_missing(d), n = d->place->ranks, gone = n - 1 - d->seated, failed = 0;
-    for (int i = 0; i < d->n_guests; i++) {
-        if (!complete && d->guests[i].rank > 0) answer(d->guests[i].fd, RANK_MISSING, missing);
-        close(d->guests[i].fd);
-    }
+// Tells all that are connected how it ended.
+static int conclude(Entrance *e, bool complete, Err *err) {
+    int missing = first_missing(e), n = e->place->ranks, absent = n - 1 - e->connected, failed = 0;
+    for (int i = 0; i < e->n_peers; i++) close(e->peers[i].fd);
     for (int r = 1; r < n; r++)
-        if (d->star->fds[r] >= 0 && answer(d->star->fds[r], complete ? COMPLETE : RANK_MISSING, missing) && !failed)
+        if (e->star->fds[r] >= 0 && answer(e->star->fds[r], complete ? COMPLETE : RANK_MISSING, missing) && !failed)
             failed = r;
     if (!complete)
-        return err_runtime(err, "%d of %d ranks did not connect to rank 0 within %g s: the first is rank %d", gone, n,
-                           d->place->seconds, missing);
+        return err_runtime(err, "%d of %d ranks did not connect to rank 0 within %g s: the first is rank %d", absent, n,
+                           e->place->seconds, missing);
     return failed ? err_runtime(err, "rank %d is gone: its connection has ended", failed) : 0;
 }
 
@@ -162,15 +167,16 @@ static void allow_files(int ranks) {
 
 static int gather_ranks(Star *s, const StarPlace *place, Err *err) {
     double deadline = time_now() + place->seconds;
-    Door *d = mem_calloc(1, sizeof *d);
-    d->place = place, d->star = s;
+    Entrance *e = mem_calloc(1, sizeof *e);
+    e->place = place, e->star = s;
     allow_files(place->ranks);
-    while (d->seated < place->ranks - 1 && time_now() < deadline) {
-        attend(d, deadline);
-        free_seats_of_the_gone(d);
+    socket_own_address(s->address, sizeof s->address, place->listener);
+    while (e->connected < place->ranks - 1 && time_now() < deadline) {
+        attend(e, deadline);
+        free_slots_of_the_dead(e);
     }
-    int status = conclude(d, d->seated == place->ranks - 1, err);
-    mem_free(d);
+    int status = conclude(e, e->connected == place->ranks - 1, err);
+    mem_free(e);
     return status;
 }
 
@@ -183,12 +189,12 @@ static void nap(double seconds, double deadline) {
     nanosleep(&t, NULL);
 }
 
-typedef enum { SEATED, TRY_AGAIN, GIVE_UP } Knock;
+typedef enum { CONNECTED, TRY_AGAIN, GIVE_UP } Outcome;
 
-static Knock not_welcome(const Answer *a, const StarPlace *p, Err *err) {
-    if (a->magic != MAGIC) return err_runtime(err, "something else than lorac answers there"), TRY_AGAIN;
-    if (a->verdict == OTHER_JOB) return err_runtime(err, "another job of lorac answers there"), TRY_AGAIN;
-    if (a->verdict == OTHER_COUNT)
+static Outcome refused(const Answer *a, const StarPlace *p, Err *err) {
+    if (a->magic != MAGIC)
+        err_runtime(err, "rank 0 sent no answer that lorac sends");
+    else if (a->verdict == OTHER_COUNT)
         err_input(err, "rank 0 expects %d ranks, this is rank %d of %d", a->number, p->rank, p->ranks);
     else if (a->verdict == RANK_TAKEN)
         err_input(err, "rank %d is there twice: another process has connected as that rank", p->rank);
@@ -197,54 +203,62 @@ static Knock not_welcome(const Answer *a, const StarPlace *p, Err *err) {
     return GIVE_UP;
 }
 
-static Knock hear_answer(int fd, Answer *a, double deadline, Err *err) {
-    if (!socket_receive(fd, a, sizeof *a, deadline)) return SEATED;
-    err_runtime(err, "%s", errno ? strerror(errno) : "the connection was closed");
-    return TRY_AGAIN;
+static int receive(int fd, void *data, size_t n, double deadline, Err *err) {
+    if (!socket_receive(fd, data, n, deadline)) return 0;
+    return err_runtime(err, "%s", errno ? strerror(errno) : "the connection was closed");
 }
 
-static Knock introduce(int fd, const StarPlace *p, double deadline, Err *err) {
-    Hello h = {MAGIC, p->token, (int32_t)p->channel, p->rank, p->ranks, 0};
+static int send_all(int fd, const void *data, size_t n, double deadline, Err *err) {
+    return socket_send(fd, data, n, deadline) ? err_runtime(err, "%s", strerror(errno)) : 0;
+}
+
+static Outcome introduce(int fd, const StarPlace *p, double deadline, Err *err) {
+    Hello h = {.magic = MAGIC, .channel = (int32_t)p->channel, .rank = p->rank, .ranks = p->ranks};
+    Challenge c;
     Answer a;
+    unsigned char proof[PROOF_SIZE];
     double limit = time_now() + HELLO_SECONDS;
-    if (socket_send(fd, &h, sizeof h, deadline)) return err_runtime(err, "%s", strerror(errno)), TRY_AGAIN;
-    Knock heard = hear_answer(fd, &a, limit < deadline ? limit : deadline, err);
-    if (heard != SEATED) return heard;
-    if (a.magic != MAGIC || a.verdict != WELCOME) return not_welcome(&a, p, err);
-    if (socket_send(fd, "", 1, deadline)) return err_runtime(err, "%s", strerror(errno)), TRY_AGAIN;
-    // Rank 0 may have begun to wait just now; from here it has the word.
-    if (hear_answer(fd, &a, time_now() + p->seconds + SLACK_SECONDS, err) != SEATED)
+    if (limit > deadline) limit = deadline;
+    if (proof_nonce(h.nonce, err)) return GIVE_UP;
+    if (send_all(fd, &h, sizeof h, limit, err) || receive(fd, &c, sizeof c, limit, err)) return TRY_AGAIN;
+    if (c.magic != MAGIC) return err_runtime(err, "something else than lorac answers there"), TRY_AGAIN;
+    if (!proof_is_right(c.proof, p->key, SIDE_RANK_0, &h, c.nonce))
+        return err_runtime(err, "another job of lorac, or one with another LORAC_SECRET, answers there"), TRY_AGAIN;
+    proof_make(proof, p->key, SIDE_PEER, &h, c.nonce);
+    if (send_all(fd, proof, sizeof proof, limit, err)) return TRY_AGAIN;
+    // Rank 0 may have begun to wait just now; from here it decides.
+    if (receive(fd, &a, sizeof a, time_now() + p->seconds + SLACK_SECONDS, err))
         return err_context(err, "rank 0 is gone while the other ranks are waited for"), GIVE_UP;
-    return a.magic == MAGIC && a.verdict == COMPLETE ? SEATED : not_welcome(&a, p, err);
+    return a.magic == MAGIC && a.verdict == COMPLETE ? CONNECTED : refused(&a, p, err);
 }
 
-static Knock knock(Star *s, const StarPlace *p, const char *host, double deadline, Err *err) {
+static Outcome try_host(Star *s, const StarPlace *p, const char *host, double deadline, Err *err) {
     int fd = socket_connect(host, p->port, CONNECT_SECONDS, deadline, err);
     if (fd < 0) return TRY_AGAIN;
-    Knock k = introduce(fd, p, deadline, err);
-    if (k == TRY_AGAIN) err_context(err, "%.255s port %d", host, p->port);
-    if (k == SEATED)
+    Outcome o = introduce(fd, p, deadline, err);
+    if (o == TRY_AGAIN) err_context(err, "%.255s port %d", host, p->port);
+    if (o == CONNECTED)
         s->fds[0] = fd;
     else
         close(fd);
-    return k;
+    return o;
 }
 
-static Knock knock_everywhere(Star *s, const StarPlace *p, double deadline, Err *err) {
-    Knock k = TRY_AGAIN;
+static Outcome try_hosts(Star *s, const StarPlace *p, double deadline, Err *err) {
+    Outcome o = TRY_AGAIN;
     char *hosts = mem_strdup(p->hosts), *rest = hosts;
-    for (char *host; k == TRY_AGAIN && (host = strsep(&rest, ","));)
-        if (time_now() < deadline) k = knock(s, p, host, deadline, err);
+    for (char *host; o == TRY_AGAIN && (host = strsep(&rest, ","));)
+        if (time_now() < deadline) o = try_host(s, p, host, deadline, err);
     mem_free(hosts);
-    return k;
+    return o;
 }
 
 static int find_rank_0(Star *s, const StarPlace *p, Err *err) {
     double deadline = time_now() + p->seconds, pause = 0.01;
     err_runtime(err, "not tried");
     for (;;) {
-        Knock k = knock_everywhere(s, p, deadline, err);
-        if (k != TRY_AGAIN) return k == SEATED ? 0 : -1;
+        Outcome o = try_hosts(s, p, deadline, err);
+        if (o != TRY_AGAIN) return o == CONNECTED ? 0 : -1;
         if (time_now() >= deadline) return err_context(err, "rank 0 cannot be reached for %g s", p->seconds);
         nap(pause, deadline);
         if (pause < 0.5) pause *= 2;
@@ -257,6 +271,7 @@ int star_open(Star *s, const StarPlace *p, Err *err) {
     CHECK(p->ranks > 1 && p->rank >= 0 && p->rank < p->ranks, "rank %d of %d", p->rank, p->ranks);
     *s = (Star){.rank = p->rank, .ranks = p->ranks, .fds = mem_alloc((size_t)p->ranks, sizeof(int))};
     for (int r = 0; r < p->ranks; r++) s->fds[r] = -1;
+    memcpy(s->key, p->key, sizeof s->key);
     int status = p->rank == 0 ? gather_ranks(s, p, err) : find_rank_0(s, p, err);
     if (p->rank == 0) close(p->listener);
     if (status) star_close(s);
@@ -264,15 +279,16 @@ int star_open(Star *s, const StarPlace *p, Err *err) {
 }
 
 typedef struct Offer {
-    uint64_t token;
-    int32_t port; // 0: rank 0 could not listen
-    char hosts[1012];
+    unsigned char use[GROUP_KEY]; // random: a key for these connections alone
+    int32_t port;                 // 0: rank 0 could not listen
+    char hosts[988];
 } Offer;
 
+// Where the group has met, if that is known: the same interface.
 static void make_offer(Offer *o, int *listener, const Group *g, Err *err) {
-    const char *here = g->nodes == 1 ? "127.0.0.1" : NULL;
+    const char *here = g->nodes == 1 ? "127.0.0.1" : g->address[0] ? g->address : NULL;
     int port = 0;
-    if (getrandom(&o->token, sizeof o->token, 0) != sizeof o->token)
+    if (getrandom(o->use, sizeof o->use, 0) != sizeof o->use)
         err_runtime(err, "getrandom: %s", strerror(errno));
     else if (!socket_listen(listener, &port, here, err))
         o->port = port;
@@ -291,9 +307,16 @@ int star_open_over(Star *s, Group *g, StarChannel channel, double seconds, Err *
         if (listener >= 0) close(listener);
         return -1;
     }
-    if (!o.port) return g->rank == 0 ? -1 : err_runtime(err, "rank 0 cannot listen");
-    o.hosts[sizeof o.hosts - 1] = 0;
-    StarPlace p = {channel, g->rank, g->ranks, o.token, o.hosts, o.port, listener, seconds};
+    if (o.port < 1 || o.port > UINT16_MAX) return g->rank == 0 ? -1 : err_runtime(err, "rank 0 cannot listen");
+    GROUP_END_TEXT(o.hosts);
+    StarPlace p = {.channel = channel,
+                   .rank = g->rank,
+                   .ranks = g->ranks,
+                   .hosts = o.hosts,
+                   .port = o.port,
+                   .listener = listener,
+                   .seconds = seconds};
+    proof_key(p.key, g->key, sizeof g->key, o.use, sizeof o.use);
     return star_open(s, &p, err);
 }
 
