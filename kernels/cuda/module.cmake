@@ -65,7 +65,6 @@ add_library(lorac-cuda MODULE
   ${CUDA_KERNEL_SOURCES}
   ${CUDA_LOAD_SOURCES}
   kernels/base.c
-  kernels/say.c
   kernels/cuda/sizes.c
   kernels/dtype.c
   kernels/group.c

@@ -25,7 +25,6 @@ function(mpi_module name)
     kernels/base.c
     kernels/say.c
     kernels/group.c
-    kernels/say.c
     $<TARGET_OBJECTS:module_interface>
   )
   set_target_properties(${name} PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden INSTALL_RPATH_USE_LINK_PATH ON)
