@@ -24,18 +24,16 @@ static bool is_like(const AdapterSegment *s, const AdapterSegment *like) {
 static void list_modules(StrBuf *out, const Adapter *a, const AdapterSegment *like) {
     const char *before = "";
     for (const Module *module = a->model->arch->hf.modules; module->name; module++) {
-        int64_t same = 0, all = 0;
+        int64_t same = 0;
         StrBuf layers = {0};
         for (int64_t i = 0; i < a->n_segments; i++) {
             const AdapterSegment *s = &a->segments[i];
-            if (s->kind != SEGMENT_A || s->module != module) continue;
-            all++;
-            if (!is_like(s, like)) continue;
+            if (s->module != module || !is_like(s, like)) continue;
             same++;
             str_printf(&layers, " %lld", (long long)s->layer);
         }
         if (same) str_printf(out, "%s%s", before, module->name);
-        if (same && same < all) str_printf(out, " (layers%s)", layers.data);
+        if (same && same < a->model->layers) str_printf(out, " (layers%s)", layers.data);
         if (same) before = ", ";
         str_clear(&layers);
     }

@@ -52,10 +52,13 @@ static void print_time(const RunPlan *p) {
 }
 
 static void print_plan(const RunPlan *p) {
-    StrBuf device = {0};
+    StrBuf device = {0}, rank = {0};
     run_device_describe(&device, p->backend);
+    adapter_print_rank(&rank, p->adapter);
     say("device   %s\n", device.data);
+    say("adapter  r %s, %" PRId64 " parameters\n", rank.data, p->adapter->count);
     str_clear(&device);
+    str_clear(&rank);
     say("memory   base %.1f MB, adapter with gradients and moments %.1f MB, %s %.1f MB\n", mb(p->base),
         mb(p->adapter_state), p->backend->host_memory ? "the process with data and tokenizer" : "tokens and workspaces",
         mb(p->others));

@@ -313,10 +313,20 @@ void config_print_help(FILE *out) {
     }
 }
 
+// What an adapter that is trained on brings along, unless it is given: its own values, which the defaults are not.
+static bool is_of_adapter(const Config *c, const ConfigKey *k) {
+    static const char *const keys[] = {"lora_r", "lora_alpha", "lora_target_modules", "use_rslora",
+                                       "layers_to_transform"};
+    if (!c->adapter_name_or_path || config_is_set(c, k->name)) return false;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(k->name, keys[i]) == 0) return true;
+    return false;
+}
+
 char *config_json(const Config *c) {
     cJSON *root = cJSON_CreateObject();
     for (size_t i = 0; i < config_key_count(); i++) {
-        if (!is_later_key(&config_keys[i]))
+        if (!is_later_key(&config_keys[i]) && !is_of_adapter(c, &config_keys[i]))
             cJSON_AddItemToObject(root, config_keys[i].name, config_value(c, &config_keys[i], true));
     }
     char *printed = cJSON_Print(root), *text = mem_printf("%s\n", printed);

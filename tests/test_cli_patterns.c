@@ -1,0 +1,156 @@
+// Adapters whose modules differ in rank, alpha and layers, and ranks above a matrix's smaller side, as a user has them:
+// every verb, a training that starts from one, its resume and its saved config.
+#include "adapter.h"
+#include "cli_runner.h"
+#include "tiny_model.h"
+
+enum { Q = PROJ_Q, V = PROJ_V, UP = PROJ_UP };
+#define BASE " --model_name_or_path m.gguf "
+#define TRAIN                                                                                                          \
+    "train" BASE "--train_file d.jsonl --max_seq_length 64 --device cpu --max_steps 4 --save_steps 2 "                 \
+    "--learning_rate 1e-2 "
+
+// Layer 0: q with rank 4 and alpha 6, v with rank 2; layer 1: v with rank 2, up with rank 40 and alpha `up`.
+static void put_adapter(const char *dir, float up) {
+    AdapterRank each[2 * PROJ_COUNT] = {
+        [Q] = {4, 6}, [V] = {2, 8}, [PROJ_COUNT + V] = {2, 8}, [PROJ_COUNT + UP] = {40, up}};
+    AdapterConfig c = {.rank = 2,
+                       .alpha = 8,
+                       .projections = PROJ_BIT(Q) | PROJ_BIT(V) | PROJ_BIT(UP),
+                       .each = each,
+                       .n_each = 2 * PROJ_COUNT};
+    Backend *b;
+    Model *m;
+    Adapter *a;
+    Err err;
+    ASSERT_OK(backend_open(&b, "cpu", 1, &err), &err);
+    ASSERT_OK(model_load(&m, "m.gguf", b, NULL, &err), &err);
+    ASSERT_OK(adapter_new(&a, m, &c, 1, false, &err), &err);
+    assert_int_equal(a->n_segments, 8);
+    assert_int_equal(a->count, 4 * (32 + 32) + 2 * 2 * (32 + 16) + 40 * (32 + 64));
+    for (int64_t i = 0; i < a->count; i++) a->params[i] = (float)((i * 7919) % 101) / 500 - 0.1f;
+    ASSERT_OK(adapter_save_peft(a, m, dir, NULL, &err), &err);
+    adapter_free(a);
+    model_free(m);
+    backend_close(b);
+}
+
+static void put_all(void) {
+    tiny_model_write("m.gguf", &TINY_MODEL);
+    put_adapter("a", 20);
+    StrBuf text = {0};
+    for (int i = 0; i < 9; i++)
+        str_printf(
+            &text,
+            "{\"messages\":[{\"role\":\"user\",\"content\":\"q%d\"},{\"role\":\"assistant\",\"content\":\"a%d\"}]}\n",
+            i, i);
+    put("d.jsonl", text.data);
+    str_clear(&text);
+}
+
+static void assert_same_file(const char *a, const char *b) {
+    char *x, *y;
+    size_t n, m;
+    Err err;
+    ASSERT_OK(file_read(&x, &n, a, 1 << 22, &err), &err);
+    ASSERT_OK(file_read(&y, &m, b, 1 << 22, &err), &err);
+    assert_int_equal(n, m);
+    assert_memory_equal(x, y, n);
+    mem_free(x);
+    mem_free(y);
+}
+
+static void test_cli_patterns_in_every_verb(void **state) {
+    (void)state;
+    put_all();
+    check_has("inspect a", 0, "rank_pattern: \"q_proj\" 4, \"up_proj\" 40\n");
+    check_has("inspect a", 0, "alpha_pattern: \"q_proj\" 6, \"up_proj\" 20\n");
+    check_has("verify a" BASE, 0, "rank 2 to 40, scale 0.5 to 4, finite");
+    check_has("export a --format gguf --out a.gguf" BASE, 0,
+              "one alpha (8); B of 2 of 4 modules with another one is multiplied by the ratio, rounded once");
+    check_has("inspect a.gguf", 0, "rank         2 to 40\n");
+    check_has("export a.gguf --format peft --out b" BASE, 0, "vLLM and SGLang do not read rank_pattern");
+    char *card;
+    size_t n;
+    Err err;
+    ASSERT_OK(file_read(&card, &n, "b/README.md", 1 << 20, &err), &err);
+    if (!strstr(card, "| rank 40, alpha 8 | mlp.up_proj (layers 1) |\n") ||
+        !strstr(card, "vLLM and SGLang do not read"))
+        fail_msg("%s", card);
+    mem_free(card);
+    char *peft = run("generate" BASE "--adapter_name_or_path a --prompt hello --max_new_tokens 8", 0);
+    char *gguf = run("generate" BASE "--adapter_name_or_path a.gguf --prompt hello --max_new_tokens 8", 0);
+    char *again = run("generate" BASE "--adapter_name_or_path b --prompt hello --max_new_tokens 8", 0);
+    char *merged = run("merge" BASE "--adapter_name_or_path a --out merged.gguf", 0);
+    mem_free(merged);
+    merged = run("generate --model merged.gguf --prompt hello --max_new_tokens 8", 0);
+    assert_string_equal(peft, gguf);
+    assert_string_equal(peft, again);
+    assert_string_equal(peft, merged);
+    mem_free(peft);
+    mem_free(gguf);
+    mem_free(again);
+    mem_free(merged);
+    put("in", "/adapters\n/exit\n");
+    check_has("chat" BASE "--adapter a=a < in", 0, "* a (rank 2 to 40, ");
+    check_has("eval" BASE "--adapter_name_or_path a --validation_file d.jsonl", 0, "eval_loss=");
+}
+
+static void test_cli_patterns_are_trained_on(void **state) {
+    (void)state;
+    put_all();
+    check_has(TRAIN "--output_dir out --adapter_name_or_path a", 0, "adapter  r 2 to 40, 4288 parameters");
+    check_has("inspect out/adapter", 0, "rank_pattern: \"q_proj\" 4, \"up_proj\" 40\n");
+    check_has("verify out" BASE, 0, "verified");
+    // the saved config is taken as it is, and gives the same bits
+    check_has("train out/config.json --output_dir two", 0, "adapter: two/adapter");
+    assert_same_file("out/adapter/adapter_model.safetensors", "two/adapter/adapter_model.safetensors");
+    // so does a resume
+    Err err;
+    ASSERT_OK(dir_remove("two/checkpoint-000004", &err), &err);
+    ASSERT_OK(dir_remove("two/adapter", &err), &err);
+    check_has("train two/config.json", 0, "resuming from");
+    assert_same_file("out/adapter/adapter_model.safetensors", "two/adapter/adapter_model.safetensors");
+    check_has("plan out/config.json --output_dir none", 0, "adapter  r 2 to 40, 4288 parameters");
+    // another alpha of one module is another run, though the parameters are as many
+    ASSERT_OK(dir_remove("a", &err), &err);
+    put_adapter("a", 21);
+    ASSERT_OK(dir_remove("two/checkpoint-000004", &err), &err);
+    check_has("train two/config.json", 2, "another run: rank was 2, by module ");
+    check_has(TRAIN "--output_dir three --adapter_name_or_path a --lora_r 4", 2,
+              "lora_r: differs from that of the adapter");
+}
+
+// Same values by other words: the bits of an adapter without patterns.
+static void test_cli_patterns_that_say_nothing(void **state) {
+    (void)state;
+    put_all();
+    mem_free(run(TRAIN "--output_dir out --lora_r 3 --lora_alpha 5", 0));
+    mem_free(run(TRAIN "--output_dir one --adapter_name_or_path out/adapter", 0));
+    char *text;
+    size_t n;
+    Err err;
+    ASSERT_OK(file_read(&text, &n, "out/adapter/adapter_config.json", 1 << 20, &err), &err);
+    assert_non_null(strstr(text, "\"r\": 3"));
+    assert_non_null(strstr(text, "\"rank_pattern\": {}"));
+    mem_free(text);
+    put("out/adapter/adapter_config.json", "{\"peft_type\":\"LORA\",\"r\":9,\"lora_alpha\":7,\"target_modules\":\".*["
+                                           "qv]_proj\",\"rank_pattern\":{\".*\":3},"
+                                           "\"alpha_pattern\":{\"q_proj\":5,\"v_proj\":5}}");
+    mem_free(run(TRAIN "--output_dir two --adapter_name_or_path out/adapter", 0));
+    assert_same_file("one/adapter/adapter_model.safetensors", "two/adapter/adapter_model.safetensors");
+    assert_same_file("one/adapter/adapter_config.json", "two/adapter/adapter_config.json");
+}
+
+static void test_cli_rank_above_the_smaller_side(void **state) {
+    (void)state;
+    put_all();
+    check_has(TRAIN "--output_dir out --lora_r 50", 0, "adapter  r 50, ");
+    check_has("verify out" BASE, 0, "verified");
+    check_has(TRAIN "--output_dir big --lora_r 65536 --max_memory 100MB", 3, "lora_r 65536 gives an adapter of");
+    check_has("plan" BASE "--train_file d.jsonl --output_dir big --lora_r 65536 --max_memory 100MB", 3,
+              "lora_r 65536 gives an adapter of");
+}
+
+TEST_MAIN(SCRATCH_TEST(test_cli_patterns_in_every_verb), SCRATCH_TEST(test_cli_patterns_are_trained_on),
+          SCRATCH_TEST(test_cli_patterns_that_say_nothing), SCRATCH_TEST(test_cli_rank_above_the_smaller_side))
