@@ -120,8 +120,8 @@ void file_list_clear(FileList *l);
 
 void config_print(const Config *c, FILE *out); // every key, its value and where that came from
 void config_print_help(FILE *out);             // every key, its default and what it does
-// The resolved config as JSON text with absolute paths, without the keys that an adapter to train on answers; the caller
-// frees.
+// The resolved config as JSON text with absolute paths, without the keys that an adapter to train on answers; the
+// caller frees.
 char *config_json(const Config *c);
 
 // True when the key was given in the file or on the command line.
