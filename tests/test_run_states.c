@@ -3,6 +3,7 @@
 #include "test.h"
 
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "snapshot.h"
@@ -206,6 +207,22 @@ static void test_state_small_files(void **state) {
     mem_free(report);
 }
 
+// A limit of file sizes is an error of the write (EFBIG), not the end of the process (SIGXFSZ).
+static void test_state_limit_of_file_sizes(void **state) {
+    (void)state;
+    struct rlimit before, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 20000;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    int status = run("limited", NULL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(status, EXIT_RUNTIME);
+    expect_in_log("File too large");
+    must_end("limited", NULL, 0, NULL);
+    same_result("whole", "limited");
+}
+
 // A run becomes longer where the steps done would be the same in a longer one; then it is that one, bit for bit.
 #define PLAIN "load_best_model_at_end=false eval_strategy=no "
 
@@ -256,6 +273,7 @@ int main(int argc, char **argv) {
                                        TEST(test_state_adapter_half_there),
                                        TEST(test_state_snapshots_all_damaged),
                                        TEST(test_state_small_files),
+                                       TEST(test_state_limit_of_file_sizes),
                                        TEST(test_state_longer_at_a_constant_rate),
                                        TEST(test_state_longer_while_the_rate_is_the_same)};
     return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
