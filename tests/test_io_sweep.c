@@ -175,11 +175,47 @@ static void test_io_sweep(void **state) {
     if (faults) fail_msg("%d faults", faults);
 }
 
+// load_best_model_at_end: the disk is full only while the snapshot of the best step is written.
+static void test_io_disk_full_at_the_best_snapshot(void **state) {
+    (void)state;
+    static const char harm[] = "learning_rate=2 max_grad_norm=0 eval_steps=1 save_steps=1 max_steps=6 device=cpu "
+                               "gradient_accumulation_steps=1 lr_scheduler_type=constant";
+    assert_int_equal(run("harmed", harm), 0);
+    char *log = in_dir("log"), *text;
+    size_t size;
+    Err err;
+    ASSERT_OK(file_read(&text, &size, log, 1 << 20, &err), &err);
+    int best = 0;
+    for (char *at = text, *end; (end = strchr(at, '\n')); at = end + 1) {
+        *end = 0;
+        if (strstr(at, "(best)")) best = atoi(at + strlen("step "));
+    }
+    assert_in_range(best, 1, 5);
+    char *part = mem_printf("checkpoint-%06d", best);
+    setenv("INJECT_CALLS", "mkdir", 1);
+    setenv("INJECT_PATH", part, 1);
+    set_number("INJECT_AT", 1);
+    set_number("INJECT_KEEP", 1);
+    set_number("INJECT_ERROR", ENOSPC);
+    set_number("INJECT_SIGNAL", 0);
+    setenv("LD_PRELOAD", INJECT, 1);
+    int status = run("full", harm);
+    unsetenv("LD_PRELOAD");
+    unsetenv("INJECT_PATH");
+    if (status) show_log();
+    assert_int_equal(status, 0);
+    expect_in_log("no snapshot");
+    for (int i = 0; i < 2; i++) assert_int_equal(run("full", harm), 0);
+    mem_free(part);
+    mem_free(text);
+    mem_free(log);
+}
+
 int main(int argc, char **argv) {
     if (argc > 1) only = argv[1];
     if (argc > 2) first = atol(argv[2]);
     if (argc > 3) step = atol(argv[3]);
     setvbuf(stdout, NULL, _IOLBF, 0); // what was found is seen at once
-    const struct CMUnitTest tests[] = {TEST(test_io_sweep)};
+    const struct CMUnitTest tests[] = {TEST(test_io_sweep), TEST(test_io_disk_full_at_the_best_snapshot)};
     return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
 }
