@@ -74,6 +74,26 @@ static void test_inspect_shows_data_as_trained(void **state) {
     check_has("inspect c.json --show many", 2, "--show: \"many\"; expected a number of samples");
 }
 
+// Keys that nothing reads are named, from the cache too, by inspect and at the start of train; every record is in one
+// of three counts.
+static void test_inspect_and_train_name_unread_keys(void **state) {
+    (void)state;
+    put_models();
+    put("d.jsonl", "{\"prompt\":\"a\",\"completion\":\"b\",\"context\":\"c\",\"id\":1}\n"
+                   "{\"prompt\":\"a\",\"completion\":\"b\",\"id\":2,\"score\":NaN}\n");
+    put("c.json", "{\"model\": \"m.gguf\", \"train_file\": \"d.jsonl\", \"max_seq_length\": null, \"r\": 4.0}\n");
+    for (int i = 0; i < 2; i++) {
+        check_has("inspect c.json", 0, "\n  not used  context (1 record), id (2), score (1)\n");
+        check_has("inspect c.json", 0, "lorac: the model does not see context (records: 1): keys that format");
+    }
+    check_has("train c.json --output_dir out --max_steps 1 --device cpu", 0,
+              "\nnot used context (1 record), id (2), score (1)\n");
+    put("d.jsonl", "{\"text\":\"\"}\n{\"text\":\"a long text, in windows of ten\"}\n{\"text\":\"ab\"}\n");
+    check_has("inspect c.json max_seq_length=10", 0,
+              "  records   3: 2 records kept, 0 too long and dropped, 1 with nothing to learn and skipped\n"
+              "  samples   4, windows of the kept text\n");
+}
+
 static void test_inspect_shows_weights_and_shards(void **state) {
     (void)state;
     StrBuf tar = {0}, gz = {0};
@@ -145,5 +165,6 @@ static void test_inspect_hugging_face_folders(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_tokenize_text), SCRATCH_TEST(test_tokenize_messages),
-          SCRATCH_TEST(test_inspect_shows_data_as_trained), SCRATCH_TEST(test_inspect_shows_weights_and_shards),
-          SCRATCH_TEST(test_inspect_says_what_a_path_is), SCRATCH_TEST(test_inspect_hugging_face_folders))
+          SCRATCH_TEST(test_inspect_shows_data_as_trained), SCRATCH_TEST(test_inspect_and_train_name_unread_keys),
+          SCRATCH_TEST(test_inspect_shows_weights_and_shards), SCRATCH_TEST(test_inspect_says_what_a_path_is),
+          SCRATCH_TEST(test_inspect_hugging_face_folders))
