@@ -60,13 +60,18 @@ static bool all_say(const Verdict *v, int ranks) {
     return true;
 }
 
-static int settle(const Group *g, const Verdict *v, Err *err) {
+static int known_status(int status) {
+    return status == EXIT_INPUT || status == EXIT_NO_FIT ? status : EXIT_RUNTIME;
+}
+
+static int settle(const Group *g, Verdict *v, Err *err) {
     int first = 0;
+    for (int i = 0; i < g->ranks; i++) GROUP_END_TEXT(v[i].host), GROUP_END_TEXT(v[i].msg);
     while (first < g->ranks && v[first].status == 0) first++;
     if (first == g->ranks) return 0;
-    *err = (Err){.status = v[first].status};
+    err_runtime(err, "%s", g->rank > 0 ? "" : v[first].msg);
+    err->status = known_status(v[first].status);
     if (g->rank > 0) return -1;
-    memcpy(err->msg, v[first].msg, sizeof err->msg);
     return all_say(v, g->ranks) ? -1 : err_context(err, "rank %d (%s)", first, v[first].host);
 }
 

@@ -29,7 +29,7 @@ static Job *new_job(void) {
 }
 
 static Launch launch_of(int rank, int ranks, const Job *j) {
-    Launch l = {LAUNCH_TCP, rank, ranks, -1, -1, "localhost", j->port, rank ? -1 : j->listener, 5};
+    Launch l = {LAUNCH_TCP, rank, ranks, -1, -1, "localhost", j->port, rank ? -1 : j->listener, {5}, false};
     if (j->told) l.local_rank = 10 + rank, l.local_ranks = 20;
     return l;
 }
@@ -111,6 +111,41 @@ static void test_ranks_share_cores(void **state) {
     munmap(j, sizeof *j);
 }
 
+// Two machines, here of the same address: only a name apart. `secret`: the launcher's word on it.
+static void open_on_two_machines(int rank, int ranks, void *shared, Forked *out) {
+    Job *j = shared;
+    Group g;
+    Launch l = launch_of(rank, ranks, j);
+    char path[] = "/tmp/lorac-ranks-XXXXXX";
+    int fd = mkstemp(path);
+    unlink(path);
+    l.secret = j->told, l.local_rank = l.local_ranks = -1;
+    if (rank == 1 && (unshare(CLONE_NEWUTS) || sethostname("elsewhere", 9))) exit(TEST_SKIPPED);
+    fflush(stderr);
+    if (rank == 0) dup2(fd, 2);
+    out->status = ranks_open(&g, &l, 3, &out->err);
+    fflush(stderr);
+    if (rank == 0 && pread(fd, j->stderr_of_0, sizeof j->stderr_of_0 - 1, 0) < 0) out->status = -1;
+    if (!out->status) group_close(&g, false);
+}
+
+static void test_ranks_on_two_machines_warn_without_a_secret(void **state) {
+    (void)state;
+    for (int secret = 0; secret < 2; secret++) {
+        Job *j = new_job();
+        Forked r[2];
+        j->told = secret;
+        run_forked(2, open_on_two_machines, j, r);
+        close(j->listener);
+        if (r[1].status == -2) skip(); // no name of its own for a process here
+        for (int i = 0; i < 2; i++)
+            if (r[i].status) fail_msg("rank %d: %s", i, r[i].err.msg);
+        if (secret) assert_string_equal(j->stderr_of_0, "");
+        if (!secret) assert_non_null(strstr(j->stderr_of_0, "lorac: no LORAC_SECRET or LORAC_SECRET_FILE: whoever"));
+        munmap(j, sizeof *j);
+    }
+}
+
 static void test_ranks_respect_the_users_threads(void **state) {
     (void)state;
     Job *j = new_job();
@@ -179,5 +214,6 @@ static void test_ranks_of_another_mpi(void **state) {
 }
 
 TEST_MAIN(TEST(test_ranks_counts_machines), TEST(test_ranks_takes_local_ranks_of_the_launcher),
-          TEST(test_ranks_share_cores), TEST(test_ranks_respect_the_users_threads), TEST(test_ranks_nobody_else),
-          TEST(test_ranks_of_mpirun), TEST(test_ranks_of_another_mpi))
+          TEST(test_ranks_share_cores), TEST(test_ranks_on_two_machines_warn_without_a_secret),
+          TEST(test_ranks_respect_the_users_threads), TEST(test_ranks_nobody_else), TEST(test_ranks_of_mpirun),
+          TEST(test_ranks_of_another_mpi))

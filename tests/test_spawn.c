@@ -68,6 +68,7 @@ static int be_rank(const char *what, char **argv) {
     if (launch_detect(&l, &err)) return fprintf(stderr, "%s\n", err.msg), 8;
     if (!strcmp(what, "meet")) return meet_the_others(&l);
     if (!strcmp(what, "wait")) return wait_for_signal();
+    if (!strcmp(what, "secret")) return write_line(getenv("LORAC_SECRET")), 0;
     if (!strcmp(what, "arguments")) return write_line(argv[1]), 0;
     if (!strcmp(what, "one fails")) return l.rank == 1 ? 3 : (usleep(150 * 1000), 1);
     if (!strcmp(what, "one is killed")) return l.rank == 0 ? raise(SIGKILL) : (usleep(300 * 1000), 1);
@@ -155,6 +156,31 @@ static void test_spawn_pods_meet(void **state) {
     assert_line(&j, "rank 3 of 4, local 1 of 2, sum 10");
     assert_int_equal(count_lines(&j, NULL), 4);
     unlink(j.log);
+}
+
+// A new one each time, whatever the environment has; all ranks have the same.
+static void test_spawn_makes_a_secret(void **state) {
+    (void)state;
+    char first[64] = "", line[64];
+    setenv("LORAC_SECRET_FILE", "/nowhere", 1);
+    for (int i = 0; i < 2; i++) {
+        Job j;
+        Forked r;
+        start(&j, "secret", 2);
+        run_forked(1, parent, &j, &r);
+        assert_int_equal(r.status, 0);
+        FILE *f = fopen(j.log, "re");
+        assert_true(f && fgets(line, sizeof line, f));
+        fclose(f);
+        line[strcspn(line, "\n")] = 0;
+        assert_int_equal(strlen(line), 32);
+        assert_int_equal(strspn(line, "0123456789abcdef"), 32);
+        assert_int_equal(count_lines(&j, line), 2);
+        assert_string_not_equal(line, first);
+        strcpy(first, line);
+        unlink(j.log);
+    }
+    unsetenv("LORAC_SECRET_FILE");
 }
 
 static void test_spawn_hands_arguments_on(void **state) {
@@ -313,6 +339,7 @@ static void test_spawn_count_of_a_pod(void **state) {
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {TEST(test_spawn_ranks_meet),
                                        TEST(test_spawn_pods_meet),
+                                       TEST(test_spawn_makes_a_secret),
                                        TEST(test_spawn_hands_arguments_on),
                                        TEST(test_spawn_ends_ranks_that_hang),
                                        TEST(test_spawn_ends_a_rank_that_stays),

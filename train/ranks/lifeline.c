@@ -165,6 +165,7 @@ static void hear(Lifeline *l, int rank, const LifeFrame *f) {
     l->signs[rank].heard = l->now;
     switch ((LifeKind)f->kind) {
     case LIFE_BEAT:
+        if (f->phase > LIFE_WAITING) set_presence(l, rank, LIFE_GARBLED);
         if (is_hub(l)) note_beat(l, rank, (LifePhase)f->phase, f->step, f->progress);
         break;
     case LIFE_STOP:
@@ -381,6 +382,7 @@ int lifeline_open(Lifeline **l, Group *g, double timeout, Err *err) {
     LifeMember mine = own_member(), *members = mem_calloc((size_t)g->ranks, sizeof *members);
     Star star = {0};
     int rc = group_gather(g, members, &mine, sizeof mine, err);
+    for (int r = 0; r < g->ranks && !rc; r++) GROUP_END_TEXT(members[r].host);
     if (!rc) rc = group_agree(g, star_open_over(&star, g, STAR_LIFELINE, RANKS_PATIENCE * timeout, err), err);
     if (!rc) {
         rc = group_agree(g, lifeline_over(l, g->rank, g->ranks, members, star.fds, timeout, err), err);

@@ -15,7 +15,8 @@ typedef struct Place {
     int32_t local_rank, local_ranks; // as the launcher says; -1: it does not
 } Place;
 
-static void count_machines(Group *g, const Place *all) {
+static void count_machines(Group *g, Place *all) {
+    for (int r = 0; r < g->ranks; r++) GROUP_END_TEXT(all[r].machine);
     int *node = mem_alloc((size_t)g->ranks, sizeof *node);
     g->nodes = g->local_rank = g->local_ranks = 0;
     for (int r = 0; r < g->ranks; r++) {
@@ -116,6 +117,7 @@ int ranks_threads(Group *g, bool cpu, int *threads, Err *err) {
     Cores mine = cores_own(), *all = mem_calloc((size_t)g->ranks, sizeof *all);
     StrBuf warning = {0};
     int status = group_gather(g, all, &mine, sizeof mine, err);
+    for (int r = 0; r < g->ranks && !status; r++) GROUP_END_TEXT(all[r].boot);
     if (!status) *threads = cores_threads(all, g->ranks, g->rank);
     if (!status && cpu && g->rank == 0 && cores_warning(&warning, all, g->ranks)) log_warn("%s", warning.data);
     str_clear(&warning);

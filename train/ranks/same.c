@@ -44,11 +44,12 @@ static int first_other(const void *all, size_t size, int ranks) {
 static int refuse(Group *g, const SameItem *item, int other, const char *more, Err *err) {
     Sight mine = own_sight(item->value), *all = mem_calloc((size_t)g->ranks, sizeof *all);
     int rc = group_gather(g, all, &mine, sizeof mine, err);
+    for (int r = 0; r < g->ranks && !rc; r++) GROUP_END_TEXT(all[r].host), GROUP_END_TEXT(all[r].value);
     if (!rc)
         rc = err_input(err, "%s: rank %d (host %s) has %s, rank 0 (host %s) has %s%s%s%s", item->name, other,
                        all[other].host, all[other].value, all[0].host, all[0].value, more, item->hint ? "; " : "",
                        item->hint ? item->hint : "");
-    if (g->rank > 0) err->msg[0] = 0;
+    if (g->rank > 0 && !g->broken) err->msg[0] = 0;
     mem_free(all);
     return rc;
 }
@@ -61,11 +62,11 @@ static int refuse_items(Group *g, const SameItem *items, int n, int other, Err *
     for (int i = 0; i < n; i++) hash_items(mine[i], &items[i], 1, true);
     int rc = group_gather(g, all, mine, (size_t)n * sizeof *mine, err);
     for (int i = 0; i < n && !rc; i++) {
-        if (strcmp(all[i], all[other * n + i]) == 0) continue;
+        if (memcmp(all[i], all[other * n + i], sizeof all[i]) == 0) continue;
         if (first >= 0) str_printf(&more, "%s %s", more.len ? "," : "; they also differ in", items[i].name);
         if (first < 0) first = i;
     }
-    CHECK(rc || first >= 0, "no item differs");
+    if (!rc && first < 0) rc = err_runtime(err, "rank %d has sent hashes that contradict each other", other);
     if (!rc) rc = refuse(g, &items[first], other, more.len ? more.data : "", err);
     str_clear(&more);
     mem_free(mine);
@@ -80,7 +81,7 @@ int same_check(Group *g, const SameItem *items, int n, Err *err) {
     hash_items(mine.values, items, n, true);
     int rc = group_gather(g, all, &mine, sizeof mine, err);
     int other = rc ? 0 : first_other(all, sizeof *all, g->ranks);
-    bool same_names = !rc && other < g->ranks && strcmp(all[0].names, all[other].names) == 0;
+    bool same_names = !rc && other < g->ranks && memcmp(all[0].names, all[other].names, sizeof all->names) == 0;
     mem_free(all);
     if (rc || other == g->ranks) return rc;
     // Without the same names there is nothing to compare one by one.

@@ -34,9 +34,9 @@ static double macro_f1(const ClassCount *classes, int64_t labels) {
     double sum = 0;
     int64_t n = 0;
     for (int64_t i = 0; i < labels; i++) {
-        int64_t both = classes[i].said + classes[i].there;
-        if (!both) continue;
-        sum += 2 * (double)classes[i].right / (double)both;
+        double both = (double)classes[i].said + (double)classes[i].there;
+        if (both == 0) continue;
+        sum += 2 * (double)classes[i].right / both;
         n++;
     }
     return n ? sum / (double)n : 0;

@@ -4,7 +4,7 @@
 #include <string.h>
 
 // Passes whose shape is among the most frequent; what is rarer is decided by the device's rule, without timing.
-enum { MOST_SHAPES = 64 };
+enum { MOST_SHAPES = 64, MOST_CHOICES = 1 << 26 }; // bytes of choices
 
 // A shape with an example of it.
 typedef struct Rehearsal {
@@ -86,6 +86,11 @@ static int share_choices(Backend *b, Group *g, Err *err) {
     if (g->rank == 0) b->k->choices_get(b, &json);
     int64_t length = (int64_t)json.len;
     int status = group_broadcast(g, &length, sizeof length, 0, err);
+    if (!status && (length < 0 || length > MOST_CHOICES)) {
+        str_clear(&json);
+        return err_runtime(err, "rank 0 announces %lld bytes of device choices; expected at most %d", (long long)length,
+                           MOST_CHOICES);
+    }
     char *text = mem_calloc((size_t)length + 1, 1);
     if (g->rank == 0) memcpy(text, json.data, (size_t)length);
     if (!status) status = group_broadcast(g, text, (size_t)length, 0, err);
@@ -100,7 +105,7 @@ static int share_level(Trainer *t, Group *g, Err *err) {
     int32_t mine = (int32_t)t->recompute, *all = mem_calloc((size_t)g->ranks, sizeof *all);
     int status = group_gather(g, all, &mine, sizeof mine, err);
     for (int r = 0; !status && r < g->ranks; r++)
-        if (all[r] > mine) mine = all[r];
+        if (all[r] > mine && all[r] <= (int32_t)RECOMPUTE_OFFLOAD) mine = all[r];
     t->recompute = (Recompute)mine;
     mem_free(all);
     return status;

@@ -109,6 +109,9 @@ void snapshot_split(RunSplit *split, const char *output_dir, const char *request
 
 int run_rows_per_step(int64_t *rows, const RunSplit *before, int64_t rows_per_rank, int ranks, Err *err) {
     int64_t now = rows_per_rank * ranks;
+    if (before->rows_per_step < 0 || before->rows_per_step > INT32_MAX)
+        return err_input(err, "a step of the run in this directory has %lld rows; expected at most %d",
+                         (long long)before->rows_per_step, INT32_MAX);
     bool goes_on = before->rows_per_step > 0;
     *rows = goes_on ? before->rows_per_step : now;
     if (!goes_on || before->rows_per_rank == rows_per_rank || now == before->rows_per_step) return 0;

@@ -31,7 +31,10 @@ int snapshot_share(Trainer *t, Err *err) {
     get_buffers(t, buffers);
     int status = 0;
     for (int i = 0; i < BUFFERS && !status; i++) status = share_buffer(t, buffers[i], err);
-    return status ? -1 : group_broadcast(t->group, &t->state, sizeof t->state, 0, err);
+    if (status || group_broadcast(t->group, &t->state, sizeof t->state, 0, err)) return -1;
+    if (t->state.step >= 0 && t->state.step <= t->total_steps) return 0;
+    return err_runtime(err, "rank 0 resumes at step %lld; expected 0 to %lld", (long long)t->state.step,
+                       (long long)t->total_steps);
 }
 
 // --- is what the ranks have the same? ---
@@ -54,7 +57,9 @@ static BufferHashes hash_buffers(const Trainer *t) {
     return h;
 }
 
-static int compare(const Trainer *t, const BufferHashes *all, Err *err) {
+static int compare(const Trainer *t, BufferHashes *all, Err *err) {
+    for (int r = 0; r < t->group->ranks; r++)
+        for (int i = 0; i < BUFFERS; i++) GROUP_END_TEXT(all[r].of[i]);
     for (int r = 1; r < t->group->ranks; r++)
         for (int i = 0; i < BUFFERS; i++)
             if (strcmp(all[r].of[i], all[0].of[i]) != 0) {

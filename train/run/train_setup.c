@@ -116,6 +116,7 @@ static int resume(Run *r, Err *err) {
     if (run_agree(r, status, err) || snapshot_share(r->trainer, err) ||
         group_broadcast(r->group, &r->saved_step, sizeof r->saved_step, 0, err))
         return -1;
+    if (r->saved_step >= 0) r->saved_step = r->trainer->state.step; // which snapshot_share has checked
     return run_agree(r, open_log(r, err), err);
 }
 
