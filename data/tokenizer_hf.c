@@ -161,8 +161,9 @@ static int role_id(const Folder *f, const Vocab *v, const char *role, bool neede
 
 // ---- ids of the other configs ----
 
-static int check_id(const Folder *f, const Json *v, const Vocab *vocab, const char *file, const char *key) {
-    if (v->type == JSON_INT && v->integer >= 0 && v->integer < vocab_size(vocab)) return 0;
+static int read_id(int32_t *id, const Folder *f, const Json *v, const Vocab *vocab, const char *file, const char *key) {
+    int64_t n;
+    if (json_whole(v, &n) && n >= 0 && n < vocab_size(vocab)) return *id = (int32_t)n, 0;
     return err_input(f->err, "%s/%s: %s: found %s; expected token ids below %d", f->dir, file, key,
                      v->str.data ? v->str.data : json_type_name(v), vocab_size(vocab));
 }
@@ -178,9 +179,10 @@ static int add_ends(const Folder *f, TokenizerParts *p, const Json *config, cons
         return err_input(f->err, "%s/%s: eos_token_id: found %zu ids; expected at most %d", f->dir, file, n,
                          TOKENIZER_ENDS_MAX - 1);
     for (size_t i = 0; i < n; i++) {
-        if (check_id(f, &ids[i], p->vocab, file, "eos_token_id") != 0) return -1;
-        if (p->eos < 0) p->eos = (int32_t)ids[i].integer;
-        tokenizer_parts_add_end(p, (int32_t)ids[i].integer);
+        int32_t id;
+        if (read_id(&id, f, &ids[i], p->vocab, file, "eos_token_id") != 0) return -1;
+        if (p->eos < 0) p->eos = id;
+        tokenizer_parts_add_end(p, id);
     }
     return 0;
 }
@@ -189,9 +191,7 @@ static int add_ends(const Folder *f, TokenizerParts *p, const Json *config, cons
 static int model_bos(const Folder *f, TokenizerParts *p) {
     const Json *v = json_get(root(f->model), "bos_token_id");
     if (p->bos >= 0 || f->config || !v || v->type == JSON_NULL) return 0;
-    if (check_id(f, v, p->vocab, "config.json", "bos_token_id") != 0) return -1;
-    p->bos = (int32_t)v->integer;
-    return 0;
+    return read_id(&p->bos, f, v, p->vocab, "config.json", "bos_token_id");
 }
 
 static int read_ids(const Folder *f, TokenizerParts *p) {

@@ -68,13 +68,12 @@ int component_flag(bool *out, const Json *v, const char *key, bool absent, Err *
 }
 
 int component_count(int64_t *out, const Json *v, const char *key, int64_t absent, int64_t most, Err *err) {
-    const Json *n = json_get(v, key);
+    const Json *n = json_given(v, key);
     *out = absent;
     if (!n) return 0;
-    if (n->type != JSON_INT || n->integer < 0 || n->integer > most)
+    if (!json_whole(n, out) || *out < 0 || *out > most)
         return err_input(err, "%s: found %s; expected 0 to %lld", key, n->str.data ? n->str.data : json_type_name(n),
                          (long long)most);
-    *out = n->integer;
     return 0;
 }
 
