@@ -211,11 +211,58 @@ static void test_io_disk_full_at_the_best_snapshot(void **state) {
     mem_free(log);
 }
 
+// Runs a verb that writes `name` into tiny_dir, with the signal at its at-th call; at 0: counts them.
+static long run_verb(const char *verb, const char *name, int signal, long at) {
+    char *command =
+        mem_printf("cd '%s' && rm -rf %s && INJECT_CALLS=io INJECT_AT=%ld INJECT_SIGNAL=%d INJECT_COUNT=count "
+                   "LD_PRELOAD='%s' '%s' %s > verb.log 2>&1; test -s count && cat count",
+                   tiny_dir, name, at, signal, INJECT, LORAC_BINARY, verb);
+    FILE *pipe = popen(command, "r");
+    long calls = 0;
+    if (fscanf(pipe, "%ld", &calls) != 1) calls = 0;
+    pclose(pipe);
+    mem_free(command);
+    return calls;
+}
+
+// A signal that ends a verb leaves the whole of what it writes or nothing.
+static void test_io_verbs_leave_no_half_file(void **state) {
+    (void)state;
+    static const struct {
+        const char *verb, *name, *file;
+    } cases[] = {
+        {"export whole/adapter --model tiny.gguf --format gguf --out e.gguf", "e.gguf", "e.gguf"},
+        {"export whole/adapter.gguf --model tiny.gguf --format peft --out e", "e", "e/adapter_model.safetensors"},
+        {"merge --model tiny.gguf --adapter_name_or_path whole/adapter --out m.gguf", "m.gguf", "m.gguf"},
+    };
+    static const int signals[] = {SIGHUP, SIGTERM, SIGKILL};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *out = in_dir(cases[i].name), *file = in_dir(cases[i].file), want[33], got[33];
+        Err err;
+        long calls = run_verb(cases[i].verb, cases[i].name, 0, 0);
+        assert_true(calls > 20);
+        ASSERT_OK(hash_file(want, file, &err), &err);
+        int left = 0, whole = 0;
+        for (long at = calls; at > 0; at -= 1 + calls / 16) {
+            run_verb(cases[i].verb, cases[i].name, signals[at % 3], at);
+            bool there = path_exists(out);
+            left += !there, whole += there;
+            if (!there) continue;
+            ASSERT_OK(hash_file(got, file, &err), &err);
+            assert_string_equal(got, want);
+        }
+        assert_true(left > 0 && whole > 0);
+        mem_free(out);
+        mem_free(file);
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc > 1) only = argv[1];
     if (argc > 2) first = atol(argv[2]);
     if (argc > 3) step = atol(argv[3]);
     setvbuf(stdout, NULL, _IOLBF, 0); // what was found is seen at once
-    const struct CMUnitTest tests[] = {TEST(test_io_sweep), TEST(test_io_disk_full_at_the_best_snapshot)};
+    const struct CMUnitTest tests[] = {TEST(test_io_sweep), TEST(test_io_disk_full_at_the_best_snapshot),
+                                       TEST(test_io_verbs_leave_no_half_file)};
     return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
 }

@@ -45,6 +45,7 @@ static int check_config(const OutputDir *d, const Config *c, Err *err) {
     int status = 0;
     if (path_exists(path)) {
         status = file_read(&text, &size, path, MAX_CONFIG_BYTES, err);
+        if (status) err_context(err, "the config of the run in this directory cannot be read (restore or remove it)");
         if (!status) status = config_check_same_run(c, text, path, err);
     }
     mem_free(text);

@@ -64,7 +64,7 @@ int train_log_open(TrainLog **log, const char *path, const RunState *s, Err *err
     *log = NULL;
     if (cut_back(path, s, err)) return -1;
     FILE *file = fopen(path, "ae");
-    if (!file) return err_runtime(err, "%s: %s", path, strerror(errno));
+    if (!file) return err_runtime(err, "%s: %s; expected a file that can be written", path, strerror(errno));
     *log = mem_calloc(1, sizeof **log);
     (*log)->file = file;
     (*log)->path = mem_strdup(path);
