@@ -1,6 +1,6 @@
 // A rank is killed, or stopped as by a cut cable, at any moment of a short run: before it connects, in each exchange of
 // the set-up, while model and data are read, at the export, at the very end. The others end by themselves, soon.
-// SETUP_POINTS: at how many moments (default 4), evenly among the calls that the rank makes.
+// SETUP_POINTS: at how many moments (default 2), evenly among the calls that the rank makes.
 #include "test.h"
 
 #include "rank_job.h"
@@ -45,7 +45,7 @@ static bool check(int victim, int signal, int at) {
 
 static void sweep(int victim) {
     const char *text = getenv("SETUP_POINTS");
-    int points = text ? atoi(text) : 4, calls = calls_of(victim), hits = 0;
+    int points = text ? atoi(text) : 2, calls = calls_of(victim), hits = 0;
     assert_true(calls > 100);
     for (int i = 0; i < points; i++)
         hits += check(victim, i % 2 ? SIGSTOP : SIGKILL, 1 + (int)((int64_t)(calls - 1) * (2 * i + 1) / (2 * points)));
