@@ -95,11 +95,15 @@ int64_t adapter_count_for(const Model *m, const AdapterConfig *c) {
     return count;
 }
 
+void adapter_free_grad(Adapter *a) {
+    if (a->grad) a->backend->k->free(a->backend, a->grad, (size_t)a->count * sizeof(float));
+    a->grad = NULL;
+}
+
 void adapter_free(Adapter *a) {
     if (!a) return;
-    size_t bytes = (size_t)a->count * sizeof(float);
-    if (a->params) a->backend->k->free(a->backend, a->params, bytes);
-    if (a->grad) a->backend->k->free(a->backend, a->grad, bytes);
+    if (a->params) a->backend->k->free(a->backend, a->params, (size_t)a->count * sizeof(float));
+    adapter_free_grad(a);
     adapter_config_clear(&a->config);
     for (int64_t i = 0; i < a->n_segments; i++) mem_free((char *)a->segments[i].name);
     mem_free(a->segments);

@@ -98,6 +98,7 @@ int64_t adapter_count_for(const Model *m, const AdapterConfig *c);
 // N(0, 0.02) from (seed, tensor name) with bias 0. with_grad: for training.
 int adapter_new(Adapter **a, const Model *m, const AdapterConfig *c, uint64_t seed, bool with_grad, Err *err);
 void adapter_free(Adapter *a);
+void adapter_free_grad(Adapter *a); // it is trained: from now on for inference
 // False when the projection carries no adapter.
 bool adapter_pair(const Adapter *a, int64_t layer, Projection p, AdapterPair *pair);
 // Leaves out parts of fused modules that `projections` does not name, where their rows of B are zero: files hold whole

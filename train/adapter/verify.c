@@ -151,10 +151,14 @@ static int examine_classifier(const Subject *s, const char *path, Adapter *a, Er
     return err_runtime(err, "%s: moves the logits by %g; expected a finite number above 0", path, effect);
 }
 
+static int64_t sequence_length(const Model *m) {
+    enum { TOKENS = 48 };
+    return m->max_positions < TOKENS ? m->max_positions : TOKENS;
+}
+
 // Ids spread over the whole vocabulary, the same on every machine.
 static void choose_ids(Subject *s) {
-    enum { TOKENS = 48 };
-    s->n_ids = s->m->max_positions < TOKENS ? s->m->max_positions : TOKENS;
+    s->n_ids = sequence_length(s->m);
     s->ids = mem_alloc((size_t)s->n_ids, sizeof *s->ids);
     for (int64_t i = 0; i < s->n_ids; i++) {
         uint32_t word[4];
@@ -196,4 +200,13 @@ int adapter_verify(const Model *m, const char *path, FILE *out, Err *err) {
     mem_free(f.gguf);
     mem_free(s.ids);
     return rc;
+}
+
+// The last file is examined while the logits of the base and of the other file are kept; its matrices are in the map,
+// in a host copy and in the adapter.
+size_t adapter_verify_bytes(const Model *m, const Adapter *a) {
+    size_t n = (size_t)sequence_length(m), logits = n * (size_t)m->config.vocab * sizeof(float);
+    size_t matrices = 3 * (size_t)a->count * sizeof(float);
+    if (a->config.labels) return matrices;
+    return matrices + 3 * logits + model_logits_bytes(m, a, (int64_t)n);
 }

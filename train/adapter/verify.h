@@ -10,3 +10,5 @@
 // not zero and shaped for m, that it changes m's logits on a fixed sequence, and that both forms give the same logits.
 // Prints what was found to `out`. EXIT_RUNTIME where a check fails.
 int adapter_verify(const Model *m, const char *path, FILE *out, Err *err);
+// What that takes in host memory at its peak, besides m, for files of `a`; computes nothing.
+size_t adapter_verify_bytes(const Model *m, const Adapter *a);

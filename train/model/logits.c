@@ -60,6 +60,19 @@ int model_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n
     return run(m, a, in, decoder_build_logits, n, m->config.vocab, out, err);
 }
 
+size_t model_logits_bytes(const Model *m, const Adapter *a, int64_t n) {
+    RowInputs *in = row_inputs_new(m->backend, n, 1);
+    int32_t *ids = mem_calloc((size_t)n, sizeof *ids);
+    set_inputs(in, ids, n, m->config.hidden, 0, 0);
+    Tape *t = tape_new(m->backend);
+    decoder_build_logits(t, m, a, in, mat_of(NULL, DTYPE_F32, n, m->config.vocab));
+    size_t bytes = tape_plan(t, TAPE_FORWARD) + (size_t)n * (size_t)m->config.vocab * sizeof(float);
+    tape_free(t);
+    mem_free(ids);
+    row_inputs_free(in);
+    return bytes;
+}
+
 int model_class_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err) {
     if (check_ids(m, ids, n, err)) return -1;
     RowInputs *in = row_inputs_new(m->backend, n, 1);

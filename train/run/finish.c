@@ -139,6 +139,7 @@ int finish_run(Trainer *t, const char *output_dir, bool fresh, Err *err) {
     Backend *b = t->model->backend;
     take_best(t, output_dir, fresh);
     if (b->k->status(b, err)) return -1;
+    trainer_end(t);
     if (export_and_verify(t, output_dir, fresh, classifier, err)) return -1;
     write_report(t, output_dir, fresh);
     if (classifier)

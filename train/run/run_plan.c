@@ -45,11 +45,11 @@ static double mean_keys(const Dataset *d) {
     return tokens > 0 ? keys / tokens : 0;
 }
 
-static void plan_level(RunPlan *p, Recompute level, const Roof *roof, double keys, size_t held) {
+static void plan_level(RunPlan *p, Recompute level, const Roof *roof, double keys, const TrainerRoom *room) {
     PlanLevel *l = &p->levels[level];
     l->level = level;
     l->arena = trainer_arena_bytes(p->trainer, level);
-    l->total = held + l->arena;
+    l->total = trainer_total_bytes(room, l->arena);
     l->fits = l->total <= p->limit;
     DecoderOptions o = trainer_options(p->trainer);
     row_runner_plan(p->trainer->runner, &o, TAPE_TRAIN); // the arena may have been an evaluation's
@@ -81,7 +81,7 @@ int run_plan_open(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *err) {
     trainer_levels(p->trainer, &from, &to);
     for (Recompute level = RECOMPUTE_NONE; level <= RECOMPUTE_OFFLOAD; level++) {
         PlanLevel *l = &p->levels[level];
-        plan_level(p, level, known ? &roof : NULL, keys, room.held);
+        plan_level(p, level, known ? &roof : NULL, keys, &room);
         l->allowed = level >= from && level <= to;
         if (l->allowed && l->fits && p->chosen < 0) p->chosen = (int)level;
     }

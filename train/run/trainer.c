@@ -75,6 +75,14 @@ Trainer *trainer_new(const Config *c, const Model *m, Adapter *a, const RunData 
     return t;
 }
 
+void trainer_end(Trainer *t) {
+    row_runner_free(t->runner);
+    optimizer_free(t->optimizer);
+    t->runner = NULL;
+    t->optimizer = NULL;
+    adapter_free_grad(t->adapter);
+}
+
 void trainer_free(Trainer *t) {
     if (!t) return;
     row_runner_free(t->runner);

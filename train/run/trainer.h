@@ -80,6 +80,9 @@ enum { MAX_SKIPPED_IN_A_ROW = 3 };
 // g NULL: alone. rows_per_step: G; 0: that of a run that begins with this config and these ranks.
 Trainer *trainer_new(const Config *c, const Model *m, Adapter *a, const RunData *d, Group *g, int64_t rows_per_step);
 void trainer_free(Trainer *t);
+// No step, evaluation or snapshot follows: frees the arena, gradients and moments, so that export, verification and
+// the report's samples fit where the steps did.
+void trainer_end(Trainer *t);
 
 // Whether the first `steps` steps have the learning rates of a run of other_total steps: then the shorter run is the
 // beginning of the longer one, bit for bit.
@@ -93,9 +96,11 @@ const char *recompute_name(Recompute level); // as gradient_checkpointing has it
 // What is there before the arena, and how much there may be with it: of the process, or of what it has on the device.
 typedef struct TrainerRoom {
     size_t held, limit;
+    size_t end;      // the host at the end of the run, when the adapter is verified; 0 on a device
     const char *why; // there may not be more: "max_memory", "90% of what is free"
 } TrainerRoom;
 TrainerRoom trainer_room(const Trainer *t);
+size_t trainer_total_bytes(const TrainerRoom *room, size_t arena); // at the peak of the run
 // The lightest and the heaviest level that gradient_checkpointing allows.
 void trainer_levels(const Trainer *t, Recompute *lightest, Recompute *heaviest);
 // Chooses the lightest level of recomputation that fits and gradient_checkpointing allows, and reserves the arena;

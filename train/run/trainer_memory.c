@@ -2,6 +2,7 @@
 #include "memory_use.h"
 #include "run_device.h"
 #include "trainer.h"
+#include "verify.h"
 
 static const char *const level_names[] = {
     [RECOMPUTE_NONE] = "none", [RECOMPUTE_FFN] = "ffn", [RECOMPUTE_BLOCKS] = "blocks", [RECOMPUTE_OFFLOAD] = "offload"};
@@ -23,9 +24,17 @@ static size_t untouched_bytes(const Trainer *t) {
     return (size_t)t->adapter->count * (3 * sizeof(float) + sizeof(int64_t));
 }
 
-// A process that has computed nothing yet has not touched all of the libraries' code nor its threads' buffers; 19 to 23
-// MB on x86-64 with two threads.
-static const size_t TOUCHED_LATER = 20u << 20;
+// A process that has computed nothing yet has touched neither all of the libraries' code nor its threads' buffers:
+// measured on x86-64 with 1 to 8 threads.
+static size_t touched_later(const Backend *b) {
+    return (8u << 20) + ((size_t)b->threads << 21);
+}
+
+// Of the host at its end, when trainer_end has freed what only steps need and the written adapter is verified.
+static size_t end_bytes(const Trainer *t, size_t held) {
+    if (!t->model->backend->host_memory) return 0;
+    return held - untouched_bytes(t) + adapter_verify_bytes(t->model, t->adapter);
+}
 
 static const char *limit_name(bool asked, bool as_asked, bool shared) {
     if (asked && !as_asked) return "all that is free";
@@ -38,8 +47,9 @@ TrainerRoom trainer_room(const Trainer *t) {
     DeviceMemory m = b->k->memory(b);
     size_t asked = (size_t)t->config->max_memory, left = b->host_memory ? memory_free() : m.free;
     size_t resident = b->host_memory ? memory_resident() : m.used;
-    TrainerRoom r = {.held = resident + (b->host_memory ? untouched_bytes(t) : 0)};
-    if (t->model->outline) r.held += b->host_memory ? t->model->weight_bytes + TOUCHED_LATER : t->model->device_bytes;
+    TrainerRoom r = {.held = resident + (b->host_memory ? untouched_bytes(t) + touched_later(b) : 0)};
+    if (t->model->outline) r.held += b->host_memory ? t->model->weight_bytes : t->model->device_bytes;
+    r.end = end_bytes(t, r.held);
     if (b->host_memory) asked /= (size_t)t->group->local_ranks, left /= (size_t)t->group->local_ranks;
     bool shared = b->host_memory && t->group->local_ranks > 1;
     r.limit = asked ? asked : left ? resident + left / 10 * 9 : SIZE_MAX;
@@ -60,6 +70,11 @@ void trainer_levels(const Trainer *t, Recompute *from, Recompute *to) {
     *to = choice != CHECKPOINT_AUTO ? *from : t->model->backend->host_memory ? RECOMPUTE_BLOCKS : RECOMPUTE_OFFLOAD;
 }
 
+size_t trainer_total_bytes(const TrainerRoom *room, size_t arena) {
+    size_t steps = room->held + arena;
+    return steps > room->end ? steps : room->end;
+}
+
 static int refuse(const Trainer *t, const TrainerRoom *room, size_t arena, Err *err) {
     const Backend *b = t->model->backend;
     bool on_device = !b->host_memory;
@@ -68,7 +83,7 @@ static int refuse(const Trainer *t, const TrainerRoom *room, size_t arena, Err *
         "%s of %lld tokens needs %.0f MB in all%s%s: %.1f MB for model, adapter and what is there, %.1f MB "
         "for activations (gradient_checkpointing %s); expected at most %.0f MB (%s); a smaller %s%s "
         "would help",
-        on_device ? "a pass" : "a row", (long long)t->runner->bounds.tokens, (double)(room->held + arena) / 1e6,
+        on_device ? "a pass" : "a row", (long long)t->runner->bounds.tokens, (double)trainer_total_bytes(room, arena) / 1e6,
         on_device ? " on " : "", b->name, (double)room->held / 1e6, (double)arena / 1e6, recompute_name(t->recompute),
         (double)room->limit / 1e6, room->why,
         on_device && t->rows_per_pass > 1 ? "per_device_train_batch_size or " : "", "max_seq_length");
@@ -95,9 +110,10 @@ int trainer_fit_memory(Trainer *t, Err *err) {
     Recompute level, heaviest;
     size_t arena;
     trainer_levels(t, &level, &heaviest);
-    while (arena = trainer_arena_bytes(t, level), room.held + arena > room.limit && level < heaviest) level++;
-    t->planned_bytes = room.held + arena;
-    if (room.held + arena > room.limit) return refuse(t, &room, arena, err);
+    while (arena = trainer_arena_bytes(t, level), trainer_total_bytes(&room, arena) > room.limit && level < heaviest)
+        level++;
+    t->planned_bytes = trainer_total_bytes(&room, arena);
+    if (t->planned_bytes > room.limit) return refuse(t, &room, arena, err);
     if (check_host_room(t, err)) return -1;
     row_runner_reserve(t->runner, arena);
     return run_device_check(b, err);
