@@ -44,6 +44,10 @@ static int set_bool(const ArgSpec *s, const char *value, Err *err) {
     return 0;
 }
 
+static int set_bytes(const ArgSpec *s, const char *value, Err *err) {
+    return word_bytes(value, s->out) ? 0 : bad_value(s, value, WORD_BYTES_EXPECTED, err);
+}
+
 static int add_string(const ArgSpec *s, const char *value, Err *err) {
     ArgStrings *list = s->out;
     if (list->count == ARG_MAX_STRINGS)
@@ -64,6 +68,8 @@ static int set_value(const ArgSpec *s, const char *value, Err *err) {
     case ARG_STRING:
         *(const char **)s->out = value;
         return 0;
+    case ARG_BYTES:
+        return set_bytes(s, value, err);
     case ARG_STRINGS:
         return add_string(s, value, err);
     }

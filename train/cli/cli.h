@@ -28,6 +28,7 @@ typedef enum {
     ARG_INT,
     ARG_FLOAT,
     ARG_BOOL,   // a bare `--flag` at the end or before another -- is true
+    ARG_BYTES,  // an amount of memory (words.h)
     ARG_STRINGS // may be given several times
 } ArgKind;
 enum { ARG_MAX_STRINGS = 64 };
@@ -38,7 +39,7 @@ typedef struct ArgStrings { // init with {0}
 typedef struct ArgSpec {
     const char *key;
     ArgKind kind;
-    void *out;  // const char **, int64_t *, double *, bool *, ArgStrings *; keeps its value when the key is absent
+    void *out;  // const char **, int64_t * (also bytes), double *, bool *, ArgStrings *; keeps its value when the key is absent
     bool *seen; // may be NULL
 } ArgSpec;
 // words: up to max_words plain words are stored, more are refused. Aliases are further ArgSpecs with the same out.

@@ -9,6 +9,7 @@
 #include "chat.h"
 #include "cli.h"
 #include "loaded.h"
+#include "memory_use.h"
 #include "say.h"
 #include "token_printer.h"
 
@@ -27,6 +28,7 @@ typedef struct Chat {
     size_t n_adapters, capacity;
     const Adapter *active; // NULL: the base alone
     const char *system;
+    int64_t context; // tokens of the session's cache
     bool raw;        // generated text as it is
     StrBuf messages; // JSON objects, ", " between them
 } Chat;
@@ -117,6 +119,19 @@ static int encode(const Chat *c, ChatTokens *tokens, Err *err) {
     return rc;
 }
 
+static int check_length(const Chat *c, const ChatTokens *tokens, Err *err) {
+    if ((int64_t)tokens->count <= c->context) return 0;
+    return err_input(err,
+                     "the conversation has %zu tokens; expected at most %lld (--max_seq_length); /reset forgets it",
+                     tokens->count, (long long)c->context);
+}
+
+static void note_full(const Chat *c, const Generation *g, int64_t prompt) {
+    if (g->stopped || g->count == c->options.max_new_tokens || prompt + g->count < c->context) return;
+    log_warn("the answer is cut: the context of %lld tokens is full (--max_seq_length); /reset forgets the conversation",
+             (long long)c->context);
+}
+
 // One turn. What fails (text that is not UTF-8, a full context) leaves the conversation as it was.
 static int answer(Chat *c, const char *line, size_t len, Err *err) {
     size_t before = c->messages.len;
@@ -125,12 +140,14 @@ static int answer(Chat *c, const char *line, size_t len, Err *err) {
     TokenPrinter printer = {.tokenizer = c->base.model->tokenizer, .raw = c->raw};
     Generation g = {0};
     int rc = encode(c, &tokens, err);
+    if (rc == 0) rc = check_length(c, &tokens, err);
     if (rc == 0)
         rc = generate_session_run(c->session, c->active, tokens.ids, (int64_t)tokens.count, &c->options,
                                   token_printer_add, &printer, &g, err);
     if (rc == 0) rc = loaded_check(&c->base, err);
     if (rc == 0) {
         token_printer_end(&printer);
+        note_full(c, &g, (int64_t)tokens.count);
         add_message(c, "assistant", printer.text.data ? printer.text.data : "", printer.text.len);
     } else {
         c->messages.len = before;
@@ -201,6 +218,28 @@ static void converse(Chat *c) {
 
 // --- the verb ---
 
+// How long the conversation may be: as asked, else at most DEFAULT_CONTEXT; within the model's context and the memory,
+// of which each token takes the same.
+static int choose_context(Chat *c, int64_t asked, int64_t max_memory, Err *err) {
+    enum { DEFAULT_CONTEXT = 8192, LEAST_CONTEXT = 256 };
+    const Model *m = c->base.model;
+    int64_t most = m->max_positions, wanted = asked ? asked : most < DEFAULT_CONTEXT ? most : DEFAULT_CONTEXT;
+    if (wanted < 1 || wanted > most)
+        return err_input(err, "--max_seq_length: %lld; expected 1 to %lld, the context of %s", (long long)wanted,
+                         (long long)most, m->path);
+    size_t room = memory_room(m->backend, max_memory), bytes = generate_bytes(m, 1, wanted);
+    int64_t least = asked || wanted < LEAST_CONTEXT ? wanted : LEAST_CONTEXT;
+    while (bytes > room && wanted > least) {
+        wanted = wanted / 2 > least ? wanted / 2 : least;
+        bytes = generate_bytes(m, 1, wanted);
+    }
+    c->context = wanted;
+    if (bytes <= room) return 0;
+    return err_no_fit(err, "a context of %lld tokens takes %.1f MB besides the model; expected at most %.1f MB (%s)",
+                      (long long)wanted, (double)bytes / 1e6, (double)room / 1e6,
+                      max_memory ? "--max_memory" : "90% of what is free");
+}
+
 static int open_chat(Chat *c, const DeviceWords *on, const char *model, const ArgStrings *adapters, Err *err) {
     if (loaded_open(&c->base, on, model, NULL, NULL, err) ||
         chat_template_new(&c->chat_template, c->base.model->tokenizer, NULL, err))
@@ -211,7 +250,6 @@ static int open_chat(Chat *c, const DeviceWords *on, const char *model, const Ar
     const Model *m = c->base.model;
     c->stop = generate_stop_ids(m, chat_template_end_of_turn(c->chat_template), &c->options.n_stop);
     c->options.stop = c->stop;
-    c->session = generate_session_new(m, m->max_positions);
     reset(c);
     return 0;
 }
@@ -235,11 +273,14 @@ static int run_chat(int argc, char **argv, Err *err) {
     DeviceWords on = {0};
     double temperature = 0, top_p = 1;
     int64_t max_new_tokens = 512, seed = 42;
+    int64_t context = 0, max_memory = 0;
     bool raw = false;
     const ArgSpec specs[] = {MODEL_ARGS(&model),
                              DEVICE_ARGS(&on),
                              {"adapter", ARG_STRINGS, &adapters, NULL},
                              {"system", ARG_STRING, &system, NULL},
+                             {"max_seq_length", ARG_INT, &context, NULL},
+                             {"max_memory", ARG_BYTES, &max_memory, NULL},
                              {"max_new_tokens", ARG_INT, &max_new_tokens, NULL},
                              {"temperature", ARG_FLOAT, &temperature, NULL},
                              {"top_p", ARG_FLOAT, &top_p, NULL},
@@ -254,7 +295,11 @@ static int run_chat(int argc, char **argv, Err *err) {
                           .seed = (uint64_t)seed,
                           .batch = 1}};
     int rc = open_chat(&c, &on, model, &adapters, err);
-    if (rc == 0) converse(&c);
+    if (rc == 0) rc = choose_context(&c, context, max_memory, err);
+    if (rc == 0) {
+        c.session = generate_session_new(c.base.model, c.context);
+        converse(&c);
+    }
     if (rc == 0) rc = loaded_check(&c.base, err);
     close_chat(&c);
     return rc ? err->status : 0;
@@ -267,6 +312,8 @@ const Verb verb_chat = {
     .help = "  --adapter NAME=PATH   may be given several times; the first one is active at the start\n"
             "  --system S            a system message\n"
             "  --max_new_tokens N    512 for each answer\n"
+            "  --max_seq_length N    tokens of the whole conversation; without it at most 8192, and what fits\n"
+            "  --max_memory B        bytes or \"6GiB\"; without it 90% of what is free\n"
             "  --temperature T, --top_p P, --seed S, --raw   as in `lorac generate`\n" DEVICE_HELP "\n"
             "Lines from a pipe work too. Inside, /help lists the commands.\n",
     .run = run_chat,

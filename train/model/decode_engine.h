@@ -16,6 +16,8 @@ typedef struct DecodePiece {
 // Cache rows are touched only when they are used. max_tokens: of all pieces of one run together.
 DecodeEngine *decode_engine_new(const Model *m, int64_t sequences, int64_t capacity, int64_t max_tokens);
 void decode_engine_free(DecodeEngine *e);
+// What such an engine allocates on the device; computes nothing.
+size_t decode_engine_bytes(const Model *m, int64_t sequences, int64_t capacity, int64_t max_tokens);
 int64_t decode_engine_capacity(const DecodeEngine *e); // tokens of one sequence
 int64_t decode_engine_max_tokens(const DecodeEngine *e);
 

@@ -180,6 +180,15 @@ static int64_t refill(Batch *b, const int32_t *const *prompts, const int64_t *le
     return running;
 }
 
+// Tokens of one run.
+static int64_t run_tokens(int64_t sequences) {
+    return sequences > PREFILL_TOKENS ? sequences : PREFILL_TOKENS;
+}
+
+size_t generate_bytes(const Model *m, int64_t sequences, int64_t capacity) {
+    return decode_engine_bytes(m, sequences, capacity, run_tokens(sequences));
+}
+
 int generate(const Model *m, const Adapter *adapter, const int32_t *const *prompts, const int64_t *lengths, int64_t n,
              const GenerateOptions *o, GenerateCallback callback, void *user, Generation *answers, Err *err) {
     if (check_options(o, err)) return -1;
@@ -193,7 +202,7 @@ int generate(const Model *m, const Adapter *adapter, const int32_t *const *promp
     int64_t places = o->batch < n ? o->batch : n, room = m->max_positions - longest;
     int64_t capacity = longest + (o->max_new_tokens < room ? o->max_new_tokens : room);
     Batch b = {.m = m, .adapter = adapter, .o = o, .callback = callback, .user = user};
-    b.engine = decode_engine_new(m, places, capacity, places > PREFILL_TOKENS ? places : PREFILL_TOKENS);
+    b.engine = decode_engine_new(m, places, capacity, run_tokens(places));
     batch_open(&b, places);
     int64_t next = 0;
     int rc = 0;
@@ -216,7 +225,7 @@ struct GenerateSession {
 GenerateSession *generate_session_new(const Model *m, int64_t capacity) {
     GenerateSession *s = mem_calloc(1, sizeof *s);
     s->m = m;
-    s->engine = decode_engine_new(m, 1, capacity, PREFILL_TOKENS);
+    s->engine = decode_engine_new(m, 1, capacity, run_tokens(1));
     s->ids = mem_alloc((size_t)capacity, sizeof *s->ids);
     return s;
 }

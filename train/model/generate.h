@@ -31,6 +31,9 @@ typedef int (*GenerateCallback)(void *user, int64_t prompt, int32_t id);
 int generate(const Model *m, const Adapter *adapter, const int32_t *const *prompts, const int64_t *lengths, int64_t n,
              const GenerateOptions *o, GenerateCallback callback, void *user, Generation *answers, Err *err);
 
+// What that takes on the device besides the model: `sequences` at once, of at most `capacity` tokens each.
+size_t generate_bytes(const Model *m, int64_t sequences, int64_t capacity);
+
 // The ids at which a model stops: its EOS, other end tokens of its vocabulary, the chat template's end of turn (-1:
 // none). Caller frees.
 int32_t *generate_stop_ids(const Model *m, int32_t end_of_turn, size_t *count);

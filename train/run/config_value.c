@@ -3,6 +3,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,28 +109,12 @@ static int set_path(Config *c, const ConfigKey *k, const cJSON *v, const char *w
 }
 
 static int set_bytes(Config *c, const ConfigKey *k, const cJSON *v, const char *where, Err *err) {
-    static const struct {
-        const char *suffix;
-        double factor;
-    } units[] = {{"", 1},         {"B", 1},      {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30},
-                 {"TiB", 0x1p40}, {"KB", 1e3},   {"MB", 1e6},     {"GB", 1e9},     {"TB", 1e12},
-                 {"K", 0x1p10},   {"M", 0x1p20}, {"G", 0x1p30}};
-    const char *expected = "bytes or text such as \"6GiB\", at least 1 MiB";
-    double x = v->valuedouble, factor = 1;
-    if (cJSON_IsString(v)) {
-        char *rest;
-        x = strtod(v->valuestring, &rest);
-        rest += strspn(rest, " ");
-        factor = 0;
-        for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
-            if (strcmp(rest, units[i].suffix) == 0) factor = units[i].factor;
-        }
-    } else if (!cJSON_IsNumber(v)) {
-        return wrong(k, v, where, expected, err);
+    char number[32], *text = cJSON_GetStringValue(v);
+    if (cJSON_IsNumber(v)) {
+        snprintf(number, sizeof number, "%.17g", v->valuedouble);
+        text = number;
     }
-    x *= factor;
-    if (!(x >= 0x1p20 && x <= 0x1p60)) return wrong(k, v, where, expected, err);
-    *(int64_t *)field(c, k) = (int64_t)x;
+    if (!text || !word_bytes(text, field(c, k))) return wrong(k, v, where, WORD_BYTES_EXPECTED, err);
     return 0;
 }
 

@@ -1,6 +1,7 @@
 #include "samples.h"
 
 #include "generate.h"
+#include "memory_use.h"
 
 // Short prompts are looked for among the first records only: the file may be large.
 enum { NEW_TOKENS = 64, LONGEST_PROMPT = 512, RECORDS_SEEN = 256 };
@@ -52,6 +53,14 @@ static int fill(Samples *s, const Trainer *t, const PromptCase *const *chosen, i
     return status;
 }
 
+// In host memory the answers take no more than the run has planned for; on a device the steps' memory is free again.
+static bool fits(const Trainer *t, int64_t sequences, int64_t longest) {
+    size_t resident = memory_resident();
+    if (!t->model->backend->host_memory) return true;
+    int64_t room = t->model->max_positions - longest, capacity = longest + (room < NEW_TOKENS ? room : NEW_TOKENS);
+    return resident + generate_bytes(t->model, sequences, capacity) <= t->planned_bytes;
+}
+
 int samples_make(Samples *s, const Trainer *t, Err *err) {
     const Config *c = t->config;
     FileList files;
@@ -68,8 +77,12 @@ int samples_make(Samples *s, const Trainer *t, Err *err) {
     file_list_clear(&files);
     const PromptCase *chosen[SAMPLES_MAX];
     int count = 0;
+    int64_t longest = 0;
     for (int64_t i = 0; i < n && count < SAMPLES_MAX; i++) {
-        if (cases[i].count > 0 && cases[i].count <= LONGEST_PROMPT) chosen[count++] = &cases[i];
+        int64_t length = cases[i].count, with = length > longest ? length : longest;
+        if (length < 1 || length > LONGEST_PROMPT || !fits(t, count + 1, with)) continue;
+        longest = with;
+        chosen[count++] = &cases[i];
     }
     int status = count ? fill(s, t, chosen, count, err) : 0;
     prompt_cases_free(cases, n);

@@ -1,6 +1,7 @@
 #include "words.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool is_name(const char *s, size_t n) {
@@ -54,4 +55,23 @@ void nearest_try(Nearest *n, const char *name) {
     if (d > n->distance || (n->name && d == n->distance)) return;
     n->distance = d;
     n->name = name;
+}
+
+bool word_bytes(const char *text, int64_t *bytes) {
+    static const struct {
+        const char *suffix;
+        double factor;
+    } units[] = {{"", 1},         {"B", 1},      {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30},
+                 {"TiB", 0x1p40}, {"KB", 1e3},   {"MB", 1e6},     {"GB", 1e9},     {"TB", 1e12},
+                 {"K", 0x1p10},   {"M", 0x1p20}, {"G", 0x1p30}};
+    char *rest;
+    double x = strtod(text, &rest), factor = 0;
+    rest += strspn(rest, " ");
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strcmp(rest, units[i].suffix) == 0) factor = units[i].factor;
+    }
+    x *= factor;
+    if (!(x >= 0x1p20 && x <= 0x1p60)) return false;
+    *bytes = (int64_t)x;
+    return true;
 }
