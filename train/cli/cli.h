@@ -39,7 +39,8 @@ typedef struct ArgStrings { // init with {0}
 typedef struct ArgSpec {
     const char *key;
     ArgKind kind;
-    void *out;  // const char **, int64_t * (also bytes), double *, bool *, ArgStrings *; keeps its value when the key is absent
+    void *out; // const char **, int64_t * (also bytes), double *, bool *, ArgStrings *; keeps its value when the key is
+               // absent
     bool *seen; // may be NULL
 } ArgSpec;
 // words: up to max_words plain words are stored, more are refused. Aliases are further ArgSpecs with the same out.

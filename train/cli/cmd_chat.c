@@ -128,8 +128,9 @@ static int check_length(const Chat *c, const ChatTokens *tokens, Err *err) {
 
 static void note_full(const Chat *c, const Generation *g, int64_t prompt) {
     if (g->stopped || g->count == c->options.max_new_tokens || prompt + g->count < c->context) return;
-    log_warn("the answer is cut: the context of %lld tokens is full (--max_seq_length); /reset forgets the conversation",
-             (long long)c->context);
+    log_warn(
+        "the answer is cut: the context of %lld tokens is full (--max_seq_length); /reset forgets the conversation",
+        (long long)c->context);
 }
 
 // One turn. What fails (text that is not UTF-8, a full context) leaves the conversation as it was.

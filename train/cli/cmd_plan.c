@@ -66,6 +66,8 @@ static void print_plan(const RunPlan *p) {
     say("ladder   recompute  activations           total     tokens/s\n");
     for (int i = 0; i < PLAN_LEVELS; i++)
         if (i < RECOMPUTE_OFFLOAD || !p->backend->host_memory) print_level(p, &p->levels[i]);
+    if (p->chosen >= 0 && p->levels[p->chosen].total == p->end)
+        say("         the total is that of the end of the run, when the adapter is verified\n");
     print_time(p);
     if (p->backend->host_memory)
         say("         tokens/s: from the products of matrices that this CPU does in a second\n");
@@ -79,9 +81,9 @@ static void print_plan(const RunPlan *p) {
 
 static void print_json(const RunPlan *p) {
     say("{\"device\": \"%s\", \"name\": \"%s\", \"dtype\": \"%s\", \"base_bytes\": %zu, \"adapter_state_bytes\": %zu, "
-        "\"other_bytes\": %zu, \"limit_bytes\": %zu, \"chosen\": ",
+        "\"other_bytes\": %zu, \"end_bytes\": %zu, \"limit_bytes\": %zu, \"chosen\": ",
         run_device_kind(p->backend), p->backend->name, run_device_dtype(p->backend), p->base, p->adapter_state,
-        p->others, p->limit);
+        p->others, p->end, p->limit);
     if (p->chosen < 0)
         say("null");
     else

@@ -99,12 +99,13 @@ void decode_engine_free(DecodeEngine *e) {
 size_t decode_engine_bytes(const Model *m, int64_t sequences, int64_t capacity, int64_t max_tokens) {
     const ModelConfig *c = &m->config;
     DecodeEngine e = {.max_tokens = max_tokens, .cache = {.capacity = capacity, .sequences = sequences}};
-    Mat layer = mat_of(NULL, m->backend->activation, sequences * capacity, c->kv_heads * c->head_size);
+    void *nowhere = &e; // memory of the caller's is not part of the arena; planning does not touch it
+    Mat layer = mat_of(nowhere, m->backend->activation, sequences * capacity, c->kv_heads * c->head_size);
     e.cache.k = e.cache.v = mem_alloc((size_t)c->layers, sizeof layer);
     for (int64_t i = 0; i < c->layers; i++) e.cache.k[i] = layer;
-    e.in = (DecodeInputs){.tokens = max_tokens, .samples = sequences};
+    e.in = (DecodeInputs){.tokens = max_tokens, .samples = sequences, .last = nowhere};
     Tape *t = tape_new(m->backend);
-    decoder_build_decode(t, m, NULL, &e.in, &e.cache, mat_of(NULL, DTYPE_F32, sequences, c->vocab));
+    decoder_build_decode(t, m, NULL, &e.in, &e.cache, mat_of(nowhere, DTYPE_F32, sequences, c->vocab));
     size_t bytes = tape_plan(t, TAPE_FORWARD) + 2 * ints_bytes(&e) +
                    2 * (size_t)c->layers * mat_bytes(layer.rows, layer.cols, layer.dtype) +
                    mat_bytes(sequences, c->vocab, DTYPE_F32);

@@ -65,7 +65,7 @@ size_t model_logits_bytes(const Model *m, const Adapter *a, int64_t n) {
     int32_t *ids = mem_calloc((size_t)n, sizeof *ids);
     set_inputs(in, ids, n, m->config.hidden, 0, 0);
     Tape *t = tape_new(m->backend);
-    decoder_build_logits(t, m, a, in, mat_of(NULL, DTYPE_F32, n, m->config.vocab));
+    decoder_build_logits(t, m, a, in, mat_of(ids, DTYPE_F32, n, m->config.vocab)); // planning does not touch it
     size_t bytes = tape_plan(t, TAPE_FORWARD) + (size_t)n * (size_t)m->config.vocab * sizeof(float);
     tape_free(t);
     mem_free(ids);

@@ -70,6 +70,7 @@ int run_plan_open(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *err) {
     p->gpu = gpu ? gpu : b->host_memory ? NULL : gpu_by_name(b->name);
     TrainerRoom room = trainer_room(p->trainer);
     p->limit = room.limit;
+    p->end = room.end;
     p->limit_why = room.why;
     p->base = b->host_memory ? p->model->weight_bytes : p->model->device_bytes;
     p->adapter_state = (size_t)p->adapter->count * (4 * sizeof(float) + sizeof(int64_t));

@@ -83,9 +83,9 @@ static int refuse(const Trainer *t, const TrainerRoom *room, size_t arena, Err *
         "%s of %lld tokens needs %.0f MB in all%s%s: %.1f MB for model, adapter and what is there, %.1f MB "
         "for activations (gradient_checkpointing %s); expected at most %.0f MB (%s); a smaller %s%s "
         "would help",
-        on_device ? "a pass" : "a row", (long long)t->runner->bounds.tokens, (double)trainer_total_bytes(room, arena) / 1e6,
-        on_device ? " on " : "", b->name, (double)room->held / 1e6, (double)arena / 1e6, recompute_name(t->recompute),
-        (double)room->limit / 1e6, room->why,
+        on_device ? "a pass" : "a row", (long long)t->runner->bounds.tokens,
+        (double)trainer_total_bytes(room, arena) / 1e6, on_device ? " on " : "", b->name, (double)room->held / 1e6,
+        (double)arena / 1e6, recompute_name(t->recompute), (double)room->limit / 1e6, room->why,
         on_device && t->rows_per_pass > 1 ? "per_device_train_batch_size or " : "", "max_seq_length");
 }
 
