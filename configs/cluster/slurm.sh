@@ -23,6 +23,12 @@ set -u
 told=yes
 trap 'told=yes' TERM USR1
 
+# A secret of this run, by which its ranks know each other.
+if [ -z "${LORAC_SECRET:-}${LORAC_SECRET_FILE:-}" ]; then
+    LORAC_SECRET=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+    export LORAC_SECRET
+fi
+
 # PMIx is how ranks started by srun find each other: `srun --mpi=list` must name it. Without it (or without Open MPI):
 # torchrun, see README.md beside this file.
 srun --mpi=pmix --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" lorac train "$@" &

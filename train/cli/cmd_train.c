@@ -65,7 +65,8 @@ const Verb verb_train = {
         "status 75); a second SIGTERM, SIGINT, SIGQUIT, SIGUSR1 or SIGUSR2 ends it at once.\n\n"
         "Under mpirun, srun or torchrun each process is a rank, and num_gpus starts one for each GPU: they share the\n"
         "rows of every step and come to the bits of one process that takes as many rows a step. A run goes on with\n"
-        "any number of ranks. configs/cluster has scripts for Slurm, Kubernetes and ssh.\n\n"
+        "any number of ranks. configs/cluster has scripts for Slurm, Kubernetes and ssh. On several machines give all\n"
+        "ranks the same LORAC_SECRET in the environment, or LORAC_SECRET_FILE: it keeps strangers out.\n\n"
         "  lorac train configs/smollm2-tool-calls.json\n"
         "  mpirun -np 4 lorac train configs/smollm2-tool-calls.json\n"
         "  lorac train --model_name_or_path M.gguf --train_file train.jsonl --output_dir out --learning_rate 1e-3\n",
