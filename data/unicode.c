@@ -5,6 +5,19 @@
 #include <string.h>
 #include <utf8proc.h>
 
+char *utf8_replaced(const char *text) {
+    StrBuf out = {0};
+    str_puts(&out, "");
+    for (size_t len = strlen(text); len > 0;) {
+        size_t good = utf8_valid_prefix(text, len);
+        str_add(&out, text, good);
+        if (good < len) str_puts(&out, "\xEF\xBF\xBD"), good++;
+        text += good;
+        len -= good;
+    }
+    return out.data;
+}
+
 int utf8_char_len(uint8_t lead) {
     if (lead < 0x80) return 1;
     if (lead < 0xC2) return 0;

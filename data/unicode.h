@@ -6,6 +6,8 @@
 // Length of the longest prefix of text[0, len) that is well-formed UTF-8 (no surrogates, no overlong forms, at most
 // U+10FFFF, no cut-off character at the end).
 size_t utf8_valid_prefix(const char *text, size_t len);
+// A copy with U+FFFD in place of each byte that is no UTF-8: for paths in files of text. Caller frees.
+char *utf8_replaced(const char *text);
 // Bytes of the character that a lead byte begins: 1 to 4, 0 for a byte that cannot begin one.
 int utf8_char_len(uint8_t lead);
 // The character at text[0, len) of valid UTF-8 (len > 0), its length in *n.

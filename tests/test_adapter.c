@@ -403,6 +403,8 @@ static void test_adapter_export_under_any_path(void **state) {
             check_has_text("out/Modelfile", text);
             mem_free(text);
         }
+        char seen[4096];
+        ASSERT_OK(verify_quietly(&f, "out", seen, sizeof seen, &err), &err); // its files can be read again
         adapter_free(a);
         model_free(m);
     }

@@ -16,6 +16,7 @@
 #include "adapter_files.h"
 #include "gguf.h"
 #include "problem_list.h"
+#include "unicode.h"
 
 // The pairs under one linear of the GGUF file.
 typedef struct Stack {
@@ -329,7 +330,9 @@ static void add_keys(GgufWriter *w, const Adapter *a, const Model *m, const char
     const AdapterConfig *c = &a->config;
     gguf_writer_string(w, "general.type", "adapter");
     gguf_writer_string(w, "general.architecture", m->config.architecture);
-    gguf_writer_string(w, "general.name", name);
+    char *clean = utf8_replaced(name); // of a path
+    gguf_writer_string(w, "general.name", clean);
+    mem_free(clean);
     gguf_writer_u32(w, "general.file_type", 0); // all F32
     gguf_writer_u32(w, "general.quantization_version", 2);
     gguf_writer_string(w, "adapter.type", "lora");

@@ -6,6 +6,7 @@
 #include "adapter_files.h"
 #include "fileio.h"
 #include "peft_tensors.h"
+#include "unicode.h"
 
 int adapter_peft_weights(char **path, const char *dir, Err *err) {
     char *weights = path_join(dir, "adapter_model.safetensors"), *pickle = path_join(dir, "adapter_model.bin");
@@ -232,7 +233,9 @@ static int save_labels(const Adapter *a, const char *dir, Err *err) {
 
 static int save_files(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err) {
     StrBuf config = {0};
-    adapter_config_print(&config, a, m, m->repository ? m->repository : m->path);
+    char *base = utf8_replaced(m->repository ? m->repository : m->path);
+    adapter_config_print(&config, a, m, base);
+    mem_free(base);
     char *tensors = path_join(dir, "adapter_model.safetensors");
     int rc = save_tensors(a, tensors, err);
     mem_free(tensors);

@@ -3,6 +3,7 @@
 
 #include "export.h"
 #include "json.h"
+#include "unicode.h"
 
 static const char *base_of(const Model *m) {
     return m->repository ? m->repository : m->path;
@@ -136,5 +137,7 @@ char *model_card_text(const Model *m, const Adapter *a, const char *name, const 
                        "chat template: "
                        "give it to the\ntokenizer (`tokenizer.chat_template`), to `vllm serve --chat-template` or to "
                        "`llama-server --jinja --chat-template-file`.\n");
-    return out.data;
+    char *text = utf8_replaced(out.data); // of paths
+    str_clear(&out);
+    return text;
 }
