@@ -131,6 +131,82 @@ static void test_family_adapters_fused_base_is_the_same_model(void **state) {
     close_family(&fused);
 }
 
+// Modules that differ in rank, alpha and layers: as they are in GGUF, and with zeros below them where q, k and v are
+// one linear of the file.
+static void check_each(const char *name, FamilyFile kind, int64_t fused_rank) {
+    Fixture f = open_family(name, kind);
+    AdapterRank each[2 * PROJ_COUNT] = {[PROJ_Q] = {3, 6},
+                                        [PROJ_V] = {40, 12},
+                                        [PROJ_UP] = {2, 6},
+                                        [PROJ_COUNT + PROJ_K] = {5, 6},
+                                        [PROJ_COUNT + PROJ_Q] = {1, 0.3f}};
+    AdapterConfig c = {.rank = 8,
+                       .alpha = 6,
+                       .projections = BIT(Q) | BIT(K) | BIT(V) | BIT(UP),
+                       .each = each,
+                       .n_each = 2 * PROJ_COUNT};
+    Adapter *a, *b;
+    float want[TOKENS * VOCAB], got[TOKENS * VOCAB];
+    Err err;
+    Gguf *g;
+    ASSERT_OK(adapter_new(&a, f.model, &c, 7, false, &err), &err);
+    for (int64_t i = 0; i < a->count; i++) a->params[i] += (float)((i * 7919 + 13) % 255 - 127) / 1024;
+    logits(&f, a, want);
+    ASSERT_OK(adapter_save_peft(a, f.model, "each", NULL, &err), &err);
+    ASSERT_OK(adapter_save_gguf(a, f.model, "each.gguf", "test", &err), &err);
+    ASSERT_OK(gguf_open(&g, "each.gguf", &err), &err);
+    const GgufTensor *t = gguf_tensor(g, fused_rank ? "blk.0.attn_qkv.weight.lora_b" : "blk.0.attn_v.weight.lora_b");
+    assert_true(t && t->shape[0] == (fused_rank ? fused_rank : 40));
+    gguf_close(g);
+    for (int i = 0; i < 2; i++) {
+        ASSERT_OK(adapter_load(&b, f.model, i ? "each.gguf" : "each", false, &err), &err);
+        logits(&f, b, got);
+        for (int j = 0; j < TOKENS * VOCAB; j++) ASSERT_NEAR(got[j], want[j], 1e-5);
+        adapter_free(b);
+    }
+    adapter_free(a);
+    close_family(&f);
+}
+
+static void test_family_adapters_differ_by_module(void **state) {
+    (void)state;
+    check_each("qwen3", FAMILY_GGUF, 0);
+    check_each("llama-bias", FAMILY_GGUF, 0);
+    check_each("llama-bias", FAMILY_GGUF_FUSED, 80);
+}
+
+// llama.cpp takes alpha 0 as no scaling, whatever the rank of each tensor.
+static void test_family_adapters_gguf_without_alpha(void **state) {
+    (void)state;
+    Fixture f = open_family("qwen3", FAMILY_GGUF);
+    static float values[64 * 64];
+    for (int i = 0; i < 64 * 64; i++) values[i] = 0.01f;
+    int64_t rows, cols;
+    model_projection_shape(&f.model->config, PROJ_V, &rows, &cols);
+    GgufWriter *w = gguf_writer_new();
+    Adapter *a;
+    Err err;
+    gguf_writer_string(w, "general.type", "adapter");
+    gguf_writer_string(w, "general.architecture", "qwen3");
+    gguf_writer_string(w, "adapter.type", "lora");
+    gguf_writer_f32(w, "adapter.lora.alpha", 0);
+    for (int64_t layer = 0; layer < 2; layer++) {
+        char name[64];
+        snprintf(name, sizeof name, "blk.%d.attn_v.weight.lora_a", (int)layer);
+        gguf_writer_tensor(w, name, DTYPE_F32, 2, (int64_t[]){cols, layer + 1}, values);
+        snprintf(name, sizeof name, "blk.%d.attn_v.weight.lora_b", (int)layer);
+        gguf_writer_tensor(w, name, DTYPE_F32, 2, (int64_t[]){layer + 1, rows}, values);
+    }
+    ASSERT_OK(gguf_writer_save(w, "a.gguf", &err), &err);
+    gguf_writer_free(w);
+    ASSERT_OK(adapter_load(&a, f.model, "a.gguf", false, &err), &err);
+    assert_int_equal(a->n_segments, 4);
+    for (int i = 0; i < 4; i++) ASSERT_NEAR(a->segments[i].scale, 1, 0);
+    assert_int_equal(a->segments[2].rows, 2);
+    adapter_free(a);
+    close_family(&f);
+}
+
 // target_modules: names that PEFT resolves to exactly the trained modules.
 static void check_targets(const char *name, FamilyFile kind, uint32_t projections, const char *want, bool fan) {
     Fixture f = open_family(name, kind);
@@ -323,6 +399,7 @@ static void test_family_adapters_decode_as_the_full_pass(void **state) {
 
 TEST_MAIN(SCRATCH_TEST(test_family_adapters_round_trip),
           SCRATCH_TEST(test_family_adapters_fused_base_is_the_same_model), SCRATCH_TEST(test_family_adapters_targets),
+          SCRATCH_TEST(test_family_adapters_differ_by_module), SCRATCH_TEST(test_family_adapters_gguf_without_alpha),
           SCRATCH_TEST(test_family_adapters_in_a_multimodal_model),
           TEST(test_family_adapters_name_modules_as_peft_does), SCRATCH_TEST(test_family_adapters_read_patterns),
           SCRATCH_TEST(test_family_adapters_narrow_keeps_values),

@@ -296,6 +296,10 @@ static void test_peft_folder_without_safetensors(void **state) {
     scratch_put("peft/adapter_model.bin", "PK", 2);
     ASSERT_REFUSED(adapter_load(&a, c.model, "peft", false, &err), &err, "found adapter_model.bin");
     if (!strstr(err.msg, "convert it with: python3 -c")) fail_msg("%s", err.msg);
+    ASSERT_REFUSED(adapter_load(&a, c.model, "peft/adapter_model.bin", false, &err), &err, "a file of a PEFT folder");
+    ASSERT_OK(dir_make_parents("out/adapter", &err), &err);
+    scratch_put("out/adapter/adapter_model.safetensors", "", 0);
+    ASSERT_REFUSED(adapter_load(&a, c.model, "out", false, &err), &err, "but a folder adapter with one");
     close_case(&c);
 }
 

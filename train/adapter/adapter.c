@@ -284,7 +284,18 @@ int adapter_narrow(Adapter **adapter, const Model *m, uint32_t projections) {
     return same ? 0 : 1;
 }
 
+// A file of a PEFT folder named in place of the folder.
+static int refuse_peft_file(const char *path, Err *err) {
+    static const char *const names[] = {"adapter_model.safetensors", "adapter_model.bin", "adapter_config.json"};
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0)
+            return err_input(err, "%s: a file of a PEFT folder; expected the folder, or a GGUF adapter", path);
+    return 0;
+}
+
 int adapter_load(Adapter **a, const Model *m, const char *path, bool with_grad, Err *err) {
+    if (!path_is_dir(path) && refuse_peft_file(path, err)) return -1;
     int rc = path_is_dir(path) ? adapter_load_peft(a, m, path, with_grad, err)
                                : adapter_load_gguf(a, m, path, with_grad, err);
     if (rc || m->backend->k->status(m->backend, err) == 0) return rc;

@@ -10,6 +10,7 @@
 
 int adapter_peft_weights(char **path, const char *dir, Err *err) {
     char *weights = path_join(dir, "adapter_model.safetensors"), *pickle = path_join(dir, "adapter_model.bin");
+    char *inside = path_join(dir, "adapter/adapter_model.safetensors"); // what a run leaves
     bool found = path_exists(weights);
     int rc = 0;
     if (!found && path_exists(pickle))
@@ -20,8 +21,10 @@ int adapter_peft_weights(char **path, const char *dir, Err *err) {
                        "'adapter_model.safetensors')\"",
                        dir);
     else if (!found)
-        rc = err_input(err, "%s: has no adapter_model.safetensors; expected a PEFT folder", dir);
+        rc = err_input(err, "%s: has no adapter_model.safetensors%s; expected a PEFT folder", dir,
+                       path_exists(inside) ? ", but a folder adapter with one" : "");
     mem_free(pickle);
+    mem_free(inside);
     if (rc) mem_free(weights);
     if (!rc) *path = weights;
     return rc;
