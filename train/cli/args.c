@@ -37,11 +37,7 @@ static int set_float(const ArgSpec *s, const char *value, Err *err) {
 }
 
 static int set_bool(const ArgSpec *s, const char *value, Err *err) {
-    bool yes = strcmp(value, "true") == 0 || strcmp(value, "1") == 0;
-    if (!yes && strcmp(value, "false") != 0 && strcmp(value, "0") != 0)
-        return bad_value(s, value, "true or false", err);
-    *(bool *)s->out = yes;
-    return 0;
+    return word_bool(value, s->out) ? 0 : bad_value(s, value, "true or false", err);
 }
 
 static int set_bytes(const ArgSpec *s, const char *value, Err *err) {
@@ -79,11 +75,8 @@ static int set_value(const ArgSpec *s, const char *value, Err *err) {
 // The value of word i: behind '=', or the next word (*i moves), or "true" for a bare flag.
 static const char *word_value(const Word *w, const ArgSpec *s, int argc, char **argv, int *i, Err *err) {
     if (w->value) return w->value;
-    bool next = *i + 1 < argc && strncmp(argv[*i + 1], "--", 2) != 0;
-    if (s->kind == ARG_BOOL) {
-        next = next && (strcmp(argv[*i + 1], "true") == 0 || strcmp(argv[*i + 1], "false") == 0);
-        return next ? argv[++*i] : "true";
-    }
+    bool next = *i + 1 < argc && strncmp(argv[*i + 1], "--", 2) != 0, value;
+    if (s->kind == ARG_BOOL) return next && word_bool(argv[*i + 1], &value) ? argv[++*i] : "true";
     if (next) return argv[++*i];
     err_input(err, "--%s: has no value", s->key);
     return NULL;
@@ -102,7 +95,7 @@ int args_parse(int argc, char **argv, const ArgSpec *specs, size_t n_specs, cons
     for (int i = 0; i < argc; i++) {
         Word w = word_split(argv[i]);
         if (!w.is_key) {
-            if (n == max_words) return err_input(err, "\"%s\": one word too many on the command line", argv[i]);
+            if (n == max_words) return err_input(err, "unexpected argument \"%s\"", argv[i]);
             words[n++] = argv[i];
             continue;
         }

@@ -1,6 +1,8 @@
 // lorac: main. Finds the verb, runs it, prints the one line of an error, returns the status.
 #include "cli.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,15 +69,37 @@ static void spin_shortly(char **argv) {
     if (setenv("GOMP_SPINCOUNT", "4000", 1) == 0) execv("/proc/self/exe", argv);
 }
 
+// A file that is opened later must not get the number of a standard stream that is closed. Only for reading: what is
+// written to such a stream still fails.
+static void occupy_standard_streams(void) {
+    int fd;
+    do fd = open("/dev/null", O_RDONLY);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO) close(fd);
+}
+
+// Output that is lost is a failure, unless it only told how a run went.
+static int check_output(const Verb *v, int status, Err *err) {
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    const char *why = errno ? strerror(errno) : "cannot be written";
+    if (v == &verb_train)
+        log_warn("standard output: %s; what the run printed there is incomplete", why);
+    else if (!status)
+        err_runtime(err, "standard output: %s; what was printed is incomplete", why);
+    return v == &verb_train || status ? status : EXIT_RUNTIME;
+}
+
 int main(int argc, char **argv) {
     spin_shortly(argv); // where it fails, all works the same but for the spinning
+    occupy_standard_streams();
     Err err = {0};
     hooks_install();
     signal(SIGPIPE, SIG_IGN); // a closed pipe must not end a training run
     signal(SIGXFSZ, SIG_IGN); // nor a limit of file sizes: the write fails with EFBIG
     const Verb *v = choose(&argc, &argv, &err);
     int status = v ? v->run(argc, argv, &err) : EXIT_INPUT;
-    fflush(stdout); // where both go to one file, the error comes last
+    status = check_output(v, status, &err); // where both go to one file, the error comes last
     if (status && status != EXIT_INTERRUPTED && err.msg[0]) fprintf(stderr, "lorac: %s\n", err.msg);
     return status;
 }

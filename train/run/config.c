@@ -86,11 +86,9 @@ static int load_file(Config *c, const char *path, Err *err) {
 // The key's value on the command line: behind '=', the next word, or true for a bare flag.
 static const char *override_value(const Word *w, const ConfigKey *k, int argc, char **argv, int *i) {
     if (w->value) return w->value;
-    bool next = *i + 1 < argc && strncmp(argv[*i + 1], "--", 2) != 0;
-    if (k && k->type == KEY_BOOL) { // `--packing CONFIG.json`: the path is no value of the flag
-        next = next && (strcmp(argv[*i + 1], "true") == 0 || strcmp(argv[*i + 1], "false") == 0);
-        return next ? argv[++*i] : "true";
-    }
+    bool next = *i + 1 < argc && strncmp(argv[*i + 1], "--", 2) != 0, value;
+    if (k && k->type == KEY_BOOL) // `--packing CONFIG.json`: the path is no value of the flag
+        return next && word_bool(argv[*i + 1], &value) ? argv[++*i] : "true";
     return next ? argv[++*i] : NULL;
 }
 

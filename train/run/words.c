@@ -75,3 +75,8 @@ bool word_bytes(const char *text, int64_t *bytes) {
     *bytes = (int64_t)x;
     return true;
 }
+
+bool word_bool(const char *text, bool *value) {
+    *value = strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
+    return *value || strcmp(text, "false") == 0 || strcmp(text, "0") == 0;
+}

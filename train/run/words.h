@@ -11,6 +11,8 @@ typedef struct Word {
     const char *value;      // behind '=', or NULL: the next word, if the key wants one
 } Word;
 Word word_split(const char *word);
+// "true", "false", "1" or "0"; false where the word is none of them, as after a bare flag.
+bool word_bool(const char *text, bool *value);
 // "6GiB", "500 MB", "1073741824": false where it is no such amount or not from 1 MiB to 2^60.
 bool word_bytes(const char *text, int64_t *bytes);
 #define WORD_BYTES_EXPECTED "bytes or text such as \"6GiB\", at least 1 MiB"

@@ -1,0 +1,75 @@
+// Standard streams that are full or closed, and the values of flags: no output is lost without an exit status, no word
+// of the command line is left over.
+#include "cli_runner.h"
+#include "tiny_model.h"
+
+#define MODEL "--model_name_or_path m.gguf "
+#define TRAIN                                                                                                          \
+    "train " MODEL "--train_file d.jsonl --output_dir out --max_seq_length 64 --max_steps 1 --lora_r 2 "               \
+    "--learning_rate 1e-2 --device cpu "
+
+static void put_files(void) {
+    tiny_model_write("m.gguf", &TINY_MODEL);
+    put("d.jsonl", "{\"text\": \"one two three four\"}\n");
+}
+
+// What a verb prints is its result; what training prints only tells how it went.
+static void test_full_stdout_is_a_failure(void **state) {
+    (void)state;
+    put_files();
+    static const char *const verbs[] = {
+        "version",        "help",
+        "help train",     "tokenize " MODEL "--text one",
+        "inspect m.gguf", "generate " MODEL "--prompt one --max_new_tokens 2 --device cpu"};
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        char *full = mem_printf("%s 2>err >/dev/full; r=$?; cat err; (exit $r)", verbs[i]);
+        char *closed = mem_printf("%s 2>err >&-; r=$?; cat err; (exit $r)", verbs[i]);
+        check_has(full, 1, "standard output: ");
+        check_has(closed, 1, "standard output: ");
+        mem_free(closed);
+        mem_free(full);
+    }
+    check_has(TRAIN "2>err >/dev/full; r=$?; cat err; (exit $r)", 0, "standard output: ");
+    assert_true(path_exists("out/adapter.gguf"));
+}
+
+// A file must not get the number of a closed stream: a warning would be written into it.
+static void test_closed_streams_spoil_no_file(void **state) {
+    (void)state;
+    put_files();
+    mem_free(run(TRAIN "<&- >&- 2>&-; r=$?; exec 2>&1; (exit $r)", 0));
+    assert_true(path_exists("out/adapter.gguf"));
+    mem_free(run(TRAIN ">/dev/null", 0)); // all files of the run are whole: it verifies them
+    check_has("verify out " MODEL "--device cpu", 0, "verified");
+    mem_free(run("tokenize " MODEL "--text one <&- 2>&-", 0));
+}
+
+static void test_flags_take_their_values(void **state) {
+    (void)state;
+    put_files();
+    check_has(TRAIN "--packing 0 --shuffle 1 --use_rslora false --load_best_model_at_end 0", 0, "adapter: ");
+    char *config = run("inspect out/config.json --show 1", 0);
+    mem_free(config);
+    check_has("plan out/config.json --json 1", 0, "\"chosen\"");
+    check_has("plan out/config.json --json 0", 0, "ladder");
+    check_has("plan out/config.json --json maybe", 2, "maybe");
+    check_has("tokenize " MODEL "--text one two", 2, "unexpected argument \"two\"");
+    check_has("tokenize " MODEL "--add_special_tokens 1 --text one", 0, "input_ids");
+}
+
+static void test_chat_is_bounded(void **state) {
+    (void)state;
+    put_files();
+    put("in", "hello\nhello again\n");
+    mem_free(run("chat " MODEL "--device cpu --max_new_tokens 4 < in", 0));
+    check_has("chat " MODEL "--device cpu --max_new_tokens 4 --max_seq_length 16 < in", 0,
+              "expected at most 16 (--max_seq_length)");
+    check_has("chat " MODEL "--device cpu --max_new_tokens 400 --max_seq_length 80 < in", 0,
+              "the context of 80 tokens is full");
+    check_has("chat " MODEL "--device cpu --max_seq_length 257 < in", 2, "expected 1 to 256, the context of m.gguf");
+    check_has("chat " MODEL "--device cpu --max_memory 1MiB < in", 3, "expected at most 0.0 MB (--max_memory)");
+    check_has("chat " MODEL "--device cpu --max_memory much < in", 2, "expected bytes or text such as");
+}
+
+TEST_MAIN(SCRATCH_TEST(test_full_stdout_is_a_failure), SCRATCH_TEST(test_closed_streams_spoil_no_file),
+          SCRATCH_TEST(test_flags_take_their_values), SCRATCH_TEST(test_chat_is_bounded))
