@@ -79,7 +79,8 @@ int byte_stream_open(ByteStream **stream, const char *path, Err *err) {
         byte_stream_close(s);
         return -1;
     }
-    if (s->kind == PLAIN && fault_in_file(path, (const char *)s->map.data, s->map.size < 64 ? s->map.size : 64, err)) {
+    if (s->kind == PLAIN &&
+        fault_in_file(path, (const char *)s->map.data, s->map.size < 64 ? s->map.size : 64, false, err)) {
         byte_stream_close(s);
         return -1;
     }

@@ -95,10 +95,11 @@ void key_counts_show(StrBuf *out, const KeyCounts *c) {
 
 bool key_is_prompt_like(const char *name) {
     static const char *const known[] = {
-        "context",        "contexts", "sql_context", "passage",    "passages",    "document",   "documents",
-        "article",        "evidence", "paragraph",   "background", "premise",     "abstract",   "system_prompt",
-        "system_message", "system",   "input",       "inputs",     "source_text", "facts",      "story",
-        "knowledge",      "table",    "schema",      "history",    "question",    "instruction"};
+        "context",        "contexts", "sql_context", "passage",    "passages",    "document",    "documents",
+        "article",        "evidence", "paragraph",   "background", "premise",     "abstract",    "system_prompt",
+        "system_message", "system",   "input",       "inputs",     "source_text", "facts",       "story",
+        "knowledge",      "table",    "schema",      "history",    "question",    "instruction", "image",
+        "images",         "video",    "videos",      "audio",      "audios"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcasecmp(name, known[i]) == 0) return true;
     return false;

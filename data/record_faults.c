@@ -11,14 +11,15 @@
 // ---- whole files ----
 
 // By a byte order mark, or by the zeros of the first ASCII characters.
-static const char *encoding_of(const unsigned char *p, size_t n) {
+static const char *encoding_of(const unsigned char *p, size_t n, bool is_text) {
     if (n < 2) return NULL;
-    bool four = n >= 4;
-    if (four && ((!p[0] && !p[1] && p[2] == 0xFE && p[3] == 0xFF) || (p[0] == 0xFF && p[1] == 0xFE && !p[2] && !p[3])))
+    if (n >= 4 &&
+        ((!p[0] && !p[1] && p[2] == 0xFE && p[3] == 0xFF) || (p[0] == 0xFF && p[1] == 0xFE && !p[2] && !p[3])))
         return "UTF-32";
     if ((p[0] == 0xFF && p[1] == 0xFE) || (p[0] == 0xFE && p[1] == 0xFF)) return "UTF-16";
-    if (four && ((p[0] && !p[1] && !p[2] && !p[3]) || (!p[0] && !p[1] && !p[2] && p[3]))) return "UTF-32";
-    if (four && ((p[0] && !p[1] && p[2] && !p[3]) || (!p[0] && p[1] && !p[2] && p[3]))) return "UTF-16";
+    if (n < 4 || !is_text) return NULL;
+    if ((p[0] && !p[1] && !p[2] && !p[3]) || (!p[0] && !p[1] && !p[2] && p[3])) return "UTF-32";
+    if ((p[0] && !p[1] && p[2] && !p[3]) || (!p[0] && p[1] && !p[2] && p[3])) return "UTF-16";
     return NULL;
 }
 
@@ -43,8 +44,8 @@ static const Magic magics[] = {
     {"<html", 5, "an HTML page", "a data file"},
 };
 
-int fault_in_file(const char *path, const char *text, size_t len, Err *err) {
-    const char *encoding = encoding_of((const unsigned char *)text, len);
+int fault_in_file(const char *path, const char *text, size_t len, bool is_text, Err *err) {
+    const char *encoding = encoding_of((const unsigned char *)text, len, is_text);
     if (encoding)
         return err_input(err, "%s: found %s text; expected UTF-8 (iconv -f %s -t UTF-8)", path, encoding, encoding);
     for (size_t i = 0; i < sizeof magics / sizeof *magics; i++)

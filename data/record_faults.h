@@ -4,8 +4,9 @@
 
 #include "records.h"
 
-// The first bytes of a file. -1 and a message, or 0: nothing known is wrong with them.
-int fault_in_file(const char *path, const char *text, size_t len, Err *err);
+// The first bytes of a file. -1 and a message, or 0: nothing known is wrong with them. is_text: zeros among them are
+// those of UTF-16 or UTF-32.
+int fault_in_file(const char *path, const char *text, size_t len, bool is_text, Err *err);
 // The first line of a file that should hold JSON records.
 int fault_in_first_line(const char *path, size_t line, const char *text, size_t len, Err *err);
 // A record that is no JSON: a better message in place of the parser's, where there is one. Returns -1.

@@ -189,7 +189,7 @@ static int check_beginning(RecordReader *r, Err *err) {
     bool stream = r->w.stream;
     while (rc == 1 && r->w.end - r->w.p < 32) rc = window_more(&r->w, err);
     size_t n = (size_t)(r->w.end - r->w.p);
-    if (rc < 0 || (n && fault_in_file(r->path, r->w.p, n < 32 ? n : 32, err)) ||
+    if (rc < 0 || (n && fault_in_file(r->path, r->w.p, n < 32 ? n : 32, true, err)) ||
         (stream && n && refuse_zero(r, 0, err)))
         return -1;
     if (r->w.end - r->w.p >= 3 && memcmp(r->w.p, "\xEF\xBB\xBF", 3) == 0) r->w.p += 3;

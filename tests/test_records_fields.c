@@ -105,6 +105,7 @@ static void test_records_count_keys_of_classification_and_shards(void **state) {
     check_unread(d, "classes", "idx (1 record), content (1)");
     dataset_close(d);
     b.o.classification = false;
+    tar_file(&tar, "a", "a name of one character, then zeros, as in UTF-32");
     tar_file(&tar, "0.json", "{\"text\":\"ab\",\"license\":\"l\"}");
     tar_file(&tar, "1.txt", "cd");
     tar_file(&tar, "1.cls", "7");

@@ -257,7 +257,7 @@ static void test_folder_end_tokens(void **state) {
     folder_put("tokenizer.json", GOOD);
     folder_put("tokenizer_config.json", "{\"eos_token\":\"<end>\"}");
     folder_put("config.json", "{\"eos_token_id\":2}");
-    folder_put("generation_config.json", "{\"eos_token_id\":[5,1]}");
+    folder_put("generation_config.json", "{\"eos_token_id\":[5.0,1]}");
     Tokenizer *t = folder_tokenizer();
     const int want[] = {0, 1, 0, 0, 0, 1, 1}; // generation_config.json beats config.json; eos always counts
     for (int32_t id = 0; id < 7; id++) assert_int_equal(tokenizer_is_end(t, id), want[id]);
