@@ -239,6 +239,7 @@ static int read_file(Build *b, const char *path) {
     b->place = (RecordPlace){.path = path, .number = 1, .is_text = records_are_text(r)};
     int rc = read_records(b, r);
     b->stats.ignored_members += records_ignored(r);
+    if (records_ignored_kinds(r)) key_counts_join(&b->unread, records_ignored_kinds(r));
     records_close(r);
     token_sink_end_file(b->sink);
     b->stats.format = path == b->o->files[0] || b->stats.format == b->place.format ? b->place.format : FORMAT_AUTO;

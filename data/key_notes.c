@@ -59,6 +59,21 @@ void key_counts_put(KeyCounts *c, const char *name, int64_t records) {
     c->records[c->count++] = records;
 }
 
+static void add_count(KeyCounts *c, const char *name, int64_t records) {
+    size_t i = find(c, name);
+    if (i < c->count)
+        c->records[i] += records;
+    else if (c->count < KEYS_NAMED)
+        key_counts_put(c, name, records);
+    else
+        c->others += records;
+}
+
+void key_counts_join(KeyCounts *c, const KeyCounts *more) {
+    for (size_t i = 0; i < more->count; i++) add_count(c, more->names[i], more->records[i]);
+    c->others += more->others;
+}
+
 void key_counts_add(KeyCounts *c, const KeyNotes *n) {
     bool more = n->more;
     for (const char *p = n->names.data, *end = p + n->names.len; p < end; p += strlen(p) + 1) {

@@ -17,13 +17,14 @@ typedef struct KeyNotes { // of one record; init with {0}
 void key_notes_add(KeyNotes *n, const char *prefix, JsonStr key);
 void key_notes_clear(KeyNotes *n);
 
-typedef struct KeyCounts { // of all records; init with {0}
+typedef struct KeyCounts { // of all records, and of the members of archives; init with {0}
     char **names;          // in the order of their first appearance
     int64_t *records;
     size_t count, capacity, records_capacity;
     int64_t others; // records with keys beyond KEYS_NAMED
 } KeyCounts;
 void key_counts_add(KeyCounts *c, const KeyNotes *n);
+void key_counts_join(KeyCounts *c, const KeyCounts *more);
 void key_counts_put(KeyCounts *c, const char *name, int64_t records); // one more name
 void key_counts_clear(KeyCounts *c);
 // "context (768 records), id (768)": the first twenty.

@@ -59,7 +59,7 @@ int fault_in_text(const char *name, size_t line, const char *at, Err *err) {
     bool mark = c >= 0xFE && (unsigned char)at[1] >= 0xFE && at[1] != *at;
     return err_input(err, "%s:%zu: found byte 0x%02X%s; expected valid UTF-8 text%s", name, line, c,
                      mark ? ", the beginning of UTF-16 text" : "",
-                     c >= 0xA0 && !mark ? " (is it Latin-1 or Windows-1252? iconv -f WINDOWS-1252 -t UTF-8)" : "");
+                     !mark ? " (is it Latin-1 or Windows-1252? iconv -f WINDOWS-1252 -t UTF-8)" : "");
 }
 
 // ---- the first line ----

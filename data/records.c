@@ -266,6 +266,10 @@ bool records_are_text(const RecordReader *r) {
     return r->layout == TEXT;
 }
 
+const KeyCounts *records_ignored_kinds(const RecordReader *r) {
+    return r->tar ? tar_records_ignored_kinds(r->tar) : NULL;
+}
+
 int64_t records_ignored(const RecordReader *r) {
     return r->tar ? tar_records_ignored(r->tar) : 0;
 }

@@ -11,7 +11,7 @@
 // GiB), so that no crafted file takes more memory. Parquet and others are refused by name.
 #pragma once
 
-#include "json.h"
+#include "key_notes.h"
 
 enum { RECORD_MAX_BYTES = 256 << 20 };
 
@@ -42,3 +42,4 @@ int records_next(RecordReader *r, RecordSpan *span, Err *err);
 void records_release(RecordReader *r);
 // Members of a .tar that are no part of a record (images, sound, links).
 int64_t records_ignored(const RecordReader *r);
+const KeyCounts *records_ignored_kinds(const RecordReader *r); // "*.jpg", ...; NULL: no archive

@@ -9,7 +9,7 @@
 #include <xxhash.h>
 
 #include "byte_stream.h"
-#include "json.h"
+#include "key_notes.h"
 
 enum { TAR_BLOCK = 512, READ_BYTES = 64 << 10 };
 
@@ -33,7 +33,8 @@ struct TarReader {
     uint64_t *seen; // hashes of the keys of finished groups: a hash table, 0 is free
     size_t n_seen, seen_capacity;
     int64_t ignored;
-    char **held; // texts of records handed out
+    KeyCounts kinds; // of the ignored ones
+    char **held;     // texts of records handed out
     size_t n_held, held_capacity;
 };
 
@@ -94,6 +95,7 @@ void tar_records_close(TarReader *t) {
     if (!t) return;
     tar_records_release(t);
     group_clear(&t->group);
+    key_counts_clear(&t->kinds);
     archive_read_free(t->archive); // NULL is allowed
     byte_stream_close(t->stream);
     mem_free(t->held);
@@ -109,6 +111,15 @@ static int check_end(const TarReader *t, Err *err) {
                      t->path);
 }
 
+// `kind`: what stands behind the key, ".jpg", or what the member is.
+static void ignore(TarReader *t, const char *kind) {
+    KeyNotes one = {0};
+    key_notes_add(&one, *kind == '.' ? "*" : "", (JsonStr){kind, strlen(kind)});
+    key_counts_add(&t->kinds, &one);
+    key_notes_clear(&one);
+    t->ignored++;
+}
+
 // The next regular file: 1, 0 at the end, -1.
 static int next_member(TarReader *t, struct archive_entry **entry, Err *err) {
     for (;;) {
@@ -116,7 +127,7 @@ static int next_member(TarReader *t, struct archive_entry **entry, Err *err) {
         if (rc == ARCHIVE_EOF) return check_end(t, err);
         if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN) return fail_archive(t, err);
         if (archive_entry_filetype(*entry) == AE_IFREG && !archive_entry_hardlink(*entry)) return 1;
-        t->ignored += archive_entry_filetype(*entry) != AE_IFDIR;
+        if (archive_entry_filetype(*entry) != AE_IFDIR) ignore(t, "link or device");
     }
 }
 
@@ -251,7 +262,8 @@ static int compose(StrBuf *record, TarReader *t, const Group *g, const Json *roo
     StrBuf members = {0};
     bool text = g->content[MEMBER_TEXT] && !json_get(root, "text");
     bool label = g->content[MEMBER_CLASS] && !json_get(root, "label");
-    t->ignored += (g->content[MEMBER_TEXT] && !text) + (g->content[MEMBER_CLASS] && !label);
+    if (g->content[MEMBER_TEXT] && !text) ignore(t, ".txt");
+    if (g->content[MEMBER_CLASS] && !label) ignore(t, ".cls");
     int rc = text ? add_text(&members, t, g, err) : 0;
     if (!rc && label) rc = add_class(&members, t, g, err);
     if (!rc && !members.len)
@@ -266,7 +278,7 @@ static int compose(StrBuf *record, TarReader *t, const Group *g, const Json *roo
 
 static int compose_with_json(StrBuf *record, TarReader *t, const Group *g, const char *name, Err *err) {
     JsonDoc *doc;
-    if (json_parse(&doc, g->content[MEMBER_JSON], g->size[MEMBER_JSON], name, 1, err)) return -1;
+    if (json_parse_data(&doc, g->content[MEMBER_JSON], g->size[MEMBER_JSON], name, 1, err)) return -1;
     const Json *root = json_root(doc);
     int rc = root->type == JSON_OBJECT
                  ? compose(record, t, g, root, err)
@@ -319,7 +331,7 @@ int tar_records_next(TarReader *t, RecordSpan *span, Err *err) {
         size_t key = key_length(name);
         MemberKind kind = kind_of(name, key);
         if (more && !key) {
-            t->ignored++;
+            ignore(t, "name without a key");
             continue;
         }
         if (!more || !same_group(&t->group, name, key)) {
@@ -327,7 +339,7 @@ int tar_records_next(TarReader *t, RecordSpan *span, Err *err) {
             group_clear(&t->group);
             if (more) t->group.key = mem_strndup(name, key);
         }
-        if (more && kind == MEMBER_KINDS) t->ignored++;
+        if (more && kind == MEMBER_KINDS) ignore(t, name + key);
         if (rc >= 0 && more && kind != MEMBER_KINDS && add_member(t, entry, name, kind, err)) return -1;
     }
     return rc;
@@ -336,6 +348,10 @@ int tar_records_next(TarReader *t, RecordSpan *span, Err *err) {
 void tar_records_release(TarReader *t) {
     for (size_t i = 0; i < t->n_held; i++) mem_free(t->held[i]);
     t->n_held = 0;
+}
+
+const KeyCounts *tar_records_ignored_kinds(const TarReader *t) {
+    return &t->kinds;
 }
 
 int64_t tar_records_ignored(const TarReader *t) {

@@ -19,3 +19,4 @@ void tar_records_close(TarReader *t);
 int tar_records_next(TarReader *t, RecordSpan *span, Err *err);
 void tar_records_release(TarReader *t);
 int64_t tar_records_ignored(const TarReader *t);
+const KeyCounts *tar_records_ignored_kinds(const TarReader *t);

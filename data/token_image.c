@@ -101,7 +101,7 @@ static int check_names(TokenImage *image, const int64_t *records, const char *en
     }
     image->label_counts = mem_calloc(image->labels.count + 1, sizeof *image->label_counts);
     for (uint64_t i = 0; i <= f->n_unread; i++)
-        if (records[i] < 0 || records[i] > image->stats.records) return damaged(err, "its keys are impossible");
+        if (records[i] < 0) return damaged(err, "its keys are impossible");
     for (uint64_t i = 0; i < f->n_unread; i++) {
         if (!(name = next_name(&p, end))) return damaged(err, "its keys are impossible");
         key_counts_put(&image->unread, name, records[i]);

@@ -107,6 +107,7 @@ static void test_records_count_keys_of_classification_and_shards(void **state) {
     b.o.classification = false;
     tar_file(&tar, "a", "a name of one character, then zeros, as in UTF-32");
     tar_file(&tar, "0.json", "{\"text\":\"ab\",\"license\":\"l\"}");
+    tar_file(&tar, "1.jpg", "ef");
     tar_file(&tar, "1.txt", "cd");
     tar_file(&tar, "1.cls", "7");
     tar_end(&tar);
@@ -114,7 +115,7 @@ static void test_records_count_keys_of_classification_and_shards(void **state) {
     b.files[0] = "s.tar";
     Err err;
     ASSERT_OK(bench_open(&d, &b, true, &err), &err);
-    check_unread(d, "shard", "license (1 record), label (1)");
+    check_unread(d, "shard", "license (1 record), label (1), name without a key (1), *.jpg (1)");
     dataset_close(d);
     str_clear(&tar);
     bench_free(&b);

@@ -46,10 +46,10 @@ static int json_kind(JsonKind *kind, const char *path, Err *err) {
     while (p < end && strchr(" \t\r\n", *p)) p++;
     *kind = map.size > MAX_CONFIG_BYTES || (p < end && *p == '[') ? JSON_DATA : JSON_TRAINING;
     const char *line_end = *kind == JSON_TRAINING && p < end ? memchr(p, '\n', (size_t)(end - p)) : NULL;
-    if (*kind == JSON_TRAINING && map.size && json_parse(&doc, p, (size_t)(end - p), path, 1, &ignored) == 0) {
+    if (*kind == JSON_TRAINING && map.size && json_parse_data(&doc, p, (size_t)(end - p), path, 1, &ignored) == 0) {
         if (json_get(json_root(doc), "model_type") || json_get(json_root(doc), "architectures")) *kind = JSON_MODEL;
         json_free(doc);
-    } else if (line_end && json_parse(&doc, p, (size_t)(line_end - p), path, 1, &ignored) == 0) {
+    } else if (line_end && json_parse_data(&doc, p, (size_t)(line_end - p), path, 1, &ignored) == 0) {
         *kind = JSON_DATA; // a whole value on the first line and more behind it: JSONL
         json_free(doc);
     }

@@ -108,7 +108,7 @@ static int tokenize_messages(const Words *w, const Tokenizer *t, Err *err) {
     size_t size;
     int rc = run_chat_template(&c, t, &chat, err);
     if (!rc) rc = file_read(&text, &size, w->messages, MAX_INPUT_BYTES, err);
-    if (!rc) rc = json_parse(&doc, text, size, w->messages, 1, err);
+    if (!rc) rc = json_parse_data(&doc, text, size, w->messages, 1, err);
     if (!rc) rc = encode_messages(w, t, chat, json_root(doc), err);
     json_free(doc);
     mem_free(text);
