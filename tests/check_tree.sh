@@ -27,6 +27,9 @@ report "printing past say.h, which keeps control characters from the terminal:" 
 report "source files that CMake does not build:" \
     "$(for f in $(find kernels autograd data train -name '*.c' -o -name '*.cu' -o -name '*.cpp'); do
         grep -q " $f\$" CMakeLists.txt kernels/cuda/*.cmake train/ranks/mpi/*.cmake || echo "$f"; done)"
+report "tests that tests/README.md names and that are not there:" \
+    "$(sed -n '/^| [0-9]/s/.*|\([^|]*\)|$/\1/p' tests/README.md | tr -d '` ' | tr ',' '\n' | while read -r name; do
+        grep -qE "void (test_)?$name\(" tests/*.c || echo "$name"; done)"
 if command -v clang-format >/dev/null 2>&1; then
     report "clang-format would change:" "$(clang-format --dry-run $sources 2>&1 | sed -n 's/: warning:.*//p' | cut -d: -f1,2 | head)"
 fi
