@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "chat_mask.h"
+#include "chat_unrendered.h"
 
 void chat_text_clear(ChatText *x) {
     jinja_output_clear(&x->out);
@@ -136,6 +137,7 @@ int chat_template_new(ChatTemplate **out, const Tokenizer *t, const char *source
     c->end_of_turn = -1;
     probe_closing(c, t);
     c->header = probe_header(c, t);
+    c->known_reasoning = chat_known_reasoning(c, t);
     *out = c;
     return 0;
 }
@@ -176,6 +178,19 @@ static void supervise(ChatTokens *out, const ChatText *x, const uint8_t *bytes) 
     }
 }
 
+// A run of supervised tokens without a control token behind the last text of a message in it.
+static bool cannot_stop(const ChatTokens *out, const ChatText *x) {
+    bool open = false;
+    for (size_t i = 0; i < out->count; i++) {
+        if (out->supervised[i] && tokenizer_is_control(x->t, x->ids.ids[i]))
+            open = false;
+        else if (out->supervised[i] && x->ids.start[i] < x->out.len)
+            open |= chat_is_message(x->out.origin[x->ids.start[i]]);
+        if (open && (i + 1 == out->count || !out->supervised[i + 1])) return true;
+    }
+    return false;
+}
+
 // The keys of text parts that joining them has left out.
 static void note_parts(KeyNotes *unread, const Json *message, const Json *rendered) {
     const Json *parts = json_get(message, "content"), *content = json_get(rendered, "content");
@@ -185,6 +200,15 @@ static void note_parts(KeyNotes *unread, const Json *message, const Json *render
             JsonStr key = parts->items[i].keys[k];
             if (!json_str_is(key, "type") && !json_str_is(key, "text")) key_notes_add(unread, "[].content[].", key);
         }
+}
+
+static void note_losses(ChatTokens *out, ChatText *x, const Json *messages) {
+    out->unread = x->out.unread;
+    x->out.unread = (KeyNotes){0};
+    for (size_t i = 0; i < messages->count; i++) note_parts(&out->unread, &messages->items[i], &x->messages.items[i]);
+    chat_find_unrendered(x, &out->unread, out->unrendered, sizeof out->unrendered);
+    out->plain_control = tokenizer_spells_control(x->t, x->out.text, x->out.len, x->out.origin);
+    out->cannot_stop = cannot_stop(out, x);
 }
 
 int chat_encode(ChatTokens *out, const ChatTemplate *c, const Tokenizer *t, const Json *messages, const Json *tools,
@@ -210,13 +234,11 @@ int chat_encode(ChatTokens *out, const ChatTemplate *c, const Tokenizer *t, cons
         supervise(out, &x, bytes);
         mem_free(bytes);
     }
+    note_losses(out, &x, messages);
     out->text = x.out.text;
     out->text_len = x.out.len;
     out->ids = x.ids.ids;
     x.out.text = NULL;
-    out->unread = x.out.unread;
-    x.out.unread = (KeyNotes){0};
-    for (size_t i = 0; i < messages->count; i++) note_parts(&out->unread, &messages->items[i], &x.messages.items[i]);
     x.ids.ids = NULL;
     chat_text_clear(&x);
     return 0;

@@ -25,8 +25,11 @@ typedef struct ChatTokens { // init with {0}; chat_tokens_clear frees
     int32_t *ids;
     uint8_t *supervised;
     size_t count, supervised_count;
-    KeyNotes unread; // what the template has not looked at: jinja.h
-    size_t left_out; // bytes that the vocabulary has no token for: left out, or an unknown token (tokenizer.h)
+    KeyNotes unread;     // keys that the template has not looked at (jinja.h) or of which no text came out
+    char unrendered[96]; // the first field with text that must not be left out and is: "[1].tool_calls[0]"; "": none
+    bool plain_control;  // data spells a control token; it stays plain text
+    bool cannot_stop;    // a supervised turn ends without a control token
+    size_t left_out;     // bytes that the vocabulary has no token for: left out, or an unknown token (tokenizer.h)
 } ChatTokens;
 void chat_tokens_clear(ChatTokens *out);
 

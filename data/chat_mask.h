@@ -15,6 +15,7 @@ struct ChatTemplate {
     int32_t end_of_turn; // first control token behind an answer; -1: none found
     char *closing; // from there to the last control token that closes an answer: "<|im_end|>"; "" when none is found
     ChatForms forms;
+    unsigned known_reasoning; // chat_unrendered.h
 };
 
 // One conversation, rendered and tokenised: chat_text_start, chat_text_render, chat_text_clear.

@@ -98,9 +98,22 @@ static void note_unread(KeyNotes *out, const Json *record, const Texts *t) {
 
 // ---- tokens ----
 
-static void encode_texts(TokenIds *out, const Tokenizer *t, const Texts *texts, size_t *second) {
-    const char *b = texts->pair ? texts->second.data : NULL;
-    tokenizer_encode_pair(t, texts->first.data, texts->first.len, b, texts->second.len, out, second);
+static bool parses(const Encoder *e) {
+    return e->parse_special == PARSE_SPECIAL_ON;
+}
+
+static void encode_texts(TokenIds *out, const Encoder *e, const Texts *texts, size_t *second) {
+    TokenizerPair pair = {.a = texts->first.data,
+                          .b = texts->pair ? texts->second.data : NULL,
+                          .a_len = texts->first.len,
+                          .b_len = texts->second.len,
+                          .parse_special = parses(e)};
+    tokenizer_encode_pair(e->tokenizer, &pair, out, second);
+}
+
+static void note_special(Encoded *out, const Encoder *e, JsonStr text) {
+    if (tokenizer_spells_control(e->tokenizer, text.data, text.len, NULL))
+        *(parses(e) ? &out->parsed_special : &out->plain_special) = true;
 }
 
 typedef struct Range {
@@ -108,9 +121,9 @@ typedef struct Range {
 } Range;
 
 // Where a text's tokens stand in the sample, at or behind `from`: the special tokens around them are few.
-static Range find_text(const TokenIds *all, size_t from, const Tokenizer *t, JsonStr text) {
+static Range find_text(const TokenIds *all, size_t from, const Encoder *e, JsonStr text) {
     TokenIds alone = {0};
-    tokenizer_encode(t, text.data, text.len, NULL, false, &alone);
+    tokenizer_encode(e->tokenizer, text.data, text.len, NULL, parses(e), &alone);
     Range r = {from, alone.count};
     while (r.begin + r.count <= all->count && r.count &&
            memcmp(all->ids + r.begin, alone.ids, r.count * sizeof *alone.ids) != 0)
@@ -138,9 +151,9 @@ static size_t remove_tokens(TokenIds *t, size_t begin, size_t count) {
 }
 
 // Returns the number of tokens taken out; all of them when no text would be left.
-static size_t shorten(TokenIds *t, size_t *second, const Tokenizer *tokenizer, const Texts *texts, size_t max) {
-    Range a = find_text(t, 0, tokenizer, texts->first), b = {t->count, 0};
-    if (texts->pair) b = find_text(t, a.begin + a.count, tokenizer, texts->second);
+static size_t shorten(TokenIds *t, size_t *second, const Encoder *e, const Texts *texts, size_t max) {
+    Range a = find_text(t, 0, e, texts->first), b = {t->count, 0};
+    if (texts->pair) b = find_text(t, a.begin + a.count, e, texts->second);
     size_t special = t->count - a.count - b.count, keep_a = a.count, keep_b = b.count;
     if (special >= max) return remove_tokens(t, 0, t->count);
     if (texts->pair)
@@ -160,14 +173,16 @@ int classify_record(Encoded *out, const Encoder *e, const Json *record, Err *err
         return err_input(err, "found %s; expected a record, an object", json_type_name(record));
     if (read_texts(&texts, record, err) || read_label(out, record, err)) return -1;
     note_unread(&out->unread, record, &texts);
-    encode_texts(&t, e->tokenizer, &texts, &out->second);
+    encode_texts(&t, e, &texts, &out->second);
     if (token_ids_check(&t, err)) {
         token_ids_clear(&t);
         return -1;
     }
+    note_special(out, e, texts.first);
+    if (texts.pair) note_special(out, e, texts.second);
     out->left_out = t.left_out + t.unknown;
     if (e->shorten_to && t.count > (size_t)e->shorten_to)
-        out->cut = shorten(&t, &out->second, e->tokenizer, &texts, (size_t)e->shorten_to);
+        out->cut = shorten(&t, &out->second, e, &texts, (size_t)e->shorten_to);
     out->ids = t.ids;
     out->count = t.count;
     out->supervised = mem_calloc(t.count + 1, 1);

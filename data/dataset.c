@@ -25,7 +25,7 @@ struct Dataset {
 // ---- the key ----
 
 // Raised when the same files and options give other tokens than before.
-enum { READER_VERSION = 3 };
+enum { READER_VERSION = 4 };
 
 static int add_file(StrBuf *what, const char *path, Err *err) {
     char hex[33];
@@ -43,6 +43,7 @@ static int make_key(char key[33], const DatasetOptions *o, const Tokenizer *t, c
     StrBuf what = {0};
     str_printf(&what, "reader=%d\nformat=%d\ntrain_on_inputs=%d\nmax_seq_length=%lld\ntruncation=%d\n", READER_VERSION,
                o->format, o->train_on_inputs, (long long)o->max_seq_length, o->truncation);
+    str_printf(&what, "parse_special=%d\nunrendered=%d\n", o->parse_special, o->unrendered);
     str_printf(&what, "tokenizer=%s bos %d %d eos %d\ntemplate=%s\n", tokenizer_fingerprint(t), tokenizer_add_bos(t),
                tokenizer_bos(t), tokenizer_eos(t), template);
     if (o->classification) str_printf(&what, "classification, %zu labels given\n", o->labels ? o->labels->count : 0);
@@ -153,6 +154,10 @@ static int add_record(Build *b, const Encoded *e, const RecordSpan *span) {
     int rc = 0;
     int64_t whole = (int64_t)(e->count + e->cut);
     b->stats.left_out_bytes += (int64_t)e->left_out;
+    b->stats.parsed_special += e->parsed_special;
+    b->stats.plain_special += e->plain_special;
+    b->stats.own_bos += e->own_bos;
+    b->stats.cannot_stop += e->cannot_stop;
     key_counts_add(&b->unread, &e->unread);
     if (whole > b->stats.longest) b->stats.longest = whole;
     if (e->label)
@@ -285,12 +290,20 @@ static int build_into(Dataset *d, Build *b, const char *file) {
     return rc;
 }
 
+static Encoder encoder_of(const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat) {
+    return (Encoder){.tokenizer = t,
+                     .chat = chat,
+                     .train_on_inputs = o->train_on_inputs,
+                     .parse_special = o->parse_special,
+                     .unrendered = o->unrendered,
+                     .shorten_to = o->truncation == TRUNCATION_TRUNCATE ? o->max_seq_length : 0};
+}
+
 // Into the cache; where that fails (no room, not writable), once more into memory.
 static int build(Dataset *d, const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat, const char *file,
                  Err *err) {
-    Build b = {.o = o, .encoder = {t, chat, o->train_on_inputs, 0}, .err = err};
+    Build b = {.o = o, .encoder = encoder_of(o, t, chat), .err = err};
     Err why;
-    if (o->truncation == TRUNCATION_TRUNCATE) b.encoder.shorten_to = o->max_seq_length;
     b.slots = mem_calloc(BATCH_RECORDS, sizeof *b.slots);
     int rc = build_into(d, &b, file);
     if (rc && token_sink_failed(b.sink, &why)) {

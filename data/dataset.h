@@ -26,6 +26,11 @@ typedef enum {
 } DatasetFormat;
 const char *dataset_format_name(DatasetFormat f); // as in the config: "auto", "messages", ...
 
+// Control tokens that data spells: tokens in text and raw prompts and completions (auto), in classified texts too (on),
+// or nowhere (off). In messages of a conversation they are plain text always.
+typedef enum { PARSE_SPECIAL_AUTO, PARSE_SPECIAL_ON, PARSE_SPECIAL_OFF } ParseSpecial;
+// Text of a message that the chat template leaves out.
+typedef enum { UNRENDERED_ERROR, UNRENDERED_WARN } Unrendered;
 typedef enum { TRUNCATION_DROP, TRUNCATION_TRUNCATE, TRUNCATION_ERROR } Truncation;
 
 typedef struct DatasetOptions {
@@ -33,6 +38,8 @@ typedef struct DatasetOptions {
     size_t n_files;
     DatasetFormat format;
     bool train_on_inputs;
+    ParseSpecial parse_special;
+    Unrendered unrendered;
     int64_t max_seq_length;
     Truncation truncation;
     bool classification;     // records are text and label; format must be auto or classification
@@ -56,6 +63,10 @@ typedef struct DatasetStats {
         supervised;          // of the kept samples; supervised counts scored positions (never a sample's first token)
     int64_t left_out_bytes;  // of all records: characters that the vocabulary has no token for
     int64_t longest;         // longest record before the policy
+    int64_t parsed_special;  // records whose text spells control tokens, which are tokens
+    int64_t plain_special;   // records whose text spells control tokens, which stay text
+    int64_t own_bos;         // records whose text begins with BOS, so that no other one was put there
+    int64_t cannot_stop;     // records with an answer that ends without a control token
     int64_t ignored_members; // of .tar shards: members that are neither .json, .txt nor .cls
     bool from_cache;
 } DatasetStats;

@@ -24,6 +24,7 @@ typedef enum { DIALOG_CHAT, DIALOG_RAW, DIALOG_TEXT, DIALOG_IDS } DialogKind;
 typedef struct Dialog { // init with {0}; borrows from the record, dialog_clear frees the rest
     DialogKind kind;
     const char *template;               // set by the caller, or NULL: its source; roles that it names are known
+    int64_t record;                     // set by the caller, or 0: its number, for messages
     Json messages;                      // DIALOG_CHAT: an array
     const Json *tools, *extra;          // DIALOG_CHAT; may be NULL
     Json given_extra;                   // what extra points to: without nulls

@@ -35,8 +35,31 @@ static void add_bos(TokenIds *t, const Tokenizer *tokenizer) {
     if (tokenizer_add_bos(tokenizer) && tokenizer_bos(tokenizer) >= 0) add_id(t, tokenizer_bos(tokenizer));
 }
 
-static void add_eos(TokenIds *t, const Tokenizer *tokenizer) {
-    if (tokenizer_eos(tokenizer) >= 0) add_id(t, tokenizer_eos(tokenizer));
+// Takes the BOS that add_bos put in front of a text which begins with its own.
+static void drop_second_bos(Encoded *out, TokenIds *t, const Tokenizer *tokenizer) {
+    int32_t bos = tokenizer_bos(tokenizer);
+    if (!tokenizer_add_bos(tokenizer) || bos < 0 || t->count < 2 || t->ids[1] != bos) return;
+    memmove(t->ids, t->ids + 1, (t->count - 1) * sizeof *t->ids);
+    t->count--;
+    out->own_bos = true;
+}
+
+// Behind a text that begins at token `from`, unless it ends with EOS.
+static void add_eos(Encoded *out, TokenIds *t, const Tokenizer *tokenizer, size_t from) {
+    int32_t eos = tokenizer_eos(tokenizer);
+    out->cannot_stop = eos < 0;
+    if (eos >= 0 && (t->count <= from || t->ids[t->count - 1] != eos)) add_id(t, eos);
+}
+
+// Text of a text column, a raw prompt or completion.
+static void add_text(Encoded *out, TokenIds *t, const Encoder *e, JsonStr text, bool continues) {
+    bool parse = e->parse_special != PARSE_SPECIAL_OFF;
+    if (tokenizer_spells_control(e->tokenizer, text.data, text.len, NULL))
+        *(parse ? &out->parsed_special : &out->plain_special) = true;
+    if (continues)
+        tokenizer_encode_rest(e->tokenizer, text.data, text.len, NULL, parse, t);
+    else
+        tokenizer_encode(e->tokenizer, text.data, text.len, NULL, parse, t);
 }
 
 static int take_tokens(Encoded *out, TokenIds *t, size_t n_masked, Err *err) {
@@ -57,14 +80,12 @@ static int encode_raw(Encoded *out, const Encoder *e, const Dialog *d, Err *err)
     TokenIds t = {0};
     if (check_size(d->prompt, err) || check_size(d->completion, err)) return -1;
     add_bos(&t, e->tokenizer);
-    tokenizer_encode(e->tokenizer, d->prompt.data, d->prompt.len, NULL, false, &t);
-    size_t n_masked = e->train_on_inputs ? 0 : t.count;
-    if (d->prompt.len)
-        tokenizer_encode_rest(e->tokenizer, d->completion.data, d->completion.len, NULL, false, &t);
-    else
-        tokenizer_encode(e->tokenizer, d->completion.data, d->completion.len, NULL, false, &t);
-    add_eos(&t, e->tokenizer);
-    return take_tokens(out, &t, n_masked, err);
+    add_text(out, &t, e, d->prompt, false);
+    drop_second_bos(out, &t, e->tokenizer);
+    size_t prompt = t.count;
+    add_text(out, &t, e, d->completion, d->prompt.len != 0);
+    add_eos(out, &t, e->tokenizer, prompt);
+    return take_tokens(out, &t, e->train_on_inputs ? 0 : prompt, err);
 }
 
 static int encode_text(Encoded *out, const Encoder *e, JsonStr text, Err *err) {
@@ -73,8 +94,9 @@ static int encode_text(Encoded *out, const Encoder *e, JsonStr text, Err *err) {
     out->windows = true;
     if (!text.len) return 0; // not even its end is to be learnt
     add_bos(&t, e->tokenizer);
-    tokenizer_encode(e->tokenizer, text.data, text.len, NULL, false, &t);
-    add_eos(&t, e->tokenizer);
+    add_text(out, &t, e, text, false);
+    drop_second_bos(out, &t, e->tokenizer);
+    add_eos(out, &t, e->tokenizer, 0);
     return take_tokens(out, &t, 0, err);
 }
 
@@ -87,14 +109,34 @@ static void note_keys(KeyNotes *out, const char *list, const KeyNotes *unread) {
     out->more |= unread->more;
 }
 
+static int fail_unrendered(const char *list, const char *place, const Dialog *d, Err *err) {
+    err_input(
+        err,
+        "%s%s: found text of which nothing is in the conversation as the chat template renders it; expected a chat "
+        "template that writes it, data without it, or unrendered: \"warn\", which trains without it",
+        *place == '[' ? list : "", place);
+    return d->record ? err_context(err, "record %lld", (long long)d->record) : -1;
+}
+
 static int encode_chat(Encoded *out, const Encoder *e, const Dialog *d, Err *err) {
     ChatTokens t = {0};
     if (chat_encode(&t, e->chat, e->tokenizer, &d->messages, d->tools, d->extra, false, e->train_on_inputs, err)) {
         chat_tokens_clear(&t);
         return -1;
     }
-    *out = (Encoded){.ids = t.ids, .supervised = t.supervised, .count = t.count, .left_out = t.left_out};
-    note_keys(&out->unread, d->turns ? d->turns : "messages", &t.unread);
+    const char *list = d->turns ? d->turns : "messages";
+    if (*t.unrendered && e->unrendered == UNRENDERED_ERROR) {
+        fail_unrendered(list, t.unrendered, d, err);
+        chat_tokens_clear(&t);
+        return -1;
+    }
+    *out = (Encoded){.ids = t.ids,
+                     .supervised = t.supervised,
+                     .count = t.count,
+                     .left_out = t.left_out,
+                     .plain_special = t.plain_control,
+                     .cannot_stop = t.cannot_stop};
+    note_keys(&out->unread, list, &t.unread);
     t.ids = NULL; // now the caller's
     t.supervised = NULL;
     chat_tokens_clear(&t);
@@ -213,7 +255,7 @@ static int fail_format(const Json *record, const RecordPlace *place, Err *err) {
 
 static int encode_dialogs_record(Encoded *out, const Encoder *e, const Json *record, const RecordPlace *place,
                                  Err *err) {
-    Dialog d = {.template = e->chat ? chat_template_source(e->chat) : NULL};
+    Dialog d = {.template = e->chat ? chat_template_source(e->chat) : NULL, .record = place->number};
     int rc = dialog_read(&d, record, place->format, e->chat != NULL, err);
     if (rc) fail_format(record, place, err);
     if (!rc && dialog_check_answers(&d, err)) rc = err_context(err, "record %lld", (long long)place->number);

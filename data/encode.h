@@ -1,9 +1,10 @@
 // encode: one record to token ids and a mask, before any limit on its length.
 //
 //   chat                the rendered template's tokens and mask (chat.h)
-//   raw pair            [BOS] prompt, completion, EOS, tokenised apart, as the model will meet them when it answers;
+//   raw pair            [BOS] prompt, completion, EOS (where the text has none of its own), tokenised apart, as the
+//   model will meet them when it answers;
 //                       completion and EOS supervised (all with train_on_inputs)
-//   text                [BOS] text, EOS, all supervised
+//   text                [BOS] text, EOS (where the text has none of its own), all supervised
 //   ids                 as they are; labels decide, without labels all is supervised
 // BOS where the tokenizer's own flag asks for it; BOS and EOS only where the model has them. The first token of a
 // record is never supervised: nothing predicts it.
@@ -17,6 +18,8 @@ typedef struct Encoder {
     const Tokenizer *tokenizer;
     const ChatTemplate *chat; // or NULL
     bool train_on_inputs;
+    ParseSpecial parse_special;
+    Unrendered unrendered;
     int64_t shorten_to; // classification: longer samples are shortened to this; 0: not
 } Encoder;
 
@@ -24,6 +27,7 @@ typedef struct Encoded { // init with {0}; encoded_clear frees
     int32_t *ids;
     uint8_t *supervised;
     size_t count;
+    bool parsed_special, plain_special, own_bos, cannot_stop; // see DatasetStats
     size_t left_out; // bytes that the vocabulary has no token for: left out, or an unknown token
     bool windows;    // text: cut into windows instead of dropped when it is too long
     char *label;     // classification: its name; else NULL

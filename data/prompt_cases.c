@@ -131,7 +131,10 @@ static int add_file(Cases *c, const char *path) {
 
 int prompt_cases_load(PromptCase **cases, int64_t *count, int64_t limit, const DatasetOptions *o, const Tokenizer *t,
                       const ChatTemplate *chat, Err *err) {
-    Cases c = {.limit = limit ? (size_t)limit : SIZE_MAX, .o = o, .encoder = {t, chat, false, 0}, .err = err};
+    Cases c = {.limit = limit ? (size_t)limit : SIZE_MAX,
+               .o = o,
+               .encoder = {.tokenizer = t, .chat = chat, .parse_special = o->parse_special},
+               .err = err};
     int rc = 0;
     for (size_t i = 0; i < o->n_files && !rc; i++) rc = add_file(&c, o->files[i]);
     if (!rc && !c.count) rc = err_input(err, "%s: found no assistant turn to generate against", o->files[0]);

@@ -22,10 +22,10 @@ typedef struct TokenEntry {
     uint32_t value; // supervised tokens; of classification data: the label
 } TokenEntry;
 
-enum { TOKEN_STATS = 13 };
+enum { TOKEN_STATS = 17 };
 
 typedef struct TokenFooter {
-    int64_t stats[TOKEN_STATS]; // DatasetStats in its order, without from_cache
+    int64_t stats[TOKEN_STATS]; // token_stats_pack
     uint64_t n_entries, entries_offset, n_files, n_labels, n_unread, tables_offset;
     uint64_t hash[2]; // XXH3-128 of all bytes before it
 } TokenFooter;

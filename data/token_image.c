@@ -22,10 +22,12 @@ struct TokenImage {
 };
 
 void token_stats_pack(int64_t out[TOKEN_STATS], const DatasetStats *s) {
-    const int64_t values[TOKEN_STATS] = {s->format,         s->records,    s->samples,          s->skipped_unsupervised,
-                                         s->dropped_long,   s->truncated,  s->truncated_tokens, s->dropped_tokens,
-                                         s->tokens,         s->supervised, s->left_out_bytes,   s->longest,
-                                         s->ignored_members};
+    const int64_t values[TOKEN_STATS] = {
+        s->format,          s->records,        s->samples,          s->skipped_unsupervised,
+        s->dropped_long,    s->truncated,      s->truncated_tokens, s->dropped_tokens,
+        s->tokens,          s->supervised,     s->left_out_bytes,   s->longest,
+        s->ignored_members, s->parsed_special, s->plain_special,    s->own_bos,
+        s->cannot_stop};
     memcpy(out, values, sizeof values);
 }
 
@@ -45,7 +47,11 @@ static bool unpack_stats(DatasetStats *s, const int64_t v[TOKEN_STATS]) {
                         .supervised = v[9],
                         .left_out_bytes = v[10],
                         .longest = v[11],
-                        .ignored_members = v[12]};
+                        .ignored_members = v[12],
+                        .parsed_special = v[13],
+                        .plain_special = v[14],
+                        .own_bos = v[15],
+                        .cannot_stop = v[16]};
     return v[0] < FORMAT_COUNT;
 }
 

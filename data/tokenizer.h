@@ -88,13 +88,19 @@ void tokenizer_encode(const Tokenizer *t, const char *text, size_t len, const ui
 // front of a text do not do it here.
 void tokenizer_encode_rest(const Tokenizer *t, const char *text, size_t len, const uint32_t *origin, bool parse_special,
                            TokenIds *out);
+// Is a control token spelt in the text, of which at least one byte comes from data (origin; NULL: all do)?
+bool tokenizer_spells_control(const Tokenizer *t, const char *text, size_t len, const uint32_t *origin);
 // One text with the tokens that the model wants around it (<s> text, [CLS] text [SEP], ...).
 void tokenizer_encode_framed(const Tokenizer *t, const char *text, size_t len, bool parse_special, TokenIds *out);
-// One text (b NULL) or two with the tokens that the model wants around them ([CLS] a [SEP] b [SEP], <s> a, ...), no
-// control token recognised in them. *second (may be NULL): index of the first token of the second text's type, out's
-// count when there is none. start counts in a, for tokens of the second text in b.
-void tokenizer_encode_pair(const Tokenizer *t, const char *a, size_t a_len, const char *b, size_t b_len, TokenIds *out,
-                           size_t *second);
+// One text (b NULL) or two with the tokens that the model wants around them ([CLS] a [SEP] b [SEP], <s> a, ...).
+// *second (may be NULL): index of the first token of the second text's type, out's count when there is none. start
+// counts in a, for tokens of the second text in b.
+typedef struct TokenizerPair {
+    const char *a, *b;
+    size_t a_len, b_len;
+    bool parse_special;
+} TokenizerPair;
+void tokenizer_encode_pair(const Tokenizer *t, const TokenizerPair *pair, TokenIds *out, size_t *second);
 
 // Appends the text of the tokens (ids must be in the vocabulary) as the model's decoder makes it; control tokens are
 // written too when `control` is true, else left out.

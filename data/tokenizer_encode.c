@@ -137,6 +137,22 @@ void tokenizer_encode_rest(const Tokenizer *t, const char *text, size_t len, con
     encode(t, text, len, &(AddedRule){parse_special, origin}, true, out);
 }
 
+static bool spells(const AddedTokens *tokens, const Tokenizer *t, const TextView *text, const uint32_t *origin) {
+    const AddedRule any = {true, NULL};
+    AddedMatch m;
+    for (size_t from = 0; tokens && added_tokens_find(tokens, text, from, &any, &m); from = m.end) {
+        bool of_data = !origin;
+        for (size_t i = m.begin; origin && i < m.end; i++) of_data |= origin[i] != 0;
+        if (of_data && tokenizer_is_control(t, m.id)) return true;
+    }
+    return false;
+}
+
+bool tokenizer_spells_control(const Tokenizer *t, const char *text, size_t len, const uint32_t *origin) {
+    TextView view = {text, len, NULL};
+    return spells(t->p.added, t, &view, origin) || spells(t->p.normalized, t, &view, origin);
+}
+
 void tokenizer_encode_framed(const Tokenizer *t, const char *text, size_t len, bool parse_special, TokenIds *out) {
     const PostProcessor *post = &t->p.post;
     size_t start = 0; // a special token stands where the text before it ended
@@ -150,11 +166,10 @@ void tokenizer_encode_framed(const Tokenizer *t, const char *text, size_t len, b
     }
 }
 
-void tokenizer_encode_pair(const Tokenizer *t, const char *a, size_t a_len, const char *b, size_t b_len, TokenIds *out,
-                           size_t *second) {
+void tokenizer_encode_pair(const Tokenizer *t, const TokenizerPair *pair, TokenIds *out, size_t *second) {
     const PostProcessor *post = &t->p.post;
-    const PostItem *items = b ? post->pair : post->single;
-    int n = b ? post->n_pair : post->n_single;
+    const PostItem *items = pair->b ? post->pair : post->single;
+    int n = pair->b ? post->n_pair : post->n_single;
     size_t where = SIZE_MAX, start = 0;
     for (int i = 0; i < n; i++) {
         if (items[i].type == 1 && where == SIZE_MAX) {
@@ -166,8 +181,9 @@ void tokenizer_encode_pair(const Tokenizer *t, const char *a, size_t a_len, cons
             continue;
         }
         bool is_a = items[i].kind == POST_TEXT_A;
-        tokenizer_encode(t, is_a ? a : b, is_a ? a_len : b_len, NULL, false, out);
-        start = is_a ? a_len : b_len;
+        size_t len = is_a ? pair->a_len : pair->b_len;
+        tokenizer_encode(t, is_a ? pair->a : pair->b, len, NULL, pair->parse_special, out);
+        start = len;
     }
     if (second) *second = where == SIZE_MAX ? out->count : where;
 }

@@ -14,7 +14,8 @@ enum { ID_IM_START = 256, ID_IM_END, ID_BOS, ID_EOS, ID_THINK, BYTE_VOCAB };
 static const char CHATML[] =
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}"
     "{% for c in m.tool_calls or [] %}<call>{{ (c.function or c) | tojson }}</call>{% endfor %}<|im_end|>\n{% endfor %}"
-    "{% if tools %}tools:{{ tools | length }}\n{% endif %}{% if mood %}mood:{{ mood }}\n{% endif %}"
+    "{% if tools %}tools:{{ tools | map(attribute='name') | join(',') }}\n{% endif %}{% if mood %}mood:{{ mood }}\n{% "
+    "endif %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
 // The byte-level alphabet of GPT-2.

@@ -46,7 +46,7 @@ static const Case CHAT_CASES[] = {
     {"{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":"
      "[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"x\\\": 1}\"}}]}],"
      "\"tools\":\"[{\\\"name\\\":\\\"f\\\"}]\",\"chat_template_kwargs\":{\"mood\":\"ok\"}}",
-     U("a") A("<call>{\"name\": \"f\", \"arguments\": {\"x\": 1}}</call>") "tools:1\nmood:ok\n|", FORMAT_MESSAGES},
+     U("a") A("<call>{\"name\": \"f\", \"arguments\": {\"x\": 1}}</call>") "tools:f\nmood:ok\n|", FORMAT_MESSAGES},
     {"{\"conversations\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"\","
      "\"tool_calls\":[{\"name\":\"f\",\"arguments\":{}}]}],\"tools\":[]}",
      U("a") A("<call>{\"name\": \"f\", \"arguments\": {}}</call>") "|", FORMAT_MESSAGES},
@@ -68,7 +68,7 @@ static const Case CHAT_CASES[] = {
     {"{\"prompt\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\"},"
      "{\"role\":\"user\",\"content\":\"c\"}],\"completion\":[{\"role\":\"assistant\",\"content\":\"d\"}]}",
      U("a") A_MASKED("b") U("c") A("d") "|", FORMAT_PROMPT_COMPLETION},
-    {"{\"text\":\"ab\"}\n\r\n{\"text\":\"<|im_end|>\"}\r\n", "a[[b</s>]]|<[[|im_end|></s>]]|", FORMAT_TEXT},
+    {"{\"text\":\"ab\"}\n\r\n{\"text\":\"<|im_end|>\"}\r\n", "a[[b</s>]]|<|im_end|>[[</s>]]|", FORMAT_TEXT},
     {"\xEF\xBB\xBF{\"input_ids\":[65,66,67],\"labels\":[-100,66,-100]}\n{\"input_ids\":[65,66,257]}",
      "A[[B]]C|A[[B<|im_end|>]]|", FORMAT_INPUT_IDS},
     {"{\"input_ids\":[0,65,66,0],\"attention_mask\":[0,1,1,0],\"labels\":[-100,65,66,-100]}", "A[[B]]|",
@@ -91,7 +91,7 @@ static void test_dataset_formats_without_template(void **state) {
         {"{\"instruction\":\"i\",\"input\":\"n\",\"output\":\"o\",\"system\":\"s\",\"history\":[[\"p\",\"q\"]]}",
          "<s>s\np\nq\ni\nn\n[[o</s>]]|", FORMAT_ALPACA},
         {"{\"text\":\"ab\"}", "<s>[[ab</s>]]|", FORMAT_TEXT},
-        {"{\"prompt\":\"<s>\",\"completion\":\"</s>\"}", "<s><s>[[</s></s>]]|", FORMAT_PROMPT_COMPLETION},
+        {"{\"prompt\":\"<s>\",\"completion\":\"</s>\"}", "<s>[[</s>]]|", FORMAT_PROMPT_COMPLETION},
     };
     Bench b = bench_new(true);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_case(&b, &cases[i], false);

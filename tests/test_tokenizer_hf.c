@@ -180,7 +180,7 @@ static void check_case(const Tokenizer *t, const Json *c) {
 static void check_pair(const Tokenizer *t, const Json *c) {
     TokenIds ids = {0};
     size_t second;
-    tokenizer_encode_pair(t, "Hello w\xC3\xB6rld", 12, "two words", 9, &ids, &second);
+    tokenizer_encode_pair(t, &(TokenizerPair){"Hello w\xC3\xB6rld", "two words", 12, 9, false}, &ids, &second);
     assert_ids("pair ids", c, "ids", &ids);
     assert_int_equal(second, json_get(c, "second")->integer);
     token_ids_clear(&ids);

@@ -166,7 +166,7 @@ static void assert_pair(const Tokenizer *t, const char *b, const char *want, siz
     TokenIds ids = {0};
     StrBuf got = {0};
     size_t second = 0;
-    tokenizer_encode_pair(t, "the end", 7, b, b ? strlen(b) : 0, &ids, &second);
+    tokenizer_encode_pair(t, &(TokenizerPair){"the end", b, 7, b ? strlen(b) : 0, false}, &ids, &second);
     for (size_t i = 0; i < ids.count; i++) {
         size_t n;
         const char *piece = tokenizer_piece(t, ids.ids[i], &n);

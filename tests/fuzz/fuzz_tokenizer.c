@@ -21,7 +21,7 @@ static void use(const Tokenizer *t, const char *text, size_t len) {
 static void use_pair(const Tokenizer *t) {
     TokenIds ids = {0};
     size_t second;
-    tokenizer_encode_pair(t, "he in", 5, "Ab", 2, &ids, &second);
+    tokenizer_encode_pair(t, &(TokenizerPair){"he in", "Ab", 5, 2, false}, &ids, &second);
     CHECK(second <= ids.count);
     token_ids_clear(&ids);
 }

@@ -15,7 +15,7 @@ typedef struct Request {
     const char *model, *adapter, *prompt, *messages, *chat_template;
     int64_t max_new_tokens, seed;
     double temperature, top_p;
-    bool raw;
+    bool parse_special, raw;
 } Request;
 
 typedef struct Prompt {
@@ -24,11 +24,11 @@ typedef struct Prompt {
     int32_t end_of_turn; // -1: none
 } Prompt;
 
-// Raw text, with BOS where the model's tokenizer asks for one.
-static int encode_text(Prompt *p, const Tokenizer *t, const char *text, Err *err) {
+// Raw text, with BOS where the model's tokenizer asks for one and the text does not begin with it.
+static int encode_text(Prompt *p, const Tokenizer *t, const char *text, bool parse_special, Err *err) {
     TokenIds ids = {0};
-    tokenizer_encode(t, text, strlen(text), NULL, true, &ids);
-    bool bos = tokenizer_add_bos(t);
+    tokenizer_encode(t, text, strlen(text), NULL, parse_special, &ids);
+    bool bos = tokenizer_add_bos(t) && (!ids.count || ids.ids[0] != tokenizer_bos(t));
     p->ids = mem_alloc(ids.count + 1, sizeof *p->ids);
     if (bos) p->ids[0] = tokenizer_bos(t);
     if (ids.count) memcpy(p->ids + bos, ids.ids, ids.count * sizeof *p->ids);
@@ -108,6 +108,7 @@ static int parse(Request *r, int argc, char **argv, Err *err) {
                              {"temperature", ARG_FLOAT, &r->temperature, NULL},
                              {"top_p", ARG_FLOAT, &r->top_p, NULL},
                              {"raw", ARG_BOOL, &r->raw, NULL},
+                             {"parse_special", ARG_BOOL, &r->parse_special, NULL},
                              {"seed", ARG_INT, &r->seed, NULL}};
     if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, NULL, 0, NULL, err)) return -1;
     if (!r->prompt == !r->messages) return err_input(err, "generate: expected one of --prompt and --messages");
@@ -115,12 +116,12 @@ static int parse(Request *r, int argc, char **argv, Err *err) {
 }
 
 static int run_generate(int argc, char **argv, Err *err) {
-    Request r = {.max_new_tokens = 256, .top_p = 1, .seed = 42};
+    Request r = {.parse_special = true, .max_new_tokens = 256, .top_p = 1, .seed = 42};
     Loaded l = {0};
     Prompt p = {0};
     int rc = parse(&r, argc, argv, err);
     if (rc == 0) rc = loaded_open(&l, &r.on, r.model, r.adapter, NULL, err);
-    if (rc == 0 && r.prompt) rc = encode_text(&p, l.model->tokenizer, r.prompt, err);
+    if (rc == 0 && r.prompt) rc = encode_text(&p, l.model->tokenizer, r.prompt, r.parse_special, err);
     if (rc == 0 && r.messages) rc = encode_file(&p, &r, l.model->tokenizer, err);
     if (rc == 0) rc = answer(&l, &r, &p, err);
     mem_free(p.ids);
@@ -134,6 +135,7 @@ const Verb verb_generate = {
     .summary = "Text from a model, with or without an adapter",
     .help =
         "  --prompt S           raw text that is continued\n"
+        "  --parse_special B    whether control tokens written in S are tokens (true)\n"
         "  --messages F.json    a conversation that is answered through the chat template: a list of messages, or\n"
         "                       {\"messages\": [...], \"tools\": [...], \"add_generation_prompt\": true}\n"
         "  --chat_template T    a .jinja file instead of the model's own template\n"

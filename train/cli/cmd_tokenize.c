@@ -15,7 +15,7 @@ enum { MAX_INPUT_BYTES = 1 << 30 };
 
 typedef struct Words {
     const char *model, *text, *file, *messages, *chat_template;
-    bool add_special_tokens, train_on_inputs, has_text;
+    bool add_special_tokens, train_on_inputs, parse_special, has_text;
 } Words;
 
 static int parse_words(Words *w, int argc, char **argv, Err *err) {
@@ -29,6 +29,7 @@ static int parse_words(Words *w, int argc, char **argv, Err *err) {
         {"chat_template", ARG_STRING, &w->chat_template, NULL},
         {"add_special_tokens", ARG_BOOL, &w->add_special_tokens, NULL},
         {"train_on_inputs", ARG_BOOL, &w->train_on_inputs, NULL},
+        {"parse_special", ARG_BOOL, &w->parse_special, NULL},
     };
     size_t n_words;
     if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, NULL, 0, &n_words, err)) return -1;
@@ -62,9 +63,9 @@ static int tokenize_text(const Words *w, const Tokenizer *t, const char *name, c
     if (text_check(name, text, len, err)) return -1;
     TokenIds ids = {0};
     if (w->add_special_tokens)
-        tokenizer_encode_framed(t, text, len, true, &ids);
+        tokenizer_encode_framed(t, text, len, w->parse_special, &ids);
     else
-        tokenizer_encode(t, text, len, NULL, true, &ids);
+        tokenizer_encode(t, text, len, NULL, w->parse_special, &ids);
     int rc = token_ids_check(&ids, err);
     if (!rc) print_line(text, len, ids.ids, NULL, ids.count);
     token_ids_clear(&ids);
@@ -94,6 +95,9 @@ static int encode_messages(const Words *w, const Tokenizer *t, const ChatTemplat
     if (!rc)
         rc = chat_encode(&out, chat, t, &d.messages, d.tools, d.extra, prompt && prompt->type == JSON_TRUE,
                          w->train_on_inputs, err);
+    if (!rc && *out.unrendered)
+        log_warn("%s: %s%s: the chat template leaves out its text", w->messages,
+                 *out.unrendered == '[' ? "messages" : "", out.unrendered);
     if (!rc) print_line(out.text, out.text_len, out.ids, out.supervised, out.count);
     chat_tokens_clear(&out);
     dialog_clear(&d);
@@ -119,7 +123,7 @@ static int tokenize_messages(const Words *w, const Tokenizer *t, Err *err) {
 // ---- the verb ----
 
 static int run_tokenize(int argc, char **argv, Err *err) {
-    Words w = {0};
+    Words w = {.parse_special = true};
     Tokenizer *t = NULL;
     int rc = parse_words(&w, argc, argv, err);
     if (!rc) rc = model_load_tokenizer(&t, w.model, err);
@@ -141,6 +145,7 @@ const Verb verb_tokenize = {
     .help = "Prints one JSON line: {\"text\": rendered, \"input_ids\": [...], \"supervised\": [0, 1, ...]}.\n"
             "M needs no weights: a vocabulary-only GGUF or a folder with tokenizer.json is enough.\n\n"
             "  --text S, --file F      plain text; control tokens written in it (<|im_end|>) are recognised\n"
+            "  --parse_special false   they are not: plain text, as in training with parse_special: false\n"
             "  --messages F.json       a list of messages, or {\"messages\", \"tools\", \"add_generation_prompt\",\n"
             "                          \"chat_template_kwargs\"}; text of messages never becomes a control token\n"
             "  --chat_template T.jinja instead of the model's own\n"

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "data_notes.h"
 #include "dialog.h"
 #include "model.h"
 #include "record_faults.h"
@@ -95,15 +96,19 @@ static int print_rows(const Dataset *d, const Config *c, const FileList *files, 
     return 0;
 }
 
-static void print_unread(const Dataset *d, FILE *out) {
+static void print_notes(const Dataset *d, const Tokenizer *t, FILE *out) {
     StrBuf keys = {0};
     key_counts_show(&keys, dataset_unread(d));
     if (keys.len) say_to(out, "  not used  %s\n", keys.data);
     str_clear(&keys);
-    run_warn_unread(d);
+    StrBuf special = {0};
+    data_notes_show_special(&special, dataset_stats(d));
+    if (special.len) say_to(out, "  special   %s\n", special.data);
+    str_clear(&special);
+    data_notes_warn(d, t);
 }
 
-static void print_counts(const Dataset *d, FILE *out) {
+static void print_counts(const Dataset *d, const Tokenizer *t, FILE *out) {
     const DatasetStats *s = dataset_stats(d);
     int64_t kept = s->records - s->dropped_long - s->skipped_unsupervised;
     say_to(out,
@@ -121,7 +126,7 @@ static void print_counts(const Dataset *d, FILE *out) {
     if (s->ignored_members)
         say_to(out, "  ignored   %" PRId64 " members of archives that are neither .json, .txt nor .cls\n",
                s->ignored_members);
-    print_unread(d, out);
+    print_notes(d, t, out);
     if (s->dropped_long)
         say_to(out, "  dropped   %" PRId64 " tokens; the longest record has %" PRId64 "\n", s->dropped_tokens,
                s->longest);
@@ -185,7 +190,7 @@ static int print_set(View *v, const char *title, const FileList *files, Err *err
     DatasetFormat f = dataset_stats(d)->format;
     say_to(v->out, "  format    %s%s\n", f == FORMAT_AUTO ? "several" : dataset_format_name(f),
            dataset_stats(d)->from_cache ? " (tokens from the cache)" : "");
-    print_counts(d, v->out);
+    print_counts(d, v->tokenizer, v->out);
     print_labels(d, v->out);
     print_lengths(d, v->max_tokens, v->out);
     int rc = print_rows(d, &v->config, files, v->max_tokens, v->out, err);

@@ -50,6 +50,7 @@ typedef struct Config {
     int dataset_format;  // DatasetFormat
     char *chat_template;
     bool train_on_inputs;
+    int parse_special, unrendered; // ParseSpecial, Unrendered
     int64_t max_seq_length;
     int truncation; // Truncation
     bool packing, shuffle;

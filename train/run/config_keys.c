@@ -31,6 +31,11 @@ const ConfigKey config_keys[] = {
      "a .jinja file instead of the model's own chat template"},
     {"train_on_inputs", "train_on_prompt", KEY_BOOL, FIELD(train_on_inputs), "false", 0, 0, NULL, NULL, FIXED,
      "learn from the prompts too, not only from the answers"},
+    {"unrendered", "", KEY_CHOICE, FIELD(unrendered), "\"error\"", 0, 0, "error warn", NULL, FIXED,
+     "when the chat template leaves out text of a message (tool calls, reasoning, ...) or an answer is empty"},
+    {"parse_special", "", KEY_CHOICE, FIELD(parse_special), "\"auto\"", 0, 0, "auto true false", NULL, FIXED,
+     "control tokens written in data; auto: are tokens in text and raw prompts; true: in classified texts too; never "
+     "in messages"},
     {"max_seq_length", "cutoff_len sequence_len max_length", KEY_INT, FIELD(max_seq_length), "2048", 2, 1 << 24, NULL,
      NULL, FIXED, "longest row in tokens"},
     {"truncation", "excess_length_strategy", KEY_CHOICE, FIELD(truncation), "\"drop\"", 0, 0, "drop truncate error",

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "chart.h"
+#include "data_notes.h"
 #include "fileio.h"
 #include "memory_use.h"
 #include "run_device.h"
@@ -224,6 +225,10 @@ static void add_data_table(StrBuf *out, const Trainer *t) {
     key_counts_show(&unread, dataset_unread(t->data->train));
     if (unread.len) row(out, "keys not used", "%s", unread.data);
     str_clear(&unread);
+    StrBuf special = {0};
+    data_notes_show_special(&special, s);
+    if (special.len) row(out, "control tokens", "%s", special.data);
+    str_clear(&special);
     row(out, "without supervised tokens", "%" PRId64 " skipped", s->skipped_unsupervised);
     row(out, "too long", "%" PRId64 " dropped (%" PRId64 " tokens), %" PRId64 " truncated (%" PRId64 " tokens)",
         s->dropped_long, s->dropped_tokens, s->truncated, s->truncated_tokens);

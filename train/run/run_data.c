@@ -61,6 +61,8 @@ DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64
                             .n_files = files->count,
                             .format = (DatasetFormat)c->dataset_format,
                             .train_on_inputs = c->train_on_inputs,
+                            .parse_special = (ParseSpecial)c->parse_special,
+                            .unrendered = (Unrendered)c->unrendered,
                             .max_seq_length = max_tokens,
                             .truncation = (Truncation)c->truncation,
                             .classification = c->task == TASK_CLASSIFICATION};
@@ -182,18 +184,4 @@ void run_data_close(RunData *d) {
     dataset_close(d->validation);
     chat_template_free(d->chat);
     *d = (RunData){0};
-}
-
-void run_warn_unread(const Dataset *d) {
-    const KeyCounts *unread = dataset_unread(d);
-    StrBuf names = {0};
-    for (size_t i = 0; i < unread->count; i++)
-        if (key_is_prompt_like(unread->names[i]))
-            str_printf(&names, "%s%s (records: %" PRId64 ")", names.len ? ", " : "", unread->names[i],
-                       unread->records[i]);
-    if (names.len)
-        log_warn("the model does not see %s: keys that format %s does not read, though their names say that they are "
-                 "part of the prompt; put their text into a key that it reads, or drop them",
-                 names.data, dataset_format_name(dataset_stats(d)->format));
-    str_clear(&names);
 }

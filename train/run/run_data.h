@@ -33,5 +33,3 @@ int run_weigh(int64_t **list, int64_t *n_list, const Dataset *d, const FileList 
 // data. After a failure too, run_data_close is the caller's.
 int run_data_open(RunData *d, const Config *c, const Model *m, const LabelList *labels, bool train, Err *err);
 void run_data_close(RunData *d);
-// Warns of keys that nothing reads, though their names say that they belong to the prompt.
-void run_warn_unread(const Dataset *d);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "data_notes.h"
 #include "fileio.h"
 #include "memory_use.h"
 #include "quantize.h"
@@ -158,13 +159,17 @@ static void print_ranks(const Trainer *t) {
         log_warn("%d ranks for %" PRId64 " rows a step: some have nothing to do", g->ranks, t->rows_per_step);
 }
 
-static void print_unread(const Dataset *d, const char *note) {
+static void print_notes(const Dataset *d, const Tokenizer *t, const char *note) {
     StrBuf keys = {0};
     if (!d) return;
     key_counts_show(&keys, dataset_unread(d));
     if (keys.len) say("not used %s%s\n", keys.data, note);
     str_clear(&keys);
-    run_warn_unread(d);
+    StrBuf special = {0};
+    data_notes_show_special(&special, dataset_stats(d));
+    if (special.len) say("special  %s%s\n", special.data, note);
+    str_clear(&special);
+    data_notes_warn(d, t);
 }
 
 static void print_plan(const Run *r) {
@@ -187,8 +192,8 @@ static void print_plan(const Run *r) {
         r->data.train_samples, dataset_format_name(s->format), s->tokens, s->supervised, s->dropped_long, s->truncated,
         s->skipped_unsupervised);
     print_labels(r->data.train);
-    print_unread(r->data.train, "");
-    print_unread(r->data.validation, " in the validation data");
+    print_notes(r->data.train, r->model->tokenizer, "");
+    print_notes(r->data.validation, r->model->tokenizer, " in the validation data");
     if (s->left_out_bytes)
         log_warn("%" PRId64
                  " bytes of the data are characters that the model's vocabulary has no token for; it cannot learn them",

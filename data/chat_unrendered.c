@@ -1,0 +1,151 @@
+// chat_unrendered: marks the places that the text comes from, then asks which fields have none.
+#include "chat_unrendered.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const reasoning_keys[] = {"reasoning_content", "reasoning", "thinking"};
+enum { REASONING_KEYS = sizeof reasoning_keys / sizeof *reasoning_keys };
+
+static int reasoning_index(JsonStr key) {
+    for (int i = 0; i < REASONING_KEYS; i++)
+        if (json_str_is(key, reasoning_keys[i])) return i;
+    return -1;
+}
+
+// A tool's name is known from the call.
+static bool carries_meaning(JsonStr key, const Json *message) {
+    static const char *const known[] = {"content", "tool_calls", "tools",     "functions", "reasoning_details",
+                                        "images",  "image",      "image_url", "audio",     "audios",
+                                        "videos",  "video",      "documents", "citations", "refusal"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (json_str_is(key, known[i])) return true;
+    if (json_str_is(key, "name")) return !json_is_string(json_get(message, "role"), "tool");
+    return reasoning_index(key) >= 0;
+}
+
+static bool is_space(char c) {
+    return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
+static bool has_text(const Json *v) {
+    if (v->type == JSON_STRING)
+        for (size_t i = 0; i < v->str.len; i++)
+            if (!is_space(v->str.data[i])) return true;
+    for (size_t i = 0; v->type >= JSON_ARRAY && i < v->count; i++)
+        if ((v->type == JSON_ARRAY || !json_str_is(v->keys[i], "type")) && has_text(&v->items[i])) return true;
+    return v->type > JSON_NULL && v->type < JSON_STRING;
+}
+
+// ---- the places that are in the text ----
+
+typedef struct Places { // a bit for each item of each key of an object: [key][item]
+    uint8_t (*seen)[JINJA_PLACES / 8];
+    size_t count;
+} Places;
+
+static Places places_new(size_t keys) {
+    size_t n = keys < JINJA_PLACES ? keys : JINJA_PLACES;
+    return (Places){mem_calloc(n + 1, sizeof(uint8_t[JINJA_PLACES / 8])), n};
+}
+
+static void places_mark(Places *p, uint32_t origin) {
+    size_t key = jinja_place_key(origin), item = jinja_place_item(origin);
+    if (key < p->count) p->seen[key][item / 8] |= (uint8_t)(1 << item % 8);
+}
+
+static bool places_have(const Places *p, size_t key, size_t item) {
+    uint32_t origin = jinja_place(key, item);
+    key = jinja_place_key(origin);
+    item = jinja_place_item(origin);
+    return key < p->count && (p->seen[key][item / 8] & 1 << item % 8);
+}
+
+static void mark_text(const ChatText *x, Places *messages, Places *data) {
+    uint32_t last = 0;
+    for (size_t i = 0; i < x->out.len; i++) {
+        uint32_t origin = x->out.origin[i];
+        if (!origin || origin == last || is_space(x->out.text[i])) continue;
+        last = origin;
+        places_mark(chat_is_message(origin) ? &messages[chat_message_at(x, i)] : data, origin);
+    }
+}
+
+// ---- what is not ----
+
+typedef struct Finder {
+    const ChatText *x;
+    KeyNotes *names;
+    char *first;
+    size_t size;
+} Finder;
+
+// prefix: of the field's name; place: of the message, where there is one.
+static void note(Finder *f, const char *prefix, const char *place, JsonStr key, size_t item, bool may_be) {
+    key_notes_add(f->names, prefix, key);
+    if (may_be || *f->first) return;
+    char index[32] = "";
+    if (item < SIZE_MAX) snprintf(index, sizeof index, "[%zu]", item);
+    snprintf(f->first, f->size, "%s%.64s%s", place, key.data, index);
+}
+
+static void look_at(Finder *f, const Places *p, size_t key, const Json *v, const char *names[2], JsonStr name,
+                    bool may_be) {
+    bool list = v->type == JSON_ARRAY;
+    for (size_t i = 0; i < (list ? v->count : 1); i++)
+        if (has_text(list ? &v->items[i] : v) && !places_have(p, key, i)) {
+            note(f, names[0], names[1], name, list ? i : SIZE_MAX, may_be);
+            return;
+        }
+}
+
+static void look_at_message(Finder *f, const Places *p, size_t index, bool user_follows) {
+    const Json *m = &f->x->in.messages->items[index];
+    char place[32];
+    snprintf(place, sizeof place, "[%zu].", index);
+    for (size_t k = 0; m->type == JSON_OBJECT && k < m->count; k++) {
+        if (!carries_meaning(m->keys[k], m)) continue;
+        int reasoning = reasoning_index(m->keys[k]);
+        bool may_be = reasoning >= 0 && user_follows && (f->x->c->known_reasoning & 1u << reasoning);
+        look_at(f, p, k, &m->items[k], (const char *[2]){"[].", place}, m->keys[k], may_be);
+    }
+}
+
+void chat_find_unrendered(const ChatText *x, KeyNotes *names, char *first, size_t size) {
+    const Json *messages = x->in.messages, *extra = x->in.extra;
+    Finder f = {x, names, first, size};
+    Places *of_messages = mem_calloc(messages->count + 1, sizeof *of_messages);
+    Places data = places_new(extra ? extra->count + 1 : 1);
+    for (size_t i = 0; i < messages->count; i++) of_messages[i] = places_new(messages->items[i].count);
+    mark_text(x, of_messages, &data);
+    *first = 0;
+    size_t last_user = messages->count;
+    while (last_user > 0 && !json_is_string(json_get(&messages->items[last_user - 1], "role"), "user")) last_user--;
+    for (size_t i = 0; i < messages->count; i++) look_at_message(&f, &of_messages[i], i, i < last_user);
+    if (x->in.tools) look_at(&f, &data, 0, x->in.tools, (const char *[2]){"", ""}, json_str("tools"), false);
+    for (size_t k = 0; extra && k < extra->count; k++)
+        if (extra->items[k].type >= JSON_ARRAY)
+            look_at(&f, &data, k + 1, &extra->items[k], (const char *[2]){"", ""}, extra->keys[k], false);
+    for (size_t i = 0; i < messages->count; i++) mem_free(of_messages[i].seen);
+    mem_free(of_messages);
+    mem_free(data.seen);
+}
+
+unsigned chat_known_reasoning(const ChatTemplate *c, const Tokenizer *t) {
+    unsigned known = 0;
+    for (int i = 0; i < REASONING_KEYS; i++) {
+        char *text =
+            mem_printf("[{\"role\": \"user\", \"content\": \"qzquestion\"}, {\"role\": \"assistant\", \"content\": "
+                       "\"qzanswer\", \"%s\": \"qzthought\"}]",
+                       reasoning_keys[i]);
+        JsonDoc *doc;
+        CHECK(json_parse(&doc, text, strlen(text), "probe", 0, NULL) == 0, "%s", text);
+        ChatText x;
+        chat_text_start(&x, c, t, json_root(doc));
+        if (chat_text_render(&x, NULL) == 0 && strstr(x.out.text, "qzthought")) known |= 1u << i;
+        chat_text_clear(&x);
+        json_free(doc);
+        mem_free(text);
+    }
+    return known;
+}
