@@ -8,7 +8,7 @@ static const double AT_ONCE = 4; // seconds: mpirun waits for one before it ends
 
 // mpirun as the one process of a job: it prints what all ranks print. `other`: overrides of the last rank, a program of
 // its own in the same job.
-static RankJob mpi_start(int ranks, const char *out, const char *other) {
+static RankJob mpi_start_with(int ranks, const char *out, const char *extra, const char *other) {
     RankJob job = {.ranks = 1};
     char *path = job_output_path(0);
     unlink(path);
@@ -18,7 +18,7 @@ static RankJob mpi_start(int ranks, const char *out, const char *other) {
     CHECK(job.pids[0] >= 0, "fork");
     if (job.pids[0]) return job;
     char *words[3 * JOB_MAX_WORDS] = {"sh", MPIRUN, mem_printf("%d", other ? ranks - 1 : ranks)};
-    int n = job_words(words, 3, ranks, out, NULL);
+    int n = job_words(words, 3, ranks, out, extra);
     if (other) {
         words[n++] = ":";
         words[n++] = "-np";
@@ -29,6 +29,10 @@ static RankJob mpi_start(int ranks, const char *out, const char *other) {
     setenv("OMP_NUM_THREADS", "1", 1);
     execvp("sh", words);
     _exit(127);
+}
+
+static RankJob mpi_start(int ranks, const char *out, const char *other) {
+    return mpi_start_with(ranks, out, NULL, other);
 }
 
 // mpirun ends with `status` before `deadline` and `part` has been printed. Of ranks that end in different ways it takes
@@ -94,6 +98,16 @@ static void test_mpirun_with_a_killed_rank(void **state) {
     finish_and_compare(2, "killed");
 }
 
+// While MPI starts, which has no time limit of its own.
+static void test_mpirun_with_a_rank_stopped_at_once(void **state) {
+    (void)state;
+    RankJob job = mpi_start_with(3, "early", "ddp_timeout=1", NULL);
+    pid_t victim = 0;
+    for (double end = time_now() + 10; !victim && time_now() < end; job_pause(0.002)) victim = rank_of(&job, 2);
+    kill(victim, SIGSTOP);
+    expect_end(&job, time_now() + 1 + AT_ONCE, EXIT_RUNTIME, "lorac: ");
+}
+
 static void check_stop(int rank, int signal, const char *out) {
     RankJob job = mpi_start(3, out, NULL);
     job_wait_for_steps(&job, 9);
@@ -130,6 +144,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         TEST(test_mpirun_names_the_key_that_differs),
         TEST(test_mpirun_with_a_killed_rank),
+        TEST(test_mpirun_with_a_rank_stopped_at_once),
         TEST(test_mpirun_with_a_signal_to_one_rank),
         TEST(test_mpirun_passes_usr1_on),
     };
