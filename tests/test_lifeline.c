@@ -10,9 +10,9 @@
 
 #include "group_tcp.h"
 #include "lifeline.h"
+#include "side_by_side.h"
 #include "signals.h"
 #include "sockets.h"
-#include "test.h"
 
 enum { MAX_RANKS = 4 };
 static const double TIMEOUT = 1, AT_ONCE = 0.7; // seconds; generous where it should be milliseconds
@@ -477,14 +477,14 @@ static void test_lifeline_over_tcp_lets_all_go(void **state) {
     for (int i = 0; i < 4; i++) ended(&r, i, time_now() + 5, 0, "");
 }
 
-TEST_MAIN(TEST(test_lifeline_lets_all_go), TEST(test_lifeline_lets_rank_0_go_first),
-          TEST(test_lifeline_takes_a_goodbye_for_no_alarm), TEST(test_lifeline_sees_a_killed_rank),
-          TEST(test_lifeline_sees_rank_0_killed), TEST(test_lifeline_sees_a_stopped_rank),
-          TEST(test_lifeline_sees_rank_0_stopped), TEST(test_lifeline_survives_a_suspended_job),
-          TEST(test_lifeline_sees_a_rank_that_hangs), TEST(test_lifeline_waits_for_a_rank_that_computes),
-          TEST(test_lifeline_sees_that_all_wait), TEST(test_lifeline_passes_an_error_on),
-          TEST(test_lifeline_knows_what_all_agree_on), TEST(test_lifeline_names_the_death_behind_errors),
-          TEST(test_lifeline_turns_rubbish_away), TEST(test_lifeline_tells_all_to_stop),
-          TEST(test_signals_that_belong_together_are_one), TEST(test_a_second_signal_ends_at_once),
-          TEST(test_lifeline_over_tcp_names_who_was_killed), TEST(test_lifeline_over_tcp_names_who_was_stopped),
-          TEST(test_lifeline_over_tcp_lets_all_go))
+TEST_MAIN_SIDE_BY_SIDE(TEST(test_lifeline_lets_all_go), TEST(test_lifeline_lets_rank_0_go_first),
+                       TEST(test_lifeline_takes_a_goodbye_for_no_alarm), TEST(test_lifeline_sees_a_killed_rank),
+                       TEST(test_lifeline_sees_rank_0_killed), TEST(test_lifeline_sees_a_stopped_rank),
+                       TEST(test_lifeline_sees_rank_0_stopped), TEST(test_lifeline_survives_a_suspended_job),
+                       TEST(test_lifeline_sees_a_rank_that_hangs), TEST(test_lifeline_waits_for_a_rank_that_computes),
+                       TEST(test_lifeline_sees_that_all_wait), TEST(test_lifeline_passes_an_error_on),
+                       TEST(test_lifeline_knows_what_all_agree_on), TEST(test_lifeline_names_the_death_behind_errors),
+                       TEST(test_lifeline_turns_rubbish_away), TEST(test_lifeline_tells_all_to_stop),
+                       TEST(test_signals_that_belong_together_are_one), TEST(test_a_second_signal_ends_at_once),
+                       TEST(test_lifeline_over_tcp_names_who_was_killed),
+                       TEST(test_lifeline_over_tcp_names_who_was_stopped), TEST(test_lifeline_over_tcp_lets_all_go))

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "forked.h"
+#include "side_by_side.h"
 #include "sockets.h"
 #include "star.h"
 
@@ -272,9 +273,10 @@ static void test_star_addresses_end_with_loopback(void **state) {
     assert_true(strlen(little) < sizeof little);
 }
 
-TEST_MAIN(TEST(test_star_ranks_meet), TEST(test_star_waits_for_late_ranks), TEST(test_star_tries_hosts_in_turn),
-          TEST(test_star_rank_0_starts_last_on_all_addresses), TEST(test_star_strangers_hold_nobody_up),
-          TEST(test_star_a_try_that_was_given_up_takes_no_seat), TEST(test_star_names_a_rank_that_does_not_come),
-          TEST(test_star_no_rank_0), TEST(test_star_other_jobs_are_turned_away),
-          TEST(test_star_a_rank_twice_is_refused), TEST(test_star_another_number_of_ranks_is_refused),
-          TEST(test_star_a_taken_port), TEST(test_star_a_peer_that_ends), TEST(test_star_addresses_end_with_loopback))
+TEST_MAIN_SIDE_BY_SIDE(TEST(test_star_ranks_meet), TEST(test_star_waits_for_late_ranks),
+                       TEST(test_star_tries_hosts_in_turn), TEST(test_star_rank_0_starts_last_on_all_addresses),
+                       TEST(test_star_strangers_hold_nobody_up), TEST(test_star_a_try_that_was_given_up_takes_no_seat),
+                       TEST(test_star_names_a_rank_that_does_not_come), TEST(test_star_no_rank_0),
+                       TEST(test_star_other_jobs_are_turned_away), TEST(test_star_a_rank_twice_is_refused),
+                       TEST(test_star_another_number_of_ranks_is_refused), TEST(test_star_a_taken_port),
+                       TEST(test_star_a_peer_that_ends), TEST(test_star_addresses_end_with_loopback))
