@@ -1,0 +1,18 @@
+#!/bin/sh
+# usage: lint.sh [cppcheck|clang-tidy]: static analysis of the product's C files; a finding is exit 1. BUILD is a build
+# folder with compile_commands.json. A finding that is none is suppressed where it stands, with the reason.
+set -eu
+BUILD=${BUILD:-build}
+status=0
+if [ "${1:-cppcheck}" = cppcheck ]; then
+    # -isystem headers are not followed: the libraries' own functions are known to cppcheck.
+    cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 -D_GNU_SOURCE \
+        --suppressions-list=tests/cppcheck.txt -Ikernels -Iautograd -Idata -Itrain/model -Itrain/adapter -Itrain/ranks \
+        -Itrain/run -Itrain/cli kernels autograd data train || status=1
+fi
+if [ "${1:-clang-tidy}" = clang-tidy ]; then
+    # One copy of the files that are compiled for each instruction set, none of the modules'.
+    find kernels autograd data train -name '*.c' ! -path 'kernels/cuda/*' ! -path 'train/ranks/mpi/*' -print0 |
+        xargs -0 -n 4 -P "$(nproc)" clang-tidy -p "$BUILD" --quiet 2>/dev/null || status=1
+fi
+exit $status
