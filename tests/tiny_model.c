@@ -55,16 +55,17 @@ static float next_symmetric(Writer *w) {
     return (float)((z ^ z >> 31) >> 40) * 0x1p-23f - 1.0f;
 }
 
-// rows 0: a vector of `cols` ones (a norm).
-static void tensor(Writer *w, const char *name, int64_t cols, int64_t rows, float scale) {
+// rows 0: a vector of `cols` ones (a norm). count 0: one matrix, else so many in one tensor.
+static void tensors(Writer *w, const char *name, int64_t cols, int64_t rows, int64_t count, float scale) {
     put_text(&w->infos, name);
-    put_u32(&w->infos, rows ? 2 : 1);
+    put_u32(&w->infos, count ? 3 : rows ? 2 : 1);
     put_u64(&w->infos, (uint64_t)cols);
     if (rows) put_u64(&w->infos, (uint64_t)rows);
+    if (count) put_u64(&w->infos, (uint64_t)count);
     put_u32(&w->infos, 0); // F32
     put_u64(&w->infos, w->data.len);
     w->n_tensors++;
-    for (int64_t i = 0; i < cols * (rows ? rows : 1); i++) {
+    for (int64_t i = 0; i < cols * (rows ? rows : 1) * (count ? count : 1); i++) {
         float x = rows ? scale * next_symmetric(w) : 1.0f;
         put(&w->data, &x, sizeof x);
     }
@@ -72,18 +73,34 @@ static void tensor(Writer *w, const char *name, int64_t cols, int64_t rows, floa
     put(&w->data, zeros, -w->data.len % ALIGNMENT);
 }
 
+static void tensor(Writer *w, const char *name, int64_t cols, int64_t rows, float scale) {
+    tensors(w, name, cols, rows, 0, scale);
+}
+
+static int64_t head_size(const TinyModel *m) {
+    return m->head_size ? m->head_size : m->hidden / m->heads;
+}
+
 static void layer_tensors(Writer *w, const TinyModel *m, int layer) {
-    int64_t c = m->hidden, kv = c / m->heads * m->kv_heads;
+    int64_t c = m->hidden, q = head_size(m) * m->heads, kv = head_size(m) * m->kv_heads, e = m->experts;
     const struct {
         const char *name;
-        int64_t cols, rows;
-    } all[] = {{"attn_norm", c, 0},     {"attn_q", c, c},      {"attn_k", c, kv},
-               {"attn_v", c, kv},       {"attn_output", c, c}, {"ffn_norm", c, 0},
-               {"ffn_gate", c, m->ffn}, {"ffn_up", c, m->ffn}, {"ffn_down", m->ffn, c}};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        int64_t cols, rows, count;
+    } all[] = {{"attn_norm", c, 0, 0},
+               {"attn_q", c, q, 0},
+               {"attn_k", c, kv, 0},
+               {"attn_v", c, kv, 0},
+               {"attn_output", q, c, 0},
+               {"ffn_norm", c, 0, 0},
+               {e ? "ffn_gate_exps" : "ffn_gate", c, m->ffn, e},
+               {e ? "ffn_up_exps" : "ffn_up", c, m->ffn, e},
+               {e ? "ffn_down_exps" : "ffn_down", m->ffn, c, e},
+               {"ffn_gate_inp", c, e, 0}};
+    size_t n = sizeof all / sizeof *all - (e ? 0 : 1);
+    for (size_t i = 0; i < n; i++) {
         char name[64];
         snprintf(name, sizeof name, "blk.%d.%s.weight", layer, all[i].name);
-        tensor(w, name, all[i].cols, all[i].rows, m->scale);
+        tensors(w, name, all[i].cols, all[i].rows, all[i].count, m->scale);
     }
 }
 
@@ -100,15 +117,21 @@ static void byte_token(StrBuf *out, int byte) {
     put_text(out, text);
 }
 
-static void vocabulary(Writer *w) {
+static void vocabulary(Writer *w, const TinyModel *m) {
     static const char *const more[] = {"he", "in", "<|endoftext|>", "<|im_start|>", "<|im_end|>"};
     key_text(w, "tokenizer.ggml.model", "gpt2");
     key_text(w, "tokenizer.ggml.pre", "smollm");
-    begin_array(w, "tokenizer.ggml.tokens", T_STRING, TINY_VOCAB);
+    int64_t tokens = TINY_VOCAB + m->more_tokens;
+    begin_array(w, "tokenizer.ggml.tokens", T_STRING, (uint64_t)tokens);
     for (int b = 0; b < 256; b++) byte_token(&w->keys, b);
     for (int i = 0; i < 5; i++) put_text(&w->keys, more[i]);
-    begin_array(w, "tokenizer.ggml.token_type", T_I32, TINY_VOCAB);
-    for (int i = 0; i < TINY_VOCAB; i++) put_u32(&w->keys, i < 258 ? 1 : 3);
+    for (int64_t i = TINY_VOCAB; i < tokens; i++) {
+        char text[24];
+        snprintf(text, sizeof text, "<%lld>", (long long)i);
+        put_text(&w->keys, text);
+    }
+    begin_array(w, "tokenizer.ggml.token_type", T_I32, (uint64_t)tokens);
+    for (int64_t i = 0; i < tokens; i++) put_u32(&w->keys, i < 258 ? 1 : i < TINY_VOCAB ? 3 : 5); // 5: unused
     begin_array(w, "tokenizer.ggml.merges", T_STRING, 2);
     put_text(&w->keys, "h e");
     put_text(&w->keys, "i n");
@@ -125,10 +148,19 @@ static void hyperparameters(Writer *w, const TinyModel *m) {
     key_u32(w, "llama.feed_forward_length", m->ffn);
     key_u32(w, "llama.attention.head_count", m->heads);
     key_u32(w, "llama.attention.head_count_kv", m->kv_heads);
-    key_u32(w, "llama.rope.dimension_count", m->hidden / m->heads);
+    key_u32(w, "llama.rope.dimension_count", head_size(m));
+    if (m->head_size) {
+        key_u32(w, "llama.attention.key_length", m->head_size);
+        key_u32(w, "llama.attention.value_length", m->head_size);
+    }
+    if (m->experts) {
+        key_u32(w, "llama.expert_count", m->experts);
+        key_u32(w, "llama.expert_used_count", m->experts_used);
+    }
+    if (m->window) key_u32(w, "llama.attention.sliding_window", m->window);
     key_f32(w, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
     key_f32(w, "llama.rope.freq_base", 10000.0f);
-    key_u32(w, "llama.vocab_size", TINY_VOCAB);
+    key_u32(w, "llama.vocab_size", TINY_VOCAB + m->more_tokens);
 }
 
 static void chat_template(Writer *w) {
@@ -159,10 +191,10 @@ static void write_out(const Writer *w, const char *path) {
 void tiny_model_write(const char *path, const TinyModel *m) {
     Writer w = {.state = m->seed};
     hyperparameters(&w, m);
-    vocabulary(&w);
+    vocabulary(&w, m);
     if (!m->no_template) chat_template(&w);
     if (!m->vocab_only) {
-        tensor(&w, "token_embd.weight", m->hidden, TINY_VOCAB, m->scale);
+        tensor(&w, "token_embd.weight", m->hidden, TINY_VOCAB + m->more_tokens, m->scale);
         for (int l = 0; l < m->layers; l++) layer_tensors(&w, m, l);
         tensor(&w, "output_norm.weight", m->hidden, 0, 0);
     }

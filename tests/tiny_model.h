@@ -13,6 +13,8 @@ typedef struct TinyModel {
     float scale;      // weights are U(-scale, scale); norms are 1
     bool no_template; // leave the chat template out
     bool vocab_only;  // no tensors
+    // 0: hidden / heads; no experts; no window; none more
+    int64_t head_size, experts, experts_used, window, more_tokens;
 } TinyModel;
 
 #define TINY_MODEL                                                                                                     \
