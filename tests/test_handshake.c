@@ -1,4 +1,4 @@
-// Who may take part in a run: the secret, the proofs that are made with it, and what strangers try at the door.
+// Who may take part in a run: the secret, the proofs that are made with it, and what strangers try at the listener.
 #include <errno.h>
 #include <sys/stat.h>
 
@@ -137,7 +137,7 @@ static void test_launcher_reads_the_secret(void **state) {
     clearenv();
 }
 
-// --- at the door ---
+// --- at the listener ---
 
 enum { CHALLENGE = 56 };
 

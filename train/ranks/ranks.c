@@ -5,6 +5,7 @@
 #include "cores.h"
 #include "group_tcp.h"
 #include "module.h"
+#include "proof.h"
 #include "sockets.h"
 #include "threads.h"
 
@@ -57,6 +58,23 @@ static int find_machines(Group *g, const Launch *l, Err *err) {
 
 // --- opening ---
 
+// mpirun hands on only what it is told to: a rank without the secret would not be let in by the heartbeat, much later.
+static int same_secret(Group *g, Err *err) {
+    typedef unsigned char Tag[GROUP_KEY];
+    Tag mine, *all = mem_calloc((size_t)g->ranks, sizeof *all);
+    proof_key(mine, g->key, sizeof g->key, "the same?", 9);
+    int status = group_gather(g, all, mine, sizeof mine, err);
+    for (int r = 1; r < g->ranks && !status; r++)
+        if (memcmp(all[r], all[0], sizeof all[0]) != 0)
+            status =
+                err_input(err,
+                          "LORAC_SECRET: rank %d has another one than rank 0, or only one of them has any; expected "
+                          "the same in the environment of all ranks (mpirun -x LORAC_SECRET)",
+                          r);
+    mem_free(all);
+    return group_agree(g, status, err);
+}
+
 static int open_mpi(Group *g, const Launch *l, double seconds, Err *err) {
     void *symbol;
     if (module_symbol(&symbol, "lorac-mpi.so", "lorac_mpi_open", "libopenmpi-dev", err))
@@ -65,9 +83,10 @@ static int open_mpi(Group *g, const Launch *l, double seconds, Err *err) {
     memcpy(&open, &symbol, sizeof open);
     if (open(g, seconds, err)) return -1;
     memcpy(g->key, l->key, sizeof g->key);
-    if (l->ranks == 0 || g->ranks == l->ranks) return 0;
     int found = g->ranks;
+    if ((l->ranks == 0 || found == l->ranks) && (found == 1 || !same_secret(g, err))) return 0;
     group_close(g, true);
+    if (l->ranks == 0 || found == l->ranks) return -1;
     return err_runtime(err,
                        "the launcher has started %d ranks, MPI knows of %d: it is another MPI than the one that "
                        "lorac-mpi.so was built with, or srun lacks --mpi=pmix",
