@@ -50,12 +50,27 @@ static int take_value(const Json **out, Dialog *d, const Json *record, const cha
     return 0;
 }
 
+// A tool may be JSON text in the list.
+static int parse_tools(Dialog *d, Err *err) {
+    Json *items = json_pool_alloc(&d->pool, d->tools->count, sizeof *items);
+    for (size_t i = 0; i < d->tools->count; i++) {
+        const Json *tool = &d->tools->items[i];
+        if (tool->type == JSON_STRING && !(tool = json_pool_parse(&d->pool, tool->str, "tools", err))) return -1;
+        items[i] = *tool;
+    }
+    d->given_tools = *d->tools;
+    d->given_tools.items = items;
+    d->tools = &d->given_tools;
+    return 0;
+}
+
 // Only for chat: raw text has no place for them.
 static int read_template_variables(Dialog *d, const Json *record, Err *err) {
     if (take_value(&d->tools, d, record, "tools", JSON_ARRAY, err) ||
         take_value(&d->extra, d, record, "chat_template_kwargs", JSON_OBJECT, err))
         return -1;
     if (d->tools && !d->tools->count) d->tools = NULL;
+    if (d->tools && parse_tools(d, err)) return -1;
     if (d->extra) d->given_extra = json_without_nulls(&d->pool, d->extra, NULL), d->extra = &d->given_extra;
     return 0;
 }

@@ -27,7 +27,7 @@ typedef struct Dialog { // init with {0}; borrows from the record, dialog_clear 
     int64_t record;                     // set by the caller, or 0: its number, for messages
     Json messages;                      // DIALOG_CHAT: an array
     const Json *tools, *extra;          // DIALOG_CHAT; may be NULL
-    Json given_extra;                   // what extra points to: without nulls
+    Json given_tools, given_extra;      // what these point to: tools as objects, extra without nulls
     JsonStr prompt, completion;         // DIALOG_RAW; completion alone for DIALOG_TEXT
     const Json *ids, *labels, *visible; // DIALOG_IDS; labels and visible (the attention mask) may be NULL
     KeyNotes unread;        // keys of the record that nothing reads; those of messages that reach the template: chat.h

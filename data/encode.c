@@ -253,6 +253,15 @@ static int fail_format(const Json *record, const RecordPlace *place, Err *err) {
                      dataset_format_name(other), fixed);
 }
 
+// The keys of the record stand in front of those of its messages.
+static void put_first(KeyNotes *unread, const KeyNotes *first) {
+    KeyNotes both = {0};
+    note_keys(&both, "", first);
+    note_keys(&both, "", unread);
+    key_notes_clear(unread);
+    *unread = both;
+}
+
 static int encode_dialogs_record(Encoded *out, const Encoder *e, const Json *record, const RecordPlace *place,
                                  Err *err) {
     Dialog d = {.template = e->chat ? chat_template_source(e->chat) : NULL, .record = place->number};
@@ -260,7 +269,7 @@ static int encode_dialogs_record(Encoded *out, const Encoder *e, const Json *rec
     if (rc) fail_format(record, place, err);
     if (!rc && dialog_check_answers(&d, err)) rc = err_context(err, "record %lld", (long long)place->number);
     if (!rc) rc = encode_dialog(out, e, &d, err);
-    if (!rc) note_keys(&out->unread, "", &d.unread);
+    if (!rc) put_first(&out->unread, &d.unread);
     dialog_clear(&d);
     return rc;
 }

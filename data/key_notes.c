@@ -30,6 +30,7 @@ static size_t add_escaped(char buf[KEY_NAME_BYTES], size_t at, const char *text,
 
 void key_notes_add(KeyNotes *n, const char *prefix, JsonStr key) {
     char name[KEY_NAME_BYTES];
+    if (n->more) return;
     size_t len = add_escaped(name, add_escaped(name, 0, prefix, strlen(prefix)), key.data, key.len);
     for (const char *p = n->names.data, *end = p + n->names.len; p < end; p += strlen(p) + 1)
         if (strcmp(p, name) == 0) return;

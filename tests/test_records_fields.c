@@ -46,7 +46,7 @@ static const Unread UNREAD[] = {
     // of turns
     {"{\"conversations\":[{\"from\":\"human\",\"value\":\"a\",\"ts\":1,\"weight\":1.0},{\"from\":\"gpt\",\"value\":"
      "\"b\",\"role\":\"x\"}],\"id\":\"i\"}",
-     "conversations[].ts (1 record), conversations[].role (1), id (1)"},
+     "conversations[].role (1 record), id (1), conversations[].ts (1)"},
     // of the other formats
     {"{\"instruction\":\"i\",\"output\":\"o\",\"context\":\"c\",\"text\":\"t\"}", "context (1 record), text (1)"},
     {"{\"question\":\"q\",\"context\":\"c\",\"answer\":\"a\",\"prompt\":null}", "context (1 record)"},
@@ -189,6 +189,7 @@ static const Unread SAME[] = {
      "\\\"f\\\"}\",\"weight\":0},{\"from\":\"gpt\",\"value\":\"b\"}]}",
      "{\"messages\":[" USER
      ",{\"role\":\"assistant\",\"content\":\"\",\"weight\":0,\"tool_calls\":[{\"name\":\"f\"}]}," ANSWER "]}"},
+    {"{" MESSAGES ",\"tools\":[\"{\\\"name\\\":\\\"f\\\"}\"]}", "{" MESSAGES ",\"tools\":" TOOLS "}"},
     {"{\"system\":\"s\"," MESSAGES "}", "{\"messages\":[{\"role\":\"system\",\"content\":\"s\"}," USER "," ANSWER "]}"},
     {"{\"instruction\":\"i\",\"input\":null,\"output\":\"o\",\"history\":null,\"system\":null}",
      "{\"instruction\":\"i\",\"output\":\"o\"}"},
