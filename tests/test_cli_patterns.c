@@ -142,6 +142,23 @@ static void test_cli_patterns_that_say_nothing(void **state) {
     assert_same_file("one/adapter/adapter_config.json", "two/adapter/adapter_config.json");
 }
 
+// A name of one layer trains that layer only.
+static void test_cli_patterns_by_names_of_layers(void **state) {
+    (void)state;
+    put_all();
+    mem_free(
+        run(TRAIN "--output_dir out --lora_target_modules '[\"layers.1.mlp.up_proj\", \"k_proj\"]' --lora_r 2", 0));
+    check_has("inspect out/adapter", 0, "target_modules: \"k_proj\", \"model.layers.1.mlp.up_proj\"\n");
+    check_has("verify out" BASE, 0, "PEFT out/adapter: 6 matrices");
+    mem_free(run(TRAIN "--output_dir more --adapter_name_or_path out/adapter", 0));
+    check_has(TRAIN "--output_dir no --lora_target_modules '[\"layers.2.mlp.up_proj\"]'", 2, "layers.2.mlp.up_proj");
+    mem_free(run(TRAIN "--output_dir whole --layers_to_transform '[0]' --lora_target_modules "
+                       "'[\"model.layers.1.mlp.up_proj\", \"k_proj\"]'",
+                 0));
+    check_has("inspect whole/adapter", 0,
+              "target_modules: \"model.layers.0.self_attn.k_proj\", \"model.layers.1.mlp.up_proj\"\n");
+}
+
 static void test_cli_rank_above_the_smaller_side(void **state) {
     (void)state;
     put_all();
@@ -153,4 +170,5 @@ static void test_cli_rank_above_the_smaller_side(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_cli_patterns_in_every_verb), SCRATCH_TEST(test_cli_patterns_are_trained_on),
-          SCRATCH_TEST(test_cli_patterns_that_say_nothing), SCRATCH_TEST(test_cli_rank_above_the_smaller_side))
+          SCRATCH_TEST(test_cli_patterns_by_names_of_layers), SCRATCH_TEST(test_cli_patterns_that_say_nothing),
+          SCRATCH_TEST(test_cli_rank_above_the_smaller_side))

@@ -32,6 +32,9 @@ typedef struct AdapterConfig {
     int64_t n_each;
 } AdapterConfig;
 void adapter_config_clear(AdapterConfig *c);
+// Takes each [m->config.layers * PROJ_COUNT] as c->each, and sets projections and layers; where all are alike that says
+// it all, and c->each is NULL.
+void adapter_config_set_each(AdapterConfig *c, AdapterRank *each, const Model *m);
 
 typedef enum { SEGMENT_A, SEGMENT_B, SEGMENT_HEAD_WEIGHT, SEGMENT_HEAD_BIAS } SegmentKind;
 

@@ -8,9 +8,6 @@
 int adapter_outline(Adapter **a, const Model *m, const AdapterConfig *c, Err *err);
 // Their memory: all parameters are 0.
 void adapter_reserve(Adapter *a, bool with_grad);
-// Takes each [m->config.layers * PROJ_COUNT] as c->each, and sets projections and layers; where all are alike that says
-// it all, and c->each is NULL.
-void adapter_config_set_each(AdapterConfig *c, AdapterRank *each, const Model *m);
 void adapter_config_copy(AdapterConfig *to, const AdapterConfig *from);
 int adapter_config_check(const AdapterConfig *c, const Model *m, Err *err);
 AdapterRank adapter_rank_at(const AdapterConfig *c, int64_t layer, Projection p); // of a layer that is in c->layers

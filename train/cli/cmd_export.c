@@ -63,9 +63,12 @@ const Verb verb_export = {
     .name = "export",
     .usage = "lorac export ADAPTER --model_name_or_path M --format peft/gguf --out P",
     .summary = "Convert an adapter between a PEFT folder and a GGUF file",
-    .help = "  --format peft  P becomes a folder with adapter_config.json, adapter_model.safetensors and README.md\n"
-            "  --format gguf  P becomes a file that llama.cpp, LM Studio and Ollama load over the GGUF base\n\n"
-            "The base model M tells the order of the rows of q_proj and k_proj. Written under a temporary name and\n"
-            "renamed; an adapter that is zero or not finite is refused.\n",
+    .help =
+        "  --format peft  P becomes a folder with adapter_config.json, adapter_model.safetensors and README.md\n"
+        "  --format gguf  P becomes a file that llama.cpp, LM Studio and Ollama load over the GGUF base\n\n"
+        "Modules may differ in rank and alpha. A GGUF adapter has one alpha: the B of a module with another one is\n"
+        "multiplied by the ratio, rounded once to float32.\n"
+        "The base model M tells the order of the rows of q_proj and k_proj. Written under a temporary name and\n"
+        "renamed; an adapter that is zero or not finite is refused.\n",
     .run = run_export,
 };

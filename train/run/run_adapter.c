@@ -41,6 +41,66 @@ static AdapterConfig adapter_config(const Config *c, uint32_t targets) {
                            .n_layers = (int64_t)c->layers_to_transform.count};
 }
 
+// --- names of single layers: "layers.3.self_attn.q_proj" ---
+
+static bool names_a_layer(const char *name) {
+    for (const char *p = name; *p; p++)
+        if ((p == name || p[-1] == '.') && *p >= '0' && *p <= '9') return true;
+    return false;
+}
+
+static bool in_layers(const Config *c, int64_t layer) {
+    for (size_t i = 0; i < c->layers_to_transform.count; i++)
+        if (c->layers_to_transform.items[i] == layer) return true;
+    return !c->layers_to_transform.items;
+}
+
+// The parts of a module that a name means. As in PEFT, layers_to_transform is not for a whole key.
+static uint32_t named_parts(const Config *c, const Module *module, int64_t layer, const char *key, const char *name) {
+    if (strcmp(name, key) == 0) return module->parts;
+    if (!in_layers(c, layer)) return 0;
+    if (architecture_is_end_of(name, key) || strcmp(name, "all-linear") == 0) return module->parts;
+    uint32_t part = 0;
+    for (Projection p = 0; p < PROJ_COUNT; p++)
+        if (strcmp(name, projection_name(p)) == 0) part = PROJ_BIT(p);
+    return module->parts & part;
+}
+
+// Adds what one name means; false: nothing.
+static bool add_named(AdapterRank *each, const Config *c, const Model *m, const char *name) {
+    const TensorNames *names = &m->config.arch->hf;
+    bool found = false;
+    for (int64_t layer = 0; layer < m->config.layers; layer++)
+        for (const Module *module = names->modules; module->name; module++) {
+            char prefix[64];
+            architecture_layer_prefix(prefix, sizeof prefix, names, layer);
+            char *key = mem_printf("%s%s%s", m->hf_prefix->module, prefix, module->name);
+            uint32_t parts = named_parts(c, module, layer, key, name) & adapter_available(&m->config);
+            mem_free(key);
+            found |= parts != 0;
+            for (Projection p = 0; p < PROJ_COUNT; p++)
+                if (parts & PROJ_BIT(p)) each[layer * PROJ_COUNT + p] = (AdapterRank){c->lora_r, (float)c->lora_alpha};
+        }
+    return found;
+}
+
+// Where a name is that of one layer, ac gets what each layer has, and owns it.
+static int target_layers(AdapterConfig *ac, const Config *c, const Model *m, Err *err) {
+    const StrList *names = &c->lora_target_modules;
+    AdapterRank *each = mem_calloc((size_t)m->config.layers * PROJ_COUNT, sizeof *each);
+    ac->layers = NULL;
+    for (size_t i = 0; i < names->count; i++) {
+        if (add_named(each, c, m, names->items[i])) continue;
+        mem_free(each);
+        return err_input(err,
+                         "lora_target_modules: \"%s\": no such module in %s (layers 0 to %lld, layers_to_transform); "
+                         "expected names as %s...",
+                         names->items[i], m->path, (long long)m->config.layers - 1, m->hf_prefix->module);
+    }
+    adapter_config_set_each(ac, each, m);
+    return 0;
+}
+
 static int refuse(const char *key, const char *path, Err *err) {
     return err_input(err, "%s: differs from that of the adapter %s; expected the same, or the key left out", key, path);
 }
@@ -94,10 +154,16 @@ static int check_room(const Config *c, const Model *m, const AdapterConfig *ac, 
 static int new_adapter(Adapter **a, const Config *c, const Model *m, uint32_t targets, const LabelList *labels,
                        Err *err) {
     AdapterConfig ac = adapter_config(c, targets);
+    bool by_layer = false;
+    for (size_t i = 0; i < c->lora_target_modules.count; i++)
+        by_layer |= names_a_layer(c->lora_target_modules.items[i]);
     if (labels) ac.labels = (int64_t)labels->count;
-    if (check_room(c, m, &ac, err) || adapter_new(a, m, &ac, (uint64_t)c->seed, true, err)) return -1;
-    if (labels) adapter_name_labels(*a, labels);
-    return 0;
+    int status = by_layer ? target_layers(&ac, c, m, err) : 0;
+    if (!status) status = check_room(c, m, &ac, err);
+    if (!status) status = adapter_new(a, m, &ac, (uint64_t)c->seed, true, err);
+    if (by_layer) adapter_config_clear(&ac);
+    if (!status && labels) adapter_name_labels(*a, labels);
+    return status;
 }
 
 int run_adapter_new(Adapter **a, const Config *c, const Model *m, const LabelList *labels, Err *err) {
