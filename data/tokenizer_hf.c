@@ -7,16 +7,15 @@
 #include "fileio.h"
 #include "tokenizer_json.h"
 
-enum { MAX_FILE = 256 << 20, MAX_SPECIAL = 4096 };
+enum { MAX_FILE = 256 << 20 };
 
 // The folder's JSON files, NULL where absent.
 typedef struct Folder {
     const char *dir;
-    JsonDoc *tokenizer, *config, *special_map, *generation, *model;
+    JsonDoc *tokenizer, *config, *special_map, *added, *generation, *model;
     char *vocab_txt; // BERT's, where there is no tokenizer.json
     size_t vocab_txt_size;
-    JsonStr *special; // texts of the tokens that the files name as special
-    size_t n_special, special_capacity;
+    NamedTokens named;
     Err *err;
 } Folder;
 
@@ -97,6 +96,7 @@ static int open_folder(Folder *f) {
     if (!f->tokenizer && read_vocab_txt(f) != 0) return -1;
     if (read_json(f, &f->config, "tokenizer_config.json") != 0 ||
         read_json(f, &f->special_map, "special_tokens_map.json") != 0 ||
+        read_json(f, &f->added, "added_tokens.json") != 0 ||
         read_json(f, &f->generation, "generation_config.json") != 0)
         return -1;
     if (read_json(f, &f->model, "config.json") != 0) return -1;
@@ -108,50 +108,18 @@ static void close_folder(Folder *f) {
     json_free(f->tokenizer);
     json_free(f->config);
     json_free(f->special_map);
+    json_free(f->added);
     json_free(f->generation);
     json_free(f->model);
     mem_free(f->vocab_txt);
-    mem_free(f->special);
+    named_tokens_clear(&f->named);
 }
 
 // ---- special tokens ----
 
-// A token as text or as an object with "content"; NULL when it is neither.
-static const JsonStr *token_text(const Json *v) {
-    if (v && v->type == JSON_OBJECT) v = json_get(v, "content");
-    return v && v->type == JSON_STRING && v->str.len ? &v->str : NULL;
-}
-
-static void name_special(Folder *f, const JsonStr *text) {
-    if (!text || f->n_special == MAX_SPECIAL) return;
-    MEM_GROW(f->special, f->special_capacity, f->n_special + 1);
-    f->special[f->n_special++] = *text;
-}
-
-static const char *const ROLES[] = {"bos_token", "eos_token", "unk_token", "pad_token",
-                                    "sep_token", "cls_token", "mask_token"};
-enum { N_ROLES = sizeof ROLES / sizeof ROLES[0] };
-
-static void name_list(Folder *f, const Json *list) {
-    for (size_t i = 0; list && list->type == JSON_ARRAY && i < list->count; i++)
-        name_special(f, token_text(&list->items[i]));
-}
-
-static void name_specials(Folder *f, const Json *map) {
-    for (int i = 0; map && i < N_ROLES; i++) name_special(f, token_text(json_get(map, ROLES[i])));
-    name_list(f, json_get(map, "additional_special_tokens"));
-    name_list(f, json_get(map, "extra_special_tokens"));
-    const Json *decoder = json_get(map, "added_tokens_decoder");
-    for (size_t i = 0; decoder && decoder->type == JSON_OBJECT && i < decoder->count; i++) {
-        const Json *special = json_get(&decoder->items[i], "special");
-        if (special && special->type == JSON_TRUE) name_special(f, token_text(&decoder->items[i]));
-    }
-}
-
 // The id of a role's token: as tokenizer_config.json or special_tokens_map.json name it, -1 when they do not.
 static int role_id(const Folder *f, const Vocab *v, const char *role, bool needed, int32_t *id) {
-    const JsonStr *text = token_text(json_get(root(f->config), role));
-    if (!text) text = token_text(json_get(root(f->special_map), role));
+    const JsonStr *text = named_role(&(NamingFiles){root(f->config), root(f->special_map), NULL, NULL}, role);
     *id = text ? vocab_find(v, text->data, text->len) : -1;
     if (text && *id < 0 && needed)
         return err_input(f->err, "%s/tokenizer_config.json: %s \"%.64s\" is not in the vocabulary", f->dir, role,
@@ -161,9 +129,12 @@ static int role_id(const Folder *f, const Vocab *v, const char *role, bool neede
 
 // ---- ids of the other configs ----
 
-static int read_id(int32_t *id, const Folder *f, const Json *v, const Vocab *vocab, const char *file, const char *key) {
-    int64_t n;
-    if (json_whole(v, &n) && n >= 0 && n < vocab_size(vocab)) return *id = (int32_t)n, 0;
+static int read_id(int32_t *out, const Folder *f, const Json *v, const Vocab *vocab, const char *file,
+                   const char *key) {
+    int64_t id;
+    bool good = json_whole(v, &id) && id >= 0 && id < vocab_size(vocab);
+    *out = good ? (int32_t)id : -1;
+    if (good) return 0;
     return err_input(f->err, "%s/%s: %s: found %s; expected token ids below %d", f->dir, file, key,
                      v->str.data ? v->str.data : json_type_name(v), vocab_size(vocab));
 }
@@ -272,12 +243,12 @@ static int read_template(const Folder *f, TokenizerParts *p) {
 
 static int read_parts(Folder *f, TokenizerParts *p) {
     if (open_folder(f) != 0) return -1;
-    name_specials(f, root(f->special_map));
-    name_specials(f, root(f->config));
+    const NamingFiles naming = {root(f->config), root(f->special_map), root(f->added), root(f->tokenizer)};
+    if (named_tokens_read(&f->named, &naming, f->err) != 0) return err_context(f->err, "%s", f->dir);
     if (!f->tokenizer) {
-        if (tokenizer_vocab_txt_read(p, f->vocab_txt, f->vocab_txt_size, root(f->config), f->err) != 0)
+        if (tokenizer_vocab_txt_read(p, f->vocab_txt, f->vocab_txt_size, root(f->config), &f->named, f->err) != 0)
             return err_context(f->err, "%s/vocab.txt", f->dir);
-    } else if (tokenizer_json_read(p, root(f->tokenizer), f->special, f->n_special, f->err) != 0) {
+    } else if (tokenizer_json_read(p, root(f->tokenizer), &f->named, f->err) != 0) {
         return err_context(f->err, "%s/tokenizer.json", f->dir);
     }
     if (read_ids(f, p) != 0 || read_flags(f, p) != 0) return -1;

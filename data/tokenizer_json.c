@@ -96,25 +96,20 @@ int component_pattern(JsonStr *out, bool *literal, const Json *v, Err *err) {
 
 // ---- the file ----
 
-static const Json *present(const Json *root, const char *key) {
-    const Json *v = json_get(root, key);
-    return v && v->type != JSON_NULL ? v : NULL;
-}
-
-static int read_components(JsonTokenizer *t, const Json *root, const JsonStr *special, size_t n_special) {
-    const Json *normalizer = present(root, "normalizer"), *pre = present(root, "pre_tokenizer");
-    const Json *decoder = present(root, "decoder"), *post = present(root, "post_processor");
-    const Json *model = present(root, "model");
+static int read_components(JsonTokenizer *t, const Json *root) {
+    const Json *normalizer = json_given(root, "normalizer"), *pre = json_given(root, "pre_tokenizer");
+    const Json *decoder = json_given(root, "decoder"), *post = json_given(root, "post_processor");
+    const Json *model = json_given(root, "model");
     if (!model) return err_input(t->err, "\"model\" is missing; expected a model of type BPE or WordPiece");
     if (normalizer && tokenizer_json_normalizer(t, normalizer) != 0) return -1;
     if (pre && tokenizer_json_pre_tokenizer(t, pre) != 0) return -1;
     if (decoder && tokenizer_json_decoder(t, decoder) != 0) return -1;
-    if (tokenizer_json_model(t, model, present(root, "added_tokens"), special, n_special) != 0) return -1;
+    if (tokenizer_json_model(t, model, json_given(root, "added_tokens")) != 0) return -1;
     return post ? tokenizer_json_post_processor(t, post) : 0;
 }
 
-int tokenizer_json_read(TokenizerParts *p, const Json *root, const JsonStr *special, size_t n_special, Err *err) {
-    JsonTokenizer t = {.parts = p, .err = err};
+int tokenizer_json_read(TokenizerParts *p, const Json *root, const NamedTokens *named, Err *err) {
+    JsonTokenizer t = {.parts = p, .named = named, .err = err};
     if (root->type != JSON_OBJECT) return err_input(err, "found %s; expected an object", json_type_name(root));
-    return read_components(&t, root, special, n_special);
+    return read_components(&t, root);
 }

@@ -5,14 +5,44 @@
 #include "json.h"
 #include "tokenizer_parts.h"
 
+// An added token as a file has it.
+typedef struct AddedEntry {
+    JsonStr content;
+    int64_t id;
+    bool special, normalized, single_word, lstrip, rstrip;
+    bool as_text;     // the file has a string, no object
+    const char *file; // that names it; of a NamedTokens
+} AddedEntry;
+// Without "id"; what is absent has its default there. `special`: it is special, whatever the object says.
+int added_entry_read(AddedEntry *e, const Json *v, bool special, Err *err);
+
+// The tokens that the files beside tokenizer.json name (tokenizer_named.c). Texts are borrowed.
+typedef struct NamedTokens { // init with {0}
+    AddedEntry *added;       // to be added, in transformers' order
+    size_t n_added, added_capacity;
+    JsonStr *special; // all that are named as special
+    size_t n_special, special_capacity;
+} NamedTokens;
+typedef struct NamingFiles { // roots, NULL: no such file
+    const Json *config;      // tokenizer_config.json
+    const Json *special_map; // special_tokens_map.json
+    const Json *added;       // added_tokens.json
+    const Json *tokenizer;   // tokenizer.json
+} NamingFiles;
+int named_tokens_read(NamedTokens *out, const NamingFiles *f, Err *err);
+void named_tokens_clear(NamedTokens *n);
+// The token of a role ("bos_token") as text, NULL: none.
+const JsonStr *named_role(const NamingFiles *f, const char *role);
+
 // Fills p (after tokenizer_parts_init) but for the special ids, the end tokens and the chat template; p->post has no
-// items when the file has no post_processor. `special`: texts of n tokens that other files of the folder name as
-// special; those that are in the vocabulary become control tokens.
-int tokenizer_json_read(TokenizerParts *p, const Json *root, const JsonStr *special, size_t n_special, Err *err);
+// items when the file has no post_processor.
+int tokenizer_json_read(TokenizerParts *p, const Json *root, const NamedTokens *named, Err *err);
 
 // The same of text[0, len), BERT's old vocabulary file vocab.txt (one token a line), with `config`,
-// tokenizer_config.json or NULL; a BERT tokenizer as transformers makes it of them.
-int tokenizer_vocab_txt_read(TokenizerParts *p, const char *text, size_t len, const Json *config, Err *err);
+// tokenizer_config.json or NULL; a BERT tokenizer as transformers makes it of them. Refused: named tokens that are no
+// line of it.
+int tokenizer_vocab_txt_read(TokenizerParts *p, const char *text, size_t len, const Json *config,
+                             const NamedTokens *named, Err *err);
 
 // GPT-2's vocab.json (also as text) and merges.txt as a tokenizer.json; check: refused unless the folder is GPT-2's.
 int tokenizer_gpt2_check(const Json *tokenizer_config, const Json *model_config, Err *err);
@@ -24,6 +54,7 @@ int tokenizer_gpt2_json(StrBuf *out, const Json *vocab, const char *vocab_text, 
 // What the components say to one another.
 typedef struct JsonTokenizer {
     TokenizerParts *parts;
+    const NamedTokens *named;
     bool byte_level;  // the pre-tokenizer writes bytes in the byte-level alphabet
     int n_components; // of all kinds, those of Sequences too
     Err *err;
@@ -34,8 +65,8 @@ int tokenizer_json_pre_tokenizer(JsonTokenizer *t, const Json *v);
 int tokenizer_json_decoder(JsonTokenizer *t, const Json *v);
 int tokenizer_json_post_processor(JsonTokenizer *t, const Json *v); // needs the vocabulary
 // The vocabulary with the added tokens, then the model. `added` is an array of objects, or NULL.
-int tokenizer_json_model(JsonTokenizer *t, const Json *model, const Json *added, const JsonStr *special,
-                         size_t n_special);
+int tokenizer_json_model(JsonTokenizer *t, const Json *model, const Json *added);
+int tokenizer_json_vocab(JsonTokenizer *t, const Json *vocab, const Json *added);
 
 // ---- helpers: 0, or -1 with a message that names the key, what was found and what was expected ----
 

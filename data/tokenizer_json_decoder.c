@@ -125,10 +125,12 @@ static int add_item(Items to, PostItem item, Err *err) {
     return 0;
 }
 
-static int check_id(const JsonTokenizer *t, const Json *v, const char *what) {
-    if (v->type != JSON_INT || v->integer < 0 || v->integer >= vocab_size(t->parts->vocab))
+static int read_id(int32_t *out, const JsonTokenizer *t, const Json *v, const char *what) {
+    int64_t id;
+    if (!json_whole(v, &id) || id < 0 || id >= vocab_size(t->parts->vocab))
         return err_input(t->err, "%s: found %s; expected a token id below %d", what,
                          v->str.data ? v->str.data : json_type_name(v), vocab_size(t->parts->vocab));
+    *out = (int32_t)id;
     return 0;
 }
 
@@ -149,10 +151,12 @@ static int read_token_item(JsonTokenizer *t, const Json *v, const Json *special,
     const Json *ids = json_get(json_get(special, name.data), "ids");
     if (!ids || ids->type != JSON_ARRAY)
         return err_input(t->err, "special_tokens: \"%.64s\" has no ids; expected an array", name.data);
-    for (size_t i = 0; i < ids->count; i++)
-        if (check_id(t, &ids->items[i], "special_tokens") != 0 ||
-            add_item(to, (PostItem){POST_TOKEN, (int32_t)ids->items[i].integer, type}, t->err) != 0)
+    for (size_t i = 0; i < ids->count; i++) {
+        int32_t one;
+        if (read_id(&one, t, &ids->items[i], "special_tokens") != 0 ||
+            add_item(to, (PostItem){POST_TOKEN, one, type}, t->err) != 0)
             return -1;
+    }
     return 0;
 }
 
@@ -176,9 +180,7 @@ static int read_pair(JsonTokenizer *t, const Json *v, const char *key, int32_t *
     const Json *pair = json_get(v, key);
     if (!pair || pair->type != JSON_ARRAY || pair->count != 2)
         return err_input(t->err, "%s: expected an array of a token and its id", key);
-    if (check_id(t, &pair->items[1], key) != 0) return -1;
-    *id = (int32_t)pair->items[1].integer;
-    return 0;
+    return read_id(id, t, &pair->items[1], key);
 }
 
 static void put(PostItem *items, int *n, PostKind kind, int32_t id, int32_t type) {

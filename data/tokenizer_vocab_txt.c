@@ -96,11 +96,34 @@ static int add_template(TokenizerParts *p, const Json *config, Err *err) {
     return 0;
 }
 
-int tokenizer_vocab_txt_read(TokenizerParts *p, const char *text, size_t len, const Json *config, Err *err) {
+// Tokens that the other files name; adding one that is no line would be another tokenizer.
+static int add_named(TokenizerParts *p, const NamedTokens *named, Err *err) {
+    for (size_t i = 0; i < named->n_added; i++) {
+        const AddedEntry *e = &named->added[i];
+        int32_t id = vocab_find(p->vocab, e->content.data, e->content.len);
+        if (id < 0)
+            return err_input(err, "token \"%.64s\" of %s is no line of it; expected a tokenizer.json that has it",
+                             e->content.data, e->file);
+        if (e->special) vocab_make_control(p->vocab, id);
+        AddedToken a = {.text = e->content.data,
+                        .len = e->content.len,
+                        .id = id,
+                        .control = vocab_is_control(p->vocab, id),
+                        .single_word = e->single_word,
+                        .lstrip = e->lstrip,
+                        .rstrip = e->rstrip};
+        if (added_tokens_add(p->added, &a, err) != 0) return -1;
+    }
+    return 0;
+}
+
+int tokenizer_vocab_txt_read(TokenizerParts *p, const char *text, size_t len, const Json *config,
+                             const NamedTokens *named, Err *err) {
     WordPieceSource w = {.prefix = "##", .max_chars = MAX_CHARS};
     if (check_class(config, err) != 0 || read_lines(p, text, len, config, err) != 0 ||
         find_special(p, config, UNKNOWN, &w.unknown, err) != 0 || add_normalizer(p, config, err) != 0 ||
-        add_template(p, config, err) != 0 || added_tokens_add_vocab(p->added, p->vocab, err) != 0)
+        add_template(p, config, err) != 0 || added_tokens_add_vocab(p->added, p->vocab, err) != 0 ||
+        add_named(p, named, err) != 0)
         return -1;
     w.vocab = p->vocab;
     decoder_add(p->decoder, &(DecodeStep){.kind = DECODE_WORDPIECE, .from = "##", .from_len = 2, .cleanup = true});

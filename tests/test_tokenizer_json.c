@@ -174,15 +174,18 @@ static void test_json_merges_never_make_control_tokens(void **state) {
 
 static void test_json_ids_may_have_holes(void **state) {
     (void)state;
-    put_with("\"id\":6,\"content\":\"<end>\"", "\"id\":60,\"content\":\"<end>\"");
+    put_with("\"c\":5", "\"c\":60");
     Tokenizer *t = folder_tokenizer();
     size_t len;
     assert_int_equal(tokenizer_vocab_size(t), 61);
-    assert_int_equal(tokenizer_find(t, "<end>"), 60);
+    assert_int_equal(tokenizer_find(t, "c"), 60);
+    assert_int_equal(tokenizer_find(t, "<end>"), 6);
     tokenizer_piece(t, 30, &len);
     assert_int_equal(len, 0);
     assert_false(tokenizer_is_control(t, 30));
     tokenizer_free(t);
+    put_with("\"id\":6,\"content\":\"<end>\"", "\"id\":60,\"content\":\"<end>\"");
+    assert_refused("token \"<end>\": found id 60; expected 6, which Hugging Face tokenizers gives it");
 }
 
 // ---- the files beside it ----
@@ -234,18 +237,20 @@ static void test_folder_special_tokens_and_flags(void **state) {
     folder_put("tokenizer_config.json", "{\"bos_token\":{\"content\":\"<end>\"},\"eos_token\":\"c\","
                                         "\"add_bos_token\":false,\"add_eos_token\":true}");
     Tokenizer *t = folder_tokenizer();
-    assert_int_equal(tokenizer_bos(t), 6);
-    assert_int_equal(tokenizer_eos(t), 5);
-    assert_int_equal(tokenizer_pad(t), -1);
-    assert_true(tokenizer_is_control(t, 5)); // named as special, so it is
+    assert_int_equal(tokenizer_bos(t), 1); // without added_tokens_decoder the map goes first, as in transformers
+    assert_int_equal(tokenizer_eos(t), 2);
+    assert_int_equal(tokenizer_pad(t), 7);   // added
+    assert_true(tokenizer_is_control(t, 2)); // named as special, so it is
     TokenIds ids = {0};
     tokenizer_encode_framed(t, "a", 1, true, &ids); // the flags beat the template
     assert_int_equal(ids.ids[0] == 6, false);
-    assert_int_equal(ids.ids[ids.count - 1], 5);
+    assert_int_equal(ids.ids[ids.count - 1], 2);
     token_ids_clear(&ids);
     tokenizer_free(t);
-    folder_put("tokenizer_config.json", "{\"eos_token\":\"missing\"}");
-    assert_refused("eos_token \"missing\" is not in the vocabulary");
+    folder_put("tokenizer_config.json", "{\"bos_token\":{\"content\":\"<end>\"},\"added_tokens_decoder\":{}}");
+    t = folder_tokenizer();
+    assert_true(tokenizer_bos(t) == 6 && tokenizer_eos(t) == -1); // with it, the map is not read
+    tokenizer_free(t);
     folder_put("tokenizer_config.json", "{\"add_bos_token\":\"yes\"}");
     assert_refused("add_bos_token: found a string");
     folder_put("tokenizer_config.json", "[]");

@@ -56,10 +56,14 @@ static int check_prompt(const Model *m, const int32_t *ids, int64_t n, int64_t i
     if (n < 1 || n > capacity)
         return err_input(err, "prompt %lld has %lld tokens; expected 1 to %lld", (long long)index, (long long)n,
                          (long long)capacity);
-    for (int64_t i = 0; i < n; i++)
-        if (ids[i] < 0 || ids[i] >= m->config.vocab)
-            return err_input(err, "prompt %lld holds token id %d; expected 0 to %lld", (long long)index, ids[i],
-                             (long long)m->config.vocab - 1);
+    for (int64_t i = 0; i < n; i++) {
+        size_t len = 0;
+        if (ids[i] >= 0 && ids[i] < m->config.vocab) continue;
+        bool named = ids[i] >= 0 && ids[i] < tokenizer_vocab_size(m->tokenizer);
+        const char *text = named ? tokenizer_piece(m->tokenizer, ids[i], &len) : "";
+        return err_input(err, "prompt %lld holds token id %d \"%.*s\"; expected 0 to %lld", (long long)index, ids[i],
+                         (int)(len < 64 ? len : 64), text, (long long)m->config.vocab - 1);
+    }
     return 0;
 }
 

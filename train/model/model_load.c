@@ -140,14 +140,20 @@ static int load_tokenizer(Tokenizer **t, const WeightSource *s, const char *path
     return tokenizer_from_gguf(t, weight_source_gguf(s), err) ? err_context(err, "%s", path) : 0;
 }
 
-// Control tokens may lie beyond the embedding: Gemma 3's text models come with the tokenizer of the multimodal ones.
-// Who meets such a token in data or a prompt refuses it there.
+// Control tokens may lie beyond the embedding: Gemma 3's text models come with the tokenizer of the multimodal ones,
+// and a padding token is often added without a row for it. Who meets such a token in data or a prompt refuses it there.
 static int check_vocabulary(const Model *m, Err *err) {
     int32_t size = tokenizer_vocab_size(m->tokenizer);
     for (int64_t id = m->config.vocab; id < size; id++)
-        if (!tokenizer_is_control(m->tokenizer, (int32_t)id))
-            return err_input(err, "%s: %d tokens in the tokenizer; expected at most the %lld rows of the embedding",
-                             m->path, size, (long long)m->config.vocab);
+        if (!tokenizer_is_control(m->tokenizer, (int32_t)id)) {
+            size_t len;
+            const char *text = tokenizer_piece(m->tokenizer, (int32_t)id, &len);
+            return err_input(err,
+                             "%s: token \"%.*s\" of the tokenizer has id %lld (of %d tokens); expected ids below the "
+                             "%lld rows of the embedding",
+                             m->path, (int)(len < 64 ? len : 64), text, (long long)id, size,
+                             (long long)m->config.vocab);
+        }
     return 0;
 }
 

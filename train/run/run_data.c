@@ -148,11 +148,14 @@ static int check_ids(const Dataset *d, const Model *m, Err *err) {
     for (int64_t i = 0; i < dataset_count(d); i++) {
         Sample s = dataset_sample(d, i);
         for (int64_t t = 0; t < s.count; t++)
-            if (s.ids[t] >= m->config.vocab)
+            if (s.ids[t] >= m->config.vocab) {
+                size_t len;
+                const char *text = tokenizer_piece(m->tokenizer, s.ids[t], &len);
                 return err_input(err,
-                                 "record %" PRId64 " of the data: token %d at position %" PRId64
+                                 "record %" PRId64 " of the data: token \"%.*s\" (id %d) at position %" PRId64
                                  "; expected ids below %" PRId64 ", the model's vocabulary",
-                                 s.record, s.ids[t], t, m->config.vocab);
+                                 s.record, (int)(len < 64 ? len : 64), text, s.ids[t], t, m->config.vocab);
+            }
     }
     dataset_release(d);
     return 0;

@@ -1,0 +1,316 @@
+// tokenizer_named: the tokens that the small files beside tokenizer.json name, in the order in which transformers 5
+// adds them: those of added_tokens_decoder (without it: of added_tokens.json) by their ids, then the roles, then tokens
+// with names of the model's own ("image_token"), then the extra ones. special_tokens_map.json counts only where
+// tokenizer_config.json has no added_tokens_decoder; it then goes first.
+#include <stdlib.h>
+#include <string.h>
+
+#include "tokenizer_json.h"
+
+static const char *const ROLES[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                    "pad_token", "cls_token", "mask_token"};
+enum { N_ROLES = sizeof ROLES / sizeof ROLES[0] };
+static const char CONFIG[] = "tokenizer_config.json", MAP[] = "special_tokens_map.json", ADDED[] = "added_tokens.json";
+
+int added_entry_read(AddedEntry *e, const Json *v, bool special, Err *err) {
+    *e = (AddedEntry){.id = -1};
+    if (v->type != JSON_OBJECT) return err_input(err, "found %s; expected an object", json_type_name(v));
+    if (component_text(&e->content, v, "content", err) != 0 ||
+        component_flag(&e->special, v, "special", special, err) != 0)
+        return -1;
+    e->special = e->special || special;
+    if (component_flag(&e->normalized, v, "normalized", !e->special, err) != 0 ||
+        component_flag(&e->single_word, v, "single_word", false, err) != 0 ||
+        component_flag(&e->lstrip, v, "lstrip", false, err) != 0)
+        return -1;
+    return component_flag(&e->rstrip, v, "rstrip", false, err);
+}
+
+// A token as text or as an object with "content"; NULL when it is neither.
+static const JsonStr *token_text(const Json *v) {
+    if (v && v->type == JSON_OBJECT) v = json_get(v, "content");
+    return v && v->type == JSON_STRING && v->str.len ? &v->str : NULL;
+}
+
+static bool same_text(JsonStr a, JsonStr b) {
+    return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+}
+
+static bool has_decoder(const NamingFiles *f) {
+    return json_given(f->config, "added_tokens_decoder") != NULL;
+}
+
+// The value of a key that both files may have, and which file it is.
+static const Json *named_value(const NamingFiles *f, const char *key, const char **file) {
+    const Json *v = has_decoder(f) ? NULL : json_given(f->special_map, key);
+    *file = v ? MAP : CONFIG;
+    return v ? v : json_given(f->config, key);
+}
+
+const JsonStr *named_role(const NamingFiles *f, const char *role) {
+    const char *file;
+    return token_text(named_value(f, role, &file));
+}
+
+void named_tokens_clear(NamedTokens *n) {
+    mem_free(n->added);
+    mem_free(n->special);
+    *n = (NamedTokens){0};
+}
+
+// ---- which are special ----
+
+static void name_special(NamedTokens *n, const JsonStr *text) {
+    if (!text) return;
+    MEM_GROW(n->special, n->special_capacity, n->n_special + 1);
+    n->special[n->n_special++] = *text;
+}
+
+// An object of tokenizer_config.json is as special as it says.
+static bool says_special(const Json *v) {
+    const Json *special = json_get(v, "special");
+    return v->type == JSON_STRING || !json_get(v, "__type") || (special && special->type == JSON_TRUE);
+}
+
+static void name_list(NamedTokens *n, const Json *list) {
+    bool whole = list && (list->type == JSON_ARRAY || list->type == JSON_OBJECT);
+    for (size_t i = 0; whole && i < list->count; i++)
+        if (says_special(&list->items[i])) name_special(n, token_text(&list->items[i]));
+}
+
+static void name_specials(NamedTokens *n, const Json *map) {
+    for (int i = 0; map && i < N_ROLES; i++) name_special(n, token_text(json_get(map, ROLES[i])));
+    name_list(n, json_get(map, "additional_special_tokens"));
+    name_list(n, json_get(map, "extra_special_tokens"));
+}
+
+static bool is_special(const NamedTokens *n, JsonStr text) {
+    for (size_t i = 0; i < n->n_special; i++)
+        if (same_text(n->special[i], text)) return true;
+    return false;
+}
+
+// ---- which are added ----
+
+static void push(NamedTokens *n, AddedEntry e, const char *file) {
+    e.file = file;
+    if (e.content.len == 0) return;
+    MEM_GROW(n->added, n->added_capacity, n->n_added + 1);
+    n->added[n->n_added++] = e;
+}
+
+static int compare_ids(const void *a, const void *b) {
+    const AddedEntry *x = a, *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+// {"49152": {"content": ...}}
+static int read_decoder(NamedTokens *n, const Json *decoder, Err *err) {
+    if (decoder->type != JSON_OBJECT)
+        return err_input(err, "added_tokens_decoder: found %s; expected an object", json_type_name(decoder));
+    for (size_t i = 0; i < decoder->count; i++) {
+        const char *key = decoder->keys[i].data;
+        AddedEntry e;
+        char *end;
+        long long id = strtoll(key, &end, 10);
+        if (added_entry_read(&e, &decoder->items[i], false, err) != 0)
+            return err_context(err, "added_tokens_decoder \"%.32s\"", key);
+        if (end == key || *end || id < 0)
+            return err_input(err, "added_tokens_decoder: found \"%.32s\" for \"%.64s\"; expected an id", key,
+                             e.content.data);
+        e.id = id;
+        push(n, e, CONFIG);
+    }
+    return 0;
+}
+
+// The token that tokenizer.json adds under an id, NULL: none.
+static const JsonStr *tokenizer_added(const NamingFiles *f, int64_t id) {
+    const Json *list = json_given(f->tokenizer, "added_tokens");
+    for (size_t i = 0; list && list->type == JSON_ARRAY && i < list->count; i++) {
+        int64_t own;
+        if (json_whole(json_get(&list->items[i], "id"), &own) && own == id) return token_text(&list->items[i]);
+    }
+    return NULL;
+}
+
+// {"<token>": 49152}; named: those that are special there.
+static int read_added_ids(NamedTokens *n, const NamedTokens *named, const NamingFiles *f, Err *err) {
+    for (size_t i = 0; f->added && i < f->added->count; i++) {
+        AddedEntry e = {.content = f->added->keys[i]};
+        if (!json_whole(&f->added->items[i], &e.id) || e.id < 0)
+            return err_input(err, "\"%.64s\": found %s; expected an id", e.content.data,
+                             json_type_name(&f->added->items[i]));
+        const JsonStr *other = tokenizer_added(f, e.id);
+        if (other && !same_text(*other, e.content))
+            return err_input(err, "\"%.64s\" has id %lld, which tokenizer.json gives \"%.64s\"; expected one id each",
+                             e.content.data, (long long)e.id, other->data);
+        if (other) continue; // with its flags there
+        e.special = is_special(named, e.content);
+        e.normalized = !e.special;
+        push(n, e, ADDED);
+    }
+    return 0;
+}
+
+static int read_added(NamedTokens *n, const NamingFiles *f, Err *err) {
+    NamedTokens named = {0};
+    for (int i = 0; i < N_ROLES; i++) name_special(&named, named_role(f, ROLES[i]));
+    name_list(&named, json_get(f->config, "additional_special_tokens"));
+    name_list(&named, json_get(f->config, "extra_special_tokens"));
+    int rc = read_added_ids(n, &named, f, err);
+    named_tokens_clear(&named);
+    return rc;
+}
+
+// Is it in tokenizer.json, or among the first n_listed, those of the two lists with ids?
+static bool is_listed(const NamedTokens *n, size_t n_listed, const NamingFiles *f, JsonStr text) {
+    const Json *list = json_given(f->tokenizer, "added_tokens");
+    for (size_t i = 0; i < n_listed; i++)
+        if (same_text(n->added[i].content, text)) return true;
+    for (size_t i = 0; list && list->type == JSON_ARRAY && i < list->count; i++) {
+        const JsonStr *own = token_text(&list->items[i]);
+        if (own && same_text(*own, text)) return true;
+    }
+    return false;
+}
+
+static bool is_same(const AddedEntry *a, const AddedEntry *b) {
+    return a->as_text == b->as_text && a->special == b->special && a->normalized == b->normalized &&
+           a->single_word == b->single_word && a->lstrip == b->lstrip && a->rstrip == b->rstrip &&
+           same_text(a->content, b->content);
+}
+
+// What names tokens one by one.
+typedef struct Naming {
+    NamedTokens *out;
+    const NamingFiles *f;
+    size_t n_listed;
+    NamedTokens roles; // .special: the texts of all roles and own names
+    Err *err;
+} Naming;
+
+// One token, unless it is there already; one with other flags than before is added again.
+static int add_named(Naming *n, const Json *v, bool role, const char *file) {
+    AddedEntry e = {.special = true, .as_text = true};
+    const JsonStr *text = token_text(v);
+    if (v && v->type != JSON_NULL && v->type != JSON_STRING && v->type != JSON_OBJECT)
+        return err_input(n->err, "%s: found %s; expected a token, as text or as an object", file, json_type_name(v));
+    if (role) name_special(&n->roles, text);
+    if (!text || is_listed(n->out, n->n_listed, n->f, *text)) return 0;
+    e.content = *text;
+    if (v->type == JSON_OBJECT && added_entry_read(&e, v, file == MAP || !json_get(v, "__type"), n->err) != 0)
+        return err_context(n->err, "%s: token \"%.64s\"", file, text->data);
+    for (size_t i = n->n_listed; i < n->out->n_added; i++)
+        if (is_same(&n->out->added[i], &e)) return 0;
+    push(n->out, e, file);
+    return 0;
+}
+
+static bool ends_with_token(const char *key) {
+    size_t n = strlen(key);
+    return n > 6 && strcmp(key + n - 6, "_token") == 0;
+}
+
+static bool is_role(const char *key) {
+    for (int i = 0; i < N_ROLES; i++)
+        if (strcmp(key, ROLES[i]) == 0) return true;
+    return false;
+}
+
+// Is the key a name of the model's own ("image_token") for a token in this form?
+static bool is_own_name(const JsonStr *key, const Json *v, const char *file) {
+    if (!ends_with_token(key->data) || is_role(key->data)) return false;
+    return v->type == JSON_STRING || (v->type == JSON_OBJECT && (file == MAP || json_get(v, "__type")));
+}
+
+// Texts in tokenizer_config.json go before special_tokens_map.json, and that before objects in tokenizer_config.json;
+// what is only there as text comes last.
+static int add_own_names(Naming *n, const Json *map) {
+    const Json *config = n->f->config;
+    for (size_t i = 0; config && i < config->count; i++) {
+        const Json *v = &config->items[i], *other = json_given(map, config->keys[i].data);
+        bool objects = v->type == JSON_OBJECT && is_own_name(&config->keys[i], v, CONFIG);
+        if (objects && add_named(n, other ? other : v, true, other ? MAP : CONFIG) != 0) return -1;
+    }
+    for (size_t i = 0; map && i < map->count; i++) {
+        const Json *other = json_given(config, map->keys[i].data);
+        bool text = other && other->type == JSON_STRING;
+        if (!is_own_name(&map->keys[i], &map->items[i], MAP)) continue;
+        if (add_named(n, text ? other : &map->items[i], true, text ? CONFIG : MAP) != 0) return -1;
+    }
+    for (size_t i = 0; config && i < config->count; i++) {
+        const Json *v = &config->items[i];
+        bool text = v->type == JSON_STRING && is_own_name(&config->keys[i], v, CONFIG);
+        if (text && add_named(n, v, true, CONFIG) != 0) return -1;
+    }
+    return 0;
+}
+
+static int add_list(Naming *n, const Json *list, const char *file) {
+    bool names = list && list->type == JSON_OBJECT;
+    if (list && !names && list->type != JSON_ARRAY)
+        return err_input(n->err, "%s: extra_special_tokens: found %s; expected a list or an object", file,
+                         json_type_name(list));
+    for (size_t i = 0; list && i < list->count; i++)
+        if (add_named(n, &list->items[i], names, file) != 0) return -1;
+    return 0;
+}
+
+// The lists: extra_special_tokens, or additional_special_tokens (its older name) where that is empty.
+static int add_extra(Naming *n, const Json *map) {
+    const Json *config = n->f->config, *extra = json_given(config, "extra_special_tokens");
+    const Json *older = json_given(config, "additional_special_tokens");
+    const Json *more = json_given(map, "extra_special_tokens");
+    bool names = extra && extra->type == JSON_OBJECT;
+    bool empty = extra && extra->type == JSON_ARRAY && extra->count == 0;
+    if ((names && add_list(n, extra, CONFIG) != 0) ||
+        add_list(n, extra && !names && !empty ? extra : older, CONFIG) != 0)
+        return -1;
+    if (more) return add_list(n, more, MAP);
+    if ((extra && !names) || older) return 0;
+    return add_list(n, json_given(map, "additional_special_tokens"), MAP);
+}
+
+static int add_all_named(Naming *n) {
+    const Json *map = has_decoder(n->f) ? NULL : n->f->special_map;
+    for (int i = 0; i < N_ROLES; i++) {
+        const char *file;
+        const Json *v = named_value(n->f, ROLES[i], &file);
+        if (add_named(n, v, true, file) != 0) return -1;
+    }
+    return add_own_names(n, map) != 0 ? -1 : add_extra(n, map);
+}
+
+// A token with a role is special, whatever its object says.
+static void make_special(NamedTokens *out, const NamedTokens *roles) {
+    for (size_t i = 0; i < out->n_added; i++) {
+        AddedEntry *e = &out->added[i];
+        if (!e->special) e->special = is_special(roles, e->content);
+        if (e->special) name_special(out, &e->content);
+    }
+}
+
+static int check_ids(const NamedTokens *n, Err *err) {
+    for (size_t i = 1; i < n->n_added; i++)
+        if (n->added[i].id == n->added[i - 1].id)
+            return err_input(err, "%s: tokens \"%.64s\" and \"%.64s\" both have id %lld; expected one id each",
+                             n->added[i].file, n->added[i - 1].content.data, n->added[i].content.data,
+                             (long long)n->added[i].id);
+    return 0;
+}
+
+int named_tokens_read(NamedTokens *out, const NamingFiles *f, Err *err) {
+    const Json *decoder = json_given(f->config, "added_tokens_decoder");
+    name_specials(out, f->special_map);
+    name_specials(out, f->config);
+    if (decoder && read_decoder(out, decoder, err) != 0) return err_context(err, "%s", CONFIG);
+    if (!decoder && read_added(out, f, err) != 0) return err_context(err, "%s", ADDED);
+    if (out->n_added) qsort(out->added, out->n_added, sizeof *out->added, compare_ids);
+    if (check_ids(out, err) != 0) return -1;
+    Naming n = {.out = out, .f = f, .n_listed = out->n_added, .err = err};
+    int rc = add_all_named(&n);
+    make_special(out, &n.roles);
+    named_tokens_clear(&n.roles);
+    return rc;
+}
