@@ -8,7 +8,7 @@ GEMMA  := models/gemma-3-270m-q4_k_m.gguf
 MINILM := models/all-MiniLM-L6-v2
 PREFIX ?= /usr/local
 
-.PHONY: all setup headers mpi build modules cuda-release model models demo test test-all asan fuzz bench install clean help
+.PHONY: all setup headers mpi build modules cuda-release model models demo test test-all asan fuzz lint bench install clean help
 
 all: build
 
@@ -17,6 +17,7 @@ help:
 	@echo "make test     set up, build, run the tests (under 5 minutes on two cores)"
 	@echo "make test-all the rest: the tests labelled long, all tests under ASan and UBSan, a minute of fuzzing for each reader"
 	@echo "make fuzz     every reader of files fuzzed for FUZZ_SECONDS (60) with libFuzzer; needs clang"
+	@echo "make lint     cppcheck and clang-tidy over the product (some minutes)"
 	@echo "make bench    speed and memory, next to PyTorch + PEFT where its venv is given: make bench RIVAL=path/to/venv"
 	@echo "make models   fetch the base models of configs/: SmolLM2, Gemma 3 270M, MiniLM (a BERT)"
 	@echo "make cuda-release  the same with lorac-cuda.so for every GPU from Ampere on, in $(BUILD)-release"
@@ -70,6 +71,8 @@ test-all: headers mpi build modules
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -L long
 	@$(MAKE) --no-print-directory asan
 	@$(MAKE) --no-print-directory fuzz
+	@sh tests/setup.sh lint
+	@sh tests/lint.sh cppcheck
 
 asan:
 	@cmake -S . -B $(BUILD)-asan -G Ninja -DSANITIZE=ON > $(BUILD)-asan.log 2>&1 || { cat $(BUILD)-asan.log; exit 1; }
@@ -84,6 +87,11 @@ fuzz:
 	@cmake --build $(BUILD)-fuzz -j $(JOBS) --target fuzz_targets
 	@rm -f $(BUILD)-fuzz.log
 	@BUILD=$(BUILD)-fuzz sh tests/fuzz/run.sh
+
+# Static analysis; a finding is an error. cppcheck takes seconds, clang-tidy minutes.
+lint: build
+	@sh tests/setup.sh lint
+	@BUILD=$(BUILD) sh tests/lint.sh
 
 bench: build model
 	@BUILD=$(BUILD) RIVAL=$(RIVAL) sh tests/bench/bench.sh

@@ -170,7 +170,7 @@ static bool parse_int(const Str *s, int base, int64_t *out, bool *too_large) {
 
 static Value double_to_int(Eval *e, double f, Value fallback) {
     if (!isfinite(f)) return fallback;
-    if (!(f > -0x1p63 && f < 0x1p63)) return eval_fail(e, "int: %g does not fit 64 bits", f);
+    if (!fits_int(f)) return eval_fail(e, "int: %g does not fit 64 bits", f);
     return v_int((int64_t)f);
 }
 

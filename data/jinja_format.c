@@ -39,7 +39,7 @@ static Value format_number(Eval *e, Spec s, Value v) {
     bool is_int = strchr("dixX", s.type) != NULL;
     if (!is_number(v)) return eval_fail(e, "%%%c needs a number, found '%s'", s.type, type_name(v));
     if (is_int && v.type == V_FLOAT) {
-        if (s.type == 'x' || s.type == 'X' || !(v.f > -0x1p63 && v.f < 0x1p63)) {
+        if (s.type == 'x' || s.type == 'X' || !fits_int(v.f)) {
             return eval_fail(e, "%%%c of this number is not supported", s.type);
         }
         i = (int64_t)v.f;

@@ -328,6 +328,9 @@ static inline Value v_bool(bool b) {
 static inline Value v_int(int64_t i) {
     return (Value){.type = V_INT, .i = i};
 }
+static inline bool fits_int(double f) { // -2^63 < f < 2^63
+    return f > -9223372036854775808.0 && f < 9223372036854775808.0;
+}
 static inline Value v_float(double f) {
     return (Value){.type = V_FLOAT, .f = f};
 }

@@ -42,7 +42,7 @@ struct TarReader {
 
 static void keep_tail(TarReader *t, size_t n) {
     if (n >= TAR_BLOCK) {
-        memcpy(t->tail, t->buf + n - TAR_BLOCK, TAR_BLOCK);
+        memcpy(t->tail, t->buf + (n - TAR_BLOCK), TAR_BLOCK);
     } else {
         memmove(t->tail, t->tail + n, TAR_BLOCK - n);
         memcpy(t->tail + TAR_BLOCK - n, t->buf, n);

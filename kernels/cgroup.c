@@ -141,8 +141,10 @@ static uint64_t search(Search *s) {
     s->best = UINT64_MAX;
     while (f && getline(&line, &size, f) > 0) {
         line[strcspn(line, "\n")] = 0;
-        char *rest = line, *controllers = (strsep(&rest, ":"), strsep(&rest, ":"));
-        if (!rest) continue;
+        char *rest = line;
+        strsep(&rest, ":");
+        char *controllers = strsep(&rest, ":");
+        if (!controllers || !rest) continue;
         bool v2 = !*controllers;
         if (v2 || has_word(controllers, s->controller)) climb_group(s, strcmp(rest, "/") ? rest : "", v2);
     }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# usage: setup.sh [fuzz|mpi|hosts]: installs what the build, the tests and the demo need on Debian or Ubuntu; with "fuzz"
+# usage: setup.sh [fuzz|mpi|hosts|lint]: installs what the build, the tests and the demo need on Debian or Ubuntu; with "fuzz"
 # also what `make fuzz` needs, with "mpi" what builds and runs lorac-mpi.so, with "hosts" what the tests on several
 # machines need besides (a server for ssh: not for a machine that is somebody's own). As root it installs what is
 # missing; else it prints the one command to run. On other systems it does nothing: CMake names what it does not find.
@@ -9,6 +9,7 @@ libutf8proc-dev libxxhash-dev libzstd-dev ninja-build pkg-config python3 python3
 # The sanitizers' and libFuzzer's run-time library, which newer clangs have in a package of its own.
 [ "${1:-}" = fuzz ] && packages="$packages clang libclang-rt-dev libomp-dev"
 [ "${1:-}" = mpi ] && packages="$packages libopenmpi-dev openmpi-bin"
+[ "${1:-}" = lint ] && packages="$packages clang-tidy cppcheck"
 [ "${1:-}" = hosts ] && packages="iproute2 openssh-client openssh-server"
 
 command -v dpkg-query >/dev/null 2>&1 || exit 0

@@ -9,7 +9,7 @@
 
 void adapter_head_lay_out(Adapter *a, const Model *m) {
     const Architecture *arch = m->config.arch;
-    for (int bias = 0; bias <= arch->encoder; bias++) {
+    for (int bias = 0; bias <= (arch->encoder ? 1 : 0); bias++) {
         AdapterSegment *s = &a->segments[a->n_segments++];
         *s = (AdapterSegment){.kind = bias ? SEGMENT_HEAD_BIAS : SEGMENT_HEAD_WEIGHT, .layer = -1, .offset = a->count};
         s->rows = a->config.labels;
