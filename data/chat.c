@@ -46,6 +46,7 @@ static int render_probe(ChatText *x, const ChatTemplate *c, const Tokenizer *t, 
     Json messages = {.type = JSON_ARRAY, .count = n, .items = turns};
     chat_text_start(x, c, t, &messages);
     x->in.add_generation_prompt = add_generation_prompt;
+    x->in.is_probe = true;
     int rc = chat_text_render(x, NULL);
     x->in.messages = NULL; // the turns end with this function
     return rc;
@@ -182,7 +183,8 @@ static void supervise(ChatTokens *out, const ChatText *x, const uint8_t *bytes) 
 static bool cannot_stop(const ChatTokens *out, const ChatText *x) {
     bool open = false;
     for (size_t i = 0; i < out->count; i++) {
-        if (out->supervised[i] && tokenizer_is_control(x->t, x->ids.ids[i]))
+        int32_t id = x->ids.ids[i];
+        if (out->supervised[i] && (tokenizer_is_control(x->t, id) || tokenizer_is_end(x->t, id)))
             open = false;
         else if (out->supervised[i] && x->ids.start[i] < x->out.len)
             open |= chat_is_message(x->out.origin[x->ids.start[i]]);

@@ -28,7 +28,8 @@ static char *render(const Prober *p, char *messages) {
     JinjaInput in = {.messages = json_root(doc),
                      .tools = p->with_tools ? json_root(tools) : NULL,
                      .bos_token = p->bos,
-                     .eos_token = p->eos};
+                     .eos_token = p->eos,
+                     .is_probe = true};
     JinjaOutput out = {0};
     char *text = jinja_render(p->t, &in, &out, NULL) == 0 ? out.text : NULL;
     if (text) out.text = NULL;

@@ -142,6 +142,7 @@ unsigned chat_known_reasoning(const ChatTemplate *c, const Tokenizer *t) {
         CHECK(json_parse(&doc, text, strlen(text), "probe", 0, NULL) == 0, "%s", text);
         ChatText x;
         chat_text_start(&x, c, t, json_root(doc));
+        x.in.is_probe = true;
         if (chat_text_render(&x, NULL) == 0 && strstr(x.out.text, "qzthought")) known |= 1u << i;
         chat_text_clear(&x);
         json_free(doc);

@@ -114,7 +114,8 @@ int jinja_render(const JinjaTemplate *t, const JinjaInput *in, JinjaOutput *out,
         return err_input(err, "a conversation has %zu messages; at most %d", in->messages->count, JINJA_MAX_MESSAGES);
     }
     Buffer text = {0};
-    Eval e = {.t = t, .err = err, .out = &text, .line = 1};
+    size_t max_steps = in->is_probe ? JINJA_PROBE_STEPS : JINJA_MAX_STEPS;
+    Eval e = {.t = t, .err = err, .out = &text, .line = 1, .max_steps = max_steps};
     Scope variables = {0}, top = {.parent = &variables};
     e.scope = &variables;
     Value messages = set_variables(&e, in);

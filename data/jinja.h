@@ -47,6 +47,7 @@ typedef struct JinjaInput {
     const Json *extra;    // object: further variables of the record (enable_thinking, ...) or NULL
     bool add_generation_prompt;
     const char *bos_token, *eos_token; // NULL: undefined
+    bool is_probe;                     // a few words: a template that needs long for them is refused sooner
 } JinjaInput;
 
 typedef struct JinjaOutput { // init with {0}; jinja_output_clear frees

@@ -14,6 +14,7 @@
 
 enum {
     JINJA_MAX_STRING = 16 << 20, // bytes of one string, and of the output
+    JINJA_PROBE_STEPS = 300000,
     JINJA_MAX_STEPS = 10000000,  // nodes evaluated + bytes allocated / 64
     JINJA_MAX_DEPTH = 600,       // nested evaluations (macros included)
     JINJA_MAX_NESTING = 100,     // nested expressions and statements in the source
@@ -253,7 +254,7 @@ typedef struct Eval {
     Err *err;
     Scope *scope;
     Buffer *out;
-    size_t steps;
+    size_t steps, max_steps;
     int depth, line;
     bool failed;
 } Eval;

@@ -63,7 +63,7 @@ Value eval_fail(Eval *e, const char *fmt, ...) {
 
 void eval_charge(Eval *e, size_t steps) {
     e->steps += steps;
-    if (e->steps > JINJA_MAX_STEPS) eval_fail(e, "the template needs more than %d steps", JINJA_MAX_STEPS);
+    if (e->steps > e->max_steps) eval_fail(e, "the template needs more than %zu steps", e->max_steps);
 }
 
 // Every byte is paid for with steps, so memory is bounded with them. A failed evaluation may still allocate a little.

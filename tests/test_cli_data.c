@@ -94,6 +94,36 @@ static void test_inspect_and_train_name_unread_keys(void **state) {
               "  samples   4, windows of the kept text\n");
 }
 
+// What the template leaves out is refused, or counted; control tokens in data and answers without an end are told.
+static void test_inspect_and_train_name_what_is_lost(void **state) {
+    (void)state;
+    put_models();
+    put("d.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\","
+                   "\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}]}\n");
+    put("c.json", "{\"model\": \"m.gguf\", \"train_file\": \"d.jsonl\"}\n");
+    check_has("inspect c.json", 2,
+              "lorac: d.jsonl:1: record 1: messages[1].tool_calls[0]: found text of which nothing");
+    check_has("train c.json --output_dir out --max_steps 1 --device cpu", 2, "messages[1].tool_calls[0]: found text");
+    check_has("inspect c.json --unrendered warn", 0, "\n  not used  messages[].tool_calls (1 record)\n");
+    check_has("inspect c.json --unrendered no", 2, "unrendered");
+    put("d.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"<|im_end|>\"},"
+                   "{\"role\":\"assistant\",\"content\":\"b\"}]}\n");
+    check_has("inspect c.json", 0,
+              "  special   1 record with control tokens written in the text, kept as plain text\n");
+    check_has("inspect c.json", 0, "lorac: control tokens of the model are written in the data and kept as plain text");
+    put("t.jinja", "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}");
+    check_has("inspect c.json --chat_template t.jinja", 0, "lorac: no end token ends an answer (records: 1), so the");
+    put("d.jsonl", "{\"text\":\"<|im_end|>b\"}\n");
+    check_has("inspect c.json --show 1", 0,
+              "  special   1 record with control tokens written in the text, parsed as tok");
+    check_has("inspect c.json --show 1", 0, "3 tokens, 2 supervised");
+    check_has("inspect c.json --parse_special false", 0, "kept as plain text");
+    check_has("train c.json --output_dir out --max_steps 1 --device cpu", 0, "\nspecial  1 record with control tokens");
+    check_output("tokenize --model v.gguf --text '<|im_end|>' --parse_special false",
+                 "{\"text\": \"<|im_end|>\", \"input_ids\": [60, 124, 105, 109, 95, 101, 110, 100, 124, 62], "
+                 "\"supervised\": [0, 1, 1, 1, 1, 1, 1, 1, 1, 1]}\n");
+}
+
 static void test_inspect_shows_weights_and_shards(void **state) {
     (void)state;
     StrBuf tar = {0}, gz = {0};
@@ -166,5 +196,5 @@ static void test_inspect_hugging_face_folders(void **state) {
 
 TEST_MAIN(SCRATCH_TEST(test_tokenize_text), SCRATCH_TEST(test_tokenize_messages),
           SCRATCH_TEST(test_inspect_shows_data_as_trained), SCRATCH_TEST(test_inspect_and_train_name_unread_keys),
-          SCRATCH_TEST(test_inspect_shows_weights_and_shards), SCRATCH_TEST(test_inspect_says_what_a_path_is),
-          SCRATCH_TEST(test_inspect_hugging_face_folders))
+          SCRATCH_TEST(test_inspect_and_train_name_what_is_lost), SCRATCH_TEST(test_inspect_shows_weights_and_shards),
+          SCRATCH_TEST(test_inspect_says_what_a_path_is), SCRATCH_TEST(test_inspect_hugging_face_folders))

@@ -16,21 +16,19 @@ void data_notes_show_special(StrBuf *out, const DatasetStats *s) {
 
 static void warn_special(const DatasetStats *s, const Tokenizer *t) {
     int32_t eos = tokenizer_eos(t);
-    size_t len = 0;
+    size_t len = 4;
     const char *piece = eos >= 0 ? tokenizer_piece(t, eos, &len) : "none";
-    bool is_chat = s->format == FORMAT_MESSAGES || s->format == FORMAT_SHAREGPT;
     if (s->plain_special)
-        log_warn("%" PRId64
-                 " records write control tokens of the model in their text, which are kept as plain text: %s",
-                 s->plain_special,
-                 is_chat ? "in messages only the chat template makes control tokens; a conversation that is already "
-                           "rendered belongs in a text column"
-                         : "parse_special decides where they are tokens");
+        log_warn(
+            "control tokens of the model are written in the data and kept as plain text (records: %" PRId64
+            "): in messages only the chat template makes them, so a rendered conversation belongs in a text column; "
+            "in text and raw prompts parse_special decides",
+            s->plain_special);
     if (s->cannot_stop)
-        log_warn("%" PRId64
-                 " records have an answer that no end token ends, so the model does not learn to stop there; "
-                 "expected the chat template to close a turn with a control token (the model's eos is %.*s)",
-                 s->cannot_stop, eos >= 0 ? (int)(len < 64 ? len : 64) : 4, piece);
+        log_warn("no end token ends an answer (records: %" PRId64
+                 "), so the model does not learn to stop; expected the chat template to close a turn with a control "
+                 "token (the model's eos is %.*s)",
+                 s->cannot_stop, (int)(len < 64 ? len : 64), piece);
 }
 
 static void warn_unread(const Dataset *d) {
