@@ -13,14 +13,12 @@ static int reasoning_index(JsonStr key) {
     return -1;
 }
 
-// A tool's name is known from the call.
-static bool carries_meaning(JsonStr key, const Json *message) {
+static bool carries_meaning(JsonStr key) {
     static const char *const known[] = {"content", "tool_calls", "tools",     "functions", "reasoning_details",
                                         "images",  "image",      "image_url", "audio",     "audios",
                                         "videos",  "video",      "documents", "citations", "refusal"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (json_str_is(key, known[i])) return true;
-    if (json_str_is(key, "name")) return !json_is_string(json_get(message, "role"), "tool");
     return reasoning_index(key) >= 0;
 }
 
@@ -104,7 +102,7 @@ static void look_at_message(Finder *f, const Places *p, size_t index, bool user_
     char place[32];
     snprintf(place, sizeof place, "[%zu].", index);
     for (size_t k = 0; m->type == JSON_OBJECT && k < m->count; k++) {
-        if (!carries_meaning(m->keys[k], m)) continue;
+        if (!carries_meaning(m->keys[k])) continue;
         int reasoning = reasoning_index(m->keys[k]);
         bool may_be = reasoning >= 0 && user_follows && (f->x->c->known_reasoning & 1u << reasoning);
         look_at(f, p, k, &m->items[k], (const char *[2]){"[].", place}, m->keys[k], may_be);

@@ -2,8 +2,8 @@
 //
 // By provenance: a field (of a list: each of its items) that holds text and of which no byte that is no white space
 // comes out is left out by the template. Looked at are the fields that carry what was said: content, tool_calls, tools,
-// reasoning, images and the like, and the name of a speaker. Other keys that a template does not read are counted by
-// jinja.h's `unread`.
+// reasoning, images and the like. Other keys that a template does not read (a speaker's name) are counted by jinja.h's
+// `unread`.
 #pragma once
 
 #include "chat_mask.h"

@@ -62,8 +62,6 @@ static void test_dataset_refuses_fields_that_the_template_leaves_out(void **stat
                    "messages[1].reasoning_content: ", "messages[].reasoning_content (1");
     check_left_out(PLAIN, RECORD("{\"role\":\"user\",\"content\":\"a\",\"images\":[\"i.png\"]}," ANSWER),
                    "messages[0].images[0]: ", "messages[].images (1");
-    check_left_out(PLAIN, RECORD("{\"role\":\"user\",\"content\":\"a\",\"name\":\"Ann\"}," ANSWER),
-                   "messages[0].name: ", "messages[].name (1");
     // only the first of two calls, of two parts; a whole message
     check_left_out("{% for m in messages %}{{ m.role }}{{ m.content }}{% if m.tool_calls %}{{ m.tool_calls[0].name }}"
                    "{% endif %}<|im_end|>{% endfor %}",
@@ -84,7 +82,7 @@ static void test_dataset_refuses_fields_that_the_template_leaves_out(void **stat
         RECORD(USER "," CALL), "messages[1].tool_calls[0]: ", "messages[].tool_calls (1");
 }
 
-// Nothing is lost: empty fields, white space, a name that the call has said, reasoning of earlier turns where the
+// Nothing is lost: empty fields, white space, names, reasoning of earlier turns where the
 // template writes that of the last one.
 static void test_dataset_takes_fields_that_hold_nothing_more(void **state) {
     (void)state;
