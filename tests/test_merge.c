@@ -207,6 +207,20 @@ static void test_merge_keeps_files_of_a_folder(void **state) {
     close_case(&c);
 }
 
+// A merged model has the chat template that its adapter was trained with.
+static void test_merge_takes_the_adapters_template(void **state) {
+    (void)state;
+    static const char own[] = "{% for m in messages %}<{{ m.content }}>{% endfor %}";
+    for (int i = 0; i < 2; i++) {
+        Case c;
+        open_case(&c, "llama3", i ? FAMILY_GGUF : FAMILY_HF);
+        adapter_set_chat_template(c.adapter, own);
+        merge(&c, i ? "own.gguf" : "own", (MergeOptions){.dtype = DTYPE_F16});
+        assert_string_equal(tokenizer_chat_template(c.merged->tokenizer), own);
+        close_case(&c);
+    }
+}
+
 static void check_dtype_in_config(Case *c, const char *before, const char *after) {
     char *path = mem_printf("%s/config.json", c->family.path), *old, *text;
     size_t size;
@@ -268,5 +282,5 @@ static void test_merge_refuses(void **state) {
 
 TEST_MAIN(SCRATCH_TEST(test_merge_folders), SCRATCH_TEST(test_merge_gguf_files), SCRATCH_TEST(test_merge_shards),
           SCRATCH_TEST(test_merge_dtypes_of_gguf), SCRATCH_TEST(test_merge_keeps_metadata_of_gguf),
-          SCRATCH_TEST(test_merge_keeps_files_of_a_folder), SCRATCH_TEST(test_merge_changes_the_dtype_in_config),
-          SCRATCH_TEST(test_merge_refuses))
+          SCRATCH_TEST(test_merge_keeps_files_of_a_folder), SCRATCH_TEST(test_merge_takes_the_adapters_template),
+          SCRATCH_TEST(test_merge_changes_the_dtype_in_config), SCRATCH_TEST(test_merge_refuses))

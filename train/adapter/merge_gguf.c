@@ -52,10 +52,16 @@ static bool is_outdated(GgufStr name) {
     return false;
 }
 
-static void add_keys(GgufWriter *w, const Gguf *base, DType main) {
+// template: of the adapter, in place of the base's; NULL: none.
+static void add_keys(GgufWriter *w, const Gguf *base, DType main, const char *template) {
+    static const char template_key[] = "tokenizer.chat_template";
     char ignored[8];
-    for (size_t i = 0; i < gguf_key_count(base); i++)
-        if (!is_outdated(gguf_key_at(base, i, ignored, sizeof ignored))) gguf_writer_key(w, gguf_key_raw(base, i));
+    for (size_t i = 0; i < gguf_key_count(base); i++) {
+        GgufStr key = gguf_key_at(base, i, ignored, sizeof ignored);
+        bool replaced = template && key.len == strlen(template_key) && memcmp(key.data, template_key, key.len) == 0;
+        if (!is_outdated(key) && !replaced) gguf_writer_key(w, gguf_key_raw(base, i));
+    }
+    if (template) gguf_writer_string(w, template_key, template);
     gguf_writer_u32(w, "general.file_type", file_type(main));
     gguf_writer_u32(w, "general.quantization_version", 2);
 }
@@ -73,7 +79,7 @@ static int append(void *to, const void *data, size_t bytes, Err *err) {
 
 int merge_write_gguf(Merge *g, const char *out, Err *err) {
     GgufWriter *w = gguf_writer_new();
-    add_keys(w, weight_source_gguf(g->files), choose_types(g));
+    add_keys(w, weight_source_gguf(g->files), choose_types(g), g->a->chat_template);
     for (size_t i = 0; i < g->n; i++) add_tensor(w, &g->tensors[i]);
     int rc = gguf_writer_begin(w, out, err);
     for (size_t i = 0; i < g->n && !rc; i++) rc = merge_write(g, &g->tensors[i], (MergeSink){append, w}, err);

@@ -216,13 +216,19 @@ static int copy_entry(const Merge *g, const char *dir, const char *name, const c
 }
 
 static int copy_others(const Merge *g, const char *to, Err *err) {
-    const char *dir = weight_source_dir(g->files);
+    static const char template_name[] = "chat_template.jinja";
+    const char *dir = weight_source_dir(g->files), *own = g->a->chat_template;
     DIR *d = opendir(dir);
     if (!d) return err_runtime(err, "%s: cannot be listed: %s", dir, strerror(errno));
     int rc = 0;
     for (const struct dirent *e; !rc && (e = readdir(d));)
-        if (e->d_name[0] != '.' && !is_weights(e->d_name)) rc = copy_entry(g, dir, e->d_name, to, err);
+        if (e->d_name[0] != '.' && !is_weights(e->d_name) && !(own && strcmp(e->d_name, template_name) == 0))
+            rc = copy_entry(g, dir, e->d_name, to, err);
     closedir(d);
+    if (rc || !own) return rc;
+    char *path = path_join(to, template_name); // stands above the one in tokenizer_config.json
+    rc = file_write_whole(path, own, strlen(own), err);
+    mem_free(path);
     return rc;
 }
 

@@ -77,7 +77,9 @@ const Verb verb_merge = {
         "A Hugging Face folder merges into a folder (shards of 5 GB, tokenizer and all small files copied), a GGUF\n"
         "file into a .gguf file (all metadata kept; q8_0 is for these). W + scale * B A is computed in float32 and\n"
         "rounded once. Without --dtype every tensor keeps its type; matrices of a quantised base become f16.\n"
-        "The result is loaded and compared with base and adapter on a fixed text, and on --validation_file:\n"
+        "A chat_template.jinja of the adapter takes the place of the base's template. The result is loaded and "
+        "compared\n"
+        "with base and adapter on a fixed text, and on --validation_file:\n"
         "exit status 1 if it differs by more than the rounding explains. P must not be there yet.\n\n"
         "  lorac merge --model_name_or_path base.gguf --adapter_name_or_path out/run/adapter --out merged.gguf\n",
     .run = run_merge,
