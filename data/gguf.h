@@ -36,14 +36,18 @@ const GgufTensor *gguf_tensor(const Gguf *g, const char *name); // NULL when abs
 // the type found and the type expected. gguf_u64 takes any unsigned or non-negative signed integer type, and
 // gguf_i32_array also takes u32 below 2^31. Numbers are not converted otherwise.
 int gguf_u64(const Gguf *g, const char *key, bool required, uint64_t *out, Err *err);
+int gguf_i64(const Gguf *g, const char *key, bool required, int64_t *out, Err *err); // any integer type
 int gguf_f32(const Gguf *g, const char *key, bool required, float *out, Err *err);
 int gguf_bool(const Gguf *g, const char *key, bool required, bool *out, Err *err);
 int gguf_string(const Gguf *g, const char *key, bool required, GgufStr *out, Err *err);
 // Arrays. Strings: one pass builds the caller's table (mem_free). Numbers: copied to the caller (mem_free).
 int gguf_string_array(const Gguf *g, const char *key, bool required, GgufStr **out, size_t *count, Err *err);
 int gguf_i32_array(const Gguf *g, const char *key, bool required, int32_t **out, size_t *count, Err *err);
+// Of any integer type, none of them negative.
+int gguf_u64_array(const Gguf *g, const char *key, bool required, uint64_t **out, size_t *count, Err *err);
 int gguf_f32_array(const Gguf *g, const char *key, bool required, float **out, size_t *count, Err *err);
 bool gguf_has(const Gguf *g, const char *key);
+bool gguf_has_array(const Gguf *g, const char *key);
 // i-th key for listings: returns its name, puts "u32 576", "string llama" or "string[49152]" in buf, cut to fit.
 size_t gguf_key_count(const Gguf *g);
 GgufStr gguf_key_at(const Gguf *g, size_t i, char *buf, size_t buf_size);

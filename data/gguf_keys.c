@@ -20,6 +20,11 @@ bool gguf_has(const Gguf *g, const char *key) {
     return gguf_find_key(g, key) != NULL;
 }
 
+bool gguf_has_array(const Gguf *g, const char *key) {
+    const GgufKey *k = gguf_find_key(g, key);
+    return k && k->type == GGUF_ARRAY;
+}
+
 // 0: found; 1: absent and that is fine; -1: absent and required.
 static int find(const Gguf *g, const char *name, bool required, const GgufKey **out, Err *err) {
     *out = gguf_find_key(g, name);
@@ -71,6 +76,19 @@ int gguf_u64(const Gguf *g, const char *name, bool required, uint64_t *out, Err 
         return err_input(err, "%s: key \"%s\": found %jd; expected no negative number", gguf_path(g), name,
                          (intmax_t)value);
     *out = value;
+    return 0;
+}
+
+int gguf_i64(const Gguf *g, const char *name, bool required, int64_t *out, Err *err) {
+    const GgufKey *key;
+    int rc = find(g, name, required, &key, err);
+    if (rc) return rc;
+    if (!is_integer(key->type)) return wrong_type(g, name, key, "an integer", err);
+    uint64_t value = load_integer(key->value, key->type);
+    if (!is_signed(key->type) && value > INT64_MAX)
+        return err_input(err, "%s: key \"%s\": found %ju; expected at most 2^63 - 1", gguf_path(g), name,
+                         (uintmax_t)value);
+    *out = (int64_t)value;
     return 0;
 }
 
@@ -132,6 +150,25 @@ int gguf_i32_array(const Gguf *g, const char *name, bool required, int32_t **out
         if (values[i] >= 0) continue;
         mem_free(values);
         return err_input(err, "%s: key \"%s\": element %zu is above 2^31 - 1", gguf_path(g), name, i);
+    }
+    *out = values;
+    *count = key->count;
+    return 0;
+}
+
+int gguf_u64_array(const Gguf *g, const char *name, bool required, uint64_t **out, size_t *count, Err *err) {
+    const GgufKey *key;
+    int rc = find(g, name, required, &key, err);
+    if (rc) return rc;
+    if (key->type != GGUF_ARRAY || !is_integer(key->element))
+        return wrong_type(g, name, key, "an array of integers", err);
+    uint64_t *values = mem_alloc(key->count, sizeof *values);
+    for (size_t i = 0; i < key->count; i++) {
+        values[i] = load_integer(key->value + i * gguf_types[key->element].bytes, key->element);
+        if (!is_signed(key->element) || values[i] <= INT64_MAX) continue;
+        rc = err_input(err, "%s: key \"%s\": element %zu is negative", gguf_path(g), name, i);
+        mem_free(values);
+        return rc;
     }
     *out = values;
     *count = key->count;

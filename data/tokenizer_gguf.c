@@ -95,26 +95,48 @@ static int add_scored(TokenizerParts *p, const TokenizerSource *s, Err *err) {
 // ---- both ----
 
 // Files name one end token, or two; the others are known by their text, as in llama.cpp.
-static void add_ends(TokenizerParts *p, const TokenizerSource *s) {
+static void add_known_ends(TokenizerParts *p) {
     static const char *const known[] = {"<|eot_id|>",    "<|eom_id|>",    "<|im_end|>",     "<|end|>",
                                         "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>"};
-    tokenizer_parts_add_end(p, s->eos);
-    tokenizer_parts_add_end(p, s->eot);
-    tokenizer_parts_add_end(p, s->eom);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         int32_t id = vocab_find(p->vocab, known[i], strlen(known[i]));
         if (id >= 0 && vocab_is_control(p->vocab, id)) tokenizer_parts_add_end(p, id);
     }
 }
 
+// An id that no token has is none, with a warning, unless it is used.
+static int take_id(int32_t *out, const TokenizerParts *p, const char *key, int32_t id, bool used, Err *err) {
+    const char *more = id == INT32_MAX ? "at least " : "";
+    *out = id;
+    if (id < vocab_size(p->vocab)) return 0;
+    *out = -1;
+    if (used)
+        return err_input(err, "tokenizer.ggml.%s is %s%d; expected an id below %d, as it is put around texts", key,
+                         more, id, vocab_size(p->vocab));
+    log_warn("tokenizer.ggml.%s is %s%d, which no token has (ids are below %d); it is left out", key, more, id,
+             vocab_size(p->vocab));
+    return 0;
+}
+
+static int take_ids(TokenizerParts *p, const TokenizerSource *s, Err *err) {
+    int32_t eot, eom;
+    if (take_id(&p->bos, p, "bos_token_id", s->bos, p->add_bos, err) != 0 ||
+        take_id(&p->eos, p, "eos_token_id", s->eos, p->add_eos, err) != 0 ||
+        take_id(&p->pad, p, "padding_token_id", s->pad, false, err) != 0 ||
+        take_id(&eot, p, "eot_token_id", s->eot, false, err) != 0 ||
+        take_id(&eom, p, "eom_token_id", s->eom, false, err) != 0)
+        return -1;
+    tokenizer_parts_add_end(p, p->eos);
+    tokenizer_parts_add_end(p, eot);
+    tokenizer_parts_add_end(p, eom);
+    return 0;
+}
+
 static int add_parts(TokenizerParts *p, const TokenizerSource *s, Err *err) {
-    p->bos = s->bos;
-    p->eos = s->eos;
-    p->pad = s->pad;
     p->add_eos = s->add_eos > 0;
     if (s->chat_template.data) p->chat_template = mem_strndup(s->chat_template.data, s->chat_template.len);
-    if ((s->scores ? add_scored(p, s, err) : add_bytes(p, s, err)) != 0) return -1;
-    add_ends(p, s);
+    if ((s->scores ? add_scored(p, s, err) : add_bytes(p, s, err)) != 0 || take_ids(p, s, err) != 0) return -1;
+    add_known_ends(p);
     return 0;
 }
 
@@ -139,13 +161,13 @@ static int read_model(const Gguf *g, bool *scored, Err *err) {
                      gguf_path(g), model.len < SHOWN ? (int)model.len : SHOWN, model.data);
 }
 
+// -1 (as i32 or u32) is a way to say that there is none.
 static int read_id(const Gguf *g, const char *key, int32_t absent, int32_t *id, Err *err) {
-    uint64_t value = 0;
+    int64_t value = 0;
     *id = absent;
-    int rc = gguf_u64(g, key, false, &value, err);
+    int rc = gguf_i64(g, key, false, &value, err);
     if (rc != 0) return rc < 0 ? -1 : 0;
-    if (value > INT32_MAX) return err_input(err, "%s: %s: %ju is no token id", gguf_path(g), key, (uintmax_t)value);
-    *id = (int32_t)value;
+    *id = value < 0 || value == UINT32_MAX ? -1 : value > INT32_MAX ? INT32_MAX : (int32_t)value;
     return 0;
 }
 

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "gguf.h"
+#include "gguf_builder.h"
 #include "model.h"
 #include "model_file.h"
 #include "quantize.h"
@@ -170,6 +171,10 @@ typedef struct ModelCase {
     const char *bad_shape;  // this tensor gets one row more
     const char *number_key; // one more key
     uint32_t number;
+    const char *array_key; // a key with a value for each layer
+    int64_t array[3];
+    int array_count;
+    uint32_t array_type; // of GGUF
     const char *text_key, *text;
     float first_weight; // of token_embd
     const char *part;   // of the message
@@ -183,7 +188,15 @@ static void add_keys(GgufWriter *w, const ModelCase *c) {
     for (int i = 0; i < 6; i++) {
         char key[64];
         snprintf(key, sizeof key, "llama.%s", names[i]);
-        if (!c->number_key || strcmp(key, c->number_key) != 0) gguf_writer_u32(w, key, values[i]);
+        bool array = c->array_key && strcmp(key, c->array_key) == 0;
+        if (!array && (!c->number_key || strcmp(key, c->number_key) != 0)) gguf_writer_u32(w, key, values[i]);
+    }
+    if (c->array_key) {
+        Builder raw = {{0}};
+        add_key_array(&raw, c->array_key, c->array_type, (uint64_t)c->array_count);
+        for (int i = 0; i < c->array_count; i++) add(&raw, &c->array[i], c->array_type == I64 ? 8 : 4);
+        gguf_writer_key(w, (GgufStr){raw.bytes.data, raw.bytes.len});
+        str_clear(&raw.bytes);
     }
     if (!c->number_key || strcmp(c->number_key, "llama.attention.layer_norm_rms_epsilon") != 0)
         gguf_writer_f32(w, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
@@ -244,6 +257,47 @@ static void test_model_load_refuses_by_name(void **state) {
          .number = 21,
          .part = "token_embd.weight has shape [20, 16]; expected [21, 16]"},
         {.number_key = "llama.attention.layer_norm_rms_epsilon", .number = 1, .part = "layer_norm_rms_epsilon"},
+#define HEADS "llama.attention.head_count"
+        {.array_key = HEADS, .array = {2}, .array_count = 1, .array_type = I32, .part = "tokenizer"}, // as one value
+        {.array_key = HEADS "_kv", .array = {2}, .array_count = 1, .array_type = U32, .part = "tokenizer"},
+        {.array_key = "llama.feed_forward_length",
+         .array = {24},
+         .array_count = 1,
+         .array_type = I64,
+         .part = "tokenizer"},
+        {.array_key = HEADS "_kv",
+         .array = {2, 2},
+         .array_count = 2,
+         .array_type = U32,
+         .number_key = "llama.block_count",
+         .number = 2,
+         .part = "9 tensors do not fit"},
+        {.array_key = HEADS "_kv",
+         .array = {2, 1},
+         .array_count = 2,
+         .array_type = I32,
+         .number_key = "llama.block_count",
+         .number = 2,
+         .part = "llama.attention.head_count_kv is 2 in layer 0 and 1 in layer 1; expected the same in all layers"},
+        {.array_key = "llama.feed_forward_length",
+         .array = {24, 24, 48},
+         .array_count = 3,
+         .array_type = U32,
+         .number_key = "llama.block_count",
+         .number = 3,
+         .part = "feed_forward_length is 24 in layer 0 and 48 in layer 2"},
+        {.array_key = HEADS,
+         .array = {2, 2},
+         .array_count = 2,
+         .array_type = U32,
+         .part = "head_count has 2 values; expected one for each of the 1 layers"},
+        {.array_key = HEADS, .array = {2}, .array_count = 0, .array_type = U32, .part = "head_count has 0 values"},
+        {.array_key = HEADS, .array = {-2}, .array_count = 1, .array_type = I32, .part = "element 0 is negative"},
+        {.array_key = HEADS,
+         .array = {2},
+         .array_count = 1,
+         .array_type = F32,
+         .part = "expected an array of integers"},
         {.text_key = "llama.rope.scaling.type", .text = "ntk", .part = "is \"ntk\"; expected none, linear"},
         {.text_key = "llama.rope.scaling.type", .text = "linear", .part = "rope.scaling.factor"},
         {.text_key = "llama.rope.scaling.type", .text = "yarn", .part = "rope.scaling.factor"},

@@ -8,6 +8,7 @@ typedef struct Keys {
     uint32_t token_type, bos_type; // GGUF types of the elements and of the id
     uint64_t bos;
     size_t template_len;
+    bool add_bos;          // the file says that bos is put in front
     const char *leave_out; // a key that is not written
 } Keys;
 
@@ -52,7 +53,8 @@ static void add_lists(Builder *b, const Keys *k) {
 }
 
 static int load(Tokenizer **t, const Keys *k, Err *err) {
-    Builder b = begin(0, k->leave_out ? 6 : 7);
+    Builder b = begin(0, (k->leave_out ? 6 : 7) + k->add_bos);
+    if (k->add_bos) add_key(&b, "tokenizer.ggml.add_bos_token", BOOL), add(&b, "\1", 1);
     add_string(&b, k, "tokenizer.ggml.model", k->model, strlen(k->model));
     add_string(&b, k, "tokenizer.ggml.pre", k->pre, strlen(k->pre));
     add_string(&b, k, "tokenizer.chat_template", k->chat_template, k->template_len);
@@ -109,6 +111,26 @@ static void test_keys_optional_ones_may_be_missing(void **state) {
     }
 }
 
+// Ids that no token has, where nothing uses them: none, with a warning but for -1.
+static void test_keys_ids_out_of_range(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t type;
+        uint64_t bos;
+    } cases[] = {{U32, 4}, {U32, UINT32_MAX}, {U32, 3000000000}, {I32, (uint32_t)-1}, {U64, 1ull << 40}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Keys k = good;
+        k.bos_type = cases[i].type;
+        k.bos = cases[i].bos;
+        Tokenizer *t = NULL;
+        Err err;
+        ASSERT_OK(load(&t, &k, &err), &err);
+        assert_int_equal(tokenizer_bos(t), -1);
+        assert_false(tokenizer_add_bos(t));
+        tokenizer_free(t);
+    }
+}
+
 static void test_keys_missing_are_named(void **state) {
     (void)state;
     const char *required[] = {"tokenizer.ggml.model", "tokenizer.ggml.pre", "tokenizer.ggml.tokens",
@@ -147,8 +169,12 @@ static void test_keys_at_odds_are_refused(void **state) {
     k.n_merges = 2;
     assert_refused(&k, "merges 0 and 1 are both \"a b\"");
     k = good;
+    k.add_bos = true;
     k.bos = 4;
-    assert_refused(&k, "bos token id 4; expected an id below 4");
+    assert_refused(&k, "tokenizer.ggml.bos_token_id is 4; expected an id below 4");
+    k.bos = UINT32_MAX;
+    assert_refused(&k, "add_bos_token is true, but there is no bos token id");
+    k = good;
     k.bos_type = U64;
     k.bos = UINT64_MAX;
     assert_refused(&k, "tokenizer.ggml.bos_token_id");
@@ -158,4 +184,5 @@ static void test_keys_at_odds_are_refused(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_keys_make_a_tokenizer), SCRATCH_TEST(test_keys_optional_ones_may_be_missing),
-          SCRATCH_TEST(test_keys_missing_are_named), SCRATCH_TEST(test_keys_at_odds_are_refused))
+          SCRATCH_TEST(test_keys_ids_out_of_range), SCRATCH_TEST(test_keys_missing_are_named),
+          SCRATCH_TEST(test_keys_at_odds_are_refused))

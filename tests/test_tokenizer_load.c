@@ -101,10 +101,21 @@ static void test_load_refuses_bad_special_ids(void **state) {
     (void)state;
     fill();
     v.source.bos = 8;
-    assert_refused("bos token id 8; expected an id below 8");
+    v.source.add_bos = 1;
+    assert_refused("bos_token_id is 8; expected an id below 8");
     fill();
     v.source.eos = INT32_MAX;
-    assert_refused("eos token id 2147483647");
+    v.source.add_eos = 1;
+    assert_refused("eos_token_id is at least 2147483647");
+    fill();
+    v.source.bos = v.source.eos = v.source.pad = v.source.eot = v.source.eom = 8; // used by nothing
+    Tokenizer *t;
+    Err err;
+    const int32_t *ends;
+    ASSERT_OK(tokenizer_new(&t, &v.source, &err), &err);
+    assert_true(tokenizer_bos(t) == -1 && tokenizer_eos(t) == -1 && tokenizer_pad(t) == -1);
+    assert_int_equal(tokenizer_ends(t, &ends), 0);
+    tokenizer_free(t);
     fill();
     v.source.pad = -2;
     assert_refused("padding token id -2");

@@ -12,6 +12,7 @@ typedef struct Reader {
     const WeightSource *source;
     const Gguf *g;
     char architecture[32];
+    int64_t layers; // 0: not read yet
     Err *err;
 } Reader;
 
@@ -26,12 +27,32 @@ static bool has_key(const Reader *r, const char *key) {
     return gguf_has(r->g, name);
 }
 
+// One value for each layer, as some converters write head counts and sizes: the same in all of them.
+static int read_per_layer(const Reader *r, const char *name, uint64_t *out) {
+    uint64_t *values;
+    size_t n, i = 0;
+    if (gguf_u64_array(r->g, name, true, &values, &n, r->err)) return -1;
+    while (i < n && values[i] == values[0]) i++;
+    int rc = 0;
+    if (n != (size_t)r->layers)
+        rc = err_input(r->err, "%s has %zu values; expected one for each of the %lld layers", name, n,
+                       (long long)r->layers);
+    else if (i < n)
+        rc = err_input(r->err, "%s is %llu in layer 0 and %llu in layer %zu; expected the same in all layers", name,
+                       (unsigned long long)values[0], (unsigned long long)values[i], i);
+    else
+        *out = values[0];
+    mem_free(values);
+    return rc;
+}
+
 // An integer in [min, max]; fallback < 0: the key is required.
 static int read_int(const Reader *r, const char *key, int64_t fallback, int64_t min, int64_t max, int64_t *out) {
     char name[KEY_MAX];
     full_key(name, r, key);
     uint64_t value = 0;
-    int rc = gguf_u64(r->g, name, fallback < 0, &value, r->err);
+    int rc = r->layers && gguf_has_array(r->g, name) ? read_per_layer(r, name, &value)
+                                                     : gguf_u64(r->g, name, fallback < 0, &value, r->err);
     if (rc < 0) return err_context(r->err, "%s", gguf_path(r->g));
     if (rc > 0) value = (uint64_t)fallback;
     if (value < (uint64_t)min || value > (uint64_t)max)
@@ -298,8 +319,9 @@ int model_config_read_gguf(ModelConfig *c, const WeightSource *s, Err *err) {
     Reader r = {.source = s, .g = weight_source_gguf(s), .err = err};
     if (find_architecture(c, &r)) return -1;
     bool layer_norm = c->arch->norm == NORM_KIND_LAYER;
-    if (read_int(&r, "block_count", -1, 1, MODEL_MAX_LAYERS, &c->layers) ||
-        read_int(&r, "embedding_length", -1, 2, 1 << 18, &c->hidden) ||
+    if (read_int(&r, "block_count", -1, 1, MODEL_MAX_LAYERS, &c->layers)) return -1;
+    r.layers = c->layers;
+    if (read_int(&r, "embedding_length", -1, 2, 1 << 18, &c->hidden) ||
         read_int(&r, "feed_forward_length", -1, 1, 1 << 18, &c->ffn) ||
         read_int(&r, "context_length", -1, 1, 1 << 24, &c->context) ||
         read_positive(&r, layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", 0,
