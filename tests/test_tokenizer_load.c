@@ -114,7 +114,7 @@ static void test_load_refuses_bad_special_ids(void **state) {
     const int32_t *ends;
     ASSERT_OK(tokenizer_new(&t, &v.source, &err), &err);
     assert_true(tokenizer_bos(t) == -1 && tokenizer_eos(t) == -1 && tokenizer_pad(t) == -1);
-    assert_int_equal(tokenizer_ends(t, &ends), 0);
+    assert_int_equal(tokenizer_ends(t, &ends), 1); // known by its text
     tokenizer_free(t);
     fill();
     v.source.pad = -2;
