@@ -1,16 +1,40 @@
 #include "cache_dir.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fileio.h"
+#include "temporary.h"
 
 static const char suffix[] = ".tokens";
+enum { KEY_DIGITS = 32 };
+
+// An earlier version let all users look into it. One with setgid or sticky is shared on purpose.
+static void make_private(const char *path) {
+    struct stat st;
+    if (stat(path, &st) == 0 && st.st_uid == geteuid() && !(st.st_mode & (S_ISGID | S_ISVTX)) && st.st_mode & 077)
+        chmod(path, 0700); // best effort: the files are private by themselves
+}
+
+static int make_dir(const char *path, Err *err) {
+    const char *slash = strrchr(path, '/');
+    char *parent = slash && slash > path ? mem_strndup(path, (size_t)(slash - path)) : NULL;
+    int rc = parent ? dir_make_parents(parent, err) : 0;
+    if (!rc && mkdir(path, 0700) != 0) {
+        int why = errno;
+        if (path_is_dir(path))
+            make_private(path);
+        else
+            rc = err_runtime(err, "%s: cannot be created: %s", path, strerror(why));
+    }
+    mem_free(parent);
+    return rc;
+}
 
 char *cache_file(const char *dir, const char *key) {
     const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
@@ -22,7 +46,7 @@ char *cache_file(const char *dir, const char *key) {
         path = path_join(xdg, "lorac");
     else if (home && home[0] == '/')
         path = path_join(home, ".cache/lorac");
-    if (path && dir_make_parents(path, &err))
+    if (path && make_dir(path, &err))
         log_warn("no token cache: %s", err.msg);
     else if (path)
         file = mem_printf("%s/%s%s", path, key, suffix);
@@ -52,24 +76,21 @@ static int oldest_first(const void *pa, const void *pb) {
     return a->used.tv_nsec < b->used.tv_nsec ? -1 : a->used.tv_nsec > b->used.tv_nsec;
 }
 
-static bool ends_with(const char *name, const char *end) {
-    size_t n = strlen(name), m = strlen(end);
-    return n > m && strcmp(name + n - m, end) == 0;
+static bool is_cache(const char *name, const void *user) {
+    (void)user;
+    return strspn(name, "0123456789abcdef") == KEY_DIGITS && strcmp(name + KEY_DIGITS, suffix) == 0;
 }
 
-// A temporary file of filewrite.c that nobody can be writing any more.
-static bool is_left_over(const char *name, const struct stat *st) {
-    enum { DAY = 24 * 60 * 60 };
-    const char *tmp = strstr(name, ".tokens.tmp-");
-    return tmp && st->st_mtim.tv_sec + DAY < time(NULL);
+int cache_own(const char *path, Err *err) {
+    const char *slash = strrchr(path, '/');
+    return is_cache(slash ? slash + 1 : path, NULL) ? 0 : overwrite_refuse(path, "a token cache", err);
 }
 
 static void look_at(CacheList *l, const char *dir, const char *name) {
+    if (!is_cache(name, NULL)) return;
     char *path = path_join(dir, name);
     struct stat st;
-    bool regular = lstat(path, &st) == 0 && S_ISREG(st.st_mode);
-    if (regular && is_left_over(name, &st)) unlink(path);
-    if (!regular || !ends_with(name, suffix)) {
+    if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode)) {
         mem_free(path);
         return;
     }
@@ -82,6 +103,7 @@ void cache_trim(const char *file, int64_t limit) {
     const char *slash = strrchr(file, '/');
     char *dir = slash ? mem_strndup(file, (size_t)(slash - file)) : mem_strdup(".");
     CacheList l = {0};
+    temporary_sweep(&(Sweep){.dir = dir, .wants = is_cache});
     DIR *d = opendir(dir);
     for (struct dirent *e; d && (e = readdir(d));) look_at(&l, dir, e->d_name);
     if (d) closedir(d);

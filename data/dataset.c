@@ -282,7 +282,8 @@ static int build_into(Dataset *d, Build *b, const char *file) {
     b->stats = (DatasetStats){0};
     key_counts_clear(&b->unread);
     b->labels = b->o->classification ? label_table_new(b->o->labels) : NULL;
-    int rc = 0;
+    Err why;
+    int rc = token_sink_failed(b->sink, &why) ? -1 : 0;
     for (size_t i = 0; i < b->o->n_files && !rc; i++) rc = read_file(b, b->o->files[i]);
     if (!rc) rc = check_not_empty(b);
     if (!rc) rc = finish(d, b);

@@ -4,10 +4,11 @@
 // renamed; then the directory is fsync'd. A reader sees the old file or the new one, never half of one. Symbolic links
 // are followed: the file they point to is replaced, not the link.
 //
-// fileio.c maps and reads, filewrite.c writes, path.c has names and directories, hash.c the hashes.
+// fileio.c maps and reads, filewrite.c writes, overwrite.c says what may be replaced, temporary.c has the temporary
+// names, path.c has names and directories, hash.c the hashes.
 #pragma once
 
-#include "base.h"
+#include "overwrite.h"
 
 typedef struct FileMap {
     const uint8_t *data; // never NULL while mapped, so that [data, data + size) is a range of an empty file too
@@ -28,22 +29,32 @@ void file_pages_drop(const void *data, size_t size); // the same for bytes of so
 // the caller (mem_free). Larger than max_size: refused.
 int file_read(char **data, size_t *size, const char *path, size_t max_size, Err *err);
 
-// One file being written under a temporary name. After an error every later call fails with the first error;
-// file_commit or file_abandon ends it and frees it in any case.
+// One file being written under a temporary name (temporary.h). What stands at `path` is replaced only where `own`
+// recognises it (overwrite.h); own NULL: nothing may be there. After an error every later call fails with the first
+// error; file_commit or file_abandon ends it and frees it in any case.
 typedef struct FileWriter FileWriter;
-int file_create(FileWriter **w, const char *path, Err *err);
+int file_create(FileWriter **w, const char *path, OwnCheck *own, Err *err);
+int file_create_private(FileWriter **w, const char *path, OwnCheck *own, Err *err); // for the user's own eyes: 0600
 int file_write(FileWriter *w, const void *data, size_t size, Err *err);
 int file_commit(FileWriter *w, Err *err); // flush, fsync, rename to path, fsync directory
 void file_abandon(FileWriter *w);         // removes the temporary file; NULL is allowed
-int file_write_whole(const char *path, const void *data, size_t size, Err *err);
+int file_write_whole(const char *path, const void *data, size_t size, OwnCheck *own, Err *err);
+// Writes and syncs a temporary file in dir and removes it again.
+int dir_probe(const char *dir, Err *err);
 
-// A directory written under a temporary name beside `path` (path.tmp-<pid>): dir_create makes it and returns the
-// temporary path (caller frees), files are then written into it, dir_commit fsyncs it and renames it to path; an
-// existing directory at path changes places with it in one step and is removed afterwards (where the file system cannot
-// exchange names, it is moved aside to path.old-<pid> first). A failed dir_commit removes the temporary directory.
-int dir_create(char **tmp_path, const char *path, Err *err);
-int dir_commit(const char *tmp_path, const char *path, Err *err);
-int dir_remove(const char *path, Err *err);       // recursive, links are not followed; a missing directory is no error
+// A directory written under a temporary name next to `path`: dir_create makes it, files are written into dir_path,
+// dir_commit fsyncs it and renames it to path. An existing directory, if `own` recognises it (NULL: nothing may be
+// there), changes places with it in one step and is removed afterwards (where the file system cannot exchange names, it
+// is moved aside first). dir_commit or dir_abandon ends and frees in any case.
+typedef struct DirWriter DirWriter;
+int dir_create(DirWriter **w, const char *path, const OwnFolder *own, Err *err);
+const char *dir_path(const DirWriter *w); // lives as long as w
+int dir_commit(DirWriter *w, Err *err);
+void dir_abandon(DirWriter *w); // NULL is allowed
+
+// Recursive, links are not followed; a missing directory is no error. Only for what this process, or a dead one, made
+// under a temporary name; else folder_remove_known.
+int dir_remove(const char *path, Err *err);
 int dir_make_parents(const char *path, Err *err); // mkdir -p: path and all above it
 bool path_exists(const char *path);
 bool path_is_dir(const char *path);

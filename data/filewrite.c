@@ -11,11 +11,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "temporary.h"
+
 enum { WRITE_BUFFER = 1 << 16 };
 
 struct FileWriter {
     char *path;              // as the caller wrote it, for messages
     char *target, *tmp_path; // absolute; links followed
+    OwnCheck *own;
     int fd;
     bool failed;
     Err first_error;
@@ -29,9 +32,11 @@ static size_t without_slashes(const char *path) {
     return n;
 }
 
-// "out/" means "out": the temporary name must lie beside it, not in it.
-static char *temporary_name(const char *path, const char *tag) {
-    return mem_printf("%.*s.%s-%ld", (int)without_slashes(path), path, tag, (long)getpid());
+// Where a path leads; "out/" means "out": the temporary name must lie next to it, not in it.
+static char *target_of(const char *path) {
+    char *target = path_absolute(path);
+    target[without_slashes(target)] = 0;
+    return target;
 }
 
 static int fsync_path(const char *path, Err *err) {
@@ -54,41 +59,98 @@ static int fsync_parent(const char *path, Err *err) {
     return rc;
 }
 
+// ---- temporaries ----
+
+static bool is_name(const char *stem, const void *name) {
+    return strcmp(stem, name) == 0;
+}
+
+// What kills have left of earlier writes of the same target.
+static void sweep_for(const char *target, const OwnFolder *own) {
+    const char *slash = strrchr(target, '/');
+    char *dir = slash ? mem_strndup(target, (size_t)(slash - target) + 1) : mem_strdup(".");
+    temporary_sweep(
+        &(Sweep){.dir = dir, .wants = is_name, .user = slash ? slash + 1 : target, .names = own ? own->names : NULL});
+    mem_free(dir);
+}
+
+enum { FOLDER = -1 }; // in place of a mode
+
+static int open_new(const char *path, int mode) {
+    if (mode != FOLDER)
+        return TEMP_FAILURE_RETRY(open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, (mode_t)mode));
+    if (TEMP_FAILURE_RETRY(mkdir(path, 0777)) != 0) return -1;
+    int fd = TEMP_FAILURE_RETRY(open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)), why = errno;
+    if (fd < 0) rmdir(path);
+    errno = why;
+    return fd;
+}
+
+// A new temporary for target, held; -1 with errno.
+static int create_temporary(char **tmp_path, const char *target, int mode) {
+    enum { TRIES = 100 };
+    for (int i = 0; i < TRIES; i++) {
+        char *tmp = temporary_name(target, "tmp");
+        int fd = open_new(tmp, mode), why = errno;
+        if (fd >= 0 && temporary_hold(fd, tmp) == 0) {
+            *tmp_path = tmp;
+            return fd;
+        }
+        mem_free(tmp);
+        if (fd >= 0) close(fd); // swept: this one is gone
+        if (fd < 0 && why != EEXIST) {
+            errno = why;
+            return -1;
+        }
+    }
+    errno = EEXIST;
+    return -1;
+}
+
+// To a name at which nothing may stand.
+static int rename_new(const char *from, const char *to) {
+    if (TEMP_FAILURE_RETRY(renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE)) == 0) return 0;
+    if (errno != EINVAL && errno != ENOSYS) return -1;
+    struct stat st;
+    if (lstat(to, &st) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    return TEMP_FAILURE_RETRY(rename(from, to));
+}
+
 // ---- files ----
 
-// Renaming over a device or FIFO would replace it (think of /dev/null), so only regular files may stand there.
-static int check_target(const char *path, Err *err) {
-    struct stat st;
-    if (stat(path, &st) != 0 || S_ISREG(st.st_mode)) return 0;
-    return err_runtime(err, "%s: found %s; expected a file or nothing to be there", path,
-                       S_ISDIR(st.st_mode) ? "a directory" : "a pipe, socket or device");
-}
-
-static int open_new(const char *path) {
-    return TEMP_FAILURE_RETRY(open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-}
-
-int file_create(FileWriter **out, const char *path, Err *err) {
+static int create(FileWriter **out, const char *path, OwnCheck *own, int mode, Err *err) {
     *out = NULL;
-    if (check_target(path, err)) return -1;
-    char *target = path_absolute(path), *tmp_path = temporary_name(target, "tmp");
-    int fd = open_new(tmp_path);
-    if (fd < 0 && errno == EEXIST && unlink(tmp_path) == 0) fd = open_new(tmp_path); // left by a killed process
+    char *target = target_of(path), *tmp_path;
+    sweep_for(target, NULL);
+    int fd = create_temporary(&tmp_path, target, mode);
     if (fd < 0) {
         err_runtime(err, "%s: cannot be created: %s", path, strerror(errno));
         mem_free(target);
-        mem_free(tmp_path);
         return -1;
     }
     FileWriter *w = mem_alloc(1, sizeof *w);
     w->path = mem_strdup(path);
     w->target = target;
     w->tmp_path = tmp_path;
+    w->own = own;
     w->fd = fd;
     w->failed = false;
     w->pending = 0;
     *out = w;
     return 0;
+}
+
+int file_create(FileWriter **w, const char *path, OwnCheck *own, Err *err) {
+    *w = NULL;
+    return overwrite_file(path, own, NULL, err) ? -1 : create(w, path, own, 0666, err);
+}
+
+int file_create_private(FileWriter **w, const char *path, OwnCheck *own, Err *err) {
+    *w = NULL;
+    return overwrite_file(path, own, NULL, err) ? -1 : create(w, path, own, 0600, err);
 }
 
 static int remember_failure(FileWriter *w, const char *what) {
@@ -134,14 +196,27 @@ static void writer_free(FileWriter *w) {
     mem_free(w);
 }
 
-static int finish_file(FileWriter *w) {
+static int sync_file(FileWriter *w) {
     if (w->failed || flush_pending(w)) return -1;
-    if (TEMP_FAILURE_RETRY(fsync(w->fd)) != 0) return remember_failure(w, "synced to disk");
+    return TEMP_FAILURE_RETRY(fsync(w->fd)) ? remember_failure(w, "synced to disk") : 0;
+}
+
+// What stands there is looked at again: hours may have passed since the file was begun.
+static int put_file_in_place(FileWriter *w) {
+    struct stat st;
+    if (lstat(w->target, &st) != 0)
+        return rename_new(w->tmp_path, w->target) ? remember_failure(w, "renamed to its final name") : 0;
+    w->failed = overwrite_file(w->target, w->own, NULL, &w->first_error) != 0;
+    if (w->failed) return -1;
+    return TEMP_FAILURE_RETRY(rename(w->tmp_path, w->target)) ? remember_failure(w, "renamed to its final name") : 0;
+}
+
+// The lock of the temporary lives as long as fd: it is closed last. Network disks report errors there, too.
+static int finish_file(FileWriter *w) {
+    if (sync_file(w) || put_file_in_place(w)) return -1;
     int fd = w->fd;
     w->fd = -1;
-    if (close(fd) != 0 && errno != EINTR) return remember_failure(w, "closed"); // network disks report errors here
-    if (rename(w->tmp_path, w->target) != 0) return remember_failure(w, "renamed to its final name");
-    return 0;
+    return close(fd) != 0 && errno != EINTR ? remember_failure(w, "closed") : 0;
 }
 
 int file_commit(FileWriter *w, Err *err) {
@@ -162,75 +237,126 @@ void file_abandon(FileWriter *w) {
     writer_free(w);
 }
 
-int file_write_whole(const char *path, const void *data, size_t size, Err *err) {
+int file_write_whole(const char *path, const void *data, size_t size, OwnCheck *own, Err *err) {
     FileWriter *w;
-    if (file_create(&w, path, err)) return -1;
+    if (file_create(&w, path, own, err)) return -1;
     file_write(w, data, size, NULL); // its error stays in the writer and comes out of the commit
     return file_commit(w, err);
 }
 
+int dir_probe(const char *dir, Err *err) {
+    FileWriter *w;
+    char *path = path_join(dir, ".probe");
+    int rc = create(&w, path, NULL, 0600, err);
+    if (!rc) {
+        file_write(w, "probe\n", 6, NULL);
+        if (sync_file(w)) rc = give_error(w, err);
+        file_abandon(w);
+    }
+    mem_free(path);
+    return rc;
+}
+
 // ---- directories ----
 
-int dir_create(char **tmp_path, const char *path, Err *err) {
-    *tmp_path = NULL;
-    if (path_exists(path) && !path_is_dir(path))
-        return err_runtime(err, "%s: found a file; expected a directory or nothing to be there", path);
-    char *target = path_absolute(path), *tmp = temporary_name(target, "tmp");
-    mem_free(target);
-    if (dir_remove(tmp, err)) { // left by a killed process
-        mem_free(tmp);
-        return -1;
-    }
-    if (mkdir(tmp, 0777) != 0) {
+struct DirWriter {
+    char *path; // as the caller wrote it
+    char *target, *tmp_path;
+    const OwnFolder *own;
+    int fd; // of the temporary, for its lock
+};
+
+static void dir_writer_free(DirWriter *w) {
+    if (w->fd >= 0) close(w->fd);
+    mem_free(w->path);
+    mem_free(w->target);
+    mem_free(w->tmp_path);
+    mem_free(w);
+}
+
+int dir_create(DirWriter **out, const char *path, const OwnFolder *own, Err *err) {
+    *out = NULL;
+    if (overwrite_folder(path, own, NULL, err)) return -1;
+    char *target = target_of(path), *tmp;
+    sweep_for(target, own);
+    int fd = create_temporary(&tmp, target, FOLDER);
+    if (fd < 0) {
         err_runtime(err, "%s: cannot be created: %s", path, strerror(errno));
-        mem_free(tmp);
+        mem_free(target);
         return -1;
     }
-    *tmp_path = tmp;
+    DirWriter *w = *out = mem_alloc(1, sizeof *w);
+    *w = (DirWriter){.path = mem_strdup(path), .target = target, .tmp_path = tmp, .own = own, .fd = fd};
     return 0;
+}
+
+const char *dir_path(const DirWriter *w) {
+    return w->tmp_path;
+}
+
+void dir_abandon(DirWriter *w) {
+    if (!w) return;
+    dir_remove(w->tmp_path, NULL);
+    dir_writer_free(w);
 }
 
 static int rename_failed(const char *path, Err *err) {
     return err_runtime(err, "%s: cannot be put in place: %s", path, strerror(errno));
 }
 
-// For file systems without an exchange of names: for a moment nothing stands at `path`.
-static int replace_by_moving_aside(const char *tmp_path, const char *path, const char *aside, Err *err) {
-    if (rename(path, aside) != 0) return rename_failed(path, err);
-    if (rename(tmp_path, path) == 0) return 0;
-    rename_failed(path, err);
-    if (rename(aside, path) != 0) err_context(err, "the former directory is now %s", aside);
+// For file systems without an exchange of names: for a moment nothing stands at the target.
+static int replace_by_moving_aside(const DirWriter *w, const char *aside, Err *err) {
+    if (TEMP_FAILURE_RETRY(rename(w->target, aside)) != 0) return rename_failed(w->path, err);
+    if (TEMP_FAILURE_RETRY(rename(w->tmp_path, w->target)) == 0) return 0;
+    rename_failed(w->path, err);
+    if (rename(aside, w->target) != 0) err_context(err, "the former directory is now %s", aside);
     return -1;
 }
 
-// Puts tmp_path at path; *old is where the former directory is now, NULL when there was none.
-static int replace_dir(const char *tmp_path, const char *path, char **old, Err *err) {
+// Puts the new folder at its name; *old is where the former one is now, NULL when there was none.
+static int replace_dir(const DirWriter *w, char **old, Err *err) {
+    struct stat st;
     *old = NULL;
-    if (!path_exists(path)) return rename(tmp_path, path) == 0 ? 0 : rename_failed(path, err);
-    if (renameat2(AT_FDCWD, tmp_path, AT_FDCWD, path, RENAME_EXCHANGE) == 0) {
-        *old = mem_strdup(tmp_path);
+    if (lstat(w->target, &st) != 0) return rename_new(w->tmp_path, w->target) == 0 ? 0 : rename_failed(w->path, err);
+    if (overwrite_folder(w->target, w->own, NULL, err)) return -1;
+    if (TEMP_FAILURE_RETRY(renameat2(AT_FDCWD, w->tmp_path, AT_FDCWD, w->target, RENAME_EXCHANGE)) == 0) {
+        *old = mem_strdup(w->tmp_path);
         return 0;
     }
-    if (errno != EINVAL && errno != ENOSYS) return rename_failed(path, err);
-    char *aside = temporary_name(path, "old");
-    int rc = dir_remove(aside, err);
-    if (!rc) rc = replace_by_moving_aside(tmp_path, path, aside, err);
+    if (errno != EINVAL && errno != ENOSYS) return rename_failed(w->path, err);
+    char *aside = temporary_name(w->target, "old");
+    int rc = replace_by_moving_aside(w, aside, err);
     if (!rc) *old = mem_strdup(aside);
     mem_free(aside);
     return rc;
 }
 
-int dir_commit(const char *tmp_path, const char *path, Err *err) {
-    char *target = path_absolute(path), *old = NULL;
-    int rc = fsync_path(tmp_path, err);
-    if (!rc) rc = replace_dir(tmp_path, target, &old, err);
-    if (rc) {
-        dir_remove(tmp_path, NULL);
-    } else {
-        rc = fsync_parent(target, err);
-        if (old && dir_remove(old, rc ? NULL : err)) rc = -1;
+// A file that has come into it since it was looked at keeps it, under a name that no sweep empties.
+static int remove_old(const DirWriter *w, const char *old, Err *err) {
+    char *stranger = NULL;
+    int rc = folder_remove_known(old, w->own->names, &stranger);
+    if (rc < 0) return err_runtime(err, "%s: cannot be removed: %s", old, strerror(errno));
+    if (rc > 0) {
+        char *kept = temporary_name(w->target, "old");
+        if (rename(old, kept) == 0)
+            log_warn("%s: held %s, which lorac did not write; it is kept as %s", w->path, stranger, kept);
+        mem_free(kept);
     }
-    mem_free(target);
+    mem_free(stranger);
+    return 0;
+}
+
+int dir_commit(DirWriter *w, Err *err) {
+    char *old = NULL;
+    int rc = fsync_path(w->tmp_path, err);
+    if (!rc) rc = replace_dir(w, &old, err);
+    if (rc) {
+        dir_abandon(w);
+        return -1;
+    }
+    rc = fsync_parent(w->target, err);
+    if (old && remove_old(w, old, rc ? NULL : err)) rc = -1;
     mem_free(old);
+    dir_writer_free(w);
     return rc;
 }

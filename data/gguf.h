@@ -7,6 +7,7 @@
 
 #include "base.h"
 #include "dtype.h"
+#include "overwrite.h"
 
 typedef struct Gguf Gguf;
 
@@ -64,8 +65,8 @@ void gguf_writer_f32(GgufWriter *w, const char *key, float value);
 void gguf_writer_key(GgufWriter *w, GgufStr raw); // as gguf_key_raw gives it
 void gguf_writer_tensor(GgufWriter *w, const char *name, DType dtype, int n_dims, const int64_t *shape,
                         const void *data);
-int gguf_writer_begin(GgufWriter *w, const char *path, Err *err);
+int gguf_writer_begin(GgufWriter *w, const char *path, OwnCheck *own, Err *err); // own: overwrite.h
 int gguf_writer_append(GgufWriter *w, const void *data, size_t bytes, Err *err);
 int gguf_writer_end(GgufWriter *w, Err *err); // CHECKs that all tensors are there
-int gguf_writer_save(GgufWriter *w, const char *path, Err *err);
+int gguf_writer_save(GgufWriter *w, const char *path, OwnCheck *own, Err *err);
 void gguf_writer_free(GgufWriter *w);

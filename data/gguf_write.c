@@ -101,9 +101,9 @@ static int write_header(GgufWriter *w, FileWriter *file, Err *err) {
     return rc;
 }
 
-int gguf_writer_begin(GgufWriter *w, const char *path, Err *err) {
+int gguf_writer_begin(GgufWriter *w, const char *path, OwnCheck *own, Err *err) {
     w->current = w->written = 0;
-    if (file_create(&w->file, path, err)) return -1;
+    if (file_create(&w->file, path, own, err)) return -1;
     return write_header(w, w->file, err);
 }
 
@@ -125,8 +125,8 @@ int gguf_writer_end(GgufWriter *w, Err *err) {
     return file_commit(file, err);
 }
 
-int gguf_writer_save(GgufWriter *w, const char *path, Err *err) {
-    if (gguf_writer_begin(w, path, err)) return -1;
+int gguf_writer_save(GgufWriter *w, const char *path, OwnCheck *own, Err *err) {
+    if (gguf_writer_begin(w, path, own, err)) return -1;
     while (w->current < w->n_tensors)
         if (gguf_writer_append(w, w->tensors[w->current].data, w->tensors[w->current].bytes, err)) return -1;
     return gguf_writer_end(w, err);

@@ -35,8 +35,8 @@ int dir_make_parents(const char *path, Err *err) {
         if (!end_of_name) continue;
         char rest = p[1];
         p[1] = 0;
-        if (mkdir(partial, 0777) != 0 && !path_is_dir(partial))
-            rc = err_runtime(err, "%s: cannot be created: %s", partial, strerror(errno));
+        int why = mkdir(partial, 0777) ? errno : 0;
+        if (why && !path_is_dir(partial)) rc = err_runtime(err, "%s: cannot be created: %s", partial, strerror(why));
         p[1] = rest;
     }
     mem_free(partial);

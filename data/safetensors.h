@@ -9,6 +9,7 @@
 
 #include "base.h"
 #include "dtype.h"
+#include "overwrite.h"
 
 typedef struct Safetensors Safetensors;
 
@@ -38,13 +39,13 @@ typedef struct SafetensorsEntry {
     int64_t shape[SAFETENSORS_MAX_DIMS];
     const void *data;
 } SafetensorsEntry;
-// metadata: n_metadata pairs key, value. Written under a temporary name, fsync'd, renamed.
+// metadata: n_metadata pairs key, value. Written under a temporary name, fsync'd, renamed. own: overwrite.h.
 int safetensors_save(const char *path, const SafetensorsEntry *entries, size_t count, const char *const *metadata,
-                     size_t n_metadata, Err *err);
+                     size_t n_metadata, OwnCheck *own, Err *err);
 
 // The same in a stream: entries (their data is not looked at; names are borrowed until begin returns) are put into the
 // file's order, the caller appends the bytes of one after the other, in that order and in pieces of any size. End or
-// abandon frees in any case; end CHECKs that all is there.
+// abandon frees in any case; end CHECKs that all is there. Nothing may be at path.
 typedef struct SafetensorsWriter SafetensorsWriter;
 void safetensors_order(SafetensorsEntry *entries, size_t count);
 int safetensors_begin(SafetensorsWriter **w, const char *path, const SafetensorsEntry *ordered, size_t count,

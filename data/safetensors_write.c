@@ -72,11 +72,8 @@ void safetensors_order(SafetensorsEntry *entries, size_t count) {
     qsort(entries, count, sizeof *entries, compare_entries);
 }
 
-int safetensors_begin(SafetensorsWriter **out, const char *path, const SafetensorsEntry *ordered, size_t count,
-                      const char *const *metadata, size_t n_metadata, Err *err) {
-    FileWriter *file;
-    *out = NULL;
-    if (file_create(&file, path, err)) return -1;
+static int begin(SafetensorsWriter **out, FileWriter *file, const SafetensorsEntry *ordered, size_t count,
+                 const char *const *metadata, size_t n_metadata, Err *err) {
     SafetensorsWriter *w = *out = mem_calloc(1, sizeof *w);
     w->file = file;
     for (size_t i = 0; i < count; i++) {
@@ -91,6 +88,13 @@ int safetensors_begin(SafetensorsWriter **out, const char *path, const Safetenso
     safetensors_abandon(w);
     *out = NULL;
     return rc;
+}
+
+int safetensors_begin(SafetensorsWriter **w, const char *path, const SafetensorsEntry *ordered, size_t count,
+                      const char *const *metadata, size_t n_metadata, Err *err) {
+    FileWriter *file;
+    *w = NULL;
+    return file_create(&file, path, NULL, err) ? -1 : begin(w, file, ordered, count, metadata, n_metadata, err);
 }
 
 int safetensors_append(SafetensorsWriter *w, const void *data, size_t bytes, Err *err) {
@@ -113,12 +117,14 @@ void safetensors_abandon(SafetensorsWriter *w) {
 }
 
 int safetensors_save(const char *path, const SafetensorsEntry *entries, size_t count, const char *const *metadata,
-                     size_t n_metadata, Err *err) {
-    SafetensorsEntry *ordered = mem_alloc(count, sizeof *ordered);
+                     size_t n_metadata, OwnCheck *own, Err *err) {
+    FileWriter *file;
     SafetensorsWriter *w;
+    if (file_create(&file, path, own, err)) return -1;
+    SafetensorsEntry *ordered = mem_alloc(count, sizeof *ordered);
     if (count) memcpy(ordered, entries, count * sizeof *ordered);
     safetensors_order(ordered, count);
-    int rc = safetensors_begin(&w, path, ordered, count, metadata, n_metadata, err);
+    int rc = begin(&w, file, ordered, count, metadata, n_metadata, err);
     for (size_t i = 0; i < count && !rc; i++)
         rc = safetensors_append(w, ordered[i].data, entry_bytes(&ordered[i]), err);
     if (rc)

@@ -3,6 +3,7 @@
 
 #include <xxhash.h>
 
+#include "cache_dir.h"
 #include "fileio.h"
 #include "token_format.h"
 
@@ -43,7 +44,7 @@ TokenSink *token_sink_new(const char *file, const char key[TOKEN_KEY_LEN + 1]) {
     memcpy(s->key, key, sizeof s->key);
     if (file) {
         s->path = mem_strdup(file);
-        s->failed = file_create(&s->file, file, &s->why) != 0;
+        s->failed = file_create_private(&s->file, file, cache_own, &s->why) != 0;
     }
     TokenHeader header = {.magic = TOKEN_MAGIC};
     memcpy(header.key, key, TOKEN_KEY_LEN);

@@ -184,7 +184,7 @@ static void test_inspect_hugging_face_folders(void **state) {
     check_has("inspect m", 2, "m: found none of adapter_config.json");
     put("m/config.json", "{\"model_type\": \"gpt2\", \"n_embd\": 8, \"n_head\": 2}");
     check_has("inspect m", 2, "lorac: m: found config.json but no weights; expected model.safetensors or");
-    ASSERT_OK(safetensors_save("m/model.safetensors", &wte, 1, NULL, 0, &err), &err);
+    ASSERT_OK(safetensors_save("m/model.safetensors", &wte, 1, NULL, 0, NULL, &err), &err);
     check_has("inspect m", 0, "m: base model\n  architecture gpt2\n  sizes        layers 12, hidden 8, heads 2");
     check_has("inspect m/", 0, "targets      c_attn [24, 8], attn.c_proj [8, 8], c_fc [32, 8], mlp.c_proj [8, 32]\n");
     check_has("inspect m", 0, "  F32          1 tensors, 32 values, 0.0 MB\n");

@@ -110,7 +110,7 @@ static bool holds(const char *path, const char *text) {
 
 static void put(const char *path, const char *text) {
     Err err;
-    ASSERT_OK(file_write_whole(path, text, strlen(text), &err), &err);
+    ASSERT_OK(file_write_whole(path, text, strlen(text), replace_any, &err), &err);
 }
 
 // ---- files ----
@@ -118,7 +118,7 @@ static void put(const char *path, const char *text) {
 // More than the writer's buffer, in pieces below and above its size.
 static int write_big(const char *path, const uint8_t *big, size_t size, Err *err) {
     FileWriter *w;
-    if (file_create(&w, path, err)) return -1;
+    if (file_create(&w, path, replace_any, err)) return -1;
     size_t done = 0;
     for (size_t piece = 1; done < size; done += piece, piece = piece * 3 + 1) {
         if (piece > size - done) piece = size - done;
@@ -146,7 +146,7 @@ static void test_fileio_write_and_read_back(void **state) {
     Err err;
     ASSERT_OK(write_big("f", big, BIG, &err), &err);
     assert_true(holds("f", (char *)big));
-    ASSERT_OK(file_write_whole("f", "", 0, &err), &err);
+    ASSERT_OK(file_write_whole("f", "", 0, replace_any, &err), &err);
     assert_true(holds("f", ""));
     assert_int_equal(entry_count("."), 1);
     mem_free(big);
@@ -199,24 +199,12 @@ static void test_fileio_abandon_leaves_nothing(void **state) {
     FileWriter *w;
     Err err;
     put("f", "old");
-    ASSERT_OK(file_create(&w, "f", &err), &err);
+    ASSERT_OK(file_create(&w, "f", replace_any, &err), &err);
     ASSERT_OK(file_write(w, "new", 3, &err), &err);
     file_abandon(w);
     file_abandon(NULL);
     assert_true(holds("f", "old"));
     assert_int_equal(entry_count("."), 1);
-}
-
-static void test_fileio_replaces_a_stale_temporary(void **state) {
-    (void)state;
-    char name[64];
-    snprintf(name, sizeof name, "f.tmp-%ld", (long)getpid());
-    put("other", "untouched");
-    assert_int_equal(symlink("other", name), 0);
-    put("f", "new");
-    assert_true(holds("f", "new"));
-    assert_true(holds("other", "untouched"));
-    assert_int_equal(entry_count("."), 2);
 }
 
 static void test_fileio_writes_through_links(void **state) {
@@ -233,11 +221,11 @@ static void test_fileio_bad_targets_are_refused(void **state) {
     Err err;
     assert_int_equal(mkdir("d", 0777), 0);
     assert_int_equal(mkfifo("fifo", 0666), 0);
-    ASSERT_REFUSED(file_create(&w, "d", &err), &err, "d: found a directory");
-    ASSERT_REFUSED(file_create(&w, "fifo", &err), &err, "fifo: found a pipe, socket or device");
-    ASSERT_REFUSED(file_create(&w, "/dev/null", &err), &err, "found a pipe, socket or device");
-    ASSERT_REFUSED(file_create(&w, "missing/f", &err), &err, "missing/f: cannot be created: No such file");
-    ASSERT_REFUSED(file_create(&w, "d/../fifo/f", &err), &err, "Not a directory");
+    ASSERT_REFUSED(file_create(&w, "d", replace_any, &err), &err, "d: found a directory");
+    ASSERT_REFUSED(file_create(&w, "fifo", replace_any, &err), &err, "fifo: found a pipe, socket or device");
+    ASSERT_REFUSED(file_create(&w, "/dev/null", replace_any, &err), &err, "found a pipe, socket or device");
+    ASSERT_REFUSED(file_create(&w, "missing/f", replace_any, &err), &err, "missing/f: cannot be created: No such file");
+    ASSERT_REFUSED(file_create(&w, "d/../fifo/f", replace_any, &err), &err, "Not a directory");
     assert_int_equal(entry_count("."), 2);
 }
 
@@ -329,18 +317,18 @@ static void test_fileio_truncation_under_a_map_ends_with_one_line(void **state) 
 
 // ---- directories ----
 
+static const char *const names[] = {"file", NULL};
+static const OwnFolder own = {replace_any, names};
+
 static int write_dir(const char *path, const char *text, Err *err) {
-    char *tmp;
-    if (dir_create(&tmp, path, err)) return -1;
-    char *file = path_join(tmp, "file");
-    int rc = file_write_whole(file, text, strlen(text), err);
-    if (rc)
-        dir_remove(tmp, NULL);
-    else
-        rc = dir_commit(tmp, path, err);
+    DirWriter *w;
+    if (dir_create(&w, path, &own, err)) return -1;
+    char *file = path_join(dir_path(w), "file");
+    int rc = file_write_whole(file, text, strlen(text), NULL, err);
     mem_free(file);
-    mem_free(tmp);
-    return rc;
+    if (rc == 0) return dir_commit(w, err);
+    dir_abandon(w);
+    return -1;
 }
 
 static void test_fileio_directory_is_replaced_whole(void **state) {
@@ -350,7 +338,10 @@ static void test_fileio_directory_is_replaced_whole(void **state) {
         io.no_exchange = i;
         ASSERT_OK(write_dir("d/", "one", &err), &err);
         assert_true(holds("d/file", "one"));
-        put("d/leftover", "x");
+        put("d/mine", "x");
+        ASSERT_REFUSED(write_dir("d", "two", &err), &err, "d: holds mine, which lorac did not write");
+        assert_true(holds("d/file", "one") && holds("d/mine", "x"));
+        assert_int_equal(unlink("d/mine"), 0);
         ASSERT_OK(write_dir("d", "two", &err), &err);
         assert_true(holds("d/file", "two"));
         assert_int_equal(entry_count("d"), 1);
@@ -437,12 +428,12 @@ static void test_fileio_hashes(void **state) {
     assert_string_equal(of_file, hex);
     size_t size = 6 << 20;
     uint8_t *big = mem_calloc(size, 1);
-    ASSERT_OK(file_write_whole("f", big, size, &err), &err);
+    ASSERT_OK(file_write_whole("f", big, size, replace_any, &err), &err);
     ASSERT_OK(hash_file_sampled(before, "f", &err), &err);
     size_t seen[] = {0, 65535, 65536, size / 2, size - 65537, size - 1};
     for (size_t i = 0; i < sizeof seen / sizeof *seen; i++) {
         big[seen[i]] ^= 1;
-        ASSERT_OK(file_write_whole("f", big, size, &err), &err);
+        ASSERT_OK(file_write_whole("f", big, size, replace_any, &err), &err);
         ASSERT_OK(hash_file(of_file, "f", &err), &err);
         hash_bytes(hex, big, size);
         assert_string_equal(of_file, hex);
@@ -450,7 +441,7 @@ static void test_fileio_hashes(void **state) {
         if (i != 3) assert_string_not_equal(sampled, before); // the middle may fall between two blocks
         big[seen[i]] ^= 1;
     }
-    ASSERT_OK(file_write_whole("f", big, size - 1, &err), &err);
+    ASSERT_OK(file_write_whole("f", big, size - 1, replace_any, &err), &err);
     ASSERT_OK(hash_file_sampled(sampled, "f", &err), &err);
     assert_string_not_equal(sampled, before);
     ASSERT_REFUSED(hash_file(hex, "missing", &err), &err, "missing: cannot be opened");
@@ -465,7 +456,6 @@ int main(int argc, char **argv) {
                                        FILE_TEST(test_fileio_short_and_interrupted_calls_are_repeated),
                                        FILE_TEST(test_fileio_every_failing_call_leaves_the_old_file),
                                        FILE_TEST(test_fileio_abandon_leaves_nothing),
-                                       FILE_TEST(test_fileio_replaces_a_stale_temporary),
                                        FILE_TEST(test_fileio_writes_through_links),
                                        FILE_TEST(test_fileio_bad_targets_are_refused),
                                        FILE_TEST(test_fileio_bad_sources_are_refused),

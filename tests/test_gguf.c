@@ -194,8 +194,8 @@ static void test_gguf_writes_what_it_reads(void **state) {
     gguf_writer_tensor(w, "q", DTYPE_Q4_1, 2, (int64_t[]){32, 2}, q);
     Gguf *g;
     Err err;
-    ASSERT_REFUSED(gguf_writer_save(w, "missing/w.gguf", &err), &err, "missing/w.gguf: cannot be created");
-    ASSERT_OK(gguf_writer_save(w, "w.gguf", &err), &err);
+    ASSERT_REFUSED(gguf_writer_save(w, "missing/w.gguf", NULL, &err), &err, "missing/w.gguf: cannot be created");
+    ASSERT_OK(gguf_writer_save(w, "w.gguf", NULL, &err), &err);
     gguf_writer_free(w);
     gguf_writer_free(NULL);
     ASSERT_OK(gguf_open(&g, "w.gguf", &err), &err);

@@ -226,7 +226,7 @@ static void write_case(const ModelCase *c) {
     }
     if (c->extra) gguf_writer_tensor(w, c->extra, DTYPE_F32, 1, (int64_t[]){16}, data);
     Err err;
-    ASSERT_OK(gguf_writer_save(w, "case.gguf", &err), &err);
+    ASSERT_OK(gguf_writer_save(w, "case.gguf", replace_any, &err), &err);
     gguf_writer_free(w);
     mem_free(embedding);
 }

@@ -277,7 +277,7 @@ static void write_stacked(const char *from, const char *to, bool mixtral) {
     assert_true(out.n < MAX_ENTRIES && mkdir(to, 0777) == 0);
     mem_free(path);
     path = mem_printf("%s/model.safetensors", to);
-    ASSERT_OK(safetensors_save(path, out.list, out.n, NULL, 0, &err), &err);
+    ASSERT_OK(safetensors_save(path, out.list, out.n, NULL, 0, NULL, &err), &err);
     copy_file(from, to, "config.json");
     copy_file(from, to, "tokenizer.json");
     for (size_t i = 0; i < out.n; i++) {

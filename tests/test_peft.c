@@ -246,7 +246,7 @@ static void rename_tensors(const char *from, const char *to, size_t n) {
         entries[i] = (SafetensorsEntry){name, t->dtype, t->n_dims, {t->shape[0], t->shape[1]}, t->data};
     }
     ASSERT_OK(dir_make_parents("peft", &err), &err);
-    ASSERT_OK(safetensors_save("peft/adapter_model.safetensors", entries, count, NULL, 0, &err), &err);
+    ASSERT_OK(safetensors_save("peft/adapter_model.safetensors", entries, count, NULL, 0, replace_any, &err), &err);
     for (size_t i = 0; i < count; i++) mem_free((char *)entries[i].name);
     safetensors_close(s);
     ASSERT_OK(file_read(&text, &size, GOLDEN "mixtral/adapter_config.json", 1 << 20, &err), &err);

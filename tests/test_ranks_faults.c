@@ -171,7 +171,7 @@ static void copy_data(const char *name, const char *more) {
     StrBuf all = {0};
     str_add(&all, text, size);
     str_puts(&all, more);
-    ASSERT_OK(file_write_whole(to, all.data, all.len, &err), &err);
+    ASSERT_OK(file_write_whole(to, all.data, all.len, NULL, &err), &err);
     str_clear(&all);
     mem_free(from);
     mem_free(to);

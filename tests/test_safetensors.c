@@ -67,7 +67,7 @@ enum { N_ENTRIES = sizeof entries / sizeof *entries };
 
 static void save_entries(const char *path, const char *const *metadata, size_t n_metadata) {
     Err err;
-    ASSERT_OK(safetensors_save(path, entries, N_ENTRIES, metadata, n_metadata, &err), &err);
+    ASSERT_OK(safetensors_save(path, entries, N_ENTRIES, metadata, n_metadata, replace_any, &err), &err);
 }
 
 static void assert_file_is(const char *path, FILE *golden) {
@@ -96,10 +96,11 @@ static void test_safetensors_writes_the_reference_bytes(void **state) {
     assert_file_is("with", golden);
     save_entries("without", NULL, 0);
     assert_file_is("without", golden);
-    ASSERT_OK(safetensors_save("none", NULL, 0, NULL, 0, &err), &err);
+    ASSERT_OK(safetensors_save("none", NULL, 0, NULL, 0, NULL, &err), &err);
     assert_file_is("none", golden);
     fclose(golden);
-    ASSERT_REFUSED(safetensors_save("no/dir", entries, N_ENTRIES, NULL, 0, &err), &err, "no/dir: cannot be created");
+    ASSERT_REFUSED(safetensors_save("no/dir", entries, N_ENTRIES, NULL, 0, NULL, &err), &err,
+                   "no/dir: cannot be created");
 }
 
 static void test_safetensors_reads_what_it_wrote(void **state) {

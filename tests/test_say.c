@@ -105,7 +105,7 @@ static void test_say_names_and_records_on_a_pipe(void **state) {
     gguf_writer_string(w, "general.architecture", "llama" STEER);
     gguf_writer_string(w, "general.name", "name" STEER);
     gguf_writer_string(w, "key" STEER, "value" STEER);
-    ASSERT_OK(gguf_writer_save(w, "steer.gguf", &err), &err);
+    ASSERT_OK(gguf_writer_save(w, "steer.gguf", NULL, &err), &err);
     gguf_writer_free(w);
     check_clean("inspect steer.gguf", 0, "name\\u001b]0;PWNED");
     check_clean("generate --model steer.gguf --prompt a", 2, "llama?]0;PWNED");

@@ -114,6 +114,7 @@ static void test_token_cache_believes_no_impossible_sample(void **state) {
                {{1, 2}, {0, 1}, -1}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         DatasetStats stats = {.samples = 1, .tokens = 2, .supervised = bad[i].supervised[0] + bad[i].supervised[1]};
+        unlink("image");
         TokenSink *s = token_sink_new("image", key);
         TokenImage *image;
         Err err;
@@ -235,12 +236,16 @@ static void test_token_cache_removes_what_killed_processes_left(void **state) {
     Bench b = bench_new(true);
     struct timespec old[2] = {{.tv_sec = time(NULL) - 3 * 24 * 60 * 60}, {.tv_sec = time(NULL) - 3 * 24 * 60 * 60}};
     assert_false(is_cached(&b, 1));
-    put_text("cache/abc.tokens.tmp-123", "old");
-    put_text("cache/abc.tokens.tmp-124", "in use");
-    assert_int_equal(utimensat(AT_FDCWD, "cache/abc.tokens.tmp-123", old, 0), 0);
+#define KEY "0123456789abcdef0123456789abcdef"
+    put_text("cache/" KEY ".tokens.tmp-123", "old");
+    put_text("cache/" KEY ".tokens.tmp-124", "in use");
+    put_text("cache/thesis.tokens.tmp-123", "someone's");
+    assert_int_equal(utimensat(AT_FDCWD, "cache/" KEY ".tokens.tmp-123", old, 0), 0);
+    assert_int_equal(utimensat(AT_FDCWD, "cache/thesis.tokens.tmp-123", old, 0), 0);
     assert_false(is_cached(&b, 2));
-    assert_false(path_exists("cache/abc.tokens.tmp-123"));
-    assert_true(path_exists("cache/abc.tokens.tmp-124"));
+    assert_false(path_exists("cache/" KEY ".tokens.tmp-123"));
+    assert_true(path_exists("cache/" KEY ".tokens.tmp-124"));
+    assert_true(path_exists("cache/thesis.tokens.tmp-123"));
     bench_free(&b);
 }
 

@@ -1,6 +1,6 @@
 // The log of a run: what is written can be read back, is cut back to a snapshot's step, and survives damage; charts of
 // values of any kind end and hold no NaN.
-#include "test.h"
+#include "scratch.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -89,7 +89,7 @@ static void test_log_is_cut_back(void **state) {
     (void)state;
     write_steps(1, 6);
     FILE *f = fopen(path, "a");
-    fprintf(f, "not json\n{\"loss\": 1}\n{\"step\": 1, \"los"); // the last one was being written
+    fprintf(f, "{\"step\": 7, \"epo"); // was being written
     fclose(f);
     write_steps(4, 5);
     size_t count;
@@ -98,6 +98,25 @@ static void test_log_is_cut_back(void **state) {
     assert_int_equal(count, 7);
     for (size_t i = 0; i < count; i++) assert_true(p[i].step == steps[i]);
     mem_free(p);
+}
+
+// A log of another program, or of a user, is not cut.
+static void test_log_of_others_stays(void **state) {
+    (void)state;
+    static const char *const texts[] = {"my notes\n", "{\"loss\": 1, \"step\": 1}\n", "{\"step\": 1, \"loss\": 1}\n",
+                                        "{\"step\": 1, \"epoch\": 1}\nmy notes\n", "x"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        TrainLog *log;
+        Err err;
+        char *text;
+        size_t size;
+        scratch_put(path, texts[i], strlen(texts[i]));
+        ASSERT_REFUSED(train_log_open(&log, path, &(RunState){0}, &err), &err,
+                       "expected a train_log.jsonl that lorac wrote");
+        ASSERT_OK(file_read(&text, &size, path, 1 << 20, &err), &err);
+        assert_string_equal(text, texts[i]);
+        mem_free(text);
+    }
 }
 
 static void test_chart_takes_any_values(void **state) {
@@ -130,6 +149,6 @@ static void test_chart_takes_any_values(void **state) {
 int main(int argc, char **argv) {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {TEST(test_log_reads_back), TEST(test_log_of_ranks), TEST(test_log_is_cut_back),
-                                       TEST(test_chart_takes_any_values)};
+                                       TEST(test_log_of_others_stays), TEST(test_chart_takes_any_values)};
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }

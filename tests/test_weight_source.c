@@ -22,7 +22,7 @@ static void put_tensors(const char *path, const char *const *names) {
     size_t n = 0;
     Err err;
     for (; names[n]; n++) entries[n] = (SafetensorsEntry){names[n], DTYPE_F32, 2, {2, 3}, values};
-    ASSERT_OK(safetensors_save(path, entries, n, NULL, 0, &err), &err);
+    ASSERT_OK(safetensors_save(path, entries, n, NULL, 0, replace_any, &err), &err);
 }
 #define TENSORS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
@@ -50,7 +50,7 @@ static void put_part(const char *path, const char *tensor, int number, int count
     if (count) gguf_writer_u32(w, "split.tensors.count", (uint32_t)tensors);
     if (number == 0) gguf_writer_string(w, "general.architecture", "llama");
     gguf_writer_tensor(w, tensor, DTYPE_F32, 2, (const int64_t[]){3, 2}, values);
-    ASSERT_OK(gguf_writer_save(w, path, &err), &err);
+    ASSERT_OK(gguf_writer_save(w, path, replace_any, &err), &err);
     gguf_writer_free(w);
 }
 

@@ -109,7 +109,7 @@ static int write_weights(Plan *p, const char *path, Err *err) {
 
 static int write_file(const char *dir, const char *name, const void *data, size_t bytes, Err *err) {
     char *path = mem_printf("%s/%s", dir, name);
-    int status = file_write_whole(path, data, bytes, err);
+    int status = file_write_whole(path, data, bytes, NULL, err);
     mem_free(path);
     return status;
 }

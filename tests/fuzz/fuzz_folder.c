@@ -25,8 +25,8 @@ static void put_shards(void) {
         {"a", DTYPE_F32, 1, {1}, &zero}, {"b", DTYPE_F32, 1, {1}, &zero}, {"c", DTYPE_F32, 1, {1}, &zero}};
     Err err;
     char *one = path_join(fuzz_folder(), "1"), *two = path_join(fuzz_folder(), "2");
-    CHECK(safetensors_save(one, entries, 2, NULL, 0, &err) == 0);
-    CHECK(safetensors_save(two, entries + 2, 1, NULL, 0, &err) == 0);
+    CHECK(safetensors_save(one, entries, 2, NULL, 0, NULL, &err) == 0);
+    CHECK(safetensors_save(two, entries + 2, 1, NULL, 0, NULL, &err) == 0);
     mem_free(one);
     mem_free(two);
 }

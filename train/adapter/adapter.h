@@ -10,6 +10,7 @@
 
 #include "labels.h"
 #include "model.h"
+#include "overwrite.h"
 
 typedef struct AdapterRank { // of one projection of one layer
     int64_t rank;            // 0: carries no adapter
@@ -122,3 +123,9 @@ int adapter_check(const Adapter *a, Err *err);
 // Both run adapter_check, write under a temporary name, fsync and rename. model_card: text of README.md in the folder.
 int adapter_save_peft(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err);
 int adapter_save_gguf(const Adapter *a, const Model *m, const char *file, const char *name, Err *err);
+// What of them may be replaced (overwrite.h): files that carry this mark in their metadata, and those of versions that
+// wrote none.
+#define ADAPTER_MARK_KEY "lorac.written"
+#define ADAPTER_MARK "adapter"
+extern const OwnFolder adapter_peft_own;
+OwnCheck adapter_gguf_own;

@@ -337,6 +337,7 @@ static void add_keys(GgufWriter *w, const Adapter *a, const Model *m, const char
     gguf_writer_u32(w, "general.quantization_version", 2);
     gguf_writer_string(w, "adapter.type", "lora");
     gguf_writer_f32(w, "adapter.lora.alpha", alpha);
+    gguf_writer_string(w, ADAPTER_MARK_KEY, ADAPTER_MARK);
     if (c->each || m->gguf_modules != m->config.arch->gguf_names.fused_modules) return;
     StrBuf targets = {0};
     for (Projection p = 0; p < PROJ_COUNT; p++)
@@ -385,7 +386,7 @@ int adapter_save_gguf(const Adapter *a, const Model *m, const char *file, const 
     for (int64_t layer = 0; layer < m->config.layers; layer++)
         for (const Module *module = m->gguf_modules; module->name && !rc; module++)
             rc = add_stack(w, &owned, a, layer, module, err);
-    if (!rc) rc = gguf_writer_save(w, file, err);
+    if (!rc) rc = gguf_writer_save(w, file, adapter_gguf_own, err);
     gguf_writer_free(w);
     for (size_t i = 0; i < owned.count; i++) mem_free(owned.data[i]);
     mem_free(owned.data);

@@ -210,8 +210,8 @@ static int save_tensors(const Adapter *a, const char *path, Err *err) {
         }
         entries[i] = (SafetensorsEntry){s->name, DTYPE_F32, dims_of(s), {rows, s->cols}, data};
     }
-    static const char *const metadata[] = {"format", "pt"};
-    int rc = safetensors_save(path, entries, n, metadata, 1, err);
+    static const char *const metadata[] = {"format", "pt", ADAPTER_MARK_KEY, ADAPTER_MARK};
+    int rc = safetensors_save(path, entries, n, metadata, 2, NULL, err);
     for (size_t i = 0; i < n; i++) mem_free(modules[i]);
     mem_free(modules);
     mem_free(entries);
@@ -221,7 +221,7 @@ static int save_tensors(const Adapter *a, const char *path, Err *err) {
 
 static int save_file(const char *dir, const char *name, const void *data, size_t size, Err *err) {
     char *path = path_join(dir, name);
-    int rc = file_write_whole(path, data, size, err);
+    int rc = file_write_whole(path, data, size, NULL, err);
     mem_free(path);
     return rc;
 }
@@ -253,13 +253,9 @@ static int save_files(const Adapter *a, const Model *m, const char *dir, const c
 
 int adapter_save_peft(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err) {
     if (adapter_check(a, err)) return -1;
-    char *tmp;
-    if (dir_create(&tmp, dir, err)) return -1;
-    int rc = save_files(a, m, tmp, model_card, err);
-    if (rc == 0)
-        rc = dir_commit(tmp, dir, err);
-    else
-        dir_remove(tmp, NULL);
-    mem_free(tmp);
-    return rc;
+    DirWriter *w;
+    if (dir_create(&w, dir, &adapter_peft_own, err)) return -1;
+    if (save_files(a, m, dir_path(w), model_card, err) == 0) return dir_commit(w, err);
+    dir_abandon(w);
+    return -1;
 }

@@ -36,6 +36,33 @@ static void put_base(StrBuf *out, const Model *m) {
     mem_free(base);
 }
 
+// Only lines as put_base and save_modelfile write them: one with others in it has been edited.
+static bool is_own_line(const char *line) {
+    static const char *const begins[] = {"FROM \"",
+                                         "FROM ./base.gguf\n",
+                                         "ADAPTER ./adapter.gguf\n",
+                                         "# FROM needs the base model as a GGUF file. llama.cpp makes one:\n",
+                                         "#   convert_hf_to_gguf.py ",
+                                         "# The adapter was trained with adapter/chat_template.jinja in place of",
+                                         "# TEMPLATE is another language (Go templates): "};
+    for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
+        if (strncmp(line, begins[i], strlen(begins[i])) == 0) return true;
+    return false;
+}
+
+int modelfile_own(const char *path, Err *err) {
+    enum { MAX_BYTES = 1 << 20 };
+    char *text;
+    size_t size;
+    bool own = false;
+    if (file_read(&text, &size, path, MAX_BYTES, NULL) == 0) {
+        own = size && text[size - 1] == '\n' && strlen(text) == size && strstr(text, "ADAPTER ./adapter.gguf\n");
+        for (const char *line = text; own && *line; line = strchr(line, '\n') + 1) own = is_own_line(line);
+        mem_free(text);
+    }
+    return own ? 0 : overwrite_refuse(path, "a Modelfile as lorac wrote it", err);
+}
+
 static int save_modelfile(const Adapter *a, const Model *m, const char *path, Err *err) {
     if (!export_has_modelfile(m)) {
         log_warn("%s is not written: a Modelfile cannot hold the base model's path, %s", path, m->path);
@@ -48,7 +75,7 @@ static int save_modelfile(const Adapter *a, const Model *m, const char *path, Er
             &text,
             "# The adapter was trained with adapter/chat_template.jinja in place of the base's own template. Ollama's\n"
             "# TEMPLATE is another language (Go templates): add one here that gives the same text.\n");
-    int rc = file_write_whole(path, text.data, text.len, err);
+    int rc = file_write_whole(path, text.data, text.len, modelfile_own, err);
     str_clear(&text);
     return rc;
 }

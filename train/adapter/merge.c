@@ -1,5 +1,6 @@
 // merge: which tensors carry an adapter, and their new rows (see merge.h).
 #include <string.h>
+#include <sys/stat.h>
 
 #include "adapter_files.h"
 #include "fileio.h"
@@ -204,7 +205,8 @@ static bool ends_with_gguf(const char *path) {
 }
 
 int model_merge_check(const Model *m, const char *out, const MergeOptions *o, Err *err) {
-    if (path_exists(out)) return err_input(err, "%s: is there already; expected a new name", out);
+    struct stat st; // of a link to nothing, too
+    if (lstat(out, &st) == 0) return err_input(err, "%s: is there already; expected a new name", out);
     if (m->is_gguf && !ends_with_gguf(out))
         return err_input(err, "%s: the base is GGUF and merges into GGUF; expected a name that ends in .gguf", out);
     if (!m->is_gguf && ends_with_gguf(out))

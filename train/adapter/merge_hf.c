@@ -126,7 +126,7 @@ static int write_index(const Merge *g, const Shard *shards, size_t n, const char
     }
     str_puts(&text, "\n  }\n}\n");
     char *path = path_join(dir, "model.safetensors.index.json");
-    int rc = file_write_whole(path, text.data, text.len, err);
+    int rc = file_write_whole(path, text.data, text.len, NULL, err);
     mem_free(path);
     str_clear(&text);
     mem_free(lines);
@@ -181,7 +181,7 @@ static int write_config(const Merge *g, const char *from, const char *to, Err *e
         str_add(&changed, text, size);
     else
         set_dtype(&changed, text, g->dtype == DTYPE_F32 ? "float32" : g->dtype == DTYPE_F16 ? "float16" : "bfloat16");
-    int rc = file_write_whole(to, changed.data, changed.len, err);
+    int rc = file_write_whole(to, changed.data, changed.len, NULL, err);
     str_clear(&changed);
     mem_free(text);
     return rc;
@@ -190,7 +190,7 @@ static int write_config(const Merge *g, const char *from, const char *to, Err *e
 static int copy_file(const char *from, const char *to, Err *err) {
     FileMap map;
     if (file_map(&map, from, err)) return -1;
-    int rc = file_write_whole(to, map.data, map.size, err);
+    int rc = file_write_whole(to, map.data, map.size, NULL, err);
     file_unmap(&map);
     return rc;
 }
@@ -233,15 +233,11 @@ static int copy_others(const Merge *g, const char *to, Err *err) {
 }
 
 int merge_write_hf(Merge *g, const char *out, Err *err) {
-    char *tmp;
-    if (choose_types(g, err) || dir_create(&tmp, out, err)) return -1;
-    int rc = copy_others(g, tmp, err);
-    if (!rc) rc = write_weights(g, tmp, err);
-    if (!rc) rc = model_unchanged(g->m, err);
-    if (!rc)
-        rc = dir_commit(tmp, out, err);
-    else
-        dir_remove(tmp, NULL);
-    mem_free(tmp);
-    return rc;
+    DirWriter *w;
+    if (choose_types(g, err) || dir_create(&w, out, NULL, err)) return -1;
+    if (copy_others(g, dir_path(w), err) == 0 && write_weights(g, dir_path(w), err) == 0 &&
+        model_unchanged(g->m, err) == 0)
+        return dir_commit(w, err);
+    dir_abandon(w);
+    return -1;
 }

@@ -41,6 +41,17 @@ static int save(const Loaded *l, const char *format, const char *out, Err *err) 
     return rc;
 }
 
+// Before the model is loaded.
+static int check_out(const char *format, const char *out, const char *model, const char *adapter, Err *err) {
+    InputSet inputs = {0};
+    model_add_inputs(&inputs, model);
+    input_set_add(&inputs, adapter);
+    int rc = strcmp(format, "gguf") == 0 ? overwrite_file(out, adapter_gguf_own, &inputs, err)
+                                         : overwrite_folder(out, &adapter_peft_own, &inputs, err);
+    input_set_clear(&inputs);
+    return rc;
+}
+
 static int run_export(int argc, char **argv, Err *err) {
     const char *model = NULL, *format = NULL, *out = NULL, *path = NULL;
     size_t n_words;
@@ -51,6 +62,7 @@ static int run_export(int argc, char **argv, Err *err) {
     if (!out) return err_input(err, "export: --out is missing; expected where to write"), EXIT_INPUT;
     if (!format || (strcmp(format, "peft") != 0 && strcmp(format, "gguf") != 0))
         return err_input(err, "export: --format is %s; expected peft or gguf", format ? format : "missing"), EXIT_INPUT;
+    if (check_out(format, out, model, path, err)) return err->status;
     Loaded l = {0};
     int rc = loaded_open(&l, &on_the_cpu, model, path, &(ModelOptions){.classifier = true}, err);
     if (rc == 0) rc = make_parent(out, err);
@@ -69,6 +81,7 @@ const Verb verb_export = {
         "Modules may differ in rank and alpha. A GGUF adapter has one alpha: the B of a module with another one is\n"
         "multiplied by the ratio, rounded once to float32.\n"
         "The base model M tells the order of the rows of q_proj and k_proj. Written under a temporary name and\n"
-        "renamed; an adapter that is zero or not finite is refused.\n",
+        "renamed; an adapter that is zero or not finite is refused. What is at P already is replaced only if lorac\n"
+        "wrote it as such an adapter.\n",
     .run = run_export,
 };

@@ -1,6 +1,7 @@
 // lorac logits --model_name_or_path M [--adapter_name_or_path A] --input_ids 1,2,3 --out F.safetensors
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli.h"
 #include "loaded.h"
@@ -26,6 +27,31 @@ static int parse_ids(const char *text, int32_t **ids, int64_t *n, Err *err) {
     }
 }
 
+static const char *const mark[] = {"lorac.written", "logits"};
+
+// With the mark or, of a version that wrote none, nothing but logits.
+static int logits_own(const char *path, Err *err) {
+    Safetensors *s;
+    bool own = false;
+    if (safetensors_open(&s, path, NULL) == 0) {
+        const char *written = safetensors_metadata(s, mark[0]);
+        const SafetensorsTensor *t = safetensors_get(s, "logits");
+        own = t && safetensors_count(s) == 1 && t->dtype == DTYPE_F32 && t->n_dims == 2 &&
+              (!written || strcmp(written, mark[1]) == 0);
+        safetensors_close(s);
+    }
+    return own ? 0 : overwrite_refuse(path, "a file of logits that lorac wrote", err);
+}
+
+static int check_out(const char *out, const char *model, const char *adapter, Err *err) {
+    InputSet inputs = {0};
+    model_add_inputs(&inputs, model);
+    input_set_add(&inputs, adapter);
+    int rc = overwrite_file(out, logits_own, &inputs, err);
+    input_set_clear(&inputs);
+    return rc;
+}
+
 static int write_logits(const Loaded *l, const int32_t *ids, int64_t n, const char *path, Err *err) {
     int64_t labels = l->adapter ? l->adapter->config.labels : 0;
     if (!labels && !l->model->head.rows)
@@ -35,7 +61,7 @@ static int write_logits(const Loaded *l, const int32_t *ids, int64_t n, const ch
     int rc = (labels ? model_class_logits : model_logits)(l->model, l->adapter, ids, n, logits, err);
     if (rc == 0) rc = loaded_check(l, err);
     SafetensorsEntry e = {"logits", DTYPE_F32, 2, {rows, cols}, logits};
-    if (rc == 0) rc = safetensors_save(path, &e, 1, NULL, 0, err);
+    if (rc == 0) rc = safetensors_save(path, &e, 1, mark, 1, logits_own, err);
     mem_free(logits);
     return rc;
 }
@@ -53,7 +79,7 @@ static int run_logits(int argc, char **argv, Err *err) {
     Loaded l = {0};
     int32_t *ids = NULL;
     int64_t n = 0;
-    int rc = parse_ids(text, &ids, &n, err);
+    int rc = parse_ids(text, &ids, &n, err) || check_out(out, model, adapter, err) ? -1 : 0;
     if (rc == 0)
         rc = loaded_open(&l, &on, model, adapter, &(ModelOptions){.max_positions = n, .classifier = true}, err);
     if (rc == 0) rc = write_logits(&l, ids, n, out, err);
@@ -67,6 +93,6 @@ const Verb verb_logits = {
     .usage = "lorac logits --model_name_or_path M [--adapter_name_or_path A] --input_ids 1,2,3 --out F.safetensors",
     .summary = "The logits of a token sequence, to compare with any other engine",
     .help = "Writes tensor `logits` [T, V], float32: one row for each position of the sequence. With a classifier\n"
-            "[1, labels]: what it says of the sequence.\n" DEVICE_HELP,
+            "[1, labels]: what it says of the sequence. F is replaced only if it is such a file.\n" DEVICE_HELP,
     .run = run_logits,
 };

@@ -32,6 +32,20 @@ static void print_suffix(char suffix[SUFFIX_LENGTH + 1], uint64_t number, uint64
     snprintf(suffix, SUFFIX_LENGTH + 1, "-%05u-of-%05u.gguf", (unsigned)number + 1, (unsigned)count);
 }
 
+void model_add_inputs(InputSet *inputs, const char *path) {
+    char suffix[SUFFIX_LENGTH + 1];
+    unsigned number, count;
+    size_t n = path ? strlen(path) : 0;
+    input_set_add(inputs, path);
+    if (n < SUFFIX_LENGTH || sscanf(path + n - SUFFIX_LENGTH, "-%5u-of-%5u.gguf", &number, &count) != 2) return;
+    for (unsigned i = 0; i < count; i++) {
+        print_suffix(suffix, i % 99999, count % 100000);
+        char *part = mem_printf("%.*s%s", (int)(n - SUFFIX_LENGTH), path, suffix);
+        input_set_add(inputs, part);
+        mem_free(part);
+    }
+}
+
 static int add_part(WeightSource *s, char *path, const Split *first, uint64_t number, Err *err) {
     Split p;
     if (weight_source_add_gguf(s, path, err) || read_split(&p, s->files[number].gguf, err)) return -1;

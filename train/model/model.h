@@ -8,6 +8,7 @@
 
 #include "architecture.h"
 #include "autograd.h"
+#include "overwrite.h"
 #include "rows.h"
 #include "tokenizer.h"
 
@@ -127,5 +128,7 @@ int model_read_config(ModelConfig *c, const char *path, const ModelOptions *opti
 // What transformers would do to this base while it trains and lorac does not, as "attn_pdrop 0.1, embd_pdrop 0.1"
 // (dropout inside the base, noise of a router); nothing is added for GGUF files, which do not say.
 int model_training_noise(StrBuf *out, const char *path, Err *err);
+// Every file that a model's path stands for. NULL: none.
+void model_add_inputs(InputSet *inputs, const char *path);
 // Only what `tokenize` and `inspect` need: the tokenizer of a model (a vocabulary-only GGUF is enough).
 int model_load_tokenizer(Tokenizer **t, const char *path, Err *err);

@@ -5,6 +5,7 @@
 
 #include "config_internal.h"
 #include "fileio.h"
+#include "json.h"
 #include "run_device.h"
 #include "say.h"
 #include "words.h"
@@ -331,6 +332,32 @@ char *config_json(const Config *c) {
     cJSON_free(printed);
     cJSON_Delete(root);
     return text;
+}
+
+// A resolved config has nearly every key, none by an alias; what a user writes has not.
+static bool is_resolved(const Json *root) {
+    enum { LEAST_KEYS = 40 };
+    if (root->type != JSON_OBJECT || root->count < LEAST_KEYS) return false;
+    for (size_t i = 0; i < root->count; i++) {
+        const char *implied;
+        const ConfigKey *k = config_key_find(root->keys[i].data, &implied);
+        if (!k || strcmp(k->name, root->keys[i].data) != 0) return false;
+    }
+    return true;
+}
+
+int config_own(const char *path, Err *err) {
+    enum { MAX_BYTES = 4 << 20 };
+    char *text;
+    size_t size;
+    JsonDoc *doc = NULL;
+    bool own = file_read(&text, &size, path, MAX_BYTES, NULL) == 0;
+    if (own) {
+        own = json_parse(&doc, text, size, path, 1, NULL) == 0 && is_resolved(json_root(doc));
+        json_free(doc);
+        mem_free(text);
+    }
+    return own ? 0 : overwrite_refuse(path, "the config.json of a run", err);
 }
 
 // --- is it the same run? ---

@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-#include "base.h"
+#include "overwrite.h"
 
 typedef struct StrList {
     char **items;
@@ -124,6 +124,8 @@ void config_print_help(FILE *out);             // every key, its default and wha
 // The resolved config as JSON text with absolute paths, without the keys that an adapter to train on answers; the
 // caller frees.
 char *config_json(const Config *c);
+
+OwnCheck config_own; // of such a file (overwrite.h)
 
 // True when the key was given in the file or on the command line.
 bool config_is_set(const Config *c, const char *key);

@@ -100,18 +100,11 @@ static int export_adapter(const Trainer *t, const char *output_dir, Err *err) {
     return adapter_export(t->adapter, t->model, output_dir, run_name(c), &facts, err);
 }
 
-static bool wants_html(const Config *c) {
-    for (size_t i = 0; i < c->report_to.count; i++) {
-        if (strcmp(c->report_to.items[i], "html") == 0) return true;
-    }
-    return false;
-}
-
 // A report that cannot be made is no reason to fail a run whose adapter is good.
 static void write_report(const Trainer *t, const char *output_dir, bool fresh) {
     char *path = path_join(output_dir, "report.html");
     Err err = {0};
-    if (wants_html(t->config) && (fresh || !path_exists(path))) {
+    if (report_wanted(t->config) && (fresh || !path_exists(path))) {
         if (report_write(t, output_dir, run_name(t->config), &err)) {
             log_warn("%s", err.msg);
         } else {

@@ -138,7 +138,7 @@ int manifest_write(const char *dir, const RunState *s, const RunSplit *split, co
     str_puts(&out, "\n  },\n");
     put_own_hash(&out);
     char *path = path_join(dir, "manifest.json");
-    if (!status) status = file_write_whole(path, out.data, out.len, err);
+    if (!status) status = file_write_whole(path, out.data, out.len, NULL, err);
     mem_free(path);
     str_clear(&out);
     return status;

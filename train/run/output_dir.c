@@ -2,41 +2,73 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "adapter.h"
 #include "fileio.h"
+#include "run_outputs.h"
+#include "snapshot.h"
+#include "temporary.h"
 
 enum { MAX_CONFIG_BYTES = 4 << 20 };
+
+// Opened without following a link, and only where it is a lock file: nothing in it, or a process id.
+static int open_lock(OutputDir *d, const char *path, Err *err) {
+    struct stat st;
+    char pid[32];
+    d->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+    if (d->lock < 0 && errno == ELOOP)
+        return err_input(err, "%s: found a link; expected lorac's lock file, or nothing there", path);
+    if (d->lock < 0) return err_runtime(err, "%s: %s; expected a directory that can be written", path, strerror(errno));
+    ssize_t n = fstat(d->lock, &st) == 0 && S_ISREG(st.st_mode) ? pread(d->lock, pid, sizeof pid, 0) : -1;
+    for (ssize_t i = 0; i < n; i++)
+        if (pid[i] < '0' || pid[i] > '9') n = -1;
+    return n >= 0 && n < (ssize_t)sizeof pid ? 0 : overwrite_refuse(path, "lorac's lock file", err);
+}
+
+static int is_held(const OutputDir *d, int why, const char *path, Err *err) {
+    char pid[32] = {0};
+    if (why != EWOULDBLOCK) return err_runtime(err, "%s: cannot be locked: %s", path, strerror(why));
+    ssize_t n = pread(d->lock, pid, sizeof pid - 1, 0);
+    return err_runtime(err, "%s: in use by another run (process %s)", d->path, n > 0 ? pid : "unknown");
+}
 
 // The lock file stays behind; the lock itself ends with the process, however it ends.
 static int take_lock(OutputDir *d, Err *err) {
     char *path = path_join(d->path, ".lock");
-    int status = 0;
-    d->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (d->lock < 0) {
-        status = err_runtime(err, "%s: %s; expected a directory that can be written", path, strerror(errno));
-    } else if (flock(d->lock, LOCK_EX | LOCK_NB) != 0) {
-        char pid[32] = {0};
-        ssize_t n = read(d->lock, pid, sizeof pid - 1);
-        status = errno == EWOULDBLOCK
-                     ? err_runtime(err, "%s: in use by another run (process %s)", d->path, n > 0 ? pid : "unknown")
-                     : err_runtime(err, "%s: cannot be locked: %s", path, strerror(errno));
-    } else if (ftruncate(d->lock, 0) || dprintf(d->lock, "%ld", (long)getpid()) < 0) {
+    int status = open_lock(d, path, err);
+    if (!status && flock(d->lock, LOCK_EX | LOCK_NB) != 0)
+        status = is_held(d, errno, path, err);
+    else if (!status && (ftruncate(d->lock, 0) || dprintf(d->lock, "%ld", (long)getpid()) < 0))
         status = err_runtime(err, "%s: %s", path, strerror(errno));
-    }
     mem_free(path);
     return status;
 }
 
-// A write that fails should fail now, not after hours.
-static int probe(const OutputDir *d, Err *err) {
-    char *path = path_join(d->path, ".probe");
-    int status = file_write_whole(path, "probe\n", 6, err);
-    if (!status) unlink(path);
-    mem_free(path);
-    return status;
+static bool is_written_here(const char *stem, const void *user) {
+    static const char *const stems[] = {".probe",       "config.json", "train_log.jsonl", "report.html",
+                                        "adapter.gguf", "Modelfile",   "adapter"};
+    (void)user;
+    for (size_t i = 0; i < sizeof stems / sizeof *stems; i++)
+        if (strcmp(stem, stems[i]) == 0) return true;
+    return false;
+}
+
+static void sweep(const OutputDir *d) {
+    temporary_sweep(&(Sweep){.dir = d->path, .wants = is_written_here, .alone = true, .names = adapter_peft_own.names});
+    snapshot_sweep(d->path);
+}
+
+// What lorac did not write stands in the way of a new run at once; of one that has snapshots when it is known whether
+// it has steps to do (train_setup.c).
+static int check_outputs(const Config *c, Err *err) {
+    size_t snapshots;
+    mem_free(snapshot_list(c->output_dir, &snapshots));
+    return snapshots ? 0 : run_outputs_check(c, err);
 }
 
 static int check_config(const OutputDir *d, const Config *c, Err *err) {
@@ -55,8 +87,10 @@ static int check_config(const OutputDir *d, const Config *c, Err *err) {
 
 int output_dir_open(OutputDir *d, const Config *c, Err *err) {
     *d = (OutputDir){.path = c->output_dir, .lock = -1};
-    if (dir_make_parents(d->path, err) || take_lock(d, err) || probe(d, err)) return -1;
-    return check_config(d, c, err);
+    if (dir_make_parents(d->path, err) || run_logs_check(c, err) || take_lock(d, err)) return -1;
+    sweep(d);
+    // A write that fails should fail now, not after hours.
+    return dir_probe(d->path, err) || check_config(d, c, err) || check_outputs(c, err) ? -1 : 0;
 }
 
 void output_dir_close(OutputDir *d) {
@@ -64,9 +98,24 @@ void output_dir_close(OutputDir *d) {
     d->lock = -1;
 }
 
+static bool holds(const char *path, const char *text) {
+    char *now = NULL;
+    size_t size;
+    bool same = file_read(&now, &size, path, MAX_CONFIG_BYTES, NULL) == 0 && strcmp(now, text) == 0;
+    mem_free(now);
+    return same;
+}
+
 int output_dir_save_config(const OutputDir *d, const Config *c, Err *err) {
     char *path = path_join(d->path, "config.json"), *text = config_json(c);
-    int status = file_write_whole(path, text, strlen(text), err);
+    int status = 0;
+    if (!holds(path, text)) {
+        if (run_is_config_file(c, path))
+            log_warn("%s: is the config of this command and stays as it is, without what the command line changes",
+                     path);
+        else
+            status = file_write_whole(path, text, strlen(text), config_own, err);
+    }
     mem_free(text);
     mem_free(path);
     return status;

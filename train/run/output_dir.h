@@ -8,8 +8,8 @@ typedef struct OutputDir {
     int lock;         // file descriptor, -1: none
 } OutputDir;
 
-// Makes it, locks it (held by another process: EXIT_RUNTIME), writes and syncs a probe, and refuses the config of
-// another run (EXIT_INPUT). Close in any case.
+// Makes it, locks it (held by another process: EXIT_RUNTIME), sweeps what kills have left, writes and syncs a probe,
+// and refuses the config of another run and what lorac did not write (EXIT_INPUT). Close in any case.
 int output_dir_open(OutputDir *d, const Config *c, Err *err);
 void output_dir_close(OutputDir *d);
 int output_dir_save_config(const OutputDir *d, const Config *c, Err *err);

@@ -17,6 +17,11 @@
 // Weight of the past in the smoothed loss curve.
 static const double SMOOTHING = 0.9;
 
+// By these a report is recognised as lorac's.
+static const char HEAD[] = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+                           "content=\"width=device-width,initial-scale=1\"><title>",
+                  SUBTITLE[] = "</h1><p class=\"sub\">LoRA training of ", TAIL[] = "</main></body></html>\n";
+
 static const char STYLE[] =
     ":root{--bg:#fbfaf8;--card:#fff;--ink:#1d2126;--soft:#6a717b;--line:#e4e1db;--main:#2f6fde;--second:#d9480f;"
     "--good:#2b8a3e;--code:#f3f1ec}\n"
@@ -295,16 +300,34 @@ static void add_config(StrBuf *out, const Config *c) {
     mem_free(text);
 }
 
+bool report_wanted(const Config *c) {
+    for (size_t i = 0; i < c->report_to.count; i++)
+        if (strcmp(c->report_to.items[i], "html") == 0) return true;
+    return false;
+}
+
+int report_own(const char *path, Err *err) {
+    enum { MAX_REPORT = 256 << 20 };
+    char *text;
+    size_t size;
+    bool own = false;
+    if (file_read(&text, &size, path, MAX_REPORT, NULL) == 0) {
+        own = strncmp(text, HEAD, sizeof HEAD - 1) == 0 && strstr(text, SUBTITLE) && strstr(text, " with lorac") &&
+              size > sizeof TAIL && strcmp(text + size - (sizeof TAIL - 1), TAIL) == 0;
+        mem_free(text);
+    }
+    return own ? 0 : overwrite_refuse(path, "a report.html that lorac wrote", err);
+}
+
 int report_write(const Trainer *t, const char *output_dir, const char *name, Err *err) {
     StrBuf page = {0};
     Samples samples = {0};
     int status = samples_make(&samples, t, err);
-    str_puts(&page, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-                    "content=\"width=device-width,initial-scale=1\"><title>");
+    str_puts(&page, HEAD);
     escape(&page, name);
     str_printf(&page, "</title><style>\n%s</style></head><body><main>\n<h1>", STYLE);
     escape(&page, name);
-    str_puts(&page, "</h1><p class=\"sub\">LoRA training of ");
+    str_puts(&page, SUBTITLE);
     escape(&page, t->model->name);
     str_printf(&page, " with lorac%s</p>\n", t->state.stopped_early ? "; stopped early" : "");
     add_cards(&page, t);
@@ -315,9 +338,9 @@ int report_write(const Trainer *t, const char *output_dir, const char *name, Err
     add_model_table(&page, t);
     str_puts(&page, "</div>\n");
     add_config(&page, t->config);
-    str_puts(&page, "</main></body></html>\n");
+    str_puts(&page, TAIL);
     char *path = path_join(output_dir, "report.html");
-    if (!status) status = file_write_whole(path, page.data, page.len, err);
+    if (!status) status = file_write_whole(path, page.data, page.len, report_own, err);
     mem_free(path);
     samples_clear(&samples);
     str_clear(&page);

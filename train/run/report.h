@@ -1,7 +1,10 @@
 // report: report.html, one self-contained page about a run: figures, curves, data, answers before and after, config.
 #pragma once
 
+#include "overwrite.h"
 #include "trainer.h"
 
+bool report_wanted(const Config *c);
+OwnCheck report_own; // overwrite.h
 // Reads output_dir/train_log.jsonl for the curves; generates the sample answers; writes output_dir/report.html.
 int report_write(const Trainer *t, const char *output_dir, const char *name, Err *err);

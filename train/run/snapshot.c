@@ -121,7 +121,7 @@ static int save_buffers(const Trainer *t, const char *dir, Err *err) {
                                         .shape = {t->adapter->count},
                                         .data = adapter_on_host(t->adapter, buffers[i], &copies[i])};
     char *path = path_join(dir, "optimizer.safetensors");
-    int status = safetensors_save(path, entries, 3, NULL, 0, err);
+    int status = safetensors_save(path, entries, 3, NULL, 0, NULL, err);
     mem_free(path);
     for (int i = 0; i < 3; i++) mem_free(copies[i]);
     return status;
@@ -144,7 +144,7 @@ static int save_choices(const Trainer *t, const char *dir, Err *err) {
     StrBuf text = {0};
     b->k->choices_get(b, &text);
     char *path = path_join(dir, "device.json");
-    int status = file_write_whole(path, text.data, text.len, err);
+    int status = file_write_whole(path, text.data, text.len, NULL, err);
     mem_free(path);
     str_clear(&text);
     return status;
@@ -168,9 +168,11 @@ char *snapshot_path(const char *output_dir, int64_t step) {
 }
 
 int snapshot_save(const Trainer *t, const char *output_dir, const RunIdentity *id, Err *err) {
-    char *path = snapshot_path(output_dir, t->state.step), *tmp = NULL;
-    int status = dir_create(&tmp, path, err);
+    char *path = snapshot_path(output_dir, t->state.step);
+    DirWriter *w;
+    int status = dir_create(&w, path, &snapshot_own, err);
     if (!status) {
+        const char *tmp = dir_path(w);
         t->adapter->backend->k->sync(t->adapter->backend);
         status = save_buffers(t, tmp, err);
         if (!status) status = save_choices(t, tmp, err);
@@ -180,13 +182,12 @@ int snapshot_save(const Trainer *t, const char *output_dir, const RunIdentity *i
         RunSplit split = {t->rows_per_step, config_global_batch(t->config), t->group->ranks};
         if (!status) status = manifest_write(tmp, &t->state, &split, id, err);
         if (!status) {
-            status = dir_commit(tmp, path, err);
+            status = dir_commit(w, err);
         } else {
-            dir_remove(tmp, NULL);
+            dir_abandon(w);
         }
     }
     if (status && err) err->status = EXIT_RUNTIME; // also where a file just written could not be read back
-    mem_free(tmp);
     mem_free(path);
     return status;
 }

@@ -6,10 +6,11 @@
 //     adapter/                the same adapter as a PEFT folder, for people (absent while it would do nothing)
 //     manifest.json           written last: format version, identity of the run, state, size and hash of each file
 //
-// Written to checkpoint-000050.tmp-<pid>/, every file fsync'd, renamed, the parent fsync'd (fileio.h); only then are
+// Written under a temporary name, every file fsync'd, renamed, the parent fsync'd (fileio.h); only then are
 // older ones removed. A snapshot is hostile input: sizes, hashes and shapes are checked before anything is used.
 #pragma once
 
+#include "overwrite.h"
 #include "trainer.h"
 
 // What makes two runs the same run: name and value of each thing, compared one by one.
@@ -54,9 +55,12 @@ int snapshot_share(Trainer *t, Err *err);
 // ask.
 int snapshot_compare_ranks(const Trainer *t, Err *err);
 
+extern const OwnFolder snapshot_own; // what of it may be replaced or removed (overwrite.h)
+
 // Removes what exceeds `limit` (at least two stay), oldest first, never the one of best_step (-1: none), and what
-// interrupted writes have left.
+// interrupted writes have left. One in which lorac did not write everything stays, with a warning.
 void snapshot_prune(const char *output_dir, int64_t limit, int64_t best_step);
+void snapshot_sweep(const char *output_dir); // what interrupted writes have left; the caller holds the directory's lock
 bool snapshot_is_good(const char *output_dir, int64_t step); // all its files are there, with their hashes
 char *snapshot_path(const char *output_dir, int64_t step);   // caller frees
 // Steps of the snapshots in output_dir, ascending, by name only. Caller frees.

@@ -2,22 +2,24 @@
 #include "snapshot.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fileio.h"
 #include "snapshot_internal.h"
+#include "temporary.h"
 
 enum { KEEP_AT_LEAST = 2 };
 
-// "checkpoint-000050": true, with the step; anything behind the digits: false.
+// "checkpoint-000050": true, with the step. Not "checkpoint-50", which is the Trainer's, and nothing after the digits.
 static bool parse_name(const char *name, int64_t *step) {
     static const char prefix[] = "checkpoint-";
     size_t n = sizeof prefix - 1, digits;
     if (strncmp(name, prefix, n) != 0) return false;
     digits = strspn(name + n, "0123456789");
-    if (digits == 0 || digits > 15 || name[n + digits]) return false;
+    if (digits < 6 || digits > 15 || (digits > 6 && name[n] == '0') || name[n + digits]) return false;
     *step = strtoll(name + n, NULL, 10);
     return true;
 }
@@ -125,22 +127,36 @@ int run_rows_per_step(int64_t *rows, const RunSplit *before, int64_t rows_per_ra
         (long long)before->rows_per_step);
 }
 
-// checkpoint-000050.tmp-123, checkpoint-000050.old-123: what an interrupted write has left.
-static bool is_leftover(const char *name) {
-    const char *rest = strstr(name, ".tmp-");
-    if (!rest) rest = strstr(name, ".old-");
-    return rest && strncmp(name, "checkpoint-", 11) == 0;
+static const char *const own_names[] = {"manifest.json",
+                                        "optimizer.safetensors",
+                                        "device.json",
+                                        "adapter/",
+                                        "adapter/adapter_config.json",
+                                        "adapter/adapter_model.safetensors",
+                                        "adapter/labels.json",
+                                        "adapter/README.md",
+                                        "adapter/chat_template.jinja",
+                                        NULL};
+
+// By names alone: a damaged one bears no mark that can be read.
+static int check_own(const char *path, Err *err) {
+    char *manifest = path_join(path, own_names[0]), *buffers = path_join(path, own_names[1]);
+    bool own = path_exists(manifest) || path_exists(buffers);
+    mem_free(manifest);
+    mem_free(buffers);
+    return own ? 0 : overwrite_refuse(path, "a snapshot that lorac wrote", err);
 }
 
-static void remove_leftovers(const char *output_dir) {
-    DIR *dir = opendir(output_dir);
-    for (struct dirent *e; dir && (e = readdir(dir));) {
-        if (!is_leftover(e->d_name)) continue;
-        char *path = path_join(output_dir, e->d_name);
-        dir_remove(path, NULL);
-        mem_free(path);
-    }
-    if (dir) closedir(dir);
+const OwnFolder snapshot_own = {check_own, own_names};
+
+static bool is_stem(const char *stem, const void *user) {
+    (void)user;
+    int64_t step;
+    return parse_name(stem, &step);
+}
+
+void snapshot_sweep(const char *output_dir) {
+    temporary_sweep(&(Sweep){.dir = output_dir, .wants = is_stem, .alone = true, .names = own_names});
 }
 
 // Asked twice: what fails for a moment is not lost.
@@ -157,20 +173,32 @@ static bool looks_good(const char *path) {
     return manifest_read(&m, path, false, NULL) == 0;
 }
 
+// first: none was pruned before it in this round. One that stays is warned of when it is, not after every save.
+static void remove_snapshot(const char *path, bool first) {
+    char *stranger = NULL;
+    Err err;
+    int rc = snapshot_own.check(path, &err);
+    if (rc && first) log_warn("%s", err.msg);
+    if (rc) return;
+    rc = folder_remove_known(path, snapshot_own.names, &stranger);
+    if (rc < 0) log_warn("%s: cannot be removed: %s", path, strerror(errno));
+    if (rc > 0 && first) log_warn("%s: holds %s, which lorac did not write; the snapshot is kept", path, stranger);
+    mem_free(stranger);
+}
+
 void snapshot_prune(const char *output_dir, int64_t limit, int64_t best_step) {
     size_t count;
-    int64_t *steps = snapshot_list(output_dir, &count), good = 0;
+    int64_t *steps = snapshot_list(output_dir, &count), good = 0, pruned = 0;
     if (limit < KEEP_AT_LEAST) limit = KEEP_AT_LEAST;
     for (size_t i = count; i-- > 0;) {
         char *path = snapshot_path(output_dir, steps[i]);
-        Err err;
         if (good >= limit && steps[i] != best_step) {
-            if (dir_remove(path, &err)) log_warn("%s", err.msg);
+            remove_snapshot(path, pruned++ == 0);
         } else if (looks_good(path)) {
             good++;
         }
         mem_free(path);
     }
     mem_free(steps);
-    remove_leftovers(output_dir);
+    snapshot_sweep(output_dir);
 }

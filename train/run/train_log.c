@@ -46,15 +46,43 @@ static void keep_line(void *user, const Json *object, const char *line, size_t l
     if (json_get(object, "step")->integer <= last) str_add(&cut->kept, line, length);
 }
 
+// Whether a line, or the beginning of one that was being written, is one of ours.
+static bool is_own_line(const char *line, size_t n) {
+    static const char begin[] = "{\"step\": ", step[] = ", \"epoch\": ", eval[] = ", \"eval_loss\": ";
+    size_t at = sizeof begin - 1;
+    if (n < at) return memcmp(line, begin, n) == 0;
+    if (memcmp(line, begin, at) != 0) return false;
+    while (at < n && line[at] >= '0' && line[at] <= '9') at++;
+    size_t left = n - at;
+    return memcmp(line + at, step, left < sizeof step - 1 ? left : sizeof step - 1) == 0 ||
+           memcmp(line + at, eval, left < sizeof eval - 1 ? left : sizeof eval - 1) == 0;
+}
+
+int train_log_own(const char *path, Err *err) {
+    char *text;
+    size_t size;
+    bool own = file_read(&text, &size, path, MAX_LOG_BYTES, NULL) == 0;
+    if (!own) return overwrite_refuse(path, "a train_log.jsonl that lorac wrote", err);
+    for (const char *line = text; own && line < text + size;) {
+        size_t left = (size_t)(text + size - line);
+        const char *end = memchr(line, '\n', left);
+        own = (!end && !*line) || is_own_line(line, end ? (size_t)(end - line) : left); // a power cut leaves zeros
+        line = end ? end + 1 : text + size;
+    }
+    mem_free(text);
+    return own ? 0 : overwrite_refuse(path, "a train_log.jsonl that lorac wrote", err);
+}
+
 static int cut_back(const char *path, const RunState *s, Err *err) {
     struct stat st;
     if (stat(path, &st) || !S_ISREG(st.st_mode)) return 0; // none yet, or a pipe, which has no past
+    if (train_log_own(path, err)) return -1;
     char *text;
     size_t size;
     if (file_read(&text, &size, path, MAX_LOG_BYTES, err)) return -1;
     Cut cut = {.step = s->step, .evaluated_step = s->evaluated_step};
     each_line(text, size, keep_line, &cut);
-    int status = cut.kept.len == size ? 0 : file_write_whole(path, cut.kept.data, cut.kept.len, err);
+    int status = cut.kept.len == size ? 0 : file_write_whole(path, cut.kept.data, cut.kept.len, train_log_own, err);
     str_clear(&cut.kept);
     mem_free(text);
     return status;

@@ -2,10 +2,12 @@
 // written is warned of once and never stops a run.
 #pragma once
 
+#include "overwrite.h"
 #include "trainer.h"
 
 typedef struct TrainLog TrainLog;
 
+OwnCheck train_log_own; // overwrite.h
 // Keeps what an earlier part of the run has logged up to this state (an evaluation that the state does not know of is
 // made again), drops the rest, and appends from there.
 int train_log_open(TrainLog **log, const char *path, const RunState *s, Err *err);

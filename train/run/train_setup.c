@@ -13,6 +13,7 @@
 #include "run_adapter.h"
 #include "run_device.h"
 #include "run_model.h"
+#include "run_outputs.h"
 #include "same.h"
 #include "say.h"
 #include "train_run_internal.h"
@@ -85,8 +86,15 @@ static int open_trainer(Run *r, Err *err) {
     return run_agree(r, trainer_fit_memory(r->trainer, err), err);
 }
 
+// A finished run writes only what is missing.
+static bool is_finished(const Run *r) {
+    const RunState *s = &r->trainer->state;
+    return s->step >= r->trainer->total_steps || s->stopped_early;
+}
+
 static int open_log(Run *r, Err *err) {
     if (!run_is_first(r)) return 0;
+    if (!is_finished(r) && run_outputs_check(r->config, err)) return -1;
     if (output_dir_save_config(&r->dir, r->config, err)) return -1;
     char *path = path_join(r->dir.path, "train_log.jsonl");
     int status = train_log_open(&r->log, path, &r->trainer->state, err);

@@ -1,0 +1,184 @@
+#include "overwrite.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fileio.h"
+#include "temporary.h"
+
+enum { MAX_DEPTH = 2 }; // of the folders that lorac writes
+
+int overwrite_refuse(const char *path, const char *expected, Err *err) {
+    return err_input(err, "%s: found what lorac did not write; expected %s, or nothing there", path, expected);
+}
+
+// ---- inputs ----
+
+static void add_id(InputSet *s, const struct stat *st) {
+    MEM_GROW(s->items, s->capacity, s->count + 1);
+    s->items[s->count++] = (InputId){st->st_dev, st->st_ino};
+}
+
+static void add_files_in(InputSet *s, const char *path) {
+    DIR *dir = opendir(path);
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        char *file = path_join(path, e->d_name);
+        struct stat to, link;
+        if (stat(file, &to) == 0 && S_ISREG(to.st_mode) && lstat(file, &link) == 0) {
+            add_id(s, &to);
+            add_id(s, &link);
+        }
+        mem_free(file);
+    }
+    if (dir) closedir(dir);
+}
+
+void input_set_add(InputSet *s, const char *path) {
+    struct stat to, link;
+    if (!path || stat(path, &to) != 0) return;
+    add_id(s, &to);
+    if (lstat(path, &link) == 0) add_id(s, &link);
+    if (S_ISDIR(to.st_mode)) add_files_in(s, path);
+}
+
+void input_set_clear(InputSet *s) {
+    mem_free(s->items);
+    *s = (InputSet){0};
+}
+
+static bool has_id(const InputSet *s, const struct stat *st) {
+    for (size_t i = 0; i < s->count; i++)
+        if (s->items[i].dev == st->st_dev && s->items[i].ino == st->st_ino) return true;
+    return false;
+}
+
+static bool is_dots(const char *name) {
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+static int no_input(const char *path, const InputSet *s, int depth, Err *err) {
+    struct stat to, link;
+    if (lstat(path, &link) != 0) return 0;
+    bool is_input = has_id(s, &link), leads = stat(path, &to) == 0;
+    if (is_input || (leads && has_id(s, &to)))
+        return err_input(err, "%s: is an input of this command; expected another place to write", path);
+    DIR *dir = leads && S_ISDIR(to.st_mode) && depth > 0 ? opendir(path) : NULL;
+    int rc = 0;
+    for (struct dirent *e; dir && !rc && (e = readdir(dir));) {
+        if (is_dots(e->d_name)) continue;
+        char *inner = path_join(path, e->d_name);
+        rc = no_input(inner, s, depth - 1, err);
+        mem_free(inner);
+    }
+    if (dir) closedir(dir);
+    return rc;
+}
+
+int overwrite_no_input(const char *path, const InputSet *inputs, Err *err) {
+    return inputs ? no_input(path, inputs, MAX_DEPTH, err) : 0;
+}
+
+// ---- files ----
+
+int overwrite_file(const char *path, OwnCheck *own, const InputSet *inputs, Err *err) {
+    struct stat st;
+    if (lstat(path, &st) != 0) return 0; // what hinders the writer it says itself
+    if (overwrite_no_input(path, inputs, err)) return -1;
+    if (stat(path, &st) != 0) return err_input(err, "%s: found a link to nothing; expected a file or nothing", path);
+    // Renaming over a device or FIFO would replace it (think of /dev/null).
+    if (!S_ISREG(st.st_mode))
+        return err_runtime(err, "%s: found %s; expected a file or nothing to be there", path,
+                           S_ISDIR(st.st_mode) ? "a directory" : "a pipe, socket or device");
+    return own ? own(path, err) : err_input(err, "%s: is there already; expected a new name", path);
+}
+
+// ---- folders ----
+
+// `name` without what a temporary adds to it, in a folder below the one that was asked for.
+static bool is_known(const char *below, const char *name, bool is_dir, const char *const *names) {
+    size_t stem = is_dir ? 0 : temporary_stem(name), n = stem ? stem : strlen(name);
+    char *full = mem_printf("%s%.*s%s", below, (int)n, name, is_dir ? "/" : "");
+    bool found = false;
+    for (; *names && !found; names++) found = strcmp(full, *names) == 0;
+    mem_free(full);
+    return found;
+}
+
+static int each_entry(const char *path, const char *below, const char *const *names, bool remove, char **stranger);
+
+static int one_entry(const char *path, const char *below, const char *name, const char *const *names, bool remove,
+                     char **stranger) {
+    struct stat st;
+    if (lstat(path, &st) != 0) return errno == ENOENT ? 0 : -1;
+    bool is_dir = S_ISDIR(st.st_mode);
+    if ((!is_dir && !S_ISREG(st.st_mode)) || !is_known(below, name, is_dir, names)) {
+        if (stranger) *stranger = mem_printf("%s%s", below, name);
+        return 1;
+    }
+    if (!is_dir) return remove ? unlink(path) : 0;
+    char *inner = mem_printf("%s%s/", below, name);
+    int rc = each_entry(path, inner, names, remove, stranger);
+    mem_free(inner);
+    return rc;
+}
+
+static int each_entry(const char *path, const char *below, const char *const *names, bool remove, char **stranger) {
+    DIR *dir = opendir(path);
+    if (!dir) return -1;
+    int rc = 0;
+    for (struct dirent *e; !rc && (e = readdir(dir));) {
+        if (is_dots(e->d_name)) continue;
+        char *inner = path_join(path, e->d_name);
+        rc = one_entry(inner, below, e->d_name, names, remove, stranger);
+        mem_free(inner);
+    }
+    closedir(dir);
+    return !rc && remove ? rmdir(path) : rc;
+}
+
+int folder_find_stranger(const char *path, const char *const *names, char **stranger) {
+    return each_entry(path, "", names, false, stranger);
+}
+
+int folder_remove_known(const char *path, const char *const *names, char **stranger) {
+    int rc = folder_find_stranger(path, names, stranger);
+    return rc ? rc : each_entry(path, "", names, true, stranger);
+}
+
+static bool is_empty(const char *path) {
+    static const char *const nothing[] = {NULL};
+    return folder_find_stranger(path, nothing, NULL) == 0;
+}
+
+static int check_folder(const char *path, const OwnFolder *own, Err *err) {
+    char *stranger = NULL;
+    int rc = folder_find_stranger(path, own->names, &stranger);
+    if (rc < 0) return err_runtime(err, "%s: cannot be listed: %s", path, strerror(errno));
+    if (rc > 0)
+        err_input(err, "%s: holds %s, which lorac did not write; expected a folder that lorac wrote, or nothing there",
+                  path, stranger);
+    mem_free(stranger);
+    return rc ? -1 : own->check(path, err);
+}
+
+// A folder is replaced as a whole: the shell that stands in it would be in one that has been removed.
+static bool is_working_directory(const struct stat *st) {
+    struct stat here;
+    return stat(".", &here) == 0 && here.st_dev == st->st_dev && here.st_ino == st->st_ino;
+}
+
+int overwrite_folder(const char *path, const OwnFolder *own, const InputSet *inputs, Err *err) {
+    struct stat st;
+    if (lstat(path, &st) != 0) return 0;
+    if (stat(path, &st) != 0) return err_input(err, "%s: found a link to nothing; expected a folder or nothing", path);
+    if (is_working_directory(&st))
+        return err_input(err, "%s: is the working directory, which is not replaced; expected another folder", path);
+    if (overwrite_no_input(path, inputs, err)) return -1;
+    if (!S_ISDIR(st.st_mode))
+        return err_runtime(err, "%s: found a file; expected a directory or nothing to be there", path);
+    if (!own) return err_input(err, "%s: is there already; expected a new name", path);
+    return is_empty(path) ? 0 : check_folder(path, own, err);
+}

@@ -1,0 +1,125 @@
+#include "temporary.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fileio.h"
+
+enum { MACHINE_DIGITS = 8, RANDOM_DIGITS = 16, PID_DIGITS = 10, HOUR = 60 * 60 };
+static const char HEX[] = "0123456789abcdef", DIGITS[] = "0123456789";
+
+// ---- names ----
+
+// Of the kernel that runs: locks are seen by all its processes, whatever their container. All 0: unknown.
+static void machine_name(char name[MACHINE_DIGITS + 1]) {
+    char *id, hash[33];
+    size_t size;
+    memset(name, '0', MACHINE_DIGITS);
+    name[MACHINE_DIGITS] = 0;
+    if (file_read(&id, &size, "/proc/sys/kernel/random/boot_id", 4096, NULL)) return;
+    hash_bytes(hash, id, size);
+    memcpy(name, hash, MACHINE_DIGITS);
+    mem_free(id);
+}
+
+char *temporary_name(const char *path, const char *tag) {
+    char machine[MACHINE_DIGITS + 1];
+    uint64_t random;
+    machine_name(machine);
+    CHECK(getrandom(&random, sizeof random, 0) == sizeof random, "no random bytes");
+    return mem_printf("%s.%s-%s-%016llx", path, tag, machine, (unsigned long long)random);
+}
+
+typedef struct Parts {
+    size_t stem;         // bytes before the dot of the tag; 0: not the name of a temporary
+    const char *machine; // NULL: of an earlier version
+    bool is_old;         // moved aside
+} Parts;
+
+static Parts split(const char *name) {
+    Parts none = {0};
+    const char *dash = strrchr(name, '-');
+    size_t n = dash ? strlen(dash + 1) : 0;
+    if (!dash) return none;
+    if (n == RANDOM_DIGITS && strspn(dash + 1, HEX) == n && dash - name > MACHINE_DIGITS) {
+        const char *machine = dash - MACHINE_DIGITS, *tag = machine - 5;
+        if (strspn(machine, HEX) != MACHINE_DIGITS || tag <= name) return none;
+        if (memcmp(tag, ".tmp-", 5) != 0 && memcmp(tag, ".old-", 5) != 0) return none;
+        return (Parts){(size_t)(tag - name), machine, tag[1] == 'o'};
+    }
+    bool is_pid = n >= 1 && n <= PID_DIGITS && strspn(dash + 1, DIGITS) == n;
+    if (!is_pid || dash - name < 5 || memcmp(dash - 4, ".tmp-", 5) != 0) return none;
+    return (Parts){(size_t)(dash - 4 - name), NULL, false};
+}
+
+size_t temporary_stem(const char *name) {
+    return split(name).stem;
+}
+
+// ---- locks ----
+
+int temporary_hold(int fd, const char *path) {
+    struct stat open, named;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return -1; // other failures: no locks here
+    bool same =
+        fstat(fd, &open) == 0 && lstat(path, &named) == 0 && open.st_dev == named.st_dev && open.st_ino == named.st_ino;
+    return same ? 0 : -1;
+}
+
+// Takes the lock of fd, so that no writer can hold what is removed next.
+static bool is_dead(int fd, const struct stat *st, const Parts *p, bool alone) {
+    char machine[MACHINE_DIGITS + 1];
+    bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    if (!locked && errno == EWOULDBLOCK) return false;
+    if (alone) return true;
+    machine_name(machine);
+    bool here = p->machine && strspn(machine, "0") < MACHINE_DIGITS && memcmp(p->machine, machine, MACHINE_DIGITS) == 0;
+    return (locked && here) || st->st_mtim.tv_sec + HOUR < time(NULL);
+}
+
+// ---- sweep ----
+
+// The random name says who made a folder that was being written; in others may be what someone has put there.
+static void remove_folder(const Sweep *s, const char *path, const Parts *p) {
+    if (p->machine && !p->is_old)
+        dir_remove(path, NULL);
+    else if (s->names)
+        folder_remove_known(path, s->names, NULL);
+}
+
+static void sweep_one(const Sweep *s, const char *path, const Parts *p) {
+    struct stat st;
+    if (lstat(path, &st) != 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))) return;
+    bool is_dir = S_ISDIR(st.st_mode);
+    // For writing: network file systems give an exclusive lock for nothing less.
+    int fd = open(path, (is_dir ? O_RDONLY | O_DIRECTORY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return;
+    if (fstat(fd, &st) == 0 && is_dead(fd, &st, p, s->alone)) {
+        if (is_dir)
+            remove_folder(s, path, p);
+        else
+            unlink(path);
+    }
+    close(fd);
+}
+
+void temporary_sweep(const Sweep *s) {
+    DIR *dir = opendir(s->dir);
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        Parts p = split(e->d_name);
+        if (!p.stem) continue;
+        char *stem = mem_strndup(e->d_name, p.stem), *path = path_join(s->dir, e->d_name);
+        if (s->wants(stem, s->user)) sweep_one(s, path, &p);
+        mem_free(stem);
+        mem_free(path);
+    }
+    if (dir) closedir(dir);
+}
