@@ -125,6 +125,24 @@ static void test_cli_merge(void **state) {
     check_has("merge --model m.gguf --adapter_name_or_path one", 2, "--out is missing");
 }
 
-TEST_MAIN(SCRATCH_TEST(test_cli_logits), SCRATCH_TEST(test_cli_merge),
+// What an adapter was trained with comes before the model's own; an option before both.
+static void test_cli_template_of_the_adapter(void **state) {
+    (void)state;
+    put_models();
+    put("one/chat_template.jinja", "{{ raise_exception('of the adapter') }}");
+    put("plain.jinja", "{% for m in messages %}{{ m.content }}{% endfor %}");
+    put("m.json", "[{\"role\": \"user\", \"content\": \"hi\"}]");
+    const char *base = "generate --model m.gguf --messages m.json --max_new_tokens 2";
+    char *plain = mem_printf("%s --adapter_name_or_path one --chat_template plain.jinja", base);
+    char *own = mem_printf("%s --adapter_name_or_path one", base);
+    mem_free(run(base, 0));
+    mem_free(run(plain, 0));
+    check_has(own, 2, "of the adapter");
+    check_has("chat --model m.gguf --adapter x=one < m.json", 0, "of the adapter"); // the file is a line
+    mem_free(plain);
+    mem_free(own);
+}
+
+TEST_MAIN(SCRATCH_TEST(test_cli_template_of_the_adapter), SCRATCH_TEST(test_cli_logits), SCRATCH_TEST(test_cli_merge),
           SCRATCH_TEST(test_cli_inspect_says_what_the_base_takes), SCRATCH_TEST(test_cli_generate),
           SCRATCH_TEST(test_cli_chat_on_a_pipe), SCRATCH_TEST(test_cli_verify_and_export))

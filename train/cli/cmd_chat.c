@@ -242,12 +242,12 @@ static int choose_context(Chat *c, int64_t asked, int64_t max_memory, Err *err) 
 }
 
 static int open_chat(Chat *c, const DeviceWords *on, const char *model, const ArgStrings *adapters, Err *err) {
-    if (loaded_open(&c->base, on, model, NULL, NULL, err) ||
-        chat_template_new(&c->chat_template, c->base.model->tokenizer, NULL, err))
-        return -1;
+    if (loaded_open(&c->base, on, model, NULL, NULL, err)) return -1;
     for (size_t i = 0; i < adapters->count; i++)
         if (load_adapter(c, adapters->items[i], err)) return -1;
     if (c->n_adapters) c->active = c->adapters[0].adapter;
+    const char *own = c->active ? c->active->chat_template : NULL; // the first adapter's, else the model's
+    if (chat_template_new(&c->chat_template, c->base.model->tokenizer, own, err)) return -1;
     const Model *m = c->base.model;
     c->stop = generate_stop_ids(m, chat_template_end_of_turn(c->chat_template), &c->options.n_stop);
     c->options.stop = c->stop;

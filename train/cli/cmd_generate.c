@@ -59,15 +59,17 @@ static int encode_messages(Prompt *p, const ChatTemplate *c, const Tokenizer *t,
     return 0;
 }
 
-static int encode_file(Prompt *p, const Request *r, const Tokenizer *t, Err *err) {
+static int encode_file(Prompt *p, const Request *r, const Loaded *l, Err *err) {
     char *text = NULL, *source = NULL;
+    const Tokenizer *t = l->model->tokenizer;
+    const char *own = l->adapter ? l->adapter->chat_template : NULL;
     size_t size;
     JsonDoc *doc = NULL;
     ChatTemplate *c = NULL;
     int rc = file_read(&text, &size, r->messages, MAX_FILE, err);
     if (rc == 0) rc = json_parse(&doc, text, size, r->messages, 1, err);
     if (rc == 0 && r->chat_template) rc = file_read(&source, &size, r->chat_template, MAX_FILE, err);
-    if (rc == 0) rc = chat_template_new(&c, t, source, err);
+    if (rc == 0) rc = chat_template_new(&c, t, source ? source : own, err);
     if (rc == 0) rc = encode_messages(p, c, t, json_root(doc), r->messages, err);
     chat_template_free(c);
     json_free(doc);
@@ -122,7 +124,7 @@ static int run_generate(int argc, char **argv, Err *err) {
     int rc = parse(&r, argc, argv, err);
     if (rc == 0) rc = loaded_open(&l, &r.on, r.model, r.adapter, NULL, err);
     if (rc == 0 && r.prompt) rc = encode_text(&p, l.model->tokenizer, r.prompt, r.parse_special, err);
-    if (rc == 0 && r.messages) rc = encode_file(&p, &r, l.model->tokenizer, err);
+    if (rc == 0 && r.messages) rc = encode_file(&p, &r, &l, err);
     if (rc == 0) rc = answer(&l, &r, &p, err);
     mem_free(p.ids);
     loaded_close(&l);
@@ -138,7 +140,7 @@ const Verb verb_generate = {
         "  --parse_special B    whether control tokens written in S are tokens (true)\n"
         "  --messages F.json    a conversation that is answered through the chat template: a list of messages, or\n"
         "                       {\"messages\": [...], \"tools\": [...], \"add_generation_prompt\": true}\n"
-        "  --chat_template T    a .jinja file instead of the model's own template\n"
+        "  --chat_template T    a .jinja file instead of the adapter's or the model's\n"
         "  --max_new_tokens N   256\n"
         "  --temperature T      0: greedy, always the most likely token\n"
         "  --top_p P            1: off; else only the most likely tokens that reach this probability together\n"
