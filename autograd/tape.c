@@ -137,8 +137,17 @@ static void profile_add(Tape *t, const char *op, bool backward, double seconds) 
     t->profile[i].calls++;
 }
 
+// What the op wants for the shapes that it runs with is no more than was planned.
+static void check_workspace(const Tape *t, const Instruction *in, const Node *n) {
+    if (!n->op->workspace) return;
+    size_t planned = in->ws_buffer == NO_BUFFER ? 0 : t->buffers[in->ws_buffer].bytes;
+    size_t wanted = n->op->workspace(n, t->backend, in->backward);
+    CHECK(wanted <= planned, "%s: a workspace of %zu bytes, expected %zu", n->op->name, planned, wanted);
+}
+
 static void run_node(Tape *t, const Instruction *in, char *arena) {
     const Node *n = &t->nodes[in->node];
+    check_workspace(t, in, n);
     Exec x = {.backend = t->backend,
               .ws = address(t, arena, in->ws_buffer),
               .accumulate = in->accumulate,

@@ -4,12 +4,27 @@
 #include <float.h>
 #include <string.h>
 
+enum { GUARD = OP_GUARD, GUARD_BYTE = 0xA5 };
+
 void *op_buffer(OpRun *r, size_t bytes) {
     CHECK(r->n_buffers < OP_MAX_BUFFERS);
-    void *data = r->b->k->alloc(r->b, bytes);
+    uint8_t guard[GUARD], *data = r->b->k->alloc(r->b, bytes + GUARD);
+    memset(guard, GUARD_BYTE, GUARD);
+    r->b->k->upload(r->b, data + bytes, guard, GUARD);
     r->buffers[r->n_buffers].data = data;
     r->buffers[r->n_buffers++].bytes = bytes;
     return data;
+}
+
+void op_check_guards(const OpRun *r, const char *op) {
+    for (int i = 0; i < r->n_buffers; i++) {
+        uint8_t guard[GUARD], want[GUARD];
+        memset(want, GUARD_BYTE, GUARD);
+        memset(guard, GUARD_BYTE, GUARD); // which a device with a fault leaves as it is
+        r->b->k->download(r->b, guard, (uint8_t *)r->buffers[i].data + r->buffers[i].bytes, GUARD);
+        CHECK(memcmp(guard, want, GUARD) == 0, "%s of %s writes behind its buffer %d of %zu bytes", op, r->b->k->name,
+              i, r->buffers[i].bytes);
+    }
 }
 
 void *op_copy(OpRun *r, const void *host, size_t bytes) {

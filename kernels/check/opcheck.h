@@ -70,7 +70,7 @@ typedef struct OpSetup {
 } OpSetup;
 #define OP_PLAIN ((OpSetup){.poison = -1})
 
-enum { OP_MAX_BUFFERS = 48, OP_MAX_OUTPUTS = 8 };
+enum { OP_MAX_BUFFERS = 48, OP_MAX_OUTPUTS = 8, OP_GUARD = 64 }; // OP_GUARD: bytes behind every buffer
 typedef struct OpRun {
     Backend *b;
     OpSize size;
@@ -127,10 +127,11 @@ Weight op_weight(OpRun *r, int64_t n, int64_t k);
 
 // --- between the files of opcheck ---
 void *op_buffer(OpRun *r, size_t bytes);
-float *op_noise(int64_t n, uint32_t stream); // uniform with unit variance
-float *op_input_floats(OpRun *r, int64_t n); // the next random input
-float op_round(DType t, float x);            // finite stays finite
-double op_unit_roundoff(DType t);            // of activations; 0 for F32, which tolerances are about already
+void op_check_guards(const OpRun *r, const char *op); // CHECKs that nothing was written behind a buffer
+float *op_noise(int64_t n, uint32_t stream);          // uniform with unit variance
+float *op_input_floats(OpRun *r, int64_t n);          // the next random input
+float op_round(DType t, float x);                     // finite stays finite
+double op_unit_roundoff(DType t);                     // of activations; 0 for F32, which tolerances are about already
 
 // --- for callers ---
 // The names of a size's fields that are not 0, for messages.

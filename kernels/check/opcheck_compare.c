@@ -22,12 +22,13 @@ OpRun *op_run(const OpCase *c, const OpSize *size, Backend *b, OpSetup setup) {
     *r = (OpRun){.b = b, .size = *size, .setup = setup};
     c->run(r);
     b->k->sync(b);
+    op_check_guards(r, c->name);
     return r;
 }
 
 void op_run_free(OpRun *r) {
     if (!r) return;
-    for (int i = 0; i < r->n_buffers; i++) r->b->k->free(r->b, r->buffers[i].data, r->buffers[i].bytes);
+    for (int i = 0; i < r->n_buffers; i++) r->b->k->free(r->b, r->buffers[i].data, r->buffers[i].bytes + OP_GUARD);
     mem_free(r);
 }
 
