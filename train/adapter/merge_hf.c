@@ -227,7 +227,7 @@ static int copy_others(const Merge *g, const char *to, Err *err) {
     closedir(d);
     if (rc || !own) return rc;
     char *path = path_join(to, template_name); // stands above the one in tokenizer_config.json
-    rc = file_write_whole(path, own, strlen(own), err);
+    rc = file_write_whole(path, own, strlen(own), NULL, err);
     mem_free(path);
     return rc;
 }
