@@ -88,6 +88,8 @@ static void test_inspect_and_train_name_unread_keys(void **state) {
     }
     check_has("train c.json --output_dir out --max_steps 1 --device cpu", 0,
               "\nnot used context (1 record), id (2), score (1)\n");
+    check_has("eval --model m.gguf --validation_file d.jsonl --max_seq_length 60", 0,
+              "lorac: the model does not see context");
     put("d.jsonl", "{\"text\":\"\"}\n{\"text\":\"a long text, in windows of ten\"}\n{\"text\":\"ab\"}\n");
     check_has("inspect c.json max_seq_length=10", 0,
               "  records   3: 2 records kept, 0 too long and dropped, 1 with nothing to learn and skipped\n"

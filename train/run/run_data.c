@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "data_notes.h"
 #include "file_pattern.h"
 #include "fileio.h"
 #include "sampling.h"
@@ -177,6 +178,7 @@ int run_data_open(RunData *d, const Config *c, const Model *m, const LabelList *
         hash_bytes(d->fingerprint, identity.data, identity.len);
     }
     str_clear(&identity);
+    if (!rc && !train && d->validation) data_notes_warn(d->validation, m->tokenizer);
     return rc;
 }
 
