@@ -1,9 +1,11 @@
 // cgroup: v1 (memory.limit_in_bytes, cpu.cfs_quota_us), v2 (memory.max, memory.high, cpu.max), and both at once.
 #include "cgroup.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 // What is looked for at each level. `best` is the least found so far.
 typedef struct Search {
@@ -14,19 +16,26 @@ typedef struct Search {
 
 // --- files of a level ---
 
-static FILE *open_in(const char *dir, const char *name) {
+// The start of a file of a level; empty where it cannot be read.
+static void read_text(char *text, size_t size, const char *dir, const char *name) {
     char *path = mem_printf("%s/%s", dir, name);
-    FILE *f = fopen(path, "re");
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, size - 1);
+    if (fd >= 0) close(fd);
     mem_free(path);
-    return f;
+    text[n > 0 ? n : 0] = 0;
 }
 
 // How many numbers the file begins with, two at most. "max" is none.
 static int read_numbers(long long number[2], const char *dir, const char *name) {
-    FILE *f = open_in(dir, name);
-    int n = f ? fscanf(f, "%lld %lld", &number[0], &number[1]) : 0;
-    if (f) fclose(f);
-    return n > 0 ? n : 0;
+    char text[128], *at = text, *end;
+    int n = 0;
+    read_text(text, sizeof text, dir, name);
+    for (; n < 2; n++, at = end) {
+        number[n] = strtoll(at, &end, 10);
+        if (end == at) break;
+    }
+    return n;
 }
 
 static uint64_t number_in(const char *dir, const char *name, uint64_t otherwise) {
@@ -36,13 +45,12 @@ static uint64_t number_in(const char *dir, const char *name, uint64_t otherwise)
 
 // Pages of files that nobody has used lately: the kernel drops them before it ends a process.
 static uint64_t reclaimable(const char *dir, const char *field) {
-    char name[64];
-    unsigned long long value, found = 0;
-    FILE *f = open_in(dir, "memory.stat");
-    while (f && !found && fscanf(f, "%63s %llu", name, &value) == 2)
-        if (!strcmp(name, field)) found = value;
-    if (f) fclose(f);
-    return found;
+    char text[8192], name[64];
+    text[0] = '\n'; // each field begins a line
+    read_text(text + 1, sizeof text - 1, dir, "memory.stat");
+    snprintf(name, sizeof name, "\n%s ", field);
+    const char *at = strstr(text, name);
+    return at ? strtoull(at + strlen(name), NULL, 10) : 0;
 }
 
 // v1 writes a number near 2^63 where there is no limit.
@@ -125,7 +133,7 @@ static void climb_group(Search *s, const char *group, bool v2) {
         line[strcspn(line, "\n")] = 0;
         climb_mount(s, line, group, v2);
     }
-    if (f) fclose(f);
+    if (f) (void)fclose(f);
     free(line);
     char *usual = v2 ? mem_strdup("/sys/fs/cgroup") : mem_printf("/sys/fs/cgroup/%s", s->controller);
     climb(s, usual, group, v2);
@@ -141,14 +149,13 @@ static uint64_t search(Search *s) {
     s->best = UINT64_MAX;
     while (f && getline(&line, &size, f) > 0) {
         line[strcspn(line, "\n")] = 0;
-        char *rest = line;
-        strsep(&rest, ":");
-        char *controllers = strsep(&rest, ":");
-        if (!controllers || !rest) continue;
+        char *controllers = strchr(line, ':'), *group = controllers ? strchr(controllers + 1, ':') : NULL;
+        if (!group) continue;
+        controllers++, *group++ = 0;
         bool v2 = !*controllers;
-        if (v2 || has_word(controllers, s->controller)) climb_group(s, strcmp(rest, "/") ? rest : "", v2);
+        if (v2 || has_word(controllers, s->controller)) climb_group(s, strcmp(group, "/") ? group : "", v2);
     }
-    if (f) fclose(f);
+    if (f) (void)fclose(f);
     free(line);
     return s->best;
 }

@@ -74,7 +74,7 @@ static int tell_all(const Tcp *t, const Err *why) {
 static int expect(const Tcp *t, int peer, const Call *own, Err *err) {
     Call theirs;
     if (get(t, peer, &theirs, sizeof theirs, err)) return -1;
-    return memcmp(&theirs, own, sizeof theirs) ? out_of_step(own, peer, &theirs, err) : 0;
+    return memcmp(&theirs, own, sizeof theirs) == 0 ? 0 : out_of_step(own, peer, &theirs, err);
 }
 
 static int reply(Tcp *t, const Call *own, const void *data, size_t n, int except, Err *err) {
@@ -99,7 +99,7 @@ static int ask(Tcp *t, const Call *own, const void *mine, size_t n_mine, void *r
     Call theirs;
     if (get(t, 0, &theirs, sizeof theirs, err)) return -1;
     if (theirs.what == GIVE_UP) return told_why(t, &theirs, err);
-    if (memcmp(&theirs, own, sizeof theirs)) return out_of_step(&theirs, t->star.rank, own, err);
+    if (memcmp(&theirs, own, sizeof theirs) != 0) return out_of_step(&theirs, t->star.rank, own, err);
     return get(t, 0, result, n, err);
 }
 

@@ -57,7 +57,7 @@ static int master_from(Launch *l, const char *host_name, const char *port_name, 
     if (!host) return err_input(err, "%s is not in the environment, though others of its launcher are", host_name);
     if (strlen(host) >= sizeof l->master || strchr(host, ','))
         return err_input(err, "%s=%.40s in the environment; expected the name or address of one host", host_name, host);
-    strcpy(l->master, host);
+    snprintf(l->master, sizeof l->master, "%s", host);
     if (variable("LORAC_PORT")) return number_in(&l->port, "LORAC_PORT", 1, MAX_PORT, err);
     if (number_in(&l->port, port_name, 1, MAX_PORT - next, err)) return -1;
     l->port += next;
@@ -88,7 +88,8 @@ static int from_torchrun(Launch *l, Err *err) {
     if (secret_key(l->key, &l->secret, job, err) || master_from(l, "MASTER_ADDR", "MASTER_PORT", agent ? 1 : 0, err) ||
         inherited_listener(l, err))
         return -1;
-    if (l->local_ranks == l->ranks) strcpy(l->master, "127.0.0.1"); // whatever this machine's name leads to
+    if (l->local_ranks == l->ranks)
+        snprintf(l->master, sizeof l->master, "127.0.0.1"); // whatever this machine's name leads to
     return 0;
 }
 

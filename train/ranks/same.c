@@ -56,7 +56,7 @@ static int refuse(Group *g, const SameItem *item, int other, const char *more, E
 
 // Every rank's hash of every item: names the first that differs, and that there are others.
 static int refuse_items(Group *g, const SameItem *items, int n, int other, Err *err) {
-    Hash *mine = mem_calloc((size_t)n, sizeof *mine), *all = mem_calloc((size_t)(n * g->ranks), sizeof *all);
+    Hash *mine = mem_calloc((size_t)n, sizeof *mine), *all = mem_calloc((size_t)n * (size_t)g->ranks, sizeof *all);
     StrBuf more = {0};
     int first = -1;
     for (int i = 0; i < n; i++) hash_items(mine[i], &items[i], 1, true);

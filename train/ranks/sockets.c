@@ -51,7 +51,7 @@ static int bind_any(int port) {
 }
 
 static int port_of(int fd) {
-    struct sockaddr_storage a;
+    struct sockaddr_storage a = {0};
     socklen_t size = sizeof a;
     if (getsockname(fd, (struct sockaddr *)&a, &size)) return -1;
     if (a.ss_family == AF_INET) return ntohs(((struct sockaddr_in *)&a)->sin_port);
@@ -106,7 +106,7 @@ int socket_listen(int *fd, int *port, const char *host, Err *err) {
 }
 
 void socket_own_address(char *text, size_t size, int fd) {
-    struct sockaddr_storage a;
+    struct sockaddr_storage a = {0};
     socklen_t length = sizeof a;
     text[0] = 0;
     if (getsockname(fd, (struct sockaddr *)&a, &length)) return;

@@ -116,11 +116,9 @@ static void hear(Entrance *e, int i) {
     ssize_t n = recv(p->fd, to + p->got, size - p->got, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (n > 0 && (p->got += (size_t)n) < size) return;
-    if (n <= 0)
-        forget(e, i, true);
-    else if (p->challenged)
+    if (n > 0 && p->challenged)
         forget(e, i, !take_slot(e, p));
-    else if (!challenge(e, p))
+    else if (n <= 0 || !challenge(e, p))
         forget(e, i, true);
 }
 
