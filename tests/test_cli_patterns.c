@@ -6,9 +6,9 @@
 
 enum { Q = PROJ_Q, V = PROJ_V, UP = PROJ_UP };
 #define BASE " --model_name_or_path m.gguf "
-#define TRAIN                                                                                                          \
-    "train" BASE "--train_file d.jsonl --max_seq_length 64 --device cpu --max_steps 4 --save_steps 2 "                 \
-    "--learning_rate 1e-2 "
+#define TRAIN_BASE "train" BASE "--train_file d.jsonl --max_seq_length 64 --device cpu --learning_rate 1e-2 "
+#define TRAIN TRAIN_BASE "--max_steps 1 "
+#define TRAIN_AND_SAVE TRAIN_BASE "--max_steps 4 --save_steps 2 "
 
 // Layer 0: q with rank 4 and alpha 6, v with rank 2; layer 1: v with rank 2, up with rank 40 and alpha `up`.
 static void put_adapter(const char *dir, float up) {
@@ -91,6 +91,11 @@ static void test_cli_patterns_in_every_verb(void **state) {
     mem_free(gguf);
     mem_free(again);
     mem_free(merged);
+    ASSERT_OK(dir_make_parents("pickle", &err), &err);
+    put("pickle/adapter_config.json", "{}");
+    put("pickle/adapter_model.bin", "PK");
+    check_has("inspect pickle", 2, "pickle: found adapter_model.bin (a pickle, which is not read)");
+    check_has("generate" BASE "--adapter_name_or_path pickle --prompt a", 2, "pickle: found adapter_model.bin");
     put("in", "/adapters\n/exit\n");
     check_has("chat" BASE "--adapter a=a < in", 0, "* a (rank 2 to 40, ");
     check_has("eval" BASE "--adapter_name_or_path a --validation_file d.jsonl", 0, "eval_loss=");
@@ -99,7 +104,10 @@ static void test_cli_patterns_in_every_verb(void **state) {
 static void test_cli_patterns_are_trained_on(void **state) {
     (void)state;
     put_all();
-    check_has(TRAIN "--output_dir out --adapter_name_or_path a", 0, "adapter  r 2 to 40, 4288 parameters");
+    char *said = run(TRAIN_AND_SAVE "--output_dir out --adapter_name_or_path a", 0);
+    assert_non_null(strstr(said, "adapter  r 2 to 40, 4288 parameters"));
+    assert_null(strstr(said, " lora_r=16")); // a default that does not hold
+    mem_free(said);
     check_has("inspect out/adapter", 0, "rank_pattern: \"q_proj\" 4, \"up_proj\" 40\n");
     check_has("verify out" BASE, 0, "verified");
     // the saved config is taken as it is, and gives the same bits

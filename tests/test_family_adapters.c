@@ -168,8 +168,26 @@ static void check_each(const char *name, FamilyFile kind, int64_t fused_rank) {
     close_family(&f);
 }
 
+// Parts of a fused module share its rank; what was trained of it is found again.
+static void check_each_fused(void) {
+    Fixture f = open_family("gpt2", FAMILY_GGUF);
+    AdapterRank each[2 * PROJ_COUNT] = {
+        [PROJ_Q] = {3, 6}, [PROJ_V] = {3, 6}, [PROJ_COUNT + PROJ_Q] = {5, 2}, [PROJ_COUNT + PROJ_V] = {5, 2}};
+    AdapterConfig c = {.rank = 3, .alpha = 6, .projections = BIT(Q) | BIT(V), .each = each, .n_each = 2 * PROJ_COUNT};
+    Adapter *a;
+    Err err;
+    ASSERT_OK(adapter_new(&a, f.model, &c, 7, false, &err), &err);
+    assert_int_equal(a->n_segments, 4);
+    for (int64_t i = 0; i < a->count; i++) a->params[i] += (float)((i * 7919 + 13) % 255 - 127) / 1024;
+    ASSERT_OK(adapter_save_peft(a, f.model, "fused", NULL, &err), &err);
+    check_file(&f, a, "fused");
+    adapter_free(a);
+    close_family(&f);
+}
+
 static void test_family_adapters_differ_by_module(void **state) {
     (void)state;
+    check_each_fused();
     check_each("qwen3", FAMILY_GGUF, 0);
     check_each("llama-bias", FAMILY_GGUF, 0);
     check_each("llama-bias", FAMILY_GGUF_FUSED, 80);

@@ -8,6 +8,7 @@
 #include "logits.h"
 #include "peft_targets.h"
 #include "scratch.h"
+#include "strided_backend.h"
 
 #define GOLDEN TEST_DIR "/golden/adapters/"
 enum { MOST = 64 * 64 };
@@ -127,7 +128,7 @@ static void *take(const Safetensors *s, const char *name, size_t *n) {
     return copy;
 }
 
-static Case open_case(const char *name) {
+static Case open_case_on(const char *name, Backend *b) {
     Case c = {0};
     Err err;
     char *family, path[320];
@@ -138,7 +139,7 @@ static Case open_case(const char *name) {
     family[strcspn(family, "\n")] = 0;
     family_open(&c.family, family, FAMILY_HF);
     mem_free(family);
-    ASSERT_OK(backend_open(&c.backend, "cpu", 1, &err), &err);
+    c.backend = b;
     ASSERT_OK(model_load(&c.model, c.family.path, c.backend, &(ModelOptions){.classifier = true}, &err), &err);
     Safetensors *s;
     snprintf(path, sizeof path, "%s/logits.safetensors", c.dir);
@@ -148,6 +149,13 @@ static Case open_case(const char *name) {
     assert_true(c.n_want <= MOST);
     safetensors_close(s);
     return c;
+}
+
+static Case open_case(const char *name) {
+    Backend *b;
+    Err err;
+    ASSERT_OK(backend_open(&b, "cpu", 1, &err), &err);
+    return open_case_on(name, b);
 }
 
 static void close_case(Case *c) {
@@ -202,6 +210,9 @@ static void check_case(const char *name, const char *patterns) {
     str_clear(&flat);
     str_clear(&text);
     adapter_free(a);
+    close_case(&c);
+    c = open_case_on(name, strided_open()); // a device, on which q, k and v lie stacked
+    adapter_free(check_logits(&c, c.dir));
     close_case(&c);
 }
 

@@ -279,11 +279,22 @@ static void print_given(const Config *c, FILE *out) {
     }
 }
 
+// What an adapter that is trained on brings along, unless it is given: its own values, which the defaults are not.
+static bool is_of_adapter(const Config *c, const ConfigKey *k) {
+    static const char *const keys[] = {"lora_r", "lora_alpha", "lora_target_modules", "use_rslora",
+                                       "layers_to_transform"};
+    if (!c->adapter_name_or_path || config_is_set(c, k->name)) return false;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(k->name, keys[i]) == 0) return true;
+    return false;
+}
+
 // The others as one paragraph.
 static void print_defaults(const Config *c, FILE *out) {
     int column = say_to(out, "  default:");
     for (size_t i = 0; i < config_key_count(); i++) {
-        if (c->source[i] != SOURCE_DEFAULT || is_later_key(&config_keys[i])) continue;
+        if (c->source[i] != SOURCE_DEFAULT || is_later_key(&config_keys[i]) || is_of_adapter(c, &config_keys[i]))
+            continue;
         cJSON *v = config_value(c, &config_keys[i], false);
         char *text = cJSON_PrintUnformatted(v);
         int width = 2 + (int)(strlen(config_keys[i].name) + strlen(text));
@@ -310,16 +321,6 @@ void config_print_help(FILE *out) {
         if (k->type == KEY_CHOICE) say_to(out, "  %-53s (%s)\n", "", k->choices);
         if (k->aliases[0] && !strchr(k->aliases, '=')) say_to(out, "  %-53s also: %s\n", "", k->aliases);
     }
-}
-
-// What an adapter that is trained on brings along, unless it is given: its own values, which the defaults are not.
-static bool is_of_adapter(const Config *c, const ConfigKey *k) {
-    static const char *const keys[] = {"lora_r", "lora_alpha", "lora_target_modules", "use_rslora",
-                                       "layers_to_transform"};
-    if (!c->adapter_name_or_path || config_is_set(c, k->name)) return false;
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (strcmp(k->name, keys[i]) == 0) return true;
-    return false;
 }
 
 char *config_json(const Config *c) {
