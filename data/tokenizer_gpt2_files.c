@@ -5,7 +5,7 @@
 #include "tokenizer_json.h"
 
 int tokenizer_gpt2_check(const Json *tokenizer_config, const Json *model_config, Err *err) {
-    const Json *class = json_get(tokenizer_config, "tokenizer_class"), *type = json_get(model_config, "model_type");
+    const Json *class = json_given(tokenizer_config, "tokenizer_class"), *type = json_get(model_config, "model_type");
     if (json_is_string(class, "GPT2Tokenizer") || json_is_string(class, "GPT2TokenizerFast")) return 0;
     if (!class && json_is_string(type, "gpt2")) return 0;
     return err_input(err,

@@ -38,7 +38,7 @@ static int read_strip(JsonTokenizer *t, const Json *v, bool whole) {
 
 static int read_metaspace(JsonTokenizer *t, const Json *v) {
     JsonStr replacement;
-    const Json *scheme = json_get(v, "prepend_scheme");
+    const Json *scheme = json_given(v, "prepend_scheme");
     bool prefix;
     if (component_keys(v, "replacement str_rep add_prefix_space prepend_scheme split", t->err) != 0 ||
         component_text(&replacement, v, "replacement", t->err) != 0 ||

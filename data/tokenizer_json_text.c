@@ -167,7 +167,7 @@ static int read_replacement(JsonStr *out, const Json *v, Err *err) {
 static int read_scheme(PrependScheme *scheme, const Json *v, Err *err) {
     static const char *const names[] = {"never", "first", "always"}; // as in PrependScheme
     bool always;
-    if (!json_get(v, "prepend_scheme")) { // before 2024
+    if (!json_given(v, "prepend_scheme")) { // before 2024
         if (component_flag(&always, v, "add_prefix_space", true, err) != 0) return -1;
         *scheme = always ? PREPEND_ALWAYS : PREPEND_NEVER;
         return 0;
@@ -206,7 +206,7 @@ static int read_punctuation(JsonTokenizer *t, const Json *v) {
     CutBehavior behavior = CUT_ISOLATED;
     JsonStr name;
     if (component_keys(v, "behavior", t->err) != 0) return -1;
-    if (json_get(v, "behavior") &&
+    if (json_given(v, "behavior") &&
         (component_text(&name, v, "behavior", t->err) != 0 || cut_behavior(&behavior, name, t->err) != 0))
         return -1;
     return pretokenizer_add_pattern(t->parts->pre, "\\p{is_punctuation}", behavior, false, t->err);

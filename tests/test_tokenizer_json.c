@@ -147,6 +147,41 @@ static void test_json_bad_vocabularies_are_named(void **state) {
     check_cases(cases, sizeof cases / sizeof *cases);
 }
 
+// null in an optional key is absence, and a whole number may be a float.
+static void test_json_null_is_absence(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"\"prepend_scheme\":\"first\"", "\"prepend_scheme\":null"},
+        {"\"split\":true", "\"split\":null"},
+        {META, "{\"type\":\"Punctuation\",\"behavior\":null}"},
+        {NFC, "{\"type\":\"Strip\",\"strip_left\":null}"},
+        {"\"type_id\":0", "\"type_id\":null"},
+        {"\"start\":1", "\"start\":1.0"},
+        {"\"ids\":[6]", "\"ids\":[6.0]"},
+        {"\"id\":6,", "\"id\":6.0,"},
+        {"\"c\":5", "\"c\":5.0"},
+        {"\"unk_token\":\"<unk>\"", "\"unk_token\":null"},
+        {"\"ignore_merges\":false", "\"ignore_merges\":null"},
+        {"\"special\":true,\"normalized\":false", "\"special\":true,\"normalized\":null,\"lstrip\":null"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        put_with(cases[i][0], cases[i][1]);
+        Tokenizer *t = NULL;
+        Err err;
+        if (tokenizer_from_hf(&t, FOLDER, &err)) fail_msg("%s: %s", cases[i][1], err.msg);
+        tokenizer_free(t);
+    }
+    folder_put("tokenizer.json", GOOD);
+    folder_put("tokenizer_config.json", "{\"tokenizer_class\":null,\"bos_token\":null,\"add_bos_token\":null,"
+                                        "\"chat_template\":null,\"model_max_length\":null}");
+    folder_put("special_tokens_map.json", "{\"eos_token\":null,\"additional_special_tokens\":null}");
+    folder_put("generation_config.json", "{\"eos_token_id\":null,\"pad_token_id\":null}");
+    folder_put("config.json", "{\"eos_token_id\":[6.0]}");
+    Tokenizer *t = folder_tokenizer();
+    assert_int_equal(tokenizer_eos(t), 6);
+    tokenizer_free(t);
+}
+
 static void test_json_deep_nesting_is_refused(void **state) {
     (void)state;
     StrBuf nested = {0};
@@ -372,9 +407,9 @@ static void test_json_survives_damage(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_json_unknown_components_are_named), SCRATCH_TEST(test_json_bad_components_are_named),
-          SCRATCH_TEST(test_json_bad_vocabularies_are_named), SCRATCH_TEST(test_json_deep_nesting_is_refused),
-          SCRATCH_TEST(test_json_merges_never_make_control_tokens), SCRATCH_TEST(test_json_ids_may_have_holes),
-          SCRATCH_TEST(test_folder_alone), SCRATCH_TEST(test_folder_of_gpt2),
-          SCRATCH_TEST(test_folder_special_tokens_and_flags), SCRATCH_TEST(test_folder_end_tokens),
-          SCRATCH_TEST(test_folder_chat_templates), SCRATCH_TEST(test_folder_fingerprint),
-          SCRATCH_TEST(test_json_survives_damage))
+          SCRATCH_TEST(test_json_bad_vocabularies_are_named), SCRATCH_TEST(test_json_null_is_absence),
+          SCRATCH_TEST(test_json_deep_nesting_is_refused), SCRATCH_TEST(test_json_merges_never_make_control_tokens),
+          SCRATCH_TEST(test_json_ids_may_have_holes), SCRATCH_TEST(test_folder_alone),
+          SCRATCH_TEST(test_folder_of_gpt2), SCRATCH_TEST(test_folder_special_tokens_and_flags),
+          SCRATCH_TEST(test_folder_end_tokens), SCRATCH_TEST(test_folder_chat_templates),
+          SCRATCH_TEST(test_folder_fingerprint), SCRATCH_TEST(test_json_survives_damage))
