@@ -110,10 +110,8 @@ void socket_own_address(char *text, size_t size, int fd) {
     socklen_t length = sizeof a;
     text[0] = 0;
     if (getsockname(fd, (struct sockaddr *)&a, &length)) return;
-    const struct sockaddr_in6 *six = (struct sockaddr_in6 *)&a;
-    const struct sockaddr_in *four = (struct sockaddr_in *)&a;
-    bool all = a.ss_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&six->sin6_addr) : four->sin_addr.s_addr == INADDR_ANY;
-    if (all || getnameinfo((struct sockaddr *)&a, length, text, (socklen_t)size, NULL, 0, NI_NUMERICHOST)) text[0] = 0;
+    if (getnameinfo((struct sockaddr *)&a, length, text, (socklen_t)size, NULL, 0, NI_NUMERICHOST)) text[0] = 0;
+    if (!strcmp(text, "::") || !strcmp(text, "0.0.0.0")) text[0] = 0;
 }
 
 int socket_accept(int listener) {

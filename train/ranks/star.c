@@ -70,7 +70,9 @@ static void forget(Entrance *e, int i, bool close_it) {
 static void accept_peer(Entrance *e) {
     int fd = socket_accept(e->place->listener);
     if (fd < 0) return;
-    if (e->n_peers == MAX_PEERS) forget(e, 0, true); // the oldest
+    int oldest = 0; // of those that have sent no hello, if there are any
+    while (oldest < e->n_peers && e->peers[oldest].challenged) oldest++;
+    if (e->n_peers == MAX_PEERS) forget(e, oldest == MAX_PEERS ? 0 : oldest, true);
     e->peers[e->n_peers++] = (Peer){.fd = fd, .limit = time_now() + HELLO_SECONDS};
 }
 
@@ -187,7 +189,9 @@ static void nap(double seconds, double deadline) {
     nanosleep(&t, NULL);
 }
 
-typedef enum { CONNECTED, TRY_AGAIN, GIVE_UP } Outcome;
+// UNREACHABLE: nobody listens there. DROPPED: rank 0 has closed the connection of a rank that has proved itself: it has
+// ended, or so many others have come that there was no room.
+typedef enum { CONNECTED, UNREACHABLE, TRY_AGAIN, DROPPED, GIVE_UP } Outcome;
 
 static Outcome refused(const Answer *a, const StarPlace *p, Err *err) {
     if (a->magic != MAGIC)
@@ -225,14 +229,18 @@ static Outcome introduce(int fd, const StarPlace *p, double deadline, Err *err) 
     proof_make(proof, p->key, SIDE_PEER, &h, c.nonce);
     if (send_all(fd, proof, sizeof proof, limit, err)) return TRY_AGAIN;
     // Rank 0 may have begun to wait just now; from here it decides.
-    if (receive(fd, &a, sizeof a, time_now() + p->seconds + SLACK_SECONDS, err))
-        return err_context(err, "rank 0 is gone while the other ranks are waited for"), GIVE_UP;
+    if (socket_receive(fd, &a, sizeof a, time_now() + p->seconds + SLACK_SECONDS)) {
+        Outcome o = errno == ETIMEDOUT ? GIVE_UP : DROPPED;
+        err_runtime(err, "rank 0 is gone while the other ranks are waited for: %s",
+                    errno ? strerror(errno) : "the connection was closed");
+        return o;
+    }
     return a.magic == MAGIC && a.verdict == COMPLETE ? CONNECTED : refused(&a, p, err);
 }
 
 static Outcome try_host(Star *s, const StarPlace *p, const char *host, double deadline, Err *err) {
     int fd = socket_connect(host, p->port, CONNECT_SECONDS, deadline, err);
-    if (fd < 0) return TRY_AGAIN;
+    if (fd < 0) return UNREACHABLE;
     Outcome o = introduce(fd, p, deadline, err);
     if (o == TRY_AGAIN) err_context(err, "%.255s port %d", host, p->port);
     if (o == CONNECTED)
@@ -243,20 +251,27 @@ static Outcome try_host(Star *s, const StarPlace *p, const char *host, double de
 }
 
 static Outcome try_hosts(Star *s, const StarPlace *p, double deadline, Err *err) {
-    Outcome o = TRY_AGAIN;
+    Outcome o = UNREACHABLE;
     char *hosts = mem_strdup(p->hosts), *rest = hosts;
-    for (char *host; o == TRY_AGAIN && (host = strsep(&rest, ","));)
-        if (time_now() < deadline) o = try_host(s, p, host, deadline, err);
+    for (char *host; o <= TRY_AGAIN && o != CONNECTED && (host = strsep(&rest, ","));) {
+        if (time_now() >= deadline) break;
+        Outcome here = try_host(s, p, host, deadline, err);
+        if (here != UNREACHABLE) o = here;
+    }
     mem_free(hosts);
     return o;
 }
 
 static int find_rank_0(Star *s, const StarPlace *p, Err *err) {
     double deadline = time_now() + p->seconds, pause = 0.01;
+    Err dropped = {0};
     err_runtime(err, "not tried");
     for (;;) {
         Outcome o = try_hosts(s, p, deadline, err);
-        if (o != TRY_AGAIN) return o == CONNECTED ? 0 : -1;
+        if (o == CONNECTED) return 0;
+        if (o == GIVE_UP) return -1;
+        if (o == DROPPED) dropped = *err;
+        if (o == UNREACHABLE && dropped.status) return *err = dropped, -1;
         if (time_now() >= deadline) return err_context(err, "rank 0 cannot be reached for %g s", p->seconds);
         nap(pause, deadline);
         if (pause < 0.5) pause *= 2;
