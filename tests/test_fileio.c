@@ -394,6 +394,14 @@ static void test_fileio_make_parents_and_remove(void **state) {
     assert_true(path_exists("kept"));
 }
 
+// The error of the call that failed, not of the question asked after it.
+static void test_fileio_make_parents_says_why(void **state) {
+    (void)state;
+    Err err;
+    io.fail_at = 1, io.persistent = true, io.error = EROFS;
+    ASSERT_REFUSED(dir_make_parents("home/.cache", &err), &err, "home: cannot be created: Read-only file system");
+}
+
 static void assert_path(char *got, const char *want) {
     assert_string_equal(got, want);
     mem_free(got);
@@ -464,6 +472,7 @@ int main(int argc, char **argv) {
                                        FILE_TEST(test_fileio_directory_is_replaced_whole),
                                        FILE_TEST(test_fileio_every_failing_call_leaves_a_whole_directory),
                                        FILE_TEST(test_fileio_make_parents_and_remove),
+                                       FILE_TEST(test_fileio_make_parents_says_why),
                                        FILE_TEST(test_fileio_paths),
                                        FILE_TEST(test_fileio_hashes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
