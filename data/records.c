@@ -355,6 +355,12 @@ static int next_list(RecordReader *r, RecordSpan *span, Err *err) {
     return rc;
 }
 
+const char *text_skip_mark(const char *text, size_t *len) {
+    if (*len < 3 || memcmp(text, "\xEF\xBB\xBF", 3) != 0) return text;
+    *len -= 3;
+    return text + 3;
+}
+
 int text_check(const char *name, const char *text, size_t len, Err *err) {
     const char *end = text + len;
     size_t line = 1;

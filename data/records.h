@@ -24,6 +24,8 @@ typedef struct RecordSpan { // borrowed from the reader, until records_release
 
 // A chat message or turn: a list that begins with one is a conversation, not an array of records.
 bool json_is_message(const Json *v);
+// Behind a byte order mark, which is no text.
+const char *text_skip_mark(const char *text, size_t *len);
 // Valid UTF-8 without NUL bytes; the message is "name:LINE: ...".
 int text_check(const char *name, const char *text, size_t len, Err *err);
 

@@ -47,6 +47,13 @@ static void test_tokenize_messages(void **state) {
               "{\"text\": \"a!\", \"input_ids\": [97, 33]");
     put("m.json", "{\"messages\":[{\"role\":\"user\"}]}");
     check_has("tokenize --model v.gguf --messages m.json", 2, "lorac: m.json: messages[0].content: found nothing");
+    put("m.json", "\xEF\xBB\xBF[{\"role\":\"user\",\"content\":\"a\",\"name\":null,\"score\":NaN}]");
+    put("t.jinja", "\xEF\xBB\xBF{{ messages[0].content }}!");
+    check_has("tokenize --model v.gguf --messages m.json --chat_template t.jinja", 0, "\"text\": \"a!\"");
+    scratch_put("t.jinja", "\xFF\xFE{\0", 4);
+    check_has("tokenize --model v.gguf --messages m.json --chat_template t.jinja", 2, "t.jinja: found UTF-16 text");
+    scratch_put("m.json", "[\0{\0", 4);
+    check_has("tokenize --model v.gguf --messages m.json", 2, "m.json: found UTF-16 text; expected UTF-8");
     put("m.json", "[}");
     check_has("tokenize --model v.gguf --messages m.json", 2, "lorac: m.json:1: found '}'");
     TinyModel bare = TINY_MODEL;

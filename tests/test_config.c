@@ -83,10 +83,14 @@ static void test_config_comments_and_lines(void **state) {
 
 static void test_config_refuses_broken_json(void **state) {
     (void)state;
-    refused("", "not JSON");
+    refused("", ":1: found the end at column 1; expected a JSON value");
+    refused("\xFF\xFE{", "found UTF-16 text; expected UTF-8");
+    refused("{'seed': 1}", "found text in Python's form (single quotes)");
+    refused("{\"seed\": 1,\n}", ":2: found '}' at column 1");
+    refused("{\"learning_rate\": NaN}", ":1: found 'N' at column 19; expected a JSON value");
     refused("[]", "expected one JSON object");
-    refused("{\"seed\": 1\n\"packing\": true}", ":2: not JSON");
-    refused("{\"seed\": 1}\n{}", ":2: not JSON");
+    refused("{\"seed\": 1\n\"packing\": true}", ":2: found '\"' at column 1; expected ',' or '}'");
+    refused("{\"seed\": 1}\n{}", ":2: found '{' at column 1; expected nothing behind the value");
     refused("{\"seed\": \"abc", "a string without an end");
     refused("{\"runs\": [[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]}", "nested deeper than 16");
     Config c = {0};
@@ -246,7 +250,7 @@ static void test_config_null_is_absence(void **state) {
         char *text = mem_printf("{\"%s\": null, " REQUIRED ", \"seed\": 7, \"lora_r\": 3.0}", name);
         if (strcmp(name, "seed") == 0 || strcmp(name, "lora_r") == 0) // twice the same key
             mem_free(text), text = mem_printf("{\"%s\": null, " REQUIRED "}", name);
-        if (load(&c, text, "--seed=null", "lora_r=null", NULL, &err)) fail_msg("%s: %s", text, err.msg);
+        if (load(&c, text, "--seed=null", "lora_r=null", "report_to=null", &err)) fail_msg("%s: %s", text, err.msg);
         char *got = config_json(&c);
         assert_string_equal(got, want);
         assert_false(config_is_set(&c, "seed") || config_is_set(&c, "max_seq_length"));
@@ -395,7 +399,8 @@ static void test_config_same_run(void **state) {
     ASSERT_REFUSED(config_check_same_run(&other, saved, "config.json", &err), &err, "lora_r was 16, now 8");
     assert_non_null(strstr(err.msg, "seed was 42, now 1"));
     assert_null(strstr(err.msg, "gradient_accumulation_steps"));
-    ASSERT_REFUSED(config_check_same_run(&other, "{\"seed\":", "config.json", &err), &err, "config.json:1: not JSON");
+    ASSERT_REFUSED(config_check_same_run(&other, "{\"seed\":", "config.json", &err), &err,
+                   "config.json:1: found the end");
     config_clear(&other);
     ASSERT_OK(load(&other, "{" REQUIRED ", \"gradient_accumulation_steps\": 4}",
                    "train_file={\"path\": \"d.jsonl\", \"weight\": 2}", NULL, NULL, &err),

@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "fileio.h"
 #include "loaded.h"
+#include "record_faults.h"
 #include "token_printer.h"
 
 enum { MAX_FILE = 64 << 20 };
@@ -67,9 +68,11 @@ static int encode_file(Prompt *p, const Request *r, const Loaded *l, Err *err) {
     JsonDoc *doc = NULL;
     ChatTemplate *c = NULL;
     int rc = file_read(&text, &size, r->messages, MAX_FILE, err);
-    if (rc == 0) rc = json_parse(&doc, text, size, r->messages, 1, err);
+    if (rc == 0) rc = fault_in_file(r->messages, text, size, true, err);
+    const char *json = rc ? NULL : text_skip_mark(text, &size);
+    if (rc == 0) rc = json_parse_data(&doc, json, size, r->messages, 1, err);
     if (rc == 0 && r->chat_template) rc = file_read(&source, &size, r->chat_template, MAX_FILE, err);
-    if (rc == 0) rc = chat_template_new(&c, t, source ? source : own, err);
+    if (rc == 0) rc = chat_template_new(&c, t, source ? text_skip_mark(source, &size) : own, err);
     if (rc == 0) rc = encode_messages(p, c, t, json_root(doc), r->messages, err);
     chat_template_free(c);
     json_free(doc);

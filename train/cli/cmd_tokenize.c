@@ -7,6 +7,7 @@
 #include "dialog.h"
 #include "fileio.h"
 #include "model.h"
+#include "record_faults.h"
 #include "records.h"
 #include "run_data.h"
 #include "say.h"
@@ -112,7 +113,9 @@ static int tokenize_messages(const Words *w, const Tokenizer *t, Err *err) {
     size_t size;
     int rc = run_chat_template(&c, t, &chat, err);
     if (!rc) rc = file_read(&text, &size, w->messages, MAX_INPUT_BYTES, err);
-    if (!rc) rc = json_parse_data(&doc, text, size, w->messages, 1, err);
+    if (!rc) rc = fault_in_file(w->messages, text, size, true, err);
+    const char *json = rc ? NULL : text_skip_mark(text, &size);
+    if (!rc) rc = json_parse_data(&doc, json, size, w->messages, 1, err);
     if (!rc) rc = encode_messages(w, t, chat, json_root(doc), err);
     json_free(doc);
     mem_free(text);

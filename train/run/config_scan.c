@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "record_faults.h"
+
 enum { MAX_DEPTH = 16 };
 
 typedef struct Scan {
@@ -73,12 +75,18 @@ static int line_of(const char *text, const char *at) {
     return line;
 }
 
+// cJSON says no more than where; the data's reader says what it has found.
+static int fail_json(const Scan *s, int line, Err *err) {
+    JsonDoc *doc;
+    if (json_parse(&doc, s->text, s->size, s->name, 1, err)) return fault_in_value(s->name, s->text, s->size, err);
+    json_free(doc);
+    return err_input(err, "%s:%d: not JSON (a comma, quote or brace is missing or one too many)", s->name, line);
+}
+
 static int parse(cJSON **root, const Scan *s, Err *err) {
     const char *end = s->text;
     *root = cJSON_ParseWithLengthOpts(s->text, s->size + 1, &end, true);
-    if (!*root)
-        return err_input(err, "%s:%d: not JSON (a comma, quote or brace is missing or one too many)", s->name,
-                         line_of(s->text, end));
+    if (!*root) return fail_json(s, line_of(s->text, end), err);
     if (!cJSON_IsObject(*root)) return err_input(err, "%s:1: expected one JSON object", s->name);
     return 0;
 }
@@ -100,6 +108,7 @@ static int check_duplicates(const cJSON *root, const Scan *s, Err *err) {
 int config_scan(cJSON **root, int **lines, const char *text, size_t size, const char *name, Err *err) {
     *root = NULL;
     *lines = NULL;
+    if (fault_in_file(name, text, size, true, err)) return -1;
     if (size >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) { // byte order mark
         text += 3;
         size -= 3;

@@ -252,7 +252,8 @@ static cJSON *split_at_commas(const char *text, bool numbers) {
 cJSON *config_value_from_text(const ConfigKey *k, const char *text) {
     bool is_text = k->type == KEY_STRING || k->type == KEY_PATH || k->type == KEY_CHOICE, yes;
     if (k->type == KEY_BOOL && word_bool(text, &yes)) return cJSON_CreateBool(yes);
-    if (is_text && strcmp(text, "null") != 0) return cJSON_CreateString(text);
+    if (strcmp(text, "null") == 0) return cJSON_CreateNull();
+    if (is_text) return cJSON_CreateString(text);
     if (k->type == KEY_STRINGS || k->type == KEY_FILES || k->type == KEY_INTS) {
         cJSON *list =
             *text == '[' || (k->type == KEY_FILES && *text == '{') ? cJSON_ParseWithOpts(text, NULL, true) : NULL;

@@ -6,6 +6,7 @@
 #include "data_notes.h"
 #include "file_pattern.h"
 #include "fileio.h"
+#include "record_faults.h"
 #include "sampling.h"
 
 enum { MAX_TEMPLATE_BYTES = 1 << 20 };
@@ -29,8 +30,12 @@ int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, 
         if (err) err->status = EXIT_INPUT;
         return -1;
     }
+    if (fault_in_file(c->chat_template, text, size, true, err)) {
+        mem_free(text);
+        return -1;
+    }
     int status = memchr(text, 0, size) ? err_input(err, "found a NUL byte; expected text")
-                                       : chat_template_new(chat, t, text, err);
+                                       : chat_template_new(chat, t, text_skip_mark(text, &size), err);
     if (status) err_context(err, "%s", c->chat_template);
     mem_free(text);
     return status;
