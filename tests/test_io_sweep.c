@@ -121,6 +121,14 @@ static bool same_adapter(void) {
     return same;
 }
 
+// Of the run with the fault; the one after it has removed them.
+static bool has_temporaries(void) {
+    char *command = mem_printf("find '%s/out' '%s/lorac' | grep -qE '\\.(tmp|old)-'", tiny_dir, tiny_dir);
+    int status = system(command);
+    mem_free(command);
+    return status == 0;
+}
+
 // SIGTERM before it is listened to ends the process as by default.
 static bool ended_early(const Kind *k, int status) {
     return k->signal == SIGTERM && WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM;
@@ -138,6 +146,8 @@ static void try(const Kind *k, const char *scene, long at) {
         found(k, scene, at, "the same command fails afterwards", status);
     else if (!same_adapter())
         found(k, scene, at, "another adapter afterwards", status);
+    else if (has_temporaries())
+        found(k, scene, at, "temporary files stay", status);
 }
 
 static long count_calls(const Kind *k, const char *scene) {
