@@ -270,7 +270,7 @@ static int finish(Dataset *d, Build *b) {
     if (b->labels && label_table_finish(b->labels, &labels, &place, b->err))
         rc = err_context(b->err, "%s", b->o->files[0]);
     if (!rc)
-        rc = token_sink_finish(&d->image, b->sink, &b->stats, &b->unread, &labels, place,
+        rc = token_sink_finish(&d->image, b->sink, &b->stats, &labels, place,
                                tokenizer_vocab_size(b->encoder.tokenizer), b->err);
     label_list_clear(&labels);
     mem_free(place);
@@ -279,6 +279,7 @@ static int finish(Dataset *d, Build *b) {
 
 static int build_into(Dataset *d, Build *b, const char *file) {
     b->sink = token_sink_new(file, d->key);
+    token_sink_set_unread(b->sink, &b->unread);
     b->stats = (DatasetStats){0};
     key_counts_clear(&b->unread);
     b->labels = b->o->classification ? label_table_new(b->o->labels) : NULL;

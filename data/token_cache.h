@@ -19,15 +19,16 @@ enum { TOKEN_KEY_LEN = 32 };
 typedef struct TokenSink TokenSink;
 TokenSink *token_sink_new(const char *file, const char key[TOKEN_KEY_LEN + 1]);
 void token_sink_add(TokenSink *s, const Sample *sample); // supervised_count is counted here; label: any id, or -1
-void token_sink_end_file(TokenSink *s);                  // the samples so far belong to one more data file
+void token_sink_set_unread(TokenSink *s, const KeyCounts *unread); // copied at the end; none: nothing is unread
+void token_sink_end_file(TokenSink *s);                            // the samples so far belong to one more data file
 bool token_sink_failed(const TokenSink *s, Err *why);
 void token_sink_free(TokenSink *s); // without finish: nothing stays on disk
 
 typedef struct TokenImage TokenImage;
 // Ends the sink's image (s is not freed) and opens it. Of classification data: the labels, and for each id given to
 // token_sink_add its place among them; else NULL. -1 when the file failed: token_sink_failed.
-int token_sink_finish(TokenImage **image, TokenSink *s, const DatasetStats *stats, const KeyCounts *unread,
-                      const LabelList *labels, const uint32_t *place, int32_t vocab_size, Err *err);
+int token_sink_finish(TokenImage **image, TokenSink *s, const DatasetStats *stats, const LabelList *labels,
+                      const uint32_t *place, int32_t vocab_size, Err *err);
 // Maps and checks a file. -1: missing, damaged or of another key; err says why.
 int token_image_open(TokenImage **image, const char *file, const char key[TOKEN_KEY_LEN + 1], int32_t vocab_size,
                      Err *err);

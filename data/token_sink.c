@@ -18,6 +18,7 @@ struct TokenSink {
     size_t n_entries, entries_capacity;
     uint64_t *file_ends;
     size_t n_files, files_capacity;
+    const KeyCounts *unread;
     bool failed;
     Err why;
 };
@@ -70,6 +71,10 @@ void token_sink_add(TokenSink *s, const Sample *sample) {
     s->entries[s->n_entries++] = e;
 }
 
+void token_sink_set_unread(TokenSink *s, const KeyCounts *unread) {
+    s->unread = unread;
+}
+
 void token_sink_end_file(TokenSink *s) {
     MEM_GROW(s->file_ends, s->files_capacity, s->n_files + 1);
     s->file_ends[s->n_files++] = s->n_entries;
@@ -111,8 +116,10 @@ static void put_tables(TokenSink *s, const LabelList *labels, const KeyCounts *u
     pad(s);
 }
 
-int token_sink_finish(TokenImage **image, TokenSink *s, const DatasetStats *stats, const KeyCounts *unread,
-                      const LabelList *labels, const uint32_t *place, int32_t vocab_size, Err *err) {
+int token_sink_finish(TokenImage **image, TokenSink *s, const DatasetStats *stats, const LabelList *labels,
+                      const uint32_t *place, int32_t vocab_size, Err *err) {
+    static const KeyCounts none;
+    const KeyCounts *unread = s->unread ? s->unread : &none;
     TokenFooter footer = {.n_entries = s->n_entries,
                           .entries_offset = s->size,
                           .n_files = s->n_files,

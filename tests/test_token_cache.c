@@ -123,7 +123,7 @@ static void test_token_cache_believes_no_impossible_sample(void **state) {
             &(Sample){
                 .ids = bad[i].ids, .supervised = bad[i].supervised, .count = 2, .record = bad[i].record, .label = -1});
         token_sink_end_file(s);
-        ASSERT_REFUSED(token_sink_finish(&image, s, &stats, &(KeyCounts){0}, NULL, NULL, BYTE_VOCAB, &err), &err,
+        ASSERT_REFUSED(token_sink_finish(&image, s, &stats, NULL, NULL, BYTE_VOCAB, &err), &err,
                        "token cache: a sample");
         token_sink_free(s);
     }
