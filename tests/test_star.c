@@ -204,7 +204,7 @@ static void test_star_other_jobs_are_turned_away(void **state) {
     Forked r[3];
     run_forked(3, meet, &c, r);
     close(c.listener);
-    assert_said(&r[0], "the first is rank 1");
+    assert_said(&r[0], "the first is rank 1; others connected that do not know the run's secret");
     assert_said(&r[1], "rank 0 cannot be reached for 0.8 s: 127.0.0.1 port");
     assert_said(&r[2], "rank 1 did not connect");
 }

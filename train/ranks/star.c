@@ -59,6 +59,7 @@ typedef struct Entrance {
     const StarPlace *place;
     Star *star;
     int connected, n_peers;
+    int unproved; // connections that said hello and did not know the key
     Peer peers[MAX_PEERS];
 } Entrance;
 
@@ -102,7 +103,7 @@ static bool challenge(const Entrance *e, Peer *p) {
 static bool take_slot(Entrance *e, const Peer *p) {
     const Hello *h = &p->hello;
     int ranks = e->place->ranks;
-    if (!proof_is_right(p->proof, e->place->key, SIDE_PEER, h, p->nonce)) return false;
+    if (!proof_is_right(p->proof, e->place->key, SIDE_PEER, h, p->nonce)) return e->unproved++, false;
     if (h->ranks != ranks || h->rank < 1 || h->rank >= ranks) return answer(p->fd, OTHER_COUNT, ranks), false;
     if (e->star->fds[h->rank] >= 0) return answer(p->fd, RANK_TAKEN, 0), false;
     e->star->fds[h->rank] = p->fd;
@@ -118,6 +119,7 @@ static void hear(Entrance *e, int i) {
     ssize_t n = recv(p->fd, to + p->got, size - p->got, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (n > 0 && (p->got += (size_t)n) < size) return;
+    if (n <= 0 && p->challenged) e->unproved++;
     if (n > 0 && p->challenged)
         forget(e, i, !take_slot(e, p));
     else if (n <= 0 || !challenge(e, p))
@@ -150,10 +152,10 @@ static int conclude(Entrance *e, bool complete, Err *err) {
     for (int r = 1; r < n; r++)
         if (e->star->fds[r] >= 0 && answer(e->star->fds[r], complete ? COMPLETE : RANK_MISSING, missing) && !failed)
             failed = r;
-    if (!complete)
-        return err_runtime(err, "%d of %d ranks did not connect to rank 0 within %g s: the first is rank %d", absent, n,
-                           e->place->seconds, missing);
-    return failed ? err_runtime(err, "rank %d is gone: its connection has ended", failed) : 0;
+    if (complete) return failed ? err_runtime(err, "rank %d is gone: its connection has ended", failed) : 0;
+    return err_runtime(err, "%d of %d ranks did not connect to rank 0 within %g s: the first is rank %d%s", absent, n,
+                       e->place->seconds, missing,
+                       e->unproved ? "; others connected that do not know the run's secret (LORAC_SECRET)" : "");
 }
 
 // A connection for each rank may be more than a process is allowed by default.
