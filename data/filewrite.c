@@ -96,8 +96,11 @@ static int create_temporary(char **tmp_path, const char *target, int mode) {
             *tmp_path = tmp;
             return fd;
         }
+        if (fd >= 0) { // swept, or it cannot be known: nobody else has this name
+            remove(tmp);
+            close(fd);
+        }
         mem_free(tmp);
-        if (fd >= 0) close(fd); // swept: this one is gone
         if (fd < 0 && why != EEXIST) {
             errno = why;
             return -1;
