@@ -104,7 +104,7 @@ static int encode_text(Encoded *out, const Encoder *e, JsonStr text, Err *err) {
 
 // Keys of messages, "[].name", get the name of their list in front.
 static void note_keys(KeyNotes *out, const char *list, const KeyNotes *unread) {
-    for (const char *p = unread->names.data, *end = p + unread->names.len; p < end; p += strlen(p) + 1)
+    for (const char *p = key_notes_next(unread, NULL); p; p = key_notes_next(unread, p))
         key_notes_add(out, *p == '[' ? list : "", json_str(p));
     out->more |= unread->more;
 }

@@ -28,11 +28,18 @@ static size_t add_escaped(char buf[KEY_NAME_BYTES], size_t at, const char *text,
     return at;
 }
 
+const char *key_notes_next(const KeyNotes *n, const char *name) {
+    if (!n->names.len) return NULL;
+    if (!name) return n->names.data;
+    name += strlen(name) + 1;
+    return name < n->names.data + n->names.len ? name : NULL;
+}
+
 void key_notes_add(KeyNotes *n, const char *prefix, JsonStr key) {
     char name[KEY_NAME_BYTES];
     if (n->more) return;
     size_t len = add_escaped(name, add_escaped(name, 0, prefix, strlen(prefix)), key.data, key.len);
-    for (const char *p = n->names.data, *end = p + n->names.len; p < end; p += strlen(p) + 1)
+    for (const char *p = key_notes_next(n, NULL); p; p = key_notes_next(n, p))
         if (strcmp(p, name) == 0) return;
     n->more |= n->count == KEYS_NAMED;
     if (n->count == KEYS_NAMED) return;
@@ -77,7 +84,7 @@ void key_counts_join(KeyCounts *c, const KeyCounts *more) {
 
 void key_counts_add(KeyCounts *c, const KeyNotes *n) {
     bool more = n->more;
-    for (const char *p = n->names.data, *end = p + n->names.len; p < end; p += strlen(p) + 1) {
+    for (const char *p = key_notes_next(n, NULL); p; p = key_notes_next(n, p)) {
         size_t i = find(c, p);
         if (i < c->count)
             c->records[i]++;

@@ -15,6 +15,8 @@ typedef struct KeyNotes { // of one record; init with {0}
     bool more; // than KEYS_NAMED
 } KeyNotes;
 void key_notes_add(KeyNotes *n, const char *prefix, JsonStr key);
+// The name behind `name` (NULL: the first); NULL at the end.
+const char *key_notes_next(const KeyNotes *n, const char *name);
 void key_notes_clear(KeyNotes *n);
 
 typedef struct KeyCounts { // of all records, and of the members of archives; init with {0}

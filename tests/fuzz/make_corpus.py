@@ -162,6 +162,22 @@ TEMPLATES = {
 for name, text in TEMPLATES.items():
     put("jinja", name, text)
 
+# ---- conversations: a template, and a record behind it ----
+
+CHATS = {
+    "repeat": ("{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.tool_calls %}{{ m.tool_calls[0].function.name }}"
+               "{{ m.tool_calls[0].function.arguments | tojson }}{% elif m.role == 'tool' %}"
+               "{{ messages[loop.index0 - 1].tool_calls[0].function.name }}{{ m.content }}{% else %}{{ m.content }}{% endif %}<|im_end|>\n{% endfor %}"),
+    "parts": ("{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.content is string %}{{ m.content }}{% else %}"
+              "{% for p in m.content %}{{ p.text }}{% endfor %}{% endif %}<|im_end|><|endoftext|>{% endfor %}"
+              "\x1e" + json.dumps({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}, {"role": "assistant", "content": "b"}]})),
+    "thinks": ("{% for m in messages %}{{ m.role }}{% if m.thinking and loop.last %}{{ m.thinking }}{% endif %}{{ m.content }}<|im_end|>{% endfor %}"
+               "\x1e" + json.dumps({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "thinking": "t", "name": "n"}]})),
+    "words": "{% for m in messages %}### {{ m.role }}:\n{{ m.content }}{{ m.tool_calls[0].function.arguments if m.tool_calls }}\n\n{% endfor %}",
+}
+for name, text in CHATS.items():
+    put("chat", name, text)
+
 # ---- data ----
 
 CALL = {"type": "function", "function": {"name": "f", "arguments": "{\"x\": 1}"}}

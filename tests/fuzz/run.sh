@@ -7,18 +7,18 @@ here=$(cd "$(dirname "$0")" && pwd)
 build=${BUILD:-build-fuzz}
 seconds=${FUZZ_SECONDS:-60}
 seed=${FUZZ_SEED:-1}
-targets=${*:-folder gguf jinja jsonl safetensors tokenizer}
+targets=${*:-chat folder gguf jinja jsonl safetensors tokenizer}
 
 more_seeds() { # files of other tests that are good seeds
     case $1 in
     folder) echo "$here/../golden/configs" ;;
-    jinja) echo "$here/../golden/templates" ;;
+    chat | jinja) echo "$here/../golden/templates" ;;
     esac
 }
 longest_input() {
     case $1 in
     gguf) echo 4096 ;;
-    jinja) echo 2048 ;;
+    chat | jinja) echo 2048 ;;
     jsonl) echo 4096 ;;
     *) echo 8192 ;;
     esac
