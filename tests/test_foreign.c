@@ -151,7 +151,10 @@ static void test_foreign_train_inputs(void **state) {
 static void test_foreign_train_again(void **state) {
     (void)state;
     put_inputs();
+    make_dirs("o/checkpoint-2"); // of Hugging Face's Trainer
+    put("o/checkpoint-2/optimizer.pt", "x");
     mem_free(run(TRAIN, 0));
+    assert_true(path_exists("o/checkpoint-2/optimizer.pt"));
     // A finished run writes nothing more: what has come into its folder stays.
     put("o/adapter/notes.txt", "mine");
     mem_free(run(TRAIN, 0));
