@@ -1,8 +1,9 @@
 #!/bin/sh
-# usage: setup.sh [fuzz|mpi|hosts|lint]: installs what the build, the tests and the demo need on Debian or Ubuntu; with "fuzz"
-# also what `make fuzz` needs, with "mpi" what builds and runs lorac-mpi.so, with "hosts" what the tests on several
-# machines need besides (a server for ssh: not for a machine that is somebody's own). As root it installs what is
-# missing; else it prints the one command to run. On other systems it does nothing: CMake names what it does not find.
+# usage: setup.sh [fuzz|mpi|hosts|lint]: installs what the build, the tests and the demo need on Debian or Ubuntu, and
+# with "fuzz" what `make fuzz` needs, with "lint" what `make lint` needs, with "mpi" what builds and runs lorac-mpi.so,
+# with "hosts" what the tests on several machines need (a server for ssh: not for a machine that is somebody's own).
+# As root it installs what is missing; else it prints the one command to run. On other systems it does nothing: CMake
+# names what it does not find.
 set -eu
 packages="build-essential ca-certificates cmake libarchive-dev libcjson-dev libcmocka-dev libdnnl-dev libpcre2-dev
 libutf8proc-dev libxxhash-dev libzstd-dev ninja-build pkg-config python3 python3-pip unzip nettle-dev zlib1g-dev"
