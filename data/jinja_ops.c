@@ -82,6 +82,9 @@ static Value repeat(Eval *e, Value v, int64_t times) {
     if (times < 0) times = 0;
     if (v.type == V_STR) {
         Buffer b = {0};
+        size_t length;
+        if (!size_mul(v.str->len, (size_t)times, &length) || length > JINJA_MAX_STRING)
+            return eval_fail(e, "a text is longer than %d bytes", JINJA_MAX_STRING);
         for (int64_t i = 0; i < times && v.str->len && !e->failed; i++) buf_str(e, &b, v.str);
         return buf_value(e, &b);
     }

@@ -16,6 +16,21 @@ int64_t label_list_find(const LabelList *l, const char *name) {
     return -1;
 }
 
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+const char *label_list_repeated(const LabelList *l) {
+    const char *found = NULL;
+    char **sorted = mem_alloc(l->count, sizeof *sorted);
+    if (l->count) memcpy(sorted, l->names, l->count * sizeof *sorted);
+    qsort(sorted, l->count, sizeof *sorted, by_text);
+    for (size_t i = 1; i < l->count && !found; i++)
+        if (strcmp(sorted[i - 1], sorted[i]) == 0) found = sorted[i];
+    mem_free(sorted);
+    return found;
+}
+
 void label_list_clear(LabelList *l) {
     for (size_t i = 0; i < l->count; i++) mem_free(l->names[i]);
     mem_free(l->names);

@@ -100,6 +100,8 @@ static void test_cli_classify_refusals(void **state) {
               "expected an adapter with a classifier");
     put("out/adapter/labels.json", "{\"id2label\": {\"0\": \"a\"}}");
     check_has("eval --validation_file d.jsonl" ADAPTER, 2, "labels.json: id2label: expected an object of 3 names");
+    put("out/adapter/labels.json", "{\"id2label\": {\"0\": \"a\", \"1\": \"b\", \"2\": \"a\"}}");
+    check_has("eval --validation_file d.jsonl" ADAPTER, 2, "labels.json: id2label: two of the names are \"a\"");
 }
 
 TEST_MAIN(SCRATCH_TEST(test_cli_classify_decoder), SCRATCH_TEST(test_cli_classify_resumes),

@@ -100,7 +100,9 @@ static int read_names(LabelList *labels, int64_t count, const Json *names, const
                              v ? json_type_name(v) : "missing", LABEL_MAX_BYTES);
         label_list_add(labels, v->str.data);
     }
-    return 0;
+    const char *twice = label_list_repeated(labels);
+    return twice ? err_input(err, "%s: id2label: two of the names are \"%s\"; expected different ones", path, twice)
+                 : 0;
 }
 
 int adapter_labels_parse(LabelList *labels, int64_t count, const char *text, size_t size, const char *path, Err *err) {

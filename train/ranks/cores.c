@@ -1,5 +1,6 @@
 #include "cores.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +46,9 @@ static int granted_cpus(const Cores *bound) {
     if (sched_setaffinity(0, sizeof all.mask, (cpu_set_t *)all.mask)) return 0;
     memset(all.mask, 0, sizeof all.mask);
     int n = sched_getaffinity(0, sizeof all.mask, (cpu_set_t *)all.mask) ? 0 : count_cpus(&all);
-    CHECK(!sched_setaffinity(0, sizeof bound->mask, (const cpu_set_t *)bound->mask), "the binding cannot be restored");
+    if (sched_setaffinity(0, sizeof bound->mask,
+                          (const cpu_set_t *)bound->mask)) // those CPUs were taken away meanwhile
+        log_warn("this process is no longer bound to its CPUs: %s", strerror(errno));
     return n;
 }
 
