@@ -10,7 +10,7 @@
 
 #include "say.h"
 
-static void clean_line(char *s) {
+void clean_line(char *s) {
     size_t n;
     bool safe;
     for (size_t at = 0, len = strlen(s); at < len; at += n) {

@@ -104,6 +104,8 @@ void log_warn(const char *fmt, ...) PRINTF_LIKE(1, 2);
 // what CHECK says; quiet: its warnings are not printed, another rank has them too.
 void log_as_rank(int rank, bool quiet);
 
+void clean_line(char *s); // control characters and the like (say.h) become '?'
+
 double time_now(void); // seconds, monotonic clock
 
 #ifdef __cplusplus

@@ -61,7 +61,10 @@ static bool is_hub(const Lifeline *l) {
 // The main thread may hold any lock, so that nothing of stdio is used and nothing is freed.
 __attribute__((noreturn)) static void end_process(const char *line, int status) {
     char text[LIFE_MAX_TEXT + 16];
-    int n = snprintf(text, sizeof text, "lorac: %s\n", line);
+    char clean[LIFE_MAX_TEXT];
+    snprintf(clean, sizeof clean, "%s", line); // what a peer said may hold anything
+    clean_line(clean);
+    int n = snprintf(text, sizeof text, "lorac: %s\n", clean);
     ssize_t written = write(STDERR_FILENO, text, (size_t)n);
     _exit(written < 0 ? EXIT_RUNTIME : status);
 }
