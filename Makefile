@@ -78,7 +78,7 @@ asan:
 	@cmake -S . -B $(BUILD)-asan -G Ninja -DSANITIZE=ON > $(BUILD)-asan.log 2>&1 || { cat $(BUILD)-asan.log; exit 1; }
 	@cmake --build $(BUILD)-asan -j $(JOBS)
 	@rm -f $(BUILD)-asan.log
-	@ctest --test-dir $(BUILD)-asan --output-on-failure -j $(JOBS)
+	@ctest --test-dir $(BUILD)-asan --output-on-failure -j $(JOBS) -LE long
 
 # Needs clang. FUZZ_SECONDS for each target; what it finds becomes a file in tests/fuzz/found.
 fuzz:

@@ -17,10 +17,10 @@ void *op_buffer(OpRun *r, size_t bytes) {
 }
 
 void op_check_guards(const OpRun *r, const char *op) {
+    if (r->b->k->status(r->b, NULL)) return; // nothing that comes from a failed device means anything
     for (int i = 0; i < r->n_buffers; i++) {
         uint8_t guard[GUARD], want[GUARD];
         memset(want, GUARD_BYTE, GUARD);
-        memset(guard, GUARD_BYTE, GUARD); // which a device with a fault leaves as it is
         r->b->k->download(r->b, guard, (uint8_t *)r->buffers[i].data + r->buffers[i].bytes, GUARD);
         CHECK(memcmp(guard, want, GUARD) == 0, "%s of %s writes behind its buffer %d of %zu bytes", op, r->b->k->name,
               i, r->buffers[i].bytes);
