@@ -53,7 +53,7 @@ static char *render_content(const Prober *p, const ChatForms *f, FormRole role, 
         return render(p, mem_printf("[" QUESTION ", {\"role\": \"assistant\", \"content\": %s}]", content));
     if (role == FORM_SYSTEM)
         return render(p, mem_printf("[{\"role\": \"system\", \"content\": %s}, " QUESTION "]", content));
-    char *call = call_message(p, f->arguments_as_object ? VALUE : "\"{}\"");
+    char *call = call_message(p, f->arguments_as_object ? "{\"qzarg\": \"qzword\"}" : "\"{}\"");
     char *messages = mem_printf("[" QUESTION ", %s, {\"role\": \"tool\", \"tool_call_id\": \"abcdefghi\", \"name\": "
                                 "\"qzname\", \"content\": %s}]",
                                 call, content);
@@ -98,10 +98,22 @@ static void find_arguments(ChatForms *f, Prober *p) {
     p->with_tools = false; // the template knows no calls
 }
 
+// The template fails on a call with this content, or prints it as Python prints null.
+static bool is_bad_content(Prober p, const ChatForms *f, const char *content) {
+    p.call_content = content;
+    char *call = call_message(&p, f->arguments_as_object ? "{}" : "\"{}\"");
+    char *text = render(&p, mem_printf("[" QUESTION ", %s]", call));
+    bool bad = !text || strstr(text, "None");
+    mem_free(text);
+    mem_free(call);
+    return bad;
+}
+
 void chat_forms_find(ChatForms *f, const JinjaTemplate *t, const char *bos, const char *eos) {
     Prober p = {.t = t, .bos = bos, .eos = eos};
     *f = (ChatForms){0};
     find_arguments(f, &p);
+    f->null_as_text = is_bad_content(p, f, "null") && !is_bad_content(p, f, "\"\"");
     for (FormRole role = 0; role < FORM_ROLES; role++) {
         f->strings[role] = has_text(render_content(&p, f, role, "\"qzfirst\""), "qzfirst");
         f->parts[role] = has_parts(render_content(&p, f, role, PARTS));
@@ -161,8 +173,9 @@ static Json as_part(JsonPool *pool, JsonStr text) {
 static void apply_content(Json *m, const ChatForms *f, JsonPool *pool) {
     const Json *content = json_get(m, "content");
     FormRole role = form_role(m);
-    if (!content || content->type == JSON_NULL) return;
-    if (content->type == JSON_STRING) {
+    if (!content || content->type == JSON_NULL) {
+        if (f->null_as_text && json_get(m, "tool_calls")) *m = json_with(pool, m, "content", json_string(json_str("")));
+    } else if (content->type == JSON_STRING) {
         if (!f->strings[role] && f->parts[role] && content->str.len)
             *m = json_with(pool, m, "content", as_part(pool, content->str));
     } else if (message_has_parts(content)) {

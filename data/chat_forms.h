@@ -9,6 +9,8 @@
 //    its strings are not, strings are put into a part, as vLLM does.
 //  - arguments of tool calls: text stays text where the template renders it letter for letter; else it is parsed. An
 //    object stays one where the template renders its keys and values; else it is written as JSON text.
+//  - a turn with calls and no content (null): null where the template takes it, the empty text where it fails or prints
+//    "None".
 //  - a tool's result that is no string (an object, a list that is no list of parts, a number, ...) stays what it is
 //  where
 //    the template renders its keys and values; else it is written as JSON text.
@@ -24,6 +26,7 @@ typedef struct ChatForms {
     bool parts[FORM_ROLES], strings[FORM_ROLES]; // content that the template renders as text
     bool arguments_as_text, arguments_as_object;
     bool result_as_object;
+    bool null_as_text; // content of a turn with calls
 } ChatForms;
 
 void chat_forms_find(ChatForms *f, const JinjaTemplate *t, const char *bos, const char *eos);

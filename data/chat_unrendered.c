@@ -40,11 +40,19 @@ static bool has_text(const Json *v) {
 typedef struct Places { // a bit for each item of each key of an object: [key][item]
     uint8_t (*seen)[JINJA_PLACES / 8];
     size_t count;
+    size_t content_key, content_bytes; // of the key "content": its index and how many of its bytes are in the text
 } Places;
 
 static Places places_new(size_t keys) {
     size_t n = keys < JINJA_PLACES ? keys : JINJA_PLACES;
-    return (Places){mem_calloc(n + 1, sizeof(uint8_t[JINJA_PLACES / 8])), n};
+    return (Places){mem_calloc(n + 1, sizeof(uint8_t[JINJA_PLACES / 8])), n, SIZE_MAX, 0};
+}
+
+static Places message_places(const Json *m) {
+    Places p = places_new(m->count);
+    for (size_t k = 0; m->type == JSON_OBJECT && k < m->count && k < JINJA_PLACES; k++)
+        if (json_str_is(m->keys[k], "content")) p.content_key = k;
+    return p;
 }
 
 static void places_mark(Places *p, uint32_t origin) {
@@ -61,11 +69,14 @@ static bool places_have(const Places *p, size_t key, size_t item) {
 
 static void mark_text(const ChatText *x, Places *messages, Places *data) {
     uint32_t last = 0;
+    Places *at = data;
     for (size_t i = 0; i < x->out.len; i++) {
         uint32_t origin = x->out.origin[i];
-        if (!origin || origin == last || is_space(x->out.text[i])) continue;
+        if (!origin || is_space(x->out.text[i])) continue;
+        if (origin != last) at = chat_is_message(origin) ? &messages[chat_message_at(x, i)] : data;
+        at->content_bytes += jinja_place_key(origin) == at->content_key;
+        if (origin != last) places_mark(at, origin);
         last = origin;
-        places_mark(chat_is_message(origin) ? &messages[chat_message_at(x, i)] : data, origin);
     }
 }
 
@@ -97,6 +108,24 @@ static void look_at(Finder *f, const Places *p, size_t key, const Json *v, const
         }
 }
 
+static size_t count_text(const char *s, size_t len) {
+    size_t n = 0;
+    for (size_t i = 0; i < len; i++) n += !is_space(s[i]);
+    return n;
+}
+
+// Content "<think>thought</think>answer" of which no more is in the text than the answer has.
+static bool cuts_thought(const Places *p, const Json *content) {
+    static const char OPEN[] = "<think>", CLOSE[] = "</think>";
+    const char *s = content->str.data, *end = NULL;
+    if (content->type != JSON_STRING) return false;
+    for (const char *next = s; (next = strstr(next, CLOSE)); next += strlen(CLOSE)) end = next;
+    if (!end) return false;
+    size_t head = (size_t)(end - s), thought = count_text(s, head), behind = head + strlen(CLOSE);
+    if (strstr(s, OPEN) && thought >= strlen(OPEN)) thought -= strlen(OPEN);
+    return thought && p->content_bytes <= count_text(s + behind, content->str.len - behind);
+}
+
 static void look_at_message(Finder *f, const Places *p, size_t index, bool user_follows) {
     const Json *m = &f->x->in.messages->items[index];
     char place[32];
@@ -106,6 +135,9 @@ static void look_at_message(Finder *f, const Places *p, size_t index, bool user_
         int reasoning = reasoning_index(m->keys[k]);
         bool may_be = reasoning >= 0 && user_follows && (f->x->c->known_reasoning & 1u << reasoning);
         look_at(f, p, k, &m->items[k], (const char *[2]){"[].", place}, m->keys[k], may_be);
+        may_be = user_follows && (f->x->c->known_reasoning & 1u << REASONING_KEYS);
+        if (k == p->content_key && json_is_string(json_get(m, "role"), "assistant") && cuts_thought(p, &m->items[k]))
+            note(f, "[].", place, json_str("content (<think>)"), SIZE_MAX, may_be);
     }
 }
 
@@ -114,7 +146,7 @@ void chat_find_unrendered(const ChatText *x, KeyNotes *names, char *first, size_
     Finder f = {x, names, first, size};
     Places *of_messages = mem_calloc(messages->count + 1, sizeof *of_messages);
     Places data = places_new(extra ? extra->count + 1 : 1);
-    for (size_t i = 0; i < messages->count; i++) of_messages[i] = places_new(messages->items[i].count);
+    for (size_t i = 0; i < messages->count; i++) of_messages[i] = message_places(&messages->items[i]);
     mark_text(x, of_messages, &data);
     *first = 0;
     size_t last_user = messages->count;
@@ -129,22 +161,28 @@ void chat_find_unrendered(const ChatText *x, KeyNotes *names, char *first, size_
     mem_free(data.seen);
 }
 
+// The template writes the thought of an only answer, whose keys these are (takes them).
+static bool writes_thought(const ChatTemplate *c, const Tokenizer *t, char *keys) {
+    char *text = mem_printf("[{\"role\": \"user\", \"content\": \"qzquestion\"}, {\"role\": \"assistant\", %s}]", keys);
+    JsonDoc *doc;
+    CHECK(json_parse(&doc, text, strlen(text), "probe", 0, NULL) == 0, "%s", text);
+    ChatText x;
+    chat_text_start(&x, c, t, json_root(doc));
+    x.in.is_probe = true;
+    bool writes = chat_text_render(&x, NULL) == 0 && strstr(x.out.text, "qzthought");
+    chat_text_clear(&x);
+    json_free(doc);
+    mem_free(text);
+    mem_free(keys);
+    return writes;
+}
+
 unsigned chat_known_reasoning(const ChatTemplate *c, const Tokenizer *t) {
     unsigned known = 0;
-    for (int i = 0; i < REASONING_KEYS; i++) {
-        char *text =
-            mem_printf("[{\"role\": \"user\", \"content\": \"qzquestion\"}, {\"role\": \"assistant\", \"content\": "
-                       "\"qzanswer\", \"%s\": \"qzthought\"}]",
-                       reasoning_keys[i]);
-        JsonDoc *doc;
-        CHECK(json_parse(&doc, text, strlen(text), "probe", 0, NULL) == 0, "%s", text);
-        ChatText x;
-        chat_text_start(&x, c, t, json_root(doc));
-        x.in.is_probe = true;
-        if (chat_text_render(&x, NULL) == 0 && strstr(x.out.text, "qzthought")) known |= 1u << i;
-        chat_text_clear(&x);
-        json_free(doc);
-        mem_free(text);
-    }
+    for (int i = 0; i < REASONING_KEYS; i++)
+        if (writes_thought(c, t, mem_printf("\"content\": \"qzanswer\", \"%s\": \"qzthought\"", reasoning_keys[i])))
+            known |= 1u << i;
+    if (writes_thought(c, t, mem_strdup("\"content\": \"<think>\\nqzthought\\n</think>\\n\\nqzanswer\"")))
+        known |= 1u << REASONING_KEYS;
     return known;
 }

@@ -13,5 +13,6 @@
 // later user's turn follows may be left out where the template writes that of the last turn: that is how such models
 // are asked.
 void chat_find_unrendered(const ChatText *x, KeyNotes *names, char *first, size_t size);
-// The fields of reasoning, a bit each, that the template writes in the last turn.
+// The fields of reasoning, a bit each, that the template writes in the last turn; the bit behind them stands for
+// thoughts in content, in front of </think>, which some templates cut off.
 unsigned chat_known_reasoning(const ChatTemplate *c, const Tokenizer *t);

@@ -19,6 +19,16 @@
     "{% set ns = namespace(last=-1) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}" \
     "{% endif %}{% endfor %}{% for m in messages %}<|im_start|>{{ m.role }}\n"                                         \
     "{% if m.thinking and loop.index0 > ns.last %}{{ m.thinking }}~{% endif %}{{ m.content }}<|im_end|>\n{% endfor %}"
+// Thoughts in content are cut off, everywhere or in front of the last user's turn.
+#define CUTS "{% for m in messages %}{{ m.role + m.content.split('</think>')[-1] }}<|im_end|>{% endfor %}"
+#define CUTS_EARLIER                                                                                                   \
+    "{% for m in messages %}{{ m.role }}{{ m.content if loop.last else m.content.split('</think>')[-1] }}<|im_end|>"   \
+    "{% endfor %}"
+#define TAGGED "{\"role\":\"assistant\",\"content\":\"<think>\\nt\\n</think>\\n\\nb\"}"
+#define NONE "{% for m in messages %}{{ m.role }}{{ m.content | trim }}<|im_end|>{% endfor %}"
+#define ADDS "{% for m in messages %}{{ m.role + m.content }}<|im_end|>{% endfor %}"
+#define NULL_CALL                                                                                                      \
+    "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{}}}]}"
 #define THOUGHT "{\"role\":\"assistant\",\"content\":\"b\",\"thinking\":\"t\"}"
 
 static Bench bench_with(const char *template) {
@@ -76,6 +86,13 @@ static void test_dataset_refuses_fields_that_the_template_leaves_out(void **stat
                    "{% endfor %}",
                    RECORD(USER "," CALL ",{\"role\":\"tool\",\"content\":{\"h\":1.5}}," ANSWER),
                    "messages[2].content: ", "messages[].content (1");
+    // thoughts in content that the template cuts off, of an earlier turn too where it never writes them
+    check_left_out(CUTS, RECORD(USER "," TAGGED), "messages[1].content (<think>): ", "messages[].content (<think>) (1");
+    check_left_out(CUTS, RECORD(USER "," TAGGED "," USER "," ANSWER),
+                   "messages[1].content (<think>): ", "(<think>) (1");
+    // no content: "None" is no answer, no failure of the template's hides the call
+    check_left_out(NONE, RECORD(USER "," NULL_CALL), "messages[1].tool_calls[0]: ", "messages[].tool_calls (1");
+    check_left_out(ADDS, RECORD(USER "," NULL_CALL), "messages[1].tool_calls[0]: ", "messages[].tool_calls (1");
     // read, but not written
     check_left_out(
         "{% for m in messages %}{{ m.role }}{{ m.content }}{{ 'calls' if m.tool_calls }}<|im_end|>{% endfor %}",
@@ -94,6 +111,9 @@ static void test_dataset_takes_fields_that_hold_nothing_more(void **state) {
                             ",{\"role\":\"tool\",\"content\":\"1\",\"name\":\"f\",\"tool_call_id\":\"i\"}," ANSWER)},
         {THINKS, RECORD(USER "," THOUGHT)},
         {THINKS, RECORD(USER "," THOUGHT "," USER "," THOUGHT)},
+        {CUTS_EARLIER, RECORD(USER "," TAGGED "," USER "," TAGGED)},
+        {CUTS, RECORD(USER ",{\"role\":\"assistant\",\"content\":\"<think>\\n\\n</think>b\"}")},
+        {CUTS, RECORD("{\"role\":\"user\",\"content\":\"why <think>x</think>?\"}," ANSWER)},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Bench b = bench_with(cases[i][0]);

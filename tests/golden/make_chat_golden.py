@@ -216,6 +216,7 @@ FORMS = [  # name, template, as the template reads it, others
     ("result_text", result_text, told("1.5"), [told(1.5)]),
     ("llama-3.1", file("llama-3.1"), told(TIDE), []),
     ("qwen2.5", file("qwen2.5"), told(DUMPED), [told(TIDE)]),
+    ("qwen3", file("qwen3"), told(DUMPED), [told(TIDE)]),
 ]
 
 def forms():
