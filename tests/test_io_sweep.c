@@ -3,8 +3,9 @@
 // without the fault comes to the bits of an undisturbed run.
 //
 //   test_io_sweep          a sample of all kinds
-//   test_io_sweep KIND     every call of one kind of fault (the tests labelled long); KIND first step: from one index
-//   on
+//   test_io_sweep KIND     every call of one kind of fault; KIND first step: from one index on, every step-th. Of the
+//                          runs that resume or are finished, which share most of their calls with a new one, each
+//                          SHARED-th of those. The tests labelled long take every call for the kinds that lose data.
 #include "test.h"
 
 #include <poll.h>
@@ -33,7 +34,7 @@ static const Kind kinds[] = {
     {.name = "kill", .calls = "io", .signal = SIGKILL},
     {.name = "sigterm", .calls = "io", .signal = SIGTERM},
 };
-enum { N_KINDS = sizeof kinds / sizeof *kinds, PATIENCE_MS = 60 * 1000, MAX_FAULTS = 8 };
+enum { N_KINDS = sizeof kinds / sizeof *kinds, PATIENCE_MS = 60 * 1000, MAX_FAULTS = 8, SHARED = 7 };
 
 #define WORDS "save_steps=1 eval_steps=1 gradient_accumulation_steps=1 lr_scheduler_type=constant device=cpu "
 static const char words[] = WORDS "max_steps=2", half_of_them[] = WORDS "max_steps=1";
@@ -185,7 +186,7 @@ static void test_io_sweep(void **state) {
     assert_int_equal(run("half", half_of_them), 0);
     for (int i = 0; i < N_SCENES * N_KINDS; i++) {
         const Kind *k = &kinds[i / N_SCENES];
-        if (only && strcmp(only, k->name) == 0) sweep(k, scenes[i % N_SCENES], first, step);
+        if (only && strcmp(only, k->name) == 0) sweep(k, scenes[i % N_SCENES], first, scenes[i % N_SCENES] ? step * SHARED : step);
         if (!only && i % 2 == 0) sweep(k, scenes[i % N_SCENES], 1 + 13 * i % 40, 0);
     }
     if (faults) fail_msg("%d faults", faults);

@@ -29,7 +29,8 @@ char tiny_dir[64];
 
 int tiny_dir_setup(void **state) {
     (void)state;
-    snprintf(tiny_dir, sizeof tiny_dir, "/tmp/lorac_tiny_XXXXXX");
+    const char *parent = getenv("TMPDIR"); // the sweeps' is in memory
+    snprintf(tiny_dir, sizeof tiny_dir, "%s/lorac_tiny_XXXXXX", parent ? parent : "/tmp");
     CHECK(mkdtemp(tiny_dir), "%s", tiny_dir);
     char *model = path_join(tiny_dir, "tiny.gguf"), *data = path_join(tiny_dir, "data.jsonl");
     TinyModel m = TINY_MODEL;
