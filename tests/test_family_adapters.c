@@ -373,7 +373,8 @@ static void test_family_adapters_tokenizer_beyond_the_embedding(void **state) {
     ASSERT_REFUSED(model_logits(m, NULL, (int32_t[]){64}, 1, row, &err), &err, "token id 64");
     model_free(m);
     replace_in("gemma3-0/tokenizer.json", "\"special\": true}", "\"special\": false}");
-    ASSERT_REFUSED(model_load(&m, f.path, b, NULL, &err), &err, "has id 64 (of 65 tokens); expected ids below the 64 rows");
+    ASSERT_REFUSED(model_load(&m, f.path, b, NULL, &err), &err,
+                   "has id 64 (of 65 tokens); expected ids below the 64 rows");
     backend_close(b);
     family_close(&f);
 }

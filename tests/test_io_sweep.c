@@ -186,7 +186,8 @@ static void test_io_sweep(void **state) {
     assert_int_equal(run("half", half_of_them), 0);
     for (int i = 0; i < N_SCENES * N_KINDS; i++) {
         const Kind *k = &kinds[i / N_SCENES];
-        if (only && strcmp(only, k->name) == 0) sweep(k, scenes[i % N_SCENES], first, scenes[i % N_SCENES] ? step * SHARED : step);
+        if (only && strcmp(only, k->name) == 0)
+            sweep(k, scenes[i % N_SCENES], first, scenes[i % N_SCENES] ? step * SHARED : step);
         if (!only && i % 2 == 0) sweep(k, scenes[i % N_SCENES], 1 + 13 * i % 40, 0);
     }
     if (faults) fail_msg("%d faults", faults);
