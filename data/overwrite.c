@@ -85,6 +85,9 @@ int overwrite_no_input(const char *path, const InputSet *inputs, Err *err) {
 
 int overwrite_file(const char *path, OwnCheck *own, const InputSet *inputs, Err *err) {
     struct stat st;
+    size_t n = strlen(path);
+    if (!n || path[n - 1] == '/') // "F/" does not find the file F that a writer would replace
+        return err_input(err, "\"%s\": names %s; expected the name of a file", path, n ? "a folder" : "nothing");
     if (lstat(path, &st) != 0) return 0; // what hinders the writer it says itself
     if (overwrite_no_input(path, inputs, err)) return -1;
     if (stat(path, &st) != 0) return err_input(err, "%s: found a link to nothing; expected a file or nothing", path);

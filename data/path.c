@@ -27,6 +27,12 @@ int dir_remove(const char *path, Err *err) {
     return err_runtime(err, "%s: cannot be removed: %s", path, strerror(why > 0 ? why : errno));
 }
 
+static int cannot_be_made(const char *path, int why, Err *err) {
+    if (why != EEXIST) return err_runtime(err, "%s: cannot be created: %s", path, strerror(why));
+    return err_runtime(err, "%s: found %s; expected a folder, or nothing there", path,
+                       path_exists(path) ? "a file" : "a link to nothing");
+}
+
 int dir_make_parents(const char *path, Err *err) {
     char *partial = mem_strdup(path);
     int rc = 0;
@@ -36,7 +42,7 @@ int dir_make_parents(const char *path, Err *err) {
         char rest = p[1];
         p[1] = 0;
         int why = mkdir(partial, 0777) ? errno : 0;
-        if (why && !path_is_dir(partial)) rc = err_runtime(err, "%s: cannot be created: %s", partial, strerror(why));
+        if (why && !path_is_dir(partial)) rc = cannot_be_made(partial, why, err);
         p[1] = rest;
     }
     mem_free(partial);

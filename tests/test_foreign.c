@@ -7,6 +7,7 @@
 #include "tiny_model.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #define TRAIN "train model=m.gguf train_file=d.jsonl output_dir=o max_seq_length=48 max_steps=2 save_steps=1 "
@@ -143,9 +144,41 @@ static void test_foreign_train_inputs(void **state) {
     assert_int_equal(symlink("nothing", "o/adapter"), 0);
     refuse(TRAIN, EXIT_INPUT, "o/adapter: found a link to nothing");
     assert_int_equal(unlink("o/adapter"), 0);
+    assert_int_equal(unlink("o/.lock"), 0);
+    make_dirs("o/.lock");
+    refuse(TRAIN, EXIT_INPUT, "o/.lock: found a folder; expected lorac's lock file");
+    assert_int_equal(rmdir("o/.lock"), 0);
     put("o/config.json", "{\"max_steps\": 2, \"save_steps\": 1}"); // a config of the user's in the run's own place
     refuse("train o/config.json model=m.gguf train_file=d.jsonl output_dir=o max_seq_length=48", EXIT_INPUT,
            "o/config.json: found what lorac did not write");
+}
+
+// A log that leads to a pipe: one that nobody reads would be waited for, deaf to every signal.
+static void test_foreign_log_is_a_pipe(void **state) {
+    (void)state;
+    put_inputs();
+    make_dirs("o");
+    assert_int_equal(mkfifo("o/train_log.jsonl", 0600), 0);
+    check_has(TRAIN, EXIT_INPUT, "o/train_log.jsonl: found a pipe that nobody reads");
+    int reader = open("o/train_log.jsonl", O_RDONLY | O_NONBLOCK);
+    assert_true(reader >= 0);
+    mem_free(run(TRAIN, 0));
+    char text[4096];
+    ssize_t n = read(reader, text, sizeof text - 1);
+    close(reader);
+    assert_true(n > 0);
+    text[n] = 0;
+    assert_non_null(strstr(text, "{\"step\": 2,"));
+}
+
+static void test_foreign_output_dir_is_no_folder(void **state) {
+    (void)state;
+    put_inputs();
+    put("o", "mine");
+    refuse(TRAIN, EXIT_RUNTIME, "o: found a file; expected a folder, or nothing there");
+    assert_int_equal(unlink("o"), 0);
+    assert_int_equal(symlink("nothing", "o"), 0);
+    refuse(TRAIN, EXIT_RUNTIME, "o: found a link to nothing; expected a folder");
 }
 
 static void test_foreign_train_again(void **state) {
@@ -220,6 +253,8 @@ static void test_foreign_export(void **state) {
         {"e", "e/x", "a --format gguf --out other.gguf", "other.gguf: found what lorac did not write", 2},
         {"e", "e/x", "a --format gguf --out e/x", "e/x: found what lorac did not write", 2},
         {"e", "e/x", "a --format gguf --out e", "e: found a directory", 1},
+        {"e", "e/x", "a.gguf --format gguf --out a.gguf/", "\"a.gguf/\": names a folder", 2},
+        {"e", "e/x", "a --format gguf --out new.gguf/", "\"new.gguf/\": names a folder", 2},
         {"e", "e/x", "a --format gguf --out dangling.gguf", "dangling.gguf: found a link to nothing", 2},
     };
     put_inputs();
@@ -259,14 +294,16 @@ static void test_foreign_logits_and_merge(void **state) {
     SafetensorsEntry two[] = {{"logits", DTYPE_F32, 2, {2, 2}, x}, {"mine", DTYPE_F32, 1, {4}, x}};
     Err err;
     ASSERT_OK(safetensors_save("two.safetensors", two, 2, NULL, 0, NULL, &err), &err);
-    ASSERT_OK(safetensors_save("before.safetensors", two, 1, NULL, 0, NULL, &err), &err);
+    ASSERT_OK(safetensors_save("hf.safetensors", two, 1, NULL, 0, NULL, &err), &err); // of another program
     put("x", "x");
 #define LOGITS "logits --model m.gguf --adapter_name_or_path a --input_ids 1,2 --out "
     refuse(LOGITS "m.gguf", EXIT_INPUT, "m.gguf: is an input of this command");
     refuse(LOGITS "a/adapter_model.safetensors", EXIT_INPUT, "is an input of this command");
     refuse(LOGITS "two.safetensors", EXIT_INPUT, "two.safetensors: found what lorac did not write");
     refuse(LOGITS "x", EXIT_INPUT, "x: found what lorac did not write");
-    mem_free(run(LOGITS "before.safetensors", 0)); // written by a version without marks
+    refuse(LOGITS "hf.safetensors", EXIT_INPUT, "hf.safetensors: found what lorac did not write");
+    refuse(LOGITS "a/adapter_model.safetensors/", EXIT_INPUT, "names a folder; expected the name of a file");
+    refuse(LOGITS "new/", EXIT_INPUT, "\"new/\": names a folder");
     assert_int_equal(symlink("nothing", "link.gguf"), 0);
 #define MERGE "merge --model m.gguf --adapter_name_or_path a --out "
     refuse(MERGE "m.gguf", EXIT_INPUT, "m.gguf: is there already");
@@ -356,6 +393,7 @@ static void test_foreign_cache_is_private(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_foreign_train), SCRATCH_TEST(test_foreign_train_inputs),
+          SCRATCH_TEST(test_foreign_log_is_a_pipe), SCRATCH_TEST(test_foreign_output_dir_is_no_folder),
           SCRATCH_TEST(test_foreign_train_again), SCRATCH_TEST(test_foreign_file_in_a_snapshot),
           SCRATCH_TEST(test_foreign_export), SCRATCH_TEST(test_foreign_own_exports_are_replaced),
           SCRATCH_TEST(test_foreign_logits_and_merge), SCRATCH_TEST(test_foreign_files_before_marks_are_own),

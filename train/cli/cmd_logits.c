@@ -29,15 +29,14 @@ static int parse_ids(const char *text, int32_t **ids, int64_t *n, Err *err) {
 
 static const char *const mark[] = {"lorac.written", "logits"};
 
-// With the mark or, of a version that wrote none, nothing but logits.
+// With the mark: other programs save their logits under the same name, to be compared.
 static int logits_own(const char *path, Err *err) {
     Safetensors *s;
     bool own = false;
     if (safetensors_open(&s, path, NULL) == 0) {
         const char *written = safetensors_metadata(s, mark[0]);
         const SafetensorsTensor *t = safetensors_get(s, "logits");
-        own = t && safetensors_count(s) == 1 && t->dtype == DTYPE_F32 && t->n_dims == 2 &&
-              (!written || strcmp(written, mark[1]) == 0);
+        own = t && safetensors_count(s) == 1 && written && strcmp(written, mark[1]) == 0;
         safetensors_close(s);
     }
     return own ? 0 : overwrite_refuse(path, "a file of logits that lorac wrote", err);

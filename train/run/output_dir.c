@@ -23,6 +23,8 @@ static int open_lock(OutputDir *d, const char *path, Err *err) {
     d->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
     if (d->lock < 0 && errno == ELOOP)
         return err_input(err, "%s: found a link; expected lorac's lock file, or nothing there", path);
+    if (d->lock < 0 && errno == EISDIR)
+        return err_input(err, "%s: found a folder; expected lorac's lock file, or nothing there", path);
     if (d->lock < 0) return err_runtime(err, "%s: %s; expected a directory that can be written", path, strerror(errno));
     ssize_t n = fstat(d->lock, &st) == 0 && S_ISREG(st.st_mode) ? pread(d->lock, pid, sizeof pid, 0) : -1;
     for (ssize_t i = 0; i < n; i++)

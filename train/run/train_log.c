@@ -1,6 +1,7 @@
 #include "train_log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -88,10 +89,23 @@ static int cut_back(const char *path, const RunState *s, Err *err) {
     return status;
 }
 
+// O_NONBLOCK is for the opening alone: a pipe that nobody reads would be waited for, and no signal would end that.
+static FILE *open_to_append(const char *path) {
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_CLOEXEC, 0666);
+    int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+    FILE *file = flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0 ? NULL : fdopen(fd, "a");
+    int why = errno;
+    if (!file && fd >= 0) close(fd);
+    errno = why;
+    return file;
+}
+
 int train_log_open(TrainLog **log, const char *path, const RunState *s, Err *err) {
     *log = NULL;
     if (cut_back(path, s, err)) return -1;
-    FILE *file = fopen(path, "ae");
+    FILE *file = open_to_append(path);
+    if (!file && errno == ENXIO)
+        return err_input(err, "%s: found a pipe that nobody reads; expected a reader, or a file", path);
     if (!file) return err_runtime(err, "%s: %s; expected a file that can be written", path, strerror(errno));
     *log = mem_calloc(1, sizeof **log);
     (*log)->file = file;
