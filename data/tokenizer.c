@@ -46,8 +46,10 @@ static int check_specials(const TokenizerParts *p, Err *err) {
         return -1;
     for (int i = 0; i < p->n_ends; i++)
         if (check_special("end", p->ends[i], n, err) != 0) return -1;
-    if (p->add_bos && p->bos < 0) return err_input(err, "add_bos_token is true, but there is no bos token id");
-    if (p->add_eos && p->eos < 0) return err_input(err, "add_eos_token is true, but there is no eos token id");
+    if (p->add_bos && p->bos < 0)
+        return err_input(err, "add_bos_token is true, but no token of the vocabulary is the bos token");
+    if (p->add_eos && p->eos < 0)
+        return err_input(err, "add_eos_token is true, but no token of the vocabulary is the eos token");
     return 0;
 }
 

@@ -82,6 +82,7 @@ static void name_specials(NamedTokens *n, const Json *map) {
     for (int i = 0; map && i < N_ROLES; i++) name_special(n, token_text(json_get(map, ROLES[i])));
     name_list(n, json_get(map, "additional_special_tokens"));
     name_list(n, json_get(map, "extra_special_tokens"));
+    name_list(n, json_get(map, "model_specific_special_tokens"));
 }
 
 static bool is_special(const NamedTokens *n, JsonStr text) {
@@ -158,6 +159,7 @@ static int read_added(NamedTokens *n, const NamingFiles *f, Err *err) {
     for (int i = 0; i < N_ROLES; i++) name_special(&named, named_role(f, ROLES[i]));
     name_list(&named, json_get(f->config, "additional_special_tokens"));
     name_list(&named, json_get(f->config, "extra_special_tokens"));
+    name_list(&named, json_get(f->config, "model_specific_special_tokens"));
     int rc = read_added_ids(n, &named, f, err);
     named_tokens_clear(&named);
     return rc;
@@ -247,29 +249,39 @@ static int add_own_names(Naming *n, const Json *map) {
     return 0;
 }
 
-static int add_list(Naming *n, const Json *list, const char *file) {
+static int add_list(Naming *n, const char *key, const Json *list, const char *file) {
     bool names = list && list->type == JSON_OBJECT;
     if (list && !names && list->type != JSON_ARRAY)
-        return err_input(n->err, "%s: extra_special_tokens: found %s; expected a list or an object", file,
-                         json_type_name(list));
+        return err_input(n->err, "%s: %s: found %s; expected a list or an object", file, key, json_type_name(list));
     for (size_t i = 0; list && i < list->count; i++)
         if (add_named(n, &list->items[i], names, file) != 0) return -1;
     return 0;
 }
 
+// model_specific_special_tokens, as transformers writes names back; it reads them where there are no others.
+static int add_specific(Naming *n) {
+    static const char SPECIFIC[] = "model_specific_special_tokens";
+    const Json *config = n->f->config, *extra = json_given(config, "extra_special_tokens");
+    for (size_t i = 0; config && i < config->count; i++)
+        if (is_own_name(&config->keys[i], &config->items[i], CONFIG)) return 0;
+    if (extra && extra->type == JSON_OBJECT && extra->count) return 0;
+    return add_list(n, SPECIFIC, json_given(config, SPECIFIC), CONFIG);
+}
+
 // The lists: extra_special_tokens, or additional_special_tokens (its older name) where that is empty.
 static int add_extra(Naming *n, const Json *map) {
-    const Json *config = n->f->config, *extra = json_given(config, "extra_special_tokens");
+    static const char EXTRA[] = "extra_special_tokens";
+    const Json *config = n->f->config, *extra = json_given(config, EXTRA);
     const Json *older = json_given(config, "additional_special_tokens");
-    const Json *more = json_given(map, "extra_special_tokens");
+    const Json *more = json_given(map, EXTRA);
     bool names = extra && extra->type == JSON_OBJECT;
     bool empty = extra && extra->type == JSON_ARRAY && extra->count == 0;
-    if ((names && add_list(n, extra, CONFIG) != 0) ||
-        add_list(n, extra && !names && !empty ? extra : older, CONFIG) != 0)
+    if (add_specific(n) != 0 || (names && add_list(n, EXTRA, extra, CONFIG) != 0) ||
+        add_list(n, EXTRA, extra && !names && !empty ? extra : older, CONFIG) != 0)
         return -1;
-    if (more) return add_list(n, more, MAP);
+    if (more) return add_list(n, EXTRA, more, MAP);
     if ((extra && !names) || older) return 0;
-    return add_list(n, json_given(map, "additional_special_tokens"), MAP);
+    return add_list(n, EXTRA, json_given(map, "additional_special_tokens"), MAP);
 }
 
 static int add_all_named(Naming *n) {

@@ -47,6 +47,9 @@ int err_context(Err *err, const char *fmt, ...) {
     vsnprintf(prefix, sizeof prefix, fmt, ap);
     va_end(ap);
     memcpy(old, err->msg, sizeof old);
+    clean_line(prefix);
+    size_t said = strlen(prefix);
+    if (said && strncmp(old, prefix, said) == 0 && strncmp(old + said, ": ", 2) == 0) return -1; // it is there
     int n = snprintf(err->msg, sizeof err->msg, "%s: ", prefix);
     if (n >= 0 && (size_t)n < sizeof err->msg) {
         size_t room = sizeof err->msg - (size_t)n - 1, len = strlen(old);

@@ -173,7 +173,7 @@ static void test_keys_at_odds_are_refused(void **state) {
     k.bos = 4;
     assert_refused(&k, "tokenizer.ggml.bos_token_id is 4; expected an id below 4");
     k.bos = UINT32_MAX;
-    assert_refused(&k, "add_bos_token is true, but there is no bos token id");
+    assert_refused(&k, "add_bos_token is true, but no token of the vocabulary is the bos token");
     k = good;
     k.bos_type = U64;
     k.bos = UINT64_MAX;

@@ -121,10 +121,10 @@ static void test_load_refuses_bad_special_ids(void **state) {
     assert_refused("padding token id -2");
     fill();
     v.source.add_bos = 1;
-    assert_refused("no bos token id");
+    assert_refused("is the bos token");
     fill();
     v.source.add_eos = 1;
-    assert_refused("no eos token id");
+    assert_refused("is the eos token");
 }
 
 static void assert_ids(const Tokenizer *t, const char *text, const int32_t *want, size_t n) {

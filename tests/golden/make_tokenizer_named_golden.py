@@ -22,6 +22,7 @@ UNK = {"id": 0, "content": "<unk>", "single_word": False, "lstrip": False, "rstr
 NAMES = ["<x>", "<y>", "<z>", "<unk>", "<W>", "\u00e9<q>", "<tj1>", "<tj2>"]
 ROLES = ["bos_token", "eos_token", "pad_token", "mask_token", "image_token"]
 CASES = 60
+SPECIFIC = 12  # further cases, with model_specific_special_tokens
 
 
 def token(r, content):
@@ -36,7 +37,7 @@ def value(r, typed):
     return dict(token(r, name), **({"__type": "AddedToken"} if typed else {}))
 
 
-def make_files(r):
+def make_files(r, specific):
     added = [UNK] + [dict(token(r, name), id=97 + i) for i, name in enumerate(["<tj1>", "<tj2>"][:r.randint(0, 2)])]
     tokenizer = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added,
                  "normalizer": {"type": "Lowercase"} if r.random() < .4 else None, "pre_tokenizer": BYTES,
@@ -50,6 +51,8 @@ def make_files(r):
     if r.random() < .4:
         names = r.sample(NAMES, r.randint(0, 3))
         config["added_tokens_decoder"] = {str(i): token(r, c) for i, c in zip(r.sample(range(90, 130), 3), names)}
+    if specific:
+        config["model_specific_special_tokens"] = {name: r.choice(NAMES) for name in r.sample(["a_token", "c", "d"], 2)}
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
     files = {"tokenizer.json": tokenizer, "tokenizer_config.json": config}
     if r.random() < .4:
@@ -63,9 +66,9 @@ def make_files(r):
 
 def main():
     cases = []
-    for seed in range(CASES):
+    for seed in range(CASES + SPECIFIC):
         r = random.Random(seed)
-        files = make_files(r)
+        files = make_files(r, seed >= CASES)
         text = "".join(r.choice(NAMES + [" ", "  ", "a", "A", "b"]) for _ in range(16))
         with tempfile.TemporaryDirectory() as folder:
             for name, content in files.items():
