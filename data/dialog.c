@@ -153,14 +153,22 @@ static Json message_of_turn(Dialog *d, const Json *turn, const Json *message) {
     return (Json){.type = JSON_OBJECT, .count = n, .items = items, .keys = keys};
 }
 
+static int fail_turn(const Json *turn, const char *what, Err *err) {
+    StrBuf keys = {0};
+    if (turn->type == JSON_OBJECT && !(json_given(turn, "from") && json_given(turn, "value")))
+        dialog_list_keys(&keys, turn);
+    err_input(err, "%s: found %s%s%s%s; expected {\"from\": \"...\", \"value\": \"...\"}", what, json_type_name(turn),
+              keys.len ? " with the keys {" : "", keys.len ? keys.data : "", keys.len ? "}" : "");
+    str_clear(&keys);
+    return -1;
+}
+
 static int read_turn(Dialog *d, Json *out, const Json *turn, size_t i, Err *err) {
     char what[64];
     snprintf(what, sizeof what, "%s[%zu]", d->answer_key, i);
     if (turn->type == JSON_STRING && !(turn = json_pool_parse(&d->pool, turn->str, what, err))) return -1;
     const Json *from = json_get(turn, "from"), *value = json_get(turn, "value");
-    if (!from || from->type != JSON_STRING || !value || value->type != JSON_STRING)
-        return err_input(err, "%s: found %s; expected {\"from\": \"...\", \"value\": \"...\"}", what,
-                         json_type_name(turn));
+    if (!from || from->type != JSON_STRING || !value || value->type != JSON_STRING) return fail_turn(turn, what, err);
     Json m = json_with(&d->pool, NULL, "role", *from);
     m = json_with(&d->pool, &m, "content", *value);
     if (json_is_string(from, "function_call") && message_from_call(&m, &d->pool, value->str, what, err)) return -1;
@@ -309,13 +317,15 @@ static int read_text(Dialog *d, const Json *record, Err *err) {
     return get_string(&d->completion, d, record, "text", err);
 }
 
+const char *const dialog_mask_names[2] = {"completion_mask", "assistant_masks"};
+
 static int read_ids(Dialog *d, const Json *record, Err *err) {
     d->kind = DIALOG_IDS;
     d->ids = take(d, record, "input_ids");
     if (!d->ids || d->ids->type != JSON_ARRAY) return fail_type("input_ids", d->ids, "a list of token ids", err);
-    const char *keys[] = {"labels", "attention_mask"};
-    const Json **out[] = {&d->labels, &d->visible};
-    for (int k = 0; k < 2; k++) {
+    const char *keys[] = {"labels", "attention_mask", dialog_mask_names[0], dialog_mask_names[1]};
+    const Json **out[] = {&d->labels, &d->visible, &d->learnt[0], &d->learnt[1]};
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
         const Json *v = *out[k] = take(d, record, keys[k]);
         if (v && v->type != JSON_ARRAY) return fail_type(keys[k], v, "a list", err);
         if (v && v->count != d->ids->count)

@@ -1,8 +1,9 @@
 // dialog: one record of a data file to what the chat template or the tokenizer takes. Knows the formats, not tokens.
 //
 // Recognised by these keys, in this order:
-//   input_ids          input_ids [labels] [attention_mask]: labels are unshifted, -100 masks; zeros of the attention
-//                      mask are padding and are left out
+//   input_ids          input_ids [labels] [attention_mask] [completion_mask] [assistant_masks]: labels are unshifted,
+//                      -100 masks, as do zeros of TRL's two masks; zeros of the attention mask are padding and are left
+//                      out
 //   messages           messages (or conversations / conversation): [{"role", "content", ...}]; [system] [tools]; or the
 //                      record is the list itself
 //   sharegpt           conversations (or conversation / messages): [{"from", "value"}]; [system] [tools]
@@ -30,6 +31,7 @@ typedef struct Dialog { // init with {0}; borrows from the record, dialog_clear 
     Json given_tools, given_extra;      // what these point to: tools as objects, extra without nulls
     JsonStr prompt, completion;         // DIALOG_RAW; completion alone for DIALOG_TEXT
     const Json *ids, *labels, *visible; // DIALOG_IDS; labels and visible (the attention mask) may be NULL
+    const Json *learnt[2];              // DIALOG_IDS: TRL's masks, dialog_mask_names; may be NULL
     KeyNotes unread;        // keys of the record that nothing reads; those of messages that reach the template: chat.h
     const char *turns;      // DIALOG_CHAT: where the messages stand, for such names: "messages[]."
     const char *answer_key; // the record's last answer stands here: "completion", "messages"
@@ -37,6 +39,8 @@ typedef struct Dialog { // init with {0}; borrows from the record, dialog_clear 
     size_t n_used;
     JsonPool pool;
 } Dialog;
+
+extern const char *const dialog_mask_names[2];
 
 // FORMAT_AUTO when unknown, with err filled.
 DatasetFormat dialog_detect(const Json *record, Err *err);

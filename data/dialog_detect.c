@@ -116,13 +116,17 @@ bool dialog_has_key_of(const Json *record, DatasetFormat format) {
     return false;
 }
 
+void dialog_list_keys(StrBuf *keys, const Json *object) {
+    for (size_t i = 0; i < object->count && i < 8; i++)
+        str_printf(keys, "%s%.64s%s", i ? ", " : "", object->keys[i].data,
+                   object->items[i].type == JSON_NULL ? ": null" : "");
+    if (object->count > 8) str_puts(keys, ", ...");
+}
+
 static int fail_unknown(const Json *record, Err *err) {
     StrBuf keys = {0};
     char *near = NULL, *found = NULL;
-    for (size_t i = 0; i < record->count && i < 8; i++)
-        str_printf(&keys, "%s%.64s%s", i ? ", " : "", record->keys[i].data,
-                   record->items[i].type == JSON_NULL ? ": null" : "");
-    if (record->count > 8) str_puts(&keys, ", ...");
+    dialog_list_keys(&keys, record);
     for (size_t i = 0; i < record->count && i < 64 && !near; i++) {
         const char *key = record->keys[i].data;
         near = key_nearest(key, known_keys);

@@ -11,3 +11,4 @@ bool json_text_is_list(const Json *v);
 // Refuse labels of answers: of the record, of one of its messages.
 int dialog_check_preference(const Json *record, Err *err);
 int dialog_check_turn(const Json *turn, Err *err);
+void dialog_list_keys(StrBuf *keys, const Json *object); // the first ones, for messages

@@ -150,6 +150,11 @@ static int fail_value(const char *key, size_t i, const Json *v, const char *expe
     return err_input(err, "%s[%zu]: found %s; expected %s", key, i, found, expected);
 }
 
+static int read_bit(int64_t *bit, const char *key, const Json *mask, size_t i, Err *err) {
+    if (json_whole(&mask[i], bit) && (*bit == 0 || *bit == 1)) return 0;
+    return fail_value(key, i, &mask[i], "0 or 1", err);
+}
+
 // Tokens [*begin, *end) are visible: zeros of an attention mask are padding, so they stand before or behind the rest.
 static int visible_range(const Dialog *d, size_t *begin, size_t *end, Err *err) {
     int64_t n;
@@ -158,8 +163,7 @@ static int visible_range(const Dialog *d, size_t *begin, size_t *end, Err *err) 
     if (!d->visible) return 0;
     const Json *mask = d->visible->items;
     for (size_t i = 0; i < *end; i++)
-        if (!json_whole(&mask[i], &n) || (n != 0 && n != 1))
-            return fail_value("attention_mask", i, &mask[i], "0 or 1", err);
+        if (read_bit(&n, "attention_mask", mask, i, err)) return -1;
     while (*begin < *end && mask[*begin].number == 0) ++*begin;
     while (*end > *begin && mask[*end - 1].number == 0) --*end;
     for (size_t i = *begin; i < *end; i++)
@@ -192,6 +196,16 @@ static int read_label(uint8_t *supervised, const Dialog *d, size_t i, int32_t id
     return fail_value("labels", i, v, expected, err);
 }
 
+static int read_masks(uint8_t *supervised, const Dialog *d, size_t i, Err *err) {
+    for (int k = 0; k < 2; k++) {
+        int64_t bit;
+        if (!d->learnt[k]) continue;
+        if (read_bit(&bit, dialog_mask_names[k], d->learnt[k]->items, i, err)) return -1;
+        *supervised &= (uint8_t)bit;
+    }
+    return 0;
+}
+
 static int encode_ids(Encoded *out, const Encoder *e, const Dialog *d, Err *err) {
     size_t begin, end;
     if (visible_range(d, &begin, &end, err)) return -1;
@@ -200,7 +214,7 @@ static int encode_ids(Encoded *out, const Encoder *e, const Dialog *d, Err *err)
     out->supervised = mem_alloc(out->count + 1, 1);
     for (size_t k = 0, i = begin; i < end; k++, i++)
         if (read_id(&out->ids[k], e, &d->ids->items[i], i, err) ||
-            read_label(&out->supervised[k], d, i, out->ids[k], err))
+            read_label(&out->supervised[k], d, i, out->ids[k], err) || read_masks(&out->supervised[k], d, i, err))
             return -1;
     return 0;
 }

@@ -5,7 +5,7 @@
 //   model will meet them when it answers;
 //                       completion and EOS supervised (all with train_on_inputs)
 //   text                [BOS] text, EOS (where the text has none of its own), all supervised
-//   ids                 as they are; labels decide, without labels all is supervised
+//   ids                 as they are; labels and masks decide, without them all is supervised
 // BOS where the tokenizer's own flag asks for it; BOS and EOS only where the model has them. The first token of a
 // record is never supervised: nothing predicts it.
 //   classification      text or two texts, and a label (classify.h)

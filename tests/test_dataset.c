@@ -73,6 +73,10 @@ static const Case CHAT_CASES[] = {
      "A[[B]]C|A[[B<|im_end|>]]|", FORMAT_INPUT_IDS},
     {"{\"input_ids\":[0,65,66,0],\"attention_mask\":[0,1,1,0],\"labels\":[-100,65,66,-100]}", "A[[B]]|",
      FORMAT_INPUT_IDS},
+    // TRL's masks; -100 and a mask both leave out
+    {"{\"input_ids\":[65,66,67],\"completion_mask\":[0,1.0,0]}", "A[[B]]C|", FORMAT_INPUT_IDS},
+    {"{\"input_ids\":[65,66,67],\"assistant_masks\":[0,0,1],\"completion_mask\":null}", "AB[[C]]|", FORMAT_INPUT_IDS},
+    {"{\"input_ids\":[65,66,67],\"labels\":[-100,66,67],\"completion_mask\":[1,1,0]}", "A[[B]]C|", FORMAT_INPUT_IDS},
     {" [\n{\"text\":\"a]\"} ,\n {\"text\":\"\\\"b\\\\\"}\n]\n", "a[[]</s>]]|\"[[b\\</s>]]|", FORMAT_TEXT},
 };
 
@@ -308,7 +312,7 @@ static const Bad BAD[] = {
     {"d.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"tools\":\"{}\"}",
      "tools: found an object; expected a list"},
     {"d.jsonl", "{\"conversations\":[{\"from\":\"human\",\"text\":\"a\"}]}",
-     "conversations[0]: found an object; expected {\"from\": \"...\", \"value\": \"...\"}"},
+     "conversations[0]: found an object with the keys {from, text}; expected {\"from\": \"...\", \"value\": \"...\"}"},
     {"d.jsonl", "{\"text\":\"a\"}\n{\"prompt\":\"a\"}", "d.jsonl:2: found a record with the keys {prompt}"},
     {"d.jsonl", "{\"instruction\":\"a\",\"output\":\"b\",\"history\":[[\"a\"]]}", "history[0]: found an array"},
     {"d.jsonl", "{\"prompt\":\"a\",\"completion\":[]}", "completion: found an array; expected a string"},
@@ -318,6 +322,8 @@ static const Bad BAD[] = {
     {"d.jsonl", "{\"input_ids\":[1,2],\"labels\":[1]}", "labels: found 1 values; expected 2"},
     {"d.jsonl", "{\"input_ids\":[1,2],\"labels\":[2,-100]}", "labels[0]: found 2; expected -100 or 1"},
     {"d.jsonl", "{\"input_ids\":[1,2,3],\"attention_mask\":[1,0,1]}", "attention_mask[1]: found 0"},
+    {"d.jsonl", "{\"input_ids\":[1,2],\"completion_mask\":[0,2]}", "completion_mask[1]: found 2; expected 0 or 1"},
+    {"d.jsonl", "{\"input_ids\":[1,2],\"assistant_masks\":[1]}", "assistant_masks: found 1 values; expected 2"},
     {"d.jsonl", "{\"input_ids\":[1,2],\"labels\":[-100,-100]}", "nothing to learn from in 1 records"},
 };
 
