@@ -22,6 +22,8 @@ for file; do
     expect "executable stack" lacks -l 'GNU_STACK.*RWE'
     expect "a segment that is writable and executable" lacks -l 'LOAD.*RWE'
     expect "relocations in the code (TEXTREL)" lacks -d 'TEXTREL'
+    # An empty entry is the working directory: a library that lies there would be run.
+    expect "libraries are looked for in a relative folder (RPATH)" lacks -d '(RPATH|RUNPATH).*\[([^]]*:)?[^/$]'
     expect "no stack protector (__stack_chk_fail)" reads --dyn-syms '__stack_chk_fail'
     expect "no checked libc call (__*_chk)" reads --dyn-syms 'UND __(v?f?s?n?printf|mem[a-z]+|str[a-z]+|read)_chk'
     case $(uname -m) in

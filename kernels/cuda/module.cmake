@@ -74,7 +74,7 @@ add_library(lorac-cuda MODULE
 )
 set_target_properties(lorac-cuda PROPERTIES PREFIX "" CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON
   CUDA_RUNTIME_LIBRARY Shared C_VISIBILITY_PRESET hidden CUDA_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON
-  INSTALL_RPATH_USE_LINK_PATH ON EXCLUDE_FROM_ALL ${cuda_on_request})
+  INSTALL_RPATH_USE_LINK_PATH ON BUILD_WITH_INSTALL_RPATH ON EXCLUDE_FROM_ALL ${cuda_on_request})
 target_compile_options(lorac-cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:${CUDA_WARNINGS}>)
 target_link_options(lorac-cuda PRIVATE -Wl,-z,defs)
 target_link_libraries(lorac-cuda PRIVATE CUDA::cudart CUDA::cublasLt ${CMAKE_DL_LIBS} m)
@@ -92,6 +92,7 @@ if(NCCL_INCLUDE AND NCCL_LIBRARY)
     $<TARGET_OBJECTS:module_interface>
   )
   set_target_properties(lorac-nccl PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden INSTALL_RPATH_USE_LINK_PATH ON
+      BUILD_WITH_INSTALL_RPATH ON
     EXCLUDE_FROM_ALL ${cuda_on_request})
   target_include_directories(lorac-nccl SYSTEM PRIVATE ${NCCL_INCLUDE})
   target_link_options(lorac-nccl PRIVATE -Wl,-z,defs)
@@ -118,7 +119,7 @@ if(CUDNN_INCLUDE AND CUDNN_LIBRARY AND CUDNN_FRONTEND_INCLUDE AND TARGET CUDA::n
   )
   set_target_properties(lorac-cudnn PROPERTIES PREFIX "" CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON
     C_VISIBILITY_PRESET hidden CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
-    INSTALL_RPATH_USE_LINK_PATH ON EXCLUDE_FROM_ALL ${cuda_on_request})
+    INSTALL_RPATH_USE_LINK_PATH ON BUILD_WITH_INSTALL_RPATH ON EXCLUDE_FROM_ALL ${cuda_on_request})
   target_include_directories(lorac-cudnn SYSTEM PRIVATE ${CUDNN_INCLUDE} ${CUDNN_FRONTEND_INCLUDE})
   target_link_libraries(lorac-cudnn PRIVATE ${CUDNN_LIBRARY} CUDA::cudart CUDA::nvrtc ${CMAKE_DL_LIBS})
   target_link_options(lorac-cudnn PRIVATE -Wl,-z,defs)

@@ -27,7 +27,8 @@ function(mpi_module name)
     kernels/group.c
     $<TARGET_OBJECTS:module_interface>
   )
-  set_target_properties(${name} PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden INSTALL_RPATH_USE_LINK_PATH ON)
+  set_target_properties(${name} PROPERTIES PREFIX "" C_VISIBILITY_PRESET hidden INSTALL_RPATH_USE_LINK_PATH ON
+    BUILD_WITH_INSTALL_RPATH ON) # CMake fills up the other path, with an empty entry: the working directory
   target_include_directories(${name} PRIVATE kernels)
   target_link_libraries(${name} PRIVATE MPI::MPI_C)
   if(NOT SANITIZE) # clang leaves the sanitizers' functions to the program
