@@ -2,6 +2,8 @@
 // files of a model do not belong together is refused by name.
 #include "weight_source.h"
 
+#include "model.h"
+#include "overwrite.h"
 #include "safetensors.h"
 #include "scratch.h"
 
@@ -149,6 +151,30 @@ static void test_weight_source_opens_gguf_and_split_gguf(void **state) {
         assert_true(gguf_has(weight_source_gguf(s), "general.architecture"));
         weight_source_close(s);
     }
+}
+
+// No more files are looked for than five digits name: a sign would make four thousand million of "-0003".
+static void test_weight_source_inputs_of_split_gguf(void **state) {
+    (void)state;
+    static const char *const others[] = {"g-00001-of--0003.gguf", "g-00001-of-+0003.gguf", "g-00001-of-    3.gguf",
+                                         "g-    1-of-00003.gguf"};
+    put_parts();
+    InputSet inputs = {0};
+    model_add_inputs(&inputs, "g-00002-of-00003.gguf");
+    size_t all = inputs.count;
+    input_set_clear(&inputs);
+    model_add_inputs(&inputs, "one.gguf");
+    assert_int_equal(inputs.count, 0);
+    put_text("one.gguf", "");
+    model_add_inputs(&inputs, "one.gguf");
+    assert_int_equal(all, 4 * inputs.count); // of the file given and of the three parts
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        input_set_clear(&inputs);
+        put_text(others[i], "");
+        model_add_inputs(&inputs, others[i]);
+        assert_true(inputs.count > 0 && inputs.count < all);
+    }
+    input_set_clear(&inputs);
 }
 
 static void test_weight_source_finds_the_folder(void **state) {
@@ -397,6 +423,7 @@ int main(int argc, char **argv) {
         SCRATCH_TEST(test_weight_source_opens_a_single_file),
         SCRATCH_TEST(test_weight_source_opens_shards),
         SCRATCH_TEST(test_weight_source_opens_gguf_and_split_gguf),
+        SCRATCH_TEST(test_weight_source_inputs_of_split_gguf),
         SCRATCH_TEST(test_weight_source_finds_the_folder),
         SCRATCH_TEST(test_weight_source_says_what_it_looked_for),
         SCRATCH_TEST(test_weight_source_refuses_shards_that_do_not_fit),

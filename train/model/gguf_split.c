@@ -32,14 +32,25 @@ static void print_suffix(char suffix[SUFFIX_LENGTH + 1], uint64_t number, uint64
     snprintf(suffix, SUFFIX_LENGTH + 1, "-%05u-of-%05u.gguf", (unsigned)number + 1, (unsigned)count);
 }
 
+// The count of such a suffix; 0: it is none. Digits alone: a sign would make a large number of it.
+static unsigned suffix_count(const char *suffix) {
+    static const char form[SUFFIX_LENGTH + 1] = "-00000-of-00000.gguf";
+    unsigned count = 0;
+    for (int i = 0; i < SUFFIX_LENGTH; i++) {
+        bool digit = suffix[i] >= '0' && suffix[i] <= '9';
+        if (form[i] == '0' ? !digit : suffix[i] != form[i]) return 0;
+        if (digit && i >= 10) count = count * 10 + (unsigned)(suffix[i] - '0');
+    }
+    return count;
+}
+
 void model_add_inputs(InputSet *inputs, const char *path) {
     char suffix[SUFFIX_LENGTH + 1];
-    unsigned number, count;
     size_t n = path ? strlen(path) : 0;
     input_set_add(inputs, path);
-    if (n < SUFFIX_LENGTH || sscanf(path + n - SUFFIX_LENGTH, "-%5u-of-%5u.gguf", &number, &count) != 2) return;
+    unsigned count = n < SUFFIX_LENGTH ? 0 : suffix_count(path + n - SUFFIX_LENGTH);
     for (unsigned i = 0; i < count; i++) {
-        print_suffix(suffix, i % 99999, count % 100000);
+        print_suffix(suffix, i % 99999, count % 100000); // for the compiler: both fit
         char *part = mem_printf("%.*s%s", (int)(n - SUFFIX_LENGTH), path, suffix);
         input_set_add(inputs, part);
         mem_free(part);
