@@ -81,7 +81,7 @@ static Value g_strftime(Eval *e, Value self, const Value *a) {
         size_t n = 1;
         at++;
         if (at < f->len && f->data[at] == '-') format[n++] = f->data[at++];
-        if (at >= f->len || !strchr("aAbBdHIjmMpSyYeDFTR%", f->data[at])) {
+        if (at >= f->len || !f->data[at] || !strchr("aAbBdHIjmMpSyYeDFTR%", f->data[at])) {
             return eval_fail(e, "strftime_now: unsupported format");
         }
         format[n++] = f->data[at];

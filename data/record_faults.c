@@ -187,7 +187,7 @@ int fault_in_record(RecordSpan s, Err *err) {
                          "(json.dumps writes it)",
                          s.name, s.line, o.single_quotes ? "single quotes" : "None, True or False");
     if (o.value_end) return fault_behind(s, p, o.value_end, end, err);
-    if (strchr("{[,:", end[-1]) && !lines_between(s.text, end))
+    if (end[-1] && strchr("{[,:", end[-1]) && !lines_between(s.text, end))
         return err_input(
             err,
             "%s:%zu: found a record that does not end on its line; expected one record a line, or an array "

@@ -103,6 +103,7 @@ static void test_jinja_messages_name_line_and_construct(void **state) {
     refused("{{ e.swapcase() }}", "attribute 'swapcase' of 'str' is not supported");
     refused("{{ [].append(1) }}", "changing a list is refused");
     refused("{% if 1 %}", "template line 1: the template ends where");
+    refused("{{ strftime_now('%\\x00') }}", "strftime_now: unsupported format");
     refused("{{ 'a' + 1 }}", "unsupported operand types for +: 'str' and 'int'");
     refused("\xFF", "not valid UTF-8");
 }

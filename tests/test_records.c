@@ -335,6 +335,14 @@ static void test_tar_bad_groups_are_refused(void **state) {
         check_refused("s.tar", cases[i].message);
         str_clear(&tar);
     }
+    StrBuf tar = {0}; // a NUL byte behind a label is no blank
+    tar_file(&tar, "a.txt", "x");
+    tar_header(&tar, "a.cls", '0', "", 2);
+    tar_bytes(&tar, "3\0", 2);
+    tar_end(&tar);
+    put_string("s.tar", &tar);
+    check_refused("s.tar", "s.tar/a.cls:1: found");
+    str_clear(&tar);
     scratch_put("s.tar", "", 0);
     check_refused("s.tar", "s.tar: found");
     scratch_put("s.tar", "{\"a\":1}\n", 8);

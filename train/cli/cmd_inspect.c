@@ -43,7 +43,7 @@ static int json_kind(JsonKind *kind, const char *path, Err *err) {
     Err ignored;
     if (file_map(&map, path, err)) return -1;
     const char *p = (const char *)map.data, *end = p + map.size;
-    while (p < end && strchr(" \t\r\n", *p)) p++;
+    while (p < end && *p && strchr(" \t\r\n", *p)) p++;
     *kind = map.size > MAX_CONFIG_BYTES || (p < end && *p == '[') ? JSON_DATA : JSON_TRAINING;
     const char *line_end = *kind == JSON_TRAINING && p < end ? memchr(p, '\n', (size_t)(end - p)) : NULL;
     if (*kind == JSON_TRAINING && map.size && json_parse_data(&doc, p, (size_t)(end - p), path, 1, &ignored) == 0) {
