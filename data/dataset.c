@@ -4,6 +4,7 @@
 // files, options, tokenizer, template. A hit and a miss end in the same mapped file.
 #include "dataset.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -339,7 +340,8 @@ static int fill(Dataset *d, const DatasetOptions *o, const Tokenizer *t, const C
     int rc = hit ? 0 : build(d, o, t, chat, file, err);
     if (!rc && !hit && (rc = make_key(key_after, o, t, chat, err)) == 0 && strcmp(key_after, d->key) != 0) {
         rc = err_runtime(err, "%s: the data changed while it was being read", o->files[0]);
-        if (file) remove(file);
+        if (file && remove(file) != 0 && errno != ENOENT)
+            log_warn("%s: holds such data and cannot be removed: %s", file, strerror(errno));
     }
     if (file && hit) cache_touch(file);
     if (file && !hit && !rc) cache_trim(file, o->cache_limit ? o->cache_limit : CACHE_LIMIT);

@@ -86,14 +86,16 @@ static int share_choices(Backend *b, Group *g, Err *err) {
     if (g->rank == 0) b->k->choices_get(b, &json);
     int64_t length = (int64_t)json.len;
     int status = group_broadcast(g, &length, sizeof length, 0, err);
-    if (!status && (length < 0 || length > MOST_CHOICES)) {
+    if (!status && (length < 0 || length > MOST_CHOICES))
+        status = err_runtime(err, "rank 0 announces %lld bytes of device choices; expected at most %d",
+                             (long long)length, MOST_CHOICES);
+    if (status) {
         str_clear(&json);
-        return err_runtime(err, "rank 0 announces %lld bytes of device choices; expected at most %d", (long long)length,
-                           MOST_CHOICES);
+        return status;
     }
     char *text = mem_calloc((size_t)length + 1, 1);
-    if (g->rank == 0) memcpy(text, json.data, (size_t)length);
-    if (!status) status = group_broadcast(g, text, (size_t)length, 0, err);
+    if (json.len) memcpy(text, json.data, json.len);
+    status = group_broadcast(g, text, (size_t)length, 0, err);
     if (!status) status = group_agree(g, b->k->choices_set(b, text, err), err);
     mem_free(text);
     str_clear(&json);

@@ -115,7 +115,8 @@ int train_log_open(TrainLog **log, const char *path, const RunState *s, Err *err
 
 void train_log_close(TrainLog *log) {
     if (!log) return;
-    fclose(log->file);
+    if (fclose(log->file) != 0 && !log->failed)
+        log_warn("%s: cannot be closed: %s; its end may be missing", log->path, strerror(errno));
     mem_free(log->path);
     mem_free(log);
 }
