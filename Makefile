@@ -89,8 +89,10 @@ fuzz:
 	@BUILD=$(BUILD)-fuzz sh tests/fuzz/run.sh
 
 # Static analysis; a finding is an error. cppcheck takes seconds, clang-tidy minutes.
-lint: build
+lint: setup
 	@sh tests/setup.sh lint
+	@cmake -S . -B $(BUILD) -G Ninja > $(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
+	@rm -f $(BUILD).log
 	@BUILD=$(BUILD) sh tests/lint.sh
 
 bench: build model

@@ -198,7 +198,7 @@ static JsonStr joined(Dialog *d, JsonStr a, const char *separator, JsonStr b) {
     size_t n = strlen(separator);
     char *text = json_pool_alloc(&d->pool, a.len + n + b.len + 1, 1);
     memcpy(text, a.data, a.len);
-    memcpy(text + a.len, separator, n);
+    memcpy(text + a.len, separator, n + 1);
     memcpy(text + a.len + n, b.data, b.len + 1);
     return (JsonStr){text, a.len + n + b.len};
 }

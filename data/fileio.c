@@ -152,7 +152,7 @@ static int read_all(StrBuf *text, int fd, const char *path, size_t max_size, Err
 }
 
 int file_read(char **data, size_t *size, const char *path, size_t max_size, Err *err) {
-    struct stat st;
+    struct stat st = {0};
     StrBuf text = {0};
     *data = NULL;
     *size = 0;

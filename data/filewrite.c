@@ -97,7 +97,7 @@ static int create_temporary(char **tmp_path, const char *target, int mode) {
             return fd;
         }
         if (fd >= 0) { // swept, or it cannot be known: nobody else has this name
-            remove(tmp);
+            (void)remove(tmp);
             close(fd);
         }
         mem_free(tmp);

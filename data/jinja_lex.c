@@ -259,7 +259,7 @@ static int lex_operator(Lexer *lx) {
     for (size_t i = 0; i < sizeof two / sizeof *two; i++) {
         if (looking_at(lx, lx->at, two[i])) op = OP2(two[i][0], two[i][1]);
     }
-    if (!op && c && strchr("+-/*%~[](){}><=.:|,;", c)) op = c;
+    if (!op && c && strchr("+-/*%~[](){}><=.:|,;", c)) op = (unsigned char)c;
     if (!op) return lex_fail(lx, "unexpected character in a tag");
     if (op == '(' || op == '[' || op == '{') {
         if (lx->n_brackets == JINJA_MAX_NESTING) return lex_fail(lx, "brackets are nested too deep");

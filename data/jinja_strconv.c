@@ -18,7 +18,7 @@ size_t format_float(char buf[40], double f) {
         if (strtod(digits, NULL) == f) break;
     }
     char *exp = strchr(digits, 'e');
-    int e10 = atoi(exp + 1);
+    int e10 = (int)strtol(exp + 1, NULL, 10);
     if (e10 < -4 || e10 >= 16) { // d.ddde+XX as C writes it
         return (size_t)snprintf(buf, 40, "%s", digits);
     }

@@ -129,9 +129,9 @@ static Value t_test(Eval *e, Value v, const Value *a) {
 }
 
 #define TEST_OF_ONE(test_name, function)                                                                               \
-    { .name = test_name, .call = function, .params = "" }
+    { .name = (test_name), .call = (function), .params = "" }
 #define TEST_OF_TWO(test_name, function)                                                                               \
-    { .name = test_name, .call = function, .params = "other", .required = 1 }
+    { .name = (test_name), .call = (function), .params = "other", .required = 1 }
 static const Function tests[] = {
     TEST_OF_ONE("boolean", t_boolean),
     TEST_OF_ONE("callable", t_callable),

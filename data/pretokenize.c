@@ -54,8 +54,9 @@ int pretokenizer_add_bert(Pretokenizer *p, Err *err) {
 
 void pretokenizer_add_metaspace(Pretokenizer *p, const char *replacement, PrependScheme scheme, bool split) {
     Step step = {.kind = STEP_METASPACE, .scheme = scheme, .split = split};
-    CHECK(strlen(replacement) < sizeof step.replacement, "a replacement of more than one character");
-    strcpy(step.replacement, replacement);
+    size_t len = strlen(replacement);
+    CHECK(len < sizeof step.replacement, "a replacement of more than one character");
+    memcpy(step.replacement, replacement, len + 1);
     add_step(p, step);
 }
 

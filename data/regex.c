@@ -66,7 +66,7 @@ static int put_escape(Reader *r) {
     if (r->at == r->end) return refuse(r, "a backslash at the end");
     char c = *r->at++;
     if (c == 'p' || c == 'P') return put_property(r, c == 'P');
-    const char *shorthand = memchr("sSdDwW", c, 6);
+    const char *shorthand = c ? strchr("sSdDwW", c) : NULL;
     if (shorthand) {
         char name = c | 32;
         return put_class(r, find_class(&name, 1), c != name);

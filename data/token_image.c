@@ -182,7 +182,7 @@ static int check_image(TokenImage *image, const char *key, int32_t vocab_size, E
     if (image->size < sizeof(TokenHeader) + sizeof footer || image->size % 8)
         return damaged(err, "its size is impossible");
     const TokenHeader *header = (const TokenHeader *)image->data;
-    if (memcmp(header->magic, TOKEN_MAGIC, sizeof header->magic) || memcmp(header->key, key, TOKEN_KEY_LEN))
+    if (memcmp(header->magic, TOKEN_MAGIC, sizeof header->magic) != 0 || memcmp(header->key, key, TOKEN_KEY_LEN) != 0)
         return damaged(err, "it is of another kind");
     size_t footer_at = image->size - sizeof footer;
     memcpy(&footer, image->data + footer_at, sizeof footer);

@@ -190,7 +190,7 @@ static void put(PostItem *items, int *n, PostKind kind, int32_t id, int32_t type
 // [CLS] A [SEP] and [CLS] A [SEP] B [SEP], the last two of type 1; RoBERTa: <s> A </s> </s> B </s>, all of type 0.
 static int read_cls_sep(JsonTokenizer *t, const Json *v, bool roberta) {
     PostProcessor *p = &t->parts->post;
-    int32_t cls, sep, second = roberta ? 0 : 1;
+    int32_t cls = -1, sep = -1, second = roberta ? 0 : 1;
     if (component_keys(v, roberta ? "sep cls trim_offsets add_prefix_space" : "sep cls", t->err) != 0 ||
         read_pair(t, v, "cls", &cls) != 0 || read_pair(t, v, "sep", &sep) != 0)
         return -1;

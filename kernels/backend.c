@@ -39,9 +39,9 @@ static void check_slots(const Kernels *k) {
     DEVICE_SLOTS(CHECK_SLOT)
     OP_SLOTS(CHECK_SLOT)
     // A slot that is missing in the lists of host.h would escape the checks above.
-#define COUNT_SLOT(slot) +1
-    _Static_assert(sizeof(Kernels) ==
-                       sizeof(char *) + (DEVICE_SLOTS(COUNT_SLOT) OP_SLOTS(COUNT_SLOT)) * sizeof(void (*)(void)),
+#define NUMBER_OF_SLOT(slot) NUMBER_OF_##slot,
+    enum { DEVICE_SLOTS(NUMBER_OF_SLOT) OP_SLOTS(NUMBER_OF_SLOT) N_SLOTS };
+    _Static_assert(sizeof(Kernels) == sizeof(char *) + N_SLOTS * sizeof(void (*)(void)),
                    "host.h lists every slot of struct Kernels");
 }
 

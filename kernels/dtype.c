@@ -259,7 +259,8 @@ static void expand_q6_k(float *y, const uint8_t *b) {
         for (int g = 0; g < 4; g++)
             for (int l = 0; l < 32; l++) {
                 int q = (ql[g % 2 * 32 + l] >> g / 2 * 4 & 15) | (qh[l] >> g * 2 & 3) << 4;
-                y[half * 128 + g * 32 + l] = d * scales[g * 2 + l / 16] * (q - 32);
+                int8_t scale = scales[g * 2 + l / 16];
+                y[half * 128 + g * 32 + l] = d * scale * (q - 32);
             }
     }
 }

@@ -181,7 +181,7 @@ static void finish_logits(const Head *a, Panel p, float *x, float *slopes) {
         for (int64_t v = 0; v < p.n; v++) x[v] += a->w->bias[p.at + v];
     if (cap == 0) return;
     cpu_softcap(x, p.n, 1 / cap, cap);
-    if (!a->smooth_capped) return;
+    if (!slopes) return;
     for (int64_t v = 0; v < p.n; v++) slopes[v] = of_all * (1 - x[v] / cap * (x[v] / cap));
 }
 

@@ -34,7 +34,7 @@ static int symbol_of(void **symbol, const char *path, const char *name, Err *err
     const char *interface = dlsym(module, MODULE_INTERFACE_SYMBOL);
     *symbol = dlsym(module, name);
     if (!interface || !*symbol) return err_runtime(err, "%s is no module of lorac: it has no %s", path, name);
-    if (strcmp(interface, lorac_module_interface))
+    if (strcmp(interface, lorac_module_interface) != 0)
         return err_runtime(err, "%s was built from other sources than this program: build both again", path);
     return 0;
 }

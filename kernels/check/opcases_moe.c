@@ -10,6 +10,7 @@ static const double PRODUCT = 4;
 static MoePlan given_plan(OpRun *r) {
     int64_t t = r->size.t, experts = r->size.experts, used = r->size.used, size = moe_plan_size(t, experts, used);
     int32_t *host = mem_calloc((size_t)size, sizeof *host), row = 0;
+    CHECK(host); // moe_plan_at takes NULL too
     MoePlan p = moe_plan_at(host, t, experts, used);
     for (int64_t i = 0; i < t * used; i++) {
         int64_t first = r->size.uneven ? 0 : (i / used * 2654435761 >> 7) % experts;

@@ -175,7 +175,7 @@ static int read_targets(AdapterConfig *c, const Json *root, const Model *m, cons
     if (peft_targets_new(&t, root, path, err)) return -1;
     AdapterRank *each = mem_calloc((size_t)m->config.layers * PROJ_COUNT, sizeof *each);
     PeftModule usual = {.key = "\"r\"", .rank = peft_targets_rank(t), .alpha = peft_targets_alpha(t)};
-    AdapterRank of_r[PROJ_COUNT];
+    AdapterRank of_r[PROJ_COUNT] = {0};
     int rc = take_match(of_r, PROJ_BIT(0), &usual, path, err);
     if (!rc) rc = match_all(each, m, prefix, t, path, err);
     c->rank = of_r[0].rank;

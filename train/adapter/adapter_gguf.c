@@ -251,7 +251,7 @@ static int load(Adapter **a, const Gguf *g, const Model *m, bool with_grad, Err 
 int adapter_load_gguf(Adapter **out, const Model *m, const char *file, bool with_grad, Err *err) {
     Gguf *g;
     if (gguf_open(&g, file, err)) return -1;
-    Adapter *a;
+    Adapter *a = NULL;
     int rc = load(&a, g, m, with_grad, err);
     gguf_close(g);
     if (rc == 0) *out = a;

@@ -18,7 +18,7 @@
     void *address = atomic_load_explicit(&found, memory_order_relaxed);                                                \
     if (!address) atomic_store_explicit(&found, address = dlsym(RTLD_NEXT, #function), memory_order_relaxed);          \
     if (!address) fatal("no " #function " in the C library");                                                          \
-    __typeof__(&function) next;                                                                                        \
+    __typeof__(&(function)) next;                                                                                      \
     memcpy(&next, &address, sizeof next) // ISO C has no cast from an object's address to a function's
 
 static void *or_exhausted(void *p, size_t bytes) {

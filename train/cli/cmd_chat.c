@@ -87,10 +87,10 @@ static void list_adapters(const Chat *c) {
     say("%s none\n", c->active ? " " : "*");
     for (size_t i = 0; i < c->n_adapters; i++) {
         const NamedAdapter *n = &c->adapters[i];
+        long long count = n->adapter->count;
         StrBuf rank = {0};
         adapter_print_rank(&rank, n->adapter);
-        say("%s %s (rank %s, %lld parameters)\n", c->active == n->adapter ? "*" : " ", n->name, rank.data,
-            (long long)n->adapter->count);
+        say("%s %s (rank %s, %lld parameters)\n", c->active == n->adapter ? "*" : " ", n->name, rank.data, count);
         str_clear(&rank);
     }
 }

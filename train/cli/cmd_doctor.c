@@ -49,7 +49,7 @@ static void print_driver(void) {
     FILE *f = fopen("/proc/driver/nvidia/version", "r");
     char line[256];
     if (f && fgets(line, sizeof line, f)) say("driver     %s", line);
-    if (f) fclose(f);
+    if (f) (void)fclose(f);
 }
 
 static void print_device(Backend *b) {

@@ -95,8 +95,8 @@ int main(int argc, char **argv) {
     occupy_standard_streams();
     Err err = {0};
     hooks_install();
-    signal(SIGPIPE, SIG_IGN); // a closed pipe must not end a training run
-    signal(SIGXFSZ, SIG_IGN); // nor a limit of file sizes: the write fails with EFBIG
+    (void)signal(SIGPIPE, SIG_IGN); // a closed pipe must not end a training run
+    (void)signal(SIGXFSZ, SIG_IGN); // nor a limit of file sizes: the write fails with EFBIG
     const Verb *v = choose(&argc, &argv, &err);
     int status = v ? v->run(argc, argv, &err) : EXIT_INPUT;
     status = check_output(v, status, &err); // where both go to one file, the error comes last

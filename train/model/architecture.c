@@ -55,8 +55,8 @@ static const Module gguf_fused[] = {{"attn_qkv", Q | K | V}, {"attn_output", O},
         .head = "output",                                                                                              \
         .layer = "blk.%d.",                                                                                            \
         .norms = {"attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm", "attn_q_norm", "attn_k_norm"},      \
-        .modules = MODULES,                                                                                            \
-        .fused_modules = FUSED,                                                                                        \
+        .modules = (MODULES),                                                                                          \
+        .fused_modules = (FUSED),                                                                                      \
         .router = "ffn_gate_inp"}
 
 // --- the families ---

@@ -50,6 +50,7 @@ static int read_per_layer(const Reader *r, const char *name, uint64_t *out) {
 static int read_int(const Reader *r, const char *key, int64_t fallback, int64_t min, int64_t max, int64_t *out) {
     char name[KEY_MAX];
     full_key(name, r, key);
+    *out = fallback;
     uint64_t value = 0;
     int rc = r->layers && gguf_has_array(r->g, name) ? read_per_layer(r, name, &value)
                                                      : gguf_u64(r->g, name, fallback < 0, &value, r->err);

@@ -69,6 +69,7 @@ int model_check_finite(Loader *l, const Weight *w, const char *name) {
 
 // dst [cols, rows] = transposed src [rows, cols], in blocks that stay in the cache.
 #define TRANSPOSE(name, Element)                                                                                       \
+    /* NOLINTNEXTLINE(bugprone-macro-parentheses): a type */                                                           \
     static void name(Element *dst, const Element *src, int64_t rows, int64_t cols) {                                   \
         enum { BLOCK = 32 };                                                                                           \
         _Pragma("omp parallel for") for (int64_t r0 = 0; r0 < rows; r0 += BLOCK) for (int64_t c0 = 0; c0 < cols;       \

@@ -86,7 +86,7 @@ int rope_table(float **table, const RopeConfig *r, int64_t positions, Err *err) 
     CHECK(half > 0 && half <= ROPE_MAX_PAIRS && positions > 0);
     if ((size_t)positions > MAX_TABLE_BYTES / ((size_t)r->rotated * sizeof(float)))
         return err_input(err, "a RoPE table of %lld positions; expected one of at most 1 GiB", (long long)positions);
-    float freq[ROPE_MAX_PAIRS], scale = attention_factor(r);
+    float freq[ROPE_MAX_PAIRS] = {0}, scale = attention_factor(r);
     if (!isfinite(scale)) return err_input(err, "RoPE attention factor is %g; expected a finite number", (double)scale);
     if (find_frequencies(freq, r, positions, err)) return -1;
     float *out = *table = mem_alloc((size_t)(positions * r->rotated), sizeof *out);

@@ -13,7 +13,7 @@
 static void read_line(char *line, size_t size, const char *path) {
     FILE *f = fopen(path, "re");
     if (!f || !fgets(line, (int)size, f)) line[0] = 0;
-    if (f) fclose(f);
+    if (f) (void)fclose(f);
     line[strcspn(line, "\n")] = 0;
 }
 
@@ -64,7 +64,7 @@ static uint64_t name_control_group(void) {
     for (const char *p = machine; *p; p++) h = hash_byte(h, *p);
     FILE *f = fopen("/proc/self/cgroup", "re");
     for (int c; f && (c = fgetc(f)) != EOF;) h = hash_byte(h, c);
-    if (f) fclose(f);
+    if (f) (void)fclose(f);
     return h;
 }
 

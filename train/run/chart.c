@@ -41,6 +41,11 @@ static double tick_step(const Range *r) {
     return power * (f < 1.5 ? 1 : f < 3.5 ? 2 : f < 7.5 ? 5 : 10);
 }
 
+// Multiples of step in the range.
+static int tick_count(const Range *r, double step) {
+    return isfinite(step) ? (int)(floor(r->high / step) - ceil(r->low / step)) + 1 : 0;
+}
+
 // Four digits, and large numbers without an exponent.
 static const char *short_number(char buf[32], double v) {
     snprintf(buf, 32, fabs(v) >= 1000 && fabs(v) < 1e9 ? "%.0f" : "%.4g", v);
@@ -58,18 +63,19 @@ static double place_y(const Range *r, double v) {
 static void add_axes(StrBuf *out, const Range *x, const Range *y) {
     double step = tick_step(y);
     char number[32];
-    for (double v = ceil(y->low / step) * step; v <= y->high; v += step) {
-        double at = place_y(y, v);
-        if (fabs(v) < step * 1e-9) v = 0;
+    for (int i = 0, n = tick_count(y, step); i < n; i++) {
+        double v = (ceil(y->low / step) + i) * step, at = place_y(y, v);
         str_printf(out, "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>", LEFT, WIDTH - RIGHT, at,
                    at);
         str_printf(out, "<text class=\"tick\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>", LEFT - 6, at + 4,
                    short_number(number, v));
     }
     step = fmax(tick_step(x), 1); // steps are whole
-    for (double v = ceil(x->low / step) * step; v <= x->high; v += step)
+    for (int i = 0, n = tick_count(x, step); i < n; i++) {
+        double v = (ceil(x->low / step) + i) * step;
         str_printf(out, "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.6g</text>", place_x(x, v),
                    HEIGHT - 10, v);
+    }
 }
 
 // Long runs are thinned: a stretch of points becomes its mean.

@@ -207,7 +207,7 @@ const char *config_key_nearest(const char *name) {
             nearest_try(&near, alias);
             if (near.name != alias) continue;
             found = config_keys[i].name; // offered by its own name
-            near.name = strcpy(best, alias);
+            near.name = memcpy(best, alias, strlen(alias) + 1);
         }
     }
     return found;

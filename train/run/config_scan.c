@@ -86,13 +86,18 @@ static int fail_json(const Scan *s, int line, Err *err) {
 static int parse(cJSON **root, const Scan *s, Err *err) {
     const char *end = s->text;
     *root = cJSON_ParseWithLengthOpts(s->text, s->size + 1, &end, true);
-    if (!*root) return fail_json(s, line_of(s->text, end), err);
+    if (!*root) {
+        fail_json(s, line_of(s->text, end), err);
+        return -1;
+    }
     if (!cJSON_IsObject(*root)) return err_input(err, "%s:1: expected one JSON object", s->name);
     return 0;
 }
 
 static int check_duplicates(const cJSON *root, const Scan *s, Err *err) {
-    size_t i = 0;
+    size_t i = 0, members = (size_t)cJSON_GetArraySize(root);
+    CHECK(members == s->n_members, "%zu members, %zu lines", members, s->n_members);
+    if (!members) return 0;
     for (const cJSON *m = root->child; m; m = m->next, i++) {
         size_t j = 0;
         for (const cJSON *p = root->child; p != m; p = p->next, j++) {
@@ -101,7 +106,6 @@ static int check_duplicates(const cJSON *root, const Scan *s, Err *err) {
                                  m->string, s->lines[j]);
         }
     }
-    CHECK(i == s->n_members, "%zu members, %zu lines", i, s->n_members);
     return 0;
 }
 

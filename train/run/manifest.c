@@ -178,7 +178,7 @@ static int read_split(RunSplit *s, const Json *split, Err *err) {
     } parts[] = {{"rows_per_step", &s->rows_per_step}, {"rows_per_rank", &s->rows_per_rank}, {"ranks", &s->ranks}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         const Json *v = split && split->type == JSON_OBJECT ? json_get(split, parts[i].name) : NULL;
-        if (!v || v->type != JSON_INT || v->integer < 1 || v->integer > 1ll << 40)
+        if (!v || v->type != JSON_INT || v->integer < 1 || v->integer > 1LL << 40)
             return err_input(err, "manifest.json: split.%s: no number above 0", parts[i].name);
         *parts[i].to = v->integer;
     }

@@ -106,7 +106,7 @@ static int choose_gpu(RankDevice *d, const char *device, const Group *g, Err *er
         return err_runtime(err, "device %s: no NVIDIA GPU is visible (CUDA_VISIBLE_DEVICES, permissions)", device);
     if (gpus > MOST_GPUS) gpus = MOST_GPUS;
     d->gpus = gpus;
-    d->gpu = best || !device[4] ? g->local_rank % gpus : atoi(device + 5);
+    d->gpu = best || !device[4] ? g->local_rank % gpus : (int)strtol(device + 5, NULL, 10);
     if (d->gpu < gpus) d->id = ids[d->gpu]; // else the backend says what is wrong
     return 0;
 }
