@@ -1,5 +1,6 @@
 #include "file_pattern.h"
 
+#include <errno.h>
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,9 +52,9 @@ static bool find_brace(Brace *b, const char *text) {
 static int expand_glob(Names *n, const char *pattern, Err *err) {
     glob_t found;
     if (path_exists(pattern) || !strpbrk(pattern, "*?[")) return add_name(n, pattern, err);
-    int rc = glob(pattern, 0, NULL, &found);
+    int rc = glob(pattern, GLOB_ERR, NULL, &found); // a folder that cannot be read may hold some
     if (rc == GLOB_NOMATCH) return err_input(err, "%s: found no file of that pattern; expected at least one", pattern);
-    if (rc) return err_runtime(err, "%s: the pattern cannot be matched", pattern);
+    if (rc) return err_runtime(err, "%s: a folder of the pattern cannot be read: %s", pattern, strerror(errno));
     for (size_t i = 0; i < found.gl_pathc && !rc; i++) rc = add_name(n, found.gl_pathv[i], err);
     globfree(&found);
     return rc;

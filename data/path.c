@@ -1,6 +1,7 @@
 // path: names, and directories as plain directories (declared in fileio.h).
 #include "fileio.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
 #include <stdio.h>
@@ -77,4 +78,24 @@ char *path_absolute(const char *path) {
     free(resolved); // these two come from libc
     free(cwd);
     return absolute;
+}
+
+int dir_list(NameList *names, const char *path, Err *err) {
+    DIR *dir = opendir(path);
+    if (!dir)
+        return errno == ENOENT ? 0 : err_runtime(err, "%s: cannot be listed: %s", path, strerror(errno));
+    for (struct dirent *e; errno = 0, (e = readdir(dir));) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+        MEM_GROW(names->items, names->capacity, names->count + 1);
+        names->items[names->count++] = mem_strdup(e->d_name);
+    }
+    int why = errno;
+    closedir(dir);
+    return why ? err_runtime(err, "%s: cannot be listed: %s", path, strerror(why)) : 0;
+}
+
+void name_list_clear(NameList *names) {
+    for (size_t i = 0; i < names->count; i++) mem_free(names->items[i]);
+    mem_free(names->items);
+    *names = (NameList){0};
 }

@@ -72,6 +72,11 @@ int __wrap_renameat2(int a, const char *from, int b, const char *to, unsigned fl
 int __wrap_renameat2(int a, const char *from, int b, const char *to, unsigned flags) {
     return fails(EIO) ? -1 : __real_renameat2(a, from, b, to, flags);
 }
+DIR *__real_opendir(const char *path);
+DIR *__wrap_opendir(const char *path);
+DIR *__wrap_opendir(const char *path) {
+    return fails(EIO) ? NULL : __real_opendir(path);
+}
 int __real_mkdir(const char *path, mode_t mode);
 int __wrap_mkdir(const char *path, mode_t mode);
 int __wrap_mkdir(const char *path, mode_t mode) {
@@ -260,7 +265,8 @@ static void test_snapshot_prune_keeps_the_last_two_and_the_best(void **state) {
     assert_int_equal(dir_make_parents(leftover, NULL), 0);
     assert_int_equal(unlink(damaged), 0);
     snapshot_prune(out, 1, 2);
-    int64_t *steps = snapshot_list(out, &count);
+    int64_t *steps;
+    assert_int_equal(snapshot_list(&steps, &count, out, NULL), 0);
     assert_int_equal(count, 4); // 6 cannot be read: it does not count as one of the two
     assert_true(steps[0] == 2 && steps[1] == 4 && steps[2] == 5 && steps[3] == 6);
     assert_false(path_exists(leftover));
@@ -311,6 +317,27 @@ static void test_snapshot_survives_each_failing_call(void **state) {
     tiny_run_close(&r);
 }
 
+// A directory that cannot be read has not lost its snapshots: nothing begins anew over them.
+static void test_snapshot_directory_that_cannot_be_listed(void **state) {
+    (void)state;
+    TinyRun r;
+    Err err = {0};
+    open_run(&r, 2);
+    must_save(&r);
+    RunIdentity id = run_identity(r.trainer);
+    static const char *const requests[] = {"auto", "false"};
+    for (size_t i = 0; i < 2; i++) {
+        char *from;
+        fail_at = 1;
+        calls = 0;
+        ASSERT_REFUSED(snapshot_resume(r.trainer, out, requests[i], &id, &from, &err), &err, "cannot be listed");
+        fail_at = 0;
+        assert_int_equal(err.status, EXIT_RUNTIME);
+        assert_null(from);
+    }
+    tiny_run_close(&r);
+}
+
 #define ONE(f) cmocka_unit_test_setup(f, empty_out)
 int main(int argc, char **argv) {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
@@ -320,6 +347,7 @@ int main(int argc, char **argv) {
                                        ONE(test_snapshot_notices_every_byte_of_the_manifest),
                                        ONE(test_snapshot_resume_rules),
                                        ONE(test_snapshot_prune_keeps_the_last_two_and_the_best),
+                                       ONE(test_snapshot_directory_that_cannot_be_listed),
                                        ONE(test_snapshot_survives_each_failing_call)};
     return cmocka_run_group_tests(tests, make_out, remove_out);
 }

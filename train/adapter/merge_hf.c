@@ -1,6 +1,5 @@
 // merge_hf: a merged model as a Hugging Face folder (see merge.h): shards as transformers writes them, config.json with
 // the new type, and all other small files of the base.
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,13 +217,14 @@ static int copy_entry(const Merge *g, const char *dir, const char *name, const c
 static int copy_others(const Merge *g, const char *to, Err *err) {
     static const char template_name[] = "chat_template.jinja";
     const char *dir = weight_source_dir(g->files), *own = g->a->chat_template;
-    DIR *d = opendir(dir);
-    if (!d) return err_runtime(err, "%s: cannot be listed: %s", dir, strerror(errno));
-    int rc = 0;
-    for (const struct dirent *e; !rc && (e = readdir(d));)
-        if (e->d_name[0] != '.' && !is_weights(e->d_name) && !(own && strcmp(e->d_name, template_name) == 0))
-            rc = copy_entry(g, dir, e->d_name, to, err);
-    closedir(d);
+    NameList names = {0};
+    int rc = dir_list(&names, dir, err);
+    for (size_t i = 0; i < names.count && !rc; i++) {
+        const char *name = names.items[i];
+        if (name[0] != '.' && !is_weights(name) && !(own && strcmp(name, template_name) == 0))
+            rc = copy_entry(g, dir, name, to, err);
+    }
+    name_list_clear(&names);
     if (rc || !own) return rc;
     char *path = path_join(to, template_name); // stands above the one in tokenizer_config.json
     rc = file_write_whole(path, own, strlen(own), NULL, err);

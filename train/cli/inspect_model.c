@@ -169,9 +169,10 @@ static int inspect_snapshot(const char *dir, FILE *out, Err *err) {
 static int inspect_output_dir(const char *dir, FILE *out, Err *err) {
     static const char *const keys[] = {"model_name_or_path", "train_file", "validation_file", NULL};
     size_t n;
-    int64_t *steps = snapshot_list(dir, &n);
+    int64_t *steps;
+    int rc = snapshot_list(&steps, &n, dir, err);
     char *config = path_join(dir, "config.json"), *adapter = path_join(dir, "adapter");
-    int rc = inspect_json_keys(config, "a run's output", keys, NULL, out, err);
+    if (!rc) rc = inspect_json_keys(config, "a run's output", keys, NULL, out, err);
     say_to(out, "  snapshots:");
     for (size_t i = 0; i < n; i++) say_to(out, " %" PRId64, steps[i]);
     say_to(out, "%s", n ? "\n" : " none\n");

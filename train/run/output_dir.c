@@ -69,8 +69,10 @@ static void sweep(const OutputDir *d) {
 // it has steps to do (train_setup.c).
 static int check_outputs(const Config *c, Err *err) {
     size_t snapshots;
-    mem_free(snapshot_list(c->output_dir, &snapshots));
-    return snapshots ? 0 : run_outputs_check(c, err);
+    int64_t *steps;
+    int status = snapshot_list(&steps, &snapshots, c->output_dir, err);
+    mem_free(steps);
+    return status || snapshots ? status : run_outputs_check(c, err);
 }
 
 static int check_config(const OutputDir *d, const Config *c, Err *err) {

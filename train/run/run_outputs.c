@@ -77,8 +77,8 @@ int run_logs_check(const Config *c, Err *err) {
 // Snapshots are rotated: none of them may hold what this run reads.
 static int check_snapshots(const Config *c, const InputSet *inputs, Err *err) {
     size_t count;
-    int64_t *steps = snapshot_list(c->output_dir, &count);
-    int rc = 0;
+    int64_t *steps;
+    int rc = snapshot_list(&steps, &count, c->output_dir, err);
     for (size_t i = 0; i < count && !rc; i++) {
         char *path = snapshot_path(c->output_dir, steps[i]);
         rc = overwrite_no_input(path, inputs, err);

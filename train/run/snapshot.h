@@ -63,5 +63,6 @@ void snapshot_prune(const char *output_dir, int64_t limit, int64_t best_step);
 void snapshot_sweep(const char *output_dir); // what interrupted writes have left; the caller holds the directory's lock
 bool snapshot_is_good(const char *output_dir, int64_t step); // all its files are there, with their hashes
 char *snapshot_path(const char *output_dir, int64_t step);   // caller frees
-// Steps of the snapshots in output_dir, ascending, by name only. Caller frees.
-int64_t *snapshot_list(const char *output_dir, size_t *count);
+// Steps of the snapshots in output_dir, ascending, by name only. The caller frees them, after an error (a directory
+// that cannot be read; then there are none) too.
+int snapshot_list(int64_t **steps, size_t *count, const char *output_dir, Err *err);

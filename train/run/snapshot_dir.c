@@ -1,7 +1,6 @@
 // The snapshots of an output directory: which there are, which one a run goes on from, which are removed.
 #include "snapshot.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,26 +28,23 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-int64_t *snapshot_list(const char *output_dir, size_t *count) {
-    int64_t *steps = NULL, step;
-    size_t capacity = 0;
+int snapshot_list(int64_t **steps, size_t *count, const char *output_dir, Err *err) {
+    NameList names = {0};
+    int status = dir_list(&names, output_dir, err);
+    *steps = mem_alloc(names.count, sizeof **steps);
     *count = 0;
-    DIR *dir = opendir(output_dir);
-    for (struct dirent *e; dir && (e = readdir(dir));) {
-        if (!parse_name(e->d_name, &step)) continue;
-        MEM_GROW(steps, capacity, *count + 1);
-        steps[(*count)++] = step;
-    }
-    if (dir) closedir(dir);
-    if (steps) qsort(steps, *count, sizeof *steps, ascending);
-    return steps;
+    for (size_t i = 0; !status && i < names.count; i++)
+        if (parse_name(names.items[i], &(*steps)[*count])) ++*count;
+    if (*count) qsort(*steps, *count, sizeof **steps, ascending);
+    name_list_clear(&names);
+    return status;
 }
 
 // The newest that verifies. A snapshot of another run is an error even when an older one would fit.
 static int resume_newest(Trainer *t, const char *output_dir, const RunIdentity *id, char **from, Err *err) {
     size_t count;
-    int64_t *steps = snapshot_list(output_dir, &count);
-    int status = 0;
+    int64_t *steps;
+    int status = snapshot_list(&steps, &count, output_dir, err);
     for (size_t i = count; i-- > 0 && !*from && !status;) {
         char *path = snapshot_path(output_dir, steps[i]);
         bool other;
@@ -83,8 +79,10 @@ int snapshot_resume(Trainer *t, const char *output_dir, const char *request, con
         return 0;
     }
     size_t count;
-    mem_free(snapshot_list(output_dir, &count));
-    if (count == 0) return 0;
+    int64_t *steps;
+    int status = snapshot_list(&steps, &count, output_dir, err);
+    mem_free(steps);
+    if (status || count == 0) return status;
     return err_input(err,
                      "resume_from_checkpoint: false, but %s has %zu snapshots; expected \"auto\" or another "
                      "output_dir",
@@ -100,7 +98,8 @@ void snapshot_split(RunSplit *split, const char *output_dir, const char *request
         if (manifest_read(&m, request, false, NULL) == 0) *split = m.split;
         return;
     }
-    int64_t *steps = snapshot_list(output_dir, &count);
+    int64_t *steps;
+    snapshot_list(&steps, &count, output_dir, NULL); // resume says what is wrong with the directory
     for (size_t i = count; i-- > 0 && !split->rows_per_step;) {
         char *path = snapshot_path(output_dir, steps[i]);
         if (manifest_read(&m, path, false, NULL) == 0) *split = m.split;
@@ -188,7 +187,9 @@ static void remove_snapshot(const char *path, bool first) {
 
 void snapshot_prune(const char *output_dir, int64_t limit, int64_t best_step) {
     size_t count;
-    int64_t *steps = snapshot_list(output_dir, &count), good = 0, pruned = 0;
+    int64_t *steps, good = 0, pruned = 0;
+    Err err;
+    if (snapshot_list(&steps, &count, output_dir, &err)) log_warn("%s; no snapshot is removed", err.msg);
     if (limit < KEEP_AT_LEAST) limit = KEEP_AT_LEAST;
     for (size_t i = count; i-- > 0;) {
         char *path = snapshot_path(output_dir, steps[i]);
