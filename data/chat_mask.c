@@ -9,7 +9,8 @@
 //  - end: behind the control tokens that close a turn (found with a probe), if the template wrote them behind the
 //    message's last byte and before the next message's first; else behind the first control token there, or several in
 //    a row that a conversation ending here has, too; else behind the last byte.
-//  - text of the message that comes again in a later turn (a call's name in front of its result) is no part of it.
+//  - text of the message that comes again in a later turn (a call's name in front of its result) is no part of it, nor
+//    is what stands in front of the messages before it (a quotation at the beginning), if it comes behind them too.
 //  - a message of which no byte is left (empty content) has the region from header to end-of-turn token, if both are
 //    found between its neighbours; else none: the template dropped it.
 // Bytes of other messages inside a region are never supervised. {% generation %} spans replace all this.
@@ -155,19 +156,46 @@ static bool is_repetition(const ChatText *x, size_t index, Turn *t, size_t to) {
            behind_header(x, from, to, true) == SIZE_MAX;
 }
 
+// Where the text of each message begins: behind the beginning of the message before, if there is some; else at its
+// first byte. SIZE_MAX: it has none. The caller frees.
+static size_t *find_begins(const ChatText *x) {
+    size_t n = x->in.messages->count, *begin = mem_alloc(n + 1, sizeof *begin),
+           *first = mem_alloc(n + 1, sizeof *first);
+    size_t *before = mem_alloc(n + 1, sizeof *before); // the nearest message before that has text
+    for (size_t i = 0; i < n; i++) begin[i] = first[i] = SIZE_MAX;
+    for (size_t at = x->out.len; at-- > 0;)
+        if (chat_is_message(x->out.origin[at])) first[chat_message_at(x, at)] = at;
+    for (size_t i = 0, last = SIZE_MAX; i < n; i++) {
+        before[i] = last;
+        if (first[i] != SIZE_MAX) last = i;
+    }
+    for (size_t at = 0; at < x->out.len; at++) {
+        if (!chat_is_message(x->out.origin[at])) continue;
+        size_t i = chat_message_at(x, at);
+        if (begin[i] == SIZE_MAX && (before[i] == SIZE_MAX || begin[before[i]] != SIZE_MAX)) begin[i] = at;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (begin[i] == SIZE_MAX) begin[i] = first[i];
+    mem_free(first);
+    mem_free(before);
+    return begin;
+}
+
 static Turn *find_turns(const ChatText *x) {
-    size_t n = x->in.messages->count;
+    size_t n = x->in.messages->count, *begin = find_begins(x);
     Turn *turns = mem_calloc(n + 1, sizeof *turns);
     for (size_t i = 0; i < n; i++) turns[i].prefix = SIZE_MAX;
     for (size_t at = 0; at < x->out.len; at++) {
         if (!chat_is_message(x->out.origin[at])) continue;
         size_t i = chat_message_at(x, at);
         Turn *t = &turns[i];
+        if (at < begin[i]) continue;
         if (t->text.end == 0) t->text = (Region){at, at};
         if (at > t->text.end && !t->closed && is_assistant(&x->in.messages->items[i]))
             t->closed = is_repetition(x, i, t, at);
         if (!t->closed) t->text.end = at + 1;
     }
+    mem_free(begin);
     return turns;
 }
 

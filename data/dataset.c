@@ -218,6 +218,18 @@ static int choose_format(Build *b, RecordSpan first) {
     return b->place.format != FORMAT_AUTO ? 0 : err_context(b->err, "%s:%zu", first.name, first.line);
 }
 
+// A file without a record: an archive may hold other things.
+static int fail_empty(const Build *b, const RecordReader *r) {
+    const KeyCounts *others = records_ignored_kinds(r);
+    if (!others || !others->count)
+        return err_input(b->err, "%s: found no records; expected at least one", b->place.path);
+    StrBuf names = {0};
+    for (size_t i = 0; i < others->count && i < 8; i++) str_printf(&names, "%s%s", i ? ", " : "", others->names[i]);
+    err_input(b->err, "%s: found %s and no records; expected members .json, .txt or .cls", b->place.path, names.data);
+    str_clear(&names);
+    return -1;
+}
+
 static int read_records(Build *b, RecordReader *r) {
     RecordSpan span;
     int more;
@@ -235,8 +247,7 @@ static int read_records(Build *b, RecordReader *r) {
     Err why = *b->err;
     if (run_batch(b)) return -1;
     *b->err = why;
-    if (more == 0 && n == 0) return err_input(b->err, "%s: found no records; expected at least one", b->place.path);
-    return more;
+    return more == 0 && n == 0 ? fail_empty(b, r) : more;
 }
 
 static int read_file(Build *b, const char *path) {

@@ -95,6 +95,9 @@ static size_t add_system(Dialog *d, Json *messages, JsonStr system) {
 }
 
 static int read_message(Dialog *d, Json *out, const Json *message, const char *what, Err *err) {
+    if (message->type == JSON_STRING && message->str.data[strspn(message->str.data, " \t\r\n")] != '{')
+        return err_input(err, "%s: found the text \"%.40s\"; expected an object with role and content", what,
+                         message->str.data);
     if (message->type == JSON_STRING && !(message = json_pool_parse(&d->pool, message->str, what, err))) return -1;
     if (dialog_check_turn(message, err) || message_normalise(out, &d->pool, message, what, err)) return -1;
     return message_check_role(out, d->template, what, err);

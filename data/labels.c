@@ -112,7 +112,8 @@ int label_table_add(LabelTable *t, const char *name, bool integer, uint32_t *id,
         insert(t, at, name);
     }
     if (!t->fixed && integer != t->integers)
-        return err_input(err, "label: found %s; expected %s, as the first record has", integer ? "an integer" : "text",
+        return err_input(err, "label: found %s%s%.64s%s; expected %s, as the first record has",
+                         integer ? "the integer " : "the text ", integer ? "" : "\"", name, integer ? "" : "\"",
                          integer ? "text" : "an integer");
     *id = t->known[at].id;
     return 0;

@@ -243,6 +243,7 @@ static int add_class(StrBuf *members, const TarReader *t, const Group *g, Err *e
     CHECK(text); // compose has looked
     size_t len = g->size[MEMBER_CLASS];
     while (len && is_space(text[len - 1])) len--;
+    for (; len && is_space(*text); len--) text++;
     char *name = mem_printf("%s/%s.cls", t->path, g->key);
     int rc = text_check(name, text, len, err);
     mem_free(name);

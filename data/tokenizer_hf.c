@@ -30,7 +30,7 @@ static int read_json(Folder *f, JsonDoc **doc, const char *name) {
     int rc = 0;
     if (path_exists(path)) {
         rc = file_read(&text, &size, path, MAX_FILE, f->err);
-        if (rc == 0) rc = json_parse(doc, text, size, path, 1, f->err);
+        if (rc == 0) rc = json_parse_data(doc, text, size, path, 1, f->err); // Python writes NaN and Infinity
         if (rc == 0 && json_root(*doc)->type != JSON_OBJECT)
             rc = err_input(f->err, "%s: found %s; expected an object", path, json_type_name(json_root(*doc)));
     }

@@ -156,6 +156,11 @@ static void test_inspect_shows_weights_and_shards(void **state) {
     check_has("inspect s.tar.gz --show 1", 0, "s.tar.gz/0.txt:1: {\"text\": \"e\"}\n");
     check_has("inspect s.tar.gz", 0, "s.tar.gz: data, text, 1 records");
     str_clear(&tar);
+    tar_file(&tar, "0.jsonl", "{}");
+    tar_end(&tar);
+    scratch_put("e.tar", tar.data, tar.len);
+    check_has("inspect c.json train_file=e.tar", 2, "e.tar: found *.jsonl and no records; expected members .json");
+    str_clear(&tar);
     str_clear(&gz);
 }
 

@@ -297,6 +297,8 @@ static const Bad BAD[] = {
     {"d.jsonl", "{\"prompt\":\"p\",\"chosen\":\"a\",\"rejected\":\"b\"}", "preference data (chosen, rejected)"},
     {"d.jsonl", "{\"prompt\":\"p\",\"completion\":\"a\",\"label\":true}",
      "preference data (label with true or false, as for KTO)"},
+    {"d.jsonl", "{\"messages\":[\"x\"]}",
+     "messages[0]: found the text \"x\"; expected an object with role and content"},
     {"d.jsonl", "{\"messages\":[]}", "d.jsonl:1: found a conversation without messages"},
     {"d.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}", "1 without a supervised token"},
     {"d.jsonl", "{\"messages\":[3]}", "messages[0]: found an integer; expected a message"},

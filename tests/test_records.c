@@ -249,7 +249,7 @@ static void test_tar_groups_members_by_key(void **state) {
     tar_file(&tar, "train/003.cls", "good");
     tar_file(&tar, "004.json", "{\"text\": \"own\", \"label\": 1}");
     tar_file(&tar, "004.txt", "other");
-    tar_file(&tar, "004.cls", "2");
+    tar_file(&tar, "004.cls", " 2 \n");
     tar_file(&tar, "005.json", "{\"a\":{}}");
     tar_file(&tar, "005.cls", "-1");
     tar_file(&tar, "006.meta.json", "{}");

@@ -90,6 +90,7 @@ static void test_named_in_each_file(void **state) {
         {"tokenizer_config.json", "{\"eos_token\":{\"__type\":\"AddedToken\",\"content\":\"<ab>\"}}"},
         {"tokenizer_config.json", "{\"eos_token\":{\"content\":\"<ab>\"}}"},
         {"tokenizer_config.json", "{\"image_token\":\"<ab>\"}"},
+        {"tokenizer_config.json", "{\"image_token\":\"<ab>\",\"model_max_length\":Infinity,\"x\":NaN}"},
         {"tokenizer_config.json", "{\"additional_special_tokens\":[\"<ab>\"]}"},
         {"tokenizer_config.json", "{\"extra_special_tokens\":[\"<ab>\"]}"},
         {"tokenizer_config.json", "{\"extra_special_tokens\":{\"x\":\"<ab>\"},\"additional_special_tokens\":null}"},

@@ -73,6 +73,10 @@ llama_call = own("{{ bos_token }}{% for m in messages %}{% set role = 'ipython' 
 gemma = own("{{ bos_token }}{% for m in messages %}{% if m.role == 'assistant' %}{{ '<start_of_turn>model\\n' }}«{{ m.content | trim + '<end_of_turn>' }}»{{ '\\n' }}"
             "{% else %}{{ '<start_of_turn>' + m.role + '\\n' + m.content | trim + '<end_of_turn>\\n' }}{% endif %}{% endfor %}"
             "{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}")
+# the last answer stands in front of all turns too
+front = own("{% if messages[-1].role == 'assistant' %}{{ '<|im_start|>system\\nLast: ' + messages[-1].content + '<|im_end|>\\n' }}{% endif %}"
+            "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}{% if m.role == 'assistant' %}«{{ m.content + '<|im_end|>' }}»"
+            "{% else %}{{ m.content + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
 # two closing tokens behind each turn, with and without something in between, and only behind the last
 two = own("{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}{% if m.role == 'assistant' %}«{{ m.content + '<|end|><|im_end|>' }}»"
           "{% else %}{{ m.content + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
@@ -128,6 +132,7 @@ TEMPLATES = {
     "llama": (llama, [TURNS, [SYSTEM] + TURNS]),
     "llama_call": (llama_call, [TURNS, CALLS, TWICE]),
     "gemma": (gemma, [TURNS]),
+    "front": (front, [TURNS, [SYSTEM] + TURNS]),
     "two": (two, [TURNS]),
     "two_apart": (two_apart, [TURNS]),
     "two_call": (two_call, [TURNS, TWICE]),

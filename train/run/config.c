@@ -159,7 +159,9 @@ static int check_reports(const Config *c, Err *err) {
         if (strcmp(r, "html") == 0 || strcmp(r, "none") == 0) continue;
         if (strcmp(r, "tensorboard") == 0 || strcmp(r, "prometheus") == 0)
             return refuse_key(c, "report_to", "tensorboard and prometheus are not in this version", err);
-        return refuse_key(c, "report_to", "expected \"html\" or \"none\"", err);
+        char what[96];
+        snprintf(what, sizeof what, "\"%.40s\"; expected \"html\" or \"none\"", r);
+        return refuse_key(c, "report_to", what, err);
     }
     return 0;
 }
@@ -181,7 +183,9 @@ static int check_evaluation(const Config *c, Err *err) {
 
 static int check_whole_steps(const Config *c, const char *key, double steps, Err *err) {
     if (steps < 1 || steps == (double)(int64_t)steps) return 0;
-    return refuse_key(c, key, "expected a whole number of steps or a fraction of the run below 1", err);
+    char what[128];
+    snprintf(what, sizeof what, "%g; expected a whole number of steps or a fraction of the run below 1", steps);
+    return refuse_key(c, key, what, err);
 }
 
 static int check_layers(const Config *c, Err *err) {
