@@ -56,7 +56,7 @@ void dir_abandon(DirWriter *w); // NULL is allowed
 // under a temporary name; else folder_remove_known.
 int dir_remove(const char *path, Err *err);
 int dir_make_parents(const char *path, Err *err); // mkdir -p: path and all above it
-typedef struct NameList { // init with {0}
+typedef struct NameList {                         // init with {0}
     char **items;
     size_t count, capacity;
 } NameList;

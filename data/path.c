@@ -82,8 +82,7 @@ char *path_absolute(const char *path) {
 
 int dir_list(NameList *names, const char *path, Err *err) {
     DIR *dir = opendir(path);
-    if (!dir)
-        return errno == ENOENT ? 0 : err_runtime(err, "%s: cannot be listed: %s", path, strerror(errno));
+    if (!dir) return errno == ENOENT ? 0 : err_runtime(err, "%s: cannot be listed: %s", path, strerror(errno));
     for (struct dirent *e; errno = 0, (e = readdir(dir));) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
         MEM_GROW(names->items, names->capacity, names->count + 1);
