@@ -233,8 +233,13 @@ static void test_snapshot_resume_rules(void **state) {
     must_save(&r);
     ASSERT_REFUSED(resume(&r, "false", &from, &err), &err, "resume_from_checkpoint: false, but");
     assert_int_equal(err.status, EXIT_INPUT);
-    ASSERT_REFUSED(resume(&r, "/nowhere", &from, &err), &err, "/nowhere");
-    char *path = snapshot_path(out, 2);
+    ASSERT_REFUSED(resume(&r, "/nowhere", &from, &err), &err, "/nowhere: found nothing there; expected a snapshot");
+    char *path = snapshot_path(out, 2), *adapter = path_join(path, "adapter"), *file = path_join(path, "device.json");
+    ASSERT_REFUSED(resume(&r, out, &from, &err), &err, "found a folder with 1 snapshots; expected one of them, as ");
+    ASSERT_REFUSED(resume(&r, adapter, &from, &err), &err, "adapter: found a folder without manifest.json");
+    ASSERT_REFUSED(resume(&r, file, &from, &err), &err, "device.json: found a file; expected a snapshot");
+    mem_free(adapter);
+    mem_free(file);
     ASSERT_OK(resume(&r, path, &from, &err), &err);
     mem_free(from);
     const char *const changed[] = {"gradient_accumulation_steps=2", "lora_r=8", "lora_target_modules=q_proj"};
@@ -249,6 +254,36 @@ static void test_snapshot_resume_rules(void **state) {
     mem_free(path);
     tiny_run_close(&r);
     tiny_run_close(&other);
+}
+
+// A clock that jumped back between two snapshots, or a copy that gave them other times.
+static void test_snapshot_order_is_by_step(void **state) {
+    (void)state;
+    TinyRun r;
+    char *from;
+    Err err;
+    open_run(&r, 0);
+    for (int step = 1; step <= 3; step++) {
+        tiny_run_steps(&r, 1, NULL);
+        must_save(&r);
+        char *path = snapshot_path(out, step), *manifest = path_join(path, "manifest.json");
+        const struct timespec backwards[2] = {{.tv_sec = 2000000000 - 86400 * step},
+                                              {.tv_sec = 2000000000 - 86400 * step}};
+        assert_int_equal(utimensat(AT_FDCWD, path, backwards, 0), 0);
+        assert_int_equal(utimensat(AT_FDCWD, manifest, backwards, 0), 0);
+        mem_free(path);
+        mem_free(manifest);
+    }
+    ASSERT_OK(resume(&r, "auto", &from, &err), &err);
+    char *newest = snapshot_path(out, 3), *oldest = snapshot_path(out, 1);
+    assert_string_equal(from, newest);
+    snapshot_prune(out, 2, -1);
+    assert_true(path_exists(newest));
+    assert_false(path_exists(oldest));
+    mem_free(newest);
+    mem_free(oldest);
+    mem_free(from);
+    tiny_run_close(&r);
 }
 
 static void test_snapshot_prune_keeps_the_last_two_and_the_best(void **state) {
@@ -346,6 +381,7 @@ int main(int argc, char **argv) {
                                        ONE(test_snapshot_notices_damage),
                                        ONE(test_snapshot_notices_every_byte_of_the_manifest),
                                        ONE(test_snapshot_resume_rules),
+                                       ONE(test_snapshot_order_is_by_step),
                                        ONE(test_snapshot_prune_keeps_the_last_two_and_the_best),
                                        ONE(test_snapshot_directory_that_cannot_be_listed),
                                        ONE(test_snapshot_survives_each_failing_call)};

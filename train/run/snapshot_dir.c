@@ -66,6 +66,39 @@ static int resume_newest(Trainer *t, const char *output_dir, const RunIdentity *
     return status;
 }
 
+static bool holds(const char *dir, const char *name) {
+    char *path = path_join(dir, name);
+    bool there = path_exists(path);
+    mem_free(path);
+    return there;
+}
+
+// What stands at a path that was named as a snapshot.
+static int check_request(const char *path, Err *err) {
+    static const char want[] = "expected a snapshot of a run (its folder checkpoint-000050 or the like)";
+    if (!path_is_dir(path))
+        return err_input(err, "resume_from_checkpoint: %s: found %s; %s", path,
+                         path_exists(path) ? "a file" : "nothing there", want);
+    if (holds(path, "manifest.json")) return 0;
+    size_t count;
+    int64_t *steps = snapshot_list(path, &count);
+    if (count) {
+        char *newest = snapshot_path(path, steps[count - 1]);
+        err_input(err, "resume_from_checkpoint: %s: found a folder with %zu snapshots; expected one of them, as %s",
+                  path, count, newest);
+        mem_free(newest);
+    } else if (holds(path, "trainer_state.json")) {
+        err_input(err,
+                  "resume_from_checkpoint: %s: found a checkpoint of Hugging Face's Trainer; %s; adapter_name_or_path "
+                  "begins a run from its adapter",
+                  path, want);
+    } else {
+        err_input(err, "resume_from_checkpoint: %s: found a folder without manifest.json; %s", path, want);
+    }
+    mem_free(steps);
+    return -1;
+}
+
 int snapshot_resume(Trainer *t, const char *output_dir, const char *request, const RunIdentity *id, char **from,
                     Err *err) {
     *from = NULL;
@@ -74,7 +107,7 @@ int snapshot_resume(Trainer *t, const char *output_dir, const char *request, con
     if (strcmp(request, "auto") == 0 || strcmp(request, "true") == 0)
         return resume_newest(t, output_dir, id, from, err);
     if (strcmp(request, "false") != 0) {
-        if (snapshot_load(t, request, id, NULL, err)) return -1;
+        if (check_request(request, err) || snapshot_load(t, request, id, NULL, err)) return -1;
         *from = mem_strdup(request);
         return 0;
     }
