@@ -256,6 +256,59 @@ static void test_snapshot_resume_rules(void **state) {
     tiny_run_close(&other);
 }
 
+// Whole, but of a version of lorac that writes another format: no older snapshot is taken in its place.
+static void test_snapshot_refuses_another_format(void **state) {
+    (void)state;
+    static const char own_hash[] = "  \"xxh3\"";
+    TinyRun r;
+    char *from, *text, hash[33];
+    size_t size;
+    Err err;
+    open_run(&r, 2);
+    must_save(&r);
+    tiny_run_steps(&r, 1, NULL);
+    must_save(&r);
+    char *path = snapshot_path(out, 3), *manifest = path_join(path, "manifest.json");
+    ASSERT_OK(file_read(&text, &size, manifest, 1 << 20, &err), &err);
+    char *digit = strstr(text, "\"format\": ") + strlen("\"format\": "), *end = strstr(text, own_hash);
+    assert_non_null(end);
+    *digit = '9';
+    char *tail = strstr(end, ": \"") + strlen(": \"");
+    hash_bytes(hash, text, (size_t)(end - text));
+    memcpy(tail, hash, 32);
+    FILE *f = fopen(manifest, "w");
+    assert_int_equal(fwrite(text, 1, size, f), size);
+    assert_int_equal(fclose(f), 0);
+    ASSERT_REFUSED(resume(&r, "auto", &from, &err), &err, "checkpoint-000003: manifest.json: format version 9, this");
+    assert_int_equal(err.status, EXIT_INPUT);
+    mem_free(text);
+    mem_free(manifest);
+    mem_free(path);
+    tiny_run_close(&r);
+}
+
+static void test_snapshot_refuses_other_data_and_base(void **state) {
+    (void)state;
+    static const char *const names[] = {"base", "data"};
+    TinyRun r;
+    Err err;
+    bool other;
+    open_run(&r, 2);
+    must_save(&r);
+    char *path = snapshot_path(out, 2);
+    for (int n = 0; n < 2; n++) {
+        RunIdentity id = run_identity(r.trainer);
+        char *was = mem_printf("a snapshot of another run: %s was ", names[n]);
+        for (int i = 0; i < id.count; i++)
+            if (strcmp(id.items[i].name, names[n]) == 0) id.items[i].value[0] ^= 1;
+        ASSERT_REFUSED(snapshot_load(r.trainer, path, &id, &other, &err), &err, was);
+        assert_true(other);
+        mem_free(was);
+    }
+    mem_free(path);
+    tiny_run_close(&r);
+}
+
 // A clock that jumped back between two snapshots, or a copy that gave them other times.
 static void test_snapshot_order_is_by_step(void **state) {
     (void)state;
@@ -382,6 +435,8 @@ int main(int argc, char **argv) {
                                        ONE(test_snapshot_notices_every_byte_of_the_manifest),
                                        ONE(test_snapshot_resume_rules),
                                        ONE(test_snapshot_order_is_by_step),
+                                       ONE(test_snapshot_refuses_another_format),
+                                       ONE(test_snapshot_refuses_other_data_and_base),
                                        ONE(test_snapshot_prune_keeps_the_last_two_and_the_best),
                                        ONE(test_snapshot_directory_that_cannot_be_listed),
                                        ONE(test_snapshot_survives_each_failing_call)};

@@ -248,9 +248,13 @@ static int check_file(const ManifestFile *f, const char *dir, bool hashes, Err *
 static int read_tree(Manifest *m, const Json *root, Err *err) {
     const Json *format = json_get(root, "format");
     if (!format || format->type != JSON_INT) return bad("no format version", err);
-    if (format->integer != SNAPSHOT_FORMAT)
-        return err_input(err, "manifest.json: format version %lld; this version reads %d", (long long)format->integer,
-                         SNAPSHOT_FORMAT);
+    m->is_of_another_version = format->integer != SNAPSHOT_FORMAT;
+    if (m->is_of_another_version)
+        return err_input(
+            err,
+            "manifest.json: format version %lld, this lorac reads %d; expected the lorac that wrote it, or "
+            "another output_dir",
+            (long long)format->integer, SNAPSHOT_FORMAT);
     const Json *state = json_get(root, "state");
     if (!state || state->type != JSON_OBJECT) return bad("no state", err);
     if (read_state(&m->state, state, err) || read_identity(m, json_get(root, "identity"), err)) return -1;

@@ -232,8 +232,8 @@ static int load_buffers(Trainer *t, const char *dir, Err *err) {
 
 int snapshot_load(Trainer *t, const char *dir, const RunIdentity *id, bool *other, Err *err) {
     Manifest m;
-    if (other) *other = false;
     int status = manifest_read(&m, dir, true, err);
+    if (other) *other = m.is_of_another_version;
     if (!status && (check_identity(t, id, &m, err) || load_choices(t, dir, err))) {
         if (other) *other = true;
         status = -1;

@@ -12,6 +12,7 @@ typedef struct ManifestFile {
 } ManifestFile;
 
 typedef struct Manifest {
+    bool is_of_another_version; // whole, in a format that this one does not read
     RunState state;
     RunSplit split;
     IdentityItem identity[IDENTITY_MAX]; // names point into names[]
