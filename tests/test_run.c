@@ -179,6 +179,8 @@ static void test_run_refuses(void **state) {
     assert_int_equal(run("fresh", "max_memory=1MiB"), EXIT_NO_FIT);
     assert_int_equal(run("fresh", "max_seq_length=5000"), EXIT_INPUT);
     expect_in_log("max_seq_length: 5000; expected at most the context");
+    assert_int_equal(run("fresh", "lora_target_modules=c_attn"), EXIT_INPUT);
+    expect_in_log("\"c_attn\": this model has no such projection; expected some of q_proj, k_proj");
     assert_int_equal(run("fresh", "output_dir=/proc/nowhere"), EXIT_RUNTIME);
     char *lock = in_dir("refuse/.lock");
     int fd = open(lock, O_RDWR);

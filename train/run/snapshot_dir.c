@@ -81,7 +81,8 @@ static int check_request(const char *path, Err *err) {
                          path_exists(path) ? "a file" : "nothing there", want);
     if (holds(path, "manifest.json")) return 0;
     size_t count;
-    int64_t *steps = snapshot_list(path, &count);
+    int64_t *steps;
+    if (snapshot_list(&steps, &count, path, err)) return -1;
     if (count) {
         char *newest = snapshot_path(path, steps[count - 1]);
         err_input(err, "resume_from_checkpoint: %s: found a folder with %zu snapshots; expected one of them, as %s",
