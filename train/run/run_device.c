@@ -200,7 +200,7 @@ void run_device_describe(StrBuf *out, Backend *b) {
         return;
     }
     DeviceMemory m = b->k->memory(b);
-    str_printf(out, "%s (%s), %s, %.1f of %.1f GB free", b->k->name, b->name, run_device_dtype(b),
-               (double)m.free / 1e9, (double)m.total / 1e9);
+    str_printf(out, "%s (%s), %s, %.1f of %.1f GB free", b->k->name, b->name, run_device_dtype(b), (double)m.free / 1e9,
+               (double)m.total / 1e9);
     if (b->attention[0]) str_printf(out, ", attention by %s", b->attention); // "": a device that is only planned for
 }
