@@ -120,8 +120,12 @@ static int take_turns(const Json **turns, Dialog *d, const Json *record, Err *er
     *turns = take_first(d, record, turns_keys, &d->answer_key);
     if (*turns && json_text_is_list(*turns) && !(*turns = json_pool_parse(&d->pool, (*turns)->str, d->answer_key, err)))
         return -1;
-    if (!*turns || (*turns)->type != JSON_ARRAY) return fail_type(d->answer_key, *turns, "a list of messages", err);
-    return 0;
+    if (*turns) return (*turns)->type == JSON_ARRAY ? 0 : fail_type(d->answer_key, *turns, "a list of messages", err);
+    StrBuf keys = {0};
+    dialog_list_keys(&keys, record);
+    err_input(err, "no \"messages\"; keys found: %s", keys.data ? keys.data : "none");
+    str_clear(&keys);
+    return -1;
 }
 
 static int read_messages(Dialog *d, const Json *record, Err *err) {

@@ -61,8 +61,16 @@ static void test_cli_generate(void **state) {
     mem_free(adapted);
     put("m.json", "[{\"role\": \"user\", \"content\": \"hi\"}]");
     mem_free(run("generate --model m.gguf --messages m.json --max_new_tokens 4 --temperature 1 --top_p 0.9", 0));
+    // As in training: null is absence, and text may be JSON text.
+    put("null.json", "[{\"role\": \"user\", \"content\": \"hi\", \"tool_calls\": null, \"name\": null}]");
+    put("text.json",
+        "{\"messages\": \"[{\\\"role\\\": \\\"user\\\", \\\"content\\\": \\\"hi\\\"}]\", \"tools\": null}");
+    char *plain = run("generate --model m.gguf --messages m.json --max_new_tokens 4", 0);
+    check_output("generate --model m.gguf --messages null.json --max_new_tokens 4", plain);
+    check_output("generate --model m.gguf --messages text.json --max_new_tokens 4", plain);
+    mem_free(plain);
     put("bad.json", "{\"text\": 1}");
-    check_has("generate --model m.gguf --messages bad.json", 2, "bad.json: no list of messages");
+    check_has("generate --model m.gguf --messages bad.json", 2, "bad.json: no \"messages\"; keys found: text");
     check_has("generate --model m.gguf", 2, "expected one of --prompt and --messages");
     check_has("generate --model m.gguf --prompt a --temperature -1", 2, "temperature is -1");
     check_has("generate --model m.gguf --prompt ''", 2, "has 0 tokens");

@@ -4,6 +4,7 @@
 
 #include "chat.h"
 #include "cli.h"
+#include "dialog.h"
 #include "fileio.h"
 #include "loaded.h"
 #include "record_faults.h"
@@ -40,24 +41,28 @@ static int encode_text(Prompt *p, const Tokenizer *t, const char *text, bool par
     return rc;
 }
 
-// A list of messages, or an object with messages and what else the template wants.
+// A list of messages, or an object with messages and what else the template wants: read as a record of data is, so that
+// the prompt has the tokens that were trained.
 static int encode_messages(Prompt *p, const ChatTemplate *c, const Tokenizer *t, const Json *root, const char *path,
                            Err *err) {
-    bool list = root->type == JSON_ARRAY;
-    const Json *messages = list ? root : json_get(root, "messages"), *tools = list ? NULL : json_get(root, "tools");
-    const Json *generate = list ? NULL : json_get(root, "add_generation_prompt");
-    if (!messages || messages->type != JSON_ARRAY)
-        return err_input(err, "%s: no list of messages; expected one, or an object with \"messages\"", path);
+    Dialog d = {.template = chat_template_source(c)};
     ChatTokens tokens = {0};
+    Json record = *root;
+    if (root->type == JSON_ARRAY) record = json_with(&d.pool, NULL, "messages", *root);
+    const Json *generate = json_given(&record, "add_generation_prompt");
     bool add_generation_prompt = !generate || generate->type != JSON_FALSE;
-    if (chat_encode(&tokens, c, t, messages, tools, list ? NULL : root, add_generation_prompt, false, err))
-        return err_context(err, "%s", path);
+    int rc = dialog_read(&d, &record, FORMAT_MESSAGES, true, err);
+    if (!rc) rc = chat_encode(&tokens, c, t, &d.messages, d.tools, d.extra, add_generation_prompt, false, err);
+    if (!rc && *tokens.unrendered)
+        log_warn("%s: %s%s: the chat template leaves out its text", path, *tokens.unrendered == '[' ? "messages" : "",
+                 tokens.unrendered);
     p->ids = tokens.ids;
     p->count = tokens.count;
     p->end_of_turn = chat_template_end_of_turn(c);
     tokens.ids = NULL;
     chat_tokens_clear(&tokens);
-    return 0;
+    dialog_clear(&d);
+    return rc ? err_context(err, "%s", path) : 0;
 }
 
 static int encode_file(Prompt *p, const Request *r, const Loaded *l, Err *err) {
