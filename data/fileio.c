@@ -28,15 +28,21 @@ static pthread_mutex_t g_guards_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t g_sigbus_once = PTHREAD_ONCE_INIT;
 static struct sigaction g_sigbus_before;
 
+// Several threads may read the lost part at once: the first one ends the process.
+static void end_with_line(const char *line) {
+    static atomic_flag ending = ATOMIC_FLAG_INIT;
+    while (atomic_flag_test_and_set(&ending)) pause();
+    ssize_t ignored = write(STDERR_FILENO, line, strlen(line));
+    (void)ignored;
+    _exit(EXIT_RUNTIME);
+}
+
 static void on_sigbus(int signal, siginfo_t *info, void *context) {
     (void)context;
     uintptr_t at = (uintptr_t)info->si_addr;
     for (Guard *g = atomic_load(&g_guards); g; g = g->next) {
         if (at < atomic_load(&g->begin) || at >= atomic_load(&g->end)) continue;
-        const char *line = atomic_load(&g->line);
-        ssize_t ignored = write(STDERR_FILENO, line, strlen(line));
-        (void)ignored;
-        _exit(EXIT_RUNTIME);
+        end_with_line(atomic_load(&g->line));
     }
     sigaction(signal, &g_sigbus_before, NULL); // not ours: the access is repeated and reaches the former handler
 }
