@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "edit_distance.h"
+
 // ---- of one record ----
 
 // Appends to buf what fits; control characters are written as \x1B, so that data cannot steer a terminal.
@@ -128,31 +130,11 @@ bool key_is_prompt_like(const char *name) {
     return false;
 }
 
-// Edit distance of two short words (a swap of neighbours is two edits); more than `most`: most + 1.
-static size_t distance(const char *a, size_t n, const char *b, size_t m) {
-    enum { LONGEST = 32 };
-    size_t row[LONGEST + 1];
-    if (n > LONGEST || m > LONGEST) return LONGEST;
-    for (size_t j = 0; j <= m; j++) row[j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            size_t least = diagonal + ((a[i - 1] | 32) != (b[j - 1] | 32));
-            diagonal = row[j];
-            if (row[j - 1] + 1 < least) least = row[j - 1] + 1;
-            if (row[j] + 1 < least) least = row[j] + 1;
-            row[j] = least;
-        }
-    }
-    return row[m];
-}
-
 char *key_nearest(const char *key, const char *known) {
     const char *best = NULL;
     size_t len = strlen(key), least = len < 5 ? 2 : 3, best_len = 0; // at most one edit, of longer words two
     while (*known) {
-        size_t n = strcspn(known, " "), d = distance(key, len, known, n);
+        size_t n = strcspn(known, " "), d = edit_distance(key, len, known, n);
         if (d < least) least = d, best = known, best_len = n;
         known += n + strspn(known + n, " ");
     }

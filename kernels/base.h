@@ -48,13 +48,6 @@ int err_context(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 __attribute__((noreturn)) void check_failed(const char *file, int line, const char *cond, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 
-// Before an inline function that the CUDA kernels call too.
-#ifdef __CUDACC__
-#define HOST_DEVICE __host__ __device__
-#else
-#define HOST_DEVICE
-#endif
-
 // Memory. Sizes are count * size, multiplied with overflow check. mem_free(NULL) is allowed.
 void *mem_alloc(size_t count, size_t size);  // uninitialised
 void *mem_calloc(size_t count, size_t size); // zeroed

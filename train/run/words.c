@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "edit_distance.h"
+
 static bool is_name(const char *s, size_t n) {
     if (n == 0 || !isalpha((unsigned char)s[0])) return false;
     for (size_t i = 0; i < n; i++) {
@@ -30,28 +32,8 @@ Nearest nearest_start(const char *wanted) {
     return (Nearest){.wanted = wanted, .distance = 1 + strlen(wanted) / 3};
 }
 
-// Levenshtein distance, one row at a time; names are short, longer ones do not match.
-static size_t edit_distance(const char *a, const char *b) {
-    enum { LONGEST = 80 };
-    size_t n = strlen(a), m = strlen(b), row[LONGEST + 1];
-    if (n > LONGEST || m > LONGEST) return LONGEST;
-    for (size_t j = 0; j <= m; j++) row[j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            if (row[j] + 1 < best) best = row[j] + 1;
-            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            diagonal = row[j];
-            row[j] = best;
-        }
-    }
-    return row[m];
-}
-
 void nearest_try(Nearest *n, const char *name) {
-    size_t d = edit_distance(n->wanted, name);
+    size_t d = edit_distance(n->wanted, strlen(n->wanted), name, strlen(name));
     if (d > n->distance || (n->name && d == n->distance)) return;
     n->distance = d;
     n->name = name;
