@@ -8,7 +8,7 @@
 // allocated.
 //
 // What is kept for backward: only tensors that a needed backward reads. Outputs of cheap ops (norms, glu, activation)
-// and of ops inside a checkpointed range are not kept but made again by re-running their node; the bits are the same.
+// and of ops inside a checkpointed range are not kept but recomputed by re-running their node, bit-identically.
 // Gradients flow only along paths that end in a trainable parameter: a frozen weight has no gradient, nothing below the
 // first adapter is walked. Parameters' gradients are added ("+=") to the buffers named in their Lora; zero them per
 // row.

@@ -2,7 +2,7 @@
 // scale, grouped_linear (down), combine.
 //
 // A row is scaled by its weight before the last product and not behind it: the gradient of the weight then reads the
-// glu's output, which is made again for little, and neither the last product nor its result is needed in backward.
+// glu's output, which is cheap to recompute, and neither the last product nor its result is needed in backward.
 #include "tape.h"
 
 // The plan is an input of every op but the first: integers in the elements of a tensor.

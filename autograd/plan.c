@@ -1,17 +1,17 @@
 // plan: turns the recorded nodes into instructions and gives every buffer its place.
 //
-//   instructions:  forward 0 .. n-1 | for each node that carries gradient, last to first: what must be made again,
+//   instructions:  forward 0 .. n-1 | for each node that carries gradient, last to first: what must be recomputed,
 //   backward arena:         [ kept: grows in forward, read by backward ... | temporary: everything else, reused within
 //   a block ]
 //
-// 1. keep_for_backward marks what backward reads and cannot be made again (or is the source of making again).
+// 1. keep_for_backward marks what backward reads and cannot be recomputed (or is the source of a recomputation).
 // 2. emit_* append instructions; every version of a tensor, gradient and workspace is a Buffer with a first and last
 // use.
 // 3. place_buffers walks the instructions once and asks the two regions for places.
 // Making again is on demand and recursive, so a checkpointed range is replayed exactly as far as its backward reads.
 #include "tape.h"
 
-// May x, read by the backward of a node in `segment`, be made again by re-running its producer?
+// May x, read by the backward of a node in `segment`, be recomputed by re-running its producer?
 static bool is_remade(const Tape *t, const Tensor *x, int segment) {
     const Node *p = &t->nodes[x->producer];
     if (p->segment != NO_SEGMENT && p->segment == segment) return true;

@@ -120,7 +120,7 @@ struct Op {
     const char *name;
     bool view;       // out[0] is a part of in[0]: nothing runs
     bool in_place;   // out[0] takes over the memory of in[0]; backward likewise turns dout into din
-    bool cheap;      // out[0] is made again rather than kept
+    bool cheap;      // out[0] is recomputed rather than kept
     bool makes_grad; // forward has written the gradient of in[0] into out[0] already (the head); no backward runs
     bool outside;    // must not lie in a checkpointed range: it would write parameter gradients twice
     void (*forward)(const Node *n, const Exec *x);
