@@ -55,8 +55,8 @@ train_as_ranks() {
 train_case() {
     case $1 in
     rows) train "$golden/../model/base.gguf" counting max_seq_length=64 lora_target_modules=all-linear \
-        lora_dropout=0.1 neftune_noise_alpha=5 per_device_train_batch_size=2 gradient_accumulation_steps=2 val_set_size=6 \
-        eval_strategy=steps eval_steps=2 ;;
+        lora_dropout=0.1 neftune_noise_alpha=5 per_device_train_batch_size=2 gradient_accumulation_steps=2 \
+        val_set_size=6 eval_strategy=steps eval_steps=2 ;;
     classify) train "$golden/qwen2/base.gguf" labelled task=classification label_smoothing_factor=0.1 \
         per_device_train_batch_size=4 gradient_accumulation_steps=2 ;;
     moe) train "$golden/qwen3moe/base.gguf" counting lora_target_modules=q_proj,k_proj,v_proj,o_proj lora_dropout=0.2 \
