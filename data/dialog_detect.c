@@ -155,7 +155,7 @@ static DatasetFormat format_of_turns(const Json *turns) {
         if (json_parse_data(&doc, turns->str.data, turns->str.len, "", 0, NULL)) return format;
         turns = json_root(doc);
     }
-    if (turns->type == JSON_ARRAY && turns->count && json_get(&turns->items[0], "from")) format = FORMAT_SHAREGPT;
+    if (turns->type == JSON_ARRAY && turns->count && json_given(&turns->items[0], "from")) format = FORMAT_SHAREGPT;
     json_free(doc);
     return format;
 }

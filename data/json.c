@@ -498,3 +498,27 @@ void json_quote(StrBuf *out, const char *s, size_t len) {
     str_add(out, s + plain, len - plain);
     str_puts(out, "\"");
 }
+
+static void print_members(StrBuf *out, const Json *v) {
+    for (size_t i = 0; i < v->count; i++) {
+        if (i) str_puts(out, ", ");
+        if (v->type == JSON_OBJECT) {
+            json_quote(out, v->keys[i].data, v->keys[i].len);
+            str_puts(out, ": ");
+        }
+        json_print(out, &v->items[i]);
+    }
+}
+
+void json_print(StrBuf *out, const Json *v) {
+    static const char *const words[] = {[JSON_NULL] = "null", [JSON_FALSE] = "false", [JSON_TRUE] = "true"};
+    if (v->type == JSON_ARRAY || v->type == JSON_OBJECT) {
+        str_puts(out, v->type == JSON_ARRAY ? "[" : "{");
+        print_members(out, v);
+        str_puts(out, v->type == JSON_ARRAY ? "]" : "}");
+    } else if (v->type == JSON_STRING) {
+        json_quote(out, v->str.data, v->str.len);
+    } else {
+        str_puts(out, v->type == JSON_INT || v->type == JSON_FLOAT ? v->str.data : words[v->type]);
+    }
+}

@@ -52,3 +52,4 @@ bool json_whole(const Json *v, int64_t *out);                // v is a whole num
 // Appends `s` as a JSON string with quotes: what say.h keeps from terminals, quote and backslash are escaped, other
 // UTF-8 stands as it is.
 void json_quote(StrBuf *out, const char *s, size_t len);
+void json_print(StrBuf *out, const Json *v); // a value as JSON text, numbers as they were written

@@ -256,18 +256,24 @@ static int add_class(StrBuf *members, const TarReader *t, const Group *g, Err *e
     return 0;
 }
 
-// Puts `members` in front of those of the object that the .json is.
-static void merge(StrBuf *record, const StrBuf *members, const char *json, const Json *root) {
+// Puts `members` in front of those of the object that the .json is; null is absence.
+static void merge(StrBuf *record, const StrBuf *members, const Json *root) {
     str_puts(record, "{");
     str_add(record, members->data, members->len);
-    if (root->count) str_puts(record, ", ");
-    str_puts(record, strchr(json, '{') + 1);
+    for (size_t i = 0; i < root->count; i++) {
+        if (root->items[i].type == JSON_NULL) continue;
+        str_puts(record, ", ");
+        json_quote(record, root->keys[i].data, root->keys[i].len);
+        str_puts(record, ": ");
+        json_print(record, &root->items[i]);
+    }
+    str_puts(record, "}");
 }
 
 static int compose(StrBuf *record, TarReader *t, const Group *g, const Json *root, Err *err) {
     StrBuf members = {0};
-    bool text = g->content[MEMBER_TEXT] && !json_get(root, "text");
-    bool label = g->content[MEMBER_CLASS] && !json_get(root, "label");
+    bool text = g->content[MEMBER_TEXT] && !json_given(root, "text");
+    bool label = g->content[MEMBER_CLASS] && !json_given(root, "label");
     if (g->content[MEMBER_TEXT] && !text) ignore(t, ".txt");
     if (g->content[MEMBER_CLASS] && !label) ignore(t, ".cls");
     int rc = text ? add_text(&members, t, g, err) : 0;
@@ -275,7 +281,7 @@ static int compose(StrBuf *record, TarReader *t, const Group *g, const Json *roo
     if (!rc && !members.len)
         str_add(record, g->content[MEMBER_JSON], g->size[MEMBER_JSON]);
     else if (!rc && root)
-        merge(record, &members, g->content[MEMBER_JSON], root);
+        merge(record, &members, root);
     else if (!rc)
         str_printf(record, "{%s}", members.data);
     str_clear(&members);

@@ -253,12 +253,16 @@ static void test_tar_groups_members_by_key(void **state) {
     tar_file(&tar, "005.json", "{\"a\":{}}");
     tar_file(&tar, "005.cls", "-1");
     tar_file(&tar, "006.meta.json", "{}");
+    tar_file(&tar, "007.json", "{\"text\": null, \"id\": [1.50, NaN, {\"a\": \"\\u0000\\\"\"}], \"label\": null}");
+    tar_file(&tar, "007.txt", "t");
+    tar_file(&tar, "007.cls", "4");
     tar_file(&tar, ".hidden", "x");
     tar_file(&tar, "no_dot", "x");
     tar_end(&tar);
     check_tar(&tar,
               " {\"prompt\": \"p\"}\n|{\"text\": \"a \\\"b\\\"\\n\"}|{\"text\": \"x\", \"label\": 3}|"
-              "{\"text\": \"t\", \"label\": \"good\" }|{\"text\": \"own\", \"label\": 1}|{\"label\": -1, \"a\":{}}|",
+              "{\"text\": \"t\", \"label\": \"good\"}|{\"text\": \"own\", \"label\": 1}|{\"label\": -1, \"a\": {}}|"
+              "{\"text\": \"t\", \"label\": 4, \"id\": [1.50, NaN, {\"a\": \"\\u0000\\\"\"}]}|",
               6);
     str_clear(&tar);
 }
