@@ -246,6 +246,10 @@ static void test_adapter_refuses_what_it_does_not_compute(void **state) {
         {"{\"peft_type\":\"LORA\",\"r\":1e300,\"lora_alpha\":6,\"target_modules\":[\"q_proj\"]}", "1e+300"},
         {"{\"peft_type\":\"LORA\",\"r\":99,\"lora_alpha\":6,\"target_modules\":[\"q_proj\"]}", "expected [99, 32]"},
         {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":-1,\"target_modules\":[\"q_proj\"]}", "lora_alpha"},
+        {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":NaN,\"target_modules\":[\"q_proj\"]}", "lora_alpha is nan"},
+        {"{\"peft_type\":\"LORA\",\"r\":Infinity,\"lora_alpha\":6,\"target_modules\":[\"q_proj\"]}", "rank inf"},
+        {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6,\"lora_dropout\":NaN,\"target_modules\":[\"q_proj\"]}",
+         "lora_dropout is nan"},
         {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6,\"target_modules\":7}", "a list of names or a pattern"},
         {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6,\"target_modules\":[\"c_attn\"]}", "c_attn"},
         {"{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6,\"target_modules\":[]}", "no target modules"},
@@ -274,7 +278,7 @@ static void test_adapter_refuses_what_it_does_not_compute(void **state) {
     put_text("peft/adapter_config.json",
              "{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6,\"target_modules\":"
              "[\"model.layers.0.self_attn.q_proj\",\"layers.1.self_attn.q_proj\",\"v_proj\"],"
-             "\"task_type\":null,\"rank_pattern\":null,\"lora_dropout\":null}");
+             "\"task_type\":null,\"rank_pattern\":null,\"lora_dropout\":null,\"runtime_config\":{\"a\":NaN}}");
     ASSERT_OK(adapter_load(&b, f.model, "peft", false, &err), &err);
     adapter_free(b);
     adapter_free(a);

@@ -165,6 +165,24 @@ static void test_config_hf_reads_null_and_other_spellings(void **state) {
 
 #define LLAMA(keys) "{\"model_type\":\"llama\"," keys "}"
 
+// Python's json writes them: of no harm where nothing reads them, refused by name where something does.
+static void test_config_hf_numbers_that_are_not_finite(void **state) {
+    (void)state;
+    ModelConfig c = read_ok(
+        LLAMA("\"a\":NaN,\"time_step_limit\":[0.0,Infinity],\"b\":-Infinity,\"d\":1e400,\"num_hidden_layers\":3"));
+    assert_int_equal(c.layers, 3);
+    static const char *const keys[] = {"rms_norm_eps", "hidden_size", "rope_theta"};
+    static const char *const numbers[] = {"NaN", "Infinity", "-Infinity", "1e400"};
+    for (size_t i = 0; i < 12; i++) {
+        char *text = mem_printf(LLAMA("\"%s\":%s"), keys[i / 4], numbers[i % 4]),
+             *part = mem_printf("%s is %s; expected", keys[i / 4], numbers[i % 4]);
+        Err err;
+        ASSERT_REFUSED(read_text(&c, text, &err), &err, part);
+        mem_free(text);
+        mem_free(part);
+    }
+}
+
 // Keys that every configuration class carries along: without effect in a class that does not read them, and with the
 // value that means nothing special in one that does.
 static void test_config_hf_takes_switches_without_effect(void **state) {
@@ -340,7 +358,7 @@ static void test_config_hf_refuses_sizes_out_of_range(void **state) {
         {LLAMA("\"hidden_size\":9223372036854775808"), "hidden_size is 9223372036854775808; expected an integer"},
         {LLAMA("\"hidden_size\":\"4096\""), "hidden_size is \"4096\"; expected an integer"},
         {LLAMA("\"hidden_size\":4096.5"), "hidden_size is 4096.5; expected an integer"},
-        {LLAMA("\"hidden_size\":NaN"), "found 'N'"},
+        {LLAMA("\"hidden_size\":NaN"), "hidden_size is NaN; expected an integer"},
         {LLAMA("\"num_hidden_layers\":1025"), "num_hidden_layers is 1025; expected an integer from 1 to 1024"},
         {LLAMA("\"num_attention_heads\":0"), "num_attention_heads is 0; expected an integer from 1"},
         {LLAMA("\"num_key_value_heads\":5"), "32 attention heads over 5 key/value heads; expected a multiple"},
@@ -496,6 +514,7 @@ TEST_MAIN(SCRATCH_TEST(test_config_hf_equals_transformers), TEST(test_config_hf_
           SCRATCH_TEST(test_config_hf_null_is_absence_and_floats_may_be_whole),
           SCRATCH_TEST(test_config_hf_reads_rope_in_both_spellings),
           SCRATCH_TEST(test_config_hf_names_the_noise_of_training),
+          SCRATCH_TEST(test_config_hf_numbers_that_are_not_finite),
           SCRATCH_TEST(test_config_hf_refuses_what_is_no_config),
           SCRATCH_TEST(test_config_hf_refuses_sizes_out_of_range),
           SCRATCH_TEST(test_config_hf_refuses_what_it_does_not_compute),

@@ -107,7 +107,7 @@ static int read_names(LabelList *labels, int64_t count, const Json *names, const
 
 int adapter_labels_parse(LabelList *labels, int64_t count, const char *text, size_t size, const char *path, Err *err) {
     JsonDoc *doc;
-    if (json_parse(&doc, text, size, path, 1, err)) return -1;
+    if (json_parse_data(&doc, text, size, path, 1, err)) return -1;
     int rc = read_names(labels, count, json_get(json_root(doc), "id2label"), path, err);
     json_free(doc);
     return rc;

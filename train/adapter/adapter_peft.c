@@ -35,7 +35,7 @@ static int read_config(JsonDoc **doc, const char *path, Err *err) {
     char *text = NULL;
     size_t size = 0;
     int rc = file_read(&text, &size, path, MAX_CONFIG, err);
-    if (rc == 0) rc = json_parse(doc, text, size, path, 1, err);
+    if (rc == 0) rc = json_parse_data(doc, text, size, path, 1, err);
     mem_free(text);
     return rc;
 }

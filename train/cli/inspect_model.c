@@ -87,7 +87,7 @@ static int read_json(JsonDoc **doc, const char *path, Err *err) {
     char *text;
     size_t size;
     if (file_read(&text, &size, path, MAX_JSON_BYTES, err)) return -1;
-    int rc = json_parse(doc, text, size, path, 1, err);
+    int rc = json_parse_data(doc, text, size, path, 1, err);
     mem_free(text);
     return rc;
 }

@@ -69,7 +69,7 @@ static int read_index(ShardIndex *x, const char *dir, Err *err) {
     size_t size;
     *x = (ShardIndex){.path = path_join(dir, index_name)};
     if (file_read(&text, &size, x->path, MAX_INDEX_BYTES, err)) return -1;
-    int rc = json_parse(&x->doc, text, size, x->path, 1, err);
+    int rc = json_parse_data(&x->doc, text, size, x->path, 1, err);
     mem_free(text);
     if (rc) return -1;
     return list_shards(x, err) ? err_context(err, "%s", x->path) : 0;

@@ -103,7 +103,7 @@ int hf_config_open(JsonDoc **doc, char **path, const char *where, Err *err) {
     *path = is_file ? mem_strdup(where) : path_join(where, "config.json");
     int rc = file_read(&text, &size, *path, MAX_CONFIG_BYTES, err);
     if (!rc) {
-        rc = json_parse(doc, text, size, *path, 1, err);
+        rc = json_parse_data(doc, text, size, *path, 1, err);
         mem_free(text);
     }
     if (rc) mem_free(*path);
