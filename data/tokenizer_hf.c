@@ -115,6 +115,18 @@ static void close_folder(Folder *f) {
     named_tokens_clear(&f->named);
 }
 
+// transformers then takes the tokens of the chat template apart, in training and when the model is asked.
+static int check_splitting(const Folder *f) {
+    bool split;
+    if (component_flag(&split, root(f->config), "split_special_tokens", false, f->err) != 0)
+        return err_context(f->err, "%s/tokenizer_config.json", f->dir);
+    if (!split) return 0;
+    return err_input(f->err,
+                     "%s/tokenizer_config.json: split_special_tokens is true, which makes plain text of control "
+                     "tokens, those of the chat template too; expected false",
+                     f->dir);
+}
+
 // ---- special tokens ----
 
 // The id of a role's token: as tokenizer_config.json or special_tokens_map.json name it, -1 when they do not.
@@ -242,7 +254,7 @@ static int read_template(const Folder *f, TokenizerParts *p) {
 // ---- all of it ----
 
 static int read_parts(Folder *f, TokenizerParts *p) {
-    if (open_folder(f) != 0) return -1;
+    if (open_folder(f) != 0 || check_splitting(f) != 0) return -1;
     const NamingFiles naming = {root(f->config), root(f->special_map), root(f->added), root(f->tokenizer)};
     if (named_tokens_read(&f->named, &naming, f->err) != 0) return err_context(f->err, "%s", f->dir);
     if (!f->tokenizer) {

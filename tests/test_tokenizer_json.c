@@ -292,6 +292,22 @@ static void test_folder_special_tokens_and_flags(void **state) {
     assert_refused("expected an object");
 }
 
+static void test_folder_tokens_are_not_taken_apart(void **state) {
+    (void)state;
+    folder_put("tokenizer.json", GOOD);
+    static const char *const good[] = {"false", "null"};
+    for (int i = 0; i < 2; i++) {
+        char *config = mem_printf("{\"split_special_tokens\":%s}", good[i]);
+        folder_put("tokenizer_config.json", config);
+        tokenizer_free(folder_tokenizer());
+        mem_free(config);
+    }
+    folder_put("tokenizer_config.json", "{\"split_special_tokens\":true}");
+    assert_refused("tokenizer_config.json: split_special_tokens is true");
+    folder_put("tokenizer_config.json", "{\"split_special_tokens\":\"no\"}");
+    assert_refused("split_special_tokens: found a string; expected true or false");
+}
+
 static void test_folder_end_tokens(void **state) {
     (void)state;
     folder_put("tokenizer.json", GOOD);
@@ -411,5 +427,6 @@ TEST_MAIN(SCRATCH_TEST(test_json_unknown_components_are_named), SCRATCH_TEST(tes
           SCRATCH_TEST(test_json_deep_nesting_is_refused), SCRATCH_TEST(test_json_merges_never_make_control_tokens),
           SCRATCH_TEST(test_json_ids_may_have_holes), SCRATCH_TEST(test_folder_alone),
           SCRATCH_TEST(test_folder_of_gpt2), SCRATCH_TEST(test_folder_special_tokens_and_flags),
-          SCRATCH_TEST(test_folder_end_tokens), SCRATCH_TEST(test_folder_chat_templates),
-          SCRATCH_TEST(test_folder_fingerprint), SCRATCH_TEST(test_json_survives_damage))
+          SCRATCH_TEST(test_folder_tokens_are_not_taken_apart), SCRATCH_TEST(test_folder_end_tokens),
+          SCRATCH_TEST(test_folder_chat_templates), SCRATCH_TEST(test_folder_fingerprint),
+          SCRATCH_TEST(test_json_survives_damage))
