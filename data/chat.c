@@ -204,9 +204,24 @@ static void note_parts(KeyNotes *unread, const Json *message, const Json *render
         }
 }
 
+// But for the keys that decide what is trained on: those are read here.
+static void note_unread(KeyNotes *out, const KeyNotes *unread) {
+    for (const char *p = key_notes_next(unread, NULL); p; p = key_notes_next(unread, p))
+        if (strncmp(p, "[].", 3) != 0 || !message_is_mask_key(p + 3)) key_notes_add(out, "", json_str(p));
+    out->more |= unread->more;
+}
+
+// Turns that ask to be trained on and are not the assistant's: only train_on_inputs does that.
+static void note_roles(KeyNotes *out, const Json *messages) {
+    for (size_t i = 0; i < messages->count; i++) {
+        const Json *m = &messages->items[i];
+        if (message_training(m) == TRAINED && !json_is_string(json_get(m, "role"), "assistant"))
+            key_notes_add(out, "[].", json_str("train (true outside assistant turns)"));
+    }
+}
+
 static void note_losses(ChatTokens *out, ChatText *x, const Json *messages) {
-    out->unread = x->out.unread;
-    x->out.unread = (KeyNotes){0};
+    note_unread(&out->unread, &x->out.unread);
     for (size_t i = 0; i < messages->count; i++) note_parts(&out->unread, &messages->items[i], &x->messages.items[i]);
     chat_find_unrendered(x, &out->unread, out->unrendered, sizeof out->unrendered);
     out->plain_control = tokenizer_spells_control(x->t, x->out.text, x->out.len, x->out.origin);
@@ -228,15 +243,11 @@ int chat_encode(ChatTokens *out, const ChatTemplate *c, const Tokenizer *t, cons
     out->count = x.ids.count;
     out->left_out = x.ids.left_out + x.ids.unknown;
     out->supervised = mem_calloc(x.ids.count + 1, 1);
-    if (train_on_inputs) {
-        memset(out->supervised, 1, out->count);
-        out->supervised_count = out->count;
-    } else {
-        uint8_t *bytes = chat_supervised_bytes(&x);
-        supervise(out, &x, bytes);
-        mem_free(bytes);
-    }
+    uint8_t *bytes = chat_supervised_bytes(&x, train_on_inputs);
+    supervise(out, &x, bytes);
+    mem_free(bytes);
     note_losses(out, &x, messages);
+    if (!train_on_inputs) note_roles(&out->unread, messages);
     out->text = x.out.text;
     out->text_len = x.out.len;
     out->ids = x.ids.ids;

@@ -1,9 +1,9 @@
 // chat: one conversation to tokens with a mask. Renders the chat template, tokenises, decides what is supervised.
 //
 // Supervised (unless train_on_inputs): the tokens of every assistant turn, from the first byte after the turn's header
-// to the end-of-turn token behind it, inclusive. Decided by provenance (jinja.h), not by comparing prefixes, so
-// templates that rewrite earlier turns are right too. {% generation %} spans, where the template has them, decide
-// instead. Text from data can never become a control token.
+// to the end-of-turn token behind it, inclusive. In any case without the messages that say no (message.h). Decided by
+// provenance (jinja.h), not by comparing prefixes, so templates that rewrite earlier turns are right too. {% generation
+// %} spans, where the template has them, decide instead. Text from data can never become a control token.
 #pragma once
 
 #include "base.h"

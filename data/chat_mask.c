@@ -236,20 +236,25 @@ static Region region_of_nothing(const ChatText *x, size_t index, size_t from) {
     return (Region){begin, turn_end(x, index, begin)};
 }
 
-static void mark_turns(const ChatText *x, uint8_t *mask) {
+// The turns' own bytes and what the template writes in them.
+static void mark_region(const ChatText *x, size_t index, Region r, uint8_t value, uint8_t *mask) {
+    for (size_t at = r.begin; at < r.end; at++) {
+        uint32_t origin = x->out.origin[at];
+        if (!chat_is_message(origin) || message_of(origin) == index) mask[at] = value;
+    }
+}
+
+// Assistant turns that are trained on get the value 1; with `everything`, turns that are not get 0.
+static void mark_turns(const ChatText *x, bool everything, uint8_t *mask) {
     Turn *turns = find_turns(x);
     size_t behind = 0; // the turns so far
     for (size_t i = 0; i < x->in.messages->count; i++) {
         const Json *m = &x->in.messages->items[i];
         Region r = turns[i].text;
         bool has_text = r.end > r.begin;
-        if (is_assistant(m)) {
-            r = has_text ? region_of_text(x, i, r) : region_of_nothing(x, i, behind);
-            for (size_t at = r.begin; message_is_trained(m) && at < r.end; at++) {
-                uint32_t origin = x->out.origin[at];
-                mask[at] |= !chat_is_message(origin) || message_of(origin) == i;
-            }
-        }
+        bool wanted = everything ? message_training(m) == NOT_TRAINED : is_assistant(m) && message_is_trained(m);
+        if (is_assistant(m)) r = has_text ? region_of_text(x, i, r) : region_of_nothing(x, i, behind);
+        if (wanted) mark_region(x, i, r, !everything, mask);
         if (r.end > behind) behind = r.end;
     }
     mem_free(turns);
@@ -269,12 +274,13 @@ static void mark_generation(const ChatText *x, uint8_t *mask) {
     }
 }
 
-uint8_t *chat_supervised_bytes(const ChatText *x) {
+uint8_t *chat_supervised_bytes(const ChatText *x, bool everything) {
     uint8_t *mask = mem_calloc(x->out.len + 1, 1);
-    if (x->out.generation) {
+    if (everything) memset(mask, 1, x->out.len + 1);
+    if (x->out.generation && !everything) {
         mark_generation(x, mask);
     } else {
-        mark_turns(x, mask);
+        mark_turns(x, everything, mask);
     }
     return mask;
 }

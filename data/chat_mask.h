@@ -45,5 +45,5 @@ static inline bool chat_is_message(uint32_t origin) {
     return origin >= JINJA_ORIGIN_MESSAGE;
 }
 
-// One byte per byte of out.text: 1 when supervised. The caller frees.
-uint8_t *chat_supervised_bytes(const ChatText *x);
+// One byte per byte of out.text: 1 when supervised. The caller frees. everything: all but the messages that say no.
+uint8_t *chat_supervised_bytes(const ChatText *x, bool everything);

@@ -26,7 +26,7 @@ struct Dataset {
 // ---- the key ----
 
 // Raised when the same files and options give other tokens than before.
-enum { READER_VERSION = 5 };
+enum { READER_VERSION = 6 };
 
 static int add_file(StrBuf *what, const char *path, Err *err) {
     char hex[33];

@@ -279,8 +279,7 @@ static int pair_of_lists(Dialog *d, const Json *prompt, const Json *completion, 
     Json *messages = new_messages(d, prompt->count + completion->count + 1);
     size_t n = add_system(d, messages, system);
     if (normalise_all(d, messages + n, prompt, "prompt", err)) return -1;
-    for (size_t i = 0; i < prompt->count; i++, n++)
-        messages[n] = json_with(&d->pool, &messages[n], "train", (Json){.type = JSON_FALSE});
+    for (size_t i = 0; i < prompt->count; i++, n++) messages[n] = message_of_prompt(&d->pool, &messages[n]);
     if (normalise_all(d, messages + n, completion, "completion", err)) return -1;
     return set_messages(d, messages, n + completion->count, err);
 }
@@ -362,12 +361,16 @@ static int read_format(Dialog *d, const Json *record, DatasetFormat format, bool
     }
 }
 
+bool dialog_has_read(const Dialog *d, JsonStr key) {
+    size_t k = 0;
+    while (k < d->n_used && !json_str_is(key, d->used[k])) k++;
+    return k < d->n_used;
+}
+
 static void note_unread(Dialog *d, const Json *record) {
-    for (size_t i = 0; record->type == JSON_OBJECT && i < record->count; i++) {
-        size_t k = 0;
-        while (k < d->n_used && !json_str_is(record->keys[i], d->used[k])) k++;
-        if (k == d->n_used && record->items[i].type != JSON_NULL) key_notes_add(&d->unread, "", record->keys[i]);
-    }
+    for (size_t i = 0; record->type == JSON_OBJECT && i < record->count; i++)
+        if (!dialog_has_read(d, record->keys[i]) && record->items[i].type != JSON_NULL)
+            key_notes_add(&d->unread, "", record->keys[i]);
 }
 
 int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_template, Err *err) {

@@ -47,6 +47,7 @@ DatasetFormat dialog_detect(const Json *record, Err *err);
 // has_template false: alpaca and prompt_completion become DIALOG_RAW, messages and sharegpt are refused.
 bool dialog_has_key_of(const Json *record, DatasetFormat format); // null or not
 int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_template, Err *err);
+bool dialog_has_read(const Dialog *d, JsonStr key); // of the record
 // A turn with nothing in it that would be learnt: an error that names it.
 int dialog_check_answers(const Dialog *d, Err *err);
 void dialog_clear(Dialog *d);

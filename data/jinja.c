@@ -68,8 +68,7 @@ static void note_unread(KeyNotes *notes, Value v, const char *place) {
     for (size_t i = 0; v.type == V_LIST && i < v.seq->count; i++) note_unread(notes, v.seq->items[i], inner);
     for (size_t i = 0; v.type == V_DICT && v.dict->read && i < v.dict->count; i++) {
         const Str *key = v.dict->keys[i].str;
-        bool mask = strcmp(place, "[]") == 0 && (str_is(key, "train") || str_is(key, "weight"));
-        if (mask || v.dict->values[i].type == V_NONE) continue;
+        if (v.dict->values[i].type == V_NONE) continue;
         if (v.dict->read[i]) {
             snprintf(inner, sizeof inner, "%s.%s", place, key->data);
             note_unread(notes, v.dict->values[i], inner);

@@ -3,7 +3,7 @@
 // Normalised: the role's usual name (human -> user, gpt -> assistant, ...), null keys left out, tool calls that are
 // JSON text parsed. Checked: content is a string or a list of text parts (any other part is refused by name) or, of a
 // tool, any value; arguments of tool calls are an object or a string that holds one. In which of these forms the
-// template gets them is chat_forms.h. All other keys stay, so that templates and the mask ("train", "weight") see them.
+// template gets them is chat_forms.h. All other keys stay, so that templates and the mask see them.
 #pragma once
 
 #include "base.h"
@@ -35,8 +35,16 @@ bool message_has_parts(const Json *content);
 JsonStr message_text(JsonPool *pool, const Json *message);
 // A role that is none of the usual ones and not named in the template's source (NULL: none) is an error.
 int message_check_role(const Json *message, const char *template, const char *what, Err *err);
-// "train": false (or 0) and "weight": 0 leave a message out, as in Axolotl and OpenAI's format.
-bool message_is_trained(const Json *message);
+// What a message says of its own training, true or false (or 1 or 0): train, training, trainable, weight, loss,
+// loss_mask; masked and mask say the opposite. One that says no is enough. (Axolotl, OpenAI, ms-swift, XTuner,
+// torchtune.)
+// TRAINED: one says true. A number or masked: false asks for no more than the role gives.
+typedef enum { TRAINED_AS_ROLE, TRAINED, NOT_TRAINED, TRAINED_AS_PROMPT } MessageTraining;
+MessageTraining message_training(const Json *message);
+bool message_is_trained(const Json *message); // an assistant's, without train_on_inputs
+bool message_is_mask_key(const char *key);
+// The message as a part of a prompt: trained only with train_on_inputs.
+Json message_of_prompt(JsonPool *pool, const Json *message);
 Json message_new(JsonPool *pool, const char *role, JsonStr content);
 // A function call written as JSON text ({"name", "arguments"} or a list of them): an assistant message of tool calls.
 int message_from_call(Json *out, JsonPool *pool, JsonStr call, const char *what, Err *err);

@@ -14,7 +14,7 @@ static char *template_text(const char *name) {
     return text;
 }
 
-static void check_with(const Tokenizer *t, const char *source, const char *record, const char *want) {
+static void check_inputs(const Tokenizer *t, const char *source, const char *record, bool all, const char *want) {
     Err err = {0};
     JsonDoc *doc;
     ChatTemplate *c;
@@ -23,7 +23,7 @@ static void check_with(const Tokenizer *t, const char *source, const char *recor
     ASSERT_OK(chat_template_new(&c, t, source, &err), &err);
     const Json *r = json_root(doc);
     ASSERT_OK(
-        chat_encode(&ct, c, t, json_get(r, "messages"), json_get(r, "tools"), json_get(r, "extra"), false, false, &err),
+        chat_encode(&ct, c, t, json_get(r, "messages"), json_get(r, "tools"), json_get(r, "extra"), false, all, &err),
         &err);
     char *got = marked(&ct, t);
     assert_string_equal(got, want);
@@ -34,6 +34,10 @@ static void check_with(const Tokenizer *t, const char *source, const char *recor
     chat_tokens_clear(&ct);
     chat_template_free(c);
     json_free(doc);
+}
+
+static void check_with(const Tokenizer *t, const char *source, const char *record, const char *want) {
+    check_inputs(t, source, record, false, want);
 }
 
 // As check_with, with the byte tokenizer and the template of that name.
@@ -176,6 +180,44 @@ static void test_chat_leaves_out_untrained_messages(void **state) {
           "<|im_start|>assistant\n[[d<|im_end|>\n]]");
 }
 
+#define SAYS(key, value, text) "{\"role\":\"assistant\",\"content\":\"" text "\",\"" key "\":" value "}"
+
+// Every spelling of it, with the answer that it leaves out and the one that it does not.
+static void test_chat_reads_the_masks_of_other_trainers(void **state) {
+    (void)state;
+    static const struct {
+        const char *key, *out, *in;
+    } keys[] = {{"train", "false", "true"},  {"training", "false", "true"}, {"trainable", "0", "1"},
+                {"weight", "0.0", "1.0"},    {"loss", "false", "true"},     {"loss_mask", "0", "1"},
+                {"masked", "true", "false"}, {"mask", "true", "false"}};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        char *record = mem_printf(
+            "{\"messages\":[" USER("a") "," SAYS("%s", "%s", "b") "," USER("c") "," SAYS("%s", "%s", "d") "]}",
+            keys[i].key, keys[i].out, keys[i].key, keys[i].in);
+        check("chatml", record,
+              "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n<|im_start|>user\nc<|im_end|>\n"
+              "<|im_start|>assistant\n[[d<|im_end|>]]\n");
+        mem_free(record);
+    }
+    check("chatml", RECORD(USER("a") ",{\"role\":\"assistant\",\"content\":\"b\",\"train\":true,\"masked\":true}"),
+          "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n");
+}
+
+// train_on_inputs trains on all roles, but not on what a message excludes.
+static void test_chat_masks_hold_with_train_on_inputs(void **state) {
+    (void)state;
+    Tokenizer *t = byte_tokenizer(NULL, 0);
+    char *source = template_text("chatml");
+    check_inputs(t, source,
+                 RECORD("{\"role\":\"user\",\"content\":\"a\",\"train\":false}," SAYS("weight", "0", "b") "," USER(
+                     "c") "," ASSISTANT("d")),
+                 true,
+                 "[[<|im_start|>user\n]]a[[<|im_end|>\n<|im_start|>assistant\n]]b<|im_end|>[[\n<|im_start|>user\nc"
+                 "<|im_end|>\n<|im_start|>assistant\nd<|im_end|>\n]]");
+    mem_free(source);
+    tokenizer_free(t);
+}
+
 static void test_chat_empty_answers_end_their_turn(void **state) {
     (void)state;
     check("chatml", RECORD(USER("a") "," ASSISTANT("") "," USER("b") "," ASSISTANT("")),
@@ -267,7 +309,8 @@ static void test_chat_smollm2(void **state) {
 TEST_MAIN(TEST(test_chat_supervises_every_assistant_turn), TEST(test_chat_forms_control_tokens_from_roles),
           TEST(test_chat_supervises_what_the_template_writes_into_a_call),
           TEST(test_chat_follows_templates_that_rewrite), TEST(test_chat_text_of_data_is_never_a_control_token),
-          TEST(test_chat_leaves_out_untrained_messages), TEST(test_chat_empty_answers_end_their_turn),
+          TEST(test_chat_leaves_out_untrained_messages), TEST(test_chat_reads_the_masks_of_other_trainers),
+          TEST(test_chat_masks_hold_with_train_on_inputs), TEST(test_chat_empty_answers_end_their_turn),
           TEST(test_chat_dropped_messages_supervise_nothing), TEST(test_chat_generation_spans_decide),
           TEST(test_chat_token_over_the_border_is_supervised), TEST(test_chat_trains_on_inputs),
           TEST(test_chat_smollm2))

@@ -43,6 +43,12 @@ static const Unread UNREAD[] = {
     {"{" MESSAGES ",\"chat_template_kwargs\":{\"mood\":\"m\",\"enable_thinking\":false,\"x\":null}}",
      "chat_template_kwargs.enable_thinking (1 record)"},
     {"[{\"role\":\"user\",\"content\":\"a\",\"name\":\"N\"}," ANSWER "]", "messages[].name (1 record)"},
+    // the keys of masks are read here; true outside assistant turns does nothing
+    {"{\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"train\":false},{\"role\":\"assistant\",\"content\":\"b\","
+     "\"training\":true,\"trainable\":1,\"loss\":true,\"loss_mask\":1,\"masked\":false,\"mask\":false}]}",
+     ""},
+    {"{\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"loss\":true}," ANSWER "]}",
+     "messages[].train (true outside assistant turns) (1 record)"},
     // of turns
     {"{\"conversations\":[{\"from\":\"human\",\"value\":\"a\",\"ts\":1,\"weight\":1.0},{\"from\":\"gpt\",\"value\":"
      "\"b\",\"role\":\"x\"}],\"id\":\"i\"}",
