@@ -103,6 +103,45 @@ static void test_inspect_and_train_name_unread_keys(void **state) {
               "  samples   4, windows of the kept text\n");
 }
 
+// Of a data file alone: the keys that its format reads, those of turns, which are the template's, and the rest.
+static void test_inspect_tells_the_keys_of_a_file(void **state) {
+    (void)state;
+    put("d.jsonl",
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"name\":\"N\",\"train\":false},{\"role\":\"assistant\","
+        "\"content\":\"b\"}],\"tools\":null,\"id\":1,\"x\":null}\n"
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\"}],"
+        "\"id\":2,\"context\":\"c\",\"system\":\"s\"}\n");
+    check_has(
+        "inspect d.jsonl", 0,
+        "  used      messages (2 records), system (1)\n"
+        "  in turns  messages[].role (2 records), messages[].content (2), messages[].name (1): read where the chat "
+        "template reads them\n"
+        "  not used  id (2 records), context (1)\n");
+    put("d.jsonl",
+        "{\"conversations\":[{\"from\":\"human\",\"value\":\"a\",\"ts\":1},{\"from\":\"gpt\",\"value\":\"b\"}]}");
+    check_has("inspect d.jsonl", 0,
+              "conversations[].role (1 record), conversations[].content (1), conversations[].ts (1)");
+    put("d.jsonl", "{\"prompt\":\"p\",\"completion\":\"c\",\"context\":\"x\"}\n{\"prompt\":\"p\"}\n"
+                   "{\"prompt\":\"p\",\"completion\":\"\"}\nno JSON\n");
+    check_has("inspect d.jsonl", 0,
+              "d.jsonl: data, prompt_completion, 4 records, 96 bytes (longest record 45)\n"
+              "  used      prompt (1 record), completion (1)\n  not used  context (1 record)\n"
+              "  refused   3 records; the first: d.jsonl:2: ");
+    put("d.jsonl", "{\"text\":\"p\",\"url\":\"u\"}\n");
+    check_has("inspect d.jsonl", 0, "  used      text (1 record)\n  not used  url (1 record)\n");
+    put("d.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"from\":null,\"role\":\"assistant\","
+                   "\"content\":\"b\"}],\"from\":null}\n");
+    check_has("inspect d.jsonl", 0, "data, messages, 1 records");
+    put("d.jsonl", "{\"messages\":[{\"from\":null,\"value\":null,\"role\":\"user\",\"content\":\"a\"}]}\n");
+    check_has("inspect d.jsonl", 0, "data, messages, 1 records");
+    put("d.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\","
+                   "\"mask\":1}]}\n");
+    check_has("inspect d.jsonl", 0, "messages[1].mask: found 1; expected true or false");
+    put("d.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\","
+                   "\"train_detail\":[]}]}\n");
+    check_has("inspect d.jsonl", 0, "messages[1].train_detail: found a mask of parts of a message; expected \"train\"");
+}
+
 // What the template leaves out is refused, or counted; control tokens in data and answers without an end are told.
 static void test_inspect_and_train_name_what_is_lost(void **state) {
     (void)state;
@@ -210,5 +249,6 @@ static void test_inspect_hugging_face_folders(void **state) {
 
 TEST_MAIN(SCRATCH_TEST(test_tokenize_text), SCRATCH_TEST(test_tokenize_messages),
           SCRATCH_TEST(test_inspect_shows_data_as_trained), SCRATCH_TEST(test_inspect_and_train_name_unread_keys),
-          SCRATCH_TEST(test_inspect_and_train_name_what_is_lost), SCRATCH_TEST(test_inspect_shows_weights_and_shards),
-          SCRATCH_TEST(test_inspect_says_what_a_path_is), SCRATCH_TEST(test_inspect_hugging_face_folders))
+          SCRATCH_TEST(test_inspect_and_train_name_what_is_lost), SCRATCH_TEST(test_inspect_tells_the_keys_of_a_file),
+          SCRATCH_TEST(test_inspect_shows_weights_and_shards), SCRATCH_TEST(test_inspect_says_what_a_path_is),
+          SCRATCH_TEST(test_inspect_hugging_face_folders))

@@ -24,34 +24,94 @@ static void print_record(FILE *out, RecordSpan span) {
     say_to(out, "%s", n < span.len ? " ...\n" : "\n");
 }
 
-static int detect(DatasetFormat *format, RecordSpan span, Err *err) {
-    JsonDoc *doc;
-    if (json_parse_data(&doc, span.text, span.len, span.name, span.line, err)) return fault_in_record(span, err);
-    *format = dialog_detect(json_root(doc), err);
+// What reading a file as the trainer does tells without a model. Which keys of messages are read is up to the chat
+// template.
+typedef struct FileView {
+    DatasetFormat format; // of the first record, and so of all
+    KeyCounts used, of_turns, unused;
+    int64_t records, bytes, longest, refused;
+    Err why; // the first one is
+} FileView;
+
+static void count_keys(FileView *v, const Json *record, const Dialog *d) {
+    KeyNotes used = {0}, of_turns = {0};
+    for (size_t i = 0; record->type == JSON_OBJECT && i < record->count; i++)
+        if (record->items[i].type != JSON_NULL && dialog_has_read(d, record->keys[i]))
+            key_notes_add(&used, "", record->keys[i]);
+    char *list = mem_printf("%s[].", d->turns ? d->turns : "");
+    for (size_t i = 0; d->turns && i < d->messages.count; i++)
+        for (size_t k = 0; k < d->messages.items[i].count; k++)
+            if (!message_is_mask_key(d->messages.items[i].keys[k].data))
+                key_notes_add(&of_turns, list, d->messages.items[i].keys[k]);
+    mem_free(list);
+    key_counts_add(&v->used, &used);
+    key_counts_add(&v->of_turns, &of_turns);
+    key_counts_add(&v->unused, &d->unread);
+    key_notes_clear(&used);
+    key_notes_clear(&of_turns);
+}
+
+// Only a first record that has no format is an error.
+static int view_record(FileView *v, RecordSpan span, Err *err) {
+    JsonDoc *doc = NULL;
+    Dialog d = {.record = v->records};
+    Err why;
+    int rc = json_parse_data(&doc, span.text, span.len, span.name, span.line, &why) ? fault_in_record(span, &why) : 0;
+    if (!rc && v->records == 1 && (v->format = dialog_detect(json_root(doc), &why)) == FORMAT_AUTO)
+        rc = err_context(&why, "%s:%zu", span.name, span.line);
+    bool fatal = rc && v->records == 1;
+    if (!rc && (dialog_read(&d, json_root(doc), v->format, true, &why) || dialog_check_answers(&d, &why)))
+        rc = err_context(&why, "%s:%zu", span.name, span.line);
+    if (!rc) count_keys(v, json_root(doc), &d);
+    if (rc && !v->refused++) v->why = why;
+    if (fatal) *err = why;
+    dialog_clear(&d);
     json_free(doc);
-    return *format == FORMAT_AUTO ? err_context(err, "%s:%zu", span.name, span.line) : 0;
+    return fatal ? -1 : 0;
+}
+
+static void print_keys(const char *title, const KeyCounts *keys, const char *note, FILE *out) {
+    StrBuf text = {0};
+    key_counts_show(&text, keys);
+    if (text.len) say_to(out, "  %-9s %s%s\n", title, text.data, note);
+    str_clear(&text);
+}
+
+static void print_view_of_file(const FileView *v, const char *path, const RecordReader *r, FILE *out) {
+    if (records_ignored(r))
+        say_to(out, "%s: %" PRId64 " members that are neither .json, .txt nor .cls are left alone\n", path,
+               records_ignored(r));
+    say_to(out, "%s: data, %s, %" PRId64 " records, %" PRId64 " bytes (longest record %" PRId64 ")\n", path,
+           dataset_format_name(v->format), v->records, v->bytes, v->longest);
+    print_keys("used", &v->used, "", out);
+    print_keys("in turns", &v->of_turns, ": read where the chat template reads them", out);
+    print_keys("not used", &v->unused, "", out);
+    if (v->refused)
+        say_to(out, "  refused   %" PRId64 " record%s; the first: %s\n", v->refused, v->refused == 1 ? "" : "s",
+               v->why.msg);
 }
 
 int inspect_data_file(const char *path, int64_t n_shown, FILE *out, Err *err) {
     RecordReader *r;
     RecordSpan span;
-    DatasetFormat format = FORMAT_TEXT;
-    int64_t n = 0, bytes = 0, longest = 0;
+    FileView v = {.format = FORMAT_TEXT};
     if (records_open(&r, path, err)) return -1;
     int more = 0, rc = 0;
     while (!rc && (more = records_next(r, &span, err)) == 1) {
-        if (n == 0 && !records_are_text(r)) rc = detect(&format, span, err);
-        if (n++ < n_shown && !rc) print_record(out, span);
-        bytes += (int64_t)span.len;
-        if ((int64_t)span.len > longest) longest = (int64_t)span.len;
+        v.records++;
+        v.bytes += (int64_t)span.len;
+        if ((int64_t)span.len > v.longest) v.longest = (int64_t)span.len;
+        if (!records_are_text(r)) rc = view_record(&v, span, err);
+        if (v.records <= n_shown && !rc) print_record(out, span);
         records_release(r);
     }
-    if (!rc && more == 0 && records_ignored(r))
-        say_to(out, "%s: %" PRId64 " members that are neither .json, .txt nor .cls are left alone\n", path,
-               records_ignored(r));
-    if (!rc && more == 0)
-        say_to(out, "%s%s: data, %s, %" PRId64 " records, %" PRId64 " bytes (longest record %" PRId64 ")\n",
-               n_shown ? "\n" : "", path, dataset_format_name(format), n, bytes, longest);
+    if (!rc && more == 0) {
+        if (n_shown) say_to(out, "\n");
+        print_view_of_file(&v, path, r, out);
+    }
+    key_counts_clear(&v.used);
+    key_counts_clear(&v.of_turns);
+    key_counts_clear(&v.unused);
     records_close(r);
     return rc || more < 0 ? -1 : 0;
 }
