@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -202,6 +203,68 @@ static void test_run_warns_of_a_log_that_cannot_be_written(void **state) {
     mem_free(log);
 }
 
+static void wait_for_path(pid_t pid, const char *path) {
+    double end = time_now() + 30;
+    while (!path_exists(path) && time_now() < end) sleep_for(0.002);
+    if (path_exists(path)) return;
+    kill(pid, SIGKILL);
+    show_log();
+    fail_msg("%s does not come", path);
+}
+
+static const char steady[] = "num_train_epochs=100000 save_steps=1 eval_strategy=no load_best_model_at_end=false";
+
+// What is removed in the middle of a run is made again: of the run only what was written before is lost.
+static void test_run_outlives_its_directory(void **state) {
+    (void)state;
+    char *out = in_dir("gone"), *moved = in_dir("moved"), *config = in_dir("gone/config.json"),
+         *log = in_dir("gone/train_log.jsonl");
+    pid_t pid = start("gone", steady);
+    wait_for_steps(pid, 2);
+    assert_int_equal(rename(out, moved), 0);
+    wait_for_path(pid, config);
+    wait_for_path(pid, log);
+    unlink(log);
+    wait_for_path(pid, log);
+    kill(pid, SIGTERM);
+    assert_int_equal(WEXITSTATUS(wait_for(pid)), EXIT_INTERRUPTED);
+    expect_in_log("gone: was removed or moved away; it is made again");
+    expect_in_log("train_log.jsonl: was removed or moved away; it begins anew");
+    pid = start("gone", steady);
+    wait_for_steps(pid, 2);
+    kill(pid, SIGTERM);
+    assert_int_equal(WEXITSTATUS(wait_for(pid)), EXIT_INTERRUPTED);
+    expect_in_log("resuming from");
+    mem_free(out);
+    mem_free(moved);
+    mem_free(config);
+    mem_free(log);
+}
+
+// It is another run's now: this one ends, and writes nothing into it.
+static void test_run_leaves_a_directory_to_its_next_run(void **state) {
+    (void)state;
+    char *out = in_dir("taken"), *moved = in_dir("taken_before"), *lock = in_dir("taken/.lock"),
+         *log = in_dir("taken/train_log.jsonl");
+    pid_t pid = start("taken", steady);
+    wait_for_steps(pid, 2);
+    kill(pid, SIGSTOP);
+    assert_int_equal(rename(out, moved), 0);
+    assert_int_equal(mkdir(out, 0777), 0);
+    int fd = open(lock, O_RDWR | O_CREAT, 0644);
+    assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+    kill(pid, SIGCONT);
+    assert_int_equal(WEXITSTATUS(wait_for(pid)), EXIT_RUNTIME);
+    expect_in_log("the run's output_dir was removed or moved away: ");
+    expect_in_log("in use by another run");
+    assert_false(path_exists(log));
+    close(fd);
+    mem_free(out);
+    mem_free(moved);
+    mem_free(lock);
+    mem_free(log);
+}
+
 int main(int argc, char **argv) {
     if (argc > 1) kills = atoi(argv[1]);
     const struct CMUnitTest tests[] = {TEST(test_run_undisturbed),
@@ -213,6 +276,8 @@ int main(int argc, char **argv) {
                                        TEST(test_run_again_when_finished),
                                        TEST(test_run_stops_early),
                                        TEST(test_run_refuses),
+                                       TEST(test_run_outlives_its_directory),
+                                       TEST(test_run_leaves_a_directory_to_its_next_run),
                                        TEST(test_run_warns_of_a_log_that_cannot_be_written)};
     return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
 }

@@ -124,3 +124,30 @@ int output_dir_save_config(const OutputDir *d, const Config *c, Err *err) {
     mem_free(path);
     return status;
 }
+
+// The lock file that this process holds stands where others look for it.
+static bool is_in_place(const OutputDir *d) {
+    struct stat held, there;
+    char *path = path_join(d->path, ".lock");
+    bool same = fstat(d->lock, &held) == 0 && lstat(path, &there) == 0 && held.st_dev == there.st_dev &&
+                held.st_ino == there.st_ino;
+    mem_free(path);
+    return same;
+}
+
+int output_dir_keep(OutputDir *d, const Config *c, Err *err) {
+    OutputDir again = {.path = d->path, .lock = -1};
+    bool was_there = path_is_dir(d->path);
+    if (is_in_place(d) || dir_make_parents(d->path, NULL)) return 0;
+    if (take_lock(&again, err) || check_config(&again, c, err)) {
+        bool opened = again.lock >= 0;
+        output_dir_close(&again);
+        return opened ? err_context(err, "the run's output_dir was removed or moved away") : 0;
+    }
+    log_warn("%s: %s; it is made again, and what is written from now on is there", d->path,
+             was_there ? "its lock file was removed" : "was removed or moved away");
+    output_dir_close(d);
+    *d = again;
+    if (output_dir_save_config(d, c, err)) log_warn("%s", err->msg);
+    return 0;
+}

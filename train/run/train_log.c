@@ -128,7 +128,25 @@ static const char *number(char buf[32], double x) {
     return buf;
 }
 
+// Removed or moved away: what comes now goes to a new file of that name.
+static void follow_path(TrainLog *log) {
+    struct stat open_file, there;
+    if (fstat(fileno(log->file), &open_file) != 0) return;
+    if (stat(log->path, &there) == 0 && there.st_dev == open_file.st_dev && there.st_ino == open_file.st_ino) return;
+    FILE *file = open_to_append(log->path);
+    if (!file) {
+        if (!log->failed) log_warn("%s: was removed, and cannot be made again: %s", log->path, strerror(errno));
+        log->failed = true;
+        return;
+    }
+    log_warn("%s: was removed or moved away; it begins anew", log->path);
+    (void)fclose(log->file);
+    log->file = file;
+    log->failed = false;
+}
+
 static void write_line(TrainLog *log, const char *line) {
+    follow_path(log);
     bool ok = fputs(line, log->file) >= 0;
     ok = fflush(log->file) == 0 && ok;
     if (ok || log->failed) return;

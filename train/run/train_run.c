@@ -43,7 +43,12 @@ static void note_eval(Run *r, const EvalResult *e) {
     progress_eval(&r->progress, s->step, e, best);
 }
 
-// 0: done; 1: stopped by a signal; -1: the device failed.
+// -1: the directory that rank 0 writes to is another run's now.
+static int keep_place(Run *r, Err *err) {
+    return run_is_first(r) ? output_dir_keep(&r->dir, r->config, err) : 0;
+}
+
+// 0: done; 1: stopped by a signal; -1: error.
 static int run_eval(Run *r, Err *err) {
     EvalResult e;
     double start = time_now();
@@ -51,6 +56,7 @@ static int run_eval(Run *r, Err *err) {
     if (status) return status;
     if (trainer_check_device(r->trainer, "the evaluation after step", r->trainer->state.step, err)) return -1;
     r->trainer->state.elapsed += time_now() - start;
+    if (keep_place(r, err)) return -1;
     note_eval(r, &e);
     return 0;
 }
@@ -75,7 +81,8 @@ static int write_snapshot(Run *r, Err *err) {
 // not have the same.
 static int save(Run *r, Err *err) {
     lifeline_at(r->life, LIFE_ANY_TIME, r->trainer->state.step);
-    if (run_agree(r, model_unchanged(r->model, err), err)) return -1;
+    int bad = model_unchanged(r->model, err);
+    if (run_agree(r, bad ? bad : keep_place(r, err), err)) return -1;
     int other = snapshot_compare_ranks(r->trainer, err);
     r->all_know = other > 0;
     if (other) return -1;
@@ -134,8 +141,11 @@ static int do_step(Run *r, Err *err) {
     r->fresh = true;
     if (!run_is_first(r)) return status;
     size_t host = memory_peak(), device = memory_device(r->backend);
-    if (log_due(r, &report)) train_log_step(r->log, &report, r->trainer->state.elapsed, host, device);
-    progress_step(&r->progress, &report, device ? device : host, log_due(r, &report));
+    Err other; // what ends the run is said first
+    bool log = log_due(r, &report);
+    if (log && keep_place(r, status ? &other : err)) return -1;
+    if (log) train_log_step(r->log, &report, r->trainer->state.elapsed, host, device);
+    progress_step(&r->progress, &report, device ? device : host, log);
     return status;
 }
 
