@@ -243,6 +243,19 @@ static long run_verb(const char *verb, const char *name, int signal, long at) {
     return calls;
 }
 
+// Asked to stop before it trains, while its config is read: it stops as later, with the same status.
+static void test_io_stop_while_the_config_is_read(void **state) {
+    (void)state;
+    char *command =
+        mem_printf("cd '%s' && echo '{\"model\": \"tiny.gguf\", \"train_file\": \"data.jsonl\"}' > early.json; "
+                   "INJECT_CALLS=open INJECT_PATH=early.json INJECT_AT=1 INJECT_SIGNAL=%d LD_PRELOAD='%s' "
+                   "'%s' train early.json output_dir=early max_seq_length=48 device=cpu > early.log 2>&1",
+                   tiny_dir, SIGTERM, INJECT, LORAC_BINARY);
+    int status = system(command);
+    assert_int_equal(WEXITSTATUS(status), EXIT_INTERRUPTED);
+    mem_free(command);
+}
+
 // A signal that ends a verb leaves the whole of what it writes or nothing.
 static void test_io_verbs_leave_no_half_file(void **state) {
     (void)state;
@@ -281,6 +294,7 @@ int main(int argc, char **argv) {
     if (argc > 3) step = atol(argv[3]);
     setvbuf(stdout, NULL, _IOLBF, 0); // what was found is seen at once
     const struct CMUnitTest tests[] = {TEST(test_io_sweep), TEST(test_io_disk_full_at_the_best_snapshot),
-                                       TEST(test_io_verbs_leave_no_half_file)};
+                                       TEST(test_io_verbs_leave_no_half_file),
+                                       TEST(test_io_stop_while_the_config_is_read)};
     return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
 }

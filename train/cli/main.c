@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "hooks.h"
+#include "signals.h"
 #include "words.h"
 
 const Verb *const verbs[] = {
@@ -91,6 +92,7 @@ static int check_output(const Verb *v, int status, Err *err) {
 }
 
 int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "train") == 0) signals_hold();
     spin_shortly(argv); // where it fails, all works the same but for the spinning
     occupy_standard_streams();
     Err err = {0};

@@ -46,6 +46,12 @@ void signals_of_a_stop(sigset_t *set) {
         if (ends_the_process(signal)) sigaddset(set, signal);
 }
 
+void signals_hold(void) {
+    sigset_t set;
+    signals_of_a_stop(&set);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 int signals_install(Err *err) {
     static sigset_t set; // outlives this call: the thread reads it
     signals_of_a_stop(&set);

@@ -16,6 +16,8 @@
 #include "base.h"
 
 void signals_of_a_stop(sigset_t *set); // which of them ask this process to stop
+// From now on they wait, through an exec too, until signals_install takes them or the process ends.
+void signals_hold(void);
 // Called before the first thread of anyone starts, MPI's too: threads inherit what is blocked, and one that has a
 // signal open would be the one that it kills the process through.
 int signals_install(Err *err);
