@@ -7,8 +7,8 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
+#include "file_faults.h"
 #include "fileio.h"
-#include "record_faults.h"
 
 typedef enum { PLAIN, GZIP, ZSTANDARD } Kind;
 

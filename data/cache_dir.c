@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fileio.h"
+#include "path.h"
 #include "temporary.h"
 
 static const char suffix[] = ".tokens";

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "labels.h"
+
 // ---- the record ----
 
 typedef struct Texts {

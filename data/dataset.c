@@ -12,7 +12,7 @@
 #include "byte_stream.h"
 #include "cache_dir.h"
 #include "encode.h"
-#include "fileio.h"
+#include "hash.h"
 #include "record_faults.h"
 #include "token_cache.h"
 

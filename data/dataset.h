@@ -11,26 +11,9 @@
 #include "chat.h"
 #include "key_notes.h"
 #include "labels.h"
+#include "record_format.h"
 #include "tokenizer.h"
 
-typedef enum {
-    FORMAT_AUTO, // in statistics: files of several formats
-    FORMAT_MESSAGES,
-    FORMAT_SHAREGPT,
-    FORMAT_ALPACA,
-    FORMAT_PROMPT_COMPLETION,
-    FORMAT_TEXT,
-    FORMAT_INPUT_IDS,
-    FORMAT_CLASSIFICATION,
-    FORMAT_COUNT
-} DatasetFormat;
-const char *dataset_format_name(DatasetFormat f); // as in the config: "auto", "messages", ...
-
-// Control tokens that data spells: tokens in text and raw prompts and completions (auto), in classified texts too (on),
-// or nowhere (off). In messages of a conversation they are plain text always.
-typedef enum { PARSE_SPECIAL_AUTO, PARSE_SPECIAL_ON, PARSE_SPECIAL_OFF } ParseSpecial;
-// Text of a message that the chat template leaves out.
-typedef enum { UNRENDERED_ERROR, UNRENDERED_WARN } Unrendered;
 typedef enum { TRUNCATION_DROP, TRUNCATION_TRUNCATE, TRUNCATION_ERROR } Truncation;
 
 typedef struct DatasetOptions {
@@ -111,16 +94,3 @@ const char *dataset_fingerprint(const Dataset *d);
 // Appends a sample as people read it: its text with `open` and `close` around what is supervised; control characters
 // but line ends and tabs are written as \x1B, so that data cannot steer a terminal.
 void sample_show(StrBuf *out, const Sample *s, const Tokenizer *t, const char *open, const char *close);
-
-// For generation against references: each record's conversation up to its last assistant turn, with the generation
-// prompt (or, raw prompt_completion: the prompt), and the text that turn should be.
-typedef struct PromptCase {
-    int32_t *ids;
-    int64_t count;
-    char *prompt;    // readable: the last user message, or the raw prompt
-    char *reference; // the answer, white space stripped at both ends
-} PromptCase;
-// limit: at most so many, the first ones; 0: all.
-int prompt_cases_load(PromptCase **cases, int64_t *count, int64_t limit, const DatasetOptions *o, const Tokenizer *t,
-                      const ChatTemplate *chat, Err *err);
-void prompt_cases_free(PromptCase *cases, int64_t count);

@@ -16,9 +16,9 @@
 // (chosen, rejected, label true or false) is refused, as are roles that neither data formats nor the template know.
 #pragma once
 
-#include "dataset.h"
 #include "key_notes.h"
 #include "message.h"
+#include "record_format.h"
 
 typedef enum { DIALOG_CHAT, DIALOG_RAW, DIALOG_TEXT, DIALOG_IDS } DialogKind;
 

@@ -3,14 +3,7 @@
 #include <strings.h>
 
 #include "dialog_internal.h"
-#include "records.h"
-
-static const char *const format_names[FORMAT_COUNT] = {
-    "auto", "messages", "sharegpt", "alpaca", "prompt_completion", "text", "input_ids", "classification"};
-
-const char *dataset_format_name(DatasetFormat f) {
-    return format_names[f];
-}
+#include "message.h"
 
 const char *first_given(const Json *record, const char *const *keys) {
     for (; *keys; keys++)

@@ -11,8 +11,10 @@
 //   classification      text or two texts, and a label (classify.h)
 #pragma once
 
+#include "chat.h"
 #include "dialog.h"
 #include "records.h"
+#include "tokenizer.h"
 
 typedef struct Encoder {
     const Tokenizer *tokenizer;

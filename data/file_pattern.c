@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fileio.h"
+#include "path.h"
 
 typedef struct Names {
     char **items;

@@ -4,8 +4,7 @@
 // renamed; then the directory is fsync'd. A reader sees the old file or the new one, never half of one. Symbolic links
 // are followed: the file they point to is replaced, not the link.
 //
-// fileio.c maps and reads, filewrite.c writes, overwrite.c says what may be replaced, temporary.c has the temporary
-// names, path.c has names and directories, hash.c the hashes.
+// fileio.c maps and reads, filewrite.c writes.
 #pragma once
 
 #include "overwrite.h"
@@ -51,28 +50,3 @@ int dir_create(DirWriter **w, const char *path, const OwnFolder *own, Err *err);
 const char *dir_path(const DirWriter *w); // lives as long as w
 int dir_commit(DirWriter *w, Err *err);
 void dir_abandon(DirWriter *w); // NULL is allowed
-
-// Recursive, links are not followed; a missing directory is no error. Only for what this process, or a dead one, made
-// under a temporary name; else folder_remove_known.
-int dir_remove(const char *path, Err *err);
-int dir_make_parents(const char *path, Err *err); // mkdir -p: path and all above it
-typedef struct NameList {                         // init with {0}
-    char **items;
-    size_t count, capacity;
-} NameList;
-// Names in a directory but "." and "..", in no order; a missing directory has none. One that cannot be read to its end
-// is an error: what is not seen must not pass for what is not there. names is to be cleared after an error, too.
-int dir_list(NameList *names, const char *path, Err *err);
-void name_list_clear(NameList *names);
-bool path_exists(const char *path);
-bool path_is_dir(const char *path);
-char *path_join(const char *a, const char *b); // caller frees
-char *path_absolute(const char *path);         // caller frees; resolves links where the file exists
-
-// XXH3-128 of bytes as 32 hex digits.
-void hash_bytes(char hex[33], const void *data, size_t size);
-// Of a whole file.
-int hash_file(char hex[33], const char *path, Err *err);
-// Of size, the first and last 64 KiB and 64 evenly spread blocks of 4 KiB: tells two base models apart without reading
-// gigabytes.
-int hash_file_sampled(char hex[33], const char *path, Err *err);

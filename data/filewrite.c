@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "path.h"
 #include "temporary.h"
 
 enum { WRITE_BUFFER = 1 << 16 };

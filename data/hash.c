@@ -1,10 +1,11 @@
-// hash: XXH3-128 of bytes and files (declared in fileio.h). Not cryptographic: it tells files apart and finds damage.
-#include "fileio.h"
+#include "hash.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include <xxhash.h>
+
+#include "fileio.h"
 
 static void to_hex(char hex[33], XXH128_hash_t hash) {
     XXH128_canonical_t bytes; // the same digits on every machine

@@ -347,3 +347,8 @@ int message_normalise(Json *out, JsonPool *pool, const Json *message, const char
     without_part_nulls(out, pool);
     return calls ? normalise_calls(out, pool, calls, what, err) : 0;
 }
+
+bool json_is_message(const Json *v) {
+    return (json_get(v, "role") && (json_get(v, "content") || json_get(v, "tool_calls"))) ||
+           (json_get(v, "from") && json_get(v, "value"));
+}

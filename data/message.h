@@ -27,6 +27,9 @@ Json json_with(JsonPool *pool, const Json *object, const char *key, Json value);
 // `object` without its null keys: null is absence. `keep` stays (NULL: none).
 Json json_without_nulls(JsonPool *pool, const Json *object, const char *keep);
 
+// A chat message or turn: a list that begins with one is a conversation, not an array of records.
+bool json_is_message(const Json *v);
+
 // `what` is the message's place in the record: "messages[3]".
 int message_normalise(Json *out, JsonPool *pool, const Json *message, const char *what, Err *err);
 // A list whose items all have a "type": parts, not a tool's result.

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "fileio.h"
+#include "path.h"
 #include "temporary.h"
 
 enum { MAX_DEPTH = 2 }; // of the folders that lorac writes

@@ -1,5 +1,4 @@
-// path: names, and directories as plain directories (declared in fileio.h).
-#include "fileio.h"
+#include "path.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,5 +1,4 @@
-// prompt_cases: what a model is asked and what it should answer, for generation against references.
-#include "dataset.h"
+#include "prompt_cases.h"
 
 #include <string.h>
 

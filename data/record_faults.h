@@ -1,12 +1,16 @@
-// record_faults: says what a data file or a record is, where it is not what it should be: UTF-16, gzip under the wrong
-// name, CSV, a comma after each line, a Python dict, a record over several lines.
+// record_faults: says what a record or JSON text is, where it is not what it should be: CSV, a comma after each line, a
+// Python dict, a record over several lines. (Whole files: file_faults.h.)
 #pragma once
 
-#include "records.h"
+#include "base.h"
 
-// The first bytes of a file. -1 and a message, or 0: nothing known is wrong with them. is_text: zeros among them are
-// those of UTF-16 or UTF-32.
-int fault_in_file(const char *path, const char *text, size_t len, bool is_text, Err *err);
+typedef struct RecordSpan { // borrowed from the reader (records.h), until records_release
+    const char *text;
+    size_t len;
+    size_t line;      // of its first byte, counted from 1
+    const char *name; // for messages: the file, or "shard.tar/member"
+} RecordSpan;
+
 // The first line of a file that should hold JSON records.
 int fault_in_first_line(const char *path, size_t line, const char *text, size_t len, Err *err);
 // A record that is no JSON: a better message in place of the parser's, where there is one. Returns -1.

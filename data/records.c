@@ -8,6 +8,8 @@
 #include <utf8proc.h>
 
 #include "byte_stream.h"
+#include "file_faults.h"
+#include "message.h"
 #include "record_faults.h"
 #include "tar_records.h"
 #include "text_window.h"
@@ -66,11 +68,6 @@ static int refuse_name(const char *path, size_t len, Err *err) {
                      "%s: found a data file of unknown kind; expected .jsonl, .json, .txt or .tar, or one of these "
                      "with .gz or .zst",
                      path);
-}
-
-bool json_is_message(const Json *v) {
-    return (json_get(v, "role") && (json_get(v, "content") || json_get(v, "tool_calls"))) ||
-           (json_get(v, "from") && json_get(v, "value"));
 }
 
 static int check_name(Layout *layout, const char *path, Err *err) {

@@ -12,18 +12,10 @@
 #pragma once
 
 #include "key_notes.h"
+#include "record_faults.h"
 
 enum { RECORD_MAX_BYTES = 256 << 20 };
 
-typedef struct RecordSpan { // borrowed from the reader, until records_release
-    const char *text;
-    size_t len;
-    size_t line;      // of its first byte, counted from 1
-    const char *name; // for messages: the file, or "shard.tar/member"
-} RecordSpan;
-
-// A chat message or turn: a list that begins with one is a conversation, not an array of records.
-bool json_is_message(const Json *v);
 // Behind a byte order mark, which is no text.
 const char *text_skip_mark(const char *text, size_t *len);
 // Valid UTF-8 without NUL bytes; the message is "name:LINE: ...".

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "fileio.h"
+#include "hash.h"
+#include "path.h"
 
 enum { MACHINE_DIGITS = 8, RANDOM_DIGITS = 16, PID_DIGITS = 10, HOUR = 60 * 60 };
 static const char HEX[] = "0123456789abcdef", DIGITS[] = "0123456789";

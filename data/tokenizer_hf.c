@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fileio.h"
+#include "path.h"
 #include "tokenizer_json.h"
 
 enum { MAX_FILE = 256 << 20 };

@@ -1,38 +1,10 @@
-// backend: opening a backend by name, and the choice of the CPU table for this machine.
+// backend: opens a backend by name.
 #include <stdlib.h>
 #include <string.h>
 
-#include "cpu.h"
+#include "host.h"
 #include "module.h"
-#include "sgemm.h"
 #include "threads.h"
-
-// The choice is made by the caller of a table, not by the loader (ifunc), so that sanitizers and debuggers see plain
-// functions and a test can ask for each table by name.
-typedef struct Isa {
-    const char *name;
-    const Kernels *table;
-    bool runs_here;
-} Isa;
-
-const Kernels *kernels_cpu(const char *isa) {
-    const Isa table[] = {
-#define ISA_ENTRY(name, condition) {#name, &CPU_CAT(name, kernels), (condition)},
-        CPU_ISA_LIST(ISA_ENTRY)};
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (table[i].runs_here && (!isa || !strcmp(isa, table[i].name))) return table[i].table;
-    return NULL;
-}
-
-// LORAC_ISA forces a lower instruction set, for bug reports and so that unlike machines compute alike; unset: the best
-// one. For the library of products it holds from the process's first backend on.
-static const Kernels *cpu_from_environment(Err *err) {
-    const char *isa = getenv("LORAC_ISA");
-    const Kernels *k = kernels_cpu(isa);
-    if (k && isa) sgemm_limit(isa);
-    if (!k) err_runtime(err, "LORAC_ISA is '%s'; expected base, v3 or v4, and a machine that has it", isa);
-    return k;
-}
 
 static void check_slots(const Kernels *k) {
 #define CHECK_SLOT(slot) CHECK(k->slot, "backend %s has no %s", k->name, #slot);
@@ -54,7 +26,7 @@ static int open_host(Backend *b, const BackendOptions *o, Err *err) {
     if (!strcmp(o->device, "ref"))
         b->k = &kernels_ref;
     else if (!strcmp(o->device, "cpu"))
-        b->k = cpu_from_environment(err);
+        b->k = cpu_kernels_from_environment(err);
     else
         err_input(err, "device '%s' is unknown; expected cpu, cuda, cuda:N or ref", o->device);
     if (!b->k) return -1;
@@ -79,7 +51,7 @@ int backend_gpus(int *count, GpuId *ids, int most, Err *err) {
 
 static int open_cuda(Backend *b, const BackendOptions *o, Err *err) {
     void *symbol;
-    const Kernels *host = cpu_from_environment(err);
+    const Kernels *host = cpu_kernels_from_environment(err);
     if (!host) return -1;
     if (cuda_symbol(&symbol, "lorac_cuda_open", err)) return err_context(err, "device %s", o->device);
     __typeof__(lorac_cuda_open) *open;
@@ -106,5 +78,5 @@ void backend_kind(StrBuf *out, const Backend *b) {
     str_puts(out, b->host_memory ? b->k->name : b->name);
     if (!b->host_memory) return;
     str_puts(out, ", ");
-    sgemm_describe(out);
+    cpu_describe(out);
 }

@@ -89,6 +89,10 @@ extern "C" {
     X(sqnorm)                                                                                                          \
     X(adamw)
 
+// The CPU backend's table that LORAC_ISA names, else the best of this machine (cpu.c). NULL: there is no such table.
+const Kernels *cpu_kernels_from_environment(Err *err);
+void cpu_describe(StrBuf *out); // its library of products: "oneDNN 2.6.3 with AVX-512"
+
 // The function type of a slot, so that an implementation is declared as `SLOT_TYPE(add) ref_add;`.
 #define SLOT_TYPE(slot) __typeof__(*((Kernels *)0)->slot)
 #define DECLARE_HOST_SLOT(slot) SLOT_TYPE(slot) host_##slot;

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cuda/sizes.h"
 #include "host.h"
+#include "sizes.h"
 
 // What CUDA itself takes on a device before anything is asked for, about: its context and the kernels' code.
 static const size_t CONTEXT_BYTES = 500u << 20;

@@ -1,8 +1,8 @@
 // classifier_case: one classifier of golden/classify on one backend, as the trainer would run it.
 #pragma once
 
-#include "encoder.h"
 #include "golden_check.h"
+#include "graph.h"
 #include "logits.h"
 #include "scratch.h"
 

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "fileio.h"
+#include "path.h"
 
 enum { RANK = 4, ALPHA = 6 };
 

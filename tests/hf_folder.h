@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include "path.h"
 #include "scratch.h"
 #include "tokenizer.h"
 

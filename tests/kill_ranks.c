@@ -7,6 +7,7 @@
 
 #include "rng.h"
 
+#include "path.h"
 #include "rank_job.h"
 
 // Seconds. A rank that was killed before it had found the others is missed by them ddp_timeout after their own start,

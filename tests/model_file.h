@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "fileio.h"
+#include "path.h"
 
 static inline const char *model_file(void) {
     const char *path = getenv("LORAC_TEST_MODEL");

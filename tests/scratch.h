@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "fileio.h"
+#include "path.h"
 #include "test.h"
 
 static inline int scratch_set_up(void **state) {

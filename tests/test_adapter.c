@@ -5,6 +5,7 @@
 #include "export.h"
 #include "gguf.h"
 #include "logits.h"
+#include "path.h"
 #include "safetensors.h"
 #include "scratch.h"
 #include "tiny_model.h"

@@ -4,6 +4,7 @@
 
 #include "byte_tokenizer.h"
 #include "fileio.h"
+#include "path.h"
 
 static char *template_text(const char *name) {
     char *path = mem_printf(TEST_DIR "/golden/templates/%s.jinja", name), *text;

@@ -3,6 +3,7 @@
 #include "cli_runner.h"
 #include "family_fixture.h"
 #include "fileio.h"
+#include "path.h"
 #include "tiny_model.h"
 
 #define TRAIN(model)                                                                                                   \

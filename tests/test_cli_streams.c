@@ -1,6 +1,7 @@
 // Standard streams that are full or closed, and the values of flags: no output is lost without an exit status, no word
 // of the command line is left over.
 #include "cli_runner.h"
+#include "path.h"
 #include "tiny_model.h"
 
 #define MODEL "--model_name_or_path m.gguf "

@@ -6,7 +6,6 @@
 
 #include "config.h"
 #include "config_internal.h"
-#include "fileio.h"
 #include "quantize.h"
 #include "words.h"
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "cli_runner.h"
+#include "path.h"
 #include "tiny_run.h"
 
 #define TRAIN                                                                                                          \

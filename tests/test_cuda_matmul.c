@@ -7,8 +7,8 @@
 #include "opcheck.h"
 #include "test.h"
 
-#include "cuda/choices.h"
-#include "cuda/cuda.h"
+#include "choices.h"
+#include "cuda.h"
 #include "emulated.h"
 
 static Backend *open_device(DType activation, bool fp8) {

@@ -6,7 +6,7 @@
 
 #include "adapter_files.h"
 #include "emulated.h"
-#include "fileio.h"
+#include "path.h"
 #include "rehearse.h"
 #include "snapshot.h"
 #include "tiny_run.h"

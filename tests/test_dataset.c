@@ -1,5 +1,6 @@
 // dataset: what each format becomes (tokens and mask, by hand), the length policy, the counts, bad input.
 #include "dataset_fixture.h"
+#include "prompt_cases.h"
 
 #define U(text) "<|im_start|>user\n" text "<|im_end|>\n"
 #define S(text) "<|im_start|>system\n" text "<|im_end|>\n"

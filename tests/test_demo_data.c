@@ -2,6 +2,7 @@
 // tokenizer and chat template. Golden file: tests/golden/make_demo_tokens_golden.py. Needs the base model.
 #include "dataset_fixture.h"
 #include "gguf.h"
+#include "path.h"
 
 static const char *model_path(void) {
     const char *path = getenv("LORAC_TEST_MODEL");

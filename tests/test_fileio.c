@@ -3,6 +3,8 @@
 // The system calls that matter are wrapped by the linker (CMakeLists.txt): each counts, and one or all from the n-th on
 // can be made to fail, so every failure point is visited in turn.
 #include "fileio.h"
+#include "hash.h"
+#include "path.h"
 #include "scratch.h"
 
 #include <dirent.h>

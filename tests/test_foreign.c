@@ -2,7 +2,9 @@
 // one line and leaves each byte as it was. What lorac wrote itself, also in the versions before marks, it replaces.
 #include "adapter.h"
 #include "cli_runner.h"
+#include "hash.h"
 #include "json.h"
+#include "path.h"
 #include "safetensors.h"
 #include "tiny_model.h"
 

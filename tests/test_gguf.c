@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "path.h"
+
 static void test_gguf_reads_tensors(void **state) {
     (void)state;
     Builder b = build_good();

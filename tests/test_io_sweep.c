@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <sys/syscall.h>
 
+#include "hash.h"
+#include "path.h"
 #include "train_process.h"
 
 // Writers, and those that the kernel may interrupt.

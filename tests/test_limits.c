@@ -2,6 +2,7 @@
 // else tiny. Such a model trains a step, is evaluated and generates; one beyond the limit is refused in one line that
 // names the key. Run on a build with sanitizers this shows whatever is sized by a constant and indexed by a file.
 #include "cli_runner.h"
+#include "path.h"
 #include "tiny_model.h"
 
 typedef struct Limit {

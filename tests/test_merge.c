@@ -8,6 +8,7 @@
 #include "gguf.h"
 #include "logits.h"
 #include "merge.h"
+#include "path.h"
 #include "scratch.h"
 #include "test.h"
 #include "weight_source.h"

@@ -5,6 +5,7 @@
 #include "family_fixture.h"
 #include "logits.h"
 #include "model.h"
+#include "path.h"
 #include "scratch.h"
 
 static Backend *open_backend(void) {

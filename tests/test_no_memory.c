@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fileio.h"
+#include "path.h"
 #include "test.h"
 #include "tiny_run.h"
 

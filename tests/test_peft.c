@@ -6,6 +6,7 @@
 #include "adapter_config_json.h"
 #include "family_fixture.h"
 #include "logits.h"
+#include "path.h"
 #include "peft_targets.h"
 #include "scratch.h"
 #include "strided_backend.h"

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
-#include "fileio.h"
+#include "path.h"
 #include "tiny_run.h"
 
 static const char common[] =

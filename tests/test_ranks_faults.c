@@ -4,6 +4,7 @@
 
 #include "test.h"
 
+#include "path.h"
 #include "rank_job.h"
 
 static const double AT_ONCE = 2; // seconds: for a busy machine

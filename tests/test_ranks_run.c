@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "fileio.h"
+#include "path.h"
 #include "snapshot.h"
 #include "tiny_run.h"
 

@@ -4,6 +4,7 @@
 
 #include <sys/resource.h>
 
+#include "path.h"
 #include "scratch.h"
 #include "shards.h"
 

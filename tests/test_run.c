@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fileio.h"
+#include "path.h"
 #include "tiny_run.h"
 #include "train_process.h"
 

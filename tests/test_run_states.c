@@ -6,6 +6,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "hash.h"
+#include "path.h"
 #include "snapshot.h"
 #include "train_process.h"
 

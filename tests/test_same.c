@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "same.h"
+#include "same_run.h"
 #include "test.h"
 
 enum { RANKS = 3, TABLE_BYTES = 1 << 16 };

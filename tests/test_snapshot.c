@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "fileio.h"
+#include "hash.h"
+#include "path.h"
 #include "snapshot.h"
 #include "tiny_run.h"
 

@@ -6,6 +6,8 @@
 
 #include "adapter_files.h"
 #include "fileio.h"
+#include "hash.h"
+#include "path.h"
 #include "tiny_model.h"
 
 enum { SAMPLES = 24, MAX_WORDS = 24 };

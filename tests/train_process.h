@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "fileio.h"
+#include "path.h"
 #include "tiny_run.h"
 
 enum { MAX_ARGS = 40 };

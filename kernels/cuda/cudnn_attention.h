@@ -5,7 +5,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "../kernels.h"
+#include "kernels.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../module.h"
 #include "cuda.h"
+#include "module.h"
 
 // --- faults ---
 

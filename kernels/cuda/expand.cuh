@@ -11,7 +11,7 @@
 #include <cuda_fp16.h>
 #include <cuda_fp8.h>
 
-#include "../dtype.h"
+#include "dtype.h"
 
 // How type TYPE expands. TABLE: the lookup of 16 floats that it needs; the caller holds it in shared memory, where 16
 // neighbouring words never conflict (constant memory would serve a warp's different indices one after the other).

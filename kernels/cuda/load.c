@@ -1,9 +1,9 @@
 // load: the modules that the CUDA backend itself loads, where what it does can go on without them.
 #include <string.h>
 
-#include "../module.h"
+#include "cuda_ranks.h"
 #include "cudnn_attention.h"
-#include "ranks.h"
+#include "module.h"
 
 const RanksLibrary *cuda_ranks_library(Err *err) {
     void *symbol;

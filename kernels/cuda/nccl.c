@@ -7,7 +7,7 @@
 
 #include <nccl.h>
 
-#include "ranks.h"
+#include "cuda_ranks.h"
 
 _Static_assert(RANK_ID_BYTES == NCCL_UNIQUE_ID_BYTES, "the id of a group");
 

@@ -2,7 +2,7 @@
 // `plan` reckons with a GPU that is not there (planned.h).
 #pragma once
 
-#include "../host.h"
+#include "host.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -25,7 +25,7 @@ set(CUDA_KERNEL_SOURCES
   kernels/cuda/optim.cu
   kernels/cuda/place.cu
   kernels/cuda/pointwise.cu
-  kernels/cuda/ranks.c
+  kernels/cuda/cuda_ranks.c
   kernels/cuda/record.c
   kernels/cuda/rope.cu
   kernels/cuda/rows.cu

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#include "ranks.h"
+#include "cuda_ranks.h"
 
 enum { CHUNKS = 4, CHUNK_BYTES = 4 << 20, UPLOAD_ALIGN = 64 };
 

@@ -8,6 +8,7 @@
 
 #include "fileio.h"
 #include "json.h"
+#include "path.h"
 #include "rng.h"
 #include "safetensors.h"
 

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "emulation.h"
-#include "ranks.h"
+#include "cuda_ranks.h"
 
 struct ncclComm {
     int rank = 0, ranks = 1;

@@ -3,6 +3,7 @@
 #include "chat.h"
 #include "dialog.h"
 #include "fuzz.h"
+#include "path.h"
 #include "tiny_model.h"
 
 static const char usual[] =

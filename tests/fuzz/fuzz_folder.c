@@ -1,6 +1,7 @@
 // Bytes as the config.json, then as the model.safetensors.index.json of a Hugging Face folder.
 #include "fuzz.h"
 #include "model_config.h"
+#include "path.h"
 #include "safetensors.h"
 
 static void read_config(const uint8_t *data, size_t size) {

@@ -2,6 +2,7 @@
 // told by its first bytes, as its writer would have named it: .jsonl, .jsonl.gz, .jsonl.zst or a .tar shard.
 #include "dataset.h"
 #include "fuzz.h"
+#include "path.h"
 #include "tiny_model.h"
 
 typedef struct Bench {

@@ -1,6 +1,7 @@
 // Bytes as the tokenizer.json of a Hugging Face folder; behind a record separator (0x1E) may stand its
 // tokenizer_config.json. What loads must encode and decode any text.
 #include "fuzz.h"
+#include "path.h"
 #include "tokenizer.h"
 
 static void use(const Tokenizer *t, const char *text, size_t len) {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "fuzz.h"
+#include "path.h"
 
 enum { SECONDS = 10, MAX_BYTES = 1 << 20 };
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "adapter_files.h"
-#include "fileio.h"
+#include "path.h"
 
 // Sides of a module's A and B: in, and the rows of some of its parts.
 static void module_shape(const ModelConfig *c, uint32_t parts, int64_t *rows, int64_t *cols) {

@@ -4,9 +4,10 @@
 #include <string.h>
 
 #include "adapter.h"
-#include "export.h"
+#include "card_mark.h"
 #include "fileio.h"
 #include "gguf.h"
+#include "path.h"
 #include "safetensors.h"
 
 enum { MAX_TEXT = 1 << 20 };
@@ -24,12 +25,12 @@ static bool tensors_are_own(const char *path, bool *readable) {
     return own;
 }
 
-static CardOrigin card_origin(const char *path) {
+static CardOrigin origin_of(const char *path) {
     char *text;
     size_t size;
     if (!path_exists(path)) return CARD_ABSENT;
     if (file_read(&text, &size, path, MAX_TEXT, NULL)) return CARD_FOREIGN;
-    CardOrigin origin = model_card_origin(text, size);
+    CardOrigin origin = card_origin(text, size);
     mem_free(text);
     return origin;
 }
@@ -37,7 +38,7 @@ static CardOrigin card_origin(const char *path) {
 static int peft_own(const char *dir, Err *err) {
     char *tensors = path_join(dir, "adapter_model.safetensors"), *card = path_join(dir, "README.md");
     bool readable, marked = tensors_are_own(tensors, &readable);
-    CardOrigin origin = card_origin(card);
+    CardOrigin origin = origin_of(card);
     int rc = 0;
     if (marked && origin == CARD_FOREIGN)
         rc = overwrite_refuse(card, "the README.md that lorac wrote", err);

@@ -5,6 +5,7 @@
 #include "adapter_config_json.h"
 #include "adapter_files.h"
 #include "fileio.h"
+#include "path.h"
 #include "peft_tensors.h"
 #include "unicode.h"
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fileio.h"
+#include "path.h"
 #include "unicode.h"
 
 // A Modelfile is lines of UTF-8, a path in it stands between quotes.

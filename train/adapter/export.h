@@ -15,10 +15,6 @@ typedef struct RunFacts {
 // adapter that was only converted). Caller frees.
 char *model_card_text(const Model *m, const Adapter *a, const char *name, const RunFacts *run);
 
-// Who wrote a README.md. Its last line holds a hash of all before it, so that an edited one is its editor's.
-typedef enum { CARD_ABSENT, CARD_FOREIGN, CARD_OWN, CARD_BEFORE_MARKS } CardOrigin;
-CardOrigin model_card_origin(const char *text, size_t size);
-
 // Whether adapter_export writes a Modelfile: not where it cannot hold the path of a GGUF base, which is warned of.
 bool export_has_modelfile(const Model *m);
 OwnCheck modelfile_own; // overwrite.h

@@ -9,6 +9,7 @@
 #include "fileio.h"
 #include "json.h"
 #include "merge_internal.h"
+#include "path.h"
 #include "safetensors.h"
 
 static const size_t SHARD_BYTES = 5000000000; // transformers' "5GB"

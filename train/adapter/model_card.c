@@ -1,13 +1,10 @@
 // model_card: README.md of an adapter folder (declared in export.h).
 #include <string.h>
 
+#include "card_mark.h"
 #include "export.h"
-#include "fileio.h"
 #include "json.h"
 #include "unicode.h"
-
-// Markdown shows no comment.
-static const char MARK[] = "\n<!-- written by lorac ", MARK_END[] = " -->\n";
 
 static const char *base_of(const Model *m) {
     return m->repository ? m->repository : m->path;
@@ -141,27 +138,9 @@ char *model_card_text(const Model *m, const Adapter *a, const char *name, const 
                        "chat template: "
                        "give it to the\ntokenizer (`tokenizer.chat_template`), to `vllm serve --chat-template` or to "
                        "`llama-server --jinja --chat-template-file`.\n");
-    char *text = utf8_replaced(out.data), hash[33]; // of paths
+    char *text = utf8_replaced(out.data); // of paths
     str_clear(&out);
-    hash_bytes(hash, text, strlen(text));
-    char *marked = mem_printf("%s%s%s%s", text, MARK, hash, MARK_END);
+    char *marked = card_marked(text);
     mem_free(text);
     return marked;
-}
-
-CardOrigin model_card_origin(const char *text, size_t size) {
-    enum { DIGITS = 32, TAIL = sizeof MARK - 1 + DIGITS + sizeof MARK_END - 1 };
-    const char *tail = text + (size > TAIL ? size - TAIL : 0);
-    if (strlen(text) != size) return CARD_FOREIGN;
-    if (size > TAIL && strncmp(tail, MARK, sizeof MARK - 1) == 0) {
-        char hash[33];
-        hash_bytes(hash, text, size - TAIL);
-        return strncmp(tail + sizeof MARK - 1, hash, DIGITS) == 0 ? CARD_OWN : CARD_FOREIGN;
-    }
-    // Before marks: by its first and last lines.
-    static const char begin[] = "---\nbase_model: ", end[] = "```\n";
-    bool before = size > sizeof begin + sizeof end && strncmp(text, begin, sizeof begin - 1) == 0 &&
-                  strstr(text, "\n- lorac\n---\n") && strstr(text, ", trained with lorac.\n") &&
-                  strcmp(text + size - (sizeof end - 1), end) == 0;
-    return before && !strstr(text, MARK) ? CARD_BEFORE_MARKS : CARD_FOREIGN;
 }

@@ -4,8 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "fileio.h"
 #include "logits.h"
+#include "path.h"
 #include "say.h"
 
 // Both files hold the same float32 numbers, so the logits differ only where rank-stabilised scaling was folded into

@@ -9,9 +9,10 @@
 
 #include "config.h"
 #include "eval.h"
-#include "fileio.h"
 #include "generate.h"
 #include "json.h"
+#include "path.h"
+#include "prompt_cases.h"
 #include "run_data.h"
 #include "run_device.h"
 #include "run_model.h"

@@ -5,6 +5,7 @@
 #include "export.h"
 #include "fileio.h"
 #include "loaded.h"
+#include "path.h"
 
 // The last part of a path, without slashes at its end: the adapter's name.
 static char *base_name(const char *path) {

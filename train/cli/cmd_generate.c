@@ -5,9 +5,10 @@
 #include "chat.h"
 #include "cli.h"
 #include "dialog.h"
+#include "file_faults.h"
 #include "fileio.h"
 #include "loaded.h"
-#include "record_faults.h"
+#include "records.h"
 #include "token_printer.h"
 
 enum { MAX_FILE = 64 << 20 };

@@ -7,6 +7,7 @@
 #include "fileio.h"
 #include "inspect.h"
 #include "json.h"
+#include "path.h"
 #include "words.h"
 
 // Takes `--show N` out of the words; the rest belongs to the config.

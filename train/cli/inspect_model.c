@@ -7,6 +7,7 @@
 #include "fileio.h"
 #include "gguf.h"
 #include "json.h"
+#include "path.h"
 #include "safetensors.h"
 #include "say.h"
 #include "snapshot.h"

@@ -49,11 +49,3 @@ void encoder_build_class_logits(Tape *t, const Model *m, const Adapter *a, const
     Pass p = {.t = t, .m = m, .a = a, .pos = in->at.pos};
     op_logits(t, build(&p, in), &a->class_head, out, 0);
 }
-
-void model_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const DecoderOptions *o) {
-    (m->config.arch->encoder ? encoder_build_loss : decoder_build_loss)(t, m, a, in, o);
-}
-
-void model_build_class_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out) {
-    (m->config.arch->encoder ? encoder_build_class_logits : decoder_build_class_logits)(t, m, a, in, out);
-}

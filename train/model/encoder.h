@@ -1,4 +1,4 @@
-// encoder: the graph of the BERT family, and the entries that pick the graph a model needs.
+// encoder: the graph of the BERT family, built on a Tape; always a classifier's.
 #pragma once
 
 #include "decoder.h"
@@ -7,7 +7,3 @@
 void encoder_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const DecoderOptions *o);
 // Logits of each sample, [samples, labels], into out (device memory).
 void encoder_build_class_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out);
-
-// The same of whatever kind the model is.
-void model_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const DecoderOptions *o);
-void model_build_class_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out);

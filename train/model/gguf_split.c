@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fileio.h"
+#include "path.h"
 
 typedef struct Split {
     uint64_t number, count, tensors; // count 0: not a part of anything

@@ -7,6 +7,7 @@
 
 #include "fileio.h"
 #include "json.h"
+#include "path.h"
 
 static const char index_name[] = "model.safetensors.index.json", single_name[] = "model.safetensors";
 enum { MAX_INDEX_BYTES = 64 << 20 };

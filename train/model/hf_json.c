@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fileio.h"
+#include "path.h"
 
 static bool is_null(const Json *v) {
     return !v || v->type == JSON_NULL;

@@ -1,7 +1,7 @@
 // logits: see logits.h.
 #include "logits.h"
 
-#include "encoder.h"
+#include "graph.h"
 
 static int check_ids(const Model *m, const int32_t *ids, int64_t n, Err *err) {
     if (n < 1 || n > m->max_positions)

@@ -1,8 +1,8 @@
 // model_names: what a model is called, and where it comes from (see model_internal.h).
 #include <string.h>
 
-#include "fileio.h"
 #include "model_internal.h"
+#include "path.h"
 
 static char *take_string(const Gguf *g, const char *key) {
     GgufStr s;

@@ -1,9 +1,7 @@
-// row_inputs: the integers of one pass in device memory. One block, made once for the largest pass; where an array
-// begins follows from the pass's shape alone, so recorded passes of one shape find everything where it was.
+#include "row_inputs.h"
+
 #include <math.h>
 #include <string.h>
-
-#include "decoder.h"
 
 enum { ALIGN = 64 };
 

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "fileio.h"
+#include "hash.h"
+#include "path.h"
 
 // ---- one file ----
 

@@ -5,7 +5,7 @@
 // message names the first key that differs, a rank with its host, and both values (empty elsewhere, as group_agree).
 #pragma once
 
-#include "snapshot.h"
+#include "group.h"
 
 typedef struct SameItem {
     const char *name, *value;
@@ -13,8 +13,3 @@ typedef struct SameItem {
 } SameItem;
 
 int same_check(Group *g, const SameItem *items, int n, Err *err);
-
-// The program (version and executable), and every key that decides what is computed. Before anything is opened.
-int same_config(Group *g, const Config *c, Err *err);
-// What has been opened: base model, data, adapter, device. Machines may have them at other paths.
-int same_run(Group *g, const Trainer *t, const RunIdentity *id, Err *err);

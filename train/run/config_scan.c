@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "file_faults.h"
+#include "json.h"
 #include "record_faults.h"
 
 enum { MAX_DEPTH = 16 };

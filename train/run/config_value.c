@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fileio.h"
+#include "path.h"
 #include "words.h"
 
 static void *field(const Config *c, const ConfigKey *k) {

@@ -6,7 +6,7 @@
 
 #include "adapter_files.h"
 #include "export.h"
-#include "fileio.h"
+#include "path.h"
 #include "report.h"
 #include "say.h"
 #include "snapshot.h"

@@ -10,7 +10,9 @@
 #include <sys/stat.h>
 
 #include "fileio.h"
+#include "hash.h"
 #include "json.h"
+#include "path.h"
 
 // RunState field by field; reading and writing walk the same table.
 typedef struct StateField {

@@ -10,6 +10,7 @@
 
 #include "adapter.h"
 #include "fileio.h"
+#include "path.h"
 #include "run_outputs.h"
 #include "snapshot.h"
 #include "temporary.h"

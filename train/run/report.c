@@ -10,6 +10,7 @@
 #include "data_notes.h"
 #include "fileio.h"
 #include "memory_use.h"
+#include "path.h"
 #include "run_device.h"
 #include "samples.h"
 #include "train_log.h"

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "encoder.h"
+#include "graph.h"
 
 static int64_t larger(int64_t a, int64_t b) {
     return a > b ? a : b;

@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "data_notes.h"
+#include "file_faults.h"
 #include "file_pattern.h"
 #include "fileio.h"
-#include "record_faults.h"
+#include "hash.h"
+#include "records.h"
 #include "sampling.h"
 
 enum { MAX_TEMPLATE_BYTES = 1 << 20 };

@@ -5,6 +5,7 @@
 
 #include "export.h"
 #include "fileio.h"
+#include "path.h"
 #include "report.h"
 #include "run_data.h"
 #include "snapshot.h"

@@ -2,6 +2,7 @@
 
 #include "generate.h"
 #include "memory_use.h"
+#include "prompt_cases.h"
 
 // Short prompts are looked for among the first records only: the file may be large.
 enum { NEW_TOKENS = 64, LONGEST_PROMPT = 512, RECORDS_SEEN = 256 };

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "fileio.h"
+#include "hash.h"
+#include "path.h"
 #include "run_device.h"
 #include "safetensors.h"
 #include "snapshot_internal.h"

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fileio.h"
+#include "path.h"
 #include "snapshot_internal.h"
 #include "temporary.h"
 

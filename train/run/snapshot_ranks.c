@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fileio.h"
+#include "hash.h"
 #include "snapshot.h"
 
 enum { BUFFERS = 3 };

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "data_notes.h"
-#include "fileio.h"
 #include "memory_use.h"
+#include "path.h"
 #include "quantize.h"
 #include "ranks.h"
 #include "run_adapter.h"
@@ -15,6 +15,7 @@
 #include "run_model.h"
 #include "run_outputs.h"
 #include "same.h"
+#include "same_run.h"
 #include "say.h"
 #include "train_run_internal.h"
 

@@ -1,5 +1,5 @@
-// ranks: what the backend needs of a library that adds up over several devices. The functions of NCCL, in the module
-// lorac-nccl.so, so that one device needs no NCCL. Private to kernels/cuda.
+// cuda_ranks: what the backend needs of a library that adds up over several devices. The functions of NCCL, in the
+// module lorac-nccl.so, so that one device needs no NCCL. Private to kernels/cuda.
 #pragma once
 
 #include "cuda.h"

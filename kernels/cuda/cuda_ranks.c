@@ -1,6 +1,6 @@
-// ranks: several ranks, a device each. What they add up are integers, so the order of the sum does not show in the
+// cuda_ranks: several ranks, a device each. What they add up are integers, so the order of the sum does not show in the
 // bits, whatever the library does.
-#include "ranks.h"
+#include "cuda_ranks.h"
 
 #include <time.h>
 

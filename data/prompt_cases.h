@@ -1,0 +1,17 @@
+// prompt_cases: prompts with the answers that data expects, for generation against references: each record's
+// conversation up to its last assistant turn, with the generation prompt (or, raw prompt_completion: the prompt), and
+// the text that turn should be.
+#pragma once
+
+#include "dataset.h"
+
+typedef struct PromptCase {
+    int32_t *ids;
+    int64_t count;
+    char *prompt;    // readable: the last user message, or the raw prompt
+    char *reference; // the answer, white space stripped at both ends
+} PromptCase;
+// limit: at most so many, the first ones; 0: all.
+int prompt_cases_load(PromptCase **cases, int64_t *count, int64_t limit, const DatasetOptions *o, const Tokenizer *t,
+                      const ChatTemplate *chat, Err *err);
+void prompt_cases_free(PromptCase *cases, int64_t count);

@@ -1,0 +1,49 @@
+// row_inputs: the integers of one pass in device memory. One block, made once for the largest pass; where an array
+// begins follows from the pass's shape alone, so recorded passes of one shape find everything where it was.
+#pragma once
+
+#include "kernels.h"
+#include "rows.h"
+
+// How much of everything a pass has.
+typedef struct RowShape {
+    int64_t tokens, samples, scored;
+    int64_t longest; // no sample has more tokens; 0: not known
+} RowShape;
+
+// What the arrays of a pass hold. A pass is one packed row, or, on a device, several side by side and padding behind
+// them (kernels.h), so that passes of nearly the same size have the same shape.
+typedef struct RowArrays {
+    PassState *state;
+    int32_t *ids, *pos, *type;  // [tokens]; type: 0 or 1
+    int32_t *start, *length;    // [samples + 1], [samples]
+    int32_t *position, *target; // [scored]
+    int32_t *q_start, *q_pos;   // [samples + 1], [scored]: the scored positions as queries of the last block
+    float *neftune;             // [tokens] noise magnitude for alpha = 1: 1 / sqrt(sample length * C)
+    // Keys of random numbers (TokenKeys) of all tokens and of the scored ones; NULL in host memory, where a pass is one
+    // row and its key is in DecoderOptions.
+    int32_t *key_index, *key_row;               // [tokens]
+    int32_t *scored_key_index, *scored_key_row; // [scored]
+} RowArrays;
+
+// The arrays of a pass in device memory, one block of fixed capacity that is written by one upload.
+typedef struct RowInputs {
+    Backend *backend;
+    RowShape capacity, shape;
+    RowArrays at;       // in device memory, where the shape puts them
+    int32_t *predicted; // device [scored]: what a classifier says, after the run
+    HeadResult *result; // device
+    char *block;        // device
+    char *staging;      // host, the same layout
+    size_t block_bytes, used_bytes;
+} RowInputs;
+RowInputs *row_inputs_new(Backend *b, int64_t max_tokens, int64_t max_samples);
+void row_inputs_free(RowInputs *in);
+// Sets the shape, for planning: what the arrays hold is not touched. Within the capacity (CHECKed).
+void row_inputs_shape(RowInputs *in, RowShape shape);
+// Lays a row out in host memory, padded to `shape`; first_row: index of its first row in its global batch. Then, in the
+// order of the device's work, row_inputs_send.
+void row_inputs_pack(RowInputs *in, const Row *row, RowShape shape, int64_t hidden, int64_t first_row);
+void row_inputs_send(RowInputs *in, PassState state);
+// Both, without padding.
+void row_inputs_set(RowInputs *in, const Row *row, int64_t hidden, PassState state);

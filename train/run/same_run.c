@@ -1,0 +1,80 @@
+#include "same_run.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "hash.h"
+#include "same.h"
+
+// --- program and config ---
+
+typedef struct Items {
+    SameItem *list; // owned, as the values
+    int count;
+    size_t capacity;
+} Items;
+
+static const char *hint_of(const char *name) {
+    static const char *const hints[][2] = {
+        {"base", "the model's files differ"},
+        {"data", "the files, the tokenizer or the chat template differ"},
+        {"device kind", "they compute different bits; LORAC_ISA=v3 or LORAC_ISA=base in the environment of all ranks "
+                        "makes CPUs alike"},
+    };
+    for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
+        if (strcmp(name, hints[i][0]) == 0) return hints[i][1];
+    return NULL;
+}
+
+static void add(void *items, const char *name, const char *value) {
+    Items *s = items;
+    MEM_GROW(s->list, s->capacity, (size_t)s->count + 1);
+    s->list[s->count++] = (SameItem){name, mem_strdup(value), hint_of(name)};
+}
+
+static int check_and_clear(Group *g, Items *s, Err *err) {
+    int rc = same_check(g, s->list, s->count, err);
+    for (int i = 0; i < s->count; i++) mem_free((char *)s->list[i].value);
+    mem_free(s->list);
+    return rc;
+}
+
+// Other compilers, flags or sources round otherwise.
+static int same_program(Group *g, Err *err) {
+    char hash[33];
+    if (hash_file(hash, "/proc/self/exe", NULL)) snprintf(hash, sizeof hash, "no hash of itself");
+    SameItem program = {"the program lorac", hash, "expected the same executable everywhere"};
+    return same_check(g, &program, 1, err);
+}
+
+int same_config(Group *g, const Config *c, Err *err) {
+    if (g->ranks == 1) return 0;
+    if (same_program(g, err)) return -1;
+    Items items = {0};
+    config_each_shared(c, add, &items);
+    return check_and_clear(g, &items, err);
+}
+
+// --- what has been opened ---
+
+static void add_adapter(Items *items, const Adapter *a) {
+    size_t n = (size_t)a->count;
+    float *params = mem_alloc(n, sizeof *params);
+    char hash[33];
+    a->backend->k->download(a->backend, params, a->params, n * sizeof *params);
+    hash_bytes(hash, params, n * sizeof *params);
+    add(items, "the adapter to start from", hash);
+    mem_free(params);
+}
+
+int same_run(Group *g, const Trainer *t, const RunIdentity *id, Err *err) {
+    if (g->ranks == 1) return 0;
+    Items items = {0};
+    StrBuf kind = {0};
+    for (int i = 0; i < id->count; i++) add(&items, id->items[i].name, id->items[i].value);
+    backend_kind(&kind, t->model->backend);
+    add(&items, "device kind", kind.data);
+    add_adapter(&items, t->adapter);
+    str_clear(&kind);
+    return check_and_clear(g, &items, err);
+}
