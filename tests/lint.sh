@@ -7,8 +7,8 @@ status=0
 if [ "${1:-cppcheck}" = cppcheck ]; then
     # -isystem headers are not followed: the libraries' own functions are known to cppcheck.
     cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 -D_GNU_SOURCE \
-        --suppressions-list=tests/cppcheck.txt -Ikernels -Iautograd -Idata -Itrain/model -Itrain/adapter -Itrain/ranks \
-        -Itrain/run -Itrain/cli kernels autograd data train || status=1
+        --suppressions-list=tests/cppcheck.txt $(find kernels autograd data train -type d | sed 's/^/-I/') \
+        kernels autograd data train || status=1
 fi
 if [ "${1:-clang-tidy}" = clang-tidy ]; then
     # clang-tidy repeats a file for each of its commands: the first one is enough. The modules' sources are left out,

@@ -3,6 +3,7 @@
 
 #include "adapter.h"
 #include "export.h"
+#include "fileio.h"
 #include "gguf.h"
 #include "logits.h"
 #include "path.h"

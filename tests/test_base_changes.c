@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "fileio.h"
 #include "path.h"
 #include "snapshot.h"
 #include "train_process.h"

@@ -2,6 +2,7 @@
 // every verb, a training that starts from one, its resume and its saved config.
 #include "adapter.h"
 #include "cli_runner.h"
+#include "fileio.h"
 #include "path.h"
 #include "tiny_model.h"
 

@@ -2,6 +2,7 @@
 // to what transformers computes (golden/configs, made by golden/make_config_golden.py); everything else refused by key.
 #include <math.h>
 
+#include "fileio.h"
 #include "model_config.h"
 #include "rope.h"
 #include "scratch.h"

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "cli_runner.h"
+#include "fileio.h"
 #include "path.h"
 #include "safetensors.h"
 #include "tiny_run.h"

@@ -5,6 +5,7 @@
 #include "adapter_config_json.h"
 #include "decode_engine.h"
 #include "family_fixture.h"
+#include "fileio.h"
 #include "gguf.h"
 #include "logits.h"
 #include "scratch.h"

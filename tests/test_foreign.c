@@ -2,6 +2,7 @@
 // one line and leaves each byte as it was. What lorac wrote itself, also in the versions before marks, it replaces.
 #include "adapter.h"
 #include "cli_runner.h"
+#include "fileio.h"
 #include "hash.h"
 #include "json.h"
 #include "path.h"

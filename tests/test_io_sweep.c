@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <sys/syscall.h>
 
+#include "fileio.h"
 #include "hash.h"
 #include "path.h"
 #include "train_process.h"

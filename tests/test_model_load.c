@@ -2,6 +2,7 @@
 // name. Bad files are made from the good one by changing bytes, or with gguf_writer.
 #include <math.h>
 
+#include "fileio.h"
 #include "gguf.h"
 #include "gguf_builder.h"
 #include "model.h"

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "family_fixture.h"
+#include "fileio.h"
 #include "logits.h"
 #include "model.h"
 #include "path.h"

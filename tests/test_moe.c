@@ -5,6 +5,7 @@
 
 #include "decode_engine.h"
 #include "family_fixture.h"
+#include "fileio.h"
 #include "gguf_builder.h"
 #include "logits.h"
 #include "quantize.h"

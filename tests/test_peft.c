@@ -5,6 +5,7 @@
 
 #include "adapter_config_json.h"
 #include "family_fixture.h"
+#include "fileio.h"
 #include "logits.h"
 #include "path.h"
 #include "peft_targets.h"

@@ -4,6 +4,7 @@
 
 #include "test.h"
 
+#include "fileio.h"
 #include "path.h"
 #include "rank_job.h"
 

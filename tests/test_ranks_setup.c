@@ -3,6 +3,7 @@
 // SETUP_POINTS: at how many moments (default 2), evenly among the calls that the rank makes.
 #include "test.h"
 
+#include "fileio.h"
 #include "rank_job.h"
 
 enum { RANKS = 3 };

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "fileio.h"
 #include "hash.h"
 #include "path.h"
 #include "snapshot.h"

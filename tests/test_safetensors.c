@@ -1,5 +1,6 @@
 // safetensors: the writer against the reference library's bytes (golden/safetensors_golden.txt), the reader against
 // every rule of the format.
+#include "fileio.h"
 #include "safetensors.h"
 #include "scratch.h"
 

@@ -1,5 +1,6 @@
 // Temporary names: random, never followed, held by a lock while their writer lives; what kills leave is swept and
 // nothing else; what appears at the final name meanwhile is not replaced.
+#include "fileio.h"
 #include "path.h"
 #include "scratch.h"
 #include "temporary.h"

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "dataset_fixture.h"
+#include "fileio.h"
 #include "path.h"
 
 static const char DATA[] = "{\"prompt\":\"pq\",\"completion\":\"c\"}\n{\"prompt\":\"2+2=\",\"completion\":\" 4\"}\n";

@@ -1,5 +1,6 @@
 // tokenizer_hf: tokenizer.json in the shapes of the families against Hugging Face tokenizers
 // (make_tokenizer_hf_golden.py): ids and decoded text of the corpus, offsets, special tokens, what is put around texts.
+#include "fileio.h"
 #include "hf_folder.h"
 #include "json.h"
 #include "tokenizer_fixture.h"

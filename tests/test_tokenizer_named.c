@@ -1,4 +1,5 @@
 // Tokens that only the files beside tokenizer.json name: added as transformers does, or refused by name.
+#include "fileio.h"
 #include "hf_folder.h"
 #include "json.h"
 

@@ -2,6 +2,7 @@
 // files of a model do not belong together is refused by name.
 #include "weight_source.h"
 
+#include "fileio.h"
 #include "hash.h"
 #include "model.h"
 #include "overwrite.h"

@@ -15,8 +15,8 @@
 #include <thread>
 #include <unistd.h>
 
-#include "emulation.h"
 #include "cuda_ranks.h"
+#include "emulation.h"
 
 struct ncclComm {
     int rank = 0, ranks = 1;

@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <stdio.h>
 
+#include "fileio.h"
 #include "fuzz.h"
 #include "path.h"
 

@@ -20,7 +20,7 @@ typedef struct RunData {
 int run_max_tokens(const Config *c, const ModelConfig *m, int64_t *max_tokens, Err *err);
 // The chat template: the config's file or the model's own; *chat stays NULL where there is none.
 int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, Err *err);
-// The files that names and patterns (data/file_pattern.h) stand for, each with its weight; file_list_clear.
+// The files that names and patterns (data/io/file_pattern.h) stand for, each with its weight; file_list_clear.
 int run_train_files(FileList *files, const Config *c, Err *err);
 int run_validation_files(FileList *files, const Config *c, Err *err);
 // Borrows the list.

@@ -15,7 +15,7 @@
 // A call costs no more than a microsecond, so that even a single row of x goes through it. A transposed B is slower,
 // hence linear_forward transposes while it expands; and at M = 16 it falls to 80: few rows go in tiles of 8.
 //
-// It keeps data below the stack pointer: no signal handler may run on a thread that computes (train/run/signals.h).
+// It keeps data below the stack pointer: no signal handler may run on a thread that computes (train/process/signals.h).
 //
 // A row's bits depend on the tile it lies in: who calls this keeps tiles fixed by shape.
 #pragma once

@@ -5,7 +5,7 @@
 // (at most 600 MB of tree while it is built); strings may hold NUL bytes (length counts), UTF-8 is validated, lone
 // surrogates are refused, object keys keep their order and duplicates are refused, numbers that overflow a double are
 // refused. Time is linear, but for the keys of one object, which are sorted. All nodes of a document live in one arena:
-// json_free frees everything. Config files are read with cJSON instead (train/run/config.c).
+// json_free frees everything. Config files are read with cJSON instead (train/config/config.c).
 #pragma once
 
 #include "base.h"
