@@ -23,7 +23,7 @@ Tape *tape_new(Backend *b);
 void tape_free(Tape *t);
 void tape_reset(Tape *t);
 
-// --- building: all pointers are borrowed until the next tape_reset ---
+// ---- building: all pointers are borrowed until the next tape_reset ----
 
 // Memory that lives outside the arena: KV caches, given activations. It has no gradient.
 Tensor *tape_external(Tape *t, Mat m);
@@ -52,7 +52,7 @@ Tensor *op_add(Tape *t, Tensor *a, Tensor *b);
 Tensor *op_gather_rows(Tape *t, Tensor *x, const int32_t *index, int64_t m); // [M, C]
 // cache[index[i]] = x[i]; returns the cache as a tensor that later ops read. No gradient.
 Tensor *op_cache_write(Tape *t, Tensor *cache, Tensor *x, const int32_t *index);
-// --- a feed-forward layer of routed experts (ops_moe.c); the routing of T tokens to `used` experts each ---
+// ---- a feed-forward layer of routed experts (ops_moe.c); the routing of T tokens to `used` experts each ----
 typedef struct MoeRouting {
     Tensor *weights, *plan; // [T, used]; a MoePlan's integers in 4-byte elements
     int64_t tokens, experts, used;
@@ -80,7 +80,7 @@ void tape_offload(Tape *t, Tensor *x);
 int64_t tensor_rows(const Tensor *x);
 int64_t tensor_cols(const Tensor *x);
 
-// --- planning and running ---
+// ---- planning and running ----
 
 typedef enum { TAPE_FORWARD, TAPE_TRAIN } TapeMode;
 // Returns the bytes of arena that tape_run needs. Reads no data, so it may be called without any weights in memory.

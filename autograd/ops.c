@@ -9,7 +9,7 @@ static void check_same_shape(const Tensor *a, const Tensor *b, const char *op) {
           (long long)a->cols, (long long)b->rows, (long long)b->cols);
 }
 
-// --- embed: no backward, the table is frozen ---
+// ---- embed: no backward, the table is frozen ----
 
 static void embed_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->embed_forward(x->backend, tensor_mat(n->out[0]), n->args.embed.w, n->args.embed.ids,
@@ -31,7 +31,7 @@ Tensor *op_embed(Tape *t, const Weight *w, const int32_t *ids, int64_t tokens, f
     return node_output(t, n, tokens, w->cols);
 }
 
-// --- embed_add: the same for positions and token types, added to what is there ---
+// ---- embed_add: the same for positions and token types, added to what is there ----
 
 static void embed_add_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->embed_forward(x->backend, tensor_mat(n->out[0]), n->args.embed.w, n->args.embed.ids, 1, true);
@@ -48,7 +48,7 @@ Tensor *op_embed_add(Tape *t, Tensor *x, const Weight *w, const int32_t *ids) {
     return node_output(t, n, x->rows, x->cols);
 }
 
-// --- neftune: noise on the embedding; nothing trainable lies below it ---
+// ---- neftune: noise on the embedding; nothing trainable lies below it ----
 
 static void neftune_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->neftune(x->backend, tensor_mat(n->out[0]), n->args.neftune.magnitude, n->args.neftune.alpha,
@@ -65,7 +65,7 @@ Tensor *op_neftune(Tape *t, Tensor *x, const float *magnitude, float alpha, cons
     return node_output(t, n, x->rows, x->cols);
 }
 
-// --- linear with LoRA: in[0] = x, in[1] = residual; out[1 + i] = xa of pair i ---
+// ---- linear with LoRA: in[0] = x, in[1] = residual; out[1 + i] = xa of pair i ----
 
 static void linear_forward(const Node *n, const Exec *x) {
     Mat out = tensor_mat(n->out[0]), in = tensor_mat(n->in[0]);
@@ -145,7 +145,7 @@ Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const L
     return out;
 }
 
-// --- columns: a view. Of a linear whose inputs need no gradient only the columns under trained pairs do ---
+// ---- columns: a view. Of a linear whose inputs need no gradient only the columns under trained pairs do ----
 
 static const Op COLUMNS = {.name = "columns", .view = true, .cheap = true};
 
@@ -171,7 +171,7 @@ Tensor *op_columns(Tape *t, Tensor *x, int64_t col, int64_t n) {
     return view;
 }
 
-// --- rope: a rotation; its backward is the inverse rotation of dout, in place ---
+// ---- rope: a rotation; its backward is the inverse rotation of dout, in place ----
 
 static void rope_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->rope(x->backend, tensor_mat(n->out[0]), n->args.rope.cos_sin, n->args.rope.pos,
@@ -195,7 +195,7 @@ Tensor *op_rope(Tape *t, Tensor *x, const float *cos_sin, const int32_t *pos, in
     return node_output(t, n, x->rows, x->cols);
 }
 
-// --- attention: in = q, k, v; out[1] = lse [Tq, H] ---
+// ---- attention: in = q, k, v; out[1] = lse [Tq, H] ----
 
 static void attention_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->attention_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->out[1]), tensor_mat(n->in[0]),
@@ -241,7 +241,7 @@ Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, const AttentionSh
     return out;
 }
 
-// --- rows ---
+// ---- rows ----
 
 static void gather_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->gather_rows_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]), n->args.rows.index);

@@ -2,7 +2,7 @@
 // ops.c.
 #include "tape.h"
 
-// --- head: out[0] is the gradient of in[0], made by forward while the logits of a chunk are at hand ---
+// ---- head: out[0] is the gradient of in[0], made by forward while the logits of a chunk are at hand ----
 
 static void head_forward(const Node *n, const Exec *x) {
     bool wants_dx = x->training && n->in[0]->needs_grad;
@@ -43,7 +43,7 @@ void op_head_loss(Tape *t, Tensor *x, const Weight *w, const HeadLoss *loss, Hea
     node_output(t, n, x->rows, x->cols);
 }
 
-// --- class_loss: a head that is trained itself; forward writes its gradients too ---
+// ---- class_loss: a head that is trained itself; forward writes its gradients too ----
 
 static void class_forward(const Node *n, const Exec *x) {
     ClassHead head = n->args.classes.head;
@@ -77,7 +77,7 @@ void op_class_loss(Tape *t, Tensor *x, const ClassHead *head, HeadResult *result
     node_output(t, n, x->rows, x->cols);
 }
 
-// --- logits: the product alone, into the caller's memory ---
+// ---- logits: the product alone, into the caller's memory ----
 
 static void logits_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->linear_forward(x->backend, n->args.logits.out, tensor_mat(n->in[0]), n->args.logits.w, (Mat){0},

@@ -22,7 +22,7 @@ static Node *moe_node(Tape *t, const Op *op, Tensor *a, Tensor *b, Tensor *c, co
     return n;
 }
 
-// --- route: in = logits; out[0] = weights, out[1] = plan ---
+// ---- route: in = logits; out[0] = weights, out[1] = plan ----
 
 static void route_forward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->out[1]);
@@ -51,7 +51,7 @@ MoeRouting op_moe_route(Tape *t, Tensor *logits, int64_t used, bool renormalise)
     return r;
 }
 
-// --- gather: in = x, plan; its backward is the sum over a token's rows ---
+// ---- gather: in = x, plan; its backward is the sum over a token's rows ----
 
 static void gather_forward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[1]);
@@ -74,7 +74,7 @@ Tensor *op_moe_gather(Tape *t, Tensor *x, const MoeRouting *r) {
     return node_output(t, n, r->tokens * r->used, x->cols);
 }
 
-// --- grouped linear (frozen): in = x, plan ---
+// ---- grouped linear (frozen): in = x, plan ----
 
 static void grouped_forward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[1]);
@@ -125,7 +125,7 @@ Tensor *op_grouped_linear(Tape *t, Tensor *x, const Weight *experts, const MoeRo
     return node_output(t, n, x->rows, experts->rows);
 }
 
-// --- scale, in place: in = x, weights, plan ---
+// ---- scale, in place: in = x, weights, plan ----
 
 static void scale_forward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[2]);
@@ -151,7 +151,7 @@ Tensor *op_moe_scale(Tape *t, Tensor *x, const MoeRouting *r) {
     return node_output(t, n, x->rows, x->cols);
 }
 
-// --- combine: in = x, plan, residual; its backward gives every row of a token the token's gradient ---
+// ---- combine: in = x, plan, residual; its backward gives every row of a token the token's gradient ----
 
 static void combine_forward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[1]);

@@ -6,7 +6,7 @@ static void check_same_shape(const Tensor *a, const Tensor *b, const char *op) {
           (long long)a->cols, (long long)b->rows, (long long)b->cols);
 }
 
-// --- rmsnorm: out[1] = rstd [T, groups] ---
+// ---- rmsnorm: out[1] = rstd [T, groups] ----
 
 static void rmsnorm_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->rmsnorm_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->out[1]), tensor_mat(n->in[0]),
@@ -38,7 +38,7 @@ Tensor *op_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps) {
     return op_head_rmsnorm(t, x, weight, eps, x->cols);
 }
 
-// --- layernorm: out[1] = mean, rstd [T, 2] ---
+// ---- layernorm: out[1] = mean, rstd [T, 2] ----
 
 static void layernorm_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->layernorm_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->out[1]), tensor_mat(n->in[0]),
@@ -65,7 +65,7 @@ Tensor *op_layernorm(Tape *t, Tensor *x, const float *weight, const float *bias,
     return out;
 }
 
-// --- glu: in = gate, up ---
+// ---- glu: in = gate, up ----
 
 static void glu_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->glu_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]), tensor_mat(n->in[1]),
@@ -90,7 +90,7 @@ Tensor *op_glu(Tape *t, Tensor *gate, Tensor *up, GluKind kind) {
     return node_output(t, n, gate->rows, gate->cols);
 }
 
-// --- activation: the gradient is made in dout's memory ---
+// ---- activation: the gradient is made in dout's memory ----
 
 static void activation_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->activation_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]),
@@ -114,7 +114,7 @@ Tensor *op_activation(Tape *t, Tensor *x, ActivationKind kind) {
     return node_output(t, n, x->rows, x->cols);
 }
 
-// --- add: in place on in[0]; both gradients are dout, in one memory where nothing can overwrite it (plan.c) ---
+// ---- add: in place on in[0]; both gradients are dout, in one memory where nothing can overwrite it (plan.c) ----
 
 static void add_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->add(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[1]));

@@ -48,7 +48,7 @@ static void keep_for_backward(Tape *t) {
     }
 }
 
-// --- emitting ---
+// ---- emitting ----
 
 int buffer_new(Tape *t, size_t bytes, bool keep) {
     MEM_GROW(t->buffers, t->buffer_capacity, t->n_buffers + 1);
@@ -187,7 +187,7 @@ static void emit_all(Tape *t) {
     for (size_t i = t->n_nodes; i-- > 0;) emit_backward(t, (int)i);
 }
 
-// --- placing ---
+// ---- placing ----
 
 static void chain_endings(Tape *t) {
     MEM_GROW(t->ending, t->ending_capacity, t->n_instructions);

@@ -117,7 +117,7 @@ TapeStats tape_stats(const Tape *t) {
     return t->stats;
 }
 
-// --- running ---
+// ---- running ----
 
 static void *address(const Tape *t, char *arena, int buffer) {
     if (buffer == NO_BUFFER) return NULL;

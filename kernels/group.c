@@ -40,7 +40,7 @@ int group_barrier(Group *g, Err *err) {
     return group_sum(g, &nothing, 1, err);
 }
 
-// --- agreeing ---
+// ---- agreeing ----
 
 typedef struct Verdict {
     int status;

@@ -45,7 +45,7 @@ void host_sync(Backend *b) {
     (void)b;
 }
 
-// --- what only a device has ---
+// ---- what only a device has ----
 
 void host_close(Backend *b) {
     (void)b;
@@ -152,7 +152,7 @@ void host_weight_place(Backend *b, Weight *w, bool fp8, void *memory) {
     (void)memory;
 }
 
-// --- weights ---
+// ---- weights ----
 
 WeightRow weight_row(const Weight *w, int64_t row) {
     CHECK(row >= 0 && row < w->rows, "row %lld of %s [%lld, %lld]", (long long)row, w->name, (long long)w->rows,

@@ -243,7 +243,7 @@ typedef struct DeviceMemory {
 struct Kernels {
     const char *name; // "ref", "cpu-v3", "cuda"
 
-    // --- the device ---
+    // ---- the device ----
     void (*close)(Backend *b); // frees b->state
     // The first fault since the device was opened (out of memory, a launch that failed, ECC), in one line; 0: none.
     // Waits for nothing: call it after sync.
@@ -252,7 +252,7 @@ struct Kernels {
     // Appends what a report of a fault needs to know of the device, in a few words; nothing where that is the machine.
     void (*describe)(Backend *b, StrBuf *out);
 
-    // --- memory of the device ---
+    // ---- memory of the device ----
     // 256-byte aligned (host memory: 64), zeroed; host pages are touched on first use. Never NULL: where a device has
     // no room, status() says so and the pointer must not be followed.
     void *(*alloc)(Backend *b, size_t bytes);
@@ -265,7 +265,7 @@ struct Kernels {
     // *ns = the device's clock when all that was called before is done, in nanoseconds from any moment.
     void (*stamp)(Backend *b, int64_t *ns);
 
-    // --- host memory for what does not fit the device: [bytes] pinned where there is a device ---
+    // ---- host memory for what does not fit the device: [bytes] pinned where there is a device ----
     void *(*host_alloc)(Backend *b, size_t bytes);
     void (*host_free)(Backend *b, void *p, size_t bytes);
     // host = src, beside the ops that follow; src must not be written before the next `settle`.
@@ -274,25 +274,25 @@ struct Kernels {
     void (*reload)(Backend *b, void *dst, const void *host, size_t bytes);
     void (*settle)(Backend *b); // what follows sees all offloads and reloads done
 
-    // --- recorded passes: `key` stands for everything that shapes the calls between record and record_end ---
+    // ---- recorded passes: `key` stands for everything that shapes the calls between record and record_end ----
     bool (*replay)(Backend *b, uint64_t key); // false: not recorded (host backends: never)
     void (*record)(Backend *b, uint64_t key); // the calls that follow are recorded and run
     void (*record_end)(Backend *b);
     void (*forget)(Backend *b); // all recorded passes: memory that they use was moved
 
-    // --- several ranks, a device each ---
+    // ---- several ranks, a device each ----
     // Collective, once: on all ranks or on none. Waits for the others at most `seconds`, here and when ops are queued
     // that need them. g outlives the backend.
     int (*connect)(Backend *b, Group *g, double seconds, Err *err);
     void (*all_reduce)(Backend *b, int64_t *data, int64_t n); // data = sum over the ranks; alone: nothing to do
 
-    // --- choices that speed decides and that bits depend on (an algorithm per shape): part of a run's identity ---
+    // ---- choices that speed decides and that bits depend on (an algorithm per shape): part of a run's identity ----
     void (*choices_get)(Backend *b, StrBuf *json); // appends an object; host backends: {}
     // Refuses what is not its own. From then on nothing is decided by speed any more: what the choices do not have is
     // decided by a rule that gives the same on every machine.
     int (*choices_set)(Backend *b, const char *json, Err *err);
 
-    // --- weights ---
+    // ---- weights ----
     // Bytes that W takes on the device with its bias, and its move there: `memory` (that many bytes, 256-byte aligned)
     // is filled and W points into it afterwards; rows are in logical order, dense weights in the type of activations,
     // segments of the same dense type become one; fp8: dense weights become F8_E4M3 where the backend was opened for
@@ -310,7 +310,7 @@ struct Kernels {
     // finite or does not fit the type.
     bool (*pack)(Backend *b, void *dst, float *row_scale, Mat src, DType type);
 
-    // --- embedding ---
+    // ---- embedding ----
     // out[t, :] (+)= scale * W[ids[t], :].  out [T, C], W [V, C], ids [T] in [0, V). Tables of positions and of token
     // types are added to the words' this way.
     void (*embed_forward)(Backend *b, Mat out, const Weight *w, const int32_t *ids, float scale, bool accumulate);
@@ -318,7 +318,7 @@ struct Kernels {
     // token_index(keys, t), column / 4)).  NEFTune (Jain et al. 2023).
     void (*neftune)(Backend *b, Mat x, const float *magnitude, float alpha, const TokenKeys *keys);
 
-    // --- rmsnorm (Zhang & Sennrich 2019) ---
+    // ---- rmsnorm (Zhang & Sennrich 2019) ----
     // Of each `group` columns of a row (C, or a head's D) by themselves: rstd = 1 / sqrt(mean(x^2) + eps),
     // out = x * rstd * weight.  out, x [T, C]; rstd [T, C / group]; weight [group].
     void (*rmsnorm_forward)(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, int64_t group, float eps);
@@ -326,21 +326,21 @@ struct Kernels {
     void (*rmsnorm_backward)(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, int64_t group,
                              bool accumulate);
 
-    // --- layernorm (Ba et al. 2016) ---
+    // ---- layernorm (Ba et al. 2016) ----
     // stats[t] = mean(x[t]), rstd = 1 / sqrt(mean((x[t] - mean)^2) + eps); out = (x - mean) * rstd * weight + bias.
     // out, x [T, C]; stats [T, 2]; weight, bias [C].
     void (*layernorm_forward)(Backend *b, Mat out, Mat stats, Mat x, const float *weight, const float *bias, float eps);
     // dx (+)= rstd * (g - mean(g) - n * mean(g * n)), g = dout * weight, n = (x - mean) * rstd.
     void (*layernorm_backward)(Backend *b, Mat dx, Mat dout, Mat x, Mat stats, const float *weight, bool accumulate);
 
-    // --- linear (frozen) ---
+    // ---- linear (frozen) ----
     size_t (*linear_workspace)(Backend *b, const Weight *w, int64_t t); // of forward and backward
     // out [T, N] = x [T, K] W^T + bias + residual [T, N] (residual.data NULL: none; may be out itself).
     void (*linear_forward)(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, void *ws);
     // dx [T, K] (+)= dout [T, N] W.
     void (*linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *w, bool accumulate, void *ws);
 
-    // --- lora ---
+    // ---- lora ----
     size_t (*lora_workspace)(Backend *b, const Lora *l, int64_t t, int64_t k); // of forward and backward
     // xa [T, R] = drop(x) A^T; y[:, row_offset ...] += scale * xa B^T.  y [T, N], x [T, K].
     void (*lora_forward)(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws);
@@ -348,13 +348,13 @@ struct Kernels {
     // dx is always added to: linear_backward of the same node has written it before.
     void (*lora_backward)(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws);
 
-    // --- rope (Su et al. 2021), halves layout: of each head the first P = `rotated` dims turn, pairs (i, i + P/2) ---
+    // ---- rope (Su et al. 2021), halves layout: the first P = `rotated` dims of a head rotate, pairs (i, i + P/2) ----
     // In place on x [T, heads * D]: x' = x cos + rotate_half(x) sin; inverse: the transpose, which is its backward.
     // cos_sin [positions, P]: P/2 cosines, then P/2 sines, scaled where the model asks for it; pos [T] < positions.
     void (*rope)(Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated,
                  bool inverse);
 
-    // --- attention, blocked with an online softmax (Dao et al. 2022); memory linear in T ---
+    // ---- attention, blocked with an online softmax (Dao et al. 2022); memory linear in T ----
     // q and k as the pass itself has them; their data is not looked at.
     size_t (*attention_workspace)(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward);
     // out [Tq, H*D], lse [Tq, H] (log of the sum of exponentials); q [Tq, H*D], k and v [Tk, KV*D].
@@ -365,19 +365,19 @@ struct Kernels {
     void (*attention_backward)(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat out, Mat lse, Mat q, Mat k, Mat v,
                                const AttentionShape *s, void *ws);
 
-    // --- glu (Shazeer 2020) ---
+    // ---- glu (Shazeer 2020) ----
     // out = act(gate) * up.  All [T, F].
     void (*glu_forward)(Backend *b, Mat out, Mat gate, Mat up, GluKind kind);
     // dgate = dout * up * act'(gate); dup = dout * act(gate); both written. dgate may be gate, dup may be up.
     void (*glu_backward)(Backend *b, Mat dgate, Mat dup, Mat dout, Mat gate, Mat up, GluKind kind);
 
-    // --- activation, of a plain feed-forward ---
+    // ---- activation, of a plain feed-forward ----
     // out = act(x).  [T, F].
     void (*activation_forward)(Backend *b, Mat out, Mat x, ActivationKind kind);
     // dx = dout * act'(x); written; dx may be dout or x.
     void (*activation_backward)(Backend *b, Mat dx, Mat dout, Mat x, ActivationKind kind);
 
-    // --- rows ---
+    // ---- rows ----
     // out[i, :] = x[index[i], :].  out [M, C], index [M] ascending without repetition, < T; -1 (padding, at the end):
     // 0.
     void (*gather_rows_forward)(Backend *b, Mat out, Mat x, const int32_t *index);
@@ -388,7 +388,7 @@ struct Kernels {
     // dst += src, same shape.
     void (*add)(Backend *b, Mat dst, Mat src);
 
-    // --- mixture of experts (Shazeer et al. 2017, Jiang et al. 2024); `used` is k of its top-k ---
+    // ---- mixture of experts (Shazeer et al. 2017, Jiang et al. 2024); `used` is k of its top-k ----
     // p = softmax of logits [T, E] over all experts; each token goes to the `used` largest logits (lowest index wins
     // ties, NaN is largest). weights [T, used] = their p, divided by their sum where `renormalise`. A NaN among a
     // token's logits makes all its weights NaN. The plan's arrays are written.
@@ -414,7 +414,7 @@ struct Kernels {
     void (*grouped_linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *experts, const MoePlan *plan,
                                     bool accumulate, void *ws);
 
-    // --- head ---
+    // ---- head ----
     size_t (*head_loss_workspace)(Backend *b, const Weight *w, const HeadLoss *h, int64_t m);
     // logits = x W^T (+ bias), never stored whole; result is written; dx [M, C] = grad_scale * d(loss)/dx, or dx.data
     // NULL in evaluation.  x [M, C], W [V, C].
@@ -430,7 +430,7 @@ struct Kernels {
     // *t += *r, one pass.
     void (*tally)(Backend *b, HeadTally *t, const HeadResult *r);
 
-    // --- gradients and optimizer, over flat float32 buffers of n elements ---
+    // ---- gradients and optimizer, over flat float32 buffers of n elements ----
     // acc += round(g * unscale * 2^44), unscale a power of 2 (1 / the loss scale of F16); an element that is not
     // finite, or g * unscale of magnitude >= limit, sets *bad to 1 and adds nothing. Integer addition is associative:
     // any order of rows gives the same bits. limit <= 2^19 / (rows added in all), so that no order of additions can

@@ -47,7 +47,7 @@ static void check_logits(const Case *c, const Adapter *a, const char *name, doub
     mem_free(got);
 }
 
-// --- one step as the trainer makes it ---
+// ---- one step as the trainer makes it ----
 
 typedef struct Packed {
     int32_t ids[MAX_TOKENS], pos[MAX_TOKENS], start[3], position[MAX_TOKENS], target[MAX_TOKENS];

@@ -15,7 +15,7 @@ static int replace_any(const char *path, Err *err) { // the files of a run befor
     return 0;
 }
 
-// --- weights from the formula ---
+// ---- weights from the formula ----
 
 static uint64_t fnv1a(const char *text) {
     uint64_t h = 0xCBF29CE484222325u;
@@ -66,7 +66,7 @@ static void read_tensors(Family *f) {
     fclose(in);
 }
 
-// --- the model folder ---
+// ---- the model folder ----
 
 static void *as_f16(const float *values, size_t n) {
     uint16_t *half = mem_alloc(n, sizeof *half);
@@ -172,7 +172,7 @@ static void write_folder(Family *f, FamilyFile kind) {
         write_sharded(f);
 }
 
-// --- the case ---
+// ---- the case ----
 
 static uint32_t set_of(const char *target) {
     static const struct {
@@ -241,7 +241,7 @@ void family_close(Family *f) {
     mem_free(f->tensors);
 }
 
-// --- the adapter ---
+// ---- the adapter ----
 
 // Rows of PEFT's matrix that the segment has: all, or all but the keys' rows of a fused projection.
 static void take_rows(float *to, const float *from, int64_t all_rows, const AdapterSegment *s, const ModelConfig *c) {

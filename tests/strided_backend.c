@@ -13,7 +13,7 @@ typedef struct Strided {
     int n_pending, transfers, key_gradients;
 } Strided;
 
-// --- matrices with gaps: the slots that meet them work on copies without ---
+// ---- matrices with gaps: the slots that meet them work on copies without ----
 
 static Mat packed(Mat m) {
     if (!m.data || mat_stride(m) == m.cols) return m;
@@ -97,7 +97,7 @@ static void strided_scatter_rows(Backend *b, Mat dst, Mat x, const int32_t *inde
     unpack(x, from, false);
 }
 
-// --- transfers ---
+// ---- transfers ----
 
 static void transfer_later(Backend *b, void *to, const void *from, size_t bytes) {
     Strided *s = b->state;
@@ -114,7 +114,7 @@ static void strided_settle(Backend *b) {
     s->n_pending = 0;
 }
 
-// --- weights: one float32 segment and the bias behind it ---
+// ---- weights: one float32 segment and the bias behind it ----
 
 static size_t strided_weight_bytes(Backend *b, const Weight *w, bool fp8) {
     (void)b;

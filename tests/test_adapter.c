@@ -70,7 +70,7 @@ static void put_text(const char *path, const char *text) {
     scratch_put(path, text, strlen(text));
 }
 
-// --- initialisation and checks ---
+// ---- initialisation and checks ----
 
 static void test_adapter_starts_as_peft_does(void **state) {
     (void)state;
@@ -132,7 +132,7 @@ static void test_adapter_refuses_bad_configs(void **state) {
     close_tiny(&f);
 }
 
-// --- there and back ---
+// ---- there and back ----
 
 static void check_round_trip(const Fixture *f, const AdapterConfig *c, uint32_t seed) {
     Adapter *a = random_adapter(f, c, seed), *b, *d, *e;
@@ -227,7 +227,7 @@ static void test_adapter_writes_the_config_that_every_release_reads(void **state
     close_tiny(&f);
 }
 
-// --- hostile folders and files ---
+// ---- hostile folders and files ----
 
 static void test_adapter_refuses_what_it_does_not_compute(void **state) {
     (void)state;
@@ -343,7 +343,7 @@ static void check_has_text(const char *path, const char *part) {
     mem_free(text);
 }
 
-// --- verify ---
+// ---- verify ----
 
 static int verify_quietly(const Fixture *f, const char *path, char *text, size_t size, Err *err) {
     FILE *out = tmpfile();

@@ -70,7 +70,7 @@ static void test_cudnn_matches_reference(void **state) {
     backend_close(ref);
 }
 
-// --- padding: samples of 5, 0 and 9 tokens, and tokens in no sample ---
+// ---- padding: samples of 5, 0 and 9 tokens, and tokens in no sample ----
 
 enum { TOKENS = 20, USED = 14, HEADS = 2, SIZE = 16, COLS = HEADS * SIZE, MATS = 8 };
 
@@ -148,7 +148,7 @@ static void test_cudnn_leaves_padding_empty(void **state) {
     backend_close(cudnn.b);
 }
 
-// --- the choice ---
+// ---- the choice ----
 
 static void test_cudnn_is_a_choice_of_the_run(void **state) {
     (void)state;

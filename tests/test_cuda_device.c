@@ -23,7 +23,7 @@ static void close_whole(Backend *b) {
     assert_int_equal(emulated_memory_used(), 0);
 }
 
-// --- opening ---
+// ---- opening ----
 
 static void test_cuda_opens_as_asked(void **state) {
     (void)state;
@@ -67,7 +67,7 @@ static void test_cuda_refuses_at_opening(void **state) {
     emulated_set_capability(9, 0);
 }
 
-// --- transfers ---
+// ---- transfers ----
 
 // More than the ring holds, in pieces of all sizes, from one buffer that is overwritten at once.
 static void test_cuda_upload_frees_the_host_at_once(void **state) {
@@ -130,7 +130,7 @@ static void test_cuda_offload_keeps_the_order(void **state) {
     close_whole(b);
 }
 
-// --- recorded passes ---
+// ---- recorded passes ----
 
 static void double_it(Backend *b, float *x, float *pinned, int64_t n) {
     b->k->offload(b, pinned, x, (size_t)n * sizeof *x);
@@ -179,7 +179,7 @@ static void test_cuda_replays_what_was_recorded(void **state) {
     close_whole(b);
 }
 
-// --- choices ---
+// ---- choices ----
 
 static void test_cuda_choices_come_back(void **state) {
     (void)state;
@@ -216,7 +216,7 @@ static void test_cuda_choices_come_back(void **state) {
     close_whole(b);
 }
 
-// --- faults ---
+// ---- faults ----
 
 static void assert_failed(Backend *b, const char *part) {
     Err err = {0};

@@ -77,7 +77,7 @@ static void assert_all_well(const Forked *results, int ranks) {
         if (results[r].status) fail_msg("rank %d of %d: %d: %s", r, ranks, results[r].status, results[r].err.msg);
 }
 
-// --- sums ---
+// ---- sums ----
 
 static float gradient(int row, int i) {
     return (float)((row * 7919 + i * 104729) % 1009) / 997.0f - 0.5f;
@@ -125,7 +125,7 @@ static void test_cuda_ranks_add_up_to_one(void **state) {
     end_job(one);
 }
 
-// --- ranks that are lost ---
+// ---- ranks that are lost ----
 
 enum { LOST = 1 };
 
@@ -181,7 +181,7 @@ static void test_cuda_ranks_do_not_wait_for_ever(void **state) {
     end_job(job);
 }
 
-// --- whose device is whose ---
+// ---- whose device is whose ----
 
 static void is_a_gpu(const Job *job, Group *g, Backend *b, Forked *out) {
     (void)job, (void)g;

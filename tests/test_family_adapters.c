@@ -341,7 +341,7 @@ static void test_family_adapters_narrow_keeps_values(void **state) {
     close_family(&f);
 }
 
-// --- Hugging Face folders ---
+// ---- Hugging Face folders ----
 
 static void replace_in(const char *path, const char *from, const char *to) {
     char *text;
@@ -380,7 +380,7 @@ static void test_family_adapters_tokenizer_beyond_the_embedding(void **state) {
     family_close(&f);
 }
 
-// --- cached generation ---
+// ---- cached generation ----
 
 static void check_decode(const char *name) {
     Fixture f = open_family(name, FAMILY_GGUF);

@@ -103,7 +103,7 @@ static void test_group_tcp_agrees(void **state) {
     assert_non_null(strstr(r[0].err.msg, "file x: no such file"));
 }
 
-// --- ranks that do not do the same ---
+// ---- ranks that do not do the same ----
 
 static void assert_all_out_of_step(int (*work)(Group *g, Err *err), const char *part) {
     Forked r[RANKS];
@@ -140,7 +140,7 @@ static void test_group_tcp_out_of_step(void **state) {
     assert_all_out_of_step(one_is_ahead, "broadcasts 16 bytes of rank 1 (call 1), rank 1 adds up 16 bytes");
 }
 
-// --- ranks that are gone ---
+// ---- ranks that are gone ----
 
 static int rank_1_ends(Group *g, Err *err) {
     static int64_t v[MANY];

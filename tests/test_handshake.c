@@ -10,7 +10,7 @@
 #include "sockets.h"
 #include "star.h"
 
-// --- proofs ---
+// ---- proofs ----
 
 // RFC 4231, test case 2.
 static void test_proof_key_is_hmac_sha256(void **state) {
@@ -42,7 +42,7 @@ static void test_proof_is_of_one_connection_and_side(void **state) {
     }
 }
 
-// --- the secret ---
+// ---- the secret ----
 
 static void set_secret(const char *text, const char *file) {
     unsetenv("LORAC_SECRET");
@@ -137,7 +137,7 @@ static void test_launcher_reads_the_secret(void **state) {
     clearenv();
 }
 
-// --- at the listener ---
+// ---- at the listener ----
 
 enum { CHALLENGE = 56 };
 
@@ -311,7 +311,7 @@ static void test_handshake_rank_0_must_prove_itself(void **state) {
     }
 }
 
-// --- where rank 0 listens ---
+// ---- where rank 0 listens ----
 
 static void assert_listens_at(const char *host, const char *want) {
     char text[GROUP_ADDRESS];

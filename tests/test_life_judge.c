@@ -6,7 +6,7 @@
 #include "life_wire.h"
 #include "test.h"
 
-// --- messages ---
+// ---- messages ----
 
 static void test_wire_takes_messages_in_pieces(void **state) {
     (void)state;
@@ -82,7 +82,7 @@ static void test_wire_refuses_what_is_no_message(void **state) {
     refuse_bytes(&head, sizeof head);
 }
 
-// --- judging ---
+// ---- judging ----
 
 enum { MANY = 512 };
 

@@ -22,7 +22,7 @@ static void pause_for(double seconds) {
     nanosleep(&t, NULL);
 }
 
-// --- ranks as processes ---
+// ---- ranks as processes ----
 
 static int add_up(int rank, int ready); // with a lifeline of its own
 
@@ -125,7 +125,7 @@ static void rank_word(char word[96], const Ranks *r, int rank, const char *rest)
              rest);
 }
 
-// --- roles ---
+// ---- roles ----
 
 static int stay(int rank, Lifeline *l) {
     (void)rank;
@@ -287,7 +287,7 @@ static void test_lifeline_sees_that_all_wait(void **state) {
     for (int i = 0; i < 3; i++) ended(&r, i, deadline, EXIT_RUNTIME, "lorac: all ranks have waited for each other");
 }
 
-// --- failures ---
+// ---- failures ----
 
 static int failing;
 
@@ -357,7 +357,7 @@ static void test_lifeline_turns_rubbish_away(void **state) {
     for (int i = 0; i < 3; i++) ended(&r, i, time_now() + 1, EXIT_RUNTIME, word);
 }
 
-// --- a stop ---
+// ---- a stop ----
 
 static int stop_when_asked(int rank, Lifeline *l) {
     (void)rank;
@@ -405,7 +405,7 @@ static void test_a_second_signal_ends_at_once(void **state) {
     ended(&r, 0, time_now() + AT_ONCE, EXIT_RUNTIME, "");
 }
 
-// --- over TCP, with a group beside it ---
+// ---- over TCP, with a group beside it ----
 
 static int listener, port;
 

@@ -121,7 +121,7 @@ static void test_merge_dtypes_of_gguf(void **state) {
     check_family("llama3", FAMILY_GGUF, (MergeOptions){.dtype = DTYPE_Q8_0}, 3e-2);
 }
 
-// --- what is kept ---
+// ---- what is kept ----
 
 static bool starts_with(GgufStr name, const char *start) {
     return name.len >= strlen(start) && memcmp(name.data, start, strlen(start)) == 0;
@@ -254,7 +254,7 @@ static void test_merge_changes_the_dtype_in_config(void **state) {
     close_case(&c);
 }
 
-// --- refusals ---
+// ---- refusals ----
 
 static void test_merge_refuses(void **state) {
     (void)state;

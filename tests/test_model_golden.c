@@ -48,7 +48,7 @@ static void *copy_tensor(const Safetensors *s, const char *name, size_t *n) {
     return copy;
 }
 
-// --- one step as the trainer makes it ---
+// ---- one step as the trainer makes it ----
 
 typedef struct Packed {
     int32_t ids[128], pos[128], start[3], position[128], target[128];
@@ -113,7 +113,7 @@ static double compare_matrices(const Fixture *f, const float *flat, const char *
     return worst;
 }
 
-// --- tests; float32 against float32 with sums in another order: a few units of 1e-7, times the depth ---
+// ---- tests; float32 against float32 with sums in another order: a few units of 1e-7, times the depth ----
 
 static void check_logits(const char *device) {
     Fixture f = open_fixture(device);

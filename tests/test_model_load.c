@@ -69,7 +69,7 @@ static void test_model_load_puts_qk_rows_in_hugging_face_order(void **state) {
     backend_close(b);
 }
 
-// --- quantize_base ---
+// ---- quantize_base ----
 
 // Sizes that are whole blocks.
 static void write_wide_model(void) {
@@ -163,7 +163,7 @@ static void test_model_load_scales_rope(void **state) {
     backend_close(b);
 }
 
-// --- files that are something else ---
+// ---- files that are something else ----
 
 typedef struct ModelCase {
     const char *architecture;

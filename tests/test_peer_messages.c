@@ -31,7 +31,7 @@ static void mutate(void *data, size_t n, uint32_t *seed) {
     if (way == 5 && n >= 4) memcpy(p + next_random(seed) % (n / 4) * 4, &numbers[next_random(seed) % 5], 4);
 }
 
-// --- a group whose other ranks send anything ---
+// ---- a group whose other ranks send anything ----
 
 static int hostile_broadcast(Group *g, void *data, size_t n, int from, Err *err) {
     (void)err;
@@ -85,7 +85,7 @@ static void test_messages_of_the_set_up(void **state) {
     }
 }
 
-// --- the first exchanges of a run, with a rank that knows the secret ---
+// ---- the first exchanges of a run, with a rank that knows the secret ----
 
 // The machines and the cores of ranks, texts all of one letter: the ways in which ranks.h asks for them.
 static void say_letters(int rank, int ranks, void *shared, Forked *out) {
@@ -124,7 +124,7 @@ static void test_messages_without_an_end_over_tcp(void **state) {
         if (r[i].status) fail_msg("rank %d: %d %s", i, r[i].status, r[i].err.msg);
 }
 
-// --- the group over TCP: bytes instead of messages ---
+// ---- the group over TCP: bytes instead of messages ----
 
 // A group of two with rank `rank` on this end of *peer.
 static Group half_a_group(int rank, int *peer) {
@@ -180,7 +180,7 @@ static void test_messages_of_a_group(void **state) {
     }
 }
 
-// --- the heartbeat ---
+// ---- the heartbeat ----
 
 static void test_messages_of_a_heartbeat(void **state) {
     (void)state;

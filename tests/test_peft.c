@@ -15,7 +15,7 @@
 #define GOLDEN TEST_DIR "/golden/adapters/"
 enum { MOST = 64 * 64 };
 
-// --- targets.txt ---
+// ---- targets.txt ----
 
 // "KEY -", or "KEY RANK ALPHA".
 static void check_line(PeftTargets *t, const char *config, const char *line) {
@@ -109,7 +109,7 @@ static void test_peft_targets_refuse_what_python_does_not_know(void **state) {
     check_refused("{\"r\":null,\"lora_alpha\":1}", "\"r\" is missing");
 }
 
-// --- adapters that PEFT has saved ---
+// ---- adapters that PEFT has saved ----
 
 typedef struct Case {
     Family family;
@@ -239,7 +239,7 @@ static void test_peft_adapters_compute_what_peft_does(void **state) {
                        "\"modules_to_save\":[\"classifier\"]");
 }
 
-// --- tensors by other names, and what is named when something is missing ---
+// ---- tensors by other names, and what is named when something is missing ----
 
 // Writes the golden adapter "mixtral" into "peft" with its tensors renamed: each of `from` to `to`, in the first n.
 static void rename_tensors(const char *from, const char *to, size_t n) {

@@ -174,7 +174,7 @@ static void test_ranks_nobody_else(void **state) {
     unsetenv("LORAC_MODULES");
 }
 
-// --- started by mpirun ---
+// ---- started by mpirun ----
 
 static int ranks_of_mpirun(void) {
     const char *ranks = getenv("RANKS_EXPECTED"); // tests/mpirun.sh

@@ -41,7 +41,7 @@ static void finish_and_compare(int ranks, const char *out) {
     assert_true(job_same_result("whole", out));
 }
 
-// --- death ---
+// ---- death ----
 
 static void check_kill(int victim, const char *out) {
     RankJob job = job_start(3, out, NULL);
@@ -104,7 +104,7 @@ static void test_a_rank_that_never_comes(void **state) {
     for (int r = 0; r < 2; r++) expect_end(&job, r, deadline, 1, r == 0 ? "rank 2" : "");
 }
 
-// --- a stop ---
+// ---- a stop ----
 
 static int snapshots_in(const char *out) {
     char *path = mem_printf("%s/%s", tiny_dir, out);
@@ -143,7 +143,7 @@ static void test_signals_to_all_ranks_are_one_request(void **state) {
     finish_and_compare(1, "stopped-all");
 }
 
-// --- ranks that are not alike ---
+// ---- ranks that are not alike ----
 
 static int count_in_all(int ranks, const char *part) {
     int n = 0;

@@ -115,7 +115,7 @@ static void test_ranks_of_packed_rows_have_the_bits_of_one(void **state) {
     check_any_ranks((Job){.rows_per_step = 4, .steps = 8, .words = words, .n_words = N_OF(words)});
 }
 
-// --- a stop and a gradient that is not finite, on one rank ---
+// ---- a stop and a gradient that is not finite, on one rank ----
 
 static _Thread_local int passes_left;
 static bool stop_at_pass(void) {
@@ -199,7 +199,7 @@ static void test_ranks_skip_together(void **state) {
     check_trouble((Trouble){.at = 2, .no_number = true});
 }
 
-// --- snapshots: rank 0 writes and reads, all go on ---
+// ---- snapshots: rank 0 writes and reads, all go on ----
 
 enum { SAVED_AT = 3, LAST_STEP = 6 };
 typedef struct Resume {

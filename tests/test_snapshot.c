@@ -35,7 +35,7 @@ static int empty_out(void **state) {
     return dir_remove(out, NULL) || dir_make_parents(out, NULL);
 }
 
-// --- system calls that fail on demand ---
+// ---- system calls that fail on demand ----
 
 static int fail_at, calls; // the fail_at-th call from now on fails; 0: none
 
@@ -85,7 +85,7 @@ int __wrap_mkdir(const char *path, mode_t mode) {
     return fails(EROFS) ? -1 : __real_mkdir(path, mode);
 }
 
-// --- helpers ---
+// ---- helpers ----
 
 static void open_run(TinyRun *r, int64_t steps) {
     tiny_run_open(r, 1, words, N_WORDS);
@@ -120,7 +120,7 @@ static void damage(const char *path, long offset, bool cut) {
     if (cut) assert_int_equal(truncate(path, at), 0);
 }
 
-// --- tests ---
+// ---- tests ----
 
 static void test_snapshot_goes_on_bit_for_bit(void **state) {
     (void)state;

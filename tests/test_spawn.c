@@ -8,7 +8,7 @@
 #include "ranks.h"
 #include "spawn.h"
 
-// --- a rank ---
+// ---- a rank ----
 
 static void write_line(const char *text) {
     FILE *f = fopen(getenv("SPAWN_LOG"), "ae");
@@ -77,7 +77,7 @@ static int be_rank(const char *what, char **argv) {
     return 7;
 }
 
-// --- the parent ---
+// ---- the parent ----
 
 static const char *own_argument;
 
@@ -296,7 +296,7 @@ static void test_spawn_ranks_die_with_their_parent(void **state) {
     unlink(j.log);
 }
 
-// --- how many ---
+// ---- how many ----
 
 static void test_spawn_count(void **state) {
     (void)state;

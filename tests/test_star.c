@@ -121,7 +121,7 @@ static void test_star_rank_0_starts_last_on_all_addresses(void **state) {
         if (r[i].status) fail_msg("rank %d: %s", i, r[i].err.msg);
 }
 
-// --- what else may connect ---
+// ---- what else may connect ----
 
 static int stranger(int port, const void *bytes, size_t n) {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -171,7 +171,7 @@ static void test_star_a_try_that_was_given_up_takes_no_seat(void **state) {
     assert_all_met(&c, RANKS);
 }
 
-// --- failures ---
+// ---- failures ----
 
 static void test_star_names_a_rank_that_does_not_come(void **state) {
     (void)state;

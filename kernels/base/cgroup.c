@@ -14,7 +14,7 @@ typedef struct Search {
     uint64_t best;
 } Search;
 
-// --- files of a level ---
+// ---- files of a level ----
 
 // The start of a file of a level; empty where it cannot be read.
 static void read_text(char *text, size_t size, const char *dir, const char *name) {
@@ -76,7 +76,7 @@ static void look_at_cpus(const char *dir, bool v2, uint64_t *best) {
     if (cpus < *best) *best = cpus;
 }
 
-// --- levels ---
+// ---- levels ----
 
 // From the group up to the mount point. A level that is not there has no limit that could be read.
 static void climb(Search *s, const char *mount, const char *group, bool v2) {

@@ -101,7 +101,7 @@ typedef struct OpCase {
 // root mean square; this allows four times that for the worst of many elements, and a few roundings more.
 #define OP_SUM(n) (0x1p-24 * (8 + 4 * sqrt((double)(n))))
 
-// --- for cases ---
+// ---- for cases ----
 void *op_copy(OpRun *r, const void *host, size_t bytes); // device copy of any data
 // Activations. Inputs are random, about unit variance, NaN where poisoned; op_values: the given ones.
 Mat op_input(OpRun *r, int64_t rows, int64_t cols);
@@ -125,7 +125,7 @@ void *op_workspace(OpRun *r, size_t bytes);
 // where the backend asks for it.
 Weight op_weight(OpRun *r, int64_t n, int64_t k);
 
-// --- between the files of opcheck ---
+// ---- between the files of opcheck ----
 void *op_buffer(OpRun *r, size_t bytes);
 void op_check_guards(const OpRun *r, const char *op); // CHECKs that nothing was written behind a buffer
 float *op_noise(int64_t n, uint32_t stream);          // uniform with unit variance
@@ -133,7 +133,7 @@ float *op_input_floats(OpRun *r, int64_t n);          // the next random input
 float op_round(DType t, float x);                     // finite stays finite
 double op_unit_roundoff(DType t);                     // of activations; 0 for F32, which tolerances are about already
 
-// --- for callers ---
+// ---- for callers ----
 // The names of a size's fields that are not 0, for messages.
 void op_size_text(const OpSize *s, char *text, size_t size);
 OpRun *op_run(const OpCase *c, const OpSize *size, Backend *b, OpSetup setup);

@@ -67,7 +67,7 @@ static inline float tangens_derivative(float x) {
     return 1 - y * y;
 }
 
-// --- glu ---
+// ---- glu ----
 
 #define GLU_ROWS(name)                                                                                                 \
     static void glu_##name(float *out, const float *gate, const float *up, int64_t n) {                                \
@@ -115,7 +115,7 @@ void CPU_FN(glu_backward)(Backend *b, Mat dgate, Mat dup, Mat dout, Mat gate, Ma
                                 gate.cols);
 }
 
-// --- activation ---
+// ---- activation ----
 
 #define ACTIVATION_ROWS(name)                                                                                          \
     static void rows_##name(float *out, const float *x, int64_t n) {                                                   \

@@ -41,7 +41,7 @@ static float product_scale(const AttentionShape *s) {
     return s->softcap == 0 ? s->scale : s->scale / s->softcap;
 }
 
-// --- forward ---
+// ---- forward ----
 
 // Rows of one product, at most BLOCK_Q: a block of queries of one head (row i is the query q0 + i), or of the heads
 // that share a key head at one query (decoding: row i is head + i).
@@ -150,7 +150,7 @@ void CPU_FN(attention_forward)(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v
     }
 }
 
-// --- backward ---
+// ---- backward ----
 // With P = exp(scale q k^T - lse), dP = dout v^T, delta = sum(dout * out) and dS = P * (dP - delta):
 //     dv = P^T dout,  dk = scale dS^T q,  dq = scale dS k.
 // Under a soft cap the score s = c tanh(y / c) is made again and dS gets the factor ds/dy = 1 - tanh(y / c)^2.

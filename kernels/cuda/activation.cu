@@ -53,7 +53,7 @@ struct Tanh {
     }
 };
 
-// --- glu ---
+// ---- glu ----
 
 #define DISPATCH_GLU(kind, F, ...)                                                                                     \
     switch (kind) {                                                                                                    \
@@ -127,7 +127,7 @@ void cuda_glu_backward(Backend *b, Mat dgate, Mat dup, Mat dout, Mat gate, Mat u
                               rows_of<const T>(dout), rows_of<const T>(gate), rows_of<const T>(up))));
 }
 
-// --- activation ---
+// ---- activation ----
 
 #define DISPATCH_ACTIVATION(kind, F, ...)                                                                              \
     switch (kind) {                                                                                                    \

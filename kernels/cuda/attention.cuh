@@ -56,7 +56,7 @@ static inline Attention attention_of(const AttentionCall *c) {
         if (cuda_check(b, allowed, #kernel)) RUN(b, (kernel), blocks, threads, bytes, __VA_ARGS__);                    \
     } while (0)
 
-// --- division of the work ---
+// ---- division of the work ----
 
 // Tiles of `size` rows of all key heads, the queries behind the last sample included; tiles of `size` keys.
 static inline unsigned query_blocks(const Attention &a, int size) {
@@ -96,7 +96,7 @@ static __device__ Tile find_tile(int number, int lists, int size, bool last_firs
     return {0, 0, 0};
 }
 
-// --- who sees what ---
+// ---- who sees what ----
 
 struct Range { // [first, end)
     int first, end;

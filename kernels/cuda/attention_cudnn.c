@@ -66,7 +66,7 @@ const char *cuda_attention_library(const Backend *b) {
     return a->library ? a->name : NULL;
 }
 
-// --- plans ---
+// ---- plans ----
 
 // Gradients that do not lie back to back are made in the workspace: cuDNN's own sums are as wide as they are.
 static void set_strides(CudnnShape *shape, const AttentionShape *s, Mat q, Mat k) {
@@ -113,7 +113,7 @@ static Plan *plan_of(Backend *b, const CudnnShape *shape) {
     return p->plan ? p : NULL;
 }
 
-// --- the workspace: cuDNN's own, offsets, lengths, gradients in the order dq, dk, dv ---
+// ---- the workspace: cuDNN's own, offsets, lengths, gradients in the order dq, dk, dv ----
 
 typedef struct Space {
     char *base;
@@ -150,7 +150,7 @@ size_t cudnn_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k, bool b
     return p ? lay_out(&call, gradients, p, NULL) : 0;
 }
 
-// --- running ---
+// ---- running ----
 
 static bool back_to_back(Mat m) {
     return m.data && mat_stride(m) == m.cols && (uintptr_t)m.data % 16 == 0;
@@ -182,7 +182,7 @@ static void run_kind(Backend *b, const Plan *p, const AttentionCall *c, bool cud
         own_forward(b, c);
 }
 
-// --- the choice ---
+// ---- the choice ----
 
 // Seconds do not matter, only which is less. Waits; outputs are written again and again.
 static float time_kind(Backend *b, const Plan *p, const AttentionCall *c, bool cudnn) {

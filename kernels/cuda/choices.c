@@ -96,7 +96,7 @@ bool cuda_choices_by_speed(const Backend *b) {
     return !s->choices->settled && !s->emulated && !s->recording;
 }
 
-// --- in and out ---
+// ---- in and out ----
 
 void cuda_choices_get(Backend *b, StrBuf *json) {
     const CudaState *s = cuda_state(b);

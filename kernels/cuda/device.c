@@ -6,7 +6,7 @@
 #include "cuda.h"
 #include "module.h"
 
-// --- faults ---
+// ---- faults ----
 
 void cuda_fail(Backend *b, const char *fmt, ...) {
     CudaState *s = cuda_state(b);
@@ -55,7 +55,7 @@ void cuda_describe(Backend *b, StrBuf *out) {
     str_printf(out, "cuBLASLt %zu.%zu.%zu", blas / 10000, blas / 100 % 100, blas % 100);
 }
 
-// --- opening ---
+// ---- opening ----
 
 // "cuda" or "cuda:N".
 static int parse_index(const char *device, int *index, Err *err) {

@@ -44,7 +44,7 @@ enum { WARP = 32 };
         }                                                                                                              \
     } while (0)
 
-// --- elements ---
+// ---- elements ----
 static __device__ inline float load(const float *p) {
     return *p;
 }
@@ -111,7 +111,7 @@ template <class T> static __device__ inline void store_eight(T *p, const float *
         if (i < n) store(p + i, y[i]);
 }
 
-// --- reductions: a fixed tree, the result in every lane or thread ---
+// ---- reductions: a fixed tree, the result in every lane or thread ----
 template <class T> static __device__ inline T warp_sum(T x) {
 #pragma unroll
     for (int lane = WARP / 2; lane > 0; lane /= 2) x += __shfl_xor_sync(0xffffffffu, x, lane);

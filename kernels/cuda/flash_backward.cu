@@ -29,7 +29,7 @@ __device__ inline void differentiate(float &score, float &dp, const Scores &scor
     dp = seen ? p * (dp - delta) * slope : 0;
 }
 
-// --- dq ---
+// ---- dq ----
 
 // M: tiles of 16 rows of a warp; STEP: keys of a step.
 template <int D_, int M_, int STEP_> struct RowForm {
@@ -107,7 +107,7 @@ __global__ void __launch_bounds__(F::THREADS) flash_dq_kernel(Attention a, Rows<
                               [&](int i) { return row_at(a, t, dq, own + i); });
 }
 
-// --- dk and dv ---
+// ---- dk and dv ----
 
 // M: tiles of 16 keys of a warp; STEP: rows of a step. DK, DV: which of the two it makes; the sums of both are too many
 // registers for large heads.

@@ -189,7 +189,7 @@ static inline float exp2_fast(float x) {
 
 #endif
 
-// --- products of a warp; tiles have rows of D + ROW_PAD elements ---
+// ---- products of a warp; tiles have rows of D + ROW_PAD elements ----
 
 // s [16 M, N] = A B^T: A the warp's 16 M rows of D elements, B N rows of D elements.
 template <class T, int D, int M, int N>

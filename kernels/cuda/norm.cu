@@ -32,7 +32,7 @@ template <int THREADS> struct Team {
             if (grid) RUN(b, (kernel<T, N, WARP>), grid, BLOCK, 0, __VA_ARGS__);                                       \
         } else if (count) { RUN(b, (kernel<T, N, BLOCK>), (unsigned)(count), BLOCK, 0, __VA_ARGS__); })
 
-// --- rmsnorm ---
+// ---- rmsnorm ----
 
 // Group `group` of a matrix of rows of `per_row` groups of `length` columns.
 typedef struct Groups {
@@ -114,7 +114,7 @@ void cuda_rmsnorm_backward(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const 
               rows_of<const T>(x), rows_of<const float>(rstd), weight, g, accumulate);
 }
 
-// --- layernorm ---
+// ---- layernorm ----
 
 // Mean and variance in two passes: the mean of the squares minus the square of the mean would cancel.
 template <class T, int N, int THREADS>

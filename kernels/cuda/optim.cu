@@ -61,7 +61,7 @@ static unsigned blocks_of(int64_t n) {
     return (unsigned)ceil_div(n, BLOCK);
 }
 
-// --- what a step counts ---
+// ---- what a step counts ----
 
 static __global__ void tally(HeadTally *t, const HeadResult *r) {
     if (fabs(r->loss) < HEAD_TALLY_LIMIT) // false for NaN
@@ -84,7 +84,7 @@ void cuda_stamp(Backend *b, int64_t *ns) {
     RUN(b, stamp, 1, 1, 0, ns);
 }
 
-// --- fixed point ---
+// ---- fixed point ----
 
 static __global__ void fixed_add(int64_t *acc, const float *g, int64_t n, float limit, float unscale, int64_t *bad) {
     int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x;
@@ -109,7 +109,7 @@ void cuda_fixed_to_f32(Backend *b, float *g, const int64_t *acc, int64_t n) {
     if (n) RUN(b, fixed_to_f32, blocks_of(n), BLOCK, 0, g, acc, n);
 }
 
-// --- norm ---
+// ---- norm ----
 
 // Part p is the sum over elements [p * size, (p + 1) * size).
 static __global__ void norm_parts(double *parts, const float *g, int64_t n, int64_t size) {
@@ -135,7 +135,7 @@ void cuda_sqnorm(Backend *b, double *out, const float *g, int64_t n) {
     RUN(b, norm_total, 1, BLOCK, 0, out, parts, (int)count);
 }
 
-// --- AdamW ---
+// ---- AdamW ----
 
 // The step's constants, the same for all elements. Double until the segment's factor of the learning rate is known.
 typedef struct AdamwStep {

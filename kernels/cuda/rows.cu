@@ -1,7 +1,7 @@
 // rows: gathering and scattering of whole rows, and the arg max of a row.
 #include "rows.cuh"
 
-// --- gather and scatter ---
+// ---- gather and scatter ----
 
 template <class T, int N>
 static __global__ void gather_rows(Rows<T> out, Rows<const T> x, const int32_t *index, uint32_t rows, uint32_t pieces) {
@@ -61,7 +61,7 @@ void cuda_scatter_rows(Backend *b, Mat dst, Mat x, const int32_t *index) {
     run_scatter(b, dst, x, index, false);
 }
 
-// --- arg max ---
+// ---- arg max ----
 
 enum { ARGMAX_BLOCK = 1024 };
 

@@ -65,7 +65,7 @@ static inline bool vector_fits(const void *p) {
     return (uintptr_t)p % 16 == 0;
 }
 
-// --- kernels with a thread for each piece of a matrix ---
+// ---- kernels with a thread for each piece of a matrix ----
 
 enum { EACH_BLOCK = 256 };
 

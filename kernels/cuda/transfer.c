@@ -57,7 +57,7 @@ void cuda_transfer_close(Backend *b) {
     cuda_state(b)->transfer = NULL;
 }
 
-// --- memory ---
+// ---- memory ----
 
 static void report_no_room(Backend *b, const char *where, size_t bytes) {
     size_t free = 0, total = 0;
@@ -98,7 +98,7 @@ void cuda_host_free(Backend *b, void *p, size_t bytes) {
     if (p && p != NOWHERE) cuda_check(b, cudaFreeHost(p), "freeing pinned memory");
 }
 
-// --- copies in the order of the ops ---
+// ---- copies in the order of the ops ----
 
 // Room for up to `bytes` in the chunk being filled: *got of them.
 static char *ring_room(Backend *b, size_t bytes, size_t *got) {
@@ -184,7 +184,7 @@ void cuda_sync(Backend *b) {
     if (!cuda_failed(b)) cuda_ranks_wait(b);
 }
 
-// --- beside the ops ---
+// ---- beside the ops ----
 
 static void move(Backend *b, void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind, const char *what) {
     CudaTransfer *t = transfer(b);

@@ -23,7 +23,7 @@ CudaScratch cuda_scratch(int capability, size_t memory) {
     return s;
 }
 
-// --- placed weights ---
+// ---- placed weights ----
 
 size_t cuda_row_bytes(const Weight *w, DType type) {
     size_t bytes;
@@ -77,7 +77,7 @@ size_t cuda_weight_bytes(Backend *b, const Weight *w, bool fp8) {
     return cuda_placed(b->activation, w, fp8).bytes;
 }
 
-// --- products ---
+// ---- products ----
 
 size_t cuda_fp8_workspace(const Weight *w, int64_t t) {
     if (w->segments[0].dtype != DTYPE_F8_E4M3) return 0;
@@ -122,7 +122,7 @@ size_t cuda_attention_delta_bytes(const AttentionShape *s, Mat q) {
     return (size_t)(q.rows * s->heads) * sizeof(float);
 }
 
-// --- heads ---
+// ---- heads ----
 
 bool cuda_head_in_tiles(const Weight *w) {
     for (int i = 0; i < w->n_segments; i++)

@@ -126,7 +126,7 @@ template <class To, class From> To bits(From f) {
 }
 } // namespace emu
 
-// --- the dialect (kernels/cuda/dialect.h defines these for nvcc where they are not yet defined) ---
+// ---- the dialect (kernels/cuda/dialect.h defines these for nvcc where they are not yet defined) ----
 
 #define LAUNCH(kernel, grid, block, shared, stream, ...)                                                               \
     emu::start(#kernel, kernel, grid, block, shared, stream, ##__VA_ARGS__)
@@ -139,7 +139,7 @@ template <class To, class From> To bits(From f) {
     ((now) = (unsigned long long)std::chrono::steady_clock::now().time_since_epoch().count())
 #define DYN_SHARED(T, name) T *const name = static_cast<T *>(emu::shared_dynamic(alignof(T)))
 
-// --- built-in variables ---
+// ---- built-in variables ----
 
 #define threadIdx (emu::here->thread)
 #define blockIdx (*emu::here->block)
@@ -147,7 +147,7 @@ template <class To, class From> To bits(From f) {
 #define gridDim (*emu::here->grid_dim)
 constexpr int warpSize = 32;
 
-// --- barriers, shuffles, votes. Every call knows its line, for reports. ---
+// ---- barriers, shuffles, votes. Every call knows its line, for reports. ----
 
 #define EMU_SITE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 #define EMU_HERE(what)                                                                                                 \
@@ -215,7 +215,7 @@ inline int __reduce_add_sync(unsigned mask, int v, EMU_SITE) { // wraps
     return (int)emu::reduce(EMU_HERE("__reduce_add_sync"), mask, (unsigned)v, std::plus<unsigned>());
 }
 
-// --- atomics: integers only ---
+// ---- atomics: integers only ----
 
 #define EMU_ATOMICS(T)                                                                                                 \
     inline T atomicAdd(T *p, T v) {                                                                                    \
@@ -253,7 +253,7 @@ EMU_ATOMICS(int)
 EMU_ATOMICS(unsigned)
 EMU_ATOMICS(unsigned long long)
 
-// --- loads and stores with cache hints ---
+// ---- loads and stores with cache hints ----
 
 template <class T> T __ldg(const T *p) {
     return *p;
@@ -271,7 +271,7 @@ template <class T> void __stcg(T *p, T v) {
     *p = v;
 }
 
-// --- arithmetic ---
+// ---- arithmetic ----
 
 inline float rsqrtf(float x) {
     return 1.0f / sqrtf(x);

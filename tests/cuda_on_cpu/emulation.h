@@ -19,7 +19,7 @@
 #endif
 
 namespace emu {
-// --- the whole device (cudart.cpp) ---
+// ---- the whole device (cudart.cpp) ----
 // A fault that a program can see as an error of the runtime: kept, and returned by every later call (sticky).
 cudaError_t fail_sticky(cudaError_t e);
 cudaError_t sticky();
@@ -30,7 +30,7 @@ size_t allowed_dynamic_shared(const void *kernel);
 // Our fault, or a kernel's: prints "emulated device: ..." and aborts.
 [[noreturn]] void fault(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-// --- memory (memory.cpp) ---
+// ---- memory (memory.cpp) ----
 // The pages of the device are accessible only while its work runs, so host code that follows a device pointer crashes.
 void memory_enter();
 void memory_leave();
@@ -52,7 +52,7 @@ bool pinned(const void *p);
 void check_range(const char *what, const void *p, size_t bytes);
 void check_red_zones(const char *when);
 
-// --- streams (stream.cpp): work is put off until somebody waits for it ---
+// ---- streams (stream.cpp): work is put off until somebody waits for it ----
 typedef std::function<void()> Work;
 void enqueue(cudaStream_t stream, Work work);
 bool capturing(cudaStream_t stream);
@@ -63,7 +63,7 @@ void hang();
 void let_go(cudaStream_t stream);
 void finish(cudaStream_t stream);
 
-// --- blocks (scheduler.cpp) ---
+// ---- blocks (scheduler.cpp) ----
 enum { WARP = 32, MAX_THREADS = 1024, SHARED_LIMIT = 227 * 1024, SHARED_DEFAULT = 48 * 1024 };
 struct Grid {
     const char *name;
@@ -73,7 +73,7 @@ struct Grid {
 };
 void run_grid(const Grid &g);
 
-// --- shared memory of the block that runs (shared.cpp) ---
+// ---- shared memory of the block that runs (shared.cpp) ----
 void shared_begin(size_t dynamic);
 void shared_end(); // looks for writes beyond the arrays
 } // namespace emu

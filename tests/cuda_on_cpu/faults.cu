@@ -10,7 +10,7 @@
 namespace {
 enum { THREADS = 64 };
 
-// --- barriers that not all threads reach together ---
+// ---- barriers that not all threads reach together ----
 
 __global__ void half_at_barrier(float *) {
     if (threadIdx.x < 32) __syncthreads();
@@ -54,7 +54,7 @@ __global__ void different_masks(float *) {
     __syncwarp(threadIdx.x % 32 < 16 ? 0x0000ffffu : 0xffffffffu);
 }
 
-// --- memory ---
+// ---- memory ----
 
 __global__ void unwritten_shared(float *out) {
     SHARED(float, tile, [THREADS]);
@@ -86,7 +86,7 @@ __global__ void too_much_shared(float *out) {
     out[threadIdx.x] = a[threadIdx.x];
 }
 
-// --- threads that do not wait for each other ---
+// ---- threads that do not wait for each other ----
 
 // Shifts x by one, through shared memory.
 template <bool wait> __global__ void shift(float *x) {

@@ -139,7 +139,7 @@ void finish_all() {
 }
 } // namespace emu
 
-// --- streams ---
+// ---- streams ----
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags) {
     if (sticky()) return sticky();
@@ -185,7 +185,7 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t s, cudaHostFn_t f, void *data) {
     return sticky();
 }
 
-// --- events ---
+// ---- events ----
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned) {
     if (sticky()) return sticky();
@@ -246,7 +246,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t e, unsigned) {
     return sticky();
 }
 
-// --- graphs ---
+// ---- graphs ----
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode) {
     if (sticky()) return sticky();
@@ -306,7 +306,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t g) {
     return cudaSuccess;
 }
 
-// --- copies ---
+// ---- copies ----
 
 cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t s) {
     if (sticky()) return sticky();

@@ -18,7 +18,7 @@ static void module_shape(const ModelConfig *c, uint32_t parts, int64_t *rows, in
     }
 }
 
-// --- layout ---
+// ---- layout ----
 
 static void add_segment(Adapter *a, const Model *m, AdapterSegment s) {
     char layer[48];
@@ -134,7 +134,7 @@ bool adapter_pair(const Adapter *a, int64_t layer, Projection p, AdapterPair *pa
     return true;
 }
 
-// --- values ---
+// ---- values ----
 
 // A ~ U(-1/sqrt(in), 1/sqrt(in)), the bounds of PEFT's kaiming_uniform with a = sqrt 5; B stays 0.
 static void init_a(const AdapterSegment *s, uint64_t seed, float *host) {
@@ -217,7 +217,7 @@ int adapter_check(const Adapter *a, Err *err) {
     return 0;
 }
 
-// --- whole modules and their parts ---
+// ---- whole modules and their parts ----
 
 void adapter_b_to_module(const ModelConfig *c, const AdapterSegment *b, const float *from, float *to) {
     int64_t row = 0;

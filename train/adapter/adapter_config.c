@@ -70,7 +70,7 @@ void adapter_config_copy(AdapterConfig *to, const AdapterConfig *from) {
     to->each = copy_of(from->each, from->n_each, sizeof *to->each);
 }
 
-// --- checks against a model ---
+// ---- checks against a model ----
 
 static int check_layers(const AdapterConfig *c, const Model *m, Err *err) {
     for (int64_t i = 0; c->layers && i < c->n_layers; i++) {
@@ -133,7 +133,7 @@ int adapter_config_check(const AdapterConfig *c, const Model *m, Err *err) {
     return check_ranks(c, err) || check_layers(c, m, err) ? -1 : 0;
 }
 
-// --- for people ---
+// ---- for people ----
 
 static void print_of(StrBuf *out, const Adapter *a, double (*value)(const AdapterSegment *)) {
     double least = INFINITY, most = 0;

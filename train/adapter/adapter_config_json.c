@@ -114,7 +114,7 @@ static int check_fixed(const Json *root, const char *path, Err *err) {
                      path, init->type == JSON_STRING ? init->str.data : json_type_name(init));
 }
 
-// --- which modules, with which rank and alpha ---
+// ---- which modules, with which rank and alpha ----
 
 static int take_match(AdapterRank *at, uint32_t parts, const PeftModule *m, const char *path, Err *err) {
     if (!(m->rank >= 1 && m->rank <= 1 << 20) || m->rank != floor(m->rank))

@@ -52,7 +52,7 @@ static void print_layers(StrBuf *out, const Adapter *a) {
     str_puts(out, "\n  ]");
 }
 
-// --- target_modules ---
+// ---- target_modules ----
 
 // Trained wherever layers_to_transform lets PEFT look.
 static bool is_complete(const Adapter *a, const Module *m) {
@@ -119,7 +119,7 @@ static void print_targets(StrBuf *out, const Adapter *a, const Model *m) {
     str_puts(out, "\n  ]");
 }
 
-// --- rank_pattern and alpha_pattern ---
+// ---- rank_pattern and alpha_pattern ----
 
 typedef struct PatternKind {
     const char *key;

@@ -66,7 +66,7 @@ static void gguf_name(char *buf, size_t size, int64_t layer, const Module *modul
     snprintf(buf, size, "blk.%lld.%s.weight.lora_%c", (long long)layer, module->name, is_b ? 'b' : 'a');
 }
 
-// --- reading ---
+// ---- reading ----
 
 static int check_string(const Gguf *g, const char *key, const char *want, Err *err) {
     GgufStr s;
@@ -258,7 +258,7 @@ int adapter_load_gguf(Adapter **out, const Model *m, const char *file, bool with
     return rc;
 }
 
-// --- writing ---
+// ---- writing ----
 
 // llama.cpp always divides by the rank; rank-stabilised scaling is folded into alpha.
 static float file_alpha(const Adapter *a, const AdapterSegment *s) {

@@ -75,7 +75,7 @@ void adapter_head_start(const Adapter *a, const Model *m, uint64_t seed, float *
         m->backend->k->download(m->backend, host + head.bias->offset, own->bias, (size_t)own->rows * sizeof(float));
 }
 
-// --- labels.json: {"id2label": {"0": "name", ...}}, as in Hugging Face's config.json ---
+// ---- labels.json: {"id2label": {"0": "name", ...}}, as in Hugging Face's config.json ----
 
 void adapter_labels_print(StrBuf *out, const LabelList *labels) {
     str_puts(out, "{\n  \"id2label\": {");

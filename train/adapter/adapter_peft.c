@@ -41,7 +41,7 @@ static int read_config(JsonDoc **doc, const char *path, Err *err) {
     return rc;
 }
 
-// --- reading ---
+// ---- reading ----
 
 static int dims_of(const AdapterSegment *s) {
     return s->kind == SEGMENT_HEAD_BIAS ? 1 : 2;
@@ -193,7 +193,7 @@ int adapter_load_peft(Adapter **out, const Model *m, const char *dir, bool with_
     return rc;
 }
 
-// --- writing ---
+// ---- writing ----
 
 static int save_tensors(const Adapter *a, const char *path, Err *err) {
     size_t n = (size_t)a->n_segments;

@@ -31,7 +31,7 @@ struct PeftTargets {
     struct timespec start;
 };
 
-// --- reading ---
+// ---- reading ----
 
 static const Json *get(const Json *config, const char *key) {
     const Json *v = json_get(config, key);
@@ -195,7 +195,7 @@ double peft_targets_alpha(const PeftTargets *t) {
     return t->alpha.usual;
 }
 
-// --- matching ---
+// ---- matching ----
 
 // key is name, or ends with it behind a dot.
 static bool names_key(const Json *name, const char *key) {

@@ -19,7 +19,7 @@ struct PeftTensors {
     char *prefix, *adapter; // of the first LoRA tensor
 };
 
-// --- names ---
+// ---- names ----
 
 // Parts of a name between dots.
 typedef struct Word {
@@ -103,7 +103,7 @@ static void clear_parts(Parts *p) {
     str_clear(&p->adapter);
 }
 
-// --- the file ---
+// ---- the file ----
 
 static int compare_entries(const void *a, const void *b) {
     return strcmp(((const Entry *)a)->local, ((const Entry *)b)->local);

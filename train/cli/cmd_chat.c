@@ -33,7 +33,7 @@ typedef struct Chat {
     StrBuf messages; // JSON objects, ", " between them
 } Chat;
 
-// --- adapters ---
+// ---- adapters ----
 
 static NamedAdapter *find_adapter(Chat *c, const char *name) {
     for (size_t i = 0; i < c->n_adapters; i++)
@@ -95,7 +95,7 @@ static void list_adapters(const Chat *c) {
     }
 }
 
-// --- the conversation ---
+// ---- the conversation ----
 
 static void add_message(Chat *c, const char *role, const char *content, size_t len) {
     str_printf(&c->messages, "%s{\"role\": \"%s\", \"content\": ", c->messages.len ? ", " : "", role);
@@ -160,7 +160,7 @@ static int answer(Chat *c, const char *line, size_t len, Err *err) {
     return rc;
 }
 
-// --- commands ---
+// ---- commands ----
 
 static void print_help(void) {
     say("/adapter NAME      answer with this adapter; none: the base model alone\n"
@@ -217,7 +217,7 @@ static void converse(Chat *c) {
     free(line); // getline's own
 }
 
-// --- the verb ---
+// ---- the verb ----
 
 // How long the conversation may be: as asked, else at most DEFAULT_CONTEXT; within the model's context and the memory,
 // of which each token takes the same.

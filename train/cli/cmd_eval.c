@@ -98,7 +98,7 @@ static void close_run(EvalRun *r) {
     config_clear(&r->config);
 }
 
-// --- generation against references ---
+// ---- generation against references ----
 
 static void strip(const StrBuf *s, const char **begin, size_t *length) {
     const char *b = s->data ? s->data : "", *e = b + s->len;

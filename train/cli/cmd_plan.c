@@ -25,7 +25,7 @@ static double run_seconds(const RunPlan *p, const PlanLevel *l) {
     return tokens / (double)t->steps_per_epoch * (double)t->total_steps / l->tokens_per_second / p->gpus;
 }
 
-// --- for people ---
+// ---- for people ----
 
 static void print_level(const RunPlan *p, const PlanLevel *l) {
     say("         %-8s %12.1f MB %12.1f MB", recompute_name(l->level), mb(l->arena), mb(l->total));
@@ -77,7 +77,7 @@ static void print_plan(const RunPlan *p) {
         say("         tokens/s: this GPU is not among those known (%s)\n", GPU_KEYS);
 }
 
-// --- for programs ---
+// ---- for programs ----
 
 static void print_json(const RunPlan *p) {
     say("{\"device\": \"%s\", \"name\": \"%s\", \"dtype\": \"%s\", \"base_bytes\": %zu, \"adapter_state_bytes\": %zu, "

@@ -123,7 +123,7 @@ static int apply_words(Config *c, int argc, char **argv, Err *err) {
     return 0;
 }
 
-// --- rules between keys ---
+// ---- rules between keys ----
 
 static size_t index_of(const char *name) {
     const char *implied;
@@ -258,7 +258,7 @@ int64_t config_global_batch(const Config *c) {
     return c->per_device_train_batch_size * c->gradient_accumulation_steps;
 }
 
-// --- showing and saving ---
+// ---- showing and saving ----
 
 static bool is_later_key(const ConfigKey *k) {
     return k->later && strcmp(k->later, "*") == 0;
@@ -365,7 +365,7 @@ int config_own(const char *path, Err *err) {
     return own ? 0 : overwrite_refuse(path, "the config.json of a run", err);
 }
 
-// --- is it the same run? ---
+// ---- is it the same run? ----
 
 static void note_difference(StrBuf *s, const ConfigKey *k, const cJSON *before, const cJSON *now) {
     char *a = cJSON_PrintUnformatted(before), *b = cJSON_PrintUnformatted(now);

@@ -12,7 +12,7 @@
 #define BIG 1e9
 
 const ConfigKey config_keys[] = {
-    // --- model and data ---
+    // ---- model and data ----
     {"model_name_or_path", "base_model model", KEY_PATH, FIELD(model_name_or_path), "null", 0, 0, NULL, NULL, BY_RANK,
      "the base model: a Hugging Face folder or a .gguf file"},
     {"adapter_name_or_path", "", KEY_PATH, FIELD(adapter_name_or_path), "null", 0, 0, NULL, NULL, BY_RANK,
@@ -43,7 +43,7 @@ const ConfigKey config_keys[] = {
     {"packing", "sample_packing", KEY_BOOL, FIELD(packing), "true", 0, 0, NULL, NULL, FIXED,
      "several samples in a row; no sample sees another"},
     {"shuffle", "", KEY_BOOL, FIELD(shuffle), "true", 0, 0, NULL, NULL, FIXED, "another order of rows in each epoch"},
-    // --- adapter ---
+    // ---- adapter ----
     {"lora_r", "lora_rank r", KEY_INT, FIELD(lora_r), "16", 1, 65536, NULL, NULL, FIXED, "rank of the adapter"},
     {"lora_alpha", "", KEY_FLOAT, FIELD(lora_alpha), "32", ABOVE_0, BIG, NULL, NULL, FIXED,
      "the adapter is scaled by alpha / r"},
@@ -57,7 +57,7 @@ const ConfigKey config_keys[] = {
      "learning rate of B relative to A (LoRA+)"},
     {"layers_to_transform", "", KEY_INTS, FIELD(layers_to_transform), "null", 0, 100000, NULL, NULL, FIXED,
      "only these layers get an adapter"},
-    // --- steps ---
+    // ---- steps ----
     {"per_device_train_batch_size", "micro_batch_size", KEY_INT, FIELD(per_device_train_batch_size), "1", 1, 1 << 20,
      NULL, NULL, AT_RESUME, "rows per micro-batch"},
     {"per_device_eval_batch_size", "", KEY_INT, FIELD(per_device_eval_batch_size), "null", 1, 1 << 20, NULL, NULL,
@@ -88,7 +88,7 @@ const ConfigKey config_keys[] = {
      "noise on the embeddings (NEFTune)"},
     {"label_smoothing_factor", "", KEY_FLOAT, FIELD(label_smoothing_factor), "0", 0, BELOW_1, NULL, NULL, FIXED,
      "label smoothing in training"},
-    // --- machine ---
+    // ---- machine ----
     {"gradient_checkpointing", "", KEY_CHOICE, FIELD(gradient_checkpointing), "\"auto\"", 0, 0,
      "auto true false ffn blocks offload", NULL, AT_RESUME | BY_RANK,
      "what is computed again instead of kept: ffn: part of each block, blocks (true): each block, offload: and "
@@ -107,7 +107,7 @@ const ConfigKey config_keys[] = {
      FIXED, "longer contexts than the model's own, by rope_scaling_factor; model: as it is"},
     {"rope_scaling_factor", "", KEY_FLOAT, FIELD(rope_scaling_factor), "1", 1, 1024, NULL, NULL, FIXED,
      "how many times the model's context"},
-    // --- logging, evaluation, saving ---
+    // ---- logging, evaluation, saving ----
     {"logging_steps", "", KEY_INT, FIELD(logging_steps), "1", 1, BIG, NULL, NULL, AT_RESUME | BY_RANK,
      "log each n-th step"},
     {"eval_strategy", "evaluation_strategy", KEY_CHOICE, FIELD(eval_strategy), "\"no\"", 0, 0, "no steps epoch", NULL,
@@ -128,7 +128,7 @@ const ConfigKey config_keys[] = {
     {"report_to", "", KEY_STRINGS, FIELD(report_to), "[\"html\"]", 0, 0, NULL, NULL, AT_RESUME | BY_RANK,
      "html: write report.html; none"},
     {"run_name", "", KEY_STRING, FIELD(run_name), "null", 0, 0, NULL, NULL, AT_RESUME | BY_RANK, "name in the report"},
-    // --- later versions ---
+    // ---- later versions ----
     {"dashboard", "", KEY_STRING, FIELD(dashboard), "null", 0, 0, NULL, "*", AT_RESUME | BY_RANK,
      "live page at address:port"},
     {"hot_swap_url", "", KEY_STRING, FIELD(hot_swap_url), "null", 0, 0, NULL, "*", AT_RESUME | BY_RANK,

@@ -75,7 +75,7 @@ int run_device_open(Backend **b, const char *device, DtypeWord dtype, Err *note,
     return strcmp(device, "cpu") == 0 ? open_cpu(b, dtype, 0, err) : open_cuda(b, device, dtype, ATTENTION_FASTER, err);
 }
 
-// --- a device of each rank ---
+// ---- a device of each rank ----
 
 int run_device_gpus(void) {
     int count;
@@ -154,7 +154,7 @@ int run_device_open_rank(Backend **b, const char *device, DtypeWord dtype, int t
     return group_agree(g, status, err);
 }
 
-// --- from words ---
+// ---- from words ----
 
 static int dtype_word(DtypeWord *word, const char *dtype, Err *err) {
     int i = DTYPE_WORD_AUTO;

@@ -8,7 +8,7 @@
 
 enum { BLOCK_FLOATS = 4 << 20, COPY_BYTES = 8 << 20, TILE = 256 };
 
-// --- rows ---
+// ---- rows ----
 
 // Both are NULL where a row is not trained.
 typedef struct RowPair {
@@ -69,7 +69,7 @@ static void add_adapter(const Merge *g, const MergeTensor *t, const RowPair *pai
     }
 }
 
-// --- tensors ---
+// ---- tensors ----
 
 // A tensor as a matrix: all dimensions but the last are rows.
 static void matrix_shape(const SourceTensor *s, int64_t *rows, int64_t *cols) {
@@ -161,7 +161,7 @@ int merge_write(const Merge *g, const MergeTensor *t, MergeSink sink, Err *err) 
     return rc;
 }
 
-// --- the model ---
+// ---- the model ----
 
 static void list_tensors(Merge *g) {
     g->n = weight_source_count(g->files);

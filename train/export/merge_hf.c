@@ -14,7 +14,7 @@
 
 static const size_t SHARD_BYTES = 5000000000; // transformers' "5GB"
 
-// --- weights ---
+// ---- weights ----
 
 static bool ends_with(const char *s, const char *end) {
     size_t n = strlen(s), m = strlen(end);
@@ -143,7 +143,7 @@ static int write_weights(Merge *g, const char *dir, Err *err) {
     return rc;
 }
 
-// --- other files ---
+// ---- other files ----
 
 // The text with the values of the keys dtype and torch_dtype changed and not another byte.
 static void set_dtype(StrBuf *out, const char *text, const char *name) {

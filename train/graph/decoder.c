@@ -7,7 +7,7 @@
 #include "moe_block.h"
 #include "pass.h"
 
-// --- parts of a block ---
+// ---- parts of a block ----
 
 // A projection whose output is added to x, behind its own norm where the family has one.
 static Tensor *project_onto(const Pass *p, int64_t layer, Projection which, NormSite post, Tensor *h, Tensor *x,
@@ -75,7 +75,7 @@ static Tensor *build_block(const Pass *p, int64_t layer, Tensor *x) {
     return build_ffn(p, layer, x, token);
 }
 
-// --- the whole ---
+// ---- the whole ----
 
 static Tensor *embed(Tape *t, const Model *m, const int32_t *ids, const int32_t *pos, int64_t tokens) {
     Tensor *x = op_embed(t, &m->embedding, ids, tokens, m->config.embed_scale);

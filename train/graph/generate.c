@@ -39,7 +39,7 @@ void generation_clear(Generation *g) {
     *g = (Generation){0};
 }
 
-// --- checks ---
+// ---- checks ----
 
 static int check_options(const GenerateOptions *o, Err *err) {
     if (o->max_new_tokens < 1)
@@ -67,7 +67,7 @@ static int check_prompt(const Model *m, const int32_t *ids, int64_t n, int64_t i
     return 0;
 }
 
-// --- one run ---
+// ---- one run ----
 
 static void add_piece(Batch *b, int64_t *n_pieces, int64_t *budget, int64_t s, bool prefill) {
     const Sequence *q = &b->sequences[s];
@@ -149,7 +149,7 @@ static int step(Batch *b, Err *err) {
     return 0;
 }
 
-// --- many prompts ---
+// ---- many prompts ----
 
 static void batch_open(Batch *b, int64_t n) {
     b->n = n;
@@ -216,7 +216,7 @@ int generate(const Model *m, const Adapter *adapter, const int32_t *const *promp
     return rc;
 }
 
-// --- a conversation ---
+// ---- a conversation ----
 
 struct GenerateSession {
     const Model *m;
@@ -274,7 +274,7 @@ int generate_session_run(GenerateSession *s, const Adapter *adapter, const int32
     return rc;
 }
 
-// --- where to stop ---
+// ---- where to stop ----
 
 static void add_stop(int32_t *ids, size_t *n, int32_t id) {
     for (size_t i = 0; i < *n; i++)

@@ -80,7 +80,7 @@ void row_inputs_shape(RowInputs *in, RowShape s) {
     in->used_bytes = lay_out(&in->at, in->block, s, has_keys(in));
 }
 
-// --- filling ---
+// ---- filling ----
 
 static void fill(int32_t *p, int64_t from, int64_t to, int32_t value) {
     for (int64_t i = from; i < to; i++) p[i] = value;

@@ -17,7 +17,7 @@ const char *projection_name(Projection p) {
     return names[p];
 }
 
-// --- names shared by several families ---
+// ---- names shared by several families ----
 
 // Hugging Face: Llama and its kin.
 static const Module llama_modules[] = {
@@ -59,7 +59,7 @@ static const Module gguf_fused[] = {{"attn_qkv", Q | K | V}, {"attn_output", O},
         .fused_modules = (FUSED),                                                                                      \
         .router = "ffn_gate_inp"}
 
-// --- the families ---
+// ---- the families ----
 
 static const Module gpt2_modules[] = {
     {"attn.c_attn", Q | K | V}, {"attn.c_proj", O}, {"mlp.c_fc", UP}, {"mlp.c_proj", DOWN}, {0}};
@@ -257,7 +257,7 @@ void architecture_layer_prefix(char *buf, size_t size, const TensorNames *names,
     snprintf(buf, size, "%.*s%lld%s", (int)(number - names->layer), names->layer, (long long)layer, number + 2);
 }
 
-// --- targets ---
+// ---- targets ----
 
 bool architecture_is_end_of(const char *end, const char *name) {
     size_t n = strlen(name), m = strlen(end);

@@ -6,7 +6,7 @@
 
 #include "model_config.h"
 
-// --- typed reading of "<architecture>.<key>" ---
+// ---- typed reading of "<architecture>.<key>" ----
 
 typedef struct Reader {
     const WeightSource *source;
@@ -101,7 +101,7 @@ static int expect_number(const Reader *r, const char *key, float value) {
                      (double)found, (double)value);
 }
 
-// --- attention ---
+// ---- attention ----
 
 static int read_heads(ModelConfig *c, const Reader *r) {
     int64_t value_size;
@@ -142,7 +142,7 @@ static int read_softcaps(ModelConfig *c, const Reader *r) {
                : 0;
 }
 
-// --- RoPE ---
+// ---- RoPE ----
 
 static bool equals(GgufStr s, const char *text) {
     return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
@@ -249,7 +249,7 @@ static int read_rope(ModelConfig *c, const Reader *r) {
     return read_positive(r, "rope.freq_base_swa", 10000.0f, &c->rope_local.base);
 }
 
-// --- experts ---
+// ---- experts ----
 
 static int read_experts(ModelConfig *c, const Reader *r) {
     if (c->experts == 0) return 0;
@@ -267,7 +267,7 @@ static int read_experts(ModelConfig *c, const Reader *r) {
                : 0;
 }
 
-// --- what the tensors tell ---
+// ---- what the tensors tell ----
 
 static bool has_tensor(const Reader *r, const char *name) {
     return weight_source_get(r->source, name) != NULL;
@@ -289,7 +289,7 @@ static int read_tensors(ModelConfig *c, const Reader *r) {
     return 0;
 }
 
-// --- the whole ---
+// ---- the whole ----
 
 static int find_architecture(ModelConfig *c, Reader *r) {
     GgufStr name;

@@ -5,7 +5,7 @@
 #include "model_internal.h"
 #include "rope.h"
 
-// --- configuration ---
+// ---- configuration ----
 
 // Tied by config.json, but the file has a head of its own (merged after training it): that one is used, as transformers
 // 5 does when the two differ.
@@ -36,7 +36,7 @@ int model_read_config(ModelConfig *c, const char *path, const ModelOptions *opti
     return rc;
 }
 
-// --- how the files name the tensors ---
+// ---- how the files name the tensors ----
 
 // llama.cpp stores the rows of a rotated projection as interleaved pairs: row 2i + j of a head is Hugging Face's row
 // j * D/2 + i.
@@ -71,7 +71,7 @@ static void find_hf_prefix(Model *m) {
     m->hf_prefix = p;
 }
 
-// --- the parts ---
+// ---- the parts ----
 
 static int load_weights(Model *m, const ModelOptions *o, Err *err) {
     const ModelConfig *c = &m->config;

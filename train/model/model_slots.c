@@ -7,7 +7,7 @@
 
 #include "model_internal.h"
 
-// --- listing ---
+// ---- listing ----
 
 Slot *slot_add(Loader *l, int n_dims, const int64_t *shape, const char *fmt, ...) {
     MEM_GROW(l->slots, l->capacity, l->n_slots + 1);
@@ -161,7 +161,7 @@ void model_list_slots(Loader *l) {
     l->prefix = prefix;
 }
 
-// --- checking ---
+// ---- checking ----
 
 static void print_shape(StrBuf *out, int n_dims, const int64_t *shape) {
     for (int d = 0; d < n_dims; d++) str_printf(out, "%s%lld", d ? ", " : "[", (long long)shape[d]);

@@ -7,7 +7,7 @@
 #include "model_internal.h"
 #include "quantize.h"
 
-// --- memory ---
+// ---- memory ----
 
 static void own(Model *m, void *data, size_t bytes) {
     struct ModelFile *f = m->file;
@@ -45,7 +45,7 @@ static void disown_copy(Model *m, const void *data) {
     disown(m, i);
 }
 
-// --- matrices ---
+// ---- matrices ----
 
 Weight weight_rows(const SourceTensor *t, const void *data, int64_t row, int64_t rows, int64_t cols,
                    const int32_t *row_map) {
@@ -148,7 +148,7 @@ int model_take_matrix(Loader *l, const Slot *s) {
     return quantize ? quantize_parts(l, s, data) : 0;
 }
 
-// --- vectors ---
+// ---- vectors ----
 
 // The values on the host, checked; the caller frees.
 static int read_vector(Loader *l, const Slot *s, float **out) {

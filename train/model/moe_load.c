@@ -36,7 +36,7 @@ static const ExpertNames gguf_ways[] = {
     {.router = "ffn_gate_inp.weight", .gate_ups = "ffn_gate_up_exps.weight", .downs = "ffn_down_exps.weight"},
 };
 
-// --- one matrix for each expert ---
+// ---- one matrix for each expert ----
 
 static void add_experts(Loader *l, Weight *w, int64_t rows, int64_t cols, const char *prefix, const char *pattern) {
     const char *number = strstr(pattern, "%d");
@@ -51,7 +51,7 @@ static void add_experts(Loader *l, Weight *w, int64_t rows, int64_t cols, const 
     }
 }
 
-// --- all experts in one tensor: parts[i] is the first of E Weights ---
+// ---- all experts in one tensor: parts[i] is the first of E Weights ----
 
 static int take_stacked(Loader *l, const Slot *s) {
     const void *data = model_stored(l, s);
@@ -83,7 +83,7 @@ static void add_stacked(Loader *l, Weight *w, int parts, int64_t rows, int64_t c
     s->take = take_stacked;
 }
 
-// --- a layer ---
+// ---- a layer ----
 
 static bool has_tensor(const Loader *l, const char *prefix, const char *name) {
     char *number = strstr(name, "%d"), *full;

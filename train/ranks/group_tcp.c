@@ -56,7 +56,7 @@ static int put(Tcp *t, int peer, const void *data, size_t n, Err *err) {
     return -1;
 }
 
-// --- rank 0 ---
+// ---- rank 0 ----
 
 // The other ranks learn why rank 0 gives up. Not one that would take it for the rest of its data.
 static int tell_all(const Tcp *t, const Err *why) {
@@ -83,7 +83,7 @@ static int reply(Tcp *t, const Call *own, const void *data, size_t n, int except
     return 0;
 }
 
-// --- the others ---
+// ---- the others ----
 
 static int told_why(const Tcp *t, const Call *c, Err *err) {
     char msg[sizeof err->msg] = "";
@@ -103,7 +103,7 @@ static int ask(Tcp *t, const Call *own, const void *mine, size_t n_mine, void *r
     return get(t, 0, result, n, err);
 }
 
-// --- the calls ---
+// ---- the calls ----
 
 // What rank 0 has made of a call.
 static int conclude(const Tcp *t, int status, Err *err) {

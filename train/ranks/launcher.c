@@ -12,7 +12,7 @@
 
 enum { MAX_RANKS = 1 << 20, MAX_PORT = 65535 };
 
-// --- variables ---
+// ---- variables ----
 
 // Empty counts as unset: that is how a job script takes one away.
 static const char *variable(const char *name) {
@@ -50,7 +50,7 @@ static int alone(Launch *l) {
     return 0;
 }
 
-// --- torchrun, and lorac's own ---
+// ---- torchrun, and lorac's own ----
 
 static int master_from(Launch *l, const char *host_name, const char *port_name, int next, Err *err) {
     const char *host = variable(host_name);
@@ -93,7 +93,7 @@ static int from_torchrun(Launch *l, Err *err) {
     return 0;
 }
 
-// --- a pod of Kubeflow ---
+// ---- a pod of Kubeflow ----
 
 static int ranks_of_a_pod(int *ranks, Err *err) {
     const char *text = variable("PET_NPROC_PER_NODE");
@@ -111,7 +111,7 @@ static int from_pod(Launch *l, Err *err) {
     return master_from(l, "PET_MASTER_ADDR", "PET_MASTER_PORT", 0, err);
 }
 
-// --- MPI ---
+// ---- MPI ----
 
 static int from_mpi(Launch *l, const char *rank, const char *ranks, Err *err) {
     if (rank_of(&l->rank, &l->ranks, rank, ranks, err)) return -1;
@@ -137,7 +137,7 @@ static int from_slurm(Launch *l, Err *err) {
     return err_input(err, "srun has started %d tasks that do not know each other; expected srun --mpi=pmix", tasks);
 }
 
-// --- which one ---
+// ---- which one ----
 
 static bool any(const char *a, const char *b) {
     return variable(a) || variable(b);

@@ -56,7 +56,7 @@ static bool is_hub(const Lifeline *l) {
     return l->rank == 0;
 }
 
-// --- the end ---
+// ---- the end ----
 
 // The main thread may hold any lock, so that nothing of stdio is used and nothing is freed.
 __attribute__((noreturn)) static void end_process(const char *line, int status) {
@@ -73,7 +73,7 @@ static int known_status(int status) {
     return status == EXIT_INPUT || status == EXIT_NO_FIT ? status : EXIT_RUNTIME;
 }
 
-// --- time ---
+// ---- time ----
 
 // A gap means that this process was stopped or starved; what the others sent meanwhile has still to be read, and those
 // who were stopped together with us have sent nothing.
@@ -97,7 +97,7 @@ static void count_cpu(Lifeline *l) {
     l->cpu_at = l->now;
 }
 
-// --- what is known of a rank ---
+// ---- what is known of a rank ----
 
 static void set_presence(Lifeline *l, int rank, LifePresence p) {
     l->signs[rank].presence = p;
@@ -133,7 +133,7 @@ static void beat(Lifeline *l) {
     tell_all(l, &f);
 }
 
-// --- hearing ---
+// ---- hearing ----
 
 static void hear_stop(Lifeline *l) {
     signals_ask_stop(); // rank 0 tells the others in relay_stop
@@ -223,7 +223,7 @@ static void hear_all(Lifeline *l) {
     }
 }
 
-// --- telling ---
+// ---- telling ----
 
 static void relay_stop(Lifeline *l) {
     if (l->stop_told || !signals_stop_asked()) return;
@@ -274,7 +274,7 @@ static void decide(Lifeline *l) {
     if (v.cause != ALL_WELL) raise_alarm(l, &v);
 }
 
-// --- leaving ---
+// ---- leaving ----
 
 static bool all_closed(const Lifeline *l) {
     for (int r = 0; r < l->ranks; r++)
@@ -312,7 +312,7 @@ static void *watch(void *lifeline) {
     return NULL;
 }
 
-// --- opening ---
+// ---- opening ----
 
 static void free_lifeline(Lifeline *l) {
     for (int r = 0; r < l->ranks; r++) wire_close(&l->wires[r]);

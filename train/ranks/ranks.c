@@ -9,7 +9,7 @@
 #include "sockets.h"
 #include "threads.h"
 
-// --- which ranks are on the same machine ---
+// ---- which ranks are on the same machine ----
 
 typedef struct Place {
     char machine[CORES_MACHINE];
@@ -56,7 +56,7 @@ static int find_machines(Group *g, const Launch *l, Err *err) {
     return status;
 }
 
-// --- opening ---
+// ---- opening ----
 
 // mpirun hands on only what it is told to: a rank without the secret would not be let in by the heartbeat, much later.
 static int same_secret(Group *g, Err *err) {
@@ -128,7 +128,7 @@ int ranks_open(Group *g, const Launch *l, double seconds, Err *err) {
     return 0;
 }
 
-// --- threads ---
+// ---- threads ----
 
 int ranks_threads(Group *g, bool cpu, int *threads, Err *err) {
     *threads = threads_available();

@@ -29,7 +29,7 @@ static bool set_blocking(int fd, bool blocking) {
     return flags >= 0 && !fcntl(fd, F_SETFL, blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
 }
 
-// --- listening ---
+// ---- listening ----
 
 static int bind_to(const struct sockaddr *address, socklen_t size) {
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), off = 0;
@@ -122,7 +122,7 @@ int socket_accept(int listener) {
     return fd;
 }
 
-// --- connecting ---
+// ---- connecting ----
 
 // 0, or what went wrong.
 static int connect_within(int fd, const struct addrinfo *a, double patience, double deadline) {
@@ -162,7 +162,7 @@ int socket_connect(const char *host, int port, double patience, double deadline,
     return fd >= 0 ? fd : err_runtime(err, "%.255s port %d: %s", host, port, strerror(why));
 }
 
-// --- bytes ---
+// ---- bytes ----
 
 // Until the socket is ready: 0, or -1 with errno.
 static int wait_for(int fd, short events, double deadline) {
@@ -203,7 +203,7 @@ bool socket_is_closed(int fd) {
     return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
 }
 
-// --- who this machine is ---
+// ---- who this machine is ----
 
 static bool numeric_address(const struct ifaddrs *i, char *text, size_t size) {
     const struct sockaddr *a = i->ifa_addr;

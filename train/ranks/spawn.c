@@ -17,7 +17,7 @@
 #include "signals.h"
 #include "sockets.h"
 
-// --- how many ---
+// ---- how many ----
 
 static int gpus_of(int *ranks, int64_t num_gpus, const char *device, Err *err) {
     if (!strcmp(device, "cpu"))
@@ -47,7 +47,7 @@ int spawn_count(int *ranks, const Launch *l, int64_t num_gpus, const char *devic
     return 0;
 }
 
-// --- one rank ---
+// ---- one rank ----
 
 typedef struct Spawn {
     const Launch *launch;
@@ -142,7 +142,7 @@ static int start_rank(Spawn *s, int local_rank, Err *err) {
     return 0;
 }
 
-// --- all of them ---
+// ---- all of them ----
 
 // Of 128 bits. In the environment, which only the user's own processes can read; an argument all could.
 static int make_secret(char secret[33], Err *err) {

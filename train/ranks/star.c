@@ -44,7 +44,7 @@ static int answer(int fd, Verdict verdict, int number) {
     return socket_send(fd, &a, sizeof a, time_now() + TELL_SECONDS);
 }
 
-// --- rank 0 ---
+// ---- rank 0 ----
 
 typedef struct Peer {
     int fd;
@@ -182,7 +182,7 @@ static int gather_ranks(Star *s, const StarPlace *place, Err *err) {
     return status;
 }
 
-// --- the others ---
+// ---- the others ----
 
 static void nap(double seconds, double deadline) {
     double left = deadline - time_now();
@@ -280,7 +280,7 @@ static int find_rank_0(Star *s, const StarPlace *p, Err *err) {
     }
 }
 
-// --- both ---
+// ---- both ----
 
 int star_open(Star *s, const StarPlace *p, Err *err) {
     CHECK(p->ranks > 1 && p->rank >= 0 && p->rank < p->ranks, "rank %d of %d", p->rank, p->ranks);
@@ -342,7 +342,7 @@ void star_close(Star *s) {
     *s = (Star){0};
 }
 
-// --- bytes ---
+// ---- bytes ----
 
 static int lost(int peer, Err *err) {
     int reason = errno;

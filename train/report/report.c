@@ -76,7 +76,7 @@ static void escape(StrBuf *out, const char *text) {
     }
 }
 
-// --- figures on top ---
+// ---- figures on top ----
 
 static void card(StrBuf *out, const char *label, const char *fmt, ...) PRINTF_LIKE(3, 4);
 static void card(StrBuf *out, const char *label, const char *fmt, ...) {
@@ -117,7 +117,7 @@ static void add_cards(StrBuf *out, const Trainer *t) {
     str_puts(out, "</div>\n");
 }
 
-// --- curves ---
+// ---- curves ----
 
 typedef struct Curves { // columns of the log: one entry per training line, then per evaluation line
     size_t n, n_eval;
@@ -193,7 +193,7 @@ static void add_curves(StrBuf *out, const char *output_dir, bool classifier) {
     mem_free(c.all);
 }
 
-// --- tables ---
+// ---- tables ----
 
 static void row(StrBuf *out, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
 static void row(StrBuf *out, const char *name, const char *fmt, ...) {

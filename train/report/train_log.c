@@ -202,7 +202,7 @@ void train_log_sync(TrainLog *log) {
     }
 }
 
-// --- reading back ---
+// ---- reading back ----
 
 typedef struct Points {
     LogPoint *items;

@@ -41,7 +41,7 @@ static AdapterConfig adapter_config(const Config *c, uint32_t targets) {
                            .n_layers = (int64_t)c->layers_to_transform.count};
 }
 
-// --- names of single layers: "layers.3.self_attn.q_proj" ---
+// ---- names of single layers: "layers.3.self_attn.q_proj" ----
 
 static bool names_a_layer(const char *name) {
     for (const char *p = name; *p; p++)

@@ -6,7 +6,7 @@
 #include "hash.h"
 #include "same.h"
 
-// --- program and config ---
+// ---- program and config ----
 
 typedef struct Items {
     SameItem *list; // owned, as the values
@@ -55,7 +55,7 @@ int same_config(Group *g, const Config *c, Err *err) {
     return check_and_clear(g, &items, err);
 }
 
-// --- what has been opened ---
+// ---- what has been opened ----
 
 static void add_adapter(Items *items, const Adapter *a) {
     size_t n = (size_t)a->count;

@@ -11,7 +11,7 @@
 #include "signals.h"
 #include "train_run_internal.h"
 
-// --- events between steps ---
+// ---- events between steps ----
 
 static bool is_last(const Run *r) {
     const RunState *s = &r->trainer->state;

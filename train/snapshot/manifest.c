@@ -34,7 +34,7 @@ static const StateField state_fields[] = {
 };
 enum { N_STATE_FIELDS = sizeof state_fields / sizeof *state_fields };
 
-// --- writing ---
+// ---- writing ----
 
 static void put_state(StrBuf *out, const RunState *s) {
     str_puts(out, "  \"state\": {");
@@ -146,7 +146,7 @@ int manifest_write(const char *dir, const RunState *s, const RunSplit *split, co
     return status;
 }
 
-// --- reading ---
+// ---- reading ----
 
 static int bad(const char *what, Err *err) {
     return err_input(err, "manifest.json: %s", what);

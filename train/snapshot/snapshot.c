@@ -13,7 +13,7 @@
 #include "safetensors.h"
 #include "snapshot_internal.h"
 
-// --- identity ---
+// ---- identity ----
 
 static void identify(RunIdentity *id, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
 static void identify(RunIdentity *id, const char *name, const char *fmt, ...) {
@@ -109,7 +109,7 @@ static int check_identity(const Trainer *t, const RunIdentity *now, const Manife
     return status;
 }
 
-// --- writing ---
+// ---- writing ----
 
 static int save_buffers(const Trainer *t, const char *dir, Err *err) {
     const float *buffers[3] = {t->adapter->params, t->optimizer->m, t->optimizer->v};
@@ -194,7 +194,7 @@ int snapshot_save(const Trainer *t, const char *output_dir, const RunIdentity *i
     return status;
 }
 
-// --- reading ---
+// ---- reading ----
 
 static bool all_finite(const float *x, int64_t n) {
     for (int64_t i = 0; i < n; i++) {

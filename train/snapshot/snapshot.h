@@ -48,7 +48,7 @@ int snapshot_load(Trainer *t, const char *dir, const RunIdentity *id, bool *othe
 int snapshot_resume(Trainer *t, const char *output_dir, const char *request, const RunIdentity *id, char **from,
                     Err *err);
 
-// --- several ranks: the calls above are rank 0's alone, these are collective ---
+// ---- several ranks: the calls above are rank 0's alone, these are collective ----
 // What rank 0 has becomes that of all: parameters, moments, state. (Device choices: rehearse.h.)
 int snapshot_share(Trainer *t, Err *err);
 // 0: all ranks have the bits of rank 0. 1: they do not, and all have the message that names one. -1: they could not

@@ -37,7 +37,7 @@ int snapshot_share(Trainer *t, Err *err) {
                        (long long)t->total_steps);
 }
 
-// --- is what the ranks have the same? ---
+// ---- is what the ranks have the same? ----
 
 typedef struct BufferHashes {
     char of[BUFFERS][33];

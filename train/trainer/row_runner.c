@@ -22,7 +22,7 @@ void row_bounds_add(RowShape *bounds, const RowPlan *p, int64_t rows) {
     bounds->longest = larger(bounds->longest, row_plan_longest(p));
 }
 
-// --- shapes ---
+// ---- shapes ----
 
 // Rounds up to a multiple of 1/parts of the next power of two.
 static int64_t rounded(int64_t n, int64_t least, int64_t parts) {
@@ -103,7 +103,7 @@ void row_runner_reserve(RowRunner *r, size_t bytes) {
     r->arena_bytes = bytes;
 }
 
-// --- a pass ---
+// ---- a pass ----
 
 static bool is_packed(const RowRunner *r, const RowPass *p) {
     const RowPass *q = &r->packed;

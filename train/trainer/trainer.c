@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-// --- the shape of a run ---
+// ---- the shape of a run ----
 
 static int64_t epochs_to_steps(double epochs, int64_t steps_per_epoch) {
     double steps = ceil(epochs * (double)steps_per_epoch - 1e-9);
@@ -29,7 +29,7 @@ static OptimizerOptions optimizer_options(const Config *c) {
                               .loraplus_ratio = c->loraplus_lr_ratio};
 }
 
-// --- the trainer ---
+// ---- the trainer ----
 
 static int64_t eval_rows_per_pass(const Config *c, const Backend *b) {
     int64_t rows = c->per_device_eval_batch_size;

@@ -5,7 +5,7 @@
 
 #include "trainer.h"
 
-// --- which rows ---
+// ---- which rows ----
 
 StepRows trainer_rows(const Trainer *t, int64_t step) {
     StepRows r = {.epoch = step / t->steps_per_epoch, .first = step % t->steps_per_epoch * t->rows_per_step};
@@ -41,7 +41,7 @@ static void count_tokens(const Trainer *t, const StepRows *rows, StepReport *rep
     }
 }
 
-// --- the gradients of this rank's rows ---
+// ---- the gradients of this rank's rows ----
 
 static void mark(Trainer *t, ClockMark m) {
     Backend *b = t->model->backend;
@@ -75,7 +75,7 @@ static bool start_passes(Trainer *t, const StepReport *report, int64_t rows_in_s
     return !(stop && stop()); // a rank without passes is asked too
 }
 
-// --- all ranks together ---
+// ---- all ranks together ----
 
 static void begin(Trainer *t) {
     t->data_seconds = 0;
@@ -136,7 +136,7 @@ static void report_ranks(const Trainer *t, const StepCounts *all, StepReport *r)
     r->reduce = (double)least * 1e-6; // who comes last does not wait
 }
 
-// --- the scale of the loss in F16: as large as gradients stay finite with ---
+// ---- the scale of the loss in F16: as large as gradients stay finite with ----
 
 static void adapt_scale(Trainer *t, bool skipped) {
     static const double largest = 0x1p24;
@@ -150,7 +150,7 @@ static void adapt_scale(Trainer *t, bool skipped) {
     s->good_steps = 0;
 }
 
-// --- the end of a step ---
+// ---- the end of a step ----
 
 // A gradient that only the scale made too large is no sign of a run that goes wrong.
 static int note_skipped(Trainer *t, const StepRows *rows, const StepReport *r, Err *err) {

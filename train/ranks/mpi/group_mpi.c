@@ -149,7 +149,7 @@ static int mpi_sum(Group *g, int64_t *data, int64_t n, Err *err) {
     return 0;
 }
 
-// --- calls of MPI that wait for other ranks without a time limit ---
+// ---- calls of MPI that wait for other ranks without a time limit ----
 
 typedef struct Watch {
     pthread_t thread;
@@ -202,7 +202,7 @@ static void watch_end(Watch *w) {
     pthread_join(w->thread, NULL);
 }
 
-// --- the end ---
+// ---- the end ----
 
 // MPI_Finalize waits for every rank, so they meet before it. A launcher ends the whole job at the
 // first rank that leaves without it: that is what a rank that failed wants.
