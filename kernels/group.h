@@ -2,7 +2,7 @@
 // exchange in host memory.
 //
 // All calls are collective: every rank makes the same ones in the same order, from one thread. Until the heartbeat runs
-// (train/ranks/lifeline.h) a call waits for `limit` seconds at most; from then on the heartbeat ends the ranks that
+// (train/ranks/heartbeat.h) a call waits for `limit` seconds at most; from then on the heartbeat ends the ranks that
 // wait for one that is gone or hangs. After a call has failed all others fail at once.
 #pragma once
 

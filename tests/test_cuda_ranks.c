@@ -28,8 +28,8 @@ static void set_number(const char *name, int value) {
 // The device of a rank, opened as a run opens it, and connected.
 static void run_rank(int rank, int ranks, void *shared, Forked *out) {
     Job *job = shared;
-    StarPlace place = {STAR_GROUP, rank, ranks, {1}, "127.0.0.1", job->port, job->listener, 20};
-    Star star;
+    RendezvousOptions place = {RENDEZVOUS_GROUP, rank, ranks, {1}, "127.0.0.1", job->port, job->listener, 20};
+    RankSockets sockets;
     Group g = group_alone();
     Backend *b = NULL;
     setenv("LORAC_MODULES", EMULATED_MODULES, 1);
@@ -38,9 +38,9 @@ static void run_rank(int rank, int ranks, void *shared, Forked *out) {
     setenv("LORAC_EMULATED_MEMORY", "134217728", 1);
     if (rank > 0) close(job->listener);
     if (ranks > 1) {
-        out->status = star_open(&star, &place, &out->err);
+        out->status = rendezvous_open(&sockets, &place, &out->err);
         if (out->status) return;
-        group_tcp_open(&g, &star);
+        group_tcp_open(&g, &sockets);
     }
     g.local_rank = job->nodes ? 0 : rank;
     g.local_ranks = job->nodes ? 1 : ranks;

@@ -5,9 +5,9 @@
 #include <math.h>
 
 #include "adapter_files.h"
+#include "autotune.h"
 #include "emulated.h"
 #include "path.h"
-#include "rehearse.h"
 #include "snapshot.h"
 #include "tiny_run.h"
 
@@ -162,7 +162,7 @@ static void test_cuda_run_rehearses_every_shape(void **state) {
     train(DTYPE_BF16, words, N_OF(words), plain);
     open_run(&r, DTYPE_BF16, words, N_OF(words));
     float *params = adapter_download(r.adapter), *later;
-    ASSERT_OK(rehearse(r.trainer, false, &err), &err);
+    ASSERT_OK(autotune(r.trainer, false, &err), &err);
     later = adapter_download(r.adapter);
     assert_memory_equal(params, later, (size_t)r.adapter->count * sizeof *params);
     r.backend->k->choices_get(r.backend, &before);

@@ -14,13 +14,13 @@ typedef struct Job {
 
 static void run_rank(int rank, int ranks, void *shared, Forked *out) {
     const Job *job = shared;
-    StarPlace p = {STAR_GROUP, rank, ranks, {1}, "127.0.0.1", job->port, job->listener, 20};
-    Star star;
+    RendezvousOptions p = {RENDEZVOUS_GROUP, rank, ranks, {1}, "127.0.0.1", job->port, job->listener, 20};
+    RankSockets sockets;
     Group g;
     if (rank > 0) close(job->listener);
-    out->status = star_open(&star, &p, &out->err);
+    out->status = rendezvous_open(&sockets, &p, &out->err);
     if (out->status) return;
-    group_tcp_open(&g, &star);
+    group_tcp_open(&g, &sockets);
     out->status = job->work(&g, &out->err);
     group_close(&g, out->status != 0);
 }
@@ -227,20 +227,20 @@ static void test_group_tcp_a_rank_is_silent(void **state) {
     assert_gone(&r[2], "rank 1 is silent: ");
 }
 
-// A second star over the group, as the lifeline has it.
-static int star_over(Group *g, Err *err) {
-    Star s;
+// A second rendezvous over the group, as the heartbeat has it.
+static int rendezvous_over(Group *g, Err *err) {
+    RankSockets s;
     for (int nodes = 1; nodes <= 2; nodes++) { // on one machine; on several
         g->nodes = nodes;
-        if (star_open_over(&s, g, STAR_LIFELINE, 10, err)) return -1;
+        if (rendezvous_over_group(&s, g, RENDEZVOUS_HEARTBEAT, 10, err)) return -1;
         int number = g->rank, status = 0;
-        if (g->rank > 0) status = star_send(&s, 0, &number, sizeof number, time_now() + 20, err);
+        if (g->rank > 0) status = rank_sockets_send(&s, 0, &number, sizeof number, time_now() + 20, err);
         for (int r = 1; r < g->ranks && g->rank == 0 && !status; r++) {
-            status = star_receive(&s, r, &number, sizeof number, time_now() + 20, err);
+            status = rank_sockets_receive(&s, r, &number, sizeof number, time_now() + 20, err);
             if (!status && number != r) status = err_runtime(err, "rank %d says %d", r, number);
         }
         if (!status) status = group_barrier(g, err);
-        star_close(&s);
+        rank_sockets_close(&s);
         if (status) return -1;
     }
     return 0;
@@ -248,7 +248,7 @@ static int star_over(Group *g, Err *err) {
 
 static void test_group_tcp_carries_another_star(void **state) {
     (void)state;
-    assert_works(star_over);
+    assert_works(rendezvous_over);
 }
 
 TEST_MAIN(TEST(test_group_tcp_sums), TEST(test_group_tcp_gathers_and_broadcasts), TEST(test_group_tcp_agrees),

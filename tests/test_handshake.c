@@ -5,10 +5,10 @@
 #include "forked.h"
 #include "launcher.h"
 #include "proof.h"
+#include "rendezvous.h"
 #include "scratch.h"
 #include "secret.h"
 #include "sockets.h"
-#include "star.h"
 
 // ---- proofs ----
 
@@ -148,15 +148,16 @@ typedef struct Job {
 
 static const unsigned char job_key[GROUP_KEY] = "only the ranks know this";
 
-static StarPlace place_of(int rank, const Job *j, double seconds) {
-    StarPlace p = {.channel = STAR_GROUP, .rank = rank, .ranks = 2, .hosts = "127.0.0.1", .port = j->port};
+static RendezvousOptions place_of(int rank, const Job *j, double seconds) {
+    RendezvousOptions p = {
+        .channel = RENDEZVOUS_GROUP, .rank = rank, .ranks = 2, .hosts = "127.0.0.1", .port = j->port};
     memcpy(p.key, job_key, sizeof p.key);
     p.listener = j->listener, p.seconds = seconds;
     return p;
 }
 
 static Hello hello_of(int rank) {
-    return (Hello){.magic = UINT64_C(0x7261747363617232), .channel = STAR_GROUP, .rank = rank, .ranks = 2};
+    return (Hello){.magic = UINT64_C(0x7261747363617232), .channel = RENDEZVOUS_GROUP, .rank = rank, .ranks = 2};
 }
 
 static int connect_to(int port) {
@@ -235,7 +236,7 @@ static void try_to_hold_up(int port) {
 
 static void meet(int rank, int ranks, void *shared, Forked *out) {
     Job *j = shared;
-    Star s = {0};
+    RankSockets s = {0};
     (void)ranks;
     if (rank != 0) close(j->listener);
     if (rank == 2) { // the stranger; rank 1 comes when it is through
@@ -244,9 +245,9 @@ static void meet(int rank, int ranks, void *shared, Forked *out) {
         return;
     }
     if (rank == 1) usleep(400 * 1000);
-    StarPlace p = place_of(rank, j, 10);
-    out->status = star_open(&s, &p, &out->err);
-    star_close(&s);
+    RendezvousOptions p = place_of(rank, j, 10);
+    out->status = rendezvous_open(&s, &p, &out->err);
+    rank_sockets_close(&s);
 }
 
 static void check_visit(void (*visit)(int port)) {
@@ -278,7 +279,7 @@ static void test_handshake_rank_0_must_prove_itself(void **state) {
     for (int reflect = 0; reflect < 2; reflect++) {
         Job j = {0};
         Err err = {0};
-        Star s;
+        RankSockets s;
         ASSERT_OK(socket_listen(&j.listener, &j.port, "127.0.0.1", &err), &err);
         fflush(NULL);
         pid_t pid = fork();
@@ -300,8 +301,8 @@ static void test_handshake_rank_0_must_prove_itself(void **state) {
                 close(fd);
             }
         }
-        StarPlace p = place_of(1, &j, 0.3);
-        ASSERT_REFUSED(star_open(&s, &p, &err), &err, "another job of lorac, or one with another LORAC_SECRET");
+        RendezvousOptions p = place_of(1, &j, 0.3);
+        ASSERT_REFUSED(rendezvous_open(&s, &p, &err), &err, "another job of lorac, or one with another LORAC_SECRET");
         int how = 0;
         pid_t ended = waitpid(pid, &how, WNOHANG);
         kill(pid, SIGKILL);

@@ -3,13 +3,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "consistency.h"
 #include "cores.h"
 #include "forked.h"
 #include "group_tcp.h"
-#include "life_wire.h"
-#include "lifeline.h"
+#include "heartbeat.h"
+#include "heartbeat_wire.h"
 #include "ranks.h"
-#include "same.h"
 #include "sockets.h"
 #include "test.h"
 
@@ -67,19 +67,19 @@ static void check_text(const Err *err) {
 
 static void test_messages_of_the_set_up(void **state) {
     (void)state;
-    static const SameItem items[] = {{"a", "1", NULL}, {"b", "a value", "a hint"}};
+    static const ConsistencyItem items[] = {{"a", "1", NULL}, {"b", "a value", "a hint"}};
     uint32_t seed = 1;
     for (int i = 0; i < 300; i++) {
         Group g = {.calls = &hostile_calls, .state = &seed, .rank = i % 3, .ranks = 3, .local_ranks = 1, .nodes = 2};
         Err err = {0};
         int threads;
-        Lifeline *l;
+        Heartbeat *l;
         ASSERT_OK(ranks_threads(&g, false, &threads, &err), &err);
         assert_true(threads >= 1);
         if (group_agree(&g, i % 2 ? err_input(&err, "mine") : 0, &err)) check_text(&err);
-        if (same_check(&g, items, 2, &err)) check_text(&err);
+        if (consistency_check(&g, items, 2, &err)) check_text(&err);
         if (g.rank > 0 && i % 10 == 1) { // tries to connect to wherever it is told to
-            assert_int_equal(lifeline_open(&l, &g, 0.02, &err), -1);
+            assert_int_equal(heartbeat_open(&l, &g, 0.02, &err), -1);
             check_text(&err);
         }
     }
@@ -92,9 +92,9 @@ static void say_letters(int rank, int ranks, void *shared, Forked *out) {
     const int *place = shared; // listener, port
     static char letters[sizeof(Cores)], all[2 * sizeof(Cores)];
     Launch l = {.kind = LAUNCH_TCP, .rank = rank, .ranks = ranks, .master = "127.0.0.1", .listener = place[0]};
-    StarPlace p = {.rank = rank, .ranks = ranks, .hosts = "127.0.0.1", .port = place[1], .seconds = 5};
+    RendezvousOptions p = {.rank = rank, .ranks = ranks, .hosts = "127.0.0.1", .port = place[1], .seconds = 5};
     Group g;
-    Star s;
+    RankSockets s;
     int threads;
     l.port = place[1], l.local_rank = l.local_ranks = -1;
     if (rank == 0) {
@@ -104,7 +104,7 @@ static void say_letters(int rank, int ranks, void *shared, Forked *out) {
     }
     close(place[0]);
     memset(letters, 'A', sizeof letters);
-    if (star_open(&s, &p, &out->err)) return;
+    if (rendezvous_open(&s, &p, &out->err)) return;
     group_tcp_open(&g, &s);
     out->status = group_gather(&g, all, letters, CORES_MACHINE + 2 * sizeof(int32_t), &out->err) ||
                   group_gather(&g, all, letters, sizeof(Cores), &out->err);
@@ -129,7 +129,7 @@ static void test_messages_without_an_end_over_tcp(void **state) {
 // A group of two with rank `rank` on this end of *peer.
 static Group half_a_group(int rank, int *peer) {
     int pair[2];
-    Star s = {.rank = rank, .ranks = 2, .fds = mem_alloc(2, sizeof(int))};
+    RankSockets s = {.rank = rank, .ranks = 2, .fds = mem_alloc(2, sizeof(int))};
     Group g;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     s.fds[0] = rank == 0 ? -1 : pair[0];
@@ -185,18 +185,18 @@ static void test_messages_of_a_group(void **state) {
 static void test_messages_of_a_heartbeat(void **state) {
     (void)state;
     uint32_t seed = 3;
-    LifeWire *in = mem_calloc(1, sizeof *in), *out = mem_calloc(1, sizeof *out);
-    LifeFrame *f = mem_calloc(1, sizeof *f);
-    char bytes[LIFE_MAX_FRAME];
+    HeartbeatWire *in = mem_calloc(1, sizeof *in), *out = mem_calloc(1, sizeof *out);
+    HeartbeatFrame *f = mem_calloc(1, sizeof *f);
+    char bytes[FRAME_MAX];
     for (int i = 0; i < 3000; i++) {
         int pair[2], frames = 0;
         WireEvent e;
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
         memset(in, 0, sizeof *in), memset(out, 0, sizeof *out);
         out->fd = pair[0];
-        wire_say(out, (LifeKind)(1 + i % 5), 1, i % 2 ? "a reason" : NULL);
+        wire_put_text(out, (FrameKind)(1 + i % 5), 1, i % 2 ? "a reason" : NULL);
         ssize_t n = recv(pair[1], bytes, sizeof bytes, MSG_DONTWAIT);
-        assert_true(n >= LIFE_HEAD);
+        assert_true(n >= FRAME_HEAD);
         size_t part = i % 3 == 0 ? 16 : (size_t)n; // often the head alone, so that not all is turned away at once
         mutate(bytes + (i % 3 == 0 ? 4 : 0), part, &seed);
         assert_int_equal(send(pair[0], bytes, (size_t)n, 0), n);
@@ -204,7 +204,7 @@ static void test_messages_of_a_heartbeat(void **state) {
         in->fd = pair[1];
         while ((e = wire_get(in, f)) == WIRE_FRAME) {
             assert_true(memchr(f->text, 0, sizeof f->text) != NULL && ++frames < 100);
-            assert_true(f->kind >= LIFE_BEAT && f->kind <= LIFE_ALARM && f->text_size <= LIFE_MAX_TEXT);
+            assert_true(f->kind >= FRAME_BEAT && f->kind <= FRAME_ALARM && f->text_size <= FRAME_MAX_TEXT);
         }
         wire_close(in), wire_close(out);
     }

@@ -6,8 +6,8 @@
 
 #include "forked.h"
 #include "ranks.h"
+#include "rendezvous.h"
 #include "sockets.h"
-#include "star.h"
 
 enum { RANKS = 3 };
 
@@ -186,7 +186,7 @@ static void test_ranks_of_mpirun(void **state) {
     if (ranks_of_mpirun() < 2) skip();
     Launch l;
     Group g;
-    Star s;
+    RankSockets s;
     Err err = {0};
     int threads;
     ASSERT_OK(launch_detect(&l, &err), &err);
@@ -196,9 +196,9 @@ static void test_ranks_of_mpirun(void **state) {
     assert_true(g.node == 0 && g.nodes == 1);
     ASSERT_OK(ranks_threads(&g, false, &threads, &err), &err);
     assert_true(threads >= 1);
-    ASSERT_OK(star_open_over(&s, &g, STAR_LIFELINE, 10, &err), &err);
+    ASSERT_OK(rendezvous_over_group(&s, &g, RENDEZVOUS_HEARTBEAT, 10, &err), &err);
     ASSERT_OK(group_barrier(&g, &err), &err);
-    star_close(&s);
+    rank_sockets_close(&s);
     group_close(&g, false);
 }
 

@@ -16,7 +16,7 @@ static int run_rank(const Config *c, const Launch *l, int bad, Err *err) {
     Group g = group_alone();
     Err apart;
     // Before MPI has threads: each of them would take a signal as its end.
-    if (signals_install(&apart) || ranks_open(&g, l, RANKS_PATIENCE * (double)c->ddp_timeout, &apart)) {
+    if (signals_install(&apart) || ranks_open(&g, l, RANKS_TIMEOUT_SHARE * (double)c->ddp_timeout, &apart)) {
         if (!bad) *err = apart;
         return err->status;
     }
@@ -44,7 +44,7 @@ static int run_train(int argc, char **argv, Err *err) {
     if (!bad) bad = spawn_count(&to_start, &l, c.num_gpus, c.device, err);
     bool has_others = l.kind == LAUNCH_MPI || l.kind == LAUNCH_TCP;
     if (to_start > 0)
-        status = spawn_status(spawn_ranks(&l, to_start, SPAWN_PATIENCE, (double)c.ddp_timeout, err), err);
+        status = spawn_status(spawn_ranks(&l, to_start, SPAWN_GRACE, (double)c.ddp_timeout, err), err);
     else
         status = bad && !has_others ? err->status : run_rank(&c, &l, bad, err);
     config_clear(&c);

@@ -92,7 +92,7 @@ static int check_output(const Verb *v, int status, Err *err) {
 }
 
 int main(int argc, char **argv) {
-    if (argc > 1 && strcmp(argv[1], "train") == 0) signals_hold();
+    if (argc > 1 && strcmp(argv[1], "train") == 0) signals_block();
     spin_shortly(argv); // where it fails, all works the same but for the spinning
     occupy_standard_streams();
     Err err = {0};

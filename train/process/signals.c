@@ -34,7 +34,7 @@ static bool ends_the_process(int signal) {
     return sigaction(signal, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL;
 }
 
-void signals_of_a_stop(sigset_t *set) {
+void signals_stop_set(sigset_t *set) {
     static const int always[] = {SIGTERM, SIGINT, SIGUSR1};
     static const int others[] = {SIGHUP,    SIGQUIT, SIGUSR2, SIGALRM, SIGXCPU,
                                  SIGVTALRM, SIGPROF, SIGPWR,  SIGIO,   SIGSTKFLT};
@@ -46,15 +46,15 @@ void signals_of_a_stop(sigset_t *set) {
         if (ends_the_process(signal)) sigaddset(set, signal);
 }
 
-void signals_hold(void) {
+void signals_block(void) {
     sigset_t set;
-    signals_of_a_stop(&set);
+    signals_stop_set(&set);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
 int signals_install(Err *err) {
     static sigset_t set; // outlives this call: the thread reads it
-    signals_of_a_stop(&set);
+    signals_stop_set(&set);
     pthread_t thread;
     int failed = pthread_sigmask(SIG_BLOCK, &set, NULL);
     if (!failed) failed = pthread_create(&thread, NULL, wait_for_signals, &set);
@@ -71,6 +71,6 @@ void signals_ask_stop(void) {
     atomic_store_explicit(&g_asked, true, memory_order_relaxed);
 }
 
-void signals_run_is_over(void) {
+void signals_ignore(void) {
     atomic_store(&g_over, true);
 }

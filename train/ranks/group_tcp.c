@@ -16,7 +16,7 @@ typedef struct Call {
 } Call;
 
 typedef struct Tcp {
-    Star star;
+    RankSockets sockets;
     uint64_t calls;
     double deadline; // of the call that is being made
     int torn;        // the rank that was sent a part of a message only, 0: none
@@ -47,11 +47,11 @@ static int out_of_step(const Call *own, int peer, const Call *theirs, Err *err) 
 }
 
 static int get(const Tcp *t, int peer, void *data, size_t n, Err *err) {
-    return star_receive(&t->star, peer, data, n, t->deadline, err);
+    return rank_sockets_receive(&t->sockets, peer, data, n, t->deadline, err);
 }
 
 static int put(Tcp *t, int peer, const void *data, size_t n, Err *err) {
-    if (!star_send(&t->star, peer, data, n, t->deadline, err)) return 0;
+    if (!rank_sockets_send(&t->sockets, peer, data, n, t->deadline, err)) return 0;
     t->torn = peer;
     return -1;
 }
@@ -65,9 +65,9 @@ static int tell_all(const Tcp *t, const Err *why) {
     double deadline = time_now() + TELLS_SECONDS;
     memset(&c, 0, sizeof c);
     c.what = GIVE_UP, c.bytes = strlen(why->msg);
-    for (int r = 1; r < t->star.ranks; r++)
-        if (r != t->torn && !star_send(&t->star, r, &c, sizeof c, deadline, &ignored))
-            (void)star_send(&t->star, r, why->msg, c.bytes, deadline, &ignored);
+    for (int r = 1; r < t->sockets.ranks; r++)
+        if (r != t->torn && !rank_sockets_send(&t->sockets, r, &c, sizeof c, deadline, &ignored))
+            (void)rank_sockets_send(&t->sockets, r, why->msg, c.bytes, deadline, &ignored);
     return -1;
 }
 
@@ -78,7 +78,7 @@ static int expect(const Tcp *t, int peer, const Call *own, Err *err) {
 }
 
 static int reply(Tcp *t, const Call *own, const void *data, size_t n, int except, Err *err) {
-    for (int r = 1; r < t->star.ranks; r++)
+    for (int r = 1; r < t->sockets.ranks; r++)
         if (put(t, r, own, sizeof *own, err) || (r != except && put(t, r, data, n, err))) return -1;
     return 0;
 }
@@ -99,7 +99,7 @@ static int ask(Tcp *t, const Call *own, const void *mine, size_t n_mine, void *r
     Call theirs;
     if (get(t, 0, &theirs, sizeof theirs, err)) return -1;
     if (theirs.what == GIVE_UP) return told_why(t, &theirs, err);
-    if (memcmp(&theirs, own, sizeof theirs) != 0) return out_of_step(&theirs, t->star.rank, own, err);
+    if (memcmp(&theirs, own, sizeof theirs) != 0) return out_of_step(&theirs, t->sockets.rank, own, err);
     return get(t, 0, result, n, err);
 }
 
@@ -111,7 +111,7 @@ static int conclude(const Tcp *t, int status, Err *err) {
 }
 
 static int broadcast_from_0(Tcp *t, const Call *c, void *data, size_t n, Err *err) {
-    for (int r = 1; r < t->star.ranks; r++)
+    for (int r = 1; r < t->sockets.ranks; r++)
         if (expect(t, r, c, err) || (r == c->from && get(t, r, data, n, err))) return -1;
     return reply(t, c, data, n, c->from, err);
 }
@@ -125,9 +125,9 @@ static int tcp_broadcast(Group *g, void *data, size_t n, int from, Err *err) {
 }
 
 static int gather_at_0(Tcp *t, const Call *c, char *all, size_t n, Err *err) {
-    for (int r = 1; r < t->star.ranks; r++)
+    for (int r = 1; r < t->sockets.ranks; r++)
         if (expect(t, r, c, err) || get(t, r, all + (size_t)r * n, n, err)) return -1;
-    return reply(t, c, all, (size_t)t->star.ranks * n, 0, err);
+    return reply(t, c, all, (size_t)t->sockets.ranks * n, 0, err);
 }
 
 static int tcp_gather(Group *g, void *all, const void *mine, size_t n, Err *err) {
@@ -154,7 +154,7 @@ static int add_from(const Tcp *t, int peer, int64_t *data, int64_t n, int64_t *c
 static int sum_at_0(Tcp *t, const Call *c, int64_t *data, int64_t n, Err *err) {
     int64_t *chunk = mem_alloc(CHUNK, sizeof *chunk);
     int status = 0;
-    for (int r = 1; r < t->star.ranks && !status; r++)
+    for (int r = 1; r < t->sockets.ranks && !status; r++)
         status = expect(t, r, c, err) || add_from(t, r, data, n, chunk, err) ? -1 : 0;
     mem_free(chunk);
     return status ? -1 : reply(t, c, data, c->bytes, 0, err);
@@ -172,19 +172,19 @@ static int tcp_sum(Group *g, int64_t *data, int64_t n, Err *err) {
 static void tcp_close(Group *g, bool failed) {
     (void)failed; // nothing is waited for in either case
     Tcp *t = g->state;
-    star_close(&t->star);
+    rank_sockets_close(&t->sockets);
     mem_free(t);
 }
 
 static const GroupCalls tcp_calls = {"tcp", tcp_broadcast, tcp_gather, tcp_sum, tcp_close};
 
-void group_tcp_open(Group *g, Star *star) {
+void group_tcp_open(Group *g, RankSockets *sockets) {
     Tcp *t = mem_calloc(1, sizeof *t);
-    t->star = *star;
-    *star = (Star){0};
-    int rank = t->star.rank, ranks = t->star.ranks;
+    t->sockets = *sockets;
+    *sockets = (RankSockets){0};
+    int rank = t->sockets.rank, ranks = t->sockets.ranks;
     *g = (Group){.calls = &tcp_calls, .state = t, .rank = rank, .ranks = ranks, .local_ranks = 1};
     g->node = rank, g->nodes = ranks;
-    memcpy(g->key, t->star.key, sizeof g->key);
-    memcpy(g->address, t->star.address, sizeof g->address);
+    memcpy(g->key, t->sockets.key, sizeof g->key);
+    memcpy(g->address, t->sockets.address, sizeof g->address);
 }

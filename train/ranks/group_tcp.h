@@ -5,7 +5,7 @@
 // error that says so.
 #pragma once
 
-#include "star.h"
+#include "rendezvous.h"
 
 // Takes the connections over. Fills the calls and the number of ranks; the numbers of machines are of one rank each.
-void group_tcp_open(Group *g, Star *star);
+void group_tcp_open(Group *g, RankSockets *sockets);

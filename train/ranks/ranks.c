@@ -94,21 +94,21 @@ static int open_mpi(Group *g, const Launch *l, double seconds, Err *err) {
 }
 
 static int open_tcp(Group *g, const Launch *l, double seconds, Err *err) {
-    Star star;
-    StarPlace p = {.channel = STAR_GROUP,
-                   .rank = l->rank,
-                   .ranks = l->ranks,
-                   .hosts = l->master,
-                   .port = l->port,
-                   .listener = l->listener,
-                   .seconds = seconds};
+    RankSockets sockets;
+    RendezvousOptions p = {.channel = RENDEZVOUS_GROUP,
+                           .rank = l->rank,
+                           .ranks = l->ranks,
+                           .hosts = l->master,
+                           .port = l->port,
+                           .listener = l->listener,
+                           .seconds = seconds};
     memcpy(p.key, l->key, sizeof p.key);
     if (l->rank == 0 && p.listener < 0 && socket_listen(&p.listener, &p.port, l->master, err))
         return err_context(err, "rank 0");
-    if (star_open(&star, &p, err)) return -1;
-    group_tcp_open(g, &star);
+    if (rendezvous_open(&sockets, &p, err)) return -1;
+    group_tcp_open(g, &sockets);
     // Rank 0 gives up first and says why: it knows who is missing.
-    g->limit = l->rank == 0 ? seconds : seconds / RANKS_PATIENCE;
+    g->limit = l->rank == 0 ? seconds : seconds / RANKS_TIMEOUT_SHARE;
     return 0;
 }
 

@@ -214,7 +214,7 @@ static int outcome(const Spawn *s, Err *err) {
 
 static void hear_signals(Spawn *s) {
     (void)signal(SIGCHLD, SIG_DFL); // a parent may have left it ignored: then nobody could be waited for
-    signals_of_a_stop(&s->heard);
+    signals_stop_set(&s->heard);
     sigaddset(&s->heard, SIGCHLD);
     pthread_sigmask(SIG_BLOCK, &s->heard, &s->plain);
 }

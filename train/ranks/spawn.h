@@ -2,7 +2,7 @@
 //
 //   launch_detect(&l, err);
 //   spawn_count(&ranks, &l, c.num_gpus, c.device, err);
-//   if (ranks > 0) return spawn_ranks(&l, ranks, SPAWN_PATIENCE, c.ddp_timeout, err); // only waits
+//   if (ranks > 0) return spawn_ranks(&l, ranks, SPAWN_GRACE, c.ddp_timeout, err); // only waits
 //   ranks_open(&g, &l, ...)
 //
 // A rank is this program again with the same arguments and the environment that torchrun would give it. It dies with
@@ -11,7 +11,7 @@
 
 #include "launcher.h"
 
-enum { NUM_GPUS_ALL = -1, SPAWN_PATIENCE = 8 };
+enum { NUM_GPUS_ALL = -1, SPAWN_GRACE = 8 };
 
 // *ranks = how many are to be started here; 0: none, this process is a rank itself (or alone).
 // EXIT_INPUT: several GPUs are asked for and there are fewer, or the device is the CPU.

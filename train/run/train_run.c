@@ -4,9 +4,9 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "autotune.h"
 #include "finish.h"
 #include "memory_use.h"
-#include "rehearse.h"
 #include "say.h"
 #include "signals.h"
 #include "train_run_internal.h"
@@ -80,7 +80,7 @@ static int write_snapshot(Run *r, Err *err) {
 // Rank 0 writes what all have. 0, 1: it could not be written; -1: the base model's files have changed, or the ranks do
 // not have the same.
 static int save(Run *r, Err *err) {
-    lifeline_at(r->life, LIFE_ANY_TIME, r->trainer->state.step);
+    heartbeat_set_phase(r->life, PHASE_UNTIMED, r->trainer->state.step);
     int bad = model_unchanged(r->model, err);
     if (run_agree(r, bad ? bad : keep_place(r, err), err)) return -1;
     int other = snapshot_compare_ranks(r->trainer, err);
@@ -168,16 +168,16 @@ static int step_loop(Run *r, Err *err) {
 
 // The others wait: what a run leaves is there when any of them ends.
 static int finish(Run *r, Err *err) {
-    lifeline_at(r->life, LIFE_ANY_TIME, r->trainer->state.step);
+    heartbeat_set_phase(r->life, PHASE_UNTIMED, r->trainer->state.step);
     if (run_agree(r, model_unchanged(r->model, err), err)) return err->status;
     int status = run_is_first(r) ? finish_run(r->trainer, r->dir.path, r->fresh, err) : 0;
     return run_agree(r, status, err) ? err->status : 0;
 }
 
 static int run(Run *r, Err *err) {
-    if (run_agree(r, lifeline_open(&r->life, r->group, (double)r->config->ddp_timeout, err), err)) return err->status;
+    if (run_agree(r, heartbeat_open(&r->life, r->group, (double)r->config->ddp_timeout, err), err)) return err->status;
     if (run_set_up(r, err)) return err->status;
-    if (run_agreed(r, rehearse(r->trainer, r->saved_step >= 0, err))) return err->status;
+    if (run_agreed(r, autotune(r->trainer, r->saved_step >= 0, err))) return err->status;
     int status = step_loop(r, err);
     return status ? status : finish(r, err);
 }
@@ -185,10 +185,10 @@ static int run(Run *r, Err *err) {
 // An error that only this rank knows of names it, and ends the others; of one that all have, rank 0 speaks.
 static void tell(const Run *r, int status, Err *err) {
     bool failed = status && status != EXIT_INTERRUPTED, all_know = r->all_know && !r->group->broken;
-    if (!failed) signals_run_is_over();
+    if (!failed) signals_ignore();
     if (failed && all_know && r->group->rank > 0) err->msg[0] = 0;
     if (failed && !all_know && r->group->ranks > 1) err_context(err, "rank %d", r->group->rank);
-    lifeline_close(r->life, status, failed && !all_know ? err->msg : NULL);
+    heartbeat_close(r->life, status, failed && !all_know ? err->msg : NULL);
 }
 
 int train_run(const Config *c, Group *g, Err *err) {

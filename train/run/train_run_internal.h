@@ -14,7 +14,7 @@ typedef struct BestEval {
 typedef struct Run {
     const Config *config;
     Group *group;
-    Lifeline *life;
+    Heartbeat *life;
     OutputDir dir; // rank 0's; the others leave it alone
     Backend *backend;
     Model *model;

@@ -5,17 +5,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "consistency.h"
 #include "data_notes.h"
 #include "memory_use.h"
 #include "path.h"
 #include "quantize.h"
 #include "ranks.h"
 #include "run_adapter.h"
+#include "run_consistency.h"
 #include "run_device.h"
 #include "run_model.h"
 #include "run_outputs.h"
-#include "same.h"
-#include "same_run.h"
 #include "say.h"
 #include "train_run_internal.h"
 
@@ -243,13 +243,13 @@ static void choose_template(Run *r) {
 int run_set_up(Run *r, Err *err) {
     ModelOptions options;
     int64_t max_tokens;
-    if (run_agreed(r, same_config(r->group, r->config, err))) return -1;
+    if (run_agreed(r, consistency_check_config(r->group, r->config, err))) return -1;
     if (run_agree(r, run_model_options(&options, r->config, &max_tokens, err), err)) return -1;
     if (open_output(r, err) || load_model(r, &options, err) || open_data(r, err)) return -1;
     int status = run_adapter_new(&r->adapter, r->config, r->model, dataset_labels(r->data.train), err);
     if (!status) choose_template(r);
     if (run_agree(r, status, err) || open_trainer(r, err)) return -1;
-    if (run_agreed(r, same_run(r->group, r->trainer, &r->identity, err)) || resume(r, err)) return -1;
+    if (run_agreed(r, consistency_check_run(r->group, r->trainer, &r->identity, err)) || resume(r, err)) return -1;
     print_plan(r);
     return 0;
 }

@@ -49,7 +49,7 @@ int snapshot_resume(Trainer *t, const char *output_dir, const char *request, con
                     Err *err);
 
 // ---- several ranks: the calls above are rank 0's alone, these are collective ----
-// What rank 0 has becomes that of all: parameters, moments, state. (Device choices: rehearse.h.)
+// What rank 0 has becomes that of all: parameters, moments, state. (Device choices: autotune.h.)
 int snapshot_share(Trainer *t, Err *err);
 // 0: all ranks have the bits of rank 0. 1: they do not, and all have the message that names one. -1: they could not
 // ask.

@@ -48,7 +48,7 @@ static void run_pass(RowRunner *r, const Dataset *d, const RowPlan *p, int64_t f
     RowPass pass = {.dataset = d, .plan = p, .rows = rows, .count = left < r->eval_rows ? left : r->eval_rows};
     DecoderOptions o = eval_options();
     for (int64_t i = 0; i < pass.count; i++) rows[i] = first + i;
-    lifeline_at(r->life, row_runner_phase(r), 0);
+    heartbeat_set_phase(r->life, row_runner_phase(r), 0);
     row_runner_start(r, &pass, &o, (PassState){.grad_scale = 1}, TAPE_FORWARD, r->tally);
     sums->scored += r->row.scored;
     if (r->predicted) count_classes(sums->classes, r);
@@ -86,9 +86,9 @@ int evaluate(RowRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void
     EvalSums *sums = mem_calloc(1, bytes);
     b->k->zero(b, r->tally, sizeof *r->tally);
     run_passes(r, d, p, stop, sums);
-    lifeline_at(r->life, LIFE_WAITING, 0);
+    heartbeat_set_phase(r->life, PHASE_WAITING, 0);
     int status = r->group ? group_sum(r->group, (int64_t *)sums, (int64_t)(bytes / sizeof(int64_t)), err) : 0;
-    lifeline_at(r->life, LIFE_ANY_TIME, 0);
+    heartbeat_set_phase(r->life, PHASE_UNTIMED, 0);
     for (int64_t i = 0; i < row_plan_count(p); i++) tokens += row_plan_supervised(p, i);
     if (!status && sums->stopped) status = 1;
     if (!status && sums->scored != tokens)

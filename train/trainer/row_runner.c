@@ -122,8 +122,8 @@ RowShape row_runner_shape(const RowRunner *r, const RowPass *p) {
     return bucket(r->model->backend, s);
 }
 
-LifePhase row_runner_phase(const RowRunner *r) {
-    return r->model->backend->host_memory ? LIFE_COMPUTING_ON_CPU : LIFE_COMPUTING;
+HeartbeatPhase row_runner_phase(const RowRunner *r) {
+    return r->model->backend->host_memory ? PHASE_COMPUTING_ON_CPU : PHASE_COMPUTING;
 }
 
 void row_runner_pack(RowRunner *r, const RowPass *p) {

@@ -8,7 +8,7 @@
 #pragma once
 
 #include "decoder.h"
-#include "lifeline.h"
+#include "heartbeat.h"
 #include "rows.h"
 
 // Of the largest pass of `rows` rows of p, each by itself.
@@ -30,7 +30,7 @@ typedef struct RowRunner {
     RowShape bounds;
     int64_t eval_rows; // side by side in a pass of an evaluation
     Group *group;      // over which evaluations are dealt; NULL: alone
-    Lifeline *life;    // told of each pass; NULL: alone
+    Heartbeat *life;   // told of each pass; NULL: alone
     Tape *tape;
     RowInputs *inputs;
     Row row;
@@ -51,8 +51,8 @@ size_t row_runner_plan(RowRunner *r, const DecoderOptions *o, TapeMode mode);
 // Reserves an arena of at least that size; its pages are touched only as far as passes use them.
 void row_runner_reserve(RowRunner *r, size_t bytes);
 
-// What a rank is at during a pass, for its lifeline.
-LifePhase row_runner_phase(const RowRunner *r);
+// What a rank is at during a pass, for its heartbeat.
+HeartbeatPhase row_runner_phase(const RowRunner *r);
 // Lays the pass out on the host, which may be done while the device works; row_runner_start does it where it was not.
 void row_runner_pack(RowRunner *r, const RowPass *pass);
 // The shape that the pass has, without reading its samples.

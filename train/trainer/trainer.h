@@ -58,8 +58,8 @@ typedef struct Trainer {
     Adapter *adapter;
     const RunData *data;
     Group *group;
-    Group alone;    // where no group was given
-    Lifeline *life; // NULL: alone
+    Group alone;     // where no group was given
+    Heartbeat *life; // NULL: alone
     RowRunner *runner;
     Optimizer *optimizer;
     StepCounts *counts;  // the host's part, before it is sent

@@ -64,7 +64,7 @@ static bool start_passes(Trainer *t, const StepReport *report, int64_t rows_in_s
     RowPass pass;
     t->optimizer->unscale = (float)(1 / scale);
     for (int64_t p = t->group->rank; trainer_pass(t, t->state.step, p, &pass); p += t->group->ranks) {
-        lifeline_at(t->life, row_runner_phase(t->runner), report->step);
+        heartbeat_set_phase(t->life, row_runner_phase(t->runner), report->step);
         if (stop && stop()) return false;
         lay_out(t, &pass, p == t->group->rank);
         optimizer_begin_row(t->optimizer);
@@ -93,7 +93,7 @@ static void reduce(Trainer *t, bool stopped) {
     t->counts->stopped = stopped;
     if (stopped) b->k->upload(b, t->optimizer->bad, &one, sizeof one);
     b->k->upload(b, (char *)t->optimizer->counts + from, (char *)t->counts + from, bytes - from);
-    lifeline_at(t->life, LIFE_WAITING, t->state.step + 1);
+    heartbeat_set_phase(t->life, PHASE_WAITING, t->state.step + 1);
     mark(t, CLOCK_COMPUTED);
     optimizer_reduce(t->optimizer);
     mark(t, CLOCK_REDUCED);

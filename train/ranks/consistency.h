@@ -1,4 +1,4 @@
-// same: are the ranks of a run about to do the same? Asked before the first step: ranks that differ would train
+// consistency: are the ranks of a run about to do the same? Asked before the first step: ranks that differ would train
 // something that nobody asked for, or wait for each other for ever.
 //
 // All calls are collective. 0 where all ranks came with the same; else -1 on all of them, EXIT_INPUT, and on rank 0 the
@@ -7,9 +7,9 @@
 
 #include "group.h"
 
-typedef struct SameItem {
+typedef struct ConsistencyItem {
     const char *name, *value;
     const char *hint; // what to do where it differs; NULL: nothing to be said
-} SameItem;
+} ConsistencyItem;
 
-int same_check(Group *g, const SameItem *items, int n, Err *err);
+int consistency_check(Group *g, const ConsistencyItem *items, int n, Err *err);

@@ -1,4 +1,4 @@
-#include "same.h"
+#include "consistency.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +18,7 @@ typedef struct Sight {
     char host[64], value[160];
 } Sight;
 
-static void hash_items(Hash hash, const SameItem *items, int n, bool values) {
+static void hash_items(Hash hash, const ConsistencyItem *items, int n, bool values) {
     Fingerprint *f = fingerprint_new();
     for (int i = 0; i < n; i++) {
         const char *text = values ? items[i].value : items[i].name;
@@ -41,7 +41,7 @@ static int first_other(const void *all, size_t size, int ranks) {
     return r;
 }
 
-static int refuse(Group *g, const SameItem *item, int other, const char *more, Err *err) {
+static int refuse(Group *g, const ConsistencyItem *item, int other, const char *more, Err *err) {
     Sight mine = own_sight(item->value), *all = mem_calloc((size_t)g->ranks, sizeof *all);
     int rc = group_gather(g, all, &mine, sizeof mine, err);
     for (int r = 0; r < g->ranks && !rc; r++) GROUP_END_TEXT(all[r].host), GROUP_END_TEXT(all[r].value);
@@ -55,7 +55,7 @@ static int refuse(Group *g, const SameItem *item, int other, const char *more, E
 }
 
 // Every rank's hash of every item: names the first that differs, and that there are others.
-static int refuse_items(Group *g, const SameItem *items, int n, int other, Err *err) {
+static int refuse_items(Group *g, const ConsistencyItem *items, int n, int other, Err *err) {
     Hash *mine = mem_calloc((size_t)n, sizeof *mine), *all = mem_calloc((size_t)n * (size_t)g->ranks, sizeof *all);
     StrBuf more = {0};
     int first = -1;
@@ -74,7 +74,7 @@ static int refuse_items(Group *g, const SameItem *items, int n, int other, Err *
     return rc;
 }
 
-int same_check(Group *g, const SameItem *items, int n, Err *err) {
+int consistency_check(Group *g, const ConsistencyItem *items, int n, Err *err) {
     if (g->ranks == 1) return 0;
     Whole mine = {{0}, {0}}, *all = mem_calloc((size_t)g->ranks, sizeof *all);
     hash_items(mine.names, items, n, false);
@@ -85,6 +85,6 @@ int same_check(Group *g, const SameItem *items, int n, Err *err) {
     mem_free(all);
     if (rc || other == g->ranks) return rc;
     // Without the same names there is nothing to compare one by one.
-    SameItem names = {"what is compared", mine.names, NULL};
+    ConsistencyItem names = {"what is compared", mine.names, NULL};
     return same_names ? refuse_items(g, items, n, other, err) : refuse(g, &names, other, "", err);
 }

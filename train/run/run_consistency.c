@@ -1,15 +1,15 @@
-#include "same_run.h"
+#include "run_consistency.h"
 
 #include <stdio.h>
 #include <string.h>
 
+#include "consistency.h"
 #include "hash.h"
-#include "same.h"
 
 // ---- program and config ----
 
 typedef struct Items {
-    SameItem *list; // owned, as the values
+    ConsistencyItem *list; // owned, as the values
     int count;
     size_t capacity;
 } Items;
@@ -29,11 +29,11 @@ static const char *hint_of(const char *name) {
 static void add(void *items, const char *name, const char *value) {
     Items *s = items;
     MEM_GROW(s->list, s->capacity, (size_t)s->count + 1);
-    s->list[s->count++] = (SameItem){name, mem_strdup(value), hint_of(name)};
+    s->list[s->count++] = (ConsistencyItem){name, mem_strdup(value), hint_of(name)};
 }
 
 static int check_and_clear(Group *g, Items *s, Err *err) {
-    int rc = same_check(g, s->list, s->count, err);
+    int rc = consistency_check(g, s->list, s->count, err);
     for (int i = 0; i < s->count; i++) mem_free((char *)s->list[i].value);
     mem_free(s->list);
     return rc;
@@ -43,11 +43,11 @@ static int check_and_clear(Group *g, Items *s, Err *err) {
 static int same_program(Group *g, Err *err) {
     char hash[33];
     if (hash_file(hash, "/proc/self/exe", NULL)) snprintf(hash, sizeof hash, "no hash of itself");
-    SameItem program = {"the program lorac", hash, "expected the same executable everywhere"};
-    return same_check(g, &program, 1, err);
+    ConsistencyItem program = {"the program lorac", hash, "expected the same executable everywhere"};
+    return consistency_check(g, &program, 1, err);
 }
 
-int same_config(Group *g, const Config *c, Err *err) {
+int consistency_check_config(Group *g, const Config *c, Err *err) {
     if (g->ranks == 1) return 0;
     if (same_program(g, err)) return -1;
     Items items = {0};
@@ -67,7 +67,7 @@ static void add_adapter(Items *items, const Adapter *a) {
     mem_free(params);
 }
 
-int same_run(Group *g, const Trainer *t, const RunIdentity *id, Err *err) {
+int consistency_check_run(Group *g, const Trainer *t, const RunIdentity *id, Err *err) {
     if (g->ranks == 1) return 0;
     Items items = {0};
     StrBuf kind = {0};

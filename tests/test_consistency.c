@@ -2,8 +2,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "same.h"
-#include "same_run.h"
+#include "consistency.h"
+#include "run_consistency.h"
 #include "test.h"
 
 enum { RANKS = 3, TABLE_BYTES = 1 << 16 };
@@ -17,7 +17,7 @@ typedef struct Rank {
     pthread_t thread;
     Group group;
     const char *override; // of the config
-    const SameItem *items;
+    const ConsistencyItem *items;
     int n_items, rc;
     Err err;
 } Rank;
@@ -37,7 +37,7 @@ static const GroupCalls thread_calls = {.name = "threads", .gather = gather};
 
 static void *check_items(void *rank) {
     Rank *r = rank;
-    r->rc = same_check(&r->group, r->items, r->n_items, &r->err);
+    r->rc = consistency_check(&r->group, r->items, r->n_items, &r->err);
     return NULL;
 }
 
@@ -48,7 +48,7 @@ static void *check_config(void *rank) {
     char *argv[] = {path, "--train_file=t.jsonl", "--output_dir=out", (char *)r->override};
     Config c = {0};
     r->rc = config_load(&c, r->override ? 4 : 3, argv, CONFIG_FOR_TRAIN, &r->err);
-    if (!r->rc) r->rc = same_config(&r->group, &c, &r->err);
+    if (!r->rc) r->rc = consistency_check_config(&r->group, &c, &r->err);
     config_clear(&c);
     return NULL;
 }
@@ -89,7 +89,7 @@ static void check_override(int rank, const char *override, const char *front, co
     }
 }
 
-static void test_same_config_passes(void **state) {
+static void test_consistency_config_passes(void **state) {
     (void)state;
     check_override(0, NULL, NULL, NULL);
     check_override(1, "--device=cpu", NULL, NULL);
@@ -97,7 +97,7 @@ static void test_same_config_passes(void **state) {
     check_override(2, "--learning_rate=0.0002", NULL, NULL); // the default, said aloud
 }
 
-static void test_same_config_names_the_key(void **state) {
+static void test_consistency_config_names_the_key(void **state) {
     (void)state;
     check_override(1, "--learning_rate=0.001", "learning_rate: rank 1 (host ", ") has 0.001, rank 0 (host ");
     check_override(1, "--learning_rate=0.001", "learning_rate: rank 1 (host ", ") has 0.0002");
@@ -107,10 +107,11 @@ static void test_same_config_names_the_key(void **state) {
     check_override(2, "--ddp_timeout=5", "ddp_timeout: rank 2 (host ", ") has 5, rank 0 (host ");
 }
 
-static void test_same_items_names_all_that_differ(void **state) {
+static void test_consistency_items_names_all_that_differ(void **state) {
     (void)state;
-    const SameItem a[] = {{"colour", "red", NULL}, {"size", "9", "buy one"}, {"taste", "", NULL}, {"x", "1", NULL}};
-    const SameItem b[] = {
+    const ConsistencyItem a[] = {
+        {"colour", "red", NULL}, {"size", "9", "buy one"}, {"taste", "", NULL}, {"x", "1", NULL}};
+    const ConsistencyItem b[] = {
         {"colour", "red", NULL}, {"size", "8", "buy one"}, {"taste", "sweet", NULL}, {"x", "2", NULL}};
     Rank ranks[RANKS] = {{0}};
     for (int i = 0; i < RANKS; i++) ranks[i].items = i == 2 ? b : a, ranks[i].n_items = 4;
@@ -119,45 +120,46 @@ static void test_same_items_names_all_that_differ(void **state) {
 }
 
 // Values whose texts together are the same are not the same.
-static void test_same_items_tells_neighbours_apart(void **state) {
+static void test_consistency_items_tells_neighbours_apart(void **state) {
     (void)state;
-    const SameItem a[] = {{"one", "ab", NULL}, {"two", "c", NULL}}, b[] = {{"one", "a", NULL}, {"two", "bc", NULL}};
+    const ConsistencyItem a[] = {{"one", "ab", NULL}, {"two", "c", NULL}},
+                          b[] = {{"one", "a", NULL}, {"two", "bc", NULL}};
     Rank ranks[RANKS] = {{0}};
     for (int i = 0; i < RANKS; i++) ranks[i].items = i == 1 ? b : a, ranks[i].n_items = 2;
     run_all(ranks, check_items);
     refused(ranks, "one: rank 1 (host ", "has a, rank 0");
 }
 
-static void test_same_items_refuses_other_names(void **state) {
+static void test_consistency_items_refuses_other_names(void **state) {
     (void)state;
-    const SameItem a[] = {{"one", "1", NULL}, {"two", "2", NULL}}, b[] = {{"one", "1", NULL}};
+    const ConsistencyItem a[] = {{"one", "1", NULL}, {"two", "2", NULL}}, b[] = {{"one", "1", NULL}};
     Rank ranks[RANKS] = {{0}};
     for (int i = 0; i < RANKS; i++) ranks[i].items = i == 1 ? b : a, ranks[i].n_items = i == 1 ? 1 : 2;
     run_all(ranks, check_items);
     refused(ranks, "what is compared: rank 1 (host ", ") has ");
 }
 
-static void test_same_shortens_long_values(void **state) {
+static void test_consistency_shortens_long_values(void **state) {
     (void)state;
     char long_a[400], long_b[400];
     memset(long_a, 'a', 399), memset(long_b, 'b', 399), long_a[399] = long_b[399] = 0;
-    const SameItem a = {"list", long_a, NULL}, b = {"list", long_b, NULL};
+    const ConsistencyItem a = {"list", long_a, NULL}, b = {"list", long_b, NULL};
     Rank ranks[RANKS] = {{0}};
     for (int i = 0; i < RANKS; i++) ranks[i].items = i == 1 ? &b : &a, ranks[i].n_items = 1;
     run_all(ranks, check_items);
     refused(ranks, "list: rank 1 (host ", "has ...bbb");
 }
 
-static void test_same_alone_is_the_same(void **state) {
+static void test_consistency_alone_is_the_same(void **state) {
     (void)state;
     Group g = group_alone();
     Err err;
-    ASSERT_OK(same_check(&g, NULL, 0, &err), &err);
-    ASSERT_OK(same_config(&g, NULL, &err), &err);
-    ASSERT_OK(same_run(&g, NULL, NULL, &err), &err);
+    ASSERT_OK(consistency_check(&g, NULL, 0, &err), &err);
+    ASSERT_OK(consistency_check_config(&g, NULL, &err), &err);
+    ASSERT_OK(consistency_check_run(&g, NULL, NULL, &err), &err);
 }
 
-TEST_MAIN(TEST(test_same_config_passes), TEST(test_same_config_names_the_key),
-          TEST(test_same_items_names_all_that_differ), TEST(test_same_items_tells_neighbours_apart),
-          TEST(test_same_items_refuses_other_names), TEST(test_same_shortens_long_values),
-          TEST(test_same_alone_is_the_same))
+TEST_MAIN(TEST(test_consistency_config_passes), TEST(test_consistency_config_names_the_key),
+          TEST(test_consistency_items_names_all_that_differ), TEST(test_consistency_items_tells_neighbours_apart),
+          TEST(test_consistency_items_refuses_other_names), TEST(test_consistency_shortens_long_values),
+          TEST(test_consistency_alone_is_the_same))

@@ -1,4 +1,4 @@
-// star: the rendezvous, and bytes over its connections.
+// rendezvous: the handshake of the ranks with rank 0, and bytes over the connections that it leaves.
 //
 //   a rank                                rank 0
 //   hello: who it is, a nonce       ->
@@ -8,7 +8,7 @@
 //
 // A rank that gave up meanwhile, or whose first try still waits in the queue of the socket, sends no proof and takes no
 // slot. Whatever else connects is closed: after 5 s, or when 64 others have come.
-#include "star.h"
+#include "rendezvous.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -56,8 +56,8 @@ typedef struct Peer {
 } Peer;
 
 typedef struct Entrance {
-    const StarPlace *place;
-    Star *star;
+    const RendezvousOptions *place;
+    RankSockets *sockets;
     int connected, n_peers;
     int unproved; // connections that said hello and did not know the key
     Peer peers[MAX_PEERS];
@@ -79,7 +79,7 @@ static void accept_peer(Entrance *e) {
 
 static void free_slots_of_the_dead(Entrance *e) {
     for (int r = 1; r < e->place->ranks; r++) {
-        int *fd = &e->star->fds[r];
+        int *fd = &e->sockets->fds[r];
         if (*fd < 0 || !socket_is_closed(*fd)) continue;
         close(*fd);
         *fd = -1;
@@ -105,8 +105,8 @@ static bool take_slot(Entrance *e, const Peer *p) {
     int ranks = e->place->ranks;
     if (!proof_is_right(p->proof, e->place->key, SIDE_PEER, h, p->nonce)) return e->unproved++, false;
     if (h->ranks != ranks || h->rank < 1 || h->rank >= ranks) return answer(p->fd, OTHER_COUNT, ranks), false;
-    if (e->star->fds[h->rank] >= 0) return answer(p->fd, RANK_TAKEN, 0), false;
-    e->star->fds[h->rank] = p->fd;
+    if (e->sockets->fds[h->rank] >= 0) return answer(p->fd, RANK_TAKEN, 0), false;
+    e->sockets->fds[h->rank] = p->fd;
     e->connected++;
     return true;
 }
@@ -141,7 +141,7 @@ static void attend(Entrance *e, double deadline) {
 
 static int first_missing(const Entrance *e) {
     int r = 1;
-    while (r < e->place->ranks && e->star->fds[r] >= 0) r++;
+    while (r < e->place->ranks && e->sockets->fds[r] >= 0) r++;
     return r;
 }
 
@@ -150,7 +150,8 @@ static int conclude(Entrance *e, bool complete, Err *err) {
     int missing = first_missing(e), n = e->place->ranks, absent = n - 1 - e->connected, failed = 0;
     for (int i = 0; i < e->n_peers; i++) close(e->peers[i].fd);
     for (int r = 1; r < n; r++)
-        if (e->star->fds[r] >= 0 && answer(e->star->fds[r], complete ? COMPLETE : RANK_MISSING, missing) && !failed)
+        if (e->sockets->fds[r] >= 0 && answer(e->sockets->fds[r], complete ? COMPLETE : RANK_MISSING, missing) &&
+            !failed)
             failed = r;
     if (complete) return failed ? err_runtime(err, "rank %d is gone: its connection has ended", failed) : 0;
     return err_runtime(err, "%d of %d ranks did not connect to rank 0 within %g s: the first is rank %d%s", absent, n,
@@ -167,10 +168,10 @@ static void allow_files(int ranks) {
     (void)setrlimit(RLIMIT_NOFILE, &limit); // where it fails the ranks that do not come are named
 }
 
-static int gather_ranks(Star *s, const StarPlace *place, Err *err) {
+static int gather_ranks(RankSockets *s, const RendezvousOptions *place, Err *err) {
     double deadline = time_now() + place->seconds;
     Entrance *e = mem_calloc(1, sizeof *e);
-    e->place = place, e->star = s;
+    e->place = place, e->sockets = s;
     allow_files(place->ranks);
     socket_own_address(s->address, sizeof s->address, place->listener);
     while (e->connected < place->ranks - 1 && time_now() < deadline) {
@@ -195,7 +196,7 @@ static void nap(double seconds, double deadline) {
 // ended, or so many others have come that there was no room.
 typedef enum { CONNECTED, UNREACHABLE, TRY_AGAIN, DROPPED, GIVE_UP } Outcome;
 
-static Outcome refused(const Answer *a, const StarPlace *p, Err *err) {
+static Outcome refused(const Answer *a, const RendezvousOptions *p, Err *err) {
     if (a->magic != MAGIC)
         err_runtime(err, "rank 0 sent no answer that lorac sends");
     else if (a->verdict == OTHER_COUNT)
@@ -216,7 +217,7 @@ static int send_all(int fd, const void *data, size_t n, double deadline, Err *er
     return socket_send(fd, data, n, deadline) ? err_runtime(err, "%s", strerror(errno)) : 0;
 }
 
-static Outcome introduce(int fd, const StarPlace *p, double deadline, Err *err) {
+static Outcome introduce(int fd, const RendezvousOptions *p, double deadline, Err *err) {
     Hello h = {.magic = MAGIC, .channel = (int32_t)p->channel, .rank = p->rank, .ranks = p->ranks};
     Challenge c;
     Answer a;
@@ -240,7 +241,7 @@ static Outcome introduce(int fd, const StarPlace *p, double deadline, Err *err) 
     return a.magic == MAGIC && a.verdict == COMPLETE ? CONNECTED : refused(&a, p, err);
 }
 
-static Outcome try_host(Star *s, const StarPlace *p, const char *host, double deadline, Err *err) {
+static Outcome try_host(RankSockets *s, const RendezvousOptions *p, const char *host, double deadline, Err *err) {
     int fd = socket_connect(host, p->port, CONNECT_SECONDS, deadline, err);
     if (fd < 0) return UNREACHABLE;
     Outcome o = introduce(fd, p, deadline, err);
@@ -252,7 +253,7 @@ static Outcome try_host(Star *s, const StarPlace *p, const char *host, double de
     return o;
 }
 
-static Outcome try_hosts(Star *s, const StarPlace *p, double deadline, Err *err) {
+static Outcome try_hosts(RankSockets *s, const RendezvousOptions *p, double deadline, Err *err) {
     Outcome o = UNREACHABLE;
     char *hosts = mem_strdup(p->hosts), *rest = hosts;
     for (char *host; o <= TRY_AGAIN && o != CONNECTED && (host = strsep(&rest, ","));) {
@@ -264,7 +265,7 @@ static Outcome try_hosts(Star *s, const StarPlace *p, double deadline, Err *err)
     return o;
 }
 
-static int find_rank_0(Star *s, const StarPlace *p, Err *err) {
+static int find_rank_0(RankSockets *s, const RendezvousOptions *p, Err *err) {
     double deadline = time_now() + p->seconds, pause = 0.01;
     Err dropped = {0};
     err_runtime(err, "not tried");
@@ -282,14 +283,14 @@ static int find_rank_0(Star *s, const StarPlace *p, Err *err) {
 
 // ---- both ----
 
-int star_open(Star *s, const StarPlace *p, Err *err) {
+int rendezvous_open(RankSockets *s, const RendezvousOptions *p, Err *err) {
     CHECK(p->ranks > 1 && p->rank >= 0 && p->rank < p->ranks, "rank %d of %d", p->rank, p->ranks);
-    *s = (Star){.rank = p->rank, .ranks = p->ranks, .fds = mem_alloc((size_t)p->ranks, sizeof(int))};
+    *s = (RankSockets){.rank = p->rank, .ranks = p->ranks, .fds = mem_alloc((size_t)p->ranks, sizeof(int))};
     for (int r = 0; r < p->ranks; r++) s->fds[r] = -1;
     memcpy(s->key, p->key, sizeof s->key);
     int status = p->rank == 0 ? gather_ranks(s, p, err) : find_rank_0(s, p, err);
     if (p->rank == 0) close(p->listener);
-    if (status) star_close(s);
+    if (status) rank_sockets_close(s);
     return status;
 }
 
@@ -313,10 +314,10 @@ static void make_offer(Offer *o, int *listener, const Group *g, Err *err) {
         socket_addresses(o->hosts, sizeof o->hosts);
 }
 
-int star_open_over(Star *s, Group *g, StarChannel channel, double seconds, Err *err) {
+int rendezvous_over_group(RankSockets *s, Group *g, RendezvousChannel channel, double seconds, Err *err) {
     Offer o = {0};
     int listener = -1;
-    *s = (Star){0};
+    *s = (RankSockets){0};
     if (g->rank == 0) make_offer(&o, &listener, g, err);
     if (group_broadcast(g, &o, sizeof o, 0, err)) {
         if (listener >= 0) close(listener);
@@ -324,22 +325,22 @@ int star_open_over(Star *s, Group *g, StarChannel channel, double seconds, Err *
     }
     if (o.port < 1 || o.port > UINT16_MAX) return g->rank == 0 ? -1 : err_runtime(err, "rank 0 cannot listen");
     GROUP_END_TEXT(o.hosts);
-    StarPlace p = {.channel = channel,
-                   .rank = g->rank,
-                   .ranks = g->ranks,
-                   .hosts = o.hosts,
-                   .port = o.port,
-                   .listener = listener,
-                   .seconds = seconds};
+    RendezvousOptions p = {.channel = channel,
+                           .rank = g->rank,
+                           .ranks = g->ranks,
+                           .hosts = o.hosts,
+                           .port = o.port,
+                           .listener = listener,
+                           .seconds = seconds};
     proof_key(p.key, g->key, sizeof g->key, o.use, sizeof o.use);
-    return star_open(s, &p, err);
+    return rendezvous_open(s, &p, err);
 }
 
-void star_close(Star *s) {
+void rank_sockets_close(RankSockets *s) {
     for (int r = 0; r < s->ranks; r++)
         if (s->fds[r] >= 0) close(s->fds[r]);
     mem_free(s->fds);
-    *s = (Star){0};
+    *s = (RankSockets){0};
 }
 
 // ---- bytes ----
@@ -351,15 +352,15 @@ static int lost(int peer, Err *err) {
     return err_runtime(err, "rank %d is gone: %s", peer, reason ? strerror(reason) : "its connection has ended");
 }
 
-static int socket_of(const Star *s, int peer) {
+static int socket_of(const RankSockets *s, int peer) {
     CHECK(peer >= 0 && peer < s->ranks && s->fds[peer] >= 0, "peer %d of rank %d", peer, s->rank);
     return s->fds[peer];
 }
 
-int star_send(const Star *s, int peer, const void *data, size_t n, double deadline, Err *err) {
+int rank_sockets_send(const RankSockets *s, int peer, const void *data, size_t n, double deadline, Err *err) {
     return socket_send(socket_of(s, peer), data, n, deadline) ? lost(peer, err) : 0;
 }
 
-int star_receive(const Star *s, int peer, void *data, size_t n, double deadline, Err *err) {
+int rank_sockets_receive(const RankSockets *s, int peer, void *data, size_t n, double deadline, Err *err) {
     return socket_receive(socket_of(s, peer), data, n, deadline) ? lost(peer, err) : 0;
 }

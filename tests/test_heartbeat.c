@@ -1,4 +1,4 @@
-// The lifeline over pairs of sockets, and over TCP; each rank is a process: what the others do, and how soon, when one
+// The heartbeat over pairs of sockets, and over TCP; each rank is a process: what the others do, and how soon, when one
 // of them dies, is stopped, hangs, fails or leaves.
 #include <pthread.h>
 #include <signal.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "group_tcp.h"
-#include "lifeline.h"
+#include "heartbeat.h"
 #include "side_by_side.h"
 #include "signals.h"
 #include "sockets.h"
@@ -24,22 +24,22 @@ static void pause_for(double seconds) {
 
 // ---- ranks as processes ----
 
-static int add_up(int rank, int ready); // with a lifeline of its own
+static int add_up(int rank, int ready); // with a heartbeat of its own
 
-typedef int (*Role)(int rank, Lifeline *l); // what a rank's main thread does; its exit status. NULL: add_up
+typedef int (*Role)(int rank, Heartbeat *l); // what a rank's main thread does; its exit status. NULL: add_up
 
 typedef struct Ranks {
     int count;
     int ready[2]; // pipe: a byte from each that can be sent signals
     pid_t pids[MAX_RANKS];
     int output[MAX_RANKS]; // what they print
-    LifeMember members[MAX_RANKS];
+    RankProcess members[MAX_RANKS];
 } Ranks;
 
 // A parent writes down who the others are before it lets them go.
 static void be_rank(int rank, Ranks *r, int (*pairs)[2], int go, Role role, double timeout) {
     int fds[MAX_RANKS];
-    Lifeline *l = NULL;
+    Heartbeat *l = NULL;
     Err err;
     if (!role) _exit(add_up(rank, r->ready[1]));
     for (int i = 0; i < r->count; i++) {
@@ -48,7 +48,7 @@ static void be_rank(int rank, Ranks *r, int (*pairs)[2], int go, Role role, doub
         if (rank > 0 && i != rank) close(pairs[i][1]);
     }
     if (read(go, r->members, sizeof r->members) != sizeof r->members) _exit(99);
-    if (signals_install(&err) || lifeline_over(&l, rank, r->count, r->members, fds, timeout, &err)) _exit(98);
+    if (signals_install(&err) || heartbeat_over_sockets(&l, rank, r->count, r->members, fds, timeout, &err)) _exit(98);
     if (write(r->ready[1], "", 1) != 1) _exit(97);
     _exit(role(rank, l));
 }
@@ -127,51 +127,51 @@ static void rank_word(char word[96], const Ranks *r, int rank, const char *rest)
 
 // ---- roles ----
 
-static int stay(int rank, Lifeline *l) {
+static int stay(int rank, Heartbeat *l) {
     (void)rank;
     for (int i = 0; i < 1000; i++) {
-        lifeline_at(l, LIFE_COMPUTING, i);
+        heartbeat_set_phase(l, PHASE_COMPUTING, i);
         pause_for(0.01);
     }
     return 97;
 }
 
-static int leave_after_a_while(int rank, Lifeline *l) {
-    lifeline_at(l, LIFE_COMPUTING, 1);
+static int leave_after_a_while(int rank, Heartbeat *l) {
+    heartbeat_set_phase(l, PHASE_COMPUTING, 1);
     pause_for(0.05 * rank);
-    lifeline_close(l, 0, "");
+    heartbeat_close(l, 0, "");
     return 0;
 }
 
-static void test_lifeline_lets_all_go(void **state) {
+static void test_heartbeat_lets_all_go(void **state) {
     (void)state;
     Ranks r = start(4, leave_after_a_while);
     for (int i = 0; i < 4; i++) ended(&r, i, time_now() + 3, 0, "");
 }
 
 // Rank 0 leaves first: the others are on their own, and none is alarmed.
-static int leave_in_reverse(int rank, Lifeline *l) {
+static int leave_in_reverse(int rank, Heartbeat *l) {
     pause_for(rank == 0 ? 0 : 0.3);
-    lifeline_close(l, EXIT_INTERRUPTED, NULL);
+    heartbeat_close(l, EXIT_INTERRUPTED, NULL);
     return EXIT_INTERRUPTED;
 }
 
-static void test_lifeline_lets_rank_0_go_first(void **state) {
+static void test_heartbeat_lets_rank_0_go_first(void **state) {
     (void)state;
     Ranks r = start(3, leave_in_reverse);
     for (int i = 0; i < 3; i++) ended(&r, i, time_now() + 3, EXIT_INTERRUPTED, "");
 }
 
-static int go_on_without_rank_3(int rank, Lifeline *l) {
+static int go_on_without_rank_3(int rank, Heartbeat *l) {
     for (int i = 0; rank < 3 && i < 100; i++) { // longer than any limit
-        lifeline_at(l, LIFE_COMPUTING, i);
+        heartbeat_set_phase(l, PHASE_COMPUTING, i);
         pause_for(0.01);
     }
-    lifeline_close(l, 0, NULL);
+    heartbeat_close(l, 0, NULL);
     return 0;
 }
 
-static void test_lifeline_takes_a_goodbye_for_no_alarm(void **state) {
+static void test_heartbeat_takes_a_goodbye_for_no_alarm(void **state) {
     (void)state;
     Ranks r = start(4, go_on_without_rank_3);
     for (int i = 3; i >= 0; i--) ended(&r, i, time_now() + 4, 0, "");
@@ -188,12 +188,12 @@ static void check_killed(int victim) {
     was_killed(&r, victim);
 }
 
-static void test_lifeline_sees_a_killed_rank(void **state) {
+static void test_heartbeat_sees_a_killed_rank(void **state) {
     (void)state;
     check_killed(2);
 }
 
-static void test_lifeline_sees_rank_0_killed(void **state) {
+static void test_heartbeat_sees_rank_0_killed(void **state) {
     (void)state;
     check_killed(0);
 }
@@ -210,27 +210,27 @@ static void check_stopped(int victim) {
     ended(&r, victim, time_now() + AT_ONCE, EXIT_RUNTIME, "lorac: rank ");
 }
 
-static void test_lifeline_sees_a_stopped_rank(void **state) {
+static void test_heartbeat_sees_a_stopped_rank(void **state) {
     (void)state;
     check_stopped(1);
 }
 
-static void test_lifeline_sees_rank_0_stopped(void **state) {
+static void test_heartbeat_sees_rank_0_stopped(void **state) {
     (void)state;
     check_stopped(0);
 }
 
-static int work_a_while(int rank, Lifeline *l) {
+static int work_a_while(int rank, Heartbeat *l) {
     (void)rank;
     for (int i = 0; i < 50; i++) {
-        lifeline_at(l, LIFE_COMPUTING, i);
+        heartbeat_set_phase(l, PHASE_COMPUTING, i);
         pause_for(0.01);
     }
-    lifeline_close(l, 0, NULL);
+    heartbeat_close(l, 0, NULL);
     return 0;
 }
 
-static void test_lifeline_survives_a_suspended_job(void **state) {
+static void test_heartbeat_survives_a_suspended_job(void **state) {
     (void)state;
     Ranks r = start(3, work_a_while);
     for (int i = 0; i < 3; i++) kill(r.pids[i], SIGSTOP);
@@ -242,13 +242,13 @@ static void test_lifeline_survives_a_suspended_job(void **state) {
     for (int i = 0; i < 3; i++) ended(&r, i, time_now() + 4, 0, "");
 }
 
-static int hang_on_rank_1(int rank, Lifeline *l) {
-    lifeline_at(l, rank == 1 ? LIFE_COMPUTING_ON_CPU : LIFE_WAITING, 17);
+static int hang_on_rank_1(int rank, Heartbeat *l) {
+    heartbeat_set_phase(l, rank == 1 ? PHASE_COMPUTING_ON_CPU : PHASE_WAITING, 17);
     pause_for(10);
     return 97;
 }
 
-static void test_lifeline_sees_a_rank_that_hangs(void **state) {
+static void test_heartbeat_sees_a_rank_that_hangs(void **state) {
     (void)state;
     Ranks r = start(3, hang_on_rank_1);
     double deadline = time_now() + TIMEOUT;
@@ -258,29 +258,29 @@ static void test_lifeline_sees_a_rank_that_hangs(void **state) {
 }
 
 // A pass that takes long is one that uses the CPU.
-static int compute_long_on_rank_1(int rank, Lifeline *l) {
-    lifeline_at(l, rank == 1 ? LIFE_COMPUTING_ON_CPU : LIFE_WAITING, 17);
+static int compute_long_on_rank_1(int rank, Heartbeat *l) {
+    heartbeat_set_phase(l, rank == 1 ? PHASE_COMPUTING_ON_CPU : PHASE_WAITING, 17);
     volatile int64_t n = 0;
     for (double end = time_now() + 1.2 * TIMEOUT; rank == 1 && time_now() < end;) n++;
     if (rank != 1) pause_for(1.2 * TIMEOUT);
-    lifeline_close(l, 0, NULL);
+    heartbeat_close(l, 0, NULL);
     return 0;
 }
 
-static void test_lifeline_waits_for_a_rank_that_computes(void **state) {
+static void test_heartbeat_waits_for_a_rank_that_computes(void **state) {
     (void)state;
     Ranks r = start(2, compute_long_on_rank_1);
     for (int i = 0; i < 2; i++) ended(&r, i, time_now() + 5, 0, "");
 }
 
-static int wait_for_ever(int rank, Lifeline *l) {
+static int wait_for_ever(int rank, Heartbeat *l) {
     (void)rank;
-    lifeline_at(l, LIFE_WAITING, 5);
+    heartbeat_set_phase(l, PHASE_WAITING, 5);
     pause_for(10);
     return 97;
 }
 
-static void test_lifeline_sees_that_all_wait(void **state) {
+static void test_heartbeat_sees_that_all_wait(void **state) {
     (void)state;
     Ranks r = start(3, wait_for_ever);
     double deadline = time_now() + TIMEOUT;
@@ -291,10 +291,10 @@ static void test_lifeline_sees_that_all_wait(void **state) {
 
 static int failing;
 
-static int fail_on_one(int rank, Lifeline *l) {
+static int fail_on_one(int rank, Heartbeat *l) {
     if (rank != failing) return stay(rank, l);
     pause_for(0.2);
-    lifeline_close(l, EXIT_NO_FIT, "step 3: no \x1b memory");
+    heartbeat_close(l, EXIT_NO_FIT, "step 3: no \x1b memory");
     return 50; // and says so itself
 }
 
@@ -306,33 +306,33 @@ static void check_failure(int rank) {
     for (int i = 0; i < 4; i++) ended(&r, i, time_now() + 1, i == rank ? 50 : EXIT_NO_FIT, i == rank ? "" : word);
 }
 
-static void test_lifeline_passes_an_error_on(void **state) {
+static void test_heartbeat_passes_an_error_on(void **state) {
     (void)state;
     check_failure(2);
     check_failure(0);
 }
 
-static int agree_on_an_error(int rank, Lifeline *l) {
+static int agree_on_an_error(int rank, Heartbeat *l) {
     (void)rank;
-    lifeline_close(l, EXIT_INPUT, "");
+    heartbeat_close(l, EXIT_INPUT, "");
     return EXIT_INPUT;
 }
 
-static void test_lifeline_knows_what_all_agree_on(void **state) {
+static void test_heartbeat_knows_what_all_agree_on(void **state) {
     (void)state;
     Ranks r = start(4, agree_on_an_error);
     for (int i = 0; i < 4; i++) ended(&r, i, time_now() + 3, EXIT_INPUT, "");
 }
 
 // What others report after a death is its consequence: the death is named.
-static int notice_the_death(int rank, Lifeline *l) {
+static int notice_the_death(int rank, Heartbeat *l) {
     pause_for(0.25);
     if (rank == 1) raise(SIGKILL);
-    lifeline_close(l, EXIT_RUNTIME, "the connection is gone");
+    heartbeat_close(l, EXIT_RUNTIME, "the connection is gone");
     return 50;
 }
 
-static void test_lifeline_names_the_death_behind_errors(void **state) {
+static void test_heartbeat_names_the_death_behind_errors(void **state) {
     (void)state;
     Ranks r = start(4, notice_the_death);
     char word[96];
@@ -342,13 +342,13 @@ static void test_lifeline_names_the_death_behind_errors(void **state) {
     was_killed(&r, 1);
 }
 
-static int send_rubbish(int rank, Lifeline *l) {
+static int send_rubbish(int rank, Heartbeat *l) {
     if (rank == 1)
         for (int fd = 3; fd < 64; fd++) send(fd, "GET / HTTP/1.1\r\nHost: somewhere-else\r\n\r\n", 41, MSG_NOSIGNAL);
     return stay(rank, l);
 }
 
-static void test_lifeline_turns_rubbish_away(void **state) {
+static void test_heartbeat_turns_rubbish_away(void **state) {
     (void)state;
     Ranks r = start(3, send_rubbish);
     char word[96];
@@ -359,14 +359,14 @@ static void test_lifeline_turns_rubbish_away(void **state) {
 
 // ---- a stop ----
 
-static int stop_when_asked(int rank, Lifeline *l) {
+static int stop_when_asked(int rank, Heartbeat *l) {
     (void)rank;
     double end = time_now() + 3;
     while (!signals_stop_asked() && time_now() < end) pause_for(0.002);
     if (!signals_stop_asked()) return 96;
     pause_for(0.2); // saves
-    signals_run_is_over();
-    lifeline_close(l, EXIT_INTERRUPTED, NULL);
+    signals_ignore();
+    heartbeat_close(l, EXIT_INTERRUPTED, NULL);
     pause_for(0.1);
     return EXIT_INTERRUPTED;
 }
@@ -378,7 +378,7 @@ static void check_stop(int rank, int signal) {
     for (int i = 0; i < 4; i++) ended(&r, i, deadline, EXIT_INTERRUPTED, "");
 }
 
-static void test_lifeline_tells_all_to_stop(void **state) {
+static void test_heartbeat_tells_all_to_stop(void **state) {
     (void)state;
     check_stop(2, SIGTERM);
     check_stop(0, SIGUSR1);
@@ -409,29 +409,29 @@ static void test_a_second_signal_ends_at_once(void **state) {
 
 static int listener, port;
 
-// What a rank of a run does: an error of the group is told to the lifeline, which knows better.
+// What a rank of a run does: an error of the group is told to the heartbeat, which knows better.
 static int add_up(int rank, int ready) {
-    StarPlace place = {STAR_GROUP, rank, 4, {7}, "127.0.0.1", port, listener, 10};
-    Star star;
+    RendezvousOptions place = {RENDEZVOUS_GROUP, rank, 4, {7}, "127.0.0.1", port, listener, 10};
+    RankSockets sockets;
     Group g;
-    Lifeline *l;
+    Heartbeat *l;
     Err err;
     if (rank > 0) close(listener);
-    if (star_open(&star, &place, &err)) return 96;
-    group_tcp_open(&g, &star);
-    if (lifeline_open(&l, &g, TIMEOUT, &err)) return 95;
+    if (rendezvous_open(&sockets, &place, &err)) return 96;
+    group_tcp_open(&g, &sockets);
+    if (heartbeat_open(&l, &g, TIMEOUT, &err)) return 95;
     if (write(ready, "", 1) != 1) return 93;
     for (int i = 0; i < 60; i++) {
         int64_t one = 1;
-        lifeline_at(l, LIFE_WAITING, i);
+        heartbeat_set_phase(l, PHASE_WAITING, i);
         if (group_sum(&g, &one, 1, &err)) {
-            lifeline_close(l, err.status, err.msg);
+            heartbeat_close(l, err.status, err.msg);
             return 94;
         }
-        lifeline_at(l, LIFE_COMPUTING, i);
+        heartbeat_set_phase(l, PHASE_COMPUTING, i);
         pause_for(0.01);
     }
-    lifeline_close(l, 0, NULL);
+    heartbeat_close(l, 0, NULL);
     group_close(&g, false);
     return 0;
 }
@@ -460,31 +460,31 @@ static void check_over_tcp(int victim, int signal, const char *rest) {
     was_killed(&r, victim);
 }
 
-static void test_lifeline_over_tcp_names_who_was_killed(void **state) {
+static void test_heartbeat_over_tcp_names_who_was_killed(void **state) {
     (void)state;
     check_over_tcp(2, SIGKILL, "has ended without a word");
     check_over_tcp(0, SIGKILL, "has ended without a word");
 }
 
-static void test_lifeline_over_tcp_names_who_was_stopped(void **state) {
+static void test_heartbeat_over_tcp_names_who_was_stopped(void **state) {
     (void)state;
     check_over_tcp(3, SIGSTOP, "has been silent for 0.");
 }
 
-static void test_lifeline_over_tcp_lets_all_go(void **state) {
+static void test_heartbeat_over_tcp_lets_all_go(void **state) {
     (void)state;
     Ranks r = start_over_tcp();
     for (int i = 0; i < 4; i++) ended(&r, i, time_now() + 5, 0, "");
 }
 
-TEST_MAIN_SIDE_BY_SIDE(TEST(test_lifeline_lets_all_go), TEST(test_lifeline_lets_rank_0_go_first),
-                       TEST(test_lifeline_takes_a_goodbye_for_no_alarm), TEST(test_lifeline_sees_a_killed_rank),
-                       TEST(test_lifeline_sees_rank_0_killed), TEST(test_lifeline_sees_a_stopped_rank),
-                       TEST(test_lifeline_sees_rank_0_stopped), TEST(test_lifeline_survives_a_suspended_job),
-                       TEST(test_lifeline_sees_a_rank_that_hangs), TEST(test_lifeline_waits_for_a_rank_that_computes),
-                       TEST(test_lifeline_sees_that_all_wait), TEST(test_lifeline_passes_an_error_on),
-                       TEST(test_lifeline_knows_what_all_agree_on), TEST(test_lifeline_names_the_death_behind_errors),
-                       TEST(test_lifeline_turns_rubbish_away), TEST(test_lifeline_tells_all_to_stop),
+TEST_MAIN_SIDE_BY_SIDE(TEST(test_heartbeat_lets_all_go), TEST(test_heartbeat_lets_rank_0_go_first),
+                       TEST(test_heartbeat_takes_a_goodbye_for_no_alarm), TEST(test_heartbeat_sees_a_killed_rank),
+                       TEST(test_heartbeat_sees_rank_0_killed), TEST(test_heartbeat_sees_a_stopped_rank),
+                       TEST(test_heartbeat_sees_rank_0_stopped), TEST(test_heartbeat_survives_a_suspended_job),
+                       TEST(test_heartbeat_sees_a_rank_that_hangs), TEST(test_heartbeat_waits_for_a_rank_that_computes),
+                       TEST(test_heartbeat_sees_that_all_wait), TEST(test_heartbeat_passes_an_error_on),
+                       TEST(test_heartbeat_knows_what_all_agree_on), TEST(test_heartbeat_names_the_death_behind_errors),
+                       TEST(test_heartbeat_turns_rubbish_away), TEST(test_heartbeat_tells_all_to_stop),
                        TEST(test_signals_that_belong_together_are_one), TEST(test_a_second_signal_ends_at_once),
-                       TEST(test_lifeline_over_tcp_names_who_was_killed),
-                       TEST(test_lifeline_over_tcp_names_who_was_stopped), TEST(test_lifeline_over_tcp_lets_all_go))
+                       TEST(test_heartbeat_over_tcp_names_who_was_killed),
+                       TEST(test_heartbeat_over_tcp_names_who_was_stopped), TEST(test_heartbeat_over_tcp_lets_all_go))

@@ -1,4 +1,4 @@
-// rehearse: what a device decides by speed is decided before the first step, and is the same on all ranks.
+// autotune: what a device decides by speed is decided before the first step, and is the same on all ranks.
 #pragma once
 
 #include "trainer.h"
@@ -10,4 +10,4 @@
 //    too;
 //  - all recompute at the heaviest of their levels.
 // Nothing of the run's state changes.
-int rehearse(Trainer *t, bool decided, Err *err);
+int autotune(Trainer *t, bool decided, Err *err);

@@ -1,4 +1,4 @@
-#include "life_wire.h"
+#include "heartbeat_wire.h"
 
 #include <errno.h>
 #include <string.h>
@@ -7,9 +7,9 @@
 
 static const uint32_t MAGIC = 0x6566694c; // "Life"
 
-_Static_assert(offsetof(LifeFrame, text) == LIFE_HEAD, "the head has no holes");
+_Static_assert(offsetof(HeartbeatFrame, text) == FRAME_HEAD, "the head has no holes");
 
-void wire_flush(LifeWire *w) {
+void wire_flush(HeartbeatWire *w) {
     while (w->out_size > 0) {
         ssize_t n = send(w->fd, w->out, w->out_size, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR) continue;
@@ -19,43 +19,43 @@ void wire_flush(LifeWire *w) {
     }
 }
 
-void wire_put(LifeWire *w, const LifeFrame *f) {
-    LifeFrame frame = *f;
+void wire_put(HeartbeatWire *w, const HeartbeatFrame *f) {
+    HeartbeatFrame frame = *f;
     frame.magic = MAGIC;
-    size_t size = LIFE_HEAD + frame.text_size;
-    CHECK(frame.text_size <= LIFE_MAX_TEXT, "a text of %u bytes", frame.text_size);
+    size_t size = FRAME_HEAD + frame.text_size;
+    CHECK(frame.text_size <= FRAME_MAX_TEXT, "a text of %u bytes", frame.text_size);
     if (w->fd < 0) return;
     wire_flush(w);
-    bool beat = frame.kind == LIFE_BEAT;
+    bool beat = frame.kind == FRAME_BEAT;
     if (w->out_size > (beat ? 0 : sizeof w->out - size)) return; // full: a peer that takes nothing is judged by silence
     memcpy(w->out + w->out_size, &frame, size);
     w->out_size += size;
     wire_flush(w);
 }
 
-void wire_say(LifeWire *w, LifeKind kind, int status, const char *text) {
-    LifeFrame f = {.kind = (uint8_t)kind, .status = (uint8_t)status};
-    if (text) f.text_size = (uint32_t)strnlen(text, LIFE_MAX_TEXT);
+void wire_put_text(HeartbeatWire *w, FrameKind kind, int status, const char *text) {
+    HeartbeatFrame f = {.kind = (uint8_t)kind, .status = (uint8_t)status};
+    if (text) f.text_size = (uint32_t)strnlen(text, FRAME_MAX_TEXT);
     if (text) memcpy(f.text, text, f.text_size);
     wire_put(w, &f);
 }
 
 // Takes the first frame out of what has come.
-static WireEvent take(LifeWire *w, LifeFrame *f) {
-    if (w->in_size < LIFE_HEAD) return WIRE_NOTHING;
-    memcpy(f, w->in, LIFE_HEAD);
-    if (f->magic != MAGIC || f->kind < LIFE_BEAT || f->kind > LIFE_ALARM || f->text_size > LIFE_MAX_TEXT)
+static WireEvent take(HeartbeatWire *w, HeartbeatFrame *f) {
+    if (w->in_size < FRAME_HEAD) return WIRE_NOTHING;
+    memcpy(f, w->in, FRAME_HEAD);
+    if (f->magic != MAGIC || f->kind < FRAME_BEAT || f->kind > FRAME_ALARM || f->text_size > FRAME_MAX_TEXT)
         return WIRE_GARBAGE;
-    size_t size = LIFE_HEAD + f->text_size;
+    size_t size = FRAME_HEAD + f->text_size;
     if (w->in_size < size) return WIRE_NOTHING;
-    memcpy(f->text, w->in + LIFE_HEAD, f->text_size);
+    memcpy(f->text, w->in + FRAME_HEAD, f->text_size);
     f->text[f->text_size] = 0;
     w->in_size -= size;
     memmove(w->in, w->in + size, w->in_size);
     return WIRE_FRAME;
 }
 
-WireEvent wire_get(LifeWire *w, LifeFrame *f) {
+WireEvent wire_get(HeartbeatWire *w, HeartbeatFrame *f) {
     if (w->fd < 0) return WIRE_NOTHING;
     for (;;) {
         WireEvent e = take(w, f);
@@ -68,7 +68,7 @@ WireEvent wire_get(LifeWire *w, LifeFrame *f) {
     }
 }
 
-void wire_close(LifeWire *w) {
+void wire_close(HeartbeatWire *w) {
     if (w->fd >= 0) close(w->fd);
     w->fd = -1;
     w->in_size = w->out_size = 0;

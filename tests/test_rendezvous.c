@@ -6,9 +6,9 @@
 #include <sys/socket.h>
 
 #include "forked.h"
+#include "rendezvous.h"
 #include "side_by_side.h"
 #include "sockets.h"
-#include "star.h"
 
 enum { RANKS = 4 };
 
@@ -32,24 +32,25 @@ static Case new_case(double seconds) {
 }
 
 // Each sends its rank, rank 0 answers with the double.
-static int talk(const Star *s, Err *err) {
+static int talk(const RankSockets *s, Err *err) {
     int number = s->rank;
     for (int r = 1; r < s->ranks && s->rank == 0; r++) {
-        if (star_receive(s, r, &number, sizeof number, time_now() + 20, err)) return -1;
+        if (rank_sockets_receive(s, r, &number, sizeof number, time_now() + 20, err)) return -1;
         if (number != r) return err_runtime(err, "rank %d says that it is %d", r, number);
         number *= 2;
-        if (star_send(s, r, &number, sizeof number, time_now() + 20, err)) return -1;
+        if (rank_sockets_send(s, r, &number, sizeof number, time_now() + 20, err)) return -1;
     }
     if (s->rank == 0) return 0;
-    if (star_send(s, 0, &number, sizeof number, time_now() + 20, err) ||
-        star_receive(s, 0, &number, sizeof number, time_now() + 20, err))
+    if (rank_sockets_send(s, 0, &number, sizeof number, time_now() + 20, err) ||
+        rank_sockets_receive(s, 0, &number, sizeof number, time_now() + 20, err))
         return -1;
     return number == 2 * s->rank ? 0 : err_runtime(err, "rank %d heard %d", s->rank, number);
 }
 
 static void meet(int rank, int ranks, void *shared, Forked *out) {
     const Case *c = shared;
-    StarPlace p = {STAR_GROUP, rank, ranks, {77}, c->hosts ? c->hosts : "127.0.0.1", c->port, c->listener, c->seconds};
+    RendezvousOptions p = {RENDEZVOUS_GROUP, rank,        ranks,     {77}, c->hosts ? c->hosts : "127.0.0.1",
+                           c->port,          c->listener, c->seconds};
     if (rank > 0) close(c->listener);
     if (rank == c->late) usleep(500 * 1000);
     if (rank && rank == c->absent) return;
@@ -57,10 +58,10 @@ static void meet(int rank, int ranks, void *shared, Forked *out) {
     if (rank && rank == c->miscounts) p.ranks++;
     if (rank && rank == c->of_another_job) p.key[0]++;
     if (rank == 0 && c->disturb) c->disturb(c->port);
-    Star s = {0};
-    out->status = star_open(&s, &p, &out->err);
+    RankSockets s = {0};
+    out->status = rendezvous_open(&s, &p, &out->err);
     if (!out->status) out->status = talk(&s, &out->err);
-    star_close(&s);
+    rank_sockets_close(&s);
 }
 
 static void assert_all_met(Case *c, int ranks) {
@@ -76,14 +77,14 @@ static void assert_said(const Forked *r, const char *part) {
     if (!strstr(r->err.msg, part)) fail_msg("\"%s\" lacks \"%s\"", r->err.msg, part);
 }
 
-static void test_star_ranks_meet(void **state) {
+static void test_rendezvous_ranks_meet(void **state) {
     (void)state;
     Case two = new_case(10), four = new_case(10);
     assert_all_met(&two, 2);
     assert_all_met(&four, RANKS);
 }
 
-static void test_star_waits_for_late_ranks(void **state) {
+static void test_rendezvous_waits_for_late_ranks(void **state) {
     (void)state;
     Case first = new_case(10), last = new_case(10);
     first.late = 0, last.late = RANKS - 1;
@@ -91,7 +92,7 @@ static void test_star_waits_for_late_ranks(void **state) {
     assert_all_met(&last, RANKS);
 }
 
-static void test_star_tries_hosts_in_turn(void **state) {
+static void test_rendezvous_tries_hosts_in_turn(void **state) {
     (void)state;
     Case c = new_case(10);
     c.hosts = "no-such-host.invalid,127.0.0.9,::1,localhost,127.0.0.1";
@@ -105,13 +106,13 @@ static void listen_later(int rank, int ranks, void *shared, Forked *out) {
         out->status = socket_listen(&c.listener, &c.port, NULL, &out->err);
         if (out->status) return;
     }
-    StarPlace p = {STAR_LIFELINE, rank, ranks, {0}, "localhost", c.port, c.listener, 10};
-    Star s = {0};
-    out->status = star_open(&s, &p, &out->err);
-    star_close(&s);
+    RendezvousOptions p = {RENDEZVOUS_HEARTBEAT, rank, ranks, {0}, "localhost", c.port, c.listener, 10};
+    RankSockets s = {0};
+    out->status = rendezvous_open(&s, &p, &out->err);
+    rank_sockets_close(&s);
 }
 
-static void test_star_rank_0_starts_last_on_all_addresses(void **state) {
+static void test_rendezvous_rank_0_starts_last_on_all_addresses(void **state) {
     (void)state;
     Case c = new_case(10);
     close(c.listener); // its port is free again
@@ -145,7 +146,7 @@ static void knock_often(int port) {
     for (int i = 0; i < 200; i++) stranger(port, "half a hel", 10);
 }
 
-static void test_star_strangers_hold_nobody_up(void **state) {
+static void test_rendezvous_strangers_hold_nobody_up(void **state) {
     (void)state;
     Case few = new_case(10), many = new_case(10);
     few.disturb = knock_and_stay;
@@ -160,11 +161,11 @@ static void knock_as_rank_2(int port) {
         uint64_t magic;
         int32_t channel, rank, ranks, zero;
         char nonce[16];
-    } hello = {UINT64_C(0x7261747363617232), STAR_GROUP, 2, RANKS, 0, "0123456789abcde"};
+    } hello = {UINT64_C(0x7261747363617232), RENDEZVOUS_GROUP, 2, RANKS, 0, "0123456789abcde"};
     close(stranger(port, &hello, sizeof hello));
 }
 
-static void test_star_a_try_that_was_given_up_takes_no_seat(void **state) {
+static void test_rendezvous_a_try_that_was_given_up_takes_no_seat(void **state) {
     (void)state;
     Case c = new_case(10);
     c.disturb = knock_as_rank_2;
@@ -173,7 +174,7 @@ static void test_star_a_try_that_was_given_up_takes_no_seat(void **state) {
 
 // ---- failures ----
 
-static void test_star_names_a_rank_that_does_not_come(void **state) {
+static void test_rendezvous_names_a_rank_that_does_not_come(void **state) {
     (void)state;
     Case c = new_case(0.6);
     c.absent = 2;
@@ -186,18 +187,18 @@ static void test_star_names_a_rank_that_does_not_come(void **state) {
     for (int i = 0; i < RANKS; i++) assert_true(r[i].seconds < 5);
 }
 
-static void test_star_no_rank_0(void **state) {
+static void test_rendezvous_no_rank_0(void **state) {
     (void)state;
     Case c = new_case(0.3);
     close(c.listener); // its port is free again
     Err err = {0};
-    Star s = {0};
-    StarPlace p = {STAR_GROUP, 1, 2, {77}, "127.0.0.1", c.port, -1, c.seconds};
-    ASSERT_REFUSED(star_open(&s, &p, &err), &err, "rank 0 cannot be reached for 0.3 s: 127.0.0.1 port");
-    ASSERT_REFUSED(star_open(&s, &p, &err), &err, "Connection refused");
+    RankSockets s = {0};
+    RendezvousOptions p = {RENDEZVOUS_GROUP, 1, 2, {77}, "127.0.0.1", c.port, -1, c.seconds};
+    ASSERT_REFUSED(rendezvous_open(&s, &p, &err), &err, "rank 0 cannot be reached for 0.3 s: 127.0.0.1 port");
+    ASSERT_REFUSED(rendezvous_open(&s, &p, &err), &err, "Connection refused");
 }
 
-static void test_star_other_jobs_are_turned_away(void **state) {
+static void test_rendezvous_other_jobs_are_turned_away(void **state) {
     (void)state;
     Case c = new_case(0.8);
     c.of_another_job = 1;
@@ -209,7 +210,7 @@ static void test_star_other_jobs_are_turned_away(void **state) {
     assert_said(&r[2], "rank 1 did not connect");
 }
 
-static void test_star_a_rank_twice_is_refused(void **state) {
+static void test_rendezvous_a_rank_twice_is_refused(void **state) {
     (void)state;
     Case c = new_case(0.8);
     c.twice = 2;
@@ -221,7 +222,7 @@ static void test_star_a_rank_twice_is_refused(void **state) {
     assert_said(&r[0], "the first is rank 2");
 }
 
-static void test_star_another_number_of_ranks_is_refused(void **state) {
+static void test_rendezvous_another_number_of_ranks_is_refused(void **state) {
     (void)state;
     Case c = new_case(0.8);
     c.miscounts = 2;
@@ -231,7 +232,7 @@ static void test_star_another_number_of_ranks_is_refused(void **state) {
     assert_said(&r[2], "rank 0 expects 3 ranks, this is rank 2 of 4");
 }
 
-static void test_star_a_taken_port(void **state) {
+static void test_rendezvous_a_taken_port(void **state) {
     (void)state;
     Case c = new_case(1);
     Err err = {0};
@@ -242,17 +243,17 @@ static void test_star_a_taken_port(void **state) {
 
 static void die_early(int rank, int ranks, void *shared, Forked *out) {
     const Case *c = shared;
-    StarPlace p = {STAR_GROUP, rank, ranks, {77}, "127.0.0.1", c->port, c->listener, c->seconds};
-    Star s = {0};
+    RendezvousOptions p = {RENDEZVOUS_GROUP, rank, ranks, {77}, "127.0.0.1", c->port, c->listener, c->seconds};
+    RankSockets s = {0};
     char byte;
     if (rank > 0) close(c->listener);
-    out->status = star_open(&s, &p, &out->err);
+    out->status = rendezvous_open(&s, &p, &out->err);
     if (out->status || rank == 1) return; // its connection ends with its process
-    out->status = star_receive(&s, rank == 0 ? 1 : 0, &byte, 1, time_now() + 20, &out->err);
-    star_close(&s);
+    out->status = rank_sockets_receive(&s, rank == 0 ? 1 : 0, &byte, 1, time_now() + 20, &out->err);
+    rank_sockets_close(&s);
 }
 
-static void test_star_a_peer_that_ends(void **state) {
+static void test_rendezvous_a_peer_that_ends(void **state) {
     (void)state;
     Case c = new_case(10);
     Forked r[3];
@@ -262,7 +263,7 @@ static void test_star_a_peer_that_ends(void **state) {
     assert_said(&r[2], "rank 0 is gone: its connection has ended");
 }
 
-static void test_star_addresses_end_with_loopback(void **state) {
+static void test_rendezvous_addresses_end_with_loopback(void **state) {
     (void)state;
     char list[512], little[12];
     socket_addresses(list, sizeof list);
@@ -273,10 +274,12 @@ static void test_star_addresses_end_with_loopback(void **state) {
     assert_true(strlen(little) < sizeof little);
 }
 
-TEST_MAIN_SIDE_BY_SIDE(TEST(test_star_ranks_meet), TEST(test_star_waits_for_late_ranks),
-                       TEST(test_star_tries_hosts_in_turn), TEST(test_star_rank_0_starts_last_on_all_addresses),
-                       TEST(test_star_strangers_hold_nobody_up), TEST(test_star_a_try_that_was_given_up_takes_no_seat),
-                       TEST(test_star_names_a_rank_that_does_not_come), TEST(test_star_no_rank_0),
-                       TEST(test_star_other_jobs_are_turned_away), TEST(test_star_a_rank_twice_is_refused),
-                       TEST(test_star_another_number_of_ranks_is_refused), TEST(test_star_a_taken_port),
-                       TEST(test_star_a_peer_that_ends), TEST(test_star_addresses_end_with_loopback))
+TEST_MAIN_SIDE_BY_SIDE(TEST(test_rendezvous_ranks_meet), TEST(test_rendezvous_waits_for_late_ranks),
+                       TEST(test_rendezvous_tries_hosts_in_turn),
+                       TEST(test_rendezvous_rank_0_starts_last_on_all_addresses),
+                       TEST(test_rendezvous_strangers_hold_nobody_up),
+                       TEST(test_rendezvous_a_try_that_was_given_up_takes_no_seat),
+                       TEST(test_rendezvous_names_a_rank_that_does_not_come), TEST(test_rendezvous_no_rank_0),
+                       TEST(test_rendezvous_other_jobs_are_turned_away), TEST(test_rendezvous_a_rank_twice_is_refused),
+                       TEST(test_rendezvous_another_number_of_ranks_is_refused), TEST(test_rendezvous_a_taken_port),
+                       TEST(test_rendezvous_a_peer_that_ends), TEST(test_rendezvous_addresses_end_with_loopback))

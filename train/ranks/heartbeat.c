@@ -1,4 +1,4 @@
-#include "lifeline.h"
+#include "heartbeat.h"
 
 #include <errno.h>
 #include <math.h>
@@ -13,11 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "life_judge.h"
-#include "life_wire.h"
+#include "heartbeat_wire.h"
 #include "ranks.h"
+#include "rendezvous.h"
 #include "signals.h"
-#include "star.h"
+#include "watchdog.h"
 
 enum { FRAMES_AT_ONCE = 16 };          // of one peer, so that none keeps the thread from the others
 static const double PATIENCE = 2;      // seconds for a goodbye
@@ -27,12 +27,12 @@ static const double DEATH_SHOWS = 0.2; // seconds until the end of a process is 
 
 typedef enum { STAYS, LEAVES_WELL, LEAVES_FAULTY } Leaving;
 
-struct Lifeline {
+struct Heartbeat {
     int rank, ranks;
     double limit, beat_every; // seconds
-    LifeMember *members;      // [ranks]
-    LifeSign *signs;          // [ranks]; rank 0 has all, the others that of rank 0
-    LifeWire *wires;          // [ranks], as the signs
+    RankProcess *members;     // [ranks]
+    PeerStatus *signs;        // [ranks]; rank 0 has all, the others that of rank 0
+    HeartbeatWire *wires;     // [ranks], as the signs
     struct pollfd *polls;     // [ranks + 1]
     int wake;                 // eventfd
     pthread_t thread;
@@ -42,17 +42,17 @@ struct Lifeline {
     int status; // with `reason` written before `leaving`
     char reason[sizeof((Err *)0)->msg];
     // Of the thread alone.
-    double now, real;              // seconds in which this process ran; of the machine's clock
-    double beaten, left_at;        // when; left_at 0: not yet
-    double cpu, cpu_at;            // seconds of CPU time at cpu_at
-    int64_t cpu_ticks;             // how often enough was used
-    int faulty;                    // the first rank that failed, with its
-    int fault_status;              // status
-    char fault[LIFE_MAX_TEXT + 1]; // and message
+    double now, real;               // seconds in which this process ran; of the machine's clock
+    double beaten, left_at;         // when; left_at 0: not yet
+    double cpu, cpu_at;             // seconds of CPU time at cpu_at
+    int64_t cpu_ticks;              // how often enough was used
+    int faulty;                     // the first rank that failed, with its
+    int fault_status;               // status
+    char fault[FRAME_MAX_TEXT + 1]; // and message
     bool stop_told, done;
 };
 
-static bool is_hub(const Lifeline *l) {
+static bool is_hub(const Heartbeat *l) {
     return l->rank == 0;
 }
 
@@ -60,8 +60,8 @@ static bool is_hub(const Lifeline *l) {
 
 // The main thread may hold any lock, so that nothing of stdio is used and nothing is freed.
 __attribute__((noreturn)) static void end_process(const char *line, int status) {
-    char text[LIFE_MAX_TEXT + 16];
-    char clean[LIFE_MAX_TEXT];
+    char text[FRAME_MAX_TEXT + 16];
+    char clean[FRAME_MAX_TEXT];
     snprintf(clean, sizeof clean, "%s", line); // what a peer said may hold anything
     clean_line(clean);
     int n = snprintf(text, sizeof text, "lorac: %s\n", clean);
@@ -77,7 +77,7 @@ static int known_status(int status) {
 
 // A gap means that this process was stopped or starved; what the others sent meanwhile has still to be read, and those
 // who were stopped together with us have sent nothing.
-static void advance(Lifeline *l) {
+static void advance(Heartbeat *l) {
     double real = time_now();
     l->now += fmin(real - l->real, 4 * l->beat_every);
     l->real = real;
@@ -89,23 +89,23 @@ static double cpu_seconds(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static void count_cpu(Lifeline *l) {
+static void count_cpu(Heartbeat *l) {
     double cpu = cpu_seconds(), span = l->now - l->cpu_at;
     if (span < l->beat_every) return;
-    if (atomic_load(&l->phase) == LIFE_COMPUTING_ON_CPU && cpu - l->cpu > BUSY * span) l->cpu_ticks++;
+    if (atomic_load(&l->phase) == PHASE_COMPUTING_ON_CPU && cpu - l->cpu > BUSY * span) l->cpu_ticks++;
     l->cpu = cpu;
     l->cpu_at = l->now;
 }
 
 // ---- what is known of a rank ----
 
-static void set_presence(Lifeline *l, int rank, LifePresence p) {
+static void set_presence(Heartbeat *l, int rank, PeerState p) {
     l->signs[rank].presence = p;
     l->signs[rank].since = l->now;
 }
 
-static void note_beat(Lifeline *l, int rank, LifePhase phase, int64_t step, int64_t progress) {
-    LifeSign *s = &l->signs[rank];
+static void note_beat(Heartbeat *l, int rank, HeartbeatPhase phase, int64_t step, int64_t progress) {
+    PeerStatus *s = &l->signs[rank];
     if (phase != s->phase || step != s->step || progress != s->progress) s->moved = l->now;
     s->phase = phase;
     s->step = step;
@@ -113,21 +113,21 @@ static void note_beat(Lifeline *l, int rank, LifePhase phase, int64_t step, int6
     s->heard = l->now;
 }
 
-static LifeFrame own_beat(Lifeline *l) {
-    return (LifeFrame){.kind = LIFE_BEAT,
-                       .phase = (uint8_t)atomic_load(&l->phase),
-                       .step = atomic_load(&l->step),
-                       .progress = atomic_load(&l->calls) + l->cpu_ticks};
+static HeartbeatFrame own_beat(Heartbeat *l) {
+    return (HeartbeatFrame){.kind = FRAME_BEAT,
+                            .phase = (uint8_t)atomic_load(&l->phase),
+                            .step = atomic_load(&l->step),
+                            .progress = atomic_load(&l->calls) + l->cpu_ticks};
 }
 
-static void tell_all(Lifeline *l, const LifeFrame *f) {
+static void tell_all(Heartbeat *l, const HeartbeatFrame *f) {
     for (int r = 0; r < l->ranks; r++) wire_put(&l->wires[r], f);
 }
 
-static void beat(Lifeline *l) {
+static void beat(Heartbeat *l) {
     count_cpu(l);
-    LifeFrame f = own_beat(l);
-    if (is_hub(l)) note_beat(l, 0, (LifePhase)f.phase, f.step, f.progress);
+    HeartbeatFrame f = own_beat(l);
+    if (is_hub(l)) note_beat(l, 0, (HeartbeatPhase)f.phase, f.step, f.progress);
     if (l->now - l->beaten < l->beat_every) return;
     l->beaten = l->now;
     tell_all(l, &f);
@@ -135,28 +135,28 @@ static void beat(Lifeline *l) {
 
 // ---- hearing ----
 
-static void hear_stop(Lifeline *l) {
+static void hear_stop(Heartbeat *l) {
     signals_ask_stop(); // rank 0 tells the others in relay_stop
     if (!is_hub(l)) l->stop_told = true;
 }
 
-static void hear_failure(Lifeline *l, int rank, const char *text, int status) {
-    if (l->signs[rank].presence == LIFE_HERE) set_presence(l, rank, LIFE_FAULTY);
+static void hear_failure(Heartbeat *l, int rank, const char *text, int status) {
+    if (l->signs[rank].presence == PEER_CONNECTED) set_presence(l, rank, PEER_FAILED);
     if (l->faulty >= 0) return;
     l->faulty = rank;
     l->fault_status = known_status(status);
     snprintf(l->fault, sizeof l->fault, "%s", text);
 }
 
-static void hear_goodbye(Lifeline *l, int rank) {
-    set_presence(l, rank, LIFE_LEFT);
+static void hear_goodbye(Heartbeat *l, int rank) {
+    set_presence(l, rank, PEER_LEFT);
     wire_close(&l->wires[rank]); // which is the answer
     if (!is_hub(l)) l->done = true;
 }
 
-static void hear_alarm(Lifeline *l, int rank, const LifeFrame *f) {
+static void hear_alarm(Heartbeat *l, int rank, const HeartbeatFrame *f) {
     if (is_hub(l)) {
-        set_presence(l, rank, LIFE_GARBLED);
+        set_presence(l, rank, PEER_GARBLED);
         return;
     }
     Err line;
@@ -164,47 +164,47 @@ static void hear_alarm(Lifeline *l, int rank, const LifeFrame *f) {
     end_process(line.msg, known_status(f->status));
 }
 
-static void hear(Lifeline *l, int rank, const LifeFrame *f) {
+static void hear(Heartbeat *l, int rank, const HeartbeatFrame *f) {
     l->signs[rank].heard = l->now;
-    switch ((LifeKind)f->kind) {
-    case LIFE_BEAT:
-        if (f->phase > LIFE_WAITING) set_presence(l, rank, LIFE_GARBLED);
-        if (is_hub(l)) note_beat(l, rank, (LifePhase)f->phase, f->step, f->progress);
+    switch ((FrameKind)f->kind) {
+    case FRAME_BEAT:
+        if (f->phase > PHASE_WAITING) set_presence(l, rank, PEER_GARBLED);
+        if (is_hub(l)) note_beat(l, rank, (HeartbeatPhase)f->phase, f->step, f->progress);
         break;
-    case LIFE_STOP:
+    case FRAME_STOP:
         hear_stop(l);
         break;
-    case LIFE_GOODBYE:
+    case FRAME_GOODBYE:
         hear_goodbye(l, rank);
         break;
-    case LIFE_FAILED:
+    case FRAME_FAILED:
         hear_failure(l, rank, f->text, f->status);
         break;
-    case LIFE_ALARM:
+    case FRAME_ALARM:
         hear_alarm(l, rank, f);
         break;
     }
 }
 
 // Once we have said goodbye, the end of the connection is the answer. Who sent rubbish is still to be told the reason.
-static void hear_end(Lifeline *l, int rank, LifePresence how) {
+static void hear_end(Heartbeat *l, int rank, PeerState how) {
     bool answer = l->left_at > 0 && atomic_load(&l->leaving) == LEAVES_WELL;
-    if (answer || how == LIFE_ENDED) wire_close(&l->wires[rank]);
-    if (l->signs[rank].presence == LIFE_HERE) set_presence(l, rank, answer ? LIFE_LEFT : how);
+    if (answer || how == PEER_LOST) wire_close(&l->wires[rank]);
+    if (l->signs[rank].presence == PEER_CONNECTED) set_presence(l, rank, answer ? PEER_LEFT : how);
 }
 
-static void hear_one(Lifeline *l, int rank) {
-    LifeFrame f;
+static void hear_one(Heartbeat *l, int rank) {
+    HeartbeatFrame f;
     WireEvent e = WIRE_FRAME;
     for (int i = 0; i < FRAMES_AT_ONCE && e == WIRE_FRAME; i++) {
         e = wire_get(&l->wires[rank], &f);
         if (e == WIRE_FRAME) hear(l, rank, &f);
     }
-    if (e == WIRE_ENDED) hear_end(l, rank, LIFE_ENDED);
-    if (e == WIRE_GARBAGE) hear_end(l, rank, LIFE_GARBLED);
+    if (e == WIRE_ENDED) hear_end(l, rank, PEER_LOST);
+    if (e == WIRE_GARBAGE) hear_end(l, rank, PEER_GARBLED);
 }
 
-static void wait_for_words(Lifeline *l) {
+static void wait_for_words(Heartbeat *l) {
     l->polls[l->ranks] = (struct pollfd){.fd = l->wake, .events = POLLIN};
     for (int r = 0; r < l->ranks; r++) { // poll leaves out negative descriptors
         short out = l->wires[r].out_size > 0 ? POLLOUT : 0;
@@ -215,7 +215,7 @@ static void wait_for_words(Lifeline *l) {
     if (l->polls[l->ranks].revents && read(l->wake, &drained, sizeof drained) < 0) return; // looked at all the same
 }
 
-static void hear_all(Lifeline *l) {
+static void hear_all(Heartbeat *l) {
     for (int r = 0; r < l->ranks; r++) {
         if (l->polls[r].fd < 0) continue;
         wire_flush(&l->wires[r]);
@@ -225,15 +225,15 @@ static void hear_all(Lifeline *l) {
 
 // ---- telling ----
 
-static void relay_stop(Lifeline *l) {
+static void relay_stop(Heartbeat *l) {
     if (l->stop_told || !signals_stop_asked()) return;
     l->stop_told = true;
-    for (int r = 0; r < l->ranks; r++) wire_say(&l->wires[r], LIFE_STOP, 0, NULL);
+    for (int r = 0; r < l->ranks; r++) wire_put_text(&l->wires[r], FRAME_STOP, 0, NULL);
 }
 
 // Until all others have closed their ends: what they have not read yet would be lost with a connection that is closed
 // while there is something to read on it.
-static void drain(Lifeline *l, double seconds) {
+static void drain(Heartbeat *l, double seconds) {
     double end = time_now() + seconds;
     for (int r = 0; r < l->ranks; r++) {
         wire_flush(&l->wires[r]);
@@ -244,7 +244,7 @@ static void drain(Lifeline *l, double seconds) {
         open = false;
         wait_for_words(l);
         for (int r = 0; r < l->ranks; r++) {
-            LifeFrame f;
+            HeartbeatFrame f;
             WireEvent e;
             while ((e = wire_get(&l->wires[r], &f)) == WIRE_FRAME) continue;
             if (e == WIRE_ENDED || e == WIRE_GARBAGE) wire_close(&l->wires[r]);
@@ -254,52 +254,53 @@ static void drain(Lifeline *l, double seconds) {
 }
 
 // Tells who is there. Those who have failed themselves, where that is the reason, print their own message.
-static void raise_alarm(Lifeline *l, const LifeVerdict *v) {
+static void raise_alarm(Heartbeat *l, const WatchdogVerdict *v) {
     Err line;
-    life_describe(&line, v, l->signs, l->members, l->ranks, l->fault);
-    int status = v->cause == HAS_FAILED ? l->fault_status : EXIT_RUNTIME;
-    bool own = v->cause == HAS_FAILED && l->signs[l->rank].presence == LIFE_FAULTY;
+    watchdog_describe(&line, v, l->signs, l->members, l->ranks, l->fault);
+    int status = v->cause == FAULT_FAILED ? l->fault_status : EXIT_RUNTIME;
+    bool own = v->cause == FAULT_FAILED && l->signs[l->rank].presence == PEER_FAILED;
     for (int r = 0; r < l->ranks; r++) {
-        bool fellow = v->cause == HAS_FAILED && l->signs[r].presence == LIFE_FAULTY;
-        if (is_hub(l)) wire_say(&l->wires[r], fellow ? LIFE_GOODBYE : LIFE_ALARM, status, fellow ? NULL : line.msg);
+        bool fellow = v->cause == FAULT_FAILED && l->signs[r].presence == PEER_FAILED;
+        if (is_hub(l))
+            wire_put_text(&l->wires[r], fellow ? FRAME_GOODBYE : FRAME_ALARM, status, fellow ? NULL : line.msg);
     }
     if (is_hub(l)) drain(l, fmin(DEATH_SHOWS, l->limit / 16));
     if (!own) end_process(line.msg, status);
     l->done = true;
 }
 
-static void decide(Lifeline *l) {
+static void decide(Heartbeat *l) {
     if (l->done) return;
-    LifeVerdict v = life_judge(l->signs, l->ranks, l->now, l->limit, fmin(DEATH_SHOWS, l->limit / 8));
-    if (v.cause != ALL_WELL) raise_alarm(l, &v);
+    WatchdogVerdict v = watchdog_judge(l->signs, l->ranks, l->now, l->limit, fmin(DEATH_SHOWS, l->limit / 8));
+    if (v.cause != FAULT_NONE) raise_alarm(l, &v);
 }
 
 // ---- leaving ----
 
-static bool all_closed(const Lifeline *l) {
+static bool all_closed(const Heartbeat *l) {
     for (int r = 0; r < l->ranks; r++)
         if (l->wires[r].fd >= 0) return false;
     return true;
 }
 
-static void start_leaving(Lifeline *l, Leaving how) {
+static void start_leaving(Heartbeat *l, Leaving how) {
     l->left_at = l->now;
     if (how == LEAVES_FAULTY && is_hub(l))
         hear_failure(l, 0, l->reason, l->status);
     else if (how == LEAVES_FAULTY)
-        wire_say(&l->wires[0], LIFE_FAILED, l->status, l->reason);
+        wire_put_text(&l->wires[0], FRAME_FAILED, l->status, l->reason);
     else
-        for (int r = 0; r < l->ranks; r++) wire_say(&l->wires[r], LIFE_GOODBYE, 0, NULL);
+        for (int r = 0; r < l->ranks; r++) wire_put_text(&l->wires[r], FRAME_GOODBYE, 0, NULL);
 }
 
-static void leave(Lifeline *l) {
+static void leave(Heartbeat *l) {
     Leaving how = (Leaving)atomic_load(&l->leaving);
     if (how != STAYS && l->left_at == 0) start_leaving(l, how);
     if (l->left_at > 0 && (all_closed(l) || l->now - l->left_at > PATIENCE)) l->done = true;
 }
 
-static void *watch(void *lifeline) {
-    Lifeline *l = lifeline;
+static void *watch(void *heartbeat) {
+    Heartbeat *l = heartbeat;
     while (!l->done) {
         wait_for_words(l);
         advance(l);
@@ -314,7 +315,7 @@ static void *watch(void *lifeline) {
 
 // ---- opening ----
 
-static void free_lifeline(Lifeline *l) {
+static void free_heartbeat(Heartbeat *l) {
     for (int r = 0; r < l->ranks; r++) wire_close(&l->wires[r]);
     if (l->wake >= 0) close(l->wake);
     mem_free(l->members);
@@ -324,12 +325,12 @@ static void free_lifeline(Lifeline *l) {
     mem_free(l);
 }
 
-static Lifeline *new_lifeline(int rank, int ranks, const LifeMember *members, const int *fds, double timeout) {
-    Lifeline *l = mem_calloc(1, sizeof *l);
+static Heartbeat *new_heartbeat(int rank, int ranks, const RankProcess *members, const int *fds, double timeout) {
+    Heartbeat *l = mem_calloc(1, sizeof *l);
     size_t n = (size_t)ranks;
     l->rank = rank;
     l->ranks = ranks;
-    l->limit = RANKS_PATIENCE * timeout;
+    l->limit = RANKS_TIMEOUT_SHARE * timeout;
     l->beat_every = fmin(fmax(timeout / 20, 0.05), 5);
     l->members = mem_alloc(n, sizeof *l->members);
     memcpy(l->members, members, n * sizeof *members);
@@ -344,14 +345,14 @@ static Lifeline *new_lifeline(int rank, int ranks, const LifeMember *members, co
         bool connected = rank == 0 ? r > 0 : r == 0;
         l->wires[r].fd = connected ? fds[r] : -1;
         bool known = rank == 0 || r == 0;
-        l->signs[r] = (LifeSign){.presence = known ? LIFE_HERE : LIFE_LEFT, .heard = l->now, .moved = l->now};
+        l->signs[r] = (PeerStatus){.presence = known ? PEER_CONNECTED : PEER_LEFT, .heard = l->now, .moved = l->now};
     }
     l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return l;
 }
 
 // Signals are for the thread that waits for them, whether it has been started yet or not.
-static int start_thread(Lifeline *l) {
+static int start_thread(Heartbeat *l) {
     sigset_t all, before;
     sigfillset(&all);
     int failed = pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -361,53 +362,55 @@ static int start_thread(Lifeline *l) {
     return failed;
 }
 
-int lifeline_over(Lifeline **l, int rank, int ranks, const LifeMember *members, const int *fds, double timeout,
-                  Err *err) {
-    Lifeline *line = new_lifeline(rank, ranks, members, fds, timeout);
+int heartbeat_over_sockets(Heartbeat **l, int rank, int ranks, const RankProcess *members, const int *fds,
+                           double timeout, Err *err) {
+    Heartbeat *line = new_heartbeat(rank, ranks, members, fds, timeout);
     int failed = line->wake < 0 ? errno : start_thread(line);
     if (failed) {
-        free_lifeline(line); // and closes what it was given
+        free_heartbeat(line); // and closes what it was given
         return err_runtime(err, "no thread to watch the other ranks: %s", strerror(failed));
     }
     *l = line;
     return 0;
 }
 
-static LifeMember own_member(void) {
-    LifeMember m = {.process = getpid()};
+static RankProcess own_member(void) {
+    RankProcess m = {.process = getpid()};
     if (gethostname(m.host, sizeof m.host - 1)) snprintf(m.host, sizeof m.host, "?");
     return m;
 }
 
-int lifeline_open(Lifeline **l, Group *g, double timeout, Err *err) {
+int heartbeat_open(Heartbeat **l, Group *g, double timeout, Err *err) {
     *l = NULL;
     if (g->ranks == 1) return 0;
-    LifeMember mine = own_member(), *members = mem_calloc((size_t)g->ranks, sizeof *members);
-    Star star = {0};
+    RankProcess mine = own_member(), *members = mem_calloc((size_t)g->ranks, sizeof *members);
+    RankSockets sockets = {0};
     int rc = group_gather(g, members, &mine, sizeof mine, err);
     for (int r = 0; r < g->ranks && !rc; r++) GROUP_END_TEXT(members[r].host);
-    if (!rc) rc = group_agree(g, star_open_over(&star, g, STAR_LIFELINE, RANKS_PATIENCE * timeout, err), err);
+    if (!rc)
+        rc = group_agree(
+            g, rendezvous_over_group(&sockets, g, RENDEZVOUS_HEARTBEAT, RANKS_TIMEOUT_SHARE * timeout, err), err);
     if (!rc) {
-        rc = group_agree(g, lifeline_over(l, g->rank, g->ranks, members, star.fds, timeout, err), err);
-        mem_free(star.fds); // the connections are the lifeline's
-        if (rc) lifeline_close(*l, err->status, NULL);
+        rc = group_agree(g, heartbeat_over_sockets(l, g->rank, g->ranks, members, sockets.fds, timeout, err), err);
+        mem_free(sockets.fds); // the connections are the heartbeat's
+        if (rc) heartbeat_close(*l, err->status, NULL);
         if (rc) *l = NULL;
         if (!rc) g->limit = 0; // the heartbeat watches from here
     } else {
-        star_close(&star);
+        rank_sockets_close(&sockets);
     }
     mem_free(members);
     return rc;
 }
 
-void lifeline_at(Lifeline *l, LifePhase phase, int64_t step) {
+void heartbeat_set_phase(Heartbeat *l, HeartbeatPhase phase, int64_t step) {
     if (!l) return;
     if (step > 0) atomic_store_explicit(&l->step, step, memory_order_relaxed);
     atomic_store_explicit(&l->phase, (int)phase, memory_order_relaxed);
     atomic_fetch_add_explicit(&l->calls, 1, memory_order_relaxed);
 }
 
-void lifeline_close(Lifeline *l, int status, const char *msg) {
+void heartbeat_close(Heartbeat *l, int status, const char *msg) {
     if (!l) return;
     bool faulty = msg && *msg;
     l->status = status;
@@ -417,5 +420,5 @@ void lifeline_close(Lifeline *l, int status, const char *msg) {
     ssize_t written = write(l->wake, &one, sizeof one);
     CHECK(written == sizeof one, "eventfd");
     pthread_join(l->thread, NULL);
-    free_lifeline(l);
+    free_heartbeat(l);
 }

@@ -1,4 +1,4 @@
-#include "rehearse.h"
+#include "autotune.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,31 +7,31 @@
 enum { MOST_SHAPES = 64, MOST_CHOICES = 1 << 26 }; // bytes of choices
 
 // A shape with an example of it.
-typedef struct Rehearsal {
+typedef struct TunePass {
     RowShape shape;
     TapeMode mode;
     int64_t uses;
     RowPass pass; // its rows are in `rows`
     int64_t *rows;
-} Rehearsal;
+} TunePass;
 
-typedef struct Programme {
-    Rehearsal list[RUNNER_SHAPES]; // shapes that come later than so many others are not counted
+typedef struct TunePlan {
+    TunePass list[RUNNER_SHAPES]; // shapes that come later than so many others are not counted
     int64_t n;
-} Programme;
+} TunePlan;
 
 static bool same_shape(const RowShape *a, const RowShape *b) {
     return a->tokens == b->tokens && a->samples == b->samples && a->scored == b->scored && a->longest == b->longest;
 }
 
-static void note_pass(Programme *p, const RowRunner *r, const RowPass *pass, TapeMode mode) {
+static void note_pass(TunePlan *p, const RowRunner *r, const RowPass *pass, TapeMode mode) {
     RowShape shape = row_runner_shape(r, pass);
     int64_t i = 0;
     while (i < p->n && !(p->list[i].mode == mode && same_shape(&p->list[i].shape, &shape))) i++;
     if (i == RUNNER_SHAPES) return;
     if (i == p->n) {
-        Rehearsal *new = &p->list[p->n++];
-        *new = (Rehearsal){.shape = shape, .mode = mode, .pass = *pass};
+        TunePass *new = &p->list[p->n++];
+        *new = (TunePass){.shape = shape, .mode = mode, .pass = *pass};
         new->rows = mem_alloc((size_t)pass->count, sizeof *new->rows);
         memcpy(new->rows, pass->rows, (size_t)pass->count * sizeof *new->rows);
         new->pass.rows = new->rows;
@@ -39,13 +39,13 @@ static void note_pass(Programme *p, const RowRunner *r, const RowPass *pass, Tap
     p->list[i].uses++;
 }
 
-static void note_steps(Programme *p, Trainer *t) {
+static void note_steps(TunePlan *p, Trainer *t) {
     RowPass pass;
     for (int64_t step = t->state.step; step < t->total_steps; step++)
         for (int64_t n = 0; trainer_pass(t, step, n, &pass); n++) note_pass(p, t->runner, &pass, TAPE_TRAIN);
 }
 
-static void note_evaluation(Programme *p, const Trainer *t) {
+static void note_evaluation(TunePlan *p, const Trainer *t) {
     const RowPlan *plan = t->data->eval_rows;
     int64_t n = plan ? row_plan_count(plan) : 0, most = t->runner->eval_rows;
     int64_t *rows = mem_alloc((size_t)most, sizeof *rows);
@@ -58,19 +58,19 @@ static void note_evaluation(Programme *p, const Trainer *t) {
 }
 
 static int by_uses(const void *a, const void *b) {
-    const Rehearsal *x = a, *y = b;
+    const TunePass *x = a, *y = b;
     return (x->uses < y->uses) - (x->uses > y->uses);
 }
 
 // Gradients and results that this leaves are zeroed before they are used.
-static void run(Trainer *t, const Rehearsal *r) {
+static void run(Trainer *t, const TunePass *r) {
     DecoderOptions o = r->mode == TAPE_TRAIN ? trainer_options(t) : eval_options();
     row_runner_start(t->runner, &r->pass, &o, (PassState){.grad_scale = 1}, r->mode, t->runner->tally);
     t->model->backend->k->sync(t->model->backend);
 }
 
 static int run_all(Trainer *t, Err *err) {
-    Programme *p = mem_calloc(1, sizeof *p);
+    TunePlan *p = mem_calloc(1, sizeof *p);
     note_steps(p, t);
     note_evaluation(p, t);
     qsort(p->list, (size_t)p->n, sizeof *p->list, by_uses);
@@ -113,7 +113,7 @@ static int share_level(Trainer *t, Group *g, Err *err) {
     return status;
 }
 
-int rehearse(Trainer *t, bool decided, Err *err) {
+int autotune(Trainer *t, bool decided, Err *err) {
     Backend *b = t->model->backend;
     Group *g = t->group;
     if (b->host_memory) return 0;
