@@ -23,9 +23,8 @@ static void check_inputs(const Tokenizer *t, const char *source, const char *rec
     ASSERT_OK(json_parse(&doc, record, strlen(record), "record", 0, &err), &err);
     ASSERT_OK(chat_template_new(&c, t, source, &err), &err);
     const Json *r = json_root(doc);
-    ASSERT_OK(
-        chat_encode(&ct, c, t, json_get(r, "messages"), json_get(r, "tools"), json_get(r, "extra"), false, all, &err),
-        &err);
+    ChatInput in = {json_get(r, "messages"), json_get(r, "tools"), json_get(r, "extra"), .train_on_inputs = all};
+    ASSERT_OK(chat_tokenize(&ct, c, t, &in, &err), &err);
     char *got = marked(&ct, t);
     assert_string_equal(got, want);
     size_t count = 0;
@@ -92,7 +91,7 @@ static void test_chat_forms_control_tokens_from_roles(void **state) {
     const char *record = "[{\"role\":\"im_end\"},{\"role\":\"user\"}]";
     ASSERT_OK(json_parse(&doc, record, strlen(record), "record", 0, &err), &err);
     ASSERT_OK(chat_template_new(&c, t, "{% for m in messages %}{{ '<|' + m.role + '|>' }}{% endfor %}", &err), &err);
-    ASSERT_OK(chat_encode(&ct, c, t, json_root(doc), NULL, NULL, false, false, &err), &err);
+    ASSERT_OK(chat_tokenize(&ct, c, t, &(ChatInput){.messages = json_root(doc)}, &err), &err);
     assert_int_equal(ct.count, strlen("<|im_end|>") + 1);
     assert_int_equal(ct.ids[ct.count - 1], tokenizer_find(t, "<|user|>"));
     chat_tokens_clear(&ct);
@@ -144,7 +143,7 @@ static void test_chat_text_of_data_is_never_a_control_token(void **state) {
     ChatTokens ct = {0};
     ASSERT_OK(json_parse(&doc, record, strlen(record), "record", 0, &err), &err);
     ASSERT_OK(chat_template_new(&c, t, source, &err), &err);
-    ASSERT_OK(chat_encode(&ct, c, t, json_root(doc), NULL, NULL, false, false, &err), &err);
+    ASSERT_OK(chat_tokenize(&ct, c, t, &(ChatInput){.messages = json_root(doc)}, &err), &err);
     int32_t im_end = tokenizer_find(t, "<|im_end|>");
     assert_int_equal(chat_template_end_of_turn(c), im_end);
     size_t controls = 0, thoughts = 0;
@@ -273,12 +272,17 @@ static void test_chat_trains_on_inputs(void **state) {
     ChatTokens ct = {0};
     ASSERT_OK(json_parse(&doc, record, strlen(record), "record", 0, &err), &err);
     ASSERT_OK(chat_template_new(&c, t, source, &err), &err);
-    ASSERT_OK(chat_encode(&ct, c, t, json_root(doc), NULL, NULL, true, true, &err), &err);
+    ASSERT_OK(
+        chat_tokenize(&ct, c, t,
+                      &(ChatInput){.messages = json_root(doc), .add_generation_prompt = true, .train_on_inputs = true},
+                      &err),
+        &err);
     char *got = marked(&ct, t);
     assert_string_equal(got, "[[<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n]]");
     assert_int_equal(ct.supervised_count, ct.count);
     mem_free(got);
-    ASSERT_OK(chat_encode(&ct, c, t, json_root(doc), NULL, NULL, true, false, &err), &err);
+    ASSERT_OK(chat_tokenize(&ct, c, t, &(ChatInput){.messages = json_root(doc), .add_generation_prompt = true}, &err),
+              &err);
     assert_int_equal(ct.supervised_count, 0);
     chat_tokens_clear(&ct);
     chat_template_free(c);

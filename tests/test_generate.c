@@ -3,9 +3,9 @@
 
 #include "generate.h"
 #include "logits.h"
-#include "sampler.h"
 #include "scratch.h"
 #include "tiny_model.h"
+#include "token_sampler.h"
 
 enum { PROMPTS = 7 };
 
@@ -214,18 +214,18 @@ static void test_generate_sampler_draws_the_distribution(void **state) {
     (void)state;
     enum { V = 5, DRAWS = 20000 };
     const float logits[V] = {0, 1, 2, -1, -INFINITY};
-    Sampler *s = sampler_new(V);
+    TokenSampler *s = token_sampler_new(V);
     int count[V] = {0}, nucleus[V] = {0};
     for (uint32_t i = 0; i < DRAWS; i++) {
-        count[sampler_draw(s, logits, 1, 1, (RngKey){.stream = i})]++;
-        nucleus[sampler_draw(s, logits, 1, 0.7f, (RngKey){.stream = i})]++;
+        count[token_sampler_draw(s, logits, 1, 1, (RngKey){.stream = i})]++;
+        nucleus[token_sampler_draw(s, logits, 1, 0.7f, (RngKey){.stream = i})]++;
     }
     const double p[V] = {0.0871443, 0.2368828, 0.6439142, 0.0320586, 0};                    // softmax, computed by hand
     for (int i = 0; i < V; i++) ASSERT_NEAR((double)count[i] / DRAWS, p[i], 4 * 0.5 / 141); // 4 standard errors
     ASSERT_NEAR((double)nucleus[2] / DRAWS, p[2] / (p[1] + p[2]), 4 * 0.5 / 141); // 0.644 < 0.7: two are needed
     assert_int_equal(nucleus[0] + nucleus[3] + nucleus[4], 0);
-    assert_int_equal(sampler_draw(s, (const float[V]){0, NAN}, 1, 1, (RngKey){0}), -1);
-    sampler_free(s);
+    assert_int_equal(token_sampler_draw(s, (const float[V]){0, NAN}, 1, 1, (RngKey){0}), -1);
+    token_sampler_free(s);
 }
 
 static void test_generate_stop_ids(void **state) {

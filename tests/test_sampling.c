@@ -1,7 +1,7 @@
 // sampling: the split and the weights of files choose by hash, the same samples every time; patterns of file names.
 #include "dataset_fixture.h"
 #include "file_pattern.h"
-#include "sampling.h"
+#include "subset.h"
 
 // ---- split ----
 
@@ -17,30 +17,30 @@ static void test_split_is_a_partition_and_a_function_of_the_seed(void **state) {
     Bench b = bench_new(false);
     Dataset *d;
     Err err;
-    int64_t *train, *val, *again, *rest, n_train, n_val, n;
+    SampleList train, val, again, rest;
     put_numbers("d.jsonl", 100);
     ASSERT_OK(bench_open(&d, &b, true, &err), &err);
-    ASSERT_OK(dataset_split(d, 0.1, 42, &train, &n_train, &val, &n_val, &err), &err);
-    assert_int_equal(n_train, 90);
-    assert_int_equal(n_val, 10);
+    ASSERT_OK(subset_split(d, 0.1, 42, &train, &val, &err), &err);
+    assert_int_equal(train.count, 90);
+    assert_int_equal(val.count, 10);
     for (int64_t i = 0, t = 0, v = 0; i < 100; i++) {
-        bool in_train = t < n_train && train[t] == i, in_val = v < n_val && val[v] == i;
+        bool in_train = t < train.count && train.items[t] == i, in_val = v < val.count && val.items[v] == i;
         assert_true(in_train != in_val);
         t += in_train;
         v += in_val;
     }
-    ASSERT_OK(dataset_split(d, 10, 42, &rest, &n, &again, &n_val, &err), &err);
-    assert_memory_equal(again, val, 10 * sizeof *val);
-    mem_free(again);
-    mem_free(rest);
-    ASSERT_OK(dataset_split(d, 10, 43, &rest, &n, &again, &n_val, &err), &err);
-    assert_memory_not_equal(again, val, 10 * sizeof *val);
-    mem_free(again);
-    mem_free(rest);
-    mem_free(train);
-    mem_free(val);
-    ASSERT_REFUSED(dataset_split(d, 100, 42, &train, &n, &val, &n_val, &err), &err, "found 100 for 100 samples");
-    ASSERT_REFUSED(dataset_split(d, -1, 42, &train, &n, &val, &n_val, &err), &err, "found -1 for 100");
+    ASSERT_OK(subset_split(d, 10, 42, &rest, &again, &err), &err);
+    assert_memory_equal(again.items, val.items, 10 * sizeof *val.items);
+    mem_free(again.items);
+    mem_free(rest.items);
+    ASSERT_OK(subset_split(d, 10, 43, &rest, &again, &err), &err);
+    assert_memory_not_equal(again.items, val.items, 10 * sizeof *val.items);
+    mem_free(again.items);
+    mem_free(rest.items);
+    mem_free(train.items);
+    mem_free(val.items);
+    ASSERT_REFUSED(subset_split(d, 100, 42, &train, &val, &err), &err, "found 100 for 100 samples");
+    ASSERT_REFUSED(subset_split(d, -1, 42, &train, &val, &err), &err, "found -1 for 100");
     dataset_close(d);
     bench_free(&b);
 }
@@ -61,13 +61,13 @@ static Dataset *open_three_files(Bench *b, int n0, int n1, int n2) {
 }
 
 // How often samples [begin, end) are in the list; least and most: of one sample.
-static int64_t count_range(const int64_t *list, int64_t n, int64_t begin, int64_t end, int64_t *least, int64_t *most) {
+static int64_t count_range(SampleList list, int64_t begin, int64_t end, int64_t *least, int64_t *most) {
     int64_t sum = 0;
-    *least = n;
+    *least = list.count;
     *most = 0;
     for (int64_t i = begin; i < end; i++) {
         int64_t times = 0;
-        for (int64_t k = 0; k < n; k++) times += list[k] == i;
+        for (int64_t k = 0; k < list.count; k++) times += list.items[k] == i;
         sum += times;
         if (times < *least) *least = times;
         if (times > *most) *most = times;
@@ -80,29 +80,30 @@ static void test_weights_repeat_and_leave_out_samples(void **state) {
     static const double weights[] = {2, 0.5, 1.25};
     Bench b = bench_new(false);
     Dataset *d = open_three_files(&b, 10, 20, 40);
-    int64_t *list, *again, n, m, least, most;
+    SampleList all = {.count = 70}, list, again;
+    int64_t least, most;
     Err err;
     assert_int_equal(dataset_file_end(d, 0), 10);
     assert_int_equal(dataset_file_end(d, 1), 30);
     assert_int_equal(dataset_file_end(d, 2), 70);
-    ASSERT_OK(dataset_weigh(d, weights, 1, NULL, 70, &list, &n, &err), &err);
-    assert_int_equal(n, 20 + 10 + 50);
-    assert_int_equal(count_range(list, n, 0, 10, &least, &most), 20);
+    ASSERT_OK(subset_weigh(d, weights, 1, all, &list, &err), &err);
+    assert_int_equal(list.count, 20 + 10 + 50);
+    assert_int_equal(count_range(list, 0, 10, &least, &most), 20);
     assert_true(least == 2 && most == 2);
-    assert_int_equal(count_range(list, n, 10, 30, &least, &most), 10);
+    assert_int_equal(count_range(list, 10, 30, &least, &most), 10);
     assert_true(least == 0 && most == 1);
-    assert_int_equal(count_range(list, n, 30, 70, &least, &most), 50);
+    assert_int_equal(count_range(list, 30, 70, &least, &most), 50);
     assert_true(least == 1 && most == 2);
-    for (int64_t i = 1; i < n; i++) assert_true(list[i - 1] <= list[i]);
-    ASSERT_OK(dataset_weigh(d, weights, 1, NULL, 70, &again, &m, &err), &err);
-    assert_int_equal(m, n);
-    assert_memory_equal(list, again, (size_t)n * sizeof *list);
-    mem_free(again);
-    ASSERT_OK(dataset_weigh(d, weights, 2, NULL, 70, &again, &m, &err), &err);
-    assert_int_equal(m, n);
-    assert_memory_not_equal(list, again, (size_t)n * sizeof *list);
-    mem_free(again);
-    mem_free(list);
+    for (int64_t i = 1; i < list.count; i++) assert_true(list.items[i - 1] <= list.items[i]);
+    ASSERT_OK(subset_weigh(d, weights, 1, all, &again, &err), &err);
+    assert_int_equal(again.count, list.count);
+    assert_memory_equal(list.items, again.items, (size_t)list.count * sizeof *list.items);
+    mem_free(again.items);
+    ASSERT_OK(subset_weigh(d, weights, 2, all, &again, &err), &err);
+    assert_int_equal(again.count, list.count);
+    assert_memory_not_equal(list.items, again.items, (size_t)list.count * sizeof *list.items);
+    mem_free(again.items);
+    mem_free(list.items);
     dataset_close(d);
     bench_free(&b);
 }
@@ -112,19 +113,18 @@ static void test_weights_apply_to_the_samples_given(void **state) {
     (void)state;
     static const double weights[] = {1, 3, 0.1};
     static const double nothing[] = {0.01, 0.01, 0.01};
-    const int64_t some[] = {1, 2, 12, 29, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49};
+    int64_t some[] = {1, 2, 12, 29, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49};
     const int64_t head[] = {1, 2, 12, 12, 12, 29, 29, 29};
     Bench b = bench_new(false);
     Dataset *d = open_three_files(&b, 10, 20, 40);
-    int64_t *list, n;
+    SampleList all = {.count = 70}, list;
     Err err;
-    ASSERT_OK(dataset_weigh(d, weights, 1, some, 14, &list, &n, &err), &err);
-    assert_int_equal(n, 9);
-    assert_memory_equal(list, head, sizeof head);
-    assert_true(list[8] >= 40 && list[8] <= 49);
-    mem_free(list);
-    ASSERT_REFUSED(dataset_weigh(d, nothing, 1, NULL, 70, &list, &n, &err), &err,
-                   "found weights that make 0 samples of 70");
+    ASSERT_OK(subset_weigh(d, weights, 1, (SampleList){some, 14}, &list, &err), &err);
+    assert_int_equal(list.count, 9);
+    assert_memory_equal(list.items, head, sizeof head);
+    assert_true(list.items[8] >= 40 && list.items[8] <= 49);
+    mem_free(list.items);
+    ASSERT_REFUSED(subset_weigh(d, nothing, 1, all, &list, &err), &err, "found weights that make 0 samples of 70");
     dataset_close(d);
     bench_free(&b);
 }

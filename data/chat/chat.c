@@ -228,14 +228,13 @@ static void note_losses(ChatTokens *out, ChatText *x, const Json *messages) {
     out->cannot_stop = cannot_stop(out, x);
 }
 
-int chat_encode(ChatTokens *out, const ChatTemplate *c, const Tokenizer *t, const Json *messages, const Json *tools,
-                const Json *extra, bool add_generation_prompt, bool train_on_inputs, Err *err) {
+int chat_tokenize(ChatTokens *out, const ChatTemplate *c, const Tokenizer *t, const ChatInput *in, Err *err) {
     chat_tokens_clear(out);
     ChatText x;
-    chat_text_start(&x, c, t, messages);
-    x.in.tools = tools;
-    x.in.extra = extra;
-    x.in.add_generation_prompt = add_generation_prompt;
+    chat_text_start(&x, c, t, in->messages);
+    x.in.tools = in->tools;
+    x.in.extra = in->extra;
+    x.in.add_generation_prompt = in->add_generation_prompt;
     if (chat_text_render(&x, err)) {
         chat_text_clear(&x);
         return -1;
@@ -243,11 +242,11 @@ int chat_encode(ChatTokens *out, const ChatTemplate *c, const Tokenizer *t, cons
     out->count = x.ids.count;
     out->left_out = x.ids.left_out + x.ids.unknown;
     out->supervised = mem_calloc(x.ids.count + 1, 1);
-    uint8_t *bytes = chat_supervised_bytes(&x, train_on_inputs);
+    uint8_t *bytes = chat_supervised_bytes(&x, in->train_on_inputs);
     supervise(out, &x, bytes);
     mem_free(bytes);
-    note_losses(out, &x, messages);
-    if (!train_on_inputs) note_roles(&out->unread, messages);
+    note_losses(out, &x, in->messages);
+    if (!in->train_on_inputs) note_roles(&out->unread, in->messages);
     out->text = x.out.text;
     out->text_len = x.out.len;
     out->ids = x.ids.ids;

@@ -33,7 +33,12 @@ typedef struct ChatTokens { // init with {0}; chat_tokens_clear frees
 } ChatTokens;
 void chat_tokens_clear(ChatTokens *out);
 
-// messages: array of {"role", "content", ...}; tools: array or NULL; extra: record object for further variables or
-// NULL. Thread-safe: many calls may run at once over one template and tokenizer.
-int chat_encode(ChatTokens *out, const ChatTemplate *c, const Tokenizer *t, const Json *messages, const Json *tools,
-                const Json *extra, bool add_generation_prompt, bool train_on_inputs, Err *err);
+typedef struct ChatInput {
+    const Json *messages; // array of {"role", "content", ...}
+    const Json *tools;    // array, or NULL
+    const Json *extra;    // object of further template variables, or NULL
+    bool add_generation_prompt, train_on_inputs;
+} ChatInput;
+
+// Thread-safe: many calls may run at once over one template and tokenizer.
+int chat_tokenize(ChatTokens *out, const ChatTemplate *c, const Tokenizer *t, const ChatInput *in, Err *err);

@@ -66,7 +66,7 @@ static bool is_printable(JsonStr s) {
     return true;
 }
 
-static int read_text_label(Encoded *out, JsonStr s, Err *err) {
+static int read_text_label(RecordTokens *out, JsonStr s, Err *err) {
     if (!s.len || s.len >= LABEL_MAX_BYTES || !is_printable(s))
         return err_input(err, "label: found a text of %zu bytes; expected 1 to %d bytes without control characters",
                          s.len, LABEL_MAX_BYTES - 1);
@@ -74,7 +74,7 @@ static int read_text_label(Encoded *out, JsonStr s, Err *err) {
     return 0;
 }
 
-static int read_label(Encoded *out, const Json *record, Err *err) {
+static int read_label(RecordTokens *out, const Json *record, Err *err) {
     static const char expected[] = "an integer from 0, a text, true or false";
     const Json *v = json_given(record, "label");
     int64_t n = 0;
@@ -100,11 +100,11 @@ static void note_unread(KeyNotes *out, const Json *record, const Texts *t) {
 
 // ---- tokens ----
 
-static bool parses(const Encoder *e) {
+static bool parses(const RecordTokenizer *e) {
     return e->parse_special == PARSE_SPECIAL_ON;
 }
 
-static void encode_texts(TokenIds *out, const Encoder *e, const Texts *texts, size_t *second) {
+static void tokenize_texts(TokenIds *out, const RecordTokenizer *e, const Texts *texts, size_t *second) {
     TokenizerPair pair = {.a = texts->first.data,
                           .b = texts->pair ? texts->second.data : NULL,
                           .a_len = texts->first.len,
@@ -113,7 +113,7 @@ static void encode_texts(TokenIds *out, const Encoder *e, const Texts *texts, si
     tokenizer_encode_pair(e->tokenizer, &pair, out, second);
 }
 
-static void note_special(Encoded *out, const Encoder *e, JsonStr text) {
+static void note_special(RecordTokens *out, const RecordTokenizer *e, JsonStr text) {
     if (tokenizer_spells_control(e->tokenizer, text.data, text.len, NULL))
         *(parses(e) ? &out->parsed_special : &out->plain_special) = true;
 }
@@ -123,7 +123,7 @@ typedef struct Range {
 } Range;
 
 // Where a text's tokens stand in the sample, at or behind `from`: the special tokens around them are few.
-static Range find_text(const TokenIds *all, size_t from, const Encoder *e, JsonStr text) {
+static Range find_text(const TokenIds *all, size_t from, const RecordTokenizer *e, JsonStr text) {
     TokenIds alone = {0};
     tokenizer_encode(e->tokenizer, text.data, text.len, NULL, parses(e), &alone);
     Range r = {from, alone.count};
@@ -153,7 +153,7 @@ static size_t remove_tokens(TokenIds *t, size_t begin, size_t count) {
 }
 
 // Returns the number of tokens taken out; all of them when no text would be left.
-static size_t shorten(TokenIds *t, size_t *second, const Encoder *e, const Texts *texts, size_t max) {
+static size_t shorten(TokenIds *t, size_t *second, const RecordTokenizer *e, const Texts *texts, size_t max) {
     Range a = find_text(t, 0, e, texts->first), b = {t->count, 0};
     if (texts->pair) b = find_text(t, a.begin + a.count, e, texts->second);
     size_t special = t->count - a.count - b.count, keep_a = a.count, keep_b = b.count;
@@ -168,14 +168,14 @@ static size_t shorten(TokenIds *t, size_t *second, const Encoder *e, const Texts
     return cut + remove_tokens(t, a.begin + keep_a, a.count - keep_a);
 }
 
-int classify_record(Encoded *out, const Encoder *e, const Json *record, Err *err) {
+int classify_record(RecordTokens *out, const RecordTokenizer *e, const Json *record, Err *err) {
     Texts texts = {0};
     TokenIds t = {0};
     if (record->type != JSON_OBJECT)
         return err_input(err, "found %s; expected a record, an object", json_type_name(record));
     if (read_texts(&texts, record, err) || read_label(out, record, err)) return -1;
     note_unread(&out->unread, record, &texts);
-    encode_texts(&t, e, &texts, &out->second);
+    tokenize_texts(&t, e, &texts, &out->second);
     if (token_ids_check(&t, err)) {
         token_ids_clear(&t);
         return -1;

@@ -8,9 +8,9 @@
 // The tokens are the tokenizer's own form of one or two texts: [CLS] a [SEP] b [SEP] of BERT, BOS a of Llama, ...
 #pragma once
 
-#include "encode.h"
+#include "record_tokenizer.h"
 
 // A sample longer than e->shorten_to (0: no limit) is shortened as Hugging Face's fast tokenizers do (longest_first):
 // the longer text loses first, each at its end; special tokens stay. out->cut says by how much; where only special
 // tokens would be left, out->count is 0.
-int classify_record(Encoded *out, const Encoder *e, const Json *record, Err *err);
+int classify_record(RecordTokens *out, const RecordTokenizer *e, const Json *record, Err *err);

@@ -11,9 +11,9 @@
 
 #include "byte_stream.h"
 #include "cache_dir.h"
-#include "encode.h"
 #include "hash.h"
 #include "record_faults.h"
+#include "record_tokenizer.h"
 #include "token_cache.h"
 
 struct Dataset {
@@ -63,14 +63,14 @@ enum { BATCH_RECORDS = 512, BATCH_BYTES = 8 << 20 };
 
 typedef struct Slot { // one record of a batch
     RecordSpan span;
-    Encoded tokens;
+    RecordTokens tokens;
     Err err;
     int rc;
 } Slot;
 
 typedef struct Build {
     const DatasetOptions *o;
-    Encoder encoder;
+    RecordTokenizer tokenizer;
     TokenSink *sink;
     LabelTable *labels; // classification; else NULL
     DatasetStats stats;
@@ -81,7 +81,7 @@ typedef struct Build {
     Err *err;
 } Build;
 
-static void add_sample(Build *b, const Encoded *e, size_t begin, size_t count, int32_t label) {
+static void add_sample(Build *b, const RecordTokens *e, size_t begin, size_t count, int32_t label) {
     uint8_t *supervised = e->supervised + begin;
     supervised[0] = 0; // a window's first token has nothing before it that could predict it
     token_sink_add(b->sink, &(Sample){.ids = e->ids + begin,
@@ -97,7 +97,7 @@ static void add_sample(Build *b, const Encoded *e, size_t begin, size_t count, i
 }
 
 // Full windows, then the rest; a rest of one token could not be learned from, so the window before it lends one.
-static void add_windows(Build *b, const Encoded *e) {
+static void add_windows(Build *b, const RecordTokens *e) {
     size_t max = (size_t)b->o->max_seq_length;
     for (size_t at = 0; at < e->count;) {
         size_t n = e->count - at;
@@ -107,11 +107,11 @@ static void add_windows(Build *b, const Encoded *e) {
     }
 }
 
-static bool any_supervised(const Encoded *e, size_t count) {
+static bool any_supervised(const RecordTokens *e, size_t count) {
     return count && memchr(e->supervised, 1, count);
 }
 
-static int add_too_long(Build *b, const Encoded *e, const RecordSpan *span) {
+static int add_too_long(Build *b, const RecordTokens *e, const RecordSpan *span) {
     size_t max = (size_t)b->o->max_seq_length, whole = e->count + e->cut;
     if (b->o->truncation == TRUNCATION_ERROR)
         return err_input(b->err, "%s:%zu: found a sample of %zu tokens; expected at most %zu (max_seq_length)",
@@ -121,7 +121,7 @@ static int add_too_long(Build *b, const Encoded *e, const RecordSpan *span) {
     return 0;
 }
 
-static int add_long(Build *b, const Encoded *e, const RecordSpan *span) {
+static int add_long(Build *b, const RecordTokens *e, const RecordSpan *span) {
     size_t max = (size_t)b->o->max_seq_length;
     if (b->o->truncation != TRUNCATION_TRUNCATE) return add_too_long(b, e, span);
     if (!any_supervised(e, max)) {
@@ -135,7 +135,7 @@ static int add_long(Build *b, const Encoded *e, const RecordSpan *span) {
 }
 
 // Truncation of a labelled sample was done while encoding: the special tokens around the text stay (classify.h).
-static int add_labelled(Build *b, const Encoded *e, const RecordSpan *span) {
+static int add_labelled(Build *b, const RecordTokens *e, const RecordSpan *span) {
     uint32_t id;
     if (label_table_add(b->labels, e->label, e->label_integer, &id, b->err))
         return err_context(b->err, "%s:%zu", span->name, span->line);
@@ -151,7 +151,7 @@ static int add_labelled(Build *b, const Encoded *e, const RecordSpan *span) {
 }
 
 // Every record ends in exactly one of: sample(s), skipped, dropped.
-static int add_record(Build *b, const Encoded *e, const RecordSpan *span) {
+static int add_record(Build *b, const RecordTokens *e, const RecordSpan *span) {
     int rc = 0;
     int64_t whole = (int64_t)(e->count + e->cut);
     b->stats.left_out_bytes += (int64_t)e->left_out;
@@ -183,13 +183,13 @@ static int run_batch(Build *b) {
         Slot *s = &b->slots[i];
         RecordPlace place = b->place;
         place.number += (int64_t)i;
-        s->rc = encode_record(&s->tokens, &b->encoder, s->span, &place, &s->err);
+        s->rc = record_tokenize(&s->tokens, &b->tokenizer, s->span, &place, &s->err);
     }
     for (size_t i = 0; i < b->n_slots; i++) {
         Slot *s = &b->slots[i];
         if (!rc && s->rc) *b->err = s->err;
         if (!rc) rc = s->rc ? -1 : add_record(b, &s->tokens, &s->span);
-        encoded_clear(&s->tokens);
+        record_tokens_clear(&s->tokens);
     }
     b->place.number += (int64_t)b->n_slots;
     b->n_slots = 0;
@@ -283,7 +283,7 @@ static int finish(Dataset *d, Build *b) {
         rc = err_context(b->err, "%s", b->o->files[0]);
     if (!rc)
         rc = token_sink_finish(&d->image, b->sink, &b->stats, &labels, place,
-                               tokenizer_vocab_size(b->encoder.tokenizer), b->err);
+                               tokenizer_vocab_size(b->tokenizer.tokenizer), b->err);
     label_list_clear(&labels);
     mem_free(place);
     return rc;
@@ -304,19 +304,19 @@ static int build_into(Dataset *d, Build *b, const char *file) {
     return rc;
 }
 
-static Encoder encoder_of(const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat) {
-    return (Encoder){.tokenizer = t,
-                     .chat = chat,
-                     .train_on_inputs = o->train_on_inputs,
-                     .parse_special = o->parse_special,
-                     .unrendered = o->unrendered,
-                     .shorten_to = o->truncation == TRUNCATION_TRUNCATE ? o->max_seq_length : 0};
+static RecordTokenizer tokenizer_of(const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat) {
+    return (RecordTokenizer){.tokenizer = t,
+                             .chat = chat,
+                             .train_on_inputs = o->train_on_inputs,
+                             .parse_special = o->parse_special,
+                             .unrendered = o->unrendered,
+                             .shorten_to = o->truncation == TRUNCATION_TRUNCATE ? o->max_seq_length : 0};
 }
 
 // Into the cache; where that fails (no room, not writable), once more into memory.
 static int build(Dataset *d, const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat, const char *file,
                  Err *err) {
-    Build b = {.o = o, .encoder = encoder_of(o, t, chat), .err = err};
+    Build b = {.o = o, .tokenizer = tokenizer_of(o, t, chat), .err = err};
     Err why;
     b.slots = mem_calloc(BATCH_RECORDS, sizeof *b.slots);
     int rc = build_into(d, &b, file);

@@ -2,14 +2,14 @@
 
 #include <string.h>
 
-#include "encode.h"
 #include "record_faults.h"
+#include "record_tokenizer.h"
 
 typedef struct Cases {
     PromptCase *items;
     size_t count, capacity, limit;
     const DatasetOptions *o;
-    Encoder encoder;
+    RecordTokenizer settings;
     Err *err;
 } Cases;
 
@@ -42,7 +42,7 @@ static size_t last_of(const Json *messages, size_t end, const char *role) {
 static char *rendered_answer(const Cases *c, const ChatTokens *whole, size_t prompt_count) {
     StrBuf text = {0};
     if (prompt_count < whole->count)
-        tokenizer_decode(c->encoder.tokenizer, whole->ids + prompt_count, whole->count - prompt_count, false, &text);
+        tokenizer_decode(c->settings.tokenizer, whole->ids + prompt_count, whole->count - prompt_count, false, &text);
     char *answer = stripped(text.data ? text.data : "", text.len);
     str_clear(&text);
     return answer;
@@ -57,8 +57,8 @@ static int reference_of(char **answer, const Cases *c, Dialog *d, size_t last, c
     }
     Json messages = {.type = JSON_ARRAY, .count = last + 1, .items = d->messages.items};
     ChatTokens whole = {0};
-    int rc =
-        chat_encode(&whole, c->encoder.chat, c->encoder.tokenizer, &messages, d->tools, d->extra, false, false, c->err);
+    ChatInput in = {&messages, d->tools, d->extra, .add_generation_prompt = false};
+    int rc = chat_tokenize(&whole, c->settings.chat, c->settings.tokenizer, &in, c->err);
     if (!rc) *answer = rendered_answer(c, &whole, prompt->count);
     chat_tokens_clear(&whole);
     return rc;
@@ -72,8 +72,8 @@ static int add_chat(Cases *c, Dialog *d) {
     JsonStr shown = message_text(&d->pool, &asked.items[user == last ? last - 1 : user]);
     ChatTokens prompt = {0};
     char *reference = NULL;
-    int rc =
-        chat_encode(&prompt, c->encoder.chat, c->encoder.tokenizer, &asked, d->tools, d->extra, true, false, c->err);
+    ChatInput in = {&asked, d->tools, d->extra, .add_generation_prompt = true};
+    int rc = chat_tokenize(&prompt, c->settings.chat, c->settings.tokenizer, &in, c->err);
     if (!rc) rc = reference_of(&reference, c, d, last, &prompt);
     if (!rc) add_case(c, prompt.ids, prompt.count, shown, reference);
     chat_tokens_clear(&prompt);
@@ -84,12 +84,12 @@ static int add_chat(Cases *c, Dialog *d) {
 
 static int add_raw(Cases *c, const Dialog *d) {
     Dialog asked = {.kind = DIALOG_RAW, .prompt = d->prompt, .completion = json_str("")};
-    Encoded tokens;
-    if (encode_dialog(&tokens, &c->encoder, &asked, c->err)) return -1;
+    RecordTokens tokens;
+    if (record_tokenize_dialog(&tokens, &c->settings, &asked, c->err)) return -1;
     size_t n = tokens.count;
-    if (n && tokens.ids[n - 1] == tokenizer_eos(c->encoder.tokenizer)) n--; // the end that training puts behind it
+    if (n && tokens.ids[n - 1] == tokenizer_eos(c->settings.tokenizer)) n--; // the end that training puts behind it
     if (n) add_case(c, tokens.ids, n, d->prompt, stripped(d->completion.data, d->completion.len));
-    encoded_clear(&tokens);
+    record_tokens_clear(&tokens);
     return 0;
 }
 
@@ -97,11 +97,11 @@ static int add_raw(Cases *c, const Dialog *d) {
 
 static int add_record(Cases *c, RecordSpan span) {
     JsonDoc *doc;
-    Dialog d = {.template = c->encoder.chat ? chat_template_source(c->encoder.chat) : NULL};
+    Dialog d = {.template = c->settings.chat ? chat_template_source(c->settings.chat) : NULL};
     if (json_parse_data(&doc, span.text, span.len, span.name, span.line, c->err)) return fault_in_record(span, c->err);
     const Json *record = json_root(doc);
     DatasetFormat format = c->o->format != FORMAT_AUTO ? c->o->format : dialog_detect(record, c->err);
-    int rc = format == FORMAT_AUTO ? -1 : dialog_read(&d, record, format, c->encoder.chat != NULL, c->err);
+    int rc = format == FORMAT_AUTO ? -1 : dialog_read(&d, record, format, c->settings.chat != NULL, c->err);
     if (!rc && d.kind != DIALOG_CHAT && d.kind != DIALOG_RAW)
         rc = err_input(c->err, "found %s data; expected conversations or prompts with answers to generate against",
                        dataset_format_name(format));
@@ -132,7 +132,7 @@ int prompt_cases_load(PromptCase **cases, int64_t *count, int64_t limit, const D
                       const ChatTemplate *chat, Err *err) {
     Cases c = {.limit = limit ? (size_t)limit : SIZE_MAX,
                .o = o,
-               .encoder = {.tokenizer = t, .chat = chat, .parse_special = o->parse_special},
+               .settings = {.tokenizer = t, .chat = chat, .parse_special = o->parse_special},
                .err = err};
     int rc = 0;
     for (size_t i = 0; i < o->n_files && !rc; i++) rc = add_file(&c, o->files[i]);

@@ -34,7 +34,8 @@ static void encode(const ChatTemplate *c, const Tokenizer *t, const Json *record
     Err err;
     if (dialog_read(&d, record, FORMAT_MESSAGES, true, &err) == 0)
         for (int prompt = 0; prompt < 2; prompt++) {
-            if (chat_encode(&out, c, t, &d.messages, d.tools, d.extra, prompt, false, &err)) continue;
+            ChatInput in = {&d.messages, d.tools, d.extra, .add_generation_prompt = prompt};
+            if (chat_tokenize(&out, c, t, &in, &err)) continue;
             fuzz_touch(out.text, out.text_len + 1);
             size_t supervised = 0;
             for (size_t i = 0; i < out.count; i++) supervised += out.supervised[i];

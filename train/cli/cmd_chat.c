@@ -114,7 +114,8 @@ static int encode(const Chat *c, ChatTokens *tokens, Err *err) {
     int rc = json_parse(&doc, text, strlen(text), "message", 0, err);
     mem_free(text);
     if (rc) return -1;
-    rc = chat_encode(tokens, c->chat_template, c->base.model->tokenizer, json_root(doc), NULL, NULL, true, false, err);
+    ChatInput in = {.messages = json_root(doc), .add_generation_prompt = true};
+    rc = chat_tokenize(tokens, c->chat_template, c->base.model->tokenizer, &in, err);
     json_free(doc);
     return rc;
 }

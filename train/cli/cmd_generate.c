@@ -51,9 +51,9 @@ static int encode_messages(Prompt *p, const ChatTemplate *c, const Tokenizer *t,
     Json record = *root;
     if (root->type == JSON_ARRAY) record = json_with(&d.pool, NULL, "messages", *root);
     const Json *generate = json_given(&record, "add_generation_prompt");
-    bool add_generation_prompt = !generate || generate->type != JSON_FALSE;
     int rc = dialog_read(&d, &record, FORMAT_MESSAGES, true, err);
-    if (!rc) rc = chat_encode(&tokens, c, t, &d.messages, d.tools, d.extra, add_generation_prompt, false, err);
+    ChatInput in = {&d.messages, d.tools, d.extra, .add_generation_prompt = !generate || generate->type != JSON_FALSE};
+    if (!rc) rc = chat_tokenize(&tokens, c, t, &in, err);
     if (!rc && *tokens.unrendered)
         log_warn("%s: %s%s: the chat template leaves out its text", path, *tokens.unrendered == '[' ? "messages" : "",
                  tokens.unrendered);

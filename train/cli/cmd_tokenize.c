@@ -93,9 +93,8 @@ static int encode_messages(const Words *w, const Tokenizer *t, const ChatTemplat
     int rc = dialog_read(&d, &record, FORMAT_MESSAGES, chat != NULL, err);
     if (!rc && prompt && prompt->type != JSON_TRUE && prompt->type != JSON_FALSE)
         rc = err_input(err, "add_generation_prompt: found %s; expected true or false", json_type_name(prompt));
-    if (!rc)
-        rc = chat_encode(&out, chat, t, &d.messages, d.tools, d.extra, prompt && prompt->type == JSON_TRUE,
-                         w->train_on_inputs, err);
+    ChatInput in = {&d.messages, d.tools, d.extra, prompt && prompt->type == JSON_TRUE, w->train_on_inputs};
+    if (!rc) rc = chat_tokenize(&out, chat, t, &in, err);
     if (!rc && *out.unrendered)
         log_warn("%s: %s%s: the chat template leaves out its text", w->messages,
                  *out.unrendered == '[' ? "messages" : "", out.unrendered);

@@ -142,17 +142,17 @@ static void print_lengths(const Dataset *d, int64_t max_tokens, FILE *out) {
 
 static int print_rows(const Dataset *d, const Config *c, const FileList *files, int64_t max_tokens, FILE *out,
                       Err *err) {
-    int64_t *list, n;
-    if (run_weigh(&list, &n, d, files, c, NULL, dataset_count(d), err)) return -1;
-    RowPlan *p = row_plan_new(d, list, n, max_tokens, c->packing);
+    SampleList list;
+    if (run_weigh(&list, d, files, c, (SampleList){.count = dataset_count(d)}, err)) return -1;
+    RowPlan *p = row_plan_new(d, list.items, list.count, max_tokens, c->packing);
     int64_t rows = row_plan_count(p), tokens = 0;
     for (int64_t r = 0; r < rows; r++) tokens += row_plan_tokens(p, r);
-    if (list) say_to(out, "  weighed   %" PRId64 " samples in an epoch\n", n);
+    if (list.items) say_to(out, "  weighed   %" PRId64 " samples in an epoch\n", list.count);
     say_to(out, "  rows      %" PRId64 " (%s), %.1f%% full, at most %" PRId64 " samples and %" PRId64 " tokens\n", rows,
            c->packing ? "packed" : "one sample each", percent(tokens, rows * max_tokens), row_plan_most_samples(p),
            row_plan_longest(p));
     row_plan_free(p);
-    mem_free(list);
+    mem_free(list.items);
     return 0;
 }
 

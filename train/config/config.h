@@ -16,7 +16,7 @@ typedef struct StrList {
 
 typedef struct FileList { // of data
     char **items;
-    double *weights; // how often a file's samples are in an epoch (data/dataset/sampling.h)
+    double *weights; // how often a file's samples are in an epoch (data/dataset/subset.h)
     size_t count;
 } FileList;
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "decode_engine.h"
-#include "sampler.h"
+#include "token_sampler.h"
 
 enum { PREFILL_TOKENS = 256 }; // of one run, unless the batch alone is larger
 
@@ -31,7 +31,7 @@ typedef struct Batch {
     DecodePiece *pieces; // [n] of the current run
     int32_t *picked;     // [n]
     float *logits;       // [vocab], when sampling
-    Sampler *sampler;
+    TokenSampler *sampler;
 } Batch;
 
 void generation_clear(Generation *g) {
@@ -104,7 +104,7 @@ static int pick_tokens(Batch *b, int64_t n, Err *err) {
                           .module = rng_module("sample"),
                           .row = (uint32_t)q->index};
             decode_engine_logits(b->engine, i, b->logits);
-            b->picked[i] = sampler_draw(b->sampler, b->logits, b->o->temperature, b->o->top_p, key);
+            b->picked[i] = token_sampler_draw(b->sampler, b->logits, b->o->temperature, b->o->top_p, key);
         }
     }
     for (int64_t i = 0; i < n; i++) {
@@ -158,7 +158,7 @@ static void batch_open(Batch *b, int64_t n) {
     b->picked = mem_alloc((size_t)n, sizeof *b->picked);
     if (b->o->temperature == 0) return;
     b->logits = mem_alloc((size_t)b->m->config.vocab, sizeof *b->logits);
-    b->sampler = sampler_new(b->m->config.vocab);
+    b->sampler = token_sampler_new(b->m->config.vocab);
 }
 
 static void batch_close(Batch *b) {
@@ -166,7 +166,7 @@ static void batch_close(Batch *b) {
     mem_free(b->pieces);
     mem_free(b->picked);
     mem_free(b->logits);
-    sampler_free(b->sampler);
+    token_sampler_free(b->sampler);
 }
 
 // Puts waiting prompts into free places; returns how many sequences are running.

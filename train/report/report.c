@@ -6,13 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "answers.h"
 #include "chart.h"
 #include "data_notes.h"
 #include "fileio.h"
 #include "memory_use.h"
 #include "path.h"
 #include "run_device.h"
-#include "samples.h"
 #include "train_log.h"
 
 // Weight of the past in the smoothed loss curve.
@@ -266,11 +266,11 @@ static void add_model_table(StrBuf *out, const Trainer *t) {
     str_puts(out, "</table></div>\n");
 }
 
-static void add_samples(StrBuf *out, const Samples *s) {
+static void add_samples(StrBuf *out, const Answers *s) {
     if (!s->count) return;
     str_printf(out, "<h2>Answers, before and after (%s prompts)</h2>\n", s->held_out ? "held-out" : "training");
     for (int i = 0; i < s->count; i++) {
-        const SampleAnswer *a = &s->items[i];
+        const Answer *a = &s->items[i];
         const char *const parts[4][3] = {{"prompt", "", a->prompt},
                                          {"before", "", a->before},
                                          {"after", "after", a->after},
@@ -322,8 +322,8 @@ int report_own(const char *path, Err *err) {
 
 int report_write(const Trainer *t, const char *output_dir, const char *name, Err *err) {
     StrBuf page = {0};
-    Samples samples = {0};
-    int status = samples_make(&samples, t, err);
+    Answers samples = {0};
+    int status = answers_make(&samples, t, err);
     str_puts(&page, HEAD);
     escape(&page, name);
     str_printf(&page, "</title><style>\n%s</style></head><body><main>\n<h1>", STYLE);
@@ -343,7 +343,7 @@ int report_write(const Trainer *t, const char *output_dir, const char *name, Err
     char *path = path_join(output_dir, "report.html");
     if (!status) status = file_write_whole(path, page.data, page.len, report_own, err);
     mem_free(path);
-    samples_clear(&samples);
+    answers_clear(&samples);
     str_clear(&page);
     return status;
 }

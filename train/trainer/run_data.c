@@ -9,7 +9,7 @@
 #include "fileio.h"
 #include "hash.h"
 #include "records.h"
-#include "sampling.h"
+#include "subset.h"
 
 enum { MAX_TEMPLATE_BYTES = 1 << 20 };
 
@@ -76,37 +76,36 @@ DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64
                             .classification = c->task == TASK_CLASSIFICATION};
 }
 
-int run_weigh(int64_t **list, int64_t *n_list, const Dataset *d, const FileList *files, const Config *c,
-              const int64_t *samples, int64_t n, Err *err) {
+int run_weigh(SampleList *out, const Dataset *d, const FileList *files, const Config *c, SampleList from, Err *err) {
     bool weighted = false;
     for (size_t i = 0; i < files->count; i++) weighted |= files->weights[i] != 1;
-    *list = NULL;
-    *n_list = n;
+    *out = (SampleList){.count = from.count};
     if (!weighted) return 0;
-    if (dataset_weigh(d, files->weights, (uint64_t)c->seed, samples, n, list, n_list, err))
-        return err_context(err, "train_file");
+    if (subset_weigh(d, files->weights, (uint64_t)c->seed, from, out, err)) return err_context(err, "train_file");
     return 0;
 }
 
-// Rows of the samples (NULL: all), weighed.
-static int plan_train(RunData *d, const Config *c, const FileList *files, const int64_t *samples, int64_t n,
-                      int64_t max_tokens, Err *err) {
-    int64_t *list;
-    if (run_weigh(&list, &d->train_samples, d->train, files, c, samples, n, err)) return -1;
-    d->rows = row_plan_new(d->train, list ? list : samples, d->train_samples, max_tokens, c->packing);
-    mem_free(list);
+// Rows of the samples, weighed.
+static int plan_train(RunData *d, const Config *c, const FileList *files, SampleList samples, int64_t max_tokens,
+                      Err *err) {
+    SampleList list;
+    if (run_weigh(&list, d->train, files, c, samples, err)) return -1;
+    d->train_samples = list.count;
+    d->rows = row_plan_new(d->train, list.items ? list.items : samples.items, list.count, max_tokens, c->packing);
+    mem_free(list.items);
     return 0;
 }
 
 static int plan_split(RunData *d, const Config *c, const FileList *files, int64_t max_tokens, Err *err) {
-    int64_t *train, *eval, n_train;
-    if (dataset_split(d->train, c->val_set_size, (uint64_t)c->seed, &train, &n_train, &eval, &d->eval_samples, err))
+    SampleList train, eval;
+    if (subset_split(d->train, c->val_set_size, (uint64_t)c->seed, &train, &eval, err))
         return err_context(err, "val_set_size");
-    d->eval_rows = row_plan_new(d->train, eval, d->eval_samples, max_tokens, c->packing);
+    d->eval_rows = row_plan_new(d->train, eval.items, eval.count, max_tokens, c->packing);
+    d->eval_samples = eval.count;
     d->eval_set = d->train;
-    mem_free(eval);
-    int rc = plan_train(d, c, files, train, n_train, max_tokens, err);
-    mem_free(train);
+    mem_free(eval.items);
+    int rc = plan_train(d, c, files, train, max_tokens, err);
+    mem_free(train.items);
     return rc;
 }
 
@@ -145,7 +144,7 @@ static int open_train(RunData *d, const Config *c, const Model *m, const LabelLi
     if (!rc && c->val_set_size > 0)
         rc = plan_split(d, c, &files, max_tokens, err);
     else if (!rc)
-        rc = plan_train(d, c, &files, NULL, dataset_count(d->train), max_tokens, err);
+        rc = plan_train(d, c, &files, (SampleList){.count = dataset_count(d->train)}, max_tokens, err);
     file_list_clear(&files);
     return rc;
 }

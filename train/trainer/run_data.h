@@ -5,6 +5,7 @@
 #include "dataset.h"
 #include "model.h"
 #include "rows.h"
+#include "subset.h"
 
 typedef struct RunData {
     ChatTemplate *chat; // NULL: the model has none
@@ -25,9 +26,8 @@ int run_train_files(FileList *files, const Config *c, Err *err);
 int run_validation_files(FileList *files, const Config *c, Err *err);
 // Borrows the list.
 DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64_t max_tokens);
-// The samples of an epoch: `samples` (n; NULL: all) weighed by their files. *list is NULL where all weights are 1.
-int run_weigh(int64_t **list, int64_t *n_list, const Dataset *d, const FileList *files, const Config *c,
-              const int64_t *samples, int64_t n, Err *err);
+// The samples of an epoch: those of `from`, weighed by their files. out->items is NULL where all weights are 1.
+int run_weigh(SampleList *out, const Dataset *d, const FileList *files, const Config *c, SampleList from, Err *err);
 
 // train false: only evaluation data. labels: the classes that classification data may have, NULL: those of the training
 // data. After a failure too, run_data_close is the caller's.

@@ -1,4 +1,4 @@
-#include "samples.h"
+#include "answers.h"
 
 #include "generate.h"
 #include "memory_use.h"
@@ -19,16 +19,16 @@ static char *decode(const Trainer *t, const Generation *g) {
 }
 
 // Answers of one model (adapter NULL: the base) to the chosen cases.
-static int answer(char *texts[SAMPLES_MAX], const Trainer *t, const Adapter *a, const PromptCase *const *chosen, int n,
+static int answer(char *texts[ANSWERS_MAX], const Trainer *t, const Adapter *a, const PromptCase *const *chosen, int n,
                   Err *err) {
-    Generation answers[SAMPLES_MAX] = {0};
-    const int32_t *prompts[SAMPLES_MAX];
-    int64_t lengths[SAMPLES_MAX];
+    Generation answers[ANSWERS_MAX] = {0};
+    const int32_t *prompts[ANSWERS_MAX];
+    int64_t lengths[ANSWERS_MAX];
     for (int i = 0; i < n; i++) {
         prompts[i] = chosen[i]->ids;
         lengths[i] = chosen[i]->count;
     }
-    GenerateOptions o = {.max_new_tokens = NEW_TOKENS, .top_p = 1, .batch = SAMPLES_MAX};
+    GenerateOptions o = {.max_new_tokens = NEW_TOKENS, .top_p = 1, .batch = ANSWERS_MAX};
     int32_t end = t->data->chat ? chat_template_end_of_turn(t->data->chat) : -1;
     int32_t *stop = generate_stop_ids(t->model, end, &o.n_stop);
     o.stop = stop;
@@ -41,16 +41,15 @@ static int answer(char *texts[SAMPLES_MAX], const Trainer *t, const Adapter *a, 
     return status;
 }
 
-static int fill(Samples *s, const Trainer *t, const PromptCase *const *chosen, int n, Err *err) {
-    char *before[SAMPLES_MAX] = {0}, *after[SAMPLES_MAX] = {0};
+static int fill(Answers *s, const Trainer *t, const PromptCase *const *chosen, int n, Err *err) {
+    char *before[ANSWERS_MAX] = {0}, *after[ANSWERS_MAX] = {0};
     int status = answer(before, t, NULL, chosen, n, err);
     if (!status) status = answer(after, t, t->adapter, chosen, n, err);
     for (int i = 0; i < n; i++) {
-        s->items[i] =
-            (SampleAnswer){mem_strdup(chosen[i]->prompt), mem_strdup(chosen[i]->reference), before[i], after[i]};
+        s->items[i] = (Answer){mem_strdup(chosen[i]->prompt), mem_strdup(chosen[i]->reference), before[i], after[i]};
     }
     s->count = n;
-    if (status) samples_clear(s);
+    if (status) answers_clear(s);
     return status;
 }
 
@@ -62,7 +61,7 @@ static bool fits(const Trainer *t, int64_t sequences, int64_t longest) {
     return resident + generate_bytes(t->model, sequences, capacity) <= t->planned_bytes;
 }
 
-int samples_make(Samples *s, const Trainer *t, Err *err) {
+int answers_make(Answers *s, const Trainer *t, Err *err) {
     const Config *c = t->config;
     FileList files;
     PromptCase *cases = NULL;
@@ -76,10 +75,10 @@ int samples_make(Samples *s, const Trainer *t, Err *err) {
         prompt_cases_load(&cases, &n, RECORDS_SEEN, &o, t->model->tokenizer, t->data->chat, NULL); // or none is shown
     }
     file_list_clear(&files);
-    const PromptCase *chosen[SAMPLES_MAX];
+    const PromptCase *chosen[ANSWERS_MAX];
     int count = 0;
     int64_t longest = 0;
-    for (int64_t i = 0; i < n && count < SAMPLES_MAX; i++) {
+    for (int64_t i = 0; i < n && count < ANSWERS_MAX; i++) {
         int64_t length = cases[i].count, with = length > longest ? length : longest;
         if (length < 1 || length > LONGEST_PROMPT || !fits(t, count + 1, with)) continue;
         longest = with;
@@ -90,7 +89,7 @@ int samples_make(Samples *s, const Trainer *t, Err *err) {
     return status;
 }
 
-void samples_clear(Samples *s) {
+void answers_clear(Answers *s) {
     for (int i = 0; i < s->count; i++) {
         mem_free(s->items[i].prompt);
         mem_free(s->items[i].reference);

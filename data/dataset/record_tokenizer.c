@@ -1,5 +1,5 @@
 // encode: the four kinds of dialogs to tokens.
-#include "encode.h"
+#include "record_tokenizer.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -7,12 +7,12 @@
 #include "classify.h"
 #include "record_faults.h"
 
-void encoded_clear(Encoded *e) {
+void record_tokens_clear(RecordTokens *e) {
     mem_free(e->ids);
     mem_free(e->supervised);
     mem_free(e->label);
     key_notes_clear(&e->unread);
-    *e = (Encoded){0};
+    *e = (RecordTokens){0};
 }
 
 // ---- plain text ----
@@ -36,7 +36,7 @@ static void add_bos(TokenIds *t, const Tokenizer *tokenizer) {
 }
 
 // Takes the BOS that add_bos put in front of a text which begins with its own.
-static void drop_second_bos(Encoded *out, TokenIds *t, const Tokenizer *tokenizer) {
+static void drop_second_bos(RecordTokens *out, TokenIds *t, const Tokenizer *tokenizer) {
     int32_t bos = tokenizer_bos(tokenizer);
     if (!tokenizer_add_bos(tokenizer) || bos < 0 || t->count < 2 || t->ids[1] != bos) return;
     memmove(t->ids, t->ids + 1, (t->count - 1) * sizeof *t->ids);
@@ -45,14 +45,14 @@ static void drop_second_bos(Encoded *out, TokenIds *t, const Tokenizer *tokenize
 }
 
 // Behind a text that begins at token `from`, unless it ends with EOS.
-static void add_eos(Encoded *out, TokenIds *t, const Tokenizer *tokenizer, size_t from) {
+static void add_eos(RecordTokens *out, TokenIds *t, const Tokenizer *tokenizer, size_t from) {
     int32_t eos = tokenizer_eos(tokenizer);
     out->cannot_stop = eos < 0;
     if (eos >= 0 && (t->count <= from || t->ids[t->count - 1] != eos)) add_id(t, eos);
 }
 
 // Text of a text column, a raw prompt or completion.
-static void add_text(Encoded *out, TokenIds *t, const Encoder *e, JsonStr text, bool continues) {
+static void add_text(RecordTokens *out, TokenIds *t, const RecordTokenizer *e, JsonStr text, bool continues) {
     bool parse = e->parse_special != PARSE_SPECIAL_OFF;
     if (tokenizer_spells_control(e->tokenizer, text.data, text.len, NULL))
         *(parse ? &out->parsed_special : &out->plain_special) = true;
@@ -62,7 +62,7 @@ static void add_text(Encoded *out, TokenIds *t, const Encoder *e, JsonStr text, 
         tokenizer_encode(e->tokenizer, text.data, text.len, NULL, parse, t);
 }
 
-static int take_tokens(Encoded *out, TokenIds *t, size_t n_masked, Err *err) {
+static int take_tokens(RecordTokens *out, TokenIds *t, size_t n_masked, Err *err) {
     if (token_ids_check(t, err)) {
         token_ids_clear(t);
         return -1;
@@ -76,7 +76,7 @@ static int take_tokens(Encoded *out, TokenIds *t, size_t n_masked, Err *err) {
     return 0;
 }
 
-static int encode_raw(Encoded *out, const Encoder *e, const Dialog *d, Err *err) {
+static int tokenize_raw(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err) {
     TokenIds t = {0};
     if (check_size(d->prompt, err) || check_size(d->completion, err)) return -1;
     add_bos(&t, e->tokenizer);
@@ -88,7 +88,7 @@ static int encode_raw(Encoded *out, const Encoder *e, const Dialog *d, Err *err)
     return take_tokens(out, &t, e->train_on_inputs ? 0 : prompt, err);
 }
 
-static int encode_text(Encoded *out, const Encoder *e, JsonStr text, Err *err) {
+static int tokenize_text(RecordTokens *out, const RecordTokenizer *e, JsonStr text, Err *err) {
     TokenIds t = {0};
     if (check_size(text, err)) return -1;
     out->windows = true;
@@ -118,9 +118,10 @@ static int fail_unrendered(const char *list, const char *place, const Dialog *d,
     return d->record ? err_context(err, "record %lld", (long long)d->record) : -1;
 }
 
-static int encode_chat(Encoded *out, const Encoder *e, const Dialog *d, Err *err) {
+static int tokenize_chat(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err) {
     ChatTokens t = {0};
-    if (chat_encode(&t, e->chat, e->tokenizer, &d->messages, d->tools, d->extra, false, e->train_on_inputs, err)) {
+    ChatInput in = {&d->messages, d->tools, d->extra, .train_on_inputs = e->train_on_inputs};
+    if (chat_tokenize(&t, e->chat, e->tokenizer, &in, err)) {
         chat_tokens_clear(&t);
         return -1;
     }
@@ -130,12 +131,12 @@ static int encode_chat(Encoded *out, const Encoder *e, const Dialog *d, Err *err
         chat_tokens_clear(&t);
         return -1;
     }
-    *out = (Encoded){.ids = t.ids,
-                     .supervised = t.supervised,
-                     .count = t.count,
-                     .left_out = t.left_out,
-                     .plain_special = t.plain_control,
-                     .cannot_stop = t.cannot_stop};
+    *out = (RecordTokens){.ids = t.ids,
+                          .supervised = t.supervised,
+                          .count = t.count,
+                          .left_out = t.left_out,
+                          .plain_special = t.plain_control,
+                          .cannot_stop = t.cannot_stop};
     note_keys(&out->unread, list, &t.unread);
     t.ids = NULL; // now the caller's
     t.supervised = NULL;
@@ -172,7 +173,7 @@ static int visible_range(const Dialog *d, size_t *begin, size_t *end, Err *err) 
     return 0;
 }
 
-static int read_id(int32_t *id, const Encoder *e, const Json *v, size_t i, Err *err) {
+static int read_id(int32_t *id, const RecordTokenizer *e, const Json *v, size_t i, Err *err) {
     int64_t n;
     char expected[64];
     snprintf(expected, sizeof expected, "a token id below %d", tokenizer_vocab_size(e->tokenizer));
@@ -206,7 +207,7 @@ static int read_masks(uint8_t *supervised, const Dialog *d, size_t i, Err *err) 
     return 0;
 }
 
-static int encode_ids(Encoded *out, const Encoder *e, const Dialog *d, Err *err) {
+static int tokenize_ids(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err) {
     size_t begin, end;
     if (visible_range(d, &begin, &end, err)) return -1;
     out->count = end - begin;
@@ -221,25 +222,25 @@ static int encode_ids(Encoded *out, const Encoder *e, const Dialog *d, Err *err)
 
 // ---- any record ----
 
-static int encode_kind(Encoded *out, const Encoder *e, const Dialog *d, Err *err) {
+static int tokenize_kind(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err) {
     switch (d->kind) {
     case DIALOG_CHAT:
-        return encode_chat(out, e, d, err);
+        return tokenize_chat(out, e, d, err);
     case DIALOG_RAW:
-        return encode_raw(out, e, d, err);
+        return tokenize_raw(out, e, d, err);
     case DIALOG_TEXT:
-        return encode_text(out, e, d->completion, err);
+        return tokenize_text(out, e, d->completion, err);
     case DIALOG_IDS:
-        return encode_ids(out, e, d, err);
+        return tokenize_ids(out, e, d, err);
     }
     CHECK(false, "kind %d", d->kind);
     return -1;
 }
 
-int encode_dialog(Encoded *out, const Encoder *e, const Dialog *d, Err *err) {
-    *out = (Encoded){0};
-    if (encode_kind(out, e, d, err)) {
-        encoded_clear(out);
+int record_tokenize_dialog(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err) {
+    *out = (RecordTokens){0};
+    if (tokenize_kind(out, e, d, err)) {
+        record_tokens_clear(out);
         return -1;
     }
     if (out->count) out->supervised[0] = 0;
@@ -276,31 +277,31 @@ static void put_first(KeyNotes *unread, const KeyNotes *first) {
     *unread = both;
 }
 
-static int encode_dialogs_record(Encoded *out, const Encoder *e, const Json *record, const RecordPlace *place,
-                                 Err *err) {
+static int tokenize_dialogs_record(RecordTokens *out, const RecordTokenizer *e, const Json *record,
+                                   const RecordPlace *place, Err *err) {
     Dialog d = {.template = e->chat ? chat_template_source(e->chat) : NULL, .record = place->number};
     int rc = dialog_read(&d, record, place->format, e->chat != NULL, err);
     if (rc) fail_format(record, place, err);
     if (!rc && dialog_check_answers(&d, err)) rc = err_context(err, "record %lld", (long long)place->number);
-    if (!rc) rc = encode_dialog(out, e, &d, err);
+    if (!rc) rc = record_tokenize_dialog(out, e, &d, err);
     if (!rc) put_first(&out->unread, &d.unread);
     dialog_clear(&d);
     return rc;
 }
 
-int encode_record(Encoded *out, const Encoder *e, RecordSpan span, const RecordPlace *place, Err *err) {
-    *out = (Encoded){0};
+int record_tokenize(RecordTokens *out, const RecordTokenizer *e, RecordSpan span, const RecordPlace *place, Err *err) {
+    *out = (RecordTokens){0};
     if (place->is_text) {
         Dialog text = {.kind = DIALOG_TEXT, .completion = {span.text, span.len}};
-        return encode_dialog(out, e, &text, err) ? fail_record(place, span, err) : 0;
+        return record_tokenize_dialog(out, e, &text, err) ? fail_record(place, span, err) : 0;
     }
     JsonDoc *doc;
     if (json_parse_data(&doc, span.text, span.len, span.name, span.line, err)) return fault_in_record(span, err);
     int rc = place->format == FORMAT_CLASSIFICATION ? classify_record(out, e, json_root(doc), err)
-                                                    : encode_dialogs_record(out, e, json_root(doc), place, err);
+                                                    : tokenize_dialogs_record(out, e, json_root(doc), place, err);
     if (rc) {
         fail_record(place, span, err);
-        encoded_clear(out);
+        record_tokens_clear(out);
     }
     json_free(doc);
     return rc;

@@ -16,16 +16,16 @@
 #include "records.h"
 #include "tokenizer.h"
 
-typedef struct Encoder {
+typedef struct RecordTokenizer {
     const Tokenizer *tokenizer;
     const ChatTemplate *chat; // or NULL
     bool train_on_inputs;
     ParseSpecial parse_special;
     Unrendered unrendered;
     int64_t shorten_to; // classification: longer samples are shortened to this; 0: not
-} Encoder;
+} RecordTokenizer;
 
-typedef struct Encoded { // init with {0}; encoded_clear frees
+typedef struct RecordTokens { // init with {0}; record_tokens_clear frees
     int32_t *ids;
     uint8_t *supervised;
     size_t count;
@@ -37,11 +37,11 @@ typedef struct Encoded { // init with {0}; encoded_clear frees
     size_t second;   // classification: index of the first token of type 1; count when there is none
     size_t cut;      // tokens that shortening took out
     KeyNotes unread; // keys of the record that nothing has read
-} Encoded;
-void encoded_clear(Encoded *e);
+} RecordTokens;
+void record_tokens_clear(RecordTokens *e);
 
 // Messages do not name file and line: the caller knows them.
-int encode_dialog(Encoded *out, const Encoder *e, const Dialog *d, Err *err);
+int record_tokenize_dialog(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err);
 
 // Where a record comes from: for messages, and how to read it.
 typedef struct RecordPlace {
@@ -51,4 +51,4 @@ typedef struct RecordPlace {
     bool is_text;  // a .txt file's
     bool detected; // the format is the first record's
 } RecordPlace;
-int encode_record(Encoded *out, const Encoder *e, RecordSpan span, const RecordPlace *place, Err *err);
+int record_tokenize(RecordTokens *out, const RecordTokenizer *e, RecordSpan span, const RecordPlace *place, Err *err);

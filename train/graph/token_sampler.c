@@ -1,5 +1,5 @@
-// sampler: see sampler.h.
-#include "sampler.h"
+// token_sampler: see token_sampler.h.
+#include "token_sampler.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -9,25 +9,25 @@ typedef struct Candidate {
     int32_t id;
 } Candidate;
 
-struct Sampler {
+struct TokenSampler {
     int64_t vocab;
     Candidate *candidates; // [vocab]
 };
 
-Sampler *sampler_new(int64_t vocab) {
-    Sampler *s = mem_alloc(1, sizeof *s);
-    *s = (Sampler){vocab, mem_alloc((size_t)vocab, sizeof *s->candidates)};
+TokenSampler *token_sampler_new(int64_t vocab) {
+    TokenSampler *s = mem_alloc(1, sizeof *s);
+    *s = (TokenSampler){vocab, mem_alloc((size_t)vocab, sizeof *s->candidates)};
     return s;
 }
 
-void sampler_free(Sampler *s) {
+void token_sampler_free(TokenSampler *s) {
     if (!s) return;
     mem_free(s->candidates);
     mem_free(s);
 }
 
 // Fills the candidates with all tokens, in the order of their ids; returns the sum of the weights.
-static double weigh(Sampler *s, const float *logits, float temperature) {
+static double weigh(TokenSampler *s, const float *logits, float temperature) {
     double max = -INFINITY, sum = 0;
     for (int64_t i = 0; i < s->vocab; i++) {
         if (isnan(logits[i]) || logits[i] == INFINITY) return NAN;
@@ -50,7 +50,7 @@ static int most_likely_first(const void *a, const void *b) {
 
 // Keeps the nucleus (Holtzman et al. 2020); returns how many and their sum. Tokens below (1 - p) / vocab cannot be in
 // it: all of them together weigh less than 1 - p. So only a few have to be sorted.
-static int64_t cut(Sampler *s, double top_p, double *sum) {
+static int64_t cut(TokenSampler *s, double top_p, double *sum) {
     double floor = (1 - top_p) / (double)s->vocab * *sum;
     int64_t n = 0;
     for (int64_t i = 0; i < s->vocab; i++)
@@ -63,7 +63,7 @@ static int64_t cut(Sampler *s, double top_p, double *sum) {
     return k;
 }
 
-int32_t sampler_draw(Sampler *s, const float *logits, float temperature, float top_p, RngKey key) {
+int32_t token_sampler_draw(TokenSampler *s, const float *logits, float temperature, float top_p, RngKey key) {
     double sum = weigh(s, logits, temperature);
     if (!isfinite(sum)) return -1;
     int64_t n = top_p < 1 ? cut(s, (double)top_p, &sum) : s->vocab;

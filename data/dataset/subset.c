@@ -1,19 +1,19 @@
-#include "sampling.h"
+#include "subset.h"
 
 #include "rng.h"
 
 typedef struct Draws {
     RngKey key;
-    const int64_t *samples; // NULL: all of the data set
-    int64_t begin, count;   // these places of the list
+    SampleList list;
+    int64_t begin, count; // these places of the list
 } Draws;
 
-static int64_t sample_at(const int64_t *samples, int64_t i) {
-    return samples ? samples[i] : i;
+static int64_t sample_at(SampleList list, int64_t i) {
+    return list.items ? list.items[i] : i;
 }
 
 static uint64_t hash_of(const Draws *d, int64_t i) {
-    int64_t sample = sample_at(d->samples, d->begin + i);
+    int64_t sample = sample_at(d->list, d->begin + i);
     RngKey key = d->key;
     uint32_t words[4];
     key.stream = (uint32_t)(sample >> 24);
@@ -69,28 +69,25 @@ static bool is_chosen(const Draws *d, int64_t i, uint64_t limit, int64_t *ties) 
 
 // ---- splitting ----
 
-int dataset_split(const Dataset *d, double val_size, uint64_t seed, int64_t **train, int64_t *n_train, int64_t **val,
-                  int64_t *n_val, Err *err) {
+static void list_add(SampleList *list, int64_t sample) {
+    list->items[list->count++] = sample;
+}
+
+int subset_split(const Dataset *d, double val_size, uint64_t seed, SampleList *train, SampleList *val, Err *err) {
     int64_t n = dataset_count(d);
     double want = val_size < 1 ? val_size * (double)n : val_size;
-    *n_val = want >= (double)n ? n : (int64_t)(want + 0.5);
-    if (*n_val < 1 && val_size > 0) *n_val = 1;
-    if (!(val_size > 0) || *n_val >= n)
+    int64_t n_val = want >= (double)n ? n : (int64_t)(want + 0.5);
+    if (n_val < 1 && val_size > 0) n_val = 1;
+    if (!(val_size > 0) || n_val >= n)
         return err_input(err, "found %g for %lld samples; expected to leave at least one sample on each side", val_size,
                          (long long)n);
     Draws draws = {.key = {.seed = seed, .module = rng_module("validation split")}, .count = n};
     uint64_t limit;
     int64_t ties;
-    find_limit(&draws, *n_val, &limit, &ties);
-    *n_train = n - *n_val;
-    int64_t *v = *val = mem_alloc((size_t)*n_val, sizeof **val);
-    int64_t *t = *train = mem_alloc((size_t)*n_train, sizeof **train);
-    for (int64_t i = 0; i < n; i++) {
-        if (is_chosen(&draws, i, limit, &ties))
-            *v++ = i;
-        else
-            *t++ = i;
-    }
+    find_limit(&draws, n_val, &limit, &ties);
+    *val = (SampleList){.items = mem_alloc((size_t)n_val, sizeof *val->items)};
+    *train = (SampleList){.items = mem_alloc((size_t)(n - n_val), sizeof *train->items)};
+    for (int64_t i = 0; i < n; i++) list_add(is_chosen(&draws, i, limit, &ties) ? val : train, i);
     return 0;
 }
 
@@ -102,44 +99,44 @@ typedef struct Share {
 } Share;
 
 // Places [from, ...) of the list that belong to a file that ends at `end`.
-static Share share_of(Draws all, const Dataset *d, size_t file, double weight, int64_t n) {
+static Share share_of(Draws all, const Dataset *d, size_t file, double weight) {
     int64_t end = dataset_file_end(d, file);
     Share s = {.draws = all, .copies = (int64_t)weight};
     s.draws.count = 0;
-    while (all.begin + s.draws.count < n && sample_at(all.samples, all.begin + s.draws.count) < end) s.draws.count++;
+    while (all.begin + s.draws.count < all.list.count && sample_at(all.list, all.begin + s.draws.count) < end)
+        s.draws.count++;
     s.extra = (int64_t)((weight - (double)s.copies) * (double)s.draws.count + 0.5);
     return s;
 }
 
-static void add_share(int64_t **out, const Share *s) {
+static void add_share(SampleList *out, const Share *s) {
     uint64_t limit;
     int64_t ties;
     find_limit(&s->draws, s->extra, &limit, &ties);
     for (int64_t i = 0; i < s->draws.count; i++) {
         int64_t copies = s->copies + (s->extra && is_chosen(&s->draws, i, limit, &ties));
-        for (; copies; copies--) *(*out)++ = sample_at(s->draws.samples, s->draws.begin + i);
+        for (; copies; copies--) list_add(out, sample_at(s->draws.list, s->draws.begin + i));
     }
 }
 
-int dataset_weigh(const Dataset *d, const double *weights, uint64_t seed, const int64_t *samples, int64_t n,
-                  int64_t **out, int64_t *n_out, Err *err) {
+int subset_weigh(const Dataset *d, const double *weights, uint64_t seed, SampleList from, SampleList *out, Err *err) {
     size_t n_files = dataset_files(d);
     Share *shares = mem_calloc(n_files + 1, sizeof *shares);
-    Draws next = {.key = {.seed = seed, .module = rng_module("weights of files")}, .samples = samples};
-    *n_out = 0;
+    Draws next = {.key = {.seed = seed, .module = rng_module("weights of files")}, .list = from};
+    int64_t n = 0;
     for (size_t f = 0; f < n_files; f++) {
-        shares[f] = share_of(next, d, f, weights[f], n);
+        shares[f] = share_of(next, d, f, weights[f]);
         next.begin += shares[f].draws.count;
-        *n_out += shares[f].copies * shares[f].draws.count + shares[f].extra;
+        n += shares[f].copies * shares[f].draws.count + shares[f].extra;
     }
-    if (*n_out < 1 || *n_out > SAMPLES_MAX) {
+    if (n < 1 || n > SUBSET_MAX) {
         mem_free(shares);
-        return err_input(err, "found weights that make %lld samples of %lld; expected 1 to %lld", (long long)*n_out,
-                         (long long)n, (long long)SAMPLES_MAX);
+        return err_input(err, "found weights that make %lld samples of %lld; expected 1 to %lld", (long long)n,
+                         (long long)from.count, (long long)SUBSET_MAX);
     }
-    int64_t *at = *out = mem_alloc((size_t)*n_out, sizeof *at);
-    for (size_t f = 0; f < n_files; f++) add_share(&at, &shares[f]);
-    CHECK(at - *out == *n_out, "%lld samples of %lld", (long long)(at - *out), (long long)*n_out);
+    *out = (SampleList){.items = mem_alloc((size_t)n, sizeof *out->items)};
+    for (size_t f = 0; f < n_files; f++) add_share(out, &shares[f]);
+    CHECK(out->count == n, "%lld samples of %lld", (long long)out->count, (long long)n);
     mem_free(shares);
     return 0;
 }
