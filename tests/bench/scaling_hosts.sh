@@ -1,10 +1,10 @@
 #!/bin/sh
 # usage: scaling_hosts.sh BUILD RANKS MILLISECONDS MBIT DIR COMMAND...: a command under mpirun on so many machines
-# (../hosts.sh) behind netdelay, one rank each. In DIR the machines' own files are shared, too.
+# (../train/ranks/hosts.sh) behind netdelay, one rank each. In DIR the machines' own files are shared, too.
 set -eu
 build=$1 ranks=$2 delay=$3 rate=$4 dir=$5
 shift 5
-. "$(dirname "$0")/../hosts.sh"
+. "$(dirname "$0")/../train/ranks/hosts.sh"
 trap 'hosts_close' EXIT
 trap 'exit 1' INT TERM HUP
 hosts_open "$dir" "$ranks" "$build/bench_netdelay" "$delay" "$rate"

@@ -9,7 +9,7 @@ import unicodedata
 
 from tokenizers import Regex, pre_tokenizers
 
-OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../data/regex_classes.h")
+OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../data/tokenizer/regex_classes.h")
 CATEGORIES = "L Lu Ll Lt Lm Lo M Mn Mc Me N Nd Nl No P Pc Pd Ps Pe Pi Pf Po S Sm Sc Sk So Z Zs Zl Zp".split()
 POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 # Names of our own: is_punctuation is what the Punctuation step asks (old tables), is_word is \w of Rust's regular expressions, which the Whitespace step uses, is_numeric

@@ -1,4 +1,4 @@
-// A module of lorac, but compiled from other headers: tests/test_module.c.
+// A module of lorac, but compiled from other headers: test_module.c.
 #include "module.h"
 
 const char lorac_module_interface[] = "of another version";

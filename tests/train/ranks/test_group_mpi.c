@@ -1,4 +1,5 @@
-// The group over MPI, run by tests/mpirun.sh on 1 to 4 ranks: each rank runs all tests, and they meet in every call.
+// The group over MPI, run by tests/train/ranks/mpirun.sh on 1 to 4 ranks: each rank runs all tests, and they meet in
+// every call.
 #include "test.h"
 
 #include <dirent.h>

@@ -1,4 +1,4 @@
-// train_process: `lorac train` as a process in tiny_dir, for tests that disturb it. LORAC_BINARY is the path of the
+// train_process: `lorac train` as a process in tiny_dir, for tests that disturb it. LORAC is the path of the
 // binary.
 #pragma once
 
@@ -57,7 +57,7 @@ static inline pid_t start(const char *out, const char *extra) {
     int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0644);
     dup2(fd, STDOUT_FILENO);
     dup2(fd, STDERR_FILENO);
-    execv(LORAC_BINARY, args);
+    execv(LORAC, args);
     _exit(127);
 }
 

@@ -237,7 +237,7 @@ static long run_verb(const char *verb, const char *name, int signal, long at) {
     char *command =
         mem_printf("cd '%s' && rm -rf %s && INJECT_CALLS=io INJECT_AT=%ld INJECT_SIGNAL=%d INJECT_COUNT=count "
                    "LD_PRELOAD='%s' '%s' %s > verb.log 2>&1; test -s count && cat count",
-                   tiny_dir, name, at, signal, INJECT, LORAC_BINARY, verb);
+                   tiny_dir, name, at, signal, INJECT, LORAC, verb);
     FILE *pipe = popen(command, "r");
     long calls = 0;
     if (fscanf(pipe, "%ld", &calls) != 1) calls = 0;
@@ -253,7 +253,7 @@ static void test_io_stop_while_the_config_is_read(void **state) {
         mem_printf("cd '%s' && echo '{\"model\": \"tiny.gguf\", \"train_file\": \"data.jsonl\"}' > early.json; "
                    "INJECT_CALLS=open INJECT_PATH=early.json INJECT_AT=1 INJECT_SIGNAL=%d LD_PRELOAD='%s' "
                    "'%s' train early.json output_dir=early max_seq_length=48 device=cpu > early.log 2>&1",
-                   tiny_dir, SIGTERM, INJECT, LORAC_BINARY);
+                   tiny_dir, SIGTERM, INJECT, LORAC);
     int status = system(command);
     assert_int_equal(WEXITSTATUS(status), EXIT_INTERRUPTED);
     mem_free(command);

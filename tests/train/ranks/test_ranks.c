@@ -177,7 +177,7 @@ static void test_ranks_nobody_else(void **state) {
 // ---- started by mpirun ----
 
 static int ranks_of_mpirun(void) {
-    const char *ranks = getenv("RANKS_EXPECTED"); // tests/mpirun.sh
+    const char *ranks = getenv("RANKS_EXPECTED"); // tests/train/ranks/mpirun.sh
     return ranks ? atoi(ranks) : 0;
 }
 

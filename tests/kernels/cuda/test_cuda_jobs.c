@@ -39,7 +39,7 @@ static int set_up(void **state) {
 static char *run_job(int ranks, const char *words, int want_status) {
     StrBuf out = {0};
     char launcher[4200] = "", piece[4096];
-    if (ranks) snprintf(launcher, sizeof launcher, "sh '%s/mpirun.sh' %d", TEST_DIR, ranks);
+    if (ranks) snprintf(launcher, sizeof launcher, "sh '%s/train/ranks/mpirun.sh' %d", TEST_DIR, ranks);
     char *command = mem_printf("XDG_CACHE_HOME=$PWD/cache %s '%s' " TRAIN "%s 2>&1", launcher, LORAC, words);
     FILE *pipe = popen(command, "r");
     assert_non_null(pipe);

@@ -4,7 +4,7 @@
 # with the bits of one process. Exit 77: skipped.
 set -u
 build=$1
-scripts=$(cd "$(dirname "$0")/../configs/cluster" && pwd)
+scripts=$(cd "$(dirname "$0")/../../../configs/cluster" && pwd)
 command -v mpirun >/dev/null 2>&1 || { echo "skipped: no mpirun (Debian: openmpi-bin)"; exit 77; }
 [ -e "$build/lorac-mpi.so" ] || { echo "skipped: lorac-mpi.so was not built"; exit 77; }
 dir=$("$build/tiny_files")

@@ -1,5 +1,5 @@
 // The same faults under mpirun, which has a will of its own: it ends all ranks a second after the first has failed.
-// MPIRUN is tests/mpirun.sh. Skipped where there is no mpirun.
+// Skipped where there is no mpirun.
 #include "test.h"
 
 #include "rank_job.h"
@@ -17,7 +17,8 @@ static RankJob mpi_start_with(int ranks, const char *out, const char *extra, con
     job.pids[0] = fork();
     CHECK(job.pids[0] >= 0, "fork");
     if (job.pids[0]) return job;
-    char *words[3 * JOB_MAX_WORDS] = {"sh", MPIRUN, mem_printf("%d", other ? ranks - 1 : ranks)};
+    char *words[3 * JOB_MAX_WORDS] = {"sh", TEST_DIR "/train/ranks/mpirun.sh",
+                                      mem_printf("%d", other ? ranks - 1 : ranks)};
     int n = job_words(words, 3, ranks, out, extra);
     if (other) {
         words[n++] = ":";

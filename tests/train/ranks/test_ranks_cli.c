@@ -16,7 +16,7 @@ static const char common[] =
 
 // Output and errors together; ranks 0: without mpirun. The caller frees.
 static char *train(int ranks, const char *out, const char *extra, int want_status) {
-    char *launch = ranks ? mem_printf("sh %s/mpirun.sh %d ", TEST_DIR, ranks) : mem_strdup("");
+    char *launch = ranks ? mem_printf("sh %s/train/ranks/mpirun.sh %d ", TEST_DIR, ranks) : mem_strdup("");
     char *command = mem_printf(
         "D=%s OMP_NUM_THREADS=1; export OMP_NUM_THREADS; %s%s train model=%s/tiny.gguf train_file=%s/data.jsonl "
         "output_dir=%s/%s %s 2>&1 %s",

@@ -1,5 +1,5 @@
 // Classification as a user runs it, over the tiny models of golden/classify (BERT, with their character tokenizer) and
-// tests/tiny_model (a GGUF decoder): train, resume, eval, verify, logits, and what is refused.
+// tiny_model (a GGUF decoder): train, resume, eval, verify, logits, and what is refused.
 #include "cli_runner.h"
 #include "family_fixture.h"
 #include "fileio.h"

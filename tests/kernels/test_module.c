@@ -26,22 +26,23 @@ static void test_module_absent(void **state) {
 
 static void test_module_of_another_program(void **state) {
     (void)state;
-    assert_cuda_refused(MODULES "/foreign", "lorac-cuda.so is no module of lorac: it has no lorac_cuda_open");
+    assert_cuda_refused(BROKEN_MODULES "/foreign", "lorac-cuda.so is no module of lorac: it has no lorac_cuda_open");
 }
 
 static void test_module_of_another_build(void **state) {
     (void)state;
-    assert_cuda_refused(MODULES "/other_sources", "was built from other sources than this program: build both again");
+    assert_cuda_refused(BROKEN_MODULES "/other_sources",
+                        "was built from other sources than this program: build both again");
 }
 
 static void test_module_lacks_a_library(void **state) {
     (void)state;
-    assert_cuda_refused(MODULES "/needs_library", "libforeign.so: cannot open shared object file");
+    assert_cuda_refused(BROKEN_MODULES "/needs_library", "libforeign.so: cannot open shared object file");
 }
 
 static void test_module_is_no_library(void **state) {
     (void)state;
-    assert_cuda_refused(MODULES "/broken", "lorac-cuda.so: file too short");
+    assert_cuda_refused(BROKEN_MODULES "/broken", "lorac-cuda.so: file too short");
 }
 
 static void test_module_device_names(void **state) {
@@ -60,8 +61,8 @@ static void test_module_opens(void **state) {
     (void)state;
     Err err = {0};
     Backend *b = NULL;
-    if (access(EMULATED "/lorac-cuda.so", F_OK)) skip();
-    setenv("LORAC_MODULES", EMULATED, 1);
+    if (access(EMULATED_MODULES "/lorac-cuda.so", F_OK)) skip();
+    setenv("LORAC_MODULES", EMULATED_MODULES, 1);
     ASSERT_OK(backend_open(&b, "cuda:0", 3, &err), &err);
     assert_string_equal(b->k->name, "cuda");
     assert_int_equal(b->threads, 3);
@@ -76,8 +77,8 @@ static void test_module_counts_gpus(void **state) {
     Err err = {0};
     GpuId ids[4] = {0};
     int count = -1;
-    if (access(EMULATED "/lorac-cuda.so", F_OK)) skip();
-    setenv("LORAC_MODULES", EMULATED, 1);
+    if (access(EMULATED_MODULES "/lorac-cuda.so", F_OK)) skip();
+    setenv("LORAC_MODULES", EMULATED_MODULES, 1);
     setenv("LORAC_EMULATED_DEVICES", "3", 1); // read once a process: this test comes before those that open a device
     ASSERT_OK(backend_gpus(&count, NULL, 0, &err), &err);
     assert_int_equal(count, 3);
