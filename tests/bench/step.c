@@ -112,7 +112,7 @@ static void open_step(Step *s, const Options *o) {
     s->in = row_inputs_new(s->b, s->row.tokens, s->row.samples);
     row_inputs_set(s->in, &s->row, s->m->config.hidden, (PassState){.grad_scale = 1.0f / (float)s->row.tokens});
     s->t = tape_new(s->b);
-    decoder_build_loss(s->t, s->m, s->a, s->in, &(DecoderOptions){.recompute = o->recompute});
+    decoder_build_loss(s->t, s->m, s->a, s->in, &(PassOptions){.recompute = o->recompute});
     s->bytes = tape_plan(s->t, TAPE_TRAIN);
     s->arena = s->b->k->alloc(s->b, s->bytes);
     if (s->b->k->status(s->b, &err)) fail(&err);

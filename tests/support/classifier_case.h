@@ -85,7 +85,7 @@ static void check_class_logits(const Classifier *c, double limit) {
     row_inputs_set(in, &p.row, c->model->config.hidden, (PassState){0});
     Tape *t = tape_new(c->backend);
     Mat logits = mat_of(c->backend->k->alloc(c->backend, sizeof got), DTYPE_F32, SAMPLES, c->family.labels);
-    model_build_class_logits(t, c->model, c->adapter, in, logits);
+    graph_build_class_logits(t, c->model, c->adapter, in, logits);
     run_tape(c, t, TAPE_FORWARD);
     c->backend->k->download(c->backend, got, logits.data, n * sizeof *got);
     c->backend->k->free(c->backend, logits.data, sizeof got);
@@ -108,8 +108,8 @@ static double run_class_row(const Classifier *c, const PackedClasses *p, Recompu
     RowInputs *in = row_inputs_new(c->backend, CLASS_TOKENS, SAMPLES);
     row_inputs_set(in, &p->row, c->model->config.hidden, (PassState){.grad_scale = 1.0f / (float)p->row.scored});
     Tape *t = tape_new(c->backend);
-    DecoderOptions o = {.recompute = recompute};
-    model_build_loss(t, c->model, c->adapter, in, &o);
+    PassOptions o = {.recompute = recompute};
+    graph_build_loss(t, c->model, c->adapter, in, &o);
     run_tape(c, t, TAPE_TRAIN);
     HeadResult result;
     c->backend->k->download(c->backend, &result, in->result, sizeof result);

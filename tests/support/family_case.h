@@ -80,7 +80,7 @@ static double run_row(const Case *c, const Packed *p, Recompute recompute) {
     RowInputs *in = row_inputs_new(c->backend, MAX_TOKENS, 2);
     row_inputs_set(in, &p->row, c->model->config.hidden, (PassState){.grad_scale = 1.0f / (float)p->row.scored});
     Tape *t = tape_new(c->backend);
-    DecoderOptions o = {.recompute = recompute};
+    PassOptions o = {.recompute = recompute};
     decoder_build_loss(t, c->model, c->adapter, in, &o);
     size_t bytes = tape_plan(t, TAPE_TRAIN);
     void *arena = k->alloc(c->backend, bytes), *nan = mem_alloc(bytes, 1);

@@ -140,12 +140,15 @@ static int answer(Chat *c, const char *line, size_t len, Err *err) {
     add_message(c, "user", line, len);
     ChatTokens tokens = {0};
     TokenPrinter printer = {.tokenizer = c->base.model->tokenizer, .raw = c->raw};
+    GenerateOptions o = c->options;
+    o.on_token = token_printer_add;
+    o.user = &printer;
     Generation g = {0};
     int rc = encode(c, &tokens, err);
     if (rc == 0) rc = check_length(c, &tokens, err);
     if (rc == 0)
-        rc = generate_session_run(c->session, c->active, tokens.ids, (int64_t)tokens.count, &c->options,
-                                  token_printer_add, &printer, &g, err);
+        rc = generate_session_run(c->session, c->active, (GeneratePrompt){tokens.ids, (int64_t)tokens.count}, &o, &g,
+                                  err);
     if (rc == 0) rc = loaded_check(&c->base, err);
     if (rc == 0) {
         token_printer_end(&printer);

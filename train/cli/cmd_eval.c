@@ -127,20 +127,15 @@ static bool check_answer(const EvalRun *r, const EvalArgs *a, const PromptCase *
 
 static int answer(const EvalRun *r, const EvalArgs *a, const PromptCase *cases, int64_t n, Generation *answers,
                   Err *err) {
-    const int32_t **prompts = mem_calloc((size_t)n + 1, sizeof *prompts);
-    int64_t *lengths = mem_calloc((size_t)n + 1, sizeof *lengths);
-    for (int64_t i = 0; i < n; i++) {
-        prompts[i] = cases[i].ids;
-        lengths[i] = cases[i].count;
-    }
+    GeneratePrompt *prompts = mem_calloc((size_t)n + 1, sizeof *prompts);
+    for (int64_t i = 0; i < n; i++) prompts[i] = (GeneratePrompt){cases[i].ids, cases[i].count};
     int64_t batch = r->config.per_device_eval_batch_size > 0 ? r->config.per_device_eval_batch_size : DEFAULT_BATCH;
     GenerateOptions o = {.max_new_tokens = a->max_new_tokens, .top_p = 1, .batch = batch};
     int32_t end = r->data.chat ? chat_template_end_of_turn(r->data.chat) : -1;
     int32_t *stop = generate_stop_ids(r->model, end, &o.n_stop);
     o.stop = stop;
-    int status = generate(r->model, r->adapter, prompts, lengths, n, &o, NULL, NULL, answers, err);
+    int status = generate(r->model, r->adapter, prompts, n, &o, answers, err);
     mem_free(stop);
-    mem_free(lengths);
     mem_free(prompts);
     return status;
 }

@@ -88,18 +88,19 @@ static int encode_file(Prompt *p, const Request *r, const Loaded *l, Err *err) {
 }
 
 static int answer(const Loaded *l, const Request *r, const Prompt *p, Err *err) {
+    TokenPrinter printer = {.tokenizer = l->model->tokenizer, .raw = r->raw};
     GenerateOptions o = {.max_new_tokens = r->max_new_tokens,
                          .temperature = (float)r->temperature,
                          .top_p = (float)r->top_p,
                          .seed = (uint64_t)r->seed,
-                         .batch = 1};
+                         .batch = 1,
+                         .on_token = token_printer_add,
+                         .user = &printer};
     int32_t *stop = generate_stop_ids(l->model, p->end_of_turn, &o.n_stop);
     o.stop = stop;
-    TokenPrinter printer = {.tokenizer = l->model->tokenizer, .raw = r->raw};
-    const int32_t *prompt = p->ids;
-    int64_t length = (int64_t)p->count;
+    GeneratePrompt prompt = {p->ids, (int64_t)p->count};
     Generation g = {0};
-    int rc = generate(l->model, l->adapter, &prompt, &length, 1, &o, token_printer_add, &printer, &g, err);
+    int rc = generate(l->model, l->adapter, &prompt, 1, &o, &g, err);
     if (rc == 0) token_printer_end(&printer);
     if (rc == 0) rc = loaded_check(l, err);
     generation_clear(&g);

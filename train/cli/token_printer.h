@@ -10,6 +10,6 @@ typedef struct TokenPrinter { // init with {.tokenizer = t, .raw = r}
     StrBuf text; // all that was printed
 } TokenPrinter;
 
-int token_printer_add(void *printer, int64_t prompt, int32_t id); // a GenerateCallback
+int token_printer_add(void *printer, int64_t prompt, int32_t id); // GenerateOptions.on_token
 void token_printer_end(TokenPrinter *p);                          // the rest, and a line end
 void token_printer_clear(TokenPrinter *p);

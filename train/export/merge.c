@@ -55,20 +55,6 @@ static void add_to_column(float *w, const RowPair *pairs, int64_t i, int64_t in,
     }
 }
 
-// block: stored rows [row, row + block.rows) of the matrix.
-static void add_adapter(const Merge *g, const MergeTensor *t, const RowPair *pairs, Mat block, int64_t row) {
-    bool transposed = g->m->config.arch->hf_conv1d && !g->m->is_gguf;
-    int64_t in = t->source->shape[transposed ? 0 : 1];
-#pragma omp parallel for schedule(static) num_threads(g->m->backend->threads)
-    for (int64_t i = 0; i < block.rows; i++) {
-        float *w = (float *)block.data + i * block.cols;
-        if (transposed)
-            add_to_column(w, pairs, row + i, in, block.cols);
-        else if (pairs[row + i].b)
-            add_to_row(w, pairs[row + i], in);
-    }
-}
-
 // ---- tensors ----
 
 // A tensor as a matrix: all dimensions but the last are rows.
@@ -95,18 +81,18 @@ static int copy_tensor(const SourceTensor *s, MergeSink sink, Err *err) {
     return 0;
 }
 
-// Scratch for a block of rows: as stored (the file may misalign them), as float32, as written.
+// A block of stored rows from `row` on: as stored (the file may misalign them), as float32, as written.
 typedef struct Block {
+    const RowPair *pairs; // of the whole tensor; NULL: it has no adapter
+    int64_t row;
     Mat values;
     void *stored, *packed;
     size_t stored_row, packed_row; // bytes
 } Block;
 
-static Block new_block(const MergeTensor *t, int64_t rows, int64_t cols) {
+static Block new_block(const MergeTensor *t, int64_t most, int64_t cols) {
     Block b = {.values = {.dtype = DTYPE_F32, .cols = cols}};
-    int64_t most = BLOCK_FLOATS / (cols > 0 ? cols : 1);
-    b.values.rows = most < 1 ? 1 : most < rows ? most : rows;
-    size_t n = (size_t)b.values.rows;
+    size_t n = (size_t)most;
     CHECK(dtype_bytes(t->source->dtype, (size_t)cols, &b.stored_row) &&
               dtype_bytes(t->dtype, (size_t)cols, &b.packed_row),
           "%s: %lld columns", t->source->name, (long long)cols);
@@ -122,17 +108,31 @@ static void free_block(Block *b) {
     mem_free(b->packed);
 }
 
-static int write_block(const Merge *g, const MergeTensor *t, const RowPair *pairs, const Block *b, Mat values,
-                       int64_t row, MergeSink sink, Err *err) {
+static void add_adapter(const Merge *g, const MergeTensor *t, const Block *b) {
+    bool transposed = g->m->config.arch->hf_conv1d && !g->m->is_gguf;
+    int64_t in = t->source->shape[transposed ? 0 : 1];
+#pragma omp parallel for schedule(static) num_threads(g->m->backend->threads)
+    for (int64_t i = 0; i < b->values.rows; i++) {
+        float *w = (float *)b->values.data + i * b->values.cols;
+        if (transposed)
+            add_to_column(w, b->pairs, b->row + i, in, b->values.cols);
+        else if (b->pairs[b->row + i].b)
+            add_to_row(w, b->pairs[b->row + i], in);
+    }
+}
+
+static int write_block(const Merge *g, const MergeTensor *t, const Block *b, MergeSink sink, Err *err) {
     Backend *backend = g->m->backend;
-    memcpy(b->stored, (const char *)t->source->data + (size_t)row * b->stored_row, (size_t)values.rows * b->stored_row);
+    Mat values = b->values;
+    memcpy(b->stored, (const char *)t->source->data + (size_t)b->row * b->stored_row,
+           (size_t)values.rows * b->stored_row);
     Weight w = {.name = t->source->name,
                 .segments = {{.data = b->stored, .dtype = t->source->dtype, .rows = values.rows}},
                 .n_segments = 1,
                 .rows = values.rows,
                 .cols = values.cols};
     backend->k->expand(backend, values, &w, 0);
-    if (pairs) add_adapter(g, t, pairs, values, row);
+    if (b->pairs) add_adapter(g, t, b);
     if (!backend->k->pack(backend, b->packed, NULL, values, t->dtype))
         return err_runtime(err, "%s: a merged value is not finite, or too large for %s", t->source->name,
                            dtype_info(t->dtype)->name);
@@ -146,13 +146,14 @@ int merge_write(const Merge *g, const MergeTensor *t, MergeSink sink, Err *err) 
     } else {
         int64_t rows, cols;
         matrix_shape(t->source, &rows, &cols);
-        Block b = new_block(t, rows, cols);
+        int64_t most = BLOCK_FLOATS / (cols > 0 ? cols : 1);
+        most = most < 1 ? 1 : most < rows ? most : rows;
+        Block b = new_block(t, most, cols);
         bool transposed = g->m->config.arch->hf_conv1d && !g->m->is_gguf;
         RowPair *pairs = t->module ? row_pairs(g, t, transposed ? cols : rows) : NULL;
-        Mat values = b.values;
-        for (int64_t row = 0; row < rows && !rc; row += values.rows) {
-            values.rows = b.values.rows < rows - row ? b.values.rows : rows - row;
-            rc = write_block(g, t, pairs, &b, values, row, sink, err);
+        for (b.pairs = pairs; b.row < rows && !rc; b.row += most) {
+            b.values.rows = most < rows - b.row ? most : rows - b.row;
+            rc = write_block(g, t, &b, sink, err);
         }
         mem_free(pairs);
         free_block(&b);

@@ -5,7 +5,6 @@
 #include "decoder.h"
 
 #include "moe_block.h"
-#include "pass.h"
 
 // ---- parts of a block ----
 
@@ -39,7 +38,7 @@ static Tensor *build_mid(const Pass *p, int64_t layer, Tensor *h, const int32_t 
     const ModelConfig *c = &p->m->config;
     if (!c->has_glu) return op_activation(p->t, pass_project(p, layer, PROJ_UP, h, NULL, token), c->activation);
     Tensor *mid[2];
-    pass_project_stacked(p, layer, &p->m->layers[layer].gate_up, PROJ_GATE, 2, h, token, mid);
+    pass_project_stacked(p, layer, PROJ_GATE, 2, h, token, mid);
     return op_glu(p->t, mid[0], mid[1], c->glu);
 }
 
@@ -92,7 +91,7 @@ static Tensor *build_blocks(const Pass *p, Tensor *x) {
     return pass_norm(p, &p->m->final_norm, x);
 }
 
-void decoder_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const DecoderOptions *o) {
+void decoder_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const PassOptions *o) {
     CHECK(in->shape.scored > 0, "a row without supervised tokens has no loss");
     Pass p = {.t = t, .m = m, .a = a, .o = o, .state = in->at.state, .pos = in->at.pos, .places = pass_places(in)};
     p.attention = pass_row_attention(m, in);

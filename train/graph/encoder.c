@@ -3,8 +3,6 @@
 // keys and values for all tokens, all else for the first ones only.
 #include "encoder.h"
 
-#include "pass.h"
-
 static Tensor *build_block(const Pass *p, int64_t layer, Tensor *x) {
     const ModelConfig *c = &p->m->config;
     const ModelLayer *l = &p->m->layers[layer];
@@ -39,7 +37,7 @@ static Tensor *build(Pass *p, const RowInputs *in) {
     return op_activation(p->t, op_linear(p->t, x, &m->pooler, NULL, NULL, 0), ACTIVATION_TANH);
 }
 
-void encoder_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const DecoderOptions *o) {
+void encoder_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const PassOptions *o) {
     CHECK(a && a->config.labels && in->shape.scored > 0, "an encoder is trained as a classifier");
     Pass p = {.t = t, .m = m, .a = a, .o = o, .state = in->at.state, .pos = in->at.pos, .places = pass_places(in)};
     pass_class_loss(&p, build(&p, in), in);

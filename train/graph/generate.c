@@ -1,5 +1,5 @@
-// generate: continuous batching over a DecodeEngine. Each sequence goes on by one piece a run: what is left of its
-// prompt (bounded, so that memory stays small), or the token it was given last.
+// generate: continuous batching over a DecodeEngine. A run computes one piece of each sequence: the rest of its prompt
+// (bounded, so that memory stays small), or its last token.
 #include "generate.h"
 
 #include <math.h>
@@ -8,14 +8,13 @@
 #include "decode_engine.h"
 #include "token_sampler.h"
 
-enum { PREFILL_TOKENS = 256 }; // of one run, unless the batch alone is larger
+enum { PREFILL_TOKENS = 256 }; // of one run, unless the batch is larger
 
 typedef struct Sequence {
-    Generation *answer; // NULL: this place is free
-    const int32_t *prompt;
-    int64_t length; // of the prompt
-    int64_t past;   // tokens in the cache
-    int64_t index;  // of the prompt
+    Generation *answer; // NULL: a free slot
+    GeneratePrompt prompt;
+    int64_t past;  // tokens in the cache
+    int64_t index; // of the prompt
     size_t capacity;
 } Sequence;
 
@@ -24,8 +23,6 @@ typedef struct Batch {
     const Model *m;
     const Adapter *adapter;
     const GenerateOptions *o;
-    GenerateCallback callback;
-    void *user;
     Sequence *sequences; // [n]
     int64_t n;
     DecodePiece *pieces; // [n] of the current run
@@ -52,16 +49,17 @@ static int check_options(const GenerateOptions *o, Err *err) {
     return 0;
 }
 
-static int check_prompt(const Model *m, const int32_t *ids, int64_t n, int64_t index, int64_t capacity, Err *err) {
-    if (n < 1 || n > capacity)
-        return err_input(err, "prompt %lld has %lld tokens; expected 1 to %lld", (long long)index, (long long)n,
+static int check_prompt(const Model *m, GeneratePrompt p, int64_t index, int64_t capacity, Err *err) {
+    if (p.count < 1 || p.count > capacity)
+        return err_input(err, "prompt %lld has %lld tokens; expected 1 to %lld", (long long)index, (long long)p.count,
                          (long long)capacity);
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; i < p.count; i++) {
+        int32_t id = p.ids[i];
         size_t len = 0;
-        if (ids[i] >= 0 && ids[i] < m->config.vocab) continue;
-        bool named = ids[i] >= 0 && ids[i] < tokenizer_vocab_size(m->tokenizer);
-        const char *text = named ? tokenizer_piece(m->tokenizer, ids[i], &len) : "";
-        return err_input(err, "prompt %lld holds token id %d \"%.*s\"; expected 0 to %lld", (long long)index, ids[i],
+        if (id >= 0 && id < m->config.vocab) continue;
+        bool named = id >= 0 && id < tokenizer_vocab_size(m->tokenizer);
+        const char *text = named ? tokenizer_piece(m->tokenizer, id, &len) : "";
+        return err_input(err, "prompt %lld holds token id %d \"%.*s\"; expected 0 to %lld", (long long)index, id,
                          (int)(len < 64 ? len : 64), text, (long long)m->config.vocab - 1);
     }
     return 0;
@@ -69,14 +67,18 @@ static int check_prompt(const Model *m, const int32_t *ids, int64_t n, int64_t i
 
 // ---- one run ----
 
+static bool in_prompt(const Sequence *q) {
+    return q->past < q->prompt.count;
+}
+
 static void add_piece(Batch *b, int64_t *n_pieces, int64_t *budget, int64_t s, bool prefill) {
     const Sequence *q = &b->sequences[s];
-    if (!q->answer || prefill != (q->past < q->length) || *budget == 0) return;
+    if (!q->answer || prefill != in_prompt(q) || *budget == 0) return;
     DecodePiece p = {.sequence = s, .past = q->past, .count = 1};
     if (prefill) {
-        int64_t left = q->length - q->past;
+        int64_t left = q->prompt.count - q->past;
         p.count = left < *budget ? left : *budget;
-        p.ids = q->prompt + q->past;
+        p.ids = q->prompt.ids + q->past;
     } else {
         p.ids = &q->answer->ids[q->answer->count - 1];
     }
@@ -84,7 +86,7 @@ static void add_piece(Batch *b, int64_t *n_pieces, int64_t *budget, int64_t s, b
     b->pieces[(*n_pieces)++] = p;
 }
 
-// Sequences that already answer go first: a long prompt does not hold them up.
+// Sequences that already answer come first: a long prompt does not delay them.
 static int64_t choose_pieces(Batch *b) {
     int64_t n = 0, budget = decode_engine_max_tokens(b->engine);
     for (int64_t s = 0; s < b->n; s++) add_piece(b, &n, &budget, s, false);
@@ -98,7 +100,7 @@ static int pick_tokens(Batch *b, int64_t n, Err *err) {
     } else {
         for (int64_t i = 0; i < n; i++) {
             const Sequence *q = &b->sequences[b->pieces[i].sequence];
-            if (q->past < q->length) continue;
+            if (in_prompt(q)) continue;
             RngKey key = {.seed = b->o->seed,
                           .stream = (uint32_t)q->answer->count,
                           .module = rng_module("sample"),
@@ -109,8 +111,8 @@ static int pick_tokens(Batch *b, int64_t n, Err *err) {
     }
     for (int64_t i = 0; i < n; i++) {
         const Sequence *q = &b->sequences[b->pieces[i].sequence];
-        if (q->past >= q->length && b->picked[i] < 0)
-            return err_runtime(err, "prompt %lld: logits that are not finite behind %lld tokens", (long long)q->index,
+        if (!in_prompt(q) && b->picked[i] < 0)
+            return err_runtime(err, "prompt %lld: logits after %lld tokens are not finite", (long long)q->index,
                                (long long)q->past);
     }
     return 0;
@@ -122,7 +124,7 @@ static bool is_stop(const GenerateOptions *o, int32_t id) {
     return false;
 }
 
-// Gives the sequence its next token; frees its place when that was the last one.
+// Gives the sequence its next token; frees its slot after the last one.
 static void accept(Batch *b, Sequence *q, int32_t id) {
     Generation *g = q->answer;
     if (is_stop(b->o, id)) {
@@ -132,11 +134,11 @@ static void accept(Batch *b, Sequence *q, int32_t id) {
     }
     MEM_GROW(g->ids, q->capacity, (size_t)g->count + 1);
     g->ids[g->count++] = id;
-    bool end = b->callback && b->callback(b->user, q->index, id);
+    bool end = b->o->on_token && b->o->on_token(b->o->user, q->index, id);
     if (end || g->count == b->o->max_new_tokens || q->past == decode_engine_capacity(b->engine)) q->answer = NULL;
 }
 
-// One run of all sequences that are there.
+// One run of all active sequences.
 static int step(Batch *b, Err *err) {
     int64_t n = choose_pieces(b);
     decode_engine_run(b->engine, b->adapter, b->pieces, n);
@@ -144,7 +146,7 @@ static int step(Batch *b, Err *err) {
     if (pick_tokens(b, n, err)) return -1;
     for (int64_t i = 0; i < n; i++) {
         Sequence *q = &b->sequences[b->pieces[i].sequence];
-        if (q->past >= q->length) accept(b, q, b->picked[i]);
+        if (!in_prompt(q)) accept(b, q, b->picked[i]);
     }
     return 0;
 }
@@ -169,14 +171,13 @@ static void batch_close(Batch *b) {
     token_sampler_free(b->sampler);
 }
 
-// Puts waiting prompts into free places; returns how many sequences are running.
-static int64_t refill(Batch *b, const int32_t *const *prompts, const int64_t *lengths, int64_t n, Generation *answers,
-                      int64_t *next) {
+// Puts waiting prompts, from *next on, into free slots; returns the number of active sequences.
+static int64_t refill(Batch *b, const GeneratePrompt *prompts, int64_t n, Generation *answers, int64_t *next) {
     int64_t running = 0;
     for (int64_t s = 0; s < b->n; s++) {
         Sequence *q = &b->sequences[s];
         if (!q->answer && *next < n) {
-            *q = (Sequence){&answers[*next], prompts[*next], lengths[*next], 0, *next, 0};
+            *q = (Sequence){.answer = &answers[*next], .prompt = prompts[*next], .index = *next};
             ++*next;
         }
         running += q->answer != NULL;
@@ -193,24 +194,24 @@ size_t generate_bytes(const Model *m, int64_t sequences, int64_t capacity) {
     return decode_engine_bytes(m, sequences, capacity, run_tokens(sequences));
 }
 
-int generate(const Model *m, const Adapter *adapter, const int32_t *const *prompts, const int64_t *lengths, int64_t n,
-             const GenerateOptions *o, GenerateCallback callback, void *user, Generation *answers, Err *err) {
+int generate(const Model *m, const Adapter *adapter, const GeneratePrompt *prompts, int64_t n, const GenerateOptions *o,
+             Generation *answers, Err *err) {
     if (check_options(o, err)) return -1;
     int64_t longest = 0;
     for (int64_t i = 0; i < n; i++) {
-        if (check_prompt(m, prompts[i], lengths[i], i, m->max_positions, err)) return -1;
-        if (lengths[i] > longest) longest = lengths[i];
+        if (check_prompt(m, prompts[i], i, m->max_positions, err)) return -1;
+        if (prompts[i].count > longest) longest = prompts[i].count;
         generation_clear(&answers[i]);
     }
     if (n == 0) return 0;
-    int64_t places = o->batch < n ? o->batch : n, room = m->max_positions - longest;
+    int64_t slots = o->batch < n ? o->batch : n, room = m->max_positions - longest;
     int64_t capacity = longest + (o->max_new_tokens < room ? o->max_new_tokens : room);
-    Batch b = {.m = m, .adapter = adapter, .o = o, .callback = callback, .user = user};
-    b.engine = decode_engine_new(m, places, capacity, run_tokens(places));
-    batch_open(&b, places);
+    Batch b = {.m = m, .adapter = adapter, .o = o};
+    b.engine = decode_engine_new(m, slots, capacity, run_tokens(slots));
+    batch_open(&b, slots);
     int64_t next = 0;
     int rc = 0;
-    while (rc == 0 && refill(&b, prompts, lengths, n, answers, &next) > 0) rc = step(&b, err);
+    while (rc == 0 && refill(&b, prompts, n, answers, &next) > 0) rc = step(&b, err);
     batch_close(&b);
     decode_engine_free(b.engine);
     return rc;
@@ -245,31 +246,30 @@ void generate_session_forget(GenerateSession *s) {
     s->cached = 0;
 }
 
-// How many of the prompt's tokens are in the cache already; the last one is always computed, for its logits.
-static int64_t known_prefix(const GenerateSession *s, const int32_t *ids, int64_t count) {
+// Tokens of the prompt that the cache holds; the last one is always computed, for its logits.
+static int64_t known_prefix(const GenerateSession *s, GeneratePrompt p) {
     int64_t known = 0;
-    while (known < s->cached && known < count - 1 && s->ids[known] == ids[known]) known++;
+    while (known < s->cached && known < p.count - 1 && s->ids[known] == p.ids[known]) known++;
     return known;
 }
 
-int generate_session_run(GenerateSession *s, const Adapter *adapter, const int32_t *ids, int64_t count,
-                         const GenerateOptions *o, GenerateCallback callback, void *user, Generation *answer,
-                         Err *err) {
-    int64_t capacity = decode_engine_capacity(s->engine);
-    if (check_options(o, err) || check_prompt(s->m, ids, count, 0, capacity, err)) return -1;
+int generate_session_run(GenerateSession *s, const Adapter *adapter, GeneratePrompt prompt, const GenerateOptions *o,
+                         Generation *answer, Err *err) {
+    int64_t capacity = decode_engine_capacity(s->engine), count = prompt.count;
+    if (check_options(o, err) || check_prompt(s->m, prompt, 0, capacity, err)) return -1;
     if (adapter != s->adapter) generate_session_forget(s);
     s->adapter = adapter;
     generation_clear(answer);
-    Batch b = {.engine = s->engine, .m = s->m, .adapter = adapter, .o = o, .callback = callback, .user = user};
+    Batch b = {.engine = s->engine, .m = s->m, .adapter = adapter, .o = o};
     batch_open(&b, 1);
     Sequence *q = &b.sequences[0];
-    *q = (Sequence){answer, ids, count, known_prefix(s, ids, count), 0, 0};
+    *q = (Sequence){.answer = answer, .prompt = prompt, .past = known_prefix(s, prompt)};
     int rc = 0;
     while (rc == 0 && q->answer) rc = step(&b, err);
     s->cached = q->past;
     int64_t of_prompt = q->past < count ? q->past : count;
-    memcpy(s->ids, ids, (size_t)of_prompt * sizeof *ids);
-    if (q->past > count) memcpy(s->ids + count, answer->ids, (size_t)(q->past - count) * sizeof *ids);
+    memcpy(s->ids, prompt.ids, (size_t)of_prompt * sizeof *s->ids);
+    if (q->past > count) memcpy(s->ids + count, answer->ids, (size_t)(q->past - count) * sizeof *s->ids);
     batch_close(&b);
     return rc;
 }

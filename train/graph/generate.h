@@ -1,7 +1,7 @@
 // generate: text from a model with a KV cache, several prompts at once.
 //
 // Greedy equals the arg max of the full forward pass. Sampling is counter-based: token n of prompt p is a pure function
-// of (seed, p, n, logits). Sequences that have ended leave the batch and new prompts take their place.
+// of (seed, p, n, logits). A sequence that ends frees its slot for the next prompt.
 #pragma once
 
 #include "adapter.h"
@@ -15,7 +15,15 @@ typedef struct GenerateOptions {
     int64_t batch;       // sequences at once
     const int32_t *stop; // ids that end a sequence (not part of the answer)
     size_t n_stop;
+    // Called after every new token with the index of the prompt; nonzero ends this sequence. NULL: not called.
+    int (*on_token)(void *user, int64_t prompt, int32_t id);
+    void *user;
 } GenerateOptions;
+
+typedef struct GeneratePrompt { // borrowed
+    const int32_t *ids;
+    int64_t count;
+} GeneratePrompt;
 
 typedef struct Generation { // one answer; init with {0}, generation_clear frees
     int32_t *ids;
@@ -24,26 +32,22 @@ typedef struct Generation { // one answer; init with {0}, generation_clear frees
 } Generation;
 void generation_clear(Generation *g);
 
-// Called after every new token with the index of the prompt; nonzero ends this sequence. May be NULL.
-typedef int (*GenerateCallback)(void *user, int64_t prompt, int32_t id);
-
-// prompts: n lists of ids; answers: n Generations. An empty prompt or one longer than the context: EXIT_INPUT.
-int generate(const Model *m, const Adapter *adapter, const int32_t *const *prompts, const int64_t *lengths, int64_t n,
-             const GenerateOptions *o, GenerateCallback callback, void *user, Generation *answers, Err *err);
-
-// What that takes on the device besides the model: `sequences` at once, of at most `capacity` tokens each.
+// One answer for each of n prompts. An empty prompt or one longer than the context: EXIT_INPUT.
+int generate(const Model *m, const Adapter *adapter, const GeneratePrompt *prompts, int64_t n, const GenerateOptions *o,
+             Generation *answers, Err *err);
+// Bytes that it takes on the device besides the model: `sequences` at once, of at most `capacity` tokens each.
 size_t generate_bytes(const Model *m, int64_t sequences, int64_t capacity);
 
 // The ids at which a model stops: its EOS, other end tokens of its vocabulary, the chat template's end of turn (-1:
-// none). Caller frees.
+// none). The caller frees.
 int32_t *generate_stop_ids(const Model *m, int32_t end_of_turn, size_t *count);
 
-// A session keeps its cache between turns (chat): only tokens that the cache does not hold yet are computed. Another
-// adapter than at the last run drops the cache; the base is never touched, so switching costs nothing.
+// A session keeps its cache between turns (chat): only tokens that the cache does not hold yet are computed. A change
+// of adapter drops the cache; the base stays as it is, so switching costs nothing.
 typedef struct GenerateSession GenerateSession;
 GenerateSession *generate_session_new(const Model *m, int64_t capacity);
 void generate_session_free(GenerateSession *s);
-// Drops the cache: needed when an adapter was freed and another one may lie at the same address.
+// Drops the cache: needed when an adapter was freed, because the next one may have the same address.
 void generate_session_forget(GenerateSession *s);
-int generate_session_run(GenerateSession *s, const Adapter *adapter, const int32_t *ids, int64_t count,
-                         const GenerateOptions *o, GenerateCallback callback, void *user, Generation *answer, Err *err);
+int generate_session_run(GenerateSession *s, const Adapter *adapter, GeneratePrompt prompt, const GenerateOptions *o,
+                         Generation *answer, Err *err);

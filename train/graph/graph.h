@@ -1,8 +1,8 @@
-// graph: the graph of a model of either kind: decoder.h or encoder.h.
+// graph: the graph of a model: a decoder (decoder.h) or an encoder (encoder.h).
 #pragma once
 
-#include "decoder.h"
+#include "pass.h"
 
 // As decoder_build_loss and decoder_build_class_logits.
-void model_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const DecoderOptions *o);
-void model_build_class_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out);
+void graph_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const PassOptions *o);
+void graph_build_class_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out);

@@ -1,6 +1,7 @@
 // logits: see logits.h.
 #include "logits.h"
 
+#include "decoder.h"
 #include "graph.h"
 
 static int check_ids(const Model *m, const int32_t *ids, int64_t n, Err *err) {
@@ -14,56 +15,54 @@ static int check_ids(const Model *m, const int32_t *ids, int64_t n, Err *err) {
     return 0;
 }
 
-// One sample, `scored` of whose positions (0 or 1) are: the given one.
-static void set_inputs(RowInputs *in, const int32_t *ids, int64_t n, int64_t hidden, int64_t scored, int32_t position) {
+// Inputs of one sample. position: the only scored one; -1: none is.
+static RowInputs *new_inputs(const Model *m, const int32_t *ids, int64_t n, int32_t position) {
+    RowInputs *in = row_inputs_new(m->backend, n, 1);
     int32_t *copy = mem_alloc((size_t)n, sizeof *copy), *pos = mem_alloc((size_t)n, sizeof *pos);
     for (int64_t i = 0; i < n; i++) {
         copy[i] = ids[i];
         pos[i] = (int32_t)i;
     }
     int32_t start[2] = {0, (int32_t)n}, target[1] = {0};
-    Row row = {.tokens = n, .samples = 1, .ids = copy, .pos = pos, .start = start, .scored = scored};
+    Row row = {.tokens = n, .samples = 1, .ids = copy, .pos = pos, .start = start, .scored = position >= 0};
     row.position = &position;
     row.target = target;
-    row_inputs_set(in, &row, hidden, (PassState){0});
+    row_inputs_set(in, &row, m->config.hidden, (PassState){0});
     mem_free(copy);
     mem_free(pos);
+    return in;
 }
 
 // Adds to an empty tape the graph whose result is `out`.
 typedef void (*BuildLogits)(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out);
 
-// Runs that graph over `in`, which it frees; out: rows x cols on the host.
-static int run(const Model *m, const Adapter *a, RowInputs *in, BuildLogits build, int64_t rows, int64_t cols,
-               float *out, Err *err) {
+// Runs that graph over `in`, which it frees; out: its data is host memory.
+static int run(const Model *m, const Adapter *a, RowInputs *in, BuildLogits build, Mat out, Err *err) {
     Backend *b = m->backend;
-    size_t bytes = (size_t)(rows * cols) * sizeof *out;
-    Mat logits = mat_of(b->k->alloc(b, bytes), DTYPE_F32, rows, cols);
+    size_t bytes = (size_t)(out.rows * out.cols) * sizeof(float);
+    Mat logits = mat_of(b->k->alloc(b, bytes), DTYPE_F32, out.rows, out.cols);
     Tape *t = tape_new(b);
     build(t, m, a, in, logits);
     size_t arena_bytes = tape_plan(t, TAPE_FORWARD);
     void *arena = b->k->alloc(b, arena_bytes);
     tape_run(t, arena);
-    b->k->download(b, out, logits.data, bytes);
+    b->k->download(b, out.data, logits.data, bytes);
     b->k->sync(b);
     b->k->free(b, arena, arena_bytes);
     b->k->free(b, logits.data, bytes);
     tape_free(t);
     row_inputs_free(in);
-    return b->k->status(b, err); // the device may have had no room for the pass
+    return b->k->status(b, err); // the pass may not have fitted the device
 }
 
 int model_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err) {
     if (check_ids(m, ids, n, err)) return -1;
-    RowInputs *in = row_inputs_new(m->backend, n, 1);
-    set_inputs(in, ids, n, m->config.hidden, 0, 0);
-    return run(m, a, in, decoder_build_logits, n, m->config.vocab, out, err);
+    return run(m, a, new_inputs(m, ids, n, -1), decoder_build_logits, mat_of(out, DTYPE_F32, n, m->config.vocab), err);
 }
 
 size_t model_logits_bytes(const Model *m, const Adapter *a, int64_t n) {
-    RowInputs *in = row_inputs_new(m->backend, n, 1);
     int32_t *ids = mem_calloc((size_t)n, sizeof *ids);
-    set_inputs(in, ids, n, m->config.hidden, 0, 0);
+    RowInputs *in = new_inputs(m, ids, n, -1);
     Tape *t = tape_new(m->backend);
     decoder_build_logits(t, m, a, in, mat_of(ids, DTYPE_F32, n, m->config.vocab)); // planning does not touch it
     size_t bytes = tape_plan(t, TAPE_FORWARD) + (size_t)n * (size_t)m->config.vocab * sizeof(float);
@@ -75,7 +74,6 @@ size_t model_logits_bytes(const Model *m, const Adapter *a, int64_t n) {
 
 int model_class_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err) {
     if (check_ids(m, ids, n, err)) return -1;
-    RowInputs *in = row_inputs_new(m->backend, n, 1);
-    set_inputs(in, ids, n, m->config.hidden, 1, m->config.arch->encoder ? 0 : (int32_t)(n - 1));
-    return run(m, a, in, model_build_class_logits, 1, a->config.labels, out, err);
+    RowInputs *in = new_inputs(m, ids, n, m->config.arch->encoder ? 0 : (int32_t)(n - 1));
+    return run(m, a, in, graph_build_class_logits, mat_of(out, DTYPE_F32, 1, a->config.labels), err);
 }

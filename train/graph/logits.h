@@ -6,7 +6,7 @@
 
 // out: host memory [n, vocab] float32. Ids out of the vocabulary, or more than the model's positions: EXIT_INPUT.
 int model_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err);
-// What that allocates on the device at its peak; computes nothing. n: at most the model's positions.
+// Bytes that model_logits allocates on the device at its peak; computes nothing. n: at most the model's positions.
 size_t model_logits_bytes(const Model *m, const Adapter *a, int64_t n);
-// Of an adapter with a classifier: out [labels], what it says of the sequence (one text; BERT's token types are 0).
+// Of an adapter with a classifier: out [labels], its logits for the sequence (one text; BERT's token types are 0).
 int model_class_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err);

@@ -1,7 +1,7 @@
 #include "pass.h"
 
 static TokenKeys pass_keys(const Pass *p, uint32_t module, const int32_t *token) {
-    const DecoderOptions *o = p->o;
+    const PassOptions *o = p->o;
     TokenPlaces at = token ? p->last_places : p->places;
     TokenKeys keys = {.index = at.index, .row = at.row, .state = p->state};
     if (o) keys.key = (RngKey){.seed = o->seed, .module = module, .row = o->row};
@@ -9,7 +9,7 @@ static TokenKeys pass_keys(const Pass *p, uint32_t module, const int32_t *token)
 }
 
 static Lora lora_of(const Pass *p, const AdapterPair *pair, const int32_t *token) {
-    const DecoderOptions *o = p->o;
+    const PassOptions *o = p->o;
     float *params = p->a->params, *grad = p->a->grad;
     return (Lora){.a = params + pair->a->offset,
                   .b = params + pair->b_offset,
@@ -48,8 +48,10 @@ static int stacked_loras(const Pass *p, int64_t layer, Projection first, int n, 
     return n_loras;
 }
 
-void pass_project_stacked(const Pass *p, int64_t layer, const Weight *stacked, Projection first, int n, Tensor *x,
-                          const int32_t *token, Tensor **out) {
+void pass_project_stacked(const Pass *p, int64_t layer, Projection first, int n, Tensor *x, const int32_t *token,
+                          Tensor **out) {
+    const ModelLayer *l = &p->m->layers[layer];
+    const Weight *stacked = first == PROJ_Q ? &l->qkv : first == PROJ_K ? &l->kv : &l->gate_up;
     if (!stacked->rows) {
         for (int i = 0; i < n; i++) out[i] = pass_project(p, layer, first + i, x, NULL, token);
         return;
@@ -59,7 +61,7 @@ void pass_project_stacked(const Pass *p, int64_t layer, const Weight *stacked, P
     Tensor *all = op_linear(p->t, x, stacked, NULL, loras, n_loras);
     int64_t col = 0;
     for (int i = 0; i < n; i++) {
-        int64_t cols = p->m->layers[layer].w[first + i].rows;
+        int64_t cols = l->w[first + i].rows;
         out[i] = op_columns(p->t, all, col, cols);
         col += cols;
     }
@@ -72,11 +74,11 @@ bool pass_is_narrow(const Pass *p, int64_t layer) {
 Tensor *pass_qkv(const Pass *p, int64_t layer, Tensor *x, Tensor *qkv[3]) {
     const ModelLayer *l = &p->m->layers[layer];
     if (l->qkv.rows) {
-        pass_project_stacked(p, layer, &l->qkv, PROJ_Q, 3, x, NULL, qkv);
+        pass_project_stacked(p, layer, PROJ_Q, 3, x, NULL, qkv);
         return x;
     }
     bool narrow = pass_is_narrow(p, layer);
-    pass_project_stacked(p, layer, &l->kv, PROJ_K, 2, x, NULL, qkv + 1);
+    pass_project_stacked(p, layer, PROJ_K, 2, x, NULL, qkv + 1);
     if (narrow) x = op_gather_rows(p->t, x, p->last_rows, p->n_last);
     qkv[0] = pass_project(p, layer, PROJ_Q, x, NULL, narrow ? p->last_rows : NULL);
     return x;
@@ -102,7 +104,7 @@ Tensor *pass_norm(const Pass *p, const Norm *n, Tensor *x) {
 }
 
 Tensor *pass_noise(const Pass *p, Tensor *x, const RowInputs *in) {
-    const DecoderOptions *o = p->o;
+    const PassOptions *o = p->o;
     if (!o || o->neftune_alpha <= 0) return x;
     TokenKeys keys = pass_keys(p, rng_module("neftune"), NULL);
     return op_neftune(p->t, x, in->at.neftune, o->neftune_alpha, &keys);

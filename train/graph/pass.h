@@ -1,10 +1,30 @@
-// pass: one pass through the layers, what decoder.c and encoder.c share. Private to train/model.
+// pass: one pass through the layers: its options, and what decoder.c and encoder.c share.
 #pragma once
 
-#include "decoder.h"
+#include "adapter.h"
+#include "decode_engine.h"
+#include "row_inputs.h"
+
+// What backward recomputes instead of keeping it, the cheapest first.
+typedef enum {
+    RECOMPUTE_NONE,
+    RECOMPUTE_FFN,     // of each feed-forward: its norm, the products with gate and up, the activation
+    RECOMPUTE_BLOCKS,  // every block from its input
+    RECOMPUTE_OFFLOAD, // every block; its input is kept in host memory
+} Recompute;
+
+// Options of one pass through either graph.
+typedef struct PassOptions {
+    Recompute recompute;
+    float dropout;       // LoRA dropout of this pass (0 in evaluation)
+    float neftune_alpha; // 0: none
+    float label_smoothing;
+    uint64_t seed;
+    uint32_t row; // key of dropout and NEFTune: the row's index in its global batch
+} PassOptions;
 
 // Where tokens stand in their packed rows, and which rows those are (TokenKeys); NULL: 0, 1, 2, ... of the one row that
-// DecoderOptions names.
+// PassOptions names.
 typedef struct TokenPlaces {
     const int32_t *index, *row;
 } TokenPlaces;
@@ -14,7 +34,7 @@ typedef struct Pass {
     Tape *t;
     const Model *m;
     const Adapter *a;
-    const DecoderOptions *o;
+    const PassOptions *o;
     const PassState *state;   // NULL: no random numbers are drawn
     const int32_t *pos;       // [T] positions
     TokenPlaces places;       // of all rows of x, as random numbers count them
@@ -32,10 +52,10 @@ typedef struct Pass {
 // x times a projection's weight with its adapter, plus residual (NULL: none). token: last_rows where x has these
 // rows only, else NULL.
 Tensor *pass_project(const Pass *p, int64_t layer, Projection which, Tensor *x, Tensor *residual, const int32_t *token);
-// The same for `n` projections from `first` on: one product and a view of it for each where their weights lie stacked
-// in `stacked`, else one product each.
-void pass_project_stacked(const Pass *p, int64_t layer, const Weight *stacked, Projection first, int n, Tensor *x,
-                          const int32_t *token, Tensor **out);
+// The same for `n` projections from `first` on that ModelLayer may stack (qkv, kv, gate_up): one product and a view of
+// it for each where their weights are stacked, else one product each.
+void pass_project_stacked(const Pass *p, int64_t layer, Projection first, int n, Tensor *x, const int32_t *token,
+                          Tensor **out);
 // Queries, keys and values of x. Returns the rows of x that the block goes on with, whose queries they are.
 Tensor *pass_qkv(const Pass *p, int64_t layer, Tensor *x, Tensor *qkv[3]);
 // The block goes on with some rows only.

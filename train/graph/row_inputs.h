@@ -21,7 +21,7 @@ typedef struct RowArrays {
     int32_t *q_start, *q_pos;   // [samples + 1], [scored]: the scored positions as queries of the last block
     float *neftune;             // [tokens] noise magnitude for alpha = 1: 1 / sqrt(sample length * C)
     // Keys of random numbers (TokenKeys) of all tokens and of the scored ones; NULL in host memory, where a pass is one
-    // row and its key is in DecoderOptions.
+    // row and its key is in PassOptions.
     int32_t *key_index, *key_row;               // [tokens]
     int32_t *scored_key_index, *scored_key_row; // [scored]
 } RowArrays;

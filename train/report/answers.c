@@ -22,17 +22,13 @@ static char *decode(const Trainer *t, const Generation *g) {
 static int answer(char *texts[ANSWERS_MAX], const Trainer *t, const Adapter *a, const PromptCase *const *chosen, int n,
                   Err *err) {
     Generation answers[ANSWERS_MAX] = {0};
-    const int32_t *prompts[ANSWERS_MAX];
-    int64_t lengths[ANSWERS_MAX];
-    for (int i = 0; i < n; i++) {
-        prompts[i] = chosen[i]->ids;
-        lengths[i] = chosen[i]->count;
-    }
+    GeneratePrompt prompts[ANSWERS_MAX];
+    for (int i = 0; i < n; i++) prompts[i] = (GeneratePrompt){chosen[i]->ids, chosen[i]->count};
     GenerateOptions o = {.max_new_tokens = NEW_TOKENS, .top_p = 1, .batch = ANSWERS_MAX};
     int32_t end = t->data->chat ? chat_template_end_of_turn(t->data->chat) : -1;
     int32_t *stop = generate_stop_ids(t->model, end, &o.n_stop);
     o.stop = stop;
-    int status = generate(t->model, a, prompts, lengths, n, &o, NULL, NULL, answers, err);
+    int status = generate(t->model, a, prompts, n, &o, answers, err);
     for (int i = 0; i < n; i++) {
         if (!status) texts[i] = decode(t, &answers[i]);
         generation_clear(&answers[i]);

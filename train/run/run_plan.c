@@ -51,7 +51,7 @@ static void plan_level(RunPlan *p, Recompute level, const Roof *roof, double key
     l->arena = trainer_arena_bytes(p->trainer, level);
     l->total = trainer_total_bytes(room, l->arena);
     l->fits = l->total <= p->limit;
-    DecoderOptions o = trainer_options(p->trainer);
+    PassOptions o = trainer_options(p->trainer);
     row_runner_plan(p->trainer->runner, &o, TAPE_TRAIN); // the arena may have been an evaluation's
     const Tape *tape = p->trainer->runner->tape;
     l->offloaded = tape_stats(tape).offloaded_bytes;

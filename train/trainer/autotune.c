@@ -64,7 +64,7 @@ static int by_uses(const void *a, const void *b) {
 
 // Gradients and results that this leaves are zeroed before they are used.
 static void run(Trainer *t, const TunePass *r) {
-    DecoderOptions o = r->mode == TAPE_TRAIN ? trainer_options(t) : eval_options();
+    PassOptions o = r->mode == TAPE_TRAIN ? trainer_options(t) : eval_options();
     row_runner_start(t->runner, &r->pass, &o, (PassState){.grad_scale = 1}, r->mode, t->runner->tally);
     t->model->backend->k->sync(t->model->backend);
 }

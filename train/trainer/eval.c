@@ -2,8 +2,8 @@
 
 #include <math.h>
 
-DecoderOptions eval_options(void) {
-    return (DecoderOptions){0};
+PassOptions eval_options(void) {
+    return (PassOptions){0};
 }
 
 // How often each class was right, said, and there; none for a language model.
@@ -46,7 +46,7 @@ static double macro_f1(const ClassCount *classes, int64_t labels) {
 static void run_pass(RowRunner *r, const Dataset *d, const RowPlan *p, int64_t first, int64_t *rows, EvalSums *sums) {
     int64_t left = row_plan_count(p) - first;
     RowPass pass = {.dataset = d, .plan = p, .rows = rows, .count = left < r->eval_rows ? left : r->eval_rows};
-    DecoderOptions o = eval_options();
+    PassOptions o = eval_options();
     for (int64_t i = 0; i < pass.count; i++) rows[i] = first + i;
     heartbeat_set_phase(r->life, row_runner_phase(r), 0);
     row_runner_start(r, &pass, &o, (PassState){.grad_scale = 1}, TAPE_FORWARD, r->tally);
@@ -106,7 +106,7 @@ EvalResult evaluate_model(const Model *m, Adapter *a, const RunData *d, int64_t 
     row_bounds_add(&bounds, d->eval_rows, rows);
     RowRunner *runner = row_runner_new(m, a, bounds);
     runner->eval_rows = rows;
-    DecoderOptions o = eval_options();
+    PassOptions o = eval_options();
     row_runner_reserve(runner, row_runner_plan(runner, &o, TAPE_FORWARD));
     Err err;
     CHECK(evaluate(runner, d->eval_set, d->eval_rows, NULL, &result, &err) == 0, "%s", err.msg);

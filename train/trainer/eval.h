@@ -14,7 +14,7 @@ typedef struct EvalResult {
     double macro_f1; // of a classifier: the mean of F1 over the classes that occur, or were said to
 } EvalResult;
 
-DecoderOptions eval_options(void);
+PassOptions eval_options(void);
 // Collective over r->group. 0, or 1 when `stop` became true on any rank (NULL: never); then *result is not set. -1: the
 // ranks could not add up.
 int evaluate(RowRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void), EvalResult *result, Err *err);

@@ -84,13 +84,13 @@ void row_runner_free(RowRunner *r) {
     mem_free(r);
 }
 
-static size_t build(RowRunner *r, const DecoderOptions *o, TapeMode mode) {
+static size_t build(RowRunner *r, const PassOptions *o, TapeMode mode) {
     tape_reset(r->tape);
-    model_build_loss(r->tape, r->model, r->adapter, r->inputs, o);
+    graph_build_loss(r->tape, r->model, r->adapter, r->inputs, o);
     return tape_plan(r->tape, mode);
 }
 
-size_t row_runner_plan(RowRunner *r, const DecoderOptions *o, TapeMode mode) {
+size_t row_runner_plan(RowRunner *r, const PassOptions *o, TapeMode mode) {
     row_inputs_shape(r->inputs, r->bounds); // planning reads the counts only
     r->packed.count = 0;
     return build(r, o, mode);
@@ -147,7 +147,7 @@ static uint64_t float_bits(float x) {
 }
 
 // All that shapes the calls of a pass. What changes from pass to pass is read from device memory.
-static uint64_t pass_key(const RowRunner *r, const DecoderOptions *o, TapeMode mode) {
+static uint64_t pass_key(const RowRunner *r, const PassOptions *o, TapeMode mode) {
     const RowShape *s = &r->inputs->shape;
     const uint64_t parts[] = {(uint64_t)s->tokens,
                               (uint64_t)s->samples,
@@ -174,7 +174,7 @@ static bool was_seen(const RowRunner *r, uint64_t key) {
     return false;
 }
 
-static void run_tape(RowRunner *r, const DecoderOptions *o, TapeMode mode) {
+static void run_tape(RowRunner *r, const PassOptions *o, TapeMode mode) {
     Backend *b = r->model->backend;
     if (b->k->replay(b, pass_key(r, o, mode))) return;
     // The bounds need not belong to one row, and packing of buffers is not monotone: a pass may ask for a little more.
@@ -192,12 +192,12 @@ static void run_tape(RowRunner *r, const DecoderOptions *o, TapeMode mode) {
     if (!known) r->seen[r->n_seen++ % RUNNER_SHAPES] = key;
 }
 
-void row_runner_start(RowRunner *r, const RowPass *p, const DecoderOptions *o, PassState state, TapeMode mode,
+void row_runner_start(RowRunner *r, const RowPass *p, const PassOptions *o, PassState state, TapeMode mode,
                       HeadTally *tally) {
     Backend *b = r->model->backend;
     row_runner_pack(r, p);
     row_inputs_send(r->inputs, state);
-    DecoderOptions with_row = *o;
+    PassOptions with_row = *o;
     with_row.row = (uint32_t)p->first;
     run_tape(r, &with_row, mode);
     b->k->tally(b, tally, r->inputs->result);
@@ -207,7 +207,7 @@ double row_runner_loss(const HeadTally *t) {
     return t->bad ? NAN : (double)t->whole + (double)t->fraction * 0x1p-32;
 }
 
-HeadResult row_runner_run(RowRunner *r, const Dataset *d, const RowPlan *p, int64_t row, const DecoderOptions *o,
+HeadResult row_runner_run(RowRunner *r, const Dataset *d, const RowPlan *p, int64_t row, const PassOptions *o,
                           PassState state, TapeMode mode) {
     Backend *b = r->model->backend;
     HeadResult result;

@@ -7,8 +7,8 @@
 // pass nothing is allocated.
 #pragma once
 
-#include "decoder.h"
 #include "heartbeat.h"
+#include "pass.h"
 #include "rows.h"
 
 // Of the largest pass of `rows` rows of p, each by itself.
@@ -47,7 +47,7 @@ typedef struct RowRunner {
 RowRunner *row_runner_new(const Model *m, Adapter *a, RowShape bounds);
 void row_runner_free(RowRunner *r);
 // Bytes of arena that the largest pass takes with these options; computes nothing.
-size_t row_runner_plan(RowRunner *r, const DecoderOptions *o, TapeMode mode);
+size_t row_runner_plan(RowRunner *r, const PassOptions *o, TapeMode mode);
 // Reserves an arena of at least that size; its pages are touched only as far as passes use them.
 void row_runner_reserve(RowRunner *r, size_t bytes);
 
@@ -58,11 +58,11 @@ void row_runner_pack(RowRunner *r, const RowPass *pass);
 // The shape that the pass has, without reading its samples.
 RowShape row_runner_shape(const RowRunner *r, const RowPass *pass);
 // TAPE_TRAIN adds the pass's gradient to the adapter's. The result is added to *tally, in device memory.
-void row_runner_start(RowRunner *r, const RowPass *pass, const DecoderOptions *o, PassState state, TapeMode mode,
+void row_runner_start(RowRunner *r, const RowPass *pass, const PassOptions *o, PassState state, TapeMode mode,
                       HeadTally *tally);
 double row_runner_loss(const HeadTally *t); // on the host; NAN where a pass's was not finite
 // One row, started; waits for its result.
-HeadResult row_runner_run(RowRunner *r, const Dataset *d, const RowPlan *p, int64_t row, const DecoderOptions *o,
+HeadResult row_runner_run(RowRunner *r, const Dataset *d, const RowPlan *p, int64_t row, const PassOptions *o,
                           PassState state, TapeMode mode);
 // Of a classifier: what it said of each scored position of the pass that was started last; waits; valid until the next
 // call.

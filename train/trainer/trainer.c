@@ -104,11 +104,11 @@ double trainer_epoch(const Trainer *t) {
     return (double)t->state.step / (double)t->steps_per_epoch;
 }
 
-DecoderOptions trainer_options(const Trainer *t) {
+PassOptions trainer_options(const Trainer *t) {
     const Config *c = t->config;
-    return (DecoderOptions){.recompute = t->recompute,
-                            .dropout = (float)c->lora_dropout,
-                            .neftune_alpha = (float)c->neftune_noise_alpha,
-                            .label_smoothing = (float)c->label_smoothing_factor,
-                            .seed = (uint64_t)c->seed};
+    return (PassOptions){.recompute = t->recompute,
+                         .dropout = (float)c->lora_dropout,
+                         .neftune_alpha = (float)c->neftune_noise_alpha,
+                         .label_smoothing = (float)c->label_smoothing_factor,
+                         .seed = (uint64_t)c->seed};
 }

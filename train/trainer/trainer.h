@@ -88,7 +88,7 @@ void trainer_end(Trainer *t);
 // beginning of the longer one, bit for bit.
 bool trainer_same_rates(const Trainer *t, int64_t other_total, int64_t steps);
 
-DecoderOptions trainer_options(const Trainer *t); // of the next step, without its rows
+PassOptions trainer_options(const Trainer *t); // of the next step, without its rows
 
 // Arena of the largest training or evaluation pass at this level, which becomes the trainer's; computes nothing.
 size_t trainer_arena_bytes(Trainer *t, Recompute level);

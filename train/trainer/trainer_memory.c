@@ -13,7 +13,7 @@ const char *recompute_name(Recompute level) {
 
 size_t trainer_arena_bytes(Trainer *t, Recompute level) {
     t->recompute = level;
-    DecoderOptions o = trainer_options(t), eval = eval_options();
+    PassOptions o = trainer_options(t), eval = eval_options();
     size_t train = row_runner_plan(t->runner, &o, TAPE_TRAIN), forward = 0;
     if (t->data->eval_rows) forward = row_runner_plan(t->runner, &eval, TAPE_FORWARD);
     return train > forward ? train : forward;
@@ -92,7 +92,7 @@ static int refuse(const Trainer *t, const TrainerRoom *room, size_t arena, Err *
 // What is offloaded needs room where it goes, which is pinned there.
 static int check_host_room(Trainer *t, Err *err) {
     if (t->recompute != RECOMPUTE_OFFLOAD || t->model->backend->host_memory) return 0;
-    DecoderOptions o = trainer_options(t);
+    PassOptions o = trainer_options(t);
     row_runner_plan(t->runner, &o, TAPE_TRAIN);
     size_t bytes = tape_stats(t->runner->tape).offloaded_bytes, left = memory_free();
     if (!left || bytes <= left / 10 * 9) return 0;

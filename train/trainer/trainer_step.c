@@ -57,7 +57,7 @@ static void lay_out(Trainer *t, const RowPass *pass, bool first) {
 
 // Queues the gradients of this rank's passes into the optimizer's sum. False: stopped.
 static bool start_passes(Trainer *t, const StepReport *report, int64_t rows_in_step, bool (*stop)(void)) {
-    DecoderOptions o = trainer_options(t);
+    PassOptions o = trainer_options(t);
     double scale = t->state.loss_scale;
     PassState state = {.grad_scale = (float)(scale / (double)report->supervised), .stream = (uint32_t)t->state.step};
     HeadTally *heads = &((StepCounts *)t->optimizer->counts)->heads;

@@ -51,9 +51,9 @@ static GenerateOptions options(int64_t batch, float temperature) {
 
 static void run(const Fixture *f, const Adapter *a, const GenerateOptions *o, Generation answers[PROMPTS]) {
     Err err;
-    ASSERT_OK(
-        generate(f->model, a, (const int32_t *const *)f->prompts, f->lengths, PROMPTS, o, NULL, NULL, answers, &err),
-        &err);
+    GeneratePrompt prompts[PROMPTS];
+    for (int p = 0; p < PROMPTS; p++) prompts[p] = (GeneratePrompt){f->prompts[p], f->lengths[p]};
+    ASSERT_OK(generate(f->model, a, prompts, PROMPTS, o, answers, &err), &err);
 }
 
 static void clear(Generation answers[PROMPTS]) {
@@ -141,10 +141,10 @@ static void test_generate_stops_where_it_should(void **state) {
     assert_int_equal(cut[0].count, first); // the stop token itself is left out
     o.n_stop = 0;
     int counts[PROMPTS] = {0};
-    Err err;
-    ASSERT_OK(generate(f.model, NULL, (const int32_t *const *)f.prompts, f.lengths, PROMPTS, &o, stop_after_three,
-                       counts, cut, &err),
-              &err);
+    o.on_token = stop_after_three;
+    o.user = counts;
+    run(&f, NULL, &o, cut);
+    o.on_token = NULL;
     for (int p = 0; p < PROMPTS; p++) assert_true(cut[p].count == 3 && !cut[p].stopped);
     o.max_new_tokens = 1000; // the context ends first: its last token still gives one more
     run(&f, NULL, &o, cut);
@@ -159,25 +159,25 @@ static void test_generate_refuses_bad_requests(void **state) {
     Fixture f = open_tiny();
     Generation g = {0};
     Err err;
-    const int32_t strange[] = {1, 261}, *p = strange;
-    int64_t n = 2;
+    const int32_t strange[] = {1, 261};
+    GeneratePrompt p = {strange, 2};
     GenerateOptions o = options(1, 0);
-    ASSERT_REFUSED(generate(f.model, NULL, &p, &n, 1, &o, NULL, NULL, &g, &err), &err, "token id 261");
-    n = 0;
-    ASSERT_REFUSED(generate(f.model, NULL, &p, &n, 1, &o, NULL, NULL, &g, &err), &err, "has 0 tokens");
-    n = 601;
-    ASSERT_REFUSED(generate(f.model, NULL, &p, &n, 1, &o, NULL, NULL, &g, &err), &err, "has 601 tokens");
-    n = 1;
+    ASSERT_REFUSED(generate(f.model, NULL, &p, 1, &o, &g, &err), &err, "token id 261");
+    p.count = 0;
+    ASSERT_REFUSED(generate(f.model, NULL, &p, 1, &o, &g, &err), &err, "has 0 tokens");
+    p.count = 601;
+    ASSERT_REFUSED(generate(f.model, NULL, &p, 1, &o, &g, &err), &err, "has 601 tokens");
+    p.count = 1;
     o.top_p = 0;
-    ASSERT_REFUSED(generate(f.model, NULL, &p, &n, 1, &o, NULL, NULL, &g, &err), &err, "top_p");
+    ASSERT_REFUSED(generate(f.model, NULL, &p, 1, &o, &g, &err), &err, "top_p");
     o = options(1, -1);
-    ASSERT_REFUSED(generate(f.model, NULL, &p, &n, 1, &o, NULL, NULL, &g, &err), &err, "temperature");
+    ASSERT_REFUSED(generate(f.model, NULL, &p, 1, &o, &g, &err), &err, "temperature");
     o = options(1, 0);
     o.max_new_tokens = 0;
-    ASSERT_REFUSED(generate(f.model, NULL, &p, &n, 1, &o, NULL, NULL, &g, &err), &err, "max_new_tokens");
+    ASSERT_REFUSED(generate(f.model, NULL, &p, 1, &o, &g, &err), &err, "max_new_tokens");
     ((float *)f.model->final_norm.weight)[0] = NAN; // in host memory
     o = options(1, 0);
-    ASSERT_REFUSED(generate(f.model, NULL, &p, &n, 1, &o, NULL, NULL, &g, &err), &err, "not finite");
+    ASSERT_REFUSED(generate(f.model, NULL, &p, 1, &o, &g, &err), &err, "not finite");
     assert_int_equal(err.status, EXIT_RUNTIME);
     generation_clear(&g);
     close_tiny(&f);
@@ -197,9 +197,9 @@ static void test_generate_session_equals_a_fresh_start(void **state) {
         const Adapter *a = t >= 2 && t < 4 ? f.adapter : NULL;
         if (t == 5) n = 10; // the history changed: only its beginning is known
         for (int i = 0; i < 9; i++) history[n++] = (t * 31 + i * 7) % 250;
-        const int32_t *p = history;
-        ASSERT_OK(generate_session_run(s, a, history, n, &o, NULL, NULL, &turn, &err), &err);
-        ASSERT_OK(generate(f.model, a, &p, &n, 1, &o, NULL, NULL, &fresh, &err), &err);
+        GeneratePrompt p = {history, n};
+        ASSERT_OK(generate_session_run(s, a, p, &o, &turn, &err), &err);
+        ASSERT_OK(generate(f.model, a, &p, 1, &o, &fresh, &err), &err);
         assert_same(&turn, &fresh);
         memcpy(history + n, turn.ids, (size_t)turn.count * sizeof *history);
         n += turn.count;

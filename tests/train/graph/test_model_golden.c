@@ -83,7 +83,7 @@ static double run_row(const Fixture *f, const Packed *p, bool checkpoint) {
     RowInputs *in = row_inputs_new(f->backend, 128, 2);
     row_inputs_set(in, &p->row, f->model->config.hidden, (PassState){.grad_scale = 1.0f / (float)p->row.scored});
     Tape *t = tape_new(f->backend);
-    DecoderOptions o = {.recompute = checkpoint ? RECOMPUTE_BLOCKS : RECOMPUTE_NONE};
+    PassOptions o = {.recompute = checkpoint ? RECOMPUTE_BLOCKS : RECOMPUTE_NONE};
     decoder_build_loss(t, f->model, f->adapter, in, &o);
     size_t bytes = tape_plan(t, TAPE_TRAIN);
     void *arena = k->alloc(f->backend, bytes);

@@ -41,14 +41,14 @@ static Backend *open_cpu(void) {
     return b;
 }
 
-typedef struct Pass {
+typedef struct PassResult {
     double loss;
     float *grad; // owned
     TapeStats stats;
     double flops, attention_flops, bytes; // of tape_cost
-} Pass;
+} PassResult;
 
-static void add_costs(Pass *p, const Tape *t) {
+static void add_costs(PassResult *p, const Tape *t) {
     for (int64_t i = 0; i < p->stats.instructions; i++) {
         TapeCost c = tape_cost(t, i);
         *(strcmp(c.op, "attention") == 0 ? &p->attention_flops : &p->flops) += c.flops;
@@ -56,7 +56,7 @@ static void add_costs(Pass *p, const Tape *t) {
     }
 }
 
-static Pass run(Fixture *f, Recompute level) {
+static PassResult run(Fixture *f, Recompute level) {
     const Kernels *k = f->backend->k;
     int32_t ids[TOKENS], pos[TOKENS], start[3] = {0, 15, TOKENS}, position[TOKENS], target[TOKENS];
     Row row = {.tokens = TOKENS, .samples = 2, .ids = ids, .pos = pos, .start = start};
@@ -71,14 +71,14 @@ static Pass run(Fixture *f, Recompute level) {
     RowInputs *in = row_inputs_new(f->backend, TOKENS, 2);
     row_inputs_set(in, &row, f->model->config.hidden, (PassState){.grad_scale = 0.1f, .stream = 4});
     Tape *t = tape_new(f->backend);
-    DecoderOptions o = {.recompute = level, .dropout = 0.2f, .seed = 3};
+    PassOptions o = {.recompute = level, .dropout = 0.2f, .seed = 3};
     decoder_build_loss(t, f->model, f->adapter, in, &o);
     size_t bytes = tape_plan(t, TAPE_TRAIN), count = (size_t)f->adapter->count;
     void *arena = k->alloc(f->backend, bytes);
     memset(arena, 0xFF, bytes); // NaN: what is read before it was written shows
     memset(f->adapter->grad, 0, count * sizeof(float));
     tape_run(t, arena);
-    Pass p = {.loss = in->result->loss, .grad = mem_alloc(count, sizeof(float)), .stats = tape_stats(t)};
+    PassResult p = {.loss = in->result->loss, .grad = mem_alloc(count, sizeof(float)), .stats = tape_stats(t)};
     memcpy(p.grad, f->adapter->grad, count * sizeof(float));
     add_costs(&p, t);
     k->free(f->backend, arena, bytes);
@@ -100,10 +100,10 @@ static void check_levels(Backend *b, uint32_t projections) {
     Fixture f;
     open_fixture(&f, b, projections);
     size_t grad_bytes = (size_t)f.adapter->count * sizeof(float), input = TOKENS * 32 * sizeof(float);
-    Pass kept = run(&f, RECOMPUTE_NONE), before = kept;
+    PassResult kept = run(&f, RECOMPUTE_NONE), before = kept;
     assert_true(isfinite(kept.loss) && kept.stats.recompute_flops == 0 && kept.stats.offloaded_bytes == 0);
     for (Recompute level = RECOMPUTE_FFN; level <= RECOMPUTE_OFFLOAD; level++) {
-        Pass p = run(&f, level);
+        PassResult p = run(&f, level);
         assert_true(p.loss == kept.loss);
         assert_memory_equal(p.grad, kept.grad, grad_bytes);
         assert_true(p.stats.kept_bytes < before.stats.kept_bytes);
@@ -137,7 +137,7 @@ static void test_recompute_stacked_products_agree(void **state) {
         assert_int_equal(g.model->layers[0].qkv.rows, 64);
         assert_int_equal(g.model->layers[LAYERS - 1].kv.rows, 32);
         assert_int_equal(g.model->layers[0].gate_up.rows, 128);
-        Pass want = run(&f, RECOMPUTE_NONE), got = run(&g, RECOMPUTE_NONE);
+        PassResult want = run(&f, RECOMPUTE_NONE), got = run(&g, RECOMPUTE_NONE);
         ASSERT_NEAR(got.loss, want.loss, 1e-5 * fabs(want.loss));
         double error = 0, norm = 0;
         for (int64_t j = 0; j < f.adapter->count; j++) {
@@ -159,7 +159,7 @@ static void test_recompute_asks_for_no_gradient_in_vain(void **state) {
     for (int i = 0; i < 3; i++) {
         Fixture f;
         open_fixture(&f, strided_open(), targets(i));
-        Pass p = run(&f, RECOMPUTE_NONE);
+        PassResult p = run(&f, RECOMPUTE_NONE);
         assert_int_equal(strided_key_gradients(f.backend), i == 1 ? LAYERS : LAYERS - 1);
         assert_int_equal(strided_transfers(f.backend), 0);
         mem_free(p.grad);
@@ -175,7 +175,7 @@ static void test_recompute_costs(void **state) {
     Fixture f;
     open_fixture(&f, open_cpu(), targets(0));
     for (Recompute level = 0; level <= RECOMPUTE_OFFLOAD; level++) {
-        Pass p = run(&f, level);
+        PassResult p = run(&f, level);
         double products = p.stats.forward_flops + p.stats.recompute_flops + p.stats.backward_flops;
         ASSERT_NEAR(p.flops, products, 1e-9 * products);
         assert_true(p.attention_flops > 0 && p.bytes > (double)f.model->weight_bytes);

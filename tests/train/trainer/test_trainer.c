@@ -166,7 +166,7 @@ static void test_trainer_gradient_is_that_of_the_loss(void **state) {
     tiny_run_close(&r);
 }
 
-// The same rows run by hand with the keys that DecoderOptions asks for give the loss of the step.
+// The same rows run by hand with the keys that PassOptions asks for give the loss of the step.
 static void test_trainer_dropout_is_keyed_by_step_and_row(void **state) {
     (void)state;
     const char *const words[] = {"per_device_train_batch_size=1000", "lora_dropout=0.5", "shuffle=false",
@@ -179,7 +179,7 @@ static void test_trainer_dropout_is_keyed_by_step_and_row(void **state) {
     tiny_run_open(&r, 1, words, N_OF(words));
     tiny_run_steps(&r, 1, NULL); // B is 0 before: dropout would change nothing
     for (int64_t i = 0; i < row_plan_count(r.data.rows); i++) {
-        DecoderOptions o = {.dropout = 0.5f, .seed = 42, .row = (uint32_t)i};
+        PassOptions o = {.dropout = 0.5f, .seed = 42, .row = (uint32_t)i};
         sum += row_runner_run(r.trainer->runner, r.data.train, r.data.rows, i, &o, pass, TAPE_TRAIN).loss;
     }
     ASSERT_OK(trainer_step(r.trainer, NULL, &report, &err), &err);
