@@ -8,9 +8,14 @@
 // bytes a row. A block is 33 bytes: the code, then 32 pairs, the first of a pair in the low half of its byte.
 #pragma once
 
+#include "enum_words.h"
 #include "kernels.h"
 
-typedef enum { QUANTIZE_NONE, QUANTIZE_INT8, QUANTIZE_NF4 } QuantizeKind;
+#define QUANTIZE_KINDS(X)                                                                                              \
+    X(QUANTIZE_NONE, "none", "as stored")                                                                              \
+    X(QUANTIZE_INT8, "int8", "8.5 bits a weight (GGUF's Q8_0)")                                                        \
+    X(QUANTIZE_NF4, "nf4", "4.125 bits a weight")
+typedef enum { QUANTIZE_KINDS(ENUM_CONSTANT) } QuantizeKind;
 
 enum { NF4_BLOCK = 64, NF4_BLOCK_BYTES = 33 };
 

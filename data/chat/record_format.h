@@ -1,21 +1,28 @@
 // record_format: the layouts of records that data files have, and how the parts of a record are read.
 #pragma once
 
-typedef enum {
-    FORMAT_AUTO, // in statistics: files of several formats
-    FORMAT_MESSAGES,
-    FORMAT_SHAREGPT,
-    FORMAT_ALPACA,
-    FORMAT_PROMPT_COMPLETION,
-    FORMAT_TEXT,
-    FORMAT_INPUT_IDS,
-    FORMAT_CLASSIFICATION,
-    FORMAT_COUNT
-} DatasetFormat;
+#include "enum_words.h"
+
+// FORMAT_AUTO in statistics: files of several formats.
+#define DATASET_FORMATS(X)                                                                                             \
+    X(FORMAT_AUTO, "auto", "detected from the first record of each file")                                              \
+    X(FORMAT_MESSAGES, "messages", "{\"messages\": [{\"role\", \"content\"}, ...]}")                                   \
+    X(FORMAT_SHAREGPT, "sharegpt", "{\"conversations\": [{\"from\", \"value\"}, ...]}")                                \
+    X(FORMAT_ALPACA, "alpaca", "{\"instruction\", \"input\", \"output\"}")                                             \
+    X(FORMAT_PROMPT_COMPLETION, "prompt_completion", "{\"prompt\", \"completion\"}")                                   \
+    X(FORMAT_TEXT, "text", "{\"text\"}")                                                                               \
+    X(FORMAT_INPUT_IDS, "input_ids", "{\"input_ids\", \"labels\"}")                                                    \
+    X(FORMAT_CLASSIFICATION, "classification", "a text and its label; task classification")
+typedef enum { DATASET_FORMATS(ENUM_CONSTANT) FORMAT_COUNT } DatasetFormat;
 const char *dataset_format_name(DatasetFormat f); // as in the config: "auto", "messages", ...
 
-// Control tokens that data spells: tokens in text and raw prompts and completions (auto), in classified texts too (on),
-// or nowhere (off). In messages of a conversation they are plain text always.
-typedef enum { PARSE_SPECIAL_AUTO, PARSE_SPECIAL_ON, PARSE_SPECIAL_OFF } ParseSpecial;
+// Where control tokens that are spelled out in data are tokens; in messages of a conversation they always stay text.
+#define PARSE_SPECIALS(X)                                                                                              \
+    X(PARSE_SPECIAL_AUTO, "auto", "in text and in raw prompts and completions")                                        \
+    X(PARSE_SPECIAL_ON, "true", "in classified texts, too")                                                            \
+    X(PARSE_SPECIAL_OFF, "false", "nowhere")
+typedef enum { PARSE_SPECIALS(ENUM_CONSTANT) } ParseSpecial;
+
 // Text of a message that the chat template leaves out.
-typedef enum { UNRENDERED_ERROR, UNRENDERED_WARN } Unrendered;
+#define UNRENDEREDS(X) X(UNRENDERED_ERROR, "error", "stop") X(UNRENDERED_WARN, "warn", "print a warning")
+typedef enum { UNRENDEREDS(ENUM_CONSTANT) } Unrendered;

@@ -14,7 +14,11 @@
 #include "record_format.h"
 #include "tokenizer.h"
 
-typedef enum { TRUNCATION_DROP, TRUNCATION_TRUNCATE, TRUNCATION_ERROR } Truncation;
+#define TRUNCATIONS(X)                                                                                                 \
+    X(TRUNCATION_DROP, "drop", "leave them out, counted")                                                              \
+    X(TRUNCATION_TRUNCATE, "truncate", "cut them, counted")                                                            \
+    X(TRUNCATION_ERROR, "error", "stop")
+typedef enum { TRUNCATIONS(ENUM_CONSTANT) } Truncation;
 
 typedef struct DatasetOptions {
     const char *const *files;

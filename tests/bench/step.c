@@ -14,7 +14,8 @@ static void fail(const Err *err) {
 }
 
 typedef struct Options {
-    const char *model, *device, *dtype;
+    const char *model, *device;
+    DtypeWord dtype;
     int64_t tokens, samples; // tokens: of each sample
     double part;             // of each sample that is supervised
     Recompute recompute;
@@ -28,11 +29,10 @@ static void usage(void) {
     exit(EXIT_INPUT);
 }
 
-static Recompute recompute_of(const char *name) {
-    for (Recompute r = RECOMPUTE_NONE; r <= RECOMPUTE_OFFLOAD; r++)
-        if (strcmp(recompute_name(r), name) == 0) return r;
-    usage();
-    return RECOMPUTE_NONE;
+static int word_of(const EnumWord *words, const char *word) {
+    int i = words_index(words, word);
+    if (i < 0) usage();
+    return i;
 }
 
 static Options parse(int argc, char **argv) {
@@ -43,11 +43,11 @@ static Options parse(int argc, char **argv) {
     Options o = {.device = "cpu", .tokens = 512, .samples = 1, .part = 1, .repeats = 5};
     for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         if (c == 'd') o.device = optarg;
-        if (c == 't') o.dtype = optarg;
+        if (c == 't') o.dtype = (DtypeWord)word_of(ENUM_WORDS(DTYPE_WORDS), optarg);
         if (c == 'n') o.tokens = atoll(optarg);
         if (c == 's') o.samples = atoll(optarg);
         if (c == 'p') o.part = atof(optarg);
-        if (c == 'r') o.recompute = recompute_of(optarg);
+        if (c == 'r') o.recompute = (Recompute)word_of(ENUM_WORDS(RECOMPUTES), optarg);
         if (c == 'k') o.repeats = atoi(optarg);
         if (c == 'j') o.json = true;
         if (c == '?') usage();
@@ -105,7 +105,7 @@ static void open_step(Step *s, const Options *o) {
     Err err = {0};
     ModelOptions options = {.max_positions = o->tokens};
     AdapterConfig config = {.rank = 16, .alpha = 32, .projections = 1u << PROJ_Q | 1u << PROJ_V};
-    if (run_device_open_words(&s->b, o->device, o->dtype, &err) || model_load(&s->m, o->model, s->b, &options, &err) ||
+    if (run_device_open(&s->b, o->device, o->dtype, NULL, &err) || model_load(&s->m, o->model, s->b, &options, &err) ||
         adapter_new(&s->a, s->m, &config, 1, true, &err))
         fail(&err);
     make_row(&s->row, o, s->m->config.vocab);

@@ -73,7 +73,7 @@ static int set_value(const ArgSpec *s, const char *value, Err *err) {
 }
 
 // The value of word i: behind '=', or the next word (*i moves), or "true" for a bare flag.
-static const char *word_value(const Word *w, const ArgSpec *s, int argc, char **argv, int *i, Err *err) {
+static const char *arg_value(const Word *w, const ArgSpec *s, int argc, char **argv, int *i, Err *err) {
     if (w->value) return w->value;
     bool next = *i + 1 < argc && strncmp(argv[*i + 1], "--", 2) != 0, value;
     if (s->kind == ARG_BOOL) return next && word_bool(argv[*i + 1], &value) ? argv[++*i] : "true";
@@ -101,7 +101,7 @@ int args_parse(int argc, char **argv, const ArgSpec *specs, size_t n_specs, cons
         }
         const ArgSpec *s = find_spec(specs, n_specs, w.key);
         if (!s) return unknown_key(w.key, specs, n_specs, err);
-        const char *value = word_value(&w, s, argc, argv, &i, err);
+        const char *value = arg_value(&w, s, argc, argv, &i, err);
         if (!value || set_value(s, value, err)) return -1;
     }
     if (n_words) *n_words = n;
@@ -117,7 +117,7 @@ int args_take(int *argc, char **argv, const ArgSpec *specs, size_t n_specs, Err 
             argv[kept++] = argv[i];
             continue;
         }
-        const char *value = word_value(&w, s, *argc, argv, &i, err);
+        const char *value = arg_value(&w, s, *argc, argv, &i, err);
         if (!value || set_value(s, value, err)) return -1;
     }
     *argc = kept;

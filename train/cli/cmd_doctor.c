@@ -14,6 +14,8 @@
 #include <zstd.h>
 
 #include "cli.h"
+#include "keys.h"
+#include "loaded.h"
 #include "memory_use.h"
 #include "opcheck.h"
 #include "run_device.h"
@@ -102,7 +104,8 @@ static int shapes_of_library(Backend *b) {
 // Attention by the library, wherever it can: what a run uses of it depends on what is faster.
 static int check_library(const char *device, const char *dtype, const char *only, Backend *ref, Tally *t, Err *err) {
     Backend *b;
-    if (run_device_open_attention(&b, device, dtype, ATTENTION_LIBRARY, err)) return -1;
+    if (run_device_open_gpu(&b, device, (DtypeWord)words_index(ENUM_WORDS(DTYPE_WORDS), dtype), ATTENTION_LIBRARY, err))
+        return -1;
     int ops = t->ops;
     say("attention by %s\n", b->attention);
     check_group(op_cases_attention, only, ref, b, false, t); // cuDNN writes rows back to back only
@@ -117,12 +120,13 @@ static int check_library(const char *device, const char *dtype, const char *only
 // where the device itself does.
 static int check_device(const char *device, const char *dtype, const char *only, Backend *ref, Tally *t, Err *err) {
     Backend *b;
-    if (run_device_open_words(&b, device, dtype, err)) return -1;
+    if (device_words_open(&b, &(DeviceWords){device, dtype}, err)) return -1;
     print_device(b);
     bool library = begins(b->attention, "cudnn");
     if (library) {
         backend_close(b);
-        if (run_device_open_attention(&b, device, dtype, ATTENTION_OWN, err)) return -1;
+        if (run_device_open_gpu(&b, device, (DtypeWord)words_index(ENUM_WORDS(DTYPE_WORDS), dtype), ATTENTION_OWN, err))
+            return -1;
     }
     for (int g = 0; op_groups[g]; g++) check_group(op_groups[g], only, ref, b, true, t);
     int rc = b->k->status(b, err);
@@ -135,7 +139,7 @@ static int check_types(const char *device, const char *dtype, const char *only, 
     static const char *const types[] = {"f32", "bf16", "f16"};
     Backend *ref, *first;
     if (backend_open(&ref, "ref", 1, err)) return -1;
-    int rc = run_device_open_words(&first, device, dtype, err), n = 0;
+    int rc = device_words_open(&first, &(DeviceWords){device, dtype}, err), n = 0;
     if (rc == 0) {
         n = dtype || first->host_memory ? 1 : 3;
         device = first->host_memory ? "cpu" : device && begins(device, "cuda") ? device : "cuda";

@@ -19,7 +19,8 @@ static int run_help(int argc, char **argv, Err *err) {
         return 0;
     }
     if (strcmp(argv[0], "config") == 0) {
-        config_print_help(stdout);
+        bool json = argc > 1 && strcmp(argv[1], "--json") == 0;
+        (json ? config_print_schema : config_print_help)(stdout);
         return 0;
     }
     const Verb *v = verb_find(argv[0]);

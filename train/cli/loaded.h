@@ -22,6 +22,7 @@ typedef struct DeviceWords {
     "  --device D, --dtype T   cpu, cuda or cuda:N (auto: a GPU where there is one); auto, f32, tf32, bf16, f16, "     \
     "fp8\n"
 extern const DeviceWords on_the_cpu;
+int device_words_open(Backend **b, const DeviceWords *on, Err *err);
 
 typedef struct Loaded { // init with {0}
     Backend *backend;

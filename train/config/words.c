@@ -62,3 +62,10 @@ bool word_bool(const char *text, bool *value) {
     *value = strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
     return *value || strcmp(text, "false") == 0 || strcmp(text, "0") == 0;
 }
+
+const char *word_value(const Word *w, bool flag, int argc, char **argv, int *i) {
+    if (w->value) return w->value;
+    bool next = *i + 1 < argc && strncmp(argv[*i + 1], "--", 2) != 0, value;
+    if (flag) return next && word_bool(argv[*i + 1], &value) ? argv[++*i] : "true";
+    return next ? argv[++*i] : NULL;
+}

@@ -11,6 +11,10 @@ typedef struct Word {
     const char *value;      // behind '=', or NULL: the next word, if the key wants one
 } Word;
 Word word_split(const char *word);
+// The value of argv[*i], which w is: after '=', else the next argument (*i moves), unless that begins with --. For a
+// flag the next argument counts only if it is a truth value (`--packing CONFIG.json`), else the value is "true". NULL:
+// none.
+const char *word_value(const Word *w, bool flag, int argc, char **argv, int *i);
 // "true", "false", "1" or "0"; false where the word is none of them, as after a bare flag.
 bool word_bool(const char *text, bool *value);
 // "6GiB", "500 MB", "1073741824": false where it is no such amount or not from 1 MiB to 2^60.

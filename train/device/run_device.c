@@ -8,16 +8,18 @@
 #include "planned.h"
 
 static const struct {
-    const char *name;
     DType activation;
     bool tf32, fp8;
 } dtypes[] = {
-    [DTYPE_WORD_AUTO] = {"auto", DTYPE_F32, false, false}, // of the CPU; a GPU: as bf16
-    [DTYPE_WORD_F32] = {"f32", DTYPE_F32, false, false},    [DTYPE_WORD_TF32] = {"tf32", DTYPE_F32, true, false},
-    [DTYPE_WORD_BF16] = {"bf16", DTYPE_BF16, false, false}, [DTYPE_WORD_F16] = {"f16", DTYPE_F16, false, false},
-    [DTYPE_WORD_FP8] = {"fp8", DTYPE_BF16, false, true},
+    [DTYPE_WORD_AUTO] = {DTYPE_F32, false, false}, // of the CPU; a GPU: as bf16
+    [DTYPE_WORD_F32] = {DTYPE_F32, false, false},   [DTYPE_WORD_TF32] = {DTYPE_F32, true, false},
+    [DTYPE_WORD_BF16] = {DTYPE_BF16, false, false}, [DTYPE_WORD_F16] = {DTYPE_F16, false, false},
+    [DTYPE_WORD_FP8] = {DTYPE_BF16, false, true},
 };
-enum { N_DTYPES = sizeof dtypes / sizeof *dtypes };
+
+static const char *dtype_name(DtypeWord dtype) {
+    return ENUM_WORDS(DTYPE_WORDS)[dtype].word;
+}
 
 bool run_device_is_word(const char *device) {
     if (strcmp(device, "auto") == 0 || strcmp(device, "cpu") == 0 || strcmp(device, "cuda") == 0) return true;
@@ -26,7 +28,7 @@ bool run_device_is_word(const char *device) {
     return digits > 0 && digits <= 4 && device[5 + digits] == 0;
 }
 
-static int open_cuda(Backend **b, const char *device, DtypeWord dtype, AttentionKind kind, Err *err) {
+int run_device_open_gpu(Backend **b, const char *device, DtypeWord dtype, AttentionKind kind, Err *err) {
     if (dtype == DTYPE_WORD_AUTO) dtype = DTYPE_WORD_BF16;
     BackendOptions o = {.device = device,
                         .activation = dtypes[dtype].activation,
@@ -46,7 +48,7 @@ int run_device_plan(Backend **b, const GpuSpec *gpu, DtypeWord dtype, Err *err) 
 
 static int open_cpu(Backend **b, DtypeWord dtype, int threads, Err *err) {
     if (dtype != DTYPE_WORD_AUTO && dtype != DTYPE_WORD_F32)
-        return err_input(err, "dtype: %s needs a GPU; expected auto or f32 on device cpu", dtypes[dtype].name);
+        return err_input(err, "dtype: %s needs a GPU; expected auto or f32 on device cpu", dtype_name(dtype));
     return backend_open(b, "cpu", threads, err);
 }
 
@@ -61,10 +63,10 @@ static bool driver_shows(void) {
 
 static int open_best(Backend **b, DtypeWord dtype, Err *note, Err *err) {
     Err why = {0};
-    if (driver_shows() && open_cuda(b, "cuda", dtype, ATTENTION_FASTER, &why) == 0) return 0;
+    if (driver_shows() && run_device_open_gpu(b, "cuda", dtype, ATTENTION_FASTER, &why) == 0) return 0;
     if (note) *note = why;
     if (open_cpu(b, dtype, 0, err) == 0) return 0;
-    if (err && why.msg[0]) err_input(err, "dtype: %s needs a GPU; %s", dtypes[dtype].name, why.msg);
+    if (err && why.msg[0]) err_input(err, "dtype: %s needs a GPU; %s", dtype_name(dtype), why.msg);
     return -1;
 }
 
@@ -72,7 +74,8 @@ int run_device_open(Backend **b, const char *device, DtypeWord dtype, Err *note,
     *b = NULL;
     if (note) *note = (Err){0};
     if (!device || strcmp(device, "auto") == 0) return open_best(b, dtype, note, err);
-    return strcmp(device, "cpu") == 0 ? open_cpu(b, dtype, 0, err) : open_cuda(b, device, dtype, ATTENTION_FASTER, err);
+    return strcmp(device, "cpu") == 0 ? open_cpu(b, dtype, 0, err)
+                                      : run_device_open_gpu(b, device, dtype, ATTENTION_FASTER, err);
 }
 
 // ---- a device of each rank ----
@@ -150,30 +153,9 @@ int run_device_open_rank(Backend **b, const char *device, DtypeWord dtype, int t
     if (choose_device(&mine, device, g, err)) return -1;
     if (note) *note = (Err){0};
     snprintf(name, sizeof name, "cuda:%d", mine.gpu);
-    int status = mine.gpu < 0 ? open_cpu(b, dtype, threads, err) : open_cuda(b, name, dtype, ATTENTION_FASTER, err);
+    int status =
+        mine.gpu < 0 ? open_cpu(b, dtype, threads, err) : run_device_open_gpu(b, name, dtype, ATTENTION_FASTER, err);
     return group_agree(g, status, err);
-}
-
-// ---- from words ----
-
-static int dtype_word(DtypeWord *word, const char *dtype, Err *err) {
-    int i = DTYPE_WORD_AUTO;
-    while (dtype && i < N_DTYPES && strcmp(dtype, dtypes[i].name) != 0) i++;
-    if (i == N_DTYPES) return err_input(err, "--dtype: \"%s\"; expected auto, f32, tf32, bf16, f16 or fp8", dtype);
-    *word = (DtypeWord)i;
-    return 0;
-}
-
-int run_device_open_words(Backend **b, const char *device, const char *dtype, Err *err) {
-    DtypeWord word;
-    if (device && !run_device_is_word(device))
-        return err_input(err, "--device: \"%s\"; expected auto, cpu, cuda or cuda:N", device);
-    return dtype_word(&word, dtype, err) ? -1 : run_device_open(b, device, word, NULL, err);
-}
-
-int run_device_open_attention(Backend **b, const char *device, const char *dtype, AttentionKind kind, Err *err) {
-    DtypeWord word;
-    return dtype_word(&word, dtype, err) ? -1 : open_cuda(b, device, word, kind, err);
 }
 
 int run_device_check(Backend *b, Err *err) {
@@ -187,9 +169,9 @@ const char *run_device_kind(const Backend *b) {
 }
 
 const char *run_device_dtype(const Backend *b) {
-    for (int i = DTYPE_WORD_F32; i < N_DTYPES; i++)
+    for (DtypeWord i = DTYPE_WORD_F32; i < N_DTYPE_WORDS; i++)
         if (dtypes[i].activation == b->activation && dtypes[i].tf32 == b->tf32 && dtypes[i].fp8 == b->fp8)
-            return dtypes[i].name;
+            return dtype_name(i);
     return dtype_info(b->activation)->name;
 }
 

@@ -1,20 +1,22 @@
 // run_device: the backend that a run or a verb computes on. The one place of the product that opens it.
 #pragma once
 
+#include "enum_words.h"
 #include "gpu_table.h"
 #include "kernels.h"
 
-// In the order of the config's words.
-typedef enum {
-    DTYPE_WORD_AUTO,
-    DTYPE_WORD_F32,
-    DTYPE_WORD_TF32,
-    DTYPE_WORD_BF16,
-    DTYPE_WORD_F16,
-    DTYPE_WORD_FP8
-} DtypeWord;
+// Type of the activations, as the config names it.
+#define DTYPE_WORDS(X)                                                                                                 \
+    X(DTYPE_WORD_AUTO, "auto", "bf16 on a GPU, f32 on the CPU")                                                        \
+    X(DTYPE_WORD_F32, "f32", NULL)                                                                                     \
+    X(DTYPE_WORD_TF32, "tf32", "f32 with products in TF32")                                                            \
+    X(DTYPE_WORD_BF16, "bf16", NULL)                                                                                   \
+    X(DTYPE_WORD_F16, "f16", NULL)                                                                                     \
+    X(DTYPE_WORD_FP8, "fp8", "bf16 with products of frozen weights in 8 bits")
+typedef enum { DTYPE_WORDS(ENUM_CONSTANT) N_DTYPE_WORDS } DtypeWord;
 
-bool run_device_is_word(const char *device); // "auto", "cpu", "cuda" or "cuda:N"
+bool run_device_is_word(const char *device);
+#define RUN_DEVICE_EXPECTED "auto, cpu, cuda or cuda:N" // what it accepts
 // device NULL: auto, the GPU where module, driver and device are there, else the CPU. dtype auto: bf16 on a GPU, f32 on
 // the CPU, which has nothing else. note (may be NULL): why auto took the CPU, where that can be said.
 int run_device_open(Backend **b, const char *device, DtypeWord dtype, Err *note, Err *err);
@@ -24,10 +26,8 @@ int run_device_open(Backend **b, const char *device, DtypeWord dtype, Err *note,
 int run_device_open_rank(Backend **b, const char *device, DtypeWord dtype, int threads, Group *g, Err *note, Err *err);
 // GPUs that this process sees; 0 where module or driver are absent too. Makes no context (backend_gpus).
 int run_device_gpus(void);
-// The same from words of a command line; each may be NULL.
-int run_device_open_words(Backend **b, const char *device, const char *dtype, Err *err);
-// A GPU, with one kind of its attention.
-int run_device_open_attention(Backend **b, const char *device, const char *dtype, AttentionKind kind, Err *err);
+// A GPU ("cuda", "cuda:N"), with one kind of its attention.
+int run_device_open_gpu(Backend **b, const char *device, DtypeWord dtype, AttentionKind kind, Err *err);
 
 // Whether the device has failed, asked while nothing is trained yet: short memory is EXIT_NO_FIT.
 int run_device_check(Backend *b, Err *err);

@@ -2,16 +2,9 @@
 #pragma once
 
 #include "adapter.h"
+#include "config_choices.h"
 #include "decode_engine.h"
 #include "row_inputs.h"
-
-// What backward recomputes instead of keeping it, the cheapest first.
-typedef enum {
-    RECOMPUTE_NONE,
-    RECOMPUTE_FFN,     // of each feed-forward: its norm, the products with gate and up, the activation
-    RECOMPUTE_BLOCKS,  // every block from its input
-    RECOMPUTE_OFFLOAD, // every block; its input is kept in host memory
-} Recompute;
 
 // Options of one pass through either graph.
 typedef struct PassOptions {

@@ -112,12 +112,13 @@ static bool same_layers(const AdapterConfig *a, const IntList *l) {
 
 static int check_loaded(const Adapter *a, const Config *c, uint32_t targets, Err *err) {
     const char *path = c->adapter_name_or_path;
-    if (config_is_set(c, "lora_r") && c->lora_r != a->config.rank) return refuse("lora_r", path, err);
-    if (config_is_set(c, "lora_alpha") && fabs(c->lora_alpha - (double)a->config.alpha) > 1e-5 * c->lora_alpha)
+    if (config_is_set(c, CONFIG_lora_r) && c->lora_r != a->config.rank) return refuse("lora_r", path, err);
+    if (config_is_set(c, CONFIG_lora_alpha) && fabs(c->lora_alpha - (double)a->config.alpha) > 1e-5 * c->lora_alpha)
         return refuse("lora_alpha", path, err);
-    if (config_is_set(c, "lora_target_modules") && targets != a->config.projections)
+    if (config_is_set(c, CONFIG_lora_target_modules) && targets != a->config.projections)
         return refuse("lora_target_modules", path, err);
-    if (config_is_set(c, "use_rslora") && c->use_rslora != a->config.rslora) return refuse("use_rslora", path, err);
+    if (config_is_set(c, CONFIG_use_rslora) && c->use_rslora != a->config.rslora)
+        return refuse("use_rslora", path, err);
     if (c->layers_to_transform.items && !same_layers(&a->config, &c->layers_to_transform))
         return refuse("layers_to_transform", path, err);
     return 0;
@@ -172,7 +173,7 @@ int run_adapter_new(Adapter **a, const Config *c, const Model *m, const LabelLis
     if (parse_targets(&c->lora_target_modules, &m->config, &targets, err)) return -1;
     if (!c->adapter_name_or_path) return new_adapter(a, c, m, targets, labels, err);
     if (adapter_load(a, m, c->adapter_name_or_path, true, err)) return -1;
-    if (config_is_set(c, "lora_target_modules")) adapter_narrow(a, m, targets);
+    if (config_is_set(c, CONFIG_lora_target_modules)) adapter_narrow(a, m, targets);
     (*a)->config.dropout = (float)c->lora_dropout;
     return check_loaded(*a, c, targets, err) || check_labels(*a, labels, c->adapter_name_or_path, err) ? -1 : 0;
 }

@@ -5,16 +5,7 @@
 #pragma once
 
 #include "base.h"
-
-typedef enum { // order of the config's choices
-    LR_COSINE,
-    LR_LINEAR,
-    LR_CONSTANT, // no warm-up
-    LR_CONSTANT_WITH_WARMUP,
-    LR_COSINE_WITH_MIN_LR,
-    LR_WSD, // warm-up, stable, then the last tenth of the run decays along half a cosine
-    LR_INVERSE_SQRT,
-} LrKind;
+#include "config_choices.h"
 
 typedef struct LrSchedule {
     LrKind kind;

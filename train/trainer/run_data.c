@@ -16,7 +16,7 @@ enum { MAX_TEMPLATE_BYTES = 1 << 20 };
 int run_max_tokens(const Config *c, const ModelConfig *m, int64_t *max_tokens, Err *err) {
     *max_tokens = c->max_seq_length;
     if (c->max_seq_length <= m->context) return 0;
-    if (config_is_set(c, "max_seq_length"))
+    if (config_is_set(c, CONFIG_max_seq_length))
         return err_input(err, "max_seq_length: %lld; expected at most the context of %s, %lld",
                          (long long)c->max_seq_length, c->model_name_or_path, (long long)m->context);
     *max_tokens = m->context;

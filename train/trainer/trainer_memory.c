@@ -4,11 +4,8 @@
 #include "trainer.h"
 #include "verify.h"
 
-static const char *const level_names[] = {
-    [RECOMPUTE_NONE] = "none", [RECOMPUTE_FFN] = "ffn", [RECOMPUTE_BLOCKS] = "blocks", [RECOMPUTE_OFFLOAD] = "offload"};
-
 const char *recompute_name(Recompute level) {
-    return level_names[level];
+    return ENUM_WORDS(RECOMPUTES)[level].word;
 }
 
 size_t trainer_arena_bytes(Trainer *t, Recompute level) {
@@ -60,14 +57,12 @@ TrainerRoom trainer_room(const Trainer *t) {
 
 // In host memory offloading moves nothing anywhere.
 void trainer_levels(const Trainer *t, Recompute *from, Recompute *to) {
-    static const Recompute asked[] = {[CHECKPOINT_TRUE] = RECOMPUTE_BLOCKS,
-                                      [CHECKPOINT_FALSE] = RECOMPUTE_NONE,
-                                      [CHECKPOINT_FFN] = RECOMPUTE_FFN,
-                                      [CHECKPOINT_BLOCKS] = RECOMPUTE_BLOCKS,
-                                      [CHECKPOINT_OFFLOAD] = RECOMPUTE_OFFLOAD};
     int choice = t->config->gradient_checkpointing;
-    *from = choice == CHECKPOINT_AUTO ? RECOMPUTE_NONE : asked[choice];
-    *to = choice != CHECKPOINT_AUTO ? *from : t->model->backend->host_memory ? RECOMPUTE_BLOCKS : RECOMPUTE_OFFLOAD;
+    Recompute most = t->model->backend->host_memory ? RECOMPUTE_BLOCKS : RECOMPUTE_OFFLOAD;
+    *from = choice >= CHECKPOINT_LEVEL  ? (Recompute)(choice - CHECKPOINT_LEVEL)
+            : choice == CHECKPOINT_TRUE ? RECOMPUTE_BLOCKS
+                                        : RECOMPUTE_NONE;
+    *to = choice == CHECKPOINT_AUTO ? most : *from;
 }
 
 size_t trainer_total_bytes(const TrainerRoom *room, size_t arena) {

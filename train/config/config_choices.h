@@ -1,0 +1,48 @@
+// config_choices: settings of the training that have one of a few values. Those of data, device and base model are
+// declared where they are used: record_format.h, dataset.h, run_device.h, quantize.h.
+#pragma once
+
+#include "enum_words.h"
+
+#define TASKS(X)                                                                                                       \
+    X(TASK_CAUSAL_LM, "causal_lm", "predict the next token")                                                           \
+    X(TASK_CLASSIFICATION, "classification", "predict the label of a text")
+typedef enum { TASKS(ENUM_CONSTANT) } Task;
+
+#define EVAL_STRATEGIES(X)                                                                                             \
+    X(EVAL_NO, "no", "once, at the end")                                                                               \
+    X(EVAL_STEPS, "steps", "every eval_steps steps")                                                                   \
+    X(EVAL_EPOCH, "epoch", "after every epoch")
+typedef enum { EVAL_STRATEGIES(ENUM_CONSTANT) } EvalStrategy;
+
+#define ROPE_CHOICES(X)                                                                                                \
+    X(ROPE_OF_MODEL, "model", "the model's own positions")                                                             \
+    X(ROPE_BY_LINEAR, "linear", "all frequencies divided by the factor")                                               \
+    X(ROPE_BY_YARN, "yarn", "only the low frequencies divided by the factor (YaRN)")
+typedef enum { ROPE_CHOICES(ENUM_CONSTANT) } RopeChoice;
+
+#define LR_KINDS(X)                                                                                                    \
+    X(LR_COSINE, "cosine", "half a cosine down to 0")                                                                  \
+    X(LR_LINEAR, "linear", "a line down to 0")                                                                         \
+    X(LR_CONSTANT, "constant", "no decay, no warm-up")                                                                 \
+    X(LR_CONSTANT_WITH_WARMUP, "constant_with_warmup", "no decay")                                                     \
+    X(LR_COSINE_WITH_MIN_LR, "cosine_with_min_lr", "half a cosine down to min_lr_ratio")                               \
+    X(LR_WSD, "wsd", "constant; the last tenth of the run is half a cosine down to min_lr_ratio")                      \
+    X(LR_INVERSE_SQRT, "inverse_sqrt", "falls with the square root of the step")
+typedef enum { LR_KINDS(ENUM_CONSTANT) } LrKind;
+
+// What backward recomputes instead of keeping it, from the least to the most.
+#define RECOMPUTES(X)                                                                                                  \
+    X(RECOMPUTE_NONE, "none", "nothing")                                                                               \
+    X(RECOMPUTE_FFN, "ffn", "the feed-forward part of each block: its norm, gate, up and activation")                  \
+    X(RECOMPUTE_BLOCKS, "blocks", "each block, from its input")                                                        \
+    X(RECOMPUTE_OFFLOAD, "offload", "each block; on a GPU the block inputs wait in host memory")
+typedef enum { RECOMPUTES(ENUM_CONSTANT) } Recompute;
+
+// gradient_checkpointing: one of these, or CHECKPOINT_LEVEL + a Recompute.
+#define CHECKPOINT_CHOICES(X)                                                                                          \
+    X(CHECKPOINT_AUTO, "auto", "the least recomputation that fits")                                                    \
+    X(CHECKPOINT_TRUE, "true", "blocks")                                                                               \
+    X(CHECKPOINT_FALSE, "false", "none")
+#define CHECKPOINTS(X) CHECKPOINT_CHOICES(X) RECOMPUTES(X)
+typedef enum { CHECKPOINT_CHOICES(ENUM_CONSTANT) CHECKPOINT_LEVEL } CheckpointChoice;

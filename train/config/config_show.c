@@ -1,0 +1,146 @@
+// config_show: a config printed, saved, and compared with a saved one.
+#include <string.h>
+
+#include "config_internal.h"
+#include "fileio.h"
+#include "json.h"
+#include "say.h"
+
+static const Key *key_of(ConfigKey i) {
+    return &config_table.keys[i];
+}
+
+static bool is_later(ConfigKey i) {
+    const char *later = key_of(i)->later;
+    return later && strcmp(later, "*") == 0;
+}
+
+// Not given and determined by the adapter to start from: the default would be wrong.
+static bool is_of_adapter(const Config *c, ConfigKey i) {
+    return c->adapter_name_or_path && !config_is_set(c, i) && key_of(i)->flags & OF_ADAPTER;
+}
+
+// ---- printing ----
+
+// Keys that the user has set, a line each.
+static void print_given(const Config *c, FILE *out) {
+    for (ConfigKey i = 0; i < CONFIG_KEYS; i++) {
+        if (!config_is_set(c, i)) continue;
+        char *text = key_text(c, key_of(i), false);
+        say_to(out, "  %-28s %-40s ", key_of(i)->name, text);
+        if (c->source[i] == SOURCE_FILE)
+            say_to(out, "%s:%d\n", c->file, c->line[i]);
+        else
+            say_to(out, "command line\n");
+        mem_free(text);
+    }
+}
+
+// The others as one paragraph.
+static void print_defaults(const Config *c, FILE *out) {
+    enum { COLUMNS = 110 };
+    int column = say_to(out, "  default:");
+    for (ConfigKey i = 0; i < CONFIG_KEYS; i++) {
+        if (config_is_set(c, i) || is_later(i) || is_of_adapter(c, i)) continue;
+        char *text = key_text(c, key_of(i), false);
+        int width = 2 + (int)(strlen(key_of(i)->name) + strlen(text));
+        if (column + width > COLUMNS) column = say_to(out, "\n          ") - 1;
+        column += say_to(out, " %s=%s", key_of(i)->name, text);
+        mem_free(text);
+    }
+    say_to(out, "\n");
+}
+
+void config_print(const Config *c, FILE *out) {
+    print_given(c, out);
+    print_defaults(c, out);
+}
+
+void config_print_help(FILE *out) {
+    say_to(out, "Keys of a config file (one flat JSON object, // comments allowed) and of the command line\n"
+                "(--key value, --key=value or key=value). \"lorac help config --json\" prints them as JSON Schema.\n");
+    keys_print_help(&config_table, "", out);
+}
+
+void config_print_schema(FILE *out) {
+    cJSON *schema = keys_schema(&config_table, "Config of lorac train");
+    char *text = cJSON_Print(schema);
+    say_to(out, "%s\n", text);
+    cJSON_free(text);
+    cJSON_Delete(schema);
+}
+
+// ---- the saved form ----
+
+char *config_json(const Config *c) {
+    cJSON *root = cJSON_CreateObject();
+    for (ConfigKey i = 0; i < CONFIG_KEYS; i++)
+        if (!is_later(i) && !is_of_adapter(c, i))
+            cJSON_AddItemToObject(root, key_of(i)->name, key_json(c, key_of(i), true));
+    char *printed = cJSON_Print(root), *text = mem_printf("%s\n", printed);
+    cJSON_free(printed);
+    cJSON_Delete(root);
+    return text;
+}
+
+// A resolved config has nearly every key, none by an alias; what a user writes has not.
+static bool is_resolved(const Json *root) {
+    enum { LEAST_KEYS = 40 };
+    if (root->type != JSON_OBJECT || root->count < LEAST_KEYS) return false;
+    for (size_t i = 0; i < root->count; i++) {
+        const char *implied;
+        const Key *k = keys_find(&config_table, root->keys[i].data, &implied);
+        if (!k || strcmp(k->name, root->keys[i].data) != 0) return false;
+    }
+    return true;
+}
+
+int config_own(const char *path, Err *err) {
+    enum { MAX_BYTES = 4 << 20 };
+    char *text;
+    size_t size;
+    JsonDoc *doc = NULL;
+    bool own = file_read(&text, &size, path, MAX_BYTES, NULL) == 0;
+    if (own) {
+        own = json_parse(&doc, text, size, path, 1, NULL) == 0 && is_resolved(json_root(doc));
+        json_free(doc);
+        mem_free(text);
+    }
+    return own ? 0 : overwrite_refuse(path, "the config.json of a run", err);
+}
+
+// ---- comparing ----
+
+int config_check_same_run(const Config *now, const char *text, const char *name, Err *err) {
+    Config before = {0};
+    StrBuf diff = {0};
+    keys_set_defaults(&config_table, &before);
+    int rc = config_read(&before, text, strlen(text), name, err);
+    if (rc)
+        err_context(err,
+                    "the config of the run in this directory is damaged (restore it, or remove it to continue with "
+                    "the one of this command, or choose another output_dir)");
+    for (ConfigKey i = 0; i < CONFIG_KEYS && !rc; i++) {
+        char *was = key_text(&before, key_of(i), true), *is = key_text(now, key_of(i), true);
+        if (!(key_of(i)->flags & AT_RESUME) && strcmp(was, is) != 0)
+            str_printf(&diff, "%s%s was %.80s, now %.80s", diff.len ? "; " : "", key_of(i)->name, was, is);
+        mem_free(was);
+        mem_free(is);
+    }
+    if (diff.len)
+        rc = err_input(
+            err, "%s: another config than the run in this directory: %s; expected the same, or another output_dir",
+            name, diff.data);
+    str_clear(&diff);
+    config_clear(&before);
+    return rc;
+}
+
+void config_each_shared(const Config *c, void (*take)(void *user, const char *name, const char *value), void *user) {
+    for (ConfigKey i = 0; i < CONFIG_KEYS; i++) {
+        if (key_of(i)->flags & BY_RANK) continue;
+        char *text = key_text(c, key_of(i), false);
+        take(user, key_of(i)->name, text);
+        mem_free(text);
+    }
+}
