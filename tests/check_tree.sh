@@ -35,7 +35,7 @@ rooms="kernels/base kernels kernels/planned kernels/ref kernels/cpu kernels/chec
     train/process train/device train/model train/adapter train/config train/ranks train/ranks/mpi train/graph train/export
     train/trainer train/snapshot train/report train/run train/cli"
 report "includes that point up, and files in no room:" "$(grep -n '^#include "' $(echo "$sources" | grep -v '^tests/') |
-    awk -F: -v rooms="$rooms" -v headers="$(echo "$sources" | grep -E '\.(h|cuh)$' | grep -v '^tests/')" '
+    awk -F: -v rooms="$rooms" -v headers="$(echo "$sources" | grep -E '\.(h|cuh)$' | grep -v '^tests/'; find train -name '*.def')" '
     BEGIN {
         n = split(rooms, r, /[ \n]+/)
         for (i = 1; i <= n; i++) place[r[i]] = i
