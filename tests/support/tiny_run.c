@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter_files.h"
 #include "fileio.h"
 #include "hash.h"
 #include "path.h"

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "adapter_files.h"
+#include "adapter_internal.h"
 #include "path.h"
 
 // Sides of a module's A and B: in, and the rows of some of its parts.
@@ -215,6 +215,28 @@ int adapter_check(const Adapter *a, Err *err) {
     if (bad) return err_runtime(err, "the adapter's %s holds a value that is not finite", bad->name);
     if (zero) return err_runtime(err, "every B of the adapter is zero, it would change nothing");
     return 0;
+}
+
+// ---- printing ----
+
+void adapter_print_range(StrBuf *out, const Adapter *a, AdapterValue which) {
+    double least = INFINITY, most = 0;
+    for (int64_t i = 0; i < a->n_segments; i++) {
+        const AdapterSegment *s = &a->segments[i];
+        if (s->kind != SEGMENT_A) continue;
+        double v = which == ADAPTER_RANK ? (double)s->rows : (double)(which == ADAPTER_ALPHA ? s->alpha : s->scale);
+        least = fmin(least, v);
+        most = fmax(most, v);
+    }
+    str_printf(out, least == most ? "%.7g" : "%.7g to %.7g", least, most);
+}
+
+bool adapter_has_patterns(const Adapter *a) {
+    for (int64_t i = 0; i < a->n_segments; i++) {
+        const AdapterSegment *s = &a->segments[i];
+        if (s->kind == SEGMENT_A && (s->rows != a->config.rank || s->alpha != a->config.alpha)) return true;
+    }
+    return false;
 }
 
 // ---- whole modules and their parts ----

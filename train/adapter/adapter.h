@@ -4,38 +4,14 @@
 // fused module (GPT-2's c_attn, Phi-3's qkv_proj) the chosen parts share A, and B has their rows one behind the other.
 // Files hold the whole module: rows of parts that are not trained are zero there. Canonical order: layer by layer,
 // module by module, A before B, Hugging Face row order; then, of a classifier, the weight and bias of its head, which
-// are trained as they are (no low rank, no scaling). Files: adapter_peft.c (PEFT folder), adapter_gguf.c (GGUF);
-// llama.cpp's q/k row order exists only inside adapter_gguf.c.
+// are trained as they are (no low rank, no scaling).
+// Files: adapter.c (parameters), adapter_head.c (a classifier's head), adapter_peft.c and adapter_gguf.c (file formats;
+// llama.cpp's q/k row order exists only in the latter), adapter_own.c (which files may be replaced).
 #pragma once
 
+#include "adapter_config.h"
 #include "labels.h"
-#include "model.h"
 #include "overwrite.h"
-
-typedef struct AdapterRank { // of one projection of one layer
-    int64_t rank;            // 0: carries no adapter
-    float alpha;
-} AdapterRank;
-
-typedef struct AdapterConfig {
-    int64_t rank;
-    float alpha;
-    float dropout;
-    bool rslora;          // scale = alpha / sqrt(r) (Kalajdzievski 2023) instead of alpha / r
-    uint32_t projections; // bit set of Projection
-    int64_t *layers;      // which layers, ascending, owned; NULL: all
-    int64_t n_layers;
-    int64_t labels; // 0: a language model; else a classifier of so many classes
-    // Where modules differ in rank, alpha or layers (PEFT's rank_pattern, alpha_pattern, full names in target_modules):
-    // [layers of the model * PROJ_COUNT], owned. Rank and alpha above are then PEFT's r and lora_alpha, projections and
-    // layers the union. NULL: rank and alpha hold for all projections of all layers above.
-    AdapterRank *each;
-    int64_t n_each;
-} AdapterConfig;
-void adapter_config_clear(AdapterConfig *c);
-// Takes each [m->config.layers * PROJ_COUNT] as c->each, and sets projections and layers; where all are alike that says
-// it all, and c->each is NULL.
-void adapter_config_set_each(AdapterConfig *c, AdapterRank *each, const Model *m);
 
 typedef enum { SEGMENT_A, SEGMENT_B, SEGMENT_HEAD_WEIGHT, SEGMENT_HEAD_BIAS } SegmentKind;
 
@@ -77,8 +53,10 @@ void adapter_name_labels(Adapter *a, const LabelList *labels);
 // Text of a .jinja file, which leaves with the adapter as chat_template.jinja; NULL: the model's own.
 void adapter_set_chat_template(Adapter *a, const char *text);
 
-// Parameters, or what lies as they do (moments), in host memory: `x` itself where the device is the host, else a copy,
-// which the caller frees through *copy (NULL: none). count floats.
+// A copy of all parameters in host memory; the caller frees.
+float *adapter_download(const Adapter *a);
+// Parameters, or an array of the same layout (moments), in host memory: `x` itself where the device is the host, else a
+// copy, which the caller frees through *copy (NULL: none). count floats.
 const float *adapter_on_host(const Adapter *a, const float *x, float **copy);
 
 // The pair under one projection: its rows of B.
@@ -87,14 +65,16 @@ typedef struct AdapterPair {
     int64_t b_offset, rows; // elements from the start of the flat buffer; rows of B
 } AdapterPair;
 
-// From the least to the most of all modules, for people: "8", "2 to 16".
-void adapter_print_rank(StrBuf *out, const Adapter *a);
-void adapter_print_alpha(StrBuf *out, const Adapter *a);
-void adapter_print_scale(StrBuf *out, const Adapter *a);
+// First row of a projection among the rows of `parts`.
+int64_t adapter_part_row(const ModelConfig *c, uint32_t parts, Projection p);
+// Where a GGUF file keeps row `row` of a projection, among the rows of a linear with these parts.
+int64_t adapter_gguf_row(const ModelConfig *c, uint32_t parts, Projection p, int64_t row);
+
+// The smallest and the largest value of all modules, for messages: "8", "2 to 16".
+typedef enum { ADAPTER_RANK, ADAPTER_ALPHA, ADAPTER_SCALE } AdapterValue;
+void adapter_print_range(StrBuf *out, const Adapter *a, AdapterValue which);
 bool adapter_has_patterns(const Adapter *a); // modules differ in rank or alpha
 
-// What "all-linear" means: all projections that can carry an adapter (experts cannot).
-uint32_t adapter_available(const ModelConfig *c);
 // Parameters that adapter_new would make; 0: it would refuse c.
 int64_t adapter_count_for(const Model *m, const AdapterConfig *c);
 // Checks r, alpha, targets and layers against the model; A is initialised U(-1/sqrt(in), 1/sqrt(in)) from (seed, tensor

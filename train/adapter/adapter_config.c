@@ -1,9 +1,8 @@
-// adapter_config: what an adapter is made of (AdapterConfig), its checks against a model, and its words for people.
+#include "adapter_config.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "adapter_files.h"
 
 void adapter_config_clear(AdapterConfig *c) {
     mem_free(c->layers);
@@ -131,49 +130,4 @@ int adapter_config_check(const AdapterConfig *c, const Model *m, Err *err) {
     if (!(c->dropout >= 0 && c->dropout < 1))
         return err_input(err, "lora_dropout is %g; expected 0 <= dropout < 1", (double)c->dropout);
     return check_ranks(c, err) || check_layers(c, m, err) ? -1 : 0;
-}
-
-// ---- for people ----
-
-static void print_of(StrBuf *out, const Adapter *a, double (*value)(const AdapterSegment *)) {
-    double least = INFINITY, most = 0;
-    for (int64_t i = 0; i < a->n_segments; i++) {
-        if (a->segments[i].kind != SEGMENT_A) continue;
-        double v = value(&a->segments[i]);
-        least = fmin(least, v);
-        most = fmax(most, v);
-    }
-    str_printf(out, least == most ? "%.7g" : "%.7g to %.7g", least, most);
-}
-
-static double rank_of(const AdapterSegment *s) {
-    return (double)s->rows;
-}
-
-static double alpha_of(const AdapterSegment *s) {
-    return (double)s->alpha;
-}
-
-static double scale_of(const AdapterSegment *s) {
-    return (double)s->scale;
-}
-
-void adapter_print_rank(StrBuf *out, const Adapter *a) {
-    print_of(out, a, rank_of);
-}
-
-void adapter_print_alpha(StrBuf *out, const Adapter *a) {
-    print_of(out, a, alpha_of);
-}
-
-void adapter_print_scale(StrBuf *out, const Adapter *a) {
-    print_of(out, a, scale_of);
-}
-
-bool adapter_has_patterns(const Adapter *a) {
-    for (int64_t i = 0; i < a->n_segments; i++) {
-        const AdapterSegment *s = &a->segments[i];
-        if (s->kind == SEGMENT_A && (s->rows != a->config.rank || s->alpha != a->config.alpha)) return true;
-    }
-    return false;
 }

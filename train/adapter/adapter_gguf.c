@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "adapter_files.h"
+#include "adapter_internal.h"
 #include "gguf.h"
 #include "problem_list.h"
 #include "unicode.h"

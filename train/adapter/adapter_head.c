@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "adapter_files.h"
+#include "adapter_internal.h"
 #include "json.h"
 
 void adapter_head_lay_out(Adapter *a, const Model *m) {

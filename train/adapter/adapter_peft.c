@@ -2,10 +2,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "adapter_config_json.h"
-#include "adapter_files.h"
+#include "adapter_internal.h"
 #include "fileio.h"
 #include "path.h"
+#include "peft_config.h"
 #include "peft_tensors.h"
 #include "unicode.h"
 
@@ -167,7 +167,7 @@ static int load(Adapter **a, const Model *m, const PeftFolder *f, bool with_grad
     if (read_config(&doc, f->config, err)) return -1;
     int rc = peft_tensors_open(&file, f->weights, m, err);
     if (!rc) {
-        rc = adapter_config_parse(&c, &has_head, json_root(doc), m, peft_tensors_prefix(file), f->config, err);
+        rc = peft_config_read(&c, &has_head, json_root(doc), m, peft_tensors_prefix(file), f->config, err);
         if (!rc && has_head) rc = find_labels(&c, m, file, f->weights, err);
         if (!rc) rc = build(a, m, &c, file, f->weights, with_grad, err);
         adapter_config_clear(&c);
@@ -238,7 +238,7 @@ static int save_labels(const Adapter *a, const char *dir, Err *err) {
 static int save_files(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err) {
     StrBuf config = {0};
     char *base = utf8_replaced(m->repository ? m->repository : m->path);
-    adapter_config_print(&config, a, m, base);
+    peft_config_write(&config, a, m, base);
     mem_free(base);
     char *tensors = path_join(dir, "adapter_model.safetensors");
     int rc = save_tensors(a, tensors, err);

@@ -89,7 +89,7 @@ static void list_adapters(const Chat *c) {
         const NamedAdapter *n = &c->adapters[i];
         long long count = n->adapter->count;
         StrBuf rank = {0};
-        adapter_print_rank(&rank, n->adapter);
+        adapter_print_range(&rank, n->adapter, ADAPTER_RANK);
         say("%s %s (rank %s, %lld parameters)\n", c->active == n->adapter ? "*" : " ", n->name, rank.data, count);
         str_clear(&rank);
     }

@@ -6,6 +6,7 @@
 #include "fileio.h"
 #include "loaded.h"
 #include "path.h"
+#include "weight_source.h"
 
 // The last part of a path, without slashes at its end: the adapter's name.
 static char *base_name(const char *path) {
@@ -45,7 +46,7 @@ static int save(const Loaded *l, const char *format, const char *out, Err *err) 
 // Before the model is loaded.
 static int check_out(const char *format, const char *out, const char *model, const char *adapter, Err *err) {
     InputSet inputs = {0};
-    model_add_inputs(&inputs, model);
+    weight_source_add_inputs(&inputs, model);
     input_set_add(&inputs, adapter);
     int rc = strcmp(format, "gguf") == 0 ? overwrite_file(out, adapter_gguf_own, &inputs, err)
                                          : overwrite_folder(out, &adapter_peft_own, &inputs, err);

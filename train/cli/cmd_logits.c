@@ -7,6 +7,7 @@
 #include "loaded.h"
 #include "logits.h"
 #include "safetensors.h"
+#include "weight_source.h"
 
 // "1,2,3", blanks allowed. Values are checked against the vocabulary where they are used.
 static int parse_ids(const char *text, int32_t **ids, int64_t *n, Err *err) {
@@ -44,7 +45,7 @@ static int logits_own(const char *path, Err *err) {
 
 static int check_out(const char *out, const char *model, const char *adapter, Err *err) {
     InputSet inputs = {0};
-    model_add_inputs(&inputs, model);
+    weight_source_add_inputs(&inputs, model);
     input_set_add(&inputs, adapter);
     int rc = overwrite_file(out, logits_own, &inputs, err);
     input_set_clear(&inputs);

@@ -54,7 +54,7 @@ static void print_time(const RunPlan *p) {
 static void print_plan(const RunPlan *p) {
     StrBuf device = {0}, rank = {0};
     run_device_describe(&device, p->backend);
-    adapter_print_rank(&rank, p->adapter);
+    adapter_print_range(&rank, p->adapter, ADAPTER_RANK);
     say("device   %s\n", device.data);
     say("adapter  r %s, %" PRId64 " parameters\n", rank.data, p->adapter->count);
     str_clear(&device);

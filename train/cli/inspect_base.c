@@ -5,8 +5,10 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "config_gguf.h"
+#include "config_hf.h"
 #include "json.h"
-#include "model_config.h"
+#include "model.h"
 #include "say.h"
 #include "weight_source.h"
 
@@ -177,7 +179,7 @@ int inspect_base(const char *path, FILE *out, Err *err) {
     Err why;
     if (weight_source_open(&s, path, err)) return -1;
     const Gguf *g = weight_source_gguf(s);
-    int bad_config = g ? model_config_read_gguf(&c, s, &why) : model_config_read_hf(&c, weight_source_dir(s), &why);
+    int bad_config = g ? config_gguf_read(&c, s, &why) : config_hf_read(&c, weight_source_dir(s), &why);
     say_to(out, "%s: base model\n", path);
     if (g) inspect_gguf_key(g, "general.name", "name", out);
     if (g) inspect_gguf_key(g, "general.architecture", "architecture", out);
@@ -194,7 +196,7 @@ int inspect_base(const char *path, FILE *out, Err *err) {
 
 int inspect_model_config(const char *path, FILE *out, Err *err) {
     ModelConfig c;
-    if (model_config_read_hf(&c, path, err)) return -1;
+    if (config_hf_read(&c, path, err)) return -1;
     say_to(out, "%s: configuration of a base model\n  architecture %s\n", path, c.arch->model_types[0]);
     print_config(&c, out);
     return 0;

@@ -2,7 +2,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "adapter_files.h"
 #include "fileio.h"
 #include "merge_internal.h"
 

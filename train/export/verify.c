@@ -78,8 +78,8 @@ static double largest_difference(const float *a, const float *b, size_t n) {
 
 static void print_facts(const Adapter *a, FILE *out) {
     StrBuf rank = {0}, scale = {0};
-    adapter_print_rank(&rank, a);
-    adapter_print_scale(&scale, a);
+    adapter_print_range(&rank, a, ADAPTER_RANK);
+    adapter_print_range(&scale, a, ADAPTER_SCALE);
     say_to(out, "%lld matrices, %lld parameters, rank %s, scale %s, finite\n", (long long)a->n_segments,
            (long long)a->count, rank.data, scale.data);
     str_clear(&rank);

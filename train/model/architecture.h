@@ -1,9 +1,8 @@
-// architecture: what tells one family of models from another, as data: one row of a table a family.
+// architecture: the differences between model families, as a table with one row for each family.
 //
-// Everything else is shared: two readers of the configuration (model_config.c for GGUF, config_hf.c for Hugging Face)
-// give a ModelConfig, one loader (model_load.c) takes the tensors by the names given here, and one graph
-// (decoder.c, encoder.c) computes with the flags given here. To add a family: add its row to architecture.c, its keys
-// to the two readers, its fixture to tests/golden/families.
+// Everything else is shared: config_gguf.c and config_hf.c read a ModelConfig, model_load.c takes the tensors by the
+// names of the table, and decoder.c and encoder.c build the graph by its flags. To add a family: add its row to
+// architecture.c, its keys to the two readers (config_hf_families.c), its fixture to tests/golden/families.
 #pragma once
 
 #include "kernels.h"

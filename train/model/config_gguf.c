@@ -1,10 +1,10 @@
-// config_gguf: a GGUF file's metadata as a ModelConfig (see model_config.h). Keys and defaults: llama.cpp,
-// src/llama-model.cpp and src/models/*.cpp; what its converter writes: conversion/*.py.
+// config_gguf: see config_gguf.h. Keys and defaults: llama.cpp, src/llama-model.cpp and src/models/*.cpp; what its
+// converter writes: conversion/*.py.
+#include "config_gguf.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "model_config.h"
 
 // ---- typed reading of "<architecture>.<key>" ----
 
@@ -316,7 +316,7 @@ static int find_architecture(ModelConfig *c, Reader *r) {
     return -1;
 }
 
-int model_config_read_gguf(ModelConfig *c, const WeightSource *s, Err *err) {
+int config_gguf_read(ModelConfig *c, const WeightSource *s, Err *err) {
     Reader r = {.source = s, .g = weight_source_gguf(s), .err = err};
     if (find_architecture(c, &r)) return -1;
     bool layer_norm = c->arch->norm == NORM_KIND_LAYER;

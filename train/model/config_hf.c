@@ -1,11 +1,9 @@
 // config_hf: the config.json of a Hugging Face folder as a checked ModelConfig. What a family is, is a row of
 // config_hf_families.c; its positions are read in config_hf_rope.c.
-#include "config_hf.h"
+#include "config_hf_internal.h"
 
 #include <math.h>
 #include <string.h>
-
-#include "model_config.h"
 
 enum { MAX_CONTEXT = 1 << 24, MAX_HIDDEN = 1 << 18, MAX_HEADS = 1024 };
 
@@ -308,7 +306,7 @@ static int read_config(ModelConfig *c, const HfJson *j) {
     return read_family(c, j, f);
 }
 
-int model_config_read_hf(ModelConfig *c, const char *where, Err *err) {
+int config_hf_read(ModelConfig *c, const char *where, Err *err) {
     JsonDoc *doc;
     char *path;
     *c = (ModelConfig){0};

@@ -1,6 +1,6 @@
 // config_hf_rope: how the positions of a Hugging Face model become angles. Two spellings: rope_theta and rope_scaling,
 // or (transformers 5) both inside rope_parameters; Gemma 3 has two of the latter, one a kind of layer.
-#include "config_hf.h"
+#include "config_hf_internal.h"
 
 #include <math.h>
 #include <string.h>

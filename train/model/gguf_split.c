@@ -45,7 +45,7 @@ static unsigned suffix_count(const char *suffix) {
     return count;
 }
 
-void model_add_inputs(InputSet *inputs, const char *path) {
+void weight_source_add_inputs(InputSet *inputs, const char *path) {
     char suffix[SUFFIX_LENGTH + 1];
     size_t n = path ? strlen(path) : 0;
     input_set_add(inputs, path);

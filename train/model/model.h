@@ -1,69 +1,14 @@
-// model: a base model in memory. What kind it is (ModelConfig), its frozen weights, its tokenizer, and the decoder
-// graph.
+// model: a base model in memory: its configuration (ModelConfig), its frozen weights, its tokenizer. Loaded by
+// model_load.c and the files that model_internal.h names.
 //
-// An architecture is data: flags and names (architecture.h), one graph for all (decoder.c). Weights stay in the file's
-// own blocks in the map; q/k rows of the `llama` GGUF architecture are put back in Hugging Face order by a row map, and
-// a fused matrix is several Weights over its rows, so everything above the file border thinks in Hugging Face's terms.
+// An architecture is data: flags and names (architecture.h). Weights stay in the file's own blocks in the map; q/k rows
+// of the `llama` GGUF architecture are put back in Hugging Face order by a row map, and a fused matrix is several
+// Weights over its rows: outside the loader all shapes and names are those of Hugging Face.
 #pragma once
 
-#include "architecture.h"
 #include "autograd.h"
-#include "overwrite.h"
-#include "rows.h"
+#include "model_config.h"
 #include "tokenizer.h"
-
-typedef enum { ROPE_NONE, ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3, ROPE_YARN, ROPE_LONGROPE } RopeScaling;
-enum { ROPE_MAX_PAIRS = 512 };
-
-// How positions become angles (rope.c). Names as in transformers' modeling_rope_utils; what a scaling does not use is
-// 0.
-typedef struct RopeConfig {
-    RopeScaling scaling;
-    float base;
-    int64_t rotated; // dims of a head that turn; at most the head size
-    float factor, low_freq_factor, high_freq_factor;
-    float beta_fast, beta_slow, mscale, mscale_all_dim;
-    float attention_factor; // of cos and sin; 0: by the scaling's formula
-    bool keep_range;        // YaRN "truncate": false
-    int64_t original_context;
-    // Frequencies are divided by these: LongRoPE's lists; or, in short_divisor alone, GGUF's rope_freqs.
-    bool has_divisor;
-    float short_divisor[ROPE_MAX_PAIRS], long_divisor[ROPE_MAX_PAIRS];
-} RopeConfig;
-
-enum { MODEL_MAX_LAYERS = 1024 };
-
-// A plain value. model_config_init gives what the family implies; a reader fills in the rest.
-typedef struct ModelConfig {
-    const Architecture *arch;
-    const char *architecture; // arch->gguf: also the architecture of adapter files
-    int64_t layers, hidden, heads, kv_heads, head_size, ffn, vocab, context;
-    float norm_eps;
-    float embed_scale;                 // 1: none
-    float query_scale;                 // of q k^T
-    float attn_softcap, final_softcap; // 0: none
-    int64_t window;                    // of the sliding layers; 0: none
-    uint8_t layer_sliding[MODEL_MAX_LAYERS];
-    bool tied_head;   // no head of its own: the embedding
-    bool head_unties; // it has one, though its config.json says that it is tied
-    bool has_glu;
-    GluKind glu;               // with has_glu
-    ActivationKind activation; // without
-    bool qkv_bias, o_bias, mlp_bias;
-    RopeConfig rope, rope_local; // rope_local: of sliding layers where it differs (Gemma 3), else scaling is ROPE_NONE
-    int64_t experts, experts_used, expert_ffn; // 0: dense
-    bool renormalise_experts;
-    uint8_t layer_dense[MODEL_MAX_LAYERS]; // with experts: layers with a plain MLP
-    int64_t positions_table, token_types;  // rows of the learned tables; 0: none
-    bool permuted_qk;                      // the q/k rows of this file are in llama.cpp's interleaved order
-} ModelConfig;
-
-// What the family implies; sizes stay 0.
-void model_config_init(ModelConfig *c, const Architecture *a);
-// Shape of a projection's weight: rows [out], cols [in].
-void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, int64_t *cols);
-// True when the layers have this projection (no gate in a plain MLP; none of the MLP's in a mixture of experts).
-bool model_has_projection(const ModelConfig *c, Projection p);
 
 typedef struct Norm {
     const float *weight, *bias; // device memory; NULL: absent. Effective values: Gemma's 1 + w is added at load
@@ -125,10 +70,5 @@ int model_unchanged(const Model *m, Err *err);
 size_t model_device_bytes(Model *m, Backend *b);
 // Reads only the metadata (no weights, no tokenizer): for inspect and for checks before the load.
 int model_read_config(ModelConfig *c, const char *path, const ModelOptions *options, Err *err);
-// What transformers would do to this base while it trains and lorac does not, as "attn_pdrop 0.1, embd_pdrop 0.1"
-// (dropout inside the base, noise of a router); nothing is added for GGUF files, which do not say.
-int model_training_noise(StrBuf *out, const char *path, Err *err);
-// Every file that a model's path stands for. NULL: none.
-void model_add_inputs(InputSet *inputs, const char *path);
 // Only what `tokenize` and `inspect` need: the tokenizer of a model (a vocabulary-only GGUF is enough).
 int model_load_tokenizer(Tokenizer **t, const char *path, Err *err);

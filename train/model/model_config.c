@@ -1,5 +1,3 @@
-// model_config: what follows from a configuration, whatever file it came from (see model.h). The readers are
-// config_gguf.c and config_hf.c.
 #include "model_config.h"
 
 #include <math.h>
@@ -31,27 +29,22 @@ void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, i
     *cols = shapes[p][1];
 }
 
-// Another scaling than the model's own takes its place whole; local layers (Gemma 3) keep theirs.
-static int scale_rope(ModelConfig *c, const ModelOptions *o, Err *err) {
+// Replaces the model's own scaling whole; local layers (Gemma 3) keep theirs.
+int model_config_scale_rope(ModelConfig *c, RopeScaling scaling, float factor, Err *err) {
     if (c->rope.scaling == ROPE_NONE)
         return err_input(err, "rope_scaling_type: this model has learned positions; expected a model with RoPE");
-    if (!(o->rope_factor >= 1) || !isfinite(o->rope_factor))
-        return err_input(err, "rope_scaling_factor is %g; expected a finite number of at least 1",
-                         (double)o->rope_factor);
-    RopeConfig r = {.scaling = o->rope_scaling,
+    if (!(factor >= 1) || !isfinite(factor))
+        return err_input(err, "rope_scaling_factor is %g; expected a finite number of at least 1", (double)factor);
+    RopeConfig r = {.scaling = scaling,
                     .base = c->rope.base,
                     .rotated = c->rope.rotated,
-                    .factor = o->rope_factor,
+                    .factor = factor,
                     .original_context = c->context};
     if (r.scaling == ROPE_YARN) {
         r.beta_fast = 32;
         r.beta_slow = 1;
     }
     c->rope = r;
-    c->context = (int64_t)floor((double)c->context * (double)o->rope_factor);
+    c->context = (int64_t)floor((double)c->context * (double)factor);
     return 0;
-}
-
-int model_config_apply(ModelConfig *c, const ModelOptions *o, Err *err) {
-    return o && o->rope_scaling != ROPE_NONE ? scale_rope(c, o, err) : 0;
 }

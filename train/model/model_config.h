@@ -1,16 +1,60 @@
-// model_config: a model's configuration as its files state it, checked. For train/model and inspect; everyone else sees
-// ModelConfig in model.h.
-//
-// Every value is in a range in which products of sizes cannot overflow. EXIT_INPUT names the key, the value and what
-// was expected; what the family could have but lorac does not compute is refused by name.
+// model_config: the configuration of a base model: sizes and what its graph computes. config_gguf.h and config_hf.h
+// read it from files; every value is then in a range in which products of sizes cannot overflow.
 #pragma once
 
-#include "model.h"
-#include "weight_source.h"
+#include "architecture.h"
 
-// From a GGUF file's metadata and what its tensors tell: the vocabulary, biases, RoPE's divisors.
-int model_config_read_gguf(ModelConfig *c, const WeightSource *s, Err *err);
-// From the config.json of a Hugging Face folder, or from such a file itself.
-int model_config_read_hf(ModelConfig *c, const char *where, Err *err);
-// What the user asks to be different (RoPE scaling, which makes the context longer).
-int model_config_apply(ModelConfig *c, const ModelOptions *o, Err *err);
+typedef enum { ROPE_NONE, ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3, ROPE_YARN, ROPE_LONGROPE } RopeScaling;
+enum { ROPE_MAX_PAIRS = 512 };
+
+// How positions become angles (rope.c). Names as in transformers' modeling_rope_utils; what a scaling does not use is
+// 0.
+typedef struct RopeConfig {
+    RopeScaling scaling;
+    float base;
+    int64_t rotated; // dims of a head that turn; at most the head size
+    float factor, low_freq_factor, high_freq_factor;
+    float beta_fast, beta_slow, mscale, mscale_all_dim;
+    float attention_factor; // of cos and sin; 0: by the scaling's formula
+    bool keep_range;        // YaRN "truncate": false
+    int64_t original_context;
+    // Frequencies are divided by these: LongRoPE's lists; or, in short_divisor alone, GGUF's rope_freqs.
+    bool has_divisor;
+    float short_divisor[ROPE_MAX_PAIRS], long_divisor[ROPE_MAX_PAIRS];
+} RopeConfig;
+
+enum { MODEL_MAX_LAYERS = 1024 };
+
+// A plain value. model_config_init gives what the family implies; a reader fills in the rest.
+typedef struct ModelConfig {
+    const Architecture *arch;
+    const char *architecture; // arch->gguf: also the architecture of adapter files
+    int64_t layers, hidden, heads, kv_heads, head_size, ffn, vocab, context;
+    float norm_eps;
+    float embed_scale;                 // 1: none
+    float query_scale;                 // of q k^T
+    float attn_softcap, final_softcap; // 0: none
+    int64_t window;                    // of the sliding layers; 0: none
+    uint8_t layer_sliding[MODEL_MAX_LAYERS];
+    bool tied_head;   // no head of its own: the embedding
+    bool head_unties; // it has one, though its config.json says that it is tied
+    bool has_glu;
+    GluKind glu;               // with has_glu
+    ActivationKind activation; // without
+    bool qkv_bias, o_bias, mlp_bias;
+    RopeConfig rope, rope_local; // rope_local: of sliding layers where it differs (Gemma 3), else scaling is ROPE_NONE
+    int64_t experts, experts_used, expert_ffn; // 0: dense
+    bool renormalise_experts;
+    uint8_t layer_dense[MODEL_MAX_LAYERS]; // with experts: layers with a plain MLP
+    int64_t positions_table, token_types;  // rows of the learned tables; 0: none
+    bool permuted_qk;                      // the q/k rows of this file are in llama.cpp's interleaved order
+} ModelConfig;
+
+// What the family implies; sizes stay 0.
+void model_config_init(ModelConfig *c, const Architecture *a);
+// Shape of a projection's weight: rows [out], cols [in].
+void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, int64_t *cols);
+// True when the layers have this projection (no gate in a plain MLP; none of the MLP's in a mixture of experts).
+bool model_has_projection(const ModelConfig *c, Projection p);
+// Another RoPE scaling (ROPE_LINEAR or ROPE_YARN) in place of the model's own; the context grows by `factor`.
+int model_config_scale_rope(ModelConfig *c, RopeScaling scaling, float factor, Err *err);

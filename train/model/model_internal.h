@@ -64,7 +64,7 @@ int model_check_slots(Loader *l);
 // For model_list_slots and its helpers: a slot with the name "<prefix><fmt ...>", valid until the next call.
 Slot *slot_add(Loader *l, int n_dims, const int64_t *shape, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
-// The slots of a layer's router and experts (moe_load.c); prefix: of the layer.
+// The slots of a layer's router and experts (model_experts.c); prefix: of the layer.
 void model_list_experts(Loader *l, ModelLayer *layer, const char *prefix);
 
 // Takes all tensors: matrices stay in the map, vectors are copied.

@@ -1,7 +1,8 @@
-// model_load: a base model from its files, whatever kind they are (see model.h and model_internal.h).
+// model_load: loads a base model (see model.h and model_internal.h).
 #include <string.h>
 
-#include "model_config.h"
+#include "config_gguf.h"
+#include "config_hf.h"
 #include "model_internal.h"
 #include "rope.h"
 
@@ -21,11 +22,10 @@ static void find_own_head(ModelConfig *c, const WeightSource *s) {
 }
 
 static int read_config(ModelConfig *c, const WeightSource *s, const ModelOptions *o, Err *err) {
-    int rc = weight_source_is_gguf(s) ? model_config_read_gguf(c, s, err)
-                                      : model_config_read_hf(c, weight_source_dir(s), err);
-    if (rc) return -1;
-    if (!weight_source_is_gguf(s)) find_own_head(c, s);
-    return model_config_apply(c, o, err);
+    bool is_gguf = weight_source_is_gguf(s);
+    if (is_gguf ? config_gguf_read(c, s, err) : config_hf_read(c, weight_source_dir(s), err)) return -1;
+    if (!is_gguf) find_own_head(c, s);
+    return o && o->rope_scaling != ROPE_NONE ? model_config_scale_rope(c, o->rope_scaling, o->rope_factor, err) : 0;
 }
 
 int model_read_config(ModelConfig *c, const char *path, const ModelOptions *options, Err *err) {

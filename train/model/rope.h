@@ -1,7 +1,7 @@
 // rope: a RopeConfig as a table of cosines and sines. Private to train/model.
 #pragma once
 
-#include "model.h"
+#include "model_config.h"
 
 // positions rows of `rotated` floats: rotated / 2 cosines, then as many sines, times the attention factor. The same
 // float32 arithmetic as transformers' modeling_rope_utils: far positions are sensitive to the rounding of the angle.

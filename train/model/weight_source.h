@@ -1,5 +1,5 @@
-// weight_source: the tensors of a base model, whatever it is stored in: one view over a Hugging Face folder (one
-// model.safetensors, or shards and their index), a GGUF file, or llama.cpp's split GGUF files.
+// weight_source: the tensors of a base model: one view over a Hugging Face folder (one model.safetensors, or shards and
+// their index), a GGUF file, or llama.cpp's split GGUF files. Files: weight_source.c, hf_folder.c, gguf_split.c.
 //
 // Opening maps the files and checks their headers: milliseconds, whatever the size. No tensor data is read. Names are
 // those of the file ("model.layers.0.self_attn.q_proj.weight", "blk.0.attn_q.weight"); each is there once.
@@ -8,6 +8,7 @@
 #include "base.h"
 #include "dtype.h"
 #include "gguf.h"
+#include "overwrite.h"
 
 typedef struct WeightSource WeightSource;
 
@@ -42,6 +43,8 @@ const char *weight_source_dir(const WeightSource *s);  // the Hugging Face folde
 // Nothing is opened. Caller frees.
 char *weight_source_folder(const char *path);
 
+// Adds every file that `path` stands for (all parts of a split GGUF model). NULL: none.
+void weight_source_add_inputs(InputSet *inputs, const char *path);
 // Whether all files are still those that were opened: weights, configuration and tokenizer. EXIT_RUNTIME names the one
 // that is not.
 int weight_source_unchanged(const WeightSource *s, Err *err);

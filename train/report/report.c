@@ -249,8 +249,8 @@ static void add_model_table(StrBuf *out, const Trainer *t) {
         m->layers, m->hidden, m->vocab);
     row(out, "weights", "%.1f MB in memory", (double)t->model->weight_bytes / 1e6);
     StrBuf rank = {0}, alpha = {0};
-    adapter_print_rank(&rank, t->adapter);
-    adapter_print_alpha(&alpha, t->adapter);
+    adapter_print_range(&rank, t->adapter, ADAPTER_RANK);
+    adapter_print_range(&alpha, t->adapter, ADAPTER_ALPHA);
     row(out, "adapter", "r %s, alpha %s, %" PRId64 " parameters", rank.data, alpha.data, t->adapter->count);
     str_clear(&rank);
     str_clear(&alpha);

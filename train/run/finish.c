@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "adapter_files.h"
 #include "export.h"
 #include "path.h"
 #include "report.h"

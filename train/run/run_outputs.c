@@ -10,6 +10,7 @@
 #include "run_data.h"
 #include "snapshot.h"
 #include "train_log.h"
+#include "weight_source.h"
 
 static void add_files(InputSet *s, FileList *files) {
     for (size_t i = 0; i < files->count; i++) input_set_add(s, files->items[i]);
@@ -19,7 +20,7 @@ static void add_files(InputSet *s, FileList *files) {
 // Names that match nothing are refused where the data is read.
 static void add_all_but_config(InputSet *s, const Config *c) {
     FileList files;
-    model_add_inputs(s, c->model_name_or_path);
+    weight_source_add_inputs(s, c->model_name_or_path);
     input_set_add(s, c->adapter_name_or_path);
     input_set_add(s, c->chat_template);
     run_train_files(&files, c, NULL);

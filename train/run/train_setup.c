@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config_hf.h"
 #include "consistency.h"
 #include "data_notes.h"
 #include "memory_use.h"
@@ -137,7 +138,7 @@ static const char *quantize_note(int kind) {
 static void print_noise(const Run *r) {
     StrBuf noise = {0};
     Err ignored; // the file was read when the model was loaded
-    if (model_training_noise(&noise, r->model->path, &ignored) == 0 && noise.len)
+    if (config_hf_training_noise(&noise, r->model->path, &ignored) == 0 && noise.len)
         log_warn("%s: config.json has %s; transformers applies that while it trains, lorac does not: the base computes "
                  "what it computes at inference (lora_dropout is the adapter's own)",
                  r->model->path, noise.data);
@@ -188,7 +189,7 @@ static void print_plan(const Run *r) {
         r->model->config.layers, r->model->config.hidden, r->model->config.vocab, (double)r->model->weight_bytes / 1e6,
         quantize_note(r->config->quantize_base));
     StrBuf rank = {0};
-    adapter_print_rank(&rank, r->adapter);
+    adapter_print_range(&rank, r->adapter, ADAPTER_RANK);
     say("adapter  r %s, %" PRId64 " parameters%s%s\n", rank.data, r->adapter->count,
         r->adapter->config.labels ? " with the head " : "",
         r->adapter->config.labels ? r->adapter->class_head.name : "");

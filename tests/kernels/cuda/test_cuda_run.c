@@ -4,7 +4,6 @@
 
 #include <math.h>
 
-#include "adapter_files.h"
 #include "autotune.h"
 #include "emulated.h"
 #include "path.h"

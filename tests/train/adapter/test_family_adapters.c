@@ -2,12 +2,12 @@
 // compute the same; and cached generation equals the full forward pass.
 #include <math.h>
 
-#include "adapter_config_json.h"
 #include "decode_engine.h"
 #include "family_fixture.h"
 #include "fileio.h"
 #include "gguf.h"
 #include "logits.h"
+#include "peft_config.h"
 #include "scratch.h"
 #include "test.h"
 
@@ -231,7 +231,7 @@ static void check_targets(const char *name, FamilyFile kind, uint32_t projection
     Fixture f = open_family(name, kind);
     Adapter *a = random_adapter(&f, projections, NULL, 0);
     StrBuf text = {0}, flat = {0};
-    adapter_config_print(&text, a, f.model, "base");
+    peft_config_write(&text, a, f.model, "base");
     for (char *c = text.data; *c; c++)
         if (*c != ' ' && *c != '\n') str_add(&flat, c, 1);
     char *targets = mem_printf("\"target_modules\":[%s]", want);

@@ -3,11 +3,11 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "adapter_config_json.h"
 #include "family_fixture.h"
 #include "fileio.h"
 #include "logits.h"
 #include "path.h"
+#include "peft_config.h"
 #include "peft_targets.h"
 #include "scratch.h"
 #include "strided_backend.h"
@@ -188,7 +188,7 @@ static void check_case(const char *name, const char *patterns) {
     Err err;
     StrBuf text = {0};
     Adapter *a = check_logits(&c, c.dir), *b;
-    adapter_config_print(&text, a, c.model, "base");
+    peft_config_write(&text, a, c.model, "base");
     StrBuf flat = {0};
     for (const char *p = text.data; *p; p++)
         if (*p != ' ' && *p != '\n') str_add(&flat, p, 1);

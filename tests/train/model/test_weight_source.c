@@ -1,13 +1,12 @@
 // weight_source: the same tensors from one file, from shards and from split GGUF files; and every way in which the
 // files of a model do not belong together is refused by name.
-#include "weight_source.h"
-
 #include "fileio.h"
 #include "hash.h"
 #include "model.h"
 #include "overwrite.h"
 #include "safetensors.h"
 #include "scratch.h"
+#include "weight_source.h"
 
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -162,18 +161,18 @@ static void test_weight_source_inputs_of_split_gguf(void **state) {
                                          "g-    1-of-00003.gguf"};
     put_parts();
     InputSet inputs = {0};
-    model_add_inputs(&inputs, "g-00002-of-00003.gguf");
+    weight_source_add_inputs(&inputs, "g-00002-of-00003.gguf");
     size_t all = inputs.count;
     input_set_clear(&inputs);
-    model_add_inputs(&inputs, "one.gguf");
+    weight_source_add_inputs(&inputs, "one.gguf");
     assert_int_equal(inputs.count, 0);
     put_text("one.gguf", "");
-    model_add_inputs(&inputs, "one.gguf");
+    weight_source_add_inputs(&inputs, "one.gguf");
     assert_int_equal(all, 4 * inputs.count); // of the file given and of the three parts
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         input_set_clear(&inputs);
         put_text(others[i], "");
-        model_add_inputs(&inputs, others[i]);
+        weight_source_add_inputs(&inputs, others[i]);
         assert_true(inputs.count > 0 && inputs.count < all);
     }
     input_set_clear(&inputs);

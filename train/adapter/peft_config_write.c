@@ -1,11 +1,11 @@
-// adapter_config_print: writes adapter_config.json (see adapter_config_json.h).
+// peft_config_write: writes adapter_config.json (see peft_config.h).
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapter_config_json.h"
 #include "json.h"
+#include "peft_config.h"
 
 // A float as Python would print the number a person typed: the shortest digits that give the same float back.
 static void print_float(StrBuf *out, float v) {
@@ -184,7 +184,7 @@ static void print_pattern(StrBuf *out, const Adapter *a, const PatternKind *k) {
     str_puts(out, separator[0] == ',' ? "\n  }" : "}");
 }
 
-void adapter_config_print(StrBuf *out, const Adapter *a, const Model *m, const char *base_model) {
+void peft_config_write(StrBuf *out, const Adapter *a, const Model *m, const char *base_model) {
     const AdapterConfig *c = &a->config;
     str_puts(out, "{\n");
     print_pattern(out, a, &(PatternKind){"alpha_pattern", alpha_value, print_alpha, c->alpha});

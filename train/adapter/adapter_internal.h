@@ -1,4 +1,4 @@
-// adapter_files: what the two file formats of an adapter share. Private to train/adapter.
+// adapter_internal: what the files adapter*.c share.
 #pragma once
 
 #include "adapter.h"
@@ -8,12 +8,6 @@
 int adapter_outline(Adapter **a, const Model *m, const AdapterConfig *c, Err *err);
 // Their memory: all parameters are 0.
 void adapter_reserve(Adapter *a, bool with_grad);
-void adapter_config_copy(AdapterConfig *to, const AdapterConfig *from);
-int adapter_config_check(const AdapterConfig *c, const Model *m, Err *err);
-AdapterRank adapter_rank_at(const AdapterConfig *c, int64_t layer, Projection p); // of a layer that is in c->layers
-float adapter_rank_scale(AdapterRank r, bool rslora);
-// A copy of all parameters on the host; the caller frees.
-float *adapter_download(const Adapter *a);
 // Replaces all parameters; refuses (EXIT_INPUT, naming `path` and the tensor) what is not finite.
 int adapter_upload(Adapter *a, const float *host, const char *path, Err *err);
 
@@ -28,9 +22,5 @@ int adapter_labels_parse(LabelList *labels, int64_t count, const char *text, siz
 
 // Of a B: rows of the whole module, as files hold it; of others their own.
 int64_t adapter_module_rows(const ModelConfig *c, const AdapterSegment *s);
-// First row of a projection among the rows of `parts`.
-int64_t adapter_part_row(const ModelConfig *c, uint32_t parts, Projection p);
 // `to` [rows of the whole module, r] from a B of its parts; the other rows are zero.
 void adapter_b_to_module(const ModelConfig *c, const AdapterSegment *b, const float *from, float *to);
-// Where a GGUF file keeps row `row` of a projection, among the rows of a linear with these parts.
-int64_t adapter_gguf_row(const ModelConfig *c, uint32_t parts, Projection p, int64_t row);

@@ -1,4 +1,4 @@
-// moe_load: the slots of a layer's router and experts (see model_internal.h). Files store experts in three ways:
+// model_experts: the slots of a layer's router and experts (see model_internal.h). Files store experts in three ways:
 //   one by one       experts.7.w1, .w3, .w2 (Mixtral) or experts.7.gate_proj, .up_proj, .down_proj (Qwen3-MoE)
 //   stacked          ffn_gate_exps [E, F, C], ffn_up_exps, ffn_down_exps [E, C, F] (GGUF)
 //   stacked, fused   gate_up_proj [E, 2F, C], down_proj [E, C, F] (transformers 5), ffn_gate_up_exps (GGUF)

@@ -1,7 +1,6 @@
-// training_noise: what transformers does to a base model while it trains (declared in model.h). lorac trains the model
-// that inference engines run: no dropout inside the base, whatever its config.json says; lora_dropout is separate.
-#include "hf_json.h"
-#include "model.h"
+// config_hf_noise: what transformers does to a base model while it trains. lorac trains the model that inference
+// engines run: no dropout inside the base, whatever its config.json contains; lora_dropout is separate.
+#include "config_hf_internal.h"
 #include "weight_source.h"
 
 #include <string.h>
@@ -35,7 +34,7 @@ static void list_noises(StrBuf *out, const Json *config) {
     }
 }
 
-int model_training_noise(StrBuf *out, const char *path, Err *err) {
+int config_hf_training_noise(StrBuf *out, const char *path, Err *err) {
     char *dir = weight_source_folder(path), *config;
     JsonDoc *doc;
     int rc = dir ? hf_config_open(&doc, &config, dir, err) : 0;

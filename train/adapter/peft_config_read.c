@@ -1,10 +1,10 @@
-// adapter_config_json: see adapter_config_json.h. Keys and their meaning: huggingface/peft, tuners/lora/config.py.
-#include "adapter_config_json.h"
+// peft_config: see peft_config.h. Keys and their meaning: huggingface/peft, tuners/lora/config.py.
+#include "peft_config.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "adapter_files.h"
+#include "adapter_internal.h"
 #include "peft_targets.h"
 
 // Keys that are read below, and keys whose value does not change what a saved adapter computes.
@@ -189,8 +189,8 @@ static int read_targets(AdapterConfig *c, const Json *root, const Model *m, cons
     return rc;
 }
 
-int adapter_config_parse(AdapterConfig *c, bool *has_head, const Json *root, const Model *m, const char *prefix,
-                         const char *path, Err *err) {
+int peft_config_read(AdapterConfig *c, bool *has_head, const Json *root, const Model *m, const char *prefix,
+                     const char *path, Err *err) {
     *c = (AdapterConfig){0};
     *has_head = false;
     if (!root || root->type != JSON_OBJECT) return err_input(err, "%s: expected a JSON object", path);

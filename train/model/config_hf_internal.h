@@ -1,0 +1,48 @@
+// config_hf_internal: what the files config_hf*.c share.
+#pragma once
+
+#include "config_hf.h"
+#include "hf_json.h"
+
+typedef struct HfRope {
+    float base;       // rope_theta when the file has none; 0: learned positions
+    float local_base; // of the sliding layers; 0: the family has one kind of rope
+    bool phi3;        // Phi-3's habits: partial rotation, "su", original_max_position_embeddings outside of the object
+} HfRope;
+
+// Which layers see a window only.
+typedef enum {
+    WINDOW_NONE,    // the family has none
+    WINDOW_ALL,     // all, when there is a window
+    WINDOW_UPPER,   // layer_types, or those from max_window_layers on
+    WINDOW_PATTERN, // layer_types, or all but each n-th
+} WindowRule;
+
+typedef enum { BIAS_NONE, BIAS_ALWAYS, BIAS_KEY } BiasRule; // BIAS_KEY: attention_bias, mlp_bias
+
+// A model_type: the defaults of its configuration class in transformers, and which keys it has beside those that all
+// share.
+typedef struct HfFamily {
+    const char *model_type;
+    int64_t vocab, hidden, ffn, layers, heads, context; // ffn 0: 4 * hidden
+    int64_t kv_heads;                                   // 0: as many as heads
+    int64_t head_size;                                  // 0: hidden / heads
+    const char *eps_key;
+    double eps;
+    const char *activation_key, *activation;
+    bool tied_head;
+    BiasRule qkv_bias, o_bias, mlp_bias;
+    WindowRule window_rule;
+    int64_t window, window_pattern;
+    const char *window_pattern_key; // NULL: the pattern is fixed
+    bool window_switch;             // use_sliding_window, off by default
+    HfRope rope;
+    bool query_scalar; // query_pre_attn_scalar instead of the head size, and the two soft-caps
+    double attn_softcap, final_softcap;
+    int64_t experts, experts_used, expert_ffn; // expert_ffn 0: intermediate_size
+    const char *experts_key, *experts_alias;
+} HfFamily;
+const HfFamily *config_hf_family(const char *model_type); // NULL when unknown
+
+// Fills c->rope and c->rope_local; heads and context are set already.
+int config_hf_read_rope(ModelConfig *c, const HfJson *j, const HfRope *family);
