@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "decoder.h"
-#include "decoder.h"
 #include "run_device.h"
 #include "trainer.h"
 
