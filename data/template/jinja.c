@@ -1,5 +1,5 @@
 // jinja: the interface of the template interpreter: compile, render, free.
-#include "jinja_internal.h"
+#include "jinja_eval.h"
 #include "unicode.h"
 
 #include <stdio.h>
@@ -10,7 +10,8 @@ int jinja_compile(JinjaTemplate **out, const char *source, size_t len, const cha
     if (len > JINJA_MAX_SOURCE) return err_input(err, "%s has %zu bytes; at most %d", name, len, JINJA_MAX_SOURCE);
     if (utf8_valid_prefix(source, len) != len) return err_input(err, "%s is not valid UTF-8", name);
     JinjaTemplate *t = mem_calloc(1, sizeof *t);
-    t->name = arena_copy(&t->arena, name, strlen(name));
+    char *own_name = arena_alloc(&t->arena, strlen(name) + 1);
+    t->name = strcpy(own_name, name);
     Token *tokens;
     if (jinja_lex(t, &tokens, source, len, err) || jinja_parse(t, tokens, err)) {
         jinja_free(t);
@@ -35,7 +36,7 @@ void jinja_output_clear(JinjaOutput *out) {
 }
 
 static void set_variable(Eval *e, const char *name, Value v) {
-    scope_set(e, str_make(e, name, strlen(name), 0), v);
+    scope_set(e, str_make(e, name, strlen(name)), v);
 }
 
 // As transformers passes them: tools and documents are none when absent, the tokens are undefined.
@@ -80,11 +81,8 @@ static void note_unread(KeyNotes *notes, Value v, const char *place) {
 }
 
 static bool is_read(const Dict *variables, JsonStr name) {
-    size_t i = 0;
-    for (; i < variables->count; i++) {
-        const Str *key = variables->keys[i].str;
-        if (key->len == name.len && memcmp(key->data, name.data, name.len) == 0) return variables->read[i];
-    }
+    for (size_t i = 0; i < variables->count; i++)
+        if (str_equal(variables->keys[i].str, &(Str){.data = name.data, .len = name.len})) return variables->read[i];
     return true;
 }
 
@@ -119,8 +117,7 @@ int jinja_render(const JinjaTemplate *t, const JinjaInput *in, JinjaOutput *out,
     e.scope = &variables;
     Value messages = set_variables(&e, in);
     e.scope = &top;
-    variables.vars.read = eval_alloc(&e, variables.vars.count, sizeof *variables.vars.read);
-    memset(variables.vars.read, false, variables.vars.count * sizeof *variables.vars.read);
+    dict_track(&e, &variables.vars);
     exec_body(&e, &t->body);
     if (!e.failed) {
         take_output(&e, &text, out);

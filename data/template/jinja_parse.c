@@ -1,9 +1,11 @@
 // jinja_parse: statements. Tags of jinja2 that chat templates do not use (extends, include, import, block, ...) and
 // recursive loops are refused by name.
-#include "jinja_internal.h"
+#include "jinja_syntax.h"
 
 #include <stdio.h>
 #include <string.h>
+
+// ---- what both parts of the parser use ----
 
 Node *parse_fail(Parser *p, const char *fmt, ...) {
     if (!p->failed) {
@@ -24,13 +26,8 @@ Node *node_new(Parser *p, NodeType type, int line) {
     return n;
 }
 
-void node_list_add(Parser *p, NodeList *list, size_t *capacity, Node *n) {
-    if (list->count == *capacity) {
-        *capacity = *capacity ? *capacity * 2 : 4;
-        Node **grown = arena_alloc(&p->t->arena, *capacity * sizeof *grown);
-        if (list->count) memcpy(grown, list->items, list->count * sizeof *grown);
-        list->items = grown;
-    }
+void node_list_add(Parser *p, NodeList *list, Node *n) {
+    list->items = arena_grow(&p->t->arena, list->items, list->count, sizeof *list->items);
     list->items[list->count++] = n;
 }
 
@@ -50,75 +47,67 @@ bool at_name(const Parser *p, const char *name) {
 }
 
 bool skip_op(Parser *p, int op) {
-    if (!at_op(p, op)) return false;
-    p->tok++;
-    return true;
+    bool found = at_op(p, op);
+    p->tok += found;
+    return found;
 }
 
 bool skip_name(Parser *p, const char *name) {
-    if (!at_name(p, name)) return false;
-    p->tok++;
-    return true;
+    bool found = at_name(p, name);
+    p->tok += found;
+    return found;
 }
 
-static const char *describe(const Token *t) {
-    switch (t->type) {
-    case T_END:
-        return "the end of the template";
-    case T_NAME:
-        return t->str->data;
-    case T_STRING:
-        return "a string";
-    case T_INT:
-    case T_FLOAT:
-        return "a number";
-    case T_BLOCK_END:
-        return "%}";
-    case T_PRINT_END:
-        return "}}";
-    case T_OP:
-        return "an operator";
-    default:
-        return "text";
-    }
+Node *fail_expected(Parser *p, const char *what) {
+    static const char *const names[] = {[T_END] = "the end of the template",
+                                        [T_TEXT] = "text",
+                                        [T_PRINT_BEGIN] = "text",
+                                        [T_PRINT_END] = "}}",
+                                        [T_BLOCK_BEGIN] = "text",
+                                        [T_BLOCK_END] = "%}",
+                                        [T_STRING] = "a string",
+                                        [T_INT] = "a number",
+                                        [T_FLOAT] = "a number",
+                                        [T_OP] = "an operator"};
+    return parse_fail(p, "expected %s, found %s", what,
+                      p->tok->type == T_NAME ? p->tok->str->data : names[p->tok->type]);
 }
 
 bool expect_op(Parser *p, int op) {
+    const char what[] = {'\'', (char)(op & 0xFF), '\'', 0};
     if (skip_op(p, op)) return true;
-    parse_fail(p, "expected '%c', found %s", op & 0xFF, describe(p->tok));
+    fail_expected(p, what);
     return false;
 }
 
 const Str *expect_name(Parser *p) {
-    static const Str empty = {.data = ""};
+    static const Str empty = STR_INIT("");
     if (p->tok->type == T_NAME) return p->tok++->str;
-    parse_fail(p, "expected a name, found %s", describe(p->tok));
+    fail_expected(p, "a name");
     return &empty;
 }
 
-static void expect_token(Parser *p, TokenType type, const char *what) {
-    if (p->tok->type == type) {
+static void expect_end(Parser *p, TokenType type) {
+    if (p->tok->type == type)
         p->tok++;
-    } else {
-        parse_fail(p, "expected %s, found %s", what, describe(p->tok));
-    }
+    else
+        fail_expected(p, type == T_PRINT_END ? "}}" : "%}");
 }
 
-static void parse_statement(Parser *p, NodeList *list, size_t *capacity);
+// ---- bodies ----
+
+static void parse_statement(Parser *p, NodeList *list);
 
 // At the tag that ends a body? `ends`: its possible names, separated by spaces.
 static bool at_end_tag(const Parser *p, const char *ends) {
-    if (p->tok->type != T_NAME) return false;
-    size_t n = p->tok->str->len;
     for (const char *s = ends; *s; s += strcspn(s, " "), s += *s == ' ') {
-        if (strcspn(s, " ") == n && memcmp(s, p->tok->str->data, n) == 0) return true;
+        if (p->tok->type == T_NAME && str_equal(p->tok->str, &(Str){.data = s, .len = strcspn(s, " ")})) return true;
     }
     return false;
 }
 
 // Text, {{ }} and tags up to one of `ends` (which stays the current token), or the end of the template (ends NULL).
 static void parse_body(Parser *p, NodeList *list, const char *ends) {
-    size_t capacity = 0;
     while (!p->failed) {
         const Token *t = p->tok;
         if (t->type == T_END) {
@@ -129,16 +118,16 @@ static void parse_body(Parser *p, NodeList *list, const char *ends) {
         if (t->type == T_TEXT) {
             Node *n = node_new(p, N_TEXT, t->line);
             n->value = v_str(t->str);
-            node_list_add(p, list, &capacity, n);
+            node_list_add(p, list, n);
         } else if (t->type == T_PRINT_BEGIN) {
             Node *n = node_new(p, N_PRINT, t->line);
             n->a = parse_tuple(p, true, false);
-            node_list_add(p, list, &capacity, n);
-            expect_token(p, T_PRINT_END, "}}");
+            node_list_add(p, list, n);
+            expect_end(p, T_PRINT_END);
         } else {
             if (ends && at_end_tag(p, ends)) return;
-            parse_statement(p, list, &capacity);
-            expect_token(p, T_BLOCK_END, "%}");
+            parse_statement(p, list);
+            expect_end(p, T_BLOCK_END);
         }
     }
 }
@@ -146,21 +135,43 @@ static void parse_body(Parser *p, NodeList *list, const char *ends) {
 // The rest of the tag, then the body up to one of `ends`.
 static void parse_block(Parser *p, NodeList *list, const char *ends) {
     skip_op(p, ':');
-    expect_token(p, T_BLOCK_END, "%}");
+    expect_end(p, T_BLOCK_END);
     if (!parse_enter(p)) return;
     p->depth += 3;
     parse_body(p, list, ends);
     p->depth -= 4;
 }
 
-static Node *parse_if(Parser *p, int line) {
-    Node *n = node_new(p, N_IF, line);
-    size_t capacity = 0;
-    bool was_soft = p->soft, is_else = false;
-    p->soft = true;
+// A body with one end tag, which is skipped.
+static void parse_whole_block(Parser *p, NodeList *list, const char *end) {
+    parse_block(p, list, end);
+    skip_name(p, end);
+}
+
+// The body of something that jinja2 compiles to a function of its own: break does not reach out of it.
+static void parse_function_body(Parser *p, Node *n, const char *end) {
+    Parser outer = *p;
+    p->in_if = false;
+    p->loops = 0;
+    p->saw_caller = p->saw_kwargs = p->saw_varargs = false;
+    parse_whole_block(p, &n->list, end);
+    n->uses_caller = p->saw_caller;
+    n->uses_kwargs = p->saw_kwargs;
+    n->uses_varargs = p->saw_varargs;
+    p->loops = outer.loops;
+    p->saw_caller |= outer.saw_caller;
+    p->saw_kwargs |= outer.saw_kwargs;
+    p->saw_varargs |= outer.saw_varargs;
+}
+
+// ---- tags; parse_statement saves and restores in_if around each ----
+
+static void parse_if(Parser *p, Node *n) {
+    bool is_else = false;
+    p->in_if = true;
     while (!p->failed) {
         Node *branch = node_new(p, N_BRANCH, p->tok->line);
-        node_list_add(p, &n->list, &capacity, branch);
+        node_list_add(p, &n->list, branch);
         if (!is_else) branch->a = parse_tuple(p, false, false);
         parse_block(p, &branch->list, is_else ? "endif" : "elif else endif");
         if (skip_name(p, "elif")) continue;
@@ -168,8 +179,6 @@ static Node *parse_if(Parser *p, int line) {
         is_else = true;
     }
     skip_name(p, "endif");
-    p->soft = was_soft;
-    return n;
 }
 
 static bool assigns_name(const Node *target, const char *name) {
@@ -180,144 +189,107 @@ static bool assigns_name(const Node *target, const char *name) {
     return false;
 }
 
-static Node *parse_for(Parser *p, int line) {
-    Node *n = node_new(p, N_FOR, line);
-    bool was_soft = p->soft;
+static void parse_for(Parser *p, Node *n) {
     n->a = parse_target(p, false);
-    if (!p->failed && assigns_name(n->a, "loop")) return parse_fail(p, "cannot assign to the special variable loop");
-    if (!skip_name(p, "in")) return parse_fail(p, "expected 'in', found %s", describe(p->tok));
+    if (!p->failed && assigns_name(n->a, "loop")) parse_fail(p, "cannot assign to the special variable loop");
+    if (!skip_name(p, "in")) fail_expected(p, "'in'");
     n->b = parse_tuple(p, false, false);
-    p->soft = false;
+    p->in_if = false;
     if (skip_name(p, "if")) n->c = parse_expression(p);
-    if (at_name(p, "recursive")) return parse_fail(p, "recursive loops are not supported");
+    if (at_name(p, "recursive")) parse_fail(p, "recursive loops are not supported");
     p->loops++;
     parse_block(p, &n->list, "endfor else");
     p->loops--;
-    if (skip_name(p, "else")) parse_block(p, &n->list2, "endfor");
-    skip_name(p, "endfor");
-    p->soft = was_soft;
-    return n;
+    if (skip_name(p, "else"))
+        parse_whole_block(p, &n->list2, "endfor");
+    else
+        skip_name(p, "endfor");
 }
 
-// The body of something that jinja2 compiles to a function of its own: break does not reach out of it.
-static void parse_function_body(Parser *p, Node *n, const char *end) {
-    Parser outer = *p;
-    p->soft = false;
-    p->loops = 0;
-    p->saw_caller = p->saw_kwargs = p->saw_varargs = false;
-    parse_block(p, &n->list, end);
-    skip_name(p, end);
-    n->uses_caller = p->saw_caller;
-    n->uses_kwargs = p->saw_kwargs;
-    n->uses_varargs = p->saw_varargs;
-    p->soft = outer.soft;
-    p->loops = outer.loops;
-    p->saw_caller |= outer.saw_caller;
-    p->saw_kwargs |= outer.saw_kwargs;
-    p->saw_varargs |= outer.saw_varargs;
-}
-
-static Node *parse_set(Parser *p, int line) {
-    Node *target = parse_target(p, true);
+static void parse_set(Parser *p, Node *n) {
+    n->a = parse_target(p, true);
     if (skip_op(p, '=')) {
-        Node *n = node_new(p, N_SET, line);
-        n->a = target;
         n->b = parse_tuple(p, true, false);
-        return n;
+        return;
     }
-    Node *n = node_new(p, N_SET_BLOCK, line);
-    bool was_soft = p->soft;
-    n->a = target;
-    p->soft = false;
+    n->type = N_SET_BLOCK;
+    p->in_if = false;
     n->b = parse_filter_chain(p, NULL, false);
-    parse_block(p, &n->list, "endset");
-    skip_name(p, "endset");
-    p->soft = was_soft;
-    return n;
+    parse_whole_block(p, &n->list, "endset");
 }
 
-static Node *parse_macro(Parser *p, int line) {
-    Node *n = node_new(p, N_MACRO, line);
+static void parse_macro(Parser *p, Node *n) {
     n->name = expect_name(p);
     parse_signature(p, &n->args);
     parse_function_body(p, n, "endmacro");
-    return n;
 }
 
-static Node *parse_call_block(Parser *p, int line) {
-    Node *n = node_new(p, N_CALL_BLOCK, line);
+static void parse_call_block(Parser *p, Node *n) {
     if (at_op(p, '(')) parse_signature(p, &n->args);
     n->a = parse_expression(p);
-    if (!p->failed && n->a->type != N_CALL) return parse_fail(p, "expected a call behind the tag call");
+    if (!p->failed && n->a->type != N_CALL) parse_fail(p, "expected a call after the tag call");
     parse_function_body(p, n, "endcall");
-    return n;
 }
 
-static Node *parse_filter_block(Parser *p, int line) {
-    Node *n = node_new(p, N_FILTER_BLOCK, line);
-    bool was_soft = p->soft;
-    p->soft = false;
+static void parse_filter_block(Parser *p, Node *n) {
+    p->in_if = false;
     n->a = parse_filter_chain(p, NULL, true);
-    parse_block(p, &n->list, "endfilter");
-    skip_name(p, "endfilter");
-    p->soft = was_soft;
-    return n;
+    parse_whole_block(p, &n->list, "endfilter");
 }
 
-static Node *parse_with(Parser *p, int line) {
-    Node *n = node_new(p, N_WITH, line);
-    size_t capacity = 0;
+static void parse_with(Parser *p, Node *n) {
     while (!p->failed && p->tok->type != T_BLOCK_END) {
         if (n->list2.count) expect_op(p, ',');
-        node_list_add(p, &n->list2, &capacity, parse_target(p, false));
+        node_list_add(p, &n->list2, parse_target(p, false));
         expect_op(p, '=');
-        node_list_add(p, &n->list2, &capacity, parse_expression(p));
+        node_list_add(p, &n->list2, parse_expression(p));
     }
-    bool was_soft = p->soft;
-    p->soft = false;
-    parse_block(p, &n->list, "endwith");
-    skip_name(p, "endwith");
-    p->soft = was_soft;
-    return n;
+    p->in_if = false;
+    parse_whole_block(p, &n->list, "endwith");
 }
 
-static Node *parse_generation(Parser *p, int line) {
-    Node *n = node_new(p, N_GENERATION, line);
+static void parse_generation(Parser *p, Node *n) {
     parse_function_body(p, n, "endgeneration");
     p->t->has_generation = true;
-    return n;
 }
 
-static void parse_print(Parser *p, NodeList *list, size_t *capacity) {
-    bool first = true;
-    while (!p->failed && p->tok->type != T_BLOCK_END) {
+static void parse_print(Parser *p, NodeList *list) {
+    for (bool first = true; !p->failed && p->tok->type != T_BLOCK_END; first = false) {
         if (!first) expect_op(p, ',');
-        first = false;
         Node *n = node_new(p, N_PRINT, p->tok->line);
         n->a = parse_expression(p);
-        node_list_add(p, list, capacity, n);
+        node_list_add(p, list, n);
     }
 }
 
-static void parse_statement(Parser *p, NodeList *list, size_t *capacity) {
+static void parse_statement(Parser *p, NodeList *list) {
     static const struct {
         const char *name;
-        Node *(*parse)(Parser *, int line);
-    } tags[] = {{"if", parse_if},           {"for", parse_for},
-                {"set", parse_set},         {"macro", parse_macro},
-                {"call", parse_call_block}, {"filter", parse_filter_block},
-                {"with", parse_with},       {"generation", parse_generation}};
+        NodeType type;
+        void (*parse)(Parser *, Node *);
+    } tags[] = {{"if", N_IF, parse_if},
+                {"for", N_FOR, parse_for},
+                {"set", N_SET, parse_set},
+                {"macro", N_MACRO, parse_macro},
+                {"call", N_CALL_BLOCK, parse_call_block},
+                {"filter", N_FILTER_BLOCK, parse_filter_block},
+                {"with", N_WITH, parse_with},
+                {"generation", N_GENERATION, parse_generation}};
     int line = p->tok->line;
     for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) {
         if (!skip_name(p, tags[i].name)) continue;
-        node_list_add(p, list, capacity, tags[i].parse(p, line));
+        bool was_in_if = p->in_if;
+        Node *n = node_new(p, tags[i].type, line);
+        tags[i].parse(p, n);
+        p->in_if = was_in_if;
+        node_list_add(p, list, n);
         return;
     }
     if (skip_name(p, "print")) {
-        parse_print(p, list, capacity);
+        parse_print(p, list);
     } else if (at_name(p, "break") || at_name(p, "continue")) {
         if (p->loops == 0) parse_fail(p, "%.*s outside of a loop", STR_SHOWN(p->tok->str, 100));
-        node_list_add(p, list, capacity, node_new(p, at_name(p, "break") ? N_BREAK : N_CONTINUE, line));
+        node_list_add(p, list, node_new(p, at_name(p, "break") ? N_BREAK : N_CONTINUE, line));
         p->tok++;
     } else {
         const Str *name = expect_name(p);

@@ -1,14 +1,13 @@
-// jinja_parse_expr: expressions, by the grammar and precedence of jinja2's parser (loosest first):
-//   a if b else c | or | and | not | comparisons, in | + - | ~ | * / // % | ** | unary - + | postfix . [] () | filters,
-//   is
-#include "jinja_internal.h"
+// jinja_parse_expr: expressions, by the grammar and precedence of jinja2's parser, loosest first:
+//   a if b else c; or; and; not; comparisons and in; + -; ~; * / // %; **; unary - +; postfix . [] (); filters and is
+#include "jinja_eval.h"
 
 #include <string.h>
 
 static Node *parse_or(Parser *p);
-static Node *parse_unary(Parser *p, bool with_filter);
+static Node *parse_primary(Parser *p, bool with_namespace);
 
-static Node *node_binary(Parser *p, NodeType type, int op, Node *a, Node *b, int line) {
+static Node *node_of(Parser *p, NodeType type, int op, Node *a, Node *b, int line) {
     Node *n = node_new(p, type, line);
     n->op = op;
     n->a = a;
@@ -22,50 +21,48 @@ static Node *node_const(Parser *p, Value v) {
     return n;
 }
 
-static void args_add(Parser *p, ArgList *args, size_t *capacity, Arg arg) {
-    if (args->count == *capacity) {
-        *capacity = *capacity ? *capacity * 2 : 4;
-        Arg *grown = arena_alloc(&p->t->arena, *capacity * sizeof *grown);
-        if (args->count) memcpy(grown, args->items, args->count * sizeof *grown);
-        args->items = grown;
-    }
+// ---- calls and signatures ----
+
+static void args_add(Parser *p, ArgList *args, Arg arg) {
+    args->items = arena_grow(&p->t->arena, args->items, args->count, sizeof *args->items);
     args->items[args->count++] = arg;
+}
+
+// In a list of `count` items: is there another one before `close`? Skips the comma, which may also stand last.
+static bool more_items(Parser *p, size_t count, char close) {
+    if (p->failed || at_op(p, close)) return false;
+    if (count && !expect_op(p, ',')) return false;
+    return !at_op(p, close);
 }
 
 // (a, b, name=c, *d, **e)
 static void parse_call_args(Parser *p, ArgList *args) {
-    size_t capacity = 0;
-    int last = 0; // 0 positional, 1 keyword, 2 *x, 3 **x: in this order only
+    enum { POSITIONAL, KEYWORD, STAR, STARS }; // in this order only
+    int last = POSITIONAL;
     expect_op(p, '(');
-    while (!p->failed && !at_op(p, ')')) {
-        if (args->count && !expect_op(p, ',')) return;
-        if (at_op(p, ')')) break;
+    while (more_items(p, args->count, ')')) {
         Arg arg = {0};
-        int kind = 0;
         if (skip_op(p, '*')) {
-            arg.stars = 1, kind = 2;
+            arg.stars = 1;
         } else if (skip_op(p, OP2('*', '*'))) {
-            arg.stars = 2, kind = 3;
+            arg.stars = 2;
         } else if (p->tok->type == T_NAME && p->tok[1].type == T_OP && p->tok[1].op == '=') {
             arg.name = p->tok->str;
-            kind = 1;
             p->tok += 2;
         }
-        bool keyword_after_star = kind == 1 && last == 2;
-        if ((kind < last && !keyword_after_star) || (kind >= 2 && kind == last)) {
+        int kind = arg.stars ? STAR + arg.stars - 1 : arg.name ? KEYWORD : POSITIONAL;
+        bool keyword_after_star = kind == KEYWORD && last == STAR;
+        if ((kind < last && !keyword_after_star) || (kind >= STAR && kind == last))
             parse_fail(p, "invalid order of arguments in a call");
-            return;
-        }
         if (!keyword_after_star) last = kind;
         arg.value = parse_expression(p);
-        args_add(p, args, &capacity, arg);
+        args_add(p, args, arg);
     }
     expect_op(p, ')');
 }
 
 // Parameters of a macro: names, then names with defaults.
 void parse_signature(Parser *p, ArgList *params) {
-    size_t capacity = 0;
     bool had_default = false;
     expect_op(p, '(');
     while (!p->failed && !at_op(p, ')')) {
@@ -77,27 +74,24 @@ void parse_signature(Parser *p, ArgList *params) {
         } else if (had_default) {
             parse_fail(p, "parameter without default behind one with default");
         }
-        args_add(p, params, &capacity, param);
+        args_add(p, params, param);
     }
     expect_op(p, ')');
 }
 
 static Node *parse_call(Parser *p, Node *callee) {
-    Node *n = node_new(p, N_CALL, p->tok->line);
-    n->a = callee;
+    Node *n = node_of(p, N_CALL, 0, callee, NULL, p->tok->line);
     parse_call_args(p, &n->args);
     return n;
 }
 
+// ---- postfix ----
+
 static Node *parse_slice(Parser *p) {
     int line = p->tok->line;
-    Node *start = NULL;
-    if (!at_op(p, ':')) {
-        start = parse_expression(p);
-        if (!at_op(p, ':')) return start;
-    }
-    Node *n = node_new(p, N_SLICE, line);
-    n->a = start;
+    Node *start = at_op(p, ':') ? NULL : parse_expression(p);
+    if (start && !at_op(p, ':')) return start;
+    Node *n = node_of(p, N_SLICE, 0, start, NULL, line);
     expect_op(p, ':');
     if (!at_op(p, ':') && !at_op(p, ']') && !at_op(p, ',')) n->b = parse_expression(p);
     if (skip_op(p, ':') && !at_op(p, ']') && !at_op(p, ',')) n->c = parse_expression(p);
@@ -110,10 +104,9 @@ static Node *parse_subscript(Parser *p, Node *obj) {
         if (p->tok->type == T_INT) {
             Node *index = node_const(p, v_int(p->tok->i));
             p->tok++;
-            return node_binary(p, N_ITEM, 0, obj, index, line);
+            return node_of(p, N_ITEM, 0, obj, index, line);
         }
-        Node *n = node_new(p, N_ATTR, line);
-        n->a = obj;
+        Node *n = node_of(p, N_ATTR, 0, obj, NULL, line);
         n->name = expect_name(p);
         return n;
     }
@@ -122,41 +115,43 @@ static Node *parse_subscript(Parser *p, Node *obj) {
     Node *index = parse_slice(p);
     if (at_op(p, ',')) return parse_fail(p, "subscripts with commas are not supported");
     expect_op(p, ']');
-    return node_binary(p, N_ITEM, 0, obj, index, line);
+    return node_of(p, N_ITEM, 0, obj, index, line);
 }
 
 static Node *parse_postfix(Parser *p, Node *n) {
     while (!p->failed) {
-        if (at_op(p, '.') || at_op(p, '[')) {
+        if (at_op(p, '.') || at_op(p, '['))
             n = parse_subscript(p, n);
-        } else if (at_op(p, '(')) {
+        else if (at_op(p, '('))
             n = parse_call(p, n);
-        } else {
+        else
             break;
-        }
     }
     return n;
 }
 
-static const Str *dotted_name(Parser *p) {
+// ---- filters and tests ----
+
+static const Str *parse_function_name(Parser *p) {
     const Str *name = expect_name(p);
     if (at_op(p, '.')) parse_fail(p, "dotted filter and test names are not supported");
     return name;
+}
+
+// jinja2 reports an unknown name when compiling, except in the branches of an if.
+static void check_function_name(Parser *p, unsigned kind, const Str *name) {
+    if (!p->failed && !p->in_if && !find_function(kind, name))
+        parse_fail(p, "no %s named '%.*s'", kind_name(kind), STR_SHOWN(name, 100));
 }
 
 // `operand|f|g(1)`; inline_start: the first name comes without its |.
 Node *parse_filter_chain(Parser *p, Node *operand, bool inline_start) {
     while (!p->failed && (inline_start || skip_op(p, '|'))) {
         inline_start = false;
-        Node *n = node_new(p, N_FILTER, p->tok->line);
-        n->a = operand;
-        n->name = dotted_name(p);
-        if (at_op(p, '(')) parse_call_args(p, &n->args);
-        // jinja2 reports an unknown filter when compiling, except in the branches of an if
-        if (!p->failed && !p->soft && !find_filter(n->name)) {
-            parse_fail(p, "no filter named '%.*s'", STR_SHOWN(n->name, 100));
-        }
-        operand = n;
+        operand = node_of(p, N_FILTER, 0, operand, NULL, p->tok->line);
+        operand->name = parse_function_name(p);
+        if (at_op(p, '(')) parse_call_args(p, &operand->args);
+        check_function_name(p, FILTER, operand->name);
     }
     return operand;
 }
@@ -167,91 +162,74 @@ static bool starts_test_argument(const Parser *p) {
     return at_op(p, '[') || at_op(p, '{');
 }
 
-static Node *parse_primary(Parser *p, bool with_namespace);
-
 static Node *parse_test(Parser *p, Node *operand) {
     int line = p->tok->line;
     p->tok++; // is
     bool negated = skip_name(p, "not");
-    Node *n = node_new(p, N_TEST, line);
-    n->a = operand;
-    n->name = dotted_name(p);
+    Node *n = node_of(p, N_TEST, 0, operand, NULL, line);
+    n->name = parse_function_name(p);
     if (at_op(p, '(')) {
         parse_call_args(p, &n->args);
     } else if (starts_test_argument(p)) {
         if (at_name(p, "is")) return parse_fail(p, "tests with is cannot be chained");
-        size_t capacity = 0;
-        args_add(p, &n->args, &capacity, (Arg){.value = parse_postfix(p, parse_primary(p, false))});
+        args_add(p, &n->args, (Arg){.value = parse_postfix(p, parse_primary(p, false))});
     }
-    if (!p->failed && !p->soft && !find_test(n->name))
-        return parse_fail(p, "no test named '%.*s'", STR_SHOWN(n->name, 100));
-    if (!negated) return n;
-    Node *not_node = node_new(p, N_NOT, line);
-    not_node->a = n;
-    return not_node;
+    check_function_name(p, TEST, n->name);
+    return negated ? node_of(p, N_NOT, 0, n, NULL, line) : n;
 }
 
 static Node *parse_filters_and_tests(Parser *p, Node *n) {
     while (!p->failed) {
-        if (at_op(p, '|')) {
+        if (at_op(p, '|'))
             n = parse_filter_chain(p, n, false);
-        } else if (at_name(p, "is")) {
+        else if (at_name(p, "is"))
             n = parse_test(p, n);
-        } else if (at_op(p, '(')) {
+        else if (at_op(p, '('))
             n = parse_call(p, n);
-        } else {
+        else
             break;
-        }
     }
     return n;
 }
 
+// ---- primary expressions ----
+
 static Node *parse_list(Parser *p) {
     Node *n = node_new(p, N_LIST, p->tok->line);
-    size_t capacity = 0;
     expect_op(p, '[');
-    while (!p->failed && !at_op(p, ']')) {
-        if (n->list.count && !expect_op(p, ',')) break;
-        if (at_op(p, ']')) break;
-        node_list_add(p, &n->list, &capacity, parse_expression(p));
-    }
+    while (more_items(p, n->list.count, ']')) node_list_add(p, &n->list, parse_expression(p));
     expect_op(p, ']');
     return n;
 }
 
 static Node *parse_dict(Parser *p) {
     Node *n = node_new(p, N_DICT, p->tok->line);
-    size_t capacity = 0;
     expect_op(p, '{');
-    while (!p->failed && !at_op(p, '}')) {
-        if (n->list.count && !expect_op(p, ',')) break;
-        if (at_op(p, '}')) break;
-        node_list_add(p, &n->list, &capacity, parse_expression(p));
+    while (more_items(p, n->list.count, '}')) {
+        node_list_add(p, &n->list, parse_expression(p));
         expect_op(p, ':');
-        node_list_add(p, &n->list, &capacity, parse_expression(p));
+        node_list_add(p, &n->list, parse_expression(p));
     }
     expect_op(p, '}');
     return n;
 }
 
 static Node *parse_name(Parser *p, bool with_namespace) {
-    const Str *name = p->tok->str;
     int line = p->tok->line;
-    p->tok++;
+    const Str *name = p->tok++->str;
     if (str_is(name, "true") || str_is(name, "True")) return node_const(p, v_bool(true));
     if (str_is(name, "false") || str_is(name, "False")) return node_const(p, v_bool(false));
     if (str_is(name, "none") || str_is(name, "None")) return node_const(p, v_none());
-    if (with_namespace && skip_op(p, '.')) {
-        Node *n = node_new(p, N_NSREF, line);
-        n->name = name;
+    bool is_ref = with_namespace && skip_op(p, '.');
+    Node *n = node_new(p, is_ref ? N_NSREF : N_NAME, line);
+    n->name = name;
+    if (is_ref) {
         n->attr = expect_name(p);
         return n;
     }
     p->saw_caller |= str_is(name, "caller");
     p->saw_kwargs |= str_is(name, "kwargs");
     p->saw_varargs |= str_is(name, "varargs");
-    Node *n = node_new(p, N_NAME, line);
-    n->name = name;
     return n;
 }
 
@@ -290,6 +268,8 @@ static Node *parse_primary(Parser *p, bool with_namespace) {
     return n;
 }
 
+// ---- operators, tightest first ----
+
 static Node *parse_unary(Parser *p, bool with_filter) {
     int line = p->tok->line;
     bool minus = at_op(p, '-');
@@ -297,8 +277,7 @@ static Node *parse_unary(Parser *p, bool with_filter) {
     if (!parse_enter(p)) return node_const(p, v_none());
     if (minus || at_op(p, '+')) {
         p->tok++;
-        n = node_new(p, minus ? N_NEG : N_POS, line);
-        n->a = parse_unary(p, false);
+        n = node_of(p, minus ? N_NEG : N_POS, 0, parse_unary(p, false), NULL, line);
     } else {
         n = parse_primary(p, false);
     }
@@ -308,71 +287,65 @@ static Node *parse_unary(Parser *p, bool with_filter) {
     return n;
 }
 
-static Node *parse_pow(Parser *p) {
-    Node *left = parse_unary(p, true);
-    while (!p->failed && at_op(p, OP2('*', '*'))) { // to the left, unlike Python
-        int line = p->tok++->line;
-        left = node_binary(p, N_BINARY, OP2('*', '*'), left, parse_unary(p, true), line);
+static Node *parse_operand(Parser *p) {
+    return parse_unary(p, true);
+}
+
+// next op next op ..., left-associative; ops ends with 0.
+static Node *parse_left(Parser *p, Node *(*next)(Parser *), const int *ops) {
+    for (Node *left = next(p);;) {
+        int line = p->tok->line;
+        const int *op = ops;
+        while (*op && !skip_op(p, *op)) op++;
+        if (!*op || p->failed) return left;
+        left = node_of(p, N_BINARY, *op, left, next(p), line);
     }
-    return left;
+}
+
+static Node *parse_power(Parser *p) { // left-associative too, unlike Python
+    static const int ops[] = {OP2('*', '*'), 0};
+    return parse_left(p, parse_operand, ops);
 }
 
 static Node *parse_product(Parser *p) {
-    Node *left = parse_pow(p);
-    while (!p->failed && (at_op(p, '*') || at_op(p, '/') || at_op(p, OP2('/', '/')) || at_op(p, '%'))) {
-        int op = p->tok->op, line = p->tok++->line;
-        left = node_binary(p, N_BINARY, op, left, parse_pow(p), line);
-    }
-    return left;
+    static const int ops[] = {'*', '/', OP2('/', '/'), '%', 0};
+    return parse_left(p, parse_power, ops);
 }
 
 static Node *parse_concat(Parser *p) {
     Node *first = parse_product(p);
     if (!at_op(p, '~')) return first;
     Node *n = node_new(p, N_CONCAT, p->tok->line);
-    size_t capacity = 0;
-    node_list_add(p, &n->list, &capacity, first);
-    while (!p->failed && skip_op(p, '~')) node_list_add(p, &n->list, &capacity, parse_product(p));
+    node_list_add(p, &n->list, first);
+    while (!p->failed && skip_op(p, '~')) node_list_add(p, &n->list, parse_product(p));
     return n;
 }
 
 static Node *parse_sum(Parser *p) {
-    Node *left = parse_concat(p);
-    while (!p->failed && (at_op(p, '+') || at_op(p, '-'))) {
-        int op = p->tok->op, line = p->tok++->line;
-        left = node_binary(p, N_BINARY, op, left, parse_concat(p), line);
-    }
-    return left;
+    static const int ops[] = {'+', '-', 0};
+    return parse_left(p, parse_concat, ops);
 }
 
-static bool skip_compare_op(Parser *p, CompareOp *op) {
-    static const struct {
-        int token;
-        CompareOp op;
-    } ops[] = {{OP2('=', '='), OP_EQ}, {OP2('!', '='), OP_NE}, {'>', OP_GT},
-               {OP2('>', '='), OP_GE}, {'<', OP_LT},           {OP2('<', '='), OP_LE}};
-    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
-        if (skip_op(p, ops[i].token)) return *op = ops[i].op, true;
+// The comparison at the current token, which is skipped; -1: none.
+static int skip_compare_op(Parser *p) {
+    static const int ops[] = {[OP_EQ] = OP2('=', '='), [OP_NE] = OP2('!', '='), [OP_GT] = '>',
+                              [OP_GE] = OP2('>', '='), [OP_LT] = '<',           [OP_LE] = OP2('<', '=')};
+    for (int i = OP_EQ; i <= OP_LE; i++) {
+        if (skip_op(p, ops[i])) return i;
     }
-    if (skip_name(p, "in")) return *op = OP_IN, true;
-    if (at_name(p, "not") && p->tok[1].type == T_NAME && str_is(p->tok[1].str, "in")) {
-        p->tok += 2;
-        return *op = OP_NOT_IN, true;
-    }
-    return false;
+    if (skip_name(p, "in")) return OP_IN;
+    if (!at_name(p, "not") || p->tok[1].type != T_NAME || !str_is(p->tok[1].str, "in")) return -1;
+    p->tok += 2;
+    return OP_NOT_IN;
 }
 
 static Node *parse_compare(Parser *p) {
-    int line = p->tok->line;
+    int line = p->tok->line, op;
     Node *first = parse_sum(p), *n = NULL;
-    size_t capacity = 0;
-    CompareOp op;
-    while (!p->failed && skip_compare_op(p, &op)) {
-        if (!n) {
-            n = node_new(p, N_COMPARE, line);
-            n->a = first;
-        }
-        node_list_add(p, &n->list, &capacity, node_binary(p, N_OPERAND, op, parse_sum(p), NULL, p->tok->line));
+    while (!p->failed && (op = skip_compare_op(p)) >= 0) {
+        if (!n) n = node_of(p, N_COMPARE, 0, first, NULL, line);
+        Node *right = parse_sum(p);
+        node_list_add(p, &n->list, node_of(p, N_OPERAND, op, right, NULL, p->tok->line));
     }
     return n ? n : first;
 }
@@ -380,21 +353,21 @@ static Node *parse_compare(Parser *p) {
 static Node *parse_not(Parser *p) {
     if (!at_name(p, "not")) return parse_compare(p);
     if (!parse_enter(p)) return node_const(p, v_none());
-    Node *n = node_new(p, N_NOT, p->tok++->line);
-    n->a = parse_not(p);
+    int line = p->tok++->line;
+    Node *n = node_of(p, N_NOT, 0, parse_not(p), NULL, line);
     p->depth--;
     return n;
 }
 
 static Node *parse_and(Parser *p) {
     Node *left = parse_not(p);
-    while (!p->failed && skip_name(p, "and")) left = node_binary(p, N_AND, 0, left, parse_not(p), p->tok->line);
+    while (!p->failed && skip_name(p, "and")) left = node_of(p, N_AND, 0, left, parse_not(p), p->tok->line);
     return left;
 }
 
 static Node *parse_or(Parser *p) {
     Node *left = parse_and(p);
-    while (!p->failed && skip_name(p, "or")) left = node_binary(p, N_OR, 0, left, parse_and(p), p->tok->line);
+    while (!p->failed && skip_name(p, "or")) left = node_of(p, N_OR, 0, left, parse_and(p), p->tok->line);
     return left;
 }
 
@@ -402,25 +375,24 @@ Node *parse_expression(Parser *p) {
     if (!parse_enter(p)) return node_const(p, v_none());
     Node *n = parse_or(p);
     while (!p->failed && skip_name(p, "if")) {
-        Node *cond = node_new(p, N_COND, p->tok->line);
-        cond->a = n;
-        cond->b = parse_or(p);
-        if (skip_name(p, "else")) cond->c = parse_expression(p);
-        n = cond;
+        n = node_of(p, N_COND, 0, n, NULL, p->tok->line);
+        n->b = parse_or(p);
+        if (skip_name(p, "else")) n->c = parse_expression(p);
     }
     p->depth--;
     return n;
 }
 
+// ---- tuples and targets ----
+
 // One expression, or a tuple where commas follow.
 static Node *parse_tuple_of(Parser *p, Node *(*parse)(Parser *), bool parenthesised) {
     Node *n = node_new(p, N_TUPLE, p->tok->line);
-    size_t capacity = 0;
     bool is_tuple = false;
     while (!p->failed) {
         if (n->list.count) expect_op(p, ',');
         if (p->tok->type == T_PRINT_END || p->tok->type == T_BLOCK_END || at_op(p, ')')) break;
-        node_list_add(p, &n->list, &capacity, parse(p));
+        node_list_add(p, &n->list, parse(p));
         if (!at_op(p, ',')) break;
         is_tuple = true;
     }

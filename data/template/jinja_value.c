@@ -1,11 +1,12 @@
 // jinja_value: the arena, and what Python does with values: truth, equality, order, dicts, lengths.
-#include "jinja_internal.h"
+#include "jinja_eval.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 // ---- arena ----
+
 typedef struct ArenaChunk {
     struct ArenaChunk *next;
     size_t size, used;
@@ -26,7 +27,6 @@ void *arena_alloc(Arena *a, size_t size) {
     }
     void *p = c->data + c->used;
     c->used += size;
-    a->used += size;
     return p;
 }
 
@@ -38,16 +38,31 @@ void arena_free(Arena *a) {
     }
 }
 
-char *arena_copy(Arena *a, const char *data, size_t len) {
-    char *copy = arena_alloc(a, len + 1);
-    memcpy(copy, data, len);
-    copy[len] = 0;
-    return copy;
+// How many elements an array of `count` that is full gets room for; 0: it has room.
+static size_t grown_capacity(size_t count) {
+    if (count < 4) return count ? 0 : 4;
+    return count & (count - 1) ? 0 : count * 2;
+}
+
+static void *grow(void *bigger, const void *items, size_t bytes) {
+    if (bytes) memcpy(bigger, items, bytes);
+    return bigger;
+}
+
+void *arena_grow(Arena *a, void *items, size_t count, size_t size) {
+    size_t capacity = grown_capacity(count);
+    return capacity ? grow(arena_alloc(a, capacity * size), items, count * size) : items;
+}
+
+void *eval_grow(Eval *e, void *items, size_t count, size_t size) {
+    size_t capacity = grown_capacity(count);
+    return capacity ? grow(eval_alloc(e, capacity, size), items, count * size) : items;
 }
 
 // ---- errors and limits ----
 
 Value eval_fail(Eval *e, const char *fmt, ...) {
+    static const Str used = STR_INIT("value of a failed expression");
     if (!e->failed) {
         char what[768];
         va_list ap;
@@ -57,8 +72,14 @@ Value eval_fail(Eval *e, const char *fmt, ...) {
         err_input(e->err, "%s line %d: %s", e->t->name, e->line, what);
         e->failed = true;
     }
-    static const Str used = {.data = "value of a failed expression", .len = 28, .chars = 28};
     return (Value){.type = V_UNDEFINED, .str = &used};
+}
+
+bool eval_enter(Eval *e) {
+    if (e->depth >= JINJA_MAX_DEPTH) eval_fail(e, "nested too deep");
+    if (e->failed) return false;
+    e->depth++;
+    return true;
 }
 
 void eval_charge(Eval *e, size_t steps) {
@@ -66,7 +87,7 @@ void eval_charge(Eval *e, size_t steps) {
     if (e->steps > e->max_steps) eval_fail(e, "the template needs more than %zu steps", e->max_steps);
 }
 
-// Every byte is paid for with steps, so memory is bounded with them. A failed evaluation may still allocate a little.
+// A failed evaluation may still allocate a little.
 void *eval_alloc(Eval *e, size_t count, size_t size) {
     size_t bytes;
     CHECK(size_mul(count, size, &bytes));
@@ -76,13 +97,17 @@ void *eval_alloc(Eval *e, size_t count, size_t size) {
 
 // ---- making values ----
 
+Value v_text(Eval *e, const char *cstr) {
+    return v_str(str_make(e, cstr, strlen(cstr)));
+}
+
 Value v_undefined(Eval *e, const char *fmt, ...) {
     char text[256];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    return (Value){.type = V_UNDEFINED, .str = str_make(e, text, strlen(text), 0)};
+    return (Value){.type = V_UNDEFINED, .str = str_make(e, text, strlen(text))};
 }
 
 Value fail_undefined(Eval *e, Value undefined) {
@@ -93,6 +118,12 @@ Value v_seq(Eval *e, ValueType type, Value *items, size_t count) {
     Seq *q = eval_alloc(e, 1, sizeof *q);
     *q = (Seq){.items = items, .count = count};
     return (Value){.type = type, .seq = q};
+}
+
+Value v_tuple(Eval *e, size_t count, const Value *items) {
+    Value *copy = eval_alloc(e, count, sizeof *copy);
+    for (size_t i = 0; i < count; i++) copy[i] = items[i];
+    return v_seq(e, V_TUPLE, copy, count);
 }
 
 Value v_dict(Eval *e) {
@@ -115,63 +146,62 @@ const char *type_name(Value v) {
 
 // ---- dicts ----
 
-bool is_hashable(Value v) {
-    if (v.type == V_LIST || v.type == V_DICT || v.type == V_VIEW) return false;
+bool hashable(Value v) {
+    if (has_type(v, TYPE(V_LIST) | TYPE(V_DICT) | TYPE(V_VIEW))) return false;
     for (size_t i = 0; v.type == V_TUPLE && i < v.seq->count; i++) {
-        if (!is_hashable(v.seq->items[i])) return false;
+        if (!hashable(v.seq->items[i])) return false;
     }
     return true;
+}
+
+bool is_hashable(Eval *e, Value key) {
+    if (!hashable(key)) eval_fail(e, "unhashable type '%s'", type_name(key));
+    return !e->failed;
 }
 
 static bool dict_index(Eval *e, const Dict *d, Value key, size_t *index) {
     eval_charge(e, d->count / 8);
     for (size_t i = 0; i < d->count && !e->failed; i++) {
-        if (value_equal(e, d->keys[i], key)) return *index = i, true;
+        *index = i;
+        if (value_equal(e, d->keys[i], key)) return true;
     }
     return false;
 }
 
 void dict_set(Eval *e, Dict *d, Value key, Value v) {
     size_t i;
-    if (dict_index(e, d, key, &i)) {
-        d->values[i] = v;
-        return;
+    if (!dict_index(e, d, key, &i)) {
+        d->keys = eval_grow(e, d->keys, d->count, sizeof *d->keys);
+        d->values = eval_grow(e, d->values, d->count, sizeof *d->values);
+        i = d->count++;
+        d->keys[i] = key;
     }
-    if (d->count == d->capacity) {
-        size_t capacity = d->capacity ? d->capacity * 2 : 4;
-        Value *keys = eval_alloc(e, capacity, sizeof *keys), *values = eval_alloc(e, capacity, sizeof *values);
-        if (d->count) {
-            memcpy(keys, d->keys, d->count * sizeof *keys);
-            memcpy(values, d->values, d->count * sizeof *values);
-        }
-        d->keys = keys;
-        d->values = values;
-        d->capacity = capacity;
-    }
-    d->keys[d->count] = key;
-    d->values[d->count++] = v;
+    d->values[i] = v;
+}
+
+void dict_track(Eval *e, Dict *d) {
+    d->read = eval_alloc(e, d->count, sizeof *d->read);
+    memset(d->read, false, d->count * sizeof *d->read);
 }
 
 void dict_read_all(const Dict *d) {
     if (d->read) memset(d->read, true, d->count * sizeof *d->read);
 }
 
-bool dict_get(Eval *e, const Dict *d, Value key, Value *out) {
-    size_t i;
-    if (!dict_index(e, d, key, &i)) return false;
+static bool read_value(const Dict *d, size_t i, Value *out) {
     if (d->read) d->read[i] = true;
     *out = d->values[i];
     return true;
 }
 
-bool dict_get_str(const Dict *d, const char *name, size_t len, Value *out) {
+bool dict_get(Eval *e, const Dict *d, Value key, Value *out) {
+    size_t i;
+    return dict_index(e, d, key, &i) && read_value(d, i, out);
+}
+
+bool dict_get_str(const Dict *d, const Str *name, Value *out) {
     for (size_t i = 0; i < d->count; i++) {
-        const Value k = d->keys[i];
-        if (k.type == V_STR && k.str->len == len && memcmp(k.str->data, name, len) == 0) {
-            if (d->read) d->read[i] = true;
-            *out = d->values[i];
-            return true;
-        }
+        if (d->keys[i].type == V_STR && str_equal(d->keys[i].str, name)) return read_value(d, i, out);
     }
     return false;
 }
@@ -191,14 +221,11 @@ bool value_truth(Eval *e, Value v) {
     case V_FLOAT:
         return v.f != 0;
     case V_STR:
-        return v.str->len > 0;
     case V_LIST:
     case V_TUPLE:
     case V_RANGE:
     case V_VIEW:
-        return v.seq->count > 0;
     case V_DICT:
-        return v.dict->count > 0;
     case V_LOOP:
         return value_length(e, v) > 0;
     default:
@@ -207,8 +234,7 @@ bool value_truth(Eval *e, Value v) {
 }
 
 static bool equal_numbers(Value a, Value b) {
-    int64_t i, j;
-    i = j = 0;
+    int64_t i = 0, j = 0;
     bool a_int = as_int(a, &i), b_int = as_int(b, &j);
     if (a_int && b_int) return i == j;
     if (as_double(a) != as_double(b)) return false;
@@ -233,49 +259,48 @@ static bool equal_seqs(Eval *e, const Seq *a, const Seq *b) {
     return true;
 }
 
+static bool equal_same_type(Eval *e, Value a, Value b) {
+    switch (a.type) {
+    case V_UNDEFINED:
+    case V_NONE:
+        return true;
+    case V_STR:
+    case V_BIGINT:
+        return str_equal(a.str, b.str);
+    case V_LIST:
+    case V_TUPLE:
+    case V_RANGE:
+        return a.seq == b.seq || equal_seqs(e, a.seq, b.seq);
+    case V_DICT:
+        return a.dict == b.dict || equal_dicts(e, a.dict, b.dict);
+    case V_VIEW:
+        eval_fail(e, "comparing dict views is not supported");
+        return false;
+    default:
+        return a.seq == b.seq; // the pointer, whatever it points to
+    }
+}
+
 bool value_equal(Eval *e, Value a, Value b) {
     if (is_number(a) && is_number(b)) return equal_numbers(a, b);
     if (a.type != b.type) return false;
     eval_charge(e, 1);
-    if (e->depth >= JINJA_MAX_DEPTH) return eval_fail(e, "nested too deep"), false;
-    bool same;
-    e->depth++;
-    switch (a.type) {
-    case V_UNDEFINED:
-    case V_NONE:
-        same = true;
-        break;
-    case V_STR:
-    case V_BIGINT:
-        same = str_equal(a.str, b.str);
-        break;
-    case V_LIST:
-    case V_TUPLE:
-    case V_RANGE:
-        same = a.seq == b.seq || equal_seqs(e, a.seq, b.seq);
-        break;
-    case V_DICT:
-        same = a.dict == b.dict || equal_dicts(e, a.dict, b.dict);
-        break;
-    case V_VIEW:
-        eval_fail(e, "comparing dict views is not supported");
-        same = false;
-        break;
-    default:
-        same = a.seq == b.seq; // the pointer, whatever it points to
-    }
+    if (!eval_enter(e)) return false;
+    bool same = equal_same_type(e, a, b);
     e->depth--;
     return same;
 }
 
+static int compare_numbers(Eval *e, Value a, Value b) {
+    int64_t i, j;
+    if (as_int(a, &i) && as_int(b, &j)) return (i > j) - (i < j);
+    double x = as_double(a), y = as_double(b);
+    if (isnan(x) || isnan(y)) eval_fail(e, "comparing nan is not supported");
+    return (x > y) - (x < y);
+}
+
 int value_compare(Eval *e, Value a, Value b, const char *op) {
-    if (is_number(a) && is_number(b)) {
-        int64_t i, j;
-        if (as_int(a, &i) && as_int(b, &j)) return (i > j) - (i < j);
-        double x = as_double(a), y = as_double(b);
-        if (isnan(x) || isnan(y)) return eval_fail(e, "comparing nan is not supported"), 0;
-        return (x > y) - (x < y);
-    }
+    if (is_number(a) && is_number(b)) return compare_numbers(e, a, b);
     if (a.type == V_STR && b.type == V_STR) { // UTF-8 keeps the order of code points
         size_t n = a.str->len < b.str->len ? a.str->len : b.str->len;
         int c = memcmp(a.str->data, b.str->data, n);
@@ -283,45 +308,36 @@ int value_compare(Eval *e, Value a, Value b, const char *op) {
     }
     if (a.type == b.type && (a.type == V_LIST || a.type == V_TUPLE)) {
         for (size_t i = 0; i < a.seq->count && i < b.seq->count && !e->failed; i++) {
-            if (!value_equal(e, a.seq->items[i], b.seq->items[i])) {
+            if (!value_equal(e, a.seq->items[i], b.seq->items[i]))
                 return value_compare(e, a.seq->items[i], b.seq->items[i], op);
-            }
         }
         return (a.seq->count > b.seq->count) - (a.seq->count < b.seq->count);
     }
     Value bad = a.type == V_UNDEFINED ? a : b;
-    if (bad.type == V_UNDEFINED) return fail_undefined(e, bad), 0;
-    eval_fail(e, "'%s' is not supported between '%s' and '%s'", op, type_name(a), type_name(b));
+    if (bad.type == V_UNDEFINED)
+        fail_undefined(e, bad);
+    else
+        eval_fail(e, "'%s' is not supported between '%s' and '%s'", op, type_name(a), type_name(b));
     return 0;
 }
 
 bool value_contains(Eval *e, Value container, Value item) {
-    if (container.type == V_STR) {
-        if (item.type == V_STR) return str_find(container.str, item.str, 0, container.str->len) != SIZE_MAX;
-        return eval_fail(e, "'in <string>' requires a string on its left, found '%s'", type_name(item)), false;
-    }
-    if (container.type == V_DICT) {
-        Value v;
-        if (!is_hashable(item)) return eval_fail(e, "unhashable type '%s'", type_name(item)), false;
-        return dict_get(e, container.dict, item, &v);
-    }
-    Iter *it = iter_new(e, container);
     Value v;
-    while (iter_next(e, it, &v)) {
+    if (container.type == V_STR) {
+        if (item.type == V_STR) return str_find(container.str, item.str, 0) != SIZE_MAX;
+        eval_fail(e, "'in <string>' requires a string on its left, found '%s'", type_name(item));
+        return false;
+    }
+    if (container.type == V_DICT) return is_hashable(e, item) && dict_get(e, container.dict, item, &v);
+    for (Iter *it = iter_new(e, container); iter_next(e, it, &v);) {
         if (value_equal(e, v, item)) return true;
     }
     return false;
 }
 
-int64_t value_length(Eval *e, Value v) {
-    if (v.type == V_UNDEFINED) return 0;
-    if (v.type == V_STR) return (int64_t)v.str->chars;
-    if (is_seq(v)) return (int64_t)v.seq->count;
-    if (v.type == V_DICT) return (int64_t)v.dict->count;
-    if (v.type != V_LOOP) return eval_fail(e, "object of type '%s' has no length", type_name(v)), 0;
-    Loop *loop = v.loop;
+static int64_t loop_length(Eval *e, Loop *loop) {
     if (loop->length >= 0) return loop->length;
-    if (loop->source.type == V_ITER) { // a generator is read to its end and then goes on from a list
+    if (loop->source.type == V_ITER) { // a generator is consumed, and the loop continues over the list of its items
         Value rest = iter_list(e, loop->source);
         loop->iter = iter_new(e, rest);
         loop->length = (int64_t)rest.seq->count + loop->index0 + 1 + v_given(loop->after);
@@ -329,4 +345,14 @@ int64_t value_length(Eval *e, Value v) {
         loop->length = value_length(e, loop->source);
     }
     return loop->length;
+}
+
+int64_t value_length(Eval *e, Value v) {
+    if (v.type == V_UNDEFINED) return 0;
+    if (v.type == V_STR) return (int64_t)v.str->chars;
+    if (is_seq(v)) return (int64_t)v.seq->count;
+    if (v.type == V_DICT) return (int64_t)v.dict->count;
+    if (v.type == V_LOOP) return loop_length(e, v.loop);
+    eval_fail(e, "object of type '%s' has no length", type_name(v));
+    return 0;
 }

@@ -1,0 +1,111 @@
+// jinja_call: calls: their arguments, macros, and whatever else can be called.
+#include "jinja_eval.h"
+
+// ---- arguments ----
+
+static void add_positional(Eval *e, CallArgs *args, Value v) {
+    args->pos = eval_grow(e, args->pos, args->n_pos, sizeof *args->pos);
+    args->pos[args->n_pos++] = v;
+}
+
+void args_add_keyword(Eval *e, CallArgs *args, const Str *name, Value v) {
+    Value old;
+    if (dict_get_str(&args->kw, name, &old)) eval_fail(e, "argument '%.*s' is given twice", STR_SHOWN(name, 100));
+    dict_set(e, &args->kw, v_str(name), v);
+}
+
+static void add_all_keywords(Eval *e, CallArgs *args, Value v) {
+    if (v.type != V_DICT) {
+        eval_fail(e, "argument behind ** is of type '%s'; expected a dict", type_name(v));
+        return;
+    }
+    dict_read_all(v.dict);
+    for (size_t i = 0; i < v.dict->count && !e->failed; i++) {
+        if (v.dict->keys[i].type == V_STR)
+            args_add_keyword(e, args, v.dict->keys[i].str, v.dict->values[i]);
+        else
+            eval_fail(e, "keywords must be strings");
+    }
+}
+
+CallArgs eval_args(Eval *e, const ArgList *list) {
+    CallArgs args = {0};
+    for (size_t i = 0; i < list->count && !e->failed; i++) {
+        const Arg *arg = &list->items[i];
+        Value v = eval_node(e, arg->value), item;
+        if (arg->stars == 2) {
+            add_all_keywords(e, &args, v);
+        } else if (arg->stars == 1) {
+            for (Iter *it = iter_new(e, v); iter_next(e, it, &item);) add_positional(e, &args, item);
+        } else if (arg->name) {
+            args_add_keyword(e, &args, arg->name, v);
+        } else {
+            add_positional(e, &args, v);
+        }
+    }
+    return args;
+}
+
+// ---- macros ----
+
+// The names caller, kwargs and varargs, where the body reads them; other arguments that no parameter took are refused.
+static void bind_special(Eval *e, const Node *n, const CallArgs *args) {
+    static const Str caller_name = STR_INIT("caller"), kwargs_name = STR_INIT("kwargs");
+    static const Str varargs_name = STR_INIT("varargs");
+    size_t n_params = n->args.count, extra = args->n_pos > n_params ? args->n_pos - n_params : 0;
+    Value caller, kwargs = v_dict(e);
+    if (n->uses_caller) {
+        if (!dict_get_str(&args->kw, &caller_name, &caller)) caller = v_undefined(e, "No caller defined");
+        scope_set(e, &caller_name, caller);
+    }
+    for (size_t i = 0; i < args->kw.count; i++) {
+        const Str *name = args->kw.keys[i].str;
+        if (args->kw.read[i]) continue;
+        if (!n->uses_kwargs) eval_fail(e, "macro takes no keyword argument '%.*s'", STR_SHOWN(name, 100));
+        dict_set(e, kwargs.dict, v_str(name), args->kw.values[i]);
+    }
+    if (n->uses_kwargs) scope_set(e, &kwargs_name, kwargs);
+    if (n->uses_varargs)
+        scope_set(e, &varargs_name, v_seq(e, V_TUPLE, extra ? args->pos + n_params : NULL, extra));
+    else if (extra)
+        eval_fail(e, "macro takes at most %zu arguments, found %zu", n_params, args->n_pos);
+}
+
+static Value call_macro(Eval *e, const Macro *m, CallArgs args) {
+    const ArgList *params = &m->node->args;
+    Scope *outer = e->scope;
+    e->scope = scope_new(e, m->scope);
+    dict_track(e, &args.kw);
+    for (size_t i = 0; i < params->count && !e->failed; i++) {
+        const Arg *param = &params->items[i];
+        Value v;
+        if (i < args.n_pos)
+            v = args.pos[i];
+        else if (!dict_get_str(&args.kw, param->name, &v))
+            v = param->value ? eval_node(e, param->value)
+                             : v_undefined(e, "parameter '%.*s' was not provided", STR_SHOWN(param->name, 100));
+        scope_set(e, param->name, v);
+    }
+    bind_special(e, m->node, &args);
+    Value text = capture_body(e, &m->node->list);
+    e->scope = outer;
+    return text;
+}
+
+Value call_value(Eval *e, Value callee, const CallArgs *args) {
+    if (e->failed) return v_none();
+    switch (callee.type) {
+    case V_MACRO:
+        return call_macro(e, callee.macro, *args);
+    case V_METHOD:
+        return call_function(e, callee.method->function, callee.method->self, args);
+    case V_FUNCTION:
+        return call_function(e, callee.function, v_none(), args);
+    case V_UNDEFINED:
+        return fail_undefined(e, callee);
+    case V_LOOP:
+        return eval_fail(e, "recursive loops are not supported");
+    default:
+        return eval_fail(e, "a value of type '%s' cannot be called", type_name(callee));
+    }
+}
