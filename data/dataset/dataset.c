@@ -1,27 +1,19 @@
-// dataset: reads records, tokenises batches of them in parallel, applies the length policy in the records' order.
+// dataset: opens a data set: from its token cache, or from its files.
 //
-// What is kept goes to a token cache (token_cache.h) under a key made of all that decides the tokens: content of the
-// files, options, tokenizer, template. A hit and a miss end in the same mapped file.
+// The cache (token_cache.h) has a key made of all that decides the tokens: content of the files, options, tokenizer,
+// template.
 #include "dataset.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "byte_stream.h"
 #include "cache_dir.h"
+#include "dataset_build.h"
 #include "hash.h"
-#include "record_faults.h"
-#include "record_tokenizer.h"
-#include "token_cache.h"
-
-struct Dataset {
-    char key[TOKEN_KEY_LEN + 1];
-    TokenImage *image;
-    DatasetStats stats;
-    bool score_first;
-};
+#include "records.h"
+#include "token_format.h"
 
 // ---- the key ----
 
@@ -37,8 +29,10 @@ static int add_file(StrBuf *what, const char *path, Err *err) {
     return 0;
 }
 
-static int make_key(char key[33], const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat, Err *err) {
-    const char *source = chat ? chat_template_source(chat) : "";
+static int make_key(char key[TOKEN_KEY_LEN + 1], const DatasetInput *in, Err *err) {
+    const DatasetOptions *o = in->options;
+    const Tokenizer *t = in->tokenizer;
+    const char *source = in->chat ? chat_template_source(in->chat) : "";
     char template[33];
     hash_bytes(template, source, strlen(source));
     StrBuf what = {0};
@@ -57,279 +51,7 @@ static int make_key(char key[33], const DatasetOptions *o, const Tokenizer *t, c
     return rc;
 }
 
-// ---- one file's records, batch by batch ----
-
-enum { BATCH_RECORDS = 512, BATCH_BYTES = 8 << 20 };
-
-typedef struct Slot { // one record of a batch
-    RecordSpan span;
-    RecordTokens tokens;
-    Err err;
-    int rc;
-} Slot;
-
-typedef struct Build {
-    const DatasetOptions *o;
-    RecordTokenizer tokenizer;
-    TokenSink *sink;
-    LabelTable *labels; // classification; else NULL
-    DatasetStats stats;
-    KeyCounts unread;
-    RecordPlace place; // the file being read; number: of its first record in the batch
-    Slot *slots;       // [BATCH_RECORDS]
-    size_t n_slots;
-    Err *err;
-} Build;
-
-static void add_sample(Build *b, const RecordTokens *e, size_t begin, size_t count, int32_t label) {
-    uint8_t *supervised = e->supervised + begin;
-    supervised[0] = 0; // a window's first token has nothing before it that could predict it
-    token_sink_add(b->sink, &(Sample){.ids = e->ids + begin,
-                                      .supervised = supervised,
-                                      .count = (int64_t)count,
-                                      .record = b->stats.records,
-                                      .label = label,
-                                      .second = label < 0 ? (int64_t)count : (int64_t)e->second});
-    b->stats.samples++;
-    b->stats.tokens += (int64_t)count;
-    b->stats.supervised += label >= 0;
-    for (size_t i = 0; i < count; i++) b->stats.supervised += supervised[i];
-}
-
-// Full windows, then the rest; a rest of one token could not be learned from, so the window before it lends one.
-static void add_windows(Build *b, const RecordTokens *e) {
-    size_t max = (size_t)b->o->max_seq_length;
-    for (size_t at = 0; at < e->count;) {
-        size_t n = e->count - at;
-        if (n > max) n = n == max + 1 && max > 2 ? max - 1 : max;
-        add_sample(b, e, at, n, -1);
-        at += n;
-    }
-}
-
-static bool any_supervised(const RecordTokens *e, size_t count) {
-    return count && memchr(e->supervised, 1, count);
-}
-
-static int add_too_long(Build *b, const RecordTokens *e, const RecordSpan *span) {
-    size_t max = (size_t)b->o->max_seq_length, whole = e->count + e->cut;
-    if (b->o->truncation == TRUNCATION_ERROR)
-        return err_input(b->err, "%s:%zu: found a sample of %zu tokens; expected at most %zu (max_seq_length)",
-                         span->name, span->line, whole, max);
-    b->stats.dropped_long++;
-    b->stats.dropped_tokens += (int64_t)whole;
-    return 0;
-}
-
-static int add_long(Build *b, const RecordTokens *e, const RecordSpan *span) {
-    size_t max = (size_t)b->o->max_seq_length;
-    if (b->o->truncation != TRUNCATION_TRUNCATE) return add_too_long(b, e, span);
-    if (!any_supervised(e, max)) {
-        b->stats.skipped_unsupervised++;
-    } else {
-        b->stats.truncated++;
-        b->stats.truncated_tokens += (int64_t)(e->count - max);
-        add_sample(b, e, 0, max, -1);
-    }
-    return 0;
-}
-
-// Truncation of a labelled sample was done while encoding: the special tokens around the text stay (classify.h).
-static int add_labelled(Build *b, const RecordTokens *e, const RecordSpan *span) {
-    uint32_t id;
-    if (label_table_add(b->labels, e->label, e->label_integer, &id, b->err))
-        return err_context(b->err, "%s:%zu", span->name, span->line);
-    if (!e->count && !e->cut) {
-        b->stats.skipped_unsupervised++;
-        return 0;
-    }
-    if (!e->count || (int64_t)e->count > b->o->max_seq_length) return add_too_long(b, e, span);
-    b->stats.truncated += e->cut != 0;
-    b->stats.truncated_tokens += (int64_t)e->cut;
-    add_sample(b, e, 0, e->count, (int32_t)id);
-    return 0;
-}
-
-// Every record ends in exactly one of: sample(s), skipped, dropped.
-static int add_record(Build *b, const RecordTokens *e, const RecordSpan *span) {
-    int rc = 0;
-    int64_t whole = (int64_t)(e->count + e->cut);
-    b->stats.left_out_bytes += (int64_t)e->left_out;
-    b->stats.parsed_special += e->parsed_special;
-    b->stats.plain_special += e->plain_special;
-    b->stats.own_bos += e->own_bos;
-    b->stats.cannot_stop += e->cannot_stop;
-    key_counts_add(&b->unread, &e->unread);
-    if (whole > b->stats.longest) b->stats.longest = whole;
-    if (e->label)
-        rc = add_labelled(b, e, span);
-    else if (!any_supervised(e, e->count))
-        b->stats.skipped_unsupervised++;
-    else if (e->windows)
-        add_windows(b, e);
-    else if ((int64_t)e->count > b->o->max_seq_length)
-        rc = add_long(b, e, span);
-    else
-        add_sample(b, e, 0, e->count, -1);
-    b->stats.records++;
-    return rc;
-}
-
-// Tokenises the batch in parallel; the first record in order that is wrong is the one reported.
-static int run_batch(Build *b) {
-    int rc = 0;
-#pragma omp parallel for schedule(dynamic, 4)
-    for (size_t i = 0; i < b->n_slots; i++) {
-        Slot *s = &b->slots[i];
-        RecordPlace place = b->place;
-        place.number += (int64_t)i;
-        s->rc = record_tokenize(&s->tokens, &b->tokenizer, s->span, &place, &s->err);
-    }
-    for (size_t i = 0; i < b->n_slots; i++) {
-        Slot *s = &b->slots[i];
-        if (!rc && s->rc) *b->err = s->err;
-        if (!rc) rc = s->rc ? -1 : add_record(b, &s->tokens, &s->span);
-        record_tokens_clear(&s->tokens);
-    }
-    b->place.number += (int64_t)b->n_slots;
-    b->n_slots = 0;
-    return rc;
-}
-
-static int choose_format(Build *b, RecordSpan first) {
-    if (b->o->classification && b->place.is_text)
-        return err_input(b->err, "%s: found plain text; expected records with text and label", b->place.path);
-    b->place.format = FORMAT_CLASSIFICATION;
-    if (b->o->classification) return 0;
-    if (b->place.is_text) {
-        b->place.format = FORMAT_TEXT;
-        if (b->o->format == FORMAT_AUTO || b->o->format == FORMAT_TEXT) return 0;
-        return err_input(b->err, "%s: a .txt file is text; dataset_format says %s", b->place.path,
-                         dataset_format_name(b->o->format));
-    }
-    b->place.format = b->o->format;
-    if (b->place.format != FORMAT_AUTO) return 0;
-    JsonDoc *doc;
-    if (json_parse_data(&doc, first.text, first.len, first.name, first.line, b->err))
-        return fault_in_record(first, b->err);
-    b->place.format = dialog_detect(json_root(doc), b->err);
-    b->place.detected = true;
-    json_free(doc);
-    return b->place.format != FORMAT_AUTO ? 0 : err_context(b->err, "%s:%zu", first.name, first.line);
-}
-
-// A file without a record: an archive may hold other things.
-static int fail_empty(const Build *b, const RecordReader *r) {
-    const KeyCounts *others = records_ignored_kinds(r);
-    if (!others || !others->count)
-        return err_input(b->err, "%s: found no records; expected at least one", b->place.path);
-    StrBuf names = {0};
-    for (size_t i = 0; i < others->count && i < 8; i++) str_printf(&names, "%s%s", i ? ", " : "", others->names[i]);
-    err_input(b->err, "%s: found %s and no records; expected members .json, .txt or .cls", b->place.path, names.data);
-    str_clear(&names);
-    return -1;
-}
-
-static int read_records(Build *b, RecordReader *r) {
-    RecordSpan span;
-    int more;
-    size_t bytes = 0, n = 0;
-    while ((more = records_next(r, &span, b->err)) == 1) {
-        if (n++ == 0 && choose_format(b, span)) return -1;
-        b->slots[b->n_slots++].span = span;
-        bytes += span.len;
-        if (b->n_slots < BATCH_RECORDS && bytes < BATCH_BYTES) continue;
-        if (run_batch(b)) return -1;
-        records_release(r);
-        bytes = 0;
-    }
-    // The records before a broken one come first: theirs may be the earlier mistake.
-    Err why = *b->err;
-    if (run_batch(b)) return -1;
-    *b->err = why;
-    return more == 0 && n == 0 ? fail_empty(b, r) : more;
-}
-
-static int read_file(Build *b, const char *path) {
-    RecordReader *r;
-    if (records_open(&r, path, b->err)) return -1;
-    b->place = (RecordPlace){.path = path, .number = 1, .is_text = records_are_text(r)};
-    int rc = read_records(b, r);
-    b->stats.ignored_members += records_ignored(r);
-    if (records_ignored_kinds(r)) key_counts_join(&b->unread, records_ignored_kinds(r));
-    records_close(r);
-    token_sink_end_file(b->sink);
-    b->stats.format = path == b->o->files[0] || b->stats.format == b->place.format ? b->place.format : FORMAT_AUTO;
-    return rc;
-}
-
-static int check_not_empty(const Build *b) {
-    const DatasetStats *s = &b->stats;
-    if (s->samples) return 0;
-    return err_input(b->err,
-                     "%s: found nothing to learn from in %lld records: %lld without a supervised token, %lld longer "
-                     "than max_seq_length %lld (the longest has %lld tokens)",
-                     b->o->files[0], (long long)s->records, (long long)s->skipped_unsupervised,
-                     (long long)s->dropped_long, (long long)b->o->max_seq_length, (long long)s->longest);
-}
-
-// ---- cache ----
-
-static int finish(Dataset *d, Build *b) {
-    LabelList labels = {0};
-    uint32_t *place = NULL;
-    int rc = 0;
-    if (b->labels && label_table_finish(b->labels, &labels, &place, b->err))
-        rc = err_context(b->err, "%s", b->o->files[0]);
-    if (!rc)
-        rc = token_sink_finish(&d->image, b->sink, &b->stats, &labels, place,
-                               tokenizer_vocab_size(b->tokenizer.tokenizer), b->err);
-    label_list_clear(&labels);
-    mem_free(place);
-    return rc;
-}
-
-static int build_into(Dataset *d, Build *b, const char *file) {
-    b->sink = token_sink_new(file, d->key);
-    token_sink_set_unread(b->sink, &b->unread);
-    b->stats = (DatasetStats){0};
-    key_counts_clear(&b->unread);
-    b->labels = b->o->classification ? label_table_new(b->o->labels) : NULL;
-    Err why;
-    int rc = token_sink_failed(b->sink, &why) ? -1 : 0;
-    for (size_t i = 0; i < b->o->n_files && !rc; i++) rc = read_file(b, b->o->files[i]);
-    if (!rc) rc = check_not_empty(b);
-    if (!rc) rc = finish(d, b);
-    label_table_free(b->labels);
-    return rc;
-}
-
-static RecordTokenizer tokenizer_of(const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat) {
-    return (RecordTokenizer){.tokenizer = t,
-                             .chat = chat,
-                             .train_on_inputs = o->train_on_inputs,
-                             .parse_special = o->parse_special,
-                             .unrendered = o->unrendered,
-                             .shorten_to = o->truncation == TRUNCATION_TRUNCATE ? o->max_seq_length : 0};
-}
-
-// Into the cache; where that fails (no room, not writable), once more into memory.
-static int build(Dataset *d, const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat, const char *file,
-                 Err *err) {
-    Build b = {.o = o, .tokenizer = tokenizer_of(o, t, chat), .err = err};
-    Err why;
-    b.slots = mem_calloc(BATCH_RECORDS, sizeof *b.slots);
-    int rc = build_into(d, &b, file);
-    if (rc && token_sink_failed(b.sink, &why)) {
-        log_warn("no token cache: %s", why.msg);
-        token_sink_free(b.sink);
-        rc = build_into(d, &b, NULL);
-    }
-    token_sink_free(b.sink);
-    key_counts_clear(&b.unread);
-    mem_free(b.slots);
-    return rc;
-}
+// ---- opening ----
 
 static int check_options(const DatasetOptions *o, Err *err) {
     if (!o->n_files) return err_input(err, "train_file: found no file; expected at least one");
@@ -342,123 +64,34 @@ static int check_options(const DatasetOptions *o, Err *err) {
     return 0;
 }
 
-static int fill(Dataset *d, const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat, Err *err) {
-    char key_after[33];
-    if (check_options(o, err) || make_key(d->key, o, t, chat, err)) return -1;
-    char *file = cache_file(o->cache_dir, d->key);
-    Err miss;
-    bool hit = file && token_image_open(&d->image, file, d->key, tokenizer_vocab_size(t), &miss) == 0;
-    int rc = hit ? 0 : build(d, o, t, chat, file, err);
-    if (!rc && !hit && (rc = make_key(key_after, o, t, chat, err)) == 0 && strcmp(key_after, d->key) != 0) {
-        rc = err_runtime(err, "%s: the data changed while it was being read", o->files[0]);
-        if (file && remove(file) != 0 && errno != ENOENT)
-            log_warn("%s: holds such data and cannot be removed: %s", file, strerror(errno));
-    }
-    if (file && hit) cache_touch(file);
-    if (file && !hit && !rc) cache_trim(file, o->cache_limit ? o->cache_limit : CACHE_LIMIT);
-    mem_free(file);
-    if (rc) return -1;
-    d->stats = *token_image_stats(d->image);
-    d->stats.from_cache = hit;
-    return 0;
+// Raised where the files change while they are read: the cache holds neither state.
+static int check_unchanged(const DatasetInput *in, const char *key, const char *file, Err *err) {
+    char key_after[TOKEN_KEY_LEN + 1];
+    if (make_key(key_after, in, err)) return -1;
+    if (strcmp(key_after, key) == 0) return 0;
+    if (file && remove(file) != 0 && errno != ENOENT)
+        log_warn("%s: holds data that changed while it was read, and cannot be removed: %s", file, strerror(errno));
+    return err_runtime(err, "%s: the data changed while it was being read", in->options->files[0]);
 }
 
 int dataset_open(Dataset **d, const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat, Err *err) {
-    *d = mem_calloc(1, sizeof **d);
-    (*d)->score_first = o->score_first;
-    if (fill(*d, o, t, chat, err) == 0) return 0;
-    dataset_close(*d);
+    DatasetInput in = {.options = o, .tokenizer = t, .chat = chat};
+    char key[TOKEN_KEY_LEN + 1];
     *d = NULL;
-    return -1;
-}
-
-void dataset_close(Dataset *d) {
-    if (!d) return;
-    token_image_free(d->image);
-    mem_free(d);
-}
-
-// ---- what is in it ----
-
-const DatasetStats *dataset_stats(const Dataset *d) {
-    return &d->stats;
-}
-
-const KeyCounts *dataset_unread(const Dataset *d) {
-    return token_image_unread(d->image);
-}
-
-int64_t dataset_count(const Dataset *d) {
-    return token_image_count(d->image);
-}
-
-Sample dataset_sample(const Dataset *d, int64_t i) {
-    return token_image_sample(d->image, i);
-}
-
-SampleSize dataset_size(const Dataset *d, int64_t i) {
-    return token_image_size(d->image, i);
-}
-
-void dataset_release(const Dataset *d) {
-    token_image_release(d->image);
-}
-
-const LabelList *dataset_labels(const Dataset *d) {
-    const LabelList *l = token_image_labels(d->image);
-    return l->count ? l : NULL;
-}
-
-const int64_t *dataset_label_counts(const Dataset *d) {
-    return token_image_label_counts(d->image);
-}
-
-void dataset_show_labels(StrBuf *out, const Dataset *d) {
-    enum { SHOWN = 20 };
-    const LabelList *l = token_image_labels(d->image);
-    for (size_t i = 0; i < l->count && i < SHOWN; i++)
-        str_printf(out, "%s%s (%lld)", i ? ", " : "", l->names[i], (long long)dataset_label_counts(d)[i]);
-    if (l->count > SHOWN) str_puts(out, ", ...");
-}
-
-bool dataset_scores_first(const Dataset *d) {
-    return d->score_first;
-}
-
-size_t dataset_files(const Dataset *d) {
-    return token_image_files(d->image);
-}
-
-int64_t dataset_file_end(const Dataset *d, size_t file) {
-    return token_image_file_end(d->image, file);
-}
-
-const char *dataset_fingerprint(const Dataset *d) {
-    return d->key;
-}
-
-static void show_piece(StrBuf *out, const char *text, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)text[i];
-        bool c1 = c == 0xC2 && i + 1 < n && (unsigned char)text[i + 1] < 0xA0; // U+0080 to U+009F
-        if ((c < 32 && c != '\n' && c != '\t') || c == 127)
-            str_printf(out, "\\x%02X", c);
-        else if (c1)
-            str_printf(out, "\\x%02X", (unsigned char)text[++i]);
-        else
-            str_add(out, text + i, 1);
+    if (check_options(o, err) || make_key(key, &in, err)) return -1;
+    char *file = cache_file(o->cache_dir, key);
+    bool hit = file && token_image_open(d, file, key, tokenizer_vocab_size(t), NULL) == 0;
+    int rc = hit ? 0 : dataset_build(d, &in, file, key, err);
+    if (!rc && !hit) rc = check_unchanged(&in, key, file, err);
+    if (file && hit) cache_touch(file);
+    if (file && !hit && !rc) cache_trim(file, o->cache_limit ? o->cache_limit : CACHE_LIMIT);
+    mem_free(file);
+    if (rc) {
+        dataset_close(*d);
+        *d = NULL;
+        return -1;
     }
-}
-
-void sample_show(StrBuf *out, const Sample *s, const Tokenizer *t, const char *open, const char *close) {
-    for (int64_t i = 0, stop; i < s->count; i = stop) {
-        StrBuf text = {0};
-        for (stop = i + 1; stop < s->count && s->supervised[stop] == s->supervised[i]; stop++) {
-        }
-        tokenizer_decode(t, s->ids + i, (size_t)(stop - i), true, &text);
-        if (s->supervised[i]) str_puts(out, open);
-        show_piece(out, text.data ? text.data : "", text.len);
-        if (s->supervised[i]) str_puts(out, close);
-        str_clear(&text);
-    }
+    (*d)->score_first = o->score_first;
+    (*d)->stats.from_cache = hit;
+    return 0;
 }

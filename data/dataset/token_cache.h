@@ -1,13 +1,15 @@
 // token_cache: tokenised samples in one block of bytes (an image), on disk and mapped, or in memory.
 //
-// Image: header (magic, key) | for each sample: TokenHead, ids int32[n], supervised uint8[n], padding to 8 | one
-// TokenEntry a sample | tables: the number of samples up to the end of each file, uint64[n_files]; records of each key
-// that nothing has read, int64[n_unread], and of all others, int64; each label's and each such key's bytes with a NUL |
-// padding to 8 | footer (statistics, places, hash of all that stands before it). The key says what
-// was tokenised and how; the file's name is made of it. A file is used only if key and hash are right and every number
-// in it is possible, so a damaged one is rebuilt, never believed. Native byte order: the cache belongs to one machine.
-// An entry has 16 bytes, all that planning rows needs, so that ten million samples cost 160 MB.
-// Files: token_sink.c writes, token_image.c checks and reads, token_format.h is what both know.
+// An image, in order:
+//   header: magic, key
+//   for each sample: TokenHead, ids int32[n], supervised uint8[n], padding to 8
+//   TokenEntry[samples]: 16 bytes, all that planning rows needs, so that ten million samples cost 160 MB
+//   tables: the number of samples up to the end of each file, uint64[n_files]; the number of records with each unread
+//     key, int64[n_unread], and with any other, int64; labels and unread keys, each with a NUL; padding to 8
+//   footer: statistics, offsets, hash of all bytes before the hash
+// The key identifies what was tokenised and how; the file's name is made from it. A file is used only if its key and
+// hash match and every number in it is possible: a damaged file is rebuilt. Native byte order: one machine's cache.
+// token_sink.c writes, token_image.c checks and reads.
 #pragma once
 
 #include "dataset.h"
@@ -24,22 +26,9 @@ void token_sink_end_file(TokenSink *s);                            // the sample
 bool token_sink_failed(const TokenSink *s, Err *why);
 void token_sink_free(TokenSink *s); // without finish: nothing stays on disk
 
-typedef struct TokenImage TokenImage;
 // Ends the sink's image (s is not freed) and opens it. Of classification data: the labels, and for each id given to
 // token_sink_add its place among them; else NULL. -1 when the file failed: token_sink_failed.
-int token_sink_finish(TokenImage **image, TokenSink *s, const DatasetStats *stats, const LabelList *labels,
+int token_sink_finish(Dataset **d, TokenSink *s, const DatasetStats *stats, const LabelList *labels,
                       const uint32_t *place, int32_t vocab_size, Err *err);
-// Maps and checks a file. -1: missing, damaged or of another key; err says why.
-int token_image_open(TokenImage **image, const char *file, const char key[TOKEN_KEY_LEN + 1], int32_t vocab_size,
-                     Err *err);
-void token_image_free(TokenImage *image);
-const DatasetStats *token_image_stats(const TokenImage *image);
-const KeyCounts *token_image_unread(const TokenImage *image);
-const LabelList *token_image_labels(const TokenImage *image);     // empty: not classification data
-const int64_t *token_image_label_counts(const TokenImage *image); // samples of each label
-size_t token_image_files(const TokenImage *image);
-int64_t token_image_file_end(const TokenImage *image, size_t file);
-int64_t token_image_count(const TokenImage *image);
-SampleSize token_image_size(const TokenImage *image, int64_t i); // without touching the sample itself
-Sample token_image_sample(const TokenImage *image, int64_t i);
-void token_image_release(const TokenImage *image); // its pages leave resident memory
+// Maps and checks a file; dataset_close. -1: missing, damaged or of another key; err says why.
+int token_image_open(Dataset **d, const char *file, const char key[TOKEN_KEY_LEN + 1], int32_t vocab_size, Err *err);

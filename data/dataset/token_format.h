@@ -1,6 +1,8 @@
-// token_format: the fixed parts of an image. Private to token_sink.c and token_image.c.
+// token_format: the fixed parts of an image, and a data set as the image that is open. Private to token_sink.c,
+// token_image.c and dataset.c.
 #pragma once
 
+#include "fileio.h"
 #include "token_cache.h"
 
 #define TOKEN_MAGIC "lorac tokens 4\n"
@@ -32,6 +34,23 @@ typedef struct TokenFooter {
 
 _Static_assert(sizeof(TokenHeader) % 8 == 0 && sizeof(TokenFooter) % 8 == 0, "parts are aligned to 8 bytes");
 
-// The image in s->memory becomes the image's own.
-int token_image_from_memory(TokenImage **image, StrBuf *memory, const char *key, int32_t vocab_size, Err *err);
+struct Dataset {
+    FileMap map;  // of the file, or
+    char *memory; // the image itself
+    const uint8_t *data;
+    size_t size;
+    char key[TOKEN_KEY_LEN + 1];
+    DatasetStats stats;
+    const TokenEntry *entries;
+    size_t n_entries;
+    const uint64_t *file_ends;
+    size_t n_files;
+    LabelList labels;
+    int64_t *label_counts;
+    KeyCounts unread;
+    bool score_first;
+};
+
+// Takes the bytes of `memory`.
+void token_image_from_memory(Dataset **d, StrBuf *memory, const char *key, int32_t vocab_size);
 void token_stats_pack(int64_t out[TOKEN_STATS], const DatasetStats *s);

@@ -1,58 +1,43 @@
-// token_cache: the checked reader of images.
+// token_image: opens images, checks every number in them, and reads data sets.
 #include <string.h>
 
 #include <xxhash.h>
 
-#include "fileio.h"
 #include "token_format.h"
 
-struct TokenImage {
-    FileMap map;  // of the file, or
-    char *memory; // the bytes themselves
-    const uint8_t *data;
-    size_t size;
-    DatasetStats stats;
-    const TokenEntry *entries;
-    size_t n_entries;
-    const uint64_t *file_ends;
-    size_t n_files;
-    LabelList labels;
-    int64_t *label_counts;
-    KeyCounts unread;
-};
+// The footer's statistics after the format.
+static const size_t counts[] = {offsetof(DatasetStats, records),
+                                offsetof(DatasetStats, samples),
+                                offsetof(DatasetStats, skipped_unsupervised),
+                                offsetof(DatasetStats, dropped_long),
+                                offsetof(DatasetStats, truncated),
+                                offsetof(DatasetStats, truncated_tokens),
+                                offsetof(DatasetStats, dropped_tokens),
+                                offsetof(DatasetStats, tokens),
+                                offsetof(DatasetStats, supervised),
+                                offsetof(DatasetStats, left_out_bytes),
+                                offsetof(DatasetStats, longest),
+                                offsetof(DatasetStats, ignored_members),
+                                offsetof(DatasetStats, parsed_special),
+                                offsetof(DatasetStats, plain_special),
+                                offsetof(DatasetStats, own_bos),
+                                offsetof(DatasetStats, cannot_stop)};
+_Static_assert(sizeof counts / sizeof *counts == TOKEN_STATS - 1, "one for each place in the footer");
 
 void token_stats_pack(int64_t out[TOKEN_STATS], const DatasetStats *s) {
-    const int64_t values[TOKEN_STATS] = {
-        s->format,          s->records,        s->samples,          s->skipped_unsupervised,
-        s->dropped_long,    s->truncated,      s->truncated_tokens, s->dropped_tokens,
-        s->tokens,          s->supervised,     s->left_out_bytes,   s->longest,
-        s->ignored_members, s->parsed_special, s->plain_special,    s->own_bos,
-        s->cannot_stop};
-    memcpy(out, values, sizeof values);
+    out[0] = s->format;
+    for (int i = 1; i < TOKEN_STATS; i++) memcpy(&out[i], (const char *)s + counts[i - 1], sizeof *out);
 }
 
 // False when a count is negative or the format unknown.
 static bool unpack_stats(DatasetStats *s, const int64_t v[TOKEN_STATS]) {
-    for (int i = 0; i < TOKEN_STATS; i++)
-        if (v[i] < 0) return false;
-    *s = (DatasetStats){.format = v[0] < FORMAT_COUNT ? (DatasetFormat)v[0] : FORMAT_AUTO,
-                        .records = v[1],
-                        .samples = v[2],
-                        .skipped_unsupervised = v[3],
-                        .dropped_long = v[4],
-                        .truncated = v[5],
-                        .truncated_tokens = v[6],
-                        .dropped_tokens = v[7],
-                        .tokens = v[8],
-                        .supervised = v[9],
-                        .left_out_bytes = v[10],
-                        .longest = v[11],
-                        .ignored_members = v[12],
-                        .parsed_special = v[13],
-                        .plain_special = v[14],
-                        .own_bos = v[15],
-                        .cannot_stop = v[16]};
-    return v[0] < FORMAT_COUNT;
+    bool possible = v[0] >= 0 && v[0] < FORMAT_COUNT;
+    *s = (DatasetStats){.format = possible ? (DatasetFormat)v[0] : FORMAT_AUTO};
+    for (int i = 1; i < TOKEN_STATS; i++) {
+        possible &= v[i] >= 0;
+        memcpy((char *)s + counts[i - 1], &v[i], sizeof *v);
+    }
+    return possible;
 }
 
 static int damaged(Err *err, const char *what) {
@@ -60,17 +45,17 @@ static int damaged(Err *err, const char *what) {
 }
 
 // Mapped pages that were only looked through are given back, so that checking a large cache costs no memory.
-static void drop(const TokenImage *image, size_t offset, size_t size) {
+static void drop(const Dataset *image, size_t offset, size_t size) {
     if (image->map.data) file_map_drop(&image->map, offset, size);
 }
 
-void token_image_release(const TokenImage *image) {
+void dataset_release(const Dataset *image) {
     drop(image, 0, image->size);
 }
 
 // ---- checks ----
 
-static int check_hash(const TokenImage *image, const TokenFooter *footer, Err *err) {
+static int check_hash(const Dataset *image, const TokenFooter *footer, Err *err) {
     enum { PIECE = 4 << 20 };
     size_t n = image->size - sizeof footer->hash;
     XXH3_state_t *state = mem_checked(XXH3_createState());
@@ -99,7 +84,7 @@ static const char *next_name(const char **p, const char *end) {
 }
 
 // Counts of unread keys, then labels, then the keys' names.
-static int check_names(TokenImage *image, const int64_t *records, const char *end, const TokenFooter *f, Err *err) {
+static int check_names(Dataset *image, const int64_t *records, const char *end, const TokenFooter *f, Err *err) {
     const char *p = (const char *)(records + f->n_unread + 1), *name;
     for (uint64_t i = 0; i < f->n_labels; i++) {
         if (!(name = next_name(&p, end))) return damaged(err, "its labels are impossible");
@@ -116,7 +101,7 @@ static int check_names(TokenImage *image, const int64_t *records, const char *en
     return 0;
 }
 
-static int check_tables(TokenImage *image, const TokenFooter *f, size_t footer_at, Err *err) {
+static int check_tables(Dataset *image, const TokenFooter *f, size_t footer_at, Err *err) {
     if (!fits(sizeof(TokenHeader), f->entries_offset, 0, 1) ||
         !fits(f->entries_offset, f->tables_offset, f->n_entries, sizeof(TokenEntry)) ||
         !fits(f->tables_offset, footer_at, f->n_files, sizeof(uint64_t)) || f->n_labels > LABELS_MAX ||
@@ -137,7 +122,7 @@ static int check_tables(TokenImage *image, const TokenFooter *f, size_t footer_a
 }
 
 // limit: where the samples end. Adds to the sums what the sample supervises.
-static int check_sample(const TokenImage *image, const TokenEntry *e, uint64_t limit, int32_t vocab_size,
+static int check_sample(const Dataset *image, const TokenEntry *e, uint64_t limit, int32_t vocab_size,
                         int64_t *supervised, Err *err) {
     if (e->offset < sizeof(TokenHeader) || !e->count || e->count > INT32_MAX ||
         !fits(e->offset, limit, sizeof(TokenHead) + (uint64_t)e->count * 5, 1))
@@ -159,7 +144,7 @@ static int check_sample(const TokenImage *image, const TokenEntry *e, uint64_t l
     return 0;
 }
 
-static int check_samples(TokenImage *image, const TokenFooter *footer, int32_t vocab_size, Err *err) {
+static int check_samples(Dataset *image, const TokenFooter *footer, int32_t vocab_size, Err *err) {
     enum { PIECE = 4 << 20 };
     int64_t tokens = 0, supervised = 0;
     size_t dropped = 0;
@@ -177,7 +162,7 @@ static int check_samples(TokenImage *image, const TokenFooter *footer, int32_t v
     return 0;
 }
 
-static int check_image(TokenImage *image, const char *key, int32_t vocab_size, Err *err) {
+static int check_image(Dataset *image, const char *key, int32_t vocab_size, Err *err) {
     TokenFooter footer;
     if (image->size < sizeof(TokenHeader) + sizeof footer || image->size % 8)
         return damaged(err, "its size is impossible");
@@ -194,90 +179,96 @@ static int check_image(TokenImage *image, const char *key, int32_t vocab_size, E
 
 // ---- opening ----
 
-int token_image_open(TokenImage **image, const char *file, const char key[TOKEN_KEY_LEN + 1], int32_t vocab_size,
-                     Err *err) {
-    TokenImage *i = mem_calloc(1, sizeof *i);
-    *image = NULL;
-    if (file_map(&i->map, file, err) == 0) {
-        i->data = i->map.data;
-        i->size = i->map.size;
-        if (check_image(i, key, vocab_size, err) == 0) {
-            *image = i;
-            return 0;
-        }
-    }
-    token_image_free(i);
-    return -1;
+static int check_new(Dataset **d, Dataset *image, const char *key, int32_t vocab_size, Err *err) {
+    int rc = check_image(image, key, vocab_size, err);
+    memcpy(image->key, key, TOKEN_KEY_LEN);
+    *d = rc ? NULL : image;
+    if (rc) dataset_close(image);
+    return rc;
+}
+
+int token_image_open(Dataset **d, const char *file, const char key[TOKEN_KEY_LEN + 1], int32_t vocab_size, Err *err) {
+    FileMap map;
+    *d = NULL;
+    if (file_map(&map, file, err)) return -1;
+    Dataset *image = mem_calloc(1, sizeof *image);
+    *image = (Dataset){.map = map, .data = map.data, .size = map.size};
+    return check_new(d, image, key, vocab_size, err);
 }
 
 // It is checked too: it costs little and tests the writer.
-int token_image_from_memory(TokenImage **image, StrBuf *memory, const char *key, int32_t vocab_size, Err *err) {
-    TokenImage *i = mem_calloc(1, sizeof *i);
-    i->memory = memory->data;
-    i->data = (const uint8_t *)i->memory;
-    i->size = memory->len;
+void token_image_from_memory(Dataset **d, StrBuf *memory, const char *key, int32_t vocab_size) {
+    Err err;
+    Dataset *image = mem_calloc(1, sizeof *image);
+    *image = (Dataset){.memory = memory->data, .data = (const uint8_t *)memory->data, .size = memory->len};
     *memory = (StrBuf){0};
-    CHECK(check_image(i, key, vocab_size, err) == 0, "%s", err->msg);
-    *image = i;
-    return 0;
+    CHECK(check_new(d, image, key, vocab_size, &err) == 0, "%s", err.msg);
 }
 
-void token_image_free(TokenImage *image) {
-    if (!image) return;
-    file_unmap(&image->map);
-    label_list_clear(&image->labels);
-    key_counts_clear(&image->unread);
-    mem_free(image->label_counts);
-    mem_free(image->memory);
-    mem_free(image);
+void dataset_close(Dataset *d) {
+    if (!d) return;
+    file_unmap(&d->map);
+    label_list_clear(&d->labels);
+    key_counts_clear(&d->unread);
+    mem_free(d->label_counts);
+    mem_free(d->memory);
+    mem_free(d);
 }
 
-// ---- what is in it ----
+// ---- reading ----
 
-const DatasetStats *token_image_stats(const TokenImage *image) {
-    return &image->stats;
+const char *dataset_fingerprint(const Dataset *d) {
+    return d->key;
 }
 
-const KeyCounts *token_image_unread(const TokenImage *image) {
-    return &image->unread;
+const DatasetStats *dataset_stats(const Dataset *d) {
+    return &d->stats;
 }
 
-const LabelList *token_image_labels(const TokenImage *image) {
-    return &image->labels;
+const KeyCounts *dataset_unread(const Dataset *d) {
+    return &d->unread;
 }
 
-const int64_t *token_image_label_counts(const TokenImage *image) {
-    return image->label_counts;
+const LabelList *dataset_labels(const Dataset *d) {
+    return d->labels.count ? &d->labels : NULL;
 }
 
-size_t token_image_files(const TokenImage *image) {
-    return image->n_files;
+const int64_t *dataset_label_counts(const Dataset *d) {
+    return d->label_counts;
 }
 
-int64_t token_image_file_end(const TokenImage *image, size_t file) {
-    CHECK(file < image->n_files, "file %zu of %zu", file, image->n_files);
-    return (int64_t)image->file_ends[file];
+bool dataset_scores_first(const Dataset *d) {
+    return d->score_first;
 }
 
-int64_t token_image_count(const TokenImage *image) {
-    return (int64_t)image->n_entries;
+size_t dataset_files(const Dataset *d) {
+    return d->n_files;
 }
 
-static const TokenEntry *entry_at(const TokenImage *image, int64_t i) {
-    CHECK(i >= 0 && (size_t)i < image->n_entries, "sample %lld of %zu", (long long)i, image->n_entries);
-    return &image->entries[i];
+int64_t dataset_file_end(const Dataset *d, size_t file) {
+    CHECK(file < d->n_files, "file %zu of %zu", file, d->n_files);
+    return (int64_t)d->file_ends[file];
 }
 
-SampleSize token_image_size(const TokenImage *image, int64_t i) {
-    const TokenEntry *e = entry_at(image, i);
-    return (SampleSize){e->count, image->labels.count ? 1 : e->value};
+int64_t dataset_count(const Dataset *d) {
+    return (int64_t)d->n_entries;
 }
 
-Sample token_image_sample(const TokenImage *image, int64_t i) {
-    const TokenEntry *e = entry_at(image, i);
-    const TokenHead *head = (const TokenHead *)(image->data + e->offset);
+static const TokenEntry *entry_at(const Dataset *d, int64_t i) {
+    CHECK(i >= 0 && (size_t)i < d->n_entries, "sample %lld of %zu", (long long)i, d->n_entries);
+    return &d->entries[i];
+}
+
+SampleSize dataset_size(const Dataset *d, int64_t i) {
+    const TokenEntry *e = entry_at(d, i);
+    return (SampleSize){e->count, d->labels.count ? 1 : e->value};
+}
+
+Sample dataset_sample(const Dataset *d, int64_t i) {
+    const TokenEntry *e = entry_at(d, i);
+    const TokenHead *head = (const TokenHead *)(d->data + e->offset);
     const int32_t *ids = (const int32_t *)(head + 1);
-    bool classes = image->labels.count;
+    bool classes = d->labels.count;
     return (Sample){.ids = ids,
                     .supervised = (const uint8_t *)(ids + e->count),
                     .count = e->count,

@@ -1,4 +1,4 @@
-// token_cache: the writer of images.
+// token_sink: writes images.
 #include <string.h>
 
 #include <xxhash.h>
@@ -116,7 +116,7 @@ static void put_tables(TokenSink *s, const LabelList *labels, const KeyCounts *u
     pad(s);
 }
 
-int token_sink_finish(TokenImage **image, TokenSink *s, const DatasetStats *stats, const LabelList *labels,
+int token_sink_finish(Dataset **d, TokenSink *s, const DatasetStats *stats, const LabelList *labels,
                       const uint32_t *place, int32_t vocab_size, Err *err) {
     static const KeyCounts none;
     const KeyCounts *unread = s->unread ? s->unread : &none;
@@ -133,12 +133,15 @@ int token_sink_finish(TokenImage **image, TokenSink *s, const DatasetStats *stat
     XXH128_hash_t h = XXH3_128bits_digest(s->hash);
     uint64_t hash[2] = {h.low64, h.high64};
     put(s, hash, sizeof hash);
-    if (!s->path) return token_image_from_memory(image, &s->memory, s->key, vocab_size, err);
+    if (!s->path) {
+        token_image_from_memory(d, &s->memory, s->key, vocab_size);
+        return 0;
+    }
     if (!s->failed) {
         s->failed = file_commit(s->file, &s->why) != 0;
         s->file = NULL;
     }
-    if (!s->failed) s->failed = token_image_open(image, s->path, s->key, vocab_size, &s->why) != 0;
+    if (!s->failed) s->failed = token_image_open(d, s->path, s->key, vocab_size, &s->why) != 0;
     if (s->failed) *err = s->why;
     return s->failed ? -1 : 0;
 }

@@ -72,6 +72,7 @@ int str_shown(const Str *s, int limit) {
 
 int32_t str_next(const Str *s, size_t *at) {
     size_t n;
+    if ((unsigned char)s->data[*at] < 0x80) return s->data[(*at)++];
     int32_t cp = utf8_decode(s->data + *at, s->len - *at, &n);
     *at += n;
     return cp;

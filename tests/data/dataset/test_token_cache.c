@@ -78,7 +78,7 @@ static void test_token_cache_any_wrong_byte_is_noticed(void **state) {
     Dataset *good = open_data(&b, false);
     char *file = only_cache_file();
     ASSERT_OK(file_read(&bytes, &size, file, 1 << 20, &err), &err);
-    TokenImage *image;
+    Dataset *image;
     for (size_t i = 0; i < size; i++) {
         bytes[i] ^= 1 << i % 8;
         scratch_put(file, bytes, size);
@@ -118,7 +118,7 @@ static void test_token_cache_believes_no_impossible_sample(void **state) {
         DatasetStats stats = {.samples = 1, .tokens = 2, .supervised = bad[i].supervised[0] + bad[i].supervised[1]};
         unlink("image");
         TokenSink *s = token_sink_new("image", key);
-        TokenImage *image;
+        Dataset *image;
         Err err;
         token_sink_add(
             s,
