@@ -6,6 +6,7 @@
 
 #include "adapter_internal.h"
 #include "json.h"
+#include "json_save.h"
 
 void adapter_head_lay_out(Adapter *a, const Model *m) {
     const Architecture *arch = m->config.arch;
@@ -77,13 +78,14 @@ void adapter_head_start(const Adapter *a, const Model *m, uint64_t seed, float *
 
 // ---- labels.json: {"id2label": {"0": "name", ...}}, as in Hugging Face's config.json ----
 
-void adapter_labels_print(StrBuf *out, const LabelList *labels) {
-    str_puts(out, "{\n  \"id2label\": {");
+int adapter_labels_save(const LabelList *labels, const char *path, Err *err) {
+    cJSON *root = cJSON_CreateObject(), *names = cJSON_AddObjectToObject(root, "id2label");
     for (size_t i = 0; i < labels->count; i++) {
-        str_printf(out, "%s\n    \"%zu\": ", i ? "," : "", i);
-        json_quote(out, labels->names[i], strlen(labels->names[i]));
+        char id[32];
+        snprintf(id, sizeof id, "%zu", i);
+        cJSON_AddStringToObject(names, id, labels->names[i]);
     }
-    str_puts(out, "\n  }\n}\n");
+    return json_save(path, root, NULL, err);
 }
 
 static int read_names(LabelList *labels, int64_t count, const Json *names, const char *path, Err *err) {

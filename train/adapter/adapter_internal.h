@@ -17,7 +17,7 @@ void adapter_head_lay_out(Adapter *a, const Model *m);
 void adapter_head_point(Adapter *a);
 void adapter_head_start(const Adapter *a, const Model *m, uint64_t seed, float *host);
 // labels.json. The names are added to `labels`; path: for messages.
-void adapter_labels_print(StrBuf *out, const LabelList *labels);
+int adapter_labels_save(const LabelList *labels, const char *path, Err *err);
 int adapter_labels_parse(LabelList *labels, int64_t count, const char *text, size_t size, const char *path, Err *err);
 
 // Of a B: rows of the whole module, as files hold it; of others their own.

@@ -4,6 +4,7 @@
 
 #include "adapter_internal.h"
 #include "fileio.h"
+#include "json_save.h"
 #include "path.h"
 #include "peft_config.h"
 #include "peft_tensors.h"
@@ -220,35 +221,25 @@ static int save_tensors(const Adapter *a, const char *path, Err *err) {
     return rc;
 }
 
-static int save_file(const char *dir, const char *name, const void *data, size_t size, Err *err) {
+static int save_text(const char *dir, const char *name, const char *text, Err *err) {
     char *path = path_join(dir, name);
-    int rc = file_write_whole(path, data, size, NULL, err);
+    int rc = file_write_whole(path, text, strlen(text), NULL, err);
     mem_free(path);
     return rc;
 }
 
-static int save_labels(const Adapter *a, const char *dir, Err *err) {
-    StrBuf text = {0};
-    adapter_labels_print(&text, &a->labels);
-    int rc = save_file(dir, "labels.json", text.data, text.len, err);
-    str_clear(&text);
-    return rc;
-}
-
 static int save_files(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err) {
-    StrBuf config = {0};
-    char *base = utf8_replaced(m->repository ? m->repository : m->path);
-    peft_config_write(&config, a, m, base);
-    mem_free(base);
-    char *tensors = path_join(dir, "adapter_model.safetensors");
+    char *tensors = path_join(dir, "adapter_model.safetensors"), *config = path_join(dir, "adapter_config.json");
+    char *labels = path_join(dir, "labels.json"), *base = utf8_replaced(m->repository ? m->repository : m->path);
     int rc = save_tensors(a, tensors, err);
+    if (rc == 0) rc = json_save(config, peft_config_write(a, m, base), NULL, err);
+    if (rc == 0 && a->config.labels) rc = adapter_labels_save(&a->labels, labels, err);
+    if (rc == 0 && a->chat_template) rc = save_text(dir, "chat_template.jinja", a->chat_template, err);
+    if (rc == 0 && model_card) rc = save_text(dir, "README.md", model_card, err);
+    mem_free(base);
+    mem_free(labels);
+    mem_free(config);
     mem_free(tensors);
-    if (rc == 0) rc = save_file(dir, "adapter_config.json", config.data, config.len, err);
-    if (rc == 0 && a->config.labels) rc = save_labels(a, dir, err);
-    if (rc == 0 && a->chat_template)
-        rc = save_file(dir, "chat_template.jinja", a->chat_template, strlen(a->chat_template), err);
-    if (rc == 0 && model_card) rc = save_file(dir, "README.md", model_card, strlen(model_card), err);
-    str_clear(&config);
     return rc;
 }
 

@@ -1,29 +1,19 @@
-// peft_config_write: writes adapter_config.json (see peft_config.h).
+// peft_config_write: adapter_config.json as PEFT reads it (see peft_config.h).
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "json.h"
 #include "peft_config.h"
 
-// A float as Python would print the number a person typed: the shortest digits that give the same float back.
-static void print_float(StrBuf *out, float v) {
+// The number that a person typed: the shortest digits that give the same float.
+static double typed(float v) {
     char text[32];
     for (int digits = 1; digits <= 9; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, (double)v);
         if (strtof(text, NULL) == v) break;
     }
-    str_puts(out, text);
-    if (!strpbrk(text, ".e")) str_puts(out, ".0");
-}
-
-// PEFT declares alphas as integers.
-static void print_alpha(StrBuf *out, float v) {
-    if (v == floorf(v) && v < 1e9f)
-        str_printf(out, "%.0f", (double)v);
-    else
-        print_float(out, v);
+    return strtod(text, NULL);
 }
 
 static int64_t trained_layers(const Adapter *a, const Module *module) {
@@ -33,7 +23,7 @@ static int64_t trained_layers(const Adapter *a, const Module *module) {
     return n;
 }
 
-// All modules are trained in the same layers, so that layers_to_transform can say which.
+// All modules are trained in the same layers: layers_to_transform can list them.
 static bool is_regular(const Adapter *a) {
     const AdapterConfig *c = &a->config;
     int64_t layers = c->layers ? c->n_layers : a->model->layers;
@@ -42,36 +32,40 @@ static bool is_regular(const Adapter *a) {
     return true;
 }
 
-static void print_layers(StrBuf *out, const Adapter *a) {
+static cJSON *layers_to_transform(const Adapter *a) {
     const AdapterConfig *c = &a->config;
-    if (!c->layers || !is_regular(a)) {
-        str_puts(out, "null");
-        return;
-    }
-    for (int64_t i = 0; i < c->n_layers; i++) str_printf(out, "%s    %lld", i ? ",\n" : "[\n", (long long)c->layers[i]);
-    str_puts(out, "\n  ]");
+    if (!c->layers || !is_regular(a)) return cJSON_CreateNull();
+    cJSON *list = cJSON_CreateArray();
+    for (int64_t i = 0; i < c->n_layers; i++) cJSON_AddItemToArray(list, cJSON_CreateNumber((double)c->layers[i]));
+    return list;
+}
+
+static const char *leaf_of(const Module *module) {
+    const char *dot = strrchr(module->name, '.');
+    return dot ? dot + 1 : module->name;
+}
+
+// The module of a segment by PEFT's full name; the caller frees.
+static char *module_path(const AdapterSegment *s) {
+    static const size_t before = sizeof "base_model.model." - 1, after = sizeof ".lora_A.weight" - 1;
+    return mem_strndup(s->name + before, strlen(s->name) - before - after);
 }
 
 // ---- target_modules ----
 
-// Trained wherever layers_to_transform lets PEFT look.
+// Trained in every layer that layers_to_transform admits.
 static bool is_complete(const Adapter *a, const Module *m) {
     if (!(m->parts & a->config.projections)) return false;
     return is_regular(a) || trained_layers(a, m) == a->model->layers;
 }
 
-// True when PEFT would find only trained modules by this name.
+// True when PEFT finds only trained modules by this name.
 static bool is_exact(const Adapter *a, const Architecture *arch, const char *name) {
     for (const Module *m = arch->hf.modules; m->name; m++)
         if (architecture_is_end_of(name, m->name) && !is_complete(a, m)) return false;
     for (const char *const *other = arch->hf_linears; *other; other++)
         if (architecture_is_end_of(name, *other)) return false;
     return true;
-}
-
-static const char *leaf_of(const Module *module) {
-    const char *dot = strrchr(module->name, '.');
-    return dot ? dot + 1 : module->name;
 }
 
 // The shortest name that is exact; NULL: only the paths of single layers are.
@@ -81,135 +75,92 @@ static const char *short_target(const Adapter *a, const Model *m, const Module *
     return is_exact(a, arch, leaf_of(module)) ? leaf_of(module) : is_exact(a, arch, module->name) ? module->name : NULL;
 }
 
-static void print_target(StrBuf *out, const char *name, size_t len) {
-    str_printf(out, "%s    ", out->data[out->len - 1] == '[' ? "\n" : ",\n");
-    json_quote(out, name, len);
-}
-
 // A short name may stand for several modules: GPT-2's c_proj.
-static bool printed_before(const Adapter *a, const Model *m, const Module *module, const char *name) {
-    for (const Module *other = m->config.arch->hf.modules; other < module; other++) {
-        const char *was = other->parts & a->config.projections ? short_target(a, m, other) : NULL;
-        if (was && strcmp(was, name) == 0) return true;
-    }
-    return false;
+static void add_once(cJSON *list, const char *name) {
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list) if (strcmp(item->valuestring, name) == 0) return;
+    cJSON_AddItemToArray(list, cJSON_CreateString(name));
 }
 
-// A segment's module, as PEFT calls it.
-static const char *module_path(const AdapterSegment *s, size_t *len) {
-    static const size_t before = sizeof "base_model.model." - 1, behind = sizeof ".lora_A.weight" - 1;
-    *len = strlen(s->name) - before - behind;
-    return s->name + before;
-}
-
-static void print_targets(StrBuf *out, const Adapter *a, const Model *m) {
-    str_puts(out, "[");
+static cJSON *target_modules(const Adapter *a, const Model *m) {
+    cJSON *list = cJSON_CreateArray();
     for (const Module *module = m->config.arch->hf.modules; module->name; module++) {
         if (!(module->parts & a->config.projections)) continue;
         const char *name = short_target(a, m, module);
-        if (name && !printed_before(a, m, module, name)) print_target(out, name, strlen(name));
+        if (name) add_once(list, name);
         for (int64_t i = 0; !name && i < a->n_segments; i++) {
-            const AdapterSegment *s = &a->segments[i];
-            size_t len;
-            if (s->kind != SEGMENT_A || s->module != module) continue;
-            const char *path = module_path(s, &len);
-            print_target(out, path, len);
+            if (a->segments[i].kind != SEGMENT_A || a->segments[i].module != module) continue;
+            char *path = module_path(&a->segments[i]);
+            add_once(list, path);
+            mem_free(path);
         }
     }
-    str_puts(out, "\n  ]");
+    return list;
 }
 
 // ---- rank_pattern and alpha_pattern ----
 
-typedef struct PatternKind {
-    const char *key;
-    float (*value)(const AdapterSegment *s);
-    void (*print)(StrBuf *out, float value);
-    float usual;
-} PatternKind;
-
-static float rank_value(const AdapterSegment *s) {
-    return (float)s->rows;
-}
-
-static float alpha_value(const AdapterSegment *s) {
-    return s->alpha;
-}
-
-static void print_rank(StrBuf *out, float v) {
-    str_printf(out, "%.0f", (double)v);
+static double pattern_value(const AdapterSegment *s, bool is_alpha) {
+    return is_alpha ? (double)s->alpha : (double)s->rows;
 }
 
 // True when all trained layers of all modules that end with `name` have this value.
-static bool is_shared(const Adapter *a, const PatternKind *k, const char *name, float value) {
+static bool is_shared(const Adapter *a, bool is_alpha, const char *name, double value) {
     for (int64_t i = 0; i < a->n_segments; i++) {
         const AdapterSegment *s = &a->segments[i];
-        if (s->kind == SEGMENT_A && architecture_is_end_of(name, s->module->name) && k->value(s) != value) return false;
+        if (s->kind == SEGMENT_A && architecture_is_end_of(name, s->module->name) &&
+            pattern_value(s, is_alpha) != value)
+            return false;
     }
     return true;
 }
 
-// The shortest name that means this value only; NULL: the path of the layer.
-static const char *short_pattern(const Adapter *a, const PatternKind *k, const AdapterSegment *s) {
-    float v = k->value(s);
-    if (is_shared(a, k, leaf_of(s->module), v)) return leaf_of(s->module);
-    return is_shared(a, k, s->module->name, v) ? s->module->name : NULL;
-}
-
-// A name that is shared stands at its first module.
-static bool named_before(const Adapter *a, int64_t segment, const char *name) {
-    for (int64_t i = 0; i < segment; i++) {
-        const AdapterSegment *s = &a->segments[i];
-        if (s->kind == SEGMENT_A && architecture_is_end_of(name, s->module->name)) return true;
-    }
-    return false;
-}
-
-static void print_pattern(StrBuf *out, const Adapter *a, const PatternKind *k) {
-    const char *separator = "\n    ";
-    str_printf(out, "  \"%s\": {", k->key);
+// The values that differ from `usual`, each under the shortest name that has this value only: the module's last word,
+// its name, or the path of one layer.
+static cJSON *pattern(const Adapter *a, bool is_alpha, double usual) {
+    cJSON *object = cJSON_CreateObject();
     for (int64_t i = 0; i < a->n_segments; i++) {
         const AdapterSegment *s = &a->segments[i];
-        if (s->kind != SEGMENT_A || k->value(s) == k->usual) continue;
-        const char *name = short_pattern(a, k, s), *path = name;
-        size_t len = name ? strlen(name) : 0;
-        if (name && named_before(a, i, name)) continue;
-        if (!name) path = module_path(s, &len);
-        str_puts(out, separator);
-        json_quote(out, path, len);
-        str_puts(out, ": ");
-        k->print(out, k->value(s));
-        separator = ",\n    ";
+        double value = pattern_value(s, is_alpha);
+        if (s->kind != SEGMENT_A || value == usual) continue;
+        char *path = module_path(s);
+        const char *name = is_shared(a, is_alpha, leaf_of(s->module), value) ? leaf_of(s->module)
+                           : is_shared(a, is_alpha, s->module->name, value)  ? s->module->name
+                                                                             : path;
+        if (!cJSON_GetObjectItemCaseSensitive(object, name))
+            cJSON_AddNumberToObject(object, name, is_alpha ? typed(s->alpha) : value);
+        mem_free(path);
     }
-    str_puts(out, separator[0] == ',' ? "\n  }" : "}");
+    return object;
 }
 
-void peft_config_write(StrBuf *out, const Adapter *a, const Model *m, const char *base_model) {
+cJSON *peft_config_write(const Adapter *a, const Model *m, const char *base_model) {
     const AdapterConfig *c = &a->config;
-    str_puts(out, "{\n");
-    print_pattern(out, a, &(PatternKind){"alpha_pattern", alpha_value, print_alpha, c->alpha});
-    str_puts(out, ",\n  \"auto_mapping\": null,\n  \"base_model_name_or_path\": ");
-    json_quote(out, base_model, strlen(base_model));
-    str_printf(out, ",\n  \"bias\": \"none\",\n  \"fan_in_fan_out\": %s", m->config.arch->hf_conv1d ? "true" : "false");
-    str_puts(out, ",\n  \"inference_mode\": true,\n"
-                  "  \"init_lora_weights\": true,\n  \"layer_replication\": null,\n  \"layers_pattern\": null,\n"
-                  "  \"layers_to_transform\": ");
-    print_layers(out, a);
-    str_puts(out, ",\n  \"loftq_config\": {},\n  \"lora_alpha\": ");
-    print_alpha(out, c->alpha);
-    str_puts(out, ",\n  \"lora_dropout\": ");
-    print_float(out, c->dropout);
-    str_puts(out, ",\n  \"megatron_config\": null,\n  \"megatron_core\": \"megatron.core\",\n"
-                  "  \"modules_to_save\": ");
-    if (c->labels)
-        str_printf(out, "[\n    \"%s\"\n  ]", architecture_class_head(m->config.arch));
-    else
-        str_puts(out, "null");
-    str_puts(out, ",\n  \"peft_type\": \"LORA\",\n");
-    str_printf(out, "  \"r\": %lld,\n", (long long)c->rank);
-    print_pattern(out, a, &(PatternKind){"rank_pattern", rank_value, print_rank, (float)c->rank});
-    str_puts(out, ",\n  \"revision\": null,\n  \"target_modules\": ");
-    print_targets(out, a, m);
-    str_printf(out, ",\n  \"task_type\": \"%s\",\n  \"use_dora\": false,\n  \"use_rslora\": %s\n}",
-               c->labels ? "SEQ_CLS" : "CAUSAL_LM", c->rslora ? "true" : "false");
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddItemToObject(o, "alpha_pattern", pattern(a, true, (double)c->alpha));
+    cJSON_AddNullToObject(o, "auto_mapping");
+    cJSON_AddStringToObject(o, "base_model_name_or_path", base_model);
+    cJSON_AddStringToObject(o, "bias", "none");
+    cJSON_AddBoolToObject(o, "fan_in_fan_out", m->config.arch->hf_conv1d);
+    cJSON_AddTrueToObject(o, "inference_mode");
+    cJSON_AddTrueToObject(o, "init_lora_weights");
+    cJSON_AddNullToObject(o, "layer_replication");
+    cJSON_AddNullToObject(o, "layers_pattern");
+    cJSON_AddItemToObject(o, "layers_to_transform", layers_to_transform(a));
+    cJSON_AddObjectToObject(o, "loftq_config");
+    cJSON_AddNumberToObject(o, "lora_alpha", typed(c->alpha));
+    cJSON_AddNumberToObject(o, "lora_dropout", typed(c->dropout));
+    cJSON_AddNullToObject(o, "megatron_config");
+    cJSON_AddStringToObject(o, "megatron_core", "megatron.core");
+    const char *head = architecture_class_head(m->config.arch);
+    cJSON_AddItemToObject(o, "modules_to_save", c->labels ? cJSON_CreateStringArray(&head, 1) : cJSON_CreateNull());
+    cJSON_AddStringToObject(o, "peft_type", "LORA");
+    cJSON_AddNumberToObject(o, "r", (double)c->rank);
+    cJSON_AddItemToObject(o, "rank_pattern", pattern(a, false, (double)c->rank));
+    cJSON_AddNullToObject(o, "revision");
+    cJSON_AddItemToObject(o, "target_modules", target_modules(a, m));
+    cJSON_AddStringToObject(o, "task_type", c->labels ? "SEQ_CLS" : "CAUSAL_LM");
+    cJSON_AddFalseToObject(o, "use_dora");
+    cJSON_AddBoolToObject(o, "use_rslora", c->rslora);
+    return o;
 }

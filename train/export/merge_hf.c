@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 
 #include "fileio.h"
-#include "json.h"
+#include "json_save.h"
 #include "merge_internal.h"
 #include "path.h"
 #include "safetensors.h"
@@ -109,26 +109,21 @@ static int compare_lines(const void *a, const void *b) {
 }
 
 static int write_index(const Merge *g, const Shard *shards, size_t n, const char *dir, Err *err) {
-    size_t total = 0;
+    double total = 0;
     IndexLine *lines = mem_alloc(g->n, sizeof *lines);
     for (size_t s = 0; s < n; s++)
         for (size_t i = shards[s].begin; i < shards[s].end; i++) {
             lines[i] = (IndexLine){g->tensors[i].source->name, shards[s].name};
-            total += merge_bytes(&g->tensors[i]);
+            total += (double)merge_bytes(&g->tensors[i]);
         }
     qsort(lines, g->n, sizeof *lines, compare_lines);
-    StrBuf text = {0};
-    str_printf(&text, "{\n  \"metadata\": {\n    \"total_size\": %zu\n  },\n  \"weight_map\": {", total);
-    for (size_t i = 0; i < g->n; i++) {
-        str_puts(&text, i ? ",\n    " : "\n    ");
-        json_quote(&text, lines[i].tensor, strlen(lines[i].tensor));
-        str_printf(&text, ": \"%s\"", lines[i].file);
-    }
-    str_puts(&text, "\n  }\n}\n");
+    cJSON *root = cJSON_CreateObject();
+    cJSON_AddNumberToObject(cJSON_AddObjectToObject(root, "metadata"), "total_size", total);
+    cJSON *map = cJSON_AddObjectToObject(root, "weight_map");
+    for (size_t i = 0; i < g->n; i++) cJSON_AddStringToObject(map, lines[i].tensor, lines[i].file);
     char *path = path_join(dir, "model.safetensors.index.json");
-    int rc = file_write_whole(path, text.data, text.len, NULL, err);
+    int rc = json_save(path, root, NULL, err);
     mem_free(path);
-    str_clear(&text);
     mem_free(lines);
     return rc;
 }

@@ -208,17 +208,18 @@ static void test_adapter_writes_the_config_that_every_release_reads(void **state
     char *text, *card;
     size_t size;
     ASSERT_OK(file_read(&text, &size, "peft/adapter_config.json", 1 << 20, &err), &err);
-    assert_string_equal(text, "{\n  \"alpha_pattern\": {},\n  \"auto_mapping\": null,\n"
-                              "  \"base_model_name_or_path\": \"base.gguf\",\n  \"bias\": \"none\",\n"
-                              "  \"fan_in_fan_out\": false,\n  \"inference_mode\": true,\n"
-                              "  \"init_lora_weights\": true,\n  \"layer_replication\": null,\n"
-                              "  \"layers_pattern\": null,\n  \"layers_to_transform\": null,\n"
-                              "  \"loftq_config\": {},\n  \"lora_alpha\": 6,\n  \"lora_dropout\": 0.1,\n"
-                              "  \"megatron_config\": null,\n  \"megatron_core\": \"megatron.core\",\n"
-                              "  \"modules_to_save\": null,\n  \"peft_type\": \"LORA\",\n  \"r\": 4,\n"
-                              "  \"rank_pattern\": {},\n  \"revision\": null,\n  \"target_modules\": [\n"
-                              "    \"q_proj\",\n    \"v_proj\"\n  ],\n  \"task_type\": \"CAUSAL_LM\",\n"
-                              "  \"use_dora\": false,\n  \"use_rslora\": false\n}");
+    assert_string_equal(text, "{\n\t\"alpha_pattern\":\t{\n\t},\n\t\"auto_mapping\":\tnull,\n"
+                              "\t\"base_model_name_or_path\":\t\"base.gguf\",\n\t\"bias\":\t\"none\",\n"
+                              "\t\"fan_in_fan_out\":\tfalse,\n\t\"inference_mode\":\ttrue,\n"
+                              "\t\"init_lora_weights\":\ttrue,\n\t\"layer_replication\":\tnull,\n"
+                              "\t\"layers_pattern\":\tnull,\n\t\"layers_to_transform\":\tnull,\n"
+                              "\t\"loftq_config\":\t{\n\t},\n\t\"lora_alpha\":\t6,\n\t\"lora_dropout\":\t0.1,\n"
+                              "\t\"megatron_config\":\tnull,\n\t\"megatron_core\":\t\"megatron.core\",\n"
+                              "\t\"modules_to_save\":\tnull,\n\t\"peft_type\":\t\"LORA\",\n\t\"r\":\t4,\n"
+                              "\t\"rank_pattern\":\t{\n\t},\n\t\"revision\":\tnull,\n"
+                              "\t\"target_modules\":\t[\"q_proj\", \"v_proj\"],\n"
+                              "\t\"task_type\":\t\"CAUSAL_LM\",\n"
+                              "\t\"use_dora\":\tfalse,\n\t\"use_rslora\":\tfalse\n}\n");
     ASSERT_OK(file_read(&card, &size, "peft/README.md", 1 << 20, &err), &err);
     assert_string_equal(card, "# card\n");
     mem_free(text);

@@ -186,16 +186,13 @@ static Adapter *check_logits(const Case *c, const char *path) {
 static void check_case(const char *name, const char *patterns) {
     Case c = open_case(name);
     Err err;
-    StrBuf text = {0};
     Adapter *a = check_logits(&c, c.dir), *b;
-    peft_config_write(&text, a, c.model, "base");
-    StrBuf flat = {0};
-    for (const char *p = text.data; *p; p++)
-        if (*p != ' ' && *p != '\n') str_add(&flat, p, 1);
+    cJSON *config = peft_config_write(a, c.model, "base");
+    char *flat = cJSON_PrintUnformatted(config);
     for (const char *p = patterns; *p; p += strcspn(p, ";"), p += *p == ';') {
         char part[512];
         snprintf(part, sizeof part, "%.*s", (int)strcspn(p, ";"), p);
-        if (!strstr(flat.data, part)) fail_msg("%s: %s lacks %s", name, flat.data, part);
+        if (!strstr(flat, part)) fail_msg("%s: %s lacks %s", name, flat, part);
     }
     ASSERT_OK(adapter_save_peft(a, c.model, "saved", NULL, &err), &err);
     b = check_logits(&c, "saved");
@@ -209,8 +206,8 @@ static void check_case(const char *name, const char *patterns) {
         adapter_free(b);
         adapter_free(check_logits(&c, "again"));
     }
-    str_clear(&flat);
-    str_clear(&text);
+    cJSON_free(flat);
+    cJSON_Delete(config);
     adapter_free(a);
     close_case(&c);
     c = open_case_on(name, strided_open()); // a device, on which q, k and v lie stacked
@@ -237,6 +234,30 @@ static void test_peft_adapters_compute_what_peft_does(void **state) {
     check_case("mixtral", "[\"q_proj\",\"o_proj\"];\"rank_pattern\":{\"o_proj\":1}");
     check_case("bert", "\"rank_pattern\":{\"attention.output.dense\":3,\"bert.encoder.layer.1.output.dense\":1};"
                        "\"modules_to_save\":[\"classifier\"]");
+}
+
+// BERT's output.dense is the end of attention.output.dense: both names are written where they share a value.
+static void test_peft_writes_a_pattern_for_every_module(void **state) {
+    (void)state;
+    Case c = open_case("bert");
+    AdapterConfig config = {.rank = 2, .alpha = 4};
+    Adapter *a, *b;
+    Err err;
+    AdapterRank *each = mem_calloc((size_t)c.model->config.layers * PROJ_COUNT, sizeof *each);
+    for (int64_t i = 0; i < c.model->config.layers; i++) {
+        each[i * PROJ_COUNT + PROJ_O] = each[i * PROJ_COUNT + PROJ_DOWN] = (AdapterRank){3, 4};
+        each[i * PROJ_COUNT + PROJ_UP] = (AdapterRank){2, 4};
+    }
+    adapter_config_set_each(&config, each, c.model);
+    ASSERT_OK(adapter_new(&a, c.model, &config, 1, false, &err), &err);
+    for (int64_t i = 0; i < a->count; i++) a->params[i] = 0.01f;
+    ASSERT_OK(adapter_save_peft(a, c.model, "saved", NULL, &err), &err);
+    ASSERT_OK(adapter_load(&b, c.model, "saved", false, &err), &err);
+    assert_int_equal(a->count, b->count);
+    adapter_free(a);
+    adapter_free(b);
+    adapter_config_clear(&config);
+    close_case(&c);
 }
 
 // ---- tensors by other names, and what is named when something is missing ----
@@ -332,5 +353,6 @@ static void test_peft_rank_beyond_the_file(void **state) {
 }
 
 TEST_MAIN(TEST(test_peft_targets_are_those_of_peft), TEST(test_peft_targets_refuse_what_python_does_not_know),
-          SCRATCH_TEST(test_peft_adapters_compute_what_peft_does), SCRATCH_TEST(test_peft_tensors_by_other_names),
+          SCRATCH_TEST(test_peft_adapters_compute_what_peft_does),
+          SCRATCH_TEST(test_peft_writes_a_pattern_for_every_module), SCRATCH_TEST(test_peft_tensors_by_other_names),
           SCRATCH_TEST(test_peft_folder_without_safetensors), SCRATCH_TEST(test_peft_rank_beyond_the_file))

@@ -39,9 +39,9 @@ static void test_cli_classify_decoder(void **state) {
     tiny_model_write("m.gguf", &TINY_MODEL);
     check_has(TRAIN("m.gguf") "--output_dir out", 0, "macro-F1");
     check_file("out/train_log.jsonl", "\"eval_macro_f1\": ");
-    check_file("out/adapter/labels.json", "\"1\": \"side\"");
-    check_file("out/adapter/adapter_config.json", "\"task_type\": \"SEQ_CLS\"");
-    check_file("out/adapter/adapter_config.json", "\"modules_to_save\": [\n    \"score\"\n  ]");
+    check_file("out/adapter/labels.json", "\"1\":\t\"side\"");
+    check_file("out/adapter/adapter_config.json", "\"task_type\":\t\"SEQ_CLS\"");
+    check_file("out/adapter/adapter_config.json", "\"modules_to_save\":\t[\"score\"]");
     check_file("out/adapter/README.md", "AutoModelForSequenceClassification");
     assert_false(path_exists("out/adapter.gguf") || path_exists("out/Modelfile"));
     check_has(TRAIN("m.gguf") "--output_dir out", 0, "a classifier of 3 classes"); // finished: verified once more
@@ -73,7 +73,7 @@ static void test_cli_classify_encoder(void **state) {
     family_close(&f);
     check_has(TRAIN("bert-0") "--output_dir out --lora_target_modules '[\"query\",\"value\"]'", 0,
               "with the head classifier");
-    check_file("out/adapter/adapter_config.json", "\"modules_to_save\": [\n    \"classifier\"\n  ]");
+    check_file("out/adapter/adapter_config.json", "\"modules_to_save\":\t[\"classifier\"]");
     check_has("verify out --model bert-0", 0, "verified");
     check_has("inspect bert-0", 0, "vocabulary 64, context 24");
     check_has("eval out/config.json", 0, "accuracy=");
