@@ -128,6 +128,17 @@ static int check_splitting(const Folder *f) {
                      f->dir);
 }
 
+// Of these classes transformers makes the normalizer anew, from the flags of tokenizer_config.json.
+static const Json *bert_flags(const Folder *f) {
+    static const char *const classes[] = {"BertTokenizer",      "BertTokenizerFast",       "DistilBertTokenizer",
+                                          "MPNetTokenizer",     "DistilBertTokenizerFast", "ElectraTokenizer",
+                                          "MPNetTokenizerFast", "ElectraTokenizerFast"};
+    const Json *name = json_get(root(f->config), "tokenizer_class");
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        if (json_is_string(name, classes[i])) return root(f->config);
+    return NULL;
+}
+
 // ---- special tokens ----
 
 // The id of a role's token: as tokenizer_config.json or special_tokens_map.json name it, -1 when they do not.
@@ -258,6 +269,7 @@ static int read_parts(Folder *f, TokenizerParts *p) {
     if (open_folder(f) != 0 || check_splitting(f) != 0) return -1;
     const NamingFiles naming = {root(f->config), root(f->special_map), root(f->added), root(f->tokenizer)};
     if (named_tokens_read(&f->named, &naming, f->err) != 0) return err_context(f->err, "%s", f->dir);
+    f->named.bert = bert_flags(f);
     if (!f->tokenizer) {
         if (tokenizer_vocab_txt_read(p, f->vocab_txt, f->vocab_txt_size, root(f->config), &f->named, f->err) != 0)
             return err_context(f->err, "%s/vocab.txt", f->dir);

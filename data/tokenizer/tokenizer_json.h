@@ -22,6 +22,7 @@ typedef struct NamedTokens { // init with {0}
     size_t n_added, added_capacity;
     JsonStr *special; // all that are named as special
     size_t n_special, special_capacity;
+    const Json *bert; // flags of tokenizer_config.json that go before those of a BertNormalizer; NULL: none
 } NamedTokens;
 typedef struct NamingFiles { // roots, NULL: no such file
     const Json *config;      // tokenizer_config.json

@@ -60,11 +60,15 @@ static int read_strip(JsonTokenizer *t, const Json *v) {
 
 static int read_bert(JsonTokenizer *t, const Json *v) {
     BertNormalizer b;
+    const Json *config = t->named->bert;
     if (component_keys(v, "clean_text handle_chinese_chars strip_accents lowercase", t->err) != 0 ||
         component_flag(&b.clean_text, v, "clean_text", true, t->err) != 0 ||
         component_flag(&b.handle_chinese_chars, v, "handle_chinese_chars", true, t->err) != 0 ||
         component_flag(&b.lowercase, v, "lowercase", true, t->err) != 0 ||
-        component_flag(&b.strip_accents, v, "strip_accents", b.lowercase, t->err) != 0)
+        component_flag(&b.lowercase, config, "do_lower_case", b.lowercase, t->err) != 0 ||
+        component_flag(&b.strip_accents, v, "strip_accents", b.lowercase, t->err) != 0 ||
+        component_flag(&b.strip_accents, config, "strip_accents", b.strip_accents, t->err) != 0 ||
+        component_flag(&b.handle_chinese_chars, config, "tokenize_chinese_chars", b.handle_chinese_chars, t->err) != 0)
         return -1;
     normalizer_add_bert(t->parts->normalizer, &b);
     return 0;

@@ -292,6 +292,41 @@ static void test_folder_special_tokens_and_flags(void **state) {
     assert_refused("expected an object");
 }
 
+// The ids are those of transformers 5.24 (AutoTokenizer): of BERT's classes the flags of tokenizer_config.json count.
+static void test_folder_flags_of_bert(void **state) {
+    (void)state;
+    static const struct {
+        const char *config;
+        int32_t ids[4];
+    } cases[] = {{"\"BertTokenizer\"", {1, 8, 5, 6}},
+                 {"\"BertTokenizer\",\"do_lower_case\":false", {2, 4, 5, 6}},
+                 {"\"BertTokenizerFast\",\"strip_accents\":false", {1, 3, 5, 6}},
+                 {"\"DistilBertTokenizer\",\"tokenize_chinese_chars\":false", {1, 8, 7}},
+                 {"\"PreTrainedTokenizerFast\",\"do_lower_case\":false", {1, 8, 5, 6}},
+                 {"\"BertTokenizer\",\"do_lower_case\":false,\"strip_accents\":true", {2, 0, 5, 6}}};
+    static const char text[] = "HELLO H\u00e9 \u4e2d\u6587";
+    folder_put(
+        "tokenizer.json",
+        "{\"normalizer\":{\"type\":\"BertNormalizer\",\"clean_text\":true,\"handle_chinese_chars\":true,"
+        "\"strip_accents\":null,\"lowercase\":true},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},"
+        "\"decoder\":{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true},\"model\":{\"type\":\"WordPiece\","
+        "\"unk_token\":\"[UNK]\",\"continuing_subword_prefix\":\"##\",\"max_input_chars_per_word\":100,"
+        "\"vocab\":{\"[UNK]\":0,\"hello\":1,\"HELLO\":2,\"h\u00e9\":3,\"H\u00e9\":4,\"\u4e2d\":5,\"\u6587\":6,"
+        "\"\u4e2d\u6587\":7,\"he\":8}}}");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *config = mem_printf("{\"tokenizer_class\":%s}", cases[i].config);
+        folder_put("tokenizer_config.json", config);
+        Tokenizer *t = folder_tokenizer();
+        TokenIds ids = {0};
+        tokenizer_encode(t, text, sizeof text - 1, NULL, false, &ids);
+        assert_int_equal(ids.count, cases[i].ids[3] ? 4 : 3);
+        assert_memory_equal(ids.ids, cases[i].ids, ids.count * sizeof *ids.ids);
+        token_ids_clear(&ids);
+        tokenizer_free(t);
+        mem_free(config);
+    }
+}
+
 static void test_folder_tokens_are_not_taken_apart(void **state) {
     (void)state;
     folder_put("tokenizer.json", GOOD);
@@ -427,6 +462,6 @@ TEST_MAIN(SCRATCH_TEST(test_json_unknown_components_are_named), SCRATCH_TEST(tes
           SCRATCH_TEST(test_json_deep_nesting_is_refused), SCRATCH_TEST(test_json_merges_never_make_control_tokens),
           SCRATCH_TEST(test_json_ids_may_have_holes), SCRATCH_TEST(test_folder_alone),
           SCRATCH_TEST(test_folder_of_gpt2), SCRATCH_TEST(test_folder_special_tokens_and_flags),
-          SCRATCH_TEST(test_folder_tokens_are_not_taken_apart), SCRATCH_TEST(test_folder_end_tokens),
-          SCRATCH_TEST(test_folder_chat_templates), SCRATCH_TEST(test_folder_fingerprint),
-          SCRATCH_TEST(test_json_survives_damage))
+          SCRATCH_TEST(test_folder_flags_of_bert), SCRATCH_TEST(test_folder_tokens_are_not_taken_apart),
+          SCRATCH_TEST(test_folder_end_tokens), SCRATCH_TEST(test_folder_chat_templates),
+          SCRATCH_TEST(test_folder_fingerprint), SCRATCH_TEST(test_json_survives_damage))
