@@ -133,16 +133,11 @@ static bool has_temporaries(void) {
     return status == 0;
 }
 
-// SIGTERM before it is listened to ends the process as by default.
-static bool ended_early(const Kind *k, int status) {
-    return k->signal == SIGTERM && WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM;
-}
-
 static void try(const Kind *k, const char *scene, long at) {
     int status = wait_at_most(start_with_fault(k, scene, at));
     if (status == -1) {
         found(k, scene, at, "hangs", status);
-    } else if (!status_is_good(k, status) && !ended_early(k, status)) {
+    } else if (!status_is_good(k, status)) {
         found(k, scene, at, "does not end with a status and a line", status);
     }
     status = wait_at_most(start("out", words));
