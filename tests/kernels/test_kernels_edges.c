@@ -255,19 +255,8 @@ static void test_kernels_refuse_wrong_shapes(void **state) {
     }
 }
 
-int main(int argc, char **argv) {
-    if (argc > 1) cmocka_set_test_filter(argv[1]);
-    const struct CMUnitTest tests[] = {
-        TEST(test_kernels_expand_every_half),
-        TEST(test_kernels_expand_every_scale),
-        TEST(test_kernels_weight_finite),
-        TEST(test_kernels_weight_finite_rows),
-        TEST(test_kernels_dropout_keeps_the_asked_share),
-        TEST(test_kernels_dropout_mask_follows_the_token),
-        TEST(test_kernels_expf),
-        TEST(test_kernels_tanhf),
-        TEST(test_kernels_normal),
-        TEST(test_kernels_refuse_wrong_shapes),
-    };
-    return cmocka_run_group_tests(tests, open_backends, NULL);
-}
+TEST_MAIN_WITH(open_backends, NULL, TEST(test_kernels_expand_every_half), TEST(test_kernels_expand_every_scale),
+               TEST(test_kernels_weight_finite), TEST(test_kernels_weight_finite_rows),
+               TEST(test_kernels_dropout_keeps_the_asked_share), TEST(test_kernels_dropout_mask_follows_the_token),
+               TEST(test_kernels_expf), TEST(test_kernels_tanhf), TEST(test_kernels_normal),
+               TEST(test_kernels_refuse_wrong_shapes))

@@ -252,8 +252,4 @@ static void test_kernels_torch_cpu(void **state) {
     check_backend(kernels_cpu("v4"));
 }
 
-int main(int argc, char **argv) {
-    if (argc > 1) cmocka_set_test_filter(argv[1]);
-    const struct CMUnitTest tests[] = {TEST(test_kernels_torch_reference), TEST(test_kernels_torch_cpu)};
-    return cmocka_run_group_tests(tests, load_golden, NULL);
-}
+TEST_MAIN_WITH(load_golden, NULL, TEST(test_kernels_torch_reference), TEST(test_kernels_torch_cpu))

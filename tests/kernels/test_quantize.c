@@ -277,16 +277,7 @@ static void test_quantize_weight_refuses(void **state) {
     free_fixture(f);
 }
 
-int main(int argc, char **argv) {
-    if (argc > 1) cmocka_set_test_filter(argv[1]);
-    const struct CMUnitTest tests[] = {
-        TEST(test_quantize_packs_as_gguf_py_and_nf4),
-        TEST(test_quantize_backends_pack_the_same_bits),
-        TEST(test_quantize_pack_says_what_does_not_fit),
-        TEST(test_quantize_weight_int8),
-        TEST(test_quantize_weight_nf4),
-        TEST(test_quantize_weight_takes_what_it_says),
-        TEST(test_quantize_weight_refuses),
-    };
-    return cmocka_run_group_tests(tests, open_backends, NULL);
-}
+TEST_MAIN_WITH(open_backends, NULL, TEST(test_quantize_packs_as_gguf_py_and_nf4),
+               TEST(test_quantize_backends_pack_the_same_bits), TEST(test_quantize_pack_says_what_does_not_fit),
+               TEST(test_quantize_weight_int8), TEST(test_quantize_weight_nf4),
+               TEST(test_quantize_weight_takes_what_it_says), TEST(test_quantize_weight_refuses))

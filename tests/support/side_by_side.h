@@ -1,6 +1,7 @@
 // side_by_side: TEST_MAIN for tests that mostly wait: each in a process of its own, all at the same time.
 #pragma once
 
+#include <errno.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,7 +14,7 @@ static inline int run_side_by_side(const struct CMUnitTest *tests, size_t n) {
     for (size_t i = 0; i < n; i++) {
         pid_t pid = fork();
         if (pid == 0) {
-            execl("/proc/self/exe", tests[i].name, tests[i].name, NULL);
+            execl("/proc/self/exe", program_invocation_name, tests[i].name, NULL);
             _exit(127);
         }
         if (pid < 0) failed++;
@@ -23,9 +24,10 @@ static inline int run_side_by_side(const struct CMUnitTest *tests, size_t n) {
 }
 
 #define TEST_MAIN_SIDE_BY_SIDE(...)                                                                                    \
-    int main(int argc, char **argv) {                                                                                  \
+    static int run_file(int argc, char **argv) {                                                                       \
         const struct CMUnitTest tests[] = {__VA_ARGS__};                                                               \
         if (argc == 1) return run_side_by_side(tests, sizeof tests / sizeof *tests);                                   \
         cmocka_set_test_filter(argv[1]);                                                                               \
         return cmocka_run_group_tests(tests, NULL, NULL);                                                              \
-    }
+    }                                                                                                                  \
+    TEST_FILE(run_file)

@@ -1,7 +1,9 @@
 // test: a thin layer over cmocka. A test file lists its tests once:
 //   static void test_gguf_rejects_bad_magic(void **state) { ... }
 //   TEST_MAIN(TEST(test_gguf_rejects_bad_magic))
-// Run one: ./test_gguf '*bad_magic*'. Exit status: number of failures; 77: skipped as a whole (CTest SKIP_RETURN_CODE).
+// Run one: build/test_gguf '*bad_magic*'. Exit status: number of failures; 77: skipped (CTest SKIP_RETURN_CODE).
+// A program holds several test files and runs the one whose name it is called by (test_main.c): build/test_gguf is a
+// link to it.
 #pragma once
 
 #include <setjmp.h>
@@ -17,11 +19,27 @@
 
 enum { TEST_SKIPPED = 77 };
 #define TEST(f) cmocka_unit_test(f)
-#define TEST_MAIN(...)                                                                                                 \
-    int main(int argc, char **argv) {                                                                                  \
+#define TEST_MAIN(...) TEST_MAIN_WITH(NULL, NULL, __VA_ARGS__)
+// With a set-up and a tear-down of the whole file.
+#define TEST_MAIN_WITH(set_up, tear_down, ...)                                                                         \
+    static int run_file(int argc, char **argv) {                                                                       \
         if (argc > 1) cmocka_set_test_filter(argv[1]);                                                                 \
         const struct CMUnitTest tests[] = {__VA_ARGS__};                                                               \
-        return cmocka_run_group_tests(tests, NULL, NULL);                                                              \
+        return cmocka_run_group_tests(tests, set_up, tear_down);                                                       \
+    }                                                                                                                  \
+    TEST_FILE(run_file)
+
+// A test file with arguments of its own names its main function.
+typedef struct TestFile {
+    const char *path;
+    int (*run)(int argc, char **argv);
+    struct TestFile *next;
+} TestFile;
+void test_file_add(TestFile *f);
+#define TEST_FILE(run_function)                                                                                        \
+    __attribute__((constructor)) static void add_file(void) {                                                          \
+        static TestFile file = {__FILE__, run_function, NULL};                                                         \
+        test_file_add(&file);                                                                                          \
     }
 
 // Fails unless `call` returns 0, printing the Err message.

@@ -45,7 +45,8 @@ static void test_demo_data_tokens_as_transformers(void **state) {
     gguf_close(g);
 }
 
-int main(void) {
+static int run_all(int argc, char **argv) {
+    (void)argc, (void)argv;
     const struct CMUnitTest tests[] = {SCRATCH_TEST(test_demo_data_tokens_as_transformers)};
     if (!path_exists(model_path())) {
         printf("skipped: %s is not there\n", model_path());
@@ -53,3 +54,5 @@ int main(void) {
     }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+
+TEST_FILE(run_all)

@@ -459,7 +459,7 @@ static void test_fileio_hashes(void **state) {
 }
 
 #define FILE_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-int main(int argc, char **argv) {
+static int run_all(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "read-truncated-map") == 0) return read_truncated_map();
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {FILE_TEST(test_fileio_write_and_read_back),
@@ -479,3 +479,5 @@ int main(int argc, char **argv) {
                                        FILE_TEST(test_fileio_hashes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+
+TEST_FILE(run_all)

@@ -63,10 +63,12 @@ static void test_smollm2_loads_quickly(void **state) {
     assert_true(best < 0.5);
 }
 
-int main(int argc, char **argv) {
+static int run_all(int argc, char **argv) {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     if (access(model_path(), R_OK) != 0) return TEST_SKIPPED;
     const struct CMUnitTest tests[] = {TEST(test_smollm2_ids_as_reference), TEST(test_smollm2_special_tokens),
                                        TEST(test_smollm2_loads_quickly)};
     return cmocka_run_group_tests(tests, open_model, close_model);
 }
+
+TEST_FILE(run_all)

@@ -37,7 +37,4 @@ static void test_cuda_fp8_losses_of_bf16(void **state) {
     if (!(fall > 0.9 && fall < 1.1)) fail_msg("the losses of fp8 fall %g times as far as those of bf16", fall);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {TEST(test_cuda_fp8_losses_of_bf16)};
-    return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
-}
+TEST_MAIN_WITH(tiny_dir_setup, tiny_dir_teardown, TEST(test_cuda_fp8_losses_of_bf16))

@@ -157,12 +157,5 @@ static int use_plain_cpu(void **state) {
     return 0;
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        TEST(test_cuda_fixed_point_has_the_cpus_bits),
-        TEST(test_cuda_clock_goes_on),
-        TEST(test_cuda_adamw_has_the_cpus_bits),
-        TEST(test_cuda_adamw_skips_bad_steps),
-    };
-    return cmocka_run_group_tests(tests, use_plain_cpu, NULL);
-}
+TEST_MAIN_WITH(use_plain_cpu, NULL, TEST(test_cuda_fixed_point_has_the_cpus_bits), TEST(test_cuda_clock_goes_on),
+               TEST(test_cuda_adamw_has_the_cpus_bits), TEST(test_cuda_adamw_skips_bad_steps))

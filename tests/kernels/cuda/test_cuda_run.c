@@ -290,20 +290,10 @@ static void test_cuda_run_fails_in_one_line(void **state) {
     tiny_run_close(&r);
 }
 
-int main(int argc, char **argv) {
-    if (argc > 1) cmocka_set_test_filter(argv[1]);
-    const struct CMUnitTest tests[] = {TEST(test_cuda_run_losses_of_the_cpu),
-                                       TEST(test_cuda_run_rows_of_a_pass),
-                                       TEST(test_cuda_run_replayed_passes_have_the_same_bits),
-                                       TEST(test_cuda_run_evaluations_change_no_bit),
-                                       TEST(test_cuda_run_norm_without_the_loss_scale),
-                                       TEST(test_cuda_run_levels_have_the_same_bits),
-                                       TEST(test_cuda_run_evaluates_like_the_cpu),
-                                       TEST(test_cuda_run_rehearses_every_shape),
-                                       TEST(test_cuda_run_resumes_with_the_same_bits),
-                                       TEST(test_cuda_run_finds_its_loss_scale),
-                                       TEST(test_cuda_run_allocates_nothing_after_the_first_epoch),
-                                       TEST(test_cuda_run_chooses_the_level_that_fits),
-                                       TEST(test_cuda_run_fails_in_one_line)};
-    return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
-}
+TEST_MAIN_WITH(tiny_dir_setup, tiny_dir_teardown, TEST(test_cuda_run_losses_of_the_cpu),
+               TEST(test_cuda_run_rows_of_a_pass), TEST(test_cuda_run_replayed_passes_have_the_same_bits),
+               TEST(test_cuda_run_evaluations_change_no_bit), TEST(test_cuda_run_norm_without_the_loss_scale),
+               TEST(test_cuda_run_levels_have_the_same_bits), TEST(test_cuda_run_evaluates_like_the_cpu),
+               TEST(test_cuda_run_rehearses_every_shape), TEST(test_cuda_run_resumes_with_the_same_bits),
+               TEST(test_cuda_run_finds_its_loss_scale), TEST(test_cuda_run_allocates_nothing_after_the_first_epoch),
+               TEST(test_cuda_run_chooses_the_level_that_fits), TEST(test_cuda_run_fails_in_one_line))

@@ -142,10 +142,12 @@ static void test_limits_of_ranks_and_rows(void **state) {
     CHECK_ALL(limits);
 }
 
-int main(int argc, char **argv) {
+static int run_all(int argc, char **argv) {
     cmocka_set_test_filter(argc > 1 ? argv[1] : "*limits_of*");
     const struct CMUnitTest tests[] = {
         SCRATCH_TEST(test_limits_of_heads), SCRATCH_TEST(test_limits_of_sizes), SCRATCH_TEST(test_limits_of_experts),
         SCRATCH_TEST(test_limits_of_ranks_and_rows), SCRATCH_TEST(test_limits_long_layers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+
+TEST_FILE(run_all)

@@ -417,7 +417,7 @@ static void test_weight_source_survives_a_shard_that_shrinks(void **state) {
     mem_free(text);
 }
 
-int main(int argc, char **argv) {
+static int run_all(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "read-after-truncation") == 0) return read_after_truncation();
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
@@ -437,3 +437,5 @@ int main(int argc, char **argv) {
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+
+TEST_FILE(run_all)

@@ -9,6 +9,7 @@
 
 #include "path.h"
 #include "rank_job.h"
+#include "test.h"
 
 // Seconds. A rank that was killed before it had found the others is missed by them ddp_timeout after their own start,
 // which on a busy machine is after its death.
@@ -87,7 +88,7 @@ static int kill_and_compare(Tally *t, int kills, const char *words) {
     return run_to_its_end(3, "killed", words) ? -1 : compare();
 }
 
-int main(int argc, char **argv) {
+static int run_kills(int argc, char **argv) {
     int kills = argc > 1 ? atoi(argv[1]) : 5;
     Tally t = {.seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1};
     char words[64];
@@ -102,3 +103,5 @@ int main(int argc, char **argv) {
     tiny_dir_teardown(NULL);
     return rc ? 1 : 0;
 }
+
+TEST_FILE(run_kills)

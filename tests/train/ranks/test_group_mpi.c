@@ -166,15 +166,7 @@ static void test_group_mpi_leaves_signals_alone(void **state) {
     closedir(tasks);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        TEST(test_group_mpi_numbers_the_ranks),
-        TEST(test_group_mpi_sums),
-        TEST(test_group_mpi_broadcasts_from_each_rank),
-        TEST(test_group_mpi_gathers),
-        TEST(test_group_mpi_agrees),
-        TEST(test_group_mpi_waits_asleep),
-        TEST(test_group_mpi_leaves_signals_alone),
-    };
-    return cmocka_run_group_tests(tests, open_group, close_group);
-}
+TEST_MAIN_WITH(open_group, close_group, TEST(test_group_mpi_numbers_the_ranks), TEST(test_group_mpi_sums),
+               TEST(test_group_mpi_broadcasts_from_each_rank), TEST(test_group_mpi_gathers),
+               TEST(test_group_mpi_agrees), TEST(test_group_mpi_waits_asleep),
+               TEST(test_group_mpi_leaves_signals_alone))

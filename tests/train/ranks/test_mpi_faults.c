@@ -146,7 +146,7 @@ static int set_up(void **state) {
     return job_wait(&job, 0, time_now() + 60);
 }
 
-int main(int argc, char **argv) {
+static int run_all(int argc, char **argv) {
     if (system("command -v mpirun >/dev/null 2>&1") != 0) {
         printf("skipped: no mpirun (Debian: openmpi-bin)\n");
         return TEST_SKIPPED;
@@ -161,3 +161,5 @@ int main(int argc, char **argv) {
     };
     return cmocka_run_group_tests(tests, set_up, tiny_dir_teardown);
 }
+
+TEST_FILE(run_all)

@@ -117,7 +117,7 @@ static void test_mpirun_lets_rank_0_speak(void **state) {
     mem_free(text);
 }
 
-int main(int argc, char **argv) {
+static int run_all(int argc, char **argv) {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     if (system("command -v mpirun >/dev/null 2>&1")) return TEST_SKIPPED;
     const struct CMUnitTest tests[] = {TEST(test_mpirun_has_the_bits_of_one),
@@ -125,3 +125,5 @@ int main(int argc, char **argv) {
                                        TEST(test_mpirun_says_an_error_once), TEST(test_mpirun_lets_rank_0_speak)};
     return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
 }
+
+TEST_FILE(run_all)

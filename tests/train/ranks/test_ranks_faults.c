@@ -228,22 +228,10 @@ static int set_up(void **state) {
     return 0;
 }
 
-int main(int argc, char **argv) {
-    if (argc > 1) cmocka_set_test_filter(argv[1]);
-    const struct CMUnitTest tests[] = {
-        TEST(test_a_killed_rank_ends_the_others),
-        TEST(test_rank_0_killed_ends_the_others),
-        TEST(test_killed_before_the_first_snapshot),
-        TEST(test_a_stopped_rank_ends_the_others_in_time),
-        TEST(test_a_rank_that_never_comes),
-        TEST(test_a_signal_to_one_rank_stops_all),
-        TEST(test_signals_to_all_ranks_are_one_request),
-        TEST(test_ranks_must_have_the_same_config),
-        TEST(test_ranks_must_have_the_same_data),
-        TEST(test_ranks_must_compute_the_same_bits),
-        TEST(test_an_error_of_one_rank_is_said_once),
-        TEST(test_a_config_that_is_not_there_is_said_once),
-        TEST(test_data_may_lie_elsewhere),
-    };
-    return cmocka_run_group_tests(tests, set_up, tiny_dir_teardown);
-}
+TEST_MAIN_WITH(set_up, tiny_dir_teardown, TEST(test_a_killed_rank_ends_the_others),
+               TEST(test_rank_0_killed_ends_the_others), TEST(test_killed_before_the_first_snapshot),
+               TEST(test_a_stopped_rank_ends_the_others_in_time), TEST(test_a_rank_that_never_comes),
+               TEST(test_a_signal_to_one_rank_stops_all), TEST(test_signals_to_all_ranks_are_one_request),
+               TEST(test_ranks_must_have_the_same_config), TEST(test_ranks_must_have_the_same_data),
+               TEST(test_ranks_must_compute_the_same_bits), TEST(test_an_error_of_one_rank_is_said_once),
+               TEST(test_a_config_that_is_not_there_is_said_once), TEST(test_data_may_lie_elsewhere))

@@ -300,12 +300,7 @@ static void test_ranks_that_differ_are_named(void **state) {
     run_as_ranks(3, diverge, NULL);
 }
 
-int main(int argc, char **argv) {
-    if (argc > 1) cmocka_set_test_filter(argv[1]);
-    const struct CMUnitTest tests[] = {
-        TEST(test_ranks_have_the_bits_of_one), TEST(test_ranks_of_packed_rows_have_the_bits_of_one),
-        TEST(test_ranks_stop_together),        TEST(test_ranks_skip_together),
-        TEST(test_ranks_resume_on_any_number), TEST(test_ranks_keep_the_rows_of_a_step),
-        TEST(test_ranks_that_differ_are_named)};
-    return cmocka_run_group_tests(tests, setup, tiny_dir_teardown);
-}
+TEST_MAIN_WITH(setup, tiny_dir_teardown, TEST(test_ranks_have_the_bits_of_one),
+               TEST(test_ranks_of_packed_rows_have_the_bits_of_one), TEST(test_ranks_stop_together),
+               TEST(test_ranks_skip_together), TEST(test_ranks_resume_on_any_number),
+               TEST(test_ranks_keep_the_rows_of_a_step), TEST(test_ranks_that_differ_are_named))

@@ -63,9 +63,5 @@ static void test_rank_0_is_lost_at_any_moment(void **state) {
     sweep(0);
 }
 
-int main(int argc, char **argv) {
-    const struct CMUnitTest tests[] = {TEST(test_a_rank_is_lost_at_any_moment),
-                                       TEST(test_rank_0_is_lost_at_any_moment)};
-    if (argc > 1) cmocka_set_test_filter(argv[1]);
-    return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
-}
+TEST_MAIN_WITH(tiny_dir_setup, tiny_dir_teardown, TEST(test_a_rank_is_lost_at_any_moment),
+               TEST(test_rank_0_is_lost_at_any_moment))

@@ -336,7 +336,7 @@ static void test_spawn_count_of_a_pod(void **state) {
     unsetenv("LORAC_MODULES");
 }
 
-int main(int argc, char **argv) {
+static int run_all(int argc, char **argv) {
     const struct CMUnitTest tests[] = {TEST(test_spawn_ranks_meet),
                                        TEST(test_spawn_pods_meet),
                                        TEST(test_spawn_makes_a_secret),
@@ -354,3 +354,5 @@ int main(int argc, char **argv) {
     cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+
+TEST_FILE(run_all)

@@ -146,9 +146,5 @@ static void test_chart_takes_any_values(void **state) {
     assert_int_equal(none.len, 0);
 }
 
-int main(int argc, char **argv) {
-    if (argc > 1) cmocka_set_test_filter(argv[1]);
-    const struct CMUnitTest tests[] = {TEST(test_log_reads_back), TEST(test_log_of_ranks), TEST(test_log_is_cut_back),
-                                       TEST(test_log_of_others_stays), TEST(test_chart_takes_any_values)};
-    return cmocka_run_group_tests(tests, make_file, remove_file);
-}
+TEST_MAIN_WITH(make_file, remove_file, TEST(test_log_reads_back), TEST(test_log_of_ranks), TEST(test_log_is_cut_back),
+               TEST(test_log_of_others_stays), TEST(test_chart_takes_any_values))

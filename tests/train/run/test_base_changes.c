@@ -137,13 +137,6 @@ static void test_base_gone(void **state) {
 }
 
 #define ONE(f) cmocka_unit_test_setup_teardown(f, make_model, free_model)
-int main(int argc, char **argv) {
-    if (argc > 1) cmocka_set_test_filter(argv[1]);
-    const struct CMUnitTest tests[] = {ONE(test_base_overwritten_in_place),
-                                       ONE(test_base_overwritten_before_a_stop),
-                                       ONE(test_base_replaced),
-                                       ONE(test_base_grown),
-                                       ONE(test_base_cut),
-                                       ONE(test_base_gone)};
-    return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
-}
+TEST_MAIN_WITH(tiny_dir_setup, tiny_dir_teardown, ONE(test_base_overwritten_in_place),
+               ONE(test_base_overwritten_before_a_stop), ONE(test_base_replaced), ONE(test_base_grown),
+               ONE(test_base_cut), ONE(test_base_gone))

@@ -286,7 +286,7 @@ static void test_io_verbs_leave_no_half_file(void **state) {
     }
 }
 
-int main(int argc, char **argv) {
+static int run_all(int argc, char **argv) {
     if (argc > 1) only = argv[1];
     if (argc > 2) first = atol(argv[2]);
     if (argc > 3) step = atol(argv[3]);
@@ -296,3 +296,5 @@ int main(int argc, char **argv) {
                                        TEST(test_io_stop_while_the_config_is_read)};
     return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
 }
+
+TEST_FILE(run_all)

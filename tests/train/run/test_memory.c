@@ -109,7 +109,8 @@ static void test_memory_limit_is_kept(void **state) {
     mem_free(plan);
 }
 
-int main(void) {
+static int run_all(int argc, char **argv) {
+    (void)argc, (void)argv;
     const struct CMUnitTest tests[] = {SCRATCH_TEST(test_memory_is_as_planned),
                                        SCRATCH_TEST(test_memory_limit_is_kept)};
     if (!model_file()) {
@@ -118,3 +119,5 @@ int main(void) {
     }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+
+TEST_FILE(run_all)

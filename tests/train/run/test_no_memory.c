@@ -188,10 +188,12 @@ static void test_no_memory_all_verbs(void **state) {
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) sweep(&others[i], "malloc", 1, -150, 20);
 }
 
-int main(int argc, char **argv) {
+static int run_all(int argc, char **argv) {
     cmocka_set_test_filter(argc > 1 ? argv[1] : "*sample*");
     const struct CMUnitTest tests[] = {TEST(test_no_memory_sample_train), TEST(test_no_memory_sample_verbs),
                                        TEST(test_no_memory_all_odd), TEST(test_no_memory_all_even),
                                        TEST(test_no_memory_all_verbs)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
+
+TEST_FILE(run_all)

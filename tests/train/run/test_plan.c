@@ -156,14 +156,9 @@ static void test_plan_reads_no_weight(void **state) {
     tiny_run_close(&r);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_plan_is_what_a_run_takes, tiny_dir_setup, tiny_dir_teardown),
-        cmocka_unit_test_setup_teardown(test_plan_chooses_as_a_run_does, tiny_dir_setup, tiny_dir_teardown),
-        cmocka_unit_test_setup_teardown(test_plan_for_a_named_gpu, tiny_dir_setup, tiny_dir_teardown),
-        cmocka_unit_test_setup_teardown(test_plan_for_several_gpus, tiny_dir_setup, tiny_dir_teardown),
-        cmocka_unit_test(test_plan_knows_gpus_by_name),
-        cmocka_unit_test_setup_teardown(test_plan_reads_no_weight, tiny_dir_setup, tiny_dir_teardown),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+TEST_MAIN(cmocka_unit_test_setup_teardown(test_plan_is_what_a_run_takes, tiny_dir_setup, tiny_dir_teardown),
+          cmocka_unit_test_setup_teardown(test_plan_chooses_as_a_run_does, tiny_dir_setup, tiny_dir_teardown),
+          cmocka_unit_test_setup_teardown(test_plan_for_a_named_gpu, tiny_dir_setup, tiny_dir_teardown),
+          cmocka_unit_test_setup_teardown(test_plan_for_several_gpus, tiny_dir_setup, tiny_dir_teardown),
+          cmocka_unit_test(test_plan_knows_gpus_by_name),
+          cmocka_unit_test_setup_teardown(test_plan_reads_no_weight, tiny_dir_setup, tiny_dir_teardown))

@@ -265,7 +265,7 @@ static void test_run_leaves_a_directory_to_its_next_run(void **state) {
     mem_free(log);
 }
 
-int main(int argc, char **argv) {
+static int run_all(int argc, char **argv) {
     if (argc > 1) kills = atoi(argv[1]);
     const struct CMUnitTest tests[] = {TEST(test_run_undisturbed),
                                        TEST(test_run_survives_kill_9),
@@ -281,3 +281,5 @@ int main(int argc, char **argv) {
                                        TEST(test_run_warns_of_a_log_that_cannot_be_written)};
     return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
 }
+
+TEST_FILE(run_all)

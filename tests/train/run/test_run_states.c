@@ -275,16 +275,8 @@ static void test_state_longer_while_the_rate_is_the_same(void **state) {
     must_end("cosine", "max_steps=4", 0, NULL);
 }
 
-int main(int argc, char **argv) {
-    if (argc > 1) cmocka_set_test_filter(argv[1]);
-    const struct CMUnitTest tests[] = {TEST(test_state_best_snapshot_lost_after_the_end),
-                                       TEST(test_state_best_snapshot_lost_on_the_way),
-                                       TEST(test_state_early_stop_and_its_best_lost),
-                                       TEST(test_state_adapter_half_there),
-                                       TEST(test_state_snapshots_all_damaged),
-                                       TEST(test_state_small_files),
-                                       TEST(test_state_limit_of_file_sizes),
-                                       TEST(test_state_longer_at_a_constant_rate),
-                                       TEST(test_state_longer_while_the_rate_is_the_same)};
-    return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
-}
+TEST_MAIN_WITH(tiny_dir_setup, tiny_dir_teardown, TEST(test_state_best_snapshot_lost_after_the_end),
+               TEST(test_state_best_snapshot_lost_on_the_way), TEST(test_state_early_stop_and_its_best_lost),
+               TEST(test_state_adapter_half_there), TEST(test_state_snapshots_all_damaged),
+               TEST(test_state_small_files), TEST(test_state_limit_of_file_sizes),
+               TEST(test_state_longer_at_a_constant_rate), TEST(test_state_longer_while_the_rate_is_the_same))

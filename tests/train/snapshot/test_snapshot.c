@@ -429,18 +429,9 @@ static void test_snapshot_directory_that_cannot_be_listed(void **state) {
 }
 
 #define ONE(f) cmocka_unit_test_setup(f, empty_out)
-int main(int argc, char **argv) {
-    if (argc > 1) cmocka_set_test_filter(argv[1]);
-    const struct CMUnitTest tests[] = {ONE(test_snapshot_goes_on_bit_for_bit),
-                                       ONE(test_snapshot_of_step_0_can_be_written),
-                                       ONE(test_snapshot_notices_damage),
-                                       ONE(test_snapshot_notices_every_byte_of_the_manifest),
-                                       ONE(test_snapshot_resume_rules),
-                                       ONE(test_snapshot_order_is_by_step),
-                                       ONE(test_snapshot_refuses_another_format),
-                                       ONE(test_snapshot_refuses_other_data_and_base),
-                                       ONE(test_snapshot_prune_keeps_the_last_two_and_the_best),
-                                       ONE(test_snapshot_directory_that_cannot_be_listed),
-                                       ONE(test_snapshot_survives_each_failing_call)};
-    return cmocka_run_group_tests(tests, make_out, remove_out);
-}
+TEST_MAIN_WITH(make_out, remove_out, ONE(test_snapshot_goes_on_bit_for_bit),
+               ONE(test_snapshot_of_step_0_can_be_written), ONE(test_snapshot_notices_damage),
+               ONE(test_snapshot_notices_every_byte_of_the_manifest), ONE(test_snapshot_resume_rules),
+               ONE(test_snapshot_order_is_by_step), ONE(test_snapshot_refuses_another_format),
+               ONE(test_snapshot_refuses_other_data_and_base), ONE(test_snapshot_prune_keeps_the_last_two_and_the_best),
+               ONE(test_snapshot_directory_that_cannot_be_listed), ONE(test_snapshot_survives_each_failing_call))

@@ -281,21 +281,11 @@ static void test_trainer_refuses_what_does_not_fit(void **state) {
     tiny_run_close(&r);
 }
 
-int main(int argc, char **argv) {
-    if (argc > 1) cmocka_set_test_filter(argv[1]);
-    const struct CMUnitTest tests[] = {TEST(test_trainer_split_of_a_batch_changes_no_bit),
-                                       TEST(test_trainer_checkpointing_changes_no_bit),
-                                       TEST(test_trainer_options_have_an_effect),
-                                       TEST(test_trainer_each_projection_alone_learns),
-                                       TEST(test_trainer_warm_up_is_steps_or_a_fraction),
-                                       TEST(test_trainer_learns),
-                                       TEST(test_trainer_loss_is_per_supervised_token),
-                                       TEST(test_trainer_gradient_is_that_of_the_loss),
-                                       TEST(test_trainer_dropout_is_keyed_by_step_and_row),
-                                       TEST(test_trainer_epochs),
-                                       TEST(test_trainer_memory_is_flat),
-                                       TEST(test_trainer_stops_after_three_bad_steps),
-                                       TEST(test_trainer_abandoned_step_leaves_no_trace),
-                                       TEST(test_trainer_refuses_what_does_not_fit)};
-    return cmocka_run_group_tests(tests, tiny_dir_setup, tiny_dir_teardown);
-}
+TEST_MAIN_WITH(tiny_dir_setup, tiny_dir_teardown, TEST(test_trainer_split_of_a_batch_changes_no_bit),
+               TEST(test_trainer_checkpointing_changes_no_bit), TEST(test_trainer_options_have_an_effect),
+               TEST(test_trainer_each_projection_alone_learns), TEST(test_trainer_warm_up_is_steps_or_a_fraction),
+               TEST(test_trainer_learns), TEST(test_trainer_loss_is_per_supervised_token),
+               TEST(test_trainer_gradient_is_that_of_the_loss), TEST(test_trainer_dropout_is_keyed_by_step_and_row),
+               TEST(test_trainer_epochs), TEST(test_trainer_memory_is_flat),
+               TEST(test_trainer_stops_after_three_bad_steps), TEST(test_trainer_abandoned_step_leaves_no_trace),
+               TEST(test_trainer_refuses_what_does_not_fit))

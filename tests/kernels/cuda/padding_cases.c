@@ -3,7 +3,10 @@
 //
 // Each case makes its matrices with PAD rows more than the op needs. The reference sees the first rows alone; what it
 // leaves is filled with what padding must be.
-#include "cuda_ops.h"
+#include "padding_cases.h"
+
+#include <math.h>
+#include <string.h>
 
 enum { PAD = 7, SPARE_SAMPLES = 2 };
 
@@ -191,11 +194,9 @@ static const OpSize heads[] = {
 };
 static const OpSize classes[] = {{.t = 6, .n = 5, .k = 32}};
 
-static const OpCase cases[] = {
+const OpCase padding_cases[] = {
     OP_CASE(gather_rows_forward, rows), OP_CASE(gather_rows_backward, rows),
     OP_CASE(scatter_rows, rows),        OP_CASE(attention, attention),
     OP_CASE(lora_backward, loras),      OP_CASE(head_loss, heads),
     OP_CASE(class_loss, classes),       {0},
 };
-
-CUDA_OP_TESTS(cases)

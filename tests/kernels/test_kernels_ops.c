@@ -1,11 +1,11 @@
-// test_kernels: the three tests that every table of op cases goes through, on each copy of the CPU backend that this
-// machine can run. A test program names its table: KERNEL_TESTS(op_cases_matmul).
-#pragma once
-
+// Every op of the CPU backend against the reference, on each copy that this machine can run; with other numbers of
+// threads; with a NaN in each input. The argument names the table of op cases (op_table.h).
 #include <stdlib.h>
 
-#include "opcheck.h"
+#include "op_table.h"
 #include "test.h"
+
+static const OpCase *cases; // the table, up to an op without a name
 
 static Backend *open_backend(const char *device, const char *isa, int threads) {
     Err err;
@@ -31,7 +31,8 @@ static void check_against(const OpRun *want, const OpCase *c, const OpSize *size
 }
 
 // The reference must be finite without poison, or NaN would agree with NaN.
-static void match_reference(const OpCase *cases) {
+static void test_kernels_match_reference(void **state) {
+    (void)state;
     Backend *ref = open_backend("ref", NULL, 1);
     for (const OpCase *c = cases; c->name; c++)
         for (int s = 0; s < c->n_sizes; s++) {
@@ -47,7 +48,8 @@ static void match_reference(const OpCase *cases) {
     backend_close(ref);
 }
 
-static void ignore_threads(const OpCase *cases) {
+static void test_kernels_ignore_threads(void **state) {
+    (void)state;
     for (size_t i = 0; i < sizeof all_isas / sizeof *all_isas; i++) {
         if (!kernels_cpu(all_isas[i])) continue;
         Backend *one = open_backend("cpu", all_isas[i], 1), *two = open_backend("cpu", all_isas[i], 2);
@@ -66,7 +68,8 @@ static void ignore_threads(const OpCase *cases) {
 }
 
 // A NaN in each random input in turn, at the sizes that are quick on the reference.
-static void show_nan(const OpCase *cases) {
+static void test_kernels_show_nan(void **state) {
+    (void)state;
     Backend *ref = open_backend("ref", NULL, 1), *cpu = open_backend("cpu", NULL, 2);
     for (const OpCase *c = cases; c->name; c++)
         for (int s = 0; s < c->n_sizes; s++) {
@@ -86,16 +89,13 @@ static void show_nan(const OpCase *cases) {
     backend_close(cpu);
 }
 
-#define KERNEL_TESTS(table)                                                                                            \
-    static void test_kernels_match_reference(void **state) {                                                           \
-        (void)state;                                                                                                   \
-        match_reference(table);                                                                                        \
-    }                                                                                                                  \
-    static void test_kernels_ignore_threads(void **state) {                                                            \
-        (void)state;                                                                                                   \
-        ignore_threads(table);                                                                                         \
-    }                                                                                                                  \
-    static void test_kernels_show_nan(void **state) {                                                                  \
-        (void)state;                                                                                                   \
-        show_nan(table);                                                                                               \
-    }
+static int run_table(int argc, char **argv) {
+    cases = op_table(argc > 1 ? argv[1] : "");
+    if (!cases) return fprintf(stderr, "usage: %s TABLE [PATTERN]\n", argv[0]), 2;
+    if (argc > 2) cmocka_set_test_filter(argv[2]);
+    const struct CMUnitTest tests[] = {TEST(test_kernels_match_reference), TEST(test_kernels_ignore_threads),
+                                       TEST(test_kernels_show_nan)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+TEST_FILE(run_table)

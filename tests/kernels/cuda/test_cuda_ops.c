@@ -1,12 +1,12 @@
-// cuda_ops: the tests that every table of op cases goes through on the emulated
-// CUDA device, in each type of activations. A test program names its table:
-// CUDA_OP_TESTS(op_cases_matmul).
-#pragma once
-
+// Every op of the emulated CUDA device against the reference, in each type of activations; in other orders of threads;
+// with a NaN in each input. The argument names the table of op cases (op_table.h), or is "padding" (padding_cases.c).
 #include <string.h>
 
 #include "cuda_open.h"
-#include "opcheck.h"
+#include "op_table.h"
+#include "padding_cases.h"
+
+static const OpCase *cases; // the table, up to an op without a name
 
 static const DType activation_types[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
 enum { ACTIVATION_TYPES = 3 };
@@ -18,8 +18,7 @@ static Backend *open_reference(void) {
     return b;
 }
 
-// Rows back to back; rows that begin and end at 16 bytes, and rows that do not:
-// in turn over types and sizes.
+// Rows back to back; rows that begin and end at 16 bytes, and rows that do not: in turn over types and sizes.
 static OpSetup setup_of(int type, int size) {
     static const int64_t gaps[] = {0, 8, 3};
     return (OpSetup){.poison = -1, .activation = activation_types[type], .gap = gaps[(type + size) % 3]};
@@ -49,7 +48,8 @@ static bool is_turn(const OpCase *c, int type, int size) {
     return type == 0 || (type == 1 ? size % 2 == 0 : size % 6 == 1);
 }
 
-static void match_reference(const OpCase *cases) {
+static void test_cuda_matches_reference(void **state) {
+    (void)state;
     Backend *ref = open_reference();
     for (int type = 0; type < ACTIVATION_TYPES; type++) {
         Backend *b = open_emulated(activation_types[type]);
@@ -65,9 +65,9 @@ static void match_reference(const OpCase *cases) {
     backend_close(ref);
 }
 
-// Whatever the order in which threads and blocks run: a barrier that is missing
-// shows here.
-static void ignore_order(const OpCase *cases) {
+// Whatever the order in which threads and blocks run: a missing barrier shows here.
+static void test_cuda_ignores_order(void **state) {
+    (void)state;
     Backend *b = open_emulated(DTYPE_BF16);
     for (const OpCase *c = cases; c->name; c++)
         for (int s = 0; s < c->n_sizes && !c->host; s++) {
@@ -84,9 +84,9 @@ static void ignore_order(const OpCase *cases) {
     backend_close(b);
 }
 
-// A NaN in each random input in turn. Where rounding makes more of the
-// reference's elements NaN, the device's are, too.
-static void show_nan(const OpCase *cases) {
+// A NaN in each random input in turn. Where rounding makes more of the reference's elements NaN, the device's are, too.
+static void test_cuda_shows_nan(void **state) {
+    (void)state;
     Backend *ref = open_reference(), *b = open_emulated(DTYPE_BF16);
     for (const OpCase *c = cases; c->name; c++)
         for (int s = 0; s < c->n_sizes && !c->host; s++) {
@@ -106,17 +106,13 @@ static void show_nan(const OpCase *cases) {
     backend_close(b);
 }
 
-#define CUDA_OP_TESTS(table)                                                                                           \
-    static void test_cuda_matches_reference(void **state) {                                                            \
-        (void)state;                                                                                                   \
-        match_reference(table);                                                                                        \
-    }                                                                                                                  \
-    static void test_cuda_ignores_order(void **state) {                                                                \
-        (void)state;                                                                                                   \
-        ignore_order(table);                                                                                           \
-    }                                                                                                                  \
-    static void test_cuda_shows_nan(void **state) {                                                                    \
-        (void)state;                                                                                                   \
-        show_nan(table);                                                                                               \
-    }                                                                                                                  \
-    TEST_MAIN(TEST(test_cuda_matches_reference), TEST(test_cuda_ignores_order), TEST(test_cuda_shows_nan))
+static int run_table(int argc, char **argv) {
+    cases = argc > 1 && strcmp(argv[1], "padding") == 0 ? padding_cases : op_table(argc > 1 ? argv[1] : "");
+    if (!cases) return fprintf(stderr, "usage: %s TABLE [PATTERN]\n", argv[0]), 2;
+    if (argc > 2) cmocka_set_test_filter(argv[2]);
+    const struct CMUnitTest tests[] = {TEST(test_cuda_matches_reference), TEST(test_cuda_ignores_order),
+                                       TEST(test_cuda_shows_nan)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+TEST_FILE(run_table)

@@ -1,4 +1,0 @@
-// The ops of opcases_matmul on the emulated CUDA device against the reference.
-#include "cuda_ops.h"
-
-CUDA_OP_TESTS(op_cases_matmul)
