@@ -60,10 +60,13 @@ static int open_cuda(Backend *b, const BackendOptions *o, Err *err) {
 }
 
 int backend_open_with(Backend **b, const BackendOptions *o, Err *err) {
-    bool cuda = !strncmp(o->device, "cuda", 4) && (!o->device[4] || o->device[4] == ':');
+    bool cuda = starts_with(o->device, "cuda") && (!o->device[4] || o->device[4] == ':');
     Backend *opened = mem_calloc(1, sizeof *opened);
     opened->threads = o->threads > 0 ? o->threads : threads_available();
-    if ((cuda ? open_cuda : open_host)(opened, o, err)) return mem_free(opened), -1;
+    if ((cuda ? open_cuda : open_host)(opened, o, err)) {
+        mem_free(opened);
+        return -1;
+    }
     check_slots(opened->k);
     *b = opened;
     return 0;

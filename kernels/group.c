@@ -43,12 +43,12 @@ int group_barrier(Group *g, Err *err) {
 // ---- agreeing ----
 
 typedef struct Verdict {
-    int status;
+    int kind; // ErrKind; ERR_NONE: this rank has not failed
     char host[64], msg[sizeof((Err *)0)->msg];
 } Verdict;
 
 static Verdict own_verdict(int status, const Err *err) {
-    Verdict v = {.status = status ? err->status : 0};
+    Verdict v = {.kind = status ? err->kind : ERR_NONE};
     if (gethostname(v.host, sizeof v.host - 1)) snprintf(v.host, sizeof v.host, "?");
     if (status) memcpy(v.msg, err->msg, sizeof v.msg);
     return v;
@@ -56,21 +56,21 @@ static Verdict own_verdict(int status, const Err *err) {
 
 static bool all_say(const Verdict *v, int ranks) {
     for (int i = 1; i < ranks; i++)
-        if (v[i].status != v[0].status || strcmp(v[i].msg, v[0].msg) != 0) return false;
+        if (v[i].kind != v[0].kind || strcmp(v[i].msg, v[0].msg) != 0) return false;
     return true;
 }
 
-static int known_status(int status) {
-    return status == EXIT_INPUT || status == EXIT_NO_FIT ? status : EXIT_RUNTIME;
+static ErrKind known_kind(int kind) {
+    return kind > ERR_NONE && kind < ERR_KINDS ? (ErrKind)kind : ERR_RUNTIME;
 }
 
 static int settle(const Group *g, Verdict *v, Err *err) {
     int first = 0;
     for (int i = 0; i < g->ranks; i++) GROUP_END_TEXT(v[i].host), GROUP_END_TEXT(v[i].msg);
-    while (first < g->ranks && v[first].status == 0) first++;
+    while (first < g->ranks && v[first].kind == ERR_NONE) first++;
     if (first == g->ranks) return 0;
     err_runtime(err, "%s", g->rank > 0 ? "" : v[first].msg);
-    err->status = known_status(v[first].status);
+    err->kind = known_kind(v[first].kind);
     if (g->rank > 0) return -1;
     return all_say(v, g->ranks) ? -1 : err_context(err, "rank %d (%s)", first, v[first].host);
 }

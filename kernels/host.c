@@ -52,7 +52,7 @@ void host_close(Backend *b) {
 }
 
 int host_status(Backend *b, Err *err) {
-    if (!b->fault.status) return 0;
+    if (!b->fault.kind) return 0;
     if (err) *err = b->fault;
     return -1;
 }
@@ -120,7 +120,7 @@ int host_connect(Backend *b, Group *g, double seconds, Err *err) {
 }
 
 void host_all_reduce(Backend *b, int64_t *data, int64_t n) {
-    if (b->group && !b->fault.status) group_sum(b->group, data, n, &b->fault);
+    if (b->group && !b->fault.kind) group_sum(b->group, data, n, &b->fault);
 }
 
 void host_describe(Backend *b, StrBuf *out) {

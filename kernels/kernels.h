@@ -230,7 +230,7 @@ struct Backend {
     char attention[64]; // by what a device computes it: "own kernels", "cudnn 9.19.0 where it is faster"; "" in host
                         // memory
     Group *group;       // in host memory: what all_reduce adds up over; NULL: alone
-    Err fault;          // in host memory: the first of all_reduce; status 0: none
+    Err fault;          // in host memory: the first of all_reduce; ERR_NONE: none
     void *state;        // the backend's own
 };
 

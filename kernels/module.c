@@ -21,7 +21,10 @@ static int program_folder(char folder[MAX_PATH], Err *err) {
 static int candidates(char *paths[MAX_PLACES], const char *file, Err *err) {
     const char *set = getenv("LORAC_MODULES");
     char folder[MAX_PATH];
-    if (set) return paths[0] = mem_printf("%s/%s", set, file), 1;
+    if (set) {
+        paths[0] = mem_printf("%s/%s", set, file);
+        return 1;
+    }
     if (program_folder(folder, err)) return -1;
     paths[0] = mem_printf("%s/%s", folder, file);
     paths[1] = mem_printf("%s/../lib/lorac/%s", folder, file);

@@ -207,7 +207,7 @@ static void note_parts(KeyNotes *unread, const Json *message, const Json *render
 // But for the keys that decide what is trained on: those are read here.
 static void note_unread(KeyNotes *out, const KeyNotes *unread) {
     for (const char *p = key_notes_next(unread, NULL); p; p = key_notes_next(unread, p))
-        if (strncmp(p, "[].", 3) != 0 || !message_is_mask_key(p + 3)) key_notes_add(out, "", json_str(p));
+        if (!starts_with(p, "[].") || !message_is_mask_key(p + 3)) key_notes_add(out, "", json_str(p));
     out->more |= unread->more;
 }
 

@@ -17,12 +17,12 @@ const char *const answer_keys[] = {"completion", "response", "answer", NULL};
 
 // ---- preference data ----
 
-static bool has_prefix(const char *key, const char *word) {
+static bool begins_with_word(const char *key, const char *word) {
     size_t n = strlen(word);
     return strncasecmp(key, word, n) == 0 && (!key[n] || key[n] == '_' || key[n] == '-');
 }
 
-static bool has_suffix(const char *key, const char *word) {
+static bool ends_with_word(const char *key, const char *word) {
     size_t len = strlen(key), n = strlen(word);
     return len > n && strcasecmp(key + len - n, word) == 0 && (key[len - n - 1] == '_' || key[len - n - 1] == '-');
 }
@@ -33,7 +33,7 @@ static bool names_a_pair(const char *key) {
     static const char *const whole[] = {"preferred_output", "non_preferred_output", "dispreferred",    "response_j",
                                         "response_k",       "losing_response",      "winning_response"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (has_prefix(key, words[i]) || has_suffix(key, words[i])) return true;
+        if (begins_with_word(key, words[i]) || ends_with_word(key, words[i])) return true;
     for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
         if (strcasecmp(key, whole[i]) == 0) return true;
     return false;

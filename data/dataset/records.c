@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include <utf8proc.h>
 
@@ -27,16 +26,11 @@ struct RecordReader {
 
 // ---- names ----
 
-// `len`: of the name that counts, without what compression adds.
-static bool ends_with(const char *path, size_t len, const char *suffix) {
-    size_t n = strlen(suffix);
-    return len > n && strncasecmp(path + len - n, suffix, n) == 0;
-}
-
+// len: of the name without the suffix of a compression.
 static Layout layout_of(const char *path, size_t len) {
-    bool tar =
-        ends_with(path, len, ".tar") || ends_with(path, strlen(path), ".tgz") || ends_with(path, strlen(path), ".tzst");
-    return tar ? TAR : ends_with(path, len, ".txt") ? TEXT : LINES;
+    bool tar = ends_with_nocase(path, len, ".tar") || ends_with_nocase(path, strlen(path), ".tgz") ||
+               ends_with_nocase(path, strlen(path), ".tzst");
+    return tar ? TAR : ends_with_nocase(path, len, ".txt") ? TEXT : LINES;
 }
 
 const char *records_kind(const char *path) {
@@ -48,18 +42,18 @@ const char *records_kind(const char *path) {
 
 static int refuse_name(const char *path, size_t len, Err *err) {
     static const char *const later[] = {".xz", ".bz2", ".lz4", ".zip", ".csv", ".tsv"};
-    if (ends_with(path, len, ".parquet"))
+    if (ends_with_nocase(path, len, ".parquet"))
         return err_input(err,
                          "%s: .parquet files are not read; convert: python -c \"import pandas; "
                          "pandas.read_parquet('x.parquet').to_json('x.jsonl', orient='records', lines=True)\"",
                          path);
-    if (ends_with(path, len, ".arrow"))
+    if (ends_with_nocase(path, len, ".arrow"))
         return err_input(err,
                          "%s: .arrow files are not read; convert: python -c \"import datasets; "
                          "datasets.Dataset.from_file('x.arrow').to_json('x.jsonl')\"",
                          path);
     for (size_t i = 0; i < sizeof later / sizeof *later; i++)
-        if (ends_with(path, len, later[i]))
+        if (ends_with_nocase(path, len, later[i]))
             return err_input(err,
                              "%s: %s files are not in this version; expected .jsonl, .json, .txt or .tar, or one "
                              "of these with .gz or .zst",
@@ -74,7 +68,7 @@ static int check_name(Layout *layout, const char *path, Err *err) {
     size_t len;
     byte_stream_is_compressed(path, &len);
     *layout = layout_of(path, len);
-    if (*layout != LINES || ends_with(path, len, ".jsonl") || ends_with(path, len, ".json")) return 0;
+    if (*layout != LINES || ends_with_nocase(path, len, ".jsonl") || ends_with_nocase(path, len, ".json")) return 0;
     return refuse_name(path, len, err);
 }
 
@@ -155,7 +149,10 @@ static bool scan_value(ValueScan *s, const char *text, size_t len, bool list) {
             return true;
         } else if (c == '}' || c == ']') {
             s->depth--;
-            if (list && s->depth == 0) return s->at++, true;
+            if (list && s->depth == 0) {
+                s->at++;
+                return true;
+            }
         }
     }
     return false;
@@ -172,8 +169,10 @@ static int check_one_line_objects(RecordReader *r, Err *err) {
     while (len > 1 && is_space(r->w.p[len - 1])) len--;
     if (last || r->w.p[len - 1] == '}' || *r->w.p != '{') return 0;
     JsonDoc *doc; // with a comma behind it: the error comes when it is read
-    if (r->w.p[len - 1] == ',' && json_parse_data(&doc, r->w.p, len - 1, r->path, 0, NULL) == 0)
-        return json_free(doc), 0;
+    if (r->w.p[len - 1] == ',' && json_parse_data(&doc, r->w.p, len - 1, r->path, 0, NULL) == 0) {
+        json_free(doc);
+        return 0;
+    }
     return err_input(err,
                      "%s:%zu: found an object that goes on over several lines; expected one record a line, or an "
                      "array of records",

@@ -1,7 +1,6 @@
 #include "byte_stream.h"
 
 #include <string.h>
-#include <strings.h>
 
 #include <zlib.h>
 #include <zstd.h>
@@ -29,9 +28,8 @@ static const struct {
 static Kind kind_of(const char *path, size_t *len) {
     *len = strlen(path);
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
-        size_t n = strlen(suffixes[i].suffix);
-        if (*len <= n || strcasecmp(path + *len - n, suffixes[i].suffix) != 0) continue;
-        *len -= n;
+        if (!ends_with_nocase(path, *len, suffixes[i].suffix)) continue;
+        *len -= strlen(suffixes[i].suffix);
         return suffixes[i].kind;
     }
     return PLAIN;

@@ -70,7 +70,7 @@ static void join_word(const DecodeStep *s, const StrBuf *in, bool first, StrBuf 
     str_add(&text, in->data + (inside ? s->from_len : 0), in->len - (inside ? s->from_len : 0));
     size_t begin = 0;
     for (size_t i = 0; s->cleanup && i < sizeof attached / sizeof *attached; i++)
-        if (strncmp(text.data, attached[i], strlen(attached[i])) == 0) begin = 1;
+        if (starts_with(text.data, attached[i])) begin = 1;
     str_add(out, text.data + begin, text.len - begin);
     str_clear(&text);
 }

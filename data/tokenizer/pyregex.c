@@ -15,10 +15,6 @@ struct PyRegex {
     char *pattern;
 };
 
-static bool starts_with(const char *s, const char *start) {
-    return strncmp(s, start, strlen(start)) == 0;
-}
-
 // p stands behind "(?".
 static bool is_python_group(const char *p) {
     if (*p == 'P') return p[1] == '<' || p[1] == '=';

@@ -209,11 +209,6 @@ static int add_named(Naming *n, const Json *v, bool role, const char *file) {
     return 0;
 }
 
-static bool ends_with_token(const char *key) {
-    size_t n = strlen(key);
-    return n > 6 && strcmp(key + n - 6, "_token") == 0;
-}
-
 static bool is_role(const char *key) {
     for (int i = 0; i < N_ROLES; i++)
         if (strcmp(key, ROLES[i]) == 0) return true;
@@ -222,7 +217,7 @@ static bool is_role(const char *key) {
 
 // Is the key a name of the model's own ("image_token") for a token in this form?
 static bool is_own_name(const JsonStr *key, const Json *v, const char *file) {
-    if (!ends_with_token(key->data) || is_role(key->data)) return false;
+    if (!ends_with(key->data, "_token") || is_role(key->data)) return false;
     return v->type == JSON_STRING || (v->type == JSON_OBJECT && (file == MAP || json_get(v, "__type")));
 }
 

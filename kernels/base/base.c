@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,25 +20,36 @@ void clean_line(char *s) {
     }
 }
 
-static int err_fill(Err *err, int status, const char *fmt, va_list ap) {
+static int err_fill(Err *err, ErrKind kind, const char *fmt, va_list ap) {
     if (!err) return -1;
-    err->status = status;
+    err->kind = kind;
     vsnprintf(err->msg, sizeof err->msg, fmt, ap);
     clean_line(err->msg);
     return -1;
 }
 
-#define ERR_FUNCTION(name, status)                                                                                     \
+#define ERR_FUNCTION(name, kind)                                                                                       \
     int name(Err *err, const char *fmt, ...) {                                                                         \
         va_list ap;                                                                                                    \
         va_start(ap, fmt);                                                                                             \
-        err_fill(err, status, fmt, ap);                                                                                \
+        err_fill(err, kind, fmt, ap);                                                                                  \
         va_end(ap);                                                                                                    \
         return -1;                                                                                                     \
     }
-ERR_FUNCTION(err_input, EXIT_INPUT)
-ERR_FUNCTION(err_runtime, EXIT_RUNTIME)
-ERR_FUNCTION(err_no_fit, EXIT_NO_FIT)
+ERR_FUNCTION(err_input, ERR_INPUT)
+ERR_FUNCTION(err_runtime, ERR_RUNTIME)
+ERR_FUNCTION(err_no_fit, ERR_NO_FIT)
+ERR_FUNCTION(err_memory, ERR_MEMORY)
+
+int err_exit_status(ErrKind kind) {
+    static const int statuses[ERR_KINDS] = {0, EXIT_RUNTIME, EXIT_INPUT, EXIT_NO_FIT, EXIT_RUNTIME};
+    CHECK(kind < ERR_KINDS, "error kind %d", (int)kind);
+    return statuses[kind];
+}
+
+ErrKind err_kind_of_status(int status) {
+    return status == EXIT_INPUT ? ERR_INPUT : status == EXIT_NO_FIT ? ERR_NO_FIT : ERR_RUNTIME;
+}
 
 int err_context(Err *err, const char *fmt, ...) {
     if (!err) return -1;
@@ -48,8 +60,7 @@ int err_context(Err *err, const char *fmt, ...) {
     va_end(ap);
     memcpy(old, err->msg, sizeof old);
     clean_line(prefix);
-    size_t said = strlen(prefix);
-    if (said && strncmp(old, prefix, said) == 0 && strncmp(old + said, ": ", 2) == 0) return -1; // it is there
+    if (*prefix && starts_with(old, prefix) && starts_with(old + strlen(prefix), ": ")) return -1; // it is there
     int n = snprintf(err->msg, sizeof err->msg, "%s: ", prefix);
     if (n >= 0 && (size_t)n < sizeof err->msg) {
         size_t room = sizeof err->msg - (size_t)n - 1, len = strlen(old);
@@ -171,6 +182,20 @@ size_t mem_grown_capacity(size_t capacity, size_t need) {
         grown *= 2;
     }
     return grown;
+}
+
+bool starts_with(const char *s, const char *start) {
+    return strncmp(s, start, strlen(start)) == 0;
+}
+
+bool ends_with(const char *s, const char *end) {
+    size_t n = strlen(s), m = strlen(end);
+    return n >= m && memcmp(s + n - m, end, m) == 0;
+}
+
+bool ends_with_nocase(const char *s, size_t n, const char *end) {
+    size_t m = strlen(end);
+    return n >= m && strncasecmp(s + n - m, end, m) == 0;
 }
 
 void str_add(StrBuf *s, const char *bytes, size_t n) {

@@ -23,22 +23,35 @@
 extern "C" {
 #endif
 
-// Exit statuses of the binary; the first three are also the kinds of Err.
+// Exit statuses of the binary.
 enum { EXIT_RUNTIME = 1, EXIT_INPUT = 2, EXIT_NO_FIT = 3, EXIT_INTERRUPTED = 75 };
 
+typedef enum {
+    ERR_NONE,
+    ERR_RUNTIME, // failed while running
+    ERR_INPUT,   // bad command line, config or input file
+    ERR_NO_FIT,  // does not fit memory, found before anything is trained
+    ERR_MEMORY,  // a device ran out of memory while running
+    ERR_KINDS
+} ErrKind;
+
 typedef struct Err {
-    int status;     // exit status this error asks for: EXIT_RUNTIME, EXIT_INPUT, EXIT_NO_FIT
+    ErrKind kind;
     char msg[1024]; // one line, no newline at the end
 } Err;
+
+int err_exit_status(ErrKind kind);      // 0 for ERR_NONE
+ErrKind err_kind_of_status(int status); // of another process of this binary; a status that is not listed: ERR_RUNTIME
 
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 
 // Each fills *err (err may be NULL) and returns -1, so that callers can write `return err_input(err, ...)`.
 // Control characters in the message are replaced by '?', so hostile names cannot forge output.
-int err_input(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);   // bad command line, config or input file: exit 2
-int err_runtime(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3); // failed while running: exit 1
-int err_no_fit(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);  // does not fit memory: exit 3
-// Puts "prefix: " in front of the message that is there; keeps the status; returns -1.
+int err_input(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
+int err_runtime(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
+int err_no_fit(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
+int err_memory(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
+// Puts "prefix: " in front of the message; keeps the kind; returns -1.
 int err_context(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #define CHECK(cond, ...)                                                                                               \
@@ -80,6 +93,17 @@ static inline bool size_mul(size_t a, size_t b, size_t *out) {
 static inline bool size_add(size_t a, size_t b, size_t *out) {
     return !__builtin_add_overflow(a, b, out);
 }
+
+static inline int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static inline int64_t max64(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+bool starts_with(const char *s, const char *start);
+bool ends_with(const char *s, const char *end);
+bool ends_with_nocase(const char *s, size_t n, const char *end); // of the first n bytes; ASCII letters of either case
 
 // A byte string that grows; data is always NUL-terminated once something was added. Plain data: init with {0}.
 typedef struct StrBuf {

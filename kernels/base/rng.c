@@ -1,10 +1,10 @@
 // rng: names to module ids, and permutations.
 #include "rng.h"
 
+#include "fnv.h"
+
 uint32_t rng_module(const char *name) {
-    uint32_t hash = 2166136261u;
-    for (; *name; name++) hash = (hash ^ (unsigned char)*name) * 16777619u;
-    return hash;
+    return fnv32(name);
 }
 
 __extension__ typedef unsigned __int128 u128;

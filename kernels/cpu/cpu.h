@@ -168,11 +168,4 @@ static inline float cpu_exponentials(float *x, int64_t n, float max) {
     return sum;
 }
 
-static inline int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static inline int64_t max64(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
-
 #endif

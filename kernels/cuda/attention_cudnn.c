@@ -169,7 +169,7 @@ static void run_plan(Backend *b, const Plan *p, const AttentionCall *c) {
     memcpy(layout.stride, p->shape.stride, sizeof layout.stride);
     ragged_begin(b, c, &layout);
     Err err;
-    if (!cuda_failed(b) && a->library->run(a->cudnn, p->plan, &call, &err)) cuda_fail(b, "%s", err.msg);
+    if (!cuda_failed(b) && a->library->run(a->cudnn, p->plan, &call, &err)) cuda_fail(b, ERR_RUNTIME, "%s", err.msg);
     if (p->shape.backward) ragged_end(b, c, call.data + CUDNN_DQ);
 }
 

@@ -132,7 +132,7 @@ static char *take_text(Reader *r) {
 // Where the run's attention was cuDNN's, the same cuDNN must be here.
 static int check_attention(const Backend *b, const char *value, Err *err) {
     const char *here = cuda_attention_library(b);
-    if (strncmp(value, "cudnn ", 6) || (here && !strcmp(value, here))) return 0;
+    if (!starts_with(value, "cudnn ") || (here && !strcmp(value, here))) return 0;
     return err_input(err, "the run was made with attention by %s, here is %s: its bits cannot go on here", value,
                      here ? here : "none");
 }

@@ -54,8 +54,7 @@ typedef struct CudaState {
     void *workspace;   // of cuBLASLt
     void *expanded[2]; // tiles of quantised weights in the type of activations, used in turn
     size_t used_bytes; // that cuda_alloc has given and cuda_free has not got back
-    bool failed;
-    char fault[512]; // the first one
+    Err fault;         // the first one; ERR_NONE: none
 #define CUDA_AREA_FIELD(name, type) type *name;
     CUDA_AREAS(CUDA_AREA_FIELD)
 } CudaState;
@@ -67,13 +66,13 @@ static inline cudaStream_t cuda_stream(const Backend *b) {
     return cuda_state(b)->stream;
 }
 static inline bool cuda_failed(const Backend *b) {
-    return cuda_state(b)->failed;
+    return cuda_state(b)->fault.kind != ERR_NONE;
 }
 
 // Keeps the first fault; status() reports it as "device cuda:0 (NAME): WHAT: REASON". True: no error.
 bool cuda_check(Backend *b, cudaError_t error, const char *what);
 bool cuda_check_blas(Backend *b, cublasStatus_t status, const char *what);
-void cuda_fail(Backend *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void cuda_fail(Backend *b, ErrKind kind, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 // Of each area. open: everything it allocates for good; -1 with *err (b's state is then closed by the caller).
 #define DECLARE_CUDA_AREA(name, type)                                                                                  \

@@ -69,7 +69,8 @@ void cuda_all_reduce(Backend *b, int64_t *data, int64_t n) {
     Err err;
     CHECK(!cuda_state(b)->recording, "a sum over ranks in a recording");
     if (!r->library || n == 0 || cuda_failed(b)) return;
-    if (r->library->all_reduce(r->group, data, n, cuda_stream(b), &err)) cuda_fail(b, "adding over ranks: %s", err.msg);
+    if (r->library->all_reduce(r->group, data, n, cuda_stream(b), &err))
+        cuda_fail(b, ERR_RUNTIME, "adding over ranks: %s", err.msg);
 }
 
 void cuda_ranks_wait(Backend *b) {
@@ -82,7 +83,7 @@ void cuda_ranks_wait(Backend *b) {
     }
     while (!cuda_failed(b) && (state = cudaStreamQuery(cuda_stream(b))) == cudaErrorNotReady) {
         if (r->library->check(r->group, &err)) {
-            cuda_fail(b, "another rank has failed: %s", err.msg);
+            cuda_fail(b, ERR_RUNTIME, "another rank has failed: %s", err.msg);
             leave_group(r, true);
             return;
         }

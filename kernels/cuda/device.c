@@ -8,33 +8,37 @@
 
 // ---- faults ----
 
-void cuda_fail(Backend *b, const char *fmt, ...) {
-    CudaState *s = cuda_state(b);
-    if (s->failed) return;
-    s->failed = true;
+void cuda_fail(Backend *b, ErrKind kind, const char *fmt, ...) {
+    Err *fault = &cuda_state(b)->fault;
+    if (cuda_failed(b)) return;
+    fault->kind = kind;
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(s->fault, sizeof s->fault, fmt, ap);
+    vsnprintf(fault->msg, sizeof fault->msg, fmt, ap);
     va_end(ap);
 }
 
 bool cuda_check(Backend *b, cudaError_t error, const char *what) {
     if (error == cudaSuccess) return true;
     bool foreign = error == cudaErrorNoKernelImageForDevice || error == cudaErrorUnsupportedPtxVersion;
-    cuda_fail(b, "%s: %s (%s)%s", what, cudaGetErrorString(error), cudaGetErrorName(error),
+    cuda_fail(b, error == cudaErrorMemoryAllocation ? ERR_MEMORY : ERR_RUNTIME, "%s: %s (%s)%s", what,
+              cudaGetErrorString(error), cudaGetErrorName(error),
               foreign ? "; lorac-cuda.so was compiled for other GPUs: compile it here, or with make cuda-release" : "");
     return false;
 }
 
 bool cuda_check_blas(Backend *b, cublasStatus_t status, const char *what) {
     if (status == CUBLAS_STATUS_SUCCESS) return true;
-    cuda_fail(b, "%s: cuBLASLt: %s", what, cublasLtGetStatusString(status));
+    cuda_fail(b, ERR_RUNTIME, "%s: cuBLASLt: %s", what, cublasLtGetStatusString(status));
     return false;
 }
 
 int cuda_status(Backend *b, Err *err) {
     const CudaState *s = cuda_state(b);
-    return s->failed ? err_runtime(err, "device cuda:%d (%s): %s", s->device, s->name, s->fault) : 0;
+    if (!cuda_failed(b)) return 0;
+    err_runtime(err, "device cuda:%d (%s): %s", s->device, s->name, s->fault.msg);
+    if (err) err->kind = s->fault.kind;
+    return -1;
 }
 
 DeviceMemory cuda_memory(Backend *b) {
@@ -163,7 +167,10 @@ int lorac_cuda_open(Backend *b, const BackendOptions *o, const Kernels *host, Er
     s->device = index;
     s->host = host;
     s->attention_kind = o->attention;
-    if (take_properties(s, o, err)) return mem_free(s), -1;
+    if (take_properties(s, o, err)) {
+        mem_free(s);
+        return -1;
+    }
     b->k = &cuda_kernels;
     b->activation = o->activation;
     b->host_memory = false;
@@ -172,7 +179,10 @@ int lorac_cuda_open(Backend *b, const BackendOptions *o, const Kernels *host, Er
     snprintf(b->name, sizeof b->name, "%.*s", (int)sizeof b->name - 1, s->name);
     b->state = s;
     open_streams(b);
-    if (cuda_status(b, err) || open_areas(b, err) || cuda_status(b, err)) return cuda_close(b), -1;
+    if (cuda_status(b, err) || open_areas(b, err) || cuda_status(b, err)) {
+        cuda_close(b);
+        return -1;
+    }
     return 0;
 }
 

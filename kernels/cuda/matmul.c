@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "choices.h"
+#include "fnv.h"
 
 enum { MAX_ALGORITHMS = 8, TIMED_RUNS = 3, MAX_ALIGNMENT = 16, KEY_TEXT = 256 };
 
@@ -119,15 +120,8 @@ static void key_text(const Backend *b, const PlanKey *k, char text[KEY_TEXT]) {
 
 // ---- the table of plans ----
 
-static uint64_t hash_of(const PlanKey *key) { // FNV-1a over words
-    uint64_t words[sizeof *key / 8], h = 0xCBF29CE484222325u;
-    memcpy(words, key, sizeof words);
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) h = (h ^ words[i]) * 0x100000001B3u;
-    return h ^ h >> 32;
-}
-
 static int32_t *slot_of(const CudaMatmul *m, const PlanKey *key) {
-    size_t i = hash_of(key) & (m->n_slots - 1);
+    size_t i = fnv64(FNV64_START, key, sizeof *key) & (m->n_slots - 1);
     while (m->slots[i] && memcmp(&m->plans[m->slots[i] - 1].key, key, sizeof *key)) i = (i + 1) & (m->n_slots - 1);
     return &m->slots[i];
 }
@@ -304,7 +298,7 @@ static void take_choice(Backend *b, Plan *plan, const char *key, const char *tex
         cublasLtMatmulAlgoCheck(s->blas, &plan->op, &plan->b, &plan->a, &plan->d, &plan->c, &plan->algorithm,
                                 &result) ||
         result.workspaceSize > s->scratch.workspace_bytes)
-        cuda_fail(b, "the stored algorithm for the product %s does not run here", key);
+        cuda_fail(b, ERR_RUNTIME, "the stored algorithm for the product %s does not run here", key);
 }
 
 static void choose(Backend *b, Plan *plan, const Product *p) {
@@ -319,7 +313,7 @@ static void choose(Backend *b, Plan *plan, const Product *p) {
     int n = candidates(b, plan, found);
     if (cuda_failed(b)) return;
     if (!n) {
-        cuda_fail(b, "cuBLASLt has no algorithm for the product %s", key);
+        cuda_fail(b, ERR_RUNTIME, "cuBLASLt has no algorithm for the product %s", key);
         return;
     }
     plan->algorithm = found[fastest(b, plan, p, found, n)].algo;

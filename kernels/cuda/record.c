@@ -41,7 +41,7 @@ static void launch(Backend *b, Record *record) {
 bool cuda_replay(Backend *b, uint64_t key) {
     CudaState *s = cuda_state(b);
     CHECK(!s->recording, "replay in a recording");
-    if (s->failed) return true; // nothing is done any more
+    if (cuda_failed(b)) return true; // nothing is done any more
     for (int i = 0; i < s->records->n; i++) {
         if (s->records->list[i].key != key) continue;
         cuda_settle(b); // a graph does not see what moves beside it
@@ -59,7 +59,8 @@ void cuda_record(Backend *b, uint64_t key) {
     s->epoch++;
     s->records->key = key;
     // Thread-local: what other threads do with their devices meanwhile is their own affair.
-    if (!s->failed) cuda_check(b, cudaStreamBeginCapture(s->stream, cudaStreamCaptureModeThreadLocal), "recording");
+    if (!cuda_failed(b))
+        cuda_check(b, cudaStreamBeginCapture(s->stream, cudaStreamCaptureModeThreadLocal), "recording");
 }
 
 // Room for one more: the one that was not used for the longest time goes.
@@ -84,7 +85,7 @@ void cuda_record_end(Backend *b) {
         cudaStreamEndCapture(s->stream, &graph); // also after a fault, so that the stream is whole again
     s->recording = false;
     s->epoch++;
-    if (!s->failed && cuda_check(b, error, "recording") &&
+    if (!cuda_failed(b) && cuda_check(b, error, "recording") &&
         cuda_check(b, cudaGraphInstantiate(&exec, graph, 0), "recording")) {
         Record *record = room(b);
         *record = (Record){.key = s->records->key, .graph = exec};

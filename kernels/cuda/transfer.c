@@ -63,8 +63,8 @@ static void report_no_room(Backend *b, const char *where, size_t bytes) {
     size_t free = 0, total = 0;
     cudaGetLastError(); // the refusal itself: no fault of the device
     cudaMemGetInfo(&free, &total);
-    cuda_fail(b, "out of memory: %zu MiB more %s were asked for; %zu of %zu MiB of the device are free", bytes >> 20,
-              where, free >> 20, total >> 20);
+    cuda_fail(b, ERR_MEMORY, "out of memory: %zu MiB more %s were asked for; %zu of %zu MiB of the device are free",
+              bytes >> 20, where, free >> 20, total >> 20);
 }
 
 void *cuda_alloc(Backend *b, size_t bytes) {

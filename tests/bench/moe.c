@@ -101,7 +101,10 @@ int main(int argc, char **argv) {
     int64_t t = argc > 1 ? atoi(argv[1]) : 512;
     Backend *b;
     Err err;
-    if (backend_open(&b, "cpu", argc > 2 ? atoi(argv[2]) : 0, &err)) return fprintf(stderr, "%s\n", err.msg), 1;
+    if (backend_open(&b, "cpu", argc > 2 ? atoi(argv[2]) : 0, &err)) {
+        fprintf(stderr, "%s\n", err.msg);
+        return 1;
+    }
     printf("%s, %d threads, rows of %d tokens\n", b->k->name, b->threads, (int)t);
     Layer *mixtral = layer_new(b, t, 1024, 3584, 8); // a quarter of Mixtral 8x7B's sides
     set_used(mixtral, 8);

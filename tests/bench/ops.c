@@ -235,7 +235,10 @@ int main(int argc, char **argv) {
     int64_t t = argc > 1 ? atoi(argv[1]) : 512, samples = argc > 2 ? atoi(argv[2]) : 1;
     Backend *b;
     Err err;
-    if (backend_open(&b, "cpu", argc > 3 ? atoi(argv[3]) : 0, &err)) return fprintf(stderr, "%s\n", err.msg), 1;
+    if (backend_open(&b, "cpu", argc > 3 ? atoi(argv[3]) : 0, &err)) {
+        fprintf(stderr, "%s\n", err.msg);
+        return 1;
+    }
     printf("%s, %d threads, rows of %d tokens in %d samples\n", b->k->name, b->threads, (int)t, (int)samples);
     Step the_step = {.b = b}, *step = &the_step;
     bench_linears(step, t);

@@ -28,7 +28,7 @@ typedef struct Plan {
 
 static void fail(const Err *err) {
     fprintf(stderr, "bench_random_model: %s\n", err->msg);
-    exit(err->status);
+    exit(err_exit_status(err->kind));
 }
 
 static int64_t number(const Json *config, const char *key) {

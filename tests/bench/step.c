@@ -11,7 +11,7 @@
 
 static void fail(const Err *err) {
     fprintf(stderr, "bench_step: %s\n", err->msg);
-    exit(err->status);
+    exit(err_exit_status(err->kind));
 }
 
 typedef struct Options {

@@ -12,7 +12,7 @@ static void assert_cuda_refused(const char *folder, const char *part) {
     Backend *b = NULL;
     setenv("LORAC_MODULES", folder, 1);
     ASSERT_REFUSED(backend_open(&b, "cuda", 1, &err), &err, part);
-    assert_int_equal(err.status, EXIT_RUNTIME);
+    assert_int_equal(err.kind, ERR_RUNTIME);
     assert_null(b);
     assert_int_equal(strncmp(err.msg, "device cuda: ", 13), 0);
     unsetenv("LORAC_MODULES");
@@ -100,7 +100,7 @@ static void test_module_without_a_device(void **state) {
         backend_close(b);
         skip();
     }
-    assert_int_equal(err.status, EXIT_RUNTIME);
+    assert_int_equal(err.kind, ERR_RUNTIME);
     assert_int_equal(strncmp(err.msg, "device cuda: ", 13), 0);
 }
 

@@ -246,7 +246,7 @@ static void expect_refusal(Weight w, QuantizeKind kind, const char *message) {
         Err err;
         Weight copy = w;
         assert_int_equal(weight_quantize(backends + i, &copy, kind, &memory, &err), -1);
-        assert_int_equal(err.status, EXIT_INPUT);
+        assert_int_equal(err.kind, ERR_INPUT);
         assert_string_equal(err.msg, message);
         assert_null(memory.memory);
     }

@@ -81,7 +81,7 @@ static bool parse_name(const Model *m, const char *name, int64_t *layer, const M
     char want[64];
     for (*layer = 0; *layer < m->config.layers; ++*layer) { // what matters is that only exact names pass
         snprintf(want, sizeof want, "blk.%lld.", (long long)*layer);
-        if (strncmp(name, want, strlen(want)) != 0) continue;
+        if (!starts_with(name, want)) continue;
         for (*module = m->gguf_modules; (*module)->name; ++*module)
             for (int b = 0; b < 2; b++) {
                 gguf_name(want, sizeof want, *layer, *module, b);

@@ -18,15 +18,14 @@ CardOrigin card_origin(const char *text, size_t size) {
     enum { DIGITS = 32, TAIL = sizeof MARK - 1 + DIGITS + sizeof MARK_END - 1 };
     const char *tail = text + (size > TAIL ? size - TAIL : 0);
     if (strlen(text) != size) return CARD_FOREIGN;
-    if (size > TAIL && strncmp(tail, MARK, sizeof MARK - 1) == 0) {
+    if (size > TAIL && starts_with(tail, MARK)) {
         char hash[33];
         hash_bytes(hash, text, size - TAIL);
         return strncmp(tail + sizeof MARK - 1, hash, DIGITS) == 0 ? CARD_OWN : CARD_FOREIGN;
     }
     // Before marks: by its first and last lines.
     static const char begin[] = "---\nbase_model: ", end[] = "```\n";
-    bool before = size > sizeof begin + sizeof end && strncmp(text, begin, sizeof begin - 1) == 0 &&
-                  strstr(text, "\n- lorac\n---\n") && strstr(text, ", trained with lorac.\n") &&
-                  strcmp(text + size - (sizeof end - 1), end) == 0;
+    bool before = size > sizeof begin + sizeof end && starts_with(text, begin) && strstr(text, "\n- lorac\n---\n") &&
+                  strstr(text, ", trained with lorac.\n") && ends_with(text, end);
     return before && !strstr(text, MARK) ? CARD_BEFORE_MARKS : CARD_FOREIGN;
 }

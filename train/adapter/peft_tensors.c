@@ -112,8 +112,8 @@ static int compare_entries(const void *a, const void *b) {
 // As PEFT sees it: its own wrapper, base_model.model, taken away.
 static char *model_prefix(const char *prefix) {
     static const char wrapper[] = "base_model.model.", ddp[] = "module.";
-    if (strncmp(prefix, ddp, sizeof ddp - 1) == 0) prefix += sizeof ddp - 1;
-    return mem_strdup(strncmp(prefix, wrapper, sizeof wrapper - 1) == 0 ? prefix + sizeof wrapper - 1 : prefix);
+    if (starts_with(prefix, ddp)) prefix += sizeof ddp - 1;
+    return mem_strdup(starts_with(prefix, wrapper) ? prefix + sizeof wrapper - 1 : prefix);
 }
 
 static int add_tensor(PeftTensors *t, const SafetensorsTensor *x, const char *path, Err *err) {

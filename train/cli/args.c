@@ -75,7 +75,7 @@ static int set_value(const ArgSpec *s, const char *value, Err *err) {
 // The value of word i: behind '=', or the next word (*i moves), or "true" for a bare flag.
 static const char *arg_value(const Word *w, const ArgSpec *s, int argc, char **argv, int *i, Err *err) {
     if (w->value) return w->value;
-    bool next = *i + 1 < argc && strncmp(argv[*i + 1], "--", 2) != 0, value;
+    bool next = *i + 1 < argc && !starts_with(argv[*i + 1], "--"), value;
     if (s->kind == ARG_BOOL) return next && word_bool(argv[*i + 1], &value) ? argv[++*i] : "true";
     if (next) return argv[++*i];
     err_input(err, "--%s: has no value", s->key);

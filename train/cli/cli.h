@@ -8,8 +8,8 @@ typedef struct Verb {
     const char *usage;   // "lorac tokenize --model_name_or_path M (--text S / --file F / --messages F.json)"
     const char *summary; // one line for `lorac help`
     const char *help;    // what `lorac help VERB` prints below the usage: keys, defaults, an example
-    // argv[0] is the first word behind the verb. Returns the process's exit status; on anything but 0 and
-    // EXIT_INTERRUPTED err holds the line to print.
+    // argv[0] is the first argument after the verb. Returns 0, -1 with err (an empty message: another rank prints it),
+    // or EXIT_INTERRUPTED.
     int (*run)(int argc, char **argv, Err *err);
 } Verb;
 

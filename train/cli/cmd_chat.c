@@ -291,7 +291,7 @@ static int run_chat(int argc, char **argv, Err *err) {
                              {"top_p", ARG_FLOAT, &top_p, NULL},
                              {"seed", ARG_INT, &seed, NULL},
                              {"raw", ARG_BOOL, &raw, NULL}};
-    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, NULL, 0, NULL, err)) return err->status;
+    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, NULL, 0, NULL, err)) return -1;
     Chat c = {.system = system,
               .raw = raw,
               .options = {.max_new_tokens = max_new_tokens,
@@ -307,7 +307,7 @@ static int run_chat(int argc, char **argv, Err *err) {
     }
     if (rc == 0) rc = loaded_check(&c.base, err);
     close_chat(&c);
-    return rc ? err->status : 0;
+    return rc;
 }
 
 const Verb verb_chat = {

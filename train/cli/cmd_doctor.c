@@ -81,14 +81,10 @@ static void check_op(const OpCase *c, Backend *ref, Backend *b, bool gaps, Tally
     t->wrong += !good;
 }
 
-static bool begins(const char *text, const char *part) {
-    return strncmp(text, part, strlen(part)) == 0;
-}
-
 static void check_group(const OpCase *group, const char *only, Backend *ref, Backend *b, bool gaps, Tally *t) {
     Err err;
     for (const OpCase *c = group; c->name && !b->k->status(b, &err); c++)
-        if (begins(c->name, only)) check_op(c, ref, b, gaps, t);
+        if (starts_with(c->name, only)) check_op(c, ref, b, gaps, t);
 }
 
 // Shapes whose attention was the library's, of those that the ops had.
@@ -122,7 +118,7 @@ static int check_device(const char *device, const char *dtype, const char *only,
     Backend *b;
     if (device_words_open(&b, &(DeviceWords){device, dtype}, err)) return -1;
     print_device(b);
-    bool library = begins(b->attention, "cudnn");
+    bool library = starts_with(b->attention, "cudnn");
     if (library) {
         backend_close(b);
         if (run_device_open_gpu(&b, device, (DtypeWord)words_index(ENUM_WORDS(DTYPE_WORDS), dtype), ATTENTION_OWN, err))
@@ -142,7 +138,7 @@ static int check_types(const char *device, const char *dtype, const char *only, 
     int rc = device_words_open(&first, &(DeviceWords){device, dtype}, err), n = 0;
     if (rc == 0) {
         n = dtype || first->host_memory ? 1 : 3;
-        device = first->host_memory ? "cpu" : device && begins(device, "cuda") ? device : "cuda";
+        device = first->host_memory ? "cpu" : device && starts_with(device, "cuda") ? device : "cuda";
         backend_close(first);
     }
     for (int i = 0; i < n && rc == 0; i++) rc = check_device(device, dtype ? dtype : types[i], only, ref, t, err);
@@ -154,16 +150,16 @@ static int run_doctor(int argc, char **argv, Err *err) {
     const char *device = NULL, *dtype = NULL, *only = "";
     const ArgSpec specs[] = {
         {"device", ARG_STRING, &device, NULL}, {"dtype", ARG_STRING, &dtype, NULL}, {"ops", ARG_STRING, &only, NULL}};
-    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, NULL, 0, NULL, err)) return err->status;
+    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, NULL, 0, NULL, err)) return -1;
     Tally t = {0};
     print_machine();
     print_libraries();
     print_driver();
-    if (check_types(device, dtype, only, &t, err)) return err->status;
-    if (!t.ops) return err_input(err, "--ops: no op begins with \"%s\"", only), EXIT_INPUT;
+    if (check_types(device, dtype, only, &t, err)) return -1;
+    if (!t.ops) return err_input(err, "--ops: no op begins with \"%s\"", only);
     say("%d checks of ops, %d cases: %d wrong\n", t.ops, t.cases, t.wrong);
     if (!t.wrong) return 0;
-    return err_runtime(err, "doctor: %d ops do not compute what the reference does", t.wrong), EXIT_RUNTIME;
+    return err_runtime(err, "doctor: %d ops do not compute what the reference does", t.wrong);
 }
 
 const Verb verb_doctor = {

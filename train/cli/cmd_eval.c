@@ -228,7 +228,7 @@ static int run_eval(int argc, char **argv, Err *err) {
         if (!status && !classifier) print_result(&a, &e, &match);
     }
     close_run(&r);
-    return status ? err->status : 0;
+    return status;
 }
 
 const Verb verb_eval = {

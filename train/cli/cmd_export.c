@@ -59,18 +59,18 @@ static int run_export(int argc, char **argv, Err *err) {
     size_t n_words;
     const ArgSpec specs[] = {
         MODEL_ARGS(&model), {"format", ARG_STRING, &format, NULL}, {"out", ARG_STRING, &out, NULL}};
-    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, &path, 1, &n_words, err)) return err->status;
-    if (!n_words) return err_input(err, "export: no adapter named; expected a PEFT folder or a .gguf file"), EXIT_INPUT;
-    if (!out) return err_input(err, "export: --out is missing; expected where to write"), EXIT_INPUT;
+    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, &path, 1, &n_words, err)) return -1;
+    if (!n_words) return err_input(err, "export: no adapter named; expected a PEFT folder or a .gguf file");
+    if (!out) return err_input(err, "export: --out is missing; expected where to write");
     if (!format || (strcmp(format, "peft") != 0 && strcmp(format, "gguf") != 0))
-        return err_input(err, "export: --format is %s; expected peft or gguf", format ? format : "missing"), EXIT_INPUT;
-    if (check_out(format, out, model, path, err)) return err->status;
+        return err_input(err, "export: --format is %s; expected peft or gguf", format ? format : "missing");
+    if (check_out(format, out, model, path, err)) return -1;
     Loaded l = {0};
     int rc = loaded_open(&l, &on_the_cpu, model, path, &(ModelOptions){.classifier = true}, err);
     if (rc == 0) rc = make_parent(out, err);
     if (rc == 0) rc = save(&l, format, out, err);
     loaded_close(&l);
-    return rc ? err->status : 0;
+    return rc;
 }
 
 const Verb verb_export = {

@@ -138,7 +138,7 @@ static int run_generate(int argc, char **argv, Err *err) {
     if (rc == 0) rc = answer(&l, &r, &p, err);
     mem_free(p.ids);
     loaded_close(&l);
-    return rc ? err->status : 0;
+    return rc;
 }
 
 const Verb verb_generate = {

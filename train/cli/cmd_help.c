@@ -24,13 +24,13 @@ static int run_help(int argc, char **argv, Err *err) {
         return 0;
     }
     const Verb *v = verb_find(argv[0]);
-    if (!v) return err_input(err, "help: \"%s\" is no verb; \"lorac help\" lists them", argv[0]), EXIT_INPUT;
+    if (!v) return err_input(err, "help: \"%s\" is no verb; \"lorac help\" lists them", argv[0]);
     say("usage: %s\n\n%s.\n%s%s", v->usage, v->summary, v->help[0] ? "\n" : "", v->help);
     return 0;
 }
 
 static int run_version(int argc, char **argv, Err *err) {
-    if (argc > 0) return err_input(err, "version: takes no words, got \"%s\"", argv[0]), EXIT_INPUT;
+    if (argc > 0) return err_input(err, "version: takes no words, got \"%s\"", argv[0]);
     say("lorac %s\n", LORAC_VERSION);
     return 0;
 }

@@ -1,7 +1,6 @@
 // lorac inspect: says what a path is; for a training config, what the trainer will learn from.
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "cli.h"
 #include "fileio.h"
@@ -27,11 +26,6 @@ static int take_show(int *argc, char **argv, int64_t *n_shown, Err *err) {
     }
     *argc = kept;
     return 0;
-}
-
-static bool ends_with(const char *path, const char *suffix) {
-    size_t n = strlen(path), m = strlen(suffix);
-    return n > m && strcasecmp(path + n - m, suffix) == 0;
 }
 
 typedef enum { JSON_DATA, JSON_MODEL, JSON_TRAINING } JsonKind;
@@ -68,24 +62,23 @@ static int inspect_json(int argc, char **argv, int64_t n_shown, Err *err) {
 
 static int inspect_path(int argc, char **argv, int64_t n_shown, Err *err) {
     const char *path = argv[0];
-    bool is_json = ends_with(path, ".json") && !path_is_dir(path);
+    size_t n = strlen(path);
+    bool is_json = ends_with_nocase(path, n, ".json") && !path_is_dir(path);
     if (!path_exists(path)) return err_input(err, "%s: there is no such file or folder", path);
     if (argc > 1 && !is_json) return err_input(err, "\"%s\": one word too many on the command line", argv[1]);
     if (path_is_dir(path)) return inspect_folder(path, stdout, err);
-    if (ends_with(path, ".gguf")) return inspect_gguf(path, stdout, err);
-    if (ends_with(path, ".safetensors")) return inspect_safetensors(path, stdout, err);
+    if (ends_with_nocase(path, n, ".gguf")) return inspect_gguf(path, stdout, err);
+    if (ends_with_nocase(path, n, ".safetensors")) return inspect_safetensors(path, stdout, err);
     if (is_json) return inspect_json(argc, argv, n_shown, err);
     return inspect_data_file(path, n_shown, stdout, err);
 }
 
 static int run_inspect(int argc, char **argv, Err *err) {
     int64_t n_shown = 0;
-    if (take_show(&argc, argv, &n_shown, err)) return err->status;
-    if (!argc || word_split(argv[0]).is_key) {
-        err_input(err, "inspect: no path; expected a model, an adapter, a snapshot, a data file or a config");
-        return err->status;
-    }
-    return inspect_path(argc, argv, n_shown, err) ? err->status : 0;
+    if (take_show(&argc, argv, &n_shown, err)) return -1;
+    if (!argc || word_split(argv[0]).is_key)
+        return err_input(err, "inspect: no path; expected a model, an adapter, a snapshot, a data file or a config");
+    return inspect_path(argc, argv, n_shown, err);
 }
 
 const Verb verb_inspect = {

@@ -74,8 +74,8 @@ static int run_logits(int argc, char **argv, Err *err) {
                              {"adapter_name_or_path", ARG_STRING, &adapter, NULL},
                              {"input_ids", ARG_STRING, &text, NULL},
                              {"out", ARG_STRING, &out, NULL}};
-    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, NULL, 0, NULL, err)) return err->status;
-    if (!text || !out) return err_input(err, "logits: --%s is missing", text ? "out" : "input_ids"), EXIT_INPUT;
+    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, NULL, 0, NULL, err)) return -1;
+    if (!text || !out) return err_input(err, "logits: --%s is missing", text ? "out" : "input_ids");
     Loaded l = {0};
     int32_t *ids = NULL;
     int64_t n = 0;
@@ -85,7 +85,7 @@ static int run_logits(int argc, char **argv, Err *err) {
     if (rc == 0) rc = write_logits(&l, ids, n, out, err);
     loaded_close(&l);
     mem_free(ids);
-    return rc ? err->status : 0;
+    return rc;
 }
 
 const Verb verb_logits = {

@@ -55,7 +55,7 @@ static int run_merge(int argc, char **argv, Err *err) {
     MergeArgs a = {0};
     Loaded l = {0};
     MergeCheck check = {0};
-    if (parse_args(&a, argc, argv, err)) return err->status;
+    if (parse_args(&a, argc, argv, err)) return -1;
     // A classifier's base loads too, so that it is the adapter that is refused.
     int rc = loaded_open(&l, &on_the_cpu, a.model, a.adapter, &(ModelOptions){.classifier = true}, err);
     if (rc == 0) rc = loaded_refuse_classifier(l.adapter, a.adapter, err);
@@ -65,7 +65,7 @@ static int run_merge(int argc, char **argv, Err *err) {
     if (rc == 0) rc = check_result(&l, a.out, &check, err);
     merge_check_close(&check);
     loaded_close(&l);
-    return rc ? err->status : 0;
+    return rc;
 }
 
 const Verb verb_merge = {

@@ -138,7 +138,7 @@ static int run_plan(int argc, char **argv, Err *err) {
         config_load(&c, argc, argv, CONFIG_FOR_TRAIN, err) == 0)
         status = plan(&c, &a, err);
     config_clear(&c);
-    return status ? err->status : 0;
+    return status;
 }
 
 const Verb verb_plan = {

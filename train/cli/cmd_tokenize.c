@@ -129,7 +129,7 @@ static int run_tokenize(int argc, char **argv, Err *err) {
     Tokenizer *t = NULL;
     int rc = parse_words(&w, argc, argv, err);
     if (!rc) rc = model_load_tokenizer(&t, w.model, err);
-    if (rc) return err->status;
+    if (rc) return -1;
     if (w.messages)
         rc = tokenize_messages(&w, t, err);
     else if (w.file)
@@ -137,7 +137,7 @@ static int run_tokenize(int argc, char **argv, Err *err) {
     else
         rc = tokenize_text(&w, t, "--text", w.text, strlen(w.text), err);
     tokenizer_free(t);
-    return rc ? err->status : 0;
+    return rc;
 }
 
 const Verb verb_tokenize = {

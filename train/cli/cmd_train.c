@@ -18,37 +18,32 @@ static int run_rank(const Config *c, const Launch *l, int bad, Err *err) {
     // Before MPI has threads: each of them would take a signal as its end.
     if (signals_install(&apart) || ranks_open(&g, l, RANKS_TIMEOUT_SHARE * (double)c->ddp_timeout, &apart)) {
         if (!bad) *err = apart;
-        return err->status;
+        return -1;
     }
-    int status = group_agree(&g, bad, err) ? err->status : 0;
-    if (!status) {
+    int rc = group_agree(&g, bad, err);
+    if (!rc) {
         rank_output(&g, c->log_on_each_rank);
         say("config   (value, and where it comes from)\n");
         config_print(c, stdout);
-        status = train_run(c, &g, err);
+        rc = train_run(c, &g, err);
     }
-    group_close(&g, status && status != EXIT_INTERRUPTED);
-    return status;
-}
-
-// This process has only waited for its ranks.
-static int spawn_status(int status, const Err *err) {
-    return status < 0 ? err->status : status;
+    group_close(&g, rc < 0);
+    return rc;
 }
 
 static int run_train(int argc, char **argv, Err *err) {
     Config c = {0};
     Launch l;
-    if (launch_detect(&l, err)) return err->status;
-    int to_start = 0, bad = config_load(&c, argc, argv, CONFIG_FOR_TRAIN, err), status;
+    if (launch_detect(&l, err)) return -1;
+    int to_start = 0, bad = config_load(&c, argc, argv, CONFIG_FOR_TRAIN, err), rc;
     if (!bad) bad = spawn_count(&to_start, &l, c.num_gpus, c.device, err);
     bool has_others = l.kind == LAUNCH_MPI || l.kind == LAUNCH_TCP;
     if (to_start > 0)
-        status = spawn_status(spawn_ranks(&l, to_start, SPAWN_GRACE, (double)c.ddp_timeout, err), err);
+        rc = spawn_ranks(&l, to_start, SPAWN_GRACE, (double)c.ddp_timeout, err);
     else
-        status = bad && !has_others ? err->status : run_rank(&c, &l, bad, err);
+        rc = bad && !has_others ? -1 : run_rank(&c, &l, bad, err);
     config_clear(&c);
-    return status;
+    return rc;
 }
 
 const Verb verb_train = {

@@ -11,18 +11,17 @@ static int run_verify(int argc, char **argv, Err *err) {
     size_t n_words;
     DeviceWords on = {0};
     const ArgSpec specs[] = {MODEL_ARGS(&model), DEVICE_ARGS(&on)};
-    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, &path, 1, &n_words, err)) return err->status;
-    if (!n_words) return err_input(err, "verify: no adapter named; expected a folder or a .gguf file"), EXIT_INPUT;
+    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, &path, 1, &n_words, err)) return -1;
+    if (!n_words) return err_input(err, "verify: no adapter named; expected a folder or a .gguf file");
     Loaded l = {0};
-    int status = 0;
-    if (loaded_open(&l, &on, model, NULL, &(ModelOptions){.classifier = true}, err))
-        status = err->status;
-    else if (adapter_verify(l.model, path, stdout, err) || loaded_check(&l, err))
-        status = EXIT_RUNTIME; // a bad adapter is what verify is for
-    else
-        say("verified\n");
+    int rc = loaded_open(&l, &on, model, NULL, &(ModelOptions){.classifier = true}, err);
+    if (!rc && (adapter_verify(l.model, path, stdout, err) || loaded_check(&l, err))) {
+        err->kind = ERR_RUNTIME; // a bad adapter is what verify is for
+        rc = -1;
+    }
+    if (!rc) say("verified\n");
     loaded_close(&l);
-    return status;
+    return rc;
 }
 
 const Verb verb_verify = {

@@ -80,15 +80,15 @@ static void occupy_standard_streams(void) {
 }
 
 // Output that is lost is a failure, unless it only told how a run went.
-static int check_output(const Verb *v, int status, Err *err) {
+static int check_output(const Verb *v, int rc, Err *err) {
     errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    if (fflush(stdout) == 0 && !ferror(stdout)) return rc;
     const char *why = errno ? strerror(errno) : "cannot be written";
     if (v == &verb_train)
         log_warn("standard output: %s; what the run printed there is incomplete", why);
-    else if (!status)
-        err_runtime(err, "standard output: %s; what was printed is incomplete", why);
-    return v == &verb_train || status ? status : EXIT_RUNTIME;
+    else if (!rc)
+        rc = err_runtime(err, "standard output: %s; what was printed is incomplete", why);
+    return rc;
 }
 
 int main(int argc, char **argv) {
@@ -100,8 +100,8 @@ int main(int argc, char **argv) {
     (void)signal(SIGPIPE, SIG_IGN); // a closed pipe must not end a training run
     (void)signal(SIGXFSZ, SIG_IGN); // nor a limit of file sizes: the write fails with EFBIG
     const Verb *v = choose(&argc, &argv, &err);
-    int status = v ? v->run(argc, argv, &err) : EXIT_INPUT;
-    status = check_output(v, status, &err); // where both go to one file, the error comes last
-    if (status && status != EXIT_INTERRUPTED && err.msg[0]) fprintf(stderr, "lorac: %s\n", err.msg);
-    return status;
+    int rc = v ? v->run(argc, argv, &err) : -1;
+    rc = check_output(v, rc, &err); // where both go to one file, the error comes last
+    if (rc < 0 && err.msg[0]) fprintf(stderr, "lorac: %s\n", err.msg);
+    return rc < 0 ? err_exit_status(err.kind) : rc;
 }

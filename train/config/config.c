@@ -69,7 +69,7 @@ static int load_file(Config *c, const char *path, Err *err) {
     char *text;
     size_t size;
     if (file_read(&text, &size, path, MAX_CONFIG_BYTES, err)) {
-        if (err) err->status = EXIT_INPUT;
+        if (err) err->kind = ERR_INPUT;
         return -1;
     }
     c->file = mem_strdup(path);

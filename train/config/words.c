@@ -15,7 +15,7 @@ static bool is_name(const char *s, size_t n) {
 }
 
 Word word_split(const char *word) {
-    Word w = {.is_key = strncmp(word, "--", 2) == 0};
+    Word w = {.is_key = starts_with(word, "--")};
     const char *name = w.is_key ? word + 2 : word;
     const char *equals = strchr(name, '=');
     size_t n = equals ? (size_t)(equals - name) : strlen(name);
@@ -65,7 +65,7 @@ bool word_bool(const char *text, bool *value) {
 
 const char *word_value(const Word *w, bool flag, int argc, char **argv, int *i) {
     if (w->value) return w->value;
-    bool next = *i + 1 < argc && strncmp(argv[*i + 1], "--", 2) != 0, value;
+    bool next = *i + 1 < argc && !starts_with(argv[*i + 1], "--"), value;
     if (flag) return next && word_bool(argv[*i + 1], &value) ? argv[++*i] : "true";
     return next ? argv[++*i] : NULL;
 }

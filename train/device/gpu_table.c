@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base.h"
+
 #define GB *1e9
 #define TFLOPS *1e12
 
@@ -35,7 +37,7 @@ const GpuSpec *gpu_by_key(const char *key) {
 // Another word is another product.
 static bool ends_name(const char *rest) {
     if (strstr(rest, "MIG")) return false; // a slice of one
-    return !*rest || !strncmp(rest, "-SXM", 4) || (rest[0] == ' ' && isdigit((unsigned char)rest[1]));
+    return !*rest || starts_with(rest, "-SXM") || (rest[0] == ' ' && isdigit((unsigned char)rest[1]));
 }
 
 const GpuSpec *gpu_by_name(const char *name) {

@@ -23,7 +23,7 @@ static const char *dtype_name(DtypeWord dtype) {
 
 bool run_device_is_word(const char *device) {
     if (strcmp(device, "auto") == 0 || strcmp(device, "cpu") == 0 || strcmp(device, "cuda") == 0) return true;
-    if (strncmp(device, "cuda:", 5) != 0) return false;
+    if (!starts_with(device, "cuda:")) return false;
     size_t digits = strspn(device + 5, "0123456789");
     return digits > 0 && digits <= 4 && device[5 + digits] == 0;
 }
@@ -99,7 +99,7 @@ static int choose_gpu(RankDevice *d, const char *device, const Group *g, Err *er
     int gpus = 0;
     bool best = !device || strcmp(device, "auto") == 0;
     *d = (RankDevice){.gpu = -1, .node = g->node};
-    if (!best && strncmp(device, "cuda", 4) != 0) return 0;
+    if (!best && !starts_with(device, "cuda")) return 0;
     if (!best && device[4] && g->local_ranks > 1)
         return err_input(err, "device: \"%s\" would be the device of all %d ranks of a machine; expected \"cuda\"",
                          device, g->local_ranks);
@@ -161,7 +161,7 @@ int run_device_open_rank(Backend **b, const char *device, DtypeWord dtype, int t
 int run_device_check(Backend *b, Err *err) {
     Err fault;
     if (b->k->status(b, &fault) == 0) return 0;
-    return strstr(fault.msg, "out of memory") ? err_no_fit(err, "%s", fault.msg) : err_runtime(err, "%s", fault.msg);
+    return fault.kind == ERR_MEMORY ? err_no_fit(err, "%s", fault.msg) : err_runtime(err, "%s", fault.msg);
 }
 
 const char *run_device_kind(const Backend *b) {

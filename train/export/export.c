@@ -47,7 +47,7 @@ static bool is_own_line(const char *line) {
                                          "# The adapter was trained with adapter/chat_template.jinja in place of",
                                          "# TEMPLATE is another language (Go templates): "};
     for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
-        if (strncmp(line, begins[i], strlen(begins[i])) == 0) return true;
+        if (starts_with(line, begins[i])) return true;
     return false;
 }
 

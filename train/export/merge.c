@@ -199,17 +199,12 @@ static void mark_adapters(Merge *g) {
             if (has_adapter(g, layer, module)) mark_module(g, layer, module);
 }
 
-static bool ends_with_gguf(const char *path) {
-    size_t n = strlen(path);
-    return n > 5 && strcmp(path + n - 5, ".gguf") == 0;
-}
-
 int model_merge_check(const Model *m, const char *out, const MergeOptions *o, Err *err) {
     struct stat st; // of a link to nothing, too
     if (lstat(out, &st) == 0) return err_input(err, "%s: is there already; expected a new name", out);
-    if (m->is_gguf && !ends_with_gguf(out))
+    if (m->is_gguf && !ends_with(out, ".gguf"))
         return err_input(err, "%s: the base is GGUF and merges into GGUF; expected a name that ends in .gguf", out);
-    if (!m->is_gguf && ends_with_gguf(out))
+    if (!m->is_gguf && ends_with(out, ".gguf"))
         return err_input(
             err, "%s: the base is a Hugging Face folder and merges into one; expected the name of a folder", out);
     if (!m->is_gguf && o->dtype == DTYPE_Q8_0)

@@ -16,11 +16,6 @@ static const size_t SHARD_BYTES = 5000000000; // transformers' "5GB"
 
 // ---- weights ----
 
-static bool ends_with(const char *s, const char *end) {
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 static bool is_ignored_buffer(const Merge *g, const char *name) {
     for (const char *const *end = g->m->config.arch->hf_ignored; *end; end++)
         if (ends_with(name, *end)) return true;
@@ -147,7 +142,7 @@ static void set_dtype(StrBuf *out, const char *text, const char *name) {
     for (const char *p = text; *p;) {
         size_t key = 0;
         for (int i = 0; i < 2; i++)
-            if (strncmp(p, keys[i], strlen(keys[i])) == 0) key = strlen(keys[i]);
+            if (starts_with(p, keys[i])) key = strlen(keys[i]);
         size_t colon = key + strspn(p + key, " \t\r\n");
         if (!key || p[colon] != ':') {
             str_add(out, p++, 1);

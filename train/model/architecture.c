@@ -261,7 +261,7 @@ void architecture_layer_prefix(char *buf, size_t size, const TensorNames *names,
 
 bool architecture_is_end_of(const char *end, const char *name) {
     size_t n = strlen(name), m = strlen(end);
-    return n >= m && strcmp(name + n - m, end) == 0 && (n == m || name[n - m - 1] == '.');
+    return ends_with(name, end) && (n == m || name[n - m - 1] == '.');
 }
 
 uint32_t architecture_targets(const Architecture *a, const char *name) {

@@ -74,7 +74,7 @@ static int open_parts(WeightSource *s, const Split *p, Err *err) {
     char suffix[SUFFIX_LENGTH + 1];
     size_t n = strlen(s->path);
     print_suffix(suffix, p->number, p->count);
-    if (n < SUFFIX_LENGTH || strcmp(s->path + n - SUFFIX_LENGTH, suffix) != 0)
+    if (!ends_with(s->path, suffix))
         return err_input(err, "%s: part %ju of %ju of a split model; expected a name that ends in %s", s->path,
                          (uintmax_t)p->number + 1, (uintmax_t)p->count, suffix);
     for (uint64_t i = 0; i < p->count; i++) {

@@ -98,9 +98,9 @@ int hf_object(const HfJson *j, const char *key, const Json **out) {
 
 int hf_config_open(JsonDoc **doc, char **path, const char *where, Err *err) {
     enum { MAX_CONFIG_BYTES = 4 << 20 };
-    size_t size, n = strlen(where);
+    size_t size;
     char *text;
-    bool is_file = n > 5 && strcmp(where + n - 5, ".json") == 0 && !path_is_dir(where);
+    bool is_file = ends_with(where, ".json") && !path_is_dir(where);
     *path = is_file ? mem_strdup(where) : path_join(where, "config.json");
     int rc = file_read(&text, &size, *path, MAX_CONFIG_BYTES, err);
     if (!rc) {

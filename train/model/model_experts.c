@@ -104,7 +104,7 @@ static const ExpertNames *find_way(const Loader *l, const char *prefix) {
     for (int i = 0; i < n; i++) {
         const ExpertNames *way = &ways[i];
         if (has_tensor(l, prefix, way->gate ? way->gate : way->gates ? way->gates : way->gate_ups)) return way;
-        if (!usual && strncmp(way->router, l->names->router, strlen(l->names->router)) == 0) usual = way;
+        if (!usual && starts_with(way->router, l->names->router)) usual = way;
     }
     return usual;
 }

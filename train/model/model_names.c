@@ -32,8 +32,7 @@ char *model_find_repository(const WeightSource *s) {
     if (!name) name = take_string(g, "general.source.repo_url");
     if (!name) name = take_string(g, "general.repo_url");
     static const char hub[] = "https://huggingface.co/";
-    if (name && strncmp(name, hub, sizeof hub - 1) == 0)
-        memmove(name, name + sizeof hub - 1, strlen(name) - sizeof hub + 2);
+    if (name && starts_with(name, hub)) memmove(name, name + sizeof hub - 1, strlen(name) - sizeof hub + 2);
     return name;
 }
 

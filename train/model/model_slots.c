@@ -208,11 +208,6 @@ static void check_slot(Loader *l, Slot *s) {
     }
 }
 
-static bool ends_with(const char *s, const char *end) {
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && strcmp(s + n - m, end) == 0;
-}
-
 // Buffers and other parts of a Hugging Face checkpoint that the graph does not need.
 static bool is_harmless(const Loader *l, const char *name) {
     const Architecture *a = l->m->config.arch;
@@ -220,7 +215,7 @@ static bool is_harmless(const Loader *l, const char *name) {
     for (const char *const *end = a->hf_ignored; *end; end++)
         if (ends_with(name, *end)) return true;
     for (const char *const *start = a->hf_other; *start; start++)
-        if (strncmp(name, *start, strlen(*start)) == 0) return true;
+        if (starts_with(name, *start)) return true;
     return false;
 }
 

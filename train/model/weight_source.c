@@ -121,11 +121,6 @@ static int index_names(WeightSource *s, Err *err) {
     return 0;
 }
 
-static bool ends_with(const char *s, const char *suffix) {
-    size_t n = strlen(s), m = strlen(suffix);
-    return n >= m && strcmp(s + n - m, suffix) == 0;
-}
-
 char *weight_source_folder(const char *path) {
     if (path_is_dir(path)) return mem_strdup(path);
     if (!ends_with(path, ".safetensors")) return NULL;

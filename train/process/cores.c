@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fnv.h"
 #include "threads.h"
 
 // The first line of a file of the kernel's; empty where it cannot be read.
@@ -52,18 +53,13 @@ static int granted_cpus(const Cores *bound) {
     return n;
 }
 
-static uint64_t hash_byte(uint64_t h, int byte) { // FNV-1a
-    return (h ^ (uint64_t)(unsigned char)byte) * UINT64_C(1099511628211);
-}
-
 // Containers may all call their group "/": the machine's name, which is the container's, tells them apart.
 static uint64_t name_control_group(void) {
-    uint64_t h = UINT64_C(14695981039346656037);
-    char machine[CORES_MACHINE];
+    char machine[CORES_MACHINE], bytes[512];
     cores_machine(machine);
-    for (const char *p = machine; *p; p++) h = hash_byte(h, *p);
+    uint64_t h = fnv64(FNV64_START, machine, strlen(machine));
     FILE *f = fopen("/proc/self/cgroup", "re");
-    for (int c; f && (c = fgetc(f)) != EOF;) h = hash_byte(h, c);
+    for (size_t n; f && (n = fread(bytes, 1, sizeof bytes, f)) > 0;) h = fnv64(h, bytes, n);
     if (f) (void)fclose(f);
     return h;
 }

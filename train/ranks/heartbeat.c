@@ -393,7 +393,7 @@ int heartbeat_open(Heartbeat **l, Group *g, double timeout, Err *err) {
     if (!rc) {
         rc = group_agree(g, heartbeat_over_sockets(l, g->rank, g->ranks, members, sockets.fds, timeout, err), err);
         mem_free(sockets.fds); // the connections are the heartbeat's
-        if (rc) heartbeat_close(*l, err->status, NULL);
+        if (rc) heartbeat_close(*l, 0, NULL);
         if (rc) *l = NULL;
         if (!rc) g->limit = 0; // the heartbeat watches from here
     } else {

@@ -103,9 +103,18 @@ static bool challenge(const Entrance *e, Peer *p) {
 static bool take_slot(Entrance *e, const Peer *p) {
     const Hello *h = &p->hello;
     int ranks = e->place->ranks;
-    if (!proof_is_right(p->proof, e->place->key, SIDE_PEER, h, p->nonce)) return e->unproved++, false;
-    if (h->ranks != ranks || h->rank < 1 || h->rank >= ranks) return answer(p->fd, OTHER_COUNT, ranks), false;
-    if (e->sockets->fds[h->rank] >= 0) return answer(p->fd, RANK_TAKEN, 0), false;
+    if (!proof_is_right(p->proof, e->place->key, SIDE_PEER, h, p->nonce)) {
+        e->unproved++;
+        return false;
+    }
+    if (h->ranks != ranks || h->rank < 1 || h->rank >= ranks) {
+        answer(p->fd, OTHER_COUNT, ranks);
+        return false;
+    }
+    if (e->sockets->fds[h->rank] >= 0) {
+        answer(p->fd, RANK_TAKEN, 0);
+        return false;
+    }
     e->sockets->fds[h->rank] = p->fd;
     e->connected++;
     return true;
@@ -226,9 +235,14 @@ static Outcome introduce(int fd, const RendezvousOptions *p, double deadline, Er
     if (limit > deadline) limit = deadline;
     if (proof_nonce(h.nonce, err)) return GIVE_UP;
     if (send_all(fd, &h, sizeof h, limit, err) || receive(fd, &c, sizeof c, limit, err)) return TRY_AGAIN;
-    if (c.magic != MAGIC) return err_runtime(err, "something else than lorac answers there"), TRY_AGAIN;
-    if (!proof_is_right(c.proof, p->key, SIDE_RANK_0, &h, c.nonce))
-        return err_runtime(err, "another job of lorac, or one with another LORAC_SECRET, answers there"), TRY_AGAIN;
+    if (c.magic != MAGIC) {
+        err_runtime(err, "something else than lorac answers there");
+        return TRY_AGAIN;
+    }
+    if (!proof_is_right(c.proof, p->key, SIDE_RANK_0, &h, c.nonce)) {
+        err_runtime(err, "another job of lorac, or one with another LORAC_SECRET, answers there");
+        return TRY_AGAIN;
+    }
     proof_make(proof, p->key, SIDE_PEER, &h, c.nonce);
     if (send_all(fd, proof, sizeof proof, limit, err)) return TRY_AGAIN;
     // Rank 0 may have begun to wait just now; from here it decides.
@@ -274,7 +288,10 @@ static int find_rank_0(RankSockets *s, const RendezvousOptions *p, Err *err) {
         if (o == CONNECTED) return 0;
         if (o == GIVE_UP) return -1;
         if (o == DROPPED) dropped = *err;
-        if (o == UNREACHABLE && dropped.status) return *err = dropped, -1;
+        if (o == UNREACHABLE && dropped.kind) {
+            *err = dropped;
+            return -1;
+        }
         if (time_now() >= deadline) return err_context(err, "rank 0 cannot be reached for %g s", p->seconds);
         nap(pause, deadline);
         if (pause < 0.5) pause *= 2;

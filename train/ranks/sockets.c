@@ -171,7 +171,10 @@ static int wait_for(int fd, short events, double deadline) {
         int ready = poll(&wait, 1, socket_milliseconds(deadline, 60));
         if (ready > 0) return 0;
         if (ready < 0 && errno != EINTR) return -1;
-        if (ready == 0 && time_now() >= deadline) return errno = ETIMEDOUT, -1;
+        if (ready == 0 && time_now() >= deadline) {
+            errno = ETIMEDOUT;
+            return -1;
+        }
     }
 }
 
@@ -189,10 +192,16 @@ int socket_receive(int fd, void *data, size_t n, double deadline) {
     for (char *p = data; n > 0;) {
         ssize_t got = recv(fd, p, n, MSG_DONTWAIT);
         if (got < 0 && errno == EINTR) continue;
-        if (got == 0) return errno = 0, -1;
+        if (got == 0) {
+            errno = 0;
+            return -1;
+        }
         if (got < 0 && (errno != EAGAIN || wait_for(fd, POLLIN, deadline))) return -1;
         if (got > 0) p += got, n -= (size_t)got;
-        if (n > 0 && got > 0 && time_now() >= deadline) return errno = ETIMEDOUT, -1; // a byte now and then
+        if (n > 0 && got > 0 && time_now() >= deadline) { // a byte now and then
+            errno = ETIMEDOUT;
+            return -1;
+        }
     }
     return 0;
 }

@@ -26,8 +26,14 @@ static int gpus_of(int *ranks, int64_t num_gpus, const char *device, Err *err) {
     if (strcmp(device, "auto") != 0 && strcmp(device, "cuda") != 0)
         return err_input(err, "num_gpus: device %s is one GPU; expected cuda or auto", device);
     int gpus = run_device_gpus();
-    if (num_gpus == NUM_GPUS_ALL && (gpus > 0 || !strcmp(device, "auto"))) return *ranks = gpus, 0;
-    if (num_gpus != NUM_GPUS_ALL && num_gpus <= gpus) return *ranks = (int)num_gpus, 0;
+    if (num_gpus == NUM_GPUS_ALL && (gpus > 0 || !strcmp(device, "auto"))) {
+        *ranks = gpus;
+        return 0;
+    }
+    if (num_gpus != NUM_GPUS_ALL && num_gpus <= gpus) {
+        *ranks = (int)num_gpus;
+        return 0;
+    }
     return err_input(err, "num_gpus: this process sees %d GPU%s; \"lorac doctor\" says more", gpus,
                      gpus == 1 ? "" : "s");
 }
@@ -82,14 +88,10 @@ static const char *const own_names[] = {
     "RANK=",        "WORLD_SIZE=", "LOCAL_RANK=",   "LOCAL_WORLD_SIZE=", "MASTER_ADDR=",
     "MASTER_PORT=", "LORAC_PORT=", "LORAC_RUN_ID=", "LORAC_LISTENER="};
 
-static bool begins_with(const char *entry, const char *name) {
-    return !strncmp(entry, name, strlen(name));
-}
-
 static bool is_replaced(const Spawn *s, const char *entry) {
     for (size_t i = 0; i < sizeof own_names / sizeof *own_names; i++)
-        if (begins_with(entry, own_names[i])) return true;
-    return s->secret[0] && (begins_with(entry, "LORAC_SECRET=") || begins_with(entry, "LORAC_SECRET_FILE="));
+        if (starts_with(entry, own_names[i])) return true;
+    return s->secret[0] && (starts_with(entry, "LORAC_SECRET=") || starts_with(entry, "LORAC_SECRET_FILE="));
 }
 
 enum { OWN_ENTRIES = 9 };
@@ -208,7 +210,7 @@ static int outcome(const Spawn *s, Err *err) {
         err_runtime(err, "rank %d was ended by signal %d (%s)", rank, s->signal, strsignal(s->signal));
     else
         err_runtime(err, "rank %d ended with status %d", rank, s->status);
-    err->status = s->status;
+    err->kind = err_kind_of_status(s->status);
     return -1;
 }
 

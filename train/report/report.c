@@ -313,8 +313,8 @@ int report_own(const char *path, Err *err) {
     size_t size;
     bool own = false;
     if (file_read(&text, &size, path, MAX_REPORT, NULL) == 0) {
-        own = strncmp(text, HEAD, sizeof HEAD - 1) == 0 && strstr(text, SUBTITLE) && strstr(text, " with lorac") &&
-              size > sizeof TAIL && strcmp(text + size - (sizeof TAIL - 1), TAIL) == 0;
+        own = starts_with(text, HEAD) && strstr(text, SUBTITLE) && strstr(text, " with lorac") && size > sizeof TAIL &&
+              strcmp(text + size - (sizeof TAIL - 1), TAIL) == 0;
         mem_free(text);
     }
     return own ? 0 : overwrite_refuse(path, "a report.html that lorac wrote", err);

@@ -122,7 +122,7 @@ static int interrupted(Run *r, Err *err) {
     bool unsaved = s->step > 0 && (s->step != r->saved_step || r->save_failed);
     int status = unsaved ? save(r, err) : 0;
     if (status > 0) status = given_up(r);
-    if (status) return err->status;
+    if (status) return -1;
     say("stopped by a signal after step %" PRId64 "; run the same command to go on\n", s->step);
     return EXIT_INTERRUPTED;
 }
@@ -154,12 +154,12 @@ static int step_loop(Run *r, Err *err) {
     for (;;) {
         // What is due after a step comes first, so that a run resumed at that step does it too.
         int status = eval_due(r) ? run_eval(r, err) : 0;
-        if (status < 0) return err->status;
+        if (status < 0) return -1;
         if (status > 0) return interrupted(r, err);
-        if (save_due(r) && save_or_warn(r, err)) return err->status;
+        if (save_due(r) && save_or_warn(r, err)) return -1;
         if (is_last(r)) break;
         status = do_step(r, err);
-        if (status < 0) return err->status;
+        if (status < 0) return -1;
         if (status > 0) return interrupted(r, err);
     }
     progress_end(&r->progress);
@@ -169,26 +169,26 @@ static int step_loop(Run *r, Err *err) {
 // The others wait: what a run leaves is there when any of them ends.
 static int finish(Run *r, Err *err) {
     heartbeat_set_phase(r->life, PHASE_UNTIMED, r->trainer->state.step);
-    if (run_agree(r, model_unchanged(r->model, err), err)) return err->status;
+    if (run_agree(r, model_unchanged(r->model, err), err)) return -1;
     int status = run_is_first(r) ? finish_run(r->trainer, r->dir.path, r->fresh, err) : 0;
-    return run_agree(r, status, err) ? err->status : 0;
+    return run_agree(r, status, err);
 }
 
 static int run(Run *r, Err *err) {
-    if (run_agree(r, heartbeat_open(&r->life, r->group, (double)r->config->ddp_timeout, err), err)) return err->status;
-    if (run_set_up(r, err)) return err->status;
-    if (run_agreed(r, autotune(r->trainer, r->saved_step >= 0, err))) return err->status;
+    if (run_agree(r, heartbeat_open(&r->life, r->group, (double)r->config->ddp_timeout, err), err)) return -1;
+    if (run_set_up(r, err)) return -1;
+    if (run_agreed(r, autotune(r->trainer, r->saved_step >= 0, err))) return -1;
     int status = step_loop(r, err);
     return status ? status : finish(r, err);
 }
 
 // An error that only this rank knows of names it, and ends the others; of one that all have, rank 0 speaks.
 static void tell(const Run *r, int status, Err *err) {
-    bool failed = status && status != EXIT_INTERRUPTED, all_know = r->all_know && !r->group->broken;
+    bool failed = status < 0, all_know = r->all_know && !r->group->broken;
     if (!failed) signals_ignore();
     if (failed && all_know && r->group->rank > 0) err->msg[0] = 0;
     if (failed && !all_know && r->group->ranks > 1) err_context(err, "rank %d", r->group->rank);
-    heartbeat_close(r->life, status, failed && !all_know ? err->msg : NULL);
+    heartbeat_close(r->life, err_exit_status(err->kind), failed && !all_know ? err->msg : NULL);
 }
 
 int train_run(const Config *c, Group *g, Err *err) {

@@ -277,6 +277,6 @@ int manifest_read(Manifest *m, const char *dir, bool hashes, Err *err) {
     for (int i = 0; i < m->file_count && !status; i++) status = check_file(&m->files[i], dir, hashes, err);
     mem_free(text);
     mem_free(path);
-    if (status && err) err->status = EXIT_INPUT;
+    if (status && err) err->kind = ERR_INPUT;
     return status;
 }

@@ -189,7 +189,7 @@ int snapshot_save(const Trainer *t, const char *output_dir, const RunIdentity *i
             dir_abandon(w);
         }
     }
-    if (status && err) err->status = EXIT_RUNTIME; // also where a file just written could not be read back
+    if (status && err) err->kind = ERR_RUNTIME; // also where a file just written could not be read back
     mem_free(path);
     return status;
 }
@@ -243,7 +243,7 @@ int snapshot_load(Trainer *t, const char *dir, const RunIdentity *id, bool *othe
     if (!status && m.state.step > t->total_steps) status = err_input(err, "manifest.json: a step behind the run's end");
     if (!status) status = load_buffers(t, dir, err);
     if (status) {
-        if (err) err->status = EXIT_INPUT;
+        if (err) err->kind = ERR_INPUT;
         return err_context(err, "%s", dir);
     }
     t->state = m.state;

@@ -17,7 +17,7 @@ enum { KEEP_AT_LEAST = 2 };
 static bool parse_name(const char *name, int64_t *step) {
     static const char prefix[] = "checkpoint-";
     size_t n = sizeof prefix - 1, digits;
-    if (strncmp(name, prefix, n) != 0) return false;
+    if (!starts_with(name, prefix)) return false;
     digits = strspn(name + n, "0123456789");
     if (digits < 6 || digits > 15 || (digits > 6 && name[n] == '0') || name[n + digits]) return false;
     *step = strtoll(name + n, NULL, 10);

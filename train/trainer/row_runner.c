@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "fnv.h"
 #include "graph.h"
 
 static int64_t larger(int64_t a, int64_t b) {
@@ -135,11 +136,6 @@ void row_runner_pack(RowRunner *r, const RowPass *p) {
     row_inputs_pack(r->inputs, &r->row, row_runner_shape(r, p), r->model->config.hidden, p->first);
 }
 
-static uint64_t mix(uint64_t h, uint64_t x) { // a step of FNV-1a over whole words, with the high bits folded down
-    h = (h ^ x) * 0x100000001b3u;
-    return h ^ h >> 29;
-}
-
 static uint64_t float_bits(float x) {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
@@ -162,9 +158,7 @@ static uint64_t pass_key(const RowRunner *r, const PassOptions *o, TapeMode mode
                               (uintptr_t)r->adapter,
                               (uintptr_t)r->inputs->block,
                               (uintptr_t)r->arena};
-    uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) h = mix(h, parts[i]);
-    return h;
+    return fnv64(FNV64_START, parts, sizeof parts);
 }
 
 static bool was_seen(const RowRunner *r, uint64_t key) {

@@ -29,7 +29,7 @@ int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, 
     char *text;
     size_t size;
     if (file_read(&text, &size, c->chat_template, MAX_TEMPLATE_BYTES, err)) {
-        if (err) err->status = EXIT_INPUT;
+        if (err) err->kind = ERR_INPUT;
         return -1;
     }
     if (fault_in_file(c->chat_template, text, size, true, err)) {

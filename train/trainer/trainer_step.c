@@ -179,11 +179,11 @@ int trainer_check_device(const Trainer *t, const char *when, int64_t step, Err *
     Backend *b = t->model->backend;
     Err fault;
     if (b->k->status(b, &fault) == 0) return 0;
-    bool memory = strstr(fault.msg, "out of memory") != NULL;
     return err_runtime(err, "%s %lld: %s; the last snapshot is good%s", when, (long long)step, fault.msg,
-                       memory ? "; a smaller per_device_train_batch_size or max_seq_length, or gradient_checkpointing "
-                                "\"blocks\" or \"offload\", takes less memory"
-                              : "");
+                       fault.kind == ERR_MEMORY
+                           ? "; a smaller per_device_train_batch_size or max_seq_length, or gradient_checkpointing "
+                             "\"blocks\" or \"offload\", takes less memory"
+                           : "");
 }
 
 static int check_tokens(Trainer *t, const StepReport *r, int64_t done, Err *err) {

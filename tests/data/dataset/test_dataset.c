@@ -339,7 +339,7 @@ static void test_dataset_refuses_bad_input_by_name(void **state) {
         b.files[0] = BAD[i].file;
         put_text(BAD[i].file, BAD[i].data);
         ASSERT_REFUSED(bench_open(&d, &b, true, &err), &err, BAD[i].message);
-        assert_int_equal(err.status, EXIT_INPUT);
+        assert_int_equal(err.kind, ERR_INPUT);
         assert_null(d);
     }
     bench_free(&b);

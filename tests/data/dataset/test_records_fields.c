@@ -406,7 +406,7 @@ static void check_refused(const Refused *cases, size_t n) {
         b.files[0] = cases[i].file;
         scratch_put(cases[i].file, cases[i].data, cases[i].len);
         ASSERT_REFUSED(bench_open(&d, &b, true, &err), &err, cases[i].message);
-        assert_int_equal(err.status, EXIT_INPUT);
+        assert_int_equal(err.kind, ERR_INPUT);
     }
     bench_free(&b);
 }

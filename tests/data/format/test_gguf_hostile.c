@@ -7,7 +7,7 @@
         Err err_;                                                                                                      \
         ASSERT_REFUSED(open_built(&g_, (builder), &err_), &err_, part);                                                \
         assert_null(g_);                                                                                               \
-        assert_int_equal(err_.status, EXIT_INPUT);                                                                     \
+        assert_int_equal(err_.kind, ERR_INPUT);                                                                        \
         assert_memory_equal(err_.msg, "f.gguf: ", 8);                                                                  \
     } while (0)
 
@@ -287,7 +287,7 @@ static void test_gguf_refuses_every_truncation(void **state) {
         Gguf *g;
         Err err;
         if (open_bytes(&g, b.bytes.data, n, &err) == 0) fail_msg("opened with %zu of %zu bytes", n, needed);
-        assert_int_equal(err.status, EXIT_INPUT);
+        assert_int_equal(err.kind, ERR_INPUT);
     }
     str_clear(&b.bytes);
 }

@@ -171,7 +171,7 @@ static void test_json_refuses_everything_else(void **state) {
         Err err;
         if (parse_copy(&doc, refused[i].text, refused[i].len, &err) == 0) fail_msg("accepted: %s", refused[i].text);
         assert_null(doc);
-        assert_int_equal(err.status, EXIT_INPUT);
+        assert_int_equal(err.kind, ERR_INPUT);
     }
 }
 

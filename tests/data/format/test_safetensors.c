@@ -32,7 +32,7 @@ static void refuse(const char *header, size_t data_bytes, const char *part) {
     Err err;
     ASSERT_REFUSED(open_header(&s, header, data_bytes, &err), &err, part);
     assert_null(s);
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
     assert_memory_equal(err.msg, "f.safetensors: ", 15);
 }
 

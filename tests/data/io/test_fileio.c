@@ -181,7 +181,7 @@ static void sweep_file_failures(int error, bool persistent) {
             assert_true(holds("f", (char *)big));
         } else {
             assert_true(holds("f", "old") || holds("f", (char *)big));
-            assert_int_equal(err.status, EXIT_RUNTIME);
+            assert_int_equal(err.kind, ERR_RUNTIME);
             if (!strstr(err.msg, strerror(error))) fail_msg("call %d: \"%s\"", n, err.msg);
         }
         assert_int_equal(entry_count("."), 1);
@@ -241,7 +241,7 @@ static void test_fileio_bad_sources_are_refused(void **state) {
     assert_int_equal(mkfifo("fifo", 0666), 0);
     put("f", "12345");
     ASSERT_REFUSED(file_map(&map, "missing", &err), &err, "missing: cannot be opened: No such file");
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
     ASSERT_REFUSED(file_map(&map, "d", &err), &err, "d: found a directory; expected a regular file");
     ASSERT_REFUSED(file_map(&map, "fifo", &err), &err, "fifo: found a pipe");
     ASSERT_REFUSED(file_read(&data, &size, "fifo", 10, &err), &err, "fifo: found a pipe");

@@ -88,7 +88,7 @@ static void refused(const char *source, const char *part) {
     JinjaOutput out = {0};
     Err err = {0};
     ASSERT_REFUSED(render(&out, source, strlen(source), RECORD, &err), &err, part);
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
     assert_null(out.text);
 }
 
@@ -110,7 +110,7 @@ static void test_jinja_messages_name_line_and_construct(void **state) {
 
 // A message shows a string from its first byte to its last, wherever the string lies: a literal, a part of another one,
 // a joined one.
-static void ends_with(const char *source, const char *end) {
+static void fails_with_end(const char *source, const char *end) {
     JinjaOutput out = {0};
     Err err = {0};
     ASSERT_REFUSED(render(&out, source, strlen(source), RECORD, &err), &err, end);
@@ -121,24 +121,25 @@ static void ends_with(const char *source, const char *end) {
 
 static void test_jinja_messages_end_where_their_string_ends(void **state) {
     (void)state;
-    ends_with("{{ raise_exception('boom') }}", ": boom");
-    ends_with("{{ raise_exception('eightbyt') }}", ": eightbyt");
-    ends_with("{{ raise_exception('sixteen bytes...') }}", ": sixteen bytes...");
-    ends_with("{{ raise_exception('abcdefghij'[:3]) }}", ": abc");
-    ends_with("{{ raise_exception(messages[0].content[:2]) }}", ": Ab");
-    ends_with("{{ raise_exception('xxx' ~ '/' ~ e) }}", ": xxx/E");
-    ends_with("{{ raise_exception(messages[0].content.split(' ')[0]) }}", ": AbC");
-    ends_with("{{ messages[0]['abcdefgh'].x }}", "no attribute 'abcdefgh'");
-    ends_with("{{ messages[0]['abcdefghij'[:4]].x }}", "no attribute 'abcd'");
-    ends_with("{{ messages | map('abcdefgh'[:3]) | list }}", "no filter named 'abc'");
-    ends_with("{{ messages | select('abcdefgh'[:3]) | list }}", "no test named 'abc'");
-    ends_with("{{ namespace(**{'_bcdefgh'[:3]: 1}) }}", "'_bc' of a namespace begins with an underscore");
-    ends_with("{{ range(**{'abcdefgh'[:3]: 1}) }}", "range takes 1 to 3 numbers");
-    ends_with("{{ 'x'.split(**{'abcdefgh'[:3]: 1}) }}", "unexpected argument 'abc'");
-    ends_with("{{ dict(**{'a'[:1]: 1}).abc.d }}", "no attribute 'abc'");
-    ends_with("{{ ('ab' | safe)['abcdefgh'[:3]] }}", "attribute 'abc' of a string marked as safe is not supported");
-    ends_with("{% macro m(a) %}{% endmacro %}{{ m(**{'bcdefgh'[:2]: 1}) }}", "no keyword argument 'bc'");
-    ends_with("{{ dict(a=1, **{'abc'[:1]: 1}) }}", "argument 'a' is given twice");
+    fails_with_end("{{ raise_exception('boom') }}", ": boom");
+    fails_with_end("{{ raise_exception('eightbyt') }}", ": eightbyt");
+    fails_with_end("{{ raise_exception('sixteen bytes...') }}", ": sixteen bytes...");
+    fails_with_end("{{ raise_exception('abcdefghij'[:3]) }}", ": abc");
+    fails_with_end("{{ raise_exception(messages[0].content[:2]) }}", ": Ab");
+    fails_with_end("{{ raise_exception('xxx' ~ '/' ~ e) }}", ": xxx/E");
+    fails_with_end("{{ raise_exception(messages[0].content.split(' ')[0]) }}", ": AbC");
+    fails_with_end("{{ messages[0]['abcdefgh'].x }}", "no attribute 'abcdefgh'");
+    fails_with_end("{{ messages[0]['abcdefghij'[:4]].x }}", "no attribute 'abcd'");
+    fails_with_end("{{ messages | map('abcdefgh'[:3]) | list }}", "no filter named 'abc'");
+    fails_with_end("{{ messages | select('abcdefgh'[:3]) | list }}", "no test named 'abc'");
+    fails_with_end("{{ namespace(**{'_bcdefgh'[:3]: 1}) }}", "'_bc' of a namespace begins with an underscore");
+    fails_with_end("{{ range(**{'abcdefgh'[:3]: 1}) }}", "range takes 1 to 3 numbers");
+    fails_with_end("{{ 'x'.split(**{'abcdefgh'[:3]: 1}) }}", "unexpected argument 'abc'");
+    fails_with_end("{{ dict(**{'a'[:1]: 1}).abc.d }}", "no attribute 'abc'");
+    fails_with_end("{{ ('ab' | safe)['abcdefgh'[:3]] }}",
+                   "attribute 'abc' of a string marked as safe is not supported");
+    fails_with_end("{% macro m(a) %}{% endmacro %}{{ m(**{'bcdefgh'[:2]: 1}) }}", "no keyword argument 'bc'");
+    fails_with_end("{{ dict(a=1, **{'abc'[:1]: 1}) }}", "argument 'a' is given twice");
 }
 
 // A long string is cut between characters.

@@ -64,7 +64,7 @@ static void test_pretokenize_refuses_unknown_names(void **state) {
     for (int i = 0; i < 6; i++) {
         ASSERT_REFUSED(pretokenizer_add_family(p, &family, names[i], strlen(names[i]), &err), &err,
                        "is not known; expected one of gpt-2");
-        assert_int_equal(err.status, EXIT_INPUT);
+        assert_int_equal(err.kind, ERR_INPUT);
     }
     pretokenizer_free(p);
 }

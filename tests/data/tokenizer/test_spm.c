@@ -61,7 +61,7 @@ static void refused(const char *message) {
     TokenModel m = {0};
     Err err = {0};
     ASSERT_REFUSED(make(&m, &err), &err, message);
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
     vocab_free(vocab);
     vocab = NULL;
 }

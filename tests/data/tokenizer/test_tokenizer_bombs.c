@@ -38,7 +38,7 @@ static const char *encode(const char *text, size_t len, size_t *count) {
     if (count) *count = ids.count;
     Err err;
     assert_int_equal(token_ids_check(&ids, &err), refused ? -1 : 0);
-    if (refused) assert_int_equal(err.status, EXIT_INPUT);
+    if (refused) assert_int_equal(err.kind, ERR_INPUT);
     token_ids_clear(&ids);
     tokenizer_free(t);
     return refused;
@@ -53,7 +53,7 @@ static void assert_refused(const char *part) {
     Tokenizer *t = NULL;
     Err err;
     ASSERT_REFUSED(tokenizer_from_hf(&t, FOLDER, &err), &err, part);
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
 }
 
 static void test_bombs_normalizers(void **state) {

@@ -42,7 +42,7 @@ static void assert_refused(const char *part) {
     Err err = {0};
     ASSERT_REFUSED(tokenizer_from_hf(&t, FOLDER, &err), &err, part);
     if (!strstr(err.msg, FOLDER)) fail_msg("\"%s\" does not name the folder", err.msg);
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
     assert_null(t);
 }
 
@@ -439,7 +439,7 @@ static void test_json_survives_damage(void **state) {
         Tokenizer *t = NULL;
         Err err = {0};
         if (tokenizer_from_hf(&t, FOLDER, &err) != 0) {
-            assert_int_equal(err.status, EXIT_INPUT);
+            assert_int_equal(err.kind, ERR_INPUT);
             refused++;
             continue;
         }

@@ -75,7 +75,7 @@ static void assert_refused(const Keys *k, const char *part) {
     Tokenizer *t = NULL;
     Err err = {0};
     ASSERT_REFUSED(load(&t, k, &err), &err, part);
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
 }
 
 static void test_keys_make_a_tokenizer(void **state) {

@@ -193,7 +193,7 @@ static void assert_folder_refused(const char *vocab, const char *config, const c
     scratch_put("vocab.txt", vocab, strlen(vocab));
     scratch_put("tokenizer_config.json", config, strlen(config));
     ASSERT_REFUSED(tokenizer_from_hf(&t, ".", &err), &err, part);
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
 }
 
 static void test_tokenizer_kinds_vocab_txt_refusals(void **state) {

@@ -18,7 +18,7 @@ static void assert_refused(const char *part) {
     Tokenizer *t = NULL;
     Err err = {0};
     ASSERT_REFUSED(tokenizer_new(&t, &v.source, &err), &err, part);
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
 }
 
 static Tokenizer *load(void) {
@@ -276,7 +276,7 @@ static void test_load_survives_damage(void **state) {
         Tokenizer *t = NULL;
         Err err = {0};
         if (tokenizer_new(&t, &v.source, &err) != 0) {
-            assert_int_equal(err.status, EXIT_INPUT);
+            assert_int_equal(err.kind, ERR_INPUT);
             refused++;
             continue;
         }

@@ -81,7 +81,7 @@ static void assert_refused(const char *part) {
     Tokenizer *t = NULL;
     Err err;
     ASSERT_REFUSED(tokenizer_from_hf(&t, FOLDER, &err), &err, part);
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
 }
 
 static void test_named_in_each_file(void **state) {

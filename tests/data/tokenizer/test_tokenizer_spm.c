@@ -89,7 +89,7 @@ static void assert_refused(const Keys *k, const char *part) {
     Tokenizer *t = NULL;
     Err err = {0};
     ASSERT_REFUSED(load(&t, k, &err), &err, part);
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
 }
 
 // "id@start id@start ..."

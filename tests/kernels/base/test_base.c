@@ -5,13 +5,13 @@ static void test_err_names_status_and_cleans_control_characters(void **state) {
     (void)state;
     Err err = {0};
     assert_int_equal(err_input(&err, "file %s: \x1b[31mred\n", "a"), -1);
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
     assert_string_equal(err.msg, "file a: ?[31mred?");
     assert_int_equal(err_context(&err, "line %d", 3), -1);
     assert_string_equal(err.msg, "line 3: file a: ?[31mred?");
     err_context(&err, "line %d", 3); // is there already
     assert_string_equal(err.msg, "line 3: file a: ?[31mred?");
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
 }
 
 static void test_err_cuts_overlong_text(void **state) {

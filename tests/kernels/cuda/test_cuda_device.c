@@ -37,32 +37,31 @@ static void test_cuda_opens_as_asked(void **state) {
     close_whole(b);
 }
 
-static void assert_open_refused(BackendOptions o, int status, const char *part) {
+static void assert_open_refused(BackendOptions o, ErrKind kind, const char *part) {
     Err err = {0};
     Backend *b = NULL;
     ASSERT_REFUSED(emulated_open_with(&b, &o, &err), &err, part);
-    assert_int_equal(err.status, status);
+    assert_int_equal(err.kind, kind);
     assert_int_equal(emulated_memory_used(), 0);
 }
 
 static void test_cuda_refuses_at_opening(void **state) {
     (void)state;
-    assert_open_refused((BackendOptions){.device = "cuda:1"}, EXIT_RUNTIME, "device cuda:1: this machine has 1 GPU(s)");
-    assert_open_refused((BackendOptions){.device = "cuda:-1"}, EXIT_INPUT, "expected cuda or cuda:N");
-    assert_open_refused((BackendOptions){.device = "cuda:0x"}, EXIT_INPUT, "expected cuda or cuda:N");
-    assert_open_refused((BackendOptions){.device = "cuda", .activation = DTYPE_Q8_0}, EXIT_INPUT,
-                        "activations of type");
-    assert_open_refused((BackendOptions){.device = "cuda", .activation = DTYPE_BF16, .tf32 = true}, EXIT_INPUT,
+    assert_open_refused((BackendOptions){.device = "cuda:1"}, ERR_RUNTIME, "device cuda:1: this machine has 1 GPU(s)");
+    assert_open_refused((BackendOptions){.device = "cuda:-1"}, ERR_INPUT, "expected cuda or cuda:N");
+    assert_open_refused((BackendOptions){.device = "cuda:0x"}, ERR_INPUT, "expected cuda or cuda:N");
+    assert_open_refused((BackendOptions){.device = "cuda", .activation = DTYPE_Q8_0}, ERR_INPUT, "activations of type");
+    assert_open_refused((BackendOptions){.device = "cuda", .activation = DTYPE_BF16, .tf32 = true}, ERR_INPUT,
                         "BF16 with TF32 products");
-    assert_open_refused((BackendOptions){.device = "cuda", .activation = DTYPE_F16, .fp8 = true}, EXIT_INPUT,
+    assert_open_refused((BackendOptions){.device = "cuda", .activation = DTYPE_F16, .fp8 = true}, ERR_INPUT,
                         "F16 with FP8 weights");
     emulated_set_devices(0);
-    assert_open_refused((BackendOptions){.device = "cuda"}, EXIT_RUNTIME, "device cuda: no NVIDIA GPU is visible");
+    assert_open_refused((BackendOptions){.device = "cuda"}, ERR_RUNTIME, "device cuda: no NVIDIA GPU is visible");
     emulated_set_devices(1);
     emulated_set_capability(7, 5);
-    assert_open_refused((BackendOptions){.device = "cuda"}, EXIT_RUNTIME, "compute capability 7.5, expected 8.0");
+    assert_open_refused((BackendOptions){.device = "cuda"}, ERR_RUNTIME, "compute capability 7.5, expected 8.0");
     emulated_set_capability(8, 6);
-    assert_open_refused((BackendOptions){.device = "cuda", .activation = DTYPE_BF16, .fp8 = true}, EXIT_RUNTIME,
+    assert_open_refused((BackendOptions){.device = "cuda", .activation = DTYPE_BF16, .fp8 = true}, ERR_RUNTIME,
                         "dtype fp8 needs compute capability 8.9, the device has 8.6");
     emulated_set_capability(9, 0);
 }
@@ -208,7 +207,7 @@ static void test_cuda_choices_come_back(void **state) {
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         ASSERT_REFUSED(b->k->choices_set(b, bad[i].json, &err), &err, bad[i].part);
-        assert_int_equal(err.status, EXIT_INPUT);
+        assert_int_equal(err.kind, ERR_INPUT);
     }
     mem_free(more);
     str_clear(&json);
@@ -218,10 +217,10 @@ static void test_cuda_choices_come_back(void **state) {
 
 // ---- faults ----
 
-static void assert_failed(Backend *b, const char *part) {
+static void assert_failed(Backend *b, ErrKind kind, const char *part) {
     Err err = {0};
     ASSERT_REFUSED(b->k->status(b, &err), &err, part);
-    assert_int_equal(err.status, EXIT_RUNTIME);
+    assert_int_equal(err.kind, kind);
     assert_int_equal(strncmp(err.msg, "device cuda:0 (", 15), 0);
 }
 
@@ -233,7 +232,7 @@ static void test_cuda_out_of_memory_is_a_status(void **state) {
     size_t used = b->k->memory(b).used;
     void *none = b->k->alloc(b, (size_t)1 << 40);
     assert_non_null(none);
-    assert_failed(b, "out of memory: 1048576 MiB more on the device were asked for");
+    assert_failed(b, ERR_MEMORY, "out of memory: 1048576 MiB more on the device were asked for");
     b->k->free(b, none, (size_t)1 << 40);
     assert_int_equal(b->k->memory(b).used, used);
     b->k->download(b, &value, x, sizeof value); // after a fault: nothing is done, nothing is left unset
@@ -242,7 +241,7 @@ static void test_cuda_out_of_memory_is_a_status(void **state) {
     b->k->add(b, mat_of(x, DTYPE_F32, 1, 1), mat_of(x, DTYPE_F32, 1, 1));
     b->k->record_end(b);
     assert_true(b->k->replay(b, 1));
-    assert_failed(b, "out of memory");
+    assert_failed(b, ERR_MEMORY, "out of memory");
     b->k->free(b, x, 4);
     backend_close(b);
     emulated_set_memory(0);
@@ -260,7 +259,7 @@ static void test_cuda_first_fault_is_kept(void **state) {
     b->k->record_end(b);
     b->k->sync(b);
     b->k->alloc(b, (size_t)1 << 40);
-    assert_failed(b, "unspecified launch failure (");
+    assert_failed(b, ERR_RUNTIME, "unspecified launch failure (");
     uint64_t launches = emulated_launches();
     b->k->add(b, mat_of(x, DTYPE_F32, 1, 16), mat_of(x, DTYPE_F32, 1, 16));
     assert_int_equal(emulated_launches(), launches);

@@ -38,13 +38,22 @@ static int run_faulty(const char *name) {
 int main(int argc, char **argv) {
     if (argc > 1) return run_faulty(argv[1]);
     for (int i = 0; i < shift_count(); i++)
-        if (!shift_is_right(i, true)) return fprintf(stderr, "%s\n", shift_name(i)), 1;
-    if (count_blocks(true, 8) != 8) return fprintf(stderr, "count\n"), 1;
+        if (!shift_is_right(i, true)) {
+            fprintf(stderr, "%s\n", shift_name(i));
+            return 1;
+        }
+    if (count_blocks(true, 8) != 8) {
+        fprintf(stderr, "count\n");
+        return 1;
+    }
     const DType types[] = {DTYPE_F32, DTYPE_BF16};
     for (int t = 0; t < 2; t++) {
         Backend *b;
         Err err;
-        if (emulated_open(&b, types[t], &err)) return fprintf(stderr, "%s\n", err.msg), 1;
+        if (emulated_open(&b, types[t], &err)) {
+            fprintf(stderr, "%s\n", err.msg);
+            return 1;
+        }
         const OpCase *groups[] = {op_cases_pointwise, op_cases_activation, op_cases_matmul, op_cases_attention,
                                   op_cases_moe};
         for (int g = 0; g < 5; g++) printf("%d cases\n", run_cases(b, groups[g], types[t]));

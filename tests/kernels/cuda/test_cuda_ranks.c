@@ -144,7 +144,7 @@ static void test_cuda_ranks_miss_one_that_is_killed(void **state) {
     for (int r = 0; r < MOST_RANKS; r++) {
         if (r == LOST) continue;
         assert_int_equal(results[r].status, -1);
-        assert_int_equal(results[r].err.status, EXIT_RUNTIME);
+        assert_int_equal(results[r].err.kind, ERR_RUNTIME);
         if (!strstr(results[r].err.msg, "another rank has failed: NCCL: a remote process exited"))
             fail_msg("rank %d: %s", r, results[r].err.msg);
         assert_true(results[r].seconds < 10);
@@ -173,7 +173,7 @@ static void test_cuda_ranks_do_not_wait_for_ever(void **state) {
     run_job(job, 3, results);
     for (int r = 0; r < 3; r++) {
         assert_int_not_equal(results[r].status, 0);
-        assert_int_equal(results[r].err.status, EXIT_RUNTIME);
+        assert_int_equal(results[r].err.kind, ERR_RUNTIME);
         assert_true(results[r].seconds < 10);
     }
     if (!strstr(results[0].err.msg, "waiting for the other ranks: not done after 1 s"))
@@ -193,13 +193,13 @@ static void is_the_cpu(const Job *job, Group *g, Backend *b, Forked *out) {
     if (!b->host_memory || b->threads != 1) out->status = err_runtime(&out->err, "%d threads", b->threads);
 }
 
-// The message is rank 0's; the others have the status.
-static void assert_refused(Job *job, int ranks, int status, const char *part) {
+// The message is rank 0's; the others have the kind.
+static void assert_refused(Job *job, int ranks, ErrKind kind, const char *part) {
     Forked results[MOST_RANKS];
     run_job(job, ranks, results);
     for (int r = 0; r < ranks; r++) {
         assert_int_equal(results[r].status, -1);
-        assert_int_equal(results[r].err.status, status);
+        assert_int_equal(results[r].err.kind, kind);
     }
     if (!strstr(results[0].err.msg, part)) fail_msg("\"%s\" lacks \"%s\"", results[0].err.msg, part);
     end_job(job);
@@ -231,21 +231,21 @@ static void test_cuda_ranks_share_no_gpu(void **state) {
     (void)state;
     Job *job = new_job("auto");
     for (int r = 0; r < MOST_RANKS; r++) job->gpus[r] = 2;
-    assert_refused(job, 3, EXIT_RUNTIME, "ranks 0 and 2 have the same GPU (cuda:0 of the 2 that rank 2 sees)");
+    assert_refused(job, 3, ERR_RUNTIME, "ranks 0 and 2 have the same GPU (cuda:0 of the 2 that rank 2 sees)");
     job = new_job("cuda");
     for (int r = 0; r < MOST_RANKS; r++) job->gpus[r] = 1;
-    assert_refused(job, 2, EXIT_RUNTIME, "ranks 0 and 1 have the same GPU");
-    assert_refused(new_job("cuda:0"), 2, EXIT_INPUT, "would be the device of all 2 ranks of a machine");
+    assert_refused(job, 2, ERR_RUNTIME, "ranks 0 and 1 have the same GPU");
+    assert_refused(new_job("cuda:0"), 2, ERR_INPUT, "would be the device of all 2 ranks of a machine");
 }
 
 static void test_cuda_ranks_compute_on_one_kind_of_device(void **state) {
     (void)state;
     Job *job = new_job("auto");
     job->gpus[1] = 0;
-    assert_refused(job, 2, EXIT_RUNTIME, "device auto: rank 1 sees no GPU, rank 0 has one");
+    assert_refused(job, 2, ERR_RUNTIME, "device auto: rank 1 sees no GPU, rank 0 has one");
     job = new_job("cuda");
     job->gpus[1] = 0;
-    assert_refused(job, 2, EXIT_RUNTIME, "device cuda: no NVIDIA GPU is visible");
+    assert_refused(job, 2, ERR_RUNTIME, "device cuda: no NVIDIA GPU is visible");
     job = new_job("auto");
     for (int r = 0; r < MOST_RANKS; r++) job->gpus[r] = 0;
     assert_opens(job, 2, is_the_cpu);

@@ -203,7 +203,7 @@ static void test_cuda_run_resumes_with_the_same_bits(void **state) {
     RunIdentity here = run_identity(r.trainer);
     ASSERT_REFUSED(snapshot_load(r.trainer, path, &here, &other, &err), &err,
                    "device was cuda, now cpu; dtype was f16, now f32");
-    assert_true(other && err.status == EXIT_INPUT);
+    assert_true(other && err.kind == ERR_INPUT);
     tiny_run_close(&r);
     mem_free(path);
 }
@@ -264,7 +264,7 @@ static void test_cuda_run_chooses_the_level_that_fits(void **state) {
     r.config.max_memory = 1 << 20;
     ASSERT_REFUSED(trainer_fit_memory(r.trainer, &err), &err,
                    "a smaller per_device_train_batch_size or max_seq_length");
-    assert_int_equal(err.status, EXIT_NO_FIT);
+    assert_int_equal(err.kind, ERR_NO_FIT);
     tiny_run_close(&r);
 }
 
@@ -280,7 +280,7 @@ static void test_cuda_run_fails_in_one_line(void **state) {
     emulated_fail_launch(20);
     assert_int_equal(trainer_step(r.trainer, NULL, &report, &err), -1);
     emulated_fail_launch(0);
-    assert_int_equal(err.status, EXIT_RUNTIME);
+    assert_int_equal(err.kind, ERR_RUNTIME);
     assert_non_null(strstr(err.msg, "step 3: device cuda:0"));
     assert_non_null(strstr(err.msg, "the last snapshot is good"));
     char *path = snapshot_path(tiny_dir, r.trainer->state.step);

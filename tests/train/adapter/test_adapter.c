@@ -127,7 +127,7 @@ static void test_adapter_refuses_bad_configs(void **state) {
         Adapter *a;
         Err err;
         ASSERT_REFUSED(adapter_new(&a, f.model, &cases[i].c, 1, false, &err), &err, cases[i].part);
-        assert_int_equal(err.status, EXIT_INPUT);
+        assert_int_equal(err.kind, ERR_INPUT);
     }
     close_tiny(&f);
 }
@@ -276,7 +276,7 @@ static void test_adapter_refuses_what_it_does_not_compute(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         put_text("peft/adapter_config.json", cases[i].config);
         ASSERT_REFUSED(adapter_load(&b, f.model, "peft", false, &err), &err, cases[i].part);
-        assert_int_equal(err.status, EXIT_INPUT);
+        assert_int_equal(err.kind, ERR_INPUT);
     }
     put_text("peft/adapter_config.json",
              "{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":6,\"target_modules\":"
@@ -374,7 +374,7 @@ static void test_adapter_verify_compares_both_forms(void **state) {
     assert_non_null(strstr(text, "largest logit difference"));
     ASSERT_OK(adapter_save_gguf(other, f.model, "out/adapter.gguf", "demo", &err), &err);
     ASSERT_REFUSED(verify_quietly(&f, "out", text, sizeof text, &err), &err, "logits differ by");
-    assert_int_equal(err.status, EXIT_RUNTIME);
+    assert_int_equal(err.kind, ERR_RUNTIME);
     ASSERT_OK(dir_remove("out/adapter", &err), &err);
     ASSERT_OK(verify_quietly(&f, "out/adapter.gguf", text, sizeof text, &err), &err);
     ASSERT_REFUSED(verify_quietly(&f, "out", text, sizeof text, &err), &err, "adapter/");

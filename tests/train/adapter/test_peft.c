@@ -71,7 +71,7 @@ static void check_refused(const char *config, const char *part) {
         peft_targets_free(t);
     }
     assert_int_equal(rc, -1);
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
     if (!strstr(err.msg, part)) fail_msg("%s: %s lacks %s", config, err.msg, part);
     json_free(doc);
 }
@@ -314,7 +314,7 @@ static void test_peft_tensors_by_other_names(void **state) {
         Err err;
         rename_tensors(bad[i].from, bad[i].to, bad[i].n);
         ASSERT_REFUSED(adapter_load(&a, c.model, "peft", false, &err), &err, bad[i].part);
-        assert_int_equal(err.status, EXIT_INPUT);
+        assert_int_equal(err.kind, ERR_INPUT);
     }
     close_case(&c);
 }

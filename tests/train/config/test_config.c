@@ -26,7 +26,7 @@ static int load(Config *c, const char *text, const char *w1, const char *w2, con
     char *argv[] = {path, (char *)w1, (char *)w2, (char *)w3};
     int argc = 1 + (w1 != NULL) + (w2 != NULL) + (w3 != NULL);
     *c = (Config){0};
-    err->status = 0;
+    err->kind = ERR_NONE;
     int status = config_load(c, argc, argv, CONFIG_FOR_TRAIN, err);
     unlink(path);
     mem_free(path);
@@ -37,7 +37,7 @@ static void refused(const char *text, const char *part) {
     Config c;
     Err err = {0};
     ASSERT_REFUSED(load(&c, text, NULL, NULL, NULL, &err), &err, part);
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
     config_clear(&c);
 }
 
@@ -96,7 +96,7 @@ static void test_config_refuses_broken_json(void **state) {
     Err err = {0};
     char *argv[] = {"/nonexistent/config.json"};
     ASSERT_REFUSED(config_load(&c, 1, argv, CONFIG_FOR_TRAIN, &err), &err, "/nonexistent/config.json");
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
     config_clear(&c);
 }
 

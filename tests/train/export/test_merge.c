@@ -123,7 +123,7 @@ static void test_merge_dtypes_of_gguf(void **state) {
 
 // ---- what is kept ----
 
-static bool starts_with(GgufStr name, const char *start) {
+static bool begins(GgufStr name, const char *start) {
     return name.len >= strlen(start) && memcmp(name.data, start, strlen(start)) == 0;
 }
 
@@ -139,8 +139,8 @@ static void test_merge_keeps_metadata_of_gguf(void **state) {
     char ignored[8];
     size_t kept = 0;
     for (size_t i = 0; i < gguf_key_count(base); i++) {
-        if (starts_with(gguf_key_at(base, i, ignored, sizeof ignored), "general.file_type") ||
-            starts_with(gguf_key_at(base, i, ignored, sizeof ignored), "general.quantization_version"))
+        if (begins(gguf_key_at(base, i, ignored, sizeof ignored), "general.file_type") ||
+            begins(gguf_key_at(base, i, ignored, sizeof ignored), "general.quantization_version"))
             continue;
         GgufStr want = gguf_key_raw(base, i), got = gguf_key_raw(merged, kept++);
         assert_int_equal(got.len, want.len);
@@ -275,7 +275,7 @@ static void test_merge_refuses(void **state) {
         g.adapter->params[g.adapter->segments[1].offset + i] = 1e3f;
     ASSERT_REFUSED(model_merge(g.base, g.adapter, "x.gguf", &(MergeOptions){.dtype = DTYPE_F16}, &err), &err,
                    "too large for F16");
-    assert_int_equal(err.status, EXIT_RUNTIME);
+    assert_int_equal(err.kind, ERR_RUNTIME);
     assert_false(path_exists("x.gguf") || path_exists("x"));
     close_case(&g);
     close_case(&c);

@@ -178,7 +178,7 @@ static void test_generate_refuses_bad_requests(void **state) {
     ((float *)f.model->final_norm.weight)[0] = NAN; // in host memory
     o = options(1, 0);
     ASSERT_REFUSED(generate(f.model, NULL, &p, 1, &o, &g, &err), &err, "not finite");
-    assert_int_equal(err.status, EXIT_RUNTIME);
+    assert_int_equal(err.kind, ERR_RUNTIME);
     generation_clear(&g);
     close_tiny(&f);
 }

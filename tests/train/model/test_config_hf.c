@@ -321,7 +321,7 @@ static void refuse_all(const BadConfig *cases, size_t n) {
         ModelConfig c;
         Err err;
         ASSERT_REFUSED(read_text(&c, cases[i].text, &err), &err, cases[i].part);
-        assert_int_equal(err.status, EXIT_INPUT);
+        assert_int_equal(err.kind, ERR_INPUT);
         if (strncmp(err.msg, "./config.json: ", 15) && strncmp(err.msg, "./config.json:1: ", 17))
             fail_msg("%s: the message does not begin with the file", err.msg);
     }

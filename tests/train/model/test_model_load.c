@@ -313,7 +313,7 @@ static void test_model_load_refuses_by_name(void **state) {
         Err err;
         write_case(&cases[i]);
         ASSERT_REFUSED(model_load(&m, "case.gguf", b, NULL, &err), &err, cases[i].part);
-        assert_int_equal(err.status, EXIT_INPUT);
+        assert_int_equal(err.kind, ERR_INPUT);
         assert_non_null(strstr(err.msg, "case.gguf"));
     }
     Model *m;

@@ -109,7 +109,7 @@ static void check_change(Backend *b, const char *folder, const Change *c) {
     if (!c->part) return;
     if (!rc) fail_msg("loaded; expected a refusal with \"%s\"", c->part);
     if (!strstr(err.msg, c->part)) fail_msg("message \"%s\" lacks \"%s\"", err.msg, c->part);
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
     assert_memory_equal(err.msg, folder, strlen(folder));
 }
 
@@ -300,7 +300,7 @@ static void test_model_load_hf_refuses_shards_that_do_not_fit(void **state) {
     ASSERT_REFUSED(model_load(&m, f.path, b, NULL, &err), &err, "model-00002-of-00002.safetensors: ");
     unlink(shard);
     ASSERT_REFUSED(model_load(&m, f.path, b, NULL, &err), &err, "model-00002-of-00002.safetensors: cannot be opened");
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
     mem_free(shard);
     family_close(&f);
     backend_close(b);

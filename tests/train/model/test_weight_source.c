@@ -78,7 +78,7 @@ static void refuse(const char *path, const char *part) {
     Err err;
     ASSERT_REFUSED(weight_source_open(&s, path, &err), &err, part);
     assert_null(s);
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
 }
 
 static void assert_tensor(const WeightSource *s, const char *name, const char *file) {

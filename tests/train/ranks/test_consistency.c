@@ -70,7 +70,7 @@ static void run_all(Rank ranks[RANKS], void *(*body)(void *)) {
 static void refused(const Rank ranks[RANKS], const char *front, const char *end) {
     for (int i = 0; i < RANKS; i++) {
         assert_int_equal(ranks[i].rc, -1);
-        assert_int_equal(ranks[i].err.status, EXIT_INPUT);
+        assert_int_equal(ranks[i].err.kind, ERR_INPUT);
         if (i > 0) assert_string_equal(ranks[i].err.msg, "");
     }
     const char *msg = ranks[0].err.msg;

@@ -108,7 +108,7 @@ static void test_group_mpi_agrees(void **state) {
     ASSERT_OK(group_agree(&g_group, 0, &err), &err);
     if (g_group.rank == last) status = err_input(&err, "epochs: got 0, expected more");
     assert_int_equal(group_agree(&g_group, status, &err), -1);
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
     if (g_group.rank > 0) {
         assert_string_equal(err.msg, "");
     } else {
@@ -119,7 +119,7 @@ static void test_group_mpi_agrees(void **state) {
     }
     status = err_no_fit(&err, "too large");
     assert_int_equal(group_agree(&g_group, status, &err), -1);
-    assert_int_equal(err.status, EXIT_NO_FIT);
+    assert_int_equal(err.kind, ERR_NO_FIT);
     assert_string_equal(err.msg, g_group.rank == 0 ? "too large" : "");
 }
 

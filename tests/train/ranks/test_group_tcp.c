@@ -96,7 +96,7 @@ static void test_group_tcp_agrees(void **state) {
     run_group(RANKS, agree, r);
     for (int i = 0; i < RANKS; i++) {
         assert_int_equal(r[i].status, -1);
-        assert_int_equal(r[i].err.status, EXIT_INPUT);
+        assert_int_equal(r[i].err.kind, ERR_INPUT);
         assert_int_equal(strlen(r[i].err.msg) > 0, i == 0);
     }
     assert_non_null(strstr(r[0].err.msg, "rank 2 ("));
@@ -186,14 +186,17 @@ static int rank_2_is_silent(Group *g, Err *err) {
     int64_t v[RANKS] = {0};
     Err later = {0};
     g->limit = g->rank == 0 ? 0.3 : 0.6;
-    if (g->rank == 2) return usleep(900 * 1000), 0;
+    if (g->rank == 2) {
+        usleep(900 * 1000);
+        return 0;
+    }
     int status = group_gather(g, v, v, sizeof *v, err);
     double start = time_now();
     bool refused = group_sum(g, v, 1, &later) && group_gather(g, v, v, sizeof *v, &later) && group_barrier(g, &later) &&
                    group_broadcast(g, v, sizeof *v, 1, &later) && group_agree(g, 0, &later);
     if (!refused || !strstr(later.msg, "lost each other") || time_now() - start > 0.1)
         return err_runtime(err, "a broken group: %s", later.msg);
-    later = (Err){EXIT_INPUT, "the reason"};
+    later = (Err){ERR_INPUT, "the reason"};
     if (!group_agree(g, -1, &later) || strcmp(later.msg, "the reason") != 0) return err_runtime(err, "%s", later.msg);
     return status;
 }
@@ -201,7 +204,7 @@ static int rank_2_is_silent(Group *g, Err *err) {
 static int rank_0_is_silent(Group *g, Err *err) {
     int64_t v = 0;
     g->limit = 0.3;
-    return g->rank == 0 ? usleep(600 * 1000), 0 : group_sum(g, &v, 1, err);
+    return g->rank == 0 ? usleep(600 * 1000) : group_sum(g, &v, 1, err);
 }
 
 // Takes nothing, so that rank 0 gets stuck while it sends.

@@ -80,7 +80,7 @@ static void refused(const char *text, const char *file, const char *part) {
     unsigned char key[GROUP_KEY];
     set_secret(text, file);
     ASSERT_REFUSED(secret_key(key, &secret, NULL, &err), &err, part);
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
     assert_null(strstr(err.msg, "0123456"));
     set_secret(NULL, NULL);
 }

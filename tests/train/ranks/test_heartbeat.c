@@ -425,7 +425,7 @@ static int add_up(int rank, int ready) {
         int64_t one = 1;
         heartbeat_set_phase(l, PHASE_WAITING, i);
         if (group_sum(&g, &one, 1, &err)) {
-            heartbeat_close(l, err.status, err.msg);
+            heartbeat_close(l, err_exit_status(err.kind), err.msg);
             return 94;
         }
         heartbeat_set_phase(l, PHASE_COMPUTING, i);

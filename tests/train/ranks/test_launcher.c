@@ -128,7 +128,7 @@ static void test_launcher_refuses(void **state) {
         Err err = {0};
         set_environment(table[i].environment);
         ASSERT_REFUSED(launch_detect(&l, &err), &err, table[i].part);
-        assert_int_equal(err.status, EXIT_INPUT);
+        assert_int_equal(err.kind, ERR_INPUT);
     }
 }
 

@@ -62,7 +62,7 @@ static const GroupCalls hostile_calls = {"hostile", hostile_broadcast, hostile_g
 
 static void check_text(const Err *err) {
     assert_true(memchr(err->msg, 0, sizeof err->msg) != NULL);
-    assert_true(err->status >= EXIT_RUNTIME && err->status <= EXIT_NO_FIT);
+    assert_true(err->kind > ERR_NONE && err->kind < ERR_KINDS);
 }
 
 static void test_messages_of_the_set_up(void **state) {

@@ -278,7 +278,7 @@ static void test_ranks_keep_the_rows_of_a_step(void **state) {
     ASSERT_OK(run_rows_per_step(&rows, &before, 6, 2, &err), &err); // another split of the same
     assert_int_equal(rows, 12);
     ASSERT_REFUSED(run_rows_per_step(&rows, &before, 4, 4, &err), &err, "12 rows (4 ranks of 3)");
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
 }
 
 // One bit of one moment of one rank.

@@ -218,7 +218,7 @@ static void test_rendezvous_a_rank_twice_is_refused(void **state) {
     run_forked(3, meet, &c, r);
     close(c.listener);
     assert_said(&r[2], "rank 1 is there twice");
-    assert_int_equal(r[2].err.status, EXIT_INPUT);
+    assert_int_equal(r[2].err.kind, ERR_INPUT);
     assert_said(&r[0], "the first is rank 2");
 }
 

@@ -56,7 +56,10 @@ static int wait_for_signal(void) {
 
 // The others hang after a failure: one ends when it is asked to, one must be made to.
 static int fail_or_hang(int rank) {
-    if (rank == 0) return usleep(300 * 1000), 1;
+    if (rank == 0) {
+        usleep(300 * 1000);
+        return 1;
+    }
     if (rank == 1) signal(SIGTERM, SIG_IGN);
     for (;;) pause();
 }
@@ -65,11 +68,20 @@ static int be_rank(const char *what, char **argv) {
     Launch l;
     Err err = {0};
     alarm(30);
-    if (launch_detect(&l, &err)) return fprintf(stderr, "%s\n", err.msg), 8;
+    if (launch_detect(&l, &err)) {
+        fprintf(stderr, "%s\n", err.msg);
+        return 8;
+    }
     if (!strcmp(what, "meet")) return meet_the_others(&l);
     if (!strcmp(what, "wait")) return wait_for_signal();
-    if (!strcmp(what, "secret")) return write_line(getenv("LORAC_SECRET")), 0;
-    if (!strcmp(what, "arguments")) return write_line(argv[1]), 0;
+    if (!strcmp(what, "secret")) {
+        write_line(getenv("LORAC_SECRET"));
+        return 0;
+    }
+    if (!strcmp(what, "arguments")) {
+        write_line(argv[1]);
+        return 0;
+    }
     if (!strcmp(what, "one fails")) return l.rank == 1 ? 3 : (usleep(150 * 1000), 1);
     if (!strcmp(what, "one is killed")) return l.rank == 0 ? raise(SIGKILL) : (usleep(300 * 1000), 1);
     if (!strcmp(what, "others hang")) return fail_or_hang(l.rank);
@@ -227,13 +239,13 @@ static void test_spawn_first_failure_counts(void **state) {
     start(&j, "one fails", 3);
     run_forked(1, parent, &j, &r);
     assert_int_equal(r.status, -1);
-    assert_int_equal(r.err.status, 3);
+    assert_int_equal(r.err.kind, ERR_NO_FIT);
     assert_string_equal(r.err.msg, "rank 1 ended with status 3");
     unlink(j.log);
     start(&j, "one is killed", 2);
     run_forked(1, parent, &j, &r);
     assert_int_equal(r.status, -1);
-    assert_int_equal(r.err.status, EXIT_RUNTIME);
+    assert_int_equal(r.err.kind, ERR_RUNTIME);
     assert_string_equal(r.err.msg, "rank 0 was ended by signal 9 (Killed)");
     unlink(j.log);
 }
@@ -247,7 +259,7 @@ static pid_t parent_of_waiting_ranks(Job *j) {
         Forked r = {0};
         alarm(60);
         parent(0, 1, j, &r);
-        _exit(r.status < 0 ? r.err.status : r.status);
+        _exit(r.status < 0 ? err_exit_status(r.err.kind) : r.status);
     }
     assert_true(pid > 0);
     for (int i = 0; i < 10000 && count_lines(j, "ready") < 2; i++) usleep(1000);
@@ -314,7 +326,7 @@ static void test_spawn_count(void **state) {
     ASSERT_REFUSED(spawn_count(&n, &alone, 2, "auto", &err), &err, "num_gpus: this process sees 0 GPUs");
     ASSERT_REFUSED(spawn_count(&n, &alone, 2, "cuda:1", &err), &err, "device cuda:1 is one GPU");
     ASSERT_REFUSED(spawn_count(&n, &alone, 2, "cpu", &err), &err, "mpirun -np N lorac train");
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
     ASSERT_REFUSED(spawn_count(&n, &alone, NUM_GPUS_ALL, "cpu", &err), &err, "mpirun -np N lorac train");
     unsetenv("LORAC_MODULES");
 }

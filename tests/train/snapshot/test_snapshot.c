@@ -234,7 +234,7 @@ static void test_snapshot_resume_rules(void **state) {
     ASSERT_OK(resume(&r, "false", &from, &err), &err);
     must_save(&r);
     ASSERT_REFUSED(resume(&r, "false", &from, &err), &err, "resume_from_checkpoint: false, but");
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
     ASSERT_REFUSED(resume(&r, "/nowhere", &from, &err), &err, "/nowhere: found nothing there; expected a snapshot");
     char *path = snapshot_path(out, 2), *adapter = path_join(path, "adapter"), *file = path_join(path, "device.json");
     ASSERT_REFUSED(resume(&r, out, &from, &err), &err, "found a folder with 1 snapshots; expected one of them, as ");
@@ -248,7 +248,7 @@ static void test_snapshot_resume_rules(void **state) {
     tiny_run_open(&other, 1, changed, 3);
     ASSERT_REFUSED(resume(&other, "auto", &from, &err), &err,
                    "rank was 16, now 8; targets was q_proj,v_proj, now q_proj");
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
     char *manifest = path_join(path, "manifest.json");
     unlink(manifest);
     ASSERT_REFUSED(resume(&r, "auto", &from, &err), &err, "none of its 1 snapshots can be read");
@@ -282,7 +282,7 @@ static void test_snapshot_refuses_another_format(void **state) {
     assert_int_equal(fwrite(text, 1, size, f), size);
     assert_int_equal(fclose(f), 0);
     ASSERT_REFUSED(resume(&r, "auto", &from, &err), &err, "checkpoint-000003: manifest.json: format version 9, this");
-    assert_int_equal(err.status, EXIT_INPUT);
+    assert_int_equal(err.kind, ERR_INPUT);
     mem_free(text);
     mem_free(manifest);
     mem_free(path);
@@ -393,7 +393,7 @@ static void test_snapshot_survives_each_failing_call(void **state) {
         fail_at = 0;
         if (!reached) break;
         failed += status != 0;
-        if (status) assert_true(err.msg[0] && err.status == EXIT_RUNTIME);
+        if (status) assert_true(err.msg[0] && err.kind == ERR_RUNTIME);
         assert_int_equal(count_temporary(), 0);
         RunState now = r.trainer->state;
         ASSERT_OK(snapshot_load(r.trainer, old, &id, NULL, &err), &err);
@@ -422,7 +422,7 @@ static void test_snapshot_directory_that_cannot_be_listed(void **state) {
         calls = 0;
         ASSERT_REFUSED(snapshot_resume(r.trainer, out, requests[i], &id, &from, &err), &err, "cannot be listed");
         fail_at = 0;
-        assert_int_equal(err.status, EXIT_RUNTIME);
+        assert_int_equal(err.kind, ERR_RUNTIME);
         assert_null(from);
     }
     tiny_run_close(&r);

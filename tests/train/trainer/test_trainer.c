@@ -238,7 +238,7 @@ static void test_trainer_stops_after_three_bad_steps(void **state) {
         assert_true(report.skipped && isnan(report.grad_norm));
     }
     ASSERT_REFUSED(trainer_step(r.trainer, NULL, &report, &err), &err, "3 steps in a row");
-    assert_int_equal(err.status, EXIT_RUNTIME);
+    assert_int_equal(err.kind, ERR_RUNTIME);
     assert_int_equal(r.trainer->state.updates, 2);
     assert_int_equal(r.trainer->state.skipped, 3);
     assert_true(r.adapter->params[0] == before);
@@ -276,7 +276,7 @@ static void test_trainer_refuses_what_does_not_fit(void **state) {
     tiny_run_open(&r, 1, NULL, 0);
     r.config.max_memory = 1 << 20;
     ASSERT_REFUSED(trainer_fit_memory(r.trainer, &err), &err, "expected at most");
-    assert_int_equal(err.status, EXIT_NO_FIT);
+    assert_int_equal(err.kind, ERR_NO_FIT);
     assert_int_equal(r.trainer->recompute, RECOMPUTE_BLOCKS); // it had tried that too
     tiny_run_close(&r);
 }
