@@ -1,4 +1,4 @@
-// chat_forms: probes, and the conversions that they ask for.
+// chat_forms: renders probes, and converts conversations to the forms that they show.
 #include "chat_forms.h"
 
 #include <string.h>
@@ -15,12 +15,12 @@
 typedef struct Prober {
     const JinjaTemplate *t;
     const char *bos, *eos;
-    // How a conversation with a tool call has to look so that the template renders it.
+    // of a conversation with a tool call that the template renders:
     const char *call_content; // JSON
     bool with_tools;
 } Prober;
 
-// The text of a conversation given as JSON (takes it); NULL: the template refuses it.
+// The text of a conversation in JSON (freed here); NULL: the template refuses it.
 static char *render(const Prober *p, char *messages) {
     JsonDoc *doc, *tools;
     CHECK(json_parse(&doc, messages, strlen(messages), "probe", 0, NULL) == 0, "%s", messages);
@@ -130,44 +130,17 @@ static FormRole form_role(const Json *message) {
     return json_is_string(role, "tool") ? FORM_TOOL : FORM_USER;
 }
 
-static void dump(StrBuf *out, const Json *v) {
-    static const char *const words[] = {"null", "false", "true"};
-    const char *separator = "";
-    if (v->type <= JSON_TRUE) {
-        str_puts(out, words[v->type]);
-    } else if (v->type == JSON_INT || v->type == JSON_FLOAT) {
-        str_add(out, v->str.data, v->str.len);
-    } else if (v->type == JSON_STRING) {
-        json_quote(out, v->str.data, v->str.len);
-    } else {
-        str_puts(out, v->type == JSON_OBJECT ? "{" : "[");
-        for (size_t i = 0; i < v->count; i++, separator = ", ") {
-            str_puts(out, separator);
-            if (v->type == JSON_OBJECT) {
-                json_quote(out, v->keys[i].data, v->keys[i].len);
-                str_puts(out, ": ");
-            }
-            dump(out, &v->items[i]);
-        }
-        str_puts(out, v->type == JSON_OBJECT ? "}" : "]");
-    }
-}
-
 static Json as_text(JsonPool *pool, const Json *v) {
     StrBuf text = {0};
-    dump(&text, v);
-    char *copy = json_pool_alloc(pool, text.len + 1, 1);
-    memcpy(copy, text.data, text.len + 1);
-    JsonStr s = {copy, text.len};
-    str_clear(&text);
-    return json_string(s);
+    json_print(&text, v);
+    return json_string(json_pool_text(pool, &text));
 }
 
 static Json as_part(JsonPool *pool, JsonStr text) {
     Json *part = json_pool_alloc(pool, 1, sizeof *part);
     *part = json_with(pool, NULL, "type", json_string(json_str("text")));
     *part = json_with(pool, part, "text", json_string(text));
-    return (Json){.type = JSON_ARRAY, .count = 1, .items = part};
+    return json_list(part, 1);
 }
 
 static void apply_content(Json *m, const ChatForms *f, JsonPool *pool) {
@@ -210,7 +183,7 @@ static void apply_calls(Json *m, const ChatForms *f, JsonPool *pool) {
         else if (changed.items != function->items)
             items[i] = json_with(pool, &items[i], "function", changed);
     }
-    *m = json_with(pool, m, "tool_calls", (Json){.type = JSON_ARRAY, .count = calls->count, .items = items});
+    *m = json_with(pool, m, "tool_calls", json_list(items, calls->count));
 }
 
 void chat_forms_apply(Json *out, const ChatForms *f, JsonPool *pool, const Json *messages) {
@@ -220,6 +193,5 @@ void chat_forms_apply(Json *out, const ChatForms *f, JsonPool *pool, const Json 
         apply_content(&items[i], f, pool);
         apply_calls(&items[i], f, pool);
     }
-    *out = *messages;
-    out->items = items;
+    *out = json_list(items, messages->count);
 }

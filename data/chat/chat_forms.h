@@ -1,20 +1,17 @@
-// chat_forms: the form in which a template reads parts, tool arguments and tool results; conversations are brought into
-// it. Private to chat.c.
+// chat_forms: the forms in which a template takes parts, tool arguments and tool results, and the conversion of
+// conversations to them. Private to this room.
 //
-// Found by rendering small probes, once a template, so that what a template does decides and not what its source looks
-// like:
-//  - parts (content as a list): a role whose part is rendered as text gets the list as it is, as in transformers; a
-//  role
-//    that fails on it, or prints the list itself, gets the parts' texts joined. Where a role's parts are rendered and
-//    its strings are not, strings are put into a part, as vLLM does.
-//  - arguments of tool calls: text stays text where the template renders it letter for letter; else it is parsed. An
-//    object stays one where the template renders its keys and values; else it is written as JSON text.
-//  - a turn with calls and no content (null): null where the template takes it, the empty text where it fails or prints
-//    "None".
-//  - a tool's result that is no string (an object, a list that is no list of parts, a number, ...) stays what it is
-//  where
-//    the template renders its keys and values; else it is written as JSON text.
-// JSON text is what Python's json.dumps(ensure_ascii=False) writes.
+// The forms are found by rendering small probes, once for each template:
+//  - Content as a list of parts: a role whose parts are rendered as text gets the list, as in transformers. A role that
+//    fails on it, or prints the list, gets the texts of the parts joined. Where a role's parts are rendered and its
+//    strings are not, a string is put into a part, as vLLM does.
+//  - Arguments of tool calls: text stays text where the template renders it unchanged; else it is parsed. An object
+//    stays one where the template renders its keys and values; else it is written as JSON text.
+//  - Null content of a turn with calls: null where the template takes it; the empty text where the template fails or
+//    prints "None".
+//  - A tool's result that is neither a string nor a list of parts stays a value where the template renders its keys and
+//    values; else it is written as JSON text.
+// JSON text is written as by Python's json.dumps(ensure_ascii=False).
 #pragma once
 
 #include "jinja.h"
@@ -30,5 +27,5 @@ typedef struct ChatForms {
 } ChatForms;
 
 void chat_forms_find(ChatForms *f, const JinjaTemplate *t, const char *bos, const char *eos);
-// The messages in the forms of f: *messages itself where nothing changes. What is new belongs to the pool.
+// The messages in the forms of f. New values belong to the pool.
 void chat_forms_apply(Json *out, const ChatForms *f, JsonPool *pool, const Json *messages);

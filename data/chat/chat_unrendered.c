@@ -22,14 +22,10 @@ static bool carries_meaning(JsonStr key) {
     return reasoning_index(key) >= 0;
 }
 
-static bool is_space(char c) {
-    return c == ' ' || c == '\n' || c == '\t' || c == '\r';
-}
-
 static bool has_text(const Json *v) {
     if (v->type == JSON_STRING)
         for (size_t i = 0; i < v->str.len; i++)
-            if (!is_space(v->str.data[i])) return true;
+            if (!json_is_space(v->str.data[i])) return true;
     for (size_t i = 0; v->type >= JSON_ARRAY && i < v->count; i++)
         if ((v->type == JSON_ARRAY || !json_str_is(v->keys[i], "type")) && has_text(&v->items[i])) return true;
     return v->type > JSON_NULL && v->type < JSON_STRING;
@@ -72,7 +68,7 @@ static void mark_text(const ChatText *x, Places *messages, Places *data) {
     Places *at = data;
     for (size_t i = 0; i < x->out.len; i++) {
         uint32_t origin = x->out.origin[i];
-        if (!origin || is_space(x->out.text[i])) continue;
+        if (!origin || json_is_space(x->out.text[i])) continue;
         if (origin != last) at = chat_is_message(origin) ? &messages[chat_message_at(x, i)] : data;
         at->content_bytes += jinja_place_key(origin) == at->content_key;
         if (origin != last) places_mark(at, origin);
@@ -110,7 +106,7 @@ static void look_at(Finder *f, const Places *p, size_t key, const Json *v, const
 
 static size_t count_text(const char *s, size_t len) {
     size_t n = 0;
-    for (size_t i = 0; i < len; i++) n += !is_space(s[i]);
+    for (size_t i = 0; i < len; i++) n += !json_is_space(s[i]);
     return n;
 }
 

@@ -1,4 +1,4 @@
-// dialog: which format a record has, and what no record may hold: labels that say which answer is the wanted one.
+// dialog_detect: the format of a record, and the labels of preference data, which are refused.
 #include <string.h>
 #include <strings.h>
 
@@ -123,7 +123,10 @@ static int fail_unknown(const Json *record, Err *err) {
     for (size_t i = 0; i < record->count && i < 64 && !near; i++) {
         const char *key = record->keys[i].data;
         near = key_nearest(key, known_keys);
-        if (near && json_get(record, near)) mem_free(near), near = NULL;
+        if (near && json_get(record, near)) {
+            mem_free(near);
+            near = NULL;
+        }
         if (near) found = mem_printf("; is \"%.64s\" a misspelt \"%s\"?", key, near);
     }
     err_input(err,
@@ -140,7 +143,7 @@ bool json_text_is_list(const Json *v) {
     return v->type == JSON_STRING && v->str.data[strspn(v->str.data, " \t\r\n")] == '[';
 }
 
-// Of the first turn: a list, or a list as JSON text.
+// By the first turn of a list, or of a list as JSON text.
 static DatasetFormat format_of_turns(const Json *turns) {
     JsonDoc *doc = NULL;
     DatasetFormat format = FORMAT_MESSAGES;

@@ -1,75 +1,9 @@
-// message: builds new JSON nodes beside the parsed ones; unchanged values are shared.
+// message: roles, content and tool calls of messages, checked and normalised.
 #include "message.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "record_faults.h"
-
-// ---- the pool ----
-
-void *json_pool_alloc(JsonPool *pool, size_t count, size_t size) {
-    MEM_GROW(pool->blocks, pool->blocks_capacity, pool->n_blocks + 1);
-    return pool->blocks[pool->n_blocks++] = mem_alloc(count ? count : 1, size);
-}
-
-void json_pool_clear(JsonPool *pool) {
-    for (size_t i = 0; i < pool->n_blocks; i++) mem_free(pool->blocks[i]);
-    for (size_t i = 0; i < pool->n_docs; i++) json_free(pool->docs[i]);
-    mem_free(pool->blocks);
-    mem_free(pool->docs);
-    *pool = (JsonPool){0};
-}
-
-const Json *json_pool_parse(JsonPool *pool, JsonStr text, const char *what, Err *err) {
-    JsonDoc *doc;
-    if (json_parse_data(&doc, text.data, text.len, what, 0, err)) {
-        fault_in_value(what, text.data, text.len, err);
-        return NULL;
-    }
-    MEM_GROW(pool->docs, pool->docs_capacity, pool->n_docs + 1);
-    pool->docs[pool->n_docs++] = doc;
-    return json_root(doc);
-}
-
-// ---- nodes ----
-
-JsonStr json_str(const char *text) {
-    return (JsonStr){text, strlen(text)};
-}
-
-Json json_string(JsonStr text) {
-    return (Json){.type = JSON_STRING, .str = text};
-}
-
-Json json_with(JsonPool *pool, const Json *object, const char *key, Json value) {
-    size_t n = object ? object->count : 0, at = 0;
-    JsonStr *keys = json_pool_alloc(pool, n + 1, sizeof *keys);
-    Json *items = json_pool_alloc(pool, n + 1, sizeof *items);
-    if (n) {
-        memcpy(keys, object->keys, n * sizeof *keys);
-        memcpy(items, object->items, n * sizeof *items);
-    }
-    while (at < n && !json_str_is(keys[at], key)) at++;
-    keys[at] = json_str(key);
-    items[at] = value;
-    return (Json){.type = JSON_OBJECT, .count = at == n ? n + 1 : n, .items = items, .keys = keys};
-}
-
-Json json_without_nulls(JsonPool *pool, const Json *object, const char *keep) {
-    size_t n = 0, nulls = 0;
-    for (size_t i = 0; i < object->count; i++) nulls += object->items[i].type == JSON_NULL;
-    if (!nulls) return *object;
-    JsonStr *keys = json_pool_alloc(pool, object->count, sizeof *keys);
-    Json *items = json_pool_alloc(pool, object->count, sizeof *items);
-    for (size_t i = 0; i < object->count; i++) {
-        if (object->items[i].type == JSON_NULL && !(keep && json_str_is(object->keys[i], keep))) continue;
-        keys[n] = object->keys[i];
-        items[n++] = object->items[i];
-    }
-    return (Json){.type = JSON_OBJECT, .count = n, .items = items, .keys = keys};
-}
 
 Json message_new(JsonPool *pool, const char *role, JsonStr content) {
     Json m = json_with(pool, NULL, "role", json_string(json_str(role)));
@@ -78,7 +12,7 @@ Json message_new(JsonPool *pool, const char *role, JsonStr content) {
 
 // ---- roles and content ----
 
-// The role templates know for one of its other names; NULL when it is none of these.
+// The name that templates know for another name of a role; NULL: it is none of these.
 static const char *usual_role(const Json *role) {
     static const char *const alias[][2] = {
         {"human", "user"},      {"gpt", "assistant"},          {"chatgpt", "assistant"}, {"bot", "assistant"},
@@ -149,15 +83,10 @@ JsonStr message_text(JsonPool *pool, const Json *message) {
         const Json *text = json_get(&content->items[i], "text");
         if (text && text->type == JSON_STRING) str_add(&joined, text->str.data, text->str.len);
     }
-    char *copy = json_pool_alloc(pool, joined.len + 1, 1);
-    if (joined.len) memcpy(copy, joined.data, joined.len);
-    copy[joined.len] = 0;
-    JsonStr s = {copy, joined.len};
-    str_clear(&joined);
-    return s;
+    return json_pool_text(pool, &joined);
 }
 
-// What a call says or a tool answers is printed as JSON, which has no NaN.
+// Arguments and results are printed as JSON, which has no NaN.
 static int check_finite(const Json *v, const char *what, Err *err) {
     bool digits = v->type == JSON_FLOAT && v->str.len == strspn(v->str.data, "-0123456789");
     if (v->type == JSON_FLOAT && !digits && !isfinite(v->number))
@@ -181,13 +110,13 @@ static int check_content(const Json *m, const char *what, Err *err) {
                      json_type_name(content));
 }
 
-// Of parts too null is absence: templates ask `'image' in part`.
-static void without_part_nulls(Json *m, JsonPool *pool) {
+// Null is absence in parts, too: templates test `'image' in part`.
+static void remove_part_nulls(Json *m, JsonPool *pool) {
     const Json *content = json_get(m, "content");
     if (!message_has_parts(content)) return;
     Json *parts = json_pool_alloc(pool, content->count, sizeof *parts);
     for (size_t i = 0; i < content->count; i++) parts[i] = json_without_nulls(pool, &content->items[i], NULL);
-    *m = json_with(pool, m, "content", (Json){.type = JSON_ARRAY, .count = content->count, .items = parts});
+    *m = json_with(pool, m, "content", json_list(parts, content->count));
 }
 
 // ---- tool calls ----
@@ -204,7 +133,7 @@ static int normalise_function(Json *f, JsonPool *pool, const char *what, Err *er
         return 0;
     }
     const Json *parsed = arguments;
-    if (arguments->type == JSON_STRING) { // only looked at: the template decides in which form it wants them
+    if (arguments->type == JSON_STRING) { // only checked: chat_forms.h decides the form
         parsed = json_pool_parse(pool, arguments->str, "arguments", err);
         if (!parsed) return err_context(err, "%s", what);
     }
@@ -239,95 +168,19 @@ static int normalise_calls(Json *m, JsonPool *pool, const Json *calls, const cha
         items[i] = calls->items[i];
         if (normalise_call(&items[i], pool, place, err)) return -1;
     }
-    *m = json_with(pool, m, "tool_calls", (Json){.type = JSON_ARRAY, .count = calls->count, .items = items});
+    *m = json_with(pool, m, "tool_calls", json_list(items, calls->count));
     return 0;
 }
 
 int message_from_call(Json *out, JsonPool *pool, JsonStr call, const char *what, Err *err) {
     const Json *parsed = json_pool_parse(pool, call, what, err);
     if (!parsed) return -1;
-    Json one = {.type = JSON_ARRAY, .count = 1, .items = parsed};
+    Json one = json_list(parsed, 1);
     *out = message_new(pool, "assistant", json_str(""));
     return normalise_calls(out, pool, parsed->type == JSON_ARRAY ? parsed : &one, what, err);
 }
 
 // ---- a whole message ----
-
-// true or false, or 1 or 0: 1 and 0; -1: something else.
-static int truth_of(const Json *v) {
-    int64_t n;
-    if (v->type == JSON_TRUE || v->type == JSON_FALSE) return v->type == JSON_TRUE;
-    return json_whole(v, &n) && (n == 0 || n == 1) ? (int)n : -1;
-}
-
-static const struct {
-    const char *key;
-    bool trains; // what true means
-    bool is_number;
-} mask_keys[] = {
-    {"train", true, false}, {"training", true, false}, {"trainable", true, false}, {"weight", true, true},
-    {"loss", true, false},  {"loss_mask", true, true}, {"masked", false, false},   {"mask", false, false},
-};
-enum { MASK_KEYS = sizeof mask_keys / sizeof *mask_keys };
-
-bool message_is_mask_key(const char *key) {
-    for (int i = 0; i < MASK_KEYS; i++)
-        if (strcmp(key, mask_keys[i].key) == 0) return true;
-    return false;
-}
-
-// Which parts of a turn are trained on, by places in its text.
-static int refuse_details(const Json *m, const char *what, Err *err) {
-    static const char *const keys[] = {"train_detail", "training_detail"};
-    for (int i = 0; i < 2; i++)
-        if (json_get(m, keys[i]))
-            return err_input(err,
-                             "%s.%s: found a mask of parts of a message; expected \"train\": true or false, of all "
-                             "of it",
-                             what, keys[i]);
-    return 0;
-}
-
-// 1 and 0 say nothing certain where both readings are in use ("mask").
-static int check_mask_keys(const Json *m, const char *what, Err *err) {
-    for (int i = 0; i < MASK_KEYS; i++) {
-        const Json *v = json_get(m, mask_keys[i].key);
-        bool number = v && (v->type == JSON_INT || v->type == JSON_FLOAT), unclear = number && !mask_keys[i].trains;
-        if (!v || (truth_of(v) >= 0 && !unclear)) continue;
-        return err_input(err, "%s.%s: found %s; expected %s", what, mask_keys[i].key,
-                         number ? v->str.data : json_type_name(v), mask_keys[i].is_number ? "0 or 1" : "true or false");
-    }
-    return refuse_details(m, what, err);
-}
-
-// What marks a prompt's message is a false that no file can hold.
-enum { OF_PROMPT = 1 };
-
-Json message_of_prompt(JsonPool *pool, const Json *message) {
-    if (message_training(message) == NOT_TRAINED) return *message;
-    return json_with(pool, message, "train", (Json){.type = JSON_FALSE, .integer = OF_PROMPT});
-}
-
-MessageTraining message_training(const Json *message) {
-    MessageTraining found = TRAINED_AS_ROLE;
-    for (int i = 0; i < MASK_KEYS; i++) {
-        const Json *v = json_get(message, mask_keys[i].key);
-        int truth = v ? truth_of(v) : -1;
-        if (truth < 0) continue;
-        if (v->type == JSON_FALSE && v->integer == OF_PROMPT)
-            found = TRAINED_AS_PROMPT;
-        else if (truth != mask_keys[i].trains)
-            return NOT_TRAINED;
-        else if (found == TRAINED_AS_ROLE && v->type == JSON_TRUE)
-            found = TRAINED;
-    }
-    return found;
-}
-
-bool message_is_trained(const Json *message) {
-    MessageTraining t = message_training(message);
-    return t == TRAINED_AS_ROLE || t == TRAINED;
-}
 
 int message_normalise(Json *out, JsonPool *pool, const Json *message, const char *what, Err *err) {
     if (message->type != JSON_OBJECT)
@@ -340,11 +193,11 @@ int message_normalise(Json *out, JsonPool *pool, const Json *message, const char
     const Json *calls = json_get(out, "tool_calls");
     if (json_get(out, "function_call"))
         return err_input(err, "%s.function_call: found the old form of a tool call; expected tool_calls", what);
-    if (check_mask_keys(out, what, err)) return -1;
+    if (message_check_mask_keys(out, what, err)) return -1;
     const char *usual = usual_role(role);
     if (usual) *out = json_with(pool, out, "role", json_string(json_str(usual)));
     if (check_content(out, what, err)) return -1;
-    without_part_nulls(out, pool);
+    remove_part_nulls(out, pool);
     return calls ? normalise_calls(out, pool, calls, what, err) : 0;
 }
 

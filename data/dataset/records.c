@@ -99,14 +99,10 @@ static int more(RecordReader *r, Err *err) {
     return rc == 1 && refuse_zero(r, before, err) ? -1 : rc;
 }
 
-static bool is_space(char c) {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 // Ends at a character (1), at the end of the file (0), or fails.
 static int skip_space(RecordReader *r, Err *err) {
     for (;;) {
-        for (; r->w.p < r->w.end && is_space(*r->w.p); r->w.p++) r->line += *r->w.p == '\n';
+        for (; r->w.p < r->w.end && json_is_space(*r->w.p); r->w.p++) r->line += *r->w.p == '\n';
         if (r->w.p < r->w.end) return 1;
         int rc = more(r, err);
         if (rc != 1) return rc;
@@ -166,7 +162,7 @@ static int check_one_line_objects(RecordReader *r, Err *err) {
     size_t len;
     if (find_line_end(r, &len, err) || fault_in_first_line(r->path, r->line, r->w.p, len, err)) return -1;
     bool last = r->w.p + len == r->w.end;
-    while (len > 1 && is_space(r->w.p[len - 1])) len--;
+    while (len > 1 && json_is_space(r->w.p[len - 1])) len--;
     if (last || r->w.p[len - 1] == '}' || *r->w.p != '{') return 0;
     JsonDoc *doc; // with a comma behind it: the error comes when it is read
     if (r->w.p[len - 1] == ',' && json_parse_data(&doc, r->w.p, len - 1, r->path, 0, NULL) == 0) {

@@ -226,10 +226,6 @@ static int add_text(StrBuf *members, const TarReader *t, const Group *g, Err *er
     return 0;
 }
 
-static bool is_space(char c) {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 // A JSON integer; all else (007, 1-2, a name) is a label as text.
 static bool is_integer(const char *text, size_t len) {
     bool minus = len && *text == '-';
@@ -242,8 +238,8 @@ static int add_class(StrBuf *members, const TarReader *t, const Group *g, Err *e
     const char *text = g->content[MEMBER_CLASS];
     CHECK(text); // compose has looked
     size_t len = g->size[MEMBER_CLASS];
-    while (len && is_space(text[len - 1])) len--;
-    for (; len && is_space(*text); len--) text++;
+    while (len && json_is_space(text[len - 1])) len--;
+    for (; len && json_is_space(*text); len--) text++;
     char *name = mem_printf("%s/%s.cls", t->path, g->key);
     int rc = text_check(name, text, len, err);
     mem_free(name);

@@ -45,9 +45,12 @@ void json_free(JsonDoc *doc);
 const Json *json_get(const Json *object, const char *key);   // object may be NULL; linear in its keys
 const Json *json_given(const Json *object, const char *key); // as json_get; NULL for null too: null is absence
 const char *json_type_name(const Json *v);                   // "a string", "an array", ...; for messages
-bool json_str_is(JsonStr s, const char *text);               // all of s, which may hold NUL bytes
-bool json_is_string(const Json *v, const char *text);        // v is a string equal to text
-bool json_whole(const Json *v, int64_t *out);                // v is a whole number, also if written as a float (1.0)
+static inline bool json_is_space(char c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+bool json_str_is(JsonStr s, const char *text);        // all of s, which may hold NUL bytes
+bool json_is_string(const Json *v, const char *text); // v is a string equal to text
+bool json_whole(const Json *v, int64_t *out);         // v is a whole number, also if written as a float (1.0)
 
 // Appends `s` as a JSON string with quotes: what say.h keeps from terminals, quote and backslash are escaped, other
 // UTF-8 stands as it is.

@@ -17,10 +17,6 @@ int fault_in_text(const char *name, size_t line, const char *at, Err *err) {
 
 // ---- the first line ----
 
-static bool is_space(char c) {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 static const char *invalid_utf8(const char *p, const char *end) {
     while (p < end) {
         utf8proc_int32_t c;
@@ -39,7 +35,7 @@ static bool is_json(const char *text, size_t len) {
 }
 
 int fault_in_first_line(const char *path, size_t line, const char *text, size_t len, Err *err) {
-    while (len && is_space(text[len - 1])) len--;
+    while (len && json_is_space(text[len - 1])) len--;
     if (!len || *text == '{' || *text == '[' || is_json(text, len) || invalid_utf8(text, text + len)) return 0;
     bool columns = (isalnum((unsigned char)*text) || *text == '"') &&
                    (memchr(text, ',', len) || memchr(text, ';', len) || memchr(text, '\t', len));
@@ -64,7 +60,7 @@ static Outline outline_of(const char *p, const char *end) {
     Outline o = {0};
     size_t depth = 0;
     char before = 0, quote = 0; // before: the last character that is no white space
-    for (; p < end && !o.value_end; before = is_space(*p) ? before : *p, p++) {
+    for (; p < end && !o.value_end; before = json_is_space(*p) ? before : *p, p++) {
         bool begins = before && strchr("{[,:(", before); // a value or key may begin here
         if (quote) {
             if (*p == '\\' && p + 1 < end)
@@ -95,7 +91,7 @@ static size_t lines_between(const char *p, const char *end) {
 static int fault_behind(RecordSpan s, const char *begin, const char *value_end, const char *end, Err *err) {
     JsonDoc *doc;
     const char *p = value_end;
-    while (p < end && is_space(*p)) p++;
+    while (p < end && json_is_space(*p)) p++;
     if (p == end || json_parse_data(&doc, begin, (size_t)(value_end - begin), s.name, s.line, NULL)) return -1;
     json_free(doc);
     size_t line = s.line + lines_between(s.text, p);
@@ -122,8 +118,8 @@ int fault_in_value(const char *name, const char *text, size_t len, Err *err) {
 
 int fault_in_record(RecordSpan s, Err *err) {
     const char *p = s.text, *end = s.text + s.len;
-    while (p < end && is_space(*p)) p++;
-    while (end > p && is_space(end[-1])) end--;
+    while (p < end && json_is_space(*p)) p++;
+    while (end > p && json_is_space(end[-1])) end--;
     const char *bad = invalid_utf8(p, end);
     if (bad) { // a byte behind it for fault_in_text
         char two[2] = {*bad, bad + 1 < end ? bad[1] : 0};
