@@ -74,7 +74,7 @@ void keys_set_defaults(const KeyTable *t, void *fields) {
         const Key *k = &t->keys[i];
         if (!k->standard) continue;
         cJSON *v = cJSON_Parse(k->standard);
-        Err err;
+        Err err = {0};
         CHECK(v && key_read(fields, k, v, "", &err) == 0, "default of %s", k->name);
         cJSON_Delete(v);
     }
