@@ -197,17 +197,29 @@ Tensor *op_rope(Tape *t, Tensor *x, const float *cos_sin, const int32_t *pos, in
 
 // ---- attention: in = q, k, v; out[1] = lse [Tq, H] ----
 
+static AttentionCall attention_call(const Node *n, const Exec *x) {
+    return (AttentionCall){.shape = &n->args.attention,
+                           .q = tensor_mat(n->in[0]),
+                           .k = tensor_mat(n->in[1]),
+                           .v = tensor_mat(n->in[2]),
+                           .out = tensor_mat(n->out[0]),
+                           .lse = tensor_mat(n->out[1]),
+                           .ws = x->ws};
+}
+
 static void attention_forward(const Node *n, const Exec *x) {
-    exec_kernels(x)->attention_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->out[1]), tensor_mat(n->in[0]),
-                                       tensor_mat(n->in[1]), tensor_mat(n->in[2]), &n->args.attention, x->ws);
+    AttentionCall c = attention_call(n, x);
+    exec_kernels(x)->attention_forward(x->backend, &c);
 }
 
 static void attention_backward(const Node *n, const Exec *x) {
     CHECK(!x->accumulate, "q, k and v must not have another reader");
-    exec_kernels(x)->attention_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->in[1]), tensor_grad(n->in[2]),
-                                        tensor_grad(n->out[0]), tensor_mat(n->out[0]), tensor_mat(n->out[1]),
-                                        tensor_mat(n->in[0]), tensor_mat(n->in[1]), tensor_mat(n->in[2]),
-                                        &n->args.attention, x->ws);
+    AttentionCall c = attention_call(n, x);
+    c.dout = tensor_grad(n->out[0]);
+    c.dq = tensor_grad(n->in[0]);
+    c.dk = tensor_grad(n->in[1]);
+    c.dv = tensor_grad(n->in[2]);
+    exec_kernels(x)->attention_backward(x->backend, &c);
 }
 
 static size_t attention_workspace(const Node *n, Backend *b, bool backward) {

@@ -10,13 +10,12 @@ static void check_same_shape(const Tensor *a, const Tensor *b, const char *op) {
 
 static void rmsnorm_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->rmsnorm_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->out[1]), tensor_mat(n->in[0]),
-                                     n->args.norm.weight, n->args.norm.group, n->args.norm.eps);
+                                     n->args.norm.weight, n->args.norm.eps);
 }
 
 static void rmsnorm_backward(const Node *n, const Exec *x) {
     exec_kernels(x)->rmsnorm_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->out[0]), tensor_mat(n->in[0]),
-                                      tensor_mat(n->out[1]), n->args.norm.weight, n->args.norm.group,
-                                      x->accumulate & 1);
+                                      tensor_mat(n->out[1]), n->args.norm.weight, x->accumulate & 1);
 }
 
 static const Op RMSNORM = {.name = "rmsnorm", .cheap = true, .forward = rmsnorm_forward, .backward = rmsnorm_backward};
@@ -26,7 +25,6 @@ Tensor *op_head_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps, int6
     Node *n = node_add(t, &RMSNORM, x, NULL, NULL);
     n->args.norm.weight = weight;
     n->args.norm.eps = eps;
-    n->args.norm.group = head_size;
     n->reads_in = 1;
     n->reads_out = 2;
     Tensor *out = node_output(t, n, x->rows, x->cols);

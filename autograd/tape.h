@@ -52,7 +52,6 @@ typedef union NodeArgs {
     struct {
         const float *weight, *bias;
         float eps;
-        int64_t group; // columns that are normalised together: C, or a head's D
     } norm;
     struct {
         const Weight *w;

@@ -103,13 +103,14 @@ DEVICE_SLOTS(DECLARE_HOST_SLOT)
           "%s is [%lld, %lld] of type %d, expected float32 [%lld, %lld]", #m, (long long)(m).rows,                     \
           (long long)(m).cols, (int)(m).dtype, (long long)(r), (long long)(c))
 
-#define CHECK_GROUPS(out, rstd, x, group)                                                                              \
+// A matrix of rows and the statistics of each group of its columns, one column of rstd for each.
+#define CHECK_GROUPS(out, rstd, x)                                                                                     \
     do {                                                                                                               \
-        CHECK((group) > 0 && (x).cols % (group) == 0, "%lld columns, groups of %lld", (long long)(x).cols,             \
-              (long long)(group));                                                                                     \
+        CHECK((rstd).cols > 0 && (x).cols % (rstd).cols == 0, "%lld columns in %lld groups", (long long)(x).cols,      \
+              (long long)(rstd).cols);                                                                                 \
         CHECK_SHAPE(x, (x).rows, (x).cols);                                                                            \
         CHECK_SHAPE(out, (x).rows, (x).cols);                                                                          \
-        CHECK_SHAPE(rstd, (x).rows, (x).cols / (group));                                                               \
+        CHECK_SHAPE(rstd, (x).rows, (rstd).cols);                                                                      \
     } while (0)
 
 // The factor that clips the gradient; NaN: the step is skipped. 1e-6 as in torch.nn.utils.clip_grad_norm_.
@@ -134,13 +135,21 @@ static inline void check_rope(Mat x, int64_t head_size, int64_t rotated) {
           (long long)head_size);
 }
 
-static inline void check_attention_shapes(const AttentionShape *s, Mat q, Mat k, Mat v) {
-    int64_t queries = q.rows, keys = k.rows; // by other names: nvcc shows the compiler what macros have become
+static inline void check_attention(const AttentionCall *c, bool backward) {
+    const AttentionShape *s = c->shape;
+    int64_t queries = c->q.rows, keys = c->k.rows, wide = s->heads * s->head_size, narrow = s->kv_heads * s->head_size;
     CHECK(s->kv_heads > 0 && s->heads % s->kv_heads == 0 && s->q_start[s->samples] == queries);
     CHECK(!s->bidirectional || s->window == 0, "a window of %lld in bidirectional attention", (long long)s->window);
-    CHECK_SHAPE(q, queries, s->heads * s->head_size);
-    CHECK_SHAPE(k, keys, s->kv_heads * s->head_size);
-    CHECK_SHAPE(v, keys, s->kv_heads * s->head_size);
+    CHECK_SHAPE(c->q, queries, wide);
+    CHECK_SHAPE(c->k, keys, narrow);
+    CHECK_SHAPE(c->v, keys, narrow);
+    CHECK_SHAPE(c->out, queries, wide);
+    CHECK_SHAPE(c->lse, queries, s->heads);
+    if (!backward) return;
+    CHECK_SHAPE(c->dout, queries, wide);
+    if (c->dq.data) CHECK_SHAPE(c->dq, queries, wide);
+    if (c->dk.data) CHECK_SHAPE(c->dk, keys, narrow);
+    if (c->dv.data) CHECK_SHAPE(c->dv, keys, narrow);
 }
 
 // Where a logical row of W is stored. CHECKs the row.

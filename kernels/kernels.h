@@ -133,6 +133,16 @@ typedef struct AttentionShape {
 } AttentionShape;
 enum { DEVICE_MAX_HEAD_SIZE = 256 }; // host memory: any
 
+// One call of attention_forward or attention_backward.
+typedef struct AttentionCall {
+    const AttentionShape *shape;
+    Mat q, k, v;    // [Tq, H*D], [Tk, KV*D], [Tk, KV*D]
+    Mat out, lse;   // [Tq, H*D], [Tq, H] (log of the sum of exponentials): forward writes them, backward reads them
+    Mat dout;       // as out; forward ignores this and the following
+    Mat dq, dk, dv; // as q, k, v; written ("="); data NULL: not wanted
+    void *ws;
+} AttentionCall;
+
 // gelu(x) = x Phi(x) with the normal distribution function Phi, by erf; "tanh": its approximation (Hendrycks & Gimpel
 // 2016). silu(x) = x / (1 + exp(-x)).
 typedef enum { GLU_SILU, GLU_GELU_TANH, GLU_GELU } GluKind;
@@ -319,12 +329,11 @@ struct Kernels {
     void (*neftune)(Backend *b, Mat x, const float *magnitude, float alpha, const TokenKeys *keys);
 
     // ---- rmsnorm (Zhang & Sennrich 2019) ----
-    // Of each `group` columns of a row (C, or a head's D) by themselves: rstd = 1 / sqrt(mean(x^2) + eps),
-    // out = x * rstd * weight.  out, x [T, C]; rstd [T, C / group]; weight [group].
-    void (*rmsnorm_forward)(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, int64_t group, float eps);
+    // Of each group of columns of a row (all C, or a head's D) by themselves: rstd = 1 / sqrt(mean(x^2) + eps),
+    // out = x * rstd * weight.  out, x [T, C]; rstd [T, groups]; weight [C / groups].
+    void (*rmsnorm_forward)(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, float eps);
     // dx (+)= rstd * (g - x * rstd^2 * mean(g * x)), g = dout * weight.
-    void (*rmsnorm_backward)(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, int64_t group,
-                             bool accumulate);
+    void (*rmsnorm_backward)(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, bool accumulate);
 
     // ---- layernorm (Ba et al. 2016) ----
     // stats[t] = mean(x[t]), rstd = 1 / sqrt(mean((x[t] - mean)^2) + eps); out = (x - mean) * rstd * weight + bias.
@@ -357,13 +366,11 @@ struct Kernels {
     // ---- attention, blocked with an online softmax (Dao et al. 2022); memory linear in T ----
     // q and k as the pass itself has them; their data is not looked at.
     size_t (*attention_workspace)(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward);
-    // out [Tq, H*D], lse [Tq, H] (log of the sum of exponentials); q [Tq, H*D], k and v [Tk, KV*D].
-    // A query that sees no key, or lies behind q_start[samples], gives out = 0 and lse = -inf.
-    void (*attention_forward)(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v, const AttentionShape *s, void *ws);
-    // dq [Tq, H*D], dk, dv [Tk, KV*D] are written ("="; rows of keys that no one sees become 0); a gradient whose data
-    // is NULL: not wanted. Probabilities are recomputed from lse. Samples do not share keys here (in forward they may).
-    void (*attention_backward)(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat out, Mat lse, Mat q, Mat k, Mat v,
-                               const AttentionShape *s, void *ws);
+    // A query that sees no key, or lies after q_start[samples], gives out = 0 and lse = -inf.
+    void (*attention_forward)(Backend *b, const AttentionCall *c);
+    // Probabilities are recomputed from lse. Keys that no query sees have gradients of 0. Samples do not share keys
+    // here (in forward they may).
+    void (*attention_backward)(Backend *b, const AttentionCall *c);
 
     // ---- glu (Shazeer 2020) ----
     // out = act(gate) * up.  All [T, F].

@@ -101,14 +101,22 @@ static Mat rounded_output(OpRun *r, const char *name, Mat like) {
     return m;
 }
 
+// The forward pass.
+static AttentionCall attend(OpRun *r, const Layout *l, const AttentionShape *s) {
+    AttentionCall c = {.shape = s, .q = op_input(r, l->tq, s->heads * s->head_size)};
+    c.k = op_input(r, l->tk, s->kv_heads * s->head_size);
+    c.v = op_input(r, l->tk, s->kv_heads * s->head_size);
+    c.out = rounded_output(r, "out", c.q);
+    c.lse = op_output_f32(r, "lse", l->tq, s->heads, FORWARD);
+    c.ws = op_workspace(r, r->b->k->attention_workspace(r->b, s, c.q, c.k, false));
+    r->b->k->attention_forward(r->b, &c);
+    return c;
+}
+
 static void case_attention_forward(OpRun *r) {
     Layout l = layout_of(&r->size);
     AttentionShape s = shape_on_device(r, &l);
-    Mat q = op_input(r, l.tq, s.heads * s.head_size), k = op_input(r, l.tk, s.kv_heads * s.head_size);
-    Mat v = op_input(r, l.tk, s.kv_heads * s.head_size);
-    Mat out = rounded_output(r, "out", q), lse = op_output_f32(r, "lse", l.tq, s.heads, FORWARD);
-    size_t bytes = r->b->k->attention_workspace(r->b, &s, q, k, false);
-    r->b->k->attention_forward(r->b, out, lse, q, k, v, &s, op_workspace(r, bytes));
+    attend(r, &l, &s);
 }
 
 // A query that sees one key has gradients of exactly 0 that are differences of terms of this size. Roundings: dS and
@@ -124,16 +132,13 @@ static Mat gradient_output(OpRun *r, const char *name, Mat like) {
 static void case_attention_backward(OpRun *r) {
     Layout l = layout_of(&r->size);
     AttentionShape s = shape_on_device(r, &l);
-    Mat q = op_input(r, l.tq, s.heads * s.head_size), k = op_input(r, l.tk, s.kv_heads * s.head_size);
-    Mat v = op_input(r, l.tk, s.kv_heads * s.head_size), dout = op_input(r, q.rows, q.cols);
-    Mat out = rounded_output(r, "out", q), lse = op_output_f32(r, "lse", l.tq, s.heads, FORWARD);
-    size_t forward_bytes = r->b->k->attention_workspace(r->b, &s, q, k, false);
-    r->b->k->attention_forward(r->b, out, lse, q, k, v, &s, op_workspace(r, forward_bytes));
-    Mat dq = gradient_output(r, "dq", q), dk = {0}, dv = {0};
-    if (!r->size.no_dx) dk = gradient_output(r, "dk", k);
-    if (!r->size.no_da) dv = gradient_output(r, "dv", v);
-    size_t bytes = r->b->k->attention_workspace(r->b, &s, q, k, true);
-    r->b->k->attention_backward(r->b, dq, dk, dv, dout, out, lse, q, k, v, &s, op_workspace(r, bytes));
+    AttentionCall c = attend(r, &l, &s);
+    c.dout = op_input(r, c.q.rows, c.q.cols);
+    c.dq = gradient_output(r, "dq", c.q);
+    if (!r->size.no_dx) c.dk = gradient_output(r, "dk", c.k);
+    if (!r->size.no_da) c.dv = gradient_output(r, "dv", c.v);
+    c.ws = op_workspace(r, r->b->k->attention_workspace(r->b, &s, c.q, c.k, true));
+    r->b->k->attention_backward(r->b, &c);
 }
 
 // no_dx: dk is not wanted; no_da: dv is not.

@@ -54,7 +54,7 @@ static void case_rmsnorm_forward(OpRun *r) {
     Mat x = op_input(r, r->size.t, groups * group), weight = op_input_f32(r, 1, group);
     Mat out = op_output(r, "out", r->size.t, groups * group, OP_SUM(group));
     Mat rstd = op_output_f32(r, "rstd", r->size.t, groups, OP_SUM(group));
-    r->b->k->rmsnorm_forward(r->b, out, rstd, x, weight.data, group, 1e-5f);
+    r->b->k->rmsnorm_forward(r->b, out, rstd, x, weight.data, 1e-5f);
 }
 
 static void case_rmsnorm_backward(OpRun *r) {
@@ -62,7 +62,7 @@ static void case_rmsnorm_backward(OpRun *r) {
     Mat x = op_input(r, r->size.t, groups * group), weight = op_input_f32(r, 1, group);
     Mat dout = op_input(r, r->size.t, groups * group), rstd = op_input_f32(r, r->size.t, groups);
     Mat dx = op_gradient(r, "dx", r->size.t, groups * group, OP_SUM(group), r->size.accumulate);
-    r->b->k->rmsnorm_backward(r->b, dx, dout, x, rstd, weight.data, group, r->size.accumulate);
+    r->b->k->rmsnorm_backward(r->b, dx, dout, x, rstd, weight.data, r->size.accumulate);
 }
 
 static void case_layernorm_forward(OpRun *r) {

@@ -95,14 +95,9 @@ static void fold_row(Running *r, float *x, int64_t n, Range seen, float *out, in
     zero_outside(x, n, seen);
 }
 
-typedef struct Forward {
-    Mat out, lse, q, k, v;
-    const AttentionShape *s;
-} Forward;
-
-static void attend(const Forward *a, Item item, float *scores) {
+static void attend(const AttentionCall *a, Item item, float *scores) {
     CHECK(item.rows <= BLOCK_Q);
-    const AttentionShape *s = a->s;
+    const AttentionShape *s = a->shape;
     Running running[BLOCK_Q];
     int64_t d = s->head_size, column = item.head / (s->heads / s->kv_heads) * d;
     int64_t ld = item.decoding ? d : a->q.cols; // from row to row of q and out
@@ -117,14 +112,14 @@ static void attend(const Forward *a, Item item, float *scores) {
     int64_t end = keys_seen(s, item.sample, pos[item.decoding ? 0 : item.rows - 1]).end;
     for (int64_t k0 = first / FORWARD_K * FORWARD_K; k0 < end; k0 += FORWARD_K) {
         int64_t n = min64(FORWARD_K, end - k0), row = s->k_start[item.sample] + k0;
-        sgemm(PLAIN, TRANSPOSED, item.rows, n, d, product_scale(s), q, ld, f32_row(a->k, row) + column, a->k.cols, 0,
-              scores, n);
+        Factor k = {f32_row(a->k, row) + column, a->k.cols, true}, v = {f32_row(a->v, row) + column, a->v.cols, false};
+        sgemm(scores, n, (Sgemm){item.rows, n, d, .alpha = product_scale(s), .a = {q, ld}, .b = k});
         for (int64_t i = 0; i < item.rows; i++) {
             Range seen = keys_in_block(s, item.sample, pos[item.decoding ? 0 : i], k0, n);
             if (s->softcap != 0) cpu_softcap(scores + i * n + seen.first, seen.end - seen.first, 1, s->softcap);
             fold_row(&running[i], scores + i * n, n, seen, out + i * ld, d);
         }
-        sgemm(PLAIN, PLAIN, item.rows, d, n, 1, scores, n, f32_row(a->v, row) + column, a->v.cols, 1, out, ld);
+        sgemm(out, ld, (Sgemm){item.rows, d, n, .alpha = 1, .a = {scores, n}, .b = v, .beta = 1});
     }
     for (int64_t i = 0; i < item.rows; i++) {
         Running r = running[i];
@@ -134,11 +129,9 @@ static void attend(const Forward *a, Item item, float *scores) {
     }
 }
 
-void CPU_FN(attention_forward)(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v, const AttentionShape *s, void *ws) {
-    check_attention_shapes(s, q, k, v);
-    CHECK_SHAPE(out, q.rows, q.cols);
-    CHECK_SHAPE(lse, q.rows, s->heads);
-    Forward a = {out, lse, q, k, v, s};
+void CPU_FN(attention_forward)(Backend *b, const AttentionCall *c) {
+    const AttentionShape *s = c->shape;
+    check_attention(c, false);
     int64_t items = 0;
     for (int64_t sample = 0; sample < s->samples; sample++) items += items_of_sample(s, sample);
 #pragma omp parallel num_threads(b->threads)
@@ -146,19 +139,19 @@ void CPU_FN(attention_forward)(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v
         sgemm_enter();
 #pragma omp for schedule(dynamic)
         for (int64_t i = 0; i < items; i++)
-            attend(&a, item_at(s, i), (float *)ws + omp_get_thread_num() * BLOCK_Q * FORWARD_K);
+            attend(c, item_at(s, i), (float *)c->ws + omp_get_thread_num() * BLOCK_Q * FORWARD_K);
     }
 }
 
 // ---- backward ----
 // With P = exp(scale q k^T - lse), dP = dout v^T, delta = sum(dout * out) and dS = P * (dP - delta):
 //     dv = P^T dout,  dk = scale dS^T q,  dq = scale dS k.
-// Under a soft cap the score s = c tanh(y / c) is made again and dS gets the factor ds/dy = 1 - tanh(y / c)^2.
+// Under a soft cap the score s = c tanh(y / c) is recomputed and dS gets the factor ds/dy = 1 - tanh(y / c)^2.
 // One task is a block of keys of one head. It adds to dk and dv, which the heads of a group share, and to dq, which the
 // blocks of keys share; dependences between tasks keep both orders, so that no second copy of dk, dv or dq is needed.
 
 typedef struct Backward {
-    Mat dq, dk, dv, dout, out, lse, q, k, v;
+    const AttentionCall *c;
     const AttentionShape *s;
     float *scores, *delta; // [threads, 2, BLOCK_Q, BACKWARD_K], [Tq, H]
 } Backward;
@@ -192,25 +185,31 @@ typedef struct KeyBlock {
 
 static void queries_backward(const Backward *a, KeyBlock b, int64_t q0, int64_t rows) {
     const AttentionShape *s = a->s;
-    int64_t d = s->head_size, heads = s->heads, ld = a->q.cols, ldk = a->k.cols, n = b.n;
+    const AttentionCall *c = a->c;
+    int64_t d = s->head_size, heads = s->heads, ld = c->q.cols, ldk = c->k.cols, n = b.n;
     int64_t column = b.head * d, key = (s->k_start[b.sample] + b.k0) * ldk + b.head / (heads / s->kv_heads) * d;
-    const float *q = f32_row(a->q, q0) + column, *dout = f32_row(a->dout, q0) + column;
-    const float *k = (float *)a->k.data + key, *v = (float *)a->v.data + key;
+    Factor q = {f32_row(c->q, q0) + column, ld, false}, dout = {f32_row(c->dout, q0) + column, ld, false};
+    Factor k = {(float *)c->k.data + key, ldk, false}, v = {(float *)c->v.data + key, ldk, true};
+    Factor k_transposed = {k.data, ldk, true};
     float *p = a->scores + omp_get_thread_num() * 2 * BLOCK_Q * BACKWARD_K, *ds = p + BLOCK_Q * BACKWARD_K;
-    sgemm(PLAIN, TRANSPOSED, rows, n, d, product_scale(s), q, ld, k, ldk, 0, p, n);
-    sgemm(PLAIN, TRANSPOSED, rows, n, d, 1, dout, ld, v, ldk, 0, ds, n);
+    sgemm(p, n, (Sgemm){rows, n, d, .alpha = product_scale(s), .a = q, .b = k_transposed});
+    sgemm(ds, n, (Sgemm){rows, n, d, .alpha = 1, .a = dout, .b = v});
     for (int64_t i = 0; i < rows; i++) {
         Range seen = keys_in_block(s, b.sample, s->q_pos[q0 + i], b.k0, n);
         int64_t at = (q0 + i) * heads + b.head;
-        float lse = ((float *)a->lse.data)[at], delta = a->delta[at];
+        float lse = ((float *)c->lse.data)[at], delta = a->delta[at];
         if (s->softcap == 0)
             row_backward(p + i * n, ds + i * n, n, seen, lse, delta);
         else
             capped_row_backward(p + i * n, ds + i * n, n, seen, lse, delta, s->softcap);
     }
-    if (a->dv.data) sgemm(TRANSPOSED, PLAIN, n, d, rows, 1, p, n, dout, ld, 1, (float *)a->dv.data + key, ldk);
-    if (a->dk.data) sgemm(TRANSPOSED, PLAIN, n, d, rows, s->scale, ds, n, q, ld, 1, (float *)a->dk.data + key, ldk);
-    if (a->dq.data) sgemm(PLAIN, PLAIN, rows, d, n, s->scale, ds, n, k, ldk, 1, f32_row(a->dq, q0) + column, ld);
+    Factor pt = {p, n, true}, dst = {ds, n, true};
+    Sgemm dv = {n, d, rows, .alpha = 1, .a = pt, .b = dout, .beta = 1};
+    Sgemm dk = {n, d, rows, .alpha = s->scale, .a = dst, .b = q, .beta = 1};
+    Sgemm dq = {rows, d, n, .alpha = s->scale, .a = {ds, n}, .b = k, .beta = 1};
+    if (c->dv.data) sgemm((float *)c->dv.data + key, ldk, dv);
+    if (c->dk.data) sgemm((float *)c->dk.data + key, ldk, dk);
+    if (c->dq.data) sgemm(f32_row(c->dq, q0) + column, ld, dq);
 }
 
 static void keys_backward(const Backward *a, KeyBlock b) {
@@ -234,8 +233,8 @@ static void zero_rows(Mat m) {
 static void compute_delta(const Backward *a) {
     int64_t d = a->s->head_size, heads = a->s->heads;
 #pragma omp for
-    for (int64_t i = 0; i < a->q.rows * heads; i++) {
-        const float *x = (float *)a->dout.data + i * d, *y = (float *)a->out.data + i * d;
+    for (int64_t i = 0; i < a->c->q.rows * heads; i++) {
+        const float *x = (float *)a->c->dout.data + i * d, *y = (float *)a->c->out.data + i * d;
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (int64_t j = 0; j < d; j++) sum += x[j] * y[j];
@@ -250,28 +249,24 @@ static void spawn_sample(const Backward *a, int64_t sample) {
             KeyBlock b = {sample, head, k0, min64(BACKWARD_K, s->k_len[sample] - k0)};
             int64_t kv_head = head / (s->heads / s->kv_heads);
             // Addresses that stand for the rows of dq, and of dk and dv, that the task adds to.
-            const float *queries = f32_row(a->q, s->q_start[sample]) + head;
-            const float *keys = f32_row(a->k, s->k_start[sample] + k0) + kv_head;
+            const float *queries = f32_row(a->c->q, s->q_start[sample]) + head;
+            const float *keys = f32_row(a->c->k, s->k_start[sample] + k0) + kv_head;
             (void)queries, (void)keys;
 #pragma omp task firstprivate(a, b) depend(inout : queries[0], keys[0])
             keys_backward(a, b);
         }
 }
 
-void CPU_FN(attention_backward)(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat out, Mat lse, Mat q, Mat k, Mat v,
-                                const AttentionShape *s, void *ws) {
-    check_attention_shapes(s, q, k, v);
-    if (dq.data) CHECK_SHAPE(dq, q.rows, q.cols);
-    CHECK_SHAPE(dout, q.rows, q.cols);
-    CHECK_SHAPE(out, q.rows, q.cols);
-    CHECK_SHAPE(lse, q.rows, s->heads);
-    Backward a = {dq, dk, dv, dout, out, lse, q, k, v, s, ws, (float *)ws + b->threads * 2 * BLOCK_Q * BACKWARD_K};
+void CPU_FN(attention_backward)(Backend *b, const AttentionCall *c) {
+    const AttentionShape *s = c->shape;
+    check_attention(c, true);
+    Backward a = {c, s, c->ws, (float *)c->ws + b->threads * 2 * BLOCK_Q * BACKWARD_K};
 #pragma omp parallel num_threads(b->threads)
     {
         sgemm_enter();
-        zero_rows(dq);
-        zero_rows(dk);
-        zero_rows(dv);
+        zero_rows(c->dq);
+        zero_rows(c->dk);
+        zero_rows(c->dv);
         compute_delta(&a);
         // master, not single: libgomp (12) leaks the table of dependences when another thread made the tasks.
 #pragma omp master

@@ -84,9 +84,10 @@ void CPU_FN(lora_forward)(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void 
         for (int64_t t = 0; t < x.rows; t += TILE_T) {
             int64_t n = min64(TILE_T, x.rows - t);
             const float *rows = masked_rows(tile, x, t, n, l);
-            sgemm(PLAIN, TRANSPOSED, n, r, k, 1, rows, k, l->a, k, 0, f32_row(xa, t), r);
-            sgemm(PLAIN, TRANSPOSED, n, l->rows, r, l->scale, f32_row(xa, t), r, l->b, r, 1,
-                  f32_row(y, t) + l->row_offset, y.cols);
+            Sgemm down = {n, r, k, .alpha = 1, .a = {rows, k}, .b = {l->a, k, true}};
+            Sgemm up = {n, l->rows, r, .alpha = l->scale, .a = {f32_row(xa, t), r}, .b = {l->b, r, true}, .beta = 1};
+            sgemm(f32_row(xa, t), r, down);
+            sgemm(f32_row(y, t) + l->row_offset, y.cols, up);
         }
     }
 }
@@ -98,13 +99,12 @@ static void backward_rows(float *dxa, float *tile, Mat dx, Mat dy, const Lora *l
     for (int64_t t = 0; t < dy.rows; t += TILE_T) {
         int64_t n = min64(TILE_T, dy.rows - t);
         float *to = dxa + t * r;
-        sgemm(PLAIN, PLAIN, n, r, l->rows, l->scale, f32_row(dy, t) + l->row_offset, dy.cols, l->b, r, 0, to, r);
+        Factor dy_part = {f32_row(dy, t) + l->row_offset, dy.cols, false};
+        sgemm(to, r, (Sgemm){n, r, l->rows, .alpha = l->scale, .a = dy_part, .b = {l->b, r}});
         if (!dx.data) continue;
-        if (l->dropout == 0) {
-            sgemm(PLAIN, PLAIN, n, k, r, 1, to, r, l->a, k, 1, f32_row(dx, t), k);
-            continue;
-        }
-        sgemm(PLAIN, PLAIN, n, k, r, 1, to, r, l->a, k, 0, tile, k);
+        Sgemm up = {n, k, r, .alpha = 1, .a = {to, r}, .b = {l->a, k}, .beta = l->dropout == 0 ? 1 : 0};
+        sgemm(l->dropout == 0 ? f32_row(dx, t) : tile, k, up);
+        if (l->dropout == 0) continue;
         for (int64_t i = 0; i < n; i++) masked_row(f32_row(dx, t + i), tile + i * k, k, l, t + i, true);
     }
 }
@@ -113,9 +113,10 @@ static void backward_rows(float *dxa, float *tile, Mat dx, Mat dy, const Lora *l
 static void backward_b(Mat dy, Mat xa, const Lora *l) {
     int64_t r = l->rank;
 #pragma omp for schedule(dynamic) nowait
-    for (int64_t i = 0; i < l->rows; i += TILE_N)
-        sgemm(TRANSPOSED, PLAIN, min64(TILE_N, l->rows - i), r, dy.rows, l->scale, (float *)dy.data + l->row_offset + i,
-              dy.cols, xa.data, r, 1, l->db + i * r, r);
+    for (int64_t i = 0; i < l->rows; i += TILE_N) {
+        Factor dy_columns = {(float *)dy.data + l->row_offset + i, dy.cols, true}, low = {xa.data, r, false};
+        sgemm(l->db + i * r, r, (Sgemm){min64(TILE_N, l->rows - i), r, dy.rows, l->scale, dy_columns, low, 1});
+    }
 }
 
 // dA += dxa^T drop(x), block of rows after block of rows; a tile of columns of dA by one thread.
@@ -130,7 +131,8 @@ static void backward_a(const float *dxa, float *block, Mat x, const Lora *l) {
         }
 #pragma omp for schedule(dynamic)
         for (int64_t c = 0; c < k; c += TILE_N)
-            sgemm(TRANSPOSED, PLAIN, r, min64(TILE_N, k - c), n, 1, dxa + t * r, r, rows + c, k, 1, l->da + c, k);
+            sgemm(l->da + c, k,
+                  (Sgemm){r, min64(TILE_N, k - c), n, 1, {dxa + t * r, r, true}, {rows + c, k, false}, 1});
     }
 }
 

@@ -190,7 +190,7 @@ static void fold_tile(const Head *a, Panel p, bool first, int64_t m0) {
     int64_t rows = min64(TILE_M, a->x.rows - m0), c = a->w->cols;
     float *tile = a->tiles + omp_get_thread_num() * TILE_M * a->step;
     float *slopes = a->smooth_capped ? a->slopes + omp_get_thread_num() * TILE_M * a->step : NULL;
-    sgemm(PLAIN, TRANSPOSED, rows, p.n, c, 1, f32_row(a->x, m0), c, p.rows, c, 0, tile, p.n);
+    sgemm(tile, p.n, (Sgemm){rows, p.n, c, .alpha = 1, .a = {f32_row(a->x, m0), c}, .b = {p.rows, c, true}});
     for (int64_t i = 0; i < rows; i++) {
         float *x = tile + i * p.n;
         finish_logits(a, p, x, slopes ? slopes + i * p.n : NULL);
@@ -200,9 +200,10 @@ static void fold_tile(const Head *a, Panel p, bool first, int64_t m0) {
         for (int64_t k = 0; k < c; k++) sum[k] *= shrink;
     }
     if (!a->dx.data) return;
-    float add = first ? 0 : 1;
-    sgemm(PLAIN, PLAIN, rows, c, p.n, 1, tile, p.n, p.rows, c, add, sum_row(a, p.slice, m0), c);
-    if (slopes) sgemm(PLAIN, PLAIN, rows, c, p.n, 1, slopes, p.n, p.rows, c, add, slope_row(a, p.slice, m0), c);
+    Sgemm back = {rows, c, p.n, .alpha = 1, .a = {tile, p.n}, .b = {p.rows, c}, .beta = first ? 0 : 1};
+    sgemm(sum_row(a, p.slice, m0), c, back);
+    back.a.data = slopes;
+    if (slopes) sgemm(slope_row(a, p.slice, m0), c, back);
 }
 
 // The slices of row m as one: the largest logit, the others' sum relative to it, the target's logit.

@@ -111,8 +111,8 @@ static bool start_tile(Mat out, Tile tile, const float *bias, Mat residual) {
 static void multiply_tile(Mat out, Tile tile, Mat x, const float *rows, bool transposed, const Weight *w,
                           Mat residual) {
     float beta = start_tile(out, tile, w->bias, residual) ? 1 : 0;
-    sgemm(PLAIN, transposed ? PLAIN : TRANSPOSED, tile.nt, tile.nn, w->cols, 1, f32_row(x, tile.t0), x.cols, rows,
-          transposed ? tile.nn : w->cols, beta, f32_row(out, tile.t0) + tile.n0, out.cols);
+    Factor a = {f32_row(x, tile.t0), x.cols, false}, b = {rows, transposed ? tile.nn : w->cols, !transposed};
+    sgemm(f32_row(out, tile.t0) + tile.n0, out.cols, (Sgemm){tile.nt, tile.nn, w->cols, 1, a, b, beta});
 }
 
 static void forward_strips(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, float *ws) {
@@ -174,9 +174,11 @@ void CPU_FN(linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *w, bool
             expand_panel(panel, w, row, rows);
 #pragma omp for collapse(2) schedule(dynamic)
             for (int64_t k = 0; k < dx.cols; k += tile_k)
-                for (int64_t t = 0; t < dx.rows; t += TILE_T)
-                    sgemm(PLAIN, PLAIN, min64(TILE_T, dx.rows - t), min64(tile_k, dx.cols - k), rows, 1,
-                          f32_row(dout, t) + row, dout.cols, panel + k, w->cols, beta, f32_row(dx, t) + k, dx.cols);
+                for (int64_t t = 0; t < dx.rows; t += TILE_T) {
+                    Factor left = {f32_row(dout, t) + row, dout.cols, false}, right = {panel + k, w->cols, false};
+                    Sgemm p = {min64(TILE_T, dx.rows - t), min64(tile_k, dx.cols - k), rows, 1, left, right, beta};
+                    sgemm(f32_row(dx, t) + k, dx.cols, p);
+                }
         }
     }
 }
@@ -249,9 +251,10 @@ static void expert_backward(Mat dx, Mat dout, const Weight *w, int64_t k, int64_
         int64_t rows = min64(EXPERT_STEP_N, w->rows - n);
         float beta = accumulate || n > 0 ? 1 : 0;
         cpu_expand_columns(scratch, w, n, rows, k, nk);
-        for (int64_t t = 0; t < dx.rows; t += TILE_T)
-            sgemm(PLAIN, PLAIN, min64(TILE_T, dx.rows - t), nk, rows, 1, f32_row(dout, t) + n, dout.cols, scratch, nk,
-                  beta, f32_row(dx, t) + k, dx.cols);
+        for (int64_t t = 0; t < dx.rows; t += TILE_T) {
+            Factor a = {f32_row(dout, t) + n, dout.cols, false}, b = {scratch, nk, false};
+            sgemm(f32_row(dx, t) + k, dx.cols, (Sgemm){min64(TILE_T, dx.rows - t), nk, rows, 1, a, b, beta});
+        }
     }
 }
 

@@ -4,8 +4,9 @@
 
 #include <math.h>
 
-void CPU_FN(rmsnorm_forward)(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, int64_t group, float eps) {
-    CHECK_GROUPS(out, rstd, x, group);
+void CPU_FN(rmsnorm_forward)(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, float eps) {
+    CHECK_GROUPS(out, rstd, x);
+    int64_t group = x.cols / rstd.cols;
     x = host_groups(x, group), out = host_groups(out, group), rstd = host_groups(rstd, 1);
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
     for (int64_t t = 0; t < x.rows; t++) {
@@ -21,9 +22,9 @@ void CPU_FN(rmsnorm_forward)(Backend *b, Mat out, Mat rstd, Mat x, const float *
 }
 
 // With g = dout w:  dx = r g - x r^3 mean(g x).
-void CPU_FN(rmsnorm_backward)(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, int64_t group,
-                              bool accumulate) {
-    CHECK_GROUPS(dx, rstd, x, group);
+void CPU_FN(rmsnorm_backward)(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, bool accumulate) {
+    CHECK_GROUPS(dx, rstd, x);
+    int64_t group = x.cols / rstd.cols;
     CHECK_SHAPE(dout, x.rows, x.cols);
     x = host_groups(x, group), dx = host_groups(dx, group), dout = host_groups(dout, group),
     rstd = host_groups(rstd, 1);

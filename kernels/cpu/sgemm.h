@@ -25,8 +25,6 @@
 
 #include "base.h"
 
-enum { PLAIN = 'N', TRANSPOSED = 'T' };
-
 // One thread per call: dnnl_sgemm starts threads of its own unless it finds itself in an active parallel region, and a
 // team of one does not count as active. Every thread of a team that multiplies calls this first; it is undone at the
 // end of the region.
@@ -34,10 +32,24 @@ static inline void sgemm_enter(void) {
     omp_set_num_threads(1);
 }
 
-// C [m, n] = alpha op(A) op(B) + beta C, row-major; op(A) [m, k], op(B) [k, n]; with beta = 0 C may be uninitialised.
-static inline void sgemm(char op_a, char op_b, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
-                         int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc) {
-    dnnl_status_t status = dnnl_sgemm(op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+// A factor as it is stored, row-major, `stride` elements from row to row; transposed: the product takes its transpose.
+typedef struct Factor {
+    const float *data;
+    int64_t stride;
+    bool transposed;
+} Factor;
+typedef struct Sgemm {
+    int64_t m, n, k;
+    float alpha;
+    Factor a, b; // after transposition [m, k] and [k, n]
+    float beta;  // 0: C may be uninitialised
+} Sgemm;
+
+// C [m, n] = alpha A B + beta C, row-major, `stride` elements from row to row.
+static inline void sgemm(float *c, int64_t stride, Sgemm p) {
+    int64_t m = p.m, n = p.n, k = p.k;
+    dnnl_status_t status = dnnl_sgemm(p.a.transposed ? 'T' : 'N', p.b.transposed ? 'T' : 'N', m, n, k, p.alpha,
+                                      p.a.data, p.a.stride, p.b.data, p.b.stride, p.beta, c, stride);
     if (status == dnnl_out_of_memory) mem_exhausted(0);
     if (status == dnnl_runtime_error) fatal("oneDNN could not make its code: no memory, or none that may be run");
     CHECK(status == dnnl_success, "sgemm [%lld, %lld, %lld]: status %d", (long long)m, (long long)n, (long long)k,

@@ -8,7 +8,7 @@ static void check_mat(Mat m, DType type, int64_t rows, int64_t cols) {
 }
 
 static void check_call(const Backend *b, const AttentionCall *c) {
-    const AttentionShape *s = c->s;
+    const AttentionShape *s = c->shape;
     int64_t tq = c->q.rows, tk = c->k.rows, q_cols = s->heads * s->head_size, k_cols = s->kv_heads * s->head_size;
     CHECK(s->kv_heads > 0 && s->heads % s->kv_heads == 0 && s->scale > 0 && s->samples >= 0);
     CHECK(s->head_size <= DEVICE_MAX_HEAD_SIZE, "heads of %lld", (long long)s->head_size);
@@ -29,8 +29,8 @@ static bool aligned(Mat m) {
 
 // Tensor cores work on half and bfloat16, which are copied by 16 bytes.
 static bool flash_can(const Backend *b, const AttentionCall *c) {
-    return b->activation != DTYPE_F32 && c->s->head_size % 8 == 0 && aligned(c->q) && aligned(c->k) && aligned(c->v) &&
-           aligned(c->out) && aligned(c->dout) && aligned(c->dq) && aligned(c->dk) && aligned(c->dv);
+    return b->activation != DTYPE_F32 && c->shape->head_size % 8 == 0 && aligned(c->q) && aligned(c->k) &&
+           aligned(c->v) && aligned(c->out) && aligned(c->dout) && aligned(c->dq) && aligned(c->dk) && aligned(c->dv);
 }
 
 // Of the own kernels: delta [Tq, H] float32 of the backward pass. Which kind will run is not known yet.
@@ -49,18 +49,16 @@ void own_backward(Backend *b, const AttentionCall *c) {
     (flash_can(b, c) ? flash_backward : plain_backward)(b, c);
 }
 
-void cuda_attention_forward(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v, const AttentionShape *s, void *ws) {
+void cuda_attention_forward(Backend *b, const AttentionCall *c) {
     if (cuda_failed(b)) return;
-    AttentionCall c = {.q = q, .k = k, .v = v, .out = out, .lse = lse, .s = s, .ws = ws};
-    check_call(b, &c);
-    if (!cudnn_attention(b, &c, false)) own_forward(b, &c);
+    AttentionCall forward = {.shape = c->shape, c->q, c->k, c->v, c->out, c->lse, .ws = c->ws};
+    check_call(b, &forward);
+    if (!cudnn_attention(b, &forward, false)) own_forward(b, &forward);
 }
 
-void cuda_attention_backward(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat out, Mat lse, Mat q, Mat k, Mat v,
-                             const AttentionShape *s, void *ws) {
+void cuda_attention_backward(Backend *b, const AttentionCall *c) {
     if (cuda_failed(b)) return;
-    AttentionCall c = {q, k, v, out, lse, dout, dq, dk, dv, s, ws};
-    check_call(b, &c);
-    CHECK(dout.data);
-    if (!cudnn_attention(b, &c, true)) own_backward(b, &c);
+    check_call(b, c);
+    CHECK(c->dout.data);
+    if (!cudnn_attention(b, c, true)) own_backward(b, c);
 }

@@ -29,7 +29,7 @@ struct Attention { // AttentionShape for kernels
     float scale, softcap;
 };
 static inline Attention attention_of(const AttentionCall *c) {
-    const AttentionShape *s = c->s;
+    const AttentionShape *s = c->shape;
     Attention a = {s->q_start,
                    s->k_start,
                    s->k_len,
@@ -44,6 +44,21 @@ static inline Attention attention_of(const AttentionCall *c) {
                    s->bidirectional,
                    s->scale,
                    s->softcap};
+    return a;
+}
+
+template <class T> struct AttentionArgs : Attention { // AttentionCall for kernels
+    Rows<T> q, k, v, out, dout, dq, dk, dv;
+    Rows<float> lse;
+    float *delta; // backward: [Tq, H]
+};
+template <class T> static AttentionArgs<T> args_of(const AttentionCall *c) {
+    AttentionArgs<T> a;
+    static_cast<Attention &>(a) = attention_of(c);
+    a.q = rows_of<T>(c->q), a.k = rows_of<T>(c->k), a.v = rows_of<T>(c->v), a.out = rows_of<T>(c->out);
+    a.dq = rows_of<T>(c->dq), a.dk = rows_of<T>(c->dk), a.dv = rows_of<T>(c->dv), a.dout = rows_of<T>(c->dout);
+    a.lse = rows_of<float>(c->lse);
+    a.delta = (float *)c->ws;
     return a;
 }
 
@@ -124,7 +139,7 @@ static __device__ inline QueryTile query_tile(const Attention &a, int size) {
     return {
         kv_head, a.q_start[t.list], t.first, t.n, in_sample ? a.k_start[t.list] : 0, in_sample ? a.k_len[t.list] : 0};
 }
-// Row i of the tile: its query, its place in [Tq, H] and its first element in [Tq, H * D].
+// Row i of the tile: its query, its place in [Tq, H] and its first element in [Tq, H * D]; key `key` of its sample.
 static __device__ inline int query_of(const Attention &a, const QueryTile &t, int i) {
     return t.q0 + (t.row + i) / a.group;
 }
@@ -133,6 +148,9 @@ static __device__ inline int head_of(const Attention &a, const QueryTile &t, int
 }
 template <class T> static __device__ inline T *row_at(const Attention &a, const QueryTile &t, Rows<T> m, int i) {
     return m.data + query_of(a, t, i) * m.stride + head_of(a, t, i) * a.head_size;
+}
+template <class T> static __device__ inline T *key_at(const Attention &a, const QueryTile &t, Rows<T> m, int key) {
+    return m.data + (int64_t)(t.k0 + key) * m.stride + t.kv_head * a.head_size;
 }
 // Keys that row i sees; none for a row behind the tile.
 static __device__ inline Range row_sees(const Attention &a, const QueryTile &t, int i) {

@@ -223,7 +223,7 @@ static void choose(Backend *b, Plan *p, const AttentionCall *c) {
 
 bool cudnn_attention(Backend *b, const AttentionCall *c, bool backward) {
     CudnnShape shape;
-    if (!shape_of(&shape, b, c->s, c->q, c->k, backward)) return false;
+    if (!shape_of(&shape, b, c->shape, c->q, c->k, backward)) return false;
     const Mat *read[] = {&c->q, &c->k, &c->v, &c->out, &c->dout};
     for (int i = 0; i < (backward ? 5 : 4); i++)
         if ((uintptr_t)read[i]->data % 16) return false;

@@ -110,14 +110,12 @@ __device__ inline float line_max(float x) {
     return x;
 }
 
-template <class T, class F>
-__global__ void __launch_bounds__(THREADS)
-    plain_forward_kernel(Attention a, Rows<T> out, Rows<float> lse, Rows<T> q, Rows<T> k, Rows<T> v) {
+template <class T, class F> __global__ void __launch_bounds__(THREADS) plain_forward_kernel(AttentionArgs<T> a) {
     DYN_SHARED(float, memory);
     float *q_tile = memory, *k_tile = q_tile + F::TILE, *v_tile = k_tile + F::TILE, *shared = v_tile + F::TILE;
     QueryTile t = query_tile(a, F::SIDE);
     if (t.n == 0) return;
-    load_tile<T, F>(q_tile, t.n, a.head_size, [&](int i) { return row_at(a, t, q, i); });
+    load_tile<T, F>(q_tile, t.n, a.head_size, [&](int i) { return row_at(a, t, a.q, i); });
     Range seen[F::ROWS], keys = some_row_sees(a, t, 0, t.n);
     float max[F::ROWS], sum[F::ROWS];
     Sums<F> sums;
@@ -129,10 +127,9 @@ __global__ void __launch_bounds__(THREADS)
     }
     for (int first = keys.first; first < keys.end; first += F::SIDE) {
         int n = min(F::SIDE, keys.end - first);
-        int64_t key = t.k0 + first, head = (int64_t)t.kv_head * a.head_size;
         __syncthreads(); // nobody works on the tiles any more
-        load_tile<T, F>(k_tile, n, a.head_size, [&](int i) { return k.data + (key + i) * k.stride + head; });
-        load_tile<T, F>(v_tile, n, a.head_size, [&](int i) { return v.data + (key + i) * v.stride + head; });
+        load_tile<T, F>(k_tile, n, a.head_size, [&](int i) { return key_at(a, t, a.k, first + i); });
+        load_tile<T, F>(v_tile, n, a.head_size, [&](int i) { return key_at(a, t, a.v, first + i); });
         __syncthreads();
         Scores<F> s;
         dots<F>(s, q_tile, k_tile);
@@ -167,8 +164,8 @@ __global__ void __launch_bounds__(THREADS)
         int i = line() * F::ROWS + r;
         float total = line_sum(sum[r]);
         if (i >= t.n) continue;
-        if (column() == 0) lse.data[query_of(a, t, i) * lse.stride + head_of(a, t, i)] = max[r] + logf(total);
-        store_row<T, F>(row_at(a, t, out, i), sums, r, total == 0 ? 0 : 1 / total, a.head_size);
+        if (column() == 0) a.lse.data[query_of(a, t, i) * a.lse.stride + head_of(a, t, i)] = max[r] + logf(total);
+        store_row<T, F>(row_at(a, t, a.out, i), sums, r, total == 0 ? 0 : 1 / total, a.head_size);
     }
 }
 
@@ -185,16 +182,14 @@ __device__ inline void differentiate(const Attention &a, float &s, float &dp, fl
     dp = seen ? p * (dp - delta) * slope : 0;
 }
 
-template <class T, class F>
-__global__ void __launch_bounds__(THREADS) plain_dq_kernel(Attention a, Rows<T> dq, Rows<T> dout, Rows<float> lse,
-                                                           const float *delta, Rows<T> q, Rows<T> k, Rows<T> v) {
+template <class T, class F> __global__ void __launch_bounds__(THREADS) plain_dq_kernel(AttentionArgs<T> a) {
     DYN_SHARED(float, memory);
     float *q_tile = memory, *dout_tile = q_tile + F::TILE, *k_tile = dout_tile + F::TILE, *v_tile = k_tile + F::TILE;
     float *shared = v_tile + F::TILE;
     QueryTile t = query_tile(a, F::SIDE);
     if (t.n == 0) return;
-    load_tile<T, F>(q_tile, t.n, a.head_size, [&](int i) { return row_at(a, t, q, i); });
-    load_tile<T, F>(dout_tile, t.n, a.head_size, [&](int i) { return row_at(a, t, dout, i); });
+    load_tile<T, F>(q_tile, t.n, a.head_size, [&](int i) { return row_at(a, t, a.q, i); });
+    load_tile<T, F>(dout_tile, t.n, a.head_size, [&](int i) { return row_at(a, t, a.dout, i); });
     Range seen[F::ROWS], keys = some_row_sees(a, t, 0, t.n);
     float row_lse[F::ROWS], row_delta[F::ROWS];
     Sums<F> sums;
@@ -202,15 +197,14 @@ __global__ void __launch_bounds__(THREADS) plain_dq_kernel(Attention a, Rows<T> 
     for (int r = 0; r < F::ROWS; r++) {
         int i = line() * F::ROWS + r, at = min(i, t.n - 1), query = query_of(a, t, at), head = head_of(a, t, at);
         seen[r] = row_sees(a, t, i);
-        row_lse[r] = lse.data[query * lse.stride + head];
-        row_delta[r] = delta[(int64_t)query * a.kv_heads * a.group + head];
+        row_lse[r] = a.lse.data[query * a.lse.stride + head];
+        row_delta[r] = a.delta[(int64_t)query * a.kv_heads * a.group + head];
     }
     for (int first = keys.first; first < keys.end; first += F::SIDE) {
         int n = min(F::SIDE, keys.end - first);
-        int64_t key = t.k0 + first, head = (int64_t)t.kv_head * a.head_size;
         __syncthreads(); // nobody works on the tiles any more
-        load_tile<T, F>(k_tile, n, a.head_size, [&](int i) { return k.data + (key + i) * k.stride + head; });
-        load_tile<T, F>(v_tile, n, a.head_size, [&](int i) { return v.data + (key + i) * v.stride + head; });
+        load_tile<T, F>(k_tile, n, a.head_size, [&](int i) { return key_at(a, t, a.k, first + i); });
+        load_tile<T, F>(v_tile, n, a.head_size, [&](int i) { return key_at(a, t, a.v, first + i); });
         __syncthreads();
         Scores<F> s, dp;
         dots<F>(s, q_tile, k_tile);
@@ -226,29 +220,26 @@ __global__ void __launch_bounds__(THREADS) plain_dq_kernel(Attention a, Rows<T> 
 #pragma unroll
     for (int r = 0; r < F::ROWS; r++) {
         int i = line() * F::ROWS + r;
-        if (i < t.n) store_row<T, F>(row_at(a, t, dq, i), sums, r, a.scale, a.head_size);
+        if (i < t.n) store_row<T, F>(row_at(a, t, a.dq, i), sums, r, a.scale, a.head_size);
     }
 }
 
-template <class T, class F>
-__global__ void __launch_bounds__(THREADS)
-    plain_dkv_kernel(Attention a, Rows<T> dk, Rows<T> dv, Rows<T> dout, Rows<float> lse, const float *delta, Rows<T> q,
-                     Rows<T> k, Rows<T> v) {
+template <class T, class F> __global__ void __launch_bounds__(THREADS) plain_dkv_kernel(AttentionArgs<T> a) {
     DYN_SHARED(float, memory);
     float *k_tile = memory, *v_tile = k_tile + F::TILE, *q_tile = v_tile + F::TILE, *dout_tile = q_tile + F::TILE;
     float *shared = dout_tile + F::TILE;
     KeyTile t = key_tile(a, F::SIDE);
     if (t.n == 0) return;
-    load_tile<T, F>(k_tile, t.n, a.head_size, [&](int i) { return key_at(a, t, k, i); });
-    load_tile<T, F>(v_tile, t.n, a.head_size, [&](int i) { return key_at(a, t, v, i); });
+    load_tile<T, F>(k_tile, t.n, a.head_size, [&](int i) { return key_at(a, t, a.k, i); });
+    load_tile<T, F>(v_tile, t.n, a.head_size, [&](int i) { return key_at(a, t, a.v, i); });
     Sums<F> dk_sums, dv_sums;
     set_zero<F>(dk_sums);
     set_zero<F>(dv_sums);
     for (int row = t.rows.first; row < t.rows.end; row += F::SIDE) {
         QueryTile rows = rows_for(t, row, min(F::SIDE, t.rows.end - row));
         __syncthreads(); // nobody works on the tiles any more
-        load_tile<T, F>(q_tile, rows.n, a.head_size, [&](int i) { return row_at(a, rows, q, i); });
-        load_tile<T, F>(dout_tile, rows.n, a.head_size, [&](int i) { return row_at(a, rows, dout, i); });
+        load_tile<T, F>(q_tile, rows.n, a.head_size, [&](int i) { return row_at(a, rows, a.q, i); });
+        load_tile<T, F>(dout_tile, rows.n, a.head_size, [&](int i) { return row_at(a, rows, a.dout, i); });
         __syncthreads();
         Scores<F> s, dp;
         dots<F>(s, k_tile, q_tile);
@@ -258,8 +249,8 @@ __global__ void __launch_bounds__(THREADS)
             int i = column() + 8 * c, at = min(i, rows.n - 1), query = query_of(a, rows, at);
             int head = head_of(a, rows, at);
             Range seen = row_sees(a, rows, i);
-            float row_lse = lse.data[query * lse.stride + head];
-            float row_delta = delta[(int64_t)query * a.kv_heads * a.group + head];
+            float row_lse = a.lse.data[query * a.lse.stride + head];
+            float row_delta = a.delta[(int64_t)query * a.kv_heads * a.group + head];
 #pragma unroll
             for (int r = 0; r < F::ROWS; r++)
                 differentiate(a, s[r][c], dp[r][c], row_lse, row_delta, in_range(seen, t.key + line() * F::ROWS + r));
@@ -271,35 +262,29 @@ __global__ void __launch_bounds__(THREADS)
     for (int r = 0; r < F::ROWS; r++) {
         int i = line() * F::ROWS + r;
         if (i >= t.n) continue;
-        if (dv.data) store_row<T, F>(key_at(a, t, dv, i), dv_sums, r, 1, a.head_size);
-        if (dk.data) store_row<T, F>(key_at(a, t, dk, i), dk_sums, r, a.scale, a.head_size);
+        if (a.dv.data) store_row<T, F>(key_at(a, t, a.dv, i), dv_sums, r, 1, a.head_size);
+        if (a.dk.data) store_row<T, F>(key_at(a, t, a.dk, i), dk_sums, r, a.scale, a.head_size);
     }
 }
 
 struct Forward {
     template <class T, class F> static void run(Backend *b, const AttentionCall *c) {
-        Attention a = attention_of(c);
-        RUN_WIDE(b, (plain_forward_kernel<T, F>), query_blocks(a, F::SIDE), THREADS, F::forward_bytes, a,
-                 rows_of<T>(c->out), rows_of<float>(c->lse), rows_of<T>(c->q), rows_of<T>(c->k), rows_of<T>(c->v));
+        AttentionArgs<T> a = args_of<T>(c);
+        RUN_WIDE(b, (plain_forward_kernel<T, F>), query_blocks(a, F::SIDE), THREADS, F::forward_bytes, a);
     }
 };
 
 struct Backward {
     template <class T, class F> static void run(Backend *b, const AttentionCall *c) {
-        Attention a = attention_of(c);
-        if (c->dq.data)
-            RUN_WIDE(b, (plain_dq_kernel<T, F>), query_blocks(a, F::SIDE), THREADS, F::backward_bytes, a,
-                     rows_of<T>(c->dq), rows_of<T>(c->dout), rows_of<float>(c->lse), (const float *)c->ws,
-                     rows_of<T>(c->q), rows_of<T>(c->k), rows_of<T>(c->v));
+        AttentionArgs<T> a = args_of<T>(c);
+        if (c->dq.data) RUN_WIDE(b, (plain_dq_kernel<T, F>), query_blocks(a, F::SIDE), THREADS, F::backward_bytes, a);
         if (c->dk.data || c->dv.data)
-            RUN_WIDE(b, (plain_dkv_kernel<T, F>), key_blocks(a, F::SIDE), THREADS, F::backward_bytes, a,
-                     rows_of<T>(c->dk), rows_of<T>(c->dv), rows_of<T>(c->dout), rows_of<float>(c->lse),
-                     (const float *)c->ws, rows_of<T>(c->q), rows_of<T>(c->k), rows_of<T>(c->v));
+            RUN_WIDE(b, (plain_dkv_kernel<T, F>), key_blocks(a, F::SIDE), THREADS, F::backward_bytes, a);
     }
 };
 
 template <class Direction> void run_by_head_size(Backend *b, const AttentionCall *c) {
-    int64_t d = c->s->head_size;
+    int64_t d = c->shape->head_size;
     DISPATCH(b->activation, T, {
         if (d <= 64)
             Direction::template run<T, Form<64, 32>>(b, c);

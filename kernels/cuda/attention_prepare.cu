@@ -8,15 +8,14 @@ constexpr int THREADS = 128;
 
 // `lanes` lanes to a row, 8, 16 or 32 of them: rows [0, Tq * H) are sums, the rest are keys.
 template <class T, bool VECTORS>
-__global__ void __launch_bounds__(THREADS)
-    prepare_kernel(Attention a, float *delta, Rows<T> dk, Rows<T> dv, Rows<T> dout, Rows<T> out, int lanes) {
+__global__ void __launch_bounds__(THREADS) prepare_kernel(AttentionArgs<T> a, int lanes) {
     int64_t row = (blockIdx.x * (int64_t)THREADS + threadIdx.x) / lanes;
     int heads = a.kv_heads * a.group, lane = (int)threadIdx.x % lanes;
     int64_t sums = (int64_t)a.tq * heads, key = row - sums;
     float sum = 0;
     if (row < sums) {
-        const T *x = dout.data + row / heads * dout.stride + row % heads * a.head_size;
-        const T *y = out.data + row / heads * out.stride + row % heads * a.head_size;
+        const T *x = a.dout.data + row / heads * a.dout.stride + row % heads * a.head_size;
+        const T *y = a.out.data + row / heads * a.out.stride + row % heads * a.head_size;
         if (VECTORS) {
             constexpr int N = Vector<T>::size;
             for (int d = lane * N; d < a.head_size; d += lanes * N) {
@@ -30,31 +29,29 @@ __global__ void __launch_bounds__(THREADS)
     }
     for (int step = lanes / 2; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
     if (row < sums) {
-        if (lane == 0) delta[row] = sum;
+        if (lane == 0) a.delta[row] = sum;
         return;
     }
     if (key >= a.tk) return;
     for (int i = 0; i < a.samples; i++)
         if (key >= a.k_start[i] && key < a.k_start[i] + a.k_len[i]) return;
     for (int d = lane; d < a.kv_heads * a.head_size; d += lanes) {
-        if (dk.data) store(dk.data + key * dk.stride + d, 0);
-        if (dv.data) store(dv.data + key * dv.stride + d, 0);
+        if (a.dk.data) store(a.dk.data + key * a.dk.stride + d, 0);
+        if (a.dv.data) store(a.dv.data + key * a.dv.stride + d, 0);
     }
 }
 
 template <class T> void run(Backend *b, const AttentionCall *c) {
-    Attention a = attention_of(c);
+    AttentionArgs<T> a = args_of<T>(c);
     int lanes = 8;
     while (lanes < WARP && lanes * Vector<T>::size < a.head_size) lanes *= 2;
-    int64_t rows = c->q.rows * c->s->heads + c->k.rows;
+    int64_t rows = c->q.rows * c->shape->heads + c->k.rows;
     unsigned blocks = (unsigned)ceil_div(rows * lanes, THREADS);
     bool vectors = a.head_size % Vector<T>::size == 0 && vectors_fit(c->dout) && vectors_fit(c->out);
     if (vectors)
-        RUN(b, (prepare_kernel<T, true>), blocks, THREADS, 0, a, (float *)c->ws, rows_of<T>(c->dk), rows_of<T>(c->dv),
-            rows_of<T>(c->dout), rows_of<T>(c->out), lanes);
+        RUN(b, (prepare_kernel<T, true>), blocks, THREADS, 0, a, lanes);
     else
-        RUN(b, (prepare_kernel<T, false>), blocks, THREADS, 0, a, (float *)c->ws, rows_of<T>(c->dk), rows_of<T>(c->dv),
-            rows_of<T>(c->dout), rows_of<T>(c->out), lanes);
+        RUN(b, (prepare_kernel<T, false>), blocks, THREADS, 0, a, lanes);
 }
 
 } // namespace

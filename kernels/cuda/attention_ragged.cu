@@ -7,17 +7,17 @@ namespace {
 
 constexpr int THREADS = 128;
 
-// Thread i has sample i, warp i row i. out and lse: forward; else their data is NULL.
+// Thread i has sample i, warp i row i.
 template <class T>
-__global__ void __launch_bounds__(THREADS) begin_kernel(Attention a, RaggedLayout to, Rows<T> out, Rows<float> lse) {
+__global__ void __launch_bounds__(THREADS) begin_kernel(AttentionArgs<T> a, RaggedLayout to, bool forward) {
     int64_t i = blockIdx.x * (int64_t)THREADS + threadIdx.x, row = i / WARP;
     int lane = (int)threadIdx.x % WARP, heads = a.kv_heads * a.group;
     if (i <= a.samples)
         for (int m = 0; m < CUDNN_MATS; m++) to.offset[m][i] = a.q_start[i] * to.stride[m];
     if (i < a.samples) to.length[i] = a.q_start[i + 1] - a.q_start[i];
-    if (!out.data || row >= a.tq || row < a.q_start[a.samples]) return;
-    for (int d = lane; d < heads * a.head_size; d += WARP) store(out.data + row * out.stride + d, 0);
-    for (int h = lane; h < heads; h += WARP) lse.data[row * lse.stride + h] = -INFINITY;
+    if (!forward || row >= a.tq || row < a.q_start[a.samples]) return;
+    for (int d = lane; d < heads * a.head_size; d += WARP) store(a.out.data + row * a.out.stride + d, 0);
+    for (int h = lane; h < heads; h += WARP) a.lse.data[row * a.lse.stride + h] = -INFINITY;
 }
 
 template <class T> struct Gradient {
@@ -48,12 +48,10 @@ template <class T> __global__ void __launch_bounds__(THREADS) end_kernel(Attenti
 
 template <class T> void begin(Backend *b, const AttentionCall *c, const RaggedLayout *layout) {
     bool forward = !c->dout.data;
-    int64_t threads = c->s->samples + 1;
+    int64_t threads = c->shape->samples + 1;
     if (forward && c->q.rows * WARP > threads) threads = c->q.rows * WARP;
-    Rows<T> out = rows_of<T>(c->out);
-    if (!forward) out.data = NULL;
-    RUN(b, (begin_kernel<T>), (unsigned)ceil_div(threads, THREADS), THREADS, 0, attention_of(c), *layout, out,
-        rows_of<float>(c->lse));
+    unsigned blocks = (unsigned)ceil_div(threads, THREADS);
+    RUN(b, (begin_kernel<T>), blocks, THREADS, 0, args_of<T>(c), *layout, forward);
 }
 
 template <class T> void end(Backend *b, const AttentionCall *c, void *const *from) {

@@ -138,50 +138,50 @@ static bool wide_source(const Weight *w, int segment) {
     return s->dtype > DTYPE_BF16 || vectors_fit(mat_of((void *)s->data, s->dtype, s->rows, w->cols));
 }
 
-// Rows of out = rows of w, from column `col` on: those that ids name, or those from `row` on.
-template <class T>
-static void expand_to(Backend *b, Mat out, const Weight *w, const int32_t *ids, int64_t row, int64_t col, float scale,
-                      bool accumulate, cudaStream_t stream) {
+// Which elements of W become out's: from column `col` on, of the rows that ids name, or of those from `row` on.
+typedef struct Expansion {
+    const int32_t *ids; // NULL: row
+    int64_t row, col;
+    float scale;
+    bool accumulate;
+    cudaStream_t stream;
+} Expansion;
+
+template <class T> static void expand_to(Backend *b, Mat out, const Weight *w, Expansion e) {
     if (cuda_failed(b)) return;
-    CHECK(col >= 0 && col + out.cols <= w->cols && out.cols <= INT32_MAX && (ids || row + out.rows <= w->rows),
+    CHECK(e.col >= 0 && e.col + out.cols <= w->cols && out.cols <= INT32_MAX && (e.ids || e.row + out.rows <= w->rows),
           "%s: [%lld, %lld] of [%lld, %lld]", w->name, (long long)out.rows, (long long)out.cols, (long long)w->rows,
           (long long)w->cols);
     int64_t first = 0;
     for (int i = 0; i < w->n_segments; first += w->segments[i++].rows) {
-        ExpandSource s = source_of(w, i, first, col);
+        ExpandSource s = source_of(w, i, first, e.col);
         CHECK(out.cols % dtype_info(w->segments[i].dtype)->block == 0, "%s: %lld columns", w->name,
               (long long)out.cols);
-        int64_t begin = row > first ? row : first, end = first + s.rows; // of W, without ids
-        if (end > row + out.rows) end = row + out.rows;
-        if (!ids && begin >= end) continue;
+        int64_t begin = e.row > first ? e.row : first, end = first + s.rows; // of W, without ids
+        if (end > e.row + out.rows) end = e.row + out.rows;
+        if (!e.ids && begin >= end) continue;
         bool wide = vectors_fit(out) && out.cols % 8 == 0 && wide_source(w, i);
         ExpandTarget<T> target = {(T *)out.data, mat_stride(out), (uint32_t)out.rows, (uint32_t)out.cols,
-                                  wide,          scale,           accumulate};
-        s.ids = ids;
+                                  wide,          e.scale,         e.accumulate};
+        s.ids = e.ids;
         s.row = begin - first;
-        if (!ids) {
-            target.data += (begin - row) * target.stride;
+        if (!e.ids) {
+            target.data += (begin - e.row) * target.stride;
             target.rows = (uint32_t)(end - begin);
         }
-        launch(b, target, s, w->segments[i].dtype, stream);
+        launch(b, target, s, w->segments[i].dtype, e.stream);
     }
 }
 
-void cuda_expand_columns(Backend *b, void *dst, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols,
-                         cudaStream_t stream) {
-    Mat out = mat_of(dst, b->activation, n, cols);
-    DISPATCH(b->activation, T, expand_to<T>(b, out, w, NULL, row, col, 1, false, stream));
-}
-
-void cuda_expand_rows(Backend *b, void *dst, const Weight *w, int64_t row, int64_t n, cudaStream_t stream) {
-    cuda_expand_columns(b, dst, w, row, n, 0, w->cols, stream);
+void cuda_expand_part(Backend *b, Mat out, const Weight *w, int64_t row, int64_t col, cudaStream_t stream) {
+    DISPATCH(out.dtype, T, expand_to<T>(b, out, w, {NULL, row, col, 1, false, stream}));
 }
 
 void cuda_expand(Backend *b, Mat dst, const Weight *w, int64_t row) {
     CHECK(dst.dtype == DTYPE_F32, "expanded rows of type %d", (int)dst.dtype);
-    expand_to<float>(b, dst, w, NULL, row, 0, 1, false, cuda_stream(b));
+    cuda_expand_part(b, dst, w, row, 0, cuda_stream(b));
 }
 
 void cuda_embed_forward(Backend *b, Mat out, const Weight *w, const int32_t *ids, float scale, bool accumulate) {
-    DISPATCH(out.dtype, T, expand_to<T>(b, out, w, ids, 0, 0, scale, accumulate, cuda_stream(b)));
+    DISPATCH(out.dtype, T, expand_to<T>(b, out, w, {ids, 0, 0, scale, accumulate, cuda_stream(b)}));
 }

@@ -7,12 +7,9 @@
 extern "C" {
 #endif
 
-// dst [n, K] in the type of activations, rows back to back, 16-byte aligned = rows [row, row + n) of W; queued on
-// `stream`. Without its bias.
-void cuda_expand_rows(Backend *b, void *dst, const Weight *w, int64_t row, int64_t n, cudaStream_t stream);
-// The same of columns [col, col + cols) alone, which are whole blocks: dst [n, cols].
-void cuda_expand_columns(Backend *b, void *dst, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols,
-                         cudaStream_t stream);
+// out [n, cols] = rows [row, row + n) and columns [col, col + cols) of W, without its bias; queued on `stream`. col and
+// cols are whole blocks.
+void cuda_expand_part(Backend *b, Mat out, const Weight *w, int64_t row, int64_t col, cudaStream_t stream);
 
 #ifdef __cplusplus
 }

@@ -38,9 +38,7 @@ template <int D_, int M_, int STEP_> struct RowForm {
     static constexpr size_t bytes = (size_t)(2 * ROWS + 4 * STEP) * LD * 2;
 };
 
-template <class T, class F>
-__global__ void __launch_bounds__(F::THREADS) flash_dq_kernel(Attention a, Rows<T> dq, Rows<T> dout, Rows<float> lse,
-                                                              const float *delta, Rows<T> q, Rows<T> k, Rows<T> v) {
+template <class T, class F> __global__ void __launch_bounds__(F::THREADS) flash_dq_kernel(AttentionArgs<T> a) {
     DYN_SHARED(T, memory);
     T *q_tile = memory, *dout_tile = q_tile + F::ROWS * F::LD, *k_tiles = dout_tile + F::ROWS * F::LD;
     T *v_tiles = k_tiles + 2 * F::STEP * F::LD;
@@ -51,16 +49,15 @@ __global__ void __launch_bounds__(F::THREADS) flash_dq_kernel(Attention a, Rows<
     AsyncCopies copies;
     auto copy_keys = [&](int first, int slot) {
         int n = min(F::STEP, keys.end - first);
-        int64_t column = (int64_t)t.kv_head * a.head_size;
         copy_rows<T, F::D, F::STEP, F::THREADS>(copies, k_tiles + slot * F::STEP * F::LD, n, a.head_size,
-                                                [&](int i) { return k.data + (t.k0 + first + i) * k.stride + column; });
+                                                [&](int i) { return key_at(a, t, a.k, first + i); });
         copy_rows<T, F::D, F::STEP, F::THREADS>(copies, v_tiles + slot * F::STEP * F::LD, n, a.head_size,
-                                                [&](int i) { return v.data + (t.k0 + first + i) * v.stride + column; });
+                                                [&](int i) { return key_at(a, t, a.v, first + i); });
     };
     copy_rows<T, F::D, F::ROWS, F::THREADS>(copies, q_tile, t.n, a.head_size,
-                                            [&](int i) { return row_at(a, t, q, i); });
+                                            [&](int i) { return row_at(a, t, a.q, i); });
     copy_rows<T, F::D, F::ROWS, F::THREADS>(copies, dout_tile, t.n, a.head_size,
-                                            [&](int i) { return row_at(a, t, dout, i); });
+                                            [&](int i) { return row_at(a, t, a.dout, i); });
     if (keys.first < keys.end) copy_keys(keys.first, 0);
 
     Range seen[F::M][2], some = some_row_sees(a, t, own, 16 * F::M), all = all_rows_see(a, t, own, 16 * F::M);
@@ -75,8 +72,8 @@ __global__ void __launch_bounds__(F::THREADS) flash_dq_kernel(Attention a, Rows<
             row_lse[m][half] = row_delta[m][half] = 0;
             factor[m][half] = a.scale;
             if (i >= t.n) continue;
-            row_lse[m][half] = LOG2_E * lse.data[query_of(a, t, i) * lse.stride + head_of(a, t, i)];
-            row_delta[m][half] = delta[(int64_t)query_of(a, t, i) * a.kv_heads * a.group + head_of(a, t, i)];
+            row_lse[m][half] = LOG2_E * a.lse.data[query_of(a, t, i) * a.lse.stride + head_of(a, t, i)];
+            row_delta[m][half] = a.delta[(int64_t)query_of(a, t, i) * a.kv_heads * a.group + head_of(a, t, i)];
         }
     Scores scores = scores_of(a);
     for (int first = keys.first, slot = 0; first < keys.end; first += F::STEP, slot ^= 1) {
@@ -104,7 +101,7 @@ __global__ void __launch_bounds__(F::THREADS) flash_dq_kernel(Attention a, Rows<
     copies.wait();
     __syncthreads();
     write_rows<T, F::D, F::M>(q_tile + own * F::LD, sums, factor, t.n - own, a.head_size,
-                              [&](int i) { return row_at(a, t, dq, own + i); });
+                              [&](int i) { return row_at(a, t, a.dq, own + i); });
 }
 
 // ---- dk and dv ----
@@ -125,10 +122,7 @@ template <int STEP> struct RowFacts {
     int32_t pos[STEP];
 };
 
-template <class T, class F>
-__global__ void __launch_bounds__(F::THREADS)
-    flash_dkv_kernel(Attention a, Rows<T> dk, Rows<T> dv, Rows<T> dout, Rows<float> lse, const float *delta, Rows<T> q,
-                     Rows<T> k, Rows<T> v) {
+template <class T, class F> __global__ void __launch_bounds__(F::THREADS) flash_dkv_kernel(AttentionArgs<T> a) {
     DYN_SHARED(T, memory);
     T *k_tile = memory, *v_tile = k_tile + F::KEYS * F::LD, *q_tiles = v_tile + F::KEYS * F::LD;
     T *dout_tiles = q_tiles + 2 * F::STEP * F::LD;
@@ -141,27 +135,27 @@ __global__ void __launch_bounds__(F::THREADS)
     auto copy_step = [&](int row, int slot) {
         QueryTile r = rows_for(t, row, min(F::STEP, t.rows.end - row));
         copy_rows<T, F::D, F::STEP, F::THREADS>(copies, q_tiles + slot * F::STEP * F::LD, r.n, a.head_size,
-                                                [&](int i) { return row_at(a, r, q, i); });
+                                                [&](int i) { return row_at(a, r, a.q, i); });
         copy_rows<T, F::D, F::STEP, F::THREADS>(copies, dout_tiles + slot * F::STEP * F::LD, r.n, a.head_size,
-                                                [&](int i) { return row_at(a, r, dout, i); });
+                                                [&](int i) { return row_at(a, r, a.dout, i); });
         int i = (int)threadIdx.x;
         if (i >= F::STEP) return;
         int at = i < r.n ? i : 0, query = query_of(a, r, at), head = head_of(a, r, at);
-        copies.bytes4(&facts[slot].lse[i], lse.data + query * lse.stride + head, i < r.n);
-        copies.bytes4(&facts[slot].delta[i], delta + (int64_t)query * a.kv_heads * a.group + head, i < r.n);
+        copies.bytes4(&facts[slot].lse[i], a.lse.data + query * a.lse.stride + head, i < r.n);
+        copies.bytes4(&facts[slot].delta[i], a.delta + (int64_t)query * a.kv_heads * a.group + head, i < r.n);
         copies.bytes4(&facts[slot].pos[i], a.q_pos + query, i < r.n);
     };
     copy_rows<T, F::D, F::KEYS, F::THREADS>(copies, k_tile, t.n, a.head_size,
-                                            [&](int i) { return key_at(a, t, k, i); });
+                                            [&](int i) { return key_at(a, t, a.k, i); });
     if (F::DK) // dv needs no v
         copy_rows<T, F::D, F::KEYS, F::THREADS>(copies, v_tile, t.n, a.head_size,
-                                                [&](int i) { return key_at(a, t, v, i); });
+                                                [&](int i) { return key_at(a, t, a.v, i); });
     if (t.rows.first < t.rows.end) copy_step(t.rows.first, 0);
 
     float dk_sum[F::DK ? F::M : 1][F::DK ? F::D / 8 : 1][4], dv_sum[F::DV ? F::M : 1][F::DV ? F::D / 8 : 1][4];
     set_zero(dk_sum);
     set_zero(dv_sum);
-    bool want_dk = F::DK && dk.data, want_dv = F::DV && dv.data;
+    bool want_dk = F::DK && a.dk.data, want_dv = F::DV && a.dv.data;
     Scores scores = scores_of(a);
     for (int row = t.rows.first, slot = 0; row < t.rows.end; row += F::STEP, slot ^= 1) {
         copies.wait();
@@ -210,29 +204,25 @@ __global__ void __launch_bounds__(F::THREADS)
     if constexpr (F::DV) {
         if (want_dv)
             write_rows<T, F::D, F::M>(v_tile + own * F::LD, dv_sum, factor, t.n - own, a.head_size,
-                                      [&](int i) { return key_at(a, t, dv, own + i); });
+                                      [&](int i) { return key_at(a, t, a.dv, own + i); });
     }
 #pragma unroll
     for (int m = 0; m < F::M; m++) factor[m][0] = factor[m][1] = a.scale;
     if constexpr (F::DK) {
         if (want_dk)
             write_rows<T, F::D, F::M>(k_tile + own * F::LD, dk_sum, factor, t.n - own, a.head_size,
-                                      [&](int i) { return key_at(a, t, dk, own + i); });
+                                      [&](int i) { return key_at(a, t, a.dk, own + i); });
     }
 }
 
 template <class T, class F> void run_dq(Backend *b, const AttentionCall *c) {
-    Attention a = attention_of(c);
-    RUN_WIDE(b, (flash_dq_kernel<T, F>), query_blocks(a, F::ROWS), F::THREADS, F::bytes, a, rows_of<T>(c->dq),
-             rows_of<T>(c->dout), rows_of<float>(c->lse), (const float *)c->ws, rows_of<T>(c->q), rows_of<T>(c->k),
-             rows_of<T>(c->v));
+    AttentionArgs<T> a = args_of<T>(c);
+    RUN_WIDE(b, (flash_dq_kernel<T, F>), query_blocks(a, F::ROWS), F::THREADS, F::bytes, a);
 }
 
 template <class T, class F> void run_dkv(Backend *b, const AttentionCall *c) {
-    Attention a = attention_of(c);
-    RUN_WIDE(b, (flash_dkv_kernel<T, F>), key_blocks(a, F::KEYS), F::THREADS, F::bytes, a, rows_of<T>(c->dk),
-             rows_of<T>(c->dv), rows_of<T>(c->dout), rows_of<float>(c->lse), (const float *)c->ws, rows_of<T>(c->q),
-             rows_of<T>(c->k), rows_of<T>(c->v));
+    AttentionArgs<T> a = args_of<T>(c);
+    RUN_WIDE(b, (flash_dkv_kernel<T, F>), key_blocks(a, F::KEYS), F::THREADS, F::bytes, a);
 }
 
 template <class T, int D, int STEP, int WARPS> void run_dkv_apart(Backend *b, const AttentionCall *c) {
@@ -242,7 +232,7 @@ template <class T, int D, int STEP, int WARPS> void run_dkv_apart(Backend *b, co
 
 // At most 99 KiB of shared memory (sm_86, sm_89, sm_120), and no spilled registers.
 template <class T> void run_head_size(Backend *b, const AttentionCall *c) {
-    int64_t d = c->s->head_size;
+    int64_t d = c->shape->head_size;
     bool keys = c->dk.data || c->dv.data;
     if (d <= 64) {
         if (c->dq.data) run_dq<T, RowForm<64, 2, 32>>(b, c);

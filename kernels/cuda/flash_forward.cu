@@ -64,10 +64,17 @@ __device__ inline void fold(Running<M> &r, float (&out)[M][D / 8][4], float (&s)
         }
 }
 
+// A warp's rows while it walks the keys.
+template <class F> struct Warp {
+    Running<F::M> running;
+    float sums[F::M][F::D / 8][4];
+    Range seen[F::M][2];
+};
+
 // A warp's step: keys [first, first + KEYS) of the sample, in tiles k and v.
 template <class T, class F>
-__device__ inline void attend(Running<F::M> &r, float (&out)[F::M][F::D / 8][4], const T *q, const T *k, const T *v,
-                              const Scores &scores, const Range (&seen)[F::M][2], int first, bool masked) {
+__device__ inline void attend(Warp<F> &w, const T *q, const T *k, const T *v, const Scores &scores, int first,
+                              bool masked) {
     float s[F::M][F::KEYS / 8][4];
     product_transposed<T, F::D, F::M, F::KEYS>(s, q, k);
     if (scores.cap != 0) {
@@ -78,14 +85,12 @@ __device__ inline void attend(Running<F::M> &r, float (&out)[F::M][F::D / 8][4],
 #pragma unroll
                 for (int i = 0; i < 4; i++) s[m][n][i] = scores.cap * tanh_fast(scores.inner * s[m][n][i]);
     }
-    if (masked) mask<F::M, F::KEYS>(s, seen, first);
-    fold<F::D, F::M, F::KEYS>(r, out, s, scores.factor);
-    add_product<T, F::D, F::M, F::KEYS>(out, s, v);
+    if (masked) mask<F::M, F::KEYS>(s, w.seen, first);
+    fold<F::D, F::M, F::KEYS>(w.running, w.sums, s, scores.factor);
+    add_product<T, F::D, F::M, F::KEYS>(w.sums, s, v);
 }
 
-template <class T, class F>
-__global__ void __launch_bounds__(THREADS)
-    flash_forward_kernel(Attention a, Rows<T> out, Rows<float> lse, Rows<T> q, Rows<T> k, Rows<T> v) {
+template <class T, class F> __global__ void __launch_bounds__(THREADS) flash_forward_kernel(AttentionArgs<T> a) {
     DYN_SHARED(T, memory);
     T *q_tile = memory, *k_tiles = q_tile + F::ROWS * F::LD, *v_tiles = k_tiles + 2 * F::KEYS * F::LD;
     QueryTile t = query_tile(a, F::ROWS);
@@ -95,30 +100,28 @@ __global__ void __launch_bounds__(THREADS)
     AsyncCopies copies;
     auto copy_keys = [&](int first, int slot) {
         int n = min(F::KEYS, keys.end - first);
-        int64_t column = (int64_t)t.kv_head * a.head_size;
         copy_rows<T, F::D, F::KEYS, THREADS>(copies, k_tiles + slot * F::KEYS * F::LD, n, a.head_size,
-                                             [&](int i) { return k.data + (t.k0 + first + i) * k.stride + column; });
+                                             [&](int i) { return key_at(a, t, a.k, first + i); });
         copy_rows<T, F::D, F::KEYS, THREADS>(copies, v_tiles + slot * F::KEYS * F::LD, n, a.head_size,
-                                             [&](int i) { return v.data + (t.k0 + first + i) * v.stride + column; });
+                                             [&](int i) { return key_at(a, t, a.v, first + i); });
     };
-    copy_rows<T, F::D, F::ROWS, THREADS>(copies, q_tile, t.n, a.head_size, [&](int i) { return row_at(a, t, q, i); });
+    copy_rows<T, F::D, F::ROWS, THREADS>(copies, q_tile, t.n, a.head_size, [&](int i) { return row_at(a, t, a.q, i); });
     if (keys.first < keys.end) copy_keys(keys.first, 0);
 
-    Range seen[F::M][2], some = some_row_sees(a, t, own, 16 * F::M), all = all_rows_see(a, t, own, 16 * F::M);
-    Running<F::M> running;
-    float sums[F::M][F::D / 8][4];
+    Range some = some_row_sees(a, t, own, 16 * F::M), all = all_rows_see(a, t, own, 16 * F::M);
+    Warp<F> w;
 #pragma unroll
     for (int m = 0; m < F::M; m++) {
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            seen[m][half] = row_sees(a, t, own + m * 16 + half * 8 + lane / 4);
-            running.max[m][half] = -INFINITY;
-            running.sum[m][half] = 0;
+            w.seen[m][half] = row_sees(a, t, own + m * 16 + half * 8 + lane / 4);
+            w.running.max[m][half] = -INFINITY;
+            w.running.sum[m][half] = 0;
         }
 #pragma unroll
         for (int d = 0; d < F::D / 8; d++)
 #pragma unroll
-            for (int i = 0; i < 4; i++) sums[m][d][i] = 0;
+            for (int i = 0; i < 4; i++) w.sums[m][d][i] = 0;
     }
     Scores scores = scores_of(a);
     for (int first = keys.first, slot = 0; first < keys.end; first += F::KEYS, slot ^= 1) {
@@ -127,8 +130,8 @@ __global__ void __launch_bounds__(THREADS)
         if (first + F::KEYS < keys.end) copy_keys(first + F::KEYS, slot ^ 1);
         if (first >= some.end || first + F::KEYS <= some.first) continue;
         bool masked = first < all.first || first + F::KEYS > all.end;
-        attend<T, F>(running, sums, q_tile + own * F::LD, k_tiles + slot * F::KEYS * F::LD,
-                     v_tiles + slot * F::KEYS * F::LD, scores, seen, first, masked);
+        attend<T, F>(w, q_tile + own * F::LD, k_tiles + slot * F::KEYS * F::LD, v_tiles + slot * F::KEYS * F::LD,
+                     scores, first, masked);
     }
     copies.wait();
     __syncthreads();
@@ -138,28 +141,27 @@ __global__ void __launch_bounds__(THREADS)
     for (int m = 0; m < F::M; m++)
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            float sum = running.sum[m][half];
+            float sum = w.running.sum[m][half];
             sum += __shfl_xor_sync(0xffffffffu, sum, 1);
             sum += __shfl_xor_sync(0xffffffffu, sum, 2);
             factor[m][half] = sum == 0 ? 0 : 1 / sum;
             int i = own + m * 16 + half * 8 + lane / 4;
             if (lane % 4 == 0 && i < t.n)
-                lse.data[query_of(a, t, i) * lse.stride + head_of(a, t, i)] =
-                    running.max[m][half] * scores.factor * LN_2 + logf(sum);
+                a.lse.data[query_of(a, t, i) * a.lse.stride + head_of(a, t, i)] =
+                    w.running.max[m][half] * scores.factor * LN_2 + logf(sum);
         }
-    write_rows<T, F::D, F::M>(q_tile + own * F::LD, sums, factor, t.n - own, a.head_size,
-                              [&](int i) { return row_at(a, t, out, own + i); });
+    write_rows<T, F::D, F::M>(q_tile + own * F::LD, w.sums, factor, t.n - own, a.head_size,
+                              [&](int i) { return row_at(a, t, a.out, own + i); });
 }
 
 template <class T, class F> void run(Backend *b, const AttentionCall *c) {
-    Attention a = attention_of(c);
-    RUN_WIDE(b, (flash_forward_kernel<T, F>), query_blocks(a, F::ROWS), THREADS, F::bytes, a, rows_of<T>(c->out),
-             rows_of<float>(c->lse), rows_of<T>(c->q), rows_of<T>(c->k), rows_of<T>(c->v));
+    AttentionArgs<T> a = args_of<T>(c);
+    RUN_WIDE(b, (flash_forward_kernel<T, F>), query_blocks(a, F::ROWS), THREADS, F::bytes, a);
 }
 
 // At most 99 KiB of shared memory (sm_86, sm_89, sm_120), and no spilled registers.
 template <class T> void run_head_size(Backend *b, const AttentionCall *c) {
-    int64_t d = c->s->head_size;
+    int64_t d = c->shape->head_size;
     if (d <= 64)
         run<T, Form<64, 2, 64>>(b, c);
     else if (d <= 96)

@@ -87,9 +87,11 @@ static void run_whole(Backend *b, const Grouped *g, int64_t most) {
     for (int64_t first = 0; first < g->plan->experts; first += most) {
         int64_t left = g->plan->experts - first, count = left < most ? left : most;
         char *tile = (char *)cuda_tile_take(b);
-        for (int64_t i = 0; i < count; i++)
-            cuda_expand_rows(b, tile + (size_t)(i * size) * cuda_element(b->activation), &g->experts[first + i], 0,
-                             rows, cuda_state(b)->side_stream);
+        for (int64_t i = 0; i < count; i++) {
+            char *at = tile + (size_t)(i * size) * cuda_element(b->activation);
+            Mat out = mat_of(at, b->activation, rows, cols);
+            cuda_expand_part(b, out, &g->experts[first + i], 0, 0, cuda_state(b)->side_stream);
+        }
         cuda_tile_ready(b);
         GroupedPart p = {first, count, 0, g->c.cols, tile, size, cols};
         run_part(b, g, &p);

@@ -67,22 +67,29 @@ struct GroupedTile {
     static constexpr int B_SIZE = COLS * (DEPTH + ROW_PAD); // forward [COLS][DEPTH], backward [DEPTH][COLS], padded
 };
 
-// to [ROWS][COLS of ld] = from [rows, cols] at (row, col), zeros outside. Every thread of the block takes its part.
+// What copy_tile reads; zeros outside of it.
+template <class T> struct GroupedMatrix {
+    const T *data;
+    int64_t stride, rows;
+    int cols;
+    bool wide; // GroupedArgs
+};
+
+// to [ROWS][COLS of LD] = m at (row, col). Every thread of the block takes its part.
 template <class T, int ROWS, int COLS, int LD>
-static __device__ inline void copy_tile(AsyncCopies &copies, T *to, const T *from, int64_t stride, int64_t row,
-                                        int64_t rows, int col, int cols, bool wide) {
+static __device__ inline void copy_tile(AsyncCopies &copies, T *to, GroupedMatrix<T> m, int64_t row, int col) {
     constexpr int CHUNKS = COLS / 8;
     for (int i = (int)threadIdx.x; i < ROWS * CHUNKS; i += GroupedTile::THREADS) {
         int r = i / CHUNKS, c = i % CHUNKS * 8;
-        bool inside = row + r < rows;
-        const T *source = from + (inside ? (row + r) * stride : 0);
+        bool inside = row + r < m.rows;
+        const T *source = m.data + (inside ? (row + r) * m.stride : 0);
         T *target = to + r * LD + c;
-        if (wide) {
-            bool valid = inside && col + c < cols;
+        if (m.wide) {
+            bool valid = inside && col + c < m.cols;
             copies.bytes16(target, source + (valid ? col + c : 0), valid);
         } else {
             for (int j = 0; j < 8; j++) {
-                bool valid = inside && col + c + j < cols;
+                bool valid = inside && col + c + j < m.cols;
                 store(target + j, valid ? load(source + col + c + j) : 0);
             }
         }
@@ -94,15 +101,14 @@ static __device__ inline void copy_step(AsyncCopies &copies, T *a, T *b, const G
                                         const GroupedPlace &at, int depth) {
     using Tile = GroupedTile;
     constexpr int LD = BACKWARD ? Tile::BACKWARD_LD : Tile::FORWARD_LD;
-    copy_tile<T, Tile::ROWS, Tile::DEPTH, Tile::A_LD>(copies, a, args.a, args.a_stride, at.row, at.end, depth,
-                                                      args.depth, args.wide);
-    const T *w = args.w[at.expert];
+    GroupedMatrix<T> left = {args.a, args.a_stride, at.end, args.depth, args.wide};
+    GroupedMatrix<T> right = {args.w[at.expert], args.w_stride, BACKWARD ? args.depth : args.cols,
+                              BACKWARD ? args.cols : args.depth, args.wide};
+    copy_tile<T, Tile::ROWS, Tile::DEPTH, Tile::A_LD>(copies, a, left, at.row, depth);
     if (BACKWARD)
-        copy_tile<T, Tile::DEPTH, Tile::COLS, LD>(copies, b, w, args.w_stride, depth, args.depth, at.col, args.cols,
-                                                  args.wide);
+        copy_tile<T, Tile::DEPTH, Tile::COLS, LD>(copies, b, right, depth, at.col);
     else
-        copy_tile<T, Tile::COLS, Tile::DEPTH, LD>(copies, b, w, args.w_stride, at.col, args.cols, depth, args.depth,
-                                                  args.wide);
+        copy_tile<T, Tile::COLS, Tile::DEPTH, LD>(copies, b, right, at.col, depth);
 }
 
 // sum += of one step of the depth; a and b: the warp's corner of the tiles.

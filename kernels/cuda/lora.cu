@@ -5,61 +5,68 @@
 
 // ---- rounding ----
 
-// Two runs in one launch: dst = src [n], then more_dst = more [n_more].
-template <class T>
-static __global__ void round_floats(T *dst, const float *src, int64_t n, T *more_dst, const float *more,
-                                    int64_t n_more) {
+struct Rounding { // dst = src [n]
+    void *dst;
+    const float *src;
+    int64_t n;
+};
+
+// Two of them in one launch.
+template <class T> static __global__ void round_floats(Rounding one, Rounding two) {
     int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < n)
-        store(dst + i, src[i]);
-    else if (i < n + n_more)
-        store(more_dst + (i - n), more[i - n]);
+    if (i < one.n)
+        store((T *)one.dst + i, one.src[i]);
+    else if (i < one.n + two.n)
+        store((T *)two.dst + (i - one.n), two.src[i - one.n]);
 }
 
-static void round_two(Backend *b, DType type, void *dst, const float *src, int64_t n, void *more_dst, const float *more,
-                      int64_t n_more) {
+static void round_two(Backend *b, DType type, Rounding one, Rounding two) {
     enum { THREADS = 256 };
-    int64_t blocks = ceil_div(n + n_more, THREADS);
+    int64_t blocks = ceil_div(one.n + two.n, THREADS);
     CHECK(blocks > 0 && blocks <= INT32_MAX);
-    DISPATCH(type, T,
-             RUN(b, (round_floats<T>), (unsigned)blocks, THREADS, 0, (T *)dst, src, n, (T *)more_dst, more, n_more));
+    DISPATCH(type, T, RUN(b, (round_floats<T>), (unsigned)blocks, THREADS, 0, one, two));
 }
 
 void cuda_round(Backend *b, void *dst, DType type, const float *src, int64_t n) {
-    round_two(b, type, dst, src, n, NULL, NULL, 0);
+    round_two(b, type, {dst, src, n}, {});
 }
 
 // ---- dropout ----
 
+struct Drop {
+    int64_t rows, cols, out_stride, x_stride;
+    bool wide; // load_eight
+    TokenKeys keys;
+    float dropout, factor;
+};
+
 // y = y * the factors of drop at row t, columns [at, at + 8).
-static __device__ void drop_eight(float *y, const TokenKeys &keys, float dropout, float factor, int64_t t, int64_t at) {
-    RngKey key = token_key(&keys, t);
-    uint32_t token = token_index(&keys, t);
+static __device__ void drop_eight(float *y, const Drop &d, int64_t t, int64_t at) {
+    RngKey key = token_key(&d.keys, t);
+    uint32_t token = token_index(&d.keys, t);
 #pragma unroll
     for (int group = 0; group < 2; group++) {
         uint32_t words[4];
         rng_philox(key, token, (uint32_t)(at / 4 + group), words);
-        for (int i = 0; i < 4; i++) y[4 * group + i] *= rng_keep(words[i], dropout) ? factor : 0;
+        for (int i = 0; i < 4; i++) y[4 * group + i] *= rng_keep(words[i], d.dropout) ? d.factor : 0;
     }
 }
 
 // ADD false: out = drop(x); true: out += drop(x).
-template <class T, bool ADD>
-static __global__ void drop(T *out, int64_t out_stride, const T *x, int64_t x_stride, int64_t rows, int64_t cols,
-                            bool wide, TokenKeys keys, float dropout, float factor) {
-    int64_t chunks = (cols + 7) / 8, chunk = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (chunk >= rows * chunks) return;
+template <class T, bool ADD> static __global__ void drop(T *out, const T *x, Drop d) {
+    int64_t chunks = (d.cols + 7) / 8, chunk = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (chunk >= d.rows * chunks) return;
     int64_t t = chunk / chunks, at = chunk % chunks * 8;
-    int n = cols - at < 8 ? (int)(cols - at) : 8;
+    int n = d.cols - at < 8 ? (int)(d.cols - at) : 8;
     float y[8], sum[8];
-    load_eight(y, x + t * x_stride + at, n, wide);
-    drop_eight(y, keys, dropout, factor, t, at);
-    T *p = out + t * out_stride + at;
+    load_eight(y, x + t * d.x_stride + at, n, d.wide);
+    drop_eight(y, d, t, at);
+    T *p = out + t * d.out_stride + at;
     if (ADD) {
-        load_eight(sum, p, n, wide);
+        load_eight(sum, p, n, d.wide);
         for (int i = 0; i < 8; i++) y[i] += sum[i];
     }
-    store_eight(p, y, n, wide);
+    store_eight(p, y, n, d.wide);
 }
 
 template <bool ADD> static void run_drop(Backend *b, Mat out, Mat x, const Lora *l) {
@@ -68,9 +75,8 @@ template <bool ADD> static void run_drop(Backend *b, Mat out, Mat x, const Lora 
     CHECK(blocks <= INT32_MAX && out.dtype == x.dtype);
     bool wide = vectors_fit(out) && vectors_fit(x) && x.cols % 8 == 0;
     float factor = (float)(1 / (1 - (double)l->dropout));
-    DISPATCH(x.dtype, T,
-             RUN(b, (drop<T, ADD>), (unsigned)blocks, THREADS, 0, (T *)out.data, mat_stride(out), (const T *)x.data,
-                 mat_stride(x), x.rows, x.cols, wide, l->keys, l->dropout, factor));
+    Drop d = {x.rows, x.cols, mat_stride(out), mat_stride(x), wide, l->keys, l->dropout, factor};
+    DISPATCH(x.dtype, T, RUN(b, (drop<T, ADD>), (unsigned)blocks, THREADS, 0, (T *)out.data, (const T *)x.data, d));
 }
 
 // ---- the op ----
@@ -103,17 +109,22 @@ static void check_lora(const Backend *b, const Lora *l, Mat y, Mat xa, Mat x) {
 static LoraParts begin_lora(Backend *b, const Lora *l, Mat x, void *ws) {
     LoraParts p = lora_parts(b, l, x.rows, x.cols, ws);
     if (b->activation != DTYPE_F32)
-        round_two(b, b->activation, p.a.data, l->a, l->rank * x.cols, p.b.data, l->b, l->rows * l->rank);
+        round_two(b, b->activation, {p.a.data, l->a, l->rank * x.cols}, {p.b.data, l->b, l->rows * l->rank});
     return p;
 }
 
-static void multiply(Backend *b, Mat c, Mat a, bool a_t, Mat second, bool b_t, float alpha, float beta) {
+struct Factor {
+    Mat m;
+    bool transposed = false;
+};
+
+static void multiply(Backend *b, Mat c, Factor left, Factor right, float alpha, float beta) {
     Product p = {};
     p.c = c;
-    p.a = a;
-    p.a_t = a_t;
-    p.b = second;
-    p.b_t = b_t;
+    p.a = left.m;
+    p.a_t = left.transposed;
+    p.b = right.m;
+    p.b_t = right.transposed;
     p.alpha = alpha;
     p.beta = beta;
     cuda_product(b, &p);
@@ -129,8 +140,8 @@ void cuda_lora_forward(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws
     if (cuda_failed(b) || x.rows == 0) return;
     check_lora(b, l, y, xa, x);
     LoraParts p = begin_lora(b, l, x, ws);
-    multiply(b, xa, dropped(b, &p, l, x), false, p.a, true, 1, 0);
-    multiply(b, cuda_columns(y, l->row_offset, l->rows), xa, false, p.b, true, l->scale, 1);
+    multiply(b, xa, {dropped(b, &p, l, x)}, {p.a, true}, 1, 0);
+    multiply(b, cuda_columns(y, l->row_offset, l->rows), {xa}, {p.b, true}, l->scale, 1);
 }
 
 void cuda_lora_backward(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws) {
@@ -138,15 +149,15 @@ void cuda_lora_backward(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l
     check_lora(b, l, dy, xa, x);
     LoraParts p = begin_lora(b, l, x, ws);
     Mat dy_part = cuda_columns(dy, l->row_offset, l->rows);
-    multiply(b, p.dxa, dy_part, false, p.b, false, l->scale, 0);
-    if (l->db) multiply(b, mat_of(l->db, DTYPE_F32, l->rows, l->rank), dy_part, true, xa, false, l->scale, 1);
-    if (l->da) multiply(b, mat_of(l->da, DTYPE_F32, l->rank, x.cols), p.dxa, true, dropped(b, &p, l, x), false, 1, 1);
+    multiply(b, p.dxa, {dy_part}, {p.b}, l->scale, 0);
+    if (l->db) multiply(b, mat_of(l->db, DTYPE_F32, l->rows, l->rank), {dy_part, true}, {xa}, l->scale, 1);
+    if (l->da) multiply(b, mat_of(l->da, DTYPE_F32, l->rank, x.cols), {p.dxa, true}, {dropped(b, &p, l, x)}, 1, 1);
     if (!dx.data) return;
     CHECK(dx.rows == x.rows && dx.cols == x.cols && dx.dtype == x.dtype);
     if (l->dropout == 0) {
-        multiply(b, dx, p.dxa, false, p.a, false, 1, 1);
+        multiply(b, dx, {p.dxa}, {p.a}, 1, 1);
     } else {
-        multiply(b, p.dropped, p.dxa, false, p.a, false, 1, 0);
+        multiply(b, p.dropped, {p.dxa}, {p.a}, 1, 0);
         run_drop<true>(b, dx, p.dropped, l);
     }
 }

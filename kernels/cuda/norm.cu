@@ -39,10 +39,10 @@ typedef struct Groups {
     uint32_t count, per_row, length;
 } Groups;
 
-static Groups groups_of(Mat x, int64_t length) {
-    CHECK(length > 0 && x.cols % length == 0 && x.cols <= INT32_MAX && x.rows * (x.cols / length) <= INT32_MAX,
-          "groups of %lld of [%lld, %lld] elements", (long long)length, (long long)x.rows, (long long)x.cols);
-    return {(uint32_t)(x.rows * (x.cols / length)), (uint32_t)(x.cols / length), (uint32_t)length};
+static Groups groups_of(Mat x, int64_t per_row) {
+    CHECK(per_row > 0 && x.cols % per_row == 0 && x.cols <= INT32_MAX && x.rows * per_row <= INT32_MAX,
+          "%lld groups of each row of [%lld, %lld]", (long long)per_row, (long long)x.rows, (long long)x.cols);
+    return {(uint32_t)(x.rows * per_row), (uint32_t)per_row, (uint32_t)(x.cols / per_row)};
 }
 
 template <class T, int N, int THREADS>
@@ -68,13 +68,13 @@ static __global__ void rmsnorm_forward(Rows<T> out, Rows<float> rstd, Rows<const
     if (Team<THREADS>::member() == 0) *rstd.at(t, head) = r;
 }
 
-void cuda_rmsnorm_forward(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, int64_t group, float eps) {
-    Groups g = groups_of(x, group);
+void cuda_rmsnorm_forward(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, float eps) {
+    Groups g = groups_of(x, rstd.cols);
     CHECK_MAT(x, b->activation, x.rows, x.cols);
     CHECK_MAT(out, b->activation, x.rows, x.cols);
     CHECK_MAT(rstd, DTYPE_F32, x.rows, g.per_row);
-    bool fit = vectors_fit(x) && vectors_fit(out) && vector_fits(weight) && group % 8 == 0;
-    RUN_TEAMS(b, rmsnorm_forward, b->activation, fit, g.count, group, rows_of<T>(out), rows_of<float>(rstd),
+    bool fit = vectors_fit(x) && vectors_fit(out) && vector_fits(weight) && g.length % 8 == 0;
+    RUN_TEAMS(b, rmsnorm_forward, b->activation, fit, g.count, g.length, rows_of<T>(out), rows_of<float>(rstd),
               rows_of<const T>(x), weight, g, eps);
 }
 
@@ -102,15 +102,14 @@ static __global__ void rmsnorm_backward(Rows<T> dx, Rows<const T> dout, Rows<con
     }
 }
 
-void cuda_rmsnorm_backward(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, int64_t group,
-                           bool accumulate) {
-    Groups g = groups_of(x, group);
+void cuda_rmsnorm_backward(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, bool accumulate) {
+    Groups g = groups_of(x, rstd.cols);
     CHECK_MAT(x, b->activation, x.rows, x.cols);
     CHECK_MAT(dx, b->activation, x.rows, x.cols);
     CHECK_MAT(dout, b->activation, x.rows, x.cols);
     CHECK_MAT(rstd, DTYPE_F32, x.rows, g.per_row);
-    bool fit = vectors_fit(x) && vectors_fit(dx) && vectors_fit(dout) && vector_fits(weight) && group % 8 == 0;
-    RUN_TEAMS(b, rmsnorm_backward, b->activation, fit, g.count, group, rows_of<T>(dx), rows_of<const T>(dout),
+    bool fit = vectors_fit(x) && vectors_fit(dx) && vectors_fit(dout) && vector_fits(weight) && g.length % 8 == 0;
+    RUN_TEAMS(b, rmsnorm_backward, b->activation, fit, g.count, g.length, rows_of<T>(dx), rows_of<const T>(dout),
               rows_of<const T>(x), rows_of<const float>(rstd), weight, g, accumulate);
 }
 
@@ -119,9 +118,9 @@ void cuda_rmsnorm_backward(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const 
 // Mean and variance in two passes: the mean of the squares minus the square of the mean would cancel.
 template <class T, int N, int THREADS>
 static __global__ void layernorm_forward(Rows<T> out, Rows<float> stats, Rows<const T> x, const float *weight,
-                                         const float *bias, uint32_t rows, uint32_t cols, float eps) {
-    uint32_t t = Team<THREADS>::group();
-    if (t >= rows) return; // a whole warp
+                                         const float *bias, Groups g, float eps) {
+    uint32_t t = Team<THREADS>::group(), cols = g.length;
+    if (t >= g.count) return; // a whole warp
     const T *from = x.at(t, 0);
     float sum = 0, squares = 0;
     for (uint32_t c = Team<THREADS>::member() * N; c < cols; c += THREADS * N) {
@@ -146,30 +145,30 @@ static __global__ void layernorm_forward(Rows<T> out, Rows<float> stats, Rows<co
 }
 
 void cuda_layernorm_forward(Backend *b, Mat out, Mat stats, Mat x, const float *weight, const float *bias, float eps) {
-    Groups g = groups_of(x, x.cols);
+    Groups g = groups_of(x, 1);
     CHECK_MAT(x, b->activation, x.rows, x.cols);
     CHECK_MAT(out, b->activation, x.rows, x.cols);
     CHECK_MAT(stats, DTYPE_F32, x.rows, 2);
     bool fit = vectors_fit(x) && vectors_fit(out) && vector_fits(weight) && vector_fits(bias);
     RUN_TEAMS(b, layernorm_forward, b->activation, fit, g.count, g.length, rows_of<T>(out), rows_of<float>(stats),
-              rows_of<const T>(x), weight, bias, g.count, g.length, eps);
+              rows_of<const T>(x), weight, bias, g, eps);
 }
 
 // With n = (x - mean) r and g = dout w:  dx = r (g - mean(g) - n mean(g n)).
 template <class T, int N, int THREADS>
 static __global__ void layernorm_backward(Rows<T> dx, Rows<const T> dout, Rows<const T> x, Rows<const float> stats,
-                                          const float *weight, uint32_t rows, uint32_t cols, bool accumulate) {
-    uint32_t t = Team<THREADS>::group();
-    if (t >= rows) return; // a whole warp
+                                          const float *weight, Groups g, bool accumulate) {
+    uint32_t t = Team<THREADS>::group(), cols = g.length;
+    if (t >= g.count) return; // a whole warp
     const T *from = x.at(t, 0), *dy = dout.at(t, 0);
     float mean = *stats.at(t, 0), r = *stats.at(t, 1), sum_g = 0, sum_gn = 0;
     for (uint32_t c = Team<THREADS>::member() * N; c < cols; c += THREADS * N) {
         Piece<N> p = load_piece<N>(from + c), d = load_piece<N>(dy + c), w = load_piece<N>(weight + c);
 #pragma unroll
         for (int i = 0; i < N; i++) {
-            float g = d.at[i] * w.at[i];
-            sum_g += g;
-            sum_gn += g * ((p.at[i] - mean) * r);
+            float dn = d.at[i] * w.at[i];
+            sum_g += dn;
+            sum_gn += dn * ((p.at[i] - mean) * r);
         }
     }
     float mean_g = Team<THREADS>::sum(sum_g) / (float)cols, mean_gn = Team<THREADS>::sum(sum_gn) / (float)cols;
@@ -183,12 +182,12 @@ static __global__ void layernorm_backward(Rows<T> dx, Rows<const T> dout, Rows<c
 }
 
 void cuda_layernorm_backward(Backend *b, Mat dx, Mat dout, Mat x, Mat stats, const float *weight, bool accumulate) {
-    Groups g = groups_of(x, x.cols);
+    Groups g = groups_of(x, 1);
     CHECK_MAT(x, b->activation, x.rows, x.cols);
     CHECK_MAT(dx, b->activation, x.rows, x.cols);
     CHECK_MAT(dout, b->activation, x.rows, x.cols);
     CHECK_MAT(stats, DTYPE_F32, x.rows, 2);
     bool fit = vectors_fit(x) && vectors_fit(dx) && vectors_fit(dout) && vector_fits(weight);
     RUN_TEAMS(b, layernorm_backward, b->activation, fit, g.count, g.length, rows_of<T>(dx), rows_of<const T>(dout),
-              rows_of<const T>(x), rows_of<const float>(stats), weight, g.count, g.length, accumulate);
+              rows_of<const T>(x), rows_of<const float>(stats), weight, g, accumulate);
 }

@@ -67,10 +67,10 @@ void cuda_tile_done(Backend *b) {
 
 Mat cuda_tile(Backend *b, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols) {
     CHECK(n * cols <= cuda_tile_elements(b), "%s: a tile of [%lld, %lld]", w->name, (long long)n, (long long)cols);
-    void *tile = cuda_tile_take(b);
-    cuda_expand_columns(b, tile, w, row, n, col, cols, cuda_state(b)->side_stream);
+    Mat tile = mat_of(cuda_tile_take(b), b->activation, n, cols);
+    cuda_expand_part(b, tile, w, row, col, cuda_state(b)->side_stream);
     cuda_tile_ready(b);
-    return mat_of(tile, b->activation, n, cols);
+    return tile;
 }
 
 int64_t cuda_tile_rows(const Backend *b, const Weight *w) {

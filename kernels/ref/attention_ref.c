@@ -1,5 +1,5 @@
 // attention_ref: softmax(scale q k^T) v, scores soft-capped where asked, over the keys that each query sees, reference.
-// Nothing is blocked: a score is computed again wherever it is needed.
+// Nothing is blocked: a score is recomputed wherever it is needed.
 #include "ref.h"
 
 #include <math.h>
@@ -21,8 +21,9 @@ static const float *head_of(Mat m, int64_t row, int64_t head, const AttentionSha
     return f32_row(m, row) + head * s->head_size;
 }
 
-static double score(const AttentionShape *s, Query i, Mat q, Mat k, int64_t key) {
-    double x = s->scale * ref_dot(head_of(q, i.row, i.head, s), head_of(k, key, i.kv_head, s), s->head_size);
+static double score(const AttentionCall *c, Query i, int64_t key) {
+    const AttentionShape *s = c->shape;
+    double x = s->scale * ref_dot(head_of(c->q, i.row, i.head, s), head_of(c->k, key, i.kv_head, s), s->head_size);
     return s->softcap == 0 ? x : s->softcap * tanh(x / s->softcap);
 }
 
@@ -34,34 +35,33 @@ size_t ref_attention_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k
 }
 
 // A query that sees no key gives zeros and lse = -inf. A NaN score passes through the maximum by not being <= it.
-static void attend(const AttentionShape *s, Query i, Mat out, Mat lse, Mat q, Mat k, Mat v, double *y) {
+static void attend(const AttentionCall *c, Query i, double *y) {
+    const AttentionShape *s = c->shape;
     double max = -INFINITY, sum = 0;
     for (int64_t key = i.first; key < i.end; key++) {
-        double x = score(s, i, q, k, key);
+        double x = score(c, i, key);
         if (!(x <= max)) max = x;
         if (isnan(max)) break;
     }
     for (int64_t d = 0; d < s->head_size; d++) y[d] = 0;
     for (int64_t key = i.first; key < i.end; key++) {
-        double p = exp(score(s, i, q, k, key) - max);
+        double p = exp(score(c, i, key) - max);
         sum += p;
-        for (int64_t d = 0; d < s->head_size; d++) y[d] += p * head_of(v, key, i.kv_head, s)[d];
+        for (int64_t d = 0; d < s->head_size; d++) y[d] += p * head_of(c->v, key, i.kv_head, s)[d];
     }
     bool seen = i.first < i.end;
     for (int64_t d = 0; d < s->head_size; d++)
-        f32_row(out, i.row)[i.head * s->head_size + d] = (float)(seen ? y[d] / sum : 0);
-    f32_row(lse, i.row)[i.head] = (float)(seen ? max + log(sum) : -INFINITY);
+        f32_row(c->out, i.row)[i.head * s->head_size + d] = (float)(seen ? y[d] / sum : 0);
+    f32_row(c->lse, i.row)[i.head] = (float)(seen ? max + log(sum) : -INFINITY);
 }
 
-void ref_attention_forward(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v, const AttentionShape *s, void *ws) {
+void ref_attention_forward(Backend *b, const AttentionCall *c) {
     (void)b;
-    check_attention_shapes(s, q, k, v);
-    CHECK_SHAPE(out, q.rows, q.cols);
-    CHECK_SHAPE(lse, q.rows, s->heads);
+    const AttentionShape *s = c->shape;
+    check_attention(c, false);
     for (int64_t sample = 0; sample < s->samples; sample++)
         for (int64_t row = s->q_start[sample]; row < s->q_start[sample + 1]; row++)
-            for (int64_t head = 0; head < s->heads; head++)
-                attend(s, query_at(s, sample, row, head), out, lse, q, k, v, ws);
+            for (int64_t head = 0; head < s->heads; head++) attend(c, query_at(s, sample, row, head), c->ws);
 }
 
 typedef struct Sums {
@@ -70,19 +70,20 @@ typedef struct Sums {
 
 // p = exp(x - lse), dp = dout . v, dx = p (dp - dout . out):  dq += scale dx k,  dk += scale dx q,  dv += p dout.
 // Soft-capped, x = c tanh(y / c): dx/dy = 1 - (x / c)^2 more.
-static void attend_backward(const AttentionShape *s, Query i, Sums g, Mat dout, Mat out, Mat lse, Mat q, Mat k, Mat v) {
+static void attend_backward(const AttentionCall *c, Query i, Sums g) {
+    const AttentionShape *s = c->shape;
     int64_t n = s->head_size;
-    const float *dy = head_of(dout, i.row, i.head, s), *qi = head_of(q, i.row, i.head, s);
-    double delta = ref_dot(dy, head_of(out, i.row, i.head, s), n);
+    const float *dy = head_of(c->dout, i.row, i.head, s), *qi = head_of(c->q, i.row, i.head, s);
+    double delta = ref_dot(dy, head_of(c->out, i.row, i.head, s), n);
     for (int64_t key = i.first; key < i.end; key++) {
-        const float *kj = head_of(k, key, i.kv_head, s), *vj = head_of(v, key, i.kv_head, s);
-        double x = score(s, i, q, k, key), p = exp(x - f32_row(lse, i.row)[i.head]);
+        const float *kj = head_of(c->k, key, i.kv_head, s), *vj = head_of(c->v, key, i.kv_head, s);
+        double x = score(c, i, key), p = exp(x - f32_row(c->lse, i.row)[i.head]);
         double dx = s->scale * p * (ref_dot(dy, vj, n) - delta);
         if (s->softcap != 0) dx *= 1 - x / s->softcap * (x / s->softcap);
         for (int64_t d = 0; d < n; d++) {
-            g.dq[i.row * q.cols + i.head * n + d] += dx * kj[d];
-            g.dk[key * k.cols + i.kv_head * n + d] += dx * qi[d];
-            g.dv[key * k.cols + i.kv_head * n + d] += p * dy[d];
+            g.dq[i.row * c->q.cols + i.head * n + d] += dx * kj[d];
+            g.dk[key * c->k.cols + i.kv_head * n + d] += dx * qi[d];
+            g.dv[key * c->k.cols + i.kv_head * n + d] += p * dy[d];
         }
     }
 }
@@ -91,21 +92,16 @@ static void store(Mat dst, const double *sum) {
     for (int64_t i = 0; i < dst.rows * dst.cols; i++) ((float *)dst.data)[i] = (float)sum[i];
 }
 
-void ref_attention_backward(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat out, Mat lse, Mat q, Mat k, Mat v,
-                            const AttentionShape *s, void *ws) {
-    check_attention_shapes(s, q, k, v);
-    if (dq.data) CHECK_SHAPE(dq, q.rows, q.cols);
-    CHECK_SHAPE(dout, q.rows, q.cols);
-    CHECK_SHAPE(out, q.rows, q.cols);
-    CHECK_SHAPE(lse, q.rows, s->heads);
-    host_zero(b, ws, ref_attention_workspace(b, s, q, k, true));
-    double *dq_sum = ws, *dk_sum = dq_sum + q.rows * q.cols, *dv_sum = dk_sum + k.rows * k.cols;
-    Sums g = {dq_sum, dk_sum, dv_sum};
+void ref_attention_backward(Backend *b, const AttentionCall *c) {
+    const AttentionShape *s = c->shape;
+    check_attention(c, true);
+    host_zero(b, c->ws, ref_attention_workspace(b, s, c->q, c->k, true));
+    double *dq = c->ws, *dk = dq + c->q.rows * c->q.cols, *dv = dk + c->k.rows * c->k.cols;
+    Sums g = {dq, dk, dv};
     for (int64_t sample = 0; sample < s->samples; sample++)
         for (int64_t row = s->q_start[sample]; row < s->q_start[sample + 1]; row++)
-            for (int64_t head = 0; head < s->heads; head++)
-                attend_backward(s, query_at(s, sample, row, head), g, dout, out, lse, q, k, v);
-    if (dq.data) store(dq, g.dq);
-    if (dk.data) store(dk, g.dk);
-    if (dv.data) store(dv, g.dv);
+            for (int64_t head = 0; head < s->heads; head++) attend_backward(c, query_at(s, sample, row, head), g);
+    if (c->dq.data) store(c->dq, dq);
+    if (c->dk.data) store(c->dk, dk);
+    if (c->dv.data) store(c->dv, dv);
 }

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-// One row of logits and one expanded row of W, then dx of one position in double.
+// One row of logits, dx of one position in double, one expanded row of W.
 size_t ref_head_loss_workspace(Backend *b, const Weight *w, const HeadLoss *h, int64_t m) {
     (void)b;
     (void)h;
@@ -49,12 +49,13 @@ static double logit_gradient(const double *logits, int64_t n, double lse, int64_
 }
 
 // dx = grad_scale * sum_v d(loss)/d(logit v) W[v]; a capped logit l = c tanh(y / c) has dl/dy = 1 - (l / c)^2.
-static void head_backward(float *dx, double *sum, float *row, const double *logits, double lse, int32_t target,
-                          const Weight *w, const HeadLoss *h) {
+static void head_backward(float *dx, double *logits, double lse, int32_t target, const Weight *w, const HeadLoss *h) {
+    double *sum = logits + w->rows, cap = h->softcap;
+    float *row = (float *)(sum + w->cols);
     for (int64_t c = 0; c < w->cols; c++) sum[c] = 0;
     for (int64_t v = 0; v < w->rows; v++) {
         double d = logit_gradient(logits, w->rows, lse, v, target, h->label_smoothing);
-        if (h->softcap != 0) d *= 1 - logits[v] / h->softcap * (logits[v] / h->softcap);
+        if (cap != 0) d *= 1 - logits[v] / cap * (logits[v] / cap);
         ref_weight_row(row, w, v);
         for (int64_t c = 0; c < w->cols; c++) sum[c] += h->state->grad_scale * d * row[c];
     }
@@ -65,15 +66,14 @@ void ref_head_loss(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight *
     (void)b;
     CHECK_SHAPE(x, x.rows, w->cols);
     if (dx.data) CHECK_SHAPE(dx, x.rows, w->cols);
-    double *logits = ws, *sum = logits + w->rows;
-    float *row = (float *)(sum + w->cols);
+    double *logits = ws;
     *result = (HeadResult){0};
     for (int64_t m = 0; m < x.rows; m++) {
-        logits_of(logits, row, f32_row(x, m), w, h->softcap);
+        logits_of(logits, (float *)(logits + w->rows + w->cols), f32_row(x, m), w, h->softcap);
         double lse = log_sum_exp(logits, w->rows);
         result->loss += cross_entropy(logits, w->rows, lse, h->targets[m], h->label_smoothing);
         result->correct += arg_max(logits, w->rows) == h->targets[m];
-        if (dx.data) head_backward(f32_row(dx, m), sum, row, logits, lse, h->targets[m], w, h);
+        if (dx.data) head_backward(f32_row(dx, m), logits, lse, h->targets[m], w, h);
     }
 }
 

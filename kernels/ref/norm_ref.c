@@ -3,9 +3,10 @@
 
 #include <math.h>
 
-void ref_rmsnorm_forward(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, int64_t group, float eps) {
+void ref_rmsnorm_forward(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, float eps) {
     (void)b;
-    CHECK_GROUPS(out, rstd, x, group);
+    CHECK_GROUPS(out, rstd, x);
+    int64_t group = x.cols / rstd.cols;
     x = host_groups(x, group), out = host_groups(out, group), rstd = host_groups(rstd, 1);
     for (int64_t t = 0; t < x.rows; t++) {
         const float *xt = f32_row(x, t);
@@ -16,10 +17,10 @@ void ref_rmsnorm_forward(Backend *b, Mat out, Mat rstd, Mat x, const float *weig
 }
 
 // With n = x r and g = dout w:  d(x_c r)/dx_j = r (delta_cj - n_c n_j / C),  so  dx = r (g - n mean(g n)).
-void ref_rmsnorm_backward(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, int64_t group,
-                          bool accumulate) {
+void ref_rmsnorm_backward(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, bool accumulate) {
     (void)b;
-    CHECK_GROUPS(dx, rstd, x, group);
+    CHECK_GROUPS(dx, rstd, x);
+    int64_t group = x.cols / rstd.cols;
     CHECK_SHAPE(dout, x.rows, x.cols);
     x = host_groups(x, group), dx = host_groups(dx, group), dout = host_groups(dout, group),
     rstd = host_groups(rstd, 1);

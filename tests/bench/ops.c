@@ -58,11 +58,12 @@ static void run_lora(void *arg) {
 // m: q k v out lse, dout dq; dk and dv in x and y.
 static void run_attention(void *arg) {
     Op *o = arg;
-    Mat *m = o->m;
+    const Mat *m = o->m;
+    AttentionCall c = {&o->shape, m[0], m[1], m[2], m[3], m[4], m[5], m[6], o->x, o->y, o->ws};
     if (o->backward)
-        o->b->k->attention_backward(o->b, m[6], o->x, o->y, m[5], m[3], m[4], m[0], m[1], m[2], &o->shape, o->ws);
+        o->b->k->attention_backward(o->b, &c);
     else
-        o->b->k->attention_forward(o->b, m[3], m[4], m[0], m[1], m[2], &o->shape, o->ws);
+        o->b->k->attention_forward(o->b, &c);
 }
 
 static void run_head(void *arg) {
@@ -73,9 +74,9 @@ static void run_head(void *arg) {
 static void run_rmsnorm(void *arg) {
     Op *o = arg;
     if (o->backward)
-        o->b->k->rmsnorm_backward(o->b, o->m[0], o->y, o->x, o->m[1], o->m[2].data, o->x.cols, true);
+        o->b->k->rmsnorm_backward(o->b, o->m[0], o->y, o->x, o->m[1], o->m[2].data, true);
     else
-        o->b->k->rmsnorm_forward(o->b, o->y, o->m[1], o->x, o->m[2].data, o->x.cols, 1e-5f);
+        o->b->k->rmsnorm_forward(o->b, o->y, o->m[1], o->x, o->m[2].data, 1e-5f);
 }
 
 static void run_glu(void *arg) {

@@ -46,7 +46,7 @@ static void take_three(float *dx, int64_t n) {
 static double rmsnorm_loss(void *context) {
     Context *c = context;
     Backend b = ref();
-    kernels_ref.rmsnorm_forward(&b, mat(c->out, c->t, c->k), mat(c->saved, c->t, 1), mat(c->x, c->t, c->k), c->y, c->k,
+    kernels_ref.rmsnorm_forward(&b, mat(c->out, c->t, c->k), mat(c->saved, c->t, 1), mat(c->x, c->t, c->k), c->y,
                                 1e-2f);
     return dot(c->out, c->dout, c->t * c->k);
 }
@@ -59,7 +59,7 @@ static void test_kernels_grad_rmsnorm(void **state) {
         rmsnorm_loss(c);
         start_at_three(c->dx, 5 * 37);
         kernels_ref.rmsnorm_backward(&b, mat(c->dx, 5, 37), mat(c->dout, 5, 37), mat(c->x, 5, 37), mat(c->saved, 5, 1),
-                                     c->y, 37, accumulate);
+                                     c->y, accumulate);
         if (accumulate) take_three(c->dx, 5 * 37);
         check_gradient("rmsnorm dx", rmsnorm_loss, c, c->x, c->dx, 5 * 37);
         mem_free(c);
@@ -181,12 +181,26 @@ static void test_kernels_grad_rope(void **state) {
 
 enum { HEADS = 4, KV_HEADS = 2, HEAD_SIZE = 6, TQ = 9, TK = 14 };
 
+static AttentionCall attention_call(Context *c) {
+    int64_t wide = HEADS * HEAD_SIZE, narrow = KV_HEADS * HEAD_SIZE;
+    return (AttentionCall){.shape = &c->shape,
+                           .q = mat(c->x, TQ, wide),
+                           .k = mat(c->y, TK, narrow),
+                           .v = mat(c->z, TK, narrow),
+                           .out = mat(c->out, TQ, wide),
+                           .lse = mat(c->saved, TQ, HEADS),
+                           .dout = mat(c->dout, TQ, wide),
+                           .dq = mat(c->dx, TQ, wide),
+                           .dk = mat(c->dy, TK, narrow),
+                           .dv = mat(c->dz, TK, narrow),
+                           .ws = c->ws};
+}
+
 static double attention_loss(void *context) {
     Context *c = context;
     Backend b = ref();
-    kernels_ref.attention_forward(&b, mat(c->out, TQ, HEADS * HEAD_SIZE), mat(c->saved, TQ, HEADS),
-                                  mat(c->x, TQ, HEADS * HEAD_SIZE), mat(c->y, TK, KV_HEADS * HEAD_SIZE),
-                                  mat(c->z, TK, KV_HEADS * HEAD_SIZE), &c->shape, c->ws);
+    AttentionCall call = attention_call(c);
+    kernels_ref.attention_forward(&b, &call);
     return dot(c->out, c->dout, TQ * HEADS * HEAD_SIZE);
 }
 
@@ -205,12 +219,8 @@ static void test_kernels_grad_attention(void **state) {
         c->shape.softcap = variant & 2 ? 1.5f : 0;
         c->shape.bidirectional = bidirectional;
         attention_loss(c);
-        Mat q = mat(c->x, TQ, HEADS * HEAD_SIZE), dq = mat(c->dx, TQ, HEADS * HEAD_SIZE);
-        Mat k = mat(c->y, TK, KV_HEADS * HEAD_SIZE), dk = mat(c->dy, TK, KV_HEADS * HEAD_SIZE);
-        Mat v = mat(c->z, TK, KV_HEADS * HEAD_SIZE), dv = mat(c->dz, TK, KV_HEADS * HEAD_SIZE);
-        kernels_ref.attention_backward(&b, dq, dk, dv, mat(c->dout, TQ, HEADS * HEAD_SIZE),
-                                       mat(c->out, TQ, HEADS * HEAD_SIZE), mat(c->saved, TQ, HEADS), q, k, v, &c->shape,
-                                       c->ws);
+        AttentionCall call = attention_call(c);
+        kernels_ref.attention_backward(&b, &call);
         check_gradient("attention dq", attention_loss, c, c->x, c->dx, TQ * HEADS * HEAD_SIZE);
         check_gradient("attention dk", attention_loss, c, c->y, c->dy, TK * KV_HEADS * HEAD_SIZE);
         check_gradient("attention dv", attention_loss, c, c->z, c->dz, TK * KV_HEADS * HEAD_SIZE);

@@ -67,8 +67,8 @@ static void *workspace(Buffers *m, size_t bytes) {
 static void check_rmsnorm(Backend *b, Buffers *m) {
     fill(m->in[0], 30, 1), fill(m->in[1], 10, 2), fill(m->in[2], 30, 3);
     Mat x = mat(m->in[0], 3, 10), out = mat(m->out[0], 3, 10), dx = mat(m->out[1], 3, 10), rstd = mat(m->out[2], 3, 1);
-    b->k->rmsnorm_forward(b, out, rstd, x, m->in[1], 10, 1e-5f);
-    b->k->rmsnorm_backward(b, dx, mat(m->in[2], 3, 10), x, rstd, m->in[1], 10, false);
+    b->k->rmsnorm_forward(b, out, rstd, x, m->in[1], 1e-5f);
+    b->k->rmsnorm_backward(b, dx, mat(m->in[2], 3, 10), x, rstd, m->in[1], false);
     check(b, "rmsnorm_out", m->out[0], 30);
     check(b, "rmsnorm_dx", m->out[1], 30);
 }
@@ -138,11 +138,20 @@ static void check_attention(Backend *b, Buffers *m, float softcap, bool bidirect
     static const int32_t q_pos[] = {0, 1, 2, 0, 1, 2, 3, 4};
     AttentionShape s = {4, 2, 6, 2, q_start, k_start, k_len, q_pos, 0, 1 / sqrtf(6), softcap, bidirectional, 0};
     fill(m->in[0], 192, 1), fill(m->in[1], 96, 2), fill(m->in[2], 96, 3), fill(m->in[3], 192, 4);
-    Mat q = mat(m->in[0], 8, 24), k = mat(m->in[1], 8, 12), v = mat(m->in[2], 8, 12), dout = mat(m->in[3], 8, 24);
-    Mat out = mat(m->out[0], 8, 24), lse = mat(m->in[4], 8, 4);
-    b->k->attention_forward(b, out, lse, q, k, v, &s, workspace(m, b->k->attention_workspace(b, &s, q, k, false)));
-    b->k->attention_backward(b, mat(m->out[1], 8, 24), mat(m->out[2], 8, 12), mat(m->out[3], 8, 12), dout, out, lse, q,
-                             k, v, &s, workspace(m, b->k->attention_workspace(b, &s, q, k, true)));
+    AttentionCall c = {.shape = &s,
+                       .q = mat(m->in[0], 8, 24),
+                       .k = mat(m->in[1], 8, 12),
+                       .v = mat(m->in[2], 8, 12),
+                       .out = mat(m->out[0], 8, 24),
+                       .lse = mat(m->in[4], 8, 4),
+                       .dout = mat(m->in[3], 8, 24),
+                       .dq = mat(m->out[1], 8, 24),
+                       .dk = mat(m->out[2], 8, 12),
+                       .dv = mat(m->out[3], 8, 12)};
+    c.ws = workspace(m, b->k->attention_workspace(b, &s, c.q, c.k, false));
+    b->k->attention_forward(b, &c);
+    c.ws = workspace(m, b->k->attention_workspace(b, &s, c.q, c.k, true));
+    b->k->attention_backward(b, &c);
     for (int i = 0; i < 4; i++) check(b, names[i], m->out[i], i < 2 ? 192 : 96);
 }
 

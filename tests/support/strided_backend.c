@@ -31,17 +31,16 @@ static void unpack(Mat m, Mat copy, bool written) {
     mem_free(copy.data);
 }
 
-static void strided_rmsnorm_forward(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, int64_t group,
-                                    float eps) {
+static void strided_rmsnorm_forward(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, float eps) {
     Mat from = packed(x);
-    kernels_ref.rmsnorm_forward(b, out, rstd, from, weight, group, eps);
+    kernels_ref.rmsnorm_forward(b, out, rstd, from, weight, eps);
     unpack(x, from, false);
 }
 
-static void strided_rmsnorm_backward(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, int64_t group,
+static void strided_rmsnorm_backward(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight,
                                      bool accumulate) {
     Mat from = packed(x), to = packed(dx);
-    kernels_ref.rmsnorm_backward(b, to, dout, from, rstd, weight, group, accumulate);
+    kernels_ref.rmsnorm_backward(b, to, dout, from, rstd, weight, accumulate);
     unpack(x, from, false);
     unpack(dx, to, true);
 }
@@ -53,26 +52,33 @@ static void strided_rope(Backend *b, Mat x, const float *cos_sin, const int32_t 
     unpack(x, copy, true);
 }
 
-static void strided_attention_forward(Backend *b, Mat out, Mat lse, Mat q, Mat k, Mat v, const AttentionShape *s,
-                                      void *ws) {
-    Mat pq = packed(q), pk = packed(k), pv = packed(v);
-    kernels_ref.attention_forward(b, out, lse, pq, pk, pv, s, ws);
-    unpack(q, pq, false);
-    unpack(k, pk, false);
-    unpack(v, pv, false);
+static AttentionCall packed_call(const AttentionCall *c) {
+    AttentionCall p = *c;
+    p.q = packed(c->q), p.k = packed(c->k), p.v = packed(c->v);
+    p.dq = packed(c->dq), p.dk = packed(c->dk), p.dv = packed(c->dv);
+    return p;
 }
 
-static void strided_attention_backward(Backend *b, Mat dq, Mat dk, Mat dv, Mat dout, Mat out, Mat lse, Mat q, Mat k,
-                                       Mat v, const AttentionShape *s, void *ws) {
-    ((Strided *)b->state)->key_gradients += dk.data != NULL;
-    Mat pq = packed(q), pk = packed(k), pv = packed(v), gq = packed(dq), gk = packed(dk), gv = packed(dv);
-    kernels_ref.attention_backward(b, gq, gk, gv, dout, out, lse, pq, pk, pv, s, ws);
-    unpack(q, pq, false);
-    unpack(k, pk, false);
-    unpack(v, pv, false);
-    unpack(dq, gq, true);
-    unpack(dk, gk, true);
-    unpack(dv, gv, true);
+static void unpack_call(const AttentionCall *c, const AttentionCall *p) {
+    unpack(c->q, p->q, false);
+    unpack(c->k, p->k, false);
+    unpack(c->v, p->v, false);
+    unpack(c->dq, p->dq, true);
+    unpack(c->dk, p->dk, true);
+    unpack(c->dv, p->dv, true);
+}
+
+static void strided_attention_forward(Backend *b, const AttentionCall *c) {
+    AttentionCall p = packed_call(c);
+    kernels_ref.attention_forward(b, &p);
+    unpack_call(c, &p);
+}
+
+static void strided_attention_backward(Backend *b, const AttentionCall *c) {
+    ((Strided *)b->state)->key_gradients += c->dk.data != NULL;
+    AttentionCall p = packed_call(c);
+    kernels_ref.attention_backward(b, &p);
+    unpack_call(c, &p);
 }
 
 static void strided_glu_forward(Backend *b, Mat out, Mat gate, Mat up, GluKind kind) {

@@ -110,15 +110,19 @@ static void case_attention(OpRun *r) {
     const Kernels *k = r->b->k;
     AttentionShape s = shape_of(r);
     int64_t queries = s.heads * s.head_size, keys = s.kv_heads * s.head_size;
-    Mat q = input(r, TOKENS, queries), key = input(r, TOKENS, keys), v = input(r, TOKENS, keys);
-    Mat dout = gradient_input(r, TOKENS, queries), out = activations(r, "out", TOKENS, queries, 5e-6, 4);
-    Mat lse = output(r, "lse", TOKENS, s.heads, true, 5e-6, -INFINITY);
-    void *ws = op_workspace(r, k->attention_workspace(r->b, &s, q, key, false));
-    k->attention_forward(r->b, out, lse, q, key, v, &s, ws);
-    Mat dq = activations(r, "dq", TOKENS, queries, 2e-5, 8), dk = activations(r, "dk", TOKENS, keys, 2e-5, 8);
-    Mat dv = activations(r, "dv", TOKENS, keys, 2e-5, 8);
-    ws = op_workspace(r, k->attention_workspace(r->b, &s, q, key, true));
-    k->attention_backward(r->b, dq, dk, dv, dout, out, lse, q, key, v, &s, ws);
+    AttentionCall c = {.shape = &s, .q = input(r, TOKENS, queries)};
+    c.k = input(r, TOKENS, keys);
+    c.v = input(r, TOKENS, keys);
+    c.dout = gradient_input(r, TOKENS, queries);
+    c.out = activations(r, "out", TOKENS, queries, 5e-6, 4);
+    c.lse = output(r, "lse", TOKENS, s.heads, true, 5e-6, -INFINITY);
+    c.ws = op_workspace(r, k->attention_workspace(r->b, &s, c.q, c.k, false));
+    k->attention_forward(r->b, &c);
+    c.dq = activations(r, "dq", TOKENS, queries, 2e-5, 8);
+    c.dk = activations(r, "dk", TOKENS, keys, 2e-5, 8);
+    c.dv = activations(r, "dv", TOKENS, keys, 2e-5, 8);
+    c.ws = op_workspace(r, k->attention_workspace(r->b, &s, c.q, c.k, true));
+    k->attention_backward(r->b, &c);
 }
 
 // ---- LoRA: what padding adds to the parameters' gradients is 0 ----

@@ -105,8 +105,9 @@ static Padded run_padded(Backend *b) {
     p.lse = b->k->alloc(b, TOKENS * HEADS * sizeof(float));
     Mat lse = mat_of(p.lse, DTYPE_F32, TOKENS, HEADS), *m = p.mat;
     void *ws = b->k->alloc(b, b->k->attention_workspace(b, &s, m[0], m[1], true) + 65536);
-    b->k->attention_forward(b, m[4], lse, m[0], m[1], m[2], &s, ws);
-    b->k->attention_backward(b, m[5], m[6], m[7], m[3], m[4], lse, m[0], m[1], m[2], &s, ws);
+    AttentionCall c = {&s, m[0], m[1], m[2], m[4], lse, m[3], m[5], m[6], m[7], ws};
+    b->k->attention_forward(b, &c);
+    b->k->attention_backward(b, &c);
     return p;
 }
 
