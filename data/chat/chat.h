@@ -1,9 +1,11 @@
 // chat: one conversation to tokens with a mask. Renders the chat template, tokenises, decides what is supervised.
 //
 // Supervised (unless train_on_inputs): the tokens of every assistant turn, from the first byte after the turn's header
-// to the end-of-turn token behind it, inclusive. In any case without the messages that say no (message.h). Decided by
-// provenance (jinja.h), not by comparing prefixes, so templates that rewrite earlier turns are right too. {% generation
-// %} spans, where the template has them, decide instead. Text from data can never become a control token.
+// to its end-of-turn token, inclusive; never messages that exclude themselves (message_training.h). Decided by
+// provenance (jinja.h), not by comparing prefixes, so templates that rewrite earlier turns work, too. If the template
+// has {% generation %} spans, these decide instead. Text from data never becomes a control token.
+//
+// Parts: chat_template.c (the template and its probes), chat.c (tokens and mask).
 #pragma once
 
 #include "base.h"
@@ -25,11 +27,11 @@ typedef struct ChatTokens { // init with {0}; chat_tokens_clear frees
     int32_t *ids;
     uint8_t *supervised;
     size_t count, supervised_count;
-    KeyNotes unread;     // keys that the template has not looked at (jinja.h) or of which no text came out
-    char unrendered[96]; // the first field with text that must not be left out and is: "[1].tool_calls[0]"; "": none
-    bool plain_control;  // data spells a control token; it stays plain text
+    KeyNotes unread;     // keys that the template does not read (jinja.h), or whose text it leaves out
+    char unrendered[96]; // the first field whose text is missing and must not be: "[1].tool_calls[0]"; "": none
+    bool plain_control;  // data spells a control token, which stays plain text
     bool cannot_stop;    // a supervised turn ends without a control token
-    size_t left_out;     // bytes that the vocabulary has no token for: left out, or an unknown token (tokenizer.h)
+    size_t left_out;     // bytes without a token in the vocabulary: left out, or an unknown token (tokenizer.h)
 } ChatTokens;
 void chat_tokens_clear(ChatTokens *out);
 

@@ -1,4 +1,4 @@
-// chat_unrendered: marks the places that the text comes from, then asks which fields have none.
+// chat_unrendered: marks the places of fields that have text in the output, and finds fields without a mark.
 #include "chat_unrendered.h"
 
 #include <stdio.h>
@@ -157,7 +157,7 @@ void chat_find_unrendered(const ChatText *x, KeyNotes *names, char *first, size_
     mem_free(data.seen);
 }
 
-// The template writes the thought of an only answer, whose keys these are (takes them).
+// Does the template write the thought of a single answer with these keys (freed here)?
 static bool writes_thought(const ChatTemplate *c, const Tokenizer *t, char *keys) {
     char *text = mem_printf("[{\"role\": \"user\", \"content\": \"qzquestion\"}, {\"role\": \"assistant\", %s}]", keys);
     JsonDoc *doc;

@@ -1,18 +1,16 @@
-// chat_unrendered: fields of a conversation that leave no byte in the rendered text. Private to chat.c.
+// chat_unrendered: fields of a conversation that leave no byte in the rendered text. Private to this room.
 //
-// By provenance: a field (of a list: each of its items) that holds text and of which no byte that is no white space
-// comes out is left out by the template. Looked at are the fields that carry what was said: content, tool_calls, tools,
-// reasoning, images and the like. Other keys that a template does not read (a speaker's name) are counted by jinja.h's
-// `unread`.
+// By provenance: a template leaves out a field (of a list: an item) that holds text if no byte of it but white space is
+// in the rendered text. Checked are the fields that hold what was said: content, tool_calls, tools, reasoning, images
+// and the like. Other keys that a template does not read (a speaker's name) are in `unread` of jinja.h.
 #pragma once
 
-#include "chat_mask.h"
+#include "chat_text.h"
 
-// Notes the names of such fields ("[].tool_calls", "tools") and puts the place of the first one that must not be left
-// out ("[1].tool_calls[0]") into `first`, a C string of `size` bytes; "" when there is none. Reasoning of a turn that a
-// later user's turn follows may be left out where the template writes that of the last turn: that is how such models
-// are asked.
+// Notes the names of such fields ("[].tool_calls", "tools") and writes the place of the first one that must not be left
+// out ("[1].tool_calls[0]") to `first`, a C string of `size` bytes; "": none. Reasoning before a later user's turn may
+// be left out where the template writes that of the last turn: such models are prompted without earlier reasoning.
 void chat_find_unrendered(const ChatText *x, KeyNotes *names, char *first, size_t size);
-// The fields of reasoning, a bit each, that the template writes in the last turn; the bit behind them stands for
-// thoughts in content, in front of </think>, which some templates cut off.
+// The fields of reasoning, a bit each, that the template writes in the last turn; the next bit is for thoughts in
+// content, before </think>, which some templates cut off.
 unsigned chat_known_reasoning(const ChatTemplate *c, const Tokenizer *t);
