@@ -221,7 +221,7 @@ static size_t float_end(const Lexer *lx, size_t at) {
 static int lex_int(Lexer *lx, const char *digits, bool hex, size_t end) {
     uint64_t v = 0;
     if (digits[0] == '0' && digits[1] && !hex && digits[strspn(digits, "0")]) return lex_fail(lx, "malformed number");
-    for (const char *d = digits + (hex ? 2 : 0); *d; d++) {
+    for (const char *d = digits; *d; d++) {
         if (__builtin_mul_overflow(v, hex ? 16u : 10u, &v) || __builtin_add_overflow(v, hex_value(*d), &v) ||
             v > INT64_MAX)
             return lex_fail(lx, "number literal does not fit 64 bits");
@@ -240,7 +240,7 @@ static int lex_number(Lexer *lx) {
         hex = base == 'x';
         end = skip_digits(lx, lx->at + (hex ? 2 : 0), hex);
     }
-    for (size_t at = lx->at; at < end; at++) {
+    for (size_t at = lx->at + (hex ? 2 : 0); at < end; at++) {
         if (lx->src.data[at] == '_') continue;
         if (n + 1 >= sizeof digits) return lex_fail(lx, "number literal is too long");
         digits[n++] = lx->src.data[at];
