@@ -1,14 +1,36 @@
 #include "json_save.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "fileio.h"
 
-char *json_text(cJSON *root) {
-    char *printed = cJSON_Print(root), *text = mem_printf("%s\n", printed);
+void json_add_int(cJSON *object, const char *key, int64_t n) {
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)n);
+    cJSON_AddRawToObject(object, key, text);
+}
+
+void json_add_number(cJSON *object, const char *key, int digits, double x) {
+    char text[32];
+    snprintf(text, sizeof text, "%.*g", digits, x);
+    cJSON_AddRawToObject(object, key, isfinite(x) ? text : "null");
+}
+
+static char *take_text(cJSON *root, char *printed, const char *end) {
+    char *text = mem_printf("%s%s", (char *)mem_checked(printed), end);
     cJSON_free(printed);
     cJSON_Delete(root);
     return text;
+}
+
+char *json_text(cJSON *root) {
+    return take_text(root, cJSON_Print(root), "\n");
+}
+
+char *json_line(cJSON *root) {
+    return take_text(root, cJSON_PrintUnformatted(root), "");
 }
 
 int json_save(const char *path, cJSON *root, OwnCheck *own, Err *err) {

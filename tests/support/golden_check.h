@@ -49,7 +49,8 @@ static void check_steps(const Family *f, const Model *m, Adapter *a, double (*ru
         }
         check_loss(f, got, (double)want[step], limits->step_loss, "step", step);
         optimizer_end_row(o, 1);
-        assert_true(optimizer_update(o, 1e-2, &norm));
+        optimizer_queue(o, 1e-2);
+        assert_true(optimizer_fetch(o, &norm, NULL));
     }
     optimizer_free(o);
     mem_free(loss);

@@ -79,7 +79,9 @@ static void open_all(TinyRun *r, TinyOpen open, void *user, const char *const *o
 
 static void open_trainer(TinyRun *r, Group *g, int64_t rows_per_step) {
     Err err;
-    r->trainer = trainer_new(&r->config, r->model, r->adapter, &r->data, g, rows_per_step);
+    r->ranks.group = g;
+    TrainerInputs in = {&r->config, r->model, r->adapter, &r->data, g ? &r->ranks : NULL};
+    r->trainer = trainer_new(&in, rows_per_step);
     CHECK(trainer_fit_memory(r->trainer, &err) == 0, "%s", err.msg);
 }
 
@@ -147,7 +149,7 @@ char *tiny_losses(const char *out) {
     size_t size;
     Err err;
     CHECK(file_read(&text, &size, path, 1 << 20, &err) == 0, "%s", err.msg);
-    for (char *cut = text; (cut = strstr(cut, ", \"tokens_per_second\""));) {
+    for (char *cut = text; (cut = strstr(cut, ",\"tokens_per_second\""));) {
         size_t n = strcspn(cut, "\n");
         memmove(cut, cut + n, strlen(cut + n) + 1);
     }

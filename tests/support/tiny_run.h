@@ -2,7 +2,7 @@
 #pragma once
 
 #include "run_adapter.h"
-#include "trainer.h"
+#include "trainer_internal.h"
 
 // Opens the backend of a run; NULL: the fast CPU.
 typedef int (*TinyOpen)(Backend **b, void *user, Err *err);
@@ -13,6 +13,7 @@ typedef struct TinyRun {
     Model *model;
     RunData data;
     Adapter *adapter;
+    RankContext ranks;
     Trainer *trainer;
 } TinyRun;
 

@@ -19,7 +19,7 @@ static double mb(size_t bytes) {
 }
 
 static double run_seconds(const RunPlan *p, const PlanLevel *l) {
-    const Trainer *t = p->trainer;
+    const StepPlan *t = trainer_step_plan(p->trainer);
     double tokens = 0;
     for (int64_t i = 0; i < row_plan_count(p->data.rows); i++) tokens += (double)row_plan_tokens(p->data.rows, i);
     return tokens / (double)t->steps_per_epoch * (double)t->total_steps / l->tokens_per_second / p->gpus;
@@ -40,7 +40,7 @@ static void print_level(const RunPlan *p, const PlanLevel *l) {
 }
 
 static void print_time(const RunPlan *p) {
-    const Trainer *t = p->trainer;
+    const StepPlan *t = trainer_step_plan(p->trainer);
     say("steps    %" PRId64 " of %" PRId64 " rows", t->total_steps, t->rows_per_step);
     if (p->gpus > 1) say(" on %d GPUs, each with the memory above", p->gpus);
     if (p->chosen >= 0 && p->levels[p->chosen].tokens_per_second > 0) {
@@ -62,7 +62,7 @@ static void print_plan(const RunPlan *p) {
     say("memory   base %.1f MB, adapter with gradients and moments %.1f MB, %s %.1f MB\n", mb(p->base),
         mb(p->adapter_state), p->backend->host_memory ? "the process with data and tokenizer" : "tokens and workspaces",
         mb(p->others));
-    say("         at most %.1f MB (%s)\n", mb(p->limit), p->limit_why);
+    say("         at most %.1f MB (%s)\n", mb(p->limit), p->limit_reason);
     say("ladder   recompute  activations           total     tokens/s\n");
     for (int i = 0; i < PLAN_LEVELS; i++)
         if (i < RECOMPUTE_OFFLOAD || !p->backend->host_memory) print_level(p, &p->levels[i]);
@@ -88,7 +88,7 @@ static void print_json(const RunPlan *p) {
         say("null");
     else
         say("\"%s\"", recompute_name((Recompute)p->chosen));
-    say(", \"gpus\": %d, \"steps\": %" PRId64 ", \"levels\": [", p->gpus, p->trainer->total_steps);
+    say(", \"gpus\": %d, \"steps\": %" PRId64 ", \"levels\": [", p->gpus, trainer_step_plan(p->trainer)->total_steps);
     const char *separator = "";
     for (int i = 0; i < PLAN_LEVELS; i++) {
         const PlanLevel *l = &p->levels[i];
@@ -110,7 +110,7 @@ static int no_fit(const RunPlan *p, Err *err) {
     for (int i = 0; i < PLAN_LEVELS; i++)
         if (p->levels[i].allowed && (!least || p->levels[i].total < least->total)) least = &p->levels[i];
     return err_no_fit(err, "the run needs %.1f MB (gradient_checkpointing %s); expected at most %.1f MB (%s)",
-                      mb(least->total), recompute_name(least->level), mb(p->limit), p->limit_why);
+                      mb(least->total), recompute_name(least->level), mb(p->limit), p->limit_reason);
 }
 
 static int plan(const Config *c, const PlanArgs *a, Err *err) {

@@ -22,6 +22,12 @@ typedef enum {
     PHASE_WAITING,          // for other ranks; when all do, for `timeout` seconds, something between them is broken
 } HeartbeatPhase;
 
+// The other ranks of a run; borrowed by all that work with them.
+typedef struct RankContext {
+    Group *group;
+    Heartbeat *heartbeat; // NULL: alone
+} RankContext;
+
 // Who a rank is, for messages.
 typedef struct RankProcess {
     char host[64];

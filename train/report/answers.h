@@ -1,4 +1,4 @@
-// answers: what the model answers to a few prompts of the data, with and without the adapter, for the report.
+// answers: the model's answers to a few prompts of the data, with and without the adapter, for the report.
 #pragma once
 
 #include "trainer.h"
@@ -13,6 +13,6 @@ typedef struct Answers { // init with {0}
     bool held_out; // from evaluation data
 } Answers;
 
-// Data that has no prompts (plain text, ids) gives none.
+// None for data without prompts (plain text, token ids).
 int answers_make(Answers *s, const Trainer *t, Err *err);
 void answers_clear(Answers *s);

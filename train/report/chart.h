@@ -7,15 +7,15 @@ typedef struct ChartSeries {
     const char *name;
     const char *style; // CSS class: "main", "faint", "second"
     const double *x, *y;
-    size_t count; // points whose y is not finite are left out and break the line
+    size_t count; // points whose y is not finite interrupt the line
 } ChartSeries;
 
 typedef struct Chart {
-    const char *title, *unit; // unit: printed behind values, may be ""
+    const char *title, *unit; // unit: printed after values, may be ""
     const ChartSeries *series;
     size_t n_series;
     bool dots;      // mark every point
-    bool from_zero; // the y axis begins at 0
+    bool from_zero; // the y axis starts at 0
 } Chart;
 
-void chart_add(StrBuf *out, const Chart *c); // nothing when there is no finite point
+void chart_add(StrBuf *out, const Chart *c); // nothing if there is no finite point

@@ -1,5 +1,4 @@
-// progress: what a person sees while a run goes on. A terminal has one live bar; elsewhere one plain line a logged
-// step.
+// progress: output during a run: one live progress bar on a terminal, else one plain line per logged step.
 #pragma once
 
 #include "trainer.h"
@@ -10,10 +9,10 @@ typedef struct Progress {
     double started, drawn;
 } Progress;
 
-// several: of ranks; their launcher makes a terminal of what may be a file.
+// several: there are several ranks, whose launcher may present a file as a terminal: plain lines.
 void progress_start(Progress *p, int64_t step, int64_t total, bool several);
-// logged: this step is one that logging_steps asks for (plain lines); the bar is drawn in any case.
+// logged: logging_steps asks for a line of this step; the bar is updated in any case.
 void progress_step(Progress *p, const StepReport *r, size_t peak, bool logged);
 void progress_eval(Progress *p, int64_t step, const EvalResult *r, bool best);
-void progress_note(Progress *p, const char *fmt, ...) PRINTF_LIKE(2, 3); // a line of its own, the bar stays below
+void progress_note(Progress *p, const char *fmt, ...) PRINTF_LIKE(2, 3); // a separate line above the bar
 void progress_end(Progress *p);

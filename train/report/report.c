@@ -18,7 +18,7 @@
 // Weight of the past in the smoothed loss curve.
 static const double SMOOTHING = 0.9;
 
-// By these a report is recognised as lorac's.
+// report_own recognises a report of lorac by these.
 static const char HEAD[] = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
                            "content=\"width=device-width,initial-scale=1\"><title>",
                   SUBTITLE[] = "</h1><p class=\"sub\">LoRA training of ", TAIL[] = "</main></body></html>\n";
@@ -98,20 +98,21 @@ static void format_duration(char *buf, size_t size, double seconds) {
 }
 
 static void add_cards(StrBuf *out, const Trainer *t) {
-    const RunState *s = &t->state;
+    const TrainerInputs *in = trainer_inputs(t);
+    const RunState *s = trainer_state(t);
     char duration[32];
     format_duration(duration, sizeof duration, s->elapsed);
     str_puts(out, "<div class=\"cards\">\n");
     card(out, "last training loss", "%.4f", s->last_loss);
     if (s->evaluated_step >= 0) {
         card(out, "evaluation loss", "%.4f", s->last_eval_loss);
-        if (!t->adapter->config.labels) card(out, "perplexity", "%.4g", exp(s->last_eval_loss));
+        if (!in->adapter->config.labels) card(out, "perplexity", "%.4g", exp(s->last_eval_loss));
     }
     card(out, "steps", "%" PRId64, s->step);
     card(out, "tokens seen", "%" PRId64, s->tokens);
     card(out, "time", "%s", duration);
     card(out, "tokens per second", "%.0f", (double)s->tokens / fmax(s->elapsed, 1e-9));
-    size_t device = memory_device(t->model->backend);
+    size_t device = memory_device(in->model->backend);
     card(out, "peak memory", "%.0f MB", (double)(device ? device : memory_peak()) / 1e6);
     if (s->skipped) card(out, "skipped steps", "%" PRId64, s->skipped);
     str_puts(out, "</div>\n");
@@ -126,7 +127,7 @@ typedef struct Curves { // columns of the log: one entry per training line, then
 } Curves;
 
 static void smooth_loss(Curves *c) {
-    double sum = 0, weight = 0; // their ratio does not favour the first step
+    double sum = 0, weight = 0; // sum / weight: without bias to the first step (as Adam corrects its moments)
     for (size_t i = 0; i < c->n; i++) {
         if (isfinite(c->loss[i])) {
             sum = SMOOTHING * sum + (1 - SMOOTHING) * c->loss[i];
@@ -209,9 +210,10 @@ static void row(StrBuf *out, const char *name, const char *fmt, ...) {
 }
 
 static void add_data_table(StrBuf *out, const Trainer *t) {
-    const DatasetStats *s = dataset_stats(t->data->train);
+    const TrainerInputs *in = trainer_inputs(t);
+    const DatasetStats *s = dataset_stats(in->data->train);
     str_puts(out, "<div><h2>Data</h2><table>\n");
-    const FileList *files = &t->config->train_file;
+    const FileList *files = &in->config->train_file;
     for (size_t i = 0; i < files->count; i++) {
         if (files->weights[i] != 1)
             row(out, "file", "%s, weight %g", files->items[i], files->weights[i]);
@@ -220,15 +222,15 @@ static void add_data_table(StrBuf *out, const Trainer *t) {
     }
     row(out, "format", "%s", dataset_format_name(s->format));
     row(out, "records read", "%" PRId64, s->records);
-    row(out, "training samples", "%" PRId64 " in %" PRId64 " rows", t->data->train_samples,
-        row_plan_count(t->data->rows));
-    if (t->data->eval_rows) row(out, "evaluation samples", "%" PRId64, t->data->eval_samples);
+    row(out, "training samples", "%" PRId64 " in %" PRId64 " rows", in->data->train_samples,
+        row_plan_count(in->data->rows));
+    if (in->data->eval_rows) row(out, "evaluation samples", "%" PRId64, in->data->eval_samples);
     row(out, "tokens", "%" PRId64 ", of which supervised %" PRId64 " (%.0f%%)", s->tokens, s->supervised,
         100 * (double)s->supervised / fmax((double)s->tokens, 1));
     row(out, "longest record", "%" PRId64 " tokens", s->longest);
     if (s->left_out_bytes) row(out, "left out", "%" PRId64 " bytes without a token", s->left_out_bytes);
     StrBuf unread = {0};
-    key_counts_show(&unread, dataset_unread(t->data->train));
+    key_counts_show(&unread, dataset_unread(in->data->train));
     if (unread.len) row(out, "keys not used", "%s", unread.data);
     str_clear(&unread);
     StrBuf special = {0};
@@ -242,27 +244,28 @@ static void add_data_table(StrBuf *out, const Trainer *t) {
 }
 
 static void add_model_table(StrBuf *out, const Trainer *t) {
-    const ModelConfig *m = &t->model->config;
+    const TrainerInputs *in = trainer_inputs(t);
+    const Group *g = in->ranks->group;
+    const RunState *s = trainer_state(t);
+    const ModelConfig *m = &in->model->config;
     str_puts(out, "<div><h2>Model and adapter</h2><table>\n");
-    row(out, "base", "%s", t->model->name);
+    row(out, "base", "%s", in->model->name);
     row(out, "architecture", "%s, %" PRId64 " layers, hidden %" PRId64 ", vocabulary %" PRId64, m->arch->model_types[0],
         m->layers, m->hidden, m->vocab);
-    row(out, "weights", "%.1f MB in memory", (double)t->model->weight_bytes / 1e6);
+    row(out, "weights", "%.1f MB in memory", (double)in->model->weight_bytes / 1e6);
     StrBuf rank = {0}, alpha = {0};
-    adapter_print_range(&rank, t->adapter, ADAPTER_RANK);
-    adapter_print_range(&alpha, t->adapter, ADAPTER_ALPHA);
-    row(out, "adapter", "r %s, alpha %s, %" PRId64 " parameters", rank.data, alpha.data, t->adapter->count);
+    adapter_print_range(&rank, in->adapter, ADAPTER_RANK);
+    adapter_print_range(&alpha, in->adapter, ADAPTER_ALPHA);
+    row(out, "adapter", "r %s, alpha %s, %" PRId64 " parameters", rank.data, alpha.data, in->adapter->count);
     str_clear(&rank);
     str_clear(&alpha);
-    row(out, "rows per step", "%" PRId64, t->rows_per_step);
-    row(out, "device", "%s%s%s, %s", run_device_kind(t->model->backend), t->model->backend->name[0] ? " " : "",
-        t->model->backend->name, run_device_dtype(t->model->backend));
-    if (t->group->ranks > 1)
-        row(out, "ranks", "%d on %d machine%s (%s)", t->group->ranks, t->group->nodes, t->group->nodes == 1 ? "" : "s",
-            t->group->calls->name);
-    row(out, "gradient checkpointing", "%s", recompute_name(t->recompute));
-    if (t->state.best_step >= 0)
-        row(out, "best evaluation", "%.4f at step %" PRId64, t->state.best_loss, t->state.best_step);
+    row(out, "rows per step", "%" PRId64, trainer_step_plan(t)->rows_per_step);
+    row(out, "device", "%s%s%s, %s", run_device_kind(in->model->backend), in->model->backend->name[0] ? " " : "",
+        in->model->backend->name, run_device_dtype(in->model->backend));
+    if (g->ranks > 1)
+        row(out, "ranks", "%d on %d machine%s (%s)", g->ranks, g->nodes, g->nodes == 1 ? "" : "s", g->calls->name);
+    row(out, "gradient checkpointing", "%s", recompute_name(trainer_recompute(t)));
+    if (s->best_step >= 0) row(out, "best evaluation", "%.4f at step %" PRId64, s->best_loss, s->best_step);
     str_puts(out, "</table></div>\n");
 }
 
@@ -321,29 +324,30 @@ int report_own(const char *path, Err *err) {
 }
 
 int report_write(const Trainer *t, const char *output_dir, const char *name, Err *err) {
+    const TrainerInputs *in = trainer_inputs(t);
     StrBuf page = {0};
     Answers samples = {0};
-    int status = answers_make(&samples, t, err);
+    int rc = answers_make(&samples, t, err);
     str_puts(&page, HEAD);
     escape(&page, name);
     str_printf(&page, "</title><style>\n%s</style></head><body><main>\n<h1>", STYLE);
     escape(&page, name);
     str_puts(&page, SUBTITLE);
-    escape(&page, t->model->name);
-    str_printf(&page, " with lorac%s</p>\n", t->state.stopped_early ? "; stopped early" : "");
+    escape(&page, in->model->name);
+    str_printf(&page, " with lorac%s</p>\n", trainer_state(t)->stopped_early ? "; stopped early" : "");
     add_cards(&page, t);
-    add_curves(&page, output_dir, t->adapter->config.labels > 0);
+    add_curves(&page, output_dir, in->adapter->config.labels > 0);
     add_samples(&page, &samples);
     str_puts(&page, "<div class=\"two\">\n");
     add_data_table(&page, t);
     add_model_table(&page, t);
     str_puts(&page, "</div>\n");
-    add_config(&page, t->config);
+    add_config(&page, in->config);
     str_puts(&page, TAIL);
     char *path = path_join(output_dir, "report.html");
-    if (!status) status = file_write_whole(path, page.data, page.len, report_own, err);
+    if (!rc) rc = file_write_whole(path, page.data, page.len, report_own, err);
     mem_free(path);
     answers_clear(&samples);
     str_clear(&page);
-    return status;
+    return rc;
 }

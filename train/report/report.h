@@ -1,4 +1,4 @@
-// report: report.html, one self-contained page about a run: figures, curves, data, answers before and after, config.
+// report: report.html, one self-contained page about a run: key figures, curves, data, sample answers, config.
 #pragma once
 
 #include "overwrite.h"

@@ -5,6 +5,7 @@
 
 #include "consistency.h"
 #include "hash.h"
+#include "run_identity.h"
 
 // ---- program and config ----
 
@@ -39,7 +40,7 @@ static int check_and_clear(Group *g, Items *s, Err *err) {
     return rc;
 }
 
-// Other compilers, flags or sources round otherwise.
+// Another compiler, flags or sources may round differently.
 static int same_program(Group *g, Err *err) {
     char hash[33];
     if (hash_file(hash, "/proc/self/exe", NULL)) snprintf(hash, sizeof hash, "no hash of itself");
@@ -67,14 +68,16 @@ static void add_adapter(Items *items, const Adapter *a) {
     mem_free(params);
 }
 
-int consistency_check_run(Group *g, const Trainer *t, const RunIdentity *id, Err *err) {
+int consistency_check_run(Group *g, const Trainer *t, Err *err) {
     if (g->ranks == 1) return 0;
+    const TrainerInputs *in = trainer_inputs(t);
     Items items = {0};
     StrBuf kind = {0};
-    for (int i = 0; i < id->count; i++) add(&items, id->items[i].name, id->items[i].value);
-    backend_kind(&kind, t->model->backend);
+    RunIdentity id = run_identity(t);
+    for (int i = 0; i < id.count; i++) add(&items, id.items[i].name, id.items[i].value);
+    backend_kind(&kind, in->model->backend);
     add(&items, "device kind", kind.data);
-    add_adapter(&items, t->adapter);
+    add_adapter(&items, in->adapter);
     str_clear(&kind);
     return check_and_clear(g, &items, err);
 }

@@ -11,7 +11,7 @@ static int open_backend(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *er
     return run_device_open(&p->backend, c->device, (DtypeWord)c->dtype, NULL, err);
 }
 
-// How many a machine has that is not this one nobody knows: there "all" is one.
+// The GPU count of another machine is unknown; "all" is planned as one.
 static int count_gpus(const RunPlan *p, const Config *c, const GpuSpec *planned) {
     if (p->backend->host_memory) return 1;
     if (c->num_gpus != NUM_GPUS_ALL) return (int)c->num_gpus;
@@ -28,11 +28,12 @@ static int set_up(RunPlan *p, const Config *c, Err *err) {
         run_data_open(&p->data, c, p->model, NULL, true, err) ||
         run_adapter_new(&p->adapter, c, p->model, dataset_labels(p->data.train), err))
         return -1;
-    p->trainer = trainer_new(c, p->model, p->adapter, &p->data, NULL, config_global_batch(c) * p->gpus);
+    TrainerInputs in = {.config = c, .model = p->model, .adapter = p->adapter, .data = &p->data};
+    p->trainer = trainer_new(&in, config_global_batch(c) * p->gpus);
     return 0;
 }
 
-// The keys that a token sees on the average, from a part of the samples.
+// Mean number of keys that a token attends to, estimated from a part of the samples.
 static double mean_keys(const Dataset *d) {
     enum { LOOKED_AT = 4096 };
     int64_t n = dataset_count(d), step = n / LOOKED_AT + 1;
@@ -45,20 +46,14 @@ static double mean_keys(const Dataset *d) {
     return tokens > 0 ? keys / tokens : 0;
 }
 
-static void plan_level(RunPlan *p, Recompute level, const Roof *roof, double keys, const TrainerRoom *room) {
+static void plan_level(RunPlan *p, Recompute level, const Roof *roof, double keys, const MemoryBudget *m) {
+    PassPlan pass = trainer_build_level(p->trainer, level);
+    size_t total = memory_budget_total(m, pass.arena);
     PlanLevel *l = &p->levels[level];
-    l->level = level;
-    l->arena = trainer_arena_bytes(p->trainer, level);
-    l->total = trainer_total_bytes(room, l->arena);
-    l->fits = l->total <= p->limit;
-    PassOptions o = trainer_options(p->trainer);
-    row_runner_plan(p->trainer->runner, &o, TAPE_TRAIN); // the arena may have been an evaluation's
-    const Tape *tape = p->trainer->runner->tape;
-    l->offloaded = tape_stats(tape).offloaded_bytes;
+    *l = (PlanLevel){level, pass.arena, pass.offloaded, total, .fits = total <= m->limit};
     if (!roof) return;
-    const RowShape *pass = &p->trainer->runner->bounds;
-    double tape_keys = (double)pass->tokens / (double)pass->samples / 2;
-    l->tokens_per_second = (double)pass->tokens / roofline_seconds(roof, tape, keys, tape_keys);
+    double tokens = (double)pass.shape.tokens, tape_keys = tokens / (double)pass.shape.samples / 2;
+    l->tokens_per_second = tokens / roofline_seconds(roof, pass.tape, keys, tape_keys);
 }
 
 int run_plan_open(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *err) {
@@ -68,13 +63,13 @@ int run_plan_open(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *err) {
     if (set_up(p, c, err)) return -1;
     Backend *b = p->backend;
     p->gpu = gpu ? gpu : b->host_memory ? NULL : gpu_by_name(b->name);
-    TrainerRoom room = trainer_room(p->trainer);
-    p->limit = room.limit;
-    p->end = room.end;
-    p->limit_why = room.why;
+    MemoryBudget m = trainer_memory_budget(p->trainer);
+    p->limit = m.limit;
+    p->end = m.end;
+    p->limit_reason = m.reason;
     p->base = b->host_memory ? p->model->weight_bytes : p->model->device_bytes;
     p->adapter_state = (size_t)p->adapter->count * (4 * sizeof(float) + sizeof(int64_t));
-    p->others = room.held - p->base - p->adapter_state;
+    p->others = m.held - p->base - p->adapter_state;
     Roof roof = b->host_memory ? roof_of_cpu(b) : p->gpu ? roof_of_gpu(p->gpu, b) : (Roof){0};
     bool known = b->host_memory || p->gpu;
     double keys = mean_keys(p->data.train);
@@ -82,7 +77,7 @@ int run_plan_open(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *err) {
     trainer_levels(p->trainer, &from, &to);
     for (Recompute level = RECOMPUTE_NONE; level <= RECOMPUTE_OFFLOAD; level++) {
         PlanLevel *l = &p->levels[level];
-        plan_level(p, level, known ? &roof : NULL, keys, &room);
+        plan_level(p, level, known ? &roof : NULL, keys, &m);
         l->allowed = level >= from && level <= to;
         if (l->allowed && l->fits && p->chosen < 0) p->chosen = (int)level;
     }

@@ -1,5 +1,5 @@
-// run_plan: what a run would take, without running it: memory by category and an estimate of time, for each level of
-// recomputation. The data is read, the weights are not.
+// run_plan: the memory by category and the estimated time of a run, for each level of recomputation, without running
+// it. The data is read, the weights are not.
 #pragma once
 
 #include "gpu_table.h"
@@ -7,8 +7,8 @@
 
 typedef struct PlanLevel {
     Recompute level;
-    size_t arena, offloaded, total; // total: of the process, or of what it has on the device
-    double tokens_per_second;       // of one GPU; 0: not known (a GPU that is not in the table)
+    size_t arena, offloaded, total; // total: of the process, or of its device memory
+    double tokens_per_second;       // of one GPU; 0: unknown (a GPU that is not in the table)
     bool allowed, fits;             // by gradient_checkpointing; into `limit`
 } PlanLevel;
 
@@ -22,9 +22,9 @@ typedef struct RunPlan {
     const GpuSpec *gpu;                 // NULL: the CPU, or a GPU that is not in the table
     int gpus;                           // num_gpus, each with the memory below; 1 on the CPU
     size_t base, adapter_state, others; // others: tokens, inputs and workspaces; on the CPU the process itself
-    size_t end; // what the end of the run takes, when the adapter is verified: no total is below it
+    size_t end;                         // at the end of the run, when the adapter is verified: no total is below it
     size_t limit;
-    const char *limit_why;
+    const char *limit_reason;
     PlanLevel levels[PLAN_LEVELS];
     int chosen; // the lightest that is allowed and fits; -1: none
 } RunPlan;

@@ -1,4 +1,4 @@
-// Private to train_run.c and train_setup.c.
+// The state of train_run, for train_run.c and train_setup.c.
 #pragma once
 
 #include "output_dir.h"
@@ -13,28 +13,27 @@ typedef struct BestEval {
 
 typedef struct Run {
     const Config *config;
-    Group *group;
-    Heartbeat *life;
-    OutputDir dir; // rank 0's; the others leave it alone
+    RankContext ranks;
+    OutputDir dir; // rank 0's alone
     Backend *backend;
     Model *model;
     RunData data;
     Adapter *adapter;
     Trainer *trainer;
-    RunIdentity identity;
     TrainLog *log; // rank 0
     Progress progress;
     int64_t saved_step;             // of the newest snapshot, -1: none
     int64_t save_every, eval_every; // 0: only at the end
-    bool save_failed;               // the last try
-    BestEval best_before;           // the one before state.best_step
-    bool fresh;                     // this process did steps
-    bool all_know;                  // the error is one that all ranks have
+    bool save_failed;               // the last attempt
+    BestEval best_before;           // the best one before RunState.best_step
+    bool did_steps;                 // in this process
+    bool error_on_all_ranks;        // every rank returns the same error
 } Run;
 
-bool run_is_first(const Run *r); // of the ranks
-// group_agree, noting that all know.
-int run_agree(Run *r, int status, Err *err);
-int run_agreed(Run *r, int status); // the same of a call that has made the ranks agree by itself
-// Collective: everything there is before the first step, the newest snapshot loaded.
+bool run_is_rank_0(const Run *r);
+// Notes that all ranks have the error of a collective call; returns rc.
+int run_collective(Run *r, int rc);
+// group_agree over rc of a call of this rank alone.
+int run_agree(Run *r, int rc, Err *err);
+// Collective: opens everything that the first step needs, restores the newest snapshot.
 int run_set_up(Run *r, Err *err);

@@ -1,4 +1,5 @@
-// manifest: manifest.json of a snapshot. Written last, so a folder with a manifest that verifies is a whole snapshot.
+// manifest: manifest.json of a snapshot. Written last, so a folder with a manifest that verifies is a complete
+// snapshot.
 #include "snapshot_internal.h"
 
 #include <dirent.h>
@@ -12,6 +13,7 @@
 #include "fileio.h"
 #include "hash.h"
 #include "json.h"
+#include "json_save.h"
 #include "path.h"
 
 // RunState field by field; reading and writing walk the same table.
@@ -36,49 +38,44 @@ enum { N_STATE_FIELDS = sizeof state_fields / sizeof *state_fields };
 
 // ---- writing ----
 
-static void put_state(StrBuf *out, const RunState *s) {
-    str_puts(out, "  \"state\": {");
+static cJSON *add_object(cJSON *parent, const char *key) {
+    return mem_checked(cJSON_AddObjectToObject(parent, key));
+}
+
+static void add_state(cJSON *root, const RunState *s) {
+    cJSON *state = add_object(root, "state");
     for (int i = 0; i < N_STATE_FIELDS; i++) {
         const StateField *f = &state_fields[i];
         const void *at = (const char *)s + f->offset;
-        str_printf(out, "%s\n    \"%s\": ", i ? "," : "", f->name);
         double number = f->is_double ? *(const double *)at : 0;
-        if (!isfinite(number)) number = 0;
-        if (f->is_double) {
-            str_printf(out, "%.17g", number);
-        } else {
-            str_printf(out, "%lld", (long long)*(const int64_t *)at);
-        }
+        if (f->is_double)
+            json_add_number(state, f->name, 17, isfinite(number) ? number : 0);
+        else
+            json_add_int(state, f->name, *(const int64_t *)at);
     }
-    str_puts(out, "\n  },\n");
 }
 
-static void put_split(StrBuf *out, const RunSplit *s) {
-    str_printf(out, "  \"split\": {\"rows_per_step\": %lld, \"rows_per_rank\": %lld, \"ranks\": %lld},\n",
-               (long long)s->rows_per_step, (long long)s->rows_per_rank, (long long)s->ranks);
+static void add_split(cJSON *root, const RunSplit *s) {
+    cJSON *split = add_object(root, "split");
+    json_add_int(split, "rows_per_step", s->rows_per_step);
+    json_add_int(split, "rows_per_rank", s->rows_per_rank);
+    json_add_int(split, "ranks", s->ranks);
 }
 
-static void put_identity(StrBuf *out, const RunIdentity *id) {
-    str_puts(out, "  \"identity\": {");
-    for (int i = 0; i < id->count; i++) {
-        str_printf(out, "%s\n    \"%s\": ", i ? "," : "", id->items[i].name);
-        json_quote(out, id->items[i].value, strlen(id->items[i].value));
-    }
-    str_puts(out, "\n  },\n");
+static void add_identity(cJSON *root, const RunIdentity *id) {
+    cJSON *identity = add_object(root, "identity");
+    for (int i = 0; i < id->count; i++) cJSON_AddStringToObject(identity, id->items[i].name, id->items[i].value);
 }
 
-static int put_file(StrBuf *out, int *count, const char *dir, const char *name, Err *err) {
-    char *path = path_join(dir, name), hash[33];
+static int add_file(cJSON *files, const char *path, const char *name, Err *err) {
+    char hash[33];
     struct stat st;
-    int status = hash_file(hash, path, err);
-    if (!status && stat(path, &st)) status = err_runtime(err, "%s: cannot stat", path);
-    if (!status) {
-        str_printf(out, "%s\n    ", (*count)++ ? "," : "");
-        json_quote(out, name, strlen(name));
-        str_printf(out, ": {\"size\": %lld, \"xxh3\": \"%s\"}", (long long)st.st_size, hash);
-    }
-    mem_free(path);
-    return status;
+    if (hash_file(hash, path, err)) return -1;
+    if (stat(path, &st)) return err_runtime(err, "%s: cannot stat", path);
+    cJSON *file = add_object(files, name);
+    json_add_int(file, "size", st.st_size);
+    cJSON_AddStringToObject(file, "xxh3", hash);
+    return 0;
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b) {
@@ -90,37 +87,43 @@ static int is_visible(const struct dirent *e) {
 }
 
 // Files of dir/below ("" for dir itself) and of its folders.
-static int put_files(StrBuf *out, int *count, const char *dir, const char *below, Err *err) {
+static int add_files(cJSON *files, const char *dir, const char *below, Err *err) {
     char *here = below[0] ? path_join(dir, below) : mem_strdup(dir);
     struct dirent **entries;
-    int n = scandir(here, &entries, is_visible, by_name), status = 0;
-    if (n < 0) status = err_runtime(err, "%s: cannot be listed", here);
+    int n = scandir(here, &entries, is_visible, by_name), rc = 0;
+    if (n < 0) rc = err_runtime(err, "%s: cannot be listed", here);
     for (int i = 0; i < n; i++) {
         char *name = below[0] ? path_join(below, entries[i]->d_name) : mem_strdup(entries[i]->d_name);
-        char *full = path_join(dir, name);
-        if (!status)
-            status = path_is_dir(full) ? put_files(out, count, dir, name, err) : put_file(out, count, dir, name, err);
-        mem_free(full);
+        char *path = path_join(dir, name);
+        if (!rc) rc = path_is_dir(path) ? add_files(files, dir, name, err) : add_file(files, path, name, err);
+        mem_free(path);
         mem_free(name);
         free(entries[i]);
     }
     if (n >= 0) free(entries);
     mem_free(here);
-    return status;
+    return rc;
 }
 
-// The last member is the hash of every byte before it: the manifest notices its own damage too.
+// The last member is the hash of every byte before it, so that damage to the manifest itself is detected.
 static const char OWN_HASH[] = "  \"xxh3\": \"";
 static const char END[] = "\"\n}\n";
 enum { HASH_DIGITS = 32, TAIL_BYTES = sizeof OWN_HASH - 1 + HASH_DIGITS + sizeof END - 1 };
 
-static void put_own_hash(StrBuf *out) {
-    char hash[33];
-    hash_bytes(hash, out->data, out->len);
-    str_printf(out, "%s%s%s", OWN_HASH, hash, END);
+// root, deleted, as text that ends with its own hash.
+static StrBuf print_hashed(cJSON *root) {
+    static const char close[] = "\n}\n";
+    char *text = json_text(root), hash[33];
+    StrBuf out = {0};
+    str_add(&out, text, strlen(text) - (sizeof close - 1));
+    str_puts(&out, ",\n");
+    hash_bytes(hash, out.data, out.len);
+    str_printf(&out, "%s%s%s", OWN_HASH, hash, END);
+    mem_free(text);
+    return out;
 }
 
-static bool own_hash_is_right(const char *text, size_t size) {
+static bool own_hash_matches(const char *text, size_t size) {
     char tail[TAIL_BYTES + 1], hash[33];
     if (size < TAIL_BYTES) return false;
     hash_bytes(hash, text, size - TAIL_BYTES);
@@ -129,21 +132,18 @@ static bool own_hash_is_right(const char *text, size_t size) {
 }
 
 int manifest_write(const char *dir, const RunState *s, const RunSplit *split, const RunIdentity *id, Err *err) {
-    StrBuf out = {0};
-    int count = 0;
-    str_printf(&out, "{\n  \"format\": %d,\n", SNAPSHOT_FORMAT);
-    put_identity(&out, id);
-    put_split(&out, split);
-    put_state(&out, s);
-    str_puts(&out, "  \"files\": {");
-    int status = put_files(&out, &count, dir, "", err);
-    str_puts(&out, "\n  },\n");
-    put_own_hash(&out);
+    cJSON *root = mem_checked(cJSON_CreateObject());
+    json_add_int(root, "format", SNAPSHOT_FORMAT);
+    add_identity(root, id);
+    add_split(root, split);
+    add_state(root, s);
+    int rc = add_files(add_object(root, "files"), dir, "", err);
+    StrBuf text = print_hashed(root);
     char *path = path_join(dir, "manifest.json");
-    if (!status) status = file_write_whole(path, out.data, out.len, NULL, err);
+    if (!rc) rc = file_write_whole(path, text.data, text.len, NULL, err);
     mem_free(path);
-    str_clear(&out);
-    return status;
+    str_clear(&text);
+    return rc;
 }
 
 // ---- reading ----
@@ -169,7 +169,7 @@ static int read_state(RunState *s, const Json *state, Err *err) {
     if (s->step < 0 || s->updates < 0 || s->updates > s->step || s->tokens < 0 || s->supervised < 0 ||
         s->evaluated_step > s->step || s->best_step > s->step || !(s->loss_scale >= 1 && s->loss_scale <= 0x1p24) ||
         s->good_steps < 0)
-        return bad("state does not agree with itself", err);
+        return bad("state contradicts itself", err);
     return 0;
 }
 
@@ -181,19 +181,20 @@ static int read_split(RunSplit *s, const Json *split, Err *err) {
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         const Json *v = split && split->type == JSON_OBJECT ? json_get(split, parts[i].name) : NULL;
         if (!v || v->type != JSON_INT || v->integer < 1 || v->integer > 1LL << 40)
-            return err_input(err, "manifest.json: split.%s: no number above 0", parts[i].name);
+            return err_input(err, "manifest.json: split.%s: expected a number above 0", parts[i].name);
         *parts[i].to = v->integer;
     }
     return 0;
 }
 
 static int read_identity(Manifest *m, const Json *identity, Err *err) {
-    if (!identity || identity->type != JSON_OBJECT || identity->count > IDENTITY_MAX) return bad("no identity", err);
+    if (!identity || identity->type != JSON_OBJECT || identity->count > IDENTITY_MAX)
+        return bad("identity: expected an object", err);
     for (size_t i = 0; i < identity->count; i++) {
         const JsonStr *key = &identity->keys[i];
         const Json *v = &identity->items[i];
         if (v->type != JSON_STRING || key->len >= sizeof m->names[0] || v->str.len >= sizeof m->identity[0].value)
-            return bad("identity holds something else than short strings", err);
+            return bad("identity: expected short strings", err);
         memcpy(m->names[i], key->data, key->len + 1);
         m->identity[i].name = m->names[i];
         memcpy(m->identity[i].value, v->str.data, v->str.len + 1);
@@ -212,10 +213,10 @@ static bool is_safe_name(const JsonStr *name) {
 
 static int read_file_entry(ManifestFile *f, const JsonStr *name, const Json *entry, Err *err) {
     const Json *size = json_get(entry, "size"), *hash = json_get(entry, "xxh3");
-    if (!is_safe_name(name)) return bad("a file name that is not plain", err);
+    if (!is_safe_name(name)) return bad("files: found a name that is not a plain relative path", err);
     if (!size || size->type != JSON_INT || size->integer < 0 || !hash || hash->type != JSON_STRING ||
         hash->str.len != sizeof f->hash - 1)
-        return err_input(err, "manifest.json: %s: no size or hash", name->data);
+        return err_input(err, "manifest.json: %s: expected size and hash", name->data);
     memcpy(f->name, name->data, name->len + 1);
     f->size = size->integer;
     memcpy(f->hash, hash->str.data, sizeof f->hash);
@@ -223,7 +224,8 @@ static int read_file_entry(ManifestFile *f, const JsonStr *name, const Json *ent
 }
 
 static int read_files(Manifest *m, const Json *files, Err *err) {
-    if (!files || files->type != JSON_OBJECT || files->count > MANIFEST_MAX_FILES) return bad("no list of files", err);
+    if (!files || files->type != JSON_OBJECT || files->count > MANIFEST_MAX_FILES)
+        return bad("files: expected an object", err);
     for (size_t i = 0; i < files->count; i++) {
         if (read_file_entry(&m->files[i], &files->keys[i], &files->items[i], err)) return -1;
     }
@@ -234,22 +236,22 @@ static int read_files(Manifest *m, const Json *files, Err *err) {
 static int check_file(const ManifestFile *f, const char *dir, bool hashes, Err *err) {
     char *path = path_join(dir, f->name), hash[33];
     struct stat st;
-    int status = 0;
+    int rc = 0;
     if (stat(path, &st) || !S_ISREG(st.st_mode)) {
-        status = err_input(err, "%s: missing", f->name);
+        rc = err_input(err, "%s: missing", f->name);
     } else if (st.st_size != f->size) {
-        status = err_input(err, "%s: %lld bytes; expected %lld", f->name, (long long)st.st_size, (long long)f->size);
+        rc = err_input(err, "%s: %lld bytes; expected %lld", f->name, (long long)st.st_size, (long long)f->size);
     } else if (hashes) {
-        status = hash_file(hash, path, err);
-        if (!status && strcmp(hash, f->hash) != 0) status = err_input(err, "%s: its hash differs", f->name);
+        rc = hash_file(hash, path, err);
+        if (!rc && strcmp(hash, f->hash) != 0) rc = err_input(err, "%s: its hash does not match", f->name);
     }
     mem_free(path);
-    return status;
+    return rc;
 }
 
 static int read_tree(Manifest *m, const Json *root, Err *err) {
     const Json *format = json_get(root, "format");
-    if (!format || format->type != JSON_INT) return bad("no format version", err);
+    if (!format || format->type != JSON_INT) return bad("format: expected a version number", err);
     m->is_of_another_version = format->integer != SNAPSHOT_FORMAT;
     if (m->is_of_another_version)
         return err_input(
@@ -258,7 +260,7 @@ static int read_tree(Manifest *m, const Json *root, Err *err) {
             "another output_dir",
             (long long)format->integer, SNAPSHOT_FORMAT);
     const Json *state = json_get(root, "state");
-    if (!state || state->type != JSON_OBJECT) return bad("no state", err);
+    if (!state || state->type != JSON_OBJECT) return bad("state: expected an object", err);
     if (read_state(&m->state, state, err) || read_identity(m, json_get(root, "identity"), err)) return -1;
     if (read_split(&m->split, json_get(root, "split"), err)) return -1;
     return read_files(m, json_get(root, "files"), err);
@@ -269,14 +271,14 @@ int manifest_read(Manifest *m, const char *dir, bool hashes, Err *err) {
     size_t size;
     JsonDoc *doc = NULL;
     *m = (Manifest){0};
-    int status = file_read(&text, &size, path, MANIFEST_MAX_BYTES, err);
-    if (!status && !own_hash_is_right(text, size)) status = bad("damaged or cut off: its own hash differs", err);
-    if (!status) status = json_parse(&doc, text, size, "manifest.json", 1, err);
-    if (!status) status = read_tree(m, json_root(doc), err);
+    int rc = file_read(&text, &size, path, MANIFEST_MAX_BYTES, err);
+    if (!rc && !own_hash_matches(text, size)) rc = bad("damaged or cut off: its own hash does not match", err);
+    if (!rc) rc = json_parse(&doc, text, size, "manifest.json", 1, err);
+    if (!rc) rc = read_tree(m, json_root(doc), err);
     json_free(doc);
-    for (int i = 0; i < m->file_count && !status; i++) status = check_file(&m->files[i], dir, hashes, err);
+    for (int i = 0; i < m->file_count && !rc; i++) rc = check_file(&m->files[i], dir, hashes, err);
     mem_free(text);
     mem_free(path);
-    if (status && err) err->kind = ERR_INPUT;
-    return status;
+    if (rc && err) err->kind = ERR_INPUT;
+    return rc;
 }

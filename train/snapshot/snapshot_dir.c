@@ -1,4 +1,4 @@
-// The snapshots of an output directory: which there are, which one a run goes on from, which are removed.
+// The snapshots of an output directory: list, choose the one to resume from, remove old ones.
 #include "snapshot.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 
 enum { KEEP_AT_LEAST = 2 };
 
-// "checkpoint-000050": true, with the step. Not "checkpoint-50", which is the Trainer's, and nothing after the digits.
+// "checkpoint-000050": true, with the step. Not "checkpoint-50", a name of Hugging Face's Trainer.
 static bool parse_name(const char *name, int64_t *step) {
     static const char prefix[] = "checkpoint-";
     size_t n = sizeof prefix - 1, digits;
@@ -31,40 +31,40 @@ static int ascending(const void *a, const void *b) {
 
 int snapshot_list(int64_t **steps, size_t *count, const char *output_dir, Err *err) {
     NameList names = {0};
-    int status = dir_list(&names, output_dir, err);
+    int rc = dir_list(&names, output_dir, err);
     *steps = mem_alloc(names.count, sizeof **steps);
     *count = 0;
-    for (size_t i = 0; !status && i < names.count; i++)
+    for (size_t i = 0; !rc && i < names.count; i++)
         if (parse_name(names.items[i], &(*steps)[*count])) ++*count;
     if (*count) qsort(*steps, *count, sizeof **steps, ascending);
     name_list_clear(&names);
-    return status;
+    return rc;
 }
 
 // The newest that verifies. A snapshot of another run is an error even when an older one would fit.
-static int resume_newest(Trainer *t, const char *output_dir, const RunIdentity *id, char **from, Err *err) {
+static int resume_newest(Trainer *t, const char *output_dir, char **from, Err *err) {
     size_t count;
     int64_t *steps;
-    int status = snapshot_list(&steps, &count, output_dir, err);
-    for (size_t i = count; i-- > 0 && !*from && !status;) {
+    int rc = snapshot_list(&steps, &count, output_dir, err);
+    for (size_t i = count; i-- > 0 && !*from && !rc;) {
         char *path = snapshot_path(output_dir, steps[i]);
         bool other;
-        if (snapshot_load(t, path, id, &other, err) == 0) {
+        if (snapshot_restore(t, path, &other, err) == 0) {
             *from = path;
             break;
         }
-        if (other) status = -1;
-        if (!status) log_warn("%s; trying an older snapshot", err->msg);
+        if (other) rc = -1;
+        if (!rc) log_warn("%s; trying an older snapshot", err->msg);
         mem_free(path);
     }
-    if (!status && count && !*from)
-        status =
+    if (!rc && count && !*from)
+        rc =
             err_input(err,
-                      "%s: none of its %zu snapshots can be read; expected one; remove them (checkpoint-*) to begin "
-                      "anew, or take another output_dir",
+                      "%s: none of its %zu snapshots can be read; expected one that can; remove them (checkpoint-*) to "
+                      "start from step 0, or choose another output_dir",
                       output_dir, count);
     mem_free(steps);
-    return status;
+    return rc;
 }
 
 static bool holds(const char *dir, const char *name) {
@@ -74,7 +74,7 @@ static bool holds(const char *dir, const char *name) {
     return there;
 }
 
-// What stands at a path that was named as a snapshot.
+// Whether a path named by the user is a snapshot.
 static int check_request(const char *path, Err *err) {
     static const char want[] = "expected a snapshot of a run (its folder checkpoint-000050 or the like)";
     if (!path_is_dir(path))
@@ -86,13 +86,13 @@ static int check_request(const char *path, Err *err) {
     if (snapshot_list(&steps, &count, path, err)) return -1;
     if (count) {
         char *newest = snapshot_path(path, steps[count - 1]);
-        err_input(err, "resume_from_checkpoint: %s: found a folder with %zu snapshots; expected one of them, as %s",
+        err_input(err, "resume_from_checkpoint: %s: found a folder with %zu snapshots; expected one of them, e.g. %s",
                   path, count, newest);
         mem_free(newest);
     } else if (holds(path, "trainer_state.json")) {
         err_input(err,
                   "resume_from_checkpoint: %s: found a checkpoint of Hugging Face's Trainer; %s; adapter_name_or_path "
-                  "begins a run from its adapter",
+                  "starts a run from its adapter",
                   path, want);
     } else {
         err_input(err, "resume_from_checkpoint: %s: found a folder without manifest.json; %s", path, want);
@@ -101,23 +101,21 @@ static int check_request(const char *path, Err *err) {
     return -1;
 }
 
-int snapshot_resume(Trainer *t, const char *output_dir, const char *request, const RunIdentity *id, char **from,
-                    Err *err) {
+int snapshot_resume(Trainer *t, const char *output_dir, const char *request, char **from, Err *err) {
     *from = NULL;
     Err local;
     if (!err) err = &local;
-    if (strcmp(request, "auto") == 0 || strcmp(request, "true") == 0)
-        return resume_newest(t, output_dir, id, from, err);
+    if (strcmp(request, "auto") == 0 || strcmp(request, "true") == 0) return resume_newest(t, output_dir, from, err);
     if (strcmp(request, "false") != 0) {
-        if (check_request(request, err) || snapshot_load(t, request, id, NULL, err)) return -1;
+        if (check_request(request, err) || snapshot_restore(t, request, NULL, err)) return -1;
         *from = mem_strdup(request);
         return 0;
     }
     size_t count;
     int64_t *steps;
-    int status = snapshot_list(&steps, &count, output_dir, err);
+    int rc = snapshot_list(&steps, &count, output_dir, err);
     mem_free(steps);
-    if (status || count == 0) return status;
+    if (rc || count == 0) return rc;
     return err_input(err,
                      "resume_from_checkpoint: false, but %s has %zu snapshots; expected \"auto\" or another "
                      "output_dir",
@@ -134,7 +132,7 @@ void snapshot_split(RunSplit *split, const char *output_dir, const char *request
         return;
     }
     int64_t *steps;
-    snapshot_list(&steps, &count, output_dir, NULL); // resume says what is wrong with the directory
+    snapshot_list(&steps, &count, output_dir, NULL); // snapshot_resume reports an unreadable directory
     for (size_t i = count; i-- > 0 && !split->rows_per_step;) {
         char *path = snapshot_path(output_dir, steps[i]);
         if (manifest_read(&m, path, false, NULL) == 0) *split = m.split;
@@ -148,14 +146,15 @@ int run_rows_per_step(int64_t *rows, const RunSplit *before, int64_t rows_per_ra
     if (before->rows_per_step < 0 || before->rows_per_step > INT32_MAX)
         return err_input(err, "a step of the run in this directory has %lld rows; expected at most %d",
                          (long long)before->rows_per_step, INT32_MAX);
-    bool goes_on = before->rows_per_step > 0;
-    *rows = goes_on ? before->rows_per_step : now;
-    if (!goes_on || before->rows_per_rank == rows_per_rank || now == before->rows_per_step) return 0;
+    bool resumes = before->rows_per_step > 0;
+    *rows = resumes ? before->rows_per_step : now;
+    if (!resumes || before->rows_per_rank == rows_per_rank || now == before->rows_per_step) return 0;
     return err_input(
         err,
         "a step of the run in this directory has %lld rows (%lld ranks of %lld); per_device_train_batch_size "
-        "x gradient_accumulation_steps is %lld now, on %d rank%s %lld rows; expected %lld, with which any "
-        "number of ranks goes on, or what comes to %lld rows",
+        "x gradient_accumulation_steps is %lld now, on %d rank%s %lld rows; expected %lld, which any number of ranks "
+        "can "
+        "resume, or a product of %lld rows",
         (long long)before->rows_per_step, (long long)before->ranks, (long long)before->rows_per_rank,
         (long long)rows_per_rank, ranks, ranks == 1 ? "" : "s", (long long)now, (long long)before->rows_per_rank,
         (long long)before->rows_per_step);
@@ -172,7 +171,7 @@ static const char *const own_names[] = {"manifest.json",
                                         "adapter/chat_template.jinja",
                                         NULL};
 
-// By names alone: a damaged one bears no mark that can be read.
+// By names alone: a damaged snapshot may have no readable content.
 static int check_own(const char *path, Err *err) {
     char *manifest = path_join(path, own_names[0]), *buffers = path_join(path, own_names[1]);
     bool own = path_exists(manifest) || path_exists(buffers);
@@ -193,7 +192,7 @@ void snapshot_sweep(const char *output_dir) {
     temporary_sweep(&(Sweep){.dir = output_dir, .wants = is_stem, .alone = true, .names = own_names});
 }
 
-// Asked twice: what fails for a moment is not lost.
+// Two tries: a transient read error must not count as damage.
 bool snapshot_is_good(const char *output_dir, int64_t step) {
     Manifest m;
     char *path = snapshot_path(output_dir, step);
@@ -207,7 +206,7 @@ static bool looks_good(const char *path) {
     return manifest_read(&m, path, false, NULL) == 0;
 }
 
-// first: none was pruned before it in this round. One that stays is warned of when it is, not after every save.
+// first: of this call; a snapshot that cannot be removed is warned of once, not after every save.
 static void remove_snapshot(const char *path, bool first) {
     char *stranger = NULL;
     Err err;

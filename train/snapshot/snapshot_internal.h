@@ -1,4 +1,4 @@
-// Private to snapshot*.c: the manifest.
+// The manifest of a snapshot, for the files of this room.
 #pragma once
 
 #include "snapshot.h"
@@ -12,7 +12,7 @@ typedef struct ManifestFile {
 } ManifestFile;
 
 typedef struct Manifest {
-    bool is_of_another_version; // whole, in a format that this one does not read
+    bool is_of_another_version; // complete, in a format that this version does not read
     RunState state;
     RunSplit split;
     IdentityItem identity[IDENTITY_MAX]; // names point into names[]

@@ -1,9 +1,8 @@
-// eval: loss, perplexity and accuracy over rows, weighted by tokens, with everything that is for training only off; of
-// a classifier loss, accuracy and macro-F1, weighted by samples. What passes count is added up as integers, so neither
-// the number of ranks that they are dealt to nor their order changes a bit.
+// eval: loss, perplexity and token accuracy over rows, weighted by tokens; of a classifier: loss, accuracy and
+// macro-F1, weighted by samples. Dropout, NEFTune and label smoothing are off. Counts are summed as integers, so
+// results are bit-identical on any number of ranks and in any order of passes.
 #pragma once
 
-#include "adapter.h"
 #include "row_runner.h"
 #include "run_data.h"
 
@@ -11,12 +10,11 @@ typedef struct EvalResult {
     double loss, perplexity, accuracy;
     int64_t tokens;  // scored; of a classifier: samples
     int64_t labels;  // of a classifier, else 0
-    double macro_f1; // of a classifier: the mean of F1 over the classes that occur, or were said to
+    double macro_f1; // of a classifier: mean F1 over the classes that occur or were predicted
 } EvalResult;
 
-PassOptions eval_options(void);
-// Collective over r->group. 0, or 1 when `stop` became true on any rank (NULL: never); then *result is not set. -1: the
-// ranks could not add up.
+// Collective over the runner's ranks. 0; 1: stopped, because `stop` (NULL: never) became true on any rank, *result is
+// not set; -1: error.
 int evaluate(RowRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void), EvalResult *result, Err *err);
-// Over the evaluation data of d, with a runner of its own, on a device so many rows in a pass. a NULL: the base alone.
+// Over the evaluation data of d, in this process alone; a NULL: the base alone; rows: per pass on a device.
 EvalResult evaluate_model(const Model *m, Adapter *a, const RunData *d, int64_t rows);

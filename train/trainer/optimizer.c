@@ -14,7 +14,7 @@ static void device_free(const Adapter *a, void *p, size_t count, size_t size) {
     if (p) a->backend->k->free(a->backend, p, count * size);
 }
 
-// Integers of the sum and of what lies behind it.
+// Elements after the sum: bad, counts, square.
 static size_t tail_size(const Optimizer *o) {
     return (size_t)o->n_counts + 2;
 }
@@ -108,9 +108,4 @@ bool optimizer_fetch(Optimizer *o, double *norm, const int64_t **counts) {
     if (!isfinite(*norm)) return false;
     o->updates++;
     return true;
-}
-
-bool optimizer_update(Optimizer *o, double learning_rate, double *norm) {
-    optimizer_queue(o, learning_rate);
-    return optimizer_fetch(o, norm, NULL);
 }

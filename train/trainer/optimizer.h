@@ -1,8 +1,8 @@
 // optimizer: AdamW over the adapter's flat buffer, and the order-free sum of the rows' gradients.
 //
-// Each row's gradient is added in 64-bit fixed point, so any split of a step into micro-batches and ranks gives the
-// same bits. One vector of integers has all that is added up over the ranks: the gradients, the flag that one of them
-// was not finite, and what the caller counts.
+// Each row's gradient is added in 64-bit fixed point, so results are bit-identical for any split of a step into
+// micro-batches and ranks. One integer vector holds all that is summed over the ranks: the gradients, a flag for a
+// gradient that was not finite, and the caller's counts.
 #pragma once
 
 #include "adapter.h"
@@ -16,11 +16,11 @@ typedef struct Optimizer {
     Adapter *adapter; // borrowed; its grad is the working buffer
     OptimizerOptions options;
     float *m, *v;                 // device, adapter->count
-    int64_t *sum;                 // device, adapter->count, unit 2^-44; the next three lie behind it
+    int64_t *sum;                 // device, adapter->count, unit 2^-44; the next three follow it in memory
     int64_t *bad;                 // not 0: an added gradient was not finite
     int64_t *counts;              // [n_counts] of the caller
     double *square;               // of the norm, before clipping
-    int64_t n_counts, *host_tail; // *bad, counts and *square, fetched
+    int64_t n_counts, *host_tail; // *bad, counts and *square, downloaded
     float unscale;                // what added gradients are multiplied by, a power of 2: 1 / the loss scale
     AdamwSegment *segments;
     int64_t updates; // AdamW steps done
@@ -32,9 +32,8 @@ void optimizer_begin(Optimizer *o); // a new step: the sum and the counts are 0
 void optimizer_begin_row(Optimizer *o);
 void optimizer_end_row(Optimizer *o, int64_t rows_in_step);
 void optimizer_reduce(Optimizer *o); // sum, flag and counts become those of all ranks
-// Clips and updates, where the gradient is finite; the device finds that out by itself.
+// Queues clipping and AdamW; the device skips the update if the gradient is not finite.
 void optimizer_queue(Optimizer *o, double learning_rate);
-// Waits. False: the gradient was not finite and nothing was changed. *norm: before clipping. *counts (may be NULL):
-// valid until the next call.
+// Waits for the update. False: the gradient was not finite and nothing has changed. *norm: before clipping. *counts
+// (may be NULL): valid until the next call.
 bool optimizer_fetch(Optimizer *o, double *norm, const int64_t **counts);
-bool optimizer_update(Optimizer *o, double learning_rate, double *norm); // both

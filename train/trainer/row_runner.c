@@ -5,12 +5,13 @@
 
 #include "fnv.h"
 #include "graph.h"
+#include "row_runner_internal.h"
 
 static int64_t larger(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
-int64_t rows_side_by_side(const Backend *b, int64_t wanted) {
+int64_t rows_in_pass(const Backend *b, int64_t wanted) {
     return b->host_memory ? 1 : wanted;
 }
 
@@ -44,21 +45,23 @@ static RowShape bucket(const Backend *b, RowShape s) {
     return r;
 }
 
-RowRunner *row_runner_new(const Model *m, Adapter *a, RowShape bounds) {
-    Backend *b = m->backend;
+RowRunner *row_runner_new(const RowRunnerOptions *o) {
+    Backend *b = o->model->backend;
     RowRunner *r = mem_calloc(1, sizeof *r);
-    r->model = m;
-    r->adapter = a;
-    r->bounds = bucket(b, bounds);
-    r->eval_rows = 1;
+    r->model = o->model;
+    r->adapter = o->adapter;
+    r->bounds = bucket(b, o->bounds);
+    r->eval_rows = o->eval_rows;
+    r->ranks = o->ranks;
     r->tape = tape_new(b);
     r->inputs = row_inputs_new(b, r->bounds.tokens, r->bounds.samples);
     r->tally = b->k->alloc(b, sizeof *r->tally);
-    if (a && a->config.labels) r->predicted = mem_calloc((size_t)r->bounds.scored + 1, sizeof *r->predicted);
+    if (r->adapter && r->adapter->config.labels)
+        r->predicted = mem_calloc((size_t)r->bounds.scored + 1, sizeof *r->predicted);
     return r;
 }
 
-// Recorded passes know where everything is.
+// Recorded passes hold addresses.
 static void forget(RowRunner *r) {
     r->model->backend->k->forget(r->model->backend);
     r->n_seen = 0;
@@ -91,10 +94,11 @@ static size_t build(RowRunner *r, const PassOptions *o, TapeMode mode) {
     return tape_plan(r->tape, mode);
 }
 
-size_t row_runner_plan(RowRunner *r, const PassOptions *o, TapeMode mode) {
-    row_inputs_shape(r->inputs, r->bounds); // planning reads the counts only
+PassPlan row_runner_build_largest(RowRunner *r, const PassOptions *o, TapeMode mode) {
+    row_inputs_shape(r->inputs, r->bounds); // building reads the counts only
     r->packed.count = 0;
-    return build(r, o, mode);
+    size_t arena = build(r, o, mode);
+    return (PassPlan){arena, tape_stats(r->tape).offloaded_bytes, r->bounds, r->tape};
 }
 
 void row_runner_reserve(RowRunner *r, size_t bytes) {
@@ -186,29 +190,20 @@ static void run_tape(RowRunner *r, const PassOptions *o, TapeMode mode) {
     if (!known) r->seen[r->n_seen++ % RUNNER_SHAPES] = key;
 }
 
-void row_runner_start(RowRunner *r, const RowPass *p, const PassOptions *o, PassState state, TapeMode mode,
-                      HeadTally *tally) {
+int64_t row_runner_start(RowRunner *r, const RowPass *p, const PassOptions *o, PassState state, TapeMode mode,
+                         HeadTally *tally) {
     Backend *b = r->model->backend;
-    row_runner_pack(r, p);
-    row_inputs_send(r->inputs, state);
     PassOptions with_row = *o;
     with_row.row = (uint32_t)p->first;
+    row_runner_pack(r, p);
+    row_inputs_send(r->inputs, state);
     run_tape(r, &with_row, mode);
     b->k->tally(b, tally, r->inputs->result);
+    return r->row.scored;
 }
 
 double row_runner_loss(const HeadTally *t) {
     return t->bad ? NAN : (double)t->whole + (double)t->fraction * 0x1p-32;
-}
-
-HeadResult row_runner_run(RowRunner *r, const Dataset *d, const RowPlan *p, int64_t row, const PassOptions *o,
-                          PassState state, TapeMode mode) {
-    Backend *b = r->model->backend;
-    HeadResult result;
-    RowPass pass = {.dataset = d, .plan = p, .rows = &row, .count = 1, .first = o->row};
-    row_runner_start(r, &pass, o, state, mode, r->tally);
-    b->k->download(b, &result, r->inputs->result, sizeof result);
-    return result;
 }
 
 const int32_t *row_runner_predicted(RowRunner *r) {

@@ -2,7 +2,9 @@
 
 #include <math.h>
 
-// ---- the shape of a run ----
+#include "trainer_internal.h"
+
+// ---- how a run is divided into steps ----
 
 static int64_t epochs_to_steps(double epochs, int64_t steps_per_epoch) {
     double steps = ceil(epochs * (double)steps_per_epoch - 1e-9);
@@ -31,47 +33,60 @@ static OptimizerOptions optimizer_options(const Config *c) {
 
 // ---- the trainer ----
 
+const char *const trainer_buffer_names[TRAINER_BUFFERS] = {"params", "m", "v"};
+
 static int64_t eval_rows_per_pass(const Config *c, const Backend *b) {
     int64_t rows = c->per_device_eval_batch_size;
-    return rows_side_by_side(b, rows > 0 ? rows : c->per_device_train_batch_size);
+    return rows_in_pass(b, rows > 0 ? rows : c->per_device_train_batch_size);
 }
 
-// In F16 as large as gradients may bear (Micikevicius et al. 2018); the steps make it fit.
+// In F16 as large as gradients may bear (Micikevicius et al. 2018); the steps adapt it.
 static double first_loss_scale(const Backend *b) {
     return b->activation == DTYPE_F16 ? 0x1p16 : 1;
 }
 
 static size_t counts_bytes(const Trainer *t) {
-    return sizeof *t->counts + (size_t)t->group->ranks * sizeof *t->counts->micros;
+    return sizeof *t->counts + (size_t)t->in.ranks->group->ranks * sizeof *t->counts->micros;
 }
 
-Trainer *trainer_new(const Config *c, const Model *m, Adapter *a, const RunData *d, Group *g, int64_t rows_per_step) {
+static StepPlan plan_steps(const TrainerInputs *in, int64_t rows_per_step) {
+    const Config *c = in->config;
+    StepPlan p = {.rows_per_step = rows_per_step,
+                  .rows_per_pass = rows_in_pass(in->model->backend, c->per_device_train_batch_size)};
+    if (!rows_per_step) p.rows_per_step = config_global_batch(c) * in->ranks->group->ranks;
+    p.steps_per_epoch = (row_plan_count(in->data->rows) + p.rows_per_step - 1) / p.rows_per_step;
+    p.total_steps = c->max_steps > 0 ? c->max_steps : epochs_to_steps(c->num_train_epochs, p.steps_per_epoch);
+    p.schedule = schedule_of(c, p.total_steps);
+    return p;
+}
+
+static RowRunner *new_runner(const Trainer *t) {
+    const TrainerInputs *in = &t->in;
+    RowRunnerOptions o = {.model = in->model,
+                          .adapter = in->adapter,
+                          .eval_rows = eval_rows_per_pass(in->config, in->model->backend),
+                          .ranks = *in->ranks};
+    row_bounds_add(&o.bounds, in->data->rows, t->plan.rows_per_pass);
+    row_bounds_add(&o.bounds, in->data->eval_rows, o.eval_rows);
+    return row_runner_new(&o);
+}
+
+Trainer *trainer_new(const TrainerInputs *in, int64_t rows_per_step) {
     Trainer *t = mem_calloc(1, sizeof *t);
-    int64_t rows = row_plan_count(d->rows), eval_rows = eval_rows_per_pass(c, m->backend);
-    RowShape bounds = {0};
-    t->config = c;
-    t->model = m;
-    t->adapter = a;
-    t->data = d;
-    t->alone = group_alone();
-    t->group = g ? g : &t->alone;
-    t->rows_per_step = rows_per_step ? rows_per_step : config_global_batch(c) * t->group->ranks;
-    t->rows_per_pass = rows_side_by_side(m->backend, c->per_device_train_batch_size);
-    row_bounds_add(&bounds, d->rows, t->rows_per_pass);
-    row_bounds_add(&bounds, d->eval_rows, eval_rows);
-    t->runner = row_runner_new(m, a, bounds);
-    t->runner->eval_rows = eval_rows;
-    t->runner->group = t->group;
-    OptimizerOptions o = optimizer_options(c);
+    Backend *b = in->model->backend;
+    t->in = *in;
+    t->alone_group = group_alone();
+    t->alone.group = &t->alone_group;
+    if (!in->ranks) t->in.ranks = &t->alone;
+    t->plan = plan_steps(&t->in, rows_per_step);
+    t->runner = new_runner(t);
+    OptimizerOptions o = optimizer_options(in->config);
     t->counts = mem_calloc(1, counts_bytes(t));
-    t->optimizer = optimizer_new(a, &o, (int64_t)(counts_bytes(t) / sizeof(int64_t)));
-    t->clock = m->backend->k->alloc(m->backend, CLOCK_MARKS * sizeof *t->clock);
-    t->steps_per_epoch = (rows + t->rows_per_step - 1) / t->rows_per_step;
-    t->total_steps = c->max_steps > 0 ? c->max_steps : epochs_to_steps(c->num_train_epochs, t->steps_per_epoch);
-    t->schedule = schedule_of(c, t->total_steps);
-    t->order = mem_alloc((size_t)rows, sizeof *t->order);
+    t->optimizer = optimizer_new(in->adapter, &o, (int64_t)(counts_bytes(t) / sizeof(int64_t)));
+    t->clock = b->k->alloc(b, CLOCK_MARKS * sizeof *t->clock);
+    t->order = mem_alloc((size_t)row_plan_count(in->data->rows), sizeof *t->order);
     t->order_epoch = -1;
-    t->state = (RunState){.evaluated_step = -1, .best_step = -1, .loss_scale = first_loss_scale(m->backend)};
+    t->state = (RunState){.evaluated_step = -1, .best_step = -1, .loss_scale = first_loss_scale(b)};
     return t;
 }
 
@@ -80,33 +95,60 @@ void trainer_end(Trainer *t) {
     optimizer_free(t->optimizer);
     t->runner = NULL;
     t->optimizer = NULL;
-    adapter_free_grad(t->adapter);
+    adapter_free_grad(t->in.adapter);
 }
 
 void trainer_free(Trainer *t) {
     if (!t) return;
+    Backend *b = t->in.model->backend;
     row_runner_free(t->runner);
     optimizer_free(t->optimizer);
-    t->model->backend->k->free(t->model->backend, t->clock, CLOCK_MARKS * sizeof *t->clock);
+    b->k->free(b, t->clock, CLOCK_MARKS * sizeof *t->clock);
     mem_free(t->counts);
     mem_free(t->order);
     mem_free(t);
 }
 
-bool trainer_same_rates(const Trainer *t, int64_t other_total, int64_t steps) {
-    LrSchedule other = schedule_of(t->config, other_total);
-    for (int64_t step = 1; step <= steps; step++)
-        if (lr_at(&t->schedule, step) != lr_at(&other, step)) return false;
-    return true;
+const TrainerInputs *trainer_inputs(const Trainer *t) {
+    return &t->in;
+}
+
+const StepPlan *trainer_step_plan(const Trainer *t) {
+    return &t->plan;
+}
+
+const RunState *trainer_state(const Trainer *t) {
+    return &t->state;
+}
+
+void trainer_set_state(Trainer *t, const RunState *s) {
+    t->state = *s;
 }
 
 double trainer_epoch(const Trainer *t) {
-    return (double)t->state.step / (double)t->steps_per_epoch;
+    return (double)t->state.step / (double)t->plan.steps_per_epoch;
 }
 
-PassOptions trainer_options(const Trainer *t) {
-    const Config *c = t->config;
-    return (PassOptions){.recompute = t->recompute,
+bool trainer_is_done(const Trainer *t) {
+    return t->state.step >= t->plan.total_steps || t->state.stopped_early;
+}
+
+void trainer_buffers(const Trainer *t, float *buffers[TRAINER_BUFFERS]) {
+    buffers[0] = t->in.adapter->params;
+    buffers[1] = t->optimizer ? t->optimizer->m : NULL;
+    buffers[2] = t->optimizer ? t->optimizer->v : NULL;
+}
+
+bool trainer_same_rates(const Trainer *t, int64_t other_total, int64_t steps) {
+    LrSchedule other = schedule_of(t->in.config, other_total);
+    for (int64_t step = 1; step <= steps; step++)
+        if (lr_at(&t->plan.schedule, step) != lr_at(&other, step)) return false;
+    return true;
+}
+
+PassOptions trainer_options(const Trainer *t, Recompute level) {
+    const Config *c = t->in.config;
+    return (PassOptions){.recompute = level,
                          .dropout = (float)c->lora_dropout,
                          .neftune_alpha = (float)c->neftune_noise_alpha,
                          .label_smoothing = (float)c->label_smoothing_factor,

@@ -1,36 +1,37 @@
-// trainer_memory: what a run takes in memory, and the lightest level of recomputation with which that fits.
+// trainer_memory: the memory of a run, and the lightest level of recomputation that fits it.
 #include "memory_use.h"
 #include "run_device.h"
-#include "trainer.h"
+#include "trainer_internal.h"
 #include "verify.h"
 
 const char *recompute_name(Recompute level) {
     return ENUM_WORDS(RECOMPUTES)[level].word;
 }
 
-size_t trainer_arena_bytes(Trainer *t, Recompute level) {
-    t->recompute = level;
-    PassOptions o = trainer_options(t), eval = eval_options();
-    size_t train = row_runner_plan(t->runner, &o, TAPE_TRAIN), forward = 0;
-    if (t->data->eval_rows) forward = row_runner_plan(t->runner, &eval, TAPE_FORWARD);
-    return train > forward ? train : forward;
+PassPlan trainer_build_level(Trainer *t, Recompute level) {
+    PassOptions o = trainer_options(t, level);
+    size_t forward = 0;
+    if (t->in.data->eval_rows) forward = row_runner_build_largest(t->runner, &EVAL_OPTIONS, TAPE_FORWARD).arena;
+    PassPlan p = row_runner_build_largest(t->runner, &o, TAPE_TRAIN);
+    if (p.arena < forward) p.arena = forward;
+    return p;
 }
 
-// What the step loop will touch besides the arena: gradients, moments and their sum were only reserved so far.
+// Gradients, moments and their sum: reserved, but not touched before the first step.
 static size_t untouched_bytes(const Trainer *t) {
-    return (size_t)t->adapter->count * (3 * sizeof(float) + sizeof(int64_t));
+    return (size_t)t->in.adapter->count * (3 * sizeof(float) + sizeof(int64_t));
 }
 
-// A process that has computed nothing yet has touched neither all of the libraries' code nor its threads' buffers:
-// measured on x86-64 with 1 to 8 threads.
+// Code of libraries and buffers of threads that a process touches only when it computes: measured on x86-64 with 1 to 8
+// threads.
 static size_t touched_later(const Backend *b) {
     return (8u << 20) + ((size_t)b->threads << 21);
 }
 
-// Of the host at its end, when trainer_end has freed what only steps need and the written adapter is verified.
+// Host memory at the end, after trainer_end, while the written adapter is verified.
 static size_t end_bytes(const Trainer *t, size_t held) {
-    if (!t->model->backend->host_memory) return 0;
-    return held - untouched_bytes(t) + adapter_verify_bytes(t->model, t->adapter);
+    if (!t->in.model->backend->host_memory) return 0;
+    return held - untouched_bytes(t) + adapter_verify_bytes(t->in.model, t->in.adapter);
 }
 
 static const char *limit_name(bool asked, bool as_asked, bool shared) {
@@ -39,77 +40,82 @@ static const char *limit_name(bool asked, bool as_asked, bool shared) {
     return shared ? "90% of what is free, shared by the ranks of this machine" : "90% of what is free";
 }
 
-TrainerRoom trainer_room(const Trainer *t) {
-    Backend *b = t->model->backend;
+MemoryBudget trainer_memory_budget(const Trainer *t) {
+    const Model *model = t->in.model;
+    Backend *b = model->backend;
     DeviceMemory m = b->k->memory(b);
-    size_t asked = (size_t)t->config->max_memory, left = b->host_memory ? memory_free() : m.free;
-    size_t resident = b->host_memory ? memory_resident() : m.used;
-    TrainerRoom r = {.held = resident + (b->host_memory ? untouched_bytes(t) + touched_later(b) : 0)};
-    if (t->model->outline) r.held += b->host_memory ? t->model->weight_bytes : t->model->device_bytes;
+    size_t asked = (size_t)t->in.config->max_memory, left = b->host_memory ? memory_free() : m.free;
+    size_t resident = b->host_memory ? memory_resident() : m.used, ranks = (size_t)t->in.ranks->group->local_ranks;
+    MemoryBudget r = {.held = resident + (b->host_memory ? untouched_bytes(t) + touched_later(b) : 0)};
+    if (model->outline) r.held += b->host_memory ? model->weight_bytes : model->device_bytes;
     r.end = end_bytes(t, r.held);
-    if (b->host_memory) asked /= (size_t)t->group->local_ranks, left /= (size_t)t->group->local_ranks;
-    bool shared = b->host_memory && t->group->local_ranks > 1;
+    if (b->host_memory) asked /= ranks, left /= ranks;
     r.limit = asked ? asked : left ? resident + left / 10 * 9 : SIZE_MAX;
     if (!b->host_memory && r.limit > m.used + m.free) r.limit = m.used + m.free;
-    r.why = limit_name(asked > 0, r.limit == asked, shared);
+    r.reason = limit_name(asked > 0, r.limit == asked, b->host_memory && ranks > 1);
     return r;
 }
 
-// In host memory offloading moves nothing anywhere.
+// With host memory there is nothing to offload to.
 void trainer_levels(const Trainer *t, Recompute *from, Recompute *to) {
-    int choice = t->config->gradient_checkpointing;
-    Recompute most = t->model->backend->host_memory ? RECOMPUTE_BLOCKS : RECOMPUTE_OFFLOAD;
+    int choice = t->in.config->gradient_checkpointing;
+    Recompute most = t->in.model->backend->host_memory ? RECOMPUTE_BLOCKS : RECOMPUTE_OFFLOAD;
     *from = choice >= CHECKPOINT_LEVEL  ? (Recompute)(choice - CHECKPOINT_LEVEL)
             : choice == CHECKPOINT_TRUE ? RECOMPUTE_BLOCKS
                                         : RECOMPUTE_NONE;
     *to = choice == CHECKPOINT_AUTO ? most : *from;
 }
 
-size_t trainer_total_bytes(const TrainerRoom *room, size_t arena) {
-    size_t steps = room->held + arena;
-    return steps > room->end ? steps : room->end;
+size_t memory_budget_total(const MemoryBudget *m, size_t arena) {
+    size_t steps = m->held + arena;
+    return steps > m->end ? steps : m->end;
 }
 
-static int refuse(const Trainer *t, const TrainerRoom *room, size_t arena, Err *err) {
-    const Backend *b = t->model->backend;
+static int refuse(const Trainer *t, const MemoryBudget *m, const PassPlan *p, Err *err) {
+    const Backend *b = t->in.model->backend;
     bool on_device = !b->host_memory;
     return err_no_fit(
         err,
-        "%s of %lld tokens needs %.0f MB in all%s%s: %.1f MB for model, adapter and what is there, %.1f MB "
-        "for activations (gradient_checkpointing %s); expected at most %.0f MB (%s); a smaller %s%s "
-        "would help",
-        on_device ? "a pass" : "a row", (long long)t->runner->bounds.tokens,
-        (double)trainer_total_bytes(room, arena) / 1e6, on_device ? " on " : "", b->name, (double)room->held / 1e6,
-        (double)arena / 1e6, recompute_name(t->recompute), (double)room->limit / 1e6, room->why,
-        on_device && t->rows_per_pass > 1 ? "per_device_train_batch_size or " : "", "max_seq_length");
+        "%s of %lld tokens needs %.0f MB in all%s%s: %.1f MB for model, adapter and process, %.1f MB for activations "
+        "(gradient_checkpointing %s); expected at most %.0f MB (%s); lower %smax_seq_length",
+        on_device ? "a pass" : "a row", (long long)p->shape.tokens, (double)memory_budget_total(m, p->arena) / 1e6,
+        on_device ? " on " : "", b->name, (double)m->held / 1e6, (double)p->arena / 1e6, recompute_name(t->recompute),
+        (double)m->limit / 1e6, m->reason,
+        on_device && t->plan.rows_per_pass > 1 ? "per_device_train_batch_size or " : "");
 }
 
-// What is offloaded needs room where it goes, which is pinned there.
-static int check_host_room(Trainer *t, Err *err) {
-    if (t->recompute != RECOMPUTE_OFFLOAD || t->model->backend->host_memory) return 0;
-    PassOptions o = trainer_options(t);
-    row_runner_plan(t->runner, &o, TAPE_TRAIN);
-    size_t bytes = tape_stats(t->runner->tape).offloaded_bytes, left = memory_free();
-    if (!left || bytes <= left / 10 * 9) return 0;
+// Offloaded block inputs are pinned in host memory.
+static int check_host_room(const Trainer *t, const PassPlan *p, Err *err) {
+    size_t left = memory_free();
+    if (t->recompute != RECOMPUTE_OFFLOAD || t->in.model->backend->host_memory) return 0;
+    if (!left || p->offloaded <= left / 10 * 9) return 0;
     return err_no_fit(
         err,
-        "gradient_checkpointing offload moves %.0f MB of block inputs to host memory; %.0f MB are free there "
-        "(90%%); a smaller per_device_train_batch_size or max_seq_length would help",
-        (double)bytes / 1e6, (double)left / 10 * 9 / 1e6);
+        "gradient_checkpointing offload moves %.0f MB of block inputs to host memory; expected at most %.0f MB (90%% "
+        "of what is free there); lower per_device_train_batch_size or max_seq_length",
+        (double)p->offloaded / 1e6, (double)left / 10 * 9 / 1e6);
 }
 
 int trainer_fit_memory(Trainer *t, Err *err) {
-    Backend *b = t->model->backend;
-    if (run_device_check(b, err)) return -1; // model, adapter and moments lie there already
-    TrainerRoom room = trainer_room(t);
-    Recompute level, heaviest;
-    size_t arena;
-    trainer_levels(t, &level, &heaviest);
-    while (arena = trainer_arena_bytes(t, level), trainer_total_bytes(&room, arena) > room.limit && level < heaviest)
-        level++;
-    t->planned_bytes = trainer_total_bytes(&room, arena);
-    if (t->planned_bytes > room.limit) return refuse(t, &room, arena, err);
-    if (check_host_room(t, err)) return -1;
-    row_runner_reserve(t->runner, arena);
+    Backend *b = t->in.model->backend;
+    if (run_device_check(b, err)) return -1; // of the allocations of model, adapter and moments
+    MemoryBudget m = trainer_memory_budget(t);
+    Recompute heaviest;
+    trainer_levels(t, &t->recompute, &heaviest);
+    PassPlan p = trainer_build_level(t, t->recompute);
+    while (memory_budget_total(&m, p.arena) > m.limit && t->recompute < heaviest)
+        p = trainer_build_level(t, ++t->recompute);
+    t->planned_bytes = memory_budget_total(&m, p.arena);
+    if (t->planned_bytes > m.limit) return refuse(t, &m, &p, err);
+    if (check_host_room(t, &p, err)) return -1;
+    row_runner_reserve(t->runner, p.arena);
     return run_device_check(b, err);
+}
+
+Recompute trainer_recompute(const Trainer *t) {
+    return t->recompute;
+}
+
+size_t trainer_planned_bytes(const Trainer *t) {
+    return t->planned_bytes;
 }

@@ -187,21 +187,19 @@ static void test_cuda_run_resumes_with_the_same_bits(void **state) {
     open_run(&r, DTYPE_F16, words, N_OF(words));
     r.trainer->state.loss_scale = 1024;
     tiny_run_steps(&r, 1, whole);
-    RunIdentity id = run_identity(r.trainer);
-    ASSERT_OK(snapshot_save(r.trainer, tiny_dir, &id, &err), &err);
+    ASSERT_OK(snapshot_save(r.trainer, tiny_dir, &err), &err);
     tiny_run_steps(&r, STEPS - 1, whole + 1);
     tiny_run_close(&r);
     char *path = snapshot_path(tiny_dir, 1);
     open_run(&r, DTYPE_F16, words, N_OF(words));
-    ASSERT_OK(snapshot_load(r.trainer, path, &id, NULL, &err), &err);
+    ASSERT_OK(snapshot_restore(r.trainer, path, NULL, &err), &err);
     assert_true(r.trainer->state.loss_scale == 1024 && r.trainer->state.good_steps == 1);
     tiny_run_steps(&r, STEPS - 1, rest + 1);
     assert_memory_equal(rest + 1, whole + 1, (STEPS - 1) * sizeof *rest);
     tiny_run_close(&r);
     bool other;
     tiny_run_open(&r, 1, words, N_OF(words));
-    RunIdentity here = run_identity(r.trainer);
-    ASSERT_REFUSED(snapshot_load(r.trainer, path, &here, &other, &err), &err,
+    ASSERT_REFUSED(snapshot_restore(r.trainer, path, &other, &err), &err,
                    "device was cuda, now cpu; dtype was f16, now f32");
     assert_true(other && err.kind == ERR_INPUT);
     tiny_run_close(&r);
@@ -236,9 +234,9 @@ static void test_cuda_run_allocates_nothing_after_the_first_epoch(void **state) 
     const char *const words[] = {"per_device_train_batch_size=4", "max_steps=100"};
     TinyRun r;
     open_run(&r, DTYPE_BF16, words, N_OF(words));
-    tiny_run_steps(&r, 2 * r.trainer->steps_per_epoch, NULL);
+    tiny_run_steps(&r, 2 * r.trainer->plan.steps_per_epoch, NULL);
     size_t device = emulated_memory_used();
-    tiny_run_steps(&r, r.trainer->steps_per_epoch, NULL);
+    tiny_run_steps(&r, r.trainer->plan.steps_per_epoch, NULL);
     assert_int_equal(emulated_memory_used(), device);
     tiny_run_close(&r);
 }
@@ -251,19 +249,19 @@ static void test_cuda_run_chooses_the_level_that_fits(void **state) {
     open_run(&r, DTYPE_BF16, words, N_OF(words));
     assert_int_equal(r.trainer->recompute, RECOMPUTE_NONE);
     size_t used = r.backend->k->memory(r.backend).used - r.trainer->runner->arena_bytes;
-    size_t none = trainer_arena_bytes(r.trainer, RECOMPUTE_NONE), ffn = trainer_arena_bytes(r.trainer, RECOMPUTE_FFN);
-    size_t blocks = trainer_arena_bytes(r.trainer, RECOMPUTE_BLOCKS);
+    size_t none = trainer_build_level(r.trainer, RECOMPUTE_NONE).arena;
+    size_t ffn = trainer_build_level(r.trainer, RECOMPUTE_FFN).arena;
+    size_t blocks = trainer_build_level(r.trainer, RECOMPUTE_BLOCKS).arena;
     assert_true(none > ffn && ffn > blocks);
     row_runner_free(r.trainer->runner); // one that has no arena yet
-    RowShape bounds = {0};
-    row_bounds_add(&bounds, r.data.rows, r.trainer->rows_per_pass);
-    r.trainer->runner = row_runner_new(r.model, r.adapter, bounds);
+    RowRunnerOptions o = {.model = r.model, .adapter = r.adapter, .eval_rows = 1, .ranks = *r.trainer->in.ranks};
+    row_bounds_add(&o.bounds, r.data.rows, r.trainer->plan.rows_per_pass);
+    r.trainer->runner = row_runner_new(&o);
     r.config.max_memory = (int64_t)(used + ffn + 4096);
     ASSERT_OK(trainer_fit_memory(r.trainer, &err), &err);
     assert_int_equal(r.trainer->recompute, RECOMPUTE_FFN);
     r.config.max_memory = 1 << 20;
-    ASSERT_REFUSED(trainer_fit_memory(r.trainer, &err), &err,
-                   "a smaller per_device_train_batch_size or max_seq_length");
+    ASSERT_REFUSED(trainer_fit_memory(r.trainer, &err), &err, "lower per_device_train_batch_size or max_seq_length");
     assert_int_equal(err.kind, ERR_NO_FIT);
     tiny_run_close(&r);
 }
@@ -276,7 +274,6 @@ static void test_cuda_run_fails_in_one_line(void **state) {
     Err err;
     open_run(&r, DTYPE_BF16, NULL, 0);
     tiny_run_steps(&r, 2, NULL);
-    RunIdentity id = run_identity(r.trainer);
     emulated_fail_launch(20);
     assert_int_equal(trainer_step(r.trainer, NULL, &report, &err), -1);
     emulated_fail_launch(0);
@@ -284,7 +281,7 @@ static void test_cuda_run_fails_in_one_line(void **state) {
     assert_non_null(strstr(err.msg, "step 3: device cuda:0"));
     assert_non_null(strstr(err.msg, "the last snapshot is good"));
     char *path = snapshot_path(tiny_dir, r.trainer->state.step);
-    assert_int_equal(snapshot_save(r.trainer, tiny_dir, &id, &err), -1);
+    assert_int_equal(snapshot_save(r.trainer, tiny_dir, &err), -1);
     assert_false(path_exists(path));
     mem_free(path);
     tiny_run_close(&r);

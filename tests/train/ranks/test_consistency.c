@@ -156,7 +156,7 @@ static void test_consistency_alone_is_the_same(void **state) {
     Err err;
     ASSERT_OK(consistency_check(&g, NULL, 0, &err), &err);
     ASSERT_OK(consistency_check_config(&g, NULL, &err), &err);
-    ASSERT_OK(consistency_check_run(&g, NULL, NULL, &err), &err);
+    ASSERT_OK(consistency_check_run(&g, NULL, &err), &err);
 }
 
 TEST_MAIN(TEST(test_consistency_config_passes), TEST(test_consistency_config_names_the_key),

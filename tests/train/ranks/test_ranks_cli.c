@@ -87,7 +87,7 @@ static void test_mpirun_goes_on_with_another_number(void **state) {
     mem_free(text);
     text = train(3, "cut", LONG "gradient_accumulation_steps=2", 0);
     assert_int_equal(count(text, "resuming from"), 1);
-    assert_int_equal(count(text, "8 rows are dealt, 2 to 3 to each"), 1);
+    assert_int_equal(count(text, "8 rows per step, 2 to 3 on each"), 1);
     mem_free(text);
     must_train(0, "whole", LONG "gradient_accumulation_steps=8");
     char *x = path_join(tiny_dir, "whole"), *y = path_join(tiny_dir, "cut");
@@ -107,7 +107,7 @@ static void test_mpirun_lets_rank_0_speak(void **state) {
     (void)state;
     char *text = train(3, "quiet", "max_steps=2", 0);
     assert_int_equal(count(text, "\nsteps    2 of 3 rows"), 1);
-    assert_int_equal(count(text, "\nranks    3 on 1 machine (mpi): a step's 3 rows are dealt, 1 to each"), 1);
+    assert_int_equal(count(text, "\nranks    3 on 1 machine (mpi): 3 rows per step, 1 on each"), 1);
     assert_int_equal(count(text, "[rank "), 0);
     mem_free(text);
     text = train(3, "loud", "max_steps=2 log_on_each_rank=true", 0);

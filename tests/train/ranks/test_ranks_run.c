@@ -210,16 +210,14 @@ typedef struct Resume {
 
 static void save(TinyRun *r, const Resume *job, Group *g) {
     Err err = {0};
-    RunIdentity id = run_identity(r->trainer);
     CHECK(snapshot_compare_ranks(r->trainer, &err) == 0, "%s", err.msg);
-    if (g->rank == 0) CHECK(snapshot_save(r->trainer, job->out, &id, &err) == 0, "%s", err.msg);
+    if (g->rank == 0) CHECK(snapshot_save(r->trainer, job->out, &err) == 0, "%s", err.msg);
 }
 
 static void resume(TinyRun *r, const Resume *job, Group *g) {
     Err err = {0};
     char *from = NULL;
-    RunIdentity id = run_identity(r->trainer);
-    if (g->rank == 0) CHECK(snapshot_resume(r->trainer, job->out, "auto", &id, &from, &err) == 0, "%s", err.msg);
+    if (g->rank == 0) CHECK(snapshot_resume(r->trainer, job->out, "auto", &from, &err) == 0, "%s", err.msg);
     CHECK(snapshot_share(r->trainer, &err) == 0, "%s", err.msg);
     CHECK(r->trainer->state.step == SAVED_AT);
     mem_free(from);

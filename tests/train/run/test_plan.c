@@ -95,7 +95,7 @@ static void test_plan_for_several_gpus(void **state) {
         r.config.num_gpus = cases[i].num_gpus;
         ASSERT_OK(run_plan_open(&p, &r.config, cases[i].gpu ? gpu_by_key(cases[i].gpu) : NULL, &err), &err);
         assert_int_equal(p.gpus, cases[i].gpus);
-        assert_int_equal(p.trainer->rows_per_step, cases[i].gpus * config_global_batch(&r.config));
+        assert_int_equal(p.trainer->plan.rows_per_step, cases[i].gpus * config_global_batch(&r.config));
         run_plan_close(&p);
     }
     tiny_run_close(&r);

@@ -198,7 +198,7 @@ static void test_run_warns_of_a_log_that_cannot_be_written(void **state) {
     assert_int_equal(dir_make_parents(out, NULL), 0);
     assert_int_equal(symlink("/dev/full", log), 0);
     assert_int_equal(run("full", NULL), 0);
-    expect_in_log("training goes on without it");
+    expect_in_log("training continues without it");
     mem_free(out);
     mem_free(log);
 }
@@ -229,7 +229,7 @@ static void test_run_outlives_its_directory(void **state) {
     kill(pid, SIGTERM);
     assert_int_equal(WEXITSTATUS(wait_for(pid)), EXIT_INTERRUPTED);
     expect_in_log("gone: was removed or moved away; it is made again");
-    expect_in_log("train_log.jsonl: was removed or moved away; it begins anew");
+    expect_in_log("train_log.jsonl: was removed or moved away; a new file is started");
     pid = start("gone", steady);
     wait_for_steps(pid, 2);
     kill(pid, SIGTERM);

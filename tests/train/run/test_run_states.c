@@ -122,7 +122,7 @@ static void test_state_best_snapshot_lost_on_the_way(void **state) {
     char *best = optimizer_of("way", best_in_log()), *last = in_out("way", "checkpoint-000006");
     drop(best);
     drop(last);
-    must_end("way", harm, 0, "is missing or damaged; the best of the rest is taken");
+    must_end("way", harm, 0, "is missing or damaged; the best of the remaining evaluations is taken");
     must_end("way", harm, 0, NULL);
     mem_free(best);
     mem_free(last);
@@ -177,7 +177,7 @@ static void test_state_snapshots_all_damaged(void **state) {
         flip(path);
         mem_free(path);
     }
-    must_end("damaged", NULL, EXIT_INPUT, "remove them (checkpoint-*) to begin anew");
+    must_end("damaged", NULL, EXIT_INPUT, "remove them (checkpoint-*) to start from step 0");
     for (size_t i = 0; i < count; i++) {
         char *path = snapshot_path(dir, steps[i]);
         drop(path);

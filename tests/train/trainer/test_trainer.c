@@ -104,7 +104,7 @@ static void test_trainer_warm_up_is_steps_or_a_fraction(void **state) {
         const char *const words[] = {"max_steps=10", cases[i].word};
         TinyRun r;
         tiny_run_open(&r, 1, words, 2);
-        assert_int_equal(r.trainer->schedule.warmup, cases[i].warmup);
+        assert_int_equal(r.trainer->plan.schedule.warmup, cases[i].warmup);
         tiny_run_close(&r);
     }
 }
@@ -115,10 +115,10 @@ static void check_learning(const char *base) {
     TinyRun r;
     double *losses;
     tiny_run_open(&r, 2, words, N_OF(words));
-    losses = mem_alloc((size_t)r.trainer->total_steps, sizeof *losses);
-    tiny_run_steps(&r, r.trainer->total_steps, losses);
+    losses = mem_alloc((size_t)r.trainer->plan.total_steps, sizeof *losses);
+    tiny_run_steps(&r, r.trainer->plan.total_steps, losses);
     assert_true(losses[0] > 5);
-    assert_true(losses[r.trainer->total_steps - 1] < losses[0] / 2);
+    assert_true(losses[r.trainer->plan.total_steps - 1] < losses[0] / 2);
     mem_free(losses);
     tiny_run_close(&r);
 }
@@ -179,8 +179,11 @@ static void test_trainer_dropout_is_keyed_by_step_and_row(void **state) {
     tiny_run_open(&r, 1, words, N_OF(words));
     tiny_run_steps(&r, 1, NULL); // B is 0 before: dropout would change nothing
     for (int64_t i = 0; i < row_plan_count(r.data.rows); i++) {
-        PassOptions o = {.dropout = 0.5f, .seed = 42, .row = (uint32_t)i};
-        sum += row_runner_run(r.trainer->runner, r.data.train, r.data.rows, i, &o, pass, TAPE_TRAIN).loss;
+        PassOptions o = {.dropout = 0.5f, .seed = 42};
+        RowPass row = {.dataset = r.data.train, .plan = r.data.rows, .rows = &i, .count = 1, .first = i};
+        HeadTally tally = {0};
+        row_runner_start(r.trainer->runner, &row, &o, pass, TAPE_TRAIN, &tally);
+        sum += row_runner_loss(&tally);
     }
     ASSERT_OK(trainer_step(r.trainer, NULL, &report, &err), &err);
     ASSERT_NEAR(report.loss * (double)report.supervised, sum, 1e-6);
@@ -194,8 +197,8 @@ static void test_trainer_epochs(void **state) {
     TinyRun r;
     tiny_run_open(&r, 1, words, N_OF(words));
     assert_int_equal(row_plan_count(r.data.rows), 24);
-    assert_int_equal(r.trainer->steps_per_epoch, 5);
-    assert_int_equal(r.trainer->total_steps, 11);
+    assert_int_equal(r.trainer->plan.steps_per_epoch, 5);
+    assert_int_equal(r.trainer->plan.total_steps, 11);
     int64_t tokens = dataset_stats(r.data.train)->tokens, seen = 0;
     for (int i = 0; i < 10; i++) {
         StepReport report;

@@ -1,0 +1,70 @@
+#include "run_identity.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "hash.h"
+#include "run_device.h"
+
+static void identify(RunIdentity *id, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void identify(RunIdentity *id, const char *name, const char *fmt, ...) {
+    CHECK(id->count < IDENTITY_MAX);
+    IdentityItem *item = &id->items[id->count++];
+    item->name = name;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(item->value, sizeof item->value, fmt, args);
+    va_end(args);
+}
+
+// r and lora_alpha; where modules have ranks of their own, also a hash of these.
+static void identify_ranks(RunIdentity *id, const AdapterConfig *a) {
+    char hash[33] = "", each[64] = "";
+    if (a->each) {
+        StrBuf text = {0};
+        for (int64_t i = 0; i < a->n_each; i++)
+            str_printf(&text, "%" PRId64 " %.9g,", a->each[i].rank, a->each[i].rank ? (double)a->each[i].alpha : 0.0);
+        hash_bytes(hash, text.data, text.len);
+        str_clear(&text);
+        snprintf(each, sizeof each, ", by module %s", hash);
+    }
+    identify(id, "rank", "%" PRId64 "%s", a->rank, each);
+    identify(id, "alpha", "%.9g%s", (double)a->alpha, a->rslora ? " / sqrt(r)" : "");
+}
+
+// As a hash: the list may be longer than a value.
+static void identify_layers(RunIdentity *id, const AdapterConfig *a) {
+    char hash[33] = "all";
+    if (a->layers) hash_bytes(hash, a->layers, (size_t)a->n_layers * sizeof *a->layers);
+    identify(id, "layers", "%s", hash);
+}
+
+static void identify_targets(RunIdentity *id, const AdapterConfig *a) {
+    StrBuf names = {0};
+    for (int p = 0; p < PROJ_COUNT; p++) {
+        if (a->projections >> p & 1) str_printf(&names, "%s%s", names.len ? "," : "", projection_name((Projection)p));
+    }
+    identify(id, "targets", "%s", names.data);
+    str_clear(&names);
+}
+
+RunIdentity run_identity(const Trainer *t) {
+    RunIdentity id = {0};
+    const TrainerInputs *in = trainer_inputs(t);
+    const StepPlan *p = trainer_step_plan(t);
+    const AdapterConfig *a = &in->adapter->config;
+    identify(&id, "base", "%s", in->model->fingerprint);
+    identify(&id, "data", "%s", in->data->fingerprint);
+    identify_ranks(&id, a);
+    identify_targets(&id, a);
+    identify_layers(&id, a);
+    if (a->labels) identify(&id, "labels", "%" PRId64, a->labels);
+    identify(&id, "device", "%s", run_device_kind(in->model->backend));
+    identify(&id, "dtype", "%s", run_device_dtype(in->model->backend));
+    identify(&id, "rows_per_step", "%" PRId64, p->rows_per_step);
+    identify(&id, "rows", "%" PRId64, row_plan_count(in->data->rows));
+    identify(&id, "total_steps", "%" PRId64, p->total_steps);
+    identify(&id, "seed", "%" PRId64, in->config->seed);
+    return id;
+}

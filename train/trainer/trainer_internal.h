@@ -1,0 +1,44 @@
+// The fields of a Trainer, for the files of this room (and white-box tests).
+#pragma once
+
+#include "optimizer.h"
+#include "row_runner_internal.h"
+#include "trainer.h"
+
+// Summed over the ranks in every step, besides gradients; int64_t only.
+typedef struct StepCounts {
+    HeadTally heads;
+    int64_t supervised;  // tokens of the passes done
+    int64_t stopped;     // ranks that were asked to stop
+    int64_t micros[][2]; // [ranks] microseconds of computing, of reducing: each rank fills its own
+} StepCounts;
+
+typedef enum { CLOCK_BEGUN, CLOCK_COMPUTED, CLOCK_REDUCED, CLOCK_MARKS } ClockMark;
+
+struct Trainer {
+    TrainerInputs in;
+    StepPlan plan;
+    RunState state;
+    Group alone_group;
+    RankContext alone; // where no ranks were given
+    RowRunner *runner;
+    Optimizer *optimizer;
+    StepCounts *counts;          // this rank's, on the host
+    int64_t *clock;              // device, [CLOCK_MARKS]
+    double data_seconds;         // of this step
+    int64_t *order, order_epoch; // rows of the epoch, -1: none yet
+    Recompute recompute;
+    size_t planned_bytes;
+};
+
+enum { MAX_SKIPPED_IN_A_ROW = 3 };
+
+// Of a training pass at this level; its rows are set by row_runner_start.
+PassOptions trainer_options(const Trainer *t, Recompute level);
+
+typedef struct StepRows {
+    int64_t epoch, first, count;
+} StepRows;
+StepRows trainer_rows(const Trainer *t, int64_t step);
+// Pass p of a step; its rows are valid until those of another epoch are requested. False: the step has fewer passes.
+bool trainer_pass(Trainer *t, int64_t step, int64_t p, RowPass *pass);
