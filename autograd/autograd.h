@@ -16,6 +16,21 @@
 
 #include "kernels.h"
 
+// Every op of a tape, X(id, name); OFFLOAD: a transfer to or from host memory, which planning adds.
+// clang-format off
+#define TAPE_OPS(X) \
+    X(EMBED, "embed") X(EMBED_ADD, "embed_add") X(NEFTUNE, "neftune") \
+    X(RMSNORM, "rmsnorm") X(LAYERNORM, "layernorm") X(LINEAR, "linear") X(COLUMNS, "columns") \
+    X(ROPE, "rope") X(ATTENTION, "attention") X(GLU, "glu") X(ACTIVATION, "activation") X(ADD, "add") \
+    X(GATHER_ROWS, "gather_rows") X(CACHE_WRITE, "cache_write") \
+    X(MOE_ROUTE, "moe_route") X(MOE_GATHER, "moe_gather") X(GROUPED_LINEAR, "grouped_linear") \
+    X(MOE_SCALE, "moe_scale") X(MOE_COMBINE, "moe_combine") \
+    X(HEAD_LOSS, "head_loss") X(CLASS_LOSS, "class_loss") X(LOGITS, "logits") X(OFFLOAD, "offload")
+// clang-format on
+#define TAPE_OP_ID(id, name) TAPE_OP_##id,
+typedef enum TapeOp { TAPE_OPS(TAPE_OP_ID) N_TAPE_OPS } TapeOp;
+const char *tape_op_name(TapeOp op);
+
 typedef struct Tensor Tensor; // owned by the tape until the next tape_reset
 typedef struct Tape Tape;
 
@@ -98,16 +113,15 @@ TapeStats tape_stats(const Tape *t);
 // What one instruction of the plan takes, for estimates of time: multiply-adds count 2, those of attention as if all
 // samples were equally long; bytes: activations read and written, and parameters read, once each.
 typedef struct TapeCost {
-    const char *op;
+    TapeOp op;
     bool backward;
     double flops, bytes;
 } TapeCost;
 TapeCost tape_cost(const Tape *t, int64_t instruction); // 0 .. stats.instructions - 1
-// Seconds per op kind since profiling was switched on.
+// Seconds of an op since tape_profile_start; waits after each instruction.
 typedef struct TapeProfile {
-    const char *op;
     double forward_seconds, backward_seconds;
     int64_t calls;
 } TapeProfile;
-void tape_profile(Tape *t, bool on);
-int tape_profile_get(const Tape *t, const TapeProfile **rows); // number of rows
+void tape_profile_start(Tape *t);
+const TapeProfile *tape_profile(const Tape *t); // [N_TAPE_OPS]; borrowed

@@ -18,10 +18,10 @@ TapeCost tape_cost(const Tape *t, int64_t instruction) {
     CHECK(instruction >= 0 && instruction < (int64_t)t->n_instructions);
     const Instruction *in = &t->instructions[instruction];
     if (in->kind != INSTRUCTION_RUN)
-        return (TapeCost){.op = "offload", .bytes = in->moved ? (double)in->moved->bytes : 0};
+        return (TapeCost){.op = TAPE_OP_OFFLOAD, .bytes = in->moved ? (double)in->moved->bytes : 0};
     const Node *n = &t->nodes[in->node];
     const Op *op = n->op;
-    TapeCost cost = {.op = op->name, .backward = in->backward, .bytes = activation_bytes(t, n, in->backward)};
+    TapeCost cost = {.op = op->id, .backward = in->backward, .bytes = activation_bytes(t, n, in->backward)};
     if (op->flops) cost.flops += op->flops(n, in->backward);
     if (op->inner_flops) cost.flops += op->inner_flops(n, in->backward);
     if (op->parameter_bytes) cost.bytes += op->parameter_bytes(n, t->backend);

@@ -21,7 +21,7 @@ static double embed_parameter_bytes(const Node *n, Backend *b) {
     return cost_weight_bytes(w, b) / (double)w->rows * (double)n->out[0]->rows;
 }
 
-static const Op EMBED = {.name = "embed", .forward = embed_forward, .parameter_bytes = embed_parameter_bytes};
+static const Op EMBED = {.id = TAPE_OP_EMBED, .forward = embed_forward, .parameter_bytes = embed_parameter_bytes};
 
 Tensor *op_embed(Tape *t, const Weight *w, const int32_t *ids, int64_t tokens, float scale) {
     Node *n = node_add(t, &EMBED, NULL, NULL, NULL);
@@ -38,7 +38,7 @@ static void embed_add_forward(const Node *n, const Exec *x) {
 }
 
 static const Op EMBED_ADD = {
-    .name = "embed_add", .in_place = true, .forward = embed_add_forward, .parameter_bytes = embed_parameter_bytes};
+    .id = TAPE_OP_EMBED_ADD, .in_place = true, .forward = embed_add_forward, .parameter_bytes = embed_parameter_bytes};
 
 Tensor *op_embed_add(Tape *t, Tensor *x, const Weight *w, const int32_t *ids) {
     CHECK(x->cols == w->cols);
@@ -55,7 +55,7 @@ static void neftune_forward(const Node *n, const Exec *x) {
                              &n->args.neftune.keys);
 }
 
-static const Op NEFTUNE = {.name = "neftune", .in_place = true, .forward = neftune_forward};
+static const Op NEFTUNE = {.id = TAPE_OP_NEFTUNE, .in_place = true, .forward = neftune_forward};
 
 Tensor *op_neftune(Tape *t, Tensor *x, const float *magnitude, float alpha, const TokenKeys *keys) {
     Node *n = node_add(t, &NEFTUNE, x, NULL, NULL);
@@ -117,7 +117,7 @@ static double linear_parameter_bytes(const Node *n, Backend *b) {
     return sum;
 }
 
-static const Op LINEAR = {.name = "linear",
+static const Op LINEAR = {.id = TAPE_OP_LINEAR,
                           .forward = linear_forward,
                           .backward = linear_backward,
                           .workspace = linear_workspace,
@@ -147,7 +147,7 @@ Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const L
 
 // ---- columns: a view. Of a linear whose inputs need no gradient only the columns under trained pairs do ----
 
-static const Op COLUMNS = {.name = "columns", .view = true, .cheap = true};
+static const Op COLUMNS = {.id = TAPE_OP_COLUMNS, .view = true, .cheap = true};
 
 static bool is_trained(const Node *linear, int64_t col, int64_t n) {
     for (int i = 0; i < linear->args.linear.n_loras; i++) {
@@ -183,7 +183,7 @@ static void rope_backward(const Node *n, const Exec *x) {
                           n->args.rope.head_size, n->args.rope.rotated, true);
 }
 
-static const Op ROPE = {.name = "rope", .in_place = true, .forward = rope_forward, .backward = rope_backward};
+static const Op ROPE = {.id = TAPE_OP_ROPE, .in_place = true, .forward = rope_forward, .backward = rope_backward};
 
 Tensor *op_rope(Tape *t, Tensor *x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated) {
     CHECK(x->cols % head_size == 0);
@@ -235,7 +235,7 @@ static double attention_flops(const Node *n, bool backward) {
     return (backward ? 10 : 4) * (double)n->in[0]->rows * (double)n->in[0]->cols * keys;
 }
 
-static const Op ATTENTION = {.name = "attention",
+static const Op ATTENTION = {.id = TAPE_OP_ATTENTION,
                              .forward = attention_forward,
                              .backward = attention_backward,
                              .workspace = attention_workspace,
@@ -264,7 +264,8 @@ static void gather_backward(const Node *n, const Exec *x) {
                                           x->accumulate & 1);
 }
 
-static const Op GATHER = {.name = "gather_rows", .cheap = true, .forward = gather_forward, .backward = gather_backward};
+static const Op GATHER = {
+    .id = TAPE_OP_GATHER_ROWS, .cheap = true, .forward = gather_forward, .backward = gather_backward};
 
 Tensor *op_gather_rows(Tape *t, Tensor *x, const int32_t *index, int64_t m) {
     CHECK(m <= x->rows);
@@ -277,7 +278,7 @@ static void cache_write_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->scatter_rows(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[1]), n->args.rows.index);
 }
 
-static const Op CACHE_WRITE = {.name = "cache_write", .forward = cache_write_forward};
+static const Op CACHE_WRITE = {.id = TAPE_OP_CACHE_WRITE, .forward = cache_write_forward};
 
 Tensor *op_cache_write(Tape *t, Tensor *cache, Tensor *x, const int32_t *index) {
     CHECK(cache->external && cache->cols == x->cols);

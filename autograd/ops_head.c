@@ -26,7 +26,7 @@ static double head_parameter_bytes(const Node *n, Backend *b) {
     return cost_weight_bytes(n->args.head.w, b);
 }
 
-static const Op HEAD_LOSS = {.name = "head_loss",
+static const Op HEAD_LOSS = {.id = TAPE_OP_HEAD_LOSS,
                              .makes_grad = true,
                              .outside = true,
                              .forward = head_forward,
@@ -63,7 +63,7 @@ static double class_flops(const Node *n, bool backward) {
     return product * (1 + (n->args.classes.head.dw != NULL) + n->in[0]->needs_grad);
 }
 
-static const Op CLASS_LOSS = {.name = "class_loss",
+static const Op CLASS_LOSS = {.id = TAPE_OP_CLASS_LOSS,
                               .makes_grad = true,
                               .outside = true,
                               .forward = class_forward,
@@ -99,7 +99,7 @@ static double logits_flops(const Node *n, bool backward) {
     return 2 * (double)n->in[0]->rows * (double)n->in[0]->cols * (double)n->args.logits.w->rows;
 }
 
-static const Op LOGITS = {.name = "logits",
+static const Op LOGITS = {.id = TAPE_OP_LOGITS,
                           .forward = logits_forward,
                           .workspace = logits_workspace,
                           .flops = logits_flops,

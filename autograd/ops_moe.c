@@ -37,7 +37,7 @@ static void route_backward(const Node *n, const Exec *x) {
                                         &plan, n->args.moe.renormalise);
 }
 
-static const Op MOE_ROUTE = {.name = "moe_route", .forward = route_forward, .backward = route_backward};
+static const Op MOE_ROUTE = {.id = TAPE_OP_MOE_ROUTE, .forward = route_forward, .backward = route_backward};
 
 MoeRouting op_moe_route(Tape *t, Tensor *logits, int64_t used, bool renormalise) {
     MoeRouting r = {.tokens = logits->rows, .experts = logits->cols, .used = used};
@@ -65,7 +65,7 @@ static void gather_backward(const Node *n, const Exec *x) {
 }
 
 static const Op MOE_GATHER = {
-    .name = "moe_gather", .cheap = true, .forward = gather_forward, .backward = gather_backward};
+    .id = TAPE_OP_MOE_GATHER, .cheap = true, .forward = gather_forward, .backward = gather_backward};
 
 Tensor *op_moe_gather(Tape *t, Tensor *x, const MoeRouting *r) {
     CHECK(x->rows == r->tokens);
@@ -106,7 +106,7 @@ static double grouped_parameter_bytes(const Node *n, Backend *b) {
     return cost_weight_bytes(n->args.moe.experts, b) * (double)(rows < r->experts ? rows : r->experts);
 }
 
-static const Op GROUPED_LINEAR = {.name = "grouped_linear",
+static const Op GROUPED_LINEAR = {.id = TAPE_OP_GROUPED_LINEAR,
                                   .forward = grouped_forward,
                                   .backward = grouped_backward,
                                   .workspace = grouped_workspace,
@@ -140,7 +140,7 @@ static void scale_backward(const Node *n, const Exec *x) {
 }
 
 static const Op MOE_SCALE = {
-    .name = "moe_scale", .in_place = true, .forward = scale_forward, .backward = scale_backward};
+    .id = TAPE_OP_MOE_SCALE, .in_place = true, .forward = scale_forward, .backward = scale_backward};
 
 Tensor *op_moe_scale(Tape *t, Tensor *x, const MoeRouting *r) {
     check_rows(x, r, "moe_scale");
@@ -167,7 +167,7 @@ static void combine_backward(const Node *n, const Exec *x) {
     if (n->n_in > 2 && x->accumulate & 4) exec_kernels(x)->add(x->backend, tensor_grad(n->in[2]), dout);
 }
 
-static const Op MOE_COMBINE = {.name = "moe_combine", .forward = combine_forward, .backward = combine_backward};
+static const Op MOE_COMBINE = {.id = TAPE_OP_MOE_COMBINE, .forward = combine_forward, .backward = combine_backward};
 
 Tensor *op_moe_combine(Tape *t, Tensor *x, Tensor *residual, const MoeRouting *r) {
     check_rows(x, r, "moe_combine");

@@ -18,7 +18,8 @@ static void rmsnorm_backward(const Node *n, const Exec *x) {
                                       tensor_mat(n->out[1]), n->args.norm.weight, x->accumulate & 1);
 }
 
-static const Op RMSNORM = {.name = "rmsnorm", .cheap = true, .forward = rmsnorm_forward, .backward = rmsnorm_backward};
+static const Op RMSNORM = {
+    .id = TAPE_OP_RMSNORM, .cheap = true, .forward = rmsnorm_forward, .backward = rmsnorm_backward};
 
 Tensor *op_head_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps, int64_t head_size) {
     CHECK(x->cols % head_size == 0);
@@ -49,7 +50,7 @@ static void layernorm_backward(const Node *n, const Exec *x) {
 }
 
 static const Op LAYERNORM = {
-    .name = "layernorm", .cheap = true, .forward = layernorm_forward, .backward = layernorm_backward};
+    .id = TAPE_OP_LAYERNORM, .cheap = true, .forward = layernorm_forward, .backward = layernorm_backward};
 
 Tensor *op_layernorm(Tape *t, Tensor *x, const float *weight, const float *bias, float eps) {
     Node *n = node_add(t, &LAYERNORM, x, NULL, NULL);
@@ -76,7 +77,7 @@ static void glu_backward(const Node *n, const Exec *x) {
                                   tensor_mat(n->in[0]), tensor_mat(n->in[1]), n->args.glu.kind);
 }
 
-static const Op GLU = {.name = "glu", .cheap = true, .forward = glu_forward, .backward = glu_backward};
+static const Op GLU = {.id = TAPE_OP_GLU, .cheap = true, .forward = glu_forward, .backward = glu_backward};
 
 Tensor *op_glu(Tape *t, Tensor *gate, Tensor *up, GluKind kind) {
     check_same_shape(gate, up, "glu");
@@ -102,7 +103,7 @@ static void activation_backward(const Node *n, const Exec *x) {
 }
 
 static const Op ACTIVATION = {
-    .name = "activation", .cheap = true, .forward = activation_forward, .backward = activation_backward};
+    .id = TAPE_OP_ACTIVATION, .cheap = true, .forward = activation_forward, .backward = activation_backward};
 
 Tensor *op_activation(Tape *t, Tensor *x, ActivationKind kind) {
     Node *n = node_add(t, &ACTIVATION, x, NULL, NULL);
@@ -129,7 +130,7 @@ static void add_backward(const Node *n, const Exec *x) {
     }
 }
 
-static const Op ADD = {.name = "add", .in_place = true, .forward = add_forward, .backward = add_backward};
+static const Op ADD = {.id = TAPE_OP_ADD, .in_place = true, .forward = add_forward, .backward = add_backward};
 
 Tensor *op_add(Tape *t, Tensor *a, Tensor *b) {
     check_same_shape(a, b, "add");

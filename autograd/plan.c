@@ -40,7 +40,7 @@ static void keep_for_backward(Tape *t) {
         if (!carries_grad(n)) continue;
         for (int k = 0; k < n->n_in; k++) {
             if (!(n->reads_in >> k & 1)) continue;
-            CHECK(!n->in[k]->overwritten, "%s reads in backward what is overwritten", n->op->name);
+            CHECK(!n->in[k]->overwritten, "%s reads in backward what is overwritten", tape_op_name(n->op->id));
             keep_or_remake(t, n->in[k], n->segment);
         }
         for (int k = 0; k < n->n_out; k++)
@@ -85,7 +85,7 @@ static void emit_forward(Tape *t, int node, bool again) {
         Tensor *x = n->out[i];
         if (x->external || (n->op->makes_grad && t->mode == TAPE_FORWARD)) continue;
         if (i == 0 && n->op->in_place) {
-            CHECK(!n->in[0]->keep, "%s works in place on a tensor that backward reads", n->op->name);
+            CHECK(!n->in[0]->keep, "%s works in place on a tensor that backward reads", tape_op_name(n->op->id));
             x->buffer = n->in[0]->buffer;
             n->in[0]->buffer = NO_BUFFER;
             if (x->keep && !again) t->buffers[x->buffer].keep = true;
@@ -143,14 +143,14 @@ static void emit_input_grad(Tape *t, const Node *n, int i, Instruction *in) {
 static void check_graded(const Tensor *x, const Op *op) {
     if (x->whole || x->graded_columns == 0) return;
     int64_t wanted = x->part_needs_grad ? x->needs_columns : x->cols;
-    CHECK(x->graded_columns >= wanted, "%s: %lld of %lld columns have a gradient", op->name,
+    CHECK(x->graded_columns >= wanted, "%s: %lld of %lld columns have a gradient", tape_op_name(op->id),
           (long long)x->graded_columns, (long long)wanted);
 }
 
 static void emit_backward(Tape *t, int node) {
     const Node *n = &t->nodes[node];
     if (n->op->makes_grad && n->in[0]->needs_grad) {
-        CHECK(n->in[0]->grad_buffer == NO_BUFFER, "%s must be the last reader of its input", n->op->name);
+        CHECK(n->in[0]->grad_buffer == NO_BUFFER, "%s must be the last reader of its input", tape_op_name(n->op->id));
         n->in[0]->grad_buffer = n->out[0]->buffer;
         return;
     }

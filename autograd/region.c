@@ -1,9 +1,10 @@
-// region: hands out byte ranges of an address space that starts at 0 and grows as needed; best fit, coalescing.
-//
-// Lifetimes of a tape's buffers are nearly a stack, so the list of holes stays short and a linear walk is enough.
+// region: a list of the free ranges. Lifetimes of a tape's buffers are nearly a stack, so the list stays short and a
+// linear walk is enough.
+#include "region.h"
+
 #include <string.h>
 
-#include "tape.h"
+#include "base.h"
 
 enum { REGION_ALIGN = 64 };
 
@@ -14,7 +15,7 @@ typedef struct Hole {
 struct Region {
     Hole *holes; // ascending, never adjacent
     size_t n, capacity;
-    size_t end; // everything behind it is free and was free up to `peak`
+    size_t end; // everything from here on is free
     size_t peak;
 };
 

@@ -57,7 +57,7 @@ Tensor *tape_external(Tape *t, Mat m) {
 Node *node_add(Tape *t, const Op *op, Tensor *a, Tensor *b, Tensor *c) {
     MEM_GROW(t->nodes, t->node_capacity, t->n_nodes + 1);
     Node *n = &t->nodes[t->n_nodes++];
-    CHECK(!op->outside || t->segment == NO_SEGMENT, "%s in a checkpointed range", op->name);
+    CHECK(!op->outside || t->segment == NO_SEGMENT, "%s in a checkpointed range", tape_op_name(op->id));
     *n = (Node){.op = op, .segment = t->segment, .passes_grad = op->in_place};
     Tensor *inputs[NODE_MAX_INPUTS] = {a, b, c};
     while (n->n_in < NODE_MAX_INPUTS && inputs[n->n_in]) {
@@ -126,23 +126,12 @@ static void *address(const Tape *t, char *arena, int buffer) {
     return arena + place;
 }
 
-static void profile_add(Tape *t, const char *op, bool backward, double seconds) {
-    int i = 0;
-    while (i < t->n_profile && strcmp(t->profile[i].op, op) != 0) i++;
-    if (i == t->n_profile) {
-        CHECK((size_t)i < sizeof t->profile / sizeof *t->profile);
-        t->profile[t->n_profile++] = (TapeProfile){.op = op};
-    }
-    *(backward ? &t->profile[i].backward_seconds : &t->profile[i].forward_seconds) += seconds;
-    t->profile[i].calls++;
-}
-
 // What the op wants for the shapes that it runs with is no more than was planned.
 static void check_workspace(const Tape *t, const Instruction *in, const Node *n) {
     if (!n->op->workspace) return;
     size_t planned = in->ws_buffer == NO_BUFFER ? 0 : t->buffers[in->ws_buffer].bytes;
     size_t wanted = n->op->workspace(n, t->backend, in->backward);
-    CHECK(wanted <= planned, "%s: a workspace of %zu bytes, expected %zu", n->op->name, planned, wanted);
+    CHECK(wanted <= planned, "%s: a workspace of %zu bytes, expected %zu", tape_op_name(n->op->id), planned, wanted);
 }
 
 static void run_node(Tape *t, const Instruction *in, char *arena) {
@@ -162,8 +151,10 @@ static void run_node(Tape *t, const Instruction *in, char *arena) {
     if (n->op->makes_grad) n->in[0]->grad = n->out[0]->data;
 }
 
-static const char *instruction_name(const Tape *t, const Instruction *in) {
-    return in->kind == INSTRUCTION_RUN ? t->nodes[in->node].op->name : "offload";
+static void profile_add(Tape *t, const Instruction *in, double seconds) {
+    TapeProfile *p = &t->profile[in->kind == INSTRUCTION_RUN ? t->nodes[in->node].op->id : TAPE_OP_OFFLOAD];
+    *(in->backward ? &p->backward_seconds : &p->forward_seconds) += seconds;
+    p->calls++;
 }
 
 static void run_instruction(Tape *t, const Instruction *in, char *arena) {
@@ -174,7 +165,7 @@ static void run_instruction(Tape *t, const Instruction *in, char *arena) {
         offload_run(t, in, address(t, arena, in->buffers[0]));
     if (!t->profiling) return;
     t->backend->k->sync(t->backend);
-    profile_add(t, instruction_name(t, in), in->backward, time_now() - start);
+    profile_add(t, in, time_now() - start);
 }
 
 void tape_run(Tape *t, void *arena) {
@@ -189,12 +180,17 @@ void tape_run(Tape *t, void *arena) {
     for (size_t i = 0; i < t->n_instructions; i++) run_instruction(t, &t->instructions[i], arena);
 }
 
-void tape_profile(Tape *t, bool on) {
-    t->profiling = on;
-    t->n_profile = 0;
+void tape_profile_start(Tape *t) {
+    t->profiling = true;
+    memset(t->profile, 0, sizeof t->profile);
 }
 
-int tape_profile_get(const Tape *t, const TapeProfile **rows) {
-    *rows = t->profile;
-    return t->n_profile;
+const TapeProfile *tape_profile(const Tape *t) {
+    return t->profile;
+}
+
+const char *tape_op_name(TapeOp op) {
+#define TAPE_OP_NAME(id, name) [TAPE_OP_##id] = name,
+    static const char *const names[] = {TAPE_OPS(TAPE_OP_NAME)};
+    return names[op];
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "autograd.h"
+#include "region.h"
 
 typedef struct Node Node;
 typedef struct Op Op;
@@ -116,7 +117,7 @@ typedef struct Exec {
 } Exec;
 
 struct Op {
-    const char *name;
+    TapeOp id;
     bool view;       // out[0] is a part of in[0]: nothing runs
     bool in_place;   // out[0] takes over the memory of in[0]; backward likewise turns dout into din
     bool cheap;      // out[0] is recomputed rather than kept
@@ -169,7 +170,7 @@ struct Tape {
     size_t n_buffers, buffer_capacity;
     int *ending; // [instructions] first buffer that ends there
     size_t ending_capacity;
-    struct Region *regions[2]; // kept, temporary
+    Region *regions[2]; // kept, temporary
     TapeStats stats;
     // tensors that wait in host memory, in the order in which they leave
     Tensor **waiting, *leaving;
@@ -178,8 +179,7 @@ struct Tape {
     size_t host_bytes;
     // profiling
     bool profiling;
-    TapeProfile profile[32];
-    int n_profile;
+    TapeProfile profile[N_TAPE_OPS];
 };
 
 static inline Tensor *tape_tensor_at(const Tape *t, size_t i) {
@@ -228,12 +228,3 @@ static inline Mat tensor_mat(const Tensor *x) {
 static inline Mat tensor_grad(const Tensor *x) {
     return tensor_mat_in(x, !x->needs_grad ? NULL : x->whole ? x->whole->grad : x->grad);
 }
-
-// region: gives places in one end of the arena, first fit with coalescing (region.c).
-typedef struct Region Region;
-Region *region_new(void);
-void region_free(Region *r);
-void region_reset(Region *r);
-size_t region_take(Region *r, size_t bytes);
-void region_give(Region *r, size_t place, size_t bytes);
-size_t region_peak(const Region *r);

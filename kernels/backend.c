@@ -33,6 +33,7 @@ static int open_host(Backend *b, const BackendOptions *o, Err *err) {
     if (o->activation != DTYPE_F32 || o->tf32 || o->fp8)
         return err_input(err, "device %s computes in f32; expected dtype auto or f32", o->device);
     b->activation = DTYPE_F32;
+    b->attention_kind = ATTENTION_OWN;
     b->host_memory = true;
     return 0;
 }

@@ -8,7 +8,6 @@ enum { HOST_ALIGN = 64 };
 // mem_calloc takes large blocks from fresh pages, which are zero without being touched; the pointer that it returned
 // is kept in front of the aligned block.
 void *host_alloc(Backend *b, size_t bytes) {
-    (void)b;
     size_t total;
     CHECK(size_add(bytes, 2 * HOST_ALIGN, &total), "allocation of %zu bytes", bytes);
     char *raw = mem_calloc(total, 1);
@@ -18,8 +17,6 @@ void *host_alloc(Backend *b, size_t bytes) {
 }
 
 void host_free(Backend *b, void *p, size_t bytes) {
-    (void)b;
-    (void)bytes;
     if (!p) return;
     char *raw;
     memcpy(&raw, (char *)p - sizeof raw, sizeof raw);
@@ -27,29 +24,22 @@ void host_free(Backend *b, void *p, size_t bytes) {
 }
 
 void host_upload(Backend *b, void *dst, const void *host, size_t bytes) {
-    (void)b;
     if (bytes) memcpy(dst, host, bytes);
 }
 
 void host_download(Backend *b, void *host, const void *src, size_t bytes) {
-    (void)b;
     if (bytes) memcpy(host, src, bytes);
 }
 
 void host_zero(Backend *b, void *dst, size_t bytes) {
-    (void)b;
     if (bytes) memset(dst, 0, bytes);
 }
 
-void host_sync(Backend *b) {
-    (void)b;
-}
+void host_sync(Backend *b) {}
 
 // ---- what only a device has ----
 
-void host_close(Backend *b) {
-    (void)b;
-}
+void host_close(Backend *b) {}
 
 int host_status(Backend *b, Err *err) {
     if (!b->fault.kind) return 0;
@@ -58,17 +48,14 @@ int host_status(Backend *b, Err *err) {
 }
 
 void host_stamp(Backend *b, int64_t *ns) {
-    (void)b;
     *ns = (int64_t)(time_now() * 1e9);
 }
 
 DeviceMemory host_memory(Backend *b) {
-    (void)b;
     return (DeviceMemory){0};
 }
 
 void host_copy(Backend *b, void *dst, const void *src, size_t bytes) {
-    (void)b;
     if (bytes) memcpy(dst, src, bytes);
 }
 
@@ -88,32 +75,20 @@ void host_reload(Backend *b, void *dst, const void *host, size_t bytes) {
     host_copy(b, dst, host, bytes);
 }
 
-void host_settle(Backend *b) {
-    (void)b;
-}
+void host_settle(Backend *b) {}
 
 bool host_replay(Backend *b, uint64_t key) {
-    (void)b;
-    (void)key;
     return false;
 }
 
-void host_record(Backend *b, uint64_t key) {
-    (void)b;
-    (void)key;
-}
+void host_record(Backend *b, uint64_t key) {}
 
-void host_record_end(Backend *b) {
-    (void)b;
-}
+void host_record_end(Backend *b) {}
 
-void host_forget(Backend *b) {
-    (void)b;
-}
+void host_forget(Backend *b) {}
 
 int host_connect(Backend *b, Group *g, double seconds, Err *err) {
     (void)seconds; // the group is there
-    (void)err;
     CHECK(!b->group, "connected twice");
     b->group = g;
     return 0;
@@ -123,13 +98,9 @@ void host_all_reduce(Backend *b, int64_t *data, int64_t n) {
     if (b->group && !b->fault.kind) group_sum(b->group, data, n, &b->fault);
 }
 
-void host_describe(Backend *b, StrBuf *out) {
-    (void)b;
-    (void)out;
-}
+void host_describe(Backend *b, StrBuf *out) {}
 
 void host_choices_get(Backend *b, StrBuf *json) {
-    (void)b;
     str_puts(json, "{}");
 }
 
@@ -139,18 +110,10 @@ int host_choices_set(Backend *b, const char *json, Err *err) {
 }
 
 size_t host_weight_bytes(Backend *b, const Weight *w, bool fp8) {
-    (void)b;
-    (void)w;
-    (void)fp8;
     return 0;
 }
 
-void host_weight_place(Backend *b, Weight *w, bool fp8, void *memory) {
-    (void)b;
-    (void)w;
-    (void)fp8;
-    (void)memory;
-}
+void host_weight_place(Backend *b, Weight *w, bool fp8, void *memory) {}
 
 // ---- weights ----
 

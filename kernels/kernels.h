@@ -230,18 +230,22 @@ typedef struct Adamw {
     int64_t n_segments;
 } Adamw;
 
+// What computes attention on a device: the own kernels, a library wherever it can, or the faster of both for each
+// shape.
+typedef enum { ATTENTION_FASTER, ATTENTION_OWN, ATTENTION_LIBRARY } AttentionKind;
+
 struct Backend {
     const Kernels *k;
     int threads;
-    DType activation;   // type of activations: F32; on a GPU also BF16 and F16
-    bool tf32, fp8;     // as it was opened (BackendOptions)
-    bool host_memory;   // device pointers are host pointers: weights stay in the maps of their files
-    char name[96];      // of the device, for people: "NVIDIA H100 80GB HBM3"; "" in host memory
-    char attention[64]; // by what a device computes it: "own kernels", "cudnn 9.19.0 where it is faster"; "" in host
-                        // memory
-    Group *group;       // in host memory: what all_reduce adds up over; NULL: alone
-    Err fault;          // in host memory: the first of all_reduce; ERR_NONE: none
-    void *state;        // the backend's own
+    DType activation;             // type of activations: F32; on a GPU also BF16 and F16
+    bool tf32, fp8;               // as it was opened (BackendOptions)
+    bool host_memory;             // device pointers are host pointers: weights stay in the maps of their files
+    char name[96];                // of the device, for people: "NVIDIA H100 80GB HBM3"; "" in host memory
+    AttentionKind attention_kind; // ATTENTION_OWN where no library computes it
+    char attention[64];           // on a device, for people: "own kernels", "cudnn 9.19.0 where it is faster"
+    Group *group;                 // in host memory: what all_reduce adds up over; NULL: alone
+    Err fault;                    // in host memory: the first of all_reduce; ERR_NONE: none
+    void *state;                  // the backend's own
 };
 
 // Memory of the device in bytes; all 0: not known here (host memory is the process's own affair).
@@ -451,9 +455,6 @@ struct Kernels {
     // p *= 1 - lr*wd; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p -= lr/(1-b1^t) * m / (sqrt(v)/sqrt(1-b2^t) + eps).
     void (*adamw)(Backend *b, float *p, float *m, float *v, const float *g, const Adamw *options);
 };
-
-// Of the kinds of attention that a device may have: the faster one of each shape, or one kind where it can.
-typedef enum { ATTENTION_FASTER, ATTENTION_OWN, ATTENTION_LIBRARY } AttentionKind;
 
 typedef struct BackendOptions {
     const char *device;      // "cpu" (fast), "ref" (naive, for tests and doctor), "cuda" or "cuda:1"

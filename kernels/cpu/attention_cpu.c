@@ -131,7 +131,7 @@ static void attend(const AttentionCall *a, Item item, float *scores) {
 
 void CPU_FN(attention_forward)(Backend *b, const AttentionCall *c) {
     const AttentionShape *s = c->shape;
-    check_attention(c, false);
+    host_check_attention(c, false);
     int64_t items = 0;
     for (int64_t sample = 0; sample < s->samples; sample++) items += items_of_sample(s, sample);
 #pragma omp parallel num_threads(b->threads)
@@ -259,7 +259,7 @@ static void spawn_sample(const Backward *a, int64_t sample) {
 
 void CPU_FN(attention_backward)(Backend *b, const AttentionCall *c) {
     const AttentionShape *s = c->shape;
-    check_attention(c, true);
+    host_check_attention(c, true);
     Backward a = {c, s, c->ws, (float *)c->ws + b->threads * 2 * BLOCK_Q * BACKWARD_K};
 #pragma omp parallel num_threads(b->threads)
     {

@@ -57,21 +57,9 @@ struct Tanh {
 
 #define DISPATCH_GLU(kind, F, ...)                                                                                     \
     switch (kind) {                                                                                                    \
-    case GLU_SILU: {                                                                                                   \
-        using F = Silu;                                                                                                \
-        __VA_ARGS__;                                                                                                   \
-        break;                                                                                                         \
-    }                                                                                                                  \
-    case GLU_GELU_TANH: {                                                                                              \
-        using F = GeluTanh;                                                                                            \
-        __VA_ARGS__;                                                                                                   \
-        break;                                                                                                         \
-    }                                                                                                                  \
-    case GLU_GELU: {                                                                                                   \
-        using F = Gelu;                                                                                                \
-        __VA_ARGS__;                                                                                                   \
-        break;                                                                                                         \
-    }                                                                                                                  \
+        DISPATCH_CASE(GLU_SILU, Silu, F, __VA_ARGS__)                                                                  \
+        DISPATCH_CASE(GLU_GELU_TANH, GeluTanh, F, __VA_ARGS__)                                                         \
+        DISPATCH_CASE(GLU_GELU, Gelu, F, __VA_ARGS__)                                                                  \
     }
 
 template <class F, class T, int N>
@@ -131,31 +119,11 @@ void cuda_glu_backward(Backend *b, Mat dgate, Mat dup, Mat dout, Mat gate, Mat u
 
 #define DISPATCH_ACTIVATION(kind, F, ...)                                                                              \
     switch (kind) {                                                                                                    \
-    case ACTIVATION_GELU_TANH: {                                                                                       \
-        using F = GeluTanh;                                                                                            \
-        __VA_ARGS__;                                                                                                   \
-        break;                                                                                                         \
-    }                                                                                                                  \
-    case ACTIVATION_GELU: {                                                                                            \
-        using F = Gelu;                                                                                                \
-        __VA_ARGS__;                                                                                                   \
-        break;                                                                                                         \
-    }                                                                                                                  \
-    case ACTIVATION_SILU: {                                                                                            \
-        using F = Silu;                                                                                                \
-        __VA_ARGS__;                                                                                                   \
-        break;                                                                                                         \
-    }                                                                                                                  \
-    case ACTIVATION_RELU: {                                                                                            \
-        using F = Relu;                                                                                                \
-        __VA_ARGS__;                                                                                                   \
-        break;                                                                                                         \
-    }                                                                                                                  \
-    case ACTIVATION_TANH: {                                                                                            \
-        using F = Tanh;                                                                                                \
-        __VA_ARGS__;                                                                                                   \
-        break;                                                                                                         \
-    }                                                                                                                  \
+        DISPATCH_CASE(ACTIVATION_GELU_TANH, GeluTanh, F, __VA_ARGS__)                                                  \
+        DISPATCH_CASE(ACTIVATION_GELU, Gelu, F, __VA_ARGS__)                                                           \
+        DISPATCH_CASE(ACTIVATION_SILU, Silu, F, __VA_ARGS__)                                                           \
+        DISPATCH_CASE(ACTIVATION_RELU, Relu, F, __VA_ARGS__)                                                           \
+        DISPATCH_CASE(ACTIVATION_TANH, Tanh, F, __VA_ARGS__)                                                           \
     }
 
 template <class F, class T, int N>

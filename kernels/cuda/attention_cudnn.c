@@ -33,17 +33,20 @@ int cuda_attention_open(Backend *b, Err *err) {
     cuda_check(b, cudaEventCreate(&a->start), "making an event");
     cuda_check(b, cudaEventCreate(&a->stop), "making an event");
     int generation = s->capability / 10;
+    AttentionKind wanted = b->attention_kind;
+    b->attention_kind = ATTENTION_OWN;
     snprintf(b->attention, sizeof b->attention, "own kernels");
     bool can = b->activation != DTYPE_F32 && (generation == 9 || generation == 10);
-    if (!can || s->attention_kind == ATTENTION_OWN) return 0;
+    if (!can || wanted == ATTENTION_OWN) return 0;
     Err absent; // cuDNN is not needed: a library that is there and does not open is not used either
     a->library = cuda_cudnn_library(&absent);
     char version[32] = "";
     if (a->library && a->library->open(&a->cudnn, version, sizeof version, &absent)) a->library = NULL;
     if (!a->library) return 0;
     snprintf(a->name, sizeof a->name, "cudnn %s", version);
-    bool always = s->attention_kind == ATTENTION_LIBRARY;
-    snprintf(b->attention, sizeof b->attention, "%.40s where it %s", a->name, always ? "can" : "is faster");
+    b->attention_kind = wanted;
+    snprintf(b->attention, sizeof b->attention, "%.40s where it %s", a->name,
+             wanted == ATTENTION_LIBRARY ? "can" : "is faster");
     (void)err;
     return 0;
 }
@@ -216,7 +219,7 @@ static void choose(Backend *b, Plan *p, const AttentionCall *c) {
         p->fast = !strcmp(known, a->name); // another cuDNN's was refused (cuda_choices_set)
         return;
     }
-    p->fast = state->attention_kind == ATTENTION_LIBRARY || state->emulated; // whose time tells nothing
+    p->fast = b->attention_kind == ATTENTION_LIBRARY || state->emulated; // whose time tells nothing
     if (!p->fast && cuda_choices_by_speed(b)) p->fast = time_kind(b, p, c, true) < time_kind(b, p, c, false);
     cuda_choice_set(b, key, p->fast ? a->name : "own");
 }

@@ -40,11 +40,10 @@ typedef struct CudaState {
     CudaScratch scratch; // first: sizes.c looks here
     const Kernels *host; // the CPU's table, for the two slots that work in host memory on every backend
     int device;
-    char name[128];      // "NVIDIA H100 80GB HBM3"
-    int capability;      // 90 for 9.0
-    int processors;      // streaming multiprocessors
-    size_t shared_bytes; // shared memory that a block may ask for
-    AttentionKind attention_kind;
+    char name[128];           // "NVIDIA H100 80GB HBM3"
+    int capability;           // 90 for 9.0
+    int processors;           // streaming multiprocessors
+    size_t shared_bytes;      // shared memory that a block may ask for
     bool emulated;            // no GPU: the tests' device
     bool recording;           // between record and record_end
     uint64_t epoch;           // grows at record, record_end and replay: an event of one epoch means nothing in another

@@ -166,7 +166,6 @@ int lorac_cuda_open(Backend *b, const BackendOptions *o, const Kernels *host, Er
     CudaState *s = mem_calloc(1, sizeof *s);
     s->device = index;
     s->host = host;
-    s->attention_kind = o->attention;
     if (take_properties(s, o, err)) {
         mem_free(s);
         return -1;
@@ -176,6 +175,7 @@ int lorac_cuda_open(Backend *b, const BackendOptions *o, const Kernels *host, Er
     b->host_memory = false;
     b->tf32 = o->tf32;
     b->fp8 = o->fp8;
+    b->attention_kind = o->attention;
     snprintf(b->name, sizeof b->name, "%.*s", (int)sizeof b->name - 1, s->name);
     b->state = s;
     open_streams(b);

@@ -21,24 +21,18 @@ enum { WARP = 32 };
 #define RUN(b, kernel, grid, block, shared, ...) RUN_ON(b, cuda_stream(b), kernel, grid, block, shared, __VA_ARGS__)
 
 // DISPATCH(dtype, T, statement): the statement with T as float, __half or __nv_bfloat16.
+#define DISPATCH_CASE(dtype, Type, T, ...)                                                                             \
+    case dtype: {                                                                                                      \
+        using T = Type;                                                                                                \
+        __VA_ARGS__;                                                                                                   \
+        break;                                                                                                         \
+    }
 #define DISPATCH(dtype, T, ...)                                                                                        \
     do {                                                                                                               \
         switch (dtype) {                                                                                               \
-        case DTYPE_F32: {                                                                                              \
-            using T = float;                                                                                           \
-            __VA_ARGS__;                                                                                               \
-            break;                                                                                                     \
-        }                                                                                                              \
-        case DTYPE_F16: {                                                                                              \
-            using T = __half;                                                                                          \
-            __VA_ARGS__;                                                                                               \
-            break;                                                                                                     \
-        }                                                                                                              \
-        case DTYPE_BF16: {                                                                                             \
-            using T = __nv_bfloat16;                                                                                   \
-            __VA_ARGS__;                                                                                               \
-            break;                                                                                                     \
-        }                                                                                                              \
+            DISPATCH_CASE(DTYPE_F32, float, T, __VA_ARGS__)                                                            \
+            DISPATCH_CASE(DTYPE_F16, __half, T, __VA_ARGS__)                                                           \
+            DISPATCH_CASE(DTYPE_BF16, __nv_bfloat16, T, __VA_ARGS__)                                                   \
         default:                                                                                                       \
             CHECK(false, "type %d of activations", (int)(dtype));                                                      \
         }                                                                                                              \

@@ -42,21 +42,15 @@ static void planned_free(Backend *b, void *p, size_t bytes) {
     if (p) planned_state(b)->used -= cuda_align(bytes);
 }
 
-static void planned_upload(Backend *b, void *dst, const void *host, size_t bytes) {
-    (void)b, (void)dst, (void)host, (void)bytes;
-}
+static void planned_upload(Backend *b, void *dst, const void *host, size_t bytes) {}
 
 static void planned_download(Backend *b, void *host, const void *src, size_t bytes) {
-    (void)b, (void)src;
     memset(host, 0, bytes);
 }
 
-static void planned_zero(Backend *b, void *dst, size_t bytes) {
-    (void)b, (void)dst, (void)bytes;
-}
+static void planned_zero(Backend *b, void *dst, size_t bytes) {}
 
 static size_t planned_attention_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward) {
-    (void)b, (void)k;
     return backward ? cuda_attention_delta_bytes(s, q) : 0;
 }
 

@@ -45,7 +45,6 @@ static ActivationFunction *const activation_functions[] = {[ACTIVATION_GELU_TANH
                                                            [ACTIVATION_TANH] = tangens};
 
 void ref_glu_forward(Backend *b, Mat out, Mat gate, Mat up, GluKind kind) {
-    (void)b;
     CHECK_SHAPE(out, gate.rows, gate.cols);
     CHECK_SHAPE(up, gate.rows, gate.cols);
     const float *g = gate.data, *u = up.data;
@@ -54,7 +53,6 @@ void ref_glu_forward(Backend *b, Mat out, Mat gate, Mat up, GluKind kind) {
 }
 
 void ref_glu_backward(Backend *b, Mat dgate, Mat dup, Mat dout, Mat gate, Mat up, GluKind kind) {
-    (void)b;
     CHECK_SHAPE(dgate, gate.rows, gate.cols);
     CHECK_SHAPE(dup, gate.rows, gate.cols);
     CHECK_SHAPE(dout, gate.rows, gate.cols);
@@ -69,14 +67,12 @@ void ref_glu_backward(Backend *b, Mat dgate, Mat dup, Mat dout, Mat gate, Mat up
 }
 
 void ref_activation_forward(Backend *b, Mat out, Mat x, ActivationKind kind) {
-    (void)b;
     CHECK_SHAPE(out, x.rows, x.cols);
     for (int64_t i = 0; i < x.rows * x.cols; i++)
         ((float *)out.data)[i] = (float)activation_functions[kind](((float *)x.data)[i]).y;
 }
 
 void ref_activation_backward(Backend *b, Mat dx, Mat dout, Mat x, ActivationKind kind) {
-    (void)b;
     CHECK_SHAPE(dx, x.rows, x.cols);
     CHECK_SHAPE(dout, x.rows, x.cols);
     for (int64_t i = 0; i < x.rows * x.cols; i++) {
@@ -86,7 +82,6 @@ void ref_activation_backward(Backend *b, Mat dx, Mat dout, Mat x, ActivationKind
 }
 
 void ref_softcap(Backend *b, Mat x, float cap) {
-    (void)b;
     CHECK_SHAPE(x, x.rows, x.cols);
     float *v = x.data;
     for (int64_t i = 0; i < x.rows * x.cols; i++) v[i] = (float)(cap * tanh((double)v[i] / (double)cap));

@@ -29,7 +29,6 @@ static double score(const AttentionCall *c, Query i, int64_t key) {
 
 // Forward sums one output row of one head in double, backward all of dq, dk and dv.
 size_t ref_attention_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward) {
-    (void)b;
     int64_t rows = backward ? q.rows * s->heads + 2 * k.rows * s->kv_heads : 1;
     return (size_t)(rows * s->head_size) * sizeof(double);
 }
@@ -56,9 +55,8 @@ static void attend(const AttentionCall *c, Query i, double *y) {
 }
 
 void ref_attention_forward(Backend *b, const AttentionCall *c) {
-    (void)b;
     const AttentionShape *s = c->shape;
-    check_attention(c, false);
+    host_check_attention(c, false);
     for (int64_t sample = 0; sample < s->samples; sample++)
         for (int64_t row = s->q_start[sample]; row < s->q_start[sample + 1]; row++)
             for (int64_t head = 0; head < s->heads; head++) attend(c, query_at(s, sample, row, head), c->ws);
@@ -94,7 +92,7 @@ static void store(Mat dst, const double *sum) {
 
 void ref_attention_backward(Backend *b, const AttentionCall *c) {
     const AttentionShape *s = c->shape;
-    check_attention(c, true);
+    host_check_attention(c, true);
     host_zero(b, c->ws, ref_attention_workspace(b, s, c->q, c->k, true));
     double *dq = c->ws, *dk = dq + c->q.rows * c->q.cols, *dv = dk + c->k.rows * c->k.cols;
     Sums g = {dq, dk, dv};

@@ -6,9 +6,6 @@
 
 // One row of logits, dx of one position in double, one expanded row of W.
 size_t ref_head_loss_workspace(Backend *b, const Weight *w, const HeadLoss *h, int64_t m) {
-    (void)b;
-    (void)h;
-    (void)m;
     return (size_t)w->rows * sizeof(double) + 2 * (size_t)w->cols * sizeof(double);
 }
 
@@ -63,7 +60,6 @@ static void head_backward(float *dx, double *logits, double lse, int32_t target,
 }
 
 void ref_head_loss(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight *w, const HeadLoss *h, void *ws) {
-    (void)b;
     CHECK_SHAPE(x, x.rows, w->cols);
     if (dx.data) CHECK_SHAPE(dx, x.rows, w->cols);
     double *logits = ws;
@@ -79,7 +75,6 @@ void ref_head_loss(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight *
 
 // The logits of all rows, turned into their gradients.
 size_t ref_class_loss_workspace(Backend *b, const ClassHead *h, int64_t m) {
-    (void)b;
     return (size_t)(m * h->classes) * sizeof(double);
 }
 
@@ -98,7 +93,6 @@ static void classify(HeadResult *result, double *logits, const float *x, int64_t
 
 // With d [M, N] the gradient of the logits:  dx = d W,  dW += d^T x,  dbias += column sums of d.
 void ref_class_loss(Backend *b, HeadResult *result, Mat dx, Mat x, const ClassHead *h, void *ws) {
-    (void)b;
     CHECK_SHAPE(x, x.rows, x.cols);
     if (dx.data) CHECK_SHAPE(dx, x.rows, x.cols);
     int64_t n = h->classes, cols = x.cols;

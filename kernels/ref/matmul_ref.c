@@ -9,7 +9,6 @@ void ref_weight_row(float *dst, const Weight *w, int64_t row) {
 }
 
 bool ref_weight_finite(Backend *b, const Weight *w) {
-    (void)b;
     for (int64_t n = 0; n < w->rows; n++) {
         WeightRow r = weight_row(w, n);
         const DTypeInfo *info = dtype_info(r.segment->dtype);
@@ -24,19 +23,16 @@ bool ref_weight_finite(Backend *b, const Weight *w) {
 }
 
 void ref_expand(Backend *b, Mat dst, const Weight *w, int64_t row) {
-    (void)b;
     CHECK_SHAPE(dst, dst.rows, w->cols);
     for (int64_t n = 0; n < dst.rows; n++) ref_weight_row(f32_row(dst, n), w, row + n);
 }
 
 // Forward keeps one expanded row; backward also sums dx in double, after that row.
 size_t ref_linear_workspace(Backend *b, const Weight *w, int64_t t) {
-    (void)b;
     return (size_t)w->cols * sizeof(double) + (size_t)(t * w->cols) * sizeof(double);
 }
 
 void ref_linear_forward(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, void *ws) {
-    (void)b;
     CHECK_SHAPE(x, x.rows, w->cols);
     CHECK_SHAPE(out, x.rows, w->rows);
     if (residual.data) CHECK_SHAPE(residual, x.rows, w->rows);
@@ -52,7 +48,6 @@ void ref_linear_forward(Backend *b, Mat out, Mat x, const Weight *w, Mat residua
 }
 
 void ref_linear_backward(Backend *b, Mat dx, Mat dout, const Weight *w, bool accumulate, void *ws) {
-    (void)b;
     CHECK_SHAPE(dout, dout.rows, w->rows);
     CHECK_SHAPE(dx, dout.rows, w->cols);
     float *row = ws;
@@ -104,14 +99,10 @@ static double drop_factor(const Lora *l, int64_t t, int64_t k) {
 
 // Backward keeps dxa [T, R] in double.
 size_t ref_lora_workspace(Backend *b, const Lora *l, int64_t t, int64_t k) {
-    (void)b;
-    (void)k;
     return (size_t)(t * l->rank) * sizeof(double);
 }
 
 void ref_lora_forward(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws) {
-    (void)b;
-    (void)ws;
     CHECK_SHAPE(xa, x.rows, l->rank);
     CHECK_SHAPE(y, x.rows, y.cols);
     CHECK(l->row_offset >= 0 && l->row_offset + l->rows <= y.cols);
@@ -165,7 +156,6 @@ static void lora_backward_dx(const double *dxa, Mat dx, const Lora *l) {
 }
 
 void ref_lora_backward(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws) {
-    (void)b;
     CHECK_SHAPE(xa, x.rows, l->rank);
     CHECK_SHAPE(dy, x.rows, dy.cols);
     CHECK(l->row_offset >= 0 && l->row_offset + l->rows <= dy.cols);

@@ -60,7 +60,6 @@ static double chosen_sum(Softmax s, const float *logits, const MoePlan *p, int64
 }
 
 void ref_moe_route_forward(Backend *b, Mat weights, const MoePlan *plan, Mat logits, bool renormalise) {
-    (void)b;
     check_plan(plan);
     CHECK_SHAPE(logits, plan->tokens, plan->experts);
     CHECK_SHAPE(weights, plan->tokens, plan->used);
@@ -79,7 +78,6 @@ void ref_moe_route_forward(Backend *b, Mat weights, const MoePlan *plan, Mat log
 // With w_j = p_j / S:  d(w_j)/d(x_e) = w_j ([e is j] - p_e) without renormalisation (S = 1 there), and
 // w_j ([e is j] - [e chosen] p_e / S) with it.
 void ref_moe_route_backward(Backend *b, Mat dlogits, Mat dweights, Mat logits, const MoePlan *plan, bool renormalise) {
-    (void)b;
     check_plan(plan);
     CHECK_SHAPE(logits, plan->tokens, plan->experts);
     CHECK_SHAPE(dlogits, plan->tokens, plan->experts);
@@ -102,7 +100,6 @@ void ref_moe_route_backward(Backend *b, Mat dlogits, Mat dweights, Mat logits, c
 }
 
 void ref_moe_gather(Backend *b, Mat out, Mat x, const MoePlan *plan) {
-    (void)b;
     CHECK_SHAPE(x, plan->tokens, x.cols);
     CHECK_SHAPE(out, plan->tokens * plan->used, x.cols);
     for (int64_t i = 0; i < out.rows; i++)
@@ -110,7 +107,6 @@ void ref_moe_gather(Backend *b, Mat out, Mat x, const MoePlan *plan) {
 }
 
 void ref_moe_combine(Backend *b, Mat out, Mat x, Mat residual, const MoePlan *plan) {
-    (void)b;
     CHECK_SHAPE(out, plan->tokens, out.cols);
     CHECK_SHAPE(x, plan->tokens * plan->used, out.cols);
     if (residual.data) CHECK_SHAPE(residual, plan->tokens, out.cols);
@@ -123,7 +119,6 @@ void ref_moe_combine(Backend *b, Mat out, Mat x, Mat residual, const MoePlan *pl
 }
 
 void ref_moe_scale_forward(Backend *b, Mat x, Mat weights, const MoePlan *plan) {
-    (void)b;
     CHECK_SHAPE(weights, plan->tokens, plan->used);
     CHECK_SHAPE(x, plan->tokens * plan->used, x.cols);
     for (int64_t i = 0; i < x.rows; i++)
@@ -131,7 +126,6 @@ void ref_moe_scale_forward(Backend *b, Mat x, Mat weights, const MoePlan *plan) 
 }
 
 void ref_moe_scale_backward(Backend *b, Mat dx, Mat dweights, Mat x, Mat weights, const MoePlan *plan) {
-    (void)b;
     CHECK_SHAPE(weights, plan->tokens, plan->used);
     CHECK_SHAPE(dweights, plan->tokens, plan->used);
     CHECK_SHAPE(x, plan->tokens * plan->used, x.cols);

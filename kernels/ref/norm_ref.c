@@ -4,7 +4,6 @@
 #include <math.h>
 
 void ref_rmsnorm_forward(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, float eps) {
-    (void)b;
     CHECK_GROUPS(out, rstd, x);
     int64_t group = x.cols / rstd.cols;
     x = host_groups(x, group), out = host_groups(out, group), rstd = host_groups(rstd, 1);
@@ -18,7 +17,6 @@ void ref_rmsnorm_forward(Backend *b, Mat out, Mat rstd, Mat x, const float *weig
 
 // With n = x r and g = dout w:  d(x_c r)/dx_j = r (delta_cj - n_c n_j / C),  so  dx = r (g - n mean(g n)).
 void ref_rmsnorm_backward(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, bool accumulate) {
-    (void)b;
     CHECK_GROUPS(dx, rstd, x);
     int64_t group = x.cols / rstd.cols;
     CHECK_SHAPE(dout, x.rows, x.cols);
@@ -37,7 +35,6 @@ void ref_rmsnorm_backward(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const f
 }
 
 void ref_layernorm_forward(Backend *b, Mat out, Mat stats, Mat x, const float *weight, const float *bias, float eps) {
-    (void)b;
     CHECK_SHAPE(out, x.rows, x.cols);
     CHECK_SHAPE(stats, x.rows, 2);
     for (int64_t t = 0; t < x.rows; t++) {
@@ -55,7 +52,6 @@ void ref_layernorm_forward(Backend *b, Mat out, Mat stats, Mat x, const float *w
 // With n = (x - mean) r and g = dout w:  dn_c/dx_j = r (delta_cj - 1/C - n_c n_j / C),  so
 // dx = r (g - mean(g) - n mean(g n)).
 void ref_layernorm_backward(Backend *b, Mat dx, Mat dout, Mat x, Mat stats, const float *weight, bool accumulate) {
-    (void)b;
     CHECK_SHAPE(dx, x.rows, x.cols);
     CHECK_SHAPE(dout, x.rows, x.cols);
     CHECK_SHAPE(stats, x.rows, 2);

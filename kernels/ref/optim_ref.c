@@ -4,7 +4,6 @@
 #include <math.h>
 
 void ref_tally(Backend *b, HeadTally *t, const HeadResult *r) {
-    (void)b;
     if (fabs(r->loss) < HEAD_TALLY_LIMIT)
         head_tally_add(t, r, llrint(r->loss * 0x1p32));
     else
@@ -12,7 +11,6 @@ void ref_tally(Backend *b, HeadTally *t, const HeadResult *r) {
 }
 
 void ref_fixed_add(Backend *b, int64_t *acc, const float *g, int64_t n, float limit, float unscale, int64_t *bad) {
-    (void)b;
     for (int64_t i = 0; i < n; i++) {
         if (fabsf(g[i] * unscale) < limit)
             acc[i] += llrint((double)(g[i] * unscale) * 0x1p44);
@@ -22,17 +20,14 @@ void ref_fixed_add(Backend *b, int64_t *acc, const float *g, int64_t n, float li
 }
 
 void ref_fixed_to_f32(Backend *b, float *g, const int64_t *acc, int64_t n) {
-    (void)b;
     for (int64_t i = 0; i < n; i++) g[i] = (float)acc[i] * 0x1p-44f;
 }
 
 void ref_sqnorm(Backend *b, double *out, const float *g, int64_t n) {
-    (void)b;
     *out = ref_dot(g, g, n);
 }
 
 void ref_adamw(Backend *b, float *p, float *m, float *v, const float *g, const Adamw *o) {
-    (void)b;
     float clip = adamw_clip(o);
     if (isnan(clip)) return;
     double b1 = o->beta1, b2 = o->beta2;

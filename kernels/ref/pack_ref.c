@@ -70,7 +70,6 @@ static bool pack_elements(uint8_t *dst, const float *x, int64_t n, DType type) {
 }
 
 bool ref_pack(Backend *b, void *dst, float *row_scale, Mat src, DType type) {
-    (void)b;
     CHECK_SHAPE(src, src.rows, src.cols);
     size_t row_bytes = host_packed_row(type, row_scale, src.cols);
     bool ok = true;

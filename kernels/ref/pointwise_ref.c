@@ -14,7 +14,6 @@ static float weight_element(const Weight *w, int64_t row, int64_t c) {
 }
 
 void ref_embed_forward(Backend *b, Mat out, const Weight *w, const int32_t *ids, float scale, bool accumulate) {
-    (void)b;
     CHECK_SHAPE(out, out.rows, w->cols);
     for (int64_t t = 0; t < out.rows; t++)
         for (int64_t c = 0; c < out.cols; c++) {
@@ -24,7 +23,6 @@ void ref_embed_forward(Backend *b, Mat out, const Weight *w, const int32_t *ids,
 }
 
 void ref_neftune(Backend *b, Mat x, const float *magnitude, float alpha, const TokenKeys *keys) {
-    (void)b;
     CHECK_SHAPE(x, x.rows, x.cols);
     for (int64_t t = 0; t < x.rows; t++)
         for (int64_t c = 0; c < x.cols; c++) {
@@ -36,7 +34,6 @@ void ref_neftune(Backend *b, Mat x, const float *magnitude, float alpha, const T
 
 void ref_rope(Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated,
               bool inverse) {
-    (void)b;
     CHECK_SHAPE(x, x.rows, x.cols);
     check_rope(x, head_size, rotated);
     int64_t half = rotated / 2;
@@ -54,7 +51,6 @@ void ref_rope(Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64
 }
 
 void ref_gather_rows_forward(Backend *b, Mat out, Mat x, const int32_t *index) {
-    (void)b;
     CHECK_SHAPE(out, out.rows, x.cols);
     for (int64_t i = 0; i < out.rows; i++)
         memcpy(f32_row(out, i), f32_row(x, index[i]), (size_t)x.cols * sizeof(float));
@@ -68,19 +64,16 @@ void ref_gather_rows_backward(Backend *b, Mat dx, Mat dout, const int32_t *index
 }
 
 void ref_scatter_rows(Backend *b, Mat dst, Mat x, const int32_t *index) {
-    (void)b;
     CHECK_SHAPE(dst, dst.rows, x.cols);
     for (int64_t i = 0; i < x.rows; i++) memcpy(f32_row(dst, index[i]), f32_row(x, i), (size_t)x.cols * sizeof(float));
 }
 
 void ref_add(Backend *b, Mat dst, Mat src) {
-    (void)b;
     CHECK_SHAPE(dst, src.rows, src.cols);
     for (int64_t i = 0; i < src.rows * src.cols; i++) ((float *)dst.data)[i] += ((const float *)src.data)[i];
 }
 
 void ref_argmax(Backend *b, int32_t *out, Mat logits) {
-    (void)b;
     CHECK_SHAPE(logits, logits.rows, logits.cols);
     for (int64_t m = 0; m < logits.rows; m++) {
         const float *row = f32_row(logits, m);

@@ -83,12 +83,12 @@ static void make_row(Row *row, const Options *o, int64_t vocab) {
 }
 
 static void print_profile(const Tape *t, int repeats) {
-    const TapeProfile *p;
-    int n = tape_profile_get(t, &p);
+    const TapeProfile *p = tape_profile(t);
     printf("%-12s %10s %10s %6s\n", "op", "forward", "backward", "calls");
-    for (int i = 0; i < n; i++)
-        printf("%-12s %7.1f ms %7.1f ms %6lld\n", p[i].op, 1e3 * p[i].forward_seconds / repeats,
-               1e3 * p[i].backward_seconds / repeats, (long long)(p[i].calls / repeats));
+    for (int i = 0; i < N_TAPE_OPS; i++)
+        if (p[i].calls)
+            printf("%-12s %7.1f ms %7.1f ms %6lld\n", tape_op_name(i), 1e3 * p[i].forward_seconds / repeats,
+                   1e3 * p[i].backward_seconds / repeats, (long long)(p[i].calls / repeats));
 }
 
 typedef struct Step {
@@ -137,14 +137,17 @@ static double run_step(const Step *s) {
 }
 
 static void print_json(const Step *s, double seconds, int repeats) {
-    const TapeProfile *p;
-    int n = tape_profile_get(s->t, &p);
+    const TapeProfile *p = tape_profile(s->t);
+    const char *separator = "";
     printf("{\"milliseconds\": %.3f, \"tokens_per_second\": %.0f, \"arena_mb\": %.1f, \"ops\": {", 1e3 * seconds,
            (double)s->row.tokens / seconds, (double)s->bytes / 1e6);
-    for (int i = 0; i < n; i++)
-        printf("%s\"%s\": {\"forward_ms\": %.3f, \"backward_ms\": %.3f, \"calls\": %lld}", i ? ", " : "", p[i].op,
+    for (int i = 0; i < N_TAPE_OPS; i++) {
+        if (!p[i].calls) continue;
+        printf("%s\"%s\": {\"forward_ms\": %.3f, \"backward_ms\": %.3f, \"calls\": %lld}", separator, tape_op_name(i),
                1e3 * p[i].forward_seconds / repeats, 1e3 * p[i].backward_seconds / repeats,
                (long long)(p[i].calls / repeats));
+        separator = ", ";
+    }
     printf("}}\n");
 }
 
@@ -170,7 +173,7 @@ int main(int argc, char **argv) {
     run_step(&s); // warm-up
     double best = 1e30;
     for (int i = 0; i < o.repeats; i++) best = fmin(best, run_step(&s));
-    tape_profile(s.t, true);
+    tape_profile_start(s.t);
     for (int i = 0; i < o.repeats; i++) run_step(&s);
     if (s.b->k->status(s.b, &err)) fail(&err);
     if (o.json)

@@ -118,7 +118,7 @@ static int check_device(const char *device, const char *dtype, const char *only,
     Backend *b;
     if (device_words_open(&b, &(DeviceWords){device, dtype}, err)) return -1;
     print_device(b);
-    bool library = starts_with(b->attention, "cudnn");
+    bool library = b->attention_kind != ATTENTION_OWN;
     if (library) {
         backend_close(b);
         if (run_device_open_gpu(&b, device, (DtypeWord)words_index(ENUM_WORDS(DTYPE_WORDS), dtype), ATTENTION_OWN, err))

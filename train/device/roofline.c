@@ -1,7 +1,6 @@
 #include "roofline.h"
 
 #include <math.h>
-#include <string.h>
 
 // Shares of the data sheet that libraries reach on an H100: cuBLASLt about 700 of 989 TFLOP/s at the shapes of layers,
 // cuDNN's attention 484 forward and 370 backward at 2048 tokens, 3.0 of 3.35 TB/s.
@@ -52,9 +51,9 @@ Roof roof_of_cpu(Backend *b) {
 
 // What attention computes grows with the keys that a query sees: the tape takes all samples as equally long.
 static double op_seconds(const Roof *r, const TapeCost *c, double keys, double tape_keys) {
-    bool attends = strcmp(c->op, "attention") == 0;
+    bool attends = c->op == TAPE_OP_ATTENTION;
     double flops = attends ? c->flops * keys / tape_keys : c->flops;
-    double rate = attends ? r->attention : strcmp(c->op, "head_loss") == 0 ? r->head : r->products;
+    double rate = attends ? r->attention : c->op == TAPE_OP_HEAD_LOSS ? r->head : r->products;
     return fmax(fmax(flops / rate, c->bytes / r->bandwidth), r->launch);
 }
 
@@ -62,7 +61,7 @@ double roofline_seconds(const Roof *r, const Tape *t, double keys, double tape_k
     double ops = 0, moved = 0; // beside each other
     for (int64_t i = 0; i < tape_stats(t).instructions; i++) {
         TapeCost c = tape_cost(t, i);
-        if (strcmp(c.op, "offload") == 0)
+        if (c.op == TAPE_OP_OFFLOAD)
             moved += c.bytes / r->host_bandwidth;
         else
             ops += op_seconds(r, &c, keys, tape_keys);

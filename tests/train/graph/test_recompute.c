@@ -51,7 +51,7 @@ typedef struct PassResult {
 static void add_costs(PassResult *p, const Tape *t) {
     for (int64_t i = 0; i < p->stats.instructions; i++) {
         TapeCost c = tape_cost(t, i);
-        *(strcmp(c.op, "attention") == 0 ? &p->attention_flops : &p->flops) += c.flops;
+        *(c.op == TAPE_OP_ATTENTION ? &p->attention_flops : &p->flops) += c.flops;
         p->bytes += c.bytes;
     }
 }
