@@ -3,15 +3,14 @@
 // Use:  tape_reset(t); x = op_embed(t, ...); ... op_head_loss(t, ...); bytes = tape_plan(t, TAPE_TRAIN);
 //       tape_run(t, arena);              // arena: at least `bytes`, 64-byte aligned device memory
 // Building records nodes and shapes only. Planning turns them into a list of instructions (forward nodes,
-// recomputations, backward nodes) and gives every buffer its place in the arena, so its size is known before anything
-// is computed. Running walks the instructions. A Tape keeps its memory between rows: after the first row nothing is
+// recomputations, backward nodes) and gives every buffer its place in the arena, so the size is known before anything
+// is computed. Running executes the instructions. A Tape keeps its memory between rows: after the first row nothing is
 // allocated.
 //
-// What is kept for backward: only tensors that a needed backward reads. Outputs of cheap ops (norms, glu, activation)
-// and of ops inside a checkpointed range are not kept but recomputed by re-running their node, bit-identically.
-// Gradients flow only along paths that end in a trainable parameter: a frozen weight has no gradient, nothing below the
-// first adapter is walked. Parameters' gradients are added ("+=") to the buffers named in their Lora; zero them per
-// row.
+// Kept for backward: only tensors that a needed backward reads. Outputs of cheap ops (norms, glu, activation) and of
+// ops inside a checkpointed range are recomputed instead, bit-identically. Gradients flow only along paths that end in
+// a trainable parameter: a frozen weight has no gradient, and backward stops at the first adapter. Parameters'
+// gradients are added ("+=") to the buffers of their Lora; zero them per row.
 #pragma once
 
 #include "kernels.h"
@@ -38,9 +37,9 @@ Tape *tape_new(Backend *b);
 void tape_free(Tape *t);
 void tape_reset(Tape *t);
 
-// ---- building: all pointers are borrowed until the next tape_reset ----
+// ---- building; all pointers are borrowed until the next tape_reset ----
 
-// Memory that lives outside the arena: KV caches, given activations. It has no gradient.
+// Memory outside the arena: KV caches, given activations. No gradient.
 Tensor *tape_external(Tape *t, Mat m);
 
 Tensor *op_embed(Tape *t, const Weight *w, const int32_t *ids, int64_t tokens, float scale); // [T, C]
@@ -53,8 +52,8 @@ Tensor *op_head_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps, int6
 Tensor *op_layernorm(Tape *t, Tensor *x, const float *weight, const float *bias, float eps); // [T, C]
 // x W^T + bias + residual (NULL: none), plus the LoRA pairs (n_loras may be 0). [T, N]
 Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const Lora *loras, int n_loras);
-// Columns [col, col + n) of x without memory of their own; for backends that take strides. All readers of x are such
-// views, and where x needs a gradient they are all of it, each column in one view.
+// A view of columns [col, col + n) of x, for backends with strides. All readers of x are such views; if x needs a
+// gradient, each column is in exactly one view.
 Tensor *op_columns(Tape *t, Tensor *x, int64_t col, int64_t n);
 // Over the first `rotated` dims of each head; in place.
 Tensor *op_rope(Tape *t, Tensor *x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated);
@@ -62,7 +61,7 @@ Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, const AttentionSh
 Tensor *op_glu(Tape *t, Tensor *gate, Tensor *up, GluKind kind);                             // [T, F]
 // [T, F]; x has no other reader.
 Tensor *op_activation(Tape *t, Tensor *x, ActivationKind kind);
-// a + b in b's memory: b has no other reader. For a residual behind a norm; cheapest when b was made last.
+// a + b in b's memory: b has no other reader. For a residual after a norm; cheapest if b was built last.
 Tensor *op_add(Tape *t, Tensor *a, Tensor *b);
 Tensor *op_gather_rows(Tape *t, Tensor *x, const int32_t *index, int64_t m); // [M, C]
 // cache[index[i]] = x[i]; returns the cache as a tensor that later ops read. No gradient.
@@ -88,8 +87,8 @@ void op_logits(Tape *t, Tensor *x, const Weight *w, Mat out, float softcap);
 void tape_checkpoint_begin(Tape *t);
 void tape_checkpoint_end(Tape *t);
 
-// What backward reads of x waits in host memory from its last reader in forward on, and comes back beside the backward
-// of what was built behind its readers. For the inputs of checkpointed ranges; the last one given stays where it is.
+// x is in host memory from its last reader in forward until backward needs it; both copies run concurrently with ops.
+// For the inputs of checkpointed ranges; the last of them stays on the device.
 void tape_offload(Tape *t, Tensor *x);
 
 int64_t tensor_rows(const Tensor *x);
@@ -102,16 +101,16 @@ typedef enum { TAPE_FORWARD, TAPE_TRAIN } TapeMode;
 size_t tape_plan(Tape *t, TapeMode mode);
 void tape_run(Tape *t, void *arena);
 
-// What the plan holds, for `plan`, --profile and tests.
+// Totals of the plan.
 typedef struct TapeStats {
-    size_t kept_bytes, temporary_bytes; // the two ends of the arena; their sum is tape_plan's result
-    size_t offloaded_bytes;             // in host memory, which the tape allocates itself when it runs
+    size_t kept_bytes, temporary_bytes; // the two parts of the arena; their sum is tape_plan's result
+    size_t offloaded_bytes;             // in host memory, which tape_run allocates
     int64_t nodes, instructions, recomputed;
     double forward_flops, recompute_flops, backward_flops; // 2 per multiply-add, matrix products only
 } TapeStats;
 TapeStats tape_stats(const Tape *t);
-// What one instruction of the plan takes, for estimates of time: multiply-adds count 2, those of attention as if all
-// samples were equally long; bytes: activations read and written, and parameters read, once each.
+// Cost of one instruction of the plan, for estimates of time. flops: 2 per multiply-add, attention as if all samples
+// had equal length; bytes: activations read and written and parameters read, once each.
 typedef struct TapeCost {
     TapeOp op;
     bool backward;

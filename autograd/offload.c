@@ -1,10 +1,10 @@
-// offload: tensors that wait for backward in host memory (tape_offload). It adds instructions to the plan:
+// offload: tensors in host memory between forward and backward (tape_offload). It adds instructions to the plan:
 //
-//   forward   ... last reader of x | settle: what left before is gone | offload x | next block ...
-//   backward  | settle: x is there | reload of the tensor before x | block of x ...
+//   forward   ... last reader of x | settle: the previous offload is done | offload x | next block ...
+//   backward  ... | settle: x is loaded | reload of the tensor before x | block of x ...
 //
-// so a tensor leaves beside the block that follows its own and comes back beside the block that is walked before its
-// own; two of them lie on the device at a time. The last one would be read again at once and stays.
+// so a tensor is offloaded during the block after its own, and reloaded during the block whose backward runs before its
+// own; at most two are on the device at a time. The last one would be reloaded at once and stays.
 #include "tape.h"
 
 static void emit_transfer(Tape *t, InstructionKind kind, Tensor *x) {
@@ -45,7 +45,7 @@ void offload_plan(Tape *t) {
     }
 }
 
-// The memory of the tensor that left last is free from here on.
+// The memory of the last offloaded tensor is free from here on.
 static void settle_leaving(Tape *t) {
     if (!t->leaving) return;
     buffer_touch(t, t->leaving->buffer);
@@ -82,7 +82,7 @@ void offload_arrive(Tape *t, Tensor *x) {
     if (next && next->buffer == NO_BUFFER && !next->arrived) reload(t, next);
 }
 
-// Grows alone: passes that were recorded know its address.
+// Only grows, as recorded passes hold its address.
 void offload_reserve(Tape *t) {
     const Kernels *k = t->backend->k;
     if (t->stats.offloaded_bytes <= t->host_bytes) return;

@@ -1,7 +1,6 @@
-// ops: the ops of the graph: embedding, linear with LoRA, rope, attention, rows. Norms and what works element by
-// element are in ops_pointwise.c, heads in ops_head.c. One op = its forward, its backward, its table row, its builder,
-// in the order of kernels.h. The functions only hand tensors to the backend's slots; the mathematics stands in
-// kernels.h.
+// ops: the ops of the graph: embedding, linear with LoRA, rope, attention, rows. ops_pointwise.c: norms and elementwise
+// ops; ops_moe.c: experts; ops_head.c: heads. One op = forward, backward, table row, builder, in the order of
+// kernels.h, which defines the mathematics: these functions pass tensors to the backend's slots.
 #include "tape.h"
 
 static void check_same_shape(const Tensor *a, const Tensor *b, const char *op) {
@@ -31,7 +30,7 @@ Tensor *op_embed(Tape *t, const Weight *w, const int32_t *ids, int64_t tokens, f
     return node_output(t, n, tokens, w->cols);
 }
 
-// ---- embed_add: the same for positions and token types, added to what is there ----
+// ---- embed_add: the same for positions and token types, added in place ----
 
 static void embed_add_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->embed_forward(x->backend, tensor_mat(n->out[0]), n->args.embed.w, n->args.embed.ids, 1, true);
@@ -48,7 +47,7 @@ Tensor *op_embed_add(Tape *t, Tensor *x, const Weight *w, const int32_t *ids) {
     return node_output(t, n, x->rows, x->cols);
 }
 
-// ---- neftune: noise on the embedding; nothing trainable lies below it ----
+// ---- neftune: noise on the embedding; no backward, nothing below it is trainable ----
 
 static void neftune_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->neftune(x->backend, tensor_mat(n->out[0]), n->args.neftune.magnitude, n->args.neftune.alpha,

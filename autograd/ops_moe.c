@@ -1,8 +1,8 @@
 // ops_moe: a feed-forward layer of routed experts. The order of use: route, gather, grouped_linear (gate and up), glu,
 // scale, grouped_linear (down), combine.
 //
-// A row is scaled by its weight before the last product and not behind it: the gradient of the weight then reads the
-// glu's output, which is cheap to recompute, and neither the last product nor its result is needed in backward.
+// A row is scaled by its weight before the last product, not after it: the gradient of the weight then reads the glu's
+// output, which is cheap to recompute, and backward needs neither the last product nor its result.
 #include "tape.h"
 
 // The plan is an input of every op but the first: integers in the elements of a tensor.

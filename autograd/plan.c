@@ -1,14 +1,14 @@
 // plan: turns the recorded nodes into instructions and gives every buffer its place.
 //
-//   instructions:  forward 0 .. n-1 | for each node that carries gradient, last to first: what must be recomputed,
-//   backward arena:         [ kept: grows in forward, read by backward ... | temporary: everything else, reused within
-//   a block ]
+//   instructions: forward 0 .. n-1 | for each node that carries a gradient, last to first: recomputations, backward
+//   arena:        [ kept: grows in forward, read by backward | temporary: everything else, reused within a block ]
 //
-// 1. keep_for_backward marks what backward reads and cannot be recomputed (or is the source of a recomputation).
+// 1. keep_for_backward marks tensors that backward reads and that cannot be recomputed or are needed to recompute
+// others.
 // 2. emit_* append instructions; every version of a tensor, gradient and workspace is a Buffer with a first and last
 // use.
-// 3. place_buffers walks the instructions once and asks the two regions for places.
-// Making again is on demand and recursive, so a checkpointed range is replayed exactly as far as its backward reads.
+// 3. place_buffers walks the instructions once and takes places from the two regions.
+// Recomputation is on demand and recursive, so a checkpointed range is replayed only as far as its backward reads.
 #include "tape.h"
 
 // May x, read by the backward of a node in `segment`, be recomputed by re-running its producer?
@@ -109,9 +109,8 @@ static void ensure(Tape *t, Tensor *x) {
     if (!p->op->view) t->stats.recomputed++;
 }
 
-// Two inputs of a sum may both take dout's memory for their gradients if the first is read before anything is added to
-// the second: its producer's backward comes right after this instruction, writes elsewhere and leaves its dout as it
-// is.
+// The gradients of both inputs of a sum may share dout's memory if the first is read before anything is added to the
+// second: its producer's backward is the next instruction, writes elsewhere and does not change its dout.
 static bool may_share(const Tape *t, const Tensor *first, const Tensor *second, int node) {
     if (first->producer == NO_NODE || first->producer != node - 1) return false;
     const Node *p = &t->nodes[first->producer];

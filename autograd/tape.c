@@ -126,7 +126,7 @@ static void *address(const Tape *t, char *arena, int buffer) {
     return arena + place;
 }
 
-// What the op wants for the shapes that it runs with is no more than was planned.
+// The workspace that the op needs now must not exceed the planned one.
 static void check_workspace(const Tape *t, const Instruction *in, const Node *n) {
     if (!n->op->workspace) return;
     size_t planned = in->ws_buffer == NO_BUFFER ? 0 : t->buffers[in->ws_buffer].bytes;

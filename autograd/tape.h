@@ -1,5 +1,5 @@
-// tape: what a Tape is made of. Private to autograd/ (tape.c records and runs, plan.c places, offload.c adds transfers,
-// cost.c estimates, ops*.c know the ops).
+// tape: the structs of a tape. Private to autograd/: tape.c records and runs, plan.c places, offload.c adds transfers,
+// cost.c estimates, ops*.c define the ops.
 #pragma once
 
 #include "autograd.h"
@@ -19,8 +19,8 @@ struct Tensor {
     int output;     // which output of the producer it is
     void *external; // memory outside the arena, NULL otherwise
     bool needs_grad;
-    bool offload; // to wait for backward in host memory (tape_offload)
-    // a view (op_columns): the columns of `whole` from `column` on, in its memory; NULL: no view
+    bool offload; // tape_offload
+    // a view (op_columns) of the columns of `whole` from `column` on; NULL: no view
     Tensor *whole;
     int64_t column;
     bool overwritten;      // a view that an op in place has taken over
@@ -30,11 +30,11 @@ struct Tensor {
     void *data, *grad;
     // planning: buffer ids of the current version, NO_BUFFER while there is none
     int buffer, grad_buffer; // of a view: the whole's
-    int64_t graded_columns;  // of a whole: how many columns have got their gradient
+    int64_t graded_columns;  // of a whole: columns whose gradient is written
     bool keep, visited;
-    int waiting;       // its place among those that do wait in host memory, NOT_WAITING: it does not
+    int waiting;       // index among the offloaded tensors, or NOT_WAITING
     int last_reader;   // in forward
-    bool arrived;      // back from there
+    bool arrived;      // reloaded
     size_t host_place; // offset in the tape's host memory
 };
 
@@ -108,7 +108,7 @@ struct Node {
     NodeArgs args;
 };
 
-// What an op's functions get while running.
+// Arguments of an op's functions while running.
 typedef struct Exec {
     Backend *backend;
     void *ws;            // workspace of this instruction
@@ -122,7 +122,7 @@ struct Op {
     bool in_place;   // out[0] takes over the memory of in[0]; backward likewise turns dout into din
     bool cheap;      // out[0] is recomputed rather than kept
     bool makes_grad; // forward has written the gradient of in[0] into out[0] already (the head); no backward runs
-    bool outside;    // must not lie in a checkpointed range: it would write parameter gradients twice
+    bool outside;    // not allowed in a checkpointed range: it would add parameter gradients twice
     void (*forward)(const Node *n, const Exec *x);
     void (*backward)(const Node *n, const Exec *x);                // NULL: no gradient passes
     size_t (*workspace)(const Node *n, Backend *b, bool backward); // NULL: none
@@ -172,7 +172,7 @@ struct Tape {
     size_t ending_capacity;
     Region *regions[2]; // kept, temporary
     TapeStats stats;
-    // tensors that wait in host memory, in the order in which they leave
+    // offloaded tensors, in order
     Tensor **waiting, *leaving;
     size_t n_waiting, n_left, waiting_capacity;
     char *host;
@@ -210,7 +210,7 @@ static inline const Kernels *exec_kernels(const Exec *x) {
     return x->backend->k;
 }
 
-// The memory that x lies in, or is a part of.
+// x, or the tensor that x is a view of.
 static inline Tensor *tensor_whole(Tensor *x) {
     return x->whole ? x->whole : x;
 }

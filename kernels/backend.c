@@ -10,7 +10,7 @@ static void check_slots(const Kernels *k) {
 #define CHECK_SLOT(slot) CHECK(k->slot, "backend %s has no %s", k->name, #slot);
     DEVICE_SLOTS(CHECK_SLOT)
     OP_SLOTS(CHECK_SLOT)
-    // A slot that is missing in the lists of host.h would escape the checks above.
+    // The checks above miss a slot that the lists of host.h do not have.
 #define NUMBER_OF_SLOT(slot) NUMBER_OF_##slot,
     enum { DEVICE_SLOTS(NUMBER_OF_SLOT) OP_SLOTS(NUMBER_OF_SLOT) N_SLOTS };
     _Static_assert(sizeof(Kernels) == sizeof(char *) + N_SLOTS * sizeof(void (*)(void)),
@@ -38,25 +38,20 @@ static int open_host(Backend *b, const BackendOptions *o, Err *err) {
     return 0;
 }
 
-static int cuda_symbol(void **symbol, const char *name, Err *err) {
+static int cuda_symbol(void *symbol, const char *name, Err *err) {
     return module_symbol(symbol, "lorac-cuda.so", name, "CUDA Toolkit", err);
 }
 
 int backend_gpus(int *count, GpuId *ids, int most, Err *err) {
-    void *symbol;
-    if (cuda_symbol(&symbol, "lorac_cuda_gpus", err)) return -1;
-    __typeof__(lorac_cuda_gpus) *gpus; // ISO C has no cast from an object's address to a function's
-    memcpy(&gpus, &symbol, sizeof gpus);
-    return gpus(count, ids, most, err);
+    __typeof__(lorac_cuda_gpus) *gpus;
+    return cuda_symbol(&gpus, "lorac_cuda_gpus", err) ? -1 : gpus(count, ids, most, err);
 }
 
 static int open_cuda(Backend *b, const BackendOptions *o, Err *err) {
-    void *symbol;
+    __typeof__(lorac_cuda_open) *open;
     const Kernels *host = cpu_kernels_from_environment(err);
     if (!host) return -1;
-    if (cuda_symbol(&symbol, "lorac_cuda_open", err)) return err_context(err, "device %s", o->device);
-    __typeof__(lorac_cuda_open) *open;
-    memcpy(&open, &symbol, sizeof open);
+    if (cuda_symbol(&open, "lorac_cuda_open", err)) return err_context(err, "device %s", o->device);
     return open(b, o, host, err);
 }
 

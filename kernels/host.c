@@ -1,12 +1,12 @@
-// host: memory slots of the backends that live in host memory, and the way from a logical row of a weight to its bytes.
+// host: the DEVICE_SLOTS of the backends in host memory, and the stored bytes of a weight's logical rows.
 #include "host.h"
 
 #include <string.h>
 
 enum { HOST_ALIGN = 64 };
 
-// mem_calloc takes large blocks from fresh pages, which are zero without being touched; the pointer that it returned
-// is kept in front of the aligned block.
+// mem_calloc takes large blocks from fresh pages, which are zero without being touched. The pointer that it returned is
+// stored before the aligned block.
 void *host_alloc(Backend *b, size_t bytes) {
     size_t total;
     CHECK(size_add(bytes, 2 * HOST_ALIGN, &total), "allocation of %zu bytes", bytes);
@@ -37,7 +37,7 @@ void host_zero(Backend *b, void *dst, size_t bytes) {
 
 void host_sync(Backend *b) {}
 
-// ---- what only a device has ----
+// ---- slots with no work in host memory ----
 
 void host_close(Backend *b) {}
 
@@ -106,7 +106,7 @@ void host_choices_get(Backend *b, StrBuf *json) {
 
 int host_choices_set(Backend *b, const char *json, Err *err) {
     if (!strcmp(json, "{}")) return 0;
-    return err_input(err, "the run was made with choices of another kind of device than %s", b->k->name);
+    return err_input(err, "the run was made with autotuning results of another kind of device than %s", b->k->name);
 }
 
 size_t host_weight_bytes(Backend *b, const Weight *w, bool fp8) {

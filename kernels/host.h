@@ -1,5 +1,5 @@
-// host: what the two backends that live in host memory (ref, cpu) share: the memory slots, the list of slots, and the
-// checked access to matrices. Private to kernels/.
+// host: shared by the backends in host memory (ref, cpu): the memory slots, the list of slots, checked access to
+// matrices. Private to kernels/.
 #pragma once
 
 #include <math.h>
@@ -10,8 +10,8 @@
 extern "C" {
 #endif
 
-// Every slot of struct Kernels, once. Tables, declarations and the check for empty slots are made from these lists.
-// DEVICE_SLOTS do not compute; what computes is in OP_SLOTS.
+// Every slot of struct Kernels, once: tables, declarations and the check for empty slots are generated from these
+// lists. OP_SLOTS compute, DEVICE_SLOTS do not.
 // clang-format off
 #define DEVICE_SLOTS(X) \
     X(close) X(status) X(describe) X(memory) \
@@ -35,9 +35,9 @@ extern "C" {
     X(tally) X(fixed_add) X(fixed_to_f32) X(sqnorm) X(adamw)
 // clang-format on
 
-// The CPU backend's table that LORAC_ISA names, else the best of this machine (cpu.c). NULL: there is no such table.
+// The CPU backend's table that LORAC_ISA names, else the best of this machine (cpu.c). NULL: none.
 const Kernels *cpu_kernels_from_environment(Err *err);
-void cpu_describe(StrBuf *out); // its library of products: "oneDNN 2.6.3 with AVX-512"
+void cpu_describe(StrBuf *out); // its BLAS: "oneDNN 2.6.3 with AVX-512"
 
 // The function type of a slot, so that an implementation is declared as `SLOT_TYPE(add) ref_add;`.
 #define SLOT_TYPE(slot) __typeof__(*((Kernels *)0)->slot)
@@ -98,15 +98,15 @@ static inline void host_check_attention(const AttentionCall *c, bool backward) {
     if (c->dv.data) CHECK_SHAPE(c->dv, keys, narrow);
 }
 
-// Where a logical row of W is stored. CHECKs the row.
+// The stored bytes of a logical row of W. CHECKs the row.
 typedef struct WeightRow {
     const WeightSegment *segment;
     const uint8_t *data; // dtype_bytes(segment->dtype, w->cols) bytes
-    int64_t run;         // rows from this one on that are stored back to back (1 under a row map or with a scale)
+    int64_t run;         // contiguous rows from this one on (1 with a row map or a scale)
     float scale;         // NF4: of the row; else 1
 } WeightRow;
 WeightRow weight_row(const Weight *w, int64_t row);
-// Bytes of a row of `cols` elements that `pack` writes. CHECKs the type, and that NF4 alone has scales of rows.
+// Bytes of a row of `cols` elements that `pack` writes. CHECKs the type, and that only NF4 has row scales.
 size_t host_packed_row(DType type, const float *row_scale, int64_t cols);
 
 #ifdef __cplusplus

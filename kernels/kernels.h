@@ -1,25 +1,22 @@
 // kernels: the op table that every backend fills, and the contract of each op.
 //
-// A backend (ref, cpu, cuda) is one `Kernels` table plus a `Backend` that carries its state. Callers hold device
-// pointers only; host data goes through upload/download. Calls may be asynchronous until sync().
+// A backend (ref, cpu, cuda) is one `Kernels` table and a `Backend` that holds its state. Callers hold device pointers
+// only; host data goes through upload and download. Calls may be asynchronous until sync.
 // Rules for every slot:
-//  - matrices are row-major; shapes are CHECKed, not negotiated. Activations and their gradients have the backend's
-//    type of activations (float32 in host memory); statistics (rstd, stats, lse), losses, parameters, their gradients,
-//    norms' weights, biases, tables and logits of inference are float32 everywhere. Only a backend that is not in host
-//    memory takes matrices whose rows are not back to back (Mat.stride);
-//  - outputs come first, then what backward will read, then inputs, then options;
-//  - `accumulate` false: the gradient is written ("="), true: added ("+="); gradients of trainable parameters always
-//  "+=";
-//  - the result does not depend on the number of threads, bit for bit: tiles and reduction trees are fixed by the
-//  shapes
-//    of one row alone;
-//  - scratch is given by the caller (`ws`, at least the bytes that the op's _workspace slot returns for the same
-//    shapes, 64-byte aligned); no slot allocates memory on each call;
-//  - whatever changes from pass to pass while the shapes stay is read from device memory (PassState and integers), so
-//    that a recorded pass can be replayed;
-//  - padding, which only devices get (so that one recorded pass serves rows of nearly the same length): tokens that lie
-//    in no sample; rows with index -1, which are 0 and pass no gradient; targets of -1, which cost nothing;
-//  - after a fault of the device every call does nothing until the caller asks status().
+//  - Matrices are row-major; shapes are CHECKed. Activations and their gradients have the backend's activation type
+//    (float32 in host memory). Always float32: statistics (rstd, stats, lse), losses, parameters and their gradients,
+//    norm weights, biases, tables, logits of inference. Rows that are not contiguous (Mat.stride) exist on devices
+//    only.
+//  - Order of parameters: outputs, tensors saved for backward, inputs, options.
+//  - `accumulate` false: the gradient is written ("="); true: added ("+="). Gradients of parameters are always "+=".
+//  - Results are bit-identical for any number of threads: tiles and reduction trees depend on shapes alone.
+//  - The caller gives scratch memory (`ws`, 64-byte aligned): at least the bytes that the op's _workspace slot returns
+//    for the same shapes. No slot allocates memory per call.
+//  - Values that change from pass to pass at equal shapes are read from device memory (PassState, integers), so that a
+//    recorded pass can be replayed.
+//  - Padding (devices only, so that one recorded pass serves rows of similar length): tokens outside any sample; rows
+//    with index -1, which are 0 and pass no gradient; targets of -1, which cost nothing.
+//  - After a device fault calls do nothing; status reports the fault.
 //
 // Dims: T tokens of a row (Tq queries, Tk keys where they differ), M rows that are scored, C hidden, V vocabulary,
 // H heads, KV key/value heads, D head size, F feed-forward, E experts, R LoRA rank, N and K output and input size of a
@@ -53,15 +50,15 @@ HOST_DEVICE static inline int64_t mat_stride(Mat m) {
     return m.stride ? m.stride : m.cols;
 }
 
-// What changes from pass to pass, in device memory.
+// Values that change from pass to pass, in device memory.
 typedef struct PassState {
     float grad_scale; // d(total loss) / d(token loss): 1 / supervised tokens of the global batch, times the loss scale
     uint32_t stream;  // of random numbers: the optimizer step
 } PassState;
 
-// Which random numbers belong to a row of a matrix: token t of the pass is token index[t] of packed row row[t] of the
-// global batch, so any split of the batch, and packed rows side by side in one pass, draw the same. NULL: index[t] = t,
-// row[t] = the key's. state NULL: the key's stream.
+// Keys of the random numbers of each token: token t of the pass is token index[t] of packed row row[t] of the global
+// batch, so the numbers do not depend on how the batch is split into passes and ranks. index NULL: index[t] = t; row
+// NULL: the key's row; state NULL: the key's stream.
 typedef struct TokenKeys {
     RngKey key; // seed and module; stream and row where the others are NULL
     const PassState *state;
@@ -78,12 +75,12 @@ HOST_DEVICE static inline uint32_t token_index(const TokenKeys *keys, int64_t t)
     return (uint32_t)(keys->index ? keys->index[t] : t);
 }
 
-// A frozen weight W [N, K] as it lies in the file: segments stacked along N, each in its own dtype. Row n of a segment
-// is stored row row_map[n] where row_map is set (llama's permuted q/k rows are put back in Hugging Face order this
-// way). `bias` [N] float32 or NULL. All memory is borrowed from the loaded model.
-// F8_E4M3 exists on devices alone: data holds W [rows, cols] and, behind it, its transpose; W = data * row_scale[0].
+// A frozen weight W [N, K] as stored in the file: segments stacked along N, each with its dtype. With a row_map, row n
+// of a segment is stored as row row_map[n] (restores Hugging Face's order of llama's permuted q and k rows). `bias` [N]
+// float32 or NULL. All memory is borrowed from the loaded model.
+// F8_E4M3 exists on devices only: data holds W [rows, cols], then its transpose; W = data * row_scale[0].
 typedef struct WeightSegment {
-    const void *data;       // rows * dtype_bytes(dtype, cols), rows back to back
+    const void *data;       // rows * dtype_bytes(dtype, cols), contiguous
     const int32_t *row_map; // [rows] or NULL
     DType dtype;
     int64_t rows;
@@ -105,7 +102,7 @@ typedef struct Weight {
 typedef struct Lora {
     const float *a; // [R, K]
     const float *b; // [rows, R]
-    float *da, *db; // gradients, same shapes; NULL where no gradient is wanted
+    float *da, *db; // gradients, same shapes; NULL: no gradient
     int64_t rank, rows, row_offset;
     float scale;
     float dropout; // 0: none
@@ -113,9 +110,9 @@ typedef struct Lora {
 } Lora;
 
 // Which keys each query sees. Sample s has queries [q_start[s], q_start[s+1]) and keys [k_start[s], k_start[s] +
-// k_len[s]). Query i stands at position q_pos[i] of its sample and sees the keys j of its sample with j <= q_pos[i]
-// (causal) and j > q_pos[i] - window (window 0: no limit); bidirectional: all keys of its sample (window must be 0).
-// Serves packed rows, Tq != Tk and the KV cache alike. With a soft cap c a score is c tanh(scale q k^T / c) (Gemma 2).
+// k_len[s]). Query i has position q_pos[i] in its sample and sees its sample's keys j with j <= q_pos[i] (causal) and
+// j > q_pos[i] - window (window 0: no limit); bidirectional: all keys of its sample (window must be 0). Covers packed
+// rows, Tq != Tk and the KV cache. With a soft cap c a score is c tanh(scale q k^T / c) (Gemma 2).
 typedef struct AttentionShape {
     int64_t heads, kv_heads, head_size;
     int64_t samples;
@@ -127,8 +124,8 @@ typedef struct AttentionShape {
     float scale;   // of q k^T; usually 1 / sqrt(D)
     float softcap; // 0: none
     bool bidirectional;
-    // A bound of the tokens of a sample where the caller knows that all of them are queries and keys: q_start =
-    // k_start, k_len is the distance to the next, q_pos counts from 0. 0: none of this is known.
+    // Upper bound of a sample's tokens if every token is a query and a key: q_start = k_start, k_len is the distance to
+    // the next start, q_pos counts from 0. 0: unknown.
     int64_t longest;
 } AttentionShape;
 enum { DEVICE_MAX_HEAD_SIZE = 256 }; // host memory: any
@@ -154,10 +151,10 @@ typedef enum {
     ACTIVATION_TANH
 } ActivationKind;
 
-// Where the rows lie when each of T tokens goes to `used` of `experts` experts: expert e has rows [offset[e],
-// offset[e + 1]), in the order of their tokens, so there are always T * used rows. Choice j of token t, the most
-// probable first, is number t * used + j. Integers in device memory, made by moe_route_forward; the four arrays lie
-// back to back in the 4-byte elements of one matrix (moe_plan_at).
+// Assignment of rows when each of T tokens goes to `used` of `experts` experts: expert e has rows [offset[e],
+// offset[e + 1]) in the order of their tokens, T * used rows in all. Choice j of token t (most probable first) has
+// number t * used + j. Integers in device memory, written by moe_route_forward; the four arrays are consecutive in the
+// 4-byte elements of one matrix (moe_plan_at).
 typedef struct MoePlan {
     int64_t tokens, experts, used;
     int32_t *expert; // [T * used] of each choice
@@ -181,12 +178,12 @@ typedef struct HeadResult {
     int64_t correct; // positions whose arg max is the target (lowest index wins ties)
 } HeadResult;
 
-// Results of many passes as integers: no order of passes, and no split of them over ranks, changes a bit of the sum.
-// The loss of a pass is rounded to a multiple of 2^-32; whole + fraction * 2^-32 is their sum, and neither part
-// overflows before 2^31 passes.
+// Results of many passes as integers: the sum is bit-identical for any order of passes and any split over ranks. The
+// loss of a pass is rounded to a multiple of 2^-32; the sum is whole + fraction * 2^-32. Neither part overflows before
+// 2^31 passes.
 typedef struct HeadTally {
     int64_t whole, fraction, correct;
-    int64_t bad; // passes whose loss is not finite, or 2^30 and more: no part of the sum
+    int64_t bad; // passes whose loss is not finite or at least 2^30; not in the sum
 } HeadTally;
 enum { HEAD_TALLY_LIMIT = 1 << 30 };
 HOST_DEVICE static inline void head_tally_add(HeadTally *t, const HeadResult *r, int64_t loss_in_units) {
@@ -203,11 +200,11 @@ typedef struct HeadLoss {
 } HeadLoss;
 
 // A classifier's head: small, float32 and trained, unlike the head of the language model. Loss as in HeadLoss, over
-// `classes` instead of V; any number of classes that memory holds.
+// `classes` instead of V.
 typedef struct ClassHead {
     const float *w;         // [N, C]
     const float *bias;      // [N] or NULL
-    float *dw, *dbias;      // += gradients, same shapes; NULL: not wanted
+    float *dw, *dbias;      // += gradients, same shapes; NULL: no gradient
     const int32_t *labels;  // [M], all in [0, N); -1 (padding): costs nothing, dx is 0
     int64_t classes;        // N
     const PassState *state; // its grad_scale
@@ -222,9 +219,9 @@ typedef struct AdamwSegment {
 } AdamwSegment;
 typedef struct Adamw {
     double lr, beta1, beta2, epsilon, weight_decay; // double: 1 - 0.999f is 1e-5 off, and PyTorch has it in double
-    double max_grad_norm; // the gradient is multiplied by min(1, max_grad_norm / (sqrt(*square) + 1e-6)); 0: as it is
-    const double *square; // device: squared norm of the gradient. Not finite: nothing is changed
-    const int64_t *bad;   // device: not 0: nothing is changed
+    double max_grad_norm; // the gradient is multiplied by min(1, max_grad_norm / (sqrt(*square) + 1e-6)); 0: 1
+    const double *square; // device: squared norm of the gradient. Not finite: the step is skipped
+    const int64_t *bad;   // device: not 0: the step is skipped
     int64_t step;         // 1 for the first update (bias correction)
     const AdamwSegment *segments;
     int64_t n_segments;
@@ -238,8 +235,8 @@ struct Backend {
     const Kernels *k;
     int threads;
     DType activation;             // type of activations: F32; on a GPU also BF16 and F16
-    bool tf32, fp8;               // as it was opened (BackendOptions)
-    bool host_memory;             // device pointers are host pointers: weights stay in the maps of their files
+    bool tf32, fp8;               // BackendOptions
+    bool host_memory;             // device pointers are host pointers: weights stay in their mapped files
     char name[96];                // of the device, for people: "NVIDIA H100 80GB HBM3"; "" in host memory
     AttentionKind attention_kind; // ATTENTION_OWN where no library computes it
     char attention[64];           // on a device, for people: "own kernels", "cudnn 9.19.0 where it is faster"
@@ -248,10 +245,10 @@ struct Backend {
     void *state;                  // the backend's own
 };
 
-// Memory of the device in bytes; all 0: not known here (host memory is the process's own affair).
+// Memory of the device in bytes; all 0 on host backends.
 typedef struct DeviceMemory {
     size_t free, total;
-    size_t used; // by this backend: what alloc gave and what it took for itself
+    size_t used; // by this backend: alloc and internal buffers
 } DeviceMemory;
 
 struct Kernels {
@@ -259,16 +256,16 @@ struct Kernels {
 
     // ---- the device ----
     void (*close)(Backend *b); // frees b->state
-    // The first fault since the device was opened (out of memory, a launch that failed, ECC), in one line; 0: none.
-    // Waits for nothing: call it after sync.
+    // 0, or -1 with the first fault since the device was opened (out of memory, failed launch, ECC) in one line. Does
+    // not wait: call it after sync.
     int (*status)(Backend *b, Err *err);
     DeviceMemory (*memory)(Backend *b);
-    // Appends what a report of a fault needs to know of the device, in a few words; nothing where that is the machine.
+    // Appends the device's properties for a fault report; nothing on host backends.
     void (*describe)(Backend *b, StrBuf *out);
 
     // ---- memory of the device ----
-    // 256-byte aligned (host memory: 64), zeroed; host pages are touched on first use. Never NULL: where a device has
-    // no room, status() says so and the pointer must not be followed.
+    // 256-byte aligned (host memory: 64), zeroed; host pages are touched on first use. Never NULL: when a device is out
+    // of memory, status reports it and the pointer must not be dereferenced.
     void *(*alloc)(Backend *b, size_t bytes);
     void (*free)(Backend *b, void *p, size_t bytes);
     void (*upload)(Backend *b, void *dst, const void *host, size_t bytes);   // host may be reused at once
@@ -276,52 +273,52 @@ struct Kernels {
     void (*copy)(Backend *b, void *dst, const void *src, size_t bytes);      // device to device
     void (*zero)(Backend *b, void *dst, size_t bytes);
     void (*sync)(Backend *b);
-    // *ns = the device's clock when all that was called before is done, in nanoseconds from any moment.
+    // *ns = the device's clock in nanoseconds when all earlier calls are done; the origin is arbitrary.
     void (*stamp)(Backend *b, int64_t *ns);
 
-    // ---- host memory for what does not fit the device: [bytes] pinned where there is a device ----
+    // ---- host memory for tensors that do not fit the device; pinned memory on devices ----
     void *(*host_alloc)(Backend *b, size_t bytes);
     void (*host_free)(Backend *b, void *p, size_t bytes);
-    // host = src, beside the ops that follow; src must not be written before the next `settle`.
+    // host = src, concurrently with the following ops; src must not be written before the next `settle`.
     void (*offload)(Backend *b, void *host, const void *src, size_t bytes);
-    // dst = host, beside the ops that follow; dst must not be used before the next `settle`.
+    // dst = host, concurrently with the following ops; dst must not be used before the next `settle`.
     void (*reload)(Backend *b, void *dst, const void *host, size_t bytes);
-    void (*settle)(Backend *b); // what follows sees all offloads and reloads done
+    void (*settle)(Backend *b); // later ops run after all offloads and reloads so far
 
-    // ---- recorded passes: `key` stands for everything that shapes the calls between record and record_end ----
+    // ---- recorded passes; `key` identifies everything that the calls between record and record_end depend on ----
     bool (*replay)(Backend *b, uint64_t key); // false: not recorded (host backends: never)
-    void (*record)(Backend *b, uint64_t key); // the calls that follow are recorded and run
+    void (*record)(Backend *b, uint64_t key); // the following calls are recorded and run
     void (*record_end)(Backend *b);
-    void (*forget)(Backend *b); // all recorded passes: memory that they use was moved
+    void (*forget)(Backend *b); // drops all recorded passes: memory that they use moves
 
-    // ---- several ranks, a device each ----
-    // Collective, once: on all ranks or on none. Waits for the others at most `seconds`, here and when ops are queued
-    // that need them. g outlives the backend.
+    // ---- several ranks, one device each ----
+    // Collective, called once. Waits for the other ranks at most `seconds`, here and in all_reduce. g outlives the
+    // backend.
     int (*connect)(Backend *b, Group *g, double seconds, Err *err);
-    void (*all_reduce)(Backend *b, int64_t *data, int64_t n); // data = sum over the ranks; alone: nothing to do
+    void (*all_reduce)(Backend *b, int64_t *data, int64_t n); // data = sum over the ranks; one rank: no effect
 
-    // ---- choices that speed decides and that bits depend on (an algorithm per shape): part of a run's identity ----
+    // ---- autotuning results (an algorithm per shape): results depend on them, so they are part of a run's state ----
     void (*choices_get)(Backend *b, StrBuf *json); // appends an object; host backends: {}
-    // Refuses what is not its own. From then on nothing is decided by speed any more: what the choices do not have is
-    // decided by a rule that gives the same on every machine.
+    // Refuses choices of another kind of device. Disables autotuning: shapes without a choice take the default, which
+    // is the same on every machine.
     int (*choices_set)(Backend *b, const char *json, Err *err);
 
     // ---- weights ----
-    // Bytes that W takes on the device with its bias, and its move there: `memory` (that many bytes, 256-byte aligned)
-    // is filled and W points into it afterwards; rows are in logical order, dense weights in the type of activations,
-    // segments of the same dense type become one; fp8: dense weights become F8_E4M3 where the backend was opened for
-    // it. Host memory: 0, and W stays as it is. All other ops take placed weights; linear_forward also a dense float32
-    // one, whatever the activations (the head of a classifier, which is trained).
+    // weight_bytes: bytes of W and its bias on the device. weight_place copies W into `memory` (that many bytes,
+    // 256-byte aligned) and makes W point to the copy: rows in logical order, dense weights in the activation type,
+    // segments of one dense type joined; fp8: dense weights as F8_E4M3 if the backend was opened with it. Host memory:
+    // 0 bytes, W unchanged. All other ops take placed weights; linear_forward also a dense float32 weight with any
+    // activation type (the head of a classifier, which is trained).
     size_t (*weight_bytes)(Backend *b, const Weight *w, bool fp8);
     void (*weight_place)(Backend *b, Weight *w, bool fp8, void *memory);
     // weight_finite and pack work in host memory on every backend (while a model is loaded or written).
-    // True when all expanded elements are finite (for block types, looks at the scales only).
+    // True if all expanded elements are finite (block types: reads the scales only).
     bool (*weight_finite)(Backend *b, const Weight *w);
     // dst [n, K] float32 = logical rows [row, row + n) of W.
     void (*expand)(Backend *b, Mat dst, const Weight *w, int64_t row);
-    // The way back, rounded once: dst = the rows of src [n, K] as `type` (F32, F16, BF16, Q8_0 as ggml's reference, NF4
-    // as quantize.h has it), rows back to back; row_scale [n] is written for NF4, else NULL. False: an element is not
-    // finite or does not fit the type.
+    // The inverse, rounded once: dst = the rows of src [n, K] as `type` (F32, F16, BF16, Q8_0 as in ggml's reference,
+    // NF4 as in quantize.h), contiguous; row_scale [n] is written for NF4, else NULL. False: an element is not finite
+    // or does not fit the type.
     bool (*pack)(Backend *b, void *dst, float *row_scale, Mat src, DType type);
 
     // ---- embedding ----
@@ -357,18 +354,18 @@ struct Kernels {
     size_t (*lora_workspace)(Backend *b, const Lora *l, int64_t t, int64_t k); // of forward and backward
     // xa [T, R] = drop(x) A^T; y[:, row_offset ...] += scale * xa B^T.  y [T, N], x [T, K].
     void (*lora_forward)(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws);
-    // dxa = scale * dy B;  dB += scale * dy^T xa;  dA += dxa^T drop(x);  dx += mask(dxa A) (dx.data NULL: not wanted).
-    // dx is always added to: linear_backward of the same node has written it before.
+    // dxa = scale * dy B;  dB += scale * dy^T xa;  dA += dxa^T drop(x);  dx += mask(dxa A) (dx.data NULL: no gradient).
+    // dx is always added to: linear_backward of the same node writes it first.
     void (*lora_backward)(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws);
 
     // ---- rope (Su et al. 2021), halves layout: the first P = `rotated` dims of a head rotate, pairs (i, i + P/2) ----
     // In place on x [T, heads * D]: x' = x cos + rotate_half(x) sin; inverse: the transpose, which is its backward.
-    // cos_sin [positions, P]: P/2 cosines, then P/2 sines, scaled where the model asks for it; pos [T] < positions.
+    // cos_sin [positions, P]: P/2 cosines, then P/2 sines, scaled if the model scales them; pos [T] < positions.
     void (*rope)(Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated,
                  bool inverse);
 
     // ---- attention, blocked with an online softmax (Dao et al. 2022); memory linear in T ----
-    // q and k as the pass itself has them; their data is not looked at.
+    // q and k: shapes and strides of the call; their data is not read.
     size_t (*attention_workspace)(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward);
     // A query that sees no key, or lies after q_start[samples], gives out = 0 and lse = -inf.
     void (*attention_forward)(Backend *b, const AttentionCall *c);
@@ -389,12 +386,12 @@ struct Kernels {
     void (*activation_backward)(Backend *b, Mat dx, Mat dout, Mat x, ActivationKind kind);
 
     // ---- rows ----
-    // out[i, :] = x[index[i], :].  out [M, C], index [M] ascending without repetition, < T; -1 (padding, at the end):
+    // out[i, :] = x[index[i], :].  out [M, C]; index [M] ascending without repetition, < T; -1 (padding, at the end):
     // 0.
     void (*gather_rows_forward)(Backend *b, Mat out, Mat x, const int32_t *index);
-    // dx[index[i], :] (+)= dout[i, :]; without accumulate all other rows of dx become 0.
+    // dx[index[i], :] (+)= dout[i, :]; without accumulate all other rows of dx are set to 0.
     void (*gather_rows_backward)(Backend *b, Mat dx, Mat dout, const int32_t *index, bool accumulate);
-    // dst[index[i], :] = x[i, :]; -1 (padding): nothing.  For the KV cache: dst [cache rows, C].
+    // dst[index[i], :] = x[i, :]; -1 (padding): skipped.  For the KV cache: dst [cache rows, C].
     void (*scatter_rows)(Backend *b, Mat dst, Mat x, const int32_t *index);
     // dst += src, same shape.
     void (*add)(Backend *b, Mat dst, Mat src);
@@ -416,7 +413,7 @@ struct Kernels {
     void (*moe_scale_forward)(Backend *b, Mat x, Mat weights, const MoePlan *plan);
     // dx holds the gradient of the scaled rows and becomes that of x; dweights [T, used] is written. x: not scaled.
     void (*moe_scale_backward)(Backend *b, Mat dx, Mat dweights, Mat x, Mat weights, const MoePlan *plan);
-    // One linear per expert, all of the same shape, each on its own rows; an expert without rows costs nothing.
+    // One linear per expert, all of one shape, each on its rows; an expert without rows costs nothing.
     // experts: [plan->experts] weights.
     size_t (*grouped_linear_workspace)(Backend *b, const Weight *experts, const MoePlan *plan); // arrays are not read
     // out [T * used, N] = x [T * used, K] W_e^T + bias_e, e the expert of the row.
@@ -433,8 +430,8 @@ struct Kernels {
     // x = cap * tanh(x / cap), in place: the logits of inference.
     void (*softcap)(Backend *b, Mat x, float cap);
     size_t (*class_loss_workspace)(Backend *b, const ClassHead *h, int64_t m);
-    // logits = x W^T + bias; result is written; dx [M, C] = grad_scale * d(loss)/dx, written (data NULL: not wanted).
-    // x [M, C]. A row's numbers depend on that row alone.
+    // logits = x W^T + bias; result is written; dx [M, C] = grad_scale * d(loss)/dx, written (data NULL: no gradient).
+    // x [M, C]. A row's results depend on that row alone.
     void (*class_loss)(Backend *b, HeadResult *result, Mat dx, Mat x, const ClassHead *h, void *ws);
     // out[m] = arg max of logits[m, :], lowest index wins ties; NaN: -1.
     void (*argmax)(Backend *b, int32_t *out, Mat logits);
@@ -444,8 +441,7 @@ struct Kernels {
     // ---- gradients and optimizer, over flat float32 buffers of n elements ----
     // acc += round(g * unscale * 2^44), unscale a power of 2 (1 / the loss scale of F16); an element that is not
     // finite, or g * unscale of magnitude >= limit, sets *bad to 1 and adds nothing. Integer addition is associative:
-    // any order of rows gives the same bits. limit <= 2^19 / (rows added in all), so that no order of additions can
-    // overflow.
+    // any order of rows gives the same bits. limit <= 2^19 / (rows added in all): no order overflows.
     void (*fixed_add)(Backend *b, int64_t *acc, const float *g, int64_t n, float limit, float unscale, int64_t *bad);
     // g = acc * 2^-44.
     void (*fixed_to_f32)(Backend *b, float *g, const int64_t *acc, int64_t n);
@@ -458,27 +454,26 @@ struct Kernels {
 
 typedef struct BackendOptions {
     const char *device;      // "cpu" (fast), "ref" (naive, for tests and doctor), "cuda" or "cuda:1"
-    int threads;             // of the CPU; 0: all that this process may use (threads.h)
+    int threads;             // of the CPU; 0: threads_available
     DType activation;        // F32; on CUDA also BF16 and F16
     bool tf32;               // CUDA, activations F32: products in TF32
-    bool fp8;                // weight_place will be asked for F8_E4M3: refused where the device has no such products
-    AttentionKind attention; // CUDA; to be tried by itself (doctor)
+    bool fp8;                // weight_place with F8_E4M3; refused if the device has no F8 products
+    AttentionKind attention; // CUDA
 } BackendOptions;
-// A table with an empty slot is refused by CHECK. CUDA lives in the module lorac-cuda.so (module.h), which is loaded
-// when it is asked for: without module, driver or device: EXIT_RUNTIME and one line. Ends with backend_close (NULL
-// allowed).
+// CHECKs that the table has no empty slot. CUDA is in the module lorac-cuda.so (module.h), loaded on demand; without
+// module, driver or device: EXIT_RUNTIME. backend_close ends it (NULL allowed).
 int backend_open_with(Backend **b, const BackendOptions *o, Err *err);
 int backend_open(Backend **b, const char *device, int threads, Err *err); // activations: float32
 void backend_close(Backend *b);
-// What processes must have alike to compute the same bits: "cpu-v4, oneDNN 2.6.3 with AVX-512", or the GPU's name.
+// Processes compute the same bits if this is equal: "cpu-v4, oneDNN 2.6.3 with AVX-512", or the GPU's name.
 void backend_kind(StrBuf *out, const Backend *b);
 
-// The GPUs that this process sees, which one each is: the same on all processes of a machine. No context is made on any
-// of them; but a process that has asked must not compute on a GPU in a child that it forks and that does not exec.
+// Ids of the GPUs that this process sees; the same in all processes of a machine. Creates no CUDA context, but a child
+// that is forked afterwards without exec must not use a GPU.
 typedef struct GpuId {
     uint8_t bytes[16];
 } GpuId;
-// Writes at most `most` ids. Without module or driver: EXIT_RUNTIME and one line; without a GPU: *count = 0.
+// Writes at most `most` ids. Without module or driver: EXIT_RUNTIME; without a GPU: *count = 0.
 int backend_gpus(int *count, GpuId *ids, int most, Err *err);
 
 extern const Kernels kernels_ref;

@@ -1,4 +1,4 @@
-// module: where modules lie, and loading them.
+// module: finds and loads modules.
 #include "module.h"
 
 #include <dlfcn.h>
@@ -8,7 +8,7 @@
 
 enum { MAX_PATH = 4096, MAX_PLACES = 2 };
 
-// The folder of the running program, without a slash at the end.
+// The folder of the running program, without a trailing slash.
 static int program_folder(char folder[MAX_PATH], Err *err) {
     ssize_t n = readlink("/proc/self/exe", folder, MAX_PATH - 1);
     if (n <= 0) return err_runtime(err, "/proc/self/exe cannot be read: LORAC_MODULES must name the modules' folder");
@@ -17,7 +17,7 @@ static int program_folder(char folder[MAX_PATH], Err *err) {
     return 0;
 }
 
-// The paths where `file` may lie; free each.
+// The paths where `file` may be; free each. Returns how many.
 static int candidates(char *paths[MAX_PLACES], const char *file, Err *err) {
     const char *set = getenv("LORAC_MODULES");
     char folder[MAX_PATH];
@@ -31,29 +31,30 @@ static int candidates(char *paths[MAX_PLACES], const char *file, Err *err) {
     return 2;
 }
 
-static int symbol_of(void **symbol, const char *path, const char *name, Err *err) {
+static int symbol_of(void *symbol, const char *path, const char *name, Err *err) {
     void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!module) return err_runtime(err, "%s", dlerror());
     const char *interface = dlsym(module, MODULE_INTERFACE_SYMBOL);
-    *symbol = dlsym(module, name);
-    if (!interface || !*symbol) return err_runtime(err, "%s is no module of lorac: it has no %s", path, name);
+    void *address = dlsym(module, name);
+    if (!interface || !address) return err_runtime(err, "%s is no module of lorac: it has no %s", path, name);
     if (strcmp(interface, lorac_module_interface) != 0)
         return err_runtime(err, "%s was built from other sources than this program: build both again", path);
+    memcpy(symbol, &address, sizeof address); // ISO C has no cast from an object's address to a function's
     return 0;
 }
 
-int module_symbol(void **symbol, const char *file, const char *name, const char *library, Err *err) {
+int module_symbol(void *symbol, const char *file, const char *name, const char *library, Err *err) {
     char *paths[MAX_PLACES];
-    int n = candidates(paths, file, err), status = -1;
+    int n = candidates(paths, file, err), rc = -1;
     if (n < 0) return -1;
     const char *found = NULL;
     for (int i = n - 1; i >= 0; i--)
         if (!access(paths[i], F_OK)) found = paths[i];
     if (found)
-        status = symbol_of(symbol, found, name, err);
+        rc = symbol_of(symbol, found, name, err);
     else
         err_runtime(err, "%s was not built (%s not found by cmake), or is not where it is looked for: %s%s%s", file,
                     library, paths[0], n > 1 ? ", " : "", n > 1 ? paths[1] : "");
     for (int i = 0; i < n; i++) mem_free(paths[i]);
-    return status;
+    return rc;
 }

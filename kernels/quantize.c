@@ -1,4 +1,4 @@
-// quantize: from dense segments to blocks, a few hundred rows at a time, so that little is expanded at once.
+// quantize: dense segments to blocks, a few hundred rows at a time, so that little memory is expanded at once.
 #include "quantize.h"
 
 enum { CHUNK_FLOATS = 1 << 18 }; // per thread; expanding and packing share a cache
@@ -20,7 +20,7 @@ static int check_weight(const Weight *w, DType t, Err *err) {
     return 0;
 }
 
-// Copies hold a segment's own rows only, so a row map must not lead out of them.
+// A quantised segment holds the segment's rows only, so its row map must stay within them.
 static void check_row_map(const Weight *w, const WeightSegment *s) {
     for (int64_t i = 0; s->row_map && i < s->rows; i++)
         CHECK(s->row_map[i] >= 0 && s->row_map[i] < s->rows, "%s: row %lld is stored as %d of %lld", w->name,

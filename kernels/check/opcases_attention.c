@@ -30,8 +30,8 @@ static void add_sample(Layout *l, int64_t gap, int64_t keys) {
     l->tk += gap + keys;
 }
 
-// Samples of 1, 3, 60, 1, 3, 60, ... tokens and the rest. In OP_SOME_QUERY every third position and the last one ask; a
-// sample of one token then has no query when its turn does not come.
+// Samples of 1, 3, 60, 1, 3, 60, ... tokens and the rest. In OP_SOME_QUERY every third position and the last one are
+// queries; some samples of one token have none.
 static void packed(Layout *l, int64_t t, bool some) {
     static const int64_t lengths[] = {1, 3, 60};
     for (int i = 0; l->tk < t; i++) {
@@ -43,7 +43,7 @@ static void packed(Layout *l, int64_t t, bool some) {
     }
 }
 
-// t samples of one query each at different depths of a cache, with unused rows between their stretches.
+// t samples of one query each at different depths of a cache, with unused rows between the samples.
 static void cache(Layout *l, int64_t t) {
     for (int64_t i = 0; i < t; i++) {
         int64_t keys = 1 + i * 37 % 150;
@@ -141,7 +141,7 @@ static void case_attention_backward(OpRun *r) {
     r->b->k->attention_backward(r->b, &c);
 }
 
-// no_dx: dk is not wanted; no_da: dv is not.
+// no_dx: no dk; no_da: no dv.
 static const OpSize shapes[] = {
     {.t = 1, .heads = 9, .kv = 3, .d = 64},
     {.t = 3, .heads = 9, .kv = 3, .d = 64},

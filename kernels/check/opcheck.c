@@ -17,13 +17,13 @@ void *op_buffer(OpRun *r, size_t bytes) {
 }
 
 void op_check_guards(const OpRun *r, const char *op) {
-    if (r->b->k->status(r->b, NULL)) return; // nothing that comes from a failed device means anything
+    if (r->b->k->status(r->b, NULL)) return; // data of a failed device means nothing
     for (int i = 0; i < r->n_buffers; i++) {
         uint8_t guard[GUARD], want[GUARD];
         memset(want, GUARD_BYTE, GUARD);
         r->b->k->download(r->b, guard, (uint8_t *)r->buffers[i].data + r->buffers[i].bytes, GUARD);
-        CHECK(memcmp(guard, want, GUARD) == 0, "%s of %s writes behind its buffer %d of %zu bytes", op, r->b->k->name,
-              i, r->buffers[i].bytes);
+        CHECK(memcmp(guard, want, GUARD) == 0, "%s of %s writes past its buffer %d of %zu bytes", op, r->b->k->name, i,
+              r->buffers[i].bytes);
     }
 }
 
@@ -43,7 +43,7 @@ void *op_workspace(OpRun *r, size_t bytes) {
 
 // ---- numbers ----
 
-// SplitMix64 (Steele et al. 2014) of a number: making inputs took a third of the time of a test of ops with Philox.
+// SplitMix64 (Steele et al. 2014) of a number: with Philox, generating inputs took a third of the time of op tests.
 static uint32_t hashed(uint64_t i) {
     uint64_t z = (i + 1) * 0x9E3779B97F4A7C15u;
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
@@ -60,7 +60,7 @@ float *op_noise(int64_t n, uint32_t stream) {
 
 float *op_input_floats(OpRun *r, int64_t n) {
     float *x = op_noise(n, (uint32_t)r->n_inputs);
-    // In two places: an op may rightly never look at one of them (rows that are not gathered).
+    // At two positions: an op may ignore one of them (rows that are not gathered).
     if (r->n_inputs++ == r->setup.poison) x[n / 3] = x[n / 2] = NAN;
     return x;
 }
@@ -90,7 +90,7 @@ static void encode(DType type, uint8_t *dst, const float *x, int64_t n) {
     }
 }
 
-// A matrix on the device that holds `values`, NULL: NaN; what lies between its rows is NaN.
+// A matrix on the device with these values (NULL: NaN); the gaps between its rows are NaN.
 static Mat matrix(OpRun *r, const float *values, int64_t rows, int64_t cols, DType type, int64_t gap) {
     int64_t stride = cols + 2 * gap, size = dtype_info(type)->bytes;
     size_t bytes = (size_t)(rows * stride * size);

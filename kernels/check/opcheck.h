@@ -1,19 +1,20 @@
-// opcheck: runs one op with the same inputs on two backends and compares every output. It knows no test framework, and
-// all memory goes through the backend's own slots, so any backend can be put against the reference.
+// opcheck: runs one op with the same inputs on two backends and compares every output. It uses no test framework, and
+// all memory comes from the backend's slots, so any backend can be compared with the reference. opcases_*.c: the cases
+// by group of ops; opcheck.c: buffers, inputs, outputs; opcheck_weight.c, opcheck_compare.c, opcheck_all.c.
 //
-// An OpCase is one op with its sizes. Its function lays out inputs and outputs through the op_* helpers below, in the
-// same order on every backend, and calls the slot. Inputs are random numbers that depend on their place in that order
-// alone; outputs and workspaces start as NaN, so an element that was not written shows.
+// An OpCase is one op with its sizes. Its function creates inputs and outputs with the op_* helpers below, in the same
+// order on every backend, and calls the slot. Inputs are random numbers that depend on their position in that order
+// alone; outputs and workspaces start as NaN, so an element that is not written shows.
 //
-// Where activations are BF16 or F16, both sides compute from the same inputs, rounded to that type; the reference's
-// outputs are rounded to it before they are compared. kernels.h says what is an activation and what stays float32.
+// With BF16 or F16 activations both sides compute from the same inputs, rounded to that type; the reference's outputs
+// are rounded to it before the comparison. kernels.h defines which matrices are activations.
 #pragma once
 
 #include <math.h>
 
 #include "kernels.h"
 
-// Whatever an op needs of this; names as in kernels.h.
+// Each op uses a part of it; names as in kernels.h.
 typedef struct OpSize {
     int64_t t, n, k;          // tokens, output, input size
     int64_t heads, kv, d;     // attention, rope
@@ -46,8 +47,8 @@ typedef struct OpSize {
 typedef enum {
     OP_ONE_SAMPLE, // one causal sample of t tokens
     OP_PACKED,     // samples of 1, 3, 60, ... tokens
-    OP_SOME_QUERY, // packed, but only some positions ask (Tq != Tk)
-    OP_CACHE,      // one query a sample, at the end of its stretch of a cache
+    OP_SOME_QUERY, // packed, but only some positions are queries (Tq != Tk)
+    OP_CACHE,      // one query per sample, at the end of its part of a cache
 } OpLayout;
 
 typedef enum { OP_FLOATS, OP_DOUBLES, OP_EXACT } OpKind;
@@ -56,21 +57,21 @@ typedef struct OpOutput {
     void *data;
     size_t bytes;
     OpKind kind;
-    Mat mat;          // of floats: how they lie; else data NULL
+    Mat mat;          // of floats: their layout; else data NULL
     double tolerance; // largest |got - want|, relative to the root mean square of want; 0: equal
     double floor;     // which is taken as at least this, where what is summed may cancel
     double roundings; // further roundings to the type of activations that the tolerance allows: op_rounded
 } OpOutput;
 
-// What a run is made with besides its size. The same on both sides of a comparison.
+// Options of a run besides its size; the same on both sides of a comparison.
 typedef struct OpSetup {
     int poison;       // which random input gets a NaN; -1: none
     DType activation; // activations are rounded to this type; stored in the backend's own
-    int64_t gap;      // on a device: elements before and behind each row of activations
+    int64_t gap;      // on a device: elements before and after each row of activations
 } OpSetup;
 #define OP_PLAIN ((OpSetup){.poison = -1})
 
-enum { OP_MAX_BUFFERS = 48, OP_MAX_OUTPUTS = 8, OP_GUARD = 64 }; // OP_GUARD: bytes behind every buffer
+enum { OP_MAX_BUFFERS = 48, OP_MAX_OUTPUTS = 8, OP_GUARD = 64 }; // OP_GUARD: bytes after every buffer
 typedef struct OpRun {
     Backend *b;
     OpSize size;
@@ -115,23 +116,23 @@ Mat op_input_f32(OpRun *r, int64_t rows, int64_t cols);
 Mat op_output_f32(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance);
 Mat op_inout_f32(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance);
 void *op_output_bytes(OpRun *r, const char *name, size_t bytes, OpKind kind, double tolerance, const void *start);
-// Names a part of a buffer that is there as an output.
+// Declares a part of an existing buffer as an output.
 void op_output_at(OpRun *r, const char *name, void *data, size_t bytes, OpKind kind, double tolerance);
 // The last output depends on values that are rounded to the type of activations on the way, to `roundings` units of
 // that rounding (2^-8 of BF16) relative to its root mean square. An exact output (an arg max) is then not compared.
 void op_rounded(OpRun *r, double roundings);
 void *op_workspace(OpRun *r, size_t bytes);
-// A weight of random blocks, elements of about 1 / sqrt(k); with segments, row map and bias as the size asks. Placed
-// where the backend asks for it.
+// A weight of random blocks, elements of about 1 / sqrt(k), with the size's segments, row map and bias; placed on the
+// device.
 Weight op_weight(OpRun *r, int64_t n, int64_t k);
 
 // ---- between the files of opcheck ----
 void *op_buffer(OpRun *r, size_t bytes);
-void op_check_guards(const OpRun *r, const char *op); // CHECKs that nothing was written behind a buffer
+void op_check_guards(const OpRun *r, const char *op); // CHECKs that nothing was written past a buffer
 float *op_noise(int64_t n, uint32_t stream);          // uniform with unit variance
 float *op_input_floats(OpRun *r, int64_t n);          // the next random input
 float op_round(DType t, float x);                     // finite stays finite
-double op_unit_roundoff(DType t);                     // of activations; 0 for F32, which tolerances are about already
+double op_unit_roundoff(DType t);                     // of activations; 0 for F32, which the tolerances include
 
 // ---- for callers ----
 // The names of a size's fields that are not 0, for messages.
@@ -143,7 +144,7 @@ typedef enum {
     OP_SAME_BITS,
     OP_NAN_SHOWS, // wherever want is NaN, got is NaN; exact outputs are equal
 } OpRule;
-// True when all outputs of `got` agree; else `message` says where they do not.
+// True if all outputs of `got` agree; else `message` names the first difference.
 bool op_agree(const OpRun *want, const OpRun *got, OpRule rule, char *message, size_t size);
 // True when some output holds a NaN (or, exact outputs: always).
 bool op_shows_nan(const OpRun *r);
@@ -154,7 +155,6 @@ extern const OpCase op_cases_pointwise[], op_cases_activation[], op_cases_matmul
 // All of them; ends with NULL.
 extern const OpCase *const op_groups[];
 
-// Runs every size of a case on b against `ref`, in the type of b's activations; `gaps`: most of them with gaps between
-// rows.
-// *cases: how many ran. False at the first that does not agree, or a fault of the device: `message` says which.
+// Runs every size of a case on b against `ref`, in b's activation type; `gaps`: most of them with gaps between rows.
+// *cases: how many ran. False at the first difference or a device fault, described in `message`.
 bool op_check(const OpCase *c, Backend *ref, Backend *b, bool gaps, int *cases, char *message, size_t size);

@@ -38,7 +38,7 @@ void op_run_free(OpRun *r) {
 typedef struct Fetched {
     void *data;
     size_t bytes;
-    int64_t stray; // the first row with a written element before or behind it; -1: none
+    int64_t stray; // the first row with a written element before or after it; -1: none
 } Fetched;
 
 static bool untouched(const uint8_t *p, int64_t bytes) {
@@ -87,7 +87,7 @@ static void round_activations(Fetched want, DType type) {
     for (size_t i = 0; i < want.bytes / sizeof *x; i++) x[i] = op_round(type, x[i]);
 }
 
-// The absolute tolerance of all elements; one that is rounded may land on either side of its own rounding, too.
+// The absolute tolerance of all elements, and a relative one for the rounding of each stored element.
 typedef struct Limit {
     double all, of_element;
 } Limit;
@@ -129,7 +129,7 @@ static bool output_agrees(const OpOutput *o, Fetched want, Fetched got, OpRule r
     CHECK(want.bytes == got.bytes);
     DType stored = o->mat.data ? o->mat.dtype : DTYPE_F32;
     if (got.stray >= 0) {
-        snprintf(message, size, "output %s: written beside row %lld", o->name, (long long)got.stray);
+        snprintf(message, size, "output %s: written outside of row %lld", o->name, (long long)got.stray);
         return false;
     }
     if (o->kind == OP_EXACT && o->roundings > 0 && unit > 0) return true;

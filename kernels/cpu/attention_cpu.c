@@ -1,7 +1,7 @@
 // attention_cpu: blocked attention with an online softmax (Dao et al. 2022) and its backward.
 //
-// Blocks begin at a sample's first query and first key, and everything that is summed is summed in one order, so that
-// bits depend on the sample's shape alone. Which keys a query sees is a range, so masking costs nothing per element.
+// Blocks begin at a sample's first query and first key, and every sum has one order, so that bits depend on the
+// sample's shape alone. The keys that a query sees are a range, so masking costs nothing per element.
 #include <math.h>
 
 #include "cpu.h"
@@ -27,7 +27,7 @@ static Range keys_seen(const AttentionShape *s, int64_t sample, int64_t pos) {
     return (Range){s->window ? min64(max64(pos - s->window + 1, 0), end) : 0, end};
 }
 
-// The part of keys_seen that lies in the block of n keys from k0 on, relative to k0; empty where there is none.
+// The part of keys_seen in the block of n keys from k0 on, relative to k0; may be empty.
 static Range keys_in_block(const AttentionShape *s, int64_t sample, int64_t pos, int64_t k0, int64_t n) {
     Range r = keys_seen(s, sample, pos);
     r.first = min64(max64(r.first - k0, 0), n);
@@ -35,8 +35,8 @@ static Range keys_in_block(const AttentionShape *s, int64_t sample, int64_t pos,
     return r;
 }
 
-// What q k^T is multiplied by in the product: with a soft cap c the scores are c tanh(scale q k^T / c), and the row
-// functions do the rest.
+// The factor of q k^T in the product. With a soft cap c the scores are c tanh(scale q k^T / c); the row functions apply
+// the tanh.
 static float product_scale(const AttentionShape *s) {
     return s->softcap == 0 ? s->scale : s->scale / s->softcap;
 }
@@ -82,7 +82,7 @@ typedef struct Running {
     float max, sum;
 } Running;
 
-// Takes a row of n scores into the softmax and replaces them by exponentials, 0 where the query does not look.
+// Adds a row of n scores to the softmax and replaces them by exponentials, 0 for keys that the query does not see.
 static void fold_row(Running *r, float *x, int64_t n, Range seen, float *out, int64_t d) {
     float max = cpu_largest(x + seen.first, seen.end - seen.first);
     if (max > r->max) {
@@ -167,7 +167,7 @@ static void row_backward(float *x, float *dp, int64_t n, Range seen, float lse, 
     zero_outside(dp, n, seen);
 }
 
-// The same where x comes as y / cap.
+// The same for x = y / cap.
 static void capped_row_backward(float *x, float *dp, int64_t n, Range seen, float lse, float delta, float cap) {
 #pragma omp simd
     for (int64_t i = seen.first; i < seen.end; i++) {
@@ -248,7 +248,7 @@ static void spawn_sample(const Backward *a, int64_t sample) {
         for (int64_t head = 0; head < s->heads; head++) {
             KeyBlock b = {sample, head, k0, min64(BACKWARD_K, s->k_len[sample] - k0)};
             int64_t kv_head = head / (s->heads / s->kv_heads);
-            // Addresses that stand for the rows of dq, and of dk and dv, that the task adds to.
+            // Addresses that represent the rows of dq, and of dk and dv, that the task adds to.
             const float *queries = f32_row(a->c->q, s->q_start[sample]) + head;
             const float *keys = f32_row(a->c->k, s->k_start[sample] + k0) + kv_head;
             (void)queries, (void)keys;
@@ -268,7 +268,7 @@ void CPU_FN(attention_backward)(Backend *b, const AttentionCall *c) {
         zero_rows(c->dk);
         zero_rows(c->dv);
         compute_delta(&a);
-        // master, not single: libgomp (12) leaks the table of dependences when another thread made the tasks.
+        // master, not single: libgomp (12) leaks the table of dependences if another thread creates the tasks.
 #pragma omp master
         for (int64_t sample = 0; sample < s->samples; sample++)
             if (s->q_start[sample + 1] > s->q_start[sample]) spawn_sample(&a, sample);

@@ -1,10 +1,10 @@
 // class_loss_cpu: a classifier's head with its cross-entropy and all its gradients.
 //
 // Rows are few (one a sample) and so are classes, hence plain loops: every logit, every element of dx and of dW is one
-// sum in a fixed order by one thread, so that a row's numbers depend neither on the other rows nor on the threads.
+// sum in a fixed order by one thread, so that a row's results depend neither on other rows nor on the threads.
 #include "cpu.h"
 
-// What is known of one row.
+// The result of one row.
 typedef struct Verdict {
     double loss;
     int32_t best;

@@ -1,12 +1,12 @@
-// cpu: the choice of the copy of the CPU backend for this machine (the copies: cpu.h).
+// cpu: chooses the CPU backend's copy for this machine (cpu.h).
 #include "cpu.h"
 
 #include <stdlib.h>
 
 #include "sgemm.h"
 
-// The choice is made by the caller of a table, not by the loader (ifunc), so that sanitizers and debuggers see plain
-// functions and a test can ask for each table by name.
+// Tables are chosen at run time, not by the loader (ifunc), so that sanitizers and debuggers see plain functions and
+// tests can get each table by name.
 typedef struct Isa {
     const char *name;
     const Kernels *table;
@@ -22,8 +22,8 @@ const Kernels *kernels_cpu(const char *isa) {
     return NULL;
 }
 
-// LORAC_ISA forces a lower instruction set, for bug reports and so that unlike machines compute alike; unset: the best
-// one. For the library of products it holds from the process's first backend on.
+// LORAC_ISA forces a lower instruction set, for bug reports and for equal results on different machines; unset: the
+// best one. oneDNN uses the value of the process's first backend.
 const Kernels *cpu_kernels_from_environment(Err *err) {
     const char *isa = getenv("LORAC_ISA");
     const Kernels *k = kernels_cpu(isa);

@@ -1,16 +1,16 @@
-// cpu: private ground of the fast CPU backend (all *_cpu.c files).
+// cpu: private header of the fast CPU backend (all *_cpu.c files).
 //
-// Every *_cpu.c file is compiled once per instruction set (CPU_ISA, set by CMake) and may use whatever the compiler
-// makes of plain C for it; there are no intrinsics. CPU_FN(name) gives a function the name of its copy, so that
-// `void CPU_FN(add)(...)` is cpu_base_add, cpu_v3_add and cpu_v4_add in one binary; backend.c picks a table at start.
-// Never call CPU_FN code of one copy from another, and keep inline functions of shared headers out of loops that
-// matter: a copy that the linker picks for all must not hold instructions that the machine lacks. (static inline:
-// safe.)
+// Every *_cpu.c file is compiled once per instruction set (CPU_ISA, set by CMake). It is plain C without intrinsics.
+// CPU_FN(name) names the functions of a copy: `void CPU_FN(add)(...)` is cpu_base_add, cpu_v3_add and cpu_v4_add in one
+// binary; cpu.c picks a table at run time. Never call CPU_FN code of one copy from another. Helpers in shared headers
+// must be `static inline`: of a plain inline function the linker may keep the copy with instructions that the machine
+// lacks.
 //
 // Rules of the folder:
-//  - work is shared by rows or fixed blocks with schedule(static), and each block is summed in one fixed order: bits
-//    never depend on the number of threads (see cpu_threads);
-//  - no -ffast-math: NaN and infinity pass through; sums are vectorised by `#pragma omp simd reduction` alone.
+//  - Threads share rows or fixed blocks, and each block is summed in one fixed order: bits never depend on the number
+//  of
+//    threads.
+//  - No -ffast-math: NaN and infinity propagate; sums are vectorised by `#pragma omp simd reduction` only.
 #pragma once
 
 #include <float.h>
@@ -52,7 +52,7 @@ void cpu_expand_rows(float *dst, const Weight *w, int64_t row, int64_t n);
 #define cpu_expand_columns CPU_FN(expand_columns)
 void cpu_expand_columns(float *dst, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols);
 
-// Threads worth starting for `elements` of cheap work: all or one. A parallel region costs a few microseconds.
+// Threads for `elements` of cheap work: all or one, as a parallel region costs a few microseconds.
 static inline int cpu_threads(const Backend *b, int64_t elements) {
     return elements >= 1 << 15 ? b->threads : 1;
 }
@@ -87,8 +87,7 @@ static inline float cpu_power_of_two(int32_t n) {
     return power;
 }
 
-// exp(x) to 1 ulp or so; 2^n in two factors, so that subnormal results and overflow to infinity come out right. NaN
-// stays NaN.
+// exp(x) to about 1 ulp; 2^n in two factors, so that subnormal results and overflow are right. NaN stays NaN.
 static inline float cpu_expf(float x) {
     x = x < -104.0f ? -104.0f : x;
     x = x > 89.0f ? 89.0f : x;
@@ -134,8 +133,8 @@ static inline void cpu_softcap(float *x, int64_t n, float factor, float cap) {
     for (int64_t i = 0; i < n; i++) x[i] = cap * cpu_tanhf(x[i] * factor);
 }
 
-// An integer that orders as the float does: NaN lies beyond the infinities on either side, and -0 equals 0. Integer
-// maxima vectorise without giving up NaN.
+// An integer that orders as the float does: NaN is beyond the infinities on either side, and -0 equals 0. Integer
+// maxima vectorise without losing NaN.
 static inline int32_t cpu_order_key(float x) {
     float plus_zero = x + 0.0f;
     int32_t bits;
@@ -143,7 +142,7 @@ static inline int32_t cpu_order_key(float x) {
     return bits ^ (bits >> 31 & INT32_MAX);
 }
 
-// The largest of n numbers, at least -FLT_MAX; a NaN among them is left out or is the result.
+// The largest of n numbers, at least -FLT_MAX; a NaN is ignored or is the result.
 static inline float cpu_largest(const float *x, int64_t n) {
     int32_t max = cpu_order_key(-FLT_MAX);
 #pragma omp simd reduction(max : max)

@@ -1,4 +1,4 @@
-// expand_cpu: weights as stored become float32, the hot start of every matmul.
+// expand_cpu: stored weights to float32, the first step of every product.
 //
 // Bit-identical to dtype_expand under every instruction set: each product of a scale with its quantised number has at
 // most 24 significant bits, so it is exact and a fused multiply-add rounds like the two steps.
@@ -100,7 +100,7 @@ static Expand *expand_function(DType t) {
     return table[t];
 }
 
-// n elements of r's row (or of whole rows from there on) that lie at data.
+// n elements at `data`: of r's row, or of whole rows from it on.
 static void expand_elements(WeightRow r, float *dst, const uint8_t *data, int64_t n) {
     if (r.segment->dtype == DTYPE_NF4)
         CPU_FN(expand_nf4)(dst, data, n, r.scale);
@@ -150,7 +150,7 @@ static bool halves_finite(const uint8_t *b, int64_t blocks, int64_t stride, cons
 
 static bool floats_finite(const uint8_t *b, int64_t n, int64_t bytes) {
     uint32_t bad = 0;
-    for (int64_t i = 0; i < n; i++) // the exponent is in the last two bytes of F32 and BF16 alike
+    for (int64_t i = 0; i < n; i++) // the exponent is in the last two bytes of F32 and BF16
         bad |= (load_u16(b + (i + 1) * bytes - 2) & 0x7F80) == 0x7F80;
     return !bad;
 }

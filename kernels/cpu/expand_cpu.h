@@ -9,7 +9,7 @@ extern Expand CPU_FN(expand_q2_k), CPU_FN(expand_q3_k), CPU_FN(expand_q4_k), CPU
 extern Expand CPU_FN(expand_iq4_nl), CPU_FN(expand_iq4_xs), CPU_FN(expand_mxfp4);
 void CPU_FN(expand_nf4)(float *restrict y, const uint8_t *restrict b, int64_t n, float row_scale);
 
-// Branch-free, so that it vectorises; the arithmetic stays clear of subnormal inputs, which some machines take slowly.
+// Branch-free, so that it vectorises; the arithmetic stays clear of subnormal inputs, which are slow on some machines.
 static inline float f16_value(uint32_t h) {
     uint32_t magnitude = h & 0x7FFF;
     uint32_t rebased = (magnitude << 13) + (magnitude >= 0x7C00 ? 224u << 23 : 112u << 23);

@@ -1,4 +1,4 @@
-// expand_k_cpu: the blocks of 256 elements with scales of their own ("K" types).
+// expand_k_cpu: the "K" types, blocks of 256 elements with scales per group.
 #include "expand_cpu.h"
 
 // The types of 2, 3 and 6 bits have one scale for 16 elements and keep four groups of 32 in the bits of the same bytes.

@@ -1,5 +1,5 @@
-// expand_lookup_cpu: types whose 4-bit numbers are looked up. A byte holds two of them, so a table of 256 pairs of
-// floats turns it into eight bytes with one load; that is faster than what compilers make of a lookup of 16 values.
+// expand_lookup_cpu: types whose 4-bit numbers index a table. A byte holds two of them, so a table of 256 pairs of
+// floats expands it with one load, which is faster than two lookups in a table of 16.
 #include "expand_cpu.h"
 
 #define UNDER(high, v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12, v13, v14, v15)                              \

@@ -1,8 +1,8 @@
-// lora_cpu: the low-rank side path of a linear, y += scale drop(x) A^T B^T, and its backward.
+// lora_cpu: the LoRA pair of a linear, y += scale drop(x) A^T B^T, and its backward.
 //
-// All products have the rank as one side, so they are bound by reading x and y: the rows go through in blocks of TILE_T
-// that stay in cache for everything that needs them. Sums over the rows (dA, dB) are taken block by block, each element
-// by one thread, so that no bit depends on the number of threads.
+// The rank is one side of all products, so they are bound by reading x and y: rows are processed in blocks of TILE_T
+// that stay in cache. Sums over the rows (dA, dB) are computed block by block, each element by one thread, so that no
+// bit depends on the number of threads.
 #include "cpu.h"
 #include "sgemm.h"
 
@@ -94,7 +94,7 @@ void CPU_FN(lora_forward)(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void 
 
 // dxa = scale dy B;  dx += mask(dxa A), where the mask needs a tile to hold the product.
 static void backward_rows(float *dxa, float *tile, Mat dx, Mat dy, const Lora *l) {
-    int64_t r = l->rank, k = dx.cols; // used only where dx is wanted
+    int64_t r = l->rank, k = dx.cols; // k: used only with dx
 #pragma omp for schedule(dynamic)
     for (int64_t t = 0; t < dy.rows; t += TILE_T) {
         int64_t n = min64(TILE_T, dy.rows - t);

@@ -1,19 +1,19 @@
 // loss_cpu: the language-model head and its cross-entropy, blocked over the vocabulary with an online softmax.
 //
-// Logits are never stored for more than one tile. As in blocked attention (Dao et al. 2022), where W plays keys and
-// values at once: a panel of W is expanded once, every tile of rows is multiplied by it, and while it is there the tile
-// of exponentials, relative to the running maximum of its row, is multiplied by it again and summed into dx; when the
-// maximum grows, sums so far are rescaled. So W is expanded once per call, whatever the number of rows.
+// Logits are never stored for more than one tile. As in blocked attention (Dao et al. 2022) with W as keys and values:
+// a panel of W is expanded once, every tile of rows is multiplied by it, and the tile of exponentials, relative to the
+// running maximum of its row, is multiplied by the same panel and summed into dx; when the maximum grows, the sums are
+// rescaled. So W is expanded once per call for any number of rows.
 //
 // With l the logits of a row, y its target, Z = sum_v exp(l_v), Z' = Z without the target and e the label smoothing:
 //     loss = log Z - (1-e) l_y - e mean(l)
 //     dx = grad_scale ( sum_{v != y} exp(l_v) W_v / Z + (e - Z'/Z) W_y - e/V sum_v W_v )
 // The target is kept apart so that Z'/Z = 1 - p_y keeps its relative precision when p_y is close to 1.
 // Soft-capped logits l = c tanh(y / c) take the place of y, and W_v in each sum gets the factor dl/dy = 1 - (l_v /
-// c)^2; the last sum then differs from row to row and becomes a product of its own.
+// c)^2; the last sum then differs from row to row and becomes another product.
 //
-// The vocabulary is cut into slices by shape alone, each with its own maximum and sums, merged in order: few rows still
-// give all threads work, and the bits do not depend on their number.
+// The vocabulary is cut into slices by shape alone, each with its maximum and sums, merged in order: all threads have
+// work with few rows, and the bits do not depend on the number of threads.
 #include <math.h>
 
 #include "cpu.h"
@@ -21,7 +21,7 @@
 
 enum { TILE_M = 128, PANEL_V = 256, PANEL_FLOATS = 2 << 20, ITEMS = 16, MAX_SLICES = 8 };
 
-// What is known of one row over one slice of the vocabulary so far.
+// Softmax state of one row over one slice of the vocabulary.
 typedef struct RowState {
     double others;  // sum of exp(logit - max) without the target
     double logits;  // sum of the logits (label smoothing only)
@@ -46,7 +46,7 @@ typedef struct Head {
     RowState *states;                 // [slices, M]
 } Head;
 
-// The next `bytes` of the workspace, of which *used are taken; NULL where it is only measured.
+// The next `bytes` of the workspace, of which *used are taken; ws NULL: only measures.
 static void *take(char *ws, size_t *used, size_t bytes) {
     size_t at = *used;
     *used += (bytes + 63) & ~(size_t)63;
@@ -151,8 +151,8 @@ static float capped_exponentials(float *x, int64_t n, float max, float cap) {
     return sum;
 }
 
-// Takes the logits x of panel p into the row's state and replaces them by exponentials (0 for the target). Returns the
-// factor by which what the slice has summed for dx must shrink.
+// Adds the logits x of panel p to the row's state and replaces them by exponentials (0 for the target). Returns the
+// factor that rescales the slice's sums for dx.
 static float fold_row(const Head *a, RowState *state, float *x, Panel p, int32_t target) {
     float max = cpu_largest(x, p.n), shrink = 1;
     if (a->h->label_smoothing != 0) state->logits += total(x, p.n);
@@ -174,7 +174,7 @@ static float fold_row(const Head *a, RowState *state, float *x, Panel p, int32_t
     return shrink;
 }
 
-// Products of a row of a tile with panel p become logits; where they are wanted, e/V dl/dy goes into slopes.
+// Products of a row of a tile with panel p become logits; slopes (or NULL) = e/V dl/dy.
 static void finish_logits(const Head *a, Panel p, float *x, float *slopes) {
     float cap = a->h->softcap, of_all = a->h->label_smoothing / (float)a->w->rows;
     if (a->w->bias)

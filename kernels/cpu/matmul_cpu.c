@@ -8,18 +8,18 @@
 // but by a transposed one only at 85 to 93% of it.
 //
 // A few rows of x (decoding) take another path: a thread expands a strip of W that fits its cache and multiplies it at
-// once, so that expanded weights never travel further than that.
+// once.
 //
-// Experts have anything from no rows to all, so there the unit of work is a tile of columns of one expert's result: a
-// thread expands what of the weight belongs to it and multiplies all rows of the expert. Threads meet nowhere and take
-// the next tile, of whatever expert, when they are done. Which path an expert takes depends on its own rows alone.
+// The number of rows of an expert varies, so its unit of work is a tile of columns of its result: a thread expands that
+// part of the weight and multiplies all rows of the expert, without barriers between tiles or experts. The path of an
+// expert depends on its number of rows alone.
 #include "cpu.h"
 #include "sgemm.h"
 
 enum {
     TILE_T = 128,           // rows of x in a product
     TILE_N = 192,           // columns of the result in a product
-    TILE_N_SHORT = 96,      // the same where x has one tile of rows, so that threads have something to share
+    TILE_N_SHORT = 96,      // the same if x has one tile of rows, so that all threads have work
     EXPAND_ROWS = 16,       // rows of W that a thread expands at a time
     PANEL_FLOATS = 2 << 20, // an expanded panel: 8 MB at most
     FEW_T = 32,             // up to here the strip path
@@ -43,7 +43,7 @@ static int64_t strip_rows(const Weight *w) {
     return min64(min64(rows, 64), w->rows);
 }
 
-// A panel and, per thread, the rows of it that are being expanded; or a strip per thread.
+// A panel and per thread the rows being expanded; or a strip per thread.
 size_t CPU_FN(linear_workspace)(Backend *b, const Weight *w, int64_t t) {
     int64_t rows = panel_rows(w) + b->threads * EXPAND_ROWS;
     int64_t strips = t <= FEW_T ? b->threads * strip_rows(w) : 0;
@@ -93,7 +93,7 @@ typedef struct Tile {
     int64_t t0, nt, n0, nn;
 } Tile;
 
-// Puts bias and residual into the tile, which the product is then added to; false where there is nothing to add.
+// Initialises the tile with bias and residual, to which the product is added; false: neither exists.
 static bool start_tile(Mat out, Tile tile, const float *bias, Mat residual) {
     if (!bias && !residual.data) return false;
     for (int64_t t = tile.t0; t < tile.t0 + tile.nt; t++) {
@@ -185,7 +185,7 @@ void CPU_FN(linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *w, bool
 
 // ---- experts ----
 
-// Columns of a result that a thread makes at a time for an expert with more than FEW_T rows.
+// Columns of a result per tile, for an expert with more than FEW_T rows.
 static int64_t expert_tile(const Weight *w) {
     int64_t rows = EXPERT_FLOATS / w->cols / EXPAND_ROWS * EXPAND_ROWS;
     if (rows < EXPAND_ROWS) rows = EXPAND_ROWS;

@@ -1,7 +1,7 @@
 // moe_cpu: routing of tokens to experts. The experts' products are in matmul_cpu.c.
 //
-// Tokens, or rows, are shared by the threads; sums over a token's choices run in the order of the choices. Sorting the
-// rows is serial: a few integers a token.
+// Threads share tokens or rows; sums over a token's choices run in the order of the choices. Sorting the rows is
+// serial: a few integers per token.
 #include "cpu.h"
 
 #include <math.h>
@@ -14,7 +14,7 @@ static bool ranks_before(float a, float b) {
     return a > b || (isnan(a) && !isnan(b));
 }
 
-// The `used` largest of n, largest first; an equal one that comes later does not pass.
+// The `used` largest of n, largest first; of equal values the lower index first.
 static void choose(int32_t *expert, const float *x, int64_t n, int64_t used) {
     int64_t count = 0;
     for (int32_t e = 0; e < n; e++) {
@@ -26,7 +26,7 @@ static void choose(int32_t *expert, const float *x, int64_t n, int64_t used) {
     }
 }
 
-// Counts into offset[e + 1], makes starts of them, and lets each start run to its expert's end while rows are given.
+// Counting sort: counts in offset[e + 1], prefix sums as starts, each start advances to its expert's end.
 static void sort_rows(const MoePlan *p) {
     int64_t rows = p->tokens * p->used;
     int32_t *offset = p->offset;

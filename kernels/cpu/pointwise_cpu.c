@@ -1,7 +1,7 @@
 // pointwise_cpu: ops that touch each element or row once: embedding, NEFTune, rope, rows, add, argmax.
 //
-// Whole rows are shared by the threads, so an element is always computed at the same place of the same vector loop: its
-// bits depend neither on the number of threads nor on the other rows.
+// Threads share whole rows, so an element is always computed at the same position of the same vector loop: its bits
+// depend neither on the number of threads nor on other rows.
 #include "cpu.h"
 
 #include <math.h>
@@ -46,7 +46,7 @@ void CPU_FN(neftune)(Backend *b, Mat x, const float *magnitude, float alpha, con
     }
 }
 
-// One head: (lo, hi) is turned by the angles whose cosines and sines are given; sign -1 turns back.
+// Rotates (lo, hi) of one head by the given cosines and sines; sign -1: the inverse rotation.
 static void rotate(float *lo, float *hi, const float *cosines, const float *sines, float sign, int64_t half) {
 #pragma omp simd
     for (int64_t i = 0; i < half; i++) {

@@ -1,8 +1,8 @@
 // sgemm: the one matrix product that the CPU backend is built on. Private to kernels/.
 //
-// A serial call of oneDNN's dnnl_sgemm (run-time code for the machine it runs on). Of the libraries at hand it is the
-// fastest inside our own threads on the tiles that take most of the time, see tests/bench/sgemm.c; GFLOP/s on two
-// threads of a Zen 4, peak 230:
+// A serial call of oneDNN's dnnl_sgemm (code generated at run time for the machine). It is the fastest library inside
+// our own threads on the tiles that take most of the time (tests/bench/sgemm.c); GFLOP/s on two threads of a Zen 4,
+// peak 230:
 //     [M, N, K]            dnnl  OpenBLAS  BLIS
 //     128  576  576 B       225       201   178
 //     128 1536  576 B       230       206   156
@@ -12,12 +12,12 @@
 //      64   64   64 B       189       229   168   (attention)
 //       8   48  576 B^T     198       217   123
 //       1   48  576 B^T      71        95    85   (decoding)
-// A call costs no more than a microsecond, so that even a single row of x goes through it. A transposed B is slower,
-// hence linear_forward transposes while it expands; and at M = 16 it falls to 80: few rows go in tiles of 8.
+// A call costs at most a microsecond, so it serves single rows too. A transposed B is slower, hence linear_forward
+// transposes while it expands. At M = 16 the speed falls to 80, so few rows go in tiles of 8.
 //
-// It keeps data below the stack pointer: no signal handler may run on a thread that computes (train/process/signals.h).
+// It stores data below the stack pointer: no signal handler may run on a computing thread (train/process/signals.h).
 //
-// A row's bits depend on the tile it lies in: who calls this keeps tiles fixed by shape.
+// A row's bits depend on the shape of its tile, so tiles must depend on shapes alone.
 #pragma once
 
 #include <omp.h>
@@ -25,9 +25,8 @@
 
 #include "base.h"
 
-// One thread per call: dnnl_sgemm starts threads of its own unless it finds itself in an active parallel region, and a
-// team of one does not count as active. Every thread of a team that multiplies calls this first; it is undone at the
-// end of the region.
+// dnnl_sgemm starts threads unless it is called in an active parallel region, and a team of one does not count as
+// active. Every thread of a team calls this before its first product; the end of the region undoes it.
 static inline void sgemm_enter(void) {
     omp_set_num_threads(1);
 }
@@ -56,6 +55,6 @@ static inline void sgemm(float *c, int64_t stride, Sgemm p) {
           (int)status);
 }
 
-// Code for no more than this instruction set (cpu.h) from now on; without effect once a product has been computed.
+// Limits the generated code to this instruction set (cpu.h); no effect after the first product.
 void sgemm_limit(const char *isa);
 void sgemm_describe(StrBuf *out); // "oneDNN 2.6.3 with AVX-512"

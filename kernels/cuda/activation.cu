@@ -83,7 +83,7 @@ void cuda_glu_forward(Backend *b, Mat out, Mat gate, Mat up, GluKind kind) {
                                           rows_of<const T>(gate), rows_of<const T>(up))));
 }
 
-// dgate may lie over gate and dup over up: a thread reads its piece of all three before it writes.
+// dgate may be gate and dup may be up: a thread reads its piece of all three before it writes.
 template <class F, class T, int N>
 static __global__ void glu_backward(Rows<T> dgate, Rows<T> dup, Rows<const T> dout, Rows<const T> gate,
                                     Rows<const T> up, uint32_t rows, uint32_t pieces) {
@@ -145,7 +145,7 @@ void cuda_activation_forward(Backend *b, Mat out, Mat x, ActivationKind kind) {
                                                  rows_of<const T>(x))));
 }
 
-// dx may lie over dout or x.
+// dx may be dout or x.
 template <class F, class T, int N>
 static __global__ void activation_backward(Rows<T> dx, Rows<const T> dout, Rows<const T> x, uint32_t rows,
                                            uint32_t pieces) {

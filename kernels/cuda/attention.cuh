@@ -5,7 +5,7 @@
 // r / group, head j * group + r % group. So a tile of rows reads each key once for its whole group, the gradients of
 // keys are sums over rows, and a single query (decoding) still fills group rows of a tile.
 // A block takes one tile of one key head. Which one, it finds from its number alone by walking the samples, so a launch
-// depends on Tq, Tk, samples and heads only; blocks that find nothing end at once.
+// depends on Tq, Tk, samples and heads only; blocks without work return.
 #pragma once
 
 #include "attention.h"
@@ -62,7 +62,7 @@ template <class T> static AttentionArgs<T> args_of(const AttentionCall *c) {
     return a;
 }
 
-// Launches a kernel that wants more shared memory than it gets without asking.
+// Launches a kernel that needs more dynamic shared memory than the default limit.
 #define RUN_WIDE(b, kernel, blocks, threads, bytes, ...)                                                               \
     do {                                                                                                               \
         const void *address = reinterpret_cast<const void *>(kernel);                                                  \
@@ -73,7 +73,7 @@ template <class T> static AttentionArgs<T> args_of(const AttentionCall *c) {
 
 // ---- division of the work ----
 
-// Tiles of `size` rows of all key heads, the queries behind the last sample included; tiles of `size` keys.
+// Tiles of `size` rows of all key heads, the queries after the last sample included; tiles of `size` keys.
 static inline unsigned query_blocks(const Attention &a, int size) {
     return (unsigned)(((int64_t)a.tq * a.group / size + a.samples + 1) * a.kv_heads);
 }
@@ -82,7 +82,7 @@ static inline unsigned key_blocks(const Attention &a, int size) {
 }
 
 struct Tile {
-    int list, first, n; // elements [first, first + n) of a list; n 0: nothing is left for this block
+    int list, first, n; // elements [first, first + n) of a list; n 0: no work for this block
 };
 
 // Tile number `number` of `lists` lists of length(i) elements, the last list first, in each list the last tile first
@@ -111,7 +111,7 @@ static __device__ Tile find_tile(int number, int lists, int size, bool last_firs
     return {0, 0, 0};
 }
 
-// ---- who sees what ----
+// ---- which keys a query sees ----
 
 struct Range { // [first, end)
     int first, end;
@@ -129,7 +129,7 @@ struct QueryTile {
     int kv_head, q0, row, n; // rows [row, row + n) of the sample's, whose first query is q0
     int k0, k_len;           // keys [k0, k0 + k_len)
 };
-// List a.samples are the queries behind the last sample: they see no key. The last rows see most keys: they come first.
+// List a.samples holds the queries after the last sample, which see no key. The last rows see most keys and come first.
 static __device__ inline QueryTile query_tile(const Attention &a, int size) {
     Tile t = find_tile((int)(blockIdx.x / (unsigned)a.kv_heads), a.samples + 1, size, true,
                        [&](int i) { return ((i < a.samples ? a.q_start[i + 1] : a.tq) - a.q_start[i]) * a.group; });
@@ -152,7 +152,7 @@ template <class T> static __device__ inline T *row_at(const Attention &a, const 
 template <class T> static __device__ inline T *key_at(const Attention &a, const QueryTile &t, Rows<T> m, int key) {
     return m.data + (int64_t)(t.k0 + key) * m.stride + t.kv_head * a.head_size;
 }
-// Keys that row i sees; none for a row behind the tile.
+// Keys that row i sees; none for a row after the tile.
 static __device__ inline Range row_sees(const Attention &a, const QueryTile &t, int i) {
     if (i >= t.n || t.k_len == 0) return {0, 0};
     return keys_seen(a, a.q_pos[query_of(a, t, i)], t.k_len);

@@ -37,7 +37,7 @@ typedef struct RaggedLayout {
 } RaggedLayout;
 // Before cuDNN; forward: also out = 0 and lse = -inf for tokens in no sample.
 void ragged_begin(Backend *b, const AttentionCall *c, const RaggedLayout *layout);
-// After it: dq, dk and dv (where wanted) from where they were made, back to back; 0 for tokens in no sample.
+// After it: dq, dk and dv (where wanted) from where they were made, contiguous; 0 for tokens in no sample.
 void ragged_end(Backend *b, const AttentionCall *c, void *const *from);
 
 #ifdef __cplusplus

@@ -1,8 +1,7 @@
-// attention_cudnn: attention by cuDNN where it can and where it is faster. It can where every token of a sample is a
-// query and a key (AttentionShape.longest), activations are half or bfloat16 and no score is capped, on devices where
-// its backward pass gives the same bits each time (compute capability 9 and 10). Which of the two kinds is faster is
-// measured once per shape, on the first call that is not recorded, and is a choice of the run; where speed does not
-// decide (cuda_choices_by_speed), it is the own one, which is the same on a machine without cuDNN.
+// attention_cudnn: attention by cuDNN where it is supported and faster. Supported: every token of a sample is a query
+// and a key (AttentionShape.longest), activations are half or bfloat16, no soft cap, and a device whose backward pass
+// is deterministic (compute capability 9 and 10). Autotuning measures both kinds once per shape, on the first call that
+// is not recorded; without autotuning (cuda_choices_by_speed) the own kernels are used, which every machine has.
 #include <stdio.h>
 #include <string.h>
 
@@ -38,7 +37,7 @@ int cuda_attention_open(Backend *b, Err *err) {
     snprintf(b->attention, sizeof b->attention, "own kernels");
     bool can = b->activation != DTYPE_F32 && (generation == 9 || generation == 10);
     if (!can || wanted == ATTENTION_OWN) return 0;
-    Err absent; // cuDNN is not needed: a library that is there and does not open is not used either
+    Err absent; // cuDNN is optional: a library that does not open is not used
     a->library = cuda_cudnn_library(&absent);
     char version[32] = "";
     if (a->library && a->library->open(&a->cudnn, version, sizeof version, &absent)) a->library = NULL;
@@ -71,7 +70,7 @@ const char *cuda_attention_library(const Backend *b) {
 
 // ---- plans ----
 
-// Gradients that do not lie back to back are made in the workspace: cuDNN's own sums are as wide as they are.
+// Gradients with a stride are computed in the workspace and copied: cuDNN's sums have the stride of its outputs.
 static void set_strides(CudnnShape *shape, const AttentionShape *s, Mat q, Mat k) {
     int64_t wide = s->heads * s->head_size, narrow = s->kv_heads * s->head_size;
     int64_t stride[CUDNN_MATS] = {
@@ -101,7 +100,7 @@ static bool shape_of(CudnnShape *shape, const Backend *b, const AttentionShape *
     return true;
 }
 
-// The plan of a shape, made where it is new; NULL: cuDNN has none. Within a recording none can be made.
+// The plan of a shape, built on first use; NULL: cuDNN has none, or it is new and a pass is recorded.
 static Plan *plan_of(Backend *b, const CudnnShape *shape) {
     CudaAttention *a = cuda_state(b)->attention;
     for (size_t i = 0; i < a->n; i++)
@@ -185,9 +184,9 @@ static void run_kind(Backend *b, const Plan *p, const AttentionCall *c, bool cud
         own_forward(b, c);
 }
 
-// ---- the choice ----
+// ---- autotuning ----
 
-// Seconds do not matter, only which is less. Waits; outputs are written again and again.
+// The shortest time of a few runs; waits. Outputs are overwritten by each run.
 static float time_kind(Backend *b, const Plan *p, const AttentionCall *c, bool cudnn) {
     CudaAttention *a = cuda_state(b)->attention;
     float best = INFINITY;
@@ -219,7 +218,7 @@ static void choose(Backend *b, Plan *p, const AttentionCall *c) {
         p->fast = !strcmp(known, a->name); // another cuDNN's was refused (cuda_choices_set)
         return;
     }
-    p->fast = b->attention_kind == ATTENTION_LIBRARY || state->emulated; // whose time tells nothing
+    p->fast = b->attention_kind == ATTENTION_LIBRARY || state->emulated; // whose times mean nothing
     if (!p->fast && cuda_choices_by_speed(b)) p->fast = time_kind(b, p, c, true) < time_kind(b, p, c, false);
     cuda_choice_set(b, key, p->fast ? a->name : "own");
 }

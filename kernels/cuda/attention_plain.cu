@@ -8,7 +8,7 @@
 namespace {
 
 constexpr int THREADS = 128;
-enum { PAD = 4 }; // floats behind each row of a tile
+enum { PAD = 4 }; // floats after each row of a tile
 
 template <int D_, int SIDE_> struct Form {
     static constexpr int D = D_, SIDE = SIDE_, LD = D + PAD, ROWS = SIDE / 16, COLS = SIDE / 8;
@@ -127,7 +127,7 @@ template <class T, class F> __global__ void __launch_bounds__(THREADS) plain_for
     }
     for (int first = keys.first; first < keys.end; first += F::SIDE) {
         int n = min(F::SIDE, keys.end - first);
-        __syncthreads(); // nobody works on the tiles any more
+        __syncthreads(); // no thread reads the tiles any more
         load_tile<T, F>(k_tile, n, a.head_size, [&](int i) { return key_at(a, t, a.k, first + i); });
         load_tile<T, F>(v_tile, n, a.head_size, [&](int i) { return key_at(a, t, a.v, first + i); });
         __syncthreads();
@@ -135,7 +135,7 @@ template <class T, class F> __global__ void __launch_bounds__(THREADS) plain_for
         dots<F>(s, q_tile, k_tile);
 #pragma unroll
         for (int r = 0; r < F::ROWS; r++) {
-            float largest = max[r]; // a NaN is left out by fmaxf and comes back in its probability
+            float largest = max[r]; // a NaN is left out by fmaxf and shows in its probability
 #pragma unroll
             for (int c = 0; c < F::COLS; c++) {
                 s[r][c] *= a.scale;
@@ -202,7 +202,7 @@ template <class T, class F> __global__ void __launch_bounds__(THREADS) plain_dq_
     }
     for (int first = keys.first; first < keys.end; first += F::SIDE) {
         int n = min(F::SIDE, keys.end - first);
-        __syncthreads(); // nobody works on the tiles any more
+        __syncthreads(); // no thread reads the tiles any more
         load_tile<T, F>(k_tile, n, a.head_size, [&](int i) { return key_at(a, t, a.k, first + i); });
         load_tile<T, F>(v_tile, n, a.head_size, [&](int i) { return key_at(a, t, a.v, first + i); });
         __syncthreads();
@@ -237,7 +237,7 @@ template <class T, class F> __global__ void __launch_bounds__(THREADS) plain_dkv
     set_zero<F>(dv_sums);
     for (int row = t.rows.first; row < t.rows.end; row += F::SIDE) {
         QueryTile rows = rows_for(t, row, min(F::SIDE, t.rows.end - row));
-        __syncthreads(); // nobody works on the tiles any more
+        __syncthreads(); // no thread reads the tiles any more
         load_tile<T, F>(q_tile, rows.n, a.head_size, [&](int i) { return row_at(a, rows, a.q, i); });
         load_tile<T, F>(dout_tile, rows.n, a.head_size, [&](int i) { return row_at(a, rows, a.dout, i); });
         __syncthreads();

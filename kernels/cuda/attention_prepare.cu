@@ -1,5 +1,5 @@
 // attention_prepare: what the backward pass of attention needs before its own kernels: delta = rowsum(dout * out) of
-// each query and head, and zeros in dk and dv for keys that lie in no sample (no other kernel writes those).
+// each query and head, and zeros in dk and dv for keys that are in no sample (no other kernel writes those).
 #include "attention.cuh"
 
 namespace {

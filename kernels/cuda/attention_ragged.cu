@@ -1,6 +1,6 @@
-// attention_ragged: what cuDNN's attention needs around it: where samples begin in each matrix and how long they are,
-// out = 0 and lse = -inf for tokens in no sample, which cuDNN leaves alone, and gradients that it made back to back at
-// their place. From device memory alone, so that a recorded pass can be replayed.
+// attention_ragged: before and after cuDNN's attention: offsets and lengths of the samples in each matrix; out = 0 and
+// lse = -inf for tokens outside any sample, which cuDNN does not write; contiguous gradients copied to their matrices.
+// Reads device memory only, so that a recorded pass can be replayed.
 #include "attention.cuh"
 
 namespace {
@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(THREADS) begin_kernel(AttentionArgs<T> a, Ragg
 
 template <class T> struct Gradient {
     Rows<T> to;
-    const T *from; // back to back; may be to.data
+    const T *from; // contiguous; may be to.data
     int cols;
 };
 template <class T> struct Gradients {
@@ -65,15 +65,9 @@ template <class T> void end(Backend *b, const AttentionCall *c, void *const *fro
 } // namespace
 
 void ragged_begin(Backend *b, const AttentionCall *c, const RaggedLayout *layout) {
-    if (b->activation == DTYPE_F16)
-        begin<__half>(b, c, layout);
-    else
-        begin<__nv_bfloat16>(b, c, layout);
+    DISPATCH_HALF(b->activation, T, begin<T>(b, c, layout));
 }
 
 void ragged_end(Backend *b, const AttentionCall *c, void *const *from) {
-    if (b->activation == DTYPE_F16)
-        end<__half>(b, c, from);
-    else
-        end<__nv_bfloat16>(b, c, from);
+    DISPATCH_HALF(b->activation, T, end<T>(b, c, from));
 }

@@ -1,5 +1,5 @@
 // choices: a sorted list of keys and values, as a JSON object {"device": ..., "cublaslt": ..., key: value, ...}. The
-// first two say what the choices hold for: an algorithm of one library on one device means nothing on another.
+// first two name the device and the library version that the choices are valid for.
 #include "choices.h"
 
 #include <stdio.h>
@@ -45,7 +45,7 @@ void cuda_choices_close(Backend *b) {
     cuda_state(b)->choices = NULL;
 }
 
-// The place of `key`, or where it would stand.
+// The index of `key`, or where to insert it.
 static size_t place_of(const CudaChoices *c, const char *key, bool *found) {
     size_t low = 0, high = c->n;
     while (low < high) {
@@ -117,7 +117,7 @@ static bool take(Reader *r, char c) {
     return true;
 }
 
-// A string without escapes; free it. NULL: it is none.
+// A string without escapes; free it. NULL: not a string.
 static char *take_text(Reader *r) {
     if (!take(r, '"')) return NULL;
     size_t n = strcspn(r->at, "\"");
@@ -129,7 +129,7 @@ static char *take_text(Reader *r) {
     return NULL;
 }
 
-// Where the run's attention was cuDNN's, the same cuDNN must be here.
+// A run whose attention is cuDNN's needs the same version of cuDNN.
 static int check_attention(const Backend *b, const char *value, Err *err) {
     const char *here = cuda_attention_library(b);
     if (!starts_with(value, "cudnn ") || (here && !strcmp(value, here))) return 0;
@@ -137,7 +137,7 @@ static int check_attention(const Backend *b, const char *value, Err *err) {
                      here ? here : "none");
 }
 
-// One `"key": "value"` into the list; the two that say what the choices hold for are compared.
+// Adds one `"key": "value"` to the list; compares device and library version with this device's.
 static int take_choice(Backend *b, CudaChoices *read, Reader *r, int *headers, Err *err) {
     const CudaState *s = cuda_state(b);
     char *key = take_text(r), *value = key && take(r, ':') ? take_text(r) : NULL;

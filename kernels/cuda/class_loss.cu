@@ -1,8 +1,7 @@
 // class_loss: a classifier's head with its cross-entropy and all its gradients.
 //
 // Rows are few (one a sample) and parameters are float32, hence plain sums: a warp for each logit, a thread for each
-// element of dx and of dW, each in a fixed order, so that a row's numbers depend neither on the other rows nor on how
-// many they are.
+// element of dx and of dW, each in a fixed order, so that a row's results do not depend on other rows or their number.
 #include "cross_entropy.h"
 #include "rows.cuh"
 

@@ -55,14 +55,7 @@ static __device__ void fold(RowStats *s, const T *x, int col, int target, const 
 }
 
 static __device__ int block_min(int x) {
-    SHARED(int, partial, [32]);
-    x = __reduce_min_sync(0xffffffffu, x);
-    if (threadIdx.x % WARP == 0) partial[threadIdx.x / WARP] = x;
-    __syncthreads();
-    int least = partial[0];
-    for (unsigned i = 1; i < blockDim.x / WARP; i++) least = min(least, partial[i]);
-    __syncthreads();
-    return least;
+    return block_reduce((int)__reduce_min_sync(0xffffffffu, x), [](int a, int b) { return min(a, b); });
 }
 
 // The threads' shares as one, in all threads.
@@ -111,7 +104,7 @@ static __global__ void __launch_bounds__(1024, 1) cross_entropy(Rows<T> logits, 
     for (int col = thread * N; col < whole; col += step * N) fold<T, N, CAPPED>(&mine, x, col, target, c);
     for (int col = whole + thread; col < cols; col += step) fold<T, 1, CAPPED>(&mine, x, col, target, c);
     float own = capped<CAPPED>(load(x + target), c.softcap), e = c.label_smoothing;
-    RowStats all = merge(mine, e != 0); // ends with a barrier: nobody reads logits any more
+    RowStats all = merge(mine, e != 0); // ends with a barrier: no thread reads logits any more
     float z = all.others + expf(own - all.max);
     if (thread == 0) {
         double loss = log((double)all.others + (double)expf(own - all.max)) + (double)all.max - (1 - (double)e) * own;

@@ -1,14 +1,14 @@
-// cuda: private ground of the CUDA backend, host side (device side: device.cuh).
+// cuda: private header of the CUDA backend, host side (device side: device.cuh).
 //
-// One CudaState a backend, in Backend.state. All work is queued on `stream`; a second stream expands quantised weights
-// beside the products that use them, a third moves what is offloaded to host memory. Each area of the backend keeps
-// what it needs from call to call (descriptors, plans, device copies of lists) in a struct of its own, which hangs on
-// CudaState and is made by cuda_<area>_open and freed by cuda_<area>_close.
+// One CudaState per backend, in Backend.state. Ops are queued on `stream`; a second stream expands quantised weights
+// concurrently with the products that use them, a third one offloads to host memory. Each area of the backend keeps its
+// state (descriptors, plans, device copies of lists) in a struct of CudaState, created by cuda_<area>_open and freed by
+// cuda_<area>_close.
 //
 // Rules for every slot:
-//  - begin with `if (cuda_failed(b)) return;`: after the first fault nothing is done any more;
+//  - begin with `if (cuda_failed(b)) return;`: after the first fault slots do nothing;
 //  - no cudaMalloc, no wait, no read of device data on the host: a slot may run inside a recording (CUDA graph), where
-//    these are errors, and what it launches is replayed with the same arguments;
+//    these are errors, and its launches are replayed with the same arguments;
 //  - grids, blocks and branches on the host depend on shapes alone, never on device data;
 //  - same shapes, same bits: fixed reduction trees, no atomics on floats.
 #pragma once
@@ -22,7 +22,7 @@
 extern "C" {
 #endif
 
-// What keeps state of its own: X(name, type).
+// Areas with state: X(name, type).
 #define CUDA_AREAS(X)                                                                                                  \
     X(transfer, CudaTransfer)                                                                                          \
     X(matmul, CudaMatmul)                                                                                              \
@@ -51,8 +51,8 @@ typedef struct CudaState {
     cudaStream_t side_stream; // expansion of quantised weights
     cublasLtHandle_t blas;
     void *workspace;   // of cuBLASLt
-    void *expanded[2]; // tiles of quantised weights in the type of activations, used in turn
-    size_t used_bytes; // that cuda_alloc has given and cuda_free has not got back
+    void *expanded[2]; // tiles of quantised weights in the activation type, used in turn
+    size_t used_bytes; // allocated by cuda_alloc and not freed
     Err fault;         // the first one; ERR_NONE: none
 #define CUDA_AREA_FIELD(name, type) type *name;
     CUDA_AREAS(CUDA_AREA_FIELD)
@@ -73,7 +73,7 @@ bool cuda_check(Backend *b, cudaError_t error, const char *what);
 bool cuda_check_blas(Backend *b, cublasStatus_t status, const char *what);
 void cuda_fail(Backend *b, ErrKind kind, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-// Of each area. open: everything it allocates for good; -1 with *err (b's state is then closed by the caller).
+// Of each area. open: allocates for the backend's lifetime; -1 with *err (the caller then closes b's state).
 #define DECLARE_CUDA_AREA(name, type)                                                                                  \
     int cuda_##name##_open(Backend *b, Err *err);                                                                      \
     void cuda_##name##_close(Backend *b);
@@ -84,7 +84,7 @@ DEVICE_SLOTS(DECLARE_CUDA_SLOT)
 OP_SLOTS(DECLARE_CUDA_SLOT)
 
 extern const Kernels cuda_kernels;
-// A kernel that does nothing that matters: one that was not compiled for this GPU is a fault.
+// Launches a small kernel: a fault if it was not compiled for this GPU.
 void cuda_try_kernel(Backend *b);
 
 #ifdef __cplusplus

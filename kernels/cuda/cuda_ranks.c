@@ -1,5 +1,4 @@
-// cuda_ranks: several ranks, a device each. What they add up are integers, so the order of the sum does not show in the
-// bits, whatever the library does.
+// cuda_ranks: several ranks, one device each. They sum integers, so the result does not depend on the library's order.
 #include "cuda_ranks.h"
 
 #include <time.h>
@@ -15,7 +14,7 @@ int cuda_ranks_open(Backend *b, Err *err) {
     return 0;
 }
 
-// abort: what waits for a rank that is gone ends; until then the stream hangs, and with it whoever frees memory.
+// abort: releases collectives blocked on a dead rank; until then the stream hangs, and with it cudaFree.
 static void leave_group(CudaRanks *r, bool abort) {
     if (r->library) r->library->close(r->group, abort);
     r->library = NULL;
@@ -29,7 +28,7 @@ void cuda_ranks_close(Backend *b) {
     cuda_state(b)->ranks = NULL;
 }
 
-// Rank 0 makes the group's id and sends it to the others.
+// Rank 0 creates the group's id and broadcasts it.
 static int join(Backend *b, const RanksLibrary *library, Group *g, double seconds, Err *err) {
     CudaRanks *r = cuda_state(b)->ranks;
     unsigned char id[RANK_ID_BYTES] = {0};
@@ -40,8 +39,8 @@ static int join(Backend *b, const RanksLibrary *library, Group *g, double second
     return group_agree(g, status, err);
 }
 
-// Libraries find their ways between devices at the first sum: a way that does not work is to show here, not in the
-// first step.
+// Libraries set up their connections at the first sum: a connection that does not work fails here, not in the first
+// step.
 static int try_sum(Backend *b, Group *g, Err *err) {
     int64_t sum = 0, mine = g->rank + 1, want = (int64_t)g->ranks * (g->ranks + 1) / 2;
     int64_t *on_device = cuda_alloc(b, sizeof mine);

@@ -1,5 +1,5 @@
-// cuda_ranks: what the backend needs of a library that adds up over several devices. The functions of NCCL, in the
-// module lorac-nccl.so, so that one device needs no NCCL. Private to kernels/cuda.
+// cuda_ranks: sums over the ranks' devices. RanksLibrary is NCCL, in the module lorac-nccl.so, so that a single device
+// needs no NCCL. Private to kernels/cuda.
 #pragma once
 
 #include "cuda.h"
@@ -16,16 +16,16 @@ typedef struct RanksLibrary {
     int (*connect)(void **group, int rank, int ranks, const void *id, double seconds, Err *err);
     int (*all_reduce)(void *group, int64_t *data, int64_t n, cudaStream_t stream, Err *err); // data = sum; queued
     int (*check)(void *group, Err *err);                                                     // of what is queued
-    void (*close)(void *group, bool failed); // failed: other ranks may be gone, nothing is waited for
+    void (*close)(void *group, bool failed); // failed: other ranks may be dead; does not wait
 } RanksLibrary;
 
-// The library, NULL with one line where it is absent. Borrowed.
+// The library, or NULL with *err. Borrowed.
 const RanksLibrary *cuda_ranks_library(Err *err);
 
-// Waits for the stream; with other ranks, also for a sign that one of them has failed, which the stream would not see.
+// Waits for the stream; ends with a fault if another rank fails meanwhile, which the stream alone would not report.
 void cuda_ranks_wait(Backend *b);
 
-// The one entry of lorac-nccl.so.
+// The entry of lorac-nccl.so.
 __attribute__((visibility("default"))) const RanksLibrary *lorac_nccl(void);
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
 // cudnn_attention: CudnnLibrary over cuDNN's fused attention (SDPA), whose graphs cudnn-frontend builds. The samples
-// lie packed one behind the other ("ragged", THD): each matrix is a tensor [batch, heads, longest, head size] whose
+// are packed one after the other ("ragged", THD): each matrix is a tensor [batch, heads, longest, head size] whose
 // sample i begins at offset[i], with the samples' lengths as a padding mask. The log of the sums of exponentials is
 // ragged too, so that it is [rows, heads], as ours is.
 #include "cudnn_attention.h"
@@ -54,8 +54,8 @@ struct Builder {
         return m == CUDNN_K || m == CUDNN_V || m == CUDNN_DK || m == CUDNN_DV ? s.kv_heads : s.heads;
     }
 
-    // Fills in how matrix m lies. Rows follow each other by its stride, heads by the head size; of the statistics a
-    // head has one element. The distance from sample to sample is never used: offsets stand for it.
+    // The layout of matrix m: rows are its stride apart, heads the head size (lse: one element). The batch stride is
+    // not used: ragged offsets replace it.
     void place(Tensor_attributes &t, CudnnMat m) const {
         int64_t d = m == CUDNN_LSE ? 1 : s.head_size;
         t.set_uid(MAT + m)
@@ -79,7 +79,7 @@ struct Builder {
         return s.type == DTYPE_F16 ? fe::DataType_t::HALF : fe::DataType_t::BFLOAT16;
     }
 
-    // What forward and backward say alike. The window counts the query's own key, as ours does.
+    // Attributes of both passes. The window includes the query's own key, as ours does.
     template <class Attributes> void describe(Attributes &a) const {
         a.set_attn_scale(s.scale)
             .set_padding_mask(true)
@@ -176,7 +176,7 @@ int run(void *cudnn, void *plan, const CudnnCall *call, Err *err) {
     return e.is_bad() ? failed(e, err) : 0;
 }
 
-// C++ of others stays behind this: no exception crosses into C.
+// No C++ exception crosses into C.
 template <class F> int guarded(Err *err, F f) {
     try {
         return f();

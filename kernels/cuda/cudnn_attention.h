@@ -1,6 +1,5 @@
-// cudnn_attention: attention of packed samples by cuDNN, as the module lorac-cudnn.so gives it to the backend, so that
-// a machine without cuDNN runs with the own kernels. Plain C; what is behind it is C++ (cudnn-frontend has headers for
-// C++ only). Private to kernels/cuda.
+// cudnn_attention: attention of packed samples by cuDNN, in the module lorac-cudnn.so, so that machines without cuDNN
+// use the own kernels. A C interface to C++ code (cudnn-frontend is a C++ library). Private to kernels/cuda.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -25,7 +24,7 @@ typedef enum CudnnMat {
     CUDNN_MATS // forward: up to CUDNN_LSE
 } CudnnMat;
 
-// What a plan is made for. Every token of a sample is a query and a key; positions count from 0.
+// The key of a plan. Every token of a sample is a query and a key; positions count from 0.
 typedef struct CudnnShape {
     DType type; // F16 or BF16
     bool backward, causal;
@@ -53,10 +52,10 @@ typedef struct CudnnLibrary {
     int (*run)(void *cudnn, void *plan, const CudnnCall *call, Err *err); // queued on the stream; may be recorded
 } CudnnLibrary;
 
-// The library, NULL with one line where it is absent. Borrowed.
+// The library, or NULL with *err. Borrowed.
 const CudnnLibrary *cuda_cudnn_library(Err *err);
 
-// The one entry of lorac-cudnn.so.
+// The entry of lorac-cudnn.so.
 __attribute__((visibility("default"))) const CudnnLibrary *lorac_cudnn(void);
 
 #ifdef __cplusplus

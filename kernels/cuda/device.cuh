@@ -38,6 +38,18 @@ enum { WARP = 32 };
         }                                                                                                              \
     } while (0)
 
+// The same for the 16-bit types alone.
+#define DISPATCH_HALF(dtype, T, ...)                                                                                   \
+    do {                                                                                                               \
+        if ((dtype) == DTYPE_F16) {                                                                                    \
+            using T = __half;                                                                                          \
+            __VA_ARGS__;                                                                                               \
+        } else {                                                                                                       \
+            using T = __nv_bfloat16;                                                                                   \
+            __VA_ARGS__;                                                                                               \
+        }                                                                                                              \
+    } while (0)
+
 // ---- elements ----
 static __device__ inline float load(const float *p) {
     return *p;
@@ -116,24 +128,19 @@ static __device__ inline float warp_max(float x) { // a NaN is left out
     for (int lane = WARP / 2; lane > 0; lane /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, lane));
     return x;
 }
-// Blocks of one dimension, a multiple of 32; every thread of the block must call.
-template <class T> static __device__ inline T block_sum(T x) {
+// Blocks of one dimension, a multiple of 32; every thread of the block must call. partial: each warp's result.
+template <class T, class Op> static __device__ inline T block_reduce(T warp_result, Op op) {
     SHARED(T, partial, [32]);
-    x = warp_sum(x);
-    if (threadIdx.x % WARP == 0) partial[threadIdx.x / WARP] = x;
+    if (threadIdx.x % WARP == 0) partial[threadIdx.x / WARP] = warp_result;
     __syncthreads();
-    T sum = partial[0];
-    for (unsigned i = 1; i < blockDim.x / WARP; i++) sum += partial[i];
-    __syncthreads(); // the next call writes `partial` again
-    return sum;
+    T all = partial[0];
+    for (unsigned i = 1; i < blockDim.x / WARP; i++) all = op(all, partial[i]);
+    __syncthreads(); // the next call overwrites `partial`
+    return all;
+}
+template <class T> static __device__ inline T block_sum(T x) {
+    return block_reduce(warp_sum(x), [](T a, T b) { return a + b; });
 }
 static __device__ inline float block_max(float x) {
-    SHARED(float, partial, [32]);
-    x = warp_max(x);
-    if (threadIdx.x % WARP == 0) partial[threadIdx.x / WARP] = x;
-    __syncthreads();
-    float max = partial[0];
-    for (unsigned i = 1; i < blockDim.x / WARP; i++) max = fmaxf(max, partial[i]);
-    __syncthreads();
-    return max;
+    return block_reduce(warp_max(x), [](float a, float b) { return fmaxf(a, b); });
 }

@@ -1,9 +1,9 @@
-// dialect: how the .cu files say what only nvcc understands, so that a host compiler can read them too (the tests run
-// every kernel as host code over an emulated device, which defines these names before this file is read).
+// dialect: macros for the syntax that only nvcc accepts, so that a host compiler compiles the .cu files too (tests run
+// every kernel as host code on an emulated device, which defines these macros before this file is included).
 #pragma once
 
 // LAUNCH(kernel, grid, block, bytes of dynamic shared memory, stream, arguments...); a template in parentheses:
-// LAUNCH((kernel<64, 64>), ...). Use RUN of device.cuh, which also looks for faults.
+// LAUNCH((kernel<64, 64>), ...). Use RUN of device.cuh, which also checks for faults.
 #ifndef LAUNCH
 #define LAUNCH(kernel, grid, block, shared, stream, ...) kernel<<<(grid), (block), (shared), (stream)>>>(__VA_ARGS__)
 #endif

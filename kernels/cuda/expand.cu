@@ -1,8 +1,7 @@
-// expand: rows of weights as plain elements: for products (matmul.c), as float32, and for the rows of an embedding,
-// which are an expansion of the rows that ids name.
+// expand: rows of weights as plain elements: tiles for products (tiles.c), float32 rows, and embedding rows by id.
 //
-// A thread makes eight elements of a row: it reads a few bytes of one block and writes 16 bytes or more at once.
-// Writing is most of the traffic, so nothing is kept from thread to thread.
+// A thread expands eight elements of a row: it reads a few bytes of one block and writes 16 bytes or more at once.
+// Writes are most of the traffic, so threads share nothing but the table of levels.
 #include "expand.cuh"
 
 #include "device.cuh"
@@ -28,14 +27,14 @@ template <class T> struct ExpandTarget {
     bool accumulate;
 };
 
-// The row of the segment that row i of the result takes; -1: it lies in another one.
+// The row of the segment that becomes row i of the result; -1: a row of another segment.
 static __device__ int64_t source_row(const ExpandSource &s, uint32_t i) {
     if (!s.ids) return s.row + i;
     int64_t row = s.ids[i] - s.first;
     return row >= 0 && row < s.rows ? row : -1;
 }
 
-// y += what lies at p.
+// y += the elements at p.
 template <class T> static __device__ void add_eight(float *y, const T *p, int n, bool wide) {
     float old[8];
     load_eight(old, p, n, wide);

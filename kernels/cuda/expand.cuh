@@ -3,8 +3,8 @@
 // same.
 //
 // A group of eight never crosses a scale: groups under one scale have 16 elements at least. A warp has 256 elements,
-// one superblock, so that its loads of scales are broadcasts. Blocks are as they lie in the file: BYTES long, and
-// therefore aligned to the largest power of two in BYTES only.
+// one superblock, so that its loads of scales are broadcasts. Blocks are stored as in the file: BYTES long, and
+// therefore aligned only to the largest power of two that divides BYTES.
 #pragma once
 
 #include <cuda_bf16.h>

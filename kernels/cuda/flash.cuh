@@ -1,8 +1,8 @@
 // flash: what the forward and the backward kernels on tensor cores share (flash_forward.cu, flash_backward.cu).
 //
 // Layout of a block: warp w has the 16 M rows from 16 M w on of the block's tile, and of each 16 of them a lane has
-// rows lane / 4 and lane / 4 + 8 ("upper", "lower"). Tiles lie in shared memory, rows of D + ROW_PAD elements; those of
-// the operand that the block walks along are there twice: the next is copied while one is worked on.
+// rows lane / 4 and lane / 4 + 8 ("upper", "lower"). Tiles are in shared memory, rows of D + ROW_PAD elements. The
+// operand that the block loops over is double-buffered: the next tile is copied while one is used.
 #pragma once
 
 #include "attention.cuh"
@@ -46,6 +46,15 @@ static __device__ inline void write_rows(T *tile, const float (&sum)[M][D / 8][4
         if (row < n && column < head_size)
             *reinterpret_cast<uint4 *>(at(row) + column) = *reinterpret_cast<const uint4 *>(tile + row * LD + column);
     }
+}
+
+template <int M, int D> static __device__ inline void set_zero(float (&sum)[M][D][4]) {
+#pragma unroll
+    for (int m = 0; m < M; m++)
+#pragma unroll
+        for (int d = 0; d < D; d++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) sum[m][d][i] = 0;
 }
 
 // What a score q k^T becomes: x = factor * score in units of log2, so that its exponential is 2^x.

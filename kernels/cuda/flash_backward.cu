@@ -7,15 +7,6 @@
 
 namespace {
 
-template <int M, int D> __device__ inline void set_zero(float (&sum)[M][D][4]) {
-#pragma unroll
-    for (int m = 0; m < M; m++)
-#pragma unroll
-        for (int d = 0; d < D; d++)
-#pragma unroll
-            for (int i = 0; i < 4; i++) sum[m][d][i] = 0;
-}
-
 // From a score and dP: P, and dS / P' of which dP is replaced. lse in units of log2. Not seen: both are 0.
 __device__ inline void differentiate(float &score, float &dp, const Scores &scores, float lse, float delta, bool seen) {
     float x = score, slope = 1;
@@ -78,7 +69,7 @@ template <class T, class F> __global__ void __launch_bounds__(F::THREADS) flash_
     Scores scores = scores_of(a);
     for (int first = keys.first, slot = 0; first < keys.end; first += F::STEP, slot ^= 1) {
         copies.wait();
-        __syncthreads(); // the tile is there, and nobody works on the other one any more
+        __syncthreads(); // the tile is loaded, and no thread reads the other one any more
         if (first + F::STEP < keys.end) copy_keys(first + F::STEP, slot ^ 1);
         if (first >= some.end || first + F::STEP <= some.first) continue;
         const T *k_tile = k_tiles + slot * F::STEP * F::LD, *v_tile = v_tiles + slot * F::STEP * F::LD;
@@ -159,7 +150,7 @@ template <class T, class F> __global__ void __launch_bounds__(F::THREADS) flash_
     Scores scores = scores_of(a);
     for (int row = t.rows.first, slot = 0; row < t.rows.end; row += F::STEP, slot ^= 1) {
         copies.wait();
-        __syncthreads(); // the tiles are there, and nobody works on the others any more
+        __syncthreads(); // the tiles are loaded, and no thread reads the others any more
         if (row + F::STEP < t.rows.end) copy_step(row + F::STEP, slot ^ 1);
         const RowFacts<F::STEP> &fact = facts[slot];
         int n_rows = min(F::STEP, t.rows.end - row);
@@ -255,8 +246,5 @@ template <class T> void run_head_size(Backend *b, const AttentionCall *c) {
 } // namespace
 
 void flash_backward(Backend *b, const AttentionCall *c) {
-    if (b->activation == DTYPE_F16)
-        run_head_size<__half>(b, c);
-    else
-        run_head_size<__nv_bfloat16>(b, c);
+    DISPATCH_HALF(b->activation, T, run_head_size<T>(b, c));
 }

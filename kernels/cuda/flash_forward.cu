@@ -31,7 +31,7 @@ __device__ inline void mask(float (&s)[M][KEYS / 8][4], const Range (&seen)[M][2
 }
 
 // Takes a tile of scores into the softmax: they become probabilities relative to the largest score so far, to which the
-// sums of values are brought too. A NaN is left out by fmaxf and comes back in its probability.
+// sums of values are brought too. A NaN is left out by fmaxf and shows in its probability.
 template <int D, int M, int KEYS>
 __device__ inline void fold(Running<M> &r, float (&out)[M][D / 8][4], float (&s)[M][KEYS / 8][4], float factor) {
 #pragma unroll
@@ -111,22 +111,18 @@ template <class T, class F> __global__ void __launch_bounds__(THREADS) flash_for
     Range some = some_row_sees(a, t, own, 16 * F::M), all = all_rows_see(a, t, own, 16 * F::M);
     Warp<F> w;
 #pragma unroll
-    for (int m = 0; m < F::M; m++) {
+    for (int m = 0; m < F::M; m++)
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             w.seen[m][half] = row_sees(a, t, own + m * 16 + half * 8 + lane / 4);
             w.running.max[m][half] = -INFINITY;
             w.running.sum[m][half] = 0;
         }
-#pragma unroll
-        for (int d = 0; d < F::D / 8; d++)
-#pragma unroll
-            for (int i = 0; i < 4; i++) w.sums[m][d][i] = 0;
-    }
+    set_zero(w.sums);
     Scores scores = scores_of(a);
     for (int first = keys.first, slot = 0; first < keys.end; first += F::KEYS, slot ^= 1) {
         copies.wait();
-        __syncthreads(); // the tile is there, and nobody works on the other one any more
+        __syncthreads(); // the tile is loaded, and no thread reads the other one any more
         if (first + F::KEYS < keys.end) copy_keys(first + F::KEYS, slot ^ 1);
         if (first >= some.end || first + F::KEYS <= some.first) continue;
         bool masked = first < all.first || first + F::KEYS > all.end;
@@ -177,8 +173,5 @@ template <class T> void run_head_size(Backend *b, const AttentionCall *c) {
 } // namespace
 
 void flash_forward(Backend *b, const AttentionCall *c) {
-    if (b->activation == DTYPE_F16)
-        run_head_size<__half>(b, c);
-    else
-        run_head_size<__nv_bfloat16>(b, c);
+    DISPATCH_HALF(b->activation, T, run_head_size<T>(b, c));
 }

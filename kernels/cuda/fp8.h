@@ -1,9 +1,9 @@
 // fp8: products with weights of type F8_E4M3 (4 bits of exponent, 3 of mantissa, largest 448, no infinity). Private to
 // kernels/cuda.
 //
-// A placed weight is W [N, K], and behind it W^T [K, N], because the products read along the rows of both operands;
-// an element stands for row_scale[0] * element, one scale a weight. The other operand, activations or their gradients,
-// is quantised at each call with its own scale, its largest magnitude / 448. What is not finite makes all results NaN.
+// A placed weight is W [N, K], then W^T [K, N], because the products read along the rows of both operands; an element's
+// value is row_scale[0] * element, one scale per weight. The other operand, activations or their gradients, is
+// quantised at each call with scale = largest magnitude / 448. An element that is not finite makes all results NaN.
 #pragma once
 
 #include "matmul.h"

@@ -1,5 +1,5 @@
-// grouped: one linear per expert. Experts of the type of activations are multiplied where they lie; others are expanded
-// as many at a time as a tile holds, or in parts: forward by rows of W, backward by columns, as in linear.c.
+// grouped: one linear per expert. Experts in the activation type are multiplied in place; others are expanded, as many
+// at a time as a tile holds, or in parts: forward by rows of W, backward by columns, as in linear.c.
 #include "expand.h"
 #include "grouped.cuh"
 #include "matmul.h"
@@ -13,8 +13,8 @@ typedef struct Grouped {
     bool backward, accumulate;
 } Grouped;
 
-// Experts [first, first + count), columns [col, col + cols) of C: their weights lie `size` elements apart from data on,
-// or, data NULL, in place.
+// Experts [first, first + count), columns [col, col + cols) of C. Their weights are `size` elements apart from data on;
+// data NULL: in place.
 typedef struct GroupedPart {
     int64_t first, count, col, cols;
     const void *data;
@@ -71,7 +71,7 @@ static void run_part(Backend *b, const Grouped *g, const GroupedPart *p) {
     DISPATCH(b->activation, T, multiply_part<T>(b, g, p));
 }
 
-// All experts as they lie.
+// All experts in place.
 static void run_plain(Backend *b, const Grouped *g) {
     for (int64_t first = 0; first < g->plan->experts; first += GROUPED_MOST) {
         int64_t left = g->plan->experts - first, most = GROUPED_MOST;

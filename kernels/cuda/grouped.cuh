@@ -1,7 +1,7 @@
-// grouped: one product for several experts at once, each on its own rows. The kernels; grouped.cu launches them.
+// grouped: one product for several experts, each on its rows. The kernels; grouped.cu launches them.
 //
-// Rows of an expert are known on the device alone, so a grid has as many blocks as the worst split needs, and those
-// that find no rows leave at once. C [rows, cols] (+)= A [rows, depth] B_e: forward B_e = W_e^T + bias, so W_e [cols,
+// The number of rows of an expert is known on the device only, so a grid has as many blocks as the worst split needs;
+// blocks without rows return. C [rows, cols] (+)= A [rows, depth] B_e: forward B_e = W_e^T + bias, so W_e [cols,
 // depth] is read along its rows; backward B_e = W_e [depth, cols].
 #pragma once
 
@@ -58,7 +58,7 @@ static __device__ inline void grouped_store(const GroupedArgs<T> &args, const Gr
 
 // ---- 16-bit types, on tensor cores ----
 
-// Eight warps make a tile of 128 x 128, each 32 x 64 of it; the next 32 of the depth are copied beside the products.
+// Eight warps make a tile of 128 x 128, each 32 x 64 of it; the next 32 of the depth are copied during the products.
 struct GroupedTile {
     static constexpr int ROWS = 128, COLS = 128, DEPTH = 32, THREADS = 256;
     static constexpr int A_LD = DEPTH + ROW_PAD;
@@ -153,7 +153,7 @@ static __global__ void __launch_bounds__(GroupedTile::THREADS) grouped_product(G
     copy_step<T, BACKWARD>(copies, a, b, args, at, 0);
     for (int depth = 0, turn = 0; depth < args.depth; depth += Tile::DEPTH, turn ^= 1) {
         copies.wait();
-        __syncthreads(); // this step is there, and no warp reads the other buffer any more
+        __syncthreads(); // this step is loaded, and no warp reads the other buffer any more
         if (depth + Tile::DEPTH < args.depth)
             copy_step<T, BACKWARD>(copies, a + (turn ^ 1) * Tile::A_SIZE, b + (turn ^ 1) * Tile::B_SIZE, args, at,
                                    depth + Tile::DEPTH);

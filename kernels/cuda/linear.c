@@ -2,13 +2,13 @@
 // buffers hold: forward by rows of W, which are columns of the result, backward by columns of W, which are columns of
 // dx, so that nothing is ever added up over tiles.
 //
-// The bias is float32 in memory and part of the product's epilogue, which wants it in the type of the result: where
-// that has 16 bits, it is rounded into the workspace at each call (files keep it in 16 bits anyway).
+// The bias is float32 in memory and part of the product's epilogue, which takes it in the type of the result: for
+// 16-bit results it is rounded into the workspace at each call (files usually store it in 16 bits).
 #include "fp8.h"
 #include "matmul.h"
 #include "tiles.h"
 
-// Whether the product can read W where it lies.
+// Whether the product can read W in place.
 static bool is_plain(const Backend *b, const Weight *w) {
     return w->n_segments == 1 && w->segments[0].dtype == b->activation;
 }
@@ -25,7 +25,7 @@ static void check_linear(const Backend *b, Mat in, int64_t in_cols, Mat out, int
           (int)out.dtype, (long long)in_cols, (long long)out_cols);
 }
 
-// The bias as the product wants it; what is left of the workspace comes behind.
+// The bias in the type that the product takes; *ws moves past it.
 static const char *place_bias(Backend *b, const Weight *w, DType type, void **ws) {
     if (!w->bias || type == DTYPE_F32) return (const char *)w->bias;
     void *bias = *ws;

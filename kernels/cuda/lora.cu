@@ -1,5 +1,5 @@
-// lora: the low-rank pair beside a linear, as products; its dropout, which is recomputed from its numbers each time.
-// A and B, float32 parameters, are rounded to the type of activations into the workspace at each call.
+// lora: the LoRA pair of a linear, as products, and its dropout, whose mask is recomputed at each use. A and B, float32
+// parameters, are rounded to the activation type into the workspace at each call.
 #include "device.cuh"
 #include "matmul.h"
 
@@ -81,7 +81,7 @@ template <bool ADD> static void run_drop(Backend *b, Mat out, Mat x, const Lora 
 
 // ---- the op ----
 
-// What lies in the workspace (sizes.h), as the products read it.
+// The matrices in the workspace (sizes.h).
 typedef struct LoraParts {
     Mat a, b, dxa, dropped;
 } LoraParts;

@@ -4,9 +4,9 @@
 // once, so the workspace does not grow with the rows. Logits are a linear's output (linear.c). Going back, a dense head
 // is one product; a quantised one is expanded again, a few thousand rows of W at a time, whose products are added up in
 // float32: a linear would go by columns of W, but a vocabulary is too high for columns that keep a GPU busy. So an
-// expanded head is never stored whole; it is expanded twice a chunk, beside the products.
+// expanded head is never stored whole; it is expanded twice per chunk, concurrently with the products.
 //
-// In training logits and their gradients have the type of activations, as a linear's output would: storing them in
+// In training logits and their gradients have the activation type, as a linear's output would: storing them in
 // float32 would double the traffic of the head (5% of a step for a small model) to keep bits that the rounding of x and
 // W has lost already. Evaluation has no gradients to write, so it can afford float32, and its losses are exact.
 #include "cross_entropy.h"

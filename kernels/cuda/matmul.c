@@ -1,7 +1,7 @@
 // matmul: one plan a shape (descriptors and the chosen algorithm), found by hash.
 //
 // cuBLASLt counts in columns: our row-major C [M, N] is its C^T [N, M], and C^T = op(B)^T op(A)^T, so its first operand
-// is our B and its second our A, each as it lies with the flag that we have.
+// is our B and its second our A, with unchanged transposition flags.
 #include "matmul.h"
 
 #include <inttypes.h>
@@ -199,9 +199,9 @@ static cublasStatus_t multiply(const CudaState *s, const Plan *plan, const Produ
                           algorithm, s->workspace, s->scratch.workspace_bytes, s->stream);
 }
 
-// ---- the choice of an algorithm ----
+// ---- autotuning ----
 
-// Up to MAX_ALGORITHMS that run, the most promising first. Split sums are added up in float32, in a fixed order.
+// Up to MAX_ALGORITHMS algorithms, in cuBLASLt's order. Split sums are added in float32, in a fixed order.
 static int candidates(Backend *b, Plan *plan, cublasLtMatmulHeuristicResult_t *found) {
     CudaState *s = cuda_state(b);
     const PlanKey *k = &plan->key;
@@ -247,14 +247,13 @@ static float time_algorithm(CudaState *s, const Plan *plan, const Product *p, vo
     return best;
 }
 
-// Where timed runs may write: C itself, unless it is read too, when only one run could be right. NULL: no memory to
-// spare; *own: to be freed.
+// Where timed runs write: C itself, unless a product also reads it. NULL: out of memory. *own: to be freed.
 static void *timing_output(const Product *p, void **own) {
     *own = NULL;
     if (p->beta == 0 || added(p).data != p->c.data) return p->c.data;
     size_t bytes = (size_t)(p->c.rows * mat_stride(p->c)) * cuda_element(p->c.dtype);
     if (cudaMalloc(own, bytes)) {
-        cudaGetLastError(); // it is not kept: the first candidate is as good as any
+        cudaGetLastError(); // clears it: the first candidate is used untimed
         return NULL;
     }
     return *own;
@@ -290,7 +289,7 @@ static bool read_choice(const char *text, cublasLtMatmulAlgo_t *a) {
     return true;
 }
 
-// The algorithm of the run that is resumed, or of rank 0.
+// The stored algorithm of a resumed run or of rank 0.
 static void take_choice(Backend *b, Plan *plan, const char *key, const char *text) {
     CudaState *s = cuda_state(b);
     cublasLtMatmulHeuristicResult_t result;

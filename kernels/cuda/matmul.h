@@ -1,10 +1,9 @@
 // matmul: products of matrices on the device, by cuBLASLt. Private to kernels/cuda.
 //
-// The first product of a shape asks cuBLASLt for its best algorithms and times them (unless the choice is known: a
-// resumed run, choices.h); it stays with the fastest. So the first pass of a shape must not be recorded: inside a
-// recording nothing can be timed, and a shape that is new there takes the algorithm that cuBLASLt puts first. From then
-// on a product allocates nothing. Algorithms that add in an order that may change are never taken: same shape, same
-// choice, same bits.
+// Autotuning: the first product of a shape times the algorithms that cuBLASLt proposes and keeps the fastest, unless
+// the choice is stored (choices.h). The first pass of a shape should not be recorded: inside a recording nothing can be
+// timed, and a new shape takes the algorithm that cuBLASLt proposes first. Later products allocate nothing. Algorithms
+// with an undefined order of additions are never used: same shape and choice, same bits.
 #pragma once
 
 #include "cuda.h"
@@ -16,7 +15,7 @@ extern "C" {
 // C [M, N] = alpha * op(A) op(B) + beta * D + bias, summed in float32, rounded once.
 typedef struct Product {
     Mat c;    // F32, F16 or BF16
-    Mat a, b; // as they lie: A [M, K] or, with a_t, [K, M]; B [K, N] or, with b_t, [N, K]. Of one type: F32, F16,
+    Mat a, b; // as stored: A [M, K] or, with a_t, [K, M]; B [K, N] or, with b_t, [N, K]. Of one type: F32, F16,
               // BF16 (C of the same type or F32) or F8_E4M3 (A as it is, b_t, K and N multiples of 16)
     bool a_t, b_t;
     float alpha;

@@ -1,5 +1,5 @@
-// mma: the instructions that attention needs and CUDA C has no name for (sm_80 and later), each behind one function,
-// with a twin in plain C++ for the emulated device, and the products of tiles in shared memory that are made of them.
+// mma: PTX instructions without a CUDA C intrinsic (sm_80 and later), each wrapped in one function, with a plain C++
+// version for the emulated device; and the products of tiles in shared memory that are built from them.
 //
 // mma.sync m16n8k16: C [16, 8] += A [16, 16] B [16, 8], A and B in half or bfloat16, C in float32. Of a lane of the
 // warp, g = lane / 4 and t = lane % 4:
@@ -18,7 +18,7 @@
 
 #include "device.cuh"
 
-enum { ROW_PAD = 8 }; // elements behind each row of a tile: eight rows lie in different banks of shared memory
+enum { ROW_PAD = 8 }; // elements after each row of a tile: eight rows lie in different banks of shared memory
 
 static __device__ inline int lane_of_warp() {
     return (int)threadIdx.x % WARP;
@@ -44,8 +44,8 @@ template <> struct Two<__nv_bfloat16> {
 
 #ifndef LORAC_CUDA_EMULATED
 
-// Copies from global to shared memory that run beside what follows, until wait() (a barrier must still tell the other
-// threads). Not valid: zeros are written.
+// Asynchronous copies from global to shared memory, complete after wait() (other threads need a barrier too). Not
+// valid: zeros are written.
 struct AsyncCopies {
     __device__ inline void bytes16(void *shared, const void *global, bool valid) {
         asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((unsigned)__cvta_generic_to_shared(shared)),

@@ -1,8 +1,7 @@
-// moe: routing of tokens to experts, and the rows' ways there and back. The experts' products are in grouped.cu.
+// moe: routing of tokens to experts, gathering rows for the experts and combining them. Products: grouped.cu.
 //
-// A warp routes one token. The rows are then sorted by a block for each expert, which looks through all choices: no
-// atomics, no scratch, and nothing that the host would have to wait for. Sums over a token's choices run in the order
-// of the choices.
+// A warp routes one token. Then one block per expert sorts its rows by scanning all choices: no atomics, no scratch, no
+// wait on the host. Sums over a token's choices run in the order of the choices.
 #include "rows.cuh"
 
 enum { TOKENS = 8, ROUTE_BLOCK = TOKENS * WARP };
@@ -14,7 +13,7 @@ static void check_plan(const MoePlan *p) {
 
 // ---- the choice ----
 
-// Larger for what is chosen first: NaN, then the larger logit, then the lower index. Neither 0 nor the largest number.
+// Larger for the expert that is chosen first: NaN, then the larger logit, then the lower index. Never 0 or 2^64 - 1.
 static __device__ unsigned long long rank_key(float x, int e) {
     uint32_t bits = __float_as_uint(x + 0.0f); // -0 becomes 0
     uint32_t order = isnan(x) ? 0xFFFFFFFEu : bits >> 31 ? ~bits : bits | 0x80000000u;
@@ -29,7 +28,7 @@ static __device__ unsigned long long warp_largest(unsigned long long key) {
     return key;
 }
 
-// expert = the `used` first of a token. Each is the first of those that rank behind the one before.
+// expert = the `used` first of a token. Each is the first of those that rank after the previous one.
 template <class T> static __device__ void choose(int32_t *expert, const T *x, int experts, int used) {
     int lane = threadIdx.x % WARP;
     unsigned long long last = ~0ull;
@@ -221,7 +220,7 @@ void cuda_moe_combine(Backend *b, Mat out, Mat x, Mat residual, const MoePlan *p
                              rows_of<const T>(residual), plan->row, (uint32_t)plan->used));
 }
 
-// ---- rows times the weights of their choices; weights [T, used] back to back ----
+// ---- rows times the weights of their choices; weights [T, used] contiguous ----
 
 template <class T, int N>
 static __global__ void scale_forward(Rows<T> x, const float *weights, const int32_t *choice, uint32_t rows,

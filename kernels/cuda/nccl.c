@@ -1,5 +1,5 @@
-// nccl: RanksLibrary over NCCL. The group is made in the background (non-blocking), so that a rank that never comes is
-// a message, not a process that hangs; then each call may be "in progress" for a moment.
+// nccl: RanksLibrary over NCCL, non-blocking, so that a missing rank gives a message instead of a hang; each call may
+// return "in progress".
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,10 +13,10 @@ _Static_assert(RANK_ID_BYTES == NCCL_UNIQUE_ID_BYTES, "the id of a group");
 
 typedef struct NcclGroup {
     ncclComm_t comm;
-    double seconds; // that the other ranks are waited for
+    double seconds; // limit of waiting for other ranks
 } NcclGroup;
 
-// comm may be NULL. NCCL's own words may be several lines.
+// comm may be NULL. Takes the first line of NCCL's message.
 static int failed(ncclResult_t result, ncclComm_t comm, Err *err) {
     char detail[256] = "";
     const char *words = ncclGetLastError(comm);
@@ -25,7 +25,7 @@ static int failed(ncclResult_t result, ncclComm_t comm, Err *err) {
                        detail[0] ? ": " : "", detail);
 }
 
-// Waits until what was begun has been taken over.
+// Waits until a non-blocking call has completed.
 static int settle(const NcclGroup *g, ncclResult_t result, const char *what, Err *err) {
     double end = time_now() + g->seconds;
     while (result == ncclInProgress) {
@@ -77,7 +77,7 @@ static int check(void *group, Err *err) {
     return result == ncclSuccess || result == ncclInProgress ? 0 : failed(result, g->comm, err);
 }
 
-// Leaving is collective too: where the others do not come, it is torn down.
+// Finalizing is collective; if it fails, the communicator is aborted.
 static void close(void *group, bool failed) {
     NcclGroup *g = group;
     Err err;

@@ -93,7 +93,7 @@ static __global__ void fixed_add(int64_t *acc, const float *g, int64_t n, float 
     if (fabsf(x) < limit) // false for NaN
         acc[i] += __double2ll_rn((double)x * 0x1p44);
     else
-        atomicMax((unsigned long long *)bad, 1ull); // a 1 stays, whoever comes first
+        atomicMax((unsigned long long *)bad, 1ull); // the order does not matter
 }
 
 void cuda_fixed_add(Backend *b, int64_t *acc, const float *g, int64_t n, float limit, float unscale, int64_t *bad) {

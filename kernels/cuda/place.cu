@@ -1,7 +1,7 @@
-// place: a frozen weight moves from the file's map in host memory to the device.
+// place: copies a frozen weight from its mapped file to the device.
 //
-// Rows are put in logical order on the way, through the pinned ring, so the host never holds more than the ring. Dense
-// rows of another type than that of activations are converted on the device, from the first of the two tiles.
+// The copy goes through the pinned ring and puts rows in logical order, so the host never holds more than the ring.
+// Dense rows of another type than the activation type are converted on the device, from the first of the two tiles.
 #include "fp8.h"
 #include "transfer.h"
 

@@ -1,7 +1,7 @@
-// record: recorded passes, as CUDA graphs: what was queued between record and record_end is queued again by one call.
+// record: recorded passes as CUDA graphs: one call replays the work that was queued between record and record_end.
 //
-// A graph holds addresses and arguments, so everything that a pass uses keeps its place: arenas, weights, workspace,
-// the tiles, pinned memory. Whoever moves one calls forget. The passes used last are kept, a fixed number of them.
+// A graph holds addresses and arguments, so all memory of a pass must stay in place: arenas, weights, workspace, tiles,
+// pinned memory. Code that moves one calls forget. The MOST_RECORDS most recently used passes are kept.
 #include "cuda.h"
 
 enum { MOST_RECORDS = 32 };
@@ -41,10 +41,10 @@ static void launch(Backend *b, Record *record) {
 bool cuda_replay(Backend *b, uint64_t key) {
     CudaState *s = cuda_state(b);
     CHECK(!s->recording, "replay in a recording");
-    if (cuda_failed(b)) return true; // nothing is done any more
+    if (cuda_failed(b)) return true;
     for (int i = 0; i < s->records->n; i++) {
         if (s->records->list[i].key != key) continue;
-        cuda_settle(b); // a graph does not see what moves beside it
+        cuda_settle(b); // a graph does not depend on transfers outside of it
         launch(b, &s->records->list[i]);
         return true;
     }
@@ -58,12 +58,12 @@ void cuda_record(Backend *b, uint64_t key) {
     s->recording = true;
     s->epoch++;
     s->records->key = key;
-    // Thread-local: what other threads do with their devices meanwhile is their own affair.
+    // Thread-local: other threads may use their devices meanwhile.
     if (!cuda_failed(b))
         cuda_check(b, cudaStreamBeginCapture(s->stream, cudaStreamCaptureModeThreadLocal), "recording");
 }
 
-// Room for one more: the one that was not used for the longest time goes.
+// A free entry, or the least recently used one.
 static Record *room(Backend *b) {
     CudaRecords *r = cuda_state(b)->records;
     if (r->n < MOST_RECORDS) return &r->list[r->n++];
@@ -78,7 +78,7 @@ static Record *room(Backend *b) {
 void cuda_record_end(Backend *b) {
     CudaState *s = cuda_state(b);
     CHECK(s->recording, "the end of no recording");
-    cuda_settle(b); // the copying stream is part of the recording: it must have come back
+    cuda_settle(b); // the transfer stream is part of the capture and must join it
     cudaGraph_t graph = NULL;
     cudaGraphExec_t exec = NULL;
     cudaError_t error =

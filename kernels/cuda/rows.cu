@@ -82,7 +82,7 @@ static __device__ inline uint64_t warp_largest(uint64_t key) {
     return key;
 }
 
-// A block a row: rows are few and long, so each thread has several 16-byte loads under way.
+// One block per row: rows are few and long, so each thread has several 16-byte loads in flight.
 template <int N> static __global__ void argmax(int32_t *out, Rows<const float> logits, uint32_t cols) {
     SHARED(uint64_t, partial, [ARGMAX_BLOCK / WARP]);
     uint64_t key = 0;

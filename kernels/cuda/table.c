@@ -5,7 +5,7 @@
 
 const Kernels cuda_kernels = {.name = "cuda", DEVICE_SLOTS(CUDA_ENTRY) OP_SLOTS(CUDA_ENTRY)};
 
-// The two that work in host memory on every backend.
+// The slots that work in host memory on every backend.
 bool cuda_weight_finite(Backend *b, const Weight *w) {
     return cuda_state(b)->host->weight_finite(b, w);
 }

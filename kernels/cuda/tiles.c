@@ -1,4 +1,4 @@
-// tiles: the two buffers, and the events that say when each may be written and read.
+// tiles: the two buffers and the events that order their writes and reads.
 #include "tiles.h"
 
 #include "expand.h"
@@ -40,8 +40,8 @@ static void set_idle(Backend *b, Tile *tile) {
     tile->epoch = s->epoch;
 }
 
-// An event that was made outside a recording cannot be waited for inside it, nor the other way round, and a replayed
-// pass makes none: the first use of a buffer in an epoch waits for all that was queued before.
+// An event recorded outside a capture cannot be waited for inside it, nor the reverse, and a replayed pass records
+// none: the first use of a buffer in an epoch waits for all earlier work.
 void *cuda_tile_take(Backend *b) {
     CudaState *s = cuda_state(b);
     s->tiles->turn ^= 1;

@@ -1,10 +1,9 @@
-// transfer: memory of the device, pinned memory of the host, and the ways between them.
+// transfer: device memory, pinned host memory, and copies between them.
 //
-// Uploads go through a ring of pinned chunks, so that the caller's memory is free at once and the host runs ahead of
-// the device. A chunk is filled by any number of uploads, then an event marks when the device has read it; the host
-// waits only where the ring has come round to a chunk that is not read yet.
-// Offloads and reloads run on a stream of their own between two events: they wait for what was queued before them,
-// and what is queued after settle() waits for them.
+// Uploads go through a ring of pinned chunks, so that the caller may reuse its memory at once and the host runs ahead
+// of the device. Several uploads fill a chunk, then an event marks when the device has read it; the host waits only
+// when the ring returns to a chunk that is not read yet. Offloads and reloads run on a second stream between two
+// events: they wait for earlier ops, and ops after settle() wait for them.
 #include "transfer.h"
 
 #include <string.h>
@@ -13,8 +12,7 @@
 
 enum { CHUNKS = 4, CHUNK_BYTES = 4 << 20, UPLOAD_ALIGN = 64 };
 
-// What alloc returns where there is no room: as aligned as all memory, so that callers who check that go on to
-// status().
+// What alloc returns when out of memory: aligned, so that callers that check alignment get as far as status().
 static _Alignas(256) const char nowhere[256];
 #define NOWHERE ((void *)nowhere)
 
@@ -61,7 +59,7 @@ void cuda_transfer_close(Backend *b) {
 
 static void report_no_room(Backend *b, const char *where, size_t bytes) {
     size_t free = 0, total = 0;
-    cudaGetLastError(); // the refusal itself: no fault of the device
+    cudaGetLastError(); // clears it: not a fault of the device
     cudaMemGetInfo(&free, &total);
     cuda_fail(b, ERR_MEMORY, "out of memory: %zu MiB more %s were asked for; %zu of %zu MiB of the device are free",
               bytes >> 20, where, free >> 20, total >> 20);
@@ -107,7 +105,7 @@ static char *ring_room(Backend *b, size_t bytes, size_t *got) {
         cuda_check(b, cudaEventRecord(t->read[t->chunk], cuda_stream(b)), "uploading");
         t->chunk = (t->chunk + 1) % CHUNKS;
         t->used = 0;
-        cuda_check(b, cudaEventSynchronize(t->read[t->chunk]), "uploading"); // never recorded: returns at once
+        cuda_check(b, cudaEventSynchronize(t->read[t->chunk]), "uploading"); // returns at once if never recorded
     }
     char *room = t->ring + (size_t)t->chunk * CHUNK_BYTES + t->used;
     size_t left = CHUNK_BYTES - t->used;
@@ -184,7 +182,7 @@ void cuda_sync(Backend *b) {
     if (!cuda_failed(b)) cuda_ranks_wait(b);
 }
 
-// ---- beside the ops ----
+// ---- concurrently with the ops ----
 
 static void move(Backend *b, void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind, const char *what) {
     CudaTransfer *t = transfer(b);

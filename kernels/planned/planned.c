@@ -6,7 +6,7 @@
 #include "host.h"
 #include "sizes.h"
 
-// What CUDA itself takes on a device before anything is asked for, about: its context and the kernels' code.
+// Memory of the CUDA context and the kernels' code, about.
 static const size_t CONTEXT_BYTES = 500u << 20;
 
 typedef struct PlannedState {

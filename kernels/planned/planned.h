@@ -1,7 +1,7 @@
-// planned: a GPU that is not there, for `plan`: it says what everything would take and computes nothing.
+// planned: a GPU that this machine need not have, for `plan`: it reports memory sizes and computes nothing.
 //
-// Sizes are those of the CUDA backend (cuda/sizes.h) with its own kernels; libraries that are asked on the device
-// itself (cuDNN) may want a little more.
+// The sizes are those of the CUDA backend (sizes.h) with its own kernels; libraries that only the device can be asked
+// for (cuDNN) may need a little more.
 #pragma once
 
 #include "kernels.h"
@@ -12,6 +12,6 @@ typedef struct PlannedDevice {
     size_t memory;    // bytes
 } PlannedDevice;
 
-// Refuses what the real one would: types it has not, FP8 below compute capability 8.9. Allocations give addresses that
-// must not be followed, and ops are not there.
+// EXIT_INPUT as the real device: FP8 below compute capability 8.9. Addresses from alloc must not be dereferenced; slots
+// that compute are NULL.
 int backend_open_planned(Backend **b, const PlannedDevice *d, const BackendOptions *o, Err *err);

@@ -1,5 +1,5 @@
-// sizes: what the CUDA backend takes in memory for what. No CUDA in here: the backend lays out its memory by it, and
-// `plan` reckons with a GPU that is not there (planned.h).
+// sizes: memory layouts of the CUDA backend, without CUDA: the backend allocates by them, and `plan` estimates with
+// them for a GPU that this machine need not have (planned.h).
 #pragma once
 
 #include "host.h"
@@ -28,19 +28,19 @@ static inline bool cuda_is_dense(DType type) {
     return type <= DTYPE_BF16;
 }
 
-// What is allocated for good; the first member of the state of every backend that has these sizes.
+// Allocated for the backend's lifetime; the first member of the state of every backend with these sizes.
 typedef struct CudaScratch {
     size_t workspace_bytes; // of cuBLASLt
     size_t expanded_bytes;  // of each of the two tiles of quantised weights
 } CudaScratch;
 CudaScratch cuda_scratch(int capability, size_t memory);
 
-// A placed weight, each part 256-byte aligned: the segments, each with its scales behind it, then the bias. Dense
-// segments that follow each other become one part.
+// A placed weight, each part 256-byte aligned: the segments, each followed by its scales, then the bias. Consecutive
+// dense segments become one part.
 typedef struct PlacedPart {
     DType type; // on the device
     int64_t rows;
-    int first, last;           // the segments of the file that it is made of
+    int first, last;           // segments of the file that it holds
     size_t data, scale, bytes; // offsets in the memory of the weight; bytes of the data
 } PlacedPart;
 typedef struct PlacedWeight {
@@ -56,7 +56,7 @@ bool cuda_fp8_fits(const Weight *w);
 // For x [t, K] or dout [t, N]; 0: W is of another type.
 size_t cuda_fp8_workspace(const Weight *w, int64_t t);
 
-// What lies in a LoRA's workspace, as offsets. a, b: as the products read them, where they are not float32.
+// Offsets in a LoRA's workspace. a, b: rounded to the activation type, unless that is float32.
 typedef struct LoraSizes {
     size_t a, b;    // [R, K], [rows, R]
     size_t dxa;     // [T, R]

@@ -1,4 +1,4 @@
-// attention_ref: softmax(scale q k^T) v, scores soft-capped where asked, over the keys that each query sees, reference.
+// attention_ref: softmax(scale q k^T) v over the keys that each query sees, scores optionally soft-capped, reference.
 // Nothing is blocked: a score is recomputed wherever it is needed.
 #include "ref.h"
 

@@ -34,7 +34,7 @@ static void pack_nf4_block(uint8_t *dst, const float *x, float row_scale) {
     dst[0] = (uint8_t)(code < 255 ? code : 255);
     float scale = (float)(dst[0] * dst[0]) * row_scale;
     for (int i = 0; i < NF4_BLOCK; i++) {
-        int q = 0; // how many of the middles between levels lie below x
+        int q = 0; // number of midpoints between levels below x
         for (int k = 0; k < 15; k++) q += x[i] > (levels[k] + levels[k + 1]) * 0.5f * scale;
         if (scale == 0) q = 7; // 0
         uint8_t *pair = dst + 1 + i / 2;

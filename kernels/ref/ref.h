@@ -1,7 +1,8 @@
-// ref: the naive reference backend. One file per group of ops, the same names as the fast ones with ref_ for cpu_.
+// ref: the naive reference backend, one file per group of ops, with the file names of the CPU backend (x_ref.c,
+// x_cpu.c).
 //
-// It is the definition that the fast backends are tested against, so it is written to be checked by eye: plain loops in
-// the order of the formula, serial, sums in double and rounded to float32 once. Private to kernels/.
+// It is the definition that the fast backends are tested against: serial loops in the order of the formula, sums in
+// double and rounded to float32 once. Private to kernels/.
 #pragma once
 
 #include "host.h"

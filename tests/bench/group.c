@@ -33,7 +33,6 @@ static int measure(Group *g, int64_t numbers, int times, Err *err) {
 int main(int argc, char **argv) {
     Err err = {0};
     Group g = group_alone();
-    void *symbol;
     __typeof__(lorac_mpi_open) *open;
     int64_t numbers = argc > 1 ? atoll(argv[1]) : 0;
     int times = argc > 2 ? atoi(argv[2]) : 11;
@@ -41,11 +40,8 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: bench_group NUMBERS [TIMES]\n");
         return 2;
     }
-    int rc = module_symbol(&symbol, "lorac-mpi.so", "lorac_mpi_open", "libopenmpi-dev", &err);
-    if (!rc) {
-        memcpy(&open, &symbol, sizeof open);
-        rc = open(&g, 60, &err);
-    }
+    int rc = module_symbol(&open, "lorac-mpi.so", "lorac_mpi_open", "libopenmpi-dev", &err);
+    if (!rc) rc = open(&g, 60, &err);
     if (!rc) rc = measure(&g, numbers, times, &err);
     if (rc) fprintf(stderr, "bench_group: %s\n", err.msg);
     group_close(&g, rc != 0);

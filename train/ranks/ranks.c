@@ -76,11 +76,9 @@ static int same_secret(Group *g, Err *err) {
 }
 
 static int open_mpi(Group *g, const Launch *l, double seconds, Err *err) {
-    void *symbol;
-    if (module_symbol(&symbol, "lorac-mpi.so", "lorac_mpi_open", "libopenmpi-dev", err))
+    __typeof__(lorac_mpi_open) *open;
+    if (module_symbol(&open, "lorac-mpi.so", "lorac_mpi_open", "libopenmpi-dev", err))
         return err_context(err, "started as rank %d by mpirun or srun", l->rank);
-    __typeof__(lorac_mpi_open) *open; // ISO C has no cast from an object's address to a function's
-    memcpy(&open, &symbol, sizeof open);
     if (open(g, seconds, err)) return -1;
     memcpy(g->key, l->key, sizeof g->key);
     int found = g->ranks;

@@ -15,14 +15,10 @@ static Group g_group;
 
 static int open_group(void **state) {
     Err err = {0};
-    void *symbol;
     __typeof__(lorac_mpi_open) *open;
-    int rc = module_symbol(&symbol, "lorac-mpi.so", "lorac_mpi_open", "libopenmpi-dev", &err);
+    int rc = module_symbol(&open, "lorac-mpi.so", "lorac_mpi_open", "libopenmpi-dev", &err);
     (void)state;
-    if (!rc) {
-        memcpy(&open, &symbol, sizeof open);
-        rc = open(&g_group, 30, &err);
-    }
+    if (!rc) rc = open(&g_group, 30, &err);
     if (rc) fprintf(stderr, "%s\n", err.msg);
     return rc;
 }
