@@ -1,4 +1,4 @@
-// region: byte ranges of an address space that starts at 0 and grows as needed; best fit, with coalescing of free ranges.
+// region: byte ranges of an address space that starts at 0 and grows as needed; best fit, adjacent free ranges join.
 // One end of a tape's arena is one region (plan.c).
 #pragma once
 

@@ -10,11 +10,11 @@ static void check_slots(const Kernels *k) {
 #define CHECK_SLOT(slot) CHECK(k->slot, "backend %s has no %s", k->name, #slot);
     DEVICE_SLOTS(CHECK_SLOT)
     OP_SLOTS(CHECK_SLOT)
-    // The checks above miss a slot that the lists of host.h do not have.
+    // The checks above miss a slot that the lists do not have.
 #define NUMBER_OF_SLOT(slot) NUMBER_OF_##slot,
     enum { DEVICE_SLOTS(NUMBER_OF_SLOT) OP_SLOTS(NUMBER_OF_SLOT) N_SLOTS };
     _Static_assert(sizeof(Kernels) == sizeof(char *) + N_SLOTS * sizeof(void (*)(void)),
-                   "host.h lists every slot of struct Kernels");
+                   "DEVICE_SLOTS and OP_SLOTS list every slot of struct Kernels");
 }
 
 int backend_open(Backend **b, const char *device, int threads, Err *err) {

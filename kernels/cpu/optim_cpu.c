@@ -7,10 +7,6 @@
 
 enum { BLOCK = 4096, NORM_PARTS = 64 };
 
-static inline int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 void CPU_FN(tally)(Backend *b, HeadTally *t, const HeadResult *r) {
     (void)b;
     if (fabs(r->loss) < HEAD_TALLY_LIMIT) // false for NaN
@@ -33,8 +29,7 @@ static bool fixed_add_block(int64_t *acc, const float *g, int64_t n, float limit
 void CPU_FN(fixed_add)(Backend *b, int64_t *acc, const float *g, int64_t n, float limit, float unscale, int64_t *bad) {
     int any = 0;
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, n)) reduction(| : any)
-    for (int64_t i = 0; i < n; i += BLOCK)
-        any |= fixed_add_block(acc + i, g + i, smaller(BLOCK, n - i), limit, unscale);
+    for (int64_t i = 0; i < n; i += BLOCK) any |= fixed_add_block(acc + i, g + i, min64(BLOCK, n - i), limit, unscale);
     if (any) *bad = 1;
 }
 
@@ -50,7 +45,7 @@ void CPU_FN(sqnorm)(Backend *b, double *out, const float *g, int64_t n) {
     for (int64_t p = 0; p < NORM_PARTS; p++) {
         double sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t i = p * size; i < smaller(n, (p + 1) * size); i++) sum += (double)g[i] * (double)g[i];
+        for (int64_t i = p * size; i < min64(n, (p + 1) * size); i++) sum += (double)g[i] * (double)g[i];
         parts[p] = sum;
     }
     for (int64_t p = 0; p < NORM_PARTS; p++) total += parts[p];
@@ -93,7 +88,7 @@ void CPU_FN(adamw)(Backend *b, float *p, float *m, float *v, const float *g, con
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, segment->count))
         for (int64_t i = 0; i < segment->count; i += BLOCK) {
             int64_t at = segment->offset + i;
-            adamw_block(p + at, m + at, v + at, g + at, smaller(BLOCK, segment->count - i), s);
+            adamw_block(p + at, m + at, v + at, g + at, min64(BLOCK, segment->count - i), s);
         }
     }
 }
