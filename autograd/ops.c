@@ -3,16 +3,11 @@
 // kernels.h, which defines the mathematics: these functions pass tensors to the backend's slots.
 #include "tape.h"
 
-static void check_same_shape(const Tensor *a, const Tensor *b, const char *op) {
-    CHECK(a->rows == b->rows && a->cols == b->cols, "%s: [%lld, %lld] and [%lld, %lld]", op, (long long)a->rows,
-          (long long)a->cols, (long long)b->rows, (long long)b->cols);
-}
-
 // ---- embed: no backward, the table is frozen ----
 
 static void embed_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->embed_forward(x->backend, tensor_mat(n->out[0]), n->args.embed.w, n->args.embed.ids,
-                                   n->args.embed.scale, false);
+                                   n->args.embed.scale, n->op->in_place);
 }
 
 static double embed_parameter_bytes(const Node *n, Backend *b) {
@@ -24,26 +19,19 @@ static const Op EMBED = {.id = TAPE_OP_EMBED, .forward = embed_forward, .paramet
 
 Tensor *op_embed(Tape *t, const Weight *w, const int32_t *ids, int64_t tokens, float scale) {
     Node *n = node_add(t, &EMBED, NULL, NULL, NULL);
-    n->args.embed.w = w;
-    n->args.embed.ids = ids;
-    n->args.embed.scale = scale;
+    n->args = (NodeArgs){.embed = {w, ids, scale}};
     return node_output(t, n, tokens, w->cols);
 }
 
 // ---- embed_add: the same for positions and token types, added in place ----
 
-static void embed_add_forward(const Node *n, const Exec *x) {
-    exec_kernels(x)->embed_forward(x->backend, tensor_mat(n->out[0]), n->args.embed.w, n->args.embed.ids, 1, true);
-}
-
 static const Op EMBED_ADD = {
-    .id = TAPE_OP_EMBED_ADD, .in_place = true, .forward = embed_add_forward, .parameter_bytes = embed_parameter_bytes};
+    .id = TAPE_OP_EMBED_ADD, .in_place = true, .forward = embed_forward, .parameter_bytes = embed_parameter_bytes};
 
 Tensor *op_embed_add(Tape *t, Tensor *x, const Weight *w, const int32_t *ids) {
     CHECK(x->cols == w->cols);
     Node *n = node_add(t, &EMBED_ADD, x, NULL, NULL);
-    n->args.embed.w = w;
-    n->args.embed.ids = ids;
+    n->args = (NodeArgs){.embed = {w, ids, 1}};
     return node_output(t, n, x->rows, x->cols);
 }
 
@@ -58,9 +46,7 @@ static const Op NEFTUNE = {.id = TAPE_OP_NEFTUNE, .in_place = true, .forward = n
 
 Tensor *op_neftune(Tape *t, Tensor *x, const float *magnitude, float alpha, const TokenKeys *keys) {
     Node *n = node_add(t, &NEFTUNE, x, NULL, NULL);
-    n->args.neftune.magnitude = magnitude;
-    n->args.neftune.alpha = alpha;
-    n->args.neftune.keys = *keys;
+    n->args = (NodeArgs){.neftune = {magnitude, alpha, *keys}};
     return node_output(t, n, x->rows, x->cols);
 }
 
@@ -84,7 +70,6 @@ static void linear_backward(const Node *n, const Exec *x) {
 }
 
 static size_t linear_workspace(const Node *n, Backend *b, bool backward) {
-    (void)backward;
     const Tensor *x = n->in[0];
     size_t most = b->k->linear_workspace(b, n->args.linear.w, x->rows);
     for (int i = 0; i < n->args.linear.n_loras; i++) {
@@ -97,7 +82,7 @@ static size_t linear_workspace(const Node *n, Backend *b, bool backward) {
 static double linear_flops(const Node *n, bool backward) {
     double t = (double)n->in[0]->rows, k = (double)n->in[0]->cols, flops = 0;
     bool wants_dx = n->in[0]->needs_grad;
-    if (!backward || wants_dx) flops += 2 * t * k * (double)n->args.linear.w->rows;
+    if (!backward || wants_dx) flops += cost_product(n->in[0], n->args.linear.w->rows);
     for (int i = 0; i < n->args.linear.n_loras; i++) {
         const Lora *l = &n->args.linear.loras[i];
         double down = 2 * t * k * (double)l->rank, up = 2 * t * (double)l->rank * (double)l->rows;
@@ -172,14 +157,17 @@ Tensor *op_columns(Tape *t, Tensor *x, int64_t col, int64_t n) {
 
 // ---- rope: a rotation; its backward is the inverse rotation of dout, in place ----
 
+static void rotate(const Node *n, const Exec *x, Mat m, bool inverse) {
+    exec_kernels(x)->rope(x->backend, m, n->args.rope.cos_sin, n->args.rope.pos, n->args.rope.head_size,
+                          n->args.rope.rotated, inverse);
+}
+
 static void rope_forward(const Node *n, const Exec *x) {
-    exec_kernels(x)->rope(x->backend, tensor_mat(n->out[0]), n->args.rope.cos_sin, n->args.rope.pos,
-                          n->args.rope.head_size, n->args.rope.rotated, false);
+    rotate(n, x, tensor_mat(n->out[0]), false);
 }
 
 static void rope_backward(const Node *n, const Exec *x) {
-    exec_kernels(x)->rope(x->backend, tensor_grad(n->in[0]), n->args.rope.cos_sin, n->args.rope.pos,
-                          n->args.rope.head_size, n->args.rope.rotated, true);
+    rotate(n, x, tensor_grad(n->in[0]), true);
 }
 
 static const Op ROPE = {.id = TAPE_OP_ROPE, .in_place = true, .forward = rope_forward, .backward = rope_backward};
@@ -187,10 +175,7 @@ static const Op ROPE = {.id = TAPE_OP_ROPE, .in_place = true, .forward = rope_fo
 Tensor *op_rope(Tape *t, Tensor *x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated) {
     CHECK(x->cols % head_size == 0);
     Node *n = node_add(t, &ROPE, x, NULL, NULL);
-    n->args.rope.rotated = rotated;
-    n->args.rope.cos_sin = cos_sin;
-    n->args.rope.pos = pos;
-    n->args.rope.head_size = head_size;
+    n->args = (NodeArgs){.rope = {cos_sin, pos, head_size, rotated}};
     return node_output(t, n, x->rows, x->cols);
 }
 
@@ -241,7 +226,7 @@ static const Op ATTENTION = {.id = TAPE_OP_ATTENTION,
                              .inner_flops = attention_flops};
 
 Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, const AttentionShape *shape) {
-    check_same_shape(k, v, "attention k, v");
+    tensor_check_same_shape(k, v, "attention k, v");
     CHECK(q->cols == shape->heads * shape->head_size && k->cols == shape->kv_heads * shape->head_size);
     Node *n = node_add(t, &ATTENTION, q, k, v);
     n->args.attention = *shape;

@@ -12,14 +12,11 @@ static void head_forward(const Node *n, const Exec *x) {
 }
 
 static size_t head_workspace(const Node *n, Backend *b, bool backward) {
-    (void)backward;
     return b->k->head_loss_workspace(b, n->args.head.w, &n->args.head.loss, n->in[0]->rows);
 }
 
 static double head_flops(const Node *n, bool backward) {
-    (void)backward;
-    double product = 2 * (double)n->in[0]->rows * (double)n->in[0]->cols * (double)n->args.head.w->rows;
-    return n->in[0]->needs_grad ? 2 * product : product;
+    return cost_product(n->in[0], n->args.head.w->rows) * (n->in[0]->needs_grad ? 2 : 1);
 }
 
 static double head_parameter_bytes(const Node *n, Backend *b) {
@@ -37,9 +34,7 @@ static const Op HEAD_LOSS = {.id = TAPE_OP_HEAD_LOSS,
 void op_head_loss(Tape *t, Tensor *x, const Weight *w, const HeadLoss *loss, HeadResult *result) {
     CHECK(x->cols == w->cols);
     Node *n = node_add(t, &HEAD_LOSS, x, NULL, NULL);
-    n->args.head.w = w;
-    n->args.head.loss = *loss;
-    n->args.head.result = result;
+    n->args = (NodeArgs){.head = {w, *loss, result}};
     node_output(t, n, x->rows, x->cols);
 }
 
@@ -53,14 +48,12 @@ static void class_forward(const Node *n, const Exec *x) {
 }
 
 static size_t class_workspace(const Node *n, Backend *b, bool backward) {
-    (void)backward;
     return b->k->class_loss_workspace(b, &n->args.classes.head, n->in[0]->rows);
 }
 
 static double class_flops(const Node *n, bool backward) {
-    (void)backward;
-    double product = 2 * (double)n->in[0]->rows * (double)n->in[0]->cols * (double)n->args.classes.head.classes;
-    return product * (1 + (n->args.classes.head.dw != NULL) + n->in[0]->needs_grad);
+    return cost_product(n->in[0], n->args.classes.head.classes) *
+           (1 + (n->args.classes.head.dw != NULL) + n->in[0]->needs_grad);
 }
 
 static const Op CLASS_LOSS = {.id = TAPE_OP_CLASS_LOSS,
@@ -72,8 +65,7 @@ static const Op CLASS_LOSS = {.id = TAPE_OP_CLASS_LOSS,
 
 void op_class_loss(Tape *t, Tensor *x, const ClassHead *head, HeadResult *result) {
     Node *n = node_add(t, &CLASS_LOSS, x, NULL, NULL);
-    n->args.classes.head = *head;
-    n->args.classes.result = result;
+    n->args = (NodeArgs){.classes = {*head, result}};
     node_output(t, n, x->rows, x->cols);
 }
 
@@ -86,7 +78,6 @@ static void logits_forward(const Node *n, const Exec *x) {
 }
 
 static size_t logits_workspace(const Node *n, Backend *b, bool backward) {
-    (void)backward;
     return b->k->linear_workspace(b, n->args.logits.w, n->in[0]->rows);
 }
 
@@ -95,8 +86,7 @@ static double logits_parameter_bytes(const Node *n, Backend *b) {
 }
 
 static double logits_flops(const Node *n, bool backward) {
-    (void)backward;
-    return 2 * (double)n->in[0]->rows * (double)n->in[0]->cols * (double)n->args.logits.w->rows;
+    return cost_product(n->in[0], n->args.logits.w->rows);
 }
 
 static const Op LOGITS = {.id = TAPE_OP_LOGITS,
@@ -108,7 +98,5 @@ static const Op LOGITS = {.id = TAPE_OP_LOGITS,
 void op_logits(Tape *t, Tensor *x, const Weight *w, Mat out, float softcap) {
     CHECK(x->cols == w->cols && out.rows == x->rows && out.cols == w->rows);
     Node *n = node_add(t, &LOGITS, x, NULL, NULL);
-    n->args.logits.w = w;
-    n->args.logits.out = out;
-    n->args.logits.softcap = softcap;
+    n->args = (NodeArgs){.logits = {w, out, softcap}};
 }

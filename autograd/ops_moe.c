@@ -89,14 +89,12 @@ static void grouped_backward(const Node *n, const Exec *x) {
 }
 
 static size_t grouped_workspace(const Node *n, Backend *b, bool backward) {
-    (void)backward;
     MoePlan plan = plan_in(n, n->in[1]); // for its sizes: there is no data yet
     return b->k->grouped_linear_workspace(b, n->args.moe.experts, &plan);
 }
 
 static double grouped_flops(const Node *n, bool backward) {
-    (void)backward;
-    return 2 * (double)n->in[0]->rows * (double)n->in[0]->cols * (double)n->out[0]->cols;
+    return cost_product(n->in[0], n->out[0]->cols);
 }
 
 // Every expert that may have rows.

@@ -1,9 +1,15 @@
 // ops_pointwise: normalisation, gates, activations and sums. Laid out as ops.c.
 #include "tape.h"
 
-static void check_same_shape(const Tensor *a, const Tensor *b, const char *op) {
-    CHECK(a->rows == b->rows && a->cols == b->cols, "%s: [%lld, %lld] and [%lld, %lld]", op, (long long)a->rows,
-          (long long)a->cols, (long long)b->rows, (long long)b->cols);
+// stats: columns of the statistics that backward reads, out[1].
+static Tensor *norm(Tape *t, const Op *op, Tensor *x, NodeArgs args, int64_t stats) {
+    Node *n = node_add(t, op, x, NULL, NULL);
+    n->args = args;
+    n->reads_in = 1;
+    n->reads_out = 2;
+    Tensor *out = node_output(t, n, x->rows, x->cols);
+    node_output_as(t, n, x->rows, stats, DTYPE_F32);
+    return out;
 }
 
 // ---- rmsnorm: out[1] = rstd [T, groups] ----
@@ -23,14 +29,7 @@ static const Op RMSNORM = {
 
 Tensor *op_head_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps, int64_t head_size) {
     CHECK(x->cols % head_size == 0);
-    Node *n = node_add(t, &RMSNORM, x, NULL, NULL);
-    n->args.norm.weight = weight;
-    n->args.norm.eps = eps;
-    n->reads_in = 1;
-    n->reads_out = 2;
-    Tensor *out = node_output(t, n, x->rows, x->cols);
-    node_output_as(t, n, x->rows, x->cols / head_size, DTYPE_F32);
-    return out;
+    return norm(t, &RMSNORM, x, (NodeArgs){.norm = {.weight = weight, .eps = eps}}, x->cols / head_size);
 }
 
 Tensor *op_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps) {
@@ -53,15 +52,7 @@ static const Op LAYERNORM = {
     .id = TAPE_OP_LAYERNORM, .cheap = true, .forward = layernorm_forward, .backward = layernorm_backward};
 
 Tensor *op_layernorm(Tape *t, Tensor *x, const float *weight, const float *bias, float eps) {
-    Node *n = node_add(t, &LAYERNORM, x, NULL, NULL);
-    n->args.norm.weight = weight;
-    n->args.norm.bias = bias;
-    n->args.norm.eps = eps;
-    n->reads_in = 1;
-    n->reads_out = 2;
-    Tensor *out = node_output(t, n, x->rows, x->cols);
-    node_output_as(t, n, x->rows, 2, DTYPE_F32);
-    return out;
+    return norm(t, &LAYERNORM, x, (NodeArgs){.norm = {weight, bias, eps}}, 2);
 }
 
 // ---- glu: in = gate, up ----
@@ -80,7 +71,7 @@ static void glu_backward(const Node *n, const Exec *x) {
 static const Op GLU = {.id = TAPE_OP_GLU, .cheap = true, .forward = glu_forward, .backward = glu_backward};
 
 Tensor *op_glu(Tape *t, Tensor *gate, Tensor *up, GluKind kind) {
-    check_same_shape(gate, up, "glu");
+    tensor_check_same_shape(gate, up, "glu");
     // The kernel writes both gradients: where an adapter below asks for one only, the other goes no further.
     gate->needs_grad = up->needs_grad = gate->needs_grad || up->needs_grad;
     Node *n = node_add(t, &GLU, gate, up, NULL);
@@ -133,7 +124,7 @@ static void add_backward(const Node *n, const Exec *x) {
 static const Op ADD = {.id = TAPE_OP_ADD, .in_place = true, .forward = add_forward, .backward = add_backward};
 
 Tensor *op_add(Tape *t, Tensor *a, Tensor *b) {
-    check_same_shape(a, b, "add");
+    tensor_check_same_shape(a, b, "add");
     CHECK(a != b);
     Node *n = node_add(t, &ADD, b, a, NULL);
     n->passes_grad |= 2;

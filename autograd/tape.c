@@ -105,6 +105,11 @@ void tape_offload(Tape *t, Tensor *x) {
     x->offload = true;
 }
 
+void tensor_check_same_shape(const Tensor *a, const Tensor *b, const char *op) {
+    CHECK(a->rows == b->rows && a->cols == b->cols, "%s: [%lld, %lld] and [%lld, %lld]", op, (long long)a->rows,
+          (long long)a->cols, (long long)b->rows, (long long)b->cols);
+}
+
 int64_t tensor_rows(const Tensor *x) {
     return x->rows;
 }

@@ -190,12 +190,17 @@ Node *node_add(Tape *t, const Op *op, Tensor *a, Tensor *b, Tensor *c);
 Tensor *node_output(Tape *t, Node *n, int64_t rows, int64_t cols);                 // in the type of activations
 Tensor *node_output_as(Tape *t, Node *n, int64_t rows, int64_t cols, DType dtype); // statistics and plans
 
+void tensor_check_same_shape(const Tensor *a, const Tensor *b, const char *op);
+
 // plan.c: the plan under construction. An instruction is counted (t->n_instructions++) when its buffers are known.
 Instruction *instruction_add(Tape *t, InstructionKind kind, int node, bool backward);
 int buffer_new(Tape *t, size_t bytes, bool keep);
 void buffer_touch(Tape *t, int buffer); // the next instruction uses it
 
-double cost_weight_bytes(const Weight *w, Backend *b); // cost.c
+double cost_weight_bytes(const Weight *w, Backend *b);          // cost.c
+static inline double cost_product(const Tensor *x, int64_t n) { // flops of x times a matrix with n columns
+    return 2 * (double)x->rows * (double)x->cols * (double)n;
+}
 
 // offload.c. When it is known what is kept; after a node's forward; between forward and backward; before x is read in
 // backward.
