@@ -1,16 +1,22 @@
-// cli: the verbs of the command line. One file a verb (cmd_<verb>.c); main.c finds the verb, runs it, prints the error.
+// cli: the verbs of the command line. One file a verb (cmd_<verb>.c); main.c finds the verb, reads its options, runs it
+// and prints the error.
 #pragma once
 
-#include "base.h"
+#include "keys.h"
 
 typedef struct Verb {
     const char *name;
     const char *usage;   // "lorac tokenize --model_name_or_path M (--text S / --file F / --messages F.json)"
     const char *summary; // one line for `lorac help`
-    const char *help;    // what `lorac help VERB` prints below the usage: keys, defaults, an example
-    // argv[0] is the first argument after the verb. Returns 0, -1 with err (an empty message: another rank prints it),
-    // or EXIT_INTERRUPTED.
-    int (*run)(int argc, char **argv, Err *err);
+    const char *help;    // `lorac help VERB` prints it between the usage and the options; NULL: none
+    const char *example; // and this after the options; NULL: none
+    KeyTable options;    // parsing, defaults and help of --key value; flags: OPTION_REQUIRED
+    size_t size;         // of the struct that the options fill
+    const char *operand; // the one argument that is no option: "ADAPTER"; "[VERB]" may be absent; NULL: none
+    bool takes_config;   // all arguments that are no options are for config_load
+    // options: the struct. argv: the arguments that are no options. Returns 0, -1 with err (an empty message: another
+    // rank prints it), or EXIT_INTERRUPTED.
+    int (*run)(const void *options, int argc, char **argv, Err *err);
 } Verb;
 
 extern const Verb verb_train, verb_plan, verb_eval, verb_generate, verb_chat, verb_tokenize, verb_inspect, verb_logits,
@@ -20,32 +26,9 @@ extern const Verb verb_train, verb_plan, verb_eval, verb_generate, verb_chat, ve
 extern const Verb *const verbs[];
 const Verb *verb_find(const char *name); // NULL when unknown
 
-// Words of a command line whose verb takes no config: `--key value`, `--key=value`, `key=value`, plus plain words.
-// A key is declared once with its kind; unknown keys are refused with the nearest known one. `--max-new-tokens` is the
-// same as `--max_new_tokens`.
-typedef enum {
-    ARG_STRING,
-    ARG_INT,
-    ARG_FLOAT,
-    ARG_BOOL,   // a bare `--flag` at the end or before another -- is true
-    ARG_BYTES,  // an amount of memory (words.h)
-    ARG_STRINGS // may be given several times
-} ArgKind;
-enum { ARG_MAX_STRINGS = 64 };
-typedef struct ArgStrings { // init with {0}
-    const char *items[ARG_MAX_STRINGS];
-    size_t count;
-} ArgStrings;
-typedef struct ArgSpec {
-    const char *key;
-    ArgKind kind;
-    void *out; // const char **, int64_t * (also bytes), double *, bool *, ArgStrings *; keeps its value when the key is
-               // absent
-    bool *seen; // may be NULL
-} ArgSpec;
-// words: up to max_words plain words are stored, more are refused. Aliases are further ArgSpecs with the same out.
-int args_parse(int argc, char **argv, const ArgSpec *specs, size_t n_specs, const char **words, size_t max_words,
-               size_t *n_words, Err *err);
-// For verbs that also take a config: removes the words of these keys from argv and leaves the rest, in order, for
-// config_load.
-int args_take(int *argc, char **argv, const ArgSpec *specs, size_t n_specs, Err *err);
+// Rows of a verb's table of options. `Options` is the struct of that verb.
+enum { OPTION_REQUIRED = 1 };
+#define OPTION(type_, name_, ...)                                                                                      \
+    { .name = #name_, .type = KEY_##type_, .offset = offsetof(Options, name_), __VA_ARGS__ }
+#define OPTION_CHOICE(name_, LIST, ...) OPTION(CHOICE, name_, .words = ENUM_WORDS(LIST), __VA_ARGS__)
+#define OPTIONS(rows) .options = {rows, sizeof rows / sizeof *rows}, .size = sizeof(Options)

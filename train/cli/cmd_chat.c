@@ -7,11 +7,30 @@
 #include <unistd.h>
 
 #include "chat.h"
-#include "cli.h"
+#include "json.h"
 #include "loaded.h"
 #include "memory_use.h"
 #include "say.h"
 #include "token_printer.h"
+
+typedef struct Options {
+    LoadOptions load;
+    StrList adapter;
+    char *system;
+    int64_t max_seq_length, max_memory;
+    SamplingOptions sampling;
+} Options;
+
+static const Key options[] = {
+    MODEL_OPTION,
+    OPTION(TEXTS, adapter, .help = "NAME=PATH of an adapter; the first one is active at the start."),
+    OPTION(TEXT, system, .help = "A system message."),
+    OPTION(INT, max_seq_length,
+           .help = "Longest conversation, in tokens; without it at most 8192, and what fits in memory."),
+    OPTION(BYTES, max_memory, .help = "Bytes or text such as \"6GiB\"; without it 90% of what is free."),
+    SAMPLING_OPTIONS("512"),
+    DEVICE_OPTIONS,
+};
 
 typedef struct NamedAdapter {
     char *name;
@@ -145,12 +164,12 @@ static int answer(Chat *c, const char *line, size_t len, Err *err) {
     o.user = &printer;
     Generation g = {0};
     int rc = encode(c, &tokens, err);
-    if (rc == 0) rc = check_length(c, &tokens, err);
-    if (rc == 0)
+    if (!rc) rc = check_length(c, &tokens, err);
+    if (!rc)
         rc = generate_session_run(c->session, c->active, (GeneratePrompt){tokens.ids, (int64_t)tokens.count}, &o, &g,
                                   err);
-    if (rc == 0) rc = loaded_check(&c->base, err);
-    if (rc == 0) {
+    if (!rc) rc = loaded_check(&c->base, err);
+    if (!rc) {
         token_printer_end(&printer);
         note_full(c, &g, (int64_t)tokens.count);
         add_message(c, "assistant", printer.text.data ? printer.text.data : "", printer.text.len);
@@ -245,10 +264,10 @@ static int choose_context(Chat *c, int64_t asked, int64_t max_memory, Err *err) 
                       max_memory ? "--max_memory" : "90% of what is free");
 }
 
-static int open_chat(Chat *c, const DeviceWords *on, const char *model, const ArgStrings *adapters, Err *err) {
-    if (loaded_open(&c->base, on, model, NULL, NULL, err)) return -1;
-    for (size_t i = 0; i < adapters->count; i++)
-        if (load_adapter(c, adapters->items[i], err)) return -1;
+static int open_chat(Chat *c, const Options *o, Err *err) {
+    if (loaded_open(&c->base, &o->load, NULL, err)) return -1;
+    for (size_t i = 0; i < o->adapter.count; i++)
+        if (load_adapter(c, o->adapter.items[i], err)) return -1;
     if (c->n_adapters) c->active = c->adapters[0].adapter;
     const char *own = c->active ? c->active->chat_template : NULL; // the first adapter's, else the model's
     if (chat_template_new(&c->chat_template, c->base.model->tokenizer, own, err)) return -1;
@@ -256,7 +275,7 @@ static int open_chat(Chat *c, const DeviceWords *on, const char *model, const Ar
     c->stop = generate_stop_ids(m, chat_template_end_of_turn(c->chat_template), &c->options.n_stop);
     c->options.stop = c->stop;
     reset(c);
-    return 0;
+    return choose_context(c, o->max_seq_length, o->max_memory, err);
 }
 
 static void close_chat(Chat *c) {
@@ -272,40 +291,16 @@ static void close_chat(Chat *c) {
     loaded_close(&c->base);
 }
 
-static int run_chat(int argc, char **argv, Err *err) {
-    const char *model = NULL, *system = NULL;
-    ArgStrings adapters = {0};
-    DeviceWords on = {0};
-    double temperature = 0, top_p = 1;
-    int64_t max_new_tokens = 512, seed = 42;
-    int64_t context = 0, max_memory = 0;
-    bool raw = false;
-    const ArgSpec specs[] = {MODEL_ARGS(&model),
-                             DEVICE_ARGS(&on),
-                             {"adapter", ARG_STRINGS, &adapters, NULL},
-                             {"system", ARG_STRING, &system, NULL},
-                             {"max_seq_length", ARG_INT, &context, NULL},
-                             {"max_memory", ARG_BYTES, &max_memory, NULL},
-                             {"max_new_tokens", ARG_INT, &max_new_tokens, NULL},
-                             {"temperature", ARG_FLOAT, &temperature, NULL},
-                             {"top_p", ARG_FLOAT, &top_p, NULL},
-                             {"seed", ARG_INT, &seed, NULL},
-                             {"raw", ARG_BOOL, &raw, NULL}};
-    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, NULL, 0, NULL, err)) return -1;
-    Chat c = {.system = system,
-              .raw = raw,
-              .options = {.max_new_tokens = max_new_tokens,
-                          .temperature = (float)temperature,
-                          .top_p = (float)top_p,
-                          .seed = (uint64_t)seed,
-                          .batch = 1}};
-    int rc = open_chat(&c, &on, model, &adapters, err);
-    if (rc == 0) rc = choose_context(&c, context, max_memory, err);
-    if (rc == 0) {
+static int run_chat(const void *given, int argc, char **argv, Err *err) {
+    const Options *o = given;
+    Chat c = {.system = o->system, .raw = o->sampling.raw, .options = sampling_generate_options(&o->sampling)};
+    (void)argc, (void)argv;
+    int rc = open_chat(&c, o, err);
+    if (!rc) {
         c.session = generate_session_new(c.base.model, c.context);
         converse(&c);
+        rc = loaded_check(&c.base, err);
     }
-    if (rc == 0) rc = loaded_check(&c.base, err);
     close_chat(&c);
     return rc;
 }
@@ -313,13 +308,8 @@ static int run_chat(int argc, char **argv, Err *err) {
 const Verb verb_chat = {
     .name = "chat",
     .usage = "lorac chat --model_name_or_path M [--adapter NAME=PATH ...]",
-    .summary = "A conversation on the terminal; adapters are switched without reloading the base model",
-    .help = "  --adapter NAME=PATH   may be given several times; the first one is active at the start\n"
-            "  --system S            a system message\n"
-            "  --max_new_tokens N    512 for each answer\n"
-            "  --max_seq_length N    tokens of the whole conversation; without it at most 8192, and what fits\n"
-            "  --max_memory B        bytes or \"6GiB\"; without it 90% of what is free\n"
-            "  --temperature T, --top_p P, --seed S, --raw   as in `lorac generate`\n" DEVICE_HELP "\n"
-            "Lines from a pipe work too. Inside, /help lists the commands.\n",
+    .summary = "Hold a conversation on the terminal; switch adapters without reloading the base model",
+    .help = "Reads a terminal or a pipe. /help lists the commands of the conversation.",
+    OPTIONS(options),
     .run = run_chat,
 };

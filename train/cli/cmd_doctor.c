@@ -1,4 +1,4 @@
-// lorac doctor [--device D]: what a report of a fault needs to know, and whether the device computes what it should.
+// lorac doctor [--device D]: the machine and its libraries, for bug reports, and every op of the device checked.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <archive.h>
 #include <cjson/cJSON.h>
@@ -13,14 +13,22 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#include "cli.h"
-#include "keys.h"
 #include "loaded.h"
 #include "memory_use.h"
 #include "opcheck.h"
 #include "run_device.h"
 #include "say.h"
 #include "threads.h"
+
+typedef struct Options {
+    LoadOptions load; // device and dtype
+    char *ops;
+} Options;
+
+static const Key options[] = {
+    DEVICE_OPTIONS,
+    OPTION(TEXT, ops, .standard = "\"\"", .help = "Check only the ops whose names begin with this."),
+};
 
 static void print_machine(void) {
     struct utsname u;
@@ -46,7 +54,7 @@ static void print_libraries(void) {
         ZSTD_versionString(), archive_version_string(), cJSON_Version());
 }
 
-// The driver's own line, where one is loaded: "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.82 ...".
+// The driver's own line, if one is loaded: "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.82 ...".
 static void print_driver(void) {
     FILE *f = fopen("/proc/driver/nvidia/version", "r");
     char line[256];
@@ -87,7 +95,7 @@ static void check_group(const OpCase *group, const char *only, Backend *ref, Bac
         if (starts_with(c->name, only)) check_op(c, ref, b, gaps, t);
 }
 
-// Shapes whose attention was the library's, of those that the ops had.
+// How many shapes of attention the library computed.
 static int shapes_of_library(Backend *b) {
     StrBuf choices = {0};
     int n = 0;
@@ -97,79 +105,77 @@ static int shapes_of_library(Backend *b) {
     return n;
 }
 
-// Attention by the library, wherever it can: what a run uses of it depends on what is faster.
-static int check_library(const char *device, const char *dtype, const char *only, Backend *ref, Tally *t, Err *err) {
+// Attention by the library, for every shape that it supports: a run uses it only where it is faster.
+static int check_library(const Options *o, DtypeWord dtype, Backend *ref, Tally *t, Err *err) {
     Backend *b;
-    if (run_device_open_gpu(&b, device, (DtypeWord)words_index(ENUM_WORDS(DTYPE_WORDS), dtype), ATTENTION_LIBRARY, err))
-        return -1;
+    if (run_device_open_gpu(&b, o->load.device, dtype, ATTENTION_LIBRARY, err)) return -1;
     int ops = t->ops;
     say("attention by %s\n", b->attention);
-    check_group(op_cases_attention, only, ref, b, false, t); // cuDNN writes rows back to back only
+    check_group(op_cases_attention, o->ops, ref, b, false, t); // cuDNN writes rows back to back only
     int rc = b->k->status(b, err), shapes = shapes_of_library(b);
-    if (!rc && t->ops > ops) say("  %d shapes of attention were the library's\n", shapes);
+    if (!rc && t->ops > ops) say("  %d shapes of attention computed by the library\n", shapes);
     if (!rc && t->ops > ops && !shapes) rc = err_runtime(err, "doctor: %s took none of the shapes", b->attention);
     backend_close(b);
     return rc;
 }
 
-// Every op whose name begins with `only`, in one type of activations; attention with each kind that there is. Fails
-// where the device itself does.
-static int check_device(const char *device, const char *dtype, const char *only, Backend *ref, Tally *t, Err *err) {
+// Every selected op in one type of activations; attention by each implementation that exists. Fails if the device does.
+static int check_device(const Options *o, DtypeWord dtype, Backend *ref, Tally *t, Err *err) {
     Backend *b;
-    if (device_words_open(&b, &(DeviceWords){device, dtype}, err)) return -1;
+    if (run_device_open(&b, o->load.device, dtype, NULL, err)) return -1;
     print_device(b);
     bool library = b->attention_kind != ATTENTION_OWN;
     if (library) {
         backend_close(b);
-        if (run_device_open_gpu(&b, device, (DtypeWord)words_index(ENUM_WORDS(DTYPE_WORDS), dtype), ATTENTION_OWN, err))
-            return -1;
+        if (run_device_open_gpu(&b, o->load.device, dtype, ATTENTION_OWN, err)) return -1;
     }
-    for (int g = 0; op_groups[g]; g++) check_group(op_groups[g], only, ref, b, true, t);
+    for (int g = 0; op_groups[g]; g++) check_group(op_groups[g], o->ops, ref, b, true, t);
     int rc = b->k->status(b, err);
     backend_close(b);
-    return rc || !library ? rc : check_library(device, dtype, only, ref, t, err);
+    return rc || !library ? rc : check_library(o, dtype, ref, t, err);
 }
 
-// Without a dtype: all that ops are written for. TF32 and FP8 round inside of products, which no case allows for.
-static int check_types(const char *device, const char *dtype, const char *only, Tally *t, Err *err) {
-    static const char *const types[] = {"f32", "bf16", "f16"};
+// Without a dtype: all that ops are written for. TF32 and FP8 round inside products, which the tolerances do not allow.
+static int check_types(const Options *given, Tally *t, Err *err) {
+    static const DtypeWord types[] = {DTYPE_WORD_F32, DTYPE_WORD_BF16, DTYPE_WORD_F16};
+    Options o = *given;
+    DtypeWord dtype = o.load.dtype;
     Backend *ref, *first;
     if (backend_open(&ref, "ref", 1, err)) return -1;
-    int rc = device_words_open(&first, &(DeviceWords){device, dtype}, err), n = 0;
-    if (rc == 0) {
-        n = dtype || first->host_memory ? 1 : 3;
-        device = first->host_memory ? "cpu" : device && starts_with(device, "cuda") ? device : "cuda";
+    int rc = run_device_open(&first, o.load.device, dtype, NULL, err), n = 0;
+    if (!rc) {
+        n = dtype != DTYPE_WORD_AUTO || first->host_memory ? 1 : 3;
+        if (first->host_memory)
+            o.load.device = "cpu";
+        else if (!starts_with(o.load.device, "cuda"))
+            o.load.device = "cuda";
         backend_close(first);
     }
-    for (int i = 0; i < n && rc == 0; i++) rc = check_device(device, dtype ? dtype : types[i], only, ref, t, err);
+    for (int i = 0; i < n && !rc; i++) rc = check_device(&o, dtype == DTYPE_WORD_AUTO ? types[i] : dtype, ref, t, err);
     backend_close(ref);
     return rc;
 }
 
-static int run_doctor(int argc, char **argv, Err *err) {
-    const char *device = NULL, *dtype = NULL, *only = "";
-    const ArgSpec specs[] = {
-        {"device", ARG_STRING, &device, NULL}, {"dtype", ARG_STRING, &dtype, NULL}, {"ops", ARG_STRING, &only, NULL}};
-    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, NULL, 0, NULL, err)) return -1;
+static int run_doctor(const void *options, int argc, char **argv, Err *err) {
+    const Options *o = options;
     Tally t = {0};
+    (void)argc, (void)argv;
     print_machine();
     print_libraries();
     print_driver();
-    if (check_types(device, dtype, only, &t, err)) return -1;
-    if (!t.ops) return err_input(err, "--ops: no op begins with \"%s\"", only);
+    if (check_types(o, &t, err)) return -1;
+    if (!t.ops) return err_input(err, "--ops: no op begins with \"%s\"", o->ops);
     say("%d checks of ops, %d cases: %d wrong\n", t.ops, t.cases, t.wrong);
-    if (!t.wrong) return 0;
-    return err_runtime(err, "doctor: %d ops do not compute what the reference does", t.wrong);
+    return t.wrong ? err_runtime(err, "doctor: %d ops differ from the reference", t.wrong) : 0;
 }
 
 const Verb verb_doctor = {
     .name = "doctor",
     .usage = "lorac doctor [--device D] [--dtype T] [--ops NAME]",
-    .summary = "The machine, the libraries, and every op of a device checked against the reference",
-    .help =
-        "Prints what is there, then runs each op on the device (auto, cpu, cuda, cuda:N; default auto) and on the\n"
-        "naive reference, at sizes that are odd, tiny and large, and compares. On a GPU in f32, bf16 and f16 unless\n"
-        "--dtype names one. --ops: only ops whose names begin so. Exit status 1: an op is wrong, or the device "
-        "fails.\n",
+    .summary = "Print the machine and its libraries; check every op of a device against the reference",
+    .help = "Runs each op on the device and on the naive reference, at odd, tiny and large sizes, and compares the\n"
+            "results; on a GPU in f32, bf16 and f16 unless --dtype names one. Exit status 1 if an op is wrong or the\n"
+            "device fails.",
+    OPTIONS(options),
     .run = run_doctor,
 };

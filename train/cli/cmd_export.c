@@ -1,12 +1,30 @@
 // lorac export ADAPTER --model_name_or_path M --format peft/gguf --out P
 #include <string.h>
 
-#include "cli.h"
 #include "export.h"
 #include "fileio.h"
 #include "loaded.h"
 #include "path.h"
 #include "weight_source.h"
+
+#define EXPORT_FORMATS(X)                                                                                              \
+    X(EXPORT_PEFT, "peft", "a folder: adapter_config.json, adapter_model.safetensors, README.md")                      \
+    X(EXPORT_GGUF, "gguf", "a file for llama.cpp, LM Studio and Ollama, to load over the GGUF base")
+typedef enum { EXPORT_FORMATS(ENUM_CONSTANT) } ExportFormat;
+
+typedef struct Options {
+    LoadOptions load;
+    ExportFormat format;
+    char *out;
+} Options;
+
+static const Key options[] = {
+    MODEL_OPTION,
+    OPTION_CHOICE(format, EXPORT_FORMATS, .flags = OPTION_REQUIRED, .help = "What is written. Required."),
+    OPTION(PATH, out, .flags = OPTION_REQUIRED,
+           .help =
+               "Where it is written. An existing P is replaced only if lorac wrote it as such an adapter. Required."),
+};
 
 // The last part of a path, without slashes at its end: the adapter's name.
 static char *base_name(const char *path) {
@@ -26,10 +44,10 @@ static int make_parent(const char *path, Err *err) {
     return rc;
 }
 
-static int save(const Loaded *l, const char *format, const char *out, Err *err) {
+static int save(const Loaded *l, ExportFormat format, const char *out, Err *err) {
     char *name = base_name(out);
     int rc;
-    if (strcmp(format, "gguf") == 0) {
+    if (format == EXPORT_GGUF) {
         rc = adapter_save_gguf(l->adapter, l->model, out, name, err);
     } else {
         char *card = model_card_text(l->model, l->adapter, name, NULL);
@@ -44,31 +62,27 @@ static int save(const Loaded *l, const char *format, const char *out, Err *err) 
 }
 
 // Before the model is loaded.
-static int check_out(const char *format, const char *out, const char *model, const char *adapter, Err *err) {
+static int check_out(ExportFormat format, const char *out, const char *model, const char *adapter, Err *err) {
     InputSet inputs = {0};
     weight_source_add_inputs(&inputs, model);
     input_set_add(&inputs, adapter);
-    int rc = strcmp(format, "gguf") == 0 ? overwrite_file(out, adapter_gguf_own, &inputs, err)
-                                         : overwrite_folder(out, &adapter_peft_own, &inputs, err);
+    int rc = format == EXPORT_GGUF ? overwrite_file(out, adapter_gguf_own, &inputs, err)
+                                   : overwrite_folder(out, &adapter_peft_own, &inputs, err);
     input_set_clear(&inputs);
     return rc;
 }
 
-static int run_export(int argc, char **argv, Err *err) {
-    const char *model = NULL, *format = NULL, *out = NULL, *path = NULL;
-    size_t n_words;
-    const ArgSpec specs[] = {
-        MODEL_ARGS(&model), {"format", ARG_STRING, &format, NULL}, {"out", ARG_STRING, &out, NULL}};
-    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, &path, 1, &n_words, err)) return -1;
-    if (!n_words) return err_input(err, "export: no adapter named; expected a PEFT folder or a .gguf file");
-    if (!out) return err_input(err, "export: --out is missing; expected where to write");
-    if (!format || (strcmp(format, "peft") != 0 && strcmp(format, "gguf") != 0))
-        return err_input(err, "export: --format is %s; expected peft or gguf", format ? format : "missing");
-    if (check_out(format, out, model, path, err)) return -1;
+static int run_export(const void *given, int argc, char **argv, Err *err) {
+    const Options *o = given;
+    const char *path = argv[0];
+    (void)argc;
+    if (check_out(o->format, o->out, o->load.model_name_or_path, path, err)) return -1;
     Loaded l = {0};
-    int rc = loaded_open(&l, &on_the_cpu, model, path, &(ModelOptions){.classifier = true}, err);
-    if (rc == 0) rc = make_parent(out, err);
-    if (rc == 0) rc = save(&l, format, out, err);
+    LoadOptions load = {
+        .model_name_or_path = o->load.model_name_or_path, .adapter_name_or_path = (char *)path, .device = "cpu"};
+    int rc = loaded_open(&l, &load, &(ModelOptions){.classifier = true}, err);
+    if (!rc) rc = make_parent(o->out, err);
+    if (!rc) rc = save(&l, o->format, o->out, err);
     loaded_close(&l);
     return rc;
 }
@@ -78,12 +92,12 @@ const Verb verb_export = {
     .usage = "lorac export ADAPTER --model_name_or_path M --format peft/gguf --out P",
     .summary = "Convert an adapter between a PEFT folder and a GGUF file",
     .help =
-        "  --format peft  P becomes a folder with adapter_config.json, adapter_model.safetensors and README.md\n"
-        "  --format gguf  P becomes a file that llama.cpp, LM Studio and Ollama load over the GGUF base\n\n"
         "Modules may differ in rank and alpha. A GGUF adapter has one alpha: the B of a module with another one is\n"
-        "multiplied by the ratio, rounded once to float32.\n"
-        "The base model M tells the order of the rows of q_proj and k_proj. Written under a temporary name and\n"
-        "renamed; an adapter that is zero or not finite is refused. What is at P already is replaced only if lorac\n"
-        "wrote it as such an adapter.\n",
+        "multiplied by the ratio, rounded once to float32. The base model determines the order of the rows of\n"
+        "q_proj and k_proj. The result is written under a temporary name and renamed. An adapter that is zero or\n"
+        "not finite is refused.",
+    .example = "lorac export out/run/adapter --model_name_or_path base.gguf --format gguf --out adapter.gguf",
+    OPTIONS(options),
+    .operand = "ADAPTER",
     .run = run_export,
 };

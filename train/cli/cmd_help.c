@@ -1,52 +1,64 @@
-// lorac help [VERB], lorac version
-#include "cli.h"
-
+// lorac help [VERB | config [--json]], lorac version
 #include <stdio.h>
 #include <string.h>
 
+#include "cli.h"
 #include "config.h"
 #include "say.h"
+
+typedef struct Options {
+    bool json;
+} Options;
+
+static const Key options[] = {OPTION(BOOL, json, .help = "With config: print a JSON Schema of the keys.")};
 
 static void print_overview(void) {
     say("lorac fine-tunes language models with LoRA adapters.\n\n");
     for (size_t i = 0; verbs[i]; i++) say("  lorac %-10s %s\n", verbs[i]->name, verbs[i]->summary);
-    say("\n\"lorac help VERB\" says more; \"lorac help config\" lists the keys of a config file.\n");
+    say("\n\"lorac help VERB\" describes a verb, \"lorac help config\" the keys of a config file.\n");
 }
 
-static int run_help(int argc, char **argv, Err *err) {
-    if (argc == 0) {
-        print_overview();
-        return 0;
-    }
-    if (strcmp(argv[0], "config") == 0) {
-        bool json = argc > 1 && strcmp(argv[1], "--json") == 0;
+static void print_verb(const Verb *v) {
+    say("usage: %s\n\n%s.\n", v->usage, v->summary);
+    if (v->help) say("\n%s\n", v->help);
+    if (v->options.count) say("\nOptions\n");
+    keys_print_help(&v->options, "--", stdout);
+    if (v->takes_config) say("\nAll keys of a config are options, too: \"lorac help config\" lists them.\n");
+    if (v->example) say("\n  %s\n", v->example);
+}
+
+static int run_help(const void *given, int argc, char **argv, Err *err) {
+    bool json = ((const Options *)given)->json, config = argc && strcmp(argv[0], "config") == 0;
+    if (json && !config) return err_input(err, "--json: expected \"lorac help config --json\"");
+    const Verb *v = argc && !config ? verb_find(argv[0]) : NULL;
+    if (argc && !config && !v) return err_input(err, "help: \"%s\" is not a verb; \"lorac help\" lists them", argv[0]);
+    if (config)
         (json ? config_print_schema : config_print_help)(stdout);
-        return 0;
-    }
-    const Verb *v = verb_find(argv[0]);
-    if (!v) return err_input(err, "help: \"%s\" is no verb; \"lorac help\" lists them", argv[0]);
-    say("usage: %s\n\n%s.\n%s%s", v->usage, v->summary, v->help[0] ? "\n" : "", v->help);
+    else if (v)
+        print_verb(v);
+    else
+        print_overview();
     return 0;
 }
 
-static int run_version(int argc, char **argv, Err *err) {
-    if (argc > 0) return err_input(err, "version: takes no words, got \"%s\"", argv[0]);
+static int run_version(const void *given, int argc, char **argv, Err *err) {
+    (void)given, (void)argc, (void)argv, (void)err;
     say("lorac %s\n", LORAC_VERSION);
     return 0;
 }
 
 const Verb verb_help = {
     .name = "help",
-    .usage = "lorac help [VERB | config]",
-    .summary = "What there is, and how to use it",
-    .help = "",
+    .usage = "lorac help [VERB | config [--json]]",
+    .summary = "Describe a verb, or the keys of a config",
+    OPTIONS(options),
+    .operand = "[VERB]",
     .run = run_help,
 };
 
 const Verb verb_version = {
     .name = "version",
     .usage = "lorac version",
-    .summary = "The version of this binary",
-    .help = "",
+    .summary = "Print the version of this binary",
     .run = run_version,
 };

@@ -1,5 +1,4 @@
-// lorac inspect: says what a path is; for a training config, what the trainer will learn from.
-#include <stdlib.h>
+// lorac inspect: finds out what a path is and prints it; inspect.h has the views.
 #include <string.h>
 
 #include "cli.h"
@@ -9,24 +8,15 @@
 #include "path.h"
 #include "words.h"
 
-// Takes `--show N` out of the words; the rest belongs to the config.
-static int take_show(int *argc, char **argv, int64_t *n_shown, Err *err) {
-    int kept = 0;
-    for (int i = 0; i < *argc; i++) {
-        Word w = word_split(argv[i]);
-        if (!w.is_key || strcmp(w.key, "show") != 0) {
-            argv[kept++] = argv[i];
-            continue;
-        }
-        const char *value = w.value ? w.value : i + 1 < *argc ? argv[++i] : "";
-        char *end;
-        *n_shown = strtoll(value, &end, 10);
-        if (!*value || *end || *n_shown < 0)
-            return err_input(err, "--show: \"%s\"; expected a number of samples", value);
-    }
-    *argc = kept;
-    return 0;
-}
+typedef struct Options {
+    int64_t show;
+} Options;
+
+static const Key options[] = {
+    OPTION(INT, show, .max = 0x1p53,
+           .help = "Print the first N samples (of a data file: records). Supervised text is green on a terminal, in "
+                   "[[...]] elsewhere."),
+};
 
 typedef enum { JSON_DATA, JSON_MODEL, JSON_TRAINING } JsonKind;
 
@@ -64,8 +54,8 @@ static int inspect_path(int argc, char **argv, int64_t n_shown, Err *err) {
     const char *path = argv[0];
     size_t n = strlen(path);
     bool is_json = ends_with_nocase(path, n, ".json") && !path_is_dir(path);
-    if (!path_exists(path)) return err_input(err, "%s: there is no such file or folder", path);
-    if (argc > 1 && !is_json) return err_input(err, "\"%s\": one word too many on the command line", argv[1]);
+    if (!path_exists(path)) return err_input(err, "%s: no such file or folder", path);
+    if (argc > 1 && !is_json) return err_input(err, "unexpected argument \"%s\"", argv[1]);
     if (path_is_dir(path)) return inspect_folder(path, stdout, err);
     if (ends_with_nocase(path, n, ".gguf")) return inspect_gguf(path, stdout, err);
     if (ends_with_nocase(path, n, ".safetensors")) return inspect_safetensors(path, stdout, err);
@@ -73,41 +63,39 @@ static int inspect_path(int argc, char **argv, int64_t n_shown, Err *err) {
     return inspect_data_file(path, n_shown, stdout, err);
 }
 
-static int run_inspect(int argc, char **argv, Err *err) {
-    int64_t n_shown = 0;
-    if (take_show(&argc, argv, &n_shown, err)) return -1;
+static int run_inspect(const void *given, int argc, char **argv, Err *err) {
     if (!argc || word_split(argv[0]).is_key)
         return err_input(err, "inspect: no path; expected a model, an adapter, a snapshot, a data file or a config");
-    return inspect_path(argc, argv, n_shown, err);
+    return inspect_path(argc, argv, ((const Options *)given)->show, err);
 }
 
 const Verb verb_inspect = {
     .name = "inspect",
     .usage = "lorac inspect PATH [--show N]",
-    .summary = "Say what a model, adapter, snapshot or data file is; for a config, what will be learned from",
+    .summary = "Describe a model, adapter, snapshot or data file; for a config, the data as the trainer sees it",
     .help =
         "PATH is one of\n"
         "  base.gguf, a model folder, config.json\n"
         "                          architecture, sizes, dtypes, target modules, tokenizer, chat template\n"
         "  an adapter              a PEFT folder or a .gguf file: rank, targets, sizes\n"
         "  a snapshot, an output_dir, a .safetensors file\n"
-        "  data.jsonl, .json, ...  the format it is read as, its records, and which of their keys are used (kinds of\n"
-        "                          files: below)\n"
-        "  CONFIG.json [overrides] the data as the trainer sees it: counts, lengths, supervised tokens, rows\n"
-        "                          and the keys of records that nothing reads (\"not used\")\n\n"
-        "  --show N                print the first N samples (of a data file: records); supervised text is green\n"
-        "                          on a terminal, in [[...]] elsewhere\n\n"
+        "  data.jsonl, .json, ...  the detected format, the number of records, and which of their keys are used\n"
+        "  CONFIG.json [overrides] the data as the trainer sees it: counts, lengths, supervised tokens, rows, and the\n"
+        "                          unused keys of records\n\n"
         "Data files, for train_file and validation_file too:\n"
-        "  .jsonl, .json, .txt     one record a line; an array of records; one document\n"
-        "  .tar                    a WebDataset shard: members of one key are a record: .json, .txt (its text), .cls\n"
-        "                          (its label); other members are counted and left alone\n"
+        "  .jsonl, .json, .txt     one record per line; an array of records; one document\n"
+        "  .tar                    a WebDataset shard: members with the same key are a record: .json, .txt (its "
+        "text),\n"
+        "                          .cls (its label); other members are counted and ignored\n"
         "  .gz, .zst               any of these compressed (.tgz, .tzst too), read as a stream\n"
-        "  shard-{000..099}.tar    counted, or matched (data-*.jsonl)\n"
-        "  {\"path\": P, \"weight\": W}  in a list of train_file: P's samples W times an epoch; of a fraction, a part\n"
-        "                          of the samples that the seed chooses once\n\n"
-        "Tokens are kept in $XDG_CACHE_HOME/lorac, else ~/.cache/lorac: at most 20 GiB, what was not used for longest "
-        "goes\n"
-        "first. Removing the folder is always safe.\n\n"
-        "  lorac inspect configs/smollm2-tool-calls.json --show 3\n",
+        "  shard-{000..099}.tar    a counted pattern; data-*.jsonl a matched one\n"
+        "  {\"path\": P, \"weight\": W}  in a list of train_file: the samples of P, W times per epoch; a fraction is "
+        "a\n"
+        "                          fixed subset that depends on the seed\n\n"
+        "Tokens are cached in $XDG_CACHE_HOME/lorac, else ~/.cache/lorac: at most 20 GiB, the least recently used are\n"
+        "removed first. Removing the folder is always safe.",
+    .example = "lorac inspect configs/smollm2-tool-calls.json --show 3",
+    OPTIONS(options),
+    .takes_config = true,
     .run = run_inspect,
 };

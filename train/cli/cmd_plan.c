@@ -2,17 +2,28 @@
 #include "cli.h"
 
 #include <inttypes.h>
-#include <stdio.h>
+#include <math.h>
 
 #include "config.h"
+#include "print_json.h"
 #include "run_device.h"
 #include "run_plan.h"
 #include "say.h"
 
-typedef struct PlanArgs {
-    const char *gpu;
+typedef struct Options {
+    char *gpu;
     bool json;
-} PlanArgs;
+} Options;
+
+static bool is_gpu(const char *key) {
+    return gpu_by_key(key);
+}
+
+static const Key options[] = {
+    OPTION(STRING, gpu, .is_valid = is_gpu, .expected = "one of " GPU_KEYS,
+           .help = "Plan for this GPU instead of the config's device: " GPU_KEYS "."),
+    OPTION(BOOL, json, .help = "Print one JSON object."),
+};
 
 static double mb(size_t bytes) {
     return (double)bytes / 1e6;
@@ -79,30 +90,38 @@ static void print_plan(const RunPlan *p) {
 
 // ---- for programs ----
 
-static void print_json(const RunPlan *p) {
-    say("{\"device\": \"%s\", \"name\": \"%s\", \"dtype\": \"%s\", \"base_bytes\": %zu, \"adapter_state_bytes\": %zu, "
-        "\"other_bytes\": %zu, \"end_bytes\": %zu, \"limit_bytes\": %zu, \"chosen\": ",
-        run_device_kind(p->backend), p->backend->name, run_device_dtype(p->backend), p->base, p->adapter_state,
-        p->others, p->end, p->limit);
-    if (p->chosen < 0)
-        say("null");
-    else
-        say("\"%s\"", recompute_name((Recompute)p->chosen));
-    say(", \"gpus\": %d, \"steps\": %" PRId64 ", \"levels\": [", p->gpus, trainer_step_plan(p->trainer)->total_steps);
-    const char *separator = "";
-    for (int i = 0; i < PLAN_LEVELS; i++) {
-        const PlanLevel *l = &p->levels[i];
-        if (i == RECOMPUTE_OFFLOAD && p->backend->host_memory) continue;
-        say("%s{\"level\": \"%s\", \"arena_bytes\": %zu, \"total_bytes\": %zu, \"offloaded_bytes\": %zu, \"fits\": %s, "
-            "\"tokens_per_second\": ",
-            separator, recompute_name(l->level), l->arena, l->total, l->offloaded, l->fits ? "true" : "false");
-        if (l->tokens_per_second > 0)
-            say("%.1f, \"seconds\": %.1f}", l->tokens_per_second, run_seconds(p, l));
-        else
-            say("null, \"seconds\": null}");
-        separator = ", ";
-    }
-    say("]}\n");
+static cJSON *level_json(const RunPlan *p, const PlanLevel *l) {
+    cJSON *o = cJSON_CreateObject();
+    bool timed = l->tokens_per_second > 0;
+    cJSON_AddStringToObject(o, "level", recompute_name(l->level));
+    cJSON_AddNumberToObject(o, "arena_bytes", (double)l->arena);
+    cJSON_AddNumberToObject(o, "total_bytes", (double)l->total);
+    cJSON_AddNumberToObject(o, "offloaded_bytes", (double)l->offloaded);
+    cJSON_AddBoolToObject(o, "fits", l->fits);
+    cJSON_AddNumberToObject(o, "tokens_per_second", timed ? l->tokens_per_second : NAN); // NaN is printed as null
+    cJSON_AddNumberToObject(o, "seconds", timed ? run_seconds(p, l) : NAN);
+    return o;
+}
+
+static void print_plan_json(const RunPlan *p) {
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "device", run_device_kind(p->backend));
+    cJSON_AddStringToObject(o, "name", p->backend->name);
+    cJSON_AddStringToObject(o, "dtype", run_device_dtype(p->backend));
+    cJSON_AddNumberToObject(o, "base_bytes", (double)p->base);
+    cJSON_AddNumberToObject(o, "adapter_state_bytes", (double)p->adapter_state);
+    cJSON_AddNumberToObject(o, "other_bytes", (double)p->others);
+    cJSON_AddNumberToObject(o, "end_bytes", (double)p->end);
+    cJSON_AddNumberToObject(o, "limit_bytes", (double)p->limit);
+    cJSON_AddItemToObject(
+        o, "chosen", p->chosen < 0 ? cJSON_CreateNull() : cJSON_CreateString(recompute_name((Recompute)p->chosen)));
+    cJSON_AddNumberToObject(o, "gpus", p->gpus);
+    cJSON_AddNumberToObject(o, "steps", (double)trainer_step_plan(p->trainer)->total_steps);
+    cJSON *levels = cJSON_AddArrayToObject(o, "levels");
+    for (int i = 0; i < PLAN_LEVELS; i++)
+        if (i != RECOMPUTE_OFFLOAD || !p->backend->host_memory)
+            cJSON_AddItemToArray(levels, level_json(p, &p->levels[i]));
+    print_json(o);
 }
 
 static int no_fit(const RunPlan *p, Err *err) {
@@ -113,45 +132,30 @@ static int no_fit(const RunPlan *p, Err *err) {
                       mb(least->total), recompute_name(least->level), mb(p->limit), p->limit_reason);
 }
 
-static int plan(const Config *c, const PlanArgs *a, Err *err) {
-    RunPlan p = {0};
-    const GpuSpec *gpu = a->gpu ? gpu_by_key(a->gpu) : NULL;
-    if (a->gpu && !gpu) return err_input(err, "--gpu: \"%s\"; expected one of %s", a->gpu, GPU_KEYS);
-    int status = run_plan_open(&p, c, gpu, err);
-    if (!status) {
-        if (a->json)
-            print_json(&p);
-        else
-            print_plan(&p);
-        if (p.chosen < 0) status = no_fit(&p, err);
-    }
-    run_plan_close(&p);
-    return status;
-}
-
-static int run_plan(int argc, char **argv, Err *err) {
-    PlanArgs a = {0};
-    const ArgSpec specs[] = {{"gpu", ARG_STRING, &a.gpu, NULL}, {"json", ARG_BOOL, &a.json, NULL}};
+static int run_plan(const void *given, int argc, char **argv, Err *err) {
+    const Options *o = given;
     Config c = {0};
-    int status = -1;
-    if (args_take(&argc, argv, specs, sizeof specs / sizeof *specs, err) == 0 &&
-        config_load(&c, argc, argv, CONFIG_FOR_TRAIN, err) == 0)
-        status = plan(&c, &a, err);
+    RunPlan p = {0};
+    int rc = config_load(&c, argc, argv, CONFIG_FOR_TRAIN, err);
+    if (!rc) rc = run_plan_open(&p, &c, o->gpu ? gpu_by_key(o->gpu) : NULL, err);
+    if (!rc) (o->json ? print_plan_json : print_plan)(&p);
+    if (!rc && p.chosen < 0) rc = no_fit(&p, err);
+    run_plan_close(&p);
     config_clear(&c);
-    return status;
+    return rc;
 }
 
 const Verb verb_plan = {
     .name = "plan",
     .usage = "lorac plan CONFIG.json [--key value ...] [--gpu NAME] [--json]",
-    .summary = "What a run would take: memory by category, time",
-    .help = "Reads the config and the data, no weights, and prints what the run takes in memory at each level of\n"
-            "recomputation (gradient_checkpointing), which of them it would choose, and about how fast it would be.\n"
-            "Exit status 3 where nothing fits max_memory or the device.\n\n"
-            "  --gpu NAME   plan for this GPU instead of the config's device, one of\n"
-            "               " GPU_KEYS "\n"
-            "  --json       one JSON object\n\n"
-            "  lorac plan configs/smollm2-tool-calls.json\n"
-            "  lorac plan configs/smollm2-tool-calls.json --gpu h100 --per_device_train_batch_size 8\n",
+    .summary = "Print the memory of a run by category and an estimate of its time",
+    .help =
+        "Reads the config and the data, but no weights. Prints the memory of the run at each level of recomputation\n"
+        "(gradient_checkpointing), the level that it would choose, and an estimate of its speed. Exit status 3 if no\n"
+        "level fits max_memory or the device.",
+    .example = "lorac plan configs/smollm2-tool-calls.json\n"
+               "  lorac plan configs/smollm2-tool-calls.json --gpu h100 --per_device_train_batch_size 8",
+    OPTIONS(options),
+    .takes_config = true,
     .run = run_plan,
 };

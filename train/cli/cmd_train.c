@@ -11,11 +11,11 @@
 #include "spawn.h"
 #include "train_run.h"
 
-// One rank of a run, or the only one. `bad`: its config is not good, which the others have to hear.
+// One rank of a run, or the only one. `bad`: its config is refused; the other ranks must learn that.
 static int run_rank(const Config *c, const Launch *l, int bad, Err *err) {
     Group g = group_alone();
     Err apart;
-    // Before MPI has threads: each of them would take a signal as its end.
+    // Before MPI starts threads: a signal that one of them receives would end the process.
     if (signals_install(&apart) || ranks_open(&g, l, RANKS_TIMEOUT_SHARE * (double)c->ddp_timeout, &apart)) {
         if (!bad) *err = apart;
         return -1;
@@ -31,9 +31,10 @@ static int run_rank(const Config *c, const Launch *l, int bad, Err *err) {
     return rc;
 }
 
-static int run_train(int argc, char **argv, Err *err) {
+static int run_train(const void *options, int argc, char **argv, Err *err) {
     Config c = {0};
     Launch l;
+    (void)options;
     if (launch_detect(&l, err)) return -1;
     int to_start = 0, bad = config_load(&c, argc, argv, CONFIG_FOR_TRAIN, err), rc;
     if (!bad) bad = spawn_count(&to_start, &l, c.num_gpus, c.device, err);
@@ -51,19 +52,24 @@ const Verb verb_train = {
     .usage = "lorac train [CONFIG.json] [--key value | --key=value | key=value ...]",
     .summary = "Train an adapter",
     .help =
-        "Reads the config (\"lorac help config\" lists its keys), then the overrides; the last one wins. What it\n"
-        "leaves in output_dir: adapter/ (PEFT), adapter.gguf (llama.cpp, Ollama), Modelfile, report.html,\n"
-        "train_log.jsonl, config.json, and snapshots checkpoint-N/.\n\n"
-        "The same command goes on where a run was stopped or killed, with the same result bit for bit; on a finished\n"
-        "run it verifies what is there. SIGTERM, SIGINT, SIGHUP, SIGUSR1 and the like stop it with its state saved "
-        "(exit\n"
-        "status 75); a second SIGTERM, SIGINT, SIGQUIT, SIGUSR1 or SIGUSR2 ends it at once.\n\n"
-        "Under mpirun, srun or torchrun each process is a rank, and num_gpus starts one for each GPU: they share the\n"
-        "rows of every step and come to the bits of one process that takes as many rows a step. A run goes on with\n"
-        "any number of ranks. configs/cluster has scripts for Slurm, Kubernetes and ssh. On several machines give all\n"
-        "ranks the same LORAC_SECRET in the environment, or LORAC_SECRET_FILE: it keeps strangers out.\n\n"
-        "  lorac train configs/smollm2-tool-calls.json\n"
+        "Reads the config (\"lorac help config\" lists its keys), then the overrides; the last one wins. output_dir\n"
+        "receives adapter/ (PEFT), adapter.gguf (llama.cpp, Ollama), Modelfile, report.html, train_log.jsonl,\n"
+        "config.json and snapshots checkpoint-N/.\n\n"
+        "Rerun the same command to resume a run that was stopped or killed; the result is bit-identical to that of an\n"
+        "uninterrupted run. On a finished run the command verifies the output. SIGTERM, SIGINT, SIGHUP, SIGUSR1 and\n"
+        "similar signals stop the run with its state saved (exit status 75); a second SIGTERM, SIGINT, SIGQUIT,\n"
+        "SIGUSR1 or SIGUSR2 ends it at once.\n\n"
+        "Under mpirun, srun or torchrun each process is a rank; num_gpus starts one rank for each GPU. The ranks "
+        "share\n"
+        "the rows of every step. The result is bit-identical to that of one process with as many rows per step, and a\n"
+        "run can resume with any number of ranks. configs/cluster has scripts for Slurm, Kubernetes and ssh. On "
+        "several\n"
+        "machines set LORAC_SECRET, or LORAC_SECRET_FILE, to the same value for all ranks: other processes cannot\n"
+        "connect without it.",
+    .example =
+        "lorac train configs/smollm2-tool-calls.json\n"
         "  mpirun -np 4 lorac train configs/smollm2-tool-calls.json\n"
-        "  lorac train --model_name_or_path M.gguf --train_file train.jsonl --output_dir out --learning_rate 1e-3\n",
+        "  lorac train --model_name_or_path M.gguf --train_file train.jsonl --output_dir out --learning_rate 1e-3",
+    .takes_config = true,
     .run = run_train,
 };

@@ -1,22 +1,23 @@
 // lorac verify ADAPTER --model_name_or_path M
 #include <stdio.h>
 
-#include "cli.h"
 #include "loaded.h"
 #include "say.h"
 #include "verify.h"
 
-static int run_verify(int argc, char **argv, Err *err) {
-    const char *model = NULL, *path = NULL;
-    size_t n_words;
-    DeviceWords on = {0};
-    const ArgSpec specs[] = {MODEL_ARGS(&model), DEVICE_ARGS(&on)};
-    if (args_parse(argc, argv, specs, sizeof specs / sizeof *specs, &path, 1, &n_words, err)) return -1;
-    if (!n_words) return err_input(err, "verify: no adapter named; expected a folder or a .gguf file");
+typedef struct Options {
+    LoadOptions load;
+} Options;
+
+static const Key options[] = {MODEL_OPTION, DEVICE_OPTIONS};
+
+static int run_verify(const void *given, int argc, char **argv, Err *err) {
+    const Options *o = given;
     Loaded l = {0};
-    int rc = loaded_open(&l, &on, model, NULL, &(ModelOptions){.classifier = true}, err);
-    if (!rc && (adapter_verify(l.model, path, stdout, err) || loaded_check(&l, err))) {
-        err->kind = ERR_RUNTIME; // a bad adapter is what verify is for
+    (void)argc;
+    int rc = loaded_open(&l, &o->load, &(ModelOptions){.classifier = true}, err);
+    if (!rc && (adapter_verify(l.model, argv[0], stdout, err) || loaded_check(&l, err))) {
+        err->kind = ERR_RUNTIME; // also for a damaged file, which is input elsewhere
         rc = -1;
     }
     if (!rc) say("verified\n");
@@ -27,12 +28,14 @@ static int run_verify(int argc, char **argv, Err *err) {
 const Verb verb_verify = {
     .name = "verify",
     .usage = "lorac verify ADAPTER --model_name_or_path M",
-    .summary = "Reload written adapter files and prove that they are whole, fit the base model and agree",
+    .summary = "Reload written adapter files; check that they are complete, fit the base model and agree",
     .help = "ADAPTER is an output_dir (adapter/ and adapter.gguf), a PEFT folder or a GGUF adapter. Each form is\n"
-            "loaded as a user would; it must be finite, not zero, and change the logits of M on a fixed sequence.\n"
-            "Where both forms are there, their logits are compared; the largest difference is printed. A classifier\n"
-            "has one form only: it must be finite, and its LoRA matrices change its logits.\n"
-            "Exit status 1 if anything is wrong.\n" DEVICE_HELP "\n"
-            "  lorac verify out/run --model_name_or_path base.gguf\n",
+            "loaded as a user would load it. It must be finite and not zero, and it must change the logits of M on a\n"
+            "fixed sequence. If both forms exist, their logits are compared and the largest difference is printed. A\n"
+            "classifier has only the PEFT form: it must be finite, and its LoRA matrices must change its logits.\n"
+            "Exit status 1 if any check fails.",
+    .example = "lorac verify out/run --model_name_or_path base.gguf",
+    OPTIONS(options),
+    .operand = "ADAPTER",
     .run = run_verify,
 };

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "hooks.h"
+#include "options.h"
 #include "signals.h"
 #include "words.h"
 
@@ -25,17 +26,8 @@ const Verb *verb_find(const char *name) {
     return NULL;
 }
 
-// Verbs of the contract that later versions bring.
-static bool is_later_verb(const char *name) {
-    static const char *const later[] = {"pull"};
-    for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
-        if (strcmp(later[i], name) == 0) return true;
-    }
-    return false;
-}
-
 static int unknown_verb(const char *name, Err *err) {
-    if (is_later_verb(name)) return err_input(err, "%s: not in this version", name);
+    if (strcmp(name, "pull") == 0) return err_input(err, "%s: not in this version", name);
     Nearest near = nearest_start(name);
     for (size_t i = 0; verbs[i]; i++) nearest_try(&near, verbs[i]->name);
     if (near.name) return err_input(err, "%s: unknown verb; did you mean \"lorac %s\"?", name, near.name);
@@ -91,17 +83,26 @@ static int check_output(const Verb *v, int rc, Err *err) {
     return rc;
 }
 
+static int run_verb(const Verb *v, int argc, char **argv, Err *err) {
+    void *options = mem_calloc(v->size + 1, 1);
+    int rc = options_read(v, options, &argc, argv, err);
+    if (!rc) rc = v->run(options, argc, argv, err);
+    keys_clear(&v->options, options);
+    mem_free(options);
+    return rc;
+}
+
 int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "train") == 0) signals_block();
-    spin_shortly(argv); // where it fails, all works the same but for the spinning
+    spin_shortly(argv); // if this fails, only the spinning is longer
     occupy_standard_streams();
     Err err = {0};
     hooks_install();
     (void)signal(SIGPIPE, SIG_IGN); // a closed pipe must not end a training run
     (void)signal(SIGXFSZ, SIG_IGN); // nor a limit of file sizes: the write fails with EFBIG
     const Verb *v = choose(&argc, &argv, &err);
-    int rc = v ? v->run(argc, argv, &err) : -1;
-    rc = check_output(v, rc, &err); // where both go to one file, the error comes last
+    int rc = v ? run_verb(v, argc, argv, &err) : -1;
+    rc = check_output(v, rc, &err); // before the error, which then is the last line if both go to one file
     if (rc < 0 && err.msg[0]) fprintf(stderr, "lorac: %s\n", err.msg);
     return rc < 0 ? err_exit_status(err.kind) : rc;
 }

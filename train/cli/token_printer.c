@@ -1,8 +1,16 @@
-// token_printer: see token_printer.h.
 #include "token_printer.h"
-#include "say.h"
 
 #include <stdio.h>
+
+#include "say.h"
+
+GenerateOptions sampling_generate_options(const SamplingOptions *o) {
+    return (GenerateOptions){.max_new_tokens = o->max_new_tokens,
+                             .temperature = (float)o->temperature,
+                             .top_p = (float)o->top_p,
+                             .seed = (uint64_t)o->seed,
+                             .batch = 1};
+}
 
 static void print_from(const TokenPrinter *p, size_t start) {
     if (p->text.len > start) say_generated(p->text.data + start, p->text.len - start, p->raw);

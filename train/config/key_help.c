@@ -8,7 +8,7 @@ enum { NAME_COLUMNS = 32, COLUMNS = 112 };
 
 static const char *const type_names[] = {
     [KEY_STRING] = "text", [KEY_PATH] = "path",    [KEY_TEXT] = "text",          [KEY_TEXTS] = "repeatable",
-    [KEY_INT] = "integer", [KEY_FLOAT] = "number", [KEY_BOOL] = "true or false", [KEY_CHOICE] = "word",
+    [KEY_INT] = "integer", [KEY_FLOAT] = "number", [KEY_BOOL] = "true or false", [KEY_CHOICE] = "one of",
     [KEY_BYTES] = "bytes", [KEY_STRINGS] = "list", [KEY_FILES] = "list",         [KEY_INTS] = "list of integers",
 };
 

@@ -150,7 +150,7 @@ static int read_file(const Reading *r, const cJSON *e) {
 static int read_integer(const Reading *r, const cJSON *e) {
     IntList *l = r->field;
     double x = e->valuedouble;
-    if (!cJSON_IsNumber(e) || x != floor(x)) return wrong(r, e, "an integer");
+    if (!cJSON_IsNumber(e) || x != floor(x)) return wrong(r, e, r->k->expected ? r->k->expected : "an integer");
     if (check_range(r, x, e)) return -1;
     l->items[l->count++] = (int64_t)x;
     return 0;
@@ -240,6 +240,7 @@ int key_read(void *fields, const Key *k, const cJSON *v, const char *where, Err 
 static cJSON *number_of(const char *text) {
     char *end;
     double x = strtod(text, &end);
+    end += strspn(end, " ");
     return end == text || *end || isnan(x) ? NULL : cJSON_CreateNumber(x);
 }
 

@@ -78,7 +78,7 @@ static void test_inspect_shows_data_as_trained(void **state) {
     check_has("inspect c.json", 0, "format    messages (tokens from the cache)");
     check_has("inspect c.json truncation=error", 2, "lorac: d.jsonl:2: found a sample of");
     check_has("inspect c.json --max_seq_length 999", 2, "max_seq_length: 999; expected at most the context");
-    check_has("inspect c.json --show many", 2, "--show: \"many\"; expected a number of samples");
+    check_has("inspect c.json --show many", 2, "--show: \"many\"; expected an integer");
 }
 
 // Keys that nothing reads are named, from the cache too, by inspect and at the start of train; every record is in one
@@ -220,9 +220,9 @@ static void test_inspect_says_what_a_path_is(void **state) {
     check_has("inspect model.json", 0, "model.json: configuration of a base model\n  architecture llama\n");
     put("bad.json", "{\"model_type\": \"t5\"}");
     check_has("inspect bad.json", 2, "lorac: bad.json: model_type is \"t5\"; expected one of");
-    check_has("inspect missing.jsonl", 2, "lorac: missing.jsonl: there is no such file or folder");
+    check_has("inspect missing.jsonl", 2, "lorac: missing.jsonl: no such file or folder");
     check_has("inspect .", 2, "found none of adapter_config.json");
-    check_has("inspect d.jsonl extra", 2, "one word too many");
+    check_has("inspect d.jsonl extra", 2, "unexpected argument \"extra\"");
     check_has("inspect", 2, "no path; expected");
     put("raw.jsonl", "{\"text\":\"\x1B[2J\"}\n");
     check_has("inspect raw.jsonl", 2, "raw.jsonl:1: found byte 0x1B");

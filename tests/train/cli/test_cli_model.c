@@ -102,8 +102,8 @@ static void test_cli_verify_and_export(void **state) {
     check_has("verify out/again --model m.gguf", 0, "largest logit difference PEFT - GGUF over 48 tokens: 0\n");
     check_has("verify m.gguf --model m.gguf", 1, "general.type");
     check_has("verify nowhere --model m.gguf", 1, "nowhere: not found");
-    check_has("verify --model m.gguf", 2, "no adapter named");
-    check_has("export one --model m.gguf --format onnx --out x", 2, "--format is onnx; expected peft or gguf");
+    check_has("verify --model m.gguf", 2, "verify: ADAPTER is missing; expected lorac verify ADAPTER");
+    check_has("export one --model m.gguf --format onnx --out x", 2, "--format: \"onnx\"; expected peft or gguf");
     check_has("export one --model m.gguf --format peft", 2, "--out is missing");
 }
 
@@ -128,7 +128,7 @@ static void test_cli_merge(void **state) {
     check_has("merge --model m.gguf --adapter_name_or_path one --out new.gguf", 2, "new.gguf: is there already");
     check_has("merge --model m.gguf --adapter_name_or_path one --out new", 2, "merges into GGUF");
     check_has("merge --model m.gguf --adapter_name_or_path one --out x.gguf --dtype q4_0", 2,
-              "--dtype is q4_0; expected f32, f16, bf16 or q8_0");
+              "--dtype: \"q4_0\"; expected keep, f32, f16, bf16, q8_0");
     check_has("merge --model m.gguf --out x.gguf", 2, "--adapter_name_or_path is missing");
     check_has("merge --model m.gguf --adapter_name_or_path one", 2, "--out is missing");
 }

@@ -58,7 +58,7 @@ static void test_doctor_tries_both_kinds_of_attention(void **state) {
                                         "attention by cudnn stand-in where it can", "2 checks of ops"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (!strstr(out, parts[i])) fail_msg("\"%s\" lacks \"%s\"", out, parts[i]);
-    const char *at = strstr(out, " shapes of attention were the library's");
+    const char *at = strstr(out, " shapes of attention computed by the library");
     assert_non_null(at);
     assert_true(at[-1] >= '1' && at[-1] <= '9');
     mem_free(out);

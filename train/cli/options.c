@@ -1,0 +1,55 @@
+#include "options.h"
+
+#include <string.h>
+
+#include "words.h"
+
+static int unknown_option(const Verb *v, const char *key, Err *err) {
+    const char *near = keys_nearest(&v->options, key);
+    return err_input(err, "--%s: unknown option%s%s", key, near ? "; the nearest known one is --" : "",
+                     near ? near : "");
+}
+
+static int check_required(const Verb *v, const bool *given, int operands, Err *err) {
+    if (v->operand && *v->operand != '[' && !operands)
+        return err_input(err, "%s: %s is missing; expected %s", v->name, v->operand, v->usage);
+    for (size_t i = 0; i < v->options.count; i++)
+        if (v->options.keys[i].flags & OPTION_REQUIRED && !given[i])
+            return err_input(err, "%s: --%s is missing; expected %s", v->name, v->options.keys[i].name, v->usage);
+    return 0;
+}
+
+// Sets the option of word argv[*i]; *i moves to its value.
+static int set_option(void *options, const Key *k, const Word *w, int argc, char **argv, int *i, Err *err) {
+    const char *text = word_value(w, k->type == KEY_BOOL, argc, argv, i);
+    return text ? key_read_text(options, k, text, "--", err) : err_input(err, "--%s has no value", k->name);
+}
+
+static int read_all(const Verb *v, void *options, bool *given, int *argc, char **argv, Err *err) {
+    int kept = 0;
+    const char *implied;
+    for (int i = 0; i < *argc; i++) {
+        Word w = word_split(argv[i]);
+        const Key *k = w.is_key ? keys_find(&v->options, w.key, &implied) : NULL;
+        if (k) {
+            if (set_option(options, k, &w, *argc, argv, &i, err)) return -1;
+            given[k - v->options.keys] = true;
+            continue;
+        }
+        if (w.is_key && !v->takes_config) return unknown_option(v, w.key, err);
+        if (!v->takes_config && kept == (v->operand != NULL))
+            return err_input(err, "unexpected argument \"%s\"", argv[i]);
+        argv[kept++] = argv[i];
+    }
+    *argc = kept;
+    return 0;
+}
+
+int options_read(const Verb *v, void *options, int *argc, char **argv, Err *err) {
+    bool *given = mem_calloc(v->options.count + 1, sizeof *given);
+    keys_set_defaults(&v->options, options);
+    int rc = read_all(v, options, given, argc, argv, err);
+    if (!rc) rc = check_required(v, given, *argc, err);
+    mem_free(given);
+    return rc;
+}

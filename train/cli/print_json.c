@@ -1,0 +1,22 @@
+#include "print_json.h"
+
+#include <string.h>
+
+#include "json.h"
+#include "say.h"
+
+// Printed again by json_print, which escapes what a terminal must not get (say.h would write it as \x1B, not JSON).
+void print_json(cJSON *root) {
+    char *text = cJSON_PrintUnformatted(root);
+    StrBuf line = {0};
+    JsonDoc *doc;
+    Err err;
+    int rc = json_parse(&doc, text, strlen(text), "result", 0, &err);
+    CHECK(rc == 0, "%s", err.msg);
+    json_print(&line, json_root(doc));
+    say("%s\n", line.data);
+    json_free(doc);
+    str_clear(&line);
+    cJSON_free(text);
+    cJSON_Delete(root);
+}
