@@ -22,7 +22,7 @@ static bool is_ignored_buffer(const Merge *g, const char *name) {
     return false;
 }
 
-// Drops buffers that no one reads; refuses types that cannot be written.
+// Drops unused buffers; refuses types that cannot be written.
 static int choose_types(Merge *g, Err *err) {
     size_t kept = 0;
     for (size_t i = 0; i < g->n; i++) {

@@ -19,7 +19,7 @@ const char *projection_name(Projection p) {
 
 // ---- names shared by several families ----
 
-// Hugging Face: Llama and its kin.
+// Hugging Face: Llama and similar families.
 static const Module llama_modules[] = {
     {"self_attn.q_proj", Q}, {"self_attn.k_proj", K}, {"self_attn.v_proj", V}, {"self_attn.o_proj", O},
     {"mlp.gate_proj", GATE}, {"mlp.up_proj", UP},     {"mlp.down_proj", DOWN}, {0}};
@@ -33,12 +33,12 @@ static const Module llama_modules[] = {
     [NORM_ATTN] = "input_layernorm", [NORM_POST_ATTN] = "post_attention_layernorm",                                    \
     [NORM_FFN] = "pre_feedforward_layernorm", [NORM_POST_FFN] = "post_feedforward_layernorm",                          \
     [NORM_Q] = "self_attn.q_norm", [NORM_K] = "self_attn.k_norm"
-#define LLAMA_HF                                                                                                       \
-    .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}},                                                                       \
+#define LLAMA_FILES                                                                                                    \
     .hf_prefixes = {{"model.", "model.", "lm_head", false}, {"", "model.", "", false}},                                \
     .hf_ignored = {".rotary_emb.inv_freq"}
+#define LLAMA_HF .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}}, LLAMA_FILES
 
-// GGUF: llama.cpp has one set of names for all.
+// GGUF: llama.cpp has one set of names for all families.
 static const Module gguf_split[] = {{"attn_q", Q},      {"attn_k", K},  {"attn_v", V},      {"attn_output", O},
                                     {"ffn_gate", GATE}, {"ffn_up", UP}, {"ffn_down", DOWN}, {0}};
 static const Module gguf_phi3[] = {
@@ -76,149 +76,79 @@ static const Module bert_modules[] = {{"attention.self.query", Q},
                                       {"output.dense", DOWN},
                                       {0}};
 
+#define GGUF_ALL GGUF_NAMES(gguf_split, gguf_fused)
+
+// clang-format off
 static const Architecture table[] = {
-    {
-        .gguf = "llama", // Llama 2 and 3, SmolLM2, TinyLlama, Yi; in GGUF Mistral too
-        .model_types = {"llama"},
-        LLAMA_HF,
-        GGUF_NAMES(gguf_split, gguf_fused),
-        .norms = PRE_NORMS,
-        .gguf_permuted_qk = true,
+    { // Llama 2 and 3, SmolLM2, TinyLlama, Yi; in GGUF Mistral too
+        .gguf = "llama", .model_types = {"llama"}, LLAMA_HF, GGUF_ALL, .norms = PRE_NORMS, .gguf_permuted_qk = true,
     },
     {
-        .gguf = "llama",
-        .model_types = {"mistral"},
-        LLAMA_HF,
-        GGUF_NAMES(gguf_split, gguf_fused),
-        .norms = PRE_NORMS,
-        .gguf_permuted_qk = true,
+        .gguf = "llama", .model_types = {"mistral"}, LLAMA_HF, GGUF_ALL, .norms = PRE_NORMS, .gguf_permuted_qk = true,
+    },
+    { // with expert_count
+        .gguf = "llama", .model_types = {"mixtral"},
+        .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}, .router = "block_sparse_moe.gate"}, LLAMA_FILES, GGUF_ALL,
+        .norms = PRE_NORMS, .gguf_permuted_qk = true, .experts = true,
     },
     {
-        .gguf = "llama", // with expert_count
-        .model_types = {"mixtral"},
-        .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}, .router = "block_sparse_moe.gate"},
-        .hf_prefixes = {{"model.", "model.", "lm_head", false}, {"", "model.", "", false}},
-        .hf_ignored = {".rotary_emb.inv_freq"},
-        GGUF_NAMES(gguf_split, gguf_fused),
-        .norms = PRE_NORMS,
-        .gguf_permuted_qk = true,
-        .experts = true,
+        .gguf = "qwen2", .model_types = {"qwen2"}, LLAMA_HF, GGUF_ALL, .norms = PRE_NORMS,
     },
     {
-        .gguf = "qwen2",
-        .model_types = {"qwen2"},
-        LLAMA_HF,
-        GGUF_NAMES(gguf_split, gguf_fused),
-        .norms = PRE_NORMS,
+        .gguf = "qwen3", .model_types = {"qwen3"}, LLAMA_HF, GGUF_ALL, .norms = PRE_NORMS | QK_NORMS,
     },
     {
-        .gguf = "qwen3",
-        .model_types = {"qwen3"},
-        LLAMA_HF,
-        GGUF_NAMES(gguf_split, gguf_fused),
-        .norms = PRE_NORMS | QK_NORMS,
+        .gguf = "qwen3moe", .model_types = {"qwen3_moe"},
+        .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}, .router = "mlp.gate"}, LLAMA_FILES, GGUF_ALL,
+        .norms = PRE_NORMS | QK_NORMS, .experts = true,
     },
     {
-        .gguf = "qwen3moe",
-        .model_types = {"qwen3_moe"},
-        .hf = {LLAMA_NAMES, .norms = {LLAMA_NORMS}, .router = "mlp.gate"},
-        .hf_prefixes = {{"model.", "model.", "lm_head", false}, {"", "model.", "", false}},
-        .hf_ignored = {".rotary_emb.inv_freq"},
-        GGUF_NAMES(gguf_split, gguf_fused),
-        .norms = PRE_NORMS | QK_NORMS,
-        .experts = true,
+        .gguf = "gemma2", .model_types = {"gemma2"}, .hf = {LLAMA_NAMES, .norms = {GEMMA_NORMS}}, LLAMA_FILES, GGUF_ALL,
+        .norms = PRE_NORMS | POST_NORMS, .hf_norm_plus_one = true, .scaled_embedding = true, .glu = GLU_GELU_TANH,
+        .sliding_pattern = 2, .gguf_window = 4096, .gguf_wide_layers = 46,
+        .gguf_attn_softcap = 50.0f, .gguf_final_softcap = 30.0f,
     },
-    {
-        .gguf = "gemma2",
-        .model_types = {"gemma2"},
-        .hf = {LLAMA_NAMES, .norms = {GEMMA_NORMS}},
-        .hf_prefixes = {{"model.", "model.", "lm_head", false}, {"", "model.", "", false}},
-        .hf_ignored = {".rotary_emb.inv_freq"},
-        GGUF_NAMES(gguf_split, gguf_fused),
-        .norms = PRE_NORMS | POST_NORMS,
-        .hf_norm_plus_one = true,
-        .scaled_embedding = true,
-        .glu = GLU_GELU_TANH,
-        .sliding_pattern = 2,
-        .gguf_window = 4096,
-        .gguf_wide_layers = 46,
-        .gguf_attn_softcap = 50.0f,
-        .gguf_final_softcap = 30.0f,
-    },
-    {
-        .gguf = "gemma3", // text; of multimodal checkpoints the language model
-        .model_types = {"gemma3_text", "gemma3"},
-        .hf = {LLAMA_NAMES, .norms = {GEMMA_NORMS}},
+    { // text; of multimodal checkpoints the language model
+        .gguf = "gemma3", .model_types = {"gemma3_text", "gemma3"}, .hf = {LLAMA_NAMES, .norms = {GEMMA_NORMS}},
         .hf_prefixes = {{"language_model.model.", "model.language_model.", "language_model.lm_head", true},
                         {"model.language_model.", "model.language_model.", "lm_head", true},
                         {"model.", "model.", "lm_head", false},
                         {"", "model.", "", false}},
         .hf_ignored = {".rotary_emb.inv_freq"},
         .hf_other = {"vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."},
-        GGUF_NAMES(gguf_split, gguf_fused),
-        .norms = PRE_NORMS | POST_NORMS | QK_NORMS,
-        .hf_norm_plus_one = true,
-        .scaled_embedding = true,
-        .local_rope = true,
-        .glu = GLU_GELU_TANH,
-        .sliding_pattern = 6,
-        .gguf_wide_layers = 62,
+        GGUF_ALL,
+        .norms = PRE_NORMS | POST_NORMS | QK_NORMS, .hf_norm_plus_one = true, .scaled_embedding = true,
+        .local_rope = true, .glu = GLU_GELU_TANH, .sliding_pattern = 6, .gguf_wide_layers = 62,
+    },
+    { // Phi-3, Phi-3.5, Phi-4, Phi-4-mini
+        .gguf = "phi3", .model_types = {"phi3"},
+        .hf = {.embedding = "embed_tokens", .final_norm = "norm", .head = "lm_head", .layer = "layers.%d.",
+               .norms = {LLAMA_NORMS}, .modules = phi3_modules},
+        LLAMA_FILES, GGUF_NAMES(gguf_phi3, NULL), .norms = PRE_NORMS,
     },
     {
-        .gguf = "phi3", // Phi-3, Phi-3.5, Phi-4, Phi-4-mini
-        .model_types = {"phi3"},
-        .hf = {.embedding = "embed_tokens",
-               .final_norm = "norm",
-               .head = "lm_head",
-               .layer = "layers.%d.",
-               .norms = {LLAMA_NORMS},
-               .modules = phi3_modules},
-        .hf_prefixes = {{"model.", "model.", "lm_head", false}, {"", "model.", "", false}},
-        .hf_ignored = {".rotary_emb.inv_freq"},
-        GGUF_NAMES(gguf_phi3, NULL),
-        .norms = PRE_NORMS,
-    },
-    {
-        .gguf = "gpt2",
-        .model_types = {"gpt2"},
-        .hf = {.embedding = "wte",
-               .positions = "wpe",
-               .final_norm = "ln_f",
-               .head = "lm_head",
-               .layer = "h.%d.",
-               .norms = {[NORM_ATTN] = "ln_1", [NORM_FFN] = "ln_2"},
-               .modules = gpt2_modules},
+        .gguf = "gpt2", .model_types = {"gpt2"},
+        .hf = {.embedding = "wte", .positions = "wpe", .final_norm = "ln_f", .head = "lm_head", .layer = "h.%d.",
+               .norms = {[NORM_ATTN] = "ln_1", [NORM_FFN] = "ln_2"}, .modules = gpt2_modules},
         .hf_prefixes = {{"transformer.", "transformer.", "lm_head", false}, {"", "transformer.", "lm_head", false}},
         .hf_ignored = {".attn.bias", ".attn.masked_bias"},
-        GGUF_NAMES(gguf_gpt2, NULL),
-        .norm = NORM_KIND_LAYER,
-        .norms = PRE_NORMS,
-        .hf_conv1d = true,
-        .plain_mlp = true,
-        .learned_positions = true,
+        GGUF_NAMES(gguf_gpt2, NULL), .norm = NORM_KIND_LAYER, .norms = PRE_NORMS,
+        .hf_conv1d = true, .plain_mlp = true, .learned_positions = true,
     },
-    {
-        .model_types = {"bert"}, // Hugging Face only
-        .hf = {.embedding = "embeddings.word_embeddings",
-               .positions = "embeddings.position_embeddings",
-               .token_types = "embeddings.token_type_embeddings",
-               .embed_norm = "embeddings.LayerNorm",
-               .pooler = "pooler.dense",
-               .layer = "encoder.layer.%d.",
+    { // Hugging Face only
+        .model_types = {"bert"},
+        .hf = {.embedding = "embeddings.word_embeddings", .positions = "embeddings.position_embeddings",
+               .token_types = "embeddings.token_type_embeddings", .embed_norm = "embeddings.LayerNorm",
+               .pooler = "pooler.dense", .layer = "encoder.layer.%d.",
                .norms = {[NORM_POST_ATTN] = "attention.output.LayerNorm", [NORM_POST_FFN] = "output.LayerNorm"},
                .modules = bert_modules},
         .hf_prefixes = {{"bert.", "bert.", "", false}, {"", "bert.", "", false}},
-        .hf_ignored = {"embeddings.position_ids"},
-        .hf_other = {"cls."},
-        .hf_linears = {"pooler.dense", "classifier"},
-        .norm = NORM_KIND_LAYER,
-        .norms = POST_NORMS,
-        .encoder = true,
-        .plain_mlp = true,
-        .activation = ACTIVATION_GELU,
-        .learned_positions = true,
+        .hf_ignored = {"embeddings.position_ids"}, .hf_other = {"cls."}, .hf_linears = {"pooler.dense", "classifier"},
+        .norm = NORM_KIND_LAYER, .norms = POST_NORMS, .encoder = true, .plain_mlp = true,
+        .activation = ACTIVATION_GELU, .learned_positions = true,
     },
 };
+// clang-format on
 enum { N_ARCHITECTURES = sizeof table / sizeof *table };
 
 const Architecture *architecture_by_gguf(const char *name, size_t len, bool experts) {

@@ -7,17 +7,17 @@
 
 #include "kernels.h"
 
-// The projections LoRA can sit on, in canonical order (the order of a layer's tensors in memory and snapshots, and of
-// the parts of a fused matrix). A plain MLP (GPT-2, BERT) is UP, activation, DOWN.
+// The projections that LoRA can adapt, in canonical order (of a layer's tensors in memory and snapshots, and of the
+// parts of a fused matrix). A plain MLP (GPT-2, BERT) is UP, activation, DOWN.
 typedef enum { PROJ_Q, PROJ_K, PROJ_V, PROJ_O, PROJ_GATE, PROJ_UP, PROJ_DOWN, PROJ_COUNT } Projection;
 const char *projection_name(Projection p); // "q_proj"
 #define PROJ_BIT(p) (1u << (p))
 
-// One linear as a file stores it. Several parts: their rows are stacked in canonical order (fused projections).
+// One linear layer as a file stores it. Several parts: their rows are stacked in canonical order (fused projections).
 typedef struct Module {
-    const char *name; // behind the layer's prefix: "self_attn.q_proj", "attn_q"
+    const char *name; // after the layer's prefix: "self_attn.q_proj", "attn_q"
     uint32_t parts;   // bit set of Projection
-} Module;             // a list ends with a module without name
+} Module;             // a list ends with name NULL
 
 // The norms a layer may have.
 typedef enum {
@@ -30,22 +30,23 @@ typedef enum {
     NORM_SITES
 } NormSite;
 
-// How one world (Hugging Face, GGUF) names the tensors. ".weight" and ".bias" are added. NULL: the family has none.
+// Names of the tensors in one kind of file (Hugging Face, GGUF), without ".weight" and ".bias". NULL: the family has
+// none.
 typedef struct TensorNames {
     const char *embedding, *positions, *token_types, *embed_norm, *final_norm, *pooler;
-    const char *head;  // not behind the prefix
-    const char *layer; // "layers.%d."; the following stand behind it
+    const char *head;  // without a prefix
+    const char *layer; // "layers.%d.", the prefix of the following names
     const char *norms[NORM_SITES];
     const Module *modules;
     const Module *fused_modules; // another form that files may have (convert_hf_to_gguf.py --fuse-qkv)
     const char *router;
 } TensorNames;
 
-// Hugging Face: what stands in front of all names in the file, and in front of the modules of the class that PEFT sees.
+// Hugging Face: the prefix of all names in the file, and of the modules in the class that PEFT sees.
 typedef struct HfPrefix {
     const char *file, *module;
     const char *head; // the head's name in such a file
-    bool has_towers;  // the class has other parts (a vision tower), whose linears may have the same names
+    bool has_towers;  // the class has other parts (a vision tower) whose linear layers may have the same names
 } HfPrefix;
 
 typedef enum { NORM_KIND_RMS, NORM_KIND_LAYER } NormKind;
@@ -55,43 +56,42 @@ typedef struct Architecture {
     const char *model_types[4]; // Hugging Face's config.json; the first is the family's name
     TensorNames hf, gguf_names;
     HfPrefix hf_prefixes[5];   // first match wins; the list ends with file NULL
-    const char *hf_ignored[4]; // ends of names of buffers that the graph does not need
-    const char *hf_other[5];   // prefixes of other parts of a checkpoint that lorac does not run (vision towers, ...)
-    const char *hf_linears[4]; // linears of the model that are no targets (heads, poolers)
+    const char *hf_ignored[4]; // suffixes of buffers that the graph does not need
+    const char *hf_other[5];   // prefixes of parts of a checkpoint that lorac does not run (vision towers, ...)
+    const char *hf_linears[4]; // linear layers that are no targets (heads, poolers)
     NormKind norm;
     uint32_t norms;         // bit set of NormSite
     bool experts;           // a mixture of experts
-    bool encoder;           // BERT: bidirectional, norms behind the residual sums
+    bool encoder;           // BERT: bidirectional, norms after the residual sums
     bool hf_norm_plus_one;  // Hugging Face stores w where the norm multiplies by 1 + w
     bool hf_conv1d;         // Hugging Face stores linears as [in, out]
     bool gguf_permuted_qk;  // GGUF stores q/k rows in llama.cpp's interleaved order
     bool plain_mlp;         // no gate
     bool scaled_embedding;  // by sqrt(hidden)
     bool learned_positions; // a table instead of RoPE
-    bool local_rope;        // sliding layers have a RoPE base of their own
+    bool local_rope;        // sliding layers have another RoPE base
     GluKind glu;            // unless the configuration says otherwise
     ActivationKind activation;
-    // GGUF leaves to the reader what llama.cpp knows by heart:
+    // Values that llama.cpp hard-codes and a GGUF file does not hold:
     int64_t sliding_pattern;  // every n-th layer is not sliding; 0: all are
-    int64_t gguf_window;      // where the file has no attention.sliding_window
-    int64_t gguf_wide_layers; // with so many layers queries are scaled by 1 / sqrt(hidden / heads)
+    int64_t gguf_window;      // without attention.sliding_window
+    int64_t gguf_wide_layers; // with this many layers queries are scaled by 1 / sqrt(hidden / heads)
     float gguf_attn_softcap, gguf_final_softcap;
 } Architecture;
 
 // NULL when unknown.
 const Architecture *architecture_by_gguf(const char *name, size_t len, bool experts);
 const Architecture *architecture_by_model_type(const char *model_type);
-// What Hugging Face calls the classifier's head of the family's ...ForSequenceClassification.
+// Hugging Face's name of the classifier's head in the family's ...ForSequenceClassification.
 const char *architecture_class_head(const Architecture *a);
 // "layers.3." from the pattern of the table.
 void architecture_layer_prefix(char *buf, size_t size, const TensorNames *names, int64_t layer);
-// As PEFT matches names: `end` is `name`, or its end behind a dot.
+// As PEFT matches names: `end` is `name`, or its end after a dot.
 bool architecture_is_end_of(const char *end, const char *name);
-// The projections that a target names: "q_proj" and such, or a module of the family by the last part of its name or
-// more
-// ("c_attn", "mlp.c_proj", "layers.3.self_attn.q_proj"), as PEFT matches names. 0: none.
+// The projections of a target: "q_proj" and the like, or a module of the family by its name or the end of it ("c_attn",
+// "mlp.c_proj", "layers.3.self_attn.q_proj"), as PEFT matches names. 0: none.
 uint32_t architecture_targets(const Architecture *a, const char *name);
-// The names by which a user can choose, for messages: those of all projections in `available`.
+// All target names of the projections in `available`, for messages.
 void architecture_list_targets(StrBuf *out, const Architecture *a, uint32_t available);
 // "gpt2, llama, ..." for messages.
 void architecture_list(StrBuf *out, bool hugging_face);

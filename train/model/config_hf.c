@@ -101,14 +101,14 @@ static int read_heads(ModelConfig *c, const HfJson *j, const HfFamily *f) {
             return -1;
     }
     if (c->heads % c->kv_heads != 0)
-        return err_input(j->err, "%s: %jd attention heads over %jd key/value heads; expected a multiple", j->path,
-                         (intmax_t)c->heads, (intmax_t)c->kv_heads);
+        return err_input(j->err, "%s: %lld attention heads over %lld key/value heads; expected a multiple", j->path,
+                         (long long)c->heads, (long long)c->kv_heads);
     if (c->head_size == share && c->hidden % c->heads != 0)
-        return err_input(j->err, "%s: a hidden size of %jd for %jd attention heads; expected a multiple", j->path,
-                         (intmax_t)c->hidden, (intmax_t)c->heads);
+        return err_input(j->err, "%s: a hidden size of %lld for %lld attention heads; expected a multiple", j->path,
+                         (long long)c->hidden, (long long)c->heads);
     if (c->head_size < 2 || c->head_size > 1024 || (f->rope.base > 0 && c->head_size % 2))
-        return err_input(j->err, "%s: heads of size %jd; expected an even size from 2 to 1024", j->path,
-                         (intmax_t)c->head_size);
+        return err_input(j->err, "%s: heads of size %lld; expected an even size from 2 to 1024", j->path,
+                         (long long)c->head_size);
     return 0;
 }
 
@@ -169,18 +169,18 @@ static int read_scales(ModelConfig *c, const HfJson *j, const HfFamily *f) {
 
 static int read_layer_types(ModelConfig *c, const HfJson *j, const Json *list) {
     if (list->count != (size_t)c->layers)
-        return err_input(j->err, "%s: %slayer_types has %zu entries; expected one for each of the %jd layers", j->path,
-                         j->prefix, list->count, (intmax_t)c->layers);
+        return err_input(j->err, "%s: %slayer_types has %zu entries; expected one for each of the %lld layers", j->path,
+                         j->prefix, list->count, (long long)c->layers);
     for (int64_t i = 0; i < c->layers; i++) {
         bool sliding = json_is_string(&list->items[i], "sliding_attention");
         if (!sliding && !json_is_string(&list->items[i], "full_attention"))
-            return hf_refuse(j, "layer_types", &list->items[i], "full_attention or sliding_attention (layer %jd)",
-                             (intmax_t)i);
+            return hf_refuse(j, "layer_types", &list->items[i], "full_attention or sliding_attention (layer %lld)",
+                             (long long)i);
         if (sliding && !c->window)
             return hf_refuse(j, "layer_types", &list->items[i],
                              "full_attention, as there is no sliding_window "
-                             "(layer %jd)",
-                             (intmax_t)i);
+                             "(layer %lld)",
+                             (long long)i);
         c->layer_sliding[i] = sliding;
     }
     return 0;
@@ -224,7 +224,7 @@ static int read_dense_layers(ModelConfig *c, const HfJson *j) {
         const Json *v = &dense->items[i];
         int64_t layer;
         if (!json_whole(v, &layer) || layer < 0 || layer >= c->layers)
-            return hf_refuse(j, "mlp_only_layers", v, "numbers of layers, from 0 to %jd", (intmax_t)c->layers - 1);
+            return hf_refuse(j, "mlp_only_layers", v, "numbers of layers, from 0 to %lld", (long long)c->layers - 1);
         c->layer_dense[layer] = 1;
     }
     return 0;
@@ -238,8 +238,8 @@ static int read_experts(ModelConfig *c, const HfJson *j, const HfFamily *f) {
         return -1;
     if (c->experts_used > c->experts) // the family's default
         return err_input(j->err,
-                         "%s: %snum_experts_per_tok is missing and %jd by default; expected an integer from 1 to %jd",
-                         j->path, j->prefix, (intmax_t)c->experts_used, (intmax_t)c->experts);
+                         "%s: %snum_experts_per_tok is missing and %lld by default; expected an integer from 1 to %lld",
+                         j->path, j->prefix, (long long)c->experts_used, (long long)c->experts);
     c->expert_ffn = c->ffn;
     c->renormalise_experts = true;
     if (!f->expert_ffn) return 0;

@@ -47,8 +47,8 @@ static int read_rotated(RopeConfig *rope, const RopeReader *r) {
         return hf_refuse(j, "partial_rotary_factor", v, "%s", r->family->phi3 ? "at most 1" : "1");
     rope->rotated = v && v->type != JSON_NULL ? (int64_t)((double)r->c->head_size * v->number) : r->c->head_size;
     if (rope->rotated < 2 || rope->rotated % 2)
-        return err_input(j->err, "%s: %jd of %jd dimensions of a head turn; expected an even number from 2", j->path,
-                         (intmax_t)rope->rotated, (intmax_t)r->c->head_size);
+        return err_input(j->err, "%s: %lld of %lld dimensions of a head turn; expected an even number from 2", j->path,
+                         (long long)rope->rotated, (long long)r->c->head_size);
     return 0;
 }
 
@@ -105,15 +105,15 @@ static int read_divisors(float *out, const RopeConfig *rope, const RopeReader *r
     const Json *list;
     int64_t pairs = rope->rotated / 2;
     if (hf_array(j, key, &list)) return -1;
-    if (!list) return hf_refuse(j, key, NULL, "an array of %jd numbers", (intmax_t)pairs);
+    if (!list) return hf_refuse(j, key, NULL, "an array of %lld numbers", (long long)pairs);
     if (list->count != (size_t)pairs || pairs > ROPE_MAX_PAIRS)
-        return err_input(j->err, "%s: %s%s has %zu numbers; expected %jd, one for two dimensions that turn", j->path,
-                         j->prefix, key, list->count, (intmax_t)pairs);
+        return err_input(j->err, "%s: %s%s has %zu numbers; expected %lld, one for two dimensions that turn", j->path,
+                         j->prefix, key, list->count, (long long)pairs);
     for (int64_t i = 0; i < pairs; i++) {
         const Json *v = &list->items[i];
         out[i] = v->type == JSON_INT || v->type == JSON_FLOAT ? (float)v->number : 0;
         if (!(out[i] > 0) || !isfinite(out[i]))
-            return hf_refuse(j, key, v, "finite numbers above 0 (number %jd)", (intmax_t)i);
+            return hf_refuse(j, key, v, "finite numbers above 0 (number %lld)", (long long)i);
     }
     return 0;
 }

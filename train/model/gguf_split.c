@@ -21,9 +21,9 @@ static int read_split(Split *p, const Gguf *g, Err *err) {
         return -1;
     if (p->number >= p->count || p->count > 99999)
         return err_input(err,
-                         "%s: split.no is %ju and split.count %ju; expected a number below the count, which is at "
+                         "%s: split.no is %llu and split.count %llu; expected a number below the count, which is at "
                          "most 99999",
-                         gguf_path(g), (uintmax_t)p->number, (uintmax_t)p->count);
+                         gguf_path(g), (unsigned long long)p->number, (unsigned long long)p->count);
     return 0;
 }
 
@@ -63,10 +63,11 @@ static int add_part(WeightSource *s, char *path, const Split *first, uint64_t nu
     if (weight_source_add_gguf(s, path, err) || read_split(&p, s->files[number].gguf, err)) return -1;
     if (p.number != number || p.count != first->count || p.tensors != first->tensors)
         return err_input(err,
-                         "%s: part %ju of %ju, %ju tensors; expected part %ju of %ju, %ju tensors (split.no, "
+                         "%s: part %llu of %llu, %llu tensors; expected part %llu of %llu, %llu tensors (split.no, "
                          "split.count, split.tensors.count)",
-                         path, (uintmax_t)p.number + 1, (uintmax_t)p.count, (uintmax_t)p.tensors, (uintmax_t)number + 1,
-                         (uintmax_t)first->count, (uintmax_t)first->tensors);
+                         path, (unsigned long long)p.number + 1, (unsigned long long)p.count,
+                         (unsigned long long)p.tensors, (unsigned long long)number + 1,
+                         (unsigned long long)first->count, (unsigned long long)first->tensors);
     return 0;
 }
 
@@ -75,15 +76,15 @@ static int open_parts(WeightSource *s, const Split *p, Err *err) {
     size_t n = strlen(s->path);
     print_suffix(suffix, p->number, p->count);
     if (!ends_with(s->path, suffix))
-        return err_input(err, "%s: part %ju of %ju of a split model; expected a name that ends in %s", s->path,
-                         (uintmax_t)p->number + 1, (uintmax_t)p->count, suffix);
+        return err_input(err, "%s: part %llu of %llu of a split model; expected a name that ends in %s", s->path,
+                         (unsigned long long)p->number + 1, (unsigned long long)p->count, suffix);
     for (uint64_t i = 0; i < p->count; i++) {
         print_suffix(suffix, i, p->count);
         if (add_part(s, mem_printf("%.*s%s", (int)(n - SUFFIX_LENGTH), s->path, suffix), p, i, err)) return -1;
     }
     if (s->n_tensors != p->tensors)
-        return err_input(err, "%s: %zu tensors in all its parts; split.tensors.count is %ju", s->path, s->n_tensors,
-                         (uintmax_t)p->tensors);
+        return err_input(err, "%s: %zu tensors in all its parts; split.tensors.count is %llu", s->path, s->n_tensors,
+                         (unsigned long long)p->tensors);
     return 0;
 }
 

@@ -46,7 +46,7 @@ int hf_int(const HfJson *j, const HfInt *spec, int64_t *out) {
     if (!v || (v->type == JSON_NULL && spec->null != HF_NOT_NULL)) return 0;
     int64_t value;
     if (!json_whole(v, &value) || value < spec->min || value > spec->max)
-        return hf_refuse(j, key, v, "an integer from %jd to %jd", (intmax_t)spec->min, (intmax_t)spec->max);
+        return hf_refuse(j, key, v, "an integer from %lld to %lld", (long long)spec->min, (long long)spec->max);
     *out = value;
     return 0;
 }

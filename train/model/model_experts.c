@@ -1,23 +1,23 @@
-// model_experts: the slots of a layer's router and experts (see model_internal.h). Files store experts in three ways:
+// model_experts: the slots of a layer's router and experts (see model_internal.h). Files have three layouts of experts:
 //   one by one       experts.7.w1, .w3, .w2 (Mixtral) or experts.7.gate_proj, .up_proj, .down_proj (Qwen3-MoE)
 //   stacked          ffn_gate_exps [E, F, C], ffn_up_exps, ffn_down_exps [E, C, F] (GGUF)
 //   stacked, fused   gate_up_proj [E, 2F, C], down_proj [E, C, F] (transformers 5), ffn_gate_up_exps (GGUF)
-// In a fused matrix of an expert the gate's rows come first. Whatever the way, an expert is three Weights over rows of
-// the map.
+// In a fused matrix of an expert the gate's rows come first. In each layout an expert is three Weights over rows of the
+// map.
 #include <stdio.h>
 #include <string.h>
 
 #include "model_internal.h"
 #include "quantize.h"
 
-// Names behind the layer's prefix; the first way that the file has wins.
+// Names after the layer's prefix; the first layout that the file has is used.
 typedef struct ExpertNames {
     const char *router;
     const char *gate, *up, *down; // of one expert, "%d" is its number; NULL gate: stacked
     const char *gates, *ups, *downs, *gate_ups;
 } ExpertNames;
 
-static const ExpertNames hf_ways[] = {
+static const ExpertNames hf_layouts[] = {
     {.router = "block_sparse_moe.gate.weight",
      .gate = "block_sparse_moe.experts.%d.w1.weight",
      .up = "block_sparse_moe.experts.%d.w3.weight",
@@ -28,7 +28,7 @@ static const ExpertNames hf_ways[] = {
      .down = "mlp.experts.%d.down_proj.weight"},
     {.router = "mlp.gate.weight", .gate_ups = "mlp.experts.gate_up_proj", .downs = "mlp.experts.down_proj"},
 };
-static const ExpertNames gguf_ways[] = {
+static const ExpertNames gguf_layouts[] = {
     {.router = "ffn_gate_inp.weight",
      .gates = "ffn_gate_exps.weight",
      .ups = "ffn_up_exps.weight",
@@ -43,9 +43,7 @@ static void add_experts(Loader *l, Weight *w, int64_t rows, int64_t cols, const 
     for (int e = 0; e < (int)l->m->config.experts; e++) {
         Slot *s = slot_add(l, 2, (int64_t[]){rows, cols}, "%s%.*s%d%s", prefix, (int)(number - pattern), pattern, e,
                            number + 2);
-        s->parts[0] = w + e;
-        s->part_rows[0] = rows;
-        s->n_parts = 1;
+        slot_add_part(s, w + e, rows, NULL);
         s->is_matrix = s->quantize = true;
         s->take = model_take_matrix;
     }
@@ -74,11 +72,7 @@ static void add_stacked(Loader *l, Weight *w, int parts, int64_t rows, int64_t c
                         const char *name) {
     int64_t experts = l->m->config.experts;
     Slot *s = slot_add(l, 3, (int64_t[]){experts, parts * rows, cols}, "%s%s", prefix, name);
-    for (int i = 0; i < parts; i++) {
-        s->parts[i] = w + i * experts;
-        s->part_rows[i] = rows;
-    }
-    s->n_parts = parts;
+    for (int i = 0; i < parts; i++) slot_add_part(s, w + i * experts, rows, NULL);
     s->is_matrix = s->quantize = true;
     s->take = take_stacked;
 }
@@ -87,53 +81,51 @@ static void add_stacked(Loader *l, Weight *w, int parts, int64_t rows, int64_t c
 
 static bool has_tensor(const Loader *l, const char *prefix, const char *name) {
     char *number = strstr(name, "%d"), *full;
-    if (number)
-        full = mem_printf("%s%s%.*s0%s", l->prefix, prefix, (int)(number - name), name, number + 2);
-    else
-        full = mem_printf("%s%s%s", l->prefix, prefix, name);
+    full = number ? mem_printf("%s%s%.*s0%s", l->prefix, prefix, (int)(number - name), name, number + 2)
+                  : mem_printf("%s%s%s", l->prefix, prefix, name);
     bool has = weight_source_get(l->m->file->source, full) != NULL;
     mem_free(full);
     return has;
 }
 
-// How the file stores the layer; where it has no experts at all, the way of the family's published files.
-static const ExpertNames *find_way(const Loader *l, const char *prefix) {
+// The layout of the layer in the file; without experts there, that of the family's published files, whose tensors are
+// then reported as missing.
+static const ExpertNames *find_layout(const Loader *l, const char *prefix) {
     bool gguf = l->m->is_gguf;
-    const ExpertNames *ways = gguf ? gguf_ways : hf_ways, *usual = NULL;
-    int n = gguf ? sizeof gguf_ways / sizeof *gguf_ways : sizeof hf_ways / sizeof *hf_ways;
+    const ExpertNames *layouts = gguf ? gguf_layouts : hf_layouts, *usual = NULL;
+    int n = gguf ? sizeof gguf_layouts / sizeof *gguf_layouts : sizeof hf_layouts / sizeof *hf_layouts;
     for (int i = 0; i < n; i++) {
-        const ExpertNames *way = &ways[i];
-        if (has_tensor(l, prefix, way->gate ? way->gate : way->gates ? way->gates : way->gate_ups)) return way;
-        if (!usual && starts_with(way->router, l->names->router)) usual = way;
+        const ExpertNames *names = &layouts[i];
+        if (has_tensor(l, prefix, names->gate ? names->gate : names->gates ? names->gates : names->gate_ups))
+            return names;
+        if (!usual && starts_with(names->router, l->names->router)) usual = names;
     }
     return usual;
 }
 
 void model_list_experts(Loader *l, ModelLayer *layer, const char *prefix) {
     const ModelConfig *c = &l->m->config;
-    const ExpertNames *way = find_way(l, prefix);
+    const ExpertNames *names = find_layout(l, prefix);
     int64_t experts = c->experts, f = c->expert_ffn, hidden = c->hidden;
     Weight *gates = model_own(l->m, (size_t)(3 * experts) * sizeof *gates), *ups = gates + experts;
     Weight *downs = ups + experts;
     memset(gates, 0, (size_t)(3 * experts) * sizeof *gates);
     layer->experts = gates;
-    Slot *s = slot_add(l, 2, (int64_t[]){experts, hidden}, "%s%s", prefix, way->router);
-    s->parts[0] = &layer->router;
-    s->part_rows[0] = experts;
-    s->n_parts = 1;
+    Slot *s = slot_add(l, 2, (int64_t[]){experts, hidden}, "%s%s", prefix, names->router);
+    slot_add_part(s, &layer->router, experts, NULL);
     s->is_matrix = true;
     s->take = model_take_matrix;
-    if (way->gate) {
-        add_experts(l, gates, f, hidden, prefix, way->gate);
-        add_experts(l, ups, f, hidden, prefix, way->up);
-        add_experts(l, downs, hidden, f, prefix, way->down);
+    if (names->gate) {
+        add_experts(l, gates, f, hidden, prefix, names->gate);
+        add_experts(l, ups, f, hidden, prefix, names->up);
+        add_experts(l, downs, hidden, f, prefix, names->down);
         return;
     }
-    if (way->gates) {
-        add_stacked(l, gates, 1, f, hidden, prefix, way->gates);
-        add_stacked(l, ups, 1, f, hidden, prefix, way->ups);
+    if (names->gates) {
+        add_stacked(l, gates, 1, f, hidden, prefix, names->gates);
+        add_stacked(l, ups, 1, f, hidden, prefix, names->ups);
     } else {
-        add_stacked(l, gates, 2, f, hidden, prefix, way->gate_ups);
+        add_stacked(l, gates, 2, f, hidden, prefix, names->gate_ups);
     }
-    add_stacked(l, downs, 1, hidden, f, prefix, way->downs);
+    add_stacked(l, downs, 1, hidden, f, prefix, names->downs);
 }

@@ -1,17 +1,18 @@
-// model_internal: the parts of the loader. Private to train/model.
+// model_internal: the parts of the loader.
 //
-// model_slots.c says which tensors the model must have and in which shape (one Slot each, from the table of
-// architectures), and checks the files' index against that; model_take.c takes them; model_load.c is the whole.
+// model_slots.c and model_experts.c list the tensors that the model must have, with their shapes (one Slot each, from
+// the table of architectures), and compare them with the files; model_take.c reads the tensors; model_place.c moves the
+// model to its device; model_names.c finds its name. model_load.c calls all of them.
 #pragma once
 
 #include "model.h"
 #include "problem_list.h"
 #include "weight_source.h"
 
-// What a model owns beyond its maps.
+// Memory of a model besides its maps.
 typedef struct ModelMemory {
     void *data;
-    size_t bytes; // of weights and vectors, which go when the model has moved to its device; 0: stays
+    size_t bytes; // of weights and vectors, freed once the model is on its device; 0: kept
 } ModelMemory;
 
 struct ModelFile {
@@ -34,8 +35,8 @@ struct Slot {
     bool optional;
     bool is_matrix; // any type of weights; else F32, F16 or BF16
     SlotTake take;  // NULL: only checked here
-    // for take:
-    Weight *parts[SLOT_PARTS]; // whose rows the tensor stacks
+    // used by take:
+    Weight *parts[SLOT_PARTS]; // their rows are stacked in the tensor
     const int32_t *row_map[SLOT_PARTS];
     int64_t part_rows[SLOT_PARTS];
     int n_parts;
@@ -50,48 +51,52 @@ struct Loader {
     Model *m;
     const ModelOptions *options;
     const TensorNames *names;
-    const char *prefix; // in front of names
+    const char *prefix; // of all names
     Err *err;
     Slot *slots;
     size_t n_slots, capacity;
     ProblemList problems;
 };
 
-// All slots of the model; then each with what the file has for it. Missing tensors, wrong shapes and types, and tensors
-// that the graph does not compute are refused, the first five by name.
+// Lists all slots of the model.
 void model_list_slots(Loader *l);
+// Finds the tensor of each slot. Missing tensors, wrong shapes and types, and tensors that the graph does not compute
+// are refused, the first five by name.
 int model_check_slots(Loader *l);
 // For model_list_slots and its helpers: a slot with the name "<prefix><fmt ...>", valid until the next call.
 Slot *slot_add(Loader *l, int n_dims, const int64_t *shape, const char *fmt, ...) PRINTF_LIKE(4, 5);
+// Adds rows of a slot's tensor: those of w. row_map: NULL or as in Weight.
+void slot_add_part(Slot *s, Weight *w, int64_t rows, const int32_t *row_map);
 
 // The slots of a layer's router and experts (model_experts.c); prefix: of the layer.
 void model_list_experts(Loader *l, ModelLayer *layer, const char *prefix);
 
-// Takes all tensors: matrices stay in the map, vectors are copied.
+// Reads all tensors: matrices stay in the map, vectors are copied.
 int model_take_slots(Loader *l);
-// What a slot's take may be: a matrix that stays in the map, split into its parts; the parts' biases; a vector.
+// Values of Slot.take: a matrix that stays in the map, split into its parts; the biases of the parts; a vector.
 int model_take_matrix(Loader *l, const Slot *s);
 int model_take_bias(Loader *l, const Slot *s);
 int model_take_vector(Loader *l, const Slot *s);
 // A Weight over rows [row, row + rows) of a matrix.
 Weight weight_rows(const SourceTensor *t, const void *data, int64_t row, int64_t rows, int64_t cols,
                    const int32_t *row_map);
-// Where a slot's tensor is stored, aligned for its type.
+// The data of a slot's tensor, aligned for its type.
 const void *model_stored(Loader *l, const Slot *s);
-// Replaces a dense weight of a layer by its copy as ModelOptions.quantize wants it, in memory of the model.
+// Replaces a dense weight of a layer by its quantised copy (ModelOptions.quantize), in memory of the model.
 int model_quantize(Loader *l, Weight *w);
-// What the quantised parts of a slot no longer need: a copy that the model owns, or pages of the map.
+// Frees the source of a quantised slot: a copy that the model owns, or pages of the map.
 void model_drop_stored(Loader *l, const Slot *s, const void *data);
 // Refuses values that are not finite.
 int model_check_finite(Loader *l, const Weight *w, const char *name);
-// Host memory that model_free gives back; _weights: that model_disown_weights does.
+// Host memory that model_free frees; _weights: that model_disown_weights frees.
 void *model_own(Model *m, size_t bytes);
 void *model_own_weights(Model *m, size_t bytes);
 void model_disown_weights(Model *m);
-// Moves the loaded model to its backend's device; the outline of one: only counts, and stacks what would be stacked.
+// Moves the loaded model to its backend's device. Of an outline: counts the bytes and stacks weights as the former
+// does.
 int model_place(Model *m, Err *err);
 void model_place_outline(Model *m);
 
-// Where the model comes from and what it is called, from the file's own metadata.
+// "owner/name" on the hub, NULL: unknown; and the model's name: from the file's metadata or its path.
 char *model_find_repository(const WeightSource *s);
 char *model_find_name(const WeightSource *s, const char *path);

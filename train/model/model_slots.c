@@ -1,6 +1,6 @@
-// model_slots: which tensors a model has, from the table of architectures, and whether the files hold them (see
-// model_internal.h). A file that lacks one, or has one more (a bias, an expert, a norm), is another model than the
-// graph computes and is refused.
+// model_slots: lists the tensors of a model, from the table of architectures, and checks that the files hold them (see
+// model_internal.h). Files with a tensor missing, or with one more (a bias, an expert, a norm), are refused: the graph
+// would compute another model.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,13 +22,24 @@ Slot *slot_add(Loader *l, int n_dims, const int64_t *shape, const char *fmt, ...
     return s;
 }
 
+void slot_add_part(Slot *s, Weight *w, int64_t rows, const int32_t *row_map) {
+    s->parts[s->n_parts] = w;
+    s->row_map[s->n_parts] = row_map;
+    s->part_rows[s->n_parts++] = rows;
+}
+
 static Slot *add_matrix(Loader *l, Weight *w, int64_t rows, int64_t cols, const char *name) {
     Slot *s = slot_add(l, 2, (int64_t[]){rows, cols}, "%s.weight", name);
     s->is_matrix = true;
-    s->parts[0] = w;
-    s->part_rows[0] = rows;
-    s->n_parts = 1;
     s->take = model_take_matrix;
+    slot_add_part(s, w, rows, NULL);
+    return s;
+}
+
+static Slot *add_bias(Loader *l, Weight *w, int64_t rows, const char *name) {
+    Slot *s = slot_add(l, 1, &rows, "%s.bias", name);
+    s->take = model_take_bias;
+    slot_add_part(s, w, rows, NULL);
     return s;
 }
 
@@ -50,7 +61,7 @@ static bool has_bias(const ModelConfig *c, Projection p) {
     return p <= PROJ_V ? c->qkv_bias : p == PROJ_O ? c->o_bias : c->mlp_bias;
 }
 
-// A linear, whole or the parts stacked in it, and its bias.
+// A linear layer, whole or with several parts stacked in it, and its bias.
 static void add_module(Loader *l, ModelLayer *layer, const Module *module, const char *prefix) {
     const Model *m = l->m;
     const ModelConfig *c = &m->config;
@@ -61,9 +72,7 @@ static void add_module(Loader *l, ModelLayer *layer, const Module *module, const
         if (!(module->parts & PROJ_BIT(p))) continue;
         int64_t rows;
         model_projection_shape(c, p, &rows, &parts.shape[1]);
-        parts.parts[parts.n_parts] = &layer->w[p];
-        parts.part_rows[parts.n_parts] = rows;
-        parts.row_map[parts.n_parts++] = p == PROJ_Q ? m->file->q_rows : p == PROJ_K ? m->file->k_rows : NULL;
+        slot_add_part(&parts, &layer->w[p], rows, p == PROJ_Q ? m->file->q_rows : p == PROJ_K ? m->file->k_rows : NULL);
         total += rows;
         bias = has_bias(c, p);
     }
@@ -114,12 +123,7 @@ static void list_tables(Loader *l) {
     if (n->final_norm) add_norm(l, &m->final_norm, c->hidden, "", n->final_norm);
     if (n->pooler) {
         add_matrix(l, &m->pooler, c->hidden, c->hidden, n->pooler)->optional = true;
-        Slot *s = slot_add(l, 1, &c->hidden, "%s.bias", n->pooler);
-        s->optional = true;
-        s->parts[0] = &m->pooler;
-        s->part_rows[0] = c->hidden;
-        s->n_parts = 1;
-        s->take = model_take_bias;
+        add_bias(l, &m->pooler, c->hidden, n->pooler)->optional = true;
     }
 }
 
@@ -133,12 +137,7 @@ static bool list_class_head(Loader *l) {
     if (!t) return false;
     int64_t classes = t->n_dims == 2 && t->shape[0] > 0 ? t->shape[0] : 1;
     add_matrix(l, &m->class_head, classes, m->config.hidden, name);
-    if (!m->config.arch->encoder) return true; // only BERT's has a bias
-    Slot *s = slot_add(l, 1, &classes, "%s.bias", name);
-    s->parts[0] = &m->class_head;
-    s->part_rows[0] = classes;
-    s->n_parts = 1;
-    s->take = model_take_bias;
+    if (m->config.arch->encoder) add_bias(l, &m->class_head, classes, name); // only BERT's has one
     return true;
 }
 
@@ -183,7 +182,7 @@ static bool same_shape(const Slot *s) {
     return same;
 }
 
-// Old TensorFlow checkpoints (BERT) call a norm's weight gamma and its bias beta.
+// In old TensorFlow checkpoints (BERT) a norm's weight is called gamma and its bias beta.
 static const SourceTensor *find_tensor(const Loader *l, const char *name) {
     const SourceTensor *t = weight_source_get(l->m->file->source, name);
     const char *end = strrchr(name, '.');
@@ -208,8 +207,8 @@ static void check_slot(Loader *l, Slot *s) {
     }
 }
 
-// Buffers and other parts of a Hugging Face checkpoint that the graph does not need.
-static bool is_harmless(const Loader *l, const char *name) {
+// Buffers and parts of a Hugging Face checkpoint that the graph does not need.
+static bool is_ignored(const Loader *l, const char *name) {
     const Architecture *a = l->m->config.arch;
     if (l->m->is_gguf) return false;
     for (const char *const *end = a->hf_ignored; *end; end++)
@@ -224,8 +223,8 @@ static int compare_pointers(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-// Tensors that no slot asked for.
-static void check_strangers(Loader *l) {
+// Refuses tensors without a slot.
+static void check_unused(Loader *l) {
     const WeightSource *source = l->m->file->source;
     const SourceTensor **used = mem_alloc(l->n_slots + 1, sizeof *used);
     size_t n = 0;
@@ -234,7 +233,7 @@ static void check_strangers(Loader *l) {
     qsort(used, n, sizeof *used, compare_pointers);
     for (size_t i = 0; i < weight_source_count(source); i++) {
         const SourceTensor *t = weight_source_at(source, i);
-        if (!bsearch(&t, used, n, sizeof *used, compare_pointers) && !is_harmless(l, t->name))
+        if (!bsearch(&t, used, n, sizeof *used, compare_pointers) && !is_ignored(l, t->name))
             problem_add(&l->problems, "%s is not part of the %s graph", t->name, l->m->config.arch->model_types[0]);
     }
     mem_free(used);
@@ -242,6 +241,6 @@ static void check_strangers(Loader *l) {
 
 int model_check_slots(Loader *l) {
     for (size_t i = 0; i < l->n_slots; i++) check_slot(l, &l->slots[i]);
-    check_strangers(l);
+    check_unused(l);
     return problem_end(&l->problems, l->m->path, "tensors do not fit its configuration", l->err);
 }
