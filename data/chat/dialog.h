@@ -1,9 +1,8 @@
-// dialog: one record of a data file to what the chat template or the tokenizer takes. Knows the formats, not tokens.
+// dialog: one record of a data file, of any format, as a conversation, a pair of texts, a text or token ids.
 //
 // Recognised by these keys, in this order:
 //   input_ids          input_ids [labels] [attention_mask] [completion_mask] [assistant_masks]: labels are unshifted,
-//                      -100 masks, as do zeros of TRL's two masks; zeros of the attention mask are padding and are left
-//                      out
+//                      -100 masks, as do zeros of TRL's two masks; zeros of the attention mask are padding, left out
 //   messages           messages (or conversations / conversation): [{"role", "content", ...}]; [system] [tools]; or the
 //                      record is the list itself
 //   sharegpt           conversations (or conversation / messages): [{"from", "value"}]; [system] [tools]
@@ -24,30 +23,33 @@ typedef enum { DIALOG_CHAT, DIALOG_RAW, DIALOG_TEXT, DIALOG_IDS } DialogKind;
 
 typedef struct Dialog { // init with {0}; borrows from the record, dialog_clear frees the rest
     DialogKind kind;
-    const char *template;               // set by the caller, or NULL: its source; roles that it names are known
-    int64_t record;                     // set by the caller, or 0: its number, for messages
-    Json messages;                      // DIALOG_CHAT: an array
-    const Json *tools, *extra;          // DIALOG_CHAT; may be NULL
-    Json given_tools, given_extra;      // what these point to: tools as objects, extra without nulls
-    JsonStr prompt, completion;         // DIALOG_RAW; completion alone for DIALOG_TEXT
+    const char *template;          // the template's source, set by the caller, or NULL: roles that it names are known
+    int64_t record;                // the record's number, set by the caller, or 0: for messages
+    Json messages;                 // DIALOG_CHAT: an array
+    const Json *tools, *extra;     // DIALOG_CHAT; may be NULL
+    Json given_tools, given_extra; // what these point to: tools as objects, extra without nulls
+    JsonStr prompt, completion;    // DIALOG_RAW; completion alone for DIALOG_TEXT
     const Json *ids, *labels, *visible; // DIALOG_IDS; labels and visible (the attention mask) may be NULL
     const Json *learnt[2];              // DIALOG_IDS: TRL's masks, dialog_mask_names; may be NULL
-    KeyNotes unread;        // keys of the record that nothing reads; those of messages that reach the template: chat.h
-    const char *turns;      // DIALOG_CHAT: where the messages stand, for such names: "messages[]."
-    const char *answer_key; // the record's last answer stands here: "completion", "messages"
-    const char *used[16];   // keys of the record that were read
+    KeyNotes unread;                    // keys of the record that nothing reads (keys of messages: chat.h)
+    const char *turns;                  // DIALOG_CHAT: the key of the messages, for names such as "messages[]."
+    const char *answer_key;             // the key of the record's last answer: "completion", "messages"
+    const char *used[16];               // keys of the record that were read
     size_t n_used;
     JsonPool pool;
 } Dialog;
 
 extern const char *const dialog_mask_names[2];
 
-// FORMAT_AUTO when unknown, with err filled.
+// FORMAT_AUTO: unknown, with err filled.
 DatasetFormat dialog_detect(const Json *record, Err *err);
+bool dialog_has_key_of(const Json *record, DatasetFormat format); // its value may be null
 // has_template false: alpaca and prompt_completion become DIALOG_RAW, messages and sharegpt are refused.
-bool dialog_has_key_of(const Json *record, DatasetFormat format); // null or not
 int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_template, Err *err);
 bool dialog_has_read(const Dialog *d, JsonStr key); // of the record
-// A turn with nothing in it that would be learnt: an error that names it.
+// An error for an answer without text to learn from.
 int dialog_check_answers(const Dialog *d, Err *err);
 void dialog_clear(Dialog *d);
+// For messages: the first keys of an object; "KEY: found ...; expected ...".
+void dialog_list_keys(StrBuf *keys, const Json *object);
+int dialog_fail_type(const char *key, const Json *found, const char *expected, Err *err);

@@ -13,24 +13,16 @@ typedef struct Texts {
     const char *keys[2];
 } Texts;
 
-static bool has(const Json *record, const char *key) {
-    return json_given(record, key) != NULL;
-}
-
-static int fail_type(const char *key, const Json *v, const char *expected, Err *err) {
-    return err_input(err, "%s: found %s; expected %s", key, json_type_name(v), expected);
-}
-
 static int read_text(JsonStr *out, const Json *record, const char *key, Err *err) {
     const Json *v = json_get(record, key);
-    if (!v || v->type != JSON_STRING) return fail_type(key, v, "a string", err);
+    if (!v || v->type != JSON_STRING) return dialog_fail_type(key, v, "a string", err);
     *out = v->str;
     return 0;
 }
 
 static int fail_keys(const Json *record, Err *err) {
     StrBuf keys = {0};
-    for (size_t i = 0; i < record->count && i < 8; i++) str_printf(&keys, "%s%s", i ? ", " : "", record->keys[i].data);
+    dialog_list_keys(&keys, record);
     err_input(err,
               "found a record with the keys {%s}; expected label and text, sentence or content, or a pair such as "
               "sentence1 + sentence2",
@@ -45,7 +37,7 @@ static int read_texts(Texts *t, const Json *record, Err *err) {
                                            {"question", "passage"},    {"text", "text_pair"}};
     static const char *const single[] = {"text", "sentence", "content"};
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-        if (!has(record, pairs[i][0]) || !has(record, pairs[i][1])) continue;
+        if (!json_given(record, pairs[i][0]) || !json_given(record, pairs[i][1])) continue;
         t->pair = true;
         t->keys[1] = pairs[i][1];
         t->keys[0] = pairs[i][0];
@@ -53,11 +45,11 @@ static int read_texts(Texts *t, const Json *record, Err *err) {
                                                                                                                  : 0;
     }
     for (size_t i = 0; i < sizeof single / sizeof *single; i++)
-        if (has(record, single[i])) return read_text(&t->first, record, t->keys[0] = single[i], err);
+        if (json_given(record, single[i])) return read_text(&t->first, record, t->keys[0] = single[i], err);
     return fail_keys(record, err);
 }
 
-// Labels are printed and become file content: no control characters.
+// Labels are printed and written to files: no control characters.
 static bool is_printable(JsonStr s) {
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char)s.data[i];
@@ -80,7 +72,7 @@ static int read_label(RecordTokens *out, const Json *record, Err *err) {
     int64_t n = 0;
     if (v && v->type == JSON_STRING) return read_text_label(out, v->str, err);
     bool truth = v && (v->type == JSON_TRUE || v->type == JSON_FALSE);
-    if (!truth && !json_whole(v, &n)) return fail_type("label", json_get(record, "label"), expected, err);
+    if (!truth && !json_whole(v, &n)) return dialog_fail_type("label", json_get(record, "label"), expected, err);
     if (truth) n = v->type == JSON_TRUE;
     if (n < 0)
         return err_input(err, "label: found %lld, a record without a label; expected %s", (long long)n, expected);
@@ -122,7 +114,7 @@ typedef struct Range {
     size_t begin, count;
 } Range;
 
-// Where a text's tokens stand in the sample, at or behind `from`: the special tokens around them are few.
+// The place of a text's tokens in the sample, from `from` on.
 static Range find_text(const TokenIds *all, size_t from, const RecordTokenizer *e, JsonStr text) {
     TokenIds alone = {0};
     tokenizer_encode(e->tokenizer, text.data, text.len, NULL, parses(e), &alone);
@@ -135,7 +127,7 @@ static Range find_text(const TokenIds *all, size_t from, const RecordTokenizer *
     return r;
 }
 
-// How much of two texts stays within `room`: the shorter one whole where that fits, else both halves alike.
+// Shortens two texts to `room`: the shorter one stays whole where that fits, else both get half.
 static void share_room(size_t *first, size_t *second, size_t room) {
     size_t *low = *first > *second ? second : first, *high = low == first ? second : first;
     if (*low + *high <= room) return;
@@ -152,7 +144,7 @@ static size_t remove_tokens(TokenIds *t, size_t begin, size_t count) {
     return count;
 }
 
-// Returns the number of tokens taken out; all of them when no text would be left.
+// Returns the number of removed tokens; all of them if no text would be left.
 static size_t shorten(TokenIds *t, size_t *second, const RecordTokenizer *e, const Texts *texts, size_t max) {
     Range a = find_text(t, 0, e, texts->first), b = {t->count, 0};
     if (texts->pair) b = find_text(t, a.begin + a.count, e, texts->second);

@@ -17,7 +17,7 @@
 
 // ---- the key ----
 
-// Raised when the same files and options give other tokens than before.
+// To be raised when the same files and options give other tokens than before.
 enum { READER_VERSION = 6 };
 
 static int add_file(StrBuf *what, const char *path, Err *err) {
@@ -64,7 +64,7 @@ static int check_options(const DatasetOptions *o, Err *err) {
     return 0;
 }
 
-// Raised where the files change while they are read: the cache holds neither state.
+// Files that changed while they were read: the cache mixes two states.
 static int check_unchanged(const DatasetInput *in, const char *key, const char *file, Err *err) {
     char key_after[TOKEN_KEY_LEN + 1];
     if (make_key(key_after, in, err)) return -1;

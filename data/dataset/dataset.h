@@ -1,10 +1,11 @@
 // dataset: data files to tokenised samples with masks, kept in an on-disk token cache that is mapped, not loaded.
 //
-// Formats (auto-detected from each file's first record, named in the statistics; dialog.h has the keys): messages,
-// sharegpt, alpaca, prompt_completion, text, input_ids. Files: records.h (.jsonl, .json, .txt, .tar shards, .gz and
-// .zst of these). For classification the format is always "classification" (classify.h has the keys). Text
-// must be valid UTF-8 (a BOM and CRLF line ends are accepted); the first bad record stops with "FILE:LINE: ...". No
-// token is lost silently: every record ends in exactly one of the counts below.
+// Formats: record_format.h (their keys: dialog.h, classify.h), detected from each file's first record. Files: records.h
+// (.jsonl, .json, .txt, .tar shards; .gz and .zst of these). Text must be valid UTF-8 (a BOM and CRLF line ends are
+// accepted); the first bad record stops with "FILE:LINE: ...". No token is lost silently: each record enters exactly
+// one of the counts below.
+//
+// Parts: dataset.c (opening), dataset_build.c (reading files), token_image.c (reading the cache), dataset_show.c.
 #pragma once
 
 #include "base.h"
@@ -30,31 +31,30 @@ typedef struct DatasetOptions {
     int64_t max_seq_length;
     Truncation truncation;
     bool classification;     // records are text and label; format must be auto or classification
-    const LabelList *labels; // of classification: the labels that may occur, in their order; NULL: found in the files
+    const LabelList *labels; // classification: the labels that may occur, in their order; NULL: found in the files
     bool score_first;        // classification: a sample is scored at its first token (encoders), not at its last
-    const char
-        *cache_dir;      // NULL: $XDG_CACHE_HOME/lorac or ~/.cache/lorac; one that cannot be written is only warned of
-    int64_t cache_limit; // bytes of all token caches together (cache_dir.h); 0: 20 GiB
+    const char *cache_dir;   // NULL: $XDG_CACHE_HOME/lorac or ~/.cache/lorac; not writable: only a warning
+    int64_t cache_limit;     // bytes of all token caches together (cache_dir.h); 0: 20 GiB
 } DatasetOptions;
 
 typedef struct DatasetStats {
     DatasetFormat format;
-    int64_t records;              // read
+    int64_t records;              // all that were read
     int64_t samples;              // kept; text gives several windows per record
-    int64_t skipped_unsupervised; // no token to learn from (in the part that truncation leaves)
+    int64_t skipped_unsupervised; // without a supervised token (in the part that truncation leaves)
     int64_t dropped_long;         // longer than max_seq_length, truncation "drop"
     int64_t truncated;            // kept, but cut to max_seq_length, truncation "truncate"
     int64_t truncated_tokens;     // cut away by it
     int64_t dropped_tokens;       // in dropped records
-    int64_t tokens,
-        supervised;          // of the kept samples; supervised counts scored positions (never a sample's first token)
-    int64_t left_out_bytes;  // of all records: characters that the vocabulary has no token for
-    int64_t longest;         // longest record before the policy
-    int64_t parsed_special;  // records whose text spells control tokens, which are tokens
-    int64_t plain_special;   // records whose text spells control tokens, which stay text
-    int64_t own_bos;         // records whose text begins with BOS, so that no other one was put there
-    int64_t cannot_stop;     // records with an answer that ends without a control token
-    int64_t ignored_members; // of .tar shards: members that are neither .json, .txt nor .cls
+    int64_t tokens;               // of the kept samples
+    int64_t supervised;           // scored positions of the kept samples (never a sample's first token)
+    int64_t left_out_bytes;       // of all records: characters without a token in the vocabulary
+    int64_t longest;              // longest record before the policy
+    int64_t parsed_special;       // records whose text spells control tokens, read as tokens
+    int64_t plain_special;        // records whose text spells control tokens, kept as text
+    int64_t own_bos;              // records whose text begins with BOS, so that none was added
+    int64_t cannot_stop;          // records with an answer that ends without a control token
+    int64_t ignored_members;      // of .tar shards: members that are neither .json, .txt nor .cls
     bool from_cache;
 } DatasetStats;
 
@@ -78,12 +78,12 @@ typedef struct Dataset Dataset;
 int dataset_open(Dataset **d, const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat, Err *err);
 void dataset_close(Dataset *d);
 const DatasetStats *dataset_stats(const Dataset *d);
-// Keys of records that nothing has read, with the number of records that have them.
+// Keys of records that nothing reads, with the number of records that have them.
 const KeyCounts *dataset_unread(const Dataset *d);
 int64_t dataset_count(const Dataset *d);
 Sample dataset_sample(const Dataset *d, int64_t i);
 SampleSize dataset_size(const Dataset *d, int64_t i); // cheaper: does not touch the sample's tokens
-void dataset_release(const Dataset *d);               // tokens read so far leave resident memory
+void dataset_release(const Dataset *d);               // pages read so far leave resident memory
 // Classification: the labels (NULL for other data), and how many samples each has.
 const LabelList *dataset_labels(const Dataset *d);
 const int64_t *dataset_label_counts(const Dataset *d);
@@ -95,6 +95,6 @@ int64_t dataset_file_end(const Dataset *d, size_t file);
 // Hash of the files' content and all options that change tokens (32 hex digits): the data's identity in snapshots.
 const char *dataset_fingerprint(const Dataset *d);
 
-// Appends a sample as people read it: its text with `open` and `close` around what is supervised; control characters
-// but line ends and tabs are written as \x1B, so that data cannot steer a terminal.
+// Appends the text of a sample with `open` and `close` around its supervised parts. Control characters except line ends
+// and tabs are written as \x1B, so that data cannot control a terminal.
 void sample_show(StrBuf *out, const Sample *s, const Tokenizer *t, const char *open, const char *close);

@@ -34,7 +34,7 @@ typedef struct Build {
 
 static void add_sample(Build *b, const RecordTokens *e, size_t begin, size_t count, int32_t label) {
     uint8_t *supervised = e->supervised + begin;
-    supervised[0] = 0; // a window's first token has nothing before it that could predict it
+    supervised[0] = 0; // nothing predicts a window's first token
     token_sink_add(b->sink, &(Sample){.ids = e->ids + begin,
                                       .supervised = supervised,
                                       .count = (int64_t)count,
@@ -47,7 +47,7 @@ static void add_sample(Build *b, const RecordTokens *e, size_t begin, size_t cou
     for (size_t i = 0; i < count; i++) b->stats.supervised += supervised[i];
 }
 
-// Full windows, then the rest; a rest of one token could not be learned from, so the window before it lends one.
+// Full windows, then the rest. A rest of one token has no scored position, so the window before it is one shorter.
 static void add_windows(Build *b, const RecordTokens *e) {
     size_t max = (size_t)b->o->max_seq_length;
     for (size_t at = 0; at < e->count;) {
@@ -85,7 +85,7 @@ static int add_long(Build *b, const RecordTokens *e, const RecordSpan *span) {
     return 0;
 }
 
-// Truncation of a labelled sample was done while encoding: the special tokens around the text stay (classify.h).
+// Labelled samples were shortened when they were tokenised, so that special tokens stay (classify.h).
 static int add_labelled(Build *b, const RecordTokens *e, const RecordSpan *span) {
     uint32_t id;
     if (label_table_add(b->labels, e->label, e->label_integer, &id, b->err))
@@ -101,7 +101,7 @@ static int add_labelled(Build *b, const RecordTokens *e, const RecordSpan *span)
     return 0;
 }
 
-// Every record ends in exactly one of: sample(s), skipped, dropped.
+// Each record becomes exactly one of: sample(s), skipped, dropped.
 static int add_record(Build *b, const RecordTokens *e, const RecordSpan *span) {
     int rc = 0;
     int64_t whole = (int64_t)(e->count + e->cut);
@@ -126,7 +126,7 @@ static int add_record(Build *b, const RecordTokens *e, const RecordSpan *span) {
     return rc;
 }
 
-// Tokenises the batch in parallel; the first record in order that is wrong is the one reported.
+// Tokenises the batch in parallel; of several bad records, the first in order is reported.
 static int run_batch(Build *b) {
     int rc = 0;
 #pragma omp parallel for schedule(dynamic, 4)
@@ -169,7 +169,7 @@ static int choose_format(Build *b, RecordSpan first) {
     return b->place.format != FORMAT_AUTO ? 0 : err_context(b->err, "%s:%zu", first.name, first.line);
 }
 
-// A file without a record: an archive may hold other things.
+// A file without a record; an archive may hold other members.
 static int fail_empty(const Build *b, const RecordReader *r) {
     const KeyCounts *others = records_ignored_kinds(r);
     if (!others || !others->count)
@@ -194,7 +194,7 @@ static int read_records(Build *b, RecordReader *r) {
         records_release(r);
         bytes = 0;
     }
-    // The records before a broken one come first: theirs may be the earlier mistake.
+    // Records before a broken one may hold an earlier error.
     Err why = *b->err;
     if (run_batch(b)) return -1;
     *b->err = why;

@@ -1,8 +1,8 @@
-// labels: the classes of a classification data set, by name; a class's id is its place in the list.
+// labels: the classes of a classification data set, by name; a class's id is its index in the list.
 //
-// Found from data: integers must be 0 to n-1 without a gap (their names are "0", "1", ...); texts are sorted by their
-// bytes, as Hugging Face's examples do. true and false are 1 and 0. With a list that is given (of the training data, of
-// a model) every label must be in it; an integer is looked up by its digits.
+// Labels found in data: integers must be 0 to n-1 without a gap (their names are "0", "1", ...); texts are sorted by
+// their bytes, as in Hugging Face's examples. true and false are 1 and 0. If a list is given (of the training data, of
+// a model), every label must be in it; an integer is looked up by its digits.
 #pragma once
 
 #include "base.h"
@@ -13,17 +13,17 @@ typedef struct LabelList { // init with {0}
 } LabelList;
 void label_list_add(LabelList *l, const char *name);
 int64_t label_list_find(const LabelList *l, const char *name); // -1: not in it
-const char *label_list_repeated(const LabelList *l);           // a name that is in it twice; NULL: none
+const char *label_list_repeated(const LabelList *l);           // a name that occurs twice; NULL: none
 void label_list_clear(LabelList *l);
 
 enum { LABELS_MAX = 1 << 16, LABEL_MAX_BYTES = 256 };
 
-// The labels met while data is read.
+// Labels while data is read.
 typedef struct LabelTable LabelTable;
-LabelTable *label_table_new(const LabelList *given); // NULL: they are found; borrowed
+LabelTable *label_table_new(const LabelList *given); // borrowed; NULL: labels are found in the data
 void label_table_free(LabelTable *t);
-// *id: in the order of first appearance, or in the given list. Fails on what is not in the list, on a mix of integers
-// and texts, and on too many.
+// *id: by first appearance, or index in the given list. Fails on a label that is not in the list, on a mix of integers
+// and texts, and on more than LABELS_MAX.
 int label_table_add(LabelTable *t, const char *name, bool integer, uint32_t *id, Err *err);
 // The final list, and for each id its place there (mem_free). Fails on a gap, and on fewer than two.
 int label_table_finish(LabelTable *t, LabelList *list, uint32_t **place, Err *err);

@@ -16,7 +16,7 @@ typedef struct Cases {
 static char *stripped(const char *text, size_t len) {
     static const char space[] = " \t\r\n";
     while (len && strchr(space, text[len - 1])) len--;
-    while (len && strchr(space, *text)) text++, len--;
+    for (; len && strchr(space, *text); len--) text++;
     return mem_strndup(text, len);
 }
 
@@ -38,7 +38,7 @@ static size_t last_of(const Json *messages, size_t end, const char *role) {
     return end;
 }
 
-// What the template writes for a turn: what the whole conversation has more than the prompt, without control tokens.
+// A turn as the template writes it: the tokens of the whole conversation after the prompt, without control tokens.
 static char *rendered_answer(const Cases *c, const ChatTokens *whole, size_t prompt_count) {
     StrBuf text = {0};
     if (prompt_count < whole->count)
@@ -87,7 +87,7 @@ static int add_raw(Cases *c, const Dialog *d) {
     RecordTokens tokens;
     if (record_tokenize_dialog(&tokens, &c->settings, &asked, c->err)) return -1;
     size_t n = tokens.count;
-    if (n && tokens.ids[n - 1] == tokenizer_eos(c->settings.tokenizer)) n--; // the end that training puts behind it
+    if (n && tokens.ids[n - 1] == tokenizer_eos(c->settings.tokenizer)) n--; // the EOS that training adds
     if (n) add_case(c, tokens.ids, n, d->prompt, stripped(d->completion.data, d->completion.len));
     record_tokens_clear(&tokens);
     return 0;

@@ -1,6 +1,6 @@
-// prompt_cases: prompts with the answers that data expects, for generation against references: each record's
-// conversation up to its last assistant turn, with the generation prompt (or, raw prompt_completion: the prompt), and
-// the text that turn should be.
+// prompt_cases: prompts of data with the expected answers, to compare generated ones with: each record's conversation
+// before its last assistant turn, with the generation prompt (raw prompt_completion: the prompt), and the text of that
+// turn.
 #pragma once
 
 #include "dataset.h"
@@ -11,7 +11,7 @@ typedef struct PromptCase {
     char *prompt;    // readable: the last user message, or the raw prompt
     char *reference; // the answer, white space stripped at both ends
 } PromptCase;
-// limit: at most so many, the first ones; 0: all.
+// limit: the first cases only; 0: all.
 int prompt_cases_load(PromptCase **cases, int64_t *count, int64_t limit, const DatasetOptions *o, const Tokenizer *t,
                       const ChatTemplate *chat, Err *err);
 void prompt_cases_free(PromptCase *cases, int64_t count);

@@ -1,4 +1,4 @@
-// encode: the four kinds of dialogs to tokens.
+// record_tokenizer: the four kinds of dialogs to tokens.
 #include "record_tokenizer.h"
 
 #include <stdio.h>
@@ -17,7 +17,7 @@ void record_tokens_clear(RecordTokens *e) {
 
 // ---- plain text ----
 
-// One text's limit: the tokenizer counts bytes in 32 bits.
+// The tokenizer counts the bytes of a text in 32 bits.
 static int check_size(JsonStr text, Err *err) {
     if (text.len < UINT32_MAX) return 0;
     return err_input(err, "found a text of %zu bytes; expected less than 4 GiB", text.len);
@@ -35,7 +35,7 @@ static void add_bos(TokenIds *t, const Tokenizer *tokenizer) {
     if (tokenizer_add_bos(tokenizer) && tokenizer_bos(tokenizer) >= 0) add_id(t, tokenizer_bos(tokenizer));
 }
 
-// Takes the BOS that add_bos put in front of a text which begins with its own.
+// Removes the BOS of add_bos before a text that begins with its own.
 static void drop_second_bos(RecordTokens *out, TokenIds *t, const Tokenizer *tokenizer) {
     int32_t bos = tokenizer_bos(tokenizer);
     if (!tokenizer_add_bos(tokenizer) || bos < 0 || t->count < 2 || t->ids[1] != bos) return;
@@ -44,7 +44,7 @@ static void drop_second_bos(RecordTokens *out, TokenIds *t, const Tokenizer *tok
     out->own_bos = true;
 }
 
-// Behind a text that begins at token `from`, unless it ends with EOS.
+// EOS after a text that begins at token `from`, unless it ends with EOS.
 static void add_eos(RecordTokens *out, TokenIds *t, const Tokenizer *tokenizer, size_t from) {
     int32_t eos = tokenizer_eos(tokenizer);
     out->cannot_stop = eos < 0;
@@ -92,7 +92,7 @@ static int tokenize_text(RecordTokens *out, const RecordTokenizer *e, JsonStr te
     TokenIds t = {0};
     if (check_size(text, err)) return -1;
     out->windows = true;
-    if (!text.len) return 0; // not even its end is to be learnt
+    if (!text.len) return 0; // no EOS either
     add_bos(&t, e->tokenizer);
     add_text(out, &t, e, text, false);
     drop_second_bos(out, &t, e->tokenizer);
@@ -102,7 +102,7 @@ static int tokenize_text(RecordTokens *out, const RecordTokenizer *e, JsonStr te
 
 // ---- conversations ----
 
-// Keys of messages, "[].name", get the name of their list in front.
+// Keys of messages, "[].name", get the name of their list as a prefix.
 static void note_keys(KeyNotes *out, const char *list, const KeyNotes *unread) {
     for (const char *p = key_notes_next(unread, NULL); p; p = key_notes_next(unread, p))
         key_notes_add(out, *p == '[' ? list : "", json_str(p));
@@ -156,7 +156,7 @@ static int read_bit(int64_t *bit, const char *key, const Json *mask, size_t i, E
     return fail_value(key, i, &mask[i], "0 or 1", err);
 }
 
-// Tokens [*begin, *end) are visible: zeros of an attention mask are padding, so they stand before or behind the rest.
+// Tokens [*begin, *end) are visible: zeros of an attention mask are padding, before or after the text.
 static int visible_range(const Dialog *d, size_t *begin, size_t *end, Err *err) {
     int64_t n;
     *begin = 0;
@@ -169,7 +169,7 @@ static int visible_range(const Dialog *d, size_t *begin, size_t *end, Err *err) 
     while (*end > *begin && mask[*end - 1].number == 0) --*end;
     for (size_t i = *begin; i < *end; i++)
         if (mask[i].number == 0)
-            return fail_value("attention_mask", i, &mask[i], "zeros only before and behind the text", err);
+            return fail_value("attention_mask", i, &mask[i], "zeros only before and after the text", err);
     return 0;
 }
 
@@ -252,7 +252,7 @@ static int fail_record(const RecordPlace *place, RecordSpan span, Err *err) {
     return err_context(err, "%s:%zu: record %lld", span.name, span.line, (long long)place->number);
 }
 
-// Of a file whose first record has fixed the format: what this record is instead.
+// Where the file's first record fixed the format: the format of this record, if it has another.
 static int fail_format(const Json *record, const RecordPlace *place, Err *err) {
     Err why = {0};
     if (!place->detected || place->number == 1) return -1;
@@ -268,7 +268,7 @@ static int fail_format(const Json *record, const RecordPlace *place, Err *err) {
                      dataset_format_name(other), fixed);
 }
 
-// The keys of the record stand in front of those of its messages.
+// The keys of the record come before those of its messages.
 static void put_first(KeyNotes *unread, const KeyNotes *first) {
     KeyNotes both = {0};
     note_keys(&both, "", first);

@@ -1,14 +1,13 @@
-// encode: one record to token ids and a mask, before any limit on its length.
+// record_tokenizer: one record to token ids and a mask, before any limit on its length.
 //
-//   chat                the rendered template's tokens and mask (chat.h)
-//   raw pair            [BOS] prompt, completion, EOS (where the text has none of its own), tokenised apart, as the
-//   model will meet them when it answers;
-//                       completion and EOS supervised (all with train_on_inputs)
-//   text                [BOS] text, EOS (where the text has none of its own), all supervised
-//   ids                 as they are; labels and masks decide, without them all is supervised
-// BOS where the tokenizer's own flag asks for it; BOS and EOS only where the model has them. The first token of a
-// record is never supervised: nothing predicts it.
-//   classification      text or two texts, and a label (classify.h)
+//   chat             tokens and mask of the rendered template (chat.h)
+//   raw pair         [BOS] prompt, completion, [EOS]; the two are tokenised separately, as at inference; completion and
+//                    EOS are supervised (all with train_on_inputs)
+//   text             [BOS] text [EOS], all supervised
+//   ids              as given; labels and masks decide what is supervised, without them all is
+//   classification   one text or two, and a label (classify.h)
+// BOS where the tokenizer adds it; BOS and EOS where the model has them and the text does not spell them itself. The
+// first token of a record is never supervised: nothing predicts it.
 #pragma once
 
 #include "chat.h"
@@ -22,7 +21,7 @@ typedef struct RecordTokenizer {
     bool train_on_inputs;
     ParseSpecial parse_special;
     Unrendered unrendered;
-    int64_t shorten_to; // classification: longer samples are shortened to this; 0: not
+    int64_t shorten_to; // classification: longer samples are shortened to this; 0: they are not
 } RecordTokenizer;
 
 typedef struct RecordTokens { // init with {0}; record_tokens_clear frees
@@ -30,17 +29,17 @@ typedef struct RecordTokens { // init with {0}; record_tokens_clear frees
     uint8_t *supervised;
     size_t count;
     bool parsed_special, plain_special, own_bos, cannot_stop; // see DatasetStats
-    size_t left_out; // bytes that the vocabulary has no token for: left out, or an unknown token
-    bool windows;    // text: cut into windows instead of dropped when it is too long
+    size_t left_out; // bytes without a token in the vocabulary: left out, or an unknown token
+    bool windows;    // text: cut into windows when it is too long, not dropped
     char *label;     // classification: its name; else NULL
     bool label_integer;
-    size_t second;   // classification: index of the first token of type 1; count when there is none
-    size_t cut;      // tokens that shortening took out
-    KeyNotes unread; // keys of the record that nothing has read
+    size_t second;   // classification: index of the first token of type 1; count: none
+    size_t cut;      // tokens that shortening removed
+    KeyNotes unread; // keys of the record that nothing reads
 } RecordTokens;
 void record_tokens_clear(RecordTokens *e);
 
-// Messages do not name file and line: the caller knows them.
+// Its messages do not name file and line.
 int record_tokenize_dialog(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err);
 
 // Where a record comes from: for messages, and how to read it.

@@ -1,4 +1,4 @@
-// records: one cursor over a window of text. An array's elements are found by counting brackets outside strings.
+// records: a cursor over a window of text. Elements of an array are found by counting brackets outside strings.
 #include "records.h"
 
 #include <stdio.h>
@@ -80,7 +80,7 @@ static size_t count_lines(const char *p, const char *end) {
     return n;
 }
 
-// A NUL byte is refused at once: no record can hold one, and an endless run of them is the cheapest bomb.
+// A NUL byte is refused at once: no record can hold one, and an endless run of them compresses best.
 static int refuse_zero(const RecordReader *r, size_t from, Err *err) {
     const TextWindow *w = &r->w;
     const char *zero = memchr(w->p + from, 0, (size_t)(w->end - w->p) - from);
@@ -121,13 +121,13 @@ static int find_line_end(RecordReader *r, size_t *len, Err *err) {
     }
 }
 
-typedef struct ValueScan { // up to `at`, seen from the value's beginning
+typedef struct ValueScan { // of a value's first `at` bytes
     size_t at, depth, lines;
     bool in_string, escaped;
 } ValueScan;
 
-// True at the end of the JSON value: where a ',' or ']' of the enclosing array must stand; `list`: behind the bracket
-// that closes the first.
+// True at the end of the JSON value, where the enclosing array has a ',' or ']'; list: after the bracket that closes
+// the first one.
 static bool scan_value(ValueScan *s, const char *text, size_t len, bool list) {
     for (; s->at < len; s->at++) {
         char c = text[s->at];
@@ -154,9 +154,16 @@ static bool scan_value(ValueScan *s, const char *text, size_t len, bool list) {
     return false;
 }
 
+// Reads on until the value at p ends, or the file does.
+static int read_value(RecordReader *r, ValueScan *s, bool list, Err *err) {
+    int rc = 1;
+    while (rc == 1 && !scan_value(s, r->w.p, (size_t)(r->w.end - r->w.p), list)) rc = more(r, err);
+    return rc < 0 ? -1 : 0;
+}
+
 // ---- opening ----
 
-// "{" alone on the first line is one object spread over lines, e.g. {"data": [...]}: say so, rather than that line 1
+// "{" alone on the first line begins one object over several lines, {"data": [...]}: a better message than that line 1
 // ends too early.
 static int check_one_line_objects(RecordReader *r, Err *err) {
     size_t len;
@@ -170,12 +177,12 @@ static int check_one_line_objects(RecordReader *r, Err *err) {
         return 0;
     }
     return err_input(err,
-                     "%s:%zu: found an object that goes on over several lines; expected one record a line, or an "
+                     "%s:%zu: found an object over several lines; expected one record a line, or an "
                      "array of records",
                      r->path, r->line);
 }
 
-// What the first bytes tell.
+// By its first bytes: another kind of file, a NUL byte, a byte order mark.
 static int check_beginning(RecordReader *r, Err *err) {
     int rc = 1;
     bool stream = r->w.stream;
@@ -197,13 +204,10 @@ static int start_text(RecordReader *r, Err *err) {
 static int begins_with_message(RecordReader *r, bool *yes, Err *err) {
     ValueScan scan = {.at = 1};
     *yes = false;
-    while (!scan_value(&scan, r->w.p, (size_t)(r->w.end - r->w.p), false)) {
-        int rc = more(r, err);
-        if (rc < 0) return -1;
-        if (rc == 0) break;
-    }
+    if (read_value(r, &scan, false, err)) return -1;
     JsonDoc *doc;
-    if (json_parse_data(&doc, r->w.p + 1, scan.at - 1, r->path, 0, NULL)) return 0; // the error comes when it is read
+    if (json_parse_data(&doc, r->w.p + 1, scan.at - 1, r->path, 0, NULL))
+        return 0; // reading the record reports the error
     *yes = json_is_message(json_root(doc));
     json_free(doc);
     return 0;
@@ -297,10 +301,10 @@ static int end_of_array(RecordReader *r, Err *err) {
     r->finished = true;
     int rc = skip_space(r, err);
     if (rc != 1) return rc;
-    return err_input(err, "%s:%zu: found more behind the array of records; expected the end", r->path, r->line);
+    return err_input(err, "%s:%zu: found more text after the array of records; expected the end", r->path, r->line);
 }
 
-// The comma in front of an element but the first. 1: an element follows; 0: the array has ended.
+// Skips the comma before an element. 1: an element follows; 0: the array has ended.
 static int skip_comma(RecordReader *r, Err *err) {
     int rc = skip_space(r, err);
     if (rc < 0) return -1;
@@ -318,18 +322,14 @@ static int next_element(RecordReader *r, RecordSpan *span, Err *err) {
     int rc = skip_comma(r, err);
     if (rc != 1) return rc;
     r->first = false;
-    while (!scan_value(&scan, r->w.p, (size_t)(r->w.end - r->w.p), false)) {
-        rc = more(r, err);
-        if (rc < 0) return -1;
-        if (rc == 0) break;
-    }
+    if (read_value(r, &scan, false, err)) return -1;
     if (scan.at == 0) return fail_array(r, "a record", err);
     rc = give(r, span, scan.at, err);
     r->line += scan.lines;
     return rc;
 }
 
-// A list of messages a record.
+// Each list of messages is a record.
 static int next_list(RecordReader *r, RecordSpan *span, Err *err) {
     ValueScan scan = {0};
     int rc = skip_space(r, err);
@@ -337,11 +337,7 @@ static int next_list(RecordReader *r, RecordSpan *span, Err *err) {
     if (*r->w.p != '[')
         return err_input(err, "%s:%zu: found %s; expected a list of messages, as the first record is", r->path, r->line,
                          *r->w.p == ',' ? "a comma after the record" : "something else");
-    while (!scan_value(&scan, r->w.p, (size_t)(r->w.end - r->w.p), true)) {
-        rc = more(r, err);
-        if (rc < 0) return -1;
-        if (rc == 0) break;
-    }
+    if (read_value(r, &scan, true, err)) return -1;
     rc = give(r, span, scan.at, err);
     r->line += scan.lines;
     return rc;

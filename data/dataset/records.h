@@ -1,14 +1,13 @@
-// records: a data file cut into records, without parsing them; a record's text is parsed where it is used (in
-// parallel).
+// records: cuts a data file into records without parsing them; the parallel workers parse them.
 //
 //   .jsonl          one record a line (blank lines are skipped)
-//   .json           an array of records, or JSONL under the wrong name; told apart by the first character, both names;
-//                   where its first element is a chat message, each list is a record of its own
+//   .json           an array of records; where its first element is a chat message, each list is one record
+//                   (.json and .jsonl are told apart by the first character, not by the name)
 //   .txt            the whole file is one record
-//   .tar            WebDataset shards: members grouped by key, a record a group (tar_records.h)
-//   .gz, .zst       any of these compressed: read as a stream, in bounded memory (byte_stream.h)
+//   .tar            WebDataset shards: members grouped by key, one record for each group (tar_records.h)
+//   .gz, .zst       any of these, compressed: read as a stream, in bounded memory (byte_stream.h)
 // A byte order mark and CRLF line ends are accepted. A record has at most RECORD_MAX_BYTES (an uncompressed .txt: 4
-// GiB), so that no crafted file takes more memory. Parquet and others are refused by name.
+// GiB), which bounds memory. Parquet and others are refused by name.
 #pragma once
 
 #include "key_notes.h"
@@ -16,12 +15,12 @@
 
 enum { RECORD_MAX_BYTES = 256 << 20 };
 
-// Behind a byte order mark, which is no text.
+// The text after a byte order mark.
 const char *text_skip_mark(const char *text, size_t *len);
 // Valid UTF-8 without NUL bytes; the message is "name:LINE: ...".
 int text_check(const char *name, const char *text, size_t len, Err *err);
 
-// How a name says that its bytes are read: "json", "text", "tar"; files of one kind and content are the same data.
+// How a file of this name is read: "json", "text", "tar". Files of one kind and content are the same data.
 const char *records_kind(const char *path);
 
 typedef struct RecordReader RecordReader;
@@ -32,8 +31,8 @@ bool records_are_text(const RecordReader *r); // .txt
 // The next record: 1 and *span, 0 at the end, -1 on an error ("FILE:LINE: ..."). Errors inside a JSON record are left
 // to json_parse; text is checked here: valid UTF-8 without NUL bytes.
 int records_next(RecordReader *r, RecordSpan *span, Err *err);
-// The records so far are no longer needed: they leave memory.
+// Frees the records so far.
 void records_release(RecordReader *r);
-// Members of a .tar that are no part of a record (images, sound, links).
+// Members of a .tar that belong to no record (images, sound, links).
 int64_t records_ignored(const RecordReader *r);
 const KeyCounts *records_ignored_kinds(const RecordReader *r); // "*.jpg", ...; NULL: no archive

@@ -60,7 +60,7 @@ static int64_t set_next(const Set *s, size_t v) {
 
 // ---- packing ----
 
-// Rows by the room left in them: those with the same room form a list, newest first.
+// Rows by the room left in them: rows with the same room form a list, newest first.
 typedef struct Rooms {
     Set occupied;   // rooms that have a row
     int32_t *first; // [max_tokens] row, valid for occupied rooms
@@ -74,7 +74,7 @@ static void rooms_put(Rooms *r, int64_t room, int32_t row) {
     set_add(&r->occupied, (size_t)room);
 }
 
-// Takes out the row with the least room for n tokens; -1 when there is none. *room: what it had.
+// Removes the row with the least room for n tokens; -1: none. *room: the room it had.
 static int32_t rooms_take(Rooms *r, int64_t n, int64_t *room) {
     *room = set_next(&r->occupied, (size_t)n);
     if (*room < 0) return -1;
@@ -84,7 +84,7 @@ static int32_t rooms_take(Rooms *r, int64_t n, int64_t *room) {
     return row;
 }
 
-// Which sample stands at place i of the list that is planned, and how long it is.
+// The list of samples to pack.
 typedef struct Pieces {
     const Dataset *dataset;
     const int64_t *samples; // NULL: i itself
@@ -99,7 +99,7 @@ static int64_t piece_tokens(const Pieces *p, int64_t i) {
     return dataset_size(p->dataset, piece_sample(p, i)).count;
 }
 
-// Places of the list, longest sample first, equal ones in the list's order: sorted by counting.
+// Places of the list, longest sample first, equal ones in the list's order (counting sort).
 static uint32_t *longest_first(const Pieces *p) {
     uint32_t *order = mem_alloc((size_t)p->count, sizeof *order);
     uint32_t *at = mem_calloc((size_t)p->max_tokens + 2, sizeof *at); // [k]: first place of samples of max - k tokens
@@ -291,7 +291,7 @@ static void add_sample(Row *row, const Sample *s, bool score_first) {
     row->start[++row->samples] = (int32_t)row->tokens;
 }
 
-// A pass over a large data set must not make all of it resident: now and then its pages are given back.
+// A pass over a large data set must not make all of it resident: its pages are released regularly.
 static void count_touched(Row *row, const Dataset *d) {
     enum { RELEASE_TOKENS = 16 << 20 };
     row->touched += row->tokens;

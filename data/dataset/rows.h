@@ -2,17 +2,17 @@
 //
 // A row is a list of whole samples; attention is block-diagonal over them and positions restart, so packing never
 // changes what a sample sees. Packing is best-fit decreasing, ties by sample index: a pure function of the samples.
-// Without packing a row is one sample. Of classification data each sample has one scored position: its last token, or
-// its first where the data set says so (encoders). The order of an epoch is a pure function of (seed, epoch).
+// Without packing a row is one sample. In classification each sample has one scored position: its last token, or its
+// first (DatasetOptions.score_first). The order of an epoch is a pure function of (seed, epoch).
 #pragma once
 
 #include "base.h"
 #include "dataset.h"
 
 typedef struct RowPlan RowPlan;
-// samples: n indices into d, in which a sample may come several times (weights); NULL: 0 to n-1. Each must fit
-// max_tokens (the dataset's truncation policy saw to that; CHECKed). n < 2^31. Needs about 20 bytes a sample while it
-// works and 4 afterwards, and 20 a row.
+// samples: n indices into d, which may repeat (weights); NULL: 0 to n-1. n < 2^31. Each sample has at most max_tokens
+// (the data set's truncation; CHECKed). Memory: about 20 bytes per sample during the call, then 4 per sample and 20 per
+// row.
 RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64_t max_tokens, bool packing);
 void row_plan_free(RowPlan *p);
 int64_t row_plan_count(const RowPlan *p);
@@ -22,12 +22,12 @@ int64_t row_plan_samples(const RowPlan *p, int64_t row);
 int64_t row_plan_longest_sample(const RowPlan *p, int64_t row); // tokens of the row's longest sample
 int64_t row_plan_longest(const RowPlan *p);                     // tokens of the longest row
 int64_t row_plan_most_samples(const RowPlan *p);                // samples of the fullest row
-int64_t row_plan_most_supervised(const RowPlan *p);             // scored positions of the richest row
+int64_t row_plan_most_supervised(const RowPlan *p);             // the most scored positions of a row
 // order[i] = the row trained as i-th in this epoch; shuffle false: 0, 1, 2, ...
 void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle, int64_t *order);
 
-// One row, or several one behind the other, as the model takes it, on the host; init with {0}. Arrays are owned by the
-// Row and reused by the next row_fill: after the first one of a plan (with as many rows) nothing is allocated.
+// One row, or several in sequence, as the model takes it, on the host; init with {0}. The Row owns the arrays and
+// reuses them: after the first row_fill of a plan (with as many rows) nothing is allocated.
 typedef struct Row {
     int64_t rows, tokens, samples;
     int32_t *row_start; // [rows + 1] first token of each row; NULL: one row
@@ -37,10 +37,10 @@ typedef struct Row {
     int32_t *start;     // [samples + 1] first token of each sample
     int64_t scored;     // M: positions that predict a supervised token
     int32_t *position;  // [M] these positions, ascending
-    int32_t *target;    // [M] the token to predict; of classification data the label
-    int32_t *label;     // [samples] of classification data, else -1
+    int32_t *target;    // [M] the token to predict; classification: the label
+    int32_t *label;     // [samples] classification: the label; else -1
     int64_t rows_capacity, tokens_capacity, samples_capacity, scored_capacity;
-    int64_t touched; // tokens read since the data set's pages were given back
+    int64_t touched; // tokens read since the data set's pages were released
 } Row;
 void row_fill(Row *row, const Dataset *d, const RowPlan *p, int64_t r);
 void row_fill_several(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n);

@@ -27,7 +27,7 @@ struct TarReader {
     struct archive *archive;
     char buf[READ_BYTES];
     char tail[TAR_BLOCK]; // the last bytes that were read
-    Err stream_err;       // of the stream, behind libarchive's back
+    Err stream_err;       // of the stream, which libarchive does not keep
     Group group;          // being collected
     bool at_end;
     uint64_t *seen; // hashes of the keys of finished groups: a hash table, 0 is free
@@ -111,7 +111,7 @@ static int check_end(const TarReader *t, Err *err) {
                      t->path);
 }
 
-// `kind`: what stands behind the key, ".jpg", or what the member is.
+// kind: the name after the key, ".jpg", or what the member is.
 static void ignore(TarReader *t, const char *kind) {
     KeyNotes one = {0};
     key_notes_add(&one, *kind == '.' ? "*" : "", (JsonStr){kind, strlen(kind)});
@@ -139,7 +139,7 @@ static const char *name_of(struct archive_entry *entry) {
     return name ? name : "";
 }
 
-// The name up to the first dot of its last component; 0: there is no key or nothing behind it.
+// Bytes of the name up to the first dot of its last component; 0: no key.
 static size_t key_length(const char *name) {
     const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name, *dot = strchr(base, '.');
     return dot && dot > base ? (size_t)(dot - name) : 0;
@@ -160,7 +160,7 @@ static bool seen_insert(uint64_t *table, size_t capacity, uint64_t hash) {
     return fresh;
 }
 
-// False when the key was there before.
+// False: the key is not new.
 static bool note_key(TarReader *t, const char *key) {
     uint64_t hash = XXH3_64bits(key, strlen(key));
     if (t->n_seen * 2 >= t->seen_capacity) {
@@ -182,7 +182,7 @@ static int read_content(TarReader *t, struct archive_entry *entry, const char *n
     if (archive_entry_size(entry) > RECORD_MAX_BYTES)
         return err_input(err, "%s/%s: found %lld bytes; expected at most %d in a record", t->path, name,
                          (long long)archive_entry_size(entry), RECORD_MAX_BYTES);
-    for (;;) { // the header may lie about the size: it bounds nothing here
+    for (;;) { // the size in the header is not trusted
         la_ssize_t n = archive_read_data(t->archive, buf, sizeof buf);
         if (n < 0) return fail_archive(t, err);
         if (n == 0) break;
@@ -215,18 +215,23 @@ static const char *give_text(TarReader *t, char *text) {
     return t->held[t->n_held++] = text;
 }
 
-static int add_text(StrBuf *members, const TarReader *t, const Group *g, Err *err) {
-    char *name = mem_printf("%s/%s.txt", t->path, g->key);
-    const char *text = g->content[MEMBER_TEXT];
-    int rc = text_check(name, text, g->size[MEMBER_TEXT], err);
+static int check_text(const TarReader *t, const char *kind, const char *text, size_t len, Err *err) {
+    char *name = mem_printf("%s/%s%s", t->path, t->group.key, kind);
+    int rc = text_check(name, text, len, err);
     mem_free(name);
-    if (rc) return -1;
+    return rc;
+}
+
+static int add_text(StrBuf *members, const TarReader *t, Err *err) {
+    const char *text = t->group.content[MEMBER_TEXT];
+    size_t len = t->group.size[MEMBER_TEXT];
+    if (check_text(t, ".txt", text, len, err)) return -1;
     str_puts(members, "\"text\": ");
-    json_quote(members, text, g->size[MEMBER_TEXT]);
+    json_quote(members, text, len);
     return 0;
 }
 
-// A JSON integer; all else (007, 1-2, a name) is a label as text.
+// A JSON integer; other labels (007, 1-2, a name) are texts.
 static bool is_integer(const char *text, size_t len) {
     bool minus = len && *text == '-';
     const char *digits = text + minus;
@@ -234,16 +239,12 @@ static bool is_integer(const char *text, size_t len) {
     return n && n <= 18 && strspn(digits, "0123456789") >= n && (n == 1 || *digits != '0');
 }
 
-static int add_class(StrBuf *members, const TarReader *t, const Group *g, Err *err) {
-    const char *text = g->content[MEMBER_CLASS];
-    CHECK(text); // compose has looked
-    size_t len = g->size[MEMBER_CLASS];
+static int add_class(StrBuf *members, const TarReader *t, Err *err) {
+    const char *text = t->group.content[MEMBER_CLASS];
+    size_t len = t->group.size[MEMBER_CLASS];
     while (len && json_is_space(text[len - 1])) len--;
     for (; len && json_is_space(*text); len--) text++;
-    char *name = mem_printf("%s/%s.cls", t->path, g->key);
-    int rc = text_check(name, text, len, err);
-    mem_free(name);
-    if (rc) return -1;
+    if (check_text(t, ".cls", text, len, err)) return -1;
     str_printf(members, "%s\"label\": ", members->len ? ", " : "");
     if (is_integer(text, len))
         str_add(members, text, len);
@@ -252,7 +253,7 @@ static int add_class(StrBuf *members, const TarReader *t, const Group *g, Err *e
     return 0;
 }
 
-// Puts `members` in front of those of the object that the .json is; null is absence.
+// The members, then those of the .json's object; null is absence.
 static void merge(StrBuf *record, const StrBuf *members, const Json *root) {
     str_puts(record, "{");
     str_add(record, members->data, members->len);
@@ -266,14 +267,15 @@ static void merge(StrBuf *record, const StrBuf *members, const Json *root) {
     str_puts(record, "}");
 }
 
-static int compose(StrBuf *record, TarReader *t, const Group *g, const Json *root, Err *err) {
+static int compose(StrBuf *record, TarReader *t, const Json *root, Err *err) {
+    const Group *g = &t->group;
     StrBuf members = {0};
     bool text = g->content[MEMBER_TEXT] && !json_given(root, "text");
     bool label = g->content[MEMBER_CLASS] && !json_given(root, "label");
     if (g->content[MEMBER_TEXT] && !text) ignore(t, ".txt");
     if (g->content[MEMBER_CLASS] && !label) ignore(t, ".cls");
-    int rc = text ? add_text(&members, t, g, err) : 0;
-    if (!rc && label) rc = add_class(&members, t, g, err);
+    int rc = text ? add_text(&members, t, err) : 0;
+    if (!rc && label) rc = add_class(&members, t, err);
     if (!rc && !members.len)
         str_add(record, g->content[MEMBER_JSON], g->size[MEMBER_JSON]);
     else if (!rc && root)
@@ -284,27 +286,29 @@ static int compose(StrBuf *record, TarReader *t, const Group *g, const Json *roo
     return rc;
 }
 
-static int compose_with_json(StrBuf *record, TarReader *t, const Group *g, const char *name, Err *err) {
+static int compose_with_json(StrBuf *record, TarReader *t, const char *name, Err *err) {
     JsonDoc *doc;
-    if (json_parse_data(&doc, g->content[MEMBER_JSON], g->size[MEMBER_JSON], name, 1, err)) return -1;
+    if (json_parse_data(&doc, t->group.content[MEMBER_JSON], t->group.size[MEMBER_JSON], name, 1, err)) return -1;
     const Json *root = json_root(doc);
     int rc = root->type == JSON_OBJECT
-                 ? compose(record, t, g, root, err)
+                 ? compose(record, t, root, err)
                  : err_input(err, "%s:1: found %s; expected a record, an object", name, json_type_name(root));
     json_free(doc);
     return rc;
 }
 
-// Hands the group out: 1; 0 when all its members were left alone.
+// The group as a record: 1; 0: all its members were ignored.
 static int finish_group(TarReader *t, RecordSpan *span, Err *err) {
     Group *g = &t->group;
     bool json = g->content[MEMBER_JSON], text = g->content[MEMBER_TEXT], label = g->content[MEMBER_CLASS];
     if (!json && !text && !label) return 0;
     if (!note_key(t, g->key))
-        return err_input(err, "%s/%s: found members of this group again behind others; expected them side by side",
-                         t->path, g->key);
+        return err_input(
+            err,
+            "%s/%s: found members of this group again after those of another group; expected them next to each other",
+            t->path, g->key);
     if (!json && !text)
-        return err_input(err, "%s/%s.cls: found a label without a text; expected a .txt or .json beside it", t->path,
+        return err_input(err, "%s/%s.cls: found a label without a text; expected a .txt or .json next to it", t->path,
                          g->key);
     StrBuf record = {0};
     const char *name = give_text(t, mem_printf("%s/%s.%s", t->path, g->key, json ? "json" : "txt"));
@@ -313,7 +317,7 @@ static int finish_group(TarReader *t, RecordSpan *span, Err *err) {
         record = (StrBuf){.data = g->content[MEMBER_JSON], .len = g->size[MEMBER_JSON]};
         g->content[MEMBER_JSON] = NULL;
     } else {
-        rc = json ? compose_with_json(&record, t, g, name, err) : compose(&record, t, g, NULL, err);
+        rc = json ? compose_with_json(&record, t, name, err) : compose(&record, t, NULL, err);
     }
     group_clear(g);
     if (rc) {

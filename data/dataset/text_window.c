@@ -37,7 +37,7 @@ void window_close(TextWindow *w) {
     *w = (TextWindow){0};
 }
 
-// Moves the rest [p, end) to the front of a block with room behind it: the same block where no record points into it.
+// Moves the rest [p, end) to the front of a block with room after it: the same block if no record points into it.
 static void make_room(TextWindow *w) {
     TextBlock *b = w->blocks;
     size_t rest = (size_t)(w->end - w->p), capacity = rest * 2 > BLOCK_BYTES ? rest * 2 : BLOCK_BYTES;

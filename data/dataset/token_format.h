@@ -12,7 +12,7 @@ typedef struct TokenHeader {
     char key[TOKEN_KEY_LEN];
 } TokenHeader;
 
-typedef struct TokenHead { // in front of a sample's ids
+typedef struct TokenHead { // before a sample's ids
     int64_t record;
     uint32_t second;
     uint32_t zero;

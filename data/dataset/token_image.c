@@ -44,7 +44,7 @@ static int damaged(Err *err, const char *what) {
     return err_input(err, "token cache: %s", what);
 }
 
-// Mapped pages that were only looked through are given back, so that checking a large cache costs no memory.
+// Releases mapped pages that were checked, so that checking a large cache needs no memory.
 static void drop(const Dataset *image, size_t offset, size_t size) {
     if (image->map.data) file_map_drop(&image->map, offset, size);
 }
@@ -76,7 +76,7 @@ static bool fits(uint64_t begin, uint64_t end, uint64_t n, size_t size) {
     return begin % 8 == 0 && begin <= end && n <= (end - begin) / size;
 }
 
-// The name at *p, which moves behind it; NULL: it does not end.
+// The name at *p, which moves past it; NULL: it does not end.
 static const char *next_name(const char **p, const char *end) {
     const char *name = *p, *stop = memchr(name, 0, (size_t)(end - name));
     if (stop) *p = stop + 1;
@@ -121,7 +121,7 @@ static int check_tables(Dataset *image, const TokenFooter *f, size_t footer_at, 
                        f, err);
 }
 
-// limit: where the samples end. Adds to the sums what the sample supervises.
+// limit: the end of the samples.
 static int check_sample(const Dataset *image, const TokenEntry *e, uint64_t limit, int32_t vocab_size,
                         int64_t *supervised, Err *err) {
     if (e->offset < sizeof(TokenHeader) || !e->count || e->count > INT32_MAX ||
@@ -196,7 +196,7 @@ int token_image_open(Dataset **d, const char *file, const char key[TOKEN_KEY_LEN
     return check_new(d, image, key, vocab_size, err);
 }
 
-// It is checked too: it costs little and tests the writer.
+// Checked, too: it costs little and tests the writer.
 void token_image_from_memory(Dataset **d, StrBuf *memory, const char *key, int32_t vocab_size) {
     Err err;
     Dataset *image = mem_calloc(1, sizeof *image);

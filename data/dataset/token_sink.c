@@ -99,7 +99,7 @@ void token_sink_free(TokenSink *s) {
 static void put_index(TokenSink *s, const uint32_t *place) {
     for (size_t i = 0; place && i < s->n_entries; i++) s->entries[i].value = place[s->entries[i].value];
     put(s, s->entries, s->n_entries * sizeof *s->entries);
-    mem_free(s->entries); // the image has its own
+    mem_free(s->entries); // the image holds them now
     s->entries = NULL;
 }
 

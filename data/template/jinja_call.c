@@ -16,7 +16,7 @@ void args_add_keyword(Eval *e, CallArgs *args, const Str *name, Value v) {
 
 static void add_all_keywords(Eval *e, CallArgs *args, Value v) {
     if (v.type != V_DICT) {
-        eval_fail(e, "argument behind ** is of type '%s'; expected a dict", type_name(v));
+        eval_fail(e, "argument after ** is of type '%s'; expected a dict", type_name(v));
         return;
     }
     dict_read_all(v.dict);

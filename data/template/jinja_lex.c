@@ -146,7 +146,7 @@ static int lex_raw(Lexer *lx, size_t from) {
 
 // ---- literals ----
 
-// One escape of a string literal, *at behind its backslash, as Python's unicode-escape reads it.
+// One escape of a string literal, *at after its backslash, as Python's unicode-escape reads it.
 static int unescape(Lexer *lx, size_t end, size_t *at, char *out, size_t *n) {
     static const char plain[] = "\\\\''\"\"a\ab\bf\fn\nr\rt\tv\v";
     char c = lx->src.data[(*at)++];

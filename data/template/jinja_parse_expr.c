@@ -72,7 +72,7 @@ void parse_signature(Parser *p, ArgList *params) {
             param.value = parse_expression(p);
             had_default = true;
         } else if (had_default) {
-            parse_fail(p, "parameter without default behind one with default");
+            parse_fail(p, "parameter without a default after one with a default");
         }
         args_add(p, params, param);
     }

@@ -325,7 +325,9 @@ static void test_tar_bad_groups_are_refused(void **state) {
         const char *name[3], *content[3], *message;
     } cases[] = {
         {{"a.json", "a.json"}, {"{}", "{}"}, "s.tar/a.json: found the member twice in its group"},
-        {{"a.json", "b.json", "a.txt"}, {"{}", "{}", "x"}, "s.tar/a: found members of this group again behind others"},
+        {{"a.json", "b.json", "a.txt"},
+         {"{}", "{}", "x"},
+         "s.tar/a: found members of this group again after those of another"},
         {{"a.cls", "b.json"}, {"1", "{}"}, "s.tar/a.cls: found a label without a text"},
         {{"a.json", "a.txt"}, {"[1]", "x"}, "s.tar/a.json:1: found an array; expected a record"},
         {{"a.json", "a.txt"}, {"{", "x"}, "s.tar/a.json:1: found the end"},

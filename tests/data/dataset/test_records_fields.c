@@ -360,7 +360,7 @@ static const Refused FILES[] = {
     LINE("[" USER "," ANSWER "],\n[" USER "," ANSWER "]", "d.jsonl:1: found a comma after the record"),
     LINE("[" USER "," ANSWER "]\n{" MESSAGES "}", "d.jsonl:2: found something else; expected a list of messages"),
     LINE("{\"text\":\"a\"}{\"text\":\"b\"}", "d.jsonl:1: found '{' of a second record at column 13"),
-    LINE("{\n \"text\": \"a\"\n}\n", "d.jsonl:1: found an object that goes on over several lines"),
+    LINE("{\n \"text\": \"a\"\n}\n", "d.jsonl:1: found an object over several lines"),
     LINE("{\"text\":\"a\"}\n{\n \"text\": \"b\"\n}\n", "d.jsonl:2: found a record that does not end on its line"),
     LINE("{'text': 'a'}\n", "d.jsonl:1: found a Python dict (single quotes)"),
     LINE("{\"text\":\"a\"}\n{'text': \"it's\"}\n", "d.jsonl:2: found a Python dict"),
