@@ -179,7 +179,7 @@ static inline char *job_losses(const char *out) {
     size_t size;
     Err err;
     CHECK(file_read(&text, &size, path, 1 << 22, &err) == 0, "%s", err.msg);
-    for (char *cut = text; (cut = strstr(cut, ", \"tokens_per_second\""));) {
+    for (char *cut = text; (cut = strstr(cut, ",\"tokens_per_second\""));) {
         size_t n = strcspn(cut, "\n");
         memmove(cut, cut + n, strlen(cut + n) + 1);
     }

@@ -10,8 +10,8 @@
 #define GB *1e9
 #define TFLOPS *1e12
 
-// Sources: NVIDIA's data sheets and architecture papers, of cards with SXM sockets where there are several. Half of
-// what sheets say where that is with sparsity, and for GeForce cards where it is with products summed in fp16.
+// Sources: NVIDIA's data sheets and architecture papers, SXM variants where there are several. Half of the sheet's
+// value where that is with sparsity or, for GeForce cards, with fp16 accumulation.
 static const GpuSpec gpus[] = {
     {"a100", "A100", 80, 80 GB, 2039 GB, 19.5 TFLOPS, 156 TFLOPS, 312 TFLOPS, 0},
     {"a10", "A10", 86, 24 GB, 600 GB, 31.2 TFLOPS, 62.5 TFLOPS, 125 TFLOPS, 0},
@@ -33,8 +33,7 @@ const GpuSpec *gpu_by_key(const char *key) {
     return NULL;
 }
 
-// What may follow the name of a data sheet: nothing, a form of socket ("-SXM4-80GB"), a size of memory (" 80GB HBM3").
-// Another word is another product.
+// The name may be followed by a socket ("-SXM4-80GB") or a memory size (" 80GB HBM3"); another word is another product.
 static bool ends_name(const char *rest) {
     if (strstr(rest, "MIG")) return false; // a slice of one
     return !*rest || starts_with(rest, "-SXM") || (rest[0] == ' ' && isdigit((unsigned char)rest[1]));

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-// Shares of the data sheet that libraries reach on an H100: cuBLASLt about 700 of 989 TFLOP/s at the shapes of layers,
+// Shares of the data sheet measured on an H100: cuBLASLt about 700 of 989 TFLOP/s at the shapes of layers,
 // cuDNN's attention 484 forward and 370 backward at 2048 tokens, 3.0 of 3.35 TB/s.
 static const double OF_PRODUCTS = 0.71, OF_ATTENTION = 0.41, OF_BANDWIDTH = 0.9;
 static const double PCIE_BANDWIDTH = 25e9; // of 16 lanes of PCIe 4, one way
@@ -25,7 +25,7 @@ static double product_seconds(Backend *b, const Weight *w, Mat x, Mat y, void *w
     return time_now() - start;
 }
 
-// Bandwidth and launches do not matter beside a CPU's arithmetic.
+// On a CPU bandwidth and launches are negligible next to the arithmetic.
 Roof roof_of_cpu(Backend *b) {
     enum { N = 1024, T = 512, TRIES = 5 };
     size_t weight = (size_t)N * N * sizeof(float), rows = (size_t)T * N * sizeof(float);
@@ -49,7 +49,7 @@ Roof roof_of_cpu(Backend *b) {
         .products = flops, .head = flops, .attention = flops / 2, .bandwidth = INFINITY, .host_bandwidth = INFINITY};
 }
 
-// What attention computes grows with the keys that a query sees: the tape takes all samples as equally long.
+// Attention's work grows with the keys per query; the tape assumes samples of equal length.
 static double op_seconds(const Roof *r, const TapeCost *c, double keys, double tape_keys) {
     bool attends = c->op == TAPE_OP_ATTENTION;
     double flops = attends ? c->flops * keys / tape_keys : c->flops;
@@ -58,7 +58,7 @@ static double op_seconds(const Roof *r, const TapeCost *c, double keys, double t
 }
 
 double roofline_seconds(const Roof *r, const Tape *t, double keys, double tape_keys) {
-    double ops = 0, moved = 0; // beside each other
+    double ops = 0, moved = 0; // overlapped
     for (int64_t i = 0; i < tape_stats(t).instructions; i++) {
         TapeCost c = tape_cost(t, i);
         if (c.op == TAPE_OP_OFFLOAD)

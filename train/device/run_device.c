@@ -52,9 +52,9 @@ static int open_cpu(Backend **b, DtypeWord dtype, int threads, Err *err) {
     return backend_open(b, "cpu", threads, err);
 }
 
-// A driver shows as one of these files, also in containers and under WSL. Asked first because CUDA's libraries take a
-// tenth of a second to load, for nothing on most machines. Who names modules of his own wants them tried.
-static bool driver_shows(void) {
+// One of these files exists where there is a driver, also in containers and under WSL. Checked first because loading
+// CUDA's libraries takes a tenth of a second. If LORAC_MODULES is set, CUDA is tried even without them.
+static bool has_driver(void) {
     static const char *const files[] = {"/dev/nvidiactl", "/dev/dxg", "/dev/nvgpu"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         if (access(files[i], F_OK) == 0) return true;
@@ -63,7 +63,7 @@ static bool driver_shows(void) {
 
 static int open_best(Backend **b, DtypeWord dtype, Err *note, Err *err) {
     Err why = {0};
-    if (driver_shows() && run_device_open_gpu(b, "cuda", dtype, ATTENTION_FASTER, &why) == 0) return 0;
+    if (has_driver() && run_device_open_gpu(b, "cuda", dtype, ATTENTION_FASTER, &why) == 0) return 0;
     if (note) *note = why;
     if (open_cpu(b, dtype, 0, err) == 0) return 0;
     if (err && why.msg[0]) err_input(err, "dtype: %s needs a GPU; %s", dtype_name(dtype), why.msg);
@@ -83,10 +83,10 @@ int run_device_open(Backend **b, const char *device, DtypeWord dtype, Err *note,
 int run_device_gpus(void) {
     int count;
     Err absent;
-    return driver_shows() && backend_gpus(&count, NULL, 0, &absent) == 0 ? count : 0;
+    return has_driver() && backend_gpus(&count, NULL, 0, &absent) == 0 ? count : 0;
 }
 
-// What a rank is about to open.
+// The device that a rank is about to open.
 typedef struct RankDevice {
     int32_t gpu, gpus, node; // gpu -1: the CPU
     GpuId id;
@@ -110,7 +110,7 @@ static int choose_gpu(RankDevice *d, const char *device, const Group *g, Err *er
     if (gpus > MOST_GPUS) gpus = MOST_GPUS;
     d->gpus = gpus;
     d->gpu = best || !device[4] ? g->local_rank % gpus : (int)strtol(device + 5, NULL, 10);
-    if (d->gpu < gpus) d->id = ids[d->gpu]; // else the backend says what is wrong
+    if (d->gpu < gpus) d->id = ids[d->gpu]; // else opening it reports the error
     return 0;
 }
 
@@ -118,7 +118,6 @@ static bool same_gpu(const RankDevice *a, const RankDevice *b) {
     return a->gpu >= 0 && b->gpu >= 0 && a->node == b->node && memcmp(&a->id, &b->id, sizeof a->id) == 0;
 }
 
-// Every rank looks at the same table and finds the same.
 static int check_devices(const RankDevice *all, int ranks, Err *err) {
     for (int r = 0; r < ranks; r++) {
         if ((all[r].gpu < 0) != (all[0].gpu < 0))
@@ -127,11 +126,11 @@ static int check_devices(const RankDevice *all, int ranks, Err *err) {
                                all[r].gpu < 0 ? r : 0, all[r].gpu < 0 ? 0 : r);
         for (int other = 0; other < r; other++)
             if (same_gpu(&all[r], &all[other]))
-                return err_runtime(
-                    err,
-                    "ranks %d and %d have the same GPU (cuda:%d of the %d that rank %d sees); expected a "
-                    "GPU for each rank: start fewer ranks on that machine, or with device cpu",
-                    other, r, all[r].gpu, all[r].gpus, r);
+                return err_runtime(err,
+                                   "ranks %d and %d have the same GPU (cuda:%d of the %d that rank %d sees); expected "
+                                   "one GPU per rank: start "
+                                   "fewer ranks on that machine, or with device cpu",
+                                   other, r, all[r].gpu, all[r].gpus, r);
     }
     return 0;
 }
@@ -139,10 +138,10 @@ static int check_devices(const RankDevice *all, int ranks, Err *err) {
 static int choose_device(RankDevice *mine, const char *device, Group *g, Err *err) {
     if (group_agree(g, choose_gpu(mine, device, g, err), err)) return -1;
     RankDevice *all = mem_calloc((size_t)g->ranks, sizeof *all);
-    int status = group_gather(g, all, mine, sizeof *mine, err);
-    if (!status) status = group_agree(g, check_devices(all, g->ranks, err), err);
+    int rc = group_gather(g, all, mine, sizeof *mine, err);
+    if (!rc) rc = group_agree(g, check_devices(all, g->ranks, err), err);
     mem_free(all);
-    return status;
+    return rc;
 }
 
 int run_device_open_rank(Backend **b, const char *device, DtypeWord dtype, int threads, Group *g, Err *note, Err *err) {
@@ -153,9 +152,9 @@ int run_device_open_rank(Backend **b, const char *device, DtypeWord dtype, int t
     if (choose_device(&mine, device, g, err)) return -1;
     if (note) *note = (Err){0};
     snprintf(name, sizeof name, "cuda:%d", mine.gpu);
-    int status =
+    int rc =
         mine.gpu < 0 ? open_cpu(b, dtype, threads, err) : run_device_open_gpu(b, name, dtype, ATTENTION_FASTER, err);
-    return group_agree(g, status, err);
+    return group_agree(g, rc, err);
 }
 
 int run_device_check(Backend *b, Err *err) {

@@ -10,7 +10,7 @@
 #include "fnv.h"
 #include "threads.h"
 
-// The first line of a file of the kernel's; empty where it cannot be read.
+// The first line of a file; empty if it cannot be read.
 static void read_line(char *line, size_t size, const char *path) {
     FILE *f = fopen(path, "re");
     if (!f || !fgets(line, (int)size, f)) line[0] = 0;
@@ -40,7 +40,7 @@ static int count_cpus(const Cores *c) {
     return n;
 }
 
-// Asks for all CPUs and sees what it gets: the kernel cuts the wish to what the control groups allow.
+// Requests all CPUs: the kernel grants those that the control groups allow.
 static int granted_cpus(const Cores *bound) {
     Cores all;
     memset(all.mask, 0xff, sizeof all.mask);
@@ -48,12 +48,12 @@ static int granted_cpus(const Cores *bound) {
     memset(all.mask, 0, sizeof all.mask);
     int n = sched_getaffinity(0, sizeof all.mask, (cpu_set_t *)all.mask) ? 0 : count_cpus(&all);
     if (sched_setaffinity(0, sizeof bound->mask,
-                          (const cpu_set_t *)bound->mask)) // those CPUs were taken away meanwhile
+                          (const cpu_set_t *)bound->mask)) // those CPUs were removed meanwhile
         log_warn("this process is no longer bound to its CPUs: %s", strerror(errno));
     return n;
 }
 
-// Containers may all call their group "/": the machine's name, which is the container's, tells them apart.
+// Containers may all have the group "/": the host name distinguishes them.
 static uint64_t name_control_group(void) {
     char machine[CORES_MACHINE], bytes[512];
     cores_machine(machine);
@@ -93,7 +93,7 @@ static int ranks_on_quota_of(const Cores *all, int ranks, int of) {
 static int threads_in(double cpus, const Cores *all, int ranks, int of) {
     double quota = (double)all[of].quota / ranks_on_quota_of(all, ranks, of);
     double n = cpus < quota ? cpus : quota;
-    return n < 1 ? 1 : (int)(n + 1e-6); // thirds add up to one
+    return n < 1 ? 1 : (int)(n + 1e-6); // tolerates the rounding of shares
 }
 
 int cores_threads(const Cores *all, int ranks, int of) {
@@ -115,10 +115,11 @@ bool cores_warning(StrBuf *out, const Cores *all, int ranks) {
         int here = ranks_on_cpus_of(all, ranks, r), bound = count_cpus(&all[r]);
         int could = threads_in((double)all[r].granted / here, all, ranks, r);
         if (all[r].asked > 0 || cores_threads(all, ranks, r) >= could) continue;
-        str_printf(out,
-                   "rank %d is bound to %d of %d cores, which %d rank%s could share: \"mpirun --bind-to none\" lets it "
-                   "compute on %d",
-                   r, bound, all[r].granted, here, here == 1 ? "" : "s", could);
+        str_printf(
+            out,
+            "rank %d is bound to %d of %d cores, which %d rank%s could share; \"mpirun --bind-to none\" would let it "
+            "use %d",
+            r, bound, all[r].granted, here, here == 1 ? "" : "s", could);
         return true;
     }
     return false;

@@ -5,21 +5,21 @@
 
 enum { CORES_MACHINE = 256, CORES_MAX = 4096 };
 
-// What a rank tells the others; plain data.
+// Of one rank; exchanged as bytes.
 typedef struct Cores {
-    char boot[64];                 // of the kernel; the same: the same CPUs
-    uint64_t control;              // of its control groups; the same: the same quota
+    char boot[64];                 // boot id of the kernel; equal: the same CPUs
+    uint64_t control;              // hash of its control groups; equal: the same quota
     int32_t quota;                 // CPUs (threads_quota)
     int32_t asked;                 // OMP_NUM_THREADS, 0: not set
-    int32_t granted;               // CPUs that it may use at most, whatever it is bound to now
-    int32_t plain;                 // threads of a process alone
-    uint64_t mask[CORES_MAX / 64]; // CPUs that it is bound to; none: more than fit here
+    int32_t granted;               // CPUs that it may use, regardless of its current binding
+    int32_t plain;                 // threads it would use alone
+    uint64_t mask[CORES_MAX / 64]; // CPUs that it is bound to; empty: more than fit
 } Cores;
 
-// What processes have in common that meet on the loopback address and see the same files: name, kernel, network.
+// Equal for processes that share loopback address and files: host name, kernel, network namespace.
 void cores_machine(char name[CORES_MACHINE]);
 Cores cores_own(void);
-// Threads of rank `of`: what it asked for, else its CPUs, each divided by the ranks that may use it, at least 1.
+// Threads of rank `of`: OMP_NUM_THREADS, else its CPUs, each divided by the ranks that may use it; at least 1.
 int cores_threads(const Cores *all, int ranks, int of);
-// The first rank that is bound to fewer CPUs than there are for it; false: none.
+// About the first rank that is bound to fewer CPUs than are available to it; false: none.
 bool cores_warning(StrBuf *out, const Cores *all, int ranks);

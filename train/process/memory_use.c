@@ -46,7 +46,7 @@ size_t memory_room(Backend *b, int64_t max_memory) {
     DeviceMemory m = b->k->memory(b);
     size_t used = b->host_memory ? memory_resident() : m.used, left = b->host_memory ? memory_free() : m.free;
     size_t most = (size_t)max_memory;
-    if (!most) return left ? left / 10 * 9 : SIZE_MAX; // 0: the system does not say
+    if (!most) return left ? left / 10 * 9 : SIZE_MAX; // 0: unknown
     size_t room = most > used ? most - used : 0;
     return b->host_memory || room < left ? room : left;
 }

@@ -7,7 +7,7 @@
 
 static void drop_stdout(void) {
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    if (null < 0) return; // then it is said several times
+    if (null < 0) return; // then output is repeated
     fflush(stdout);
     dup2(null, STDOUT_FILENO);
     close(null);
@@ -15,7 +15,7 @@ static void drop_stdout(void) {
 
 typedef struct Prefixed {
     char text[24];
-    bool inside; // a line
+    bool inside_line;
 } Prefixed;
 
 static bool write_all(const char *bytes, size_t n) {
@@ -24,19 +24,19 @@ static bool write_all(const char *bytes, size_t n) {
     return true;
 }
 
-// Whole lines in one write each, so that those of two ranks do not mix.
+// One write per line, so that lines of two ranks do not mix.
 static ssize_t write_prefixed(void *cookie, const char *bytes, size_t n) {
     Prefixed *p = cookie;
     for (const char *at = bytes, *end = bytes + n; at < end;) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         size_t length = stop ? (size_t)(stop + 1 - at) : (size_t)(end - at);
         StrBuf line = {0};
-        if (!p->inside) str_puts(&line, p->text);
+        if (!p->inside_line) str_puts(&line, p->text);
         str_add(&line, at, length);
         bool ok = write_all(line.data, line.len);
         str_clear(&line);
         if (!ok) return 0;
-        p->inside = !stop;
+        p->inside_line = !stop;
         at += length;
     }
     return (ssize_t)n;
@@ -53,7 +53,7 @@ static void prefix_stdout(int rank) {
     fflush(stdout);
     FILE *file = fopencookie(p, "w", (cookie_io_functions_t){.write = write_prefixed, .close = close_prefixed});
     mem_checked(file);
-    (void)setvbuf(file, NULL, _IOLBF, BUFSIZ); // where it fails, the lines come later
+    (void)setvbuf(file, NULL, _IOLBF, BUFSIZ); // on failure lines are only delayed
     stdout = file;
 }
 

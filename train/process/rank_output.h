@@ -1,8 +1,8 @@
-// rank_output: where the output of a rank goes that is not the first: nowhere, since rank 0 says all that there is to
-// be said once; or, where every rank is asked to log, to the same place with its number in front of each line.
+// rank_output: the output of ranks above 0: discarded, since rank 0 reports everything once; or, with
+// log_on_each_rank, printed with the rank's number before each line.
 #pragma once
 
 #include "group.h"
 
-// Said once, before there are threads. Rank 0: nothing changes.
+// Once, before other threads exist. Rank 0: no effect.
 void rank_output(const Group *g, bool each_rank_logs);

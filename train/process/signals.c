@@ -5,13 +5,13 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-// The globals of the tree that change: nothing else can tell the run what the waiting thread has heard.
+// The only mutable globals: a signal concerns the whole process.
 static atomic_bool g_asked, g_over;
 
 static const double ONE_REQUEST = 1; // seconds
 
-// Sent on purpose: a second one means at once. A limit of CPU time comes again every second, a timer as often as it was
-// set, and a terminal's end from the shell and from the kernel.
+// Sent by a user: a second one ends the process. Others repeat by themselves: SIGXCPU every second, timers, SIGHUP from
+// shell and kernel.
 static bool is_a_command(int signal) {
     return signal == SIGTERM || signal == SIGINT || signal == SIGQUIT || signal == SIGUSR1 || signal == SIGUSR2;
 }
@@ -28,7 +28,7 @@ static void *wait_for_signals(void *set) {
     return NULL;
 }
 
-// Ignored by whoever started this process (nohup), or used by a library (a profiler's timer): left as it is.
+// Neither ignored (nohup) nor used by a library (a profiler's timer).
 static bool ends_the_process(int signal) {
     struct sigaction now;
     return sigaction(signal, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL;

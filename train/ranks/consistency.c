@@ -9,14 +9,14 @@
 
 typedef char Hash[33];
 
-typedef struct Whole {
+typedef struct ItemHashes {
     Hash names, values;
-} Whole;
+} ItemHashes;
 
-// What one rank has of the item that differs.
-typedef struct Sight {
+// One rank's value of the item that differs.
+typedef struct RankValue {
     char host[64], value[160];
-} Sight;
+} RankValue;
 
 static void hash_items(Hash hash, const ConsistencyItem *items, int n, bool values) {
     Fingerprint *f = fingerprint_new();
@@ -27,22 +27,22 @@ static void hash_items(Hash hash, const ConsistencyItem *items, int n, bool valu
     fingerprint_end(f, hash);
 }
 
-static Sight own_sight(const char *value) {
-    Sight s = {{0}, {0}};
+static RankValue own_value(const char *value) {
+    RankValue s = {{0}, {0}};
     if (gethostname(s.host, sizeof s.host - 1)) snprintf(s.host, sizeof s.host, "?");
     snprintf(s.value, sizeof s.value, "%s%s", strlen(value) >= sizeof s.value ? "..." : "", value);
     return s;
 }
 
 // The first rank that differs from rank 0; `ranks` where none does.
-static int first_other(const void *all, size_t size, int ranks) {
+static int first_different(const void *all, size_t size, int ranks) {
     int r = 1;
     while (r < ranks && memcmp(all, (const char *)all + (size_t)r * size, size) == 0) r++;
     return r;
 }
 
 static int refuse(Group *g, const ConsistencyItem *item, int other, const char *more, Err *err) {
-    Sight mine = own_sight(item->value), *all = mem_calloc((size_t)g->ranks, sizeof *all);
+    RankValue mine = own_value(item->value), *all = mem_calloc((size_t)g->ranks, sizeof *all);
     int rc = group_gather(g, all, &mine, sizeof mine, err);
     for (int r = 0; r < g->ranks && !rc; r++) GROUP_END_TEXT(all[r].host), GROUP_END_TEXT(all[r].value);
     if (!rc)
@@ -54,7 +54,7 @@ static int refuse(Group *g, const ConsistencyItem *item, int other, const char *
     return rc;
 }
 
-// Every rank's hash of every item: names the first that differs, and that there are others.
+// Compares the hash of every item: names the first that differs, and lists the others.
 static int refuse_items(Group *g, const ConsistencyItem *items, int n, int other, Err *err) {
     Hash *mine = mem_calloc((size_t)n, sizeof *mine), *all = mem_calloc((size_t)n * (size_t)g->ranks, sizeof *all);
     StrBuf more = {0};
@@ -66,7 +66,7 @@ static int refuse_items(Group *g, const ConsistencyItem *items, int n, int other
         if (first >= 0) str_printf(&more, "%s %s", more.len ? "," : "; they also differ in", items[i].name);
         if (first < 0) first = i;
     }
-    if (!rc && first < 0) rc = err_runtime(err, "rank %d has sent hashes that contradict each other", other);
+    if (!rc && first < 0) rc = err_runtime(err, "rank %d sent inconsistent hashes", other);
     if (!rc) rc = refuse(g, &items[first], other, more.len ? more.data : "", err);
     str_clear(&more);
     mem_free(mine);
@@ -76,15 +76,15 @@ static int refuse_items(Group *g, const ConsistencyItem *items, int n, int other
 
 int consistency_check(Group *g, const ConsistencyItem *items, int n, Err *err) {
     if (g->ranks == 1) return 0;
-    Whole mine = {{0}, {0}}, *all = mem_calloc((size_t)g->ranks, sizeof *all);
+    ItemHashes mine = {{0}, {0}}, *all = mem_calloc((size_t)g->ranks, sizeof *all);
     hash_items(mine.names, items, n, false);
     hash_items(mine.values, items, n, true);
     int rc = group_gather(g, all, &mine, sizeof mine, err);
-    int other = rc ? 0 : first_other(all, sizeof *all, g->ranks);
+    int other = rc ? 0 : first_different(all, sizeof *all, g->ranks);
     bool same_names = !rc && other < g->ranks && memcmp(all[0].names, all[other].names, sizeof all->names) == 0;
     mem_free(all);
     if (rc || other == g->ranks) return rc;
-    // Without the same names there is nothing to compare one by one.
+    // With different names, items cannot be compared one by one.
     ConsistencyItem names = {"what is compared", mine.names, NULL};
     return same_names ? refuse_items(g, items, n, other, err) : refuse(g, &names, other, "", err);
 }

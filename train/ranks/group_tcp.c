@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef enum { BROADCAST = 1, GATHER, SUM, GIVE_UP } What;
+typedef enum { BROADCAST = 1, GATHER, SUM, GIVE_UP } CallKind;
 
-// What a rank believes that all are doing.
+// The header of a call.
 typedef struct Call {
     uint64_t number; // calls so far
     uint32_t what;
@@ -18,20 +18,23 @@ typedef struct Call {
 typedef struct Tcp {
     RankSockets sockets;
     uint64_t calls;
-    double deadline; // of the call that is being made
-    int torn;        // the rank that was sent a part of a message only, 0: none
+    double deadline; // of the current call
+    int torn;        // the rank that was sent a part of a message, 0: none
 } Tcp;
 
-enum { CHUNK = 1 << 15 };              // integers that rank 0 receives at a time
-static const double TELLS_SECONDS = 1; // of a rank that takes nothing any more
+enum { CHUNK = 1 << 15 };             // integers that rank 0 receives at a time
+static const double TELL_SECONDS = 1; // deadline for the last message to a rank
 
 static const char *name_of(uint32_t what) {
-    return what == BROADCAST ? "broadcasts" : what == GATHER ? "gathers" : what == SUM ? "adds up" : "speaks otherwise";
+    return what == BROADCAST ? "broadcasts"
+           : what == GATHER  ? "gathers"
+           : what == SUM     ? "sums"
+                             : "sent an unknown call of";
 }
 
-static Call next_call(Group *g, What what, int from, size_t bytes) {
+static Call next_call(Group *g, CallKind what, int from, size_t bytes) {
     Tcp *t = g->state;
-    Call c; // sent as bytes: no padding is left unset
+    Call c; // sent as bytes: sets the padding too
     memset(&c, 0, sizeof c);
     c.number = ++t->calls, c.what = what, c.from = from, c.bytes = bytes;
     t->deadline = g->limit > 0 ? time_now() + g->limit : INFINITY;
@@ -58,11 +61,11 @@ static int put(Tcp *t, int peer, const void *data, size_t n, Err *err) {
 
 // ---- rank 0 ----
 
-// The other ranks learn why rank 0 gives up. Not one that would take it for the rest of its data.
+// Sends the others the error, except a rank that would read it as the rest of a torn message.
 static int tell_all(const Tcp *t, const Err *why) {
     Err ignored;
     Call c;
-    double deadline = time_now() + TELLS_SECONDS;
+    double deadline = time_now() + TELL_SECONDS;
     memset(&c, 0, sizeof c);
     c.what = GIVE_UP, c.bytes = strlen(why->msg);
     for (int r = 1; r < t->sockets.ranks; r++)
@@ -88,13 +91,13 @@ static int reply(Tcp *t, const Call *own, const void *data, size_t n, int except
 static int told_why(const Tcp *t, const Call *c, Err *err) {
     char msg[sizeof err->msg] = "";
     if (c->bytes >= sizeof msg || get(t, 0, msg, c->bytes, err))
-        return err_runtime(err, "rank 0 sent no message that lorac sends");
+        return err_runtime(err, "rank 0 sent an invalid message");
     return err_runtime(err, "%s", msg);
 }
 
-// Says what this rank does, with its data where rank 0 needs them, and takes the result.
+// Sends the header and, where rank 0 needs it, this rank's data; receives the result.
 static int ask(Tcp *t, const Call *own, const void *mine, size_t n_mine, void *result, size_t n, Err *err) {
-    Err ignored; // where sending fails rank 0 has gone, and may have said why
+    Err ignored; // rank 0 may have sent an error before it closed the connection
     if (!put(t, 0, own, sizeof *own, &ignored)) (void)put(t, 0, mine, n_mine, &ignored);
     Call theirs;
     if (get(t, 0, &theirs, sizeof theirs, err)) return -1;
@@ -105,9 +108,8 @@ static int ask(Tcp *t, const Call *own, const void *mine, size_t n_mine, void *r
 
 // ---- the calls ----
 
-// What rank 0 has made of a call.
-static int conclude(const Tcp *t, int status, Err *err) {
-    return status ? tell_all(t, err) : 0;
+static int conclude(const Tcp *t, int rc, Err *err) {
+    return rc ? tell_all(t, err) : 0;
 }
 
 static int broadcast_from_0(Tcp *t, const Call *c, void *data, size_t n, Err *err) {
@@ -140,7 +142,7 @@ static int tcp_gather(Group *g, void *all, const void *mine, size_t n, Err *err)
     return conclude(t, gather_at_0(t, &c, all, n, err), err);
 }
 
-// data += what the peer sends. Wraps around: sums have their headroom elsewhere.
+// data += the peer's numbers. Wraps around: the caller ensures headroom.
 static int add_from(const Tcp *t, int peer, int64_t *data, int64_t n, int64_t *chunk, Err *err) {
     for (int64_t done = 0; done < n;) {
         int64_t now = n - done < CHUNK ? n - done : CHUNK;
@@ -153,11 +155,11 @@ static int add_from(const Tcp *t, int peer, int64_t *data, int64_t n, int64_t *c
 
 static int sum_at_0(Tcp *t, const Call *c, int64_t *data, int64_t n, Err *err) {
     int64_t *chunk = mem_alloc(CHUNK, sizeof *chunk);
-    int status = 0;
-    for (int r = 1; r < t->sockets.ranks && !status; r++)
-        status = expect(t, r, c, err) || add_from(t, r, data, n, chunk, err) ? -1 : 0;
+    int rc = 0;
+    for (int r = 1; r < t->sockets.ranks && !rc; r++)
+        rc = expect(t, r, c, err) || add_from(t, r, data, n, chunk, err) ? -1 : 0;
     mem_free(chunk);
-    return status ? -1 : reply(t, c, data, c->bytes, 0, err);
+    return rc ? -1 : reply(t, c, data, c->bytes, 0, err);
 }
 
 static int tcp_sum(Group *g, int64_t *data, int64_t n, Err *err) {
@@ -170,7 +172,7 @@ static int tcp_sum(Group *g, int64_t *data, int64_t n, Err *err) {
 }
 
 static void tcp_close(Group *g, bool failed) {
-    (void)failed; // nothing is waited for in either case
+    (void)failed; // does not wait in either case
     Tcp *t = g->state;
     rank_sockets_close(&t->sockets);
     mem_free(t);

@@ -1,11 +1,10 @@
-// group_tcp: a group over TCP. Everything goes through rank 0, which also adds up: made for what ranks agree about and
-// for small jobs; gradients of GPUs go through NCCL, those of many CPU ranks through MPI.
+// group_tcp: a group over TCP. All data passes through rank 0, which also sums: for control messages and small jobs;
+// gradients of GPUs use NCCL, those of many CPU ranks MPI.
 //
-// Every call starts with what each rank believes that all are doing. Where they do not believe the same, all get an
-// error that says so.
+// Every call starts with a header that describes it. If the ranks' headers differ, all get an error that names both.
 #pragma once
 
 #include "rendezvous.h"
 
-// Takes the connections over. Fills the calls and the number of ranks; the numbers of machines are of one rank each.
+// Takes ownership of the connections. Fills calls and ranks; each rank counts as a machine of its own for now.
 void group_tcp_open(Group *g, RankSockets *sockets);

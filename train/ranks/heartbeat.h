@@ -1,14 +1,13 @@
-// heartbeat: how the ranks of a run notice that one of them is gone, hangs, has failed, or was asked to stop.
+// heartbeat: detects that another rank has died, hangs, has failed, or was asked to stop.
 //
-// A thread of each rank keeps a TCP connection to rank 0, beats on it and says what its rank is at. Rank 0 tells the
-// others what has happened. A peer that died (its connection ends) is noticed at once; one that is silent, or that
-// makes no progress while others wait for it, before `timeout` seconds have passed. Then the thread prints one line
-// that names the peer and ends the process (EXIT_RUNTIME): the main thread may be waiting inside MPI or NCCL for ever.
-// What is half-written then is a temporary file, as after kill -9.
-// It also carries a stop (signals.h): one rank that is asked to stop is all of them.
+// A thread of each rank keeps a TCP connection to rank 0 and sends beats with the rank's phase and progress; rank 0
+// relays events to the others. A dead peer (its connection ends) is detected at once; one that is silent, or makes no
+// progress while others wait for it, within `timeout` seconds. Then the thread prints one line that names the peer and
+// ends the process (EXIT_RUNTIME), since the main thread may be blocked inside MPI or NCCL. Files written at that
+// moment are temporary ones, as after kill -9. It also relays a stop (signals.h): asking one rank to stop stops all.
 //
-// Time in which this process itself did not run does not count: a job that was suspended as a whole goes on.
-// Files: heartbeat_wire (messages), watchdog_judge (decides), heartbeat.c (the thread).
+// Time in which this process itself did not run does not count, so a job suspended as a whole can continue.
+// Files: heartbeat_wire (messages), watchdog (judges), heartbeat.c (the thread).
 #pragma once
 
 #include "group.h"
@@ -16,10 +15,10 @@
 typedef struct Heartbeat Heartbeat; // all calls take NULL: alone
 
 typedef enum {
-    PHASE_UNTIMED,          // set-up, saving: only silence counts
-    PHASE_COMPUTING,        // a pass on a device: no call for `timeout` seconds while others wait as long: it hangs
-    PHASE_COMPUTING_ON_CPU, // the same, but a pass may take any time as long as it uses the CPU
-    PHASE_WAITING,          // for other ranks; when all do, for `timeout` seconds, something between them is broken
+    PHASE_UNTIMED,          // set-up, saving: only silence is a fault
+    PHASE_COMPUTING,        // a pass on a device: hangs without a call for `timeout` seconds while others wait
+    PHASE_COMPUTING_ON_CPU, // the same, but CPU time counts as progress
+    PHASE_WAITING,          // for other ranks; a fault if all do so for `timeout` seconds
 } HeartbeatPhase;
 
 // The other ranks of a run; borrowed by all that work with them.
@@ -28,21 +27,21 @@ typedef struct RankContext {
     Heartbeat *heartbeat; // NULL: alone
 } RankContext;
 
-// Who a rank is, for messages.
+// Identifies a rank in messages.
 typedef struct RankProcess {
     char host[64];
     int64_t process;
 } RankProcess;
 
-// Collective. Alone: *l = NULL.
-int heartbeat_open(Heartbeat **l, Group *g, double timeout, Err *err);
-// The same over connections that are there, which become its own: rank 0 has one to each of the `ranks` (fds[0] is
-// unused), the others have one to rank 0.
-int heartbeat_over_sockets(Heartbeat **l, int rank, int ranks, const RankProcess *members, const int *fds,
+// Collective. Alone: *h = NULL.
+int heartbeat_open(Heartbeat **h, Group *g, double timeout, Err *err);
+// The same over open connections, whose ownership passes to it: rank 0 has one to each rank (fds[0] is unused), the
+// others have one to rank 0 in fds[0].
+int heartbeat_over_sockets(Heartbeat **h, int rank, int ranks, const RankProcess *members, const int *fds,
                            double timeout, Err *err);
-void heartbeat_set_phase(Heartbeat *l, HeartbeatPhase phase,
-                         int64_t step); // at every pass; cheap; step 0: the last one named
-// Says goodbye, takes a second or two at most, frees. Without a message (status 0, EXIT_INTERRUPTED, or an error that
-// all ranks have agreed on) there is no alarm; else the others end with status and message. Does not come back where
-// another rank's death is the reason of that message: then the line that names it is printed instead.
-void heartbeat_close(Heartbeat *l, int status, const char *msg);
+// Before every pass; cheap. step 0: as before.
+void heartbeat_set_phase(Heartbeat *h, HeartbeatPhase phase, int64_t step);
+// Sends a goodbye, waits for the peers at most two seconds, frees. msg NULL: no alarm (status 0, EXIT_INTERRUPTED, or
+// an error that all ranks have agreed on); else the others exit with status and msg. Does not return if another rank's
+// death is the cause of msg: then it prints the line that names that rank and ends the process.
+void heartbeat_close(Heartbeat *h, int status, const char *msg);

@@ -5,9 +5,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const uint32_t MAGIC = 0x6566694c; // "Life"
+static const uint32_t MAGIC = 0x6566694c; // "Life" in little-endian order
 
-_Static_assert(offsetof(HeartbeatFrame, text) == FRAME_HEAD, "the head has no holes");
+_Static_assert(offsetof(HeartbeatFrame, text) == FRAME_HEAD, "the head has no padding");
 
 void wire_flush(HeartbeatWire *w) {
     while (w->out_size > 0) {
@@ -27,7 +27,8 @@ void wire_put(HeartbeatWire *w, const HeartbeatFrame *f) {
     if (w->fd < 0) return;
     wire_flush(w);
     bool beat = frame.kind == FRAME_BEAT;
-    if (w->out_size > (beat ? 0 : sizeof w->out - size)) return; // full: a peer that takes nothing is judged by silence
+    if (w->out_size > (beat ? 0 : sizeof w->out - size))
+        return; // full: a peer that reads nothing is detected by silence
     memcpy(w->out + w->out_size, &frame, size);
     w->out_size += size;
     wire_flush(w);
@@ -40,7 +41,7 @@ void wire_put_text(HeartbeatWire *w, FrameKind kind, int status, const char *tex
     wire_put(w, &f);
 }
 
-// Takes the first frame out of what has come.
+// Removes the first frame from the received bytes.
 static WireEvent take(HeartbeatWire *w, HeartbeatFrame *f) {
     if (w->in_size < FRAME_HEAD) return WIRE_NOTHING;
     memcpy(f, w->in, FRAME_HEAD);
@@ -63,7 +64,7 @@ WireEvent wire_get(HeartbeatWire *w, HeartbeatFrame *f) {
         ssize_t n = recv(w->fd, w->in + w->in_size, sizeof w->in - w->in_size, MSG_DONTWAIT);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return WIRE_NOTHING;
-        if (n <= 0) return WIRE_ENDED; // a connection that was reset, or timed out, has ended too
+        if (n <= 0) return WIRE_ENDED; // reset and timed-out connections included
         w->in_size += (size_t)n;
     }
 }

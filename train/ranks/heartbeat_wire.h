@@ -1,12 +1,12 @@
-// heartbeat_wire: the heartbeat's messages over one connection, in both directions, without ever waiting.
+// heartbeat_wire: the heartbeat's messages over one connection, in both directions, non-blocking.
 //
-//   bytes 0-3   magic, in the byte order of the machine: ranks that do not share it cannot share a run
+//   bytes 0-3   magic, in native byte order, which all ranks of a run share
 //   4-7         kind, phase, exit status, 0
 //   8-11        length of the text
 //   12-15       0
 //   16-31       step, progress
 //   32-         the text, at most FRAME_MAX_TEXT bytes
-// Anything else is no message of ours, and its sender no rank of this run.
+// Anything else is garbage.
 #pragma once
 
 #include "base.h"
@@ -14,9 +14,9 @@
 typedef enum {
     FRAME_BEAT = 1, // phase, step, progress
     FRAME_STOP,     // save and stop
-    FRAME_GOODBYE,  // leaves with its work done
-    FRAME_FAILED,   // ends with `status` and the message in `text`
-    FRAME_ALARM,    // rank 0: the run has ended; `text` says why
+    FRAME_GOODBYE,  // exits, its work is done
+    FRAME_FAILED,   // exits with `status` and the message in `text`
+    FRAME_ALARM,    // rank 0: the run has ended; `text`: the reason
 } FrameKind;
 
 enum { FRAME_HEAD = 32, FRAME_MAX_TEXT = 1536, FRAME_MAX = FRAME_HEAD + FRAME_MAX_TEXT };
@@ -35,11 +35,11 @@ typedef struct HeartbeatWire {
     unsigned char in[FRAME_MAX], out[2 * FRAME_MAX];
 } HeartbeatWire;
 
-// Sends, or queues what the connection does not take now. A beat is left out while something is queued: the next one
-// says more. Errors show in wire_get.
+// Sends, or queues what the connection does not accept now. A beat is dropped while something is queued. wire_get
+// reports errors.
 void wire_put(HeartbeatWire *w, const HeartbeatFrame *f);
 void wire_flush(HeartbeatWire *w);
-// A message of a few words; text may be NULL.
+// text may be NULL.
 void wire_put_text(HeartbeatWire *w, FrameKind kind, int status, const char *text);
 
 typedef enum { WIRE_NOTHING, WIRE_FRAME, WIRE_ENDED, WIRE_GARBAGE } WireEvent;

@@ -14,7 +14,7 @@ enum { MAX_RANKS = 1 << 20, MAX_PORT = 65535 };
 
 // ---- variables ----
 
-// Empty counts as unset: that is how a job script takes one away.
+// Empty counts as unset.
 static const char *variable(const char *name) {
     const char *value = getenv(name);
     return value && *value ? value : NULL;
@@ -23,7 +23,7 @@ static const char *variable(const char *name) {
 static int number_in(int *out, const char *name, int least, int most, Err *err) {
     const char *text = variable(name);
     char *end;
-    if (!text) return err_input(err, "%s is not in the environment, though others of its launcher are", name);
+    if (!text) return err_input(err, "%s is not set, though other variables of its launcher are", name);
     errno = 0;
     long n = strtol(text, &end, 10);
     if (*end || end == text || errno || n < least || n > most)
@@ -37,7 +37,6 @@ static int number_or(int *out, int otherwise, const char *name, int least, int m
     return variable(name) ? number_in(out, name, least, most, err) : 0;
 }
 
-// "RANK=3, WORLD_SIZE=2": a rank that is none of them.
 static int rank_of(int *rank, int *ranks, const char *rank_name, const char *ranks_name, Err *err) {
     if (number_in(ranks, ranks_name, 1, MAX_RANKS, err) || number_in(rank, rank_name, 0, MAX_RANKS, err)) return -1;
     if (*rank < *ranks) return 0;
@@ -50,11 +49,11 @@ static int alone(Launch *l) {
     return 0;
 }
 
-// ---- torchrun, and lorac's own ----
+// ---- torchrun, and ranks that lorac starts ----
 
 static int master_from(Launch *l, const char *host_name, const char *port_name, int next, Err *err) {
     const char *host = variable(host_name);
-    if (!host) return err_input(err, "%s is not in the environment, though others of its launcher are", host_name);
+    if (!host) return err_input(err, "%s is not set, though other variables of its launcher are", host_name);
     if (strlen(host) >= sizeof l->master || strchr(host, ','))
         return err_input(err, "%s=%.40s in the environment; expected the name or address of one host", host_name, host);
     snprintf(l->master, sizeof l->master, "%s", host);
@@ -70,7 +69,7 @@ static int inherited_listener(Launch *l, Err *err) {
     if (number_or(&l->listener, -1, "LORAC_LISTENER", 3, INT_MAX, err)) return -1;
     if (l->listener < 0) return 0;
     if (getsockopt(l->listener, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) || !listens)
-        return err_input(err, "LORAC_LISTENER=%d in the environment is no socket that listens", l->listener);
+        return err_input(err, "LORAC_LISTENER=%d in the environment; expected a listening socket", l->listener);
     (void)fcntl(l->listener, F_SETFD, FD_CLOEXEC);
     return 0;
 }
@@ -89,7 +88,7 @@ static int from_torchrun(Launch *l, Err *err) {
         inherited_listener(l, err))
         return -1;
     if (l->local_ranks == l->ranks)
-        snprintf(l->master, sizeof l->master, "127.0.0.1"); // whatever this machine's name leads to
+        snprintf(l->master, sizeof l->master, "127.0.0.1"); // independent of how this host's name resolves
     return 0;
 }
 
@@ -119,7 +118,7 @@ static int from_mpi(Launch *l, const char *rank, const char *ranks, Err *err) {
     return l->ranks == 1 ? alone(l) : secret_key(l->key, &l->secret, NULL, err);
 }
 
-// PMIx tells a process its rank, the number of ranks only on demand; Slurm tells it.
+// PMIx sets the rank only; Slurm sets the number of ranks.
 static int from_pmix(Launch *l, Err *err) {
     const char *ranks = variable("SLURM_STEP_NUM_TASKS") ? "SLURM_STEP_NUM_TASKS" : "SLURM_NTASKS";
     if (variable(ranks)) return from_mpi(l, "PMIX_RANK", ranks, err);
@@ -129,12 +128,12 @@ static int from_pmix(Launch *l, Err *err) {
     return secret_key(l->key, &l->secret, NULL, err);
 }
 
-// A task of srun. The shell of a batch script has SLURM_NTASKS as well, but is no step.
+// A task of srun. (A batch script has SLURM_NTASKS too, but is not a step.)
 static int from_slurm(Launch *l, Err *err) {
     int tasks;
     if (number_or(&tasks, 1, "SLURM_STEP_NUM_TASKS", 1, MAX_RANKS, err)) return -1;
     if (tasks == 1) return alone(l);
-    return err_input(err, "srun has started %d tasks that do not know each other; expected srun --mpi=pmix", tasks);
+    return err_input(err, "srun started %d tasks without PMIx; expected srun --mpi=pmix", tasks);
 }
 
 // ---- which one ----
@@ -143,7 +142,7 @@ static bool any(const char *a, const char *b) {
     return variable(a) || variable(b);
 }
 
-// Launchers may lie inside each other; the innermost counts. torchrun, and lorac itself, name the job to their ranks.
+// Launchers may be nested; the innermost counts. torchrun and lorac itself pass a job name to their ranks.
 static bool is_named_job(void) {
     return variable("RANK") && any("LORAC_RUN_ID", "TORCHELASTIC_RUN_ID");
 }

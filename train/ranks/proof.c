@@ -7,7 +7,7 @@
 #include <nettle/hmac.h>
 #include <nettle/memops.h>
 
-_Static_assert(sizeof(Hello) == 24 + PROOF_NONCE, "a hello has no holes");
+_Static_assert(sizeof(Hello) == 24 + PROOF_NONCE, "a hello has no padding");
 _Static_assert((int)GROUP_KEY == (int)SHA256_DIGEST_SIZE && (int)PROOF_SIZE == (int)SHA256_DIGEST_SIZE, "SHA-256");
 
 int proof_nonce(unsigned char nonce[PROOF_NONCE], Err *err) {
@@ -26,11 +26,11 @@ void proof_make(unsigned char proof[PROOF_SIZE], const unsigned char key[GROUP_K
     hmac_sha256_digest(&c, PROOF_SIZE, proof);
 }
 
-bool proof_is_right(const unsigned char proof[PROOF_SIZE], const unsigned char key[GROUP_KEY], Side side,
-                    const Hello *h, const unsigned char nonce[PROOF_NONCE]) {
-    unsigned char right[PROOF_SIZE];
-    proof_make(right, key, side, h, nonce);
-    return memeql_sec(right, proof, PROOF_SIZE) != 0;
+bool proof_matches(const unsigned char proof[PROOF_SIZE], const unsigned char key[GROUP_KEY], Side side, const Hello *h,
+                   const unsigned char nonce[PROOF_NONCE]) {
+    unsigned char expected[PROOF_SIZE];
+    proof_make(expected, key, side, h, nonce);
+    return memeql_sec(expected, proof, PROOF_SIZE) != 0;
 }
 
 void proof_key(unsigned char key[GROUP_KEY], const void *secret, size_t n, const void *use, size_t n_use) {

@@ -1,8 +1,7 @@
-// proof: how two ranks show each other that they know the run's key, without sending it.
+// proof: mutual authentication of two ranks by the run's key, which is not sent.
 //
-// Challenge and response: HMAC-SHA256 (nettle) over which side proves, the hello of the rank that connects, and a nonce
-// of each side. Fresh nonces make a recorded proof useless, the side one that is sent back, channel and rank one that
-// was made for another connection.
+// Challenge and response: HMAC-SHA256 (nettle) over the side that proves, the hello of the connecting rank, and a nonce
+// of each side. Nonces prevent replay, the side prevents reflection, channel and rank bind it to one connection.
 #pragma once
 
 #include "group.h"
@@ -18,11 +17,11 @@ typedef struct Hello {
 typedef enum { SIDE_RANK_0, SIDE_PEER } Side;
 
 int proof_nonce(unsigned char nonce[PROOF_NONCE], Err *err); // from the kernel's generator
-// `nonce`: of rank 0; the peer's is in its hello.
+// `nonce`: rank 0's; the peer's is in its hello.
 void proof_make(unsigned char proof[PROOF_SIZE], const unsigned char key[GROUP_KEY], Side side, const Hello *h,
                 const unsigned char nonce[PROOF_NONCE]);
-// In a time that does not depend on how much of it is right.
-bool proof_is_right(const unsigned char proof[PROOF_SIZE], const unsigned char key[GROUP_KEY], Side side,
-                    const Hello *h, const unsigned char nonce[PROOF_NONCE]);
-// A key for one use, made of a secret or of another key; `use`: a text or random bytes.
+// In constant time.
+bool proof_matches(const unsigned char proof[PROOF_SIZE], const unsigned char key[GROUP_KEY], Side side, const Hello *h,
+                   const unsigned char nonce[PROOF_NONCE]);
+// Derives a key from a secret or another key; `use`: a text or random bytes.
 void proof_key(unsigned char key[GROUP_KEY], const void *secret, size_t n, const void *use, size_t n_use);

@@ -13,7 +13,7 @@
 
 typedef struct Place {
     char machine[CORES_MACHINE];
-    int32_t local_rank, local_ranks; // as the launcher says; -1: it does not
+    int32_t local_rank, local_ranks; // from the launcher; -1: unknown
 } Place;
 
 static void count_machines(Group *g, Place *all) {
@@ -34,8 +34,8 @@ static void count_machines(Group *g, Place *all) {
     mem_free(node);
 }
 
-// The launcher's word, where every rank has it: it also knows of GPUs that are hidden from some.
-static void take_launchers_word(Group *g, const Place *all) {
+// The launcher's numbers, if every rank has them: they account for GPUs that are hidden from some.
+static void use_launcher_numbers(Group *g, const Place *all) {
     for (int r = 0; r < g->ranks; r++)
         if (all[r].local_rank < 0 || all[r].local_ranks <= all[r].local_rank) return;
     g->local_rank = all[g->rank].local_rank;
@@ -47,32 +47,33 @@ static int find_machines(Group *g, const Launch *l, Err *err) {
     memset(&mine, 0, sizeof mine);
     cores_machine(mine.machine);
     mine.local_rank = l->local_rank, mine.local_ranks = l->local_ranks;
-    int status = group_gather(g, all, &mine, sizeof mine, err);
-    if (!status) {
+    int rc = group_gather(g, all, &mine, sizeof mine, err);
+    if (!rc) {
         count_machines(g, all);
-        take_launchers_word(g, all);
+        use_launcher_numbers(g, all);
     }
     mem_free(all);
-    return status;
+    return rc;
 }
 
 // ---- opening ----
 
-// mpirun hands on only what it is told to: a rank without the secret would not be let in by the heartbeat, much later.
+// mpirun passes on only the variables it is told to: without this check, the heartbeat would reject the rank much
+// later.
 static int same_secret(Group *g, Err *err) {
     typedef unsigned char Tag[GROUP_KEY];
     Tag mine, *all = mem_calloc((size_t)g->ranks, sizeof *all);
     proof_key(mine, g->key, sizeof g->key, "the same?", 9);
-    int status = group_gather(g, all, mine, sizeof mine, err);
-    for (int r = 1; r < g->ranks && !status; r++)
+    int rc = group_gather(g, all, mine, sizeof mine, err);
+    for (int r = 1; r < g->ranks && !rc; r++)
         if (memcmp(all[r], all[0], sizeof all[0]) != 0)
-            status =
-                err_input(err,
-                          "LORAC_SECRET: rank %d has another one than rank 0, or only one of them has any; expected "
-                          "the same in the environment of all ranks (mpirun -x LORAC_SECRET)",
-                          r);
+            rc = err_input(
+                err,
+                "LORAC_SECRET: that of rank %d differs from that of rank 0, or only one of them is set; expected "
+                "the same in the environment of all ranks (mpirun -x LORAC_SECRET)",
+                r);
     mem_free(all);
-    return group_agree(g, status, err);
+    return group_agree(g, rc, err);
 }
 
 static int open_mpi(Group *g, const Launch *l, double seconds, Err *err) {
@@ -85,10 +86,11 @@ static int open_mpi(Group *g, const Launch *l, double seconds, Err *err) {
     if ((l->ranks == 0 || found == l->ranks) && (found == 1 || !same_secret(g, err))) return 0;
     group_close(g, true);
     if (l->ranks == 0 || found == l->ranks) return -1;
-    return err_runtime(err,
-                       "the launcher has started %d ranks, MPI knows of %d: it is another MPI than the one that "
-                       "lorac-mpi.so was built with, or srun lacks --mpi=pmix",
-                       l->ranks, found);
+    return err_runtime(
+        err,
+        "the launcher started %d ranks, MPI reports %d: it is not the MPI that lorac-mpi.so was built with, or "
+        "srun lacks --mpi=pmix",
+        l->ranks, found);
 }
 
 static int open_tcp(Group *g, const Launch *l, double seconds, Err *err) {
@@ -105,7 +107,7 @@ static int open_tcp(Group *g, const Launch *l, double seconds, Err *err) {
         return err_context(err, "rank 0");
     if (rendezvous_open(&sockets, &p, err)) return -1;
     group_tcp_open(g, &sockets);
-    // Rank 0 gives up first and says why: it knows who is missing.
+    // Rank 0 gives up first: it can name the missing rank.
     g->limit = l->rank == 0 ? seconds : seconds / RANKS_TIMEOUT_SHARE;
     return 0;
 }
@@ -120,9 +122,10 @@ int ranks_open(Group *g, const Launch *l, double seconds, Err *err) {
         return -1;
     }
     if (l->kind == LAUNCH_TCP && !l->secret && g->nodes > 1 && g->rank == 0)
-        log_warn("no LORAC_SECRET or LORAC_SECRET_FILE: whoever reaches port %d of %s while the ranks connect can take "
-                 "the place of one; for trusted networks only",
-                 l->port, l->master);
+        log_warn(
+            "no LORAC_SECRET or LORAC_SECRET_FILE: any process that reaches port %d of %s while the ranks connect can "
+            "join as a rank; for trusted networks only",
+            l->port, l->master);
     return 0;
 }
 
@@ -133,11 +136,11 @@ int ranks_threads(Group *g, bool cpu, int *threads, Err *err) {
     if (g->ranks == 1) return 0;
     Cores mine = cores_own(), *all = mem_calloc((size_t)g->ranks, sizeof *all);
     StrBuf warning = {0};
-    int status = group_gather(g, all, &mine, sizeof mine, err);
-    for (int r = 0; r < g->ranks && !status; r++) GROUP_END_TEXT(all[r].boot);
-    if (!status) *threads = cores_threads(all, g->ranks, g->rank);
-    if (!status && cpu && g->rank == 0 && cores_warning(&warning, all, g->ranks)) log_warn("%s", warning.data);
+    int rc = group_gather(g, all, &mine, sizeof mine, err);
+    for (int r = 0; r < g->ranks && !rc; r++) GROUP_END_TEXT(all[r].boot);
+    if (!rc) *threads = cores_threads(all, g->ranks, g->rank);
+    if (!rc && cpu && g->rank == 0 && cores_warning(&warning, all, g->ranks)) log_warn("%s", warning.data);
     str_clear(&warning);
     mem_free(all);
-    return status;
+    return rc;
 }

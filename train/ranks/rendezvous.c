@@ -1,13 +1,13 @@
 // rendezvous: the handshake of the ranks with rank 0, and bytes over the connections that it leaves.
 //
 //   a rank                                rank 0
-//   hello: who it is, a nonce       ->
+//   hello: its rank, a nonce        ->
 //                                   <-    challenge: a nonce, the proof that it knows the key (proof.h)
 //   its own proof                   ->    only now the rank has its slot
-//                                   <-    answer: all are connected, or what is wrong
+//                                   <-    answer: all are connected, or the error
 //
-// A rank that gave up meanwhile, or whose first try still waits in the queue of the socket, sends no proof and takes no
-// slot. Whatever else connects is closed: after 5 s, or when 64 others have come.
+// A rank that gave up meanwhile, or whose earlier attempt is still in the socket's queue, sends no proof and takes no
+// slot. Unproved connections are closed after 5 s, or when 64 newer ones exist.
 #include "rendezvous.h"
 
 #include <errno.h>
@@ -24,7 +24,7 @@
 #include "sockets.h"
 
 #define MAGIC UINT64_C(0x7261747363617232) // "2racstar" where bytes are in this machine's order
-enum { MAX_PEERS = 64 };                   // connections that have not yet proved who they are
+enum { MAX_PEERS = 64 };                   // unproved connections
 static const double HELLO_SECONDS = 5, CONNECT_SECONDS = 3, SLACK_SECONDS = 5, TELL_SECONDS = 1;
 
 typedef struct Challenge {
@@ -32,15 +32,15 @@ typedef struct Challenge {
     unsigned char nonce[PROOF_NONCE], proof[PROOF_SIZE];
 } Challenge;
 
-typedef enum { COMPLETE, OTHER_COUNT, RANK_TAKEN, RANK_MISSING } Verdict;
+typedef enum { COMPLETE, OTHER_COUNT, RANK_TAKEN, RANK_MISSING } AnswerKind;
 
 typedef struct Answer {
     uint64_t magic;
-    int32_t verdict, number; // OTHER_COUNT: rank 0's number of ranks; RANK_MISSING: the first one
+    int32_t kind, number; // OTHER_COUNT: rank 0's number of ranks; RANK_MISSING: the first one
 } Answer;
 
-static int answer(int fd, Verdict verdict, int number) {
-    Answer a = {MAGIC, verdict, number};
+static int answer(int fd, AnswerKind kind, int number) {
+    Answer a = {MAGIC, kind, number};
     return socket_send(fd, &a, sizeof a, time_now() + TELL_SECONDS);
 }
 
@@ -55,29 +55,29 @@ typedef struct Peer {
     unsigned char nonce[PROOF_NONCE], proof[PROOF_SIZE];
 } Peer;
 
-typedef struct Entrance {
+typedef struct Handshakes {
     const RendezvousOptions *place;
     RankSockets *sockets;
     int connected, n_peers;
-    int unproved; // connections that said hello and did not know the key
+    int unproved; // connections that sent a hello and did not know the key
     Peer peers[MAX_PEERS];
-} Entrance;
+} Handshakes;
 
-static void forget(Entrance *e, int i, bool close_it) {
+static void drop_peer(Handshakes *e, int i, bool close_it) {
     if (close_it) close(e->peers[i].fd);
     memmove(&e->peers[i], &e->peers[i + 1], (size_t)(--e->n_peers - i) * sizeof e->peers[0]);
 }
 
-static void accept_peer(Entrance *e) {
+static void accept_connection(Handshakes *e) {
     int fd = socket_accept(e->place->listener);
     if (fd < 0) return;
-    int oldest = 0; // of those that have sent no hello, if there are any
+    int oldest = 0; // one that has sent no hello, if any
     while (oldest < e->n_peers && e->peers[oldest].challenged) oldest++;
-    if (e->n_peers == MAX_PEERS) forget(e, oldest == MAX_PEERS ? 0 : oldest, true);
+    if (e->n_peers == MAX_PEERS) drop_peer(e, oldest == MAX_PEERS ? 0 : oldest, true);
     e->peers[e->n_peers++] = (Peer){.fd = fd, .limit = time_now() + HELLO_SECONDS};
 }
 
-static void free_slots_of_the_dead(Entrance *e) {
+static void free_lost_slots(Handshakes *e) {
     for (int r = 1; r < e->place->ranks; r++) {
         int *fd = &e->sockets->fds[r];
         if (*fd < 0 || !socket_is_closed(*fd)) continue;
@@ -87,8 +87,8 @@ static void free_slots_of_the_dead(Entrance *e) {
     }
 }
 
-// False: not one of ours.
-static bool challenge(const Entrance *e, Peer *p) {
+// False: not a rank of this job.
+static bool challenge(const Handshakes *e, Peer *p) {
     Challenge c = {.magic = MAGIC};
     if (p->hello.magic != MAGIC || p->hello.channel != (int32_t)e->place->channel || proof_nonce(p->nonce, NULL))
         return false;
@@ -99,11 +99,11 @@ static bool challenge(const Entrance *e, Peer *p) {
     return !socket_send(p->fd, &c, sizeof c, time_now() + TELL_SECONDS);
 }
 
-// True: the connection is the rank's now.
-static bool take_slot(Entrance *e, const Peer *p) {
+// True: the rank has its slot.
+static bool take_slot(Handshakes *e, const Peer *p) {
     const Hello *h = &p->hello;
     int ranks = e->place->ranks;
-    if (!proof_is_right(p->proof, e->place->key, SIDE_PEER, h, p->nonce)) {
+    if (!proof_matches(p->proof, e->place->key, SIDE_PEER, h, p->nonce)) {
         e->unproved++;
         return false;
     }
@@ -120,8 +120,8 @@ static bool take_slot(Entrance *e, const Peer *p) {
     return true;
 }
 
-// Reads what has come, without waiting for the rest.
-static void hear(Entrance *e, int i) {
+// Reads available bytes, without waiting.
+static void read_peer(Handshakes *e, int i) {
     Peer *p = &e->peers[i];
     char *to = p->challenged ? (char *)p->proof : (char *)&p->hello;
     size_t size = p->challenged ? sizeof p->proof : sizeof p->hello;
@@ -130,88 +130,89 @@ static void hear(Entrance *e, int i) {
     if (n > 0 && (p->got += (size_t)n) < size) return;
     if (n <= 0 && p->challenged) e->unproved++;
     if (n > 0 && p->challenged)
-        forget(e, i, !take_slot(e, p));
+        drop_peer(e, i, !take_slot(e, p));
     else if (n <= 0 || !challenge(e, p))
-        forget(e, i, true);
+        drop_peer(e, i, true);
 }
 
-static void attend(Entrance *e, double deadline) {
+static void poll_peers(Handshakes *e, double deadline) {
     struct pollfd p[MAX_PEERS + 1] = {{.fd = e->place->listener, .events = POLLIN}};
     for (int i = 0; i < e->n_peers; i++) p[i + 1] = (struct pollfd){.fd = e->peers[i].fd, .events = POLLIN};
     if (poll(p, (nfds_t)e->n_peers + 1, socket_milliseconds(deadline, 0.2)) < 0) return;
-    for (int i = e->n_peers - 1; i >= 0; i--) { // backwards: hear() takes peers out
+    for (int i = e->n_peers - 1; i >= 0; i--) { // backwards: read_peer() removes peers
         if (time_now() > e->peers[i].limit)
-            forget(e, i, true);
+            drop_peer(e, i, true);
         else if (p[i + 1].revents)
-            hear(e, i);
+            read_peer(e, i);
     }
-    if (p[0].revents) accept_peer(e);
+    if (p[0].revents) accept_connection(e);
 }
 
-static int first_missing(const Entrance *e) {
+static int first_missing(const Handshakes *e) {
     int r = 1;
     while (r < e->place->ranks && e->sockets->fds[r] >= 0) r++;
     return r;
 }
 
-// Tells all that are connected how it ended.
-static int conclude(Entrance *e, bool complete, Err *err) {
+// Sends the outcome to all connected ranks.
+static int conclude(Handshakes *e, bool complete, Err *err) {
     int missing = first_missing(e), n = e->place->ranks, absent = n - 1 - e->connected, failed = 0;
     for (int i = 0; i < e->n_peers; i++) close(e->peers[i].fd);
     for (int r = 1; r < n; r++)
         if (e->sockets->fds[r] >= 0 && answer(e->sockets->fds[r], complete ? COMPLETE : RANK_MISSING, missing) &&
             !failed)
             failed = r;
-    if (complete) return failed ? err_runtime(err, "rank %d is gone: its connection has ended", failed) : 0;
+    if (complete) return failed ? err_runtime(err, "rank %d is lost: its connection has ended", failed) : 0;
     return err_runtime(err, "%d of %d ranks did not connect to rank 0 within %g s: the first is rank %d%s", absent, n,
                        e->place->seconds, missing,
-                       e->unproved ? "; others connected that do not know the run's secret (LORAC_SECRET)" : "");
+                       e->unproved ? "; other peers were rejected that do not know the run's secret (LORAC_SECRET)"
+                                   : "");
 }
 
-// A connection for each rank may be more than a process is allowed by default.
+// One connection per rank may exceed the default limit of open files.
 static void allow_files(int ranks) {
     struct rlimit limit;
     rlim_t need = (rlim_t)ranks * 2 + 512;
     if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= need) return;
     limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
-    (void)setrlimit(RLIMIT_NOFILE, &limit); // where it fails the ranks that do not come are named
+    (void)setrlimit(RLIMIT_NOFILE, &limit); // on failure the missing ranks are named
 }
 
-static int gather_ranks(RankSockets *s, const RendezvousOptions *place, Err *err) {
+static int accept_ranks(RankSockets *s, const RendezvousOptions *place, Err *err) {
     double deadline = time_now() + place->seconds;
-    Entrance *e = mem_calloc(1, sizeof *e);
+    Handshakes *e = mem_calloc(1, sizeof *e);
     e->place = place, e->sockets = s;
     allow_files(place->ranks);
     socket_own_address(s->address, sizeof s->address, place->listener);
     while (e->connected < place->ranks - 1 && time_now() < deadline) {
-        attend(e, deadline);
-        free_slots_of_the_dead(e);
+        poll_peers(e, deadline);
+        free_lost_slots(e);
     }
-    int status = conclude(e, e->connected == place->ranks - 1, err);
+    int rc = conclude(e, e->connected == place->ranks - 1, err);
     mem_free(e);
-    return status;
+    return rc;
 }
 
 // ---- the others ----
 
-static void nap(double seconds, double deadline) {
+static void sleep_until(double seconds, double deadline) {
     double left = deadline - time_now();
     if (left < seconds) seconds = left > 0 ? left : 0;
     struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
     nanosleep(&t, NULL);
 }
 
-// UNREACHABLE: nobody listens there. DROPPED: rank 0 has closed the connection of a rank that has proved itself: it has
-// ended, or so many others have come that there was no room.
+// UNREACHABLE: nothing listens there. DROPPED: rank 0 closed the connection after this rank's proof: it has exited, or
+// had too many connections.
 typedef enum { CONNECTED, UNREACHABLE, TRY_AGAIN, DROPPED, GIVE_UP } Outcome;
 
 static Outcome refused(const Answer *a, const RendezvousOptions *p, Err *err) {
     if (a->magic != MAGIC)
-        err_runtime(err, "rank 0 sent no answer that lorac sends");
-    else if (a->verdict == OTHER_COUNT)
+        err_runtime(err, "rank 0 sent an invalid answer");
+    else if (a->kind == OTHER_COUNT)
         err_input(err, "rank 0 expects %d ranks, this is rank %d of %d", a->number, p->rank, p->ranks);
-    else if (a->verdict == RANK_TAKEN)
-        err_input(err, "rank %d is there twice: another process has connected as that rank", p->rank);
+    else if (a->kind == RANK_TAKEN)
+        err_input(err, "rank %d connected twice: another process has connected as that rank", p->rank);
     else
         err_runtime(err, "rank %d did not connect to rank 0 within %g s", a->number, p->seconds);
     return GIVE_UP;
@@ -226,7 +227,7 @@ static int send_all(int fd, const void *data, size_t n, double deadline, Err *er
     return socket_send(fd, data, n, deadline) ? err_runtime(err, "%s", strerror(errno)) : 0;
 }
 
-static Outcome introduce(int fd, const RendezvousOptions *p, double deadline, Err *err) {
+static Outcome connect_as_rank(int fd, const RendezvousOptions *p, double deadline, Err *err) {
     Hello h = {.magic = MAGIC, .channel = (int32_t)p->channel, .rank = p->rank, .ranks = p->ranks};
     Challenge c;
     Answer a;
@@ -236,29 +237,29 @@ static Outcome introduce(int fd, const RendezvousOptions *p, double deadline, Er
     if (proof_nonce(h.nonce, err)) return GIVE_UP;
     if (send_all(fd, &h, sizeof h, limit, err) || receive(fd, &c, sizeof c, limit, err)) return TRY_AGAIN;
     if (c.magic != MAGIC) {
-        err_runtime(err, "something else than lorac answers there");
+        err_runtime(err, "the server there is not lorac");
         return TRY_AGAIN;
     }
-    if (!proof_is_right(c.proof, p->key, SIDE_RANK_0, &h, c.nonce)) {
-        err_runtime(err, "another job of lorac, or one with another LORAC_SECRET, answers there");
+    if (!proof_matches(c.proof, p->key, SIDE_RANK_0, &h, c.nonce)) {
+        err_runtime(err, "another job of lorac, or one with another LORAC_SECRET, listens there");
         return TRY_AGAIN;
     }
     proof_make(proof, p->key, SIDE_PEER, &h, c.nonce);
     if (send_all(fd, proof, sizeof proof, limit, err)) return TRY_AGAIN;
-    // Rank 0 may have begun to wait just now; from here it decides.
+    // Rank 0's own deadline may have started only now; its answer decides.
     if (socket_receive(fd, &a, sizeof a, time_now() + p->seconds + SLACK_SECONDS)) {
         Outcome o = errno == ETIMEDOUT ? GIVE_UP : DROPPED;
-        err_runtime(err, "rank 0 is gone while the other ranks are waited for: %s",
+        err_runtime(err, "rank 0 was lost while waiting for the other ranks: %s",
                     errno ? strerror(errno) : "the connection was closed");
         return o;
     }
-    return a.magic == MAGIC && a.verdict == COMPLETE ? CONNECTED : refused(&a, p, err);
+    return a.magic == MAGIC && a.kind == COMPLETE ? CONNECTED : refused(&a, p, err);
 }
 
 static Outcome try_host(RankSockets *s, const RendezvousOptions *p, const char *host, double deadline, Err *err) {
     int fd = socket_connect(host, p->port, CONNECT_SECONDS, deadline, err);
     if (fd < 0) return UNREACHABLE;
-    Outcome o = introduce(fd, p, deadline, err);
+    Outcome o = connect_as_rank(fd, p, deadline, err);
     if (o == TRY_AGAIN) err_context(err, "%.255s port %d", host, p->port);
     if (o == CONNECTED)
         s->fds[0] = fd;
@@ -279,7 +280,7 @@ static Outcome try_hosts(RankSockets *s, const RendezvousOptions *p, double dead
     return o;
 }
 
-static int find_rank_0(RankSockets *s, const RendezvousOptions *p, Err *err) {
+static int connect_to_rank_0(RankSockets *s, const RendezvousOptions *p, Err *err) {
     double deadline = time_now() + p->seconds, pause = 0.01;
     Err dropped = {0};
     err_runtime(err, "not tried");
@@ -292,8 +293,8 @@ static int find_rank_0(RankSockets *s, const RendezvousOptions *p, Err *err) {
             *err = dropped;
             return -1;
         }
-        if (time_now() >= deadline) return err_context(err, "rank 0 cannot be reached for %g s", p->seconds);
-        nap(pause, deadline);
+        if (time_now() >= deadline) return err_context(err, "rank 0 was not reachable for %g s", p->seconds);
+        sleep_until(pause, deadline);
         if (pause < 0.5) pause *= 2;
     }
 }
@@ -305,19 +306,19 @@ int rendezvous_open(RankSockets *s, const RendezvousOptions *p, Err *err) {
     *s = (RankSockets){.rank = p->rank, .ranks = p->ranks, .fds = mem_alloc((size_t)p->ranks, sizeof(int))};
     for (int r = 0; r < p->ranks; r++) s->fds[r] = -1;
     memcpy(s->key, p->key, sizeof s->key);
-    int status = p->rank == 0 ? gather_ranks(s, p, err) : find_rank_0(s, p, err);
+    int rc = p->rank == 0 ? accept_ranks(s, p, err) : connect_to_rank_0(s, p, err);
     if (p->rank == 0) close(p->listener);
-    if (status) rank_sockets_close(s);
-    return status;
+    if (rc) rank_sockets_close(s);
+    return rc;
 }
 
 typedef struct Offer {
-    unsigned char use[GROUP_KEY]; // random: a key for these connections alone
+    unsigned char use[GROUP_KEY]; // random, for the key of these connections
     int32_t port;                 // 0: rank 0 could not listen
     char hosts[988];
 } Offer;
 
-// Where the group has met, if that is known: the same interface.
+// On the interface where the group connected, if known.
 static void make_offer(Offer *o, int *listener, const Group *g, Err *err) {
     const char *here = g->nodes == 1 ? "127.0.0.1" : g->address[0] ? g->address : NULL;
     int port = 0;
@@ -340,7 +341,8 @@ int rendezvous_over_group(RankSockets *s, Group *g, RendezvousChannel channel, d
         if (listener >= 0) close(listener);
         return -1;
     }
-    if (o.port < 1 || o.port > UINT16_MAX) return g->rank == 0 ? -1 : err_runtime(err, "rank 0 cannot listen");
+    if (o.port < 1 || o.port > UINT16_MAX)
+        return g->rank == 0 ? -1 : err_runtime(err, "rank 0 cannot listen on a port");
     GROUP_END_TEXT(o.hosts);
     RendezvousOptions p = {.channel = channel,
                            .rank = g->rank,
@@ -366,7 +368,7 @@ static int lost(int peer, Err *err) {
     int reason = errno;
     if (reason == ETIMEDOUT)
         return err_runtime(err, "rank %d is silent: it was stopped, hangs, or is cut off from the network", peer);
-    return err_runtime(err, "rank %d is gone: %s", peer, reason ? strerror(reason) : "its connection has ended");
+    return err_runtime(err, "rank %d is lost: %s", peer, reason ? strerror(reason) : "its connection has ended");
 }
 
 static int socket_of(const RankSockets *s, int peer) {

@@ -21,7 +21,7 @@ int socket_milliseconds(double deadline, double most) {
 
 static void set_option(int fd, int level, int option) {
     int on = 1;
-    (void)setsockopt(fd, level, option, &on, sizeof on); // each makes things better, none is needed
+    (void)setsockopt(fd, level, option, &on, sizeof on); // optional: the connection works without it
 }
 
 static bool set_blocking(int fd, bool blocking) {
@@ -34,7 +34,7 @@ static bool set_blocking(int fd, bool blocking) {
 static int bind_to(const struct sockaddr *address, socklen_t size) {
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), off = 0;
     if (fd < 0) return -1;
-    set_option(fd, SOL_SOCKET, SO_REUSEADDR); // connections of a run before this one may still be ending
+    set_option(fd, SOL_SOCKET, SO_REUSEADDR); // connections of an earlier run may be in TIME_WAIT
     if (address->sa_family == AF_INET6) (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     if (!bind(fd, address, size) && !listen(fd, SOMAXCONN)) return fd;
     int reason = errno;
@@ -93,14 +93,14 @@ int socket_listen(int *fd, int *port, const char *host, Err *err) {
     if (list) freeaddrinfo(list);
     if (*fd < 0 && reason != EADDRINUSE && reason != EACCES) {
         if (host)
-            log_warn("%.255s is no address here that other machines could know: rank 0 listens on all interfaces",
+            log_warn("%.255s is not an address of this machine that others can reach: rank 0 listens on all interfaces",
                      host);
         *fd = bind_any(*port);
         reason = errno;
     }
     if (*fd < 0)
         return err_runtime(err, "port %d: %s%s", *port, strerror(reason),
-                           reason == EADDRINUSE ? "; LORAC_PORT names another, on all ranks" : "");
+                           reason == EADDRINUSE ? "; set LORAC_PORT to another one on all ranks" : "");
     *port = port_of(*fd);
     return 0;
 }
@@ -124,23 +124,23 @@ int socket_accept(int listener) {
 
 // ---- connecting ----
 
-// 0, or what went wrong.
-static int connect_within(int fd, const struct addrinfo *a, double patience, double deadline) {
+// 0 or an errno.
+static int connect_within(int fd, const struct addrinfo *a, double timeout, double deadline) {
     if (!connect(fd, a->ai_addr, a->ai_addrlen)) return 0;
     if (errno != EINPROGRESS) return errno;
-    double limit = time_now() + patience < deadline ? time_now() + patience : deadline;
+    double limit = time_now() + timeout < deadline ? time_now() + timeout : deadline;
     struct pollfd p = {.fd = fd, .events = POLLOUT};
     int ready, error = 0;
-    do ready = poll(&p, 1, socket_milliseconds(limit, patience));
+    do ready = poll(&p, 1, socket_milliseconds(limit, timeout));
     while (ready < 0 && errno == EINTR);
     socklen_t size = sizeof error;
     if (ready < 0 || (ready && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size))) return errno;
     return ready ? error : ETIMEDOUT;
 }
 
-static int connect_to(const struct addrinfo *a, double patience, double deadline, int *why) {
+static int connect_to(const struct addrinfo *a, double timeout, double deadline, int *why) {
     int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    *why = fd < 0 ? errno : connect_within(fd, a, patience, deadline);
+    *why = fd < 0 ? errno : connect_within(fd, a, timeout, deadline);
     if (!*why && !set_blocking(fd, true)) *why = errno;
     if (*why) {
         if (fd >= 0) close(fd);
@@ -151,20 +151,20 @@ static int connect_to(const struct addrinfo *a, double patience, double deadline
     return fd;
 }
 
-int socket_connect(const char *host, int port, double patience, double deadline, Err *err) {
+int socket_connect(const char *host, int port, double timeout, double deadline, Err *err) {
     int why, fd = -1;
     struct addrinfo *list = addresses_of(host, port, 0, &why);
     if (!list) return err_runtime(err, "%.255s: %s", host, gai_strerror(why));
     why = ETIMEDOUT;
     for (const struct addrinfo *a = list; a && fd < 0 && time_now() < deadline; a = a->ai_next)
-        fd = connect_to(a, patience, deadline, &why);
+        fd = connect_to(a, timeout, deadline, &why);
     freeaddrinfo(list);
     return fd >= 0 ? fd : err_runtime(err, "%.255s port %d: %s", host, port, strerror(why));
 }
 
 // ---- bytes ----
 
-// Until the socket is ready: 0, or -1 with errno.
+// 0: the socket is ready; -1 with errno.
 static int wait_for(int fd, short events, double deadline) {
     for (;;) {
         struct pollfd wait = {.fd = fd, .events = events};
@@ -212,14 +212,14 @@ bool socket_is_closed(int fd) {
     return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
 }
 
-// ---- who this machine is ----
+// ---- addresses of this machine ----
 
 static bool numeric_address(const struct ifaddrs *i, char *text, size_t size) {
     const struct sockaddr *a = i->ifa_addr;
     if (!a || !(i->ifa_flags & IFF_UP)) return false;
     bool six = a->sa_family == AF_INET6;
     if (!six && a->sa_family != AF_INET) return false;
-    // A link-local address means nothing without the name of an interface, which differs between machines.
+    // A link-local address needs an interface name, which differs between machines.
     if (six && IN6_IS_ADDR_LINKLOCAL(&((const struct sockaddr_in6 *)a)->sin6_addr)) return false;
     socklen_t length = six ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     return !getnameinfo(a, length, text, (socklen_t)size, NULL, 0, NI_NUMERICHOST);

@@ -34,11 +34,10 @@ static int gpus_of(int *ranks, int64_t num_gpus, const char *device, Err *err) {
         *ranks = (int)num_gpus;
         return 0;
     }
-    return err_input(err, "num_gpus: this process sees %d GPU%s; \"lorac doctor\" says more", gpus,
-                     gpus == 1 ? "" : "s");
+    return err_input(err, "num_gpus: this process sees %d GPU%s; see \"lorac doctor\"", gpus, gpus == 1 ? "" : "s");
 }
 
-// What torchrun would start in this pod.
+// As torchrun would start in this pod.
 static int ranks_of_pod(const Launch *l, const char *device) {
     if (l->local_ranks > 0) return l->local_ranks;
     int gpus = strcmp(device, "cpu") ? run_device_gpus() : 0;
@@ -49,7 +48,7 @@ int spawn_count(int *ranks, const Launch *l, int64_t num_gpus, const char *devic
     *ranks = 0;
     if (l->kind == LAUNCH_PET) *ranks = ranks_of_pod(l, device);
     if (l->kind == LAUNCH_ALONE && num_gpus != 1 && gpus_of(ranks, num_gpus, device, err)) return -1;
-    if (*ranks == 1 && l->ranks == 1) *ranks = 0; // no other process anywhere
+    if (*ranks == 1 && l->ranks == 1) *ranks = 0; // a run of one process
     return 0;
 }
 
@@ -60,20 +59,20 @@ typedef struct Spawn {
     int ranks; // started here
     char **argv, *arguments, host[256];
     int port, listener;
-    char secret[33]; // "": that of the environment
-    pid_t *children; // [ranks] 0: has ended
+    char secret[33]; // "": from the environment
+    pid_t *children; // [ranks] 0: exited
     int alive;
-    int failed, status;    // the first rank that failed here, -1: none; its exit status
-    int signal;            // that ended it, 0: none
-    bool interrupted;      // a rank has stopped with its state saved
-    int pushes;            // times that the others were asked to end
-    double patience;       // seconds from a failure, and from one time to the next
-    double timeout;        // seconds from the first rank that has ended well
-    double next_push;      // 0: not yet
-    sigset_t heard, plain; // signals that this process waits for; what was blocked before
+    int failed, status;       // the first rank that failed here, -1: none; its exit status
+    int signal;               // that ended it, 0: none
+    bool interrupted;         // a rank has stopped with its state saved
+    int signals_sent;         // to the remaining ranks
+    double grace;             // seconds from a failure to the first signal, and between signals
+    double timeout;           // seconds from the first rank that exited well
+    double next_signal;       // 0: not yet
+    sigset_t awaited, before; // signals that this process waits for; the mask before
 } Spawn;
 
-// The words of this process's command line, as they were given.
+// This process's command line.
 static int own_arguments(Spawn *s, Err *err) {
     size_t size, words = 0;
     if (file_read(&s->arguments, &size, "/proc/self/cmdline", 1 << 22, err)) return -1;
@@ -96,8 +95,8 @@ static bool is_replaced(const Spawn *s, const char *entry) {
 
 enum { OWN_ENTRIES = 9 };
 
-// The environment of a rank: this one's and the place of the rank. Made before the fork: another thread of a library
-// may hold the lock of malloc then.
+// The environment of a rank: this process's, with the variables of the rank. Made before the fork: another thread may
+// hold malloc's lock in the child.
 static char **environment_of(const Spawn *s, int local_rank, char *own[OWN_ENTRIES + 1]) {
     int first = s->launch->kind == LAUNCH_PET ? s->launch->rank * s->ranks : 0, n = 0, inherited = 0;
     own[n++] = mem_printf("RANK=%d", first + local_rank);
@@ -119,13 +118,13 @@ static char **environment_of(const Spawn *s, int local_rank, char *own[OWN_ENTRI
     return all;
 }
 
-// In the child: only calls that are allowed between fork and exec.
+// In the child: only async-signal-safe calls between fork and exec.
 __attribute__((noreturn)) static void become_rank(const Spawn *s, pid_t parent, char **environment, int listener) {
-    setpgid(0, 0); // Ctrl-C reaches the parent, which hands it on: twice would end a rank at once
+    setpgid(0, 0); // Ctrl-C reaches the parent alone, which relays it: a second one would kill a rank
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(EXIT_RUNTIME);
     if (listener >= 0) fcntl(listener, F_SETFD, 0);
-    pthread_sigmask(SIG_SETMASK, &s->plain, NULL);
+    pthread_sigmask(SIG_SETMASK, &s->before, NULL);
     execve("/proc/self/exe", s->argv, environment);
     _exit(127);
 }
@@ -146,7 +145,7 @@ static int start_rank(Spawn *s, int local_rank, Err *err) {
 
 // ---- all of them ----
 
-// Of 128 bits. In the environment, which only the user's own processes can read; an argument all could.
+// 128 bits. Passed in the environment, which only the user's own processes can read, not as an argument.
 static int make_secret(char secret[33], Err *err) {
     unsigned char bytes[16];
     if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes) return err_runtime(err, "getrandom: %s", strerror(errno));
@@ -154,8 +153,8 @@ static int make_secret(char secret[33], Err *err) {
     return 0;
 }
 
-// Where the ranks meet: on this machine a port that is ours from now on, in a group of pods the one that they agree on.
-static int find_place(Spawn *s, Err *err) {
+// The address of rank 0: on one machine a free port, in a group of pods the configured one.
+static int set_address(Spawn *s, Err *err) {
     const Launch *l = s->launch;
     bool pods = l->ranks > 1;
     s->listener = -1;
@@ -175,11 +174,11 @@ static void note_end(Spawn *s, int rank, int how) {
     s->children[rank] = 0;
     s->alive--;
     if (status == EXIT_INTERRUPTED) s->interrupted = true;
-    if (s->next_push == 0) s->next_push = time_now() + s->timeout;
+    if (s->next_signal == 0) s->next_signal = time_now() + s->timeout;
     if (status == 0 || status == EXIT_INTERRUPTED || s->failed >= 0) return;
     s->failed = rank, s->status = status;
     s->signal = WIFSIGNALED(how) ? WTERMSIG(how) : 0;
-    s->next_push = time_now() + s->patience;
+    s->next_signal = time_now() + s->grace;
 }
 
 static void reap(Spawn *s) {
@@ -187,19 +186,19 @@ static void reap(Spawn *s) {
         if (s->children[r] > 0 && waitpid(s->children[r], &how, WNOHANG) > 0) note_end(s, r, how);
 }
 
-static void push_the_others(Spawn *s) {
-    if (s->next_push == 0 || time_now() < s->next_push) return;
-    signal_all(s, s->pushes++ ? SIGKILL : SIGTERM);
-    s->next_push = time_now() + s->patience;
+static void signal_remaining(Spawn *s) {
+    if (s->next_signal == 0 || time_now() < s->next_signal) return;
+    signal_all(s, s->signals_sent++ ? SIGKILL : SIGTERM);
+    s->next_signal = time_now() + s->grace;
 }
 
 static void wait_for_all(Spawn *s) {
     while (s->alive > 0) {
         struct timespec a_moment = {0, 200 * 1000 * 1000};
-        int signal = sigtimedwait(&s->heard, NULL, &a_moment);
+        int signal = sigtimedwait(&s->awaited, NULL, &a_moment);
         if (signal > 0 && signal != SIGCHLD) signal_all(s, signal);
         reap(s);
-        push_the_others(s);
+        signal_remaining(s);
     }
 }
 
@@ -207,39 +206,39 @@ static int outcome(const Spawn *s, Err *err) {
     if (s->failed < 0) return s->interrupted ? EXIT_INTERRUPTED : 0;
     int rank = s->failed + (s->launch->kind == LAUNCH_PET ? s->launch->rank * s->ranks : 0);
     if (s->signal)
-        err_runtime(err, "rank %d was ended by signal %d (%s)", rank, s->signal, strsignal(s->signal));
+        err_runtime(err, "rank %d was killed by signal %d (%s)", rank, s->signal, strsignal(s->signal));
     else
         err_runtime(err, "rank %d ended with status %d", rank, s->status);
     err->kind = err_kind_of_status(s->status);
     return -1;
 }
 
-static void hear_signals(Spawn *s) {
-    (void)signal(SIGCHLD, SIG_DFL); // a parent may have left it ignored: then nobody could be waited for
-    signals_stop_set(&s->heard);
-    sigaddset(&s->heard, SIGCHLD);
-    pthread_sigmask(SIG_BLOCK, &s->heard, &s->plain);
+static void block_signals(Spawn *s) {
+    (void)signal(SIGCHLD, SIG_DFL); // if inherited as ignored, waitpid would not work
+    signals_stop_set(&s->awaited);
+    sigaddset(&s->awaited, SIGCHLD);
+    pthread_sigmask(SIG_BLOCK, &s->awaited, &s->before);
 }
 
 static int run_all(Spawn *s, Err *err) {
     int status = 0;
     for (int r = 0; r < s->ranks && !status; r++) status = start_rank(s, r, err);
-    if (s->listener >= 0) close(s->listener); // the ranks' now
+    if (s->listener >= 0) close(s->listener); // inherited by rank 0
     if (status) signal_all(s, SIGKILL);
     wait_for_all(s);
     return status ? -1 : outcome(s, err);
 }
 
-int spawn_ranks(const Launch *l, int ranks, double patience, double timeout, Err *err) {
+int spawn_ranks(const Launch *l, int ranks, double grace, double timeout, Err *err) {
     CHECK(ranks > 0, "%d ranks", ranks);
-    Spawn s = {.launch = l, .ranks = ranks, .failed = -1, .patience = patience, .timeout = timeout};
+    Spawn s = {.launch = l, .ranks = ranks, .failed = -1, .grace = grace, .timeout = timeout};
     s.children = mem_calloc((size_t)ranks, sizeof *s.children);
-    fflush(NULL); // once, not by each child
-    hear_signals(&s);
-    int status = own_arguments(&s, err) || find_place(&s, err) ? -1 : run_all(&s, err);
-    pthread_sigmask(SIG_SETMASK, &s.plain, NULL);
+    fflush(NULL); // else each child would flush it too
+    block_signals(&s);
+    int rc = own_arguments(&s, err) || set_address(&s, err) ? -1 : run_all(&s, err);
+    pthread_sigmask(SIG_SETMASK, &s.before, NULL);
     mem_free(s.children);
     mem_free(s.argv);
     mem_free(s.arguments);
-    return status;
+    return rc;
 }

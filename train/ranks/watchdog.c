@@ -4,10 +4,9 @@
 #include <math.h>
 #include <stdio.h>
 
-static bool find(WatchdogVerdict *v, RankFault cause, PeerState presence, const PeerStatus *s, int ranks,
-                 double before) {
+static bool find(WatchdogVerdict *v, RankFault cause, PeerState state, const PeerStatus *s, int ranks, double before) {
     for (int r = 0; r < ranks; r++) {
-        if (s[r].presence != presence || s[r].since > before) continue;
+        if (s[r].state != state || s[r].since > before) continue;
         *v = (WatchdogVerdict){.cause = cause, .rank = r};
         return true;
     }
@@ -16,7 +15,7 @@ static bool find(WatchdogVerdict *v, RankFault cause, PeerState presence, const 
 
 static bool find_silent(WatchdogVerdict *v, const PeerStatus *s, int ranks, double now, double limit) {
     for (int r = 0; r < ranks; r++) {
-        if (s[r].presence != PEER_CONNECTED || now - s[r].heard <= limit) continue;
+        if (s[r].state != PEER_CONNECTED || now - s[r].heard <= limit) continue;
         *v = (WatchdogVerdict){FAULT_SILENT, r, now - s[r].heard};
         return true;
     }
@@ -24,14 +23,14 @@ static bool find_silent(WatchdogVerdict *v, const PeerStatus *s, int ranks, doub
 }
 
 static bool computes(const PeerStatus *s) {
-    return s->presence == PEER_CONNECTED && (s->phase == PHASE_COMPUTING || s->phase == PHASE_COMPUTING_ON_CPU);
+    return s->state == PEER_CONNECTED && (s->phase == PHASE_COMPUTING || s->phase == PHASE_COMPUTING_ON_CPU);
 }
 
 static bool waits(const PeerStatus *s) {
-    return s->presence == PEER_CONNECTED && s->phase == PHASE_WAITING;
+    return s->state == PEER_CONNECTED && s->phase == PHASE_WAITING;
 }
 
-// Of those that compute, the one that has not moved for longest; none hangs while nobody waits for it as long.
+// The computing rank without progress for longest hangs, if another has waited for as long as the limit too.
 static bool find_hanging(WatchdogVerdict *v, const PeerStatus *s, int ranks, double now, double limit) {
     int slowest = -1;
     double waited = 0;
@@ -44,14 +43,14 @@ static bool find_hanging(WatchdogVerdict *v, const PeerStatus *s, int ranks, dou
     return true;
 }
 
-// For as long as all who are here wait, and nobody has left them.
+// All connected ranks wait, and none has left, for longer than the limit.
 static bool find_all_waiting(WatchdogVerdict *v, const PeerStatus *s, int ranks, double now, double limit) {
     int first = -1;
     double changed = 0;
     for (int r = ranks - 1; r >= 0; r--) {
-        if (s[r].presence == PEER_CONNECTED && !waits(&s[r])) return false;
-        changed = fmax(changed, s[r].presence == PEER_CONNECTED ? s[r].moved : s[r].since);
-        if (s[r].presence == PEER_CONNECTED) first = r;
+        if (s[r].state == PEER_CONNECTED && !waits(&s[r])) return false;
+        changed = fmax(changed, s[r].state == PEER_CONNECTED ? s[r].moved : s[r].since);
+        if (s[r].state == PEER_CONNECTED) first = r;
     }
     if (first < 0 || now - changed <= limit) return false;
     *v = (WatchdogVerdict){FAULT_ALL_WAIT, first, now - changed};
@@ -67,7 +66,7 @@ WatchdogVerdict watchdog_judge(const PeerStatus *s, int ranks, double now, doubl
     return v;
 }
 
-#define RUN_AGAIN "; the same command goes on from the last snapshot"
+#define RERUN "; rerun the same command to resume from the last snapshot"
 
 void watchdog_describe(Err *line, const WatchdogVerdict *v, const PeerStatus *signs, const RankProcess *members,
                        int ranks, const char *reason) {
@@ -79,24 +78,24 @@ void watchdog_describe(Err *line, const WatchdogVerdict *v, const PeerStatus *si
         err_runtime(line, "all %d ranks are well", ranks);
         break;
     case FAULT_LOST:
-        err_runtime(line, "%s has ended without a word" RUN_AGAIN, who);
+        err_runtime(line, "%s exited unexpectedly" RERUN, who);
         break;
     case FAULT_GARBLED:
-        err_runtime(line, "%s: its connection brought bytes that no rank sends" RUN_AGAIN, who);
+        err_runtime(line, "%s sent an invalid message" RERUN, who);
         break;
     case FAULT_FAILED:
         err_runtime(line, "%s has failed: %s", who, reason);
         break;
     case FAULT_SILENT:
-        err_runtime(line, "%s has been silent for %.1f s: it was stopped, or cut off from the network" RUN_AGAIN, who,
+        err_runtime(line, "%s has been silent for %.1f s: it was stopped, or cut off from the network" RERUN, who,
                     v->seconds);
         break;
     case FAULT_HANGS:
-        err_runtime(line, "%s hangs: nothing of step %" PRId64 " for %.1f s, and others wait for it" RUN_AGAIN, who,
+        err_runtime(line, "%s hangs: no progress in step %" PRId64 " for %.1f s while others wait for it" RERUN, who,
                     signs[v->rank].step, v->seconds);
         break;
     case FAULT_ALL_WAIT:
-        err_runtime(line, "all ranks have waited for each other for %.1f s at step %" PRId64 RUN_AGAIN, v->seconds,
+        err_runtime(line, "all ranks have waited for each other for %.1f s at step %" PRId64 RERUN, v->seconds,
                     signs[v->rank].step);
         break;
     }

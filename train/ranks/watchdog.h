@@ -1,4 +1,4 @@
-// watchdog: from what is known of the ranks, whether the run can go on. Decides, does nothing.
+// watchdog: judges from the status of all ranks whether the run can continue. Pure: no I/O.
 //
 // Times are seconds on one clock of the caller's.
 #pragma once
@@ -7,19 +7,19 @@
 
 typedef enum {
     PEER_CONNECTED,
-    PEER_LEFT,    // said goodbye
-    PEER_LOST,    // its connection ended without a word
-    PEER_GARBLED, // its connection brought what no rank sends
-    PEER_FAILED,  // said that it has failed
+    PEER_LEFT,    // sent FRAME_GOODBYE
+    PEER_LOST,    // its connection ended before a goodbye
+    PEER_GARBLED, // sent an invalid message
+    PEER_FAILED,  // sent FRAME_FAILED
 } PeerState;
 
 typedef struct PeerStatus {
-    PeerState presence;
+    PeerState state;
     HeartbeatPhase phase;
     int64_t step, progress;
-    double heard; // when it was last heard
-    double moved; // when phase, step or progress last changed
-    double since; // when `presence` became what it is
+    double heard; // last message
+    double moved; // last change of phase, step or progress
+    double since; // last change of state
 } PeerStatus;
 
 typedef enum {
@@ -34,14 +34,14 @@ typedef enum {
 
 typedef struct WatchdogVerdict {
     RankFault cause;
-    int rank;       // whose fault it is; FAULT_ALL_WAIT: the first that waits
+    int rank;       // the faulty one; FAULT_ALL_WAIT: the first that waits
     double seconds; // of silence, of no progress
 } WatchdogVerdict;
 
-// The first cause in the order above. A rank that has failed is the last one's fault: an error often is the consequence
-// of another rank's death, which shows `grace` seconds later at most.
+// The first fault in the order of RankFault. A failed rank is reported only `grace` seconds after its message: its
+// error is often the consequence of another rank's death, which is detected within that time.
 WatchdogVerdict watchdog_judge(const PeerStatus *signs, int ranks, double now, double limit, double grace);
 
-// The line for people, without "lorac: ". reason: of FAULT_FAILED.
+// The message for the user, without "lorac: ". reason: of FAULT_FAILED.
 void watchdog_describe(Err *line, const WatchdogVerdict *v, const PeerStatus *signs, const RankProcess *members,
                        int ranks, const char *reason);

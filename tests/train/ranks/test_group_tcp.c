@@ -134,10 +134,9 @@ static int one_is_ahead(Group *g, Err *err) {
 
 static void test_group_tcp_out_of_step(void **state) {
     (void)state;
-    assert_all_out_of_step(one_gathers,
-                           "adds up 8 bytes of rank 0 (call 2), rank 2 gathers 8 bytes of rank 0 (call 2)");
-    assert_all_out_of_step(other_lengths, "adds up 800024 bytes of rank 0 (call 1), rank 3 adds up 800016 bytes");
-    assert_all_out_of_step(one_is_ahead, "broadcasts 16 bytes of rank 1 (call 1), rank 1 adds up 16 bytes");
+    assert_all_out_of_step(one_gathers, "sums 8 bytes of rank 0 (call 2), rank 2 gathers 8 bytes of rank 0 (call 2)");
+    assert_all_out_of_step(other_lengths, "sums 800024 bytes of rank 0 (call 1), rank 3 sums 800016 bytes");
+    assert_all_out_of_step(one_is_ahead, "broadcasts 16 bytes of rank 1 (call 1), rank 1 sums 16 bytes");
 }
 
 // ---- ranks that are gone ----
@@ -173,11 +172,11 @@ static void test_group_tcp_a_rank_is_gone(void **state) {
     Forked r[RANKS];
     run_group(RANKS, rank_1_ends, r);
     for (int i = 0; i < RANKS; i++)
-        if (i != 1) assert_gone(&r[i], "rank 1 is gone: "); // rank 0 tells the others
+        if (i != 1) assert_gone(&r[i], "rank 1 is lost: "); // rank 0 tells the others
     run_group(RANKS, rank_0_ends, r);
-    for (int i = 1; i < RANKS; i++) assert_gone(&r[i], "rank 0 is gone: ");
+    for (int i = 1; i < RANKS; i++) assert_gone(&r[i], "rank 0 is lost: ");
     run_group(2, rank_1_is_killed, r);
-    assert_gone(&r[0], "rank 1 is gone: ");
+    assert_gone(&r[0], "rank 1 is lost: ");
     assert_int_equal(r[1].status, -2);
 }
 

@@ -32,12 +32,12 @@ static void test_proof_is_of_one_connection_and_side(void **state) {
     } a = {{1}, {2}, {0}, {.magic = 3, .channel = 1, .rank = 2, .ranks = 4, .nonce = {5}}}, b;
     for (int side = 0; side < 2; side++) {
         proof_make(a.proof, a.key, (Side)side, &a.hello, a.nonce);
-        assert_true(proof_is_right(a.proof, a.key, (Side)side, &a.hello, a.nonce));
-        assert_false(proof_is_right(a.proof, a.key, (Side)!side, &a.hello, a.nonce));
+        assert_true(proof_matches(a.proof, a.key, (Side)side, &a.hello, a.nonce));
+        assert_false(proof_matches(a.proof, a.key, (Side)!side, &a.hello, a.nonce));
         for (size_t bit = 0; bit < 8 * sizeof a; bit++) {
             b = a;
             ((unsigned char *)&b)[bit / 8] ^= (unsigned char)(1 << bit % 8);
-            assert_false(proof_is_right(b.proof, b.key, (Side)side, &b.hello, b.nonce));
+            assert_false(proof_matches(b.proof, b.key, (Side)side, &b.hello, b.nonce));
         }
     }
 }
@@ -96,7 +96,7 @@ static void test_secret_refuses(void **state) {
     static const mode_t modes[] = {0640, 0604, 0660, 0602, 0644, 0610};
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         chmod("s", modes[i]);
-        refused(NULL, "s", "others than its owner may read or write it (mode 06");
+        refused(NULL, "s", "other users may access it (mode 06");
     }
     mkdir("d", 0700);
     mkfifo("f", 0600);
@@ -106,8 +106,8 @@ static void test_secret_refuses(void **state) {
     refused(NULL, "short", "a secret of 7 bytes");
     refused(NULL, "large", "more than 4096 bytes");
     refused(NULL, "nowhere", "No such file");
-    refused(NULL, "d", "is no file");
-    refused(NULL, "f", "is no file"); // and is not waited for
+    refused(NULL, "d", "not a regular file");
+    refused(NULL, "f", "not a regular file"); // and is not waited for
     if (geteuid() == 0) {
         chmod("s", 0600);
         assert_int_equal(chown("s", 12345, 12345), 0);

@@ -99,10 +99,10 @@ static void test_launcher_refuses(void **state) {
         {"RANK=1 WORLD_SIZE=2x MASTER_ADDR=a MASTER_PORT=1", "WORLD_SIZE=2x in the environment"},
         {"RANK=1 WORLD_SIZE=99999999999999999999 MASTER_ADDR=a MASTER_PORT=1", "WORLD_SIZE=9999999999"},
         {"RANK=1 WORLD_SIZE=0 MASTER_ADDR=a MASTER_PORT=1", "WORLD_SIZE=0 in the environment"},
-        {"RANK=1", "WORLD_SIZE is not in the environment, though others of its launcher are"},
-        {"WORLD_SIZE=2", "RANK is not in the environment"},
-        {"RANK=1 WORLD_SIZE=2", "MASTER_ADDR is not in the environment"},
-        {"RANK=1 WORLD_SIZE=2 MASTER_ADDR=a", "MASTER_PORT is not in the environment"},
+        {"RANK=1", "WORLD_SIZE is not set, though other variables of its launcher are"},
+        {"WORLD_SIZE=2", "RANK is not set"},
+        {"RANK=1 WORLD_SIZE=2", "MASTER_ADDR is not set"},
+        {"RANK=1 WORLD_SIZE=2 MASTER_ADDR=a", "MASTER_PORT is not set"},
         {"RANK=1 WORLD_SIZE=2 MASTER_ADDR=a MASTER_PORT=65536", "MASTER_PORT=65536 in the environment"},
         {"RANK=1 WORLD_SIZE=2 MASTER_ADDR=a MASTER_PORT=65535 TORCHELASTIC_USE_AGENT_STORE=True",
          "MASTER_PORT=65535 in the environment; expected a number from 1 to 65534"},
@@ -110,18 +110,18 @@ static void test_launcher_refuses(void **state) {
         {"RANK=1 WORLD_SIZE=2 MASTER_ADDR=a MASTER_PORT=1 LORAC_PORT=0", "LORAC_PORT=0 in the environment"},
         {TORCHRUN " LOCAL_RANK=2", "LOCAL_RANK=2 in the environment; expected a number from 0 to 1"},
         {TORCHRUN " LOCAL_WORLD_SIZE=9", "LOCAL_WORLD_SIZE=9 in the environment"},
-        {TORCHRUN " LORAC_LISTENER=1000", "LORAC_LISTENER=1000 in the environment is no socket that listens"},
+        {TORCHRUN " LORAC_LISTENER=1000", "LORAC_LISTENER=1000 in the environment; expected a listening socket"},
         {TORCHRUN " LORAC_LISTENER=0", "LORAC_LISTENER=0 in the environment; expected"},
         {"OMPI_COMM_WORLD_RANK=4 OMPI_COMM_WORLD_SIZE=4", "OMPI_COMM_WORLD_RANK=4 and OMPI_COMM_WORLD_SIZE=4"},
-        {"OMPI_COMM_WORLD_RANK=0", "OMPI_COMM_WORLD_SIZE is not in the environment"},
+        {"OMPI_COMM_WORLD_RANK=0", "OMPI_COMM_WORLD_SIZE is not set"},
         {"PMIX_RANK=4 SLURM_STEP_NUM_TASKS=4", "PMIX_RANK=4 and SLURM_STEP_NUM_TASKS=4"},
-        {STEP, "srun has started 4 tasks that do not know each other; expected srun --mpi=pmix"},
+        {STEP, "srun started 4 tasks without PMIx; expected srun --mpi=pmix"},
         {STEP "PMI_RANK=2 PMI_SIZE=4", "expected srun --mpi=pmix"},
         {"PET_NNODES=1:4", "PET_NNODES=1:4 in the environment; expected a number"},
         {"PET_NPROC_PER_NODE=cpu", "PET_NPROC_PER_NODE=cpu in the environment"},
-        {"PET_NNODES=2 PET_NPROC_PER_NODE=1", "PET_NODE_RANK is not in the environment"},
+        {"PET_NNODES=2 PET_NPROC_PER_NODE=1", "PET_NODE_RANK is not set"},
         {"PET_NNODES=2 PET_NODE_RANK=2", "PET_NODE_RANK=2 and PET_NNODES=2"},
-        {"PET_NNODES=2 PET_NODE_RANK=1", "PET_MASTER_ADDR is not in the environment"},
+        {"PET_NNODES=2 PET_NODE_RANK=1", "PET_MASTER_ADDR is not set"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         Launch l;
@@ -160,7 +160,7 @@ static void test_launcher_takes_the_parents_socket(void **state) {
     assert_true(fd >= 0 && !bind(fd, (struct sockaddr *)&any, sizeof any));
     snprintf(words, sizeof words, TORCHRUN " LORAC_LISTENER=%d", fd);
     set_environment(words);
-    ASSERT_REFUSED(launch_detect(&l, &err), &err, "is no socket that listens");
+    ASSERT_REFUSED(launch_detect(&l, &err), &err, "expected a listening socket");
     assert_int_equal(listen(fd, 1), 0);
     ASSERT_OK(launch_detect(&l, &err), &err);
     assert_int_equal(l.listener, fd);

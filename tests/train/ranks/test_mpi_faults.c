@@ -91,7 +91,7 @@ static void test_mpirun_with_a_killed_rank(void **state) {
     job_wait_for_steps(&job, 9);
     pid_t victim = rank_of(&job, 1);
     char part[64];
-    snprintf(part, sizeof part, ", process %d) has ended without a word", (int)victim);
+    snprintf(part, sizeof part, ", process %d) exited unexpectedly", (int)victim);
     if (!victim || job_has_ended(&job)) fail_msg("rank 1 is not to be found");
     kill(victim, SIGKILL);
     expect_end(&job, time_now() + AT_ONCE, 128 + SIGKILL, part);

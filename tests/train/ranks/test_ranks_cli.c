@@ -106,14 +106,14 @@ static void test_mpirun_says_an_error_once(void **state) {
 static void test_mpirun_lets_rank_0_speak(void **state) {
     (void)state;
     char *text = train(3, "quiet", "max_steps=2", 0);
-    assert_int_equal(count(text, "\nsteps    2 of 3 rows"), 1);
+    assert_int_equal(count(text, "\nsteps    2, batch size 3 "), 1);
     assert_int_equal(count(text, "\nranks    3 on 1 machine (mpi): 3 rows per step, 1 on each"), 1);
     assert_int_equal(count(text, "[rank "), 0);
     mem_free(text);
     text = train(3, "loud", "max_steps=2 log_on_each_rank=true", 0);
     assert_int_equal(count(text, "\n[rank 1] steps    2 of 3 rows"), 1);
     assert_int_equal(count(text, "\n[rank 2] steps    2 of 3 rows"), 1);
-    assert_int_equal(count(text, "\nsteps    2 of 3 rows"), 1);
+    assert_int_equal(count(text, "\nsteps    2, batch size 3 "), 1);
     mem_free(text);
 }
 

@@ -46,7 +46,7 @@ static void finish_and_compare(int ranks, const char *out) {
 static void check_kill(int victim, const char *out) {
     RankJob job = job_start(3, out, NULL);
     char word[64];
-    snprintf(word, sizeof word, "process %d) has ended without a word; ", (int)job.pids[victim]);
+    snprintf(word, sizeof word, "process %d) exited unexpectedly; ", (int)job.pids[victim]);
     job_wait_for_steps(&job, 9);
     kill(job.pids[victim], SIGKILL);
     double deadline = time_now() + AT_ONCE;

@@ -194,7 +194,7 @@ static void test_rendezvous_no_rank_0(void **state) {
     Err err = {0};
     RankSockets s = {0};
     RendezvousOptions p = {RENDEZVOUS_GROUP, 1, 2, {77}, "127.0.0.1", c.port, -1, c.seconds};
-    ASSERT_REFUSED(rendezvous_open(&s, &p, &err), &err, "rank 0 cannot be reached for 0.3 s: 127.0.0.1 port");
+    ASSERT_REFUSED(rendezvous_open(&s, &p, &err), &err, "rank 0 was not reachable for 0.3 s: 127.0.0.1 port");
     ASSERT_REFUSED(rendezvous_open(&s, &p, &err), &err, "Connection refused");
 }
 
@@ -205,8 +205,8 @@ static void test_rendezvous_other_jobs_are_turned_away(void **state) {
     Forked r[3];
     run_forked(3, meet, &c, r);
     close(c.listener);
-    assert_said(&r[0], "the first is rank 1; others connected that do not know the run's secret");
-    assert_said(&r[1], "rank 0 cannot be reached for 0.8 s: 127.0.0.1 port");
+    assert_said(&r[0], "the first is rank 1; other peers were rejected that do not know the run's secret");
+    assert_said(&r[1], "rank 0 was not reachable for 0.8 s: 127.0.0.1 port");
     assert_said(&r[2], "rank 1 did not connect");
 }
 
@@ -217,7 +217,7 @@ static void test_rendezvous_a_rank_twice_is_refused(void **state) {
     Forked r[3];
     run_forked(3, meet, &c, r);
     close(c.listener);
-    assert_said(&r[2], "rank 1 is there twice");
+    assert_said(&r[2], "rank 1 connected twice");
     assert_int_equal(r[2].err.kind, ERR_INPUT);
     assert_said(&r[0], "the first is rank 2");
 }
@@ -259,8 +259,8 @@ static void test_rendezvous_a_peer_that_ends(void **state) {
     Forked r[3];
     run_forked(3, die_early, &c, r);
     close(c.listener);
-    assert_said(&r[0], "rank 1 is gone: its connection has ended");
-    assert_said(&r[2], "rank 0 is gone: its connection has ended");
+    assert_said(&r[0], "rank 1 is lost: its connection has ended");
+    assert_said(&r[2], "rank 0 is lost: its connection has ended");
 }
 
 static void test_rendezvous_addresses_end_with_loopback(void **state) {

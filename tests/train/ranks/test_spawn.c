@@ -227,7 +227,7 @@ static void test_spawn_ends_a_rank_that_stays(void **state) {
     j.timeout = 0.3;
     run_forked(1, parent, &j, &r);
     assert_int_equal(r.status, -1);
-    assert_string_equal(r.err.msg, "rank 0 was ended by signal 9 (Killed)");
+    assert_string_equal(r.err.msg, "rank 0 was killed by signal 9 (Killed)");
     assert_in_range((int)(r.seconds * 10), 5, 50);
     unlink(j.log);
 }
@@ -246,7 +246,7 @@ static void test_spawn_first_failure_counts(void **state) {
     run_forked(1, parent, &j, &r);
     assert_int_equal(r.status, -1);
     assert_int_equal(r.err.kind, ERR_RUNTIME);
-    assert_string_equal(r.err.msg, "rank 0 was ended by signal 9 (Killed)");
+    assert_string_equal(r.err.msg, "rank 0 was killed by signal 9 (Killed)");
     unlink(j.log);
 }
 

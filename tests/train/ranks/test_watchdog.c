@@ -110,15 +110,15 @@ static void test_judge(void **state) {
     busy.phase = PHASE_WAITING;
     expect(judge(s, 300, busy, 104), FAULT_NONE, 0);
     expect(judge(s, 300, busy, 105.1), FAULT_ALL_WAIT, 0);
-    busy.presence = PEER_LEFT;
+    busy.state = PEER_LEFT;
     expect(judge(s, 300, busy, 104), FAULT_ALL_WAIT, 0); // without the one that has left
     busy.since = 96;                                     // unless it has just done so
     expect(judge(s, 300, busy, 104), FAULT_NONE, 0);
-    PeerStatus gone = {.presence = PEER_LOST, .since = 100};
+    PeerStatus gone = {.state = PEER_LOST, .since = 100};
     expect(judge(s, 5, gone, 100), FAULT_LOST, 5);
-    gone.presence = PEER_GARBLED;
+    gone.state = PEER_GARBLED;
     expect(judge(s, 5, gone, 100), FAULT_GARBLED, 5);
-    PeerStatus faulty = {.presence = PEER_FAILED, .since = 85};
+    PeerStatus faulty = {.state = PEER_FAILED, .since = 85};
     expect(judge(s, 5, faulty, 85.5), FAULT_NONE, 0); // does another one's death show?
     expect(judge(s, 5, faulty, 86), FAULT_FAILED, 5);
     s[4] = gone;
