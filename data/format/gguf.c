@@ -1,5 +1,5 @@
 // gguf: opening a file. Walks the header once with a cursor that cannot leave the file, then indexes both name spaces.
-#include "gguf_impl.h"
+#include "gguf_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 // gguf_keys: typed access to the keys of an open GGUF file.
-#include "gguf_impl.h"
+#include "gguf_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,20 +25,27 @@ bool gguf_has_array(const Gguf *g, const char *key) {
     return k && k->type == GGUF_ARRAY;
 }
 
-// 0: found; 1: absent and that is fine; -1: absent and required.
-static int find(const Gguf *g, const char *name, bool required, const GgufKey **out, Err *err) {
-    *out = gguf_find_key(g, name);
-    if (*out) return 0;
-    if (!required) return 1;
-    return err_input(err, "%s: key \"%s\" is missing", gguf_path(g), name);
-}
+// Sets of types: bit t is type t.
+#define TYPE_SET(t) (1u << (t))
+#define INTEGERS                                                                                                       \
+    (TYPE_SET(GGUF_U8) | TYPE_SET(GGUF_I8) | TYPE_SET(GGUF_U16) | TYPE_SET(GGUF_I16) | TYPE_SET(GGUF_U32) |            \
+     TYPE_SET(GGUF_I32) | TYPE_SET(GGUF_U64) | TYPE_SET(GGUF_I64))
 
-static int wrong_type(const Gguf *g, const char *name, const GgufKey *key, const char *expected, Err *err) {
-    if (key->type == GGUF_ARRAY)
-        return err_input(err, "%s: key \"%s\": found an array of %s; expected %s", gguf_path(g), name,
-                         gguf_types[key->element].name, expected);
-    return err_input(err, "%s: key \"%s\": found %s; expected %s", gguf_path(g), name, gguf_types[key->type].name,
-                     expected);
+typedef struct Wanted {
+    bool array;           // of one of `types`, else a value
+    unsigned types;       // a set
+    const char *expected; // for messages
+} Wanted;
+
+// 0: found with a type that is wanted; 1: absent and not required; -1: an error.
+static int find(const Gguf *g, const char *name, bool required, Wanted wanted, const GgufKey **out, Err *err) {
+    const GgufKey *key = *out = gguf_find_key(g, name);
+    if (!key) return required ? err_input(err, "%s: key \"%s\" is missing", gguf_path(g), name) : 1;
+    bool is_array = key->type == GGUF_ARRAY;
+    GgufType type = is_array ? key->element : key->type;
+    if (is_array == wanted.array && wanted.types & TYPE_SET(type)) return 0;
+    return err_input(err, "%s: key \"%s\": found %s%s; expected %s", gguf_path(g), name, is_array ? "an array of " : "",
+                     gguf_types[type].name, wanted.expected);
 }
 
 static GgufStr str_at(const uint8_t *p) {
@@ -48,10 +55,6 @@ static GgufStr str_at(const uint8_t *p) {
 }
 
 // ---- numbers ----
-
-static bool is_integer(GgufType type) {
-    return type <= GGUF_I32 || type == GGUF_U64 || type == GGUF_I64;
-}
 
 static bool is_signed(GgufType type) {
     return type == GGUF_I8 || type == GGUF_I16 || type == GGUF_I32 || type == GGUF_I64;
@@ -68,9 +71,8 @@ static uint64_t load_integer(const uint8_t *p, GgufType type) {
 
 int gguf_u64(const Gguf *g, const char *name, bool required, uint64_t *out, Err *err) {
     const GgufKey *key;
-    int rc = find(g, name, required, &key, err);
+    int rc = find(g, name, required, (Wanted){false, INTEGERS, "an integer"}, &key, err);
     if (rc) return rc;
-    if (!is_integer(key->type)) return wrong_type(g, name, key, "an integer", err);
     uint64_t value = load_integer(key->value, key->type);
     if (is_signed(key->type) && value > INT64_MAX)
         return err_input(err, "%s: key \"%s\": found %jd; expected no negative number", gguf_path(g), name,
@@ -81,9 +83,8 @@ int gguf_u64(const Gguf *g, const char *name, bool required, uint64_t *out, Err 
 
 int gguf_i64(const Gguf *g, const char *name, bool required, int64_t *out, Err *err) {
     const GgufKey *key;
-    int rc = find(g, name, required, &key, err);
+    int rc = find(g, name, required, (Wanted){false, INTEGERS, "an integer"}, &key, err);
     if (rc) return rc;
-    if (!is_integer(key->type)) return wrong_type(g, name, key, "an integer", err);
     uint64_t value = load_integer(key->value, key->type);
     if (!is_signed(key->type) && value > INT64_MAX)
         return err_input(err, "%s: key \"%s\": found %ju; expected at most 2^63 - 1", gguf_path(g), name,
@@ -94,81 +95,70 @@ int gguf_i64(const Gguf *g, const char *name, bool required, int64_t *out, Err *
 
 int gguf_f32(const Gguf *g, const char *name, bool required, float *out, Err *err) {
     const GgufKey *key;
-    int rc = find(g, name, required, &key, err);
-    if (rc) return rc;
-    if (key->type != GGUF_F32) return wrong_type(g, name, key, "f32", err);
-    memcpy(out, key->value, sizeof *out);
-    return 0;
+    int rc = find(g, name, required, (Wanted){false, TYPE_SET(GGUF_F32), "f32"}, &key, err);
+    if (!rc) memcpy(out, key->value, sizeof *out);
+    return rc;
 }
 
 int gguf_bool(const Gguf *g, const char *name, bool required, bool *out, Err *err) {
     const GgufKey *key;
-    int rc = find(g, name, required, &key, err);
-    if (rc) return rc;
-    if (key->type != GGUF_BOOL) return wrong_type(g, name, key, "bool", err);
-    *out = *key->value != 0;
-    return 0;
+    int rc = find(g, name, required, (Wanted){false, TYPE_SET(GGUF_BOOL), "bool"}, &key, err);
+    if (!rc) *out = *key->value != 0;
+    return rc;
 }
 
 int gguf_string(const Gguf *g, const char *name, bool required, GgufStr *out, Err *err) {
     const GgufKey *key;
-    int rc = find(g, name, required, &key, err);
-    if (rc) return rc;
-    if (key->type != GGUF_STRING) return wrong_type(g, name, key, "string", err);
-    *out = str_at(key->value);
-    return 0;
+    int rc = find(g, name, required, (Wanted){false, TYPE_SET(GGUF_STRING), "string"}, &key, err);
+    if (!rc) *out = str_at(key->value);
+    return rc;
 }
 
 // ---- arrays ----
 
 int gguf_string_array(const Gguf *g, const char *name, bool required, GgufStr **out, size_t *count, Err *err) {
     const GgufKey *key;
-    int rc = find(g, name, required, &key, err);
+    int rc = find(g, name, required, (Wanted){true, TYPE_SET(GGUF_STRING), "an array of string"}, &key, err);
     if (rc) return rc;
-    if (key->type != GGUF_ARRAY || key->element != GGUF_STRING)
-        return wrong_type(g, name, key, "an array of string", err);
-    GgufStr *table = mem_alloc(key->count, sizeof *table);
+    GgufStr *table = *out = mem_alloc(key->count, sizeof *table);
     const uint8_t *p = key->value;
     for (size_t i = 0; i < key->count; i++) {
         table[i] = str_at(p);
         p = (const uint8_t *)table[i].data + table[i].len;
     }
-    *out = table;
     *count = key->count;
     return 0;
+}
+
+// A copy of elements of 4 bytes.
+static void *copy_words(const GgufKey *key, size_t *count) {
+    void *values = mem_alloc(key->count, 4);
+    if (key->count) memcpy(values, key->value, key->count * 4);
+    *count = key->count;
+    return values;
 }
 
 int gguf_i32_array(const Gguf *g, const char *name, bool required, int32_t **out, size_t *count, Err *err) {
     const GgufKey *key;
-    int rc = find(g, name, required, &key, err);
-    if (rc) return rc;
-    if (key->type != GGUF_ARRAY || (key->element != GGUF_I32 && key->element != GGUF_U32))
-        return wrong_type(g, name, key, "an array of i32 or u32", err);
-    int32_t *values = mem_alloc(key->count, sizeof *values);
-    if (key->count) memcpy(values, key->value, key->count * sizeof *values);
-    for (size_t i = 0; key->element == GGUF_U32 && i < key->count; i++) {
-        if (values[i] >= 0) continue;
-        mem_free(values);
-        return err_input(err, "%s: key \"%s\": element %zu is above 2^31 - 1", gguf_path(g), name, i);
-    }
-    *out = values;
-    *count = key->count;
-    return 0;
+    const Wanted wanted = {true, TYPE_SET(GGUF_I32) | TYPE_SET(GGUF_U32), "an array of i32 or u32"};
+    int rc = find(g, name, required, wanted, &key, err);
+    for (size_t i = 0; !rc && key->element == GGUF_U32 && i < key->count; i++)
+        if (load_integer(key->value + 4 * i, GGUF_U32) > INT32_MAX)
+            rc = err_input(err, "%s: key \"%s\": element %zu is above 2^31 - 1", gguf_path(g), name, i);
+    if (!rc) *out = copy_words(key, count);
+    return rc;
 }
 
 int gguf_u64_array(const Gguf *g, const char *name, bool required, uint64_t **out, size_t *count, Err *err) {
     const GgufKey *key;
-    int rc = find(g, name, required, &key, err);
+    int rc = find(g, name, required, (Wanted){true, INTEGERS, "an array of integers"}, &key, err);
     if (rc) return rc;
-    if (key->type != GGUF_ARRAY || !is_integer(key->element))
-        return wrong_type(g, name, key, "an array of integers", err);
     uint64_t *values = mem_alloc(key->count, sizeof *values);
     for (size_t i = 0; i < key->count; i++) {
         values[i] = load_integer(key->value + i * gguf_types[key->element].bytes, key->element);
         if (!is_signed(key->element) || values[i] <= INT64_MAX) continue;
-        rc = err_input(err, "%s: key \"%s\": element %zu is negative", gguf_path(g), name, i);
         mem_free(values);
-        return rc;
+        return err_input(err, "%s: key \"%s\": element %zu is negative", gguf_path(g), name, i);
     }
     *out = values;
     *count = key->count;
@@ -177,14 +167,9 @@ int gguf_u64_array(const Gguf *g, const char *name, bool required, uint64_t **ou
 
 int gguf_f32_array(const Gguf *g, const char *name, bool required, float **out, size_t *count, Err *err) {
     const GgufKey *key;
-    int rc = find(g, name, required, &key, err);
-    if (rc) return rc;
-    if (key->type != GGUF_ARRAY || key->element != GGUF_F32) return wrong_type(g, name, key, "an array of f32", err);
-    float *values = mem_alloc(key->count, sizeof *values);
-    if (key->count) memcpy(values, key->value, key->count * sizeof *values);
-    *out = values;
-    *count = key->count;
-    return 0;
+    int rc = find(g, name, required, (Wanted){true, TYPE_SET(GGUF_F32), "an array of f32"}, &key, err);
+    if (!rc) *out = copy_words(key, count);
+    return rc;
 }
 
 // ---- listing ----

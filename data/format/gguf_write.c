@@ -1,5 +1,5 @@
 // gguf_write: writes GGUF files. Header fields are collected as bytes; tensor data is borrowed, or comes in a stream.
-#include "gguf_impl.h"
+#include "gguf_internal.h"
 
 #include <string.h>
 

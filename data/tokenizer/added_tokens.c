@@ -74,7 +74,7 @@ int added_tokens_add_vocab(AddedTokens *a, const Vocab *v, Err *err) {
         if (type != TOKEN_UNKNOWN && type != TOKEN_CONTROL && type != TOKEN_USER_DEFINED) continue;
         AddedToken t = {.id = id, .control = type != TOKEN_USER_DEFINED};
         t.text = vocab_text(v, id, &t.len);
-        if (added_tokens_add(a, &t, err) != 0) return -1;
+        if (added_tokens_add(a, &t, err)) return -1;
     }
     return 0;
 }

@@ -1,11 +1,11 @@
-// bpe: see bpe.h. The tables, built once from the file, and their checks; encoding is in bpe_encode.c.
+// bpe: see bpe.h. The tables, built once from the file, and their checks; encoding is in bpe_merge.c.
 #include "bpe.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <utf8proc.h>
 
-#include "bpe_tables.h"
+#include "bpe_internal.h"
 #include "byte_alphabet.h"
 
 enum { MAX_MERGES = 1 << 24, SHOWN = 64 };
@@ -136,7 +136,7 @@ static int add_merges(Bpe *b, const BpeSource *source, Err *err) {
     if (b->chars) b->joins = mem_calloc(JOIN_BITS / 64, sizeof *b->joins);
     StrBuf joined = {0};
     int rc = 0;
-    for (size_t rank = 0; rank < n && rc == 0; rank++)
+    for (size_t rank = 0; rank < n && !rc; rank++)
         rc = add_merge(b, rank, &source->merges[rank], source->skip_control, &joined, err);
     str_clear(&joined);
     return rc;
@@ -159,7 +159,7 @@ static void bpe_hash(const void *model, Fingerprint *f) {
     for (int32_t rank = 0; rank < b->n_merges; rank++) fingerprint_pair(f, b->merges[rank].left, b->merges[rank].right);
 }
 
-static const TokenModelKind BPE = {.name = "BPE", .encode = bpe_encode, .hash = bpe_hash, .free = bpe_free};
+static const TokenModelKind BPE = {.name = "BPE", .tokenize = bpe_tokenize, .hash = bpe_hash, .free = bpe_free};
 
 int bpe_new(TokenModel *m, const BpeSource *source, Err *err) {
     if (source->n_merges > MAX_MERGES)
@@ -176,7 +176,7 @@ int bpe_new(TokenModel *m, const BpeSource *source, Err *err) {
         find_char_tokens(b);
     else
         rc = find_byte_tokens(b, source->skip_control, err);
-    if (rc != 0 || add_merges(b, source, err) != 0) {
+    if (rc || add_merges(b, source, err)) {
         bpe_free(b);
         return -1;
     }

@@ -42,13 +42,13 @@ void pretokenizer_add_split(Pretokenizer *p, Regex *pattern, CutBehavior behavio
 
 int pretokenizer_add_pattern(Pretokenizer *p, const char *pattern, CutBehavior behavior, bool invert, Err *err) {
     Regex *r;
-    if (regex_new(&r, pattern, strlen(pattern), err) != 0) return -1;
+    if (regex_new(&r, pattern, strlen(pattern), err)) return -1;
     pretokenizer_add_split(p, r, behavior, invert);
     return 0;
 }
 
 int pretokenizer_add_bert(Pretokenizer *p, Err *err) {
-    if (pretokenizer_add_pattern(p, "\\s", CUT_REMOVED, false, err) != 0) return -1;
+    if (pretokenizer_add_pattern(p, "\\s", CUT_REMOVED, false, err)) return -1;
     return pretokenizer_add_pattern(p, "\\p{is_punctuation}", CUT_ISOLATED, false, err);
 }
 

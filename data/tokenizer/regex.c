@@ -144,7 +144,7 @@ static int compile(Regex *r, Err *err) {
         pcre2_get_error_message(code, (PCRE2_UCHAR *)message, sizeof message);
         return err_input(err, "%s", message);
     }
-    if (pcre2_pattern_info(r->code, PCRE2_INFO_SIZE, &size) == 0 && size > MAX_CODE)
+    if (!pcre2_pattern_info(r->code, PCRE2_INFO_SIZE, &size) && size > MAX_CODE)
         return err_input(err, "compiles to %zu bytes; expected at most %d", size, MAX_CODE);
     r->jit = pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE) == 0; // without a JIT: slower, same result
     return 0;
@@ -158,9 +158,9 @@ int regex_new(Regex **out, const char *pattern, size_t len, Err *err) {
     Regex *r = mem_calloc(1, sizeof *r);
     int rc = translate(&reader);
     r->pattern = reader.out.data;
-    if (rc == 0 && compile(r, err) != 0) rc = err_context(err, "regular expression \"%.100s\"", whole);
+    if (!rc && compile(r, err)) rc = err_context(err, "regular expression \"%.100s\"", whole);
     mem_free(whole);
-    if (rc != 0) {
+    if (rc) {
         regex_free(r);
         return -1;
     }

@@ -210,7 +210,7 @@ static void merge_run(const Spm *s, TokenWork *w, const char *text, size_t first
         merge_by_scan(&r);
 }
 
-static void spm_encode(const void *model, TokenWork *w, const char *text, size_t len) {
+static void spm_tokenize(const void *model, TokenWork *w, const char *text, size_t len) {
     const Spm *s = model;
     token_work_reserve(w, len);
     w->n_tokens = w->left_out = w->unknown = 0;
@@ -230,7 +230,7 @@ static void spm_encode(const void *model, TokenWork *w, const char *text, size_t
     merge_run(s, w, text, first, len);
 }
 
-static const TokenModelKind KIND = {"SPM", spm_encode, spm_hash, spm_free};
+static const TokenModelKind KIND = {"SPM", spm_tokenize, spm_hash, spm_free};
 
 int spm_new(TokenModel *m, const SpmSource *source, Err *err) {
     int32_t n = vocab_size(source->vocab);

@@ -29,7 +29,7 @@ typedef struct TokenModelKind {
     const char *name; // "BPE"
     // Sets the results for text[0, len), len > 0: normalised, without added tokens. Nearly always valid UTF-8; a byte
     // that is not comes alone, as a pre-token of its own. Time O(len log len); never a control token.
-    void (*encode)(const void *model, TokenWork *w, const char *text, size_t len);
+    void (*tokenize)(const void *model, TokenWork *w, const char *text, size_t len);
     void (*hash)(const void *model, Fingerprint *f); // everything that changes ids, but for the vocabulary
     void (*free)(void *model);
 } TokenModelKind;

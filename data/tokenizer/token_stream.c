@@ -1,5 +1,6 @@
-// token_stream: the streaming half of tokenizer.h's decoding, byte by byte through a UTF-8 state of at most 3 bytes.
-#include "tokenizer.h"
+// token_stream: byte by byte through a UTF-8 state of at most 3 bytes.
+#include "token_stream.h"
+
 #include "unicode.h"
 
 static void replace(StrBuf *out) {
@@ -31,7 +32,7 @@ static bool continues(const TokenStream *s, uint8_t byte) {
 
 static void add_byte(TokenStream *s, uint8_t byte, StrBuf *out) {
     if (s->n_pending > 0 && !continues(s, byte)) token_stream_end(s, out);
-    if (s->n_pending == 0 && utf8_char_len(byte) == 0) {
+    if (s->n_pending == 0 && !utf8_char_len(byte)) {
         replace(out);
         return;
     }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "tokenizer_impl.h"
+#include "tokenizer_internal.h"
 
 // ---- parts ----
 
@@ -12,7 +12,7 @@ void tokenizer_parts_init(TokenizerParts *p) {
     p->added = added_tokens_new();
     p->normalizer = normalizer_new();
     p->pre = pretokenizer_new();
-    p->decoder = decoder_new();
+    p->detokenizer = detokenizer_new();
 }
 
 void tokenizer_parts_clear(TokenizerParts *p) {
@@ -21,7 +21,7 @@ void tokenizer_parts_clear(TokenizerParts *p) {
     added_tokens_free(p->normalized);
     normalizer_free(p->normalizer);
     pretokenizer_free(p->pre);
-    decoder_free(p->decoder);
+    detokenizer_free(p->detokenizer);
     vocab_free(p->vocab);
     mem_free(p->kind);
     mem_free(p->chat_template);
@@ -41,11 +41,11 @@ static int check_special(const char *name, int32_t id, int32_t n_tokens, Err *er
 
 static int check_specials(const TokenizerParts *p, Err *err) {
     int32_t n = vocab_size(p->vocab);
-    if (check_special("bos", p->bos, n, err) != 0 || check_special("eos", p->eos, n, err) != 0 ||
-        check_special("padding", p->pad, n, err) != 0)
+    if (check_special("bos", p->bos, n, err) || check_special("eos", p->eos, n, err) ||
+        check_special("padding", p->pad, n, err))
         return -1;
     for (int i = 0; i < p->n_ends; i++)
-        if (check_special("end", p->ends[i], n, err) != 0) return -1;
+        if (check_special("end", p->ends[i], n, err)) return -1;
     if (p->add_bos && p->bos < 0)
         return err_input(err, "add_bos_token is true, but no token of the vocabulary is the bos token");
     if (p->add_eos && p->eos < 0)
@@ -83,7 +83,7 @@ static void set_fingerprint(Tokenizer *t) {
 }
 
 int tokenizer_assemble(Tokenizer **out, TokenizerParts *p, Err *err) {
-    if (check_specials(p, err) != 0 || decoder_finish(p->decoder, p->vocab, err) != 0) {
+    if (check_specials(p, err) || detokenizer_finish(p->detokenizer, p->vocab, err)) {
         tokenizer_parts_clear(p);
         return -1;
     }
@@ -157,7 +157,7 @@ const char *tokenizer_chat_template(const Tokenizer *t) {
 }
 
 const char *tokenizer_piece(const Tokenizer *t, int32_t id, size_t *len) {
-    return tokenizer_is_control(t, id) ? vocab_text(t->p.vocab, id, len) : decoder_piece(t->p.decoder, id, len);
+    return tokenizer_is_control(t, id) ? vocab_text(t->p.vocab, id, len) : detokenizer_piece(t->p.detokenizer, id, len);
 }
 
 const char *tokenizer_fingerprint(const Tokenizer *t) {
@@ -166,12 +166,12 @@ const char *tokenizer_fingerprint(const Tokenizer *t) {
 
 // ---- decoding ----
 
-void tokenizer_decode_next(const Tokenizer *t, DecodeState *state, int32_t id, StrBuf *out) {
-    decoder_add_token(t->p.decoder, state, id, out);
+void tokenizer_decode_next(const Tokenizer *t, DetokenizerState *state, int32_t id, StrBuf *out) {
+    detokenizer_add_token(t->p.detokenizer, state, id, out);
 }
 
 void tokenizer_decode(const Tokenizer *t, const int32_t *ids, size_t count, bool control, StrBuf *out) {
-    DecodeState state = {0};
+    DetokenizerState state = {0};
     for (size_t i = 0; i < count; i++)
         if (control || !tokenizer_is_control(t, ids[i])) tokenizer_decode_next(t, &state, ids[i], out);
 }

@@ -11,7 +11,7 @@
 #pragma once
 
 #include "base.h"
-#include "decode.h"
+#include "detokenizer.h"
 #include "gguf.h"
 
 typedef struct Tokenizer Tokenizer;
@@ -102,20 +102,9 @@ typedef struct TokenizerPair {
 } TokenizerPair;
 void tokenizer_encode_pair(const Tokenizer *t, const TokenizerPair *pair, TokenIds *out, size_t *second);
 
-// Appends the text of the tokens (ids must be in the vocabulary) as the model's decoder makes it; control tokens are
-// written too when `control` is true, else left out.
+// Appends the text of the tokens (ids must be in the vocabulary) as the model's detokenizer makes it; control tokens
+// are written too when `control` is true, else left out.
 void tokenizer_decode(const Tokenizer *t, const int32_t *ids, size_t count, bool control, StrBuf *out);
 
 // One token at a time; state: init with {0}.
-void tokenizer_decode_next(const Tokenizer *t, DecodeState *state, int32_t id, StrBuf *out);
-
-// Streaming, for showing text: adds one token and appends to out only complete UTF-8 characters; the rest waits in the
-// state (init with {0}). Control tokens are left out. Bytes that cannot become a character turn into U+FFFD, one for
-// each longest beginning of a character, so that out is always valid UTF-8.
-typedef struct TokenStream {
-    uint8_t pending[4];
-    int n_pending;
-    DecodeState state;
-} TokenStream;
-void token_stream_add(TokenStream *s, const Tokenizer *t, int32_t id, StrBuf *out);
-void token_stream_end(TokenStream *s, StrBuf *out); // an incomplete character becomes U+FFFD
+void tokenizer_decode_next(const Tokenizer *t, DetokenizerState *state, int32_t id, StrBuf *out);

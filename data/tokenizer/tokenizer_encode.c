@@ -1,8 +1,7 @@
-// tokenizer_encode: a text through the parts of its tokenizer, with the place of every token in the source kept on the
-// way.
+// tokenizer_encode: runs a text through the parts of its tokenizer and records where each token begins in the source.
 #include <string.h>
 
-#include "tokenizer_impl.h"
+#include "tokenizer_internal.h"
 
 int token_ids_check(const TokenIds *ids, Err *err) {
     return ids->refused ? err_input(err, "%s", ids->refused) : 0;
@@ -14,18 +13,18 @@ void token_ids_clear(TokenIds *ids) {
     *ids = (TokenIds){0};
 }
 
-// One call of tokenizer_encode: the source, its work space and where the ids go.
-typedef struct Encoder {
+// One call of tokenizer_encode: the source, the work space and the output.
+typedef struct EncodeCall {
     const TokenizerParts *p;
     const char *text;
-    bool continues; // the source goes on where another text ended
+    bool continues; // the source continues another text
     AddedRule rule;
-    size_t room; // bytes that the rest of the source may still grow to
+    size_t room; // bytes that the rest of the source may grow to
     NormalizeWork normal;
     Pieces pieces;
     TokenWork work;
     TokenIds *out;
-} Encoder;
+} EncodeCall;
 
 static void append_id(TokenIds *out, int32_t id, size_t start) {
     if (out->count == out->capacity) {
@@ -37,14 +36,14 @@ static void append_id(TokenIds *out, int32_t id, size_t start) {
     out->start[out->count++] = (uint32_t)start;
 }
 
-// One pre-token. `at`: where the view it lies in stands in the source; map: where each of its bytes came from there.
-// The text is given up: no more of it becomes tokens.
-static void refuse(Encoder *e, const char *why) {
+// Gives the text up: no more of it becomes tokens.
+static void refuse(EncodeCall *e, const char *why) {
     if (!e->out->refused) e->out->refused = why;
 }
 
-static void encode_word(Encoder *e, const char *word, size_t len, size_t at, const uint32_t *map) {
-    e->p->model.kind->encode(e->p->model.data, &e->work, word, len);
+// One pre-token. at: the place of its view in the source; map: where each of its bytes came from in that view.
+static void add_word(EncodeCall *e, const char *word, size_t len, size_t at, const uint32_t *map) {
+    e->p->model.kind->tokenize(e->p->model.data, &e->work, word, len);
     e->out->left_out += e->work.left_out;
     e->out->unknown += e->work.unknown;
     for (size_t i = 0; i < e->work.n_tokens; i++) {
@@ -54,7 +53,7 @@ static void encode_word(Encoder *e, const char *word, size_t len, size_t at, con
 }
 
 // Part [from, end) of a normalised view, without added tokens.
-static void encode_normal(Encoder *e, const TextView *view, size_t from, size_t end, size_t at) {
+static void add_normalized(EncodeCall *e, const TextView *view, size_t from, size_t end, size_t at) {
     if (from == end) return;
     TextView part = {view->text + from, end - from, view->origin ? view->origin + from : NULL};
     size_t base = view->origin ? at : at + from; // origins count from the view's own source
@@ -70,14 +69,14 @@ static void encode_normal(Encoder *e, const TextView *view, size_t from, size_t 
     for (size_t i = 0; i < e->pieces.count; i++) {
         Piece w = e->pieces.items[i];
         if (v->origin)
-            encode_word(e, v->text + w.begin, w.end - w.begin, base, v->origin + w.begin);
+            add_word(e, v->text + w.begin, w.end - w.begin, base, v->origin + w.begin);
         else
-            encode_word(e, v->text + w.begin, w.end - w.begin, base + w.begin, NULL);
+            add_word(e, v->text + w.begin, w.end - w.begin, base + w.begin, NULL);
     }
 }
 
 // Valid UTF-8 without added tokens, at `at` in the source.
-static void encode_valid(Encoder *e, size_t at, size_t end) {
+static void add_valid_utf8(EncodeCall *e, size_t at, size_t end) {
     TextView view = {e->text + at, end - at, NULL};
     e->normal.limit = e->room;
     normalizer_run(e->p->normalizer, &e->normal, &view, e->continues && at == 0);
@@ -90,20 +89,20 @@ static void encode_valid(Encoder *e, size_t at, size_t end) {
     AddedMatch m;
     size_t from = 0;
     while (e->p->normalized && !e->out->refused && added_tokens_find(e->p->normalized, &view, from, &rule, &m)) {
-        encode_normal(e, &view, from, m.begin, at);
+        add_normalized(e, &view, from, m.begin, at);
         append_id(e->out, m.id, at + (view.origin ? view.origin[m.begin] : m.begin));
         from = m.end;
     }
-    if (!e->out->refused) encode_normal(e, &view, from, view.len, at);
+    if (!e->out->refused) add_normalized(e, &view, from, view.len, at);
 }
 
 // Any bytes without added tokens.
-static void encode_stretch(Encoder *e, size_t from, size_t end) {
+static void add_between_tokens(EncodeCall *e, size_t from, size_t end) {
     while (from < end && !e->out->refused) {
         size_t valid = utf8_valid_prefix(e->text + from, end - from);
-        if (valid) encode_valid(e, from, from + valid);
+        if (valid) add_valid_utf8(e, from, from + valid);
         from += valid;
-        if (from < end) encode_word(e, e->text + from, 1, from, NULL);
+        if (from < end) add_word(e, e->text + from, 1, from, NULL);
         from++;
     }
 }
@@ -111,17 +110,17 @@ static void encode_stretch(Encoder *e, size_t from, size_t end) {
 static void encode(const Tokenizer *t, const char *text, size_t len, const AddedRule *rule, bool continues,
                    TokenIds *out) {
     CHECK(len < UINT32_MAX, "text of %zu bytes", len);
-    Encoder e = {.p = &t->p, .text = text, .continues = continues, .rule = *rule, .out = out};
+    EncodeCall e = {.p = &t->p, .text = text, .continues = continues, .rule = *rule, .out = out};
     e.room = 64 * len + (64 << 10);
     TextView source = {text, len, NULL};
     AddedMatch m;
     size_t from = 0;
     while (!out->refused && added_tokens_find(t->p.added, &source, from, rule, &m)) {
-        encode_stretch(&e, from, m.begin);
+        add_between_tokens(&e, from, m.begin);
         append_id(out, m.id, m.begin);
         from = m.end;
     }
-    encode_stretch(&e, from, len);
+    add_between_tokens(&e, from, len);
     normalize_work_clear(&e.normal);
     pieces_clear(&e.pieces);
     token_work_clear(&e.work);
@@ -154,23 +153,14 @@ bool tokenizer_spells_control(const Tokenizer *t, const char *text, size_t len, 
 }
 
 void tokenizer_encode_framed(const Tokenizer *t, const char *text, size_t len, bool parse_special, TokenIds *out) {
-    const PostProcessor *post = &t->p.post;
-    size_t start = 0; // a special token stands where the text before it ended
-    for (int i = 0; i < post->n_single; i++) {
-        if (post->single[i].kind == POST_TOKEN) {
-            append_id(out, post->single[i].id, start);
-            continue;
-        }
-        tokenizer_encode(t, text, len, NULL, parse_special, out);
-        start = len;
-    }
+    tokenizer_encode_pair(t, &(TokenizerPair){.a = text, .a_len = len, .parse_special = parse_special}, out, NULL);
 }
 
 void tokenizer_encode_pair(const Tokenizer *t, const TokenizerPair *pair, TokenIds *out, size_t *second) {
     const PostProcessor *post = &t->p.post;
     const PostItem *items = pair->b ? post->pair : post->single;
     int n = pair->b ? post->n_pair : post->n_single;
-    size_t where = SIZE_MAX, start = 0;
+    size_t where = SIZE_MAX, start = 0; // start of a special token: where the text before it ends
     for (int i = 0; i < n; i++) {
         if (items[i].type == 1 && where == SIZE_MAX) {
             where = out->count;

@@ -15,13 +15,13 @@ static int add_merges(TokenizerParts *p, const TokenizerSource *s, bool whole_wo
     BpeSource bpe = {
         .vocab = p->vocab, .merges = merges, .n_merges = s->n_merges, .whole_words = whole_words, .unk = -1};
     int rc = 0;
-    for (size_t i = 0; i < s->n_merges && rc == 0; i++) {
+    for (size_t i = 0; i < s->n_merges && !rc; i++) {
         GgufStr merge = s->merges[i];
         if (!bpe_pair_split(&merges[i], merge))
             rc = err_input(err, "merge %zu \"%.*s\" has one part; expected two separated by a space", i,
                            merge.len < SHOWN ? (int)merge.len : SHOWN, merge.data);
     }
-    if (rc == 0) rc = bpe_new(&p->model, &bpe, err);
+    if (!rc) rc = bpe_new(&p->model, &bpe, err);
     mem_free(merges);
     return rc;
 }
@@ -29,12 +29,12 @@ static int add_merges(TokenizerParts *p, const TokenizerSource *s, bool whole_wo
 static int add_bytes(TokenizerParts *p, const TokenizerSource *s, Err *err) {
     PretokenizerFamily family;
     VocabSource vocab = {s->tokens, s->types, s->n_tokens, TOKEN_UNUSED};
-    if (pretokenizer_add_family(p->pre, &family, s->pre.data, s->pre.len, err) != 0) return -1;
+    if (pretokenizer_add_family(p->pre, &family, s->pre.data, s->pre.len, err)) return -1;
     if (family.nfc) normalizer_add(p->normalizer, &(NormalizeStep){.kind = NORMALIZE_FORM, .form = NORMAL_NFC});
-    decoder_add(p->decoder, &(DecodeStep){.kind = DECODE_BYTE_LEVEL});
+    detokenizer_add(p->detokenizer, &(DetokenizerStep){.kind = DETOKENIZE_BYTE_LEVEL});
     p->add_bos = s->add_bos < 0 ? family.adds_bos && s->bos >= 0 : s->add_bos != 0;
     p->kind = mem_printf("gpt2/%s", family.name);
-    if (vocab_new(&p->vocab, &vocab, err) != 0 || add_merges(p, s, family.whole_words, err) != 0) return -1;
+    if (vocab_new(&p->vocab, &vocab, err) || add_merges(p, s, family.whole_words, err)) return -1;
     return added_tokens_add_vocab(p->added, p->vocab, err);
 }
 
@@ -80,15 +80,17 @@ static int add_scored(TokenizerParts *p, const TokenizerSource *s, Err *err) {
     normalizer_add(
         p->normalizer,
         &(NormalizeStep){.kind = NORMALIZE_REPLACE, .from = " ", .from_len = 1, .text = SPACE, .text_len = 3});
-    decoder_add(p->decoder,
-                &(DecodeStep){.kind = DECODE_REPLACE, .from = SPACE, .from_len = 3, .text = " ", .text_len = 1});
-    decoder_add(p->decoder, &(DecodeStep){.kind = DECODE_BYTE_FALLBACK});
-    if (s->space_prefix) decoder_add(p->decoder, &(DecodeStep){.kind = DECODE_STRIP, .count = 1, .whole = true});
+    detokenizer_add(
+        p->detokenizer,
+        &(DetokenizerStep){.kind = DETOKENIZE_REPLACE, .from = SPACE, .from_len = 3, .text = " ", .text_len = 1});
+    detokenizer_add(p->detokenizer, &(DetokenizerStep){.kind = DETOKENIZE_BYTE_FALLBACK});
+    if (s->space_prefix)
+        detokenizer_add(p->detokenizer, &(DetokenizerStep){.kind = DETOKENIZE_STRIP, .count = 1, .whole = true});
     p->add_bos = s->add_bos < 0 ? s->bos >= 0 : s->add_bos != 0;
     p->kind = mem_strdup("llama");
-    if (vocab_new(&p->vocab, &vocab, err) != 0) return -1;
+    if (vocab_new(&p->vocab, &vocab, err)) return -1;
     SpmSource spm = {p->vocab, s->scores, s->n_scores, s->unknown};
-    if (spm_new(&p->model, &spm, err) != 0) return -1;
+    if (spm_new(&p->model, &spm, err)) return -1;
     return add_special(p, s->strip_behind, err);
 }
 
@@ -120,11 +122,10 @@ static int take_id(int32_t *out, const TokenizerParts *p, const char *key, int32
 
 static int take_ids(TokenizerParts *p, const TokenizerSource *s, Err *err) {
     int32_t eot, eom;
-    if (take_id(&p->bos, p, "bos_token_id", s->bos, p->add_bos, err) != 0 ||
-        take_id(&p->eos, p, "eos_token_id", s->eos, p->add_eos, err) != 0 ||
-        take_id(&p->pad, p, "padding_token_id", s->pad, false, err) != 0 ||
-        take_id(&eot, p, "eot_token_id", s->eot, false, err) != 0 ||
-        take_id(&eom, p, "eom_token_id", s->eom, false, err) != 0)
+    if (take_id(&p->bos, p, "bos_token_id", s->bos, p->add_bos, err) ||
+        take_id(&p->eos, p, "eos_token_id", s->eos, p->add_eos, err) ||
+        take_id(&p->pad, p, "padding_token_id", s->pad, false, err) ||
+        take_id(&eot, p, "eot_token_id", s->eot, false, err) || take_id(&eom, p, "eom_token_id", s->eom, false, err))
         return -1;
     tokenizer_parts_add_end(p, p->eos);
     tokenizer_parts_add_end(p, eot);
@@ -135,7 +136,7 @@ static int take_ids(TokenizerParts *p, const TokenizerSource *s, Err *err) {
 static int add_parts(TokenizerParts *p, const TokenizerSource *s, Err *err) {
     p->add_eos = s->add_eos > 0;
     if (s->chat_template.data) p->chat_template = mem_strndup(s->chat_template.data, s->chat_template.len);
-    if ((s->scores ? add_scored(p, s, err) : add_bytes(p, s, err)) != 0 || take_ids(p, s, err) != 0) return -1;
+    if ((s->scores ? add_scored(p, s, err) : add_bytes(p, s, err)) != 0 || take_ids(p, s, err)) return -1;
     add_known_ends(p);
     return 0;
 }
@@ -143,7 +144,7 @@ static int add_parts(TokenizerParts *p, const TokenizerSource *s, Err *err) {
 int tokenizer_new(Tokenizer **t, const TokenizerSource *source, Err *err) {
     TokenizerParts p;
     tokenizer_parts_init(&p);
-    if (add_parts(&p, source, err) == 0) return tokenizer_assemble(t, &p, err);
+    if (!add_parts(&p, source, err)) return tokenizer_assemble(t, &p, err);
     tokenizer_parts_clear(&p);
     return -1;
 }
@@ -152,7 +153,7 @@ int tokenizer_new(Tokenizer **t, const TokenizerSource *source, Err *err) {
 
 static int read_model(const Gguf *g, bool *scored, Err *err) {
     GgufStr model;
-    if (gguf_string(g, "tokenizer.ggml.model", true, &model, err) != 0) return -1;
+    if (gguf_string(g, "tokenizer.ggml.model", true, &model, err)) return -1;
     *scored = model.len == 5 && memcmp(model.data, "llama", 5) == 0;
     if (*scored || (model.len == 4 && memcmp(model.data, "gpt2", 4) == 0)) return 0;
     return err_input(err,
@@ -166,7 +167,7 @@ static int read_id(const Gguf *g, const char *key, int32_t absent, int32_t *id, 
     int64_t value = 0;
     *id = absent;
     int rc = gguf_i64(g, key, false, &value, err);
-    if (rc != 0) return rc < 0 ? -1 : 0;
+    if (rc) return rc < 0 ? -1 : 0;
     *id = value < 0 || value == UINT32_MAX ? -1 : value > INT32_MAX ? INT32_MAX : (int32_t)value;
     return 0;
 }
@@ -175,7 +176,7 @@ static int read_flag(const Gguf *g, const char *key, int *flag, Err *err) {
     bool value = false;
     *flag = -1;
     int rc = gguf_bool(g, key, false, &value, err);
-    if (rc == 0) *flag = value;
+    if (!rc) *flag = value;
     return rc < 0 ? -1 : 0;
 }
 
@@ -183,13 +184,13 @@ static int read_flag(const Gguf *g, const char *key, int *flag, Err *err) {
 enum { SPM_UNKNOWN = 0, SPM_BOS = 1, SPM_EOS = 2 };
 
 static int read_small_keys(const Gguf *g, TokenizerSource *s, bool scored, Err *err) {
-    if (read_id(g, "tokenizer.ggml.bos_token_id", scored ? SPM_BOS : -1, &s->bos, err) != 0 ||
-        read_id(g, "tokenizer.ggml.eos_token_id", scored ? SPM_EOS : -1, &s->eos, err) != 0 ||
-        read_id(g, "tokenizer.ggml.padding_token_id", -1, &s->pad, err) != 0 ||
-        read_id(g, "tokenizer.ggml.eot_token_id", -1, &s->eot, err) != 0 ||
-        read_id(g, "tokenizer.ggml.eom_token_id", -1, &s->eom, err) != 0 ||
-        read_flag(g, "tokenizer.ggml.add_bos_token", &s->add_bos, err) != 0 ||
-        read_flag(g, "tokenizer.ggml.add_eos_token", &s->add_eos, err) != 0)
+    if (read_id(g, "tokenizer.ggml.bos_token_id", scored ? SPM_BOS : -1, &s->bos, err) ||
+        read_id(g, "tokenizer.ggml.eos_token_id", scored ? SPM_EOS : -1, &s->eos, err) ||
+        read_id(g, "tokenizer.ggml.padding_token_id", -1, &s->pad, err) ||
+        read_id(g, "tokenizer.ggml.eot_token_id", -1, &s->eot, err) ||
+        read_id(g, "tokenizer.ggml.eom_token_id", -1, &s->eom, err) ||
+        read_flag(g, "tokenizer.ggml.add_bos_token", &s->add_bos, err) ||
+        read_flag(g, "tokenizer.ggml.add_eos_token", &s->add_eos, err))
         return -1;
     GgufStr *chat = &s->chat_template;
     if (gguf_string(g, "tokenizer.chat_template", false, chat, err) < 0) return -1;
@@ -201,26 +202,26 @@ static int read_small_keys(const Gguf *g, TokenizerSource *s, bool scored, Err *
 static int read_scored_keys(const Gguf *g, TokenizerSource *s, float **scores, Err *err) {
     int prefix, extra;
     GgufStr architecture;
-    if (read_id(g, "tokenizer.ggml.unknown_token_id", SPM_UNKNOWN, &s->unknown, err) != 0 ||
-        read_flag(g, "tokenizer.ggml.add_space_prefix", &prefix, err) != 0 ||
-        read_flag(g, "tokenizer.ggml.remove_extra_whitespaces", &extra, err) != 0 ||
-        gguf_f32_array(g, "tokenizer.ggml.scores", true, scores, &s->n_scores, err) != 0)
+    if (read_id(g, "tokenizer.ggml.unknown_token_id", SPM_UNKNOWN, &s->unknown, err) ||
+        read_flag(g, "tokenizer.ggml.add_space_prefix", &prefix, err) ||
+        read_flag(g, "tokenizer.ggml.remove_extra_whitespaces", &extra, err) ||
+        gguf_f32_array(g, "tokenizer.ggml.scores", true, scores, &s->n_scores, err))
         return -1;
     if (extra > 0)
         return err_input(err, "%s: tokenizer.ggml.remove_extra_whitespaces is true; expected false", gguf_path(g));
     s->scores = *scores;
     s->space_prefix = prefix != 0;
     int rc = gguf_string(g, "general.architecture", false, &architecture, err);
-    s->strip_behind = rc == 0 && architecture.len == 4 && memcmp(architecture.data, "phi3", 4) == 0;
+    s->strip_behind = !rc && architecture.len == 4 && memcmp(architecture.data, "phi3", 4) == 0;
     return rc < 0 ? -1 : 0;
 }
 
 static int read_keys(const Gguf *g, TokenizerSource *s, GgufStr **merges, float **scores, Err *err) {
     bool scored;
-    if (read_model(g, &scored, err) != 0 || read_small_keys(g, s, scored, err) != 0) return -1;
+    if (read_model(g, &scored, err) || read_small_keys(g, s, scored, err)) return -1;
     if (scored) return read_scored_keys(g, s, scores, err);
-    if (gguf_string(g, "tokenizer.ggml.pre", true, &s->pre, err) != 0 ||
-        gguf_string_array(g, "tokenizer.ggml.merges", true, merges, &s->n_merges, err) != 0)
+    if (gguf_string(g, "tokenizer.ggml.pre", true, &s->pre, err) ||
+        gguf_string_array(g, "tokenizer.ggml.merges", true, merges, &s->n_merges, err))
         return -1;
     s->merges = *merges;
     return 0;
@@ -233,9 +234,9 @@ int tokenizer_from_gguf(Tokenizer **t, const Gguf *g, Err *err) {
     float *scores = NULL;
     size_t n_types = 0;
     int rc = -1;
-    if (read_keys(g, &s, &merges, &scores, err) != 0 ||
-        gguf_string_array(g, "tokenizer.ggml.tokens", true, &tokens, &s.n_tokens, err) != 0 ||
-        gguf_i32_array(g, "tokenizer.ggml.token_type", true, &types, &n_types, err) != 0)
+    if (read_keys(g, &s, &merges, &scores, err) ||
+        gguf_string_array(g, "tokenizer.ggml.tokens", true, &tokens, &s.n_tokens, err) ||
+        gguf_i32_array(g, "tokenizer.ggml.token_type", true, &types, &n_types, err))
         goto done;
     if (n_types != s.n_tokens) {
         err_input(err, "%s: tokenizer.ggml.token_type has %zu entries; expected %zu, one per token", gguf_path(g),
@@ -245,7 +246,7 @@ int tokenizer_from_gguf(Tokenizer **t, const Gguf *g, Err *err) {
     s.tokens = tokens;
     s.types = types;
     rc = tokenizer_new(t, &s, err);
-    if (rc != 0) err_context(err, "%s", gguf_path(g));
+    if (rc) err_context(err, "%s", gguf_path(g));
 done:
     mem_free(tokens);
     mem_free(merges);

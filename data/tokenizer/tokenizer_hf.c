@@ -1,12 +1,12 @@
-// tokenizer_hf: the tokenizer of a Hugging Face folder: tokenizer.json (tokenizer_json.h) and the small files beside it
-// that say which tokens are special, where an answer ends, and what the chat template is. Without it, BERT's vocab.txt
-// or GPT-2's vocab.json and merges.txt.
+// tokenizer_hf: the tokenizer of a Hugging Face folder: tokenizer.json (tokenizer_json*.c) and the small files beside
+// it that say which tokens are special, where an answer ends, and what the chat template is. Without it, BERT's
+// vocab.txt or GPT-2's vocab.json and merges.txt.
 #include <stdio.h>
 #include <string.h>
 
 #include "fileio.h"
 #include "path.h"
-#include "tokenizer_json.h"
+#include "tokenizer_hf_internal.h"
 
 enum { MAX_FILE = 256 << 20 };
 
@@ -31,8 +31,8 @@ static int read_json(Folder *f, JsonDoc **doc, const char *name) {
     int rc = 0;
     if (path_exists(path)) {
         rc = file_read(&text, &size, path, MAX_FILE, f->err);
-        if (rc == 0) rc = json_parse_data(doc, text, size, path, 1, f->err); // Python writes NaN and Infinity
-        if (rc == 0 && json_root(*doc)->type != JSON_OBJECT)
+        if (!rc) rc = json_parse_data(doc, text, size, path, 1, f->err); // Python writes NaN and Infinity
+        if (!rc && json_root(*doc)->type != JSON_OBJECT)
             rc = err_input(f->err, "%s: found %s; expected an object", path, json_type_name(json_root(*doc)));
     }
     mem_free(text);
@@ -51,12 +51,12 @@ static int parse_gpt2(Folder *f, const char *vocab, size_t vocab_len, const char
     JsonDoc *doc = NULL;
     StrBuf text = {0};
     int rc = tokenizer_gpt2_check(root(f->config), root(f->model), f->err);
-    if (rc == 0) rc = json_parse(&doc, vocab, vocab_len, "vocab.json", 1, f->err);
-    if (rc == 0) rc = tokenizer_gpt2_json(&text, root(doc), vocab, vocab_len, merges, merges_len, f->err);
-    if (rc == 0) rc = json_parse(&f->tokenizer, text.data, text.len, "vocab.json and merges.txt", 0, f->err);
+    if (!rc) rc = json_parse(&doc, vocab, vocab_len, "vocab.json", 1, f->err);
+    if (!rc) rc = tokenizer_gpt2_json(&text, root(doc), vocab, vocab_len, merges, merges_len, f->err);
+    if (!rc) rc = json_parse(&f->tokenizer, text.data, text.len, "vocab.json and merges.txt", 0, f->err);
     json_free(doc);
     str_clear(&text);
-    return rc != 0 ? err_context(f->err, "%s", f->dir) : 0;
+    return rc ? err_context(f->err, "%s", f->dir) : 0;
 }
 
 // f->tokenizer stays NULL when the two files are not there.
@@ -67,8 +67,8 @@ static int read_gpt2(Folder *f) {
     int rc = 0;
     if (path_exists(vocab_path) && path_exists(merges_path)) {
         rc = file_read(&vocab, &vocab_len, vocab_path, MAX_FILE, f->err);
-        if (rc == 0) rc = file_read(&merges, &merges_len, merges_path, MAX_FILE, f->err);
-        if (rc == 0) rc = parse_gpt2(f, vocab, vocab_len, merges, merges_len);
+        if (!rc) rc = file_read(&merges, &merges_len, merges_path, MAX_FILE, f->err);
+        if (!rc) rc = parse_gpt2(f, vocab, vocab_len, merges, merges_len);
     }
     mem_free(vocab);
     mem_free(merges);
@@ -93,15 +93,13 @@ static int no_tokenizer(const Folder *f) {
 }
 
 static int open_folder(Folder *f) {
-    if (read_json(f, &f->tokenizer, "tokenizer.json") != 0) return -1;
-    if (!f->tokenizer && read_vocab_txt(f) != 0) return -1;
-    if (read_json(f, &f->config, "tokenizer_config.json") != 0 ||
-        read_json(f, &f->special_map, "special_tokens_map.json") != 0 ||
-        read_json(f, &f->added, "added_tokens.json") != 0 ||
-        read_json(f, &f->generation, "generation_config.json") != 0)
+    if (read_json(f, &f->tokenizer, "tokenizer.json")) return -1;
+    if (!f->tokenizer && read_vocab_txt(f)) return -1;
+    if (read_json(f, &f->config, "tokenizer_config.json") || read_json(f, &f->special_map, "special_tokens_map.json") ||
+        read_json(f, &f->added, "added_tokens.json") || read_json(f, &f->generation, "generation_config.json"))
         return -1;
-    if (read_json(f, &f->model, "config.json") != 0) return -1;
-    if (!f->tokenizer && !f->vocab_txt && read_gpt2(f) != 0) return -1;
+    if (read_json(f, &f->model, "config.json")) return -1;
+    if (!f->tokenizer && !f->vocab_txt && read_gpt2(f)) return -1;
     return f->tokenizer || f->vocab_txt ? 0 : no_tokenizer(f);
 }
 
@@ -119,7 +117,7 @@ static void close_folder(Folder *f) {
 // transformers then takes the tokens of the chat template apart, in training and when the model is asked.
 static int check_splitting(const Folder *f) {
     bool split;
-    if (component_flag(&split, root(f->config), "split_special_tokens", false, f->err) != 0)
+    if (component_flag(&split, root(f->config), "split_special_tokens", false, f->err))
         return err_context(f->err, "%s/tokenizer_config.json", f->dir);
     if (!split) return 0;
     return err_input(f->err,
@@ -175,7 +173,7 @@ static int add_ends(const Folder *f, TokenizerParts *p, const Json *config, cons
                          TOKENIZER_ENDS_MAX - 1);
     for (size_t i = 0; i < n; i++) {
         int32_t id;
-        if (read_id(&id, f, &ids[i], p->vocab, file, "eos_token_id") != 0) return -1;
+        if (read_id(&id, f, &ids[i], p->vocab, file, "eos_token_id")) return -1;
         if (p->eos < 0) p->eos = id;
         tokenizer_parts_add_end(p, id);
     }
@@ -192,12 +190,11 @@ static int model_bos(const Folder *f, TokenizerParts *p) {
 static int read_ids(const Folder *f, TokenizerParts *p) {
     const Json *generation = root(f->generation);
     bool found;
-    if (role_id(f, p->vocab, "bos_token", true, &p->bos) != 0 ||
-        role_id(f, p->vocab, "eos_token", true, &p->eos) != 0 ||
-        role_id(f, p->vocab, "pad_token", false, &p->pad) != 0 ||
-        add_ends(f, p, generation, "generation_config.json", &found) != 0)
+    if (role_id(f, p->vocab, "bos_token", true, &p->bos) || role_id(f, p->vocab, "eos_token", true, &p->eos) ||
+        role_id(f, p->vocab, "pad_token", false, &p->pad) ||
+        add_ends(f, p, generation, "generation_config.json", &found))
         return -1;
-    if (!found && add_ends(f, p, root(f->model), "config.json", &found) != 0) return -1;
+    if (!found && add_ends(f, p, root(f->model), "config.json", &found)) return -1;
     return model_bos(f, p);
 }
 
@@ -208,8 +205,8 @@ static int read_flags(const Folder *f, TokenizerParts *p) {
     const Json *eos = json_get(config, "add_eos_token");
     bool said = (bos && bos->type != JSON_NULL) || (eos && eos->type != JSON_NULL);
     if (said) {
-        if (component_flag(&p->add_bos, config, "add_bos_token", false, f->err) != 0 ||
-            component_flag(&p->add_eos, config, "add_eos_token", false, f->err) != 0)
+        if (component_flag(&p->add_bos, config, "add_bos_token", false, f->err) ||
+            component_flag(&p->add_eos, config, "add_eos_token", false, f->err))
             return err_context(f->err, "%s/tokenizer_config.json", f->dir);
         p->add_bos = p->add_bos && p->bos >= 0;
         p->add_eos = p->add_eos && p->eos >= 0;
@@ -243,9 +240,9 @@ static int file_template(const Folder *f, TokenizerParts *p, const char *name, b
     size_t size = 0;
     *found = path_exists(path);
     int rc = *found ? file_read(&text, &size, path, MAX_FILE, f->err) : 0;
-    if (rc == 0 && *found && (memchr(text, 0, size) || utf8_valid_prefix(text, size) != size)) {
+    if (!rc && *found && (memchr(text, 0, size) || utf8_valid_prefix(text, size) != size)) {
         rc = err_input(f->err, "%s: found a NUL byte or invalid UTF-8; expected text", path);
-    } else if (rc == 0 && *found) {
+    } else if (!rc && *found) {
         p->chat_template = text;
         text = NULL;
     }
@@ -258,7 +255,7 @@ static int read_template(const Folder *f, TokenizerParts *p) {
     static const char *const files[] = {"chat_template.jinja", "additional_chat_templates/default.jinja"};
     const Json *v = json_get(root(f->config), "chat_template");
     bool found;
-    if (file_template(f, p, files[0], &found) != 0) return -1;
+    if (file_template(f, p, files[0], &found)) return -1;
     if (!found && v && v->type != JSON_NULL) return named_template(f, v, p);
     return found ? 0 : file_template(f, p, files[1], &found);
 }
@@ -266,17 +263,17 @@ static int read_template(const Folder *f, TokenizerParts *p) {
 // ---- all of it ----
 
 static int read_parts(Folder *f, TokenizerParts *p) {
-    if (open_folder(f) != 0 || check_splitting(f) != 0) return -1;
+    if (open_folder(f) || check_splitting(f)) return -1;
     const NamingFiles naming = {root(f->config), root(f->special_map), root(f->added), root(f->tokenizer)};
-    if (named_tokens_read(&f->named, &naming, f->err) != 0) return err_context(f->err, "%s", f->dir);
+    if (named_tokens_read(&f->named, &naming, f->err)) return err_context(f->err, "%s", f->dir);
     f->named.bert = bert_flags(f);
     if (!f->tokenizer) {
-        if (tokenizer_vocab_txt_read(p, f->vocab_txt, f->vocab_txt_size, root(f->config), &f->named, f->err) != 0)
+        if (tokenizer_vocab_txt_read(p, f->vocab_txt, f->vocab_txt_size, root(f->config), &f->named, f->err))
             return err_context(f->err, "%s/vocab.txt", f->dir);
-    } else if (tokenizer_json_read(p, root(f->tokenizer), &f->named, f->err) != 0) {
+    } else if (tokenizer_json_read(p, root(f->tokenizer), &f->named, f->err)) {
         return err_context(f->err, "%s/tokenizer.json", f->dir);
     }
-    if (read_ids(f, p) != 0 || read_flags(f, p) != 0) return -1;
+    if (read_ids(f, p) || read_flags(f, p)) return -1;
     return read_template(f, p);
 }
 
@@ -285,7 +282,7 @@ int tokenizer_from_hf(Tokenizer **t, const char *dir, Err *err) {
     TokenizerParts p;
     tokenizer_parts_init(&p);
     int rc = read_parts(&f, &p);
-    if (rc == 0)
+    if (!rc)
         rc = tokenizer_assemble(t, &p, err);
     else
         tokenizer_parts_clear(&p);

@@ -1,5 +1,5 @@
-// tokenizer_json: see tokenizer_json.h. The order of the components, and what they all use.
-#include "tokenizer_json.h"
+// tokenizer_json: the components of tokenizer.json in their order, and the helpers of their readers.
+#include "tokenizer_hf_internal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -51,7 +51,7 @@ int component_text(JsonStr *out, const Json *v, const char *key, Err *err) {
 
 int component_content(JsonStr *out, const Json *v, Err *err) {
     enum { MAX_CONTENT = 1 << 16 };
-    if (component_text(out, v, "content", err) != 0) return -1;
+    if (component_text(out, v, "content", err)) return -1;
     return out->len <= MAX_CONTENT
                ? 0
                : err_input(err, "content: found %zu bytes; expected at most %d", out->len, MAX_CONTENT);
@@ -89,7 +89,7 @@ int component_pattern(JsonStr *out, bool *literal, const Json *v, Err *err) {
     if (!p || p->type != JSON_OBJECT || p->count != 1 || !(json_get(p, "String") || json_get(p, "Regex")))
         return err_input(err, "pattern: expected {\"String\": ...} or {\"Regex\": ...}");
     *literal = json_get(p, "String") != NULL;
-    if (component_text(out, p, *literal ? "String" : "Regex", err) != 0) return err_context(err, "pattern");
+    if (component_text(out, p, *literal ? "String" : "Regex", err)) return err_context(err, "pattern");
     if (out->len == 0) return err_input(err, "pattern: found an empty one; expected text");
     return 0;
 }
@@ -101,10 +101,10 @@ static int read_components(JsonTokenizer *t, const Json *root) {
     const Json *decoder = json_given(root, "decoder"), *post = json_given(root, "post_processor");
     const Json *model = json_given(root, "model");
     if (!model) return err_input(t->err, "\"model\" is missing; expected a model of type BPE or WordPiece");
-    if (normalizer && tokenizer_json_normalizer(t, normalizer) != 0) return -1;
-    if (pre && tokenizer_json_pre_tokenizer(t, pre) != 0) return -1;
-    if (decoder && tokenizer_json_decoder(t, decoder) != 0) return -1;
-    if (tokenizer_json_model(t, model, json_given(root, "added_tokens")) != 0) return -1;
+    if (normalizer && tokenizer_json_normalizer(t, normalizer)) return -1;
+    if (pre && tokenizer_json_pre_tokenizer(t, pre)) return -1;
+    if (decoder && tokenizer_json_decoder(t, decoder)) return -1;
+    if (tokenizer_json_model(t, model, json_given(root, "added_tokens"))) return -1;
     return post ? tokenizer_json_post_processor(t, post) : 0;
 }
 

@@ -1,7 +1,7 @@
 // tokenizer_json_decoder: the decoder and the post_processor of tokenizer.json.
 #include <string.h>
 
-#include "tokenizer_json.h"
+#include "tokenizer_hf_internal.h"
 
 // ---- decoder ----
 
@@ -10,29 +10,30 @@ enum { LIST_MAX = 64, STRIP_MAX = 1 << 20 };
 static int read_replace(JsonTokenizer *t, const Json *v) {
     JsonStr pattern, content;
     bool literal;
-    if (component_keys(v, "pattern content", t->err) != 0 || component_pattern(&pattern, &literal, v, t->err) != 0 ||
-        component_content(&content, v, t->err) != 0)
+    if (component_keys(v, "pattern content", t->err) || component_pattern(&pattern, &literal, v, t->err) ||
+        component_content(&content, v, t->err))
         return -1;
     if (!literal) return err_input(t->err, "pattern: found a Regex; expected a String");
-    decoder_add(t->parts->decoder, &(DecodeStep){.kind = DECODE_REPLACE,
-                                                 .from = pattern.data,
-                                                 .from_len = pattern.len,
-                                                 .text = content.data,
-                                                 .text_len = content.len});
+    detokenizer_add(t->parts->detokenizer, &(DetokenizerStep){.kind = DETOKENIZE_REPLACE,
+                                                              .from = pattern.data,
+                                                              .from_len = pattern.len,
+                                                              .text = content.data,
+                                                              .text_len = content.len});
     return 0;
 }
 
 static int read_strip(JsonTokenizer *t, const Json *v, bool whole) {
     JsonStr content;
     int64_t start, stop;
-    if (component_keys(v, "content start stop", t->err) != 0 || component_text(&content, v, "content", t->err) != 0 ||
-        component_count(&start, v, "start", 0, STRIP_MAX, t->err) != 0 ||
-        component_count(&stop, v, "stop", 0, STRIP_MAX, t->err) != 0)
+    if (component_keys(v, "content start stop", t->err) || component_text(&content, v, "content", t->err) ||
+        component_count(&start, v, "start", 0, STRIP_MAX, t->err) ||
+        component_count(&stop, v, "stop", 0, STRIP_MAX, t->err))
         return -1;
     if (!json_str_is(content, " ") || stop != 0)
         return err_input(t->err, "found content \"%.64s\", stop %lld; expected content \" \", stop 0", content.data,
                          (long long)stop);
-    decoder_add(t->parts->decoder, &(DecodeStep){.kind = DECODE_STRIP, .count = (size_t)start, .whole = whole});
+    detokenizer_add(t->parts->detokenizer,
+                    &(DetokenizerStep){.kind = DETOKENIZE_STRIP, .count = (size_t)start, .whole = whole});
     return 0;
 }
 
@@ -40,40 +41,41 @@ static int read_metaspace(JsonTokenizer *t, const Json *v) {
     JsonStr replacement;
     const Json *scheme = json_given(v, "prepend_scheme");
     bool prefix;
-    if (component_keys(v, "replacement str_rep add_prefix_space prepend_scheme split", t->err) != 0 ||
-        component_text(&replacement, v, "replacement", t->err) != 0 ||
-        component_flag(&prefix, v, "add_prefix_space", true, t->err) != 0)
+    if (component_keys(v, "replacement str_rep add_prefix_space prepend_scheme split", t->err) ||
+        component_text(&replacement, v, "replacement", t->err) ||
+        component_flag(&prefix, v, "add_prefix_space", true, t->err))
         return -1;
     if (replacement.len == 0) return err_input(t->err, "replacement: found \"\"; expected one character");
-    decoder_add(t->parts->decoder, &(DecodeStep){.kind = DECODE_METASPACE,
-                                                 .from = replacement.data,
-                                                 .from_len = replacement.len,
-                                                 .whole = scheme ? !json_is_string(scheme, "never") : prefix});
+    detokenizer_add(t->parts->detokenizer,
+                    &(DetokenizerStep){.kind = DETOKENIZE_METASPACE,
+                                       .from = replacement.data,
+                                       .from_len = replacement.len,
+                                       .whole = scheme ? !json_is_string(scheme, "never") : prefix});
     return 0;
 }
 
 static int read_wordpiece(JsonTokenizer *t, const Json *v) {
     JsonStr prefix;
     bool cleanup;
-    if (component_keys(v, "prefix cleanup", t->err) != 0 || component_text(&prefix, v, "prefix", t->err) != 0 ||
-        component_flag(&cleanup, v, "cleanup", true, t->err) != 0)
+    if (component_keys(v, "prefix cleanup", t->err) || component_text(&prefix, v, "prefix", t->err) ||
+        component_flag(&cleanup, v, "cleanup", true, t->err))
         return -1;
-    decoder_add(
-        t->parts->decoder,
-        &(DecodeStep){.kind = DECODE_WORDPIECE, .from = prefix.data, .from_len = prefix.len, .cleanup = cleanup});
+    detokenizer_add(t->parts->detokenizer,
+                    &(DetokenizerStep){
+                        .kind = DETOKENIZE_WORDPIECE, .from = prefix.data, .from_len = prefix.len, .cleanup = cleanup});
     return 0;
 }
 
-static int read_kind(JsonTokenizer *t, const Json *v, DecodeKind kind, const char *keys) {
-    if (component_keys(v, keys, t->err) != 0) return -1;
-    decoder_add(t->parts->decoder, &(DecodeStep){.kind = kind});
+static int read_kind(JsonTokenizer *t, const Json *v, DetokenizerStepKind kind, const char *keys) {
+    if (component_keys(v, keys, t->err)) return -1;
+    detokenizer_add(t->parts->detokenizer, &(DetokenizerStep){.kind = kind});
     return 0;
 }
 
 // One step; *fused: a Fuse stood before it, so that it works on the whole text.
 static int read_step(JsonTokenizer *t, const Json *v, bool *fused) {
     const char *type;
-    if (component_begin(t, &type, v, "decoder") != 0) return -1;
+    if (component_begin(t, &type, v, "decoder")) return -1;
     int rc = 0;
     if (strcmp(type, "Fuse") == 0)
         *fused = true;
@@ -82,9 +84,9 @@ static int read_step(JsonTokenizer *t, const Json *v, bool *fused) {
     else if (*fused)
         rc = err_input(t->err, "stands behind Fuse; expected Strip or nothing there");
     else if (strcmp(type, "ByteLevel") == 0)
-        rc = read_kind(t, v, DECODE_BYTE_LEVEL, "add_prefix_space trim_offsets use_regex");
+        rc = read_kind(t, v, DETOKENIZE_BYTE_LEVEL, "add_prefix_space trim_offsets use_regex");
     else if (strcmp(type, "ByteFallback") == 0)
-        rc = read_kind(t, v, DECODE_BYTE_FALLBACK, "");
+        rc = read_kind(t, v, DETOKENIZE_BYTE_FALLBACK, "");
     else if (strcmp(type, "Replace") == 0)
         rc = read_replace(t, v);
     else if (strcmp(type, "Metaspace") == 0)
@@ -95,20 +97,20 @@ static int read_step(JsonTokenizer *t, const Json *v, bool *fused) {
         rc = component_unknown(
             "decoder", type,
             "ByteFallback, ByteLevel, Fuse, Metaspace, Replace, Strip, WordPiece and a Sequence of them", t->err);
-    return rc != 0 ? err_context(t->err, "decoder %.64s", type) : 0;
+    return rc ? err_context(t->err, "decoder %.64s", type) : 0;
 }
 
 int tokenizer_json_decoder(JsonTokenizer *t, const Json *v) {
     const char *type;
     bool fused = false;
-    if (component_begin(t, &type, v, "decoder") != 0) return -1;
+    if (component_begin(t, &type, v, "decoder")) return -1;
     if (strcmp(type, "Sequence") != 0) return read_step(t, v, &fused);
     const Json *list = component_list(v, "decoders", t->err);
     if (!list) return err_context(t->err, "decoder Sequence");
     if (list->count > LIST_MAX)
         return err_input(t->err, "decoder Sequence: found %zu components; expected at most %d", list->count, LIST_MAX);
     for (size_t i = 0; i < list->count; i++)
-        if (read_step(t, &list->items[i], &fused) != 0) return -1;
+        if (read_step(t, &list->items[i], &fused)) return -1;
     return 0;
 }
 
@@ -137,7 +139,7 @@ static int read_id(int32_t *out, const JsonTokenizer *t, const Json *v, const ch
 // {"id": "A", "type_id": 0}
 static int read_text_item(JsonTokenizer *t, const Json *v, Items to, int32_t type) {
     JsonStr id;
-    if (component_text(&id, v, "id", t->err) != 0) return -1;
+    if (component_text(&id, v, "id", t->err)) return -1;
     if (!json_str_is(id, "A") && !json_str_is(id, "B"))
         return err_input(t->err, "Sequence: found \"%.64s\"; expected A or B", id.data);
     PostKind kind = json_str_is(id, "A") ? POST_TEXT_A : POST_TEXT_B;
@@ -147,14 +149,14 @@ static int read_text_item(JsonTokenizer *t, const Json *v, Items to, int32_t typ
 // {"id": "[CLS]", "type_id": 0}, its ids looked up in special_tokens.
 static int read_token_item(JsonTokenizer *t, const Json *v, const Json *special, Items to, int32_t type) {
     JsonStr name;
-    if (component_text(&name, v, "id", t->err) != 0) return -1;
+    if (component_text(&name, v, "id", t->err)) return -1;
     const Json *ids = json_get(json_get(special, name.data), "ids");
     if (!ids || ids->type != JSON_ARRAY)
         return err_input(t->err, "special_tokens: \"%.64s\" has no ids; expected an array", name.data);
     for (size_t i = 0; i < ids->count; i++) {
         int32_t one;
-        if (read_id(&one, t, &ids->items[i], "special_tokens") != 0 ||
-            add_item(to, (PostItem){POST_TOKEN, one, type}, t->err) != 0)
+        if (read_id(&one, t, &ids->items[i], "special_tokens") ||
+            add_item(to, (PostItem){POST_TOKEN, one, type}, t->err))
             return -1;
     }
     return 0;
@@ -167,10 +169,10 @@ static int read_template(JsonTokenizer *t, const Json *v, const char *key, Items
         const Json *text = json_get(&list->items[i], "Sequence"), *token = json_get(&list->items[i], "SpecialToken");
         int64_t type = 0;
         if (!text == !token) return err_input(t->err, "%s[%zu]: expected a Sequence or a SpecialToken", key, i);
-        if (component_count(&type, text ? text : token, "type_id", 0, 1, t->err) != 0) return -1;
+        if (component_count(&type, text ? text : token, "type_id", 0, 1, t->err)) return -1;
         int rc =
             text ? read_text_item(t, text, to, (int32_t)type) : read_token_item(t, token, special, to, (int32_t)type);
-        if (rc != 0) return -1;
+        if (rc) return -1;
     }
     return 0;
 }
@@ -191,8 +193,8 @@ static void put(PostItem *items, int *n, PostKind kind, int32_t id, int32_t type
 static int read_cls_sep(JsonTokenizer *t, const Json *v, bool roberta) {
     PostProcessor *p = &t->parts->post;
     int32_t cls = -1, sep = -1, second = roberta ? 0 : 1;
-    if (component_keys(v, roberta ? "sep cls trim_offsets add_prefix_space" : "sep cls", t->err) != 0 ||
-        read_pair(t, v, "cls", &cls) != 0 || read_pair(t, v, "sep", &sep) != 0)
+    if (component_keys(v, roberta ? "sep cls trim_offsets add_prefix_space" : "sep cls", t->err) ||
+        read_pair(t, v, "cls", &cls) || read_pair(t, v, "sep", &sep))
         return -1;
     p->n_single = p->n_pair = 0;
     put(p->single, &p->n_single, POST_TOKEN, cls, 0);
@@ -209,8 +211,8 @@ static int read_cls_sep(JsonTokenizer *t, const Json *v, bool roberta) {
 static int read_templates(JsonTokenizer *t, const Json *v) {
     PostProcessor *p = &t->parts->post;
     p->n_single = p->n_pair = 0;
-    if (component_keys(v, "single pair special_tokens", t->err) != 0 ||
-        read_template(t, v, "single", (Items){p->single, &p->n_single}) != 0)
+    if (component_keys(v, "single pair special_tokens", t->err) ||
+        read_template(t, v, "single", (Items){p->single, &p->n_single}))
         return -1;
     return read_template(t, v, "pair", (Items){p->pair, &p->n_pair});
 }
@@ -219,7 +221,7 @@ static int read_processors(JsonTokenizer *t, const Json *v) {
     const Json *list = component_list(v, "processors", t->err);
     if (!list) return -1;
     for (size_t i = 0; i < list->count && i < LIST_MAX; i++)
-        if (tokenizer_json_post_processor(t, &list->items[i]) != 0) return -1;
+        if (tokenizer_json_post_processor(t, &list->items[i])) return -1;
     return list->count > LIST_MAX ? err_input(t->err, "found more than %d processors", LIST_MAX) : 0;
 }
 
@@ -238,6 +240,6 @@ static int read_post_processor(JsonTokenizer *t, const Json *v, const char *type
 
 int tokenizer_json_post_processor(JsonTokenizer *t, const Json *v) {
     const char *type;
-    if (component_begin(t, &type, v, "post_processor") != 0) return -1;
-    return read_post_processor(t, v, type) != 0 ? err_context(t->err, "post_processor %.64s", type) : 0;
+    if (component_begin(t, &type, v, "post_processor")) return -1;
+    return read_post_processor(t, v, type) ? err_context(t->err, "post_processor %.64s", type) : 0;
 }

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "bpe.h"
-#include "tokenizer_json.h"
+#include "tokenizer_hf_internal.h"
 #include "wordpiece.h"
 
 // ---- BPE ----
@@ -50,17 +50,17 @@ static int refuse_affixes(const Json *model, Err *err) {
 static int read_bpe(JsonTokenizer *t, const Json *model) {
     const Json *merges = component_list(model, "merges", t->err);
     BpeSource bpe = {.vocab = t->parts->vocab, .chars = !t->byte_level, .skip_control = true};
-    if (!merges || refuse_affixes(model, t->err) != 0 || read_unknown(t, model, &bpe.unk) != 0 ||
-        component_flag(&bpe.fuse_unk, model, "fuse_unk", false, t->err) != 0 ||
-        component_flag(&bpe.byte_fallback, model, "byte_fallback", false, t->err) != 0 ||
-        component_flag(&bpe.whole_words, model, "ignore_merges", false, t->err) != 0)
+    if (!merges || refuse_affixes(model, t->err) || read_unknown(t, model, &bpe.unk) ||
+        component_flag(&bpe.fuse_unk, model, "fuse_unk", false, t->err) ||
+        component_flag(&bpe.byte_fallback, model, "byte_fallback", false, t->err) ||
+        component_flag(&bpe.whole_words, model, "ignore_merges", false, t->err))
         return -1;
     BpePair *pairs = mem_alloc(merges->count + 1, sizeof *pairs);
     int rc = 0;
-    for (size_t i = 0; i < merges->count && rc == 0; i++) rc = read_merge(&pairs[i], &merges->items[i], i, t->err);
+    for (size_t i = 0; i < merges->count && !rc; i++) rc = read_merge(&pairs[i], &merges->items[i], i, t->err);
     bpe.merges = pairs;
     bpe.n_merges = merges->count;
-    if (rc == 0) rc = bpe_new(&t->parts->model, &bpe, t->err);
+    if (!rc) rc = bpe_new(&t->parts->model, &bpe, t->err);
     mem_free(pairs);
     t->parts->kind = mem_strdup(t->byte_level ? "hf/BPE of bytes" : "hf/BPE of characters");
     return rc;
@@ -72,9 +72,8 @@ static int read_wordpiece(JsonTokenizer *t, const Json *model) {
     WordPieceSource w = {.vocab = t->parts->vocab};
     JsonStr prefix;
     if (t->byte_level) return err_input(t->err, "found behind pre_tokenizer ByteLevel; expected another one");
-    if (read_unknown(t, model, &w.unknown) != 0 ||
-        component_text(&prefix, model, "continuing_subword_prefix", t->err) != 0 ||
-        component_count(&w.max_chars, model, "max_input_chars_per_word", 100, INT32_MAX, t->err) != 0)
+    if (read_unknown(t, model, &w.unknown) || component_text(&prefix, model, "continuing_subword_prefix", t->err) ||
+        component_count(&w.max_chars, model, "max_input_chars_per_word", 100, INT32_MAX, t->err))
         return -1;
     if (w.unknown < 0) return err_input(t->err, "unk_token: found null; expected a token");
     if (strlen(prefix.data) != prefix.len) return err_input(t->err, "continuing_subword_prefix has a NUL byte");
@@ -107,9 +106,9 @@ int tokenizer_json_model(JsonTokenizer *t, const Json *model, const Json *added)
         return err_input(t->err, "added_tokens: found %s; expected an array", json_type_name(added));
     const Json *vocab = json_get(model, "vocab");
     int rc = component_keys(model, words ? WORDPIECE_KEYS : BPE_KEYS, t->err);
-    if (rc == 0 && (!vocab || vocab->type != JSON_OBJECT))
+    if (!rc && (!vocab || vocab->type != JSON_OBJECT))
         rc = err_input(t->err, "vocab: found %s; expected an object", vocab ? json_type_name(vocab) : "nothing");
-    if (rc == 0) rc = tokenizer_json_vocab(t, vocab, added);
-    if (rc == 0) rc = words ? read_wordpiece(t, model) : read_bpe(t, model);
-    return rc != 0 ? err_context(t->err, "model %.64s", type) : 0;
+    if (!rc) rc = tokenizer_json_vocab(t, vocab, added);
+    if (!rc) rc = words ? read_wordpiece(t, model) : read_bpe(t, model);
+    return rc ? err_context(t->err, "model %.64s", type) : 0;
 }

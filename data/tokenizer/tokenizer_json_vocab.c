@@ -1,9 +1,9 @@
 // tokenizer_json_vocab: the vocabulary of tokenizer.json: the model's own tokens, the added tokens of the file, and
-// those that only the files beside it name (tokenizer_named.c), with the ids that Hugging Face tokenizers gives them:
-// an added token that the model does not have comes behind all others.
+// those that only the files beside it name (tokenizer_hf_named.c), with the ids that Hugging Face tokenizers gives
+// them: an added token that the model does not have comes behind all others.
 #include <string.h>
 
-#include "tokenizer_json.h"
+#include "tokenizer_hf_internal.h"
 
 // Every id up to the largest has a place, so files may have holes, but not arbitrary ones.
 enum { MAX_HOLES = 1 << 16 };
@@ -44,8 +44,8 @@ static int put_token(Tokens *t, int64_t id, JsonStr text, int32_t type, Err *err
 static int put_vocab(Tokens *t, const Json *vocab, Err *err) {
     for (size_t i = 0; i < vocab->count; i++) {
         int64_t id;
-        if (check_id(&vocab->items[i], vocab->keys[i], t->limit, &id, err) != 0 ||
-            put_token(t, id, vocab->keys[i], TOKEN_NORMAL, err) != 0)
+        if (check_id(&vocab->items[i], vocab->keys[i], t->limit, &id, err) ||
+            put_token(t, id, vocab->keys[i], TOKEN_NORMAL, err))
             return err_context(err, "vocab");
     }
     t->own = vocab->count;
@@ -75,12 +75,12 @@ static void add_entry(Tokens *t, const AddedEntry *e) {
 // itself, whatever the file says.
 static int put_own_added(Tokens *t, const Json *v, Err *err) {
     AddedEntry e;
-    if (added_entry_read(&e, v, false, err) != 0) return -1;
+    if (added_entry_read(&e, v, false, err)) return -1;
     if (e.content.len == 0) return err_input(err, "content: found \"\"; expected text");
-    if (check_id(json_get(v, "id"), e.content, t->limit, &e.id, err) != 0) return -1;
+    if (check_id(json_get(v, "id"), e.content, t->limit, &e.id, err)) return -1;
     bool there = t->types[e.id] == TOKEN_NORMAL && t->texts[e.id].len == e.content.len &&
                  memcmp(t->texts[e.id].data, e.content.data, e.content.len) == 0;
-    if (!there && put_token(t, e.id, e.content, TOKEN_USER_DEFINED, err) != 0) return -1;
+    if (!there && put_token(t, e.id, e.content, TOKEN_USER_DEFINED, err)) return -1;
     if (!there && e.id != next_id(t))
         return err_input(err,
                          "token \"%.64s\": found id %lld; expected %lld, which Hugging Face tokenizers gives it "
@@ -110,7 +110,7 @@ static int put_named(Tokens *t, const Vocab *v, size_t from, const AddedEntry *n
                              "%s: token \"%.64s\" would get id %lld, which another token has; expected ids "
                              "without holes below it",
                              named->file, e.content.data, (long long)e.id);
-        if (put_token(t, e.id, e.content, TOKEN_USER_DEFINED, err) != 0) return err_context(err, "%s", named->file);
+        if (put_token(t, e.id, e.content, TOKEN_USER_DEFINED, err)) return err_context(err, "%s", named->file);
     }
     add_entry(t, &e);
     return 0;
@@ -125,7 +125,7 @@ static int put_all_named(Tokens *t, Vocab **v, const NamedTokens *named, Err *er
     size_t from = t->n;
     t->changed = false;
     for (size_t i = 0; i < named->n_added; i++)
-        if (put_named(t, *v, from, &named->added[i], err) != 0) return -1;
+        if (put_named(t, *v, from, &named->added[i], err)) return -1;
     if (!t->changed) return 0;
     vocab_free(*v);
     *v = NULL;
@@ -134,10 +134,10 @@ static int put_all_named(Tokens *t, Vocab **v, const NamedTokens *named, Err *er
 
 static int put_tokens(JsonTokenizer *t, Tokens *tokens, const Json *vocab, const Json *added) {
     Vocab **v = &t->parts->vocab;
-    if (put_vocab(tokens, vocab, t->err) != 0) return -1;
+    if (put_vocab(tokens, vocab, t->err)) return -1;
     for (size_t i = 0; added && i < added->count; i++)
-        if (put_own_added(tokens, &added->items[i], t->err) != 0) return err_context(t->err, "added_tokens[%zu]", i);
-    return make_vocab(tokens, v, t->err) != 0 ? -1 : put_all_named(tokens, v, t->named, t->err);
+        if (put_own_added(tokens, &added->items[i], t->err)) return err_context(t->err, "added_tokens[%zu]", i);
+    return make_vocab(tokens, v, t->err) ? -1 : put_all_named(tokens, v, t->named, t->err);
 }
 
 // ---- how they are found in text ----
@@ -176,7 +176,7 @@ static int search_for_all(JsonTokenizer *t, const Tokens *tokens) {
     NormalizeWork work = {.limit = 64 << 10};
     int rc = 0;
     promote_named(t);
-    for (size_t i = 0; i < tokens->n_added && rc == 0; i++) rc = search_for(t, &tokens->added[i], &work);
+    for (size_t i = 0; i < tokens->n_added && !rc; i++) rc = search_for(t, &tokens->added[i], &work);
     normalize_work_clear(&work);
     return rc;
 }
@@ -194,7 +194,7 @@ int tokenizer_json_vocab(JsonTokenizer *t, const Json *vocab, const Json *added)
         tokens.entry[i] = -1;
     }
     int rc = put_tokens(t, &tokens, vocab, added);
-    if (rc == 0) rc = search_for_all(t, &tokens);
+    if (!rc) rc = search_for_all(t, &tokens);
     mem_free(tokens.texts);
     mem_free(tokens.types);
     mem_free(tokens.entry);

@@ -1,10 +1,10 @@
 // tokenizer_parts: a Tokenizer as its readers put it together (tokenizer_gguf.c, tokenizer_json.c, ...). Encoding goes
 // through the parts in this order: added tokens, normaliser, normalised added tokens, pre-tokeniser, model; decoding
-// through the decoder alone.
+// through the detokenizer alone.
 #pragma once
 
 #include "added_tokens.h"
-#include "decode.h"
+#include "detokenizer.h"
 #include "normalize.h"
 #include "post_process.h"
 #include "pretokenize.h"
@@ -20,7 +20,7 @@ typedef struct TokenizerParts { // init with {0}, then tokenizer_parts_init
     Normalizer *normalizer;
     Pretokenizer *pre;
     TokenModel model;
-    Decoder *decoder;
+    Detokenizer *detokenizer;
     PostProcessor post;
     int32_t bos, eos, pad;            // -1: none
     bool add_bos, add_eos;            // around a single text
@@ -30,9 +30,10 @@ typedef struct TokenizerParts { // init with {0}, then tokenizer_parts_init
     char *chat_template; // NULL: none
 } TokenizerParts;
 
-void tokenizer_parts_init(TokenizerParts *p);  // all ids -1, empty normaliser, pre-tokeniser, added tokens and decoder
-void tokenizer_parts_clear(TokenizerParts *p); // frees what is there
+void tokenizer_parts_init(
+    TokenizerParts *p); // all ids -1, empty normaliser, pre-tokeniser, added tokens and detokenizer
+void tokenizer_parts_clear(TokenizerParts *p);               // frees what is there
 void tokenizer_parts_add_end(TokenizerParts *p, int32_t id); // once each; -1 and what exceeds the table are passed over
-// Checks the special ids, finishes the decoder and takes the parts, which are cleared also on error. What post has no
-// items for becomes the default with bos and eos by their flags.
+// Checks the special ids, finishes the detokenizer and takes the parts, which are cleared also on error. What post has
+// no items for becomes the default with bos and eos by their flags.
 int tokenizer_assemble(Tokenizer **t, TokenizerParts *p, Err *err);

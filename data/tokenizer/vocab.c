@@ -67,7 +67,7 @@ static void make_tables(Vocab *v, size_t n) {
 }
 
 static int add_token(Vocab *v, const VocabSource *source, size_t i, Err *err) {
-    if (check_token(source, i, err) != 0) return -1;
+    if (check_token(source, i, err)) return -1;
     GgufStr text = source->tokens[i];
     v->types[i] = (uint8_t)source->types[i];
     v->text_at[i + 1] = v->texts.len;
@@ -90,7 +90,7 @@ int vocab_new(Vocab **out, const VocabSource *source, Err *err) {
     Vocab *v = mem_calloc(1, sizeof *v);
     make_tables(v, source->n_tokens);
     for (size_t i = 0; i < source->n_tokens; i++) {
-        if (add_token(v, source, i, err) == 0) continue;
+        if (!add_token(v, source, i, err)) continue;
         vocab_free(v);
         return -1;
     }

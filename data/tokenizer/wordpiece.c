@@ -57,7 +57,7 @@ static void make_unknown(const WordPiece *p, TokenWork *w, size_t len) {
     w->unknown = len;
 }
 
-static void wordpiece_encode(const void *model, TokenWork *w, const char *text, size_t len) {
+static void wordpiece_tokenize(const void *model, TokenWork *w, const char *text, size_t len) {
     const WordPiece *p = model;
     token_work_reserve(w, len);
     w->n_tokens = w->left_out = w->unknown = 0;
@@ -77,7 +77,7 @@ static void wordpiece_encode(const void *model, TokenWork *w, const char *text, 
     }
 }
 
-static const TokenModelKind KIND = {"WordPiece", wordpiece_encode, wordpiece_hash, wordpiece_free};
+static const TokenModelKind KIND = {"WordPiece", wordpiece_tokenize, wordpiece_hash, wordpiece_free};
 
 int wordpiece_new(TokenModel *m, const WordPieceSource *source, Err *err) {
     int32_t n = vocab_size(source->vocab);

@@ -4,6 +4,7 @@
 
 #include "cli.h"
 #include "generate.h"
+#include "token_stream.h"
 
 typedef struct SamplingOptions {
     int64_t max_new_tokens, seed;

@@ -83,7 +83,7 @@ static void drop(TokenModel *m) {
 static void assert_pieces(const TokenModel *m, const char *text, const char *want) {
     TokenWork w = {0};
     StrBuf got = {0};
-    m->kind->encode(m->data, &w, text, strlen(text));
+    m->kind->tokenize(m->data, &w, text, strlen(text));
     for (size_t i = 0; i < w.n_tokens; i++) {
         size_t len;
         const char *piece = vocab_text(vocab, w.ids[i], &len);
@@ -155,13 +155,13 @@ static void test_spm_unknown_characters_become_bytes_or_one_unknown_token(void *
     TokenModel m = made();
     assert_pieces(&m, "axyb\xC3\xA9", "a|<unk>|b|<unk>");
     TokenWork w = {0};
-    m.kind->encode(m.data, &w, "axy\xC3\xA9", 5);
+    m.kind->tokenize(m.data, &w, "axy\xC3\xA9", 5);
     assert_int_equal(w.unknown, 4);
     assert_int_equal(w.left_out, 0);
     drop(&m);
     f.unknown = -1;
     m = made();
-    m.kind->encode(m.data, &w, "axyb\xFF", 5);
+    m.kind->tokenize(m.data, &w, "axyb\xFF", 5);
     assert_int_equal(w.n_tokens, 2);
     assert_int_equal(w.left_out, 3);
     drop(&m);
@@ -227,7 +227,7 @@ static void test_spm_long_texts_take_no_quadratic_time(void **state) {
         for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
             text.len = 0;
             while (text.len < 1 << 20) str_puts(&text, units[u]);
-            m.kind->encode(m.data, &w, text.data, text.len);
+            m.kind->tokenize(m.data, &w, text.data, text.len);
             assert_true(w.n_tokens > 0 && w.n_tokens <= text.len);
         }
         str_clear(&text);

@@ -3,6 +3,7 @@
 #include "fileio.h"
 #include "hf_folder.h"
 #include "json.h"
+#include "token_stream.h"
 #include "tokenizer_fixture.h"
 
 #define HF TEST_DIR "/golden/tokenizer_hf/"
@@ -260,7 +261,7 @@ static void test_hf_rest_of_a_text_gets_no_space(void **state) {
         Tokenizer *t = kind_tokenizer(kinds[i]);
         TokenIds ids = {0};
         StrBuf text = {0};
-        DecodeState inside = {.begun = true, .stripped = true};
+        DetokenizerState inside = {.begun = true, .stripped = true};
         tokenizer_encode_rest(t, "word goes on", 12, NULL, true, &ids);
         for (size_t k = 0; k < ids.count; k++) tokenizer_decode_next(t, &inside, ids.ids[k], &text);
         assert_string_equal(text.data, "word goes on");

@@ -33,7 +33,7 @@ static void drop(TokenModel *m) {
 static void assert_pieces(const TokenModel *m, const char *word, const char *want) {
     TokenWork w = {0};
     StrBuf got = {0};
-    m->kind->encode(m->data, &w, word, strlen(word));
+    m->kind->tokenize(m->data, &w, word, strlen(word));
     for (size_t i = 0; i < w.n_tokens; i++) str_printf(&got, "%s%s@%u", i ? " " : "", TOKENS[w.ids[i]], w.begin[i]);
     assert_string_equal(got.data, want);
     str_clear(&got);
@@ -62,7 +62,7 @@ static void test_wordpiece_words_without_tokens_are_unknown_as_a_whole(void **st
     assert_pieces(&m, "unaffaable", "[UNK]@0"); // ten characters
     assert_pieces(&m, "CLS", "[UNK]@0");        // a control token is not made of text
     TokenWork w = {0};
-    m.kind->encode(m.data, &w, "aff", 3);
+    m.kind->tokenize(m.data, &w, "aff", 3);
     assert_int_equal(w.unknown, 3);
     token_work_clear(&w);
     drop(&m);
@@ -98,7 +98,7 @@ static void test_wordpiece_long_words_end_soon(void **state) {
     TokenWork w = {0};
     StrBuf word = {0};
     while (word.len < 1 << 20) str_puts(&word, "a");
-    m.kind->encode(m.data, &w, word.data, word.len);
+    m.kind->tokenize(m.data, &w, word.data, word.len);
     assert_int_equal(w.n_tokens, 1);
     str_clear(&word);
     token_work_clear(&w);

@@ -1,10 +1,10 @@
-// bpe_encode: one pre-token to ids. First its symbols, then the merge loop, in two forms with the same result: a scan
+// bpe_tokenize: one pre-token to ids. First its symbols, then the merge loop, in two forms with the same result: a scan
 // for the lowest rank in short words (nearly all are), a heap in long ones. Texts of characters are cut before that at
 // the borders that no token reaches over.
 #include <string.h>
 #include <utf8proc.h>
 
-#include "bpe_tables.h"
+#include "bpe_internal.h"
 #include "byte_alphabet.h"
 
 enum { SCAN_MAX = 32 }; // above this many symbols the heap is faster
@@ -164,7 +164,7 @@ static bool take_whole(const Bpe *b, TokenWork *w, const char *text, size_t len)
     return true;
 }
 
-void bpe_encode(const void *model, TokenWork *w, const char *text, size_t len) {
+void bpe_tokenize(const void *model, TokenWork *w, const char *text, size_t len) {
     const Bpe *b = model;
     token_work_reserve(w, len);
     w->n_tokens = w->left_out = w->unknown = 0;

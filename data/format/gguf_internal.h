@@ -1,4 +1,4 @@
-// gguf_impl: what gguf.c (opening) and gguf_keys.c (reading keys) share. Not for others.
+// gguf_internal: what gguf.c (opening) and gguf_keys.c (reading keys) share. Not for others.
 #pragma once
 
 #include "fileio.h"

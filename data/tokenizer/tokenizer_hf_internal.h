@@ -1,5 +1,14 @@
-// tokenizer_json: tokenizer.json of Hugging Face into the parts of a tokenizer. What is not known is refused by its
-// name, never approximated. Private to tokenizer_hf.c and the tokenizer_json*.c files.
+// tokenizer_hf_internal: from the files of a Hugging Face folder to the parts of a tokenizer. Unknown components are
+// refused by name, never approximated.
+//
+//   tokenizer_hf.c            the folder; special ids, end tokens, chat template
+//   tokenizer_hf_named.c      tokens that tokenizer_config.json, special_tokens_map.json, added_tokens.json name
+//   tokenizer_hf_vocab_txt.c  BERT's vocab.txt            (without tokenizer.json)
+//   tokenizer_hf_gpt2.c       GPT-2's vocab.json, merges.txt (without tokenizer.json)
+//   tokenizer_json.c          tokenizer.json: order of the components, helpers
+//   tokenizer_json_input.c    normalizer, pre_tokenizer
+//   tokenizer_json_model.c    model; its vocabulary with the added tokens: tokenizer_json_vocab.c
+//   tokenizer_json_decoder.c  decoder, post_processor
 #pragma once
 
 #include "json.h"
@@ -16,7 +25,7 @@ typedef struct AddedEntry {
 // Without "id"; what is absent has its default there. `special`: it is special, whatever the object says.
 int added_entry_read(AddedEntry *e, const Json *v, bool special, Err *err);
 
-// The tokens that the files beside tokenizer.json name (tokenizer_named.c). Texts are borrowed.
+// The tokens that the files beside tokenizer.json name (tokenizer_hf_named.c). Texts are borrowed.
 typedef struct NamedTokens { // init with {0}
     AddedEntry *added;       // to be added, in transformers' order
     size_t n_added, added_capacity;

@@ -1,8 +1,8 @@
-// tokenizer_gpt2_files: vocab.json and merges.txt, GPT-2's own files, as the tokenizer.json that transformers makes of
+// tokenizer_hf_gpt2: vocab.json and merges.txt, GPT-2's own files, as the tokenizer.json that transformers makes of
 // them. Other models with such files have other pre-tokenizers, so the class must be GPT-2's.
 #include <string.h>
 
-#include "tokenizer_json.h"
+#include "tokenizer_hf_internal.h"
 
 int tokenizer_gpt2_check(const Json *tokenizer_config, const Json *model_config, Err *err) {
     const Json *class = json_given(tokenizer_config, "tokenizer_class"), *type = json_get(model_config, "model_type");

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tokenizer_json.h"
+#include "tokenizer_hf_internal.h"
 
 static const char *const ROLES[] = {"bos_token", "eos_token", "unk_token", "sep_token",
                                     "pad_token", "cls_token", "mask_token"};
@@ -15,13 +15,12 @@ static const char CONFIG[] = "tokenizer_config.json", MAP[] = "special_tokens_ma
 int added_entry_read(AddedEntry *e, const Json *v, bool special, Err *err) {
     *e = (AddedEntry){.id = -1};
     if (v->type != JSON_OBJECT) return err_input(err, "found %s; expected an object", json_type_name(v));
-    if (component_text(&e->content, v, "content", err) != 0 ||
-        component_flag(&e->special, v, "special", special, err) != 0)
+    if (component_text(&e->content, v, "content", err) || component_flag(&e->special, v, "special", special, err))
         return -1;
     e->special = e->special || special;
-    if (component_flag(&e->normalized, v, "normalized", !e->special, err) != 0 ||
-        component_flag(&e->single_word, v, "single_word", false, err) != 0 ||
-        component_flag(&e->lstrip, v, "lstrip", false, err) != 0)
+    if (component_flag(&e->normalized, v, "normalized", !e->special, err) ||
+        component_flag(&e->single_word, v, "single_word", false, err) ||
+        component_flag(&e->lstrip, v, "lstrip", false, err))
         return -1;
     return component_flag(&e->rstrip, v, "rstrip", false, err);
 }
@@ -114,7 +113,7 @@ static int read_decoder(NamedTokens *n, const Json *decoder, Err *err) {
         AddedEntry e;
         char *end;
         long long id = strtoll(key, &end, 10);
-        if (added_entry_read(&e, &decoder->items[i], false, err) != 0)
+        if (added_entry_read(&e, &decoder->items[i], false, err))
             return err_context(err, "added_tokens_decoder \"%.32s\"", key);
         if (end == key || *end || id < 0)
             return err_input(err, "added_tokens_decoder: found \"%.32s\" for \"%.64s\"; expected an id", key,
@@ -201,7 +200,7 @@ static int add_named(Naming *n, const Json *v, bool role, const char *file) {
     if (role) name_special(&n->roles, text);
     if (!text || is_listed(n->out, n->n_listed, n->f, *text)) return 0;
     e.content = *text;
-    if (v->type == JSON_OBJECT && added_entry_read(&e, v, file == MAP || !json_get(v, "__type"), n->err) != 0)
+    if (v->type == JSON_OBJECT && added_entry_read(&e, v, file == MAP || !json_get(v, "__type"), n->err))
         return err_context(n->err, "%s: token \"%.64s\"", file, text->data);
     for (size_t i = n->n_listed; i < n->out->n_added; i++)
         if (is_same(&n->out->added[i], &e)) return 0;
@@ -228,18 +227,18 @@ static int add_own_names(Naming *n, const Json *map) {
     for (size_t i = 0; config && i < config->count; i++) {
         const Json *v = &config->items[i], *other = json_given(map, config->keys[i].data);
         bool objects = v->type == JSON_OBJECT && is_own_name(&config->keys[i], v, CONFIG);
-        if (objects && add_named(n, other ? other : v, true, other ? MAP : CONFIG) != 0) return -1;
+        if (objects && add_named(n, other ? other : v, true, other ? MAP : CONFIG)) return -1;
     }
     for (size_t i = 0; map && i < map->count; i++) {
         const Json *other = json_given(config, map->keys[i].data);
         bool text = other && other->type == JSON_STRING;
         if (!is_own_name(&map->keys[i], &map->items[i], MAP)) continue;
-        if (add_named(n, text ? other : &map->items[i], true, text ? CONFIG : MAP) != 0) return -1;
+        if (add_named(n, text ? other : &map->items[i], true, text ? CONFIG : MAP)) return -1;
     }
     for (size_t i = 0; config && i < config->count; i++) {
         const Json *v = &config->items[i];
         bool text = v->type == JSON_STRING && is_own_name(&config->keys[i], v, CONFIG);
-        if (text && add_named(n, v, true, CONFIG) != 0) return -1;
+        if (text && add_named(n, v, true, CONFIG)) return -1;
     }
     return 0;
 }
@@ -249,7 +248,7 @@ static int add_list(Naming *n, const char *key, const Json *list, const char *fi
     if (list && !names && list->type != JSON_ARRAY)
         return err_input(n->err, "%s: %s: found %s; expected a list or an object", file, key, json_type_name(list));
     for (size_t i = 0; list && i < list->count; i++)
-        if (add_named(n, &list->items[i], names, file) != 0) return -1;
+        if (add_named(n, &list->items[i], names, file)) return -1;
     return 0;
 }
 
@@ -271,8 +270,8 @@ static int add_extra(Naming *n, const Json *map) {
     const Json *more = json_given(map, EXTRA);
     bool names = extra && extra->type == JSON_OBJECT;
     bool empty = extra && extra->type == JSON_ARRAY && extra->count == 0;
-    if (add_specific(n) != 0 || (names && add_list(n, EXTRA, extra, CONFIG) != 0) ||
-        add_list(n, EXTRA, extra && !names && !empty ? extra : older, CONFIG) != 0)
+    if (add_specific(n) || (names && add_list(n, EXTRA, extra, CONFIG)) ||
+        add_list(n, EXTRA, extra && !names && !empty ? extra : older, CONFIG))
         return -1;
     if (more) return add_list(n, EXTRA, more, MAP);
     if ((extra && !names) || older) return 0;
@@ -284,9 +283,9 @@ static int add_all_named(Naming *n) {
     for (int i = 0; i < N_ROLES; i++) {
         const char *file;
         const Json *v = named_value(n->f, ROLES[i], &file);
-        if (add_named(n, v, true, file) != 0) return -1;
+        if (add_named(n, v, true, file)) return -1;
     }
-    return add_own_names(n, map) != 0 ? -1 : add_extra(n, map);
+    return add_own_names(n, map) ? -1 : add_extra(n, map);
 }
 
 // A token with a role is special, whatever its object says.
@@ -311,10 +310,10 @@ int named_tokens_read(NamedTokens *out, const NamingFiles *f, Err *err) {
     const Json *decoder = json_given(f->config, "added_tokens_decoder");
     name_specials(out, f->special_map);
     name_specials(out, f->config);
-    if (decoder && read_decoder(out, decoder, err) != 0) return err_context(err, "%s", CONFIG);
-    if (!decoder && read_added(out, f, err) != 0) return err_context(err, "%s", ADDED);
+    if (decoder && read_decoder(out, decoder, err)) return err_context(err, "%s", CONFIG);
+    if (!decoder && read_added(out, f, err)) return err_context(err, "%s", ADDED);
     if (out->n_added) qsort(out->added, out->n_added, sizeof *out->added, compare_ids);
-    if (check_ids(out, err) != 0) return -1;
+    if (check_ids(out, err)) return -1;
     Naming n = {.out = out, .f = f, .n_listed = out->n_added, .err = err};
     int rc = add_all_named(&n);
     make_special(out, &n.roles);

@@ -1,5 +1,6 @@
-// decode: see decode.h. What each token adds is worked out once, at load; only the first token of a text is made anew.
-#include "decode.h"
+// detokenizer: the bytes that each token adds are computed once, at load; only the first token of a text is computed
+// again.
+#include "detokenizer.h"
 
 #include <string.h>
 
@@ -7,8 +8,8 @@
 
 enum { PIECE_MAX = 1 << 20, TEXT_FACTOR = 64 }; // bytes of a token behind any step, and of all together
 
-struct Decoder {
-    DecodeStep *steps;
+struct Detokenizer {
+    DetokenizerStep *steps;
     size_t count, capacity;
     const Vocab *vocab;
     StrBuf pieces;    // all tokens behind one another
@@ -17,24 +18,24 @@ struct Decoder {
     bool first_differs;
 };
 
-Decoder *decoder_new(void) {
-    return mem_calloc(1, sizeof(Decoder));
+Detokenizer *detokenizer_new(void) {
+    return mem_calloc(1, sizeof(Detokenizer));
 }
 
-void decoder_add(Decoder *d, const DecodeStep *step) {
-    if (step->kind == DECODE_STRIP && step->whole) {
+void detokenizer_add(Detokenizer *d, const DetokenizerStep *step) {
+    if (step->kind == DETOKENIZE_STRIP && step->whole) {
         d->strip += step->count;
         return;
     }
     MEM_GROW(d->steps, d->capacity, d->count + 1);
-    DecodeStep *s = &d->steps[d->count++];
+    DetokenizerStep *s = &d->steps[d->count++];
     *s = *step;
     s->from = s->from ? mem_strndup(s->from, s->from_len) : NULL;
     s->text = s->text ? mem_strndup(s->text, s->text_len) : NULL;
-    if ((s->kind == DECODE_METASPACE && s->whole) || s->kind == DECODE_WORDPIECE) d->first_differs = true;
+    if ((s->kind == DETOKENIZE_METASPACE && s->whole) || s->kind == DETOKENIZE_WORDPIECE) d->first_differs = true;
 }
 
-void decoder_free(Decoder *d) {
+void detokenizer_free(Detokenizer *d) {
     if (!d) return;
     for (size_t i = 0; i < d->count; i++) {
         mem_free((char *)d->steps[i].from);
@@ -62,7 +63,7 @@ static void replace(StrBuf *out, const StrBuf *in, const char *from, size_t from
 
 // A token of WordPiece with the space in front of it, but for English punctuation and suffixes when they are cleaned
 // up.
-static void join_word(const DecodeStep *s, const StrBuf *in, bool first, StrBuf *out) {
+static void join_word(const DetokenizerStep *s, const StrBuf *in, bool first, StrBuf *out) {
     static const char *const attached[] = {" .", " ?", " !", " ,", " n't", " 'm", " 's", " 've", " 're"};
     bool inside = !first && in->len >= s->from_len && memcmp(in->data, s->from, s->from_len) == 0;
     StrBuf text = {0};
@@ -75,37 +76,37 @@ static void join_word(const DecodeStep *s, const StrBuf *in, bool first, StrBuf 
     str_clear(&text);
 }
 
-static void run_step(const DecodeStep *s, const StrBuf *in, bool added, bool first, StrBuf *out) {
+static void run_step(const DetokenizerStep *s, const StrBuf *in, bool added, bool first, StrBuf *out) {
     int byte;
     char one;
     size_t skip = 0;
     switch (s->kind) {
-    case DECODE_BYTE_LEVEL:
+    case DETOKENIZE_BYTE_LEVEL:
         if (added || !bytes_unspell(in->data, in->len, out)) str_add(out, in->data, in->len);
         break;
-    case DECODE_REPLACE:
+    case DETOKENIZE_REPLACE:
         replace(out, in, s->from, s->from_len, s->text, s->text_len);
         break;
-    case DECODE_BYTE_FALLBACK:
+    case DETOKENIZE_BYTE_FALLBACK:
         byte = vocab_byte_of(in->data, in->len);
         one = (char)byte;
         str_add(out, byte < 0 ? in->data : &one, byte < 0 ? in->len : 1);
         break;
-    case DECODE_STRIP:
+    case DETOKENIZE_STRIP:
         while (skip < s->count && skip < in->len && in->data[skip] == ' ') skip++;
         str_add(out, in->data + skip, in->len - skip);
         break;
-    case DECODE_METASPACE:
+    case DETOKENIZE_METASPACE:
         replace(out, in, s->from, s->from_len, " ", first && s->whole ? 0 : 1);
         break;
-    case DECODE_WORDPIECE:
+    case DETOKENIZE_WORDPIECE:
         join_word(s, in, first, out);
         break;
     }
 }
 
 // The token through all steps, appended to out; a and b are room to work in. False when it grows too large.
-static bool add_token(const Decoder *d, int32_t id, bool first, StrBuf *a, StrBuf *b, StrBuf *out) {
+static bool add_token(const Detokenizer *d, int32_t id, bool first, StrBuf *a, StrBuf *b, StrBuf *out) {
     size_t len;
     const char *text = vocab_text(d->vocab, id, &len);
     int type = vocab_type(d->vocab, id);
@@ -126,7 +127,7 @@ static bool add_token(const Decoder *d, int32_t id, bool first, StrBuf *a, StrBu
     return true;
 }
 
-int decoder_finish(Decoder *d, const Vocab *v, Err *err) {
+int detokenizer_finish(Detokenizer *d, const Vocab *v, Err *err) {
     StrBuf a = {0}, b = {0};
     size_t most = PIECE_MAX, len;
     int rc = 0;
@@ -134,7 +135,7 @@ int decoder_finish(Decoder *d, const Vocab *v, Err *err) {
     d->first_differs = d->first_differs || d->count == 0;
     d->piece_at = mem_alloc((size_t)vocab_size(v) + 1, sizeof *d->piece_at);
     str_add(&d->pieces, "", 0);
-    for (int32_t id = 0; id < vocab_size(v) && rc == 0; id++) {
+    for (int32_t id = 0; id < vocab_size(v) && !rc; id++) {
         vocab_text(v, id, &len);
         most += TEXT_FACTOR * len;
         d->piece_at[id] = d->pieces.len;
@@ -150,24 +151,24 @@ int decoder_finish(Decoder *d, const Vocab *v, Err *err) {
     return rc;
 }
 
-const char *decoder_piece(const Decoder *d, int32_t id, size_t *len) {
+const char *detokenizer_piece(const Detokenizer *d, int32_t id, size_t *len) {
     *len = d->piece_at[id + 1] - d->piece_at[id];
     return d->pieces.data + d->piece_at[id];
 }
 
-static void add_first(const Decoder *d, int32_t id, StrBuf *out) {
+static void add_first(const Detokenizer *d, int32_t id, StrBuf *out) {
     StrBuf a = {0}, b = {0};
     add_token(d, id, true, &a, &b, out);
     str_clear(&a);
     str_clear(&b);
 }
 
-void decoder_add_token(const Decoder *d, DecodeState *s, int32_t id, StrBuf *out) {
+void detokenizer_add_token(const Detokenizer *d, DetokenizerState *s, int32_t id, StrBuf *out) {
     size_t begin = out->len, len;
     if (!s->begun && d->first_differs) {
         add_first(d, id, out);
     } else {
-        const char *piece = decoder_piece(d, id, &len);
+        const char *piece = detokenizer_piece(d, id, &len);
         str_add(out, piece, len);
     }
     s->begun = true;

@@ -1,4 +1,4 @@
-// bpe_tables: the inside of the BPE model, shared by bpe.c (which builds it) and bpe_merge.c (which reads it).
+// bpe_internal: the inside of the BPE model, shared by bpe.c (which builds it) and bpe_merge.c (which reads it).
 //
 // The hash table of pairs is open-addressed with linear probing, a power of two in size and at most half full.
 #pragma once
@@ -48,6 +48,6 @@ static inline const PairSlot *bpe_pair(const Bpe *b, int32_t left, int32_t right
         if (s->rank == NO_RANK || (s->left == left && s->right == right)) return s;
     }
 }
-void bpe_encode(const void *model, TokenWork *w, const char *text, size_t len);
+void bpe_tokenize(const void *model, TokenWork *w, const char *text, size_t len);
 // Merges the symbols from `base` on: the pair of lowest rank first, the leftmost of equal ones. O(n log n).
 void bpe_merge(const Bpe *b, TokenWork *w, size_t base);

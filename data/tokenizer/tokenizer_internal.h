@@ -1,4 +1,4 @@
-// tokenizer_impl: the inside of Tokenizer, for tokenizer.c and tokenizer_encode.c.
+// tokenizer_internal: the inside of Tokenizer, for tokenizer.c and tokenizer_encode.c.
 #pragma once
 
 #include "tokenizer_parts.h"

@@ -1,7 +1,7 @@
-// tokenizer_vocab_txt: see tokenizer_json.h. The parts are those that transformers' conversion of BertTokenizer writes.
+// tokenizer_hf_vocab_txt: BERT's vocab.txt. The parts are those that transformers' conversion of BertTokenizer writes.
 #include <string.h>
 
-#include "tokenizer_json.h"
+#include "tokenizer_hf_internal.h"
 #include "wordpiece.h"
 
 enum { MAX_CHARS = 100 }; // of a word, as in BertTokenizer
@@ -73,9 +73,9 @@ static int find_special(const TokenizerParts *p, const Json *config, int which, 
 
 static int add_normalizer(TokenizerParts *p, const Json *config, Err *err) {
     BertNormalizer b = {.clean_text = true};
-    if (component_flag(&b.lowercase, config, "do_lower_case", true, err) != 0 ||
-        component_flag(&b.strip_accents, config, "strip_accents", b.lowercase, err) != 0 ||
-        component_flag(&b.handle_chinese_chars, config, "tokenize_chinese_chars", true, err) != 0)
+    if (component_flag(&b.lowercase, config, "do_lower_case", true, err) ||
+        component_flag(&b.strip_accents, config, "strip_accents", b.lowercase, err) ||
+        component_flag(&b.handle_chinese_chars, config, "tokenize_chinese_chars", true, err))
         return -1;
     normalizer_add_bert(p->normalizer, &b);
     return pretokenizer_add_bert(p->pre, err);
@@ -84,7 +84,7 @@ static int add_normalizer(TokenizerParts *p, const Json *config, Err *err) {
 // [CLS] A [SEP] and [CLS] A [SEP] B [SEP], the last two of type 1.
 static int add_template(TokenizerParts *p, const Json *config, Err *err) {
     int32_t cls, sep;
-    if (find_special(p, config, CLASS, &cls, err) != 0 || find_special(p, config, SEPARATOR, &sep, err) != 0) return -1;
+    if (find_special(p, config, CLASS, &cls, err) || find_special(p, config, SEPARATOR, &sep, err)) return -1;
     p->post = (PostProcessor){.single = {{POST_TOKEN, cls, 0}, {POST_TEXT_A, -1, 0}, {POST_TOKEN, sep, 0}},
                               .n_single = 3,
                               .pair = {{POST_TOKEN, cls, 0},
@@ -112,7 +112,7 @@ static int add_named(TokenizerParts *p, const NamedTokens *named, Err *err) {
                         .single_word = e->single_word,
                         .lstrip = e->lstrip,
                         .rstrip = e->rstrip};
-        if (added_tokens_add(p->added, &a, err) != 0) return -1;
+        if (added_tokens_add(p->added, &a, err)) return -1;
     }
     return 0;
 }
@@ -120,13 +120,13 @@ static int add_named(TokenizerParts *p, const NamedTokens *named, Err *err) {
 int tokenizer_vocab_txt_read(TokenizerParts *p, const char *text, size_t len, const Json *config,
                              const NamedTokens *named, Err *err) {
     WordPieceSource w = {.prefix = "##", .max_chars = MAX_CHARS};
-    if (check_class(config, err) != 0 || read_lines(p, text, len, config, err) != 0 ||
-        find_special(p, config, UNKNOWN, &w.unknown, err) != 0 || add_normalizer(p, config, err) != 0 ||
-        add_template(p, config, err) != 0 || added_tokens_add_vocab(p->added, p->vocab, err) != 0 ||
-        add_named(p, named, err) != 0)
+    if (check_class(config, err) || read_lines(p, text, len, config, err) ||
+        find_special(p, config, UNKNOWN, &w.unknown, err) || add_normalizer(p, config, err) ||
+        add_template(p, config, err) || added_tokens_add_vocab(p->added, p->vocab, err) || add_named(p, named, err))
         return -1;
     w.vocab = p->vocab;
-    decoder_add(p->decoder, &(DecodeStep){.kind = DECODE_WORDPIECE, .from = "##", .from_len = 2, .cleanup = true});
+    detokenizer_add(p->detokenizer,
+                    &(DetokenizerStep){.kind = DETOKENIZE_WORDPIECE, .from = "##", .from_len = 2, .cleanup = true});
     p->kind = mem_strdup("hf/WordPiece");
     return wordpiece_new(&p->model, &w, err);
 }

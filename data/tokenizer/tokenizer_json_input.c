@@ -1,7 +1,7 @@
-// tokenizer_json_text: the components of tokenizer.json that work on text: normalizer, pre_tokenizer, decoder.
+// tokenizer_json_input: the components of tokenizer.json that prepare text for the model: normalizer, pre_tokenizer.
 #include <string.h>
 
-#include "tokenizer_json.h"
+#include "tokenizer_hf_internal.h"
 
 enum { LIST_MAX = 64 }; // components of one Sequence; nesting is bounded by the JSON reader
 
@@ -15,7 +15,7 @@ static int read_sequence(JsonTokenizer *t, const Json *v, const char *key, ReadC
     if (list->count > LIST_MAX)
         return err_input(t->err, "%s: found %zu components; expected at most %d", key, list->count, LIST_MAX);
     for (size_t i = 0; i < list->count; i++)
-        if (read(t, &list->items[i]) != 0) return -1;
+        if (read(t, &list->items[i])) return -1;
     return 0;
 }
 
@@ -25,15 +25,15 @@ static int read_replace(JsonTokenizer *t, const Json *v) {
     NormalizeStep s = {.kind = NORMALIZE_REPLACE};
     JsonStr pattern, content;
     bool literal;
-    if (component_keys(v, "pattern content", t->err) != 0 || component_pattern(&pattern, &literal, v, t->err) != 0 ||
-        component_content(&content, v, t->err) != 0)
+    if (component_keys(v, "pattern content", t->err) || component_pattern(&pattern, &literal, v, t->err) ||
+        component_content(&content, v, t->err))
         return -1;
     s.text = content.data;
     s.text_len = content.len;
     if (literal) {
         s.from = pattern.data;
         s.from_len = pattern.len;
-    } else if (regex_new(&s.pattern, pattern.data, pattern.len, t->err) != 0) {
+    } else if (regex_new(&s.pattern, pattern.data, pattern.len, t->err)) {
         return -1;
     }
     normalizer_add(t->parts->normalizer, &s);
@@ -42,7 +42,7 @@ static int read_replace(JsonTokenizer *t, const Json *v) {
 
 static int read_prepend(JsonTokenizer *t, const Json *v) {
     JsonStr text;
-    if (component_keys(v, "prepend", t->err) != 0 || component_text(&text, v, "prepend", t->err) != 0) return -1;
+    if (component_keys(v, "prepend", t->err) || component_text(&text, v, "prepend", t->err)) return -1;
     normalizer_add(t->parts->normalizer,
                    &(NormalizeStep){.kind = NORMALIZE_PREPEND, .text = text.data, .text_len = text.len});
     return 0;
@@ -50,9 +50,8 @@ static int read_prepend(JsonTokenizer *t, const Json *v) {
 
 static int read_strip(JsonTokenizer *t, const Json *v) {
     NormalizeStep s = {.kind = NORMALIZE_STRIP};
-    if (component_keys(v, "strip_left strip_right", t->err) != 0 ||
-        component_flag(&s.left, v, "strip_left", true, t->err) != 0 ||
-        component_flag(&s.right, v, "strip_right", true, t->err) != 0)
+    if (component_keys(v, "strip_left strip_right", t->err) || component_flag(&s.left, v, "strip_left", true, t->err) ||
+        component_flag(&s.right, v, "strip_right", true, t->err))
         return -1;
     normalizer_add(t->parts->normalizer, &s);
     return 0;
@@ -61,21 +60,21 @@ static int read_strip(JsonTokenizer *t, const Json *v) {
 static int read_bert(JsonTokenizer *t, const Json *v) {
     BertNormalizer b;
     const Json *config = t->named->bert;
-    if (component_keys(v, "clean_text handle_chinese_chars strip_accents lowercase", t->err) != 0 ||
-        component_flag(&b.clean_text, v, "clean_text", true, t->err) != 0 ||
-        component_flag(&b.handle_chinese_chars, v, "handle_chinese_chars", true, t->err) != 0 ||
-        component_flag(&b.lowercase, v, "lowercase", true, t->err) != 0 ||
-        component_flag(&b.lowercase, config, "do_lower_case", b.lowercase, t->err) != 0 ||
-        component_flag(&b.strip_accents, v, "strip_accents", b.lowercase, t->err) != 0 ||
-        component_flag(&b.strip_accents, config, "strip_accents", b.strip_accents, t->err) != 0 ||
-        component_flag(&b.handle_chinese_chars, config, "tokenize_chinese_chars", b.handle_chinese_chars, t->err) != 0)
+    if (component_keys(v, "clean_text handle_chinese_chars strip_accents lowercase", t->err) ||
+        component_flag(&b.clean_text, v, "clean_text", true, t->err) ||
+        component_flag(&b.handle_chinese_chars, v, "handle_chinese_chars", true, t->err) ||
+        component_flag(&b.lowercase, v, "lowercase", true, t->err) ||
+        component_flag(&b.lowercase, config, "do_lower_case", b.lowercase, t->err) ||
+        component_flag(&b.strip_accents, v, "strip_accents", b.lowercase, t->err) ||
+        component_flag(&b.strip_accents, config, "strip_accents", b.strip_accents, t->err) ||
+        component_flag(&b.handle_chinese_chars, config, "tokenize_chinese_chars", b.handle_chinese_chars, t->err))
         return -1;
     normalizer_add_bert(t->parts->normalizer, &b);
     return 0;
 }
 
 static int read_plain_step(JsonTokenizer *t, const Json *v, const NormalizeStep *s) {
-    if (component_keys(v, "", t->err) != 0) return -1;
+    if (component_keys(v, "", t->err)) return -1;
     normalizer_add(t->parts->normalizer, s);
     return 0;
 }
@@ -98,8 +97,8 @@ static int read_normalizer(JsonTokenizer *t, const Json *v, const char *type) {
 
 int tokenizer_json_normalizer(JsonTokenizer *t, const Json *v) {
     const char *type;
-    if (component_begin(t, &type, v, "normalizer") != 0) return -1;
-    return read_normalizer(t, v, type) != 0 ? err_context(t->err, "normalizer %.64s", type) : 0;
+    if (component_begin(t, &type, v, "normalizer")) return -1;
+    return read_normalizer(t, v, type) ? err_context(t->err, "normalizer %.64s", type) : 0;
 }
 
 // ---- pre_tokenizer ----
@@ -132,7 +131,7 @@ static int add_pattern(JsonTokenizer *t, JsonStr pattern, bool literal, CutBehav
         pattern = (JsonStr){escaped.data, escaped.len};
     }
     int rc = regex_new(&r, pattern.data, pattern.len, t->err);
-    if (rc == 0) pretokenizer_add_split(t->parts->pre, r, behavior, invert);
+    if (!rc) pretokenizer_add_split(t->parts->pre, r, behavior, invert);
     str_clear(&escaped);
     return rc;
 }
@@ -141,19 +140,18 @@ static int read_split(JsonTokenizer *t, const Json *v) {
     JsonStr pattern, name;
     CutBehavior behavior;
     bool literal, invert;
-    if (component_keys(v, "pattern behavior invert", t->err) != 0 ||
-        component_pattern(&pattern, &literal, v, t->err) != 0 || component_text(&name, v, "behavior", t->err) != 0 ||
-        cut_behavior(&behavior, name, t->err) != 0 || component_flag(&invert, v, "invert", false, t->err) != 0)
+    if (component_keys(v, "pattern behavior invert", t->err) || component_pattern(&pattern, &literal, v, t->err) ||
+        component_text(&name, v, "behavior", t->err) || cut_behavior(&behavior, name, t->err) ||
+        component_flag(&invert, v, "invert", false, t->err))
         return -1;
     return add_pattern(t, pattern, literal, behavior, invert);
 }
 
 static int read_byte_level(JsonTokenizer *t, const Json *v) {
     bool prefix, trim, regex;
-    if (component_keys(v, "add_prefix_space trim_offsets use_regex", t->err) != 0 ||
-        component_flag(&prefix, v, "add_prefix_space", true, t->err) != 0 ||
-        component_flag(&trim, v, "trim_offsets", true, t->err) != 0 ||
-        component_flag(&regex, v, "use_regex", true, t->err) != 0)
+    if (component_keys(v, "add_prefix_space trim_offsets use_regex", t->err) ||
+        component_flag(&prefix, v, "add_prefix_space", true, t->err) ||
+        component_flag(&trim, v, "trim_offsets", true, t->err) || component_flag(&regex, v, "use_regex", true, t->err))
         return -1;
     if (prefix) pretokenizer_add_prefix_space(t->parts->pre);
     t->byte_level = true;
@@ -162,7 +160,7 @@ static int read_byte_level(JsonTokenizer *t, const Json *v) {
 
 // One character, as UTF-8.
 static int read_replacement(JsonStr *out, const Json *v, Err *err) {
-    if (component_text(out, v, "replacement", err) != 0) return -1;
+    if (component_text(out, v, "replacement", err)) return -1;
     if (out->len == 0 || (size_t)utf8_char_len((uint8_t)out->data[0]) != out->len || out->data[0] == 0)
         return err_input(err, "replacement: found \"%.64s\"; expected one character", out->data);
     return 0;
@@ -172,12 +170,12 @@ static int read_scheme(PrependScheme *scheme, const Json *v, Err *err) {
     static const char *const names[] = {"never", "first", "always"}; // as in PrependScheme
     bool always;
     if (!json_given(v, "prepend_scheme")) { // before 2024
-        if (component_flag(&always, v, "add_prefix_space", true, err) != 0) return -1;
+        if (component_flag(&always, v, "add_prefix_space", true, err)) return -1;
         *scheme = always ? PREPEND_ALWAYS : PREPEND_NEVER;
         return 0;
     }
     JsonStr name;
-    if (component_text(&name, v, "prepend_scheme", err) != 0) return -1;
+    if (component_text(&name, v, "prepend_scheme", err)) return -1;
     for (int i = 0; i < 3; i++) {
         *scheme = (PrependScheme)i;
         if (json_str_is(name, names[i])) return 0;
@@ -189,9 +187,9 @@ static int read_metaspace(JsonTokenizer *t, const Json *v) {
     JsonStr replacement;
     PrependScheme scheme;
     bool split;
-    if (component_keys(v, "replacement str_rep add_prefix_space prepend_scheme split", t->err) != 0 ||
-        read_replacement(&replacement, v, t->err) != 0 || read_scheme(&scheme, v, t->err) != 0 ||
-        component_flag(&split, v, "split", true, t->err) != 0)
+    if (component_keys(v, "replacement str_rep add_prefix_space prepend_scheme split", t->err) ||
+        read_replacement(&replacement, v, t->err) || read_scheme(&scheme, v, t->err) ||
+        component_flag(&split, v, "split", true, t->err))
         return -1;
     pretokenizer_add_metaspace(t->parts->pre, replacement.data, scheme, split);
     return 0;
@@ -199,8 +197,8 @@ static int read_metaspace(JsonTokenizer *t, const Json *v) {
 
 static int read_digits(JsonTokenizer *t, const Json *v) {
     bool single;
-    if (component_keys(v, "individual_digits", t->err) != 0 ||
-        component_flag(&single, v, "individual_digits", false, t->err) != 0)
+    if (component_keys(v, "individual_digits", t->err) ||
+        component_flag(&single, v, "individual_digits", false, t->err))
         return -1;
     return pretokenizer_add_pattern(t->parts->pre, "\\p{is_numeric}", single ? CUT_ISOLATED : CUT_CONTIGUOUS, false,
                                     t->err);
@@ -209,20 +207,20 @@ static int read_digits(JsonTokenizer *t, const Json *v) {
 static int read_punctuation(JsonTokenizer *t, const Json *v) {
     CutBehavior behavior = CUT_ISOLATED;
     JsonStr name;
-    if (component_keys(v, "behavior", t->err) != 0) return -1;
+    if (component_keys(v, "behavior", t->err)) return -1;
     if (json_given(v, "behavior") &&
-        (component_text(&name, v, "behavior", t->err) != 0 || cut_behavior(&behavior, name, t->err) != 0))
+        (component_text(&name, v, "behavior", t->err) || cut_behavior(&behavior, name, t->err)))
         return -1;
     return pretokenizer_add_pattern(t->parts->pre, "\\p{is_punctuation}", behavior, false, t->err);
 }
 
 static int read_whitespace(JsonTokenizer *t, const Json *v, const char *pattern, bool invert) {
-    if (component_keys(v, "", t->err) != 0) return -1;
+    if (component_keys(v, "", t->err)) return -1;
     return pretokenizer_add_pattern(t->parts->pre, pattern, CUT_REMOVED, invert, t->err);
 }
 
 static int read_bert_words(JsonTokenizer *t, const Json *v) {
-    return component_keys(v, "", t->err) != 0 ? -1 : pretokenizer_add_bert(t->parts->pre, t->err);
+    return component_keys(v, "", t->err) ? -1 : pretokenizer_add_bert(t->parts->pre, t->err);
 }
 
 static int read_pre_tokenizer(JsonTokenizer *t, const Json *v, const char *type) {
@@ -245,6 +243,6 @@ static int read_pre_tokenizer(JsonTokenizer *t, const Json *v, const char *type)
 
 int tokenizer_json_pre_tokenizer(JsonTokenizer *t, const Json *v) {
     const char *type;
-    if (component_begin(t, &type, v, "pre_tokenizer") != 0) return -1;
-    return read_pre_tokenizer(t, v, type) != 0 ? err_context(t->err, "pre_tokenizer %.64s", type) : 0;
+    if (component_begin(t, &type, v, "pre_tokenizer")) return -1;
+    return read_pre_tokenizer(t, v, type) ? err_context(t->err, "pre_tokenizer %.64s", type) : 0;
 }

@@ -1,0 +1,42 @@
+// detokenizer: token ids back to text, by the steps of tokenizer.json's decoder. Every step works on one token, but for
+// what is taken from the beginning of the whole text, so a token adds the same bytes wherever it stands behind the
+// first.
+#pragma once
+
+#include "vocab.h"
+
+typedef enum {
+    DETOKENIZE_BYTE_LEVEL,    // the alphabet of byte_alphabet.h back to bytes; added tokens stand for their own text
+    DETOKENIZE_REPLACE,       // the literal .from by .text
+    DETOKENIZE_BYTE_FALLBACK, // "<0x0A>" to its byte
+    DETOKENIZE_STRIP,         // at most .count spaces at the beginning of each token, or with .whole of the whole text
+    DETOKENIZE_METASPACE,     // .from to a space; in the first token, with .whole, to nothing
+    DETOKENIZE_WORDPIECE // tokens joined with spaces but for those that begin with .from; .cleanup: English punctuation
+} DetokenizerStepKind;
+
+typedef struct DetokenizerStep {
+    DetokenizerStepKind kind;
+    const char *from, *text; // copied
+    size_t from_len, text_len;
+    size_t count;
+    bool whole, cleanup;
+} DetokenizerStep;
+
+typedef struct Detokenizer Detokenizer; // read-only after detokenizer_finish: one for all threads
+Detokenizer *detokenizer_new(void);     // without a step tokens are joined with spaces
+void detokenizer_add(Detokenizer *d, const DetokenizerStep *step);
+// v must outlive d. Refused: steps that blow the tokens up.
+int detokenizer_finish(Detokenizer *d, const Vocab *v, Err *err);
+void detokenizer_free(Detokenizer *d);
+
+// The bytes that a token adds to a text that has begun already.
+const char *detokenizer_piece(const Detokenizer *d, int32_t id, size_t *len);
+
+// One text being decoded; init with {0}.
+typedef struct DetokenizerState {
+    bool begun;    // a token was added
+    bool stripped; // what is taken from the beginning has been taken
+    size_t n_stripped;
+} DetokenizerState;
+// Appends the token's bytes.
+void detokenizer_add_token(const Detokenizer *d, DetokenizerState *s, int32_t id, StrBuf *out);
