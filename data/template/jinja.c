@@ -49,9 +49,8 @@ static Value set_variables(Eval *e, const JinjaInput *in) {
     if (in->bos_token) set_variable(e, "bos_token", v_text(e, in->bos_token));
     if (in->eos_token) set_variable(e, "eos_token", v_text(e, in->eos_token));
     Value *messages = eval_alloc(e, in->messages->count, sizeof *messages);
-    for (size_t i = 0; i < in->messages->count; i++) {
+    for (size_t i = 0; i < in->messages->count; i++)
         messages[i] = message_from_json(e, &in->messages->items[i], JINJA_ORIGIN_MESSAGE | (uint32_t)i);
-    }
     Value list = v_seq(e, V_LIST, messages, in->messages->count);
     set_variable(e, "messages", list);
     set_variable(e, "tools", in->tools ? field_from_json(e, in->tools, JINJA_ORIGIN_DATA, 0) : v_none());
@@ -107,9 +106,8 @@ int jinja_render(const JinjaTemplate *t, const JinjaInput *in, JinjaOutput *out,
     jinja_output_clear(out);
     if (in->messages->type != JSON_ARRAY)
         return err_input(err, "messages: found %s; expected an array", json_type_name(in->messages));
-    if (in->messages->count > JINJA_MAX_MESSAGES) {
+    if (in->messages->count > JINJA_MAX_MESSAGES)
         return err_input(err, "a conversation has %zu messages; at most %d", in->messages->count, JINJA_MAX_MESSAGES);
-    }
     Buffer text = {0};
     size_t max_steps = in->is_probe ? JINJA_PROBE_STEPS : JINJA_MAX_STEPS;
     Eval e = {.t = t, .err = err, .out = &text, .line = 1, .max_steps = max_steps};

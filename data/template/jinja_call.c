@@ -20,12 +20,11 @@ static void add_all_keywords(Eval *e, CallArgs *args, Value v) {
         return;
     }
     dict_read_all(v.dict);
-    for (size_t i = 0; i < v.dict->count && !e->failed; i++) {
+    for (size_t i = 0; i < v.dict->count && !e->failed; i++)
         if (v.dict->keys[i].type == V_STR)
             args_add_keyword(e, args, v.dict->keys[i].str, v.dict->values[i]);
         else
             eval_fail(e, "keywords must be strings");
-    }
 }
 
 CallArgs eval_args(Eval *e, const ArgList *list) {
@@ -33,15 +32,14 @@ CallArgs eval_args(Eval *e, const ArgList *list) {
     for (size_t i = 0; i < list->count && !e->failed; i++) {
         const Arg *arg = &list->items[i];
         Value v = eval_node(e, arg->value), item;
-        if (arg->stars == 2) {
+        if (arg->stars == 2)
             add_all_keywords(e, &args, v);
-        } else if (arg->stars == 1) {
+        else if (arg->stars == 1)
             for (Iter *it = iter_new(e, v); iter_next(e, it, &item);) add_positional(e, &args, item);
-        } else if (arg->name) {
+        else if (arg->name)
             args_add_keyword(e, &args, arg->name, v);
-        } else {
+        else
             add_positional(e, &args, v);
-        }
     }
     return args;
 }
@@ -94,18 +92,10 @@ static Value call_macro(Eval *e, const Macro *m, CallArgs args) {
 
 Value call_value(Eval *e, Value callee, const CallArgs *args) {
     if (e->failed) return v_none();
-    switch (callee.type) {
-    case V_MACRO:
-        return call_macro(e, callee.macro, *args);
-    case V_METHOD:
-        return call_function(e, callee.method->function, callee.method->self, args);
-    case V_FUNCTION:
-        return call_function(e, callee.function, v_none(), args);
-    case V_UNDEFINED:
-        return fail_undefined(e, callee);
-    case V_LOOP:
-        return eval_fail(e, "recursive loops are not supported");
-    default:
-        return eval_fail(e, "a value of type '%s' cannot be called", type_name(callee));
-    }
+    if (callee.type == V_MACRO) return call_macro(e, callee.macro, *args);
+    if (callee.type == V_METHOD) return call_function(e, callee.method->function, callee.method->self, args);
+    if (callee.type == V_FUNCTION) return call_function(e, callee.function, v_none(), args);
+    if (callee.type == V_UNDEFINED) return fail_undefined(e, callee);
+    if (callee.type == V_LOOP) return eval_fail(e, "recursive loops are not supported");
+    return eval_fail(e, "a value of type '%s' cannot be called", type_name(callee));
 }

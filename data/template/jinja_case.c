@@ -63,26 +63,16 @@ Value text_title(const Call *c) {
 }
 
 static unsigned char_class(Eval *e, int32_t cp) {
-    unsigned c = char_is_space(cp) ? CLASS_SPACE : 0;
-    switch (utf8proc_category(cp)) {
-    case UTF8PROC_CATEGORY_LL:
-        return c | CLASS_ALPHA | CLASS_LOWER;
-    case UTF8PROC_CATEGORY_LU:
-        return c | CLASS_ALPHA | CLASS_UPPER;
-    case UTF8PROC_CATEGORY_LT:
-        return c | CLASS_ALPHA | CLASS_TITLE;
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-        return c | CLASS_ALPHA;
-    case UTF8PROC_CATEGORY_ND:
-        return c | CLASS_DIGIT;
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_NO:
+    static const unsigned classes[] = {[UTF8PROC_CATEGORY_LL] = CLASS_ALPHA | CLASS_LOWER,
+                                       [UTF8PROC_CATEGORY_LU] = CLASS_ALPHA | CLASS_UPPER,
+                                       [UTF8PROC_CATEGORY_LT] = CLASS_ALPHA | CLASS_TITLE,
+                                       [UTF8PROC_CATEGORY_LM] = CLASS_ALPHA,
+                                       [UTF8PROC_CATEGORY_LO] = CLASS_ALPHA,
+                                       [UTF8PROC_CATEGORY_ND] = CLASS_DIGIT};
+    utf8proc_category_t c = utf8proc_category(cp);
+    if (c == UTF8PROC_CATEGORY_NL || c == UTF8PROC_CATEGORY_NO)
         eval_fail(e, "the class of U+%04X is not supported", (unsigned)cp);
-        return c;
-    default:
-        return c;
-    }
+    return (c <= UTF8PROC_CATEGORY_ND ? classes[c] : 0) | (char_is_space(cp) ? CLASS_SPACE : 0);
 }
 
 // isalpha, isdigit, isalnum, isspace: every character has one of the classes (mode), and there is one.

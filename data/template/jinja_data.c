@@ -71,9 +71,8 @@ static bool is_known_role(const Json *role) {
     static const char *const known[] = {"system",      "developer",   "user",    "assistant", "model",
                                         "tool",        "function",    "ipython", "human",     "gpt",
                                         "observation", "environment", "context", "documents", "tool_response"};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (json_is_string(role, known[i])) return true;
-    }
     return false;
 }
 

@@ -221,11 +221,10 @@ static size_t float_end(const Lexer *lx, size_t at) {
 static int lex_int(Lexer *lx, const char *digits, bool hex, size_t end) {
     uint64_t v = 0;
     if (digits[0] == '0' && digits[1] && !hex && digits[strspn(digits, "0")]) return lex_fail(lx, "malformed number");
-    for (const char *d = digits; *d; d++) {
+    for (const char *d = digits; *d; d++)
         if (__builtin_mul_overflow(v, hex ? 16u : 10u, &v) || __builtin_add_overflow(v, hex_value(*d), &v) ||
             v > INT64_MAX)
             return lex_fail(lx, "number literal does not fit 64 bits");
-    }
     push(lx, T_INT)->i = (int64_t)v;
     return finish_at(lx, end);
 }
@@ -258,9 +257,8 @@ static int lex_operator(Lexer *lx) {
     static const char open[] = "([{", close[] = ")]}";
     char c = lx->src.data[lx->at];
     int op = c && strchr("+-/*%~[](){}><=.:|,;", c) ? c : 0;
-    for (size_t i = 0; i < sizeof two / sizeof *two; i++) {
+    for (size_t i = 0; i < sizeof two / sizeof *two; i++)
         if (looking_at(lx, lx->at, two[i])) op = OP2(two[i][0], two[i][1]);
-    }
     if (!op) return lex_fail(lx, "unexpected character in a tag");
     const char *opens = strchr(open, op), *closes = strchr(close, op);
     if (op < 256 && opens) {

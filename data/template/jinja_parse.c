@@ -100,9 +100,8 @@ static void parse_statement(Parser *p, NodeList *list);
 
 // At the tag that ends a body? `ends`: its possible names, separated by spaces.
 static bool at_end_tag(const Parser *p, const char *ends) {
-    for (const char *s = ends; *s; s += strcspn(s, " "), s += *s == ' ') {
+    for (const char *s = ends; *s; s += strcspn(s, " "), s += *s == ' ')
         if (p->tok->type == T_NAME && str_equal(p->tok->str, &(Str){.data = s, .len = strcspn(s, " ")})) return true;
-    }
     return false;
 }
 
@@ -183,9 +182,8 @@ static void parse_if(Parser *p, Node *n) {
 
 static bool assigns_name(const Node *target, const char *name) {
     if (target->type == N_NAME) return str_is(target->name, name);
-    for (size_t i = 0; target->type == N_TUPLE && i < target->list.count; i++) {
+    for (size_t i = 0; target->type == N_TUPLE && i < target->list.count; i++)
         if (assigns_name(target->list.items[i], name)) return true;
-    }
     return false;
 }
 

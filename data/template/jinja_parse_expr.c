@@ -119,14 +119,13 @@ static Node *parse_subscript(Parser *p, Node *obj) {
 }
 
 static Node *parse_postfix(Parser *p, Node *n) {
-    while (!p->failed) {
+    while (!p->failed)
         if (at_op(p, '.') || at_op(p, '['))
             n = parse_subscript(p, n);
         else if (at_op(p, '('))
             n = parse_call(p, n);
         else
             break;
-    }
     return n;
 }
 
@@ -179,7 +178,7 @@ static Node *parse_test(Parser *p, Node *operand) {
 }
 
 static Node *parse_filters_and_tests(Parser *p, Node *n) {
-    while (!p->failed) {
+    while (!p->failed)
         if (at_op(p, '|'))
             n = parse_filter_chain(p, n, false);
         else if (at_name(p, "is"))
@@ -188,7 +187,6 @@ static Node *parse_filters_and_tests(Parser *p, Node *n) {
             n = parse_call(p, n);
         else
             break;
-    }
     return n;
 }
 
@@ -330,9 +328,8 @@ static Node *parse_sum(Parser *p) {
 static int skip_compare_op(Parser *p) {
     static const int ops[] = {[OP_EQ] = OP2('=', '='), [OP_NE] = OP2('!', '='), [OP_GT] = '>',
                               [OP_GE] = OP2('>', '='), [OP_LT] = '<',           [OP_LE] = OP2('<', '=')};
-    for (int i = OP_EQ; i <= OP_LE; i++) {
+    for (int i = OP_EQ; i <= OP_LE; i++)
         if (skip_op(p, ops[i])) return i;
-    }
     if (skip_name(p, "in")) return OP_IN;
     if (!at_name(p, "not") || p->tok[1].type != T_NAME || !str_is(p->tok[1].str, "in")) return -1;
     p->tok += 2;
@@ -361,13 +358,13 @@ static Node *parse_not(Parser *p) {
 
 static Node *parse_and(Parser *p) {
     Node *left = parse_not(p);
-    while (!p->failed && skip_name(p, "and")) left = node_of(p, N_AND, 0, left, parse_not(p), p->tok->line);
+    while (!p->failed && skip_name(p, "and")) left = node_of(p, N_AND, 0, left, parse_not(p), left->line);
     return left;
 }
 
 static Node *parse_or(Parser *p) {
     Node *left = parse_and(p);
-    while (!p->failed && skip_name(p, "or")) left = node_of(p, N_OR, 0, left, parse_and(p), p->tok->line);
+    while (!p->failed && skip_name(p, "or")) left = node_of(p, N_OR, 0, left, parse_and(p), left->line);
     return left;
 }
 
@@ -415,9 +412,8 @@ static Node *parse_target_or_attr(Parser *p) {
 
 static bool can_assign(const Node *n) {
     if (n->type != N_TUPLE) return n->type == N_NAME || n->type == N_NSREF;
-    for (size_t i = 0; i < n->list.count; i++) {
+    for (size_t i = 0; i < n->list.count; i++)
         if (!can_assign(n->list.items[i])) return false;
-    }
     return true;
 }
 

@@ -91,23 +91,20 @@ bool char_is_space(int32_t cp) {
 
 static bool in_set(const Str *set, int32_t cp) {
     if (!set) return char_is_space(cp);
-    for (size_t at = 0; at < set->len;) {
+    for (size_t at = 0; at < set->len;)
         if (str_next(set, &at) == cp) return true;
-    }
     return false;
 }
 
 size_t str_run(const Str *s, size_t at, const Str *set, bool in) {
-    for (size_t next = at; next < s->len; at = next) {
+    for (size_t next = at; next < s->len; at = next)
         if (in_set(set, str_next(s, &next)) != in) break;
-    }
     return at;
 }
 
 size_t str_run_back(const Str *s, size_t from, size_t at, const Str *set, bool in) {
-    for (size_t next = at; next > from; at = next) {
+    for (size_t next = at; next > from; at = next)
         if (in_set(set, str_prev(s, &next)) != in) break;
-    }
     return at;
 }
 

@@ -148,9 +148,8 @@ const char *type_name(Value v) {
 
 bool hashable(Value v) {
     if (has_type(v, TYPE(V_LIST) | TYPE(V_DICT) | TYPE(V_VIEW))) return false;
-    for (size_t i = 0; v.type == V_TUPLE && i < v.seq->count; i++) {
+    for (size_t i = 0; v.type == V_TUPLE && i < v.seq->count; i++)
         if (!hashable(v.seq->items[i])) return false;
-    }
     return true;
 }
 
@@ -200,37 +199,20 @@ bool dict_get(Eval *e, const Dict *d, Value key, Value *out) {
 }
 
 bool dict_get_str(const Dict *d, const Str *name, Value *out) {
-    for (size_t i = 0; i < d->count; i++) {
+    for (size_t i = 0; i < d->count; i++)
         if (d->keys[i].type == V_STR && str_equal(d->keys[i].str, name)) return read_value(d, i, out);
-    }
     return false;
 }
 
 // ---- truth, equality, order ----
 
 bool value_truth(Eval *e, Value v) {
-    switch (v.type) {
-    case V_MISSING:
-    case V_UNDEFINED:
-    case V_NONE:
-        return false;
-    case V_BOOL:
-        return v.b;
-    case V_INT:
-        return v.i != 0;
-    case V_FLOAT:
-        return v.f != 0;
-    case V_STR:
-    case V_LIST:
-    case V_TUPLE:
-    case V_RANGE:
-    case V_VIEW:
-    case V_DICT:
-    case V_LOOP:
-        return value_length(e, v) > 0;
-    default:
-        return true;
-    }
+    if (has_type(v, TYPE(V_MISSING) | TYPE(V_UNDEFINED) | TYPE(V_NONE))) return false;
+    if (v.type == V_BOOL) return v.b;
+    if (v.type == V_INT) return v.i != 0;
+    if (v.type == V_FLOAT) return v.f != 0;
+    bool has_length = is_seq(v) || has_type(v, TYPE(V_STR) | TYPE(V_DICT) | TYPE(V_LOOP));
+    return !has_length || value_length(e, v) > 0;
 }
 
 static bool equal_numbers(Value a, Value b) {
@@ -253,32 +235,18 @@ static bool equal_dicts(Eval *e, const Dict *a, const Dict *b) {
 
 static bool equal_seqs(Eval *e, const Seq *a, const Seq *b) {
     if (a->count != b->count) return false;
-    for (size_t i = 0; i < a->count && !e->failed; i++) {
+    for (size_t i = 0; i < a->count && !e->failed; i++)
         if (!value_equal(e, a->items[i], b->items[i])) return false;
-    }
     return true;
 }
 
 static bool equal_same_type(Eval *e, Value a, Value b) {
-    switch (a.type) {
-    case V_UNDEFINED:
-    case V_NONE:
-        return true;
-    case V_STR:
-    case V_BIGINT:
-        return str_equal(a.str, b.str);
-    case V_LIST:
-    case V_TUPLE:
-    case V_RANGE:
-        return a.seq == b.seq || equal_seqs(e, a.seq, b.seq);
-    case V_DICT:
-        return a.dict == b.dict || equal_dicts(e, a.dict, b.dict);
-    case V_VIEW:
-        eval_fail(e, "comparing dict views is not supported");
-        return false;
-    default:
-        return a.seq == b.seq; // the pointer, whatever it points to
-    }
+    if (has_type(a, TYPE(V_UNDEFINED) | TYPE(V_NONE))) return true;
+    if (has_type(a, TYPE(V_STR) | TYPE(V_BIGINT))) return str_equal(a.str, b.str);
+    if (a.type == V_VIEW) eval_fail(e, "comparing dict views is not supported");
+    if (e->failed || a.seq == b.seq) return !e->failed; // the pointer, whatever it points to
+    if (a.type == V_DICT) return equal_dicts(e, a.dict, b.dict);
+    return is_seq(a) && equal_seqs(e, a.seq, b.seq);
 }
 
 bool value_equal(Eval *e, Value a, Value b) {
@@ -307,10 +275,9 @@ int value_compare(Eval *e, Value a, Value b, const char *op) {
         return c ? c : (a.str->len > b.str->len) - (a.str->len < b.str->len);
     }
     if (a.type == b.type && (a.type == V_LIST || a.type == V_TUPLE)) {
-        for (size_t i = 0; i < a.seq->count && i < b.seq->count && !e->failed; i++) {
+        for (size_t i = 0; i < a.seq->count && i < b.seq->count && !e->failed; i++)
             if (!value_equal(e, a.seq->items[i], b.seq->items[i]))
                 return value_compare(e, a.seq->items[i], b.seq->items[i], op);
-        }
         return (a.seq->count > b.seq->count) - (a.seq->count < b.seq->count);
     }
     Value bad = a.type == V_UNDEFINED ? a : b;
@@ -329,9 +296,8 @@ bool value_contains(Eval *e, Value container, Value item) {
         return false;
     }
     if (container.type == V_DICT) return is_hashable(e, item) && dict_get(e, container.dict, item, &v);
-    for (Iter *it = iter_new(e, container); iter_next(e, it, &v);) {
+    for (Iter *it = iter_new(e, container); iter_next(e, it, &v);)
         if (value_equal(e, v, item)) return true;
-    }
     return false;
 }
 

@@ -57,21 +57,9 @@ static void write_float(Writer *w, Value v) {
 
 // ---- strings ----
 
-static bool is_printable(int32_t cp) {
-    if (cp == ' ') return true;
-    switch (utf8proc_category(cp)) {
-    case UTF8PROC_CATEGORY_CC:
-    case UTF8PROC_CATEGORY_CF:
-    case UTF8PROC_CATEGORY_CS:
-    case UTF8PROC_CATEGORY_CO:
-    case UTF8PROC_CATEGORY_CN:
-    case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP:
-    case UTF8PROC_CATEGORY_ZS:
-        return false;
-    default:
-        return true;
-    }
+static bool is_printable(int32_t cp) { // in the order of utf8proc's categories, spaces and controls come last
+    utf8proc_category_t c = utf8proc_category(cp);
+    return cp == ' ' || (c != UTF8PROC_CATEGORY_CN && c < UTF8PROC_CATEGORY_ZS);
 }
 
 static bool is_plain(const Writer *w, int32_t cp, char quote) {
@@ -82,9 +70,8 @@ static bool is_plain(const Writer *w, int32_t cp, char quote) {
 static void write_escape(Writer *w, int32_t cp, char quote, uint32_t origin) {
     static const char named[] = "\nn\rr\tt\bb\ff"; // repr has the first three
     char letter = cp == quote || cp == '\\' ? (char)cp : 0;
-    for (int i = 0; i < (w->json ? 10 : 6); i += 2) {
+    for (int i = 0; i < (w->json ? 10 : 6); i += 2)
         if (named[i] == cp) letter = named[i + 1];
-    }
     if (letter) {
         buf_printf(w->e, &w->out, origin, "\\%c", letter);
     } else if (!w->json) {
@@ -186,51 +173,39 @@ static void write_dict(Writer *w, Value v, int level) {
 static void write_other(Writer *w, Value v, int level) {
     if (w->json) {
         eval_fail(w->e, "tojson: a value of type '%s' is not JSON serializable", type_name(v));
-    } else if (v.type == V_UNDEFINED) {
-        write_mark(w, "Undefined", v.origin);
     } else if (v.type == V_VIEW) {
         write_items(w, v, level);
     } else if (v.type == V_NAMESPACE) {
         write_mark(w, "<Namespace ", v.origin);
         write_dict(w, v, level);
         write_mark(w, ">", v.origin);
+    } else if (v.type == V_UNDEFINED) {
+        write_mark(w, "Undefined", v.origin);
     } else {
         eval_fail(w->e, "printing a value of type '%s' is not supported", type_name(v));
     }
 }
 
 static void write_value(Writer *w, Value v, int level) {
+    static const char *const words[][2] = {{"None", "null"}, {"False", "false"}, {"True", "true"}};
     eval_charge(w->e, 1);
     if (!eval_enter(w->e)) return;
-    switch (v.type) {
-    case V_NONE:
-        write_mark(w, w->json ? "null" : "None", v.origin);
-        break;
-    case V_BOOL:
-        write_mark(w, v.b ? (w->json ? "true" : "True") : w->json ? "false" : "False", v.origin);
-        break;
-    case V_INT:
+    if (v.type == V_NONE || v.type == V_BOOL)
+        write_mark(w, words[v.type == V_NONE ? 0 : 1 + v.b][w->json], v.origin);
+    else if (v.type == V_INT)
         buf_printf(w->e, &w->out, v.origin, "%lld", (long long)v.i);
-        break;
-    case V_BIGINT:
+    else if (v.type == V_BIGINT)
         buf_str(w->e, &w->out, v.str);
-        break;
-    case V_FLOAT:
+    else if (v.type == V_FLOAT)
         write_float(w, v);
-        break;
-    case V_STR:
+    else if (v.type == V_STR)
         write_string(w, v.str);
-        break;
-    case V_LIST:
-    case V_TUPLE:
+    else if (v.type == V_LIST || v.type == V_TUPLE)
         write_items(w, v, level);
-        break;
-    case V_DICT:
+    else if (v.type == V_DICT)
         write_dict(w, v, level);
-        break;
-    default:
+    else
         write_other(w, v, level);
-    }
     w->e->depth--;
 }
 

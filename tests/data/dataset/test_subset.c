@@ -1,4 +1,4 @@
-// sampling: the split and the weights of files choose by hash, the same samples every time; patterns of file names.
+// subset: the split and the weights of files choose by hash, the same samples every time; patterns of file names.
 #include "dataset_fixture.h"
 #include "file_pattern.h"
 #include "subset.h"
