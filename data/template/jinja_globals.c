@@ -51,7 +51,7 @@ Value global_namespace(const Call *c) {
         Value key = ns.dict->keys[i];
         if (key.type == V_STR) check_namespace_name(c->e, key.str);
     }
-    ns.type = V_NAMESPACE;
+    if (!c->e->failed) ns.type = V_NAMESPACE;
     return ns;
 }
 
