@@ -1,6 +1,6 @@
 // allocator: malloc and its relatives for the whole process, the libraries included. None of them fails: where the next
 // one (libc's, or that of a preloaded library) has no memory, the process ends with one line and status 1.
-// oneDNN writes through the null pointer that it is given, libgomp prints a line of its own, and others throw.
+// oneDNN writes through the null pointer that it is given, libgomp prints its own message, other libraries throw.
 // Not part of builds with sanitizers, whose own allocator ends the process.
 #include <dlfcn.h>
 #include <errno.h>
@@ -60,7 +60,7 @@ int posix_memalign(void **out, size_t alignment, size_t bytes) {
     return rc;
 }
 
-// oneDNN writes its code without a look at what it got. A large range of addresses that is merely tried for is no
+// oneDNN writes its code without checking the result. A large range of addresses that is only tried is not
 // memory.
 void *mmap(void *at, size_t bytes, int protection, int flags, int fd, off_t offset) {
     NEXT(mmap);

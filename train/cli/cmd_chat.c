@@ -1,6 +1,6 @@
 // lorac chat --model_name_or_path M [--adapter NAME=PATH ...]
 //
-// The base model is loaded once; adapters are small and come and go between turns. Works on a terminal and on a pipe.
+// The base model is loaded once; adapters are loaded and switched between turns. Reads a terminal or a pipe.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +74,7 @@ static int load_adapter(Chat *c, const char *text, Err *err) {
     char *name = mem_strndup(text, (size_t)(equals - text));
     NamedAdapter *old = find_adapter(c, name);
     if (old) {
-        if (c->session) generate_session_forget(c->session); // the new one may lie at the old one's address
+        if (c->session) generate_session_forget(c->session); // the new one may have the address of the old one
         adapter_free(old->adapter);
         mem_free(name);
         old->adapter = a;
@@ -149,11 +149,11 @@ static int check_length(const Chat *c, const ChatTokens *tokens, Err *err) {
 static void note_full(const Chat *c, const Generation *g, int64_t prompt) {
     if (g->stopped || g->count == c->options.max_new_tokens || prompt + g->count < c->context) return;
     log_warn(
-        "the answer is cut: the context of %lld tokens is full (--max_seq_length); /reset forgets the conversation",
+        "the answer is cut off: the context of %lld tokens is full (--max_seq_length); /reset forgets the conversation",
         (long long)c->context);
 }
 
-// One turn. What fails (text that is not UTF-8, a full context) leaves the conversation as it was.
+// One turn. A turn that fails (text that is not UTF-8, a full context) leaves the conversation unchanged.
 static int answer(Chat *c, const char *line, size_t len, Err *err) {
     size_t before = c->messages.len;
     add_message(c, "user", line, len);
@@ -187,13 +187,13 @@ static int answer(Chat *c, const char *line, size_t len, Err *err) {
 
 static void print_help(void) {
     say("/adapter NAME      answer with this adapter; none: the base model alone\n"
-        "/load NAME=PATH    load a PEFT folder or GGUF adapter and use it; the base model stays as it is\n"
-        "/adapters          what is loaded\n"
+        "/load NAME=PATH    load a PEFT folder or GGUF adapter and use it; the base model stays unchanged\n"
+        "/adapters          list the loaded adapters\n"
         "/reset             forget the conversation\n"
         "/exit              leave (or end of input)\n");
 }
 
-// 1: leave. A wrong command is no reason to end a conversation: it is said and forgotten.
+// 1: leave. A wrong command does not end the conversation: it is reported.
 static int command(Chat *c, const char *line) {
     Err err;
     int rc = 0;
@@ -212,7 +212,7 @@ static int command(Chat *c, const char *line) {
     else if (IS("/load"))
         rc = hot_swap(c, rest, &err);
     else
-        rc = err_input(&err, "\"%.*s\" is no command; /help lists them", (int)(n < 40 ? n : 40), line);
+        rc = err_input(&err, "\"%.*s\" is not a command; /help lists them", (int)(n < 40 ? n : 40), line);
 #undef IS
     if (rc) log_warn("%s", err.msg);
     return 0;
@@ -242,8 +242,8 @@ static void converse(Chat *c) {
 
 // ---- the verb ----
 
-// How long the conversation may be: as asked, else at most DEFAULT_CONTEXT; within the model's context and the memory,
-// of which each token takes the same.
+// Longest conversation: as asked, else at most DEFAULT_CONTEXT; limited by the model's context and by memory, which
+// grows linearly with the tokens.
 static int choose_context(Chat *c, int64_t asked, int64_t max_memory, Err *err) {
     enum { DEFAULT_CONTEXT = 8192, LEAST_CONTEXT = 256 };
     const Model *m = c->base.model;
@@ -259,7 +259,8 @@ static int choose_context(Chat *c, int64_t asked, int64_t max_memory, Err *err) 
     }
     c->context = wanted;
     if (bytes <= room) return 0;
-    return err_no_fit(err, "a context of %lld tokens takes %.1f MB besides the model; expected at most %.1f MB (%s)",
+    return err_no_fit(err,
+                      "a context of %lld tokens takes %.1f MB in addition to the model; expected at most %.1f MB (%s)",
                       (long long)wanted, (double)bytes / 1e6, (double)room / 1e6,
                       max_memory ? "--max_memory" : "90% of what is free");
 }

@@ -48,7 +48,7 @@ static void print_libraries(void) {
     unsigned x = XXH_versionNumber();
     char pcre[64] = "?";
     pcre2_config(PCRE2_CONFIG_VERSION, pcre);
-    pcre[strcspn(pcre, " ")] = 0; // the date
+    pcre[strcspn(pcre, " ")] = 0; // without the date
     say("libraries  oneDNN %d.%d.%d, PCRE2 %s, utf8proc %s, xxHash %u.%u.%u, zlib %s, zstd %s, %s, cJSON %s\n",
         d->major, d->minor, d->patch, pcre, utf8proc_version(), x / 10000, x / 100 % 100, x % 100, zlibVersion(),
         ZSTD_versionString(), archive_version_string(), cJSON_Version());
@@ -80,7 +80,7 @@ static void check_op(const OpCase *c, Backend *ref, Backend *b, bool gaps, Tally
     int cases;
     double start = time_now();
     bool good = op_check(c, ref, b, gaps, &cases, message, sizeof message);
-    if (!cases && good) return; // works in host memory, whatever the device
+    if (!cases && good) return; // needs host memory
     say("  %-28s %-4s %4d cases %6.2f s  %s\n", c->name, run_device_dtype(b), cases, time_now() - start,
         good ? "agrees" : message);
     fflush(stdout); // a device may hang in the next one

@@ -1,6 +1,5 @@
 // lorac eval: loss, perplexity and token accuracy; with --generate, exact match against the reference answers.
 #include <ctype.h>
-#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -178,8 +177,8 @@ static cJSON *result_json(const EvalResult *e, const char *accuracy, const char 
 static void print_classifier(const EvalRun *r, const Options *o, const EvalResult *e) {
     const LabelList *labels = &r->adapter->labels;
     if (!o->json) {
-        say("eval_loss=%.4f accuracy=%.4f macro_f1=%.4f (%" PRId64 " samples, %zu classes)\n", e->loss, e->accuracy,
-            e->macro_f1, e->tokens, labels->count);
+        say("eval_loss=%.4f accuracy=%.4f macro_f1=%.4f (%lld samples, %zu classes)\n", e->loss, e->accuracy,
+            e->macro_f1, (long long)e->tokens, labels->count);
         return;
     }
     cJSON *j = result_json(e, "eval_accuracy", "samples");
@@ -195,10 +194,11 @@ static void print_classifier(const EvalRun *r, const Options *o, const EvalResul
 
 static void print_result(const Options *o, const EvalResult *e, const MatchResult *m) {
     if (!o->json) {
-        say("eval_loss=%.4f perplexity=%.4g token_accuracy=%.4f (%" PRId64 " tokens)\n", e->loss, e->perplexity,
-            e->accuracy, e->tokens);
+        say("eval_loss=%.4f perplexity=%.4g token_accuracy=%.4f (%lld tokens)\n", e->loss, e->perplexity, e->accuracy,
+            (long long)e->tokens);
         if (o->generate)
-            say("exact_match=%.2f (%" PRId64 "/%" PRId64 ")\n", ratio(m->correct, m->total), m->correct, m->total);
+            say("exact_match=%.2f (%lld/%lld)\n", ratio(m->correct, m->total), (long long)m->correct,
+                (long long)m->total);
         return;
     }
     cJSON *j = result_json(e, "eval_token_accuracy", "tokens");

@@ -26,7 +26,7 @@ static const Key options[] = {
                "Where it is written. An existing P is replaced only if lorac wrote it as such an adapter. Required."),
 };
 
-// The last part of a path, without slashes at its end: the adapter's name.
+// Last part of a path without trailing slashes: the adapter's name.
 static char *base_name(const char *path) {
     size_t end = strlen(path);
     while (end > 1 && path[end - 1] == '/') end--;

@@ -20,7 +20,7 @@ static const Key options[] = {
 
 typedef enum { JSON_DATA, JSON_MODEL, JSON_TRAINING } JsonKind;
 
-// A training config may hold comments, which strict JSON refuses: then it is one.
+// A file that is not strict JSON is a training config: those may have comments.
 static int json_kind(JsonKind *kind, const char *path, Err *err) {
     enum { MAX_CONFIG_BYTES = 16 << 20 };
     FileMap map;
@@ -35,7 +35,7 @@ static int json_kind(JsonKind *kind, const char *path, Err *err) {
         if (json_get(json_root(doc), "model_type") || json_get(json_root(doc), "architectures")) *kind = JSON_MODEL;
         json_free(doc);
     } else if (line_end && json_parse_data(&doc, p, (size_t)(line_end - p), path, 1, &ignored) == 0) {
-        *kind = JSON_DATA; // a whole value on the first line and more behind it: JSONL
+        *kind = JSON_DATA; // a complete value on the first line and more after it: JSONL
         json_free(doc);
     }
     file_unmap(&map);
@@ -45,9 +45,9 @@ static int json_kind(JsonKind *kind, const char *path, Err *err) {
 static int inspect_json(int argc, char **argv, int64_t n_shown, Err *err) {
     JsonKind kind;
     if (json_kind(&kind, argv[0], err)) return -1;
-    if (kind == JSON_TRAINING) return inspect_run_data(argc, argv, n_shown, stdout, err);
-    if (kind == JSON_DATA) return inspect_data_file(argv[0], n_shown, stdout, err);
-    return inspect_model_config(argv[0], stdout, err);
+    if (kind == JSON_TRAINING) return inspect_run_data(argc, argv, n_shown, err);
+    if (kind == JSON_DATA) return inspect_data_file(argv[0], n_shown, err);
+    return inspect_model_config(argv[0], err);
 }
 
 static int inspect_path(int argc, char **argv, int64_t n_shown, Err *err) {
@@ -56,11 +56,11 @@ static int inspect_path(int argc, char **argv, int64_t n_shown, Err *err) {
     bool is_json = ends_with_nocase(path, n, ".json") && !path_is_dir(path);
     if (!path_exists(path)) return err_input(err, "%s: no such file or folder", path);
     if (argc > 1 && !is_json) return err_input(err, "unexpected argument \"%s\"", argv[1]);
-    if (path_is_dir(path)) return inspect_folder(path, stdout, err);
-    if (ends_with_nocase(path, n, ".gguf")) return inspect_gguf(path, stdout, err);
-    if (ends_with_nocase(path, n, ".safetensors")) return inspect_safetensors(path, stdout, err);
+    if (path_is_dir(path)) return inspect_folder(path, err);
+    if (ends_with_nocase(path, n, ".gguf")) return inspect_gguf(path, err);
+    if (ends_with_nocase(path, n, ".safetensors")) return inspect_safetensors(path, err);
     if (is_json) return inspect_json(argc, argv, n_shown, err);
-    return inspect_data_file(path, n_shown, stdout, err);
+    return inspect_data_file(path, n_shown, err);
 }
 
 static int run_inspect(const void *given, int argc, char **argv, Err *err) {

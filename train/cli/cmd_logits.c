@@ -24,7 +24,7 @@ static const Key options[] = {
 
 static const char *const mark[] = {"lorac.written", "logits"};
 
-// With the mark: other programs save their logits under the same name, to be compared.
+// The mark distinguishes the file from logits of other programs, which have the same tensor name.
 static int logits_own(const char *path, Err *err) {
     Safetensors *s;
     bool own = false;

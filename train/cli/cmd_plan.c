@@ -1,7 +1,6 @@
 // lorac plan CONFIG.json [overrides] [--gpu NAME] [--json]
 #include "cli.h"
 
-#include <inttypes.h>
 #include <math.h>
 
 #include "config.h"
@@ -36,7 +35,7 @@ static double run_seconds(const RunPlan *p, const PlanLevel *l) {
     return tokens / (double)t->steps_per_epoch * (double)t->total_steps / l->tokens_per_second / p->gpus;
 }
 
-// ---- for people ----
+// ---- as text ----
 
 static void print_level(const RunPlan *p, const PlanLevel *l) {
     say("         %-8s %12.1f MB %12.1f MB", recompute_name(l->level), mb(l->arena), mb(l->total));
@@ -50,14 +49,25 @@ static void print_level(const RunPlan *p, const PlanLevel *l) {
     say("\n");
 }
 
+// "4 s", "3 min 20 s", "2 h 05 min"
+static void print_duration(double seconds) {
+    int64_t s = (int64_t)(seconds + 0.5);
+    if (s >= 3600)
+        say("%lld h %02lld min", (long long)(s / 3600), (long long)(s / 60 % 60));
+    else if (s >= 60)
+        say("%lld min %02lld s", (long long)(s / 60), (long long)(s % 60));
+    else
+        say("%lld s", (long long)s);
+}
+
 static void print_time(const RunPlan *p) {
     const StepPlan *t = trainer_step_plan(p->trainer);
-    say("steps    %" PRId64 " of %" PRId64 " rows", t->total_steps, t->rows_per_step);
-    if (p->gpus > 1) say(" on %d GPUs, each with the memory above", p->gpus);
+    say("steps    %lld, batch size %lld", (long long)t->total_steps, (long long)t->rows_per_step);
+    if (p->gpus > 1) say(", on %d GPUs with the memory above each", p->gpus);
     if (p->chosen >= 0 && p->levels[p->chosen].tokens_per_second > 0) {
-        double seconds = run_seconds(p, &p->levels[p->chosen]);
-        say(": about %.0f h %02.0f min %02.0f s, evaluations not counted", (double)(int64_t)(seconds / 3600),
-            (double)((int64_t)(seconds / 60) % 60), (double)((int64_t)seconds % 60));
+        say("; about ");
+        print_duration(run_seconds(p, &p->levels[p->chosen]));
+        say(" without evaluations");
     }
     say("\n");
 }
@@ -67,7 +77,7 @@ static void print_plan(const RunPlan *p) {
     run_device_describe(&device, p->backend);
     adapter_print_range(&rank, p->adapter, ADAPTER_RANK);
     say("device   %s\n", device.data);
-    say("adapter  r %s, %" PRId64 " parameters\n", rank.data, p->adapter->count);
+    say("adapter  r %s, %lld parameters\n", rank.data, (long long)p->adapter->count);
     str_clear(&device);
     str_clear(&rank);
     say("memory   base %.1f MB, adapter with gradients and moments %.1f MB, %s %.1f MB\n", mb(p->base),
@@ -78,17 +88,17 @@ static void print_plan(const RunPlan *p) {
     for (int i = 0; i < PLAN_LEVELS; i++)
         if (i < RECOMPUTE_OFFLOAD || !p->backend->host_memory) print_level(p, &p->levels[i]);
     if (p->chosen >= 0 && p->levels[p->chosen].total == p->end)
-        say("         the total is that of the end of the run, when the adapter is verified\n");
+        say("         the total is reached at the end of the run, when the adapter is verified\n");
     print_time(p);
     if (p->backend->host_memory)
-        say("         tokens/s: from the products of matrices that this CPU does in a second\n");
+        say("         tokens/s: estimated from the matrix products that this CPU computes per second\n");
     else if (p->gpu)
-        say("         tokens/s: a roofline from the data sheet of the %s; not measured\n", p->gpu->name);
+        say("         tokens/s: roofline estimate from the data sheet of the %s; not measured\n", p->gpu->name);
     else
-        say("         tokens/s: this GPU is not among those known (%s)\n", GPU_KEYS);
+        say("         tokens/s: unknown for this GPU; known are %s\n", GPU_KEYS);
 }
 
-// ---- for programs ----
+// ---- as JSON ----
 
 static cJSON *level_json(const RunPlan *p, const PlanLevel *l) {
     cJSON *o = cJSON_CreateObject();

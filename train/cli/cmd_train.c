@@ -23,7 +23,7 @@ static int run_rank(const Config *c, const Launch *l, int bad, Err *err) {
     int rc = group_agree(&g, bad, err);
     if (!rc) {
         rank_output(&g, c->log_on_each_rank);
-        say("config   (value, and where it comes from)\n");
+        say("config   (value and source)\n");
         config_print(c, stdout);
         rc = train_run(c, &g, err);
     }

@@ -1,6 +1,6 @@
-// hooks: what libraries do when memory runs out.
+// hooks: what libraries do when memory runs out or an exception is not caught.
 #pragma once
 
-// Allocations of cJSON and of C++ code that fail, and exceptions that no one catches, end the process with one line and
-// status 1. PCRE2, zlib and the others are given their memory, or asked for their errors, where they are called.
+// Allocations of cJSON and of C++ code that fail, and uncaught exceptions, end the process with one line and
+// status 1. For PCRE2, zlib and others the callers check.
 void hooks_install(void);

@@ -15,20 +15,20 @@ typedef struct Tally {
     size_t n_kinds;
 } Tally;
 void tally_add(Tally *t, const char *dtype, const int64_t *shape, int n_dims, size_t bytes);
-void tally_print(const Tally *t, FILE *out);
+void tally_print(const Tally *t);
 // Prints a string key with a label; nothing when it is absent.
-void inspect_gguf_key(const Gguf *g, const char *key, const char *label, FILE *out);
+void inspect_gguf_key(const Gguf *g, const char *key, const char *label);
 
 // A base model: a .gguf file (or one of a split model's), a Hugging Face folder.
-int inspect_base(const char *path, FILE *out, Err *err);
+int inspect_base(const char *path, Err *err);
 // The config.json of one, by itself.
-int inspect_model_config(const char *path, FILE *out, Err *err);
+int inspect_model_config(const char *path, Err *err);
 // Base model or adapter in a GGUF file; told apart by its own keys.
-int inspect_gguf(const char *path, FILE *out, Err *err);
-int inspect_safetensors(const char *path, FILE *out, Err *err);
+int inspect_gguf(const char *path, Err *err);
+int inspect_safetensors(const char *path, Err *err);
 // Adapter folder, snapshot, output_dir of a run.
-int inspect_folder(const char *path, FILE *out, Err *err);
+int inspect_folder(const char *path, Err *err);
 // A data file as it is, without a tokenizer; n_shown records are printed.
-int inspect_data_file(const char *path, int64_t n_shown, FILE *out, Err *err);
+int inspect_data_file(const char *path, int64_t n_shown, Err *err);
 // The data of a run as the trainer sees it. argv: CONFIG.json and overrides.
-int inspect_run_data(int argc, char **argv, int64_t n_shown, FILE *out, Err *err);
+int inspect_run_data(int argc, char **argv, int64_t n_shown, Err *err);

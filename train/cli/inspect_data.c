@@ -1,7 +1,6 @@
 // inspect: data, as a file and as the trainer sees it.
 #include "inspect.h"
 
-#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,12 +15,12 @@
 
 // ---- a data file ----
 
-static void print_record(FILE *out, RecordSpan span) {
+static void print_record(RecordSpan span) {
     enum { MAX_SHOWN = 2000 };
     size_t n = span.len < MAX_SHOWN ? span.len : MAX_SHOWN;
-    say_to(out, "\n%s:%zu: ", span.name, span.line);
-    say_bytes(out, span.text, n);
-    say_to(out, "%s", n < span.len ? " ...\n" : "\n");
+    say("\n%s:%zu: ", span.name, span.line);
+    say_bytes(stdout, span.text, n);
+    say("%s", n < span.len ? " ...\n" : "\n");
 }
 
 // What reading a file as the trainer does tells without a model. Which keys of messages are read is up to the chat
@@ -70,28 +69,28 @@ static int view_record(FileView *v, RecordSpan span, Err *err) {
     return fatal ? -1 : 0;
 }
 
-static void print_keys(const char *title, const KeyCounts *keys, const char *note, FILE *out) {
+static void print_keys(const char *title, const KeyCounts *keys, const char *note) {
     StrBuf text = {0};
     key_counts_show(&text, keys);
-    if (text.len) say_to(out, "  %-9s %s%s\n", title, text.data, note);
+    if (text.len) say("  %-9s %s%s\n", title, text.data, note);
     str_clear(&text);
 }
 
-static void print_view_of_file(const FileView *v, const char *path, const RecordReader *r, FILE *out) {
+static void print_view_of_file(const FileView *v, const char *path, const RecordReader *r) {
     if (records_ignored(r))
-        say_to(out, "%s: %" PRId64 " members that are neither .json, .txt nor .cls are left alone\n", path,
-               records_ignored(r));
-    say_to(out, "%s: data, %s, %" PRId64 " records, %" PRId64 " bytes (longest record %" PRId64 ")\n", path,
-           dataset_format_name(v->format), v->records, v->bytes, v->longest);
-    print_keys("used", &v->used, "", out);
-    print_keys("in turns", &v->of_turns, ": read where the chat template reads them", out);
-    print_keys("not used", &v->unused, "", out);
+        say("%s: %lld members that are neither .json, .txt nor .cls are left alone\n", path,
+            (long long)records_ignored(r));
+    say("%s: data, %s, %lld records, %lld bytes (longest record %lld)\n", path, dataset_format_name(v->format),
+        (long long)v->records, (long long)v->bytes, (long long)v->longest);
+    print_keys("used", &v->used, "");
+    print_keys("in turns", &v->of_turns, ": read where the chat template reads them");
+    print_keys("not used", &v->unused, "");
     if (v->refused)
-        say_to(out, "  refused   %" PRId64 " record%s; the first: %s\n", v->refused, v->refused == 1 ? "" : "s",
-               v->why.msg);
+        say("  refused   %lld record%s; the first: %s\n", (long long)v->refused, v->refused == 1 ? "" : "s",
+            v->why.msg);
 }
 
-int inspect_data_file(const char *path, int64_t n_shown, FILE *out, Err *err) {
+int inspect_data_file(const char *path, int64_t n_shown, Err *err) {
     RecordReader *r;
     RecordSpan span;
     FileView v = {.format = FORMAT_TEXT};
@@ -102,12 +101,12 @@ int inspect_data_file(const char *path, int64_t n_shown, FILE *out, Err *err) {
         v.bytes += (int64_t)span.len;
         if ((int64_t)span.len > v.longest) v.longest = (int64_t)span.len;
         if (!records_are_text(r)) rc = view_record(&v, span, err);
-        if (v.records <= n_shown && !rc) print_record(out, span);
+        if (v.records <= n_shown && !rc) print_record(span);
         records_release(r);
     }
     if (!rc && more == 0) {
-        if (n_shown) say_to(out, "\n");
-        print_view_of_file(&v, path, r, out);
+        if (n_shown) say("\n");
+        print_view_of_file(&v, path, r);
     }
     key_counts_clear(&v.used);
     key_counts_clear(&v.of_turns);
@@ -129,87 +128,83 @@ static int64_t length_at(const int64_t *with_length, int64_t i) {
     return length;
 }
 
-static void print_lengths(const Dataset *d, int64_t max_tokens, FILE *out) {
+static void print_lengths(const Dataset *d, int64_t max_tokens) {
     int64_t n = dataset_count(d), *with_length = mem_calloc((size_t)max_tokens + 1, sizeof *with_length);
     for (int64_t i = 0; i < n; i++) with_length[dataset_size(d, i).count]++;
-    say_to(out,
-           "  lengths   shortest %" PRId64 ", median %" PRId64 ", mean %.1f, longest %" PRId64
-           " (max_seq_length %" PRId64 ")\n",
-           length_at(with_length, 0), length_at(with_length, n / 2), (double)dataset_stats(d)->tokens / (double)n,
-           length_at(with_length, n - 1), max_tokens);
+    say("  lengths   shortest %lld, median %lld, mean %.1f, longest %lld (max_seq_length %lld)\n",
+        (long long)length_at(with_length, 0), (long long)length_at(with_length, n / 2),
+        (double)dataset_stats(d)->tokens / (double)n, (long long)length_at(with_length, n - 1), (long long)max_tokens);
     mem_free(with_length);
 }
 
-static int print_rows(const Dataset *d, const Config *c, const FileList *files, int64_t max_tokens, FILE *out,
-                      Err *err) {
+static int print_rows(const Dataset *d, const Config *c, const FileList *files, int64_t max_tokens, Err *err) {
     SampleList list;
     if (run_weigh(&list, d, files, c, (SampleList){.count = dataset_count(d)}, err)) return -1;
     RowPlan *p = row_plan_new(d, list.items, list.count, max_tokens, c->packing);
     int64_t rows = row_plan_count(p), tokens = 0;
     for (int64_t r = 0; r < rows; r++) tokens += row_plan_tokens(p, r);
-    if (list.items) say_to(out, "  weighed   %" PRId64 " samples in an epoch\n", list.count);
-    say_to(out, "  rows      %" PRId64 " (%s), %.1f%% full, at most %" PRId64 " samples and %" PRId64 " tokens\n", rows,
-           c->packing ? "packed" : "one sample each", percent(tokens, rows * max_tokens), row_plan_most_samples(p),
-           row_plan_longest(p));
+    if (list.items) say("  weighed   %lld samples in an epoch\n", (long long)list.count);
+    say("  rows      %lld (%s), %.1f%% full, at most %lld samples and %lld tokens\n", (long long)rows,
+        c->packing ? "packed" : "one sample each", percent(tokens, rows * max_tokens),
+        (long long)row_plan_most_samples(p), (long long)row_plan_longest(p));
     row_plan_free(p);
     mem_free(list.items);
     return 0;
 }
 
-static void print_notes(const Dataset *d, const Tokenizer *t, FILE *out) {
+static void print_notes(const Dataset *d, const Tokenizer *t) {
     StrBuf keys = {0};
     key_counts_show(&keys, dataset_unread(d));
-    if (keys.len) say_to(out, "  not used  %s\n", keys.data);
+    if (keys.len) say("  not used  %s\n", keys.data);
     str_clear(&keys);
     StrBuf special = {0};
     data_notes_show_special(&special, dataset_stats(d));
-    if (special.len) say_to(out, "  special   %s\n", special.data);
+    if (special.len) say("  special   %s\n", special.data);
     str_clear(&special);
     data_notes_warn(d, t);
 }
 
-static void print_counts(const Dataset *d, const Tokenizer *t, FILE *out) {
+static void print_counts(const Dataset *d, const Tokenizer *t) {
     const DatasetStats *s = dataset_stats(d);
     int64_t kept = s->records - s->dropped_long - s->skipped_unsupervised;
-    say_to(out,
-           "  records   %" PRId64 ": %" PRId64 " %s kept, %" PRId64 " too long and dropped, %" PRId64
-           " with nothing to learn and skipped\n",
-           s->records, kept, kept == s->samples ? "samples" : "records", s->dropped_long, s->skipped_unsupervised);
-    if (kept != s->samples) say_to(out, "  samples   %" PRId64 ", windows of the kept text\n", s->samples);
-    say_to(out, "  tokens    %" PRId64 ": %" PRId64 " supervised (%.1f%%), %" PRId64 " masked\n", s->tokens,
-           s->supervised, percent(s->supervised, s->tokens), s->tokens - s->supervised);
+    say("  records   %lld: %lld %s kept, %lld too long and dropped, %lld with nothing to learn and skipped\n",
+        (long long)s->records, (long long)kept, kept == s->samples ? "samples" : "records", (long long)s->dropped_long,
+        (long long)s->skipped_unsupervised);
+    if (kept != s->samples) say("  samples   %lld, windows of the kept text\n", (long long)s->samples);
+    say("  tokens    %lld: %lld supervised (%.1f%%), %lld masked\n", (long long)s->tokens, (long long)s->supervised,
+        percent(s->supervised, s->tokens), (long long)(s->tokens - s->supervised));
     if (s->truncated)
-        say_to(out, "  truncated %" PRId64 " samples, %" PRId64 " tokens cut away\n", s->truncated,
-               s->truncated_tokens);
+        say("  truncated %lld samples, %lld tokens cut away\n", (long long)s->truncated,
+            (long long)s->truncated_tokens);
     if (s->left_out_bytes)
-        say_to(out, "  left out  %" PRId64 " bytes that the model's vocabulary has no token for\n", s->left_out_bytes);
+        say("  left out  %lld bytes that the model's vocabulary has no token for\n", (long long)s->left_out_bytes);
     if (s->ignored_members)
-        say_to(out, "  ignored   %" PRId64 " members of archives that are neither .json, .txt nor .cls\n",
-               s->ignored_members);
-    print_notes(d, t, out);
+        say("  ignored   %lld members of archives that are neither .json, .txt nor .cls\n",
+            (long long)s->ignored_members);
+    print_notes(d, t);
     if (s->dropped_long)
-        say_to(out, "  dropped   %" PRId64 " tokens; the longest record has %" PRId64 "\n", s->dropped_tokens,
-               s->longest);
+        say("  dropped   %lld tokens; the longest record has %lld\n", (long long)s->dropped_tokens,
+            (long long)s->longest);
 }
 
-static void print_samples(const Dataset *d, const Tokenizer *t, int64_t n_shown, FILE *out) {
-    bool colour = isatty(fileno(out));
+static void print_samples(const Dataset *d, const Tokenizer *t, int64_t n_shown) {
+    bool colour = isatty(STDOUT_FILENO);
     for (int64_t i = 0; i < n_shown && i < dataset_count(d); i++) {
         Sample s = dataset_sample(d, i);
         StrBuf text = {0};
         sample_show(&text, &s, t, colour ? "\x1b[32m" : "[[", colour ? "\x1b[0m" : "]]");
-        say_to(out, "\n--- sample %" PRId64 " (record %" PRId64 "): %" PRId64 " tokens, %" PRId64 " supervised\n%s\n",
-               i, s.record + 1, s.count, s.supervised_count, text.data);
-        if (s.label >= 0) say_to(out, "=> %s\n", dataset_labels(d)->names[s.label]);
+        say("\n--- sample %lld (record %lld): %lld tokens, %lld supervised\n%s\n", (long long)i,
+            (long long)(s.record + 1), (long long)s.count, (long long)s.supervised_count, text.data);
+        if (s.label >= 0) say("=> %s\n", dataset_labels(d)->names[s.label]);
         str_clear(&text);
     }
 }
 
-static void print_labels(const Dataset *d, FILE *out) {
+static void print_labels(const Dataset *d) {
     StrBuf names = {0};
     if (!dataset_labels(d)) return;
     dataset_show_labels(&names, d);
-    say_to(out, "  labels    %zu: %s\n", dataset_labels(d)->count, names.data);
+    say("  labels    %zu: %s\n", dataset_labels(d)->count, names.data);
     str_clear(&names);
 }
 
@@ -219,7 +214,6 @@ typedef struct View {
     ChatTemplate *chat;
     int64_t max_tokens, n_shown;
     LabelList labels; // of the training data
-    FILE *out;
 } View;
 
 static void keep_labels(View *v, const Dataset *d) {
@@ -228,16 +222,16 @@ static void keep_labels(View *v, const Dataset *d) {
     for (size_t i = 0; labels && i < labels->count; i++) label_list_add(&v->labels, labels->names[i]);
 }
 
-static void print_names(const Dataset *d, const char *title, const FileList *files, FILE *out) {
+static void print_names(const Dataset *d, const char *title, const FileList *files) {
     enum { SHOWN = 20 };
     for (size_t i = 0; i < files->count && i < SHOWN; i++) {
         int64_t samples = dataset_file_end(d, i) - (i ? dataset_file_end(d, i - 1) : 0);
-        say_to(out, "%-12s%s", i ? "" : title, files->items[i]);
-        if (files->count > 1) say_to(out, ": %" PRId64 " samples", samples);
-        if (files->weights[i] != 1) say_to(out, ", weight %g", files->weights[i]);
-        say_to(out, "\n");
+        say("%-12s%s", i ? "" : title, files->items[i]);
+        if (files->count > 1) say(": %lld samples", (long long)samples);
+        if (files->weights[i] != 1) say(", weight %g", files->weights[i]);
+        say("\n");
     }
-    if (files->count > SHOWN) say_to(out, "            and %zu more files\n", files->count - SHOWN);
+    if (files->count > SHOWN) say("            and %zu more files\n", files->count - SHOWN);
 }
 
 static int print_set(View *v, const char *title, const FileList *files, Err *err) {
@@ -246,16 +240,16 @@ static int print_set(View *v, const char *title, const FileList *files, Err *err
     if (v->labels.count) o.labels = &v->labels;
     if (dataset_open(&d, &o, v->tokenizer, v->chat, err)) return -1;
     keep_labels(v, d);
-    print_names(d, title, files, v->out);
+    print_names(d, title, files);
     DatasetFormat f = dataset_stats(d)->format;
-    say_to(v->out, "  format    %s%s\n", f == FORMAT_AUTO ? "several" : dataset_format_name(f),
-           dataset_stats(d)->from_cache ? " (tokens from the cache)" : "");
-    print_counts(d, v->tokenizer, v->out);
-    print_labels(d, v->out);
-    print_lengths(d, v->max_tokens, v->out);
-    int rc = print_rows(d, &v->config, files, v->max_tokens, v->out, err);
-    if (!rc) print_samples(d, v->tokenizer, v->n_shown, v->out);
-    say_to(v->out, "\n");
+    say("  format    %s%s\n", f == FORMAT_AUTO ? "several" : dataset_format_name(f),
+        dataset_stats(d)->from_cache ? " (tokens from the cache)" : "");
+    print_counts(d, v->tokenizer);
+    print_labels(d);
+    print_lengths(d, v->max_tokens);
+    int rc = print_rows(d, &v->config, files, v->max_tokens, err);
+    if (!rc) print_samples(d, v->tokenizer, v->n_shown);
+    say("\n");
     dataset_close(d);
     return rc;
 }
@@ -286,8 +280,8 @@ static int print_view(View *v, int argc, char **argv, Err *err) {
     return c->validation_file ? print_validation(v, err) : 0;
 }
 
-int inspect_run_data(int argc, char **argv, int64_t n_shown, FILE *out, Err *err) {
-    View v = {.n_shown = n_shown, .out = out};
+int inspect_run_data(int argc, char **argv, int64_t n_shown, Err *err) {
+    View v = {.n_shown = n_shown};
     int rc = print_view(&v, argc, argv, err);
     chat_template_free(v.chat);
     tokenizer_free(v.tokenizer);

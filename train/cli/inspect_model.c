@@ -1,7 +1,6 @@
 // inspect: adapters, snapshots and what a run has left; base models are in inspect_base.c.
 #include "inspect.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "fileio.h"
@@ -15,7 +14,7 @@
 // ---- GGUF ----
 
 // From the least to the most of all pairs.
-static void print_gguf_rank(const Gguf *g, FILE *out) {
+static void print_gguf_rank(const Gguf *g) {
     int64_t least = INT64_MAX, most = 0;
     for (int64_t i = 0; i < gguf_tensor_count(g); i++) {
         const GgufTensor *x = gguf_tensor_at(g, i);
@@ -24,58 +23,58 @@ static void print_gguf_rank(const Gguf *g, FILE *out) {
         if (rank < least) least = rank;
         if (rank > most) most = rank;
     }
-    if (most) say_to(out, "  rank         %" PRId64, least);
-    if (most > least) say_to(out, " to %" PRId64, most);
-    if (most) say_to(out, "\n");
+    if (most) say("  rank         %lld", (long long)least);
+    if (most > least) say(" to %lld", (long long)most);
+    if (most) say("\n");
 }
 
-static void print_gguf_adapter(const Gguf *g, const char *path, FILE *out) {
+static void print_gguf_adapter(const Gguf *g, const char *path) {
     float alpha;
     Err ignored;
-    say_to(out, "%s: adapter for llama.cpp\n", path);
-    inspect_gguf_key(g, "general.name", "name", out);
-    inspect_gguf_key(g, "general.architecture", "architecture", out);
-    print_gguf_rank(g, out);
+    say("%s: adapter for llama.cpp\n", path);
+    inspect_gguf_key(g, "general.name", "name");
+    inspect_gguf_key(g, "general.architecture", "architecture");
+    print_gguf_rank(g);
     if (gguf_has(g, "adapter.lora.alpha") && gguf_f32(g, "adapter.lora.alpha", true, &alpha, &ignored) == 0)
-        say_to(out, "  alpha        %g\n", alpha);
+        say("  alpha        %g\n", alpha);
 }
 
-static void tally_gguf(const Gguf *g, FILE *out) {
+static void tally_gguf(const Gguf *g) {
     Tally t = {0};
     for (int64_t i = 0; i < gguf_tensor_count(g); i++) {
         const GgufTensor *x = gguf_tensor_at(g, i);
         tally_add(&t, dtype_info(x->dtype)->name, x->shape, x->n_dims, x->bytes);
     }
-    tally_print(&t, out);
+    tally_print(&t);
 }
 
-int inspect_gguf(const char *path, FILE *out, Err *err) {
+int inspect_gguf(const char *path, Err *err) {
     Gguf *g;
     GgufStr type = {"", 0};
     if (gguf_open(&g, path, err)) return -1;
     int rc = gguf_string(g, "general.type", false, &type, err);
     bool is_adapter = rc >= 0 && type.len == 7 && memcmp(type.data, "adapter", 7) == 0;
     if (is_adapter) {
-        print_gguf_adapter(g, path, out);
-        tally_gguf(g, out);
+        print_gguf_adapter(g, path);
+        tally_gguf(g);
     }
     gguf_close(g);
     if (rc < 0) return -1;
-    return is_adapter ? 0 : inspect_base(path, out, err);
+    return is_adapter ? 0 : inspect_base(path, err);
 }
 
 // ---- safetensors ----
 
-int inspect_safetensors(const char *path, FILE *out, Err *err) {
+int inspect_safetensors(const char *path, Err *err) {
     Safetensors *s;
     Tally t = {0};
     if (safetensors_open(&s, path, err)) return -1;
-    say_to(out, "%s: %zu tensors\n", path, safetensors_count(s));
+    say("%s: %zu tensors\n", path, safetensors_count(s));
     for (size_t i = 0; i < safetensors_count(s); i++) {
         const SafetensorsTensor *x = safetensors_at(s, i);
         tally_add(&t, x->dtype_name, x->shape, x->n_dims, x->bytes);
     }
-    tally_print(&t, out);
+    tally_print(&t);
     safetensors_close(s);
     return 0;
 }
@@ -102,7 +101,7 @@ static void put_value(StrBuf *text, const Json *v) {
         str_puts(text, json_type_name(v));
 }
 
-static void print_field(const Json *object, const char *key, FILE *out) {
+static void print_field(const Json *object, const char *key) {
     const Json *v = json_get(object, key);
     StrBuf text = {0};
     bool many = v && (v->type == JSON_ARRAY || v->type == JSON_OBJECT);
@@ -116,22 +115,22 @@ static void print_field(const Json *object, const char *key, FILE *out) {
         }
         put_value(&text, &v->items[i]);
     }
-    say_to(out, "  %s: %s\n", key, text.data);
+    say("  %s: %s\n", key, text.data);
     str_clear(&text);
 }
 
-static int inspect_json_keys(const char *path, const char *what, const char *const *keys, const char *inside, FILE *out,
+static int inspect_json_keys(const char *path, const char *what, const char *const *keys, const char *inside,
                              Err *err) {
     JsonDoc *doc;
     if (read_json(&doc, path, err)) return -1;
-    say_to(out, "%s: %s\n", path, what);
+    say("%s: %s\n", path, what);
     const Json *object = inside ? json_get(json_root(doc), inside) : json_root(doc);
-    for (; *keys; keys++) print_field(object, *keys, out);
+    for (; *keys; keys++) print_field(object, *keys);
     json_free(doc);
     return 0;
 }
 
-static int inspect_peft(const char *dir, FILE *out, Err *err) {
+static int inspect_peft(const char *dir, Err *err) {
     static const char *const keys[] = {"base_model_name_or_path",
                                        "r",
                                        "lora_alpha",
@@ -150,34 +149,34 @@ static int inspect_peft(const char *dir, FILE *out, Err *err) {
     char *config, *weights;
     if (adapter_peft_weights(&weights, dir, err)) return -1;
     config = path_join(dir, "adapter_config.json");
-    int rc = inspect_json_keys(config, "adapter (PEFT)", keys, NULL, out, err);
-    if (!rc) rc = inspect_safetensors(weights, out, err);
+    int rc = inspect_json_keys(config, "adapter (PEFT)", keys, NULL, err);
+    if (!rc) rc = inspect_safetensors(weights, err);
     mem_free(config);
     mem_free(weights);
     return rc;
 }
 
-static int inspect_snapshot(const char *dir, FILE *out, Err *err) {
+static int inspect_snapshot(const char *dir, Err *err) {
     static const char *const state[] = {"step", "tokens", "supervised", "last_loss", NULL};
     char *manifest = path_join(dir, "manifest.json"), *optimizer = path_join(dir, "optimizer.safetensors");
-    int rc = inspect_json_keys(manifest, "snapshot", state, "state", out, err);
-    if (!rc) rc = inspect_safetensors(optimizer, out, err);
+    int rc = inspect_json_keys(manifest, "snapshot", state, "state", err);
+    if (!rc) rc = inspect_safetensors(optimizer, err);
     mem_free(manifest);
     mem_free(optimizer);
     return rc;
 }
 
-static int inspect_output_dir(const char *dir, FILE *out, Err *err) {
+static int inspect_output_dir(const char *dir, Err *err) {
     static const char *const keys[] = {"model_name_or_path", "train_file", "validation_file", NULL};
     size_t n;
     int64_t *steps;
     int rc = snapshot_list(&steps, &n, dir, err);
     char *config = path_join(dir, "config.json"), *adapter = path_join(dir, "adapter");
-    if (!rc) rc = inspect_json_keys(config, "a run's output", keys, NULL, out, err);
-    say_to(out, "  snapshots:");
-    for (size_t i = 0; i < n; i++) say_to(out, " %" PRId64, steps[i]);
-    say_to(out, "%s", n ? "\n" : " none\n");
-    if (!rc && path_is_dir(adapter)) rc = inspect_peft(adapter, out, err);
+    if (!rc) rc = inspect_json_keys(config, "a run's output", keys, NULL, err);
+    say("  snapshots:");
+    for (size_t i = 0; i < n; i++) say(" %lld", (long long)steps[i]);
+    say("%s", n ? "\n" : " none\n");
+    if (!rc && path_is_dir(adapter)) rc = inspect_peft(adapter, err);
     mem_free(adapter);
     mem_free(config);
     mem_free(steps);
@@ -191,12 +190,12 @@ static bool has_file(const char *dir, const char *name) {
     return yes;
 }
 
-int inspect_folder(const char *path, FILE *out, Err *err) {
-    if (has_file(path, "adapter_config.json")) return inspect_peft(path, out, err);
-    if (has_file(path, "manifest.json")) return inspect_snapshot(path, out, err);
+int inspect_folder(const char *path, Err *err) {
+    if (has_file(path, "adapter_config.json")) return inspect_peft(path, err);
+    if (has_file(path, "manifest.json")) return inspect_snapshot(path, err);
     if (has_file(path, "config.json") && (has_file(path, "train_log.jsonl") || has_file(path, "adapter")))
-        return inspect_output_dir(path, out, err);
-    if (has_file(path, "config.json")) return inspect_base(path, out, err);
+        return inspect_output_dir(path, err);
+    if (has_file(path, "config.json")) return inspect_base(path, err);
     return err_input(err,
                      "%s: found none of adapter_config.json (adapter), manifest.json (snapshot), config.json (model, "
                      "output of a run)",

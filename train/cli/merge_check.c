@@ -1,4 +1,3 @@
-// merge_check: see merge_check.h.
 #include "merge_check.h"
 
 #include <math.h>
@@ -13,8 +12,8 @@ static const char text[] =
     "woman with a ledger wrote down the weight of each one. Nobody spoke until the sun stood over the lighthouse.";
 enum { MAX_TOKENS = 64 };
 
-// Root mean square of the logits' error, relative to their spread, and of the loss: what rounding each weight once
-// explains, several times over. A wrong row, sign or scale is beyond all of them.
+// Limits of the root mean square of the logits' error, relative to their spread, and of the difference of the losses:
+// several times what rounding each weight once causes. A wrong row, sign or scale exceeds all of them.
 typedef struct Limit {
     DType dtype;
     double logits, loss;
@@ -59,7 +58,7 @@ static int open_data(MergeCheck *c, const Model *m, const char *file, Err *err) 
 
 int merge_check_open(MergeCheck *c, const Model *m, Adapter *a, const char *validation_file, Err *err) {
     if (m->config.arch->encoder)
-        return err_input(err, "%s: merging encoders is not in this version; expected a language model", m->path);
+        return err_input(err, "%s: merging an encoder is not in this version; expected a language model", m->path);
     if (encode_text(c, m, err)) return -1;
     c->logits = mem_alloc((size_t)c->n * (size_t)m->config.vocab, sizeof *c->logits);
     if (model_logits(m, a, c->ids, c->n, c->logits, err)) return -1;
@@ -130,8 +129,8 @@ int merge_check_compare(const MergeCheck *c, const Model *merged, Err *err) {
     mem_free(logits);
     if (rc || (d.relative <= limit->logits && worst <= limit->loss)) return rc;
     return err_runtime(err,
-                       "%s: logits are off by %.3g of their spread and the loss by %.3g; expected at most %g and %g, "
-                       "what rounding to %s explains",
+                       "%s: logits differ by %.3g of their spread and the loss by %.3g; expected at most %g and %g, "
+                       "which rounding to %s explains",
                        merged->path, d.relative, worst, limit->logits, limit->loss, dtype_info(limit->dtype)->name);
 }
 

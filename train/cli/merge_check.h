@@ -1,4 +1,4 @@
-// merge_check: does a merged model say what base and adapter said?
+// merge_check: compares a merged model with base and adapter.
 #pragma once
 
 #include "config.h"
@@ -11,11 +11,11 @@ typedef struct MergeCheck { // init with {0}
     bool has_data;
     Config config; // of the validation data
     RunData data;
-    EvalResult eval; // on it, with the adapter
+    EvalResult eval; // on data, with the adapter
 } MergeCheck;
 
-// What the model says with the adapter. validation_file NULL: only the fixed text. After a failure too,
-// merge_check_close is the caller's.
+// Computes logits and loss with the adapter. validation_file NULL: only on the fixed text. The caller calls
+// merge_check_close, after a failure too.
 int merge_check_open(MergeCheck *c, const Model *m, Adapter *a, const char *validation_file, Err *err);
 // Prints the largest difference of the logits and the perplexities; EXIT_RUNTIME when the merged model differs by more
 // than the rounding of its weights explains.

@@ -3,7 +3,7 @@
 
 #include "cli.h"
 
-// Fills *options, which is zeroed, with the defaults and with what argv has: `--key value`, `--key=value`, `key=value`;
-// `--max-new-tokens` is `--max_new_tokens`. Arguments that are no options stay in argv, in their order. After a failure
-// too, the caller frees the options with keys_clear.
+// Fills the zeroed *options from the defaults and from argv: `--key value`, `--key=value`, `key=value`;
+// `--max-new-tokens` is `--max_new_tokens`. Arguments that are no options stay in argv, in order. The caller frees the
+// options with keys_clear, after a failure too.
 int options_read(const Verb *v, void *options, int *argc, char **argv, Err *err);

@@ -5,7 +5,7 @@
 #include "json.h"
 #include "say.h"
 
-// Printed again by json_print, which escapes what a terminal must not get (say.h would write it as \x1B, not JSON).
+// json_print escapes control characters as JSON; say would print \x7F, which is none.
 void print_json(cJSON *root) {
     char *text = cJSON_PrintUnformatted(root);
     StrBuf line = {0};

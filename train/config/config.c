@@ -96,7 +96,7 @@ static int apply_override(Config *c, const Word *w, const char *text, Err *err) 
     return rc;
 }
 
-// The file first, wherever it stands: overrides win.
+// The file is read first, wherever it is in argv: overrides win.
 static int apply_words(Config *c, int argc, char **argv, Err *err) {
     for (int overrides = 0; overrides < 2; overrides++)
         for (int i = 0; i < argc; i++) {

@@ -1,5 +1,6 @@
-// Config text to cJSON. cJSON keeps no lines, knows no comments and lets duplicate keys pass, so a scan goes in front:
-// it blanks `//` comments, bounds the depth and notes the line of each member of the top object.
+// config_scan: config text to cJSON. cJSON has no line numbers and no comments and accepts duplicate keys. So the text
+// is scanned first: `//` comments are blanked, the depth is bounded, the line of each member of the top object is
+// noted.
 #include "config_internal.h"
 
 #include <string.h>
@@ -19,14 +20,14 @@ typedef struct Scan {
     size_t n_members, capacity;
 } Scan;
 
-// Ends behind the closing quote; strings hold no line breaks in JSON, cJSON would let them pass.
+// Ends after the closing quote. A line break in a string is an error, which cJSON would accept.
 static int scan_string(Scan *s, Err *err) {
     for (s->pos++; s->pos < s->size && s->text[s->pos] != '"'; s->pos++) {
         if (s->text[s->pos] == '\n') break;
         if (s->text[s->pos] == '\\') s->pos++;
     }
     if (s->pos >= s->size || s->text[s->pos] != '"')
-        return err_input(err, "%s:%d: a string without an end", s->name, s->line);
+        return err_input(err, "%s:%d: a string without closing quote", s->name, s->line);
     s->pos++;
     return 0;
 }
@@ -77,12 +78,12 @@ static int line_of(const char *text, const char *at) {
     return line;
 }
 
-// cJSON says no more than where; the data's reader says what it has found.
+// cJSON has only the position; json_parse has a message with the found and expected text.
 static int fail_json(const Scan *s, int line, Err *err) {
     JsonDoc *doc;
     if (json_parse(&doc, s->text, s->size, s->name, 1, err)) return fault_in_value(s->name, s->text, s->size, err);
     json_free(doc);
-    return err_input(err, "%s:%d: not JSON (a comma, quote or brace is missing or one too many)", s->name, line);
+    return err_input(err, "%s:%d: not JSON", s->name, line);
 }
 
 static int parse(cJSON **root, const Scan *s, Err *err) {
@@ -104,8 +105,8 @@ static int check_duplicates(const cJSON *root, const Scan *s, Err *err) {
         size_t j = 0;
         for (const cJSON *p = root->child; p != m; p = p->next, j++) {
             if (strcmp(p->string, m->string) == 0)
-                return err_input(err, "%s:%d: key \"%s\" is there twice; first on line %d", s->name, s->lines[i],
-                                 m->string, s->lines[j]);
+                return err_input(err, "%s:%d: duplicate key \"%s\"; first on line %d", s->name, s->lines[i], m->string,
+                                 s->lines[j]);
         }
     }
     return 0;

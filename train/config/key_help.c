@@ -12,7 +12,7 @@ static const char *const type_names[] = {
     [KEY_BYTES] = "bytes", [KEY_STRINGS] = "list", [KEY_FILES] = "list",         [KEY_INTS] = "list of integers",
 };
 
-// Breaks between words; the cursor stands at `indent`.
+// Breaks lines between words; the cursor is at column `indent`.
 static void print_wrapped(const char *text, int indent, FILE *out) {
     int column = indent;
     for (const char *at = text; *at;) {

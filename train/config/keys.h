@@ -22,7 +22,7 @@ typedef enum {
     KEY_BOOL,    // bool
     KEY_CHOICE,  // an enum: index of one of the words; JSON true and false count as the words
     KEY_BYTES,   // int64_t: a number or "6GiB"
-    KEY_STRINGS, // StrList; where there are words, each one of them
+    KEY_STRINGS, // StrList; each one of the words, if there are any
     KEY_FILES,   // FileList: paths, each with a weight: text or {"path", "weight"}
     KEY_INTS,    // IntList
 } KeyType;
@@ -72,8 +72,8 @@ typedef struct IntList {
 // Sets all fields of a zeroed struct to their defaults. keys_clear frees what the fields own.
 void keys_set_defaults(const KeyTable *t, void *fields);
 void keys_clear(const KeyTable *t, void *fields);
-// By name or alias; *implied is where the value that a true alias stands for begins (it ends at a space), or NULL. NULL
-// when unknown.
+// By name or alias; *implied: the value that the alias implies when it is true (it ends at a space), or NULL. Returns
+// NULL when unknown.
 const Key *keys_find(const KeyTable *t, const char *name, const char **implied);
 const char *keys_nearest(const KeyTable *t, const char *name); // NULL when no name is near
 
@@ -86,8 +86,7 @@ struct cJSON;
 void key_clear(void *fields, const Key *k); // frees what the field owns and zeroes it: not set
 // Sets the key's field. `where` begins the message: "FILE:LINE: ", "command line: " or "--".
 int key_read(void *fields, const Key *k, const struct cJSON *value, const char *where, Err *err);
-// As key_read, from the command line: JSON where it is JSON of the right kind, else text; lists also separated by
-// commas.
+// As key_read, from the command line: JSON of the key's type, else text; lists may be separated by commas.
 int key_read_text(void *fields, const Key *k, const char *text, const char *where, Err *err);
 struct cJSON *key_from_text(const Key *k, const char *text);                   // what key_read_text reads
 struct cJSON *key_json(const void *fields, const Key *k, bool absolute_paths); // the field as JSON

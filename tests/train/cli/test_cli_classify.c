@@ -38,7 +38,7 @@ static void test_cli_classify_decoder(void **state) {
     put_data();
     tiny_model_write("m.gguf", &TINY_MODEL);
     check_has(TRAIN("m.gguf") "--output_dir out", 0, "macro-F1");
-    check_file("out/train_log.jsonl", "\"eval_macro_f1\": ");
+    check_file("out/train_log.jsonl", "\"eval_macro_f1\":");
     check_file("out/adapter/labels.json", "\"1\":\t\"side\"");
     check_file("out/adapter/adapter_config.json", "\"task_type\":\t\"SEQ_CLS\"");
     check_file("out/adapter/adapter_config.json", "\"modules_to_save\":\t[\"score\"]");

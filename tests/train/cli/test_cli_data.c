@@ -242,7 +242,8 @@ static void test_inspect_hugging_face_folders(void **state) {
     check_has("inspect m/", 0, "targets      c_attn [24, 8], attn.c_proj [8, 8], c_fc [32, 8], mlp.c_proj [8, 32]\n");
     check_has("inspect m", 0, "  F32          1 tensors, 32 values, 0.0 MB\n");
     put("m/config.json", "{\"model_type\": \"gpt2\", \"reorder_and_upcast_attn\": true}");
-    check_has("inspect m", 0, "training     not possible: m/config.json: reorder_and_upcast_attn is true; expected fa");
+    check_has("inspect m", 0,
+              "training     not supported: m/config.json: reorder_and_upcast_attn is true; expected fa");
     put("m/model.safetensors", "1234567");
     check_has("inspect m", 2, "lorac: m/model.safetensors: the file is 7 bytes long");
 }

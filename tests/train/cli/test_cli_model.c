@@ -83,8 +83,8 @@ static void test_cli_chat_on_a_pipe(void **state) {
     put("in",
         "/adapters\n/load b=two.gguf\n/adapter zz\n/adapter none\n/bogus\n/load c=missing\nhi\n/reset\n/exit\nhi\n");
     char *out = run("chat --model m.gguf --adapter a=one --max_new_tokens 2 < in", 0);
-    static const char *const parts[] = {"  none\n* a (rank 2, ", "b=two.gguf loaded in ",    "no adapter \"zz\"",
-                                        "adapter none active\n", "\"/bogus\" is no command", "missing"};
+    static const char *const parts[] = {"  none\n* a (rank 2, ", "b=two.gguf loaded in ",       "no adapter \"zz\"",
+                                        "adapter none active\n", "\"/bogus\" is not a command", "missing"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (!strstr(out, parts[i])) fail_msg("no \"%s\" in \"%s\"", parts[i], out);
     mem_free(out);

@@ -75,8 +75,8 @@ static void test_config_comments_and_lines(void **state) {
     refused("{" REQUIRED ",\n\n\"lorra_r\": 8}", ":3: unknown key \"lorra_r\"; the nearest known key is \"lora_r\"");
     refused("{" REQUIRED ",\n\"micro_batchsize\": 8}", "the nearest known key is \"per_device_train_batch_size\"");
     refused("{" REQUIRED ",\n\"zzzzzzzzzzzz\": 8}", ":2: unknown key \"zzzzzzzzzzzz\"; \"lorac help config\"");
-    refused("{" REQUIRED ",\n\"seed\": 1,\n\"seed\": 2}", ":3: key \"seed\" is there twice; first on line 2");
-    refused("{" REQUIRED ",\n\"seed\": 1,\n\"see\\u0064\": 2}", ":3: key \"seed\" is there twice");
+    refused("{" REQUIRED ",\n\"seed\": 1,\n\"seed\": 2}", ":3: duplicate key \"seed\"; first on line 2");
+    refused("{" REQUIRED ",\n\"seed\": 1,\n\"see\\u0064\": 2}", ":3: duplicate key \"seed\"");
     refused("{" REQUIRED ",\n\"lora_r\": 1,\n\"r\": 2}", ":3: \"r\" is another name of lora_r, which line 2 has set");
 }
 
@@ -90,7 +90,7 @@ static void test_config_refuses_broken_json(void **state) {
     refused("[]", "expected one JSON object");
     refused("{\"seed\": 1\n\"packing\": true}", ":2: found '\"' at column 1; expected ',' or '}'");
     refused("{\"seed\": 1}\n{}", ":2: found '{' at column 1; expected nothing behind the value");
-    refused("{\"seed\": \"abc", "a string without an end");
+    refused("{\"seed\": \"abc", "a string without closing quote");
     refused("{\"runs\": [[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]}", "nested deeper than 16");
     Config c = {0};
     Err err = {0};
