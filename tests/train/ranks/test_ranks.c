@@ -141,7 +141,8 @@ static void test_ranks_on_two_machines_warn_without_a_secret(void **state) {
         for (int i = 0; i < 2; i++)
             if (r[i].status) fail_msg("rank %d: %s", i, r[i].err.msg);
         if (secret) assert_string_equal(j->stderr_of_0, "");
-        if (!secret) assert_non_null(strstr(j->stderr_of_0, "lorac: no LORAC_SECRET or LORAC_SECRET_FILE: any process"));
+        if (!secret)
+            assert_non_null(strstr(j->stderr_of_0, "lorac: no LORAC_SECRET or LORAC_SECRET_FILE: any process"));
         munmap(j, sizeof *j);
     }
 }

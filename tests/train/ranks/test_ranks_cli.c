@@ -111,8 +111,8 @@ static void test_mpirun_lets_rank_0_speak(void **state) {
     assert_int_equal(count(text, "[rank "), 0);
     mem_free(text);
     text = train(3, "loud", "max_steps=2 log_on_each_rank=true", 0);
-    assert_int_equal(count(text, "\n[rank 1] steps    2 of 3 rows"), 1);
-    assert_int_equal(count(text, "\n[rank 2] steps    2 of 3 rows"), 1);
+    assert_int_equal(count(text, "\n[rank 1] steps    2, batch size 3 "), 1);
+    assert_int_equal(count(text, "\n[rank 2] steps    2, batch size 3 "), 1);
     assert_int_equal(count(text, "\nsteps    2, batch size 3 "), 1);
     mem_free(text);
 }
