@@ -17,7 +17,7 @@
 
 enum { MAX_CONFIG_BYTES = 4 << 20 };
 
-// Opened without following a link, and only where it is a lock file: nothing in it, or a process id.
+// Without following a link; accepts only a lock file: empty, or a process id.
 static int open_lock(OutputDir *d, const char *path, Err *err) {
     struct stat st;
     char pid[32];
@@ -33,23 +33,23 @@ static int open_lock(OutputDir *d, const char *path, Err *err) {
     return n >= 0 && n < (ssize_t)sizeof pid ? 0 : overwrite_refuse(path, "lorac's lock file", err);
 }
 
-static int is_held(const OutputDir *d, int why, const char *path, Err *err) {
+static int refuse_held(const OutputDir *d, int why, const char *path, Err *err) {
     char pid[32] = {0};
     if (why != EWOULDBLOCK) return err_runtime(err, "%s: cannot be locked: %s", path, strerror(why));
     ssize_t n = pread(d->lock, pid, sizeof pid - 1, 0);
     return err_runtime(err, "%s: in use by another run (process %s)", d->path, n > 0 ? pid : "unknown");
 }
 
-// The lock file stays behind; the lock itself ends with the process, however it ends.
+// The lock file remains; the lock itself ends with the process.
 static int take_lock(OutputDir *d, Err *err) {
     char *path = path_join(d->path, ".lock");
-    int status = open_lock(d, path, err);
-    if (!status && flock(d->lock, LOCK_EX | LOCK_NB) != 0)
-        status = is_held(d, errno, path, err);
-    else if (!status && (ftruncate(d->lock, 0) || dprintf(d->lock, "%ld", (long)getpid()) < 0))
-        status = err_runtime(err, "%s: %s", path, strerror(errno));
+    int rc = open_lock(d, path, err);
+    if (!rc && flock(d->lock, LOCK_EX | LOCK_NB) != 0)
+        rc = refuse_held(d, errno, path, err);
+    else if (!rc && (ftruncate(d->lock, 0) || dprintf(d->lock, "%ld", (long)getpid()) < 0))
+        rc = err_runtime(err, "%s: %s", path, strerror(errno));
     mem_free(path);
-    return status;
+    return rc;
 }
 
 static bool is_written_here(const char *stem, const void *user) {
@@ -66,35 +66,34 @@ static void sweep(const OutputDir *d) {
     snapshot_sweep(d->path);
 }
 
-// What lorac did not write stands in the way of a new run at once; of one that has snapshots when it is known whether
-// it has steps to do (train_setup.c).
+// For a new run. A run with snapshots is checked once it is known whether it has steps to do (train_setup.c).
 static int check_outputs(const Config *c, Err *err) {
     size_t snapshots;
     int64_t *steps;
-    int status = snapshot_list(&steps, &snapshots, c->output_dir, err);
+    int rc = snapshot_list(&steps, &snapshots, c->output_dir, err);
     mem_free(steps);
-    return status || snapshots ? status : run_outputs_check(c, err);
+    return rc || snapshots ? rc : run_outputs_check(c, err);
 }
 
 static int check_config(const OutputDir *d, const Config *c, Err *err) {
     char *path = path_join(d->path, "config.json"), *text = NULL;
     size_t size;
-    int status = 0;
+    int rc = 0;
     if (path_exists(path)) {
-        status = file_read(&text, &size, path, MAX_CONFIG_BYTES, err);
-        if (status) err_context(err, "the config of the run in this directory cannot be read (restore or remove it)");
-        if (!status) status = config_check_same_run(c, text, path, err);
+        rc = file_read(&text, &size, path, MAX_CONFIG_BYTES, err);
+        if (rc) err_context(err, "the config of the run in this directory cannot be read (restore or remove it)");
+        if (!rc) rc = config_check_same_run(c, text, path, err);
     }
     mem_free(text);
     mem_free(path);
-    return status;
+    return rc;
 }
 
 int output_dir_open(OutputDir *d, const Config *c, Err *err) {
     *d = (OutputDir){.path = c->output_dir, .lock = -1};
     if (dir_make_parents(d->path, err) || run_logs_check(c, err) || take_lock(d, err)) return -1;
     sweep(d);
-    // A write that fails should fail now, not after hours.
+    // Fails now instead of at the first write, hours later.
     return dir_probe(d->path, err) || check_config(d, c, err) || check_outputs(c, err) ? -1 : 0;
 }
 
@@ -113,20 +112,21 @@ static bool holds(const char *path, const char *text) {
 
 int output_dir_save_config(const OutputDir *d, const Config *c, Err *err) {
     char *path = path_join(d->path, "config.json"), *text = config_json(c);
-    int status = 0;
+    int rc = 0;
     if (!holds(path, text)) {
         if (run_is_config_file(c, path))
-            log_warn("%s: is the config of this command and stays as it is, without what the command line changes",
-                     path);
+            log_warn(
+                "%s: is the config of this command and is kept as it is, without the overrides of the command line",
+                path);
         else
-            status = file_write_whole(path, text, strlen(text), config_own, err);
+            rc = file_write_whole(path, text, strlen(text), config_own, err);
     }
     mem_free(text);
     mem_free(path);
-    return status;
+    return rc;
 }
 
-// The lock file that this process holds stands where others look for it.
+// The locked file is still the one at the path of the lock file.
 static bool is_in_place(const OutputDir *d) {
     struct stat held, there;
     char *path = path_join(d->path, ".lock");
@@ -145,7 +145,7 @@ int output_dir_keep(OutputDir *d, const Config *c, Err *err) {
         output_dir_close(&again);
         return opened ? err_context(err, "the run's output_dir was removed or moved away") : 0;
     }
-    log_warn("%s: %s; it is made again, and what is written from now on is there", d->path,
+    log_warn("%s: %s; it is created again and receives all further output", d->path,
              was_there ? "its lock file was removed" : "was removed or moved away");
     output_dir_close(d);
     *d = again;

@@ -1,4 +1,5 @@
-// output_dir: the directory of a run. Held by one process at a time, proven writable before anything is computed.
+// output_dir: the directory of a run: locked by one process at a time, checked to be writable before anything is
+// computed.
 #pragma once
 
 #include "config.h"
@@ -8,11 +9,11 @@ typedef struct OutputDir {
     int lock;         // file descriptor, -1: none
 } OutputDir;
 
-// Makes it, locks it (held by another process: EXIT_RUNTIME), sweeps what kills have left, writes and syncs a probe,
-// and refuses the config of another run and what lorac did not write (EXIT_INPUT). Close in any case.
+// Creates it, locks it (locked by another process: ERR_RUNTIME), removes leftovers of killed runs, writes and syncs a
+// probe; refuses the config of another run and files that lorac did not write (ERR_INPUT). Close in any case.
 int output_dir_open(OutputDir *d, const Config *c, Err *err);
 void output_dir_close(OutputDir *d);
-// Looked at before a write in the middle of a run: where it was removed or moved away it is made again, with one
-// warning. -1: it is another run's now. Where it cannot be made, the write that comes says why.
+// Before a write during the run: if the directory was removed or moved away, it is created again, with one warning. -1:
+// it belongs to another run now. If it cannot be created, the following write reports the error.
 int output_dir_keep(OutputDir *d, const Config *c, Err *err);
 int output_dir_save_config(const OutputDir *d, const Config *c, Err *err);

@@ -5,7 +5,7 @@
 
 #include "memory_use.h"
 
-// Names as PEFT takes them, or "all-linear", to a set of projections.
+// From names as in PEFT, or "all-linear", to a set of projections.
 static int parse_targets(const StrList *names, const ModelConfig *m, uint32_t *set, Err *err) {
     uint32_t available = adapter_available(m);
     *set = 0;
@@ -55,7 +55,7 @@ static bool in_layers(const Config *c, int64_t layer) {
     return !c->layers_to_transform.items;
 }
 
-// The parts of a module that a name means. As in PEFT, layers_to_transform is not for a whole key.
+// The parts of a module that a name selects. As in PEFT, layers_to_transform does not apply to a full module key.
 static uint32_t named_parts(const Config *c, const Module *module, int64_t layer, const char *key, const char *name) {
     if (strcmp(name, key) == 0) return module->parts;
     if (!in_layers(c, layer)) return 0;
@@ -66,7 +66,7 @@ static uint32_t named_parts(const Config *c, const Module *module, int64_t layer
     return module->parts & part;
 }
 
-// Adds what one name means; false: nothing.
+// Adds the modules that a name selects; false: none.
 static bool add_named(AdapterRank *each, const Config *c, const Model *m, const char *name) {
     const TensorNames *names = &m->config.arch->hf;
     bool found = false;
@@ -84,7 +84,7 @@ static bool add_named(AdapterRank *each, const Config *c, const Model *m, const 
     return found;
 }
 
-// Where a name is that of one layer, ac gets what each layer has, and owns it.
+// If a name selects a single layer: sets rank and alpha of each module, owned by ac.
 static int target_layers(AdapterConfig *ac, const Config *c, const Model *m, Err *err) {
     const StrList *names = &c->lora_target_modules;
     AdapterRank *each = mem_calloc((size_t)m->config.layers * PROJ_COUNT, sizeof *each);
@@ -124,7 +124,7 @@ static int check_loaded(const Adapter *a, const Config *c, uint32_t targets, Err
     return 0;
 }
 
-// The data's classes must be those of the adapter that is trained on.
+// The classes of the data must be those of the loaded adapter.
 static int check_labels(const Adapter *a, const LabelList *labels, const char *path, Err *err) {
     size_t n = labels ? labels->count : 0;
     if ((size_t)a->config.labels != n)
@@ -137,7 +137,7 @@ static int check_labels(const Adapter *a, const LabelList *labels, const char *p
     return 0;
 }
 
-// A rank has no limit but memory: parameters, gradients, their sum and two moments, before any of them is touched.
+// lora_r is limited by memory only: parameters, gradients, their sum and two moments.
 static int check_room(const Config *c, const Model *m, const AdapterConfig *ac, Err *err) {
     const Backend *b = m->backend;
     int64_t count = adapter_count_for(m, ac);
@@ -159,12 +159,12 @@ static int new_adapter(Adapter **a, const Config *c, const Model *m, uint32_t ta
     for (size_t i = 0; i < c->lora_target_modules.count; i++)
         by_layer |= names_a_layer(c->lora_target_modules.items[i]);
     if (labels) ac.labels = (int64_t)labels->count;
-    int status = by_layer ? target_layers(&ac, c, m, err) : 0;
-    if (!status) status = check_room(c, m, &ac, err);
-    if (!status) status = adapter_new(a, m, &ac, (uint64_t)c->seed, true, err);
+    int rc = by_layer ? target_layers(&ac, c, m, err) : 0;
+    if (!rc) rc = check_room(c, m, &ac, err);
+    if (!rc) rc = adapter_new(a, m, &ac, (uint64_t)c->seed, true, err);
     if (by_layer) adapter_config_clear(&ac);
-    if (!status && labels) adapter_name_labels(*a, labels);
-    return status;
+    if (!rc && labels) adapter_name_labels(*a, labels);
+    return rc;
 }
 
 int run_adapter_new(Adapter **a, const Config *c, const Model *m, const LabelList *labels, Err *err) {

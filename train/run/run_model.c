@@ -2,7 +2,7 @@
 
 #include "run_data.h"
 
-// Positions beyond the longest row, for what is generated, where the model has them.
+// Positions for generation after the longest row, if the model has them.
 enum { GENERATION_POSITIONS = 2048 };
 
 static const RopeScaling scalings[] = {
@@ -15,7 +15,7 @@ int run_model_options(ModelOptions *o, const Config *c, int64_t *max_tokens, Err
                         .classifier = c->task == TASK_CLASSIFICATION};
     ModelConfig m;
     if (model_read_config(&m, c->model_name_or_path, o, err) || run_max_tokens(c, &m, max_tokens, err)) return -1;
-    // LongRoPE has other frequencies for more positions than it was first trained with.
+    // LongRoPE uses other frequencies beyond its original context.
     int64_t limit = m.context;
     if (m.rope.scaling == ROPE_LONGROPE && *max_tokens <= m.rope.original_context) limit = m.rope.original_context;
     o->max_positions = *max_tokens + GENERATION_POSITIONS;

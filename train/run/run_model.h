@@ -4,6 +4,6 @@
 #include "config.h"
 #include "model.h"
 
-// What can be wrong about the model is found out here, before anything is written: reads its configuration, gives the
-// options with which model_load loads it. max_tokens: the longest row (run_data.h).
+// Reads and checks the model's configuration before anything is written; *o are the options for model_load. max_tokens:
+// the longest row (run_data.h).
 int run_model_options(ModelOptions *o, const Config *c, int64_t *max_tokens, Err *err);

@@ -17,7 +17,7 @@ static void add_files(InputSet *s, FileList *files) {
     file_list_clear(files);
 }
 
-// Names that match nothing are refused where the data is read.
+// Patterns without a match are refused when the data is read.
 static void add_all_but_config(InputSet *s, const Config *c) {
     FileList files;
     weight_source_add_inputs(s, c->model_name_or_path);
@@ -47,7 +47,7 @@ static int check_file(const Config *c, const char *name, OwnCheck *own, const In
     return rc;
 }
 
-// `lorac train out/config.json` is a run again, by the config that it wrote: that one input stays as it is.
+// `lorac train out/config.json` reruns with the config that it wrote: that input may be at an output's name.
 static int check_config(const Config *c, Err *err) {
     InputSet inputs = {0};
     add_all_but_config(&inputs, c);
@@ -56,7 +56,7 @@ static int check_config(const Config *c, Err *err) {
     return rc;
 }
 
-// It may lead to a pipe or a device, which holds nothing.
+// May be a pipe or a device, which has no content to lose.
 static int check_log(const Config *c, const InputSet *inputs, Err *err) {
     char *path = path_join(c->output_dir, "train_log.jsonl");
     struct stat st;
@@ -76,7 +76,7 @@ int run_logs_check(const Config *c, Err *err) {
     return rc;
 }
 
-// Snapshots are rotated: none of them may hold what this run reads.
+// Snapshots are removed in rotation: none may contain an input of this run.
 static int check_snapshots(const Config *c, const InputSet *inputs, Err *err) {
     size_t count;
     int64_t *steps;

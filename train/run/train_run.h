@@ -4,7 +4,6 @@
 #include "config.h"
 #include "group.h"
 
-// Collective. Returns the exit status, the same on all ranks where they still can agree: 0 done, EXIT_INTERRUPTED
-// stopped by a signal (signals_install) with its state saved, else err has the message, empty where another rank says
-// it. g outlives the call.
+// Collective. 0: done; EXIT_INTERRUPTED: stopped by a signal (signals_install) with its state saved; -1: err has the
+// message, empty if another rank reports it. The same on all ranks that can still communicate. g outlives the call.
 int train_run(const Config *c, Group *g, Err *err);

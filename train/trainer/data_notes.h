@@ -1,11 +1,11 @@
-// data_notes: what a user is told of data that is read otherwise than it looks: control tokens in texts, answers
-// without an end, keys that nothing reads.
+// data_notes: notes and warnings about data that may not be read as the user expects: control tokens in texts, answers
+// without an end token, unused keys.
 #pragma once
 
 #include "dataset.h"
 
-// "3 records spell control tokens: parsed as tokens; ...", appended; nothing when there is nothing to tell.
+// Appends "3 records with control tokens written in the text, parsed as tokens; ...", or nothing.
 void data_notes_show_special(StrBuf *out, const DatasetStats *s);
-// Warns of what changes what is learnt: control tokens that stay text in messages, answers that do not end, keys that
-// nothing reads though their names say that they belong to the prompt.
+// Warns of what affects training: control tokens kept as text in messages, answers without an end token, unused keys
+// whose names suggest that they belong to the prompt.
 void data_notes_warn(const Dataset *d, const Tokenizer *t);

@@ -1,7 +1,7 @@
 // lr_schedule: the learning rate of each optimizer step, a pure function of the step.
 //
-// Behind the warm-up the factors are those of transformers.get_scheduler at step - 1 (its steps count from 0). In the
-// warm-up step k of w uses k / w, so that the first step learns too (transformers starts at 0).
+// After the warm-up the factors are those of transformers.get_scheduler at step - 1 (its steps count from 0). Step k of
+// a warm-up of w steps uses k / w, so that the first step learns too (transformers starts at 0).
 #pragma once
 
 #include "base.h"

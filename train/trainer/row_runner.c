@@ -146,7 +146,7 @@ static uint64_t float_bits(float x) {
     return bits;
 }
 
-// All that shapes the calls of a pass. What changes from pass to pass is read from device memory.
+// Of everything that determines the recorded calls; the rest is read from device memory.
 static uint64_t pass_key(const RowRunner *r, const PassOptions *o, TapeMode mode) {
     const RowShape *s = &r->inputs->shape;
     const uint64_t parts[] = {(uint64_t)s->tokens,
@@ -175,7 +175,7 @@ static bool was_seen(const RowRunner *r, uint64_t key) {
 static void run_tape(RowRunner *r, const PassOptions *o, TapeMode mode) {
     Backend *b = r->model->backend;
     if (b->k->replay(b, pass_key(r, o, mode))) return;
-    // The bounds need not belong to one row, and packing of buffers is not monotone: a pass may ask for a little more.
+    // The arena is not monotone in the shape: a pass may need a little more than the largest one.
     row_runner_reserve(r, build(r, o, mode));
     size_t offloaded = tape_stats(r->tape).offloaded_bytes;
     if (offloaded > r->offloaded_bytes) {

@@ -1,4 +1,4 @@
-// run_data: the data of a run as rows: what is trained on, what is evaluated on.
+// run_data: the training and evaluation data of a run as rows.
 #pragma once
 
 #include "config.h"
@@ -14,14 +14,14 @@ typedef struct RunData {
     const Dataset *eval_set; // validation, or train when val_set_size takes from it; NULL: no evaluation data
     RowPlan *rows, *eval_rows;
     int64_t train_samples, eval_samples;
-    char fingerprint[33]; // of all data that decides the result
+    char fingerprint[33]; // of all data that affects results
 } RunData;
 
-// Longest row: max_seq_length, clamped to the model's context only where it is the default.
+// Longest row: max_seq_length; only its default is clamped to the model's context.
 int run_max_tokens(const Config *c, const ModelConfig *m, int64_t *max_tokens, Err *err);
-// The chat template: the config's file or the model's own; *chat stays NULL where there is none.
+// The chat template: the config's file, else the model's own; *chat stays NULL if there is none.
 int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, Err *err);
-// The files that names and patterns (data/io/file_pattern.h) stand for, each with its weight; file_list_clear.
+// Expands names and patterns (data/io/file_pattern.h) to files with weights; the caller calls file_list_clear.
 int run_train_files(FileList *files, const Config *c, Err *err);
 int run_validation_files(FileList *files, const Config *c, Err *err);
 // Borrows the list.
@@ -29,7 +29,7 @@ DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64
 // The samples of an epoch: those of `from`, weighed by their files. out->items is NULL where all weights are 1.
 int run_weigh(SampleList *out, const Dataset *d, const FileList *files, const Config *c, SampleList from, Err *err);
 
-// train false: only evaluation data. labels: the classes that classification data may have, NULL: those of the training
-// data. After a failure too, run_data_close is the caller's.
+// train false: only evaluation data. labels: allowed classes of classification data, NULL: those of the training data.
+// The caller calls run_data_close, also after a failure.
 int run_data_open(RunData *d, const Config *c, const Model *m, const LabelList *labels, bool train, Err *err);
 void run_data_close(RunData *d);

@@ -42,7 +42,7 @@ static char *read_whole(const char *path) {
 static int losses_of(const char *out, double *losses, int most) {
     char *path = path_join(out, "train_log.jsonl"), *text = read_whole(path);
     int n = 0;
-    for (const char *at = text; n < most && (at = strstr(at, "loss\": "));) losses[n++] = strtod(at += 7, NULL);
+    for (const char *at = text; n < most && (at = strstr(at, "loss\":"));) losses[n++] = strtod(at += 6, NULL);
     mem_free(text);
     mem_free(path);
     return n;

@@ -202,7 +202,7 @@ static void test_foreign_train_again(void **state) {
     size_t size;
     Err err;
     ASSERT_OK(file_read(&before, &size, "o/config.json", 1 << 20, &err), &err);
-    check_has("train o/config.json logging_steps=7", 0, "o/config.json: is the config of this command and stays");
+    check_has("train o/config.json logging_steps=7", 0, "o/config.json: is the config of this command and is kept");
     ASSERT_OK(file_read(&text, &size, "o/config.json", 1 << 20, &err), &err);
     assert_string_equal(before, text);
     mem_free(before);

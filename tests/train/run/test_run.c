@@ -228,7 +228,7 @@ static void test_run_outlives_its_directory(void **state) {
     wait_for_path(pid, log);
     kill(pid, SIGTERM);
     assert_int_equal(WEXITSTATUS(wait_for(pid)), EXIT_INTERRUPTED);
-    expect_in_log("gone: was removed or moved away; it is made again");
+    expect_in_log("gone: was removed or moved away; it is created again");
     expect_in_log("train_log.jsonl: was removed or moved away; a new file is started");
     pid = start("gone", steady);
     wait_for_steps(pid, 2);
