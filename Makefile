@@ -1,21 +1,24 @@
-# The two commands: `make demo` and `make test`. Everything else they need, they do themselves.
+# The two commands: `make demo` and `make test`. They do everything else that they need.
 # CMakeLists.txt is the build; this file adds set-up, the base model and the demo.
 
 BUILD  ?= build
 JOBS   ?= $(shell nproc)
+# Some tests wait for processes most of their time.
+TEST_JOBS ?= $(shell expr $(JOBS) + 1)
 MODEL  := models/SmolLM2-135M-Instruct.Q4_1.gguf
 GEMMA  := models/gemma-3-270m-q4_k_m.gguf
 MINILM := models/all-MiniLM-L6-v2
 PREFIX ?= /usr/local
 
-.PHONY: all setup headers mpi build modules cuda-release model models demo test test-all asan fuzz lint bench install clean help
+.PHONY: all setup headers mpi configure build cuda-release model models demo test test-all asan fuzz lint bench install clean help
 
 all: build
 
 help:
 	@echo "make demo     set up, build, fetch the base model, train the demo task, compare before and after (under 5 minutes)"
 	@echo "make test     set up, build, run the tests (under 5 minutes on two cores)"
-	@echo "make test-all the rest: the tests labelled long, all tests under ASan and UBSan, a minute of fuzzing for each reader"
+	@echo "make test-all the rest: slow and long tests, ranks under mpirun, all tests under ASan and UBSan, a minute of fuzzing for"
+	@echo "              each reader, cppcheck (under 25 minutes on two cores)"
 	@echo "make fuzz     every reader of files fuzzed for FUZZ_SECONDS (60) with libFuzzer; needs clang"
 	@echo "make lint     cppcheck and clang-tidy over the product (some minutes)"
 	@echo "make bench    speed and memory, next to PyTorch + PEFT where its venv is given: make bench RIVAL=path/to/venv"
@@ -30,10 +33,12 @@ setup:
 headers: setup
 	@python3 tests/fetch_cuda_headers.py || true
 
-build: setup
+configure: setup
 	@cmake -S . -B $(BUILD) -G Ninja > $(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
-	@cmake --build $(BUILD) -j $(JOBS)
 	@rm -f $(BUILD).log
+
+build: configure
+	@cmake --build $(BUILD) -j $(JOBS) --target product
 
 cuda-release: setup
 	@cmake -S . -B $(BUILD)-release -G Ninja -DWITH_CUDA=ON -DCUDA_ARCHS=all > $(BUILD)-release.log 2>&1 || \
@@ -53,22 +58,22 @@ $(MINILM): | setup
 demo: build model
 	@BUILD=$(BUILD) sh tests/demo.sh
 
-# Where the CUDA Toolkit is, lorac-cuda.so is compiled for one architecture and PTX, GPU or not.
-modules: build
-	@if cmake --build $(BUILD) --target help | grep -q '^cuda_modules'; then \
-	  cmake --build $(BUILD) -j $(JOBS) --target cuda_modules; fi
+# Tests that need the base model skip, visibly, when it cannot be fetched.
+test: headers configure
+	@cmake --build $(BUILD) -j $(JOBS) --target product tests
+	@$(MAKE) --no-print-directory model || echo "make test: no base model; its tests will be reported as skipped"
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(TEST_JOBS) -LE 'slow|long'
 
 # Tests under mpirun skip, visibly, where Open MPI is not there and cannot be installed.
 mpi: setup
-	@sh tests/setup.sh mpi || echo "make test: no Open MPI; tests under mpirun will be reported as skipped"
+	@sh tests/setup.sh mpi || echo "make test-all: no Open MPI; tests under mpirun will be reported as skipped"
 
-# Tests that need the base model skip, visibly, when it cannot be fetched.
-test: headers mpi build modules
-	@$(MAKE) --no-print-directory model || echo "make test: no base model; its tests will be reported as skipped"
-	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -LE long
-
-test-all: headers mpi build modules
-	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -L long
+# Where the CUDA Toolkit is, lorac-cuda.so is compiled for one architecture and PTX, GPU or not.
+test-all: headers mpi configure
+	@cmake --build $(BUILD) -j $(JOBS)
+	@if cmake --build $(BUILD) --target help | grep -q '^cuda_modules'; then \
+	  cmake --build $(BUILD) -j $(JOBS) --target cuda_modules; fi
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(TEST_JOBS) -L 'slow|long'
 	@$(MAKE) --no-print-directory asan
 	@$(MAKE) --no-print-directory fuzz
 	@sh tests/setup.sh lint
@@ -78,7 +83,7 @@ asan:
 	@cmake -S . -B $(BUILD)-asan -G Ninja -DSANITIZE=ON > $(BUILD)-asan.log 2>&1 || { cat $(BUILD)-asan.log; exit 1; }
 	@cmake --build $(BUILD)-asan -j $(JOBS)
 	@rm -f $(BUILD)-asan.log
-	@ctest --test-dir $(BUILD)-asan --output-on-failure -j $(JOBS) -LE long
+	@ctest --test-dir $(BUILD)-asan --output-on-failure -j $(TEST_JOBS) -LE long
 
 # Needs clang. FUZZ_SECONDS for each target; what it finds becomes a file in tests/fuzz/found.
 fuzz:
@@ -89,13 +94,12 @@ fuzz:
 	@BUILD=$(BUILD)-fuzz sh tests/fuzz/run.sh
 
 # Static analysis; a finding is an error. cppcheck takes seconds, clang-tidy minutes.
-lint: setup
+lint: configure
 	@sh tests/setup.sh lint
-	@cmake -S . -B $(BUILD) -G Ninja > $(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
-	@rm -f $(BUILD).log
 	@BUILD=$(BUILD) sh tests/lint.sh
 
 bench: build model
+	@cmake --build $(BUILD) -j $(JOBS) --target benchmarks
 	@BUILD=$(BUILD) RIVAL=$(RIVAL) sh tests/bench/bench.sh
 
 install: build

@@ -91,7 +91,10 @@ static void test_kernels_show_nan(void **state) {
 
 static int run_table(int argc, char **argv) {
     cases = op_table(argc > 1 ? argv[1] : "");
-    if (!cases) return fprintf(stderr, "usage: %s TABLE [PATTERN]\n", argv[0]), 2;
+    if (!cases) {
+        fprintf(stderr, "usage: %s TABLE [PATTERN]\n", argv[0]);
+        return 2;
+    }
     if (argc > 2) cmocka_set_test_filter(argv[2]);
     const struct CMUnitTest tests[] = {TEST(test_kernels_match_reference), TEST(test_kernels_ignore_threads),
                                        TEST(test_kernels_show_nan)};

@@ -1,5 +1,5 @@
 // Attention by cuDNN, of which the emulated device has a stand-in: when it is used, what the backend puts around it,
-// and that it is a choice of the run. (The own kernels go through the op cases: test_cuda_ops_attention.c.)
+// and that it is a choice of the run. (The own kernels go through the op cases: test_cuda_ops.c.)
 #include <math.h>
 #include <string.h>
 

@@ -108,7 +108,10 @@ static void test_cuda_shows_nan(void **state) {
 
 static int run_table(int argc, char **argv) {
     cases = argc > 1 && strcmp(argv[1], "padding") == 0 ? padding_cases : op_table(argc > 1 ? argv[1] : "");
-    if (!cases) return fprintf(stderr, "usage: %s TABLE [PATTERN]\n", argv[0]), 2;
+    if (!cases) {
+        fprintf(stderr, "usage: %s TABLE [PATTERN]\n", argv[0]);
+        return 2;
+    }
     if (argc > 2) cmocka_set_test_filter(argv[2]);
     const struct CMUnitTest tests[] = {TEST(test_cuda_matches_reference), TEST(test_cuda_ignores_order),
                                        TEST(test_cuda_shows_nan)};

@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""usage: check_source.py SOURCE_DIR: the house rules of check_tree.sh that need more than grep. Prints what breaks them;
+exit 1 if anything does. Exceptions are listed here by name; one that is none any more is reported, too."""
+import os
+import re
+import sys
+
+MAX_PARAMETERS = 7
+MAX_LINES = 500  # 600 in tests
+ROOMS = ("kernels", "autograd", "data", "train", "tests")
+SOURCE = re.compile(r"\.(c|h|cu|cuh|cpp)$")
+TOO_MANY_PARAMETERS = {"train/report/report.c:one_curve"}
+TOO_LONG = {"kernels/kernels.h"}
+# Files of other projects that comments name.
+FOREIGN = {"llama.cpp", "llama.py", "llama-adapter.cpp", "llama-model.cpp", "test-gguf.cpp", "convert_hf_to_gguf.py",
+           "encoder.py", "config.py", "configuration_NAME.py"}
+
+FUNCTION = re.compile(
+    r"(?:^|\n)[ \t]*(?:(?:static|const|inline|extern|unsigned|struct|enum|__global__|__device__|__host__)\s+)*"
+    r"(?!return\b|else\b|case\b)[A-Za-z_]\w*[\s*&]+\(?\*?(?P<name>\w+)\)?\((?P<parameters>[^;{}()]*(?:\([^()]*\)[^;{}()]*)*)\)\s*(?:;|\{)")
+FILE_NAME = re.compile(r"(?<![\w./*-])(?:[\w-]+/)*([\w-]+\.(?:c|h|cu|cuh|cpp|py|sh|cmake|md))(?![\w/*])")
+
+
+def files(top):
+    for room in ROOMS:
+        for folder, _, names in os.walk(os.path.join(top, room)):
+            for name in names:
+                yield os.path.relpath(os.path.join(folder, name), top)
+
+
+def strings_out(text):
+    """Without comments, strings and characters; line breaks stay."""
+    def blank(m):
+        return re.sub(r"[^\n]", " ", m.group(0)) if m.group(0)[0] == "/" else '""'
+    return re.sub(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", blank, text, flags=re.S)
+
+
+def split_at_commas(text):
+    """At the commas outside of parentheses, brackets and braces."""
+    parts, depth = [""], 0
+    for c in text:
+        depth += (c in "([{") - (c in ")]}")
+        if c == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += c
+    return parts
+
+
+def line_of(text, position):
+    return text.count("\n", 0, position) + 1
+
+
+def parameters(path, code, seen):
+    for m in FUNCTION.finditer(code):
+        n = len(split_at_commas(m.group("parameters")))
+        if n <= MAX_PARAMETERS or m.group("name").isupper() or not re.search(r"\w[\s*&]+\w", m.group("parameters")):
+            continue
+        key = f"{path}:{m.group('name')}"
+        seen.add(key)
+        if key not in TOO_MANY_PARAMETERS:
+            yield f"{path}:{line_of(code, m.start('name'))}: {m.group('name')} has {n} parameters"
+
+
+def comma_returns(path, code):
+    for m in re.finditer(r"\breturn\b([^;]*);", code):
+        if len(split_at_commas(m.group(1))) > 1:
+            yield f"{path}:{line_of(code, m.start())}: {' '.join(m.group(0).split())}"
+
+
+def comment_files(path, lines, marks, known):
+    for number, line in enumerate(lines, 1):
+        at = line.find(marks + " ")
+        for m in FILE_NAME.finditer(line[at:] if at >= 0 else ""):
+            if m.group(1) not in known and not m.group(1).startswith(("x_", "NAME")):
+                yield f"{path}:{number}: {m.group(0)}"
+
+
+def orphans(path, lines):
+    """A line of one word inside a paragraph: the line before is full, the next one goes on."""
+    for number in range(1, len(lines) - 1):
+        before, line, after = lines[number - 1:number + 2]
+        if (re.fullmatch(r"\s*// [^\s-]\S*", line) and re.match(r"\s*// \S", after) and re.match(r"\s*// \S", before)
+                and len(before) > 100 and line[-1] not in ".:;"):
+            yield f"{path}:{number + 1}: {line.strip()}"
+
+
+def main():
+    top = sys.argv[1]
+    tree = sorted(files(top))
+    known = {os.path.basename(p) for p in tree} | FOREIGN | set(os.listdir(top)) | set(
+        os.listdir(os.path.join(top, "configs/cluster")))
+    rules = {f"functions with more than {MAX_PARAMETERS} parameters:": [], "comma operators in a return:": [],
+             "comments that name a file that does not exist:": [], "one-word lines inside a comment's paragraph:": [],
+             f"files over {MAX_LINES} lines (tests: 600):": [], "exceptions that are none any more:": []}
+    many, comma, named, orphan, long, stale = rules.values()
+    seen = set()
+    for path in tree:
+        name = os.path.basename(path)
+        script = name == "CMakeLists.txt" or name.endswith((".cmake", ".sh"))
+        if not SOURCE.search(name) and not script:
+            continue
+        with open(os.path.join(top, path)) as f:
+            text = f.read()
+        lines = text.split("\n")
+        named += comment_files(path, lines, "#" if script else "//", known)
+        if script:
+            continue
+        code = strings_out(text)
+        comma += comma_returns(path, code)
+        orphan += orphans(path, lines)
+        if len(lines) - 1 > (600 if path.startswith("tests/") else MAX_LINES):
+            seen.add(path)
+            if path not in TOO_LONG:
+                long.append(f"{path}: {len(lines) - 1}")
+        if not path.startswith("tests/"):
+            many += parameters(path, code, seen)
+    stale += sorted((TOO_MANY_PARAMETERS | TOO_LONG) - seen)
+    for title, found in rules.items():
+        if found:
+            print(title, *found, sep="\n")
+    return any(rules.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
