@@ -8,10 +8,10 @@
 
 struct RowPlan {
     int64_t n_rows;
-    uint32_t *start;                                // [n_rows + 1] into samples
-    uint32_t *samples;                              // indices into the dataset, row by row
-    uint32_t *tokens, *supervised, *longest_sample; // [n_rows]
-    int64_t longest, most_samples, most_supervised;
+    uint32_t *start;   // [n_rows + 1] into samples
+    uint32_t *samples; // indices into the dataset, row by row
+    RowSize *sizes;    // [n_rows]
+    RowSize most;
 };
 
 // ---- sets of numbers, with the next one above a given one in O(log n) ----
@@ -135,29 +135,30 @@ static int64_t pack(const Pieces *p, const uint32_t *order, uint32_t *row_of) {
 
 // ---- the plan ----
 
+static void raise_to(uint32_t *most, uint32_t n) {
+    if (n > *most) *most = n;
+}
+
 static void count_row(RowPlan *p, const Dataset *d, int64_t row) {
-    int64_t tokens = 0, supervised = 0, longest = 0, samples = p->start[row + 1] - p->start[row];
+    RowSize *size = &p->sizes[row];
+    *size = (RowSize){.samples = p->start[row + 1] - p->start[row]};
     for (int64_t i = p->start[row]; i < p->start[row + 1]; i++) {
         SampleSize s = dataset_size(d, p->samples[i]);
-        tokens += s.count;
-        supervised += s.supervised;
-        if (s.count > longest) longest = s.count;
+        size->tokens += (uint32_t)s.count;
+        size->supervised += (uint32_t)s.supervised;
+        raise_to(&size->longest_sample, (uint32_t)s.count);
     }
-    p->tokens[row] = tokens;
-    p->supervised[row] = supervised;
-    p->longest_sample[row] = longest;
-    if (tokens > p->longest) p->longest = tokens;
-    if (samples > p->most_samples) p->most_samples = samples;
-    if (supervised > p->most_supervised) p->most_supervised = supervised;
+    raise_to(&p->most.tokens, size->tokens);
+    raise_to(&p->most.supervised, size->supervised);
+    raise_to(&p->most.samples, size->samples);
+    raise_to(&p->most.longest_sample, size->longest_sample);
 }
 
 // Sorts the samples into their rows, keeping their order within a row. order, row_of NULL: a row each.
 static void fill_plan(RowPlan *p, const Pieces *pieces, const uint32_t *order, const uint32_t *row_of) {
     p->samples = mem_alloc((size_t)pieces->count, sizeof *p->samples);
     p->start = mem_calloc((size_t)p->n_rows + 1, sizeof *p->start);
-    p->tokens = mem_alloc((size_t)p->n_rows, sizeof *p->tokens);
-    p->supervised = mem_alloc((size_t)p->n_rows, sizeof *p->supervised);
-    p->longest_sample = mem_alloc((size_t)p->n_rows, sizeof *p->longest_sample);
+    p->sizes = mem_alloc((size_t)p->n_rows, sizeof *p->sizes);
     for (int64_t i = 0; i < pieces->count; i++) p->start[(row_of ? row_of[i] : i) + 1]++;
     for (int64_t r = 0; r < p->n_rows; r++) p->start[r + 1] += p->start[r];
     uint32_t *at = mem_alloc((size_t)p->n_rows, sizeof *at);
@@ -193,50 +194,21 @@ void row_plan_free(RowPlan *p) {
     if (!p) return;
     mem_free(p->start);
     mem_free(p->samples);
-    mem_free(p->tokens);
-    mem_free(p->supervised);
-    mem_free(p->longest_sample);
+    mem_free(p->sizes);
     mem_free(p);
-}
-
-static void check_row(const RowPlan *p, int64_t row) {
-    CHECK(row >= 0 && row < p->n_rows, "row %lld of %lld", (long long)row, (long long)p->n_rows);
 }
 
 int64_t row_plan_count(const RowPlan *p) {
     return p->n_rows;
 }
 
-int64_t row_plan_tokens(const RowPlan *p, int64_t row) {
-    check_row(p, row);
-    return p->tokens[row];
+RowSize row_plan_row(const RowPlan *p, int64_t row) {
+    CHECK(row >= 0 && row < p->n_rows, "row %lld of %lld", (long long)row, (long long)p->n_rows);
+    return p->sizes[row];
 }
 
-int64_t row_plan_supervised(const RowPlan *p, int64_t row) {
-    check_row(p, row);
-    return p->supervised[row];
-}
-
-int64_t row_plan_samples(const RowPlan *p, int64_t row) {
-    check_row(p, row);
-    return p->start[row + 1] - p->start[row];
-}
-
-int64_t row_plan_longest_sample(const RowPlan *p, int64_t row) {
-    check_row(p, row);
-    return p->longest_sample[row];
-}
-
-int64_t row_plan_longest(const RowPlan *p) {
-    return p->longest;
-}
-
-int64_t row_plan_most_samples(const RowPlan *p) {
-    return p->most_samples;
-}
-
-int64_t row_plan_most_supervised(const RowPlan *p) {
-    return p->most_supervised;
+RowSize row_plan_most(const RowPlan *p) {
+    return p->most;
 }
 
 void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle, int64_t *order) {
@@ -301,18 +273,18 @@ static void count_touched(Row *row, const Dataset *d) {
 }
 
 static void add_row(Row *row, const Dataset *d, const RowPlan *p, int64_t r) {
-    check_row(p, r);
-    for (int64_t i = p->start[r]; i < p->start[r + 1]; i++) {
-        Sample s = dataset_sample(d, p->samples[i]);
+    RowSize size = row_plan_row(p, r);
+    for (uint32_t i = 0; i < size.samples; i++) {
+        Sample s = dataset_sample(d, p->samples[p->start[r] + i]);
         add_sample(row, &s, dataset_scores_first(d));
     }
     row->row_start[++row->rows] = (int32_t)row->tokens;
 }
 
 void row_fill_several(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n) {
-    CHECK(n > 0 && n <= INT32_MAX / p->longest, "%lld rows of up to %lld tokens", (long long)n, (long long)p->longest);
+    CHECK(n > 0 && n <= INT32_MAX / p->most.tokens, "%lld rows of up to %u tokens", (long long)n, p->most.tokens);
     // Once, for any n rows: they are filled in the step loop.
-    grow_row(row, n, n * p->longest, n * p->most_samples, n * p->most_supervised);
+    grow_row(row, n, n * p->most.tokens, n * p->most.samples, n * p->most.supervised);
     row->rows = row->tokens = row->samples = row->scored = 0;
     row->start[0] = row->row_start[0] = 0;
     for (int64_t i = 0; i < n; i++) add_row(row, d, p, rows[i]);

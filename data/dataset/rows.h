@@ -16,13 +16,12 @@ typedef struct RowPlan RowPlan;
 RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64_t max_tokens, bool packing);
 void row_plan_free(RowPlan *p);
 int64_t row_plan_count(const RowPlan *p);
-int64_t row_plan_tokens(const RowPlan *p, int64_t row);
-int64_t row_plan_supervised(const RowPlan *p, int64_t row); // scored positions
-int64_t row_plan_samples(const RowPlan *p, int64_t row);
-int64_t row_plan_longest_sample(const RowPlan *p, int64_t row); // tokens of the row's longest sample
-int64_t row_plan_longest(const RowPlan *p);                     // tokens of the longest row
-int64_t row_plan_most_samples(const RowPlan *p);                // samples of the fullest row
-int64_t row_plan_most_supervised(const RowPlan *p);             // the most scored positions of a row
+typedef struct RowSize {
+    uint32_t tokens, supervised, samples; // supervised: scored positions
+    uint32_t longest_sample;              // its tokens
+} RowSize;
+RowSize row_plan_row(const RowPlan *p, int64_t row);
+RowSize row_plan_most(const RowPlan *p); // the maximum of each size over all rows
 // order[i] = the row trained as i-th in this epoch; shuffle false: 0, 1, 2, ...
 void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle, int64_t *order);
 

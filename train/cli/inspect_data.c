@@ -142,11 +142,11 @@ static int print_rows(const Dataset *d, const Config *c, const FileList *files, 
     if (run_weigh(&list, d, files, c, (SampleList){.count = dataset_count(d)}, err)) return -1;
     RowPlan *p = row_plan_new(d, list.items, list.count, max_tokens, c->packing);
     int64_t rows = row_plan_count(p), tokens = 0;
-    for (int64_t r = 0; r < rows; r++) tokens += row_plan_tokens(p, r);
+    for (int64_t r = 0; r < rows; r++) tokens += row_plan_row(p, r).tokens;
     if (list.items) say("  weighed   %lld samples in an epoch\n", (long long)list.count);
     say("  rows      %lld (%s), %.1f%% full, at most %lld samples and %lld tokens\n", (long long)rows,
         c->packing ? "packed" : "one sample each", percent(tokens, rows * max_tokens),
-        (long long)row_plan_most_samples(p), (long long)row_plan_longest(p));
+        (long long)row_plan_most(p).samples, (long long)row_plan_most(p).tokens);
     row_plan_free(p);
     mem_free(list.items);
     return 0;

@@ -83,7 +83,7 @@ int evaluate(RowRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void
     heartbeat_set_phase(r->ranks.heartbeat, PHASE_WAITING, 0);
     int rc = group_sum(r->ranks.group, (int64_t *)sums, (int64_t)(bytes / sizeof(int64_t)), err);
     heartbeat_set_phase(r->ranks.heartbeat, PHASE_UNTIMED, 0);
-    for (int64_t i = 0; i < row_plan_count(p); i++) tokens += row_plan_supervised(p, i);
+    for (int64_t i = 0; i < row_plan_count(p); i++) tokens += row_plan_row(p, i).supervised;
     if (!rc && sums->stopped) rc = 1;
     if (!rc && sums->scored != tokens)
         rc = err_runtime(err, "evaluation: %lld tokens were scored; expected %lld: rows were lost or counted twice",

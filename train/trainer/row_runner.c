@@ -18,10 +18,11 @@ int64_t rows_in_pass(const Backend *b, int64_t wanted) {
 void row_bounds_add(RowShape *bounds, const RowPlan *p, int64_t rows) {
     if (!p) return;
     int64_t n = rows < row_plan_count(p) ? rows : row_plan_count(p);
-    bounds->tokens = larger(bounds->tokens, n * row_plan_longest(p));
-    bounds->samples = larger(bounds->samples, n * row_plan_most_samples(p));
-    bounds->scored = larger(bounds->scored, n * row_plan_most_supervised(p));
-    bounds->longest = larger(bounds->longest, row_plan_longest(p));
+    RowSize most = row_plan_most(p);
+    bounds->tokens = larger(bounds->tokens, n * most.tokens);
+    bounds->samples = larger(bounds->samples, n * most.samples);
+    bounds->scored = larger(bounds->scored, n * most.supervised);
+    bounds->longest = larger(bounds->longest, most.tokens);
 }
 
 // ---- shapes ----
@@ -119,10 +120,11 @@ static bool is_packed(const RowRunner *r, const RowPass *p) {
 RowShape row_runner_shape(const RowRunner *r, const RowPass *p) {
     RowShape s = {0};
     for (int64_t i = 0; i < p->count; i++) {
-        s.tokens += row_plan_tokens(p->plan, p->rows[i]);
-        s.samples += row_plan_samples(p->plan, p->rows[i]);
-        s.scored += row_plan_supervised(p->plan, p->rows[i]);
-        s.longest = larger(s.longest, row_plan_longest_sample(p->plan, p->rows[i]));
+        RowSize row = row_plan_row(p->plan, p->rows[i]);
+        s.tokens += row.tokens;
+        s.samples += row.samples;
+        s.scored += row.supervised;
+        s.longest = larger(s.longest, row.longest_sample);
     }
     return bucket(r->model->backend, s);
 }

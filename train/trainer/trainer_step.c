@@ -37,8 +37,8 @@ bool trainer_pass(Trainer *t, int64_t step, int64_t p, RowPass *pass) {
 static void count_tokens(const Trainer *t, const StepRows *rows, StepReport *report) {
     for (int64_t i = 0; i < rows->count; i++) {
         int64_t row = t->order[rows->first + i];
-        report->tokens += row_plan_tokens(t->in.data->rows, row);
-        report->supervised += row_plan_supervised(t->in.data->rows, row);
+        report->tokens += row_plan_row(t->in.data->rows, row).tokens;
+        report->supervised += row_plan_row(t->in.data->rows, row).supervised;
     }
 }
 

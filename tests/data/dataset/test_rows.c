@@ -64,10 +64,10 @@ static void check_scored(const Row *row, const Sample *s, int64_t begin, int64_t
 
 static void check_row(const Dataset *d, const RowPlan *p, const Row *row, int64_t r, bool *seen) {
     int64_t scored = 0;
-    assert_int_equal(row->tokens, row_plan_tokens(p, r));
-    assert_int_equal(row->scored, row_plan_supervised(p, r));
-    assert_true(row->tokens <= row_plan_longest(p) && row->samples <= row_plan_most_samples(p) &&
-                row->scored <= row_plan_most_supervised(p));
+    assert_int_equal(row->tokens, row_plan_row(p, r).tokens);
+    assert_int_equal(row->scored, row_plan_row(p, r).supervised);
+    assert_true(row->tokens <= row_plan_most(p).tokens && row->samples <= row_plan_most(p).samples &&
+                row->scored <= row_plan_most(p).supervised);
     assert_int_equal(row->start[0], 0);
     assert_int_equal(row->start[row->samples], row->tokens);
     for (int64_t k = 0; k < row->samples; k++) {
@@ -184,7 +184,7 @@ static void test_rows_take_only_the_samples_given(void **state) {
     int64_t some[] = {2, 3, 7}, want = 0, got = 0;
     RowPlan *p = row_plan_new(d, some, 3, 20, true);
     for (int i = 0; i < 3; i++) want += dataset_sample(d, some[i]).count;
-    for (int64_t r = 0; r < row_plan_count(p); r++) got += row_plan_tokens(p, r);
+    for (int64_t r = 0; r < row_plan_count(p); r++) got += row_plan_row(p, r).tokens;
     assert_int_equal(got, want);
     row_plan_free(p);
     dataset_close(d);
