@@ -7,7 +7,7 @@
 #include "adapter_internal.h"
 #include "path.h"
 
-// Sides of a module's A and B: in, and the rows of some of its parts.
+// Input size of a module, and the rows of some of its parts.
 static void module_shape(const ModelConfig *c, uint32_t parts, int64_t *rows, int64_t *cols) {
     *rows = 0;
     for (Projection p = 0; p < PROJ_COUNT; p++) {
@@ -33,7 +33,7 @@ static void add_segment(Adapter *a, const Model *m, AdapterSegment s) {
 static void add_module(Adapter *a, const Model *m, int64_t layer, const Module *module) {
     AdapterSegment s = {.layer = layer, .module = module};
     AdapterRank rank = {0};
-    for (Projection p = 0; p < PROJ_COUNT; p++) { // all parts of a module have its rank
+    for (Projection p = 0; p < PROJ_COUNT; p++) { // all parts of a module have the same rank
         AdapterRank r = module->parts & PROJ_BIT(p) ? adapter_rank_at(&a->config, layer, p) : (AdapterRank){0};
         if (!r.rank) continue;
         s.parts |= PROJ_BIT(p);
@@ -136,7 +136,7 @@ bool adapter_pair(const Adapter *a, int64_t layer, Projection p, AdapterPair *pa
 
 // ---- values ----
 
-// A ~ U(-1/sqrt(in), 1/sqrt(in)), the bounds of PEFT's kaiming_uniform with a = sqrt 5; B stays 0.
+// A ~ U(-1/sqrt(in), 1/sqrt(in)), the bounds of PEFT's kaiming_uniform_(a = sqrt 5); B stays 0.
 static void init_a(const AdapterSegment *s, uint64_t seed, float *host) {
     RngKey key = {.seed = seed, .module = rng_module(s->name)};
     float bound = 1.0f / sqrtf((float)s->cols);
@@ -213,7 +213,7 @@ int adapter_check(const Adapter *a, Err *err) {
     bool zero = all_b_zero(a, host);
     mem_free(copy);
     if (bad) return err_runtime(err, "the adapter's %s holds a value that is not finite", bad->name);
-    if (zero) return err_runtime(err, "every B of the adapter is zero, it would change nothing");
+    if (zero) return err_runtime(err, "every B of the adapter is zero; it has no effect");
     return 0;
 }
 
@@ -263,8 +263,7 @@ int64_t adapter_module_rows(const ModelConfig *c, const AdapterSegment *s) {
     return rows;
 }
 
-// Copies the segments that two layouts of the same modules share; false where `from` has rows that `to` has not and
-// that are not zero.
+// Copies the segments that two layouts of the same modules share; false if rows of `from` that `to` lacks are not zero.
 static bool copy_parts(const Adapter *to, float *out, const Adapter *from, const float *in) {
     for (int64_t i = 0; i < from->n_segments; i++) {
         const AdapterSegment *s = &from->segments[i], *d = &to->segments[i];
@@ -306,7 +305,7 @@ int adapter_narrow(Adapter **adapter, const Model *m, uint32_t projections) {
     return same ? 0 : 1;
 }
 
-// A file of a PEFT folder named in place of the folder.
+// The path of a file in a PEFT folder instead of the folder.
 static int refuse_peft_file(const char *path, Err *err) {
     static const char *const names[] = {"adapter_model.safetensors", "adapter_model.bin", "adapter_config.json"};
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
@@ -321,6 +320,6 @@ int adapter_load(Adapter **a, const Model *m, const char *path, bool with_grad, 
     int rc = path_is_dir(path) ? adapter_load_peft(a, m, path, with_grad, err)
                                : adapter_load_gguf(a, m, path, with_grad, err);
     if (rc || m->backend->k->status(m->backend, err) == 0) return rc;
-    adapter_free(*a); // the device had no room for it
+    adapter_free(*a); // out of device memory
     return -1;
 }

@@ -1,10 +1,10 @@
 // adapter: the trainable LoRA parameters, one flat float32 buffer of named segments, and the same for gradients.
 //
 // A module is one linear as Hugging Face stores it (architecture.h). Each trained module has one A and one B; of a
-// fused module (GPT-2's c_attn, Phi-3's qkv_proj) the chosen parts share A, and B has their rows one behind the other.
+// fused module (GPT-2's c_attn, Phi-3's qkv_proj) the chosen parts share A, and B has their rows in order.
 // Files hold the whole module: rows of parts that are not trained are zero there. Canonical order: layer by layer,
-// module by module, A before B, Hugging Face row order; then, of a classifier, the weight and bias of its head, which
-// are trained as they are (no low rank, no scaling).
+// module by module, A before B, Hugging Face row order; last the weight and bias of a classifier's head, which are
+// trained whole (no low rank, no scaling).
 // Files: adapter.c (parameters), adapter_head.c (a classifier's head), adapter_peft.c and adapter_gguf.c (file formats;
 // llama.cpp's q/k row order exists only in the latter), adapter_own.c (which files may be replaced).
 #pragma once
@@ -17,7 +17,7 @@ typedef enum { SEGMENT_A, SEGMENT_B, SEGMENT_HEAD_WEIGHT, SEGMENT_HEAD_BIAS } Se
 
 typedef struct AdapterSegment { // one matrix
     SegmentKind kind;
-    int64_t layer; // -1: a head, which has no module
+    int64_t layer; // -1: a head, module NULL
     const Module *module;
     uint32_t parts;     // of the module: those that are trained
     int64_t rows, cols; // A [r, in], B [rows of the parts, r], head [labels, hidden], its bias [labels, 1]
@@ -28,7 +28,7 @@ typedef struct AdapterSegment { // one matrix
 
 typedef struct Adapter {
     AdapterConfig config;
-    const ModelConfig *model; // of the model it was made for, which must live as long
+    const ModelConfig *model; // of its model, which must outlive it
     Backend *backend;
     AdapterSegment *segments;
     int64_t n_segments;
@@ -36,7 +36,7 @@ typedef struct Adapter {
     float *params;       // [count] device memory
     float *grad;         // [count] device memory, or NULL (inference)
     int64_t *index;      // [layers * PROJ_COUNT] segment of A, or -1; B is the next one
-    char *chat_template; // that it was trained with where it is not the model's own; NULL: none
+    char *chat_template; // that it was trained with; NULL: the model's own
     // of a classifier:
     Weight class_head; // its head in params
     LabelList labels;  // names of the classes
@@ -47,19 +47,19 @@ typedef struct AdapterHead {
     const AdapterSegment *weight, *bias;
 } AdapterHead;
 AdapterHead adapter_head(const Adapter *a); // of an adapter with labels
-// Names the classes; config.labels of them. For messages, evaluation and labels.json.
+// Copies the names of the config.labels classes. For messages, evaluation and labels.json.
 void adapter_name_labels(Adapter *a, const LabelList *labels);
 
-// Text of a .jinja file, which leaves with the adapter as chat_template.jinja; NULL: the model's own.
+// Text of a .jinja file, saved with the adapter as chat_template.jinja; NULL: the model's own.
 void adapter_set_chat_template(Adapter *a, const char *text);
 
 // A copy of all parameters in host memory; the caller frees.
 float *adapter_download(const Adapter *a);
-// Parameters, or an array of the same layout (moments), in host memory: `x` itself where the device is the host, else a
-// copy, which the caller frees through *copy (NULL: none). count floats.
+// Parameters, or an array of the same layout (moments), in host memory: `x` itself if the device is the host, else
+// *copy, which the caller frees (NULL: none).
 const float *adapter_on_host(const Adapter *a, const float *x, float **copy);
 
-// The pair under one projection: its rows of B.
+// A and B of one projection.
 typedef struct AdapterPair {
     const AdapterSegment *a, *b;
     int64_t b_offset, rows; // elements from the start of the flat buffer; rows of B
@@ -75,36 +75,36 @@ typedef enum { ADAPTER_RANK, ADAPTER_ALPHA, ADAPTER_SCALE } AdapterValue;
 void adapter_print_range(StrBuf *out, const Adapter *a, AdapterValue which);
 bool adapter_has_patterns(const Adapter *a); // modules differ in rank or alpha
 
-// Parameters that adapter_new would make; 0: it would refuse c.
+// Number of parameters of adapter_new; 0: it would refuse c.
 int64_t adapter_count_for(const Model *m, const AdapterConfig *c);
 // Checks r, alpha, targets and layers against the model; A is initialised U(-1/sqrt(in), 1/sqrt(in)) from (seed, tensor
 // name), B is 0, as PEFT does. A classifier's head is the model's own where it has one of as many classes, else
 // N(0, 0.02) from (seed, tensor name) with bias 0. with_grad: for training.
 int adapter_new(Adapter **a, const Model *m, const AdapterConfig *c, uint64_t seed, bool with_grad, Err *err);
 void adapter_free(Adapter *a);
-void adapter_free_grad(Adapter *a); // it is trained: from now on for inference
+void adapter_free_grad(Adapter *a); // after training
 // False when the projection carries no adapter.
 bool adapter_pair(const Adapter *a, int64_t layer, Projection p, AdapterPair *pair);
-// Leaves out parts of fused modules that `projections` does not name, where their rows of B are zero: files hold whole
-// modules, so what was trained is only known to who asks. 1: not possible, the adapter is unchanged.
+// Drops the parts of fused modules that are not in `projections`, if their rows of B are zero: files hold whole modules
+// and do not record which parts were trained. 1: not possible, the adapter is unchanged.
 int adapter_narrow(Adapter **a, const Model *m, uint32_t projections);
 
-// Loads a PEFT folder or a GGUF adapter (told apart by what path is) for this model; wrong base, shapes, unsupported
+// Loads a PEFT folder or a GGUF adapter (path is a folder or a file) for this model; wrong base, shapes, unsupported
 // options (DoRA, modules_to_save, ...): EXIT_INPUT with the difference. with_grad: to train on from it.
 int adapter_load(Adapter **a, const Model *m, const char *path, bool with_grad, Err *err);
 int adapter_load_peft(Adapter **a, const Model *m, const char *dir, bool with_grad, Err *err);
 int adapter_load_gguf(Adapter **a, const Model *m, const char *file, bool with_grad, Err *err);
 // The path of a PEFT folder's adapter_model.safetensors, which the caller frees; refuses a folder without one, naming
-// what it has instead.
+// the file found instead.
 int adapter_peft_weights(char **path, const char *dir, Err *err);
 
-// Refuses (EXIT_RUNTIME) an adapter that is not finite, or whose B is zero everywhere: it would do nothing.
+// Refuses (EXIT_RUNTIME) an adapter with a value that is not finite, or with B zero everywhere (no effect).
 int adapter_check(const Adapter *a, Err *err);
 // Both run adapter_check, write under a temporary name, fsync and rename. model_card: text of README.md in the folder.
 int adapter_save_peft(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err);
 int adapter_save_gguf(const Adapter *a, const Model *m, const char *file, const char *name, Err *err);
-// What of them may be replaced (overwrite.h): files that carry this mark in their metadata, and those of versions that
-// wrote none.
+// Files that may be replaced (overwrite.h): those with this mark in their metadata, and those of versions without
+// marks.
 #define ADAPTER_MARK_KEY "lorac.written"
 #define ADAPTER_MARK "adapter"
 extern const OwnFolder adapter_peft_own;

@@ -4,7 +4,7 @@
 #include "model.h"
 
 typedef struct AdapterRank { // of one projection of one layer
-    int64_t rank;            // 0: carries no adapter
+    int64_t rank;            // 0: no adapter
     float alpha;
 } AdapterRank;
 
@@ -16,21 +16,21 @@ typedef struct AdapterConfig {
     uint32_t projections; // bit set of Projection
     int64_t *layers;      // which layers, ascending, owned; NULL: all
     int64_t n_layers;
-    int64_t labels; // 0: a language model; else a classifier of so many classes
-    // Where modules differ in rank, alpha or layers (PEFT's rank_pattern, alpha_pattern, full names in target_modules):
+    int64_t labels; // 0: a language model; else the number of classes
+    // If modules differ in rank, alpha or layers (PEFT's rank_pattern, alpha_pattern, full names in target_modules):
     // [layers of the model * PROJ_COUNT], owned. Rank and alpha above are then PEFT's r and lora_alpha, projections and
     // layers the union. NULL: rank and alpha hold for all projections of all layers above.
     AdapterRank *each;
     int64_t n_each;
 } AdapterConfig;
 void adapter_config_clear(AdapterConfig *c);
-// Takes each [m->config.layers * PROJ_COUNT] as c->each, and sets projections and layers; where all are alike that says
-// it all, and c->each is NULL.
+// Takes ownership of each [m->config.layers * PROJ_COUNT] as c->each, and sets projections and layers; if all modules
+// are alike, c->each is NULL.
 void adapter_config_set_each(AdapterConfig *c, AdapterRank *each, const Model *m);
 void adapter_config_copy(AdapterConfig *to, const AdapterConfig *from);
 // Checks ranks, alphas, dropout, projections and layers against the model.
 int adapter_config_check(const AdapterConfig *c, const Model *m, Err *err);
 AdapterRank adapter_rank_at(const AdapterConfig *c, int64_t layer, Projection p); // of a layer that is in c->layers
 float adapter_rank_scale(AdapterRank r, bool rslora);
-// What "all-linear" means: all projections that can carry an adapter (experts cannot).
+// "all-linear": all projections that can have an adapter (experts cannot).
 uint32_t adapter_available(const ModelConfig *c);

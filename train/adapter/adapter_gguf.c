@@ -1,13 +1,13 @@
-// adapter_gguf: an adapter as llama.cpp reads it: "<base tensor>.lora_a" and ".lora_b". Mostly the same bytes as PEFT's
-// A and B; only B's rows of a rotated projection stand in llama.cpp's interleaved order, like the base's. Where the
-// base file fuses q, k and v though Hugging Face does not (convert_hf_to_gguf.py --fuse-qkv), the A's stand one below
-// the other and the B's in blocks beside them: a rank of 2 or 4 times r (4 also for three, with zeros), and B times as
-// much, because llama.cpp divides alpha by the rank it finds; powers of two, so that nothing is rounded. Two keys of
-// our own, lorac.lora.rank and lorac.lora.targets, tell such a file's r and targets where all modules have the same.
+// adapter_gguf: an adapter as llama.cpp reads it: "<base tensor>.lora_a" and ".lora_b". The bytes are those of PEFT's A
+// and B, except that B's rows of a rotated projection are in llama.cpp's interleaved order, like the base's. If the
+// base file fuses q, k and v and Hugging Face does not (convert_hf_to_gguf.py --fuse-qkv), the A's are stacked and the
+// B's are blocks of a block-diagonal matrix: the rank is 2 or 4 times r (4 also for three A's, with zeros), and B is
+// multiplied by the same factor, because llama.cpp divides alpha by the tensor's rank; powers of two, so that nothing
+// is rounded. The keys lorac.lora.rank and lorac.lora.targets record r and the targets of such a file if all modules
+// share them.
 //
-// A file has one alpha for all tensors. Where alphas differ (alpha_pattern, rsLoRA with rank_pattern) it is the one
-// that most modules have, and the B's of the others are multiplied by what is missing, rounded once unless that is a
-// power of two.
+// A file has one alpha for all tensors. If alphas differ (alpha_pattern, rsLoRA with rank_pattern), it is the most
+// frequent one, and the other B's are multiplied by the ratio, rounded once unless it is a power of two.
 // Keys and checks: llama.cpp, src/llama-adapter.cpp.
 #include <math.h>
 #include <stdio.h>
@@ -18,14 +18,14 @@
 #include "problem_list.h"
 #include "unicode.h"
 
-// The pairs under one linear of the GGUF file.
+// The pairs of one linear layer of the GGUF file.
 typedef struct Stack {
-    uint32_t parts;                // of the linear
-    AdapterPair pairs[PROJ_COUNT]; // a NULL: the part carries none
+    uint32_t parts;                // of the layer
+    AdapterPair pairs[PROJ_COUNT]; // a NULL: no adapter
     const AdapterSegment *a[3];    // their A's, each once
     int64_t n_a;
     int64_t blocks;           // columns of B in units of the largest r
-    int64_t rank, rows, cols; // of the linear's A and B in the file; sides of the linear
+    int64_t rank, rows, cols; // of A and B in the file; of the layer's weight
 } Stack;
 
 static bool stack_init(Stack *s, const Adapter *a, int64_t layer, uint32_t parts) {
@@ -76,10 +76,10 @@ static int check_string(const Gguf *g, const char *key, const char *want, Err *e
                      s.data, want);
 }
 
-// Which layer and linear a tensor belongs to; false when its name is none of ours.
+// The layer and module of a tensor; false: not a LoRA tensor of this model.
 static bool parse_name(const Model *m, const char *name, int64_t *layer, const Module **module, bool *is_b) {
     char want[64];
-    for (*layer = 0; *layer < m->config.layers; ++*layer) { // what matters is that only exact names pass
+    for (*layer = 0; *layer < m->config.layers; ++*layer) { // only exact names match
         snprintf(want, sizeof want, "blk.%lld.", (long long)*layer);
         if (!starts_with(name, want)) continue;
         for (*module = m->gguf_modules; (*module)->name; ++*module)
@@ -93,7 +93,7 @@ static bool parse_name(const Model *m, const char *name, int64_t *layer, const M
     return false;
 }
 
-// Our own keys of a block form; without them everything is as the tensors say. most: the largest rank of a tensor.
+// The lorac.* keys of a block form; without them ranks are those of the tensors. most: the largest rank of a tensor.
 static int read_own_keys(AdapterRank *each, int64_t layers, int64_t most, const Gguf *g, Err *err) {
     uint64_t rank = 0;
     GgufStr names = {"", 0};
@@ -116,7 +116,7 @@ static int read_own_keys(AdapterRank *each, int64_t layers, int64_t most, const 
     return 0;
 }
 
-// The rank of a linear stands in both of its tensors; that they agree is checked where they are read.
+// Both tensors of a module have its rank; read_tensor checks that they agree.
 static void take_rank(AdapterRank *at, const Module *module, const GgufTensor *t, bool is_b, float alpha) {
     int64_t rank = t->shape[is_b ? 0 : 1];
     for (Projection p = 0; p < PROJ_COUNT; p++)
@@ -124,7 +124,7 @@ static void take_rank(AdapterRank *at, const Module *module, const GgufTensor *t
             at[p] = (AdapterRank){rank, alpha != 0 ? alpha : (float)rank}; // llama.cpp: alpha 0 is no scaling
 }
 
-// A file has no r of its own: the one that most linears have.
+// A file has no r: the most frequent rank.
 static void find_usual(AdapterConfig *c, AdapterRank *each, const Model *m) {
     int64_t n = m->config.layers * PROJ_COUNT, most = 0;
     AdapterRank usual = {.rank = 1, .alpha = 1};
@@ -158,7 +158,7 @@ static int read_layout(AdapterConfig *c, const Gguf *g, const Model *m, Err *err
             if (t->shape[is_b ? 0 : 1] > most) most = t->shape[is_b ? 0 : 1];
         }
     }
-    int rc = problem_end(&problems, gguf_path(g), "tensors are strange", err);
+    int rc = problem_end(&problems, gguf_path(g), "tensors are not valid", err);
     if (!rc) rc = read_own_keys(each, m->config.layers, most, g, err);
     if (rc)
         mem_free(each);
@@ -184,7 +184,7 @@ static float *read_tensor(const Gguf *g, const char *name, int64_t rows, int64_t
     return values;
 }
 
-// Pairs of one linear from its two tensors. Without our keys a fused pair has one A for all, which each gets a copy of.
+// Pairs of one layer from its two tensors. Without lorac.* keys a fused layer has one A, which is copied to each pair.
 static void unstack(const Stack *s, const ModelConfig *c, const float *a, const float *b, bool shared, float *host) {
     int64_t rank = shared ? s->a[0]->rows : s->rank;
     float blocks = shared ? 1.0f : (float)s->blocks;
@@ -265,7 +265,7 @@ static float file_alpha(const Adapter *a, const AdapterSegment *s) {
     return a->config.rslora ? (float)((double)s->alpha * sqrt((double)s->rows)) : s->alpha;
 }
 
-// The one that most modules have.
+// The most frequent one.
 static float usual_alpha(const Adapter *a) {
     float usual = 0;
     int64_t most = 0;
@@ -295,13 +295,12 @@ static void warn_of_rounding(const Adapter *a, float alpha, const char *file) {
     }
     if (rounded)
         log_warn(
-            "%s: a GGUF adapter has one alpha (%g); B of %lld of %lld modules with another one is multiplied by the "
+            "%s: a GGUF adapter has one alpha (%g); in %lld of %lld modules with another alpha B is multiplied by the "
             "ratio, rounded once to float32",
             file, (double)alpha, (long long)rounded, (long long)modules);
 }
 
-// A GGUF linear's two tensors; the caller frees.
-// False: a value is too large.
+// The two tensors of a layer in the file; the caller frees. False: a value is too large for float32.
 static bool stack_up(const Stack *s, const Adapter *a, const float *host, float alpha, float **in, float **out) {
     bool finite = true;
     *in = mem_calloc((size_t)(s->rank * s->cols), sizeof **in);
@@ -350,7 +349,7 @@ static void add_keys(GgufWriter *w, const Adapter *a, const Model *m, const char
 typedef struct Tensors {
     const float *host; // the adapter's parameters
     float alpha;       // of the file
-    float **data;      // what the writer borrows until it has written
+    float **data;      // borrowed by the writer until it has written
     size_t count, capacity;
 } Tensors;
 

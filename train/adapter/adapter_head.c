@@ -1,5 +1,5 @@
-// adapter_head: the part of an adapter that only classifiers have: the head's segments at the end of the flat buffer,
-// its first values, the names of its classes.
+// adapter_head: a classifier's part of an adapter: the head's segments at the end of the flat buffer, its initial
+// values, the names of its classes.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,7 +43,7 @@ void adapter_name_labels(Adapter *a, const LabelList *labels) {
     for (size_t i = 0; i < labels->count; i++) label_list_add(&a->labels, labels->names[i]);
 }
 
-// N(0, 0.02), what transformers gives a new head (Box & Muller 1958).
+// N(0, 0.02) as in transformers (Box & Muller 1958).
 static void init_head(const AdapterSegment *s, uint64_t seed, float *host) {
     RngKey key = {.seed = seed, .module = rng_module(s->name)};
     for (int64_t r = 0; r < s->rows; r++)
@@ -62,7 +62,7 @@ void adapter_head_start(const Adapter *a, const Model *m, uint64_t seed, float *
     float *weight = host + head.weight->offset;
     if (own->rows != a->config.labels) {
         if (own->rows)
-            log_warn("%s: its classifier has %lld classes, the data %lld: a new head is trained", m->path,
+            log_warn("%s: its classifier has %lld classes, the data %lld; a new head is trained", m->path,
                      (long long)own->rows, (long long)a->config.labels);
         init_head(head.weight, seed, weight);
         return;
@@ -94,7 +94,7 @@ static int read_names(LabelList *labels, int64_t count, const Json *names, const
     for (int64_t i = 0; i < count; i++) {
         char key[32];
         snprintf(key, sizeof key, "%lld", (long long)i);
-        // in order, as it is written, a name is found at once
+        // the order of lorac's own files needs no search
         const Json *v = json_is_string(&(Json){.type = JSON_STRING, .str = names->keys[i]}, key) ? &names->items[i]
                                                                                                  : json_get(names, key);
         if (!v || v->type != JSON_STRING || strlen(v->str.data) != v->str.len || v->str.len > LABEL_MAX_BYTES)

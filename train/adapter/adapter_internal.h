@@ -3,16 +3,16 @@
 
 #include "adapter.h"
 
-// Segments without memory for their parameters, so that a file can be looked at first: how much it takes is what a
-// config says. adapter_free frees.
+// Segments without memory for their parameters: a file is checked before its config decides how much is allocated.
+// adapter_free frees.
 int adapter_outline(Adapter **a, const Model *m, const AdapterConfig *c, Err *err);
-// Their memory: all parameters are 0.
+// Allocates the parameters, all 0.
 void adapter_reserve(Adapter *a, bool with_grad);
-// Replaces all parameters; refuses (EXIT_INPUT, naming `path` and the tensor) what is not finite.
+// Replaces all parameters; refuses (EXIT_INPUT, naming `path` and the tensor) values that are not finite.
 int adapter_upload(Adapter *a, const float *host, const char *path, Err *err);
 
-// A classifier's head (adapter_head.c): its segments behind all others; Adapter.class_head; its first values into host:
-// the model's own head where it has as many classes, else new ones.
+// A classifier's head (adapter_head.c): adds its segments after all others; sets Adapter.class_head; writes its initial
+// values to host: the model's own head if it has as many classes, else random ones.
 void adapter_head_lay_out(Adapter *a, const Model *m);
 void adapter_head_point(Adapter *a);
 void adapter_head_start(const Adapter *a, const Model *m, uint64_t seed, float *host);
@@ -20,7 +20,7 @@ void adapter_head_start(const Adapter *a, const Model *m, uint64_t seed, float *
 int adapter_labels_save(const LabelList *labels, const char *path, Err *err);
 int adapter_labels_parse(LabelList *labels, int64_t count, const char *text, size_t size, const char *path, Err *err);
 
-// Of a B: rows of the whole module, as files hold it; of others their own.
+// Rows of a segment in files: of a B those of the whole module.
 int64_t adapter_module_rows(const ModelConfig *c, const AdapterSegment *s);
 // `to` [rows of the whole module, r] from a B of its parts; the other rows are zero.
 void adapter_b_to_module(const ModelConfig *c, const AdapterSegment *b, const float *from, float *to);

@@ -1,5 +1,5 @@
-// adapter_own: what of an adapter's files is lorac's own (overwrite.h), and so may be replaced. Files of now carry a
-// mark; those of versions before it are known by their form.
+// adapter_own: recognises adapter files that lorac wrote and may replace (overwrite.h). They have a mark; files of
+// earlier versions are recognised by their form.
 #include <stdio.h>
 #include <string.h>
 
@@ -14,7 +14,7 @@ enum { MAX_TEXT = 1 << 20 };
 
 // ---- PEFT folder ----
 
-// A file of tensors that does not open is a damaged one of ours, if the card says so.
+// A file of tensors that does not open is damaged; then the card decides.
 static bool tensors_are_own(const char *path, bool *readable) {
     Safetensors *s;
     *readable = safetensors_open(&s, path, NULL) == 0;
@@ -60,7 +60,7 @@ static bool is_string(const Gguf *g, const char *key, const char *value) {
     return gguf_string(g, key, false, &s, NULL) == 0 && s.len == strlen(value) && memcmp(s.data, value, s.len) == 0;
 }
 
-// Before the mark: these keys in this order and no others. llama.cpp's converter begins with the architecture.
+// Without a mark: exactly these keys in this order. llama.cpp's converter begins with the architecture.
 static bool has_former_keys(const Gguf *g) {
     static const char *const keys[] = {
         "general.type", "general.architecture", "general.name",    "general.file_type", "general.quantization_version",

@@ -12,7 +12,7 @@
 
 int adapter_peft_weights(char **path, const char *dir, Err *err) {
     char *weights = path_join(dir, "adapter_model.safetensors"), *pickle = path_join(dir, "adapter_model.bin");
-    char *inside = path_join(dir, "adapter/adapter_model.safetensors"); // what a run leaves
+    char *inside = path_join(dir, "adapter/adapter_model.safetensors"); // in the output_dir of a run
     bool found = path_exists(weights);
     int rc = 0;
     if (!found && path_exists(pickle))
@@ -48,7 +48,7 @@ static int dims_of(const AdapterSegment *s) {
     return s->kind == SEGMENT_HEAD_BIAS ? 1 : 2;
 }
 
-// Whether the file has the segment in the right shape. Segments are of whole modules here.
+// Checks that the file has the segment in the right shape. Segments are of whole modules here.
 static void check_tensor(PeftTensors *file, const AdapterSegment *s, ProblemList *problems) {
     const SafetensorsTensor *t = peft_tensors_get(file, s->name);
     if (!t) {
@@ -62,13 +62,13 @@ static void check_tensor(PeftTensors *file, const AdapterSegment *s, ProblemList
     }
 }
 
-// Before there is memory for them: a config may ask for more than the file has. The first stranger, a tensor that no
-// segment asks for, stands in front: often it is what is missing, by another name.
+// Before memory is allocated: a config may ask for more than the file has. The first tensor without a segment is
+// reported first: often it is the missing one under another name.
 static int check_tensors(const Adapter *a, PeftTensors *file, const char *path, Err *err) {
     ProblemList problems = {0};
     size_t next = 0;
     for (int64_t i = 0; i < a->n_segments; i++) peft_tensors_get(file, a->segments[i].name);
-    for (const char *name; (name = peft_tensors_stranger(file, &next));) {
+    for (const char *name; (name = peft_tensors_unused(file, &next));) {
         problem_add(&problems, "%s belongs to no module that adapter_config.json and the base model have", name);
         if (problems.count == 1)
             for (int64_t i = 0; i < a->n_segments; i++) check_tensor(file, &a->segments[i], &problems);
@@ -80,7 +80,7 @@ static int check_tensors(const Adapter *a, PeftTensors *file, const char *path, 
 
 static void take_tensor(PeftTensors *file, const AdapterSegment *s, float *host) {
     const SafetensorsTensor *t = peft_tensors_get(file, s->name);
-    void *copy = (uintptr_t)t->data % sizeof(float) ? mem_alloc(t->bytes, 1) : NULL; // the file may misalign it
+    void *copy = (uintptr_t)t->data % sizeof(float) ? mem_alloc(t->bytes, 1) : NULL; // it may be unaligned in the file
     if (copy) memcpy(copy, t->data, t->bytes);
     dtype_expand(t->dtype, host + s->offset, copy ? copy : t->data, (size_t)(s->rows * s->cols));
     mem_free(copy);
@@ -94,7 +94,7 @@ static int fill(Adapter *a, PeftTensors *file, const char *path, Err *err) {
     return rc;
 }
 
-// A classifier's head says itself how many classes it has.
+// The shape of a classifier's head has the number of classes.
 static int find_labels(AdapterConfig *c, const Model *m, PeftTensors *file, const char *path, Err *err) {
     char *name = mem_printf("base_model.model.%s.weight", architecture_class_head(m->config.arch));
     const SafetensorsTensor *t = peft_tensors_get(file, name);
@@ -120,7 +120,7 @@ static int build(Adapter **a, const Model *m, const AdapterConfig *c, PeftTensor
     return rc;
 }
 
-// labels.json, as lorac writes it; without one (an adapter of PEFT) classes are called by their numbers.
+// labels.json of lorac; without one (an adapter of PEFT) the names are numbers.
 static int read_labels(Adapter *a, const char *dir, Err *err) {
     enum { MAX_LABELS_JSON = 64 << 20 };
     char *path = path_join(dir, "labels.json"), *text = NULL;
@@ -155,7 +155,7 @@ static int read_chat_template(Adapter *a, const char *dir, Err *err) {
     return rc;
 }
 
-// Both files of the folder, by their paths.
+// Paths of both files of the folder.
 typedef struct PeftFolder {
     char *config, *weights;
 } PeftFolder;

@@ -1,4 +1,4 @@
-// peft_config: see peft_config.h. Keys and their meaning: huggingface/peft, tuners/lora/config.py.
+// peft_config_read: see peft_config.h. Keys and their meaning: huggingface/peft, tuners/lora/config.py.
 #include "peft_config.h"
 
 #include <math.h>
@@ -7,7 +7,7 @@
 #include "adapter_internal.h"
 #include "peft_targets.h"
 
-// Keys that are read below, and keys whose value does not change what a saved adapter computes.
+// Keys that are read below, and keys without effect on the output of a saved adapter.
 static const char *const known_keys[] = {"peft_type",
                                          "r",
                                          "lora_alpha",
@@ -28,7 +28,7 @@ static const char *const harmless_keys[] = {
     "megatron_core",     "peft_version",
     "task_type",         "runtime_config",
     "qalora_group_size", "eva_config",
-    "loftq_config",      "fan_in_fan_out"}; // PEFT sets it by the kind of the layer, whatever the file says
+    "loftq_config",      "fan_in_fan_out"}; // PEFT sets it from the type of the layer
 
 static bool in_list(const char *key, const char *const *list, size_t n) {
     for (size_t i = 0; i < n; i++)
@@ -37,7 +37,7 @@ static bool in_list(const char *key, const char *const *list, size_t n) {
 }
 #define IN_LIST(key, list) in_list(key, list, sizeof(list) / sizeof *(list))
 
-// null, false, [] and {}: how PEFT writes an option that is not used.
+// null, false, [] and {}: PEFT's forms of an unused option.
 static bool is_off(const Json *v) {
     return v->type == JSON_NULL || v->type == JSON_FALSE ||
            ((v->type == JSON_ARRAY || v->type == JSON_OBJECT) && v->count == 0);
@@ -74,8 +74,7 @@ static int get_bool(const Json *root, const char *key, bool *out, const char *pa
     return 0;
 }
 
-// PEFT lists "classifier" and "score" for every classifier, whichever the model has; any other module would be trained
-// whole.
+// PEFT lists "classifier" and "score" for every classifier; any other module would be trained whole.
 static int get_saved_modules(const Json *root, bool *has_head, const Model *m, const char *path, Err *err) {
     const Json *v = json_get(root, "modules_to_save");
     const char *head = architecture_class_head(m->config.arch);
@@ -102,8 +101,7 @@ static int check_fixed(const Json *root, const char *path, Err *err) {
     if (!is_null(bias) && !json_is_string(bias, "none"))
         return err_input(err, "%s: \"bias\" is %s; expected \"none\"", path,
                          bias->type == JSON_STRING ? bias->str.data : json_type_name(bias));
-    // PiSSA, OLoRA, CorDA and LoftQ start from a changed base: over the unchanged one their A and B mean something
-    // else.
+    // PiSSA, OLoRA, CorDA and LoftQ change the base; their A and B are wrong for the unchanged one.
     static const char *const starts[] = {"gaussian", "eva", "orthogonal"};
     const Json *init = json_get(root, "init_lora_weights");
     bool known = is_null(init) || init->type == JSON_TRUE || init->type == JSON_FALSE;
@@ -114,7 +112,7 @@ static int check_fixed(const Json *root, const char *path, Err *err) {
                      path, init->type == JSON_STRING ? init->str.data : json_type_name(init));
 }
 
-// ---- which modules, with which rank and alpha ----
+// ---- modules, ranks and alphas ----
 
 static int take_match(AdapterRank *at, uint32_t parts, const PeftModule *m, const char *path, Err *err) {
     if (!(m->rank >= 1 && m->rank <= 1 << 20) || m->rank != floor(m->rank))
@@ -148,7 +146,7 @@ static int match_all(AdapterRank *each, const Model *m, const char *prefix, Peft
     return 0;
 }
 
-// Names that match nothing: PEFT takes them as long as others match.
+// Names that match nothing: PEFT accepts them if others match.
 static int check_unmatched(const PeftTargets *t, uint32_t projections, const Model *m, const char *path, Err *err) {
     StrBuf known = {0};
     size_t i = 0;

@@ -197,7 +197,7 @@ double peft_targets_alpha(const PeftTargets *t) {
 
 // ---- matching ----
 
-// key is name, or ends with it behind a dot.
+// key is name, or ends with it after a dot.
 static bool names_key(const Json *name, const char *key) {
     size_t n = strlen(key), m = name->str.len;
     return n >= m && memcmp(key + n - m, name->str.data, m) == 0 && (n == m || key[n - m - 1] == '.');
@@ -238,7 +238,7 @@ static int is_target(const PeftTargets *t, const PeftModule *m, Err *err) {
     if (excluded) return excluded < 0 ? -1 : 0;
     if (t->all) return 1;
     int found = t->defaults ? m->is_default : matches_names(&t->targets, m->key, t->used, err);
-    if (found <= 0 || !t->layers || is_whole_name(&t->targets, m->key)) return found; // layers are not for whole names
+    if (found <= 0 || !t->layers || is_whole_name(&t->targets, m->key)) return found; // whole names ignore layers
     return in_layers(t, m->key, err);
 }
 
@@ -254,7 +254,7 @@ static int find_value(double *value, const Pattern *p, const char *key, Err *err
     return 0;
 }
 
-// Each match is bounded, their number only by the config's size.
+// Each match is bounded; their number is bounded only by the size of the config.
 static int check_time(const PeftTargets *t, Err *err) {
     enum { SECONDS = 10 };
     struct timespec now;

@@ -5,8 +5,7 @@
 #include <string.h>
 
 typedef struct Entry {
-    char *local; // name behind the model's prefix, without wrappers and adapter name:
-                 // "layers.0.mlp.up_proj.lora_A.weight"
+    char *local; // name without prefix, wrappers and adapter name: "layers.0.mlp.up_proj.lora_A.weight"
     const SafetensorsTensor *tensor;
     bool asked, ignored;
 } Entry;
@@ -21,7 +20,7 @@ struct PeftTensors {
 
 // ---- names ----
 
-// Parts of a name between dots.
+// The part of a name between two dots.
 typedef struct Word {
     const char *at;
     size_t len;
@@ -51,7 +50,7 @@ static bool has_word(const char *path, Word word) {
     return false;
 }
 
-// What may stand in front of the layers.
+// Words of prefixes before the layers.
 static bool is_prefix(const Architecture *a, Word w) {
     if (is_word(w, "base_model") || is_word(w, "model") || is_word(w, "module")) return true;
     for (const HfPrefix *p = a->hf_prefixes; p->file; p++)
@@ -64,7 +63,7 @@ static void add_word(StrBuf *out, Word w) {
     str_add(out, w.at, w.len);
 }
 
-// A name taken apart.
+// The parts of a name.
 typedef struct Parts {
     StrBuf prefix, local, adapter; // "base_model.model.model.", the rest, the adapter's name ("": none)
     bool is_lora, ignored;
@@ -72,7 +71,7 @@ typedef struct Parts {
 
 // "lora_A" is followed by "weight", or by the adapter's name and "weight"; so is "modules_to_save", which is left out.
 static void take_apart(Parts *parts, const char *name, const Architecture *a) {
-    bool inside = false; // behind the prefix
+    bool inside = false; // after the prefix
     *parts = (Parts){0};
     str_puts(&parts->local, "");
     str_puts(&parts->adapter, "");
@@ -87,7 +86,7 @@ static void take_apart(Parts *parts, const char *name, const Architecture *a) {
             continue;
         }
         inside = true;
-        if (is_word(w, "original_module")) parts->ignored = true; // what modules_to_save replaces
+        if (is_word(w, "original_module")) parts->ignored = true; // replaced by modules_to_save
         if (!saved) add_word(&parts->local, w);
         parts->is_lora |= lora;
         if ((lora || saved) && *p && strchr(p, '.')) {
@@ -109,7 +108,7 @@ static int compare_entries(const void *a, const void *b) {
     return strcmp(((const Entry *)a)->local, ((const Entry *)b)->local);
 }
 
-// As PEFT sees it: its own wrapper, base_model.model, taken away.
+// Without PEFT's own wrapper, base_model.model.
 static char *model_prefix(const char *prefix) {
     static const char wrapper[] = "base_model.model.", ddp[] = "module.";
     if (starts_with(prefix, ddp)) prefix += sizeof ddp - 1;
@@ -125,8 +124,8 @@ static int add_tensor(PeftTensors *t, const SafetensorsTensor *x, const char *pa
         t->adapter = mem_strdup(parts.adapter.data);
         t->prefix = model_prefix(parts.prefix.data);
     } else if (parts.is_lora && strcmp(t->adapter, parts.adapter.data) != 0) {
-        rc = err_input(err, "%s: has tensors of adapter \"%s\" and of adapter \"%s\" (%s); expected one adapter", path,
-                       t->adapter, parts.adapter.data, x->name);
+        rc = err_input(err, "%s: found tensors of adapter \"%s\" and of adapter \"%s\" (%s); expected one adapter",
+                       path, t->adapter, parts.adapter.data, x->name);
     }
     clear_parts(&parts);
     return rc;
@@ -183,7 +182,7 @@ const char *peft_tensors_prefix(const PeftTensors *t) {
     return t->prefix;
 }
 
-const char *peft_tensors_stranger(const PeftTensors *t, size_t *i) {
+const char *peft_tensors_unused(const PeftTensors *t, size_t *i) {
     for (; *i < t->n; ++*i)
         if (!t->entries[*i].asked && !t->entries[*i].ignored) return t->entries[(*i)++].tensor->name;
     return NULL;

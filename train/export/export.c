@@ -1,4 +1,3 @@
-// export: see export.h; the model card is in model_card.c.
 #include "export.h"
 
 #include <string.h>
@@ -7,7 +6,7 @@
 #include "path.h"
 #include "unicode.h"
 
-// A Modelfile is lines of UTF-8, a path in it stands between quotes.
+// A Modelfile is lines of UTF-8 with paths in quotes.
 static bool can_be_named(const char *path) {
     for (const char *c = path; *c; c++)
         if ((unsigned char)*c < 32 || *c == 127 || *c == '"') return false;
@@ -21,7 +20,7 @@ bool export_has_modelfile(const Model *m) {
     return yes;
 }
 
-// Ollama takes the chat template from the GGUF base. A Hugging Face base has to become one first.
+// Ollama takes the chat template from the GGUF base. A Hugging Face base has to be converted first.
 static void put_base(StrBuf *out, const Model *m) {
     char *base = path_absolute(m->path);
     if (m->is_gguf) {
@@ -37,7 +36,7 @@ static void put_base(StrBuf *out, const Model *m) {
     mem_free(base);
 }
 
-// Only lines as put_base and save_modelfile write them: one with others in it has been edited.
+// Lines that put_base and save_modelfile write; a file with other lines was edited.
 static bool is_own_line(const char *line) {
     static const char *const begins[] = {"FROM \"",
                                          "FROM ./base.gguf\n",

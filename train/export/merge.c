@@ -1,4 +1,4 @@
-// merge: which tensors carry an adapter, and their new rows (see merge.h).
+// merge: finds the tensors with an adapter and computes their rows (see merge.h).
 #include <string.h>
 #include <sys/stat.h>
 
@@ -9,7 +9,7 @@ enum { BLOCK_FLOATS = 4 << 20, COPY_BYTES = 8 << 20, TILE = 256 };
 
 // ---- rows ----
 
-// Both are NULL where a row is not trained.
+// Both NULL: the row is not trained.
 typedef struct RowPair {
     const float *a, *b; // A [r, in]; the row of B [r]
     int64_t rank;
@@ -185,7 +185,7 @@ static void mark_module(Merge *g, int64_t layer, const Module *module) {
     architecture_layer_prefix(prefix, sizeof prefix, g->m->is_gguf ? &arch->gguf_names : &arch->hf, layer);
     char *name = mem_printf("%s%s%s.weight", g->m->is_gguf ? "" : g->m->hf_prefix->file, prefix, module->name);
     const SourceTensor *s = weight_source_get(g->files, name);
-    CHECK(s, "%s is in the model, but not in its files", name);
+    CHECK(s, "%s is in the model and not in its files", name);
     MergeTensor *t = &g->tensors[s - weight_source_at(g->files, 0)];
     t->module = module;
     t->layer = layer;
@@ -200,8 +200,8 @@ static void mark_adapters(Merge *g) {
 }
 
 int model_merge_check(const Model *m, const char *out, const MergeOptions *o, Err *err) {
-    struct stat st; // of a link to nothing, too
-    if (lstat(out, &st) == 0) return err_input(err, "%s: is there already; expected a new name", out);
+    struct stat st; // also of a dangling link
+    if (lstat(out, &st) == 0) return err_input(err, "%s: already exists; expected a new name", out);
     if (m->is_gguf && !ends_with(out, ".gguf"))
         return err_input(err, "%s: the base is GGUF and merges into GGUF; expected a name that ends in .gguf", out);
     if (!m->is_gguf && ends_with(out, ".gguf"))

@@ -9,7 +9,7 @@ static uint32_t file_type(DType t) {
     return t == DTYPE_F32 ? 0 : t == DTYPE_F16 ? 1 : t == DTYPE_BF16 ? 32 : 7;
 }
 
-// Matrices that llama.cpp's converter leaves in float32 in every file, and so does this.
+// Matrices that llama.cpp's converter always writes as float32.
 static bool stays(const char *name) {
     static const char *const parts[] = {"position_embd.", "token_types.", "ffn_gate_inp.", "rope_factors_"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
@@ -21,7 +21,7 @@ static bool is_matrix(const SourceTensor *s) {
     return s->n_dims >= 2 && s->shape[s->n_dims - 2] > 1 && dtype_is_weight(s->dtype) && !stays(s->name);
 }
 
-// The types of what is written, and the one that most of it has.
+// Sets the types of the written tensors; returns the one with most bytes.
 static DType choose_types(Merge *g) {
     size_t bytes[DTYPE_COUNT] = {0};
     DType main = DTYPE_F32;
@@ -40,7 +40,7 @@ static DType choose_types(Merge *g) {
     return main;
 }
 
-// What holds for the base's files and not for the merged one.
+// Keys that are true of the base's files only.
 static bool is_outdated(GgufStr name) {
     static const char *const prefixes[] = {"general.file_type", "general.quantization_version", "general.alignment",
                                            "split.", "quantize.imatrix."};
@@ -52,7 +52,7 @@ static bool is_outdated(GgufStr name) {
     return false;
 }
 
-// template: of the adapter, in place of the base's; NULL: none.
+// template: of the adapter, replaces the base's; NULL: none.
 static void add_keys(GgufWriter *w, const Gguf *base, DType main, const char *template) {
     static const char template_key[] = "tokenizer.chat_template";
     char ignored[8];

@@ -1,4 +1,4 @@
-// merge_hf: a merged model as a Hugging Face folder (see merge.h): shards as transformers writes them, config.json with
+// merge_hf: writes a merged model as a Hugging Face folder (see merge.h): shards as in transformers, config.json with
 // the new type, and all other small files of the base.
 #include <errno.h>
 #include <stdio.h>
@@ -77,8 +77,10 @@ static int write_shard(const Merge *g, const Shard *shard, const char *dir, Err 
     SafetensorsEntry *entries = mem_alloc(n, sizeof *entries);
     for (size_t i = 0; i < n; i++) {
         const MergeTensor *t = &g->tensors[shard->begin + i];
-        entries[i] = (SafetensorsEntry){
-            .name = t->source->name, .dtype = t->dtype, .n_dims = t->source->n_dims, .data = t}; // to find it again
+        entries[i] = (SafetensorsEntry){.name = t->source->name,
+                                        .dtype = t->dtype,
+                                        .n_dims = t->source->n_dims,
+                                        .data = t}; // to find it after sorting
         memcpy(entries[i].shape, t->source->shape, sizeof entries[i].shape);
     }
     safetensors_order(entries, n);
@@ -135,7 +137,7 @@ static int write_weights(Merge *g, const char *dir, Err *err) {
 
 // ---- other files ----
 
-// The text with the values of the keys dtype and torch_dtype changed and not another byte.
+// The text with the values of the keys dtype and torch_dtype changed and all other bytes kept.
 static void set_dtype(StrBuf *out, const char *text, const char *name) {
     static const char *const keys[] = {"\"dtype\"", "\"torch_dtype\""};
     bool found = false;
@@ -185,7 +187,7 @@ static int copy_file(const char *from, const char *to, Err *err) {
     return rc;
 }
 
-// Weights in any format (PyTorch, TensorFlow, Flax, ONNX, ...), their indexes, and what training leaves behind.
+// Weights in any format (PyTorch, TensorFlow, Flax, ONNX, ...), their indexes, and optimizer states.
 static bool is_weights(const char *name) {
     static const char *const ends[] = {".safetensors", ".bin",  ".pt",   ".pth",        ".ckpt", ".h5",
                                        ".msgpack",     ".onnx", ".gguf", ".index.json", ".ot",   ".tflite"};
@@ -217,7 +219,7 @@ static int copy_others(const Merge *g, const char *to, Err *err) {
     }
     name_list_clear(&names);
     if (rc || !own) return rc;
-    char *path = path_join(to, template_name); // stands above the one in tokenizer_config.json
+    char *path = path_join(to, template_name); // overrides the one in tokenizer_config.json
     rc = file_write_whole(path, own, strlen(own), NULL, err);
     mem_free(path);
     return rc;

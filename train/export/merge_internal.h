@@ -1,4 +1,4 @@
-// merge_internal: what merge.c gives the two writers, merge_hf.c and merge_gguf.c. Private to them.
+// merge_internal: shared by merge.c and the two writers, merge_hf.c and merge_gguf.c.
 #pragma once
 
 #include "merge.h"
@@ -6,8 +6,8 @@
 
 typedef struct MergeTensor {
     const SourceTensor *source;
-    DType dtype;          // of what is written; the source's own unless a writer changes it
-    const Module *module; // NULL: carries no adapter
+    DType dtype;          // as written; the source's unless a writer changes it
+    const Module *module; // NULL: no adapter
     int64_t layer;
 } MergeTensor;
 
@@ -15,20 +15,20 @@ typedef struct Merge {
     const Model *m;
     const Adapter *a;
     const float *params; // of the adapter, on the host
-    DType dtype;         // asked for; DTYPE_COUNT: none
-    size_t shard_bytes;  // 0: the usual
+    DType dtype;         // requested; DTYPE_COUNT: none
+    size_t shard_bytes;  // 0: the default
     WeightSource *files;
     MergeTensor *tensors; // in file order
     size_t n;
 } Merge;
 
-// Takes the bytes of a tensor, piece by piece.
+// Receives the bytes of a tensor in pieces.
 typedef struct MergeSink {
     int (*write)(void *to, const void *data, size_t bytes, Err *err);
     void *to;
 } MergeSink;
 
-size_t merge_bytes(const MergeTensor *t); // that merge_write gives
+size_t merge_bytes(const MergeTensor *t); // that merge_write writes
 int merge_write(const Merge *g, const MergeTensor *t, MergeSink sink, Err *err);
 
 int merge_write_hf(Merge *g, const char *out, Err *err);

@@ -22,7 +22,7 @@ static bool is_like(const AdapterSegment *s, const AdapterSegment *like) {
     return s->kind == SEGMENT_A && s->rows == like->rows && s->alpha == like->alpha;
 }
 
-// Modules that have the rank and alpha of `like`: "mlp.up_proj, self_attn.q_proj (layers 0 2)".
+// Modules with the rank and alpha of `like`: "mlp.up_proj, self_attn.q_proj (layers 0 2)".
 static void list_modules(StrBuf *out, const Adapter *a, const AdapterSegment *like) {
     const char *before = "";
     for (const Module *module = a->model->arch->hf.modules; module->name; module++) {
@@ -41,7 +41,7 @@ static void list_modules(StrBuf *out, const Adapter *a, const AdapterSegment *li
     }
 }
 
-// A line for each rank and alpha that modules have.
+// A line for each pair of rank and alpha.
 static void describe_ranks(StrBuf *out, const Adapter *a) {
     for (int64_t i = 0; i < a->n_segments; i++) {
         const AdapterSegment *s = &a->segments[i];
@@ -83,7 +83,7 @@ static void describe_run(StrBuf *out, const RunFacts *run) {
     if (run->eval_loss > 0) str_printf(out, "| evaluation loss | %.4f |\n", run->eval_loss);
 }
 
-// A JSON string is a Python string too. Caller frees.
+// A JSON string is a Python string too. The caller frees.
 static char *base_in_python(const Model *m) {
     StrBuf out = {0};
     const char *base = m->repository || !m->is_gguf ? base_of(m) : "path/to/the/base/model";
@@ -112,14 +112,13 @@ static void describe_use(StrBuf *out, const Model *m, const Adapter *a) {
                base);
     mem_free(base);
     str_printf(out,
-               "With llama.cpp, over the GGUF file of the base model%s and `adapter.gguf` from beside this folder:\n\n"
+               "With llama.cpp, over the GGUF file of the base model%s and the `adapter.gguf` next to this folder:\n\n"
                "```sh\nllama-server -m base.gguf --lora adapter.gguf\n```\n",
                m->is_gguf ? "" : " (from its `convert_hf_to_gguf.py`)");
     if (adapter_has_patterns(a))
-        str_puts(
-            out,
-            "\nModules differ in rank or alpha (`rank_pattern`, `alpha_pattern`). vLLM and SGLang do not read these "
-            "keys: they scale all modules by `lora_alpha` / `r`, which is not this adapter.\n");
+        str_puts(out, "\nModules differ in rank or alpha (`rank_pattern`, `alpha_pattern`). vLLM and SGLang ignore "
+                      "these keys: they "
+                      "scale all modules by `lora_alpha` / `r`, which gives wrong results.\n");
 }
 
 char *model_card_text(const Model *m, const Adapter *a, const char *name, const RunFacts *run) {

@@ -1,4 +1,3 @@
-// verify: see verify.h.
 #include "verify.h"
 
 #include <math.h>
@@ -8,9 +7,8 @@
 #include "path.h"
 #include "say.h"
 
-// Both files hold the same float32 numbers, so the logits differ only where rank-stabilised scaling was folded into
-// alpha, or differing alphas into B (one rounding). With activations in fewer bits that rounding may turn some of
-// theirs.
+// Both files hold the same float32 numbers, so the logits differ only if rank-stabilised scaling was folded into alpha,
+// or differing alphas into B (one rounding). With activations of fewer bits that rounding may change some of theirs.
 static const double SAME_LOGITS = 1e-3, SAME_ROUNDED = 0x1p-6; // absolute; relative to the largest logit
 
 typedef struct Subject {
@@ -22,12 +20,12 @@ typedef struct Subject {
     FILE *out;
 } Subject;
 
-// The files to look at; NULL: not there.
+// The files to check; NULL: absent.
 typedef struct Files {
     char *peft, *gguf;
 } Files;
 
-static char *beside(const char *path, const char *name) {
+static char *sibling(const char *path, const char *name) {
     char *whole = path_absolute(path), *slash = strrchr(whole, '/');
     if (slash) *slash = 0;
     char *found = path_join(slash == whole ? "/" : whole, name);
@@ -37,7 +35,7 @@ static char *beside(const char *path, const char *name) {
     return NULL;
 }
 
-// What lorac writes beside a classifier's adapter_config.json.
+// lorac writes labels.json next to a classifier's adapter_config.json.
 static bool is_classifier(const char *peft) {
     char *labels = path_join(peft, "labels.json");
     bool there = path_exists(labels);
@@ -50,7 +48,7 @@ static int find_files(Files *f, const char *path, Err *err) {
     if (!path_exists(path)) return err_input(err, "%s: not found; expected an adapter", path);
     if (!path_is_dir(path)) {
         f->gguf = mem_strdup(path);
-        f->peft = beside(path, "adapter");
+        f->peft = sibling(path, "adapter");
         return 0;
     }
     char *config = path_join(path, "adapter_config.json");
@@ -58,13 +56,13 @@ static int find_files(Files *f, const char *path, Err *err) {
     mem_free(config);
     if (is_peft) {
         f->peft = mem_strdup(path);
-        f->gguf = beside(path, "adapter.gguf");
+        f->gguf = sibling(path, "adapter.gguf");
         return 0;
     }
     f->peft = path_join(path, "adapter");
     f->gguf = path_join(path, "adapter.gguf");
     if (path_exists(f->peft) && (path_exists(f->gguf) || is_classifier(f->peft))) return 0;
-    return err_input(err, "%s: holds no adapter_config.json, nor both adapter/ and adapter.gguf", path);
+    return err_input(err, "%s: found neither adapter_config.json nor both adapter/ and adapter.gguf", path);
 }
 
 static double largest_difference(const float *a, const float *b, size_t n) {
@@ -117,7 +115,7 @@ static double tolerance(const Subject *s) {
 
 static int compare(const Subject *s, const Files *f, const float *peft, const float *gguf, Err *err) {
     if (!peft || !gguf) {
-        say_to(s->out, "no %s beside it to compare with\n", peft ? "adapter.gguf" : "adapter/");
+        say_to(s->out, "no %s next to it to compare with\n", peft ? "adapter.gguf" : "adapter/");
         return 0;
     }
     double largest = largest_difference(peft, gguf, s->n_logits);
@@ -127,7 +125,7 @@ static int compare(const Subject *s, const Files *f, const float *peft, const fl
                        tolerance(s));
 }
 
-// A classifier: what its LoRA matrices do to what its head says.
+// A classifier: the effect of its LoRA matrices on the logits of its head.
 static int examine_classifier(const Subject *s, const char *path, Adapter *a, Err *err) {
     const Model *m = s->m;
     size_t n = (size_t)a->config.labels;
@@ -167,7 +165,7 @@ static void choose_ids(Subject *s) {
     }
 }
 
-// Each form there is, and both against each other.
+// Checks each form, then compares both.
 static int examine_all(Subject *s, const Files *f, Err *err) {
     float *peft = NULL, *gguf = NULL;
     s->n_logits = (size_t)s->n_ids * (size_t)s->m->config.vocab;
@@ -202,8 +200,8 @@ int adapter_verify(const Model *m, const char *path, FILE *out, Err *err) {
     return rc;
 }
 
-// The last file is examined while the logits of the base and of the other file are kept; its matrices are in the map,
-// in a host copy and in the adapter.
+// The second file is examined while the logits of the base and of the first are kept; its matrices are in the map, in a
+// host copy and in the adapter.
 size_t adapter_verify_bytes(const Model *m, const Adapter *a) {
     size_t n = (size_t)sequence_length(m), logits = n * (size_t)m->config.vocab * sizeof(float);
     size_t matrices = 3 * (size_t)a->count * sizeof(float);

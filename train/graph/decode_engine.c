@@ -1,4 +1,3 @@
-// decode_engine: see decode_engine.h.
 #include "decode_engine.h"
 
 #include <string.h>
@@ -12,7 +11,7 @@ struct DecodeEngine {
     KvCache cache;
     DecodeInputs in;
     int64_t max_tokens;
-    int32_t *ints;    // device: all arrays of `in`, one behind the other
+    int32_t *ints;    // device: all arrays of `in`
     int32_t *staging; // host: the same
     Mat logits;       // [samples of the last run, vocab]
     int32_t *best;    // device [sequences]
@@ -95,11 +94,11 @@ void decode_engine_free(DecodeEngine *e) {
     mem_free(e);
 }
 
-// A prompt's first run is the largest: all its tokens are new.
+// The first run of a prompt is the largest: all its tokens are new.
 size_t decode_engine_bytes(const Model *m, int64_t sequences, int64_t capacity, int64_t max_tokens) {
     const ModelConfig *c = &m->config;
     DecodeEngine e = {.max_tokens = max_tokens, .cache = {.capacity = capacity, .sequences = sequences}};
-    void *nowhere = &e; // memory of the caller's is not part of the arena; planning does not touch it
+    void *nowhere = &e; // an address outside the arena; planning does not touch it
     Mat layer = mat_of(nowhere, m->backend->activation, sequences * capacity, c->kv_heads * c->head_size);
     e.cache.k = e.cache.v = mem_alloc((size_t)c->layers, sizeof layer);
     for (int64_t i = 0; i < c->layers; i++) e.cache.k[i] = layer;
@@ -147,7 +146,7 @@ static void set_inputs(DecodeEngine *e, const DecodePiece *pieces, int64_t n) {
     e->b->k->upload(e->b, e->ints, e->staging, ints_bytes(e));
 }
 
-// Built anew each time: it costs microseconds, and an adapter may have been swapped in between.
+// The graph is rebuilt each time: this takes microseconds, and the adapter may have changed.
 void decode_engine_run(DecodeEngine *e, const Adapter *a, const DecodePiece *pieces, int64_t n) {
     CHECK(n > 0 && n <= e->cache.sequences);
     set_inputs(e, pieces, n);

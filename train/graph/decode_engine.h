@@ -21,22 +21,22 @@ typedef struct DecodeInputs {
 } DecodeInputs;
 typedef struct DecodeEngine DecodeEngine;
 
-// New tokens of one sequence, which stand behind the `past` tokens that its part of the cache holds.
+// New tokens of one sequence, after the `past` tokens that are in the cache.
 typedef struct DecodePiece {
     int64_t sequence, past, count;
     const int32_t *ids; // [count]
 } DecodePiece;
 
-// Cache rows are touched only when they are used. max_tokens: of all pieces of one run together.
+// Cache rows are touched only when used. max_tokens: of all pieces of one run together.
 DecodeEngine *decode_engine_new(const Model *m, int64_t sequences, int64_t capacity, int64_t max_tokens);
 void decode_engine_free(DecodeEngine *e);
-// What such an engine allocates on the device; computes nothing.
+// Bytes that such an engine allocates on the device; computes nothing.
 size_t decode_engine_bytes(const Model *m, int64_t sequences, int64_t capacity, int64_t max_tokens);
 int64_t decode_engine_capacity(const DecodeEngine *e); // tokens of one sequence
 int64_t decode_engine_max_tokens(const DecodeEngine *e);
 
-// Computes the pieces, at most one a sequence, as one packed row; row i of the logits belongs to the last token of
-// piece i, until the next run.
+// Computes the pieces, at most one for each sequence, as one packed row; row i of the logits is that of the last token
+// of piece i, until the next run.
 void decode_engine_run(DecodeEngine *e, const Adapter *a, const DecodePiece *pieces, int64_t n);
 // best[i]: arg max of row i, -1 where a logit is NaN.
 void decode_engine_argmax(DecodeEngine *e, int32_t *best);

@@ -1,6 +1,6 @@
-// decoder: builds the decoder graph. One block builder serves training, evaluation, plain logits and cached generation:
-// they differ in where keys and values come from and in which rows the last block goes on with. What tells families
-// apart are flags of the configuration: kinds and places of norms, biases (in the weights), windows, RoPE,
+// decoder: builds the graph of a decoder. One block builder serves training, evaluation, plain logits and cached
+// generation: they differ in the source of keys and values and in the rows that the last block computes. Families
+// differ in the flags of the configuration: norms and their places, biases (in the weights), windows, RoPE,
 // feed-forward.
 #include "decoder.h"
 
@@ -8,7 +8,7 @@
 
 // ---- parts of a block ----
 
-// A projection whose output is added to x, behind its own norm where the family has one.
+// x + the projection's output, which is normed first if the family has that norm.
 static Tensor *project_onto(const Pass *p, int64_t layer, Projection which, NormSite post, Tensor *h, Tensor *x,
                             const int32_t *token) {
     const Norm *n = &p->m->layers[layer].norms[post];
@@ -16,7 +16,7 @@ static Tensor *project_onto(const Pass *p, int64_t layer, Projection which, Norm
     return op_add(p->t, x, pass_norm(p, n, pass_project(p, layer, which, h, NULL, token)));
 }
 
-// Heads of q or k: their norm, then the rotation.
+// Heads of q or k: norm, then rotation.
 static Tensor *heads(const Pass *p, int64_t layer, NormSite site, Tensor *x, const int32_t *pos) {
     const Model *m = p->m;
     const ModelConfig *c = &m->config;
@@ -28,12 +28,12 @@ static Tensor *heads(const Pass *p, int64_t layer, NormSite site, Tensor *x, con
                    local ? c->rope_local.rotated : c->rope.rotated);
 }
 
-// Where later steps find keys or values too.
+// Keys or values written into the cache, for later steps too.
 static Tensor *into_cache(const Pass *p, const Mat *cache, int64_t layer, Tensor *x) {
     return op_cache_write(p->t, tape_external(p->t, cache[layer]), x, p->cache_row);
 }
 
-// Up to the product that leads back to C columns: what RECOMPUTE_FFN makes again.
+// Up to the down projection: the part that RECOMPUTE_FFN recomputes.
 static Tensor *build_mid(const Pass *p, int64_t layer, Tensor *h, const int32_t *token) {
     const ModelConfig *c = &p->m->config;
     if (!c->has_glu) return op_activation(p->t, pass_project(p, layer, PROJ_UP, h, NULL, token), c->activation);
@@ -65,7 +65,10 @@ static Tensor *build_block(const Pass *p, int64_t layer, Tensor *x) {
     pass_qkv(p, layer, pass_norm(p, &p->m->layers[layer].norms[NORM_ATTN], x), qkv);
     Tensor *q = heads(p, layer, NORM_Q, qkv[0], narrow ? p->last_pos : p->pos);
     Tensor *k = heads(p, layer, NORM_K, qkv[1], p->pos), *v = qkv[2];
-    if (p->cache) k = into_cache(p, p->cache->k, layer, k), v = into_cache(p, p->cache->v, layer, v);
+    if (p->cache) {
+        k = into_cache(p, p->cache->k, layer, k);
+        v = into_cache(p, p->cache->v, layer, v);
+    }
     if (narrow) x = op_gather_rows(p->t, x, p->last_rows, p->n_last);
     AttentionShape shape = narrow ? p->last_attention : p->attention;
     shape.window = c->layer_sliding[layer] ? c->window : 0;
@@ -74,7 +77,7 @@ static Tensor *build_block(const Pass *p, int64_t layer, Tensor *x) {
     return build_ffn(p, layer, x, token);
 }
 
-// ---- the whole ----
+// ---- whole graphs ----
 
 static Tensor *embed(Tape *t, const Model *m, const int32_t *ids, const int32_t *pos, int64_t tokens) {
     Tensor *x = op_embed(t, &m->embedding, ids, tokens, m->config.embed_scale);

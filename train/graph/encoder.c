@@ -1,6 +1,6 @@
-// encoder: builds the graph of the BERT family. Every token sees the whole of its sample; norms stand behind the
-// residual sums; the first token of each sample goes through the pooler to the classifier. The last block computes its
-// keys and values for all tokens, all else for the first ones only.
+// encoder: builds the graph of the BERT family. Every token attends to its whole sample; norms follow the residual
+// sums; the first token of each sample goes through the pooler to the classifier. The last block computes keys and
+// values of all tokens, and the rest of the first tokens only.
 #include "encoder.h"
 
 static Tensor *build_block(const Pass *p, int64_t layer, Tensor *x) {

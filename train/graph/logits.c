@@ -1,4 +1,3 @@
-// logits: see logits.h.
 #include "logits.h"
 
 #include "decoder.h"

@@ -31,7 +31,7 @@ Tensor *pass_project(const Pass *p, int64_t layer, Projection which, Tensor *x, 
     return op_linear(p->t, x, &p->m->layers[layer].w[which], residual, trained ? &lora : NULL, trained);
 }
 
-// One pair for each part that is trained. Neighbours of a module that share A are one pair.
+// One pair for each trained part. Adjacent parts that share A are one pair.
 static int stacked_loras(const Pass *p, int64_t layer, Projection first, int n, const int32_t *token, Lora *loras) {
     int n_loras = 0;
     int64_t row = 0;
@@ -132,7 +132,7 @@ TokenPlaces pass_places(const RowInputs *in) {
     return (TokenPlaces){.index = in->at.key_index, .row = in->at.key_row};
 }
 
-// With padding as many rows as tokens need not be the tokens.
+// With padding, as many scored rows as tokens need not be the tokens themselves.
 void pass_keep_scored(Pass *p, const RowInputs *in) {
     bool padded = !in->backend->host_memory;
     if (in->shape.scored == in->shape.tokens && !padded) return;

@@ -16,13 +16,12 @@ typedef struct PassOptions {
     uint32_t row; // key of dropout and NEFTune: the row's index in its global batch
 } PassOptions;
 
-// Where tokens stand in their packed rows, and which rows those are (TokenKeys); NULL: 0, 1, 2, ... of the one row that
-// PassOptions names.
+// Index of each token in its packed row, and the row (TokenKeys); NULL: 0, 1, 2, ... of the row in PassOptions.
 typedef struct TokenPlaces {
     const int32_t *index, *row;
 } TokenPlaces;
 
-// One pass: what every block needs to know.
+// The state of one pass that every block reads.
 typedef struct Pass {
     Tape *t;
     const Model *m;
@@ -30,9 +29,9 @@ typedef struct Pass {
     const PassOptions *o;
     const PassState *state;   // NULL: no random numbers are drawn
     const int32_t *pos;       // [T] positions
-    TokenPlaces places;       // of all rows of x, as random numbers count them
+    TokenPlaces places;       // of all rows of x, for random numbers
     AttentionShape attention; // queries = all rows
-    // the last block goes on with these rows only; last_rows NULL: with all
+    // rows that the last block computes after its keys and values; last_rows NULL: all
     const int32_t *last_rows, *last_pos;
     int64_t n_last;
     TokenPlaces last_places;       // of last_rows
@@ -42,29 +41,29 @@ typedef struct Pass {
     const int32_t *cache_row;
 } Pass;
 
-// x times a projection's weight with its adapter, plus residual (NULL: none). token: last_rows where x has these
-// rows only, else NULL.
+// x times a projection's weight with its adapter, plus residual (NULL: none). token: last_rows if x has these rows
+// only, else NULL.
 Tensor *pass_project(const Pass *p, int64_t layer, Projection which, Tensor *x, Tensor *residual, const int32_t *token);
 // The same for `n` projections from `first` on that ModelLayer may stack (qkv, kv, gate_up): one product and a view of
 // it for each where their weights are stacked, else one product each.
 void pass_project_stacked(const Pass *p, int64_t layer, Projection first, int n, Tensor *x, const int32_t *token,
                           Tensor **out);
-// Queries, keys and values of x. Returns the rows of x that the block goes on with, whose queries they are.
+// Queries, keys and values of x. Returns the rows of x that belong to the queries.
 Tensor *pass_qkv(const Pass *p, int64_t layer, Tensor *x, Tensor *qkv[3]);
-// The block goes on with some rows only.
+// The block computes last_rows only.
 bool pass_is_narrow(const Pass *p, int64_t layer);
-// A range that is made again at this level (RECOMPUTE_BLOCKS: and at those above).
+// A range that is recomputed at this level (RECOMPUTE_BLOCKS: and at those above).
 void pass_recompute_begin(const Pass *p, Recompute level);
 void pass_recompute_end(const Pass *p, Recompute level);
 // The family's kind of norm.
 Tensor *pass_norm(const Pass *p, const Norm *n, Tensor *x);
-// The embedding with NEFTune's noise where it is asked for.
+// The embedding with NEFTune's noise if it is on.
 Tensor *pass_noise(const Pass *p, Tensor *x, const RowInputs *in);
 
 AttentionShape pass_attention(const ModelConfig *c, int64_t samples);
-AttentionShape pass_row_attention(const Model *m, const RowInputs *in); // every token asks
+AttentionShape pass_row_attention(const Model *m, const RowInputs *in); // every token is a query
 TokenPlaces pass_places(const RowInputs *in);
-// The last block goes on with the scored positions alone.
+// The last block computes the scored positions only.
 void pass_keep_scored(Pass *p, const RowInputs *in);
 // Ends the graph with the adapter's classifier over x [samples, C].
 void pass_class_loss(const Pass *p, Tensor *x, const RowInputs *in);

@@ -100,7 +100,7 @@ static void pack_tokens(const RowArrays *a, const Row *row, RowShape s) {
         fill(a->type, 0, s.tokens, 0);
 }
 
-// Samples of padding are empty and stand behind the last token.
+// Samples of padding are empty and follow the last token.
 static void pack_samples(const RowArrays *a, const Row *row, RowShape s, int64_t hidden) {
     copy(a->start, row->start, row->samples + 1, s.samples + 1, (int32_t)row->tokens);
     for (int64_t i = 0; i < s.samples; i++) a->length[i] = a->start[i + 1] - a->start[i];
@@ -153,7 +153,7 @@ void row_inputs_pack(RowInputs *in, const Row *row, RowShape s, int64_t hidden, 
 }
 
 void row_inputs_send(RowInputs *in, PassState state) {
-    memcpy(in->staging, &state, sizeof state); // it lies first
+    memcpy(in->staging, &state, sizeof state); // the first array
     in->backend->k->upload(in->backend, in->block, in->staging, in->used_bytes);
 }
 

@@ -1,18 +1,18 @@
-// row_inputs: the integers of one pass in device memory. One block, made once for the largest pass; where an array
-// begins follows from the pass's shape alone, so recorded passes of one shape find everything where it was.
+// row_inputs: the integers of one pass in device memory, in one block that is allocated once for the largest pass. The
+// offset of an array depends on the pass's shape alone, so recorded passes of one shape use the same addresses.
 #pragma once
 
 #include "kernels.h"
 #include "rows.h"
 
-// How much of everything a pass has.
+// Sizes of a pass.
 typedef struct RowShape {
     int64_t tokens, samples, scored;
-    int64_t longest; // no sample has more tokens; 0: not known
+    int64_t longest; // tokens of the longest sample, at most; 0: unknown
 } RowShape;
 
-// What the arrays of a pass hold. A pass is one packed row, or, on a device, several side by side and padding behind
-// them (kernels.h), so that passes of nearly the same size have the same shape.
+// The arrays of a pass. A pass is one packed row, or, on a device, several in sequence followed by padding (kernels.h),
+// so that passes of similar size have the same shape.
 typedef struct RowArrays {
     PassState *state;
     int32_t *ids, *pos, *type;  // [tokens]; type: 0 or 1
@@ -30,8 +30,8 @@ typedef struct RowArrays {
 typedef struct RowInputs {
     Backend *backend;
     RowShape capacity, shape;
-    RowArrays at;       // in device memory, where the shape puts them
-    int32_t *predicted; // device [scored]: what a classifier says, after the run
+    RowArrays at;       // in device memory, at the offsets of the shape
+    int32_t *predicted; // device [scored]: the predicted classes of a classifier, after the run
     HeadResult *result; // device
     char *block;        // device
     char *staging;      // host, the same layout
@@ -39,10 +39,10 @@ typedef struct RowInputs {
 } RowInputs;
 RowInputs *row_inputs_new(Backend *b, int64_t max_tokens, int64_t max_samples);
 void row_inputs_free(RowInputs *in);
-// Sets the shape, for planning: what the arrays hold is not touched. Within the capacity (CHECKed).
+// Sets the shape, for planning, without touching the arrays' contents. Within the capacity (CHECKed).
 void row_inputs_shape(RowInputs *in, RowShape shape);
-// Lays a row out in host memory, padded to `shape`; first_row: index of its first row in its global batch. Then, in the
-// order of the device's work, row_inputs_send.
+// Packs a row in host memory, padded to `shape`; first_row: index of its first row in its global batch. row_inputs_send
+// then uploads it, in the order of the device's work.
 void row_inputs_pack(RowInputs *in, const Row *row, RowShape shape, int64_t hidden, int64_t first_row);
 void row_inputs_send(RowInputs *in, PassState state);
 // Both, without padding.

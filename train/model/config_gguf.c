@@ -27,7 +27,7 @@ static bool has_key(const Reader *r, const char *key) {
     return gguf_has(r->g, name);
 }
 
-// One value for each layer, as some converters write head counts and sizes: the same in all of them.
+// Some converters write head counts and sizes once for each layer: they must be the same in all layers.
 static int read_per_layer(const Reader *r, const char *name, uint64_t *out) {
     uint64_t *values;
     size_t n, i = 0;
@@ -84,7 +84,7 @@ static int read_positive(const Reader *r, const char *key, float fallback, float
     return 0;
 }
 
-// What would change the computation and lorac does not do: present with another value is refused.
+// A key whose other values lorac does not compute.
 static int expect_int(const Reader *r, const char *key, int64_t value) {
     int64_t found;
     if (read_int(r, key, value, 0, INT32_MAX, &found)) return -1;
@@ -116,7 +116,7 @@ static int read_heads(ModelConfig *c, const Reader *r) {
     if (value_size != c->head_size || c->head_size % 2 != 0)
         return err_input(r->err, "%s: heads of %lld (keys) and %lld (values); expected the same even size",
                          gguf_path(r->g), (long long)c->head_size, (long long)value_size);
-    // Gemma's largest models scale by another size; llama.cpp knows them by their number of layers.
+    // The largest Gemma models scale by another size; llama.cpp recognises them by their number of layers.
     int64_t scaled = c->head_size;
     if (c->arch->gguf_wide_layers && c->layers == c->arch->gguf_wide_layers) scaled = c->hidden / c->heads;
     c->query_scale = 1.0f / sqrtf((float)scaled);
@@ -148,7 +148,7 @@ static bool equals(GgufStr s, const char *text) {
     return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
 }
 
-// A list of divisors of the frequencies; *found tells whether the file has it.
+// A list of divisors of the frequencies; *found: the file has it.
 static int read_divisor(const Reader *r, const RopeConfig *rope, const char *name, float *out, bool *found) {
     const SourceTensor *t = weight_source_get(r->source, name);
     *found = t != NULL;
@@ -199,7 +199,7 @@ static int refuse_factor(const RopeConfig *rope, const Reader *r, const char *ty
                      r->architecture, (double)rope->factor, type);
 }
 
-// As llama.cpp: a factor without a type is a linear one.
+// As in llama.cpp, a factor without a type is linear.
 static int read_scaling(RopeConfig *rope, const Reader *r) {
     char name[KEY_MAX];
     full_key(name, r, "rope.scaling.type");
@@ -253,7 +253,7 @@ static int read_rope(ModelConfig *c, const Reader *r) {
 
 static int read_experts(ModelConfig *c, const Reader *r) {
     if (c->experts == 0) return 0;
-    c->renormalise_experts = true; // llama.cpp always does for the architectures of the table
+    c->renormalise_experts = true; // as llama.cpp does for all architectures of the table
     if (weight_source_get(r->source, "blk.0.ffn_gate.0.weight"))
         return err_input(r->err,
                          "%s: experts as single tensors (blk.0.ffn_gate.0.weight), as llama.cpp wrote them before "
@@ -267,7 +267,7 @@ static int read_experts(ModelConfig *c, const Reader *r) {
                : 0;
 }
 
-// ---- what the tensors tell ----
+// ---- vocabulary, head and biases, from the tensors ----
 
 static bool has_tensor(const Reader *r, const char *name) {
     return weight_source_get(r->source, name) != NULL;
@@ -276,7 +276,7 @@ static bool has_tensor(const Reader *r, const char *name) {
 static int read_tensors(ModelConfig *c, const Reader *r) {
     const SourceTensor *embedding = weight_source_get(r->source, "token_embd.weight");
     if (!embedding)
-        return err_input(r->err, "%s: no tensor token_embd.weight; expected a whole model", gguf_path(r->g));
+        return err_input(r->err, "%s: token_embd.weight is missing; expected a whole model", gguf_path(r->g));
     if (embedding->n_dims != 2 || embedding->shape[0] < 1 || embedding->shape[0] > 1 << 24)
         return err_input(r->err, "%s: token_embd.weight has %lld rows; expected a matrix of 1 to 2^24", gguf_path(r->g),
                          (long long)embedding->shape[0]);
@@ -289,7 +289,7 @@ static int read_tensors(ModelConfig *c, const Reader *r) {
     return 0;
 }
 
-// ---- the whole ----
+// ---- reading ----
 
 static int find_architecture(ModelConfig *c, Reader *r) {
     GgufStr name;

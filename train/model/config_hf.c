@@ -1,5 +1,5 @@
-// config_hf: the config.json of a Hugging Face folder as a checked ModelConfig. What a family is, is a row of
-// config_hf_families.c; its positions are read in config_hf_rope.c.
+// config_hf: reads a config.json into a checked ModelConfig. Families are rows of config_hf_families.c; positions are
+// read by config_hf_rope.c.
 #include "config_hf_internal.h"
 
 #include <math.h>
@@ -7,8 +7,8 @@
 
 enum { MAX_CONTEXT = 1 << 24, MAX_HIDDEN = 1 << 18, MAX_HEADS = 1024 };
 
-// Keys that change what is computed and that lorac does not compute: each must have the value that switches it off,
-// in the families whose class in transformers reads it (others carry it along without effect).
+// Switches of computations that lorac does not do: each must be off in the families whose class in transformers reads
+// it (in others it has no effect).
 enum { READ_BY_BERT = 1, READ_BY_GPT2 = 2, READ_BY_OTHERS = 4, READ_BY_MIXTURES = 8, READ_BY_ALL = 15 };
 static const struct {
     const char *key;
@@ -25,7 +25,7 @@ static const struct {
     {"use_bidirectional_attention", false, READ_BY_ALL},
     {"scale_attn_weights", true, READ_BY_GPT2},
 };
-// Likewise, where anything but null, false or an empty list is another model.
+// Likewise; off: null, false or an empty list.
 static const char *const foreign_keys[] = {"quantization_config", "quantization", "per_layer_config", "pruned_heads"};
 
 static bool is_nothing(const Json *v) {
@@ -68,7 +68,7 @@ static int refuse_foreign(const HfJson *j, const Architecture *a) {
 // ---- sizes ----
 
 static int read_sizes(ModelConfig *c, const HfJson *j, const HfFamily *f) {
-    bool gpt2 = strcmp(f->model_type, "gpt2") == 0; // the one family with names of its own
+    bool gpt2 = strcmp(f->model_type, "gpt2") == 0; // the one family with other names of sizes
     const HfInt
         hidden = {gpt2 ? "n_embd" : "hidden_size", "hidden_size", f->hidden, HF_AS_ABSENT, 2, MAX_HIDDEN},
         layers =
@@ -112,14 +112,14 @@ static int read_heads(ModelConfig *c, const HfJson *j, const HfFamily *f) {
     return 0;
 }
 
-// ---- what is computed ----
+// ---- activation, biases, scales ----
 
 static int read_activation(ModelConfig *c, const HfJson *j, const HfFamily *f) {
     static const struct {
         const char *name;
         ActivationKind kind;
         GluKind glu;
-        bool has_glu; // there is a gated form
+        bool has_glu; // has a gated form
     } known[] = {
         {"silu", ACTIVATION_SILU, GLU_SILU, true},
         {"swish", ACTIVATION_SILU, GLU_SILU, true},
@@ -160,7 +160,7 @@ static int read_scales(ModelConfig *c, const HfJson *j, const HfFamily *f) {
     if (hf_positive(j, &(HfNumber){"attn_logit_softcapping", f->attn_softcap, 0}, &c->attn_softcap) ||
         hf_positive(j, &(HfNumber){"final_logit_softcapping", f->final_softcap, 0}, &c->final_softcap))
         return -1;
-    if (f->rope.local_base > 0 && c->attn_softcap > 0) // Gemma 3 has the key, but transformers leaves it out of account
+    if (f->rope.local_base > 0 && c->attn_softcap > 0) // Gemma 3 has the key, but transformers ignores it
         return hf_refuse(j, "attn_logit_softcapping", json_get(j->object, "attn_logit_softcapping"), "null");
     return 0;
 }
@@ -250,7 +250,7 @@ static int read_experts(ModelConfig *c, const HfJson *j, const HfFamily *f) {
     return read_dense_layers(c, j);
 }
 
-// ---- the whole ----
+// ---- reading ----
 
 static int read_family(ModelConfig *c, const HfJson *j, const HfFamily *f) {
     if (read_sizes(c, j, f) || read_heads(c, j, f) || read_activation(c, j, f) || read_scales(c, j, f) ||
@@ -270,12 +270,12 @@ static int refuse_model_type(const HfJson *j) {
     StrBuf known = {0};
     architecture_list(&known, true);
     hf_refuse(j, "model_type", json_get(j->object, "model_type"), "one of %s%s", known.data,
-              json_get(j->object, "auto_map") ? " (code that comes with a model, auto_map, is never run)" : "");
+              json_get(j->object, "auto_map") ? " (the code of a model, auto_map, is never run)" : "");
     str_clear(&known);
     return -1;
 }
 
-// Multimodal Gemma 3 has its language model's configuration in text_config; whether the head is tied is said outside.
+// Multimodal Gemma 3 has its language model's configuration in text_config, but tie_word_embeddings outside.
 static int read_nested(ModelConfig *c, const HfJson *j) {
     HfJson text = {NULL, j->path, "text_config.", j->err};
     const char *type;

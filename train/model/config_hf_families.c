@@ -1,5 +1,5 @@
-// config_hf_families: the families as Hugging Face configures them, one row each. The defaults are those of the classes
-// in transformers/models/NAME/configuration_NAME.py; tests/golden/make_config_golden.py compares them.
+// config_hf_families: one row for each model_type. The defaults are those of the classes in
+// transformers/models/NAME/configuration_NAME.py; tests/golden/make_config_golden.py compares them.
 #include "config_hf_internal.h"
 
 #include <string.h>

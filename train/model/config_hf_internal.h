@@ -7,21 +7,20 @@
 typedef struct HfRope {
     float base;       // rope_theta when the file has none; 0: learned positions
     float local_base; // of the sliding layers; 0: the family has one kind of rope
-    bool phi3;        // Phi-3's habits: partial rotation, "su", original_max_position_embeddings outside of the object
+    bool phi3;        // Phi-3: partial rotation, "su", original_max_position_embeddings outside the object
 } HfRope;
 
-// Which layers see a window only.
+// Which layers have sliding-window attention.
 typedef enum {
     WINDOW_NONE,    // the family has none
-    WINDOW_ALL,     // all, when there is a window
+    WINDOW_ALL,     // all, if there is a window
     WINDOW_UPPER,   // layer_types, or those from max_window_layers on
     WINDOW_PATTERN, // layer_types, or all but each n-th
 } WindowRule;
 
 typedef enum { BIAS_NONE, BIAS_ALWAYS, BIAS_KEY } BiasRule; // BIAS_KEY: attention_bias, mlp_bias
 
-// A model_type: the defaults of its configuration class in transformers, and which keys it has beside those that all
-// share.
+// A model_type: the defaults of its configuration class in transformers, and its keys besides the shared ones.
 typedef struct HfFamily {
     const char *model_type;
     int64_t vocab, hidden, ffn, layers, heads, context; // ffn 0: 4 * hidden

@@ -1,5 +1,5 @@
-// config_hf_rope: how the positions of a Hugging Face model become angles. Two spellings: rope_theta and rope_scaling,
-// or (transformers 5) both inside rope_parameters; Gemma 3 has two of the latter, one a kind of layer.
+// config_hf_rope: the RoPE of a config.json. Two forms: rope_theta and rope_scaling, or (transformers 5) both inside
+// rope_parameters; Gemma 3 has two of the latter, one for each kind of layer.
 #include "config_hf_internal.h"
 
 #include <math.h>
@@ -8,7 +8,7 @@
 enum { MAX_CONTEXT = 1 << 24 };
 
 typedef struct RopeReader {
-    HfJson scaling; // the object with the type and its parameters; empty where there is none
+    HfJson scaling; // the object with the type and its parameters; object NULL: none
     const HfJson *config;
     const HfRope *family;
     const ModelConfig *c;
@@ -36,8 +36,7 @@ static int read_type(RopeScaling *type, const RopeReader *r) {
                      r->family->phi3 ? "default or longrope" : "default, linear, llama3, yarn or longrope");
 }
 
-// Only Phi-3 turns a part of each head; where another family has the key, transformers leaves it out of account or
-// fails.
+// Only Phi-3 rotates a part of each head; in other families transformers ignores the key or fails.
 static int read_rotated(RopeConfig *rope, const RopeReader *r) {
     const HfJson *j = hf_has(&r->scaling, "partial_rotary_factor") ? &r->scaling : r->config;
     const Json *v = json_get(j->object, "partial_rotary_factor");
@@ -47,8 +46,8 @@ static int read_rotated(RopeConfig *rope, const RopeReader *r) {
         return hf_refuse(j, "partial_rotary_factor", v, "%s", r->family->phi3 ? "at most 1" : "1");
     rope->rotated = v && v->type != JSON_NULL ? (int64_t)((double)r->c->head_size * v->number) : r->c->head_size;
     if (rope->rotated < 2 || rope->rotated % 2)
-        return err_input(j->err, "%s: %lld of %lld dimensions of a head turn; expected an even number from 2", j->path,
-                         (long long)rope->rotated, (long long)r->c->head_size);
+        return err_input(j->err, "%s: %lld of %lld dimensions of a head are rotated; expected an even number from 2",
+                         j->path, (long long)rope->rotated, (long long)r->c->head_size);
     return 0;
 }
 
@@ -57,7 +56,7 @@ static int require(const RopeReader *r, const char *key) {
     return hf_refuse(&r->scaling, key, json_get(r->scaling.object, key), "a number, which this type of rope needs");
 }
 
-// Phi-3's class has a value of its own (4096 by default) that goes before the one inside the object.
+// Phi-3's class has another key (4096 by default), which overrides the one inside the object.
 static int read_original_context(RopeConfig *rope, const RopeReader *r) {
     const HfJson *j = r->family->phi3 ? r->config : &r->scaling;
     int64_t absent = r->family->phi3 ? 4096 : r->c->context;
@@ -99,7 +98,7 @@ static int read_yarn(RopeConfig *rope, const RopeReader *r) {
     return 0;
 }
 
-// One divisor for each pair of dimensions that turns.
+// One divisor for each rotated pair of dimensions.
 static int read_divisors(float *out, const RopeConfig *rope, const RopeReader *r, const char *key) {
     const HfJson *j = &r->scaling;
     const Json *list;
@@ -107,7 +106,7 @@ static int read_divisors(float *out, const RopeConfig *rope, const RopeReader *r
     if (hf_array(j, key, &list)) return -1;
     if (!list) return hf_refuse(j, key, NULL, "an array of %lld numbers", (long long)pairs);
     if (list->count != (size_t)pairs || pairs > ROPE_MAX_PAIRS)
-        return err_input(j->err, "%s: %s%s has %zu numbers; expected %lld, one for two dimensions that turn", j->path,
+        return err_input(j->err, "%s: %s%s has %zu numbers; expected %lld, one for two rotated dimensions", j->path,
                          j->prefix, key, list->count, (long long)pairs);
     for (int64_t i = 0; i < pairs; i++) {
         const Json *v = &list->items[i];
@@ -149,7 +148,7 @@ static int read_one(RopeConfig *rope, const RopeReader *r, const char *theta_key
     }
 }
 
-// ---- which object ----
+// ---- choice of the object ----
 
 static int get_object(const HfJson *j, const char *key, const char *prefix, HfJson *out) {
     *out = (HfJson){NULL, j->path, prefix, j->err};
@@ -180,9 +179,9 @@ static int read_two_kinds(ModelConfig *c, const HfJson *j, const HfRope *family)
         get_object(&parameters, "sliding_attention", "rope_parameters.sliding_attention.", &sliding))
         return -1;
     if (parameters.object && !full.object && !sliding.object)
-        return hf_refuse(&parameters, "full_attention", NULL, "an object: the two kinds of layers have one each");
+        return hf_refuse(&parameters, "full_attention", NULL, "an object for each kind of layer");
     if (parameters.object && scaling.object)
-        return hf_refuse(j, "rope_scaling", scaling.object, "nothing beside rope_parameters");
+        return hf_refuse(j, "rope_scaling", scaling.object, "none in addition to rope_parameters");
     if (scaling.object) full = scaling;
     if (read_one(&c->rope, &(RopeReader){full, j, family, c}, "rope_theta", family->base) ||
         read_one(&c->rope_local, &(RopeReader){sliding, j, family, c}, "rope_local_base_freq", family->local_base))

@@ -1,5 +1,5 @@
 // gguf_split: a GGUF model in one file, or in llama.cpp's split files NAME-00001-of-0000N.gguf. The first part has the
-// metadata; every part says which it is (split.no, from 0) and of how many (split.count).
+// metadata; every part has its number (split.no, from 0) and the number of parts (split.count).
 #include "weight_source_internal.h"
 
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include "path.h"
 
 typedef struct Split {
-    uint64_t number, count, tensors; // count 0: not a part of anything
+    uint64_t number, count, tensors; // count 0: not split
 } Split;
 
 static int read_split(Split *p, const Gguf *g, Err *err) {
@@ -33,7 +33,7 @@ static void print_suffix(char suffix[SUFFIX_LENGTH + 1], uint64_t number, uint64
     snprintf(suffix, SUFFIX_LENGTH + 1, "-%05u-of-%05u.gguf", (unsigned)number + 1, (unsigned)count);
 }
 
-// The count of such a suffix; 0: it is none. Digits alone: a sign would make a large number of it.
+// The number of parts in such a suffix; 0: another suffix. Only digits: strtoul would accept a sign.
 static unsigned suffix_count(const char *suffix) {
     static const char form[SUFFIX_LENGTH + 1] = "-00000-of-00000.gguf";
     unsigned count = 0;

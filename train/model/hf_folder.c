@@ -33,7 +33,7 @@ static int compare_strings(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-// A shard lies beside its index: a name that leads anywhere else is an attempt to read other files.
+// A shard is next to its index: a name with a path in it could read other files.
 static int check_shard_name(const char *tensor, const Json *v, Err *err) {
     if (v->type != JSON_STRING)
         return err_input(err, "weight_map: \"%.200s\" is %s; expected the name of a file", tensor, json_type_name(v));
@@ -87,9 +87,9 @@ static size_t shard_number(const ShardIndex *x, const char *name) {
     return hit ? (size_t)(hit - x->names) : x->n_names;
 }
 
-// only: the one file the user named, NULL for the folder. A file that is no shard of the index stands for itself.
-// As in transformers, the index tells which files there are, and the files tell which tensors: an entry for a tensor
-// that no file has (a tied head, a buffer) matters only if the graph needs it, and model_slots.c refuses that by name.
+// only: the file that the user named, NULL for the folder. A file that is no shard of the index is opened alone.
+// As in transformers, the index lists the files, and the files list the tensors: an index entry without a tensor (a
+// tied head, a buffer) matters only if the graph needs it, and model_slots.c then refuses it by name.
 static int open_shards(WeightSource *s, const char *only, Err *err) {
     ShardIndex x;
     int rc = read_index(&x, s->dir, err);
@@ -127,7 +127,7 @@ static int refuse_without_weights(const WeightSource *s, Err *err) {
     return err_input(err, "%s: found config.json but no weights; expected %s or %s", s->dir, single_name, index_name);
 }
 
-// As transformers chooses: the single file before the index.
+// As in transformers, the single file is preferred to the index.
 int hf_folder_open(WeightSource *s, Err *err) {
     const char *slash = strrchr(s->path, '/'), *only = path_is_dir(s->path) ? NULL : slash ? slash + 1 : s->path;
     if (!has_file(s->dir, "config.json")) return refuse_without_config(s, err);

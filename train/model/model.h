@@ -19,8 +19,8 @@ typedef struct ModelLayer {
     Weight w[PROJ_COUNT];
     Weight router;
     Weight *experts; // [3 * E]: gates, ups, downs; NULL: a dense layer
-    // On a device what has the same input lies stacked, and is one product; 0 rows: not stacked. The last layer, whose
-    // queries may be of fewer rows than its keys, has kv instead of qkv. Parts of a stacked weight have no segments.
+    // On a device projections of the same input are stacked into one product; 0 rows: not stacked. The last layer,
+    // where queries may have fewer rows than keys, has kv instead of qkv. Parts of a stacked weight have no segments.
     Weight qkv, kv, gate_up;
 } ModelLayer;
 
@@ -32,43 +32,43 @@ typedef struct Model {
     char fingerprint[33]; // sampled hash of the files
     size_t weight_bytes;  // as stored
     Backend *backend;     // that computes
-    Backend *host;        // for what is done in host memory: `backend` where it is there, else the model's own
-    void *device_memory;  // all of the following, where that is not host memory
+    Backend *host;        // for work in host memory: `backend` if that is the host, else one that the model owns
+    void *device_memory;  // holds all of the following on a device; NULL: host memory
     size_t device_bytes;
     Tokenizer *tokenizer;
     Weight embedding, head; // head is embedding again when tied; 0 rows: a model without one
     Weight position_embedding, type_embedding, pooler;
-    Weight class_head; // of a checkpoint that has one; 0 rows: none
+    Weight class_head; // of a checkpoint with a classifier; 0 rows: none
     Norm embed_norm, final_norm;
     ModelLayer *layers;
-    const float *cos_sin, *cos_sin_local; // [max_positions, rotated]; local: of sliding layers, may be the same memory
-    int64_t max_positions;                // that a row may have
+    const float *cos_sin, *cos_sin_local; // [max_positions, rotated]; local: of sliding layers, may alias
+    int64_t max_positions;                // of a row
     bool outline;                         // no weight was read (ModelOptions)
-    bool is_gguf;                         // what kind of file this is
-    const HfPrefix *hf_prefix;            // how Hugging Face names this model's modules (PEFT)
-    const Module *gguf_modules; // the layers' linears in a GGUF file of this model (of this file if it is one)
-    struct ModelFile *file;     // maps, row maps and own copies: private to model_load.c
+    bool is_gguf;                         // loaded from GGUF, else from a Hugging Face folder
+    const HfPrefix *hf_prefix;            // of the names of this model's modules (PEFT)
+    const Module *gguf_modules;           // of the layers in a GGUF file of this model
+    struct ModelFile *file;               // maps, row maps and copies (model_internal.h)
 } Model;
 
 typedef struct ModelOptions {
-    int64_t max_positions;    // that rows may have, at most config.context; 0: context
+    int64_t max_positions;    // of a row, at most config.context; 0: context
     RopeScaling rope_scaling; // ROPE_NONE: the model's own; else ROPE_LINEAR or ROPE_YARN by rope_factor
     float rope_factor;
     int quantize;    // QUANTIZE_NONE, QUANTIZE_INT8, QUANTIZE_NF4 (quantize.h)
     bool outline;    // shapes, types and sizes only: no weight is read, and the model computes nothing (`plan`)
-    bool classifier; // the model's own head is not needed: encoders and ...ForSequenceClassification are welcome
+    bool classifier; // accepts models without a language-model head: encoders, ...ForSequenceClassification
 } ModelOptions;
 
-// Loads a GGUF file or a Hugging Face folder, and moves it to b's device (EXIT_NO_FIT: it has not that much memory).
+// Loads a GGUF file or a Hugging Face folder, and moves it to b's device (EXIT_NO_FIT: not enough memory there).
 // options NULL: all 0. Refuses with EXIT_INPUT: missing tensors (first five named), shapes that disagree with the
 // configuration, unsupported types or architectures, non-finite weights.
 int model_load(Model **m, const char *path, Backend *b, const ModelOptions *options, Err *err);
 void model_free(Model *m);
-// Whether the files are still those that were loaded: what is computed from a map changes with its file.
+// Fails if a file has changed since the load: results computed from a map change with its file.
 int model_unchanged(const Model *m, Err *err);
-// Bytes that a model in host memory would take on b's device; 0: it would stay where it is. Reads no weights.
+// Bytes that a model in host memory would take on b's device; 0: b is the host. Reads no weights.
 size_t model_device_bytes(Model *m, Backend *b);
-// Reads only the metadata (no weights, no tokenizer): for inspect and for checks before the load.
+// Reads only the metadata (no weights, no tokenizer): for checks before the load.
 int model_read_config(ModelConfig *c, const char *path, const ModelOptions *options, Err *err);
-// Only what `tokenize` and `inspect` need: the tokenizer of a model (a vocabulary-only GGUF is enough).
+// Loads only the tokenizer of a model (a vocabulary-only GGUF is enough).
 int model_load_tokenizer(Tokenizer **t, const char *path, Err *err);

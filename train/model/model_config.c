@@ -11,8 +11,8 @@ void model_config_init(ModelConfig *c, const Architecture *a) {
                        .embed_scale = 1.0f};
 }
 
-// A mixture's dense layers would have a MLP too, but PEFT (0.21, with transformers 5) takes the names of a MLP there to
-// mean the experts, in whatever layer: an adapter of theirs could not be loaded as what it is.
+// Dense layers of a mixture have an MLP too, but PEFT (0.21, with transformers 5) resolves the names of an MLP there to
+// the experts in every layer: it would load an adapter of a dense layer as something else.
 bool model_has_projection(const ModelConfig *c, Projection p) {
     if (p == PROJ_GATE && !c->has_glu) return false;
     return p < PROJ_GATE || c->experts == 0;

@@ -7,15 +7,15 @@
 typedef enum { ROPE_NONE, ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3, ROPE_YARN, ROPE_LONGROPE } RopeScaling;
 enum { ROPE_MAX_PAIRS = 512 };
 
-// How positions become angles (rope.c). Names as in transformers' modeling_rope_utils; what a scaling does not use is
-// 0.
+// Rotation angles of positions (rope.c). Names as in transformers' modeling_rope_utils; fields that a scaling does not
+// use are 0.
 typedef struct RopeConfig {
     RopeScaling scaling;
     float base;
-    int64_t rotated; // dims of a head that turn; at most the head size
+    int64_t rotated; // rotated dims of a head, at most the head size
     float factor, low_freq_factor, high_freq_factor;
     float beta_fast, beta_slow, mscale, mscale_all_dim;
-    float attention_factor; // of cos and sin; 0: by the scaling's formula
+    float attention_factor; // factor of cos and sin; 0: by the scaling's formula
     bool keep_range;        // YaRN "truncate": false
     int64_t original_context;
     // Frequencies are divided by these: LongRoPE's lists; or, in short_divisor alone, GGUF's rope_freqs.
@@ -25,7 +25,7 @@ typedef struct RopeConfig {
 
 enum { MODEL_MAX_LAYERS = 1024 };
 
-// A plain value. model_config_init gives what the family implies; a reader fills in the rest.
+// A plain value. model_config_init sets what the family implies; a reader fills in the rest.
 typedef struct ModelConfig {
     const Architecture *arch;
     const char *architecture; // arch->gguf: also the architecture of adapter files
@@ -36,8 +36,8 @@ typedef struct ModelConfig {
     float attn_softcap, final_softcap; // 0: none
     int64_t window;                    // of the sliding layers; 0: none
     uint8_t layer_sliding[MODEL_MAX_LAYERS];
-    bool tied_head;   // no head of its own: the embedding
-    bool head_unties; // it has one, though its config.json says that it is tied
+    bool tied_head;   // the head is the embedding
+    bool head_unties; // config.json ties the head, but the files have one
     bool has_glu;
     GluKind glu;               // with has_glu
     ActivationKind activation; // without
@@ -50,7 +50,7 @@ typedef struct ModelConfig {
     bool permuted_qk;                      // the q/k rows of this file are in llama.cpp's interleaved order
 } ModelConfig;
 
-// What the family implies; sizes stay 0.
+// Sets what the family implies; sizes stay 0.
 void model_config_init(ModelConfig *c, const Architecture *a);
 // Shape of a projection's weight: rows [out], cols [in].
 void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, int64_t *cols);

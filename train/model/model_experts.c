@@ -54,7 +54,7 @@ static void add_experts(Loader *l, Weight *w, int64_t rows, int64_t cols, const 
 static int take_stacked(Loader *l, const Slot *s) {
     const void *data = model_stored(l, s);
     int64_t experts = s->shape[0], cols = s->shape[2], row = 0;
-    bool quantize = s->quantize && l->options->quantize != QUANTIZE_NONE; // which sees values that are not finite
+    bool quantize = s->quantize && l->options->quantize != QUANTIZE_NONE; // it refuses non-finite values itself
     Weight whole = weight_rows(s->tensor, data, 0, experts * s->shape[1], cols, NULL);
     if (!quantize && model_check_finite(l, &whole, s->name)) return -1;
     for (int64_t e = 0; e < experts; e++)

@@ -8,7 +8,7 @@
 
 // ---- configuration ----
 
-// Tied by config.json, but the file has a head of its own (merged after training it): that one is used, as transformers
+// config.json ties the head, but the file has one (merged after training it): the file's head is used, as transformers
 // 5 does when the two differ.
 static void find_own_head(ModelConfig *c, const WeightSource *s) {
     const TensorNames *n = &c->arch->hf;
@@ -36,7 +36,7 @@ int model_read_config(ModelConfig *c, const char *path, const ModelOptions *opti
     return rc;
 }
 
-// ---- how the files name the tensors ----
+// ---- names of the tensors ----
 
 // llama.cpp stores the rows of a rotated projection as interleaved pairs: row 2i + j of a head is Hugging Face's row
 // j * D/2 + i.
@@ -56,7 +56,7 @@ static void find_gguf_names(Model *m) {
     m->gguf_modules = fused ? n->fused_modules : n->modules;
 }
 
-// The prefix under which the folder has the token embedding. GGUF does not tell: the class of text models.
+// The prefix of the token embedding in the folder. A GGUF file has none: that of text models.
 static void find_hf_prefix(Model *m) {
     const Architecture *a = m->config.arch;
     const HfPrefix *p = a->hf_prefixes;
@@ -66,12 +66,12 @@ static void find_hf_prefix(Model *m) {
         mem_free(name);
         if (found) break;
     }
-    if (!p->file) p = a->hf_prefixes; // checks name what is missing
+    if (!p->file) p = a->hf_prefixes; // the checks name the missing tensors
     while (m->is_gguf && p->has_towers) p++;
     m->hf_prefix = p;
 }
 
-// ---- the parts ----
+// ---- loading ----
 
 static int load_weights(Model *m, const ModelOptions *o, Err *err) {
     const ModelConfig *c = &m->config;
@@ -94,7 +94,7 @@ static int load_weights(Model *m, const ModelOptions *o, Err *err) {
     return rc;
 }
 
-// What the task asks of the model besides its layers.
+// The heads that the task needs.
 static int check_heads(const Model *m, const ModelOptions *o, Err *err) {
     const char *family = m->config.arch->model_types[0];
     if (!o->classifier && m->head.rows == 0)
@@ -124,14 +124,15 @@ static int make_tables(Model *m, Err *err) {
     return c->rope_local.scaling != ROPE_NONE ? make_table(&m->cos_sin_local, m, &c->rope_local, err) : 0;
 }
 
-// LongRoPE unasked: the positions of its short list, with which short texts are computed right.
+// LongRoPE without max_positions: the context of its short list, because the long list computes short texts
+// differently.
 static int choose_positions(Model *m, int64_t asked, Err *err) {
     const ModelConfig *c = &m->config;
     m->max_positions = asked ? asked : c->context;
     if (!asked && c->rope.scaling == ROPE_LONGROPE && c->rope.original_context < c->context)
         m->max_positions = c->rope.original_context;
     if (m->max_positions <= c->context) return 0;
-    return err_input(err, "%s: %lld positions asked for; the model's context is %lld", m->path,
+    return err_input(err, "%s: %lld positions requested; the model's context is %lld", m->path,
                      (long long)m->max_positions, (long long)c->context);
 }
 
@@ -140,8 +141,8 @@ static int load_tokenizer(Tokenizer **t, const WeightSource *s, const char *path
     return tokenizer_from_gguf(t, weight_source_gguf(s), err) ? err_context(err, "%s", path) : 0;
 }
 
-// Control tokens may lie beyond the embedding: Gemma 3's text models come with the tokenizer of the multimodal ones,
-// and a padding token is often added without a row for it. Who meets such a token in data or a prompt refuses it there.
+// Control tokens may have ids beyond the embedding: Gemma 3's text models use the tokenizer of the multimodal ones, and
+// a padding token is often added without a row for it. Data and prompts with such a token are refused later.
 static int check_vocabulary(const Model *m, Err *err) {
     int32_t size = tokenizer_vocab_size(m->tokenizer);
     for (int64_t id = m->config.vocab; id < size; id++)
@@ -223,7 +224,7 @@ void model_free(Model *m) {
 int model_load_tokenizer(Tokenizer **t, const char *path, Err *err) {
     WeightSource *s;
     char *folder = weight_source_folder(path);
-    if (folder) { // no weights and no config.json needed
+    if (folder) { // needs no weights and no config.json
         int rc = tokenizer_from_hf(t, folder, err);
         mem_free(folder);
         return rc;

@@ -1,4 +1,4 @@
-// model_names: what a model is called, and where it comes from (see model_internal.h).
+// model_names: a model's name and its repository on the hub (see model_internal.h).
 #include <string.h>
 
 #include "model_internal.h"
@@ -20,7 +20,6 @@ static char *cached_repository(const char *dir) {
     return mem_printf("%.*s/%.*s", (int)(dashes - name), name, (int)(stop - dashes - 2), dashes + 2);
 }
 
-// "owner/name" of the hub, if the file or the folder says where it comes from.
 char *model_find_repository(const WeightSource *s) {
     const Gguf *g = weight_source_gguf(s);
     if (!g) {
@@ -36,7 +35,7 @@ char *model_find_repository(const WeightSource *s) {
     return name;
 }
 
-// The last part of a path, without the ending of a file.
+// The last part of a path, without the suffix of a file.
 static char *stem(const char *path, bool is_file) {
     size_t end = strlen(path);
     while (end > 1 && path[end - 1] == '/') end--;

@@ -1,8 +1,8 @@
-// model_place: a loaded model moves to its device, into one allocation (see model_internal.h).
+// model_place: moves a loaded model to its device, into one allocation (see model_internal.h).
 //
-// What has the same input is stacked on the way, so that it is one product there: q, k, v of a layer; k and v of the
-// last one, whose queries may be of fewer rows; gate and up. The walk over the model is done twice, first only to
-// count: its list of things is written once.
+// Projections of the same input are stacked, so that they are one product there: q, k, v of a layer; k and v of the
+// last one, whose queries may have fewer rows; gate and up. One walk over the model runs twice: first it only counts
+// bytes.
 #include <string.h>
 
 #include "model_internal.h"
@@ -10,8 +10,8 @@
 typedef struct Placer {
     Model *m;
     Backend *b;
-    char *memory; // NULL: what is placed is only counted
-    bool outline; // weights are stacked, without memory
+    char *memory; // NULL: only count
+    bool outline; // stack weights, without memory
     size_t used;
     size_t read; // bytes placed since pages of the files were dropped
 } Placer;
@@ -25,8 +25,8 @@ static void *take(Placer *p, size_t bytes) {
     return at;
 }
 
-// The maps' pages are clean and may go at any time; waiting for the system to take them back would make a machine with
-// little memory swap.
+// The maps' pages are clean and can be dropped at any time; leaving that to the system makes a machine with little
+// memory swap.
 static void drop_read_pages(Placer *p, size_t bytes) {
     enum { DROP_EVERY = 1 << 28 };
     p->read += bytes;
@@ -57,7 +57,7 @@ static void place_norm(Placer *p, Norm *n, int64_t size) {
     place_floats(p, &n->bias, size);
 }
 
-// Weights of the same input, one below the other.
+// Concatenates the rows of weights of the same input.
 static Weight stack(const Weight *parts, int n, float *bias) {
     Weight all = {.name = parts[0].name, .cols = parts[0].cols, .bias = bias};
     for (int i = 0; i < n; i++) {
@@ -84,7 +84,7 @@ static void place_stacked(Placer *p, Weight *stacked, Weight *parts, int n) {
     mem_free(bias);
     if (!p->memory && !p->outline) return;
     *stacked = all;
-    if (p->outline) stacked->bias = has_bias ? parts[0].bias : NULL; // that there is one is all that counts
+    if (p->outline) stacked->bias = has_bias ? parts[0].bias : NULL; // not read; only its presence matters
     for (int i = 0; i < n; i++) parts[i].n_segments = 0, parts[i].bias = NULL;
 }
 
@@ -110,7 +110,7 @@ static void place_layer(Placer *p, int64_t index) {
     place_weight(p, &l->w[PROJ_DOWN], fp8);
 }
 
-// The classifier's head of a checkpoint stays in host memory: it is only where a new adapter's begins.
+// The classifier's head of a checkpoint stays in host memory: only new adapters read it, as their initial head.
 static void place_all(Placer *p) {
     Model *m = p->m;
     const ModelConfig *c = &m->config;
@@ -149,7 +149,7 @@ void model_place_outline(Model *m) {
 int model_place(Model *m, Err *err) {
     Backend *b = m->backend;
     if (m->config.head_size > DEVICE_MAX_HEAD_SIZE)
-        return err_input(err, "%s: attention heads of %lld; a GPU takes up to %d, --device cpu any", m->path,
+        return err_input(err, "%s: attention heads of size %lld; a GPU takes up to %d, --device cpu any", m->path,
                          (long long)m->config.head_size, DEVICE_MAX_HEAD_SIZE);
     m->device_bytes = model_device_bytes(m, b);
     DeviceMemory memory = b->k->memory(b);

@@ -1,5 +1,5 @@
-// model_take: a model's tensors out of its files (see model_internal.h). Matrices stay in the map as they are stored;
-// vectors are copied as float32.
+// model_take: reads a model's tensors from its files (see model_internal.h). Matrices stay in the map as they are
+// stored; vectors are copied as float32.
 #include <math.h>
 #include <string.h>
 
@@ -136,7 +136,7 @@ int model_take_matrix(Loader *l, const Slot *s) {
     const void *data = model_stored(l, s);
     if (s->transposed && !l->options->outline && transposed_copy(l, s, &data)) return -1;
     int64_t rows = s->shape[s->transposed], cols = s->shape[!s->transposed], row = 0;
-    bool quantize = s->quantize && l->options->quantize != QUANTIZE_NONE; // which sees values that are not finite
+    bool quantize = s->quantize && l->options->quantize != QUANTIZE_NONE; // it refuses non-finite values itself
     Weight whole = weight_rows(s->tensor, data, 0, rows, cols, NULL);
     if (!quantize && model_check_finite(l, &whole, s->name)) return -1;
     for (int i = 0; i < s->n_parts; i++) {
@@ -150,7 +150,7 @@ int model_take_matrix(Loader *l, const Slot *s) {
 
 // ---- vectors ----
 
-// The values on the host, checked; the caller frees.
+// The checked values in host memory; the caller frees.
 static int read_vector(Loader *l, const Slot *s, float **out) {
     size_t n = (size_t)s->shape[0];
     float *host = *out = mem_alloc(n, sizeof *host);
@@ -181,7 +181,7 @@ int model_take_vector(Loader *l, const Slot *s) {
     return 0;
 }
 
-// A bias is in the order of the logical rows.
+// A bias is stored in file order and kept in the order of the logical rows.
 int model_take_bias(Loader *l, const Slot *s) {
     float *host;
     if (l->options->outline) {
@@ -208,7 +208,7 @@ int model_take_slots(Loader *l) {
         const Slot *s = &l->slots[i];
         if (!s->take || !s->tensor) continue;
         if (s->take(l, s)) return -1;
-        // It is read once more, when it is placed.
+        // Placing it reads it once more.
         if (l->m->host != l->m->backend && !l->options->outline) file_pages_drop(s->tensor->data, s->tensor->bytes);
     }
     return 0;

@@ -1,4 +1,4 @@
-// problem_list: several things wrong with one file, as one line. The first five are spelled out, the rest counted.
+// problem_list: several problems of one file in one line. The first five are spelled out, the rest are counted.
 #pragma once
 
 #include "base.h"

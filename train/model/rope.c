@@ -9,7 +9,7 @@ static float plain_frequency(const RopeConfig *r, int64_t i) {
     return 1.0f / powf(r->base, (float)(2 * i) / (float)r->rotated);
 }
 
-// Llama 3: short waves stay, long ones are stretched, those between are mixed.
+// Llama 3: short waves are kept, long ones are stretched, those between are interpolated.
 static float llama3_frequency(const RopeConfig *r, float f) {
     double original = (double)r->original_context;
     double low = original / (double)r->low_freq_factor, high = original / (double)r->high_freq_factor;
@@ -20,7 +20,7 @@ static float llama3_frequency(const RopeConfig *r, float f) {
     return (1 - smooth) * f / r->factor + smooth * f;
 }
 
-// YaRN (Peng et al. 2023): the dimension that turns `turns` times within the original context.
+// YaRN (Peng et al. 2023): the dimension that rotates `turns` times within the original context.
 static double yarn_dimension(const RopeConfig *r, double turns) {
     return (double)r->rotated * log((double)r->original_context / (turns * 2 * PI)) / (2 * log((double)r->base));
 }

@@ -1,4 +1,4 @@
-// weight_source: see weight_source.h. The list of tensors over all files; hf_folder.c and gguf_split.c find the files.
+// weight_source: the tensors of all files; hf_folder.c and gguf_split.c find the files.
 #include "weight_source_internal.h"
 
 #include <stdlib.h>
@@ -12,12 +12,12 @@
 
 static void add_stamp(WeightSource *s, const char *path) {
     FileStamp stamp;
-    if (!file_stamp(&stamp, path)) return; // not there, or opening it says what is wrong
+    if (!file_stamp(&stamp, path)) return; // absent, or an error that opening it reports
     MEM_GROW(s->stamps, s->stamps_capacity, s->n_stamps + 1);
     s->stamps[s->n_stamps++] = (SourceStamp){mem_strdup(path), stamp};
 }
 
-// The small files of a Hugging Face folder that a model or its tokenizer is read from.
+// The small files of a Hugging Face folder that hold a model's configuration and tokenizer.
 static void stamp_folder(WeightSource *s) {
     static const char *const names[] = {"config.json",
                                         "model.safetensors.index.json",
@@ -52,7 +52,7 @@ static SourceTensor *add_tensor(WeightSource *s, SourceTensor t) {
     return added;
 }
 
-// A repository cloned without git-lfs has small text files in place of the large ones.
+// In a repository cloned without git-lfs small text files replace the large ones.
 static int explain_pointer(const char *path, Err *err) {
     static const char pointer[] = "version https://git-lfs";
     char *text;
@@ -107,7 +107,7 @@ static int compare_names(const void *a, const void *b) {
     return strcmp((*(const SourceTensor *const *)a)->name, (*(const SourceTensor *const *)b)->name);
 }
 
-// Each file's reader has refused a name that is there twice; what is left to find is a tensor in two files.
+// A reader refuses duplicate names in its file; here a tensor in two files is refused.
 static int index_names(WeightSource *s, Err *err) {
     s->by_name = mem_alloc(s->n_tensors, sizeof *s->by_name);
     for (size_t i = 0; i < s->n_tensors; i++) s->by_name[i] = &s->tensors[i];
@@ -161,7 +161,7 @@ void weight_source_close(WeightSource *s) {
     mem_free(s);
 }
 
-// ---- looking things up ----
+// ---- access ----
 
 size_t weight_source_count(const WeightSource *s) {
     return s->n_tensors;

@@ -1,8 +1,8 @@
 // weight_source: the tensors of a base model: one view over a Hugging Face folder (one model.safetensors, or shards and
 // their index), a GGUF file, or llama.cpp's split GGUF files. Files: weight_source.c, hf_folder.c, gguf_split.c.
 //
-// Opening maps the files and checks their headers: milliseconds, whatever the size. No tensor data is read. Names are
-// those of the file ("model.layers.0.self_attn.q_proj.weight", "blk.0.attn_q.weight"); each is there once.
+// Opening maps the files and checks their headers: milliseconds at any size. No tensor data is read. Names are those of
+// the file ("model.layers.0.self_attn.q_proj.weight", "blk.0.attn_q.weight"); each occurs once.
 #pragma once
 
 #include "base.h"
@@ -15,11 +15,11 @@ typedef struct WeightSource WeightSource;
 enum { SOURCE_MAX_DIMS = 8 };
 typedef struct SourceTensor {
     const char *name;
-    DType dtype;            // DTYPE_COUNT: a type that lorac does not compute with (F8, F64, ...)
+    DType dtype;            // DTYPE_COUNT: a type that lorac cannot read (F8, F64, ...)
     const char *dtype_name; // for messages
     int n_dims;
     int64_t shape[SOURCE_MAX_DIMS]; // slowest first, as in PyTorch, for GGUF files too; unused are 1
-    const void *data;               // into the map; may lie unaligned: weight_source_aligned
+    const void *data;               // into the map, may be unaligned: weight_source_aligned
     size_t bytes;
     const char *file; // path of the file that holds it
 } SourceTensor;
@@ -35,19 +35,18 @@ const SourceTensor *weight_source_at(const WeightSource *s, size_t i);          
 const SourceTensor *weight_source_get(const WeightSource *s, const char *name); // NULL when absent
 const void *weight_source_aligned(WeightSource *s, const SourceTensor *t);      // its data, or an aligned copy of
                                                                                 // it that belongs to s
-void weight_source_drop_pages(const WeightSource *s); // of the maps; what is read again comes from the files again
+void weight_source_drop_pages(const WeightSource *s); // of the maps; they are read from the files again when used
 bool weight_source_is_gguf(const WeightSource *s);
 const Gguf *weight_source_gguf(const WeightSource *s); // the file with the metadata; NULL for a folder
 const char *weight_source_dir(const WeightSource *s);  // the Hugging Face folder; NULL for GGUF
-// The Hugging Face folder that a path means: itself, or the one around a .safetensors file; NULL: none, expect GGUF.
-// Nothing is opened. Caller frees.
+// The Hugging Face folder of a path: itself, or the parent of a .safetensors file; NULL: neither, expect GGUF. Opens
+// nothing. The caller frees.
 char *weight_source_folder(const char *path);
 
 // Adds every file that `path` stands for (all parts of a split GGUF model). NULL: none.
 void weight_source_add_inputs(InputSet *inputs, const char *path);
-// Whether all files are still those that were opened: weights, configuration and tokenizer. EXIT_RUNTIME names the one
-// that is not.
+// Fails if a file (weights, configuration, tokenizer) has changed since it was opened: EXIT_RUNTIME names it.
 int weight_source_unchanged(const WeightSource *s, Err *err);
 
-// Tells two base models apart: sampled blocks of every file, config.json whole. One GGUF file: hash_file_sampled.
+// Identifies a base model: a hash of sampled blocks of every file and of config.json. One GGUF file: hash_file_sampled.
 int weight_source_fingerprint(char hex[33], const WeightSource *s, Err *err);

@@ -185,7 +185,7 @@ static void test_wide_heads_are_refused(void **state) {
     Backend *b = open_device(DTYPE_BF16, false);
     Model *m = NULL;
     Err err;
-    ASSERT_REFUSED(model_load(&m, "wide.gguf", b, NULL, &err), &err, "attention heads of 264");
+    ASSERT_REFUSED(model_load(&m, "wide.gguf", b, NULL, &err), &err, "attention heads of size 264");
     backend_close(b);
 }
 

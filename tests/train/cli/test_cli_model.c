@@ -97,7 +97,7 @@ static void test_cli_verify_and_export(void **state) {
     check_output("export one --model m.gguf --format gguf --out one.gguf", "");
     check_output("export one.gguf --model m.gguf --format peft --out out/again", "");
     check_has("verify one.gguf --model m.gguf", 0, "verified");
-    check_has("verify out/again --model m.gguf", 0, "no adapter.gguf beside it");
+    check_has("verify out/again --model m.gguf", 0, "no adapter.gguf next to it");
     mem_free(run("export out/again --model m.gguf --format gguf --out out/adapter.gguf", 0));
     check_has("verify out/again --model m.gguf", 0, "largest logit difference PEFT - GGUF over 48 tokens: 0\n");
     check_has("verify m.gguf --model m.gguf", 1, "general.type");
@@ -125,7 +125,7 @@ static void test_cli_merge(void **state) {
     check_has(
         "merge --model m.gguf --adapter_name_or_path two.gguf --out q.gguf --dtype q8_0 --validation_file v.jsonl", 0,
         "perplexity of the validation data: ");
-    check_has("merge --model m.gguf --adapter_name_or_path one --out new.gguf", 2, "new.gguf: is there already");
+    check_has("merge --model m.gguf --adapter_name_or_path one --out new.gguf", 2, "new.gguf: already exists");
     check_has("merge --model m.gguf --adapter_name_or_path one --out new", 2, "merges into GGUF");
     check_has("merge --model m.gguf --adapter_name_or_path one --out x.gguf --dtype q4_0", 2,
               "--dtype: \"q4_0\"; expected keep, f32, f16, bf16, q8_0");

@@ -309,9 +309,9 @@ static void test_foreign_logits_and_merge(void **state) {
     refuse(LOGITS "new/", EXIT_INPUT, "\"new/\": names a folder");
     assert_int_equal(symlink("nothing", "link.gguf"), 0);
 #define MERGE "merge --model m.gguf --adapter_name_or_path a --out "
-    refuse(MERGE "m.gguf", EXIT_INPUT, "m.gguf: is there already");
-    refuse(MERGE "a.gguf", EXIT_INPUT, "a.gguf: is there already");
-    refuse(MERGE "link.gguf", EXIT_INPUT, "link.gguf: is there already");
+    refuse(MERGE "m.gguf", EXIT_INPUT, "m.gguf: already exists");
+    refuse(MERGE "a.gguf", EXIT_INPUT, "a.gguf: already exists");
+    refuse(MERGE "link.gguf", EXIT_INPUT, "link.gguf: already exists");
 }
 
 // ---- versions before marks ----

@@ -264,7 +264,7 @@ static void test_merge_refuses(void **state) {
     open_case(&g, "llama3", FAMILY_GGUF);
     ASSERT_REFUSED(model_merge(c.base, c.adapter, "x.gguf", &keep, &err), &err, "is a Hugging Face folder and merges");
     ASSERT_REFUSED(model_merge(g.base, g.adapter, "x", &keep, &err), &err, "the base is GGUF and merges into GGUF");
-    ASSERT_REFUSED(model_merge(c.base, c.adapter, ".", &keep, &err), &err, ".: is there already");
+    ASSERT_REFUSED(model_merge(c.base, c.adapter, ".", &keep, &err), &err, ".: already exists");
     ASSERT_REFUSED(model_merge(c.base, c.adapter, "x", &(MergeOptions){.dtype = DTYPE_Q8_0}, &err), &err,
                    "q8_0 is a type of GGUF files");
     c.adapter->config.labels = 3;
