@@ -3,6 +3,7 @@
 #include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -56,23 +57,12 @@ static const char STYLE[] =
     "code{font:13px ui-monospace,Menlo,Consolas,monospace;overflow-wrap:anywhere}\n";
 
 static void escape(StrBuf *out, const char *text) {
-    for (; *text; text++) {
-        switch (*text) {
-        case '<':
-            str_puts(out, "&lt;");
-            break;
-        case '>':
-            str_puts(out, "&gt;");
-            break;
-        case '&':
-            str_puts(out, "&amp;");
-            break;
-        case '"':
-            str_puts(out, "&quot;");
-            break;
-        default:
-            str_add(out, text, 1);
-        }
+    static const char *const entities[128] = {['<'] = "&lt;", ['>'] = "&gt;", ['&'] = "&amp;", ['"'] = "&quot;"};
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+        if (*p < 128 && entities[*p])
+            str_puts(out, entities[*p]);
+        else
+            str_add(out, (const char *)p, 1);
     }
 }
 
@@ -120,10 +110,9 @@ static void add_cards(StrBuf *out, const Trainer *t) {
 
 // ---- curves ----
 
-typedef struct Curves { // columns of the log: one entry per training line, then per evaluation line
+typedef struct Curves { // columns of the log: of the training lines, then of the evaluation lines
     size_t n, n_eval;
     double *step, *loss, *smooth, *rate, *norm, *speed, *memory, *eval_step, *eval_loss, *accuracy, *f1;
-    double *all; // owns the columns
 } Curves;
 
 static void smooth_loss(Curves *c) {
@@ -137,30 +126,38 @@ static void smooth_loss(Curves *c) {
     }
 }
 
-static Curves curves_read(const char *output_dir) {
+// *data owns the columns.
+static Curves curves_read(double **data, const char *output_dir) {
     char *path = path_join(output_dir, "train_log.jsonl");
-    size_t count;
+    size_t count, n_columns = 0;
     LogPoint *points = train_log_read(path, &count);
     Curves c = {0};
-    double **columns[] = {&c.step,   &c.loss,      &c.smooth,    &c.rate,     &c.norm, &c.speed,
-                          &c.memory, &c.eval_step, &c.eval_loss, &c.accuracy, &c.f1};
-    c.all = mem_calloc((sizeof columns / sizeof *columns) * (count + 1), sizeof(double));
-    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) *columns[i] = c.all + i * (count + 1);
-    for (size_t i = 0; i < count; i++) {
-        const LogPoint *p = &points[i];
-        if (p->is_eval) {
-            c.eval_step[c.n_eval] = p->step;
-            c.eval_loss[c.n_eval] = p->loss;
-            c.f1[c.n_eval] = 100 * p->macro_f1;
-            c.accuracy[c.n_eval++] = 100 * p->accuracy;
-            continue;
-        }
-        c.step[c.n] = p->step;
-        c.loss[c.n] = p->loss;
-        c.rate[c.n] = p->learning_rate;
-        c.norm[c.n] = p->grad_norm;
-        c.speed[c.n] = p->tokens_per_second;
-        c.memory[c.n++] = p->memory / 1e6;
+    const struct {
+        double **to;
+        size_t field; // of LogPoint
+        double scale;
+        bool is_eval;
+    } columns[] = {{&c.step, offsetof(LogPoint, step), 1, false},
+                   {&c.loss, offsetof(LogPoint, loss), 1, false},
+                   {&c.smooth, offsetof(LogPoint, loss), 1, false},
+                   {&c.rate, offsetof(LogPoint, learning_rate), 1, false},
+                   {&c.norm, offsetof(LogPoint, grad_norm), 1, false},
+                   {&c.speed, offsetof(LogPoint, tokens_per_second), 1, false},
+                   {&c.memory, offsetof(LogPoint, memory), 1e-6, false},
+                   {&c.eval_step, offsetof(LogPoint, step), 1, true},
+                   {&c.eval_loss, offsetof(LogPoint, loss), 1, true},
+                   {&c.accuracy, offsetof(LogPoint, accuracy), 100, true},
+                   {&c.f1, offsetof(LogPoint, macro_f1), 100, true}};
+    n_columns = sizeof columns / sizeof *columns;
+    *data = mem_calloc(n_columns * (count + 1), sizeof(double));
+    for (size_t k = 0; k < n_columns; k++) {
+        size_t n = 0;
+        *columns[k].to = *data + k * (count + 1);
+        for (size_t i = 0; i < count; i++)
+            if (points[i].is_eval == columns[k].is_eval)
+                (*columns[k].to)[n++] =
+                    columns[k].scale * *(const double *)((const char *)&points[i] + columns[k].field);
+        *(columns[k].is_eval ? &c.n_eval : &c.n) = n;
     }
     smooth_loss(&c);
     mem_free(points);
@@ -168,30 +165,39 @@ static Curves curves_read(const char *output_dir) {
     return c;
 }
 
-static void one_curve(StrBuf *out, const char *title, const char *unit, const double *x, const double *y, size_t n,
-                      bool from_zero, bool dots) {
-    if (n < 2) return; // the cards have it
+// The last value of a single point is among the cards.
+static void one_curve(StrBuf *out, Chart chart, const double *x, const double *y, size_t n) {
     ChartSeries s = {.name = "last", .style = "main", .x = x, .y = y, .count = n};
-    chart_add(
-        out, &(Chart){.title = title, .unit = unit, .series = &s, .n_series = 1, .from_zero = from_zero, .dots = dots});
+    chart.series = &s;
+    chart.n_series = 1;
+    if (n >= 2) chart_add(out, &chart);
 }
 
 static void add_curves(StrBuf *out, const char *output_dir, bool classifier) {
-    Curves c = curves_read(output_dir);
+    double *data;
+    Curves c = curves_read(&data, output_dir);
     ChartSeries loss[] = {{"step", "faint", c.step, c.loss, c.n},
                           {"smoothed", "main", c.step, c.smooth, c.n},
                           {"evaluation", "second", c.eval_step, c.eval_loss, c.n_eval}};
     str_puts(out, "<h2>Curves</h2><div class=\"charts\">\n");
     chart_add(out, &(Chart){.title = "Loss", .unit = "", .series = loss, .n_series = 3, .dots = true});
-    const char *accuracy = classifier ? "Accuracy in evaluation" : "Token accuracy in evaluation";
-    one_curve(out, accuracy, "%", c.eval_step, c.accuracy, c.n_eval, false, true);
-    if (classifier) one_curve(out, "Macro-F1 in evaluation", "%", c.eval_step, c.f1, c.n_eval, false, true);
-    one_curve(out, "Learning rate", "", c.step, c.rate, c.n, true, false);
-    one_curve(out, "Gradient norm, before clipping", "", c.step, c.norm, c.n, true, false);
-    one_curve(out, "Tokens per second", "", c.step, c.speed, c.n, true, false);
-    one_curve(out, "Peak memory", " MB", c.step, c.memory, c.n, true, false);
+    Chart eval = {
+        .title = classifier ? "Accuracy in evaluation" : "Token accuracy in evaluation", .unit = "%", .dots = true};
+    one_curve(out, eval, c.eval_step, c.accuracy, c.n_eval);
+    eval.title = "Macro-F1 in evaluation";
+    if (classifier) one_curve(out, eval, c.eval_step, c.f1, c.n_eval);
+    const struct {
+        const char *title, *unit;
+        const double *y;
+    } curves[] = {{"Learning rate", "", c.rate},
+                  {"Gradient norm, before clipping", "", c.norm},
+                  {"Tokens per second", "", c.speed},
+                  {"Peak memory", " MB", c.memory}};
+    for (size_t i = 0; i < sizeof curves / sizeof *curves; i++)
+        one_curve(out, (Chart){.title = curves[i].title, .unit = curves[i].unit, .from_zero = true}, c.step,
+                  curves[i].y, c.n);
     str_puts(out, "</div>\n");
-    mem_free(c.all);
+    mem_free(data);
 }
 
 // ---- tables ----

@@ -15,22 +15,13 @@ typedef struct Items {
     size_t capacity;
 } Items;
 
-static const char *hint_of(const char *name) {
-    static const char *const hints[][2] = {
-        {"base", "the model's files differ"},
-        {"data", "the files, the tokenizer or the chat template differ"},
-        {"device kind", "they compute different bits; LORAC_ISA=v3 or LORAC_ISA=base in the environment of all ranks "
-                        "makes CPUs alike"},
-    };
-    for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
-        if (strcmp(name, hints[i][0]) == 0) return hints[i][1];
-    return NULL;
+static void add(Items *s, const char *name, const char *value, const char *hint) {
+    MEM_GROW(s->list, s->capacity, (size_t)s->count + 1);
+    s->list[s->count++] = (ConsistencyItem){name, mem_strdup(value), hint};
 }
 
-static void add(void *items, const char *name, const char *value) {
-    Items *s = items;
-    MEM_GROW(s->list, s->capacity, (size_t)s->count + 1);
-    s->list[s->count++] = (ConsistencyItem){name, mem_strdup(value), hint_of(name)};
+static void add_key(void *items, const char *name, const char *value) {
+    add(items, name, value, NULL);
 }
 
 static int check_and_clear(Group *g, Items *s, Err *err) {
@@ -52,7 +43,7 @@ int consistency_check_config(Group *g, const Config *c, Err *err) {
     if (g->ranks == 1) return 0;
     if (same_program(g, err)) return -1;
     Items items = {0};
-    config_each_shared(c, add, &items);
+    config_each_shared(c, add_key, &items);
     return check_and_clear(g, &items, err);
 }
 
@@ -64,7 +55,7 @@ static void add_adapter(Items *items, const Adapter *a) {
     char hash[33];
     a->backend->k->download(a->backend, params, a->params, n * sizeof *params);
     hash_bytes(hash, params, n * sizeof *params);
-    add(items, "the adapter to start from", hash);
+    add(items, "the adapter to start from", hash, NULL);
     mem_free(params);
 }
 
@@ -74,9 +65,15 @@ int consistency_check_run(Group *g, const Trainer *t, Err *err) {
     Items items = {0};
     StrBuf kind = {0};
     RunIdentity id = run_identity(t);
-    for (int i = 0; i < id.count; i++) add(&items, id.items[i].name, id.items[i].value);
+    static const char *const hints[IDENTITY_KEYS] = {
+        [IDENTITY_BASE] = "the model's files differ",
+        [IDENTITY_DATA] = "the files, the tokenizer or the chat template differ",
+    };
+    for (int i = 0; i < IDENTITY_KEYS; i++)
+        if (id.values[i][0]) add(&items, identity_names[i], id.values[i], hints[i]);
     backend_kind(&kind, in->model->backend);
-    add(&items, "device kind", kind.data);
+    add(&items, "device kind", kind.data,
+        "bits differ between kinds; LORAC_ISA=v3 or LORAC_ISA=base in the environment of all ranks makes CPUs alike");
     add_adapter(&items, in->adapter);
     str_clear(&kind);
     return check_and_clear(g, &items, err);

@@ -64,7 +64,8 @@ static void add_split(cJSON *root, const RunSplit *s) {
 
 static void add_identity(cJSON *root, const RunIdentity *id) {
     cJSON *identity = add_object(root, "identity");
-    for (int i = 0; i < id->count; i++) cJSON_AddStringToObject(identity, id->items[i].name, id->items[i].value);
+    for (int i = 0; i < IDENTITY_KEYS; i++)
+        if (id->values[i][0]) cJSON_AddStringToObject(identity, identity_names[i], id->values[i]);
 }
 
 static int add_file(cJSON *files, const char *path, const char *name, Err *err) {
@@ -187,19 +188,15 @@ static int read_split(RunSplit *s, const Json *split, Err *err) {
     return 0;
 }
 
-static int read_identity(Manifest *m, const Json *identity, Err *err) {
-    if (!identity || identity->type != JSON_OBJECT || identity->count > IDENTITY_MAX)
-        return bad("identity: expected an object", err);
-    for (size_t i = 0; i < identity->count; i++) {
-        const JsonStr *key = &identity->keys[i];
-        const Json *v = &identity->items[i];
-        if (v->type != JSON_STRING || key->len >= sizeof m->names[0] || v->str.len >= sizeof m->identity[0].value)
+static int read_identity(RunIdentity *id, const Json *identity, Err *err) {
+    if (!identity || identity->type != JSON_OBJECT) return bad("identity: expected an object", err);
+    for (int i = 0; i < IDENTITY_KEYS; i++) {
+        const Json *v = json_get(identity, identity_names[i]);
+        if (!v) continue;
+        if (v->type != JSON_STRING || v->str.len >= sizeof id->values[i])
             return bad("identity: expected short strings", err);
-        memcpy(m->names[i], key->data, key->len + 1);
-        m->identity[i].name = m->names[i];
-        memcpy(m->identity[i].value, v->str.data, v->str.len + 1);
+        memcpy(id->values[i], v->str.data, v->str.len + 1);
     }
-    m->identity_count = (int)identity->count;
     return 0;
 }
 
@@ -261,7 +258,7 @@ static int read_tree(Manifest *m, const Json *root, Err *err) {
             (long long)format->integer, SNAPSHOT_FORMAT);
     const Json *state = json_get(root, "state");
     if (!state || state->type != JSON_OBJECT) return bad("state: expected an object", err);
-    if (read_state(&m->state, state, err) || read_identity(m, json_get(root, "identity"), err)) return -1;
+    if (read_state(&m->state, state, err) || read_identity(&m->identity, json_get(root, "identity"), err)) return -1;
     if (read_split(&m->split, json_get(root, "split"), err)) return -1;
     return read_files(m, json_get(root, "files"), err);
 }

@@ -7,14 +7,21 @@
 #include "hash.h"
 #include "run_device.h"
 
-static void identify(RunIdentity *id, const char *name, const char *fmt, ...) PRINTF_LIKE(3, 4);
-static void identify(RunIdentity *id, const char *name, const char *fmt, ...) {
-    CHECK(id->count < IDENTITY_MAX);
-    IdentityItem *item = &id->items[id->count++];
-    item->name = name;
+const char *const identity_names[IDENTITY_KEYS] = {
+    [IDENTITY_BASE] = "base",       [IDENTITY_DATA] = "data",
+    [IDENTITY_RANK] = "rank",       [IDENTITY_ALPHA] = "alpha",
+    [IDENTITY_TARGETS] = "targets", [IDENTITY_LAYERS] = "layers",
+    [IDENTITY_LABELS] = "labels",   [IDENTITY_DEVICE] = "device",
+    [IDENTITY_DTYPE] = "dtype",     [IDENTITY_ROWS_PER_STEP] = "rows_per_step",
+    [IDENTITY_ROWS] = "rows",       [IDENTITY_TOTAL_STEPS] = "total_steps",
+    [IDENTITY_SEED] = "seed",
+};
+
+static void identify(RunIdentity *id, IdentityKey key, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void identify(RunIdentity *id, IdentityKey key, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
-    vsnprintf(item->value, sizeof item->value, fmt, args);
+    vsnprintf(id->values[key], sizeof id->values[key], fmt, args);
     va_end(args);
 }
 
@@ -29,15 +36,15 @@ static void identify_ranks(RunIdentity *id, const AdapterConfig *a) {
         str_clear(&text);
         snprintf(each, sizeof each, ", by module %s", hash);
     }
-    identify(id, "rank", "%" PRId64 "%s", a->rank, each);
-    identify(id, "alpha", "%.9g%s", (double)a->alpha, a->rslora ? " / sqrt(r)" : "");
+    identify(id, IDENTITY_RANK, "%" PRId64 "%s", a->rank, each);
+    identify(id, IDENTITY_ALPHA, "%.9g%s", (double)a->alpha, a->rslora ? " / sqrt(r)" : "");
 }
 
 // As a hash: the list may be longer than a value.
 static void identify_layers(RunIdentity *id, const AdapterConfig *a) {
     char hash[33] = "all";
     if (a->layers) hash_bytes(hash, a->layers, (size_t)a->n_layers * sizeof *a->layers);
-    identify(id, "layers", "%s", hash);
+    identify(id, IDENTITY_LAYERS, "%s", hash);
 }
 
 static void identify_targets(RunIdentity *id, const AdapterConfig *a) {
@@ -45,7 +52,7 @@ static void identify_targets(RunIdentity *id, const AdapterConfig *a) {
     for (int p = 0; p < PROJ_COUNT; p++) {
         if (a->projections >> p & 1) str_printf(&names, "%s%s", names.len ? "," : "", projection_name((Projection)p));
     }
-    identify(id, "targets", "%s", names.data);
+    identify(id, IDENTITY_TARGETS, "%s", names.data);
     str_clear(&names);
 }
 
@@ -54,17 +61,17 @@ RunIdentity run_identity(const Trainer *t) {
     const TrainerInputs *in = trainer_inputs(t);
     const StepPlan *p = trainer_step_plan(t);
     const AdapterConfig *a = &in->adapter->config;
-    identify(&id, "base", "%s", in->model->fingerprint);
-    identify(&id, "data", "%s", in->data->fingerprint);
+    identify(&id, IDENTITY_BASE, "%s", in->model->fingerprint);
+    identify(&id, IDENTITY_DATA, "%s", in->data->fingerprint);
     identify_ranks(&id, a);
     identify_targets(&id, a);
     identify_layers(&id, a);
-    if (a->labels) identify(&id, "labels", "%" PRId64, a->labels);
-    identify(&id, "device", "%s", run_device_kind(in->model->backend));
-    identify(&id, "dtype", "%s", run_device_dtype(in->model->backend));
-    identify(&id, "rows_per_step", "%" PRId64, p->rows_per_step);
-    identify(&id, "rows", "%" PRId64, row_plan_count(in->data->rows));
-    identify(&id, "total_steps", "%" PRId64, p->total_steps);
-    identify(&id, "seed", "%" PRId64, in->config->seed);
+    if (a->labels) identify(&id, IDENTITY_LABELS, "%" PRId64, a->labels);
+    identify(&id, IDENTITY_DEVICE, "%s", run_device_kind(in->model->backend));
+    identify(&id, IDENTITY_DTYPE, "%s", run_device_dtype(in->model->backend));
+    identify(&id, IDENTITY_ROWS_PER_STEP, "%" PRId64, p->rows_per_step);
+    identify(&id, IDENTITY_ROWS, "%" PRId64, row_plan_count(in->data->rows));
+    identify(&id, IDENTITY_TOTAL_STEPS, "%" PRId64, p->total_steps);
+    identify(&id, IDENTITY_SEED, "%" PRId64, in->config->seed);
     return id;
 }

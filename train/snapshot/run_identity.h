@@ -3,13 +3,25 @@
 
 #include "trainer.h"
 
-enum { IDENTITY_MAX = 16 };
-typedef struct IdentityItem {
-    const char *name;
-    char value[200];
-} IdentityItem;
+typedef enum {
+    IDENTITY_BASE,
+    IDENTITY_DATA,
+    IDENTITY_RANK,
+    IDENTITY_ALPHA,
+    IDENTITY_TARGETS,
+    IDENTITY_LAYERS,
+    IDENTITY_LABELS,
+    IDENTITY_DEVICE,
+    IDENTITY_DTYPE,
+    IDENTITY_ROWS_PER_STEP,
+    IDENTITY_ROWS,
+    IDENTITY_TOTAL_STEPS,
+    IDENTITY_SEED,
+    IDENTITY_KEYS
+} IdentityKey;
+extern const char *const identity_names[IDENTITY_KEYS];
+
 typedef struct RunIdentity {
-    IdentityItem items[IDENTITY_MAX];
-    int count;
+    char values[IDENTITY_KEYS][200]; // "": the run has no such value
 } RunIdentity;
 RunIdentity run_identity(const Trainer *t);

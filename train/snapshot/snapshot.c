@@ -108,15 +108,13 @@ static void compare_length(StrBuf *diff, const Trainer *t, const Manifest *m, co
 static int check_identity(const Trainer *t, const Manifest *m, Err *err) {
     StrBuf diff = {0};
     RunIdentity now = run_identity(t);
-    for (int i = 0; i < now.count; i++) {
-        const char *was = "missing", *name = now.items[i].name;
-        for (int j = 0; j < m->identity_count; j++)
-            if (strcmp(m->identity[j].name, name) == 0) was = m->identity[j].value;
-        if (strcmp(was, now.items[i].value) == 0) continue;
-        if (strcmp(name, "total_steps") == 0)
+    for (int i = 0; i < IDENTITY_KEYS; i++) {
+        const char *was = m->identity.values[i][0] ? m->identity.values[i] : "missing";
+        if (!now.values[i][0] || strcmp(was, now.values[i]) == 0) continue;
+        if (i == IDENTITY_TOTAL_STEPS)
             compare_length(&diff, t, m, was);
         else
-            str_printf(&diff, "%s%s was %s, now %s", diff.len ? "; " : "", name, was, now.items[i].value);
+            str_printf(&diff, "%s%s was %s, now %s", diff.len ? "; " : "", identity_names[i], was, now.values[i]);
     }
     int rc = diff.len ? err_input(err, "a snapshot of another run: %s", diff.data) : 0;
     str_clear(&diff);

@@ -15,9 +15,7 @@ typedef struct Manifest {
     bool is_of_another_version; // complete, in a format that this version does not read
     RunState state;
     RunSplit split;
-    IdentityItem identity[IDENTITY_MAX]; // names point into names[]
-    char names[IDENTITY_MAX][40];
-    int identity_count;
+    RunIdentity identity;
     ManifestFile files[MANIFEST_MAX_FILES];
     int file_count;
 } Manifest;
