@@ -4,8 +4,8 @@
 //       tape_run(t, arena);              // arena: at least `bytes`, 64-byte aligned device memory
 // Building records nodes and shapes only. Planning turns them into a list of instructions (forward nodes,
 // recomputations, backward nodes) and gives every buffer its place in the arena, so the size is known before anything
-// is computed. Running executes the instructions. A Tape keeps its memory between rows: after the first row nothing is
-// allocated.
+// is computed. Running executes the instructions. A Tape keeps its memory between rows: nothing is allocated
+// after the first.
 //
 // Kept for backward: only tensors that a needed backward reads. Outputs of cheap ops (norms, glu, activation) and of
 // ops inside a checkpointed range are recomputed instead, bit-identically. Gradients flow only along paths that end in

@@ -1,5 +1,4 @@
-// ops_head: what ends a graph: the language model's head with its loss, a classifier's, plain logits. Laid out as
-// ops.c.
+// ops_head: the end of a graph: the language model's head with its loss, a classifier's, plain logits. Layout: ops.c.
 #include "tape.h"
 
 // ---- head: out[0] is the gradient of in[0], made by forward while the logits of a chunk are at hand ----

@@ -3,10 +3,8 @@
 //   instructions: forward 0 .. n-1 | for each node that carries a gradient, last to first: recomputations, backward
 //   arena:        [ kept: grows in forward, read by backward | temporary: everything else, reused within a block ]
 //
-// 1. keep_for_backward marks tensors that backward reads and that cannot be recomputed or are needed to recompute
-// others.
-// 2. emit_* append instructions; every version of a tensor, gradient and workspace is a Buffer with a first and last
-// use.
+// 1. keep_for_backward marks tensors that backward reads, unless they can be recomputed, and sources of recomputations.
+// 2. emit_* append instructions; every version of a tensor, gradient and workspace is a Buffer from first to last use.
 // 3. place_buffers walks the instructions once and takes places from the two regions.
 // Recomputation is on demand and recursive, so a checkpointed range is replayed only as far as its backward reads.
 #include "tape.h"

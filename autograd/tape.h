@@ -142,8 +142,7 @@ typedef struct Instruction {
     int node;
     bool backward;
     unsigned accumulate;
-    int buffers[NODE_MAX_OUTPUTS]; // forward: of the outputs; backward: of the inputs' gradients; NO_BUFFER: leave as
-                                   // it is
+    int buffers[NODE_MAX_OUTPUTS]; // forward: outputs; backward: the inputs' gradients; NO_BUFFER: unchanged
     int ws_buffer;
 } Instruction;
 
@@ -202,13 +201,12 @@ static inline double cost_product(const Tensor *x, int64_t n) { // flops of x ti
     return 2 * (double)x->rows * (double)x->cols * (double)n;
 }
 
-// offload.c. When it is known what is kept; after a node's forward; between forward and backward; before x is read in
-// backward.
-void offload_plan(Tape *t);
-void offload_after(Tape *t, int node);
-void offload_turn(Tape *t);
-void offload_arrive(Tape *t, Tensor *x);
-void offload_reserve(Tape *t); // host memory for what the plan moves
+// offload.c
+void offload_plan(Tape *t);              // after keep_for_backward
+void offload_after(Tape *t, int node);   // after a node's forward
+void offload_turn(Tape *t);              // between forward and backward
+void offload_arrive(Tape *t, Tensor *x); // before x is read in backward
+void offload_reserve(Tape *t);           // host memory for the plan's offloads
 void offload_run(Tape *t, const Instruction *in, void *device);
 
 static inline const Kernels *exec_kernels(const Exec *x) {

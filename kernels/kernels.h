@@ -5,8 +5,7 @@
 // Rules for every slot:
 //  - Matrices are row-major; shapes are CHECKed. Activations and their gradients have the backend's activation type
 //    (float32 in host memory). Always float32: statistics (rstd, stats, lse), losses, parameters and their gradients,
-//    norm weights, biases, tables, logits of inference. Rows that are not contiguous (Mat.stride) exist on devices
-//    only.
+//    norm weights, biases, tables, logits of inference. Only devices have matrices with a stride (Mat.stride).
 //  - Order of parameters: outputs, tensors saved for backward, inputs, options.
 //  - `accumulate` false: the gradient is written ("="); true: added ("+="). Gradients of parameters are always "+=".
 //  - Results are bit-identical for any number of threads: tiles and reduction trees depend on shapes alone.
@@ -179,8 +178,7 @@ typedef struct HeadResult {
 } HeadResult;
 
 // Results of many passes as integers: the sum is bit-identical for any order of passes and any split over ranks. The
-// loss of a pass is rounded to a multiple of 2^-32; the sum is whole + fraction * 2^-32. Neither part overflows before
-// 2^31 passes.
+// loss of a pass is rounded to a multiple of 2^-32; the sum is whole + fraction * 2^-32 (at most 2^31 passes).
 typedef struct HeadTally {
     int64_t whole, fraction, correct;
     int64_t bad; // passes whose loss is not finite or at least 2^30; not in the sum
@@ -227,8 +225,7 @@ typedef struct Adamw {
     int64_t n_segments;
 } Adamw;
 
-// What computes attention on a device: the own kernels, a library wherever it can, or the faster of both for each
-// shape.
+// What computes attention on a device: the own kernels, a library wherever it can, or the faster one for each shape.
 typedef enum { ATTENTION_FASTER, ATTENTION_OWN, ATTENTION_LIBRARY } AttentionKind;
 
 struct Backend {
@@ -292,8 +289,7 @@ struct Kernels {
     void (*forget)(Backend *b); // drops all recorded passes: memory that they use moves
 
     // ---- several ranks, one device each ----
-    // Collective, called once. Waits for the other ranks at most `seconds`, here and in all_reduce. g outlives the
-    // backend.
+    // Collective, called once; g outlives the backend. Waits for other ranks at most `seconds`, here and in all_reduce.
     int (*connect)(Backend *b, Group *g, double seconds, Err *err);
     void (*all_reduce)(Backend *b, int64_t *data, int64_t n); // data = sum over the ranks; one rank: no effect
 
@@ -386,8 +382,7 @@ struct Kernels {
     void (*activation_backward)(Backend *b, Mat dx, Mat dout, Mat x, ActivationKind kind);
 
     // ---- rows ----
-    // out[i, :] = x[index[i], :].  out [M, C]; index [M] ascending without repetition, < T; -1 (padding, at the end):
-    // 0.
+    // out[i, :] = x[index[i], :].  out [M, C]; index [M] ascending, unique, < T; -1 (padding, at the end): 0.
     void (*gather_rows_forward)(Backend *b, Mat out, Mat x, const int32_t *index);
     // dx[index[i], :] (+)= dout[i, :]; without accumulate all other rows of dx are set to 0.
     void (*gather_rows_backward)(Backend *b, Mat dx, Mat dout, const int32_t *index, bool accumulate);

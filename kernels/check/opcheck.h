@@ -122,8 +122,7 @@ void op_output_at(OpRun *r, const char *name, void *data, size_t bytes, OpKind k
 // that rounding (2^-8 of BF16) relative to its root mean square. An exact output (an arg max) is then not compared.
 void op_rounded(OpRun *r, double roundings);
 void *op_workspace(OpRun *r, size_t bytes);
-// A weight of random blocks, elements of about 1 / sqrt(k), with the size's segments, row map and bias; placed on the
-// device.
+// A weight of random blocks, elements of about 1 / sqrt(k), with the size's segments, row map and bias; on the device.
 Weight op_weight(OpRun *r, int64_t n, int64_t k);
 
 // ---- between the files of opcheck ----

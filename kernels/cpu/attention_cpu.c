@@ -35,8 +35,7 @@ static Range keys_in_block(const AttentionShape *s, int64_t sample, int64_t pos,
     return r;
 }
 
-// The factor of q k^T in the product. With a soft cap c the scores are c tanh(scale q k^T / c); the row functions apply
-// the tanh.
+// The factor of q k^T in the product. With a soft cap c scores are c tanh(scale q k^T / c), by the row functions.
 static float product_scale(const AttentionShape *s) {
     return s->softcap == 0 ? s->scale : s->scale / s->softcap;
 }

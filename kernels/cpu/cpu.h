@@ -3,13 +3,10 @@
 // Every *_cpu.c file is compiled once per instruction set (CPU_ISA, set by CMake). It is plain C without intrinsics.
 // CPU_FN(name) names the functions of a copy: `void CPU_FN(add)(...)` is cpu_base_add, cpu_v3_add and cpu_v4_add in one
 // binary; cpu.c picks a table at run time. Never call CPU_FN code of one copy from another. Helpers in shared headers
-// must be `static inline`: of a plain inline function the linker may keep the copy with instructions that the machine
-// lacks.
+// must be `static inline`: the linker may keep a plain inline function's copy for another machine.
 //
 // Rules of the folder:
-//  - Threads share rows or fixed blocks, and each block is summed in one fixed order: bits never depend on the number
-//  of
-//    threads.
+//  - Threads share rows or fixed blocks, each summed in one fixed order: bits never depend on the number of threads.
 //  - No -ffast-math: NaN and infinity propagate; sums are vectorised by `#pragma omp simd reduction` only.
 #pragma once
 

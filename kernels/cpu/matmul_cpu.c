@@ -7,8 +7,7 @@
 // Forward transposes the panel while it is expanded, because dnnl_sgemm multiplies by a plain B at the machine's peak
 // but by a transposed one only at 85 to 93% of it.
 //
-// A few rows of x (decoding) take another path: a thread expands a strip of W that fits its cache and multiplies it at
-// once.
+// A few rows of x (decoding) take another path: a thread expands a strip of W that fits its cache, then multiplies it.
 //
 // The number of rows of an expert varies, so its unit of work is a tile of columns of its result: a thread expands that
 // part of the weight and multiplies all rows of the expert, without barriers between tiles or experts. The path of an

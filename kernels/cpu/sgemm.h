@@ -1,8 +1,8 @@
 // sgemm: the one matrix product that the CPU backend is built on. Private to kernels/.
 //
 // A serial call of oneDNN's dnnl_sgemm (code generated at run time for the machine). It is the fastest library inside
-// our own threads on the tiles that take most of the time (tests/bench/sgemm.c); GFLOP/s on two threads of a Zen 4,
-// peak 230:
+// our own threads on the tiles that take most of the time (tests/bench/sgemm.c). GFLOP/s on two threads of a Zen 4 with
+// a peak of 230:
 //     [M, N, K]            dnnl  OpenBLAS  BLIS
 //     128  576  576 B       225       201   178
 //     128 1536  576 B       230       206   156

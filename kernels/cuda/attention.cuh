@@ -1,5 +1,4 @@
-// attention: how the kernels of attention divide the work, see the keys and reach the rows (flash_*.cu,
-// attention_plain.cu).
+// attention: shared by the attention kernels (flash_*.cu, attention_plain.cu): work division, visible keys, addresses.
 //
 // The queries of a sample and the heads that share a key head are one list of rows: row r of key head j is query
 // r / group, head j * group + r % group. So a tile of rows reads each key once for its whole group, the gradients of

@@ -133,51 +133,52 @@ static char *take_text(Reader *r) {
 static int check_attention(const Backend *b, const char *value, Err *err) {
     const char *here = cuda_attention_library(b);
     if (!starts_with(value, "cudnn ") || (here && !strcmp(value, here))) return 0;
-    return err_input(err, "the run was made with attention by %s, here is %s: its bits cannot go on here", value,
-                     here ? here : "none");
+    return err_input(
+        err, "the run was made with attention by %s, here is %s: the run cannot be resumed bit-identically here", value,
+        here ? here : "none");
 }
 
 // Adds one `"key": "value"` to the list; compares device and library version with this device's.
 static int take_choice(Backend *b, CudaChoices *read, Reader *r, int *headers, Err *err) {
     const CudaState *s = cuda_state(b);
     char *key = take_text(r), *value = key && take(r, ':') ? take_text(r) : NULL;
-    int status = 0;
+    int rc = 0;
     if (!value)
-        status = err_input(err, "stored choices of the device: byte %zu: expected \"key\": \"value\"",
-                           (size_t)(r->at - r->start));
+        rc = err_input(err, "stored choices of the device: byte %zu: expected \"key\": \"value\"",
+                       (size_t)(r->at - r->start));
     else if (!strcmp(key, "device") || !strcmp(key, "cublaslt")) {
         const char *here = key[0] == 'd' ? s->name : s->choices->library;
         if (strcmp(value, here))
-            status =
-                err_input(err, "the run was made with %s %s, this is %s: its bits cannot go on here", key, value, here);
+            rc = err_input(err,
+                           "the run was made with %s %s, this is %s: the run cannot be resumed bit-identically here",
+                           key, value, here);
         ++*headers;
     } else {
-        status = check_attention(b, value, err);
+        rc = check_attention(b, value, err);
         set(read, key, value);
     }
     mem_free(key);
     mem_free(value);
-    return status;
+    return rc;
 }
 
 int cuda_choices_set(Backend *b, const char *json, Err *err) {
     Reader r = {json, json};
     CudaChoices read = {0}, *c = cuda_state(b)->choices;
-    int headers = 0, status = 0;
+    int headers = 0, rc = 0;
     bool ended = true;
     if (!take(&r, '{')) return err_input(err, "stored choices of the device: expected a JSON object");
     if (!take(&r, '}')) {
-        do status = take_choice(b, &read, &r, &headers, err);
-        while (!status && take(&r, ','));
+        do rc = take_choice(b, &read, &r, &headers, err);
+        while (!rc && take(&r, ','));
         ended = take(&r, '}');
     }
-    if (!status && !(ended && take(&r, 0)))
-        status = err_input(err, "stored choices of the device: byte %zu: expected , or }", (size_t)(r.at - r.start));
-    if (!status && headers != 2)
-        status = err_input(err, "the run was made with choices of another kind of device than %s", b->k->name);
-    for (size_t i = 0; !status && i < read.n; i++) set(c, read.list[i].key, read.list[i].value);
-    if (!status) c->settled = true;
+    if (!rc && !(ended && take(&r, 0)))
+        rc = err_input(err, "stored choices of the device: byte %zu: expected , or }", (size_t)(r.at - r.start));
+    if (!rc && headers != 2) rc = err_input(err, "the run was made on another kind of device than %s", b->k->name);
+    for (size_t i = 0; !rc && i < read.n; i++) set(c, read.list[i].key, read.list[i].value);
+    if (!rc) c->settled = true;
     clear(&read);
     mem_free(read.list);
-    return status;
+    return rc;
 }

@@ -2,8 +2,7 @@
 //
 // One CudaState per backend, in Backend.state. Ops are queued on `stream`; a second stream expands quantised weights
 // concurrently with the products that use them, a third one offloads to host memory. Each area of the backend keeps its
-// state (descriptors, plans, device copies of lists) in a struct of CudaState, created by cuda_<area>_open and freed by
-// cuda_<area>_close.
+// state (descriptors, plans, device copies of lists) in a struct of CudaState, between cuda_<area>_open and _close.
 //
 // Rules for every slot:
 //  - begin with `if (cuda_failed(b)) return;`: after the first fault slots do nothing;

@@ -34,13 +34,12 @@ static int join(Backend *b, const RanksLibrary *library, Group *g, double second
     unsigned char id[RANK_ID_BYTES] = {0};
     if (group_agree(g, g->rank == 0 ? library->id(id, err) : 0, err)) return -1;
     if (group_broadcast(g, id, sizeof id, 0, err)) return -1;
-    int status = library->connect(&r->group, g->rank, g->ranks, id, seconds, err);
-    if (!status) r->library = library;
-    return group_agree(g, status, err);
+    int rc = library->connect(&r->group, g->rank, g->ranks, id, seconds, err);
+    if (!rc) r->library = library;
+    return group_agree(g, rc, err);
 }
 
-// Libraries set up their connections at the first sum: a connection that does not work fails here, not in the first
-// step.
+// Libraries connect devices at the first sum: a connection that does not work fails here, not in the first step.
 static int try_sum(Backend *b, Group *g, Err *err) {
     int64_t sum = 0, mine = g->rank + 1, want = (int64_t)g->ranks * (g->ranks + 1) / 2;
     int64_t *on_device = cuda_alloc(b, sizeof mine);
@@ -48,11 +47,11 @@ static int try_sum(Backend *b, Group *g, Err *err) {
     cuda_all_reduce(b, on_device, 1);
     cuda_download(b, &sum, on_device, sizeof sum);
     cuda_free(b, on_device, sizeof mine);
-    int status = cuda_status(b, err);
-    if (!status && sum != want)
-        status = err_runtime(err, "device cuda:%d: the ranks' sum is %lld, expected %lld", cuda_state(b)->device,
-                             (long long)sum, (long long)want);
-    return group_agree(g, status, err);
+    int rc = cuda_status(b, err);
+    if (!rc && sum != want)
+        rc = err_runtime(err, "device cuda:%d: the ranks' sum is %lld, expected %lld", cuda_state(b)->device,
+                         (long long)sum, (long long)want);
+    return group_agree(g, rc, err);
 }
 
 int cuda_connect(Backend *b, Group *g, double seconds, Err *err) {

@@ -1,6 +1,5 @@
 // expand: eight consecutive elements of any block type as float32, in one thread (and of fp8 weights). The formats are
-// those of dtype.c, whose functions these follow one by one; as there, every product is exact, so the bits are the
-// same.
+// those of dtype.c, whose functions these follow one by one; every product is exact, so the results are bit-identical.
 //
 // A group of eight never crosses a scale: groups under one scale have 16 elements at least. A warp has 256 elements,
 // one superblock, so that its loads of scales are broadcasts. Blocks are stored as in the file: BYTES long, and

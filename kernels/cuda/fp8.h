@@ -1,5 +1,4 @@
-// fp8: products with weights of type F8_E4M3 (4 bits of exponent, 3 of mantissa, largest 448, no infinity). Private to
-// kernels/cuda.
+// fp8: products with weights of type F8_E4M3 (4 bits of exponent, 3 of mantissa, largest 448, no infinity).
 //
 // A placed weight is W [N, K], then W^T [K, N], because the products read along the rows of both operands; an element's
 // value is row_scale[0] * element, one scale per weight. The other operand, activations or their gradients, is

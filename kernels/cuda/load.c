@@ -1,5 +1,4 @@
-// load: the optional modules of the CUDA backend: without NCCL it runs one rank, without cuDNN the own attention
-// kernels.
+// load: the optional modules of the CUDA backend: NCCL for several ranks, cuDNN for attention.
 #include "cuda_ranks.h"
 #include "cudnn_attention.h"
 #include "module.h"

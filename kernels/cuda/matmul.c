@@ -110,12 +110,11 @@ static void check_product(const Product *p) {
 
 static void key_text(const Backend *b, const PlanKey *k, char text[KEY_TEXT]) {
     const char *type = k->in == DTYPE_F32 && b->tf32 ? "TF32" : dtype_info((DType)k->in)->name;
-    snprintf(text, KEY_TEXT,
-             "%s>%s %c%c %" PRId64 "x%" PRId64 "x%" PRId64 " rows %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64
-             " at %d %d %d %d%s%s%s",
-             type, dtype_info((DType)k->out)->name, k->a_t ? 'T' : 'N', k->b_t ? 'T' : 'N', k->m, k->n, k->k, k->lda,
-             k->ldb, k->ldc, k->ldd, k->align_a, k->align_b, k->align_c, k->align_d, k->reads_d ? " add" : "",
-             k->bias ? " bias" : "", k->coarse ? " coarse" : "");
+    snprintf(text, KEY_TEXT, "%s>%s %c%c %lldx%lldx%lld rows %lld %lld %lld %lld at %d %d %d %d%s%s%s", type,
+             dtype_info((DType)k->out)->name, k->a_t ? 'T' : 'N', k->b_t ? 'T' : 'N', (long long)k->m, (long long)k->n,
+             (long long)k->k, (long long)k->lda, (long long)k->ldb, (long long)k->ldc, (long long)k->ldd, k->align_a,
+             k->align_b, k->align_c, k->align_d, k->reads_d ? " add" : "", k->bias ? " bias" : "",
+             k->coarse ? " coarse" : "");
 }
 
 // ---- the table of plans ----

@@ -69,8 +69,7 @@ static inline bool vector_fits(const void *p) {
 
 enum { EACH_BLOCK = 256 };
 
-// What this thread handles of `rows` rows of `pieces` pieces of n elements. 32 bits: a division of 64 takes a hundred
-// instructions.
+// This thread's piece of `rows` rows of `pieces` pieces of n elements. 32 bits: a 64-bit division is 100 instructions.
 typedef struct Place {
     uint32_t row, col;
     bool inside;

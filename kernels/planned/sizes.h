@@ -70,8 +70,7 @@ typedef struct RowLoss { // of a scored row
     int64_t correct; // 1: the arg max is the target
 } RowLoss;
 
-// The head's workspace: what each row costs, the logits of a chunk of rows, then what the products need. type: of the
-// logits.
+// The head's workspace: the loss of each row, logits of a chunk of rows (of this type), then the products' workspace.
 typedef struct HeadSizes {
     int64_t chunk;  // rows
     int64_t stride; // of the logits

@@ -1,5 +1,4 @@
-// loss_ref: the language-model head and a classifier's head with their cross-entropy, reference. One row of logits at a
-// time.
+// loss_ref: the language model's head and a classifier's head with their cross-entropy, reference. Logits row by row.
 #include "ref.h"
 
 #include <math.h>

@@ -1,5 +1,4 @@
-// ref: the naive reference backend, one file per group of ops, with the file names of the CPU backend (x_ref.c,
-// x_cpu.c).
+// ref: the naive reference backend, one file per group of ops, named as in the CPU backend (x_ref.c, x_cpu.c).
 //
 // It is the definition that the fast backends are tested against: serial loops in the order of the formula, sums in
 // double and rounded to float32 once. Private to kernels/.
