@@ -102,7 +102,8 @@ static int use_adapter(Chat *c, const char *name, Err *err) {
     return 0;
 }
 
-static void list_adapters(const Chat *c) {
+static int list_adapters(Chat *c, const char *rest, Err *err) {
+    (void)rest, (void)err;
     say("%s none\n", c->active ? " " : "*");
     for (size_t i = 0; i < c->n_adapters; i++) {
         const NamedAdapter *n = &c->adapters[i];
@@ -112,6 +113,7 @@ static void list_adapters(const Chat *c) {
         say("%s %s (rank %s, %lld parameters)\n", c->active == n->adapter ? "*" : " ", n->name, rank.data, count);
         str_clear(&rank);
     }
+    return 0;
 }
 
 // ---- the conversation ----
@@ -185,36 +187,40 @@ static int answer(Chat *c, const char *line, size_t len, Err *err) {
 
 // ---- commands ----
 
-static void print_help(void) {
-    say("/adapter NAME      answer with this adapter; none: the base model alone\n"
-        "/load NAME=PATH    load a PEFT folder or GGUF adapter and use it; the base model stays unchanged\n"
-        "/adapters          list the loaded adapters\n"
-        "/reset             forget the conversation\n"
-        "/exit              leave (or end of input)\n");
+static int clear_messages(Chat *c, const char *rest, Err *err) {
+    (void)rest, (void)err;
+    reset(c);
+    return 0;
 }
+
+static const struct {
+    const char *name, *operand, *help;
+    int (*run)(Chat *c, const char *rest, Err *err); // NULL: leave
+} commands[] = {
+    {"/adapter", "NAME", "answer with this adapter; none: with the base model alone", use_adapter},
+    {"/load", "NAME=PATH", "load a PEFT folder or GGUF adapter and use it; the base model stays unchanged", hot_swap},
+    {"/adapters", "", "list the loaded adapters", list_adapters},
+    {"/reset", "", "forget the conversation", clear_messages},
+    {"/exit", "", "leave, as /quit and the end of the input", NULL},
+    {"/quit", "", NULL, NULL},
+};
 
 // 1: leave. A wrong command does not end the conversation: it is reported.
 static int command(Chat *c, const char *line) {
+    enum { COMMANDS = sizeof commands / sizeof *commands };
     Err err;
-    int rc = 0;
-    const char *space = strchr(line, ' '), *rest = space ? space + strspn(space, " ") : "";
-    size_t n = space ? (size_t)(space - line) : strlen(line);
-#define IS(word) (n == sizeof(word) - 1 && memcmp(line, word, n) == 0)
-    if (IS("/exit") || IS("/quit")) return 1;
-    if (IS("/help"))
-        print_help();
-    else if (IS("/adapters"))
-        list_adapters(c);
-    else if (IS("/reset"))
-        reset(c);
-    else if (IS("/adapter"))
-        rc = use_adapter(c, rest, &err);
-    else if (IS("/load"))
-        rc = hot_swap(c, rest, &err);
-    else
-        rc = err_input(&err, "\"%.*s\" is not a command; /help lists them", (int)(n < 40 ? n : 40), line);
-#undef IS
-    if (rc) log_warn("%s", err.msg);
+    size_t n = strcspn(line, " ");
+    const char *rest = line + n + strspn(line + n, " ");
+    bool help = n == 5 && memcmp(line, "/help", n) == 0;
+    for (size_t i = 0; help && i < COMMANDS; i++)
+        if (commands[i].help) say("%-9s %-9s %s\n", commands[i].name, commands[i].operand, commands[i].help);
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strlen(commands[i].name) != n || memcmp(line, commands[i].name, n) != 0) continue;
+        if (!commands[i].run) return 1;
+        if (commands[i].run(c, rest, &err)) log_warn("%s", err.msg);
+        return 0;
+    }
+    if (!help) log_warn("\"%.*s\" is not a command; /help lists them", (int)(n < 40 ? n : 40), line);
     return 0;
 }
 

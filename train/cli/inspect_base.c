@@ -67,11 +67,10 @@ static void print_sizes(const ModelConfig *c) {
 }
 
 static void print_rope(const char *label, const RopeConfig *r) {
-    static const char *const names[] = {
-        [ROPE_LINEAR] = "linear", [ROPE_LLAMA3] = "llama3", [ROPE_YARN] = "yarn", [ROPE_LONGROPE] = "longrope"};
     if (r->scaling == ROPE_NONE) return;
     say("  %-12s base %.9g, %lld dimensions of a head", label, (double)r->base, (long long)r->rotated);
-    if (r->scaling != ROPE_PLAIN) say(", %s scaling by %g", names[r->scaling], (double)r->factor);
+    if (r->scaling != ROPE_PLAIN)
+        say(", %s scaling by %g", ENUM_WORDS(ROPE_SCALINGS)[r->scaling].word, (double)r->factor);
     if (r->scaling != ROPE_PLAIN && r->original_context) say(" over %lld positions", (long long)r->original_context);
     say("\n");
 }

@@ -254,18 +254,10 @@ static int print_set(View *v, const char *title, const FileList *files, Err *err
     return rc;
 }
 
-static int print_train(View *v, Err *err) {
+static int print_files(View *v, const char *title, int (*list)(FileList *, const Config *, Err *), Err *err) {
     FileList files;
-    int rc = run_train_files(&files, &v->config, err);
-    if (!rc) rc = print_set(v, "train", &files, err);
-    file_list_clear(&files);
-    return rc;
-}
-
-static int print_validation(View *v, Err *err) {
-    FileList files;
-    int rc = run_validation_files(&files, &v->config, err);
-    if (!rc) rc = print_set(v, "validation", &files, err);
+    int rc = list(&files, &v->config, err);
+    if (!rc) rc = print_set(v, title, &files, err);
     file_list_clear(&files);
     return rc;
 }
@@ -275,9 +267,9 @@ static int print_view(View *v, int argc, char **argv, Err *err) {
     Config *c = &v->config;
     if (config_load(c, argc, argv, CONFIG_FOR_DATA, err) || run_model_options(&options, c, &v->max_tokens, err) ||
         model_load_tokenizer(&v->tokenizer, c->model_name_or_path, err) ||
-        run_chat_template(c, v->tokenizer, &v->chat, err) || print_train(v, err))
+        run_chat_template(c, v->tokenizer, &v->chat, err) || print_files(v, "train", run_train_files, err))
         return -1;
-    return c->validation_file ? print_validation(v, err) : 0;
+    return c->validation_file ? print_files(v, "validation", run_validation_files, err) : 0;
 }
 
 int inspect_run_data(int argc, char **argv, int64_t n_shown, Err *err) {

@@ -3,8 +3,16 @@
 #pragma once
 
 #include "architecture.h"
+#include "enum_words.h"
 
-typedef enum { ROPE_NONE, ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3, ROPE_YARN, ROPE_LONGROPE } RopeScaling;
+#define ROPE_SCALINGS(X)                                                                                               \
+    X(ROPE_NONE, "none", "no rotary positions")                                                                        \
+    X(ROPE_PLAIN, "default", "not scaled")                                                                             \
+    X(ROPE_LINEAR, "linear", NULL)                                                                                     \
+    X(ROPE_LLAMA3, "llama3", NULL)                                                                                     \
+    X(ROPE_YARN, "yarn", NULL)                                                                                         \
+    X(ROPE_LONGROPE, "longrope", NULL)
+typedef enum { ROPE_SCALINGS(ENUM_CONSTANT) } RopeScaling;
 enum { ROPE_MAX_PAIRS = 512 };
 
 // Rotation angles of positions (rope.c). Names as in transformers' modeling_rope_utils; fields that a scaling does not

@@ -127,10 +127,6 @@ static int resume(Run *r, Err *err) {
     return run_agree(r, open_log(r, err), err);
 }
 
-static const char *quantize_note(int kind) {
-    return kind == QUANTIZE_NF4 ? ", layers in nf4" : kind == QUANTIZE_INT8 ? ", layers in int8" : "";
-}
-
 static void print_noise(const Run *r) {
     StrBuf noise = {0};
     Err ignored; // the file could be read when the model was loaded
@@ -179,9 +175,10 @@ static void print_notes(const Dataset *d, const Tokenizer *t, const char *note) 
 static void print_plan(const Run *r) {
     const StepPlan *p = trainer_step_plan(r->trainer);
     const DatasetStats *s = dataset_stats(r->data.train);
-    say("model    %s: %" PRId64 " layers, hidden %" PRId64 ", vocabulary %" PRId64 "; %.1f MB%s\n", r->model->name,
+    QuantizeKind quantize = r->config->quantize_base;
+    say("model    %s: %" PRId64 " layers, hidden %" PRId64 ", vocabulary %" PRId64 "; %.1f MB%s%s\n", r->model->name,
         r->model->config.layers, r->model->config.hidden, r->model->config.vocab, (double)r->model->weight_bytes / 1e6,
-        quantize_note(r->config->quantize_base));
+        quantize ? ", layers in " : "", quantize ? ENUM_WORDS(QUANTIZE_KINDS)[quantize].word : "");
     StrBuf rank = {0};
     adapter_print_range(&rank, r->adapter, ADAPTER_RANK);
     say("adapter  r %s, %" PRId64 " parameters%s%s\n", rank.data, r->adapter->count,

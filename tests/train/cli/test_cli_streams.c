@@ -72,5 +72,35 @@ static void test_chat_is_bounded(void **state) {
     check_has("chat " MODEL "--device cpu --max_memory much < in", 2, "expected bytes or text such as");
 }
 
-TEST_MAIN(SCRATCH_TEST(test_full_stdout_is_a_failure), SCRATCH_TEST(test_closed_streams_spoil_no_file),
-          SCRATCH_TEST(test_flags_take_their_values), SCRATCH_TEST(test_chat_is_bounded))
+// Every verb describes itself with its options; the config's page and schema come from one table.
+static void test_cli_help(void **state) {
+    (void)state;
+    static const char *const verbs[] = {"train",  "plan",   "inspect", "tokenize", "eval",   "generate", "chat",
+                                        "logits", "verify", "export",  "merge",    "doctor", "help",     "version"};
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        char *words = mem_printf("help %s", verbs[i]), *flag = mem_printf("%s --help", verbs[i]);
+        char *usage = mem_printf("usage: lorac %s", verbs[i]), *text = run(words, 0);
+        if (strncmp(text, usage, strlen(usage)) != 0) fail_msg("%s: %s", words, text);
+        check_output(flag, text);
+        mem_free(text);
+        mem_free(usage);
+        mem_free(flag);
+        mem_free(words);
+    }
+    check_has("help generate", 0,
+              "\n  --max_new_tokens              Longest answer, in tokens. (integer; default 256)\n");
+    check_has("help config", 0,
+              "\n  lora_r                        Rank. (integer from 1 to 65536; default 16; also lora_rank, r)\n");
+    check_has("help config --json", 0, "\"$schema\":\t\"https://json-schema.org/draft/2020-12/schema\"");
+    check_has("help train --json", 2, "--json: expected \"lorac help config --json\"");
+    check_has("help trian", 2, "\"trian\" is not a verb");
+    check_has("help train plan", 2, "unexpected argument \"plan\"");
+    check_has("version now", 2, "unexpected argument \"now\"");
+    check_has("doctor --device", 2, "--device has no value");
+    check_has("doctor --devise cpu", 2, "--devise: unknown option; the nearest known one is --device");
+    check_has("chat " MODEL "--seed 1e300", 2, "--seed: 1e+300; expected an integer");
+}
+
+TEST_MAIN(SCRATCH_TEST(test_cli_help), SCRATCH_TEST(test_full_stdout_is_a_failure),
+          SCRATCH_TEST(test_closed_streams_spoil_no_file), SCRATCH_TEST(test_flags_take_their_values),
+          SCRATCH_TEST(test_chat_is_bounded))
