@@ -1,5 +1,4 @@
-// dialog: records to dialogs: the formats alpaca, prompt_completion, text and input_ids here, conversations in
-// dialog_turns.c.
+// dialog: the formats alpaca, prompt_completion, text and input_ids; dialog_turns.c has those of conversations.
 #include <string.h>
 
 #include "dialog_internal.h"

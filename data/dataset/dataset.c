@@ -1,7 +1,6 @@
-// dataset: opens a data set: from its token cache, or from its files.
+// dataset: opens a data set from its token cache, or else from its files.
 //
-// The cache (token_cache.h) has a key made of all that decides the tokens: content of the files, options, tokenizer,
-// template.
+// The cache's key (token_cache.h) covers all that decides the tokens: content of files, options, tokenizer, template.
 #include "dataset.h"
 
 #include <errno.h>

@@ -1,5 +1,4 @@
-// dataset_build: reads records, tokenises batches of them in parallel, and applies the length policy in the records'
-// order.
+// dataset_build: reads records, tokenises them in parallel batches, and applies the length policy in their order.
 #include "dataset_build.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
-// prompt_cases: prompts of data with the expected answers, to compare generated ones with: each record's conversation
-// before its last assistant turn, with the generation prompt (raw prompt_completion: the prompt), and the text of that
-// turn.
+// prompt_cases: prompts of data with the expected answers, to compare generated answers with: of each record the
+// conversation before its last assistant turn with the generation prompt, and the text of that turn; of raw
+// prompt_completion the two texts.
 #pragma once
 
 #include "dataset.h"

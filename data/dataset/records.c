@@ -171,7 +171,7 @@ static int check_one_line_objects(RecordReader *r, Err *err) {
     bool last = r->w.p + len == r->w.end;
     while (len > 1 && json_is_space(r->w.p[len - 1])) len--;
     if (last || r->w.p[len - 1] == '}' || *r->w.p != '{') return 0;
-    JsonDoc *doc; // with a comma behind it: the error comes when it is read
+    JsonDoc *doc; // with a comma after it: reading the record reports it
     if (r->w.p[len - 1] == ',' && json_parse_data(&doc, r->w.p, len - 1, r->path, 0, NULL) == 0) {
         json_free(doc);
         return 0;

@@ -11,8 +11,8 @@
 
 typedef struct RowPlan RowPlan;
 // samples: n indices into d, which may repeat (weights); NULL: 0 to n-1. n < 2^31. Each sample has at most max_tokens
-// (the data set's truncation; CHECKed). Memory: about 20 bytes per sample during the call, then 4 per sample and 20 per
-// row.
+// (the data set's truncation; CHECKed). Memory: about 20 bytes per sample during the call, then 4 per sample and per
+// row 20.
 RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64_t max_tokens, bool packing);
 void row_plan_free(RowPlan *p);
 int64_t row_plan_count(const RowPlan *p);

@@ -75,7 +75,7 @@ static unsigned char_class(Eval *e, int32_t cp) {
     return (c <= UTF8PROC_CATEGORY_ND ? classes[c] : 0) | (char_is_space(cp) ? CLASS_SPACE : 0);
 }
 
-// isalpha, isdigit, isalnum, isspace: every character has one of the classes (mode), and there is one.
+// isalpha, isdigit, isalnum, isspace: not empty, and every character has one of the classes (mode).
 Value text_is(const Call *c) {
     const Str *s = c->self.str;
     for (size_t at = 0; at < s->len;)

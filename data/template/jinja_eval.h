@@ -1,5 +1,4 @@
-// jinja_eval: running a template: its state, scopes, calls, and the library of filters, tests, methods and global
-// functions.
+// jinja_eval: the state of a render, scopes, calls, and the library of filters, tests, methods and global functions.
 //
 // Parts: jinja_exec.c (statements), jinja_expr.c (expressions), jinja_call.c (arguments, macros, calls),
 // jinja_ops.c (operators), jinja_attr.c (attributes, subscripts, slices), jinja_library.c (the table of functions);
@@ -102,7 +101,7 @@ bool is_mutator(ValueType type, const Str *name);              // refused by jin
 Value call_function(Eval *e, const Function *f, Value self, const CallArgs *args);
 Value call_named(Eval *e, unsigned kind, const Str *name, Value self, const CallArgs *args); // a filter or test
 
-// What functions do with arguments; errors name the function.
+// Arguments of a call; errors name the function.
 Value fail_type(const Call *c, Value found, const char *expected);
 bool fail_unexpected(const Call *c); // fails if an argument by name was not read
 static inline bool is_set(Value v) {

@@ -82,7 +82,7 @@ static int hex_value(char c) {
 
 // ---- text, comments, raw ----
 
-// The text [from, to) before a tag, stripped as the tag's sign and lstrip_blocks ask.
+// The text [from, to) before a tag, stripped by the tag's sign and lstrip_blocks.
 static void push_text(Lexer *lx, size_t from, size_t to, char sign, bool is_print) {
     if (sign == '-') {
         to = rstrip(lx, from, to);
@@ -97,7 +97,7 @@ static void push_text(Lexer *lx, size_t from, size_t to, char sign, bool is_prin
     push(lx, T_TEXT)->str = str_in_arena(&lx->t->arena, lx->src.data + from, to - from, 0);
 }
 
-// Where the text after a tag's end mark ("%}", "}}" or "#}") begins; 0: there is no mark at `at`.
+// Start of the text after a tag's end mark ("%}", "}}" or "#}"); 0: no mark at `at`.
 static size_t tag_end(const Lexer *lx, size_t at, const char *mark) {
     bool is_print = mark[0] == '}';
     char sign = char_at(lx, at);
@@ -120,7 +120,7 @@ static int lex_comment(Lexer *lx, size_t at) {
     return lex_fail(lx, "comment is not closed");
 }
 
-// Where the text after {% raw %} at this place begins; 0: another tag.
+// Start of the text after {% raw %} at this place; 0: another tag.
 static size_t raw_begin(const Lexer *lx, size_t at) {
     at = skip_space(lx, at + 2 + (sign_at(lx, at + 2) != 0));
     if (!looking_at(lx, at, "raw")) return 0;
@@ -146,7 +146,7 @@ static int lex_raw(Lexer *lx, size_t from) {
 
 // ---- literals ----
 
-// One escape of a string literal, *at after its backslash, as Python's unicode-escape reads it.
+// One escape of a string literal (*at: after its backslash), as in Python's unicode-escape.
 static int unescape(Lexer *lx, size_t end, size_t *at, char *out, size_t *n) {
     static const char plain[] = "\\\\''\"\"a\ab\bf\fn\nr\rt\tv\v";
     char c = lx->src.data[(*at)++];

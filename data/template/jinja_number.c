@@ -45,7 +45,7 @@ static bool parse_double(const Str *s, double *out) {
     return *end == 0;
 }
 
-// false: not an integer. What does not fit 64 bits fails.
+// false: not an integer. An integer that does not fit 64 bits fails.
 static bool parse_int(Eval *e, const Str *s, int base, int64_t *out) {
     char text[128], *end;
     if (!clean_number(s, text) || strspn(text, "+-") > 1) return false;

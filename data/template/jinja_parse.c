@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-// ---- what both parts of the parser use ----
+// ---- shared by both parts of the parser ----
 
 Node *parse_fail(Parser *p, const char *fmt, ...) {
     if (!p->failed) {

@@ -28,7 +28,7 @@ static void args_add(Parser *p, ArgList *args, Arg arg) {
     args->items[args->count++] = arg;
 }
 
-// In a list of `count` items: is there another one before `close`? Skips the comma, which may also stand last.
+// Does a list of `count` items so far have another before `close`? Skips the comma; a trailing one is allowed.
 static bool more_items(Parser *p, size_t count, char close) {
     if (p->failed || at_op(p, close)) return false;
     if (count && !expect_op(p, ',')) return false;
@@ -417,7 +417,7 @@ static bool can_assign(const Node *n) {
     return true;
 }
 
-// What may stand on the left of = or of `in`.
+// The left side of = or of `in`.
 Node *parse_target(Parser *p, bool with_namespace) {
     Node *n = parse_tuple_of(p, with_namespace ? parse_target_or_attr : parse_target_item, false);
     if (!p->failed && !can_assign(n)) return parse_fail(p, "cannot assign to this expression");

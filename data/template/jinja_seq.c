@@ -1,5 +1,4 @@
-// jinja_seq: filters of sequences, and the methods of list, tuple, dict and loop. map, select and the like are lazy
-// (jinja_iter.c).
+// jinja_seq: filters of sequences, and methods of list, tuple, dict and loop. map and select are lazy (jinja_iter.c).
 #include "jinja_eval.h"
 
 #include <string.h>
@@ -11,8 +10,8 @@ Value seq_reversed(Eval *e, Value list) {
     return v_seq(e, V_LIST, items, n);
 }
 
-// item.attribute as jinja2's make_attrgetter reads it: "a.b.0" goes down, digits are indices. `fallback` (V_MISSING:
-// none) replaces what is undefined.
+// item.attribute as jinja2's make_attrgetter reads it: "a.b.0" is a path, digits are indices. fallback replaces an
+// undefined value (V_MISSING: none).
 static Value attribute_of(Eval *e, Value item, Value attribute, Value fallback) {
     if (attribute.type == V_NONE) return item;
     const Str *s = attribute.type == V_STR ? attribute.str : NULL;

@@ -1,4 +1,4 @@
-// jinja_value: the arena, and what Python does with values: truth, equality, order, dicts, lengths.
+// jinja_value: the arena; truth, equality, order, dicts and lengths of values, as in Python.
 #include "jinja_eval.h"
 
 #include <math.h>

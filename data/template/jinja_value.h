@@ -3,10 +3,11 @@
 // Parts: jinja_value.c (arena, dicts, truth, equality, order), jinja_str.c (strings), jinja_iter.c (iteration),
 // jinja_write.c (values to text), jinja_data.c (JSON to values).
 //
-// Errors stick: the first one is kept in *err and Eval.failed is set; what runs after it returns quickly with an
-// undefined value, and jinja_render reads `failed` at the end. Values are always valid, so code between an error and
-// the end need not test for it, except that each loop that may be long tests `failed`. Memory: one arena per template
-// and one per render, each freed as a whole.
+// Errors stick: the first one is kept in *err and sets Eval.failed; later calls return quickly, and jinja_render reads
+// `failed` at the end. Values are always valid, so only loops that may be long test `failed`, and code that relies on
+// the type of a result.
+//
+// Memory: one arena per template and one per render, each freed as a whole.
 #pragma once
 
 #include "base.h"
