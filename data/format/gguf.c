@@ -137,7 +137,7 @@ static int index_keys(Gguf *g, Err *err) {
     for (size_t i = 1; i < g->n_keys; i++) {
         GgufStr name = g->keys_by_name[i]->name;
         if (gguf_compare_str(name, g->keys_by_name[i - 1]->name) == 0)
-            return err_input(err, "key \"%.*s\" is there twice; expected unique keys", (int)name.len, name.data);
+            return err_input(err, "key \"%.*s\" occurs twice; expected unique keys", (int)name.len, name.data);
     }
     return 0;
 }
@@ -158,7 +158,7 @@ static int read_alignment(const Gguf *g, size_t *alignment, Err *err) {
 
 // ---- tensors ----
 
-// Number of elements. The product without the zero dimensions must fit too, so that no one's strides overflow.
+// Number of elements. The product without the zero dimensions must fit too, so that no strides overflow.
 static int count_elements(const GgufTensor *t, size_t *count, Err *err) {
     size_t product = 1;
     bool empty = false;
@@ -221,7 +221,7 @@ static int read_tensors(Gguf *g, Cursor *c, size_t alignment, uint64_t *offsets,
         memcpy(t->name, name.data, name.len);
         if (read_tensor(c, t, &offsets[i])) return err_context(c->err, "tensor \"%s\"", t->name);
         if (offsets[i] != expected)
-            return err_input(c->err, "tensor \"%s\": found offset %ju; expected %zu, right behind the one before",
+            return err_input(c->err, "tensor \"%s\": found offset %ju; expected %zu, right after the one before",
                              t->name, (uintmax_t)offsets[i], expected);
         if (!size_add(expected, t->bytes, end) || !size_add(*end, alignment - 1, &expected))
             return err_input(c->err, "tensor \"%s\": the sizes up to it exceed 64 bits", t->name);
@@ -240,7 +240,7 @@ static int index_tensors(Gguf *g, Err *err) {
     qsort(g->tensors_by_name, g->n_tensors, sizeof *g->tensors_by_name, compare_tensors);
     for (size_t i = 1; i < g->n_tensors; i++)
         if (compare_tensors(&g->tensors_by_name[i - 1], &g->tensors_by_name[i]) == 0)
-            return err_input(err, "tensor \"%s\" is there twice; expected unique names", g->tensors_by_name[i]->name);
+            return err_input(err, "tensor \"%s\" occurs twice; expected unique names", g->tensors_by_name[i]->name);
     return 0;
 }
 
@@ -251,7 +251,7 @@ static int place_tensors(Gguf *g, Cursor *c, size_t alignment) {
     int rc = read_tensors(g, c, alignment, offsets, &data_end);
     size_t header = (size_t)(c->p - g->map.data), start = (header + alignment - 1) & ~(alignment - 1);
     if (!rc && g->n_tensors && (start > g->map.size || data_end > g->map.size - start))
-        rc = err_input(c->err, "the file is %zu bytes long; its tensors need %zu behind byte %zu: it is cut off",
+        rc = err_input(c->err, "the file is %zu bytes long; its tensors need %zu after byte %zu: it is truncated",
                        g->map.size, data_end, start);
     for (size_t i = 0; i < g->n_tensors && !rc; i++) g->tensors[i].data = g->map.data + start + offsets[i];
     mem_free(offsets);

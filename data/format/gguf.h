@@ -67,6 +67,6 @@ void gguf_writer_tensor(GgufWriter *w, const char *name, DType dtype, int n_dims
                         const void *data);
 int gguf_writer_begin(GgufWriter *w, const char *path, OwnCheck *own, Err *err); // own: overwrite.h
 int gguf_writer_append(GgufWriter *w, const void *data, size_t bytes, Err *err);
-int gguf_writer_end(GgufWriter *w, Err *err); // CHECKs that all tensors are there
+int gguf_writer_end(GgufWriter *w, Err *err); // CHECKs that all tensors were appended
 int gguf_writer_save(GgufWriter *w, const char *path, OwnCheck *own, Err *err);
 void gguf_writer_free(GgufWriter *w);

@@ -6,12 +6,12 @@
 enum { VERSION = 3, ALIGNMENT = 32 };
 
 typedef struct PendingTensor {
-    const void *data; // NULL: comes by gguf_writer_append
+    const void *data; // NULL: given to gguf_writer_append
     size_t bytes;
 } PendingTensor;
 
 struct GgufWriter {
-    StrBuf keys, infos; // as they stand in the file
+    StrBuf keys, infos; // as in the file
     uint64_t n_keys;
     PendingTensor *tensors;
     size_t n_tensors, capacity;

@@ -73,7 +73,7 @@ static int fail_at(Parser *ps, const char *at, const char *found, const char *ex
     return err_input(ps->err, "%s:%zu: found %s at column %zu; expected %s", ps->name, line, found, column, expected);
 }
 
-// Reports whatever stands at `at`.
+// Reports the character at `at`.
 static int fail_found(Parser *ps, const char *at, const char *expected) {
     char found[32];
     unsigned char c = at < ps->end ? (unsigned char)*at : 0;
@@ -186,7 +186,7 @@ static int hex4(const char *p, const char *end) {
     return v;
 }
 
-// *p stands behind "\u"; appends the character to *dst.
+// *p is after "\u"; appends the character to *dst.
 static int unescape_unicode(Parser *ps, const char **p, char **dst) {
     const char *escape = *p - 2;
     int32_t c = hex4(*p, ps->end);
@@ -204,7 +204,7 @@ static int unescape_unicode(Parser *ps, const char **p, char **dst) {
     return 0;
 }
 
-// *p stands behind a backslash.
+// *p is after a backslash.
 static int unescape(Parser *ps, const char **p, char **dst) {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
     const char *hit = *p < ps->end && **p ? strchr(from, **p) : NULL;
@@ -260,7 +260,7 @@ typedef struct KeyRef {
     JsonStr key;
 } KeyRef;
 
-// By hash first, because it is cheap; by content behind it, so that crafted collisions only cost comparisons.
+// By hash, because it is cheap; then by content, so that crafted collisions only cost comparisons.
 static int compare_keys(const void *pa, const void *pb) {
     const KeyRef *a = pa, *b = pb;
     if (a->hash != b->hash) return a->hash < b->hash ? -1 : 1;
@@ -394,7 +394,7 @@ static int parse_document(Parser *ps) {
     skip_space(ps);
     if (parse_value(ps, &ps->doc->root)) return -1;
     skip_space(ps);
-    return ps->p == ps->end ? 0 : fail_found(ps, ps->p, "nothing behind the value");
+    return ps->p == ps->end ? 0 : fail_found(ps, ps->p, "nothing after the value");
 }
 
 static int run_parser(JsonDoc **doc, Parser ps, const char *text, size_t len) {

@@ -19,7 +19,7 @@ void json_quote(StrBuf *out, const char *s, size_t len) {
         unsigned char c = (unsigned char)s[i];
         bool safe;
         n = say_character(s + i, len - i, &safe);
-        bool invalid = n == 1 && c > 127; // stands as it is
+        bool invalid = n == 1 && c > 127; // unchanged
         if (invalid || (safe && !strchr("\"\\\n\t", c))) continue;
         str_add(out, s + plain, i - plain);
         plain = i + n;

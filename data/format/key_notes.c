@@ -9,7 +9,7 @@
 
 // ---- of one record ----
 
-// Appends to buf what fits; control characters are written as \x1B, so that data cannot steer a terminal.
+// Appends to buf what fits; control characters are written as \x1B, so that data cannot control a terminal.
 static size_t add_escaped(char buf[KEY_NAME_BYTES], size_t at, const char *text, size_t len) {
     size_t i = 0;
     for (; i < len && at + 8 < KEY_NAME_BYTES; i++) {
@@ -116,7 +116,7 @@ void key_counts_show(StrBuf *out, const KeyCounts *c) {
     if (c->others) str_printf(out, "; further keys (%" PRId64 ")", c->others);
 }
 
-// ---- what a name is like ----
+// ---- names ----
 
 bool key_is_prompt_like(const char *name) {
     static const char *const known[] = {

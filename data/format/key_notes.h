@@ -1,4 +1,4 @@
-// key_notes: the keys of records that nothing reads, counted by name, so that a column is never left out silently.
+// key_notes: the keys of records that nothing reads, counted by name, so that no column is ignored silently.
 //
 // Names are places in a record: "context", "messages[].name", "messages[].content[].cache_control". A record notes each
 // name once. Memory is bounded whatever a file holds: at most KEYS_NAMED names, each of less than KEY_NAME_BYTES bytes
@@ -15,7 +15,7 @@ typedef struct KeyNotes { // of one record; init with {0}
     bool more; // than KEYS_NAMED
 } KeyNotes;
 void key_notes_add(KeyNotes *n, const char *prefix, JsonStr key);
-// The name behind `name` (NULL: the first); NULL at the end.
+// The name after `name` (NULL: the first); NULL at the end.
 const char *key_notes_next(const KeyNotes *n, const char *name);
 void key_notes_clear(KeyNotes *n);
 
@@ -31,7 +31,7 @@ void key_counts_put(KeyCounts *c, const char *name, int64_t records); // one mor
 void key_counts_clear(KeyCounts *c);
 // "context (768 records), id (768)": the first twenty.
 void key_counts_show(StrBuf *out, const KeyCounts *c);
-// A name that reads as if it belonged to the prompt ("context", "passage", "system_prompt", ...).
+// A name that suggests text of the prompt ("context", "passage", "system_prompt", ...).
 bool key_is_prompt_like(const char *name);
 // The nearest of `known` (words with spaces between them) to a key that is likely misspelt, else NULL.
 char *key_nearest(const char *key, const char *known); // mem_free

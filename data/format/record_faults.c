@@ -47,7 +47,7 @@ int fault_in_first_line(const char *path, size_t line, const char *text, size_t 
 // ---- records ----
 
 typedef struct Outline {   // of a record that the parser refuses, seen by its brackets and quotes
-    const char *value_end; // behind the first whole value; NULL: it does not end
+    const char *value_end; // after the first complete value; NULL: it does not end
     bool single_quotes, python_words;
 } Outline;
 
@@ -87,7 +87,7 @@ static size_t lines_between(const char *p, const char *end) {
     return n;
 }
 
-// What stands behind a whole value that is right by itself.
+// Text after a complete, valid value.
 static int fault_behind(RecordSpan s, const char *begin, const char *value_end, const char *end, Err *err) {
     JsonDoc *doc;
     const char *p = value_end;
@@ -121,7 +121,7 @@ int fault_in_record(RecordSpan s, Err *err) {
     while (p < end && json_is_space(*p)) p++;
     while (end > p && json_is_space(end[-1])) end--;
     const char *bad = invalid_utf8(p, end);
-    if (bad) { // a byte behind it for fault_in_text
+    if (bad) { // fault_in_text reads one byte more
         char two[2] = {*bad, bad + 1 < end ? bad[1] : 0};
         return fault_in_text(s.name, s.line + lines_between(s.text, bad), two, err);
     }

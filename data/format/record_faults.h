@@ -1,5 +1,5 @@
-// record_faults: says what a record or JSON text is, where it is not what it should be: CSV, a comma after each line, a
-// Python dict, a record over several lines. (Whole files: file_faults.h.)
+// record_faults: explains malformed records and JSON text: CSV, a comma after each line, a Python dict, a record over
+// several lines. (Whole files: file_faults.h.)
 #pragma once
 
 #include "base.h"
@@ -13,9 +13,9 @@ typedef struct RecordSpan { // borrowed from the reader (records.h), until recor
 
 // The first line of a file that should hold JSON records.
 int fault_in_first_line(const char *path, size_t line, const char *text, size_t len, Err *err);
-// A record that is no JSON: a better message in place of the parser's, where there is one. Returns -1.
+// A record that is not JSON: replaces the parser's message if the cause is known. Returns -1.
 int fault_in_record(RecordSpan span, Err *err);
-// The same of JSON text in a string of a record. Returns -1.
+// The same for JSON text in a string of a record. Returns -1.
 int fault_in_value(const char *name, const char *text, size_t len, Err *err);
-// A byte that is no UTF-8. Returns -1.
+// A byte that is not UTF-8. Returns -1.
 int fault_in_text(const char *name, size_t line, const char *at, Err *err);

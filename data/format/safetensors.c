@@ -62,7 +62,7 @@ static int read_index(const Json *v, int64_t *out, const char *what, Err *err) {
     return 0;
 }
 
-// Bits of all elements. The product without the zero dimensions must fit too, so that no one's strides overflow.
+// Bits of all elements. The product without the zero dimensions must fit too, so that no strides overflow.
 static int read_shape(SafetensorsTensor *t, size_t *bits, const Json *v, Err *err) {
     if (!v || v->type != JSON_ARRAY) return err_input(err, "shape is %s; expected an array", json_type_name(v));
     if (v->count > SAFETENSORS_MAX_DIMS)
@@ -139,10 +139,10 @@ static int read_entries(Safetensors *s, const uint8_t *buffer, size_t buffer_siz
 static int compare_places(const void *pa, const void *pb) {
     const SafetensorsTensor *a = pa, *b = pb;
     if (a->data != b->data) return (const uint8_t *)a->data < (const uint8_t *)b->data ? -1 : 1;
-    return (a->bytes > b->bytes) - (a->bytes < b->bytes); // empty ones first: they lie at another's beginning
+    return (a->bytes > b->bytes) - (a->bytes < b->bytes); // empty ones first: they begin where another one does
 }
 
-// Sorted, the tensors must tile the buffer: no hole could hide data, no overlap could blow a small file up.
+// Sorted, the tensors must tile the buffer: no hole can hide data, no overlap can expand a small file.
 static int check_tiling(Safetensors *s, const uint8_t *buffer, size_t buffer_size, Err *err) {
     qsort(s->tensors, s->count, sizeof *s->tensors, compare_places);
     size_t end = 0;
@@ -178,7 +178,7 @@ static int read_header(Safetensors *s, size_t *header_size, Err *err) {
     for (int i = 0; i < LENGTH_BYTES; i++) n |= (uint64_t)s->map.data[i] << 8 * i;
     if (n > MAX_HEADER) return err_input(err, "a header of %ju bytes; expected at most %d", (uintmax_t)n, MAX_HEADER);
     if (n > s->map.size - LENGTH_BYTES)
-        return err_input(err, "a header of %ju bytes; the file has %zu behind the length", (uintmax_t)n,
+        return err_input(err, "a header of %ju bytes; the file has %zu after the length", (uintmax_t)n,
                          s->map.size - LENGTH_BYTES);
     const char *text = (const char *)s->map.data + LENGTH_BYTES;
     if (n == 0 || *text != '{') return err_input(err, "the header does not begin with '{'");

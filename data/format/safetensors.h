@@ -4,7 +4,7 @@
 // tile the buffer exactly, sizes that equal shape x dtype, __metadata__ of strings only). More than 8 dimensions and
 // NUL characters in names are refused too, though the format allows them. Tensors are listed in file order. The writer
 // gives the bytes of the reference library: wider dtypes first, then by name; header padded with spaces to 8 bytes.
-// Metadata stands in the order given.
+// Metadata is in the order given.
 #pragma once
 
 #include "base.h"
@@ -45,7 +45,7 @@ int safetensors_save(const char *path, const SafetensorsEntry *entries, size_t c
 
 // The same in a stream: entries (their data is not looked at; names are borrowed until begin returns) are put into the
 // file's order, the caller appends the bytes of one after the other, in that order and in pieces of any size. End or
-// abandon frees in any case; end CHECKs that all is there. Nothing may be at path.
+// abandon frees in any case; end CHECKs that all bytes were appended. path must be free.
 typedef struct SafetensorsWriter SafetensorsWriter;
 void safetensors_order(SafetensorsEntry *entries, size_t count);
 int safetensors_begin(SafetensorsWriter **w, const char *path, const SafetensorsEntry *ordered, size_t count,

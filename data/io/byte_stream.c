@@ -13,11 +13,11 @@ typedef enum { PLAIN, GZIP, ZSTANDARD } Kind;
 
 struct ByteStream {
     FileMap map;
-    size_t at, released; // bytes taken; pages below `released` were given back
+    size_t at, released; // bytes read; pages below `released` are dropped
     Kind kind;
     z_stream gzip;
     ZSTD_DCtx *zstd;
-    bool inside; // of a member or frame: the end of the file would cut it off
+    bool inside; // of a member or frame: the file must not end here
 };
 
 static const struct {
@@ -98,8 +98,8 @@ void byte_stream_close(ByteStream *s) {
     mem_free(s);
 }
 
-// What was taken leaves resident memory.
-static void take(ByteStream *s, size_t n) {
+// Advances by n bytes and drops the pages of what was read.
+static void advance(ByteStream *s, size_t n) {
     enum { PIECE = 4 << 20 };
     s->at += n;
     if (s->at - s->released < PIECE) return;
@@ -125,10 +125,10 @@ static int read_gzip(ByteStream *s, void *buf, size_t size, size_t *n, Err *err)
     z->next_out = buf;
     z->avail_out = (uInt)size;
     int rc = inflate(z, Z_NO_FLUSH);
-    take(s, in - z->avail_in);
+    advance(s, in - z->avail_in);
     *n = size - z->avail_out;
     s->inside = rc != Z_STREAM_END;
-    if (rc == Z_STREAM_END) return inflateReset(z) == Z_OK ? 0 : damaged(s, "zlib cannot go on", err);
+    if (rc == Z_STREAM_END) return inflateReset(z) == Z_OK ? 0 : damaged(s, "zlib cannot be reset", err);
     if (rc == Z_OK || rc == Z_BUF_ERROR) return 0;
     return damaged(s, rc == Z_DATA_ERROR && z->msg ? z->msg : "expected gzip", err);
 }
@@ -137,7 +137,7 @@ static int read_zstd(ByteStream *s, void *buf, size_t size, size_t *n, Err *err)
     ZSTD_inBuffer in = {s->map.data + s->at, input_size(s), 0};
     ZSTD_outBuffer out = {buf, size, 0};
     size_t rc = ZSTD_decompressStream(s->zstd, &out, &in);
-    take(s, in.pos);
+    advance(s, in.pos);
     *n = out.pos;
     if (ZSTD_getErrorCode(rc) == ZSTD_error_memory_allocation) mem_exhausted(0);
     if (ZSTD_isError(rc)) return damaged(s, ZSTD_getErrorName(rc), err);
@@ -148,7 +148,7 @@ static int read_zstd(ByteStream *s, void *buf, size_t size, size_t *n, Err *err)
 static void read_plain(ByteStream *s, void *buf, size_t size, size_t *n) {
     *n = s->map.size - s->at < size ? s->map.size - s->at : size;
     if (*n) memcpy(buf, s->map.data + s->at, *n);
-    take(s, *n);
+    advance(s, *n);
 }
 
 int byte_stream_read(ByteStream *s, void *buf, size_t size, size_t *n, Err *err) {

@@ -15,11 +15,11 @@
 static const char suffix[] = ".tokens";
 enum { KEY_DIGITS = 32 };
 
-// An earlier version let all users look into it. One with setgid or sticky is shared on purpose.
+// Earlier versions created it readable for all users. A directory with setgid or sticky is shared on purpose.
 static void make_private(const char *path) {
     struct stat st;
     if (stat(path, &st) == 0 && st.st_uid == geteuid() && !(st.st_mode & (S_ISGID | S_ISVTX)) && st.st_mode & 077)
-        chmod(path, 0700); // best effort: the files are private by themselves
+        chmod(path, 0700); // best effort: the files are private themselves
 }
 
 static int make_dir(const char *path, Err *err) {
@@ -56,7 +56,7 @@ char *cache_file(const char *dir, const char *key) {
 }
 
 void cache_touch(const char *file) {
-    utimensat(AT_FDCWD, file, NULL, 0); // a cache that cannot be marked as used is only removed earlier
+    utimensat(AT_FDCWD, file, NULL, 0); // if it fails, the cache is only removed earlier
 }
 
 typedef struct CacheEntry {

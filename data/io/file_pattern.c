@@ -27,7 +27,7 @@ typedef struct Brace {
     int digits;
 } Brace;
 
-// Reads 1 to 9 digits; 0 when there is something else.
+// Reads 1 to 9 digits; returns their count, 0 for anything else.
 static size_t read_number(const char *p, long *out) {
     size_t n = strspn(p, "0123456789");
     *out = n && n <= 9 ? strtol(p, NULL, 10) : 0;
@@ -52,7 +52,7 @@ static bool find_brace(Brace *b, const char *text) {
 static int expand_glob(Names *n, const char *pattern, Err *err) {
     glob_t found;
     if (path_exists(pattern) || !strpbrk(pattern, "*?[")) return add_name(n, pattern, err);
-    int rc = glob(pattern, GLOB_ERR, NULL, &found); // a folder that cannot be read may hold some
+    int rc = glob(pattern, GLOB_ERR, NULL, &found); // GLOB_ERR: an unreadable folder may hold matches
     if (rc == GLOB_NOMATCH) return err_input(err, "%s: found no file of that pattern; expected at least one", pattern);
     if (rc) return err_runtime(err, "%s: a folder of the pattern cannot be read: %s", pattern, strerror(errno));
     for (size_t i = 0; i < found.gl_pathc && !rc; i++) rc = add_name(n, found.gl_pathv[i], err);

@@ -10,7 +10,7 @@ static int64_t nanoseconds(struct timespec t) {
     return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
-bool file_stamp(FileStamp *s, const char *path) {
+bool file_stamp_read(FileStamp *s, const char *path) {
     struct stat st;
     *s = (FileStamp){0};
     if (stat(path, &st) != 0) return false;
@@ -27,7 +27,7 @@ static int changed(const char *path, const char *what, Err *err) {
 
 int file_stamp_check(const FileStamp *s, const char *path, Err *err) {
     FileStamp now;
-    if (!file_stamp(&now, path) && !file_stamp(&now, path)) return changed(path, strerror(errno), err);
+    if (!file_stamp_read(&now, path) && !file_stamp_read(&now, path)) return changed(path, strerror(errno), err);
     if (now.device != s->device || now.inode != s->inode) return changed(path, "another file is there now", err);
     if (now.size != s->size) {
         char what[80];

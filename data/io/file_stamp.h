@@ -1,5 +1,5 @@
-// file_stamp: whether a file is still the one that was opened: device, inode, size, times of its last change. What is
-// mapped changes with the file, so a base model that someone overwrites changes under the run that reads it.
+// file_stamp: detects that a file changed after it was opened, by device, inode, size, mtime and ctime. A map changes
+// with its file: overwriting a base model would change the run that reads it.
 #pragma once
 
 #include "base.h"
@@ -9,7 +9,7 @@ typedef struct FileStamp {
     int64_t size, mtime_ns, ctime_ns;
 } FileStamp;
 
-// Of the file that the path leads to, links followed. False: there is none, or it cannot be examined.
-bool file_stamp(FileStamp *s, const char *path);
-// EXIT_RUNTIME with one line that says what is different.
+// Follows links. False: the file is missing or cannot be examined.
+bool file_stamp_read(FileStamp *s, const char *path);
+// ERR_RUNTIME, naming the difference.
 int file_stamp_check(const FileStamp *s, const char *path, Err *err);

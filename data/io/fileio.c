@@ -14,9 +14,9 @@
 
 // ---- SIGBUS: a mapped file that shrinks ----
 
-// One entry a live map, for the signal handler: it may run at any moment, so entries are only ever appended, never
-// freed; a map that goes away leaves its entry (begin 0) to the next one. The one mutable global of the data folder,
-// because a signal handler has no other way to find its data.
+// One entry per live map, for the signal handler. The handler may run at any moment, so entries are only appended,
+// never freed; the entry of an unmapped file (begin 0) is reused. The only mutable global of data/: a signal handler
+// has no other way to find its data.
 typedef struct Guard {
     struct Guard *next;
     _Atomic uintptr_t begin, end; // 0, 0: free
@@ -28,7 +28,7 @@ static pthread_mutex_t g_guards_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t g_sigbus_once = PTHREAD_ONCE_INIT;
 static struct sigaction g_sigbus_before;
 
-// Several threads may read the lost part at once: the first one ends the process.
+// Several threads may read the missing part at once: the first one ends the process.
 static void end_with_line(const char *line) {
     static atomic_flag ending = ATOMIC_FLAG_INIT;
     while (atomic_flag_test_and_set(&ending)) pause();
@@ -44,7 +44,7 @@ static void on_sigbus(int signal, siginfo_t *info, void *context) {
         if (at < atomic_load(&g->begin) || at >= atomic_load(&g->end)) continue;
         end_with_line(atomic_load(&g->line));
     }
-    sigaction(signal, &g_sigbus_before, NULL); // not ours: the access is repeated and reaches the former handler
+    sigaction(signal, &g_sigbus_before, NULL); // no map of ours: the access repeats and reaches the former handler
 }
 
 static void install_sigbus_handler(void) {
@@ -88,7 +88,7 @@ static void unguard_map(const FileMap *map) {
 
 // ---- opening ----
 
-// A FIFO without a writer would block open() for ever, hence O_NONBLOCK; it means nothing for regular files.
+// A FIFO without a writer would block open() forever, hence O_NONBLOCK; it has no effect on regular files.
 static int open_regular(const char *path, struct stat *st, Err *err) {
     int fd = TEMP_FAILURE_RETRY(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (fd < 0) return err_input(err, "%s: cannot be opened: %s", path, strerror(errno));
@@ -141,7 +141,7 @@ void file_pages_drop(const void *data, size_t size) {
     madvise((char *)data - before, size + before, MADV_DONTNEED); // advice: a failure costs only memory
 }
 
-// Reads to the end whatever fstat said: files under /proc and /sys have size 0 there.
+// Reads to the end regardless of fstat: files under /proc and /sys have size 0 there.
 static int read_all(StrBuf *text, int fd, const char *path, size_t max_size, Err *err) {
     enum { STEP = 1 << 16 };
     for (;;) {

@@ -1,7 +1,7 @@
-// filewrite: files and directories that appear whole or not at all (the writing half of fileio.h).
+// filewrite: files and directories that appear complete or not at all (the writing half of fileio.h).
 //
-// Order of a commit: all bytes written, fsync of the file, rename, fsync of the directory. Whatever fails before the
-// rename removes the temporary name and leaves what was there before untouched.
+// Order of a commit: all bytes written, fsync of the file, rename, fsync of the directory. A failure before the rename
+// removes the temporary and leaves the existing file unchanged.
 #include "fileio.h"
 
 #include <errno.h>
@@ -33,7 +33,7 @@ static size_t without_slashes(const char *path) {
     return n;
 }
 
-// Where a path leads; "out/" means "out": the temporary name must lie next to it, not in it.
+// The absolute path with links resolved. "out/" means "out": the temporary must be next to it, not in it.
 static char *target_of(const char *path) {
     char *target = path_absolute(path);
     target[without_slashes(target)] = 0;
@@ -46,7 +46,7 @@ static int fsync_path(const char *path, Err *err) {
     int rc = TEMP_FAILURE_RETRY(fsync(fd));
     int why = errno;
     close(fd);
-    // EINVAL: a file system that has no fsync for directories (some FUSE ones); nothing more can be done there.
+    // EINVAL: a file system without fsync for directories (some FUSE ones); nothing more can be done.
     if (rc && why != EINVAL) return err_runtime(err, "%s: cannot be synced: %s", path, strerror(why));
     return 0;
 }
@@ -66,7 +66,7 @@ static bool is_name(const char *stem, const void *name) {
     return strcmp(stem, name) == 0;
 }
 
-// What kills have left of earlier writes of the same target.
+// Removes what killed processes left of earlier writes of the same target.
 static void sweep_for(const char *target, const OwnFolder *own) {
     const char *slash = strrchr(target, '/');
     char *dir = slash ? mem_strndup(target, (size_t)(slash - target) + 1) : mem_strdup(".");
@@ -97,7 +97,7 @@ static int create_temporary(char **tmp_path, const char *target, int mode) {
             *tmp_path = tmp;
             return fd;
         }
-        if (fd >= 0) { // swept, or it cannot be known: nobody else has this name
+        if (fd >= 0) { // taken by a sweep, or unknown: no other process uses this name
             (void)remove(tmp);
             close(fd);
         }
@@ -111,7 +111,7 @@ static int create_temporary(char **tmp_path, const char *target, int mode) {
     return -1;
 }
 
-// To a name at which nothing may stand.
+// Renames without replacing an existing file.
 static int rename_new(const char *from, const char *to) {
     if (TEMP_FAILURE_RETRY(renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE)) == 0) return 0;
     if (errno != EINVAL && errno != ENOSYS) return -1;
@@ -165,7 +165,7 @@ static int remember_failure(FileWriter *w, const char *what) {
 static int write_fully(FileWriter *w, const char *p, size_t size) {
     while (size) {
         ssize_t n = TEMP_FAILURE_RETRY(write(w->fd, p, size));
-        if (n == 0) errno = ENOSPC; // no progress and no reason: as good as full
+        if (n == 0) errno = ENOSPC; // no progress without an error: treated as a full disk
         if (n <= 0) return remember_failure(w, "written");
         p += n;
         size -= (size_t)n;
@@ -205,7 +205,7 @@ static int sync_file(FileWriter *w) {
     return TEMP_FAILURE_RETRY(fsync(w->fd)) ? remember_failure(w, "synced to disk") : 0;
 }
 
-// What stands there is looked at again: hours may have passed since the file was begun.
+// Checks the target again: hours may have passed since file_create.
 static int put_file_in_place(FileWriter *w) {
     struct stat st;
     if (lstat(w->target, &st) != 0)
@@ -215,7 +215,7 @@ static int put_file_in_place(FileWriter *w) {
     return TEMP_FAILURE_RETRY(rename(w->tmp_path, w->target)) ? remember_failure(w, "renamed to its final name") : 0;
 }
 
-// The lock of the temporary lives as long as fd: it is closed last. Network disks report errors there, too.
+// Closes fd last: it holds the lock of the temporary. Network file systems report write errors here.
 static int finish_file(FileWriter *w) {
     if (sync_file(w) || put_file_in_place(w)) return -1;
     int fd = w->fd;
@@ -244,7 +244,7 @@ void file_abandon(FileWriter *w) {
 int file_write_whole(const char *path, const void *data, size_t size, OwnCheck *own, Err *err) {
     FileWriter *w;
     if (file_create(&w, path, own, err)) return -1;
-    file_write(w, data, size, NULL); // its error stays in the writer and comes out of the commit
+    file_write(w, data, size, NULL); // file_commit returns its error
     return file_commit(w, err);
 }
 
@@ -308,7 +308,7 @@ static int rename_failed(const char *path, Err *err) {
     return err_runtime(err, "%s: cannot be put in place: %s", path, strerror(errno));
 }
 
-// For file systems without an exchange of names: for a moment nothing stands at the target.
+// For file systems without RENAME_EXCHANGE: the target is missing for a moment.
 static int replace_by_moving_aside(const DirWriter *w, const char *aside, Err *err) {
     if (TEMP_FAILURE_RETRY(rename(w->target, aside)) != 0) return rename_failed(w->path, err);
     if (TEMP_FAILURE_RETRY(rename(w->tmp_path, w->target)) == 0) return 0;
@@ -317,7 +317,7 @@ static int replace_by_moving_aside(const DirWriter *w, const char *aside, Err *e
     return -1;
 }
 
-// Puts the new folder at its name; *old is where the former one is now, NULL when there was none.
+// Moves the new folder to its final name; *old: the path of the former one, NULL: none.
 static int replace_dir(const DirWriter *w, char **old, Err *err) {
     struct stat st;
     *old = NULL;
@@ -335,7 +335,8 @@ static int replace_dir(const DirWriter *w, char **old, Err *err) {
     return rc;
 }
 
-// A file that has come into it since it was looked at keeps it, under a name that no sweep empties.
+// If a foreign file was added to the old folder in the meantime, the folder is kept, under a name that no sweep
+// removes.
 static int remove_old(const DirWriter *w, const char *old, Err *err) {
     char *stranger = NULL;
     int rc = folder_remove_known(old, w->own->names, &stranger);

@@ -17,7 +17,7 @@ void hash_bytes(char hex[33], const void *data, size_t size) {
     to_hex(hex, XXH3_128bits(data, size));
 }
 
-// Adds [offset, offset + size) piece by piece and lets the pages go again: hashing a model must not fill memory.
+// Adds [offset, offset + size) piece by piece and drops the pages: hashing a model must not fill memory.
 static void add_range(XXH3_state_t *state, const FileMap *map, size_t offset, size_t size) {
     enum { PIECE = 4 << 20 };
     while (size) {
@@ -38,7 +38,7 @@ static void add_samples(XXH3_state_t *state, const FileMap *map) {
         add_range(state, map, 0, map->size);
         return;
     }
-    size_t between = map->size - 2 * EDGE - BLOCK; // where a block may begin, behind the first edge
+    size_t between = map->size - 2 * EDGE - BLOCK; // range in which blocks begin, after the first edge
     add_range(state, map, 0, EDGE);
     for (size_t i = 0; i < BLOCKS; i++)
         add_range(state, map, EDGE + between / (BLOCKS - 1) * i + between % (BLOCKS - 1) * i / (BLOCKS - 1), BLOCK);

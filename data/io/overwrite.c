@@ -87,21 +87,21 @@ int overwrite_no_input(const char *path, const InputSet *inputs, Err *err) {
 int overwrite_file(const char *path, OwnCheck *own, const InputSet *inputs, Err *err) {
     struct stat st;
     size_t n = strlen(path);
-    if (!n || path[n - 1] == '/') // "F/" does not find the file F that a writer would replace
+    if (!n || path[n - 1] == '/') // lstat("F/") fails for a file F, which a writer would replace
         return err_input(err, "\"%s\": names %s; expected the name of a file", path, n ? "a folder" : "nothing");
-    if (lstat(path, &st) != 0) return 0; // what hinders the writer it says itself
+    if (lstat(path, &st) != 0) return 0; // the writer reports what prevents it
     if (overwrite_no_input(path, inputs, err)) return -1;
-    if (stat(path, &st) != 0) return err_input(err, "%s: found a link to nothing; expected a file or nothing", path);
+    if (stat(path, &st) != 0) return err_input(err, "%s: found a broken link; expected a file or nothing", path);
     // Renaming over a device or FIFO would replace it (think of /dev/null).
     if (!S_ISREG(st.st_mode))
         return err_runtime(err, "%s: found %s; expected a file or nothing to be there", path,
                            S_ISDIR(st.st_mode) ? "a directory" : "a pipe, socket or device");
-    return own ? own(path, err) : err_input(err, "%s: is there already; expected a new name", path);
+    return own ? own(path, err) : err_input(err, "%s: already exists; expected a new name", path);
 }
 
 // ---- folders ----
 
-// `name` without what a temporary adds to it, in a folder below the one that was asked for.
+// Whether `name` (of a temporary: the name that it is for) in the subfolder `below` is one of `names`.
 static bool is_known(const char *below, const char *name, bool is_dir, const char *const *names) {
     size_t stem = is_dir ? 0 : temporary_stem(name), n = stem ? stem : strlen(name);
     char *full = mem_printf("%s%.*s%s", below, (int)n, name, is_dir ? "/" : "");
@@ -168,7 +168,7 @@ static int check_folder(const char *path, const OwnFolder *own, Err *err) {
     return rc ? -1 : own->check(path, err);
 }
 
-// A folder is replaced as a whole: the shell that stands in it would be in one that has been removed.
+// Replacing a folder removes the old one: a shell whose working directory it is would be left in a removed folder.
 static bool is_working_directory(const struct stat *st) {
     struct stat here;
     return stat(".", &here) == 0 && here.st_dev == st->st_dev && here.st_ino == st->st_ino;
@@ -177,12 +177,12 @@ static bool is_working_directory(const struct stat *st) {
 int overwrite_folder(const char *path, const OwnFolder *own, const InputSet *inputs, Err *err) {
     struct stat st;
     if (lstat(path, &st) != 0) return 0;
-    if (stat(path, &st) != 0) return err_input(err, "%s: found a link to nothing; expected a folder or nothing", path);
+    if (stat(path, &st) != 0) return err_input(err, "%s: found a broken link; expected a folder or nothing", path);
     if (is_working_directory(&st))
         return err_input(err, "%s: is the working directory, which is not replaced; expected another folder", path);
     if (overwrite_no_input(path, inputs, err)) return -1;
     if (!S_ISDIR(st.st_mode))
         return err_runtime(err, "%s: found a file; expected a directory or nothing to be there", path);
-    if (!own) return err_input(err, "%s: is there already; expected a new name", path);
+    if (!own) return err_input(err, "%s: already exists; expected a new name", path);
     return is_empty(path) ? 0 : check_folder(path, own, err);
 }

@@ -30,7 +30,7 @@ int dir_remove(const char *path, Err *err) {
 static int cannot_be_made(const char *path, int why, Err *err) {
     if (why != EEXIST) return err_runtime(err, "%s: cannot be created: %s", path, strerror(why));
     return err_runtime(err, "%s: found %s; expected a folder, or nothing there", path,
-                       path_exists(path) ? "a file" : "a link to nothing");
+                       path_exists(path) ? "a file" : "a broken link");
 }
 
 int dir_make_parents(const char *path, Err *err) {

@@ -3,16 +3,16 @@
 
 #include "base.h"
 
-// Recursive, links are not followed; a missing directory is no error. Only for what this process, or a dead one, made
-// under a temporary name; else folder_remove_known.
+// Recursive; does not follow links; a missing directory is not an error. Only for temporaries of this process or of a
+// dead one; for other folders use folder_remove_known.
 int dir_remove(const char *path, Err *err);
 int dir_make_parents(const char *path, Err *err); // mkdir -p: path and all above it
 typedef struct NameList {                         // init with {0}
     char **items;
     size_t count, capacity;
 } NameList;
-// Names in a directory but "." and "..", in no order; a missing directory has none. One that cannot be read to its end
-// is an error: what is not seen must not pass for what is not there. names is to be cleared after an error, too.
+// Names in a directory without "." and "..", unordered; a missing directory has none. A directory that cannot be read
+// completely is an error: an unread name must not count as missing. Clear names after an error too.
 int dir_list(NameList *names, const char *path, Err *err);
 void name_list_clear(NameList *names);
 bool path_exists(const char *path);

@@ -20,7 +20,7 @@ static const char HEX[] = "0123456789abcdef", DIGITS[] = "0123456789";
 
 // ---- names ----
 
-// Of the kernel that runs: locks are seen by all its processes, whatever their container. All 0: unknown.
+// Names the running kernel: all its processes see each other's locks, in any container. All 0: unknown.
 static void machine_name(char name[MACHINE_DIGITS + 1]) {
     char *id, hash[33];
     size_t size;
@@ -76,7 +76,7 @@ int temporary_hold(int fd, const char *path) {
     return same ? 0 : -1;
 }
 
-// Takes the lock of fd, so that no writer can hold what is removed next.
+// Takes the lock of fd, so that no writer can hold what is then removed.
 static bool is_dead(int fd, const struct stat *st, const Parts *p, bool alone) {
     char machine[MACHINE_DIGITS + 1];
     bool locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
@@ -89,7 +89,7 @@ static bool is_dead(int fd, const struct stat *st, const Parts *p, bool alone) {
 
 // ---- sweep ----
 
-// The random name says who made a folder that was being written; in others may be what someone has put there.
+// The name of a temporary of this version proves that lorac made the folder; other folders may hold foreign files.
 static void remove_folder(const Sweep *s, const char *path, const Parts *p) {
     if (p->machine && !p->is_old)
         dir_remove(path, NULL);
@@ -101,7 +101,7 @@ static void sweep_one(const Sweep *s, const char *path, const Parts *p) {
     struct stat st;
     if (lstat(path, &st) != 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))) return;
     bool is_dir = S_ISDIR(st.st_mode);
-    // For writing: network file systems give an exclusive lock for nothing less.
+    // Opened for writing: network file systems need it for an exclusive lock.
     int fd = open(path, (is_dir ? O_RDONLY | O_DIRECTORY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) return;
     if (fstat(fd, &st) == 0 && is_dead(fd, &st, p, s->alone)) {

@@ -1,4 +1,4 @@
-// added_tokens: see added_tokens.h. Nodes lie in one array; the children of a node are a list of siblings, except below
+// added_tokens: see added_tokens.h. Nodes are in one array; the children of a node are a list of siblings, except below
 // the root, which has a table by byte that also serves to skip text quickly.
 #include "added_tokens.h"
 
@@ -137,7 +137,7 @@ static int32_t char_before(const TextView *v, size_t at, size_t *begin) {
     return utf8proc_iterate((const utf8proc_uint8_t *)v->text + i, (utf8proc_ssize_t)(at - i), &c) > 0 ? c : -1;
 }
 
-static int32_t char_behind(const TextView *v, size_t at, size_t *end) {
+static int32_t char_after(const TextView *v, size_t at, size_t *end) {
     utf8proc_int32_t c;
     if (at == v->len) return -1;
     utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)v->text + at, (utf8proc_ssize_t)(v->len - at), &c);
@@ -147,8 +147,8 @@ static int32_t char_behind(const TextView *v, size_t at, size_t *end) {
 
 static bool inside_word(const TextView *v, const AddedMatch *m) {
     size_t unused;
-    int32_t before = char_before(v, m->begin, &unused), behind = char_behind(v, m->end, &unused);
-    return (before >= 0 && is_word(before)) || (behind >= 0 && is_word(behind));
+    int32_t before = char_before(v, m->begin, &unused), after = char_after(v, m->end, &unused);
+    return (before >= 0 && is_word(before)) || (after >= 0 && is_word(after));
 }
 
 static void take_space(const TextView *v, size_t from, const Node *node, AddedMatch *m) {
@@ -157,7 +157,7 @@ static void take_space(const TextView *v, size_t from, const Node *node, AddedMa
     while (node->lstrip && m->begin > from && (c = char_before(v, m->begin, &next)) >= 0 && unicode_is_space(c) &&
            next >= from)
         m->begin = next;
-    while (node->rstrip && (c = char_behind(v, m->end, &next)) >= 0 && unicode_is_space(c)) m->end = next;
+    while (node->rstrip && (c = char_after(v, m->end, &next)) >= 0 && unicode_is_space(c)) m->end = next;
 }
 
 bool added_tokens_find(const AddedTokens *a, const TextView *v, size_t from, const AddedRule *rule, AddedMatch *m) {

@@ -15,8 +15,8 @@ typedef struct AddedToken {
     size_t len;
     int32_t id;
     bool control;
-    bool single_word;    // not where a word goes on before or behind it
-    bool lstrip, rstrip; // takes the white space before, behind it too
+    bool single_word;    // only between characters that are not of a word
+    bool lstrip, rstrip; // includes the white space before, after it
 } AddedToken;
 
 AddedTokens *added_tokens_new(void);

@@ -7,6 +7,6 @@
 // clean_text: control characters go, white space becomes a space. ideographs: spaces around CJK ideographs. Appends to
 // *out.
 void bert_clean(const TextView *in, bool clean_text, bool ideographs, MappedText *out);
-// Appends the text without non-spacing marks; "strip_accents" is this behind NFD. (U+11938 stays whole there; here it
-// is taken apart as Unicode wants it.)
+// Appends the text without non-spacing marks; "strip_accents" is this after NFD. (Hugging Face tokenizers leaves
+// U+11938 whole; here it is decomposed as Unicode specifies.)
 void bert_drop_marks(const TextView *in, MappedText *out);

@@ -50,7 +50,7 @@ static void find_char_tokens(Bpe *b) {
 
 // ---- merges ----
 
-// What of a merge stands in a message: its parts with a space between, cut to SHOWN bytes.
+// A merge in a message: its parts with a space between, each cut to SHOWN bytes.
 typedef struct ShownPair {
     char text[2 * SHOWN + 2];
 } ShownPair;
@@ -78,8 +78,8 @@ static bool has_control(const Vocab *v, const Merge *m) {
     return vocab_is_control(v, m->left) || vocab_is_control(v, m->right) || vocab_is_control(v, m->result);
 }
 
-// Borders are told by the characters that merges put together: a merge of tokens that stand for something else than
-// their own characters (bytes, unk) takes that away.
+// Borders are found by the characters that merges join. A merge of tokens that do not stand for their own characters
+// (bytes, unk) makes that impossible.
 static void mark_join(Bpe *b, const BpePair *p, const Merge *m) {
     if (!b->joins) return;
     bool other = m->left == b->unk || m->right == b->unk;

@@ -14,7 +14,7 @@
 typedef struct BpePair {
     GgufStr left, right;
 } BpePair;
-// "left right" at the first space behind the first byte; false: there are no two parts.
+// "left right" at the first space after the first byte; false: there are not two parts.
 bool bpe_pair_split(BpePair *p, GgufStr merge);
 
 typedef struct BpeSource { // borrowed during bpe_new, but for the vocabulary

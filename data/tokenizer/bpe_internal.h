@@ -30,8 +30,8 @@ typedef struct Bpe {
     int32_t unk;
     int32_t byte_token[256];  // bytes: of each byte; characters: of "<0xNN>"; -1: none
     int32_t ascii_token[128]; // characters below U+0080; -1: none
-    // Characters: bit join_bit(a, b) is set when some merge puts b behind a. Where it is not set no token reaches over
-    // the border, and the sides can be merged apart. NULL: no borders are known.
+    // Characters: bit join_bit(a, b) is set when some merge joins b after a. Where it is not set, no token crosses the
+    // border, and the sides can be merged separately. NULL: no borders are known.
     uint64_t *joins;
 } Bpe;
 

@@ -6,13 +6,13 @@
 
 #include "byte_alphabet.h"
 
-enum { PIECE_MAX = 1 << 20, TEXT_FACTOR = 64 }; // bytes of a token behind any step, and of all together
+enum { PIECE_MAX = 1 << 20, TEXT_FACTOR = 64 }; // bytes of a token after any step, and of all together
 
 struct Detokenizer {
     DetokenizerStep *steps;
     size_t count, capacity;
     const Vocab *vocab;
-    StrBuf pieces;    // all tokens behind one another
+    StrBuf pieces;    // of all tokens, concatenated
     size_t *piece_at; // where token i begins; one more entry than tokens
     size_t strip;     // spaces taken from the beginning of the whole text
     bool first_differs;
@@ -49,7 +49,7 @@ void detokenizer_free(Detokenizer *d) {
 
 // ---- steps: from `in` to `out`, which is empty ----
 
-// Stops behind PIECE_MAX, which add_token then sees.
+// Stops after PIECE_MAX bytes, which add_token then refuses.
 static void replace(StrBuf *out, const StrBuf *in, const char *from, size_t from_len, const char *text, size_t len) {
     size_t at = 0;
     for (const char *hit; out->len <= PIECE_MAX && (hit = memmem(in->data + at, in->len - at, from, from_len));) {
@@ -141,7 +141,7 @@ int detokenizer_finish(Detokenizer *d, const Vocab *v, Err *err) {
         d->piece_at[id] = d->pieces.len;
         if (!add_token(d, id, false, &a, &b, &d->pieces) || d->pieces.len > most)
             rc = err_input(err,
-                           "decoder: its rules make too much of token %d; expected at most %d bytes, and %d times "
+                           "decoder: its rules expand token %d too far; expected at most %d bytes, and %d times "
                            "the size of all tokens",
                            id, PIECE_MAX, TEXT_FACTOR);
     }

@@ -1,12 +1,12 @@
-// detokenizer: token ids back to text, by the steps of tokenizer.json's decoder. Every step works on one token, but for
-// what is taken from the beginning of the whole text, so a token adds the same bytes wherever it stands behind the
+// detokenizer: token ids back to text, by the steps of tokenizer.json's decoder. Each step works on one token, except
+// for what is stripped from the beginning of the whole text. So a token adds the same bytes at any place after the
 // first.
 #pragma once
 
 #include "vocab.h"
 
 typedef enum {
-    DETOKENIZE_BYTE_LEVEL,    // the alphabet of byte_alphabet.h back to bytes; added tokens stand for their own text
+    DETOKENIZE_BYTE_LEVEL,    // the alphabet of byte_alphabet.h back to bytes; added tokens keep their text
     DETOKENIZE_REPLACE,       // the literal .from by .text
     DETOKENIZE_BYTE_FALLBACK, // "<0x0A>" to its byte
     DETOKENIZE_STRIP,         // at most .count spaces at the beginning of each token, or with .whole of the whole text
@@ -22,14 +22,14 @@ typedef struct DetokenizerStep {
     bool whole, cleanup;
 } DetokenizerStep;
 
-typedef struct Detokenizer Detokenizer; // read-only after detokenizer_finish: one for all threads
+typedef struct Detokenizer Detokenizer; // read-only after detokenizer_finish: shared by all threads
 Detokenizer *detokenizer_new(void);     // without a step tokens are joined with spaces
 void detokenizer_add(Detokenizer *d, const DetokenizerStep *step);
-// v must outlive d. Refused: steps that blow the tokens up.
+// v must outlive d. Refused: steps that expand the tokens too far.
 int detokenizer_finish(Detokenizer *d, const Vocab *v, Err *err);
 void detokenizer_free(Detokenizer *d);
 
-// The bytes that a token adds to a text that has begun already.
+// The bytes that a token adds to a text after its first token.
 const char *detokenizer_piece(const Detokenizer *d, int32_t id, size_t *len);
 
 // One text being decoded; init with {0}.

@@ -26,7 +26,7 @@ typedef struct NormalizeStep {
     bool clean_text, ideographs;
 } NormalizeStep;
 
-typedef struct Normalizer Normalizer; // read-only after it was made: one for all threads
+typedef struct Normalizer Normalizer; // read-only after it was made: shared by all threads
 Normalizer *normalizer_new(void);
 void normalizer_add(Normalizer *n, const NormalizeStep *step);
 // The steps of BertNormalizer; strip_accents null in a file means that of lowercase.
@@ -41,13 +41,12 @@ void normalizer_hash(const Normalizer *n, Fingerprint *f);
 typedef struct NormalizeWork {
     size_t limit;        // bytes that a text may grow to
     const char *refused; // why a text was given up: it grew beyond the limit, or a match ran into that of regex.h
-    MappedText texts[2]; // by turns
+    MappedText texts[2]; // used alternately
     int turn;
     RegexWalk walk;
 } NormalizeWork;
 void normalize_work_clear(NormalizeWork *w);
 
-// *view (valid UTF-8) becomes its normal form: itself where no step changed it, else a text in w; what is left of it
-// when w->refused is set means nothing. With `continues` the text goes on where another one ended: nothing is put in
-// front of it.
+// *view (valid UTF-8) becomes its normal form: itself if no step changed it, else a text in w. If w->refused is set,
+// *view is invalid. With `continues` the text continues another one: nothing is prepended.
 void normalizer_run(const Normalizer *n, NormalizeWork *w, TextView *view, bool continues);

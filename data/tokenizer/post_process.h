@@ -21,5 +21,5 @@ typedef struct PostProcessor { // plain data
 // [bos] A [eos], and for pairs [bos] A [eos] [bos] B [eos]; ids of -1 are left out.
 void post_processor_default(PostProcessor *p, int32_t bos, int32_t eos);
 void post_processor_hash(const PostProcessor *p, Fingerprint *f);
-// The token right before (first true) or behind the single text, -1 when there is none.
+// The token right before (first true) or after the single text, -1: none.
 int32_t post_processor_edge(const PostProcessor *p, bool first);

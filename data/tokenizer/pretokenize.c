@@ -106,7 +106,7 @@ static void finish_step(Pieces *w) {
 
 // ---- cutting ----
 
-// One piece being cut: spans (matches, and what lies between) come in order.
+// One piece being cut: spans (matches, and the text between them) in order.
 typedef struct Cut {
     Pieces *w;
     CutBehavior behavior;
@@ -145,7 +145,7 @@ static void add_span(Cut *c, size_t begin, size_t end, bool match) {
     c->match_before = match;
 }
 
-// Matches and what lies between are pieces as they come: nearly all expressions of tokenizers.
+// Matches and the text between them become pieces unchanged: nearly all expressions of tokenizers.
 static void isolate(Pieces *w, const Regex *pattern, Piece p) {
     size_t at = 0;
     regex_walk_begin(&w->walk, pattern, w->view.text + p.begin, p.end - p.begin);

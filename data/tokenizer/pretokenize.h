@@ -7,14 +7,14 @@
 #include "regex.h"
 #include "unicode.h"
 
-typedef struct Pretokenizer Pretokenizer; // read-only after it was made: one for all threads
+typedef struct Pretokenizer Pretokenizer; // read-only after it was made: shared by all threads
 
 Pretokenizer *pretokenizer_new(void); // without a step the text stays one piece
 void pretokenizer_free(Pretokenizer *p);
 
 // What becomes of matches when a text is cut at them, as Hugging Face tokenizers names it.
 typedef enum { CUT_ISOLATED, CUT_REMOVED, CUT_MERGED_WITH_PREVIOUS, CUT_MERGED_WITH_NEXT, CUT_CONTIGUOUS } CutBehavior;
-// At the matches of an expression; with invert at what lies between them. Takes the regex.
+// At the matches of an expression; with invert at the text between them. Takes the regex.
 void pretokenizer_add_split(Pretokenizer *p, Regex *pattern, CutBehavior behavior, bool invert);
 int pretokenizer_add_pattern(Pretokenizer *p, const char *pattern, CutBehavior behavior, bool invert, Err *err);
 typedef enum { PREPEND_NEVER, PREPEND_FIRST, PREPEND_ALWAYS } PrependScheme;
@@ -26,7 +26,7 @@ void pretokenizer_add_prefix_space(Pretokenizer *p); // in front of each piece t
 // BERT's: at white space, which goes, and around punctuation.
 int pretokenizer_add_bert(Pretokenizer *p, Err *err);
 
-// The families known to GGUF by name. `name` is not NUL-terminated. Unknown: error EXIT_INPUT naming it and the known
+// The families known to GGUF by name. `name` is not NUL-terminated. Unknown: error ERR_INPUT naming it and the known
 // ones.
 typedef struct PretokenizerFamily {
     const char *name; // the row's own; aliases give the same one
@@ -56,8 +56,8 @@ typedef struct Pieces {
     RegexWalk walk;
 } Pieces;
 void pieces_clear(Pieces *w);
-// Where a text stands: at the beginning of the source, behind something else in it, or at the beginning of a source
-// that goes on where another one ended, where nothing is put in front of it.
+// The place of a text: at the beginning of the source, inside it, or at the beginning of a source that continues
+// another text, where nothing is prepended.
 typedef enum { TEXT_BEGINS, TEXT_INSIDE, TEXT_CONTINUES } TextPlace;
 // Valid UTF-8, at most UINT32_MAX - 1 bytes; borrowed until w is used again.
 void pretokenizer_run(const Pretokenizer *p, Pieces *w, const TextView *in, TextPlace place);

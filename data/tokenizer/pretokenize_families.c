@@ -9,7 +9,7 @@
 #define GPT2 GPT2_SUFFIXES "| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 
 // SmolLM: the text is first cut before and after every number character, then GPT-2's expression runs on each piece.
-// As one expression: numbers stand alone, and white space before a number is at the end of its piece.
+// As one expression: numbers are isolated, and white space before a number is at the end of its piece.
 #define SMOLLM                                                                                                         \
     "\\p{is_numeric}|" GPT2_SUFFIXES "| ?\\p{L}+| ?[^\\s\\p{L}\\p{is_numeric}]+|\\s+(?![^\\s\\p{is_numeric}])|\\s+"
 
@@ -31,7 +31,7 @@ typedef struct Rule {
     const char *pattern;
 } Rule;
 
-// Names and aliases as llama.cpp's converter writes them, as far as the tokenizers behind them are the same.
+// Names and aliases as llama.cpp's converter writes them, as far as their tokenizers are the same.
 static const Rule RULES[] = {
     {.family = {.name = "gpt-2"}, .aliases = "phi-2", .pattern = GPT2},
     {.family = {.name = "llama-bpe", .whole_words = true, .adds_bos = true},

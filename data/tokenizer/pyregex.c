@@ -15,14 +15,14 @@ struct PyRegex {
     char *pattern;
 };
 
-// p stands behind "(?".
+// p is after "(?".
 static bool is_python_group(const char *p) {
     if (*p == 'P') return p[1] == '<' || p[1] == '=';
     if (*p == '<') return p[1] == '=' || p[1] == '!';
     return *p && strchr(":=!>#ims x-(", *p);
 }
 
-// What is foreign to Python at p, or NULL; *out gets the text for PCRE2, *next where to go on.
+// What Python does not know at p, or NULL; appends the text for PCRE2 to *out, sets *next to the text after it.
 static const char *translate_one(StrBuf *out, const char *p, bool in_brackets, const char **next) {
     size_t n = 1;
     if (*p == '\\') {

@@ -46,7 +46,7 @@ static const RegexClass *find_class(const char *name, size_t len) {
     return NULL;
 }
 
-// \p{Name}, \P{Name}, \p{^Name}; r->at stands behind the p.
+// \p{Name}, \P{Name}, \p{^Name}; r->at is after the p.
 static int put_property(Reader *r, bool negated) {
     const char *close = r->at < r->end && *r->at == '{' ? memchr(r->at, '}', (size_t)(r->end - r->at)) : NULL;
     if (!close) return refuse(r, "\\p without {}");

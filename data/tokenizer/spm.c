@@ -1,6 +1,6 @@
 // spm: see spm.h. Ranks are made of the scores once, so that the merge loops compare integers.
 //
-// Most vocabularies have no token with U+2581 (a space) behind another character. Nothing merges across such a place,
+// Most vocabularies have no token with U+2581 (a space) after another character. Nothing merges across such a place,
 // so text is cut there and merged word by word, which keeps the work in cache; the result is the same.
 #include "spm.h"
 

@@ -1,5 +1,5 @@
 // token_model: what turns one pre-token into ids; the interface between tokenizer.c and the vocabularies' algorithms
-// (bpe.h, ...). A model is read-only after it was made and serves all threads; what changes lies in TokenWork.
+// (bpe.h, ...). A model is read-only after it was made and shared by all threads; mutable state is in TokenWork.
 #pragma once
 
 #include "base.h"
@@ -27,8 +27,8 @@ uint64_t token_heap_pop(TokenWork *w); // the smallest
 
 typedef struct TokenModelKind {
     const char *name; // "BPE"
-    // Sets the results for text[0, len), len > 0: normalised, without added tokens. Nearly always valid UTF-8; a byte
-    // that is not comes alone, as a pre-token of its own. Time O(len log len); never a control token.
+    // Sets the results for text[0, len), len > 0: normalised, without added tokens. Nearly always valid UTF-8; an
+    // invalid byte is a pre-token by itself. Time O(len log len); never a control token.
     void (*tokenize)(const void *model, TokenWork *w, const char *text, size_t len);
     void (*hash)(const void *model, Fingerprint *f); // everything that changes ids, but for the vocabulary
     void (*free)(void *model);

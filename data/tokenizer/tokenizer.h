@@ -3,11 +3,11 @@
 //
 // Encoding: (1) cut the text at added tokens (control and user-defined, leftmost-longest), (2) normalise the rest,
 // (3) cut it into pre-tokens, (4) run the model on each. Invalid UTF-8 in text is refused by the callers that read data
-// files; here each invalid byte is a pre-token of its own, so encoding never fails on any bytes. What a vocabulary has
-// no token for is counted: bytes left out (byte-level models, as in Hugging Face tokenizers: SmolLM2's lacks 21, those
+// files; here each invalid byte is a pre-token by itself, so encoding accepts any bytes. Text without a token is
+// counted: bytes left out (byte-level models, as in Hugging Face tokenizers: SmolLM2's lacks 21, those
 // that no UTF-8 text has, the lead bytes of planes 4 to 11, where no character is assigned, and U+0004, U+0006, U+0013,
-// U+0014, U+0016, U+001D) and bytes that became the unknown token. Models with byte_fallback lose nothing. Whatever
-// cannot be done exactly is refused by name at load. Thread-safe after load.
+// U+0014, U+0016, U+001D) and bytes that became the unknown token. Models with byte_fallback lose nothing. Anything
+// that cannot be done exactly is refused by name at load. Thread-safe after load.
 #pragma once
 
 #include "base.h"
@@ -21,17 +21,17 @@ typedef struct TokenIds { // grows; init with {0}, clear with token_ids_clear
     uint32_t *start; // byte offset in the text where each token begins: ids[i] covers [start[i], start[i+1]) or to the
                      // end. Increasing; where normalisation changed the text it may also stay the same.
     size_t count, capacity;
-    size_t left_out; // bytes of all texts that became no token, because the vocabulary has none for them
+    size_t left_out; // bytes of all texts for which the vocabulary has no token
     size_t unknown;  // bytes of all texts that became the unknown token
-    // Set when a tokenizer's own rules blow a text up or never end with it: the ids are then worth nothing. Callers
-    // ask token_ids_check after encoding.
+    // Set when a tokenizer's own rules expand a text too far or do not terminate: the ids are then invalid. Callers use
+    // token_ids_check after encoding.
     const char *refused;
 } TokenIds;
-int token_ids_check(const TokenIds *ids, Err *err); // EXIT_INPUT where the text was refused
+int token_ids_check(const TokenIds *ids, Err *err); // ERR_INPUT if the text was refused
 void token_ids_clear(TokenIds *ids);
 
-// What a GGUF file says of its tokenizer; borrowed during the call. Two kinds: byte-level BPE with merges ("gpt2"), and
-// SentencePiece BPE with scores ("llama"; the merges are then not looked at, nor pre).
+// The tokenizer as a GGUF file's keys describe it; borrowed during the call. Two kinds: byte-level BPE with merges
+// ("gpt2"), and SentencePiece BPE with scores ("llama"; merges and pre are then ignored).
 typedef struct TokenizerSource {
     GgufStr pre; // name of the pre-tokenizer
     const GgufStr *tokens;
@@ -43,17 +43,17 @@ typedef struct TokenizerSource {
     size_t n_scores;
     int32_t unknown;       // with scores: id of the unknown token, -1: none
     bool space_prefix;     // with scores: a space in front of every text between control tokens
-    bool strip_behind;     // control tokens take the white space behind them (Phi-3)
+    bool strip_behind;     // control tokens include the white space after them (Phi-3)
     int32_t bos, eos, pad; // -1: none
     int32_t eot, eom;      // end an answer too
-    int add_bos, add_eos;  // -1: not said, the family's default
+    int add_bos, add_eos;  // -1: absent, the family's default
     GgufStr chat_template; // data NULL: none
 } TokenizerSource;
 int tokenizer_new(Tokenizer **t, const TokenizerSource *source, Err *err);
 int tokenizer_from_gguf(Tokenizer **t, const Gguf *g, Err *err);
 // A model folder of Hugging Face: tokenizer.json is enough; tokenizer_config.json, special_tokens_map.json,
-// generation_config.json, config.json and chat_template.jinja are read where they are there. Ids that no token has are
-// allowed as there; adding a token that the vocabulary does not have (a padding token) is not done.
+// generation_config.json, config.json and chat_template.jinja are read if they exist. Ids without a token are allowed,
+// as in Hugging Face tokenizers; no token is added to the vocabulary (a padding token).
 int tokenizer_from_hf(Tokenizer **t, const char *dir, Err *err);
 void tokenizer_free(Tokenizer *t);
 
@@ -84,8 +84,8 @@ const char *tokenizer_fingerprint(const Tokenizer *t);
 void tokenizer_encode(const Tokenizer *t, const char *text, size_t len, const uint32_t *origin, bool parse_special,
                       TokenIds *out);
 
-// The same for a text that goes on where another one ended (a completion behind its prompt): models that put a space in
-// front of a text do not do it here.
+// The same for a text that continues another one (a completion after its prompt): models that prepend a space to a text
+// do not prepend it here.
 void tokenizer_encode_rest(const Tokenizer *t, const char *text, size_t len, const uint32_t *origin, bool parse_special,
                            TokenIds *out);
 // Is a control token spelt in the text, of which at least one byte comes from data (origin; NULL: all do)?
@@ -93,8 +93,8 @@ bool tokenizer_spells_control(const Tokenizer *t, const char *text, size_t len, 
 // One text with the tokens that the model wants around it (<s> text, [CLS] text [SEP], ...).
 void tokenizer_encode_framed(const Tokenizer *t, const char *text, size_t len, bool parse_special, TokenIds *out);
 // One text (b NULL) or two with the tokens that the model wants around them ([CLS] a [SEP] b [SEP], <s> a, ...).
-// *second (may be NULL): index of the first token of the second text's type, out's count when there is none. start
-// counts in a, for tokens of the second text in b.
+// *second (may be NULL): index of the first token of the second text's type, out's count if there is none. start counts
+// in a, for tokens of the second text in b.
 typedef struct TokenizerPair {
     const char *a, *b;
     size_t a_len, b_len;

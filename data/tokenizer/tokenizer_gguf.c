@@ -40,8 +40,8 @@ static int add_bytes(TokenizerParts *p, const TokenizerSource *s, Err *err) {
 
 // ---- SentencePiece BPE with scores ----
 
-// Phi-3's control tokens take the white space behind them, all but three; what llama.cpp knows by the model's name and
-// Hugging Face by tokenizer.json.
+// All but three of Phi-3's control tokens include the white space after them; what llama.cpp knows by the model's name
+// and Hugging Face by tokenizer.json.
 static bool takes_space_behind(const char *text, size_t len) {
     static const char *const others[] = {"<unk>", "<s>", "<|endoftext|>"};
     for (int i = 0; i < 3; i++)
@@ -162,7 +162,7 @@ static int read_model(const Gguf *g, bool *scored, Err *err) {
                      gguf_path(g), model.len < SHOWN ? (int)model.len : SHOWN, model.data);
 }
 
-// -1 (as i32 or u32) is a way to say that there is none.
+// -1 (as i32 or u32) means none.
 static int read_id(const Gguf *g, const char *key, int32_t absent, int32_t *id, Err *err) {
     int64_t value = 0;
     *id = absent;

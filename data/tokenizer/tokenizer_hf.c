@@ -1,4 +1,4 @@
-// tokenizer_hf: the tokenizer of a Hugging Face folder: tokenizer.json (tokenizer_json*.c) and the small files beside
+// tokenizer_hf: the tokenizer of a Hugging Face folder: tokenizer.json (tokenizer_json*.c) and the small files next to
 // it that say which tokens are special, where an answer ends, and what the chat template is. Without it, BERT's
 // vocab.txt or GPT-2's vocab.json and merges.txt.
 #include <stdio.h>
@@ -126,7 +126,7 @@ static int check_splitting(const Folder *f) {
                      f->dir);
 }
 
-// Of these classes transformers makes the normalizer anew, from the flags of tokenizer_config.json.
+// For these classes transformers builds the normalizer from the flags of tokenizer_config.json.
 static const Json *bert_flags(const Folder *f) {
     static const char *const classes[] = {"BertTokenizer",      "BertTokenizerFast",       "DistilBertTokenizer",
                                           "MPNetTokenizer",     "DistilBertTokenizerFast", "ElectraTokenizer",

@@ -25,7 +25,7 @@ typedef struct AddedEntry {
 // Without "id"; what is absent has its default there. `special`: it is special, whatever the object says.
 int added_entry_read(AddedEntry *e, const Json *v, bool special, Err *err);
 
-// The tokens that the files beside tokenizer.json name (tokenizer_hf_named.c). Texts are borrowed.
+// The tokens that the files next to tokenizer.json name (tokenizer_hf_named.c). Texts are borrowed.
 typedef struct NamedTokens { // init with {0}
     AddedEntry *added;       // to be added, in transformers' order
     size_t n_added, added_capacity;
@@ -80,7 +80,7 @@ int tokenizer_json_vocab(JsonTokenizer *t, const Json *vocab, const Json *added)
 
 // ---- helpers: 0, or -1 with a message that names the key, what was found and what was expected ----
 
-// Counts the component and reads its "type"; only `keys` (words) may stand beside it.
+// Counts the component and reads its "type"; only `keys` (words) may be next to it.
 int component_begin(JsonTokenizer *t, const char **type, const Json *v, const char *what);
 int component_keys(const Json *v, const char *keys, Err *err);
 int component_unknown(const char *what, const char *type, const char *known, Err *err);

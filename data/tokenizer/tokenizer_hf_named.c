@@ -1,4 +1,4 @@
-// tokenizer_named: the tokens that the small files beside tokenizer.json name, in the order in which transformers 5
+// tokenizer_hf_named: the tokens that the small files next to tokenizer.json name, in the order in which transformers 5
 // adds them: those of added_tokens_decoder (without it: of added_tokens.json) by their ids, then the roles, then tokens
 // with names of the model's own ("image_token"), then the extra ones. special_tokens_map.json counts only where
 // tokenizer_config.json has no added_tokens_decoder; it then goes first.
@@ -191,7 +191,7 @@ typedef struct Naming {
     Err *err;
 } Naming;
 
-// One token, unless it is there already; one with other flags than before is added again.
+// Adds a token that is not listed yet; one with other flags than before is added again.
 static int add_named(Naming *n, const Json *v, bool role, const char *file) {
     AddedEntry e = {.special = true, .as_text = true};
     const JsonStr *text = token_text(v);

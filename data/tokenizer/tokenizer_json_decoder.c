@@ -82,7 +82,7 @@ static int read_step(JsonTokenizer *t, const Json *v, bool *fused) {
     else if (strcmp(type, "Strip") == 0)
         rc = read_strip(t, v, *fused);
     else if (*fused)
-        rc = err_input(t->err, "stands behind Fuse; expected Strip or nothing there");
+        rc = err_input(t->err, "follows Fuse; expected only Strip after Fuse");
     else if (strcmp(type, "ByteLevel") == 0)
         rc = read_kind(t, v, DETOKENIZE_BYTE_LEVEL, "add_prefix_space trim_offsets use_regex");
     else if (strcmp(type, "ByteFallback") == 0)

@@ -224,7 +224,7 @@ static int read_bert_words(JsonTokenizer *t, const Json *v) {
 }
 
 static int read_pre_tokenizer(JsonTokenizer *t, const Json *v, const char *type) {
-    if (t->byte_level) return err_input(t->err, "stands behind ByteLevel; expected ByteLevel last");
+    if (t->byte_level) return err_input(t->err, "follows ByteLevel; expected ByteLevel last");
     if (strcmp(type, "Sequence") == 0) return read_sequence(t, v, "pretokenizers", tokenizer_json_pre_tokenizer);
     if (strcmp(type, "Split") == 0) return read_split(t, v);
     if (strcmp(type, "ByteLevel") == 0) return read_byte_level(t, v);

@@ -71,7 +71,7 @@ static int read_bpe(JsonTokenizer *t, const Json *model) {
 static int read_wordpiece(JsonTokenizer *t, const Json *model) {
     WordPieceSource w = {.vocab = t->parts->vocab};
     JsonStr prefix;
-    if (t->byte_level) return err_input(t->err, "found behind pre_tokenizer ByteLevel; expected another one");
+    if (t->byte_level) return err_input(t->err, "follows pre_tokenizer ByteLevel; expected another pre_tokenizer");
     if (read_unknown(t, model, &w.unknown) || component_text(&prefix, model, "continuing_subword_prefix", t->err) ||
         component_count(&w.max_chars, model, "max_input_chars_per_word", 100, INT32_MAX, t->err))
         return -1;

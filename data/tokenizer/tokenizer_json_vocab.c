@@ -1,6 +1,6 @@
 // tokenizer_json_vocab: the vocabulary of tokenizer.json: the model's own tokens, the added tokens of the file, and
-// those that only the files beside it name (tokenizer_hf_named.c), with the ids that Hugging Face tokenizers gives
-// them: an added token that the model does not have comes behind all others.
+// those that only the files next to it name (tokenizer_hf_named.c), with the ids that Hugging Face tokenizers gives
+// them: an added token that the model does not have comes after all others.
 #include <string.h>
 
 #include "tokenizer_hf_internal.h"
@@ -84,7 +84,7 @@ static int put_own_added(Tokens *t, const Json *v, Err *err) {
     if (!there && e.id != next_id(t))
         return err_input(err,
                          "token \"%.64s\": found id %lld; expected %lld, which Hugging Face tokenizers gives it "
-                         "behind the tokens before it",
+                         "after the tokens before it",
                          e.content.data, (long long)e.id, (long long)next_id(t));
     add_entry(t, &e);
     return 0;

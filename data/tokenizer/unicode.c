@@ -92,7 +92,7 @@ void mapped_text_add(MappedText *m, const char *bytes, size_t n, const TextView 
 
 // ---- normal forms ----
 
-// May what stands before c change because of c? Everything that composes backwards or reorders is a mark or a
+// May the text before c change because of c? Everything that composes backwards or reorders is a mark or a
 // conjoining Hangul vowel or final; all other characters begin a piece that normalises on its own.
 static bool begins_piece(int32_t c) {
     if (c < 0x300) return true;

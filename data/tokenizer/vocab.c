@@ -1,4 +1,4 @@
-// vocab: see vocab.h. All texts lie behind one another; the hash table is open-addressed with linear probing, a power
+// vocab: see vocab.h. All texts are concatenated; the hash table is open-addressed with linear probing, a power
 // of two in size and at most half full.
 #include "vocab.h"
 

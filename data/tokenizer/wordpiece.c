@@ -27,7 +27,7 @@ static void wordpiece_hash(const void *model, Fingerprint *f) {
     fingerprint_number(f, p->unknown);
 }
 
-// Length of the longest token that text[0, len) begins with (behind the prefix when `inside`), its id in *id; 0: none.
+// Length of the longest token that text[0, len) begins with (after the prefix when `inside`), its id in *id; 0: none.
 static size_t longest_token(const WordPiece *p, StrBuf *spelled, const char *text, size_t len, bool inside,
                             int32_t *id) {
     size_t prefix = inside ? p->prefix_len : 0;

@@ -1,5 +1,5 @@
 // wordpiece: BERT's vocabulary: the longest token that a word begins with, then the longest that the rest begins with
-// behind a prefix ("##"), and so on. A word that cannot be made of tokens becomes one unknown token as a whole.
+// after a prefix ("##"), and so on. A word that cannot be made of tokens becomes one unknown token as a whole.
 #pragma once
 
 #include "token_model.h"

@@ -60,7 +60,7 @@ int err_context(Err *err, const char *fmt, ...) {
     va_end(ap);
     memcpy(old, err->msg, sizeof old);
     clean_line(prefix);
-    if (*prefix && starts_with(old, prefix) && starts_with(old + strlen(prefix), ": ")) return -1; // it is there
+    if (*prefix && starts_with(old, prefix) && starts_with(old + strlen(prefix), ": ")) return -1; // already in front
     int n = snprintf(err->msg, sizeof err->msg, "%s: ", prefix);
     if (n >= 0 && (size_t)n < sizeof err->msg) {
         size_t room = sizeof err->msg - (size_t)n - 1, len = strlen(old);

@@ -3,7 +3,7 @@
 // Two kinds of error and never a third:
 //  - input or environment (file, JSON, config, disk): the function returns -1 (or NULL) and fills its last parameter
 //    `Err *err`; the message is one line naming the thing, what was found and what was expected. Only main() prints it.
-//  - our own fault: CHECK aborts with file and line, in release builds too.
+//  - a bug of lorac: CHECK aborts with file and line, in release builds too.
 // Running out of memory is neither: mem_* never return NULL, they end the process with one line and status 1 (snapshots
 // are committed by rename, so nothing that was saved is lost). So does what libraries allocate (train/cli/hooks.c).
 #pragma once
@@ -115,10 +115,10 @@ void str_puts(StrBuf *s, const char *cstr);
 void str_printf(StrBuf *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void str_clear(StrBuf *s); // frees, back to {0}
 
-// Log lines for people go to stderr: "lorac: ..." for warnings; nothing else writes there on its own.
+// Warnings go to stderr as "lorac: ..."; nothing else writes there directly.
 void log_warn(const char *fmt, ...) PRINTF_LIKE(1, 2);
-// Said once, before there are threads, by a process that is one of several: "[rank 2] " is in front of its lines and of
-// what CHECK says; quiet: its warnings are not printed, another rank has them too.
+// Called once, before there are threads, by a rank of several: its lines and CHECK messages begin with "[rank 2] ".
+// quiet: its warnings are not printed (another rank has the same).
 void log_as_rank(int rank, bool quiet);
 
 void clean_line(char *s); // control characters and the like (say.h) become '?'

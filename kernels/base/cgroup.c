@@ -43,7 +43,7 @@ static uint64_t number_in(const char *dir, const char *name, uint64_t otherwise)
     return read_numbers(n, dir, name) && n[0] >= 0 ? (uint64_t)n[0] : otherwise;
 }
 
-// Pages of files that nobody has used lately: the kernel drops them before it ends a process.
+// Pages of files that were not used lately: the kernel drops them before it kills a process.
 static uint64_t reclaimable(const char *dir, const char *field) {
     char text[8192], name[64];
     text[0] = '\n'; // each field begins a line
@@ -53,7 +53,7 @@ static uint64_t reclaimable(const char *dir, const char *field) {
     return at ? strtoull(at + strlen(name), NULL, 10) : 0;
 }
 
-// v1 writes a number near 2^63 where there is no limit.
+// v1 writes a number near 2^63 for no limit.
 static void look_at_memory(const char *dir, bool v2, uint64_t *best) {
     uint64_t limit = number_in(dir, v2 ? "memory.max" : "memory.limit_in_bytes", UINT64_MAX);
     uint64_t high = v2 ? number_in(dir, "memory.high", UINT64_MAX) : UINT64_MAX; // above it a process is slowed down
@@ -78,7 +78,7 @@ static void look_at_cpus(const char *dir, bool v2, uint64_t *best) {
 
 // ---- levels ----
 
-// From the group up to the mount point. A level that is not there has no limit that could be read.
+// From the group up to the mount point. A missing level has no limit.
 static void climb(Search *s, const char *mount, const char *group, bool v2) {
     size_t top = strlen(s->root) + strlen(mount);
     char *dir = mem_printf("%s%s%s", s->root, mount, strstr(group, "/..") ? "" : group);
@@ -123,7 +123,7 @@ static void climb_mount(Search *s, char *line, const char *group, bool v2) {
     climb(s, mount, below ? group + n : group, v2);
 }
 
-// The usual places too: what /proc says of mounts is not always what a container sees.
+// Also the usual mount points: /proc/self/mountinfo does not always match what a container sees.
 static void climb_group(Search *s, const char *group, bool v2) {
     char *path = mem_printf("%s/proc/self/mountinfo", s->root), *line = NULL;
     size_t size = 0;

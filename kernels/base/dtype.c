@@ -118,7 +118,7 @@ uint16_t f32_to_bf16(float f) {
     return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
-// ---- blocks: one function a type, b points at the block, y at its elements ----
+// ---- blocks: one function per type; b is the block, y its elements ----
 
 static uint16_t load_u16(const uint8_t *p) {
     return (uint16_t)(p[0] | p[1] << 8);
@@ -199,7 +199,7 @@ static void expand_q2_k(float *y, const uint8_t *b) {
     }
 }
 
-// As Q2_K without minima; a third bit lies in the mask of the whole block: bit g / 2 of byte g % 2 * 16 + l.
+// As Q2_K without minima; a third bit is in the mask of the whole block: bit g / 2 of byte g % 2 * 16 + l.
 static void expand_q3_k(float *y, const uint8_t *b) {
     const uint8_t *packed = b + 96; // 16 scales of six bits: low four, then high two
     float d = load_f16(b + 108);

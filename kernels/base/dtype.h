@@ -36,7 +36,7 @@ typedef enum {
 } DType;
 
 typedef struct DTypeInfo {
-    const char *name; // as GGUF and people write it: "Q4_1"
+    const char *name; // as GGUF writes it: "Q4_1"
     int gguf_type;    // ggml_type id, -1 if it has none
     int block;        // elements per block
     int bytes;        // bytes per block
@@ -44,8 +44,8 @@ typedef struct DTypeInfo {
 
 const DTypeInfo *dtype_info(DType t);
 DType dtype_from_gguf(uint32_t ggml_type); // DTYPE_COUNT when unknown or not supported
-const char *dtype_gguf_name(
-    uint32_t ggml_type);       // also of unsupported ones, for messages; "type 99" style is left to the caller: NULL
+// Also of unsupported types, for messages; NULL: unknown.
+const char *dtype_gguf_name(uint32_t ggml_type);
 bool dtype_is_weight(DType t); // F32 ... NF4
 // Bytes of n consecutive elements; n must be a multiple of the block: false otherwise or on overflow.
 bool dtype_bytes(DType t, size_t n, size_t *bytes);

@@ -1,4 +1,4 @@
-// fnv: the FNV-1a hash, for keys in memory and ids of names. Not for what a file stores (data/io/hash.h).
+// fnv: the FNV-1a hash, for keys in memory and ids of names. Hashes in files are those of data/io/hash.h.
 #pragma once
 
 #include <stddef.h>

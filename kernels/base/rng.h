@@ -8,8 +8,8 @@
 extern "C" {
 #endif
 
-// What numbers are for. `stream` is the optimizer step or another purpose's counter, `row` the index of the packed row
-// in the step's global batch (never the rank's own), `module` a tensor or purpose (rng_module).
+// The purpose of numbers. `stream` is the optimizer step or another purpose's counter, `row` the index of the packed
+// row in the step's global batch (never the rank's own), `module` a tensor or purpose (rng_module).
 typedef struct RngKey {
     uint64_t seed;
     uint32_t stream, module, row;

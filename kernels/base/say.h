@@ -1,8 +1,8 @@
-// say: all text for people on stdout goes through here, so that no name, token, label or record text that a file
-// brought along can steer the terminal.
+// say: prints all text for people on stdout, so that no name, token, label or record text from a file can control the
+// terminal.
 //
 // Passed on: printable UTF-8, line ends and tabs. All else is written as an escape: control characters (ESC, BEL, CR,
-// backspace, DEL, ...) and bytes that are no UTF-8 as \x1B, the C1 controls and the marks that turn the direction of
+// backspace, DEL, ...) and bytes that are no UTF-8 as \x1B, the C1 controls and the marks that change the direction of
 // writing as \u009B. Lines on stderr (log_warn, Err) have '?' for such bytes.
 #pragma once
 

@@ -12,7 +12,7 @@
 
 static void add_stamp(WeightSource *s, const char *path) {
     FileStamp stamp;
-    if (!file_stamp(&stamp, path)) return; // absent, or an error that opening it reports
+    if (!file_stamp_read(&stamp, path)) return; // absent, or an error that opening it reports
     MEM_GROW(s->stamps, s->stamps_capacity, s->n_stamps + 1);
     s->stamps[s->n_stamps++] = (SourceStamp){mem_strdup(path), stamp};
 }

@@ -67,7 +67,7 @@ static void test_gguf_refuses_bad_key_names(void **state) {
     REFUSED(&b, "not valid UTF-8");
     b = begin(0, 3);
     add_key_u32(&b, "same", 0), add_key_u32(&b, "other", 0), add_key_u32(&b, "same", 0);
-    REFUSED(&b, "key \"same\" is there twice");
+    REFUSED(&b, "key \"same\" occurs twice");
 }
 
 static void test_gguf_refuses_bad_values(void **state) {
@@ -157,7 +157,7 @@ static void test_gguf_refuses_bad_tensor_names(void **state) {
     b = begin(3, 0);
     for (int i = 0; i < 3; i++) add_tensor(&b, i == 1 ? "other" : "same", 1, (int64_t[]){1}, 0, 32 * (uint64_t)i);
     add_padding(&b, 32), add_data(&b, 256);
-    REFUSED(&b, "tensor \"same\" is there twice");
+    REFUSED(&b, "tensor \"same\" occurs twice");
     Gguf *g;
     Err err;
     name[63] = 0;
@@ -213,12 +213,12 @@ static void test_gguf_refuses_bad_offsets_and_sizes(void **state) {
     Builder b;
     for (size_t i = 0; i < sizeof offsets / sizeof *offsets; i++) {
         b = one_tensor("t", 1, (int64_t[]){1}, 0, offsets[i]);
-        REFUSED(&b, "expected 0, right behind the one before");
+        REFUSED(&b, "expected 0, right after the one before");
     }
     b = one_tensor("t", 1, (int64_t[]){65}, 0, 0); // 260 bytes, 256 are there
-    REFUSED(&b, "its tensors need 260 behind byte 64: it is cut off");
+    REFUSED(&b, "its tensors need 260 after byte 64: it is truncated");
     b = one_tensor("t", 1, (int64_t[]){(INT64_MAX - 3) / 4}, 0, 0); // rounding up to the alignment must not wrap
-    REFUSED(&b, "it is cut off");
+    REFUSED(&b, "it is truncated");
     b = begin(3, 0); // the sum of the sizes wraps to a small number
     for (int i = 0; i < 3; i++)
         add_tensor(&b, (char[]){(char)('a' + i), 0}, 1, (int64_t[]){INT64_MAX / 4 - 31}, 0,
@@ -227,7 +227,7 @@ static void test_gguf_refuses_bad_offsets_and_sizes(void **state) {
     REFUSED(&b, "tensor \"c\": the sizes up to it exceed 64 bits");
     b = begin(1, 0);
     add_tensor(&b, "t", 1, (int64_t[]){1}, 0, 0);
-    REFUSED(&b, "it is cut off");
+    REFUSED(&b, "it is truncated");
 }
 
 static void test_gguf_accepts_zero_dimensions(void **state) {

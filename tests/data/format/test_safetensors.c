@@ -167,7 +167,7 @@ static void test_safetensors_refuses_bad_lengths(void **state) {
     Err err;
     uint8_t bytes[10] = {3, 0, 0, 0, 0, 0, 0, 0, '{', '}'};
     for (size_t n = 0; n < 8; n++) ASSERT_REFUSED(open_bytes(&s, bytes, n, &err), &err, "at least 10");
-    ASSERT_REFUSED(open_bytes(&s, bytes, 10, &err), &err, "a header of 3 bytes; the file has 2 behind the length");
+    ASSERT_REFUSED(open_bytes(&s, bytes, 10, &err), &err, "a header of 3 bytes; the file has 2 after the length");
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         memcpy(bytes, &lengths[i], 8);
         ASSERT_REFUSED(open_bytes(&s, bytes, 10, &err), &err, "expected at most 100000000");
@@ -181,7 +181,7 @@ static void test_safetensors_refuses_bad_headers(void **state) {
     refuse(" {}", 0, "does not begin with '{'");
     refuse("[]", 0, "does not begin with '{'");
     refuse("{", 0, "header: found the end at byte 1");
-    refuse("{}x", 0, "expected nothing behind the value");
+    refuse("{}x", 0, "expected nothing after the value");
     refuse("{\"\xFF\":1}", 0, "expected valid UTF-8");
     refuse("{" T("x", "U8", "[1]", 0, 1) "," T("x", "U8", "[1]", 1, 2) "}", 2, "key \"x\" twice");
     refuse("{\"__metadata__\":{},\"__metadata__\":{}}", 0, "key \"__metadata__\" twice");

@@ -155,14 +155,14 @@ static void test_temporary_does_not_replace_what_appears(void **state) {
     static const OwnFolder own = {replace_any, names};
     ASSERT_OK(file_create(&w, "f", NULL, &err), &err);
     put("f", "mine");
-    ASSERT_REFUSED(file_commit(w, &err), &err, "f: is there already");
+    ASSERT_REFUSED(file_commit(w, &err), &err, "f: already exists");
     ASSERT_OK(dir_create(&d, "d", &own, &err), &err);
     ASSERT_OK(dir_make_parents("d", &err), &err);
     put("d/mine", "mine");
     ASSERT_REFUSED(dir_commit(d, &err), &err, "d: holds mine, which lorac did not write");
     ASSERT_OK(dir_create(&d, "e", NULL, &err), &err);
     ASSERT_OK(dir_make_parents("e", &err), &err);
-    ASSERT_REFUSED(dir_commit(d, &err), &err, "e: is there already");
+    ASSERT_REFUSED(dir_commit(d, &err), &err, "e: already exists");
     assert_true(path_exists("d/mine"));
     assert_int_equal(count(".", ".tmp-"), 0);
 }

@@ -110,7 +110,7 @@ static void test_bombs_decoders(void **state) {
     assert_int_equal(len, 8);
     tokenizer_free(t);
     put_tokenizer(&(Parts){.decoder = many});
-    assert_refused("decoder: its rules make too much of token 1");
+    assert_refused("decoder: its rules expand token 1 too far");
     mem_free(few);
     mem_free(many);
 }

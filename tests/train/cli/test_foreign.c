@@ -145,7 +145,7 @@ static void test_foreign_train_inputs(void **state) {
     refuse(TRAIN, EXIT_INPUT, "o/.lock: found a link; expected lorac's lock file");
     assert_int_equal(unlink("o/.lock"), 0);
     assert_int_equal(symlink("nothing", "o/adapter"), 0);
-    refuse(TRAIN, EXIT_INPUT, "o/adapter: found a link to nothing");
+    refuse(TRAIN, EXIT_INPUT, "o/adapter: found a broken link");
     assert_int_equal(unlink("o/adapter"), 0);
     assert_int_equal(unlink("o/.lock"), 0);
     make_dirs("o/.lock");
@@ -181,7 +181,7 @@ static void test_foreign_output_dir_is_no_folder(void **state) {
     refuse(TRAIN, EXIT_RUNTIME, "o: found a file; expected a folder, or nothing there");
     assert_int_equal(unlink("o"), 0);
     assert_int_equal(symlink("nothing", "o"), 0);
-    refuse(TRAIN, EXIT_RUNTIME, "o: found a link to nothing; expected a folder");
+    refuse(TRAIN, EXIT_RUNTIME, "o: found a broken link; expected a folder");
 }
 
 static void test_foreign_train_again(void **state) {
@@ -258,7 +258,7 @@ static void test_foreign_export(void **state) {
         {"e", "e/x", "a --format gguf --out e", "e: found a directory", 1},
         {"e", "e/x", "a.gguf --format gguf --out a.gguf/", "\"a.gguf/\": names a folder", 2},
         {"e", "e/x", "a --format gguf --out new.gguf/", "\"new.gguf/\": names a folder", 2},
-        {"e", "e/x", "a --format gguf --out dangling.gguf", "dangling.gguf: found a link to nothing", 2},
+        {"e", "e/x", "a --format gguf --out dangling.gguf", "dangling.gguf: found a broken link", 2},
     };
     put_inputs();
     tiny_model_write("other.gguf", &TINY_MODEL); // a base model that this command does not read

@@ -89,7 +89,7 @@ static void test_config_refuses_broken_json(void **state) {
     refused("{\"learning_rate\": NaN}", ":1: found 'N' at column 19; expected a JSON value");
     refused("[]", "expected one JSON object");
     refused("{\"seed\": 1\n\"packing\": true}", ":2: found '\"' at column 1; expected ',' or '}'");
-    refused("{\"seed\": 1}\n{}", ":2: found '{' at column 1; expected nothing behind the value");
+    refused("{\"seed\": 1}\n{}", ":2: found '{' at column 1; expected nothing after the value");
     refused("{\"seed\": \"abc", "a string without closing quote");
     refused("{\"runs\": [[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]}", "nested deeper than 16");
     Config c = {0};
