@@ -91,52 +91,42 @@ static char *base_in_python(const Model *m) {
     return out.data;
 }
 
-static void describe_classifier(StrBuf *out, const Model *m, const AdapterConfig *c) {
-    char *base = base_in_python(m);
-    str_printf(out,
-               "\n## Use\n\nWith transformers and PEFT; `labels.json` has the names of the classes:\n\n"
-               "```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForSequenceClassification\n\n"
-               "model = AutoModelForSequenceClassification.from_pretrained(%s, num_labels=%lld)\n"
-               "model = PeftModel.from_pretrained(model, \"path/to/this/folder\")\n```\n",
-               base, (long long)c->labels);
-    mem_free(base);
-}
-
 static void describe_use(StrBuf *out, const Model *m, const Adapter *a) {
+    bool classifies = a->config.labels > 0;
+    const char *class = classifies ? "AutoModelForSequenceClassification" : "AutoModelForCausalLM";
     char *base = base_in_python(m);
     str_printf(out,
-               "\n## Use\n\nWith transformers and PEFT:\n\n"
-               "```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n\n"
-               "model = AutoModelForCausalLM.from_pretrained(%s)\n"
-               "model = PeftModel.from_pretrained(model, \"path/to/this/folder\")\n```\n\n",
-               base);
+               "\n## Use\n\nWith transformers and PEFT%s:\n\n"
+               "```python\nfrom peft import PeftModel\nfrom transformers import %s\n\nmodel = %s.from_pretrained(%s",
+               classifies ? "; `labels.json` has the names of the classes" : "", class, class, base);
+    if (classifies) str_printf(out, ", num_labels=%lld", (long long)a->config.labels);
+    str_puts(out, ")\nmodel = PeftModel.from_pretrained(model, \"path/to/this/folder\")\n```\n");
     mem_free(base);
-    str_printf(out,
-               "With llama.cpp, over the GGUF file of the base model%s and the `adapter.gguf` next to this folder:\n\n"
-               "```sh\nllama-server -m base.gguf --lora adapter.gguf\n```\n",
-               m->is_gguf ? "" : " (from its `convert_hf_to_gguf.py`)");
+    if (classifies) return;
+    str_printf(
+        out,
+        "\nWith llama.cpp, over the GGUF file of the base model%s and the `adapter.gguf` next to this folder:\n\n"
+        "```sh\nllama-server -m base.gguf --lora adapter.gguf\n```\n",
+        m->is_gguf ? "" : " (from its `convert_hf_to_gguf.py`)");
     if (adapter_has_patterns(a))
-        str_puts(out, "\nModules differ in rank or alpha (`rank_pattern`, `alpha_pattern`). vLLM and SGLang ignore "
-                      "these keys: they "
-                      "scale all modules by `lora_alpha` / `r`, which gives wrong results.\n");
+        str_puts(
+            out,
+            "\nModules differ in rank or alpha (`rank_pattern`, `alpha_pattern`). vLLM and SGLang ignore these keys: "
+            "they scale all modules by `lora_alpha` / `r`, which gives wrong results.\n");
 }
 
 char *model_card_text(const Model *m, const Adapter *a, const char *name, const RunFacts *run) {
     StrBuf out = {0};
-    const AdapterConfig *c = &a->config;
-    front_matter(&out, m, c);
+    front_matter(&out, m, &a->config);
     str_printf(&out, "# %s\n\n", name);
     describe_adapter(&out, m, a);
     if (run) describe_run(&out, run);
-    if (c->labels)
-        describe_classifier(&out, m, c);
-    else
-        describe_use(&out, m, a);
+    describe_use(&out, m, a);
     if (a->chat_template)
-        str_puts(&out, "\nIt was trained with `chat_template.jinja` of this folder in place of the base model's own "
-                       "chat template: "
-                       "give it to the\ntokenizer (`tokenizer.chat_template`), to `vllm serve --chat-template` or to "
-                       "`llama-server --jinja --chat-template-file`.\n");
+        str_puts(&out,
+                 "\nIt was trained with `chat_template.jinja` of this folder in place of the base model's own chat "
+                 "template: give it to the\ntokenizer (`tokenizer.chat_template`), to `vllm serve --chat-template` "
+                 "or to `llama-server --jinja --chat-template-file`.\n");
     char *text = utf8_replaced(out.data); // of paths
     str_clear(&out);
     char *marked = card_marked(text);

@@ -68,26 +68,24 @@ static int refuse_foreign(const HfJson *j, const Architecture *a) {
 // ---- sizes ----
 
 static int read_sizes(ModelConfig *c, const HfJson *j, const HfFamily *f) {
-    bool gpt2 = strcmp(f->model_type, "gpt2") == 0; // the one family with other names of sizes
-    const HfInt
-        hidden = {gpt2 ? "n_embd" : "hidden_size", "hidden_size", f->hidden, HF_AS_ABSENT, 2, MAX_HIDDEN},
-        layers =
-            {gpt2 ? "n_layer" : "num_hidden_layers", "num_hidden_layers", f->layers, HF_AS_ABSENT, 1, MODEL_MAX_LAYERS},
-        heads = {gpt2 ? "n_head" : "num_attention_heads", "num_attention_heads", f->heads, HF_AS_ABSENT, 1, MAX_HEADS},
-        context = {gpt2 ? "n_positions" : "max_position_embeddings",
-                   "max_position_embeddings",
-                   f->context,
-                   HF_AS_ABSENT,
-                   1,
-                   MAX_CONTEXT},
-        vocab = {"vocab_size", NULL, f->vocab, HF_AS_ABSENT, 1, 1 << 24};
-    if (hf_int(j, &hidden, &c->hidden) || hf_int(j, &layers, &c->layers) || hf_int(j, &heads, &c->heads) ||
-        hf_int(j, &context, &c->context) || hf_int(j, &vocab, &c->vocab))
-        return -1;
-    int64_t ffn = f->ffn ? f->ffn : 4 * c->hidden;
-    return hf_int(
-        j, &(HfInt){gpt2 ? "n_inner" : "intermediate_size", NULL, ffn, gpt2 ? ffn : HF_AS_ABSENT, 1, MAX_HIDDEN * 4},
-        &c->ffn);
+    const struct {
+        const char *short_key, *key;
+        int64_t absent, min, max, *out;
+    } sizes[] = {
+        {"n_embd", "hidden_size", f->hidden, 2, MAX_HIDDEN, &c->hidden},
+        {"n_layer", "num_hidden_layers", f->layers, 1, MODEL_MAX_LAYERS, &c->layers},
+        {"n_head", "num_attention_heads", f->heads, 1, MAX_HEADS, &c->heads},
+        {"n_positions", "max_position_embeddings", f->context, 1, MAX_CONTEXT, &c->context},
+        {"vocab_size", "vocab_size", f->vocab, 1, 1 << 24, &c->vocab},
+    };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const char *key = f->short_keys ? sizes[i].short_key : sizes[i].key;
+        HfInt size = {key, sizes[i].key, sizes[i].absent, HF_AS_ABSENT, sizes[i].min, sizes[i].max};
+        if (hf_int(j, &size, sizes[i].out)) return -1;
+    }
+    int64_t ffn = f->ffn ? f->ffn : 4 * c->hidden, null = f->short_keys ? ffn : HF_AS_ABSENT;
+    const char *key = f->short_keys ? "n_inner" : "intermediate_size";
+    return hf_int(j, &(HfInt){key, NULL, ffn, null, 1, MAX_HIDDEN * 4}, &c->ffn);
 }
 
 static int read_heads(ModelConfig *c, const HfJson *j, const HfFamily *f) {

@@ -59,8 +59,9 @@ static const HfFamily families[] = {
         .rope = {.base = 1e4f, .phi3 = true},
     },
     {
-        .model_type = "gpt2", SIZES(50257, 768, 0, 12, 12, 1024), .eps_key = "layer_norm_epsilon", .eps = 1e-5,
-        .activation_key = "activation_function", .activation = "gelu_new", .tied_head = true, BIAS_EVERYWHERE,
+        .model_type = "gpt2", .short_keys = true, SIZES(50257, 768, 0, 12, 12, 1024),
+        .eps_key = "layer_norm_epsilon", .eps = 1e-5, .activation_key = "activation_function", .activation = "gelu_new",
+        .tied_head = true, BIAS_EVERYWHERE,
     },
     {
         .model_type = "bert", SIZES(30522, 768, 3072, 12, 12, 512), .eps_key = "layer_norm_eps", .eps = 1e-12,

@@ -23,6 +23,7 @@ typedef enum { BIAS_NONE, BIAS_ALWAYS, BIAS_KEY } BiasRule; // BIAS_KEY: attenti
 // A model_type: the defaults of its configuration class in transformers, and its keys besides the shared ones.
 typedef struct HfFamily {
     const char *model_type;
+    bool short_keys;                                    // of sizes: n_embd, n_layer, ... (GPT-2)
     int64_t vocab, hidden, ffn, layers, heads, context; // ffn 0: 4 * hidden
     int64_t kv_heads;                                   // 0: as many as heads
     int64_t head_size;                                  // 0: hidden / heads

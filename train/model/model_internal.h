@@ -91,6 +91,7 @@ int model_check_finite(Loader *l, const Weight *w, const char *name);
 // Host memory that model_free frees; _weights: that model_disown_weights frees.
 void *model_own(Model *m, size_t bytes);
 void *model_own_weights(Model *m, size_t bytes);
+float *model_own_floats(Model *m, const float *host, size_t n); // a copy in model_own_weights
 void model_disown_weights(Model *m);
 // Moves the loaded model to its backend's device. Of an outline: counts the bytes and stacks weights as the former
 // does.

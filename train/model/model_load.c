@@ -109,10 +109,7 @@ static int check_heads(const Model *m, const ModelOptions *o, Err *err) {
 static int make_table(const float **out, Model *m, const RopeConfig *r, Err *err) {
     float *table;
     if (rope_table(&table, r, m->max_positions, err)) return err_context(err, "%s", m->path);
-    size_t bytes = (size_t)(m->max_positions * r->rotated) * sizeof *table;
-    float *copy = model_own_weights(m, bytes);
-    memcpy(copy, table, bytes);
-    *out = copy;
+    *out = model_own_floats(m, table, (size_t)(m->max_positions * r->rotated));
     mem_free(table);
     return 0;
 }

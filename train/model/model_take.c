@@ -27,6 +27,12 @@ void *model_own_weights(Model *m, size_t bytes) {
     return p;
 }
 
+float *model_own_floats(Model *m, const float *host, size_t n) {
+    float *copy = model_own_weights(m, n * sizeof *copy);
+    memcpy(copy, host, n * sizeof *copy);
+    return copy;
+}
+
 static void disown(Model *m, size_t i) {
     struct ModelFile *f = m->file;
     m->host->k->free(m->host, f->owned[i].data, f->owned[i].bytes);
@@ -162,12 +168,6 @@ static int read_vector(Loader *l, const Slot *s, float **out) {
     return err_input(l->err, "%s: %s holds a value that is not finite; expected finite weights", l->m->path, s->name);
 }
 
-static float *keep(Model *m, const float *host, size_t n) {
-    float *copy = model_own_weights(m, n * sizeof *copy);
-    memcpy(copy, host, n * sizeof *copy);
-    return copy;
-}
-
 int model_take_vector(Loader *l, const Slot *s) {
     float *host;
     if (l->options->outline) {
@@ -176,7 +176,7 @@ int model_take_vector(Loader *l, const Slot *s) {
     }
     if (read_vector(l, s, &host)) return -1;
     for (int64_t i = 0; s->plus_one && i < s->shape[0]; i++) host[i] += 1.0f;
-    *s->vector = keep(l->m, host, (size_t)s->shape[0]);
+    *s->vector = model_own_floats(l->m, host, (size_t)s->shape[0]);
     mem_free(host);
     return 0;
 }
@@ -195,7 +195,7 @@ int model_take_bias(Loader *l, const Slot *s) {
         int64_t n = s->part_rows[i];
         float *part = mem_alloc((size_t)n, sizeof *part);
         for (int64_t r = 0; r < n; r++) part[r] = host[row + (s->row_map[i] ? s->row_map[i][r] : r)];
-        s->parts[i]->bias = keep(l->m, part, (size_t)n);
+        s->parts[i]->bias = model_own_floats(l->m, part, (size_t)n);
         mem_free(part);
         row += n;
     }
