@@ -135,33 +135,12 @@ static void beat(Heartbeat *h) {
 
 // ---- receiving ----
 
-static void on_stop(Heartbeat *h) {
-    signals_ask_stop(); // rank 0 relays it in relay_stop
-    if (!is_rank_0(h)) h->stop_sent = true;
-}
-
 static void on_failure(Heartbeat *h, int rank, const char *text, int status) {
     if (h->peers[rank].state == PEER_CONNECTED) set_peer_state(h, rank, PEER_FAILED);
     if (h->failed >= 0) return;
     h->failed = rank;
     h->failed_status = known_status(status);
     snprintf(h->failed_text, sizeof h->failed_text, "%s", text);
-}
-
-static void on_goodbye(Heartbeat *h, int rank) {
-    set_peer_state(h, rank, PEER_LEFT);
-    wire_close(&h->wires[rank]); // acknowledges it
-    if (!is_rank_0(h)) h->done = true;
-}
-
-static void on_alarm(Heartbeat *h, int rank, const HeartbeatFrame *f) {
-    if (is_rank_0(h)) {
-        set_peer_state(h, rank, PEER_GARBLED);
-        return;
-    }
-    Err line;
-    err_runtime(&line, "%s", f->text);
-    end_process(line.msg, known_status(f->status));
 }
 
 static void on_frame(Heartbeat *h, int rank, const HeartbeatFrame *f) {
@@ -172,16 +151,20 @@ static void on_frame(Heartbeat *h, int rank, const HeartbeatFrame *f) {
         if (is_rank_0(h)) note_beat(h, rank, (HeartbeatPhase)f->phase, f->step, f->progress);
         break;
     case FRAME_STOP:
-        on_stop(h);
+        signals_ask_stop(); // rank 0 relays it in relay_stop
+        if (!is_rank_0(h)) h->stop_sent = true;
         break;
     case FRAME_GOODBYE:
-        on_goodbye(h, rank);
+        set_peer_state(h, rank, PEER_LEFT);
+        wire_close(&h->wires[rank]); // acknowledges it
+        if (!is_rank_0(h)) h->done = true;
         break;
     case FRAME_FAILED:
         on_failure(h, rank, f->text, f->status);
         break;
     case FRAME_ALARM:
-        on_alarm(h, rank, f);
+        if (!is_rank_0(h)) end_process(f->text, known_status(f->status));
+        set_peer_state(h, rank, PEER_GARBLED); // only rank 0 raises alarms
         break;
     }
 }
@@ -233,8 +216,8 @@ static void relay_stop(Heartbeat *h) {
     for (int r = 0; r < h->ranks; r++) wire_put_text(&h->wires[r], FRAME_STOP, 0, NULL);
 }
 
-// Waits until the peers have closed their ends: closing a connection with unread input would discard what they have not
-// read yet.
+// Waits until the peers have closed their ends: closing a connection with unread input would discard what
+// they have not read yet.
 static void drain(Heartbeat *h, double seconds) {
     double end = time_now() + seconds;
     for (int r = 0; r < h->ranks; r++) {

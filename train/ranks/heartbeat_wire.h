@@ -35,8 +35,8 @@ typedef struct HeartbeatWire {
     unsigned char in[FRAME_MAX], out[2 * FRAME_MAX];
 } HeartbeatWire;
 
-// Sends, or queues what the connection does not accept now. A beat is dropped while something is queued. wire_get
-// reports errors.
+// Sends, or queues what the connection does not accept now. A beat is dropped while something is queued.
+// wire_get reports errors.
 void wire_put(HeartbeatWire *w, const HeartbeatFrame *f);
 void wire_flush(HeartbeatWire *w);
 // text may be NULL.

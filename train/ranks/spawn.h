@@ -12,8 +12,8 @@
 
 enum { NUM_GPUS_ALL = -1, SPAWN_GRACE = 8 };
 
-// *ranks = number of ranks to start here; 0: this process is a rank itself (or alone).
-// ERR_INPUT: fewer GPUs than requested, or the device is the CPU.
+// *ranks = number of ranks to start here; 0: this process is a rank itself (or alone). ERR_INPUT: fewer GPUs than
+// requested, or the device is the CPU.
 int spawn_count(int *ranks, const Launch *l, int64_t num_gpus, const char *device, Err *err);
 // Starts them and waits; relays the signals of a stop (signals.h). Returns 0 or EXIT_INTERRUPTED; -1 with the status of
 // the rank that failed first and a message that names it. After a failure the others, which detect it themselves, have

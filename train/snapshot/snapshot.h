@@ -40,8 +40,8 @@ int snapshot_resume(Trainer *t, const char *output_dir, const char *request, cha
 
 // All ranks take rank 0's parameters, moments and state. (Device choices: autotune.h.)
 int snapshot_share(Trainer *t, Err *err);
-// 0: all ranks have the bits of rank 0. 1: they do not, and all have the message that names one. -1: the exchange
-// failed.
+// 0: all ranks have the bits of rank 0. 1: they do not, and all have the message that names one. -1: the
+// exchange failed.
 int snapshot_compare_ranks(const Trainer *t, Err *err);
 
 // ---- the snapshots of an output directory ----

@@ -39,9 +39,10 @@ static void warn_unread(const Dataset *d) {
             str_printf(&names, "%s%s (records: %" PRId64 ")", names.len ? ", " : "", unread->names[i],
                        unread->records[i]);
     if (names.len)
-        log_warn("the model does not see %s: keys that format %s does not read, though their names say that they are "
-                 "part of the prompt; put their text into a key that it reads, or drop them",
-                 names.data, dataset_format_name(dataset_stats(d)->format));
+        log_warn(
+            "the model does not see %s: keys that format %s does not read, though their names suggest that they are "
+            "part of the prompt; put their text into a key that it reads, or drop them",
+            names.data, dataset_format_name(dataset_stats(d)->format));
     str_clear(&names);
 }
 

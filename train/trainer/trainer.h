@@ -2,9 +2,9 @@
 //
 // A step is G rows, the last one of an epoch may be shorter; its loss is the sum of the token losses divided by its
 // supervised tokens. Step, rows, random numbers and learning rate are pure functions of the config, G and the step's
-// number, so a run resumes bit-identically from (params, m, v, RunState).
-// With several ranks, pass p of a step is computed by rank p mod ranks. Gradients and counts are summed as integers, so
-// every rank has the bits that one rank alone would have, and makes the same update.
+// number, so a run resumes bit-identically from (params, m, v, RunState). With several ranks, pass p of a step is
+// computed by rank p mod ranks. Gradients and counts are summed as integers, so every rank has the bits that one rank
+// alone would have, and makes the same update.
 #pragma once
 
 #include "config.h"
@@ -82,8 +82,8 @@ MemoryBudget trainer_memory_budget(const Trainer *t);
 size_t memory_budget_total(const MemoryBudget *m, size_t arena); // at the peak of the run
 // The largest training pass at this level; arena: of the largest training or evaluation pass. Computes nothing.
 PassPlan trainer_build_level(Trainer *t, Recompute level);
-// Chooses the lightest level that fits and gradient_checkpointing allows, and reserves the arena; EXIT_NO_FIT where
-// nothing fits.
+// Chooses the lightest level that fits and gradient_checkpointing allows, and reserves the arena;
+// EXIT_NO_FIT where nothing fits.
 int trainer_fit_memory(Trainer *t, Err *err);
 Recompute trainer_recompute(const Trainer *t);  // the chosen level
 size_t trainer_planned_bytes(const Trainer *t); // at the peak of the run

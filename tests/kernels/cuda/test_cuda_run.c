@@ -148,12 +148,12 @@ static void test_cuda_run_evaluates_like_the_cpu(void **state) {
 }
 
 // Everything that a run decides by speed is decided before its first step, which changes nothing.
-static void test_cuda_run_rehearses_every_shape(void **state) {
+static void test_cuda_run_autotunes_every_shape(void **state) {
     (void)state;
     const char *const words[] = {COMMON,           "per_device_train_batch_size=2",
                                  "val_set_size=5", "per_device_eval_batch_size=2",
                                  "max_steps=3",    "packing=false"};
-    double plain[STEPS], rehearsed[STEPS];
+    double plain[STEPS], tuned[STEPS];
     EvalResult e;
     TinyRun r;
     Err err;
@@ -166,11 +166,11 @@ static void test_cuda_run_rehearses_every_shape(void **state) {
     assert_memory_equal(params, later, (size_t)r.adapter->count * sizeof *params);
     r.backend->k->choices_get(r.backend, &before);
     assert_non_null(strstr(before.data, " 48x")); // a pass of two rows
-    tiny_run_steps(&r, STEPS, rehearsed);
+    tiny_run_steps(&r, STEPS, tuned);
     ASSERT_OK(evaluate(r.trainer->runner, r.data.eval_set, r.data.eval_rows, NULL, &e, &err), &err);
     r.backend->k->choices_get(r.backend, &after);
     assert_string_equal(after.data, before.data);
-    assert_memory_equal(plain, rehearsed, sizeof plain);
+    assert_memory_equal(plain, tuned, sizeof plain);
     tiny_run_close(&r);
     str_clear(&before);
     str_clear(&after);
@@ -291,6 +291,6 @@ TEST_MAIN_WITH(tiny_dir_setup, tiny_dir_teardown, TEST(test_cuda_run_losses_of_t
                TEST(test_cuda_run_rows_of_a_pass), TEST(test_cuda_run_replayed_passes_have_the_same_bits),
                TEST(test_cuda_run_evaluations_change_no_bit), TEST(test_cuda_run_norm_without_the_loss_scale),
                TEST(test_cuda_run_levels_have_the_same_bits), TEST(test_cuda_run_evaluates_like_the_cpu),
-               TEST(test_cuda_run_rehearses_every_shape), TEST(test_cuda_run_resumes_with_the_same_bits),
+               TEST(test_cuda_run_autotunes_every_shape), TEST(test_cuda_run_resumes_with_the_same_bits),
                TEST(test_cuda_run_finds_its_loss_scale), TEST(test_cuda_run_allocates_nothing_after_the_first_epoch),
                TEST(test_cuda_run_chooses_the_level_that_fits), TEST(test_cuda_run_fails_in_one_line))

@@ -211,7 +211,7 @@ static void test_ranks_of_another_mpi(void **state) {
     Group g;
     Err err = {0};
     ASSERT_REFUSED(ranks_open(&g, &l, 10, &err), &err,
-                   "the launcher has started 4 ranks, MPI knows of 1: it is another");
+                   "the launcher started 4 ranks, MPI reports 1: it is not the MPI");
 }
 
 TEST_MAIN(TEST(test_ranks_counts_machines), TEST(test_ranks_takes_local_ranks_of_the_launcher),

@@ -1,9 +1,8 @@
-// group_mpi: the ranks of a run that an MPI launcher started (mpirun, srun with PMIx, the MPI Operator), as
-// lorac-mpi.so. The only file that knows MPI.
+// group_mpi: the group of the ranks that an MPI launcher has started (mpirun, srun with PMIx, the MPI Operator), as
+// lorac-mpi.so. The only file that uses MPI.
 //
-// Ranks share cores with each other's threads, and MPI waits by spinning. So nothing here blocks inside MPI: a call
-// first waits for the others to come, asleep most of the time, and then attends to the exchange, which takes
-// milliseconds.
+// Ranks share cores, and MPI waits by spinning. So nothing here blocks inside MPI: a call first waits, mostly asleep,
+// until all ranks have entered it, and then polls the exchange, which takes milliseconds.
 #include <limits.h>
 #include <mpi.h>
 #include <pthread.h>
@@ -17,27 +16,27 @@
 
 #include "module.h"
 
-// MPI counts in int: bytes of a message. A test compiles this file with a small number.
+// Bytes per message: MPI counts in int. A test compiles this file with a small value.
 #ifndef MPI_PIECE
 #define MPI_PIECE (1 << 30)
 #endif
-// Numbers that are added up at once: they take a second buffer.
+// Numbers summed at once; bounds the second buffer.
 enum { SUM_PIECE = MPI_PIECE < 1 << 23 ? MPI_PIECE : 1 << 23 };
 
-typedef struct Patience {
-    double attentive;   // seconds of polling before the first sleep
+typedef struct Polling {
+    double busy;        // seconds of polling before the first sleep
     long longest_sleep; // nanoseconds
-    double limit;       // seconds until the others are given up; 0: that of the group
-} Patience;
+    double limit;       // seconds until the call fails; 0: the group's limit
+} Polling;
 
-static const Patience for_others = {.attentive = 1e-4, .longest_sleep = 1000000};
-static const Patience for_exchange = {.attentive = 0.05, .longest_sleep = 50000};
-static const Patience for_goodbye = {.attentive = 1e-4, .longest_sleep = 1000000, .limit = 10};
+static const Polling for_others = {.busy = 1e-4, .longest_sleep = 1000000};
+static const Polling for_exchange = {.busy = 0.05, .longest_sleep = 50000};
+static const Polling for_goodbye = {.busy = 1e-4, .longest_sleep = 1000000, .limit = 10};
 
 typedef struct MpiState {
     MPI_Comm comm;
     int *counts, *starts; // [ranks] of the slices
-    int64_t *slices;      // [slices_n] every rank's numbers of the slice that this one adds up
+    int64_t *slices;      // [slices_n] every rank's numbers of the slice that this rank sums
     int64_t slices_n;
 } MpiState;
 
@@ -58,7 +57,7 @@ static int checked(int rc, const char *what, Err *err) {
 }
 
 // `rc`: of the call that started the request.
-static int finish(const Group *g, int rc, MPI_Request request, Patience p, const char *what, Err *err) {
+static int finish(const Group *g, int rc, MPI_Request request, Polling p, const char *what, Err *err) {
     double start = time_now(), limit = p.limit > 0 ? p.limit : g->limit;
     struct timespec nap = {.tv_nsec = 50000};
     for (int done = 0; !checked(rc, what, err);) {
@@ -66,9 +65,10 @@ static int finish(const Group *g, int rc, MPI_Request request, Patience p, const
         if (rc == MPI_SUCCESS && done) return 0;
         double waited = time_now() - start;
         if (limit > 0 && waited > limit)
-            return err_runtime(err, "MPI: %s: not after %.1f s: another rank was stopped, hangs, or is cut off", what,
-                               waited);
-        if (waited < p.attentive) {
+            return err_runtime(err,
+                               "MPI: %s: not complete after %.1f s: another rank was stopped, hangs, or is cut off",
+                               what, waited);
+        if (waited < p.busy) {
             sched_yield();
             continue;
         }
@@ -78,7 +78,7 @@ static int finish(const Group *g, int rc, MPI_Request request, Patience p, const
     return -1;
 }
 
-static int meet(Group *g, Patience p, Err *err) {
+static int meet(Group *g, Polling p, Err *err) {
     MPI_Request request = MPI_REQUEST_NULL;
     int rc = MPI_Ibarrier(comm_of(g), &request);
     return finish(g, rc, request, p, "waiting for the other ranks", err);
@@ -95,7 +95,7 @@ static int mpi_broadcast(Group *g, void *data, size_t n, int from, Err *err) {
     return 0;
 }
 
-// More than a piece from each: one rank after the other.
+// More than a piece per rank: one rank after the other.
 static int gather_large(Group *g, char *all, const void *mine, size_t n, Err *err) {
     memcpy(all + (size_t)g->rank * n, mine, n);
     for (int i = 0; i < g->ranks; i++)
@@ -111,8 +111,8 @@ static int mpi_gather(Group *g, void *all, const void *mine, size_t n, Err *err)
     return finish(g, rc, request, for_exchange, "gather", err);
 }
 
-// Each rank adds up a slice and sends it to all: what it sends and receives hardly grows with the ranks, and there are
-// two rounds. (MPI_Iallreduce of Open MPI 4 in place sends the whole vector log2(ranks) times, up and down a tree.)
+// Each rank sums one slice and sends it to all: two rounds, and the traffic per rank hardly grows with their number.
+// (MPI_Iallreduce of Open MPI 4 in place sends the whole vector log2(ranks) times, up and down a tree.)
 static int add_slices(Group *g, int64_t *data, int64_t n, Err *err) {
     MpiState *m = state_of(g);
     MPI_Request request = MPI_REQUEST_NULL;
@@ -149,7 +149,7 @@ static int mpi_sum(Group *g, int64_t *data, int64_t n, Err *err) {
     return 0;
 }
 
-// ---- calls of MPI that wait for other ranks without a time limit ----
+// ---- a deadline for MPI calls that have none ----
 
 typedef struct Watch {
     pthread_t thread;
@@ -160,7 +160,7 @@ typedef struct Watch {
     const char *what;
 } Watch;
 
-// Counts what this process has seen of the time, so that a job that was suspended as a whole is not ended.
+// Counts ticks of this process, so that a job suspended as a whole is not ended.
 static void *watch(void *user) {
     Watch *w = user;
     char line[160];
@@ -176,10 +176,10 @@ static void *watch(void *user) {
     pthread_mutex_unlock(&w->lock);
     if (over) return NULL;
     int n = snprintf(line, sizeof line,
-                     "lorac: MPI: %s: not after %.1f s: another rank was stopped, hangs, or is cut off\n", w->what,
-                     w->seconds);
+                     "lorac: MPI: %s: not complete after %.1f s: another rank was stopped, hangs, or is cut off\n",
+                     w->what, w->seconds);
     if (write(STDERR_FILENO, line, (size_t)n) < 0) _exit(EXIT_RUNTIME);
-    _exit(EXIT_RUNTIME); // the main thread is inside MPI
+    _exit(EXIT_RUNTIME); // the main thread is blocked inside MPI
 }
 
 static void watch_start(Watch *w, double seconds, const char *what) {
@@ -187,9 +187,9 @@ static void watch_start(Watch *w, double seconds, const char *what) {
     *w = (Watch){.lock = PTHREAD_MUTEX_INITIALIZER, .change = PTHREAD_COND_INITIALIZER, .over = true};
     if (seconds <= 0) return;
     w->seconds = seconds, w->what = what, w->over = false;
-    sigfillset(&all); // signals are for the thread that waits for them
+    sigfillset(&all); // signals belong to the thread of signals.c
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_create(&w->thread, NULL, watch, w)) w->over = true; // then it waits as long as MPI does
+    if (pthread_create(&w->thread, NULL, watch, w)) w->over = true; // without a thread: no deadline
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
@@ -204,8 +204,8 @@ static void watch_end(Watch *w) {
 
 // ---- the end ----
 
-// MPI_Finalize waits for every rank, so they meet before it. A launcher ends the whole job at the
-// first rank that leaves without it: that is what a rank that failed wants.
+// MPI_Finalize waits for every rank, so a barrier with a deadline precedes it. A failed rank exits without it: then the
+// launcher ends the whole job.
 static void mpi_close(Group *g, bool failed) {
     MpiState *m = state_of(g);
     if (!failed && !meet(g, for_goodbye, NULL)) {
@@ -229,15 +229,15 @@ static const GroupCalls mpi_calls = {
     .close = mpi_close,
 };
 
-// What Open MPI does unless its user says otherwise. Over TCP, "put" makes two ranks that send each other much take
-// turns: adding up takes 1.4 times as long. Ranks on one machine would read each other's memory, which containers
-// forbid: then it complains of every message.
+// Defaults for Open MPI that its user can override. Over TCP, "put" makes two ranks that exchange much data take turns:
+// a sum takes 1.4 times as long. On one machine ranks would read each other's memory, which containers forbid, with a
+// warning for every message.
 static void set_defaults(void) {
     setenv("OMPI_MCA_btl_tcp_flags", "send", 0);
     setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
 }
 
-// The threads that MPI starts must leave all signals to the one of ours that waits for them.
+// With all signals blocked, so that threads of MPI do not receive them.
 static int start_mpi(int *provided) {
     sigset_t all, before;
     sigfillset(&all);
@@ -266,7 +266,7 @@ static int open_group(Group *g, Err *err) {
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_rank(MPI_COMM_WORLD, &g->rank);
     MPI_Comm_size(MPI_COMM_WORLD, &g->ranks);
-    if (provided < MPI_THREAD_FUNNELED) return err_runtime(err, "MPI: this build of it allows no threads");
+    if (provided < MPI_THREAD_FUNNELED) return err_runtime(err, "MPI: this build does not support threads");
     if (g->ranks == 1) return checked(MPI_Finalize(), "end", err);
     if (checked(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "start", err) || number_local_ranks(g, comm, err)) return -1;
     MpiState *m = g->state = mem_calloc(1, sizeof *m);
@@ -281,8 +281,8 @@ int lorac_mpi_open(Group *g, double seconds, Err *err) {
     Watch w;
     *g = group_alone();
     watch_start(&w, seconds, "start");
-    int status = open_group(g, err);
+    int rc = open_group(g, err);
     watch_end(&w);
     g->limit = seconds;
-    return status;
+    return rc;
 }
