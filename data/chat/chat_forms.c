@@ -46,17 +46,25 @@ static char *call_message(const Prober *p, const char *arguments) {
                       p->call_content, arguments);
 }
 
-// Renders a conversation in which a message of that role has this content.
+// Renders a question and a call with these arguments (JSON).
+static char *render_call(const Prober *p, const char *arguments) {
+    char *call = call_message(p, arguments), *messages = mem_printf("[" QUESTION ", %s]", call);
+    mem_free(call);
+    return render(p, messages);
+}
+
+// Renders a conversation in which a message of that role has this content (JSON).
 static char *render_content(const Prober *p, const ChatForms *f, FormRole role, const char *content) {
-    if (role == FORM_USER) return render(p, mem_printf("[{\"role\": \"user\", \"content\": %s}]", content));
-    if (role == FORM_ASSISTANT)
-        return render(p, mem_printf("[" QUESTION ", {\"role\": \"assistant\", \"content\": %s}]", content));
-    if (role == FORM_SYSTEM)
-        return render(p, mem_printf("[{\"role\": \"system\", \"content\": %s}, " QUESTION "]", content));
+    static const char *const before[] = {
+        [FORM_USER] = "{\"role\": \"user\"",
+        [FORM_ASSISTANT] = QUESTION ", {\"role\": \"assistant\"",
+        [FORM_SYSTEM] = "{\"role\": \"system\"",
+        [FORM_TOOL] = ", {\"role\": \"tool\", \"tool_call_id\": \"abcdefghi\", \"name\": \"qzname\"",
+    };
     char *call = call_message(p, f->arguments_as_object ? "{\"qzarg\": \"qzword\"}" : "\"{}\"");
-    char *messages = mem_printf("[" QUESTION ", %s, {\"role\": \"tool\", \"tool_call_id\": \"abcdefghi\", \"name\": "
-                                "\"qzname\", \"content\": %s}]",
-                                call, content);
+    bool tool = role == FORM_TOOL;
+    char *messages = mem_printf("[%s%s%s, \"content\": %s}%s]", tool ? QUESTION ", " : "", tool ? call : "",
+                                before[role], content, role == FORM_SYSTEM ? ", " QUESTION : "");
     mem_free(call);
     return render(p, messages);
 }
@@ -87,12 +95,8 @@ static void find_arguments(ChatForms *f, Prober *p) {
     for (int i = 0; i < 4; i++) {
         p->call_content = contents[i % 2];
         p->with_tools = i >= 2;
-        char *call = call_message(p, "\"{\\\"qzkey\\\": \\\"qzvalue\\\"}\"");
-        f->arguments_as_text = has_text(render(p, mem_printf("[" QUESTION ", %s]", call)), VALUE);
-        mem_free(call);
-        call = call_message(p, VALUE);
-        f->arguments_as_object = has_object(render(p, mem_printf("[" QUESTION ", %s]", call)));
-        mem_free(call);
+        f->arguments_as_text = has_text(render_call(p, "\"{\\\"qzkey\\\": \\\"qzvalue\\\"}\""), VALUE);
+        f->arguments_as_object = has_object(render_call(p, VALUE));
         if (f->arguments_as_text || f->arguments_as_object) return;
     }
     p->with_tools = false; // the template knows no calls
@@ -101,11 +105,9 @@ static void find_arguments(ChatForms *f, Prober *p) {
 // The template fails on a call with this content, or prints it as Python prints null.
 static bool is_bad_content(Prober p, const ChatForms *f, const char *content) {
     p.call_content = content;
-    char *call = call_message(&p, f->arguments_as_object ? "{}" : "\"{}\"");
-    char *text = render(&p, mem_printf("[" QUESTION ", %s]", call));
+    char *text = render_call(&p, f->arguments_as_object ? "{}" : "\"{}\"");
     bool bad = !text || strstr(text, "None");
     mem_free(text);
-    mem_free(call);
     return bad;
 }
 

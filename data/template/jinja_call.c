@@ -52,18 +52,18 @@ static void bind_special(Eval *e, const Node *n, const CallArgs *args) {
     static const Str varargs_name = STR_INIT("varargs");
     size_t n_params = n->args.count, extra = args->n_pos > n_params ? args->n_pos - n_params : 0;
     Value caller, kwargs = v_dict(e);
-    if (n->uses_caller) {
+    if (n->special & NAME_CALLER) {
         if (!dict_get_str(&args->kw, &caller_name, &caller)) caller = v_undefined(e, "No caller defined");
         scope_set(e, &caller_name, caller);
     }
     for (size_t i = 0; i < args->kw.count; i++) {
         const Str *name = args->kw.keys[i].str;
         if (args->kw.read[i]) continue;
-        if (!n->uses_kwargs) eval_fail(e, "macro takes no keyword argument '%.*s'", STR_SHOWN(name, 100));
+        if (!(n->special & NAME_KWARGS)) eval_fail(e, "macro takes no keyword argument '%.*s'", STR_SHOWN(name, 100));
         dict_set(e, kwargs.dict, v_str(name), args->kw.values[i]);
     }
-    if (n->uses_kwargs) scope_set(e, &kwargs_name, kwargs);
-    if (n->uses_varargs)
+    if (n->special & NAME_KWARGS) scope_set(e, &kwargs_name, kwargs);
+    if (n->special & NAME_VARARGS)
         scope_set(e, &varargs_name, v_seq(e, V_TUPLE, extra ? args->pos + n_params : NULL, extra));
     else if (extra)
         eval_fail(e, "macro takes at most %zu arguments, found %zu", n_params, args->n_pos);

@@ -152,15 +152,11 @@ static void parse_function_body(Parser *p, Node *n, const char *end) {
     Parser outer = *p;
     p->in_if = false;
     p->loops = 0;
-    p->saw_caller = p->saw_kwargs = p->saw_varargs = false;
+    p->special = 0;
     parse_whole_block(p, &n->list, end);
-    n->uses_caller = p->saw_caller;
-    n->uses_kwargs = p->saw_kwargs;
-    n->uses_varargs = p->saw_varargs;
+    n->special = p->special;
     p->loops = outer.loops;
-    p->saw_caller |= outer.saw_caller;
-    p->saw_kwargs |= outer.saw_kwargs;
-    p->saw_varargs |= outer.saw_varargs;
+    p->special |= outer.special;
 }
 
 // ---- tags; parse_statement saves and restores in_if around each ----

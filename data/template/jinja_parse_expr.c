@@ -225,9 +225,9 @@ static Node *parse_name(Parser *p, bool with_namespace) {
         n->attr = expect_name(p);
         return n;
     }
-    p->saw_caller |= str_is(name, "caller");
-    p->saw_kwargs |= str_is(name, "kwargs");
-    p->saw_varargs |= str_is(name, "varargs");
+    if (str_is(name, "caller")) p->special |= NAME_CALLER;
+    if (str_is(name, "kwargs")) p->special |= NAME_KWARGS;
+    if (str_is(name, "varargs")) p->special |= NAME_VARARGS;
     return n;
 }
 

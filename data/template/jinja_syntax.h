@@ -50,6 +50,9 @@ typedef enum {
 typedef enum { OP_EQ, OP_NE, OP_GT, OP_GE, OP_LT, OP_LE, OP_IN, OP_NOT_IN } CompareOp;
 #define OP2(a, b) ((a) << 8 | (b)) // a two-character operator
 
+// Names that a macro's body may read without a parameter.
+enum { NAME_CALLER = 1, NAME_KWARGS = 2, NAME_VARARGS = 4 };
+
 typedef struct Node Node;
 typedef struct NodeList {
     Node **items;
@@ -73,8 +76,8 @@ struct Node {
     Value value;
     Node *a, *b, *c;
     NodeList list, list2;
-    ArgList args;                                // also the parameters of a macro
-    bool uses_caller, uses_kwargs, uses_varargs; // N_MACRO, N_CALL_BLOCK: special names that its body reads
+    ArgList args;     // also the parameters of a macro
+    unsigned special; // N_MACRO, N_CALL_BLOCK: special names that its body reads, as bits
 };
 
 struct JinjaTemplate {
@@ -121,7 +124,7 @@ typedef struct Parser {
     int depth, loops; // loops: how many for bodies surround this statement inside the current function
     bool in_if;       // an unknown filter or test is no error until it is evaluated, as in jinja2
     bool failed;
-    bool saw_caller, saw_kwargs, saw_varargs;
+    unsigned special; // special names read so far inside the current function
 } Parser;
 PRINTF_LIKE(2, 3) Node *parse_fail(Parser *p, const char *fmt, ...); // returns an undefined constant
 Node *fail_expected(Parser *p, const char *what);                    // parse_fail: what, found the current token
