@@ -19,10 +19,13 @@ static int check_required(const Verb *v, const bool *given, int operands, Err *e
     return 0;
 }
 
-// Sets the option of word argv[*i]; *i moves to its value.
-static int set_option(void *options, const Key *k, const Word *w, int argc, char **argv, int *i, Err *err) {
-    const char *text = word_value(w, k->type == KEY_BOOL, argc, argv, i);
-    return text ? key_read_text(options, k, text, "--", err) : err_input(err, "--%s has no value", k->name);
+// null stands for absence, as in a config; where any text is allowed it is text. *given: there is a value.
+static int set_option(void *options, const Key *k, const char *text, bool *given, Err *err) {
+    if (!text) return err_input(err, "--%s has no value", k->name);
+    *given = k->type == KEY_TEXT || k->type == KEY_TEXTS || strcmp(text, "null") != 0;
+    if (*given) return key_read_text(options, k, text, "--", err);
+    key_set_default(options, k);
+    return 0;
 }
 
 static int read_all(const Verb *v, void *options, bool *given, int *argc, char **argv, Err *err) {
@@ -32,8 +35,8 @@ static int read_all(const Verb *v, void *options, bool *given, int *argc, char *
         Word w = word_split(argv[i]);
         const Key *k = w.is_key ? keys_find(&v->options, w.key, &implied) : NULL;
         if (k) {
-            if (set_option(options, k, &w, *argc, argv, &i, err)) return -1;
-            given[k - v->options.keys] = true;
+            const char *text = word_value(&w, k->type == KEY_BOOL, *argc, argv, &i);
+            if (set_option(options, k, text, &given[k - v->options.keys], err)) return -1;
             continue;
         }
         if (w.is_key && !v->takes_config) return unknown_option(v, w.key, err);

@@ -121,11 +121,11 @@ int config_scan(cJSON **root, int **lines, const char *text, size_t size, const 
         size -= 3;
     }
     Scan s = {.name = name, .text = mem_strndup(text, size), .size = size, .line = 1};
-    int status = scan(&s, err);
-    if (!status) status = parse(root, &s, err);
-    if (!status) status = check_duplicates(*root, &s, err);
+    int rc = scan(&s, err);
+    if (!rc) rc = parse(root, &s, err);
+    if (!rc) rc = check_duplicates(*root, &s, err);
     mem_free(s.text);
-    if (status) {
+    if (rc) {
         cJSON_Delete(*root);
         *root = NULL;
         mem_free(s.lines);

@@ -69,15 +69,17 @@ const char *keys_nearest(const KeyTable *t, const char *name) {
     return found;
 }
 
+void key_set_default(void *fields, const Key *k) {
+    key_clear(fields, k);
+    if (!k->standard) return;
+    cJSON *v = cJSON_Parse(k->standard);
+    Err err = {0};
+    CHECK(v && key_read(fields, k, v, "", &err) == 0, "default of %s: %s", k->name, err.msg);
+    cJSON_Delete(v);
+}
+
 void keys_set_defaults(const KeyTable *t, void *fields) {
-    for (size_t i = 0; i < t->count; i++) {
-        const Key *k = &t->keys[i];
-        if (!k->standard) continue;
-        cJSON *v = cJSON_Parse(k->standard);
-        Err err = {0};
-        CHECK(v && key_read(fields, k, v, "", &err) == 0, "default of %s", k->name);
-        cJSON_Delete(v);
-    }
+    for (size_t i = 0; i < t->count; i++) key_set_default(fields, &t->keys[i]);
 }
 
 void file_list_clear(FileList *l) {

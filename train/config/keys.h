@@ -84,6 +84,7 @@ void keys_print_help(const KeyTable *t, const char *prefix, FILE *out);
 
 struct cJSON;
 void key_clear(void *fields, const Key *k); // frees what the field owns and zeroes it: not set
+void key_set_default(void *fields, const Key *k);
 // Sets the key's field. `where` begins the message: "FILE:LINE: ", "command line: " or "--".
 int key_read(void *fields, const Key *k, const struct cJSON *value, const char *where, Err *err);
 // As key_read, from the command line: JSON of the key's type, else text; lists may be separated by commas.

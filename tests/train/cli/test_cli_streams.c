@@ -98,6 +98,9 @@ static void test_cli_help(void **state) {
     check_has("version now", 2, "unexpected argument \"now\"");
     check_has("doctor --device", 2, "--device has no value");
     check_has("doctor --devise cpu", 2, "--devise: unknown option; the nearest known one is --device");
+    check_has("tokenize --model null --text a", 2, "--model_name_or_path is missing"); // null is absence
+    check_has("logits " MODEL "--input_ids null --out l", 2, "--input_ids is missing");
+    check_has("logits " MODEL "--input_ids 1 --out=null", 2, "--out is missing");
     check_has("chat " MODEL "--seed 1e300", 2, "--seed: 1e+300; expected an integer");
 }
 
