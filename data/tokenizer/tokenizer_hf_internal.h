@@ -66,6 +66,7 @@ typedef struct JsonTokenizer {
     TokenizerParts *parts;
     const NamedTokens *named;
     bool byte_level;  // the pre-tokenizer writes bytes in the byte-level alphabet
+    bool fused;       // a decoder Fuse was read: later decoders work on the whole text
     int n_components; // of all kinds, those of Sequences too
     Err *err;
 } JsonTokenizer;
@@ -80,10 +81,22 @@ int tokenizer_json_vocab(JsonTokenizer *t, const Json *vocab, const Json *added)
 
 // ---- helpers: 0, or -1 with a message that names the key, what was found and what was expected ----
 
-// Counts the component and reads its "type"; only `keys` (words) may be next to it.
-int component_begin(JsonTokenizer *t, const char **type, const Json *v, const char *what);
-int component_keys(const Json *v, const char *keys, Err *err);
-int component_unknown(const char *what, const char *type, const char *known, Err *err);
+typedef struct ComponentType {
+    const char *name;
+    int (*read)(JsonTokenizer *t, const Json *v);
+    const char *list; // of a Sequence: the key of its components
+    bool always;      // also where no other component may follow
+} ComponentType;
+typedef struct ComponentKind {
+    const char *name; // "normalizer"
+    const ComponentType *types;
+    size_t n_types;
+    bool (*is_complete)(const JsonTokenizer *t); // only types with `always` may follow; NULL: never
+    const char *refusal;                         // the message then
+} ComponentKind;
+// Finds the type of v and reads it, or the components of a Sequence. Unknown types are refused.
+int component_read(JsonTokenizer *t, const Json *v, const ComponentKind *kind);
+int component_keys(const Json *v, const char *keys, Err *err);              // only `keys` (words) may be next to "type"
 int component_text(JsonStr *out, const Json *v, const char *key, Err *err); // must be there
 int component_content(JsonStr *out, const Json *v, Err *err);               // "content", what a Replace puts; bounded
 int component_flag(bool *out, const Json *v, const char *key, bool absent, Err *err);

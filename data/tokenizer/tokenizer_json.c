@@ -8,6 +8,7 @@
 
 static int component_type(const char **type, const Json *v, const char *what, Err *err) {
     const Json *t = json_get(v, "type");
+    *type = NULL;
     if (v->type != JSON_OBJECT) return err_input(err, "%s: found %s; expected an object", what, json_type_name(v));
     if (!t || t->type != JSON_STRING) return err_input(err, "%s: \"type\" is missing; expected a string", what);
     *type = t->str.data;
@@ -23,11 +24,41 @@ static bool has_word(const char *words, JsonStr word) {
     return false;
 }
 
-int component_begin(JsonTokenizer *t, const char **type, const Json *v, const char *what) {
+static int read_list(JsonTokenizer *t, const Json *v, const char *key, const ComponentKind *kind) {
+    enum { LIST_MAX = 64 }; // nesting is bounded by the JSON reader
+    const Json *list = component_list(v, key, t->err);
+    if (!list) return -1;
+    if (list->count > LIST_MAX)
+        return err_input(t->err, "%s: found %zu components; expected at most %d", key, list->count, LIST_MAX);
+    for (size_t i = 0; i < list->count; i++)
+        if (component_read(t, &list->items[i], kind)) return -1;
+    return 0;
+}
+
+static int refuse_type(const ComponentKind *kind, const char *type, Err *err) {
+    StrBuf known = {0};
+    for (size_t i = 0; i < kind->n_types; i++)
+        str_printf(&known, "%s%s", !i ? "" : i + 1 < kind->n_types ? ", " : " and ", kind->types[i].name);
+    err_input(err, "%s \"%.64s\" is not supported; known are %s", kind->name, type, known.data);
+    str_clear(&known);
+    return -1;
+}
+
+int component_read(JsonTokenizer *t, const Json *v, const ComponentKind *kind) {
     enum { MAX_COMPONENTS = 256 }; // each is run over every text; a Sequence may hold Sequences
+    const char *name;
     if (++t->n_components > MAX_COMPONENTS)
-        return err_input(t->err, "%s: found more than %d components; expected fewer", what, MAX_COMPONENTS);
-    return component_type(type, v, what, t->err);
+        return err_input(t->err, "%s: found more than %d components; expected fewer", kind->name, MAX_COMPONENTS);
+    if (component_type(&name, v, kind->name, t->err)) return -1;
+    const ComponentType *type = kind->types, *end = type + kind->n_types;
+    while (type < end && strcmp(type->name, name) != 0) type++;
+    if (type == end) return refuse_type(kind, name, t->err);
+    int rc = 0;
+    if (!type->always && kind->is_complete && kind->is_complete(t))
+        rc = err_input(t->err, "%s", kind->refusal);
+    else
+        rc = type->list ? read_list(t, v, type->list, kind) : type->read(t, v);
+    return rc ? err_context(t->err, "%s %.64s", kind->name, name) : 0;
 }
 
 int component_keys(const Json *v, const char *keys, Err *err) {
@@ -35,10 +66,6 @@ int component_keys(const Json *v, const char *keys, Err *err) {
         if (!json_str_is(v->keys[i], "type") && !has_word(keys, v->keys[i]))
             return err_input(err, "key \"%.64s\" is not known; expected %s", v->keys[i].data, *keys ? keys : "none");
     return 0;
-}
-
-int component_unknown(const char *what, const char *type, const char *known, Err *err) {
-    return err_input(err, "%s \"%.64s\" is not supported; known are %s", what, type, known);
 }
 
 int component_text(JsonStr *out, const Json *v, const char *key, Err *err) {

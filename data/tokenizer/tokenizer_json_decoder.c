@@ -5,7 +5,7 @@
 
 // ---- decoder ----
 
-enum { LIST_MAX = 64, STRIP_MAX = 1 << 20 };
+enum { STRIP_MAX = 1 << 20 };
 
 static int read_replace(JsonTokenizer *t, const Json *v) {
     JsonStr pattern, content;
@@ -22,7 +22,7 @@ static int read_replace(JsonTokenizer *t, const Json *v) {
     return 0;
 }
 
-static int read_strip(JsonTokenizer *t, const Json *v, bool whole) {
+static int read_strip(JsonTokenizer *t, const Json *v) {
     JsonStr content;
     int64_t start, stop;
     if (component_keys(v, "content start stop", t->err) || component_text(&content, v, "content", t->err) ||
@@ -33,7 +33,7 @@ static int read_strip(JsonTokenizer *t, const Json *v, bool whole) {
         return err_input(t->err, "found content \"%.64s\", stop %lld; expected content \" \", stop 0", content.data,
                          (long long)stop);
     detokenizer_add(t->parts->detokenizer,
-                    &(DetokenizerStep){.kind = DETOKENIZE_STRIP, .count = (size_t)start, .whole = whole});
+                    &(DetokenizerStep){.kind = DETOKENIZE_STRIP, .count = (size_t)start, .whole = t->fused});
     return 0;
 }
 
@@ -72,46 +72,36 @@ static int read_kind(JsonTokenizer *t, const Json *v, DetokenizerStepKind kind, 
     return 0;
 }
 
-// One step; *fused: a Fuse stood before it, so that it works on the whole text.
-static int read_step(JsonTokenizer *t, const Json *v, bool *fused) {
-    const char *type;
-    if (component_begin(t, &type, v, "decoder")) return -1;
-    int rc = 0;
-    if (strcmp(type, "Fuse") == 0)
-        *fused = true;
-    else if (strcmp(type, "Strip") == 0)
-        rc = read_strip(t, v, *fused);
-    else if (*fused)
-        rc = err_input(t->err, "follows Fuse; expected only Strip after Fuse");
-    else if (strcmp(type, "ByteLevel") == 0)
-        rc = read_kind(t, v, DETOKENIZE_BYTE_LEVEL, "add_prefix_space trim_offsets use_regex");
-    else if (strcmp(type, "ByteFallback") == 0)
-        rc = read_kind(t, v, DETOKENIZE_BYTE_FALLBACK, "");
-    else if (strcmp(type, "Replace") == 0)
-        rc = read_replace(t, v);
-    else if (strcmp(type, "Metaspace") == 0)
-        rc = read_metaspace(t, v);
-    else if (strcmp(type, "WordPiece") == 0)
-        rc = read_wordpiece(t, v);
-    else
-        rc = component_unknown(
-            "decoder", type,
-            "ByteFallback, ByteLevel, Fuse, Metaspace, Replace, Strip, WordPiece and a Sequence of them", t->err);
-    return rc ? err_context(t->err, "decoder %.64s", type) : 0;
+static int read_byte_level(JsonTokenizer *t, const Json *v) {
+    return read_kind(t, v, DETOKENIZE_BYTE_LEVEL, "add_prefix_space trim_offsets use_regex");
+}
+
+static int read_byte_fallback(JsonTokenizer *t, const Json *v) {
+    return read_kind(t, v, DETOKENIZE_BYTE_FALLBACK, "");
+}
+
+static int read_fuse(JsonTokenizer *t, const Json *v) {
+    (void)v;
+    t->fused = true;
+    return 0;
+}
+
+static bool is_fused(const JsonTokenizer *t) {
+    return t->fused;
 }
 
 int tokenizer_json_decoder(JsonTokenizer *t, const Json *v) {
-    const char *type;
-    bool fused = false;
-    if (component_begin(t, &type, v, "decoder")) return -1;
-    if (strcmp(type, "Sequence") != 0) return read_step(t, v, &fused);
-    const Json *list = component_list(v, "decoders", t->err);
-    if (!list) return err_context(t->err, "decoder Sequence");
-    if (list->count > LIST_MAX)
-        return err_input(t->err, "decoder Sequence: found %zu components; expected at most %d", list->count, LIST_MAX);
-    for (size_t i = 0; i < list->count; i++)
-        if (read_step(t, &list->items[i], &fused)) return -1;
-    return 0;
+    static const ComponentType types[] = {{"ByteFallback", .read = read_byte_fallback},
+                                          {"ByteLevel", .read = read_byte_level},
+                                          {"Fuse", .read = read_fuse, .always = true},
+                                          {"Metaspace", .read = read_metaspace},
+                                          {"Replace", .read = read_replace},
+                                          {"Strip", .read = read_strip, .always = true},
+                                          {"WordPiece", .read = read_wordpiece},
+                                          {"Sequence", .list = "decoders", .always = true}};
+    return component_read(t, v,
+                          &(ComponentKind){"decoder", types, sizeof types / sizeof *types, is_fused,
+                                           "follows Fuse; expected only Strip after Fuse"});
 }
 
 // ---- post_processor ----
@@ -217,29 +207,29 @@ static int read_templates(JsonTokenizer *t, const Json *v) {
     return read_template(t, v, "pair", (Items){p->pair, &p->n_pair});
 }
 
-static int read_processors(JsonTokenizer *t, const Json *v) {
-    const Json *list = component_list(v, "processors", t->err);
-    if (!list) return -1;
-    for (size_t i = 0; i < list->count && i < LIST_MAX; i++)
-        if (tokenizer_json_post_processor(t, &list->items[i])) return -1;
-    return list->count > LIST_MAX ? err_input(t->err, "found more than %d processors", LIST_MAX) : 0;
+static int read_bert(JsonTokenizer *t, const Json *v) {
+    return read_cls_sep(t, v, false);
 }
 
-static int read_post_processor(JsonTokenizer *t, const Json *v, const char *type) {
-    if (strcmp(type, "Sequence") == 0) return read_processors(t, v);
-    if (strcmp(type, "ByteLevel") == 0) // moves offsets only
-        return component_keys(v, "add_prefix_space trim_offsets use_regex", t->err);
-    if (t->parts->post.n_single) return err_input(t->err, "found a second one that adds tokens; expected one");
-    if (strcmp(type, "TemplateProcessing") == 0) return read_templates(t, v);
-    if (strcmp(type, "BertProcessing") == 0) return read_cls_sep(t, v, false);
-    if (strcmp(type, "RobertaProcessing") == 0) return read_cls_sep(t, v, true);
-    return component_unknown("post_processor", type,
-                             "BertProcessing, ByteLevel, RobertaProcessing, TemplateProcessing and a Sequence of them",
-                             t->err);
+static int read_roberta(JsonTokenizer *t, const Json *v) {
+    return read_cls_sep(t, v, true);
+}
+
+static int read_offsets(JsonTokenizer *t, const Json *v) {
+    return component_keys(v, "add_prefix_space trim_offsets use_regex", t->err);
+}
+
+static bool adds_tokens(const JsonTokenizer *t) {
+    return t->parts->post.n_single > 0;
 }
 
 int tokenizer_json_post_processor(JsonTokenizer *t, const Json *v) {
-    const char *type;
-    if (component_begin(t, &type, v, "post_processor")) return -1;
-    return read_post_processor(t, v, type) ? err_context(t->err, "post_processor %.64s", type) : 0;
+    static const ComponentType types[] = {{"BertProcessing", .read = read_bert},
+                                          {"ByteLevel", .read = read_offsets, .always = true},
+                                          {"RobertaProcessing", .read = read_roberta},
+                                          {"TemplateProcessing", .read = read_templates},
+                                          {"Sequence", .list = "processors", .always = true}};
+    return component_read(t, v,
+                          &(ComponentKind){"post_processor", types, sizeof types / sizeof *types, adds_tokens,
+                                           "found a second one that adds tokens; expected one"});
 }

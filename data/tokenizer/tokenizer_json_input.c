@@ -3,21 +3,7 @@
 
 #include "tokenizer_hf_internal.h"
 
-enum { LIST_MAX = 64 }; // components of one Sequence; nesting is bounded by the JSON reader
-
 #define GPT2_PATTERN "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
-
-typedef int (*ReadComponent)(JsonTokenizer *t, const Json *v);
-
-static int read_sequence(JsonTokenizer *t, const Json *v, const char *key, ReadComponent read) {
-    const Json *list = component_list(v, key, t->err);
-    if (!list) return -1;
-    if (list->count > LIST_MAX)
-        return err_input(t->err, "%s: found %zu components; expected at most %d", key, list->count, LIST_MAX);
-    for (size_t i = 0; i < list->count; i++)
-        if (read(t, &list->items[i])) return -1;
-    return 0;
-}
 
 // ---- normalizer ----
 
@@ -73,32 +59,34 @@ static int read_bert(JsonTokenizer *t, const Json *v) {
     return 0;
 }
 
-static int read_plain_step(JsonTokenizer *t, const Json *v, const NormalizeStep *s) {
+static int read_form(JsonTokenizer *t, const Json *v, NormalizeStep step) {
     if (component_keys(v, "", t->err)) return -1;
-    normalizer_add(t->parts->normalizer, s);
+    normalizer_add(t->parts->normalizer, &step);
     return 0;
 }
 
-static int read_normalizer(JsonTokenizer *t, const Json *v, const char *type) {
-    const NormalizeStep nfc = {.kind = NORMALIZE_FORM, .form = NORMAL_NFC};
-    const NormalizeStep nfd = {.kind = NORMALIZE_FORM, .form = NORMAL_NFD};
-    const NormalizeStep lowercase = {.kind = NORMALIZE_LOWERCASE};
-    if (strcmp(type, "NFC") == 0) return read_plain_step(t, v, &nfc);
-    if (strcmp(type, "NFD") == 0) return read_plain_step(t, v, &nfd);
-    if (strcmp(type, "Lowercase") == 0) return read_plain_step(t, v, &lowercase);
-    if (strcmp(type, "Sequence") == 0) return read_sequence(t, v, "normalizers", tokenizer_json_normalizer);
-    if (strcmp(type, "Replace") == 0) return read_replace(t, v);
-    if (strcmp(type, "Prepend") == 0) return read_prepend(t, v);
-    if (strcmp(type, "Strip") == 0) return read_strip(t, v);
-    if (strcmp(type, "BertNormalizer") == 0) return read_bert(t, v);
-    return component_unknown("normalizer", type,
-                             "BertNormalizer, Lowercase, NFC, NFD, Prepend, Replace, Strip and Sequence", t->err);
+static int read_nfc(JsonTokenizer *t, const Json *v) {
+    return read_form(t, v, (NormalizeStep){.kind = NORMALIZE_FORM, .form = NORMAL_NFC});
+}
+
+static int read_nfd(JsonTokenizer *t, const Json *v) {
+    return read_form(t, v, (NormalizeStep){.kind = NORMALIZE_FORM, .form = NORMAL_NFD});
+}
+
+static int read_lowercase(JsonTokenizer *t, const Json *v) {
+    return read_form(t, v, (NormalizeStep){.kind = NORMALIZE_LOWERCASE});
 }
 
 int tokenizer_json_normalizer(JsonTokenizer *t, const Json *v) {
-    const char *type;
-    if (component_begin(t, &type, v, "normalizer")) return -1;
-    return read_normalizer(t, v, type) ? err_context(t->err, "normalizer %.64s", type) : 0;
+    static const ComponentType types[] = {{"BertNormalizer", .read = read_bert},
+                                          {"Lowercase", .read = read_lowercase},
+                                          {"NFC", .read = read_nfc},
+                                          {"NFD", .read = read_nfd},
+                                          {"Prepend", .read = read_prepend},
+                                          {"Replace", .read = read_replace},
+                                          {"Strip", .read = read_strip},
+                                          {"Sequence", .list = "normalizers"}};
+    return component_read(t, v, &(ComponentKind){"normalizer", types, sizeof types / sizeof *types, NULL, NULL});
 }
 
 // ---- pre_tokenizer ----
@@ -214,35 +202,38 @@ static int read_punctuation(JsonTokenizer *t, const Json *v) {
     return pretokenizer_add_pattern(t->parts->pre, "\\p{is_punctuation}", behavior, false, t->err);
 }
 
-static int read_whitespace(JsonTokenizer *t, const Json *v, const char *pattern, bool invert) {
+static int read_cut(JsonTokenizer *t, const Json *v, const char *pattern, bool invert) {
     if (component_keys(v, "", t->err)) return -1;
     return pretokenizer_add_pattern(t->parts->pre, pattern, CUT_REMOVED, invert, t->err);
+}
+
+static int read_whitespace(JsonTokenizer *t, const Json *v) {
+    return read_cut(t, v, "[\\p{is_word}]+|[^\\p{is_word}\\s]+", true);
+}
+
+static int read_whitespace_split(JsonTokenizer *t, const Json *v) {
+    return read_cut(t, v, "\\s", false);
 }
 
 static int read_bert_words(JsonTokenizer *t, const Json *v) {
     return component_keys(v, "", t->err) ? -1 : pretokenizer_add_bert(t->parts->pre, t->err);
 }
 
-static int read_pre_tokenizer(JsonTokenizer *t, const Json *v, const char *type) {
-    if (t->byte_level) return err_input(t->err, "follows ByteLevel; expected ByteLevel last");
-    if (strcmp(type, "Sequence") == 0) return read_sequence(t, v, "pretokenizers", tokenizer_json_pre_tokenizer);
-    if (strcmp(type, "Split") == 0) return read_split(t, v);
-    if (strcmp(type, "ByteLevel") == 0) return read_byte_level(t, v);
-    if (strcmp(type, "Metaspace") == 0) return read_metaspace(t, v);
-    if (strcmp(type, "Digits") == 0) return read_digits(t, v);
-    if (strcmp(type, "Punctuation") == 0) return read_punctuation(t, v);
-    if (strcmp(type, "Whitespace") == 0) return read_whitespace(t, v, "[\\p{is_word}]+|[^\\p{is_word}\\s]+", true);
-    if (strcmp(type, "WhitespaceSplit") == 0) return read_whitespace(t, v, "\\s", false);
-    if (strcmp(type, "BertPreTokenizer") == 0) return read_bert_words(t, v);
-    return component_unknown(
-        "pre_tokenizer", type,
-        "BertPreTokenizer, ByteLevel, Digits, Metaspace, Punctuation, Split, Whitespace, WhitespaceSplit and "
-        "Sequence",
-        t->err);
+static bool has_byte_level(const JsonTokenizer *t) {
+    return t->byte_level;
 }
 
 int tokenizer_json_pre_tokenizer(JsonTokenizer *t, const Json *v) {
-    const char *type;
-    if (component_begin(t, &type, v, "pre_tokenizer")) return -1;
-    return read_pre_tokenizer(t, v, type) ? err_context(t->err, "pre_tokenizer %.64s", type) : 0;
+    static const ComponentType types[] = {{"BertPreTokenizer", .read = read_bert_words},
+                                          {"ByteLevel", .read = read_byte_level},
+                                          {"Digits", .read = read_digits},
+                                          {"Metaspace", .read = read_metaspace},
+                                          {"Punctuation", .read = read_punctuation},
+                                          {"Split", .read = read_split},
+                                          {"Whitespace", .read = read_whitespace},
+                                          {"WhitespaceSplit", .read = read_whitespace_split},
+                                          {"Sequence", .list = "pretokenizers"}};
+    return component_read(t, v,
+                          &(ComponentKind){"pre_tokenizer", types, sizeof types / sizeof *types, has_byte_level,
+                                           "follows ByteLevel; expected ByteLevel last"});
 }

@@ -101,7 +101,8 @@ int tokenizer_json_model(JsonTokenizer *t, const Json *model, const Json *added)
         return err_input(t->err, "model: found %s; expected an object", json_type_name(model));
     const char *type = model_type(model);
     bool words = strcmp(type, "WordPiece") == 0;
-    if (!words && strcmp(type, "BPE") != 0) return component_unknown("model", type, "BPE and WordPiece", t->err);
+    if (!words && strcmp(type, "BPE") != 0)
+        return err_input(t->err, "model \"%.64s\" is not supported; known are BPE and WordPiece", type);
     if (added && added->type != JSON_ARRAY)
         return err_input(t->err, "added_tokens: found %s; expected an array", json_type_name(added));
     const Json *vocab = json_get(model, "vocab");
