@@ -110,8 +110,8 @@ typedef struct Lora {
 
 // Which keys each query sees. Sample s has queries [q_start[s], q_start[s+1]) and keys [k_start[s], k_start[s] +
 // k_len[s]). Query i has position q_pos[i] in its sample and sees its sample's keys j with j <= q_pos[i] (causal) and
-// j > q_pos[i] - window (window 0: no limit); bidirectional: all keys of its sample (window must be 0). Covers packed
-// rows, Tq != Tk and the KV cache. With a soft cap c a score is c tanh(scale q k^T / c) (Gemma 2).
+// j > q_pos[i] - window (window 0: no limit); bidirectional: all keys of its sample (window must be 0). With a soft cap
+// c a score is c tanh(scale q k^T / c) (Gemma 2).
 typedef struct AttentionShape {
     int64_t heads, kv_heads, head_size;
     int64_t samples;
@@ -139,14 +139,14 @@ typedef struct AttentionCall {
     void *ws;
 } AttentionCall;
 
-// gelu(x) = x Phi(x) with the normal distribution function Phi, by erf; "tanh": its approximation (Hendrycks & Gimpel
-// 2016). silu(x) = x / (1 + exp(-x)).
+// gelu(x) = x Phi(x), Phi the normal distribution function (erf); "tanh": its approximation (Hendrycks & Gimpel 2016);
+// silu(x) = x / (1 + exp(-x)); relu'(0) = 0.
 typedef enum { GLU_SILU, GLU_GELU_TANH, GLU_GELU } GluKind;
 typedef enum {
     ACTIVATION_GELU_TANH,
     ACTIVATION_GELU,
     ACTIVATION_SILU,
-    ACTIVATION_RELU, // derivative 0 at 0
+    ACTIVATION_RELU,
     ACTIVATION_TANH
 } ActivationKind;
 
@@ -318,8 +318,7 @@ struct Kernels {
     bool (*pack)(Backend *b, void *dst, float *row_scale, Mat src, DType type);
 
     // ---- embedding ----
-    // out[t, :] (+)= scale * W[ids[t], :].  out [T, C], W [V, C], ids [T] in [0, V). Tables of positions and of token
-    // types are added to the words' this way.
+    // out[t, :] (+)= scale * W[ids[t], :].  out [T, C], W [V, C], ids [T] in [0, V).
     void (*embed_forward)(Backend *b, Mat out, const Weight *w, const int32_t *ids, float scale, bool accumulate);
     // x[t, :] += alpha * magnitude[t] * rng_symmetric(word column % 4 of rng_philox(token_key(keys, t),
     // token_index(keys, t), column / 4)).  NEFTune (Jain et al. 2023).
@@ -451,23 +450,18 @@ struct Kernels {
 // lists. OP_SLOTS compute, DEVICE_SLOTS do not.
 // clang-format off
 #define DEVICE_SLOTS(X) \
-    X(close) X(status) X(describe) X(memory) \
-    X(alloc) X(free) X(upload) X(download) X(copy) X(zero) X(sync) X(stamp) \
-    X(host_alloc) X(host_free) X(offload) X(reload) X(settle) \
-    X(replay) X(record) X(record_end) X(forget) \
+    X(close) X(status) X(describe) X(memory) X(alloc) X(free) X(upload) X(download) X(copy) X(zero) X(sync) X(stamp) \
+    X(host_alloc) X(host_free) X(offload) X(reload) X(settle) X(replay) X(record) X(record_end) X(forget) \
     X(connect) X(all_reduce) X(choices_get) X(choices_set) X(weight_bytes) X(weight_place)
 #define OP_SLOTS(X) \
-    X(weight_finite) X(expand) X(pack) \
-    X(embed_forward) X(neftune) \
+    X(weight_finite) X(expand) X(pack) X(embed_forward) X(neftune) \
     X(rmsnorm_forward) X(rmsnorm_backward) X(layernorm_forward) X(layernorm_backward) \
-    X(linear_workspace) X(linear_forward) X(linear_backward) \
-    X(lora_workspace) X(lora_forward) X(lora_backward) \
+    X(linear_workspace) X(linear_forward) X(linear_backward) X(lora_workspace) X(lora_forward) X(lora_backward) \
     X(rope) X(attention_workspace) X(attention_forward) X(attention_backward) \
-    X(glu_forward) X(glu_backward) X(activation_forward) X(activation_backward) \
-    X(gather_rows_forward) X(gather_rows_backward) X(scatter_rows) X(add) \
-    X(moe_route_forward) X(moe_route_backward) X(moe_gather) X(moe_combine) \
-    X(moe_scale_forward) X(moe_scale_backward) \
-    X(grouped_linear_workspace) X(grouped_linear_forward) X(grouped_linear_backward) \
+    X(glu_forward) X(glu_backward) X(activation_forward) X(activation_backward) X(gather_rows_forward) \
+    X(gather_rows_backward) X(scatter_rows) X(add) \
+    X(moe_route_forward) X(moe_route_backward) X(moe_gather) X(moe_combine) X(moe_scale_forward) \
+    X(moe_scale_backward) X(grouped_linear_workspace) X(grouped_linear_forward) X(grouped_linear_backward) \
     X(head_loss_workspace) X(head_loss) X(softcap) X(class_loss_workspace) X(class_loss) X(argmax) \
     X(tally) X(fixed_add) X(fixed_to_f32) X(sqnorm) X(adamw)
 // clang-format on
@@ -488,19 +482,17 @@ void backend_close(Backend *b);
 // Processes compute the same bits if this is equal: "cpu-v4, oneDNN 2.6.3 with AVX-512", or the GPU's name.
 void backend_kind(StrBuf *out, const Backend *b);
 
-// Ids of the GPUs that this process sees; the same in all processes of a machine. Creates no CUDA context, but a child
-// that is forked afterwards without exec must not use a GPU.
+// Id of a GPU, the same in all processes of a machine.
 typedef struct GpuId {
     uint8_t bytes[16];
 } GpuId;
-// Writes at most `most` ids. Without module or driver: EXIT_RUNTIME; without a GPU: *count = 0.
+// The GPUs that this process sees, at most `most`. Creates no CUDA context, but a child that is forked afterwards
+// without exec must not use a GPU. Without module or driver: EXIT_RUNTIME; without a GPU: *count = 0.
 int backend_gpus(int *count, GpuId *ids, int most, Err *err);
 
 extern const Kernels kernels_ref;
-
-// The fast backend is compiled once per instruction set: "base" (any machine of the architecture), and on x86-64 "v3"
-// (AVX2, FMA) and "v4" (AVX-512). Returns the named table, NULL when this build or this machine lacks it; isa NULL: the
-// best that the machine runs.
+// The fast backend's table of an instruction set: "base", on x86-64 also "v3" (AVX2, FMA) and "v4" (AVX-512); NULL if
+// this build or machine lacks it. isa NULL: the best that the machine runs.
 const Kernels *kernels_cpu(const char *isa);
 
 #ifdef __cplusplus

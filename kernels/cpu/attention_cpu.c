@@ -112,13 +112,13 @@ static void attend(const AttentionCall *a, Item item, float *scores) {
     for (int64_t k0 = first / FORWARD_K * FORWARD_K; k0 < end; k0 += FORWARD_K) {
         int64_t n = min64(FORWARD_K, end - k0), row = s->k_start[item.sample] + k0;
         Factor k = {f32_row(a->k, row) + column, a->k.cols, true}, v = {f32_row(a->v, row) + column, a->v.cols, false};
-        sgemm(scores, n, (Sgemm){item.rows, n, d, .alpha = product_scale(s), .a = {q, ld}, .b = k});
+        sgemm(scores, n, (Sgemm){item.rows, n, d, .alpha = product_scale(s), .a = {q, ld, false}, .b = k});
         for (int64_t i = 0; i < item.rows; i++) {
             Range seen = keys_in_block(s, item.sample, pos[item.decoding ? 0 : i], k0, n);
             if (s->softcap != 0) cpu_softcap(scores + i * n + seen.first, seen.end - seen.first, 1, s->softcap);
             fold_row(&running[i], scores + i * n, n, seen, out + i * ld, d);
         }
-        sgemm(out, ld, (Sgemm){item.rows, d, n, .alpha = 1, .a = {scores, n}, .b = v, .beta = 1});
+        sgemm(out, ld, (Sgemm){item.rows, d, n, .alpha = 1, .a = {scores, n, false}, .b = v, .beta = 1});
     }
     for (int64_t i = 0; i < item.rows; i++) {
         Running r = running[i];
@@ -205,7 +205,7 @@ static void queries_backward(const Backward *a, KeyBlock b, int64_t q0, int64_t 
     Factor pt = {p, n, true}, dst = {ds, n, true};
     Sgemm dv = {n, d, rows, .alpha = 1, .a = pt, .b = dout, .beta = 1};
     Sgemm dk = {n, d, rows, .alpha = s->scale, .a = dst, .b = q, .beta = 1};
-    Sgemm dq = {rows, d, n, .alpha = s->scale, .a = {ds, n}, .b = k, .beta = 1};
+    Sgemm dq = {rows, d, n, .alpha = s->scale, .a = {ds, n, false}, .b = k, .beta = 1};
     if (c->dv.data) sgemm((float *)c->dv.data + key, ldk, dv);
     if (c->dk.data) sgemm((float *)c->dk.data + key, ldk, dk);
     if (c->dq.data) sgemm(f32_row(c->dq, q0) + column, ld, dq);

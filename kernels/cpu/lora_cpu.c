@@ -84,8 +84,9 @@ void CPU_FN(lora_forward)(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void 
         for (int64_t t = 0; t < x.rows; t += TILE_T) {
             int64_t n = min64(TILE_T, x.rows - t);
             const float *rows = masked_rows(tile, x, t, n, l);
-            Sgemm down = {n, r, k, .alpha = 1, .a = {rows, k}, .b = {l->a, k, true}};
-            Sgemm up = {n, l->rows, r, .alpha = l->scale, .a = {f32_row(xa, t), r}, .b = {l->b, r, true}, .beta = 1};
+            Sgemm down = {n, r, k, .alpha = 1, .a = {rows, k, false}, .b = {l->a, k, true}};
+            Factor low = {f32_row(xa, t), r, false};
+            Sgemm up = {n, l->rows, r, .alpha = l->scale, .a = low, .b = {l->b, r, true}, .beta = 1};
             sgemm(f32_row(xa, t), r, down);
             sgemm(f32_row(y, t) + l->row_offset, y.cols, up);
         }
@@ -100,9 +101,9 @@ static void backward_rows(float *dxa, float *tile, Mat dx, Mat dy, const Lora *l
         int64_t n = min64(TILE_T, dy.rows - t);
         float *to = dxa + t * r;
         Factor dy_part = {f32_row(dy, t) + l->row_offset, dy.cols, false};
-        sgemm(to, r, (Sgemm){n, r, l->rows, .alpha = l->scale, .a = dy_part, .b = {l->b, r}});
+        sgemm(to, r, (Sgemm){n, r, l->rows, .alpha = l->scale, .a = dy_part, .b = {l->b, r, false}});
         if (!dx.data) continue;
-        Sgemm up = {n, k, r, .alpha = 1, .a = {to, r}, .b = {l->a, k}, .beta = l->dropout == 0 ? 1 : 0};
+        Sgemm up = {n, k, r, .alpha = 1, .a = {to, r, false}, .b = {l->a, k, false}, .beta = l->dropout == 0 ? 1 : 0};
         sgemm(l->dropout == 0 ? f32_row(dx, t) : tile, k, up);
         if (l->dropout == 0) continue;
         for (int64_t i = 0; i < n; i++) masked_row(f32_row(dx, t + i), tile + i * k, k, l, t + i, true);

@@ -190,7 +190,7 @@ static void fold_tile(const Head *a, Panel p, bool first, int64_t m0) {
     int64_t rows = min64(TILE_M, a->x.rows - m0), c = a->w->cols;
     float *tile = a->tiles + omp_get_thread_num() * TILE_M * a->step;
     float *slopes = a->smooth_capped ? a->slopes + omp_get_thread_num() * TILE_M * a->step : NULL;
-    sgemm(tile, p.n, (Sgemm){rows, p.n, c, .alpha = 1, .a = {f32_row(a->x, m0), c}, .b = {p.rows, c, true}});
+    sgemm(tile, p.n, (Sgemm){rows, p.n, c, .alpha = 1, .a = {f32_row(a->x, m0), c, false}, .b = {p.rows, c, true}});
     for (int64_t i = 0; i < rows; i++) {
         float *x = tile + i * p.n;
         finish_logits(a, p, x, slopes ? slopes + i * p.n : NULL);
@@ -200,7 +200,7 @@ static void fold_tile(const Head *a, Panel p, bool first, int64_t m0) {
         for (int64_t k = 0; k < c; k++) sum[k] *= shrink;
     }
     if (!a->dx.data) return;
-    Sgemm back = {rows, c, p.n, .alpha = 1, .a = {tile, p.n}, .b = {p.rows, c}, .beta = first ? 0 : 1};
+    Sgemm back = {rows, c, p.n, .alpha = 1, .a = {tile, p.n, false}, .b = {p.rows, c, false}, .beta = first ? 0 : 1};
     sgemm(sum_row(a, p.slice, m0), c, back);
     back.a.data = slopes;
     if (slopes) sgemm(slope_row(a, p.slice, m0), c, back);
