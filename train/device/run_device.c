@@ -21,11 +21,17 @@ static const char *dtype_name(DtypeWord dtype) {
     return ENUM_WORDS(DTYPE_WORDS)[dtype].word;
 }
 
-bool run_device_is_word(const char *device) {
-    if (strcmp(device, "auto") == 0 || strcmp(device, "cpu") == 0 || strcmp(device, "cuda") == 0) return true;
-    if (!starts_with(device, "cuda:")) return false;
+DeviceWord run_device_word(const char *device) {
+    if (!device || strcmp(device, "auto") == 0) return DEVICE_AUTO;
+    if (strcmp(device, "cpu") == 0) return DEVICE_CPU;
+    if (strcmp(device, "cuda") == 0) return DEVICE_CUDA;
+    if (!starts_with(device, "cuda:")) return DEVICE_NONE;
     size_t digits = strspn(device + 5, "0123456789");
-    return digits > 0 && digits <= 4 && device[5 + digits] == 0;
+    return digits > 0 && digits <= 4 && device[5 + digits] == 0 ? DEVICE_CUDA_NUMBER : DEVICE_NONE;
+}
+
+bool run_device_is_word(const char *device) {
+    return run_device_word(device) != DEVICE_NONE;
 }
 
 int run_device_open_gpu(Backend **b, const char *device, DtypeWord dtype, AttentionKind kind, Err *err) {
@@ -73,9 +79,10 @@ static int open_best(Backend **b, DtypeWord dtype, Err *note, Err *err) {
 int run_device_open(Backend **b, const char *device, DtypeWord dtype, Err *note, Err *err) {
     *b = NULL;
     if (note) *note = (Err){0};
-    if (!device || strcmp(device, "auto") == 0) return open_best(b, dtype, note, err);
-    return strcmp(device, "cpu") == 0 ? open_cpu(b, dtype, 0, err)
-                                      : run_device_open_gpu(b, device, dtype, ATTENTION_FASTER, err);
+    DeviceWord word = run_device_word(device);
+    if (word == DEVICE_AUTO) return open_best(b, dtype, note, err);
+    return word == DEVICE_CPU ? open_cpu(b, dtype, 0, err)
+                              : run_device_open_gpu(b, device, dtype, ATTENTION_FASTER, err);
 }
 
 // ---- a device of each rank ----
@@ -97,10 +104,11 @@ enum { MOST_GPUS = 64 }; // of a machine
 static int choose_gpu(RankDevice *d, const char *device, const Group *g, Err *err) {
     GpuId ids[MOST_GPUS];
     int gpus = 0;
-    bool best = !device || strcmp(device, "auto") == 0;
+    DeviceWord word = run_device_word(device);
+    bool best = word == DEVICE_AUTO, numbered = word == DEVICE_CUDA_NUMBER;
     *d = (RankDevice){.gpu = -1, .node = g->node};
-    if (!best && !starts_with(device, "cuda")) return 0;
-    if (!best && device[4] && g->local_ranks > 1)
+    if (word == DEVICE_CPU) return 0;
+    if (numbered && g->local_ranks > 1)
         return err_input(err, "device: \"%s\" would be the device of all %d ranks of a machine; expected \"cuda\"",
                          device, g->local_ranks);
     if (best && !run_device_gpus()) return 0;
@@ -109,7 +117,7 @@ static int choose_gpu(RankDevice *d, const char *device, const Group *g, Err *er
         return err_runtime(err, "device %s: no NVIDIA GPU is visible (CUDA_VISIBLE_DEVICES, permissions)", device);
     if (gpus > MOST_GPUS) gpus = MOST_GPUS;
     d->gpus = gpus;
-    d->gpu = best || !device[4] ? g->local_rank % gpus : (int)strtol(device + 5, NULL, 10);
+    d->gpu = numbered ? (int)strtol(device + 5, NULL, 10) : g->local_rank % gpus;
     if (d->gpu < gpus) d->id = ids[d->gpu]; // else opening it reports the error
     return 0;
 }

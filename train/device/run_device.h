@@ -16,6 +16,8 @@
 typedef enum { DTYPE_WORDS(ENUM_CONSTANT) N_DTYPE_WORDS } DtypeWord;
 
 bool run_device_is_word(const char *device);
+typedef enum { DEVICE_NONE, DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA, DEVICE_CUDA_NUMBER } DeviceWord;
+DeviceWord run_device_word(const char *device);         // NULL: DEVICE_AUTO; DEVICE_NONE: not a device
 #define RUN_DEVICE_EXPECTED "auto, cpu, cuda or cuda:N" // what it accepts
 // device NULL: auto: the GPU if module, driver and device are available, else the CPU. dtype auto: bf16 on a GPU, f32
 // on the CPU, which supports no other. note (may be NULL): why auto chose the CPU, if known.

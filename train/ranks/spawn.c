@@ -20,13 +20,14 @@
 // ---- how many ----
 
 static int gpus_of(int *ranks, int64_t num_gpus, const char *device, Err *err) {
-    if (!strcmp(device, "cpu"))
+    DeviceWord word = run_device_word(device);
+    if (word == DEVICE_CPU)
         return err_input(err, "num_gpus: the device is the CPU, where ranks are started by mpirun: mpirun -np N lorac "
                               "train ...");
-    if (strcmp(device, "auto") != 0 && strcmp(device, "cuda") != 0)
+    if (word == DEVICE_CUDA_NUMBER)
         return err_input(err, "num_gpus: device %s is one GPU; expected cuda or auto", device);
     int gpus = run_device_gpus();
-    if (num_gpus == NUM_GPUS_ALL && (gpus > 0 || !strcmp(device, "auto"))) {
+    if (num_gpus == NUM_GPUS_ALL && (gpus > 0 || word == DEVICE_AUTO)) {
         *ranks = gpus;
         return 0;
     }
@@ -40,7 +41,7 @@ static int gpus_of(int *ranks, int64_t num_gpus, const char *device, Err *err) {
 // As torchrun would start in this pod.
 static int ranks_of_pod(const Launch *l, const char *device) {
     if (l->local_ranks > 0) return l->local_ranks;
-    int gpus = strcmp(device, "cpu") ? run_device_gpus() : 0;
+    int gpus = run_device_word(device) != DEVICE_CPU ? run_device_gpus() : 0;
     return gpus > 0 ? gpus : 1;
 }
 

@@ -52,7 +52,7 @@ static int open_output(Run *r, Err *err) {
 
 static int load_model(Run *r, const ModelOptions *o, Err *err) {
     Err note;
-    bool cpu = strcmp(r->config->device, "cpu") == 0;
+    bool cpu = run_device_word(r->config->device) == DEVICE_CPU;
     int threads;
     if (run_collective(r, ranks_threads(r->ranks.group, cpu, &threads, err))) return -1;
     int opened = run_device_open_rank(&r->backend, r->config->device, (DtypeWord)r->config->dtype, threads,

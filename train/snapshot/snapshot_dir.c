@@ -101,16 +101,14 @@ static int check_request(const char *path, Err *err) {
     return -1;
 }
 
-int snapshot_resume(Trainer *t, const char *output_dir, const char *request, char **from, Err *err) {
-    *from = NULL;
-    Err local;
-    if (!err) err = &local;
-    if (strcmp(request, "auto") == 0 || strcmp(request, "true") == 0) return resume_newest(t, output_dir, from, err);
-    if (strcmp(request, "false") != 0) {
-        if (check_request(request, err) || snapshot_restore(t, request, NULL, err)) return -1;
-        *from = mem_strdup(request);
-        return 0;
-    }
+typedef enum { RESUME_NEVER, RESUME_NEWEST, RESUME_PATH } ResumeFrom;
+
+static ResumeFrom resume_from(const char *request) {
+    if (strcmp(request, "false") == 0) return RESUME_NEVER;
+    return strcmp(request, "auto") == 0 || strcmp(request, "true") == 0 ? RESUME_NEWEST : RESUME_PATH;
+}
+
+static int refuse_snapshots(const char *output_dir, Err *err) {
     size_t count;
     int64_t *steps;
     int rc = snapshot_list(&steps, &count, output_dir, err);
@@ -122,17 +120,31 @@ int snapshot_resume(Trainer *t, const char *output_dir, const char *request, cha
                      output_dir, count);
 }
 
+int snapshot_resume(Trainer *t, const char *output_dir, const char *request, char **from, Err *err) {
+    Err local;
+    if (!err) err = &local;
+    *from = NULL;
+    switch (resume_from(request)) {
+    case RESUME_NEVER:
+        return refuse_snapshots(output_dir, err);
+    case RESUME_NEWEST:
+        return resume_newest(t, output_dir, from, err);
+    case RESUME_PATH:
+        break;
+    }
+    if (check_request(request, err) || snapshot_restore(t, request, NULL, err)) return -1;
+    *from = mem_strdup(request);
+    return 0;
+}
+
 void snapshot_split(RunSplit *split, const char *output_dir, const char *request) {
     size_t count = 0;
+    int64_t *steps = NULL;
     Manifest m;
     *split = (RunSplit){0};
-    if (strcmp(request, "false") == 0) return;
-    if (strcmp(request, "auto") != 0 && strcmp(request, "true") != 0) {
-        if (manifest_read(&m, request, false, NULL) == 0) *split = m.split;
-        return;
-    }
-    int64_t *steps;
-    snapshot_list(&steps, &count, output_dir, NULL); // snapshot_resume reports an unreadable directory
+    if (resume_from(request) == RESUME_PATH && manifest_read(&m, request, false, NULL) == 0) *split = m.split;
+    if (resume_from(request) == RESUME_NEWEST) // snapshot_resume reports an unreadable directory
+        snapshot_list(&steps, &count, output_dir, NULL);
     for (size_t i = count; i-- > 0 && !split->rows_per_step;) {
         char *path = snapshot_path(output_dir, steps[i]);
         if (manifest_read(&m, path, false, NULL) == 0) *split = m.split;

@@ -36,11 +36,11 @@ int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, 
         mem_free(text);
         return -1;
     }
-    int status = memchr(text, 0, size) ? err_input(err, "found a NUL byte; expected text")
-                                       : chat_template_new(chat, t, text_skip_mark(text, &size), err);
-    if (status) err_context(err, "%s", c->chat_template);
+    int rc = memchr(text, 0, size) ? err_input(err, "found a NUL byte; expected text")
+                                   : chat_template_new(chat, t, text_skip_mark(text, &size), err);
+    if (rc) err_context(err, "%s", c->chat_template);
     mem_free(text);
-    return status;
+    return rc;
 }
 
 static int add_files(FileList *files, const char *pattern, double weight, Err *err) {
