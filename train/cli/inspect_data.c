@@ -167,7 +167,7 @@ static void print_notes(const Dataset *d, const Tokenizer *t) {
 static void print_counts(const Dataset *d, const Tokenizer *t) {
     const DatasetStats *s = dataset_stats(d);
     int64_t kept = s->records - s->dropped_long - s->skipped_unsupervised;
-    say("  records   %lld: %lld %s kept, %lld too long and dropped, %lld with nothing to learn and skipped\n",
+    say("  records   %lld: %lld %s kept, %lld dropped (too long), %lld skipped (no supervised token)\n",
         (long long)s->records, (long long)kept, kept == s->samples ? "samples" : "records", (long long)s->dropped_long,
         (long long)s->skipped_unsupervised);
     if (kept != s->samples) say("  samples   %lld, windows of the kept text\n", (long long)s->samples);

@@ -73,7 +73,8 @@ static void test_inspect_shows_data_as_trained(void **state) {
     put_models();
     put("d.jsonl", DATA);
     put("c.json", "// data\n{\"model\": \"m.gguf\", \"train_file\": \"d.jsonl\", \"max_seq_length\": 60}\n");
-    check_has("inspect c.json", 0, "records   2: 1 samples kept, 1 too long and dropped, 0 with nothing to learn");
+    check_has("inspect c.json", 0,
+              "records   2: 1 samples kept, 1 dropped (too long), 0 skipped (no supervised token)");
     check_has("inspect c.json --show 1", 0, "<|im_start|>assistant\n[[b<|im_end|>]]\n");
     check_has("inspect c.json", 0, "format    messages (tokens from the cache)");
     check_has("inspect c.json truncation=error", 2, "lorac: d.jsonl:2: found a sample of");
@@ -99,7 +100,7 @@ static void test_inspect_and_train_name_unread_keys(void **state) {
               "lorac: the model does not see context");
     put("d.jsonl", "{\"text\":\"\"}\n{\"text\":\"a long text, in windows of ten\"}\n{\"text\":\"ab\"}\n");
     check_has("inspect c.json max_seq_length=10", 0,
-              "  records   3: 2 records kept, 0 too long and dropped, 1 with nothing to learn and skipped\n"
+              "  records   3: 2 records kept, 0 dropped (too long), 1 skipped (no supervised token)\n"
               "  samples   4, windows of the kept text\n");
 }
 
