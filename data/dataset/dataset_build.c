@@ -217,7 +217,7 @@ static int check_not_empty(const Build *b) {
     const DatasetStats *s = &b->stats;
     if (s->samples) return 0;
     return err_input(b->err,
-                     "%s: no supervised token in %lld records: %lld without a supervised token, %lld longer "
+                     "%s: found no sample to train on in %lld records: %lld without a supervised token, %lld longer "
                      "than max_seq_length %lld (the longest has %lld tokens)",
                      b->o->files[0], (long long)s->records, (long long)s->skipped_unsupervised,
                      (long long)s->dropped_long, (long long)b->o->max_seq_length, (long long)s->longest);
