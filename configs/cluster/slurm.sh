@@ -1,9 +1,9 @@
 #!/bin/bash
 # lorac on a Slurm cluster: sbatch configs/cluster/slurm.sh CONFIG.json [overrides]
 #
-# One rank for each GPU; for CPUs drop the two GPU lines and ask for one task a node with its cores. Some minutes before
-# the time is up, and when the job is preempted, the ranks are told; they save, all return 75, and the job goes back
-# into the queue. It goes on from there, on the same number of nodes or another one.
+# One rank per GPU; for CPUs remove the two GPU lines and request one task per node with all its cores. Some minutes
+# before the time limit, and when the job is preempted, all ranks receive a signal: they save their state and exit with
+# status 75, and the job is requeued. It resumes on any number of nodes.
 #SBATCH --job-name=lorac
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=8
@@ -14,32 +14,32 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=lorac-%j.log
-# To the steps, that is to every rank, up to a minute early. Preemption sends SIGTERM, which does
-# the same; how long it waits then is the partition's GraceTime.
+# Sent to the job steps, so to every rank, up to a minute early. Preemption sends SIGTERM, with the
+# same effect; the partition's GraceTime is the time until SIGKILL.
 #SBATCH --signal=USR1@180
 set -u
 
-# What this shell is sent the ranks are sent too: it only has to live until they have saved.
-told=yes
-trap 'told=yes' TERM USR1
+# The ranks receive the same signals as this shell, which only has to wait until they have saved.
+signalled=yes
+trap 'signalled=yes' TERM USR1
 
-# A secret of this run, by which its ranks know each other.
+# A secret for this run: only its ranks can connect to each other.
 if [ -z "${LORAC_SECRET:-}${LORAC_SECRET_FILE:-}" ]; then
     LORAC_SECRET=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
     export LORAC_SECRET
 fi
 
-# PMIx is how ranks started by srun find each other: `srun --mpi=list` must name it. Without it (or without Open MPI):
-# torchrun, see README.md beside this file.
+# Ranks started by srun find each other through PMIx: `srun --mpi=list` must list it. Without it, or without Open MPI, use
+# torchrun: README.md in this folder.
 srun --mpi=pmix --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" lorac train "$@" &
-while [ -n "$told" ]; do # a signal ends the first wait
-    told=
+while [ -n "$signalled" ]; do # a signal ends the first wait
+    signalled=
     wait $!
     status=$?
 done
 
 if [ "$status" = 75 ]; then
-    echo "lorac: state saved; back into the queue"
+    echo "lorac: state saved; requeued"
     scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$status"

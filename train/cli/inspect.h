@@ -1,7 +1,5 @@
-// inspect: the views of `lorac inspect`, one file a kind. Private to train/cli.
+// inspect: the views of `lorac inspect`, one file per kind of input. Private to train/cli.
 #pragma once
-
-#include <stdio.h>
 
 #include "gguf.h"
 
@@ -21,9 +19,9 @@ void inspect_gguf_key(const Gguf *g, const char *key, const char *label);
 
 // A base model: a .gguf file (or one of a split model's), a Hugging Face folder.
 int inspect_base(const char *path, Err *err);
-// The config.json of one, by itself.
+// The config.json of a base model.
 int inspect_model_config(const char *path, Err *err);
-// Base model or adapter in a GGUF file; told apart by its own keys.
+// Base model or adapter in a GGUF file, as its metadata says.
 int inspect_gguf(const char *path, Err *err);
 int inspect_safetensors(const char *path, Err *err);
 // Adapter folder, snapshot, output_dir of a run.

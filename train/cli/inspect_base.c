@@ -57,7 +57,7 @@ static void print_sizes(const ModelConfig *c) {
                          : "",
         (long long)c->context);
     if (c->experts)
-        say("  experts      %lld a layer of feed-forward %lld, %lld for each token\n", (long long)c->experts,
+        say("  experts      %lld per layer, feed-forward %lld, %lld per token\n", (long long)c->experts,
             (long long)c->expert_ffn, (long long)c->experts_used);
     int64_t sliding = 0;
     for (int64_t i = 0; i < c->layers; i++) sliding += c->layer_sliding[i];

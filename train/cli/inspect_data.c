@@ -23,13 +23,13 @@ static void print_record(RecordSpan span) {
     say("%s", n < span.len ? " ...\n" : "\n");
 }
 
-// What reading a file as the trainer does tells without a model. Which keys of messages are read is up to the chat
-// template.
+// Result of reading a file as the trainer does, but without a model. The chat template determines which keys of
+// messages are read.
 typedef struct FileView {
-    DatasetFormat format; // of the first record, and so of all
+    DatasetFormat format; // of the first record; expected of all
     KeyCounts used, of_turns, unused;
     int64_t records, bytes, longest, refused;
-    Err why; // the first one is
+    Err why; // of the first refused record
 } FileView;
 
 static void count_keys(FileView *v, const Json *record, const Dialog *d) {
@@ -50,7 +50,7 @@ static void count_keys(FileView *v, const Json *record, const Dialog *d) {
     key_notes_clear(&of_turns);
 }
 
-// Only a first record that has no format is an error.
+// Fails only if the first record has no known format.
 static int view_record(FileView *v, RecordSpan span, Err *err) {
     JsonDoc *doc = NULL;
     Dialog d = {.record = v->records};
@@ -78,7 +78,7 @@ static void print_keys(const char *title, const KeyCounts *keys, const char *not
 
 static void print_view_of_file(const FileView *v, const char *path, const RecordReader *r) {
     if (records_ignored(r))
-        say("%s: %lld members that are neither .json, .txt nor .cls are left alone\n", path,
+        say("%s: %lld members that are neither .json, .txt nor .cls are ignored\n", path,
             (long long)records_ignored(r));
     say("%s: data, %s, %lld records, %lld bytes (longest record %lld)\n", path, dataset_format_name(v->format),
         (long long)v->records, (long long)v->bytes, (long long)v->longest);
@@ -143,7 +143,7 @@ static int print_rows(const Dataset *d, const Config *c, const FileList *files, 
     RowPlan *p = row_plan_new(d, list.items, list.count, max_tokens, c->packing);
     int64_t rows = row_plan_count(p), tokens = 0;
     for (int64_t r = 0; r < rows; r++) tokens += row_plan_row(p, r).tokens;
-    if (list.items) say("  weighed   %lld samples in an epoch\n", (long long)list.count);
+    if (list.items) say("  weighted  %lld samples per epoch\n", (long long)list.count);
     say("  rows      %lld (%s), %.1f%% full, at most %lld samples and %lld tokens\n", (long long)rows,
         c->packing ? "packed" : "one sample each", percent(tokens, rows * max_tokens),
         (long long)row_plan_most(p).samples, (long long)row_plan_most(p).tokens);
@@ -177,7 +177,7 @@ static void print_counts(const Dataset *d, const Tokenizer *t) {
         say("  truncated %lld samples, %lld tokens cut away\n", (long long)s->truncated,
             (long long)s->truncated_tokens);
     if (s->left_out_bytes)
-        say("  left out  %lld bytes that the model's vocabulary has no token for\n", (long long)s->left_out_bytes);
+        say("  left out  %lld bytes without a token in the model's vocabulary\n", (long long)s->left_out_bytes);
     if (s->ignored_members)
         say("  ignored   %lld members of archives that are neither .json, .txt nor .cls\n",
             (long long)s->ignored_members);

@@ -62,8 +62,8 @@ static void spin_shortly(char **argv) {
     if (setenv("GOMP_SPINCOUNT", "4000", 1) == 0) execv("/proc/self/exe", argv);
 }
 
-// A file that is opened later must not get the number of a standard stream that is closed. Only for reading: what is
-// written to such a stream still fails.
+// A file that is opened later must not get the descriptor of a closed standard stream. Opened for reading only, so that
+// writing to such a stream still fails.
 static void occupy_standard_streams(void) {
     int fd;
     do fd = open("/dev/null", O_RDONLY);
@@ -71,7 +71,7 @@ static void occupy_standard_streams(void) {
     if (fd > STDERR_FILENO) close(fd);
 }
 
-// Output that is lost is a failure, unless it only told how a run went.
+// Lost output is a failure, except for the log of a training run.
 static int check_output(const Verb *v, int rc, Err *err) {
     errno = 0;
     if (fflush(stdout) == 0 && !ferror(stdout)) return rc;
