@@ -475,7 +475,7 @@ typedef struct BackendOptions {
     AttentionKind attention; // CUDA
 } BackendOptions;
 // CHECKs that the table has no empty slot. CUDA is in the module lorac-cuda.so (module.h), loaded on demand; without
-// module, driver or device: EXIT_RUNTIME. backend_close ends it (NULL allowed).
+// module, driver or device: ERR_RUNTIME. backend_close ends it (NULL allowed).
 int backend_open_with(Backend **b, const BackendOptions *o, Err *err);
 int backend_open(Backend **b, const char *device, int threads, Err *err); // activations: float32
 void backend_close(Backend *b);
@@ -487,7 +487,7 @@ typedef struct GpuId {
     uint8_t bytes[16];
 } GpuId;
 // The GPUs that this process sees, at most `most`. Creates no CUDA context, but a child that is forked afterwards
-// without exec must not use a GPU. Without module or driver: EXIT_RUNTIME; without a GPU: *count = 0.
+// without exec must not use a GPU. Without module or driver: ERR_RUNTIME; without a GPU: *count = 0.
 int backend_gpus(int *count, GpuId *ids, int most, Err *err);
 
 extern const Kernels kernels_ref;

@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 // *symbol, a pointer to a function, = the address of `name` in the module `file`. `library`: for the message, what
-// cmake needs to build it. EXIT_RUNTIME: module or library absent, or the module was built from other headers.
+// cmake needs to build it. ERR_RUNTIME: module or library absent, or the module was built from other headers.
 int module_symbol(void *symbol, const char *file, const char *name, const char *library, Err *err);
 
 // Every module exports this hash of the headers that it shares with the binary (CMakeLists.txt).

@@ -27,7 +27,7 @@ typedef struct QuantizedMemory {
 
 // Replaces the segments of a dense weight (F32, F16, BF16) by quantised ones in *memory; row maps, bias and name stay,
 // and *w no longer points to the old data (whose pages the caller may drop). The bits depend on the weight alone.
-// EXIT_INPUT, naming the weight: it is quantised already, its columns are not whole blocks, or an element is not
+// ERR_INPUT, naming the weight: it is quantised already, its columns are not whole blocks, or an element is not
 // finite. kind is not QUANTIZE_NONE.
 int weight_quantize(Backend *b, Weight *w, QuantizeKind kind, QuantizedMemory *memory, Err *err);
 // The same for a plan: no data is read or written; the new segments keep the old data pointers.

@@ -14,7 +14,7 @@
 
 typedef struct ChatTemplate ChatTemplate;
 
-// From a .jinja file's text, or the tokenizer's own (source NULL; absent: error EXIT_INPUT).
+// From a .jinja file's text, or the tokenizer's own (source NULL; absent: error ERR_INPUT).
 int chat_template_new(ChatTemplate **c, const Tokenizer *t, const char *source, Err *err);
 void chat_template_free(ChatTemplate *c);
 const char *chat_template_source(const ChatTemplate *c);

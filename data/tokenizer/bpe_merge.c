@@ -82,22 +82,17 @@ void bpe_merge(const Bpe *b, TokenWork *w, size_t base) {
 
 // ---- symbols ----
 
-static void add_symbol(TokenWork *w, int32_t id, size_t begin) {
-    w->ids[w->n_tokens] = id;
-    w->begin[w->n_tokens++] = (uint32_t)begin;
-}
-
 static void add_bytes(const Bpe *b, TokenWork *w, const char *bytes, size_t len) {
     for (size_t i = 0; i < len; i++) {
         int32_t id = b->byte_token[(uint8_t)bytes[i]];
         if (id >= 0) {
-            add_symbol(w, id, i);
+            token_work_add(w, id, i);
         } else if (b->unk < 0) {
             w->left_out++;
         } else {
             w->unknown++;
             bool fused = b->fuse_unk && w->n_tokens > 0 && w->ids[w->n_tokens - 1] == b->unk;
-            if (!fused) add_symbol(w, b->unk, i);
+            if (!fused) token_work_add(w, b->unk, i);
         }
     }
     bpe_merge(b, w, 0);
@@ -108,12 +103,12 @@ static void add_unknown(const Bpe *b, TokenWork *w, const char *c, size_t n, siz
     bool has_bytes = b->byte_fallback;
     for (size_t k = 0; k < n && has_bytes; k++) has_bytes = b->byte_token[(uint8_t)c[k]] >= 0;
     if (has_bytes) {
-        for (size_t k = 0; k < n; k++) add_symbol(w, b->byte_token[(uint8_t)c[k]], at + k);
+        for (size_t k = 0; k < n; k++) token_work_add(w, b->byte_token[(uint8_t)c[k]], at + k);
     } else if (b->unk < 0) {
         w->left_out += n;
     } else {
         w->unknown += n;
-        if (!b->fuse_unk || !after_unknown) add_symbol(w, b->unk, at);
+        if (!b->fuse_unk || !after_unknown) token_work_add(w, b->unk, at);
     }
 }
 
@@ -142,7 +137,7 @@ static void add_chars(const Bpe *b, TokenWork *w, const char *text, size_t len) 
             base = w->n_tokens;
         }
         if (id >= 0)
-            add_symbol(w, id, i);
+            token_work_add(w, id, i);
         else
             add_unknown(b, w, text + i, n, i, after_unknown && w->n_tokens > 0 && w->ids[w->n_tokens - 1] == b->unk);
         after_unknown = id < 0;
@@ -160,7 +155,7 @@ static bool take_whole(const Bpe *b, TokenWork *w, const char *text, size_t len)
     }
     int32_t id = vocab_find(b->vocab, text, len);
     if (id < 0 || vocab_type(b->vocab, id) != TOKEN_NORMAL) return false;
-    add_symbol(w, id, 0);
+    token_work_add(w, id, 0);
     return true;
 }
 

@@ -98,18 +98,13 @@ static uint32_t pair_rank(const Run *r, int32_t left, int32_t right, uint32_t be
     return id < 0 ? NO_RANK : r->s->rank[id];
 }
 
-static void add_symbol(TokenWork *w, int32_t id, size_t begin) {
-    w->ids[w->n_tokens] = id;
-    w->begin[w->n_tokens++] = (uint32_t)begin;
-}
-
 static void add_unknown(const Spm *s, TokenWork *w, size_t at, size_t len, bool fuse) {
     if (s->unknown < 0) {
         w->left_out += len;
         return;
     }
     w->unknown += len;
-    if (!fuse) add_symbol(w, s->unknown, at);
+    if (!fuse) token_work_add(w, s->unknown, at);
 }
 
 // The character of `len` bytes at text + at. `after_unknown`: the symbol before it is the unknown token.
@@ -118,12 +113,12 @@ static void add_character(const Spm *s, TokenWork *w, const char *text, size_t a
     bool fuse = *after_unknown;
     *after_unknown = false;
     if (id >= 0) {
-        add_symbol(w, id, at);
+        token_work_add(w, id, at);
         return;
     }
     bool bytes = true;
     for (size_t i = 0; i < len; i++) bytes = bytes && s->byte_token[(uint8_t)text[at + i]] >= 0;
-    for (size_t i = 0; bytes && i < len; i++) add_symbol(w, s->byte_token[(uint8_t)text[at + i]], at + i);
+    for (size_t i = 0; bytes && i < len; i++) token_work_add(w, s->byte_token[(uint8_t)text[at + i]], at + i);
     if (bytes) return;
     add_unknown(s, w, at, len, fuse);
     *after_unknown = s->unknown >= 0;

@@ -21,6 +21,10 @@ typedef struct TokenWork {
     StrBuf spelled;
 } TokenWork;
 void token_work_reserve(TokenWork *w, size_t n); // room for n symbols in ids, begin, rank, next and previous
+static inline void token_work_add(TokenWork *w, int32_t id, size_t begin) { // within the reserved room
+    w->ids[w->n_tokens] = id;
+    w->begin[w->n_tokens++] = (uint32_t)begin;
+}
 void token_work_clear(TokenWork *w);
 void token_heap_push(TokenWork *w, uint64_t entry);
 uint64_t token_heap_pop(TokenWork *w); // the smallest

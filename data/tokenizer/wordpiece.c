@@ -72,8 +72,7 @@ static void wordpiece_tokenize(const void *model, TokenWork *w, const char *text
             make_unknown(p, w, len);
             return;
         }
-        w->ids[w->n_tokens] = id;
-        w->begin[w->n_tokens++] = (uint32_t)at;
+        token_work_add(w, id, at);
     }
 }
 

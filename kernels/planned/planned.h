@@ -12,6 +12,6 @@ typedef struct PlannedDevice {
     size_t memory;    // bytes
 } PlannedDevice;
 
-// EXIT_INPUT as the real device: FP8 below compute capability 8.9. Addresses from alloc must not be dereferenced; slots
+// ERR_INPUT as the real device: FP8 below compute capability 8.9. Addresses from alloc must not be dereferenced; slots
 // that compute are NULL.
 int backend_open_planned(Backend **b, const PlannedDevice *d, const BackendOptions *o, Err *err);

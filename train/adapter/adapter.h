@@ -90,7 +90,7 @@ bool adapter_pair(const Adapter *a, int64_t layer, Projection p, AdapterPair *pa
 int adapter_narrow(Adapter **a, const Model *m, uint32_t projections);
 
 // Loads a PEFT folder or a GGUF adapter (path is a folder or a file) for this model; wrong base, shapes, unsupported
-// options (DoRA, modules_to_save, ...): EXIT_INPUT with the difference. with_grad: to train on from it.
+// options (DoRA, modules_to_save, ...): ERR_INPUT with the difference. with_grad: to train on from it.
 int adapter_load(Adapter **a, const Model *m, const char *path, bool with_grad, Err *err);
 int adapter_load_peft(Adapter **a, const Model *m, const char *dir, bool with_grad, Err *err);
 int adapter_load_gguf(Adapter **a, const Model *m, const char *file, bool with_grad, Err *err);
@@ -98,7 +98,7 @@ int adapter_load_gguf(Adapter **a, const Model *m, const char *file, bool with_g
 // the file found instead.
 int adapter_peft_weights(char **path, const char *dir, Err *err);
 
-// Refuses (EXIT_RUNTIME) an adapter with a value that is not finite, or with B zero everywhere (no effect).
+// Refuses (ERR_RUNTIME) an adapter with a value that is not finite, or with B zero everywhere (no effect).
 int adapter_check(const Adapter *a, Err *err);
 // Both run adapter_check, write under a temporary name, fsync and rename. model_card: text of README.md in the folder.
 int adapter_save_peft(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err);

@@ -8,7 +8,7 @@
 int adapter_outline(Adapter **a, const Model *m, const AdapterConfig *c, Err *err);
 // Allocates the parameters, all 0.
 void adapter_reserve(Adapter *a, bool with_grad);
-// Replaces all parameters; refuses (EXIT_INPUT, naming `path` and the tensor) values that are not finite.
+// Replaces all parameters; refuses (ERR_INPUT, naming `path` and the tensor) values that are not finite.
 int adapter_upload(Adapter *a, const float *host, const char *path, Err *err);
 
 // A classifier's head (adapter_head.c): adds its segments after all others; sets Adapter.class_head; writes its initial

@@ -17,7 +17,7 @@ typedef struct MergeCheck { // init with {0}
 // Computes logits and loss with the adapter. validation_file NULL: only on the fixed text. The caller calls
 // merge_check_close, after a failure too.
 int merge_check_open(MergeCheck *c, const Model *m, Adapter *a, const char *validation_file, Err *err);
-// Prints the largest difference of the logits and the perplexities; EXIT_RUNTIME when the merged model differs by more
+// Prints the largest difference of the logits and the perplexities; ERR_RUNTIME when the merged model differs by more
 // than the rounding of its weights explains.
 int merge_check_compare(const MergeCheck *c, const Model *merged, Err *err);
 void merge_check_close(MergeCheck *c);

@@ -56,7 +56,7 @@ typedef enum {
     CONFIG_FOR_DATA,  // model, train_file
 } ConfigPurpose;
 
-// argv: the arguments after the verb: at most one CONFIG.json, and overrides. Everything wrong is EXIT_INPUT, naming
+// argv: the arguments after the verb: at most one CONFIG.json, and overrides. Everything wrong is ERR_INPUT, naming
 // file, line and key. *c must be zeroed; config_clear frees it in any case.
 int config_load(Config *c, int argc, char **argv, ConfigPurpose purpose, Err *err);
 void config_clear(Config *c);

@@ -32,7 +32,7 @@ typedef struct Generation { // one answer; init with {0}, generation_clear frees
 } Generation;
 void generation_clear(Generation *g);
 
-// One answer for each of n prompts. An empty prompt or one longer than the context: EXIT_INPUT.
+// One answer for each of n prompts. An empty prompt or one longer than the context: ERR_INPUT.
 int generate(const Model *m, const Adapter *adapter, const GeneratePrompt *prompts, int64_t n, const GenerateOptions *o,
              Generation *answers, Err *err);
 // Bytes that it takes on the device besides the model: `sequences` at once, of at most `capacity` tokens each.

@@ -4,7 +4,7 @@
 #include "adapter.h"
 #include "model.h"
 
-// out: host memory [n, vocab] float32. Ids out of the vocabulary, or more than the model's positions: EXIT_INPUT.
+// out: host memory [n, vocab] float32. Ids out of the vocabulary, or more than the model's positions: ERR_INPUT.
 int model_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err);
 // Bytes that model_logits allocates on the device at its peak; computes nothing. n: at most the model's positions.
 size_t model_logits_bytes(const Model *m, const Adapter *a, int64_t n);

@@ -5,5 +5,5 @@
 #include "model_config.h"
 #include "weight_source.h"
 
-// EXIT_INPUT names the key, the value and the expected one; what lorac does not compute is refused by name.
+// ERR_INPUT names the key, the value and the expected one; what lorac does not compute is refused by name.
 int config_gguf_read(ModelConfig *c, const WeightSource *s, Err *err);

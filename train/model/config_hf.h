@@ -4,7 +4,7 @@
 
 #include "model_config.h"
 
-// where: the folder, or the file itself. EXIT_INPUT names the key, the value and the expected one; what lorac does not
+// where: the folder, or the file itself. ERR_INPUT names the key, the value and the expected one; what lorac does not
 // compute is refused by name.
 int config_hf_read(ModelConfig *c, const char *where, Err *err);
 // What transformers would do to this base during training and lorac does not, as "attn_pdrop 0.1, embd_pdrop 0.1"

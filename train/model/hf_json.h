@@ -2,7 +2,7 @@
 //
 // A key may be absent (the configuration class of transformers has a default), null (absent too, unless the class gives
 // it a meaning), or a value, which is checked for type and range. A whole number may be written as a float (1.0).
-// Errors are EXIT_INPUT "DIR/config.json: text_config.hidden_size is 0; expected an integer from 2 to 262144".
+// Errors are ERR_INPUT "DIR/config.json: text_config.hidden_size is 0; expected an integer from 2 to 262144".
 #pragma once
 
 #include "json.h"

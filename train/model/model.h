@@ -59,8 +59,8 @@ typedef struct ModelOptions {
     bool classifier; // accepts models without a language-model head: encoders, ...ForSequenceClassification
 } ModelOptions;
 
-// Loads a GGUF file or a Hugging Face folder, and moves it to b's device (EXIT_NO_FIT: not enough memory there).
-// options NULL: all 0. Refuses with EXIT_INPUT: missing tensors (first five named), shapes that disagree with the
+// Loads a GGUF file or a Hugging Face folder, and moves it to b's device (ERR_NO_FIT: not enough memory there).
+// options NULL: all 0. Refuses with ERR_INPUT: missing tensors (first five named), shapes that disagree with the
 // configuration, unsupported types or architectures, non-finite weights.
 int model_load(Model **m, const char *path, Backend *b, const ModelOptions *options, Err *err);
 void model_free(Model *m);

@@ -8,5 +8,5 @@ typedef struct ProblemList { // init with {0}; problem_end frees
     int count;
 } ProblemList;
 void problem_add(ProblemList *l, const char *fmt, ...) PRINTF_LIKE(2, 3);
-// 0 when nothing was added, else EXIT_INPUT "path: 7 WHAT: first; second; ...".
+// 0 when nothing was added, else ERR_INPUT "path: 7 WHAT: first; second; ...".
 int problem_end(ProblemList *l, const char *path, const char *what, Err *err);

@@ -25,7 +25,7 @@ typedef struct SourceTensor {
 } SourceTensor;
 
 // path: a folder with config.json; a .safetensors file in one (a shard stands for all of its index); a .gguf file (any
-// one of a split model's). EXIT_INPUT names the file and what is wrong: missing or cut shard, an index that names files
+// one of a split model's). ERR_INPUT names the file and what is wrong: missing or cut shard, an index that names files
 // outside the folder, a tensor in two files, PyTorch-only folders.
 int weight_source_open(WeightSource **s, const char *path, Err *err);
 void weight_source_close(WeightSource *s); // NULL is allowed
@@ -45,7 +45,7 @@ char *weight_source_folder(const char *path);
 
 // Adds every file that `path` stands for (all parts of a split GGUF model). NULL: none.
 void weight_source_add_inputs(InputSet *inputs, const char *path);
-// Fails if a file (weights, configuration, tokenizer) has changed since it was opened: EXIT_RUNTIME names it.
+// Fails if a file (weights, configuration, tokenizer) has changed since it was opened: ERR_RUNTIME names it.
 int weight_source_unchanged(const WeightSource *s, Err *err);
 
 // Identifies a base model: a hash of sampled blocks of every file and of config.json. One GGUF file: hash_file_sampled.

@@ -29,7 +29,7 @@ int run_rows_per_step(int64_t *rows, const RunSplit *before, int64_t rows_per_ra
 // Writes the trainer's state. After a failure nothing of it is left on disk, and older snapshots are unchanged.
 int snapshot_save(const Trainer *t, const char *output_dir, Err *err);
 // Sets the trainer's state, adapter, moments and device choices, after all of the snapshot is verified. A damaged
-// snapshot: EXIT_INPUT; one of another run: EXIT_INPUT with the differences, and *other (may be NULL) = true.
+// snapshot: ERR_INPUT; one of another run: ERR_INPUT with the differences, and *other (may be NULL) = true.
 int snapshot_restore(Trainer *t, const char *dir, bool *other, Err *err);
 
 // CONTRACT section 4, "Resume": `request` is "auto", "false" or a path. *from (caller frees) is the restored snapshot,

@@ -83,7 +83,7 @@ size_t memory_budget_total(const MemoryBudget *m, size_t arena); // at the peak 
 // The largest training pass at this level; arena: of the largest training or evaluation pass. Computes nothing.
 PassPlan trainer_build_level(Trainer *t, Recompute level);
 // Chooses the lightest level that fits and gradient_checkpointing allows, and reserves the arena;
-// EXIT_NO_FIT where nothing fits.
+// ERR_NO_FIT where nothing fits.
 int trainer_fit_memory(Trainer *t, Err *err);
 Recompute trainer_recompute(const Trainer *t);  // the chosen level
 size_t trainer_planned_bytes(const Trainer *t); // at the peak of the run
