@@ -27,8 +27,8 @@ report "source files that CMake does not build:" \
     "$(for f in $(find kernels autograd data train -name '*.c' -o -name '*.cu' -o -name '*.cpp'); do
         folder=$(dirname "$f")
         grep -q "\b$(basename "$f")\$" "$folder"/CMakeLists.txt "$folder"/*.cmake 2>/dev/null || echo "$f"; done)"
-# The rooms in their order: a file includes headers of its own room and of those before it. (The build sees to that, too:
-# an include that points up does not compile. Here the whole order stands in one place.)
+# The rooms in their order: a file includes headers of its own room and of those before it. (The build enforces it, too:
+# an include that points up does not compile. This is the one list of the whole order.)
 rooms="kernels/base kernels kernels/planned kernels/ref kernels/cpu kernels/check kernels/cuda autograd
     data/io data/format data/tokenizer data/template data/chat data/dataset
     train/process train/device train/model train/adapter train/config train/ranks train/ranks/mpi train/graph train/export

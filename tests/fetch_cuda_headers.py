@@ -4,8 +4,8 @@
 Puts the CUDA headers that the tests of the CUDA backend need into FOLDER (third_party/cuda-headers), unless the CUDA
 Toolkit is installed or they are there already. They come from NVIDIA's wheels on the package index that pip is set up
 for; of each wheel, a zip file, only the table of contents and the headers are read, by HTTP ranges: about 10 MB instead
-of 500. The headers are under NVIDIA's license for the CUDA Toolkit, whose text is put beside them; nothing of this is
-committed. All of them or none: without network, index or ranges it says why and ends with status 1, and those tests are
+of 500. The headers are under NVIDIA's license for the CUDA Toolkit, whose text is stored with them; nothing of this is
+committed. All of them or none: without network, index or ranges it prints the reason and ends with status 1, and those tests are
 left out.
 """
 import io

@@ -48,7 +48,7 @@ void poison(void *p, size_t bytes);
 void forbid(const void *p, size_t bytes, bool yes); // to AddressSanitizer
 bool on_device(const void *p);
 bool pinned(const void *p);
-// [p, p + bytes) lies in one live allocation of the device (or in host memory, where `host_too`); else a fault.
+// [p, p + bytes) is inside one live allocation of the device (or in host memory, where `host_too`); else a fault.
 void check_range(const char *what, const void *p, size_t bytes);
 void check_red_zones(const char *when);
 

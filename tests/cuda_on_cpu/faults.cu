@@ -1,5 +1,5 @@
 // faults: deliberately wrong kernels, one for each thing that the emulated device must notice
-// (test_cuda_faults.c, test_cuda_races.c), and right ones beside them.
+// (test_cuda_faults.c, test_cuda_races.c), and correct ones next to them.
 #include "faults.h"
 
 #include "dialect.h"

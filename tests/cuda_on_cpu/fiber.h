@@ -65,7 +65,7 @@ class RaceOrder {
         int warp;
         unsigned mask;
         bool odd;
-        int64_t object[2]; // in turn, so that whoever is early at the next meeting does not join this one
+        int64_t object[2]; // in turn, so that a thread that is early at the next barrier does not join this one
     };
     Meeting &find(int warp, unsigned mask);
     std::deque<Meeting> meetings_;

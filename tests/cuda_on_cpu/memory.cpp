@@ -1,6 +1,6 @@
 // memory: of the emulated devices. One range of addresses, without access while no work of a device runs, so that host
 // code that follows a device pointer crashes. Addresses are not given out twice. What was allocated is NaN at first and
-// has a red zone behind it: AddressSanitizer watches it, without it writes are found after the next grid.
+// has a red zone after it: AddressSanitizer watches it, without it writes are found after the next grid.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -55,7 +55,7 @@ void check_red_zone(const char *p, const Allocation &a, const char *when) {
 #endif
 }
 
-// The allocation that p lies in, or the end of the map.
+// The allocation that contains p, or the end of the map.
 std::map<const char *, Allocation>::iterator find(Memory &m, const void *p) {
     auto at = m.live.upper_bound((const char *)p);
     if (at == m.live.begin()) return m.live.end();

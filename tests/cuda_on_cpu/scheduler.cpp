@@ -1,9 +1,10 @@
 // scheduler: runs the blocks of a grid one after the other, the threads of a block as fibers of the calling thread.
 //
 // A thread runs until it waits: for its block (__syncthreads) or for lanes of its warp (shuffles, votes, __syncwarp).
-// The last thread to arrive puts all who waited into the queue, in ascending, descending or shuffled order, so that a
-// missing barrier shows in one order or another. When nobody can go on, the block hangs as it would on a GPU (or is
-// undefined there), and the report says who waits where. Threads that never wait share one fiber.
+// The last thread to arrive puts all waiting threads into the queue, in ascending, descending or shuffled order, so
+// that a missing barrier shows in one order or another. When nobody can go on, the block hangs as it would on a GPU (or
+// is undefined there), and the report names the barrier at which each thread waits. Threads that never wait share one
+// fiber.
 #include "emu.h"
 
 #include "emulation.h"
@@ -38,7 +39,7 @@ struct Block {
     uint3 index;
     std::vector<Lane> lanes;
     std::vector<unsigned> waiting; // per warp: lanes in an exchange
-    std::vector<Lane *> queue;     // ring of who can go on
+    std::vector<Lane *> queue;     // ring of lanes that can run
     size_t head, queued;
     unsigned at_barrier, done;
     bool odd = false; // every other block
@@ -141,7 +142,7 @@ unsigned fiber_of(const Block &b, const Lane &l) {
     return l.number + (b.odd ? (unsigned)b.lanes.size() : 0);
 }
 
-// The current thread waits: another one goes on until somebody puts this one back into the queue.
+// The current thread waits: another one runs until a third puts this one back into the queue.
 void wait(Block &b) {
     Lane *mine = b.current, *l = next_lane(b);
     select(b, l);

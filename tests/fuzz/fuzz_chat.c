@@ -1,4 +1,4 @@
-// Bytes as a chat template and, behind a record separator (0x1E), a record: probed, rendered in the template's forms,
+// Bytes as a chat template and, after a record separator (0x1E), a record: probed, rendered in the template's forms,
 // tokenised, masked, and asked what was left out.
 #include "chat.h"
 #include "dialog.h"

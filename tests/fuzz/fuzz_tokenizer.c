@@ -1,4 +1,4 @@
-// Bytes as the tokenizer.json of a Hugging Face folder; behind a record separator (0x1E) may stand its
+// Bytes as the tokenizer.json of a Hugging Face folder; after a record separator (0x1E) there may be its
 // tokenizer_config.json. What loads must encode and decode any text.
 #include "fuzz.h"
 #include "path.h"

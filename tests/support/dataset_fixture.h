@@ -1,5 +1,5 @@
-// dataset_fixture: a tokenizer with one token a byte, a ChatML template, and data files in a scratch directory: what a
-// data set holds can then be compared as text, with [[...]] around the supervised part.
+// dataset_fixture: a tokenizer with one token a byte, a ChatML template, and data files in a scratch directory: the
+// samples can then be compared as text, with [[...]] around the supervised part.
 #pragma once
 
 #include "dataset.h"
@@ -78,7 +78,7 @@ static inline void put_text(const char *path, const char *text) {
     scratch_put(path, text, strlen(text));
 }
 
-// All samples as text, a '|' behind each.
+// All samples as text, a '|' after each.
 static inline char *shown(const Dataset *d, const Tokenizer *t) {
     StrBuf out = {0};
     for (int64_t i = 0; i < dataset_count(d); i++) {

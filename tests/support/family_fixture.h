@@ -1,5 +1,5 @@
-// family_fixture: the tiny models of golden/families on disk, built from a formula, as Hugging Face folders; and what
-// PyTorch computed with them. golden/make_families_golden.py says what its files hold and how they were made.
+// family_fixture: the tiny models of golden/families on disk, built from a formula, as Hugging Face folders; and the
+// results of PyTorch for them. golden/make_families_golden.py describes the files and writes them.
 #pragma once
 
 #include "adapter.h"

@@ -1,4 +1,4 @@
-// forked: a test's processes that talk with each other. Each returns what it found; the test looks at that.
+// forked: processes of a test that talk with each other. Each returns a result, which the test checks.
 #pragma once
 
 #include <signal.h>

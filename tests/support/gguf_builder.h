@@ -1,4 +1,4 @@
-// gguf_builder: GGUF files put together byte by byte, right or wrong, for the tests of the reader.
+// gguf_builder: GGUF files assembled byte by byte, valid or not, for tests of the reader.
 #pragma once
 
 #include "gguf.h"
@@ -87,7 +87,7 @@ static inline int open_built(Gguf **g, Builder *b, Err *err) {
     return rc;
 }
 
-// A file with every type of key and three tensors; 4096 bytes, so that a read behind it faults.
+// A file with every type of key and three tensors; 4096 bytes, so that a read past its end faults.
 static inline Builder build_good(void) {
     static const char *const words[] = {"a", "", "b\0c"};
     Builder b = begin(3, 19);

@@ -1,5 +1,5 @@
-// golden_check: what the tests against transformers and PEFT share: the limits, and the comparison of loss, gradients
-// and AdamW steps with a golden file of family_fixture.h.
+// golden_check: shared by the tests against transformers and PEFT: the tolerances, and the comparison of loss,
+// gradients and AdamW steps with a golden file of family_fixture.h.
 #pragma once
 
 #include <math.h>

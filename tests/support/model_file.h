@@ -1,4 +1,4 @@
-// model_file: where tests find the base model of the demo. NULL: not here, and the test is skipped.
+// model_file: where tests find the base model of the demo. NULL: not found; skip the test.
 #pragma once
 
 #include <stdlib.h>

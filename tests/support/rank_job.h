@@ -1,5 +1,5 @@
-// rank_job: `lorac train` on several ranks of this machine, each a process of its own over TCP, as torchrun starts
-// them. LORAC is the path of the binary; what rank 2 prints goes to tiny_dir/rank-2.
+// rank_job: `lorac train` on several ranks of this machine, one process each, over TCP, as torchrun starts them.
+// LORAC is the path of the binary; the output of rank 2 goes to tiny_dir/rank-2.
 #pragma once
 
 #include <fcntl.h>

@@ -1,5 +1,5 @@
-// scratch: a fresh working directory for each test, removed afterwards. SCRATCH_TEST in place of TEST; *state is its
-// path.
+// scratch: a fresh working directory for each test, removed afterwards. Use SCRATCH_TEST in place of
+// TEST; *state is its path.
 #pragma once
 
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-// shards: .tar archives written by hand, so that they can be wrong in any way, and compressed files.
+// shards: .tar archives written by hand, so that they can be invalid in any way; compressed files.
 #pragma once
 
 #include <string.h>

@@ -1,4 +1,4 @@
-// side_by_side: TEST_MAIN for tests that mostly wait: each in a process of its own, all at the same time.
+// side_by_side: TEST_MAIN for tests that mostly wait: each in its own process, all at the same time.
 #pragma once
 
 #include <errno.h>

@@ -120,7 +120,7 @@ static void strided_settle(Backend *b) {
     s->n_pending = 0;
 }
 
-// ---- weights: one float32 segment and the bias behind it ----
+// ---- weights: one float32 segment and the bias after it ----
 
 static size_t strided_weight_bytes(Backend *b, const Weight *w, bool fp8) {
     (void)b;

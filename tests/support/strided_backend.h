@@ -1,11 +1,10 @@
-// strided_backend: the reference backend as a device: memory that is not the host's as far as callers know, placed
-// weights, matrices whose rows have gaps where the graph makes such, and transfers beside the ops, which happen as late
-// as they may. For tests of graphs as devices run them.
+// strided_backend: the reference backend posing as a device, for tests of graphs as devices run them: device memory,
+// placed weights, matrices with gaps between rows, and asynchronous transfers, done as late as the contract allows.
 #pragma once
 
 #include "kernels.h"
 
 Backend *strided_open(void); // ends with backend_close
-// Since it was opened: transfers between host and device beside the ops; gradients of keys that were asked for.
+// Since it was opened: asynchronous transfers; gradients of keys requested.
 int strided_transfers(const Backend *b);
 int strided_key_gradients(const Backend *b);

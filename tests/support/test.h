@@ -29,7 +29,7 @@ enum { TEST_SKIPPED = 77 };
     }                                                                                                                  \
     TEST_FILE(run_file)
 
-// A test file with arguments of its own names its main function.
+// A test file that parses its own arguments registers its main function with TEST_FILE.
 typedef struct TestFile {
     const char *path;
     int (*run)(int argc, char **argv);

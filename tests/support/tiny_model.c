@@ -47,7 +47,7 @@ static void begin_array(Writer *w, const char *key, uint32_t type, uint64_t n) {
     put_u64(&w->keys, n);
 }
 
-// splitmix64: numbers of its own, so that the weights do not depend on the code under test.
+// splitmix64 instead of rng.h, so that the weights do not depend on the code under test.
 static float next_symmetric(Writer *w) {
     uint64_t z = (w->state += 0x9E3779B97F4A7C15u);
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;

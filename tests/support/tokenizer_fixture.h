@@ -1,5 +1,5 @@
-// tokenizer_fixture: what the tokenizer's tests share: the golden files of tests/golden/tokenizer, vocabularies made of
-// them or of a few words, and the hash that make_tokenizer_golden.py uses.
+// tokenizer_fixture: shared by the tests of the tokenizer: the golden files of tests/golden/tokenizer, vocabularies
+// made of them or of a few words, and the hash that make_tokenizer_golden.py uses.
 #pragma once
 
 #include <stdlib.h>
@@ -93,7 +93,7 @@ static inline void put_character(StrBuf *s, uint32_t c) {
     }
 }
 
-// The character of valid UTF-8 at *i, which moves behind it.
+// The character of valid UTF-8 at *i, which moves past it.
 static inline uint32_t take_character(const StrBuf *s, size_t *i) {
     uint8_t lead = (uint8_t)s->data[(*i)++];
     int more = lead < 0x80 ? 0 : lead < 0xE0 ? 1 : lead < 0xF0 ? 2 : 3;

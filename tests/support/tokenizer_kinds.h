@@ -1,4 +1,4 @@
-// tokenizer_kinds: the tokenizers of make_tokenizer_kinds_golden.py, put together of its vocabularies.
+// tokenizer_kinds: the tokenizers of make_tokenizer_kinds_golden.py, built from its vocabularies.
 #pragma once
 
 #include "json.h"

@@ -1,5 +1,4 @@
-// train_process: `lorac train` as a process in tiny_dir, for tests that disturb it. LORAC is the path of the
-// binary.
+// train_process: `lorac train` as a process in tiny_dir, for tests that disturb it. LORAC is its path.
 #pragma once
 
 #include "test.h"

@@ -4,6 +4,7 @@
 
 #include "byte_tokenizer.h"
 #include "fileio.h"
+#include "model_file.h"
 #include "path.h"
 
 static char *template_text(const char *name) {
@@ -295,9 +296,8 @@ static void test_chat_trains_on_inputs(void **state) {
 
 static void test_chat_smollm2(void **state) {
     (void)state;
-    const char *path = getenv("LORAC_TEST_MODEL");
-    if (!path) path = SOURCE_DIR "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
-    if (!path_exists(path)) skip();
+    const char *path = model_file();
+    if (!path) skip();
     Gguf *g;
     Tokenizer *t;
     Err err = {0};

@@ -2,12 +2,7 @@
 // tokenizer and chat template. Golden file: tests/golden/make_demo_tokens_golden.py. Needs the base model.
 #include "dataset_fixture.h"
 #include "gguf.h"
-#include "path.h"
-
-static const char *model_path(void) {
-    const char *path = getenv("LORAC_TEST_MODEL");
-    return path ? path : SOURCE_DIR "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
-}
+#include "model_file.h"
 
 static void check_sample(Sample s, const char *line, int64_t number) {
     for (int64_t i = 0; i < s.count; i++) {
@@ -29,7 +24,7 @@ static void test_demo_data_tokens_as_transformers(void **state) {
     ChatTemplate *chat;
     Dataset *d;
     Err err;
-    ASSERT_OK(gguf_open(&g, model_path(), &err), &err);
+    ASSERT_OK(gguf_open(&g, model_file(), &err), &err);
     ASSERT_OK(tokenizer_from_gguf(&t, g, &err), &err);
     ASSERT_OK(chat_template_new(&chat, t, NULL, &err), &err);
     const char *file = SOURCE_DIR "/data/examples/tool_calls_test.jsonl";
@@ -48,8 +43,8 @@ static void test_demo_data_tokens_as_transformers(void **state) {
 static int run_all(int argc, char **argv) {
     (void)argc, (void)argv;
     const struct CMUnitTest tests[] = {SCRATCH_TEST(test_demo_data_tokens_as_transformers)};
-    if (!path_exists(model_path())) {
-        printf("skipped: %s is not there\n", model_path());
+    if (!model_file()) {
+        printf("skipped: the base model is not there (make model)\n");
         return TEST_SKIPPED;
     }
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "model_file.h"
 #include "path.h"
 
 static void test_gguf_reads_tensors(void **state) {
@@ -218,9 +219,8 @@ static void test_gguf_writes_what_it_reads(void **state) {
 // The first kilobytes of a real model decide how fast every verb starts.
 static void test_gguf_opens_the_real_model_fast(void **state) {
     (void)state;
-    const char *given = getenv("LORAC_TEST_MODEL");
-    const char *path = given ? given : SOURCE_DIR "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
-    if (!path_exists(path)) skip();
+    const char *path = model_file();
+    if (!path) skip();
     double best = INFINITY;
     for (int i = 0; i < 5; i++) {
         Gguf *g;

@@ -1,21 +1,15 @@
 // tokenizer: SmolLM2's own, from the model file ($LORAC_TEST_MODEL or models/): ids against Hugging Face tokenizers,
 // time to load, speed. Skipped without the file.
-#include <unistd.h>
-
+#include "model_file.h"
 #include "tokenizer_golden.h"
 
 static Gguf *model;
 static Tokenizer *tokenizer;
 
-static const char *model_path(void) {
-    const char *path = getenv("LORAC_TEST_MODEL");
-    return path ? path : SOURCE_DIR "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
-}
-
 static int open_model(void **state) {
     (void)state;
     Err err;
-    ASSERT_OK(gguf_open(&model, model_path(), &err), &err);
+    ASSERT_OK(gguf_open(&model, model_file(), &err), &err);
     ASSERT_OK(tokenizer_from_gguf(&tokenizer, model, &err), &err);
     return 0;
 }
@@ -65,7 +59,7 @@ static void test_smollm2_loads_quickly(void **state) {
 
 static int run_all(int argc, char **argv) {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
-    if (access(model_path(), R_OK) != 0) return TEST_SKIPPED;
+    if (!model_file()) return TEST_SKIPPED;
     const struct CMUnitTest tests[] = {TEST(test_smollm2_ids_as_reference), TEST(test_smollm2_special_tokens),
                                        TEST(test_smollm2_loads_quickly)};
     return cmocka_run_group_tests(tests, open_model, close_model);
