@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """usage: check_source.py SOURCE_DIR: the house rules of check_tree.sh that need more than grep. Prints what breaks them;
-exit 1 if anything does. Exceptions are listed here by name; one that is no longer needed is reported, too."""
+exit 1 if anything does."""
 import os
 import re
 import sys
@@ -9,8 +9,6 @@ MAX_PARAMETERS = 7
 MAX_LINES = 500  # 600 in tests
 ROOMS = ("kernels", "autograd", "data", "train", "tests")
 SOURCE = re.compile(r"\.(c|h|cu|cuh|cpp)$")
-TOO_MANY_PARAMETERS = set()  # FILE:FUNCTION
-TOO_LONG = set()
 # Files of other projects that comments name.
 FOREIGN = {"llama.cpp", "llama.py", "llama-adapter.cpp", "llama-model.cpp", "test-gguf.cpp", "convert_hf_to_gguf.py",
            "encoder.py", "config.py", "configuration_NAME.py"}
@@ -51,15 +49,12 @@ def line_of(text, position):
     return text.count("\n", 0, position) + 1
 
 
-def parameters(path, code, seen):
+def parameters(path, code):
     for m in FUNCTION.finditer(code):
         n = len(split_at_commas(m.group("parameters")))
         if n <= MAX_PARAMETERS or m.group("name").isupper() or not re.search(r"\w[\s*&]+\w", m.group("parameters")):
             continue
-        key = f"{path}:{m.group('name')}"
-        seen.add(key)
-        if key not in TOO_MANY_PARAMETERS:
-            yield f"{path}:{line_of(code, m.start('name'))}: {m.group('name')} has {n} parameters"
+        yield f"{path}:{line_of(code, m.start('name'))}: {m.group('name')} has {n} parameters"
 
 
 def comma_returns(path, code):
@@ -92,9 +87,8 @@ def main():
         os.listdir(os.path.join(top, "configs/cluster")))
     rules = {f"functions with more than {MAX_PARAMETERS} parameters:": [], "comma operators in a return:": [],
              "comments that name a file that does not exist:": [], "one-word lines inside a comment's paragraph:": [],
-             f"files over {MAX_LINES} lines (tests: 600):": [], "exceptions that are no longer needed:": []}
-    many, comma, named, orphan, long, stale = rules.values()
-    seen = set()
+             f"files over {MAX_LINES} lines (tests: 600):": []}
+    many, comma, named, orphan, long = rules.values()
     for path in tree:
         name = os.path.basename(path)
         script = name == "CMakeLists.txt" or name.endswith((".cmake", ".sh"))
@@ -110,12 +104,9 @@ def main():
         comma += comma_returns(path, code)
         orphan += orphans(path, lines)
         if len(lines) - 1 > (600 if path.startswith("tests/") else MAX_LINES):
-            seen.add(path)
-            if path not in TOO_LONG:
-                long.append(f"{path}: {len(lines) - 1}")
+            long.append(f"{path}: {len(lines) - 1}")
         if not path.startswith("tests/"):
-            many += parameters(path, code, seen)
-    stale += sorted((TOO_MANY_PARAMETERS | TOO_LONG) - seen)
+            many += parameters(path, code)
     for title, found in rules.items():
         if found:
             print(title, *found, sep="\n")
