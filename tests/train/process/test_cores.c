@@ -95,8 +95,8 @@ static void test_cores_warning(void **state) {
     assert_false(warns(all, NULL));
     bind_to(&all[2], 5, 1);
     assert_true(warns(all,
-                      "rank 2 is bound to 1 of 64 cores, which 4 ranks could share: \"mpirun --bind-to none\" lets "
-                      "it compute on 16"));
+                      "rank 2 is bound to 1 of 64 cores, which 4 ranks could share; \"mpirun --bind-to none\" would "
+                      "let it use 16"));
     all[2].asked = 1; // the user has said so
     assert_false(warns(all, NULL));
     for (int r = 0; r < RANKS; r++) bind_to(&all[r], r * 16, 16);
