@@ -1,6 +1,7 @@
 // model_load: what a good file becomes, and that every way in which a file is not the model it claims is refused by
 // name. Bad files are made from the good one by changing bytes, or with gguf_writer.
 #include <math.h>
+#include <time.h>
 
 #include "fileio.h"
 #include "gguf.h"
@@ -362,13 +363,13 @@ static void test_model_load_smollm2_is_fast(void **state) {
     for (int i = 0; i < 5; i++) {
         Model *m;
         Err err;
-        double start = time_now();
+        clock_t start = clock(); // processor time: tests run side by side
         ASSERT_OK(model_load(&m, model_file(), b, &(ModelOptions){.max_positions = 2048}, &err), &err);
-        if (time_now() - start < best) best = time_now() - start;
+        best = fmin(best, (double)(clock() - start) / CLOCKS_PER_SEC);
         assert_int_equal(m->config.layers, 30);
         model_free(m);
     }
-    if (best > 1) fail_msg("loading took %.3f s; it takes 0.07 s of processor time", best);
+    if (best > 1) fail_msg("loading took %.3f s; expected 0.07 s of processor time", best);
     backend_close(b);
 }
 
