@@ -10,12 +10,6 @@ void label_list_add(LabelList *l, const char *name) {
     l->names[l->count++] = mem_strdup(name);
 }
 
-int64_t label_list_find(const LabelList *l, const char *name) {
-    for (size_t i = 0; i < l->count; i++)
-        if (strcmp(l->names[i], name) == 0) return (int64_t)i;
-    return -1;
-}
-
 static int by_text(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }

@@ -12,8 +12,7 @@ typedef struct LabelList { // init with {0}
     size_t count, capacity;
 } LabelList;
 void label_list_add(LabelList *l, const char *name);
-int64_t label_list_find(const LabelList *l, const char *name); // -1: not in it
-const char *label_list_repeated(const LabelList *l);           // a name that occurs twice; NULL: none
+const char *label_list_repeated(const LabelList *l); // a name that occurs twice; NULL: none
 void label_list_clear(LabelList *l);
 
 enum { LABELS_MAX = 1 << 16, LABEL_MAX_BYTES = 256 };

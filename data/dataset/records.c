@@ -80,7 +80,8 @@ static size_t count_lines(const char *p, const char *end) {
     return n;
 }
 
-// A NUL byte is refused at once: no record can hold one, and an endless run of them compresses best.
+// Refuses a NUL byte when it is read, not at the end of its record: a small compressed file of zeros must not fill
+// memory.
 static int refuse_zero(const RecordReader *r, size_t from, Err *err) {
     const TextWindow *w = &r->w;
     const char *zero = memchr(w->p + from, 0, (size_t)(w->end - w->p) - from);
@@ -252,10 +253,6 @@ void records_close(RecordReader *r) {
     window_close(&r->w);
     mem_free(r->path);
     mem_free(r);
-}
-
-const char *records_path(const RecordReader *r) {
-    return r->path;
 }
 
 bool records_are_text(const RecordReader *r) {

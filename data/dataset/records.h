@@ -26,7 +26,6 @@ const char *records_kind(const char *path);
 typedef struct RecordReader RecordReader;
 int records_open(RecordReader **r, const char *path, Err *err);
 void records_close(RecordReader *r);
-const char *records_path(const RecordReader *r);
 bool records_are_text(const RecordReader *r); // .txt
 // The next record: 1 and *span, 0 at the end, -1 on an error ("FILE:LINE: ..."). Errors inside a JSON record are left
 // to json_parse; text is checked here: valid UTF-8 without NUL bytes.

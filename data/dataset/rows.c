@@ -235,7 +235,6 @@ static void grow_row(Row *row, int64_t rows, int64_t tokens, int64_t samples, in
     if (samples > row->samples_capacity) {
         row->samples_capacity = samples;
         row->start = mem_realloc(row->start, (size_t)samples + 1, sizeof *row->start);
-        row->label = mem_realloc(row->label, (size_t)samples, sizeof *row->label);
     }
     if (scored > row->scored_capacity) {
         row->scored_capacity = scored;
@@ -258,7 +257,6 @@ static void add_sample(Row *row, const Sample *s, bool score_first) {
         if (s->supervised[i]) add_scored(row, base + i - 1, s->ids[i]); // supervised[0] is 0
     }
     if (s->label >= 0) add_scored(row, score_first ? base : base + s->count - 1, s->label);
-    row->label[row->samples] = s->label;
     row->tokens += s->count;
     row->start[++row->samples] = (int32_t)row->tokens;
 }
@@ -291,15 +289,10 @@ void row_fill_several(Row *row, const Dataset *d, const RowPlan *p, const int64_
     count_touched(row, d);
 }
 
-void row_fill(Row *row, const Dataset *d, const RowPlan *p, int64_t r) {
-    row_fill_several(row, d, p, &r, 1);
-}
-
 void row_clear(Row *row) {
     mem_free(row->ids);
     mem_free(row->pos);
     mem_free(row->type);
-    mem_free(row->label);
     mem_free(row->start);
     mem_free(row->row_start);
     mem_free(row->position);

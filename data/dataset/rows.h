@@ -26,7 +26,7 @@ RowSize row_plan_most(const RowPlan *p); // the maximum of each size over all ro
 void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle, int64_t *order);
 
 // One row, or several in sequence, as the model takes it, on the host; init with {0}. The Row owns the arrays and
-// reuses them: after the first row_fill of a plan (with as many rows) nothing is allocated.
+// reuses them: after the first row_fill_several of a plan (with as many rows) nothing is allocated.
 typedef struct Row {
     int64_t rows, tokens, samples;
     int32_t *row_start; // [rows + 1] first token of each row; NULL: one row
@@ -37,10 +37,8 @@ typedef struct Row {
     int64_t scored;     // M: positions that predict a supervised token
     int32_t *position;  // [M] these positions, ascending
     int32_t *target;    // [M] the token to predict; classification: the label
-    int32_t *label;     // [samples] classification: the label; else -1
     int64_t rows_capacity, tokens_capacity, samples_capacity, scored_capacity;
     int64_t touched; // tokens read since the data set's pages were released
 } Row;
-void row_fill(Row *row, const Dataset *d, const RowPlan *p, int64_t r);
 void row_fill_several(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n);
 void row_clear(Row *row);

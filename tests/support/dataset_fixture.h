@@ -3,6 +3,7 @@
 #pragma once
 
 #include "dataset.h"
+#include "rows.h"
 #include "scratch.h"
 #include "tokenizer_fixture.h"
 
@@ -87,4 +88,9 @@ static inline char *shown(const Dataset *d, const Tokenizer *t) {
         str_puts(&out, "|");
     }
     return out.data;
+}
+
+// Row r of the plan.
+static inline void row_fill(Row *row, const Dataset *d, const RowPlan *p, int64_t r) {
+    row_fill_several(row, d, p, &r, 1);
 }

@@ -261,7 +261,6 @@ static void check_rows(bool score_first, const int32_t *position) {
     assert_int_equal(row.samples, 3);
     assert_int_equal(row.scored, 3);
     assert_memory_equal(row.type, type, sizeof type);
-    assert_memory_equal(row.label, label, sizeof label);
     assert_memory_equal(row.target, label, sizeof label);
     assert_memory_equal(row.start, start, sizeof start);
     assert_memory_equal(row.position, position, 3 * sizeof *position);

@@ -80,7 +80,7 @@ static void check_row(const Dataset *d, const RowPlan *p, const Row *row, int64_
     assert_int_equal(scored, row->scored);
 }
 
-// All rows side by side: each as it is alone, moved by what stands before it.
+// All rows side by side: each as it is alone, moved by what precedes it.
 static void check_side_by_side(const Dataset *d, const RowPlan *p) {
     int64_t n = row_plan_count(p), *rows = mem_alloc((size_t)n, sizeof *rows), sample = 0, scored = 0;
     Row all = {0}, one = {0};
