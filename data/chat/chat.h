@@ -5,7 +5,8 @@
 // provenance (jinja.h), not by comparing prefixes, so templates that rewrite earlier turns work, too. If the template
 // has {% generation %} spans, these decide instead. Text from data never becomes a control token.
 //
-// Parts: chat_template.c (the template and its probes), chat.c (tokens and mask).
+// Parts: chat_template.c (the template and its probes), chat_text.c (rendering), chat_forms.c (forms of content and
+// calls), chat_mask.c (supervised bytes), chat_unrendered.c (fields without text), chat.c (tokens and mask).
 #pragma once
 
 #include "base.h"

@@ -2,14 +2,14 @@
 // conversations to them. Private to this room.
 //
 // The forms are found by rendering small probes, once for each template:
-//  - Content as a list of parts: a role whose parts are rendered as text gets the list, as in transformers. A role that
-//    fails on it, or prints the list, gets the texts of the parts joined. Where a role's parts are rendered and its
-//    strings are not, a string is put into a part, as vLLM does.
-//  - Arguments of tool calls: text stays text where the template renders it unchanged; else it is parsed. An object
-//    stays one where the template renders its keys and values; else it is written as JSON text.
-//  - Null content of a turn with calls: null where the template takes it; the empty text where the template fails or
-//    prints "None".
-//  - A tool's result that is neither a string nor a list of parts stays a value where the template renders its keys and
+//  - Content as a list of parts: kept for a role if the template renders the parts as text, as in transformers. If the
+//    template fails on the list or prints it, the texts of the parts are joined. If the template renders parts but no
+//    strings, a string is wrapped in a part, as vLLM does.
+//  - Arguments of tool calls: text stays text if the template renders it unchanged; else it is parsed. An object stays
+//    an object if the template renders its keys and values; else it is written as JSON text.
+//  - Null content of a turn with calls: null if the template accepts it; the empty string if the template fails on it
+//    or prints "None".
+//  - A tool's result that is neither a string nor a list of parts stays a value if the template renders its keys and
 //    values; else it is written as JSON text.
 // JSON text is written as by Python's json.dumps(ensure_ascii=False).
 #pragma once

@@ -6,12 +6,11 @@
 //    an empty <think> block) is supervised: at inference the model has to write it. Where the generation prompt is not
 //    found (or the template has none), the messages before are rendered alone with add_generation_prompt, and the
 //    region begins where the full text continues differently. Failing that: at the message's first byte.
-//  - End: after the control tokens that close a turn (found with a probe), if the template wrote them between the
-//    message's last byte and the next message's first; else after the first control token there, or several in a row
-//    that a conversation ending here has, too; else after the last byte.
-//  - Text of the message that appears again in a later turn (a call's name before its result) is not part of the
-//  region,
-//    nor is text that appears before the messages before it (a quotation at the beginning), if it follows them, too.
+//  - End, searched between the message's last byte and the next message's first: after the closing control tokens that
+//    the probe found; else after the first control token, and after those that follow it directly if a conversation
+//    that ends here has them too. Without a control token: after the message's last byte.
+//  - Text of the message that is repeated in a later turn (a call's name before its result) is not part of the region,
+//    nor is a copy before the preceding messages (a quotation at the beginning) if the text also follows them.
 //  - A message without a byte in the text (empty content) has the region from header to end-of-turn token, if both are
 //    found between its neighbours; else none: the template dropped it.
 // Bytes of other messages inside a region are never supervised. {% generation %} spans replace all this.

@@ -31,8 +31,8 @@ static size_t after_probe_word(const ChatText *x) {
     return at;
 }
 
-// The end of the tokens that close an answer of x: the answer ends at `from`, its first control token at `first`, the
-// word of the user's turn after it is at `next`. last: the same conversation, ending with that answer.
+// Returns the end of the control tokens that close an answer of x. from: end of the answer; first: end of its first
+// control token; next: first byte of the next user message; last: the same conversation truncated after the answer.
 static size_t closing_end(const ChatText *x, const ChatText *last, size_t from, size_t next, size_t first) {
     size_t tail = after_probe_word(last), end = first;
     size_t n = chat_common_prefix(x->out.text + from, next - from, last->out.text + tail, last->out.len - tail);

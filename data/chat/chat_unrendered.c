@@ -117,9 +117,9 @@ static bool cuts_thought(const Places *p, const Json *content) {
     if (content->type != JSON_STRING) return false;
     for (const char *next = s; (next = strstr(next, CLOSE)); next += strlen(CLOSE)) end = next;
     if (!end) return false;
-    size_t head = (size_t)(end - s), thought = count_text(s, head), behind = head + strlen(CLOSE);
+    size_t head = (size_t)(end - s), thought = count_text(s, head), after = head + strlen(CLOSE);
     if (strstr(s, OPEN) && thought >= strlen(OPEN)) thought -= strlen(OPEN);
-    return thought && p->content_bytes <= count_text(s + behind, content->str.len - behind);
+    return thought && p->content_bytes <= count_text(s + after, content->str.len - after);
 }
 
 static void look_at_message(Finder *f, const Places *p, size_t index, bool user_follows) {

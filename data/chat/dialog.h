@@ -2,7 +2,7 @@
 //
 // Recognised by these keys, in this order:
 //   input_ids          input_ids [labels] [attention_mask] [completion_mask] [assistant_masks]: labels are unshifted,
-//                      -100 masks, as do zeros of TRL's two masks; zeros of the attention mask are padding, left out
+//                      -100 masks, as do zeros of TRL's two masks; tokens with attention_mask 0 are removed (padding)
 //   messages           messages (or conversations / conversation): [{"role", "content", ...}]; [system] [tools]; or the
 //                      record is the list itself
 //   sharegpt           conversations (or conversation / messages): [{"from", "value"}]; [system] [tools]

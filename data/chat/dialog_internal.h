@@ -14,7 +14,7 @@ bool json_text_is_list(const Json *v);
 // Each takes a key of the record, which counts as read then. Values may be absent or null where nothing else is said.
 const Json *dialog_take(Dialog *d, const Json *record, const char *key); // NULL: absent
 const Json *dialog_take_first(Dialog *d, const Json *record, const char *const *keys, const char **key);
-int dialog_take_string(JsonStr *out, Dialog *d, const Json *record, const char *key, Err *err); // must be there
+int dialog_take_string(JsonStr *out, Dialog *d, const Json *record, const char *key, Err *err); // required
 int dialog_take_optional(JsonStr *out, Dialog *d, const Json *record, const char *key, Err *err);
 // A list or an object, which may be stored as JSON text.
 int dialog_take_value(const Json **out, Dialog *d, const Json *record, const char *key, JsonType type, Err *err);

@@ -50,7 +50,7 @@ int message_check_mask_keys(const Json *m, const char *what, Err *err) {
     return refuse_details(m, what, err);
 }
 
-// Marks a message of a prompt: a false that no file can hold.
+// Integer of a JSON_FALSE that marks a message of a prompt; a false that was read from a file has 0.
 enum { OF_PROMPT = 1 };
 
 Json message_of_prompt(JsonPool *pool, const Json *message) {

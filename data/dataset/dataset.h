@@ -5,7 +5,8 @@
 // accepted); the first bad record stops with "FILE:LINE: ...". No token is lost silently: each record enters exactly
 // one of the counts below.
 //
-// Parts: dataset.c (opening), dataset_build.c (reading files), token_image.c (reading the cache), dataset_show.c.
+// Parts: dataset.c (opening), dataset_build.c (reading files), token_sink.c (writing the cache), token_image.c (reading
+// it; the functions of an open Dataset), dataset_show.c (as text).
 #pragma once
 
 #include "base.h"

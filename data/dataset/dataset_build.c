@@ -193,7 +193,7 @@ static int read_records(Build *b, RecordReader *r) {
         records_release(r);
         bytes = 0;
     }
-    // Records before a broken one may hold an earlier error.
+    // Tokenise the records before a broken one first: an error in them takes precedence.
     Err why = *b->err;
     if (run_batch(b)) return -1;
     *b->err = why;

@@ -15,8 +15,8 @@ typedef struct SampleList {
 // frees the items of both lists.
 int subset_split(const Dataset *d, double val_size, uint64_t seed, SampleList *train, SampleList *val, Err *err);
 
-// Weights of files: of a file with weight w, each sample enters the list floor(w) times, and a share w - floor(w) of
-// its samples (rounded), chosen by hash(seed, index), once more. The choice is made once, before rows are packed: each
-// entry of the list is trained once per epoch, and the number of rows is constant. Refused when the list is empty or
-// longer than SUBSET_MAX. The caller frees out->items.
+// Weights of files. Each sample of a file with weight w is listed floor(w) times; a fraction w - floor(w) of the file's
+// samples (their number is rounded), chosen by hash(seed, index), is listed once more. The choice is made once, before
+// rows are packed: each entry of the list is trained once per epoch, and the number of rows is constant. Refused when
+// the list is empty or longer than SUBSET_MAX. The caller frees out->items.
 int subset_weigh(const Dataset *d, const double *weights, uint64_t seed, SampleList from, SampleList *out, Err *err);

@@ -11,7 +11,7 @@ typedef struct TextWindow {
     FileMap map;
     struct ByteStream *stream; // NULL: mapped
     struct TextBlock *blocks;  // newest first; p and end are in it
-    bool held;                 // the newest block holds records that are in use: set by records_next
+    bool held;                 // returned records point into the newest block: set by records_next
     const char *released;      // of a map: pages below it were released
 } TextWindow;
 

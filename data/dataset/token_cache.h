@@ -4,11 +4,11 @@
 //   header: magic, key
 //   for each sample: TokenHead, ids int32[n], supervised uint8[n], padding to 8
 //   TokenEntry[samples]: 16 bytes, all that planning rows needs, so that ten million samples cost 160 MB
-//   tables: the number of samples up to the end of each file, uint64[n_files]; the number of records with each unread
-//     key, int64[n_unread], and with any other, int64; labels and unread keys, each with a NUL; padding to 8
+//   tables: the number of samples up to the end of each file, uint64[n_files]; records per unread key,
+//     int64[n_unread]; records with further unread keys, int64; labels and unread keys, each with a NUL; padding to 8
 //   footer: statistics, offsets, hash of all bytes before the hash
 // The key identifies what was tokenised and how; the file's name is made from it. A file is used only if its key and
-// hash match and every number in it is possible: a damaged file is rebuilt. Native byte order: one machine's cache.
+// hash match and every number in it is valid: a damaged file is rebuilt. Native byte order: one machine's cache.
 // token_sink.c writes, token_image.c checks and reads.
 #pragma once
 

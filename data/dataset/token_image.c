@@ -67,7 +67,7 @@ static int check_hash(const Dataset *image, const TokenFooter *footer, Err *err)
     }
     XXH128_hash_t h = XXH3_128bits_digest(state);
     XXH3_freeState(state);
-    if (h.low64 != footer->hash[0] || h.high64 != footer->hash[1]) return damaged(err, "its hash is wrong");
+    if (h.low64 != footer->hash[0] || h.high64 != footer->hash[1]) return damaged(err, "hash mismatch");
     return 0;
 }
 
@@ -87,14 +87,14 @@ static const char *next_name(const char **p, const char *end) {
 static int check_names(Dataset *image, const int64_t *records, const char *end, const TokenFooter *f, Err *err) {
     const char *p = (const char *)(records + f->n_unread + 1), *name;
     for (uint64_t i = 0; i < f->n_labels; i++) {
-        if (!(name = next_name(&p, end))) return damaged(err, "its labels are impossible");
+        if (!(name = next_name(&p, end))) return damaged(err, "invalid labels");
         label_list_add(&image->labels, name);
     }
     image->label_counts = mem_calloc(image->labels.count + 1, sizeof *image->label_counts);
     for (uint64_t i = 0; i <= f->n_unread; i++)
-        if (records[i] < 0) return damaged(err, "its keys are impossible");
+        if (records[i] < 0) return damaged(err, "invalid table of unread keys");
     for (uint64_t i = 0; i < f->n_unread; i++) {
-        if (!(name = next_name(&p, end))) return damaged(err, "its keys are impossible");
+        if (!(name = next_name(&p, end))) return damaged(err, "invalid table of unread keys");
         key_counts_put(&image->unread, name, records[i]);
     }
     image->unread.others = records[f->n_unread];
@@ -107,16 +107,16 @@ static int check_tables(Dataset *image, const TokenFooter *f, size_t footer_at, 
         !fits(f->tables_offset, footer_at, f->n_files, sizeof(uint64_t)) || f->n_labels > LABELS_MAX ||
         f->n_unread > KEYS_NAMED ||
         !fits(f->tables_offset + f->n_files * sizeof(uint64_t), footer_at, f->n_unread + 1, sizeof(int64_t)))
-        return damaged(err, "its index is impossible");
+        return damaged(err, "invalid offsets in the footer");
     image->entries = (const TokenEntry *)(image->data + f->entries_offset);
     image->n_entries = f->n_entries;
     image->file_ends = (const uint64_t *)(image->data + f->tables_offset);
     image->n_files = f->n_files;
     for (size_t i = 0; i < f->n_files; i++)
         if (image->file_ends[i] < (i ? image->file_ends[i - 1] : 0) || image->file_ends[i] > f->n_entries)
-            return damaged(err, "its files are impossible");
+            return damaged(err, "invalid table of files");
     if (f->n_entries && (!f->n_files || image->file_ends[f->n_files - 1] != f->n_entries))
-        return damaged(err, "its files are impossible");
+        return damaged(err, "invalid table of files");
     return check_names(image, (const int64_t *)(image->file_ends + f->n_files), (const char *)image->data + footer_at,
                        f, err);
 }
@@ -138,7 +138,7 @@ static int check_sample(const Dataset *image, const TokenEntry *e, uint64_t limi
     }
     bool classes = image->labels.count;
     if (bad || (classes ? sum != 0 || e->value >= image->labels.count : sum != e->value))
-        return damaged(err, "a sample is impossible");
+        return damaged(err, "invalid sample");
     if (classes) image->label_counts[e->value]++;
     *supervised += classes ? 1 : sum;
     return 0;
@@ -158,21 +158,20 @@ static int check_samples(Dataset *image, const TokenFooter *footer, int32_t voca
     }
     const DatasetStats *s = &image->stats;
     if (s->samples != (int64_t)image->n_entries || s->tokens != tokens || s->supervised != supervised)
-        return damaged(err, "its statistics are impossible");
+        return damaged(err, "invalid statistics");
     return 0;
 }
 
 static int check_image(Dataset *image, const char *key, int32_t vocab_size, Err *err) {
     TokenFooter footer;
-    if (image->size < sizeof(TokenHeader) + sizeof footer || image->size % 8)
-        return damaged(err, "its size is impossible");
+    if (image->size < sizeof(TokenHeader) + sizeof footer || image->size % 8) return damaged(err, "invalid size");
     const TokenHeader *header = (const TokenHeader *)image->data;
     if (memcmp(header->magic, TOKEN_MAGIC, sizeof header->magic) != 0 || memcmp(header->key, key, TOKEN_KEY_LEN) != 0)
-        return damaged(err, "it is of another kind");
+        return damaged(err, "other format or key");
     size_t footer_at = image->size - sizeof footer;
     memcpy(&footer, image->data + footer_at, sizeof footer);
     if (check_hash(image, &footer, err)) return -1;
-    if (!unpack_stats(&image->stats, footer.stats)) return damaged(err, "its statistics are impossible");
+    if (!unpack_stats(&image->stats, footer.stats)) return damaged(err, "invalid statistics");
     if (check_tables(image, &footer, footer_at, err)) return -1;
     return check_samples(image, &footer, vocab_size, err);
 }

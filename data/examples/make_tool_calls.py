@@ -2,7 +2,7 @@
 """Writes tool_calls_train.jsonl and tool_calls_test.jsonl: plain English in, one JSON tool call out; and from the same
 sentences tool_names_train.jsonl and tool_names_test.jsonl, for classification: which of the twelve tools is meant.
 
-    python3 data/examples/make_tool_calls.py            (rewrites the four files beside it)
+    python3 data/examples/make_tool_calls.py            (rewrites the four files next to it)
     python3 data/examples/make_tool_calls.py --check    (exit 1 if they differ from what it would write)
 
 Standard library only, no clock, one seed: the same files everywhere. All text was written for this project.
@@ -233,7 +233,7 @@ def dates(rng):
     return out
 
 
-# ---- phrasings: (what training and test share, what only the test has); fixed arguments stand behind a template ----
+# ---- phrasings: (what training and test share, what only the test has); fixed arguments follow a template ----
 
 ONCE, DAILY, WEEKDAYS = {"repeat": "once"}, {"repeat": "daily"}, {"repeat": "weekdays"}
 TODAY, TOMORROW, WEEKEND = {"day": "today"}, {"day": "tomorrow"}, {"day": "weekend"}

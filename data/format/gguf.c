@@ -158,7 +158,8 @@ static int read_alignment(const Gguf *g, size_t *alignment, Err *err) {
 
 // ---- tensors ----
 
-// Number of elements. The product without the zero dimensions must fit too, so that no strides overflow.
+// Number of elements. The product of the nonzero dimensions must fit even if another one is zero, so that strides
+// cannot overflow.
 static int count_elements(const GgufTensor *t, size_t *count, Err *err) {
     size_t product = 1;
     bool empty = false;
@@ -196,7 +197,7 @@ static int read_dtype(Cursor *c, GgufTensor *t) {
     return err_input(c->err, "found type %u, which does not exist", type);
 }
 
-// Where data begins is not known yet: *offset is relative to it.
+// *offset is relative to the start of the tensor data, which is known only after the header.
 static int read_tensor(Cursor *c, GgufTensor *t, uint64_t *offset) {
     size_t count;
     if (read_shape(c, t) || read_dtype(c, t) || count_elements(t, &count, c->err)) return -1;

@@ -36,7 +36,8 @@ typedef struct JsonDoc JsonDoc;
 // ("name:line: ..."), line counted from `line` on; line 0 leaves it out. The text need not outlive the call.
 int json_parse(JsonDoc **doc, const char *text, size_t len, const char *name, size_t line, Err *err);
 // As json_parse, for data that Python wrote: NaN, Infinity, -Infinity and numbers beyond a double are JSON_FLOAT too,
-// so that a column that is not read cannot stop a run. Whoever reads a number must ask isfinite (json_whole does).
+// so that a column that is not read cannot stop a run. Callers that read a number must check isfinite (json_whole
+// does).
 int json_parse_data(JsonDoc **doc, const char *text, size_t len, const char *name, size_t line, Err *err);
 const Json *json_root(const JsonDoc *doc);
 void json_free(JsonDoc *doc);
@@ -53,6 +54,6 @@ bool json_is_string(const Json *v, const char *text); // v is a string equal to 
 bool json_whole(const Json *v, int64_t *out);         // v is a whole number, also if written as a float (1.0)
 
 // Appends `s` as a JSON string with quotes: what say.h keeps from terminals, quote and backslash are escaped, other
-// UTF-8 stands as it is.
+// UTF-8 is unchanged.
 void json_quote(StrBuf *out, const char *s, size_t len);
 void json_print(StrBuf *out, const Json *v); // a value as JSON text, numbers as they were written

@@ -88,7 +88,7 @@ static size_t lines_between(const char *p, const char *end) {
 }
 
 // Text after a complete, valid value.
-static int fault_behind(RecordSpan s, const char *begin, const char *value_end, const char *end, Err *err) {
+static int fault_after_value(RecordSpan s, const char *begin, const char *value_end, const char *end, Err *err) {
     JsonDoc *doc;
     const char *p = value_end;
     while (p < end && json_is_space(*p)) p++;
@@ -135,7 +135,7 @@ int fault_in_record(RecordSpan s, Err *err) {
                          "%s:%zu: found a Python dict (%s); expected JSON, with double quotes, true, false and null "
                          "(json.dumps writes it)",
                          s.name, s.line, o.single_quotes ? "single quotes" : "None, True or False");
-    if (o.value_end) return fault_behind(s, p, o.value_end, end, err);
+    if (o.value_end) return fault_after_value(s, p, o.value_end, end, err);
     if (end[-1] && strchr("{[,:", end[-1]) && !lines_between(s.text, end))
         return err_input(
             err,

@@ -62,7 +62,8 @@ static int read_index(const Json *v, int64_t *out, const char *what, Err *err) {
     return 0;
 }
 
-// Bits of all elements. The product without the zero dimensions must fit too, so that no strides overflow.
+// Bits of all elements. The product of the nonzero dimensions must fit even if another one is zero, so that strides
+// cannot overflow.
 static int read_shape(SafetensorsTensor *t, size_t *bits, const Json *v, Err *err) {
     if (!v || v->type != JSON_ARRAY) return err_input(err, "shape is %s; expected an array", json_type_name(v));
     if (v->count > SAFETENSORS_MAX_DIMS)

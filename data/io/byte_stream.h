@@ -1,9 +1,9 @@
 // byte_stream: the bytes of a file in order, decompressed while reading: gzip (.gz, .tgz), Zstandard (.zst, .tzst),
 // else unchanged.
 //
-// Memory is bounded by the decoder's window (at most 128 MB for Zstandard's largest). The end is reported only where
-// the compressed data ends correctly: checksums match, nothing is truncated, no other data follows (several gzip
-// members or Zstandard frames in a row are one stream). Anything else is an error that names the file.
+// Memory is bounded by the decoder's window (at most 128 MB for Zstandard's largest). The end is reported only if the
+// compressed data ends correctly: checksums match, nothing is truncated, no other data follows (several gzip members or
+// Zstandard frames in a row are one stream). Anything else is an error that names the file.
 #pragma once
 
 #include "base.h"

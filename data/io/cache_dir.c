@@ -15,7 +15,7 @@
 static const char suffix[] = ".tokens";
 enum { KEY_DIGITS = 32 };
 
-// Earlier versions created it readable for all users. A directory with setgid or sticky is shared on purpose.
+// Restricts an existing directory to its owner, except one with setgid or sticky: that is shared on purpose.
 static void make_private(const char *path) {
     struct stat st;
     if (stat(path, &st) == 0 && st.st_uid == geteuid() && !(st.st_mode & (S_ISGID | S_ISVTX)) && st.st_mode & 077)

@@ -97,7 +97,7 @@ static int create_temporary(char **tmp_path, const char *target, int mode) {
             *tmp_path = tmp;
             return fd;
         }
-        if (fd >= 0) { // taken by a sweep, or unknown: no other process uses this name
+        if (fd >= 0) { // a sweep may have taken it; the random name is ours: retry
             (void)remove(tmp);
             close(fd);
         }

@@ -42,7 +42,7 @@ char *temporary_name(const char *path, const char *tag) {
 
 typedef struct Parts {
     size_t stem;         // bytes before the dot of the tag; 0: not the name of a temporary
-    const char *machine; // NULL: of an earlier version
+    const char *machine; // NULL: the older form NAME.tmp-PID
     bool is_old;         // moved aside
 } Parts;
 
@@ -89,7 +89,7 @@ static bool is_dead(int fd, const struct stat *st, const Parts *p, bool alone) {
 
 // ---- sweep ----
 
-// The name of a temporary of this version proves that lorac made the folder; other folders may hold foreign files.
+// A name with machine and random number proves that lorac made the folder; other folders may hold foreign files.
 static void remove_folder(const Sweep *s, const char *path, const Parts *p) {
     if (p->machine && !p->is_old)
         dir_remove(path, NULL);

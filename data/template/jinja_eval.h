@@ -94,7 +94,7 @@ struct Method {
     const Function *function;
     Value self;
 };
-const Function *find_function(unsigned kind, const Str *name); // NULL: not there
+const Function *find_function(unsigned kind, const Str *name); // NULL: unknown
 const char *kind_name(unsigned kind);                          // "filter", "test", "function", "method"
 bool is_python_attr(ValueType type, const Str *name);          // exists in Python, is not supported here
 bool is_mutator(ValueType type, const Str *name);              // refused by jinja2's immutable sandbox

@@ -82,7 +82,7 @@ Value format_percent(Eval *e, const Str *f, Value args) {
         if (used == count) return eval_fail(e, "not enough arguments for the format string");
         buf_str(e, &b, to_str(e, format_one(e, s, values[used++])));
     }
-    bool may_be_unused = args.type == V_DICT || args.type == V_LIST; // Python lets these be, as mappings
+    bool may_be_unused = args.type == V_DICT || args.type == V_LIST; // Python ignores unused items of mappings
     if (used < count && !may_be_unused) return eval_fail(e, "not all arguments were used by the format string");
     return buf_value(e, &b);
 }

@@ -25,7 +25,7 @@ static Value is_in_library(const Call *c) { // mode: FILTER or TEST
     return v_bool(c->self.type == V_STR && find_function(c->f->mode, c->self.str));
 }
 
-// Identity. Of strings and numbers it is Python's accident, so it is refused.
+// sameas: identity. For strings and numbers it depends on CPython's interning, so it is refused.
 static Value is_same(const Call *c) {
     Value v = c->self, other = c->arg[0];
     if (v.type != other.type) return v_bool(false);

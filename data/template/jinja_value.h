@@ -3,7 +3,7 @@
 // Parts: jinja_value.c (arena, dicts, truth, equality, order), jinja_str.c (strings), jinja_iter.c (iteration),
 // jinja_write.c (values to text), jinja_data.c (JSON to values).
 //
-// Errors stick: the first one is kept in *err and sets Eval.failed; later calls return quickly, and jinja_render reads
+// Errors stick: the first one is kept in *err and sets Eval.failed; later calls return at once, and jinja_render reads
 // `failed` at the end. Values are always valid, so only loops that may be long test `failed`, and code that relies on
 // the type of a result.
 //

@@ -4,8 +4,8 @@
 
 #include "unicode.h"
 
-// clean_text: control characters go, white space becomes a space. ideographs: spaces around CJK ideographs. Appends to
-// *out.
+// clean_text: control characters are removed, white space becomes a space. ideographs: spaces around CJK ideographs.
+// Appends to *out.
 void bert_clean(const TextView *in, bool clean_text, bool ideographs, MappedText *out);
 // Appends the text without non-spacing marks; "strip_accents" is this after NFD. (Hugging Face tokenizers leaves
 // U+11938 whole; here it is decomposed as Unicode specifies.)

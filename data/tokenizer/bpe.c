@@ -78,8 +78,8 @@ static bool has_control(const Vocab *v, const Merge *m) {
     return vocab_is_control(v, m->left) || vocab_is_control(v, m->right) || vocab_is_control(v, m->result);
 }
 
-// Borders are found by the characters that merges join. A merge of tokens that do not stand for their own characters
-// (bytes, unk) makes that impossible.
+// Marks the characters that a merge joins. A merge of tokens whose text is not the characters that they encode (bytes,
+// unk) leaves no boundary known.
 static void mark_join(Bpe *b, const BpePair *p, const Merge *m) {
     if (!b->joins) return;
     bool other = m->left == b->unk || m->right == b->unk;
@@ -93,10 +93,10 @@ static void mark_join(Bpe *b, const BpePair *p, const Merge *m) {
     }
     size_t last = p->left.len - 1;
     while (last > 0 && ((uint8_t)p->left.data[last] & 0xC0) == 0x80) last--;
-    utf8proc_int32_t before, behind;
+    utf8proc_int32_t before, after;
     utf8proc_iterate((const utf8proc_uint8_t *)p->left.data + last, (utf8proc_ssize_t)(p->left.len - last), &before);
-    utf8proc_iterate((const utf8proc_uint8_t *)p->right.data, (utf8proc_ssize_t)p->right.len, &behind);
-    uint32_t bit = bpe_join_bit((uint32_t)before, (uint32_t)behind);
+    utf8proc_iterate((const utf8proc_uint8_t *)p->right.data, (utf8proc_ssize_t)p->right.len, &after);
+    uint32_t bit = bpe_join_bit((uint32_t)before, (uint32_t)after);
     b->joins[bit / 64] |= (uint64_t)1 << bit % 64;
 }
 

@@ -30,8 +30,8 @@ typedef struct Bpe {
     int32_t unk;
     int32_t byte_token[256];  // bytes: of each byte; characters: of "<0xNN>"; -1: none
     int32_t ascii_token[128]; // characters below U+0080; -1: none
-    // Characters: bit join_bit(a, b) is set when some merge joins b after a. Where it is not set, no token crosses the
-    // border, and the sides can be merged separately. NULL: no borders are known.
+    // Characters: bit bpe_join_bit(a, b) is set if some merge may join a and b. If it is clear, no token crosses the
+    // boundary between a and b, and both sides can be merged independently. NULL: no boundaries are known.
     uint64_t *joins;
 } Bpe;
 

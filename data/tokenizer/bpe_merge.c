@@ -1,6 +1,6 @@
 // bpe_tokenize: one pre-token to ids. First its symbols, then the merge loop, in two forms with the same result: a scan
-// for the lowest rank in short words (nearly all are), a heap in long ones. Texts of characters are cut before that at
-// the borders that no token reaches over.
+// for the lowest rank in short words (nearly all are), a heap in long ones. Texts of characters are first cut at the
+// boundaries that no token crosses.
 #include <string.h>
 #include <utf8proc.h>
 
@@ -43,7 +43,7 @@ static void refresh_pair(const Bpe *b, TokenWork *w, const int32_t *ids, uint32_
 }
 
 // Symbols are a linked list. An entry of the heap is stale, and passed over, when its pair's rank is no longer the same
-// (equal rank means the same pair, so an entry that fits is right whenever it was pushed).
+// (equal rank means the same pair, so a matching entry is valid, whenever it was pushed).
 static size_t merge_by_heap(const Bpe *b, TokenWork *w, int32_t *ids, uint32_t *begin, uint32_t n) {
     w->n_heap = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -130,7 +130,7 @@ static void add_chars(const Bpe *b, TokenWork *w, const char *text, size_t len) 
     bool after_unknown = false;
     for (size_t i = 0; i < len; before = c) {
         utf8proc_ssize_t got = utf8proc_iterate((const utf8proc_uint8_t *)text + i, (utf8proc_ssize_t)(len - i), &c);
-        size_t n = got > 0 ? (size_t)got : 1; // a byte that is no character comes alone
+        size_t n = got > 0 ? (size_t)got : 1; // an invalid byte is a symbol by itself
         int32_t id = char_token(b, text + i, n);
         if (id >= 0 && before >= 0 && !may_join(b, before, c)) {
             bpe_merge(b, w, base);

@@ -9,7 +9,7 @@
 typedef enum {
     NORMALIZE_FORM,       // .form
     NORMALIZE_LOWERCASE,  // of every character
-    NORMALIZE_PREPEND,    // .text in front of what is not empty
+    NORMALIZE_PREPEND,    // .text in front of a non-empty text
     NORMALIZE_REPLACE,    // matches of .pattern, or of the literal .from, by .text
     NORMALIZE_STRIP,      // white space at .left and .right ends
     NORMALIZE_BERT_CLEAN, // bert_clean with .clean_text and .ideographs

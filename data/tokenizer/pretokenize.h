@@ -23,7 +23,7 @@ typedef enum { PREPEND_NEVER, PREPEND_FIRST, PREPEND_ALWAYS } PrependScheme;
 void pretokenizer_add_metaspace(Pretokenizer *p, const char *replacement, PrependScheme scheme, bool split);
 void pretokenizer_add_prefix_space(Pretokenizer *p); // in front of each piece that does not begin with one
 
-// BERT's: at white space, which goes, and around punctuation.
+// BERT's: at white space, which is removed, and around punctuation.
 int pretokenizer_add_bert(Pretokenizer *p, Err *err);
 
 // The families known to GGUF by name. `name` is not NUL-terminated. Unknown: error ERR_INPUT naming it and the known

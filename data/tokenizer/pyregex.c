@@ -53,7 +53,7 @@ static int translate(StrBuf *out, const char *pattern, Err *err) {
         const char *next, *foreign = translate_one(out, p, in_brackets, &next);
         if (foreign) return err_input(err, "regular expression \"%.200s\": %s", pattern, foreign);
         if (open && *next == '^') str_add(out, next++, 1);
-        if (open && *next == ']') str_add(out, next++, 1); // stands for itself
+        if (open && *next == ']') str_add(out, next++, 1); // a literal ]
         in_brackets = open || (in_brackets && !close);
         p = next;
     }

@@ -181,8 +181,8 @@ const char *regex_pattern(const Regex *r) {
 
 // ---- the walk ----
 
-// The expressions of real tokenizers backtrack at most once over each character (over white space without a line end
-// behind it), so a limit that grows with the text is never reached by them and still ends a hostile one.
+// The match limit is linear in the text: the expressions of real tokenizers backtrack at most once per character (over
+// white space that no line end follows) and never reach it; hostile ones do.
 void regex_walk_begin(RegexWalk *w, const Regex *r, const char *text, size_t len) {
     enum { LEAST_MATCH_LIMIT = 1 << 20, MAX_HEAP_KIB = 256 << 10 };
     if (!w->data) {
@@ -227,7 +227,7 @@ bool regex_walk_next(RegexWalk *w, size_t *begin, size_t *end) {
             w->at = *end;
             return true;
         }
-        w->at = *end + 1; // empty: passed over, on from the next character
+        w->at = *end + 1; // an empty match is skipped
         while (w->at < w->len && ((uint8_t)w->text[w->at] & 0xC0) == 0x80) w->at++;
     }
     return false;

@@ -7,8 +7,8 @@
 
 typedef struct Regex Regex; // read-only after it was made: one for all threads
 
-// `pattern` is translated (regex.c says how) and compiled. Refused: what does not compile, what has no translation
-// (verbs like (*NO_JIT), recursion, callouts, ...), longer than 4096 bytes or compiled to more than 256 KB.
+// `pattern` is translated (see regex.c) and compiled. Refused: what does not compile, what has no translation (verbs
+// like (*NO_JIT), recursion, callouts, ...), longer than 4096 bytes or compiled to more than 256 KB.
 int regex_new(Regex **r, const char *pattern, size_t len, Err *err);
 void regex_free(Regex *r);
 const char *regex_pattern(const Regex *r); // as PCRE2 gets it

@@ -213,7 +213,7 @@ static void spm_tokenize(const void *model, TokenWork *w, const char *text, size
     bool after_unknown = false, was_space = true;
     for (size_t i = 0, n; i < len; i += n) {
         n = (size_t)utf8_char_len((uint8_t)text[i]);
-        if (n == 0 || n > len - i) n = 1; // a byte that is no UTF-8 comes alone
+        if (n == 0 || n > len - i) n = 1; // an invalid byte is a symbol by itself
         bool space = n == 3 && memcmp(text + i, SPACE, 3) == 0;
         if (s->words && space && !was_space) {
             merge_run(s, w, text, first, i);

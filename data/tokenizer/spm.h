@@ -4,9 +4,10 @@
 //
 // Symbols begin as characters. One that is no token becomes the byte tokens "<0x00>" ... of its bytes if the vocabulary
 // has all of them, else the unknown token (a run of them is one token); neither merges, as in Hugging Face tokenizers.
-// Hugging Face's conversions list the merges with a rank instead of a score: two ways to make the same token then have
-// different ranks, where here the leftmost wins. That can differ only where a token overlaps itself, and was never seen
-// but for spaces: a run of more than 31 spaces in Gemma, which SentencePiece and llama.cpp cut into 31 and the rest.
+// Hugging Face's conversions list merges with a rank instead of a score: two derivations of one token then have
+// different ranks, where here the leftmost wins. The results can differ only for a token that overlaps itself; the only
+// known case is spaces: a run of more than 31 spaces in Gemma, which SentencePiece and llama.cpp cut into 31 and the
+// rest.
 #pragma once
 
 #include "token_model.h"

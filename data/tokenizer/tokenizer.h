@@ -23,8 +23,8 @@ typedef struct TokenIds { // grows; init with {0}, clear with token_ids_clear
     size_t count, capacity;
     size_t left_out; // bytes of all texts for which the vocabulary has no token
     size_t unknown;  // bytes of all texts that became the unknown token
-    // Set when a tokenizer's own rules expand a text too far or do not terminate: the ids are then invalid. Callers use
-    // token_ids_check after encoding.
+    // Set if the tokenizer's own rules grew a text beyond its limit, or a match ran into that of regex.h: the ids are
+    // then invalid. Callers use token_ids_check after encoding.
     const char *refused;
 } TokenIds;
 int token_ids_check(const TokenIds *ids, Err *err); // ERR_INPUT if the text was refused
@@ -43,7 +43,7 @@ typedef struct TokenizerSource {
     size_t n_scores;
     int32_t unknown;       // with scores: id of the unknown token, -1: none
     bool space_prefix;     // with scores: a space in front of every text between control tokens
-    bool strip_behind;     // control tokens include the white space after them (Phi-3)
+    bool strip_after;      // control tokens include the white space after them (Phi-3)
     int32_t bos, eos, pad; // -1: none
     int32_t eot, eom;      // end an answer too
     int add_bos, add_eos;  // -1: absent, the family's default

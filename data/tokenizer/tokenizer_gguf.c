@@ -42,7 +42,7 @@ static int add_bytes(TokenizerParts *p, const TokenizerSource *s, Err *err) {
 
 // All but three of Phi-3's control tokens include the white space after them; what llama.cpp knows by the model's name
 // and Hugging Face by tokenizer.json.
-static bool takes_space_behind(const char *text, size_t len) {
+static bool takes_space_after(const char *text, size_t len) {
     static const char *const others[] = {"<unk>", "<s>", "<|endoftext|>"};
     for (int i = 0; i < 3; i++)
         if (strlen(others[i]) == len && memcmp(others[i], text, len) == 0) return false;
@@ -60,13 +60,13 @@ static int add_spaces(TokenizerParts *p, const AddedToken *spaces, Err *err) {
     return rc;
 }
 
-static int add_special(TokenizerParts *p, bool strip_behind, Err *err) {
+static int add_special(TokenizerParts *p, bool strip_after, Err *err) {
     for (int32_t id = 0; id < vocab_size(p->vocab); id++) {
         int type = vocab_type(p->vocab, id);
         if (!vocab_is_control(p->vocab, id) && type != TOKEN_USER_DEFINED) continue;
         AddedToken token = {.id = id, .control = type != TOKEN_USER_DEFINED};
         token.text = vocab_text(p->vocab, id, &token.len);
-        token.rstrip = strip_behind && takes_space_behind(token.text, token.len);
+        token.rstrip = strip_after && takes_space_after(token.text, token.len);
         bool spaces = !token.control && strspn(token.text, " ") >= token.len;
         if ((spaces ? add_spaces(p, &token, err) : added_tokens_add(p->added, &token, err)) != 0) return -1;
     }
@@ -91,7 +91,7 @@ static int add_scored(TokenizerParts *p, const TokenizerSource *s, Err *err) {
     if (vocab_new(&p->vocab, &vocab, err)) return -1;
     SpmSource spm = {p->vocab, s->scores, s->n_scores, s->unknown};
     if (spm_new(&p->model, &spm, err)) return -1;
-    return add_special(p, s->strip_behind, err);
+    return add_special(p, s->strip_after, err);
 }
 
 // ---- both ----
@@ -212,7 +212,7 @@ static int read_scored_keys(const Gguf *g, TokenizerSource *s, float **scores, E
     s->scores = *scores;
     s->space_prefix = prefix != 0;
     int rc = gguf_string(g, "general.architecture", false, &architecture, err);
-    s->strip_behind = !rc && architecture.len == 4 && memcmp(architecture.data, "phi3", 4) == 0;
+    s->strip_after = !rc && architecture.len == 4 && memcmp(architecture.data, "phi3", 4) == 0;
     return rc < 0 ? -1 : 0;
 }
 

@@ -114,7 +114,7 @@ static void close_folder(Folder *f) {
     named_tokens_clear(&f->named);
 }
 
-// transformers then takes the tokens of the chat template apart, in training and when the model is asked.
+// With this flag transformers splits the control tokens of the chat template too, in training and at inference.
 static int check_splitting(const Folder *f) {
     bool split;
     if (component_flag(&split, root(f->config), "split_special_tokens", false, f->err))
@@ -180,7 +180,7 @@ static int add_ends(const Folder *f, TokenizerParts *p, const Json *config, cons
     return 0;
 }
 
-// bos_token_id of config.json, for folders that say nothing else.
+// bos_token_id of config.json, for folders without tokenizer_config.json.
 static int model_bos(const Folder *f, TokenizerParts *p) {
     const Json *v = json_get(root(f->model), "bos_token_id");
     if (p->bos >= 0 || f->config || !v || v->type == JSON_NULL) return 0;

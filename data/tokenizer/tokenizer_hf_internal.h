@@ -61,7 +61,7 @@ int tokenizer_gpt2_json(StrBuf *out, const Json *vocab, const char *vocab_text, 
 
 // ---- one component each (an object with a "type"); messages begin with what they are given as `name` ----
 
-// What the components say to one another.
+// State that the readers of the components share.
 typedef struct JsonTokenizer {
     TokenizerParts *parts;
     const NamedTokens *named;
@@ -97,7 +97,7 @@ typedef struct ComponentKind {
 // Finds the type of v and reads it, or the components of a Sequence. Unknown types are refused.
 int component_read(JsonTokenizer *t, const Json *v, const ComponentKind *kind);
 int component_keys(const Json *v, const char *keys, Err *err);              // only `keys` (words) may be next to "type"
-int component_text(JsonStr *out, const Json *v, const char *key, Err *err); // must be there
+int component_text(JsonStr *out, const Json *v, const char *key, Err *err); // required
 int component_content(JsonStr *out, const Json *v, Err *err);               // "content", what a Replace puts; bounded
 int component_flag(bool *out, const Json *v, const char *key, bool absent, Err *err);
 int component_count(int64_t *out, const Json *v, const char *key, int64_t absent, int64_t most, Err *err);

@@ -65,7 +65,7 @@ static void name_special(NamedTokens *n, const JsonStr *text) {
     n->special[n->n_special++] = *text;
 }
 
-// An object of tokenizer_config.json is as special as it says.
+// False only for an object of tokenizer_config.json (it has "__type") without "special": true.
 static bool says_special(const Json *v) {
     const Json *special = json_get(v, "special");
     return v->type == JSON_STRING || !json_get(v, "__type") || (special && special->type == JSON_TRUE);
@@ -220,8 +220,8 @@ static bool is_own_name(const JsonStr *key, const Json *v, const char *file) {
     return v->type == JSON_STRING || (v->type == JSON_OBJECT && (file == MAP || json_get(v, "__type")));
 }
 
-// Texts in tokenizer_config.json go before special_tokens_map.json, and that before objects in tokenizer_config.json;
-// what is only there as text comes last.
+// Precedence: strings in tokenizer_config.json, then special_tokens_map.json, then objects in tokenizer_config.json.
+// Order of adding: the names of those objects, of the map, of those strings.
 static int add_own_names(Naming *n, const Json *map) {
     const Json *config = n->f->config;
     for (size_t i = 0; config && i < config->count; i++) {

@@ -74,7 +74,7 @@ void *mem_checked(void *p); // p, which a library has allocated; NULL: ends the 
 __attribute__((noreturn)) void mem_exhausted(size_t bytes);
 // The same with another line, for a library that fails where no caller can return an error.
 __attribute__((noreturn)) void fatal(const char *fmt, ...) PRINTF_LIKE(1, 2);
-uint64_t mem_call_count(void); // allocator calls so far in this process; the step loop's test reads it
+uint64_t mem_call_count(void); // allocations so far; a test asserts that a training step makes none
 
 // Grows an array so that it can hold `need` elements: doubles, starts at 16.
 #define MEM_GROW(ptr, capacity, need)                                                                                  \
@@ -117,8 +117,8 @@ void str_clear(StrBuf *s); // frees, back to {0}
 
 // Warnings go to stderr as "lorac: ..."; nothing else writes there directly.
 void log_warn(const char *fmt, ...) PRINTF_LIKE(1, 2);
-// Called once, before there are threads, by a rank of several: its lines and CHECK messages begin with "[rank 2] ".
-// quiet: its warnings are not printed (another rank has the same).
+// Call once, before threads start, in a rank of several: its warnings, CHECK messages and fatal lines then begin with
+// "[rank 2] ". quiet: warnings are suppressed (another rank prints the same).
 void log_as_rank(int rank, bool quiet);
 
 void clean_line(char *s); // control characters and the like (say.h) become '?'

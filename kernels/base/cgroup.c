@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-// What is looked for at each level. `best` is the least found so far.
+// The search at each level. `best` is the minimum so far.
 typedef struct Search {
     const char *root, *controller;
     void (*look)(const char *dir, bool v2, uint64_t *best);
@@ -43,7 +43,7 @@ static uint64_t number_in(const char *dir, const char *name, uint64_t otherwise)
     return read_numbers(n, dir, name) && n[0] >= 0 ? (uint64_t)n[0] : otherwise;
 }
 
-// Pages of files that were not used lately: the kernel drops them before it kills a process.
+// Reclaimable page cache: the kernel drops it before it kills a process.
 static uint64_t reclaimable(const char *dir, const char *field) {
     char text[8192], name[64];
     text[0] = '\n'; // each field begins a line

@@ -1,9 +1,9 @@
 // dtype: the table of element types, half-precision conversion, reference expansion of GGUF blocks.
 //
-// Expansion has one right answer: scales are halves (11 significant bits), sub-scales have at most 8 bits and quants at
-// most 7 (5 where sub-scales have 8), so every product below is exact in float32 and only the final addition of a
-// minimum rounds. Neither the order of the products nor fused multiply-add can change a bit; that is what the fast
-// backends rely on. (NF4's levels are floats; there the order is fixed: the scales are multiplied first.)
+// The expansion of a block is bit-exactly defined: scales are halves (11 significant bits), sub-scales have at most 8
+// bits and quants at most 7 (5 where sub-scales have 8), so every product below is exact in float32 and only the final
+// addition of a minimum rounds. Neither the order of the products nor fused multiply-add can change a bit; that is what
+// the fast backends rely on. (NF4's levels are floats; there the order is fixed: the scales are multiplied first.)
 #include "dtype.h"
 
 #include <math.h>

@@ -44,7 +44,7 @@ typedef struct DTypeInfo {
 
 const DTypeInfo *dtype_info(DType t);
 DType dtype_from_gguf(uint32_t ggml_type); // DTYPE_COUNT when unknown or not supported
-// Also of unsupported types, for messages; NULL: unknown.
+// The name of any ggml_type, supported or not, for messages; NULL: unknown id.
 const char *dtype_gguf_name(uint32_t ggml_type);
 bool dtype_is_weight(DType t); // F32 ... NF4
 // Bytes of n consecutive elements; n must be a multiple of the block: false otherwise or on overflow.
@@ -57,8 +57,8 @@ void dtype_expand(DType t, float *dst, const void *src, size_t n);
 // row_scale 1.
 void dtype_expand_row(DType t, float *dst, const void *src, size_t n, float row_scale);
 
-// What a 4-bit number stands for in the types that look it up: ggml's IQ4 table; the E2M1 floats of MXFP4 (OCP
-// Microscaling Formats 1.0) in units of a half; the 16 levels of NF4 (Dettmers et al. 2023).
+// Lookup tables of the 4-bit types: ggml's IQ4 table; the E2M1 floats of MXFP4 (OCP Microscaling Formats 1.0) in units
+// of a half; the 16 levels of NF4 (Dettmers et al. 2023).
 #define DTYPE_IQ4_VALUES -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113
 #define DTYPE_E2M1_VALUES 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12
 #define DTYPE_NF4_LEVELS                                                                                               \

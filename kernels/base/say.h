@@ -1,9 +1,9 @@
-// say: prints all text for people on stdout, so that no name, token, label or record text from a file can control the
-// terminal.
+// say: prints text with control characters escaped, so that text from files (names, tokens, labels, records) cannot
+// send control sequences to the terminal.
 //
-// Passed on: printable UTF-8, line ends and tabs. All else is written as an escape: control characters (ESC, BEL, CR,
-// backspace, DEL, ...) and bytes that are no UTF-8 as \x1B, the C1 controls and the marks that change the direction of
-// writing as \u009B. Lines on stderr (log_warn, Err) have '?' for such bytes.
+// Unchanged: printable UTF-8, line ends and tabs. Escaped: control characters (ESC, BEL, CR, backspace, DEL, ...) and
+// bytes that are not UTF-8 as \x1B; C1 controls and bidirectional formatting characters as \u009B. Lines on stderr
+// (log_warn, Err) have '?' for such bytes.
 #pragma once
 
 #include <stdio.h>
@@ -19,8 +19,8 @@ void say(const char *fmt, ...) PRINTF_LIKE(1, 2); // to stdout
 int say_to(FILE *out, const char *fmt, ...) PRINTF_LIKE(2, 3);
 int say_list(FILE *out, const char *fmt, va_list args);
 void say_bytes(FILE *out, const char *text, size_t len);
-// Generated text, flushed: as it is with `raw` or where stdout is no terminal, else as say_bytes. Whole characters
-// only.
+// Generated text, flushed: unchanged if `raw` or if stdout is not a terminal, else as say_bytes. text must end at a
+// character boundary.
 void say_generated(const char *text, size_t len, bool raw);
 void say_clear_line(void); // back to the beginning of the terminal's line, which becomes empty
 

@@ -101,7 +101,7 @@ static void test_token_cache_any_wrong_byte_is_noticed(void **state) {
     bench_free(&b);
 }
 
-// An image whose hash is right but whose samples are impossible, as an attacker would write it.
+// An image with a correct hash and an invalid sample, as an attacker would write it.
 static void test_token_cache_believes_no_impossible_sample(void **state) {
     (void)state;
     static const char key[] = "0123456789abcdef0123456789abcdef";
@@ -126,7 +126,7 @@ static void test_token_cache_believes_no_impossible_sample(void **state) {
                 .ids = bad[i].ids, .supervised = bad[i].supervised, .count = 2, .record = bad[i].record, .label = -1});
         token_sink_end_file(s);
         ASSERT_REFUSED(token_sink_finish(&image, s, &stats, NULL, NULL, BYTE_VOCAB, &err), &err,
-                       "token cache: a sample");
+                       "token cache: invalid sample");
         token_sink_free(s);
     }
 }
