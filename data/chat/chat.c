@@ -47,7 +47,7 @@ static void note_parts(KeyNotes *unread, const Json *message, const Json *render
         }
 }
 
-// Without the keys that decide what is trained on, which are read here.
+// Adds `unread` without the mask keys (message_training.h), which are read although the template does not read them.
 static void note_unread(KeyNotes *out, const KeyNotes *unread) {
     for (const char *p = key_notes_next(unread, NULL); p; p = key_notes_next(unread, p))
         if (!starts_with(p, "[].") || !message_is_mask_key(p + 3)) key_notes_add(out, "", json_str(p));

@@ -31,7 +31,7 @@ static bool has_text(const Json *v) {
     return v->type > JSON_NULL && v->type < JSON_STRING;
 }
 
-// ---- the places that are in the text ----
+// ---- places with rendered text ----
 
 typedef struct Places { // a bit for each item of each key of an object: [key][item]
     uint8_t (*seen)[JINJA_PLACES / 8];
@@ -76,7 +76,7 @@ static void mark_text(const ChatText *x, Places *messages, Places *data) {
     }
 }
 
-// ---- what is not ----
+// ---- fields without rendered text ----
 
 typedef struct Finder {
     const ChatText *x;

@@ -11,7 +11,7 @@ extern const char *const turns_keys[], *const prompt_keys[], *const answer_keys[
 // Text that begins as a JSON list: lists are stored so where a column must be text.
 bool json_text_is_list(const Json *v);
 
-// Each takes a key of the record, which counts as read then. Values may be absent or null where nothing else is said.
+// Each takes a key of the record, which counts as read then. Values may be absent or null unless stated.
 const Json *dialog_take(Dialog *d, const Json *record, const char *key); // NULL: absent
 const Json *dialog_take_first(Dialog *d, const Json *record, const char *const *keys, const char **key);
 int dialog_take_string(JsonStr *out, Dialog *d, const Json *record, const char *key, Err *err); // required

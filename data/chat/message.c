@@ -12,7 +12,7 @@ Json message_new(JsonPool *pool, const char *role, JsonStr content) {
 
 // ---- roles and content ----
 
-// The name that templates know for another name of a role; NULL: it is none of these.
+// The usual name of a role that has an alias; NULL: not an alias.
 static const char *usual_role(const Json *role) {
     static const char *const alias[][2] = {
         {"human", "user"},      {"gpt", "assistant"},          {"chatgpt", "assistant"}, {"bot", "assistant"},

@@ -110,11 +110,10 @@ static void note_keys(KeyNotes *out, const char *list, const KeyNotes *unread) {
 }
 
 static int fail_unrendered(const char *list, const char *place, const Dialog *d, Err *err) {
-    err_input(
-        err,
-        "%s%s: found text of which nothing is in the conversation as the chat template renders it; expected a chat "
-        "template that writes it, data without it, or unrendered: \"warn\", which trains without it",
-        *place == '[' ? list : "", place);
+    err_input(err,
+              "%s%s: found text that the chat template does not render; expected a chat template that renders it, "
+              "data without it, or unrendered: \"warn\", which trains without it",
+              *place == '[' ? list : "", place);
     return d->record ? err_context(err, "record %lld", (long long)d->record) : -1;
 }
 

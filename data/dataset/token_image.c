@@ -126,7 +126,7 @@ static int check_sample(const Dataset *image, const TokenEntry *e, uint64_t limi
                         int64_t *supervised, Err *err) {
     if (e->offset < sizeof(TokenHeader) || !e->count || e->count > INT32_MAX ||
         !fits(e->offset, limit, sizeof(TokenHead) + (uint64_t)e->count * 5, 1))
-        return damaged(err, "a sample lies outside");
+        return damaged(err, "sample out of range");
     const TokenHead *head = (const TokenHead *)(image->data + e->offset);
     const int32_t *ids = (const int32_t *)(head + 1);
     const uint8_t *mask = (const uint8_t *)(ids + e->count);

@@ -461,7 +461,7 @@ bool json_is_string(const Json *v, const char *text) {
 }
 
 bool json_whole(const Json *v, int64_t *out) {
-    const double most = 9007199254740992; // 2^53: above it, floats are no exact integers
+    const double most = 9007199254740992; // 2^53: above it, not every integer is a double
     if (!v || (v->type != JSON_INT && v->type != JSON_FLOAT)) return false;
     if (v->type == JSON_FLOAT && (!(fabs(v->number) <= most) || v->number != floor(v->number))) return false;
     *out = v->type == JSON_INT ? v->integer : (int64_t)v->number;

@@ -59,7 +59,7 @@ static bool is_word(const char *p, const char *end, const char *word) {
 static Outline outline_of(const char *p, const char *end) {
     Outline o = {0};
     size_t depth = 0;
-    char before = 0, quote = 0; // before: the last character that is no white space
+    char before = 0, quote = 0; // before: the last character that is not white space
     for (; p < end && !o.value_end; before = json_is_space(*p) ? before : *p, p++) {
         bool begins = before && strchr("{[,:(", before); // a value or key may begin here
         if (quote) {

@@ -338,16 +338,16 @@ static int replace_dir(const DirWriter *w, char **old, Err *err) {
 // If a foreign file was added to the old folder in the meantime, the folder is kept, under a name that no sweep
 // removes.
 static int remove_old(const DirWriter *w, const char *old, Err *err) {
-    char *stranger = NULL;
-    int rc = folder_remove_known(old, w->own->names, &stranger);
+    char *foreign = NULL;
+    int rc = folder_remove_known(old, w->own->names, &foreign);
     if (rc < 0) return err_runtime(err, "%s: cannot be removed: %s", old, strerror(errno));
     if (rc > 0) {
         char *kept = temporary_name(w->target, "old");
         if (rename(old, kept) == 0)
-            log_warn("%s: held %s, which lorac did not write; it is kept as %s", w->path, stranger, kept);
+            log_warn("%s: held %s, which lorac did not write; it is kept as %s", w->path, foreign, kept);
         mem_free(kept);
     }
-    mem_free(stranger);
+    mem_free(foreign);
     return 0;
 }
 

@@ -111,60 +111,60 @@ static bool is_known(const char *below, const char *name, bool is_dir, const cha
     return found;
 }
 
-static int each_entry(const char *path, const char *below, const char *const *names, bool remove, char **stranger);
+static int each_entry(const char *path, const char *below, const char *const *names, bool remove, char **foreign);
 
 static int one_entry(const char *path, const char *below, const char *name, const char *const *names, bool remove,
-                     char **stranger) {
+                     char **foreign) {
     struct stat st;
     if (lstat(path, &st) != 0) return errno == ENOENT ? 0 : -1;
     bool is_dir = S_ISDIR(st.st_mode);
     if ((!is_dir && !S_ISREG(st.st_mode)) || !is_known(below, name, is_dir, names)) {
-        if (stranger) *stranger = mem_printf("%s%s", below, name);
+        if (foreign) *foreign = mem_printf("%s%s", below, name);
         return 1;
     }
     if (!is_dir) return remove ? unlink(path) : 0;
     char *inner = mem_printf("%s%s/", below, name);
-    int rc = each_entry(path, inner, names, remove, stranger);
+    int rc = each_entry(path, inner, names, remove, foreign);
     mem_free(inner);
     return rc;
 }
 
-static int each_entry(const char *path, const char *below, const char *const *names, bool remove, char **stranger) {
+static int each_entry(const char *path, const char *below, const char *const *names, bool remove, char **foreign) {
     DIR *dir = opendir(path);
     if (!dir) return -1;
     int rc = 0;
     for (struct dirent *e; !rc && (e = readdir(dir));) {
         if (is_dots(e->d_name)) continue;
         char *inner = path_join(path, e->d_name);
-        rc = one_entry(inner, below, e->d_name, names, remove, stranger);
+        rc = one_entry(inner, below, e->d_name, names, remove, foreign);
         mem_free(inner);
     }
     closedir(dir);
     return !rc && remove ? rmdir(path) : rc;
 }
 
-int folder_find_stranger(const char *path, const char *const *names, char **stranger) {
-    return each_entry(path, "", names, false, stranger);
+int folder_find_foreign(const char *path, const char *const *names, char **foreign) {
+    return each_entry(path, "", names, false, foreign);
 }
 
-int folder_remove_known(const char *path, const char *const *names, char **stranger) {
-    int rc = folder_find_stranger(path, names, stranger);
-    return rc ? rc : each_entry(path, "", names, true, stranger);
+int folder_remove_known(const char *path, const char *const *names, char **foreign) {
+    int rc = folder_find_foreign(path, names, foreign);
+    return rc ? rc : each_entry(path, "", names, true, foreign);
 }
 
 static bool is_empty(const char *path) {
     static const char *const nothing[] = {NULL};
-    return folder_find_stranger(path, nothing, NULL) == 0;
+    return folder_find_foreign(path, nothing, NULL) == 0;
 }
 
 static int check_folder(const char *path, const OwnFolder *own, Err *err) {
-    char *stranger = NULL;
-    int rc = folder_find_stranger(path, own->names, &stranger);
+    char *foreign = NULL;
+    int rc = folder_find_foreign(path, own->names, &foreign);
     if (rc < 0) return err_runtime(err, "%s: cannot be listed: %s", path, strerror(errno));
     if (rc > 0)
         err_input(err, "%s: holds %s, which lorac did not write; expected a folder that lorac wrote, or nothing there",
-                  path, stranger);
-    mem_free(stranger);
+                  path, foreign);
+    mem_free(foreign);
     return rc ? -1 : own->check(path, err);
 }
 

@@ -22,11 +22,11 @@ typedef struct OwnFolder {
     const char *const *names; // "README.md", folders as "adapter/", their files "adapter/README.md"; ends with NULL
 } OwnFolder;
 
-// Removes a folder that holds only `names` (and their temporaries). 1: it holds another name, which goes to *stranger
+// Removes a folder that holds only `names` (and their temporaries). 1: it holds another name, which goes to *foreign
 // (caller frees; may be NULL), and nothing is removed. -1: a call failed. Links are not followed.
-int folder_remove_known(const char *path, const char *const *names, char **stranger);
+int folder_remove_known(const char *path, const char *const *names, char **foreign);
 // The same without removing.
-int folder_find_stranger(const char *path, const char *const *names, char **stranger);
+int folder_find_foreign(const char *path, const char *const *names, char **foreign);
 
 // The files that a command reads. Init with {0}.
 typedef struct InputId {

@@ -107,7 +107,7 @@ bool fail_unexpected(const Call *c); // fails if an argument by name was not rea
 static inline bool is_set(Value v) {
     return v_given(v) && v.type != V_NONE;
 }
-const Str *want_str(const Call *c, Value v);                 // fails if it is none
+const Str *want_str(const Call *c, Value v);                 // fails if it is not a string
 const Str *arg_str(const Call *c, int i, const Str *absent); // absent: not given, or none
 int64_t arg_int(const Call *c, int i, int64_t absent);       // absent: not given
 bool arg_truth(const Call *c, int i);                        // false: not given

@@ -147,7 +147,7 @@ static void parse_whole_block(Parser *p, NodeList *list, const char *end) {
     skip_name(p, end);
 }
 
-// The body of something that jinja2 compiles to a function of its own: break does not reach out of it.
+// The body of something that jinja2 compiles to a function of its own: break cannot leave it.
 static void parse_function_body(Parser *p, Node *n, const char *end) {
     Parser outer = *p;
     p->in_if = false;

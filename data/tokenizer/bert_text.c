@@ -7,8 +7,8 @@ typedef struct Range {
     int32_t first, last;
 } Range;
 
-// Characters that came after the tables of tokenizers: what utf8proc calls a mark or a format character in these
-// ranges is none there.
+// Marks and format characters of utf8proc that are newer than the tables of Hugging Face tokenizers, where they are
+// neither.
 static const Range NEWER_MARKS[] = {{0x7FD, 0x7FD},     {0x898, 0x8E1},     {0x9FE, 0x9FE},     {0xAFA, 0xAFF},
                                     {0xB55, 0xB55},     {0xC04, 0xC3C},     {0xD00, 0xD00},     {0xD3B, 0xD3C},
                                     {0xD81, 0xD81},     {0xEBA, 0xEBA},     {0xECE, 0xECE},     {0x180F, 0x1886},

@@ -1,5 +1,5 @@
 // bert_text: what BERT's normalizer and pre-tokenizer know about characters, as Hugging Face tokenizers 0.23 has it:
-// old tables (about Unicode 8) of what is a control character, a mark and punctuation.
+// old tables (about Unicode 8) of control characters, marks and punctuation.
 #pragma once
 
 #include "unicode.h"

@@ -65,7 +65,8 @@ static ShownPair show_pair(const BpePair *p) {
     return s;
 }
 
-// Id of a part or the result of a merge; -1 with a message when it is no token, or one that text must not make.
+// Id of a part or the result of a merge; -1 with a message if it is not a token, or (unless `control`) is a control
+// token.
 static int32_t merge_token(const Bpe *b, size_t rank, const BpePair *p, const GgufStr *text, bool control, Err *err) {
     int32_t id = vocab_find(b->vocab, text->data, text->len);
     if (id >= 0 && (control || !vocab_is_control(b->vocab, id))) return id;

@@ -4,8 +4,8 @@
 //
 // Bytes: in the vocabulary every token is written in the alphabet of byte_alphabet.h; a byte without a token becomes
 // unk, and without unk it is left out, as Hugging Face tokenizers does. Characters: one without a token becomes the
-// tokens <0xNN> of its bytes (byte_fallback, when all of them are there), else unk (fuse_unk: one for a run of them),
-// else it is left out.
+// tokens <0xNN> of its bytes (byte_fallback, if all of them exist), else unk (fuse_unk: one for a run of them), else it
+// is left out.
 #pragma once
 
 #include "token_model.h"
@@ -30,6 +30,6 @@ typedef struct BpeSource { // borrowed during bpe_new, but for the vocabulary
     bool skip_control;
 } BpeSource;
 
-// Refused, naming the merge or token: merges whose parts or result are no tokens, doubled merges, and (unless
+// Refused, naming the merge or token: merges whose parts or result are not tokens, duplicate merges, and (unless
 // skip_control) merges or bytes that would make a control token out of ordinary text.
 int bpe_new(TokenModel *m, const BpeSource *source, Err *err);

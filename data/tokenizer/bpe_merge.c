@@ -42,7 +42,7 @@ static void refresh_pair(const Bpe *b, TokenWork *w, const int32_t *ids, uint32_
     if (w->rank[i] != NO_RANK) token_heap_push(w, (uint64_t)w->rank[i] << 32 | i);
 }
 
-// Symbols are a linked list. An entry of the heap is stale, and passed over, when its pair's rank is no longer the same
+// Symbols are a linked list. An entry of the heap is stale, and skipped, when its pair's rank is no longer the same
 // (equal rank means the same pair, so a matching entry is valid, whenever it was pushed).
 static size_t merge_by_heap(const Bpe *b, TokenWork *w, int32_t *ids, uint32_t *begin, uint32_t n) {
     w->n_heap = 0;

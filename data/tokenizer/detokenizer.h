@@ -35,7 +35,7 @@ const char *detokenizer_piece(const Detokenizer *d, int32_t id, size_t *len);
 // One text being decoded; init with {0}.
 typedef struct DetokenizerState {
     bool begun;    // a token was added
-    bool stripped; // what is taken from the beginning has been taken
+    bool stripped; // the beginning of the text is past: nothing more is stripped
     size_t n_stripped;
 } DetokenizerState;
 // Appends the token's bytes.

@@ -51,7 +51,7 @@ typedef struct Pieces {
     size_t count, capacity;
     Piece *next; // of the step being made
     size_t next_count, next_capacity;
-    MappedText texts[2]; // changed texts by turns
+    MappedText texts[2]; // changed texts, used alternately
     int turn;
     RegexWalk walk;
 } Pieces;

@@ -19,7 +19,7 @@ typedef struct RegexWalk {
     const Regex *regex;
     const char *text;
     size_t len, at;
-    bool failed; // a match ran into the limit that keeps hostile expressions from running for ever
+    bool failed; // a match ran into the limit, which bounds hostile expressions
 } RegexWalk;
 void regex_walk_begin(RegexWalk *w, const Regex *r, const char *text, size_t len); // valid UTF-8, borrowed
 // The next match that is not empty; false when there is none (or failed was set: the rest has no more matches).

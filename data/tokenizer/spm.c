@@ -165,8 +165,8 @@ static void refresh_pair(const Run *r, uint32_t i) {
     if (w->rank[i] != NO_RANK) token_heap_push(w, (uint64_t)w->rank[i] << 32 | i);
 }
 
-// Symbols are a linked list. An entry of the heap is stale, and passed over, when its pair's rank is no longer the
-// same. (A pair that came to the same rank again is as good a candidate as the one that was pushed.)
+// Symbols are a linked list. An entry of the heap is stale, and skipped, when its pair's rank is no longer the same. (A
+// pair that came to the same rank again is as good a candidate as the one that was pushed.)
 static void merge_by_heap(const Run *r) {
     TokenWork *w = r->w;
     uint32_t first = (uint32_t)r->first, n = (uint32_t)w->n_tokens;

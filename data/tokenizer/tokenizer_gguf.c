@@ -106,7 +106,7 @@ static void add_known_ends(TokenizerParts *p) {
     }
 }
 
-// An id that no token has is none, with a warning, unless it is used.
+// An id outside the vocabulary counts as absent, with a warning; if it is used it is refused.
 static int take_id(int32_t *out, const TokenizerParts *p, const char *key, int32_t id, bool used, Err *err) {
     const char *more = id == INT32_MAX ? "at least " : "";
     *out = id;
@@ -115,7 +115,7 @@ static int take_id(int32_t *out, const TokenizerParts *p, const char *key, int32
     if (used)
         return err_input(err, "tokenizer.ggml.%s is %s%d; expected an id below %d, as it is put around texts", key,
                          more, id, vocab_size(p->vocab));
-    log_warn("tokenizer.ggml.%s is %s%d, which no token has (ids are below %d); it is left out", key, more, id,
+    log_warn("tokenizer.ggml.%s is %s%d, outside the vocabulary (ids are below %d); it is ignored", key, more, id,
              vocab_size(p->vocab));
     return 0;
 }

@@ -59,7 +59,7 @@ static int parse_gpt2(Folder *f, const char *vocab, size_t vocab_len, const char
     return rc ? err_context(f->err, "%s", f->dir) : 0;
 }
 
-// f->tokenizer stays NULL when the two files are not there.
+// f->tokenizer stays NULL if one of the two files is missing.
 static int read_gpt2(Folder *f) {
     char *vocab_path = path_join(f->dir, "vocab.json"), *merges_path = path_join(f->dir, "merges.txt");
     char *vocab = NULL, *merges = NULL;

@@ -49,8 +49,8 @@ const JsonStr *named_role(const NamingFiles *f, const char *role);
 int tokenizer_json_read(TokenizerParts *p, const Json *root, const NamedTokens *named, Err *err);
 
 // The same of text[0, len), BERT's old vocabulary file vocab.txt (one token a line), with `config`,
-// tokenizer_config.json or NULL; a BERT tokenizer as transformers makes it of them. Refused: named tokens that are no
-// line of it.
+// tokenizer_config.json or NULL; a BERT tokenizer as transformers makes it of them. Refused: named tokens that are not
+// a line of it.
 int tokenizer_vocab_txt_read(TokenizerParts *p, const char *text, size_t len, const Json *config,
                              const NamedTokens *named, Err *err);
 

@@ -252,7 +252,7 @@ static int add_list(Naming *n, const char *key, const Json *list, const char *fi
     return 0;
 }
 
-// model_specific_special_tokens, as transformers writes names back; it reads them where there are no others.
+// model_specific_special_tokens, as transformers saves such names; it reads the key only if no other key names tokens.
 static int add_specific(Naming *n) {
     static const char SPECIFIC[] = "model_specific_special_tokens";
     const Json *config = n->f->config, *extra = json_given(config, "extra_special_tokens");

@@ -67,7 +67,7 @@ static int read_lines(TokenizerParts *p, const char *text, size_t len, const Jso
 static int find_special(const TokenizerParts *p, const Json *config, int which, int32_t *id, Err *err) {
     GgufStr s = special_text(config, which);
     *id = vocab_find(p->vocab, s.data, s.len);
-    if (*id < 0) return err_input(err, "%s \"%.*s\" is no line of it", SPECIAL[which].role, (int)s.len, s.data);
+    if (*id < 0) return err_input(err, "%s \"%.*s\" is not a line of it", SPECIAL[which].role, (int)s.len, s.data);
     return 0;
 }
 
@@ -96,13 +96,14 @@ static int add_template(TokenizerParts *p, const Json *config, Err *err) {
     return 0;
 }
 
-// Tokens that the other files name; adding one that is no line would be another tokenizer.
+// Tokens that the other files name. One that is not a line of vocab.txt is refused: adding it would give another
+// tokenizer.
 static int add_named(TokenizerParts *p, const NamedTokens *named, Err *err) {
     for (size_t i = 0; i < named->n_added; i++) {
         const AddedEntry *e = &named->added[i];
         int32_t id = vocab_find(p->vocab, e->content.data, e->content.len);
         if (id < 0)
-            return err_input(err, "token \"%.64s\" of %s is no line of it; expected a tokenizer.json that has it",
+            return err_input(err, "token \"%.64s\" of %s is not a line of it; expected a tokenizer.json that has it",
                              e->content.data, e->file);
         if (e->special) vocab_make_control(p->vocab, id);
         AddedToken a = {.text = e->content.data,

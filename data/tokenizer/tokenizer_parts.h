@@ -33,7 +33,7 @@ typedef struct TokenizerParts { // init with {0}, then tokenizer_parts_init
 void tokenizer_parts_init(
     TokenizerParts *p); // all ids -1, empty normaliser, pre-tokeniser, added tokens and detokenizer
 void tokenizer_parts_clear(TokenizerParts *p);               // frees all members
-void tokenizer_parts_add_end(TokenizerParts *p, int32_t id); // once each; -1 and what exceeds the table are passed over
+void tokenizer_parts_add_end(TokenizerParts *p, int32_t id); // once each; -1 and what exceeds the table are ignored
 // Checks the special ids, finishes the detokenizer and takes the parts, which are cleared also on error. What post has
 // no items for becomes the default with bos and eos by their flags.
 int tokenizer_assemble(Tokenizer **t, TokenizerParts *p, Err *err);

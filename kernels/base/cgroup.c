@@ -26,7 +26,7 @@ static void read_text(char *text, size_t size, const char *dir, const char *name
     text[n > 0 ? n : 0] = 0;
 }
 
-// How many numbers the file begins with, two at most. "max" is none.
+// Reads the numbers that the file begins with, at most two; returns their count. "max" is not a number.
 static int read_numbers(long long number[2], const char *dir, const char *name) {
     char text[128], *at = text, *end;
     int n = 0;

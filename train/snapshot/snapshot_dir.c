@@ -220,15 +220,15 @@ static bool looks_good(const char *path) {
 
 // first: of this call; a snapshot that cannot be removed is warned of once, not after every save.
 static void remove_snapshot(const char *path, bool first) {
-    char *stranger = NULL;
+    char *foreign = NULL;
     Err err;
     int rc = snapshot_own.check(path, &err);
     if (rc && first) log_warn("%s", err.msg);
     if (rc) return;
-    rc = folder_remove_known(path, snapshot_own.names, &stranger);
+    rc = folder_remove_known(path, snapshot_own.names, &foreign);
     if (rc < 0) log_warn("%s: cannot be removed: %s", path, strerror(errno));
-    if (rc > 0 && first) log_warn("%s: holds %s, which lorac did not write; the snapshot is kept", path, stranger);
-    mem_free(stranger);
+    if (rc > 0 && first) log_warn("%s: holds %s, which lorac did not write; the snapshot is kept", path, foreign);
+    mem_free(foreign);
 }
 
 void snapshot_prune(const char *output_dir, int64_t limit, int64_t best_step) {

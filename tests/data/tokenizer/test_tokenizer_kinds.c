@@ -200,8 +200,8 @@ static void assert_folder_refused(const char *vocab, const char *config, const c
 static void test_tokenizer_kinds_vocab_txt_refusals(void **state) {
     (void)state;
     const char *good = "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n";
-    assert_folder_refused("[PAD]\n[CLS]\n[SEP]\n", "{}", "vocab.txt: unk_token \"[UNK]\" is no line of it");
-    assert_folder_refused(good, "{\"cls_token\": \"<c>\"}", "cls_token \"<c>\" is no line of it");
+    assert_folder_refused("[PAD]\n[CLS]\n[SEP]\n", "{}", "vocab.txt: unk_token \"[UNK]\" is not a line of it");
+    assert_folder_refused(good, "{\"cls_token\": \"<c>\"}", "cls_token \"<c>\" is not a line of it");
     assert_folder_refused(good, "{\"tokenizer_class\": \"EsmTokenizer\"}", "tokenizer_class: found EsmTokenizer");
     assert_folder_refused(good, "{\"do_lower_case\": 1}", "do_lower_case: found an integer; expected true or false");
     assert_folder_refused("[UNK]\n[CLS]\n[SEP]\na\na\n", "{}", "tokens 3 and 4 are both \"a\"");

@@ -149,7 +149,7 @@ static void test_named_wrongly_are_refused(void **state) {
     folder_remove("added_tokens.json");
     folder_put("vocab.txt", "[UNK]\n[CLS]\n[SEP]\na\n");
     folder_put("tokenizer_config.json", "{\"extra_special_tokens\":[\"<ab>\"]}");
-    assert_refused("token \"<ab>\" of tokenizer_config.json is no line of it");
+    assert_refused("token \"<ab>\" of tokenizer_config.json is not a line of it");
 }
 
 TEST_MAIN(SCRATCH_TEST(test_named_tokens_equal_transformers), SCRATCH_TEST(test_named_in_each_file),

@@ -150,8 +150,9 @@ static void test_inspect_and_train_name_what_is_lost(void **state) {
     put("d.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\","
                    "\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}]}\n");
     put("c.json", "{\"model\": \"m.gguf\", \"train_file\": \"d.jsonl\"}\n");
-    check_has("inspect c.json", 2,
-              "lorac: d.jsonl:1: record 1: messages[1].tool_calls[0]: found text of which nothing");
+    check_has(
+        "inspect c.json", 2,
+        "lorac: d.jsonl:1: record 1: messages[1].tool_calls[0]: found text that the chat template does not render");
     check_has("train c.json --output_dir out --max_steps 1 --device cpu", 2, "messages[1].tool_calls[0]: found text");
     check_has("inspect c.json --unrendered warn", 0, "\n  not used  messages[].tool_calls (1 record)\n");
     check_has("inspect c.json --unrendered no", 2, "unrendered");
