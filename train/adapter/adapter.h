@@ -5,8 +5,8 @@
 // Files hold the whole module: rows of parts that are not trained are zero there. Canonical order: layer by layer,
 // module by module, A before B, Hugging Face row order; last the weight and bias of a classifier's head, which are
 // trained whole (no low rank, no scaling).
-// Files: adapter.c (parameters), adapter_head.c (a classifier's head), adapter_peft.c and adapter_gguf.c (file formats;
-// llama.cpp's q/k row order exists only in the latter), adapter_own.c (which files may be replaced).
+// Files of this header: adapter.c (parameters), adapter_head.c (a classifier's head), adapter_peft.c and adapter_gguf.c
+// (file formats; llama.cpp's q/k row order exists only in the latter), adapter_own.c (which files may be replaced).
 #pragma once
 
 #include "adapter_config.h"

@@ -1,10 +1,9 @@
 // adapter_gguf: an adapter as llama.cpp reads it: "<base tensor>.lora_a" and ".lora_b". The bytes are those of PEFT's A
 // and B, except that B's rows of a rotated projection are in llama.cpp's interleaved order, like the base's. If the
-// base file fuses q, k and v and Hugging Face does not (convert_hf_to_gguf.py --fuse-qkv), the A's are stacked and the
-// B's are blocks of a block-diagonal matrix: the rank is 2 or 4 times r (4 also for three A's, with zeros), and B is
-// multiplied by the same factor, because llama.cpp divides alpha by the tensor's rank; powers of two, so that nothing
-// is rounded. The keys lorac.lora.rank and lorac.lora.targets record r and the targets of such a file if all modules
-// share them.
+// base file fuses q, k and v and Hugging Face does not (convert_hf_to_gguf.py --fuse-qkv), A is the stacked A's, and B
+// is block-diagonal; the rank is 2r or 4r (three A's are padded to four with zeros). llama.cpp divides alpha by the
+// tensor's rank, so B is multiplied by 2 or 4, which is exact. The keys lorac.lora.rank and lorac.lora.targets record r
+// and the targets of such a file if all modules share them.
 //
 // A file has one alpha for all tensors. If alphas differ (alpha_pattern, rsLoRA with rank_pattern), it is the most
 // frequent one, and the other B's are multiplied by the ratio, rounded once unless it is a power of two.

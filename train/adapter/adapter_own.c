@@ -14,7 +14,7 @@ enum { MAX_TEXT = 1 << 20 };
 
 // ---- PEFT folder ----
 
-// A file of tensors that does not open is damaged; then the card decides.
+// If the tensor file is unreadable, README.md alone decides.
 static bool tensors_are_own(const char *path, bool *readable) {
     Safetensors *s;
     *readable = safetensors_open(&s, path, NULL) == 0;

@@ -1,7 +1,7 @@
-// allocator: malloc and its relatives for the whole process, the libraries included. None of them fails: where the next
-// one (libc's, or that of a preloaded library) has no memory, the process ends with one line and status 1.
-// oneDNN writes through the null pointer that it is given, libgomp prints its own message, other libraries throw.
-// Not part of builds with sanitizers, whose own allocator ends the process.
+// allocator: wrappers of malloc and its relatives for the whole process, libraries included, that never return NULL:
+// when the wrapped one (of libc, or of a preloaded library) is out of memory, the process exits with one line and
+// status 1. Without them oneDNN writes through the null pointer, libgomp prints its own message, and other libraries
+// throw. Not part of builds with sanitizers, whose own allocator ends the process.
 #include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
@@ -60,8 +60,7 @@ int posix_memalign(void **out, size_t alignment, size_t bytes) {
     return rc;
 }
 
-// oneDNN writes its code without checking the result. A large range of addresses that is only tried is not
-// memory.
+// oneDNN writes its code without checking the result. A large range of addresses that is only tried is not memory.
 void *mmap(void *at, size_t bytes, int protection, int flags, int fd, off_t offset) {
     NEXT(mmap);
     void *p = next(at, bytes, protection, flags, fd, offset);

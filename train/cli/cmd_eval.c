@@ -58,7 +58,7 @@ static int load_adapter(EvalRun *r, Err *err) {
     return rc;
 }
 
-// The adapter determines the task, whatever the config says.
+// The adapter determines the task: an adapter with a classifier overrides the config.
 static int check_task(EvalRun *r, Err *err) {
     Config *c = &r->config;
     if (r->adapter && r->adapter->config.labels)

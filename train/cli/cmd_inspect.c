@@ -84,14 +84,12 @@ const Verb verb_inspect = {
         "                          unused keys of records\n\n"
         "Data files, for train_file and validation_file too:\n"
         "  .jsonl, .json, .txt     one record per line; an array of records; one document\n"
-        "  .tar                    a WebDataset shard: members with the same key are a record: .json, .txt (its "
-        "text),\n"
-        "                          .cls (its label); other members are counted and ignored\n"
+        "  .tar                    a WebDataset shard: members with the same key are a record: .json,\n"
+        "                          .txt (its text), .cls (its label); others are counted and ignored\n"
         "  .gz, .zst               any of these compressed (.tgz, .tzst too), read as a stream\n"
         "  shard-{000..099}.tar    a counted pattern; data-*.jsonl a matched one\n"
-        "  {\"path\": P, \"weight\": W}  in a list of train_file: the samples of P, W times per epoch; a fraction is "
-        "a\n"
-        "                          fixed subset that depends on the seed\n\n"
+        "  {\"path\": P, \"weight\": W}  in a list of train_file: the samples of P, W times per epoch;\n"
+        "                          a fraction is a fixed subset that depends on the seed\n\n"
         "Tokens are cached in $XDG_CACHE_HOME/lorac, else ~/.cache/lorac: at most 20 GiB, the least recently used are\n"
         "removed first. Removing the folder is always safe.",
     .example = "lorac inspect configs/smollm2-tool-calls.json --show 3",

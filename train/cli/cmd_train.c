@@ -59,13 +59,11 @@ const Verb verb_train = {
         "uninterrupted run. On a finished run the command verifies the output. SIGTERM, SIGINT, SIGHUP, SIGUSR1 and\n"
         "similar signals stop the run with its state saved (exit status 75); a second SIGTERM, SIGINT, SIGQUIT,\n"
         "SIGUSR1 or SIGUSR2 ends it at once.\n\n"
-        "Under mpirun, srun or torchrun each process is a rank; num_gpus starts one rank for each GPU. The ranks "
-        "share\n"
-        "the rows of every step. The result is bit-identical to that of one process with as many rows per step, and a\n"
-        "run can resume with any number of ranks. configs/cluster has scripts for Slurm, Kubernetes and ssh. On "
-        "several\n"
-        "machines set LORAC_SECRET, or LORAC_SECRET_FILE, to the same value for all ranks: other processes cannot\n"
-        "connect without it.",
+        "Under mpirun, srun or torchrun each process is a rank; num_gpus starts one rank for each GPU. The ranks\n"
+        "share the rows of every step. The result is bit-identical to that of one process with as many rows per\n"
+        "step, and a run can resume with any number of ranks. configs/cluster has scripts for Slurm, Kubernetes and\n"
+        "ssh. On several machines set LORAC_SECRET, or LORAC_SECRET_FILE, to the same value for all ranks: other\n"
+        "processes cannot connect without it.",
     .example =
         "lorac train configs/smollm2-tool-calls.json\n"
         "  mpirun -np 4 lorac train configs/smollm2-tool-calls.json\n"

@@ -16,11 +16,11 @@ static void no_memory(void) {
 }
 
 static void exception(void) {
-    fatal("a library failed: an exception of C++ that nothing catches");
+    fatal("a library failed: uncaught C++ exception");
 }
 
-// oneDNN is C++, lorac is not: std::set_new_handler and std::set_terminate are called by the names that they have in
-// libstdc++ (Itanium ABI). Where it is not loaded there is nothing to do.
+// oneDNN is C++, lorac is C: std::set_new_handler and std::set_terminate are looked up by their mangled names (Itanium
+// ABI), if libstdc++ is loaded.
 static void set_handler(const char *setter, void (*handler)(void)) {
     void (*(*set)(void (*)(void)))(void);
     void *address = dlsym(RTLD_DEFAULT, setter);

@@ -21,7 +21,7 @@ void inspect_gguf_key(const Gguf *g, const char *key, const char *label);
 int inspect_base(const char *path, Err *err);
 // The config.json of a base model.
 int inspect_model_config(const char *path, Err *err);
-// Base model or adapter in a GGUF file, as its metadata says.
+// Base model or adapter in a GGUF file, from its metadata.
 int inspect_gguf(const char *path, Err *err);
 int inspect_safetensors(const char *path, Err *err);
 // Adapter folder, snapshot, output_dir of a run.

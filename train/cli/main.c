@@ -102,7 +102,7 @@ int main(int argc, char **argv) {
     (void)signal(SIGXFSZ, SIG_IGN); // nor a limit of file sizes: the write fails with EFBIG
     const Verb *v = choose(&argc, &argv, &err);
     int rc = v ? run_verb(v, argc, argv, &err) : -1;
-    rc = check_output(v, rc, &err); // before the error, which then is the last line if both go to one file
+    rc = check_output(v, rc, &err); // before the error, so that the error is the last line
     if (rc < 0 && err.msg[0]) fprintf(stderr, "lorac: %s\n", err.msg);
     return rc < 0 ? err_exit_status(err.kind) : rc;
 }

@@ -5,8 +5,8 @@
 
 #include "config.h"
 
-// Flags of a key: when it may have another value, in a later part of the same run or on another rank of it (paths:
-// their content is compared instead); and whether an adapter to start from determines it.
+// Flags of a key. AT_RESUME: may change when a run resumes. BY_RANK: may differ between ranks (of data and model paths
+// the contents are compared instead). OF_ADAPTER: if not set, taken from the adapter of adapter_name_or_path.
 enum { AT_RESUME = 1, BY_RANK = 2, OF_ADAPTER = 4 };
 
 // The members of the one object in `text`, each with its line: comments blanked, one object, no duplicates, depth

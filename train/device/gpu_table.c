@@ -10,8 +10,8 @@
 #define GB *1e9
 #define TFLOPS *1e12
 
-// Sources: NVIDIA's data sheets and architecture papers, SXM variants where there are several. Half of the sheet's
-// value where that is with sparsity or, for GeForce cards, with fp16 accumulation.
+// Sources: NVIDIA's data sheets and architecture papers, SXM variants where there are several. Values that a sheet
+// states with sparsity, or for GeForce cards with fp16 accumulation, are halved.
 static const GpuSpec gpus[] = {
     {"a100", "A100", 80, 80 GB, 2039 GB, 19.5 TFLOPS, 156 TFLOPS, 312 TFLOPS, 0},
     {"a10", "A10", 86, 24 GB, 600 GB, 31.2 TFLOPS, 62.5 TFLOPS, 125 TFLOPS, 0},

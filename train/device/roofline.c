@@ -2,8 +2,8 @@
 
 #include <math.h>
 
-// Shares of the data sheet measured on an H100: cuBLASLt about 700 of 989 TFLOP/s at the shapes of layers,
-// cuDNN's attention 484 forward and 370 backward at 2048 tokens, 3.0 of 3.35 TB/s.
+// Shares of the data sheet measured on an H100: cuBLASLt about 700 of 989 TFLOP/s at the shapes of layers, cuDNN's
+// attention 484 forward and 370 backward at 2048 tokens, 3.0 of 3.35 TB/s.
 static const double OF_PRODUCTS = 0.71, OF_ATTENTION = 0.41, OF_BANDWIDTH = 0.9;
 static const double PCIE_BANDWIDTH = 25e9; // of 16 lanes of PCIe 4, one way
 static const double LAUNCH_SECONDS = 2e-6; // of a kernel in a recorded pass

@@ -17,6 +17,6 @@ Roof roof_of_gpu(const GpuSpec *g, const Backend *b);
 // Of this CPU, measured with a matrix product that takes a fraction of a second.
 Roof roof_of_cpu(Backend *b);
 
-// Of a planned tape. keys: mean number that a token attends to; tape_keys: the same for samples of equal
-// length, as the tape assumes.
+// Of a planned tape. keys: mean number that a token attends to; tape_keys: the same for samples of equal length, as the
+// tape assumes.
 double roofline_seconds(const Roof *r, const Tape *t, double keys, double tape_keys);

@@ -109,8 +109,8 @@ static int choose_gpu(RankDevice *d, const char *device, const Group *g, Err *er
     *d = (RankDevice){.gpu = -1, .node = g->node};
     if (word == DEVICE_CPU) return 0;
     if (numbered && g->local_ranks > 1)
-        return err_input(err, "device: \"%s\" would be the device of all %d ranks of a machine; expected \"cuda\"",
-                         device, g->local_ranks);
+        return err_input(err, "device: \"%s\" would be used by all %d ranks of this machine; expected \"cuda\"", device,
+                         g->local_ranks);
     if (best && !run_device_gpus()) return 0;
     if (backend_gpus(&gpus, ids, MOST_GPUS, err)) return err_context(err, "device %s", best ? "auto" : device);
     if (!gpus)
@@ -136,8 +136,7 @@ static int check_devices(const RankDevice *all, int ranks, Err *err) {
             if (same_gpu(&all[r], &all[other]))
                 return err_runtime(err,
                                    "ranks %d and %d have the same GPU (cuda:%d of the %d that rank %d sees); expected "
-                                   "one GPU per rank: start "
-                                   "fewer ranks on that machine, or with device cpu",
+                                   "one GPU per rank: start fewer ranks on that machine, or with device cpu",
                                    other, r, all[r].gpu, all[r].gpus, r);
     }
     return 0;

@@ -22,9 +22,9 @@ DeviceWord run_device_word(const char *device);         // NULL: DEVICE_AUTO; DE
 // device NULL: auto: the GPU if module, driver and device are available, else the CPU. dtype auto: bf16 on a GPU, f32
 // on the CPU, which supports no other. note (may be NULL): why auto chose the CPU, if known.
 int run_device_open(Backend **b, const char *device, DtypeWord dtype, Err *note, Err *err);
-// Collective: on all ranks or on none. "auto" and "cuda" are the visible GPU number local_rank (modulo their count:
-// srun --gpus-per-task shows each rank its own); all ranks use the same kind of device, and no two the same GPU.
-// `threads`: of the CPU, if there are several ranks.
+// Collective: on all ranks or on none. "auto" and "cuda" select GPU local_rank % visible GPUs (srun --gpus-per-task
+// shows each rank only its own); all ranks use the same kind of device, and no two the same GPU. `threads`: of the CPU,
+// if there are several ranks.
 int run_device_open_rank(Backend **b, const char *device, DtypeWord dtype, int threads, Group *g, Err *note, Err *err);
 // GPUs visible to this process; 0 without module or driver. Creates no context (backend_gpus).
 int run_device_gpus(void);

@@ -10,10 +10,10 @@ typedef struct MergeOptions {
     size_t shard_bytes; // most of a file in a folder, if no tensor is larger; 0: 5 GB, as in transformers
 } MergeOptions;
 
-// W + scale * B A in float32, rounded once. Everything else of the base is kept: metadata, tokenizer, template; tensors
-// without an adapter and of the right type are copied byte for byte. Vectors of a GGUF file keep their type, as in
-// llama.cpp's converter. `out` must not exist; it appears whole or not at all. Memory besides the maps: a few blocks of
-// rows.
+// W + scale * B A in float32, rounded once. All other content of the base is copied: metadata, tokenizer, template.
+// Tensors without an adapter and of the right type are copied byte for byte. Vectors of a GGUF file keep their type, as
+// in llama.cpp's converter. `out` must not exist; it appears whole or not at all. Memory besides the maps: a few blocks
+// of rows.
 int model_merge(const Model *m, const Adapter *a, const char *out, const MergeOptions *o, Err *err);
 // Refuses what model_merge would refuse about out and options, without computing anything.
 int model_merge_check(const Model *m, const char *out, const MergeOptions *o, Err *err);

@@ -7,8 +7,9 @@
 #include "path.h"
 #include "say.h"
 
-// Both files hold the same float32 numbers, so the logits differ only if rank-stabilised scaling was folded into alpha,
-// or differing alphas into B (one rounding). With activations of fewer bits that rounding may change some of theirs.
+// Both files hold the same float32 numbers except for one rounding where rank-stabilised scaling is folded into alpha,
+// or differing alphas into B. With activations of fewer bits this can change how some of them round, hence
+// SAME_ROUNDED.
 static const double SAME_LOGITS = 1e-3, SAME_ROUNDED = 0x1p-6; // absolute; relative to the largest logit
 
 typedef struct Subject {

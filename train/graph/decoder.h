@@ -1,6 +1,7 @@
 // decoder: the graph of a decoder, built on a Tape from a Model, an optional Adapter and the inputs of one row.
 //
-// Three ends: loss of a row (training, evaluation), logits of all positions, and one step of cached generation.
+// Four ends: loss of a row (training, evaluation), logits of all positions, logits of a classifier, and one step of
+// cached generation.
 #pragma once
 
 #include "decode_engine.h"

@@ -42,8 +42,8 @@ size_t generate_bytes(const Model *m, int64_t sequences, int64_t capacity);
 // none). The caller frees.
 int32_t *generate_stop_ids(const Model *m, int32_t end_of_turn, size_t *count);
 
-// A session keeps its cache between turns (chat): only tokens that the cache does not hold yet are computed. A change
-// of adapter drops the cache; the base stays as it is, so switching costs nothing.
+// A session keeps the KV cache between turns (chat) and computes only new tokens. Another adapter than before drops the
+// cache; nothing is reloaded.
 typedef struct GenerateSession GenerateSession;
 GenerateSession *generate_session_new(const Model *m, int64_t capacity);
 void generate_session_free(GenerateSession *s);

@@ -132,7 +132,7 @@ TokenPlaces pass_places(const RowInputs *in) {
     return (TokenPlaces){.index = in->at.key_index, .row = in->at.key_row};
 }
 
-// With padding, as many scored rows as tokens need not be the tokens themselves.
+// With padding, scored == tokens does not mean that every token is scored.
 void pass_keep_scored(Pass *p, const RowInputs *in) {
     bool padded = !in->backend->host_memory;
     if (in->shape.scored == in->shape.tokens && !padded) return;

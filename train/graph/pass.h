@@ -16,7 +16,8 @@ typedef struct PassOptions {
     uint32_t row; // key of dropout and NEFTune: the row's index in its global batch
 } PassOptions;
 
-// Index of each token in its packed row, and the row (TokenKeys); NULL: 0, 1, 2, ... of the row in PassOptions.
+// Places of the tokens of a pass for their random numbers (TokenKeys): index in the packed row, and row. index NULL:
+// token t has index t; row NULL: PassOptions.row.
 typedef struct TokenPlaces {
     const int32_t *index, *row;
 } TokenPlaces;
@@ -41,11 +42,11 @@ typedef struct Pass {
     const int32_t *cache_row;
 } Pass;
 
-// x times a projection's weight with its adapter, plus residual (NULL: none). token: last_rows if x has these rows
-// only, else NULL.
+// x times a projection's weight with its adapter, plus residual (NULL: none). token: NULL if x has all rows of the
+// pass; last_rows if it has only these.
 Tensor *pass_project(const Pass *p, int64_t layer, Projection which, Tensor *x, Tensor *residual, const int32_t *token);
-// The same for `n` projections from `first` on that ModelLayer may stack (qkv, kv, gate_up): one product and a view of
-// it for each where their weights are stacked, else one product each.
+// The same for n consecutive projections (qkv, kv, gate_up) from `first`. If ModelLayer has them stacked: one product
+// and n column views of it; else n products.
 void pass_project_stacked(const Pass *p, int64_t layer, Projection first, int n, Tensor *x, const int32_t *token,
                           Tensor **out);
 // Queries, keys and values of x. Returns the rows of x that belong to the queries.

@@ -123,7 +123,7 @@ static int read_heads(ModelConfig *c, const Reader *r) {
     return 0;
 }
 
-// Sliding layers: all but every n-th; 0 or 1 in the table: all.
+// Sliding-window pattern n: every n-th layer has full attention; 0: no layer has.
 static int read_window(ModelConfig *c, const Reader *r) {
     int64_t pattern = c->arch->sliding_pattern;
     if (read_int(r, "attention.sliding_window", c->arch->gguf_window, 0, 1 << 24, &c->window)) return -1;

@@ -88,8 +88,8 @@ static size_t shard_number(const ShardIndex *x, const char *name) {
 }
 
 // only: the file that the user named, NULL for the folder. A file that is no shard of the index is opened alone.
-// As in transformers, the index lists the files, and the files list the tensors: an index entry without a tensor (a
-// tied head, a buffer) matters only if the graph needs it, and model_slots.c then refuses it by name.
+// As in transformers, the index only names the files. Entries without a tensor (a tied head, a buffer) are ignored;
+// model_slots.c refuses missing tensors that the graph needs.
 static int open_shards(WeightSource *s, const char *only, Err *err) {
     ShardIndex x;
     int rc = read_index(&x, s->dir, err);

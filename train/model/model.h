@@ -19,8 +19,9 @@ typedef struct ModelLayer {
     Weight w[PROJ_COUNT];
     Weight router;
     Weight *experts; // [3 * E]: gates, ups, downs; NULL: a dense layer
-    // On a device projections of the same input are stacked into one product; 0 rows: not stacked. The last layer,
-    // where queries may have fewer rows than keys, has kv instead of qkv. Parts of a stacked weight have no segments.
+    // On a device q, k, v and gate, up are stacked into one weight each (0 rows: not stacked). The last layer stacks
+    // only k and v, because its queries may have fewer rows than its keys. The parts w[] keep their shapes, without
+    // segments or bias.
     Weight qkv, kv, gate_up;
 } ModelLayer;
 

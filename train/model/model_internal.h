@@ -93,8 +93,8 @@ void *model_own(Model *m, size_t bytes);
 void *model_own_weights(Model *m, size_t bytes);
 float *model_own_floats(Model *m, const float *host, size_t n); // a copy in model_own_weights
 void model_disown_weights(Model *m);
-// Moves the loaded model to its backend's device. Of an outline: counts the bytes and stacks weights as the former
-// does.
+// Moves the loaded model to its backend's device. For an outline model_place_outline counts the bytes and stacks
+// weights in the same way.
 int model_place(Model *m, Err *err);
 void model_place_outline(Model *m);
 

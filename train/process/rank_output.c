@@ -7,7 +7,7 @@
 
 static void drop_stdout(void) {
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    if (null < 0) return; // then output is repeated
+    if (null < 0) return; // then this rank repeats the output of rank 0
     fflush(stdout);
     dup2(null, STDOUT_FILENO);
     close(null);

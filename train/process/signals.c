@@ -28,7 +28,7 @@ static void *wait_for_signals(void *set) {
     return NULL;
 }
 
-// Neither ignored (nohup) nor used by a library (a profiler's timer).
+// True if the signal has its default action: it is neither ignored (nohup) nor used by a library (a profiler's timer).
 static bool ends_the_process(int signal) {
     struct sigaction now;
     return sigaction(signal, NULL, &now) == 0 && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL;

@@ -4,7 +4,8 @@
 // SIGINT, SIGQUIT, SIGUSR1 or SIGUSR2 ends the process at once.
 //
 // Signals within a second of the first are the same request: a terminal and a launcher (torchrun, lorac itself) may
-// both send it to every rank. A stop relayed from another rank (train/ranks/heartbeat.h) is not counted.
+// both send it to every rank. Stops that the heartbeat relays from another rank (train/ranks/heartbeat.h) are not
+// counted.
 //
 // They are blocked in all threads except one that waits for them, so that no handler runs on a computing thread: the
 // sgemm of oneDNN 2.6 keeps data below its stack pointer, which a signal frame would overwrite (observed as heap

@@ -19,7 +19,7 @@ typedef struct Tcp {
     RankSockets sockets;
     uint64_t calls;
     double deadline; // of the current call
-    int torn;        // the rank that was sent a part of a message, 0: none
+    int torn;        // rank with a partially sent message, 0: none
 } Tcp;
 
 enum { CHUNK = 1 << 15 };             // integers that rank 0 receives at a time

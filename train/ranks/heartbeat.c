@@ -169,8 +169,8 @@ static void on_frame(Heartbeat *h, int rank, const HeartbeatFrame *f) {
     }
 }
 
-// After our goodbye, the end of the connection acknowledges it. The connection of a peer that sent garbage stays open,
-// so that it receives the reason.
+// After FRAME_GOODBYE, the end of the connection is its acknowledgement. The connection of a peer that sent garbage
+// stays open, so that it receives the reason.
 static void on_end(Heartbeat *h, int rank, PeerState how) {
     bool answer = h->left_at > 0 && atomic_load(&h->leaving) == LEAVES_WELL;
     if (answer || how == PEER_LOST) wire_close(&h->wires[rank]);
@@ -216,8 +216,8 @@ static void relay_stop(Heartbeat *h) {
     for (int r = 0; r < h->ranks; r++) wire_put_text(&h->wires[r], FRAME_STOP, 0, NULL);
 }
 
-// Waits until the peers have closed their ends: closing a connection with unread input would discard what
-// they have not read yet.
+// Waits until the peers have closed their ends: closing a connection with unread input would discard what they have not
+// read yet.
 static void drain(Heartbeat *h, double seconds) {
     double end = time_now() + seconds;
     for (int r = 0; r < h->ranks; r++) {

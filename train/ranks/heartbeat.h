@@ -42,6 +42,6 @@ int heartbeat_over_sockets(Heartbeat **h, int rank, int ranks, const RankProcess
 // Before every pass; cheap. step 0: as before.
 void heartbeat_set_phase(Heartbeat *h, HeartbeatPhase phase, int64_t step);
 // Sends a goodbye, waits for the peers at most two seconds, frees. msg NULL: no alarm (status 0, EXIT_INTERRUPTED, or
-// an error that all ranks have agreed on); else the others exit with status and msg. Does not return if another rank's
-// death is the cause of msg: then it prints the line that names that rank and ends the process.
+// an error that all ranks have agreed on). Otherwise the other ranks print msg and exit with `status`. If another
+// rank's death caused msg, this call does not return: it prints the line that names that rank and ends the process.
 void heartbeat_close(Heartbeat *h, int status, const char *msg);

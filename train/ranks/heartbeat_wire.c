@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const uint32_t MAGIC = 0x6566694c; // "Life" in little-endian order
+static const uint32_t MAGIC = 0x74616542; // "Beat" in little-endian order
 
 _Static_assert(offsetof(HeartbeatFrame, text) == FRAME_HEAD, "the head has no padding");
 

@@ -4,8 +4,8 @@
 //   torchrun                                   RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR / _PORT  -> TCP
 //   a pod of Kubeflow without torchrun         PET_NNODES, PET_NODE_RANK, PET_NPROC_PER_NODE, PET_MASTER_ADDR / _PORT:
 //                                              lorac starts the ranks of its machine itself (spawn.h)
-// Inconsistent variables of a launcher, or srun with several tasks and without PMIx, are an error: processes that each
-// believe to be alone would overwrite each other's output. A launcher of one rank counts as none.
+// Inconsistent variables of a launcher, or srun with several tasks and without PMIx, are an error: otherwise each
+// process would run as a single rank and overwrite the others' output. A launcher of one rank counts as none.
 // LORAC_PORT replaces the TCP port; torchrun's agent listens on MASTER_PORT, so the default is the next one.
 // lorac sets LORAC_RUN_ID, LORAC_SECRET and, for rank 0, LORAC_LISTENER for ranks that it starts itself.
 // The secret (secret.h) authenticates ranks; the launcher's job name only distinguishes jobs.

@@ -42,10 +42,9 @@ static const char STYLE[] =
     "display:inline-block;width:14px;height:3px;border-radius:2px;vertical-align:middle;margin-right:6px;"
     "background:var(--main)}.key.second::before{background:var(--second)}.key.faint::before{opacity:.35}\n"
     "svg{width:100%;height:auto;display:block}.grid{stroke:var(--line)}.tick{fill:var(--soft);font-size:11px}"
-    ".line{fill:none;stroke:var(--main);stroke-width:1.8;stroke-linejoin:round}.line.faint{opacity:.35;stroke-width:1."
-    "2}"
-    ".line.second{stroke:var(--second)}.dot{fill:var(--main)}.dot.second{fill:var(--second)}.dot.faint,.many "
-    ".dot.main{display:none}\n"
+    ".line{fill:none;stroke:var(--main);stroke-width:1.8;stroke-linejoin:round}.line.faint{opacity:.35;"
+    "stroke-width:1.2}.line.second{stroke:var(--second)}.dot{fill:var(--main)}.dot.second{fill:var(--second)}"
+    ".dot.faint,.many .dot.main{display:none}\n"
     "table{border-collapse:separate;border-spacing:0;width:100%;overflow:hidden}td,th{text-align:left;padding:6px 14px;"
     "border-bottom:1px solid var(--line);vertical-align:top}tr:last-child td{border-bottom:0}td:first-child{color:"
     "var(--soft);width:40%}\n"
@@ -116,7 +115,7 @@ typedef struct Curves { // columns of the log: of the training lines, then of th
 } Curves;
 
 static void smooth_loss(Curves *c) {
-    double sum = 0, weight = 0; // sum / weight: without bias to the first step (as Adam corrects its moments)
+    double sum = 0, weight = 0; // sum / weight: bias-corrected exponential moving average, as in Adam
     for (size_t i = 0; i < c->n; i++) {
         if (isfinite(c->loss[i])) {
             sum = SMOOTHING * sum + (1 - SMOOTHING) * c->loss[i];

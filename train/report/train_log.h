@@ -1,5 +1,5 @@
-// train_log: train_log.jsonl, one object per logged step and per evaluation (CONTRACT section 3). A failure to write it
-// is warned of once and never stops a run.
+// train_log: train_log.jsonl, one object per logged step and per evaluation. If it cannot be written, there is one
+// warning, and the run continues.
 #pragma once
 
 #include "overwrite.h"
@@ -8,8 +8,8 @@
 typedef struct TrainLog TrainLog;
 
 OwnCheck train_log_own; // overwrite.h
-// Cuts an existing log back to this state (an evaluation that the state does not contain is repeated), and
-// appends from there.
+// Cuts an existing log back to this state (an evaluation that the state does not contain is repeated), and appends from
+// there.
 int train_log_open(TrainLog **log, const char *path, const RunState *s, Err *err);
 void train_log_close(TrainLog *log);
 // host, device: peak bytes of the process and of its device memory (0: none). peak_memory_bytes is the device's if

@@ -1,5 +1,5 @@
-// output_dir: the directory of a run: locked by one process at a time, checked to be writable before
-// anything is computed.
+// output_dir: the directory of a run: locked by one process at a time, checked to be writable before anything is
+// computed.
 #pragma once
 
 #include "config.h"

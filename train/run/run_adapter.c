@@ -128,8 +128,9 @@ static int check_loaded(const Adapter *a, const Config *c, uint32_t targets, Err
 static int check_labels(const Adapter *a, const LabelList *labels, const char *path, Err *err) {
     size_t n = labels ? labels->count : 0;
     if ((size_t)a->config.labels != n)
-        return err_input(err, "%s: an adapter of %s; the data asks for %zu classes (task)", path,
-                         a->config.labels ? "another number of classes" : "a language model", n);
+        return err_input(
+            err, "%s: the adapter has %lld classes, the data has %zu (0: language model); expected the same number",
+            path, (long long)a->config.labels, n);
     for (size_t i = 0; i < n; i++)
         if (strcmp(a->labels.names[i], labels->names[i]) != 0)
             return err_input(err, "%s: class %zu is \"%s\", in the data \"%s\"; expected the same classes", path, i,

@@ -73,7 +73,8 @@ int consistency_check_run(Group *g, const Trainer *t, Err *err) {
         if (id.values[i][0]) add(&items, identity_names[i], id.values[i], hints[i]);
     backend_kind(&kind, in->model->backend);
     add(&items, "device kind", kind.data,
-        "bits differ between kinds; LORAC_ISA=v3 or LORAC_ISA=base in the environment of all ranks makes CPUs alike");
+        "results depend on it; for CPUs set LORAC_ISA=v3 or LORAC_ISA=base on all ranks to use the same instruction "
+        "set");
     add_adapter(&items, in->adapter);
     str_clear(&kind);
     return check_and_clear(g, &items, err);

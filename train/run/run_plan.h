@@ -29,7 +29,7 @@ typedef struct RunPlan {
     int chosen; // the lightest that is allowed and fits; -1: none
 } RunPlan;
 
-// gpu: NULL, or the GPU to plan for instead of the config's device. After a failure too, run_plan_close is
-// the caller's.
+// gpu: NULL, or the GPU to plan for instead of the config's device. After a failure too, run_plan_close is the
+// caller's.
 int run_plan_open(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *err);
 void run_plan_close(RunPlan *p);

@@ -43,7 +43,7 @@ static void note_eval(Run *r, const EvalResult *e, double seconds) {
     progress_eval(&r->progress, s.step, e, best);
 }
 
-// Before rank 0 writes. -1: output_dir belongs to another run now.
+// Recreates output_dir if it was removed. -1: another run has started in it.
 static int ensure_output_dir(Run *r, Err *err) {
     return run_is_rank_0(r) ? output_dir_keep(&r->dir, r->config, err) : 0;
 }
@@ -91,7 +91,7 @@ static int save(Run *r, Err *err) {
     return 0;
 }
 
-// The state may name only a best snapshot that exists: if this step's could not be saved, the one before is the best.
+// best_step must refer to a saved snapshot: if this step's save failed, the previous best is restored.
 static void forget_unsaved_best(Run *r) {
     RunState s = *trainer_state(r->trainer);
     if (!r->config->load_best_model_at_end || s.best_step != s.step) return;

@@ -98,8 +98,8 @@ static int open_log(Run *r, Err *err) {
     return rc;
 }
 
-// If the best snapshot is lost, the best one of the evaluations from now on is taken. (finish_run handles a
-// finished run.)
+// If the best snapshot is lost, the best one of the evaluations from now on is taken. (finish_run handles a finished
+// run.)
 static void check_best(const Run *r) {
     RunState s = *trainer_state(r->trainer);
     if (!r->config->load_best_model_at_end || s.best_step < 0 || s.best_step == s.step || trainer_is_done(r->trainer))

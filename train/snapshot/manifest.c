@@ -1,5 +1,5 @@
-// manifest: manifest.json of a snapshot. Written last, so a folder with a manifest that verifies is a
-// complete snapshot.
+// manifest: manifest.json of a snapshot. Written last, so a folder with a manifest that verifies is a complete
+// snapshot.
 #include "snapshot_internal.h"
 
 #include <dirent.h>

@@ -90,7 +90,7 @@ int snapshot_save(const Trainer *t, const char *output_dir, Err *err) {
 
 // ---- restoring ----
 
-// A run may become longer or shorter if the steps done do not depend on its length.
+// total_steps may change if the completed steps have the same learning rates with either.
 static void compare_length(StrBuf *diff, const Trainer *t, const Manifest *m, const char *was) {
     int64_t before = strtoll(was, NULL, 10), now = trainer_step_plan(t)->total_steps, done = m->state.step;
     bool known = before >= done && before > 0 && done <= now;

@@ -32,16 +32,17 @@ int snapshot_save(const Trainer *t, const char *output_dir, Err *err);
 // snapshot: ERR_INPUT; one of another run: ERR_INPUT with the differences, and *other (may be NULL) = true.
 int snapshot_restore(Trainer *t, const char *dir, bool *other, Err *err);
 
-// CONTRACT section 4, "Resume": `request` is "auto", "false" or a path. *from (caller frees) is the restored snapshot,
-// NULL: there is none and the run starts from step 0.
+// `request`: "auto" or "true": the newest snapshot that can be restored, if there is one; "false": none, and output_dir
+// must have none; else the path of a snapshot. *from (caller frees) is the restored snapshot, NULL: none, and the run
+// starts from step 0.
 int snapshot_resume(Trainer *t, const char *output_dir, const char *request, char **from, Err *err);
 
 // ---- several ranks: the calls above are rank 0's alone, these are collective ----
 
 // All ranks take rank 0's parameters, moments and state. (Device choices: autotune.h.)
 int snapshot_share(Trainer *t, Err *err);
-// 0: all ranks have the bits of rank 0. 1: they do not, and all have the message that names one. -1: the
-// exchange failed.
+// 0: all ranks have the bits of rank 0. 1: they do not, and all have the message that names one. -1: the exchange
+// failed.
 int snapshot_compare_ranks(const Trainer *t, Err *err);
 
 // ---- the snapshots of an output directory ----

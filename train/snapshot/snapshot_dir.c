@@ -156,20 +156,19 @@ void snapshot_split(RunSplit *split, const char *output_dir, const char *request
 int run_rows_per_step(int64_t *rows, const RunSplit *before, int64_t rows_per_rank, int ranks, Err *err) {
     int64_t now = rows_per_rank * ranks;
     if (before->rows_per_step < 0 || before->rows_per_step > INT32_MAX)
-        return err_input(err, "a step of the run in this directory has %lld rows; expected at most %d",
+        return err_input(err, "the run in this directory has %lld rows per step; expected at most %d",
                          (long long)before->rows_per_step, INT32_MAX);
     bool resumes = before->rows_per_step > 0;
     *rows = resumes ? before->rows_per_step : now;
     if (!resumes || before->rows_per_rank == rows_per_rank || now == before->rows_per_step) return 0;
     return err_input(
         err,
-        "a step of the run in this directory has %lld rows (%lld ranks of %lld); per_device_train_batch_size "
-        "x gradient_accumulation_steps is %lld now, on %d rank%s %lld rows; expected %lld, which any number of ranks "
-        "can "
-        "resume, or a product of %lld rows",
-        (long long)before->rows_per_step, (long long)before->ranks, (long long)before->rows_per_rank,
-        (long long)rows_per_rank, ranks, ranks == 1 ? "" : "s", (long long)now, (long long)before->rows_per_rank,
-        (long long)before->rows_per_step);
+        "the run in this directory has %lld rows per step (%lld rank%s, %lld rows per rank); now %d rank%s x %lld = "
+        "%lld; expected %lld rows per rank (any number of ranks), or ranks x rows per rank = %lld "
+        "(rows per rank: per_device_train_batch_size x gradient_accumulation_steps)",
+        (long long)before->rows_per_step, (long long)before->ranks, before->ranks == 1 ? "" : "s",
+        (long long)before->rows_per_rank, ranks, ranks == 1 ? "" : "s", (long long)rows_per_rank, (long long)now,
+        (long long)before->rows_per_rank, (long long)before->rows_per_step);
 }
 
 static const char *const own_names[] = {"manifest.json",

@@ -5,8 +5,8 @@
 
 #include "trainer_internal.h"
 
-// Rarer shapes take the device's rule without timing. MAX_CHOICES: bytes.
-enum { MAX_TIMED_SHAPES = 64, MAX_CHOICES = 1 << 26 };
+// Only the most frequent shapes are timed; others use the device's default algorithms.
+enum { MAX_TIMED_SHAPES = 64, MAX_CHOICE_BYTES = 1 << 26 };
 
 // One shape, with an example pass.
 typedef struct TunePass {
@@ -90,9 +90,9 @@ static int share_choices(Backend *b, Group *g, Err *err) {
     if (g->rank == 0) b->k->choices_get(b, &json);
     int64_t length = (int64_t)json.len;
     int rc = group_broadcast(g, &length, sizeof length, 0, err);
-    if (!rc && (length < 0 || length > MAX_CHOICES))
+    if (!rc && (length < 0 || length > MAX_CHOICE_BYTES))
         rc = err_runtime(err, "rank 0 announces %lld bytes of device choices; expected at most %d", (long long)length,
-                         MAX_CHOICES);
+                         MAX_CHOICE_BYTES);
     if (!rc) {
         text = mem_calloc((size_t)length + 1, 1);
         if (json.len) memcpy(text, json.data, json.len);

@@ -10,8 +10,8 @@ static void add(StrBuf *out, int64_t records, const char *what) {
 void data_notes_show_special(StrBuf *out, const DatasetStats *s) {
     add(out, s->parsed_special, "with control tokens written in the text, parsed as tokens");
     add(out, s->plain_special, "with control tokens written in the text, kept as plain text");
-    add(out, s->own_bos, "with a BOS token of their own, not doubled");
-    add(out, s->cannot_stop, "with an answer that no end token ends");
+    add(out, s->own_bos, "with a BOS token at the start of the text, not doubled");
+    add(out, s->cannot_stop, "with an answer without an end token");
 }
 
 static void warn_special(const DatasetStats *s, const Tokenizer *t) {
@@ -19,16 +19,14 @@ static void warn_special(const DatasetStats *s, const Tokenizer *t) {
     size_t len = 4;
     const char *piece = eos >= 0 ? tokenizer_piece(t, eos, &len) : "none";
     if (s->plain_special)
-        log_warn(
-            "control tokens of the model are written in the data and kept as plain text (records: %" PRId64
-            "): in messages only the chat template makes them, so a rendered conversation belongs in a text column; "
-            "in text and raw prompts parse_special decides",
-            s->plain_special);
+        log_warn("%" PRId64 " record%s with control tokens of the model spelled in the text, kept as text: in messages "
+                 "only the chat template creates control tokens (put rendered conversations into a \"text\" column); "
+                 "for other texts see parse_special",
+                 s->plain_special, s->plain_special == 1 ? "" : "s");
     if (s->cannot_stop)
-        log_warn("no end token ends an answer (records: %" PRId64
-                 "), so the model does not learn to stop; expected the chat template to close a turn with a control "
-                 "token (the model's eos is %.*s)",
-                 s->cannot_stop, (int)(len < 64 ? len : 64), piece);
+        log_warn("%" PRId64 " record%s with an answer without an end token, so the model will not learn to stop; "
+                 "expected the chat template to close a turn with a control token (the model's eos is %.*s)",
+                 s->cannot_stop, s->cannot_stop == 1 ? "" : "s", (int)(len < 64 ? len : 64), piece);
 }
 
 static void warn_unread(const Dataset *d) {

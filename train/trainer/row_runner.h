@@ -3,7 +3,7 @@
 // In host memory a pass is one packed row. On a device it is several rows, padded to one of few shapes; a pass is
 // recorded when its shape occurs for the second time (the first run may still time algorithms) and replayed from then
 // on. Calls return while the device works; counts are accumulated in device memory. All buffers are allocated once, for
-// the largest pass; after the first pass nothing is allocated.
+// the largest pass; only the arena may grow later, if a smaller pass needs a little more.
 #pragma once
 
 #include "heartbeat.h"

@@ -40,7 +40,8 @@ static int64_t eval_rows_per_pass(const Config *c, const Backend *b) {
     return rows_in_pass(b, rows > 0 ? rows : c->per_device_train_batch_size);
 }
 
-// In F16 as large as gradients may bear (Micikevicius et al. 2018); the steps adapt it.
+// Initial loss scale in F16 (Micikevicius et al. 2018); adapt_scale lowers it on overflow and raises it after many good
+// steps.
 static double first_loss_scale(const Backend *b) {
     return b->activation == DTYPE_F16 ? 0x1p16 : 1;
 }

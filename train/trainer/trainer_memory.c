@@ -22,8 +22,8 @@ static size_t untouched_bytes(const Trainer *t) {
     return (size_t)t->in.adapter->count * (3 * sizeof(float) + sizeof(int64_t));
 }
 
-// Code of libraries and buffers of threads that a process touches only when it computes: measured on x86-64
-// with 1 to 8 threads.
+// Code of libraries and buffers of threads that a process touches only when it computes: measured on x86-64 with 1 to 8
+// threads.
 static size_t touched_later(const Backend *b) {
     return (8u << 20) + ((size_t)b->threads << 21);
 }

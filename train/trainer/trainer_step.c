@@ -49,7 +49,7 @@ static void mark(Trainer *t, ClockMark m) {
     if (t->in.ranks->group->ranks > 1) b->k->stamp(b, &t->clock[m]);
 }
 
-// On a device only the first pass is waited for: the others are laid out while the device runs the pass before.
+// On a device only the first pack counts as data time: the later ones overlap with the previous pass.
 static void lay_out(Trainer *t, const RowPass *pass, bool first) {
     double start = time_now();
     row_runner_pack(t->runner, pass);
@@ -133,7 +133,7 @@ static void report_ranks(const Trainer *t, const StepCounts *all, StepReport *r)
         if (all->micros[i][1] < least) least = all->micros[i][1];
     }
     r->compute = (double)most * 1e-6;
-    r->reduce = (double)least * 1e-6; // the last rank to arrive does not wait
+    r->reduce = (double)least * 1e-6; // of the last rank to arrive, which does not wait
 }
 
 // ---- the loss scale in F16: as large as gradients stay finite ----

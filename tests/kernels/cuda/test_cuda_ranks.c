@@ -235,7 +235,7 @@ static void test_cuda_ranks_share_no_gpu(void **state) {
     job = new_job("cuda");
     for (int r = 0; r < MOST_RANKS; r++) job->gpus[r] = 1;
     assert_refused(job, 2, ERR_RUNTIME, "ranks 0 and 1 have the same GPU");
-    assert_refused(new_job("cuda:0"), 2, ERR_INPUT, "would be the device of all 2 ranks of a machine");
+    assert_refused(new_job("cuda:0"), 2, ERR_INPUT, "would be used by all 2 ranks of this machine");
 }
 
 static void test_cuda_ranks_compute_on_one_kind_of_device(void **state) {

@@ -160,9 +160,10 @@ static void test_inspect_and_train_name_what_is_lost(void **state) {
                    "{\"role\":\"assistant\",\"content\":\"b\"}]}\n");
     check_has("inspect c.json", 0,
               "  special   1 record with control tokens written in the text, kept as plain text\n");
-    check_has("inspect c.json", 0, "lorac: control tokens of the model are written in the data and kept as plain text");
+    check_has("inspect c.json", 0,
+              "lorac: 1 record with control tokens of the model spelled in the text, kept as text: ");
     put("t.jinja", "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}");
-    check_has("inspect c.json --chat_template t.jinja", 0, "lorac: no end token ends an answer (records: 1), so the");
+    check_has("inspect c.json --chat_template t.jinja", 0, "lorac: 1 record with an answer without an end token, so ");
     put("d.jsonl", "{\"text\":\"<|im_end|>b\"}\n");
     check_has("inspect c.json --show 1", 0,
               "  special   1 record with control tokens written in the text, parsed as tok");

@@ -275,7 +275,8 @@ static void test_ranks_keep_the_rows_of_a_step(void **state) {
     assert_int_equal(rows, 12);
     ASSERT_OK(run_rows_per_step(&rows, &before, 6, 2, &err), &err); // another split of the same
     assert_int_equal(rows, 12);
-    ASSERT_REFUSED(run_rows_per_step(&rows, &before, 4, 4, &err), &err, "12 rows (4 ranks of 3)");
+    ASSERT_REFUSED(run_rows_per_step(&rows, &before, 4, 4, &err), &err,
+                   "12 rows per step (4 ranks, 3 rows per rank); now 4 ranks x 4 = 16; expected 3 rows per rank");
     assert_int_equal(err.kind, ERR_INPUT);
 }
 

@@ -72,7 +72,7 @@ static void test_wire_refuses_what_is_no_message(void **state) {
         uint8_t kind, phase, status, zero;
         uint32_t size, zeros;
         int64_t step, progress;
-    } head = {.magic = 0x6566694c, .kind = FRAME_STOP, .size = FRAME_MAX_TEXT + 1};
+    } head = {.magic = 0x74616542, .kind = FRAME_STOP, .size = FRAME_MAX_TEXT + 1};
     refuse_bytes(&head, sizeof head);
     head.size = UINT32_MAX;
     refuse_bytes(&head, sizeof head);

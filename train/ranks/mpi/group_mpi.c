@@ -1,8 +1,8 @@
 // group_mpi: the group of the ranks that an MPI launcher has started (mpirun, srun with PMIx, the MPI Operator), as
 // lorac-mpi.so. The only file that uses MPI.
 //
-// Ranks share cores, and MPI waits by spinning. So nothing here blocks inside MPI: a call first waits, mostly asleep,
-// until all ranks have entered it, and then polls the exchange, which takes milliseconds.
+// MPI spins while it waits, and ranks may share cores. So nothing here blocks inside MPI: a call first waits for the
+// other ranks, polling with sleeps, and then polls until the exchange is complete, which takes milliseconds.
 #include <limits.h>
 #include <mpi.h>
 #include <pthread.h>
@@ -66,7 +66,7 @@ static int finish(const Group *g, int rc, MPI_Request request, Polling p, const 
         double waited = time_now() - start;
         if (limit > 0 && waited > limit)
             return err_runtime(err,
-                               "MPI: %s: not complete after %.1f s: another rank was stopped, hangs, or is cut off",
+                               "MPI: %s: timed out after %.1f s: another rank is stopped, hangs, or is unreachable",
                                what, waited);
         if (waited < p.busy) {
             sched_yield();
