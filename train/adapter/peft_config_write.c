@@ -75,7 +75,7 @@ static const char *short_target(const Adapter *a, const Model *m, const Module *
     return is_exact(a, arch, leaf_of(module)) ? leaf_of(module) : is_exact(a, arch, module->name) ? module->name : NULL;
 }
 
-// A short name may stand for several modules: GPT-2's c_proj.
+// A short name may match several modules: GPT-2's c_proj.
 static void add_once(cJSON *list, const char *name) {
     const cJSON *item;
     cJSON_ArrayForEach(item, list) if (strcmp(item->valuestring, name) == 0) return;

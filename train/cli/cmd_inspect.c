@@ -1,4 +1,4 @@
-// lorac inspect: finds out what a path is and prints it; inspect.h has the views.
+// lorac inspect: detects the kind of a path and prints it; inspect.h has the views.
 #include <string.h>
 
 #include "cli.h"

@@ -26,7 +26,7 @@ int inspect_gguf(const char *path, Err *err);
 int inspect_safetensors(const char *path, Err *err);
 // Adapter folder, snapshot, output_dir of a run.
 int inspect_folder(const char *path, Err *err);
-// A data file as it is, without a tokenizer; n_shown records are printed.
+// A data file, without a tokenizer; n_shown records are printed.
 int inspect_data_file(const char *path, int64_t n_shown, Err *err);
 // The data of a run as the trainer sees it. argv: CONFIG.json and overrides.
 int inspect_run_data(int argc, char **argv, int64_t n_shown, Err *err);

@@ -56,7 +56,8 @@ static const Verb *choose(int *argc, char ***argv, Err *err) {
 }
 
 // libgomp's threads spin for milliseconds at every barrier before they sleep; with one busy neighbour on two cores that
-// makes a training step 2.3 times slower. Its setting is read from the environment before main, hence the second start.
+// makes a training step 2.3 times slower. Its setting is read from the environment before main, so the process executes
+// itself again.
 static void spin_shortly(char **argv) {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
     if (setenv("GOMP_SPINCOUNT", "4000", 1) == 0) execv("/proc/self/exe", argv);

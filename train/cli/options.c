@@ -19,7 +19,7 @@ static int check_required(const Verb *v, const bool *given, int operands, Err *e
     return 0;
 }
 
-// null stands for absence, as in a config; where any text is allowed it is text. *given: there is a value.
+// null means absent, as in a config; where any text is allowed it is text. *given: there is a value.
 static int set_option(void *options, const Key *k, const char *text, bool *given, Err *err) {
     if (!text) return err_input(err, "--%s has no value", k->name);
     *given = k->type == KEY_TEXT || k->type == KEY_TEXTS || strcmp(text, "null") != 0;

@@ -15,8 +15,8 @@ typedef struct Origin {
     int line;
 } Origin;
 
-// Sets one key by any of its names. null stands for absence: in the file the key is skipped, on the command line it
-// takes back what the file has.
+// Sets one key by any of its names. null means absent: in the file the key is skipped, on the command line it resets
+// the value of the file.
 static int set_named(Config *c, const char *name, const cJSON *v, Origin from, Err *err) {
     const char *implied;
     const Key *k = keys_find(&config_table, name, &implied);

@@ -1,4 +1,4 @@
-// config: what a run is asked to do. One flat JSON object with `//` comments, then overrides from the command line.
+// config: the settings of a run. One flat JSON object with `//` comments, then overrides from the command line.
 //
 // config_keys.def is the one table of keys: fields, rules, help, schema and what a resume may change come from it.
 // Files: config.c (loading), config_scan.c (text to cJSON, with lines), config_rules.c (rules between keys),
@@ -78,7 +78,7 @@ static inline bool config_is_set(const Config *c, ConfigKey key) {
 int64_t config_global_batch(const Config *c);
 // Compares with the config of an earlier run in the same directory (JSON text, read as hostile input). A difference
 // that changes the result is refused, all differing keys named; an empty `text` is refused too. The rows of a step may
-// be split otherwise: how many there are depends on the ranks, and snapshots check it.
+// be split differently; snapshots check their number, which depends on the ranks.
 int config_check_same_run(const Config *now, const char *text, const char *name, Err *err);
 // Every key that must be the same on all ranks of a run, with its value as JSON text.
 void config_each_shared(const Config *c, void (*take)(void *user, const char *name, const char *value), void *user);

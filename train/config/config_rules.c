@@ -1,7 +1,7 @@
 // config_rules: what keys require of each other.
 #include "config_internal.h"
 
-// "FILE:LINE: key", "command line: key" or "key": the front of a message about a key.
+// "FILE:LINE: key", "command line: key" or "key": the start of a message about a key.
 static int refuse_key(const Config *c, ConfigKey key, const char *what, Err *err) {
     const char *name = config_table.keys[key].name;
     if (c->source[key] == SOURCE_FILE) return err_input(err, "%s:%d: %s: %s", c->file, c->line[key], name, what);

@@ -83,7 +83,7 @@ char *config_json(const Config *c) {
     return text;
 }
 
-// A resolved config has nearly every key, none by an alias; what a user writes has not.
+// A resolved config has nearly every key and no alias; one that a user wrote does not.
 static bool is_resolved(const Json *root) {
     enum { LEAST_KEYS = 40 };
     if (root->type != JSON_OBJECT || root->count < LEAST_KEYS) return false;

@@ -1,5 +1,5 @@
 // key_schema: a table of keys as JSON Schema, draft 2020-12. It accepts what key_read accepts, but for rules that span
-// keys and keys given twice under different names. null is absence for every key.
+// keys and keys given twice under different names. null means absent for every key.
 #include <cjson/cJSON.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-// export: writes an adapter in every form that a run leaves, with its model card (model_card.c).
+// export: writes an adapter in every form of a run's output, with its model card (model_card.c).
 #pragma once
 
 #include "adapter.h"

@@ -85,7 +85,7 @@ static void print_facts(const Adapter *a, FILE *out) {
     str_clear(&scale);
 }
 
-// Loads one file and gives its logits; the caller frees them.
+// Loads one file and computes its logits; the caller frees them.
 static int examine(const Subject *s, const char *kind, const char *path, float **logits, Err *err) {
     Adapter *a;
     *logits = NULL;

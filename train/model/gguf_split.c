@@ -91,7 +91,7 @@ static int open_parts(WeightSource *s, const Split *p, Err *err) {
 int gguf_split_open(WeightSource *s, Err *err) {
     Gguf *g;
     Split p;
-    if (!path_exists(s->path)) return err_input(err, "%s: there is no such file or folder", s->path);
+    if (!path_exists(s->path)) return err_input(err, "%s: no such file or folder", s->path);
     if (gguf_open(&g, s->path, err)) return weight_source_add_gguf(s, mem_strdup(s->path), err);
     int rc = read_split(&p, g, err);
     gguf_close(g);

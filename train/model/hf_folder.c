@@ -107,7 +107,7 @@ static int open_shards(WeightSource *s, const char *only, Err *err) {
 // ---- the folder ----
 
 static int refuse_without_config(const WeightSource *s, Err *err) {
-    if (!path_exists(s->path)) return err_input(err, "%s: there is no such file or folder", s->path);
+    if (!path_exists(s->path)) return err_input(err, "%s: no such file or folder", s->path);
     if (has_file(s->dir, "adapter_config.json"))
         return err_input(err, "%s: an adapter, no base model: found adapter_config.json; expected config.json", s->dir);
     return err_input(err,

@@ -14,7 +14,7 @@ typedef struct HfJson {
     Err *err;
 } HfJson;
 
-// For HfInt.null: null is absence; null is refused.
+// For HfInt.null: null means absent; null is refused.
 #define HF_AS_ABSENT INT64_MIN
 #define HF_NOT_NULL (INT64_MIN + 1)
 typedef struct HfInt {

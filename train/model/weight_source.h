@@ -24,8 +24,8 @@ typedef struct SourceTensor {
     const char *file; // path of the file that holds it
 } SourceTensor;
 
-// path: a folder with config.json; a .safetensors file in one (a shard stands for all of its index); a .gguf file (any
-// one of a split model's). ERR_INPUT names the file and what is wrong: missing or cut shard, an index that names files
+// path: a folder with config.json; a .safetensors file in one (a shard: all shards of its index); a .gguf file (any one
+// of a split model's). ERR_INPUT names the file and what is wrong: missing or cut shard, an index that names files
 // outside the folder, a tensor in two files, PyTorch-only folders.
 int weight_source_open(WeightSource **s, const char *path, Err *err);
 void weight_source_close(WeightSource *s); // NULL is allowed
@@ -43,7 +43,7 @@ const char *weight_source_dir(const WeightSource *s);  // the Hugging Face folde
 // nothing. The caller frees.
 char *weight_source_folder(const char *path);
 
-// Adds every file that `path` stands for (all parts of a split GGUF model). NULL: none.
+// Adds every file of the model at `path` (all parts of a split GGUF model). NULL: none.
 void weight_source_add_inputs(InputSet *inputs, const char *path);
 // Fails if a file (weights, configuration, tokenizer) has changed since it was opened: ERR_RUNTIME names it.
 int weight_source_unchanged(const WeightSource *s, Err *err);

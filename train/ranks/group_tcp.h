@@ -6,5 +6,5 @@
 
 #include "rendezvous.h"
 
-// Takes ownership of the connections. Fills calls and ranks; each rank counts as a machine of its own for now.
+// Takes ownership of the connections. Fills calls and ranks; until ranks_open sets the nodes, each rank counts as one.
 void group_tcp_open(Group *g, RankSockets *sockets);

@@ -58,8 +58,7 @@ static int find_machines(Group *g, const Launch *l, Err *err) {
 
 // ---- opening ----
 
-// mpirun passes on only the variables it is told to: without this check, the heartbeat would reject the rank much
-// later.
+// mpirun passes only the variables named with -x: without this check, the heartbeat would reject the rank much later.
 static int same_secret(Group *g, Err *err) {
     typedef unsigned char Tag[GROUP_KEY];
     Tag mine, *all = mem_calloc((size_t)g->ranks, sizeof *all);

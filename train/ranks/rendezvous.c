@@ -23,7 +23,7 @@
 #include "proof.h"
 #include "sockets.h"
 
-#define MAGIC UINT64_C(0x7261747363617232) // "2racstar" where bytes are in this machine's order
+#define MAGIC UINT64_C(0x32767a65646e6572) // "rendezv2" in little-endian order
 enum { MAX_PEERS = 64 };                   // unproved connections
 static const double HELLO_SECONDS = 5, CONNECT_SECONDS = 3, SLACK_SECONDS = 5, TELL_SECONDS = 1;
 

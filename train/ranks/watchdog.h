@@ -1,6 +1,6 @@
 // watchdog: judges from the status of all ranks whether the run can continue. Pure: no I/O.
 //
-// Times are seconds on one clock of the caller's.
+// Times are seconds on one clock, which the caller chooses.
 #pragma once
 
 #include "heartbeat.h"

@@ -14,6 +14,6 @@ typedef struct OutputDir {
 int output_dir_open(OutputDir *d, const Config *c, Err *err);
 void output_dir_close(OutputDir *d);
 // Before a write during the run: if the directory was removed or moved away, it is created again, with one warning. -1:
-// it belongs to another run now. If it cannot be created, the following write reports the error.
+// another run has started in it. If it cannot be created, the following write reports the error.
 int output_dir_keep(OutputDir *d, const Config *c, Err *err);
 int output_dir_save_config(const OutputDir *d, const Config *c, Err *err);

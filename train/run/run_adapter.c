@@ -14,9 +14,8 @@ static int parse_targets(const StrList *names, const ModelConfig *m, uint32_t *s
         uint32_t found = all ? available : architecture_targets(m->arch, names->items[i]);
         if (found && !(found & ~available)) {
             if (all && m->experts)
-                log_warn(
-                    "lora_target_modules: all-linear stands for the attention projections of a mixture of experts; "
-                    "experts and router stay frozen");
+                log_warn("lora_target_modules: all-linear selects the attention projections of a mixture of experts; "
+                         "experts and router stay frozen");
             *set |= found;
             continue;
         }

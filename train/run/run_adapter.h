@@ -1,4 +1,4 @@
-// run_adapter: the adapter that a config asks for, new or loaded.
+// run_adapter: the adapter of a run, new or loaded, by its config.
 #pragma once
 
 #include "adapter.h"

@@ -1,4 +1,4 @@
-// run_consistency: are the ranks about to compute the same run? Collective, as consistency.h.
+// run_consistency: checks that all ranks compute the same run. Collective, as consistency.h.
 #pragma once
 
 #include "trainer.h"

@@ -1,4 +1,4 @@
-// run_model: the base model as a config asks for it.
+// run_model: the base model of a run, by its config.
 #pragma once
 
 #include "config.h"

@@ -149,7 +149,7 @@ static int step_loop(Run *r, Err *err) {
     progress_start(&r->progress, trainer_state(r->trainer)->step, trainer_step_plan(r->trainer)->total_steps,
                    r->ranks.group->ranks > 1);
     for (;;) {
-        // Evaluation and snapshot are due after a step, but come first here: a run resumed at that step does them too.
+        // The evaluation and snapshot due after the previous step: a run resumed at that step does them too.
         int rc = eval_due(r) ? run_eval(r, err) : 0;
         if (!rc && save_due(r)) rc = save_or_warn(r, err);
         if (!rc && trainer_is_done(r->trainer)) break;

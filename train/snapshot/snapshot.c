@@ -50,7 +50,7 @@ static int save_adapter(const Trainer *t, const char *dir, Err *err) {
     return rc;
 }
 
-// Bits depend on the device's autotuning results: a resumed run takes the same.
+// Results depend on the device's autotuning results: a resumed run uses the same.
 static int save_choices(Backend *b, const char *dir, Err *err) {
     StrBuf text = {0};
     b->k->choices_get(b, &text);

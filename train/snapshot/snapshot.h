@@ -20,7 +20,7 @@ typedef struct RunSplit {
     int64_t rows_per_rank; // per_device_train_batch_size x gradient_accumulation_steps
     int64_t ranks;
 } RunSplit;
-// Of the snapshot that snapshot_resume would take, judged by its manifest alone; rows_per_step 0: there is none.
+// Of the snapshot that snapshot_resume would take, judged by its manifest alone; rows_per_step 0: none.
 void snapshot_split(RunSplit *s, const char *output_dir, const char *request);
 // The rows per step of a run that resumes after `before` with rows_per_rank rows on each of `ranks`: the same as before
 // if rows_per_rank is the same, on any number of ranks; otherwise rows_per_rank x ranks must equal it.
@@ -32,7 +32,7 @@ int snapshot_save(const Trainer *t, const char *output_dir, Err *err);
 // snapshot: ERR_INPUT; one of another run: ERR_INPUT with the differences, and *other (may be NULL) = true.
 int snapshot_restore(Trainer *t, const char *dir, bool *other, Err *err);
 
-// `request`: "auto" or "true": the newest snapshot that can be restored, if there is one; "false": none, and output_dir
+// `request`: "auto" or "true": the newest snapshot that can be restored, if any exist; "false": none, and output_dir
 // must have none; else the path of a snapshot. *from (caller frees) is the restored snapshot, NULL: none, and the run
 // starts from step 0.
 int snapshot_resume(Trainer *t, const char *output_dir, const char *request, char **from, Err *err);
@@ -41,7 +41,7 @@ int snapshot_resume(Trainer *t, const char *output_dir, const char *request, cha
 
 // All ranks take rank 0's parameters, moments and state. (Device choices: autotune.h.)
 int snapshot_share(Trainer *t, Err *err);
-// 0: all ranks have the bits of rank 0. 1: they do not, and all have the message that names one. -1: the exchange
+// 0: all ranks are bit-identical to rank 0. 1: they are not, and err names one of them on all ranks. -1: the exchange
 // failed.
 int snapshot_compare_ranks(const Trainer *t, Err *err);
 

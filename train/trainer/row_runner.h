@@ -46,7 +46,7 @@ PassPlan row_runner_build_largest(RowRunner *r, const PassOptions *o, TapeMode m
 void row_runner_reserve(RowRunner *r, size_t bytes);
 
 HeartbeatPhase row_runner_phase(const RowRunner *r); // the heartbeat's phase during a pass
-// Lays out the pass on the host, which may overlap with the device's work. row_runner_start does it if needed.
+// Packs the pass in host memory, which may overlap with the device's work. row_runner_start does it if needed.
 void row_runner_pack(RowRunner *r, const RowPass *pass);
 // The (padded) shape of the pass, without reading its samples.
 RowShape row_runner_shape(const RowRunner *r, const RowPass *pass);

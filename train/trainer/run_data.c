@@ -149,7 +149,7 @@ static int open_train(RunData *d, const Config *c, const Model *m, const LabelLi
     return rc;
 }
 
-// A tokenizer may know control tokens that the model has no embedding for.
+// A tokenizer may have control tokens without an embedding in the model.
 static int check_ids(const Dataset *d, const Model *m, Err *err) {
     if (!d || tokenizer_vocab_size(m->tokenizer) <= m->config.vocab) return 0;
     for (int64_t i = 0; i < dataset_count(d); i++) {

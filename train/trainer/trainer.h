@@ -90,7 +90,7 @@ size_t trainer_planned_bytes(const Trainer *t); // at the peak of the run
 
 // ---- steps (trainer_step.c) ----
 
-// Times are in seconds. Other ranks' measurements travel with the next step's sum: `compute`, `reduce` and
+// Times are in seconds. Other ranks' measurements arrive with the next step's sum: `compute`, `reduce` and
 // `slowest_rank` are of the step before, and 0 in the first one of a process.
 typedef struct StepReport {
     int64_t step; // from 1

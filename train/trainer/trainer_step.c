@@ -99,7 +99,7 @@ static void reduce(Trainer *t, bool stopped) {
     mark(t, CLOCK_REDUCED);
 }
 
-// The next step's first pass is laid out while the device works.
+// The next step's first pass is packed while the device works.
 static void pack_ahead(Trainer *t) {
     RowPass pass;
     if (t->state.step + 1 < t->plan.total_steps && trainer_pass(t, t->state.step + 1, t->in.ranks->group->rank, &pass))
@@ -114,7 +114,7 @@ static void finish_own(Trainer *t) {
     b->k->sync(b);
 }
 
-// This rank's times go with the next step's sum.
+// This rank's times are summed with the gradients of the next step.
 static void measure(Trainer *t) {
     Backend *b = t->in.model->backend;
     int64_t ns[CLOCK_MARKS], *mine = t->counts->micros[t->in.ranks->group->rank];

@@ -194,8 +194,8 @@ static void test_weight_source_finds_the_folder(void **state) {
 
 static void test_weight_source_says_what_it_looked_for(void **state) {
     (void)state;
-    refuse("missing", "missing: there is no such file or folder");
-    refuse("missing/model.safetensors", "missing/model.safetensors: there is no such file");
+    refuse("missing", "missing: no such file or folder");
+    refuse("missing/model.safetensors", "missing/model.safetensors: no such file or folder");
     mkdir("m", 0777);
     refuse("m", "m: found no config.json; expected a Hugging Face model: config.json and model.safetensors or "
                 "model.safetensors.index.json");

@@ -157,7 +157,7 @@ static RendezvousOptions place_of(int rank, const Job *j, double seconds) {
 }
 
 static Hello hello_of(int rank) {
-    return (Hello){.magic = UINT64_C(0x7261747363617232), .channel = RENDEZVOUS_GROUP, .rank = rank, .ranks = 2};
+    return (Hello){.magic = UINT64_C(0x32767a65646e6572), .channel = RENDEZVOUS_GROUP, .rank = rank, .ranks = 2};
 }
 
 static int connect_to(int port) {

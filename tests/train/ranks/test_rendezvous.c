@@ -161,7 +161,7 @@ static void knock_as_rank_2(int port) {
         uint64_t magic;
         int32_t channel, rank, ranks, zero;
         char nonce[16];
-    } hello = {UINT64_C(0x7261747363617232), RENDEZVOUS_GROUP, 2, RANKS, 0, "0123456789abcde"};
+    } hello = {UINT64_C(0x32767a65646e6572), RENDEZVOUS_GROUP, 2, RANKS, 0, "0123456789abcde"};
     close(stranger(port, &hello, sizeof hello));
 }
 
