@@ -176,7 +176,7 @@ static void *watch(void *user) {
     pthread_mutex_unlock(&w->lock);
     if (over) return NULL;
     int n = snprintf(line, sizeof line,
-                     "lorac: MPI: %s: not complete after %.1f s: another rank was stopped, hangs, or is cut off\n",
+                     "lorac: MPI: %s: timed out after %.1f s: another rank is stopped, hangs, or is unreachable\n",
                      w->what, w->seconds);
     if (write(STDERR_FILENO, line, (size_t)n) < 0) _exit(EXIT_RUNTIME);
     _exit(EXIT_RUNTIME); // the main thread is blocked inside MPI
