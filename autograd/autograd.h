@@ -4,8 +4,8 @@
 //       tape_run(t, arena);              // arena: at least `bytes`, 64-byte aligned device memory
 // Building records nodes and shapes only. Planning turns them into a list of instructions (forward nodes,
 // recomputations, backward nodes) and gives every buffer its place in the arena, so the size is known before anything
-// is computed. Running executes the instructions. A Tape keeps its memory between rows: nothing is allocated
-// after the first.
+// is computed. Running executes the instructions. A Tape keeps its memory between rows: a row that is no larger than
+// the earlier ones allocates nothing.
 //
 // Kept for backward: only tensors that a needed backward reads. Outputs of cheap ops (norms, glu, activation) and of
 // ops inside a checkpointed range are recomputed instead, bit-identically. Gradients flow only along paths that end in
@@ -52,16 +52,17 @@ Tensor *op_head_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps, int6
 Tensor *op_layernorm(Tape *t, Tensor *x, const float *weight, const float *bias, float eps); // [T, C]
 // x W^T + bias + residual (NULL: none), plus the LoRA pairs (n_loras may be 0). [T, N]
 Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const Lora *loras, int n_loras);
-// A view of columns [col, col + n) of x, for backends with strides. All readers of x are such views; if x needs a
-// gradient, each column is in exactly one view.
+// A view of columns [col, col + n) of x, for backends with strides. x may be read only through such views; if x
+// needs a gradient, they must partition its columns.
 Tensor *op_columns(Tape *t, Tensor *x, int64_t col, int64_t n);
 // Over the first `rotated` dims of each head; in place.
 Tensor *op_rope(Tape *t, Tensor *x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated);
 Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, const AttentionShape *shape); // [Tq, H*D]
 Tensor *op_glu(Tape *t, Tensor *gate, Tensor *up, GluKind kind);                             // [T, F]
-// [T, F]; x has no other reader.
+// [T, F]; x must have no other reader.
 Tensor *op_activation(Tape *t, Tensor *x, ActivationKind kind);
-// a + b in b's memory: b has no other reader. For a residual after a norm; cheapest if b was built last.
+// a + b, computed in b's memory; b must have no other reader. For a residual after a norm. If b was built last, the
+// gradients of both can share memory.
 Tensor *op_add(Tape *t, Tensor *a, Tensor *b);
 Tensor *op_gather_rows(Tape *t, Tensor *x, const int32_t *index, int64_t m); // [M, C]
 // cache[index[i]] = x[i]; returns the cache as a tensor that later ops read. No gradient.
@@ -87,12 +88,10 @@ void op_logits(Tape *t, Tensor *x, const Weight *w, Mat out, float softcap);
 void tape_checkpoint_begin(Tape *t);
 void tape_checkpoint_end(Tape *t);
 
-// x is in host memory from its last reader in forward until backward needs it; both copies run concurrently with ops.
+// Moves x to host memory after its last reader in forward and back before backward needs it; the copies run
+// concurrently with ops.
 // For the inputs of checkpointed ranges; the last of them stays on the device.
 void tape_offload(Tape *t, Tensor *x);
-
-int64_t tensor_rows(const Tensor *x);
-int64_t tensor_cols(const Tensor *x);
 
 // ---- planning and running ----
 

@@ -8,7 +8,7 @@ static double activation_bytes(const Tape *t, const Node *n, bool backward) {
         if (!backward || n->reads_in >> i & 1) sum += (double)n->in[i]->bytes;
         if (backward && n->in[i]->needs_grad) sum += (double)n->in[i]->bytes;
     }
-    bool only_forward = n->op->makes_grad && t->mode == TAPE_FORWARD; // whose output is not made
+    bool only_forward = n->op->makes_grad && t->mode == TAPE_FORWARD; // its output, a gradient, is not written
     for (int i = 0; i < n->n_out && !only_forward; i++)
         if (!backward || n->reads_out >> i & 1) sum += (double)n->out[i]->bytes;
     return sum;

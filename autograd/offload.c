@@ -3,8 +3,8 @@
 //   forward   ... last reader of x | settle: the previous offload is done | offload x | next block ...
 //   backward  ... | settle: x is loaded | reload of the tensor before x | block of x ...
 //
-// so a tensor is offloaded during the block after its own, and reloaded during the block whose backward runs before its
-// own; at most two are on the device at a time. The last one would be reloaded at once and stays.
+// So x is copied out while forward computes the next block, and copied back while backward computes that next block. At
+// most two of these tensors are on the device at a time. The last one would be needed again immediately and stays.
 #include "tape.h"
 
 static void emit_transfer(Tape *t, InstructionKind kind, Tensor *x) {

@@ -129,7 +129,7 @@ Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const L
     return out;
 }
 
-// ---- columns: a view. Of a linear whose inputs need no gradient only the columns under trained pairs do ----
+// ---- columns: a view. If no input of the linear needs a gradient, only columns under a trained LoRA pair do ----
 
 static const Op COLUMNS = {.id = TAPE_OP_COLUMNS, .view = true, .cheap = true};
 

@@ -1,7 +1,7 @@
 // ops_head: the end of a graph: the language model's head with its loss, a classifier's, plain logits. Layout: ops.c.
 #include "tape.h"
 
-// ---- head: out[0] is the gradient of in[0], made by forward while the logits of a chunk are at hand ----
+// ---- head: out[0] is the gradient of in[0], written by forward chunk by chunk, from the logits ----
 
 static void head_forward(const Node *n, const Exec *x) {
     bool wants_dx = x->training && n->in[0]->needs_grad;

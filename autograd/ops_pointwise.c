@@ -1,4 +1,4 @@
-// ops_pointwise: normalisation, gates, activations and sums. Laid out as ops.c.
+// ops_pointwise: normalisation, gates, activations and sums. Same layout as ops.c.
 #include "tape.h"
 
 // stats: columns of the statistics that backward reads, out[1].
@@ -72,7 +72,7 @@ static const Op GLU = {.id = TAPE_OP_GLU, .cheap = true, .forward = glu_forward,
 
 Tensor *op_glu(Tape *t, Tensor *gate, Tensor *up, GluKind kind) {
     tensor_check_same_shape(gate, up, "glu");
-    // The kernel writes both gradients: where an adapter below asks for one only, the other goes no further.
+    // The kernel writes both gradients, even if there is an adapter below only one of them.
     gate->needs_grad = up->needs_grad = gate->needs_grad || up->needs_grad;
     Node *n = node_add(t, &GLU, gate, up, NULL);
     n->args.glu.kind = kind;
@@ -80,7 +80,7 @@ Tensor *op_glu(Tape *t, Tensor *gate, Tensor *up, GluKind kind) {
     return node_output(t, n, gate->rows, gate->cols);
 }
 
-// ---- activation: the gradient is made in dout's memory ----
+// ---- activation: din overwrites dout ----
 
 static void activation_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->activation_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]),
@@ -104,7 +104,7 @@ Tensor *op_activation(Tape *t, Tensor *x, ActivationKind kind) {
     return node_output(t, n, x->rows, x->cols);
 }
 
-// ---- add: in place on in[0]; both gradients are dout, in one memory where nothing can overwrite it (plan.c) ----
+// ---- add: in place on in[0], b of op_add; both gradients equal dout and share its memory if plan.c allows it ----
 
 static void add_forward(const Node *n, const Exec *x) {
     exec_kernels(x)->add(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[1]));

@@ -70,7 +70,7 @@ Instruction *instruction_add(Tape *t, InstructionKind kind, int node, bool backw
     return &t->instructions[t->n_instructions];
 }
 
-// again: the outputs are temporary versions for backward; outputs that were kept stay where they are.
+// again: recomputation for backward; its outputs are temporary, but those that were kept are written to their place.
 static void emit_forward(Tape *t, int node, bool again) {
     const Node *n = &t->nodes[node];
     if (n->op->view) {
@@ -107,8 +107,8 @@ static void ensure(Tape *t, Tensor *x) {
     if (!p->op->view) t->stats.recomputed++;
 }
 
-// The gradients of both inputs of a sum may share dout's memory if the first is read before anything is added to the
-// second: its producer's backward is the next instruction, writes elsewhere and does not change its dout.
+// Whether the gradients of both inputs of a sum may share dout's memory. The first must be read before anything is
+// added to the second: its producer's backward must come next, and neither write to this memory nor overwrite dout.
 static bool may_share(const Tape *t, const Tensor *first, const Tensor *second, int node) {
     if (first->producer == NO_NODE || first->producer != node - 1) return false;
     const Node *p = &t->nodes[first->producer];
@@ -117,7 +117,7 @@ static bool may_share(const Tape *t, const Tensor *first, const Tensor *second, 
     return !p->passes_grad;
 }
 
-// The gradient of in[i] begins with, or is added to by, the instruction being emitted.
+// The instruction being emitted writes the gradient of in[i] or, if it exists already, adds to it.
 static void emit_input_grad(Tape *t, const Node *n, int i, Instruction *in) {
     Tensor *x = n->in[i], *out = n->out[0], *whole = tensor_whole(x);
     if (!x->needs_grad) return;

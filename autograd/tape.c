@@ -110,14 +110,6 @@ void tensor_check_same_shape(const Tensor *a, const Tensor *b, const char *op) {
           (long long)a->cols, (long long)b->rows, (long long)b->cols);
 }
 
-int64_t tensor_rows(const Tensor *x) {
-    return x->rows;
-}
-
-int64_t tensor_cols(const Tensor *x) {
-    return x->cols;
-}
-
 TapeStats tape_stats(const Tape *t) {
     return t->stats;
 }

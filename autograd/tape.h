@@ -38,7 +38,7 @@ struct Tensor {
     size_t host_place; // offset in the tape's host memory
 };
 
-// Where a node's parameters live; one member per op, filled by its builder in ops.c.
+// Where a node's parameters live; one member per op, filled by its builder in ops*.c.
 typedef union NodeArgs {
     struct {
         const Weight *w;
@@ -103,7 +103,7 @@ struct Node {
     int n_in, n_out;
     int segment;                  // checkpointed range, NO_SEGMENT outside
     bool trainable;               // writes parameter gradients itself
-    unsigned passes_grad;         // bit i: the gradient of in[i] is dout, or is made of it in its memory
+    unsigned passes_grad;         // bit i: the gradient of in[i] is dout or overwrites it (in-place backward)
     unsigned reads_in, reads_out; // bit i: backward reads in[i] / out[i]
     NodeArgs args;
 };
@@ -119,7 +119,7 @@ typedef struct Exec {
 struct Op {
     TapeOp id;
     bool view;       // out[0] is a part of in[0]: nothing runs
-    bool in_place;   // out[0] takes over the memory of in[0]; backward likewise turns dout into din
+    bool in_place;   // out[0] takes over the memory of in[0]; din overwrites dout
     bool cheap;      // out[0] is recomputed rather than kept
     bool makes_grad; // forward has written the gradient of in[0] into out[0] already (the head); no backward runs
     bool outside;    // not allowed in a checkpointed range: it would add parameter gradients twice
@@ -127,14 +127,15 @@ struct Op {
     void (*backward)(const Node *n, const Exec *x);                // NULL: no gradient passes
     size_t (*workspace)(const Node *n, Backend *b, bool backward); // NULL: none
     double (*flops)(const Node *n, bool backward);                 // NULL: no matrix product with a parameter
-    // for estimates alone (cost.c):
+    // only for estimates (cost.c):
     double (*inner_flops)(const Node *n, bool backward);  // of products of activations; NULL: none
-    double (*parameter_bytes)(const Node *n, Backend *b); // that one run reads; NULL: none worth counting
+    double (*parameter_bytes)(const Node *n, Backend *b); // that one run reads; NULL: negligible
 };
 
-// One step of the run. Places are byte offsets; the top bit says which end of the arena (PLACE_TEMPORARY).
+// Buffer.place: byte offset in the kept region of the arena or, with this bit, in the temporary one.
 #define PLACE_TEMPORARY ((size_t)1 << 62)
 #define PLACE_NONE ((size_t)-1)
+// One step of the run.
 typedef enum { INSTRUCTION_RUN, INSTRUCTION_OFFLOAD, INSTRUCTION_RELOAD, INSTRUCTION_SETTLE } InstructionKind;
 typedef struct Instruction {
     InstructionKind kind;

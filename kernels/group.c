@@ -76,7 +76,7 @@ static int settle(const Group *g, Verdict *v, Err *err) {
 }
 
 int group_agree(Group *g, int status, Err *err) {
-    if (g->ranks == 1 || (g->broken && status)) return status ? -1 : 0; // of a broken one the message is already there
+    if (g->ranks == 1 || (g->broken && status)) return status ? -1 : 0; // broken: err has the message
     Verdict mine = own_verdict(status, err), *all = mem_calloc((size_t)g->ranks, sizeof *all);
     int rc = group_gather(g, all, &mine, sizeof mine, err);
     if (!rc) rc = settle(g, all, err);

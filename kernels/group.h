@@ -1,8 +1,8 @@
 // group: the ranks of a run, one process each, and their collective operations in host memory.
 //
-// All calls are collective: every rank makes the same calls in the same order, from one thread. Until the heartbeat
-// runs (train/ranks/heartbeat.h) a call waits for `limit` seconds at most; from then on the heartbeat ends the ranks
-// that wait for one that is gone or hangs. After a call has failed all others fail at once.
+// All calls are collective: every rank makes the same calls in the same order, from one thread. Before
+// heartbeat_open (train/ranks/heartbeat.h) a call times out after `limit` seconds. Afterwards the heartbeat ends ranks
+// that wait for a dead or hung rank. After a call has failed, all later calls fail immediately.
 #pragma once
 
 #include "base.h"
@@ -20,7 +20,7 @@ typedef struct GroupCalls {
     int (*broadcast)(Group *g, void *data, size_t n, int from, Err *err);
     int (*gather)(Group *g, void *all, const void *mine, size_t n, Err *err);
     int (*sum)(Group *g, int64_t *data, int64_t n, Err *err);
-    void (*close)(Group *g, bool failed); // failed: without waiting for anyone
+    void (*close)(Group *g, bool failed); // failed: without waiting for other ranks
 } GroupCalls;
 
 struct Group {
@@ -29,10 +29,10 @@ struct Group {
     int rank, ranks;
     int local_rank, local_ranks;  // among the ranks on the same machine
     int node, nodes;              // machines, in the order of their lowest rank
-    double limit;                 // seconds that a call may wait for other ranks; 0: as long as the heartbeat lets it
+    double limit;                 // seconds that a call may wait for other ranks; 0: the heartbeat bounds the wait
     bool broken;                  // a call has failed: all later calls fail
-    unsigned char key[GROUP_KEY]; // the same on all ranks, of the run's secret where there is one
-    char address[GROUP_ADDRESS];  // rank 0: where the others have connected, "": unknown
+    unsigned char key[GROUP_KEY]; // shared by all ranks; derived from the run's secret, if set
+    char address[GROUP_ADDRESS];  // rank 0: where it listened; "": unknown, or on all interfaces
 };
 
 // Terminates a text that another rank has sent.
@@ -43,8 +43,8 @@ int group_broadcast(Group *g, void *data, size_t n, int from, Err *err);
 int group_gather(Group *g, void *all, const void *mine, size_t n, Err *err); // all [ranks * n] on every rank
 int group_sum(Group *g, int64_t *data, int64_t n, Err *err);                 // data [n] = sum over the ranks
 int group_barrier(Group *g, Err *err);
-// 0 if every rank passed 0. Else -1 on all ranks with the status of the lowest rank that failed. Its message is on rank
-// 0, which prints it ("rank 3 (host b): ..." unless the ranks' messages are equal), and empty on the others.
+// 0 if every rank passed 0. Else -1 on all ranks with the status of the lowest rank that failed. Rank 0 gets its
+// message and prints it ("rank 3 (host b): ..." unless the ranks' messages are equal); the others' are empty.
 int group_agree(Group *g, int status, Err *err);
 void group_close(Group *g, bool failed);
 

@@ -14,8 +14,8 @@ set(hardening -fstack-protector-strong)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   list(APPEND hardening -fcf-protection)
 endif()
-# Checked libc calls need optimisation, and the sanitizers have checks of their own. Level 3 (glibc 2.34, gcc 12, clang
-# 9) also knows sizes that are found at run time.
+# Checked libc calls need optimisation, and the sanitizers have their own checks. Level 3 (glibc 2.34, gcc 12, clang
+# 9) also checks sizes that are known only at run time.
 if(NOT SANITIZE AND NOT FUZZ AND NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
   set(CMAKE_REQUIRED_FLAGS "-O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3")
   check_c_source_compiles("#include <string.h>

@@ -88,7 +88,7 @@ void host_record_end(Backend *b) {}
 void host_forget(Backend *b) {}
 
 int host_connect(Backend *b, Group *g, double seconds, Err *err) {
-    (void)seconds; // the group is there
+    (void)seconds; // the group is connected already
     CHECK(!b->group, "connected twice");
     b->group = g;
     return 0;

@@ -24,7 +24,7 @@ DEVICE_SLOTS(DECLARE_HOST_SLOT)
           "%s is [%lld, %lld] of type %d, expected float32 [%lld, %lld]", #m, (long long)(m).rows,                     \
           (long long)(m).cols, (int)(m).dtype, (long long)(r), (long long)(c))
 
-// A matrix of rows and the statistics of each group of its columns, one column of rstd for each.
+// Shapes: out and x [T, C], rstd [T, groups]; C is a multiple of groups.
 #define CHECK_GROUPS(out, rstd, x)                                                                                     \
     do {                                                                                                               \
         CHECK((rstd).cols > 0 && (x).cols % (rstd).cols == 0, "%lld columns in %lld groups", (long long)(x).cols,      \

@@ -14,7 +14,7 @@
 //  - Values that change from pass to pass at equal shapes are read from device memory (PassState, integers), so that a
 //    recorded pass can be replayed.
 //  - Padding (devices only, so that one recorded pass serves rows of similar length): tokens outside any sample; rows
-//    with index -1, which are 0 and pass no gradient; targets of -1, which cost nothing.
+//    with index -1, which are 0 and get no gradient; targets of -1, which are ignored.
 //  - After a device fault calls do nothing; status reports the fault.
 //
 // Dims: T tokens of a row (Tq queries, Tk keys where they differ), M rows that are scored, C hidden, V vocabulary,
@@ -191,7 +191,7 @@ HOST_DEVICE static inline void head_tally_add(HeadTally *t, const HeadResult *r,
 }
 
 typedef struct HeadLoss {
-    const int32_t *targets; // [M], all in [0, V); -1 (padding): costs nothing, dx is 0
+    const int32_t *targets; // [M], all in [0, V); -1 (padding): ignored, dx is 0
     const PassState *state; // its grad_scale
     float label_smoothing;  // 0: none; loss = (1-e) * nll + e * mean over V of -log p (Szegedy et al. 2016)
     float softcap;          // 0: none; else logits = c tanh(logits / c) before the loss (Gemma 2)
@@ -203,7 +203,7 @@ typedef struct ClassHead {
     const float *w;         // [N, C]
     const float *bias;      // [N] or NULL
     float *dw, *dbias;      // += gradients, same shapes; NULL: no gradient
-    const int32_t *labels;  // [M], all in [0, N); -1 (padding): costs nothing, dx is 0
+    const int32_t *labels;  // [M], all in [0, N); -1 (padding): ignored, dx is 0
     int64_t classes;        // N
     const PassState *state; // its grad_scale
     float label_smoothing;
@@ -234,11 +234,11 @@ struct Backend {
     DType activation;             // type of activations: F32; on a GPU also BF16 and F16
     bool tf32, fp8;               // BackendOptions
     bool host_memory;             // device pointers are host pointers: weights stay in their mapped files
-    char name[96];                // of the device, for people: "NVIDIA H100 80GB HBM3"; "" in host memory
-    AttentionKind attention_kind; // ATTENTION_OWN where no library computes it
-    char attention[64];           // on a device, for people: "own kernels", "cudnn 9.19.0 where it is faster"
-    Group *group;                 // in host memory: what all_reduce adds up over; NULL: alone
-    Err fault;                    // in host memory: the first of all_reduce; ERR_NONE: none
+    char name[96];                // display name of the device: "NVIDIA H100 80GB HBM3"; "" in host memory
+    AttentionKind attention_kind; // ATTENTION_OWN if no library computes it
+    char attention[64];           // on a device, display text: "own kernels", "cudnn 9.19.0 where it is faster"
+    Group *group;                 // in host memory: the ranks that all_reduce sums over; NULL: alone
+    Err fault;                    // in host memory: the first failure of all_reduce; ERR_NONE: none
     void *state;                  // the backend's own
 };
 
@@ -265,7 +265,7 @@ struct Kernels {
     // of memory, status reports it and the pointer must not be dereferenced.
     void *(*alloc)(Backend *b, size_t bytes);
     void (*free)(Backend *b, void *p, size_t bytes);
-    void (*upload)(Backend *b, void *dst, const void *host, size_t bytes);   // host may be reused at once
+    void (*upload)(Backend *b, void *dst, const void *host, size_t bytes);   // host may be reused on return
     void (*download)(Backend *b, void *host, const void *src, size_t bytes); // waits
     void (*copy)(Backend *b, void *dst, const void *src, size_t bytes);      // device to device
     void (*zero)(Backend *b, void *dst, size_t bytes);
@@ -362,7 +362,7 @@ struct Kernels {
     // ---- attention, blocked with an online softmax (Dao et al. 2022); memory linear in T ----
     // q and k: shapes and strides of the call; their data is not read.
     size_t (*attention_workspace)(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward);
-    // A query that sees no key, or lies after q_start[samples], gives out = 0 and lse = -inf.
+    // A query without visible keys, and a row after q_start[samples], has out = 0 and lse = -inf.
     void (*attention_forward)(Backend *b, const AttentionCall *c);
     // Probabilities are recomputed from lse. Keys that no query sees have gradients of 0. Samples do not share keys
     // here (in forward they may).
@@ -479,7 +479,7 @@ typedef struct BackendOptions {
 int backend_open_with(Backend **b, const BackendOptions *o, Err *err);
 int backend_open(Backend **b, const char *device, int threads, Err *err); // activations: float32
 void backend_close(Backend *b);
-// Processes compute the same bits if this is equal: "cpu-v4, oneDNN 2.6.3 with AVX-512", or the GPU's name.
+// Backends of equal kind give bit-identical results: "cpu-v4, oneDNN 2.6.3 with AVX-512", or the GPU's name.
 void backend_kind(StrBuf *out, const Backend *b);
 
 // Id of a GPU, the same in all processes of a machine.

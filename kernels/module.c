@@ -36,9 +36,9 @@ static int symbol_of(void *symbol, const char *path, const char *name, Err *err)
     if (!module) return err_runtime(err, "%s", dlerror());
     const char *interface = dlsym(module, MODULE_INTERFACE_SYMBOL);
     void *address = dlsym(module, name);
-    if (!interface || !address) return err_runtime(err, "%s is no module of lorac: it has no %s", path, name);
+    if (!interface || !address) return err_runtime(err, "%s is not a module of lorac: symbol %s not found", path, name);
     if (strcmp(interface, lorac_module_interface) != 0)
-        return err_runtime(err, "%s was built from other sources than this program: build both again", path);
+        return err_runtime(err, "%s was built from other sources than this program: rebuild both", path);
     memcpy(symbol, &address, sizeof address); // ISO C has no cast from an object's address to a function's
     return 0;
 }
@@ -53,8 +53,8 @@ int module_symbol(void *symbol, const char *file, const char *name, const char *
     if (found)
         rc = symbol_of(symbol, found, name, err);
     else
-        err_runtime(err, "%s was not built (%s not found by cmake), or is not where it is looked for: %s%s%s", file,
-                    library, paths[0], n > 1 ? ", " : "", n > 1 ? paths[1] : "");
+        err_runtime(err, "%s not found (searched: %s%s%s); it is built if cmake finds %s", file, paths[0],
+                    n > 1 ? ", " : "", n > 1 ? paths[1] : "", library);
     for (int i = 0; i < n; i++) mem_free(paths[i]);
     return rc;
 }

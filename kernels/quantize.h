@@ -3,9 +3,9 @@
 // int8 is GGUF's Q8_0: blocks of 32 with a half as scale, 8.5 bits an element. NF4 (Dettmers et al. 2023) has blocks of
 // 64 numbers, each one of 16 levels (quantiles of a normal distribution) times the block's scale, its largest
 // magnitude. The scales are quantised too: scale = row_scale * code^2 with an 8-bit code and a float32 row_scale =
-// largest magnitude of the row / 255^2. A square keeps more digits of small scales than a linear code would, and one
-// scale per row keeps rows independent: 4.125 bits per element and 4 bytes per row. A block is 33 bytes: the code, then
-// 32 pairs, the first of a pair in the low half of its byte.
+// largest magnitude of the row / 255^2. The square-root code is more precise for small scales than a linear one, and
+// one scale per row keeps rows independent: 4.125 bits per element and 4 bytes per row. A block is 33 bytes: the code,
+// then 32 pairs, the first of a pair in the low half of its byte.
 #pragma once
 
 #include "enum_words.h"

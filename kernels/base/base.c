@@ -39,7 +39,6 @@ static int err_fill(Err *err, ErrKind kind, const char *fmt, va_list ap) {
 ERR_FUNCTION(err_input, ERR_INPUT)
 ERR_FUNCTION(err_runtime, ERR_RUNTIME)
 ERR_FUNCTION(err_no_fit, ERR_NO_FIT)
-ERR_FUNCTION(err_memory, ERR_MEMORY)
 
 int err_exit_status(ErrKind kind) {
     static const int statuses[ERR_KINDS] = {0, EXIT_RUNTIME, EXIT_INPUT, EXIT_NO_FIT, EXIT_RUNTIME};

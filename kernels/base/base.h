@@ -50,7 +50,6 @@ ErrKind err_kind_of_status(int status); // of another process of this binary; a 
 int err_input(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 int err_runtime(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 int err_no_fit(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
-int err_memory(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 // Puts "prefix: " in front of the message; keeps the kind; returns -1.
 int err_context(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

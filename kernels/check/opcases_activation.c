@@ -24,15 +24,15 @@ static void case_glu_backward_in_place(OpRun *r) {
     r->b->k->glu_backward(r->b, gate, up, op_input(r, r->size.t, r->size.n), gate, up, r->size.glu);
 }
 
-// Activations far out, where exponentials and cubes overflow. One value a run (size.t counts them), because the
-// tolerance is relative to the whole output.
+// Arguments of large magnitude, where exponentials and cubes overflow. One value per run (size.t counts them), because
+// the tolerance is relative to the whole output.
 static const float far_out[] = {0,   -0.0f, 1e-30f, -1e-30f, 1e-3f, -1e-3f, 5,     -5,     19,    -19,
                                 -30, 88,    -80,    104,     1e4f,  -1e4f,  1e15f, -1e15f, 1e30f, -1e30f};
 
 static void case_glu_extremes(OpRun *r) {
     const float one = 1;
     Mat gate = op_values(r, far_out + r->size.t, 1, 1), up = op_values(r, &one, 1, 1), dout = op_values(r, &one, 1, 1);
-    // Far down a logistic near 1e-35 has the relative error of its argument, and 1 - s cancels: 1e-5 of it is plenty.
+    // Far in the tail the relative error of a logistic s grows with |x|, and 1 - s cancels; 1e-5 allows for both.
     Mat out = op_output(r, "out", 1, 1, 1e-5), dgate = op_output(r, "dgate", 1, 1, 1e-5);
     Mat dup = op_output(r, "dup", 1, 1, 1e-5);
     r->b->k->glu_forward(r->b, out, gate, up, r->size.glu);
@@ -59,7 +59,7 @@ static void case_activation_extremes(OpRun *r) {
     const float one = 1;
     Mat x = op_values(r, far_out + r->size.t, 1, 1), dout = op_values(r, &one, 1, 1);
     Mat out = op_output(r, "out", 1, 1, 1e-5), dx = op_output(r, "dx", 1, 1, 1e-5);
-    // tanh's derivative far out is 1 - 1: of the rounding of 1, not of itself.
+    // For large |x| tanh's derivative is 1 - 1: its error is a rounding of 1, not relative to itself.
     if (r->size.activation == ACTIVATION_TANH) r->outputs[1].floor = 1;
     r->b->k->activation_forward(r->b, out, x, r->size.activation);
     r->b->k->activation_backward(r->b, dx, dout, x, r->size.activation);

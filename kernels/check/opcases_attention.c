@@ -119,8 +119,9 @@ static void case_attention_forward(OpRun *r) {
     attend(r, &l, &s);
 }
 
-// A query that sees one key has gradients of exactly 0 that are differences of terms of this size. Roundings: dS and
-// the sum of dout * out, of which a query with few keys feels each; its gradients are several times the mean.
+// floor: a query that sees one key has gradients of exactly 0, as differences of terms of about this size. Roundings:
+// dS and delta (the sum of dout * out) are rounded; a query with few keys averages over few of these roundings, and its
+// gradients are several times the mean.
 static Mat gradient_output(OpRun *r, const char *name, Mat like) {
     Mat m = op_output(r, name, like.rows, like.cols, BACKWARD);
     r->outputs[r->n_outputs - 1].floor = 0.3;

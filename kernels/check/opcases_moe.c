@@ -3,7 +3,7 @@
 
 // Errors of a few roundings, relative to each element; elements are of about the output's root mean square.
 static const double FEW = 2e-6;
-// Of blocks that are rounded to the type of activations: as in opcases_matmul.
+// For blocks that are rounded to the activation type, as in opcases_matmul.
 static const double PRODUCT = 4;
 
 // A plan that is the same on every backend: choices are spread by hashing, or go to the first experts alone.

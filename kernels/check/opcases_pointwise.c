@@ -68,7 +68,6 @@ static void case_rmsnorm_backward(OpRun *r) {
 static void case_layernorm_forward(OpRun *r) {
     Mat x = op_input(r, r->size.t, r->size.k), weight = op_input_f32(r, 1, r->size.k),
         bias = op_input_f32(r, 1, r->size.k);
-    // One column only: x - mean and the variance are 0, all that is left is bias.
     Mat out = op_output(r, "out", r->size.t, r->size.k, OP_SUM(r->size.k));
     Mat stats = op_output_f32(r, "stats", r->size.t, 2, OP_SUM(r->size.k));
     r->b->k->layernorm_forward(r->b, out, stats, x, weight.data, bias.data, 1e-5f);
@@ -221,6 +220,7 @@ static const OpSize weights[] = {
     {.t = 60, .n = 192, .k = 576, .dtype = DTYPE_NF4, .row_map = true},
     {.t = 1, .n = 10, .k = 576, .dtype = DTYPE_F16, .segments = 3},
 };
+// k = 1: layernorm's x - mean and variance are 0, so only its bias is left.
 // clang-format off
 #define ROWS \
     {.t = 1, .k = 576}, {.t = 3, .k = 100}, {.t = 127, .k = 576}, {.t = 513, .k = 100}, \

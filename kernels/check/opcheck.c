@@ -17,7 +17,7 @@ void *op_buffer(OpRun *r, size_t bytes) {
 }
 
 void op_check_guards(const OpRun *r, const char *op) {
-    if (r->b->k->status(r->b, NULL)) return; // data of a failed device means nothing
+    if (r->b->k->status(r->b, NULL)) return; // a failed device has no valid data
     for (int i = 0; i < r->n_buffers; i++) {
         uint8_t guard[GUARD], want[GUARD];
         memset(want, GUARD_BYTE, GUARD);

@@ -59,8 +59,8 @@ typedef struct OpOutput {
     OpKind kind;
     Mat mat;          // of floats: their layout; else data NULL
     double tolerance; // largest |got - want|, relative to the root mean square of want; 0: equal
-    double floor;     // which is taken as at least this, where what is summed may cancel
-    double roundings; // further roundings to the type of activations that the tolerance allows: op_rounded
+    double floor;     // lower bound for that root mean square, for sums that may cancel
+    double roundings; // additional roundings to the activation type that the tolerance allows: op_rounded
 } OpOutput;
 
 // Options of a run besides its size; the same on both sides of a comparison.
@@ -111,7 +111,7 @@ Mat op_output(OpRun *r, const char *name, int64_t rows, int64_t cols, double tol
 Mat op_inout(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance); // random at the start
 // op_inout where `accumulate`, else op_output.
 Mat op_gradient(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance, bool accumulate);
-// The same of what is float32 everywhere: parameters, their gradients, tables, statistics, logits.
+// The same for what is float32 everywhere: parameters, their gradients, tables, statistics, logits.
 Mat op_input_f32(OpRun *r, int64_t rows, int64_t cols);
 Mat op_output_f32(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance);
 Mat op_inout_f32(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance);
@@ -119,7 +119,7 @@ void *op_output_bytes(OpRun *r, const char *name, size_t bytes, OpKind kind, dou
 // Declares a part of an existing buffer as an output.
 void op_output_at(OpRun *r, const char *name, void *data, size_t bytes, OpKind kind, double tolerance);
 // The last output depends on values that are rounded to the type of activations on the way, to `roundings` units of
-// that rounding (2^-8 of BF16) relative to its root mean square. An exact output (an arg max) is then not compared.
+// that rounding (2^-8 of BF16) relative to its root mean square. If anything is rounded, an OP_EXACT output is skipped.
 void op_rounded(OpRun *r, double roundings);
 void *op_workspace(OpRun *r, size_t bytes);
 // A weight of random blocks, elements of about 1 / sqrt(k), with the size's segments, row map and bias; on the device.

@@ -1,4 +1,4 @@
-// opcheck: running a case, and the comparison of its outputs.
+// opcheck_compare: runs a case and compares its outputs.
 #include <stdio.h>
 #include <string.h>
 
@@ -81,7 +81,7 @@ static size_t element_count(const OpOutput *o, Fetched f) {
 
 // ---- comparing ----
 
-// What the device would have stored of the reference's result.
+// Rounds the reference's result as the device stores its own.
 static void round_activations(Fetched want, DType type) {
     float *x = want.data;
     for (size_t i = 0; i < want.bytes / sizeof *x; i++) x[i] = op_round(type, x[i]);
@@ -104,7 +104,7 @@ static Limit limit_of(const OpOutput *o, Fetched want, DType stored, double unit
     return (Limit){tolerance * size + smallest, tolerance > 0 ? 2 * op_unit_roundoff(stored) : 0};
 }
 
-// Index of the first element that breaks the rule, or -1. *limit: the absolute tolerance it was held to.
+// Index of the first element that breaks the rule, or -1. *allowed: its tolerance, absolute plus relative.
 static int64_t first_breach(const OpOutput *o, Fetched want, Fetched got, OpRule rule, Limit limit, double *allowed) {
     for (size_t i = 0; i < element_count(o, want); i++) {
         double w = element(o, want, i), g = element(o, got, i);
@@ -123,7 +123,7 @@ static bool bytes_agree(const OpOutput *o, Fetched want, Fetched got, char *mess
     return false;
 }
 
-// `o`: of the run `got`; unit: of the roundings that op_rounded counts.
+// o: an output of the run `got`; unit: the unit roundoff that op_rounded counts.
 static bool output_agrees(const OpOutput *o, Fetched want, Fetched got, OpRule rule, double unit, char *message,
                           size_t size) {
     CHECK(want.bytes == got.bytes);
@@ -146,7 +146,7 @@ static bool output_agrees(const OpOutput *o, Fetched want, Fetched got, OpRule r
 bool op_agree(const OpRun *want, const OpRun *got, OpRule rule, char *message, size_t size) {
     CHECK(want->n_outputs == got->n_outputs && want->n_outputs > 0);
     bool agree = true;
-    double unit = got->b->tf32 ? 0x1p-11 : op_unit_roundoff(got->setup.activation); // of what products take
+    double unit = got->b->tf32 ? 0x1p-11 : op_unit_roundoff(got->setup.activation); // of the operands of products
     for (int i = 0; i < want->n_outputs && agree; i++) {
         Fetched w = fetch(want, want->outputs + i), g = fetch(got, got->outputs + i);
         agree = output_agrees(got->outputs + i, w, g, rule, unit, message, size);

@@ -1,4 +1,4 @@
-// opcheck: random weights of every type.
+// opcheck_weight: random weights of every type.
 #include <string.h>
 
 #include "opcheck.h"
@@ -14,7 +14,7 @@ static void fill_row(uint8_t *row, DType t, DType rounding, int64_t k, const flo
     float size = 1 / sqrtf((float)k);
     if (info->block == 1) {
         for (int64_t i = 0; i < k; i++) {
-            float x = op_round(rounding, op_round(t, noise[i] * size)); // of few bits, exact in both types
+            float x = op_round(rounding, op_round(t, noise[i] * size)); // representable in both types
             uint16_t h = t == DTYPE_F16 ? f32_to_f16(x) : f32_to_bf16(x);
             memcpy(row + i * info->bytes, t == DTYPE_F32 ? (void *)&x : (void *)&h, (size_t)info->bytes);
         }
@@ -62,7 +62,7 @@ static void fill_row(uint8_t *row, DType t, DType rounding, int64_t k, const flo
     }
 }
 
-// In host memory; the parts end with free_parts.
+// In host memory; freed by free_parts.
 static WeightSegment random_segment(OpRun *r, DType t, int64_t rows, int64_t k) {
     size_t row_bytes;
     CHECK(dtype_bytes(t, (size_t)k, &row_bytes), "%lld columns of %s", (long long)k, dtype_info(t)->name);
@@ -94,7 +94,7 @@ static const void *copy_or_null(OpRun *r, const void *host, size_t bytes) {
     return host ? op_copy(r, host, bytes) : NULL;
 }
 
-// The weight where the backend reads it; `host` is not needed any more.
+// Copies the weight to where the backend reads it; `host` may then be freed.
 static Weight place(OpRun *r, const Weight *host) {
     Weight w = *host;
     if (!r->b->host_memory) {
@@ -115,7 +115,7 @@ static Weight place(OpRun *r, const Weight *host) {
     return w;
 }
 
-// Segment i takes the dtype that follows by i where the columns allow it, and an uneven share of the rows.
+// Of several segments, segment i has type dtype + i, modulo the types up to Q5_1, and an uneven share of the rows.
 Weight op_weight(OpRun *r, int64_t n, int64_t k) {
     Weight w = {.name = "w", .rows = n, .cols = k, .n_segments = r->size.segments ? r->size.segments : 1};
     int64_t left = n;

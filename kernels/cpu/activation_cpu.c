@@ -1,6 +1,6 @@
 // activation_cpu: glu, activation and soft-cap.
 //
-// An activation is made of two inline functions, its value and its derivative; macros turn them into loops over rows,
+// An activation consists of two inline functions, its value and its derivative; macros turn them into loops over rows,
 // so that each is vectorised with its neighbours' arithmetic. Whole rows are shared by the threads.
 #include <math.h>
 

@@ -58,7 +58,7 @@ static int64_t items_of_sample(const AttentionShape *s, int64_t sample) {
     return n == 1 ? s->kv_heads * blocks_of(s->heads / s->kv_heads) : blocks_of(n) * s->heads;
 }
 
-// The i-th item of all; the last blocks of a sample, which see most keys, come first.
+// Item i. The last blocks of a sample come first, for load balance: they see the most keys.
 static Item item_at(const AttentionShape *s, int64_t i) {
     int64_t sample = 0;
     for (; i >= items_of_sample(s, sample); sample++) i -= items_of_sample(s, sample);
@@ -247,7 +247,7 @@ static void spawn_sample(const Backward *a, int64_t sample) {
         for (int64_t head = 0; head < s->heads; head++) {
             KeyBlock b = {sample, head, k0, min64(BACKWARD_K, s->k_len[sample] - k0)};
             int64_t kv_head = head / (s->heads / s->kv_heads);
-            // Addresses that represent the rows of dq, and of dk and dv, that the task adds to.
+            // Dependence tokens: one for the rows of dq, one for the rows of dk and dv, that the task adds to.
             const float *queries = f32_row(a->c->q, s->q_start[sample]) + head;
             const float *keys = f32_row(a->c->k, s->k_start[sample] + k0) + kv_head;
             (void)queries, (void)keys;

@@ -10,7 +10,7 @@ typedef struct Verdict {
     int32_t best;
 } Verdict;
 
-// Gradients of the logits [M, N], then a verdict for each row.
+// Gradients of the logits [M, N], then a Verdict for each row.
 static size_t logit_bytes(const ClassHead *h, int64_t m) {
     return ((size_t)(m * h->classes) * sizeof(float) + 63) & ~(size_t)63;
 }
@@ -63,7 +63,7 @@ static void rows_forward(Mat x, const ClassHead *h, float *d, Verdict *verdicts)
 #pragma omp for
     for (int64_t m = 0; m < x.rows; m++) {
         verdicts[m] = judge(d + m * n, n, h->labels[m], h);
-        if (isnan(verdicts[m].loss)) // the gradients show it too
+        if (isnan(verdicts[m].loss)) // so that the gradients are NaN too
             for (int64_t i = 0; i < n; i++) d[m * n + i] = NAN;
     }
 }

@@ -3,7 +3,7 @@
 // Every *_cpu.c file is compiled once per instruction set (CPU_ISA, set by CMake). It is plain C without intrinsics.
 // CPU_FN(name) names the functions of a copy: `void CPU_FN(add)(...)` is cpu_base_add, cpu_v3_add and cpu_v4_add in one
 // binary; cpu.c picks a table at run time. Never call CPU_FN code of one copy from another. Helpers in shared headers
-// must be `static inline`: the linker may keep a plain inline function's copy for another machine.
+// must be `static inline`: the linker keeps one copy of a plain inline function, maybe for a newer instruction set.
 //
 // Rules of the folder:
 //  - Threads share rows or fixed blocks, each summed in one fixed order: bits never depend on the number of threads.
@@ -102,8 +102,8 @@ static inline float cpu_tanhf(float x) {
     return copysignf(m / (2 + m), x);
 }
 
-// The normal distribution: its function to about 3e-7 of its value where |x| <= 2, and 2^-24 x^2 of it further down the
-// lower tail; its density.
+// The normal distribution: the cumulative function, with a relative error of about 3e-7 for |x| <= 2 and 2^-24 x^2
+// further down the lower tail; the density.
 typedef struct Normal {
     float distribution, density;
 } Normal;

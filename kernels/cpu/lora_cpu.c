@@ -93,7 +93,7 @@ void CPU_FN(lora_forward)(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void 
     }
 }
 
-// dxa = scale dy B;  dx += mask(dxa A), where the mask needs a tile to hold the product.
+// dxa = scale dy B;  dx += mask(dxa A): with dropout the product goes to `tile`, and the mask is applied while adding.
 static void backward_rows(float *dxa, float *tile, Mat dx, Mat dy, const Lora *l) {
     int64_t r = l->rank, k = dx.cols; // k: used only with dx
 #pragma omp for schedule(dynamic)

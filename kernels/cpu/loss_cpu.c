@@ -9,8 +9,8 @@
 //     loss = log Z - (1-e) l_y - e mean(l)
 //     dx = grad_scale ( sum_{v != y} exp(l_v) W_v / Z + (e - Z'/Z) W_y - e/V sum_v W_v )
 // The target is kept apart so that Z'/Z = 1 - p_y keeps its relative precision when p_y is close to 1.
-// Soft-capped logits l = c tanh(y / c) take the place of y, and W_v in each sum gets the factor dl/dy = 1 - (l_v /
-// c)^2; the last sum then differs from row to row and becomes another product.
+// With a soft cap the logits are l = c tanh(x / c), and W_v in each sum gets the factor dl/dx = 1 - (l_v / c)^2; the
+// last sum then differs from row to row and becomes another product.
 //
 // The vocabulary is cut into slices by shape alone, each with its maximum and sums, merged in order: all threads have
 // work with few rows, and the bits do not depend on the number of threads.
@@ -23,7 +23,7 @@ enum { TILE_M = 128, PANEL_V = 256, PANEL_FLOATS = 2 << 20, ITEMS = 16, MAX_SLIC
 
 // Softmax state of one row over one slice of the vocabulary.
 typedef struct RowState {
-    double others;  // sum of exp(logit - max) without the target
+    double others;  // sum of exp(logit - max) without the target; after finish_row: the loss
     double logits;  // sum of the logits (label smoothing only)
     float max;      // largest logit
     float target;   // the target's logit, -inf while not seen
@@ -38,11 +38,11 @@ typedef struct Head {
     int64_t slices, slice_rows, step; // slices of slice_rows rows of W, `step` of each expanded at a time
     float *panels;                    // [slices, step, C] expanded rows of W
     float *tiles;                     // [threads, TILE_M, step] logits, then exponentials
-    float *sums;                      // [slices - 1, M, C] sums for dx of the slices after the first; that one uses dx
+    float *sums;                      // [slices - 1, M, C] sums for dx of the slices after the first; the first uses dx
     float *target_rows;               // [threads, C]
     double *column_sum;               // [C] sum of the rows of W (label smoothing without a cap)
     bool smooth_capped;               // label smoothing of capped logits:
-    float *slopes, *slope_sums;       // [threads, TILE_M, step] e/V dl/dy, [slices, M, C] their products with W
+    float *slopes, *slope_sums;       // [threads, TILE_M, step] e/V dl/dx, [slices, M, C] their products with W
     RowState *states;                 // [slices, M]
 } Head;
 
@@ -138,7 +138,7 @@ static double total(const float *x, int64_t n) {
     return sum;
 }
 
-// x = exp(x - max) dl/dy in place; the sum of the exponentials alone. -inf, the target's place, becomes 0.
+// x = exp(x - max) dl/dx in place; returns the sum of the exponentials. -inf, the target's place, becomes 0.
 static float capped_exponentials(float *x, int64_t n, float max, float cap) {
     float sum = 0, factor = 1 / cap;
 #pragma omp simd reduction(+ : sum)
@@ -174,7 +174,7 @@ static float fold_row(const Head *a, RowState *state, float *x, Panel p, int32_t
     return shrink;
 }
 
-// Products of a row of a tile with panel p become logits; slopes (or NULL) = e/V dl/dy.
+// Products of a row of a tile with panel p become logits; slopes (or NULL) = e/V dl/dx.
 static void finish_logits(const Head *a, Panel p, float *x, float *slopes) {
     float cap = a->h->softcap, of_all = a->h->label_smoothing / (float)a->w->rows;
     if (a->w->bias)
@@ -223,7 +223,7 @@ static RowState merge_states(const Head *a, int64_t m) {
     return all;
 }
 
-// What label smoothing takes off dx.
+// Subtracts label smoothing's part from dx.
 static void smooth_dx(const Head *a, float *dx, int64_t m) {
     int64_t c = a->w->cols;
     float scale = a->h->state->grad_scale, of_all = a->h->label_smoothing / (float)a->w->rows;
@@ -251,7 +251,7 @@ static void finish_dx(const Head *a, int64_t m, RowState all, double z) {
     if (e != 0) smooth_dx(a, dx, m);
 }
 
-// Finishes row m: dx, and its loss and verdict, left in its first state.
+// Finishes dx of row m, and stores its loss and its arg max (-1: NaN) in states[m]: others, argmax.
 static void finish_row(const Head *a, int64_t m) {
     RowState all = merge_states(a, m);
     double e = (double)a->h->label_smoothing, z = all.others + exp((double)all.target - (double)all.max);

@@ -21,7 +21,7 @@ enum {
     TILE_N_SHORT = 96,      // the same if x has one tile of rows, so that all threads have work
     EXPAND_ROWS = 16,       // rows of W that a thread expands at a time
     PANEL_FLOATS = 2 << 20, // an expanded panel: 8 MB at most
-    FEW_T = 32,             // up to here the strip path
+    FEW_T = 32,             // at most so many rows of x: the strip path
     FEW_TILE_T = 8,
     STRIP_FLOATS = 24 << 10, // an expanded strip: 96 KB (more only if 8 rows are more)
     EXPERT_FLOATS = 1 << 20, // an expert's expanded tile of columns: 4 MB a thread at most

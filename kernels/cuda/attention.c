@@ -22,7 +22,7 @@ static void check_call(const Backend *b, const AttentionCall *c) {
     check_mat(c->lse, DTYPE_F32, tq, s->heads);
 }
 
-// Every row of every head begins at a multiple of 16 bytes. An absent matrix does.
+// Whether every row of m (of 16-bit elements) is 16-byte aligned; an absent matrix counts as aligned.
 static bool aligned(Mat m) {
     return !m.data || ((uintptr_t)m.data % 16 == 0 && mat_stride(m) % 8 == 0);
 }
@@ -33,7 +33,7 @@ static bool flash_can(const Backend *b, const AttentionCall *c) {
            aligned(c->v) && aligned(c->out) && aligned(c->dout) && aligned(c->dq) && aligned(c->dk) && aligned(c->dv);
 }
 
-// Of the own kernels: delta [Tq, H] float32 of the backward pass. Which kind will run is not known yet.
+// Enough for the own kernels (backward: delta [Tq, H] float32) and for cuDNN, because the choice is made later.
 size_t cuda_attention_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward) {
     size_t own = backward ? cuda_attention_delta_bytes(s, q) : 0;
     size_t cudnn = cudnn_workspace(b, s, q, k, backward);

@@ -96,9 +96,9 @@ static __device__ Tile find_tile(int number, int lists, int size, bool last_firs
             int below = __shfl_up_sync(0xffffffffu, end, (unsigned)step);
             if (lane >= step) end += below;
         }
-        unsigned behind = __ballot_sync(0xffffffffu, end > number);
-        if (behind) {
-            int at = __ffs((int)behind) - 1;
+        unsigned after = __ballot_sync(0xffffffffu, end > number);
+        if (after) {
+            int at = __ffs((int)after) - 1;
             n = __shfl_sync(0xffffffffu, n, at);
             tiles = __shfl_sync(0xffffffffu, tiles, at);
             int tile = number - (__shfl_sync(0xffffffffu, end, at) - tiles);

@@ -15,7 +15,7 @@ void flash_forward(Backend *b, const AttentionCall *c);
 void flash_backward(Backend *b, const AttentionCall *c);
 void plain_forward(Backend *b, const AttentionCall *c);
 void plain_backward(Backend *b, const AttentionCall *c);
-// What both backwards need first: delta = rowsum(dout * out), float32 [Tq, H], in c->ws; zeros in dk and dv where no
+// Before either backward kernel: delta = rowsum(dout * out), float32 [Tq, H], in c->ws; zeros in dk and dv where no
 // sample has keys.
 void attention_prepare(Backend *b, const AttentionCall *c);
 // The own kernels that fit the call.
@@ -25,7 +25,7 @@ void own_backward(Backend *b, const AttentionCall *c);
 // "cudnn 9.19.0"; NULL: the own kernels only.
 const char *cuda_attention_library(const Backend *b);
 
-// cuDNN, where it can and is the faster one. False: nothing was done. cudnn_workspace: 0 where it cannot.
+// Attention by cuDNN, if it supports the call and is chosen; else false. cudnn_workspace: 0 if unsupported.
 bool cudnn_attention(Backend *b, const AttentionCall *c, bool backward);
 size_t cudnn_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward);
 
@@ -37,7 +37,7 @@ typedef struct RaggedLayout {
 } RaggedLayout;
 // Before cuDNN; forward: also out = 0 and lse = -inf for tokens in no sample.
 void ragged_begin(Backend *b, const AttentionCall *c, const RaggedLayout *layout);
-// After it: dq, dk and dv (where wanted) from where they were made, contiguous; 0 for tokens in no sample.
+// After cuDNN: copies dq, dk and dv (if wanted) from its contiguous results; 0 for tokens in no sample.
 void ragged_end(Backend *b, const AttentionCall *c, void *const *from);
 
 #ifdef __cplusplus

@@ -218,7 +218,7 @@ static void choose(Backend *b, Plan *p, const AttentionCall *c) {
         p->fast = !strcmp(known, a->name); // another cuDNN's was refused (cuda_choices_set)
         return;
     }
-    p->fast = b->attention_kind == ATTENTION_LIBRARY || state->emulated; // whose times mean nothing
+    p->fast = b->attention_kind == ATTENTION_LIBRARY || state->emulated; // its timings are meaningless
     if (!p->fast && cuda_choices_by_speed(b)) p->fast = time_kind(b, p, c, true) < time_kind(b, p, c, false);
     cuda_choice_set(b, key, p->fast ? a->name : "own");
 }

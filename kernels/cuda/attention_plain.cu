@@ -169,7 +169,7 @@ template <class T, class F> __global__ void __launch_bounds__(THREADS) plain_for
     }
 }
 
-// From a score q k^T and dP = dout v^T: P, and dS of which dP is replaced (flash_backward.cu has the formulas).
+// From a score q k^T and dP = dout v^T: P, and dS, which replaces dP (flash_backward.cu has the formulas).
 __device__ inline void differentiate(const Attention &a, float &s, float &dp, float lse, float delta, bool seen) {
     float x = s * a.scale, slope = 1;
     if (a.softcap != 0) {

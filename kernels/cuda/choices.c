@@ -134,8 +134,8 @@ static int check_attention(const Backend *b, const char *value, Err *err) {
     const char *here = cuda_attention_library(b);
     if (!starts_with(value, "cudnn ") || (here && !strcmp(value, here))) return 0;
     return err_input(
-        err, "the run was made with attention by %s, here is %s: the run cannot be resumed bit-identically here", value,
-        here ? here : "none");
+        err, "the run was made with attention by %s, here it is %s: the run cannot be resumed bit-identically here",
+        value, here ? here : "none");
 }
 
 // Adds one `"key": "value"` to the list; compares device and library version with this device's.

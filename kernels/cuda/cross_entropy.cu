@@ -13,7 +13,7 @@
 #include "cross_entropy.h"
 #include "rows.cuh"
 
-// What a thread, then the block, knows of its row.
+// Softmax state of a row: a thread's share of it, or the block's.
 typedef struct RowStats {
     float max;
     float others;  // sum of exp(logit - max) without the target
@@ -30,7 +30,7 @@ static __device__ float cap_slope(float x, float cap) {
     return 4 * w / ((1 + w) * (1 + w));
 }
 
-// Takes the N logits from x[col] on into the thread's share.
+// Adds the N logits from x[col] on to the thread's share.
 template <class T, int N, bool CAPPED>
 static __device__ void fold(RowStats *s, const T *x, int col, int target, const CrossEntropy &c) {
     Piece<N> l = load_piece<N>(x + col);
@@ -58,7 +58,7 @@ static __device__ int block_min(int x) {
     return block_reduce((int)__reduce_min_sync(0xffffffffu, x), [](int a, int b) { return min(a, b); });
 }
 
-// The threads' shares as one, in all threads.
+// Merges the threads' shares; every thread gets the result.
 static __device__ RowStats merge(RowStats s, bool smooth) {
     RowStats all;
     all.max = block_max(s.max);

@@ -1,4 +1,4 @@
-// cross_entropy: loss, verdict and gradients of rows of logits: what the two heads have in common.
+// cross_entropy: loss, arg max and gradients of rows of logits, for both heads.
 #pragma once
 
 #include "cuda.h"
@@ -8,7 +8,7 @@ extern "C" {
 #endif
 
 typedef struct CrossEntropy {
-    const int32_t *targets; // [M]; -1: the row costs nothing, its gradients are 0
+    const int32_t *targets; // [M]; -1: the row is ignored, its gradients are 0
     const PassState *state; // its grad_scale; NULL: gradients are not wanted
     float label_smoothing;  // 0: none
     float softcap;          // 0: none; else of logits c tanh(logits / c)

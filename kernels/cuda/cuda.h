@@ -36,16 +36,16 @@ extern "C" {
 CUDA_AREAS(DECLARE_CUDA_TYPE)
 
 typedef struct CudaState {
-    CudaScratch scratch; // first: sizes.c looks here
+    CudaScratch scratch; // first: kernels/planned/sizes.c reads it
     const Kernels *host; // the CPU's table, for the two slots that work in host memory on every backend
     int device;
     char name[128];           // "NVIDIA H100 80GB HBM3"
     int capability;           // 90 for 9.0
     int processors;           // streaming multiprocessors
     size_t shared_bytes;      // shared memory that a block may ask for
-    bool emulated;            // no GPU: the tests' device
+    bool emulated;            // the tests' device, without a GPU
     bool recording;           // between record and record_end
-    uint64_t epoch;           // grows at record, record_end and replay: an event of one epoch means nothing in another
+    uint64_t epoch;           // grows at record, record_end and replay: an event is valid in its own epoch only
     cudaStream_t stream;      // of all ops
     cudaStream_t side_stream; // expansion of quantised weights
     cublasLtHandle_t blas;

@@ -70,7 +70,7 @@ static __device__ inline void store(__nv_bfloat16 *p, float x) {
     *p = __float2bfloat16_rn(x);
 }
 
-// 16 bytes of a row as floats. The address must be a multiple of 16: vectors_fit tells on the host.
+// 16 bytes of a row as floats. The address must be a multiple of 16: vectors_fit checks it on the host.
 template <class T> struct Vector {
     static constexpr int size = 16 / (int)sizeof(T);
     float at[size];

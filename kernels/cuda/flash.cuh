@@ -8,8 +8,7 @@
 #include "attention.cuh"
 #include "mma.cuh"
 
-// Begins to copy `rows` rows of D elements into a tile: row i < n from at(i), of which head_size elements are there;
-// the rest becomes 0.
+// Begins to copy ROWS rows of D elements into a tile: row i < n from at(i), which has head_size elements; the rest: 0.
 template <class T, int D, int ROWS, int THREADS, class At>
 static __device__ inline void copy_rows(AsyncCopies &copies, T *tile, int n, int head_size, At at) {
     constexpr int CHUNKS = D / 8;
@@ -23,7 +22,7 @@ static __device__ inline void copy_rows(AsyncCopies &copies, T *tile, int n, int
 }
 
 // Rounds the warp's sums [16 M, D], times factor[m][half] of their rows, into its rows of a tile and writes row i < n
-// of them to at(i). Nobody else may use these rows of the tile any more.
+// of them to at(i). No other warp may still read these rows of the tile.
 template <class T, int D, int M, class At>
 static __device__ inline void write_rows(T *tile, const float (&sum)[M][D / 8][4], const float (&factor)[M][2], int n,
                                          int head_size, At at) {

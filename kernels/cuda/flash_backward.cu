@@ -1,13 +1,13 @@
 // flash_backward: the gradients of attention on tensor cores, for half and bfloat16 (Dao et al. 2022). With
 // P = exp(score - lse), dP = dout v^T, delta = rowsum(dout * out) and dS = P * (dP - delta), under a soft cap times
 // 1 - tanh^2:   dq = scale dS k,   dk = scale dS^T q,   dv = P^T dout.
-// Two kernels, so that every sum has one owner and one order: one walks the keys for a tile of rows and makes dq, one
-// walks the rows for a tile of keys and makes dk and dv. P and dS are rounded to T for their products.
+// Two kernels, so that every sum has one owner and one order: one walks the keys for a tile of rows and computes dq,
+// one walks the rows for a tile of keys and computes dk and dv. P and dS are rounded to T for their products.
 #include "flash.cuh"
 
 namespace {
 
-// From a score and dP: P, and dS / P' of which dP is replaced. lse in units of log2. Not seen: both are 0.
+// Replaces a score by P and its dP by dS; not seen: both are 0. lse is in units of log2.
 __device__ inline void differentiate(float &score, float &dp, const Scores &scores, float lse, float delta, bool seen) {
     float x = score, slope = 1;
     if (scores.cap != 0) {
@@ -97,8 +97,8 @@ template <class T, class F> __global__ void __launch_bounds__(F::THREADS) flash_
 
 // ---- dk and dv ----
 
-// M: tiles of 16 keys of a warp; STEP: rows of a step. DK, DV: which of the two it makes; the sums of both are too many
-// registers for large heads.
+// M: tiles of 16 keys of a warp; STEP: rows of a step. DK, DV: which of the two it computes; the sums of both take too
+// many registers for large heads.
 template <int D_, int M_, int STEP_, int WARPS_, bool DK_, bool DV_> struct KeyForm {
     static constexpr int D = D_, M = M_, STEP = STEP_, WARPS = WARPS_, THREADS = WARPS * WARP;
     static constexpr bool DK = DK_, DV = DV_;
@@ -107,7 +107,7 @@ template <int D_, int M_, int STEP_, int WARPS_, bool DK_, bool DV_> struct KeyF
     static constexpr size_t bytes = tiles + 2 * STEP * 3 * sizeof(float); // lse, delta and positions of the rows
 };
 
-// What a step needs to know of its rows, in shared memory.
+// Data of a step's rows, in shared memory.
 template <int STEP> struct RowFacts {
     float lse[STEP], delta[STEP];
     int32_t pos[STEP];

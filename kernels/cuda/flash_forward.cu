@@ -17,7 +17,7 @@ template <int D_, int M_, int KEYS_> struct Form {
 // The softmax so far of a lane's rows: largest score, this lane's part of the sum of 2^(factor * (score - largest)).
 template <int M> struct Running { float max[M][2], sum[M][2]; };
 
-// Scores outside of what their row sees become -infinity. first: the tile's first key.
+// Scores of keys that their row does not see become -infinity. first: the tile's first key.
 template <int M, int KEYS>
 __device__ inline void mask(float (&s)[M][KEYS / 8][4], const Range (&seen)[M][2], int first) {
     int column = lane_of_warp() % 4 * 2;
@@ -30,8 +30,8 @@ __device__ inline void mask(float (&s)[M][KEYS / 8][4], const Range (&seen)[M][2
                 if (!in_range(seen[m][i / 2], first + n * 8 + column + i % 2)) s[m][n][i] = -INFINITY;
 }
 
-// Takes a tile of scores into the softmax: they become probabilities relative to the largest score so far, to which the
-// sums of values are brought too. A NaN is left out by fmaxf and shows in its probability.
+// Online-softmax update: turns a tile of scores into exponentials relative to the running maximum, and rescales the
+// accumulated output to it. fmaxf ignores a NaN, whose exponential shows it.
 template <int D, int M, int KEYS>
 __device__ inline void fold(Running<M> &r, float (&out)[M][D / 8][4], float (&s)[M][KEYS / 8][4], float factor) {
 #pragma unroll

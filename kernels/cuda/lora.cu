@@ -11,7 +11,7 @@ struct Rounding { // dst = src [n]
     int64_t n;
 };
 
-// Two of them in one launch.
+// Rounds both in one launch.
 template <class T> static __global__ void round_floats(Rounding one, Rounding two) {
     int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i < one.n)

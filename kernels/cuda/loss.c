@@ -1,10 +1,10 @@
 // loss: the language model's head with its loss.
 //
-// The scored rows are taken in chunks: their logits are stored, become gradients in place, and go back through W at
-// once, so the workspace does not grow with the rows. Logits are a linear's output (linear.c). Going back, a dense head
-// is one product; a quantised one is expanded again, a few thousand rows of W at a time, whose products are added up in
-// float32: a linear would go by columns of W, but a vocabulary is too high for columns that keep a GPU busy. So an
-// expanded head is never stored whole; it is expanded twice per chunk, concurrently with the products.
+// The scored rows are processed in chunks: their logits are stored, become gradients in place and are multiplied by W
+// for dx, so the workspace does not grow with the rows. Logits are a linear's output (linear.c). In backward a dense
+// head is one product; a quantised one is expanded again, a few thousand rows of W at a time, whose products are summed
+// in float32. A linear splits W by columns, but a vocabulary is so long that tiles would have too few columns to keep
+// a GPU busy. So an expanded head is never stored whole; it is expanded twice per chunk, concurrently with products.
 //
 // In training logits and their gradients have the activation type, as a linear's output would: storing them in
 // float32 would double the traffic of the head (5% of a step for a small model) to keep bits that the rounding of x and

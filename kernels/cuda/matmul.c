@@ -1,4 +1,4 @@
-// matmul: one plan a shape (descriptors and the chosen algorithm), found by hash.
+// matmul: one plan per shape (descriptors and the chosen algorithm), found by hash.
 //
 // cuBLASLt counts in columns: our row-major C [M, N] is its C^T [N, M], and C^T = op(B)^T op(A)^T, so its first operand
 // is our B and its second our A, with unchanged transposition flags.
@@ -182,7 +182,7 @@ static bool describe(Backend *b, Plan *plan) {
            (k->in != DTYPE_F8_E4M3 || set_op(b, plan, CUBLASLT_MATMUL_DESC_FAST_ACCUM, &coarse, sizeof coarse));
 }
 
-// What is not of the shape but of one call.
+// Sets what depends on the call, not on the shape.
 static bool set_pointers(Backend *b, Plan *plan, const Product *p) {
     if (p->bias && !set_op(b, plan, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias)) return false;
     return p->a.dtype != DTYPE_F8_E4M3 ||

@@ -22,7 +22,7 @@ typedef struct Product {
     float beta;       // 0: D is not read
     Mat d;            // of C's type; data NULL: C itself
     const void *bias; // [N] of C's type, or NULL; cuBLASLt takes no float32 bias for 16-bit results: cuda_round
-    const float *scale_a, *scale_b; // F8_E4M3, in device memory: A and B stand for scale * element
+    const float *scale_a, *scale_b; // F8_E4M3, in device memory: the values of A and B are scale * element
     bool coarse;                    // F8_E4M3: may keep fewer bits of partial sums (forward only)
 } Product;
 void cuda_product(Backend *b, const Product *p);

@@ -92,7 +92,7 @@ static __global__ void route_forward(Rows<float> weights, MoePlan p, Rows<const 
 enum { SORT_WARPS_MAX = 32 };
 
 // Block e gives expert e its rows. Its warps share the choices in consecutive stretches: each first counts those of
-// expert e and those of the experts before it, so that it knows its first row, and then deals out its own in order.
+// expert e and those of the experts before it, which gives its first row, and then numbers its own in order.
 static __global__ void sort_rows(MoePlan p) {
     SHARED(int32_t, own, [SORT_WARPS_MAX]);
     SHARED(int32_t, before, [SORT_WARPS_MAX]);

@@ -21,7 +21,7 @@ static int failed(ncclResult_t result, ncclComm_t comm, Err *err) {
     char detail[256] = "";
     const char *words = ncclGetLastError(comm);
     if (words) snprintf(detail, sizeof detail, "%.*s", (int)strcspn(words, "\n"), words);
-    return err_runtime(err, "NCCL: %s%s%s (NCCL_DEBUG=INFO says more)", ncclGetErrorString(result),
+    return err_runtime(err, "NCCL: %s%s%s (NCCL_DEBUG=INFO prints more)", ncclGetErrorString(result),
                        detail[0] ? ": " : "", detail);
 }
 
@@ -33,7 +33,7 @@ static int settle(const NcclGroup *g, ncclResult_t result, const char *what, Err
         if (asked != ncclSuccess) result = asked;
         if (result != ncclInProgress) break;
         if (time_now() > end)
-            return err_runtime(err, "NCCL: %s: not done after %.0f s (NCCL_DEBUG=INFO says more)", what,
+            return err_runtime(err, "NCCL: %s: not done after %.0f s (NCCL_DEBUG=INFO prints more)", what,
                                ceil(g->seconds));
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }

@@ -2,7 +2,7 @@
 //
 // Against the CPU: fixed_add and fixed_to_f32 give the same bits (a product with a power of 2 and one rounding each).
 // The norm is summed in another order. AdamW rounds in the same places but for fused multiply-add, which each compiler
-// forms where it likes.
+// places differently.
 #include <math.h>
 #include <string.h>
 
@@ -61,7 +61,7 @@ static unsigned blocks_of(int64_t n) {
     return (unsigned)ceil_div(n, BLOCK);
 }
 
-// ---- what a step counts ----
+// ---- tallies and the clock ----
 
 static __global__ void tally(HeadTally *t, const HeadResult *r) {
     if (fabs(r->loss) < HEAD_TALLY_LIMIT) // false for NaN
@@ -145,7 +145,7 @@ typedef struct AdamwStep {
     const int64_t *bad;
 } AdamwStep;
 
-// What clips the gradient; NaN: the step is skipped. As adamw_clip in host.h, which cannot read this memory.
+// The factor that clips the gradient; NaN: the step is skipped. As adamw_clip (host.h), which reads host memory only.
 static __device__ float clip(const AdamwStep &s) {
     double norm = sqrt(*s.square);
     if (*s.bad || !isfinite(norm)) return NAN;

@@ -82,7 +82,7 @@ void cuda_record_end(Backend *b) {
     cudaGraph_t graph = NULL;
     cudaGraphExec_t exec = NULL;
     cudaError_t error =
-        cudaStreamEndCapture(s->stream, &graph); // also after a fault, so that the stream is whole again
+        cudaStreamEndCapture(s->stream, &graph); // also after a fault: the stream must leave capture mode
     s->recording = false;
     s->epoch++;
     if (!cuda_failed(b) && cuda_check(b, error, "recording") &&

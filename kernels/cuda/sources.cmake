@@ -1,4 +1,4 @@
-# What the CUDA backend is made of: compiled by nvcc for the module lorac-cuda.so, and as host code for the tests over
+# Sources of the CUDA backend: compiled by nvcc for the module lorac-cuda.so, and as host code for the tests over
 # an emulated device (tests/cuda_on_cpu). Absolute paths.
 set(CUDA_KERNEL_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/activation.cu

@@ -6,11 +6,11 @@
 #include "host.h"
 #include "sizes.h"
 
-// Memory of the CUDA context and the kernels' code, about.
+// Approximate memory of the CUDA context and the kernels' code.
 static const size_t CONTEXT_BYTES = 500u << 20;
 
 typedef struct PlannedState {
-    CudaScratch scratch; // first: sizes.c looks here
+    CudaScratch scratch; // first: kernels/planned/sizes.c reads it
     PlannedDevice device;
     size_t used;
     uintptr_t next;

@@ -16,7 +16,7 @@ static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-// A small device spares less.
+// At most 1/256 of the device's memory each.
 CudaScratch cuda_scratch(int capability, size_t memory) {
     size_t workspace = (size_t)WORKSPACE_MB << (capability >= 90 ? 21 : 20), most = memory / 256;
     CudaScratch s = {cuda_align(smaller(workspace, most)), cuda_align(smaller((size_t)EXPANDED_MB << 20, most))};

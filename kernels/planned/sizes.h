@@ -60,7 +60,7 @@ size_t cuda_fp8_workspace(const Weight *w, int64_t t);
 typedef struct LoraSizes {
     size_t a, b;    // [R, K], [rows, R]
     size_t dxa;     // [T, R]
-    size_t dropped; // [T, K], where there is dropout: drop(x), then the gradient that drop is yet to pass
+    size_t dropped; // [T, K], where there is dropout: drop(x), then the gradient before dropout's backward
     size_t bytes;
 } LoraSizes;
 LoraSizes cuda_lora_sizes(DType activation, const Lora *l, int64_t t, int64_t k);

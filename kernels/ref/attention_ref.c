@@ -67,7 +67,7 @@ typedef struct Sums {
 } Sums;
 
 // p = exp(x - lse), dp = dout . v, dx = p (dp - dout . out):  dq += scale dx k,  dk += scale dx q,  dv += p dout.
-// Soft-capped, x = c tanh(y / c): dx/dy = 1 - (x / c)^2 more.
+// With a soft cap, x = c tanh(y / c): dx is also multiplied by 1 - (x / c)^2.
 static void attend_backward(const AttentionCall *c, Query i, Sums g) {
     const AttentionShape *s = c->shape;
     int64_t n = s->head_size;

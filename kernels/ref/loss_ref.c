@@ -77,7 +77,7 @@ size_t ref_class_loss_workspace(Backend *b, const ClassHead *h, int64_t m) {
     return (size_t)(m * h->classes) * sizeof(double);
 }
 
-// Loss and verdict of one row; its logits become grad_scale * d(loss)/d(logit).
+// Loss and arg max of one row; its logits become grad_scale * d(loss)/d(logit).
 static void classify(HeadResult *result, double *logits, const float *x, int64_t cols, int64_t m, const ClassHead *h) {
     int64_t n = h->classes;
     for (int64_t i = 0; i < n; i++) logits[i] = ref_dot(x, h->w + i * cols, cols) + (h->bias ? h->bias[i] : 0);

@@ -20,19 +20,20 @@ static void assert_cuda_refused(const char *folder, const char *part) {
 
 static void test_module_absent(void **state) {
     (void)state;
-    assert_cuda_refused("/nowhere", "lorac-cuda.so was not built (CUDA Toolkit not found by cmake), or is not where it "
-                                    "is looked for: /nowhere/lorac-cuda.so");
+    assert_cuda_refused("/nowhere", "lorac-cuda.so not found (searched: /nowhere/lorac-cuda.so); it is built if cmake "
+                                    "finds CUDA Toolkit");
 }
 
 static void test_module_of_another_program(void **state) {
     (void)state;
-    assert_cuda_refused(BROKEN_MODULES "/foreign", "lorac-cuda.so is no module of lorac: it has no lorac_cuda_open");
+    assert_cuda_refused(BROKEN_MODULES "/foreign",
+                        "lorac-cuda.so is not a module of lorac: symbol lorac_cuda_open not found");
 }
 
 static void test_module_of_another_build(void **state) {
     (void)state;
     assert_cuda_refused(BROKEN_MODULES "/other_sources",
-                        "was built from other sources than this program: build both again");
+                        "was built from other sources than this program: rebuild both");
 }
 
 static void test_module_lacks_a_library(void **state) {
@@ -87,7 +88,7 @@ static void test_module_counts_gpus(void **state) {
     assert_memory_not_equal(&ids[0], &ids[1], sizeof *ids);
     assert_memory_equal(&ids[2], &ids[3], sizeof *ids); // not written
     setenv("LORAC_MODULES", "/nowhere", 1);
-    ASSERT_REFUSED(backend_gpus(&count, ids, 4, &err), &err, "lorac-cuda.so was not built");
+    ASSERT_REFUSED(backend_gpus(&count, ids, 4, &err), &err, "lorac-cuda.so not found");
     unsetenv("LORAC_MODULES");
 }
 

@@ -1,4 +1,4 @@
-// A shared object that is no module of lorac: test_module.c.
+// A shared object that is not a module of lorac: test_module.c.
 int foreign(void);
 int foreign(void) {
     return 1;

@@ -26,7 +26,7 @@ static void test_doctor_refuses(void **state) {
     check_has("doctor --device tpu", EXIT_INPUT, "expected auto, cpu, cuda or cuda:N");
     check_has("doctor --device cpu --dtype bf16", EXIT_INPUT, "needs a GPU");
     setenv("LORAC_MODULES", "/nowhere", 1);
-    check_has("doctor --device cuda", EXIT_RUNTIME, "lorac-cuda.so was not built");
+    check_has("doctor --device cuda", EXIT_RUNTIME, "lorac-cuda.so not found");
     unsetenv("LORAC_MODULES");
 }
 
