@@ -14,7 +14,7 @@ static int note(Group *g, int rc) {
 }
 
 static int refuse_broken(Err *err) {
-    return err_runtime(err, "the ranks have lost each other: an earlier exchange has failed");
+    return err_runtime(err, "an earlier exchange between the ranks has failed");
 }
 
 int group_broadcast(Group *g, void *data, size_t n, int from, Err *err) {

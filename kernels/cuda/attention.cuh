@@ -3,7 +3,7 @@
 // The queries of a sample and the heads that share a key head are one list of rows: row r of key head j is query
 // r / group, head j * group + r % group. So a tile of rows reads each key once for its whole group, the gradients of
 // keys are sums over rows, and a single query (decoding) still fills group rows of a tile.
-// A block takes one tile of one key head. Which one, it finds from its number alone by walking the samples, so a launch
+// A block processes one tile of one key head, which it finds from its block number by walking the samples. So a launch
 // depends on Tq, Tk, samples and heads only; blocks without work return.
 #pragma once
 

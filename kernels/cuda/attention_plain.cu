@@ -1,8 +1,8 @@
 // attention_plain: attention by multiplications and additions in float32, for float32 activations, and for half and
-// bfloat16 where the tensor cores' kernels cannot reach the rows (head sizes or strides that are no multiples of 8).
-// The same walk as flash_forward.cu and flash_backward.cu. Lines eight lanes wide: thread (y, x) of 16 x 8 has rows
-// y * SIDE / 16 ... of a tile of SIDE rows, of a row of SIDE scores every eighth from x on, and of a row of D sums four
-// of every 32 from 4 x on.
+// bfloat16 where the tensor cores' kernels cannot reach the rows (head sizes or strides that are not multiples of 8).
+// The same walk as flash_forward.cu and flash_backward.cu. The threads form 16 lines of 8: thread (y, x) owns SIDE / 16
+// rows of a tile, from y * SIDE / 16 on; of a row of SIDE scores every eighth, from x on; of a row of D sums four of
+// every 32, from 4 x on.
 #include "attention.cuh"
 
 namespace {

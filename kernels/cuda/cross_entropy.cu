@@ -120,7 +120,7 @@ static __global__ void __launch_bounds__(1024, 1) cross_entropy(Rows<T> logits, 
     for (int col = whole + thread; col < cols; col += step) differentiate<T, 1, CAPPED>(x, col, target, s, c.softcap);
 }
 
-// Rows in flight should stay in the second-level cache between the sweeps: of long ones, one a multiprocessor.
+// Rows in flight should stay in the second-level cache between the sweeps: at most one long row per multiprocessor.
 enum { LONG_ROW = 128 << 10 }; // bytes
 
 void cuda_cross_entropy(Backend *b, Mat logits, const CrossEntropy *c) {

@@ -143,8 +143,8 @@ static int check_types(const BackendOptions *o, Err *err) {
 static void open_streams(Backend *b) {
     CudaState *s = cuda_state(b);
     // Blocking streams would wait for the legacy default stream, which nothing here uses.
-    cuda_check(b, cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking), "making a stream");
-    cuda_check(b, cudaStreamCreateWithFlags(&s->side_stream, cudaStreamNonBlocking), "making a stream");
+    cuda_check(b, cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking), "creating a stream");
+    cuda_check(b, cudaStreamCreateWithFlags(&s->side_stream, cudaStreamNonBlocking), "creating a stream");
     cuda_check_blas(b, cublasLtCreate(&s->blas), "opening");
 }
 
@@ -188,7 +188,7 @@ int lorac_cuda_open(Backend *b, const BackendOptions *o, const Kernels *host, Er
 
 void cuda_close(Backend *b) {
     CudaState *s = cuda_state(b);
-    cuda_ranks_close(b); // first: a sum that a lost rank never joins holds the stream until its group is left
+    cuda_ranks_close(b); // first: a sum that a dead rank never joins blocks the stream until the group is closed
     if (s->stream) cudaStreamSynchronize(s->stream);
     for (int i = 0; i < 2; i++) cuda_free(b, s->expanded[i], s->scratch.expanded_bytes);
     cuda_free(b, s->workspace, s->scratch.workspace_bytes);

@@ -34,7 +34,7 @@ set(CUDA_KERNEL_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/transfer.c
   ${CMAKE_SOURCE_DIR}/kernels/planned/sizes.c
 )
-# The module lorac-nccl.so, and what looks for it: the emulation puts its own cuda_ranks_library in the place of load.c.
+# The module lorac-nccl.so, and load.c, which finds it; the emulation has its own cuda_ranks_library instead of load.c.
 set(CUDA_LOAD_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/load.c
   ${CMAKE_SOURCE_DIR}/kernels/module.c

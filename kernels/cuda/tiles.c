@@ -22,7 +22,7 @@ int cuda_tiles_open(Backend *b, Err *err) {
         error = cudaEventCreateWithFlags(&t->tile[i].idle, cudaEventDisableTiming);
         t->tile[i].epoch = UINT64_MAX;
     }
-    return error ? err_runtime(err, "%s: making events: %s", s->name, cudaGetErrorString(error)) : 0;
+    return error ? err_runtime(err, "%s: creating events: %s", s->name, cudaGetErrorString(error)) : 0;
 }
 
 void cuda_tiles_close(Backend *b) {

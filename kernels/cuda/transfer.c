@@ -12,7 +12,7 @@
 
 enum { CHUNKS = 4, CHUNK_BYTES = 4 << 20, UPLOAD_ALIGN = 64 };
 
-// What alloc returns when out of memory: aligned, so that callers that check alignment get as far as status().
+// What alloc returns when out of memory: aligned, so that checks of alignment pass and status() is reached.
 static _Alignas(256) const char nowhere[256];
 #define NOWHERE ((void *)nowhere)
 
@@ -35,10 +35,10 @@ int cuda_transfer_open(Backend *b, Err *err) {
     CudaTransfer *t = cuda_state(b)->transfer = mem_calloc(1, sizeof *t);
     t->ring = cuda_host_alloc(b, (size_t)CHUNKS * CHUNK_BYTES);
     for (int i = 0; i < CHUNKS; i++)
-        cuda_check(b, cudaEventCreateWithFlags(&t->read[i], cudaEventDisableTiming), "making an event");
-    cuda_check(b, cudaEventCreateWithFlags(&t->before, cudaEventDisableTiming), "making an event");
-    cuda_check(b, cudaEventCreateWithFlags(&t->after, cudaEventDisableTiming), "making an event");
-    cuda_check(b, cudaStreamCreateWithFlags(&t->stream, cudaStreamNonBlocking), "making a stream");
+        cuda_check(b, cudaEventCreateWithFlags(&t->read[i], cudaEventDisableTiming), "creating an event");
+    cuda_check(b, cudaEventCreateWithFlags(&t->before, cudaEventDisableTiming), "creating an event");
+    cuda_check(b, cudaEventCreateWithFlags(&t->after, cudaEventDisableTiming), "creating an event");
+    cuda_check(b, cudaStreamCreateWithFlags(&t->stream, cudaStreamNonBlocking), "creating a stream");
     return 0;
 }
 

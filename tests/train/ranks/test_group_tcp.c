@@ -193,7 +193,7 @@ static int rank_2_is_silent(Group *g, Err *err) {
     double start = time_now();
     bool refused = group_sum(g, v, 1, &later) && group_gather(g, v, v, sizeof *v, &later) && group_barrier(g, &later) &&
                    group_broadcast(g, v, sizeof *v, 1, &later) && group_agree(g, 0, &later);
-    if (!refused || !strstr(later.msg, "lost each other") || time_now() - start > 0.1)
+    if (!refused || !strstr(later.msg, "an earlier exchange between the ranks has failed") || time_now() - start > 0.1)
         return err_runtime(err, "a broken group: %s", later.msg);
     later = (Err){ERR_INPUT, "the reason"};
     if (!group_agree(g, -1, &later) || strcmp(later.msg, "the reason") != 0) return err_runtime(err, "%s", later.msg);
