@@ -94,7 +94,8 @@ static void test_mpirun_goes_on_with_another_number(void **state) {
     assert_true(tiny_same_adapter(x, y));
     mem_free(x);
     mem_free(y);
-    expect_once(2, "cut", LONG "gradient_accumulation_steps=3", EXIT_INPUT, "8 rows (3 ranks of 2)");
+    expect_once(2, "cut", LONG "gradient_accumulation_steps=3", EXIT_INPUT,
+                "8 rows per step (3 ranks, 2 rows per rank)");
 }
 
 static void test_mpirun_says_an_error_once(void **state) {
