@@ -1,5 +1,5 @@
-// tokenizer: text to token ids and back. Read from GGUF metadata (tokenizer_from_gguf) or from a Hugging Face folder
-// (tokenizer_from_hf); the parts both are made of are in tokenizer_parts.h.
+// tokenizer: text to token ids and back. The readers of GGUF and Hugging Face files are in data/tokenizer_files; the
+// parts that they put together are in tokenizer_parts.h.
 //
 // Encoding: (1) cut the text at added tokens (control and user-defined, leftmost-longest), (2) normalise the rest,
 // (3) cut it into pre-tokens, (4) run the model on each. Invalid UTF-8 in text is refused by the callers that read data
@@ -12,7 +12,6 @@
 
 #include "base.h"
 #include "detokenizer.h"
-#include "gguf.h"
 
 typedef struct Tokenizer Tokenizer;
 
@@ -30,31 +29,6 @@ typedef struct TokenIds { // grows; init with {0}, clear with token_ids_clear
 int token_ids_check(const TokenIds *ids, Err *err); // ERR_INPUT if the text was refused
 void token_ids_clear(TokenIds *ids);
 
-// The tokenizer as a GGUF file's keys describe it; borrowed during the call. Two kinds: byte-level BPE with merges
-// ("gpt2"), and SentencePiece BPE with scores ("llama"; merges and pre are then ignored).
-typedef struct TokenizerSource {
-    GgufStr pre; // name of the pre-tokenizer
-    const GgufStr *tokens;
-    const int32_t *types; // tokenizer.ggml.token_type, one per token
-    size_t n_tokens;
-    const GgufStr *merges;
-    size_t n_merges;
-    const float *scores; // NULL: byte-level
-    size_t n_scores;
-    int32_t unknown;       // with scores: id of the unknown token, -1: none
-    bool space_prefix;     // with scores: a space in front of every text between control tokens
-    bool strip_after;      // control tokens include the white space after them (Phi-3)
-    int32_t bos, eos, pad; // -1: none
-    int32_t eot, eom;      // end an answer too
-    int add_bos, add_eos;  // -1: absent, the family's default
-    GgufStr chat_template; // data NULL: none
-} TokenizerSource;
-int tokenizer_new(Tokenizer **t, const TokenizerSource *source, Err *err);
-int tokenizer_from_gguf(Tokenizer **t, const Gguf *g, Err *err);
-// A model folder of Hugging Face: tokenizer.json is enough; tokenizer_config.json, special_tokens_map.json,
-// generation_config.json, config.json and chat_template.jinja are read if they exist. Ids without a token are allowed,
-// as in Hugging Face tokenizers; no token is added to the vocabulary (a padding token).
-int tokenizer_from_hf(Tokenizer **t, const char *dir, Err *err);
 void tokenizer_free(Tokenizer *t);
 
 int32_t tokenizer_vocab_size(const Tokenizer *t);

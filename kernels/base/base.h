@@ -13,11 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef __CUDACC__
-#define HOST_DEVICE __host__ __device__ // an inline function that CUDA kernels call, too
-#else
-#define HOST_DEVICE
-#endif
+// HOST_DEVICE, given by CMake, is in front of inline functions that CUDA kernels call, too: `__host__ __device__` for
+// nvcc, else nothing.
 
 #ifdef __cplusplus
 extern "C" {

@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "attention.h"
-
 typedef struct Choice {
     char *key, *value;
 } Choice;

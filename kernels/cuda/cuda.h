@@ -86,6 +86,9 @@ extern const Kernels cuda_kernels;
 // Launches a small kernel: a fault if it was not compiled for this GPU.
 void cuda_try_kernel(Backend *b);
 
+// The library of attention, "cudnn 9.19.0"; NULL: the own kernels only.
+const char *cuda_attention_library(const Backend *b);
+
 #ifdef __cplusplus
 }
 #endif

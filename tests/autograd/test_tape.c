@@ -1,5 +1,5 @@
-// tape: gradients of a small decoder by finite differences, what is kept and what is made again, checkpointing bit for
-// bit, no allocation after the first row. Runs on the reference backend, so it tests autograd alone.
+// tape: gradients of a small decoder by finite differences, kept and recomputed tensors, bit-identical checkpointing,
+// no allocation after the first row. Runs on the reference backend, so it tests autograd alone.
 #include <math.h>
 #include <stdlib.h>
 

@@ -143,7 +143,7 @@ static void test_tape_moe_checkpointing_gives_the_same_bits(void **state) {
     assert_memory_equal(plain->db, again->db, sizeof plain->db);
     assert_true(tape_stats(again->t).kept_bytes < tape_stats(plain->t).kept_bytes);
     double up = 2.0 * T * USED * F * C, router = 2.0 * T * E * C;
-    assert_true(tape_stats(again->t).recompute_flops == 2 * up + router); // the last product is not made again
+    assert_true(tape_stats(again->t).recompute_flops == 2 * up + router); // the last product is not recomputed
     toy_free(plain);
     toy_free(again);
 }

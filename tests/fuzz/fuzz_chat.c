@@ -5,6 +5,7 @@
 #include "fuzz.h"
 #include "path.h"
 #include "tiny_model.h"
+#include "tokenizer_files.h"
 
 static const char usual[] =
     "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":"

@@ -4,6 +4,7 @@
 #include "fuzz.h"
 #include "gguf.h"
 #include "tokenizer.h"
+#include "tokenizer_files.h"
 
 static void read_keys(const Gguf *g) {
     for (size_t i = 0; i < gguf_key_count(g); i++) {

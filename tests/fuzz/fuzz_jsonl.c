@@ -4,6 +4,7 @@
 #include "fuzz.h"
 #include "path.h"
 #include "tiny_model.h"
+#include "tokenizer_files.h"
 
 typedef struct Bench {
     Gguf *file;

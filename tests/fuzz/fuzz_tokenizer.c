@@ -3,6 +3,7 @@
 #include "fuzz.h"
 #include "path.h"
 #include "tokenizer.h"
+#include "tokenizer_files.h"
 
 static void use(const Tokenizer *t, const char *text, size_t len) {
     TokenIds ids = {0};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "chat.h"
+#include "tokenizer_files.h"
 #include "tokenizer_fixture.h"
 
 static const char *const control_tokens[] = {"<s>",

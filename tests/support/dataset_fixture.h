@@ -5,6 +5,7 @@
 #include "dataset.h"
 #include "rows.h"
 #include "scratch.h"
+#include "tokenizer_files.h"
 #include "tokenizer_fixture.h"
 
 // Ids: a byte's value; then these.

@@ -6,6 +6,7 @@
 #include "path.h"
 #include "scratch.h"
 #include "tokenizer.h"
+#include "tokenizer_files.h"
 
 #define FOLDER "folder"
 

@@ -7,6 +7,7 @@
 #include "fileio.h"
 #include "test.h"
 #include "tokenizer.h"
+#include "tokenizer_files.h"
 
 #define GOLDEN TEST_DIR "/golden/tokenizer/"
 enum { CODE_POINTS = 0x110000, BLOCK = 1024 };

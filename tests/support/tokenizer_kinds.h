@@ -3,6 +3,7 @@
 
 #include "json.h"
 #include "scratch.h"
+#include "tokenizer_files.h"
 #include "tokenizer_fixture.h"
 #include "vocab.h"
 

@@ -5,6 +5,7 @@
 #include "config_hf.h"
 #include "model_internal.h"
 #include "rope.h"
+#include "tokenizer_files.h"
 
 // ---- configuration ----
 

@@ -6,6 +6,7 @@
 #include "fileio.h"
 #include "model_file.h"
 #include "path.h"
+#include "tokenizer_files.h"
 
 static char *template_text(const char *name) {
     char *path = mem_printf(TEST_DIR "/golden/templates/%s.jinja", name), *text;

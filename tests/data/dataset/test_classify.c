@@ -1,6 +1,7 @@
 // classification data: records to tokens, labels, token types and rows; shortening; what is refused.
 #include "dataset_fixture.h"
 #include "rows.h"
+#include "tokenizer_files.h"
 
 static Bench classify_bench(bool add_bos) {
     Bench b = bench_new(add_bos);

@@ -3,6 +3,7 @@
 #include "dataset_fixture.h"
 #include "gguf.h"
 #include "model_file.h"
+#include "tokenizer_files.h"
 
 static void check_sample(Sample s, const char *line, int64_t number) {
     for (int64_t i = 0; i < s.count; i++) {

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include "hf_folder.h"
+#include "tokenizer_files.h"
 
 typedef struct Parts { // of a tokenizer.json; NULL: none
     const char *normalizer, *pre, *decoder, *added;

@@ -1,6 +1,7 @@
 // tokenizer: SmolLM2's own, from the model file ($LORAC_TEST_MODEL or models/): ids against Hugging Face tokenizers,
 // time to load, speed. Skipped without the file.
 #include "model_file.h"
+#include "tokenizer_files.h"
 #include "tokenizer_golden.h"
 
 static Gguf *model;

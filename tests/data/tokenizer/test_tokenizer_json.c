@@ -1,5 +1,6 @@
 // tokenizer_json, tokenizer_hf: what must be refused, each by name; what the files beside tokenizer.json decide.
 #include "hf_folder.h"
+#include "tokenizer_files.h"
 #include "tokenizer_fixture.h"
 
 // A small file that loads; a case replaces one part of it.

@@ -1,5 +1,6 @@
 // tokenizer: the keys of a GGUF file it is made of; each one missing, of another type, or at odds with the others.
 #include "gguf_builder.h"
+#include "tokenizer_files.h"
 #include "tokenizer_fixture.h"
 
 typedef struct Keys {

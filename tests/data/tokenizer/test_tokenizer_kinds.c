@@ -1,6 +1,7 @@
 // tokenizer: SentencePiece BPE with scores, WordPiece and the newer byte-level splits against Hugging Face tokenizers:
 // ids of the corpus and of every character, decoded texts, and where each token begins.
 #include "token_stream.h"
+#include "tokenizer_files.h"
 #include "tokenizer_kinds.h"
 
 enum { GROUP_LINES = 8 };

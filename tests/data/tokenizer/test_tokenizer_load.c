@@ -1,4 +1,5 @@
 // tokenizer: vocabularies that must be refused, each by name, and what a small one written by hand does.
+#include "tokenizer_files.h"
 #include "tokenizer_fixture.h"
 
 static VocabLists v; // big, and every test fills it anew

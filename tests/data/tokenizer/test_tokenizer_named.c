@@ -2,6 +2,7 @@
 #include "fileio.h"
 #include "hf_folder.h"
 #include "json.h"
+#include "tokenizer_files.h"
 
 static const char *const FILES[] = {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"};
 

@@ -1,6 +1,7 @@
 // tokenizer: GGUF files with a SentencePiece vocabulary ("llama"): its keys and their defaults, the space in front of
 // texts, Phi-3's control tokens, end tokens, and files that are not what they claim.
 #include "gguf_builder.h"
+#include "tokenizer_files.h"
 #include "tokenizer_fixture.h"
 
 #define SPACE "\xE2\x96\x81"
@@ -140,7 +141,7 @@ static void test_spm_space_stands_in_front_of_each_text_between_added_tokens(voi
     assert_ids(t, "<s>a<think>a", "1@0 5@3 6@4 5@11");
     assert_ids(t, "<s><s>", "1@0 1@3");
     TokenIds ids = {0};
-    tokenizer_encode_rest(t, "a<s>a", 5, NULL, true, &ids); // goes on where another text ended
+    tokenizer_encode_rest(t, "a<s>a", 5, NULL, true, &ids); // continues another text
     assert_int_equal(ids.count, 3);
     assert_int_equal(ids.ids[0], 3);
     assert_int_equal(ids.ids[2], 5);

@@ -214,7 +214,7 @@ static void wait_for_path(pid_t pid, const char *path) {
 
 static const char steady[] = "num_train_epochs=100000 save_steps=1 eval_strategy=no load_best_model_at_end=false";
 
-// What is removed in the middle of a run is made again: of the run only what was written before is lost.
+// A folder removed during a run is recreated; only what was written to it before is lost.
 static void test_run_outlives_its_directory(void **state) {
     (void)state;
     char *out = in_dir("gone"), *moved = in_dir("moved"), *config = in_dir("gone/config.json"),

@@ -3,6 +3,7 @@
 
 #include "bpe.h"
 #include "spm.h"
+#include "tokenizer_files.h"
 #include "tokenizer_parts.h"
 
 enum { SHOWN = 64 };

@@ -6,6 +6,7 @@
 
 #include "fileio.h"
 #include "path.h"
+#include "tokenizer_files.h"
 #include "tokenizer_hf_internal.h"
 
 enum { MAX_FILE = 256 << 20 };

@@ -22,9 +22,6 @@ void attention_prepare(Backend *b, const AttentionCall *c);
 void own_forward(Backend *b, const AttentionCall *c);
 void own_backward(Backend *b, const AttentionCall *c);
 
-// "cudnn 9.19.0"; NULL: the own kernels only.
-const char *cuda_attention_library(const Backend *b);
-
 // Attention by cuDNN, if it supports the call and is chosen; else false. cudnn_workspace: 0 if unsupported.
 bool cudnn_attention(Backend *b, const AttentionCall *c, bool backward);
 size_t cudnn_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward);
