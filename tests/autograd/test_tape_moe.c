@@ -18,7 +18,7 @@ typedef struct Toy {
     float gates[E * F * C], ups[E * F * C], downs[E * C * F];
     Weight w_embedding, w_linear, w_router, experts[3 * E];
     bool checkpoint, renormalise, frozen;
-    bool read_again; // the experts' input is also their residual and is read once more behind them
+    bool read_again; // the experts' input is also their residual and is read once more after them
     HeadResult result;
     void *arena;
     size_t arena_bytes;
