@@ -238,6 +238,26 @@ void log_warn(const char *fmt, ...) {
     fprintf(stderr, "%slorac: %s\n", g_rank, line);
 }
 
+void *mem_take(void *p) {
+    void *taken;
+    memcpy(&taken, p, sizeof taken);
+    memset(p, 0, sizeof taken);
+    return taken;
+}
+
+void mem_free_auto(void *p) {
+    mem_free(mem_take(p));
+}
+
+void file_auto_close(void *p) {
+    FILE *file = mem_take(p);
+    if (file) (void)fclose(file);
+}
+
+void fd_auto_close(int *fd) {
+    if (*fd >= 0) (void)close(*fd);
+}
+
 double time_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);

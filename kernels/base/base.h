@@ -8,10 +8,13 @@
 // are committed by rename, so nothing that was saved is lost). So does what libraries allocate (train/cli/hooks.c).
 #pragma once
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+static_assert(sizeof(long) == 8, "int64_t is printed with %ld, uint64_t with %lu, without casts");
 
 // HOST_DEVICE, given by CMake, is in front of inline functions that CUDA kernels call, too: `__host__ __device__` for
 // nvcc, else nothing.
@@ -110,6 +113,24 @@ void str_add(StrBuf *s, const char *bytes, size_t n);
 void str_puts(StrBuf *s, const char *cstr);
 void str_printf(StrBuf *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void str_clear(StrBuf *s); // frees, back to {0}
+
+// A local that is freed at the end of its scope, on every path out of it: `AUTO_FREE char *path = path_join(...)`.
+// Initialise it where it is declared. mem_take(&p) moves the pointer out of the scope: returns p and sets p to NULL.
+// A type T with a function void T_free(T *) has DEFINE_AUTO(T, T_free) after it, and a macro for AUTO(T_free).
+#define AUTO_CALL(fn) __attribute__((cleanup(fn)))
+#define AUTO(fn) AUTO_CALL(fn##_auto)
+#define DEFINE_AUTO(type, fn)                                                                                          \
+    static inline void fn##_auto(type **p) {                                                                           \
+        fn(*p);                                                                                                        \
+    }
+#define AUTO_FREE AUTO_CALL(mem_free_auto)
+#define AUTO_STR AUTO_CALL(str_clear)
+#define AUTO_FILE AUTO_CALL(file_auto_close) // FILE *, may be NULL
+#define AUTO_FD AUTO_CALL(fd_auto_close)     // int; -1: none
+void *mem_take(void *p);                     // p: the address of a pointer
+void mem_free_auto(void *p);
+void file_auto_close(void *p);
+void fd_auto_close(int *fd);
 
 // Warnings go to stderr as "lorac: ..."; nothing else writes there directly.
 void log_warn(const char *fmt, ...) PRINTF_LIKE(1, 2);
