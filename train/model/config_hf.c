@@ -5,6 +5,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "fileio.h"
+#include "path.h"
+
 enum { MAX_CONTEXT = 1 << 24, MAX_HIDDEN = 1 << 18, MAX_HEADS = 1024 };
 
 // Switches of computations that lorac does not do: each must be off in the families whose class in transformers reads
@@ -33,25 +36,25 @@ static bool is_nothing(const Json *v) {
            ((v->type == JSON_ARRAY || v->type == JSON_OBJECT) && v->count == 0);
 }
 
-static int refuse_switches(const HfJson *j, const Architecture *a) {
+static int refuse_switches(const JsonReader *j, const Architecture *a) {
     unsigned reader = a->encoder ? READ_BY_BERT : a->hf_conv1d ? READ_BY_GPT2 : READ_BY_OTHERS;
     if (a->experts) reader |= READ_BY_MIXTURES;
     for (size_t i = 0; i < sizeof switches / sizeof *switches; i++) {
         bool value;
         if (!(switches[i].readers & reader)) continue;
-        if (hf_bool(j, switches[i].key, switches[i].expected, &value)) return -1;
+        if (json_read_flag(j, switches[i].key, switches[i].expected, &value)) return -1;
         if (value != switches[i].expected)
-            return hf_refuse(j, switches[i].key, json_get(j->object, switches[i].key), "%s",
-                             switches[i].expected ? "true" : "false");
+            return json_refuse(j, switches[i].key, json_get(j->object, switches[i].key), "%s",
+                               switches[i].expected ? "true" : "false");
     }
     const char *positions;
     if (!a->encoder) return 0;
-    if (hf_string(j, "position_embedding_type", "absolute", &positions)) return -1;
+    if (json_read_string(j, "position_embedding_type", "absolute", &positions)) return -1;
     if (strcmp(positions, "absolute") == 0) return 0;
-    return hf_refuse(j, "position_embedding_type", json_get(j->object, "position_embedding_type"), "\"absolute\"");
+    return json_refuse(j, "position_embedding_type", json_get(j->object, "position_embedding_type"), "\"absolute\"");
 }
 
-static int refuse_foreign(const HfJson *j, const Architecture *a) {
+static int refuse_foreign(const JsonReader *j, const Architecture *a) {
     if (refuse_switches(j, a)) return -1;
     const Json *quantized = json_get(j->object, "quantization_config"), *method = json_get(quantized, "quant_method");
     if (method && method->type == JSON_STRING)
@@ -61,13 +64,13 @@ static int refuse_foreign(const HfJson *j, const Architecture *a) {
                          j->path, method->str.data);
     for (size_t i = 0; i < sizeof foreign_keys / sizeof *foreign_keys; i++)
         if (!is_nothing(json_get(j->object, foreign_keys[i])))
-            return hf_refuse(j, foreign_keys[i], json_get(j->object, foreign_keys[i]), "none");
+            return json_refuse(j, foreign_keys[i], json_get(j->object, foreign_keys[i]), "none");
     return 0;
 }
 
 // ---- sizes ----
 
-static int read_sizes(ModelConfig *c, const HfJson *j, const HfFamily *f) {
+static int read_sizes(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     const struct {
         const char *short_key, *key;
         int64_t absent, min, max, *out;
@@ -80,22 +83,23 @@ static int read_sizes(ModelConfig *c, const HfJson *j, const HfFamily *f) {
     };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         const char *key = f->short_keys ? sizes[i].short_key : sizes[i].key;
-        HfInt size = {key, sizes[i].key, sizes[i].absent, HF_AS_ABSENT, sizes[i].min, sizes[i].max};
-        if (hf_int(j, &size, sizes[i].out)) return -1;
+        JsonIntRule size = {key, sizes[i].key, sizes[i].absent, JSON_AS_ABSENT, sizes[i].min, sizes[i].max};
+        if (json_read_int(j, &size, sizes[i].out)) return -1;
     }
-    int64_t ffn = f->ffn ? f->ffn : 4 * c->hidden, null = f->short_keys ? ffn : HF_AS_ABSENT;
+    int64_t ffn = f->ffn ? f->ffn : 4 * c->hidden, null = f->short_keys ? ffn : JSON_AS_ABSENT;
     const char *key = f->short_keys ? "n_inner" : "intermediate_size";
-    return hf_int(j, &(HfInt){key, NULL, ffn, null, 1, MAX_HIDDEN * 4}, &c->ffn);
+    return json_read_int(j, &(JsonIntRule){key, NULL, ffn, null, 1, MAX_HIDDEN * 4}, &c->ffn);
 }
 
-static int read_heads(ModelConfig *c, const HfJson *j, const HfFamily *f) {
+static int read_heads(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     int64_t share = c->hidden / c->heads;
     c->kv_heads = c->heads;
     c->head_size = share;
     if (f->rope.base > 0) {
         int64_t kv_heads = f->kv_heads ? f->kv_heads : c->heads, head_size = f->head_size ? f->head_size : share;
-        if (hf_int(j, &(HfInt){"num_key_value_heads", NULL, kv_heads, c->heads, 1, MAX_HEADS}, &c->kv_heads) ||
-            hf_int(j, &(HfInt){"head_dim", NULL, head_size, share, 2, 1024}, &c->head_size))
+        if (json_read_int(j, &(JsonIntRule){"num_key_value_heads", NULL, kv_heads, c->heads, 1, MAX_HEADS},
+                          &c->kv_heads) ||
+            json_read_int(j, &(JsonIntRule){"head_dim", NULL, head_size, share, 2, 1024}, &c->head_size))
             return -1;
     }
     if (c->heads % c->kv_heads != 0)
@@ -112,7 +116,7 @@ static int read_heads(ModelConfig *c, const HfJson *j, const HfFamily *f) {
 
 // ---- activation, biases, scales ----
 
-static int read_activation(ModelConfig *c, const HfJson *j, const HfFamily *f) {
+static int read_activation(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     static const struct {
         const char *name;
         ActivationKind kind;
@@ -132,107 +136,111 @@ static int read_activation(ModelConfig *c, const HfJson *j, const HfFamily *f) {
         {"tanh", ACTIVATION_TANH, GLU_SILU, false},
     };
     const char *name;
-    if (hf_string(j, f->activation_key, f->activation, &name)) return -1;
+    if (json_read_string(j, f->activation_key, f->activation, &name)) return -1;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(name, known[i].name) != 0 || (c->has_glu && !known[i].has_glu)) continue;
         c->activation = known[i].kind;
         c->glu = known[i].glu;
         return 0;
     }
-    return hf_refuse(j, f->activation_key, json_get(j->object, f->activation_key), "silu, gelu%s or a form of them%s",
-                     c->has_glu ? "" : ", relu, tanh", " (gelu_new, gelu_pytorch_tanh, ...)");
+    return json_refuse(j, f->activation_key, json_get(j->object, f->activation_key), "silu, gelu%s or a form of them%s",
+                       c->has_glu ? "" : ", relu, tanh", " (gelu_new, gelu_pytorch_tanh, ...)");
 }
 
-static int read_bias(bool *out, const HfJson *j, BiasRule rule, const char *key) {
+static int read_bias(bool *out, const JsonReader *j, BiasRule rule, const char *key) {
     *out = rule == BIAS_ALWAYS;
-    return rule == BIAS_KEY ? hf_bool(j, key, false, out) : 0;
+    return rule == BIAS_KEY ? json_read_flag(j, key, false, out) : 0;
 }
 
-static int read_scales(ModelConfig *c, const HfJson *j, const HfFamily *f) {
+static int read_scales(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     int64_t scalar = c->head_size;
-    if (f->query_scalar && hf_int(j, &(HfInt){"query_pre_attn_scalar", NULL, 256, HF_AS_ABSENT, 1, 1 << 24}, &scalar))
+    if (f->query_scalar &&
+        json_read_int(j, &(JsonIntRule){"query_pre_attn_scalar", NULL, 256, JSON_AS_ABSENT, 1, 1 << 24}, &scalar))
         return -1;
     c->query_scale = (float)(1 / sqrt((double)scalar));
     if (c->arch->scaled_embedding) c->embed_scale = (float)sqrt((double)c->hidden);
     if (!f->query_scalar) return 0; // the Gemmas have soft-caps too
-    if (hf_positive(j, &(HfNumber){"attn_logit_softcapping", f->attn_softcap, 0}, &c->attn_softcap) ||
-        hf_positive(j, &(HfNumber){"final_logit_softcapping", f->final_softcap, 0}, &c->final_softcap))
+    if (json_read_positive(j, &(JsonPositiveRule){"attn_logit_softcapping", f->attn_softcap, 0}, &c->attn_softcap) ||
+        json_read_positive(j, &(JsonPositiveRule){"final_logit_softcapping", f->final_softcap, 0}, &c->final_softcap))
         return -1;
     if (f->rope.local_base > 0 && c->attn_softcap > 0) // Gemma 3 has the key, but transformers ignores it
-        return hf_refuse(j, "attn_logit_softcapping", json_get(j->object, "attn_logit_softcapping"), "null");
+        return json_refuse(j, "attn_logit_softcapping", json_get(j->object, "attn_logit_softcapping"), "null");
     return 0;
 }
 
 // ---- windows ----
 
-static int read_layer_types(ModelConfig *c, const HfJson *j, const Json *list) {
+static int read_layer_types(ModelConfig *c, const JsonReader *j, const Json *list) {
     if (list->count != (size_t)c->layers)
         return err_input(j->err, "%s: %slayer_types has %zu entries; expected one for each of the %lld layers", j->path,
                          j->prefix, list->count, (long long)c->layers);
     for (int64_t i = 0; i < c->layers; i++) {
         bool sliding = json_is_string(&list->items[i], "sliding_attention");
         if (!sliding && !json_is_string(&list->items[i], "full_attention"))
-            return hf_refuse(j, "layer_types", &list->items[i], "full_attention or sliding_attention (layer %lld)",
-                             (long long)i);
+            return json_refuse(j, "layer_types", &list->items[i], "full_attention or sliding_attention (layer %lld)",
+                               (long long)i);
         if (sliding && !c->window)
-            return hf_refuse(j, "layer_types", &list->items[i],
-                             "full_attention, as there is no sliding_window "
-                             "(layer %lld)",
-                             (long long)i);
+            return json_refuse(j, "layer_types", &list->items[i],
+                               "full_attention, as there is no sliding_window "
+                               "(layer %lld)",
+                               (long long)i);
         c->layer_sliding[i] = sliding;
     }
     return 0;
 }
 
-static int read_layers_of_rule(ModelConfig *c, const HfJson *j, const HfFamily *f) {
+static int read_layers_of_rule(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     int64_t first = 0, pattern = f->window_pattern;
     if (f->window_rule == WINDOW_UPPER &&
-        hf_int(j, &(HfInt){"max_window_layers", NULL, 28, HF_AS_ABSENT, 0, INT32_MAX}, &first))
+        json_read_int(j, &(JsonIntRule){"max_window_layers", NULL, 28, JSON_AS_ABSENT, 0, INT32_MAX}, &first))
         return -1;
     if (f->window_pattern_key &&
-        hf_int(j, &(HfInt){f->window_pattern_key, NULL, pattern, HF_AS_ABSENT, 1, MODEL_MAX_LAYERS}, &pattern))
+        json_read_int(j, &(JsonIntRule){f->window_pattern_key, NULL, pattern, JSON_AS_ABSENT, 1, MODEL_MAX_LAYERS},
+                      &pattern))
         return -1;
     for (int64_t i = 0; i < c->layers; i++)
         c->layer_sliding[i] = c->window && i >= first && !(pattern && (i + 1) % pattern == 0);
     return 0;
 }
 
-static int read_window(ModelConfig *c, const HfJson *j, const HfFamily *f) {
+static int read_window(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     bool on = true;
     const Json *types;
     if (f->window_rule == WINDOW_NONE) return 0;
-    if (f->window_switch && hf_bool(j, "use_sliding_window", false, &on)) return -1;
-    int64_t null = f->window_rule == WINDOW_PATTERN ? HF_NOT_NULL : 0; // a pattern needs its window
-    if (on && hf_int(j, &(HfInt){"sliding_window", NULL, f->window, null, 1, INT32_MAX}, &c->window)) return -1;
-    if (hf_array(j, "layer_types", &types) || read_layers_of_rule(c, j, f)) return -1;
+    if (f->window_switch && json_read_flag(j, "use_sliding_window", false, &on)) return -1;
+    int64_t null = f->window_rule == WINDOW_PATTERN ? JSON_NOT_NULL : 0; // a pattern needs its window
+    if (on && json_read_int(j, &(JsonIntRule){"sliding_window", NULL, f->window, null, 1, INT32_MAX}, &c->window))
+        return -1;
+    if (json_read_array(j, "layer_types", &types) || read_layers_of_rule(c, j, f)) return -1;
     bool all = f->window_rule == WINDOW_ALL; // such a family has no layer_types
     return types && !all ? read_layer_types(c, j, types) : 0;
 }
 
 // ---- experts ----
 
-static int read_dense_layers(ModelConfig *c, const HfJson *j) {
+static int read_dense_layers(ModelConfig *c, const JsonReader *j) {
     int64_t step;
     const Json *dense;
-    if (hf_int(j, &(HfInt){"decoder_sparse_step", NULL, 1, HF_AS_ABSENT, 1, MODEL_MAX_LAYERS}, &step) ||
-        hf_array(j, "mlp_only_layers", &dense))
+    if (json_read_int(j, &(JsonIntRule){"decoder_sparse_step", NULL, 1, JSON_AS_ABSENT, 1, MODEL_MAX_LAYERS}, &step) ||
+        json_read_array(j, "mlp_only_layers", &dense))
         return -1;
     for (int64_t i = 0; i < c->layers; i++) c->layer_dense[i] = (i + 1) % step != 0;
     for (size_t i = 0; dense && i < dense->count; i++) {
         const Json *v = &dense->items[i];
         int64_t layer;
         if (!json_whole(v, &layer) || layer < 0 || layer >= c->layers)
-            return hf_refuse(j, "mlp_only_layers", v, "numbers of layers, from 0 to %lld", (long long)c->layers - 1);
+            return json_refuse(j, "mlp_only_layers", v, "numbers of layers, from 0 to %lld", (long long)c->layers - 1);
         c->layer_dense[layer] = 1;
     }
     return 0;
 }
 
-static int read_experts(ModelConfig *c, const HfJson *j, const HfFamily *f) {
+static int read_experts(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     if (!f->experts) return 0;
-    if (hf_int(j, &(HfInt){f->experts_key, f->experts_alias, f->experts, HF_AS_ABSENT, 1, 4096}, &c->experts) ||
-        hf_int(j, &(HfInt){"num_experts_per_tok", NULL, f->experts_used, HF_AS_ABSENT, 1, c->experts},
-               &c->experts_used))
+    if (json_read_int(j, &(JsonIntRule){f->experts_key, f->experts_alias, f->experts, JSON_AS_ABSENT, 1, 4096},
+                      &c->experts) ||
+        json_read_int(j, &(JsonIntRule){"num_experts_per_tok", NULL, f->experts_used, JSON_AS_ABSENT, 1, c->experts},
+                      &c->experts_used))
         return -1;
     if (c->experts_used > c->experts) // the family's default
         return err_input(j->err,
@@ -241,19 +249,19 @@ static int read_experts(ModelConfig *c, const HfJson *j, const HfFamily *f) {
     c->expert_ffn = c->ffn;
     c->renormalise_experts = true;
     if (!f->expert_ffn) return 0;
-    if (hf_int(j, &(HfInt){"moe_intermediate_size", NULL, f->expert_ffn, HF_AS_ABSENT, 1, MAX_HIDDEN},
-               &c->expert_ffn) ||
-        hf_bool(j, "norm_topk_prob", false, &c->renormalise_experts))
+    if (json_read_int(j, &(JsonIntRule){"moe_intermediate_size", NULL, f->expert_ffn, JSON_AS_ABSENT, 1, MAX_HIDDEN},
+                      &c->expert_ffn) ||
+        json_read_flag(j, "norm_topk_prob", false, &c->renormalise_experts))
         return -1;
     return read_dense_layers(c, j);
 }
 
 // ---- reading ----
 
-static int read_family(ModelConfig *c, const HfJson *j, const HfFamily *f) {
+static int read_family(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     if (read_sizes(c, j, f) || read_heads(c, j, f) || read_activation(c, j, f) || read_scales(c, j, f) ||
-        hf_positive(j, &(HfNumber){f->eps_key, f->eps, f->eps}, &c->norm_eps) ||
-        hf_bool(j, "tie_word_embeddings", f->tied_head, &c->tied_head) ||
+        json_read_positive(j, &(JsonPositiveRule){f->eps_key, f->eps, f->eps}, &c->norm_eps) ||
+        json_read_flag(j, "tie_word_embeddings", f->tied_head, &c->tied_head) ||
         read_bias(&c->qkv_bias, j, f->qkv_bias, "attention_bias") ||
         read_bias(&c->o_bias, j, f->o_bias, "attention_bias") || read_bias(&c->mlp_bias, j, f->mlp_bias, "mlp_bias") ||
         read_window(c, j, f) || read_experts(c, j, f))
@@ -261,39 +269,40 @@ static int read_family(ModelConfig *c, const HfJson *j, const HfFamily *f) {
     if (f->rope.base > 0) return config_hf_read_rope(c, j, &f->rope);
     c->positions_table = c->context;
     if (!c->arch->encoder) return 0;
-    return hf_int(j, &(HfInt){"type_vocab_size", NULL, 2, HF_AS_ABSENT, 1, 1024}, &c->token_types);
+    return json_read_int(j, &(JsonIntRule){"type_vocab_size", NULL, 2, JSON_AS_ABSENT, 1, 1024}, &c->token_types);
 }
 
-static int refuse_model_type(const HfJson *j) {
+static int refuse_model_type(const JsonReader *j) {
     StrBuf known = {0};
     architecture_list(&known, true);
-    hf_refuse(j, "model_type", json_get(j->object, "model_type"), "one of %s%s", known.data,
-              json_get(j->object, "auto_map") ? " (the code of a model, auto_map, is never run)" : "");
+    json_refuse(j, "model_type", json_get(j->object, "model_type"), "one of %s%s", known.data,
+                json_get(j->object, "auto_map") ? " (the code of a model, auto_map, is never run)" : "");
     str_clear(&known);
     return -1;
 }
 
 // Multimodal Gemma 3 has its language model's configuration in text_config, but tie_word_embeddings outside.
-static int read_nested(ModelConfig *c, const HfJson *j) {
-    HfJson text = {NULL, j->path, "text_config.", j->err};
+static int read_nested(ModelConfig *c, const JsonReader *j) {
+    JsonReader text = {NULL, j->path, "text_config.", j->err};
     const char *type;
     bool tied;
-    if (hf_object(j, "text_config", &text.object)) return -1;
-    if (!text.object) return hf_refuse(j, "text_config", NULL, "an object");
-    if (hf_string(&text, "model_type", "gemma3_text", &type) || hf_bool(j, "tie_word_embeddings", true, &tied))
+    if (json_read_object(j, "text_config", &text.object)) return -1;
+    if (!text.object) return json_refuse(j, "text_config", NULL, "an object");
+    if (json_read_string(&text, "model_type", "gemma3_text", &type) ||
+        json_read_flag(j, "tie_word_embeddings", true, &tied))
         return -1;
     if (strcmp(type, "gemma3_text") != 0)
-        return hf_refuse(&text, "model_type", json_get(text.object, "model_type"), "\"gemma3_text\"");
+        return json_refuse(&text, "model_type", json_get(text.object, "model_type"), "\"gemma3_text\"");
     if (refuse_foreign(&text, c->arch) || read_family(c, &text, config_hf_family(type))) return -1;
     c->tied_head = tied;
     return 0;
 }
 
-static int read_config(ModelConfig *c, const HfJson *j) {
+static int read_config(ModelConfig *c, const JsonReader *j) {
     const char *type;
     if (!j->object || j->object->type != JSON_OBJECT)
         return err_input(j->err, "%s: found %s; expected an object", j->path, json_type_name(j->object));
-    if (hf_string(j, "model_type", "", &type)) return -1;
+    if (json_read_string(j, "model_type", "", &type)) return -1;
     const Architecture *a = architecture_by_model_type(type);
     if (!a) return refuse_model_type(j);
     model_config_init(c, a);
@@ -304,12 +313,27 @@ static int read_config(ModelConfig *c, const HfJson *j) {
     return read_family(c, j, f);
 }
 
+int hf_config_open(JsonDoc **doc, char **path, const char *where, Err *err) {
+    enum { MAX_CONFIG_BYTES = 4 << 20 };
+    size_t size;
+    char *text;
+    bool is_file = ends_with(where, ".json") && !path_is_dir(where);
+    *path = is_file ? mem_strdup(where) : path_join(where, "config.json");
+    int rc = file_read(&text, &size, *path, MAX_CONFIG_BYTES, err);
+    if (!rc) {
+        rc = json_parse_data(doc, text, size, *path, 1, err);
+        mem_free(text);
+    }
+    if (rc) mem_free(*path);
+    return rc;
+}
+
 int config_hf_read(ModelConfig *c, const char *where, Err *err) {
     JsonDoc *doc;
     char *path;
     *c = (ModelConfig){0};
     if (hf_config_open(&doc, &path, where, err)) return -1;
-    int rc = read_config(c, &(HfJson){json_root(doc), path, "", err});
+    int rc = read_config(c, &(JsonReader){json_root(doc), path, "", err});
     json_free(doc);
     mem_free(path);
     return rc;

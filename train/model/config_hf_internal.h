@@ -2,7 +2,7 @@
 #pragma once
 
 #include "config_hf.h"
-#include "hf_json.h"
+#include "json_read.h"
 
 typedef struct HfRope {
     float base;       // rope_theta when the file has none; 0: learned positions
@@ -45,4 +45,6 @@ typedef struct HfFamily {
 const HfFamily *config_hf_family(const char *model_type); // NULL when unknown
 
 // Fills c->rope and c->rope_local; heads and context are set already.
-int config_hf_read_rope(ModelConfig *c, const HfJson *j, const HfRope *family);
+int config_hf_read_rope(ModelConfig *c, const JsonReader *j, const HfRope *family);
+// Opens the config.json of a folder, or the .json file itself; *path is its name. On success the caller frees both.
+int hf_config_open(JsonDoc **doc, char **path, const char *where, Err *err);

@@ -8,8 +8,8 @@
 enum { MAX_CONTEXT = 1 << 24 };
 
 typedef struct RopeReader {
-    HfJson scaling; // the object with the type and its parameters; object NULL: none
-    const HfJson *config;
+    JsonReader scaling; // the object with the type and its parameters; object NULL: none
+    const JsonReader *config;
     const HfRope *family;
     const ModelConfig *c;
 } RopeReader;
@@ -24,26 +24,26 @@ static int read_type(RopeScaling *type, const RopeReader *r) {
         {"longrope", ROPE_LONGROPE, false}, {"su", ROPE_LONGROPE, true},    {"yarn", ROPE_LONGROPE, true},
         {"yarn", ROPE_YARN, false},
     };
-    const HfJson *j = &r->scaling;
-    const char *key = hf_has(j, "rope_type") ? "rope_type" : "type", *name;
-    if (hf_string(j, key, "default", &name)) return -1;
+    const JsonReader *j = &r->scaling;
+    const char *key = json_given(j->object, "rope_type") ? "rope_type" : "type", *name;
+    if (json_read_string(j, key, "default", &name)) return -1;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (strcmp(name, types[i].name) != 0 || (types[i].phi3_only && !r->family->phi3)) continue;
         *type = types[i].scaling;
         if (!r->family->phi3 || *type == ROPE_PLAIN || *type == ROPE_LONGROPE) return 0;
     }
-    return hf_refuse(j, key, json_get(j->object, key), "%s",
-                     r->family->phi3 ? "default or longrope" : "default, linear, llama3, yarn or longrope");
+    return json_refuse(j, key, json_get(j->object, key), "%s",
+                       r->family->phi3 ? "default or longrope" : "default, linear, llama3, yarn or longrope");
 }
 
 // Only Phi-3 rotates a part of each head; in other families transformers ignores the key or fails.
 static int read_rotated(RopeConfig *rope, const RopeReader *r) {
-    const HfJson *j = hf_has(&r->scaling, "partial_rotary_factor") ? &r->scaling : r->config;
+    const JsonReader *j = json_given(r->scaling.object, "partial_rotary_factor") ? &r->scaling : r->config;
     const Json *v = json_get(j->object, "partial_rotary_factor");
     float part;
-    if (hf_positive(j, &(HfNumber){"partial_rotary_factor", 1, 1}, &part)) return -1;
+    if (json_read_positive(j, &(JsonPositiveRule){"partial_rotary_factor", 1, 1}, &part)) return -1;
     if (part > 1 || (part < 1 && !r->family->phi3))
-        return hf_refuse(j, "partial_rotary_factor", v, "%s", r->family->phi3 ? "at most 1" : "1");
+        return json_refuse(j, "partial_rotary_factor", v, "%s", r->family->phi3 ? "at most 1" : "1");
     rope->rotated = v && v->type != JSON_NULL ? (int64_t)((double)r->c->head_size * v->number) : r->c->head_size;
     if (rope->rotated < 2 || rope->rotated % 2)
         return err_input(j->err, "%s: %lld of %lld dimensions of a head are rotated; expected an even number from 2",
@@ -52,47 +52,48 @@ static int read_rotated(RopeConfig *rope, const RopeReader *r) {
 }
 
 static int require(const RopeReader *r, const char *key) {
-    if (hf_has(&r->scaling, key)) return 0;
-    return hf_refuse(&r->scaling, key, json_get(r->scaling.object, key), "a number, which this type of rope needs");
+    if (json_given(r->scaling.object, key)) return 0;
+    return json_refuse(&r->scaling, key, json_get(r->scaling.object, key), "a number, which this type of rope needs");
 }
 
 // Phi-3's class has another key (4096 by default), which overrides the one inside the object.
 static int read_original_context(RopeConfig *rope, const RopeReader *r) {
-    const HfJson *j = r->family->phi3 ? r->config : &r->scaling;
+    const JsonReader *j = r->family->phi3 ? r->config : &r->scaling;
     int64_t absent = r->family->phi3 ? 4096 : r->c->context;
-    return hf_int(j, &(HfInt){"original_max_position_embeddings", NULL, absent, HF_AS_ABSENT, 2, MAX_CONTEXT},
-                  &rope->original_context);
+    return json_read_int(
+        j, &(JsonIntRule){"original_max_position_embeddings", NULL, absent, JSON_AS_ABSENT, 2, MAX_CONTEXT},
+        &rope->original_context);
 }
 
 static int read_factor(RopeConfig *rope, const RopeReader *r, bool required) {
     double ratio = (double)r->c->context / (double)(rope->original_context ? rope->original_context : r->c->context);
     if (required && require(r, "factor")) return -1;
-    return hf_positive(&r->scaling, &(HfNumber){"factor", ratio, ratio}, &rope->factor);
+    return json_read_positive(&r->scaling, &(JsonPositiveRule){"factor", ratio, ratio}, &rope->factor);
 }
 
 static int read_llama3(RopeConfig *rope, const RopeReader *r) {
-    const HfJson *j = &r->scaling;
+    const JsonReader *j = &r->scaling;
     if (read_original_context(rope, r) || read_factor(rope, r, true) || require(r, "low_freq_factor") ||
         require(r, "high_freq_factor") ||
-        hf_positive(j, &(HfNumber){"low_freq_factor", 0, 0}, &rope->low_freq_factor) ||
-        hf_positive(j, &(HfNumber){"high_freq_factor", 0, 0}, &rope->high_freq_factor))
+        json_read_positive(j, &(JsonPositiveRule){"low_freq_factor", 0, 0}, &rope->low_freq_factor) ||
+        json_read_positive(j, &(JsonPositiveRule){"high_freq_factor", 0, 0}, &rope->high_freq_factor))
         return -1;
     if (!(rope->low_freq_factor > 0) || !(rope->high_freq_factor > rope->low_freq_factor))
-        return hf_refuse(j, "high_freq_factor", json_get(j->object, "high_freq_factor"),
-                         "a number above low_freq_factor, which is above 0");
+        return json_refuse(j, "high_freq_factor", json_get(j->object, "high_freq_factor"),
+                           "a number above low_freq_factor, which is above 0");
     return 0;
 }
 
 static int read_yarn(RopeConfig *rope, const RopeReader *r) {
-    const HfJson *j = &r->scaling;
+    const JsonReader *j = &r->scaling;
     bool truncate;
     if (read_original_context(rope, r) || read_factor(rope, r, true) ||
-        hf_positive(j, &(HfNumber){"attention_factor", 0, 0}, &rope->attention_factor) ||
-        hf_positive(j, &(HfNumber){"beta_fast", 32, 32}, &rope->beta_fast) ||
-        hf_positive(j, &(HfNumber){"beta_slow", 1, 1}, &rope->beta_slow) ||
-        hf_positive(j, &(HfNumber){"mscale", 0, 0}, &rope->mscale) ||
-        hf_positive(j, &(HfNumber){"mscale_all_dim", 0, 0}, &rope->mscale_all_dim) ||
-        hf_bool(j, "truncate", true, &truncate))
+        json_read_positive(j, &(JsonPositiveRule){"attention_factor", 0, 0}, &rope->attention_factor) ||
+        json_read_positive(j, &(JsonPositiveRule){"beta_fast", 32, 32}, &rope->beta_fast) ||
+        json_read_positive(j, &(JsonPositiveRule){"beta_slow", 1, 1}, &rope->beta_slow) ||
+        json_read_positive(j, &(JsonPositiveRule){"mscale", 0, 0}, &rope->mscale) ||
+        json_read_positive(j, &(JsonPositiveRule){"mscale_all_dim", 0, 0}, &rope->mscale_all_dim) ||
+        json_read_flag(j, "truncate", true, &truncate))
         return -1;
     rope->keep_range = !truncate;
     return 0;
@@ -100,11 +101,11 @@ static int read_yarn(RopeConfig *rope, const RopeReader *r) {
 
 // One divisor for each rotated pair of dimensions.
 static int read_divisors(float *out, const RopeConfig *rope, const RopeReader *r, const char *key) {
-    const HfJson *j = &r->scaling;
+    const JsonReader *j = &r->scaling;
     const Json *list;
     int64_t pairs = rope->rotated / 2;
-    if (hf_array(j, key, &list)) return -1;
-    if (!list) return hf_refuse(j, key, NULL, "an array of %lld numbers", (long long)pairs);
+    if (json_read_array(j, key, &list)) return -1;
+    if (!list) return json_refuse(j, key, NULL, "an array of %lld numbers", (long long)pairs);
     if (list->count != (size_t)pairs || pairs > ROPE_MAX_PAIRS)
         return err_input(j->err, "%s: %s%s has %zu numbers; expected %lld, one for two rotated dimensions", j->path,
                          j->prefix, key, list->count, (long long)pairs);
@@ -112,7 +113,7 @@ static int read_divisors(float *out, const RopeConfig *rope, const RopeReader *r
         const Json *v = &list->items[i];
         out[i] = v->type == JSON_INT || v->type == JSON_FLOAT ? (float)v->number : 0;
         if (!(out[i] > 0) || !isfinite(out[i]))
-            return hf_refuse(j, key, v, "finite numbers above 0 (number %lld)", (long long)i);
+            return json_refuse(j, key, v, "finite numbers above 0 (number %lld)", (long long)i);
     }
     return 0;
 }
@@ -120,7 +121,7 @@ static int read_divisors(float *out, const RopeConfig *rope, const RopeReader *r
 static int read_longrope(RopeConfig *rope, const RopeReader *r) {
     rope->has_divisor = true;
     if (read_original_context(rope, r) || read_factor(rope, r, false) ||
-        hf_positive(&r->scaling, &(HfNumber){"attention_factor", 0, 0}, &rope->attention_factor) ||
+        json_read_positive(&r->scaling, &(JsonPositiveRule){"attention_factor", 0, 0}, &rope->attention_factor) ||
         read_divisors(rope->short_divisor, rope, r, "short_factor") ||
         read_divisors(rope->long_divisor, rope, r, "long_factor"))
         return -1;
@@ -128,11 +129,11 @@ static int read_longrope(RopeConfig *rope, const RopeReader *r) {
 }
 
 static int read_one(RopeConfig *rope, const RopeReader *r, const char *theta_key, float theta) {
-    const HfJson *j = hf_has(&r->scaling, "rope_theta") ? &r->scaling : r->config;
+    const JsonReader *j = json_given(r->scaling.object, "rope_theta") ? &r->scaling : r->config;
     const char *key = j == &r->scaling ? "rope_theta" : theta_key;
     *rope = (RopeConfig){0};
     if (read_type(&rope->scaling, r) || read_rotated(rope, r) ||
-        hf_positive(j, &(HfNumber){key, theta, theta}, &rope->base))
+        json_read_positive(j, &(JsonPositiveRule){key, theta, theta}, &rope->base))
         return -1;
     switch (rope->scaling) {
     case ROPE_LINEAR:
@@ -150,38 +151,38 @@ static int read_one(RopeConfig *rope, const RopeReader *r, const char *theta_key
 
 // ---- choice of the object ----
 
-static int get_object(const HfJson *j, const char *key, const char *prefix, HfJson *out) {
-    *out = (HfJson){NULL, j->path, prefix, j->err};
-    return hf_object(j, key, &out->object);
+static int get_object(const JsonReader *j, const char *key, const char *prefix, JsonReader *out) {
+    *out = (JsonReader){NULL, j->path, prefix, j->err};
+    return json_read_object(j, key, &out->object);
 }
 
-static int read_flat(ModelConfig *c, const HfJson *j, const HfRope *family) {
-    HfJson scaling, parameters;
+static int read_flat(ModelConfig *c, const JsonReader *j, const HfRope *family) {
+    JsonReader scaling, parameters;
     if (get_object(j, "rope_scaling", "rope_scaling.", &scaling) ||
         get_object(j, "rope_parameters", "rope_parameters.", &parameters))
         return -1;
     if (!scaling.object || !scaling.object->count) scaling = parameters;
     static const char *const kinds[] = {"full_attention", "sliding_attention"};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (hf_has(&scaling, kinds[i]))
-            return hf_refuse(&scaling, kinds[i], json_get(scaling.object, kinds[i]),
-                             "one set of parameters for all layers of this model_type");
+        if (json_given(scaling.object, kinds[i]))
+            return json_refuse(&scaling, kinds[i], json_get(scaling.object, kinds[i]),
+                               "one set of parameters for all layers of this model_type");
     return read_one(&c->rope, &(RopeReader){scaling, j, family, c}, "rope_theta", family->base);
 }
 
 // Gemma 3: rope_parameters {full_attention: {}, sliding_attention: {}}, or the older rope_theta, rope_scaling (of the
 // full layers) and rope_local_base_freq.
-static int read_two_kinds(ModelConfig *c, const HfJson *j, const HfRope *family) {
-    HfJson scaling, parameters, full, sliding;
+static int read_two_kinds(ModelConfig *c, const JsonReader *j, const HfRope *family) {
+    JsonReader scaling, parameters, full, sliding;
     if (get_object(j, "rope_scaling", "rope_scaling.", &scaling) ||
         get_object(j, "rope_parameters", "rope_parameters.", &parameters) ||
         get_object(&parameters, "full_attention", "rope_parameters.full_attention.", &full) ||
         get_object(&parameters, "sliding_attention", "rope_parameters.sliding_attention.", &sliding))
         return -1;
     if (parameters.object && !full.object && !sliding.object)
-        return hf_refuse(&parameters, "full_attention", NULL, "an object for each kind of layer");
+        return json_refuse(&parameters, "full_attention", NULL, "an object for each kind of layer");
     if (parameters.object && scaling.object)
-        return hf_refuse(j, "rope_scaling", scaling.object, "none in addition to rope_parameters");
+        return json_refuse(j, "rope_scaling", scaling.object, "none in addition to rope_parameters");
     if (scaling.object) full = scaling;
     if (read_one(&c->rope, &(RopeReader){full, j, family, c}, "rope_theta", family->base) ||
         read_one(&c->rope_local, &(RopeReader){sliding, j, family, c}, "rope_local_base_freq", family->local_base))
@@ -189,6 +190,6 @@ static int read_two_kinds(ModelConfig *c, const HfJson *j, const HfRope *family)
     return 0;
 }
 
-int config_hf_read_rope(ModelConfig *c, const HfJson *j, const HfRope *family) {
+int config_hf_read_rope(ModelConfig *c, const JsonReader *j, const HfRope *family) {
     return family->local_base > 0 ? read_two_kinds(c, j, family) : read_flat(c, j, family);
 }
