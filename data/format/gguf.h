@@ -27,6 +27,8 @@ typedef struct GgufTensor {
 
 int gguf_open(Gguf **g, const char *path, Err *err);
 void gguf_close(Gguf *g);
+DEFINE_AUTO(Gguf, gguf_close)
+#define AUTO_GGUF AUTO(gguf_close)
 const char *gguf_path(const Gguf *g);
 
 int64_t gguf_tensor_count(const Gguf *g);
@@ -70,3 +72,5 @@ int gguf_writer_append(GgufWriter *w, const void *data, size_t bytes, Err *err);
 int gguf_writer_end(GgufWriter *w, Err *err); // CHECKs that all tensors were appended
 int gguf_writer_save(GgufWriter *w, const char *path, OwnCheck *own, Err *err);
 void gguf_writer_free(GgufWriter *w);
+DEFINE_AUTO(GgufWriter, gguf_writer_free)
+#define AUTO_GGUF_WRITER AUTO(gguf_writer_free)

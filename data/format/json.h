@@ -41,6 +41,8 @@ int json_parse(JsonDoc **doc, const char *text, size_t len, const char *name, si
 int json_parse_data(JsonDoc **doc, const char *text, size_t len, const char *name, size_t line, Err *err);
 const Json *json_root(const JsonDoc *doc);
 void json_free(JsonDoc *doc);
+DEFINE_AUTO(JsonDoc, json_free)
+#define AUTO_JSON AUTO(json_free)
 
 // Lookups; NULL when absent or of another type.
 const Json *json_get(const Json *object, const char *key);   // object may be NULL; linear in its keys

@@ -26,6 +26,8 @@ typedef struct SafetensorsTensor {
 
 int safetensors_open(Safetensors **s, const char *path, Err *err);
 void safetensors_close(Safetensors *s);
+DEFINE_AUTO(Safetensors, safetensors_close)
+#define AUTO_SAFETENSORS AUTO(safetensors_close)
 size_t safetensors_count(const Safetensors *s);
 const SafetensorsTensor *safetensors_at(const Safetensors *s, size_t i);
 const SafetensorsTensor *safetensors_get(const Safetensors *s, const char *name); // NULL when absent

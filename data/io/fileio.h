@@ -18,6 +18,7 @@ typedef struct FileMap {
 // line that names it and status 1 (a SIGBUS handler, installed at the first map), never with a core dump.
 int file_map(FileMap *map, const char *path, Err *err);
 void file_unmap(FileMap *map);
+#define AUTO_MAP AUTO_CALL(file_unmap) // FileMap, {0} before file_map
 // Lets the kernel drop the pages of [offset, offset + size) from resident memory (they are read again on demand).
 void file_map_drop(const FileMap *map, size_t offset, size_t size);
 void file_pages_drop(const void *data, size_t size); // the same for bytes of some map

@@ -40,6 +40,7 @@ typedef struct InputSet {
 // A file, or a folder with its files; links and their targets. NULL or missing: adds nothing.
 void input_set_add(InputSet *s, const char *path);
 void input_set_clear(InputSet *s);
+#define AUTO_INPUTS AUTO_CALL(input_set_clear)
 
 // 0: path may be written. own NULL: it must be free. inputs may be NULL. Refused: ERR_INPUT.
 int overwrite_file(const char *path, OwnCheck *own, const InputSet *inputs, Err *err);

@@ -15,6 +15,7 @@ typedef struct NameList {                         // init with {0}
 // completely is an error: an unread name must not count as missing. Clear names after an error too.
 int dir_list(NameList *names, const char *path, Err *err);
 void name_list_clear(NameList *names);
+#define AUTO_NAMES AUTO_CALL(name_list_clear)
 bool path_exists(const char *path);
 bool path_is_dir(const char *path);
 char *path_join(const char *a, const char *b); // caller frees

@@ -28,8 +28,11 @@ typedef struct TokenIds { // grows; init with {0}, clear with token_ids_clear
 } TokenIds;
 int token_ids_check(const TokenIds *ids, Err *err); // ERR_INPUT if the text was refused
 void token_ids_clear(TokenIds *ids);
+#define AUTO_IDS AUTO_CALL(token_ids_clear)
 
 void tokenizer_free(Tokenizer *t);
+DEFINE_AUTO(Tokenizer, tokenizer_free)
+#define AUTO_TOKENIZER AUTO(tokenizer_free)
 
 int32_t tokenizer_vocab_size(const Tokenizer *t);
 const char *tokenizer_kind(const Tokenizer *t); // "gpt2/smollm": model and pre-tokenizer, for reports and cache keys
