@@ -74,18 +74,17 @@ void adapter_config_copy(AdapterConfig *to, const AdapterConfig *from) {
 static int check_layers(const AdapterConfig *c, const Model *m, Err *err) {
     for (int64_t i = 0; c->layers && i < c->n_layers; i++) {
         if (c->layers[i] < 0 || c->layers[i] >= m->config.layers)
-            return err_input(err, "layer %lld for the adapter; expected 0 to %lld, the layers of %s",
-                             (long long)c->layers[i], (long long)m->config.layers - 1, m->path);
+            return err_input(err, "layer %ld for the adapter; expected 0 to %ld, the layers of %s", c->layers[i],
+                             m->config.layers - 1, m->path);
         if (i > 0 && c->layers[i] <= c->layers[i - 1])
-            return err_input(err, "layer %lld after layer %lld for the adapter; expected each once, in ascending order",
-                             (long long)c->layers[i], (long long)c->layers[i - 1]);
+            return err_input(err, "layer %ld after layer %ld for the adapter; expected each once, in ascending order",
+                             c->layers[i], c->layers[i - 1]);
     }
     return c->layers && !c->n_layers ? err_input(err, "no layers for the adapter; expected at least one") : 0;
 }
 
 static int check_rank(AdapterRank r, const char *where, Err *err) {
-    if (r.rank < 1)
-        return err_input(err, "lora_r is %lld%s; expected a whole number above 0", (long long)r.rank, where);
+    if (r.rank < 1) return err_input(err, "lora_r is %ld%s; expected a whole number above 0", r.rank, where);
     if (!(r.alpha > 0) || !isfinite(r.alpha))
         return err_input(err, "lora_alpha is %g%s; expected a finite number above 0", (double)r.alpha, where);
     return 0;
@@ -95,8 +94,7 @@ static int check_ranks(const AdapterConfig *c, Err *err) {
     for (int64_t i = 0; i < c->n_each; i++) {
         char where[64];
         if (!c->each[i].rank) continue;
-        snprintf(where, sizeof where, " for %s of layer %lld", projection_name(i % PROJ_COUNT),
-                 (long long)(i / PROJ_COUNT));
+        snprintf(where, sizeof where, " for %s of layer %ld", projection_name(i % PROJ_COUNT), (i / PROJ_COUNT));
         if (check_rank(c->each[i], where, err)) return -1;
     }
     return c->each ? 0 : check_rank((AdapterRank){c->rank, c->alpha}, "", err);

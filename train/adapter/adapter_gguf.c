@@ -62,7 +62,7 @@ int64_t adapter_gguf_row(const ModelConfig *c, uint32_t parts, Projection p, int
 }
 
 static void gguf_name(char *buf, size_t size, int64_t layer, const Module *module, bool is_b) {
-    snprintf(buf, size, "blk.%lld.%s.weight.lora_%c", (long long)layer, module->name, is_b ? 'b' : 'a');
+    snprintf(buf, size, "blk.%ld.%s.weight.lora_%c", layer, module->name, is_b ? 'b' : 'a');
 }
 
 // ---- reading ----
@@ -79,7 +79,7 @@ static int check_string(const Gguf *g, const char *key, const char *want, Err *e
 static bool parse_name(const Model *m, const char *name, int64_t *layer, const Module **module, bool *is_b) {
     char want[64];
     for (*layer = 0; *layer < m->config.layers; ++*layer) { // only exact names match
-        snprintf(want, sizeof want, "blk.%lld.", (long long)*layer);
+        snprintf(want, sizeof want, "blk.%ld.", *layer);
         if (!starts_with(name, want)) continue;
         for (*module = m->gguf_modules; (*module)->name; ++*module)
             for (int b = 0; b < 2; b++) {
@@ -100,8 +100,8 @@ static int read_own_keys(AdapterRank *each, int64_t layers, int64_t most, const 
         gguf_string(g, "lorac.lora.targets", false, &names, err) < 0)
         return err_context(err, "%s", gguf_path(g));
     if (gguf_has(g, "lorac.lora.rank") && (rank < 1 || rank > (uint64_t)most))
-        return err_input(err, "%s: lorac.lora.rank is %llu; expected 1 to %lld, the tensors' own rank", gguf_path(g),
-                         (unsigned long long)rank, (long long)most);
+        return err_input(err, "%s: lorac.lora.rank is %lu; expected 1 to %ld, the tensors' own rank", gguf_path(g),
+                         rank, most);
     uint32_t set = 0;
     for (Projection p = 0; p < PROJ_COUNT; p++) {
         size_t n = strlen(projection_name(p));
@@ -174,8 +174,8 @@ static float *read_tensor(const Gguf *g, const char *name, int64_t rows, int64_t
         return NULL;
     }
     if (t->n_dims != 2 || t->shape[0] != cols || t->shape[1] != rows || !dtype_is_weight(t->dtype)) {
-        problem_add(problems, "%s is %s [%lld, %lld]; expected weights [%lld, %lld]", name, dtype_info(t->dtype)->name,
-                    (long long)t->shape[0], (long long)t->shape[1], (long long)cols, (long long)rows);
+        problem_add(problems, "%s is %s [%ld, %ld]; expected weights [%ld, %ld]", name, dtype_info(t->dtype)->name,
+                    t->shape[0], t->shape[1], cols, rows);
         return NULL;
     }
     float *values = mem_alloc((size_t)(rows * cols), sizeof *values);
@@ -294,9 +294,9 @@ static void warn_of_rounding(const Adapter *a, float alpha, const char *file) {
     }
     if (rounded)
         log_warn(
-            "%s: a GGUF adapter has one alpha (%g); in %lld of %lld modules with another alpha B is multiplied by the "
+            "%s: a GGUF adapter has one alpha (%g); in %ld of %ld modules with another alpha B is multiplied by the "
             "ratio, rounded once to float32",
-            file, (double)alpha, (long long)rounded, (long long)modules);
+            file, (double)alpha, rounded, modules);
 }
 
 // The two tensors of a layer in the file; the caller frees. False: a value is too large for float32.
@@ -360,9 +360,9 @@ static int add_stack(GgufWriter *w, Tensors *owned, const Adapter *a, int64_t la
     char name[64];
     if (!stack_up(&s, a, owned->host, owned->alpha, in, out))
         return err_input(err,
-                         "%s of layer %lld: B times its alpha is too large for float32, and a GGUF adapter has one "
+                         "%s of layer %ld: B times its alpha is too large for float32, and a GGUF adapter has one "
                          "alpha (%g)",
-                         module->name, (long long)layer, (double)owned->alpha);
+                         module->name, layer, (double)owned->alpha);
     gguf_name(name, sizeof name, layer, module, false);
     gguf_writer_tensor(w, name, DTYPE_F32, 2, (int64_t[]){s.cols, s.rank}, *in);
     gguf_name(name, sizeof name, layer, module, true);

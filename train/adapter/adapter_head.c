@@ -37,8 +37,7 @@ void adapter_head_point(Adapter *a) {
 }
 
 void adapter_name_labels(Adapter *a, const LabelList *labels) {
-    CHECK((int64_t)labels->count == a->config.labels, "%zu labels for %lld", labels->count,
-          (long long)a->config.labels);
+    CHECK((int64_t)labels->count == a->config.labels, "%zu labels for %ld", labels->count, a->config.labels);
     label_list_clear(&a->labels);
     for (size_t i = 0; i < labels->count; i++) label_list_add(&a->labels, labels->names[i]);
 }
@@ -62,8 +61,8 @@ void adapter_head_start(const Adapter *a, const Model *m, uint64_t seed, float *
     float *weight = host + head.weight->offset;
     if (own->rows != a->config.labels) {
         if (own->rows)
-            log_warn("%s: its classifier has %lld classes, the data %lld; a new head is trained", m->path,
-                     (long long)own->rows, (long long)a->config.labels);
+            log_warn("%s: its classifier has %ld classes, the data %ld; a new head is trained", m->path, own->rows,
+                     a->config.labels);
         init_head(head.weight, seed, weight);
         return;
     }
@@ -90,10 +89,10 @@ int adapter_labels_save(const LabelList *labels, const char *path, Err *err) {
 
 static int read_names(LabelList *labels, int64_t count, const Json *names, const char *path, Err *err) {
     if (!names || names->type != JSON_OBJECT || (int64_t)names->count != count)
-        return err_input(err, "%s: id2label: expected an object of %lld names", path, (long long)count);
+        return err_input(err, "%s: id2label: expected an object of %ld names", path, count);
     for (int64_t i = 0; i < count; i++) {
         char key[32];
-        snprintf(key, sizeof key, "%lld", (long long)i);
+        snprintf(key, sizeof key, "%ld", i);
         // the order of lorac's own files needs no search
         const Json *v = json_is_string(&(Json){.type = JSON_STRING, .str = names->keys[i]}, key) ? &names->items[i]
                                                                                                  : json_get(names, key);

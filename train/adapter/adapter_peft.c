@@ -56,9 +56,8 @@ static void check_tensor(PeftTensors *file, const AdapterSegment *s, ProblemList
     } else if (t->dtype > DTYPE_BF16) {
         problem_add(problems, "%s has type %s; expected F32, F16 or BF16", t->name, t->dtype_name);
     } else if (t->n_dims != dims_of(s) || t->shape[0] != s->rows || (t->n_dims > 1 && t->shape[1] != s->cols)) {
-        problem_add(problems, "%s has shape [%lld, %lld]; expected [%lld, %lld]", t->name,
-                    (long long)(t->n_dims > 0 ? t->shape[0] : 0), (long long)(t->n_dims > 1 ? t->shape[1] : 0),
-                    (long long)s->rows, (long long)s->cols);
+        problem_add(problems, "%s has shape [%ld, %ld]; expected [%ld, %ld]", t->name,
+                    (t->n_dims > 0 ? t->shape[0] : 0), (t->n_dims > 1 ? t->shape[1] : 0), s->rows, s->cols);
     }
 }
 
@@ -102,8 +101,8 @@ static int find_labels(AdapterConfig *c, const Model *m, PeftTensors *file, cons
     if (t && t->n_dims == 2 && t->shape[0] >= 1 && t->shape[0] <= LABELS_MAX)
         c->labels = t->shape[0];
     else
-        rc = err_input(err, "%s: %s %s; expected the classifier's weight, [labels, %lld]", path, name,
-                       t ? "has another shape" : "is missing", (long long)m->config.hidden);
+        rc = err_input(err, "%s: %s %s; expected the classifier's weight, [labels, %ld]", path, name,
+                       t ? "has another shape" : "is missing", m->config.hidden);
     mem_free(name);
     return rc;
 }
@@ -133,7 +132,7 @@ static int read_labels(Adapter *a, const char *dir, Err *err) {
     } else {
         for (int64_t i = 0; i < a->config.labels; i++) {
             char number[32];
-            snprintf(number, sizeof number, "%lld", (long long)i);
+            snprintf(number, sizeof number, "%ld", i);
             label_list_add(&labels, number);
         }
     }

@@ -184,7 +184,7 @@ const char *architecture_class_head(const Architecture *a) {
 
 void architecture_layer_prefix(char *buf, size_t size, const TensorNames *names, int64_t layer) {
     const char *number = strstr(names->layer, "%d");
-    snprintf(buf, size, "%.*s%lld%s", (int)(number - names->layer), names->layer, (long long)layer, number + 2);
+    snprintf(buf, size, "%.*s%ld%s", (int)(number - names->layer), names->layer, layer, number + 2);
 }
 
 // ---- targets ----

@@ -35,11 +35,10 @@ static int read_per_layer(const Reader *r, const char *name, uint64_t *out) {
     while (i < n && values[i] == values[0]) i++;
     int rc = 0;
     if (n != (size_t)r->layers)
-        rc = err_input(r->err, "%s has %zu values; expected one for each of the %lld layers", name, n,
-                       (long long)r->layers);
+        rc = err_input(r->err, "%s has %zu values; expected one for each of the %ld layers", name, n, r->layers);
     else if (i < n)
-        rc = err_input(r->err, "%s is %llu in layer 0 and %llu in layer %zu; expected the same in all layers", name,
-                       (unsigned long long)values[0], (unsigned long long)values[i], i);
+        rc = err_input(r->err, "%s is %lu in layer 0 and %lu in layer %zu; expected the same in all layers", name,
+                       values[0], values[i], i);
     else
         *out = values[0];
     mem_free(values);
@@ -57,8 +56,7 @@ static int read_int(const Reader *r, const char *key, int64_t fallback, int64_t 
     if (rc < 0) return err_context(r->err, "%s", gguf_path(r->g));
     if (rc > 0) value = (uint64_t)fallback;
     if (value < (uint64_t)min || value > (uint64_t)max)
-        return err_input(r->err, "%s: %s is %llu; expected %lld to %lld", gguf_path(r->g), name,
-                         (unsigned long long)value, (long long)min, (long long)max);
+        return err_input(r->err, "%s: %s is %lu; expected %ld to %ld", gguf_path(r->g), name, value, min, max);
     *out = (int64_t)value;
     return 0;
 }
@@ -89,8 +87,8 @@ static int expect_int(const Reader *r, const char *key, int64_t value) {
     int64_t found;
     if (read_int(r, key, value, 0, INT32_MAX, &found)) return -1;
     if (found == value) return 0;
-    return err_input(r->err, "%s: %s.%s is %lld; lorac computes only %lld", gguf_path(r->g), r->architecture, key,
-                     (long long)found, (long long)value);
+    return err_input(r->err, "%s: %s.%s is %ld; lorac computes only %ld", gguf_path(r->g), r->architecture, key, found,
+                     value);
 }
 
 static int expect_number(const Reader *r, const char *key, float value) {
@@ -111,11 +109,11 @@ static int read_heads(ModelConfig *c, const Reader *r) {
         read_int(r, "attention.value_length", c->hidden / c->heads, 2, 1024, &value_size))
         return -1;
     if (c->heads % c->kv_heads != 0)
-        return err_input(r->err, "%s: %lld attention heads over %lld key/value heads; expected a multiple",
-                         gguf_path(r->g), (long long)c->heads, (long long)c->kv_heads);
+        return err_input(r->err, "%s: %ld attention heads over %ld key/value heads; expected a multiple",
+                         gguf_path(r->g), c->heads, c->kv_heads);
     if (value_size != c->head_size || c->head_size % 2 != 0)
-        return err_input(r->err, "%s: heads of %lld (keys) and %lld (values); expected the same even size",
-                         gguf_path(r->g), (long long)c->head_size, (long long)value_size);
+        return err_input(r->err, "%s: heads of %ld (keys) and %ld (values); expected the same even size",
+                         gguf_path(r->g), c->head_size, value_size);
     // The largest Gemma models scale by another size; llama.cpp recognises them by their number of layers.
     int64_t scaled = c->head_size;
     if (c->arch->gguf_wide_layers && c->layers == c->arch->gguf_wide_layers) scaled = c->hidden / c->heads;
@@ -154,13 +152,13 @@ static int read_divisor(const Reader *r, const RopeConfig *rope, const char *nam
     *found = t != NULL;
     if (!t) return 0;
     if (t->n_dims != 1 || t->shape[0] != rope->rotated / 2 || t->dtype > DTYPE_BF16)
-        return err_input(r->err, "%s: %s has %lld values of type %s; expected %lld of F32, F16 or BF16", t->file, name,
-                         (long long)t->shape[0], t->dtype_name, (long long)rope->rotated / 2);
+        return err_input(r->err, "%s: %s has %ld values of type %s; expected %ld of F32, F16 or BF16", t->file, name,
+                         t->shape[0], t->dtype_name, rope->rotated / 2);
     dtype_expand(t->dtype, out, t->data, (size_t)t->shape[0]);
     for (int64_t i = 0; i < t->shape[0]; i++)
         if (!(out[i] > 0) || !isfinite(out[i]))
-            return err_input(r->err, "%s: %s[%lld] is %g; expected a finite number above 0", t->file, name,
-                             (long long)i, (double)out[i]);
+            return err_input(r->err, "%s: %s[%ld] is %g; expected a finite number above 0", t->file, name, i,
+                             (double)out[i]);
     return 0;
 }
 
@@ -236,9 +234,9 @@ static int read_rope(ModelConfig *c, const Reader *r) {
         expect_number(r, "rope.scaling.alpha", 0))
         return -1;
     if (rope->rotated % 2 != 0 || (c->permuted_qk && rope->rotated != c->head_size))
-        return err_input(r->err, "%s: %s.rope.dimension_count is %lld; expected %s %lld", gguf_path(r->g),
-                         r->architecture, (long long)rope->rotated,
-                         c->permuted_qk ? "the head size" : "an even number to", (long long)c->head_size);
+        return err_input(r->err, "%s: %s.rope.dimension_count is %ld; expected %s %ld", gguf_path(r->g),
+                         r->architecture, rope->rotated, c->permuted_qk ? "the head size" : "an even number to",
+                         c->head_size);
     if (read_divisors(rope, r)) return -1;
     if (rope->scaling == ROPE_LONGROPE) {
         rope->factor = (float)c->context / (float)rope->original_context;
@@ -278,8 +276,8 @@ static int read_tensors(ModelConfig *c, const Reader *r) {
     if (!embedding)
         return err_input(r->err, "%s: token_embd.weight is missing; expected a whole model", gguf_path(r->g));
     if (embedding->n_dims != 2 || embedding->shape[0] < 1 || embedding->shape[0] > 1 << 24)
-        return err_input(r->err, "%s: token_embd.weight has %lld rows; expected a matrix of 1 to 2^24", gguf_path(r->g),
-                         (long long)embedding->shape[0]);
+        return err_input(r->err, "%s: token_embd.weight has %ld rows; expected a matrix of 1 to 2^24", gguf_path(r->g),
+                         embedding->shape[0]);
     if (read_int(r, "vocab_size", embedding->shape[0], 1, 1 << 24, &c->vocab)) return -1;
     c->tied_head = !has_tensor(r, "output.weight");
     if (c->arch->learned_positions) c->positions_table = c->context;
@@ -306,8 +304,8 @@ static int find_architecture(ModelConfig *c, Reader *r) {
         return 0;
     }
     if (architecture_by_gguf(name.data, name.len, experts == 0))
-        return err_input(r->err, "%s: %s.expert_count is %lld; expected %s", gguf_path(r->g), r->architecture,
-                         (long long)experts, experts ? "none in this architecture" : "at least 1");
+        return err_input(r->err, "%s: %s.expert_count is %ld; expected %s", gguf_path(r->g), r->architecture, experts,
+                         experts ? "none in this architecture" : "at least 1");
     StrBuf known = {0};
     architecture_list(&known, false);
     err_input(r->err, "%s: architecture \"%.*s\"; expected one of %s", gguf_path(r->g),

@@ -103,14 +103,13 @@ static int read_heads(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
             return -1;
     }
     if (c->heads % c->kv_heads != 0)
-        return err_input(j->err, "%s: %lld attention heads over %lld key/value heads; expected a multiple", j->path,
-                         (long long)c->heads, (long long)c->kv_heads);
+        return err_input(j->err, "%s: %ld attention heads over %ld key/value heads; expected a multiple", j->path,
+                         c->heads, c->kv_heads);
     if (c->head_size == share && c->hidden % c->heads != 0)
-        return err_input(j->err, "%s: a hidden size of %lld for %lld attention heads; expected a multiple", j->path,
-                         (long long)c->hidden, (long long)c->heads);
+        return err_input(j->err, "%s: a hidden size of %ld for %ld attention heads; expected a multiple", j->path,
+                         c->hidden, c->heads);
     if (c->head_size < 2 || c->head_size > 1024 || (f->rope.base > 0 && c->head_size % 2))
-        return err_input(j->err, "%s: heads of size %lld; expected an even size from 2 to 1024", j->path,
-                         (long long)c->head_size);
+        return err_input(j->err, "%s: heads of size %ld; expected an even size from 2 to 1024", j->path, c->head_size);
     return 0;
 }
 
@@ -172,18 +171,17 @@ static int read_scales(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
 
 static int read_layer_types(ModelConfig *c, const JsonReader *j, const Json *list) {
     if (list->count != (size_t)c->layers)
-        return err_input(j->err, "%s: %slayer_types has %zu entries; expected one for each of the %lld layers", j->path,
-                         j->prefix, list->count, (long long)c->layers);
+        return err_input(j->err, "%s: %slayer_types has %zu entries; expected one for each of the %ld layers", j->path,
+                         j->prefix, list->count, c->layers);
     for (int64_t i = 0; i < c->layers; i++) {
         bool sliding = json_is_string(&list->items[i], "sliding_attention");
         if (!sliding && !json_is_string(&list->items[i], "full_attention"))
-            return json_refuse(j, "layer_types", &list->items[i], "full_attention or sliding_attention (layer %lld)",
-                               (long long)i);
+            return json_refuse(j, "layer_types", &list->items[i], "full_attention or sliding_attention (layer %ld)", i);
         if (sliding && !c->window)
             return json_refuse(j, "layer_types", &list->items[i],
                                "full_attention, as there is no sliding_window "
-                               "(layer %lld)",
-                               (long long)i);
+                               "(layer %ld)",
+                               i);
         c->layer_sliding[i] = sliding;
     }
     return 0;
@@ -229,7 +227,7 @@ static int read_dense_layers(ModelConfig *c, const JsonReader *j) {
         const Json *v = &dense->items[i];
         int64_t layer;
         if (!json_whole(v, &layer) || layer < 0 || layer >= c->layers)
-            return json_refuse(j, "mlp_only_layers", v, "numbers of layers, from 0 to %lld", (long long)c->layers - 1);
+            return json_refuse(j, "mlp_only_layers", v, "numbers of layers, from 0 to %ld", c->layers - 1);
         c->layer_dense[layer] = 1;
     }
     return 0;
@@ -244,8 +242,8 @@ static int read_experts(ModelConfig *c, const JsonReader *j, const HfFamily *f) 
         return -1;
     if (c->experts_used > c->experts) // the family's default
         return err_input(j->err,
-                         "%s: %snum_experts_per_tok is missing and %lld by default; expected an integer from 1 to %lld",
-                         j->path, j->prefix, (long long)c->experts_used, (long long)c->experts);
+                         "%s: %snum_experts_per_tok is missing and %ld by default; expected an integer from 1 to %ld",
+                         j->path, j->prefix, c->experts_used, c->experts);
     c->expert_ffn = c->ffn;
     c->renormalise_experts = true;
     if (!f->expert_ffn) return 0;

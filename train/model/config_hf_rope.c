@@ -46,8 +46,8 @@ static int read_rotated(RopeConfig *rope, const RopeReader *r) {
         return json_refuse(j, "partial_rotary_factor", v, "%s", r->family->phi3 ? "at most 1" : "1");
     rope->rotated = v && v->type != JSON_NULL ? (int64_t)((double)r->c->head_size * v->number) : r->c->head_size;
     if (rope->rotated < 2 || rope->rotated % 2)
-        return err_input(j->err, "%s: %lld of %lld dimensions of a head are rotated; expected an even number from 2",
-                         j->path, (long long)rope->rotated, (long long)r->c->head_size);
+        return err_input(j->err, "%s: %ld of %ld dimensions of a head are rotated; expected an even number from 2",
+                         j->path, rope->rotated, r->c->head_size);
     return 0;
 }
 
@@ -105,15 +105,14 @@ static int read_divisors(float *out, const RopeConfig *rope, const RopeReader *r
     const Json *list;
     int64_t pairs = rope->rotated / 2;
     if (json_read_array(j, key, &list)) return -1;
-    if (!list) return json_refuse(j, key, NULL, "an array of %lld numbers", (long long)pairs);
+    if (!list) return json_refuse(j, key, NULL, "an array of %ld numbers", pairs);
     if (list->count != (size_t)pairs || pairs > ROPE_MAX_PAIRS)
-        return err_input(j->err, "%s: %s%s has %zu numbers; expected %lld, one for two rotated dimensions", j->path,
-                         j->prefix, key, list->count, (long long)pairs);
+        return err_input(j->err, "%s: %s%s has %zu numbers; expected %ld, one for two rotated dimensions", j->path,
+                         j->prefix, key, list->count, pairs);
     for (int64_t i = 0; i < pairs; i++) {
         const Json *v = &list->items[i];
         out[i] = v->type == JSON_INT || v->type == JSON_FLOAT ? (float)v->number : 0;
-        if (!(out[i] > 0) || !isfinite(out[i]))
-            return json_refuse(j, key, v, "finite numbers above 0 (number %lld)", (long long)i);
+        if (!(out[i] > 0) || !isfinite(out[i])) return json_refuse(j, key, v, "finite numbers above 0 (number %ld)", i);
     }
     return 0;
 }

@@ -21,9 +21,9 @@ static int read_split(Split *p, const Gguf *g, Err *err) {
         return -1;
     if (p->number >= p->count || p->count > 99999)
         return err_input(err,
-                         "%s: split.no is %llu and split.count %llu; expected a number below the count, which is at "
+                         "%s: split.no is %lu and split.count %lu; expected a number below the count, which is at "
                          "most 99999",
-                         gguf_path(g), (unsigned long long)p->number, (unsigned long long)p->count);
+                         gguf_path(g), p->number, p->count);
     return 0;
 }
 
@@ -63,11 +63,9 @@ static int add_part(WeightSource *s, char *path, const Split *first, uint64_t nu
     if (weight_source_add_gguf(s, path, err) || read_split(&p, s->files[number].gguf, err)) return -1;
     if (p.number != number || p.count != first->count || p.tensors != first->tensors)
         return err_input(err,
-                         "%s: part %llu of %llu, %llu tensors; expected part %llu of %llu, %llu tensors (split.no, "
+                         "%s: part %lu of %lu, %lu tensors; expected part %lu of %lu, %lu tensors (split.no, "
                          "split.count, split.tensors.count)",
-                         path, (unsigned long long)p.number + 1, (unsigned long long)p.count,
-                         (unsigned long long)p.tensors, (unsigned long long)number + 1,
-                         (unsigned long long)first->count, (unsigned long long)first->tensors);
+                         path, p.number + 1, p.count, p.tensors, number + 1, first->count, first->tensors);
     return 0;
 }
 
@@ -76,15 +74,15 @@ static int open_parts(WeightSource *s, const Split *p, Err *err) {
     size_t n = strlen(s->path);
     print_suffix(suffix, p->number, p->count);
     if (!ends_with(s->path, suffix))
-        return err_input(err, "%s: part %llu of %llu of a split model; expected a name that ends in %s", s->path,
-                         (unsigned long long)p->number + 1, (unsigned long long)p->count, suffix);
+        return err_input(err, "%s: part %lu of %lu of a split model; expected a name that ends in %s", s->path,
+                         p->number + 1, p->count, suffix);
     for (uint64_t i = 0; i < p->count; i++) {
         print_suffix(suffix, i, p->count);
         if (add_part(s, mem_printf("%.*s%s", (int)(n - SUFFIX_LENGTH), s->path, suffix), p, i, err)) return -1;
     }
     if (s->n_tensors != p->tensors)
-        return err_input(err, "%s: %zu tensors in all its parts; split.tensors.count is %llu", s->path, s->n_tensors,
-                         (unsigned long long)p->tensors);
+        return err_input(err, "%s: %zu tensors in all its parts; split.tensors.count is %lu", s->path, s->n_tensors,
+                         p->tensors);
     return 0;
 }
 

@@ -149,8 +149,8 @@ void model_place_outline(Model *m) {
 int model_place(Model *m, Err *err) {
     Backend *b = m->backend;
     if (m->config.head_size > DEVICE_MAX_HEAD_SIZE)
-        return err_input(err, "%s: attention heads of size %lld; a GPU takes up to %d, --device cpu any", m->path,
-                         (long long)m->config.head_size, DEVICE_MAX_HEAD_SIZE);
+        return err_input(err, "%s: attention heads of size %ld; a GPU takes up to %d, --device cpu any", m->path,
+                         m->config.head_size, DEVICE_MAX_HEAD_SIZE);
     m->device_bytes = model_device_bytes(m, b);
     DeviceMemory memory = b->k->memory(b);
     if (memory.total && m->device_bytes > memory.free)

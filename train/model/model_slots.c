@@ -163,7 +163,7 @@ void model_list_slots(Loader *l) {
 // ---- checking ----
 
 static void print_shape(StrBuf *out, int n_dims, const int64_t *shape) {
-    for (int d = 0; d < n_dims; d++) str_printf(out, "%s%lld", d ? ", " : "[", (long long)shape[d]);
+    for (int d = 0; d < n_dims; d++) str_printf(out, "%s%ld", d ? ", " : "[", shape[d]);
     str_puts(out, n_dims ? "]" : "[]");
 }
 

@@ -74,8 +74,7 @@ static int find_frequencies(float *freq, const RopeConfig *r, int64_t positions,
     for (int64_t i = 0; i < r->rotated / 2; i++) {
         freq[i] = frequency(r, i, is_long);
         if (!(freq[i] > 0) || !isfinite(freq[i]))
-            return err_input(err, "RoPE frequency %lld is %g; expected a finite number above 0", (long long)i,
-                             (double)freq[i]);
+            return err_input(err, "RoPE frequency %ld is %g; expected a finite number above 0", i, (double)freq[i]);
     }
     return 0;
 }
@@ -85,7 +84,7 @@ int rope_table(float **table, const RopeConfig *r, int64_t positions, Err *err) 
     int64_t half = r->rotated / 2;
     CHECK(half > 0 && half <= ROPE_MAX_PAIRS && positions > 0);
     if ((size_t)positions > MAX_TABLE_BYTES / ((size_t)r->rotated * sizeof(float)))
-        return err_input(err, "a RoPE table of %lld positions; expected one of at most 1 GiB", (long long)positions);
+        return err_input(err, "a RoPE table of %ld positions; expected one of at most 1 GiB", positions);
     float freq[ROPE_MAX_PAIRS] = {0}, scale = attention_factor(r);
     if (!isfinite(scale)) return err_input(err, "RoPE attention factor is %g; expected a finite number", (double)scale);
     if (find_frequencies(freq, r, positions, err)) return -1;

@@ -1,6 +1,5 @@
 #include "group_tcp.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -42,11 +41,11 @@ static Call next_call(Group *g, CallKind what, int from, size_t bytes) {
 }
 
 static int out_of_step(const Call *own, int peer, const Call *theirs, Err *err) {
-    return err_runtime(err,
-                       "ranks are out of step: rank 0 %s %" PRIu64 " bytes of rank %d (call %" PRIu64
-                       "), rank %d %s %" PRIu64 " bytes of rank %d (call %" PRIu64 ")",
-                       name_of(own->what), own->bytes, own->from, own->number, peer, name_of(theirs->what),
-                       theirs->bytes, theirs->from, theirs->number);
+    return err_runtime(
+        err,
+        "ranks are out of step: rank 0 %s %lu bytes of rank %d (call %lu), rank %d %s %lu bytes of rank %d (call %lu)",
+        name_of(own->what), own->bytes, own->from, own->number, peer, name_of(theirs->what), theirs->bytes,
+        theirs->from, theirs->number);
 }
 
 static int get(const Tcp *t, int peer, void *data, size_t n, Err *err) {
@@ -165,7 +164,7 @@ static int sum_at_0(Tcp *t, const Call *c, int64_t *data, int64_t n, Err *err) {
 static int tcp_sum(Group *g, int64_t *data, int64_t n, Err *err) {
     Tcp *t = g->state;
     size_t bytes;
-    CHECK(n >= 0 && size_mul((size_t)n, sizeof *data, &bytes), "%" PRId64 " integers", n);
+    CHECK(n >= 0 && size_mul((size_t)n, sizeof *data, &bytes), "%ld integers", n);
     Call c = next_call(g, SUM, 0, bytes);
     if (g->rank > 0) return ask(t, &c, data, bytes, data, bytes, err);
     return conclude(t, sum_at_0(t, &c, data, n, err), err);

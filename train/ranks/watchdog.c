@@ -72,7 +72,7 @@ void watchdog_describe(Err *line, const WatchdogVerdict *v, const PeerStatus *si
                        int ranks, const char *reason) {
     const RankProcess *m = &members[v->rank];
     char who[128];
-    snprintf(who, sizeof who, "rank %d of %d (host %s, process %" PRId64 ")", v->rank, ranks, m->host, m->process);
+    snprintf(who, sizeof who, "rank %d of %d (host %s, process %ld)", v->rank, ranks, m->host, m->process);
     switch (v->cause) {
     case FAULT_NONE:
         err_runtime(line, "all %d ranks are well", ranks);
@@ -91,7 +91,7 @@ void watchdog_describe(Err *line, const WatchdogVerdict *v, const PeerStatus *si
                     v->seconds);
         break;
     case FAULT_HANGS:
-        err_runtime(line, "%s hangs: no progress in step %" PRId64 " for %.1f s while others wait for it" RERUN, who,
+        err_runtime(line, "%s hangs: no progress in step %ld for %.1f s while others wait for it" RERUN, who,
                     signs[v->rank].step, v->seconds);
         break;
     case FAULT_ALL_WAIT:
