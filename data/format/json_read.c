@@ -4,6 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fileio.h"
+
+int json_load(JsonDoc **doc, const char *path, size_t most, Err *err) {
+    AUTO_FREE char *text = NULL;
+    size_t size;
+    return file_read(&text, &size, path, most, err) || json_parse_data(doc, text, size, path, 1, err) ? -1 : 0;
+}
+
 const char *json_show(char buf[JSON_SHOWN], const Json *v) {
     if (v && v->type == JSON_STRING)
         snprintf(buf, JSON_SHOWN, "\"%.60s\"", v->str.data);

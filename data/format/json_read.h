@@ -7,6 +7,9 @@
 
 #include "json.h"
 
+// json_parse_data of a file of at most `most` bytes.
+int json_load(JsonDoc **doc, const char *path, size_t most, Err *err);
+
 typedef struct JsonReader {
     const Json *object; // NULL: all keys are absent
     const char *path;   // of the file, for messages; NULL: the caller adds it

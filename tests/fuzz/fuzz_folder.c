@@ -1,6 +1,6 @@
 // Bytes as the config.json, then as the model.safetensors.index.json of a Hugging Face folder.
-#include "config_hf.h"
 #include "fuzz.h"
+#include "model_config_hf.h"
 #include "path.h"
 #include "safetensors.h"
 #include "weight_source.h"
@@ -10,12 +10,12 @@ static void read_config(const uint8_t *data, size_t size) {
     StrBuf noise = {0};
     ModelConfig c;
     Err err;
-    if (config_hf_read(&c, fuzz_folder(), &err) == 0) {
+    if (model_config_hf_read(&c, fuzz_folder(), &err) == 0) {
         CHECK(c.layers >= 1 && c.layers <= MODEL_MAX_LAYERS && c.heads % c.kv_heads == 0);
         CHECK(c.rope.rotated >= 0 && c.rope.rotated <= c.head_size);
         CHECK(c.experts_used <= c.experts);
     }
-    config_hf_training_noise(&noise, fuzz_folder(), &err);
+    model_config_hf_training_noise(&noise, fuzz_folder(), &err);
     str_clear(&noise);
     mem_free(path);
 }

@@ -1,8 +1,8 @@
 // Bytes as a .gguf file: header, keys, tensors; then what a base model's loader reads of it: the configuration and the
 // tokenizer.
-#include "config_gguf.h"
 #include "fuzz.h"
 #include "gguf.h"
+#include "model_config_gguf.h"
 #include "tokenizer.h"
 #include "tokenizer_files.h"
 
@@ -55,7 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             CHECK(weight_source_get(s, x->name) == x);
             fuzz_touch(x->data, x->bytes);
         }
-        config_gguf_read(&c, s, &err);
+        model_config_gguf_read(&c, s, &err);
         if (tokenizer_from_gguf(&t, g, &err) == 0) {
             encode(t);
             tokenizer_free(t);

@@ -1,6 +1,6 @@
 """Writes configs/: what real models ship as config.json (NAME.json), the same as transformers writes it today
 (NAME.saved.json), golden.txt: what transformers computes with it, and angles.txt: some cosines and sines of its positions.
-test_config_hf.c reads both files of each model and compares. Facts come from the configuration classes, the modules of an instance on the meta device, and the classes' own
+test_model_config_hf.c reads both files of each model and compares. Facts come from the configuration classes, the modules of an instance on the meta device, and the classes' own
 rotary embeddings; nothing is taken from lorac.
 
 Run with transformers 5.23 and torch: python make_config_golden.py

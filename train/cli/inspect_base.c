@@ -4,10 +4,10 @@
 
 #include <string.h>
 
-#include "config_gguf.h"
-#include "config_hf.h"
 #include "json.h"
 #include "model.h"
+#include "model_config_gguf.h"
+#include "model_config_hf.h"
 #include "say.h"
 #include "weight_source.h"
 
@@ -176,7 +176,7 @@ int inspect_base(const char *path, Err *err) {
     Err why;
     if (weight_source_open(&s, path, err)) return -1;
     const Gguf *g = weight_source_gguf(s);
-    int bad_config = g ? config_gguf_read(&c, s, &why) : config_hf_read(&c, weight_source_dir(s), &why);
+    int bad_config = g ? model_config_gguf_read(&c, s, &why) : model_config_hf_read(&c, weight_source_dir(s), &why);
     say("%s: base model\n", path);
     if (g) inspect_gguf_key(g, "general.name", "name");
     if (g) inspect_gguf_key(g, "general.architecture", "architecture");
@@ -193,7 +193,7 @@ int inspect_base(const char *path, Err *err) {
 
 int inspect_model_config(const char *path, Err *err) {
     ModelConfig c;
-    if (config_hf_read(&c, path, err)) return -1;
+    if (model_config_hf_read(&c, path, err)) return -1;
     say("%s: configuration of a base model\n  architecture %s\n", path, c.arch->model_types[0]);
     print_config(&c);
     return 0;

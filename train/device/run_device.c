@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "planned.h"
+#include "roofline.h"
 
 static const struct {
     DType activation;
@@ -44,7 +45,7 @@ int run_device_open_gpu(Backend **b, const char *device, DtypeWord dtype, Attent
     return backend_open_with(b, &o, err);
 }
 
-int run_device_plan(Backend **b, const GpuSpec *gpu, DtypeWord dtype, Err *err) {
+int run_device_plan(Backend **b, const struct GpuSpec *gpu, DtypeWord dtype, Err *err) {
     if (dtype == DTYPE_WORD_AUTO) dtype = DTYPE_WORD_BF16;
     BackendOptions o = {
         .device = "cuda", .activation = dtypes[dtype].activation, .tf32 = dtypes[dtype].tf32, .fp8 = dtypes[dtype].fp8};

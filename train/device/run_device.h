@@ -2,7 +2,6 @@
 #pragma once
 
 #include "enum_words.h"
-#include "gpu_table.h"
 #include "kernels.h"
 
 // Type of the activations, as the config names it.
@@ -35,7 +34,8 @@ int run_device_open_gpu(Backend **b, const char *device, DtypeWord dtype, Attent
 int run_device_check(Backend *b, Err *err);
 
 // A GPU that need not exist (planned.h), for `plan`.
-int run_device_plan(Backend **b, const GpuSpec *gpu, DtypeWord dtype, Err *err);
+struct GpuSpec;
+int run_device_plan(Backend **b, const struct GpuSpec *gpu, DtypeWord dtype, Err *err);
 
 const char *run_device_kind(const Backend *b);     // "cpu", "cuda": part of a run's identity
 const char *run_device_dtype(const Backend *b);    // "f32", "tf32", "bf16", "f16", "fp8"

@@ -229,7 +229,7 @@ int merge_write_hf(Merge *g, const char *out, Err *err) {
     DirWriter *w;
     if (choose_types(g, err) || dir_create(&w, out, NULL, err)) return -1;
     if (copy_others(g, dir_path(w), err) == 0 && write_weights(g, dir_path(w), err) == 0 &&
-        model_unchanged(g->m, err) == 0)
+        model_check_unchanged(g->m, err) == 0)
         return dir_commit(w, err);
     dir_abandon(w);
     return -1;

@@ -8,6 +8,7 @@
 
 #include "autograd.h"
 #include "model_config.h"
+#include "quantize.h"
 #include "tokenizer.h"
 
 typedef struct Norm {
@@ -55,7 +56,7 @@ typedef struct ModelOptions {
     int64_t max_positions;    // of a row, at most config.context; 0: context
     RopeScaling rope_scaling; // ROPE_NONE: the model's own; else ROPE_LINEAR or ROPE_YARN by rope_factor
     float rope_factor;
-    int quantize;    // QUANTIZE_NONE, QUANTIZE_INT8, QUANTIZE_NF4 (quantize.h)
+    QuantizeKind quantize;
     bool outline;    // shapes, types and sizes only: no weight is read, and the model computes nothing (`plan`)
     bool classifier; // accepts models without a language-model head: encoders, ...ForSequenceClassification
 } ModelOptions;
@@ -66,7 +67,7 @@ typedef struct ModelOptions {
 int model_load(Model **m, const char *path, Backend *b, const ModelOptions *options, Err *err);
 void model_free(Model *m);
 // Fails if a file has changed since the load: results computed from a map change with its file.
-int model_unchanged(const Model *m, Err *err);
+int model_check_unchanged(const Model *m, Err *err);
 // Bytes that a model in host memory would take on b's device; 0: b is the host. Reads no weights.
 size_t model_device_bytes(Model *m, Backend *b);
 // Reads only the metadata (no weights, no tokenizer): for checks before the load.

@@ -1,5 +1,5 @@
-// model_config: the configuration of a base model: sizes and what its graph computes. config_gguf.h and config_hf.h
-// read it from files; every value is then in a range in which products of sizes cannot overflow.
+// model_config: the configuration of a base model: sizes and what its graph computes. model_config_gguf.h and
+// model_config_hf.h read it from files; every value is then in a range in which products of sizes cannot overflow.
 #pragma once
 
 #include "architecture.h"

@@ -2,7 +2,7 @@
 //
 // model_slots.c and model_experts.c list the tensors that the model must have, with their shapes (one Slot each, from
 // the table of architectures), and compare them with the files; model_take.c reads the tensors; model_place.c moves the
-// model to its device; model_names.c finds its name. model_load.c calls all of them.
+// model to its device. model_load.c calls all of them.
 #pragma once
 
 #include "model.h"
@@ -97,7 +97,3 @@ void model_disown_weights(Model *m);
 // weights in the same way.
 int model_place(Model *m, Err *err);
 void model_place_outline(Model *m);
-
-// "owner/name" on the hub, NULL: unknown; and the model's name: from the file's metadata or its path.
-char *model_find_repository(const WeightSource *s);
-char *model_find_name(const WeightSource *s, const char *path);

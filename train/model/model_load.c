@@ -1,9 +1,10 @@
 // model_load: loads a base model (see model.h and model_internal.h).
 #include <string.h>
 
-#include "config_gguf.h"
-#include "config_hf.h"
+#include "model_config_gguf.h"
+#include "model_config_hf.h"
 #include "model_internal.h"
+#include "path.h"
 #include "rope.h"
 #include "tokenizer_files.h"
 
@@ -24,7 +25,7 @@ static void find_own_head(ModelConfig *c, const WeightSource *s) {
 
 static int read_config(ModelConfig *c, const WeightSource *s, const ModelOptions *o, Err *err) {
     bool is_gguf = weight_source_is_gguf(s);
-    if (is_gguf ? config_gguf_read(c, s, err) : config_hf_read(c, weight_source_dir(s), err)) return -1;
+    if (is_gguf ? model_config_gguf_read(c, s, err) : model_config_hf_read(c, weight_source_dir(s), err)) return -1;
     if (!is_gguf) find_own_head(c, s);
     return o && o->rope_scaling != ROPE_NONE ? model_config_scale_rope(c, o->rope_scaling, o->rope_factor, err) : 0;
 }
@@ -70,6 +71,58 @@ static void find_hf_prefix(Model *m) {
     if (!p->file) p = a->hf_prefixes; // the checks name the missing tensors
     while (m->is_gguf && p->has_towers) p++;
     m->hf_prefix = p;
+}
+
+// ---- name and repository ----
+
+static char *take_string(const Gguf *g, const char *key) {
+    GgufStr s;
+    return gguf_string(g, key, false, &s, NULL) == 0 && s.len ? mem_strndup(s.data, s.len) : NULL;
+}
+
+// "owner/name" from a folder of the hub's cache, ".../models--owner--name/snapshots/REVISION".
+static char *cached_repository(const char *dir) {
+    static const char start[] = "models--", end[] = "/snapshots/";
+    const char *name = strstr(dir, start), *stop = name ? strstr(name, end) : NULL;
+    if (!stop || memchr(name, '/', (size_t)(stop - name))) return NULL;
+    name += sizeof start - 1;
+    const char *dashes = strstr(name, "--");
+    if (!dashes || dashes >= stop) return NULL;
+    return mem_printf("%.*s/%.*s", (int)(dashes - name), name, (int)(stop - dashes - 2), dashes + 2);
+}
+
+// "owner/name" on the hub from the metadata or the path; NULL: unknown.
+static char *find_repository(const WeightSource *s) {
+    const Gguf *g = weight_source_gguf(s);
+    if (!g) {
+        char *dir = path_absolute(weight_source_dir(s)), *name = cached_repository(dir);
+        mem_free(dir);
+        return name;
+    }
+    char *name = take_string(g, "general.source.huggingface.repository");
+    if (!name) name = take_string(g, "general.source.repo_url");
+    if (!name) name = take_string(g, "general.repo_url");
+    static const char hub[] = "https://huggingface.co/";
+    if (name && starts_with(name, hub)) memmove(name, name + sizeof hub - 1, strlen(name) - sizeof hub + 2);
+    return name;
+}
+
+// The last part of a path, without the suffix of a file.
+static char *stem(const char *path, bool is_file) {
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') end--;
+    size_t start = end;
+    while (start > 0 && path[start - 1] != '/') start--;
+    char *name = mem_strndup(path + start, end - start), *dot = strrchr(name, '.');
+    if (is_file && dot && dot > name) *dot = 0;
+    return name;
+}
+
+static char *find_name(const WeightSource *s, const char *path) {
+    const Gguf *g = weight_source_gguf(s);
+    char *name = g ? take_string(g, "general.name") : NULL;
+    if (name) return name;
+    return g ? stem(path, true) : stem(weight_source_dir(s), false);
 }
 
 // ---- loading ----
@@ -159,8 +212,8 @@ static int load_parts(Model *m, const ModelOptions *o, Err *err) {
     const WeightSource *s = m->file->source;
     if (read_config(&m->config, s, o, err) || choose_positions(m, o->max_positions, err)) return -1;
     m->is_gguf = weight_source_is_gguf(s);
-    m->repository = model_find_repository(s);
-    m->name = model_find_name(s, m->path);
+    m->repository = find_repository(s);
+    m->name = find_name(s, m->path);
     if (load_weights(m, o, err) || check_heads(m, o, err) || make_tables(m, err) ||
         (!o->outline && weight_source_fingerprint(m->fingerprint, s, err)) ||
         load_tokenizer(&m->tokenizer, s, m->path, err))
@@ -194,7 +247,7 @@ int model_load(Model **out, const char *path, Backend *b, const ModelOptions *op
     return 0;
 }
 
-int model_unchanged(const Model *m, Err *err) {
+int model_check_unchanged(const Model *m, Err *err) {
     return weight_source_unchanged(m->file->source, err);
 }
 

@@ -151,7 +151,7 @@ void model_list_slots(Loader *l) {
     if (l->names->head && !m->config.tied_head)
         add_matrix(l, &m->head, m->config.vocab, m->config.hidden, *head ? head : l->names->head)->optional =
             classifies;
-    if (m->is_gguf) { // config_gguf.c has read them
+    if (m->is_gguf) { // model_config_gguf.c has read them
         static const char *const names[] = {"rope_freqs.weight", "rope_factors_short.weight",
                                             "rope_factors_long.weight"};
         for (int i = 0; i < 3; i++)

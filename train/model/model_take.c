@@ -106,13 +106,12 @@ int model_quantize(Loader *l, Weight *w) {
     QuantizedMemory q;
     if (l->options->outline) {
         size_t bytes;
-        if (weight_quantize_outline(w, (QuantizeKind)l->options->quantize, &bytes, l->err))
+        if (weight_quantize_outline(w, l->options->quantize, &bytes, l->err))
             return err_context(l->err, "%s", l->m->path);
         l->m->weight_bytes += bytes;
         return 0;
     }
-    if (weight_quantize(l->m->host, w, (QuantizeKind)l->options->quantize, &q, l->err))
-        return err_context(l->err, "%s", l->m->path);
+    if (weight_quantize(l->m->host, w, l->options->quantize, &q, l->err)) return err_context(l->err, "%s", l->m->path);
     own(l->m, q.memory, q.bytes);
     l->m->weight_bytes += q.bytes;
     return 0;

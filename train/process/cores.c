@@ -124,3 +124,17 @@ bool cores_warning(StrBuf *out, const Cores *all, int ranks) {
     }
     return false;
 }
+
+int cores_share(Group *g, bool cpu, int *threads, Err *err) {
+    *threads = threads_available();
+    if (g->ranks == 1) return 0;
+    Cores mine = cores_own(), *all = mem_calloc((size_t)g->ranks, sizeof *all);
+    StrBuf warning = {0};
+    int rc = group_gather(g, all, &mine, sizeof mine, err);
+    for (int r = 0; r < g->ranks && !rc; r++) GROUP_END_TEXT(all[r].boot);
+    if (!rc) *threads = cores_threads(all, g->ranks, g->rank);
+    if (!rc && cpu && g->rank == 0 && cores_warning(&warning, all, g->ranks)) log_warn("%s", warning.data);
+    str_clear(&warning);
+    mem_free(all);
+    return rc;
+}

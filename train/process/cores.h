@@ -1,7 +1,7 @@
 // cores: which CPUs a rank may use, and how the ranks of a machine share them.
 #pragma once
 
-#include "base.h"
+#include "group.h"
 
 enum { CORES_MACHINE = 256, CORES_MAX = 4096 };
 
@@ -23,3 +23,6 @@ Cores cores_own(void);
 int cores_threads(const Cores *all, int ranks, int of);
 // About the first rank that is bound to fewer CPUs than are available to it; false: none.
 bool cores_warning(StrBuf *out, const Cores *all, int ranks);
+// Threads of this rank (cores_threads). `cpu`: the run computes on the CPU; then rank 0 warns if the launcher has bound
+// ranks to fewer cores than are available. Collective.
+int cores_share(Group *g, bool cpu, int *threads, Err *err);

@@ -21,12 +21,6 @@ typedef enum {
     PHASE_WAITING,          // for other ranks; a fault if all do so for `timeout` seconds
 } HeartbeatPhase;
 
-// The other ranks of a run; borrowed by all that work with them.
-typedef struct RankContext {
-    Group *group;
-    Heartbeat *heartbeat; // NULL: alone
-} RankContext;
-
 // Identifies a rank in messages.
 typedef struct RankProcess {
     char host[64];

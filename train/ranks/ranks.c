@@ -7,7 +7,6 @@
 #include "module.h"
 #include "proof.h"
 #include "sockets.h"
-#include "threads.h"
 
 // ---- which ranks are on the same machine ----
 
@@ -126,20 +125,4 @@ int ranks_open(Group *g, const Launch *l, double seconds, Err *err) {
             "join as a rank; for trusted networks only",
             l->port, l->master);
     return 0;
-}
-
-// ---- threads ----
-
-int ranks_threads(Group *g, bool cpu, int *threads, Err *err) {
-    *threads = threads_available();
-    if (g->ranks == 1) return 0;
-    Cores mine = cores_own(), *all = mem_calloc((size_t)g->ranks, sizeof *all);
-    StrBuf warning = {0};
-    int rc = group_gather(g, all, &mine, sizeof mine, err);
-    for (int r = 0; r < g->ranks && !rc; r++) GROUP_END_TEXT(all[r].boot);
-    if (!rc) *threads = cores_threads(all, g->ranks, g->rank);
-    if (!rc && cpu && g->rank == 0 && cores_warning(&warning, all, g->ranks)) log_warn("%s", warning.data);
-    str_clear(&warning);
-    mem_free(all);
-    return rc;
 }

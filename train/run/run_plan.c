@@ -1,6 +1,5 @@
 #include "run_plan.h"
 
-#include "roofline.h"
 #include "run_adapter.h"
 #include "run_device.h"
 #include "run_model.h"

@@ -2,7 +2,7 @@
 // it. The data is read, the weights are not.
 #pragma once
 
-#include "gpu_table.h"
+#include "roofline.h"
 #include "trainer.h"
 
 typedef struct PlanLevel {

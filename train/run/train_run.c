@@ -80,7 +80,7 @@ static int write_snapshot(Run *r, Err *err) {
 static int save(Run *r, Err *err) {
     int64_t step = trainer_state(r->trainer)->step;
     heartbeat_set_phase(r->ranks.heartbeat, PHASE_UNTIMED, step);
-    int rc = model_unchanged(r->model, err);
+    int rc = model_check_unchanged(r->model, err);
     if (run_agree(r, rc ? rc : ensure_output_dir(r, err), err)) return -1;
     int differ = snapshot_compare_ranks(r->trainer, err);
     r->error_on_all_ranks = differ > 0;
@@ -164,7 +164,7 @@ static int step_loop(Run *r, Err *err) {
 // The other ranks wait, so that all output exists when any of them exits.
 static int finish(Run *r, Err *err) {
     heartbeat_set_phase(r->ranks.heartbeat, PHASE_UNTIMED, trainer_state(r->trainer)->step);
-    if (run_agree(r, model_unchanged(r->model, err), err)) return -1;
+    if (run_agree(r, model_check_unchanged(r->model, err), err)) return -1;
     int rc = run_is_rank_0(r) ? finish_run(r->trainer, r->dir.path, r->did_steps, err) : 0;
     return run_agree(r, rc, err);
 }

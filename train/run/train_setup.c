@@ -5,10 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "config_hf.h"
 #include "consistency.h"
+#include "cores.h"
 #include "data_notes.h"
 #include "memory_use.h"
+#include "model_config_hf.h"
 #include "path.h"
 #include "quantize.h"
 #include "ranks.h"
@@ -54,7 +55,7 @@ static int load_model(Run *r, const ModelOptions *o, Err *err) {
     Err note;
     bool cpu = run_device_word(r->config->device) == DEVICE_CPU;
     int threads;
-    if (run_collective(r, ranks_threads(r->ranks.group, cpu, &threads, err))) return -1;
+    if (run_collective(r, cores_share(r->ranks.group, cpu, &threads, err))) return -1;
     int opened = run_device_open_rank(&r->backend, r->config->device, (DtypeWord)r->config->dtype, threads,
                                       r->ranks.group, &note, err);
     if (run_collective(r, opened)) return -1;
@@ -130,7 +131,7 @@ static int resume(Run *r, Err *err) {
 static void print_noise(const Run *r) {
     StrBuf noise = {0};
     Err ignored; // the file could be read when the model was loaded
-    if (config_hf_training_noise(&noise, r->model->path, &ignored) == 0 && noise.len)
+    if (model_config_hf_training_noise(&noise, r->model->path, &ignored) == 0 && noise.len)
         log_warn("%s: config.json has %s; transformers applies that in training, lorac does not: the base computes as "
                  "at inference (lora_dropout applies to the adapter)",
                  r->model->path, noise.data);

@@ -6,8 +6,8 @@
 // the largest pass; only the arena may grow later, if a smaller pass needs a little more.
 #pragma once
 
-#include "heartbeat.h"
 #include "pass.h"
+#include "ranks.h"
 #include "rows.h"
 
 typedef struct RowRunner RowRunner;

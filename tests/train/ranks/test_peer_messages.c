@@ -74,7 +74,7 @@ static void test_messages_of_the_set_up(void **state) {
         Err err = {0};
         int threads;
         Heartbeat *l;
-        ASSERT_OK(ranks_threads(&g, false, &threads, &err), &err);
+        ASSERT_OK(cores_share(&g, false, &threads, &err), &err);
         assert_true(threads >= 1);
         if (group_agree(&g, i % 2 ? err_input(&err, "mine") : 0, &err)) check_text(&err);
         if (consistency_check(&g, items, 2, &err)) check_text(&err);
@@ -98,7 +98,7 @@ static void say_letters(int rank, int ranks, void *shared, Forked *out) {
     int threads;
     l.port = place[1], l.local_rank = l.local_ranks = -1;
     if (rank == 0) {
-        out->status = ranks_open(&g, &l, 5, &out->err) || ranks_threads(&g, true, &threads, &out->err);
+        out->status = ranks_open(&g, &l, 5, &out->err) || cores_share(&g, true, &threads, &out->err);
         if (g.nodes != 2) out->status = err_runtime(&out->err, "%d machines", g.nodes);
         return;
     }

@@ -4,6 +4,7 @@
 #include <omp.h>
 #include <sched.h>
 
+#include "cores.h"
 #include "forked.h"
 #include "ranks.h"
 #include "rendezvous.h"
@@ -40,7 +41,7 @@ static void threads_with_stderr(Group *g, Job *j, Forked *out) {
     unlink(path);
     fflush(stderr);
     dup2(fd, 2);
-    out->status = ranks_threads(g, true, &j->threads[g->rank], &out->err);
+    out->status = cores_share(g, true, &j->threads[g->rank], &out->err);
     fflush(stderr);
     dup2(before, 2);
     if (g->rank == 0 && pread(fd, j->stderr_of_0, sizeof j->stderr_of_0 - 1, 0) < 0) out->status = -1;
@@ -165,7 +166,7 @@ static void test_ranks_nobody_else(void **state) {
     Launch alone = {.kind = LAUNCH_ALONE, .ranks = 1};
     ASSERT_OK(ranks_open(&g, &alone, 1, &err), &err);
     assert_true(g.ranks == 1 && g.local_ranks == 1 && g.nodes == 1 && !g.calls);
-    ASSERT_OK(ranks_threads(&g, true, &threads, &err), &err);
+    ASSERT_OK(cores_share(&g, true, &threads, &err), &err);
     assert_true(threads >= 1);
     setenv("LORAC_MODULES", "/nowhere", 1);
     Launch mpi = {.kind = LAUNCH_MPI, .rank = 1, .ranks = 2};
@@ -194,7 +195,7 @@ static void test_ranks_of_mpirun(void **state) {
     ASSERT_OK(ranks_open(&g, &l, 10, &err), &err);
     assert_true(g.rank == l.rank && g.ranks == l.ranks && g.local_rank == g.rank && g.local_ranks == g.ranks);
     assert_true(g.node == 0 && g.nodes == 1);
-    ASSERT_OK(ranks_threads(&g, false, &threads, &err), &err);
+    ASSERT_OK(cores_share(&g, false, &threads, &err), &err);
     assert_true(threads >= 1);
     ASSERT_OK(rendezvous_over_group(&s, &g, RENDEZVOUS_HEARTBEAT, 10, &err), &err);
     ASSERT_OK(group_barrier(&g, &err), &err);

@@ -1,9 +1,10 @@
-// config_hf: the config.json of real models of every family, as they ship and as transformers writes them today, read
-// to what transformers computes (golden/configs, made by golden/make_config_golden.py); everything else refused by key.
+// model_config_hf: the config.json of real models of every family, as they ship and as transformers writes them today,
+// read to what transformers computes (golden/configs, made by golden/make_config_golden.py); everything else refused by
+// key.
 #include <math.h>
 
-#include "config_hf.h"
 #include "fileio.h"
+#include "model_config_hf.h"
 #include "rope.h"
 #include "scratch.h"
 
@@ -64,7 +65,7 @@ static void check_file(const char *name, const char *suffix, const char *want, s
     char *path = mem_printf("%s/golden/configs/%s%s", TEST_DIR, name, suffix);
     unlink("config.json");
     assert_int_equal(symlink(path, "config.json"), 0);
-    if (config_hf_read(&c, ".", &err)) fail_msg("%s: %s", path, err.msg);
+    if (model_config_hf_read(&c, ".", &err)) fail_msg("%s: %s", path, err.msg);
     print_config(&got, &c);
     if (got.len != want_len || memcmp(got.data, want, want_len) != 0)
         fail_msg("%s: got\n%swant\n%.*s", path, got.data, (int)want_len, want);
@@ -104,7 +105,7 @@ static void test_config_hf_angles_equal_transformers(void **state) {
         ModelConfig c;
         float *table;
         Err err;
-        ASSERT_OK(config_hf_read(&c, path, &err), &err);
+        ASSERT_OK(model_config_hf_read(&c, path, &err), &err);
         const RopeConfig *r = strcmp(kind, "rope") == 0 ? &c.rope : &c.rope_local;
         ASSERT_OK(rope_table(&table, r, positions, &err), &err);
         int64_t pairs = r->rotated / 2, picked[PICKED] = {0, pairs / 4, pairs / 2, pairs - 1};
@@ -128,7 +129,7 @@ static void test_config_hf_angles_equal_transformers(void **state) {
 static int read_text(ModelConfig *c, const char *text, Err *err) {
     unlink("config.json");
     scratch_put("config.json", text, strlen(text));
-    return config_hf_read(c, ".", err);
+    return model_config_hf_read(c, ".", err);
 }
 
 static ModelConfig read_ok(const char *text) {
@@ -299,14 +300,14 @@ static void test_config_hf_names_the_noise_of_training(void **state) {
         StrBuf noise = {0};
         Err err;
         scratch_put("config.json", cases[i][0], strlen(cases[i][0]));
-        ASSERT_OK(config_hf_training_noise(&noise, ".", &err), &err);
+        ASSERT_OK(model_config_hf_training_noise(&noise, ".", &err), &err);
         if (!cases[i][1]) assert_int_equal(noise.len, 0);
         if (cases[i][1]) assert_string_equal(noise.data, cases[i][1]);
         str_clear(&noise);
     }
     StrBuf noise = {0};
     Err err;
-    ASSERT_OK(config_hf_training_noise(&noise, "x.gguf", &err), &err);
+    ASSERT_OK(model_config_hf_training_noise(&noise, "x.gguf", &err), &err);
     assert_int_equal(noise.len, 0);
 }
 
@@ -348,7 +349,7 @@ static void test_config_hf_refuses_what_is_no_config(void **state) {
     REFUSE_ALL(cases);
     ModelConfig c;
     Err err;
-    ASSERT_REFUSED(config_hf_read(&c, "missing", &err), &err, "missing/config.json: cannot be opened");
+    ASSERT_REFUSED(model_config_hf_read(&c, "missing", &err), &err, "missing/config.json: cannot be opened");
 }
 
 static void test_config_hf_refuses_sizes_out_of_range(void **state) {
@@ -501,7 +502,7 @@ static void test_config_hf_survives_changed_bytes(void **state) {
             char old = text[at];
             text[at] = "0129eE-.,:\"{}[]ntf "[(rng >> 20) % 19];
             scratch_put("config.json", text, size);
-            if (config_hf_read(&c, ".", &err) == 0)
+            if (model_config_hf_read(&c, ".", &err) == 0)
                 assert_true(c.layers <= MODEL_MAX_LAYERS && c.hidden >= 2 && c.rope.rotated <= c.head_size);
             text[at] = old;
         }

@@ -1,6 +1,6 @@
-// config_hf_families: one row for each model_type. The defaults are those of the classes in
+// model_config_hf_families: one row for each model_type. The defaults are those of the classes in
 // transformers/models/NAME/configuration_NAME.py; tests/golden/make_config_golden.py compares them.
-#include "config_hf_internal.h"
+#include "model_config_hf_internal.h"
 
 #include <string.h>
 
@@ -25,6 +25,7 @@ static const HfFamily families[] = {
     {
         .model_type = "mixtral", SIZES(32000, 4096, 14336, 32, 32, 131072), .kv_heads = 8, RMS(1e-5), SILU,
         .window_rule = WINDOW_ALL, .rope = {.base = 1e6f},
+        .noises = {{"router_jitter_noise", 0}},
         .experts = 8, .experts_used = 2, .experts_key = "num_local_experts", .experts_alias = "num_experts",
     },
     {
@@ -56,21 +57,24 @@ static const HfFamily families[] = {
     },
     {
         .model_type = "phi3", SIZES(32064, 3072, 8192, 32, 32, 4096), RMS(1e-5), SILU, .window_rule = WINDOW_ALL,
-        .rope = {.base = 1e4f, .phi3 = true},
+        .rope = {.base = 1e4f, .phi3 = true}, .noises = {{"embd_pdrop", 0}, {"resid_pdrop", 0}},
     },
     {
         .model_type = "gpt2", .short_keys = true, SIZES(50257, 768, 0, 12, 12, 1024),
+        .noises = {{"attn_pdrop", 0.1}, {"embd_pdrop", 0.1}, {"resid_pdrop", 0.1}},
         .eps_key = "layer_norm_epsilon", .eps = 1e-5, .activation_key = "activation_function", .activation = "gelu_new",
         .tied_head = true, BIAS_EVERYWHERE,
     },
     {
-        .model_type = "bert", SIZES(30522, 768, 3072, 12, 12, 512), .eps_key = "layer_norm_eps", .eps = 1e-12,
+        .model_type = "bert", SIZES(30522, 768, 3072, 12, 12, 512),
+        .noises = {{"attention_probs_dropout_prob", 0.1}, {"hidden_dropout_prob", 0.1}},
+        .eps_key = "layer_norm_eps", .eps = 1e-12,
         .activation_key = "hidden_act", .activation = "gelu", .tied_head = true, BIAS_EVERYWHERE,
     },
 };
 // clang-format on
 
-const HfFamily *config_hf_family(const char *model_type) {
+const HfFamily *model_config_hf_family(const char *model_type) {
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         if (strcmp(families[i].model_type, model_type) == 0) return &families[i];
     return NULL;

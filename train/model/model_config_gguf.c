@@ -1,6 +1,6 @@
-// config_gguf: see config_gguf.h. Keys and defaults: llama.cpp, src/llama-model.cpp and src/models/*.cpp; what its
-// converter writes: conversion/*.py.
-#include "config_gguf.h"
+// model_config_gguf: see model_config_gguf.h. Keys and defaults: llama.cpp, src/llama-model.cpp and src/models/*.cpp;
+// what its converter writes: conversion/*.py.
+#include "model_config_gguf.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -314,7 +314,7 @@ static int find_architecture(ModelConfig *c, Reader *r) {
     return -1;
 }
 
-int config_gguf_read(ModelConfig *c, const WeightSource *s, Err *err) {
+int model_config_gguf_read(ModelConfig *c, const WeightSource *s, Err *err) {
     Reader r = {.source = s, .g = weight_source_gguf(s), .err = err};
     if (find_architecture(c, &r)) return -1;
     bool layer_norm = c->arch->norm == NORM_KIND_LAYER;

@@ -1,8 +1,8 @@
-// config_hf_internal: what the files config_hf*.c share.
+// model_config_hf_internal: what the files model_config_hf*.c share.
 #pragma once
 
-#include "config_hf.h"
 #include "json_read.h"
+#include "model_config_hf.h"
 
 typedef struct HfRope {
     float base;       // rope_theta when the file has none; 0: learned positions
@@ -19,6 +19,12 @@ typedef enum {
 } WindowRule;
 
 typedef enum { BIAS_NONE, BIAS_ALWAYS, BIAS_KEY } BiasRule; // BIAS_KEY: attention_bias, mlp_bias
+
+// Dropout and the like that transformers applies while training.
+typedef struct HfNoise {
+    const char *key;
+    double absent; // its value where the key is absent
+} HfNoise;
 
 // A model_type: the defaults of its configuration class in transformers, and its keys besides the shared ones.
 typedef struct HfFamily {
@@ -41,10 +47,9 @@ typedef struct HfFamily {
     double attn_softcap, final_softcap;
     int64_t experts, experts_used, expert_ffn; // expert_ffn 0: intermediate_size
     const char *experts_key, *experts_alias;
+    HfNoise noises[4]; // besides attention_dropout; the list ends with key NULL
 } HfFamily;
-const HfFamily *config_hf_family(const char *model_type); // NULL when unknown
+const HfFamily *model_config_hf_family(const char *model_type); // NULL when unknown
 
 // Fills c->rope and c->rope_local; heads and context are set already.
-int config_hf_read_rope(ModelConfig *c, const JsonReader *j, const HfRope *family);
-// Opens the config.json of a folder, or the .json file itself; *path is its name. On success the caller frees both.
-int hf_config_open(JsonDoc **doc, char **path, const char *where, Err *err);
+int model_config_hf_read_rope(ModelConfig *c, const JsonReader *j, const HfRope *family);

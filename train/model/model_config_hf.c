@@ -1,12 +1,12 @@
-// config_hf: reads a config.json into a checked ModelConfig. Families are rows of config_hf_families.c; positions are
-// read by config_hf_rope.c.
-#include "config_hf_internal.h"
+// model_config_hf: reads a config.json into a checked ModelConfig. Families are rows of model_config_hf_families.c;
+// positions are read by model_config_hf_rope.c.
+#include "model_config_hf_internal.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "fileio.h"
 #include "path.h"
+#include "weight_source.h"
 
 enum { MAX_CONTEXT = 1 << 24, MAX_HIDDEN = 1 << 18, MAX_HEADS = 1024 };
 
@@ -264,7 +264,7 @@ static int read_family(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
         read_bias(&c->o_bias, j, f->o_bias, "attention_bias") || read_bias(&c->mlp_bias, j, f->mlp_bias, "mlp_bias") ||
         read_window(c, j, f) || read_experts(c, j, f))
         return -1;
-    if (f->rope.base > 0) return config_hf_read_rope(c, j, &f->rope);
+    if (f->rope.base > 0) return model_config_hf_read_rope(c, j, &f->rope);
     c->positions_table = c->context;
     if (!c->arch->encoder) return 0;
     return json_read_int(j, &(JsonIntRule){"type_vocab_size", NULL, 2, JSON_AS_ABSENT, 1, 1024}, &c->token_types);
@@ -291,7 +291,7 @@ static int read_nested(ModelConfig *c, const JsonReader *j) {
         return -1;
     if (strcmp(type, "gemma3_text") != 0)
         return json_refuse(&text, "model_type", json_get(text.object, "model_type"), "\"gemma3_text\"");
-    if (refuse_foreign(&text, c->arch) || read_family(c, &text, config_hf_family(type))) return -1;
+    if (refuse_foreign(&text, c->arch) || read_family(c, &text, model_config_hf_family(type))) return -1;
     c->tied_head = tied;
     return 0;
 }
@@ -306,33 +306,47 @@ static int read_config(ModelConfig *c, const JsonReader *j) {
     model_config_init(c, a);
     if (refuse_foreign(j, a)) return -1;
     if (strcmp(type, "gemma3") == 0) return read_nested(c, j);
-    const HfFamily *f = config_hf_family(type);
-    CHECK(f, "%s has a row in architecture.c and none in config_hf_families.c", type);
+    const HfFamily *f = model_config_hf_family(type);
+    CHECK(f, "%s has a row in architecture.c and none in model_config_hf_families.c", type);
     return read_family(c, j, f);
 }
 
-int hf_config_open(JsonDoc **doc, char **path, const char *where, Err *err) {
+// The config.json of a folder, or the .json file itself. *path is its name, which the caller frees after a failure too.
+static int open_config(JsonDoc **doc, char **path, const char *where, Err *err) {
     enum { MAX_CONFIG_BYTES = 4 << 20 };
-    size_t size;
-    char *text;
     bool is_file = ends_with(where, ".json") && !path_is_dir(where);
     *path = is_file ? mem_strdup(where) : path_join(where, "config.json");
-    int rc = file_read(&text, &size, *path, MAX_CONFIG_BYTES, err);
-    if (!rc) {
-        rc = json_parse_data(doc, text, size, *path, 1, err);
-        mem_free(text);
-    }
-    if (rc) mem_free(*path);
-    return rc;
+    return json_load(doc, *path, MAX_CONFIG_BYTES, err);
 }
 
-int config_hf_read(ModelConfig *c, const char *where, Err *err) {
-    JsonDoc *doc;
-    char *path;
+int model_config_hf_read(ModelConfig *c, const char *where, Err *err) {
+    AUTO_JSON JsonDoc *doc = NULL;
+    AUTO_FREE char *path = NULL;
     *c = (ModelConfig){0};
-    if (hf_config_open(&doc, &path, where, err)) return -1;
-    int rc = read_config(c, &(JsonReader){json_root(doc), path, "", err});
-    json_free(doc);
-    mem_free(path);
-    return rc;
+    if (open_config(&doc, &path, where, err)) return -1;
+    return read_config(c, &(JsonReader){json_root(doc), path, "", err});
+}
+
+// ---- noise ----
+
+static void list_noise(StrBuf *out, const Json *config, HfNoise noise) {
+    const Json *v = json_given(config, noise.key);
+    double p = !v ? noise.absent : v->type == JSON_INT || v->type == JSON_FLOAT ? v->number : 0;
+    if (p > 0) str_printf(out, "%s%s %g", out->len ? ", " : "", noise.key, p);
+}
+
+// lorac trains the model that inference engines run: no dropout inside the base, whatever its config.json contains;
+// lora_dropout is separate.
+int model_config_hf_training_noise(StrBuf *out, const char *path, Err *err) {
+    AUTO_FREE char *dir = weight_source_folder(path), *file = NULL;
+    AUTO_JSON JsonDoc *doc = NULL;
+    if (!dir) return 0;
+    if (open_config(&doc, &file, dir, err)) return -1;
+    const Json *config = json_root(doc), *text = json_get(config, "text_config");
+    if (text && text->type == JSON_OBJECT) config = text;
+    const Json *type = json_get(config, "model_type");
+    const HfFamily *f = type && type->type == JSON_STRING ? model_config_hf_family(type->str.data) : NULL;
+    list_noise(out, config, (HfNoise){"attention_dropout", 0});
+    for (const HfNoise *n = f ? f->noises : NULL; n && n->key; n++) list_noise(out, config, *n);
+    return 0;
 }

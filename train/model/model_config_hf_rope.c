@@ -1,6 +1,6 @@
-// config_hf_rope: the RoPE of a config.json. Two forms: rope_theta and rope_scaling, or (transformers 5) both inside
-// rope_parameters; Gemma 3 has two of the latter, one for each kind of layer.
-#include "config_hf_internal.h"
+// model_config_hf_rope: the RoPE of a config.json. Two forms: rope_theta and rope_scaling, or (transformers 5) both
+// inside rope_parameters; Gemma 3 has two of the latter, one for each kind of layer.
+#include "model_config_hf_internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -189,6 +189,6 @@ static int read_two_kinds(ModelConfig *c, const JsonReader *j, const HfRope *fam
     return 0;
 }
 
-int config_hf_read_rope(ModelConfig *c, const JsonReader *j, const HfRope *family) {
+int model_config_hf_read_rope(ModelConfig *c, const JsonReader *j, const HfRope *family) {
     return family->local_base > 0 ? read_two_kinds(c, j, family) : read_flat(c, j, family);
 }
