@@ -40,16 +40,15 @@ bool byte_stream_is_compressed(const char *path, size_t *len) {
 }
 
 static void *zlib_alloc(void *unused, uInt count, uInt size) {
-    (void)unused;
     return mem_alloc(count, size);
 }
 
 static void zlib_free(void *unused, void *p) {
-    (void)unused;
     mem_free(p);
 }
 
 static int check_magic(const ByteStream *s, Err *err) {
+    if (!s->map.size) return err_input(err, "%s: found an empty file; expected compressed data", s->map.path);
     static const char magic[][4] = {[GZIP] = "\x1F\x8B", [ZSTANDARD] = "\x28\xB5\x2F"}; // also skippable frames
     bool skippable = s->kind == ZSTANDARD && s->map.size > 3 && (s->map.data[0] & 0xF0) == 0x50;
     size_t n = strlen(magic[s->kind]);
@@ -61,33 +60,19 @@ static int check_magic(const ByteStream *s, Err *err) {
 int byte_stream_open(ByteStream **stream, const char *path, Err *err) {
     enum { GZIP_ONLY = 16 + MAX_WBITS };
     size_t unused;
-    ByteStream *s = mem_calloc(1, sizeof *s);
+    AUTO(byte_stream_close) ByteStream *s = mem_calloc(1, sizeof *s);
     *stream = NULL;
-    if (file_map(&s->map, path, err)) {
-        mem_free(s);
-        return -1;
-    }
+    if (file_map(&s->map, path, err)) return -1;
     s->kind = kind_of(path, &unused);
     s->gzip.zalloc = zlib_alloc;
     s->gzip.zfree = zlib_free;
     if (s->kind == GZIP) CHECK(inflateInit2(&s->gzip, GZIP_ONLY) == Z_OK, "zlib cannot start");
     if (s->kind == ZSTANDARD) s->zstd = mem_checked(ZSTD_createDCtx());
-    if (s->kind != PLAIN && !s->map.size) {
-        err_input(err, "%s: found an empty file; expected compressed data", path);
-        byte_stream_close(s);
-        return -1;
-    }
-    if (s->kind == PLAIN &&
-        fault_in_file(path, (const char *)s->map.data, s->map.size < 64 ? s->map.size : 64, false, err)) {
-        byte_stream_close(s);
-        return -1;
-    }
-    if (s->kind != PLAIN && check_magic(s, err)) {
-        byte_stream_close(s);
-        return -1;
-    }
-    *stream = s;
-    return 0;
+    int rc = s->kind != PLAIN
+                 ? check_magic(s, err)
+                 : fault_in_file(path, (const char *)s->map.data, s->map.size < 64 ? s->map.size : 64, false, err);
+    if (!rc) *stream = mem_take(&s);
+    return rc;
 }
 
 void byte_stream_close(ByteStream *s) {

@@ -11,6 +11,7 @@
 typedef struct ByteStream ByteStream;
 int byte_stream_open(ByteStream **s, const char *path, Err *err);
 void byte_stream_close(ByteStream *s);
+DEFINE_AUTO(ByteStream, byte_stream_close)
 // Reads up to `size` bytes (size > 0); *n is 0 only at the end.
 int byte_stream_read(ByteStream *s, void *buf, size_t size, size_t *n, Err *err);
 // True for a name with a compression suffix; *len: the length of the name without it ("a.jsonl.gz": of "a.jsonl";

@@ -1,11 +1,10 @@
-#include "file_pattern.h"
+// file_pattern: names of files by ranges of numbers and wildcards (see path.h).
+#include "path.h"
 
 #include <errno.h>
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "path.h"
 
 typedef struct Names {
     char **items;
@@ -65,9 +64,8 @@ static int expand(Names *n, const char *pattern, Err *err) {
     int rc = 0;
     if (path_exists(pattern) || !find_brace(&b, pattern)) return expand_glob(n, pattern, err);
     for (long k = b.from; k <= b.to && !rc; k++) {
-        char *name = mem_printf("%.*s%0*ld%s", (int)b.begin, pattern, b.digits, k, pattern + b.end);
+        AUTO_FREE char *name = mem_printf("%.*s%0*ld%s", (int)b.begin, pattern, b.digits, k, pattern + b.end);
         rc = expand(n, name, err);
-        mem_free(name);
     }
     return rc;
 }

@@ -38,7 +38,6 @@ static void end_with_line(const char *line) {
 }
 
 static void on_sigbus(int signal, siginfo_t *info, void *context) {
-    (void)context;
     uintptr_t at = (uintptr_t)info->si_addr;
     for (Guard *g = atomic_load(&g_guards); g; g = g->next) {
         if (at < atomic_load(&g->begin) || at >= atomic_load(&g->end)) continue;
@@ -103,6 +102,10 @@ static int open_regular(const char *path, struct stat *st, Err *err) {
     return -1;
 }
 
+static int64_t nanoseconds(struct timespec t) {
+    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
 int file_map(FileMap *map, const char *path, Err *err) {
     struct stat st;
     *map = (FileMap){0};
@@ -113,10 +116,8 @@ int file_map(FileMap *map, const char *path, Err *err) {
     int why = errno;
     close(fd);
     if (data == MAP_FAILED) return err_runtime(err, "%s: cannot be mapped: %s", path, strerror(why));
-    *map = (FileMap){.data = data,
-                     .size = (size_t)st.st_size,
-                     .path = mem_strdup(path),
-                     .mtime_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec};
+    *map = (FileMap){
+        .data = data, .size = (size_t)st.st_size, .path = mem_strdup(path), .mtime_ns = nanoseconds(st.st_mtim)};
     if (map->size) guard_map(map);
     return 0;
 }
@@ -141,40 +142,56 @@ void file_pages_drop(const void *data, size_t size) {
     madvise((char *)data - before, size + before, MADV_DONTNEED); // advice: a failure costs only memory
 }
 
-// Reads to the end regardless of fstat: files under /proc and /sys have size 0 there.
-static int read_all(StrBuf *text, int fd, const char *path, size_t max_size, Err *err) {
+int file_read(char **data, size_t *size, const char *path, size_t max_size, Err *err) {
     enum { STEP = 1 << 16 };
-    for (;;) {
-        MEM_GROW(text->data, text->capacity, text->len + STEP + 1);
-        ssize_t n = TEMP_FAILURE_RETRY(read(fd, text->data + text->len, text->capacity - text->len - 1));
+    struct stat st = {0};
+    AUTO_STR StrBuf text = {0};
+    *data = NULL;
+    *size = 0;
+    AUTO_FD int fd = open_regular(path, &st, err);
+    if (fd < 0) return -1;
+    if ((uintmax_t)st.st_size > max_size)
+        return err_input(err, "%s: %ld bytes long; expected at most %zu", path, st.st_size, max_size);
+    for (ssize_t n = 1; n; text.len += (size_t)n) { // to the end: files under /proc and /sys have an st_size of 0
+        MEM_GROW(text.data, text.capacity, text.len + STEP + 1);
+        n = TEMP_FAILURE_RETRY(read(fd, text.data + text.len, text.capacity - text.len - 1));
         if (n < 0) return err_runtime(err, "%s: cannot be read: %s", path, strerror(errno));
-        if (n == 0) break;
-        text->len += (size_t)n;
-        if (text->len > max_size)
+        if (text.len + (size_t)n > max_size)
             return err_input(err, "%s: larger than %zu bytes; expected at most that", path, max_size);
     }
-    text->data[text->len] = 0;
+    text.data[text.len] = 0;
+    *size = text.len;
+    *data = mem_take(&text.data);
     return 0;
 }
 
-int file_read(char **data, size_t *size, const char *path, size_t max_size, Err *err) {
-    struct stat st = {0};
-    StrBuf text = {0};
-    *data = NULL;
-    *size = 0;
-    int fd = open_regular(path, &st, err);
-    if (fd < 0) return -1;
-    int rc;
-    if ((uintmax_t)st.st_size > max_size)
-        rc = err_input(err, "%s: %jd bytes long; expected at most %zu", path, (intmax_t)st.st_size, max_size);
-    else
-        rc = read_all(&text, fd, path, max_size, err);
-    close(fd);
-    if (rc) {
-        str_clear(&text);
-        return rc;
+// ---- stamps ----
+
+bool file_stamp_read(FileStamp *s, const char *path) {
+    struct stat st;
+    *s = (FileStamp){0};
+    if (stat(path, &st) != 0) return false;
+    *s = (FileStamp){st.st_dev, st.st_ino, st.st_size, nanoseconds(st.st_mtim), nanoseconds(st.st_ctim)};
+    return true;
+}
+
+static int changed(const char *path, const char *what, Err *err) {
+    return err_runtime(err,
+                       "%s: the file was changed while it was in use (%s); nothing is written from it; expected it to "
+                       "stay as it is until the end",
+                       path, what);
+}
+
+int file_stamp_check(const FileStamp *s, const char *path, Err *err) {
+    FileStamp now;
+    if (!file_stamp_read(&now, path) && !file_stamp_read(&now, path)) return changed(path, strerror(errno), err);
+    if (now.device != s->device || now.inode != s->inode) return changed(path, "another file is there now", err);
+    if (now.size != s->size) {
+        char what[80];
+        snprintf(what, sizeof what, "%ld bytes, was %ld", now.size, s->size);
+        return changed(path, what, err);
     }
-    *data = text.data;
-    *size = text.len;
+    if (now.mtime_ns != s->mtime_ns) return changed(path, "it has another time of modification", err);
+    if (now.ctime_ns != s->ctime_ns) return changed(path, "it has another time of change", err);
     return 0;
 }

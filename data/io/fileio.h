@@ -1,4 +1,5 @@
-// fileio: read-only maps of whole files (fileio.c), and files that appear complete or not at all (filewrite.c).
+// fileio: read-only maps of whole files and their stamps (fileio.c), and files that appear complete or not at all
+// (filewrite.c).
 //
 // Everything that lorac writes goes to a temporary name in the same directory, is checked for short writes, fsync'd and
 // renamed; then the directory is fsync'd. A reader sees the old file or the new one, never a part of one. Symbolic
@@ -26,6 +27,18 @@ void file_pages_drop(const void *data, size_t size); // the same for bytes of so
 // Reads a whole regular file (also those of /proc and /sys); *data is NUL-terminated after *size bytes and belongs to
 // the caller (mem_free). Larger than max_size: refused.
 int file_read(char **data, size_t *size, const char *path, size_t max_size, Err *err);
+
+// Detects that a file changed after it was opened, by device, inode, size, mtime and ctime. A map changes with its
+// file: overwriting a base model would change the run that reads it.
+typedef struct FileStamp {
+    uint64_t device, inode;
+    int64_t size, mtime_ns, ctime_ns;
+} FileStamp;
+
+// Follows links. False: the file is missing or cannot be examined.
+bool file_stamp_read(FileStamp *s, const char *path);
+// ERR_RUNTIME, naming the difference.
+int file_stamp_check(const FileStamp *s, const char *path, Err *err);
 
 // One file being written under a temporary name (temporary.h). An existing file at `path` is replaced only if `own`
 // recognises it (overwrite.h); own NULL: the path must be free. After an error every later call returns the first

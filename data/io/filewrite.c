@@ -16,29 +16,26 @@
 
 enum { WRITE_BUFFER = 1 << 16 };
 
-struct FileWriter {
+// A file or folder while it is written, under a temporary name.
+typedef struct Draft {
     char *path;              // as the caller wrote it, for messages
     char *target, *tmp_path; // absolute; links followed
+    int fd;                  // of the temporary: holds its lock
+} Draft;
+
+struct FileWriter {
+    Draft d;
     OwnCheck *own;
-    int fd;
     bool failed;
     Err first_error;
     size_t pending; // bytes waiting in buffer
     char buffer[WRITE_BUFFER];
 };
 
-static size_t without_slashes(const char *path) {
-    size_t n = strlen(path);
-    while (n > 1 && path[n - 1] == '/') n--;
-    return n;
-}
-
-// The absolute path with links resolved. "out/" means "out": the temporary must be next to it, not in it.
-static char *target_of(const char *path) {
-    char *target = path_absolute(path);
-    target[without_slashes(target)] = 0;
-    return target;
-}
+struct DirWriter {
+    Draft d;
+    const OwnFolder *own;
+};
 
 static int fsync_path(const char *path, Err *err) {
     int fd = TEMP_FAILURE_RETRY(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -52,27 +49,14 @@ static int fsync_path(const char *path, Err *err) {
 }
 
 static int fsync_parent(const char *path, Err *err) {
-    size_t n = without_slashes(path);
-    while (n > 0 && path[n - 1] != '/') n--;
-    char *parent = n ? mem_strndup(path, n) : mem_strdup(".");
-    int rc = fsync_path(parent, err);
-    mem_free(parent);
-    return rc;
+    AUTO_FREE char *parent = path_parent(path);
+    return fsync_path(parent, err);
 }
 
 // ---- temporaries ----
 
 static bool is_name(const char *stem, const void *name) {
     return strcmp(stem, name) == 0;
-}
-
-// Removes what killed processes left of earlier writes of the same target.
-static void sweep_for(const char *target, const OwnFolder *own) {
-    const char *slash = strrchr(target, '/');
-    char *dir = slash ? mem_strndup(target, (size_t)(slash - target) + 1) : mem_strdup(".");
-    temporary_sweep(
-        &(Sweep){.dir = dir, .wants = is_name, .user = slash ? slash + 1 : target, .names = own ? own->names : NULL});
-    mem_free(dir);
 }
 
 enum { FOLDER = -1 }; // in place of a mode
@@ -111,6 +95,27 @@ static int create_temporary(char **tmp_path, const char *target, int mode) {
     return -1;
 }
 
+static void draft_end(Draft *d) {
+    if (d->fd >= 0) close(d->fd);
+    mem_free(d->path);
+    mem_free(d->target);
+    mem_free(d->tmp_path);
+}
+
+// First removes what killed processes left of earlier writes of the same path.
+static int draft_begin(Draft *d, const char *path, int mode, const char *const *names, Err *err) {
+    *d = (Draft){.path = mem_strdup(path), .target = path_absolute(path)};
+    // "out/" means "out": the temporary must be next to it, not in it.
+    for (size_t n = strlen(d->target); n > 1 && d->target[n - 1] == '/';) d->target[--n] = 0;
+    AUTO_FREE char *dir = path_parent(d->target);
+    temporary_sweep(&(Sweep){.dir = dir, .wants = is_name, .user = path_name(d->target), .names = names});
+    d->fd = create_temporary(&d->tmp_path, d->target, mode);
+    if (d->fd >= 0) return 0;
+    err_runtime(err, "%s: cannot be created: %s", path, strerror(errno));
+    draft_end(d);
+    return -1;
+}
+
 // Renames without replacing an existing file.
 static int rename_new(const char *from, const char *to) {
     if (TEMP_FAILURE_RETRY(renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE)) == 0) return 0;
@@ -126,24 +131,14 @@ static int rename_new(const char *from, const char *to) {
 // ---- files ----
 
 static int create(FileWriter **out, const char *path, OwnCheck *own, int mode, Err *err) {
+    Draft d;
     *out = NULL;
-    char *target = target_of(path), *tmp_path;
-    sweep_for(target, NULL);
-    int fd = create_temporary(&tmp_path, target, mode);
-    if (fd < 0) {
-        err_runtime(err, "%s: cannot be created: %s", path, strerror(errno));
-        mem_free(target);
-        return -1;
-    }
-    FileWriter *w = mem_alloc(1, sizeof *w);
-    w->path = mem_strdup(path);
-    w->target = target;
-    w->tmp_path = tmp_path;
+    if (draft_begin(&d, path, mode, NULL, err)) return -1;
+    FileWriter *w = *out = mem_alloc(1, sizeof *w);
+    w->d = d;
     w->own = own;
-    w->fd = fd;
     w->failed = false;
     w->pending = 0;
-    *out = w;
     return 0;
 }
 
@@ -159,12 +154,12 @@ int file_create_private(FileWriter **w, const char *path, OwnCheck *own, Err *er
 
 static int remember_failure(FileWriter *w, const char *what) {
     w->failed = true;
-    return err_runtime(&w->first_error, "%s: cannot be %s: %s", w->path, what, strerror(errno));
+    return err_runtime(&w->first_error, "%s: cannot be %s: %s", w->d.path, what, strerror(errno));
 }
 
 static int write_fully(FileWriter *w, const char *p, size_t size) {
     while (size) {
-        ssize_t n = TEMP_FAILURE_RETRY(write(w->fd, p, size));
+        ssize_t n = TEMP_FAILURE_RETRY(write(w->d.fd, p, size));
         if (n == 0) errno = ENOSPC; // no progress without an error: treated as a full disk
         if (n <= 0) return remember_failure(w, "written");
         p += n;
@@ -193,33 +188,27 @@ int file_write(FileWriter *w, const void *data, size_t size, Err *err) {
     return 0;
 }
 
-static void writer_free(FileWriter *w) {
-    mem_free(w->path);
-    mem_free(w->target);
-    mem_free(w->tmp_path);
-    mem_free(w);
-}
-
 static int sync_file(FileWriter *w) {
     if (w->failed || flush_pending(w)) return -1;
-    return TEMP_FAILURE_RETRY(fsync(w->fd)) ? remember_failure(w, "synced to disk") : 0;
+    return TEMP_FAILURE_RETRY(fsync(w->d.fd)) ? remember_failure(w, "synced to disk") : 0;
 }
 
 // Checks the target again: hours may have passed since file_create.
 static int put_file_in_place(FileWriter *w) {
     struct stat st;
-    if (lstat(w->target, &st) != 0)
-        return rename_new(w->tmp_path, w->target) ? remember_failure(w, "renamed to its final name") : 0;
-    w->failed = overwrite_file(w->target, w->own, NULL, &w->first_error) != 0;
+    if (lstat(w->d.target, &st) != 0)
+        return rename_new(w->d.tmp_path, w->d.target) ? remember_failure(w, "renamed to its final name") : 0;
+    w->failed = overwrite_file(w->d.target, w->own, NULL, &w->first_error) != 0;
     if (w->failed) return -1;
-    return TEMP_FAILURE_RETRY(rename(w->tmp_path, w->target)) ? remember_failure(w, "renamed to its final name") : 0;
+    return TEMP_FAILURE_RETRY(rename(w->d.tmp_path, w->d.target)) ? remember_failure(w, "renamed to its final name")
+                                                                  : 0;
 }
 
 // Closes fd last: it holds the lock of the temporary. Network file systems report write errors here.
 static int finish_file(FileWriter *w) {
     if (sync_file(w) || put_file_in_place(w)) return -1;
-    int fd = w->fd;
-    w->fd = -1;
+    int fd = w->d.fd;
+    w->d.fd = -1;
     return close(fd) != 0 && errno != EINTR ? remember_failure(w, "closed") : 0;
 }
 
@@ -229,16 +218,17 @@ int file_commit(FileWriter *w, Err *err) {
         file_abandon(w);
         return -1;
     }
-    int rc = fsync_parent(w->target, err);
-    writer_free(w);
+    int rc = fsync_parent(w->d.target, err);
+    draft_end(&w->d);
+    mem_free(w);
     return rc;
 }
 
 void file_abandon(FileWriter *w) {
     if (!w) return;
-    if (w->fd >= 0) close(w->fd);
-    unlink(w->tmp_path);
-    writer_free(w);
+    unlink(w->d.tmp_path);
+    draft_end(&w->d);
+    mem_free(w);
 }
 
 int file_write_whole(const char *path, const void *data, size_t size, OwnCheck *own, Err *err) {
@@ -250,58 +240,35 @@ int file_write_whole(const char *path, const void *data, size_t size, OwnCheck *
 
 int dir_probe(const char *dir, Err *err) {
     FileWriter *w;
-    char *path = path_join(dir, ".probe");
-    int rc = create(&w, path, NULL, 0600, err);
-    if (!rc) {
-        file_write(w, "probe\n", 6, NULL);
-        if (sync_file(w)) rc = give_error(w, err);
-        file_abandon(w);
-    }
-    mem_free(path);
+    AUTO_FREE char *path = path_join(dir, ".probe");
+    if (create(&w, path, NULL, 0600, err)) return -1;
+    file_write(w, "probe\n", 6, NULL);
+    int rc = sync_file(w) ? give_error(w, err) : 0;
+    file_abandon(w);
     return rc;
 }
 
 // ---- directories ----
 
-struct DirWriter {
-    char *path; // as the caller wrote it
-    char *target, *tmp_path;
-    const OwnFolder *own;
-    int fd; // of the temporary, for its lock
-};
-
-static void dir_writer_free(DirWriter *w) {
-    if (w->fd >= 0) close(w->fd);
-    mem_free(w->path);
-    mem_free(w->target);
-    mem_free(w->tmp_path);
-    mem_free(w);
-}
-
 int dir_create(DirWriter **out, const char *path, const OwnFolder *own, Err *err) {
+    Draft d;
     *out = NULL;
-    if (overwrite_folder(path, own, NULL, err)) return -1;
-    char *target = target_of(path), *tmp;
-    sweep_for(target, own);
-    int fd = create_temporary(&tmp, target, FOLDER);
-    if (fd < 0) {
-        err_runtime(err, "%s: cannot be created: %s", path, strerror(errno));
-        mem_free(target);
+    if (overwrite_folder(path, own, NULL, err) || draft_begin(&d, path, FOLDER, own ? own->names : NULL, err))
         return -1;
-    }
-    DirWriter *w = *out = mem_alloc(1, sizeof *w);
-    *w = (DirWriter){.path = mem_strdup(path), .target = target, .tmp_path = tmp, .own = own, .fd = fd};
+    *out = mem_alloc(1, sizeof **out);
+    **out = (DirWriter){d, own};
     return 0;
 }
 
 const char *dir_path(const DirWriter *w) {
-    return w->tmp_path;
+    return w->d.tmp_path;
 }
 
 void dir_abandon(DirWriter *w) {
     if (!w) return;
-    dir_remove(w->tmp_path, NULL);
-    dir_writer_free(w);
+    dir_remove(w->d.tmp_path, NULL);
+    draft_end(&w->d);
+    mem_free(w);
 }
 
 static int rename_failed(const char *path, Err *err) {
@@ -310,10 +277,10 @@ static int rename_failed(const char *path, Err *err) {
 
 // For file systems without RENAME_EXCHANGE: the target is missing for a moment.
 static int replace_by_moving_aside(const DirWriter *w, const char *aside, Err *err) {
-    if (TEMP_FAILURE_RETRY(rename(w->target, aside)) != 0) return rename_failed(w->path, err);
-    if (TEMP_FAILURE_RETRY(rename(w->tmp_path, w->target)) == 0) return 0;
-    rename_failed(w->path, err);
-    if (rename(aside, w->target) != 0) err_context(err, "the former directory is now %s", aside);
+    if (TEMP_FAILURE_RETRY(rename(w->d.target, aside)) != 0) return rename_failed(w->d.path, err);
+    if (TEMP_FAILURE_RETRY(rename(w->d.tmp_path, w->d.target)) == 0) return 0;
+    rename_failed(w->d.path, err);
+    if (rename(aside, w->d.target) != 0) err_context(err, "the former directory is now %s", aside);
     return -1;
 }
 
@@ -321,47 +288,41 @@ static int replace_by_moving_aside(const DirWriter *w, const char *aside, Err *e
 static int replace_dir(const DirWriter *w, char **old, Err *err) {
     struct stat st;
     *old = NULL;
-    if (lstat(w->target, &st) != 0) return rename_new(w->tmp_path, w->target) == 0 ? 0 : rename_failed(w->path, err);
-    if (overwrite_folder(w->target, w->own, NULL, err)) return -1;
-    if (TEMP_FAILURE_RETRY(renameat2(AT_FDCWD, w->tmp_path, AT_FDCWD, w->target, RENAME_EXCHANGE)) == 0) {
-        *old = mem_strdup(w->tmp_path);
+    if (lstat(w->d.target, &st) != 0)
+        return rename_new(w->d.tmp_path, w->d.target) == 0 ? 0 : rename_failed(w->d.path, err);
+    if (overwrite_folder(w->d.target, w->own, NULL, err)) return -1;
+    if (TEMP_FAILURE_RETRY(renameat2(AT_FDCWD, w->d.tmp_path, AT_FDCWD, w->d.target, RENAME_EXCHANGE)) == 0) {
+        *old = mem_strdup(w->d.tmp_path);
         return 0;
     }
-    if (errno != EINVAL && errno != ENOSYS) return rename_failed(w->path, err);
-    char *aside = temporary_name(w->target, "old");
-    int rc = replace_by_moving_aside(w, aside, err);
-    if (!rc) *old = mem_strdup(aside);
-    mem_free(aside);
-    return rc;
+    if (errno != EINVAL && errno != ENOSYS) return rename_failed(w->d.path, err);
+    AUTO_FREE char *aside = temporary_name(w->d.target, "old");
+    if (replace_by_moving_aside(w, aside, err)) return -1;
+    *old = mem_take(&aside);
+    return 0;
 }
 
 // If a foreign file was added to the old folder in the meantime, the folder is kept, under a name that no sweep
 // removes.
 static int remove_old(const DirWriter *w, const char *old, Err *err) {
-    char *foreign = NULL;
-    int rc = folder_remove_known(old, w->own->names, &foreign);
-    if (rc < 0) return err_runtime(err, "%s: cannot be removed: %s", old, strerror(errno));
-    if (rc > 0) {
-        char *kept = temporary_name(w->target, "old");
-        if (rename(old, kept) == 0)
-            log_warn("%s: held %s, which lorac did not write; it is kept as %s", w->path, foreign, kept);
-        mem_free(kept);
-    }
-    mem_free(foreign);
+    AUTO_FREE char *foreign = NULL;
+    int rc = folder_remove_known(old, w->own->names, &foreign, err);
+    if (rc <= 0) return rc;
+    AUTO_FREE char *kept = temporary_name(w->d.target, "old");
+    if (rename(old, kept) == 0)
+        log_warn("%s: held %s, which lorac did not write; it is kept as %s", w->d.path, foreign, kept);
     return 0;
 }
 
 int dir_commit(DirWriter *w, Err *err) {
-    char *old = NULL;
-    int rc = fsync_path(w->tmp_path, err);
-    if (!rc) rc = replace_dir(w, &old, err);
-    if (rc) {
+    AUTO_FREE char *old = NULL;
+    if (fsync_path(w->d.tmp_path, err) || replace_dir(w, &old, err)) {
         dir_abandon(w);
         return -1;
     }
-    rc = fsync_parent(w->target, err);
+    int rc = fsync_parent(w->d.target, err);
     if (old && remove_old(w, old, rc ? NULL : err)) rc = -1;
-    mem_free(old);
-    dir_writer_free(w);
+    draft_end(&w->d);
+    mem_free(w);
     return rc;
 }

@@ -1,6 +1,5 @@
 #include "overwrite.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,17 +23,15 @@ static void add_id(InputSet *s, const struct stat *st) {
 }
 
 static void add_files_in(InputSet *s, const char *path) {
-    DIR *dir = opendir(path);
-    for (struct dirent *e; dir && (e = readdir(dir));) {
-        char *file = path_join(path, e->d_name);
+    AUTO_NAMES NameList names = {0};
+    dir_list(&names, path, NULL);
+    for (size_t i = 0; i < names.count; i++) {
+        AUTO_FREE char *file = path_join(path, names.items[i]);
         struct stat to, link;
-        if (stat(file, &to) == 0 && S_ISREG(to.st_mode) && lstat(file, &link) == 0) {
-            add_id(s, &to);
-            add_id(s, &link);
-        }
-        mem_free(file);
+        if (stat(file, &to) != 0 || !S_ISREG(to.st_mode) || lstat(file, &link) != 0) continue;
+        add_id(s, &to);
+        add_id(s, &link);
     }
-    if (dir) closedir(dir);
 }
 
 void input_set_add(InputSet *s, const char *path) {
@@ -56,26 +53,19 @@ static bool has_id(const InputSet *s, const struct stat *st) {
     return false;
 }
 
-static bool is_dots(const char *name) {
-    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
 static int no_input(const char *path, const InputSet *s, int depth, Err *err) {
     struct stat to, link;
     if (lstat(path, &link) != 0) return 0;
     bool is_input = has_id(s, &link), leads = stat(path, &to) == 0;
     if (is_input || (leads && has_id(s, &to)))
         return err_input(err, "%s: is an input of this command; expected another place to write", path);
-    DIR *dir = leads && S_ISDIR(to.st_mode) && depth > 0 ? opendir(path) : NULL;
-    int rc = 0;
-    for (struct dirent *e; dir && !rc && (e = readdir(dir));) {
-        if (is_dots(e->d_name)) continue;
-        char *inner = path_join(path, e->d_name);
-        rc = no_input(inner, s, depth - 1, err);
-        mem_free(inner);
+    AUTO_NAMES NameList names = {0};
+    if (leads && S_ISDIR(to.st_mode) && depth > 0) dir_list(&names, path, NULL);
+    for (size_t i = 0; i < names.count; i++) {
+        AUTO_FREE char *inner = path_join(path, names.items[i]);
+        if (no_input(inner, s, depth - 1, err)) return -1;
     }
-    if (dir) closedir(dir);
-    return rc;
+    return 0;
 }
 
 int overwrite_no_input(const char *path, const InputSet *inputs, Err *err) {
@@ -104,67 +94,63 @@ int overwrite_file(const char *path, OwnCheck *own, const InputSet *inputs, Err 
 // Whether `name` (of a temporary: the name that it is for) in the subfolder `below` is one of `names`.
 static bool is_known(const char *below, const char *name, bool is_dir, const char *const *names) {
     size_t stem = is_dir ? 0 : temporary_stem(name), n = stem ? stem : strlen(name);
-    char *full = mem_printf("%s%.*s%s", below, (int)n, name, is_dir ? "/" : "");
-    bool found = false;
-    for (; *names && !found; names++) found = strcmp(full, *names) == 0;
-    mem_free(full);
-    return found;
+    AUTO_FREE char *full = mem_printf("%s%.*s%s", below, (int)n, name, is_dir ? "/" : "");
+    while (*names && strcmp(full, *names) != 0) names++;
+    return *names != NULL;
 }
 
-static int each_entry(const char *path, const char *below, const char *const *names, bool remove, char **foreign);
+// A walk over a folder that holds, or should hold, only `names`; `below`: its path in them.
+typedef struct FolderWalk {
+    const char *const *names;
+    bool remove;
+    char **foreign;
+    Err *err;
+} FolderWalk;
 
-static int one_entry(const char *path, const char *below, const char *name, const char *const *names, bool remove,
-                     char **foreign) {
+static int walk_folder(const FolderWalk *w, const char *path, const char *below);
+
+static int cannot_be_removed(const FolderWalk *w, const char *path) {
+    return err_runtime(w->err, "%s: cannot be removed: %s", path, strerror(errno));
+}
+
+static int walk_entry(const FolderWalk *w, const char *path, const char *below, const char *name) {
     struct stat st;
-    if (lstat(path, &st) != 0) return errno == ENOENT ? 0 : -1;
+    if (lstat(path, &st) != 0)
+        return errno == ENOENT ? 0 : err_runtime(w->err, "%s: cannot be examined: %s", path, strerror(errno));
     bool is_dir = S_ISDIR(st.st_mode);
-    if ((!is_dir && !S_ISREG(st.st_mode)) || !is_known(below, name, is_dir, names)) {
-        if (foreign) *foreign = mem_printf("%s%s", below, name);
+    if ((!is_dir && !S_ISREG(st.st_mode)) || !is_known(below, name, is_dir, w->names)) {
+        if (w->foreign) *w->foreign = mem_printf("%s%s", below, name);
         return 1;
     }
-    if (!is_dir) return remove ? unlink(path) : 0;
-    char *inner = mem_printf("%s%s/", below, name);
-    int rc = each_entry(path, inner, names, remove, foreign);
-    mem_free(inner);
-    return rc;
+    if (!is_dir) return w->remove && unlink(path) ? cannot_be_removed(w, path) : 0;
+    AUTO_FREE char *inner = mem_printf("%s%s/", below, name);
+    return walk_folder(w, path, inner);
 }
 
-static int each_entry(const char *path, const char *below, const char *const *names, bool remove, char **foreign) {
-    DIR *dir = opendir(path);
-    if (!dir) return -1;
-    int rc = 0;
-    for (struct dirent *e; !rc && (e = readdir(dir));) {
-        if (is_dots(e->d_name)) continue;
-        char *inner = path_join(path, e->d_name);
-        rc = one_entry(inner, below, e->d_name, names, remove, foreign);
-        mem_free(inner);
+static int walk_folder(const FolderWalk *w, const char *path, const char *below) {
+    AUTO_NAMES NameList names = {0};
+    if (dir_list(&names, path, w->err)) return -1;
+    for (size_t i = 0; i < names.count; i++) {
+        AUTO_FREE char *inner = path_join(path, names.items[i]);
+        int rc = walk_entry(w, inner, below, names.items[i]);
+        if (rc) return rc;
     }
-    closedir(dir);
-    return !rc && remove ? rmdir(path) : rc;
+    return w->remove && rmdir(path) ? cannot_be_removed(w, path) : 0;
 }
 
-int folder_find_foreign(const char *path, const char *const *names, char **foreign) {
-    return each_entry(path, "", names, false, foreign);
-}
-
-int folder_remove_known(const char *path, const char *const *names, char **foreign) {
-    int rc = folder_find_foreign(path, names, foreign);
-    return rc ? rc : each_entry(path, "", names, true, foreign);
-}
-
-static bool is_empty(const char *path) {
-    static const char *const nothing[] = {NULL};
-    return folder_find_foreign(path, nothing, NULL) == 0;
+int folder_remove_known(const char *path, const char *const *names, char **foreign, Err *err) {
+    int rc = walk_folder(&(FolderWalk){names, false, foreign, err}, path, "");
+    return rc ? rc : walk_folder(&(FolderWalk){names, true, foreign, err}, path, "");
 }
 
 static int check_folder(const char *path, const OwnFolder *own, Err *err) {
-    char *foreign = NULL;
-    int rc = folder_find_foreign(path, own->names, &foreign);
-    if (rc < 0) return err_runtime(err, "%s: cannot be listed: %s", path, strerror(errno));
+    AUTO_FREE char *foreign = NULL;
+    static const char *const nothing[] = {NULL};
+    if (walk_folder(&(FolderWalk){.names = nothing}, path, "") == 0) return 0;
+    int rc = walk_folder(&(FolderWalk){own->names, false, &foreign, err}, path, "");
     if (rc > 0)
         err_input(err, "%s: holds %s, which lorac did not write; expected a folder that lorac wrote, or nothing there",
                   path, foreign);
-    mem_free(foreign);
     return rc ? -1 : own->check(path, err);
 }
 
@@ -184,5 +170,5 @@ int overwrite_folder(const char *path, const OwnFolder *own, const InputSet *inp
     if (!S_ISDIR(st.st_mode))
         return err_runtime(err, "%s: found a file; expected a directory or nothing to be there", path);
     if (!own) return err_input(err, "%s: already exists; expected a new name", path);
-    return is_empty(path) ? 0 : check_folder(path, own, err);
+    return check_folder(path, own, err);
 }

@@ -23,10 +23,8 @@ typedef struct OwnFolder {
 } OwnFolder;
 
 // Removes a folder that holds only `names` (and their temporaries). 1: it holds another name, which goes to *foreign
-// (caller frees; may be NULL), and nothing is removed. -1: a call failed. Links are not followed.
-int folder_remove_known(const char *path, const char *const *names, char **foreign);
-// The same without removing.
-int folder_find_foreign(const char *path, const char *const *names, char **foreign);
+// (caller frees; may be NULL), and nothing is removed. -1: ERR_RUNTIME. Links are not followed.
+int folder_remove_known(const char *path, const char *const *names, char **foreign, Err *err);
 
 // The files that a command reads. Init with {0}.
 typedef struct InputId {

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *walk) {
-    (void)st, (void)type, (void)walk;
     return remove(path) == 0 || errno == ENOENT ? 0 : errno;
 }
 
@@ -34,19 +33,17 @@ static int cannot_be_made(const char *path, int why, Err *err) {
 }
 
 int dir_make_parents(const char *path, Err *err) {
-    char *partial = mem_strdup(path);
-    int rc = 0;
-    for (char *p = partial; *p && !rc; p++) {
+    AUTO_FREE char *partial = mem_strdup(path);
+    for (char *p = partial; *p; p++) {
         bool end_of_name = p[0] != '/' && (p[1] == '/' || !p[1]);
         if (!end_of_name) continue;
         char rest = p[1];
         p[1] = 0;
         int why = mkdir(partial, 0777) ? errno : 0;
-        if (why && !path_is_dir(partial)) rc = cannot_be_made(partial, why, err);
+        if (why && !path_is_dir(partial)) return cannot_be_made(partial, why, err);
         p[1] = rest;
     }
-    mem_free(partial);
-    return rc;
+    return 0;
 }
 
 bool path_exists(const char *path) {
@@ -63,6 +60,16 @@ char *path_join(const char *a, const char *b) {
     size_t n = strlen(a);
     if (!n || b[0] == '/') return mem_strdup(b);
     return mem_printf("%s%s%s", a, a[n - 1] == '/' ? "" : "/", b);
+}
+
+char *path_parent(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? mem_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : mem_strdup(".");
+}
+
+const char *path_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
 }
 
 char *path_absolute(const char *path) {

@@ -1,4 +1,4 @@
-// path: names of files, and directories as plain directories.
+// path: names of files (path.c), patterns of names (file_pattern.c), and directories as plain directories.
 #pragma once
 
 #include "base.h"
@@ -20,3 +20,12 @@ bool path_exists(const char *path);
 bool path_is_dir(const char *path);
 char *path_join(const char *a, const char *b); // caller frees
 char *path_absolute(const char *path);         // caller frees; resolves links where the file exists
+char *path_parent(const char *path);           // caller frees; "." for a name alone
+const char *path_name(const char *path);       // after the last slash
+
+// Expands a file name of a config into the files that it names. A path that exists is taken as it is. Else
+// {000000..000099} is a range of numbers, as wide as the first one (webdataset's syntax); several ranges give all
+// combinations; *, ? and [...] match existing names, sorted. A pattern without a match is refused.
+// Appends to *names; the caller frees each name and the array (mem_free).
+enum { PATTERN_MAX_FILES = 100000 };
+int file_pattern_expand(char ***names, size_t *count, const char *pattern, Err *err);

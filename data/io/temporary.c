@@ -1,6 +1,5 @@
 #include "temporary.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,21 +14,21 @@
 #include "hash.h"
 #include "path.h"
 
-enum { MACHINE_DIGITS = 8, RANDOM_DIGITS = 16, PID_DIGITS = 10, HOUR = 60 * 60 };
-static const char HEX[] = "0123456789abcdef", DIGITS[] = "0123456789";
+enum { MACHINE_DIGITS = 8, RANDOM_DIGITS = 16, HOUR = 60 * 60 };
+static const char HEX[] = "0123456789abcdef";
 
 // ---- names ----
 
 // Names the running kernel: all its processes see each other's locks, in any container. All 0: unknown.
 static void machine_name(char name[MACHINE_DIGITS + 1]) {
-    char *id, hash[33];
+    AUTO_FREE char *id = NULL;
+    char hash[33];
     size_t size;
     memset(name, '0', MACHINE_DIGITS);
     name[MACHINE_DIGITS] = 0;
     if (file_read(&id, &size, "/proc/sys/kernel/random/boot_id", 4096, NULL)) return;
     hash_bytes(hash, id, size);
     memcpy(name, hash, MACHINE_DIGITS);
-    mem_free(id);
 }
 
 char *temporary_name(const char *path, const char *tag) {
@@ -37,29 +36,23 @@ char *temporary_name(const char *path, const char *tag) {
     uint64_t random;
     machine_name(machine);
     CHECK(getrandom(&random, sizeof random, 0) == sizeof random, "no random bytes");
-    return mem_printf("%s.%s-%s-%016llx", path, tag, machine, (unsigned long long)random);
+    return mem_printf("%s.%s-%s-%016lx", path, tag, machine, random);
 }
 
 typedef struct Parts {
-    size_t stem;         // bytes before the dot of the tag; 0: not the name of a temporary
-    const char *machine; // NULL: the older form NAME.tmp-PID
-    bool is_old;         // moved aside
+    size_t stem; // bytes before the dot of the tag; 0: not the name of a temporary
+    const char *machine;
+    bool is_old; // moved aside
 } Parts;
 
 static Parts split(const char *name) {
-    Parts none = {0};
-    const char *dash = strrchr(name, '-');
-    size_t n = dash ? strlen(dash + 1) : 0;
-    if (!dash) return none;
-    if (n == RANDOM_DIGITS && strspn(dash + 1, HEX) == n && dash - name > MACHINE_DIGITS) {
-        const char *machine = dash - MACHINE_DIGITS, *tag = machine - 5;
-        if (strspn(machine, HEX) != MACHINE_DIGITS || tag <= name) return none;
-        if (memcmp(tag, ".tmp-", 5) != 0 && memcmp(tag, ".old-", 5) != 0) return none;
-        return (Parts){(size_t)(tag - name), machine, tag[1] == 'o'};
-    }
-    bool is_pid = n >= 1 && n <= PID_DIGITS && strspn(dash + 1, DIGITS) == n;
-    if (!is_pid || dash - name < 5 || memcmp(dash - 4, ".tmp-", 5) != 0) return none;
-    return (Parts){(size_t)(dash - 4 - name), NULL, false};
+    size_t n = strlen(name);
+    if (n <= MACHINE_DIGITS + RANDOM_DIGITS + 6) return (Parts){0};
+    const char *random = name + n - RANDOM_DIGITS, *machine = random - 1 - MACHINE_DIGITS, *tag = machine - 5;
+    bool is_named = strspn(random, HEX) == RANDOM_DIGITS && random[-1] == '-' &&
+                    strspn(machine, HEX) == MACHINE_DIGITS &&
+                    (memcmp(tag, ".tmp-", 5) == 0 || memcmp(tag, ".old-", 5) == 0);
+    return is_named ? (Parts){(size_t)(tag - name), machine, tag[1] == 'o'} : (Parts){0};
 }
 
 size_t temporary_stem(const char *name) {
@@ -83,19 +76,11 @@ static bool is_dead(int fd, const struct stat *st, const Parts *p, bool alone) {
     if (!locked && errno == EWOULDBLOCK) return false;
     if (alone) return true;
     machine_name(machine);
-    bool here = p->machine && strspn(machine, "0") < MACHINE_DIGITS && memcmp(p->machine, machine, MACHINE_DIGITS) == 0;
+    bool here = strspn(machine, "0") < MACHINE_DIGITS && memcmp(p->machine, machine, MACHINE_DIGITS) == 0;
     return (locked && here) || st->st_mtim.tv_sec + HOUR < time(NULL);
 }
 
 // ---- sweep ----
-
-// A name with machine and random number proves that lorac made the folder; other folders may hold foreign files.
-static void remove_folder(const Sweep *s, const char *path, const Parts *p) {
-    if (p->machine && !p->is_old)
-        dir_remove(path, NULL);
-    else if (s->names)
-        folder_remove_known(path, s->names, NULL);
-}
 
 static void sweep_one(const Sweep *s, const char *path, const Parts *p) {
     struct stat st;
@@ -105,23 +90,23 @@ static void sweep_one(const Sweep *s, const char *path, const Parts *p) {
     int fd = open(path, (is_dir ? O_RDONLY | O_DIRECTORY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) return;
     if (fstat(fd, &st) == 0 && is_dead(fd, &st, p, s->alone)) {
-        if (is_dir)
-            remove_folder(s, path, p);
-        else
+        if (!is_dir)
             unlink(path);
+        else if (!p->is_old) // its name proves that lorac made it
+            dir_remove(path, NULL);
+        else if (s->names)
+            folder_remove_known(path, s->names, NULL, NULL);
     }
     close(fd);
 }
 
 void temporary_sweep(const Sweep *s) {
-    DIR *dir = opendir(s->dir);
-    for (struct dirent *e; dir && (e = readdir(dir));) {
-        Parts p = split(e->d_name);
+    AUTO_NAMES NameList names = {0};
+    dir_list(&names, s->dir, NULL);
+    for (size_t i = 0; i < names.count; i++) {
+        Parts p = split(names.items[i]);
         if (!p.stem) continue;
-        char *stem = mem_strndup(e->d_name, p.stem), *path = path_join(s->dir, e->d_name);
+        AUTO_FREE char *stem = mem_strndup(names.items[i], p.stem), *path = path_join(s->dir, names.items[i]);
         if (s->wants(stem, s->user)) sweep_one(s, path, &p);
-        mem_free(stem);
-        mem_free(path);
     }
-    if (dir) closedir(dir);
 }

@@ -3,8 +3,7 @@
 // NAME.tmp-MACHINE-RANDOM, next to NAME (".old-": a folder that was moved aside). MACHINE: 8 hex digits that name the
 // running kernel. RANDOM: 16 hex digits, because process ids repeat: every container has a process 1. The writer holds
 // an flock on it; a temporary of this kernel without a lock is dead. A temporary of another machine on a shared folder,
-// or of a file system without locks, is dead after an hour without a write. The older form NAME.tmp-PID is recognised
-// too.
+// or of a file system without locks, is dead after an hour without a write.
 #pragma once
 
 #include "base.h"
@@ -21,7 +20,7 @@ typedef struct Sweep {
     bool (*wants)(const char *stem, const void *user); // whose temporaries
     const void *user;
     bool alone; // the caller holds a lock that every writer of these names in dir takes
-    // What a folder that was moved aside, or has the older form of name, may hold (overwrite.h); NULL: these stay.
+    // What a folder that was moved aside may hold (overwrite.h); NULL: it stays.
     const char *const *names;
 } Sweep;
 // Removes dead temporaries. Never an error: what cannot be removed stays.

@@ -2,7 +2,7 @@
 // and longest first, with a trie over bytes.
 #pragma once
 
-#include "fingerprint.h"
+#include "hash.h"
 #include "unicode.h"
 #include "vocab.h"
 

@@ -2,7 +2,7 @@
 // pre-tokens.
 #pragma once
 
-#include "fingerprint.h"
+#include "hash.h"
 #include "regex.h"
 #include "unicode.h"
 

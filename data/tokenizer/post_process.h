@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base.h"
-#include "fingerprint.h"
+#include "hash.h"
 
 typedef enum { POST_TEXT_A, POST_TEXT_B, POST_TOKEN } PostKind;
 typedef struct PostItem {

@@ -3,7 +3,7 @@
 // A step cuts each piece of the step before it; Metaspace and the prefix space also change the text.
 #pragma once
 
-#include "fingerprint.h"
+#include "hash.h"
 #include "regex.h"
 #include "unicode.h"
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base.h"
-#include "fingerprint.h"
+#include "hash.h"
 
 // Result and work space of one thread, reused from call to call; init with {0}.
 typedef struct TokenWork {

@@ -1,7 +1,7 @@
 // weight_source_internal: what weight_source.c, hf_folder.c and gguf_split.c share.
 #pragma once
 
-#include "file_stamp.h"
+#include "fileio.h"
 #include "safetensors.h"
 #include "weight_source.h"
 

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "fingerprint.h"
 #include "hash.h"
 
 typedef char Hash[33];

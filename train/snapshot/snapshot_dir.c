@@ -1,7 +1,6 @@
 // The snapshots of an output directory: list, choose the one to resume from, remove old ones.
 #include "snapshot.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -224,8 +223,8 @@ static void remove_snapshot(const char *path, bool first) {
     int rc = snapshot_own.check(path, &err);
     if (rc && first) log_warn("%s", err.msg);
     if (rc) return;
-    rc = folder_remove_known(path, snapshot_own.names, &foreign);
-    if (rc < 0) log_warn("%s: cannot be removed: %s", path, strerror(errno));
+    rc = folder_remove_known(path, snapshot_own.names, &foreign, &err);
+    if (rc < 0) log_warn("%s", err.msg);
     if (rc > 0 && first) log_warn("%s: holds %s, which lorac did not write; the snapshot is kept", path, foreign);
     mem_free(foreign);
 }

@@ -5,9 +5,9 @@
 
 #include "data_notes.h"
 #include "file_faults.h"
-#include "file_pattern.h"
 #include "fileio.h"
 #include "hash.h"
+#include "path.h"
 #include "records.h"
 #include "subset.h"
 

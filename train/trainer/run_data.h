@@ -21,7 +21,7 @@ typedef struct RunData {
 int run_max_tokens(const Config *c, const ModelConfig *m, int64_t *max_tokens, Err *err);
 // The chat template: the config's file, else the model's own; *chat stays NULL if there is none.
 int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, Err *err);
-// Expands names and patterns (data/io/file_pattern.h) to files with weights; the caller calls file_list_clear.
+// Expands names and patterns (data/io/path.h) to files with weights; the caller calls file_list_clear.
 int run_train_files(FileList *files, const Config *c, Err *err);
 int run_validation_files(FileList *files, const Config *c, Err *err);
 // Borrows the list.

@@ -1,6 +1,6 @@
 // subset: the split and the weights of files choose by hash, the same samples every time; patterns of file names.
 #include "dataset_fixture.h"
-#include "file_pattern.h"
+#include "path.h"
 #include "subset.h"
 
 // ---- split ----

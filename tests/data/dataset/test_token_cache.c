@@ -239,15 +239,15 @@ static void test_token_cache_removes_what_killed_processes_left(void **state) {
     struct timespec old[2] = {{.tv_sec = time(NULL) - 3 * 24 * 60 * 60}, {.tv_sec = time(NULL) - 3 * 24 * 60 * 60}};
     assert_false(is_cached(&b, 1));
 #define KEY "0123456789abcdef0123456789abcdef"
-    put_text("cache/" KEY ".tokens.tmp-123", "old");
-    put_text("cache/" KEY ".tokens.tmp-124", "in use");
-    put_text("cache/thesis.tokens.tmp-123", "someone's");
-    assert_int_equal(utimensat(AT_FDCWD, "cache/" KEY ".tokens.tmp-123", old, 0), 0);
-    assert_int_equal(utimensat(AT_FDCWD, "cache/thesis.tokens.tmp-123", old, 0), 0);
+    put_text("cache/" KEY ".tokens.tmp-00000001-0000000000000123", "old");
+    put_text("cache/" KEY ".tokens.tmp-00000001-0000000000000124", "in use");
+    put_text("cache/thesis.tokens.tmp-00000001-0000000000000123", "someone's");
+    assert_int_equal(utimensat(AT_FDCWD, "cache/" KEY ".tokens.tmp-00000001-0000000000000123", old, 0), 0);
+    assert_int_equal(utimensat(AT_FDCWD, "cache/thesis.tokens.tmp-00000001-0000000000000123", old, 0), 0);
     assert_false(is_cached(&b, 2));
-    assert_false(path_exists("cache/" KEY ".tokens.tmp-123"));
-    assert_true(path_exists("cache/" KEY ".tokens.tmp-124"));
-    assert_true(path_exists("cache/thesis.tokens.tmp-123"));
+    assert_false(path_exists("cache/" KEY ".tokens.tmp-00000001-0000000000000123"));
+    assert_true(path_exists("cache/" KEY ".tokens.tmp-00000001-0000000000000124"));
+    assert_true(path_exists("cache/thesis.tokens.tmp-00000001-0000000000000123"));
     bench_free(&b);
 }
 

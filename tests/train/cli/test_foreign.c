@@ -344,20 +344,24 @@ static void test_foreign_files_before_marks_are_own(void **state) {
 
 static void test_foreign_leftovers_are_swept(void **state) {
     (void)state;
-    static const char *const own[] = {"o/.probe.tmp-1", "o/config.json.tmp-77", "o/adapter.gguf.tmp-5",
+#define TMP ".tmp-00000001-0123456789abcde"
+    static const char *const own[] = {"o/.probe" TMP "1", "o/config.json" TMP "7", "o/adapter.gguf" TMP "5",
                                       "o/report.html.tmp-00000000-0123456789abcdef",
                                       "o/train_log.jsonl.tmp-89abcdef-0123456789abcdef"};
-    static const char *const mine[] = {
-        "o/thesis.tmp-1", "o/config.json.tmp-x",        "o/config.json.tmp-",
-        "o/notes.old-1",  "o/adapter.tmp-6/thesis.txt", "o/checkpoint-000004.old-1/manifest.json"};
+    static const char *const mine[] = {"o/thesis.tmp-1",
+                                       "o/config.json.tmp-x",
+                                       "o/config.json.tmp-",
+                                       "o/notes.old-1",
+                                       "o/adapter.old-00000001-0123456789abcde6/thesis.txt",
+                                       "o/checkpoint-000004.old-1/manifest.json"};
     put_inputs();
-    make_dirs("o/adapter.tmp-5");
-    make_dirs("o/adapter.tmp-6");
+    make_dirs("o/adapter" TMP "5");
+    make_dirs("o/adapter.old-00000001-0123456789abcde6");
     make_dirs("o/checkpoint-000004.old-1");
-    make_dirs("o/checkpoint-000007.tmp-1/adapter");
+    make_dirs("o/checkpoint-000007" TMP "1/adapter");
     make_dirs("o/adapter.tmp-89abcdef-0123456789abcdef");
-    put("o/adapter.tmp-5/README.md", "half");
-    put("o/checkpoint-000007.tmp-1/adapter/README.md.tmp-1", "half");
+    put("o/adapter" TMP "5/README.md", "half");
+    put("o/checkpoint-000007" TMP "1/adapter/README.md" TMP "1", "half");
     put("o/adapter.tmp-89abcdef-0123456789abcdef/adapter_config.json", "half");
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) put(own[i], "half");
     for (size_t i = 0; i < sizeof mine / sizeof *mine; i++) put(mine[i], "mine");
@@ -366,8 +370,8 @@ static void test_foreign_leftovers_are_swept(void **state) {
         if (path_exists(own[i])) fail_msg("%s is still there", own[i]);
     for (size_t i = 0; i < sizeof mine / sizeof *mine; i++)
         if (!path_exists(mine[i])) fail_msg("%s was removed", mine[i]);
-    assert_false(path_exists("o/adapter.tmp-5"));
-    assert_false(path_exists("o/checkpoint-000007.tmp-1"));
+    assert_false(path_exists("o/adapter" TMP "5"));
+    assert_false(path_exists("o/checkpoint-000007" TMP "1"));
     assert_false(path_exists("o/adapter.tmp-89abcdef-0123456789abcdef"));
 }
 

@@ -347,7 +347,7 @@ static void test_snapshot_prune_keeps_the_last_two_and_the_best(void **state) {
         tiny_run_steps(&r, 1, NULL);
         must_save(&r);
     }
-    char *leftover = path_join(out, "checkpoint-000009.tmp-1"),
+    char *leftover = path_join(out, "checkpoint-000009.tmp-00000001-0000000000000001"),
          *damaged = path_join(out, "checkpoint-000006/manifest.json");
     assert_int_equal(dir_make_parents(leftover, NULL), 0);
     assert_int_equal(unlink(damaged), 0);
