@@ -1,4 +1,4 @@
-// dataset: opens a data set from its token cache, or else from its files.
+// dataset: opens a data set from its token cache, or else from its files; reads and shows its samples.
 //
 // The cache's key (token_cache.h) covers all that decides the tokens: content of files, options, tokenizer, template.
 #include "dataset.h"
@@ -12,7 +12,7 @@
 #include "dataset_build.h"
 #include "hash.h"
 #include "records.h"
-#include "token_format.h"
+#include "token_cache.h"
 
 // ---- the key ----
 
@@ -34,20 +34,19 @@ static int make_key(char key[TOKEN_KEY_LEN + 1], const DatasetInput *in, Err *er
     const char *source = in->chat ? chat_template_source(in->chat) : "";
     char template[33];
     hash_bytes(template, source, strlen(source));
-    StrBuf what = {0};
-    str_printf(&what, "reader=%d\nformat=%d\ntrain_on_inputs=%d\nmax_seq_length=%lld\ntruncation=%d\n", READER_VERSION,
-               o->format, o->train_on_inputs, (long long)o->max_seq_length, o->truncation);
+    AUTO_STR StrBuf what = {0};
+    str_printf(&what, "reader=%d\nformat=%d\ntrain_on_inputs=%d\nmax_seq_length=%ld\ntruncation=%d\n", READER_VERSION,
+               o->format, o->train_on_inputs, o->max_seq_length, o->truncation);
     str_printf(&what, "parse_special=%d\nunrendered=%d\n", o->parse_special, o->unrendered);
     str_printf(&what, "tokenizer=%s bos %d %d eos %d\ntemplate=%s\n", tokenizer_fingerprint(t), tokenizer_add_bos(t),
                tokenizer_bos(t), tokenizer_eos(t), template);
     if (o->classification) str_printf(&what, "classification, %zu labels given\n", o->labels ? o->labels->count : 0);
     for (size_t i = 0; o->classification && o->labels && i < o->labels->count; i++)
         str_add(&what, o->labels->names[i], strlen(o->labels->names[i]) + 1);
-    int rc = 0;
-    for (size_t i = 0; i < o->n_files && !rc; i++) rc = add_file(&what, o->files[i], err);
-    if (!rc) hash_bytes(key, what.data, what.len);
-    str_clear(&what);
-    return rc;
+    for (size_t i = 0; i < o->n_files; i++)
+        if (add_file(&what, o->files[i], err)) return -1;
+    hash_bytes(key, what.data, what.len);
+    return 0;
 }
 
 // ---- opening ----
@@ -55,7 +54,7 @@ static int make_key(char key[TOKEN_KEY_LEN + 1], const DatasetInput *in, Err *er
 static int check_options(const DatasetOptions *o, Err *err) {
     if (!o->n_files) return err_input(err, "train_file: found no file; expected at least one");
     if (o->max_seq_length < 2 || o->max_seq_length > INT32_MAX)
-        return err_input(err, "max_seq_length: found %lld; expected at least 2", (long long)o->max_seq_length);
+        return err_input(err, "max_seq_length: found %ld; expected at least 2", o->max_seq_length);
     if (o->classification ? o->format != FORMAT_AUTO && o->format != FORMAT_CLASSIFICATION
                           : o->format == FORMAT_CLASSIFICATION)
         return err_input(err, "dataset_format: found \"%s\", but the task is %s", dataset_format_name(o->format),
@@ -78,19 +77,89 @@ int dataset_open(Dataset **d, const DatasetOptions *o, const Tokenizer *t, const
     char key[TOKEN_KEY_LEN + 1];
     *d = NULL;
     if (check_options(o, err) || make_key(key, &in, err)) return -1;
-    char *file = cache_file(o->cache_dir, key);
+    AUTO_FREE char *file = cache_file(o->cache_dir, key);
     bool hit = file && token_image_open(d, file, key, tokenizer_vocab_size(t), NULL) == 0;
-    int rc = hit ? 0 : dataset_build(d, &in, file, key, err);
-    if (!rc && !hit) rc = check_unchanged(&in, key, file, err);
-    if (file && hit) cache_touch(file);
-    if (file && !hit && !rc) cache_trim(file, o->cache_limit ? o->cache_limit : CACHE_LIMIT);
-    mem_free(file);
-    if (rc) {
-        dataset_close(*d);
-        *d = NULL;
+    if (!hit && (dataset_build(d, &in, file, key, err) || check_unchanged(&in, key, file, err))) {
+        dataset_close(mem_take(d));
         return -1;
     }
+    if (file && hit) cache_touch(file);
+    if (file && !hit) cache_trim(file, o->cache_limit ? o->cache_limit : CACHE_LIMIT);
     (*d)->score_first = o->score_first;
-    (*d)->stats.from_cache = hit;
+    (*d)->from_cache = hit;
     return 0;
+}
+
+void dataset_close(Dataset *d) {
+    if (!d) return;
+    file_unmap(&d->image->map);
+    mem_free(d->image->memory);
+    mem_free(d->image);
+    if (d->labels) label_list_clear(d->labels);
+    mem_free(d->labels);
+    mem_free(d->label_counts);
+    key_counts_clear(&d->unread);
+    mem_free(d);
+}
+
+// ---- samples ----
+
+void dataset_release(const Dataset *d) {
+    if (d->image->map.data) file_map_drop(&d->image->map, 0, d->image->size);
+}
+
+static const TokenEntry *entry_at(const Dataset *d, int64_t i) {
+    CHECK(i >= 0 && i < d->count, "sample %ld of %ld", i, d->count);
+    return &d->image->entries[i];
+}
+
+SampleSize dataset_size(const Dataset *d, int64_t i) {
+    const TokenEntry *e = entry_at(d, i);
+    return (SampleSize){e->count, d->labels ? 1 : e->value};
+}
+
+Sample dataset_sample(const Dataset *d, int64_t i) {
+    const TokenEntry *e = entry_at(d, i);
+    const TokenHead *head = (const TokenHead *)(d->image->data + e->offset);
+    const int32_t *ids = (const int32_t *)(head + 1);
+    return (Sample){.ids = ids,
+                    .supervised = (const uint8_t *)(ids + e->count),
+                    .count = e->count,
+                    .supervised_count = d->labels ? 1 : e->value,
+                    .record = head->record,
+                    .label = d->labels ? (int32_t)e->value : -1,
+                    .second = head->second};
+}
+
+// ---- as text ----
+
+void dataset_show_labels(StrBuf *out, const Dataset *d) {
+    enum { SHOWN = 20 };
+    const LabelList *l = d->labels;
+    for (size_t i = 0; l && i < l->count && i < SHOWN; i++)
+        str_printf(out, "%s%s (%ld)", i ? ", " : "", l->names[i], d->label_counts[i]);
+    if (l && l->count > SHOWN) str_puts(out, ", ...");
+}
+
+static void show_piece(StrBuf *out, const char *text, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        bool c1 = c == 0xC2 && i + 1 < n && (unsigned char)text[i + 1] < 0xA0; // U+0080 to U+009F
+        if (c1) c = (unsigned char)text[++i];
+        if (c1 || (c < 32 && c != '\n' && c != '\t') || c == 127)
+            str_printf(out, "\\x%02X", c);
+        else
+            str_add(out, text + i, 1);
+    }
+}
+
+void sample_show(StrBuf *out, const Sample *s, const Tokenizer *t, const char *open, const char *close) {
+    for (int64_t i = 0, stop; i < s->count; i = stop) {
+        AUTO_STR StrBuf text = {0};
+        for (stop = i + 1; stop < s->count && s->supervised[stop] == s->supervised[i];) stop++;
+        tokenizer_decode(t, s->ids + i, (size_t)(stop - i), true, &text);
+        str_puts(out, s->supervised[i] ? open : "");
+        show_piece(out, text.data ? text.data : "", text.len);
+        str_puts(out, s->supervised[i] ? close : "");
+    }
 }

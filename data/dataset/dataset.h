@@ -5,8 +5,8 @@
 // accepted); the first bad record stops with "FILE:LINE: ...". No token is lost silently: each record enters exactly
 // one of the counts below.
 //
-// Parts: dataset.c (opening), dataset_build.c (reading files), token_sink.c (writing the cache), token_image.c (reading
-// it; the functions of an open Dataset), dataset_show.c (as text).
+// Parts: dataset.c (opening, reading, as text), dataset_build.c (reading files), token_sink.c (writing the cache),
+// token_image.c (checking it).
 #pragma once
 
 #include "base.h"
@@ -38,8 +38,8 @@ typedef struct DatasetOptions {
     int64_t cache_limit;     // bytes of all token caches together (cache_dir.h); 0: 20 GiB
 } DatasetOptions;
 
-typedef struct DatasetStats {
-    DatasetFormat format;
+typedef struct DatasetStats {     // as a token cache stores them
+    int64_t format;               // DatasetFormat; FORMAT_AUTO: files of several formats
     int64_t records;              // all that were read
     int64_t samples;              // kept; text gives several windows per record
     int64_t skipped_unsupervised; // without a supervised token (in the part that truncation leaves)
@@ -51,12 +51,11 @@ typedef struct DatasetStats {
     int64_t supervised;           // scored positions of the kept samples (never a sample's first token)
     int64_t left_out_bytes;       // of all records: characters without a token in the vocabulary
     int64_t longest;              // longest record before the policy
+    int64_t ignored_members;      // of .tar shards: members that are neither .json, .txt nor .cls
     int64_t parsed_special;       // records whose text spells control tokens, read as tokens
     int64_t plain_special;        // records whose text spells control tokens, kept as text
     int64_t own_bos;              // records whose text begins with BOS, so that none was added
     int64_t cannot_stop;          // records with an answer that ends without a control token
-    int64_t ignored_members;      // of .tar shards: members that are neither .json, .txt nor .cls
-    bool from_cache;
 } DatasetStats;
 
 typedef struct Sample { // borrowed from the dataset
@@ -66,7 +65,7 @@ typedef struct Sample { // borrowed from the dataset
     int64_t count;
     int64_t supervised_count; // classification: 1, the label
     int64_t record;           // 0-based record number over all files
-    int32_t label;            // classification: index into dataset_labels; -1: none
+    int32_t label;            // classification: index into Dataset.labels; -1: none
     int64_t second;           // classification: index of the first token of the second text (token type 1); count: none
 } Sample;
 
@@ -74,27 +73,25 @@ typedef struct SampleSize {
     int64_t count, supervised; // as in Sample; of classification data one place is scored: supervised is 1
 } SampleSize;
 
-typedef struct Dataset Dataset;
+typedef struct Dataset {  // read-only after dataset_open
+    char fingerprint[33]; // hash of the files' content and all options that change tokens: its identity in snapshots
+    DatasetStats stats;
+    bool from_cache, score_first; // DatasetOptions.score_first
+    int64_t count;                // samples
+    size_t n_files;
+    const int64_t *file_ends; // [n_files] samples of file i are those from the end of the file before it up to this
+    KeyCounts unread;         // keys of records that nothing reads, with the number of records that have them
+    LabelList *labels;        // classification; NULL: other data
+    int64_t *label_counts;    // how many samples each label has
+    struct TokenImage *image; // the samples (token_cache.h)
+} Dataset;
 // chat may be NULL when the model has no template (then messages/sharegpt are refused, others become raw text).
 int dataset_open(Dataset **d, const DatasetOptions *o, const Tokenizer *t, const ChatTemplate *chat, Err *err);
 void dataset_close(Dataset *d);
-const DatasetStats *dataset_stats(const Dataset *d);
-// Keys of records that nothing reads, with the number of records that have them.
-const KeyCounts *dataset_unread(const Dataset *d);
-int64_t dataset_count(const Dataset *d);
 Sample dataset_sample(const Dataset *d, int64_t i);
-SampleSize dataset_size(const Dataset *d, int64_t i); // cheaper: does not touch the sample's tokens
-void dataset_release(const Dataset *d);               // pages read so far leave resident memory
-// Classification: the labels (NULL for other data), and how many samples each has.
-const LabelList *dataset_labels(const Dataset *d);
-const int64_t *dataset_label_counts(const Dataset *d);
+SampleSize dataset_size(const Dataset *d, int64_t i);    // cheaper: does not touch the sample's tokens
+void dataset_release(const Dataset *d);                  // pages read so far leave resident memory
 void dataset_show_labels(StrBuf *out, const Dataset *d); // "ham (120), spam (40)": the first twenty
-bool dataset_scores_first(const Dataset *d);             // DatasetOptions.score_first
-size_t dataset_files(const Dataset *d);
-// Samples of file i are those from the end of the file before it up to this.
-int64_t dataset_file_end(const Dataset *d, size_t file);
-// Hash of the files' content and all options that change tokens (32 hex digits): the data's identity in snapshots.
-const char *dataset_fingerprint(const Dataset *d);
 
 // Appends the text of a sample with `open` and `close` around its supervised parts. Control characters except line ends
 // and tabs are written as \x1B, so that data cannot control a terminal.

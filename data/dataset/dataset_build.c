@@ -159,12 +159,11 @@ static int choose_format(Build *b, RecordSpan first) {
     }
     b->place.format = b->o->format;
     if (b->place.format != FORMAT_AUTO) return 0;
-    JsonDoc *doc;
+    AUTO_JSON JsonDoc *doc = NULL;
     if (json_parse_data(&doc, first.text, first.len, first.name, first.line, b->err))
         return fault_in_record(first, b->err);
     b->place.format = dialog_detect(json_root(doc), b->err);
     b->place.detected = true;
-    json_free(doc);
     return b->place.format != FORMAT_AUTO ? 0 : err_context(b->err, "%s:%zu", first.name, first.line);
 }
 
@@ -173,11 +172,10 @@ static int fail_empty(const Build *b, const RecordReader *r) {
     const KeyCounts *others = records_ignored_kinds(r);
     if (!others || !others->count)
         return err_input(b->err, "%s: found no records; expected at least one", b->place.path);
-    StrBuf names = {0};
+    AUTO_STR StrBuf names = {0};
     for (size_t i = 0; i < others->count && i < 8; i++) str_printf(&names, "%s%s", i ? ", " : "", others->names[i]);
-    err_input(b->err, "%s: found %s and no records; expected members .json, .txt or .cls", b->place.path, names.data);
-    str_clear(&names);
-    return -1;
+    return err_input(b->err, "%s: found %s and no records; expected members .json, .txt or .cls", b->place.path,
+                     names.data);
 }
 
 static int read_records(Build *b, RecordReader *r) {
@@ -217,66 +215,49 @@ static int check_not_empty(const Build *b) {
     const DatasetStats *s = &b->stats;
     if (s->samples) return 0;
     return err_input(b->err,
-                     "%s: found no sample to train on in %lld records: %lld without a supervised token, %lld longer "
-                     "than max_seq_length %lld (the longest has %lld tokens)",
-                     b->o->files[0], (long long)s->records, (long long)s->skipped_unsupervised,
-                     (long long)s->dropped_long, (long long)b->o->max_seq_length, (long long)s->longest);
+                     "%s: found no sample to train on in %ld records: %ld without a supervised token, %ld longer than "
+                     "max_seq_length %ld (the longest has %ld tokens)",
+                     b->o->files[0], s->records, s->skipped_unsupervised, s->dropped_long, b->o->max_seq_length,
+                     s->longest);
 }
 
 // ---- all files ----
 
 static int finish(Dataset **d, Build *b) {
-    LabelList labels = {0};
-    uint32_t *place = NULL;
-    int rc = 0;
+    AUTO_CALL(label_list_clear) LabelList labels = {0};
+    AUTO_FREE uint32_t *place = NULL;
     if (b->labels && label_table_finish(b->labels, &labels, &place, b->err))
-        rc = err_context(b->err, "%s", b->o->files[0]);
-    if (!rc)
-        rc = token_sink_finish(d, b->sink, &b->stats, &labels, place, tokenizer_vocab_size(b->tokenizer.tokenizer),
-                               b->err);
-    label_list_clear(&labels);
-    mem_free(place);
-    return rc;
+        return err_context(b->err, "%s", b->o->files[0]);
+    TokenTables tables = {&b->stats, &b->unread, &labels, place};
+    return token_sink_finish(d, b->sink, &tables, tokenizer_vocab_size(b->tokenizer.tokenizer), b->err);
 }
 
-static int build_into(Dataset **d, Build *b, const char *file, const char *key) {
-    b->sink = token_sink_new(file, key);
-    token_sink_set_unread(b->sink, &b->unread);
-    b->stats = (DatasetStats){0};
-    key_counts_clear(&b->unread);
-    b->labels = b->o->classification ? label_table_new(b->o->labels) : NULL;
-    Err why;
-    int rc = token_sink_failed(b->sink, &why) ? -1 : 0;
-    for (size_t i = 0; i < b->o->n_files && !rc; i++) rc = read_file(b, b->o->files[i]);
-    if (!rc) rc = check_not_empty(b);
-    if (!rc) rc = finish(d, b);
-    label_table_free(b->labels);
-    return rc;
-}
-
-static RecordTokenizer tokenizer_of(const DatasetInput *in) {
-    const DatasetOptions *o = in->options;
-    return (RecordTokenizer){.tokenizer = in->tokenizer,
-                             .chat = in->chat,
-                             .train_on_inputs = o->train_on_inputs,
-                             .parse_special = o->parse_special,
-                             .unrendered = o->unrendered,
-                             .shorten_to = o->truncation == TRUNCATION_TRUNCATE ? o->max_seq_length : 0};
+static int build(Dataset **d, Build *b) {
+    for (size_t i = 0; i < b->o->n_files; i++)
+        if (token_sink_failed(b->sink, b->err) || read_file(b, b->o->files[i])) return -1;
+    return check_not_empty(b) ? -1 : finish(d, b);
 }
 
 int dataset_build(Dataset **d, const DatasetInput *in, const char *file, const char *key, Err *err) {
     const DatasetOptions *o = in->options;
-    Build b = {.o = o, .tokenizer = tokenizer_of(in), .err = err};
-    Err why;
-    b.slots = mem_calloc(BATCH_RECORDS, sizeof *b.slots);
-    int rc = build_into(d, &b, file, key);
-    if (rc && token_sink_failed(b.sink, &why)) {
-        log_warn("no token cache: %s", why.msg);
+    RecordTokenizer tokenizer = {.tokenizer = in->tokenizer,
+                                 .chat = in->chat,
+                                 .train_on_inputs = o->train_on_inputs,
+                                 .parse_special = o->parse_special,
+                                 .unrendered = o->unrendered,
+                                 .shorten_to = o->truncation == TRUNCATION_TRUNCATE ? o->max_seq_length : 0};
+    AUTO_FREE Slot *slots = mem_calloc(BATCH_RECORDS, sizeof *slots);
+    for (;; file = NULL) {
+        Build b = {.o = o, .tokenizer = tokenizer, .slots = slots, .err = err};
+        b.sink = token_sink_new(file, key);
+        b.labels = o->classification ? label_table_new(o->labels) : NULL;
+        Err why;
+        int rc = build(d, &b);
+        bool again = rc && token_sink_failed(b.sink, &why);
+        label_table_free(b.labels);
+        key_counts_clear(&b.unread);
         token_sink_free(b.sink);
-        rc = build_into(d, &b, NULL, key);
+        if (!again) return rc;
+        log_warn("no token cache: %s", why.msg);
     }
-    token_sink_free(b.sink);
-    key_counts_clear(&b.unread);
-    mem_free(b.slots);
-    return rc;
 }

@@ -173,7 +173,7 @@ RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64
     RowPlan *p = mem_calloc(1, sizeof *p);
     Pieces pieces = {.dataset = d, .samples = samples, .count = n, .max_tokens = max_tokens};
     CHECK(max_tokens > 0 && max_tokens <= INT32_MAX, "rows of %lld tokens", (long long)max_tokens);
-    CHECK(n <= INT32_MAX && dataset_count(d) <= UINT32_MAX, "%lld samples", (long long)n);
+    CHECK(n <= INT32_MAX && d->count <= UINT32_MAX, "%lld samples", (long long)n);
     for (int64_t i = 0; i < n; i++)
         CHECK(piece_tokens(&pieces, i) <= max_tokens, "sample %lld has %lld tokens, a row %lld",
               (long long)piece_sample(&pieces, i), (long long)piece_tokens(&pieces, i), (long long)max_tokens);
@@ -274,7 +274,7 @@ static void add_row(Row *row, const Dataset *d, const RowPlan *p, int64_t r) {
     RowSize size = row_plan_row(p, r);
     for (uint32_t i = 0; i < size.samples; i++) {
         Sample s = dataset_sample(d, p->samples[p->start[r] + i]);
-        add_sample(row, &s, dataset_scores_first(d));
+        add_sample(row, &s, d->score_first);
     }
     row->row_start[++row->rows] = (int32_t)row->tokens;
 }

@@ -74,7 +74,7 @@ static void list_add(SampleList *list, int64_t sample) {
 }
 
 int subset_split(const Dataset *d, double val_size, uint64_t seed, SampleList *train, SampleList *val, Err *err) {
-    int64_t n = dataset_count(d);
+    int64_t n = d->count;
     double want = val_size < 1 ? val_size * (double)n : val_size;
     int64_t n_val = want >= (double)n ? n : (int64_t)(want + 0.5);
     if (n_val < 1 && val_size > 0) n_val = 1;
@@ -100,7 +100,7 @@ typedef struct Share {
 
 // Places [from, ...) of the list that belong to a file that ends at `end`.
 static Share share_of(Draws all, const Dataset *d, size_t file, double weight) {
-    int64_t end = dataset_file_end(d, file);
+    int64_t end = d->file_ends[file];
     Share s = {.draws = all, .copies = (int64_t)weight};
     s.draws.count = 0;
     while (all.begin + s.draws.count < all.list.count && sample_at(all.list, all.begin + s.draws.count) < end)
@@ -120,7 +120,7 @@ static void add_share(SampleList *out, const Share *s) {
 }
 
 int subset_weigh(const Dataset *d, const double *weights, uint64_t seed, SampleList from, SampleList *out, Err *err) {
-    size_t n_files = dataset_files(d);
+    size_t n_files = d->n_files;
     Share *shares = mem_calloc(n_files + 1, sizeof *shares);
     Draws next = {.key = {.seed = seed, .module = rng_module("weights of files")}, .list = from};
     int64_t n = 0;

@@ -1,34 +1,74 @@
 // token_cache: tokenised samples in one block of bytes (an image), on disk and mapped, or in memory.
 //
 // An image, in order:
-//   header: magic, key
+//   TokenHeader: magic, key
 //   for each sample: TokenHead, ids int32[n], supervised uint8[n], padding to 8
 //   TokenEntry[samples]: 16 bytes, all that planning rows needs, so that ten million samples cost 160 MB
-//   tables: the number of samples up to the end of each file, uint64[n_files]; records per unread key,
+//   tables: the number of samples up to the end of each file, int64[n_files]; records per unread key,
 //     int64[n_unread]; records with further unread keys, int64; labels and unread keys, each with a NUL; padding to 8
-//   footer: statistics, offsets, hash of all bytes before the hash
+//   TokenFooter: statistics, offsets, hash of all bytes before the hash
 // The key identifies what was tokenised and how; the file's name is made from it. A file is used only if its key and
 // hash match and every number in it is valid: a damaged file is rebuilt. Native byte order: one machine's cache.
-// token_sink.c writes, token_image.c checks and reads.
+// token_sink.c writes, token_image.c checks and opens.
 #pragma once
 
 #include "dataset.h"
+#include "fileio.h"
 
+#define TOKEN_MAGIC "lorac tokens 4\n"
 enum { TOKEN_KEY_LEN = 32 };
 
-// Writes an image. file NULL: into memory. A file that cannot be written turns sink_failed true; what follows is
-// ignored and the caller starts again in memory.
+typedef struct TokenHeader {
+    char magic[sizeof TOKEN_MAGIC];
+    char key[TOKEN_KEY_LEN];
+} TokenHeader;
+
+typedef struct TokenHead { // before a sample's ids
+    int64_t record;
+    uint32_t second;
+    uint32_t zero;
+} TokenHead;
+
+typedef struct TokenEntry {
+    uint64_t offset; // of the head, from the image's start
+    uint32_t count;
+    uint32_t value; // supervised tokens; of classification data: the label
+} TokenEntry;
+
+typedef struct TokenFooter {
+    DatasetStats stats;
+    uint64_t n_entries, entries_offset, n_files, n_labels, n_unread, tables_offset;
+    uint64_t hash[2]; // XXH3-128 of all bytes before it
+} TokenFooter;
+_Static_assert(sizeof(TokenHeader) % 8 == 0 && sizeof(TokenFooter) % 8 == 0, "parts are aligned to 8 bytes");
+
+typedef struct TokenImage {
+    FileMap map;  // of the file, or
+    char *memory; // the image itself
+    const uint8_t *data;
+    size_t size;
+    const TokenEntry *entries; // [Dataset.count]
+} TokenImage;
+
+// Maps and checks a file; dataset_close. -1: missing, damaged or of another key; err says why.
+int token_image_open(Dataset **d, const char *file, const char key[TOKEN_KEY_LEN + 1], int32_t vocab_size, Err *err);
+// Takes the bytes of `memory`.
+void token_image_from_memory(Dataset **d, StrBuf *memory, const char *key, int32_t vocab_size);
+
+// Writes an image. file NULL: into memory. After a failed write of the file the sink ignores what follows and
+// token_sink_failed is true; the caller starts again in memory.
 typedef struct TokenSink TokenSink;
 TokenSink *token_sink_new(const char *file, const char key[TOKEN_KEY_LEN + 1]);
 void token_sink_add(TokenSink *s, const Sample *sample); // supervised_count is counted here; label: any id, or -1
-void token_sink_set_unread(TokenSink *s, const KeyCounts *unread); // copied at the end; none: nothing is unread
-void token_sink_end_file(TokenSink *s);                            // the samples so far belong to one more data file
+void token_sink_end_file(TokenSink *s);                  // the samples so far belong to one more data file
 bool token_sink_failed(const TokenSink *s, Err *why);
 void token_sink_free(TokenSink *s); // without finish: nothing stays on disk
 
-// Ends the sink's image (s is not freed) and opens it. Of classification data: the labels, and for each id given to
-// token_sink_add its place among them; else NULL. -1 when the file failed: token_sink_failed.
-int token_sink_finish(Dataset **d, TokenSink *s, const DatasetStats *stats, const LabelList *labels,
-                      const uint32_t *place, int32_t vocab_size, Err *err);
-// Maps and checks a file; dataset_close. -1: missing, damaged or of another key; err says why.
-int token_image_open(Dataset **d, const char *file, const char key[TOKEN_KEY_LEN + 1], int32_t vocab_size, Err *err);
+typedef struct TokenTables {
+    const DatasetStats *stats;
+    const KeyCounts *unread;
+    const LabelList *labels; // empty unless of classification data
+    const uint32_t *place;   // for each id given to token_sink_add its place among the labels; NULL without labels
+} TokenTables;
+// Ends the sink's image (s is not freed) and opens it. -1 when the file failed: token_sink_failed.
+int token_sink_finish(Dataset **d, TokenSink *s, const TokenTables *tables, int32_t vocab_size, Err *err);

@@ -4,8 +4,7 @@
 #include <xxhash.h>
 
 #include "cache_dir.h"
-#include "fileio.h"
-#include "token_format.h"
+#include "token_cache.h"
 
 struct TokenSink {
     FileWriter *file; // NULL: memory
@@ -16,9 +15,8 @@ struct TokenSink {
     XXH3_state_t *hash;
     TokenEntry *entries;
     size_t n_entries, entries_capacity;
-    uint64_t *file_ends;
+    int64_t *file_ends;
     size_t n_files, files_capacity;
-    const KeyCounts *unread;
     bool failed;
     Err why;
 };
@@ -71,13 +69,9 @@ void token_sink_add(TokenSink *s, const Sample *sample) {
     s->entries[s->n_entries++] = e;
 }
 
-void token_sink_set_unread(TokenSink *s, const KeyCounts *unread) {
-    s->unread = unread;
-}
-
 void token_sink_end_file(TokenSink *s) {
     MEM_GROW(s->file_ends, s->files_capacity, s->n_files + 1);
-    s->file_ends[s->n_files++] = s->n_entries;
+    s->file_ends[s->n_files++] = (int64_t)s->n_entries;
 }
 
 bool token_sink_failed(const TokenSink *s, Err *why) {
@@ -96,43 +90,32 @@ void token_sink_free(TokenSink *s) {
     mem_free(s);
 }
 
-static void put_index(TokenSink *s, const uint32_t *place) {
-    for (size_t i = 0; place && i < s->n_entries; i++) s->entries[i].value = place[s->entries[i].value];
-    put(s, s->entries, s->n_entries * sizeof *s->entries);
-    mem_free(s->entries); // the image holds them now
-    s->entries = NULL;
-}
-
 static void put_names(TokenSink *s, char **names, size_t count) {
     for (size_t i = 0; i < count; i++) put(s, names[i], strlen(names[i]) + 1);
 }
 
-static void put_tables(TokenSink *s, const LabelList *labels, const KeyCounts *unread) {
+static void put_tables(TokenSink *s, const TokenTables *t) {
     put(s, s->file_ends, s->n_files * sizeof *s->file_ends);
-    put(s, unread->records, unread->count * sizeof *unread->records);
-    put(s, &unread->others, sizeof unread->others);
-    if (labels) put_names(s, labels->names, labels->count);
-    put_names(s, unread->names, unread->count);
+    put(s, t->unread->records, t->unread->count * sizeof *t->unread->records);
+    put(s, &t->unread->others, sizeof t->unread->others);
+    put_names(s, t->labels->names, t->labels->count);
+    put_names(s, t->unread->names, t->unread->count);
     pad(s);
 }
 
-int token_sink_finish(Dataset **d, TokenSink *s, const DatasetStats *stats, const LabelList *labels,
-                      const uint32_t *place, int32_t vocab_size, Err *err) {
-    static const KeyCounts none;
-    const KeyCounts *unread = s->unread ? s->unread : &none;
-    TokenFooter footer = {.n_entries = s->n_entries,
-                          .entries_offset = s->size,
-                          .n_files = s->n_files,
-                          .n_unread = unread->count,
-                          .n_labels = labels ? labels->count : 0};
-    token_stats_pack(footer.stats, stats);
-    put_index(s, place);
+int token_sink_finish(Dataset **d, TokenSink *s, const TokenTables *t, int32_t vocab_size, Err *err) {
+    TokenFooter footer = {.stats = *t->stats, .n_entries = s->n_entries, .entries_offset = s->size};
+    footer.n_files = s->n_files;
+    footer.n_unread = t->unread->count;
+    footer.n_labels = t->labels->count;
+    for (size_t i = 0; t->place && i < s->n_entries; i++) s->entries[i].value = t->place[s->entries[i].value];
+    put(s, s->entries, s->n_entries * sizeof *s->entries);
+    mem_free(mem_take(&s->entries)); // the image holds them now
     footer.tables_offset = s->size;
-    put_tables(s, labels, unread);
+    put_tables(s, t);
     put(s, &footer, offsetof(TokenFooter, hash));
     XXH128_hash_t h = XXH3_128bits_digest(s->hash);
-    uint64_t hash[2] = {h.low64, h.high64};
-    put(s, hash, sizeof hash);
+    put(s, (uint64_t[]){h.low64, h.high64}, sizeof footer.hash);
     if (!s->path) {
         token_image_from_memory(d, &s->memory, s->key, vocab_size);
         return 0;

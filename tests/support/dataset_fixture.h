@@ -83,7 +83,7 @@ static inline void put_text(const char *path, const char *text) {
 // All samples as text, a '|' after each.
 static inline char *shown(const Dataset *d, const Tokenizer *t) {
     StrBuf out = {0};
-    for (int64_t i = 0; i < dataset_count(d); i++) {
+    for (int64_t i = 0; i < d->count; i++) {
         Sample s = dataset_sample(d, i);
         sample_show(&out, &s, t, "[[", "]]");
         str_puts(&out, "|");

@@ -129,17 +129,17 @@ static int64_t length_at(const int64_t *with_length, int64_t i) {
 }
 
 static void print_lengths(const Dataset *d, int64_t max_tokens) {
-    int64_t n = dataset_count(d), *with_length = mem_calloc((size_t)max_tokens + 1, sizeof *with_length);
+    int64_t n = d->count, *with_length = mem_calloc((size_t)max_tokens + 1, sizeof *with_length);
     for (int64_t i = 0; i < n; i++) with_length[dataset_size(d, i).count]++;
     say("  lengths   shortest %lld, median %lld, mean %.1f, longest %lld (max_seq_length %lld)\n",
         (long long)length_at(with_length, 0), (long long)length_at(with_length, n / 2),
-        (double)dataset_stats(d)->tokens / (double)n, (long long)length_at(with_length, n - 1), (long long)max_tokens);
+        (double)d->stats.tokens / (double)n, (long long)length_at(with_length, n - 1), (long long)max_tokens);
     mem_free(with_length);
 }
 
 static int print_rows(const Dataset *d, const Config *c, const FileList *files, int64_t max_tokens, Err *err) {
     SampleList list;
-    if (run_weigh(&list, d, files, c, (SampleList){.count = dataset_count(d)}, err)) return -1;
+    if (run_weigh(&list, d, files, c, (SampleList){.count = d->count}, err)) return -1;
     RowPlan *p = row_plan_new(d, list.items, list.count, max_tokens, c->packing);
     int64_t rows = row_plan_count(p), tokens = 0;
     for (int64_t r = 0; r < rows; r++) tokens += row_plan_row(p, r).tokens;
@@ -154,18 +154,18 @@ static int print_rows(const Dataset *d, const Config *c, const FileList *files, 
 
 static void print_notes(const Dataset *d, const Tokenizer *t) {
     StrBuf keys = {0};
-    key_counts_show(&keys, dataset_unread(d));
+    key_counts_show(&keys, &d->unread);
     if (keys.len) say("  not used  %s\n", keys.data);
     str_clear(&keys);
     StrBuf special = {0};
-    data_notes_show_special(&special, dataset_stats(d));
+    data_notes_show_special(&special, &d->stats);
     if (special.len) say("  special   %s\n", special.data);
     str_clear(&special);
     data_notes_warn(d, t);
 }
 
 static void print_counts(const Dataset *d, const Tokenizer *t) {
-    const DatasetStats *s = dataset_stats(d);
+    const DatasetStats *s = &d->stats;
     int64_t kept = s->records - s->dropped_long - s->skipped_unsupervised;
     say("  records   %lld: %lld %s kept, %lld dropped (too long), %lld skipped (no supervised token)\n",
         (long long)s->records, (long long)kept, kept == s->samples ? "samples" : "records", (long long)s->dropped_long,
@@ -189,22 +189,22 @@ static void print_counts(const Dataset *d, const Tokenizer *t) {
 
 static void print_samples(const Dataset *d, const Tokenizer *t, int64_t n_shown) {
     bool colour = isatty(STDOUT_FILENO);
-    for (int64_t i = 0; i < n_shown && i < dataset_count(d); i++) {
+    for (int64_t i = 0; i < n_shown && i < d->count; i++) {
         Sample s = dataset_sample(d, i);
         StrBuf text = {0};
         sample_show(&text, &s, t, colour ? "\x1b[32m" : "[[", colour ? "\x1b[0m" : "]]");
         say("\n--- sample %lld (record %lld): %lld tokens, %lld supervised\n%s\n", (long long)i,
             (long long)(s.record + 1), (long long)s.count, (long long)s.supervised_count, text.data);
-        if (s.label >= 0) say("=> %s\n", dataset_labels(d)->names[s.label]);
+        if (s.label >= 0) say("=> %s\n", d->labels->names[s.label]);
         str_clear(&text);
     }
 }
 
 static void print_labels(const Dataset *d) {
     StrBuf names = {0};
-    if (!dataset_labels(d)) return;
+    if (!d->labels) return;
     dataset_show_labels(&names, d);
-    say("  labels    %zu: %s\n", dataset_labels(d)->count, names.data);
+    say("  labels    %zu: %s\n", d->labels->count, names.data);
     str_clear(&names);
 }
 
@@ -217,7 +217,7 @@ typedef struct View {
 } View;
 
 static void keep_labels(View *v, const Dataset *d) {
-    const LabelList *labels = dataset_labels(d);
+    const LabelList *labels = d->labels;
     if (v->labels.count) return;
     for (size_t i = 0; labels && i < labels->count; i++) label_list_add(&v->labels, labels->names[i]);
 }
@@ -225,7 +225,7 @@ static void keep_labels(View *v, const Dataset *d) {
 static void print_names(const Dataset *d, const char *title, const FileList *files) {
     enum { SHOWN = 20 };
     for (size_t i = 0; i < files->count && i < SHOWN; i++) {
-        int64_t samples = dataset_file_end(d, i) - (i ? dataset_file_end(d, i - 1) : 0);
+        int64_t samples = d->file_ends[i] - (i ? d->file_ends[i - 1] : 0);
         say("%-12s%s", i ? "" : title, files->items[i]);
         if (files->count > 1) say(": %lld samples", (long long)samples);
         if (files->weights[i] != 1) say(", weight %g", files->weights[i]);
@@ -241,9 +241,9 @@ static int print_set(View *v, const char *title, const FileList *files, Err *err
     if (dataset_open(&d, &o, v->tokenizer, v->chat, err)) return -1;
     keep_labels(v, d);
     print_names(d, title, files);
-    DatasetFormat f = dataset_stats(d)->format;
+    DatasetFormat f = d->stats.format;
     say("  format    %s%s\n", f == FORMAT_AUTO ? "several" : dataset_format_name(f),
-        dataset_stats(d)->from_cache ? " (tokens from the cache)" : "");
+        d->from_cache ? " (tokens from the cache)" : "");
     print_counts(d, v->tokenizer);
     print_labels(d);
     print_lengths(d, v->max_tokens);

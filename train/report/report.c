@@ -216,7 +216,7 @@ static void row(StrBuf *out, const char *name, const char *fmt, ...) {
 
 static void add_data_table(StrBuf *out, const Trainer *t) {
     const TrainerInputs *in = trainer_inputs(t);
-    const DatasetStats *s = dataset_stats(in->data->train);
+    const DatasetStats *s = &in->data->train->stats;
     str_puts(out, "<div><h2>Data</h2><table>\n");
     const FileList *files = &in->config->train_file;
     for (size_t i = 0; i < files->count; i++) {
@@ -235,7 +235,7 @@ static void add_data_table(StrBuf *out, const Trainer *t) {
     row(out, "longest record", "%" PRId64 " tokens", s->longest);
     if (s->left_out_bytes) row(out, "left out", "%" PRId64 " bytes without a token", s->left_out_bytes);
     StrBuf unread = {0};
-    key_counts_show(&unread, dataset_unread(in->data->train));
+    key_counts_show(&unread, &in->data->train->unread);
     if (unread.len) row(out, "keys not used", "%s", unread.data);
     str_clear(&unread);
     StrBuf special = {0};

@@ -25,7 +25,7 @@ static int set_up(RunPlan *p, const Config *c, Err *err) {
     o.outline = true;
     if (model_load(&p->model, c->model_name_or_path, p->backend, &o, err) ||
         run_data_open(&p->data, c, p->model, NULL, true, err) ||
-        run_adapter_new(&p->adapter, c, p->model, dataset_labels(p->data.train), err))
+        run_adapter_new(&p->adapter, c, p->model, p->data.train->labels, err))
         return -1;
     TrainerInputs in = {.config = c, .model = p->model, .adapter = p->adapter, .data = &p->data};
     p->trainer = trainer_new(&in, config_global_batch(c) * p->gpus);
@@ -35,7 +35,7 @@ static int set_up(RunPlan *p, const Config *c, Err *err) {
 // Mean number of keys that a token attends to, estimated from a part of the samples.
 static double mean_keys(const Dataset *d) {
     enum { LOOKED_AT = 4096 };
-    int64_t n = dataset_count(d), step = n / LOOKED_AT + 1;
+    int64_t n = d->count, step = n / LOOKED_AT + 1;
     double keys = 0, tokens = 0;
     for (int64_t i = 0; i < n; i += step) {
         double count = (double)dataset_sample(d, i).count;

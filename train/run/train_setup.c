@@ -140,9 +140,9 @@ static void print_noise(const Run *r) {
 
 static void print_labels(const Dataset *d) {
     StrBuf names = {0};
-    if (!dataset_labels(d)) return;
+    if (!d->labels) return;
     dataset_show_labels(&names, d);
-    say("labels   %zu: %s\n", dataset_labels(d)->count, names.data);
+    say("labels   %zu: %s\n", d->labels->count, names.data);
     str_clear(&names);
 }
 
@@ -163,11 +163,11 @@ static void print_ranks(const Group *g, const StepPlan *p) {
 static void print_notes(const Dataset *d, const Tokenizer *t, const char *note) {
     StrBuf keys = {0};
     if (!d) return;
-    key_counts_show(&keys, dataset_unread(d));
+    key_counts_show(&keys, &d->unread);
     if (keys.len) say("not used %s%s\n", keys.data, note);
     str_clear(&keys);
     StrBuf special = {0};
-    data_notes_show_special(&special, dataset_stats(d));
+    data_notes_show_special(&special, &d->stats);
     if (special.len) say("special  %s%s\n", special.data, note);
     str_clear(&special);
     data_notes_warn(d, t);
@@ -175,7 +175,7 @@ static void print_notes(const Dataset *d, const Tokenizer *t, const char *note) 
 
 static void print_plan(const Run *r) {
     const StepPlan *p = trainer_step_plan(r->trainer);
-    const DatasetStats *s = dataset_stats(r->data.train);
+    const DatasetStats *s = &r->data.train->stats;
     QuantizeKind quantize = r->config->quantize_base;
     say("model    %s: %" PRId64 " layers, hidden %" PRId64 ", vocabulary %" PRId64 "; %.1f MB%s%s\n", r->model->name,
         r->model->config.layers, r->model->config.hidden, r->model->config.vocab, (double)r->model->weight_bytes / 1e6,
@@ -238,7 +238,7 @@ int run_set_up(Run *r, Err *err) {
     if (run_collective(r, consistency_check_config(r->ranks.group, r->config, err))) return -1;
     if (run_agree(r, run_model_options(&options, r->config, &max_tokens, err), err)) return -1;
     if (open_output(r, err) || load_model(r, &options, err) || open_data(r, err)) return -1;
-    int rc = run_adapter_new(&r->adapter, r->config, r->model, dataset_labels(r->data.train), err);
+    int rc = run_adapter_new(&r->adapter, r->config, r->model, r->data.train->labels, err);
     if (!rc) choose_template(r);
     if (run_agree(r, rc, err) || open_trainer(r, err)) return -1;
     if (run_collective(r, consistency_check_run(r->ranks.group, r->trainer, err)) || resume(r, err)) return -1;

@@ -30,7 +30,7 @@ static void warn_special(const DatasetStats *s, const Tokenizer *t) {
 }
 
 static void warn_unread(const Dataset *d) {
-    const KeyCounts *unread = dataset_unread(d);
+    const KeyCounts *unread = &d->unread;
     StrBuf names = {0};
     for (size_t i = 0; i < unread->count; i++)
         if (key_is_prompt_like(unread->names[i]))
@@ -40,11 +40,11 @@ static void warn_unread(const Dataset *d) {
         log_warn(
             "the model does not see %s: keys that format %s does not read, though their names suggest that they are "
             "part of the prompt; put their text into a key that it reads, or drop them",
-            names.data, dataset_format_name(dataset_stats(d)->format));
+            names.data, dataset_format_name(d->stats.format));
     str_clear(&names);
 }
 
 void data_notes_warn(const Dataset *d, const Tokenizer *t) {
-    warn_special(dataset_stats(d), t);
+    warn_special(&d->stats, t);
     warn_unread(d);
 }

@@ -122,13 +122,13 @@ static int open_validation(RunData *d, const Config *c, const Model *m, const La
                            Err *err) {
     FileList files;
     int rc = run_validation_files(&files, c, err);
-    if (d->train) labels = dataset_labels(d->train); // a label that training does not know is refused
+    if (d->train) labels = d->train->labels; // a label that training does not know is refused
     DatasetOptions o = options_for(c, m, &files, labels, max_tokens);
     if (!rc) rc = dataset_open(&d->validation, &o, m->tokenizer, d->chat, err);
     file_list_clear(&files);
     if (rc) return -1;
     d->eval_set = d->validation;
-    d->eval_samples = dataset_count(d->validation);
+    d->eval_samples = d->validation->count;
     d->eval_rows = row_plan_new(d->validation, NULL, d->eval_samples, max_tokens, c->packing);
     return 0;
 }
@@ -144,7 +144,7 @@ static int open_train(RunData *d, const Config *c, const Model *m, const LabelLi
     if (!rc && c->val_set_size > 0)
         rc = plan_split(d, c, &files, max_tokens, err);
     else if (!rc)
-        rc = plan_train(d, c, &files, (SampleList){.count = dataset_count(d->train)}, max_tokens, err);
+        rc = plan_train(d, c, &files, (SampleList){.count = d->train->count}, max_tokens, err);
     file_list_clear(&files);
     return rc;
 }
@@ -152,7 +152,7 @@ static int open_train(RunData *d, const Config *c, const Model *m, const LabelLi
 // A tokenizer may have control tokens without an embedding in the model.
 static int check_ids(const Dataset *d, const Model *m, Err *err) {
     if (!d || tokenizer_vocab_size(m->tokenizer) <= m->config.vocab) return 0;
-    for (int64_t i = 0; i < dataset_count(d); i++) {
+    for (int64_t i = 0; i < d->count; i++) {
         Sample s = dataset_sample(d, i);
         for (int64_t t = 0; t < s.count; t++)
             if (s.ids[t] >= m->config.vocab) {
@@ -179,8 +179,8 @@ int run_data_open(RunData *d, const Config *c, const Model *m, const LabelList *
     if (!rc && c->validation_file) rc = open_validation(d, c, m, labels, max_tokens, err);
     if (!rc) rc = check_ids(d->train, m, err) || check_ids(d->validation, m, err) ? -1 : 0;
     if (!rc) {
-        str_printf(&identity, "%s %s", d->train ? dataset_fingerprint(d->train) : "-",
-                   d->validation ? dataset_fingerprint(d->validation) : "-");
+        str_printf(&identity, "%s %s", d->train ? d->train->fingerprint : "-",
+                   d->validation ? d->validation->fingerprint : "-");
         hash_bytes(d->fingerprint, identity.data, identity.len);
     }
     str_clear(&identity);

@@ -20,10 +20,10 @@ static Dataset *open_text(Bench *b, const char *text) {
 // Every sample as "tokens=label name/index of the second text".
 static void check_samples(const Dataset *d, const Bench *b, const char *want) {
     StrBuf out = {0};
-    for (int64_t i = 0; i < dataset_count(d); i++) {
+    for (int64_t i = 0; i < d->count; i++) {
         Sample s = dataset_sample(d, i);
         sample_show(&out, &s, b->t, "[[", "]]");
-        str_printf(&out, "=%s/%d|", dataset_labels(d)->names[s.label], (int)s.second);
+        str_printf(&out, "=%s/%d|", d->labels->names[s.label], (int)s.second);
         assert_int_equal(s.supervised_count, 1);
         assert_int_equal(dataset_size(d, i).supervised, 1);
         assert_int_equal(dataset_size(d, i).count, s.count);
@@ -44,11 +44,11 @@ static void test_classify_reads_the_names_of_glue(void **state) {
         "{\"question1\":\"k\",\"question2\":\"l\",\"label\":1}\n{\"question\":\"m\",\"sentence\":\"n\",\"label\":1}\n"
         "{\"question\":\"o\",\"passage\":\"<s>\",\"label\":1}\n");
     check_samples(d, &b, "ab=1/2|c=0/1|d=2/1|ef=0/1|e=0/1|gh=1/1|ij=1/1|kl=1/1|mn=1/1|o<s>=1/1|");
-    assert_string_equal(dataset_format_name(dataset_stats(d)->format), "classification");
-    assert_int_equal(dataset_stats(d)->supervised, 10);
-    assert_int_equal(dataset_label_counts(d)[0], 3);
-    assert_int_equal(dataset_label_counts(d)[1], 6);
-    assert_int_equal(dataset_label_counts(d)[2], 1);
+    assert_string_equal(dataset_format_name(d->stats.format), "classification");
+    assert_int_equal(d->stats.supervised, 10);
+    assert_int_equal(d->label_counts[0], 3);
+    assert_int_equal(d->label_counts[1], 6);
+    assert_int_equal(d->label_counts[2], 1);
     dataset_close(d);
     bench_free(&b);
 }
@@ -60,7 +60,7 @@ static void test_classify_sorts_labels(void **state) {
                                "{\"text\":\"c\",\"label\":\"\xC3\xA9\"}\n{\"text\":\"d\",\"label\":\"Z\"}\n");
     check_samples(d, &b, "<s>a=spam/2|<s>b=ham/2|<s>c=\xC3\xA9/2|<s>d=Z/2|");
     static const char *const want[] = {"Z", "ham", "spam", "\xC3\xA9"};
-    for (size_t i = 0; i < 4; i++) assert_string_equal(dataset_labels(d)->names[i], want[i]);
+    for (size_t i = 0; i < 4; i++) assert_string_equal(d->labels->names[i], want[i]);
     assert_int_equal(dataset_sample(d, 0).label, 2);
     dataset_close(d);
     StrBuf text = {0};
@@ -86,18 +86,18 @@ static void test_classify_takes_given_labels(void **state) {
     b.o.labels = &labels;
     Dataset *d = open_text(&b, "{\"text\":\"a\",\"label\":\"no\"}\n{\"text\":\"b\",\"label\":\"no\"}\n");
     assert_int_equal(dataset_sample(d, 0).label, 1);
-    assert_int_equal(dataset_labels(d)->count, 3);
+    assert_int_equal(d->labels->count, 3);
     dataset_close(d);
     d = open_text(&b, "{\"text\":\"a\",\"label\":\"no\"}\n{\"text\":\"b\",\"label\":\"no\"}\n");
-    assert_true(dataset_stats(d)->from_cache);
+    assert_true(d->from_cache);
     dataset_close(d);
     labels.count = 2; // other labels, other ids
     d = open_text(&b, "{\"text\":\"a\",\"label\":\"no\"}\n{\"text\":\"b\",\"label\":\"no\"}\n");
-    assert_false(dataset_stats(d)->from_cache);
+    assert_false(d->from_cache);
     dataset_close(d);
     put_text("d.jsonl", "{\"text\":\"a\",\"label\":\"no\"}\n{\"text\":\"b\",\"label\":\"never\"}\n");
     ASSERT_REFUSED(bench_open(&d, &b, true, &err), &err,
-                   "d.jsonl:2: label: found \"never\"; expected a label of the training data: no, yes");
+                   "d.jsonl:2: label: found \"never\"; expected a label of the training data: yes, no");
     bench_free(&b);
 }
 
@@ -226,18 +226,18 @@ static void test_classify_counts_what_is_too_long(void **state) {
     Err err;
     b.o.max_seq_length = 4;
     d = open_text(&b, data);
-    assert_int_equal(dataset_stats(d)->dropped_long, 1);
-    assert_int_equal(dataset_stats(d)->dropped_tokens, 9);
-    assert_int_equal(dataset_stats(d)->skipped_unsupervised, 1); // no token at all
-    assert_int_equal(dataset_stats(d)->samples, 2);
-    assert_int_equal(dataset_stats(d)->longest, 9);
+    assert_int_equal(d->stats.dropped_long, 1);
+    assert_int_equal(d->stats.dropped_tokens, 9);
+    assert_int_equal(d->stats.skipped_unsupervised, 1); // no token at all
+    assert_int_equal(d->stats.samples, 2);
+    assert_int_equal(d->stats.longest, 9);
     dataset_close(d);
     b.o.truncation = TRUNCATION_TRUNCATE;
     d = open_text(&b, data);
-    assert_int_equal(dataset_stats(d)->truncated, 1);
-    assert_int_equal(dataset_stats(d)->truncated_tokens, 5);
-    assert_int_equal(dataset_stats(d)->samples, 3);
-    assert_int_equal(dataset_stats(d)->longest, 9);
+    assert_int_equal(d->stats.truncated, 1);
+    assert_int_equal(d->stats.truncated_tokens, 5);
+    assert_int_equal(d->stats.samples, 3);
+    assert_int_equal(d->stats.longest, 9);
     dataset_close(d);
     b.o.truncation = TRUNCATION_ERROR;
     put_text("d.jsonl", data);

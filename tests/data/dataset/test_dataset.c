@@ -19,7 +19,7 @@ static void check_case(Bench *b, const Case *c, bool with_chat) {
     if (bench_open(&d, b, with_chat, &err)) fail_msg("%s: %s", c->data, err.msg);
     char *got = shown(d, b->t);
     assert_string_equal(got, c->want);
-    assert_string_equal(dataset_format_name(dataset_stats(d)->format), dataset_format_name(c->format));
+    assert_string_equal(dataset_format_name(d->stats.format), dataset_format_name(c->format));
     mem_free(got);
     dataset_close(d);
 }
@@ -152,9 +152,9 @@ static void test_dataset_txt_is_one_document_in_windows(void **state) {
     dataset_close(d);
     put_text("a.txt", "abc\r\nefg"); // 9 tokens: the last window is not a single token
     ASSERT_OK(bench_open(&d, &b, true, &err), &err);
-    assert_int_equal(dataset_stats(d)->records, 1);
-    assert_int_equal(dataset_stats(d)->samples, 3);
-    assert_int_equal(dataset_stats(d)->tokens, 9);
+    assert_int_equal(d->stats.records, 1);
+    assert_int_equal(d->stats.samples, 3);
+    assert_int_equal(d->stats.tokens, 9);
     assert_int_equal(dataset_sample(d, 1).count, 3);
     assert_int_equal(dataset_sample(d, 2).count, 2);
     dataset_close(d);
@@ -175,7 +175,7 @@ static void test_dataset_joins_files_and_numbers_records(void **state) {
     ASSERT_OK(bench_open(&d, &b, false, &err), &err);
     char *got = shown(d, b.t);
     assert_string_equal(got, "a[[b</s>]]|c[[d</s>]]|p[[c</s>]]|e[[f</s>]]|");
-    assert_int_equal(dataset_stats(d)->format, FORMAT_AUTO); // several
+    assert_int_equal(d->stats.format, FORMAT_AUTO); // several
     for (int64_t i = 0; i < 4; i++) assert_int_equal(dataset_sample(d, i).record, i);
     mem_free(got);
     dataset_close(d);
@@ -207,7 +207,7 @@ static void test_dataset_counts_every_record_once(void **state) {
     Bench b = bench_new(false);
     Dataset *d;
     open_lengths(&d, &b, TRUNCATION_DROP);
-    const DatasetStats *s = dataset_stats(d);
+    const DatasetStats *s = &d->stats;
     assert_int_equal(s->records, 5);
     assert_int_equal(s->samples, 1);
     assert_int_equal(s->dropped_long, 2);
@@ -218,7 +218,7 @@ static void test_dataset_counts_every_record_once(void **state) {
     assert_int_equal(s->longest, 8);
     dataset_close(d);
     open_lengths(&d, &b, TRUNCATION_TRUNCATE);
-    s = dataset_stats(d);
+    s = &d->stats;
     assert_int_equal(s->samples, 2);
     assert_int_equal(s->truncated, 1);
     assert_int_equal(s->truncated_tokens, 3);
@@ -241,13 +241,13 @@ static void test_dataset_counts_characters_without_a_token(void **state) {
     put_text("d.jsonl", "{\"prompt\":\"p\\u0004\",\"completion\":\"c\\u0004\\u0004\"}\n");
     for (int with_chat = 0; with_chat < 2; with_chat++) {
         ASSERT_OK(bench_open(&d, &b, with_chat, &err), &err);
-        assert_int_equal(dataset_stats(d)->left_out_bytes, 3);
+        assert_int_equal(d->stats.left_out_bytes, 3);
         dataset_close(d);
     }
     b.o.format = FORMAT_TEXT;
     put_text("d.jsonl", "{\"text\":\"a\\u0004b\"}\n{\"text\":\"ab\"}\n");
     ASSERT_OK(bench_open(&d, &b, false, &err), &err);
-    assert_int_equal(dataset_stats(d)->left_out_bytes, 1);
+    assert_int_equal(d->stats.left_out_bytes, 1);
     dataset_close(d);
     bench_free(&b);
 }
@@ -260,7 +260,7 @@ static void test_dataset_fits_exactly(void **state) {
     b.o.max_seq_length = 5;
     put_text("d.jsonl", "{\"prompt\":\"pp\",\"completion\":\"cc\"}");
     ASSERT_OK(bench_open(&d, &b, false, &err), &err);
-    assert_int_equal(dataset_count(d), 1);
+    assert_int_equal(d->count, 1);
     dataset_close(d);
     bench_free(&b);
 }
@@ -424,8 +424,8 @@ static void test_dataset_long_line_and_deep_nesting(void **state) {
     put_text("d.jsonl", data.data);
     b.o.max_seq_length = 100000;
     ASSERT_OK(bench_open(&d, &b, true, &err), &err);
-    assert_int_equal(dataset_stats(d)->tokens, LONG + 1);
-    assert_int_equal(dataset_count(d), LONG / 100000 + 1);
+    assert_int_equal(d->stats.tokens, LONG + 1);
+    assert_int_equal(d->count, LONG / 100000 + 1);
     dataset_close(d);
     str_clear(&data);
     for (int i = 0; i < 100000; i++) str_puts(&data, "[");

@@ -51,9 +51,9 @@ static void check_left_out(const char *template, const char *record, const char 
     if (!strstr(err.msg, "d.jsonl:2: record 2: ") || !strstr(err.msg, "chat template")) fail_msg("%s", err.msg);
     b.o.unrendered = UNRENDERED_WARN;
     ASSERT_OK(bench_open(&d, &b, true, &err), &err);
-    key_counts_show(&counts, dataset_unread(d));
+    key_counts_show(&counts, &d->unread);
     if (!counts.data || !strstr(counts.data, name)) fail_msg("found %s; expected %s", counts.data, name);
-    assert_int_equal(dataset_count(d), 2);
+    assert_int_equal(d->count, 2);
     dataset_close(d);
     str_clear(&data);
     str_clear(&counts);
@@ -147,7 +147,7 @@ static void check_special(const SpecialCase *c) {
     ASSERT_OK(bench_open(&d, &b, c->with_chat, &err), &err);
     char *got = shown(d, b.t);
     if (strcmp(got, c->want) != 0) fail_msg("%s: found %s; expected %s", c->text, got, c->want);
-    const DatasetStats *s = dataset_stats(d);
+    const DatasetStats *s = &d->stats;
     assert_int_equal(s->parsed_special, c->parsed);
     assert_int_equal(s->plain_special, c->plain);
     assert_int_equal(s->own_bos, c->own_bos);
@@ -204,7 +204,7 @@ static int64_t count_cannot_stop(const char *template, const char *record) {
     Err err = {0};
     put_text("d.jsonl", record);
     ASSERT_OK(bench_open(&d, &b, true, &err), &err);
-    int64_t n = dataset_stats(d)->cannot_stop;
+    int64_t n = d->stats.cannot_stop;
     dataset_close(d);
     bench_free(&b);
     return n;

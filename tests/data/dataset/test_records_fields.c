@@ -67,7 +67,7 @@ static const Unread UNREAD[] = {
 
 static void check_unread(const Dataset *d, const char *data, const char *want) {
     StrBuf got = {0};
-    key_counts_show(&got, dataset_unread(d));
+    key_counts_show(&got, &d->unread);
     if (strcmp(got.data ? got.data : "", want) != 0) fail_msg("%s: unread: %s; expected %s", data, got.data, want);
     str_clear(&got);
 }
@@ -79,7 +79,7 @@ static void test_records_count_keys_that_nothing_reads(void **state) {
     for (size_t i = 0; i < sizeof UNREAD / sizeof *UNREAD; i++)
         for (int cached = 0; cached < 2; cached++) {
             Dataset *d = open_text(&b, "d.jsonl", UNREAD[i].data);
-            assert_int_equal(dataset_stats(d)->from_cache, cached);
+            assert_int_equal(d->from_cache, cached);
             check_unread(d, UNREAD[i].data, UNREAD[i].want);
             dataset_close(d);
         }
@@ -139,7 +139,7 @@ static void test_records_count_keys_in_bounded_memory(void **state) {
         str_puts(&data, "}\n");
     }
     Dataset *d = open_text(&b, "d.jsonl", data.data);
-    const KeyCounts *c = dataset_unread(d);
+    const KeyCounts *c = &d->unread;
     assert_int_equal(c->count, KEYS_NAMED);
     assert_int_equal(c->others, RECORDS);
     for (size_t i = 0; i < c->count; i++) assert_true(strlen(c->names[i]) < KEY_NAME_BYTES);
@@ -468,7 +468,7 @@ static void test_records_empty_text_is_skipped(void **state) {
     (void)state;
     Bench b = bench_new(true);
     Dataset *d = open_text(&b, "d.jsonl", "{\"text\":\"\"}\n{\"text\":\"ab\"}\n");
-    const DatasetStats *s = dataset_stats(d);
+    const DatasetStats *s = &d->stats;
     assert_int_equal(s->records, 2);
     assert_int_equal(s->samples, 1);
     assert_int_equal(s->skipped_unsupervised, 1);

@@ -33,7 +33,7 @@ static Dataset *open_random(Bench *b, int n, int max, uint64_t *seed) {
     b->o.max_seq_length = max;
     put_random(n, max, seed);
     ASSERT_OK(bench_open(&d, b, false, &err), &err);
-    assert_int_equal(dataset_count(d), n);
+    assert_int_equal(d->count, n);
     return d;
 }
 
@@ -45,7 +45,7 @@ static int64_t *all_samples(int64_t n) {
 
 // The sample that fills [begin, end) of a row; -1 when there is none that was not seen before.
 static int64_t find_sample(const Dataset *d, const Row *row, int64_t begin, int64_t end, const bool *seen) {
-    for (int64_t i = 0; i < dataset_count(d); i++) {
+    for (int64_t i = 0; i < d->count; i++) {
         Sample s = dataset_sample(d, i);
         if (!seen[i] && s.count == end - begin && !memcmp(s.ids, row->ids + begin, (size_t)s.count * 4)) return i;
     }
@@ -108,7 +108,7 @@ static void check_side_by_side(const Dataset *d, const RowPlan *p) {
 }
 
 static void check_plan(const Dataset *d, int64_t max_tokens, bool packing) {
-    int64_t n = dataset_count(d), *all = all_samples(n), found = 0;
+    int64_t n = d->count, *all = all_samples(n), found = 0;
     RowPlan *p = row_plan_new(d, all, n, max_tokens, packing);
     bool *seen = mem_calloc((size_t)n, 1);
     Row row = {0};
@@ -144,7 +144,7 @@ static void test_rows_hold_every_token_once(void **state) {
 
 // Rows that best-fit decreasing opens, found naively.
 static int64_t naive_rows(const Dataset *d, int64_t max) {
-    int64_t n = dataset_count(d), rows = 0, *room = mem_alloc((size_t)n, sizeof *room);
+    int64_t n = d->count, rows = 0, *room = mem_alloc((size_t)n, sizeof *room);
     for (int64_t len = max; len > 0; len--) {
         for (int64_t i = 0; i < n; i++) {
             if (dataset_sample(d, i).count != len) continue;

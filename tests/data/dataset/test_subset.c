@@ -83,9 +83,9 @@ static void test_weights_repeat_and_leave_out_samples(void **state) {
     SampleList all = {.count = 70}, list, again;
     int64_t least, most;
     Err err;
-    assert_int_equal(dataset_file_end(d, 0), 10);
-    assert_int_equal(dataset_file_end(d, 1), 30);
-    assert_int_equal(dataset_file_end(d, 2), 70);
+    assert_int_equal(d->file_ends[0], 10);
+    assert_int_equal(d->file_ends[1], 30);
+    assert_int_equal(d->file_ends[2], 70);
     ASSERT_OK(subset_weigh(d, weights, 1, all, &list, &err), &err);
     assert_int_equal(list.count, 20 + 10 + 50);
     assert_int_equal(count_range(list, 0, 10, &least, &most), 20);

@@ -142,8 +142,8 @@ static void test_trainer_loss_is_per_supervised_token(void **state) {
     ASSERT_OK(trainer_step(r.trainer, NULL, &report, &err), &err);
     ASSERT_NEAR(report.loss, e.loss, 1e-6 * e.loss);
     assert_int_equal(report.supervised, e.tokens);
-    assert_int_equal(report.supervised, dataset_stats(r.data.train)->supervised);
-    assert_int_equal(report.tokens, dataset_stats(r.data.train)->tokens);
+    assert_int_equal(report.supervised, r.data.train->stats.supervised);
+    assert_int_equal(report.tokens, r.data.train->stats.tokens);
     tiny_run_close(&r);
 }
 
@@ -199,7 +199,7 @@ static void test_trainer_epochs(void **state) {
     assert_int_equal(row_plan_count(r.data.rows), 24);
     assert_int_equal(r.trainer->plan.steps_per_epoch, 5);
     assert_int_equal(r.trainer->plan.total_steps, 11);
-    int64_t tokens = dataset_stats(r.data.train)->tokens, seen = 0;
+    int64_t tokens = r.data.train->stats.tokens, seen = 0;
     for (int i = 0; i < 10; i++) {
         StepReport report;
         Err err;
