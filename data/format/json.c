@@ -27,18 +27,25 @@ struct JsonDoc {
     Json root;
 };
 
+typedef struct PendingKey {
+    JsonStr key;
+    const char *at; // in the text
+} PendingKey;
+
 typedef struct Parser {
     const char *start, *p, *end;
     const char *name;
-    size_t line;
+    size_t line; // of start
+    size_t line_here;
     Err *err;
     JsonDoc *doc;
     bool any_number; // json_parse_data
+    bool settings;   // json_parse_config
     int depth;
     size_t n_values; // of the whole document
     Json *values;    // stack of finished values whose container is still open
     size_t values_len, values_capacity;
-    JsonStr *keys; // likewise for object keys
+    PendingKey *keys; // likewise for object keys
     size_t keys_len, keys_capacity;
 } Parser;
 
@@ -61,16 +68,20 @@ static void *arena_alloc(JsonDoc *doc, size_t count, size_t size) {
 
 // ---- errors ----
 
+static size_t line_at(const Parser *ps, const char *at) {
+    size_t line = ps->line;
+    for (const char *p = ps->start; p < at; p++) line += *p == '\n';
+    return line;
+}
+
 static int fail_at(Parser *ps, const char *at, const char *found, const char *expected) {
-    size_t line = ps->line, column = (size_t)(at - ps->start) + 1;
-    if (!line)
-        return err_input(ps->err, "%s: found %s at byte %zu; expected %s", ps->name, found, column - 1, expected);
-    for (const char *p = ps->start; p < at; p++) {
-        if (*p != '\n') continue;
-        line++;
-        column = (size_t)(at - p);
-    }
-    return err_input(ps->err, "%s:%zu: found %s at column %zu; expected %s", ps->name, line, found, column, expected);
+    const char *begin = at; // of the line
+    if (!ps->line)
+        return err_input(ps->err, "%s: found %s at byte %zu; expected %s", ps->name, found, (size_t)(at - ps->start),
+                         expected);
+    while (begin > ps->start && begin[-1] != '\n') begin--;
+    return err_input(ps->err, "%s:%zu: found %s at column %zu; expected %s", ps->name, line_at(ps, at), found,
+                     (size_t)(at - begin) + 1, expected);
 }
 
 // Reports the character at `at`.
@@ -88,8 +99,14 @@ static int fail_found(Parser *ps, const char *at, const char *expected) {
 
 // ---- scalars ----
 
+// Comments, where they are allowed, are space.
 static void skip_space(Parser *ps) {
-    while (ps->p < ps->end && (*ps->p == ' ' || *ps->p == '\t' || *ps->p == '\n' || *ps->p == '\r')) ps->p++;
+    for (; ps->p < ps->end; ps->p++) {
+        if (ps->settings && *ps->p == '/' && ps->end - ps->p > 1 && ps->p[1] == '/')
+            while (ps->p < ps->end && *ps->p != '\n') ps->p++;
+        if (ps->p == ps->end || !json_is_space(*ps->p)) return;
+        ps->line_here += *ps->p == '\n';
+    }
 }
 
 static const char *skip_digits(const char *p, const char *end) {
@@ -151,25 +168,24 @@ static int parse_number(Parser *ps, Json *out) {
     return 0;
 }
 
-static int parse_word(Parser *ps, const char *word, JsonType type, Json *out) {
-    size_t n = strlen(word);
-    if ((size_t)(ps->end - ps->p) < n || memcmp(ps->p, word, n) != 0) return fail_found(ps, ps->p, "a JSON value");
-    ps->p += n;
-    out->type = type;
-    return 0;
-}
-
-// NaN, Infinity and -Infinity, as Python's json writes them.
-static int parse_non_finite(Parser *ps, Json *out) {
-    static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
-    for (int i = 0; i < 3; i++) {
-        size_t n = strlen(words[i]);
-        if ((size_t)(ps->end - ps->p) < n || memcmp(ps->p, words[i], n) != 0) continue;
-        *out = (Json){.type = JSON_FLOAT, .str = {words[i], n}, .number = i == 0 ? NAN : i == 1 ? INFINITY : -INFINITY};
+// true, false, null; and NaN, Infinity, -Infinity, as Python's json writes them.
+static bool parse_word(Parser *ps, Json *out) {
+    static const struct {
+        const char *text;
+        JsonType type;
+        double number;
+    } words[] = {{"true", JSON_TRUE, 0},   {"false", JSON_FALSE, 0},           {"null", JSON_NULL, 0},
+                 {"NaN", JSON_FLOAT, NAN}, {"Infinity", JSON_FLOAT, INFINITY}, {"-Infinity", JSON_FLOAT, -INFINITY}};
+    for (int i = 0; i < (ps->any_number ? 6 : 3); i++) {
+        size_t n = strlen(words[i].text);
+        if ((size_t)(ps->end - ps->p) < n || memcmp(ps->p, words[i].text, n) != 0) continue;
+        out->type = words[i].type;
+        out->number = words[i].number;
+        if (out->type == JSON_FLOAT) out->str = (JsonStr){words[i].text, n};
         ps->p += n;
-        return 0;
+        return true;
     }
-    return *ps->p == '-' ? parse_number(ps, out) : fail_found(ps, ps->p, "a JSON value");
+    return false;
 }
 
 // ---- strings ----
@@ -191,6 +207,7 @@ static int unescape_unicode(Parser *ps, const char **p, char **dst) {
     const char *escape = *p - 2;
     int32_t c = hex4(*p, ps->end);
     if (c < 0) return fail_at(ps, escape, "a bad \\u escape", "four hexadecimal digits");
+    if (c == 0 && ps->settings) return fail_at(ps, escape, "a NUL character", "text without it");
     *p += 4;
     if (c >= 0xD800 && c < 0xDC00) {
         int low = ps->end - *p >= 6 && (*p)[0] == '\\' && (*p)[1] == 'u' ? hex4(*p + 2, ps->end) : -1;
@@ -235,7 +252,7 @@ static int parse_string(Parser *ps, JsonStr *out) {
             if (unescape(ps, &p, &dst)) return -1;
         } else if (c < 32) {
             return fail_found(ps, p, "control characters in a string to be escaped");
-        } else if (c < 128) {
+        } else if (c < 128 || ps->settings) {
             *dst++ = *p++;
         } else {
             utf8proc_int32_t unused;
@@ -257,48 +274,44 @@ static int parse_string(Parser *ps, JsonStr *out) {
 
 typedef struct KeyRef {
     XXH64_hash_t hash;
-    JsonStr key;
+    const PendingKey *key;
 } KeyRef;
-
-// By hash, because it is cheap; then by content, so that crafted collisions only cost comparisons.
-static int compare_keys(const void *pa, const void *pb) {
-    const KeyRef *a = pa, *b = pb;
-    if (a->hash != b->hash) return a->hash < b->hash ? -1 : 1;
-    if (a->key.len != b->key.len) return a->key.len < b->key.len ? -1 : 1;
-    return memcmp(a->key.data, b->key.data, a->key.len);
-}
 
 static bool same_str(const JsonStr *a, const JsonStr *b) {
     return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
 }
 
-static const JsonStr *duplicate_among_few(const JsonStr *keys, size_t n) {
-    for (size_t i = 1; i < n; i++)
-        for (size_t j = 0; j < i; j++)
-            if (same_str(&keys[i], &keys[j])) return &keys[i];
-    return NULL;
+// By hash, because it is cheap; then by content, so that crafted collisions only cost comparisons.
+static int compare_keys(const void *pa, const void *pb) {
+    const KeyRef *a = pa, *b = pb;
+    if (a->hash != b->hash) return a->hash < b->hash ? -1 : 1;
+    if (a->key->key.len != b->key->key.len) return a->key->key.len < b->key->key.len ? -1 : 1;
+    return memcmp(a->key->key.data, b->key->key.data, a->key->key.len);
 }
 
-static const JsonStr *find_duplicate(const JsonStr *keys, size_t n) {
+static int fail_duplicate(Parser *ps, const PendingKey *a, const PendingKey *b) {
+    const PendingKey *first = a < b ? a : b, *again = a < b ? b : a;
+    char found[160];
+    int len = (int)(first->key.len < 80 ? first->key.len : 80);
+    snprintf(found, sizeof found, "key \"%.*s\" twice (first %s %zu)", len, first->key.data,
+             ps->line ? "on line" : "at byte", ps->line ? line_at(ps, first->at) : (size_t)(first->at - ps->start));
+    return fail_at(ps, again->at, found, "unique keys");
+}
+
+static int check_unique(Parser *ps, const PendingKey *keys, size_t n) {
     enum { FEW = 12 };
-    if (n <= FEW) return duplicate_among_few(keys, n);
-    KeyRef *sorted = mem_alloc(n, sizeof *sorted);
-    for (size_t i = 0; i < n; i++) sorted[i] = (KeyRef){XXH3_64bits(keys[i].data, keys[i].len), keys[i]};
+    if (n <= FEW) {
+        for (size_t i = 1; i < n; i++)
+            for (size_t j = 0; j < i; j++)
+                if (same_str(&keys[i].key, &keys[j].key)) return fail_duplicate(ps, &keys[i], &keys[j]);
+        return 0;
+    }
+    AUTO_FREE KeyRef *sorted = mem_alloc(n, sizeof *sorted);
+    for (size_t i = 0; i < n; i++) sorted[i] = (KeyRef){XXH3_64bits(keys[i].key.data, keys[i].key.len), &keys[i]};
     qsort(sorted, n, sizeof *sorted, compare_keys);
-    const char *found = NULL;
-    for (size_t i = 1; i < n && !found; i++)
-        if (compare_keys(&sorted[i - 1], &sorted[i]) == 0) found = sorted[i].key.data;
-    mem_free(sorted);
-    for (size_t i = 0; found && i < n; i++)
-        if (keys[i].data == found) return &keys[i];
-    return NULL;
-}
-
-static int fail_duplicate(Parser *ps, const char *at, const JsonStr *key) {
-    char found[128];
-    snprintf(found, sizeof found, "key \"%.*s\" twice in the object that ends", (int)(key->len < 80 ? key->len : 80),
-             key->data);
-    return fail_at(ps, at, found, "unique keys");
+    for (size_t i = 1; i < n; i++)
+        if (compare_keys(&sorted[i - 1], &sorted[i]) == 0) return fail_duplicate(ps, sorted[i - 1].key, sorted[i].key);
+    return 0;
 }
 
 // ---- containers ----
@@ -306,9 +319,9 @@ static int fail_duplicate(Parser *ps, const char *at, const JsonStr *key) {
 static int parse_value(Parser *ps, Json *out);
 
 static int parse_key(Parser *ps) {
-    JsonStr key;
+    PendingKey key = {.at = ps->p};
     if (ps->p == ps->end || *ps->p != '"') return fail_found(ps, ps->p, "'\"' to begin a key");
-    if (parse_string(ps, &key)) return -1;
+    if (parse_string(ps, &key.key)) return -1;
     skip_space(ps);
     if (ps->p == ps->end || *ps->p != ':') return fail_found(ps, ps->p, "':'");
     ps->p++;
@@ -347,10 +360,9 @@ static int parse_container(Parser *ps, char close, Json *out) {
     out->items = items;
     out->type = JSON_ARRAY;
     if (close == '}') {
-        const JsonStr *twice = out->count ? find_duplicate(ps->keys + first_key, out->count) : NULL;
-        if (twice) return fail_duplicate(ps, ps->p, twice);
+        if (check_unique(ps, ps->keys + first_key, out->count)) return -1;
         JsonStr *keys = arena_alloc(ps->doc, out->count, sizeof *keys);
-        if (out->count) memcpy(keys, ps->keys + first_key, out->count * sizeof *keys);
+        for (size_t i = 0; i < out->count; i++) keys[i] = ps->keys[first_key + i].key;
         out->keys = keys;
         out->type = JSON_OBJECT;
     }
@@ -362,32 +374,17 @@ static int parse_container(Parser *ps, char close, Json *out) {
 }
 
 static int parse_value(Parser *ps, Json *out) {
-    *out = (Json){.type = JSON_NULL};
+    *out = (Json){.type = JSON_NULL, .line = (uint32_t)ps->line_here};
     if (ps->p == ps->end) return fail_found(ps, ps->p, "a JSON value");
     if (ps->n_values++ == JSON_MAX_VALUES) return fail_at(ps, ps->p, "more than 4194304 values", "fewer");
-    switch (*ps->p) {
-    case '{':
-        return parse_container(ps, '}', out);
-    case '[':
-        return parse_container(ps, ']', out);
-    case '"':
+    if (*ps->p == '{' || *ps->p == '[') return parse_container(ps, *ps->p == '{' ? '}' : ']', out);
+    if (*ps->p == '"') {
         out->type = JSON_STRING;
         return parse_string(ps, &out->str);
-    case 't':
-        return parse_word(ps, "true", JSON_TRUE, out);
-    case 'f':
-        return parse_word(ps, "false", JSON_FALSE, out);
-    case 'n':
-        return parse_word(ps, "null", JSON_NULL, out);
-    case 'N':
-    case 'I':
-    case '-':
-        if (ps->any_number) return parse_non_finite(ps, out);
-        // fall through
-    default:
-        if (*ps->p != '-' && (*ps->p < '0' || *ps->p > '9')) return fail_found(ps, ps->p, "a JSON value");
-        return parse_number(ps, out);
     }
+    if (*ps->p >= '0' && *ps->p <= '9') return parse_number(ps, out);
+    if (parse_word(ps, out)) return 0;
+    return *ps->p == '-' ? parse_number(ps, out) : fail_found(ps, ps->p, "a JSON value");
 }
 
 static int parse_document(Parser *ps) {
@@ -401,6 +398,7 @@ static int run_parser(JsonDoc **doc, Parser ps, const char *text, size_t len) {
     ps.doc = mem_calloc(1, sizeof *ps.doc);
     ps.start = ps.p = text;
     ps.end = text + len;
+    ps.line_here = ps.line;
     int rc = parse_document(&ps);
     mem_free(ps.values);
     mem_free(ps.keys);
@@ -415,6 +413,11 @@ int json_parse(JsonDoc **doc, const char *text, size_t len, const char *name, si
 
 int json_parse_data(JsonDoc **doc, const char *text, size_t len, const char *name, size_t line, Err *err) {
     return run_parser(doc, (Parser){.name = name, .line = line, .err = err, .any_number = true}, text, len);
+}
+
+int json_parse_config(JsonDoc **doc, const char *text, size_t len, const char *name, Err *err) {
+    size_t mark = len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+    return run_parser(doc, (Parser){.name = name, .line = 1, .err = err, .settings = true}, text + mark, len - mark);
 }
 
 const Json *json_root(const JsonDoc *doc) {

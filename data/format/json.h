@@ -1,11 +1,11 @@
 // json: a bounded, strict JSON reader for text that is large or hostile (records, tokenizer.json, headers), into a
 // tree.
 //
-// RFC 8259, no extensions (a byte order mark is refused too). Depth is limited to 64 and a document to 2^22 values
-// (at most 600 MB of tree while it is built); strings may hold NUL bytes (length counts), UTF-8 is validated, lone
-// surrogates are refused, object keys keep their order and duplicates are refused, numbers that overflow a double are
-// refused. Time is linear, but for the keys of one object, which are sorted. All nodes of a document live in one arena:
-// json_free frees everything. Config files are read with cJSON instead (train/config/config.c).
+// RFC 8259, no extensions (a byte order mark is refused too), except where json_parse_data and json_parse_config say
+// so. Depth is limited to 64 and a document to 2^22 values (at most 600 MB of tree while it is built); strings may hold
+// NUL bytes (length counts), UTF-8 is validated, lone surrogates are refused, object keys keep their order and
+// duplicates are refused, numbers that overflow a double are refused. Time is linear, but for the keys of one object,
+// which are sorted. All nodes of a document live in one arena: json_free frees everything.
 #pragma once
 
 #include "base.h"
@@ -22,6 +22,7 @@ typedef struct JsonStr {
 typedef struct Json Json;
 struct Json {
     JsonType type;
+    uint32_t line;       // where the value begins, counted from the line that the parser was given
     JsonStr str;         // JSON_STRING: the text; JSON_INT / JSON_FLOAT: the number as written
     int64_t integer;     // JSON_INT that fits int64 (else the type is JSON_FLOAT)
     double number;       // JSON_INT and JSON_FLOAT
@@ -39,6 +40,9 @@ int json_parse(JsonDoc **doc, const char *text, size_t len, const char *name, si
 // so that a column that is not read cannot stop a run. Callers that read a number must check isfinite (json_whole
 // does).
 int json_parse_data(JsonDoc **doc, const char *text, size_t len, const char *name, size_t line, Err *err);
+// A file of settings: `//` comments, a byte order mark and strings that are not UTF-8 (paths) are allowed, NUL
+// characters are not.
+int json_parse_config(JsonDoc **doc, const char *text, size_t len, const char *name, Err *err);
 const Json *json_root(const JsonDoc *doc);
 void json_free(JsonDoc *doc);
 DEFINE_AUTO(JsonDoc, json_free)

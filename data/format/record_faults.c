@@ -70,6 +70,8 @@ static Outline outline_of(const char *p, const char *end) {
         } else if (*p == '"' || (*p == '\'' && begins)) {
             quote = *p;
             o.single_quotes |= quote == '\'';
+        } else if (is_word(p, end, "//")) { // a comment of a config
+            while (p + 1 < end && p[1] != '\n') p++;
         } else if (*p == '{' || *p == '[') {
             depth++;
         } else if ((*p == '}' || *p == ']') && depth && --depth == 0) {

@@ -3,7 +3,10 @@
 #include <string.h>
 
 #include "config_internal.h"
+#include "file_faults.h"
 #include "fileio.h"
+#include "json_pool.h"
+#include "record_faults.h"
 #include "words.h"
 
 enum { MAX_CONFIG_BYTES = 4 << 20 };
@@ -17,7 +20,7 @@ typedef struct Origin {
 
 // Sets one key by any of its names. null means absent: in the file the key is skipped, on the command line it resets
 // the value of the file.
-static int set_named(Config *c, const char *name, const cJSON *v, Origin from, Err *err) {
+static int set_named(Config *c, const char *name, const Json *v, Origin from, Err *err) {
     const char *implied;
     const Key *k = keys_find(&config_table, name, &implied);
     if (!k) {
@@ -27,55 +30,54 @@ static int set_named(Config *c, const char *name, const cJSON *v, Origin from, E
                          near ? near : "; \"lorac help config\" lists them", near ? "\"" : "");
     }
     size_t i = (size_t)(k - config_table.keys);
-    if (cJSON_IsNull(v) && (implied || from.source == SOURCE_FILE)) return 0;
+    bool is_null = v->type == JSON_NULL;
+    if (is_null && (implied || from.source == SOURCE_FILE)) return 0;
     if (from.source == SOURCE_FILE && c->source[i] == SOURCE_FILE)
         return err_input(err, "%s\"%s\" is another name of %s, which line %d has set", from.where, name, k->name,
                          c->line[i]);
-    cJSON *stand_in = NULL;
-    if (cJSON_IsNull(v)) {
-        v = stand_in = cJSON_Parse(k->standard ? k->standard : "null");
-        from.source = SOURCE_DEFAULT;
-    } else if (implied) { // load_in_4bit: true
-        if (!cJSON_IsBool(v)) return err_input(err, "%s%s: expected true or false", from.where, name);
-        if (!cJSON_IsTrue(v)) return 0;
-        char *word = mem_strndup(implied, strcspn(implied, " "));
-        v = stand_in = cJSON_CreateString(word);
-        mem_free(word);
+    AUTO_FREE char *word = implied ? mem_strndup(implied, strcspn(implied, " ")) : NULL;
+    Json stand_in;
+    if (implied) { // load_in_4bit: true
+        if (v->type == JSON_FALSE) return 0;
+        if (v->type != JSON_TRUE) return err_input(err, "%s%s: expected true or false", from.where, name);
+        stand_in = json_string(json_str(word));
+        v = &stand_in;
     }
-    int rc = key_read(c, k, v, from.where, err);
-    cJSON_Delete(stand_in);
-    c->source[i] = from.source;
+    int rc = 0;
+    if (is_null)
+        key_set_default(c, k);
+    else
+        rc = key_read(c, k, v, from.where, err);
+    c->source[i] = is_null ? SOURCE_DEFAULT : from.source;
     c->line[i] = from.line;
     return rc;
 }
 
 int config_read(Config *c, const char *text, size_t size, const char *name, Err *err) {
-    cJSON *root;
-    int *lines;
-    if (config_scan(&root, &lines, text, size, name, err)) return -1;
-    int rc = 0, i = 0;
-    for (const cJSON *m = root->child; m && !rc; m = m->next, i++) {
-        char *where = mem_printf("%s:%d: ", name, lines[i]);
-        rc = set_named(c, m->string, m, (Origin){where, SOURCE_FILE, lines[i]}, err);
-        mem_free(where);
+    AUTO_JSON JsonDoc *doc = NULL;
+    if (fault_in_file(name, text, size, true, err)) return -1;
+    if (json_parse_config(&doc, text, size, name, err)) return fault_in_value(name, text, size, err);
+    const Json *root = json_root(doc);
+    if (root->type != JSON_OBJECT)
+        return err_input(err, "%s:%u: found %s; expected one JSON object", name, root->line, json_type_name(root));
+    for (size_t i = 0; i < root->count; i++) {
+        int line = (int)root->items[i].line;
+        AUTO_FREE char *where = mem_printf("%s:%d: ", name, line);
+        if (set_named(c, root->keys[i].data, &root->items[i], (Origin){where, SOURCE_FILE, line}, err)) return -1;
     }
-    cJSON_Delete(root);
-    mem_free(lines);
-    return rc;
+    return 0;
 }
 
 static int load_file(Config *c, const char *path, Err *err) {
     if (c->file) return err_input(err, "%s: a second config file; the first is %s", path, c->file);
-    char *text;
+    AUTO_FREE char *text = NULL;
     size_t size;
     if (file_read(&text, &size, path, MAX_CONFIG_BYTES, err)) {
         if (err) err->kind = ERR_INPUT;
         return -1;
     }
     c->file = mem_strdup(path);
-    int rc = config_read(c, text, size, path, err);
-    mem_free(text);
-    return rc;
+    return config_read(c, text, size, path, err);
 }
 
 // A true alias (load_in_4bit) is a flag, too.
@@ -89,11 +91,10 @@ static int apply_override(Config *c, const Word *w, const char *text, Err *err) 
     const char *implied;
     const Key *k = keys_find(&config_table, w->key, &implied);
     if (k && !text) return err_input(err, "command line: --%s has no value", w->key);
-    Key flag = {.type = KEY_BOOL};
-    cJSON *v = k ? key_from_text(implied ? &flag : k, text) : cJSON_CreateNull();
-    int rc = set_named(c, w->key, v, (Origin){"command line: ", SOURCE_COMMAND_LINE, 0}, err);
-    cJSON_Delete(v);
-    return rc;
+    static const Key flag = {.type = KEY_BOOL}, any = {.type = KEY_TEXT};
+    AUTO_JSON JsonDoc *doc = NULL;
+    if (key_from_text(&doc, !k ? &any : implied ? &flag : k, k ? text : "", err)) return -1;
+    return set_named(c, w->key, json_root(doc), (Origin){"command line: ", SOURCE_COMMAND_LINE, 0}, err);
 }
 
 // The file is read first, wherever it is in argv: overrides win.

@@ -1,4 +1,5 @@
 // config_show: a config printed, saved, and compared with a saved one.
+#include <cjson/cJSON.h>
 #include <string.h>
 
 #include "config_internal.h"

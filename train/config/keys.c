@@ -1,6 +1,5 @@
 #include "keys.h"
 
-#include <cjson/cJSON.h>
 #include <string.h>
 
 #include "words.h"
@@ -72,10 +71,11 @@ const char *keys_nearest(const KeyTable *t, const char *name) {
 void key_set_default(void *fields, const Key *k) {
     key_clear(fields, k);
     if (!k->standard) return;
-    cJSON *v = cJSON_Parse(k->standard);
+    AUTO_JSON JsonDoc *doc = NULL;
     Err err = {0};
-    CHECK(v && key_read(fields, k, v, "", &err) == 0, "default of %s: %s", k->name, err.msg);
-    cJSON_Delete(v);
+    CHECK(json_parse(&doc, k->standard, strlen(k->standard), "", 1, &err) == 0 &&
+              key_read(fields, k, json_root(doc), "", &err) == 0,
+          "default of %s: %s", k->name, err.msg);
 }
 
 void keys_set_defaults(const KeyTable *t, void *fields) {

@@ -2,7 +2,6 @@
 // Parsing, aliases, ranges, defaults, help, saving and the JSON schema come from the table.
 //
 // Files: keys.c (the table), key_read.c and key_write.c (one value from and to JSON), key_help.c, key_schema.c.
-// cJSON values are used because files of settings are small and our own; hostile data has data/format/json.h.
 #pragma once
 
 #include <float.h>
@@ -10,6 +9,7 @@
 
 #include "base.h"
 #include "enum_words.h"
+#include "json.h"
 
 typedef enum {
     KEY_STRING,  // char *, not empty
@@ -86,10 +86,10 @@ struct cJSON;
 void key_clear(void *fields, const Key *k); // frees what the field owns and zeroes it: not set
 void key_set_default(void *fields, const Key *k);
 // Sets the key's field. `where` begins the message: "FILE:LINE: ", "command line: " or "--".
-int key_read(void *fields, const Key *k, const struct cJSON *value, const char *where, Err *err);
+int key_read(void *fields, const Key *k, const Json *value, const char *where, Err *err);
 // As key_read, from the command line: JSON of the key's type, else text; lists may be separated by commas.
 int key_read_text(void *fields, const Key *k, const char *text, const char *where, Err *err);
-struct cJSON *key_from_text(const Key *k, const char *text);                   // what key_read_text reads
+int key_from_text(JsonDoc **doc, const Key *k, const char *text, Err *err);    // what key_read_text reads
 struct cJSON *key_json(const void *fields, const Key *k, bool absolute_paths); // the field as JSON
 char *key_text(const void *fields, const Key *k, bool absolute_paths);         // the same, printed; the caller frees
 // JSON Schema (draft 2020-12) of an object with these keys.
