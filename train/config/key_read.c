@@ -127,8 +127,7 @@ static int read_file(const Reading *r, const Json *e) {
     FileList *l = r->field;
     const Json *path = e->type == JSON_OBJECT ? json_get(e, "path") : e, *weight = json_given(e, "weight");
     size_t known = (path != NULL) + (json_get(e, "weight") != NULL);
-    if (e->type == JSON_OBJECT && e->count != known)
-        return wrong(r, e, "no keys but \"path\" and \"weight\"");
+    if (e->type == JSON_OBJECT && e->count != known) return wrong(r, e, "no keys but \"path\" and \"weight\"");
     if (!path || path->type != JSON_STRING || !path->str.len)
         return wrong(r, e, "a path or {\"path\": ..., \"weight\": ...}");
     if (weight && !(is_number(weight) && weight->number >= r->k->min && weight->number <= r->k->max))
