@@ -116,10 +116,3 @@ typedef struct TapeCost {
     double flops, bytes;
 } TapeCost;
 TapeCost tape_cost(const Tape *t, int64_t instruction); // 0 .. stats.instructions - 1
-// Seconds of an op since tape_profile_start; waits after each instruction.
-typedef struct TapeProfile {
-    double forward_seconds, backward_seconds;
-    int64_t calls;
-} TapeProfile;
-void tape_profile_start(Tape *t);
-const TapeProfile *tape_profile(const Tape *t); // [N_TAPE_OPS]; borrowed

@@ -1,6 +1,4 @@
 // tape: records nodes and tensors, and runs the planned instructions.
-#include <string.h>
-
 #include "tape.h"
 
 Tape *tape_new(Backend *b) {
@@ -148,21 +146,11 @@ static void run_node(Tape *t, const Instruction *in, char *arena) {
     if (n->op->makes_grad) n->in[0]->grad = n->out[0]->data;
 }
 
-static void profile_add(Tape *t, const Instruction *in, double seconds) {
-    TapeProfile *p = &t->profile[in->kind == INSTRUCTION_RUN ? t->nodes[in->node].op->id : TAPE_OP_OFFLOAD];
-    *(in->backward ? &p->backward_seconds : &p->forward_seconds) += seconds;
-    p->calls++;
-}
-
 static void run_instruction(Tape *t, const Instruction *in, char *arena) {
-    double start = t->profiling ? time_now() : 0;
     if (in->kind == INSTRUCTION_RUN)
         run_node(t, in, arena);
     else
         offload_run(t, in, address(t, arena, in->buffers[0]));
-    if (!t->profiling) return;
-    t->backend->k->sync(t->backend);
-    profile_add(t, in, time_now() - start);
 }
 
 void tape_run(Tape *t, void *arena) {
@@ -175,15 +163,6 @@ void tape_run(Tape *t, void *arena) {
     }
     offload_reserve(t);
     for (size_t i = 0; i < t->n_instructions; i++) run_instruction(t, &t->instructions[i], arena);
-}
-
-void tape_profile_start(Tape *t) {
-    t->profiling = true;
-    memset(t->profile, 0, sizeof t->profile);
-}
-
-const TapeProfile *tape_profile(const Tape *t) {
-    return t->profile;
 }
 
 const char *tape_op_name(TapeOp op) {

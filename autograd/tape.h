@@ -177,9 +177,6 @@ struct Tape {
     size_t n_waiting, n_left, waiting_capacity;
     char *host;
     size_t host_bytes;
-    // profiling
-    bool profiling;
-    TapeProfile profile[N_TAPE_OPS];
 };
 
 static inline Tensor *tape_tensor_at(const Tape *t, size_t i) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "decoder.h"
+#include "profile.h"
 #include "run_device.h"
 #include "trainer.h"
 
@@ -82,13 +83,13 @@ static void make_row(Row *row, const Options *o, int64_t vocab) {
     }
 }
 
-static void print_profile(const Tape *t, int repeats) {
-    const TapeProfile *p = tape_profile(t);
-    printf("%-12s %10s %10s %6s\n", "op", "forward", "backward", "calls");
-    for (int i = 0; i < N_TAPE_OPS; i++)
-        if (p[i].calls)
-            printf("%-12s %7.1f ms %7.1f ms %6lld\n", tape_op_name(i), 1e3 * p[i].forward_seconds / repeats,
-                   1e3 * p[i].backward_seconds / repeats, (long long)(p[i].calls / repeats));
+static void print_profile(const Backend *b, int repeats) {
+    const ProfileTotal *rows = profile_of(b)->rows;
+    printf("%-24s %10s %6s %8s\n", "op", "time", "calls", "GFLOP/s");
+    for (ProfileRow i = 0; i < PROFILE_OTHER; i++)
+        if (rows[i].calls)
+            printf("%-24s %7.1f ms %6ld %8.1f\n", profile_row_name(i), (double)rows[i].ns / repeats / 1e6,
+                   rows[i].calls / repeats, rows[i].flop / (double)rows[i].ns);
 }
 
 typedef struct Step {
@@ -137,15 +138,14 @@ static double run_step(const Step *s) {
 }
 
 static void print_json(const Step *s, double seconds, int repeats) {
-    const TapeProfile *p = tape_profile(s->t);
+    const ProfileTotal *rows = profile_of(s->b)->rows;
     const char *separator = "";
     printf("{\"milliseconds\": %.3f, \"tokens_per_second\": %.0f, \"arena_mb\": %.1f, \"ops\": {", 1e3 * seconds,
            (double)s->row.tokens / seconds, (double)s->bytes / 1e6);
-    for (int i = 0; i < N_TAPE_OPS; i++) {
-        if (!p[i].calls) continue;
-        printf("%s\"%s\": {\"forward_ms\": %.3f, \"backward_ms\": %.3f, \"calls\": %lld}", separator, tape_op_name(i),
-               1e3 * p[i].forward_seconds / repeats, 1e3 * p[i].backward_seconds / repeats,
-               (long long)(p[i].calls / repeats));
+    for (ProfileRow i = 0; i < PROFILE_OTHER; i++) {
+        if (!rows[i].calls) continue;
+        printf("%s\"%s\": {\"ms\": %.3f, \"calls\": %ld}", separator, profile_row_name(i),
+               (double)rows[i].ns / repeats / 1e6, rows[i].calls / repeats);
         separator = ", ";
     }
     printf("}}\n");
@@ -162,7 +162,7 @@ static void print_step(const Step *s, double seconds, const Options *o) {
            stats.backward_flops / tokens / 1e9);
     printf("loss %.4f; best of %d: %.1f ms, %.0f tokens/s, %.0f GFLOP/s\n", result.loss / (double)s->row.scored,
            o->repeats, 1e3 * seconds, tokens / seconds, flops / seconds / 1e9);
-    print_profile(s->t, o->repeats);
+    print_profile(s->b, o->repeats);
 }
 
 int main(int argc, char **argv) {
@@ -173,7 +173,7 @@ int main(int argc, char **argv) {
     run_step(&s); // warm-up
     double best = 1e30;
     for (int i = 0; i < o.repeats; i++) best = fmin(best, run_step(&s));
-    tape_profile_start(s.t);
+    profile_start(s.b);
     for (int i = 0; i < o.repeats; i++) run_step(&s);
     if (s.b->k->status(s.b, &err)) fail(&err);
     if (o.json)

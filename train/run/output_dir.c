@@ -53,8 +53,8 @@ static int take_lock(OutputDir *d, Err *err) {
 }
 
 static bool is_written_here(const char *stem, const void *user) {
-    static const char *const stems[] = {".probe",       "config.json", "train_log.jsonl", "report.html",
-                                        "adapter.gguf", "Modelfile",   "adapter"};
+    static const char *const stems[] = {".probe",    "config.json", "train_log.jsonl", "report.html", "adapter.gguf",
+                                        "Modelfile", "adapter",     "profile.json",    "trace.json"};
     (void)user;
     for (size_t i = 0; i < sizeof stems / sizeof *stems; i++)
         if (strcmp(stem, stems[i]) == 0) return true;

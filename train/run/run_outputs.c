@@ -6,6 +6,7 @@
 #include "export.h"
 #include "fileio.h"
 #include "path.h"
+#include "profile_report.h"
 #include "report.h"
 #include "run_data.h"
 #include "snapshot.h"
@@ -99,6 +100,8 @@ int run_outputs_check(const Config *c, Err *err) {
     if (!rc && !classifier) rc = check_file(c, "adapter.gguf", adapter_gguf_own, &inputs, err);
     if (!rc && !classifier) rc = check_file(c, "Modelfile", modelfile_own, &inputs, err);
     if (!rc && report_wanted(c)) rc = check_file(c, "report.html", report_own, &inputs, err);
+    if (!rc && c->profile) rc = check_file(c, "profile.json", profile_own, &inputs, err);
+    if (!rc && c->profile) rc = check_file(c, "trace.json", trace_own, &inputs, err);
     if (!rc) rc = check_snapshots(c, &inputs, err);
     mem_free(adapter);
     input_set_clear(&inputs);

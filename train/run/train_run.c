@@ -7,6 +7,8 @@
 #include "autotune.h"
 #include "finish.h"
 #include "memory_use.h"
+#include "profile.h"
+#include "run_profile.h"
 #include "say.h"
 #include "signals.h"
 #include "train_run_internal.h"
@@ -52,7 +54,9 @@ static int ensure_output_dir(Run *r, Err *err) {
 static int run_eval(Run *r, Err *err) {
     EvalResult e;
     double start = time_now();
+    profile_begin(r->backend, PROFILE_EVALUATION);
     int rc = trainer_evaluate(r->trainer, signals_stop_asked, &e, err);
+    profile_end(r->backend);
     if (rc) return rc;
     if (trainer_check_device(r->trainer, "the evaluation after step", trainer_state(r->trainer)->step, err)) return -1;
     if (ensure_output_dir(r, err)) return -1;
@@ -102,7 +106,9 @@ static void forget_unsaved_best(Run *r) {
 
 // A full disk is an error at the end of a run only: before, the next snapshot may succeed.
 static int save_or_warn(Run *r, Err *err) {
+    profile_begin(r->backend, PROFILE_SNAPSHOT);
     int rc = save(r, err);
+    profile_end(r->backend);
     if (rc <= 0) return rc;
     if (trainer_is_done(r->trainer)) return run_collective(r, -1);
     r->saved_step = trainer_state(r->trainer)->step; // no other attempt before the next planned snapshot
@@ -127,21 +133,31 @@ static bool log_due(const Run *r, const StepReport *report) {
            report->step == trainer_step_plan(r->trainer)->total_steps;
 }
 
+// rc: of the step. Returns it, or -1.
+static int report_step(Run *r, const StepReport *report, int rc, Err *err) {
+    size_t host = memory_peak(), device = memory_device(r->backend);
+    Err second; // the step's error is reported, not this one
+    bool log = log_due(r, report);
+    if (log && ensure_output_dir(r, rc ? &second : err)) return -1;
+    if (log) train_log_step(r->log, report, trainer_state(r->trainer)->elapsed, host, device);
+    progress_step(&r->progress, report, device ? device : host, log);
+    return rc;
+}
+
 // 0: done; 1: stopped by a signal; -1: error.
 static int do_step(Run *r, Err *err) {
     StepReport report;
+    profile_begin(r->backend, PROFILE_STEP);
     int rc = trainer_step(r->trainer, signals_stop_asked, &report, err);
+    profile_end(r->backend);
     r->error_on_all_ranks = report.error_on_all_ranks;
     if (rc == 1) return 1;
     if (rc && report.seconds <= 0) return rc; // the step did not end: there is nothing to report
     r->did_steps = true;
     if (!run_is_rank_0(r)) return rc;
-    size_t host = memory_peak(), device = memory_device(r->backend);
-    Err second; // the step's error is reported, not this one
-    bool log = log_due(r, &report);
-    if (log && ensure_output_dir(r, rc ? &second : err)) return -1;
-    if (log) train_log_step(r->log, &report, trainer_state(r->trainer)->elapsed, host, device);
-    progress_step(&r->progress, &report, device ? device : host, log);
+    profile_begin(r->backend, PROFILE_LOG);
+    rc = report_step(r, &report, rc, err);
+    profile_end(r->backend);
     return rc;
 }
 
@@ -174,7 +190,9 @@ static int run(Run *r, Err *err) {
     if (run_agree(r, heartbeat_open(&r->ranks.heartbeat, r->ranks.group, timeout, err), err)) return -1;
     if (run_set_up(r, err)) return -1;
     if (run_collective(r, autotune(r->trainer, r->saved_step >= 0, err))) return -1;
+    run_profile_start(r);
     int status = step_loop(r, err);
+    run_profile_end(r);
     return status ? status : finish(r, err);
 }
 

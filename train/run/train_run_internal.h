@@ -27,6 +27,7 @@ typedef struct Run {
     bool save_failed;               // the last attempt
     BestEval best_before;           // the best one before RunState.best_step
     bool did_steps;                 // in this process
+    int64_t tokens_before;          // with a profile: of the run before its first step
     bool error_on_all_ranks;        // every rank returns the same error
 } Run;
 

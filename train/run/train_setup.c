@@ -18,6 +18,7 @@
 #include "run_device.h"
 #include "run_model.h"
 #include "run_outputs.h"
+#include "run_profile.h"
 #include "say.h"
 #include "train_run_internal.h"
 
@@ -60,7 +61,8 @@ static int load_model(Run *r, const ModelOptions *o, Err *err) {
                                       r->ranks.group, &note, err);
     if (run_collective(r, opened)) return -1;
     print_device(r->backend, &note);
-    int rc = model_load(&r->model, r->config->model_name_or_path, r->backend, o, err);
+    int rc = run_profile_check(r, err);
+    if (!rc) rc = model_load(&r->model, r->config->model_name_or_path, r->backend, o, err);
     return run_agree(r, rc ? rc : run_device_check(r->backend, err), err);
 }
 

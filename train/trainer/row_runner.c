@@ -5,6 +5,7 @@
 
 #include "fnv.h"
 #include "graph.h"
+#include "profile.h"
 #include "row_runner_internal.h"
 
 static int64_t larger(int64_t a, int64_t b) {
@@ -135,11 +136,13 @@ HeartbeatPhase row_runner_phase(const RowRunner *r) {
 
 void row_runner_pack(RowRunner *r, const RowPass *p) {
     if (is_packed(r, p)) return;
+    profile_begin(r->model->backend, PROFILE_DATA);
     MEM_GROW(r->packed_rows, r->packed_capacity, p->count);
     memcpy(r->packed_rows, p->rows, (size_t)p->count * sizeof *p->rows);
     r->packed = *p;
     row_fill_several(&r->row, p->dataset, p->plan, p->rows, p->count);
     row_inputs_pack(r->inputs, &r->row, row_runner_shape(r, p), r->model->config.hidden, p->first);
+    profile_end(r->model->backend);
 }
 
 static uint64_t float_bits(float x) {
@@ -178,7 +181,9 @@ static void run_tape(RowRunner *r, const PassOptions *o, TapeMode mode) {
     Backend *b = r->model->backend;
     if (b->k->replay(b, pass_key(r, o, mode))) return;
     // The arena is not monotone in the shape: a pass may need a little more than the largest one.
+    profile_begin(b, PROFILE_GRAPH);
     row_runner_reserve(r, build(r, o, mode));
+    profile_end(b);
     size_t offloaded = tape_stats(r->tape).offloaded_bytes;
     if (offloaded > r->offloaded_bytes) {
         forget(r);
