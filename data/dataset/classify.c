@@ -21,14 +21,12 @@ static int read_text(JsonStr *out, const Json *record, const char *key, Err *err
 }
 
 static int fail_keys(const Json *record, Err *err) {
-    StrBuf keys = {0};
+    AUTO_STR StrBuf keys = {0};
     dialog_list_keys(&keys, record);
-    err_input(err,
-              "found a record with the keys {%s}; expected label and text, sentence or content, or a pair such as "
-              "sentence1 + sentence2",
-              keys.data ? keys.data : "");
-    str_clear(&keys);
-    return -1;
+    return err_input(err,
+                     "found a record with the keys {%s}; expected label and text, sentence or content, or a pair such "
+                     "as sentence1 + sentence2",
+                     keys.data ? keys.data : "");
 }
 
 static int read_texts(Texts *t, const Json *record, Err *err) {
@@ -39,10 +37,9 @@ static int read_texts(Texts *t, const Json *record, Err *err) {
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         if (!json_given(record, pairs[i][0]) || !json_given(record, pairs[i][1])) continue;
         t->pair = true;
-        t->keys[1] = pairs[i][1];
         t->keys[0] = pairs[i][0];
-        return read_text(&t->first, record, pairs[i][0], err) || read_text(&t->second, record, pairs[i][1], err) ? -1
-                                                                                                                 : 0;
+        t->keys[1] = pairs[i][1];
+        return read_text(&t->first, record, t->keys[0], err) ? -1 : read_text(&t->second, record, t->keys[1], err);
     }
     for (size_t i = 0; i < sizeof single / sizeof *single; i++)
         if (json_given(record, single[i])) return read_text(&t->first, record, t->keys[0] = single[i], err);
@@ -74,9 +71,8 @@ static int read_label(RecordTokens *out, const Json *record, Err *err) {
     bool truth = v && (v->type == JSON_TRUE || v->type == JSON_FALSE);
     if (!truth && !json_whole(v, &n)) return dialog_fail_type("label", json_get(record, "label"), expected, err);
     if (truth) n = v->type == JSON_TRUE;
-    if (n < 0)
-        return err_input(err, "label: found %lld, a record without a label; expected %s", (long long)n, expected);
-    out->label = mem_printf("%lld", (long long)n);
+    if (n < 0) return err_input(err, "label: found %ld, a record without a label; expected %s", n, expected);
+    out->label = mem_printf("%ld", n);
     out->label_integer = true;
     return 0;
 }
@@ -96,15 +92,6 @@ static bool parses(const RecordTokenizer *e) {
     return e->parse_special == PARSE_SPECIAL_ON;
 }
 
-static void tokenize_texts(TokenIds *out, const RecordTokenizer *e, const Texts *texts, size_t *second) {
-    TokenizerPair pair = {.a = texts->first.data,
-                          .b = texts->pair ? texts->second.data : NULL,
-                          .a_len = texts->first.len,
-                          .b_len = texts->second.len,
-                          .parse_special = parses(e)};
-    tokenizer_encode_pair(e->tokenizer, &pair, out, second);
-}
-
 static void note_special(RecordTokens *out, const RecordTokenizer *e, JsonStr text) {
     if (tokenizer_spells_control(e->tokenizer, text.data, text.len, NULL))
         *(parses(e) ? &out->parsed_special : &out->plain_special) = true;
@@ -116,15 +103,11 @@ typedef struct Range {
 
 // The place of a text's tokens in the sample, from `from` on.
 static Range find_text(const TokenIds *all, size_t from, const RecordTokenizer *e, JsonStr text) {
-    TokenIds alone = {0};
+    AUTO_IDS TokenIds alone = {0};
     tokenizer_encode(e->tokenizer, text.data, text.len, NULL, parses(e), &alone);
-    Range r = {from, alone.count};
-    while (r.begin + r.count <= all->count && r.count &&
-           memcmp(all->ids + r.begin, alone.ids, r.count * sizeof *alone.ids) != 0)
-        r.begin++;
-    if (r.begin + r.count > all->count) r = (Range){from, 0};
-    token_ids_clear(&alone);
-    return r;
+    for (Range r = {from, alone.count}; r.count && r.begin + r.count <= all->count; r.begin++)
+        if (memcmp(all->ids + r.begin, alone.ids, r.count * sizeof *alone.ids) == 0) return r;
+    return (Range){from, 0};
 }
 
 // Shortens two texts to `room`: the shorter one stays whole where that fits, else both get half.
@@ -162,24 +145,20 @@ static size_t shorten(TokenIds *t, size_t *second, const RecordTokenizer *e, con
 
 int classify_record(RecordTokens *out, const RecordTokenizer *e, const Json *record, Err *err) {
     Texts texts = {0};
-    TokenIds t = {0};
+    AUTO_IDS TokenIds t = {0};
     if (record->type != JSON_OBJECT)
         return err_input(err, "found %s; expected a record, an object", json_type_name(record));
     if (read_texts(&texts, record, err) || read_label(out, record, err)) return -1;
     note_unread(&out->unread, record, &texts);
-    tokenize_texts(&t, e, &texts, &out->second);
-    if (token_ids_check(&t, err)) {
-        token_ids_clear(&t);
-        return -1;
-    }
+    TokenizerPair pair = {.a = texts.first.data,
+                          .b = texts.pair ? texts.second.data : NULL,
+                          .a_len = texts.first.len,
+                          .b_len = texts.second.len,
+                          .parse_special = parses(e)};
+    tokenizer_encode_pair(e->tokenizer, &pair, &t, &out->second);
     note_special(out, e, texts.first);
     if (texts.pair) note_special(out, e, texts.second);
-    out->left_out = t.left_out + t.unknown;
     if (e->shorten_to && t.count > (size_t)e->shorten_to)
         out->cut = shorten(&t, &out->second, e, &texts, (size_t)e->shorten_to);
-    out->ids = t.ids;
-    out->count = t.count;
-    out->supervised = mem_calloc(t.count + 1, 1);
-    mem_free(t.start);
-    return 0;
+    return record_take_tokens(out, &t, SIZE_MAX, err);
 }

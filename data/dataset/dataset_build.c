@@ -170,8 +170,7 @@ static int choose_format(Build *b, RecordSpan first) {
 // A file without a record; an archive may hold other members.
 static int fail_empty(const Build *b, const RecordReader *r) {
     const KeyCounts *others = records_ignored_kinds(r);
-    if (!others || !others->count)
-        return err_input(b->err, "%s: found no records; expected at least one", b->place.path);
+    if (!others->count) return err_input(b->err, "%s: found no records; expected at least one", b->place.path);
     AUTO_STR StrBuf names = {0};
     for (size_t i = 0; i < others->count && i < 8; i++) str_printf(&names, "%s%s", i ? ", " : "", others->names[i]);
     return err_input(b->err, "%s: found %s and no records; expected members .json, .txt or .cls", b->place.path,
@@ -199,13 +198,12 @@ static int read_records(Build *b, RecordReader *r) {
 }
 
 static int read_file(Build *b, const char *path) {
-    RecordReader *r;
+    AUTO(records_close) RecordReader *r = NULL;
     if (records_open(&r, path, b->err)) return -1;
     b->place = (RecordPlace){.path = path, .number = 1, .is_text = records_are_text(r)};
     int rc = read_records(b, r);
     b->stats.ignored_members += records_ignored(r);
-    if (records_ignored_kinds(r)) key_counts_join(&b->unread, records_ignored_kinds(r));
-    records_close(r);
+    key_counts_join(&b->unread, records_ignored_kinds(r));
     token_sink_end_file(b->sink);
     b->stats.format = path == b->o->files[0] || b->stats.format == b->place.format ? b->place.format : FORMAT_AUTO;
     return rc;

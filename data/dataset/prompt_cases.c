@@ -40,92 +40,75 @@ static size_t last_of(const Json *messages, size_t end, const char *role) {
 
 // A turn as the template writes it: the tokens of the whole conversation after the prompt, without control tokens.
 static char *rendered_answer(const Cases *c, const ChatTokens *whole, size_t prompt_count) {
-    StrBuf text = {0};
+    AUTO_STR StrBuf text = {0};
     if (prompt_count < whole->count)
         tokenizer_decode(c->settings.tokenizer, whole->ids + prompt_count, whole->count - prompt_count, false, &text);
-    char *answer = stripped(text.data ? text.data : "", text.len);
-    str_clear(&text);
-    return answer;
+    return stripped(text.data ? text.data : "", text.len);
 }
 
-// The answer to messages[0, last): the last one's content, or what the template makes of its tool calls.
-static int reference_of(char **answer, const Cases *c, Dialog *d, size_t last, const ChatTokens *prompt) {
-    JsonStr content = message_text(&d->pool, &d->messages.items[last]);
-    if (content.len) {
-        *answer = stripped(content.data, content.len);
-        return 0;
-    }
-    Json messages = {.type = JSON_ARRAY, .count = last + 1, .items = d->messages.items};
-    ChatTokens whole = {0};
-    ChatInput in = {&messages, d->tools, d->extra, .add_generation_prompt = false};
-    int rc = chat_tokenize(&whole, c->settings.chat, c->settings.tokenizer, &in, c->err);
-    if (!rc) *answer = rendered_answer(c, &whole, prompt->count);
-    chat_tokens_clear(&whole);
-    return rc;
+// Tokens of messages[0, count), with the generation prompt or without.
+static int tokenize_part(ChatTokens *out, const Cases *c, const Dialog *d, size_t count, bool add_prompt) {
+    Json messages = json_list(d->messages.items, count);
+    ChatInput in = {&messages, d->tools, d->extra, .add_generation_prompt = add_prompt};
+    return chat_tokenize(out, c->settings.chat, c->settings.tokenizer, &in, c->err);
 }
 
 static int add_chat(Cases *c, Dialog *d) {
-    size_t n = d->messages.count, last = last_of(&d->messages, n, "assistant");
+    size_t n = d->messages.count, last = last_of(&d->messages, n, "assistant"), user;
     if (last == n || last == 0) return 0; // nothing to answer
-    Json asked = {.type = JSON_ARRAY, .count = last, .items = d->messages.items};
-    size_t user = last_of(&asked, last, "user");
-    JsonStr shown = message_text(&d->pool, &asked.items[user == last ? last - 1 : user]);
-    ChatTokens prompt = {0};
-    char *reference = NULL;
-    ChatInput in = {&asked, d->tools, d->extra, .add_generation_prompt = true};
-    int rc = chat_tokenize(&prompt, c->settings.chat, c->settings.tokenizer, &in, c->err);
-    if (!rc) rc = reference_of(&reference, c, d, last, &prompt);
-    if (!rc) add_case(c, prompt.ids, prompt.count, shown, reference);
-    chat_tokens_clear(&prompt);
-    return rc;
+    AUTO_CALL(chat_tokens_clear) ChatTokens prompt = {0};
+    AUTO_CALL(chat_tokens_clear) ChatTokens whole = {0};
+    if (tokenize_part(&prompt, c, d, last, true)) return -1;
+    // the answer: the content, or what the template makes of the turn's tool calls
+    JsonStr answer = message_text(&d->pool, &d->messages.items[last]);
+    if (!answer.len && tokenize_part(&whole, c, d, last + 1, false)) return -1;
+    user = last_of(&d->messages, last, "user");
+    JsonStr shown = message_text(&d->pool, &d->messages.items[user == last ? last - 1 : user]);
+    add_case(c, prompt.ids, prompt.count, shown,
+             answer.len ? stripped(answer.data, answer.len) : rendered_answer(c, &whole, prompt.count));
+    return 0;
 }
 
 // ---- raw pairs ----
 
 static int add_raw(Cases *c, const Dialog *d) {
     Dialog asked = {.kind = DIALOG_RAW, .prompt = d->prompt, .completion = json_str("")};
-    RecordTokens tokens;
+    AUTO_CALL(record_tokens_clear) RecordTokens tokens = {0};
     if (record_tokenize_dialog(&tokens, &c->settings, &asked, c->err)) return -1;
     size_t n = tokens.count;
     if (n && tokens.ids[n - 1] == tokenizer_eos(c->settings.tokenizer)) n--; // the EOS that training adds
     if (n) add_case(c, tokens.ids, n, d->prompt, stripped(d->completion.data, d->completion.len));
-    record_tokens_clear(&tokens);
     return 0;
 }
 
 // ---- files ----
 
-static int add_record(Cases *c, RecordSpan span) {
-    JsonDoc *doc;
-    Dialog d = {.template = c->settings.chat ? chat_template_source(c->settings.chat) : NULL};
-    if (json_parse_data(&doc, span.text, span.len, span.name, span.line, c->err)) return fault_in_record(span, c->err);
-    const Json *record = json_root(doc);
+static int add_dialog(Cases *c, Dialog *d, const Json *record) {
     DatasetFormat format = c->o->format != FORMAT_AUTO ? c->o->format : dialog_detect(record, c->err);
-    int rc = format == FORMAT_AUTO ? -1 : dialog_read(&d, record, format, c->settings.chat != NULL, c->err);
-    if (!rc && d.kind != DIALOG_CHAT && d.kind != DIALOG_RAW)
-        rc = err_input(c->err, "found %s data; expected conversations or prompts with answers to generate against",
-                       dataset_format_name(format));
-    if (!rc) rc = d.kind == DIALOG_CHAT ? add_chat(c, &d) : add_raw(c, &d);
-    if (rc) err_context(c->err, "%s:%zu", span.name, span.line);
-    dialog_clear(&d);
-    json_free(doc);
-    return rc;
+    if (format == FORMAT_AUTO || dialog_read(d, record, format, c->settings.chat != NULL, c->err)) return -1;
+    if (d->kind == DIALOG_CHAT) return add_chat(c, d);
+    if (d->kind == DIALOG_RAW) return add_raw(c, d);
+    return err_input(c->err, "found %s data; expected conversations or prompts with answers to generate against",
+                     dataset_format_name(format));
+}
+
+static int add_record(Cases *c, RecordSpan span) {
+    AUTO_JSON JsonDoc *doc = NULL;
+    AUTO_CALL(dialog_clear) Dialog d = {.template = c->settings.chat ? chat_template_source(c->settings.chat) : NULL};
+    if (json_parse_data(&doc, span.text, span.len, span.name, span.line, c->err)) return fault_in_record(span, c->err);
+    return add_dialog(c, &d, json_root(doc)) ? err_context(c->err, "%s:%zu", span.name, span.line) : 0;
 }
 
 static int add_file(Cases *c, const char *path) {
-    RecordReader *r;
+    AUTO(records_close) RecordReader *r = NULL;
     RecordSpan span;
-    if (records_open(&r, path, c->err)) return -1;
-    int rc = records_are_text(r)
-                 ? err_input(c->err, "%s: found plain text; expected conversations to generate against", path)
-                 : 0;
     int more = 1;
-    while (!rc && c->count < c->limit && (more = records_next(r, &span, c->err)) == 1) {
-        rc = add_record(c, span);
-        records_release(r);
-    }
-    records_close(r);
-    return rc || more < 0 ? -1 : 0;
+    if (records_open(&r, path, c->err)) return -1;
+    if (records_are_text(r))
+        return err_input(c->err, "%s: found plain text; expected conversations to generate against", path);
+    for (; c->count < c->limit && (more = records_next(r, &span, c->err)) == 1; records_release(r))
+        if (add_record(c, span)) return -1;
+    return more < 0 ? -1 : 0;
 }
 
 int prompt_cases_load(PromptCase **cases, int64_t *count, int64_t limit, const DatasetOptions *o, const Tokenizer *t,

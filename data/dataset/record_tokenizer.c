@@ -17,12 +17,6 @@ void record_tokens_clear(RecordTokens *e) {
 
 // ---- plain text ----
 
-// The tokenizer counts the bytes of a text in 32 bits.
-static int check_size(JsonStr text, Err *err) {
-    if (text.len < UINT32_MAX) return 0;
-    return err_input(err, "found a text of %zu bytes; expected less than 4 GiB", text.len);
-}
-
 static void add_id(TokenIds *t, int32_t id) {
     size_t capacity = t->capacity;
     MEM_GROW(t->ids, t->capacity, t->count + 1);
@@ -52,52 +46,39 @@ static void add_eos(RecordTokens *out, TokenIds *t, const Tokenizer *tokenizer, 
 }
 
 // Text of a text column, a raw prompt or completion.
-static void add_text(RecordTokens *out, TokenIds *t, const RecordTokenizer *e, JsonStr text, bool continues) {
+static int add_text(RecordTokens *out, TokenIds *t, const RecordTokenizer *e, JsonStr text, bool continues, Err *err) {
     bool parse = e->parse_special != PARSE_SPECIAL_OFF;
+    if (text.len >= UINT32_MAX) // the tokenizer counts bytes in 32 bits
+        return err_input(err, "found a text of %zu bytes; expected less than 4 GiB", text.len);
     if (tokenizer_spells_control(e->tokenizer, text.data, text.len, NULL))
         *(parse ? &out->parsed_special : &out->plain_special) = true;
     if (continues)
         tokenizer_encode_rest(e->tokenizer, text.data, text.len, NULL, parse, t);
     else
         tokenizer_encode(e->tokenizer, text.data, text.len, NULL, parse, t);
+    return 0;
 }
 
-static int take_tokens(RecordTokens *out, TokenIds *t, size_t n_masked, Err *err) {
-    if (token_ids_check(t, err)) {
-        token_ids_clear(t);
-        return -1;
-    }
-    out->ids = t->ids;
+int record_take_tokens(RecordTokens *out, TokenIds *t, size_t n_masked, Err *err) {
+    if (token_ids_check(t, err)) return -1;
     out->count = t->count;
     out->left_out = t->left_out + t->unknown;
     out->supervised = mem_alloc(t->count + 1, 1);
     for (size_t i = 0; i < t->count; i++) out->supervised[i] = i >= n_masked;
-    mem_free(t->start);
+    out->ids = mem_take(&t->ids);
     return 0;
 }
 
-static int tokenize_raw(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err) {
-    TokenIds t = {0};
-    if (check_size(d->prompt, err) || check_size(d->completion, err)) return -1;
+// With a prompt: a raw pair. Else a text, which is all supervised.
+static int tokenize_texts(RecordTokens *out, const RecordTokenizer *e, const JsonStr *prompt, JsonStr text, Err *err) {
+    AUTO_IDS TokenIds t = {0};
     add_bos(&t, e->tokenizer);
-    add_text(out, &t, e, d->prompt, false);
+    if (add_text(out, &t, e, prompt ? *prompt : text, false, err)) return -1;
     drop_second_bos(out, &t, e->tokenizer);
-    size_t prompt = t.count;
-    add_text(out, &t, e, d->completion, d->prompt.len != 0);
-    add_eos(out, &t, e->tokenizer, prompt);
-    return take_tokens(out, &t, e->train_on_inputs ? 0 : prompt, err);
-}
-
-static int tokenize_text(RecordTokens *out, const RecordTokenizer *e, JsonStr text, Err *err) {
-    TokenIds t = {0};
-    if (check_size(text, err)) return -1;
-    out->windows = true;
-    if (!text.len) return 0; // no EOS either
-    add_bos(&t, e->tokenizer);
-    add_text(out, &t, e, text, false);
-    drop_second_bos(out, &t, e->tokenizer);
-    add_eos(out, &t, e->tokenizer, 0);
-    return take_tokens(out, &t, 0, err);
+    size_t masked = prompt ? t.count : 0;
+    if (prompt && add_text(out, &t, e, text, prompt->len != 0, err)) return -1;
+    add_eos(out, &t, e->tokenizer, masked);
+    return record_take_tokens(out, &t, e->train_on_inputs ? 0 : masked, err);
 }
 
 // ---- conversations ----
@@ -114,32 +95,20 @@ static int fail_unrendered(const char *list, const char *place, const Dialog *d,
               "%s%s: found text that the chat template does not render; expected a chat template that renders it, "
               "data without it, or unrendered: \"warn\", which trains without it",
               *place == '[' ? list : "", place);
-    return d->record ? err_context(err, "record %lld", (long long)d->record) : -1;
+    return d->record ? err_context(err, "record %ld", d->record) : -1;
 }
 
 static int tokenize_chat(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err) {
-    ChatTokens t = {0};
+    AUTO_CALL(chat_tokens_clear) ChatTokens t = {0};
     ChatInput in = {&d->messages, d->tools, d->extra, .train_on_inputs = e->train_on_inputs};
-    if (chat_tokenize(&t, e->chat, e->tokenizer, &in, err)) {
-        chat_tokens_clear(&t);
-        return -1;
-    }
+    if (chat_tokenize(&t, e->chat, e->tokenizer, &in, err)) return -1;
     const char *list = d->turns ? d->turns : "messages";
-    if (*t.unrendered && e->unrendered == UNRENDERED_ERROR) {
-        fail_unrendered(list, t.unrendered, d, err);
-        chat_tokens_clear(&t);
-        return -1;
-    }
-    *out = (RecordTokens){.ids = t.ids,
-                          .supervised = t.supervised,
-                          .count = t.count,
-                          .left_out = t.left_out,
-                          .plain_special = t.plain_control,
-                          .cannot_stop = t.cannot_stop};
+    if (*t.unrendered && e->unrendered == UNRENDERED_ERROR) return fail_unrendered(list, t.unrendered, d, err);
+    *out = (RecordTokens){.count = t.count, .left_out = t.left_out, .plain_special = t.plain_control};
+    out->cannot_stop = t.cannot_stop;
+    out->ids = mem_take(&t.ids);
+    out->supervised = mem_take(&t.supervised);
     note_keys(&out->unread, list, &t.unread);
-    t.ids = NULL; // now the caller's
-    t.supervised = NULL;
-    chat_tokens_clear(&t);
     return 0;
 }
 
@@ -226,9 +195,10 @@ static int tokenize_kind(RecordTokens *out, const RecordTokenizer *e, const Dial
     case DIALOG_CHAT:
         return tokenize_chat(out, e, d, err);
     case DIALOG_RAW:
-        return tokenize_raw(out, e, d, err);
+        return tokenize_texts(out, e, &d->prompt, d->completion, err);
     case DIALOG_TEXT:
-        return tokenize_text(out, e, d->completion, err);
+        out->windows = true;
+        return d->completion.len ? tokenize_texts(out, e, NULL, d->completion, err) : 0; // of no text no EOS either
     case DIALOG_IDS:
         return tokenize_ids(out, e, d, err);
     }
@@ -248,7 +218,7 @@ int record_tokenize_dialog(RecordTokens *out, const RecordTokenizer *e, const Di
 
 static int fail_record(const RecordPlace *place, RecordSpan span, Err *err) {
     if (place->format != FORMAT_INPUT_IDS) return err_context(err, "%s:%zu", span.name, span.line);
-    return err_context(err, "%s:%zu: record %lld", span.name, span.line, (long long)place->number);
+    return err_context(err, "%s:%zu: record %ld", span.name, span.line, place->number);
 }
 
 // Where the file's first record fixed the format: the format of this record, if it has another.
@@ -278,14 +248,13 @@ static void put_first(KeyNotes *unread, const KeyNotes *first) {
 
 static int tokenize_dialogs_record(RecordTokens *out, const RecordTokenizer *e, const Json *record,
                                    const RecordPlace *place, Err *err) {
+    AUTO_CALL(dialog_clear)
     Dialog d = {.template = e->chat ? chat_template_source(e->chat) : NULL, .record = place->number};
-    int rc = dialog_read(&d, record, place->format, e->chat != NULL, err);
-    if (rc) fail_format(record, place, err);
-    if (!rc && dialog_check_answers(&d, err)) rc = err_context(err, "record %lld", (long long)place->number);
-    if (!rc) rc = record_tokenize_dialog(out, e, &d, err);
-    if (!rc) put_first(&out->unread, &d.unread);
-    dialog_clear(&d);
-    return rc;
+    if (dialog_read(&d, record, place->format, e->chat != NULL, err)) return fail_format(record, place, err);
+    if (dialog_check_answers(&d, err)) return err_context(err, "record %ld", place->number);
+    if (record_tokenize_dialog(out, e, &d, err)) return -1;
+    put_first(&out->unread, &d.unread);
+    return 0;
 }
 
 int record_tokenize(RecordTokens *out, const RecordTokenizer *e, RecordSpan span, const RecordPlace *place, Err *err) {
@@ -294,14 +263,11 @@ int record_tokenize(RecordTokens *out, const RecordTokenizer *e, RecordSpan span
         Dialog text = {.kind = DIALOG_TEXT, .completion = {span.text, span.len}};
         return record_tokenize_dialog(out, e, &text, err) ? fail_record(place, span, err) : 0;
     }
-    JsonDoc *doc;
+    AUTO_JSON JsonDoc *doc = NULL;
     if (json_parse_data(&doc, span.text, span.len, span.name, span.line, err)) return fault_in_record(span, err);
     int rc = place->format == FORMAT_CLASSIFICATION ? classify_record(out, e, json_root(doc), err)
                                                     : tokenize_dialogs_record(out, e, json_root(doc), place, err);
-    if (rc) {
-        fail_record(place, span, err);
-        record_tokens_clear(out);
-    }
-    json_free(doc);
-    return rc;
+    if (rc == 0) return 0;
+    record_tokens_clear(out);
+    return fail_record(place, span, err);
 }

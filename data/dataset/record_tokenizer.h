@@ -38,6 +38,8 @@ typedef struct RecordTokens { // init with {0}; record_tokens_clear frees
     KeyNotes unread; // keys of the record that nothing reads
 } RecordTokens;
 void record_tokens_clear(RecordTokens *e);
+// Takes the ids of t; those from n_masked on are supervised.
+int record_take_tokens(RecordTokens *out, TokenIds *t, size_t n_masked, Err *err);
 
 // Its messages do not name file and line.
 int record_tokenize_dialog(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err);

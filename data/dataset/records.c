@@ -4,72 +4,65 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <utf8proc.h>
-
 #include "byte_stream.h"
 #include "file_faults.h"
 #include "message.h"
 #include "record_faults.h"
 #include "tar_records.h"
 #include "text_window.h"
-
-typedef enum { LINES, ARRAY, LISTS, TEXT, TAR } Layout;
+#include "unicode.h"
 
 struct RecordReader {
     char *path;
-    Layout layout;
+    int (*next)(RecordReader *r, RecordSpan *span, Err *err); // by the layout of the file
     TextWindow w;
-    TarReader *tar; // TAR, instead of the window
-    size_t line;    // of w.p
+    TarReader *tar; // of a .tar, instead of the window
+    KeyCounts ignored;
+    size_t line; // of w.p
     bool first, finished;
 };
 
 // ---- names ----
 
+typedef enum { KIND_JSON, KIND_TEXT, KIND_TAR } Kind;
+
 // len: of the name without the suffix of a compression.
-static Layout layout_of(const char *path, size_t len) {
-    bool tar = ends_with_nocase(path, len, ".tar") || ends_with_nocase(path, strlen(path), ".tgz") ||
+static Kind kind_of(const char *path, size_t *len) {
+    byte_stream_is_compressed(path, len);
+    bool tar = ends_with_nocase(path, *len, ".tar") || ends_with_nocase(path, strlen(path), ".tgz") ||
                ends_with_nocase(path, strlen(path), ".tzst");
-    return tar ? TAR : ends_with_nocase(path, len, ".txt") ? TEXT : LINES;
+    return tar ? KIND_TAR : ends_with_nocase(path, *len, ".txt") ? KIND_TEXT : KIND_JSON;
 }
 
 const char *records_kind(const char *path) {
-    static const char *const names[] = {"json", "json", "json", "text", "tar"};
+    static const char *const names[] = {"json", "text", "tar"};
     size_t len;
-    byte_stream_is_compressed(path, &len);
-    return names[layout_of(path, len)];
+    return names[kind_of(path, &len)];
 }
 
 static int refuse_name(const char *path, size_t len, Err *err) {
-    static const char *const later[] = {".xz", ".bz2", ".lz4", ".zip", ".csv", ".tsv"};
-    if (ends_with_nocase(path, len, ".parquet"))
-        return err_input(err,
-                         "%s: .parquet files are not read; convert: python -c \"import pandas; "
-                         "pandas.read_parquet('x.parquet').to_json('x.jsonl', orient='records', lines=True)\"",
-                         path);
-    if (ends_with_nocase(path, len, ".arrow"))
-        return err_input(err,
-                         "%s: .arrow files are not read; convert: python -c \"import datasets; "
-                         "datasets.Dataset.from_file('x.arrow').to_json('x.jsonl')\"",
-                         path);
-    for (size_t i = 0; i < sizeof later / sizeof *later; i++)
-        if (ends_with_nocase(path, len, later[i]))
-            return err_input(err,
-                             "%s: %s files are not in this version; expected .jsonl, .json, .txt or .tar, or one "
-                             "of these with .gz or .zst",
-                             path, later[i]);
-    return err_input(err,
-                     "%s: found a data file of unknown kind; expected .jsonl, .json, .txt or .tar, or one of these "
-                     "with .gz or .zst",
-                     path);
-}
-
-static int check_name(Layout *layout, const char *path, Err *err) {
-    size_t len;
-    byte_stream_is_compressed(path, &len);
-    *layout = layout_of(path, len);
-    if (*layout != LINES || ends_with_nocase(path, len, ".jsonl") || ends_with_nocase(path, len, ".json")) return 0;
-    return refuse_name(path, len, err);
+    static const char expected[] = "expected .jsonl, .json, .txt or .tar, or one of these with .gz or .zst";
+    static const struct {
+        const char *suffix, *convert;
+    } known[] = {
+        {".parquet",
+         "import pandas; pandas.read_parquet('x.parquet').to_json('x.jsonl', orient='records', lines=True)"},
+        {".arrow", "import datasets; datasets.Dataset.from_file('x.arrow').to_json('x.jsonl')"},
+        {".xz", NULL},
+        {".bz2", NULL},
+        {".lz4", NULL},
+        {".zip", NULL},
+        {".csv", NULL},
+        {".tsv", NULL},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (!ends_with_nocase(path, len, known[i].suffix)) continue;
+        if (!known[i].convert)
+            return err_input(err, "%s: %s files are not in this version; %s", path, known[i].suffix, expected);
+        return err_input(err, "%s: %s files are not read; convert: python -c \"%s\"", path, known[i].suffix,
+                         known[i].convert);
+    }
+    return err_input(err, "%s: found a data file of unknown kind; %s", path, expected);
 }
 
 // ---- more text ----
@@ -172,11 +165,8 @@ static int check_one_line_objects(RecordReader *r, Err *err) {
     bool last = r->w.p + len == r->w.end;
     while (len > 1 && json_is_space(r->w.p[len - 1])) len--;
     if (last || r->w.p[len - 1] == '}' || *r->w.p != '{') return 0;
-    JsonDoc *doc; // with a comma after it: reading the record reports it
-    if (r->w.p[len - 1] == ',' && json_parse_data(&doc, r->w.p, len - 1, r->path, 0, NULL) == 0) {
-        json_free(doc);
-        return 0;
-    }
+    AUTO_JSON JsonDoc *doc = NULL; // with a comma after it: reading the record reports it
+    if (r->w.p[len - 1] == ',' && json_parse_data(&doc, r->w.p, len - 1, r->path, 0, NULL) == 0) return 0;
     return err_input(err,
                      "%s:%zu: found an object over several lines; expected one record a line, or an "
                      "array of records",
@@ -196,54 +186,57 @@ static int check_beginning(RecordReader *r, Err *err) {
     return 0;
 }
 
-static int start_text(RecordReader *r, Err *err) {
-    int rc = r->w.p < r->w.end ? 1 : more(r, err);
-    return rc ? rc > 0 ? 0 : -1 : err_input(err, "%s: found an empty file; expected text", r->path);
-}
-
 // Is the first element of the array at p a chat message?
 static int begins_with_message(RecordReader *r, bool *yes, Err *err) {
+    AUTO_JSON JsonDoc *doc = NULL;
     ValueScan scan = {.at = 1};
-    *yes = false;
     if (read_value(r, &scan, false, err)) return -1;
-    JsonDoc *doc;
-    if (json_parse_data(&doc, r->w.p + 1, scan.at - 1, r->path, 0, NULL))
-        return 0; // reading the record reports the error
-    *yes = json_is_message(json_root(doc));
-    json_free(doc);
+    // reading the record reports an error in it
+    *yes = json_parse_data(&doc, r->w.p + 1, scan.at - 1, r->path, 0, NULL) == 0 && json_is_message(json_root(doc));
     return 0;
 }
 
-static int start(RecordReader *r, Err *err) {
+static int next_line(RecordReader *r, RecordSpan *span, Err *err);
+static int next_element(RecordReader *r, RecordSpan *span, Err *err);
+static int next_list(RecordReader *r, RecordSpan *span, Err *err);
+static int next_text(RecordReader *r, RecordSpan *span, Err *err);
+
+static int next_of_tar(RecordReader *r, RecordSpan *span, Err *err) {
+    return tar_records_next(r->tar, span, err);
+}
+
+static int start(RecordReader *r, Kind kind, Err *err) {
     r->line = 1;
     r->first = true;
     if (check_beginning(r, err)) return -1;
-    if (r->layout == TEXT) return start_text(r, err);
-    int rc = skip_space(r, err);
+    int rc = kind == KIND_JSON ? skip_space(r, err) : r->w.p < r->w.end ? 1 : more(r, err);
     if (rc < 0) return -1;
-    if (rc == 0) return err_input(err, "%s: found an empty file; expected at least one record", r->path);
+    if (rc == 0)
+        return err_input(err, "%s: found an empty file; expected %s", r->path,
+                         kind == KIND_JSON ? "at least one record" : "text");
+    r->next = kind == KIND_JSON ? next_line : next_text;
+    if (kind != KIND_JSON) return 0;
     if (*r->w.p != '[') return check_one_line_objects(r, err);
     bool lists;
     if (begins_with_message(r, &lists, err)) return -1;
-    r->layout = lists ? LISTS : ARRAY;
+    r->next = lists ? next_list : next_element;
     r->w.p += !lists;
     return 0;
 }
 
 int records_open(RecordReader **r, const char *path, Err *err) {
-    Layout layout;
+    size_t len;
+    Kind kind = kind_of(path, &len);
     *r = NULL;
-    if (check_name(&layout, path, err)) return -1;
-    RecordReader *reader = mem_calloc(1, sizeof *reader);
+    if (kind == KIND_JSON && !ends_with_nocase(path, len, ".jsonl") && !ends_with_nocase(path, len, ".json"))
+        return refuse_name(path, len, err);
+    AUTO(records_close) RecordReader *reader = mem_calloc(1, sizeof *reader);
     reader->path = mem_strdup(path);
-    reader->layout = layout;
-    int rc = layout == TAR ? tar_records_open(&reader->tar, path, err) : window_open(&reader->w, path, err);
-    if (!rc && layout != TAR) rc = start(reader, err);
-    if (rc) {
-        records_close(reader);
+    reader->next = next_of_tar;
+    if (kind == KIND_TAR ? tar_records_open(&reader->tar, path, &reader->ignored, err)
+                         : window_open(&reader->w, path, err) || start(reader, kind, err))
         return -1;
-    }
-    *r = reader;
+    *r = mem_take(&reader);
     return 0;
 }
 
@@ -251,26 +244,40 @@ void records_close(RecordReader *r) {
     if (!r) return;
     tar_records_close(r->tar);
     window_close(&r->w);
+    key_counts_clear(&r->ignored);
     mem_free(r->path);
     mem_free(r);
 }
 
 bool records_are_text(const RecordReader *r) {
-    return r->layout == TEXT;
+    return r->next == next_text;
 }
 
 const KeyCounts *records_ignored_kinds(const RecordReader *r) {
-    return r->tar ? tar_records_ignored_kinds(r->tar) : NULL;
+    return &r->ignored;
 }
 
 int64_t records_ignored(const RecordReader *r) {
-    return r->tar ? tar_records_ignored(r->tar) : 0;
+    int64_t n = r->ignored.others;
+    for (size_t i = 0; i < r->ignored.count; i++) n += r->ignored.records[i];
+    return n;
 }
 
-// ---- the three layouts of text ----
+int records_next(RecordReader *r, RecordSpan *span, Err *err) {
+    return r->next(r, span, err);
+}
+
+void records_release(RecordReader *r) {
+    if (r->tar)
+        tar_records_release(r->tar);
+    else
+        window_release(&r->w);
+}
+
+// ---- the layouts of text ----
 
 static int give(RecordReader *r, RecordSpan *span, size_t len, Err *err) {
-    if (len > RECORD_MAX_BYTES && r->layout != TEXT)
+    if (len > RECORD_MAX_BYTES && !records_are_text(r))
         return err_input(err, "%s:%zu: found a record of %zu bytes; expected at most %d", r->path, r->line, len,
                          RECORD_MAX_BYTES);
     *span = (RecordSpan){r->w.p, len, r->line, r->path};
@@ -313,32 +320,43 @@ static int skip_comma(RecordReader *r, Err *err) {
     return skip_space(r, err) < 0 ? -1 : 1;
 }
 
-static int next_element(RecordReader *r, RecordSpan *span, Err *err) {
+static int give_value(RecordReader *r, RecordSpan *span, bool list, Err *err) {
     ValueScan scan = {0};
-    if (r->finished) return 0;
-    int rc = skip_comma(r, err);
-    if (rc != 1) return rc;
-    r->first = false;
-    if (read_value(r, &scan, false, err)) return -1;
+    if (read_value(r, &scan, list, err)) return -1;
     if (scan.at == 0) return fail_array(r, "a record", err);
-    rc = give(r, span, scan.at, err);
+    int rc = give(r, span, scan.at, err);
     r->line += scan.lines;
     return rc;
 }
 
+static int next_element(RecordReader *r, RecordSpan *span, Err *err) {
+    if (r->finished) return 0;
+    int rc = skip_comma(r, err);
+    if (rc != 1) return rc;
+    r->first = false;
+    return give_value(r, span, false, err);
+}
+
 // Each list of messages is a record.
 static int next_list(RecordReader *r, RecordSpan *span, Err *err) {
-    ValueScan scan = {0};
     int rc = skip_space(r, err);
     if (rc != 1) return rc;
     if (*r->w.p != '[')
         return err_input(err, "%s:%zu: found %s; expected a list of messages, as the first record is", r->path, r->line,
                          *r->w.p == ',' ? "a comma after the record" : "something else");
-    if (read_value(r, &scan, true, err)) return -1;
-    rc = give(r, span, scan.at, err);
-    r->line += scan.lines;
-    return rc;
+    return give_value(r, span, true, err);
 }
+
+static int next_text(RecordReader *r, RecordSpan *span, Err *err) {
+    int rc;
+    while ((rc = more(r, err)) == 1) continue;
+    if (rc < 0) return -1;
+    size_t len = (size_t)(r->w.end - r->w.p);
+    if (len == 0) return 0;
+    return text_check(r->path, r->w.p, len, err) ? -1 : give(r, span, len, err);
+}
+
+// ---- text ----
 
 const char *text_skip_mark(const char *text, size_t *len) {
     if (*len < 3 || memcmp(text, "\xEF\xBB\xBF", 3) != 0) return text;
@@ -347,51 +365,9 @@ const char *text_skip_mark(const char *text, size_t *len) {
 }
 
 int text_check(const char *name, const char *text, size_t len, Err *err) {
-    const char *end = text + len;
-    size_t line = 1;
-    for (const char *p = text; p < end;) {
-        if (*p && !(*p & 0x80)) {
-            line += *p++ == '\n';
-            continue;
-        }
-        utf8proc_int32_t c = 0;
-        utf8proc_ssize_t n = *p ? utf8proc_iterate((const utf8proc_uint8_t *)p, end - p, &c) : 0;
-        if (n <= 0) return fault_in_text(name, line, (char[2]){*p, p + 1 < end ? p[1] : 0}, err);
-        p += n;
-    }
-    return 0;
-}
-
-static int next_text(RecordReader *r, RecordSpan *span, Err *err) {
-    int rc;
-    while ((rc = more(r, err)) == 1) {
-    }
-    if (rc < 0) return -1;
-    if (r->w.p == r->w.end) return 0;
-    if (text_check(r->path, r->w.p, (size_t)(r->w.end - r->w.p), err)) return -1;
-    return give(r, span, (size_t)(r->w.end - r->w.p), err);
-}
-
-int records_next(RecordReader *r, RecordSpan *span, Err *err) {
-    switch (r->layout) {
-    case LINES:
-        return next_line(r, span, err);
-    case LISTS:
-        return next_list(r, span, err);
-    case ARRAY:
-        return next_element(r, span, err);
-    case TEXT:
-        return next_text(r, span, err);
-    case TAR:
-        return tar_records_next(r->tar, span, err);
-    }
-    CHECK(false, "layout %d", r->layout);
-    return -1;
-}
-
-void records_release(RecordReader *r) {
-    if (r->layout == TAR)
-        tar_records_release(r->tar);
-    else
-        window_release(&r->w);
+    size_t valid = utf8_valid_prefix(text, len);
+    const char *zero = memchr(text, 0, valid), *bad = zero ? zero : text + valid;
+    if (bad == text + len) return 0;
+    char at[2] = {*bad, bad + 1 < text + len ? bad[1] : 0};
+    return fault_in_text(name, 1 + count_lines(text, bad), at, err);
 }

@@ -26,6 +26,7 @@ const char *records_kind(const char *path);
 typedef struct RecordReader RecordReader;
 int records_open(RecordReader **r, const char *path, Err *err);
 void records_close(RecordReader *r);
+DEFINE_AUTO(RecordReader, records_close)
 bool records_are_text(const RecordReader *r); // .txt
 // The next record: 1 and *span, 0 at the end, -1 on an error ("FILE:LINE: ..."). Errors inside a JSON record are left
 // to json_parse; text is checked here: valid UTF-8 without NUL bytes.
@@ -34,4 +35,4 @@ int records_next(RecordReader *r, RecordSpan *span, Err *err);
 void records_release(RecordReader *r);
 // Members of a .tar that belong to no record (images, sound, links).
 int64_t records_ignored(const RecordReader *r);
-const KeyCounts *records_ignored_kinds(const RecordReader *r); // "*.jpg", ...; NULL: no archive
+const KeyCounts *records_ignored_kinds(const RecordReader *r); // "*.jpg", ...

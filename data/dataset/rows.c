@@ -6,14 +6,6 @@
 
 #include "rng.h"
 
-struct RowPlan {
-    int64_t n_rows;
-    uint32_t *start;   // [n_rows + 1] into samples
-    uint32_t *samples; // indices into the dataset, row by row
-    RowSize *sizes;    // [n_rows]
-    RowSize most;
-};
-
 // ---- sets of numbers, with the next one above a given one in O(log n) ----
 
 enum { LEVELS = 6 }; // 64^6 > INT32_MAX
@@ -157,36 +149,34 @@ static void count_row(RowPlan *p, const Dataset *d, int64_t row) {
 // Sorts the samples into their rows, keeping their order within a row. order, row_of NULL: a row each.
 static void fill_plan(RowPlan *p, const Pieces *pieces, const uint32_t *order, const uint32_t *row_of) {
     p->samples = mem_alloc((size_t)pieces->count, sizeof *p->samples);
-    p->start = mem_calloc((size_t)p->n_rows + 1, sizeof *p->start);
-    p->sizes = mem_alloc((size_t)p->n_rows, sizeof *p->sizes);
+    p->start = mem_calloc((size_t)p->count + 1, sizeof *p->start);
+    p->sizes = mem_alloc((size_t)p->count, sizeof *p->sizes);
     for (int64_t i = 0; i < pieces->count; i++) p->start[(row_of ? row_of[i] : i) + 1]++;
-    for (int64_t r = 0; r < p->n_rows; r++) p->start[r + 1] += p->start[r];
-    uint32_t *at = mem_alloc((size_t)p->n_rows, sizeof *at);
-    memcpy(at, p->start, (size_t)p->n_rows * sizeof *at);
+    for (int64_t r = 0; r < p->count; r++) p->start[r + 1] += p->start[r];
+    uint32_t *at = mem_alloc((size_t)p->count, sizeof *at);
+    memcpy(at, p->start, (size_t)p->count * sizeof *at);
     for (int64_t i = 0; i < pieces->count; i++)
         p->samples[at[row_of ? row_of[i] : i]++] = (uint32_t)piece_sample(pieces, order ? order[i] : i);
     mem_free(at);
-    for (int64_t r = 0; r < p->n_rows; r++) count_row(p, pieces->dataset, r);
+    for (int64_t r = 0; r < p->count; r++) count_row(p, pieces->dataset, r);
 }
 
 RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64_t max_tokens, bool packing) {
     RowPlan *p = mem_calloc(1, sizeof *p);
     Pieces pieces = {.dataset = d, .samples = samples, .count = n, .max_tokens = max_tokens};
-    CHECK(max_tokens > 0 && max_tokens <= INT32_MAX, "rows of %lld tokens", (long long)max_tokens);
-    CHECK(n <= INT32_MAX && d->count <= UINT32_MAX, "%lld samples", (long long)n);
+    CHECK(max_tokens > 0 && max_tokens <= INT32_MAX, "rows of %ld tokens", max_tokens);
+    CHECK(n <= INT32_MAX && d->count <= UINT32_MAX, "%ld samples", n);
     for (int64_t i = 0; i < n; i++)
-        CHECK(piece_tokens(&pieces, i) <= max_tokens, "sample %lld has %lld tokens, a row %lld",
-              (long long)piece_sample(&pieces, i), (long long)piece_tokens(&pieces, i), (long long)max_tokens);
-    uint32_t *order = NULL, *row_of = NULL;
-    p->n_rows = n;
+        CHECK(piece_tokens(&pieces, i) <= max_tokens, "sample %ld has %ld tokens, a row %ld", piece_sample(&pieces, i),
+              piece_tokens(&pieces, i), max_tokens);
+    AUTO_FREE uint32_t *order = NULL, *row_of = NULL;
+    p->count = n;
     if (packing && n) {
         order = longest_first(&pieces);
         row_of = mem_alloc((size_t)n, sizeof *row_of);
-        p->n_rows = pack(&pieces, order, row_of);
+        p->count = pack(&pieces, order, row_of);
     }
     fill_plan(p, &pieces, order, row_of);
-    mem_free(order);
-    mem_free(row_of);
     return p;
 }
 
@@ -198,49 +188,30 @@ void row_plan_free(RowPlan *p) {
     mem_free(p);
 }
 
-int64_t row_plan_count(const RowPlan *p) {
-    return p->n_rows;
-}
-
 RowSize row_plan_row(const RowPlan *p, int64_t row) {
-    CHECK(row >= 0 && row < p->n_rows, "row %lld of %lld", (long long)row, (long long)p->n_rows);
+    CHECK(row >= 0 && row < p->count, "row %ld of %ld", row, p->count);
     return p->sizes[row];
-}
-
-RowSize row_plan_most(const RowPlan *p) {
-    return p->most;
 }
 
 void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle, int64_t *order) {
     RngKey key = {.seed = seed, .stream = (uint32_t)epoch, .module = rng_module("row order")};
     if (shuffle)
-        rng_permutation(key, p->n_rows, order);
+        rng_permutation(key, p->count, order);
     else
-        for (int64_t i = 0; i < p->n_rows; i++) order[i] = i;
+        for (int64_t i = 0; i < p->count; i++) order[i] = i;
 }
 
 // ---- one row ----
 
-static void grow_row(Row *row, int64_t rows, int64_t tokens, int64_t samples, int64_t scored) {
-    if (rows > row->rows_capacity) {
-        row->rows_capacity = rows;
-        row->row_start = mem_realloc(row->row_start, (size_t)rows + 1, sizeof *row->row_start);
-    }
-    if (tokens > row->tokens_capacity) {
-        row->tokens_capacity = tokens;
-        row->ids = mem_realloc(row->ids, (size_t)tokens, sizeof *row->ids);
-        row->pos = mem_realloc(row->pos, (size_t)tokens, sizeof *row->pos);
-        row->type = mem_realloc(row->type, (size_t)tokens, sizeof *row->type);
-    }
-    if (samples > row->samples_capacity) {
-        row->samples_capacity = samples;
-        row->start = mem_realloc(row->start, (size_t)samples + 1, sizeof *row->start);
-    }
-    if (scored > row->scored_capacity) {
-        row->scored_capacity = scored;
-        row->position = mem_realloc(row->position, (size_t)scored, sizeof *row->position);
-        row->target = mem_realloc(row->target, (size_t)scored, sizeof *row->target);
-    }
+static void grow_row(Row *row, size_t rows, size_t tokens, size_t samples, size_t scored) {
+    size_t size = rows + 1 + samples + 1 + 3 * tokens + 2 * scored;
+    if (size > row->capacity) row->row_start = mem_realloc(row->row_start, row->capacity = size, sizeof(int32_t));
+    row->start = row->row_start + rows + 1;
+    row->ids = row->start + samples + 1;
+    row->pos = row->ids + tokens;
+    row->type = row->pos + tokens;
+    row->position = row->type + tokens;
+    row->target = row->position + scored;
 }
 
 static void add_scored(Row *row, int64_t position, int32_t target) {
@@ -280,9 +251,10 @@ static void add_row(Row *row, const Dataset *d, const RowPlan *p, int64_t r) {
 }
 
 void row_fill_several(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n) {
-    CHECK(n > 0 && n <= INT32_MAX / p->most.tokens, "%lld rows of up to %u tokens", (long long)n, p->most.tokens);
+    CHECK(n > 0 && n <= INT32_MAX / p->most.tokens, "%ld rows of up to %u tokens", n, p->most.tokens);
     // Once, for any n rows: they are filled in the step loop.
-    grow_row(row, n, n * p->most.tokens, n * p->most.samples, n * p->most.supervised);
+    size_t k = (size_t)n;
+    grow_row(row, k, k * p->most.tokens, k * p->most.samples, k * p->most.supervised);
     row->rows = row->tokens = row->samples = row->scored = 0;
     row->start[0] = row->row_start[0] = 0;
     for (int64_t i = 0; i < n; i++) add_row(row, d, p, rows[i]);
@@ -290,12 +262,6 @@ void row_fill_several(Row *row, const Dataset *d, const RowPlan *p, const int64_
 }
 
 void row_clear(Row *row) {
-    mem_free(row->ids);
-    mem_free(row->pos);
-    mem_free(row->type);
-    mem_free(row->start);
     mem_free(row->row_start);
-    mem_free(row->position);
-    mem_free(row->target);
     *row = (Row){0};
 }

@@ -9,19 +9,23 @@
 #include "base.h"
 #include "dataset.h"
 
-typedef struct RowPlan RowPlan;
+typedef struct RowSize {
+    uint32_t tokens, supervised, samples; // supervised: scored positions
+    uint32_t longest_sample;              // its tokens
+} RowSize;
+typedef struct RowPlan {
+    int64_t count;     // rows
+    RowSize most;      // the maximum of each size over all rows
+    RowSize *sizes;    // [count]
+    uint32_t *start;   // [count + 1] into samples
+    uint32_t *samples; // indices into the data set, row by row
+} RowPlan;
 // samples: n indices into d, which may repeat (weights); NULL: 0 to n-1. n < 2^31. Each sample has at most max_tokens
 // (the data set's truncation; CHECKed). Memory: about 20 bytes per sample during the call, then 4 per sample and per
 // row 20.
 RowPlan *row_plan_new(const Dataset *d, const int64_t *samples, int64_t n, int64_t max_tokens, bool packing);
 void row_plan_free(RowPlan *p);
-int64_t row_plan_count(const RowPlan *p);
-typedef struct RowSize {
-    uint32_t tokens, supervised, samples; // supervised: scored positions
-    uint32_t longest_sample;              // its tokens
-} RowSize;
 RowSize row_plan_row(const RowPlan *p, int64_t row);
-RowSize row_plan_most(const RowPlan *p); // the maximum of each size over all rows
 // order[i] = the row trained as i-th in this epoch; shuffle false: 0, 1, 2, ...
 void row_plan_order(const RowPlan *p, uint64_t seed, int64_t epoch, bool shuffle, int64_t *order);
 
@@ -37,8 +41,8 @@ typedef struct Row {
     int64_t scored;     // M: positions that predict a supervised token
     int32_t *position;  // [M] these positions, ascending
     int32_t *target;    // [M] the token to predict; classification: the label
-    int64_t rows_capacity, tokens_capacity, samples_capacity, scored_capacity;
-    int64_t touched; // tokens read since the data set's pages were released
+    size_t capacity;    // of the arrays together: one block, which begins with row_start
+    int64_t touched;    // tokens read since the data set's pages were released
 } Row;
 void row_fill_several(Row *row, const Dataset *d, const RowPlan *p, const int64_t *rows, int64_t n);
 void row_clear(Row *row);

@@ -21,12 +21,6 @@ static uint64_t hash_of(const Draws *d, int64_t i) {
     return (uint64_t)words[0] << 32 | words[1];
 }
 
-static void swap(uint64_t *a, uint64_t *b) {
-    uint64_t t = *a;
-    *a = *b;
-    *b = t;
-}
-
 // The k-th smallest (from 0) of v[n], which is reordered (quickselect; the values are hashes, so its middle is random).
 static uint64_t select_smallest(uint64_t *v, int64_t n, int64_t k) {
     int64_t low = 0, high = n - 1;
@@ -36,7 +30,10 @@ static uint64_t select_smallest(uint64_t *v, int64_t n, int64_t k) {
         while (i <= j) {
             while (v[i] < pivot) i++;
             while (v[j] > pivot) j--;
-            if (i <= j) swap(&v[i++], &v[j--]);
+            if (i > j) break;
+            uint64_t t = v[i];
+            v[i++] = v[j];
+            v[j--] = t;
         }
         if (k <= j)
             high = j;
@@ -53,12 +50,11 @@ static void find_limit(const Draws *d, int64_t wanted, uint64_t *limit, int64_t 
     *limit = 0;
     *ties = 0;
     if (!wanted) return;
-    uint64_t *hashes = mem_alloc((size_t)d->count, sizeof *hashes);
+    AUTO_FREE uint64_t *hashes = mem_alloc((size_t)d->count, sizeof *hashes);
     for (int64_t i = 0; i < d->count; i++) hashes[i] = hash_of(d, i);
     *limit = select_smallest(hashes, d->count, wanted - 1);
     *ties = wanted;
     for (int64_t i = 0; i < d->count; i++) *ties -= hashes[i] < *limit;
-    mem_free(hashes);
 }
 
 static bool is_chosen(const Draws *d, int64_t i, uint64_t limit, int64_t *ties) {
@@ -79,8 +75,8 @@ int subset_split(const Dataset *d, double val_size, uint64_t seed, SampleList *t
     int64_t n_val = want >= (double)n ? n : (int64_t)(want + 0.5);
     if (n_val < 1 && val_size > 0) n_val = 1;
     if (!(val_size > 0) || n_val >= n)
-        return err_input(err, "found %g for %lld samples; expected to leave at least one sample on each side", val_size,
-                         (long long)n);
+        return err_input(err, "found %g for %ld samples; expected to leave at least one sample on each side", val_size,
+                         n);
     Draws draws = {.key = {.seed = seed, .module = rng_module("validation split")}, .count = n};
     uint64_t limit;
     int64_t ties;
@@ -121,7 +117,7 @@ static void add_share(SampleList *out, const Share *s) {
 
 int subset_weigh(const Dataset *d, const double *weights, uint64_t seed, SampleList from, SampleList *out, Err *err) {
     size_t n_files = d->n_files;
-    Share *shares = mem_calloc(n_files + 1, sizeof *shares);
+    AUTO_FREE Share *shares = mem_calloc(n_files + 1, sizeof *shares);
     Draws next = {.key = {.seed = seed, .module = rng_module("weights of files")}, .list = from};
     int64_t n = 0;
     for (size_t f = 0; f < n_files; f++) {
@@ -129,14 +125,11 @@ int subset_weigh(const Dataset *d, const double *weights, uint64_t seed, SampleL
         next.begin += shares[f].draws.count;
         n += shares[f].copies * shares[f].draws.count + shares[f].extra;
     }
-    if (n < 1 || n > SUBSET_MAX) {
-        mem_free(shares);
-        return err_input(err, "found weights that make %lld samples of %lld; expected 1 to %lld", (long long)n,
-                         (long long)from.count, (long long)SUBSET_MAX);
-    }
+    if (n < 1 || n > SUBSET_MAX)
+        return err_input(err, "found weights that make %ld samples of %ld; expected 1 to %ld", n, from.count,
+                         SUBSET_MAX);
     *out = (SampleList){.items = mem_alloc((size_t)n, sizeof *out->items)};
     for (size_t f = 0; f < n_files; f++) add_share(out, &shares[f]);
-    CHECK(out->count == n, "%lld samples of %lld", (long long)out->count, (long long)n);
-    mem_free(shares);
+    CHECK(out->count == n, "%ld samples of %ld", out->count, n);
     return 0;
 }

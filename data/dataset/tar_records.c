@@ -9,16 +9,16 @@
 #include <xxhash.h>
 
 #include "byte_stream.h"
-#include "key_notes.h"
+#include "json_pool.h"
 
 enum { TAR_BLOCK = 512, READ_BYTES = 64 << 10 };
 
 typedef enum { MEMBER_JSON, MEMBER_TEXT, MEMBER_CLASS, MEMBER_KINDS } MemberKind;
+static const char *const suffixes[MEMBER_KINDS] = {".json", ".txt", ".cls"};
 
 typedef struct Group {
     char *key;
-    char *content[MEMBER_KINDS]; // NUL-terminated; NULL: no such member
-    size_t size[MEMBER_KINDS];
+    StrBuf content[MEMBER_KINDS]; // data NULL: no such member
 } Group;
 
 struct TarReader {
@@ -32,10 +32,8 @@ struct TarReader {
     bool at_end;
     uint64_t *seen; // hashes of the keys of finished groups: a hash table, 0 is free
     size_t n_seen, seen_capacity;
-    int64_t ignored;
-    KeyCounts kinds; // of the ignored ones
-    char **held;     // texts of records handed out
-    size_t n_held, held_capacity;
+    KeyCounts *ignored;
+    JsonPool held; // texts of records handed out
 };
 
 // ---- the archive ----
@@ -71,10 +69,11 @@ static int fail_archive(const TarReader *t, Err *err) {
     return err_input(err, "%s: found a damaged .tar archive: %s", t->path, why ? why : "unknown damage");
 }
 
-int tar_records_open(TarReader **reader, const char *path, Err *err) {
+int tar_records_open(TarReader **reader, const char *path, KeyCounts *ignored, Err *err) {
     TarReader *t = mem_calloc(1, sizeof *t);
     *reader = t;
     t->path = mem_strdup(path);
+    t->ignored = ignored;
     memset(t->tail, 1, sizeof t->tail);
     if (byte_stream_open(&t->stream, path, err)) return -1;
     t->archive = mem_checked(archive_read_new());
@@ -86,19 +85,16 @@ int tar_records_open(TarReader **reader, const char *path, Err *err) {
 }
 
 static void group_clear(Group *g) {
-    for (int k = 0; k < MEMBER_KINDS; k++) mem_free(g->content[k]);
-    mem_free(g->key);
-    *g = (Group){0};
+    for (int k = 0; k < MEMBER_KINDS; k++) str_clear(&g->content[k]);
+    mem_free(mem_take(&g->key));
 }
 
 void tar_records_close(TarReader *t) {
     if (!t) return;
     tar_records_release(t);
     group_clear(&t->group);
-    key_counts_clear(&t->kinds);
     archive_read_free(t->archive); // NULL is allowed
     byte_stream_close(t->stream);
-    mem_free(t->held);
     mem_free(t->seen);
     mem_free(t->path);
     mem_free(t);
@@ -113,11 +109,9 @@ static int check_end(const TarReader *t, Err *err) {
 
 // kind: the name after the key, ".jpg", or what the member is.
 static void ignore(TarReader *t, const char *kind) {
-    KeyNotes one = {0};
-    key_notes_add(&one, *kind == '.' ? "*" : "", (JsonStr){kind, strlen(kind)});
-    key_counts_add(&t->kinds, &one);
-    key_notes_clear(&one);
-    t->ignored++;
+    AUTO_CALL(key_notes_clear) KeyNotes one = {0};
+    key_notes_add(&one, *kind == '.' ? "*" : "", json_str(kind));
+    key_counts_add(t->ignored, &one);
 }
 
 // The next regular file: 1, 0 at the end, -1.
@@ -146,10 +140,9 @@ static size_t key_length(const char *name) {
 }
 
 static MemberKind kind_of(const char *name, size_t key) {
-    static const char *const kinds[MEMBER_KINDS] = {".json", ".txt", ".cls"};
-    for (int k = 0; k < MEMBER_KINDS; k++)
-        if (key && strcasecmp(name + key, kinds[k]) == 0) return (MemberKind)k;
-    return MEMBER_KINDS;
+    int k = 0;
+    while (k < MEMBER_KINDS && !(key && strcasecmp(name + key, suffixes[k]) == 0)) k++;
+    return (MemberKind)k;
 }
 
 static bool seen_insert(uint64_t *table, size_t capacity, uint64_t hash) {
@@ -180,8 +173,8 @@ static bool note_key(TarReader *t, const char *key) {
 static int read_content(TarReader *t, struct archive_entry *entry, const char *name, StrBuf *out, Err *err) {
     char buf[4096];
     if (archive_entry_size(entry) > RECORD_MAX_BYTES)
-        return err_input(err, "%s/%s: found %lld bytes; expected at most %d in a record", t->path, name,
-                         (long long)archive_entry_size(entry), RECORD_MAX_BYTES);
+        return err_input(err, "%s/%s: found %ld bytes; expected at most %d in a record", t->path, name,
+                         archive_entry_size(entry), RECORD_MAX_BYTES);
     for (;;) { // the size in the header is not trusted
         la_ssize_t n = archive_read_data(t->archive, buf, sizeof buf);
         if (n < 0) return fail_archive(t, err);
@@ -196,40 +189,13 @@ static int read_content(TarReader *t, struct archive_entry *entry, const char *n
 }
 
 static int add_member(TarReader *t, struct archive_entry *entry, const char *name, MemberKind kind, Err *err) {
-    StrBuf content = {0};
-    if (t->group.content[kind])
+    StrBuf *content = &t->group.content[kind];
+    if (content->data)
         return err_input(err, "%s/%s: found the member twice in its group; expected it once", t->path, name);
-    if (read_content(t, entry, name, &content, err)) {
-        str_clear(&content);
-        return -1;
-    }
-    t->group.content[kind] = content.data;
-    t->group.size[kind] = content.len;
-    return 0;
+    return read_content(t, entry, name, content, err);
 }
 
 // ---- a group to a record ----
-
-static const char *give_text(TarReader *t, char *text) {
-    MEM_GROW(t->held, t->held_capacity, t->n_held + 1);
-    return t->held[t->n_held++] = text;
-}
-
-static int check_text(const TarReader *t, const char *kind, const char *text, size_t len, Err *err) {
-    char *name = mem_printf("%s/%s%s", t->path, t->group.key, kind);
-    int rc = text_check(name, text, len, err);
-    mem_free(name);
-    return rc;
-}
-
-static int add_text(StrBuf *members, const TarReader *t, Err *err) {
-    const char *text = t->group.content[MEMBER_TEXT];
-    size_t len = t->group.size[MEMBER_TEXT];
-    if (check_text(t, ".txt", text, len, err)) return -1;
-    str_puts(members, "\"text\": ");
-    json_quote(members, text, len);
-    return 0;
-}
 
 // A JSON integer; other labels (007, 1-2, a name) are texts.
 static bool is_integer(const char *text, size_t len) {
@@ -239,69 +205,61 @@ static bool is_integer(const char *text, size_t len) {
     return n && n <= 18 && strspn(digits, "0123456789") >= n && (n == 1 || *digits != '0');
 }
 
-static int add_class(StrBuf *members, const TarReader *t, Err *err) {
-    const char *text = t->group.content[MEMBER_CLASS];
-    size_t len = t->group.size[MEMBER_CLASS];
-    while (len && json_is_space(text[len - 1])) len--;
-    for (; len && json_is_space(*text); len--) text++;
-    if (check_text(t, ".cls", text, len, err)) return -1;
-    str_printf(members, "%s\"label\": ", members->len ? ", " : "");
-    if (is_integer(text, len))
-        str_add(members, text, len);
-    else
-        json_quote(members, text, len);
+// The .txt or .cls as a key of the record, if that has none.
+static int add_key(Json *record, JsonPool *pool, TarReader *t, MemberKind kind, Err *err) {
+    const char *key = kind == MEMBER_TEXT ? "text" : "label";
+    StrBuf *s = &t->group.content[kind];
+    if (!s->data) return 0;
+    if (json_given(record, key)) {
+        ignore(t, suffixes[kind]);
+        return 0;
+    }
+    AUTO_FREE char *name = mem_printf("%s/%s%s", t->path, t->group.key, suffixes[kind]);
+    if (text_check(name, s->data, s->len, err)) return -1;
+    JsonStr text = {s->data, s->len};
+    if (kind == MEMBER_CLASS) {
+        while (s->len && json_is_space(s->data[s->len - 1])) s->data[--s->len] = 0;
+        size_t space = strspn(s->data, " \t\r\n");
+        text = (JsonStr){s->data + space, s->len - space};
+    }
+    bool integer = kind == MEMBER_CLASS && is_integer(text.data, text.len);
+    *record = json_with(pool, record, key, (Json){.type = integer ? JSON_INT : JSON_STRING, .str = text});
     return 0;
 }
 
-// The members, then those of the .json's object; null is absence.
-static void merge(StrBuf *record, const StrBuf *members, const Json *root) {
-    str_puts(record, "{");
-    str_add(record, members->data, members->len);
-    for (size_t i = 0; i < root->count; i++) {
-        if (root->items[i].type == JSON_NULL) continue;
-        str_puts(record, ", ");
-        json_quote(record, root->keys[i].data, root->keys[i].len);
-        str_puts(record, ": ");
-        json_print(record, &root->items[i]);
+// The record's text; as it is in the .json if nothing is added to that.
+static int compose(StrBuf *out, TarReader *t, const char *name, Err *err) {
+    AUTO_JSON JsonDoc *doc = NULL;
+    AUTO_CALL(json_pool_clear) JsonPool pool = {0};
+    StrBuf *json = &t->group.content[MEMBER_JSON];
+    bool alone = !t->group.content[MEMBER_TEXT].data && !t->group.content[MEMBER_CLASS].data;
+    Json record = {.type = JSON_OBJECT};
+    if (json->data && !alone) {
+        if (json_parse_data(&doc, json->data, json->len, name, 1, err)) return -1;
+        record = *json_root(doc);
+        if (record.type != JSON_OBJECT)
+            return err_input(err, "%s:1: found %s; expected a record, an object", name, json_type_name(&record));
     }
-    str_puts(record, "}");
+    const Json *items = record.items;
+    if (add_key(&record, &pool, t, MEMBER_TEXT, err) || add_key(&record, &pool, t, MEMBER_CLASS, err)) return -1;
+    if (json->data && record.items == items) {
+        *out = *json;
+        *json = (StrBuf){0};
+    } else {
+        json_print(out, &record);
+    }
+    return 0;
 }
 
-static int compose(StrBuf *record, TarReader *t, const Json *root, Err *err) {
-    const Group *g = &t->group;
-    StrBuf members = {0};
-    bool text = g->content[MEMBER_TEXT] && !json_given(root, "text");
-    bool label = g->content[MEMBER_CLASS] && !json_given(root, "label");
-    if (g->content[MEMBER_TEXT] && !text) ignore(t, ".txt");
-    if (g->content[MEMBER_CLASS] && !label) ignore(t, ".cls");
-    int rc = text ? add_text(&members, t, err) : 0;
-    if (!rc && label) rc = add_class(&members, t, err);
-    if (!rc && !members.len)
-        str_add(record, g->content[MEMBER_JSON], g->size[MEMBER_JSON]);
-    else if (!rc && root)
-        merge(record, &members, root);
-    else if (!rc)
-        str_printf(record, "{%s}", members.data);
-    str_clear(&members);
-    return rc;
-}
-
-static int compose_with_json(StrBuf *record, TarReader *t, const char *name, Err *err) {
-    JsonDoc *doc;
-    if (json_parse_data(&doc, t->group.content[MEMBER_JSON], t->group.size[MEMBER_JSON], name, 1, err)) return -1;
-    const Json *root = json_root(doc);
-    int rc = root->type == JSON_OBJECT
-                 ? compose(record, t, root, err)
-                 : err_input(err, "%s:1: found %s; expected a record, an object", name, json_type_name(root));
-    json_free(doc);
-    return rc;
+static const char *hold(TarReader *t, StrBuf *text) {
+    return json_pool_text(&t->held, text).data;
 }
 
 // The group as a record: 1; 0: all its members were ignored.
 static int finish_group(TarReader *t, RecordSpan *span, Err *err) {
-    Group *g = &t->group;
-    bool json = g->content[MEMBER_JSON], text = g->content[MEMBER_TEXT], label = g->content[MEMBER_CLASS];
-    if (!json && !text && !label) return 0;
+    const Group *g = &t->group;
+    bool json = g->content[MEMBER_JSON].data, text = g->content[MEMBER_TEXT].data;
+    if (!json && !text && !g->content[MEMBER_CLASS].data) return 0;
     if (!note_key(t, g->key))
         return err_input(
             err,
@@ -310,22 +268,13 @@ static int finish_group(TarReader *t, RecordSpan *span, Err *err) {
     if (!json && !text)
         return err_input(err, "%s/%s.cls: found a label without a text; expected a .txt or .json next to it", t->path,
                          g->key);
-    StrBuf record = {0};
-    const char *name = give_text(t, mem_printf("%s/%s.%s", t->path, g->key, json ? "json" : "txt"));
-    int rc = 0;
-    if (json && !text && !label) { // as it is, without a copy
-        record = (StrBuf){.data = g->content[MEMBER_JSON], .len = g->size[MEMBER_JSON]};
-        g->content[MEMBER_JSON] = NULL;
-    } else {
-        rc = json ? compose_with_json(&record, t, name, err) : compose(&record, t, NULL, err);
-    }
-    group_clear(g);
-    if (rc) {
-        str_clear(&record);
-        return -1;
-    }
-    *span = (RecordSpan){give_text(t, record.data), record.len, 1, name};
-    return 1;
+    StrBuf record = {0}, name = {0};
+    str_printf(&name, "%s/%s%s", t->path, g->key, suffixes[json ? MEMBER_JSON : MEMBER_TEXT]);
+    *span = (RecordSpan){.line = 1, .name = hold(t, &name)};
+    int rc = compose(&record, t, span->name, err);
+    span->len = record.len;
+    span->text = hold(t, &record);
+    return rc ? -1 : 1;
 }
 
 static bool same_group(const Group *g, const char *name, size_t key) {
@@ -358,14 +307,5 @@ int tar_records_next(TarReader *t, RecordSpan *span, Err *err) {
 }
 
 void tar_records_release(TarReader *t) {
-    for (size_t i = 0; i < t->n_held; i++) mem_free(t->held[i]);
-    t->n_held = 0;
-}
-
-const KeyCounts *tar_records_ignored_kinds(const TarReader *t) {
-    return &t->kinds;
-}
-
-int64_t tar_records_ignored(const TarReader *t) {
-    return t->ignored;
+    json_pool_clear(&t->held);
 }

@@ -13,10 +13,9 @@
 #include "records.h"
 
 typedef struct TarReader TarReader;
-int tar_records_open(TarReader **t, const char *path, Err *err);
+// ignored: counts the members that belong to no record, by kind.
+int tar_records_open(TarReader **t, const char *path, KeyCounts *ignored, Err *err);
 void tar_records_close(TarReader *t);
 // As records_next: 1, 0 at the end, -1.
 int tar_records_next(TarReader *t, RecordSpan *span, Err *err);
 void tar_records_release(TarReader *t);
-int64_t tar_records_ignored(const TarReader *t);
-const KeyCounts *tar_records_ignored_kinds(const TarReader *t);

@@ -31,7 +31,7 @@ static double mb(size_t bytes) {
 static double run_seconds(const RunPlan *p, const PlanLevel *l) {
     const StepPlan *t = trainer_step_plan(p->trainer);
     double tokens = 0;
-    for (int64_t i = 0; i < row_plan_count(p->data.rows); i++) tokens += (double)row_plan_row(p->data.rows, i).tokens;
+    for (int64_t i = 0; i < p->data.rows->count; i++) tokens += (double)row_plan_row(p->data.rows, i).tokens;
     return tokens / (double)t->steps_per_epoch * (double)t->total_steps / l->tokens_per_second / p->gpus;
 }
 

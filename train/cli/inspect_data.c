@@ -141,12 +141,12 @@ static int print_rows(const Dataset *d, const Config *c, const FileList *files, 
     SampleList list;
     if (run_weigh(&list, d, files, c, (SampleList){.count = d->count}, err)) return -1;
     RowPlan *p = row_plan_new(d, list.items, list.count, max_tokens, c->packing);
-    int64_t rows = row_plan_count(p), tokens = 0;
+    int64_t rows = p->count, tokens = 0;
     for (int64_t r = 0; r < rows; r++) tokens += row_plan_row(p, r).tokens;
     if (list.items) say("  weighted  %lld samples per epoch\n", (long long)list.count);
     say("  rows      %lld (%s), %.1f%% full, at most %lld samples and %lld tokens\n", (long long)rows,
-        c->packing ? "packed" : "one sample each", percent(tokens, rows * max_tokens),
-        (long long)row_plan_most(p).samples, (long long)row_plan_most(p).tokens);
+        c->packing ? "packed" : "one sample each", percent(tokens, rows * max_tokens), (long long)p->most.samples,
+        (long long)p->most.tokens);
     row_plan_free(p);
     mem_free(list.items);
     return 0;

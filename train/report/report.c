@@ -227,8 +227,7 @@ static void add_data_table(StrBuf *out, const Trainer *t) {
     }
     row(out, "format", "%s", dataset_format_name(s->format));
     row(out, "records read", "%" PRId64, s->records);
-    row(out, "training samples", "%" PRId64 " in %" PRId64 " rows", in->data->train_samples,
-        row_plan_count(in->data->rows));
+    row(out, "training samples", "%" PRId64 " in %" PRId64 " rows", in->data->train_samples, in->data->rows->count);
     if (in->data->eval_rows) row(out, "evaluation samples", "%" PRId64, in->data->eval_samples);
     row(out, "tokens", "%" PRId64 ", of which supervised %" PRId64 " (%.0f%%)", s->tokens, s->supervised,
         100 * (double)s->supervised / fmax((double)s->tokens, 1));

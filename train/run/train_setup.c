@@ -206,7 +206,7 @@ static void print_plan(const Run *r) {
         log_warn("%" PRId64 " members of the data's archives are neither .json, .txt nor .cls; they are not read",
                  s->ignored_members);
     say("steps    %" PRId64 ", batch size %" PRId64 " (%" PRId64 " rows, %" PRId64 " steps per epoch)\n",
-        p->total_steps, p->rows_per_step, row_plan_count(r->data.rows), p->steps_per_epoch);
+        p->total_steps, p->rows_per_step, r->data.rows->count, p->steps_per_epoch);
     print_ranks(r->ranks.group, p);
     fflush(stdout);
 }

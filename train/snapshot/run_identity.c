@@ -70,7 +70,7 @@ RunIdentity run_identity(const Trainer *t) {
     identify(&id, IDENTITY_DEVICE, "%s", run_device_kind(in->model->backend));
     identify(&id, IDENTITY_DTYPE, "%s", run_device_dtype(in->model->backend));
     identify(&id, IDENTITY_ROWS_PER_STEP, "%" PRId64, p->rows_per_step);
-    identify(&id, IDENTITY_ROWS, "%" PRId64, row_plan_count(in->data->rows));
+    identify(&id, IDENTITY_ROWS, "%" PRId64, in->data->rows->count);
     identify(&id, IDENTITY_TOTAL_STEPS, "%" PRId64, p->total_steps);
     identify(&id, IDENTITY_SEED, "%" PRId64, in->config->seed);
     return id;

@@ -49,7 +49,7 @@ static void add_steps(TunePlan *p, Trainer *t) {
 
 static void add_evaluation(TunePlan *p, const Trainer *t) {
     const RowPlan *plan = t->in.data->eval_rows;
-    int64_t n = plan ? row_plan_count(plan) : 0, most = t->runner->eval_rows;
+    int64_t n = plan ? plan->count : 0, most = t->runner->eval_rows;
     int64_t *rows = mem_alloc((size_t)most, sizeof *rows);
     for (int64_t first = 0; first < n; first += most) {
         RowPass pass = {.dataset = t->in.data->eval_set, .plan = plan, .rows = rows};

@@ -40,7 +40,7 @@ static double macro_f1(const ClassCount *classes, int64_t labels) {
 }
 
 static void run_pass(RowRunner *r, const Dataset *d, const RowPlan *p, int64_t first, int64_t *rows, EvalSums *sums) {
-    int64_t left = row_plan_count(p) - first;
+    int64_t left = p->count - first;
     RowPass pass = {.dataset = d, .plan = p, .rows = rows, .count = left < r->eval_rows ? left : r->eval_rows};
     for (int64_t i = 0; i < pass.count; i++) rows[i] = first + i;
     heartbeat_set_phase(r->ranks.heartbeat, row_runner_phase(r), 0);
@@ -54,7 +54,7 @@ static void run_passes(RowRunner *r, const Dataset *d, const RowPlan *p, bool (*
     Backend *b = r->model->backend;
     const Group *g = r->ranks.group;
     int64_t *rows = mem_alloc((size_t)r->eval_rows, sizeof *rows), n = 0;
-    for (int64_t i = g->rank * r->eval_rows; i < row_plan_count(p); i += g->ranks * r->eval_rows) {
+    for (int64_t i = g->rank * r->eval_rows; i < p->count; i += g->ranks * r->eval_rows) {
         if ((sums->stopped = stop && stop())) break;
         run_pass(r, d, p, i, rows, sums);
         if (++n % QUEUED == 0) b->k->sync(b);
@@ -83,7 +83,7 @@ int evaluate(RowRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void
     heartbeat_set_phase(r->ranks.heartbeat, PHASE_WAITING, 0);
     int rc = group_sum(r->ranks.group, (int64_t *)sums, (int64_t)(bytes / sizeof(int64_t)), err);
     heartbeat_set_phase(r->ranks.heartbeat, PHASE_UNTIMED, 0);
-    for (int64_t i = 0; i < row_plan_count(p); i++) tokens += row_plan_row(p, i).supervised;
+    for (int64_t i = 0; i < p->count; i++) tokens += row_plan_row(p, i).supervised;
     if (!rc && sums->stopped) rc = 1;
     if (!rc && sums->scored != tokens)
         rc = err_runtime(err, "evaluation: %lld tokens were scored; expected %lld: rows were lost or counted twice",

@@ -18,8 +18,8 @@ int64_t rows_in_pass(const Backend *b, int64_t wanted) {
 
 void row_bounds_add(RowShape *bounds, const RowPlan *p, int64_t rows) {
     if (!p) return;
-    int64_t n = rows < row_plan_count(p) ? rows : row_plan_count(p);
-    RowSize most = row_plan_most(p);
+    int64_t n = rows < p->count ? rows : p->count;
+    RowSize most = p->most;
     bounds->tokens = larger(bounds->tokens, n * most.tokens);
     bounds->samples = larger(bounds->samples, n * most.samples);
     bounds->scored = larger(bounds->scored, n * most.supervised);

@@ -55,7 +55,7 @@ static StepPlan plan_steps(const TrainerInputs *in, int64_t rows_per_step) {
     StepPlan p = {.rows_per_step = rows_per_step,
                   .rows_per_pass = rows_in_pass(in->model->backend, c->per_device_train_batch_size)};
     if (!rows_per_step) p.rows_per_step = config_global_batch(c) * in->ranks->group->ranks;
-    p.steps_per_epoch = (row_plan_count(in->data->rows) + p.rows_per_step - 1) / p.rows_per_step;
+    p.steps_per_epoch = (in->data->rows->count + p.rows_per_step - 1) / p.rows_per_step;
     p.total_steps = c->max_steps > 0 ? c->max_steps : epochs_to_steps(c->num_train_epochs, p.steps_per_epoch);
     p.schedule = schedule_of(c, p.total_steps);
     return p;
@@ -85,7 +85,7 @@ Trainer *trainer_new(const TrainerInputs *in, int64_t rows_per_step) {
     t->counts = mem_calloc(1, counts_bytes(t));
     t->optimizer = optimizer_new(in->adapter, &o, (int64_t)(counts_bytes(t) / sizeof(int64_t)));
     t->clock = b->k->alloc(b, CLOCK_MARKS * sizeof *t->clock);
-    t->order = mem_alloc((size_t)row_plan_count(in->data->rows), sizeof *t->order);
+    t->order = mem_alloc((size_t)in->data->rows->count, sizeof *t->order);
     t->order_epoch = -1;
     t->state = (RunState){.evaluated_step = -1, .best_step = -1, .loss_scale = first_loss_scale(b)};
     return t;

@@ -10,7 +10,7 @@
 StepRows trainer_rows(const Trainer *t, int64_t step) {
     StepRows r = {.epoch = step / t->plan.steps_per_epoch,
                   .first = step % t->plan.steps_per_epoch * t->plan.rows_per_step};
-    int64_t left = row_plan_count(t->in.data->rows) - r.first;
+    int64_t left = t->in.data->rows->count - r.first;
     r.count = left < t->plan.rows_per_step ? left : t->plan.rows_per_step;
     return r;
 }

@@ -262,8 +262,8 @@ static void test_tar_groups_members_by_key(void **state) {
     tar_end(&tar);
     check_tar(&tar,
               " {\"prompt\": \"p\"}\n|{\"text\": \"a \\\"b\\\"\\n\"}|{\"text\": \"x\", \"label\": 3}|"
-              "{\"text\": \"t\", \"label\": \"good\"}|{\"text\": \"own\", \"label\": 1}|{\"label\": -1, \"a\": {}}|"
-              "{\"text\": \"t\", \"label\": 4, \"id\": [1.50, NaN, {\"a\": \"\\u0000\\\"\"}]}|",
+              "{\"text\": \"t\", \"label\": \"good\"}|{\"text\": \"own\", \"label\": 1}|{\"a\": {}, \"label\": -1}|"
+              "{\"text\": \"t\", \"id\": [1.50, NaN, {\"a\": \"\\u0000\\\"\"}], \"label\": 4}|",
               6);
     str_clear(&tar);
 }

@@ -66,8 +66,7 @@ static void check_row(const Dataset *d, const RowPlan *p, const Row *row, int64_
     int64_t scored = 0;
     assert_int_equal(row->tokens, row_plan_row(p, r).tokens);
     assert_int_equal(row->scored, row_plan_row(p, r).supervised);
-    assert_true(row->tokens <= row_plan_most(p).tokens && row->samples <= row_plan_most(p).samples &&
-                row->scored <= row_plan_most(p).supervised);
+    assert_true(row->tokens <= p->most.tokens && row->samples <= p->most.samples && row->scored <= p->most.supervised);
     assert_int_equal(row->start[0], 0);
     assert_int_equal(row->start[row->samples], row->tokens);
     for (int64_t k = 0; k < row->samples; k++) {
@@ -82,7 +81,7 @@ static void check_row(const Dataset *d, const RowPlan *p, const Row *row, int64_
 
 // All rows side by side: each as it is alone, moved by what precedes it.
 static void check_side_by_side(const Dataset *d, const RowPlan *p) {
-    int64_t n = row_plan_count(p), *rows = mem_alloc((size_t)n, sizeof *rows), sample = 0, scored = 0;
+    int64_t n = p->count, *rows = mem_alloc((size_t)n, sizeof *rows), sample = 0, scored = 0;
     Row all = {0}, one = {0};
     for (int64_t r = 0; r < n; r++) rows[r] = n - 1 - r;
     row_fill_several(&all, d, p, rows, n);
@@ -112,7 +111,7 @@ static void check_plan(const Dataset *d, int64_t max_tokens, bool packing) {
     RowPlan *p = row_plan_new(d, all, n, max_tokens, packing);
     bool *seen = mem_calloc((size_t)n, 1);
     Row row = {0};
-    for (int64_t r = 0; r < row_plan_count(p); r++) {
+    for (int64_t r = 0; r < p->count; r++) {
         row_fill(&row, d, p, r);
         assert_true(row.tokens <= max_tokens);
         if (!packing) assert_int_equal(row.samples, 1);
@@ -168,7 +167,7 @@ static void test_rows_are_as_few_as_best_fit_makes_them(void **state) {
         Dataset *d = open_random(&b, 200, max, &seed);
         int64_t *all = all_samples(200);
         RowPlan *p = row_plan_new(d, all, 200, max, true);
-        assert_int_equal(row_plan_count(p), naive_rows(d, max));
+        assert_int_equal(p->count, naive_rows(d, max));
         row_plan_free(p);
         mem_free(all);
         dataset_close(d);
@@ -184,7 +183,7 @@ static void test_rows_take_only_the_samples_given(void **state) {
     int64_t some[] = {2, 3, 7}, want = 0, got = 0;
     RowPlan *p = row_plan_new(d, some, 3, 20, true);
     for (int i = 0; i < 3; i++) want += dataset_sample(d, some[i]).count;
-    for (int64_t r = 0; r < row_plan_count(p); r++) got += row_plan_row(p, r).tokens;
+    for (int64_t r = 0; r < p->count; r++) got += row_plan_row(p, r).tokens;
     assert_int_equal(got, want);
     row_plan_free(p);
     dataset_close(d);
@@ -230,7 +229,7 @@ static void test_rows_fill_by_hand(void **state) {
     int64_t all[] = {0, 1};
     RowPlan *p = row_plan_new(d, all, 2, 5, true);
     Row row = {0};
-    assert_int_equal(row_plan_count(p), 1);
+    assert_int_equal(p->count, 1);
     row_fill(&row, d, p, 0);
     static const int32_t ids[] = {7, 8, 9, 5, 6}, pos[] = {0, 1, 2, 0, 1}, start[] = {0, 3, 5}, position[] = {1, 3},
                          target[] = {9, 6};

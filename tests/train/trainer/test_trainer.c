@@ -178,7 +178,7 @@ static void test_trainer_dropout_is_keyed_by_step_and_row(void **state) {
     PassState pass = {.grad_scale = 1, .stream = 1};
     tiny_run_open(&r, 1, words, N_OF(words));
     tiny_run_steps(&r, 1, NULL); // B is 0 before: dropout would change nothing
-    for (int64_t i = 0; i < row_plan_count(r.data.rows); i++) {
+    for (int64_t i = 0; i < r.data.rows->count; i++) {
         PassOptions o = {.dropout = 0.5f, .seed = 42};
         RowPass row = {.dataset = r.data.train, .plan = r.data.rows, .rows = &i, .count = 1, .first = i};
         HeadTally tally = {0};
@@ -196,7 +196,7 @@ static void test_trainer_epochs(void **state) {
     const char *const words[] = {"gradient_accumulation_steps=5", "packing=false", "max_steps=11"};
     TinyRun r;
     tiny_run_open(&r, 1, words, N_OF(words));
-    assert_int_equal(row_plan_count(r.data.rows), 24);
+    assert_int_equal(r.data.rows->count, 24);
     assert_int_equal(r.trainer->plan.steps_per_epoch, 5);
     assert_int_equal(r.trainer->plan.total_steps, 11);
     int64_t tokens = r.data.train->stats.tokens, seen = 0;
