@@ -1,7 +1,6 @@
 // gguf: opening a file. Walks the header once with a cursor that cannot leave the file, then indexes both name spaces.
 #include "gguf_internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include <utf8proc.h>
@@ -42,8 +41,7 @@ static int read_str(Cursor *c, GgufStr *out, const char *what) {
     uint64_t len;
     if (read_bytes(c, &len, sizeof len, what)) return -1;
     if (len > bytes_left(c))
-        return err_input(c->err, "%s is %ju bytes long; only %zu are left in the file", what, (uintmax_t)len,
-                         bytes_left(c));
+        return err_input(c->err, "%s is %lu bytes long; only %zu are left in the file", what, len, bytes_left(c));
     *out = (GgufStr){(const char *)c->p, (size_t)len};
     c->p += len;
     return 0;
@@ -87,7 +85,7 @@ static int skip_array(Cursor *c, GgufKey *key) {
     if (read_bytes(c, &count, sizeof count, "the array's length")) return -1;
     size_t least = key->element == GGUF_STRING ? 8 : gguf_types[key->element].bytes;
     if (!size_mul(count, least, &bytes) || bytes > bytes_left(c))
-        return err_input(c->err, "an array of %ju %s; only %zu bytes are left in the file", (uintmax_t)count,
+        return err_input(c->err, "an array of %lu %s; only %zu bytes are left in the file", count,
                          gguf_types[key->element].name, bytes_left(c));
     key->count = (size_t)count;
     key->value = c->p;
@@ -121,25 +119,12 @@ static int read_keys(Gguf *g, Cursor *c) {
     return 0;
 }
 
-int gguf_compare_str(GgufStr a, GgufStr b) {
-    int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
-static int compare_keys(const void *a, const void *b) {
-    return gguf_compare_str((*(const GgufKey *const *)a)->name, (*(const GgufKey *const *)b)->name);
-}
-
 static int index_keys(Gguf *g, Err *err) {
-    g->keys_by_name = mem_alloc(g->n_keys, sizeof *g->keys_by_name);
-    for (size_t i = 0; i < g->n_keys; i++) g->keys_by_name[i] = &g->keys[i];
-    qsort(g->keys_by_name, g->n_keys, sizeof *g->keys_by_name, compare_keys);
-    for (size_t i = 1; i < g->n_keys; i++) {
-        GgufStr name = g->keys_by_name[i]->name;
-        if (gguf_compare_str(name, g->keys_by_name[i - 1]->name) == 0)
-            return err_input(err, "key \"%.*s\" occurs twice; expected unique keys", (int)name.len, name.data);
-    }
-    return 0;
+    for (size_t i = 0; i < g->n_keys; i++)
+        name_index_add(&g->keys_by_name, g->keys[i].name.data, g->keys[i].name.len, &g->keys[i]);
+    const NamedItem *twice = name_index_sort(&g->keys_by_name);
+    if (!twice) return 0;
+    return err_input(err, "key \"%.*s\" occurs twice; expected unique keys", (int)twice->name.len, twice->name.data);
 }
 
 static int read_alignment(const Gguf *g, size_t *alignment, Err *err) {
@@ -165,7 +150,7 @@ static int count_elements(const GgufTensor *t, size_t *count, Err *err) {
     bool empty = false;
     *count = 0;
     for (int d = 0; d < t->n_dims; d++) {
-        if (t->shape[d] < 0) return err_input(err, "dimension %d is %jd", d, (intmax_t)t->shape[d]);
+        if (t->shape[d] < 0) return err_input(err, "dimension %d is %ld", d, t->shape[d]);
         if (t->shape[d] == 0)
             empty = true;
         else if (!size_mul(product, (size_t)t->shape[d], &product) || product > INT64_MAX)
@@ -203,7 +188,7 @@ static int read_tensor(Cursor *c, GgufTensor *t, uint64_t *offset) {
     if (read_shape(c, t) || read_dtype(c, t) || count_elements(t, &count, c->err)) return -1;
     const DTypeInfo *info = dtype_info(t->dtype);
     if (t->shape[0] % info->block)
-        return err_input(c->err, "rows of %jd elements; %s needs a multiple of %d", (intmax_t)t->shape[0], info->name,
+        return err_input(c->err, "rows of %ld elements; %s needs a multiple of %d", t->shape[0], info->name,
                          info->block);
     if (!dtype_bytes(t->dtype, count, &t->bytes) || t->bytes > INT64_MAX)
         return err_input(c->err, "its size in bytes exceeds 63 bits");
@@ -222,8 +207,8 @@ static int read_tensors(Gguf *g, Cursor *c, size_t alignment, uint64_t *offsets,
         memcpy(t->name, name.data, name.len);
         if (read_tensor(c, t, &offsets[i])) return err_context(c->err, "tensor \"%s\"", t->name);
         if (offsets[i] != expected)
-            return err_input(c->err, "tensor \"%s\": found offset %ju; expected %zu, right after the one before",
-                             t->name, (uintmax_t)offsets[i], expected);
+            return err_input(c->err, "tensor \"%s\": found offset %lu; expected %zu, right after the one before",
+                             t->name, offsets[i], expected);
         if (!size_add(expected, t->bytes, end) || !size_add(*end, alignment - 1, &expected))
             return err_input(c->err, "tensor \"%s\": the sizes up to it exceed 64 bits", t->name);
         expected &= ~(alignment - 1);
@@ -231,32 +216,24 @@ static int read_tensors(Gguf *g, Cursor *c, size_t alignment, uint64_t *offsets,
     return 0;
 }
 
-static int compare_tensors(const void *a, const void *b) {
-    return strcmp((*(const GgufTensor *const *)a)->name, (*(const GgufTensor *const *)b)->name);
-}
-
 static int index_tensors(Gguf *g, Err *err) {
-    g->tensors_by_name = mem_alloc(g->n_tensors, sizeof *g->tensors_by_name);
-    for (size_t i = 0; i < g->n_tensors; i++) g->tensors_by_name[i] = &g->tensors[i];
-    qsort(g->tensors_by_name, g->n_tensors, sizeof *g->tensors_by_name, compare_tensors);
-    for (size_t i = 1; i < g->n_tensors; i++)
-        if (compare_tensors(&g->tensors_by_name[i - 1], &g->tensors_by_name[i]) == 0)
-            return err_input(err, "tensor \"%s\" occurs twice; expected unique names", g->tensors_by_name[i]->name);
-    return 0;
+    for (size_t i = 0; i < g->n_tensors; i++)
+        name_index_add(&g->tensors_by_name, g->tensors[i].name, strlen(g->tensors[i].name), &g->tensors[i]);
+    const NamedItem *twice = name_index_sort(&g->tensors_by_name);
+    return twice ? err_input(err, "tensor \"%s\" occurs twice; expected unique names", twice->name.data) : 0;
 }
 
 static int place_tensors(Gguf *g, Cursor *c, size_t alignment) {
     size_t data_end;
-    uint64_t *offsets = mem_alloc(g->n_tensors, sizeof *offsets);
+    AUTO_FREE uint64_t *offsets = mem_alloc(g->n_tensors, sizeof *offsets);
     g->tensors = mem_calloc(g->n_tensors, sizeof *g->tensors);
-    int rc = read_tensors(g, c, alignment, offsets, &data_end);
+    if (read_tensors(g, c, alignment, offsets, &data_end)) return -1;
     size_t header = (size_t)(c->p - g->map.data), start = (header + alignment - 1) & ~(alignment - 1);
-    if (!rc && g->n_tensors && (start > g->map.size || data_end > g->map.size - start))
-        rc = err_input(c->err, "the file is %zu bytes long; its tensors need %zu after byte %zu: it is truncated",
-                       g->map.size, data_end, start);
-    for (size_t i = 0; i < g->n_tensors && !rc; i++) g->tensors[i].data = g->map.data + start + offsets[i];
-    mem_free(offsets);
-    return rc;
+    if (g->n_tensors && (start > g->map.size || data_end > g->map.size - start))
+        return err_input(c->err, "the file is %zu bytes long; its tensors need %zu after byte %zu: it is truncated",
+                         g->map.size, data_end, start);
+    for (size_t i = 0; i < g->n_tensors; i++) g->tensors[i].data = g->map.data + start + offsets[i];
+    return 0;
 }
 
 // ---- the file ----
@@ -278,8 +255,7 @@ static int read_count(Cursor *c, size_t *out, size_t min_bytes, const char *what
     int64_t count;
     if (read_bytes(c, &count, sizeof count, what)) return -1;
     if (count < 0 || (uint64_t)count > bytes_left(c) / min_bytes)
-        return err_input(c->err, "%s is %jd; the file has room for %zu", what, (intmax_t)count,
-                         bytes_left(c) / min_bytes);
+        return err_input(c->err, "%s is %ld; the file has room for %zu", what, count, bytes_left(c) / min_bytes);
     *out = (size_t)count;
     return 0;
 }
@@ -296,26 +272,21 @@ static int read_file(Gguf *g, Err *err) {
 }
 
 int gguf_open(Gguf **out, const char *path, Err *err) {
-    Gguf *g = mem_calloc(1, sizeof *g);
+    AUTO_GGUF Gguf *g = mem_calloc(1, sizeof *g);
     *out = NULL;
-    if (file_map(&g->map, path, err)) {
-        mem_free(g);
-        return -1;
-    }
-    if (g->map.size == 0 ? err_input(err, "an empty file; expected a GGUF file") : read_file(g, err)) {
-        gguf_close(g);
+    if (file_map(&g->map, path, err)) return -1;
+    if (g->map.size == 0 ? err_input(err, "an empty file; expected a GGUF file") : read_file(g, err))
         return err_context(err, "%s", path);
-    }
-    *out = g;
+    *out = mem_take(&g);
     return 0;
 }
 
 void gguf_close(Gguf *g) {
     if (!g) return;
     mem_free(g->keys);
-    mem_free(g->keys_by_name);
+    name_index_clear(&g->keys_by_name);
     mem_free(g->tensors);
-    mem_free(g->tensors_by_name);
+    name_index_clear(&g->tensors_by_name);
     file_unmap(&g->map);
     mem_free(g);
 }
@@ -333,12 +304,6 @@ const GgufTensor *gguf_tensor_at(const Gguf *g, int64_t i) {
     return &g->tensors[i];
 }
 
-static int compare_name_with_tensor(const void *name, const void *tensor) {
-    return strcmp(name, (*(const GgufTensor *const *)tensor)->name);
-}
-
 const GgufTensor *gguf_tensor(const Gguf *g, const char *name) {
-    const GgufTensor *const *hit =
-        bsearch(name, g->tensors_by_name, g->n_tensors, sizeof *g->tensors_by_name, compare_name_with_tensor);
-    return hit ? *hit : NULL;
+    return name_index_find(&g->tensors_by_name, name);
 }

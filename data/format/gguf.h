@@ -7,14 +7,12 @@
 
 #include "base.h"
 #include "dtype.h"
+#include "json.h"
 #include "overwrite.h"
 
 typedef struct Gguf Gguf;
 
-typedef struct GgufStr {
-    const char *data; // points into the map, not NUL-terminated
-    size_t len;
-} GgufStr;
+typedef JsonStr GgufStr; // points into the map, not NUL-terminated
 
 typedef struct GgufTensor {
     char name[64];

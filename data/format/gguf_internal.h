@@ -3,6 +3,7 @@
 
 #include "fileio.h"
 #include "gguf.h"
+#include "name_index.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "GGUF values are used in place, as stored");
 
@@ -41,11 +42,10 @@ struct Gguf {
     FileMap map;
     GgufKey *keys;
     size_t n_keys;
-    const GgufKey **keys_by_name; // sorted
+    NameIndex keys_by_name;
     GgufTensor *tensors;
     size_t n_tensors;
-    const GgufTensor **tensors_by_name; // sorted
+    NameIndex tensors_by_name;
 };
 
 const GgufKey *gguf_find_key(const Gguf *g, const char *name); // NULL when absent
-int gguf_compare_str(GgufStr a, GgufStr b);

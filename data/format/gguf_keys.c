@@ -2,18 +2,10 @@
 #include "gguf_internal.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-static int compare_name_with_key(const void *name, const void *key) {
-    GgufStr s = {name, strlen(name)};
-    return gguf_compare_str(s, (*(const GgufKey *const *)key)->name);
-}
-
 const GgufKey *gguf_find_key(const Gguf *g, const char *name) {
-    const GgufKey *const *hit =
-        bsearch(name, g->keys_by_name, g->n_keys, sizeof *g->keys_by_name, compare_name_with_key);
-    return hit ? *hit : NULL;
+    return name_index_find(&g->keys_by_name, name);
 }
 
 bool gguf_has(const Gguf *g, const char *key) {
@@ -75,8 +67,8 @@ int gguf_u64(const Gguf *g, const char *name, bool required, uint64_t *out, Err 
     if (rc) return rc;
     uint64_t value = load_integer(key->value, key->type);
     if (is_signed(key->type) && value > INT64_MAX)
-        return err_input(err, "%s: key \"%s\": found %jd; expected no negative number", gguf_path(g), name,
-                         (intmax_t)value);
+        return err_input(err, "%s: key \"%s\": found %ld; expected no negative number", gguf_path(g), name,
+                         (int64_t)value);
     *out = value;
     return 0;
 }
@@ -87,8 +79,7 @@ int gguf_i64(const Gguf *g, const char *name, bool required, int64_t *out, Err *
     if (rc) return rc;
     uint64_t value = load_integer(key->value, key->type);
     if (!is_signed(key->type) && value > INT64_MAX)
-        return err_input(err, "%s: key \"%s\": found %ju; expected at most 2^63 - 1", gguf_path(g), name,
-                         (uintmax_t)value);
+        return err_input(err, "%s: key \"%s\": found %lu; expected at most 2^63 - 1", gguf_path(g), name, value);
     *out = (int64_t)value;
     return 0;
 }
@@ -210,9 +201,9 @@ GgufStr gguf_key_at(const Gguf *g, size_t i, char *buf, size_t buf_size) {
     else if (key->type == GGUF_F32 || key->type == GGUF_F64)
         print_float(buf, buf_size, key);
     else if (is_signed(key->type))
-        snprintf(buf, buf_size, "%s %jd", type, (intmax_t)load_integer(key->value, key->type));
+        snprintf(buf, buf_size, "%s %ld", type, (int64_t)load_integer(key->value, key->type));
     else
-        snprintf(buf, buf_size, "%s %ju", type, (uintmax_t)load_integer(key->value, key->type));
+        snprintf(buf, buf_size, "%s %lu", type, load_integer(key->value, key->type));
     return key->name;
 }
 

@@ -88,7 +88,7 @@ void gguf_writer_tensor(GgufWriter *w, const char *name, DType dtype, int n_dims
 
 static int write_header(GgufWriter *w, FileWriter *file, Err *err) {
     static const char zeros[ALIGNMENT];
-    StrBuf head = {0};
+    AUTO_STR StrBuf head = {0};
     str_puts(&head, "GGUF");
     add_u32(&head, VERSION);
     add_u64(&head, w->n_tensors);
@@ -96,9 +96,7 @@ static int write_header(GgufWriter *w, FileWriter *file, Err *err) {
     str_add(&head, w->keys.data, w->keys.len);
     str_add(&head, w->infos.data, w->infos.len);
     str_add(&head, zeros, padding(head.len));
-    int rc = file_write(file, head.data, head.len, err);
-    str_clear(&head);
-    return rc;
+    return file_write(file, head.data, head.len, err);
 }
 
 int gguf_writer_begin(GgufWriter *w, const char *path, OwnCheck *own, Err *err) {

@@ -48,7 +48,7 @@ int json_read_int(const JsonReader *r, const JsonIntRule *rule, int64_t *out) {
     if (!required && (!v || (v->type == JSON_NULL && rule->null != JSON_NOT_NULL))) return 0;
     int64_t value;
     if (!json_whole(v, &value) || value < rule->min || value > rule->max)
-        return json_refuse(r, key, v, "an integer from %lld to %lld", (long long)rule->min, (long long)rule->max);
+        return json_refuse(r, key, v, "an integer from %ld to %ld", rule->min, rule->max);
     *out = value;
     return 0;
 }

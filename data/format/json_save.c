@@ -8,7 +8,7 @@
 
 void json_add_int(cJSON *object, const char *key, int64_t n) {
     char text[32];
-    snprintf(text, sizeof text, "%lld", (long long)n);
+    snprintf(text, sizeof text, "%ld", n);
     cJSON_AddRawToObject(object, key, text);
 }
 
@@ -34,8 +34,6 @@ char *json_line(cJSON *root) {
 }
 
 int json_save(const char *path, cJSON *root, OwnCheck *own, Err *err) {
-    char *text = json_text(root);
-    int rc = file_write_whole(path, text, strlen(text), own, err);
-    mem_free(text);
-    return rc;
+    AUTO_FREE char *text = json_text(root);
+    return file_write_whole(path, text, strlen(text), own, err);
 }

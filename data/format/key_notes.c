@@ -1,6 +1,5 @@
 #include "key_notes.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -69,32 +68,24 @@ void key_counts_put(KeyCounts *c, const char *name, int64_t records) {
     c->records[c->count++] = records;
 }
 
-static void add_count(KeyCounts *c, const char *name, int64_t records) {
+// False: there are KEYS_NAMED others.
+static bool add_count(KeyCounts *c, const char *name, int64_t records) {
     size_t i = find(c, name);
-    if (i < c->count)
-        c->records[i] += records;
-    else if (c->count < KEYS_NAMED)
-        key_counts_put(c, name, records);
-    else
-        c->others += records;
+    if (i == c->count && c->count == KEYS_NAMED) return false;
+    if (i == c->count) key_counts_put(c, name, 0);
+    c->records[i] += records;
+    return true;
 }
 
 void key_counts_join(KeyCounts *c, const KeyCounts *more) {
-    for (size_t i = 0; i < more->count; i++) add_count(c, more->names[i], more->records[i]);
     c->others += more->others;
+    for (size_t i = 0; i < more->count; i++)
+        if (!add_count(c, more->names[i], more->records[i])) c->others += more->records[i];
 }
 
 void key_counts_add(KeyCounts *c, const KeyNotes *n) {
     bool more = n->more;
-    for (const char *p = key_notes_next(n, NULL); p; p = key_notes_next(n, p)) {
-        size_t i = find(c, p);
-        if (i < c->count)
-            c->records[i]++;
-        else if (c->count < KEYS_NAMED)
-            key_counts_put(c, p, 1);
-        else
-            more = true;
-    }
+    for (const char *p = key_notes_next(n, NULL); p; p = key_notes_next(n, p)) more |= !add_count(c, p, 1);
     c->others += more;
 }
 
@@ -108,12 +99,12 @@ void key_counts_clear(KeyCounts *c) {
 void key_counts_show(StrBuf *out, const KeyCounts *c) {
     enum { SHOWN = 20 };
     for (size_t i = 0; i < c->count && i < SHOWN; i++)
-        str_printf(out, "%s%s (%" PRId64 "%s)", i ? ", " : "", c->names[i], c->records[i],
+        str_printf(out, "%s%s (%ld%s)", i ? ", " : "", c->names[i], c->records[i],
                    i                    ? ""
                    : c->records[i] == 1 ? " record"
                                         : " records");
     if (c->count > SHOWN) str_printf(out, " and %zu more names", c->count - SHOWN);
-    if (c->others) str_printf(out, "; further keys (%" PRId64 ")", c->others);
+    if (c->others) str_printf(out, "; further keys (%ld)", c->others);
 }
 
 // ---- names ----

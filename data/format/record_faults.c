@@ -28,10 +28,8 @@ static const char *invalid_utf8(const char *p, const char *end) {
 }
 
 static bool is_json(const char *text, size_t len) {
-    JsonDoc *doc;
-    if (json_parse_data(&doc, text, len, "", 0, NULL)) return false;
-    json_free(doc);
-    return true;
+    AUTO_JSON JsonDoc *doc = NULL;
+    return json_parse_data(&doc, text, len, "", 0, NULL) == 0;
 }
 
 int fault_in_first_line(const char *path, size_t line, const char *text, size_t len, Err *err) {
@@ -91,11 +89,9 @@ static size_t lines_between(const char *p, const char *end) {
 
 // Text after a complete, valid value.
 static int fault_after_value(RecordSpan s, const char *begin, const char *value_end, const char *end, Err *err) {
-    JsonDoc *doc;
     const char *p = value_end;
     while (p < end && json_is_space(*p)) p++;
-    if (p == end || json_parse_data(&doc, begin, (size_t)(value_end - begin), s.name, s.line, NULL)) return -1;
-    json_free(doc);
+    if (p == end || !is_json(begin, (size_t)(value_end - begin))) return -1;
     size_t line = s.line + lines_between(s.text, p);
     const char *from = p;
     while (from > s.text && from[-1] != '\n') from--;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "fileio.h"
-#include "json.h"
+#include "name_index.h"
 
 enum { LENGTH_BYTES = 8, MAX_HEADER = 100000000 };
 
@@ -32,7 +32,7 @@ struct Safetensors {
     const Json *metadata;
     SafetensorsTensor *tensors; // in file order
     size_t count;
-    const SafetensorsTensor **by_name; // sorted
+    NameIndex by_name;
 };
 
 static bool has_nul(const JsonStr *s) {
@@ -88,8 +88,7 @@ static int read_offsets(SafetensorsTensor *t, const uint8_t *buffer, size_t buff
     if (read_index(&v->items[0], &begin, "a data offset", err) || read_index(&v->items[1], &end, "a data offset", err))
         return -1;
     if (begin > end || (uint64_t)end > buffer_size)
-        return err_input(err, "data_offsets are %jd to %jd; the file has %zu bytes of data", (intmax_t)begin,
-                         (intmax_t)end, buffer_size);
+        return err_input(err, "data_offsets are %ld to %ld; the file has %zu bytes of data", begin, end, buffer_size);
     t->data = buffer + begin;
     t->bytes = (size_t)(end - begin);
     return 0;
@@ -159,16 +158,6 @@ static int check_tiling(Safetensors *s, const uint8_t *buffer, size_t buffer_siz
     return 0;
 }
 
-static int compare_names(const void *a, const void *b) {
-    return strcmp((*(const SafetensorsTensor *const *)a)->name, (*(const SafetensorsTensor *const *)b)->name);
-}
-
-static void index_names(Safetensors *s) { // the JSON reader has refused duplicates
-    s->by_name = mem_alloc(s->count, sizeof *s->by_name);
-    for (size_t i = 0; i < s->count; i++) s->by_name[i] = &s->tensors[i];
-    qsort(s->by_name, s->count, sizeof *s->by_name, compare_names);
-}
-
 // ---- the file ----
 
 static int read_header(Safetensors *s, size_t *header_size, Err *err) {
@@ -177,9 +166,9 @@ static int read_header(Safetensors *s, size_t *header_size, Err *err) {
     if (s->map.size < LENGTH_BYTES)
         return err_input(err, "the file is %zu bytes long; expected a safetensors file of at least 10", s->map.size);
     for (int i = 0; i < LENGTH_BYTES; i++) n |= (uint64_t)s->map.data[i] << 8 * i;
-    if (n > MAX_HEADER) return err_input(err, "a header of %ju bytes; expected at most %d", (uintmax_t)n, MAX_HEADER);
+    if (n > MAX_HEADER) return err_input(err, "a header of %lu bytes; expected at most %d", n, MAX_HEADER);
     if (n > s->map.size - LENGTH_BYTES)
-        return err_input(err, "a header of %ju bytes; the file has %zu after the length", (uintmax_t)n,
+        return err_input(err, "a header of %lu bytes; the file has %zu after the length", n,
                          s->map.size - LENGTH_BYTES);
     const char *text = (const char *)s->map.data + LENGTH_BYTES;
     if (n == 0 || *text != '{') return err_input(err, "the header does not begin with '{'");
@@ -193,29 +182,25 @@ static int read_file(Safetensors *s, Err *err) {
     const uint8_t *buffer = s->map.data + LENGTH_BYTES + header_size;
     size_t buffer_size = s->map.size - LENGTH_BYTES - header_size;
     if (read_entries(s, buffer, buffer_size, err) || check_tiling(s, buffer, buffer_size, err)) return -1;
-    index_names(s);
+    for (size_t i = 0; i < s->count; i++)
+        name_index_add(&s->by_name, s->tensors[i].name, strlen(s->tensors[i].name), &s->tensors[i]);
+    name_index_sort(&s->by_name); // the JSON reader has refused duplicates
     return 0;
 }
 
 int safetensors_open(Safetensors **out, const char *path, Err *err) {
-    Safetensors *s = mem_calloc(1, sizeof *s);
+    AUTO_SAFETENSORS Safetensors *s = mem_calloc(1, sizeof *s);
     *out = NULL;
-    if (file_map(&s->map, path, err)) {
-        mem_free(s);
-        return -1;
-    }
-    if (read_file(s, err)) {
-        safetensors_close(s);
-        return err_context(err, "%s", path);
-    }
-    *out = s;
+    if (file_map(&s->map, path, err)) return -1;
+    if (read_file(s, err)) return err_context(err, "%s", path);
+    *out = mem_take(&s);
     return 0;
 }
 
 void safetensors_close(Safetensors *s) {
     if (!s) return;
     mem_free(s->tensors);
-    mem_free(s->by_name);
+    name_index_clear(&s->by_name);
     json_free(s->header);
     file_unmap(&s->map);
     mem_free(s);
@@ -230,14 +215,8 @@ const SafetensorsTensor *safetensors_at(const Safetensors *s, size_t i) {
     return &s->tensors[i];
 }
 
-static int compare_name_with_tensor(const void *name, const void *tensor) {
-    return strcmp(name, (*(const SafetensorsTensor *const *)tensor)->name);
-}
-
 const SafetensorsTensor *safetensors_get(const Safetensors *s, const char *name) {
-    const SafetensorsTensor *const *hit =
-        bsearch(name, s->by_name, s->count, sizeof *s->by_name, compare_name_with_tensor);
-    return hit ? *hit : NULL;
+    return name_index_find(&s->by_name, name);
 }
 
 const char *safetensors_metadata(const Safetensors *s, const char *key) {

@@ -42,7 +42,7 @@ static void add_metadata(StrBuf *out, const char *const *metadata, size_t n) {
 static void add_entry(StrBuf *out, const SafetensorsEntry *e, size_t begin, size_t end) {
     json_quote(out, e->name, strlen(e->name));
     str_printf(out, ":{\"dtype\":\"%s\",\"shape\":[", dtype_info(e->dtype)->name);
-    for (int d = 0; d < e->n_dims; d++) str_printf(out, "%s%jd", d ? "," : "", (intmax_t)e->shape[d]);
+    for (int d = 0; d < e->n_dims; d++) str_printf(out, "%s%ld", d ? "," : "", e->shape[d]);
     str_printf(out, "],\"data_offsets\":[%zu,%zu]}", begin, end);
 }
 
@@ -80,14 +80,12 @@ static int begin(SafetensorsWriter **out, FileWriter *file, const SafetensorsEnt
         CHECK(i == 0 || compare_entries(&ordered[i - 1], &ordered[i]) < 0, "%s is out of order", ordered[i].name);
         CHECK(size_add(w->left, entry_bytes(&ordered[i]), &w->left), "%s", ordered[i].name);
     }
-    StrBuf header = {0};
+    AUTO_STR StrBuf header = {0};
     add_header(&header, ordered, count, metadata, n_metadata);
-    int rc = file_write(file, header.data, header.len, err);
-    str_clear(&header);
-    if (!rc) return 0;
+    if (file_write(file, header.data, header.len, err) == 0) return 0;
     safetensors_abandon(w);
     *out = NULL;
-    return rc;
+    return -1;
 }
 
 int safetensors_begin(SafetensorsWriter **w, const char *path, const SafetensorsEntry *ordered, size_t count,
@@ -121,16 +119,14 @@ int safetensors_save(const char *path, const SafetensorsEntry *entries, size_t c
     FileWriter *file;
     SafetensorsWriter *w;
     if (file_create(&file, path, own, err)) return -1;
-    SafetensorsEntry *ordered = mem_alloc(count, sizeof *ordered);
+    AUTO_FREE SafetensorsEntry *ordered = mem_alloc(count, sizeof *ordered);
     if (count) memcpy(ordered, entries, count * sizeof *ordered);
     safetensors_order(ordered, count);
-    int rc = begin(&w, file, ordered, count, metadata, n_metadata, err);
-    for (size_t i = 0; i < count && !rc; i++)
-        rc = safetensors_append(w, ordered[i].data, entry_bytes(&ordered[i]), err);
-    if (rc)
+    if (begin(&w, file, ordered, count, metadata, n_metadata, err)) return -1;
+    for (size_t i = 0; i < count; i++) {
+        if (safetensors_append(w, ordered[i].data, entry_bytes(&ordered[i]), err) == 0) continue;
         safetensors_abandon(w);
-    else
-        rc = safetensors_end(w, err);
-    mem_free(ordered);
-    return rc;
+        return -1;
+    }
+    return safetensors_end(w, err);
 }

@@ -1,7 +1,6 @@
 // weight_source: the tensors of all files; hf_folder.c and gguf_split.c find the files.
 #include "weight_source_internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "fileio.h"
@@ -103,29 +102,20 @@ int weight_source_add_safetensors(WeightSource *s, char *path, Err *err) {
 
 // ---- all files ----
 
-static int compare_names(const void *a, const void *b) {
-    return strcmp((*(const SourceTensor *const *)a)->name, (*(const SourceTensor *const *)b)->name);
-}
-
 // A reader refuses duplicate names in its file; here a tensor in two files is refused.
 static int index_names(WeightSource *s, Err *err) {
-    s->by_name = mem_alloc(s->n_tensors, sizeof *s->by_name);
-    for (size_t i = 0; i < s->n_tensors; i++) s->by_name[i] = &s->tensors[i];
-    qsort(s->by_name, s->n_tensors, sizeof *s->by_name, compare_names);
-    for (size_t i = 1; i < s->n_tensors; i++) {
-        const SourceTensor *a = s->by_name[i - 1], *b = s->by_name[i];
-        if (strcmp(a->name, b->name) == 0)
-            return err_input(err, "%s: tensor \"%.200s\" is in %s too; expected it in one file", b->file, b->name,
-                             a->file);
-    }
-    return 0;
+    for (size_t i = 0; i < s->n_tensors; i++)
+        name_index_add(&s->by_name, s->tensors[i].name, strlen(s->tensors[i].name), &s->tensors[i]);
+    const NamedItem *twice = name_index_sort(&s->by_name);
+    if (!twice) return 0;
+    const SourceTensor *a = twice[-1].item, *b = twice->item;
+    return err_input(err, "%s: tensor \"%.200s\" is in %s too; expected it in one file", b->file, b->name, a->file);
 }
 
 char *weight_source_folder(const char *path) {
     if (path_is_dir(path)) return mem_strdup(path);
     if (!ends_with(path, ".safetensors")) return NULL;
-    const char *slash = strrchr(path, '/');
-    return !slash ? mem_strdup(".") : slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
+    return path_parent(path);
 }
 
 int weight_source_open(WeightSource **out, const char *path, Err *err) {
@@ -155,7 +145,7 @@ void weight_source_close(WeightSource *s) {
     mem_free(s->copies);
     mem_free(s->files);
     mem_free(s->tensors);
-    mem_free(s->by_name);
+    name_index_clear(&s->by_name);
     mem_free(s->dir);
     mem_free(s->path);
     mem_free(s);
@@ -172,14 +162,8 @@ const SourceTensor *weight_source_at(const WeightSource *s, size_t i) {
     return &s->tensors[i];
 }
 
-static int compare_name_with_tensor(const void *name, const void *tensor) {
-    return strcmp(name, (*(const SourceTensor *const *)tensor)->name);
-}
-
 const SourceTensor *weight_source_get(const WeightSource *s, const char *name) {
-    const SourceTensor *const *hit =
-        bsearch(name, s->by_name, s->n_tensors, sizeof *s->by_name, compare_name_with_tensor);
-    return hit ? *hit : NULL;
+    return name_index_find(&s->by_name, name);
 }
 
 // GGUF aligns its tensors; safetensors pads its header to 8 bytes only since version 0.3.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "fileio.h"
+#include "name_index.h"
 #include "safetensors.h"
 #include "weight_source.h"
 
@@ -24,8 +25,8 @@ struct WeightSource {
     size_t n_stamps, stamps_capacity;
     SourceTensor *tensors; // in the order of the files
     size_t n_tensors, tensors_capacity;
-    const SourceTensor **by_name; // sorted
-    void **copies;                // weight_source_aligned
+    NameIndex by_name;
+    void **copies; // weight_source_aligned
     size_t n_copies, copies_capacity;
 };
 
