@@ -21,15 +21,16 @@ TapeCost tape_cost(const Tape *t, int64_t instruction) {
         return (TapeCost){.op = TAPE_OP_OFFLOAD, .bytes = in->moved ? (double)in->moved->bytes : 0};
     const Node *n = &t->nodes[in->node];
     const Op *op = n->op;
-    TapeCost cost = {.op = op->id, .backward = in->backward, .bytes = activation_bytes(t, n, in->backward)};
+    TapeCost cost = {
+        .op = op->id, .backward = in->backward, .bytes = activation_bytes(t, n, in->backward) + n->parameter_bytes};
     if (op->flops) cost.flops += op->flops(n, in->backward);
     if (op->inner_flops) cost.flops += op->inner_flops(n, in->backward);
-    if (op->parameter_bytes) cost.bytes += op->parameter_bytes(n, t->backend);
     return cost;
 }
 
 // A device holds dense weights in the type of activations.
-double cost_weight_bytes(const Weight *w, Backend *b) {
+double cost_weight_bytes(const Tape *t, const Weight *w) {
+    const Backend *b = t->backend;
     double sum = 0;
     for (int i = 0; i < w->n_segments; i++) {
         const WeightSegment *s = &w->segments[i];

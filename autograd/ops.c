@@ -6,43 +6,37 @@
 // ---- embed: no backward, the table is frozen ----
 
 static void embed_forward(const Node *n, const Exec *x) {
-    exec_kernels(x)->embed_forward(x->backend, tensor_mat(n->out[0]), n->args.embed.w, n->args.embed.ids,
-                                   n->args.embed.scale, n->op->in_place);
+    CALL(x, embed_forward, mat_out(n, 0), n->args.embed.w, n->args.embed.ids, n->args.embed.scale, n->op->in_place);
 }
 
-static double embed_parameter_bytes(const Node *n, Backend *b) {
-    const Weight *w = n->args.embed.w;
-    return cost_weight_bytes(w, b) / (double)w->rows * (double)n->out[0]->rows;
-}
-
-static const Op EMBED = {.id = TAPE_OP_EMBED, .forward = embed_forward, .parameter_bytes = embed_parameter_bytes};
+static const Op EMBED = {TAPE_OP_EMBED, .forward = embed_forward};
 
 Tensor *op_embed(Tape *t, const Weight *w, const int32_t *ids, int64_t tokens, float scale) {
     Node *n = node_add(t, &EMBED, NULL, NULL, NULL);
     n->args = (NodeArgs){.embed = {w, ids, scale}};
+    n->parameter_bytes = cost_weight_bytes(t, w) / (double)w->rows * (double)tokens;
     return node_output(t, n, tokens, w->cols);
 }
 
 // ---- embed_add: the same for positions and token types, added in place ----
 
-static const Op EMBED_ADD = {
-    .id = TAPE_OP_EMBED_ADD, .in_place = true, .forward = embed_forward, .parameter_bytes = embed_parameter_bytes};
+static const Op EMBED_ADD = {TAPE_OP_EMBED_ADD, embed_forward, .in_place = true};
 
 Tensor *op_embed_add(Tape *t, Tensor *x, const Weight *w, const int32_t *ids) {
     CHECK(x->cols == w->cols);
     Node *n = node_add(t, &EMBED_ADD, x, NULL, NULL);
     n->args = (NodeArgs){.embed = {w, ids, 1}};
+    n->parameter_bytes = cost_weight_bytes(t, w) / (double)w->rows * (double)x->rows;
     return node_output(t, n, x->rows, x->cols);
 }
 
 // ---- neftune: noise on the embedding; no backward, nothing below it is trainable ----
 
 static void neftune_forward(const Node *n, const Exec *x) {
-    exec_kernels(x)->neftune(x->backend, tensor_mat(n->out[0]), n->args.neftune.magnitude, n->args.neftune.alpha,
-                             &n->args.neftune.keys);
+    CALL(x, neftune, mat_out(n, 0), n->args.neftune.magnitude, n->args.neftune.alpha, &n->args.neftune.keys);
 }
 
-static const Op NEFTUNE = {.id = TAPE_OP_NEFTUNE, .in_place = true, .forward = neftune_forward};
+static const Op NEFTUNE = {TAPE_OP_NEFTUNE, neftune_forward, .in_place = true};
 
 Tensor *op_neftune(Tape *t, Tensor *x, const float *magnitude, float alpha, const TokenKeys *keys) {
     Node *n = node_add(t, &NEFTUNE, x, NULL, NULL);
@@ -53,20 +47,19 @@ Tensor *op_neftune(Tape *t, Tensor *x, const float *magnitude, float alpha, cons
 // ---- linear with LoRA: in[0] = x, in[1] = residual; out[1 + i] = xa of pair i ----
 
 static void linear_forward(const Node *n, const Exec *x) {
-    Mat out = tensor_mat(n->out[0]), in = tensor_mat(n->in[0]);
-    Mat residual = n->args.linear.residual ? tensor_mat(n->in[1]) : (Mat){0};
-    exec_kernels(x)->linear_forward(x->backend, out, in, n->args.linear.w, residual, x->ws);
+    Mat out = mat_out(n, 0), in = mat_in(n, 0);
+    Mat residual = n->args.linear.residual ? mat_in(n, 1) : (Mat){0};
+    CALL(x, linear_forward, out, in, n->args.linear.w, residual, x->ws);
     for (int i = 0; i < n->args.linear.n_loras; i++)
-        exec_kernels(x)->lora_forward(x->backend, out, tensor_mat(n->out[1 + i]), in, &n->args.linear.loras[i], x->ws);
+        CALL(x, lora_forward, out, mat_out(n, 1 + i), in, &n->args.linear.loras[i], x->ws);
 }
 
 static void linear_backward(const Node *n, const Exec *x) {
-    Mat dout = tensor_grad(n->out[0]), dx = tensor_grad(n->in[0]);
-    if (dx.data) exec_kernels(x)->linear_backward(x->backend, dx, dout, n->args.linear.w, x->accumulate & 1, x->ws);
+    Mat dout = grad_out(n), dx = grad_in(n, 0);
+    if (dx.data) CALL(x, linear_backward, dx, dout, n->args.linear.w, x->accumulate & 1, x->ws);
     for (int i = 0; i < n->args.linear.n_loras; i++)
-        exec_kernels(x)->lora_backward(x->backend, dx, dout, tensor_mat(n->in[0]), tensor_mat(n->out[1 + i]),
-                                       &n->args.linear.loras[i], x->ws);
-    if (n->args.linear.residual && x->accumulate & 2) exec_kernels(x)->add(x->backend, tensor_grad(n->in[1]), dout);
+        CALL(x, lora_backward, dx, dout, mat_in(n, 0), mat_out(n, 1 + i), &n->args.linear.loras[i], x->ws);
+    if (n->args.linear.residual && x->accumulate & 2) CALL(x, add, grad_in(n, 1), dout);
 }
 
 static size_t linear_workspace(const Node *n, Backend *b, bool backward) {
@@ -92,32 +85,20 @@ static double linear_flops(const Node *n, bool backward) {
     return flops;
 }
 
-static double linear_parameter_bytes(const Node *n, Backend *b) {
-    double sum = cost_weight_bytes(n->args.linear.w, b);
-    for (int i = 0; i < n->args.linear.n_loras; i++) {
-        const Lora *l = &n->args.linear.loras[i];
-        sum += (double)sizeof(float) * (double)l->rank * (double)(l->rows + n->in[0]->cols);
-    }
-    return sum;
-}
-
-static const Op LINEAR = {.id = TAPE_OP_LINEAR,
-                          .forward = linear_forward,
-                          .backward = linear_backward,
-                          .workspace = linear_workspace,
-                          .flops = linear_flops,
-                          .parameter_bytes = linear_parameter_bytes};
+static const Op LINEAR = {TAPE_OP_LINEAR, linear_forward, linear_backward, linear_workspace, .flops = linear_flops};
 
 Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const Lora *loras, int n_loras) {
-    CHECK(x->cols == w->cols, "%s takes %lld columns, got %lld", w->name, (long long)w->cols, (long long)x->cols);
+    CHECK(x->cols == w->cols, "%s takes %ld columns, got %ld", w->name, w->cols, x->cols);
     CHECK(n_loras <= NODE_MAX_LORAS);
     CHECK(!residual || (residual != x && !residual->whole && residual->rows == x->rows && residual->cols == w->rows));
     Node *n = node_add(t, &LINEAR, x, residual, NULL);
     n->args.linear.w = w;
     n->args.linear.n_loras = n_loras;
     n->args.linear.residual = residual != NULL;
+    n->parameter_bytes = cost_weight_bytes(t, w);
     if (residual) n->passes_grad = 2;
     for (int i = 0; i < n_loras; i++) {
+        n->parameter_bytes += (double)sizeof(float) * (double)loras[i].rank * (double)(loras[i].rows + x->cols);
         n->args.linear.loras[i] = loras[i];
         if (!loras[i].da) continue;
         n->trainable = true;
@@ -131,7 +112,7 @@ Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const L
 
 // ---- columns: a view. If no input of the linear needs a gradient, only columns under a trained LoRA pair do ----
 
-static const Op COLUMNS = {.id = TAPE_OP_COLUMNS, .view = true, .cheap = true};
+static const Op COLUMNS = {TAPE_OP_COLUMNS, .view = true, .cheap = true};
 
 static bool is_trained(const Node *linear, int64_t col, int64_t n) {
     for (int i = 0; i < linear->args.linear.n_loras; i++) {
@@ -142,8 +123,8 @@ static bool is_trained(const Node *linear, int64_t col, int64_t n) {
 }
 
 Tensor *op_columns(Tape *t, Tensor *x, int64_t col, int64_t n) {
-    CHECK(!x->whole && !x->external && col >= 0 && n > 0 && col <= x->cols - n, "columns %lld to %lld of %lld",
-          (long long)col, (long long)(col + n), (long long)x->cols);
+    CHECK(!x->whole && !x->external && col >= 0 && n > 0 && col <= x->cols - n, "columns %ld to %ld of %ld", col,
+          (col + n), x->cols);
     Node *node = node_add(t, &COLUMNS, x, NULL, NULL);
     Tensor *view = node_output(t, node, x->rows, n);
     const Node *p = &t->nodes[x->producer];
@@ -158,19 +139,18 @@ Tensor *op_columns(Tape *t, Tensor *x, int64_t col, int64_t n) {
 // ---- rope: a rotation; its backward is the inverse rotation of dout, in place ----
 
 static void rotate(const Node *n, const Exec *x, Mat m, bool inverse) {
-    exec_kernels(x)->rope(x->backend, m, n->args.rope.cos_sin, n->args.rope.pos, n->args.rope.head_size,
-                          n->args.rope.rotated, inverse);
+    CALL(x, rope, m, n->args.rope.cos_sin, n->args.rope.pos, n->args.rope.head_size, n->args.rope.rotated, inverse);
 }
 
 static void rope_forward(const Node *n, const Exec *x) {
-    rotate(n, x, tensor_mat(n->out[0]), false);
+    rotate(n, x, mat_out(n, 0), false);
 }
 
 static void rope_backward(const Node *n, const Exec *x) {
-    rotate(n, x, tensor_grad(n->in[0]), true);
+    rotate(n, x, grad_in(n, 0), true);
 }
 
-static const Op ROPE = {.id = TAPE_OP_ROPE, .in_place = true, .forward = rope_forward, .backward = rope_backward};
+static const Op ROPE = {TAPE_OP_ROPE, rope_forward, rope_backward, .in_place = true};
 
 Tensor *op_rope(Tape *t, Tensor *x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated) {
     CHECK(x->cols % head_size == 0);
@@ -183,31 +163,31 @@ Tensor *op_rope(Tape *t, Tensor *x, const float *cos_sin, const int32_t *pos, in
 
 static AttentionCall attention_call(const Node *n, const Exec *x) {
     return (AttentionCall){.shape = &n->args.attention,
-                           .q = tensor_mat(n->in[0]),
-                           .k = tensor_mat(n->in[1]),
-                           .v = tensor_mat(n->in[2]),
-                           .out = tensor_mat(n->out[0]),
-                           .lse = tensor_mat(n->out[1]),
+                           .q = mat_in(n, 0),
+                           .k = mat_in(n, 1),
+                           .v = mat_in(n, 2),
+                           .out = mat_out(n, 0),
+                           .lse = mat_out(n, 1),
                            .ws = x->ws};
 }
 
 static void attention_forward(const Node *n, const Exec *x) {
     AttentionCall c = attention_call(n, x);
-    exec_kernels(x)->attention_forward(x->backend, &c);
+    CALL(x, attention_forward, &c);
 }
 
 static void attention_backward(const Node *n, const Exec *x) {
     CHECK(!x->accumulate, "q, k and v must not have another reader");
     AttentionCall c = attention_call(n, x);
-    c.dout = tensor_grad(n->out[0]);
-    c.dq = tensor_grad(n->in[0]);
-    c.dk = tensor_grad(n->in[1]);
-    c.dv = tensor_grad(n->in[2]);
-    exec_kernels(x)->attention_backward(x->backend, &c);
+    c.dout = grad_out(n);
+    c.dq = grad_in(n, 0);
+    c.dk = grad_in(n, 1);
+    c.dv = grad_in(n, 2);
+    CALL(x, attention_backward, &c);
 }
 
 static size_t attention_workspace(const Node *n, Backend *b, bool backward) {
-    return b->k->attention_workspace(b, &n->args.attention, tensor_mat(n->in[0]), tensor_mat(n->in[1]), backward);
+    return b->k->attention_workspace(b, &n->args.attention, mat_in(n, 0), mat_in(n, 1), backward);
 }
 
 // A query sees half of its sample, all of it where attention is bidirectional, at most the window. Two products
@@ -219,10 +199,7 @@ static double attention_flops(const Node *n, bool backward) {
     return (backward ? 10 : 4) * (double)n->in[0]->rows * (double)n->in[0]->cols * keys;
 }
 
-static const Op ATTENTION = {.id = TAPE_OP_ATTENTION,
-                             .forward = attention_forward,
-                             .backward = attention_backward,
-                             .workspace = attention_workspace,
+static const Op ATTENTION = {TAPE_OP_ATTENTION, attention_forward, attention_backward, attention_workspace,
                              .inner_flops = attention_flops};
 
 Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, const AttentionShape *shape) {
@@ -240,34 +217,32 @@ Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, const AttentionSh
 // ---- rows ----
 
 static void gather_forward(const Node *n, const Exec *x) {
-    exec_kernels(x)->gather_rows_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]), n->args.rows.index);
+    CALL(x, gather_rows_forward, mat_out(n, 0), mat_in(n, 0), n->args.index);
 }
 
 static void gather_backward(const Node *n, const Exec *x) {
-    exec_kernels(x)->gather_rows_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->out[0]), n->args.rows.index,
-                                          x->accumulate & 1);
+    CALL(x, gather_rows_backward, grad_in(n, 0), grad_out(n), n->args.index, x->accumulate & 1);
 }
 
-static const Op GATHER = {
-    .id = TAPE_OP_GATHER_ROWS, .cheap = true, .forward = gather_forward, .backward = gather_backward};
+static const Op GATHER = {TAPE_OP_GATHER_ROWS, gather_forward, gather_backward, .cheap = true};
 
 Tensor *op_gather_rows(Tape *t, Tensor *x, const int32_t *index, int64_t m) {
     CHECK(m <= x->rows);
     Node *n = node_add(t, &GATHER, x, NULL, NULL);
-    n->args.rows.index = index;
+    n->args.index = index;
     return node_output(t, n, m, x->cols);
 }
 
 static void cache_write_forward(const Node *n, const Exec *x) {
-    exec_kernels(x)->scatter_rows(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[1]), n->args.rows.index);
+    CALL(x, scatter_rows, mat_out(n, 0), mat_in(n, 1), n->args.index);
 }
 
-static const Op CACHE_WRITE = {.id = TAPE_OP_CACHE_WRITE, .forward = cache_write_forward};
+static const Op CACHE_WRITE = {TAPE_OP_CACHE_WRITE, .forward = cache_write_forward};
 
 Tensor *op_cache_write(Tape *t, Tensor *cache, Tensor *x, const int32_t *index) {
     CHECK(cache->external && cache->cols == x->cols);
     Node *n = node_add(t, &CACHE_WRITE, cache, x, NULL);
-    n->args.rows.index = index;
+    n->args.index = index;
     Tensor *out = node_output(t, n, cache->rows, cache->cols);
     out->external = cache->external;
     return out;

@@ -5,9 +5,8 @@
 
 static void head_forward(const Node *n, const Exec *x) {
     bool wants_dx = x->training && n->in[0]->needs_grad;
-    Mat dx = wants_dx ? tensor_mat(n->out[0]) : (Mat){0};
-    exec_kernels(x)->head_loss(x->backend, n->args.head.result, dx, tensor_mat(n->in[0]), n->args.head.w,
-                               &n->args.head.loss, x->ws);
+    Mat dx = wants_dx ? mat_out(n, 0) : (Mat){0};
+    CALL(x, head_loss, n->args.head.result, dx, mat_in(n, 0), n->args.head.w, &n->args.head.loss, x->ws);
 }
 
 static size_t head_workspace(const Node *n, Backend *b, bool backward) {
@@ -18,22 +17,13 @@ static double head_flops(const Node *n, bool backward) {
     return cost_product(n->in[0], n->args.head.w->rows) * (n->in[0]->needs_grad ? 2 : 1);
 }
 
-static double head_parameter_bytes(const Node *n, Backend *b) {
-    return cost_weight_bytes(n->args.head.w, b);
-}
-
-static const Op HEAD_LOSS = {.id = TAPE_OP_HEAD_LOSS,
-                             .makes_grad = true,
-                             .outside = true,
-                             .forward = head_forward,
-                             .workspace = head_workspace,
-                             .flops = head_flops,
-                             .parameter_bytes = head_parameter_bytes};
+static const Op HEAD_LOSS = {TAPE_OP_HEAD_LOSS, head_forward, NULL, head_workspace, head_flops, .makes_grad = true};
 
 void op_head_loss(Tape *t, Tensor *x, const Weight *w, const HeadLoss *loss, HeadResult *result) {
     CHECK(x->cols == w->cols);
     Node *n = node_add(t, &HEAD_LOSS, x, NULL, NULL);
     n->args = (NodeArgs){.head = {w, *loss, result}};
+    n->parameter_bytes = cost_weight_bytes(t, w);
     node_output(t, n, x->rows, x->cols);
 }
 
@@ -42,8 +32,8 @@ void op_head_loss(Tape *t, Tensor *x, const Weight *w, const HeadLoss *loss, Hea
 static void class_forward(const Node *n, const Exec *x) {
     ClassHead head = n->args.classes.head;
     if (!x->training) head.dw = head.dbias = NULL;
-    Mat dx = x->training && n->in[0]->needs_grad ? tensor_mat(n->out[0]) : (Mat){0};
-    exec_kernels(x)->class_loss(x->backend, n->args.classes.result, dx, tensor_mat(n->in[0]), &head, x->ws);
+    Mat dx = x->training && n->in[0]->needs_grad ? mat_out(n, 0) : (Mat){0};
+    CALL(x, class_loss, n->args.classes.result, dx, mat_in(n, 0), &head, x->ws);
 }
 
 static size_t class_workspace(const Node *n, Backend *b, bool backward) {
@@ -55,12 +45,8 @@ static double class_flops(const Node *n, bool backward) {
            (1 + (n->args.classes.head.dw != NULL) + n->in[0]->needs_grad);
 }
 
-static const Op CLASS_LOSS = {.id = TAPE_OP_CLASS_LOSS,
-                              .makes_grad = true,
-                              .outside = true,
-                              .forward = class_forward,
-                              .workspace = class_workspace,
-                              .flops = class_flops};
+static const Op CLASS_LOSS = {TAPE_OP_CLASS_LOSS, class_forward, NULL,
+                              class_workspace,    class_flops,   .makes_grad = true};
 
 void op_class_loss(Tape *t, Tensor *x, const ClassHead *head, HeadResult *result) {
     Node *n = node_add(t, &CLASS_LOSS, x, NULL, NULL);
@@ -71,31 +57,23 @@ void op_class_loss(Tape *t, Tensor *x, const ClassHead *head, HeadResult *result
 // ---- logits: the product alone, into the caller's memory ----
 
 static void logits_forward(const Node *n, const Exec *x) {
-    exec_kernels(x)->linear_forward(x->backend, n->args.logits.out, tensor_mat(n->in[0]), n->args.logits.w, (Mat){0},
-                                    x->ws);
-    if (n->args.logits.softcap != 0) exec_kernels(x)->softcap(x->backend, n->args.logits.out, n->args.logits.softcap);
+    CALL(x, linear_forward, n->args.logits.out, mat_in(n, 0), n->args.logits.w, (Mat){0}, x->ws);
+    if (n->args.logits.softcap != 0) CALL(x, softcap, n->args.logits.out, n->args.logits.softcap);
 }
 
 static size_t logits_workspace(const Node *n, Backend *b, bool backward) {
     return b->k->linear_workspace(b, n->args.logits.w, n->in[0]->rows);
 }
 
-static double logits_parameter_bytes(const Node *n, Backend *b) {
-    return cost_weight_bytes(n->args.logits.w, b);
-}
-
 static double logits_flops(const Node *n, bool backward) {
     return cost_product(n->in[0], n->args.logits.w->rows);
 }
 
-static const Op LOGITS = {.id = TAPE_OP_LOGITS,
-                          .forward = logits_forward,
-                          .workspace = logits_workspace,
-                          .flops = logits_flops,
-                          .parameter_bytes = logits_parameter_bytes};
+static const Op LOGITS = {TAPE_OP_LOGITS, logits_forward, NULL, logits_workspace, .flops = logits_flops};
 
 void op_logits(Tape *t, Tensor *x, const Weight *w, Mat out, float softcap) {
     CHECK(x->cols == w->cols && out.rows == x->rows && out.cols == w->rows);
     Node *n = node_add(t, &LOGITS, x, NULL, NULL);
     n->args = (NodeArgs){.logits = {w, out, softcap}};
+    n->parameter_bytes = cost_weight_bytes(t, w);
 }

@@ -12,8 +12,8 @@ static MoePlan plan_in(const Node *n, const Tensor *plan) {
 }
 
 static void check_rows(const Tensor *x, const MoeRouting *r, const char *op) {
-    CHECK(x->rows == r->tokens * r->used, "%s: %lld rows, %lld experts for each of %lld tokens", op, (long long)x->rows,
-          (long long)r->used, (long long)r->tokens);
+    CHECK(x->rows == r->tokens * r->used, "%s: %ld rows, %ld experts for each of %ld tokens", op, x->rows, r->used,
+          r->tokens);
 }
 
 static Node *moe_node(Tape *t, const Op *op, Tensor *a, Tensor *b, Tensor *c, const MoeRouting *r) {
@@ -26,22 +26,20 @@ static Node *moe_node(Tape *t, const Op *op, Tensor *a, Tensor *b, Tensor *c, co
 
 static void route_forward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->out[1]);
-    exec_kernels(x)->moe_route_forward(x->backend, tensor_mat(n->out[0]), &plan, tensor_mat(n->in[0]),
-                                       n->args.moe.renormalise);
+    CALL(x, moe_route_forward, mat_out(n, 0), &plan, mat_in(n, 0), n->args.moe.renormalise);
 }
 
 static void route_backward(const Node *n, const Exec *x) {
     CHECK(!x->accumulate, "the router's logits must not have another reader");
     MoePlan plan = plan_in(n, n->out[1]);
-    exec_kernels(x)->moe_route_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->out[0]), tensor_mat(n->in[0]),
-                                        &plan, n->args.moe.renormalise);
+    CALL(x, moe_route_backward, grad_in(n, 0), grad_out(n), mat_in(n, 0), &plan, n->args.moe.renormalise);
 }
 
-static const Op MOE_ROUTE = {.id = TAPE_OP_MOE_ROUTE, .forward = route_forward, .backward = route_backward};
+static const Op MOE_ROUTE = {TAPE_OP_MOE_ROUTE, route_forward, .backward = route_backward};
 
 MoeRouting op_moe_route(Tape *t, Tensor *logits, int64_t used, bool renormalise) {
     MoeRouting r = {.tokens = logits->rows, .experts = logits->cols, .used = used};
-    CHECK(used > 0 && used <= r.experts, "%lld of %lld experts", (long long)used, (long long)r.experts);
+    CHECK(used > 0 && used <= r.experts, "%ld of %ld experts", used, r.experts);
     Node *n = moe_node(t, &MOE_ROUTE, logits, NULL, NULL, &r);
     n->args.moe.renormalise = renormalise;
     n->reads_in = 1;
@@ -55,17 +53,16 @@ MoeRouting op_moe_route(Tape *t, Tensor *logits, int64_t used, bool renormalise)
 
 static void gather_forward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[1]);
-    exec_kernels(x)->moe_gather(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]), &plan);
+    CALL(x, moe_gather, mat_out(n, 0), mat_in(n, 0), &plan);
 }
 
 static void gather_backward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[1]);
-    Mat dx = tensor_grad(n->in[0]);
-    exec_kernels(x)->moe_combine(x->backend, dx, tensor_grad(n->out[0]), x->accumulate & 1 ? dx : (Mat){0}, &plan);
+    Mat dx = grad_in(n, 0);
+    CALL(x, moe_combine, dx, grad_out(n), x->accumulate & 1 ? dx : (Mat){0}, &plan);
 }
 
-static const Op MOE_GATHER = {
-    .id = TAPE_OP_MOE_GATHER, .cheap = true, .forward = gather_forward, .backward = gather_backward};
+static const Op MOE_GATHER = {TAPE_OP_MOE_GATHER, gather_forward, gather_backward, .cheap = true};
 
 Tensor *op_moe_gather(Tape *t, Tensor *x, const MoeRouting *r) {
     CHECK(x->rows == r->tokens);
@@ -78,14 +75,12 @@ Tensor *op_moe_gather(Tape *t, Tensor *x, const MoeRouting *r) {
 
 static void grouped_forward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[1]);
-    exec_kernels(x)->grouped_linear_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]),
-                                            n->args.moe.experts, &plan, x->ws);
+    CALL(x, grouped_linear_forward, mat_out(n, 0), mat_in(n, 0), n->args.moe.experts, &plan, x->ws);
 }
 
 static void grouped_backward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[1]);
-    exec_kernels(x)->grouped_linear_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->out[0]),
-                                             n->args.moe.experts, &plan, x->accumulate & 1, x->ws);
+    CALL(x, grouped_linear_backward, grad_in(n, 0), grad_out(n), n->args.moe.experts, &plan, x->accumulate & 1, x->ws);
 }
 
 static size_t grouped_workspace(const Node *n, Backend *b, bool backward) {
@@ -97,28 +92,17 @@ static double grouped_flops(const Node *n, bool backward) {
     return cost_product(n->in[0], n->out[0]->cols);
 }
 
-// Every expert that may have rows.
-static double grouped_parameter_bytes(const Node *n, Backend *b) {
-    const MoeRouting *r = &n->args.moe.routing;
-    int64_t rows = r->tokens * r->used;
-    return cost_weight_bytes(n->args.moe.experts, b) * (double)(rows < r->experts ? rows : r->experts);
-}
-
-static const Op GROUPED_LINEAR = {.id = TAPE_OP_GROUPED_LINEAR,
-                                  .forward = grouped_forward,
-                                  .backward = grouped_backward,
-                                  .workspace = grouped_workspace,
-                                  .flops = grouped_flops,
-                                  .parameter_bytes = grouped_parameter_bytes};
+static const Op GROUPED_LINEAR = {TAPE_OP_GROUPED_LINEAR, grouped_forward, grouped_backward, grouped_workspace,
+                                  .flops = grouped_flops};
 
 Tensor *op_grouped_linear(Tape *t, Tensor *x, const Weight *experts, const MoeRouting *r) {
     check_rows(x, r, experts->name);
     for (int64_t e = 0; e < r->experts; e++)
-        CHECK(experts[e].rows == experts->rows && experts[e].cols == x->cols, "%s is [%lld, %lld], %s [%lld, %lld]",
-              experts->name, (long long)experts->rows, (long long)x->cols, experts[e].name, (long long)experts[e].rows,
-              (long long)experts[e].cols);
+        CHECK(experts[e].rows == experts->rows && experts[e].cols == x->cols, "%s is [%ld, %ld], %s [%ld, %ld]",
+              experts->name, experts->rows, x->cols, experts[e].name, experts[e].rows, experts[e].cols);
     Node *n = moe_node(t, &GROUPED_LINEAR, x, r->plan, NULL, r);
     n->args.moe.experts = experts;
+    n->parameter_bytes = cost_weight_bytes(t, experts) * (double)min64(x->rows, r->experts); // all that may have rows
     n->reads_in = 2;
     return node_output(t, n, x->rows, experts->rows);
 }
@@ -127,18 +111,16 @@ Tensor *op_grouped_linear(Tape *t, Tensor *x, const Weight *experts, const MoeRo
 
 static void scale_forward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[2]);
-    exec_kernels(x)->moe_scale_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[1]), &plan);
+    CALL(x, moe_scale_forward, mat_out(n, 0), mat_in(n, 1), &plan);
 }
 
 static void scale_backward(const Node *n, const Exec *x) {
     CHECK(!x->accumulate, "the rows and their weights must not have another reader");
     MoePlan plan = plan_in(n, n->in[2]);
-    exec_kernels(x)->moe_scale_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->in[1]), tensor_mat(n->in[0]),
-                                        tensor_mat(n->in[1]), &plan);
+    CALL(x, moe_scale_backward, grad_in(n, 0), grad_in(n, 1), mat_in(n, 0), mat_in(n, 1), &plan);
 }
 
-static const Op MOE_SCALE = {
-    .id = TAPE_OP_MOE_SCALE, .in_place = true, .forward = scale_forward, .backward = scale_backward};
+static const Op MOE_SCALE = {TAPE_OP_MOE_SCALE, scale_forward, scale_backward, .in_place = true};
 
 Tensor *op_moe_scale(Tape *t, Tensor *x, const MoeRouting *r) {
     check_rows(x, r, "moe_scale");
@@ -153,19 +135,19 @@ Tensor *op_moe_scale(Tape *t, Tensor *x, const MoeRouting *r) {
 
 static void combine_forward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[1]);
-    Mat residual = n->n_in > 2 ? tensor_mat(n->in[2]) : (Mat){0};
-    exec_kernels(x)->moe_combine(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]), residual, &plan);
+    Mat residual = n->n_in > 2 ? mat_in(n, 2) : (Mat){0};
+    CALL(x, moe_combine, mat_out(n, 0), mat_in(n, 0), residual, &plan);
 }
 
 static void combine_backward(const Node *n, const Exec *x) {
     MoePlan plan = plan_in(n, n->in[1]);
-    Mat dout = tensor_grad(n->out[0]), dx = tensor_grad(n->in[0]);
+    Mat dout = grad_out(n), dx = grad_in(n, 0);
     CHECK(!(x->accumulate & 1), "the experts' rows must not have another reader");
-    if (dx.data) exec_kernels(x)->moe_gather(x->backend, dx, dout, &plan);
-    if (n->n_in > 2 && x->accumulate & 4) exec_kernels(x)->add(x->backend, tensor_grad(n->in[2]), dout);
+    if (dx.data) CALL(x, moe_gather, dx, dout, &plan);
+    if (n->n_in > 2 && x->accumulate & 4) CALL(x, add, grad_in(n, 2), dout);
 }
 
-static const Op MOE_COMBINE = {.id = TAPE_OP_MOE_COMBINE, .forward = combine_forward, .backward = combine_backward};
+static const Op MOE_COMBINE = {TAPE_OP_MOE_COMBINE, combine_forward, .backward = combine_backward};
 
 Tensor *op_moe_combine(Tape *t, Tensor *x, Tensor *residual, const MoeRouting *r) {
     check_rows(x, r, "moe_combine");

@@ -15,17 +15,15 @@ static Tensor *norm(Tape *t, const Op *op, Tensor *x, NodeArgs args, int64_t sta
 // ---- rmsnorm: out[1] = rstd [T, groups] ----
 
 static void rmsnorm_forward(const Node *n, const Exec *x) {
-    exec_kernels(x)->rmsnorm_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->out[1]), tensor_mat(n->in[0]),
-                                     n->args.norm.weight, n->args.norm.eps);
+    CALL(x, rmsnorm_forward, mat_out(n, 0), mat_out(n, 1), mat_in(n, 0), n->args.norm.weight, n->args.norm.eps);
 }
 
 static void rmsnorm_backward(const Node *n, const Exec *x) {
-    exec_kernels(x)->rmsnorm_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->out[0]), tensor_mat(n->in[0]),
-                                      tensor_mat(n->out[1]), n->args.norm.weight, x->accumulate & 1);
+    CALL(x, rmsnorm_backward, grad_in(n, 0), grad_out(n), mat_in(n, 0), mat_out(n, 1), n->args.norm.weight,
+         x->accumulate & 1);
 }
 
-static const Op RMSNORM = {
-    .id = TAPE_OP_RMSNORM, .cheap = true, .forward = rmsnorm_forward, .backward = rmsnorm_backward};
+static const Op RMSNORM = {TAPE_OP_RMSNORM, rmsnorm_forward, rmsnorm_backward, .cheap = true};
 
 Tensor *op_head_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps, int64_t head_size) {
     CHECK(x->cols % head_size == 0);
@@ -39,17 +37,16 @@ Tensor *op_rmsnorm(Tape *t, Tensor *x, const float *weight, float eps) {
 // ---- layernorm: out[1] = mean, rstd [T, 2] ----
 
 static void layernorm_forward(const Node *n, const Exec *x) {
-    exec_kernels(x)->layernorm_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->out[1]), tensor_mat(n->in[0]),
-                                       n->args.norm.weight, n->args.norm.bias, n->args.norm.eps);
+    CALL(x, layernorm_forward, mat_out(n, 0), mat_out(n, 1), mat_in(n, 0), n->args.norm.weight, n->args.norm.bias,
+         n->args.norm.eps);
 }
 
 static void layernorm_backward(const Node *n, const Exec *x) {
-    exec_kernels(x)->layernorm_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->out[0]), tensor_mat(n->in[0]),
-                                        tensor_mat(n->out[1]), n->args.norm.weight, x->accumulate & 1);
+    CALL(x, layernorm_backward, grad_in(n, 0), grad_out(n), mat_in(n, 0), mat_out(n, 1), n->args.norm.weight,
+         x->accumulate & 1);
 }
 
-static const Op LAYERNORM = {
-    .id = TAPE_OP_LAYERNORM, .cheap = true, .forward = layernorm_forward, .backward = layernorm_backward};
+static const Op LAYERNORM = {TAPE_OP_LAYERNORM, layernorm_forward, layernorm_backward, .cheap = true};
 
 Tensor *op_layernorm(Tape *t, Tensor *x, const float *weight, const float *bias, float eps) {
     return norm(t, &LAYERNORM, x, (NodeArgs){.norm = {weight, bias, eps}}, 2);
@@ -58,24 +55,22 @@ Tensor *op_layernorm(Tape *t, Tensor *x, const float *weight, const float *bias,
 // ---- glu: in = gate, up ----
 
 static void glu_forward(const Node *n, const Exec *x) {
-    exec_kernels(x)->glu_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]), tensor_mat(n->in[1]),
-                                 n->args.glu.kind);
+    CALL(x, glu_forward, mat_out(n, 0), mat_in(n, 0), mat_in(n, 1), n->args.glu);
 }
 
 static void glu_backward(const Node *n, const Exec *x) {
     CHECK(!x->accumulate, "gate and up must not have another reader");
-    exec_kernels(x)->glu_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->in[1]), tensor_grad(n->out[0]),
-                                  tensor_mat(n->in[0]), tensor_mat(n->in[1]), n->args.glu.kind);
+    CALL(x, glu_backward, grad_in(n, 0), grad_in(n, 1), grad_out(n), mat_in(n, 0), mat_in(n, 1), n->args.glu);
 }
 
-static const Op GLU = {.id = TAPE_OP_GLU, .cheap = true, .forward = glu_forward, .backward = glu_backward};
+static const Op GLU = {TAPE_OP_GLU, glu_forward, glu_backward, .cheap = true};
 
 Tensor *op_glu(Tape *t, Tensor *gate, Tensor *up, GluKind kind) {
     tensor_check_same_shape(gate, up, "glu");
     // The kernel writes both gradients, even if there is an adapter below only one of them.
     gate->needs_grad = up->needs_grad = gate->needs_grad || up->needs_grad;
     Node *n = node_add(t, &GLU, gate, up, NULL);
-    n->args.glu.kind = kind;
+    n->args.glu = kind;
     n->reads_in = 3;
     return node_output(t, n, gate->rows, gate->cols);
 }
@@ -83,22 +78,19 @@ Tensor *op_glu(Tape *t, Tensor *gate, Tensor *up, GluKind kind) {
 // ---- activation: din overwrites dout ----
 
 static void activation_forward(const Node *n, const Exec *x) {
-    exec_kernels(x)->activation_forward(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[0]),
-                                        n->args.activation.kind);
+    CALL(x, activation_forward, mat_out(n, 0), mat_in(n, 0), n->args.activation);
 }
 
 static void activation_backward(const Node *n, const Exec *x) {
     CHECK(!x->accumulate, "the input of an activation must not have another reader");
-    exec_kernels(x)->activation_backward(x->backend, tensor_grad(n->in[0]), tensor_grad(n->out[0]),
-                                         tensor_mat(n->in[0]), n->args.activation.kind);
+    CALL(x, activation_backward, grad_in(n, 0), grad_out(n), mat_in(n, 0), n->args.activation);
 }
 
-static const Op ACTIVATION = {
-    .id = TAPE_OP_ACTIVATION, .cheap = true, .forward = activation_forward, .backward = activation_backward};
+static const Op ACTIVATION = {TAPE_OP_ACTIVATION, activation_forward, activation_backward, .cheap = true};
 
 Tensor *op_activation(Tape *t, Tensor *x, ActivationKind kind) {
     Node *n = node_add(t, &ACTIVATION, x, NULL, NULL);
-    n->args.activation.kind = kind;
+    n->args.activation = kind;
     n->reads_in = 1;
     n->passes_grad = 1;
     return node_output(t, n, x->rows, x->cols);
@@ -107,21 +99,20 @@ Tensor *op_activation(Tape *t, Tensor *x, ActivationKind kind) {
 // ---- add: in place on in[0], b of op_add; both gradients equal dout and share its memory if plan.c allows it ----
 
 static void add_forward(const Node *n, const Exec *x) {
-    exec_kernels(x)->add(x->backend, tensor_mat(n->out[0]), tensor_mat(n->in[1]));
+    CALL(x, add, mat_out(n, 0), mat_in(n, 1));
 }
 
 static void add_backward(const Node *n, const Exec *x) {
-    const Kernels *k = exec_kernels(x);
-    Mat dout = tensor_grad(n->out[0]);
+    Mat dout = grad_out(n);
     for (int i = 0; i < 2; i++) {
-        Mat dx = tensor_grad(n->in[i]);
+        Mat dx = grad_in(n, i);
         if (!dx.data || dx.data == dout.data) continue;
-        if (!(x->accumulate >> i & 1)) k->zero(x->backend, dx.data, n->in[i]->bytes);
-        k->add(x->backend, dx, dout);
+        if (!(x->accumulate >> i & 1)) CALL(x, zero, dx.data, n->in[i]->bytes);
+        CALL(x, add, dx, dout);
     }
 }
 
-static const Op ADD = {.id = TAPE_OP_ADD, .in_place = true, .forward = add_forward, .backward = add_backward};
+static const Op ADD = {TAPE_OP_ADD, add_forward, add_backward, .in_place = true};
 
 Tensor *op_add(Tape *t, Tensor *a, Tensor *b) {
     tensor_check_same_shape(a, b, "add");

@@ -140,8 +140,8 @@ static void emit_input_grad(Tape *t, const Node *n, int i, Instruction *in) {
 static void check_graded(const Tensor *x, const Op *op) {
     if (x->whole || x->graded_columns == 0) return;
     int64_t wanted = x->part_needs_grad ? x->needs_columns : x->cols;
-    CHECK(x->graded_columns >= wanted, "%s: %lld of %lld columns have a gradient", tape_op_name(op->id),
-          (long long)x->graded_columns, (long long)wanted);
+    CHECK(x->graded_columns >= wanted, "%s: %ld of %ld columns have a gradient", tape_op_name(op->id),
+          x->graded_columns, wanted);
 }
 
 static void emit_backward(Tape *t, int node) {

@@ -38,7 +38,7 @@ static Tensor *tensor_new(Tape *t, int64_t rows, int64_t cols, DType dtype) {
     }
     Tensor *x = tape_tensor_at(t, t->n_tensors++);
     size_t row_bytes;
-    CHECK(rows >= 0 && cols > 0, "tensor of shape [%lld, %lld]", (long long)rows, (long long)cols);
+    CHECK(rows >= 0 && cols > 0, "tensor of shape [%ld, %ld]", rows, cols);
     *x = (Tensor){
         .rows = rows, .cols = cols, .dtype = dtype, .producer = NO_NODE, .buffer = NO_BUFFER, .grad_buffer = NO_BUFFER};
     CHECK(dtype_bytes(dtype, (size_t)cols, &row_bytes) && size_mul((size_t)rows, row_bytes, &x->bytes));
@@ -55,7 +55,7 @@ Tensor *tape_external(Tape *t, Mat m) {
 Node *node_add(Tape *t, const Op *op, Tensor *a, Tensor *b, Tensor *c) {
     MEM_GROW(t->nodes, t->node_capacity, t->n_nodes + 1);
     Node *n = &t->nodes[t->n_nodes++];
-    CHECK(!op->outside || t->segment == NO_SEGMENT, "%s in a checkpointed range", tape_op_name(op->id));
+    CHECK(!op->makes_grad || t->segment == NO_SEGMENT, "%s in a checkpointed range", tape_op_name(op->id));
     *n = (Node){.op = op, .segment = t->segment, .passes_grad = op->in_place};
     Tensor *inputs[NODE_MAX_INPUTS] = {a, b, c};
     while (n->n_in < NODE_MAX_INPUTS && inputs[n->n_in]) {
@@ -104,8 +104,8 @@ void tape_offload(Tape *t, Tensor *x) {
 }
 
 void tensor_check_same_shape(const Tensor *a, const Tensor *b, const char *op) {
-    CHECK(a->rows == b->rows && a->cols == b->cols, "%s: [%lld, %lld] and [%lld, %lld]", op, (long long)a->rows,
-          (long long)a->cols, (long long)b->rows, (long long)b->cols);
+    CHECK(a->rows == b->rows && a->cols == b->cols, "%s: [%ld, %ld] and [%ld, %ld]", op, a->rows, a->cols, b->rows,
+          b->cols);
 }
 
 TapeStats tape_stats(const Tape *t) {

@@ -66,15 +66,9 @@ typedef union NodeArgs {
         int64_t head_size, rotated;
     } rope;
     AttentionShape attention;
-    struct {
-        GluKind kind;
-    } glu;
-    struct {
-        ActivationKind kind;
-    } activation;
-    struct {
-        const int32_t *index;
-    } rows;
+    GluKind glu;
+    ActivationKind activation;
+    const int32_t *index; // of rows: gather_rows, cache_write
     struct {
         MoeRouting routing;
         const Weight *experts;
@@ -106,6 +100,7 @@ struct Node {
     unsigned passes_grad;         // bit i: the gradient of in[i] is dout or overwrites it (in-place backward)
     unsigned reads_in, reads_out; // bit i: backward reads in[i] / out[i]
     NodeArgs args;
+    double parameter_bytes; // that one run reads, for estimates (cost.c); 0: negligible
 };
 
 // Arguments of an op's functions while running.
@@ -118,18 +113,17 @@ typedef struct Exec {
 
 struct Op {
     TapeOp id;
-    bool view;       // out[0] is a part of in[0]: nothing runs
-    bool in_place;   // out[0] takes over the memory of in[0]; din overwrites dout
-    bool cheap;      // out[0] is recomputed rather than kept
-    bool makes_grad; // forward has written the gradient of in[0] into out[0] already (the head); no backward runs
-    bool outside;    // not allowed in a checkpointed range: it would add parameter gradients twice
     void (*forward)(const Node *n, const Exec *x);
     void (*backward)(const Node *n, const Exec *x);                // NULL: no gradient passes
     size_t (*workspace)(const Node *n, Backend *b, bool backward); // NULL: none
     double (*flops)(const Node *n, bool backward);                 // NULL: no matrix product with a parameter
-    // only for estimates (cost.c):
-    double (*inner_flops)(const Node *n, bool backward);  // of products of activations; NULL: none
-    double (*parameter_bytes)(const Node *n, Backend *b); // that one run reads; NULL: negligible
+    double (*inner_flops)(const Node *n, bool backward);           // of products of activations, for cost.c; NULL: none
+    bool view;                                                     // out[0] is a part of in[0]: nothing runs
+    bool in_place; // out[0] takes over the memory of in[0]; din overwrites dout
+    bool cheap;    // out[0] is recomputed rather than kept
+    // Forward has written the gradient of in[0] into out[0] already (the head), and adds parameter gradients: no
+    // backward runs, and no checkpointed range may hold the op.
+    bool makes_grad;
 };
 
 // Buffer.place: byte offset in the kept region of the arena or, with this bit, in the temporary one.
@@ -194,7 +188,7 @@ Instruction *instruction_add(Tape *t, InstructionKind kind, int node, bool backw
 int buffer_new(Tape *t, size_t bytes, bool keep);
 void buffer_touch(Tape *t, int buffer); // the next instruction uses it
 
-double cost_weight_bytes(const Weight *w, Backend *b);          // cost.c
+double cost_weight_bytes(const Tape *t, const Weight *w);       // cost.c
 static inline double cost_product(const Tensor *x, int64_t n) { // flops of x times a matrix with n columns
     return 2 * (double)x->rows * (double)x->cols * (double)n;
 }
@@ -206,10 +200,6 @@ void offload_turn(Tape *t);              // between forward and backward
 void offload_arrive(Tape *t, Tensor *x); // before x is read in backward
 void offload_reserve(Tape *t);           // host memory for the plan's offloads
 void offload_run(Tape *t, const Instruction *in, void *device);
-
-static inline const Kernels *exec_kernels(const Exec *x) {
-    return x->backend->k;
-}
 
 // x, or the tensor that x is a view of.
 static inline Tensor *tensor_whole(Tensor *x) {
@@ -228,4 +218,22 @@ static inline Mat tensor_mat(const Tensor *x) {
 }
 static inline Mat tensor_grad(const Tensor *x) {
     return tensor_mat_in(x, !x->needs_grad ? NULL : x->whole ? x->whole->grad : x->grad);
+}
+
+// ---- for the functions of an op ----
+
+// slot(backend, ...) of the backend that runs.
+#define CALL(exec, slot, ...) (exec)->backend->k->slot((exec)->backend, __VA_ARGS__)
+
+static inline Mat mat_in(const Node *n, int i) {
+    return tensor_mat(n->in[i]);
+}
+static inline Mat mat_out(const Node *n, int i) {
+    return tensor_mat(n->out[i]);
+}
+static inline Mat grad_in(const Node *n, int i) {
+    return tensor_grad(n->in[i]);
+}
+static inline Mat grad_out(const Node *n) {
+    return tensor_grad(n->out[0]);
 }

@@ -1,10 +1,16 @@
-// backend: opens a backend by name.
+// backend: opens a backend by name, and counts the threads that it may use.
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cgroup.h"
 #include "host.h"
 #include "module.h"
-#include "threads.h"
+
+int threads_available(void) {
+    if (getenv("OMP_NUM_THREADS")) return omp_get_max_threads();
+    return (int)min64(omp_get_num_procs(), cgroup_cpus("")); // num_procs: the affinity mask
+}
 
 static void check_slots(const Kernels *k) {
 #define CHECK_SLOT(slot) CHECK(k->slot, "backend %s has no %s", k->name, #slot);

@@ -7,9 +7,7 @@
 
 #include "base.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 typedef struct Group Group;
 
@@ -48,6 +46,4 @@ int group_barrier(Group *g, Err *err);
 int group_agree(Group *g, int status, Err *err);
 void group_close(Group *g, bool failed);
 
-#ifdef __cplusplus
-}
-#endif
+C_END

@@ -23,23 +23,27 @@ void host_free(Backend *b, void *p, size_t bytes) {
     mem_free(raw);
 }
 
-void host_upload(Backend *b, void *dst, const void *host, size_t bytes) {
-    if (bytes) memcpy(dst, host, bytes);
-}
-
-void host_download(Backend *b, void *host, const void *src, size_t bytes) {
-    if (bytes) memcpy(host, src, bytes);
-}
+#define HOST_COPY(slot)                                                                                                \
+    void host_##slot(Backend *b, void *dst, const void *src, size_t bytes) {                                           \
+        if (bytes) memcpy(dst, src, bytes);                                                                            \
+    }
+HOST_COPY(upload)
+HOST_COPY(download)
+HOST_COPY(copy)
+HOST_COPY(offload)
+HOST_COPY(reload)
 
 void host_zero(Backend *b, void *dst, size_t bytes) {
     if (bytes) memset(dst, 0, bytes);
 }
 
-void host_sync(Backend *b) {}
+void *host_host_alloc(Backend *b, size_t bytes) {
+    return host_alloc(b, bytes);
+}
 
-// ---- slots with no work in host memory ----
-
-void host_close(Backend *b) {}
+void host_host_free(Backend *b, void *p, size_t bytes) {
+    host_free(b, p, bytes);
+}
 
 int host_status(Backend *b, Err *err) {
     if (!b->fault.kind) return 0;
@@ -51,44 +55,7 @@ void host_stamp(Backend *b, int64_t *ns) {
     *ns = (int64_t)(time_now() * 1e9);
 }
 
-DeviceMemory host_memory(Backend *b) {
-    return (DeviceMemory){0};
-}
-
-void host_copy(Backend *b, void *dst, const void *src, size_t bytes) {
-    if (bytes) memcpy(dst, src, bytes);
-}
-
-void *host_host_alloc(Backend *b, size_t bytes) {
-    return host_alloc(b, bytes);
-}
-
-void host_host_free(Backend *b, void *p, size_t bytes) {
-    host_free(b, p, bytes);
-}
-
-void host_offload(Backend *b, void *host, const void *src, size_t bytes) {
-    host_copy(b, host, src, bytes);
-}
-
-void host_reload(Backend *b, void *dst, const void *host, size_t bytes) {
-    host_copy(b, dst, host, bytes);
-}
-
-void host_settle(Backend *b) {}
-
-bool host_replay(Backend *b, uint64_t key) {
-    return false;
-}
-
-void host_record(Backend *b, uint64_t key) {}
-
-void host_record_end(Backend *b) {}
-
-void host_forget(Backend *b) {}
-
-int host_connect(Backend *b, Group *g, double seconds, Err *err) {
-    (void)seconds; // the group is connected already
+int host_connect(Backend *b, Group *g, double seconds, Err *err) { // `seconds`: the group is connected already
     CHECK(!b->group, "connected twice");
     b->group = g;
     return 0;
@@ -97,8 +64,6 @@ int host_connect(Backend *b, Group *g, double seconds, Err *err) {
 void host_all_reduce(Backend *b, int64_t *data, int64_t n) {
     if (b->group && !b->fault.kind) group_sum(b->group, data, n, &b->fault);
 }
-
-void host_describe(Backend *b, StrBuf *out) {}
 
 void host_choices_get(Backend *b, StrBuf *json) {
     str_puts(json, "{}");
@@ -109,24 +74,40 @@ int host_choices_set(Backend *b, const char *json, Err *err) {
     return err_input(err, "the run was made with autotuning results of another kind of device than %s", b->k->name);
 }
 
+// ---- slots with no work in host memory ----
+
+void host_close(Backend *b) {}
+void host_sync(Backend *b) {}
+void host_settle(Backend *b) {}
+void host_record(Backend *b, uint64_t key) {}
+void host_record_end(Backend *b) {}
+void host_forget(Backend *b) {}
+void host_describe(Backend *b, StrBuf *out) {}
+void host_weight_place(Backend *b, Weight *w, bool fp8, void *memory) {}
+
+bool host_replay(Backend *b, uint64_t key) {
+    return false;
+}
+
 size_t host_weight_bytes(Backend *b, const Weight *w, bool fp8) {
     return 0;
 }
 
-void host_weight_place(Backend *b, Weight *w, bool fp8, void *memory) {}
+DeviceMemory host_memory(Backend *b) {
+    return (DeviceMemory){0};
+}
 
 // ---- weights ----
 
 WeightRow weight_row(const Weight *w, int64_t row) {
-    CHECK(row >= 0 && row < w->rows, "row %lld of %s [%lld, %lld]", (long long)row, w->name, (long long)w->rows,
-          (long long)w->cols);
+    CHECK(row >= 0 && row < w->rows, "row %ld of %s [%ld, %ld]", row, w->name, w->rows, w->cols);
     const WeightSegment *s = w->segments;
     const WeightSegment *end = s + w->n_segments;
     for (; s < end && row >= s->rows; s++) row -= s->rows;
-    CHECK(s < end, "the segments of %s hold fewer than its %lld rows", w->name, (long long)w->rows);
+    CHECK(s < end, "the segments of %s hold fewer than its %ld rows", w->name, w->rows);
     size_t row_bytes;
-    CHECK(dtype_bytes(s->dtype, (size_t)w->cols, &row_bytes), "%s: %lld columns are not whole blocks of %s", w->name,
-          (long long)w->cols, dtype_info(s->dtype)->name);
+    CHECK(dtype_bytes(s->dtype, (size_t)w->cols, &row_bytes), "%s: %ld columns are not whole blocks of %s", w->name,
+          w->cols, dtype_info(s->dtype)->name);
     CHECK((s->dtype == DTYPE_NF4) == (s->row_scale != NULL), "%s: scales of rows and type %s", w->name,
           dtype_info(s->dtype)->name);
     int64_t stored = s->row_map ? s->row_map[row] : row;
@@ -141,7 +122,7 @@ WeightRow weight_row(const Weight *w, int64_t row) {
 size_t host_packed_row(DType type, const float *row_scale, int64_t cols) {
     size_t bytes;
     CHECK(type <= DTYPE_Q8_0 || type == DTYPE_NF4, "packing of type %d", (int)type);
-    CHECK((type == DTYPE_NF4) == (row_scale != NULL) && dtype_bytes(type, (size_t)cols, &bytes), "%lld columns of %s",
-          (long long)cols, dtype_info(type)->name);
+    CHECK((type == DTYPE_NF4) == (row_scale != NULL) && dtype_bytes(type, (size_t)cols, &bytes), "%ld columns of %s",
+          cols, dtype_info(type)->name);
     return bytes;
 }

@@ -6,9 +6,7 @@
 
 #include "kernels.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 // The CPU backend's table that LORAC_ISA names, else the best of this machine (cpu.c). NULL: none.
 const Kernels *cpu_kernels_from_environment(Err *err);
@@ -21,14 +19,13 @@ DEVICE_SLOTS(DECLARE_HOST_SLOT)
 
 #define CHECK_SHAPE(m, r, c)                                                                                           \
     CHECK((m).data && (m).dtype == DTYPE_F32 && (m).rows == (r) && (m).cols == (c) && mat_stride(m) == (c),            \
-          "%s is [%lld, %lld] of type %d, expected float32 [%lld, %lld]", #m, (long long)(m).rows,                     \
-          (long long)(m).cols, (int)(m).dtype, (long long)(r), (long long)(c))
+          "%s is [%ld, %ld] of type %d, expected float32 [%ld, %ld]", #m, (m).rows, (m).cols, (int)(m).dtype,          \
+          (int64_t)(r), (int64_t)(c))
 
 // Shapes: out and x [T, C], rstd [T, groups]; C is a multiple of groups.
 #define CHECK_GROUPS(out, rstd, x)                                                                                     \
     do {                                                                                                               \
-        CHECK((rstd).cols > 0 && (x).cols % (rstd).cols == 0, "%lld columns in %lld groups", (long long)(x).cols,      \
-              (long long)(rstd).cols);                                                                                 \
+        CHECK((rstd).cols > 0 && (x).cols % (rstd).cols == 0, "%ld columns in %ld groups", (x).cols, (rstd).cols);     \
         CHECK_SHAPE(x, (x).rows, (x).cols);                                                                            \
         CHECK_SHAPE(out, (x).rows, (x).cols);                                                                          \
         CHECK_SHAPE(rstd, (x).rows, (rstd).cols);                                                                      \
@@ -52,15 +49,14 @@ static inline Mat host_groups(Mat m, int64_t group) {
 
 static inline void check_rope(Mat x, int64_t head_size, int64_t rotated) {
     CHECK(head_size > 0 && x.cols % head_size == 0 && rotated > 0 && rotated % 2 == 0 && rotated <= head_size,
-          "rope of %lld dims over %lld columns, heads of %lld", (long long)rotated, (long long)x.cols,
-          (long long)head_size);
+          "rope of %ld dims over %ld columns, heads of %ld", rotated, x.cols, head_size);
 }
 
 static inline void host_check_attention(const AttentionCall *c, bool backward) {
     const AttentionShape *s = c->shape;
     int64_t queries = c->q.rows, keys = c->k.rows, wide = s->heads * s->head_size, narrow = s->kv_heads * s->head_size;
     CHECK(s->kv_heads > 0 && s->heads % s->kv_heads == 0 && s->q_start[s->samples] == queries);
-    CHECK(!s->bidirectional || s->window == 0, "a window of %lld in bidirectional attention", (long long)s->window);
+    CHECK(!s->bidirectional || s->window == 0, "a window of %ld in bidirectional attention", s->window);
     CHECK_SHAPE(c->q, queries, wide);
     CHECK_SHAPE(c->k, keys, narrow);
     CHECK_SHAPE(c->v, keys, narrow);
@@ -84,6 +80,4 @@ WeightRow weight_row(const Weight *w, int64_t row);
 // Bytes of a row of `cols` elements that `pack` writes. CHECKs the type, and that only NF4 has row scales.
 size_t host_packed_row(DType type, const float *row_scale, int64_t cols);
 
-#ifdef __cplusplus
-}
-#endif
+C_END

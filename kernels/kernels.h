@@ -18,8 +18,7 @@
 //  - After a device fault calls do nothing; status reports the fault.
 //
 // Dims: T tokens of a row (Tq queries, Tk keys where they differ), M rows that are scored, C hidden, V vocabulary,
-// H heads, KV key/value heads, D head size, F feed-forward, E experts, R LoRA rank, N and K output and input size of a
-// weight; of a classifier's head, N classes.
+// H heads, KV key/value heads, D head size, F feed-forward, E experts, R LoRA rank, N, K output, input size of W.
 #pragma once
 
 #include "base.h"
@@ -27,9 +26,7 @@
 #include "group.h"
 #include "rng.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 typedef struct Backend Backend;
 typedef struct Kernels Kernels;
@@ -204,7 +201,7 @@ typedef struct ClassHead {
     const float *bias;      // [N] or NULL
     float *dw, *dbias;      // += gradients, same shapes; NULL: no gradient
     const int32_t *labels;  // [M], all in [0, N); -1 (padding): ignored, dx is 0
-    int64_t classes;        // N
+    int64_t classes;        // N here
     const PassState *state; // its grad_scale
     float label_smoothing;
     int32_t *predicted; // [M] or NULL: arg max of each row (lowest index wins ties), -1 for a row with a NaN
@@ -237,6 +234,7 @@ struct Backend {
     char name[96];                // display name of the device: "NVIDIA H100 80GB HBM3"; "" in host memory
     AttentionKind attention_kind; // ATTENTION_OWN if no library computes it
     char attention[64];           // on a device, display text: "own kernels", "cudnn 9.19.0 where it is faster"
+    int library_shapes;           // of attention, for which the library was chosen so far
     Group *group;                 // in host memory: the ranks that all_reduce sums over; NULL: alone
     Err fault;                    // in host memory: the first failure of all_reduce; ERR_NONE: none
     void *state;                  // the backend's own
@@ -482,6 +480,10 @@ void backend_close(Backend *b);
 // Backends of equal kind give bit-identical results: "cpu-v4, oneDNN 2.6.3 with AVX-512", or the GPU's name.
 void backend_kind(StrBuf *out, const Backend *b);
 
+// OMP_NUM_THREADS if set; else the CPUs of the affinity mask, at most the CPU quota of the process's control groups (a
+// container with 2 of 64 cores must not start 64 threads). At least 1.
+int threads_available(void);
+
 // Id of a GPU, the same in all processes of a machine.
 typedef struct GpuId {
     uint8_t bytes[16];
@@ -495,6 +497,4 @@ extern const Kernels kernels_ref;
 // this build or machine lacks it. isa NULL: the best that the machine runs.
 const Kernels *kernels_cpu(const char *isa);
 
-#ifdef __cplusplus
-}
-#endif
+C_END

@@ -6,9 +6,7 @@
 
 #include "kernels.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 // *symbol, a pointer to a function, = the address of `name` in the module `file`. `library`: for the message, what
 // cmake needs to build it. ERR_RUNTIME: module or library absent, or the module was built from other headers.
@@ -28,6 +26,4 @@ MODULE_EXPORT int lorac_cuda_open(Backend *b, const BackendOptions *o, const Ker
 // MPI_Finalize have no time limit: the process exits with EXIT_RUNTIME if one takes more than `seconds`.
 MODULE_EXPORT int lorac_mpi_open(Group *g, double seconds, Err *err);
 
-#ifdef __cplusplus
-}
-#endif
+C_END

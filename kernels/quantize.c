@@ -15,16 +15,16 @@ static int check_weight(const Weight *w, DType t, Err *err) {
                              "%s is %s, and a quantised base keeps its own blocks; expected quantize_base \"none\"",
                              w->name, dtype_info(w->segments[i].dtype)->name);
     if (w->cols % dtype_info(t)->block)
-        return err_input(err, "%s has %lld columns; quantize_base expects a multiple of %d for %s", w->name,
-                         (long long)w->cols, dtype_info(t)->block, t == DTYPE_NF4 ? "nf4" : "int8");
+        return err_input(err, "%s has %ld columns; quantize_base expects a multiple of %d for %s", w->name, w->cols,
+                         dtype_info(t)->block, t == DTYPE_NF4 ? "nf4" : "int8");
     return 0;
 }
 
 // A quantised segment holds the segment's rows only, so its row map must stay within them.
 static void check_row_map(const Weight *w, const WeightSegment *s) {
     for (int64_t i = 0; s->row_map && i < s->rows; i++)
-        CHECK(s->row_map[i] >= 0 && s->row_map[i] < s->rows, "%s: row %lld is stored as %d of %lld", w->name,
-              (long long)i, s->row_map[i], (long long)s->rows);
+        CHECK(s->row_map[i] >= 0 && s->row_map[i] < s->rows, "%s: row %ld is stored as %d of %ld", w->name, i,
+              s->row_map[i], s->rows);
 }
 
 static size_t aligned(size_t bytes) {
@@ -34,7 +34,7 @@ static size_t aligned(size_t bytes) {
 // Bytes of the blocks of `rows` rows, and of the scales of these rows.
 static size_t block_bytes(DType t, int64_t rows, int64_t cols) {
     size_t bytes;
-    CHECK(dtype_bytes(t, (size_t)rows * (size_t)cols, &bytes), "[%lld, %lld]", (long long)rows, (long long)cols);
+    CHECK(dtype_bytes(t, (size_t)rows * (size_t)cols, &bytes), "[%ld, %ld]", rows, cols);
     return aligned(bytes);
 }
 

@@ -19,9 +19,16 @@ static_assert(sizeof(long) == 8, "int64_t is printed with %ld, uint64_t with %lu
 // HOST_DEVICE, given by CMake, is in front of inline functions that CUDA kernels call, too: `__host__ __device__` for
 // nvcc, else nothing.
 
+// Around the declarations of a header that C++ (CUDA) includes too.
 #ifdef __cplusplus
-extern "C" {
+#define C_BEGIN extern "C" {
+#define C_END }
+#else
+#define C_BEGIN
+#define C_END
 #endif
+
+C_BEGIN
 
 // Exit statuses of the binary.
 enum { EXIT_RUNTIME = 1, EXIT_INPUT = 2, EXIT_NO_FIT = 3, EXIT_INTERRUPTED = 75 };
@@ -142,6 +149,4 @@ void clean_line(char *s); // control characters and the like (say.h) become '?'
 
 double time_now(void); // seconds, monotonic clock
 
-#ifdef __cplusplus
-}
-#endif
+C_END

@@ -12,34 +12,34 @@ typedef struct Search {
     const char *root, *controller;
     void (*look)(const char *dir, bool v2, uint64_t *best);
     uint64_t best;
+    const char *group; // of the hierarchy being searched
+    bool v2;
 } Search;
 
 // ---- files of a level ----
 
 // The start of a file of a level; empty where it cannot be read.
 static void read_text(char *text, size_t size, const char *dir, const char *name) {
-    char *path = mem_printf("%s/%s", dir, name);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    AUTO_FREE char *path = mem_printf("%s/%s", dir, name);
+    AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? 0 : read(fd, text, size - 1);
-    if (fd >= 0) close(fd);
-    mem_free(path);
     text[n > 0 ? n : 0] = 0;
 }
 
 // Reads the numbers that the file begins with, at most two; returns their count. "max" is not a number.
-static int read_numbers(long long number[2], const char *dir, const char *name) {
+static int read_numbers(long number[2], const char *dir, const char *name) {
     char text[128], *at = text, *end;
     int n = 0;
     read_text(text, sizeof text, dir, name);
     for (; n < 2; n++, at = end) {
-        number[n] = strtoll(at, &end, 10);
+        number[n] = strtol(at, &end, 10);
         if (end == at) break;
     }
     return n;
 }
 
 static uint64_t number_in(const char *dir, const char *name, uint64_t otherwise) {
-    long long n[2];
+    long n[2];
     return read_numbers(n, dir, name) && n[0] >= 0 ? (uint64_t)n[0] : otherwise;
 }
 
@@ -67,7 +67,7 @@ static void look_at_memory(const char *dir, bool v2, uint64_t *best) {
 }
 
 static void look_at_cpus(const char *dir, bool v2, uint64_t *best) {
-    long long quota[2], period[2];
+    long quota[2], period[2];
     int n = read_numbers(quota, dir, v2 ? "cpu.max" : "cpu.cfs_quota_us");
     if (v2 ? n < 2 : n < 1 || !read_numbers(period, dir, "cpu.cfs_period_us")) return;
     if (v2) period[0] = quota[1];
@@ -79,14 +79,13 @@ static void look_at_cpus(const char *dir, bool v2, uint64_t *best) {
 // ---- levels ----
 
 // From the group up to the mount point. A missing level has no limit.
-static void climb(Search *s, const char *mount, const char *group, bool v2) {
+static void climb(Search *s, const char *mount, const char *group) {
     size_t top = strlen(s->root) + strlen(mount);
-    char *dir = mem_printf("%s%s%s", s->root, mount, strstr(group, "/..") ? "" : group);
+    AUTO_FREE char *dir = mem_printf("%s%s%s", s->root, mount, strstr(group, "/..") ? "" : group);
     for (char *end = dir + strlen(dir); end && end >= dir + top; end = strrchr(dir, '/')) {
         *end = 0;
-        s->look(dir, v2, &s->best);
+        s->look(dir, s->v2, &s->best);
     }
-    mem_free(dir);
 }
 
 static bool has_word(const char *list, const char *word) {
@@ -107,66 +106,57 @@ static void unescape(char *text) {
     *to = 0;
 }
 
+// Calls fn for each line of /proc/self/`file`.
+static void each_line(Search *s, const char *file, void (*fn)(Search *s, char *line)) {
+    AUTO_FREE char *path = mem_printf("%s/proc/self/%s", s->root, file);
+    AUTO_FILE FILE *f = fopen(path, "re");
+    char *line = NULL;
+    size_t size = 0;
+    while (f && getline(&line, &size, f) > 0) {
+        line[strcspn(line, "\n")] = 0;
+        fn(s, line);
+    }
+    free(line);
+}
+
 // "31 23 0:28 /top /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw,memory": the group as it is named below that mount.
-static void climb_mount(Search *s, char *line, const char *group, bool v2) {
+static void climb_mount(Search *s, char *line) {
     char *field[10] = {NULL}, *tail = strstr(line, " - "), *kind[3] = {NULL}, *rest = line;
     if (!tail) return;
     *tail = 0, tail += 3;
     for (int i = 0; i < 5; i++) field[i] = strsep(&rest, " ");
     for (int i = 0; i < 3; i++) kind[i] = strsep(&tail, " ");
-    if (!field[4] || !kind[2] || strcmp(kind[0], v2 ? "cgroup2" : "cgroup") != 0) return;
-    if (!v2 && !has_word(kind[2], s->controller)) return;
+    if (!field[4] || !kind[2] || strcmp(kind[0], s->v2 ? "cgroup2" : "cgroup") != 0) return;
+    if (!s->v2 && !has_word(kind[2], s->controller)) return;
     char *top = field[3], *mount = field[4];
     unescape(top), unescape(mount);
     size_t n = strlen(top);
-    bool below = n > 1 && !strncmp(group, top, n) && (group[n] == 0 || group[n] == '/');
-    climb(s, mount, below ? group + n : group, v2);
+    bool below = n > 1 && !strncmp(s->group, top, n) && (s->group[n] == 0 || s->group[n] == '/');
+    climb(s, mount, below ? s->group + n : s->group);
 }
 
-// Also the usual mount points: /proc/self/mountinfo does not always match what a container sees.
-static void climb_group(Search *s, const char *group, bool v2) {
-    char *path = mem_printf("%s/proc/self/mountinfo", s->root), *line = NULL;
-    size_t size = 0;
-    FILE *f = fopen(path, "re");
-    mem_free(path);
-    while (f && getline(&line, &size, f) > 0) {
-        line[strcspn(line, "\n")] = 0;
-        climb_mount(s, line, group, v2);
-    }
-    if (f) (void)fclose(f);
-    free(line);
-    char *usual = v2 ? mem_strdup("/sys/fs/cgroup") : mem_printf("/sys/fs/cgroup/%s", s->controller);
-    climb(s, usual, group, v2);
-    mem_free(usual);
-}
-
-// A line is "0::/path" (v2) or "4:cpu,cpuacct:/path" (v1).
-static uint64_t search(Search *s) {
-    char *path = mem_printf("%s/proc/self/cgroup", s->root), *line = NULL;
-    size_t size = 0;
-    FILE *f = fopen(path, "re");
-    mem_free(path);
-    s->best = UINT64_MAX;
-    while (f && getline(&line, &size, f) > 0) {
-        line[strcspn(line, "\n")] = 0;
-        char *controllers = strchr(line, ':'), *group = controllers ? strchr(controllers + 1, ':') : NULL;
-        if (!group) continue;
-        controllers++, *group++ = 0;
-        bool v2 = !*controllers;
-        if (v2 || has_word(controllers, s->controller)) climb_group(s, strcmp(group, "/") ? group : "", v2);
-    }
-    if (f) (void)fclose(f);
-    free(line);
-    return s->best;
+// "0::/path" (v2) or "4:cpu,cpuacct:/path" (v1). Also climbs from the usual mount points: /proc/self/mountinfo does not
+// always match what a container sees.
+static void climb_group(Search *s, char *line) {
+    char *controllers = strchr(line, ':'), *group = controllers ? strchr(controllers + 1, ':') : NULL;
+    if (!group) return;
+    controllers++, *group++ = 0;
+    s->v2 = !*controllers;
+    s->group = strcmp(group, "/") ? group : "";
+    if (!s->v2 && !has_word(controllers, s->controller)) return;
+    each_line(s, "mountinfo", climb_mount);
+    AUTO_FREE char *usual = mem_printf("/sys/fs/cgroup%s%s", s->v2 ? "" : "/", s->v2 ? "" : s->controller);
+    climb(s, usual, s->group);
 }
 
 size_t cgroup_memory_left(const char *root) {
-    Search s = {.root = root, .controller = "memory", .look = look_at_memory};
-    return (size_t)search(&s);
+    Search s = {.root = root, .controller = "memory", .look = look_at_memory, .best = UINT64_MAX};
+    each_line(&s, "cgroup", climb_group);
+    return (size_t)s.best;
 }
 
 int64_t cgroup_cpus(const char *root) {
-    Search s = {.root = root, .controller = "cpu", .look = look_at_cpus};
-    uint64_t cpus = search(&s);
-    return cpus > INT64_MAX ? INT64_MAX : (int64_t)cpus;
+    Search s = {.root = root, .controller = "cpu", .look = look_at_cpus, .best = INT64_MAX};
+    each_line(&s, "cgroup", climb_group);
+    return (int64_t)s.best;
 }

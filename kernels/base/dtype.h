@@ -6,9 +6,7 @@
 
 #include "base.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 typedef enum {
     DTYPE_F32,
@@ -72,6 +70,4 @@ uint16_t f32_to_f16(float f); // round to nearest even
 float bf16_to_f32(uint16_t h);
 uint16_t f32_to_bf16(float f); // round to nearest even, NaN stays NaN
 
-#ifdef __cplusplus
-}
-#endif
+C_END

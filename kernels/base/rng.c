@@ -21,7 +21,7 @@ static uint64_t draw(RngKey key, uint64_t i, uint64_t range) {
 }
 
 void rng_permutation(RngKey key, int64_t n, int64_t *out) {
-    CHECK(n >= 0 && n <= (int64_t)1 << 40, "permutation of %lld elements", (long long)n);
+    CHECK(n >= 0 && n <= (int64_t)1 << 40, "permutation of %ld elements", n);
     for (int64_t i = 0; i < n; i++) {
         int64_t j = (int64_t)draw(key, (uint64_t)i, (uint64_t)i + 1);
         if (j != i) out[i] = out[j]; // "inside-out" shuffle: i is put at j, what was there moves to the end

@@ -4,9 +4,7 @@
 
 #include "base.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 // The purpose of numbers. `stream` is the optimizer step or another purpose's counter, `row` the index of the packed
 // row in the step's global batch (never the rank's own), `module` a tensor or purpose (rng_module).
@@ -55,6 +53,4 @@ HOST_DEVICE static inline bool rng_keep(uint32_t word, float p) {
 // A permutation of [0, n) as a function of the key: out[n] (Fisher-Yates with unbiased draws).
 void rng_permutation(RngKey key, int64_t n, int64_t *out);
 
-#ifdef __cplusplus
-}
-#endif
+C_END

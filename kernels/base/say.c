@@ -62,10 +62,9 @@ int say_list(FILE *out, const char *fmt, va_list args) {
     if ((size_t)n < sizeof line) {
         say_bytes(out, line, (size_t)n);
     } else {
-        char *text = mem_alloc((size_t)n + 1, 1);
+        AUTO_FREE char *text = mem_alloc((size_t)n + 1, 1);
         vsnprintf(text, (size_t)n + 1, fmt, again);
         say_bytes(out, text, (size_t)n);
-        mem_free(text);
     }
     va_end(again);
     return n;

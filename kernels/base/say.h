@@ -10,9 +10,7 @@
 
 #include "base.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 void say(const char *fmt, ...) PRINTF_LIKE(1, 2); // to stdout
 // The number of bytes without escapes, as from fprintf.
@@ -27,6 +25,4 @@ void say_clear_line(void); // back to the beginning of the terminal's line, whic
 // The character at text[0, len), len > 0: its length in bytes, and whether a terminal may have it.
 size_t say_character(const char *text, size_t len, bool *safe);
 
-#ifdef __cplusplus
-}
-#endif
+C_END

@@ -22,7 +22,7 @@ static bool check_size(const OpCase *c, const OpSize *size, Backend *ref, Backen
         snprintf(message, bytes, "%s", err.msg);
     } else if (!op_agree(want, got, OP_WITHIN_TOLERANCE, what, sizeof what)) {
         op_size_text(size, sizes, sizeof sizes);
-        snprintf(message, bytes, "%s (%s, gaps of %lld)", what, sizes, (long long)setup.gap);
+        snprintf(message, bytes, "%s (%s, gaps of %ld)", what, sizes, setup.gap);
         good = false;
     }
     op_run_free(want);

@@ -5,16 +5,14 @@
 #include "opcheck.h"
 
 void op_size_text(const OpSize *s, char *text, size_t size) {
-    snprintf(
-        text, size,
-        "t=%lld n=%lld k=%lld heads=%lld kv=%lld d=%lld rotated=%lld rank=%lld layout=%lld window=%lld experts=%lld "
-        "used=%lld%s%s%s %s segments=%d%s%s%s%s glu=%d activation=%d dropout=%g smoothing=%g softcap=%g",
-        (long long)s->t, (long long)s->n, (long long)s->k, (long long)s->heads, (long long)s->kv, (long long)s->d,
-        (long long)s->rotated, (long long)s->rank, (long long)s->layout, (long long)s->window, (long long)s->experts,
-        (long long)s->used, s->renormalise ? " renormalise" : "", s->uneven ? " uneven" : "",
-        s->bidirectional ? " bidirectional" : "", dtype_info(s->dtype)->name, s->segments, s->row_map ? " row_map" : "",
-        s->bias ? " bias" : "", s->residual ? " residual" : "", s->accumulate ? " accumulate" : "", (int)s->glu,
-        (int)s->activation, (double)s->dropout, (double)s->smoothing, (double)s->softcap);
+    snprintf(text, size,
+             "t=%ld n=%ld k=%ld heads=%ld kv=%ld d=%ld rotated=%ld rank=%ld layout=%ld window=%ld experts=%ld "
+             "used=%ld%s%s%s %s segments=%d%s%s%s%s glu=%d activation=%d dropout=%g smoothing=%g softcap=%g",
+             s->t, s->n, s->k, s->heads, s->kv, s->d, s->rotated, s->rank, s->layout, s->window, s->experts, s->used,
+             s->renormalise ? " renormalise" : "", s->uneven ? " uneven" : "", s->bidirectional ? " bidirectional" : "",
+             dtype_info(s->dtype)->name, s->segments, s->row_map ? " row_map" : "", s->bias ? " bias" : "",
+             s->residual ? " residual" : "", s->accumulate ? " accumulate" : "", (int)s->glu, (int)s->activation,
+             (double)s->dropout, (double)s->smoothing, (double)s->softcap);
 }
 
 OpRun *op_run(const OpCase *c, const OpSize *size, Backend *b, OpSetup setup) {
@@ -129,7 +127,7 @@ static bool output_agrees(const OpOutput *o, Fetched want, Fetched got, OpRule r
     CHECK(want.bytes == got.bytes);
     DType stored = o->mat.data ? o->mat.dtype : DTYPE_F32;
     if (got.stray >= 0) {
-        snprintf(message, size, "output %s: written outside of row %lld", o->name, (long long)got.stray);
+        snprintf(message, size, "output %s: written outside of row %ld", o->name, got.stray);
         return false;
     }
     if (o->kind == OP_EXACT && o->roundings > 0 && unit > 0) return true;
@@ -138,7 +136,7 @@ static bool output_agrees(const OpOutput *o, Fetched want, Fetched got, OpRule r
     double allowed;
     int64_t at = first_breach(o, want, got, rule, limit_of(o, want, stored, unit), &allowed);
     if (at < 0) return true;
-    snprintf(message, size, "output %s[%lld]: got %.9g, want %.9g, tolerance %.3g", o->name, (long long)at,
+    snprintf(message, size, "output %s[%ld]: got %.9g, want %.9g, tolerance %.3g", o->name, at,
              element(o, got, (size_t)at), element(o, want, (size_t)at), allowed);
     return false;
 }

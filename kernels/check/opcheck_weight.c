@@ -65,7 +65,7 @@ static void fill_row(uint8_t *row, DType t, DType rounding, int64_t k, const flo
 // In host memory; freed by free_parts.
 static WeightSegment random_segment(OpRun *r, DType t, int64_t rows, int64_t k) {
     size_t row_bytes;
-    CHECK(dtype_bytes(t, (size_t)k, &row_bytes), "%lld columns of %s", (long long)k, dtype_info(t)->name);
+    CHECK(dtype_bytes(t, (size_t)k, &row_bytes), "%ld columns of %s", k, dtype_info(t)->name);
     float *noise = op_noise(rows * k, 1000 + (uint32_t)r->n_weights++), *row_scale = NULL;
     uint8_t *data = mem_alloc((size_t)rows, row_bytes);
     for (int64_t i = 0; i < rows; i++) fill_row(data + (size_t)i * row_bytes, t, r->setup.activation, k, noise + i * k);

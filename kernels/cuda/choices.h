@@ -4,9 +4,7 @@
 
 #include "cuda.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 // The value of `key`, NULL when there is none; borrowed until the next cuda_choice_set.
 const char *cuda_choice_get(const Backend *b, const char *key);
@@ -14,6 +12,4 @@ void cuda_choice_set(Backend *b, const char *key, const char *value);
 // Whether shapes without a choice are autotuned: not after choices_set, in a recording, or on an emulated device.
 bool cuda_choices_by_speed(const Backend *b);
 
-#ifdef __cplusplus
-}
-#endif
+C_END

@@ -17,9 +17,7 @@
 
 #include "sizes.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 // Areas with state: X(name, type).
 #define CUDA_AREAS(X)                                                                                                  \
@@ -89,6 +87,4 @@ void cuda_try_kernel(Backend *b);
 // The library of attention, "cudnn 9.19.0"; NULL: the own kernels only.
 const char *cuda_attention_library(const Backend *b);
 
-#ifdef __cplusplus
-}
-#endif
+C_END

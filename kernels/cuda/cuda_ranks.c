@@ -49,8 +49,7 @@ static int try_sum(Backend *b, Group *g, Err *err) {
     cuda_free(b, on_device, sizeof mine);
     int rc = cuda_status(b, err);
     if (!rc && sum != want)
-        rc = err_runtime(err, "device cuda:%d: the ranks' sum is %lld, expected %lld", cuda_state(b)->device,
-                         (long long)sum, (long long)want);
+        rc = err_runtime(err, "device cuda:%d: the ranks' sum is %ld, expected %ld", cuda_state(b)->device, sum, want);
     return group_agree(g, rc, err);
 }
 

@@ -4,9 +4,7 @@
 
 #include "cuda.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 enum { RANK_ID_BYTES = 128 };
 
@@ -28,6 +26,4 @@ void cuda_ranks_wait(Backend *b);
 // The entry of lorac-nccl.so.
 __attribute__((visibility("default"))) const RanksLibrary *lorac_nccl(void);
 
-#ifdef __cplusplus
-}
-#endif
+C_END

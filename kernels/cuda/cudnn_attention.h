@@ -6,9 +6,7 @@
 
 #include "kernels.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 // The matrices of attention: rows of queries, of keys (K, V, DK, DV), and LSE [rows, H] float32.
 typedef enum CudnnMat {
@@ -58,6 +56,4 @@ const CudnnLibrary *cuda_cudnn_library(Err *err);
 // The entry of lorac-cudnn.so.
 __attribute__((visibility("default"))) const CudnnLibrary *lorac_cudnn(void);
 
-#ifdef __cplusplus
-}
-#endif
+C_END

@@ -17,8 +17,8 @@ template <class T> static inline Rows<T> rows_of(Mat m) {
 
 static inline void check_mat(const char *name, Mat m, DType type, int64_t rows, int64_t cols) {
     CHECK(m.data && m.dtype == type && m.rows == rows && m.cols == cols,
-          "%s is [%lld, %lld] of %s, expected [%lld, %lld] of %s", name, (long long)m.rows, (long long)m.cols,
-          dtype_info(m.dtype)->name, (long long)rows, (long long)cols, dtype_info(type)->name);
+          "%s is [%ld, %ld] of %s, expected [%ld, %ld] of %s", name, m.rows, m.cols, dtype_info(m.dtype)->name, rows,
+          cols, dtype_info(type)->name);
 }
 #define CHECK_MAT(m, type, rows, cols) check_mat(#m, m, type, rows, cols)
 
@@ -81,8 +81,7 @@ static __device__ inline Place place_of(uint32_t rows, uint32_t pieces, uint32_t
 
 // Blocks for that.
 static inline unsigned each_grid(int64_t rows, int64_t pieces) {
-    CHECK(pieces <= INT32_MAX && rows * pieces <= INT32_MAX, "%lld rows of %lld pieces", (long long)rows,
-          (long long)pieces);
+    CHECK(pieces <= INT32_MAX && rows * pieces <= INT32_MAX, "%ld rows of %ld pieces", rows, pieces);
     return (unsigned)ceil_div(rows * pieces, EACH_BLOCK);
 }
 // Launches `kernel` with a thread for each piece; its last arguments are the rows, and the pieces of each.

@@ -3,14 +3,10 @@
 
 #include "cuda.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 // dst [n contiguous rows] = rows map[row], map[row + 1], ... of src; map NULL: rows [row, row + n).
 void cuda_upload_rows(Backend *b, void *dst, const void *src, size_t row_bytes, const int32_t *map, int64_t row,
                       int64_t n);
 
-#ifdef __cplusplus
-}
-#endif
+C_END

@@ -27,8 +27,8 @@ CudaScratch cuda_scratch(int capability, size_t memory) {
 
 size_t cuda_row_bytes(const Weight *w, DType type) {
     size_t bytes;
-    CHECK(dtype_bytes(type, (size_t)w->cols, &bytes), "%s: %lld columns are not whole blocks of %s", w->name,
-          (long long)w->cols, dtype_info(type)->name);
+    CHECK(dtype_bytes(type, (size_t)w->cols, &bytes), "%s: %ld columns are not whole blocks of %s", w->name, w->cols,
+          dtype_info(type)->name);
     return bytes;
 }
 
@@ -52,8 +52,7 @@ static void list_parts(PlacedWeight *l, const Weight *w, DType dense) {
         part->rows += s->rows;
         rows += s->rows;
     }
-    CHECK(rows == w->rows, "the segments of %s hold %lld of its %lld rows", w->name, (long long)rows,
-          (long long)w->rows);
+    CHECK(rows == w->rows, "the segments of %s hold %ld of its %ld rows", w->name, rows, w->rows);
 }
 
 PlacedWeight cuda_placed(DType activation, const Weight *w, bool fp8) {

@@ -4,9 +4,7 @@
 
 #include "host.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 enum {
     CUDA_OLDEST_CAPABILITY = 80, // bf16 and asynchronous copies to shared memory
@@ -89,6 +87,4 @@ SLOT_TYPE(grouped_linear_workspace) cuda_grouped_linear_workspace;
 SLOT_TYPE(head_loss_workspace) cuda_head_loss_workspace;
 SLOT_TYPE(class_loss_workspace) cuda_class_loss_workspace;
 
-#ifdef __cplusplus
-}
-#endif
+C_END

@@ -5,7 +5,7 @@
 #include <string.h>
 
 static void check_plan(const MoePlan *p) {
-    CHECK(p->used > 0 && p->used <= p->experts, "%lld of %lld experts", (long long)p->used, (long long)p->experts);
+    CHECK(p->used > 0 && p->used <= p->experts, "%ld of %ld experts", p->used, p->experts);
 }
 
 // The `used` largest, largest first; the lower index wins ties, NaN is largest.

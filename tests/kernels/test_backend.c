@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "kernels.h"
-#include "threads.h"
 
 static void test_backend_opens_and_refuses(void **state) {
     (void)state;

@@ -13,12 +13,12 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "kernels.h"
 #include "loaded.h"
 #include "memory_use.h"
 #include "opcheck.h"
 #include "run_device.h"
 #include "say.h"
-#include "threads.h"
 
 typedef struct Options {
     LoadOptions load; // device and dtype
@@ -95,16 +95,6 @@ static void check_group(const OpCase *group, const char *only, Backend *ref, Bac
         if (starts_with(c->name, only)) check_op(c, ref, b, gaps, t);
 }
 
-// How many shapes of attention the library computed.
-static int shapes_of_library(Backend *b) {
-    StrBuf choices = {0};
-    int n = 0;
-    b->k->choices_get(b, &choices);
-    for (const char *at = choices.data; (at = strstr(at, ": \"cudnn")); at++) n++;
-    str_clear(&choices);
-    return n;
-}
-
 // Attention by the library, for every shape that it supports: a run uses it only where it is faster.
 static int check_library(const Options *o, DtypeWord dtype, Backend *ref, Tally *t, Err *err) {
     Backend *b;
@@ -112,7 +102,7 @@ static int check_library(const Options *o, DtypeWord dtype, Backend *ref, Tally 
     int ops = t->ops;
     say("attention by %s\n", b->attention);
     check_group(op_cases_attention, o->ops, ref, b, false, t); // cuDNN writes rows back to back only
-    int rc = b->k->status(b, err), shapes = shapes_of_library(b);
+    int rc = b->k->status(b, err), shapes = b->library_shapes;
     if (!rc && t->ops > ops) say("  %d shapes of attention computed by the library\n", shapes);
     if (!rc && t->ops > ops && !shapes) rc = err_runtime(err, "doctor: %s took none of the shapes", b->attention);
     backend_close(b);

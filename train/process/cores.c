@@ -7,8 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "fnv.h"
-#include "threads.h"
+#include "kernels.h"
 
 // The first line of a file; empty if it cannot be read.
 static void read_line(char *line, size_t size, const char *path) {
@@ -69,7 +70,7 @@ Cores cores_own(void) {
     memset(&c, 0, sizeof c);
     read_boot(c.boot);
     c.control = name_control_group();
-    c.quota = threads_quota();
+    c.quota = (int32_t)min64(cgroup_cpus(""), NO_QUOTA);
     c.plain = threads_available();
     if (getenv("OMP_NUM_THREADS")) c.asked = c.plain;
     if (sched_getaffinity(0, sizeof c.mask, (cpu_set_t *)c.mask)) memset(c.mask, 0, sizeof c.mask);

@@ -3,13 +3,13 @@
 
 #include "group.h"
 
-enum { CORES_MACHINE = 256, CORES_MAX = 4096 };
+enum { CORES_MACHINE = 256, CORES_MAX = 4096, NO_QUOTA = 1 << 20 };
 
 // Of one rank; exchanged as bytes.
 typedef struct Cores {
     char boot[64];                 // boot id of the kernel; equal: the same CPUs
     uint64_t control;              // hash of its control groups; equal: the same quota
-    int32_t quota;                 // CPUs (threads_quota)
+    int32_t quota;                 // of the control groups, shared by their processes; NO_QUOTA: none
     int32_t asked;                 // OMP_NUM_THREADS, 0: not set
     int32_t granted;               // CPUs that it may use, regardless of its current binding
     int32_t plain;                 // threads it would use alone

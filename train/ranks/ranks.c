@@ -4,6 +4,7 @@
 
 #include "cores.h"
 #include "group_tcp.h"
+#include "kernels.h"
 #include "module.h"
 #include "proof.h"
 #include "sockets.h"

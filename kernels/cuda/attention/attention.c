@@ -2,17 +2,16 @@
 #include "attention.h"
 
 static void check_mat(Mat m, DType type, int64_t rows, int64_t cols) {
-    CHECK(m.data && m.dtype == type && m.rows == rows && m.cols == cols,
-          "[%lld, %lld] of %s, expected [%lld, %lld] of %s", (long long)m.rows, (long long)m.cols,
-          dtype_info(m.dtype)->name, (long long)rows, (long long)cols, dtype_info(type)->name);
+    CHECK(m.data && m.dtype == type && m.rows == rows && m.cols == cols, "[%ld, %ld] of %s, expected [%ld, %ld] of %s",
+          m.rows, m.cols, dtype_info(m.dtype)->name, rows, cols, dtype_info(type)->name);
 }
 
 static void check_call(const Backend *b, const AttentionCall *c) {
     const AttentionShape *s = c->shape;
     int64_t tq = c->q.rows, tk = c->k.rows, q_cols = s->heads * s->head_size, k_cols = s->kv_heads * s->head_size;
     CHECK(s->kv_heads > 0 && s->heads % s->kv_heads == 0 && s->scale > 0 && s->samples >= 0);
-    CHECK(s->head_size <= DEVICE_MAX_HEAD_SIZE, "heads of %lld", (long long)s->head_size);
-    CHECK(!s->bidirectional || s->window == 0, "a window of %lld in bidirectional attention", (long long)s->window);
+    CHECK(s->head_size <= DEVICE_MAX_HEAD_SIZE, "heads of %ld", s->head_size);
+    CHECK(!s->bidirectional || s->window == 0, "a window of %ld in bidirectional attention", s->window);
     CHECK(tq < INT32_MAX / s->heads && tk < INT32_MAX / 2);
     const Mat wide[] = {c->q, c->out, c->dout, c->dq}, narrow[] = {c->k, c->v, c->dk, c->dv};
     for (int i = 0; i < 4; i++) {

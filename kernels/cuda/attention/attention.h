@@ -6,9 +6,7 @@
 #include "cuda.h"
 #include "cudnn_attention.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 // Shapes as attention.c has checked them. flash_*: rows at multiples of 16 bytes, head size a multiple of 8.
 void flash_forward(Backend *b, const AttentionCall *c);
@@ -37,6 +35,4 @@ void ragged_begin(Backend *b, const AttentionCall *c, const RaggedLayout *layout
 // After cuDNN: copies dq, dk and dv (if wanted) from its contiguous results; 0 for tokens in no sample.
 void ragged_end(Backend *b, const AttentionCall *c, void *const *from);
 
-#ifdef __cplusplus
-}
-#endif
+C_END

@@ -207,20 +207,19 @@ static void choose(Backend *b, Plan *p, const AttentionCall *c) {
     const CudaAttention *a = state->attention;
     const CudnnShape *s = &p->shape;
     char key[KEY_TEXT];
-    snprintf(key, sizeof key, "attention_%s %s %lldx%lld of %lld, heads %lld/%lld of %lld in %lld/%lld, window %lld%s",
-             s->backward ? "backward" : "forward", dtype_info(s->type)->name, (long long)s->batch,
-             (long long)s->longest, (long long)s->rows, (long long)s->heads, (long long)s->kv_heads,
-             (long long)s->head_size, (long long)s->stride[CUDNN_Q], (long long)s->stride[CUDNN_K],
-             (long long)s->window, s->causal ? "" : " bidirectional");
+    snprintf(key, sizeof key, "attention_%s %s %ldx%ld of %ld, heads %ld/%ld of %ld in %ld/%ld, window %ld%s",
+             s->backward ? "backward" : "forward", dtype_info(s->type)->name, s->batch, s->longest, s->rows, s->heads,
+             s->kv_heads, s->head_size, s->stride[CUDNN_Q], s->stride[CUDNN_K], s->window,
+             s->causal ? "" : " bidirectional");
     const char *known = cuda_choice_get(b, key);
     p->chosen = true;
-    if (known) {
-        p->fast = !strcmp(known, a->name); // another cuDNN's was refused (cuda_choices_set)
-        return;
-    }
-    p->fast = b->attention_kind == ATTENTION_LIBRARY || state->emulated; // its timings are meaningless
-    if (!p->fast && cuda_choices_by_speed(b)) p->fast = time_kind(b, p, c, true) < time_kind(b, p, c, false);
-    cuda_choice_set(b, key, p->fast ? a->name : "own");
+    if (known) // of this cuDNN: another one's was refused (cuda_choices_set)
+        p->fast = !strcmp(known, a->name);
+    else
+        p->fast = b->attention_kind == ATTENTION_LIBRARY || state->emulated || // its timings are meaningless
+                  (cuda_choices_by_speed(b) && time_kind(b, p, c, true) < time_kind(b, p, c, false));
+    b->library_shapes += p->fast;
+    if (!known) cuda_choice_set(b, key, p->fast ? a->name : "own");
 }
 
 bool cudnn_attention(Backend *b, const AttentionCall *c, bool backward) {

@@ -8,7 +8,7 @@ enum { TOKENS = 8, ROUTE_BLOCK = TOKENS * WARP };
 
 static void check_plan(const MoePlan *p) {
     CHECK(p->used > 0 && p->used <= p->experts && p->tokens * p->used <= 1 << 30 && p->experts <= 1 << 30,
-          "%lld tokens to %lld of %lld experts", (long long)p->tokens, (long long)p->used, (long long)p->experts);
+          "%ld tokens to %ld of %ld experts", p->tokens, p->used, p->experts);
 }
 
 // ---- the choice ----

@@ -41,7 +41,7 @@ typedef struct Groups {
 
 static Groups groups_of(Mat x, int64_t per_row) {
     CHECK(per_row > 0 && x.cols % per_row == 0 && x.cols <= INT32_MAX && x.rows * per_row <= INT32_MAX,
-          "%lld groups of each row of [%lld, %lld]", (long long)per_row, (long long)x.rows, (long long)x.cols);
+          "%ld groups of each row of [%ld, %ld]", per_row, x.rows, x.cols);
     return {(uint32_t)(x.rows * per_row), (uint32_t)per_row, (uint32_t)(x.cols / per_row)};
 }
 

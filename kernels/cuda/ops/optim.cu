@@ -57,7 +57,7 @@ void cuda_optim_close(Backend *b) {
 }
 
 static unsigned blocks_of(int64_t n) {
-    CHECK(ceil_div(n, BLOCK) <= INT32_MAX, "%lld elements", (long long)n);
+    CHECK(ceil_div(n, BLOCK) <= INT32_MAX, "%ld elements", n);
     return (unsigned)ceil_div(n, BLOCK);
 }
 

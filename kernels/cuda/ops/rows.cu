@@ -103,7 +103,7 @@ template <int N> static __global__ void argmax(int32_t *out, Rows<const float> l
 void cuda_argmax(Backend *b, int32_t *out, Mat logits) {
     static_assert(ARGMAX_BLOCK / WARP == WARP, "the first warp sees a partial result in each lane");
     CHECK_MAT(logits, DTYPE_F32, logits.rows, logits.cols);
-    CHECK(logits.cols > 0 && logits.cols < INT32_MAX, "arg max of %lld columns", (long long)logits.cols);
+    CHECK(logits.cols > 0 && logits.cols < INT32_MAX, "arg max of %ld columns", logits.cols);
     Rows<const float> rows = rows_of<const float>(logits);
     unsigned grid = (unsigned)logits.rows;
     if (grid && vectors_fit(logits))

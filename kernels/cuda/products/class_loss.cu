@@ -46,8 +46,7 @@ static __global__ void class_dw(Rows<const T> x, const float *d, ClassHead h, in
 template <class T>
 static void class_loss(Backend *b, Mat dx, Mat x, const ClassHead *h, const CrossEntropy *c, float *d) {
     int64_t n = h->classes;
-    CHECK(x.rows * n <= INT32_MAX && x.cols <= INT32_MAX / 2, "%lld rows of %lld classes", (long long)x.rows,
-          (long long)n);
+    CHECK(x.rows * n <= INT32_MAX && x.cols <= INT32_MAX / 2, "%ld rows of %ld classes", x.rows, n);
     RUN(b, (class_logits<T>), (unsigned)ceil_div(x.rows * n, LOGITS), EACH_BLOCK, 0, d, rows_of<const T>(x), *h,
         (uint32_t)x.rows, (int)x.cols);
     cuda_cross_entropy(b, mat_of(d, DTYPE_F32, x.rows, n), c);

@@ -124,7 +124,7 @@ static __global__ void __launch_bounds__(1024, 1) cross_entropy(Rows<T> logits, 
 enum { LONG_ROW = 128 << 10 }; // bytes
 
 void cuda_cross_entropy(Backend *b, Mat logits, const CrossEntropy *c) {
-    CHECK(logits.data && logits.cols > 0 && logits.cols <= INT32_MAX / 2, "%lld logits", (long long)logits.cols);
+    CHECK(logits.data && logits.cols > 0 && logits.cols <= INT32_MAX / 2, "%ld logits", logits.cols);
     if (!logits.rows) return;
     // A row may end within 16 bytes, as long as each begins at a multiple of them.
     bool fit = (uintptr_t)logits.data % 16 == 0 && mat_stride(logits) * cuda_element(logits.dtype) % 16 == 0;

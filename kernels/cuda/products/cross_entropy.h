@@ -3,9 +3,7 @@
 
 #include "cuda.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 typedef struct CrossEntropy {
     const int32_t *targets; // [M]; -1: the row is ignored, its gradients are 0
@@ -24,6 +22,4 @@ void cuda_total_loss(Backend *b, HeadResult *result, const RowLoss *rows, int64_
 // dst = src, float32, rounded to dst's type.
 void cuda_round_rows(Backend *b, Mat dst, Mat src);
 
-#ifdef __cplusplus
-}
-#endif
+C_END

@@ -121,7 +121,7 @@ static ExpandSource source_of(const Weight *w, int segment, int64_t first, int64
     const WeightSegment *s = &w->segments[segment];
     size_t row_bytes, skipped;
     CHECK(!s->row_map && dtype_bytes(s->dtype, (size_t)w->cols, &row_bytes), "%s was not placed", w->name);
-    CHECK(dtype_bytes(s->dtype, (size_t)col, &skipped), "%s from column %lld on", w->name, (long long)col);
+    CHECK(dtype_bytes(s->dtype, (size_t)col, &skipped), "%s from column %ld on", w->name, col);
     ExpandSource source = {};
     source.data = (const uint8_t *)s->data + skipped;
     source.row_scale = s->row_scale;
@@ -149,13 +149,11 @@ typedef struct Expansion {
 template <class T> static void expand_to(Backend *b, Mat out, const Weight *w, Expansion e) {
     if (cuda_failed(b)) return;
     CHECK(e.col >= 0 && e.col + out.cols <= w->cols && out.cols <= INT32_MAX && (e.ids || e.row + out.rows <= w->rows),
-          "%s: [%lld, %lld] of [%lld, %lld]", w->name, (long long)out.rows, (long long)out.cols, (long long)w->rows,
-          (long long)w->cols);
+          "%s: [%ld, %ld] of [%ld, %ld]", w->name, out.rows, out.cols, w->rows, w->cols);
     int64_t first = 0;
     for (int i = 0; i < w->n_segments; first += w->segments[i++].rows) {
         ExpandSource s = source_of(w, i, first, e.col);
-        CHECK(out.cols % dtype_info(w->segments[i].dtype)->block == 0, "%s: %lld columns", w->name,
-              (long long)out.cols);
+        CHECK(out.cols % dtype_info(w->segments[i].dtype)->block == 0, "%s: %ld columns", w->name, out.cols);
         int64_t begin = e.row > first ? e.row : first, end = first + s.rows; // of W, without ids
         if (end > e.row + out.rows) end = e.row + out.rows;
         if (!e.ids && begin >= end) continue;

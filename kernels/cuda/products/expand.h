@@ -3,14 +3,10 @@
 
 #include "cuda.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 // out [n, cols] = rows [row, row + n) and columns [col, col + cols) of W, without its bias; queued on `stream`. col and
 // cols are whole blocks.
 void cuda_expand_part(Backend *b, Mat out, const Weight *w, int64_t row, int64_t col, cudaStream_t stream);
 
-#ifdef __cplusplus
-}
-#endif
+C_END

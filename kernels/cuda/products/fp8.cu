@@ -30,8 +30,7 @@ static __global__ void fp8_scale(float *scale) {
 }
 
 static void check_part(Mat m) {
-    CHECK(m.dtype == DTYPE_BF16 && m.cols % 8 == 0, "fp8 from [%lld, %lld] of type %d", (long long)m.rows,
-          (long long)m.cols, (int)m.dtype);
+    CHECK(m.dtype == DTYPE_BF16 && m.cols % 8 == 0, "fp8 from [%ld, %ld] of type %d", m.rows, m.cols, (int)m.dtype);
 }
 
 void cuda_fp8_measure(Backend *b, float *scale, Mat m) {

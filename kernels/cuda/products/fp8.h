@@ -7,9 +7,7 @@
 
 #include "matmul.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 static inline bool cuda_is_fp8(const Weight *w) {
     return w->segments[0].dtype == DTYPE_F8_E4M3;
@@ -24,6 +22,4 @@ void cuda_fp8_store(Backend *b, void *data, const float *scale, Mat part, int64_
 // The product p, whose a is quantised into ws, with W (forward) or W^T (backward) instead of its b.
 void cuda_fp8_product(Backend *b, const Product *p, const Weight *w, bool backward, void *ws);
 
-#ifdef __cplusplus
-}
-#endif
+C_END

@@ -121,8 +121,8 @@ static void run_grouped(Backend *b, const Grouped *g) {
               g->a.cols == (g->backward ? w->rows : w->cols) && g->c.cols == (g->backward ? w->cols : w->rows) &&
               g->a.dtype == b->activation && g->c.dtype == b->activation && g->a.rows <= INT32_MAX / 2 &&
               w->rows <= INT32_MAX / 2 && w->cols <= INT32_MAX / 2,
-          "experts of [%lld, %lld]: from [%lld, %lld] to [%lld, %lld]", (long long)w->rows, (long long)w->cols,
-          (long long)g->a.rows, (long long)g->a.cols, (long long)g->c.rows, (long long)g->c.cols);
+          "experts of [%ld, %ld]: from [%ld, %ld] to [%ld, %ld]", w->rows, w->cols, g->a.rows, g->a.cols, g->c.rows,
+          g->c.cols);
     bool plain = true;
     for (int64_t e = 0; e < plan->experts; e++)
         plain = plain && w[e].n_segments == 1 && w[e].segments[0].dtype == b->activation;

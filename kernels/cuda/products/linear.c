@@ -20,9 +20,8 @@ static Mat plain(const Weight *w) {
 static void check_linear(const Backend *b, Mat in, int64_t in_cols, Mat out, int64_t out_cols) {
     CHECK(in.data && out.data && in.rows == out.rows && in.cols == in_cols && out.cols == out_cols &&
               in.dtype == b->activation && (out.dtype == b->activation || out.dtype == DTYPE_F32),
-          "linear from [%lld, %lld] of type %d to [%lld, %lld] of type %d, expected columns %lld and %lld",
-          (long long)in.rows, (long long)in.cols, (int)in.dtype, (long long)out.rows, (long long)out.cols,
-          (int)out.dtype, (long long)in_cols, (long long)out_cols);
+          "linear from [%ld, %ld] of type %d to [%ld, %ld] of type %d, expected columns %ld and %ld", in.rows, in.cols,
+          (int)in.dtype, out.rows, out.cols, (int)out.dtype, in_cols, out_cols);
 }
 
 // The bias in the type that the product takes; *ws moves past it.

@@ -101,9 +101,8 @@ static void check_lora(const Backend *b, const Lora *l, Mat y, Mat xa, Mat x) {
     DType type = b->activation;
     CHECK(x.rows == y.rows && x.rows == xa.rows && xa.cols == l->rank && l->rank > 0 && l->row_offset >= 0 &&
               l->row_offset + l->rows <= y.cols && x.dtype == type && xa.dtype == type && y.dtype == type,
-          "lora of rank %lld over rows [%lld, +%lld): x [%lld, %lld], xa [%lld, %lld], y [%lld, %lld]",
-          (long long)l->rank, (long long)l->row_offset, (long long)l->rows, (long long)x.rows, (long long)x.cols,
-          (long long)xa.rows, (long long)xa.cols, (long long)y.rows, (long long)y.cols);
+          "lora of rank %ld over rows [%ld, +%ld): x [%ld, %ld], xa [%ld, %ld], y [%ld, %ld]", l->rank, l->row_offset,
+          l->rows, x.rows, x.cols, xa.rows, xa.cols, y.rows, y.cols);
 }
 
 static LoraParts begin_lora(Backend *b, const Lora *l, Mat x, void *ws) {

@@ -42,8 +42,8 @@ static void head_backward(Backend *b, Mat dx, Mat d, const Weight *w, void *ws) 
 
 void cuda_head_loss(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight *w, const HeadLoss *h, void *ws) {
     if (cuda_failed(b)) return;
-    CHECK(x.cols == w->cols && (!dx.data || (dx.rows == x.rows && dx.cols == x.cols)), "head of %lld columns on %lld",
-          (long long)w->cols, (long long)x.cols);
+    CHECK(x.cols == w->cols && (!dx.data || (dx.rows == x.rows && dx.cols == x.cols)), "head of %ld columns on %ld",
+          w->cols, x.cols);
     DType type = dx.data ? b->activation : DTYPE_F32;
     HeadSizes l = cuda_head_sizes(b, w, type, x.rows);
     RowLoss *rows = ws;

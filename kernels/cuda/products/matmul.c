@@ -97,24 +97,23 @@ static void check_product(const Product *p) {
     Mat d = added(p);
     CHECK(p->a.data && p->b.data && p->c.data && m == p->c.rows && n == p->c.cols && k > 0 &&
               k == (p->b_t ? p->b.cols : p->b.rows) && d.rows == m && d.cols == n,
-          "product of [%lld, %lld] and [%lld, %lld] into [%lld, %lld]", (long long)p->a.rows, (long long)p->a.cols,
-          (long long)p->b.rows, (long long)p->b.cols, (long long)p->c.rows, (long long)p->c.cols);
+          "product of [%ld, %ld] and [%ld, %ld] into [%ld, %ld]", p->a.rows, p->a.cols, p->b.rows, p->b.cols, p->c.rows,
+          p->c.cols);
     CHECK(p->a.dtype == p->b.dtype && d.dtype == p->c.dtype &&
               (p->c.dtype == DTYPE_F32 || p->c.dtype == p->a.dtype || p->a.dtype == DTYPE_F8_E4M3),
           "product of types %d and %d into %d", (int)p->a.dtype, (int)p->b.dtype, (int)p->c.dtype);
     if (p->a.dtype == DTYPE_F8_E4M3)
         CHECK(!p->a_t && p->b_t && n % 16 == 0 && k % 16 == 0 && p->scale_a && p->scale_b &&
                   alignment(p->a.data) == 16 && alignment(p->b.data) == 16,
-              "product of F8_E4M3 [%lld, %lld, %lld]", (long long)m, (long long)n, (long long)k);
+              "product of F8_E4M3 [%ld, %ld, %ld]", m, n, k);
 }
 
 static void key_text(const Backend *b, const PlanKey *k, char text[KEY_TEXT]) {
     const char *type = k->in == DTYPE_F32 && b->tf32 ? "TF32" : dtype_info((DType)k->in)->name;
-    snprintf(text, KEY_TEXT, "%s>%s %c%c %lldx%lldx%lld rows %lld %lld %lld %lld at %d %d %d %d%s%s%s", type,
-             dtype_info((DType)k->out)->name, k->a_t ? 'T' : 'N', k->b_t ? 'T' : 'N', (long long)k->m, (long long)k->n,
-             (long long)k->k, (long long)k->lda, (long long)k->ldb, (long long)k->ldc, (long long)k->ldd, k->align_a,
-             k->align_b, k->align_c, k->align_d, k->reads_d ? " add" : "", k->bias ? " bias" : "",
-             k->coarse ? " coarse" : "");
+    snprintf(text, KEY_TEXT, "%s>%s %c%c %ldx%ldx%ld rows %ld %ld %ld %ld at %d %d %d %d%s%s%s", type,
+             dtype_info((DType)k->out)->name, k->a_t ? 'T' : 'N', k->b_t ? 'T' : 'N', k->m, k->n, k->k, k->lda, k->ldb,
+             k->ldc, k->ldd, k->align_a, k->align_b, k->align_c, k->align_d, k->reads_d ? " add" : "",
+             k->bias ? " bias" : "", k->coarse ? " coarse" : "");
 }
 
 // ---- the table of plans ----

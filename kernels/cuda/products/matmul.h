@@ -8,9 +8,7 @@
 
 #include "cuda.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 // C [M, N] = alpha * op(A) op(B) + beta * D + bias, summed in float32, rounded once.
 typedef struct Product {
@@ -37,6 +35,4 @@ static inline Mat cuda_columns(Mat m, int64_t col, int64_t n) {
 // dst = src [n], rounded to `type`: biases and adapters, which are float32 in memory.
 void cuda_round(Backend *b, void *dst, DType type, const float *src, int64_t n);
 
-#ifdef __cplusplus
-}
-#endif
+C_END

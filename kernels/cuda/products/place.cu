@@ -93,8 +93,8 @@ void cuda_weight_place(Backend *b, Weight *w, bool fp8, void *memory) {
     Weight placed = *w;
     CHECK((uintptr_t)memory % 256 == 0, "%s: a place that is not aligned", w->name);
     if (fp8 && cuda_is_dense(l.part[0].type))
-        log_warn("%s [%lld, %lld] stays in %s: fp8 takes dense rows and columns in multiples of 16", w->name,
-                 (long long)w->rows, (long long)w->cols, dtype_info(b->activation)->name);
+        log_warn("%s [%ld, %ld] stays in %s: fp8 takes dense rows and columns in multiples of 16", w->name, w->rows,
+                 w->cols, dtype_info(b->activation)->name);
     placed.n_segments = l.n;
     for (int i = 0; i < l.n; i++) placed.segments[i] = place_part(b, w, &l.part[i], (char *)memory);
     if (w->bias) {

@@ -66,7 +66,7 @@ void cuda_tile_done(Backend *b) {
 }
 
 Mat cuda_tile(Backend *b, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols) {
-    CHECK(n * cols <= cuda_tile_elements(b), "%s: a tile of [%lld, %lld]", w->name, (long long)n, (long long)cols);
+    CHECK(n * cols <= cuda_tile_elements(b), "%s: a tile of [%ld, %ld]", w->name, n, cols);
     Mat tile = mat_of(cuda_tile_take(b), b->activation, n, cols);
     cuda_expand_part(b, tile, w, row, col, cuda_state(b)->side_stream);
     cuda_tile_ready(b);
@@ -75,7 +75,7 @@ Mat cuda_tile(Backend *b, const Weight *w, int64_t row, int64_t n, int64_t col, 
 
 int64_t cuda_tile_rows(const Backend *b, const Weight *w) {
     int64_t rows = cuda_tile_elements(b) / w->cols;
-    CHECK(rows > 0, "%s: rows of %lld columns", w->name, (long long)w->cols);
+    CHECK(rows > 0, "%s: rows of %ld columns", w->name, w->cols);
     if (rows >= w->rows) return w->rows;
     return rows >= 16 ? rows / 16 * 16 : rows;
 }
@@ -87,6 +87,6 @@ int64_t cuda_tile_columns(const Backend *b, const Weight *w) {
         block = size > block ? size : block;
     }
     if (cols >= w->cols) return w->cols;
-    CHECK(cols >= block, "%s: columns of %lld rows", w->name, (long long)w->rows);
+    CHECK(cols >= block, "%s: columns of %ld rows", w->name, w->rows);
     return cols / block * block;
 }

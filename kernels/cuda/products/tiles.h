@@ -7,9 +7,7 @@
 
 #include "cuda.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+C_BEGIN
 
 void *cuda_tile_take(Backend *b); // expanded_bytes; later work on side_stream may write it
 void cuda_tile_ready(Backend *b); // later work on stream may read it
@@ -26,6 +24,4 @@ int64_t cuda_tile_rows(const Backend *b, const Weight *w);
 // How many columns, all rows high: W's, or fewer, whole blocks. CHECKs that one block of columns fits.
 int64_t cuda_tile_columns(const Backend *b, const Weight *w);
 
-#ifdef __cplusplus
-}
-#endif
+C_END

@@ -4,7 +4,7 @@
 #include <sched.h>
 
 #include "cores.h"
-#include "threads.h"
+#include "kernels.h"
 
 enum { RANKS = 4 };
 
