@@ -271,6 +271,10 @@ static int read_file(Gguf *g, Err *err) {
     return place_tensors(g, &c, alignment) || index_tensors(g, err) ? -1 : 0;
 }
 
+bool gguf_str_is(GgufStr s, const char *text) {
+    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
+}
+
 int gguf_open(Gguf **out, const char *path, Err *err) {
     AUTO_GGUF Gguf *g = mem_calloc(1, sizeof *g);
     *out = NULL;

@@ -23,6 +23,8 @@ typedef struct GgufTensor {
     size_t bytes;
 } GgufTensor;
 
+bool gguf_str_is(GgufStr s, const char *text);
+
 int gguf_open(Gguf **g, const char *path, Err *err);
 void gguf_close(Gguf *g);
 DEFINE_AUTO(Gguf, gguf_close)

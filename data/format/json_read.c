@@ -18,7 +18,7 @@ const char *json_show(char buf[JSON_SHOWN], const Json *v) {
     else if (v && v->str.data)
         snprintf(buf, JSON_SHOWN, "%.60s", v->str.data); // a number as it was written
     else
-        snprintf(buf, JSON_SHOWN, "%s", json_type_name(v));
+        snprintf(buf, JSON_SHOWN, "%s", v ? json_type_name(v) : "missing");
     return buf;
 }
 

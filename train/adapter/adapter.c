@@ -20,8 +20,11 @@ static void module_shape(const ModelConfig *c, uint32_t parts, int64_t *rows, in
 
 // ---- layout ----
 
-static void add_segment(Adapter *a, const Model *m, AdapterSegment s) {
+static void add_segment(Adapter *a, const Model *m, AdapterSegment s, SegmentKind kind, int64_t rows, int64_t cols) {
     char layer[48];
+    s.kind = kind;
+    s.rows = rows;
+    s.cols = cols;
     architecture_layer_prefix(layer, sizeof layer, &m->config.arch->hf, s.layer);
     s.name = mem_printf("base_model.model.%s%s%s.lora_%c.weight", m->hf_prefix->module, layer, s.module->name,
                         s.kind == SEGMENT_A ? 'A' : 'B');
@@ -46,14 +49,8 @@ static void add_module(Adapter *a, const Model *m, int64_t layer, const Module *
     module_shape(&m->config, s.parts, &rows, &cols);
     for (Projection p = 0; p < PROJ_COUNT; p++)
         if (s.parts & PROJ_BIT(p)) a->index[layer * PROJ_COUNT + p] = a->n_segments;
-    s.kind = SEGMENT_A;
-    s.rows = rank.rank;
-    s.cols = cols;
-    add_segment(a, m, s);
-    s.kind = SEGMENT_B;
-    s.rows = rows;
-    s.cols = rank.rank;
-    add_segment(a, m, s);
+    add_segment(a, m, s, SEGMENT_A, rank.rank, cols);
+    add_segment(a, m, s, SEGMENT_B, rows, rank.rank);
 }
 
 static void lay_out(Adapter *a, const Model *m) {
@@ -88,11 +85,8 @@ void adapter_reserve(Adapter *a, bool with_grad) {
 }
 
 int64_t adapter_count_for(const Model *m, const AdapterConfig *c) {
-    Adapter *a;
-    if (adapter_outline(&a, m, c, NULL)) return 0;
-    int64_t count = a->count;
-    adapter_free(a);
-    return count;
+    AUTO(adapter_free) Adapter *a = NULL;
+    return adapter_outline(&a, m, c, NULL) ? 0 : a->count;
 }
 
 void adapter_free_grad(Adapter *a) {
@@ -154,12 +148,11 @@ int adapter_new(Adapter **out, const Model *m, const AdapterConfig *c, uint64_t 
     if (adapter_outline(&a, m, c, err)) return -1;
     adapter_reserve(a, with_grad);
     size_t bytes = (size_t)a->count * sizeof(float);
-    float *host = mem_calloc((size_t)a->count, sizeof *host);
+    AUTO_FREE float *host = mem_calloc((size_t)a->count, sizeof *host);
     for (int64_t i = 0; i < a->n_segments; i++)
         if (a->segments[i].kind == SEGMENT_A) init_a(&a->segments[i], seed, host + a->segments[i].offset);
     if (c->labels) adapter_head_start(a, m, seed, host);
     a->backend->k->upload(a->backend, a->params, host, bytes);
-    mem_free(host);
     *out = a;
     return 0;
 }
@@ -207,13 +200,11 @@ static bool all_b_zero(const Adapter *a, const float *host) {
 }
 
 int adapter_check(const Adapter *a, Err *err) {
-    float *copy;
+    AUTO_FREE float *copy = NULL;
     const float *host = adapter_on_host(a, a->params, &copy);
     const AdapterSegment *bad = find_nonfinite(a, host);
-    bool zero = all_b_zero(a, host);
-    mem_free(copy);
     if (bad) return err_runtime(err, "the adapter's %s holds a value that is not finite", bad->name);
-    if (zero) return err_runtime(err, "every B of the adapter is zero; it has no effect");
+    if (all_b_zero(a, host)) return err_runtime(err, "every B of the adapter is zero; it has no effect");
     return 0;
 }
 
@@ -287,22 +278,20 @@ static bool copy_parts(const Adapter *to, float *out, const Adapter *from, const
 }
 
 int adapter_narrow(Adapter **adapter, const Model *m, uint32_t projections) {
-    Adapter *from = *adapter, *to;
+    AUTO(adapter_free) Adapter *to = NULL;
+    Adapter *from = *adapter;
     AdapterConfig c = from->config;
     c.projections = projections;
     if ((projections & ~from->config.projections) || adapter_outline(&to, m, &c, NULL)) return 1;
     adapter_reserve(to, from->grad != NULL);
-    bool same = to->n_segments == from->n_segments; // every module keeps at least one part
-    float *in = adapter_download(from), *out = mem_calloc((size_t)to->count, sizeof *out);
-    same = same && copy_parts(to, out, from, in);
-    if (same) to->backend->k->upload(to->backend, to->params, out, (size_t)to->count * sizeof *out);
-    if (same && from->labels.count) adapter_name_labels(to, &from->labels);
-    if (same) adapter_set_chat_template(to, from->chat_template);
-    mem_free(in);
-    mem_free(out);
-    adapter_free(same ? from : to);
-    if (same) *adapter = to;
-    return same ? 0 : 1;
+    AUTO_FREE float *in = adapter_download(from), *out = mem_calloc((size_t)to->count, sizeof *out);
+    if (to->n_segments != from->n_segments || !copy_parts(to, out, from, in)) return 1; // a module keeps no part
+    to->backend->k->upload(to->backend, to->params, out, (size_t)to->count * sizeof *out);
+    if (from->labels.count) adapter_name_labels(to, &from->labels);
+    adapter_set_chat_template(to, from->chat_template);
+    adapter_free(from);
+    *adapter = mem_take(&to);
+    return 0;
 }
 
 // The path of a file in a PEFT folder instead of the folder.

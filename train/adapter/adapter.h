@@ -82,6 +82,7 @@ int64_t adapter_count_for(const Model *m, const AdapterConfig *c);
 // N(0, 0.02) from (seed, tensor name) with bias 0. with_grad: for training.
 int adapter_new(Adapter **a, const Model *m, const AdapterConfig *c, uint64_t seed, bool with_grad, Err *err);
 void adapter_free(Adapter *a);
+DEFINE_AUTO(Adapter, adapter_free)
 void adapter_free_grad(Adapter *a); // after training
 // False when the projection carries no adapter.
 bool adapter_pair(const Adapter *a, int64_t layer, Projection p, AdapterPair *pair);
@@ -103,9 +104,10 @@ int adapter_check(const Adapter *a, Err *err);
 // Both run adapter_check, write under a temporary name, fsync and rename. model_card: text of README.md in the folder.
 int adapter_save_peft(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err);
 int adapter_save_gguf(const Adapter *a, const Model *m, const char *file, const char *name, Err *err);
-// Files that may be replaced (overwrite.h): those with this mark in their metadata, and those of versions without
-// marks.
+// Files that may be replaced (overwrite.h): those with this mark in their metadata.
 #define ADAPTER_MARK_KEY "lorac.written"
 #define ADAPTER_MARK "adapter"
 extern const OwnFolder adapter_peft_own;
 OwnCheck adapter_gguf_own;
+// The text of a model card with lorac's mark as its last line. The caller frees.
+char *adapter_card_marked(const char *text);

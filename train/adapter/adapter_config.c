@@ -12,20 +12,19 @@ void adapter_config_clear(AdapterConfig *c) {
 
 // c->layers from flags; all layers: NULL, as PEFT writes it.
 static void set_layers(AdapterConfig *c, const bool *used, int64_t layers) {
-    mem_free(c->layers);
-    c->layers = mem_alloc((size_t)layers, sizeof *c->layers);
-    c->n_layers = 0;
+    AUTO_FREE int64_t *list = mem_alloc((size_t)layers, sizeof *list);
+    int64_t n = 0;
     for (int64_t i = 0; i < layers; i++)
-        if (used[i]) c->layers[c->n_layers++] = i;
-    if (c->n_layers < layers) return;
+        if (used[i]) list[n++] = i;
     mem_free(c->layers);
-    c->layers = NULL;
-    c->n_layers = 0;
+    c->layers = n < layers ? mem_take(&list) : NULL;
+    c->n_layers = n < layers ? n : 0;
 }
 
 void adapter_config_set_each(AdapterConfig *c, AdapterRank *each, const Model *m) {
     int64_t layers = m->config.layers;
-    bool *used = mem_calloc((size_t)layers, sizeof *used), alike = true, regular = true;
+    AUTO_FREE bool *used = mem_calloc((size_t)layers, sizeof *used);
+    bool alike = true, regular = true;
     const AdapterRank *first = NULL;
     c->projections = 0;
     for (int64_t i = 0; i < layers * PROJ_COUNT; i++) {
@@ -39,7 +38,6 @@ void adapter_config_set_each(AdapterConfig *c, AdapterRank *each, const Model *m
         if (used[i / PROJ_COUNT] && (c->projections & PROJ_BIT(i % PROJ_COUNT)) && !each[i].rank) regular = false;
     set_layers(c, used, layers);
     if (first && alike) c->rank = first->rank, c->alpha = first->alpha;
-    mem_free(used);
     mem_free(c->each);
     c->each = alike && regular ? NULL : each;
     c->n_each = c->each ? layers * PROJ_COUNT : 0;
@@ -110,17 +108,13 @@ uint32_t adapter_available(const ModelConfig *c) {
 static int check_projections(const AdapterConfig *c, const Model *m, Err *err) {
     uint32_t available = adapter_available(&m->config);
     if (c->projections && !(c->projections & ~available)) return 0;
-    StrBuf names = {0};
+    AUTO_STR StrBuf names = {0};
     architecture_list_targets(&names, m->config.arch, available);
     Projection p = 0;
     while (p < PROJ_COUNT && !(c->projections & ~available & PROJ_BIT(p))) p++;
-    if (p == PROJ_COUNT)
-        err_input(err, "no target modules for the adapter; expected some of %s", names.data);
-    else
-        err_input(err, "target module %s: this model has none%s; expected some of %s", projection_name(p),
-                  m->config.experts && p >= PROJ_GATE ? " outside its experts, which stay frozen" : "", names.data);
-    str_clear(&names);
-    return -1;
+    if (p == PROJ_COUNT) return err_input(err, "no target modules for the adapter; expected some of %s", names.data);
+    return err_input(err, "target module %s: this model has none%s; expected some of %s", projection_name(p),
+                     m->config.experts && p >= PROJ_GATE ? " outside its experts, which stay frozen" : "", names.data);
 }
 
 int adapter_config_check(const AdapterConfig *c, const Model *m, Err *err) {

@@ -70,7 +70,7 @@ static void gguf_name(char *buf, size_t size, int64_t layer, const Module *modul
 static int check_string(const Gguf *g, const char *key, const char *want, Err *err) {
     GgufStr s;
     if (gguf_string(g, key, true, &s, err) < 0) return err_context(err, "%s", gguf_path(g));
-    if (s.len == strlen(want) && memcmp(s.data, want, s.len) == 0) return 0;
+    if (gguf_str_is(s, want)) return 0;
     return err_input(err, "%s: %s is \"%.*s\"; expected \"%s\"", gguf_path(g), key, (int)(s.len < 64 ? s.len : 64),
                      s.data, want);
 }
@@ -140,7 +140,7 @@ static void find_usual(AdapterConfig *c, AdapterRank *each, const Model *m) {
 
 // Layers, projections and ranks from the names and shapes of the tensors.
 static int read_layout(AdapterConfig *c, const Gguf *g, const Model *m, Err *err) {
-    AdapterRank *each = mem_calloc((size_t)m->config.layers * PROJ_COUNT, sizeof *each);
+    AUTO_FREE AdapterRank *each = mem_calloc((size_t)m->config.layers * PROJ_COUNT, sizeof *each);
     ProblemList problems = {0};
     int64_t most = 0;
     for (int64_t i = 0; i < gguf_tensor_count(g); i++) {
@@ -157,13 +157,11 @@ static int read_layout(AdapterConfig *c, const Gguf *g, const Model *m, Err *err
             if (t->shape[is_b ? 0 : 1] > most) most = t->shape[is_b ? 0 : 1];
         }
     }
-    int rc = problem_end(&problems, gguf_path(g), "tensors are not valid", err);
-    if (!rc) rc = read_own_keys(each, m->config.layers, most, g, err);
-    if (rc)
-        mem_free(each);
-    else
-        find_usual(c, each, m);
-    return rc;
+    if (problem_end(&problems, gguf_path(g), "tensors are not valid", err) ||
+        read_own_keys(each, m->config.layers, most, g, err))
+        return -1;
+    find_usual(c, mem_take(&each), m);
+    return 0;
 }
 
 // The tensor as [rows, cols] float32, or NULL; the caller frees.
@@ -211,50 +209,41 @@ static void take_stack(Adapter *a, const Gguf *g, int64_t layer, const Module *m
     gguf_name(name_b, sizeof name_b, layer, module, true);
     bool shared = s.n_a > 1 && !gguf_has(g, "lorac.lora.rank");
     int64_t rank = shared ? s.a[0]->rows : s.rank;
-    float *in = read_tensor(g, name_a, rank, s.cols, problems), *out = read_tensor(g, name_b, s.rows, rank, problems);
+    AUTO_FREE float *in = read_tensor(g, name_a, rank, s.cols, problems);
+    AUTO_FREE float *out = read_tensor(g, name_b, s.rows, rank, problems);
     if (in && out) unstack(&s, a->model, in, out, shared, host);
-    mem_free(in);
-    mem_free(out);
 }
 
 static int fill(Adapter *a, const Gguf *g, const Model *m, Err *err) {
-    float *host = mem_calloc((size_t)a->count, sizeof *host);
+    AUTO_FREE float *host = mem_calloc((size_t)a->count, sizeof *host);
     ProblemList problems = {0};
     for (int64_t layer = 0; layer < m->config.layers; layer++)
         for (const Module *module = m->gguf_modules; module->name; module++)
             take_stack(a, g, layer, module, host, &problems);
     int rc = problem_end(&problems, gguf_path(g), "tensors do not fit the base model", err);
-    if (rc == 0) rc = adapter_upload(a, host, gguf_path(g), err);
-    mem_free(host);
-    return rc;
+    return rc ? rc : adapter_upload(a, host, gguf_path(g), err);
 }
 
 static int load(Adapter **a, const Gguf *g, const Model *m, bool with_grad, Err *err) {
-    AdapterConfig c = {0};
+    AUTO_CALL(adapter_config_clear) AdapterConfig c = {0};
+    AUTO(adapter_free) Adapter *new = NULL;
     if (!m->config.architecture)
         return err_input(err, "%s: %s has no GGUF form; expected a PEFT folder", gguf_path(g), m->path);
     if (check_string(g, "general.type", "adapter", err) || check_string(g, "adapter.type", "lora", err) ||
         check_string(g, "general.architecture", m->config.architecture, err))
         return -1;
     if (gguf_f32(g, "adapter.lora.alpha", true, &c.alpha, err) < 0) return err_context(err, "%s", gguf_path(g));
-    int rc = read_layout(&c, g, m, err);
-    if (rc == 0 && (rc = adapter_outline(a, m, &c, err)) != 0) err_context(err, "%s", gguf_path(g));
-    adapter_config_clear(&c);
-    if (rc) return -1;
-    adapter_reserve(*a, with_grad);
-    if (fill(*a, g, m, err) == 0) return 0;
-    adapter_free(*a);
-    return -1;
+    if (read_layout(&c, g, m, err)) return -1;
+    if (adapter_outline(&new, m, &c, err)) return err_context(err, "%s", gguf_path(g));
+    adapter_reserve(new, with_grad);
+    if (fill(new, g, m, err)) return -1;
+    *a = mem_take(&new);
+    return 0;
 }
 
 int adapter_load_gguf(Adapter **out, const Model *m, const char *file, bool with_grad, Err *err) {
-    Gguf *g;
-    if (gguf_open(&g, file, err)) return -1;
-    Adapter *a = NULL;
-    int rc = load(&a, g, m, with_grad, err);
-    gguf_close(g);
-    if (rc == 0) *out = a;
-    return rc;
+    AUTO_GGUF Gguf *g = NULL;
+    return gguf_open(&g, file, err) ? -1 : load(out, g, m, with_grad, err);
 }
 
 // ---- writing ----
@@ -328,21 +317,19 @@ static void add_keys(GgufWriter *w, const Adapter *a, const Model *m, const char
     const AdapterConfig *c = &a->config;
     gguf_writer_string(w, "general.type", "adapter");
     gguf_writer_string(w, "general.architecture", m->config.architecture);
-    char *clean = utf8_replaced(name); // of a path
+    AUTO_FREE char *clean = utf8_replaced(name); // of a path
     gguf_writer_string(w, "general.name", clean);
-    mem_free(clean);
     gguf_writer_u32(w, "general.file_type", 0); // all F32
     gguf_writer_u32(w, "general.quantization_version", 2);
     gguf_writer_string(w, "adapter.type", "lora");
     gguf_writer_f32(w, "adapter.lora.alpha", alpha);
     gguf_writer_string(w, ADAPTER_MARK_KEY, ADAPTER_MARK);
     if (c->each || m->gguf_modules != m->config.arch->gguf_names.fused_modules) return;
-    StrBuf targets = {0};
+    AUTO_STR StrBuf targets = {0};
     for (Projection p = 0; p < PROJ_COUNT; p++)
         if (c->projections & PROJ_BIT(p)) str_printf(&targets, "%s%s", targets.len ? " " : "", projection_name(p));
     gguf_writer_u32(w, "lorac.lora.rank", (uint32_t)c->rank);
     gguf_writer_string(w, "lorac.lora.targets", targets.data);
-    str_clear(&targets);
 }
 
 typedef struct Tensors {
@@ -351,6 +338,11 @@ typedef struct Tensors {
     float **data;      // borrowed by the writer until it has written
     size_t count, capacity;
 } Tensors;
+
+static void free_tensors(Tensors *t) {
+    for (size_t i = 0; i < t->count; i++) mem_free(t->data[i]);
+    mem_free(t->data);
+}
 
 static int add_stack(GgufWriter *w, Tensors *owned, const Adapter *a, int64_t layer, const Module *module, Err *err) {
     Stack s;
@@ -375,19 +367,13 @@ int adapter_save_gguf(const Adapter *a, const Model *m, const char *file, const 
         return err_input(err, "%s: a classifier's head has no place in a GGUF adapter; expected a PEFT folder", file);
     if (!m->config.architecture) return err_input(err, "%s has no GGUF form; expected a PEFT folder", m->path);
     if (adapter_check(a, err)) return -1;
-    float *copy;
-    Tensors owned = {.host = adapter_on_host(a, a->params, &copy), .alpha = usual_alpha(a)};
-    GgufWriter *w = gguf_writer_new();
+    AUTO_FREE float *copy = NULL;
+    AUTO_CALL(free_tensors) Tensors owned = {.host = adapter_on_host(a, a->params, &copy), .alpha = usual_alpha(a)};
+    AUTO_GGUF_WRITER GgufWriter *w = gguf_writer_new();
     warn_of_rounding(a, owned.alpha, file);
     add_keys(w, a, m, name, owned.alpha);
-    int rc = 0;
     for (int64_t layer = 0; layer < m->config.layers; layer++)
-        for (const Module *module = m->gguf_modules; module->name && !rc; module++)
-            rc = add_stack(w, &owned, a, layer, module, err);
-    if (!rc) rc = gguf_writer_save(w, file, adapter_gguf_own, err);
-    gguf_writer_free(w);
-    for (size_t i = 0; i < owned.count; i++) mem_free(owned.data[i]);
-    mem_free(owned.data);
-    mem_free(copy);
-    return rc;
+        for (const Module *module = m->gguf_modules; module->name; module++)
+            if (add_stack(w, &owned, a, layer, module, err)) return -1;
+    return gguf_writer_save(w, file, adapter_gguf_own, err);
 }

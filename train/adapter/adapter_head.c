@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "adapter_internal.h"
-#include "json.h"
+#include "json_read.h"
 #include "json_save.h"
 
 void adapter_head_lay_out(Adapter *a, const Model *m) {
@@ -87,29 +87,24 @@ int adapter_labels_save(const LabelList *labels, const char *path, Err *err) {
     return json_save(path, root, NULL, err);
 }
 
-static int read_names(LabelList *labels, int64_t count, const Json *names, const char *path, Err *err) {
+int adapter_labels_load(LabelList *labels, int64_t count, const char *path, Err *err) {
+    enum { MAX_BYTES = 64 << 20 };
+    AUTO_JSON JsonDoc *doc = NULL;
+    if (json_load(&doc, path, MAX_BYTES, err)) return -1;
+    const Json *names = json_get(json_root(doc), "id2label");
     if (!names || names->type != JSON_OBJECT || (int64_t)names->count != count)
         return err_input(err, "%s: id2label: expected an object of %ld names", path, count);
     for (int64_t i = 0; i < count; i++) {
         char key[32];
         snprintf(key, sizeof key, "%ld", i);
         // the order of lorac's own files needs no search
-        const Json *v = json_is_string(&(Json){.type = JSON_STRING, .str = names->keys[i]}, key) ? &names->items[i]
-                                                                                                 : json_get(names, key);
+        const Json *v = json_str_is(names->keys[i], key) ? &names->items[i] : json_get(names, key);
         if (!v || v->type != JSON_STRING || strlen(v->str.data) != v->str.len || v->str.len > LABEL_MAX_BYTES)
             return err_input(err, "%s: id2label: \"%s\" is %s; expected a name of at most %d bytes", path, key,
-                             v ? json_type_name(v) : "missing", LABEL_MAX_BYTES);
+                             json_type_name(v), LABEL_MAX_BYTES);
         label_list_add(labels, v->str.data);
     }
     const char *twice = label_list_repeated(labels);
-    return twice ? err_input(err, "%s: id2label: two of the names are \"%s\"; expected different ones", path, twice)
-                 : 0;
-}
-
-int adapter_labels_parse(LabelList *labels, int64_t count, const char *text, size_t size, const char *path, Err *err) {
-    JsonDoc *doc;
-    if (json_parse_data(&doc, text, size, path, 1, err)) return -1;
-    int rc = read_names(labels, count, json_get(json_root(doc), "id2label"), path, err);
-    json_free(doc);
-    return rc;
+    if (!twice) return 0;
+    return err_input(err, "%s: id2label: two of the names are \"%s\"; expected different ones", path, twice);
 }

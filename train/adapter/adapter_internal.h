@@ -16,9 +16,9 @@ int adapter_upload(Adapter *a, const float *host, const char *path, Err *err);
 void adapter_head_lay_out(Adapter *a, const Model *m);
 void adapter_head_point(Adapter *a);
 void adapter_head_start(const Adapter *a, const Model *m, uint64_t seed, float *host);
-// labels.json. The names are added to `labels`; path: for messages.
+// labels.json. The names are added to `labels`.
 int adapter_labels_save(const LabelList *labels, const char *path, Err *err);
-int adapter_labels_parse(LabelList *labels, int64_t count, const char *text, size_t size, const char *path, Err *err);
+int adapter_labels_load(LabelList *labels, int64_t count, const char *path, Err *err);
 
 // Rows of a segment in files: of a B those of the whole module.
 int64_t adapter_module_rows(const ModelConfig *c, const AdapterSegment *s);

@@ -2,44 +2,29 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "adapter_internal.h"
 #include "fileio.h"
 #include "json_save.h"
 #include "path.h"
-#include "peft_config.h"
-#include "peft_tensors.h"
+#include "peft_internal.h"
 #include "unicode.h"
 
 int adapter_peft_weights(char **path, const char *dir, Err *err) {
-    char *weights = path_join(dir, "adapter_model.safetensors"), *pickle = path_join(dir, "adapter_model.bin");
-    char *inside = path_join(dir, "adapter/adapter_model.safetensors"); // in the output_dir of a run
-    bool found = path_exists(weights);
-    int rc = 0;
-    if (!found && path_exists(pickle))
-        rc = err_input(err,
-                       "%s: found adapter_model.bin (a pickle, which is not read); expected adapter_model.safetensors; "
-                       "convert it with: python3 -c \"import torch, safetensors.torch as s; s.save_file({k: "
-                       "v.contiguous() for k, v in torch.load('adapter_model.bin', 'cpu', weights_only=True).items()}, "
-                       "'adapter_model.safetensors')\"",
-                       dir);
-    else if (!found)
-        rc = err_input(err, "%s: has no adapter_model.safetensors%s; expected a PEFT folder", dir,
-                       path_exists(inside) ? ", but a folder adapter with one" : "");
-    mem_free(pickle);
-    mem_free(inside);
-    if (rc) mem_free(weights);
-    if (!rc) *path = weights;
-    return rc;
-}
-
-static int read_config(JsonDoc **doc, const char *path, Err *err) {
-    enum { MAX_CONFIG = 1 << 20 };
-    char *text = NULL;
-    size_t size = 0;
-    int rc = file_read(&text, &size, path, MAX_CONFIG, err);
-    if (rc == 0) rc = json_parse_data(doc, text, size, path, 1, err);
-    mem_free(text);
-    return rc;
+    AUTO_FREE char *weights = path_join(dir, "adapter_model.safetensors");
+    AUTO_FREE char *pickle = path_join(dir, "adapter_model.bin");
+    AUTO_FREE char *inside = path_join(dir, "adapter/adapter_model.safetensors"); // in the output_dir of a run
+    if (path_exists(weights)) {
+        *path = mem_take(&weights);
+        return 0;
+    }
+    if (path_exists(pickle))
+        return err_input(
+            err,
+            "%s: found adapter_model.bin (a pickle, which is not read); expected adapter_model.safetensors; convert "
+            "it with: python3 -c \"import torch, safetensors.torch as s; s.save_file({k: v.contiguous() for k, v in "
+            "torch.load('adapter_model.bin', 'cpu', weights_only=True).items()}, 'adapter_model.safetensors')\"",
+            dir);
+    return err_input(err, "%s: has no adapter_model.safetensors%s; expected a PEFT folder", dir,
+                     path_exists(inside) ? ", but a folder adapter with one" : "");
 }
 
 // ---- reading ----
@@ -86,160 +71,112 @@ static void take_tensor(PeftTensors *file, const AdapterSegment *s, float *host)
 }
 
 static int fill(Adapter *a, PeftTensors *file, const char *path, Err *err) {
-    float *host = mem_calloc((size_t)a->count, sizeof *host);
+    AUTO_FREE float *host = mem_calloc((size_t)a->count, sizeof *host);
     for (int64_t i = 0; i < a->n_segments; i++) take_tensor(file, &a->segments[i], host);
-    int rc = adapter_upload(a, host, path, err);
-    mem_free(host);
-    return rc;
+    return adapter_upload(a, host, path, err);
 }
 
 // The shape of a classifier's head has the number of classes.
 static int find_labels(AdapterConfig *c, const Model *m, PeftTensors *file, const char *path, Err *err) {
-    char *name = mem_printf("base_model.model.%s.weight", architecture_class_head(m->config.arch));
+    AUTO_FREE char *name = mem_printf("base_model.model.%s.weight", architecture_class_head(m->config.arch));
     const SafetensorsTensor *t = peft_tensors_get(file, name);
-    int rc = 0;
-    if (t && t->n_dims == 2 && t->shape[0] >= 1 && t->shape[0] <= LABELS_MAX)
-        c->labels = t->shape[0];
-    else
-        rc = err_input(err, "%s: %s %s; expected the classifier's weight, [labels, %ld]", path, name,
-                       t ? "has another shape" : "is missing", m->config.hidden);
-    mem_free(name);
-    return rc;
-}
-
-static int build(Adapter **a, const Model *m, const AdapterConfig *c, PeftTensors *file, const char *path,
-                 bool with_grad, Err *err) {
-    if (adapter_outline(a, m, c, err)) return err_context(err, "%s", path);
-    int rc = check_tensors(*a, file, path, err);
-    if (!rc) {
-        adapter_reserve(*a, with_grad);
-        rc = fill(*a, file, path, err);
-    }
-    if (rc) adapter_free(*a);
-    return rc;
+    if (!t || t->n_dims != 2 || t->shape[0] < 1 || t->shape[0] > LABELS_MAX)
+        return err_input(err, "%s: %s %s; expected the classifier's weight, [labels, %ld]", path, name,
+                         t ? "has another shape" : "is missing", m->config.hidden);
+    c->labels = t->shape[0];
+    return 0;
 }
 
 // labels.json of lorac; without one (an adapter of PEFT) the names are numbers.
 static int read_labels(Adapter *a, const char *dir, Err *err) {
-    enum { MAX_LABELS_JSON = 64 << 20 };
-    char *path = path_join(dir, "labels.json"), *text = NULL;
-    size_t size = 0;
-    LabelList labels = {0};
-    int rc = 0;
-    if (path_exists(path)) {
-        rc = file_read(&text, &size, path, MAX_LABELS_JSON, err);
-        if (rc == 0) rc = adapter_labels_parse(&labels, a->config.labels, text, size, path, err);
-    } else {
-        for (int64_t i = 0; i < a->config.labels; i++) {
-            char number[32];
-            snprintf(number, sizeof number, "%ld", i);
-            label_list_add(&labels, number);
-        }
+    AUTO_FREE char *path = path_join(dir, "labels.json");
+    AUTO_CALL(label_list_clear) LabelList labels = {0};
+    if (path_exists(path) && adapter_labels_load(&labels, a->config.labels, path, err)) return -1;
+    for (int64_t i = (int64_t)labels.count; i < a->config.labels; i++) {
+        char number[32];
+        snprintf(number, sizeof number, "%ld", i);
+        label_list_add(&labels, number);
     }
-    if (rc == 0) adapter_name_labels(a, &labels);
-    label_list_clear(&labels);
-    mem_free(text);
-    mem_free(path);
-    return rc;
+    adapter_name_labels(a, &labels);
+    return 0;
 }
 
 static int read_chat_template(Adapter *a, const char *dir, Err *err) {
     enum { MAX_TEMPLATE = 1 << 20 };
-    char *path = path_join(dir, "chat_template.jinja"), *text = NULL;
+    AUTO_FREE char *path = path_join(dir, "chat_template.jinja"), *text = NULL;
     size_t size;
-    int rc = path_exists(path) ? file_read(&text, &size, path, MAX_TEMPLATE, err) : 0;
-    if (rc == 0) adapter_set_chat_template(a, text);
-    mem_free(text);
-    mem_free(path);
-    return rc;
+    if (path_exists(path) && file_read(&text, &size, path, MAX_TEMPLATE, err)) return -1;
+    adapter_set_chat_template(a, text);
+    return 0;
 }
 
-// Paths of both files of the folder.
-typedef struct PeftFolder {
-    char *config, *weights;
-} PeftFolder;
-
-static int load(Adapter **a, const Model *m, const PeftFolder *f, bool with_grad, Err *err) {
-    JsonDoc *doc;
-    PeftTensors *file;
-    AdapterConfig c;
+// The adapter without values, checked against the tensors.
+static int read_layout(Adapter **a, PeftTensors **file, const Model *m, const char *config, const char *path,
+                       Err *err) {
+    enum { MAX_CONFIG = 1 << 20 };
+    AUTO_JSON JsonDoc *doc = NULL;
+    AUTO_CALL(adapter_config_clear) AdapterConfig c = {0};
     bool has_head;
-    if (read_config(&doc, f->config, err)) return -1;
-    int rc = peft_tensors_open(&file, f->weights, m, err);
-    if (!rc) {
-        rc = peft_config_read(&c, &has_head, json_root(doc), m, peft_tensors_prefix(file), f->config, err);
-        if (!rc && has_head) rc = find_labels(&c, m, file, f->weights, err);
-        if (!rc) rc = build(a, m, &c, file, f->weights, with_grad, err);
-        adapter_config_clear(&c);
-        peft_tensors_close(file);
-    }
-    json_free(doc);
-    return rc;
+    if (json_load(&doc, config, MAX_CONFIG, err) || peft_tensors_open(file, path, m, err)) return -1;
+    JsonReader r = {json_root(doc), config, "", err};
+    if (peft_config_read(&c, &has_head, &r, m, peft_tensors_prefix(*file)) ||
+        (has_head && find_labels(&c, m, *file, path, err)))
+        return -1;
+    return adapter_outline(a, m, &c, err) ? err_context(err, "%s", path) : check_tensors(*a, *file, path, err);
 }
 
 int adapter_load_peft(Adapter **out, const Model *m, const char *dir, bool with_grad, Err *err) {
-    PeftFolder f;
-    Adapter *a;
-    if (adapter_peft_weights(&f.weights, dir, err)) return -1;
-    f.config = path_join(dir, "adapter_config.json");
-    int rc = load(&a, m, &f, with_grad, err);
-    mem_free(f.config);
-    mem_free(f.weights);
-    if (rc == 0 && ((a->config.labels && read_labels(a, dir, err)) || read_chat_template(a, dir, err))) {
-        adapter_free(a);
-        rc = -1;
-    }
-    if (rc == 0) *out = a;
-    return rc;
+    AUTO_FREE char *config = path_join(dir, "adapter_config.json"), *weights = NULL;
+    AUTO(peft_tensors_close) PeftTensors *file = NULL;
+    AUTO(adapter_free) Adapter *a = NULL;
+    if (adapter_peft_weights(&weights, dir, err) || read_layout(&a, &file, m, config, weights, err)) return -1;
+    adapter_reserve(a, with_grad);
+    if (fill(a, file, weights, err) || (a->config.labels && read_labels(a, dir, err)) ||
+        read_chat_template(a, dir, err))
+        return -1;
+    *out = mem_take(&a);
+    return 0;
 }
 
 // ---- writing ----
 
 static int save_tensors(const Adapter *a, const char *path, Err *err) {
-    size_t n = (size_t)a->n_segments;
-    float *copy, **modules = mem_calloc(n, sizeof *modules);
+    size_t n = (size_t)a->n_segments, modules = 0;
+    AUTO_FREE float *copy = NULL, *whole = NULL; // whole: the B's of modules that are trained in part
     const float *host = adapter_on_host(a, a->params, &copy);
-    SafetensorsEntry *entries = mem_alloc(n, sizeof *entries);
+    AUTO_FREE SafetensorsEntry *entries = mem_alloc(n, sizeof *entries);
     for (size_t i = 0; i < n; i++) {
         const AdapterSegment *s = &a->segments[i];
         int64_t rows = adapter_module_rows(a->model, s);
-        const float *data = host + s->offset;
-        if (rows != s->rows) {
-            modules[i] = mem_alloc((size_t)(rows * s->cols), sizeof(float));
-            adapter_b_to_module(a->model, s, data, modules[i]);
-            data = modules[i];
-        }
-        entries[i] = (SafetensorsEntry){s->name, DTYPE_F32, dims_of(s), {rows, s->cols}, data};
+        entries[i] = (SafetensorsEntry){s->name, DTYPE_F32, dims_of(s), {rows, s->cols}, host + s->offset};
+        if (rows != s->rows) modules += (size_t)(rows * s->cols);
+    }
+    float *next = whole = mem_alloc(modules, sizeof *whole);
+    for (size_t i = 0; i < n; i++) {
+        const AdapterSegment *s = &a->segments[i];
+        if (entries[i].shape[0] == s->rows) continue;
+        adapter_b_to_module(a->model, s, host + s->offset, next);
+        entries[i].data = next;
+        next += entries[i].shape[0] * s->cols;
     }
     static const char *const metadata[] = {"format", "pt", ADAPTER_MARK_KEY, ADAPTER_MARK};
-    int rc = safetensors_save(path, entries, n, metadata, 2, NULL, err);
-    for (size_t i = 0; i < n; i++) mem_free(modules[i]);
-    mem_free(modules);
-    mem_free(entries);
-    mem_free(copy);
-    return rc;
+    return safetensors_save(path, entries, n, metadata, 2, NULL, err);
 }
 
 static int save_text(const char *dir, const char *name, const char *text, Err *err) {
-    char *path = path_join(dir, name);
-    int rc = file_write_whole(path, text, strlen(text), NULL, err);
-    mem_free(path);
-    return rc;
+    AUTO_FREE char *path = path_join(dir, name);
+    return text ? file_write_whole(path, text, strlen(text), NULL, err) : 0;
 }
 
 static int save_files(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err) {
-    char *tensors = path_join(dir, "adapter_model.safetensors"), *config = path_join(dir, "adapter_config.json");
-    char *labels = path_join(dir, "labels.json"), *base = utf8_replaced(m->repository ? m->repository : m->path);
-    int rc = save_tensors(a, tensors, err);
-    if (rc == 0) rc = json_save(config, peft_config_write(a, m, base), NULL, err);
-    if (rc == 0 && a->config.labels) rc = adapter_labels_save(&a->labels, labels, err);
-    if (rc == 0 && a->chat_template) rc = save_text(dir, "chat_template.jinja", a->chat_template, err);
-    if (rc == 0 && model_card) rc = save_text(dir, "README.md", model_card, err);
-    mem_free(base);
-    mem_free(labels);
-    mem_free(config);
-    mem_free(tensors);
-    return rc;
+    AUTO_FREE char *tensors = path_join(dir, "adapter_model.safetensors");
+    AUTO_FREE char *config = path_join(dir, "adapter_config.json"), *labels = path_join(dir, "labels.json");
+    AUTO_FREE char *base = utf8_replaced(m->repository ? m->repository : m->path);
+    if (save_tensors(a, tensors, err) || json_save(config, peft_config_write(a, m, base), NULL, err) ||
+        (a->config.labels && adapter_labels_save(&a->labels, labels, err)) ||
+        save_text(dir, "chat_template.jinja", a->chat_template, err) || save_text(dir, "README.md", model_card, err))
+        return -1;
+    return 0;
 }
 
 int adapter_save_peft(const Adapter *a, const Model *m, const char *dir, const char *model_card, Err *err) {

@@ -1,10 +1,10 @@
-// peft_config_write: adapter_config.json as PEFT reads it (see peft_config.h).
+// peft_config_write: adapter_config.json as PEFT reads it (see peft_internal.h).
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "peft_config.h"
+#include "peft_internal.h"
 
 // The number that a person typed: the shortest digits that give the same float.
 static double typed(float v) {
@@ -90,9 +90,8 @@ static cJSON *target_modules(const Adapter *a, const Model *m) {
         if (name) add_once(list, name);
         for (int64_t i = 0; !name && i < a->n_segments; i++) {
             if (a->segments[i].kind != SEGMENT_A || a->segments[i].module != module) continue;
-            char *path = module_path(&a->segments[i]);
+            AUTO_FREE char *path = module_path(&a->segments[i]);
             add_once(list, path);
-            mem_free(path);
         }
     }
     return list;
@@ -123,13 +122,12 @@ static cJSON *pattern(const Adapter *a, bool is_alpha, double usual) {
         const AdapterSegment *s = &a->segments[i];
         double value = pattern_value(s, is_alpha);
         if (s->kind != SEGMENT_A || value == usual) continue;
-        char *path = module_path(s);
+        AUTO_FREE char *path = module_path(s);
         const char *name = is_shared(a, is_alpha, leaf_of(s->module), value) ? leaf_of(s->module)
                            : is_shared(a, is_alpha, s->module->name, value)  ? s->module->name
                                                                              : path;
         if (!cJSON_GetObjectItemCaseSensitive(object, name))
             cJSON_AddNumberToObject(object, name, is_alpha ? typed(s->alpha) : value);
-        mem_free(path);
     }
     return object;
 }

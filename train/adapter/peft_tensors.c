@@ -1,8 +1,8 @@
-// peft_tensors: see peft_tensors.h.
-#include "peft_tensors.h"
-
+// peft_tensors: see peft_internal.h.
 #include <stdlib.h>
 #include <string.h>
+
+#include "peft_internal.h"
 
 typedef struct Entry {
     char *local; // name without prefix, wrappers and adapter name: "layers.0.mlp.up_proj.lora_A.weight"
@@ -69,10 +69,15 @@ typedef struct Parts {
     bool is_lora, ignored;
 } Parts;
 
+static void clear_parts(Parts *p) {
+    str_clear(&p->prefix);
+    str_clear(&p->local);
+    str_clear(&p->adapter);
+}
+
 // "lora_A" is followed by "weight", or by the adapter's name and "weight"; so is "modules_to_save", which is left out.
 static void take_apart(Parts *parts, const char *name, const Architecture *a) {
     bool inside = false; // after the prefix
-    *parts = (Parts){0};
     str_puts(&parts->local, "");
     str_puts(&parts->adapter, "");
     str_puts(&parts->prefix, "");
@@ -96,12 +101,6 @@ static void take_apart(Parts *parts, const char *name, const Architecture *a) {
     }
 }
 
-static void clear_parts(Parts *p) {
-    str_clear(&p->prefix);
-    str_clear(&p->local);
-    str_clear(&p->adapter);
-}
-
 // ---- the file ----
 
 static int compare_entries(const void *a, const void *b) {
@@ -116,19 +115,17 @@ static char *model_prefix(const char *prefix) {
 }
 
 static int add_tensor(PeftTensors *t, const SafetensorsTensor *x, const char *path, Err *err) {
-    Parts parts;
-    int rc = 0;
+    AUTO_CALL(clear_parts) Parts parts = {0};
     take_apart(&parts, x->name, t->m->config.arch);
     t->entries[t->n++] = (Entry){mem_strdup(parts.local.data), x, false, parts.ignored};
     if (parts.is_lora && !t->adapter) {
         t->adapter = mem_strdup(parts.adapter.data);
         t->prefix = model_prefix(parts.prefix.data);
     } else if (parts.is_lora && strcmp(t->adapter, parts.adapter.data) != 0) {
-        rc = err_input(err, "%s: found tensors of adapter \"%s\" and of adapter \"%s\" (%s); expected one adapter",
-                       path, t->adapter, parts.adapter.data, x->name);
+        return err_input(err, "%s: found tensors of adapter \"%s\" and of adapter \"%s\" (%s); expected one adapter",
+                         path, t->adapter, parts.adapter.data, x->name);
     }
-    clear_parts(&parts);
-    return rc;
+    return 0;
 }
 
 static int check_twice(const PeftTensors *t, const char *path, Err *err) {
@@ -140,20 +137,16 @@ static int check_twice(const PeftTensors *t, const char *path, Err *err) {
 }
 
 int peft_tensors_open(PeftTensors **out, const char *path, const Model *m, Err *err) {
-    Safetensors *file;
-    if (safetensors_open(&file, path, err)) return -1;
-    size_t n = safetensors_count(file);
-    PeftTensors *t = mem_calloc(1, sizeof *t);
-    *t = (PeftTensors){.m = m, .file = file, .entries = mem_calloc(n + 1, sizeof *t->entries)};
-    int rc = 0;
-    for (size_t i = 0; i < n && !rc; i++) rc = add_tensor(t, safetensors_at(file, i), path, err);
+    AUTO(peft_tensors_close) PeftTensors *t = mem_calloc(1, sizeof *t);
+    t->m = m;
+    if (safetensors_open(&t->file, path, err)) return -1;
+    size_t n = safetensors_count(t->file);
+    t->entries = mem_calloc(n + 1, sizeof *t->entries);
+    for (size_t i = 0; i < n; i++)
+        if (add_tensor(t, safetensors_at(t->file, i), path, err)) return -1;
     qsort(t->entries, t->n, sizeof *t->entries, compare_entries);
-    if (!rc) rc = check_twice(t, path, err);
-    if (rc) {
-        peft_tensors_close(t);
-        return -1;
-    }
-    *out = t;
+    if (check_twice(t, path, err)) return -1;
+    *out = mem_take(&t);
     return 0;
 }
 
@@ -168,11 +161,10 @@ void peft_tensors_close(PeftTensors *t) {
 }
 
 const SafetensorsTensor *peft_tensors_get(PeftTensors *t, const char *name) {
-    Parts parts;
+    AUTO_CALL(clear_parts) Parts parts = {0};
     take_apart(&parts, name, t->m->config.arch);
     Entry want = {.local = parts.local.data};
     Entry *found = bsearch(&want, t->entries, t->n, sizeof want, compare_entries);
-    clear_parts(&parts);
     if (!found) return NULL;
     found->asked = true;
     return found->tensor;

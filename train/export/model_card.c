@@ -1,7 +1,6 @@
 // model_card: README.md of an adapter folder (declared in export.h).
 #include <string.h>
 
-#include "card_mark.h"
 #include "export.h"
 #include "json.h"
 #include "unicode.h"
@@ -129,7 +128,7 @@ char *model_card_text(const Model *m, const Adapter *a, const char *name, const 
                  "or to `llama-server --jinja --chat-template-file`.\n");
     char *text = utf8_replaced(out.data); // of paths
     str_clear(&out);
-    char *marked = card_marked(text);
+    char *marked = adapter_card_marked(text);
     mem_free(text);
     return marked;
 }

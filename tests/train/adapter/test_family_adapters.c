@@ -7,7 +7,7 @@
 #include "fileio.h"
 #include "gguf.h"
 #include "logits.h"
-#include "peft_config.h"
+#include "peft_internal.h"
 #include "scratch.h"
 #include "test.h"
 

@@ -1,5 +1,5 @@
 // What lorac did not write, and what a command reads, stands where it would write: every verb that writes refuses with
-// one line and leaves each byte as it was. What lorac wrote itself, also in the versions before marks, it replaces.
+// one line and leaves each byte as it was. What lorac wrote itself it replaces.
 #include "adapter.h"
 #include "cli_runner.h"
 #include "fileio.h"
@@ -314,32 +314,6 @@ static void test_foreign_logits_and_merge(void **state) {
     refuse(MERGE "link.gguf", EXIT_INPUT, "link.gguf: already exists");
 }
 
-// ---- versions before marks ----
-
-static void test_foreign_files_before_marks_are_own(void **state) {
-    (void)state;
-    put_inputs();
-    mem_free(run("export a.gguf --model m.gguf --format peft --out e", 0));
-    char *card;
-    size_t size;
-    Err err;
-    ASSERT_OK(file_read(&card, &size, "e/README.md", 1 << 20, &err), &err);
-    *strstr(card, "\n<!-- written by lorac") = 0;
-    assert_int_equal(unlink("e/README.md"), 0);
-    put("e/README.md", card);
-    mem_free(card);
-    const float x[4] = {0};
-    SafetensorsEntry e = {"some", DTYPE_F32, 1, {4}, x};
-    static const char *const metadata[] = {"format", "pt"};
-    ASSERT_OK(safetensors_save("e/adapter_model.safetensors", &e, 1, metadata, 1, replace_any, &err), &err);
-    mem_free(run("export a.gguf --model m.gguf --format peft --out e", 0));
-    // The same tensors without our card: PEFT's folder.
-    ASSERT_OK(safetensors_save("e/adapter_model.safetensors", &e, 1, metadata, 1, replace_any, &err), &err);
-    refuse("export a.gguf --model m.gguf --format peft --out e", EXIT_INPUT, "e: found what lorac did not write");
-    assert_int_equal(unlink("e/README.md"), 0);
-    refuse("export a.gguf --model m.gguf --format peft --out e", EXIT_INPUT, "e: found what lorac did not write");
-}
-
 // ---- what kills leave ----
 
 static void test_foreign_leftovers_are_swept(void **state) {
@@ -403,5 +377,5 @@ TEST_MAIN(SCRATCH_TEST(test_foreign_train), SCRATCH_TEST(test_foreign_train_inpu
           SCRATCH_TEST(test_foreign_log_is_a_pipe), SCRATCH_TEST(test_foreign_output_dir_is_no_folder),
           SCRATCH_TEST(test_foreign_train_again), SCRATCH_TEST(test_foreign_file_in_a_snapshot),
           SCRATCH_TEST(test_foreign_export), SCRATCH_TEST(test_foreign_own_exports_are_replaced),
-          SCRATCH_TEST(test_foreign_logits_and_merge), SCRATCH_TEST(test_foreign_files_before_marks_are_own),
-          SCRATCH_TEST(test_foreign_leftovers_are_swept), SCRATCH_TEST(test_foreign_cache_is_private))
+          SCRATCH_TEST(test_foreign_logits_and_merge), SCRATCH_TEST(test_foreign_leftovers_are_swept),
+          SCRATCH_TEST(test_foreign_cache_is_private))
