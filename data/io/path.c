@@ -62,6 +62,11 @@ char *path_join(const char *a, const char *b) {
     return mem_printf("%s%s%s", a, a[n - 1] == '/' ? "" : "/", b);
 }
 
+bool dir_has(const char *dir, const char *name) {
+    AUTO_FREE char *path = path_join(dir, name);
+    return path_exists(path);
+}
+
 char *path_parent(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash ? mem_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : mem_strdup(".");

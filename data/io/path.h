@@ -17,6 +17,7 @@ int dir_list(NameList *names, const char *path, Err *err);
 void name_list_clear(NameList *names);
 #define AUTO_NAMES AUTO_CALL(name_list_clear)
 bool path_exists(const char *path);
+bool dir_has(const char *dir, const char *name); // path_exists of dir/name
 bool path_is_dir(const char *path);
 char *path_join(const char *a, const char *b); // caller frees
 char *path_absolute(const char *path);         // caller frees; resolves links where the file exists

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "decoder.h"
+#include "graph.h"
 #include "profile.h"
 #include "run_device.h"
 #include "trainer.h"
@@ -97,7 +97,7 @@ typedef struct Step {
     Model *m;
     Adapter *a;
     Row row;
-    RowInputs *in;
+    PassInputs *in;
     Tape *t;
     void *arena;
     size_t bytes;
@@ -111,10 +111,10 @@ static void open_step(Step *s, const Options *o) {
         adapter_new(&s->a, s->m, &config, 1, true, &err))
         fail(&err);
     make_row(&s->row, o, s->m->config.vocab);
-    s->in = row_inputs_new(s->b, s->row.tokens, s->row.samples);
-    row_inputs_set(s->in, &s->row, s->m->config.hidden, (PassState){.grad_scale = 1.0f / (float)s->row.tokens});
+    s->in = pass_inputs_new(s->b, s->row.tokens, s->row.samples);
+    pass_inputs_set(s->in, &s->row, s->m->config.hidden, (PassState){.grad_scale = 1.0f / (float)s->row.tokens});
     s->t = tape_new(s->b);
-    decoder_build_loss(s->t, s->m, s->a, s->in, &(PassOptions){.recompute = o->recompute});
+    graph_build_loss(s->t, s->m, s->a, s->in, &(PassOptions){.recompute = o->recompute});
     s->bytes = tape_plan(s->t, TAPE_TRAIN);
     s->arena = s->b->k->alloc(s->b, s->bytes);
     if (s->b->k->status(s->b, &err)) fail(&err);
@@ -123,7 +123,7 @@ static void open_step(Step *s, const Options *o) {
 static void close_step(Step *s) {
     s->b->k->free(s->b, s->arena, s->bytes);
     tape_free(s->t);
-    row_inputs_free(s->in);
+    pass_inputs_free(s->in);
     row_clear(&s->row);
     adapter_free(s->a);
     model_free(s->m);

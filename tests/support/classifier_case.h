@@ -81,8 +81,8 @@ static void check_class_logits(const Classifier *c, double limit) {
     assert_true(n == (size_t)(SAMPLES * c->family.labels) && n <= MOST);
     PackedClasses p;
     pack_classes(&p, c, 0, SAMPLES);
-    RowInputs *in = row_inputs_new(c->backend, CLASS_TOKENS, SAMPLES);
-    row_inputs_set(in, &p.row, c->model->config.hidden, (PassState){0});
+    PassInputs *in = pass_inputs_new(c->backend, CLASS_TOKENS, SAMPLES);
+    pass_inputs_set(in, &p.row, c->model->config.hidden, (PassState){0});
     Tape *t = tape_new(c->backend);
     Mat logits = mat_of(c->backend->k->alloc(c->backend, sizeof got), DTYPE_F32, SAMPLES, c->family.labels);
     graph_build_class_logits(t, c->model, c->adapter, in, logits);
@@ -90,7 +90,7 @@ static void check_class_logits(const Classifier *c, double limit) {
     c->backend->k->download(c->backend, got, logits.data, n * sizeof *got);
     c->backend->k->free(c->backend, logits.data, sizeof got);
     tape_free(t);
-    row_inputs_free(in);
+    pass_inputs_free(in);
     double error = relative_error(got, want, n);
     if (!(error <= limit)) fail_msg("%s: logits: relative error %g", c->family.path, error);
     int last = 4; // one text, by itself
@@ -105,8 +105,8 @@ static void check_class_logits(const Classifier *c, double limit) {
 
 // Mean loss of the row; its gradient is added to the adapter's.
 static double run_class_row(const Classifier *c, const PackedClasses *p, Recompute recompute) {
-    RowInputs *in = row_inputs_new(c->backend, CLASS_TOKENS, SAMPLES);
-    row_inputs_set(in, &p->row, c->model->config.hidden, (PassState){.grad_scale = 1.0f / (float)p->row.scored});
+    PassInputs *in = pass_inputs_new(c->backend, CLASS_TOKENS, SAMPLES);
+    pass_inputs_set(in, &p->row, c->model->config.hidden, (PassState){.grad_scale = 1.0f / (float)p->row.scored});
     Tape *t = tape_new(c->backend);
     PassOptions o = {.recompute = recompute};
     graph_build_loss(t, c->model, c->adapter, in, &o);
@@ -114,7 +114,7 @@ static double run_class_row(const Classifier *c, const PackedClasses *p, Recompu
     HeadResult result;
     c->backend->k->download(c->backend, &result, in->result, sizeof result);
     tape_free(t);
-    row_inputs_free(in);
+    pass_inputs_free(in);
     return result.loss / (double)p->row.scored;
 }
 

@@ -1,8 +1,8 @@
 // family_case: one family of golden/families on one backend, as the trainer would run it: logits, then steps of AdamW.
 #pragma once
 
-#include "decoder.h"
 #include "golden_check.h"
+#include "graph.h"
 #include "logits.h"
 #include "scratch.h"
 
@@ -77,11 +77,11 @@ static void pack(Packed *p, const Case *c, int a, int b) {
 // Mean loss of the row; its gradient is added to the adapter's.
 static double run_row(const Case *c, const Packed *p, Recompute recompute) {
     const Kernels *k = c->backend->k;
-    RowInputs *in = row_inputs_new(c->backend, MAX_TOKENS, 2);
-    row_inputs_set(in, &p->row, c->model->config.hidden, (PassState){.grad_scale = 1.0f / (float)p->row.scored});
+    PassInputs *in = pass_inputs_new(c->backend, MAX_TOKENS, 2);
+    pass_inputs_set(in, &p->row, c->model->config.hidden, (PassState){.grad_scale = 1.0f / (float)p->row.scored});
     Tape *t = tape_new(c->backend);
     PassOptions o = {.recompute = recompute};
-    decoder_build_loss(t, c->model, c->adapter, in, &o);
+    graph_build_loss(t, c->model, c->adapter, in, &o);
     size_t bytes = tape_plan(t, TAPE_TRAIN);
     void *arena = k->alloc(c->backend, bytes), *nan = mem_alloc(bytes, 1);
     memset(nan, 0xFF, bytes); // what was not written shows
@@ -92,7 +92,7 @@ static double run_row(const Case *c, const Packed *p, Recompute recompute) {
     k->download(c->backend, &result, in->result, sizeof result);
     k->free(c->backend, arena, bytes);
     tape_free(t);
-    row_inputs_free(in);
+    pass_inputs_free(in);
     return result.loss / (double)p->row.scored;
 }
 

@@ -1,7 +1,7 @@
 // tiny_run: everything of a training run on the tiny model, in one process, for tests.
 #pragma once
 
-#include "run_adapter.h"
+#include "run_model.h"
 #include "trainer_internal.h"
 
 // Opens the backend of a run; NULL: the fast CPU.

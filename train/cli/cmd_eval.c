@@ -47,15 +47,13 @@ enum { DEFAULT_BATCH = 16 };
 // Without an adapter key, the config of a run means the adapter that the run wrote.
 static int load_adapter(EvalRun *r, Err *err) {
     const Config *c = &r->config;
-    char *path = NULL;
+    AUTO_FREE char *path = NULL;
     if (c->adapter_name_or_path) {
         path = mem_strdup(c->adapter_name_or_path);
     } else if (c->output_dir) {
         path = path_join(c->output_dir, "adapter");
     }
-    int rc = path && strcmp(path, "none") != 0 ? adapter_load(&r->adapter, r->model, path, false, err) : 0;
-    mem_free(path);
-    return rc;
+    return path && strcmp(path, "none") != 0 ? adapter_load(&r->adapter, r->model, path, false, err) : 0;
 }
 
 // The adapter determines the task: an adapter with a classifier overrides the config.
@@ -104,7 +102,7 @@ static void strip(const StrBuf *s, const char **begin, size_t *length) {
 
 // Decodes an answer and compares it with the reference. show: prints prompt, reference and answer.
 static bool check_answer(const EvalRun *r, const Options *o, const PromptCase *c, const Generation *g, bool show) {
-    StrBuf text = {0};
+    AUTO_STR StrBuf text = {0};
     const char *begin;
     size_t length;
     tokenizer_decode(r->model->tokenizer, g->ids, (size_t)g->count, false, &text);
@@ -115,40 +113,33 @@ static bool check_answer(const EvalRun *r, const Options *o, const PromptCase *c
         say_generated(begin, length, o->raw);
         say("\n\n");
     }
-    str_clear(&text);
     return same;
 }
 
 static int answer(const EvalRun *r, const Options *o, const PromptCase *cases, int64_t n, Generation *answers,
                   Err *err) {
-    GeneratePrompt *prompts = mem_calloc((size_t)n + 1, sizeof *prompts);
+    AUTO_FREE GeneratePrompt *prompts = mem_calloc((size_t)n + 1, sizeof *prompts);
     for (int64_t i = 0; i < n; i++) prompts[i] = (GeneratePrompt){cases[i].ids, cases[i].count};
     int64_t batch = r->config.per_device_eval_batch_size > 0 ? r->config.per_device_eval_batch_size : DEFAULT_BATCH;
     GenerateOptions how = {.max_new_tokens = o->max_new_tokens, .top_p = 1, .batch = batch};
     int32_t end = r->data.chat ? chat_template_end_of_turn(r->data.chat) : -1;
-    int32_t *stop = generate_stop_ids(r->model, end, &how.n_stop);
+    AUTO_FREE int32_t *stop = generate_stop_ids(r->model, end, &how.n_stop);
     how.stop = stop;
-    int rc = generate(r->model, r->adapter, prompts, n, &how, answers, err);
-    mem_free(stop);
-    mem_free(prompts);
-    return rc;
+    return generate(r->model, r->adapter, prompts, n, &how, answers, err);
 }
 
 static int exact_match(const EvalRun *r, const Options *o, MatchResult *m, Err *err) {
     const Config *c = &r->config;
     if (!c->validation_file) return err_input(err, "eval --generate: needs validation_file");
-    int64_t max_tokens, n;
+    int64_t n;
     PromptCase *cases;
-    if (run_max_tokens(c, &r->model->config, &max_tokens, err)) return -1;
-    FileList files;
-    int rc = run_validation_files(&files, c, err);
-    DatasetOptions data = run_dataset_options(c, &files, max_tokens);
-    if (!rc) rc = prompt_cases_load(&cases, &n, o->limit, &data, r->model->tokenizer, r->data.chat, err);
-    file_list_clear(&files);
-    if (rc) return -1;
+    AUTO_CALL(file_list_clear) FileList files = {0};
+    if (run_validation_files(&files, c, err)) return -1;
+    DatasetOptions data = run_dataset_options(c, &files, r->data.max_tokens);
+    if (prompt_cases_load(&cases, &n, o->limit, &data, r->model->tokenizer, r->data.chat, err)) return -1;
     Generation *answers = mem_calloc((size_t)n + 1, sizeof *answers);
     double start = time_now();
-    rc = answer(r, o, cases, n, answers, err);
+    int rc = answer(r, o, cases, n, answers, err);
     *m = (MatchResult){.total = n, .seconds = time_now() - start};
     for (int64_t i = 0; i < n; i++) {
         if (!rc) m->correct += check_answer(r, o, &cases[i], &answers[i], i < o->show && !o->json);
@@ -177,8 +168,8 @@ static cJSON *result_json(const EvalResult *e, const char *accuracy, const char 
 static void print_classifier(const EvalRun *r, const Options *o, const EvalResult *e) {
     const LabelList *labels = &r->adapter->labels;
     if (!o->json) {
-        say("eval_loss=%.4f accuracy=%.4f macro_f1=%.4f (%lld samples, %zu classes)\n", e->loss, e->accuracy,
-            e->macro_f1, (long long)e->tokens, labels->count);
+        say("eval_loss=%.4f accuracy=%.4f macro_f1=%.4f (%ld samples, %zu classes)\n", e->loss, e->accuracy,
+            e->macro_f1, e->tokens, labels->count);
         return;
     }
     cJSON *j = result_json(e, "eval_accuracy", "samples");
@@ -194,11 +185,9 @@ static void print_classifier(const EvalRun *r, const Options *o, const EvalResul
 
 static void print_result(const Options *o, const EvalResult *e, const MatchResult *m) {
     if (!o->json) {
-        say("eval_loss=%.4f perplexity=%.4g token_accuracy=%.4f (%lld tokens)\n", e->loss, e->perplexity, e->accuracy,
-            (long long)e->tokens);
-        if (o->generate)
-            say("exact_match=%.2f (%lld/%lld)\n", ratio(m->correct, m->total), (long long)m->correct,
-                (long long)m->total);
+        say("eval_loss=%.4f perplexity=%.4g token_accuracy=%.4f (%ld tokens)\n", e->loss, e->perplexity, e->accuracy,
+            e->tokens);
+        if (o->generate) say("exact_match=%.2f (%ld/%ld)\n", ratio(m->correct, m->total), m->correct, m->total);
         return;
     }
     cJSON *j = result_json(e, "eval_token_accuracy", "tokens");

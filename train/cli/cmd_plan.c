@@ -29,7 +29,7 @@ static double mb(size_t bytes) {
 }
 
 static double run_seconds(const RunPlan *p, const PlanLevel *l) {
-    const StepPlan *t = trainer_step_plan(p->trainer);
+    const TrainerPlan *t = trainer_plan(p->trainer);
     double tokens = 0;
     for (int64_t i = 0; i < p->data.rows->count; i++) tokens += (double)row_plan_row(p->data.rows, i).tokens;
     return tokens / (double)t->steps_per_epoch * (double)t->total_steps / l->tokens_per_second / p->gpus;
@@ -61,7 +61,7 @@ static void print_duration(double seconds) {
 }
 
 static void print_time(const RunPlan *p) {
-    const StepPlan *t = trainer_step_plan(p->trainer);
+    const TrainerPlan *t = trainer_plan(p->trainer);
     say("steps    %lld, batch size %lld", (long long)t->total_steps, (long long)t->rows_per_step);
     if (p->gpus > 1) say(", on %d GPUs with the memory above each", p->gpus);
     if (p->chosen >= 0 && p->levels[p->chosen].tokens_per_second > 0) {
@@ -126,7 +126,7 @@ static void print_plan_json(const RunPlan *p) {
     cJSON_AddItemToObject(
         o, "chosen", p->chosen < 0 ? cJSON_CreateNull() : cJSON_CreateString(recompute_name((Recompute)p->chosen)));
     cJSON_AddNumberToObject(o, "gpus", p->gpus);
-    cJSON_AddNumberToObject(o, "steps", (double)trainer_step_plan(p->trainer)->total_steps);
+    cJSON_AddNumberToObject(o, "steps", (double)trainer_plan(p->trainer)->total_steps);
     cJSON *levels = cJSON_AddArrayToObject(o, "levels");
     for (int i = 0; i < PLAN_LEVELS; i++)
         if (i != RECOMPUTE_OFFLOAD || !p->backend->host_memory)

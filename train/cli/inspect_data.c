@@ -37,12 +37,11 @@ static void count_keys(FileView *v, const Json *record, const Dialog *d) {
     for (size_t i = 0; record->type == JSON_OBJECT && i < record->count; i++)
         if (record->items[i].type != JSON_NULL && dialog_has_read(d, record->keys[i]))
             key_notes_add(&used, "", record->keys[i]);
-    char *list = mem_printf("%s[].", d->turns ? d->turns : "");
+    AUTO_FREE char *list = mem_printf("%s[].", d->turns ? d->turns : "");
     for (size_t i = 0; d->turns && i < d->messages.count; i++)
         for (size_t k = 0; k < d->messages.items[i].count; k++)
             if (!message_is_mask_key(d->messages.items[i].keys[k].data))
                 key_notes_add(&of_turns, list, d->messages.items[i].keys[k]);
-    mem_free(list);
     key_counts_add(&v->used, &used);
     key_counts_add(&v->of_turns, &of_turns);
     key_counts_add(&v->unused, &d->unread);
@@ -52,7 +51,7 @@ static void count_keys(FileView *v, const Json *record, const Dialog *d) {
 
 // Fails only if the first record has no known format.
 static int view_record(FileView *v, RecordSpan span, Err *err) {
-    JsonDoc *doc = NULL;
+    AUTO_JSON JsonDoc *doc = NULL;
     Dialog d = {.record = v->records};
     Err why;
     int rc = json_parse_data(&doc, span.text, span.len, span.name, span.line, &why) ? fault_in_record(span, &why) : 0;
@@ -65,29 +64,25 @@ static int view_record(FileView *v, RecordSpan span, Err *err) {
     if (rc && !v->refused++) v->why = why;
     if (fatal) *err = why;
     dialog_clear(&d);
-    json_free(doc);
     return fatal ? -1 : 0;
 }
 
 static void print_keys(const char *title, const KeyCounts *keys, const char *note) {
-    StrBuf text = {0};
+    AUTO_STR StrBuf text = {0};
     key_counts_show(&text, keys);
     if (text.len) say("  %-9s %s%s\n", title, text.data, note);
-    str_clear(&text);
 }
 
 static void print_view_of_file(const FileView *v, const char *path, const RecordReader *r) {
     if (records_ignored(r))
-        say("%s: %lld members that are neither .json, .txt nor .cls are ignored\n", path,
-            (long long)records_ignored(r));
-    say("%s: data, %s, %lld records, %lld bytes (longest record %lld)\n", path, dataset_format_name(v->format),
-        (long long)v->records, (long long)v->bytes, (long long)v->longest);
+        say("%s: %ld members that are neither .json, .txt nor .cls are ignored\n", path, records_ignored(r));
+    say("%s: data, %s, %ld records, %ld bytes (longest record %ld)\n", path, dataset_format_name(v->format), v->records,
+        v->bytes, v->longest);
     print_keys("used", &v->used, "");
     print_keys("in turns", &v->of_turns, ": read where the chat template reads them");
     print_keys("not used", &v->unused, "");
     if (v->refused)
-        say("  refused   %lld record%s; the first: %s\n", (long long)v->refused, v->refused == 1 ? "" : "s",
-            v->why.msg);
+        say("  refused   %ld record%s; the first: %s\n", v->refused, v->refused == 1 ? "" : "s", v->why.msg);
 }
 
 int inspect_data_file(const char *path, int64_t n_shown, Err *err) {
@@ -129,12 +124,12 @@ static int64_t length_at(const int64_t *with_length, int64_t i) {
 }
 
 static void print_lengths(const Dataset *d, int64_t max_tokens) {
-    int64_t n = d->count, *with_length = mem_calloc((size_t)max_tokens + 1, sizeof *with_length);
+    int64_t n = d->count;
+    AUTO_FREE int64_t *with_length = mem_calloc((size_t)max_tokens + 1, sizeof *with_length);
     for (int64_t i = 0; i < n; i++) with_length[dataset_size(d, i).count]++;
-    say("  lengths   shortest %lld, median %lld, mean %.1f, longest %lld (max_seq_length %lld)\n",
-        (long long)length_at(with_length, 0), (long long)length_at(with_length, n / 2),
-        (double)d->stats.tokens / (double)n, (long long)length_at(with_length, n - 1), (long long)max_tokens);
-    mem_free(with_length);
+    say("  lengths   shortest %ld, median %ld, mean %.1f, longest %ld (max_seq_length %ld)\n",
+        length_at(with_length, 0), length_at(with_length, n / 2), (double)d->stats.tokens / (double)n,
+        length_at(with_length, n - 1), max_tokens);
 }
 
 static int print_rows(const Dataset *d, const Config *c, const FileList *files, int64_t max_tokens, Err *err) {
@@ -143,69 +138,42 @@ static int print_rows(const Dataset *d, const Config *c, const FileList *files, 
     RowPlan *p = row_plan_new(d, list.items, list.count, max_tokens, c->packing);
     int64_t rows = p->count, tokens = 0;
     for (int64_t r = 0; r < rows; r++) tokens += row_plan_row(p, r).tokens;
-    if (list.items) say("  weighted  %lld samples per epoch\n", (long long)list.count);
-    say("  rows      %lld (%s), %.1f%% full, at most %lld samples and %lld tokens\n", (long long)rows,
-        c->packing ? "packed" : "one sample each", percent(tokens, rows * max_tokens), (long long)p->most.samples,
-        (long long)p->most.tokens);
+    if (list.items) say("  weighted  %ld samples per epoch\n", list.count);
+    say("  rows      %ld (%s), %.1f%% full, at most %u samples and %u tokens\n", rows,
+        c->packing ? "packed" : "one sample each", percent(tokens, rows * max_tokens), p->most.samples, p->most.tokens);
     row_plan_free(p);
     mem_free(list.items);
     return 0;
 }
 
-static void print_notes(const Dataset *d, const Tokenizer *t) {
-    StrBuf keys = {0};
-    key_counts_show(&keys, &d->unread);
-    if (keys.len) say("  not used  %s\n", keys.data);
-    str_clear(&keys);
-    StrBuf special = {0};
-    data_notes_show_special(&special, &d->stats);
-    if (special.len) say("  special   %s\n", special.data);
-    str_clear(&special);
-    data_notes_warn(d, t);
-}
+static const DataLines LINES = {.indent = "  ", .width = 9};
 
 static void print_counts(const Dataset *d, const Tokenizer *t) {
     const DatasetStats *s = &d->stats;
     int64_t kept = s->records - s->dropped_long - s->skipped_unsupervised;
-    say("  records   %lld: %lld %s kept, %lld dropped (too long), %lld skipped (no supervised token)\n",
-        (long long)s->records, (long long)kept, kept == s->samples ? "samples" : "records", (long long)s->dropped_long,
-        (long long)s->skipped_unsupervised);
-    if (kept != s->samples) say("  samples   %lld, windows of the kept text\n", (long long)s->samples);
-    say("  tokens    %lld: %lld supervised (%.1f%%), %lld masked\n", (long long)s->tokens, (long long)s->supervised,
-        percent(s->supervised, s->tokens), (long long)(s->tokens - s->supervised));
-    if (s->truncated)
-        say("  truncated %lld samples, %lld tokens cut away\n", (long long)s->truncated,
-            (long long)s->truncated_tokens);
-    if (s->left_out_bytes)
-        say("  left out  %lld bytes without a token in the model's vocabulary\n", (long long)s->left_out_bytes);
+    say("  records   %ld: %ld %s kept, %ld dropped (too long), %ld skipped (no supervised token)\n", s->records, kept,
+        kept == s->samples ? "samples" : "records", s->dropped_long, s->skipped_unsupervised);
+    if (kept != s->samples) say("  samples   %ld, windows of the kept text\n", s->samples);
+    say("  tokens    %ld: %ld supervised (%.1f%%), %ld masked\n", s->tokens, s->supervised,
+        percent(s->supervised, s->tokens), s->tokens - s->supervised);
+    if (s->truncated) say("  truncated %ld samples, %ld tokens cut away\n", s->truncated, s->truncated_tokens);
+    if (s->left_out_bytes) say("  left out  %ld bytes without a token in the model's vocabulary\n", s->left_out_bytes);
     if (s->ignored_members)
-        say("  ignored   %lld members of archives that are neither .json, .txt nor .cls\n",
-            (long long)s->ignored_members);
-    print_notes(d, t);
-    if (s->dropped_long)
-        say("  dropped   %lld tokens; the longest record has %lld\n", (long long)s->dropped_tokens,
-            (long long)s->longest);
+        say("  ignored   %ld members of archives that are neither .json, .txt nor .cls\n", s->ignored_members);
+    data_notes_print(d, t, &LINES);
+    if (s->dropped_long) say("  dropped   %ld tokens; the longest record has %ld\n", s->dropped_tokens, s->longest);
 }
 
 static void print_samples(const Dataset *d, const Tokenizer *t, int64_t n_shown) {
     bool colour = isatty(STDOUT_FILENO);
     for (int64_t i = 0; i < n_shown && i < d->count; i++) {
         Sample s = dataset_sample(d, i);
-        StrBuf text = {0};
+        AUTO_STR StrBuf text = {0};
         sample_show(&text, &s, t, colour ? "\x1b[32m" : "[[", colour ? "\x1b[0m" : "]]");
-        say("\n--- sample %lld (record %lld): %lld tokens, %lld supervised\n%s\n", (long long)i,
-            (long long)(s.record + 1), (long long)s.count, (long long)s.supervised_count, text.data);
+        say("\n--- sample %ld (record %ld): %ld tokens, %ld supervised\n%s\n", i, s.record + 1, s.count,
+            s.supervised_count, text.data);
         if (s.label >= 0) say("=> %s\n", d->labels->names[s.label]);
-        str_clear(&text);
     }
-}
-
-static void print_labels(const Dataset *d) {
-    StrBuf names = {0};
-    if (!d->labels) return;
-    dataset_show_labels(&names, d);
-    say("  labels    %zu: %s\n", d->labels->count, names.data);
-    str_clear(&names);
 }
 
 typedef struct View {
@@ -227,7 +195,7 @@ static void print_names(const Dataset *d, const char *title, const FileList *fil
     for (size_t i = 0; i < files->count && i < SHOWN; i++) {
         int64_t samples = d->file_ends[i] - (i ? d->file_ends[i - 1] : 0);
         say("%-12s%s", i ? "" : title, files->items[i]);
-        if (files->count > 1) say(": %lld samples", (long long)samples);
+        if (files->count > 1) say(": %ld samples", samples);
         if (files->weights[i] != 1) say(", weight %g", files->weights[i]);
         say("\n");
     }
@@ -245,7 +213,7 @@ static int print_set(View *v, const char *title, const FileList *files, Err *err
     say("  format    %s%s\n", f == FORMAT_AUTO ? "several" : dataset_format_name(f),
         d->from_cache ? " (tokens from the cache)" : "");
     print_counts(d, v->tokenizer);
-    print_labels(d);
+    data_notes_print_labels(d, &LINES);
     print_lengths(d, v->max_tokens);
     int rc = print_rows(d, &v->config, files, v->max_tokens, err);
     if (!rc) print_samples(d, v->tokenizer, v->n_shown);
@@ -255,11 +223,8 @@ static int print_set(View *v, const char *title, const FileList *files, Err *err
 }
 
 static int print_files(View *v, const char *title, int (*list)(FileList *, const Config *, Err *), Err *err) {
-    FileList files;
-    int rc = list(&files, &v->config, err);
-    if (!rc) rc = print_set(v, title, &files, err);
-    file_list_clear(&files);
-    return rc;
+    AUTO_CALL(file_list_clear) FileList files = {0};
+    return list(&files, &v->config, err) || print_set(v, title, &files, err) ? -1 : 0;
 }
 
 static int print_view(View *v, int argc, char **argv, Err *err) {

@@ -204,6 +204,7 @@ int adapter_verify(const Model *m, const char *path, FILE *out, Err *err) {
 // The second file is examined while the logits of the base and of the first are kept; its matrices are in the map, in a
 // host copy and in the adapter.
 size_t adapter_verify_bytes(const Model *m, const Adapter *a) {
+    if (!m->backend->host_memory) return 0;
     size_t n = (size_t)sequence_length(m), logits = n * (size_t)m->config.vocab * sizeof(float);
     size_t matrices = 3 * (size_t)a->count * sizeof(float);
     if (a->config.labels) return matrices;

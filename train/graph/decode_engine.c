@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "decoder.h"
+#include "graph.h"
 
 struct DecodeEngine {
     const Model *m;
@@ -104,7 +104,7 @@ size_t decode_engine_bytes(const Model *m, int64_t sequences, int64_t capacity, 
     for (int64_t i = 0; i < c->layers; i++) e.cache.k[i] = layer;
     e.in = (DecodeInputs){.tokens = max_tokens, .samples = sequences, .last = nowhere};
     Tape *t = tape_new(m->backend);
-    decoder_build_decode(t, m, NULL, &e.in, &e.cache, mat_of(nowhere, DTYPE_F32, sequences, c->vocab));
+    graph_build_decode(t, m, NULL, &e.in, &e.cache, mat_of(nowhere, DTYPE_F32, sequences, c->vocab));
     size_t bytes = tape_plan(t, TAPE_FORWARD) + 2 * ints_bytes(&e) +
                    2 * (size_t)c->layers * mat_bytes(layer.rows, layer.cols, layer.dtype) +
                    mat_bytes(sequences, c->vocab, DTYPE_F32);
@@ -152,7 +152,7 @@ void decode_engine_run(DecodeEngine *e, const Adapter *a, const DecodePiece *pie
     set_inputs(e, pieces, n);
     e->logits.rows = n;
     tape_reset(e->tape);
-    decoder_build_decode(e->tape, e->m, a, &e->in, &e->cache, e->logits);
+    graph_build_decode(e->tape, e->m, a, &e->in, &e->cache, e->logits);
     size_t bytes = tape_plan(e->tape, TAPE_FORWARD);
     if (bytes > e->arena_bytes) {
         if (e->arena) e->b->k->free(e->b, e->arena, e->arena_bytes);

@@ -4,21 +4,6 @@
 
 #include "adapter.h"
 
-// Sequence s owns the cache rows [s * capacity, (s + 1) * capacity).
-typedef struct KvCache {
-    int64_t capacity, sequences;
-    Mat *k, *v; // [layers], each [sequences * capacity, KV * D], device memory
-} KvCache;
-// New tokens of several sequences as one row. Device memory; its contents may change between runs of the same tape.
-typedef struct DecodeInputs {
-    int64_t tokens, samples;
-    int32_t *ids, *pos;               // [tokens]
-    int32_t *cache_row;               // [tokens] cache rows of their keys and values
-    int32_t *q_start;                 // [samples + 1]
-    int32_t *k_start, *k_len;         // [samples] ranges in the cache; k_len includes the new tokens
-    int32_t *last;                    // [samples] row of each sample's last token
-    int32_t *last_q_start, *last_pos; // [samples + 1], [samples]: those rows as queries of the last block
-} DecodeInputs;
 typedef struct DecodeEngine DecodeEngine;
 
 // New tokens of one sequence, after the `past` tokens that are in the cache.

@@ -1,12 +1,7 @@
-// decoder: builds the graph of a decoder. One block builder serves training, evaluation, plain logits and cached
-// generation: they differ in the source of keys and values and in the rows that the last block computes. Families
-// differ in the flags of the configuration: norms and their places, biases (in the weights), windows, RoPE,
-// feed-forward.
-#include "decoder.h"
-
-#include "moe_block.h"
-
-// ---- parts of a block ----
+// decoder: a block of a decoder. It serves training, evaluation, plain logits and cached generation: they differ in the
+// source of keys and values and in the rows that the last block computes. Families differ in the flags of the
+// configuration: norms and their places, biases (in the weights), windows, RoPE, feed-forward.
+#include "pass.h"
 
 // x + the projection's output, which is normed first if the family has that norm.
 static Tensor *project_onto(const Pass *p, int64_t layer, Projection which, NormSite post, Tensor *h, Tensor *x,
@@ -33,8 +28,17 @@ static Tensor *into_cache(const Pass *p, const Mat *cache, int64_t layer, Tensor
     return op_cache_write(p->t, tape_external(p->t, cache[layer]), x, p->cache_row);
 }
 
-// Up to the down projection: the part that RECOMPUTE_FFN recomputes.
-static Tensor *build_mid(const Pass *p, int64_t layer, Tensor *h, const int32_t *token) {
+// Routed experts up to the down projection: the inner activations of the chosen experts for h, scaled by their weights.
+static Tensor *moe_mid(const Pass *p, const ModelLayer *l, Tensor *h, MoeRouting *r) {
+    const ModelConfig *c = &p->m->config;
+    const Weight *gates = l->experts, *ups = gates + c->experts;
+    *r = op_moe_route(p->t, op_linear(p->t, h, &l->router, NULL, NULL, 0), c->experts_used, c->renormalise_experts);
+    Tensor *x = op_moe_gather(p->t, h, r);
+    Tensor *gate = op_grouped_linear(p->t, x, gates, r), *up = op_grouped_linear(p->t, x, ups, r);
+    return op_moe_scale(p->t, op_glu(p->t, gate, up, c->glu), r);
+}
+
+static Tensor *ffn_mid(const Pass *p, int64_t layer, Tensor *h, const int32_t *token) {
     const ModelConfig *c = &p->m->config;
     if (!c->has_glu) return op_activation(p->t, pass_project(p, layer, PROJ_UP, h, NULL, token), c->activation);
     Tensor *mid[2];
@@ -42,22 +46,20 @@ static Tensor *build_mid(const Pass *p, int64_t layer, Tensor *h, const int32_t 
     return op_glu(p->t, mid[0], mid[1], c->glu);
 }
 
+// RECOMPUTE_FFN recomputes all before the down projection.
 static Tensor *build_ffn(const Pass *p, int64_t layer, Tensor *x, const int32_t *token) {
-    const ModelConfig *c = &p->m->config;
     const ModelLayer *l = &p->m->layers[layer];
+    MoeRouting r;
     pass_recompute_begin(p, RECOMPUTE_FFN);
-    Tensor *h = pass_norm(p, &l->norms[NORM_FFN], x), *mid;
-    MoeRouting routing;
-    if (l->experts)
-        mid = moe_mid(p->t, c, l, h, &routing);
-    else
-        mid = build_mid(p, layer, h, token);
+    Tensor *h = pass_norm(p, &l->norms[NORM_FFN], x);
+    Tensor *mid = l->experts ? moe_mid(p, l, h, &r) : ffn_mid(p, layer, h, token);
     pass_recompute_end(p, RECOMPUTE_FFN);
-    if (l->experts) return moe_down(p->t, c, l, mid, x, &routing);
-    return project_onto(p, layer, PROJ_DOWN, NORM_POST_FFN, mid, x, token);
+    if (!l->experts) return project_onto(p, layer, PROJ_DOWN, NORM_POST_FFN, mid, x, token);
+    const Weight *downs = l->experts + 2 * p->m->config.experts;
+    return op_moe_combine(p->t, op_grouped_linear(p->t, mid, downs, &r), x, &r);
 }
 
-static Tensor *build_block(const Pass *p, int64_t layer, Tensor *x) {
+Tensor *decoder_block(const Pass *p, int64_t layer, Tensor *x) {
     const ModelConfig *c = &p->m->config;
     bool narrow = pass_is_narrow(p, layer);
     const int32_t *token = narrow ? p->last_rows : NULL;
@@ -75,69 +77,4 @@ static Tensor *build_block(const Pass *p, int64_t layer, Tensor *x) {
     Tensor *mix = op_attention(p->t, q, k, v, &shape);
     x = project_onto(p, layer, PROJ_O, NORM_POST_ATTN, mix, x, token);
     return build_ffn(p, layer, x, token);
-}
-
-// ---- whole graphs ----
-
-static Tensor *embed(Tape *t, const Model *m, const int32_t *ids, const int32_t *pos, int64_t tokens) {
-    Tensor *x = op_embed(t, &m->embedding, ids, tokens, m->config.embed_scale);
-    return m->config.positions_table ? op_embed_add(t, x, &m->position_embedding, pos) : x;
-}
-
-static Tensor *build_blocks(const Pass *p, Tensor *x) {
-    for (int64_t i = 0; i < p->m->config.layers; i++) {
-        if (p->o && p->o->recompute == RECOMPUTE_OFFLOAD) tape_offload(p->t, x);
-        pass_recompute_begin(p, RECOMPUTE_BLOCKS);
-        x = build_block(p, i, x);
-        pass_recompute_end(p, RECOMPUTE_BLOCKS);
-    }
-    return pass_norm(p, &p->m->final_norm, x);
-}
-
-void decoder_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const PassOptions *o) {
-    CHECK(in->shape.scored > 0, "a row without supervised tokens has no loss");
-    Pass p = {.t = t, .m = m, .a = a, .o = o, .state = in->at.state, .pos = in->at.pos, .places = pass_places(in)};
-    p.attention = pass_row_attention(m, in);
-    pass_keep_scored(&p, in);
-    Tensor *x = build_blocks(&p, pass_noise(&p, embed(t, m, in->at.ids, in->at.pos, in->shape.tokens), in));
-    HeadLoss loss = {.targets = in->at.target,
-                     .state = in->at.state,
-                     .label_smoothing = o->label_smoothing,
-                     .softcap = m->config.final_softcap};
-    if (a && a->config.labels)
-        pass_class_loss(&p, x, in);
-    else
-        op_head_loss(t, x, &m->head, &loss, in->result);
-}
-
-void decoder_build_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out) {
-    Pass p = {.t = t, .m = m, .a = a, .pos = in->at.pos, .attention = pass_row_attention(m, in)};
-    Tensor *x = build_blocks(&p, embed(t, m, in->at.ids, in->at.pos, in->shape.tokens));
-    op_logits(t, x, &m->head, out, m->config.final_softcap);
-}
-
-void decoder_build_class_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out) {
-    Pass p = {.t = t, .m = m, .a = a, .pos = in->at.pos, .attention = pass_row_attention(m, in)};
-    pass_keep_scored(&p, in);
-    op_logits(t, build_blocks(&p, embed(t, m, in->at.ids, in->at.pos, in->shape.tokens)), &a->class_head, out, 0);
-}
-
-void decoder_build_decode(Tape *t, const Model *m, const Adapter *a, const DecodeInputs *in, const KvCache *cache,
-                          Mat out) {
-    Pass p = {.t = t, .m = m, .a = a, .pos = in->pos, .cache = cache, .cache_row = in->cache_row};
-    p.attention = pass_attention(&m->config, in->samples);
-    p.attention.q_start = in->q_start;
-    p.attention.k_start = in->k_start;
-    p.attention.k_len = in->k_len;
-    p.attention.q_pos = in->pos;
-    if (in->samples < in->tokens) {
-        p.last_rows = in->last;
-        p.n_last = in->samples;
-        p.last_pos = in->last_pos;
-        p.last_attention = p.attention;
-        p.last_attention.q_start = in->last_q_start;
-        p.last_attention.q_pos = in->last_pos;
-    }
-    Tensor *x = build_blocks(&p, embed(t, m, in->ids, in->pos, in->tokens));
-    op_logits(t, x, &m->head, out, m->config.final_softcap);
 }

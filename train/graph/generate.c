@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "decode_engine.h"
+#include "logits.h"
 #include "token_sampler.h"
 
 enum { PREFILL_TOKENS = 256 }; // of one run, unless the batch is larger
@@ -39,30 +40,19 @@ void generation_clear(Generation *g) {
 // ---- checks ----
 
 static int check_options(const GenerateOptions *o, Err *err) {
-    if (o->max_new_tokens < 1)
-        return err_input(err, "max_new_tokens is %lld; expected at least 1", (long long)o->max_new_tokens);
+    if (o->max_new_tokens < 1) return err_input(err, "max_new_tokens is %ld; expected at least 1", o->max_new_tokens);
     if (!(o->temperature >= 0) || !isfinite(o->temperature))
         return err_input(err, "temperature is %g; expected a finite number, 0 or more", (double)o->temperature);
     if (!(o->top_p > 0 && o->top_p <= 1))
         return err_input(err, "top_p is %g; expected 0 < top_p <= 1", (double)o->top_p);
-    if (o->batch < 1) return err_input(err, "a batch of %lld; expected at least 1", (long long)o->batch);
+    if (o->batch < 1) return err_input(err, "a batch of %ld; expected at least 1", o->batch);
     return 0;
 }
 
 static int check_prompt(const Model *m, GeneratePrompt p, int64_t index, int64_t capacity, Err *err) {
     if (p.count < 1 || p.count > capacity)
-        return err_input(err, "prompt %lld has %lld tokens; expected 1 to %lld", (long long)index, (long long)p.count,
-                         (long long)capacity);
-    for (int64_t i = 0; i < p.count; i++) {
-        int32_t id = p.ids[i];
-        size_t len = 0;
-        if (id >= 0 && id < m->config.vocab) continue;
-        bool named = id >= 0 && id < tokenizer_vocab_size(m->tokenizer);
-        const char *text = named ? tokenizer_piece(m->tokenizer, id, &len) : "";
-        return err_input(err, "prompt %lld holds token id %d \"%.*s\"; expected 0 to %lld", (long long)index, id,
-                         (int)(len < 64 ? len : 64), text, (long long)m->config.vocab - 1);
-    }
-    return 0;
+        return err_input(err, "prompt %ld has %ld tokens; expected 1 to %ld", index, p.count, capacity);
+    return model_check_ids(m, p.ids, p.count, err) ? err_context(err, "prompt %ld", index) : 0;
 }
 
 // ---- one run ----
@@ -112,8 +102,7 @@ static int pick_tokens(Batch *b, int64_t n, Err *err) {
     for (int64_t i = 0; i < n; i++) {
         const Sequence *q = &b->sequences[b->pieces[i].sequence];
         if (!in_prompt(q) && b->picked[i] < 0)
-            return err_runtime(err, "prompt %lld: logits after %lld tokens are not finite", (long long)q->index,
-                               (long long)q->past);
+            return err_runtime(err, "prompt %ld: logits after %ld tokens are not finite", q->index, q->past);
     }
     return 0;
 }

@@ -1,12 +1,86 @@
+// graph: whole graphs: the embedding, the blocks (decoder.c, encoder.c), and one of the ends.
 #include "graph.h"
 
-#include "decoder.h"
-#include "encoder.h"
+#include "pass.h"
 
-void graph_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const PassOptions *o) {
-    (m->config.arch->encoder ? encoder_build_loss : decoder_build_loss)(t, m, a, in, o);
+static Tensor *embed(const Pass *p, const int32_t *ids, int64_t tokens) {
+    const Model *m = p->m;
+    Tensor *x = op_embed(p->t, &m->embedding, ids, tokens, m->config.embed_scale);
+    return m->config.positions_table ? op_embed_add(p->t, x, &m->position_embedding, p->pos) : x;
 }
 
-void graph_build_class_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out) {
-    (m->config.arch->encoder ? encoder_build_class_logits : decoder_build_class_logits)(t, m, a, in, out);
+static Tensor *embed_encoder(const Pass *p, const PassInputs *in) {
+    const Model *m = p->m;
+    Tensor *x = pass_noise(p, op_embed(p->t, &m->embedding, in->at.ids, in->shape.tokens, 1), in);
+    x = op_embed_add(p->t, x, &m->position_embedding, in->at.pos);
+    if (m->config.token_types) x = op_embed_add(p->t, x, &m->type_embedding, in->at.type);
+    return pass_norm(p, &m->embed_norm, x);
+}
+
+// An encoder: the pooler's output for each sample.
+static Tensor *blocks(const Pass *p, Tensor *x) {
+    const Model *m = p->m;
+    bool encoder = m->config.arch->encoder;
+    for (int64_t i = 0; i < m->config.layers; i++) {
+        if (p->o && p->o->recompute == RECOMPUTE_OFFLOAD) tape_offload(p->t, x);
+        pass_recompute_begin(p, RECOMPUTE_BLOCKS);
+        x = encoder ? encoder_block(p, i, x) : decoder_block(p, i, x);
+        pass_recompute_end(p, RECOMPUTE_BLOCKS);
+    }
+    if (!encoder) return pass_norm(p, &m->final_norm, x);
+    return op_activation(p->t, op_linear(p->t, x, &m->pooler, NULL, NULL, 0), ACTIVATION_TANH);
+}
+
+// The last hidden states: of all positions, or of the scored ones only.
+static Tensor *hidden(Pass *p, const PassInputs *in, bool scored_only) {
+    bool encoder = p->m->config.arch->encoder;
+    p->attention = pass_row_attention(p->m, in);
+    p->attention.bidirectional = encoder;
+    if (scored_only) pass_keep_scored(p, in);
+    return blocks(p, encoder ? embed_encoder(p, in) : pass_noise(p, embed(p, in->at.ids, in->shape.tokens), in));
+}
+
+void graph_build_loss(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, const PassOptions *o) {
+    bool classifier = a && a->config.labels;
+    CHECK(in->shape.scored > 0, "a row without supervised tokens has no loss");
+    CHECK(classifier || !m->config.arch->encoder, "an encoder is trained as a classifier");
+    Pass p = {.t = t, .m = m, .a = a, .o = o, .state = in->at.state, .pos = in->at.pos, .places = pass_places(in)};
+    Tensor *x = hidden(&p, in, true);
+    HeadLoss loss = {.targets = in->at.target,
+                     .state = in->at.state,
+                     .label_smoothing = o->label_smoothing,
+                     .softcap = m->config.final_softcap};
+    if (classifier)
+        pass_class_loss(&p, x, in);
+    else
+        op_head_loss(t, x, &m->head, &loss, in->result);
+}
+
+void graph_build_logits(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, Mat out) {
+    Pass p = {.t = t, .m = m, .a = a, .pos = in->at.pos};
+    op_logits(t, hidden(&p, in, false), &m->head, out, m->config.final_softcap);
+}
+
+void graph_build_class_logits(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, Mat out) {
+    Pass p = {.t = t, .m = m, .a = a, .pos = in->at.pos};
+    op_logits(t, hidden(&p, in, true), &a->class_head, out, 0);
+}
+
+void graph_build_decode(Tape *t, const Model *m, const Adapter *a, const DecodeInputs *in, const KvCache *cache,
+                        Mat out) {
+    Pass p = {.t = t, .m = m, .a = a, .pos = in->pos, .cache = cache, .cache_row = in->cache_row};
+    p.attention = pass_attention(&m->config, in->samples);
+    p.attention.q_start = in->q_start;
+    p.attention.k_start = in->k_start;
+    p.attention.k_len = in->k_len;
+    p.attention.q_pos = in->pos;
+    if (in->samples < in->tokens) {
+        p.last_rows = in->last;
+        p.n_last = in->samples;
+        p.last_pos = in->last_pos;
+        p.last_attention = p.attention;
+        p.last_attention.q_start = in->last_q_start;
+        p.last_attention.q_pos = in->last_pos;
+    }
+    op_logits(t, blocks(&p, embed(&p, in->ids, in->tokens)), &m->head, out, m->config.final_softcap);
 }

@@ -1,8 +1,50 @@
-// graph: the graph of a model: a decoder (decoder.h) or an encoder (encoder.h).
+// graph: the graph of a model, built on a Tape from a Model, an optional Adapter and the inputs of one pass.
+//
+// Four ends: loss of a row (training, evaluation), logits of all positions, logits of a classifier, and one step of
+// cached generation. A block is a decoder's (decoder.c) or an encoder's (encoder.c); pass.h is what both are built of.
 #pragma once
 
-#include "pass.h"
+#include "adapter.h"
+#include "config_choices.h"
+#include "pass_inputs.h"
 
-// As decoder_build_loss and decoder_build_class_logits.
-void graph_build_loss(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, const PassOptions *o);
-void graph_build_class_logits(Tape *t, const Model *m, const Adapter *a, const RowInputs *in, Mat out);
+// Options of one pass.
+typedef struct PassOptions {
+    Recompute recompute;
+    float dropout;       // LoRA dropout of this pass (0 in evaluation)
+    float neftune_alpha; // 0: none
+    float label_smoothing;
+    uint64_t seed;
+    uint32_t row; // key of dropout and NEFTune: the row's index in its global batch
+} PassOptions;
+static const PassOptions PASS_OPTIONS_EVAL = {0}; // neither dropout nor noise nor label smoothing
+
+// Loss of one row into in->result, of the language model or of the adapter's classifier (an encoder has no other);
+// adapter gradients are added to adapter->grad (adapter NULL: base alone). After the keys and values of the last block
+// only the scored positions are computed.
+void graph_build_loss(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, const PassOptions *o);
+// Logits of all positions of a row, [T, V], into out (device memory). Not for encoders.
+void graph_build_logits(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, Mat out);
+// Logits of the adapter's classifier at the scored positions, [samples, labels], into out.
+void graph_build_class_logits(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, Mat out);
+
+// ---- cached generation ----
+
+// Sequence s owns the cache rows [s * capacity, (s + 1) * capacity).
+typedef struct KvCache {
+    int64_t capacity, sequences;
+    Mat *k, *v; // [layers], each [sequences * capacity, KV * D], device memory
+} KvCache;
+// New tokens of several sequences as one row. Device memory; its contents may change between runs of the same tape.
+typedef struct DecodeInputs {
+    int64_t tokens, samples;
+    int32_t *ids, *pos;               // [tokens]
+    int32_t *cache_row;               // [tokens] cache rows of their keys and values
+    int32_t *q_start;                 // [samples + 1]
+    int32_t *k_start, *k_len;         // [samples] ranges in the cache; k_len includes the new tokens
+    int32_t *last;                    // [samples] row of each sample's last token
+    int32_t *last_q_start, *last_pos; // [samples + 1], [samples]: those rows as queries of the last block
+} DecodeInputs;
+// Logits of each sample's last token, [samples, V], into out.
+void graph_build_decode(Tape *t, const Model *m, const Adapter *a, const DecodeInputs *in, const KvCache *cache,
+                        Mat out);

@@ -4,6 +4,8 @@
 #include "adapter.h"
 #include "model.h"
 
+// Ids out of the vocabulary: ERR_INPUT with the first one, its text and position.
+int model_check_ids(const Model *m, const int32_t *ids, int64_t n, Err *err);
 // out: host memory [n, vocab] float32. Ids out of the vocabulary, or more than the model's positions: ERR_INPUT.
 int model_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err);
 // Bytes that model_logits allocates on the device at its peak; computes nothing. n: at most the model's positions.

@@ -103,7 +103,7 @@ Tensor *pass_norm(const Pass *p, const Norm *n, Tensor *x) {
     return op_rmsnorm(p->t, x, n->weight, c->norm_eps);
 }
 
-Tensor *pass_noise(const Pass *p, Tensor *x, const RowInputs *in) {
+Tensor *pass_noise(const Pass *p, Tensor *x, const PassInputs *in) {
     const PassOptions *o = p->o;
     if (!o || o->neftune_alpha <= 0) return x;
     TokenKeys keys = pass_keys(p, rng_module("neftune"), NULL);
@@ -119,7 +119,7 @@ AttentionShape pass_attention(const ModelConfig *c, int64_t samples) {
                             .scale = c->query_scale};
 }
 
-AttentionShape pass_row_attention(const Model *m, const RowInputs *in) {
+AttentionShape pass_row_attention(const Model *m, const PassInputs *in) {
     AttentionShape s = pass_attention(&m->config, in->shape.samples);
     s.q_start = s.k_start = in->at.start;
     s.k_len = in->at.length;
@@ -128,12 +128,12 @@ AttentionShape pass_row_attention(const Model *m, const RowInputs *in) {
     return s;
 }
 
-TokenPlaces pass_places(const RowInputs *in) {
+TokenPlaces pass_places(const PassInputs *in) {
     return (TokenPlaces){.index = in->at.key_index, .row = in->at.key_row};
 }
 
 // With padding, scored == tokens does not mean that every token is scored.
-void pass_keep_scored(Pass *p, const RowInputs *in) {
+void pass_keep_scored(Pass *p, const PassInputs *in) {
     bool padded = !in->backend->host_memory;
     if (in->shape.scored == in->shape.tokens && !padded) return;
     p->last_places =
@@ -147,7 +147,7 @@ void pass_keep_scored(Pass *p, const RowInputs *in) {
     p->last_attention.longest = 0;
 }
 
-void pass_class_loss(const Pass *p, Tensor *x, const RowInputs *in) {
+void pass_class_loss(const Pass *p, Tensor *x, const PassInputs *in) {
     const Adapter *a = p->a;
     AdapterHead head = adapter_head(a);
     ClassHead h = {.w = a->params + head.weight->offset,

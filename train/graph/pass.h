@@ -1,20 +1,7 @@
-// pass: one pass through the layers: its options, and what decoder.c and encoder.c share.
+// pass: one pass through the layers: its state, and what the blocks of decoders and encoders are built of.
 #pragma once
 
-#include "adapter.h"
-#include "config_choices.h"
-#include "decode_engine.h"
-#include "row_inputs.h"
-
-// Options of one pass through either graph.
-typedef struct PassOptions {
-    Recompute recompute;
-    float dropout;       // LoRA dropout of this pass (0 in evaluation)
-    float neftune_alpha; // 0: none
-    float label_smoothing;
-    uint64_t seed;
-    uint32_t row; // key of dropout and NEFTune: the row's index in its global batch
-} PassOptions;
+#include "graph.h"
 
 // Places of the tokens of a pass for their random numbers (TokenKeys): index in the packed row, and row. index NULL:
 // token t has index t; row NULL: PassOptions.row.
@@ -59,12 +46,17 @@ void pass_recompute_end(const Pass *p, Recompute level);
 // The family's kind of norm.
 Tensor *pass_norm(const Pass *p, const Norm *n, Tensor *x);
 // The embedding with NEFTune's noise if it is on.
-Tensor *pass_noise(const Pass *p, Tensor *x, const RowInputs *in);
+Tensor *pass_noise(const Pass *p, Tensor *x, const PassInputs *in);
 
 AttentionShape pass_attention(const ModelConfig *c, int64_t samples);
-AttentionShape pass_row_attention(const Model *m, const RowInputs *in); // every token is a query
-TokenPlaces pass_places(const RowInputs *in);
+AttentionShape pass_row_attention(const Model *m, const PassInputs *in); // every token is a query
+TokenPlaces pass_places(const PassInputs *in);
 // The last block computes the scored positions only.
-void pass_keep_scored(Pass *p, const RowInputs *in);
+void pass_keep_scored(Pass *p, const PassInputs *in);
 // Ends the graph with the adapter's classifier over x [samples, C].
-void pass_class_loss(const Pass *p, Tensor *x, const RowInputs *in);
+void pass_class_loss(const Pass *p, Tensor *x, const PassInputs *in);
+
+// ---- blocks: the layer's output for x, of last_rows only where pass_is_narrow ----
+
+Tensor *decoder_block(const Pass *p, int64_t layer, Tensor *x); // decoder.c
+Tensor *encoder_block(const Pass *p, int64_t layer, Tensor *x); // encoder.c

@@ -27,14 +27,13 @@ static int answer(char *texts[ANSWERS_MAX], const TrainerInputs *in, const Adapt
     for (int i = 0; i < n; i++) prompts[i] = (GeneratePrompt){chosen[i]->ids, chosen[i]->count};
     GenerateOptions o = {.max_new_tokens = NEW_TOKENS, .top_p = 1, .batch = ANSWERS_MAX};
     int32_t end = in->data->chat ? chat_template_end_of_turn(in->data->chat) : -1;
-    int32_t *stop = generate_stop_ids(in->model, end, &o.n_stop);
+    AUTO_FREE int32_t *stop = generate_stop_ids(in->model, end, &o.n_stop);
     o.stop = stop;
     int rc = generate(in->model, a, prompts, n, &o, answers, err);
     for (int i = 0; i < n; i++) {
         if (!rc) texts[i] = decode(in->model->tokenizer, &answers[i]);
         generation_clear(&answers[i]);
     }
-    mem_free(stop);
     return rc;
 }
 
@@ -62,18 +61,16 @@ static bool fits(const Trainer *t, int64_t sequences, int64_t longest) {
 int answers_make(Answers *s, const Trainer *t, Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
     const Config *c = in->config;
-    FileList files;
     PromptCase *cases = NULL;
-    int64_t max_tokens, n = 0;
+    int64_t n = 0;
     if (in->adapter->config.labels) return 0; // a classifier does not answer
     s->held_out = c->validation_file != NULL;
-    if (run_max_tokens(c, &in->model->config, &max_tokens, err)) return -1;
+    AUTO_CALL(file_list_clear) FileList files = {0};
     if ((s->held_out ? run_validation_files(&files, c, NULL) : run_train_files(&files, c, NULL)) == 0) {
-        DatasetOptions o = run_dataset_options(c, &files, max_tokens);
+        DatasetOptions o = run_dataset_options(c, &files, in->data->max_tokens);
         o.n_files = 1;
         prompt_cases_load(&cases, &n, RECORDS_SEEN, &o, in->model->tokenizer, in->data->chat, NULL); // or none is shown
     }
-    file_list_clear(&files);
     const PromptCase *chosen[ANSWERS_MAX];
     int count = 0;
     int64_t longest = 0;

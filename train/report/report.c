@@ -88,7 +88,7 @@ static void format_duration(char *buf, size_t size, double seconds) {
 
 static void add_cards(StrBuf *out, const Trainer *t) {
     const TrainerInputs *in = trainer_inputs(t);
-    const RunState *s = trainer_state(t);
+    const TrainerState *s = trainer_state(t);
     char duration[32];
     format_duration(duration, sizeof duration, s->elapsed);
     str_puts(out, "<div class=\"cards\">\n");
@@ -250,7 +250,7 @@ static void add_data_table(StrBuf *out, const Trainer *t) {
 static void add_model_table(StrBuf *out, const Trainer *t) {
     const TrainerInputs *in = trainer_inputs(t);
     const Group *g = in->ranks->group;
-    const RunState *s = trainer_state(t);
+    const TrainerState *s = trainer_state(t);
     const ModelConfig *m = &in->model->config;
     str_puts(out, "<div><h2>Model and adapter</h2><table>\n");
     row(out, "base", "%s", in->model->name);
@@ -263,7 +263,7 @@ static void add_model_table(StrBuf *out, const Trainer *t) {
     row(out, "adapter", "r %s, alpha %s, %" PRId64 " parameters", rank.data, alpha.data, in->adapter->count);
     str_clear(&rank);
     str_clear(&alpha);
-    row(out, "rows per step", "%" PRId64, trainer_step_plan(t)->rows_per_step);
+    row(out, "rows per step", "%" PRId64, trainer_plan(t)->rows_per_step);
     row(out, "device", "%s%s%s, %s", run_device_kind(in->model->backend), in->model->backend->name[0] ? " " : "",
         in->model->backend->name, run_device_dtype(in->model->backend));
     if (g->ranks > 1)

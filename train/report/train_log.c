@@ -74,7 +74,7 @@ int train_log_own(const char *path, Err *err) {
     return own ? 0 : overwrite_refuse(path, "a train_log.jsonl that lorac wrote", err);
 }
 
-static int cut_back(const char *path, const RunState *s, Err *err) {
+static int cut_back(const char *path, const TrainerState *s, Err *err) {
     struct stat st;
     if (stat(path, &st) || !S_ISREG(st.st_mode)) return 0; // a pipe has no content to cut
     if (train_log_own(path, err)) return -1;
@@ -100,7 +100,7 @@ static FILE *open_to_append(const char *path) {
     return file;
 }
 
-int train_log_open(TrainLog **log, const char *path, const RunState *s, Err *err) {
+int train_log_open(TrainLog **log, const char *path, const TrainerState *s, Err *err) {
     *log = NULL;
     if (cut_back(path, s, err)) return -1;
     FILE *file = open_to_append(path);

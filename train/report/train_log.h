@@ -10,7 +10,7 @@ typedef struct TrainLog TrainLog;
 OwnCheck train_log_own; // overwrite.h
 // Cuts an existing log back to this state (an evaluation that the state does not contain is repeated), and appends from
 // there.
-int train_log_open(TrainLog **log, const char *path, const RunState *s, Err *err);
+int train_log_open(TrainLog **log, const char *path, const TrainerState *s, Err *err);
 void train_log_close(TrainLog *log);
 // host, device: peak bytes of the process and of its device memory (0: none). peak_memory_bytes is the device's if
 // there is one.

@@ -1,6 +1,5 @@
 #include "finish.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,75 +18,58 @@ static const char *run_name(const Config *c) {
 
 // Parameters of the adapter in output_dir; NULL: none that can be read. Caller frees.
 static float *exported_params(const TrainerInputs *in, const char *output_dir) {
-    char *path = path_join(output_dir, "adapter");
+    AUTO_FREE char *path = path_join(output_dir, "adapter");
     Adapter *exported = NULL;
-    float *host = NULL;
-    if (adapter_load(&exported, in->model, path, false, NULL) == 0) {
-        adapter_narrow(&exported, in->model, in->adapter->config.projections);
-        if (exported->count == in->adapter->count) host = adapter_download(exported);
-        adapter_free(exported);
-    }
-    mem_free(path);
+    if (adapter_load(&exported, in->model, path, false, NULL)) return NULL;
+    adapter_narrow(&exported, in->model, in->adapter->config.projections);
+    float *host = exported->count == in->adapter->count ? adapter_download(exported) : NULL;
+    adapter_free(exported);
     return host;
 }
 
 static bool take_exported(const TrainerInputs *in, const char *output_dir) {
-    float *host = exported_params(in, output_dir);
+    AUTO_FREE float *host = exported_params(in, output_dir);
     Backend *b = in->adapter->backend;
-    bool found = host != NULL;
-    if (found) b->k->upload(b, in->adapter->params, host, (size_t)in->adapter->count * sizeof *host);
-    mem_free(host);
-    return found;
+    if (host) b->k->upload(b, in->adapter->params, host, (size_t)in->adapter->count * sizeof *host);
+    return host;
 }
 
 static bool is_exported(const TrainerInputs *in, const char *output_dir) {
-    float *now = adapter_download(in->adapter), *host = exported_params(in, output_dir);
-    bool same = host && memcmp(host, now, (size_t)in->adapter->count * sizeof *now) == 0;
-    mem_free(now);
-    mem_free(host);
-    return same;
+    AUTO_FREE float *now = adapter_download(in->adapter), *host = exported_params(in, output_dir);
+    return host && memcmp(host, now, (size_t)in->adapter->count * sizeof *now) == 0;
 }
 
 // load_best_model_at_end: takes the adapter of the best evaluation; the rest of the state stays. If its snapshot is
 // lost: the adapter that a finished run has exported, else that of the last step.
 static void take_best(Trainer *t, const char *output_dir, bool did_steps) {
     const TrainerInputs *in = trainer_inputs(t);
-    RunState state = *trainer_state(t);
+    TrainerState state = *trainer_state(t);
     if (!in->config->load_best_model_at_end || state.best_step < 0 || state.best_step == state.step) return;
-    char *path = snapshot_path(output_dir, state.best_step);
+    AUTO_FREE char *path = snapshot_path(output_dir, state.best_step);
     Err err;
     bool lost = snapshot_restore(t, path, NULL, &err) != 0;
-    mem_free(path);
     if (lost && !did_steps && take_exported(in, output_dir)) {
-        log_warn("the best snapshot, of step %" PRId64 ", cannot be read: %s; the adapter in %s/adapter stays",
-                 state.best_step, err.msg, output_dir);
+        log_warn("the best snapshot, of step %ld, cannot be read: %s; the adapter in %s/adapter stays", state.best_step,
+                 err.msg, output_dir);
     } else if (lost) {
-        log_warn("the best snapshot, of step %" PRId64
-                 ", cannot be read: %s; the adapter is that of the last step, %" PRId64,
+        log_warn("the best snapshot, of step %ld, cannot be read: %s; the adapter is that of the last step, %ld",
                  state.best_step, err.msg, state.step);
         state.best_step = -1; // the model card shows the last evaluation
     }
     trainer_set_state(t, &state);
 }
 
-// A classifier has only the first two; not every model has a Modelfile.
+// A classifier has only the folder; not every model has a Modelfile.
 static bool all_exist(const Model *m, const char *output_dir, bool classifier) {
-    static const char *const names[] = {"adapter/adapter_model.safetensors", "adapter/adapter_config.json",
-                                        "adapter.gguf", "Modelfile"};
-    bool exist = true;
-    size_t n = classifier ? 2 : export_has_modelfile(m) ? 4 : 3;
-    for (size_t i = 0; i < n; i++) {
-        char *path = path_join(output_dir, names[i]);
-        exist = exist && path_exists(path);
-        mem_free(path);
-    }
-    return exist;
+    return dir_has(output_dir, "adapter/adapter_model.safetensors") &&
+           dir_has(output_dir, "adapter/adapter_config.json") && (classifier || dir_has(output_dir, "adapter.gguf")) &&
+           (classifier || !export_has_modelfile(m) || dir_has(output_dir, "Modelfile"));
 }
 
 static int export_adapter(const Trainer *t, const char *output_dir, Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
     const Config *c = in->config;
-    const RunState *s = trainer_state(t);
+    const TrainerState *s = trainer_state(t);
     RunFacts facts = {.data_files = (const char *const *)c->train_file.items,
                       .n_data_files = c->train_file.count,
                       .steps = s->step,
@@ -102,16 +84,12 @@ static int export_adapter(const Trainer *t, const char *output_dir, Err *err) {
 // A failure to write the report is a warning: the adapter is good.
 static void write_report(const Trainer *t, const char *output_dir, bool did_steps) {
     const Config *c = trainer_inputs(t)->config;
-    char *path = path_join(output_dir, "report.html");
     Err err = {0};
-    if (report_wanted(c) && (did_steps || !path_exists(path))) {
-        if (report_write(t, output_dir, run_name(c), &err)) {
-            log_warn("%s", err.msg);
-        } else {
-            say("report: %s\n", path);
-        }
-    }
-    mem_free(path);
+    if (!report_wanted(c) || (!did_steps && dir_has(output_dir, "report.html"))) return;
+    if (report_write(t, output_dir, run_name(c), &err))
+        log_warn("%s", err.msg);
+    else
+        say("report: %s/report.html\n", output_dir);
 }
 
 // A finished run is verified; what is missing or damaged is exported again.

@@ -9,11 +9,16 @@
 #include <unistd.h>
 
 #include "adapter.h"
+#include "export.h"
 #include "fileio.h"
 #include "path.h"
-#include "run_outputs.h"
+#include "profile_report.h"
+#include "report.h"
+#include "run_data.h"
 #include "snapshot.h"
 #include "temporary.h"
+#include "train_log.h"
+#include "weight_source.h"
 
 enum { MAX_CONFIG_BYTES = 4 << 20 };
 
@@ -42,20 +47,107 @@ static int refuse_held(const OutputDir *d, int why, const char *path, Err *err) 
 
 // The lock file remains; the lock itself ends with the process.
 static int take_lock(OutputDir *d, Err *err) {
-    char *path = path_join(d->path, ".lock");
-    int rc = open_lock(d, path, err);
-    if (!rc && flock(d->lock, LOCK_EX | LOCK_NB) != 0)
-        rc = refuse_held(d, errno, path, err);
-    else if (!rc && (ftruncate(d->lock, 0) || dprintf(d->lock, "%ld", (long)getpid()) < 0))
-        rc = err_runtime(err, "%s: %s", path, strerror(errno));
-    mem_free(path);
+    AUTO_FREE char *path = path_join(d->path, ".lock");
+    if (open_lock(d, path, err)) return -1;
+    if (flock(d->lock, LOCK_EX | LOCK_NB) != 0) return refuse_held(d, errno, path, err);
+    if (ftruncate(d->lock, 0) == 0 && dprintf(d->lock, "%ld", (long)getpid()) >= 0) return 0;
+    return err_runtime(err, "%s: %s", path, strerror(errno));
+}
+
+// ---- what may be overwritten ----
+
+static void add_files(InputSet *s, FileList *files) {
+    for (size_t i = 0; i < files->count; i++) input_set_add(s, files->items[i]);
+    file_list_clear(files);
+}
+
+// Every file that the run reads, except its config and its own snapshots. Patterns without a match are refused when the
+// data is read.
+static void add_inputs(InputSet *s, const Config *c) {
+    FileList files;
+    weight_source_add_inputs(s, c->model_name_or_path);
+    input_set_add(s, c->adapter_name_or_path);
+    input_set_add(s, c->chat_template);
+    run_train_files(&files, c, NULL);
+    add_files(s, &files);
+    if (!c->validation_file) return;
+    run_validation_files(&files, c, NULL);
+    add_files(s, &files);
+}
+
+static int check_file(const Config *c, const char *name, OwnCheck *own, const InputSet *inputs, Err *err) {
+    AUTO_FREE char *path = path_join(c->output_dir, name);
+    return overwrite_file(path, own, inputs, err);
+}
+
+// The log may be a pipe or a device, which has no content to lose.
+static bool log_is_stream(const Config *c) {
+    AUTO_FREE char *path = path_join(c->output_dir, "train_log.jsonl");
+    struct stat st;
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
+// Of names that a finished run writes too. `lorac train out/config.json` reruns with the config that it wrote: that
+// input may be at an output's name.
+static int check_start(const Config *c, Err *err) {
+    AUTO_INPUTS InputSet inputs = {0};
+    AUTO_FREE char *lock = path_join(c->output_dir, ".lock");
+    add_inputs(&inputs, c);
+    if (check_file(c, "config.json", config_own, &inputs, err)) return -1;
+    input_set_add(&inputs, c->file);
+    if (overwrite_no_input(lock, &inputs, err)) return -1;
+    return log_is_stream(c) ? 0 : check_file(c, "train_log.jsonl", train_log_own, &inputs, err);
+}
+
+// Snapshots are removed in rotation: none may contain an input of this run.
+static int check_snapshots(const Config *c, const InputSet *inputs, Err *err) {
+    size_t count;
+    AUTO_FREE int64_t *steps = NULL;
+    int rc = snapshot_list(&steps, &count, c->output_dir, err);
+    for (size_t i = 0; i < count && !rc; i++) {
+        AUTO_FREE char *path = snapshot_path(c->output_dir, steps[i]);
+        rc = overwrite_no_input(path, inputs, err);
+    }
     return rc;
 }
+
+int output_dir_check_end(const Config *c, Err *err) {
+    AUTO_INPUTS InputSet inputs = {0};
+    AUTO_FREE char *adapter = path_join(c->output_dir, "adapter");
+    bool classifier = c->task == TASK_CLASSIFICATION;
+    add_inputs(&inputs, c);
+    input_set_add(&inputs, c->file);
+    if (overwrite_folder(adapter, &adapter_peft_own, &inputs, err) ||
+        (!classifier && check_file(c, "adapter.gguf", adapter_gguf_own, &inputs, err)) ||
+        (!classifier && check_file(c, "Modelfile", modelfile_own, &inputs, err)) ||
+        (report_wanted(c) && check_file(c, "report.html", report_own, &inputs, err)) ||
+        (c->profile && check_file(c, "profile.json", profile_own, &inputs, err)) ||
+        (c->profile && check_file(c, "trace.json", trace_own, &inputs, err)))
+        return -1;
+    return check_snapshots(c, &inputs, err);
+}
+
+static int check_new_run(const Config *c, Err *err) {
+    size_t snapshots;
+    AUTO_FREE int64_t *steps = NULL;
+    int rc = snapshot_list(&steps, &snapshots, c->output_dir, err);
+    return rc || snapshots ? rc : output_dir_check_end(c, err);
+}
+
+static int check_config(const OutputDir *d, const Config *c, Err *err) {
+    AUTO_FREE char *path = path_join(d->path, "config.json"), *text = NULL;
+    size_t size;
+    if (!path_exists(path)) return 0;
+    if (file_read(&text, &size, path, MAX_CONFIG_BYTES, err))
+        return err_context(err, "the config of the run in this directory cannot be read (restore or remove it)");
+    return config_check_same_run(c, text, path, err);
+}
+
+// ---- opening ----
 
 static bool is_written_here(const char *stem, const void *user) {
     static const char *const stems[] = {".probe",    "config.json", "train_log.jsonl", "report.html", "adapter.gguf",
                                         "Modelfile", "adapter",     "profile.json",    "trace.json"};
-    (void)user;
     for (size_t i = 0; i < sizeof stems / sizeof *stems; i++)
         if (strcmp(stem, stems[i]) == 0) return true;
     return false;
@@ -66,35 +158,12 @@ static void sweep(const OutputDir *d) {
     snapshot_sweep(d->path);
 }
 
-// For a new run. A run with snapshots is checked once it is known whether it has steps to do (train_setup.c).
-static int check_outputs(const Config *c, Err *err) {
-    size_t snapshots;
-    int64_t *steps;
-    int rc = snapshot_list(&steps, &snapshots, c->output_dir, err);
-    mem_free(steps);
-    return rc || snapshots ? rc : run_outputs_check(c, err);
-}
-
-static int check_config(const OutputDir *d, const Config *c, Err *err) {
-    char *path = path_join(d->path, "config.json"), *text = NULL;
-    size_t size;
-    int rc = 0;
-    if (path_exists(path)) {
-        rc = file_read(&text, &size, path, MAX_CONFIG_BYTES, err);
-        if (rc) err_context(err, "the config of the run in this directory cannot be read (restore or remove it)");
-        if (!rc) rc = config_check_same_run(c, text, path, err);
-    }
-    mem_free(text);
-    mem_free(path);
-    return rc;
-}
-
 int output_dir_open(OutputDir *d, const Config *c, Err *err) {
     *d = (OutputDir){.path = c->output_dir, .lock = -1};
-    if (dir_make_parents(d->path, err) || run_logs_check(c, err) || take_lock(d, err)) return -1;
+    if (dir_make_parents(d->path, err) || check_start(c, err) || take_lock(d, err)) return -1;
     sweep(d);
     // Fails now instead of at the first write, hours later.
-    return dir_probe(d->path, err) || check_config(d, c, err) || check_outputs(c, err) ? -1 : 0;
+    return dir_probe(d->path, err) || check_config(d, c, err) || check_new_run(c, err) ? -1 : 0;
 }
 
 void output_dir_close(OutputDir *d) {
@@ -102,38 +171,33 @@ void output_dir_close(OutputDir *d) {
     d->lock = -1;
 }
 
+// ---- during the run ----
+
 static bool holds(const char *path, const char *text) {
-    char *now = NULL;
+    AUTO_FREE char *now = NULL;
     size_t size;
-    bool same = file_read(&now, &size, path, MAX_CONFIG_BYTES, NULL) == 0 && strcmp(now, text) == 0;
-    mem_free(now);
-    return same;
+    return file_read(&now, &size, path, MAX_CONFIG_BYTES, NULL) == 0 && strcmp(now, text) == 0;
+}
+
+static bool is_same_file(const struct stat *a, const struct stat *b) {
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
 int output_dir_save_config(const OutputDir *d, const Config *c, Err *err) {
-    char *path = path_join(d->path, "config.json"), *text = config_json(c);
-    int rc = 0;
-    if (!holds(path, text)) {
-        if (run_is_config_file(c, path))
-            log_warn(
-                "%s: is the config of this command and is kept as it is, without the overrides of the command line",
-                path);
-        else
-            rc = file_write_whole(path, text, strlen(text), config_own, err);
-    }
-    mem_free(text);
-    mem_free(path);
-    return rc;
+    AUTO_FREE char *path = path_join(d->path, "config.json"), *text = config_json(c);
+    struct stat given, here;
+    if (holds(path, text)) return 0;
+    if (!c->file || stat(c->file, &given) || stat(path, &here) || !is_same_file(&given, &here))
+        return file_write_whole(path, text, strlen(text), config_own, err);
+    log_warn("%s: is the config of this command and is kept as it is, without the overrides of the command line", path);
+    return 0;
 }
 
 // The locked file is still the one at the path of the lock file.
 static bool is_in_place(const OutputDir *d) {
     struct stat held, there;
-    char *path = path_join(d->path, ".lock");
-    bool same = fstat(d->lock, &held) == 0 && lstat(path, &there) == 0 && held.st_dev == there.st_dev &&
-                held.st_ino == there.st_ino;
-    mem_free(path);
-    return same;
+    AUTO_FREE char *path = path_join(d->path, ".lock");
+    return fstat(d->lock, &held) == 0 && lstat(path, &there) == 0 && is_same_file(&held, &there);
 }
 
 int output_dir_keep(OutputDir *d, const Config *c, Err *err) {

@@ -39,7 +39,7 @@ static int same_program(Group *g, Err *err) {
     return consistency_check(g, &program, 1, err);
 }
 
-int consistency_check_config(Group *g, const Config *c, Err *err) {
+int run_consistency_config(Group *g, const Config *c, Err *err) {
     if (g->ranks == 1) return 0;
     if (same_program(g, err)) return -1;
     Items items = {0};
@@ -51,19 +51,18 @@ int consistency_check_config(Group *g, const Config *c, Err *err) {
 
 static void add_adapter(Items *items, const Adapter *a) {
     size_t n = (size_t)a->count;
-    float *params = mem_alloc(n, sizeof *params);
+    AUTO_FREE float *params = mem_alloc(n, sizeof *params);
     char hash[33];
     a->backend->k->download(a->backend, params, a->params, n * sizeof *params);
     hash_bytes(hash, params, n * sizeof *params);
     add(items, "the adapter to start from", hash, NULL);
-    mem_free(params);
 }
 
-int consistency_check_run(Group *g, const Trainer *t, Err *err) {
+int run_consistency_run(Group *g, const Trainer *t, Err *err) {
     if (g->ranks == 1) return 0;
     const TrainerInputs *in = trainer_inputs(t);
     Items items = {0};
-    StrBuf kind = {0};
+    AUTO_STR StrBuf kind = {0};
     RunIdentity id = run_identity(t);
     static const char *const hints[IDENTITY_KEYS] = {
         [IDENTITY_BASE] = "the model's files differ",
@@ -76,6 +75,5 @@ int consistency_check_run(Group *g, const Trainer *t, Err *err) {
         "results depend on it; for CPUs set LORAC_ISA=v3 or LORAC_ISA=base on all ranks to use the same instruction "
         "set");
     add_adapter(&items, in->adapter);
-    str_clear(&kind);
     return check_and_clear(g, &items, err);
 }

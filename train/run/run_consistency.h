@@ -4,6 +4,6 @@
 #include "trainer.h"
 
 // The program (version and executable), and every key that affects results. Before anything is opened.
-int consistency_check_config(Group *g, const Config *c, Err *err);
+int run_consistency_config(Group *g, const Config *c, Err *err);
 // What has been opened: base model, data, adapter, device. Their paths may differ between machines.
-int consistency_check_run(Group *g, const Trainer *t, Err *err);
+int run_consistency_run(Group *g, const Trainer *t, Err *err);

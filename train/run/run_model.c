@@ -1,6 +1,12 @@
 #include "run_model.h"
 
+#include <math.h>
+#include <string.h>
+
+#include "memory_use.h"
 #include "run_data.h"
+
+// ---- the base model ----
 
 // Positions for generation after the longest row, if the model has them.
 enum { GENERATION_POSITIONS = 2048 };
@@ -21,4 +27,178 @@ int run_model_options(ModelOptions *o, const Config *c, int64_t *max_tokens, Err
     o->max_positions = *max_tokens + GENERATION_POSITIONS;
     if (o->max_positions > limit) o->max_positions = limit;
     return 0;
+}
+
+// ---- the adapter: its modules ----
+
+// From names as in PEFT, or "all-linear", to a set of projections.
+static int parse_targets(const StrList *names, const ModelConfig *m, uint32_t *set, Err *err) {
+    uint32_t available = adapter_available(m);
+    *set = 0;
+    for (size_t i = 0; i < names->count; i++) {
+        bool all = strcmp(names->items[i], "all-linear") == 0;
+        uint32_t found = all ? available : architecture_targets(m->arch, names->items[i]);
+        if (found && !(found & ~available)) {
+            if (all && m->experts)
+                log_warn("lora_target_modules: all-linear selects the attention projections of a mixture of experts; "
+                         "experts and router stay frozen");
+            *set |= found;
+            continue;
+        }
+        AUTO_STR StrBuf known = {0};
+        architecture_list_targets(&known, m->arch, available);
+        return err_input(
+            err, "lora_target_modules: \"%s\": this model has no such projection%s; expected some of %s, or all-linear",
+            names->items[i], m->experts ? " outside its experts, which stay frozen" : "", known.data);
+    }
+    return 0;
+}
+
+static AdapterConfig adapter_config(const Config *c, uint32_t targets) {
+    return (AdapterConfig){.rank = c->lora_r,
+                           .alpha = (float)c->lora_alpha,
+                           .dropout = (float)c->lora_dropout,
+                           .rslora = c->use_rslora,
+                           .projections = targets,
+                           .layers = c->layers_to_transform.items,
+                           .n_layers = (int64_t)c->layers_to_transform.count};
+}
+
+// ---- names of single layers: "layers.3.self_attn.q_proj" ----
+
+static bool names_a_layer(const char *name) {
+    for (const char *p = name; *p; p++)
+        if ((p == name || p[-1] == '.') && *p >= '0' && *p <= '9') return true;
+    return false;
+}
+
+static bool in_layers(const Config *c, int64_t layer) {
+    for (size_t i = 0; i < c->layers_to_transform.count; i++)
+        if (c->layers_to_transform.items[i] == layer) return true;
+    return !c->layers_to_transform.items;
+}
+
+// The parts of a module that a name selects. As in PEFT, layers_to_transform does not apply to a full module key.
+static uint32_t named_parts(const Config *c, const Module *module, int64_t layer, const char *key, const char *name) {
+    if (strcmp(name, key) == 0) return module->parts;
+    if (!in_layers(c, layer)) return 0;
+    if (architecture_is_end_of(name, key) || strcmp(name, "all-linear") == 0) return module->parts;
+    uint32_t part = 0;
+    for (Projection p = 0; p < PROJ_COUNT; p++)
+        if (strcmp(name, projection_name(p)) == 0) part = PROJ_BIT(p);
+    return module->parts & part;
+}
+
+// Adds the modules that a name selects; false: none.
+static bool add_named(AdapterRank *each, const Config *c, const Model *m, const char *name) {
+    const TensorNames *names = &m->config.arch->hf;
+    bool found = false;
+    for (int64_t layer = 0; layer < m->config.layers; layer++)
+        for (const Module *module = names->modules; module->name; module++) {
+            char prefix[64];
+            architecture_layer_prefix(prefix, sizeof prefix, names, layer);
+            AUTO_FREE char *key = mem_printf("%s%s%s", m->hf_prefix->module, prefix, module->name);
+            uint32_t parts = named_parts(c, module, layer, key, name) & adapter_available(&m->config);
+            found |= parts != 0;
+            for (Projection p = 0; p < PROJ_COUNT; p++)
+                if (parts & PROJ_BIT(p)) each[layer * PROJ_COUNT + p] = (AdapterRank){c->lora_r, (float)c->lora_alpha};
+        }
+    return found;
+}
+
+// If a name selects a single layer: sets rank and alpha of each module, owned by ac.
+static int target_layers(AdapterConfig *ac, const Config *c, const Model *m, Err *err) {
+    const StrList *names = &c->lora_target_modules;
+    AUTO_FREE AdapterRank *each = mem_calloc((size_t)m->config.layers * PROJ_COUNT, sizeof *each);
+    ac->layers = NULL;
+    for (size_t i = 0; i < names->count; i++) {
+        if (add_named(each, c, m, names->items[i])) continue;
+        return err_input(err,
+                         "lora_target_modules: \"%s\": no such module in %s (layers 0 to %ld, layers_to_transform); "
+                         "expected names as %s...",
+                         names->items[i], m->path, m->config.layers - 1, m->hf_prefix->module);
+    }
+    adapter_config_set_each(ac, mem_take(&each), m);
+    return 0;
+}
+
+// ---- a loaded adapter ----
+
+static int refuse(const char *key, const char *path, Err *err) {
+    return err_input(err, "%s: differs from that of the adapter %s; expected the same, or the key left out", key, path);
+}
+
+static bool same_layers(const AdapterConfig *a, const IntList *l) {
+    return a->layers && a->n_layers == (int64_t)l->count &&
+           memcmp(a->layers, l->items, l->count * sizeof *l->items) == 0;
+}
+
+static int check_loaded(const Adapter *a, const Config *c, uint32_t targets, Err *err) {
+    const char *path = c->adapter_name_or_path;
+    if (config_is_set(c, CONFIG_lora_r) && c->lora_r != a->config.rank) return refuse("lora_r", path, err);
+    if (config_is_set(c, CONFIG_lora_alpha) && fabs(c->lora_alpha - (double)a->config.alpha) > 1e-5 * c->lora_alpha)
+        return refuse("lora_alpha", path, err);
+    if (config_is_set(c, CONFIG_lora_target_modules) && targets != a->config.projections)
+        return refuse("lora_target_modules", path, err);
+    if (config_is_set(c, CONFIG_use_rslora) && c->use_rslora != a->config.rslora)
+        return refuse("use_rslora", path, err);
+    if (c->layers_to_transform.items && !same_layers(&a->config, &c->layers_to_transform))
+        return refuse("layers_to_transform", path, err);
+    return 0;
+}
+
+// The classes of the data must be those of the loaded adapter.
+static int check_labels(const Adapter *a, const LabelList *labels, const char *path, Err *err) {
+    size_t n = labels ? labels->count : 0;
+    if ((size_t)a->config.labels != n)
+        return err_input(
+            err, "%s: the adapter has %ld classes, the data has %zu (0: language model); expected the same number",
+            path, a->config.labels, n);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(a->labels.names[i], labels->names[i]) != 0)
+            return err_input(err, "%s: class %zu is \"%s\", in the data \"%s\"; expected the same classes", path, i,
+                             a->labels.names[i], labels->names[i]);
+    return 0;
+}
+
+// ---- a new adapter ----
+
+// lora_r is limited by memory only: parameters, gradients, their sum and two moments.
+static int check_room(const Config *c, const Model *m, const AdapterConfig *ac, Err *err) {
+    const Backend *b = m->backend;
+    int64_t count = adapter_count_for(m, ac);
+    size_t bytes = (size_t)count * (4 * sizeof(float) + sizeof(int64_t)), limit = (size_t)c->max_memory;
+    if (!limit) limit = b->host_memory ? memory_free() : b->k->memory(m->backend).free;
+    if (!limit || bytes <= limit) return 0;
+    return err_no_fit(err,
+                      "lora_r %ld gives an adapter of %ld parameters, %.1f MB with gradients and moments; expected at "
+                      "most %.1f MB (%s)",
+                      ac->rank, count, (double)bytes / 1e6, (double)limit / 1e6,
+                      c->max_memory ? "max_memory" : "what is free");
+}
+
+static int new_adapter(Adapter **a, const Config *c, const Model *m, uint32_t targets, const LabelList *labels,
+                       Err *err) {
+    AdapterConfig ac = adapter_config(c, targets);
+    bool by_layer = false;
+    for (size_t i = 0; i < c->lora_target_modules.count; i++)
+        by_layer |= names_a_layer(c->lora_target_modules.items[i]);
+    if (labels) ac.labels = (int64_t)labels->count;
+    int rc = by_layer ? target_layers(&ac, c, m, err) : 0;
+    if (!rc) rc = check_room(c, m, &ac, err);
+    if (!rc) rc = adapter_new(a, m, &ac, (uint64_t)c->seed, true, err);
+    if (by_layer) adapter_config_clear(&ac);
+    if (!rc && labels) adapter_name_labels(*a, labels);
+    return rc;
+}
+
+int run_adapter_new(Adapter **a, const Config *c, const Model *m, const LabelList *labels, Err *err) {
+    uint32_t targets;
+    *a = NULL;
+    if (parse_targets(&c->lora_target_modules, &m->config, &targets, err)) return -1;
+    if (!c->adapter_name_or_path) return new_adapter(a, c, m, targets, labels, err);
+    if (adapter_load(a, m, c->adapter_name_or_path, true, err)) return -1;
+    if (config_is_set(c, CONFIG_lora_target_modules)) adapter_narrow(a, m, targets);
+    (*a)->config.dropout = (float)c->lora_dropout;
+    return check_loaded(*a, c, targets, err) || check_labels(*a, labels, c->adapter_name_or_path, err) ? -1 : 0;
 }

@@ -1,9 +1,12 @@
-// run_model: the base model of a run, by its config.
+// run_model: the base model and the adapter of a run, by its config.
 #pragma once
 
+#include "adapter.h"
 #include "config.h"
-#include "model.h"
 
 // Reads and checks the model's configuration before anything is written; *o are the options for model_load. max_tokens:
 // the longest row (run_data.h).
 int run_model_options(ModelOptions *o, const Config *c, int64_t *max_tokens, Err *err);
+// A new or a loaded adapter, for training. A loaded one determines r, alpha and targets; a different explicit value is
+// refused. labels: of classification data, else NULL.
+int run_adapter_new(Adapter **a, const Config *c, const Model *m, const LabelList *labels, Err *err);

@@ -1,9 +1,9 @@
 #include "run_plan.h"
 
-#include "run_adapter.h"
 #include "run_device.h"
 #include "run_model.h"
 #include "spawn.h"
+#include "verify.h"
 
 static int open_backend(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *err) {
     if (gpu) return run_device_plan(&p->backend, gpu, (DtypeWord)c->dtype, err);
@@ -27,7 +27,7 @@ static int set_up(RunPlan *p, const Config *c, Err *err) {
         run_data_open(&p->data, c, p->model, NULL, true, err) ||
         run_adapter_new(&p->adapter, c, p->model, p->data.train->labels, err))
         return -1;
-    TrainerInputs in = {.config = c, .model = p->model, .adapter = p->adapter, .data = &p->data};
+    TrainerInputs in = {c, p->model, p->adapter, &p->data, NULL, adapter_verify_bytes(p->model, p->adapter)};
     p->trainer = trainer_new(&in, config_global_batch(c) * p->gpus);
     return 0;
 }

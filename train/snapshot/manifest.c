@@ -16,16 +16,16 @@
 #include "json_save.h"
 #include "path.h"
 
-// RunState field by field; reading and writing walk the same table.
+// TrainerState field by field; reading and writing walk the same table.
 typedef struct StateField {
     const char *name;
     size_t offset;
     bool is_double;
 } StateField;
 #define COUNTER(f)                                                                                                     \
-    { #f, offsetof(RunState, f), false }
+    { #f, offsetof(TrainerState, f), false }
 #define NUMBER(f)                                                                                                      \
-    { #f, offsetof(RunState, f), true }
+    { #f, offsetof(TrainerState, f), true }
 static const StateField state_fields[] = {
     COUNTER(step),           COUNTER(updates),   COUNTER(tokens),
     COUNTER(supervised),     COUNTER(skipped),   COUNTER(skipped_in_a_row),
@@ -42,7 +42,7 @@ static cJSON *add_object(cJSON *parent, const char *key) {
     return mem_checked(cJSON_AddObjectToObject(parent, key));
 }
 
-static void add_state(cJSON *root, const RunState *s) {
+static void add_state(cJSON *root, const TrainerState *s) {
     cJSON *state = add_object(root, "state");
     for (int i = 0; i < N_STATE_FIELDS; i++) {
         const StateField *f = &state_fields[i];
@@ -55,7 +55,7 @@ static void add_state(cJSON *root, const RunState *s) {
     }
 }
 
-static void add_split(cJSON *root, const RunSplit *s) {
+static void add_split(cJSON *root, const SnapshotSplit *s) {
     cJSON *split = add_object(root, "split");
     json_add_int(split, "rows_per_step", s->rows_per_step);
     json_add_int(split, "rows_per_rank", s->rows_per_rank);
@@ -132,7 +132,8 @@ static bool own_hash_matches(const char *text, size_t size) {
     return memcmp(text + size - TAIL_BYTES, tail, TAIL_BYTES) == 0;
 }
 
-int manifest_write(const char *dir, const RunState *s, const RunSplit *split, const RunIdentity *id, Err *err) {
+int manifest_write(const char *dir, const TrainerState *s, const SnapshotSplit *split, const RunIdentity *id,
+                   Err *err) {
     cJSON *root = mem_checked(cJSON_CreateObject());
     json_add_int(root, "format", SNAPSHOT_FORMAT);
     add_identity(root, id);
@@ -153,7 +154,7 @@ static int bad(const char *what, Err *err) {
     return err_input(err, "manifest.json: %s", what);
 }
 
-static int read_state(RunState *s, const Json *state, Err *err) {
+static int read_state(TrainerState *s, const Json *state, Err *err) {
     for (int i = 0; i < N_STATE_FIELDS; i++) {
         const StateField *f = &state_fields[i];
         const Json *v = json_get(state, f->name);
@@ -174,7 +175,7 @@ static int read_state(RunState *s, const Json *state, Err *err) {
     return 0;
 }
 
-static int read_split(RunSplit *s, const Json *split, Err *err) {
+static int read_split(SnapshotSplit *s, const Json *split, Err *err) {
     const struct {
         const char *name;
         int64_t *to;

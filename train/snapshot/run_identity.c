@@ -59,7 +59,7 @@ static void identify_targets(RunIdentity *id, const AdapterConfig *a) {
 RunIdentity run_identity(const Trainer *t) {
     RunIdentity id = {0};
     const TrainerInputs *in = trainer_inputs(t);
-    const StepPlan *p = trainer_step_plan(t);
+    const TrainerPlan *p = trainer_plan(t);
     const AdapterConfig *a = &in->adapter->config;
     identify(&id, IDENTITY_BASE, "%s", in->model->fingerprint);
     identify(&id, IDENTITY_DATA, "%s", in->data->fingerprint);

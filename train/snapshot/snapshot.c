@@ -43,7 +43,7 @@ static int save_adapter(const Trainer *t, const char *dir, Err *err) {
     if (adapter_check(in->adapter, NULL)) return 0;
     char *path = path_join(dir, "adapter");
     char *card = mem_printf("A snapshot taken at step %" PRId64 " of %" PRId64 ".\n", trainer_state(t)->step,
-                            trainer_step_plan(t)->total_steps);
+                            trainer_plan(t)->total_steps);
     int rc = adapter_save_peft(in->adapter, in->model, path, card, err);
     mem_free(card);
     mem_free(path);
@@ -64,7 +64,7 @@ static int save_choices(Backend *b, const char *dir, Err *err) {
 static int save_files(const Trainer *t, const char *dir, Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
     Backend *b = in->model->backend;
-    RunSplit split = {trainer_step_plan(t)->rows_per_step, config_global_batch(in->config), in->ranks->group->ranks};
+    SnapshotSplit split = {trainer_plan(t)->rows_per_step, config_global_batch(in->config), in->ranks->group->ranks};
     RunIdentity id = run_identity(t);
     b->k->sync(b);
     if (save_buffers(t, dir, err) || save_choices(b, dir, err) || save_adapter(t, dir, err)) return -1;
@@ -92,7 +92,7 @@ int snapshot_save(const Trainer *t, const char *output_dir, Err *err) {
 
 // total_steps may change if the completed steps have the same learning rates with either.
 static void compare_length(StrBuf *diff, const Trainer *t, const Manifest *m, const char *was) {
-    int64_t before = strtoll(was, NULL, 10), now = trainer_step_plan(t)->total_steps, done = m->state.step;
+    int64_t before = strtoll(was, NULL, 10), now = trainer_plan(t)->total_steps, done = m->state.step;
     bool known = before >= done && before > 0 && done <= now;
     if (known && trainer_same_rates(t, before, done)) return;
     str_printf(diff, "%stotal_steps was %s, now %" PRId64, diff->len ? "; " : "", was, now);
@@ -155,7 +155,7 @@ static int set_choices(Backend *b, const char *dir, Err *err) {
     return rc;
 }
 
-static void set_state(Trainer *t, const RunState *s, float *host[TRAINER_BUFFERS]) {
+static void set_state(Trainer *t, const TrainerState *s, float *host[TRAINER_BUFFERS]) {
     const Adapter *a = trainer_inputs(t)->adapter;
     Backend *b = a->backend;
     float *device[TRAINER_BUFFERS];
@@ -171,9 +171,8 @@ int snapshot_restore(Trainer *t, const char *dir, bool *other, Err *err) {
     int rc = manifest_read(&m, dir, true, err);
     bool of_another_run = m.is_of_another_version;
     if (!rc) of_another_run = (rc = check_identity(t, &m, err)) != 0;
-    if (!rc && m.state.step > trainer_step_plan(t)->total_steps)
-        rc = err_input(err, "manifest.json: step %" PRId64 " of %" PRId64, m.state.step,
-                       trainer_step_plan(t)->total_steps);
+    if (!rc && m.state.step > trainer_plan(t)->total_steps)
+        rc = err_input(err, "manifest.json: step %" PRId64 " of %" PRId64, m.state.step, trainer_plan(t)->total_steps);
     if (!rc) rc = read_buffers(host, dir, a->count, err);
     if (!rc) of_another_run = (rc = set_choices(a->backend, dir, err)) != 0;
     if (!rc) set_state(t, &m.state, host);

@@ -15,16 +15,16 @@
 #include "run_identity.h"
 
 // How the rows of a step were split over the ranks when a snapshot was made; not part of the identity.
-typedef struct RunSplit {
+typedef struct SnapshotSplit {
     int64_t rows_per_step; // 0: unknown
     int64_t rows_per_rank; // per_device_train_batch_size x gradient_accumulation_steps
     int64_t ranks;
-} RunSplit;
+} SnapshotSplit;
 // Of the snapshot that snapshot_resume would take, judged by its manifest alone; rows_per_step 0: none.
-void snapshot_split(RunSplit *s, const char *output_dir, const char *request);
+void snapshot_split(SnapshotSplit *s, const char *output_dir, const char *request);
 // The rows per step of a run that resumes after `before` with rows_per_rank rows on each of `ranks`: the same as before
 // if rows_per_rank is the same, on any number of ranks; otherwise rows_per_rank x ranks must equal it.
-int run_rows_per_step(int64_t *rows, const RunSplit *before, int64_t rows_per_rank, int ranks, Err *err);
+int snapshot_rows_per_step(int64_t *rows, const SnapshotSplit *before, int64_t rows_per_rank, int ranks, Err *err);
 
 // Writes the trainer's state. After a failure nothing of it is left on disk, and older snapshots are unchanged.
 int snapshot_save(const Trainer *t, const char *output_dir, Err *err);

@@ -136,11 +136,11 @@ int snapshot_resume(Trainer *t, const char *output_dir, const char *request, cha
     return 0;
 }
 
-void snapshot_split(RunSplit *split, const char *output_dir, const char *request) {
+void snapshot_split(SnapshotSplit *split, const char *output_dir, const char *request) {
     size_t count = 0;
     int64_t *steps = NULL;
     Manifest m;
-    *split = (RunSplit){0};
+    *split = (SnapshotSplit){0};
     if (resume_from(request) == RESUME_PATH && manifest_read(&m, request, false, NULL) == 0) *split = m.split;
     if (resume_from(request) == RESUME_NEWEST) // snapshot_resume reports an unreadable directory
         snapshot_list(&steps, &count, output_dir, NULL);
@@ -152,7 +152,7 @@ void snapshot_split(RunSplit *split, const char *output_dir, const char *request
     mem_free(steps);
 }
 
-int run_rows_per_step(int64_t *rows, const RunSplit *before, int64_t rows_per_rank, int ranks, Err *err) {
+int snapshot_rows_per_step(int64_t *rows, const SnapshotSplit *before, int64_t rows_per_rank, int ranks, Err *err) {
     int64_t now = rows_per_rank * ranks;
     if (before->rows_per_step < 0 || before->rows_per_step > INT32_MAX)
         return err_input(err, "the run in this directory has %lld rows per step; expected at most %d",

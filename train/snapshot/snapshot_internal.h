@@ -13,14 +13,14 @@ typedef struct ManifestFile {
 
 typedef struct Manifest {
     bool is_of_another_version; // complete, in a format that this version does not read
-    RunState state;
-    RunSplit split;
+    TrainerState state;
+    SnapshotSplit split;
     RunIdentity identity;
     ManifestFile files[MANIFEST_MAX_FILES];
     int file_count;
 } Manifest;
 
 // Hashes all files of dir.
-int manifest_write(const char *dir, const RunState *s, const RunSplit *split, const RunIdentity *id, Err *err);
+int manifest_write(const char *dir, const TrainerState *s, const SnapshotSplit *split, const RunIdentity *id, Err *err);
 // Reads and checks form, sizes and (where `hashes`) contents of everything listed. *m belongs to the caller.
 int manifest_read(Manifest *m, const char *dir, bool hashes, Err *err);

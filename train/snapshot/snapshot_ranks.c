@@ -22,8 +22,8 @@ static int share_buffer(const Adapter *a, Group *g, float *device, Err *err) {
 
 int snapshot_share(Trainer *t, Err *err) {
     Group *g = group_of(t);
-    int64_t total = trainer_step_plan(t)->total_steps;
-    RunState s = *trainer_state(t);
+    int64_t total = trainer_plan(t)->total_steps;
+    TrainerState s = *trainer_state(t);
     float *buffers[TRAINER_BUFFERS];
     if (g->ranks == 1) return 0;
     trainer_buffers(t, buffers);

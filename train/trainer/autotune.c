@@ -10,10 +10,10 @@ enum { MAX_TIMED_SHAPES = 64, MAX_CHOICE_BYTES = 1 << 26 };
 
 // One shape, with an example pass.
 typedef struct TunePass {
-    RowShape shape;
+    PassShape shape;
     TapeMode mode;
     int64_t uses;
-    RowPass pass; // its rows are in `rows`
+    PassRows pass; // its rows are in `rows`
     int64_t *rows;
 } TunePass;
 
@@ -22,12 +22,12 @@ typedef struct TunePlan {
     int64_t n;
 } TunePlan;
 
-static bool same_shape(const RowShape *a, const RowShape *b) {
+static bool same_shape(const PassShape *a, const PassShape *b) {
     return a->tokens == b->tokens && a->samples == b->samples && a->scored == b->scored && a->longest == b->longest;
 }
 
-static void add_pass(TunePlan *p, const RowRunner *r, const RowPass *pass, TapeMode mode) {
-    RowShape shape = row_runner_shape(r, pass);
+static void add_pass(TunePlan *p, const PassRunner *r, const PassRows *pass, TapeMode mode) {
+    PassShape shape = pass_runner_shape(r, pass);
     int64_t i = 0;
     while (i < p->n && !(p->list[i].mode == mode && same_shape(&p->list[i].shape, &shape))) i++;
     if (i == RUNNER_SHAPES) return;
@@ -42,7 +42,7 @@ static void add_pass(TunePlan *p, const RowRunner *r, const RowPass *pass, TapeM
 }
 
 static void add_steps(TunePlan *p, Trainer *t) {
-    RowPass pass;
+    PassRows pass;
     for (int64_t step = t->state.step; step < t->plan.total_steps; step++)
         for (int64_t n = 0; trainer_pass(t, step, n, &pass); n++) add_pass(p, t->runner, &pass, TAPE_TRAIN);
 }
@@ -52,7 +52,7 @@ static void add_evaluation(TunePlan *p, const Trainer *t) {
     int64_t n = plan ? plan->count : 0, most = t->runner->eval_rows;
     int64_t *rows = mem_alloc((size_t)most, sizeof *rows);
     for (int64_t first = 0; first < n; first += most) {
-        RowPass pass = {.dataset = t->in.data->eval_set, .plan = plan, .rows = rows};
+        PassRows pass = {.dataset = t->in.data->eval_set, .plan = plan, .rows = rows};
         for (; pass.count < most && first + pass.count < n; pass.count++) rows[pass.count] = first + pass.count;
         add_pass(p, t->runner, &pass, TAPE_FORWARD);
     }
@@ -67,8 +67,8 @@ static int by_uses(const void *a, const void *b) {
 // The gradients and tallies of these passes are zeroed before their next use.
 static void run_pass(Trainer *t, const TunePass *p) {
     Backend *b = t->in.model->backend;
-    PassOptions o = p->mode == TAPE_TRAIN ? trainer_options(t, t->recompute) : EVAL_OPTIONS;
-    row_runner_start(t->runner, &p->pass, &o, (PassState){.grad_scale = 1}, p->mode, t->runner->tally);
+    PassOptions o = p->mode == TAPE_TRAIN ? trainer_options(t, t->recompute) : PASS_OPTIONS_EVAL;
+    pass_runner_start(t->runner, &p->pass, &o, (PassState){.grad_scale = 1}, p->mode, t->runner->tally);
     b->k->sync(b);
 }
 

@@ -1,10 +1,9 @@
 #include "data_notes.h"
 
-#include <inttypes.h>
+#include "say.h"
 
 static void add(StrBuf *out, int64_t records, const char *what) {
-    if (records)
-        str_printf(out, "%s%" PRId64 " record%s %s", out->len ? "; " : "", records, records == 1 ? "" : "s", what);
+    if (records) str_printf(out, "%s%ld record%s %s", out->len ? "; " : "", records, records == 1 ? "" : "s", what);
 }
 
 void data_notes_show_special(StrBuf *out, const DatasetStats *s) {
@@ -19,32 +18,52 @@ static void warn_special(const DatasetStats *s, const Tokenizer *t) {
     size_t len = 4;
     const char *piece = eos >= 0 ? tokenizer_piece(t, eos, &len) : "none";
     if (s->plain_special)
-        log_warn("%" PRId64 " record%s with control tokens of the model spelled in the text, kept as text: in messages "
+        log_warn("%ld record%s with control tokens of the model spelled in the text, kept as text: in messages "
                  "only the chat template creates control tokens (put rendered conversations into a \"text\" column); "
                  "for other texts see parse_special",
                  s->plain_special, s->plain_special == 1 ? "" : "s");
     if (s->cannot_stop)
-        log_warn("%" PRId64 " record%s with an answer without an end token, so the model will not learn to stop; "
+        log_warn("%ld record%s with an answer without an end token, so the model will not learn to stop; "
                  "expected the chat template to close a turn with a control token (the model's eos is %.*s)",
                  s->cannot_stop, s->cannot_stop == 1 ? "" : "s", (int)(len < 64 ? len : 64), piece);
 }
 
 static void warn_unread(const Dataset *d) {
     const KeyCounts *unread = &d->unread;
-    StrBuf names = {0};
+    AUTO_STR StrBuf names = {0};
     for (size_t i = 0; i < unread->count; i++)
         if (key_is_prompt_like(unread->names[i]))
-            str_printf(&names, "%s%s (records: %" PRId64 ")", names.len ? ", " : "", unread->names[i],
-                       unread->records[i]);
+            str_printf(&names, "%s%s (records: %ld)", names.len ? ", " : "", unread->names[i], unread->records[i]);
     if (names.len)
         log_warn(
             "the model does not see %s: keys that format %s does not read, though their names suggest that they are "
             "part of the prompt; put their text into a key that it reads, or drop them",
             names.data, dataset_format_name(d->stats.format));
-    str_clear(&names);
 }
 
 void data_notes_warn(const Dataset *d, const Tokenizer *t) {
     warn_special(&d->stats, t);
     warn_unread(d);
+}
+
+static void print_line(const char *title, const StrBuf *value, const DataLines *l) {
+    if (value->len)
+        say("%s%-*s %s%s\n", l->indent ? l->indent : "", l->width, title, value->data, l->note ? l->note : "");
+}
+
+void data_notes_print_labels(const Dataset *d, const DataLines *l) {
+    AUTO_STR StrBuf labels = {0};
+    if (!d->labels) return;
+    str_printf(&labels, "%zu: ", d->labels->count);
+    dataset_show_labels(&labels, d);
+    print_line("labels", &labels, l);
+}
+
+void data_notes_print(const Dataset *d, const Tokenizer *t, const DataLines *l) {
+    AUTO_STR StrBuf unread = {0}, special = {0};
+    key_counts_show(&unread, &d->unread);
+    print_line("not used", &unread, l);
+    data_notes_show_special(&special, &d->stats);
+    print_line("special", &special, l);
+    data_notes_warn(d, t);
 }

@@ -4,8 +4,16 @@
 
 #include "dataset.h"
 
+// Layout of printed lines: indent, the title padded to `width`, a space, the value, the note.
+typedef struct DataLines {
+    const char *indent, *note; // NULL: none
+    int width;
+} DataLines;
+void data_notes_print_labels(const Dataset *d, const DataLines *l); // of classification data
+// Prints unused keys and special cases, if there are any. Warns of what affects training: control tokens kept as text
+// in messages, answers without an end token, unused keys whose names suggest that they are part of the prompt.
+void data_notes_print(const Dataset *d, const Tokenizer *t, const DataLines *l);
+// Only the warnings.
+void data_notes_warn(const Dataset *d, const Tokenizer *t);
 // Appends "3 records with control tokens written in the text, parsed as tokens; ...", or nothing.
 void data_notes_show_special(StrBuf *out, const DatasetStats *s);
-// Warns of what affects training: control tokens kept as text in messages, answers without an end token, unused keys
-// whose names suggest that they are part of the prompt.
-void data_notes_warn(const Dataset *d, const Tokenizer *t);

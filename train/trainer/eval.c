@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "row_runner_internal.h"
+#include "pass_runner_internal.h"
 
 typedef struct ClassCount {
     int64_t true_positives, predicted, actual;
@@ -15,8 +15,8 @@ typedef struct EvalSums {
     ClassCount classes[]; // [labels]
 } EvalSums;
 
-static void count_classes(ClassCount *classes, RowRunner *r) {
-    const int32_t *predicted = row_runner_predicted(r);
+static void count_classes(ClassCount *classes, PassRunner *r) {
+    const int32_t *predicted = pass_runner_predicted(r);
     for (int64_t i = 0; i < r->row.scored; i++) {
         int32_t label = r->row.target[i];
         classes[label].actual++;
@@ -39,17 +39,18 @@ static double macro_f1(const ClassCount *classes, int64_t labels) {
     return n ? sum / (double)n : 0;
 }
 
-static void run_pass(RowRunner *r, const Dataset *d, const RowPlan *p, int64_t first, int64_t *rows, EvalSums *sums) {
+static void run_pass(PassRunner *r, const Dataset *d, const RowPlan *p, int64_t first, int64_t *rows, EvalSums *sums) {
     int64_t left = p->count - first;
-    RowPass pass = {.dataset = d, .plan = p, .rows = rows, .count = left < r->eval_rows ? left : r->eval_rows};
+    PassRows pass = {.dataset = d, .plan = p, .rows = rows, .count = left < r->eval_rows ? left : r->eval_rows};
     for (int64_t i = 0; i < pass.count; i++) rows[i] = first + i;
-    heartbeat_set_phase(r->ranks.heartbeat, row_runner_phase(r), 0);
-    sums->scored += row_runner_start(r, &pass, &EVAL_OPTIONS, (PassState){.grad_scale = 1}, TAPE_FORWARD, r->tally);
+    heartbeat_set_phase(r->ranks.heartbeat, pass_runner_phase(r), 0);
+    sums->scored +=
+        pass_runner_start(r, &pass, &PASS_OPTIONS_EVAL, (PassState){.grad_scale = 1}, TAPE_FORWARD, r->tally);
     if (r->predicted) count_classes(sums->classes, r);
 }
 
 // This rank's passes, until a stop is requested.
-static void run_passes(RowRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void), EvalSums *sums) {
+static void run_passes(PassRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void), EvalSums *sums) {
     enum { QUEUED = 64 }; // passes queued on a device: bounds the time until a stop takes effect
     Backend *b = r->model->backend;
     const Group *g = r->ranks.group;
@@ -64,7 +65,7 @@ static void run_passes(RowRunner *r, const Dataset *d, const RowPlan *p, bool (*
 }
 
 static EvalResult result_of(const EvalSums *sums, int64_t tokens, int64_t labels) {
-    double n = tokens ? (double)tokens : 1, loss = row_runner_loss(&sums->heads) / n;
+    double n = tokens ? (double)tokens : 1, loss = pass_runner_loss(&sums->heads) / n;
     return (EvalResult){.loss = loss,
                         .perplexity = exp(loss),
                         .accuracy = (double)sums->heads.correct / n,
@@ -73,7 +74,7 @@ static EvalResult result_of(const EvalSums *sums, int64_t tokens, int64_t labels
                         .macro_f1 = labels ? macro_f1(sums->classes, labels) : 0};
 }
 
-int evaluate(RowRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void), EvalResult *result, Err *err) {
+int evaluate(PassRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void), EvalResult *result, Err *err) {
     Backend *b = r->model->backend;
     int64_t labels = r->adapter ? r->adapter->config.labels : 0, tokens = 0;
     size_t bytes = sizeof(EvalSums) + (size_t)labels * sizeof(ClassCount);
@@ -96,13 +97,13 @@ int evaluate(RowRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void
 EvalResult evaluate_model(const Model *m, Adapter *a, const RunData *d, int64_t rows) {
     EvalResult result = {0};
     Group alone = group_alone();
-    RowRunnerOptions o = {
+    PassRunnerOptions o = {
         .model = m, .adapter = a, .eval_rows = rows_in_pass(m->backend, rows), .ranks = {.group = &alone}};
-    row_bounds_add(&o.bounds, d->eval_rows, o.eval_rows);
-    RowRunner *runner = row_runner_new(&o);
-    row_runner_reserve(runner, row_runner_build_largest(runner, &EVAL_OPTIONS, TAPE_FORWARD).arena);
+    pass_bounds_add(&o.bounds, d->eval_rows, o.eval_rows);
+    PassRunner *runner = pass_runner_new(&o);
+    pass_runner_reserve(runner, pass_runner_build_largest(runner, &PASS_OPTIONS_EVAL, TAPE_FORWARD).arena);
     Err err;
     CHECK(evaluate(runner, d->eval_set, d->eval_rows, NULL, &result, &err) == 0, "%s", err.msg);
-    row_runner_free(runner);
+    pass_runner_free(runner);
     return result;
 }

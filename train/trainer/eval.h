@@ -3,7 +3,7 @@
 // results are bit-identical on any number of ranks and in any order of passes.
 #pragma once
 
-#include "row_runner.h"
+#include "pass_runner.h"
 #include "run_data.h"
 
 typedef struct EvalResult {
@@ -15,6 +15,6 @@ typedef struct EvalResult {
 
 // Collective over the runner's ranks. 0; 1: stopped, because `stop` (NULL: never) became true on any rank, *result is
 // not set; -1: error.
-int evaluate(RowRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void), EvalResult *result, Err *err);
+int evaluate(PassRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void), EvalResult *result, Err *err);
 // Over the evaluation data of d, in this process alone; a NULL: the base alone; rows: per pass on a device.
 EvalResult evaluate_model(const Model *m, Adapter *a, const RunData *d, int64_t rows);

@@ -14,6 +14,7 @@ typedef struct RunData {
     const Dataset *eval_set; // validation, or train when val_set_size takes from it; NULL: no evaluation data
     RowPlan *rows, *eval_rows;
     int64_t train_samples, eval_samples;
+    int64_t max_tokens;   // of a row (run_max_tokens)
     char fingerprint[33]; // of all data that affects results
 } RunData;
 

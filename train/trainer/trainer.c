@@ -50,10 +50,10 @@ static size_t counts_bytes(const Trainer *t) {
     return sizeof *t->counts + (size_t)t->in.ranks->group->ranks * sizeof *t->counts->micros;
 }
 
-static StepPlan plan_steps(const TrainerInputs *in, int64_t rows_per_step) {
+static TrainerPlan plan_steps(const TrainerInputs *in, int64_t rows_per_step) {
     const Config *c = in->config;
-    StepPlan p = {.rows_per_step = rows_per_step,
-                  .rows_per_pass = rows_in_pass(in->model->backend, c->per_device_train_batch_size)};
+    TrainerPlan p = {.rows_per_step = rows_per_step,
+                     .rows_per_pass = rows_in_pass(in->model->backend, c->per_device_train_batch_size)};
     if (!rows_per_step) p.rows_per_step = config_global_batch(c) * in->ranks->group->ranks;
     p.steps_per_epoch = (in->data->rows->count + p.rows_per_step - 1) / p.rows_per_step;
     p.total_steps = c->max_steps > 0 ? c->max_steps : epochs_to_steps(c->num_train_epochs, p.steps_per_epoch);
@@ -61,15 +61,15 @@ static StepPlan plan_steps(const TrainerInputs *in, int64_t rows_per_step) {
     return p;
 }
 
-static RowRunner *new_runner(const Trainer *t) {
+static PassRunner *new_runner(const Trainer *t) {
     const TrainerInputs *in = &t->in;
-    RowRunnerOptions o = {.model = in->model,
-                          .adapter = in->adapter,
-                          .eval_rows = eval_rows_per_pass(in->config, in->model->backend),
-                          .ranks = *in->ranks};
-    row_bounds_add(&o.bounds, in->data->rows, t->plan.rows_per_pass);
-    row_bounds_add(&o.bounds, in->data->eval_rows, o.eval_rows);
-    return row_runner_new(&o);
+    PassRunnerOptions o = {.model = in->model,
+                           .adapter = in->adapter,
+                           .eval_rows = eval_rows_per_pass(in->config, in->model->backend),
+                           .ranks = *in->ranks};
+    pass_bounds_add(&o.bounds, in->data->rows, t->plan.rows_per_pass);
+    pass_bounds_add(&o.bounds, in->data->eval_rows, o.eval_rows);
+    return pass_runner_new(&o);
 }
 
 Trainer *trainer_new(const TrainerInputs *in, int64_t rows_per_step) {
@@ -87,12 +87,12 @@ Trainer *trainer_new(const TrainerInputs *in, int64_t rows_per_step) {
     t->clock = b->k->alloc(b, CLOCK_MARKS * sizeof *t->clock);
     t->order = mem_alloc((size_t)in->data->rows->count, sizeof *t->order);
     t->order_epoch = -1;
-    t->state = (RunState){.evaluated_step = -1, .best_step = -1, .loss_scale = first_loss_scale(b)};
+    t->state = (TrainerState){.evaluated_step = -1, .best_step = -1, .loss_scale = first_loss_scale(b)};
     return t;
 }
 
 void trainer_end(Trainer *t) {
-    row_runner_free(t->runner);
+    pass_runner_free(t->runner);
     optimizer_free(t->optimizer);
     t->runner = NULL;
     t->optimizer = NULL;
@@ -102,7 +102,7 @@ void trainer_end(Trainer *t) {
 void trainer_free(Trainer *t) {
     if (!t) return;
     Backend *b = t->in.model->backend;
-    row_runner_free(t->runner);
+    pass_runner_free(t->runner);
     optimizer_free(t->optimizer);
     b->k->free(b, t->clock, CLOCK_MARKS * sizeof *t->clock);
     mem_free(t->counts);
@@ -114,15 +114,15 @@ const TrainerInputs *trainer_inputs(const Trainer *t) {
     return &t->in;
 }
 
-const StepPlan *trainer_step_plan(const Trainer *t) {
+const TrainerPlan *trainer_plan(const Trainer *t) {
     return &t->plan;
 }
 
-const RunState *trainer_state(const Trainer *t) {
+const TrainerState *trainer_state(const Trainer *t) {
     return &t->state;
 }
 
-void trainer_set_state(Trainer *t, const RunState *s) {
+void trainer_set_state(Trainer *t, const TrainerState *s) {
     t->state = *s;
 }
 

@@ -2,7 +2,7 @@
 //
 // A step is G rows, the last one of an epoch may be shorter; its loss is the sum of the token losses divided by its
 // supervised tokens. Step, rows, random numbers and learning rate are pure functions of the config, G and the step's
-// number, so a run resumes bit-identically from (params, m, v, RunState). With several ranks, pass p of a step is
+// number, so a run resumes bit-identically from (params, m, v, TrainerState). With several ranks, pass p of a step is
 // computed by rank p mod ranks. Gradients and counts are summed as integers, so all ranks compute the same update,
 // bit-identical to that of a single rank.
 #pragma once
@@ -21,17 +21,18 @@ typedef struct TrainerInputs {
     Adapter *adapter;
     const RunData *data;
     const RankContext *ranks; // NULL: alone
+    size_t end_bytes;         // host memory needed after trainer_end, besides the model (adapter_verify_bytes)
 } TrainerInputs;
 
 // How a run is divided into steps.
-typedef struct StepPlan {
+typedef struct TrainerPlan {
     int64_t rows_per_step, rows_per_pass; // rows_per_pass: computed together on a device
     int64_t steps_per_epoch, total_steps;
     LrSchedule schedule;
-} StepPlan;
+} TrainerPlan;
 
 // All that a snapshot keeps of a run except the flat buffers.
-typedef struct RunState {
+typedef struct TrainerState {
     int64_t step;                      // optimizer steps done, counting skipped ones
     int64_t updates;                   // AdamW updates done
     int64_t tokens, supervised;        // seen
@@ -43,7 +44,7 @@ typedef struct RunState {
     double best_loss, last_loss, last_eval_loss, elapsed; // elapsed: seconds in steps and evaluations
     double loss_scale;                                    // of activations in F16, a power of 2; else 1
     int64_t good_steps;                                   // in a row with this scale
-} RunState;
+} TrainerState;
 
 // rows_per_step: G; 0: that of a new run with this config and these ranks.
 Trainer *trainer_new(const TrainerInputs *in, int64_t rows_per_step);
@@ -53,12 +54,12 @@ void trainer_free(Trainer *t);
 void trainer_end(Trainer *t);
 
 const TrainerInputs *trainer_inputs(const Trainer *t); // ranks is never NULL
-const StepPlan *trainer_step_plan(const Trainer *t);
-const RunState *trainer_state(const Trainer *t);
-void trainer_set_state(Trainer *t, const RunState *s);
+const TrainerPlan *trainer_plan(const Trainer *t);
+const TrainerState *trainer_state(const Trainer *t);
+void trainer_set_state(Trainer *t, const TrainerState *s);
 double trainer_epoch(const Trainer *t); // of the steps done
 bool trainer_is_done(const Trainer *t); // all steps are done, or the run has stopped early
-// The trainable state besides RunState, in device memory, [adapter->count] each; NULL after trainer_end.
+// The trainable state besides TrainerState, in device memory, [adapter->count] each; NULL after trainer_end.
 enum { TRAINER_BUFFERS = 3 };
 extern const char *const trainer_buffer_names[TRAINER_BUFFERS]; // "params", "m", "v"
 void trainer_buffers(const Trainer *t, float *buffers[TRAINER_BUFFERS]);

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "optimizer.h"
-#include "row_runner_internal.h"
+#include "pass_runner_internal.h"
 #include "trainer.h"
 
 // Summed over the ranks in every step, besides gradients; int64_t only.
@@ -17,11 +17,11 @@ typedef enum { CLOCK_BEGUN, CLOCK_COMPUTED, CLOCK_REDUCED, CLOCK_MARKS } ClockMa
 
 struct Trainer {
     TrainerInputs in;
-    StepPlan plan;
-    RunState state;
+    TrainerPlan plan;
+    TrainerState state;
     Group alone_group;
     RankContext alone; // where no ranks were given
-    RowRunner *runner;
+    PassRunner *runner;
     Optimizer *optimizer;
     StepCounts *counts;          // this rank's, on the host
     int64_t *clock;              // device, [CLOCK_MARKS]
@@ -33,7 +33,7 @@ struct Trainer {
 
 enum { MAX_SKIPPED_IN_A_ROW = 3 };
 
-// Of a training pass at this level; its rows are set by row_runner_start.
+// Of a training pass at this level; its rows are set by pass_runner_start.
 PassOptions trainer_options(const Trainer *t, Recompute level);
 
 typedef struct StepRows {
@@ -41,4 +41,4 @@ typedef struct StepRows {
 } StepRows;
 StepRows trainer_rows(const Trainer *t, int64_t step);
 // Pass p of a step; its rows are valid until those of another epoch are requested. False: the step has fewer passes.
-bool trainer_pass(Trainer *t, int64_t step, int64_t p, RowPass *pass);
+bool trainer_pass(Trainer *t, int64_t step, int64_t p, PassRows *pass);

@@ -2,7 +2,6 @@
 #include "memory_use.h"
 #include "run_device.h"
 #include "trainer_internal.h"
-#include "verify.h"
 
 const char *recompute_name(Recompute level) {
     return ENUM_WORDS(RECOMPUTES)[level].word;
@@ -11,8 +10,8 @@ const char *recompute_name(Recompute level) {
 PassPlan trainer_build_level(Trainer *t, Recompute level) {
     PassOptions o = trainer_options(t, level);
     size_t forward = 0;
-    if (t->in.data->eval_rows) forward = row_runner_build_largest(t->runner, &EVAL_OPTIONS, TAPE_FORWARD).arena;
-    PassPlan p = row_runner_build_largest(t->runner, &o, TAPE_TRAIN);
+    if (t->in.data->eval_rows) forward = pass_runner_build_largest(t->runner, &PASS_OPTIONS_EVAL, TAPE_FORWARD).arena;
+    PassPlan p = pass_runner_build_largest(t->runner, &o, TAPE_TRAIN);
     if (p.arena < forward) p.arena = forward;
     return p;
 }
@@ -28,10 +27,10 @@ static size_t touched_later(const Backend *b) {
     return (8u << 20) + ((size_t)b->threads << 21);
 }
 
-// Host memory at the end, after trainer_end, while the written adapter is verified.
+// Host memory after trainer_end.
 static size_t end_bytes(const Trainer *t, size_t held) {
     if (!t->in.model->backend->host_memory) return 0;
-    return held - untouched_bytes(t) + adapter_verify_bytes(t->in.model, t->in.adapter);
+    return held - untouched_bytes(t) + t->in.end_bytes;
 }
 
 static const char *limit_name(bool asked, bool as_asked, bool shared) {
@@ -108,7 +107,7 @@ int trainer_fit_memory(Trainer *t, Err *err) {
     t->planned_bytes = memory_budget_total(&m, p.arena);
     if (t->planned_bytes > m.limit) return refuse(t, &m, &p, err);
     if (check_host_room(t, &p, err)) return -1;
-    row_runner_reserve(t->runner, p.arena);
+    pass_runner_reserve(t->runner, p.arena);
     return run_device_check(b, err);
 }
 

@@ -21,16 +21,16 @@ static void set_order(Trainer *t, int64_t epoch) {
     t->order_epoch = epoch;
 }
 
-bool trainer_pass(Trainer *t, int64_t step, int64_t p, RowPass *pass) {
+bool trainer_pass(Trainer *t, int64_t step, int64_t p, PassRows *pass) {
     StepRows rows = trainer_rows(t, step);
     int64_t first = p * t->plan.rows_per_pass, left = rows.count - first;
     if (left <= 0) return false;
     set_order(t, rows.epoch);
-    *pass = (RowPass){.dataset = t->in.data->train,
-                      .plan = t->in.data->rows,
-                      .rows = t->order + rows.first + first,
-                      .count = left < t->plan.rows_per_pass ? left : t->plan.rows_per_pass,
-                      .first = first};
+    *pass = (PassRows){.dataset = t->in.data->train,
+                       .plan = t->in.data->rows,
+                       .rows = t->order + rows.first + first,
+                       .count = left < t->plan.rows_per_pass ? left : t->plan.rows_per_pass,
+                       .first = first};
     return true;
 }
 
@@ -50,9 +50,9 @@ static void mark(Trainer *t, ClockMark m) {
 }
 
 // On a device only the first pack counts as data time: the later ones overlap with the previous pass.
-static void lay_out(Trainer *t, const RowPass *pass, bool first) {
+static void lay_out(Trainer *t, const PassRows *pass, bool first) {
     double start = time_now();
-    row_runner_pack(t->runner, pass);
+    pass_runner_pack(t->runner, pass);
     if (first || t->in.model->backend->host_memory) t->data_seconds += time_now() - start;
 }
 
@@ -62,15 +62,15 @@ static bool start_passes(Trainer *t, const StepReport *report, int64_t rows_in_s
     double scale = t->state.loss_scale;
     PassState state = {.grad_scale = (float)(scale / (double)report->supervised), .stream = (uint32_t)t->state.step};
     HeadTally *heads = &((StepCounts *)t->optimizer->counts)->heads;
-    RowPass pass;
+    PassRows pass;
     t->optimizer->unscale = (float)(1 / scale);
     for (int64_t p = t->in.ranks->group->rank; trainer_pass(t, t->state.step, p, &pass);
          p += t->in.ranks->group->ranks) {
-        heartbeat_set_phase(t->in.ranks->heartbeat, row_runner_phase(t->runner), report->step);
+        heartbeat_set_phase(t->in.ranks->heartbeat, pass_runner_phase(t->runner), report->step);
         if (stop && stop()) return false;
         lay_out(t, &pass, p == t->in.ranks->group->rank);
         optimizer_begin_row(t->optimizer);
-        t->counts->supervised += row_runner_start(t->runner, &pass, &o, state, TAPE_TRAIN, heads);
+        t->counts->supervised += pass_runner_start(t->runner, &pass, &o, state, TAPE_TRAIN, heads);
         optimizer_end_row(t->optimizer, rows_in_step);
     }
     return !(stop && stop()); // also on a rank without passes
@@ -101,9 +101,9 @@ static void reduce(Trainer *t, bool stopped) {
 
 // The next step's first pass is packed while the device works.
 static void pack_ahead(Trainer *t) {
-    RowPass pass;
+    PassRows pass;
     if (t->state.step + 1 < t->plan.total_steps && trainer_pass(t, t->state.step + 1, t->in.ranks->group->rank, &pass))
-        row_runner_pack(t->runner, &pass);
+        pass_runner_pack(t->runner, &pass);
 }
 
 // Finish this rank's queued work, which may take minutes on a device, before reporting PHASE_WAITING.
@@ -141,7 +141,7 @@ static void report_ranks(const Trainer *t, const StepCounts *all, StepReport *r)
 static void adapt_scale(Trainer *t, bool skipped) {
     static const double largest = 0x1p24;
     enum { GOOD_STEPS = 2000 }; // until a larger scale is tried
-    RunState *s = &t->state;
+    TrainerState *s = &t->state;
     if (t->in.model->backend->activation != DTYPE_F16) return;
     s->good_steps = skipped ? 0 : s->good_steps + 1;
     if (skipped && s->loss_scale > 1) s->loss_scale /= 2;
@@ -154,7 +154,7 @@ static void adapt_scale(Trainer *t, bool skipped) {
 
 // Overflow due to the loss scale alone does not count towards MAX_SKIPPED_IN_A_ROW.
 static int note_skipped(Trainer *t, const StepRows *rows, StepReport *r, Err *err) {
-    RunState *s = &t->state;
+    TrainerState *s = &t->state;
     s->skipped++;
     if (r->loss_scale > 1) {
         log_warn("step %lld: the gradient is not finite in f16 with a loss scale of %g; the step is skipped, the scale "
@@ -196,7 +196,7 @@ static int check_tokens(StepReport *r, int64_t done, Err *err) {
 }
 
 static void count_step(Trainer *t, StepReport *r, double start) {
-    RunState *s = &t->state;
+    TrainerState *s = &t->state;
     s->updates = t->optimizer->updates;
     s->step++;
     s->tokens += r->tokens;
@@ -208,7 +208,7 @@ static void count_step(Trainer *t, StepReport *r, double start) {
 }
 
 int trainer_step(Trainer *t, bool (*stop)(void), StepReport *report, Err *err) {
-    RunState *s = &t->state;
+    TrainerState *s = &t->state;
     double start = time_now();
     StepRows rows = trainer_rows(t, s->step);
     const int64_t *counts;
@@ -229,7 +229,7 @@ int trainer_step(Trainer *t, bool (*stop)(void), StepReport *report, Err *err) {
     const StepCounts *all = (const StepCounts *)counts;
     if (all->stopped) return 1;
     if (check_tokens(report, all->supervised, err)) return -1;
-    report->loss = row_runner_loss(&all->heads) / (double)report->supervised;
+    report->loss = pass_runner_loss(&all->heads) / (double)report->supervised;
     report_ranks(t, all, report);
     count_step(t, report, start);
     if (report->skipped) return note_skipped(t, &rows, report, err);

@@ -253,10 +253,10 @@ static void test_cuda_run_chooses_the_level_that_fits(void **state) {
     size_t ffn = trainer_build_level(r.trainer, RECOMPUTE_FFN).arena;
     size_t blocks = trainer_build_level(r.trainer, RECOMPUTE_BLOCKS).arena;
     assert_true(none > ffn && ffn > blocks);
-    row_runner_free(r.trainer->runner); // one that has no arena yet
-    RowRunnerOptions o = {.model = r.model, .adapter = r.adapter, .eval_rows = 1, .ranks = *r.trainer->in.ranks};
-    row_bounds_add(&o.bounds, r.data.rows, r.trainer->plan.rows_per_pass);
-    r.trainer->runner = row_runner_new(&o);
+    pass_runner_free(r.trainer->runner); // one that has no arena yet
+    PassRunnerOptions o = {.model = r.model, .adapter = r.adapter, .eval_rows = 1, .ranks = *r.trainer->in.ranks};
+    pass_bounds_add(&o.bounds, r.data.rows, r.trainer->plan.rows_per_pass);
+    r.trainer->runner = pass_runner_new(&o);
     r.config.max_memory = (int64_t)(used + ffn + 4096);
     ASSERT_OK(trainer_fit_memory(r.trainer, &err), &err);
     assert_int_equal(r.trainer->recompute, RECOMPUTE_FFN);

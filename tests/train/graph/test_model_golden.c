@@ -3,7 +3,7 @@
 // transformers and PEFT; nothing in them comes from this project.
 #include <math.h>
 
-#include "decoder.h"
+#include "graph.h"
 #include "logits.h"
 #include "model_file.h"
 #include "optimizer.h"
@@ -80,11 +80,11 @@ static void pack(Packed *p, const Fixture *f, int a, int b) {
 // Mean loss of the row; its gradient is added to the adapter's.
 static double run_row(const Fixture *f, const Packed *p, bool checkpoint) {
     const Kernels *k = f->backend->k;
-    RowInputs *in = row_inputs_new(f->backend, 128, 2);
-    row_inputs_set(in, &p->row, f->model->config.hidden, (PassState){.grad_scale = 1.0f / (float)p->row.scored});
+    PassInputs *in = pass_inputs_new(f->backend, 128, 2);
+    pass_inputs_set(in, &p->row, f->model->config.hidden, (PassState){.grad_scale = 1.0f / (float)p->row.scored});
     Tape *t = tape_new(f->backend);
     PassOptions o = {.recompute = checkpoint ? RECOMPUTE_BLOCKS : RECOMPUTE_NONE};
-    decoder_build_loss(t, f->model, f->adapter, in, &o);
+    graph_build_loss(t, f->model, f->adapter, in, &o);
     size_t bytes = tape_plan(t, TAPE_TRAIN);
     void *arena = k->alloc(f->backend, bytes);
     tape_run(t, arena);
@@ -92,7 +92,7 @@ static double run_row(const Fixture *f, const Packed *p, bool checkpoint) {
     k->download(f->backend, &result, in->result, sizeof result);
     k->free(f->backend, arena, bytes);
     tape_free(t);
-    row_inputs_free(in);
+    pass_inputs_free(in);
     return result.loss / (double)p->row.scored;
 }
 

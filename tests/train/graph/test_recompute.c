@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "decoder.h"
+#include "graph.h"
 #include "scratch.h"
 #include "strided_backend.h"
 #include "tiny_model.h"
@@ -68,11 +68,11 @@ static PassResult run(Fixture *f, Recompute level) {
         position[row.scored] = i;
         target[row.scored++] = (i + 1) * 37 % TINY_VOCAB;
     }
-    RowInputs *in = row_inputs_new(f->backend, TOKENS, 2);
-    row_inputs_set(in, &row, f->model->config.hidden, (PassState){.grad_scale = 0.1f, .stream = 4});
+    PassInputs *in = pass_inputs_new(f->backend, TOKENS, 2);
+    pass_inputs_set(in, &row, f->model->config.hidden, (PassState){.grad_scale = 0.1f, .stream = 4});
     Tape *t = tape_new(f->backend);
     PassOptions o = {.recompute = level, .dropout = 0.2f, .seed = 3};
-    decoder_build_loss(t, f->model, f->adapter, in, &o);
+    graph_build_loss(t, f->model, f->adapter, in, &o);
     size_t bytes = tape_plan(t, TAPE_TRAIN), count = (size_t)f->adapter->count;
     void *arena = k->alloc(f->backend, bytes);
     memset(arena, 0xFF, bytes); // NaN: what is read before it was written shows
@@ -83,7 +83,7 @@ static PassResult run(Fixture *f, Recompute level) {
     add_costs(&p, t);
     k->free(f->backend, arena, bytes);
     tape_free(t);
-    row_inputs_free(in);
+    pass_inputs_free(in);
     return p;
 }
 

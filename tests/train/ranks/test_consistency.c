@@ -48,7 +48,7 @@ static void *check_config(void *rank) {
     char *argv[] = {path, "--train_file=t.jsonl", "--output_dir=out", (char *)r->override};
     Config c = {0};
     r->rc = config_load(&c, r->override ? 4 : 3, argv, CONFIG_FOR_TRAIN, &r->err);
-    if (!r->rc) r->rc = consistency_check_config(&r->group, &c, &r->err);
+    if (!r->rc) r->rc = run_consistency_config(&r->group, &c, &r->err);
     config_clear(&c);
     return NULL;
 }
@@ -155,8 +155,8 @@ static void test_consistency_alone_is_the_same(void **state) {
     Group g = group_alone();
     Err err;
     ASSERT_OK(consistency_check(&g, NULL, 0, &err), &err);
-    ASSERT_OK(consistency_check_config(&g, NULL, &err), &err);
-    ASSERT_OK(consistency_check_run(&g, NULL, &err), &err);
+    ASSERT_OK(run_consistency_config(&g, NULL, &err), &err);
+    ASSERT_OK(run_consistency_run(&g, NULL, &err), &err);
 }
 
 TEST_MAIN(TEST(test_consistency_config_passes), TEST(test_consistency_config_names_the_key),

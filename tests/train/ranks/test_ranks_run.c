@@ -138,7 +138,7 @@ static void check_stop(TinyRun *r, const Trouble *t, int rank) {
     StepReport report;
     EvalResult e;
     Err err;
-    RunState before = r->trainer->state;
+    TrainerState before = r->trainer->state;
     passes_left = t->pass;
     CHECK(trainer_step(r->trainer, rank == t->at ? stop_at_pass : NULL, &report, &err) == 1);
     CHECK(memcmp(&before, &r->trainer->state, sizeof before) == 0);
@@ -149,7 +149,7 @@ static void check_stop(TinyRun *r, const Trouble *t, int rank) {
 static void check_skip(TinyRun *r, const Trouble *t, int rank) {
     StepReport report;
     Err err;
-    RunState before = r->trainer->state;
+    TrainerState before = r->trainer->state;
     float kept = r->adapter->params[3];
     if (rank == t->at) r->adapter->params[3] = NAN;
     CHECK(trainer_step(r->trainer, NULL, &report, &err) == 0, "%s", err.msg);
@@ -254,7 +254,7 @@ static void test_ranks_resume_on_any_number(void **state) {
         }
     }
     for (int i = 0; i < 4; i++) mem_free(whole.outcomes[i].params);
-    RunSplit split;
+    SnapshotSplit split;
     snapshot_split(&split, whole.out, "auto");
     assert_true(split.rows_per_step == 8 && split.rows_per_rank == 1 && split.ranks == 4);
     snapshot_split(&split, whole.out, "false");
@@ -264,18 +264,18 @@ static void test_ranks_resume_on_any_number(void **state) {
 
 static void test_ranks_keep_the_rows_of_a_step(void **state) {
     (void)state;
-    const RunSplit none = {0}, before = {.rows_per_step = 12, .rows_per_rank = 3, .ranks = 4};
+    const SnapshotSplit none = {0}, before = {.rows_per_step = 12, .rows_per_rank = 3, .ranks = 4};
     int64_t rows;
     Err err;
-    ASSERT_OK(run_rows_per_step(&rows, &none, 3, 2, &err), &err);
+    ASSERT_OK(snapshot_rows_per_step(&rows, &none, 3, 2, &err), &err);
     assert_int_equal(rows, 6);
-    ASSERT_OK(run_rows_per_step(&rows, &before, 3, 2, &err), &err); // another number of ranks
+    ASSERT_OK(snapshot_rows_per_step(&rows, &before, 3, 2, &err), &err); // another number of ranks
     assert_int_equal(rows, 12);
-    ASSERT_OK(run_rows_per_step(&rows, &before, 3, 5, &err), &err); // uneven shares
+    ASSERT_OK(snapshot_rows_per_step(&rows, &before, 3, 5, &err), &err); // uneven shares
     assert_int_equal(rows, 12);
-    ASSERT_OK(run_rows_per_step(&rows, &before, 6, 2, &err), &err); // another split of the same
+    ASSERT_OK(snapshot_rows_per_step(&rows, &before, 6, 2, &err), &err); // another split of the same
     assert_int_equal(rows, 12);
-    ASSERT_REFUSED(run_rows_per_step(&rows, &before, 4, 4, &err), &err,
+    ASSERT_REFUSED(snapshot_rows_per_step(&rows, &before, 4, 4, &err), &err,
                    "12 rows per step (4 ranks, 3 rows per rank); now 4 ranks x 4 = 16; expected 3 rows per rank");
     assert_int_equal(err.kind, ERR_INPUT);
 }

@@ -26,7 +26,7 @@ static int remove_file(void **state) {
 static void write_steps(int64_t from, int64_t to) {
     TrainLog *log;
     Err err;
-    ASSERT_OK(train_log_open(&log, path, &(RunState){.step = from - 1, .evaluated_step = from - 1}, &err), &err);
+    ASSERT_OK(train_log_open(&log, path, &(TrainerState){.step = from - 1, .evaluated_step = from - 1}, &err), &err);
     for (int64_t s = from; s <= to; s++) {
         StepReport r = {.step = s,
                         .epoch = 0.5,
@@ -68,7 +68,7 @@ static void test_log_of_ranks(void **state) {
     Err err;
     char *text;
     size_t size;
-    ASSERT_OK(train_log_open(&log, path, &(RunState){0}, &err), &err);
+    ASSERT_OK(train_log_open(&log, path, &(TrainerState){0}, &err), &err);
     StepReport r = {.step = 1, .tokens = 10, .seconds = 0.5, .ranks = 1, .compute = 0.25};
     train_log_step(log, &r, 1, 1000, 0);
     r.step = 2, r.ranks = 3, r.compute = 0;
@@ -111,7 +111,7 @@ static void test_log_of_others_stays(void **state) {
         char *text;
         size_t size;
         scratch_put(path, texts[i], strlen(texts[i]));
-        ASSERT_REFUSED(train_log_open(&log, path, &(RunState){0}, &err), &err,
+        ASSERT_REFUSED(train_log_open(&log, path, &(TrainerState){0}, &err), &err,
                        "expected a train_log.jsonl that lorac wrote");
         ASSERT_OK(file_read(&text, &size, path, 1 << 20, &err), &err);
         assert_string_equal(text, texts[i]);

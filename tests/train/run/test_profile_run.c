@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "json.h"
+#include "pass_runner_internal.h"
 #include "profile.h"
-#include "row_runner_internal.h"
 #include "train_process.h"
 
 static JsonDoc *read_output(const char *out, const char *name) {

@@ -391,7 +391,7 @@ static void test_snapshot_survives_each_failing_call(void **state) {
         failed += status != 0;
         if (status) assert_true(err.msg[0] && err.kind == ERR_RUNTIME);
         assert_int_equal(count_temporary(), 0);
-        RunState now = r.trainer->state;
+        TrainerState now = r.trainer->state;
         ASSERT_OK(snapshot_restore(r.trainer, old, NULL, &err), &err);
         r.trainer->state = now;
         if (path_exists(new)) ASSERT_OK(snapshot_restore(r.trainer, new, NULL, &err), &err);

@@ -180,10 +180,10 @@ static void test_trainer_dropout_is_keyed_by_step_and_row(void **state) {
     tiny_run_steps(&r, 1, NULL); // B is 0 before: dropout would change nothing
     for (int64_t i = 0; i < r.data.rows->count; i++) {
         PassOptions o = {.dropout = 0.5f, .seed = 42};
-        RowPass row = {.dataset = r.data.train, .plan = r.data.rows, .rows = &i, .count = 1, .first = i};
+        PassRows row = {.dataset = r.data.train, .plan = r.data.rows, .rows = &i, .count = 1, .first = i};
         HeadTally tally = {0};
-        row_runner_start(r.trainer->runner, &row, &o, pass, TAPE_TRAIN, &tally);
-        sum += row_runner_loss(&tally);
+        pass_runner_start(r.trainer->runner, &row, &o, pass, TAPE_TRAIN, &tally);
+        sum += pass_runner_loss(&tally);
     }
     ASSERT_OK(trainer_step(r.trainer, NULL, &report, &err), &err);
     ASSERT_NEAR(report.loss * (double)report.supervised, sum, 1e-6);

@@ -1,4 +1,4 @@
-// row_inputs: the integers of one pass in device memory, in one block that is allocated once for the largest pass. The
+// pass_inputs: the integers of one pass in device memory, in one block that is allocated once for the largest pass. The
 // offset of an array depends on the pass's shape alone, so recorded passes of one shape use the same addresses.
 #pragma once
 
@@ -6,14 +6,14 @@
 #include "rows.h"
 
 // Sizes of a pass.
-typedef struct RowShape {
+typedef struct PassShape {
     int64_t tokens, samples, scored;
     int64_t longest; // tokens of the longest sample, at most; 0: unknown
-} RowShape;
+} PassShape;
 
 // The arrays of a pass. A pass is one packed row, or, on a device, several in sequence followed by padding (kernels.h),
 // so that passes of similar size have the same shape.
-typedef struct RowArrays {
+typedef struct PassArrays {
     PassState *state;
     int32_t *ids, *pos, *type;  // [tokens]; type: 0 or 1
     int32_t *start, *length;    // [samples + 1], [samples]
@@ -24,26 +24,26 @@ typedef struct RowArrays {
     // row and its key is in PassOptions.
     int32_t *key_index, *key_row;               // [tokens]
     int32_t *scored_key_index, *scored_key_row; // [scored]
-} RowArrays;
+} PassArrays;
 
 // The arrays of a pass in device memory, one block of fixed capacity that is written by one upload.
-typedef struct RowInputs {
+typedef struct PassInputs {
     Backend *backend;
-    RowShape capacity, shape;
-    RowArrays at;       // in device memory, at the offsets of the shape
+    PassShape capacity, shape;
+    PassArrays at;      // in device memory, at the offsets of the shape
     int32_t *predicted; // device [scored]: the predicted classes of a classifier, after the run
     HeadResult *result; // device
     char *block;        // device
     char *staging;      // host, the same layout
     size_t block_bytes, used_bytes;
-} RowInputs;
-RowInputs *row_inputs_new(Backend *b, int64_t max_tokens, int64_t max_samples);
-void row_inputs_free(RowInputs *in);
+} PassInputs;
+PassInputs *pass_inputs_new(Backend *b, int64_t max_tokens, int64_t max_samples);
+void pass_inputs_free(PassInputs *in);
 // Sets the shape, for planning, without touching the arrays' contents. Within the capacity (CHECKed).
-void row_inputs_shape(RowInputs *in, RowShape shape);
-// Packs a row in host memory, padded to `shape`; first_row: index of its first row in its global batch. row_inputs_send
-// then uploads it, in the order of the device's work.
-void row_inputs_pack(RowInputs *in, const Row *row, RowShape shape, int64_t hidden, int64_t first_row);
-void row_inputs_send(RowInputs *in, PassState state);
+void pass_inputs_shape(PassInputs *in, PassShape shape);
+// Packs a row in host memory, padded to `shape`; first_row: index of its first row in its global batch.
+// pass_inputs_send then uploads it, in the order of the device's work.
+void pass_inputs_pack(PassInputs *in, const Row *row, PassShape shape, int64_t hidden, int64_t first_row);
+void pass_inputs_send(PassInputs *in, PassState state);
 // Both, without padding.
-void row_inputs_set(RowInputs *in, const Row *row, int64_t hidden, PassState state);
+void pass_inputs_set(PassInputs *in, const Row *row, int64_t hidden, PassState state);

@@ -1,4 +1,4 @@
-#include "row_inputs.h"
+#include "pass_inputs.h"
 
 #include <math.h>
 #include <string.h>
@@ -21,9 +21,9 @@ static int32_t *take_ints(Cursor *c, int64_t n) {
 }
 
 // The arrays of a pass in `base`; returns the bytes up to their end.
-static size_t lay_out(RowArrays *a, char *base, RowShape s, bool keys) {
+static size_t lay_out(PassArrays *a, char *base, PassShape s, bool keys) {
     Cursor c = {.base = base};
-    *a = (RowArrays){.state = take(&c, 1, sizeof *a->state)};
+    *a = (PassArrays){.state = take(&c, 1, sizeof *a->state)};
     a->ids = take_ints(&c, s.tokens);
     a->pos = take_ints(&c, s.tokens);
     a->type = take_ints(&c, s.tokens);
@@ -43,16 +43,16 @@ static size_t lay_out(RowArrays *a, char *base, RowShape s, bool keys) {
     return c.used;
 }
 
-static bool has_keys(const RowInputs *in) {
+static bool has_keys(const PassInputs *in) {
     return !in->backend->host_memory;
 }
 
-RowInputs *row_inputs_new(Backend *b, int64_t max_tokens, int64_t max_samples) {
-    RowInputs *in = mem_calloc(1, sizeof *in);
-    RowShape capacity = {.tokens = max_tokens, .samples = max_samples, .scored = max_tokens};
+PassInputs *pass_inputs_new(Backend *b, int64_t max_tokens, int64_t max_samples) {
+    PassInputs *in = mem_calloc(1, sizeof *in);
+    PassShape capacity = {.tokens = max_tokens, .samples = max_samples, .scored = max_tokens};
     in->backend = b;
     in->capacity = capacity;
-    RowArrays unused;
+    PassArrays unused;
     in->block_bytes = lay_out(&unused, NULL, capacity, has_keys(in));
     in->block = b->k->alloc(b, in->block_bytes);
     in->predicted = b->k->alloc(b, (size_t)capacity.scored * sizeof *in->predicted);
@@ -61,7 +61,7 @@ RowInputs *row_inputs_new(Backend *b, int64_t max_tokens, int64_t max_samples) {
     return in;
 }
 
-void row_inputs_free(RowInputs *in) {
+void pass_inputs_free(PassInputs *in) {
     if (!in) return;
     Backend *b = in->backend;
     b->k->free(b, in->block, in->block_bytes);
@@ -71,11 +71,10 @@ void row_inputs_free(RowInputs *in) {
     mem_free(in);
 }
 
-void row_inputs_shape(RowInputs *in, RowShape s) {
-    const RowShape *most = &in->capacity;
+void pass_inputs_shape(PassInputs *in, PassShape s) {
+    const PassShape *most = &in->capacity;
     CHECK(s.tokens <= most->tokens && s.samples <= most->samples && s.scored <= most->scored,
-          "a pass of %lld tokens, %lld samples, %lld scored", (long long)s.tokens, (long long)s.samples,
-          (long long)s.scored);
+          "a pass of %ld tokens, %ld samples, %ld scored", s.tokens, s.samples, s.scored);
     in->shape = s;
     in->used_bytes = lay_out(&in->at, in->block, s, has_keys(in));
 }
@@ -91,7 +90,7 @@ static void copy(int32_t *to, const int32_t *from, int64_t n, int64_t padded, in
     fill(to, n, padded, padding);
 }
 
-static void pack_tokens(const RowArrays *a, const Row *row, RowShape s) {
+static void pack_tokens(const PassArrays *a, const Row *row, PassShape s) {
     copy(a->ids, row->ids, row->tokens, s.tokens, 0);
     copy(a->pos, row->pos, row->tokens, s.tokens, 0);
     if (row->type)
@@ -101,7 +100,7 @@ static void pack_tokens(const RowArrays *a, const Row *row, RowShape s) {
 }
 
 // Samples of padding are empty and follow the last token.
-static void pack_samples(const RowArrays *a, const Row *row, RowShape s, int64_t hidden) {
+static void pack_samples(const PassArrays *a, const Row *row, PassShape s, int64_t hidden) {
     copy(a->start, row->start, row->samples + 1, s.samples + 1, (int32_t)row->tokens);
     for (int64_t i = 0; i < s.samples; i++) a->length[i] = a->start[i + 1] - a->start[i];
     for (int64_t i = 0; i < row->samples; i++)
@@ -111,7 +110,7 @@ static void pack_samples(const RowArrays *a, const Row *row, RowShape s, int64_t
 }
 
 // The scored positions, grouped by sample, as the queries of the last block.
-static void pack_scored(const RowArrays *a, const Row *row, RowShape s) {
+static void pack_scored(const PassArrays *a, const Row *row, PassShape s) {
     int64_t q = 0;
     for (int64_t i = 0; i <= s.samples; i++) {
         while (q < row->scored && row->position[q] < a->start[i]) q++;
@@ -123,7 +122,7 @@ static void pack_scored(const RowArrays *a, const Row *row, RowShape s) {
     fill(a->q_pos, row->scored, s.scored, 0);
 }
 
-static void pack_keys(const RowArrays *a, const Row *row, RowShape s, int64_t first_row) {
+static void pack_keys(const PassArrays *a, const Row *row, PassShape s, int64_t first_row) {
     int64_t rows = row->row_start ? row->rows : 1;
     for (int64_t r = 0; r < rows; r++) {
         int64_t from = row->row_start ? row->row_start[r] : 0,
@@ -141,10 +140,10 @@ static void pack_keys(const RowArrays *a, const Row *row, RowShape s, int64_t fi
     fill(a->scored_key_row, row->scored, s.scored, 0);
 }
 
-void row_inputs_pack(RowInputs *in, const Row *row, RowShape s, int64_t hidden, int64_t first_row) {
+void pass_inputs_pack(PassInputs *in, const Row *row, PassShape s, int64_t hidden, int64_t first_row) {
     CHECK(s.tokens >= row->tokens && s.samples >= row->samples && s.scored >= row->scored, "a shape below the row's");
-    row_inputs_shape(in, s);
-    RowArrays host;
+    pass_inputs_shape(in, s);
+    PassArrays host;
     lay_out(&host, in->staging, s, has_keys(in));
     pack_tokens(&host, row, s);
     pack_samples(&host, row, s, hidden);
@@ -152,12 +151,12 @@ void row_inputs_pack(RowInputs *in, const Row *row, RowShape s, int64_t hidden, 
     if (has_keys(in)) pack_keys(&host, row, s, first_row);
 }
 
-void row_inputs_send(RowInputs *in, PassState state) {
+void pass_inputs_send(PassInputs *in, PassState state) {
     memcpy(in->staging, &state, sizeof state); // the first array
     in->backend->k->upload(in->backend, in->block, in->staging, in->used_bytes);
 }
 
-void row_inputs_set(RowInputs *in, const Row *row, int64_t hidden, PassState state) {
-    row_inputs_pack(in, row, (RowShape){row->tokens, row->samples, row->scored, 0}, hidden, 0);
-    row_inputs_send(in, state);
+void pass_inputs_set(PassInputs *in, const Row *row, int64_t hidden, PassState state) {
+    pass_inputs_pack(in, row, (PassShape){row->tokens, row->samples, row->scored, 0}, hidden, 0);
+    pass_inputs_send(in, state);
 }

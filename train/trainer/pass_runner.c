@@ -1,12 +1,12 @@
-#include "row_runner.h"
+#include "pass_runner.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "fnv.h"
 #include "graph.h"
+#include "pass_runner_internal.h"
 #include "profile.h"
-#include "row_runner_internal.h"
 
 static int64_t larger(int64_t a, int64_t b) {
     return a > b ? a : b;
@@ -16,7 +16,7 @@ int64_t rows_in_pass(const Backend *b, int64_t wanted) {
     return b->host_memory ? 1 : wanted;
 }
 
-void row_bounds_add(RowShape *bounds, const RowPlan *p, int64_t rows) {
+void pass_bounds_add(PassShape *bounds, const RowPlan *p, int64_t rows) {
     if (!p) return;
     int64_t n = rows < p->count ? rows : p->count;
     RowSize most = p->most;
@@ -37,26 +37,26 @@ static int64_t rounded(int64_t n, int64_t least, int64_t parts) {
 }
 
 // Tokens cost most and are rounded least: at most 1/16 is padding.
-static RowShape bucket(const Backend *b, RowShape s) {
+static PassShape bucket(const Backend *b, PassShape s) {
     if (b->host_memory) return s;
-    RowShape r = {.tokens = rounded(s.tokens, 16, 32),
-                  .samples = rounded(s.samples, 4, 1),
-                  .scored = rounded(s.scored, 16, 16),
-                  .longest = rounded(s.longest, 64, 1)};
+    PassShape r = {.tokens = rounded(s.tokens, 16, 32),
+                   .samples = rounded(s.samples, 4, 1),
+                   .scored = rounded(s.scored, 16, 16),
+                   .longest = rounded(s.longest, 64, 1)};
     if (r.scored > r.tokens) r.scored = r.tokens;
     return r;
 }
 
-RowRunner *row_runner_new(const RowRunnerOptions *o) {
+PassRunner *pass_runner_new(const PassRunnerOptions *o) {
     Backend *b = o->model->backend;
-    RowRunner *r = mem_calloc(1, sizeof *r);
+    PassRunner *r = mem_calloc(1, sizeof *r);
     r->model = o->model;
     r->adapter = o->adapter;
     r->bounds = bucket(b, o->bounds);
     r->eval_rows = o->eval_rows;
     r->ranks = o->ranks;
     r->tape = tape_new(b);
-    r->inputs = row_inputs_new(b, r->bounds.tokens, r->bounds.samples);
+    r->inputs = pass_inputs_new(b, r->bounds.tokens, r->bounds.samples);
     r->tally = b->k->alloc(b, sizeof *r->tally);
     if (r->adapter && r->adapter->config.labels)
         r->predicted = mem_calloc((size_t)r->bounds.scored + 1, sizeof *r->predicted);
@@ -64,12 +64,12 @@ RowRunner *row_runner_new(const RowRunnerOptions *o) {
 }
 
 // Recorded passes hold addresses.
-static void forget(RowRunner *r) {
+static void forget(PassRunner *r) {
     r->model->backend->k->forget(r->model->backend);
     r->n_seen = 0;
 }
 
-static void release_arena(RowRunner *r) {
+static void release_arena(PassRunner *r) {
     Backend *b = r->model->backend;
     forget(r);
     if (r->arena) b->k->free(b, r->arena, r->arena_bytes);
@@ -77,12 +77,12 @@ static void release_arena(RowRunner *r) {
     r->arena_bytes = 0;
 }
 
-void row_runner_free(RowRunner *r) {
+void pass_runner_free(PassRunner *r) {
     if (!r) return;
     Backend *b = r->model->backend;
     release_arena(r);
     b->k->free(b, r->tally, sizeof *r->tally);
-    row_inputs_free(r->inputs);
+    pass_inputs_free(r->inputs);
     tape_free(r->tape);
     row_clear(&r->row);
     mem_free(r->packed_rows);
@@ -90,20 +90,20 @@ void row_runner_free(RowRunner *r) {
     mem_free(r);
 }
 
-static size_t build(RowRunner *r, const PassOptions *o, TapeMode mode) {
+static size_t build(PassRunner *r, const PassOptions *o, TapeMode mode) {
     tape_reset(r->tape);
     graph_build_loss(r->tape, r->model, r->adapter, r->inputs, o);
     return tape_plan(r->tape, mode);
 }
 
-PassPlan row_runner_build_largest(RowRunner *r, const PassOptions *o, TapeMode mode) {
-    row_inputs_shape(r->inputs, r->bounds); // building reads the counts only
+PassPlan pass_runner_build_largest(PassRunner *r, const PassOptions *o, TapeMode mode) {
+    pass_inputs_shape(r->inputs, r->bounds); // building reads the counts only
     r->packed.count = 0;
     size_t arena = build(r, o, mode);
     return (PassPlan){arena, tape_stats(r->tape).offloaded_bytes, r->bounds, r->tape};
 }
 
-void row_runner_reserve(RowRunner *r, size_t bytes) {
+void pass_runner_reserve(PassRunner *r, size_t bytes) {
     if (bytes <= r->arena_bytes) return;
     release_arena(r);
     r->arena = r->model->backend->k->alloc(r->model->backend, bytes);
@@ -112,14 +112,14 @@ void row_runner_reserve(RowRunner *r, size_t bytes) {
 
 // ---- a pass ----
 
-static bool is_packed(const RowRunner *r, const RowPass *p) {
-    const RowPass *q = &r->packed;
+static bool is_packed(const PassRunner *r, const PassRows *p) {
+    const PassRows *q = &r->packed;
     return q->count == p->count && q->dataset == p->dataset && q->plan == p->plan && q->first == p->first &&
            memcmp(r->packed_rows, p->rows, (size_t)p->count * sizeof *p->rows) == 0;
 }
 
-RowShape row_runner_shape(const RowRunner *r, const RowPass *p) {
-    RowShape s = {0};
+PassShape pass_runner_shape(const PassRunner *r, const PassRows *p) {
+    PassShape s = {0};
     for (int64_t i = 0; i < p->count; i++) {
         RowSize row = row_plan_row(p->plan, p->rows[i]);
         s.tokens += row.tokens;
@@ -130,18 +130,18 @@ RowShape row_runner_shape(const RowRunner *r, const RowPass *p) {
     return bucket(r->model->backend, s);
 }
 
-HeartbeatPhase row_runner_phase(const RowRunner *r) {
+HeartbeatPhase pass_runner_phase(const PassRunner *r) {
     return r->model->backend->host_memory ? PHASE_COMPUTING_ON_CPU : PHASE_COMPUTING;
 }
 
-void row_runner_pack(RowRunner *r, const RowPass *p) {
+void pass_runner_pack(PassRunner *r, const PassRows *p) {
     if (is_packed(r, p)) return;
     profile_begin(r->model->backend, PROFILE_DATA);
     MEM_GROW(r->packed_rows, r->packed_capacity, p->count);
     memcpy(r->packed_rows, p->rows, (size_t)p->count * sizeof *p->rows);
     r->packed = *p;
     row_fill_several(&r->row, p->dataset, p->plan, p->rows, p->count);
-    row_inputs_pack(r->inputs, &r->row, row_runner_shape(r, p), r->model->config.hidden, p->first);
+    pass_inputs_pack(r->inputs, &r->row, pass_runner_shape(r, p), r->model->config.hidden, p->first);
     profile_end(r->model->backend);
 }
 
@@ -152,8 +152,8 @@ static uint64_t float_bits(float x) {
 }
 
 // Of everything that determines the recorded calls; the rest is read from device memory.
-static uint64_t pass_key(const RowRunner *r, const PassOptions *o, TapeMode mode) {
-    const RowShape *s = &r->inputs->shape;
+static uint64_t pass_key(const PassRunner *r, const PassOptions *o, TapeMode mode) {
+    const PassShape *s = &r->inputs->shape;
     const uint64_t parts[] = {(uint64_t)s->tokens,
                               (uint64_t)s->samples,
                               (uint64_t)s->scored,
@@ -170,19 +170,19 @@ static uint64_t pass_key(const RowRunner *r, const PassOptions *o, TapeMode mode
     return fnv64(FNV64_START, parts, sizeof parts);
 }
 
-static bool was_seen(const RowRunner *r, uint64_t key) {
+static bool was_seen(const PassRunner *r, uint64_t key) {
     int64_t n = r->n_seen < RUNNER_SHAPES ? r->n_seen : RUNNER_SHAPES;
     for (int64_t i = 0; i < n; i++)
         if (r->seen[i] == key) return true;
     return false;
 }
 
-static void run_tape(RowRunner *r, const PassOptions *o, TapeMode mode) {
+static void run_tape(PassRunner *r, const PassOptions *o, TapeMode mode) {
     Backend *b = r->model->backend;
     if (b->k->replay(b, pass_key(r, o, mode))) return;
     // The arena is not monotone in the shape: a pass may need a little more than the largest one.
     profile_begin(b, PROFILE_GRAPH);
-    row_runner_reserve(r, build(r, o, mode));
+    pass_runner_reserve(r, build(r, o, mode));
     profile_end(b);
     size_t offloaded = tape_stats(r->tape).offloaded_bytes;
     if (offloaded > r->offloaded_bytes) {
@@ -197,23 +197,23 @@ static void run_tape(RowRunner *r, const PassOptions *o, TapeMode mode) {
     if (!known) r->seen[r->n_seen++ % RUNNER_SHAPES] = key;
 }
 
-int64_t row_runner_start(RowRunner *r, const RowPass *p, const PassOptions *o, PassState state, TapeMode mode,
-                         HeadTally *tally) {
+int64_t pass_runner_start(PassRunner *r, const PassRows *p, const PassOptions *o, PassState state, TapeMode mode,
+                          HeadTally *tally) {
     Backend *b = r->model->backend;
     PassOptions with_row = *o;
     with_row.row = (uint32_t)p->first;
-    row_runner_pack(r, p);
-    row_inputs_send(r->inputs, state);
+    pass_runner_pack(r, p);
+    pass_inputs_send(r->inputs, state);
     run_tape(r, &with_row, mode);
     b->k->tally(b, tally, r->inputs->result);
     return r->row.scored;
 }
 
-double row_runner_loss(const HeadTally *t) {
+double pass_runner_loss(const HeadTally *t) {
     return t->bad ? NAN : (double)t->whole + (double)t->fraction * 0x1p-32;
 }
 
-const int32_t *row_runner_predicted(RowRunner *r) {
+const int32_t *pass_runner_predicted(PassRunner *r) {
     Backend *b = r->model->backend;
     CHECK(r->predicted, "not a classifier");
     b->k->download(b, r->predicted, r->inputs->predicted, (size_t)r->row.scored * sizeof(int32_t));

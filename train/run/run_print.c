@@ -1,0 +1,82 @@
+#include "run_print.h"
+
+#include <stdio.h>
+
+#include "data_notes.h"
+#include "model_config_hf.h"
+#include "quantize.h"
+#include "run_device.h"
+#include "say.h"
+
+void run_print_device(Backend *b, const Err *note) {
+    AUTO_STR StrBuf text = {0};
+    run_device_describe(&text, b);
+    say("device   %s%s%s%s\n", text.data, note->msg[0] ? " (" : "", note->msg, note->msg[0] ? ")" : "");
+    fflush(stdout);
+}
+
+static void print_model(const Trainer *t) {
+    const TrainerInputs *in = trainer_inputs(t);
+    const Model *m = in->model;
+    QuantizeKind quantize = in->config->quantize_base;
+    say("model    %s: %ld layers, hidden %ld, vocabulary %ld; %.1f MB%s%s\n", m->name, m->config.layers,
+        m->config.hidden, m->config.vocab, (double)m->weight_bytes / 1e6, quantize ? ", layers in " : "",
+        quantize ? ENUM_WORDS(QUANTIZE_KINDS)[quantize].word : "");
+    AUTO_STR StrBuf rank = {0};
+    bool head = in->adapter->config.labels > 0;
+    adapter_print_range(&rank, in->adapter, ADAPTER_RANK);
+    say("adapter  r %s, %ld parameters%s%s\n", rank.data, in->adapter->count, head ? " with the head " : "",
+        head ? in->adapter->class_head.name : "");
+    say("memory   %.0f MB planned%s, gradient_checkpointing %s\n", (double)trainer_planned_bytes(t) / 1e6,
+        m->backend->host_memory ? "" : " on the GPU", recompute_name(trainer_recompute(t)));
+    AUTO_STR StrBuf noise = {0};
+    Err ignored; // the file could be read when the model was loaded
+    if (model_config_hf_training_noise(&noise, m->path, &ignored) == 0 && noise.len)
+        log_warn("%s: config.json has %s; transformers applies that in training, lorac does not: the base computes as "
+                 "at inference (lora_dropout applies to the adapter)",
+                 m->path, noise.data);
+}
+
+static void print_data(const RunData *d, const Tokenizer *t) {
+    const DatasetStats *s = &d->train->stats;
+    DataLines lines = {.width = 8};
+    say("data     %ld samples (%s), %ld tokens, %ld supervised; %ld dropped, %ld truncated, %ld without supervised "
+        "tokens\n",
+        d->train_samples, dataset_format_name(s->format), s->tokens, s->supervised, s->dropped_long, s->truncated,
+        s->skipped_unsupervised);
+    data_notes_print_labels(d->train, &lines);
+    data_notes_print(d->train, t, &lines);
+    lines.note = " in the validation data";
+    if (d->validation) data_notes_print(d->validation, t, &lines);
+    if (s->left_out_bytes)
+        log_warn("%ld bytes of the data are characters without a token in the model's vocabulary; it cannot learn them",
+                 s->left_out_bytes);
+    if (s->ignored_members)
+        log_warn("%ld members of the data's archives are neither .json, .txt nor .cls; they are not read",
+                 s->ignored_members);
+}
+
+static void print_ranks(const Group *g, const TrainerPlan *p) {
+    int64_t passes = (p->rows_per_step + p->rows_per_pass - 1) / p->rows_per_pass, rows = p->rows_per_pass;
+    int64_t least = passes / g->ranks * rows, most = (passes + g->ranks - 1) / g->ranks * rows;
+    if (g->ranks == 1) return;
+    say("ranks    %d on %d machine%s (%s): %ld rows per step, ", g->ranks, g->nodes, g->nodes == 1 ? "" : "s",
+        g->calls->name, p->rows_per_step);
+    if (least == most)
+        say("%ld on each\n", least);
+    else
+        say("%ld to %ld on each\n", least, most);
+    if (most > p->rows_per_step || least == 0)
+        log_warn("%d ranks for %ld rows per step: some ranks have no rows", g->ranks, p->rows_per_step);
+}
+
+void run_print_plan(const Trainer *t) {
+    const TrainerInputs *in = trainer_inputs(t);
+    const TrainerPlan *p = trainer_plan(t);
+    print_model(t);
+    print_data(in->data, in->model->tokenizer);
+    say("steps    %ld, batch size %ld (%ld rows, %ld steps per epoch)\n", p->total_steps, p->rows_per_step,
+        in->data->rows->count, p->steps_per_epoch);
+    print_ranks(in->ranks->group, p);
+    fflush(stdout);
+}
