@@ -1,10 +1,7 @@
 // chat: a conversation to tokens with a mask, and notes of what the template leaves out.
-#include "chat.h"
+#include "chat_internal.h"
 
 #include <string.h>
-
-#include "chat_mask.h"
-#include "chat_unrendered.h"
 
 void chat_tokens_clear(ChatTokens *out) {
     mem_free(out->text);
@@ -47,7 +44,7 @@ static void note_parts(KeyNotes *unread, const Json *message, const Json *render
         }
 }
 
-// Adds `unread` without the mask keys (message_training.h), which are read although the template does not read them.
+// Adds `unread` without the mask keys (message.h), which are read although the template does not read them.
 static void note_unread(KeyNotes *out, const KeyNotes *unread) {
     for (const char *p = key_notes_next(unread, NULL); p; p = key_notes_next(unread, p))
         if (!starts_with(p, "[].") || !message_is_mask_key(p + 3)) key_notes_add(out, "", json_str(p));
@@ -73,28 +70,21 @@ static void note_left_out(ChatTokens *out, ChatText *x, const Json *messages) {
 
 int chat_tokenize(ChatTokens *out, const ChatTemplate *c, const Tokenizer *t, const ChatInput *in, Err *err) {
     chat_tokens_clear(out);
-    ChatText x;
+    AUTO_CHAT_TEXT ChatText x;
     chat_text_start(&x, c, t, in->messages);
     x.in.tools = in->tools;
     x.in.extra = in->extra;
     x.in.add_generation_prompt = in->add_generation_prompt;
-    if (chat_text_render(&x, err)) {
-        chat_text_clear(&x);
-        return -1;
-    }
+    if (chat_text_render(&x, err)) return -1;
     out->count = x.ids.count;
     out->left_out = x.ids.left_out + x.ids.unknown;
     out->supervised = mem_calloc(x.ids.count + 1, 1);
-    uint8_t *bytes = chat_supervised_bytes(&x, in->train_on_inputs);
+    AUTO_FREE uint8_t *bytes = chat_supervised_bytes(&x, in->train_on_inputs);
     supervise(out, &x, bytes);
-    mem_free(bytes);
     note_left_out(out, &x, in->messages);
     if (!in->train_on_inputs) note_roles(&out->unread, in->messages);
-    out->text = x.out.text;
     out->text_len = x.out.len;
-    out->ids = x.ids.ids;
-    x.out.text = NULL;
-    x.ids.ids = NULL;
-    chat_text_clear(&x);
+    out->text = mem_take(&x.out.text);
+    out->ids = mem_take(&x.ids.ids);
     return 0;
 }

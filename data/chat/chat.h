@@ -1,7 +1,7 @@
 // chat: one conversation to tokens with a mask. Renders the chat template, tokenises, decides what is supervised.
 //
 // Supervised (unless train_on_inputs): the tokens of every assistant turn, from the first byte after the turn's header
-// to its end-of-turn token, inclusive; never messages that exclude themselves (message_training.h). Decided by
+// to its end-of-turn token, inclusive; never messages that exclude themselves (message.h). Decided by
 // provenance (jinja.h), not by comparing prefixes, so templates that rewrite earlier turns work, too. If the template
 // has {% generation %} spans, these decide instead. Text from data never becomes a control token.
 //
@@ -18,7 +18,8 @@ typedef struct ChatTemplate ChatTemplate;
 // From a .jinja file's text, or the tokenizer's own (source NULL; absent: error ERR_INPUT).
 int chat_template_new(ChatTemplate **c, const Tokenizer *t, const char *source, Err *err);
 void chat_template_free(ChatTemplate *c);
-const char *chat_template_source(const ChatTemplate *c);
+DEFINE_AUTO(ChatTemplate, chat_template_free)
+const char *chat_template_source(const ChatTemplate *c); // NULL of NULL
 // Token that ends an assistant turn (<|im_end|>, <|eot_id|>, ...), found by rendering a probe conversation; -1 if none.
 int32_t chat_template_end_of_turn(const ChatTemplate *c);
 

@@ -1,5 +1,5 @@
 // chat_forms: renders probes, and converts conversations to the forms that they show.
-#include "chat_forms.h"
+#include "chat_internal.h"
 
 #include <string.h>
 
@@ -21,23 +21,15 @@ typedef struct Prober {
 } Prober;
 
 // The text of a conversation in JSON (freed here); NULL: the template refuses it.
-static char *render(const Prober *p, char *messages) {
-    JsonDoc *doc, *tools;
+static char *render(const Prober *p, char *json) {
+    AUTO_FREE char *messages = json;
+    AUTO_JSON JsonDoc *doc = NULL, *tools = NULL;
     CHECK(json_parse(&doc, messages, strlen(messages), "probe", 0, NULL) == 0, "%s", messages);
     CHECK(json_parse(&tools, "[" TOOL "]", strlen("[" TOOL "]"), "probe", 0, NULL) == 0);
-    JinjaInput in = {.messages = json_root(doc),
-                     .tools = p->with_tools ? json_root(tools) : NULL,
-                     .bos_token = p->bos,
-                     .eos_token = p->eos,
-                     .is_probe = true};
-    JinjaOutput out = {0};
-    char *text = jinja_render(p->t, &in, &out, NULL) == 0 ? out.text : NULL;
-    if (text) out.text = NULL;
-    jinja_output_clear(&out);
-    json_free(doc);
-    json_free(tools);
-    mem_free(messages);
-    return text;
+    JinjaInput in = {.messages = json_root(doc), .bos_token = p->bos, .eos_token = p->eos, .is_probe = true};
+    if (p->with_tools) in.tools = json_root(tools);
+    AUTO_CALL(jinja_output_clear) JinjaOutput out = {0};
+    return jinja_render(p->t, &in, &out, NULL) == 0 ? mem_take(&out.text) : NULL;
 }
 
 static char *call_message(const Prober *p, const char *arguments) {
@@ -48,9 +40,8 @@ static char *call_message(const Prober *p, const char *arguments) {
 
 // Renders a question and a call with these arguments (JSON).
 static char *render_call(const Prober *p, const char *arguments) {
-    char *call = call_message(p, arguments), *messages = mem_printf("[" QUESTION ", %s]", call);
-    mem_free(call);
-    return render(p, messages);
+    AUTO_FREE char *call = call_message(p, arguments);
+    return render(p, mem_printf("[" QUESTION ", %s]", call));
 }
 
 // Renders a conversation in which a message of that role has this content (JSON).
@@ -61,33 +52,22 @@ static char *render_content(const Prober *p, const ChatForms *f, FormRole role, 
         [FORM_SYSTEM] = "{\"role\": \"system\"",
         [FORM_TOOL] = ", {\"role\": \"tool\", \"tool_call_id\": \"abcdefghi\", \"name\": \"qzname\"",
     };
-    char *call = call_message(p, f->arguments_as_object ? "{\"qzarg\": \"qzword\"}" : "\"{}\"");
+    AUTO_FREE char *call = call_message(p, f->arguments_as_object ? "{\"qzarg\": \"qzword\"}" : "\"{}\"");
     bool tool = role == FORM_TOOL;
-    char *messages = mem_printf("[%s%s%s, \"content\": %s}%s]", tool ? QUESTION ", " : "", tool ? call : "",
-                                before[role], content, role == FORM_SYSTEM ? ", " QUESTION : "");
-    mem_free(call);
-    return render(p, messages);
+    return render(p, mem_printf("[%s%s%s, \"content\": %s}%s]", tool ? QUESTION ", " : "", tool ? call : "",
+                                before[role], content, role == FORM_SYSTEM ? ", " QUESTION : ""));
 }
 
-static bool has_text(char *text, const char *want) {
-    bool found = text && strstr(text, want);
-    mem_free(text);
-    return found;
+// The rendered text (freed here; NULL: refused) has both words, and neither of two other ones (NULL: none), which show
+// a value that is printed whole.
+static bool has(char *rendered, const char *first, const char *second, const char *as_python, const char *as_json) {
+    AUTO_FREE char *text = rendered;
+    return text && strstr(text, first) && strstr(text, second) && !(as_python && strstr(text, as_python)) &&
+           !(as_json && strstr(text, as_json));
 }
 
-// Both parts, and not as a list that is printed whole.
-static bool has_parts(char *text) {
-    bool found = text && strstr(text, "qzfirst") && strstr(text, "qzsecond") && !strstr(text, "'type'") &&
-                 !strstr(text, "\"type\"");
-    mem_free(text);
-    return found;
-}
-
-// An object is rendered by its keys and values or as JSON, not as Python prints it.
-static bool has_object(char *text) {
-    bool found = text && strstr(text, "qzkey") && strstr(text, "qzvalue") && !strstr(text, "'qzkey'");
-    mem_free(text);
-    return found;
+static bool has_object(char *rendered) {
+    return has(rendered, "qzkey", "qzvalue", "'qzkey'", NULL);
 }
 
 static void find_arguments(ChatForms *f, Prober *p) {
@@ -95,7 +75,7 @@ static void find_arguments(ChatForms *f, Prober *p) {
     for (int i = 0; i < 4; i++) {
         p->call_content = contents[i % 2];
         p->with_tools = i >= 2;
-        f->arguments_as_text = has_text(render_call(p, "\"{\\\"qzkey\\\": \\\"qzvalue\\\"}\""), VALUE);
+        f->arguments_as_text = has(render_call(p, "\"{\\\"qzkey\\\": \\\"qzvalue\\\"}\""), VALUE, "", NULL, NULL);
         f->arguments_as_object = has_object(render_call(p, VALUE));
         if (f->arguments_as_text || f->arguments_as_object) return;
     }
@@ -105,10 +85,8 @@ static void find_arguments(ChatForms *f, Prober *p) {
 // The template fails on a call with this content, or prints it as Python prints null.
 static bool is_bad_content(Prober p, const ChatForms *f, const char *content) {
     p.call_content = content;
-    char *text = render_call(&p, f->arguments_as_object ? "{}" : "\"{}\"");
-    bool bad = !text || strstr(text, "None");
-    mem_free(text);
-    return bad;
+    AUTO_FREE char *text = render_call(&p, f->arguments_as_object ? "{}" : "\"{}\"");
+    return !text || strstr(text, "None");
 }
 
 void chat_forms_find(ChatForms *f, const JinjaTemplate *t, const char *bos, const char *eos) {
@@ -117,8 +95,8 @@ void chat_forms_find(ChatForms *f, const JinjaTemplate *t, const char *bos, cons
     find_arguments(f, &p);
     f->null_as_text = is_bad_content(p, f, "null") && !is_bad_content(p, f, "\"\"");
     for (FormRole role = 0; role < FORM_ROLES; role++) {
-        f->strings[role] = has_text(render_content(&p, f, role, "\"qzfirst\""), "qzfirst");
-        f->parts[role] = has_parts(render_content(&p, f, role, PARTS));
+        f->strings[role] = has(render_content(&p, f, role, "\"qzfirst\""), "qzfirst", "", NULL, NULL);
+        f->parts[role] = has(render_content(&p, f, role, PARTS), "qzfirst", "qzsecond", "'type'", "\"type\"");
     }
     f->result_as_object = has_object(render_content(&p, f, FORM_TOOL, VALUE));
 }

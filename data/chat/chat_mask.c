@@ -14,7 +14,7 @@
 //  - A message without a byte in the text (empty content) has the region from header to end-of-turn token, if both are
 //    found between its neighbours; else none: the template dropped it.
 // Bytes of other messages inside a region are never supervised. {% generation %} spans replace all this.
-#include "chat_mask.h"
+#include "chat_internal.h"
 
 #include <string.h>
 
@@ -37,16 +37,12 @@ static size_t after_header(const ChatText *x, size_t from, size_t to, bool last)
 // Renders messages[0, index) alone with a generation prompt and compares the text after their last byte with the full
 // text in [from, to). SIZE_MAX: cannot be rendered, or nothing in common.
 static size_t after_prompt(const ChatText *x, size_t index, size_t from, size_t to) {
-    ChatText prompt = {0};
-    size_t found = SIZE_MAX;
-    if (index > 0 && chat_text_render_part(&prompt, x, index, true) == 0) {
-        size_t tail = prompt.out.len;
-        while (tail > 0 && !chat_is_message(prompt.out.origin[tail - 1])) tail--;
-        size_t n = chat_common_prefix(prompt.out.text + tail, prompt.out.len - tail, x->out.text + from, to - from);
-        if (tail > 0 && n > 0 && n == prompt.out.len - tail) found = from + n;
-    }
-    jinja_output_clear(&prompt.out);
-    return found;
+    AUTO_CHAT_TEXT ChatText prompt = {0};
+    if (index == 0 || chat_text_render_part(&prompt, x, index, true)) return SIZE_MAX;
+    size_t tail = prompt.out.len;
+    while (tail > 0 && !chat_is_message(prompt.out.origin[tail - 1])) tail--;
+    size_t n = chat_common_prefix(prompt.out.text + tail, prompt.out.len - tail, x->out.text + from, to - from);
+    return tail > 0 && n > 0 && n == prompt.out.len - tail ? from + n : SIZE_MAX;
 }
 
 // Variables of the record may change the header (enable_thinking: false adds an empty thought): then the prompt of the
@@ -72,13 +68,10 @@ static bool is_assistant(const Json *message) {
 // How many bytes messages[0, index] alone share with the whole conversation: to the end of the turn, unless the
 // template writes earlier turns in another way. 0: cannot be rendered.
 static size_t turn_prefix(const ChatText *x, size_t index) {
-    ChatText turns;
-    size_t n = 0;
+    AUTO_CHAT_TEXT ChatText turns = {0};
     if (index + 1 >= x->in.messages->count) return x->out.len;
-    if (chat_text_render_part(&turns, x, index + 1, false) == 0)
-        n = chat_common_prefix(turns.out.text, turns.out.len, x->out.text, x->out.len);
-    jinja_output_clear(&turns.out);
-    return n;
+    if (chat_text_render_part(&turns, x, index + 1, false)) return 0;
+    return chat_common_prefix(turns.out.text, turns.out.len, x->out.text, x->out.len);
 }
 
 typedef struct Turn {
@@ -103,9 +96,9 @@ static bool is_repetition(const ChatText *x, size_t index, Turn *t, size_t to) {
 // Where the text of each message begins: at its first byte after the beginning of the previous message, else at its
 // first byte. SIZE_MAX: it has none. The caller frees.
 static size_t *find_begins(const ChatText *x) {
-    size_t n = x->in.messages->count, *begin = mem_alloc(n + 1, sizeof *begin),
-           *first = mem_alloc(n + 1, sizeof *first);
-    size_t *before = mem_alloc(n + 1, sizeof *before); // the previous message that has text
+    size_t n = x->in.messages->count, *begin = mem_alloc(n + 1, sizeof *begin);
+    AUTO_FREE size_t *first = mem_alloc(n + 1, sizeof *first);
+    AUTO_FREE size_t *before = mem_alloc(n + 1, sizeof *before); // the previous message that has text
     for (size_t i = 0; i < n; i++) begin[i] = first[i] = SIZE_MAX;
     for (size_t at = x->out.len; at-- > 0;)
         if (chat_is_message(x->out.origin[at])) first[chat_message_at(x, at)] = at;
@@ -120,13 +113,12 @@ static size_t *find_begins(const ChatText *x) {
     }
     for (size_t i = 0; i < n; i++)
         if (begin[i] == SIZE_MAX) begin[i] = first[i];
-    mem_free(first);
-    mem_free(before);
     return begin;
 }
 
 static Turn *find_turns(const ChatText *x) {
-    size_t n = x->in.messages->count, *begin = find_begins(x);
+    size_t n = x->in.messages->count;
+    AUTO_FREE size_t *begin = find_begins(x);
     Turn *turns = mem_calloc(n + 1, sizeof *turns);
     for (size_t i = 0; i < n; i++) turns[i].prefix = SIZE_MAX;
     for (size_t at = 0; at < x->out.len; at++) {
@@ -139,7 +131,6 @@ static Turn *find_turns(const ChatText *x) {
             t->closed = is_repetition(x, i, t, at);
         if (!t->closed) t->text.end = at + 1;
     }
-    mem_free(begin);
     return turns;
 }
 
@@ -189,7 +180,7 @@ static void mark_region(const ChatText *x, size_t index, Region r, uint8_t value
 
 // Assistant turns that are trained on get the value 1; with `everything`, turns that are not get 0.
 static void mark_turns(const ChatText *x, bool everything, uint8_t *mask) {
-    Turn *turns = find_turns(x);
+    AUTO_FREE Turn *turns = find_turns(x);
     size_t end = 0; // of the turns so far
     for (size_t i = 0; i < x->in.messages->count; i++) {
         const Json *m = &x->in.messages->items[i];
@@ -200,7 +191,6 @@ static void mark_turns(const ChatText *x, bool everything, uint8_t *mask) {
         if (wanted) mark_region(x, i, r, !everything, mask);
         if (r.end > end) end = r.end;
     }
-    mem_free(turns);
 }
 
 // Spans of {% generation %}, without those that hold text of a message that is not trained on.

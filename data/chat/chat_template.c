@@ -1,8 +1,7 @@
 // chat_template: a chat template with what it writes around turns, found with small probe conversations.
-#include <string.h>
+#include "chat_internal.h"
 
-#include "chat_text.h"
-#include "chat_unrendered.h"
+#include <string.h>
 
 // ---- probes: what the template writes around turns ----
 
@@ -49,7 +48,7 @@ static size_t closing_end(const ChatText *x, const ChatText *last, size_t from, 
 // conversation, up to the last control token. Where the two share no control token: the first one before the user's
 // turn. A token that appears only at the end (end of text) does not belong to the turn.
 static void probe_closing(ChatTemplate *c, const Tokenizer *t) {
-    ChatText x = {0}, last = {0};
+    AUTO_CHAT_TEXT ChatText x = {0}, last = {0};
     c->closing = mem_strdup("");
     if (render_probe(&x, c, t, 3, false) == 0) {
         size_t answer = chat_find_message(&x, 0, x.out.len, 1, false), from = answer;
@@ -63,27 +62,18 @@ static void probe_closing(ChatTemplate *c, const Tokenizer *t) {
             c->closing = mem_strndup(x.out.text + begin, end - begin);
         }
     }
-    chat_text_clear(&x);
-    chat_text_clear(&last);
 }
 
 // What add_generation_prompt adds. Some templates write something else without it (an end-of-text token), so the texts
 // after the user's word are compared, and the header begins with the token in which they differ.
 static char *probe_header(const ChatTemplate *c, const Tokenizer *t) {
-    ChatText with = {0}, without = {0};
-    char *header = NULL;
-    if (render_probe(&with, c, t, 1, true) == 0 && render_probe(&without, c, t, 1, false) == 0) {
-        size_t a = after_probe_word(&with), b = after_probe_word(&without);
-        while (a < with.out.len && b < without.out.len && with.out.text[a] == without.out.text[b]) a++, b++;
-        size_t begin = with.out.len;
-        for (size_t i = 0; i < with.ids.count && a < with.out.len; i++) {
-            if (with.ids.start[i] <= a) begin = with.ids.start[i];
-        }
-        header = mem_strndup(with.out.text + begin, with.out.len - begin);
-    }
-    chat_text_clear(&without);
-    chat_text_clear(&with);
-    return header ? header : mem_strdup("");
+    AUTO_CHAT_TEXT ChatText with = {0}, without = {0};
+    if (render_probe(&with, c, t, 1, true) || render_probe(&without, c, t, 1, false)) return mem_strdup("");
+    size_t a = after_probe_word(&with), b = after_probe_word(&without), begin = with.out.len;
+    a += chat_common_prefix(with.out.text + a, with.out.len - a, without.out.text + b, without.out.len - b);
+    for (size_t i = 0; i < with.ids.count && a < with.out.len; i++)
+        if (with.ids.start[i] <= a) begin = with.ids.start[i];
+    return mem_strndup(with.out.text + begin, with.out.len - begin);
 }
 
 // ---- interface ----
@@ -99,20 +89,17 @@ int chat_template_new(ChatTemplate **out, const Tokenizer *t, const char *source
     *out = NULL;
     if (!source) source = tokenizer_chat_template(t);
     if (!source) return err_input(err, "the model has no chat template; give one with chat_template");
-    ChatTemplate *c = mem_calloc(1, sizeof *c);
+    AUTO(chat_template_free) ChatTemplate *c = mem_calloc(1, sizeof *c);
     c->source = mem_strdup(source);
     c->bos = token_text(t, tokenizer_bos(t));
     c->eos = token_text(t, tokenizer_eos(t));
-    if (jinja_compile(&c->jinja, source, strlen(source), "chat template", err)) {
-        chat_template_free(c);
-        return -1;
-    }
+    if (jinja_compile(&c->jinja, source, strlen(source), "chat template", err)) return -1;
     chat_forms_find(&c->forms, c->jinja, c->bos, c->eos);
     c->end_of_turn = -1;
     probe_closing(c, t);
     c->header = probe_header(c, t);
     c->known_reasoning = chat_known_reasoning(c, t);
-    *out = c;
+    *out = mem_take(&c);
     return 0;
 }
 
@@ -128,7 +115,7 @@ void chat_template_free(ChatTemplate *c) {
 }
 
 const char *chat_template_source(const ChatTemplate *c) {
-    return c->source;
+    return c ? c->source : NULL;
 }
 
 int32_t chat_template_end_of_turn(const ChatTemplate *c) {

@@ -1,5 +1,5 @@
 // chat_text: renders conversations, and finds messages and control tokens in the text.
-#include "chat_text.h"
+#include "chat_internal.h"
 
 void chat_text_clear(ChatText *x) {
     jinja_output_clear(&x->out);

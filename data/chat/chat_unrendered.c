@@ -1,5 +1,5 @@
 // chat_unrendered: marks the places of fields that have text in the output, and finds fields without a mark.
-#include "chat_unrendered.h"
+#include "chat_internal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,12 +14,10 @@ static int reasoning_index(JsonStr key) {
 }
 
 static bool carries_meaning(JsonStr key) {
-    static const char *const known[] = {"content", "tool_calls", "tools",     "functions", "reasoning_details",
-                                        "images",  "image",      "image_url", "audio",     "audios",
-                                        "videos",  "video",      "documents", "citations", "refusal"};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (json_str_is(key, known[i])) return true;
-    return reasoning_index(key) >= 0;
+    static const char known[] =
+        "content tool_calls tools functions reasoning_details images image image_url audio audios "
+        "videos video documents citations refusal";
+    return is_among(key.data, key.len, known) || reasoning_index(key) >= 0;
 }
 
 static bool has_text(const Json *v) {
@@ -159,18 +157,15 @@ void chat_find_unrendered(const ChatText *x, KeyNotes *names, char *first, size_
 
 // Does the template write the thought of a single answer with these keys (freed here)?
 static bool writes_thought(const ChatTemplate *c, const Tokenizer *t, char *keys) {
-    char *text = mem_printf("[{\"role\": \"user\", \"content\": \"qzquestion\"}, {\"role\": \"assistant\", %s}]", keys);
-    JsonDoc *doc;
+    AUTO_FREE char *text =
+        mem_printf("[{\"role\": \"user\", \"content\": \"qzquestion\"}, {\"role\": \"assistant\", %s}]", keys);
+    mem_free(keys);
+    AUTO_JSON JsonDoc *doc = NULL;
     CHECK(json_parse(&doc, text, strlen(text), "probe", 0, NULL) == 0, "%s", text);
-    ChatText x;
+    AUTO_CHAT_TEXT ChatText x;
     chat_text_start(&x, c, t, json_root(doc));
     x.in.is_probe = true;
-    bool writes = chat_text_render(&x, NULL) == 0 && strstr(x.out.text, "qzthought");
-    chat_text_clear(&x);
-    json_free(doc);
-    mem_free(text);
-    mem_free(keys);
-    return writes;
+    return chat_text_render(&x, NULL) == 0 && strstr(x.out.text, "qzthought");
 }
 
 unsigned chat_known_reasoning(const ChatTemplate *c, const Tokenizer *t) {

@@ -1,9 +1,80 @@
-// dialog: the formats alpaca, prompt_completion, text and input_ids; dialog_turns.c has those of conversations.
+// dialog: the keys of a record; the formats alpaca, prompt_completion, text and input_ids. dialog_turns.c has those of
+// conversations.
 #include <string.h>
 
 #include "dialog_internal.h"
 
+// ---- the keys of a record ----
+
+int dialog_fail_type(const char *key, const Json *found, const char *expected, Err *err) {
+    return err_input(err, "%s: found %s; expected %s", key, json_type_name(found), expected);
+}
+
+const Json *dialog_take(Dialog *d, const Json *record, const char *key) {
+    const Json *v = json_given(record, key);
+    CHECK(d->n_used < sizeof d->used / sizeof *d->used, "too many keys");
+    d->used[d->n_used++] = key;
+    return v;
+}
+
+const Json *dialog_take_first(Dialog *d, const Json *record, const char *const *keys, const char **key) {
+    *key = first_given(record, keys);
+    if (!*key) *key = keys[0];
+    return dialog_take(d, record, *key);
+}
+
+int dialog_take_string(JsonStr *out, Dialog *d, const Json *record, const char *key, Err *err) {
+    const Json *v = dialog_take(d, record, key);
+    if (!v || v->type != JSON_STRING) return dialog_fail_type(key, json_get(record, key), "a string", err);
+    *out = v->str;
+    return 0;
+}
+
+int dialog_take_optional(JsonStr *out, Dialog *d, const Json *record, const char *key, Err *err) {
+    *out = json_str("");
+    return json_given(record, key) ? dialog_take_string(out, d, record, key, err) : 0;
+}
+
+int dialog_take_value(const Json **out, Dialog *d, const Json *record, const char *key, JsonType type, Err *err) {
+    const Json *v = dialog_take(d, record, key);
+    *out = NULL;
+    if (!v || json_is_string(v, "")) return 0;
+    if (v->type == JSON_STRING && !(v = json_pool_parse(&d->pool, v->str, key, err))) return -1;
+    if (v->type == JSON_NULL) return 0;
+    if (v->type != type)
+        return dialog_fail_type(key, v, type == JSON_ARRAY ? "a list, or a list as JSON text" : "an object", err);
+    *out = v;
+    return 0;
+}
+
+// Tools as objects: one may be JSON text in the list.
+static int parse_tools(Dialog *d, Err *err) {
+    Json *items = json_pool_alloc(&d->pool, d->tools->count, sizeof *items);
+    for (size_t i = 0; i < d->tools->count; i++) {
+        const Json *tool = &d->tools->items[i];
+        if (tool->type == JSON_STRING && !(tool = json_pool_parse(&d->pool, tool->str, "tools", err))) return -1;
+        items[i] = *tool;
+    }
+    d->given_tools = json_list(items, d->tools->count);
+    d->tools = &d->given_tools;
+    return 0;
+}
+
+int dialog_take_variables(Dialog *d, const Json *record, Err *err) {
+    if (dialog_take_value(&d->tools, d, record, "tools", JSON_ARRAY, err) ||
+        dialog_take_value(&d->extra, d, record, "chat_template_kwargs", JSON_OBJECT, err))
+        return -1;
+    if (d->tools && !d->tools->count) d->tools = NULL;
+    if (d->tools && parse_tools(d, err)) return -1;
+    if (!d->extra) return 0;
+    d->given_extra = json_without_nulls(&d->pool, d->extra, NULL);
+    d->extra = &d->given_extra;
+    return 0;
+}
+
 // ---- alpaca ----
+
+static const Json none = {.type = JSON_ARRAY};
 
 // a + separator + b, without the separator when b is empty.
 static JsonStr joined(Dialog *d, JsonStr a, const char *separator, JsonStr b) {
@@ -26,7 +97,8 @@ static int check_history(const Json *history, Err *err) {
     return 0;
 }
 
-static int alpaca_chat(Dialog *d, JsonStr system, const Json *history, JsonStr user, JsonStr output, Err *err) {
+// history: pairs of strings.
+static int chat_of_strings(Dialog *d, JsonStr system, const Json *history, JsonStr user, JsonStr answer, Err *err) {
     Json *messages = dialog_new_messages(d, 2 * history->count + 3);
     size_t n = dialog_add_system(d, messages, system);
     for (size_t i = 0; i < history->count; i++) {
@@ -34,7 +106,7 @@ static int alpaca_chat(Dialog *d, JsonStr system, const Json *history, JsonStr u
         messages[n++] = message_new(&d->pool, "assistant", history->items[i].items[1].str);
     }
     messages[n++] = message_new(&d->pool, "user", user);
-    messages[n++] = message_new(&d->pool, "assistant", output);
+    messages[n++] = message_new(&d->pool, "assistant", answer);
     return dialog_set_messages(d, messages, n, err);
 }
 
@@ -57,7 +129,6 @@ static int alpaca_raw(Dialog *d, JsonStr system, const Json *history, JsonStr us
 }
 
 static int read_alpaca(Dialog *d, const Json *record, bool has_template, Err *err) {
-    static const Json none = {.type = JSON_ARRAY};
     JsonStr instruction, input, output, system;
     const Json *history;
     d->answer_key = "output";
@@ -72,7 +143,7 @@ static int read_alpaca(Dialog *d, const Json *record, bool has_template, Err *er
         return -1;
     if (!history) history = &none;
     JsonStr user = instruction.len ? joined(d, instruction, "\n", input) : input;
-    return has_template ? alpaca_chat(d, system, history, user, output, err)
+    return has_template ? chat_of_strings(d, system, history, user, output, err)
                         : alpaca_raw(d, system, history, user, output);
 }
 
@@ -86,14 +157,6 @@ static int pair_of_lists(Dialog *d, const Json *prompt, const Json *completion, 
     for (size_t i = 0; i < prompt->count; i++, n++) messages[n] = message_of_prompt(&d->pool, &messages[n]);
     if (dialog_add_all(d, messages + n, completion, "completion", err)) return -1;
     return dialog_set_messages(d, messages, n + completion->count, err);
-}
-
-static int pair_of_strings(Dialog *d, JsonStr prompt, JsonStr completion, JsonStr system, Err *err) {
-    Json *messages = dialog_new_messages(d, 3);
-    size_t n = dialog_add_system(d, messages, system);
-    messages[n++] = message_new(&d->pool, "user", prompt);
-    messages[n++] = message_new(&d->pool, "assistant", completion);
-    return dialog_set_messages(d, messages, n, err);
 }
 
 static int read_pair(Dialog *d, const Json *record, bool has_template, Err *err) {
@@ -114,7 +177,7 @@ static int read_pair(Dialog *d, const Json *record, bool has_template, Err *err)
     if (prompt->type == JSON_ARRAY && !has_template)
         return err_input(err, "prompt: found a list of messages; the model has no chat template for it");
     if (prompt->type == JSON_ARRAY) return pair_of_lists(d, prompt, completion, system, err);
-    if (has_template) return pair_of_strings(d, prompt->str, completion->str, system, err);
+    if (has_template) return chat_of_strings(d, system, &none, prompt->str, completion->str, err);
     d->kind = DIALOG_RAW;
     d->prompt = system.len ? joined(d, system, "\n", prompt->str) : prompt->str;
     d->completion = completion->str;
@@ -123,14 +186,14 @@ static int read_pair(Dialog *d, const Json *record, bool has_template, Err *err)
 
 // ---- text and ids ----
 
-static int read_text(Dialog *d, const Json *record, Err *err) {
+static int read_text(Dialog *d, const Json *record, bool has_template, Err *err) {
     d->kind = DIALOG_TEXT;
     return dialog_take_string(&d->completion, d, record, "text", err);
 }
 
 const char *const dialog_mask_names[2] = {"completion_mask", "assistant_masks"};
 
-static int read_ids(Dialog *d, const Json *record, Err *err) {
+static int read_ids(Dialog *d, const Json *record, bool has_template, Err *err) {
     d->kind = DIALOG_IDS;
     d->ids = dialog_take(d, record, "input_ids");
     if (!d->ids || d->ids->type != JSON_ARRAY) return dialog_fail_type("input_ids", d->ids, "a list of token ids", err);
@@ -146,25 +209,6 @@ static int read_ids(Dialog *d, const Json *record, Err *err) {
     return 0;
 }
 
-static int read_format(Dialog *d, const Json *record, DatasetFormat format, bool has_template, Err *err) {
-    switch (format) {
-    case FORMAT_MESSAGES:
-    case FORMAT_SHAREGPT:
-        return dialog_read_turns(d, record, format == FORMAT_SHAREGPT, err);
-    case FORMAT_ALPACA:
-        return read_alpaca(d, record, has_template, err);
-    case FORMAT_PROMPT_COMPLETION:
-        return read_pair(d, record, has_template, err);
-    case FORMAT_TEXT:
-        return read_text(d, record, err);
-    case FORMAT_INPUT_IDS:
-        return read_ids(d, record, err);
-    default:
-        CHECK(false, "format %d", format);
-        return -1;
-    }
-}
-
 bool dialog_has_read(const Dialog *d, JsonStr key) {
     size_t k = 0;
     while (k < d->n_used && !json_str_is(key, d->used[k])) k++;
@@ -178,13 +222,22 @@ static void note_unread(Dialog *d, const Json *record) {
 }
 
 int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_template, Err *err) {
+    static int (*const readers[FORMAT_COUNT])(Dialog *, const Json *, bool, Err *) = {
+        [FORMAT_ALPACA] = read_alpaca,
+        [FORMAT_PROMPT_COMPLETION] = read_pair,
+        [FORMAT_TEXT] = read_text,
+        [FORMAT_INPUT_IDS] = read_ids,
+    };
     bool turns = format == FORMAT_MESSAGES || format == FORMAT_SHAREGPT;
+    CHECK(turns || readers[format], "format %d", format);
     if (record->type != JSON_OBJECT && !(turns && record->type == JSON_ARRAY))
         return err_input(err, "found %s; expected a record, an object", json_type_name(record));
     if (record->type == JSON_OBJECT && dialog_check_preference(record, err)) return -1;
     if (turns && !has_template)
         return err_input(err, "found %s data; the model has no chat template for it", dataset_format_name(format));
-    if (read_format(d, record, format, has_template, err)) return -1;
+    if (turns ? dialog_read_turns(d, record, format == FORMAT_SHAREGPT, err)
+              : readers[format](d, record, has_template, err))
+        return -1;
     note_unread(d, record);
     return 0;
 }

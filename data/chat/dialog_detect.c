@@ -29,36 +29,29 @@ static bool ends_with_word(const char *key, const char *word) {
 
 // One of a pair of answers: "chosen", "rejected_response", "prompt_chosen", ...
 static bool names_a_pair(const char *key) {
-    static const char *const words[] = {"chosen", "rejected"};
-    static const char *const whole[] = {"preferred_output", "non_preferred_output", "dispreferred",    "response_j",
-                                        "response_k",       "losing_response",      "winning_response"};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (begins_with_word(key, words[i]) || ends_with_word(key, words[i])) return true;
-    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
-        if (strcasecmp(key, whole[i]) == 0) return true;
-    return false;
+    static const char whole[] =
+        "preferred_output non_preferred_output dispreferred response_j response_k losing_response "
+        "winning_response";
+    return begins_with_word(key, "chosen") || ends_with_word(key, "chosen") || begins_with_word(key, "rejected") ||
+           ends_with_word(key, "rejected") || is_among_nocase(key, strlen(key), whole);
 }
 
 // A label of one answer, as for KTO: "label": false, "kto_tag", "desirable", ... Where a record has no answer, a
 // "label" may be a class: only true and false are a verdict there.
 static bool is_verdict(const char *key, const Json *v, bool answers) {
-    static const char *const keys[] = {"label",       "kto_tag",   "kto_label",   "desirable",    "is_desirable",
-                                       "undesirable", "thumbs_up", "thumbs_down", "is_preferred", "preferred"};
-    static const char *const words[] = {"true",      "false",       "chosen", "rejected",
-                                        "desirable", "undesirable", "good",   "bad"};
+    static const char keys[] =
+        "label kto_tag kto_label desirable is_desirable undesirable thumbs_up thumbs_down is_preferred preferred";
+    static const char words[] = "true false chosen rejected desirable undesirable good bad";
     int64_t n;
-    size_t k = 0;
-    while (k < sizeof keys / sizeof *keys && strcasecmp(key, keys[k]) != 0) k++;
-    if (k == sizeof keys / sizeof *keys) return false;
+    if (!is_among_nocase(key, strlen(key), keys)) return false;
     if (v->type == JSON_TRUE || v->type == JSON_FALSE) return true;
-    if (k == 0 && !answers) return false;
-    for (size_t i = 0; i < sizeof words / sizeof *words && v->type == JSON_STRING; i++)
-        if (strcasecmp(v->str.data, words[i]) == 0) return true;
+    if (strcasecmp(key, "label") == 0 && !answers) return false;
+    if (v->type == JSON_STRING && is_among_nocase(v->str.data, strlen(v->str.data), words)) return true;
     return json_whole(v, &n) && (n == 0 || n == 1);
 }
 
 static int check_labels(const Json *object, const char *where, bool answers, Err *err) {
-    StrBuf pair = {0};
+    AUTO_STR StrBuf pair = {0};
     const char *label = NULL;
     for (size_t i = 0; i < object->count && pair.len < 64; i++) {
         const char *key = object->keys[i].data;
@@ -66,19 +59,17 @@ static int check_labels(const Json *object, const char *where, bool answers, Err
         if (names_a_pair(key)) str_printf(&pair, "%s%.64s", pair.len ? ", " : "", key);
         if (is_verdict(key, &object->items[i], answers)) label = key;
     }
-    int rc = 0;
     if (pair.len)
-        rc = err_input(err,
-                       "found preference data (%s%s); training on it is not in this version; expected only the wanted "
-                       "answers",
-                       where, pair.data);
-    else if (label)
-        rc = err_input(err,
-                       "found preference data (%s%s with true or false, as for KTO); training on it is not in this "
-                       "version; expected only the wanted answers, without the label",
-                       where, label);
-    str_clear(&pair);
-    return rc;
+        return err_input(err,
+                         "found preference data (%s%s); training on it is not in this version; expected only the "
+                         "wanted answers",
+                         where, pair.data);
+    if (label)
+        return err_input(err,
+                         "found preference data (%s%s with true or false, as for KTO); training on it is not in this "
+                         "version; expected only the wanted answers, without the label",
+                         where, label);
+    return 0;
 }
 
 int dialog_check_preference(const Json *record, Err *err) {
@@ -117,26 +108,17 @@ void dialog_list_keys(StrBuf *keys, const Json *object) {
 }
 
 static int fail_unknown(const Json *record, Err *err) {
-    StrBuf keys = {0};
-    char *near = NULL, *found = NULL;
+    AUTO_STR StrBuf keys = {0}, hint = {0};
     dialog_list_keys(&keys, record);
-    for (size_t i = 0; i < record->count && i < 64 && !near; i++) {
+    for (size_t i = 0; i < record->count && i < 64 && !hint.len; i++) {
         const char *key = record->keys[i].data;
-        near = key_nearest(key, known_keys);
-        if (near && json_get(record, near)) {
-            mem_free(near);
-            near = NULL;
-        }
-        if (near) found = mem_printf("; is \"%.64s\" a misspelt \"%s\"?", key, near);
+        AUTO_FREE char *near = key_nearest(key, known_keys);
+        if (near && !json_get(record, near)) str_printf(&hint, "; is \"%.64s\" a misspelt \"%s\"?", key, near);
     }
-    err_input(err,
-              "found a record with the keys {%s}; expected messages, conversations, prompt + completion, instruction + "
-              "output, text or input_ids%s",
-              keys.data ? keys.data : "", found ? found : "");
-    str_clear(&keys);
-    mem_free(near);
-    mem_free(found);
-    return -1;
+    return err_input(err,
+                     "found a record with the keys {%s}; expected messages, conversations, prompt + completion, "
+                     "instruction + output, text or input_ids%s",
+                     keys.data ? keys.data : "", hint.len ? hint.data : "");
 }
 
 bool json_text_is_list(const Json *v) {
@@ -145,15 +127,13 @@ bool json_text_is_list(const Json *v) {
 
 // By the first turn of a list, or of a list as JSON text.
 static DatasetFormat format_of_turns(const Json *turns) {
-    JsonDoc *doc = NULL;
-    DatasetFormat format = FORMAT_MESSAGES;
+    AUTO_JSON JsonDoc *doc = NULL;
     if (json_text_is_list(turns)) {
-        if (json_parse_data(&doc, turns->str.data, turns->str.len, "", 0, NULL)) return format;
+        if (json_parse_data(&doc, turns->str.data, turns->str.len, "", 0, NULL)) return FORMAT_MESSAGES;
         turns = json_root(doc);
     }
-    if (turns->type == JSON_ARRAY && turns->count && json_given(&turns->items[0], "from")) format = FORMAT_SHAREGPT;
-    json_free(doc);
-    return format;
+    bool sharegpt = turns->type == JSON_ARRAY && turns->count && json_given(&turns->items[0], "from");
+    return sharegpt ? FORMAT_SHAREGPT : FORMAT_MESSAGES;
 }
 
 DatasetFormat dialog_detect(const Json *record, Err *err) {
@@ -172,7 +152,7 @@ DatasetFormat dialog_detect(const Json *record, Err *err) {
     if (json_given(record, "instruction") && json_given(record, "output")) return FORMAT_ALPACA;
     if (json_given(record, "text")) return FORMAT_TEXT;
     if (turns)
-        err_input(err, "%s: found %s; expected a list of messages", key, json_type_name(turns));
+        dialog_fail_type(key, turns, "a list of messages", err);
     else
         fail_unknown(record, err);
     return FORMAT_AUTO;

@@ -1,4 +1,4 @@
-// dialog_internal: shared by dialog.c, dialog_fields.c, dialog_turns.c and dialog_detect.c.
+// dialog_internal: shared by dialog.c, dialog_turns.c and dialog_detect.c.
 #pragma once
 
 #include "dialog.h"

@@ -48,11 +48,9 @@ static int take_turns(const Json **turns, Dialog *d, const Json *record, Err *er
         return -1;
     if (*turns)
         return (*turns)->type == JSON_ARRAY ? 0 : dialog_fail_type(d->answer_key, *turns, "a list of messages", err);
-    StrBuf keys = {0};
+    AUTO_STR StrBuf keys = {0};
     dialog_list_keys(&keys, record);
-    err_input(err, "no \"messages\"; keys found: %s", keys.data ? keys.data : "none");
-    str_clear(&keys);
-    return -1;
+    return err_input(err, "no \"messages\"; keys found: %s", keys.data ? keys.data : "none");
 }
 
 // The message of a turn, with the turn's other keys.
@@ -76,13 +74,12 @@ static Json message_of_turn(Dialog *d, const Json *turn, const Json *message) {
 }
 
 static int fail_turn(const Json *turn, const char *what, Err *err) {
-    StrBuf keys = {0};
+    AUTO_STR StrBuf keys = {0};
     if (turn->type == JSON_OBJECT && !(json_given(turn, "from") && json_given(turn, "value")))
         dialog_list_keys(&keys, turn);
-    err_input(err, "%s: found %s%s%s%s; expected {\"from\": \"...\", \"value\": \"...\"}", what, json_type_name(turn),
-              keys.len ? " with the keys {" : "", keys.len ? keys.data : "", keys.len ? "}" : "");
-    str_clear(&keys);
-    return -1;
+    return err_input(err, "%s: found %s%s%s%s; expected {\"from\": \"...\", \"value\": \"...\"}", what,
+                     json_type_name(turn), keys.len ? " with the keys {" : "", keys.len ? keys.data : "",
+                     keys.len ? "}" : "");
 }
 
 static int read_turn(Dialog *d, Json *out, const Json *turn, size_t i, Err *err) {

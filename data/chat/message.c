@@ -1,4 +1,4 @@
-// message: roles, content and tool calls of messages, checked and normalised.
+// message: roles, content and tool calls of messages, checked and normalised; which messages are trained on.
 #include "message.h"
 
 #include <math.h>
@@ -24,27 +24,23 @@ static const char *usual_role(const Json *role) {
 }
 
 static bool has_word(const char *text, const char *word, char quote) {
-    char *quoted = mem_printf("%c%s%c", quote, word, quote);
-    bool found = strstr(text, quoted) != NULL;
-    mem_free(quoted);
-    return found;
+    AUTO_FREE char *quoted = mem_printf("%c%s%c", quote, word, quote);
+    return strstr(text, quoted) != NULL;
 }
 
 int message_check_role(const Json *message, const char *template, const char *what, Err *err) {
-    static const char *const known[] = {"system",  "developer",   "user",    "assistant", "tool",
-                                        "ipython", "environment", "context", "documents", "tool_response"};
-    const Json *v = json_get(message, "role");
-    const char *role = v->str.data;
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (json_is_string(v, known[i])) return 0;
-    bool plain = v->str.len && strlen(role) == v->str.len;
-    if (template && plain && (has_word(template, role, '\'') || has_word(template, role, '"'))) return 0;
+    static const char known[] =
+        "system developer user assistant tool ipython environment context documents tool_response";
+    JsonStr role = json_get(message, "role")->str;
+    if (is_among(role.data, role.len, known)) return 0;
+    bool plain = role.len && strlen(role.data) == role.len;
+    if (template && plain && (has_word(template, role.data, '\'') || has_word(template, role.data, '"'))) return 0;
     return err_input(
         err,
         "%s: found the role \"%.64s\"; expected system, developer, user, assistant, tool or another name of "
         "these (human, gpt, bot, model, function, observation), in lower case, or a role that the chat "
         "template names",
-        what, role);
+        what, role.data);
 }
 
 static int fail_part(const Json *part, size_t i, const char *what, Err *err) {
@@ -180,6 +176,80 @@ int message_from_call(Json *out, JsonPool *pool, JsonStr call, const char *what,
     return normalise_calls(out, pool, parsed->type == JSON_ARRAY ? parsed : &one, what, err);
 }
 
+// ---- trained or not ----
+
+// true or false, or 1 or 0: 1 and 0; -1: something else.
+static int truth_of(const Json *v) {
+    int64_t n;
+    if (v->type == JSON_TRUE || v->type == JSON_FALSE) return v->type == JSON_TRUE;
+    return json_whole(v, &n) && (n == 0 || n == 1) ? (int)n : -1;
+}
+
+static const struct {
+    const char *key;
+    bool trains; // what true means
+    bool is_number;
+} mask_keys[] = {
+    {"train", true, false}, {"training", true, false}, {"trainable", true, false}, {"weight", true, true},
+    {"loss", true, false},  {"loss_mask", true, true}, {"masked", false, false},   {"mask", false, false},
+};
+enum { MASK_KEYS = sizeof mask_keys / sizeof *mask_keys };
+
+bool message_is_mask_key(const char *key) {
+    for (int i = 0; i < MASK_KEYS; i++)
+        if (strcmp(key, mask_keys[i].key) == 0) return true;
+    return false;
+}
+
+// Masks of parts of a turn, by places in its text.
+static int refuse_details(const Json *m, const char *what, Err *err) {
+    const char *key = json_get(m, "train_detail") ? "train_detail" : "training_detail";
+    if (!json_get(m, key)) return 0;
+    return err_input(err, "%s.%s: found a mask of parts of a message; expected \"train\": true or false, of all of it",
+                     what, key);
+}
+
+static int check_mask_keys(const Json *m, const char *what, Err *err) {
+    for (int i = 0; i < MASK_KEYS; i++) {
+        const Json *v = json_get(m, mask_keys[i].key);
+        bool number = v && (v->type == JSON_INT || v->type == JSON_FLOAT);
+        bool unclear = number && !mask_keys[i].trains; // 1 and 0 of "mask" are in use with both meanings
+        if (!v || (truth_of(v) >= 0 && !unclear)) continue;
+        return err_input(err, "%s.%s: found %s; expected %s", what, mask_keys[i].key,
+                         number ? v->str.data : json_type_name(v), mask_keys[i].is_number ? "0 or 1" : "true or false");
+    }
+    return refuse_details(m, what, err);
+}
+
+// Integer of a JSON_FALSE that marks a message of a prompt; a false that was read from a file has 0.
+enum { OF_PROMPT = 1 };
+
+Json message_of_prompt(JsonPool *pool, const Json *message) {
+    if (message_training(message) == NOT_TRAINED) return *message;
+    return json_with(pool, message, "train", (Json){.type = JSON_FALSE, .integer = OF_PROMPT});
+}
+
+MessageTraining message_training(const Json *message) {
+    MessageTraining found = TRAINED_AS_ROLE;
+    for (int i = 0; i < MASK_KEYS; i++) {
+        const Json *v = json_get(message, mask_keys[i].key);
+        int truth = v ? truth_of(v) : -1;
+        if (truth < 0) continue;
+        if (v->type == JSON_FALSE && v->integer == OF_PROMPT)
+            found = TRAINED_AS_PROMPT;
+        else if (truth != mask_keys[i].trains)
+            return NOT_TRAINED;
+        else if (found == TRAINED_AS_ROLE && v->type == JSON_TRUE)
+            found = TRAINED;
+    }
+    return found;
+}
+
+bool message_is_trained(const Json *message) {
+    MessageTraining t = message_training(message);
+    return t == TRAINED_AS_ROLE || t == TRAINED;
+}
+
 // ---- a whole message ----
 
 int message_normalise(Json *out, JsonPool *pool, const Json *message, const char *what, Err *err) {
@@ -193,7 +263,7 @@ int message_normalise(Json *out, JsonPool *pool, const Json *message, const char
     const Json *calls = json_get(out, "tool_calls");
     if (json_get(out, "function_call"))
         return err_input(err, "%s.function_call: found the old form of a tool call; expected tool_calls", what);
-    if (message_check_mask_keys(out, what, err)) return -1;
+    if (check_mask_keys(out, what, err)) return -1;
     const char *usual = usual_role(role);
     if (usual) *out = json_with(pool, out, "role", json_string(json_str(usual)));
     if (check_content(out, what, err)) return -1;

@@ -6,7 +6,7 @@
 // template gets them: chat_forms.h. All other keys stay, for templates and masks.
 #pragma once
 
-#include "message_training.h"
+#include "json_pool.h"
 
 // A chat message or turn: a list that begins with one is a conversation, not an array of records.
 bool json_is_message(const Json *v);
@@ -22,3 +22,18 @@ int message_check_role(const Json *message, const char *template, const char *wh
 Json message_new(JsonPool *pool, const char *role, JsonStr content);
 // A function call written as JSON text ({"name", "arguments"} or a list of them): an assistant message of tool calls.
 int message_from_call(Json *out, JsonPool *pool, JsonStr call, const char *what, Err *err);
+
+// Whether a message is trained on, by its own keys (Axolotl, OpenAI, ms-swift, XTuner, torchtune): train, training,
+// trainable, weight, loss, loss_mask; masked and mask mean the opposite. Values are true and false, or 1 and 0. One key
+// that excludes the message is enough.
+typedef enum {
+    TRAINED_AS_ROLE,  // no key, or one that asks for no more than the role gives: 1, or masked: false
+    TRAINED,          // a key is true
+    NOT_TRAINED,      // a key excludes it
+    TRAINED_AS_PROMPT // message_of_prompt
+} MessageTraining;
+MessageTraining message_training(const Json *message);
+bool message_is_trained(const Json *message); // an assistant's, without train_on_inputs
+bool message_is_mask_key(const char *key);
+// The message as a part of a prompt: trained only with train_on_inputs.
+Json message_of_prompt(JsonPool *pool, const Json *message);

@@ -1,6 +1,8 @@
 // record_format: the layouts of records that data files have, and how the parts of a record are read.
 #pragma once
 
+#include <stdint.h>
+
 #include "enum_words.h"
 
 // FORMAT_AUTO in statistics: files of several formats.
@@ -14,7 +16,9 @@
     X(FORMAT_INPUT_IDS, "input_ids", "{\"input_ids\", \"labels\"}")                                                    \
     X(FORMAT_CLASSIFICATION, "classification", "a text and its label; task classification")
 typedef enum { DATASET_FORMATS(ENUM_CONSTANT) FORMAT_COUNT } DatasetFormat;
-const char *dataset_format_name(DatasetFormat f); // as in the config: "auto", "messages", ...
+static inline const char *dataset_format_name(int64_t f) { // as in the config: "auto", "messages", ...
+    return ENUM_WORDS(DATASET_FORMATS)[f].word;
+}
 
 // Where control tokens that are spelled out in data are tokens; in messages of a conversation they always stay text.
 #define PARSE_SPECIALS(X)                                                                                              \

@@ -197,6 +197,23 @@ bool ends_with_nocase(const char *s, size_t n, const char *end) {
     return n >= m && strncasecmp(s + n - m, end, m) == 0;
 }
 
+static bool among(const char *s, size_t n, const char *words, int (*compare)(const char *, const char *, size_t)) {
+    for (; *words; words += strspn(words, " ")) {
+        size_t len = strcspn(words, " ");
+        if (len == n && compare(words, s, n) == 0) return true;
+        words += len;
+    }
+    return false;
+}
+
+bool is_among(const char *s, size_t n, const char *words) {
+    return among(s, n, words, strncmp);
+}
+
+bool is_among_nocase(const char *s, size_t n, const char *words) {
+    return among(s, n, words, strncasecmp);
+}
+
 void str_add(StrBuf *s, const char *bytes, size_t n) {
     CHECK(n < SIZE_MAX - s->len, "string of %zu bytes", n);
     MEM_GROW(s->data, s->capacity, s->len + n + 1);

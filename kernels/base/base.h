@@ -110,6 +110,8 @@ static inline int64_t max64(int64_t a, int64_t b) {
 bool starts_with(const char *s, const char *start);
 bool ends_with(const char *s, const char *end);
 bool ends_with_nocase(const char *s, size_t n, const char *end); // of the first n bytes; ASCII letters of either case
+bool is_among(const char *s, size_t n, const char *words);       // s[0, n) is one of the words, which spaces separate
+bool is_among_nocase(const char *s, size_t n, const char *words);
 
 // A byte string that grows; data is always NUL-terminated once something was added. Plain data: init with {0}.
 typedef struct StrBuf {

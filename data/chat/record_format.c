@@ -1,5 +1,0 @@
-#include "record_format.h"
-
-const char *dataset_format_name(DatasetFormat f) {
-    return ENUM_WORDS(DATASET_FORMATS)[f].word;
-}
