@@ -129,7 +129,7 @@ static int normalise_function(Json *f, JsonPool *pool, const char *what, Err *er
         return 0;
     }
     const Json *parsed = arguments;
-    if (arguments->type == JSON_STRING) { // only checked: chat_forms.h decides the form
+    if (arguments->type == JSON_STRING) { // only checked: chat_forms.c decides the form
         parsed = json_pool_parse(pool, arguments->str, "arguments", err);
         if (!parsed) return err_context(err, "%s", what);
     }

@@ -3,7 +3,7 @@
 // Normalised: the role's usual name (human -> user, gpt -> assistant, ...), null keys left out, tool calls that are
 // JSON text parsed. Checked: content is a string or a list of text parts (any other part is refused by name) or, of a
 // tool, any value; arguments of tool calls are an object or a string that holds one. In which of these forms the
-// template gets them: chat_forms.h. All other keys stay, for templates and masks.
+// template gets them: chat_forms.c. All other keys stay, for templates and masks.
 #pragma once
 
 #include "json_pool.h"
