@@ -9,6 +9,21 @@
 #include "record_faults.h"
 #include "words.h"
 
+// ---- the table of keys ----
+
+#define BELOW_1 0.999999
+
+static const Key keys[CONFIG_KEYS] = {
+#define KEY(type_, name_, ...)                                                                                         \
+    [CONFIG_##name_] = {.name = #name_, .type = KEY_##type_, .offset = offsetof(Config, name_), __VA_ARGS__},
+#define CHOICE(Enum, name_, list_, ...) KEY(CHOICE, name_, .words = ENUM_WORDS(list_), __VA_ARGS__)
+#include "config_keys.def"
+};
+
+const KeyTable config_table = {keys, CONFIG_KEYS};
+
+// ---- loading ----
+
 enum { MAX_CONFIG_BYTES = 4 << 20 };
 
 // What a value comes from, and how messages about it begin.

@@ -1,19 +1,14 @@
 // config_show: a config printed, saved, and compared with a saved one.
-#include <cjson/cJSON.h>
 #include <string.h>
 
 #include "config_internal.h"
-#include "fileio.h"
-#include "json.h"
+#include "json_read.h"
+#include "json_save.h"
+#include "keys_internal.h"
 #include "say.h"
 
 static const Key *key_of(ConfigKey i) {
     return &config_table.keys[i];
-}
-
-static bool is_later(ConfigKey i) {
-    const char *later = key_of(i)->later;
-    return later && strcmp(later, "*") == 0;
 }
 
 // Not given and determined by the adapter to start from: the default would be wrong.
@@ -27,13 +22,12 @@ static bool is_of_adapter(const Config *c, ConfigKey i) {
 static void print_given(const Config *c, FILE *out) {
     for (ConfigKey i = 0; i < CONFIG_KEYS; i++) {
         if (!config_is_set(c, i)) continue;
-        char *text = key_text(c, key_of(i), false);
+        AUTO_FREE char *text = key_text(c, key_of(i), false);
         say_to(out, "  %-28s %-40s ", key_of(i)->name, text);
         if (c->source[i] == SOURCE_FILE)
             say_to(out, "%s:%d\n", c->file, c->line[i]);
         else
             say_to(out, "command line\n");
-        mem_free(text);
     }
 }
 
@@ -42,12 +36,11 @@ static void print_defaults(const Config *c, FILE *out) {
     enum { COLUMNS = 110 };
     int column = say_to(out, "  default:");
     for (ConfigKey i = 0; i < CONFIG_KEYS; i++) {
-        if (config_is_set(c, i) || is_later(i) || is_of_adapter(c, i)) continue;
-        char *text = key_text(c, key_of(i), false);
+        if (config_is_set(c, i) || key_is_later(key_of(i)) || is_of_adapter(c, i)) continue;
+        AUTO_FREE char *text = key_text(c, key_of(i), false);
         int width = 2 + (int)(strlen(key_of(i)->name) + strlen(text));
         if (column + width > COLUMNS) column = say_to(out, "\n          ") - 1;
         column += say_to(out, " %s=%s", key_of(i)->name, text);
-        mem_free(text);
     }
     say_to(out, "\n");
 }
@@ -64,11 +57,8 @@ void config_print_help(FILE *out) {
 }
 
 void config_print_schema(FILE *out) {
-    cJSON *schema = keys_schema(&config_table, "Config of lorac train");
-    char *text = cJSON_Print(schema);
-    say_to(out, "%s\n", text);
-    cJSON_free(text);
-    cJSON_Delete(schema);
+    AUTO_FREE char *text = json_text(keys_schema(&config_table, "Config of lorac train"));
+    say_to(out, "%s", text);
 }
 
 // ---- the saved form ----
@@ -76,12 +66,9 @@ void config_print_schema(FILE *out) {
 char *config_json(const Config *c) {
     cJSON *root = cJSON_CreateObject();
     for (ConfigKey i = 0; i < CONFIG_KEYS; i++)
-        if (!is_later(i) && !is_of_adapter(c, i))
+        if (!key_is_later(key_of(i)) && !is_of_adapter(c, i))
             cJSON_AddItemToObject(root, key_of(i)->name, key_json(c, key_of(i), true));
-    char *printed = cJSON_Print(root), *text = mem_printf("%s\n", printed);
-    cJSON_free(printed);
-    cJSON_Delete(root);
-    return text;
+    return json_text(root);
 }
 
 // A resolved config has nearly every key and no alias; one that a user wrote does not.
@@ -98,50 +85,36 @@ static bool is_resolved(const Json *root) {
 
 int config_own(const char *path, Err *err) {
     enum { MAX_BYTES = 4 << 20 };
-    char *text;
-    size_t size;
-    JsonDoc *doc = NULL;
-    bool own = file_read(&text, &size, path, MAX_BYTES, NULL) == 0;
-    if (own) {
-        own = json_parse(&doc, text, size, path, 1, NULL) == 0 && is_resolved(json_root(doc));
-        json_free(doc);
-        mem_free(text);
-    }
+    AUTO_JSON JsonDoc *doc = NULL;
+    bool own = json_load(&doc, path, MAX_BYTES, NULL) == 0 && is_resolved(json_root(doc));
     return own ? 0 : overwrite_refuse(path, "the config.json of a run", err);
 }
 
 // ---- comparing ----
 
 int config_check_same_run(const Config *now, const char *text, const char *name, Err *err) {
-    Config before = {0};
-    StrBuf diff = {0};
+    AUTO_CALL(config_clear) Config before = {0};
+    AUTO_STR StrBuf diff = {0};
     keys_set_defaults(&config_table, &before);
-    int rc = config_read(&before, text, strlen(text), name, err);
-    if (rc)
-        err_context(err,
-                    "the config of the run in this directory is damaged (restore it, or remove it to continue with "
-                    "the one of this command, or choose another output_dir)");
-    for (ConfigKey i = 0; i < CONFIG_KEYS && !rc; i++) {
-        char *was = key_text(&before, key_of(i), true), *is = key_text(now, key_of(i), true);
+    if (config_read(&before, text, strlen(text), name, err))
+        return err_context(
+            err, "the config of the run in this directory is damaged (restore it, or remove it to continue with "
+                 "the one of this command, or choose another output_dir)");
+    for (ConfigKey i = 0; i < CONFIG_KEYS; i++) {
+        AUTO_FREE char *was = key_text(&before, key_of(i), true), *is = key_text(now, key_of(i), true);
         if (!(key_of(i)->flags & AT_RESUME) && strcmp(was, is) != 0)
             str_printf(&diff, "%s%s was %.80s, now %.80s", diff.len ? "; " : "", key_of(i)->name, was, is);
-        mem_free(was);
-        mem_free(is);
     }
-    if (diff.len)
-        rc = err_input(
-            err, "%s: another config than the run in this directory: %s; expected the same, or another output_dir",
-            name, diff.data);
-    str_clear(&diff);
-    config_clear(&before);
-    return rc;
+    if (!diff.len) return 0;
+    return err_input(err,
+                     "%s: another config than the run in this directory: %s; expected the same, or another output_dir",
+                     name, diff.data);
 }
 
 void config_each_shared(const Config *c, void (*take)(void *user, const char *name, const char *value), void *user) {
     for (ConfigKey i = 0; i < CONFIG_KEYS; i++) {
         if (key_of(i)->flags & BY_RANK) continue;
-        char *text = key_text(c, key_of(i), false);
+        AUTO_FREE char *text = key_text(c, key_of(i), false);
         take(user, key_of(i)->name, text);
-        mem_free(text);
     }
 }

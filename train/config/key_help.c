@@ -1,16 +1,10 @@
 // key_help: the reference of a table's keys as text.
 #include <string.h>
 
-#include "keys.h"
+#include "keys_internal.h"
 #include "say.h"
 
 enum { NAME_COLUMNS = 32, COLUMNS = 112 };
-
-static const char *const type_names[] = {
-    [KEY_STRING] = "text", [KEY_PATH] = "path",    [KEY_TEXT] = "text",          [KEY_TEXTS] = "repeatable",
-    [KEY_INT] = "integer", [KEY_FLOAT] = "number", [KEY_BOOL] = "true or false", [KEY_CHOICE] = "one of",
-    [KEY_BYTES] = "bytes", [KEY_STRINGS] = "list", [KEY_FILES] = "list",         [KEY_INTS] = "list of integers",
-};
 
 // Breaks lines between words; the cursor is at column `indent`.
 static void print_wrapped(const char *text, int indent, FILE *out) {
@@ -41,7 +35,7 @@ static void add_range(StrBuf *s, const Key *k) {
 static void describe(StrBuf *s, const Key *k) {
     char alias[64];
     const char *aliases = k->aliases, *separator = "; also ";
-    str_printf(s, "%s (%s", k->help, type_names[k->type]);
+    str_printf(s, "%s (%s", k->help, key_forms[k->type].name);
     if (k->type == KEY_INT || k->type == KEY_FLOAT || k->type == KEY_INTS) add_range(s, k);
     const char *standard = k->standard ? k->standard : "[]";
     bool quoted = *standard == '"';
@@ -64,14 +58,13 @@ static void print_words(const EnumWord *words, FILE *out) {
 
 void keys_print_help(const KeyTable *t, const char *prefix, FILE *out) {
     for (const Key *k = t->keys; k < t->keys + t->count; k++) {
-        StrBuf text = {0};
-        if (k->later && strcmp(k->later, "*") == 0) continue;
+        AUTO_STR StrBuf text = {0};
+        if (key_is_later(k)) continue;
         if (k->section) say_to(out, "\n%s\n", k->section);
         int column = say_to(out, "  %s%s ", prefix, k->name);
         say_to(out, "%*s", column < NAME_COLUMNS ? NAME_COLUMNS - column : 0, "");
         describe(&text, k);
         print_wrapped(text.data, NAME_COLUMNS, out);
         print_words(k->words, out);
-        str_clear(&text);
     }
 }

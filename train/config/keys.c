@@ -1,8 +1,14 @@
-#include "keys.h"
-
+// keys: tables of keys, one value from JSON or from text of the command line, and back (see keys.h).
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "json_save.h"
+#include "keys_internal.h"
 #include "words.h"
+
+// ---- words ----
 
 int words_index(const EnumWord *words, const char *word) {
     for (int i = 0; words && words[i].word; i++)
@@ -27,6 +33,8 @@ bool text_has_word(const char *list, const char *word) {
         if (strcmp(buf, word) == 0) return true;
     return false;
 }
+
+// ---- the table ----
 
 // True when `name` is one of the key's aliases; an alias "name=value" yields the value.
 static bool has_alias(const Key *k, const char *name, const char **implied) {
@@ -68,6 +76,23 @@ const char *keys_nearest(const KeyTable *t, const char *name) {
     return found;
 }
 
+void keys_set_defaults(const KeyTable *t, void *fields) {
+    for (size_t i = 0; i < t->count; i++) key_set_default(fields, &t->keys[i]);
+}
+
+void keys_clear(const KeyTable *t, void *fields) {
+    for (size_t i = 0; i < t->count; i++) key_clear(fields, &t->keys[i]);
+}
+
+// ---- one value ----
+
+void key_clear(void *fields, const Key *k) {
+    const KeyForm *form = &key_forms[k->type];
+    void *field = (char *)fields + k->offset;
+    if (form->free) form->free(field);
+    memset(field, 0, form->size);
+}
+
 void key_set_default(void *fields, const Key *k) {
     key_clear(fields, k);
     if (!k->standard) return;
@@ -78,59 +103,67 @@ void key_set_default(void *fields, const Key *k) {
           "default of %s: %s", k->name, err.msg);
 }
 
-void keys_set_defaults(const KeyTable *t, void *fields) {
-    for (size_t i = 0; i < t->count; i++) key_set_default(fields, &t->keys[i]);
+int key_read(void *fields, const Key *k, const Json *v, const char *where, Err *err) {
+    Reading r = {(char *)fields + k->offset, k, where, err};
+    bool is_null = v->type == JSON_NULL;
+    if (key_is_later(k) && !is_null) return key_refuse_later(&r, v);
+    if (k->type != KEY_TEXTS) key_clear(fields, k);
+    return is_null ? 0 : key_forms[k->type].read(&r, v);
 }
 
-void file_list_clear(FileList *l) {
-    for (size_t i = 0; i < l->count; i++) mem_free(l->items[i]);
-    mem_free(l->items);
-    mem_free(l->weights);
-    *l = (FileList){0};
+cJSON *key_json(const void *fields, const Key *k, bool absolute_paths) {
+    return key_forms[k->type].write(k, (const char *)fields + k->offset, absolute_paths);
 }
 
-static void str_list_clear(StrList *l) {
-    for (size_t i = 0; i < l->count; i++) mem_free(l->items[i]);
-    mem_free(l->items);
-    *l = (StrList){0};
+char *key_text(const void *fields, const Key *k, bool absolute_paths) {
+    return json_line(key_json(fields, k, absolute_paths));
 }
 
-void key_clear(void *fields, const Key *k) {
-    void *field = (char *)fields + k->offset;
-    switch (k->type) {
-    case KEY_STRING:
-    case KEY_PATH:
-    case KEY_TEXT:
-        mem_free(*(char **)field);
-        *(char **)field = NULL;
-        break;
-    case KEY_TEXTS:
-    case KEY_STRINGS:
-        str_list_clear(field);
-        break;
-    case KEY_FILES:
-        file_list_clear(field);
-        break;
-    case KEY_INTS:
-        mem_free(((IntList *)field)->items);
-        *(IntList *)field = (IntList){0};
-        break;
-    case KEY_BOOL:
-        *(bool *)field = false;
-        break;
-    case KEY_CHOICE:
-        *(int *)field = 0;
-        break;
-    case KEY_FLOAT:
-        *(double *)field = 0;
-        break;
-    case KEY_INT:
-    case KEY_BYTES:
-        *(int64_t *)field = 0;
-        break;
+// ---- text of the command line to JSON ----
+
+// A finite number in C's form; false where text is none.
+static bool put_number(StrBuf *out, const char *text) {
+    char *end;
+    double x = strtod(text, &end);
+    end += strspn(end, " ");
+    if (end == text || *end || !isfinite(x)) return false;
+    char shortest[32];
+    snprintf(shortest, sizeof shortest, "%.15g", x);
+    str_printf(out, strtod(shortest, NULL) == x ? "%.15g" : "%.17g", x);
+    return true;
+}
+
+static void put_list(StrBuf *out, const char *text, bool numbers) {
+    str_puts(out, "[");
+    for (const char *comma = ""; *text; comma = ",") {
+        size_t n = strcspn(text, ",");
+        AUTO_FREE char *part = mem_strndup(text, n);
+        str_puts(out, comma);
+        if (!numbers || !put_number(out, part)) json_quote(out, part, n);
+        text += n + (text[n] == ',');
     }
+    str_puts(out, "]");
 }
 
-void keys_clear(const KeyTable *t, void *fields) {
-    for (size_t i = 0; i < t->count; i++) key_clear(fields, &t->keys[i]);
+int key_from_text(JsonDoc **doc, const Key *k, const char *text, Err *err) {
+    AUTO_STR StrBuf out = {0};
+    bool is_list = k->type == KEY_FILES || k->type == KEY_INTS || k->type == KEY_STRINGS, yes;
+    bool is_number = k->type == KEY_INT || k->type == KEY_FLOAT, is_text = k->type == KEY_TEXT || k->type == KEY_TEXTS;
+    if (is_list && (*text == '[' || (k->type == KEY_FILES && *text == '{')) &&
+        json_parse_config(doc, text, strlen(text), "", NULL) == 0)
+        return 0;
+    if (!is_text && strcmp(text, "null") == 0)
+        str_puts(&out, "null");
+    else if (k->type == KEY_BOOL && word_bool(text, &yes))
+        str_puts(&out, yes ? "true" : "false");
+    else if (is_list)
+        put_list(&out, text, k->type == KEY_INTS);
+    else if (!is_number || !put_number(&out, text))
+        json_quote(&out, text, strlen(text));
+    return json_parse_config(doc, out.data, out.len, "command line", err);
+}
+
+int key_read_text(void *fields, const Key *k, const char *text, const char *where, Err *err) {
+    AUTO_JSON JsonDoc *doc = NULL;
+    return key_from_text(&doc, k, text, err) ? -1 : key_read(fields, k, json_root(doc), where, err);
 }
