@@ -1,4 +1,4 @@
-// jinja: the interface of the template interpreter: compile, render, free.
+// jinja: the interface of the template interpreter (compile, render, free), and the data that a template reads.
 #include "jinja_eval.h"
 #include "unicode.h"
 
@@ -34,6 +34,87 @@ void jinja_output_clear(JinjaOutput *out) {
     key_notes_clear(&out->unread);
     *out = (JinjaOutput){0};
 }
+
+// ---- the data: JSON to values. Strings are borrowed: the document outlives the render ----
+
+static Value str_from_json(Eval *e, JsonStr s, uint32_t origin) {
+    eval_charge(e, 1 + s.len / 64);
+    return (Value){.type = V_STR, .origin = origin, .str = str_in_arena(&e->arena, s.data, s.len, origin)};
+}
+
+static Value float_from_json(Eval *e, const Json *j, uint32_t origin) {
+    if (j->str.len != strspn(j->str.data, "-0123456789"))
+        return (Value){.type = V_FLOAT, .origin = origin, .f = j->number};
+    Value v = str_from_json(e, j->str, origin); // an integer too large for int64
+    v.type = V_BIGINT;
+    return v;
+}
+
+// Room for n pairs. Of messages, the render notes which values the template reads.
+static Value dict_of(Eval *e, size_t n, uint32_t origin) {
+    Value v = v_dict(e);
+    v.origin = origin;
+    v.dict->keys = eval_alloc(e, n, sizeof *v.dict->keys);
+    v.dict->values = eval_alloc(e, n, sizeof *v.dict->values);
+    v.dict->count = n;
+    if (origin >= JINJA_ORIGIN_MESSAGE) dict_track(e, v.dict);
+    return v;
+}
+
+static Value value_from_json(Eval *e, const Json *j, uint32_t origin);
+
+// places: item i gets its place (jinja.h).
+static Value list_from_json(Eval *e, const Json *j, uint32_t origin, bool places) {
+    Value *items = eval_alloc(e, j->count, sizeof *items);
+    for (size_t i = 0; i < j->count; i++)
+        items[i] = value_from_json(e, &j->items[i], places ? origin | jinja_place(0, i) : origin);
+    Value v = v_seq(e, V_LIST, items, j->count);
+    v.origin = origin;
+    return v;
+}
+
+static Value value_from_json(Eval *e, const Json *j, uint32_t origin) {
+    if (j->type == JSON_NULL) return (Value){.type = V_NONE, .origin = origin};
+    if (j->type == JSON_INT) return (Value){.type = V_INT, .origin = origin, .i = j->integer};
+    if (j->type == JSON_FLOAT) return float_from_json(e, j, origin);
+    if (j->type == JSON_STRING) return str_from_json(e, j->str, origin);
+    if (j->type == JSON_ARRAY) return list_from_json(e, j, origin, false);
+    if (j->type != JSON_OBJECT) return (Value){.type = V_BOOL, .origin = origin, .b = j->type == JSON_TRUE};
+    Value v = dict_of(e, j->count, origin); // keys of a JSON object are unique
+    for (size_t i = 0; i < j->count; i++) {
+        v.dict->keys[i] = str_from_json(e, j->keys[i], origin);
+        v.dict->values[i] = value_from_json(e, &j->items[i], origin);
+    }
+    return v;
+}
+
+// Templates build control tokens and headers from role names ('<|' + role + '|>'). A role of this closed list is a
+// word of the chat format, not text of the data, so it has origin 0; any other role stays data.
+static bool is_known_role(const Json *role) {
+    static const char known[] = "system developer user assistant model tool function ipython human gpt observation "
+                                "environment context documents tool_response";
+    return role->type == JSON_STRING && is_among(role->str.data, role->str.len, known);
+}
+
+// Its items have places of their own.
+static Value field_from_json(Eval *e, const Json *j, uint32_t origin, size_t key) {
+    origin |= jinja_place(key, 0);
+    return j->type == JSON_ARRAY ? list_from_json(e, j, origin, true) : value_from_json(e, j, origin);
+}
+
+static Value message_from_json(Eval *e, const Json *j, uint32_t origin) {
+    if (j->type != JSON_OBJECT) return value_from_json(e, j, origin);
+    Value v = dict_of(e, j->count, origin);
+    for (size_t i = 0; i < j->count; i++) {
+        bool known_role = json_str_is(j->keys[i], "role") && is_known_role(&j->items[i]);
+        v.dict->keys[i] = str_from_json(e, j->keys[i], origin | jinja_place(i, 0));
+        v.dict->values[i] =
+            known_role ? value_from_json(e, &j->items[i], 0) : field_from_json(e, &j->items[i], origin, i);
+    }
+    return v;
+}
+
+// ---- variables ----
 
 static void set_variable(Eval *e, const char *name, Value v) {
     scope_set(e, str_make(e, name, strlen(name)), v);

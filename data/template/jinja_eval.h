@@ -1,8 +1,8 @@
 // jinja_eval: the state of a render, scopes, calls, and the library of filters, tests, methods and global functions.
 //
-// Parts: jinja_exec.c (statements), jinja_expr.c (expressions), jinja_call.c (arguments, macros, calls),
-// jinja_ops.c (operators), jinja_attr.c (attributes, subscripts, slices), jinja_library.c (the table of functions);
-// the functions: jinja_text.c, jinja_case.c, jinja_number.c, jinja_seq.c, jinja_format.c, jinja_globals.c.
+// Parts: jinja_exec.c (statements), jinja_expr.c (expressions, calls, macros), jinja_ops.c (operators, attributes,
+// subscripts), jinja_library.c (the table of functions, and the global ones); the functions: jinja_text.c,
+// jinja_number.c, jinja_seq.c, jinja_format.c.
 #pragma once
 
 #include "jinja_syntax.h"
@@ -114,16 +114,14 @@ bool arg_truth(const Call *c, int i);                        // false: not given
 bool arg_is(const Call *c, int i, const char *word);
 
 enum { CLASS_ALPHA = 1, CLASS_DIGIT = 2, CLASS_LOWER = 4, CLASS_UPPER = 8, CLASS_TITLE = 16, CLASS_SPACE = 32 };
-LibraryFunction text_case, text_title, text_is, text_is_cased; // jinja_case.c
-LibraryFunction text_affix, text_count, text_find, text_indent, text_pad, text_partition, text_remove_affix,
-    text_replace, text_safe, text_split, text_splitlines, text_string, text_strip, text_zfill; // jinja_text.c
+LibraryFunction text_affix, text_case, text_count, text_find, text_indent, text_is, text_is_cased, text_pad,
+    text_partition, text_remove_affix, text_replace, text_safe, text_split, text_splitlines, text_string, text_strip,
+    text_title, text_zfill;
 LibraryFunction format_braces, format_filter, json_filter;
 LibraryFunction number_abs, number_float, number_int, number_remainder, number_round;
 enum { SELECT_TRUE = 1, SELECT_ATTRIBUTE = 2 };
 LibraryFunction seq_copy, seq_count, seq_dictsort, seq_extreme, seq_first, seq_get, seq_index, seq_items, seq_join,
     seq_last, seq_length, seq_list, seq_map, seq_reverse, seq_select, seq_sort, seq_sum, seq_unique, seq_view,
-    loop_changed,
-    loop_cycle; // jinja_seq.c
-LibraryFunction global_dict, global_namespace, global_raise, global_range, global_strftime;
+    loop_changed, loop_cycle;
 Value seq_reversed(Eval *e, Value list); // a new list
 Value format_percent(Eval *e, const Str *f, Value args);

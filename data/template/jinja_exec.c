@@ -141,13 +141,13 @@ static Value make_macro(Eval *e, const Node *n) {
 }
 
 // {% set %} and {% filter %} blocks: the body's text, filtered.
-static Flow exec_capture(Eval *e, const Node *n, const Node *filters) {
+static Flow exec_capture(Eval *e, const Node *n) {
     Scope *outer = e->scope;
     Flow flow;
     e->scope = scope_new(e, outer);
     Value v = capture(e, &n->list, &flow);
     bool printed = n->type == N_FILTER_BLOCK;
-    if (!printed || flow == FLOW_NORMAL) v = eval_filters(e, filters, v);
+    if (!printed || flow == FLOW_NORMAL) v = eval_filters(e, printed ? n->a : n->b, v);
     if (printed && flow == FLOW_NORMAL) print(e, v);
     e->scope = outer;
     if (printed) return flow;
@@ -184,43 +184,26 @@ static void exec_generation(Eval *e, const Node *n) {
 }
 
 static Flow exec_node(Eval *e, const Node *n) {
+    NodeType type = n->type;
     e->line = n->line;
-    switch (n->type) {
-    case N_TEXT:
-        print(e, n->value);
-        break;
-    case N_PRINT:
+    if (type == N_IF) return exec_if(e, n);
+    if (type == N_FOR) return exec_for(e, n);
+    if (type == N_WITH) return exec_with(e, n);
+    if (type == N_SET_BLOCK || type == N_FILTER_BLOCK) return exec_capture(e, n);
+    if (type == N_BREAK) return FLOW_BREAK;
+    if (type == N_CONTINUE) return FLOW_CONTINUE;
+    if (type == N_PRINT)
         print(e, eval_node(e, n->a));
-        break;
-    case N_IF:
-        return exec_if(e, n);
-    case N_FOR:
-        return exec_for(e, n);
-    case N_SET:
+    else if (type == N_SET)
         assign_target(e, n->a, eval_node(e, n->b));
-        break;
-    case N_SET_BLOCK:
-        return exec_capture(e, n, n->b);
-    case N_FILTER_BLOCK:
-        return exec_capture(e, n, n->a);
-    case N_MACRO:
+    else if (type == N_MACRO)
         scope_set(e, n->name, make_macro(e, n));
-        break;
-    case N_CALL_BLOCK:
+    else if (type == N_CALL_BLOCK)
         exec_call_block(e, n);
-        break;
-    case N_WITH:
-        return exec_with(e, n);
-    case N_GENERATION:
+    else if (type == N_GENERATION)
         exec_generation(e, n);
-        break;
-    case N_BREAK:
-        return FLOW_BREAK;
-    case N_CONTINUE:
-        return FLOW_CONTINUE;
-    default:
-        CHECK(false, "node %d is no statement", (int)n->type);
-    }
+    else
+        CHECK(false, "node %d is no statement", (int)type);
     return FLOW_NORMAL;
 }
 

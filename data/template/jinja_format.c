@@ -13,7 +13,7 @@ typedef struct Spec {
 
 static int read_number(const Str *f, size_t *at) {
     int n = 0;
-    while (*at < f->len && f->data[*at] >= '0' && f->data[*at] <= '9' && n < 10000) n = n * 10 + f->data[(*at)++] - '0';
+    while (*at < f->len && is_digit(f->data[*at]) && n < 10000) n = n * 10 + f->data[(*at)++] - '0';
     return n;
 }
 
@@ -45,9 +45,9 @@ static Value format_number(Eval *e, Spec s, Value v) {
     if (s.width > 100 || s.precision > 100) return eval_fail(e, "a width or precision above 100 is not supported");
     if (is_int && s.precision >= 0) return eval_fail(e, "a precision for integers is not supported");
     snprintf(format, sizeof format, "%%%s%s%s*%s%c", s.left ? "-" : "", s.zero ? "0" : "", s.plus ? "+" : "",
-             is_int ? "ll" : ".*", s.type);
+             is_int ? "l" : ".*", s.type);
     if (is_int)
-        snprintf(text, sizeof text, format, s.width, (long long)i);
+        snprintf(text, sizeof text, format, s.width, i);
     else
         snprintf(text, sizeof text, format, s.width, s.precision < 0 ? 6 : s.precision, as_double(v));
     return v_text(e, text);
@@ -100,7 +100,7 @@ static Value field_value(const Call *c, size_t from, size_t to, size_t *automati
     Value v;
     if (from == to) {
         (*automatic)++;
-    } else if (f->data[from] >= '0' && f->data[from] <= '9') {
+    } else if (is_digit(f->data[from])) {
         size_t at = from;
         index = (size_t)read_number(f, &at);
         if (at != to || *automatic) return eval_fail(c->e, "format: this field is not supported");

@@ -66,10 +66,6 @@ static size_t rstrip(const Lexer *lx, size_t from, size_t to) { // end of [from,
     return str_run_back(&lx->src, from, to, NULL, true);
 }
 
-static bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
-
 static bool is_name_char(char c) {
     return ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || is_digit(c) || c == '_';
 }

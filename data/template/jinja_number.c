@@ -19,10 +19,6 @@ Value number_remainder(const Call *c) {
     return v_bool(value_equal(c->e, op_binary(c->e, '%', c->self, by), v_int(c->f->mode)));
 }
 
-static bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
-
 // The text of a number as Python's int() and float() read it: white space around it, underscores between digits.
 static bool clean_number(const Str *s, char out[128]) {
     size_t n = 0, at = 0, end = s->len;
@@ -62,8 +58,7 @@ Value number_int(const Call *c) {
     if (as_int(v, &i)) return v_int(i);
     if (v.type == V_UNDEFINED) return fail_undefined(c->e, v);
     if (v.type == V_STR) {
-        if (base != 10 && base != 16 && base != 8)
-            return eval_fail(c->e, "int: base %lld is not supported", (long long)base);
+        if (base != 10 && base != 16 && base != 8) return eval_fail(c->e, "int: base %ld is not supported", base);
         if (parse_int(c->e, v.str, (int)base, &i)) return v_int(i);
         if (!parse_double(v.str, &f)) return fallback;
     } else if (v.type != V_FLOAT) {

@@ -26,6 +26,12 @@ Node *node_new(Parser *p, NodeType type, int line) {
     return n;
 }
 
+Node *node_const(Parser *p, Value v) {
+    Node *n = node_new(p, N_CONST, p->tok->line);
+    n->value = v;
+    return n;
+}
+
 void node_list_add(Parser *p, NodeList *list, Node *n) {
     list->items = arena_grow(&p->t->arena, list->items, list->count, sizeof *list->items);
     list->items[list->count++] = n;
@@ -100,9 +106,7 @@ static void parse_statement(Parser *p, NodeList *list);
 
 // At the tag that ends a body? `ends`: its possible names, separated by spaces.
 static bool at_end_tag(const Parser *p, const char *ends) {
-    for (const char *s = ends; *s; s += strcspn(s, " "), s += *s == ' ')
-        if (p->tok->type == T_NAME && str_equal(p->tok->str, &(Str){.data = s, .len = strcspn(s, " ")})) return true;
-    return false;
+    return p->tok->type == T_NAME && is_among(p->tok->str->data, p->tok->str->len, ends);
 }
 
 // Text, {{ }} and tags up to one of `ends` (which stays the current token), or the end of the template (ends NULL).
@@ -114,15 +118,11 @@ static void parse_body(Parser *p, NodeList *list, const char *ends) {
             return;
         }
         p->tok++;
-        if (t->type == T_TEXT) {
-            Node *n = node_new(p, N_TEXT, t->line);
-            n->value = v_str(t->str);
-            node_list_add(p, list, n);
-        } else if (t->type == T_PRINT_BEGIN) {
+        if (t->type == T_TEXT || t->type == T_PRINT_BEGIN) {
             Node *n = node_new(p, N_PRINT, t->line);
-            n->a = parse_tuple(p, true, false);
+            n->a = t->type == T_TEXT ? node_const(p, v_str(t->str)) : parse_tuple(p, true, false);
             node_list_add(p, list, n);
-            expect_end(p, T_PRINT_END);
+            if (t->type == T_PRINT_BEGIN) expect_end(p, T_PRINT_END);
         } else {
             if (ends && at_end_tag(p, ends)) return;
             parse_statement(p, list);

@@ -5,19 +5,13 @@
 #include <string.h>
 
 static Node *parse_or(Parser *p);
-static Node *parse_primary(Parser *p, bool with_namespace);
+static Node *parse_primary(Parser *p);
 
 static Node *node_of(Parser *p, NodeType type, int op, Node *a, Node *b, int line) {
     Node *n = node_new(p, type, line);
     n->op = op;
     n->a = a;
     n->b = b;
-    return n;
-}
-
-static Node *node_const(Parser *p, Value v) {
-    Node *n = node_new(p, N_CONST, p->tok->line);
-    n->value = v;
     return n;
 }
 
@@ -171,7 +165,7 @@ static Node *parse_test(Parser *p, Node *operand) {
         parse_call_args(p, &n->args);
     } else if (starts_test_argument(p)) {
         if (at_name(p, "is")) return parse_fail(p, "tests with is cannot be chained");
-        args_add(p, &n->args, (Arg){.value = parse_postfix(p, parse_primary(p, false))});
+        args_add(p, &n->args, (Arg){.value = parse_postfix(p, parse_primary(p))});
     }
     check_function_name(p, TEST, n->name);
     return negated ? node_of(p, N_NOT, 0, n, NULL, line) : n;
@@ -212,22 +206,17 @@ static Node *parse_dict(Parser *p) {
     return n;
 }
 
-static Node *parse_name(Parser *p, bool with_namespace) {
+static Node *parse_name(Parser *p) {
     int line = p->tok->line;
     const Str *name = p->tok++->str;
     if (str_is(name, "true") || str_is(name, "True")) return node_const(p, v_bool(true));
     if (str_is(name, "false") || str_is(name, "False")) return node_const(p, v_bool(false));
     if (str_is(name, "none") || str_is(name, "None")) return node_const(p, v_none());
-    bool is_ref = with_namespace && skip_op(p, '.');
-    Node *n = node_new(p, is_ref ? N_NSREF : N_NAME, line);
-    n->name = name;
-    if (is_ref) {
-        n->attr = expect_name(p);
-        return n;
-    }
     if (str_is(name, "caller")) p->special |= NAME_CALLER;
     if (str_is(name, "kwargs")) p->special |= NAME_KWARGS;
     if (str_is(name, "varargs")) p->special |= NAME_VARARGS;
+    Node *n = node_new(p, N_NAME, line);
+    n->name = name;
     return n;
 }
 
@@ -245,9 +234,9 @@ static Node *parse_string(Parser *p) {
     return node_const(p, v_str(s));
 }
 
-static Node *parse_primary(Parser *p, bool with_namespace) {
+static Node *parse_primary(Parser *p) {
     Node *n;
-    if (p->tok->type == T_NAME) return parse_name(p, with_namespace);
+    if (p->tok->type == T_NAME) return parse_name(p);
     if (p->tok->type == T_STRING) return parse_string(p);
     if (p->tok->type == T_INT || p->tok->type == T_FLOAT) {
         n = node_const(p, p->tok->type == T_INT ? v_int(p->tok->i) : v_float(p->tok->f));
@@ -275,9 +264,9 @@ static Node *parse_unary(Parser *p, bool with_filter) {
     if (!parse_enter(p)) return node_const(p, v_none());
     if (minus || at_op(p, '+')) {
         p->tok++;
-        n = node_of(p, minus ? N_NEG : N_POS, 0, parse_unary(p, false), NULL, line);
+        n = node_of(p, N_SIGN, minus ? -1 : 1, parse_unary(p, false), NULL, line);
     } else {
-        n = parse_primary(p, false);
+        n = parse_primary(p);
     }
     n = parse_postfix(p, n);
     if (with_filter) n = parse_filters_and_tests(p, n);
@@ -285,43 +274,17 @@ static Node *parse_unary(Parser *p, bool with_filter) {
     return n;
 }
 
-static Node *parse_operand(Parser *p) {
-    return parse_unary(p, true);
-}
-
-// next op next op ..., left-associative; ops ends with 0.
-static Node *parse_left(Parser *p, Node *(*next)(Parser *), const int *ops) {
-    for (Node *left = next(p);;) {
+// Left-associative operators by precedence, loosest first; ** too is left-associative, unlike in Python.
+static Node *parse_binary(Parser *p, int level) {
+    static const int ops[][5] = {{'+', '-'}, {'~'}, {'*', '/', OP2('/', '/'), '%'}, {OP2('*', '*')}};
+    if (level == sizeof ops / sizeof *ops) return parse_unary(p, true);
+    for (Node *left = parse_binary(p, level + 1);;) {
         int line = p->tok->line;
-        const int *op = ops;
+        const int *op = ops[level];
         while (*op && !skip_op(p, *op)) op++;
         if (!*op || p->failed) return left;
-        left = node_of(p, N_BINARY, *op, left, next(p), line);
+        left = node_of(p, N_BINARY, *op, left, parse_binary(p, level + 1), line);
     }
-}
-
-static Node *parse_power(Parser *p) { // left-associative too, unlike Python
-    static const int ops[] = {OP2('*', '*'), 0};
-    return parse_left(p, parse_operand, ops);
-}
-
-static Node *parse_product(Parser *p) {
-    static const int ops[] = {'*', '/', OP2('/', '/'), '%', 0};
-    return parse_left(p, parse_power, ops);
-}
-
-static Node *parse_concat(Parser *p) {
-    Node *first = parse_product(p);
-    if (!at_op(p, '~')) return first;
-    Node *n = node_new(p, N_CONCAT, p->tok->line);
-    node_list_add(p, &n->list, first);
-    while (!p->failed && skip_op(p, '~')) node_list_add(p, &n->list, parse_product(p));
-    return n;
-}
-
-static Node *parse_sum(Parser *p) {
-    static const int ops[] = {'+', '-', 0};
-    return parse_left(p, parse_concat, ops);
 }
 
 // The comparison at the current token, which is skipped; -1: none.
@@ -338,10 +301,10 @@ static int skip_compare_op(Parser *p) {
 
 static Node *parse_compare(Parser *p) {
     int line = p->tok->line, op;
-    Node *first = parse_sum(p), *n = NULL;
+    Node *first = parse_binary(p, 0), *n = NULL;
     while (!p->failed && (op = skip_compare_op(p)) >= 0) {
         if (!n) n = node_of(p, N_COMPARE, 0, first, NULL, line);
-        Node *right = parse_sum(p);
+        Node *right = parse_binary(p, 0);
         node_list_add(p, &n->list, node_of(p, N_OPERAND, op, right, NULL, p->tok->line));
     }
     return n ? n : first;
@@ -402,24 +365,26 @@ Node *parse_tuple(Parser *p, bool with_cond, bool parenthesised) {
     return parse_tuple_of(p, with_cond ? parse_expression : parse_or, parenthesised);
 }
 
+// A primary expression, or an attribute of a namespace.
 static Node *parse_target_item(Parser *p) {
-    return parse_primary(p, false);
+    if (p->tok->type != T_NAME || p->tok[1].type != T_OP || p->tok[1].op != '.') return parse_primary(p);
+    Node *n = node_new(p, N_NSREF, p->tok->line);
+    n->name = p->tok->str;
+    p->tok += 2;
+    n->attr = expect_name(p);
+    return n;
 }
 
-static Node *parse_target_or_attr(Parser *p) {
-    return parse_primary(p, true);
-}
-
-static bool can_assign(const Node *n) {
-    if (n->type != N_TUPLE) return n->type == N_NAME || n->type == N_NSREF;
+static bool can_assign(const Node *n, bool with_namespace) {
+    if (n->type != N_TUPLE) return n->type == N_NAME || (n->type == N_NSREF && with_namespace);
     for (size_t i = 0; i < n->list.count; i++)
-        if (!can_assign(n->list.items[i])) return false;
+        if (!can_assign(n->list.items[i], with_namespace)) return false;
     return true;
 }
 
 // The left side of = or of `in`.
 Node *parse_target(Parser *p, bool with_namespace) {
-    Node *n = parse_tuple_of(p, with_namespace ? parse_target_or_attr : parse_target_item, false);
-    if (!p->failed && !can_assign(n)) return parse_fail(p, "cannot assign to this expression");
+    Node *n = parse_tuple_of(p, parse_target_item, false);
+    if (!p->failed && !can_assign(n, with_namespace)) return parse_fail(p, "cannot assign to this expression");
     return n;
 }

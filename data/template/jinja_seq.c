@@ -1,7 +1,86 @@
-// jinja_seq: filters of sequences, and methods of list, tuple, dict and loop. map and select are lazy (jinja_iter.c).
+// jinja_seq: iteration, filters of sequences, and methods of list, tuple, dict and loop.
 #include "jinja_eval.h"
 
 #include <string.h>
+
+// ---- iteration. Generators (map, select, a filtered loop) are lazy as in jinja2, so that a namespace changed in a
+// loop's body is seen by the loop's own filter ----
+
+struct Iter {
+    const Value *items; // a sequence: items[at, count)
+    size_t at, count;
+    const Str *str; // a string's characters, from byte `at`
+    Iter *source;   // a generator: maps and filters the items of this one
+    IterMap map;
+    void *state;
+    bool running; // a generator cannot be asked for the next item while it computes one
+};
+
+static Iter *iter_make(Eval *e, Iter init) {
+    Iter *it = eval_alloc(e, 1, sizeof *it);
+    *it = init;
+    return it;
+}
+
+Iter *iter_new(Eval *e, Value v) {
+    if (v.type == V_ITER) return v.iter;
+    if (v.type == V_STR) return iter_make(e, (Iter){.str = v.str});
+    if (v.type == V_DICT) return iter_make(e, (Iter){.items = v.dict->keys, .count = v.dict->count});
+    if (is_seq(v)) return iter_make(e, (Iter){.items = v.seq->items, .count = v.seq->count});
+    if (v.type != V_UNDEFINED) eval_fail(e, "a value of type '%s' cannot be iterated", type_name(v));
+    return iter_make(e, (Iter){0}); // empty
+}
+
+static bool next_mapped(Eval *e, Iter *it, Value *out) {
+    if (it->running) eval_fail(e, "a generator uses itself");
+    if (!eval_enter(e)) return false;
+    it->running = true;
+    bool found = false;
+    Value item;
+    while (!found && iter_next(e, it->source, &item)) {
+        found = true;
+        *out = it->map(e, item, it->state, &found);
+    }
+    it->running = false;
+    e->depth--;
+    return found && !e->failed;
+}
+
+bool iter_next(Eval *e, Iter *it, Value *out) {
+    eval_charge(e, 1);
+    if (e->failed) return false;
+    if (it->source) return next_mapped(e, it, out);
+    if (it->at == (it->str ? it->str->len : it->count)) return false;
+    size_t from = it->at++;
+    if (!it->str) {
+        *out = it->items[from];
+        return true;
+    }
+    it->at = from;
+    str_next(it->str, &it->at);
+    *out = str_slice(e, it->str, from, it->at);
+    return true;
+}
+
+Value iter_list(Eval *e, Value v) {
+    Iter *it = iter_new(e, v);
+    Value *items = NULL, item;
+    size_t count = 0;
+    for (; iter_next(e, it, &item); items[count++] = item) items = eval_grow(e, items, count, sizeof *items);
+    return v_seq(e, V_LIST, items, count);
+}
+
+Value v_iter_over(Eval *e, Value list) {
+    return (Value){.type = V_ITER, .iter = iter_new(e, list)};
+}
+
+// map gets each item; it sets *keep (true at first) to false to leave its result out.
+Value v_generator(Eval *e, Value source, IterMap map, void *state) {
+    Iter *it = iter_make(e, (Iter){.source = iter_new(e, source), .map = map, .state = state});
+    return (Value){.type = V_ITER, .iter = it};
+}
+
+// ---- lists ----
 
 Value seq_reversed(Eval *e, Value list) {
     size_t n = list.seq->count;
@@ -20,7 +99,7 @@ static Value attribute_of(Eval *e, Value item, Value attribute, Value fallback) 
     for (size_t at = 0, end; at <= (s ? s->len : 0) && !e->failed; at = end + 1) {
         bool digits = s != NULL;
         for (end = at, i = 0; s && end < s->len && s->data[end] != '.'; end++) {
-            digits &= s->data[end] >= '0' && s->data[end] <= '9' && end - at < 18;
+            digits &= is_digit(s->data[end]) && end - at < 18;
             if (digits) i = i * 10 + s->data[end] - '0';
         }
         Value part = !s ? attribute : digits && end > at ? v_int(i) : v_str(str_make(e, s->data + at, end - at));
@@ -172,12 +251,12 @@ Value seq_sort(const Call *c) { // reverse case_sensitive attribute
     return copy;
 }
 
-// Keys (mode 'k'), values ('v') or pairs ('i') of a dict.
-static Value dict_view(Eval *e, Value dict, unsigned mode) {
+// A view of a dict: its "keys", "values" or "items".
+static Value dict_view(Eval *e, Value dict, const char *name) {
     const Dict *d = dict.dict;
-    Value *items = mode == 'k' ? d->keys : d->values;
-    if (mode != 'k') dict_read_all(d);
-    if (mode == 'i') {
+    Value *items = *name == 'k' ? d->keys : d->values;
+    if (*name != 'k') dict_read_all(d);
+    if (*name == 'i') {
         items = eval_alloc(e, d->count, sizeof *items);
         for (size_t i = 0; i < d->count; i++) {
             items[i] = v_tuple(e, 2, (Value[]){d->keys[i], d->values[i]});
@@ -185,18 +264,14 @@ static Value dict_view(Eval *e, Value dict, unsigned mode) {
         }
     }
     Seq *q = eval_alloc(e, 1, sizeof *q);
-    *q = (Seq){.items = items,
-               .count = d->count,
-               .view = mode == 'k'   ? "dict_keys"
-                       : mode == 'v' ? "dict_values"
-                                     : "dict_items"};
+    *q = (Seq){.items = items, .count = d->count, .view = name};
     return (Value){.type = V_VIEW, .seq = q, .origin = dict.origin};
 }
 
 Value seq_items(const Call *c) {
     if (c->self.type == V_UNDEFINED) return v_iter_over(c->e, v_seq(c->e, V_LIST, NULL, 0));
     if (c->self.type != V_DICT) return fail_type(c, c->self, "a dict");
-    return v_iter_over(c->e, dict_view(c->e, c->self, 'i'));
+    return v_iter_over(c->e, dict_view(c->e, c->self, "items"));
 }
 
 Value seq_dictsort(const Call *c) { // case_sensitive by reverse
@@ -204,7 +279,7 @@ Value seq_dictsort(const Call *c) { // case_sensitive by reverse
     bool by_value = arg_is(c, 1, "value");
     if (v_given(c->arg[1]) && !by_value && !arg_is(c, 1, "key"))
         return eval_fail(c->e, "dictsort: sorts by 'key' or 'value'");
-    Value list = iter_list(c->e, dict_view(c->e, c->self, 'i'));
+    Value list = iter_list(c->e, dict_view(c->e, c->self, "items"));
     Value *keys = eval_alloc(c->e, list.seq->count, sizeof *keys);
     for (size_t i = 0; i < list.seq->count; i++)
         keys[i] = sort_key(c, list.seq->items[i].seq->items[by_value], v_missing(), 0);
@@ -271,7 +346,7 @@ Value seq_copy(const Call *c) { // lists and dicts cannot change
 }
 
 Value seq_view(const Call *c) {
-    return dict_view(c->e, c->self, c->f->mode);
+    return dict_view(c->e, c->self, c->f->name);
 }
 
 Value seq_get(const Call *c) {

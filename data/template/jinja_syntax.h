@@ -19,19 +19,16 @@ typedef enum {
     N_NOT,     // not a
     N_COMPARE, // a, then list of N_OPERAND
     N_OPERAND, // op, a
-    N_BINARY,  // a op b
-    N_CONCAT,  // list joined by ~
-    N_NEG,
-    N_POS,
-    N_ATTR,   // a.name
-    N_ITEM,   // a[b]
-    N_SLICE,  // a:b:c, each may be NULL
-    N_CALL,   // a(args)
-    N_FILTER, // a | name(args); a NULL in block filters
-    N_TEST,   // a is name(args)
-    N_NSREF,  // name.attr as a target
+    N_BINARY,  // a op b; ~ too
+    N_SIGN,    // +a or -a: op is 1 or -1
+    N_ATTR,    // a.name
+    N_ITEM,    // a[b]
+    N_SLICE,   // a:b:c, each may be NULL
+    N_CALL,    // a(args)
+    N_FILTER,  // a | name(args); a NULL in block filters
+    N_TEST,    // a is name(args)
+    N_NSREF,   // name.attr as a target
     // statements
-    N_TEXT,         // value
     N_PRINT,        // a
     N_IF,           // list of N_BRANCH
     N_BRANCH,       // a: condition (NULL: else), list: body
@@ -70,7 +67,7 @@ typedef struct ArgList {
 
 struct Node {
     NodeType type;
-    int op; // N_COMPARE: CompareOp; N_BINARY: the operator's character or OP2
+    int op; // N_OPERAND: CompareOp; N_BINARY: the operator's character or OP2; N_SIGN
     int line;
     const Str *name, *attr;
     Value value;
@@ -129,6 +126,7 @@ typedef struct Parser {
 PRINTF_LIKE(2, 3) Node *parse_fail(Parser *p, const char *fmt, ...); // returns an undefined constant
 Node *fail_expected(Parser *p, const char *what);                    // parse_fail: what, found the current token
 Node *node_new(Parser *p, NodeType type, int line);
+Node *node_const(Parser *p, Value v);
 void node_list_add(Parser *p, NodeList *list, Node *n);
 bool parse_enter(Parser *p); // one level deeper; false: too deep
 bool at_op(const Parser *p, int op);

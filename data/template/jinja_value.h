@@ -1,7 +1,7 @@
 // jinja_value: the values of templates, Python's types, with the origin of every byte of text (jinja.h).
 //
-// Parts: jinja_value.c (arena, dicts, truth, equality, order), jinja_str.c (strings), jinja_iter.c (iteration),
-// jinja_write.c (values to text), jinja_data.c (JSON to values).
+// Parts: jinja_value.c (arena, dicts, truth, equality, order), jinja_str.c (strings), jinja_seq.c (iteration),
+// jinja_write.c (values to text).
 //
 // Errors stick: the first one is kept in *err and sets Eval.failed; later calls return at once, and jinja_render reads
 // `failed` at the end. Values are always valid, so only loops that may be long test `failed`, and code that relies on
@@ -108,7 +108,7 @@ typedef struct Value {
 struct Seq {
     Value *items;
     size_t count;
-    const char *view; // V_VIEW: "dict_keys", ...
+    const char *view; // V_VIEW: "keys", "values", "items"
 };
 struct Dict {
     Value *keys, *values; // grown by dict_set, or allocated whole and never set
@@ -177,7 +177,7 @@ int value_compare(Eval *e, Value a, Value b, const char *op); // <0 0 >0; types 
 bool value_contains(Eval *e, Value container, Value item);
 int64_t value_length(Eval *e, Value v); // len(): fails where Python does
 
-// jinja_iter.c: iteration is lazy, as Python's: a generator is consumed by its first reader.
+// jinja_seq.c: iteration is lazy, as Python's: a generator is consumed by its first reader.
 Iter *iter_new(Eval *e, Value v);
 bool iter_next(Eval *e, Iter *it, Value *out); // false: end (or failed)
 Value iter_list(Eval *e, Value v);             // list(v)
@@ -209,10 +209,13 @@ int32_t str_prev(const Str *s, size_t *at); // the code point that ends at *at, 
 size_t str_run(const Str *s, size_t at, const Str *set, bool in);
 size_t str_run_back(const Str *s, size_t from, size_t at, const Str *set, bool in);
 Value str_concat(Eval *e, const Str *a, const Str *b); // a + b (jinja_ops.c)
-Value str_case(Eval *e, const Str *s, int mode);       // 'u' upper, 'l' lower, 't' title, 'c' capitalize (jinja_case.c)
+Value str_case(Eval *e, const Str *s, int mode);       // 'u' upper, 'l' lower, 't' title, 'c' capitalize (jinja_text.c)
 Value str_pad(Eval *e, const Str *s, int64_t width, const Str *fill, char align); // '<' '>' '^' (jinja_text.c)
 Value str_slice(Eval *e, const Str *s, size_t from, size_t to);                   // bytes [from, to), shared
 bool char_is_space(int32_t cp);                                                   // str.isspace of Python
+static inline bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
 // A Str need not end with a NUL: messages take it as "%.*s", STR_SHOWN(s, limit), cut at whole characters.
 int str_shown(const Str *s, int limit);
 #define STR_SHOWN(s, limit) str_shown(s, limit), (s)->data
@@ -224,11 +227,7 @@ Value text_too_long(Eval *e);                                             // fai
 PRINTF_LIKE(4, 5) void buf_printf(Eval *e, Buffer *b, uint32_t origin, const char *fmt, ...);
 Value buf_value(Eval *e, Buffer *b); // the text as a string; the buffer must not be used again
 
-// ---- text of values (jinja_write.c), values of JSON (jinja_data.c) ----
+// ---- text of values (jinja_write.c) ----
 
 const Str *to_str(Eval *e, Value v); // str(v)
 Value to_repr(Eval *e, Value v);
-
-// Strings are borrowed: the JSON document must outlive the values.
-Value field_from_json(Eval *e, const Json *j, uint32_t origin, size_t key); // its items have places of their own
-Value message_from_json(Eval *e, const Json *j, uint32_t origin);

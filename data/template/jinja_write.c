@@ -120,7 +120,7 @@ static void write_separator(Writer *w, size_t i, int level, uint32_t origin) {
 static void write_items(Writer *w, Value v, int level) {
     const Seq *q = v.seq;
     bool tuple = v.type == V_TUPLE && !w->json;
-    if (v.type == V_VIEW) buf_printf(w->e, &w->out, v.origin, "%s(", q->view);
+    if (v.type == V_VIEW) buf_printf(w->e, &w->out, v.origin, "dict_%s(", q->view);
     write_mark(w, tuple ? "(" : "[", v.origin);
     for (size_t i = 0; i < q->count && !w->e->failed; i++) {
         write_separator(w, i, level + 1, v.origin);
@@ -193,7 +193,7 @@ static void write_value(Writer *w, Value v, int level) {
     if (v.type == V_NONE || v.type == V_BOOL)
         write_mark(w, words[v.type == V_NONE ? 0 : 1 + v.b][w->json], v.origin);
     else if (v.type == V_INT)
-        buf_printf(w->e, &w->out, v.origin, "%lld", (long long)v.i);
+        buf_printf(w->e, &w->out, v.origin, "%ld", v.i);
     else if (v.type == V_BIGINT)
         buf_str(w->e, &w->out, v.str);
     else if (v.type == V_FLOAT)
