@@ -87,12 +87,12 @@ static char *token_text(const Tokenizer *t, int32_t id) {
 
 int chat_template_new(ChatTemplate **out, const Tokenizer *t, const char *source, Err *err) {
     *out = NULL;
-    if (!source) source = tokenizer_chat_template(t);
+    if (!source) source = t->chat_template;
     if (!source) return err_input(err, "the model has no chat template; give one with chat_template");
     AUTO(chat_template_free) ChatTemplate *c = mem_calloc(1, sizeof *c);
     c->source = mem_strdup(source);
-    c->bos = token_text(t, tokenizer_bos(t));
-    c->eos = token_text(t, tokenizer_eos(t));
+    c->bos = token_text(t, t->bos);
+    c->eos = token_text(t, t->eos);
     if (jinja_compile(&c->jinja, source, strlen(source), "chat template", err)) return -1;
     chat_forms_find(&c->forms, c->jinja, c->bos, c->eos);
     c->end_of_turn = -1;

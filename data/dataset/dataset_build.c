@@ -227,7 +227,7 @@ static int finish(Dataset **d, Build *b) {
     if (b->labels && label_table_finish(b->labels, &labels, &place, b->err))
         return err_context(b->err, "%s", b->o->files[0]);
     TokenTables tables = {&b->stats, &b->unread, &labels, place};
-    return token_sink_finish(d, b->sink, &tables, tokenizer_vocab_size(b->tokenizer.tokenizer), b->err);
+    return token_sink_finish(d, b->sink, &tables, b->tokenizer.tokenizer->vocab_size, b->err);
 }
 
 static int build(Dataset **d, Build *b) {

@@ -76,7 +76,7 @@ static int add_raw(Cases *c, const Dialog *d) {
     AUTO_CALL(record_tokens_clear) RecordTokens tokens = {0};
     if (record_tokenize_dialog(&tokens, &c->settings, &asked, c->err)) return -1;
     size_t n = tokens.count;
-    if (n && tokens.ids[n - 1] == tokenizer_eos(c->settings.tokenizer)) n--; // the EOS that training adds
+    if (n && tokens.ids[n - 1] == c->settings.tokenizer->eos) n--; // the EOS that training adds
     if (n) add_case(c, tokens.ids, n, d->prompt, stripped(d->completion.data, d->completion.len));
     return 0;
 }

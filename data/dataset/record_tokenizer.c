@@ -26,13 +26,13 @@ static void add_id(TokenIds *t, int32_t id) {
 }
 
 static void add_bos(TokenIds *t, const Tokenizer *tokenizer) {
-    if (tokenizer_add_bos(tokenizer) && tokenizer_bos(tokenizer) >= 0) add_id(t, tokenizer_bos(tokenizer));
+    if (tokenizer->add_bos && tokenizer->bos >= 0) add_id(t, tokenizer->bos);
 }
 
 // Removes the BOS of add_bos before a text that begins with its own.
 static void drop_second_bos(RecordTokens *out, TokenIds *t, const Tokenizer *tokenizer) {
-    int32_t bos = tokenizer_bos(tokenizer);
-    if (!tokenizer_add_bos(tokenizer) || bos < 0 || t->count < 2 || t->ids[1] != bos) return;
+    int32_t bos = tokenizer->bos;
+    if (!tokenizer->add_bos || bos < 0 || t->count < 2 || t->ids[1] != bos) return;
     memmove(t->ids, t->ids + 1, (t->count - 1) * sizeof *t->ids);
     t->count--;
     out->own_bos = true;
@@ -40,7 +40,7 @@ static void drop_second_bos(RecordTokens *out, TokenIds *t, const Tokenizer *tok
 
 // EOS after a text that begins at token `from`, unless it ends with EOS.
 static void add_eos(RecordTokens *out, TokenIds *t, const Tokenizer *tokenizer, size_t from) {
-    int32_t eos = tokenizer_eos(tokenizer);
+    int32_t eos = tokenizer->eos;
     out->cannot_stop = eos < 0;
     if (eos >= 0 && (t->count <= from || t->ids[t->count - 1] != eos)) add_id(t, eos);
 }
@@ -144,8 +144,8 @@ static int visible_range(const Dialog *d, size_t *begin, size_t *end, Err *err) 
 static int read_id(int32_t *id, const RecordTokenizer *e, const Json *v, size_t i, Err *err) {
     int64_t n;
     char expected[64];
-    snprintf(expected, sizeof expected, "a token id below %d", tokenizer_vocab_size(e->tokenizer));
-    if (!json_whole(v, &n) || n < 0 || n >= tokenizer_vocab_size(e->tokenizer))
+    snprintf(expected, sizeof expected, "a token id below %d", e->tokenizer->vocab_size);
+    if (!json_whole(v, &n) || n < 0 || n >= e->tokenizer->vocab_size)
         return fail_value("input_ids", i, v, expected, err);
     *id = (int32_t)n;
     return 0;

@@ -277,8 +277,8 @@ typedef struct KeyRef {
     const PendingKey *key;
 } KeyRef;
 
-static bool same_str(const JsonStr *a, const JsonStr *b) {
-    return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
+bool json_str_equal(JsonStr a, JsonStr b) {
+    return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
 // By hash, because it is cheap; then by content, so that crafted collisions only cost comparisons.
@@ -303,7 +303,7 @@ static int check_unique(Parser *ps, const PendingKey *keys, size_t n) {
     if (n <= FEW) {
         for (size_t i = 1; i < n; i++)
             for (size_t j = 0; j < i; j++)
-                if (same_str(&keys[i].key, &keys[j].key)) return fail_duplicate(ps, &keys[i], &keys[j]);
+                if (json_str_equal(keys[i].key, keys[j].key)) return fail_duplicate(ps, &keys[i], &keys[j]);
         return 0;
     }
     AUTO_FREE KeyRef *sorted = mem_alloc(n, sizeof *sorted);
@@ -439,7 +439,7 @@ const Json *json_get(const Json *object, const char *key) {
     if (!object || object->type != JSON_OBJECT) return NULL;
     JsonStr want = {key, strlen(key)};
     for (size_t i = 0; i < object->count; i++)
-        if (same_str(&object->keys[i], &want)) return &object->items[i];
+        if (json_str_equal(object->keys[i], want)) return &object->items[i];
     return NULL;
 }
 
@@ -456,7 +456,7 @@ const char *json_type_name(const Json *v) {
 }
 
 bool json_str_is(JsonStr s, const char *text) {
-    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
+    return json_str_equal(s, (JsonStr){text, strlen(text)});
 }
 
 bool json_is_string(const Json *v, const char *text) {

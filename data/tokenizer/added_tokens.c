@@ -43,14 +43,14 @@ static int32_t find_child(const AddedTokens *a, int32_t node, uint8_t byte) {
 }
 
 int added_tokens_add(AddedTokens *a, const AddedToken *t, Err *err) {
-    if (t->len == 0) return err_input(err, "added token %d is empty; expected text", t->id);
-    if (t->len > ADDED_TOKEN_MAX || a->n_nodes > INT32_MAX - ADDED_TOKEN_MAX)
-        return err_input(err, "added token %d has %zu bytes; expected at most %d", t->id, t->len, ADDED_TOKEN_MAX);
-    uint8_t first = (uint8_t)t->text[0];
+    if (t->text.len == 0) return err_input(err, "added token %d is empty; expected text", t->id);
+    if (t->text.len > ADDED_TOKEN_MAX || a->n_nodes > INT32_MAX - ADDED_TOKEN_MAX)
+        return err_input(err, "added token %d has %zu bytes; expected at most %d", t->id, t->text.len, ADDED_TOKEN_MAX);
+    uint8_t first = (uint8_t)t->text.data[0];
     if (a->root[first] < 0) a->root[first] = new_node(a, first);
     int32_t node = a->root[first];
-    for (size_t i = 1; i < t->len; i++) {
-        uint8_t byte = (uint8_t)t->text[i];
+    for (size_t i = 1; i < t->text.len; i++) {
+        uint8_t byte = (uint8_t)t->text.data[i];
         int32_t c = find_child(a, node, byte);
         if (c < 0) {
             c = new_node(a, byte);
@@ -72,8 +72,7 @@ int added_tokens_add_vocab(AddedTokens *a, const Vocab *v, Err *err) {
     for (int32_t id = 0; id < vocab_size(v); id++) {
         int type = vocab_type(v, id);
         if (type != TOKEN_UNKNOWN && type != TOKEN_CONTROL && type != TOKEN_USER_DEFINED) continue;
-        AddedToken t = {.id = id, .control = type != TOKEN_USER_DEFINED};
-        t.text = vocab_text(v, id, &t.len);
+        AddedToken t = {.text = vocab_text(v, id), .id = id, .control = type != TOKEN_USER_DEFINED};
         if (added_tokens_add(a, &t, err)) return -1;
     }
     return 0;

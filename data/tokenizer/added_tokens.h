@@ -11,8 +11,7 @@ typedef struct AddedTokens AddedTokens; // read-only once all are added
 enum { ADDED_TOKEN_MAX = 1024 }; // bytes; bounds the work per byte of text
 
 typedef struct AddedToken {
-    const char *text; // copied
-    size_t len;
+    JsonStr text; // copied
     int32_t id;
     bool control;
     bool single_word;    // only between characters that are not of a word

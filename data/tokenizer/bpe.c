@@ -1,14 +1,56 @@
-// bpe: see bpe.h. The tables, built once from the file, and their checks; encoding is in bpe_merge.c.
+// bpe: see bpe.h. The tables, built once from the file, and their checks; then encoding.
+//
+// The hash table of pairs is open-addressed with linear probing, a power of two in size and at most half full.
 #include "bpe.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <utf8proc.h>
 
-#include "bpe_internal.h"
 #include "byte_alphabet.h"
+#include "symbol_merge.h"
 
-enum { MAX_MERGES = 1 << 24, SHOWN = 64 };
+enum { MAX_MERGES = 1 << 24, SHOWN = 64, JOIN_BITS = 1 << 18 };
+
+typedef struct PairSlot {
+    int32_t left, right;
+    uint32_t rank; // NO_RANK: free
+    int32_t result;
+} PairSlot; // 16 bytes: never in two lines of the cache
+
+typedef struct Merge {
+    int32_t left, right, result; // -1: left out
+} Merge;
+
+typedef struct Bpe {
+    const Vocab *vocab;
+    int32_t n_merges;
+    PairSlot *pair_slots;
+    size_t pair_mask;
+    int pair_shift;
+    Merge *merges; // by rank
+    bool chars, whole_words, byte_fallback, fuse_unk;
+    int32_t unk;
+    int32_t byte_token[256];  // bytes: of each byte; characters: of "<0xNN>"; -1: none
+    int32_t ascii_token[128]; // characters below U+0080; -1: none
+    // Characters: bit join_bit(a, b) is set if some merge may join a and b. If it is clear, no token crosses the
+    // boundary between a and b, and both sides can be merged independently. NULL: no boundaries are known.
+    uint64_t *joins;
+} Bpe;
+
+static inline uint32_t join_bit(uint32_t a, uint32_t b) {
+    return (uint32_t)(((uint64_t)a << 32 | b) * 0x9E3779B97F4A7C15u >> 46);
+}
+
+// The slot of a pair, or a free one (rank NO_RANK) when the pair does not merge.
+static inline const PairSlot *pair_slot(const Bpe *b, int32_t left, int32_t right) {
+    uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+    size_t i = (size_t)((key * 0x9E3779B97F4A7C15u) >> b->pair_shift);
+    for (;; i = (i + 1) & b->pair_mask) {
+        const PairSlot *s = &b->pair_slots[i];
+        if (s->rank == NO_RANK || (s->left == left && s->right == right)) return s;
+    }
+}
 
 bool bpe_pair_split(BpePair *p, GgufStr merge) {
     const char *space = merge.len > 1 ? memchr(merge.data + 1, ' ', merge.len - 1) : NULL;
@@ -97,7 +139,7 @@ static void mark_join(Bpe *b, const BpePair *p, const Merge *m) {
     utf8proc_int32_t before, after;
     utf8proc_iterate((const utf8proc_uint8_t *)p->left.data + last, (utf8proc_ssize_t)(p->left.len - last), &before);
     utf8proc_iterate((const utf8proc_uint8_t *)p->right.data, (utf8proc_ssize_t)p->right.len, &after);
-    uint32_t bit = bpe_join_bit((uint32_t)before, (uint32_t)after);
+    uint32_t bit = join_bit((uint32_t)before, (uint32_t)after);
     b->joins[bit / 64] |= (uint64_t)1 << bit % 64;
 }
 
@@ -115,7 +157,7 @@ static int add_merge(Bpe *b, size_t rank, const BpePair *p, bool skip_control, S
         b->merges[rank] = (Merge){-1, -1, -1};
         return 0;
     }
-    PairSlot *s = (PairSlot *)bpe_pair(b, m.left, m.right);
+    PairSlot *s = (PairSlot *)pair_slot(b, m.left, m.right);
     if (s->rank != NO_RANK)
         return err_input(err, "merges %u and %zu are both \"%s\"; expected each once", s->rank, rank,
                          show_pair(p).text);
@@ -135,12 +177,114 @@ static int add_merges(Bpe *b, const BpeSource *source, Err *err) {
     b->pair_shift = 64 - __builtin_ctzll(slots);
     b->n_merges = (int32_t)n;
     if (b->chars) b->joins = mem_calloc(JOIN_BITS / 64, sizeof *b->joins);
-    StrBuf joined = {0};
-    int rc = 0;
-    for (size_t rank = 0; rank < n && !rc; rank++)
-        rc = add_merge(b, rank, &source->merges[rank], source->skip_control, &joined, err);
-    str_clear(&joined);
-    return rc;
+    AUTO_STR StrBuf joined = {0};
+    for (size_t rank = 0; rank < n; rank++)
+        if (add_merge(b, rank, &source->merges[rank], source->skip_control, &joined, err)) return -1;
+    return 0;
+}
+
+// ---- merging ----
+
+static uint32_t pair_rank(const void *model, const TokenWork *w, size_t i, size_t j, uint32_t end) {
+    return pair_slot(model, w->ids[i], w->ids[j])->rank;
+}
+
+static int32_t pair_result(const void *model, const TokenWork *w, size_t i, uint32_t end) {
+    return ((const Bpe *)model)->merges[w->rank[i]].result;
+}
+
+static void merge(const Bpe *b, TokenWork *w, size_t first) {
+    merge_symbols(&(MergeRule){pair_rank, pair_result, b, 0}, w, first); // the rules need no byte positions
+}
+
+// ---- symbols ----
+
+static void add_bytes(const Bpe *b, TokenWork *w, const char *bytes, size_t len) {
+    for (size_t i = 0; i < len; i++) {
+        int32_t id = b->byte_token[(uint8_t)bytes[i]];
+        if (id >= 0) {
+            token_work_add(w, id, i);
+        } else if (b->unk < 0) {
+            w->left_out++;
+        } else {
+            w->unknown++;
+            bool fused = b->fuse_unk && w->n_tokens > 0 && w->ids[w->n_tokens - 1] == b->unk;
+            if (!fused) token_work_add(w, b->unk, i);
+        }
+    }
+    merge(b, w, 0);
+}
+
+// A character that has no token.
+static void add_unknown(const Bpe *b, TokenWork *w, const char *c, size_t n, size_t at, bool after_unknown) {
+    bool has_bytes = b->byte_fallback;
+    for (size_t k = 0; k < n && has_bytes; k++) has_bytes = b->byte_token[(uint8_t)c[k]] >= 0;
+    if (has_bytes) {
+        for (size_t k = 0; k < n; k++) token_work_add(w, b->byte_token[(uint8_t)c[k]], at + k);
+    } else if (b->unk < 0) {
+        w->left_out += n;
+    } else {
+        w->unknown += n;
+        if (!b->fuse_unk || !after_unknown) token_work_add(w, b->unk, at);
+    }
+}
+
+static int32_t char_token(const Bpe *b, const char *c, size_t n) {
+    if (n == 1) return (uint8_t)*c < 0x80 ? b->ascii_token[(uint8_t)*c] : -1;
+    int32_t id = vocab_find(b->vocab, c, n);
+    return id >= 0 && vocab_is_control(b->vocab, id) ? -1 : id;
+}
+
+static bool may_join(const Bpe *b, int32_t before, int32_t c) {
+    if (!b->joins) return true;
+    uint32_t bit = join_bit((uint32_t)before, (uint32_t)c);
+    return b->joins[bit / 64] >> bit % 64 & 1;
+}
+
+static void add_chars(const Bpe *b, TokenWork *w, const char *text, size_t len) {
+    utf8proc_int32_t before = -1, c;
+    size_t base = 0;
+    bool after_unknown = false;
+    for (size_t i = 0; i < len; before = c) {
+        utf8proc_ssize_t got = utf8proc_iterate((const utf8proc_uint8_t *)text + i, (utf8proc_ssize_t)(len - i), &c);
+        size_t n = got > 0 ? (size_t)got : 1; // an invalid byte is a symbol by itself
+        int32_t id = char_token(b, text + i, n);
+        if (id >= 0 && before >= 0 && !may_join(b, before, c)) {
+            merge(b, w, base);
+            base = w->n_tokens;
+        }
+        if (id >= 0)
+            token_work_add(w, id, i);
+        else
+            add_unknown(b, w, text + i, n, i, after_unknown && w->n_tokens > 0 && w->ids[w->n_tokens - 1] == b->unk);
+        after_unknown = id < 0;
+        i += n;
+    }
+    merge(b, w, base);
+}
+
+static bool take_whole(const Bpe *b, TokenWork *w, const char *text, size_t len) {
+    if (!b->chars) {
+        w->spelled.len = 0;
+        bytes_spell(text, len, &w->spelled);
+        text = w->spelled.data;
+        len = w->spelled.len;
+    }
+    int32_t id = vocab_find(b->vocab, text, len);
+    if (id < 0 || vocab_type(b->vocab, id) != TOKEN_NORMAL) return false;
+    token_work_add(w, id, 0);
+    return true;
+}
+
+static void bpe_tokenize(const void *model, TokenWork *w, const char *text, size_t len) {
+    const Bpe *b = model;
+    token_work_reserve(w, len);
+    w->n_tokens = w->left_out = w->unknown = 0;
+    if (b->whole_words && take_whole(b, w, text, len)) return;
+    if (b->chars)
+        add_chars(b, w, text, len);
+    else
+        add_bytes(b, w, text, len);
 }
 
 // ---- the model ----
@@ -166,18 +310,14 @@ int bpe_new(TokenModel *m, const BpeSource *source, Err *err) {
     if (source->n_merges > MAX_MERGES)
         return err_input(err, "%zu merges; expected at most %d", source->n_merges, MAX_MERGES);
     Bpe *b = mem_calloc(1, sizeof *b);
-    b->vocab = source->vocab;
-    b->chars = source->chars;
-    b->whole_words = source->whole_words;
-    b->byte_fallback = source->byte_fallback;
-    b->fuse_unk = source->fuse_unk;
-    b->unk = source->unk;
-    int rc = 0;
-    if (b->chars)
-        find_char_tokens(b);
-    else
-        rc = find_byte_tokens(b, source->skip_control, err);
-    if (rc || add_merges(b, source, err)) {
+    *b = (Bpe){.vocab = source->vocab,
+               .chars = source->chars,
+               .whole_words = source->whole_words,
+               .byte_fallback = source->byte_fallback,
+               .fuse_unk = source->fuse_unk,
+               .unk = source->unk};
+    if (b->chars) find_char_tokens(b);
+    if ((!b->chars && find_byte_tokens(b, source->skip_control, err)) || add_merges(b, source, err)) {
         bpe_free(b);
         return -1;
     }

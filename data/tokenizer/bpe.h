@@ -9,7 +9,6 @@
 #pragma once
 
 #include "token_model.h"
-#include "vocab.h"
 
 typedef struct BpePair {
     GgufStr left, right;

@@ -30,16 +30,16 @@ void detokenizer_add(Detokenizer *d, const DetokenizerStep *step) {
     MEM_GROW(d->steps, d->capacity, d->count + 1);
     DetokenizerStep *s = &d->steps[d->count++];
     *s = *step;
-    s->from = s->from ? mem_strndup(s->from, s->from_len) : NULL;
-    s->text = s->text ? mem_strndup(s->text, s->text_len) : NULL;
+    s->from.data = mem_strndup(s->from.data, s->from.len);
+    s->text.data = mem_strndup(s->text.data, s->text.len);
     if ((s->kind == DETOKENIZE_METASPACE && s->whole) || s->kind == DETOKENIZE_WORDPIECE) d->first_differs = true;
 }
 
 void detokenizer_free(Detokenizer *d) {
     if (!d) return;
     for (size_t i = 0; i < d->count; i++) {
-        mem_free((char *)d->steps[i].from);
-        mem_free((char *)d->steps[i].text);
+        mem_free((char *)d->steps[i].from.data);
+        mem_free((char *)d->steps[i].text.data);
     }
     mem_free(d->steps);
     mem_free(d->piece_at);
@@ -50,13 +50,13 @@ void detokenizer_free(Detokenizer *d) {
 // ---- steps: from `in` to `out`, which is empty ----
 
 // Stops after PIECE_MAX bytes, which add_token then refuses.
-static void replace(StrBuf *out, const StrBuf *in, const char *from, size_t from_len, const char *text, size_t len) {
+static void replace(StrBuf *out, const StrBuf *in, JsonStr from, JsonStr text) {
     size_t at = 0;
-    for (const char *hit; out->len <= PIECE_MAX && (hit = memmem(in->data + at, in->len - at, from, from_len));) {
+    for (const char *hit; out->len <= PIECE_MAX && (hit = memmem(in->data + at, in->len - at, from.data, from.len));) {
         size_t begin = (size_t)(hit - in->data);
         str_add(out, in->data + at, begin - at);
-        str_add(out, text, len);
-        at = begin + from_len;
+        str_add(out, text.data, text.len);
+        at = begin + from.len;
     }
     str_add(out, in->data + at, in->len - at);
 }
@@ -65,15 +65,14 @@ static void replace(StrBuf *out, const StrBuf *in, const char *from, size_t from
 // up.
 static void join_word(const DetokenizerStep *s, const StrBuf *in, bool first, StrBuf *out) {
     static const char *const attached[] = {" .", " ?", " !", " ,", " n't", " 'm", " 's", " 've", " 're"};
-    bool inside = !first && in->len >= s->from_len && memcmp(in->data, s->from, s->from_len) == 0;
-    StrBuf text = {0};
+    bool inside = !first && in->len >= s->from.len && memcmp(in->data, s->from.data, s->from.len) == 0;
+    AUTO_STR StrBuf text = {0};
     if (!first && !inside) str_puts(&text, " ");
-    str_add(&text, in->data + (inside ? s->from_len : 0), in->len - (inside ? s->from_len : 0));
+    str_add(&text, in->data + (inside ? s->from.len : 0), in->len - (inside ? s->from.len : 0));
     size_t begin = 0;
     for (size_t i = 0; s->cleanup && i < sizeof attached / sizeof *attached; i++)
         if (starts_with(text.data, attached[i])) begin = 1;
     str_add(out, text.data + begin, text.len - begin);
-    str_clear(&text);
 }
 
 static void run_step(const DetokenizerStep *s, const StrBuf *in, bool added, bool first, StrBuf *out) {
@@ -85,7 +84,7 @@ static void run_step(const DetokenizerStep *s, const StrBuf *in, bool added, boo
         if (added || !bytes_unspell(in->data, in->len, out)) str_add(out, in->data, in->len);
         break;
     case DETOKENIZE_REPLACE:
-        replace(out, in, s->from, s->from_len, s->text, s->text_len);
+        replace(out, in, s->from, s->text);
         break;
     case DETOKENIZE_BYTE_FALLBACK:
         byte = vocab_byte_of(in->data, in->len);
@@ -97,7 +96,7 @@ static void run_step(const DetokenizerStep *s, const StrBuf *in, bool added, boo
         str_add(out, in->data + skip, in->len - skip);
         break;
     case DETOKENIZE_METASPACE:
-        replace(out, in, s->from, s->from_len, " ", first && s->whole ? 0 : 1);
+        replace(out, in, s->from, (JsonStr){" ", first && s->whole ? 0 : 1});
         break;
     case DETOKENIZE_WORDPIECE:
         join_word(s, in, first, out);
@@ -107,14 +106,13 @@ static void run_step(const DetokenizerStep *s, const StrBuf *in, bool added, boo
 
 // The token through all steps, appended to out; a and b are room to work in. False when it grows too large.
 static bool add_token(const Detokenizer *d, int32_t id, bool first, StrBuf *a, StrBuf *b, StrBuf *out) {
-    size_t len;
-    const char *text = vocab_text(d->vocab, id, &len);
+    JsonStr text = vocab_text(d->vocab, id);
     int type = vocab_type(d->vocab, id);
     bool added = type != TOKEN_NORMAL && type != TOKEN_UNUSED && type != TOKEN_BYTE;
     a->len = 0;
-    if (d->count == 0 && !first && len) str_puts(a, " ");
-    str_add(a, text, len);
-    for (size_t i = 0; i < d->count && len; i++) {
+    if (d->count == 0 && !first && text.len) str_puts(a, " ");
+    str_add(a, text.data, text.len);
+    for (size_t i = 0; i < d->count && text.len; i++) {
         StrBuf in = *a;
         b->len = 0;
         str_add(b, "", 0);
@@ -128,48 +126,38 @@ static bool add_token(const Detokenizer *d, int32_t id, bool first, StrBuf *a, S
 }
 
 int detokenizer_finish(Detokenizer *d, const Vocab *v, Err *err) {
-    StrBuf a = {0}, b = {0};
-    size_t most = PIECE_MAX, len;
-    int rc = 0;
+    AUTO_STR StrBuf a = {0}, b = {0};
+    size_t most = PIECE_MAX;
+    int32_t n = vocab_size(v);
     d->vocab = v;
     d->first_differs = d->first_differs || d->count == 0;
-    d->piece_at = mem_alloc((size_t)vocab_size(v) + 1, sizeof *d->piece_at);
+    d->piece_at = mem_alloc((size_t)n + 1, sizeof *d->piece_at);
     str_add(&d->pieces, "", 0);
-    for (int32_t id = 0; id < vocab_size(v) && !rc; id++) {
-        vocab_text(v, id, &len);
-        most += TEXT_FACTOR * len;
+    for (int32_t id = 0; id < n; id++) {
+        most += TEXT_FACTOR * vocab_text(v, id).len;
         d->piece_at[id] = d->pieces.len;
         if (!add_token(d, id, false, &a, &b, &d->pieces) || d->pieces.len > most)
-            rc = err_input(err,
-                           "decoder: its rules expand token %d too far; expected at most %d bytes, and %d times "
-                           "the size of all tokens",
-                           id, PIECE_MAX, TEXT_FACTOR);
+            return err_input(err,
+                             "decoder: its rules expand token %d too far; expected at most %d bytes, and %d times "
+                             "the size of all tokens",
+                             id, PIECE_MAX, TEXT_FACTOR);
     }
-    d->piece_at[vocab_size(v)] = d->pieces.len;
-    str_clear(&a);
-    str_clear(&b);
-    return rc;
+    d->piece_at[n] = d->pieces.len;
+    return 0;
 }
 
-const char *detokenizer_piece(const Detokenizer *d, int32_t id, size_t *len) {
-    *len = d->piece_at[id + 1] - d->piece_at[id];
-    return d->pieces.data + d->piece_at[id];
-}
-
-static void add_first(const Detokenizer *d, int32_t id, StrBuf *out) {
-    StrBuf a = {0}, b = {0};
-    add_token(d, id, true, &a, &b, out);
-    str_clear(&a);
-    str_clear(&b);
+JsonStr detokenizer_piece(const Detokenizer *d, int32_t id) {
+    return (JsonStr){d->pieces.data + d->piece_at[id], d->piece_at[id + 1] - d->piece_at[id]};
 }
 
 void detokenizer_add_token(const Detokenizer *d, DetokenizerState *s, int32_t id, StrBuf *out) {
-    size_t begin = out->len, len;
+    size_t begin = out->len;
     if (!s->begun && d->first_differs) {
-        add_first(d, id, out);
+        AUTO_STR StrBuf a = {0}, b = {0};
+        add_token(d, id, true, &a, &b, out);
     } else {
-        const char *piece = detokenizer_piece(d, id, &len);
-        str_add(out, piece, len);
+        JsonStr piece = detokenizer_piece(d, id);
+        str_add(out, piece.data, piece.len);
     }
     s->begun = true;
     if (s->stripped) return;

@@ -16,8 +16,7 @@ typedef enum {
 
 typedef struct DetokenizerStep {
     DetokenizerStepKind kind;
-    const char *from, *text; // copied
-    size_t from_len, text_len;
+    JsonStr from, text; // copied
     size_t count;
     bool whole, cleanup;
 } DetokenizerStep;
@@ -30,7 +29,7 @@ int detokenizer_finish(Detokenizer *d, const Vocab *v, Err *err);
 void detokenizer_free(Detokenizer *d);
 
 // The bytes that a token adds to a text after its first token.
-const char *detokenizer_piece(const Detokenizer *d, int32_t id, size_t *len);
+JsonStr detokenizer_piece(const Detokenizer *d, int32_t id); // not NUL-terminated
 
 // One text being decoded; init with {0}.
 typedef struct DetokenizerState {

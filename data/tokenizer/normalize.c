@@ -4,8 +4,6 @@
 #include <string.h>
 #include <utf8proc.h>
 
-#include "bert_text.h"
-
 struct Normalizer {
     NormalizeStep *steps;
     size_t count, capacity;
@@ -19,8 +17,8 @@ void normalizer_add(Normalizer *n, const NormalizeStep *step) {
     MEM_GROW(n->steps, n->capacity, n->count + 1);
     NormalizeStep *s = &n->steps[n->count++];
     *s = *step;
-    s->from = s->from ? mem_strndup(s->from, s->from_len) : NULL;
-    s->text = s->text ? mem_strndup(s->text, s->text_len) : NULL;
+    s->from.data = mem_strndup(s->from.data, s->from.len);
+    s->text.data = mem_strndup(s->text.data, s->text.len);
 }
 
 void normalizer_add_bert(Normalizer *n, const BertNormalizer *bert) {
@@ -38,8 +36,8 @@ void normalizer_free(Normalizer *n) {
     if (!n) return;
     for (size_t i = 0; i < n->count; i++) {
         regex_free(n->steps[i].pattern);
-        mem_free((char *)n->steps[i].from);
-        mem_free((char *)n->steps[i].text);
+        mem_free((char *)n->steps[i].from.data);
+        mem_free((char *)n->steps[i].text.data);
     }
     mem_free(n->steps);
     mem_free(n);
@@ -53,8 +51,8 @@ void normalizer_hash(const Normalizer *n, Fingerprint *f) {
         fingerprint_number(f, s->kind | s->form << 8 | s->left << 16 | s->right << 17 | s->clean_text << 18 |
                                   s->ideographs << 19);
         fingerprint_text(f, pattern, strlen(pattern));
-        fingerprint_text(f, s->from, s->from_len);
-        fingerprint_text(f, s->text, s->text_len);
+        fingerprint_text(f, s->from.data, s->from.len);
+        fingerprint_text(f, s->text.data, s->text.len);
     }
 }
 
@@ -72,8 +70,8 @@ static void keep(MappedText *out, const TextView *in, size_t from, size_t end) {
 
 // Puts the step's text in place of in->text[at, at + len); false when the result grows too large.
 static bool put(const NormalizeStep *s, NormalizeWork *w, const TextView *in, size_t at, size_t len, MappedText *out) {
-    if (s->text_len > w->limit || out->text.len > w->limit - s->text_len) w->refused = TEXT_GROWS;
-    if (!w->refused) mapped_text_add(out, s->text, s->text_len, in, at, len);
+    if (s->text.len > w->limit || out->text.len > w->limit - s->text.len) w->refused = TEXT_GROWS;
+    if (!w->refused) mapped_text_add(out, s->text.data, s->text.len, in, at, len);
     return !w->refused;
 }
 
@@ -85,13 +83,13 @@ static bool prepend(const NormalizeStep *s, NormalizeWork *w, const TextView *in
 
 static bool replace_literal(const NormalizeStep *s, NormalizeWork *w, const TextView *in, MappedText *out) {
     size_t at = 0;
-    const char *hit = s->from_len ? memmem(in->text, in->len, s->from, s->from_len) : NULL;
+    const char *hit = s->from.len ? memmem(in->text, in->len, s->from.data, s->from.len) : NULL;
     if (!hit) return false;
-    for (; hit; hit = memmem(in->text + at, in->len - at, s->from, s->from_len)) {
+    for (; hit; hit = memmem(in->text + at, in->len - at, s->from.data, s->from.len)) {
         size_t begin = (size_t)(hit - in->text);
         keep(out, in, at, begin);
-        if (!put(s, w, in, begin, s->from_len, out)) return false;
-        at = begin + s->from_len;
+        if (!put(s, w, in, begin, s->from.len, out)) return false;
+        at = begin + s->from.len;
     }
     keep(out, in, at, in->len);
     return true;
@@ -158,6 +156,75 @@ static bool lowercase(const TextView *in, MappedText *out) {
         mapped_text_add(out, text, len, in, at, n);
     }
     return changed;
+}
+
+// ---- what BERT's normalizer knows about characters, as Hugging Face tokenizers 0.23: old tables (about Unicode 8)
+// ----
+
+typedef struct Range {
+    int32_t first, last;
+} Range;
+
+// Marks and format characters of utf8proc that are newer than the tables of Hugging Face tokenizers, where they are
+// neither.
+static const Range NEWER_MARKS[] = {{0x7FD, 0x7FD},     {0x898, 0x8E1},     {0x9FE, 0x9FE},     {0xAFA, 0xAFF},
+                                    {0xB55, 0xB55},     {0xC04, 0xC3C},     {0xD00, 0xD00},     {0xD3B, 0xD3C},
+                                    {0xD81, 0xD81},     {0xEBA, 0xEBA},     {0xECE, 0xECE},     {0x180F, 0x1886},
+                                    {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFB},   {0xA82C, 0xA82C},   {0xA8C5, 0xA8C5},
+                                    {0xA8FF, 0xA8FF},   {0xA9BD, 0xA9BD},   {0x10D24, 0x10F85}, {0x11070, 0x11074},
+                                    {0x110C2, 0x110C2}, {0x111C9, 0x111C9}, {0x111CF, 0x111CF}, {0x1123E, 0x11241},
+                                    {0x1133B, 0x1133B}, {0x11438, 0x1145E}, {0x1182F, 0x13455}, {0x16F4F, 0x16F4F},
+                                    {0x16FE4, 0x16FE4}, {0x1CF00, 0x1CF46}, {0x1E000, 0x1E4EF}, {0x1E944, 0x1E94A}};
+static const Range NEWER_FORMATS[] = {{0x890, 0x8E2}, {0x110CD, 0x1343F}};
+static const Range IDEOGRAPHS[] = {{0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},  {0x20000, 0x2A6DF},
+                                   {0x2A700, 0x2B81F}, {0x2B920, 0x2CEAF}, {0x2F800, 0x2FA1F}};
+#define IN(c, ranges) in_ranges(c, ranges, sizeof(ranges) / sizeof(ranges)[0])
+
+static bool in_ranges(int32_t c, const Range *ranges, size_t n) {
+    for (size_t i = 0; i < n && ranges[i].first <= c; i++)
+        if (c <= ranges[i].last) return true;
+    return false;
+}
+
+static bool is_nonspacing_mark(int32_t c) {
+    if (c < 0x300) return false;
+    return c == 0x1734 || (utf8proc_category(c) == UTF8PROC_CATEGORY_MN && !IN(c, NEWER_MARKS));
+}
+
+static bool is_dropped(int32_t c) {
+    if (c == 0 || c == 0xFFFD) return true;
+    if (c == '\t' || c == '\n' || c == '\r') return false;
+    utf8proc_category_t category = utf8proc_category(c);
+    if (category == UTF8PROC_CATEGORY_CF) return !IN(c, NEWER_FORMATS);
+    return category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CO;
+}
+
+static void put_char(MappedText *out, int32_t c, const TextView *in, size_t at, size_t len) {
+    utf8proc_uint8_t bytes[4];
+    utf8proc_ssize_t n = utf8proc_encode_char(c, bytes);
+    mapped_text_add(out, (const char *)bytes, (size_t)n, in, at, len);
+}
+
+// clean_text: control characters are removed, white space becomes a space. ideographs: spaces around CJK ideographs.
+static void bert_clean(const TextView *in, bool clean_text, bool ideographs, MappedText *out) {
+    for (size_t at = 0, len; at < in->len; at += len) {
+        int32_t c = utf8_decode(in->text + at, in->len - at, &len);
+        if (clean_text && is_dropped(c)) continue;
+        if (clean_text && unicode_is_space(c)) c = ' ';
+        bool apart = ideographs && IN(c, IDEOGRAPHS);
+        if (apart) mapped_text_add(out, " ", 1, in, at, len);
+        put_char(out, c, in, at, len);
+        if (apart) mapped_text_add(out, " ", 1, in, at + len - 1, 1);
+    }
+}
+
+// "strip_accents" is this after NFD. (Hugging Face tokenizers leaves U+11938 whole; here it is decomposed as Unicode
+// specifies.)
+static void bert_drop_marks(const TextView *in, MappedText *out) {
+    for (size_t at = 0, len; at < in->len; at += len) {
+        int32_t c = utf8_decode(in->text + at, in->len - at, &len);
+        if (!is_nonspacing_mark(c)) mapped_text_add(out, in->text + at, len, in, at, len);
+    }
 }
 
 static bool run_step(const NormalizeStep *s, NormalizeWork *w, const TextView *in, MappedText *out, bool continues) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "hash.h"
+#include "json.h"
 #include "regex.h"
 #include "unicode.h"
 
@@ -12,16 +13,15 @@ typedef enum {
     NORMALIZE_PREPEND,    // .text in front of a non-empty text
     NORMALIZE_REPLACE,    // matches of .pattern, or of the literal .from, by .text
     NORMALIZE_STRIP,      // white space at .left and .right ends
-    NORMALIZE_BERT_CLEAN, // bert_clean with .clean_text and .ideographs
-    NORMALIZE_BERT_MARKS  // bert_drop_marks
+    NORMALIZE_BERT_CLEAN, // .clean_text: no control characters, white space as spaces; .ideographs: spaces around CJK
+    NORMALIZE_BERT_MARKS  // without non-spacing marks
 } NormalizeKind;
 
 typedef struct NormalizeStep {
     NormalizeKind kind;
     NormalForm form;
-    Regex *pattern;          // taken over
-    const char *from, *text; // copied
-    size_t from_len, text_len;
+    Regex *pattern;     // taken over
+    JsonStr from, text; // copied
     bool left, right;
     bool clean_text, ideographs;
 } NormalizeStep;

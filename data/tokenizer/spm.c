@@ -8,11 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "symbol_merge.h"
 #include "unicode.h"
 
-enum { SCAN_MAX = 32 }; // above this many symbols the heap is faster
-#define NO_RANK UINT32_MAX
-#define NONE UINT32_MAX
 #define SPACE "\xE2\x96\x81"
 
 typedef struct Spm {
@@ -42,16 +40,15 @@ static bool crosses_words(const char *text, size_t len) {
 }
 
 static void rank_tokens(Spm *s, const float *scores, int32_t n) {
-    Scored *order = mem_alloc((size_t)n, sizeof *order);
+    AUTO_FREE Scored *order = mem_alloc((size_t)n, sizeof *order);
     int32_t count = 0;
     s->words = true;
     for (int32_t id = 0; id < n; id++) {
         s->rank[id] = NO_RANK;
         if (vocab_type(s->vocab, id) != TOKEN_NORMAL) continue;
-        size_t len;
-        const char *text = vocab_text(s->vocab, id, &len);
-        if (len > s->longest) s->longest = len;
-        if (crosses_words(text, len)) s->words = false;
+        JsonStr text = vocab_text(s->vocab, id);
+        if (text.len > s->longest) s->longest = text.len;
+        if (crosses_words(text.data, text.len)) s->words = false;
         order[count++] = (Scored){scores[id], id};
     }
     qsort(order, (size_t)count, sizeof *order, by_score);
@@ -59,7 +56,6 @@ static void rank_tokens(Spm *s, const float *scores, int32_t n) {
         bool equal = i > 0 && order[i].score == order[i - 1].score;
         s->rank[order[i].id] = equal ? s->rank[order[i - 1].id] : (uint32_t)i;
     }
-    mem_free(order);
 }
 
 static void spm_free(void *model) {
@@ -77,25 +73,10 @@ static void spm_hash(const void *model, Fingerprint *f) {
 
 // ---- symbols ----
 
-// A run of symbols being merged: symbol i has ids[i], begins at text + begin[i], and ends where the next one begins.
-typedef struct Run {
-    const Spm *s;
-    TokenWork *w;
-    const char *text;
-    size_t first; // its symbols are w->ids[first, n_tokens)
-    uint32_t end; // of the text
-} Run;
-
 static int32_t token_of(const Spm *s, const char *text, size_t len) {
     if (len > s->longest) return -1;
     int32_t id = vocab_find(s->vocab, text, len);
     return id >= 0 && s->rank[id] != NO_RANK ? id : -1;
-}
-
-static uint32_t pair_rank(const Run *r, int32_t left, int32_t right, uint32_t begin, uint32_t end) {
-    if (r->s->rank[left] == NO_RANK || r->s->rank[right] == NO_RANK) return NO_RANK; // bytes and unknown characters
-    int32_t id = token_of(r->s, r->text + begin, end - begin);
-    return id < 0 ? NO_RANK : r->s->rank[id];
 }
 
 static void add_unknown(const Spm *s, TokenWork *w, size_t at, size_t len, bool fuse) {
@@ -126,83 +107,28 @@ static void add_character(const Spm *s, TokenWork *w, const char *text, size_t a
 
 // ---- merging ----
 
-static void scan_ranks(const Run *r, size_t i) {
-    TokenWork *w = r->w;
-    uint32_t end = i + 2 < w->n_tokens ? w->begin[i + 2] : r->end;
-    w->rank[i] = pair_rank(r, w->ids[i], w->ids[i + 1], w->begin[i], end);
+typedef struct Text {
+    const Spm *s;
+    const char *text;
+} Text;
+
+static uint32_t pair_rank(const void *model, const TokenWork *w, size_t i, size_t j, uint32_t end) {
+    const Text *t = model;
+    const uint32_t *rank = t->s->rank;
+    if (rank[w->ids[i]] == NO_RANK || rank[w->ids[j]] == NO_RANK) return NO_RANK; // bytes and unknown characters
+    int32_t id = token_of(t->s, t->text + w->begin[i], end - w->begin[i]);
+    return id < 0 ? NO_RANK : rank[id];
 }
 
-// Symbols stay packed: a merge moves the tail down by one. Quadratic, but without any bookkeeping.
-static void merge_by_scan(const Run *r) {
-    TokenWork *w = r->w;
-    for (size_t i = r->first; i + 1 < w->n_tokens; i++) scan_ranks(r, i);
-    while (w->n_tokens - r->first > 1) {
-        size_t best = r->first;
-        for (size_t i = best + 1; i + 1 < w->n_tokens; i++)
-            if (w->rank[i] < w->rank[best]) best = i;
-        if (w->rank[best] == NO_RANK) break;
-        uint32_t end = best + 2 < w->n_tokens ? w->begin[best + 2] : r->end;
-        w->ids[best] = token_of(r->s, r->text + w->begin[best], end - w->begin[best]);
-        size_t tail = w->n_tokens - best - 2;
-        memmove(w->ids + best + 1, w->ids + best + 2, tail * sizeof *w->ids);
-        memmove(w->begin + best + 1, w->begin + best + 2, tail * sizeof *w->begin);
-        memmove(w->rank + best, w->rank + best + 1, tail * sizeof *w->rank);
-        w->n_tokens--;
-        if (best > r->first) scan_ranks(r, best - 1);
-        if (best + 1 < w->n_tokens) scan_ranks(r, best);
-    }
-}
-
-static uint32_t symbol_end(const Run *r, uint32_t i) {
-    return r->w->next[i] == NONE ? r->end : r->w->begin[r->w->next[i]];
-}
-
-// The pair of symbol i and its right neighbour gets its present rank, and a place in the heap if it merges.
-static void refresh_pair(const Run *r, uint32_t i) {
-    TokenWork *w = r->w;
-    uint32_t right = w->next[i];
-    w->rank[i] = right == NONE ? NO_RANK : pair_rank(r, w->ids[i], w->ids[right], w->begin[i], symbol_end(r, right));
-    if (w->rank[i] != NO_RANK) token_heap_push(w, (uint64_t)w->rank[i] << 32 | i);
-}
-
-// Symbols are a linked list. An entry of the heap is stale, and skipped, when its pair's rank is no longer the same. (A
-// pair that came to the same rank again is as good a candidate as the one that was pushed.)
-static void merge_by_heap(const Run *r) {
-    TokenWork *w = r->w;
-    uint32_t first = (uint32_t)r->first, n = (uint32_t)w->n_tokens;
-    w->n_heap = 0;
-    for (uint32_t i = first; i < n; i++) {
-        w->previous[i] = i == first ? NONE : i - 1;
-        w->next[i] = i + 1 == n ? NONE : i + 1;
-    }
-    for (uint32_t i = first; i < n; i++) refresh_pair(r, i);
-    while (w->n_heap > 0) {
-        uint64_t top = token_heap_pop(w);
-        uint32_t i = (uint32_t)top;
-        if (w->rank[i] != (uint32_t)(top >> 32)) continue;
-        uint32_t gone = w->next[i];
-        w->ids[i] = token_of(r->s, r->text + w->begin[i], symbol_end(r, gone) - w->begin[i]);
-        w->rank[gone] = NO_RANK;
-        w->next[i] = w->next[gone];
-        if (w->next[i] != NONE) w->previous[w->next[i]] = i;
-        refresh_pair(r, i);
-        if (w->previous[i] != NONE) refresh_pair(r, w->previous[i]);
-    }
-    size_t kept = first;
-    for (uint32_t i = first; i != NONE; i = w->next[i], kept++) {
-        w->ids[kept] = w->ids[i];
-        w->begin[kept] = w->begin[i];
-    }
-    w->n_tokens = kept;
+static int32_t pair_result(const void *model, const TokenWork *w, size_t i, uint32_t end) {
+    const Text *t = model;
+    return token_of(t->s, t->text + w->begin[i], end - w->begin[i]);
 }
 
 // The symbols from w->ids[first] on, which end with the text at `end`.
 static void merge_run(const Spm *s, TokenWork *w, const char *text, size_t first, size_t end) {
-    Run r = {.s = s, .w = w, .text = text, .first = first, .end = (uint32_t)end};
-    if (w->n_tokens - first > SCAN_MAX)
-        merge_by_heap(&r);
-    else if (w->n_tokens - first > 1)
-        merge_by_scan(&r);
+    const Text t = {s, text};
+    merge_symbols(&(MergeRule){pair_rank, pair_result, &t, (uint32_t)end}, w, first);
 }
 
 static void spm_tokenize(const void *model, TokenWork *w, const char *text, size_t len) {

@@ -11,7 +11,6 @@
 #pragma once
 
 #include "token_model.h"
-#include "vocab.h"
 
 typedef struct SpmSource { // borrowed during spm_new, but for the vocabulary
     const Vocab *vocab;    // must outlive the model; only its normal tokens are made of text

@@ -2,8 +2,8 @@
 // (bpe.h, ...). A model is read-only after it was made and shared by all threads; mutable state is in TokenWork.
 #pragma once
 
-#include "base.h"
 #include "hash.h"
+#include "vocab.h"
 
 // Result and work space of one thread, reused from call to call; init with {0}.
 typedef struct TokenWork {

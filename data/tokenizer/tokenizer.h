@@ -10,10 +10,42 @@
 // that cannot be done exactly is refused by name at load. Thread-safe after load.
 #pragma once
 
-#include "base.h"
 #include "detokenizer.h"
+#include "token_model.h"
 
-typedef struct Tokenizer Tokenizer;
+// The tokens that a model wants around one text or two (tokenizer.json's post_processor): a list of the texts and of
+// token ids, each with a type (0 for the first text, 1 for the second).
+typedef enum { POST_TEXT_A, POST_TEXT_B, POST_TOKEN } PostKind;
+typedef struct PostItem {
+    PostKind kind;
+    int32_t id; // POST_TOKEN
+    int32_t type;
+} PostItem;
+enum { POST_ITEMS_MAX = 16, TOKENIZER_ENDS_MAX = 32 };
+typedef struct PostProcessor {
+    PostItem single[POST_ITEMS_MAX], pair[POST_ITEMS_MAX];
+    int n_single, n_pair;
+} PostProcessor;
+
+typedef struct Tokenizer { // read-only after load
+    char *kind;            // "gpt2/smollm": model and pre-tokenizer, for reports and cache keys
+    int32_t vocab_size;
+    int32_t bos, eos, pad;            // -1: none
+    bool add_bos, add_eos;            // the file's own flags; without them, what llama.cpp does for the family
+    int32_t ends[TOKENIZER_ENDS_MAX]; // tokens that end an answer, eos among them: generation stops there
+    int n_ends;
+    char *chat_template;  // the model's own, NULL: none
+    char fingerprint[33]; // hash of everything that changes ids: part of the token cache's key
+    PostProcessor post;
+    // Encoding goes through the parts in this order; decoding through the detokenizer alone.
+    struct AddedTokens *added; // searched in the text as it is
+    struct Normalizer *normalizer;
+    struct AddedTokens *normalized; // searched in the normalised text; NULL: none
+    struct Pretokenizer *pre;
+    TokenModel model;
+    Vocab *vocab;
+    Detokenizer *detokenizer;
+} Tokenizer;
 
 typedef struct TokenIds { // grows; init with {0}, clear with token_ids_clear
     int32_t *ids;
@@ -34,25 +66,12 @@ void tokenizer_free(Tokenizer *t);
 DEFINE_AUTO(Tokenizer, tokenizer_free)
 #define AUTO_TOKENIZER AUTO(tokenizer_free)
 
-int32_t tokenizer_vocab_size(const Tokenizer *t);
-const char *tokenizer_kind(const Tokenizer *t); // "gpt2/smollm": model and pre-tokenizer, for reports and cache keys
-// Special ids, -1 when the model has none.
-int32_t tokenizer_bos(const Tokenizer *t);
-int32_t tokenizer_eos(const Tokenizer *t);
-int32_t tokenizer_pad(const Tokenizer *t);
-bool tokenizer_add_bos(const Tokenizer *t); // the file's own flag; without one, what llama.cpp does for the family
-bool tokenizer_add_eos(const Tokenizer *t);
 bool tokenizer_is_control(const Tokenizer *t, int32_t id);
-// The model's own end tokens, eos among them: generation stops there. Their number is returned.
-size_t tokenizer_ends(const Tokenizer *t, const int32_t **ids);
 bool tokenizer_is_end(const Tokenizer *t, int32_t id);
-int32_t tokenizer_find(const Tokenizer *t,
-                       const char *piece);               // exact token text (added tokens as written), -1 when absent
-const char *tokenizer_chat_template(const Tokenizer *t); // the model's own template, NULL when it has none
+// By exact token text (added tokens as written), -1 when absent.
+int32_t tokenizer_find(const Tokenizer *t, const char *piece);
 // The token's text: for control tokens as written, for others the bytes that they add to a text. Not NUL-terminated.
 const char *tokenizer_piece(const Tokenizer *t, int32_t id, size_t *len);
-// Hash of everything that changes ids (32 hex digits): part of the token cache's key.
-const char *tokenizer_fingerprint(const Tokenizer *t);
 
 // Appends the ids of text[0, len). `origin` (may be NULL: all zero) has one entry per byte; a control token is only
 // recognised where every byte of it has origin 0, i.e. comes from the template or the caller, not from data.
@@ -85,3 +104,14 @@ void tokenizer_decode(const Tokenizer *t, const int32_t *ids, size_t count, bool
 
 // One token at a time; state: init with {0}.
 void tokenizer_decode_next(const Tokenizer *t, DetokenizerState *state, int32_t id, StrBuf *out);
+
+// Generated tokens as text while they come. Only complete UTF-8 characters are appended; an incomplete one waits in the
+// state. Control tokens are left out. Bytes that cannot become a character turn into U+FFFD, one for each longest
+// beginning of a character, so that the output is always valid UTF-8.
+typedef struct TokenStream { // init with {0}
+    uint8_t pending[4];
+    int n_pending;
+    DetokenizerState state;
+} TokenStream;
+void token_stream_add(TokenStream *s, const Tokenizer *t, int32_t id, StrBuf *out);
+void token_stream_end(TokenStream *s, StrBuf *out); // an incomplete character becomes U+FFFD

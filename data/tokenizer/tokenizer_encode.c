@@ -1,7 +1,7 @@
 // tokenizer_encode: runs a text through the parts of its tokenizer and records where each token begins in the source.
 #include <string.h>
 
-#include "tokenizer_internal.h"
+#include "tokenizer_parts.h"
 
 int token_ids_check(const TokenIds *ids, Err *err) {
     return ids->refused ? err_input(err, "%s", ids->refused) : 0;
@@ -15,7 +15,7 @@ void token_ids_clear(TokenIds *ids) {
 
 // One call of tokenizer_encode: the source, the work space and the output.
 typedef struct EncodeCall {
-    const TokenizerParts *p;
+    const Tokenizer *t;
     const char *text;
     bool continues; // the source continues another text
     AddedRule rule;
@@ -43,7 +43,7 @@ static void refuse(EncodeCall *e, const char *why) {
 
 // One pre-token. at: the place of its view in the source; map: where each of its bytes came from in that view.
 static void add_word(EncodeCall *e, const char *word, size_t len, size_t at, const uint32_t *map) {
-    e->p->model.kind->tokenize(e->p->model.data, &e->work, word, len);
+    e->t->model.kind->tokenize(e->t->model.data, &e->work, word, len);
     e->out->left_out += e->work.left_out;
     e->out->unknown += e->work.unknown;
     for (size_t i = 0; i < e->work.n_tokens; i++) {
@@ -59,7 +59,7 @@ static void add_normalized(EncodeCall *e, const TextView *view, size_t from, siz
     size_t base = view->origin ? at : at + from; // origins count from the view's own source
     TextPlace place = at + from > 0 ? TEXT_INSIDE : e->continues ? TEXT_CONTINUES : TEXT_BEGINS;
     e->pieces.limit = e->room;
-    pretokenizer_run(e->p->pre, &e->pieces, &part, place);
+    pretokenizer_run(e->t->pre, &e->pieces, &part, place);
     if (e->pieces.refused) {
         refuse(e, e->pieces.refused);
         return;
@@ -79,7 +79,7 @@ static void add_normalized(EncodeCall *e, const TextView *view, size_t from, siz
 static void add_valid_utf8(EncodeCall *e, size_t at, size_t end) {
     TextView view = {e->text + at, end - at, NULL};
     e->normal.limit = e->room;
-    normalizer_run(e->p->normalizer, &e->normal, &view, e->continues && at == 0);
+    normalizer_run(e->t->normalizer, &e->normal, &view, e->continues && at == 0);
     if (e->normal.refused) {
         refuse(e, e->normal.refused);
         return;
@@ -88,7 +88,7 @@ static void add_valid_utf8(EncodeCall *e, size_t at, size_t end) {
     if (rule.origin) rule.origin += at;
     AddedMatch m;
     size_t from = 0;
-    while (e->p->normalized && !e->out->refused && added_tokens_find(e->p->normalized, &view, from, &rule, &m)) {
+    while (e->t->normalized && !e->out->refused && added_tokens_find(e->t->normalized, &view, from, &rule, &m)) {
         add_normalized(e, &view, from, m.begin, at);
         append_id(e->out, m.id, at + (view.origin ? view.origin[m.begin] : m.begin));
         from = m.end;
@@ -110,12 +110,12 @@ static void add_between_tokens(EncodeCall *e, size_t from, size_t end) {
 static void encode(const Tokenizer *t, const char *text, size_t len, const AddedRule *rule, bool continues,
                    TokenIds *out) {
     CHECK(len < UINT32_MAX, "text of %zu bytes", len);
-    EncodeCall e = {.p = &t->p, .text = text, .continues = continues, .rule = *rule, .out = out};
+    EncodeCall e = {.t = t, .text = text, .continues = continues, .rule = *rule, .out = out};
     e.room = 64 * len + (64 << 10);
     TextView source = {text, len, NULL};
     AddedMatch m;
     size_t from = 0;
-    while (!out->refused && added_tokens_find(t->p.added, &source, from, rule, &m)) {
+    while (!out->refused && added_tokens_find(t->added, &source, from, rule, &m)) {
         add_between_tokens(&e, from, m.begin);
         append_id(out, m.id, m.begin);
         from = m.end;
@@ -149,7 +149,7 @@ static bool spells(const AddedTokens *tokens, const Tokenizer *t, const TextView
 
 bool tokenizer_spells_control(const Tokenizer *t, const char *text, size_t len, const uint32_t *origin) {
     TextView view = {text, len, NULL};
-    return spells(t->p.added, t, &view, origin) || spells(t->p.normalized, t, &view, origin);
+    return spells(t->added, t, &view, origin) || spells(t->normalized, t, &view, origin);
 }
 
 void tokenizer_encode_framed(const Tokenizer *t, const char *text, size_t len, bool parse_special, TokenIds *out) {
@@ -157,7 +157,7 @@ void tokenizer_encode_framed(const Tokenizer *t, const char *text, size_t len, b
 }
 
 void tokenizer_encode_pair(const Tokenizer *t, const TokenizerPair *pair, TokenIds *out, size_t *second) {
-    const PostProcessor *post = &t->p.post;
+    const PostProcessor *post = &t->post;
     const PostItem *items = pair->b ? post->pair : post->single;
     int n = pair->b ? post->n_pair : post->n_single;
     size_t where = SIZE_MAX, start = 0; // start of a special token: where the text before it ends

@@ -28,17 +28,12 @@ static uint32_t text_hash(const char *text, size_t len) {
     return (uint32_t)XXH3_64bits(text, len);
 }
 
-static bool token_is(const Vocab *v, int32_t id, const char *text, size_t len) {
-    size_t n = v->text_at[id + 1] - v->text_at[id];
-    return n == len && memcmp(v->texts.data + v->text_at[id], text, len) == 0;
-}
-
 // The slot that holds the token, or the free one where it belongs.
 static Slot *slot_of(const Vocab *v, const char *text, size_t len) {
     uint32_t hash = text_hash(text, len);
     for (size_t i = hash & v->mask;; i = (i + 1) & v->mask) {
         Slot *s = &v->slots[i];
-        if (s->id < 0 || (s->hash == hash && token_is(v, s->id, text, len))) return s;
+        if (s->id < 0 || (s->hash == hash && json_str_equal(vocab_text(v, s->id), (JsonStr){text, len}))) return s;
     }
 }
 
@@ -127,9 +122,8 @@ void vocab_make_control(Vocab *v, int32_t id) {
     v->types[id] = TOKEN_CONTROL;
 }
 
-const char *vocab_text(const Vocab *v, int32_t id, size_t *len) {
-    *len = v->text_at[id + 1] - v->text_at[id];
-    return v->texts.data + v->text_at[id];
+JsonStr vocab_text(const Vocab *v, int32_t id) {
+    return (JsonStr){v->texts.data + v->text_at[id], v->text_at[id + 1] - v->text_at[id]};
 }
 
 static int hex_digit(char c) { // upper case only, as the format writes them

@@ -34,7 +34,7 @@ int vocab_type(const Vocab *v, int32_t id);
 bool vocab_is_control(const Vocab *v, int32_t id);                // control or unknown
 int32_t vocab_find(const Vocab *v, const char *text, size_t len); // the token as the file writes it; -1 when absent
 void vocab_make_control(Vocab *v, int32_t id);                    // before it is shared
-const char *vocab_text(const Vocab *v, int32_t id, size_t *len);  // as the file writes it; "" for absent ones
+JsonStr vocab_text(const Vocab *v, int32_t id); // as the file writes it, not NUL-terminated; "" for absent ones
 // The byte of a token "<0x0A>", -1 for any other text.
 int vocab_byte_of(const char *text, size_t len);
 // Ids of "<0x00>" to "<0xFF>"; -1 where there is none.

@@ -16,10 +16,6 @@ typedef struct WordPiece {
     int32_t unknown;
 } WordPiece;
 
-static void wordpiece_free(void *model) {
-    mem_free(model);
-}
-
 static void wordpiece_hash(const void *model, Fingerprint *f) {
     const WordPiece *p = model;
     fingerprint_text(f, p->prefix, p->prefix_len);
@@ -76,7 +72,7 @@ static void wordpiece_tokenize(const void *model, TokenWork *w, const char *text
     }
 }
 
-static const TokenModelKind KIND = {"WordPiece", wordpiece_tokenize, wordpiece_hash, wordpiece_free};
+static const TokenModelKind KIND = {"WordPiece", wordpiece_tokenize, wordpiece_hash, mem_free};
 
 int wordpiece_new(TokenModel *m, const WordPieceSource *source, Err *err) {
     int32_t n = vocab_size(source->vocab);
@@ -84,8 +80,7 @@ int wordpiece_new(TokenModel *m, const WordPieceSource *source, Err *err) {
     if (prefix > MAX_PREFIX)
         return err_input(err, "continuing_subword_prefix of %zu bytes; expected at most %d", prefix, MAX_PREFIX);
     if (source->max_chars < 1 || source->max_chars > MAX_CHARS)
-        return err_input(err, "max_input_chars_per_word %lld; expected 1 to %d", (long long)source->max_chars,
-                         MAX_CHARS);
+        return err_input(err, "max_input_chars_per_word %ld; expected 1 to %d", source->max_chars, MAX_CHARS);
     if (source->unknown < 0 || source->unknown >= n)
         return err_input(err, "unknown token id %d; expected an id from 0 to %d", source->unknown, n - 1);
     WordPiece *p = mem_calloc(1, sizeof *p);
@@ -95,8 +90,7 @@ int wordpiece_new(TokenModel *m, const WordPieceSource *source, Err *err) {
     p->max_chars = source->max_chars;
     p->unknown = source->unknown;
     for (int32_t id = 0; id < n; id++) {
-        size_t len;
-        vocab_text(p->vocab, id, &len);
+        size_t len = vocab_text(p->vocab, id).len;
         if (len > p->longest) p->longest = len;
     }
     *m = (TokenModel){&KIND, p};

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "token_model.h"
-#include "vocab.h"
 
 typedef struct WordPieceSource { // borrowed during wordpiece_new, but for the vocabulary
     const Vocab *vocab;          // must outlive the model

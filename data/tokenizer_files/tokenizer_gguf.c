@@ -11,23 +11,20 @@ enum { SHOWN = 64 };
 
 // ---- byte-level BPE ----
 
-static int add_merges(TokenizerParts *p, const TokenizerSource *s, bool whole_words, Err *err) {
-    BpePair *merges = mem_alloc(s->n_merges + 1, sizeof *merges);
-    BpeSource bpe = {
-        .vocab = p->vocab, .merges = merges, .n_merges = s->n_merges, .whole_words = whole_words, .unk = -1};
-    int rc = 0;
-    for (size_t i = 0; i < s->n_merges && !rc; i++) {
+static int add_merges(Tokenizer *p, const TokenizerSource *s, bool whole_words, Err *err) {
+    AUTO_FREE BpePair *merges = mem_alloc(s->n_merges + 1, sizeof *merges);
+    for (size_t i = 0; i < s->n_merges; i++) {
         GgufStr merge = s->merges[i];
         if (!bpe_pair_split(&merges[i], merge))
-            rc = err_input(err, "merge %zu \"%.*s\" has one part; expected two separated by a space", i,
-                           merge.len < SHOWN ? (int)merge.len : SHOWN, merge.data);
+            return err_input(err, "merge %zu \"%.*s\" has one part; expected two separated by a space", i,
+                             merge.len < SHOWN ? (int)merge.len : SHOWN, merge.data);
     }
-    if (!rc) rc = bpe_new(&p->model, &bpe, err);
-    mem_free(merges);
-    return rc;
+    const BpeSource bpe = {
+        .vocab = p->vocab, .merges = merges, .n_merges = s->n_merges, .whole_words = whole_words, .unk = -1};
+    return bpe_new(&p->model, &bpe, err);
 }
 
-static int add_bytes(TokenizerParts *p, const TokenizerSource *s, Err *err) {
+static int add_bytes(Tokenizer *p, const TokenizerSource *s, Err *err) {
     PretokenizerFamily family;
     VocabSource vocab = {s->tokens, s->types, s->n_tokens, TOKEN_UNUSED};
     if (pretokenizer_add_family(p->pre, &family, s->pre.data, s->pre.len, err)) return -1;
@@ -43,47 +40,36 @@ static int add_bytes(TokenizerParts *p, const TokenizerSource *s, Err *err) {
 
 // All but three of Phi-3's control tokens include the white space after them; what llama.cpp knows by the model's name
 // and Hugging Face by tokenizer.json.
-static bool takes_space_after(const char *text, size_t len) {
-    static const char *const others[] = {"<unk>", "<s>", "<|endoftext|>"};
-    for (int i = 0; i < 3; i++)
-        if (strlen(others[i]) == len && memcmp(others[i], text, len) == 0) return false;
-    return true;
+static bool takes_space_after(GgufStr text) {
+    return !json_str_is(text, "<unk>") && !json_str_is(text, "<s>") && !json_str_is(text, "<|endoftext|>");
 }
 
 // A run of spaces as a user-defined token (Gemma) is found where the text has become U+2581, as in SentencePiece.
-static int add_spaces(TokenizerParts *p, const AddedToken *spaces, Err *err) {
-    StrBuf text = {0};
-    for (size_t i = 0; i < spaces->len; i++) str_puts(&text, SPACE);
+static int add_spaces(Tokenizer *p, const AddedToken *spaces, Err *err) {
+    AUTO_STR StrBuf text = {0};
+    for (size_t i = 0; i < spaces->text.len; i++) str_puts(&text, SPACE);
     if (!p->normalized) p->normalized = added_tokens_new();
-    AddedToken token = {.text = text.data, .len = text.len, .id = spaces->id};
-    int rc = added_tokens_add(p->normalized, &token, err);
-    str_clear(&text);
-    return rc;
+    return added_tokens_add(p->normalized, &(AddedToken){.text = {text.data, text.len}, .id = spaces->id}, err);
 }
 
-static int add_special(TokenizerParts *p, bool strip_after, Err *err) {
+static int add_special(Tokenizer *p, bool strip_after, Err *err) {
     for (int32_t id = 0; id < vocab_size(p->vocab); id++) {
         int type = vocab_type(p->vocab, id);
         if (!vocab_is_control(p->vocab, id) && type != TOKEN_USER_DEFINED) continue;
-        AddedToken token = {.id = id, .control = type != TOKEN_USER_DEFINED};
-        token.text = vocab_text(p->vocab, id, &token.len);
-        token.rstrip = strip_after && takes_space_after(token.text, token.len);
-        bool spaces = !token.control && strspn(token.text, " ") >= token.len;
+        AddedToken token = {.text = vocab_text(p->vocab, id), .id = id, .control = type != TOKEN_USER_DEFINED};
+        token.rstrip = strip_after && takes_space_after(token.text);
+        bool spaces = !token.control && strspn(token.text.data, " ") >= token.text.len;
         if ((spaces ? add_spaces(p, &token, err) : added_tokens_add(p->added, &token, err)) != 0) return -1;
     }
     return 0;
 }
 
-static int add_scored(TokenizerParts *p, const TokenizerSource *s, Err *err) {
+static int add_scored(Tokenizer *p, const TokenizerSource *s, Err *err) {
     VocabSource vocab = {s->tokens, s->types, s->n_tokens, TOKEN_BYTE};
-    if (s->space_prefix)
-        normalizer_add(p->normalizer, &(NormalizeStep){.kind = NORMALIZE_PREPEND, .text = SPACE, .text_len = 3});
-    normalizer_add(
-        p->normalizer,
-        &(NormalizeStep){.kind = NORMALIZE_REPLACE, .from = " ", .from_len = 1, .text = SPACE, .text_len = 3});
-    detokenizer_add(
-        p->detokenizer,
-        &(DetokenizerStep){.kind = DETOKENIZE_REPLACE, .from = SPACE, .from_len = 3, .text = " ", .text_len = 1});
+    const JsonStr space = {" ", 1}, mark = {SPACE, 3};
+    if (s->space_prefix) normalizer_add(p->normalizer, &(NormalizeStep){.kind = NORMALIZE_PREPEND, .text = mark});
+    normalizer_add(p->normalizer, &(NormalizeStep){.kind = NORMALIZE_REPLACE, .from = space, .text = mark});
+    detokenizer_add(p->detokenizer, &(DetokenizerStep){.kind = DETOKENIZE_REPLACE, .from = mark, .text = space});
     detokenizer_add(p->detokenizer, &(DetokenizerStep){.kind = DETOKENIZE_BYTE_FALLBACK});
     if (s->space_prefix)
         detokenizer_add(p->detokenizer, &(DetokenizerStep){.kind = DETOKENIZE_STRIP, .count = 1, .whole = true});
@@ -98,17 +84,17 @@ static int add_scored(TokenizerParts *p, const TokenizerSource *s, Err *err) {
 // ---- both ----
 
 // Files name one end token, or two; the others are known by their text, as in llama.cpp.
-static void add_known_ends(TokenizerParts *p) {
+static void add_known_ends(Tokenizer *p) {
     static const char *const known[] = {"<|eot_id|>",    "<|eom_id|>",    "<|im_end|>",     "<|end|>",
                                         "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         int32_t id = vocab_find(p->vocab, known[i], strlen(known[i]));
-        if (id >= 0 && vocab_is_control(p->vocab, id)) tokenizer_parts_add_end(p, id);
+        if (id >= 0 && vocab_is_control(p->vocab, id)) tokenizer_add_end(p, id);
     }
 }
 
 // An id outside the vocabulary counts as absent, with a warning; if it is used it is refused.
-static int take_id(int32_t *out, const TokenizerParts *p, const char *key, int32_t id, bool used, Err *err) {
+static int take_id(int32_t *out, const Tokenizer *p, const char *key, int32_t id, bool used, Err *err) {
     const char *more = id == INT32_MAX ? "at least " : "";
     *out = id;
     if (id < vocab_size(p->vocab)) return 0;
@@ -121,20 +107,20 @@ static int take_id(int32_t *out, const TokenizerParts *p, const char *key, int32
     return 0;
 }
 
-static int take_ids(TokenizerParts *p, const TokenizerSource *s, Err *err) {
+static int take_ids(Tokenizer *p, const TokenizerSource *s, Err *err) {
     int32_t eot, eom;
     if (take_id(&p->bos, p, "bos_token_id", s->bos, p->add_bos, err) ||
         take_id(&p->eos, p, "eos_token_id", s->eos, p->add_eos, err) ||
         take_id(&p->pad, p, "padding_token_id", s->pad, false, err) ||
         take_id(&eot, p, "eot_token_id", s->eot, false, err) || take_id(&eom, p, "eom_token_id", s->eom, false, err))
         return -1;
-    tokenizer_parts_add_end(p, p->eos);
-    tokenizer_parts_add_end(p, eot);
-    tokenizer_parts_add_end(p, eom);
+    tokenizer_add_end(p, p->eos);
+    tokenizer_add_end(p, eot);
+    tokenizer_add_end(p, eom);
     return 0;
 }
 
-static int add_parts(TokenizerParts *p, const TokenizerSource *s, Err *err) {
+static int add_parts(Tokenizer *p, const TokenizerSource *s, Err *err) {
     p->add_eos = s->add_eos > 0;
     if (s->chat_template.data) p->chat_template = mem_strndup(s->chat_template.data, s->chat_template.len);
     if ((s->scores ? add_scored(p, s, err) : add_bytes(p, s, err)) != 0 || take_ids(p, s, err)) return -1;
@@ -142,12 +128,11 @@ static int add_parts(TokenizerParts *p, const TokenizerSource *s, Err *err) {
     return 0;
 }
 
-int tokenizer_new(Tokenizer **t, const TokenizerSource *source, Err *err) {
-    TokenizerParts p;
-    tokenizer_parts_init(&p);
-    if (!add_parts(&p, source, err)) return tokenizer_assemble(t, &p, err);
-    tokenizer_parts_clear(&p);
-    return -1;
+int tokenizer_new(Tokenizer **out, const TokenizerSource *source, Err *err) {
+    AUTO_TOKENIZER Tokenizer *t = tokenizer_begin();
+    if (add_parts(t, source, err) || tokenizer_finish(t, err)) return -1;
+    *out = mem_take(&t);
+    return 0;
 }
 
 // ---- keys ----
@@ -155,8 +140,8 @@ int tokenizer_new(Tokenizer **t, const TokenizerSource *source, Err *err) {
 static int read_model(const Gguf *g, bool *scored, Err *err) {
     GgufStr model;
     if (gguf_string(g, "tokenizer.ggml.model", true, &model, err)) return -1;
-    *scored = model.len == 5 && memcmp(model.data, "llama", 5) == 0;
-    if (*scored || (model.len == 4 && memcmp(model.data, "gpt2", 4) == 0)) return 0;
+    *scored = json_str_is(model, "llama");
+    if (*scored || json_str_is(model, "gpt2")) return 0;
     return err_input(err,
                      "%s: tokenizer.ggml.model: \"%.*s\" is not supported; expected gpt2 (byte-level BPE) or llama "
                      "(SentencePiece BPE)",
@@ -213,7 +198,7 @@ static int read_scored_keys(const Gguf *g, TokenizerSource *s, float **scores, E
     s->scores = *scores;
     s->space_prefix = prefix != 0;
     int rc = gguf_string(g, "general.architecture", false, &architecture, err);
-    s->strip_after = !rc && architecture.len == 4 && memcmp(architecture.data, "phi3", 4) == 0;
+    s->strip_after = !rc && json_str_is(architecture, "phi3");
     return rc < 0 ? -1 : 0;
 }
 
@@ -230,28 +215,18 @@ static int read_keys(const Gguf *g, TokenizerSource *s, GgufStr **merges, float 
 
 int tokenizer_from_gguf(Tokenizer **t, const Gguf *g, Err *err) {
     TokenizerSource s = {0};
-    GgufStr *tokens = NULL, *merges = NULL;
-    int32_t *types = NULL;
-    float *scores = NULL;
+    AUTO_FREE GgufStr *tokens = NULL, *merges = NULL;
+    AUTO_FREE int32_t *types = NULL;
+    AUTO_FREE float *scores = NULL;
     size_t n_types = 0;
-    int rc = -1;
     if (read_keys(g, &s, &merges, &scores, err) ||
         gguf_string_array(g, "tokenizer.ggml.tokens", true, &tokens, &s.n_tokens, err) ||
         gguf_i32_array(g, "tokenizer.ggml.token_type", true, &types, &n_types, err))
-        goto done;
-    if (n_types != s.n_tokens) {
-        err_input(err, "%s: tokenizer.ggml.token_type has %zu entries; expected %zu, one per token", gguf_path(g),
-                  n_types, s.n_tokens);
-        goto done;
-    }
+        return -1;
+    if (n_types != s.n_tokens)
+        return err_input(err, "%s: tokenizer.ggml.token_type has %zu entries; expected %zu, one per token",
+                         gguf_path(g), n_types, s.n_tokens);
     s.tokens = tokens;
     s.types = types;
-    rc = tokenizer_new(t, &s, err);
-    if (rc) err_context(err, "%s", gguf_path(g));
-done:
-    mem_free(tokens);
-    mem_free(merges);
-    mem_free(types);
-    mem_free(scores);
-    return rc;
+    return tokenizer_new(t, &s, err) ? err_context(err, "%s", gguf_path(g)) : 0;
 }

@@ -13,26 +13,22 @@ enum { N_ROLES = sizeof ROLES / sizeof ROLES[0] };
 static const char CONFIG[] = "tokenizer_config.json", MAP[] = "special_tokens_map.json", ADDED[] = "added_tokens.json";
 
 int added_entry_read(AddedEntry *e, const Json *v, bool special, Err *err) {
+    const JsonReader r = {v, NULL, "", err};
     *e = (AddedEntry){.id = -1};
     if (v->type != JSON_OBJECT) return err_input(err, "found %s; expected an object", json_type_name(v));
-    if (component_text(&e->content, v, "content", err) || component_flag(&e->special, v, "special", special, err))
-        return -1;
+    if (json_read_text(&r, "content", &e->content) || json_read_flag(&r, "special", special, &e->special)) return -1;
     e->special = e->special || special;
-    if (component_flag(&e->normalized, v, "normalized", !e->special, err) ||
-        component_flag(&e->single_word, v, "single_word", false, err) ||
-        component_flag(&e->lstrip, v, "lstrip", false, err))
-        return -1;
-    return component_flag(&e->rstrip, v, "rstrip", false, err);
+    return json_read_flag(&r, "normalized", !e->special, &e->normalized) ||
+                   json_read_flag(&r, "single_word", false, &e->single_word) ||
+                   json_read_flag(&r, "lstrip", false, &e->lstrip) || json_read_flag(&r, "rstrip", false, &e->rstrip)
+               ? -1
+               : 0;
 }
 
 // A token as text or as an object with "content"; NULL when it is neither.
 static const JsonStr *token_text(const Json *v) {
     if (v && v->type == JSON_OBJECT) v = json_get(v, "content");
     return v && v->type == JSON_STRING && v->str.len ? &v->str : NULL;
-}
-
-static bool same_text(JsonStr a, JsonStr b) {
-    return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
 static bool has_decoder(const NamingFiles *f) {
@@ -77,16 +73,20 @@ static void name_list(NamedTokens *n, const Json *list) {
         if (says_special(&list->items[i])) name_special(n, token_text(&list->items[i]));
 }
 
-static void name_specials(NamedTokens *n, const Json *map) {
-    for (int i = 0; map && i < N_ROLES; i++) name_special(n, token_text(json_get(map, ROLES[i])));
+static void name_lists(NamedTokens *n, const Json *map) {
     name_list(n, json_get(map, "additional_special_tokens"));
     name_list(n, json_get(map, "extra_special_tokens"));
     name_list(n, json_get(map, "model_specific_special_tokens"));
 }
 
+static void name_specials(NamedTokens *n, const Json *map) {
+    for (int i = 0; map && i < N_ROLES; i++) name_special(n, token_text(json_get(map, ROLES[i])));
+    name_lists(n, map);
+}
+
 static bool is_special(const NamedTokens *n, JsonStr text) {
     for (size_t i = 0; i < n->n_special; i++)
-        if (same_text(n->special[i], text)) return true;
+        if (json_str_equal(n->special[i], text)) return true;
     return false;
 }
 
@@ -142,9 +142,9 @@ static int read_added_ids(NamedTokens *n, const NamedTokens *named, const Naming
             return err_input(err, "\"%.64s\": found %s; expected an id", e.content.data,
                              json_type_name(&f->added->items[i]));
         const JsonStr *other = tokenizer_added(f, e.id);
-        if (other && !same_text(*other, e.content))
-            return err_input(err, "\"%.64s\" has id %lld, which tokenizer.json gives \"%.64s\"; expected one id each",
-                             e.content.data, (long long)e.id, other->data);
+        if (other && !json_str_equal(*other, e.content))
+            return err_input(err, "\"%.64s\" has id %ld, which tokenizer.json gives \"%.64s\"; expected one id each",
+                             e.content.data, e.id, other->data);
         if (other) continue; // with its flags there
         e.special = is_special(named, e.content);
         e.normalized = !e.special;
@@ -156,9 +156,7 @@ static int read_added_ids(NamedTokens *n, const NamedTokens *named, const Naming
 static int read_added(NamedTokens *n, const NamingFiles *f, Err *err) {
     NamedTokens named = {0};
     for (int i = 0; i < N_ROLES; i++) name_special(&named, named_role(f, ROLES[i]));
-    name_list(&named, json_get(f->config, "additional_special_tokens"));
-    name_list(&named, json_get(f->config, "extra_special_tokens"));
-    name_list(&named, json_get(f->config, "model_specific_special_tokens"));
+    name_lists(&named, f->config);
     int rc = read_added_ids(n, &named, f, err);
     named_tokens_clear(&named);
     return rc;
@@ -168,10 +166,10 @@ static int read_added(NamedTokens *n, const NamingFiles *f, Err *err) {
 static bool is_listed(const NamedTokens *n, size_t n_listed, const NamingFiles *f, JsonStr text) {
     const Json *list = json_given(f->tokenizer, "added_tokens");
     for (size_t i = 0; i < n_listed; i++)
-        if (same_text(n->added[i].content, text)) return true;
+        if (json_str_equal(n->added[i].content, text)) return true;
     for (size_t i = 0; list && list->type == JSON_ARRAY && i < list->count; i++) {
         const JsonStr *own = token_text(&list->items[i]);
-        if (own && same_text(*own, text)) return true;
+        if (own && json_str_equal(*own, text)) return true;
     }
     return false;
 }
@@ -179,7 +177,7 @@ static bool is_listed(const NamedTokens *n, size_t n_listed, const NamingFiles *
 static bool is_same(const AddedEntry *a, const AddedEntry *b) {
     return a->as_text == b->as_text && a->special == b->special && a->normalized == b->normalized &&
            a->single_word == b->single_word && a->lstrip == b->lstrip && a->rstrip == b->rstrip &&
-           same_text(a->content, b->content);
+           json_str_equal(a->content, b->content);
 }
 
 // What names tokens one by one.
@@ -208,37 +206,32 @@ static int add_named(Naming *n, const Json *v, bool role, const char *file) {
     return 0;
 }
 
-static bool is_role(const char *key) {
-    for (int i = 0; i < N_ROLES; i++)
-        if (strcmp(key, ROLES[i]) == 0) return true;
-    return false;
-}
-
 // Is the key a name of the model's own ("image_token") for a token in this form?
 static bool is_own_name(const JsonStr *key, const Json *v, const char *file) {
-    if (!ends_with(key->data, "_token") || is_role(key->data)) return false;
+    for (int i = 0; i < N_ROLES; i++)
+        if (strcmp(key->data, ROLES[i]) == 0) return false;
+    if (!ends_with(key->data, "_token")) return false;
     return v->type == JSON_STRING || (v->type == JSON_OBJECT && (file == MAP || json_get(v, "__type")));
 }
 
 // Precedence: strings in tokenizer_config.json, then special_tokens_map.json, then objects in tokenizer_config.json.
 // Order of adding: the names of those objects, of the map, of those strings.
 static int add_own_names(Naming *n, const Json *map) {
-    const Json *config = n->f->config;
-    for (size_t i = 0; config && i < config->count; i++) {
-        const Json *v = &config->items[i], *other = json_given(map, config->keys[i].data);
-        bool objects = v->type == JSON_OBJECT && is_own_name(&config->keys[i], v, CONFIG);
-        if (objects && add_named(n, other ? other : v, true, other ? MAP : CONFIG)) return -1;
-    }
-    for (size_t i = 0; map && i < map->count; i++) {
-        const Json *other = json_given(config, map->keys[i].data);
-        bool text = other && other->type == JSON_STRING;
-        if (!is_own_name(&map->keys[i], &map->items[i], MAP)) continue;
-        if (add_named(n, text ? other : &map->items[i], true, text ? CONFIG : MAP)) return -1;
-    }
-    for (size_t i = 0; config && i < config->count; i++) {
-        const Json *v = &config->items[i];
-        bool text = v->type == JSON_STRING && is_own_name(&config->keys[i], v, CONFIG);
-        if (text && add_named(n, v, true, CONFIG)) return -1;
+    enum { OBJECTS, OF_MAP, STRINGS, SOURCES };
+    for (int source = OBJECTS; source < SOURCES; source++) {
+        const Json *config = n->f->config, *here = source == OF_MAP ? map : config;
+        const char *file = source == OF_MAP ? MAP : CONFIG;
+        for (size_t i = 0; here && i < here->count; i++) {
+            const Json *v = &here->items[i], *other = NULL;
+            if (!is_own_name(&here->keys[i], v, file) || (source == OBJECTS && v->type != JSON_OBJECT) ||
+                (source == STRINGS && v->type != JSON_STRING))
+                continue;
+            if (source == OBJECTS) other = json_given(map, here->keys[i].data);
+            if (source == OF_MAP) other = json_given(config, here->keys[i].data);
+            if (source == OF_MAP && other && other->type != JSON_STRING) other = NULL;
+            const char *other_file = source == OF_MAP ? CONFIG : MAP;
+            if (add_named(n, other ? other : v, true, other ? other_file : file)) return -1;
+        }
     }
     return 0;
 }
@@ -300,9 +293,8 @@ static void make_special(NamedTokens *out, const NamedTokens *roles) {
 static int check_ids(const NamedTokens *n, Err *err) {
     for (size_t i = 1; i < n->n_added; i++)
         if (n->added[i].id == n->added[i - 1].id)
-            return err_input(err, "%s: tokens \"%.64s\" and \"%.64s\" both have id %lld; expected one id each",
-                             n->added[i].file, n->added[i - 1].content.data, n->added[i].content.data,
-                             (long long)n->added[i].id);
+            return err_input(err, "%s: tokens \"%.64s\" and \"%.64s\" both have id %ld; expected one id each",
+                             n->added[i].file, n->added[i - 1].content.data, n->added[i].content.data, n->added[i].id);
     return 0;
 }
 

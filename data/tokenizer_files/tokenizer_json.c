@@ -24,9 +24,9 @@ static bool has_word(const char *words, JsonStr word) {
     return false;
 }
 
-static int read_list(JsonTokenizer *t, const Json *v, const char *key, const ComponentKind *kind) {
+static int read_list(JsonTokenizer *t, const JsonReader *r, const char *key, const ComponentKind *kind) {
     enum { LIST_MAX = 64 }; // nesting is bounded by the JSON reader
-    const Json *list = component_list(v, key, t->err);
+    const Json *list = component_list(r, key);
     if (!list) return -1;
     if (list->count > LIST_MAX)
         return err_input(t->err, "%s: found %zu components; expected at most %d", key, list->count, LIST_MAX);
@@ -36,12 +36,10 @@ static int read_list(JsonTokenizer *t, const Json *v, const char *key, const Com
 }
 
 static int refuse_type(const ComponentKind *kind, const char *type, Err *err) {
-    StrBuf known = {0};
+    AUTO_STR StrBuf known = {0};
     for (size_t i = 0; i < kind->n_types; i++)
         str_printf(&known, "%s%s", !i ? "" : i + 1 < kind->n_types ? ", " : " and ", kind->types[i].name);
-    err_input(err, "%s \"%.64s\" is not supported; known are %s", kind->name, type, known.data);
-    str_clear(&known);
-    return -1;
+    return err_input(err, "%s \"%.64s\" is not supported; known are %s", kind->name, type, known.data);
 }
 
 int component_read(JsonTokenizer *t, const Json *v, const ComponentKind *kind) {
@@ -53,71 +51,55 @@ int component_read(JsonTokenizer *t, const Json *v, const ComponentKind *kind) {
     const ComponentType *type = kind->types, *end = type + kind->n_types;
     while (type < end && strcmp(type->name, name) != 0) type++;
     if (type == end) return refuse_type(kind, name, t->err);
+    const JsonReader r = {v, NULL, "", t->err};
     int rc = 0;
     if (!type->always && kind->is_complete && kind->is_complete(t))
         rc = err_input(t->err, "%s", kind->refusal);
     else
-        rc = type->list ? read_list(t, v, type->list, kind) : type->read(t, v);
+        rc = type->list ? read_list(t, &r, type->list, kind) : type->read(t, &r, type->variant);
     return rc ? err_context(t->err, "%s %.64s", kind->name, name) : 0;
 }
 
-int component_keys(const Json *v, const char *keys, Err *err) {
-    for (size_t i = 0; i < v->count; i++)
-        if (!json_str_is(v->keys[i], "type") && !has_word(keys, v->keys[i]))
-            return err_input(err, "key \"%.64s\" is not known; expected %s", v->keys[i].data, *keys ? keys : "none");
+int component_keys(const JsonReader *r, const char *keys) {
+    for (size_t i = 0; i < r->object->count; i++) {
+        JsonStr key = r->object->keys[i];
+        if (!json_str_is(key, "type") && !has_word(keys, key))
+            return err_input(r->err, "key \"%.64s\" is not known; expected %s", key.data, *keys ? keys : "none");
+    }
     return 0;
 }
 
-int component_text(JsonStr *out, const Json *v, const char *key, Err *err) {
-    const Json *s = json_get(v, key);
-    if (!s || s->type != JSON_STRING)
-        return err_input(err, "%s: found %s; expected a string", key, s ? json_type_name(s) : "nothing");
-    *out = s->str;
-    return 0;
-}
-
-int component_content(JsonStr *out, const Json *v, Err *err) {
+int component_content(JsonStr *out, const JsonReader *r) {
     enum { MAX_CONTENT = 1 << 16 };
-    if (component_text(out, v, "content", err)) return -1;
-    return out->len <= MAX_CONTENT
-               ? 0
-               : err_input(err, "content: found %zu bytes; expected at most %d", out->len, MAX_CONTENT);
+    if (json_read_text(r, "content", out)) return -1;
+    if (out->len <= MAX_CONTENT) return 0;
+    return err_input(r->err, "content: found %zu bytes; expected at most %d", out->len, MAX_CONTENT);
 }
 
-int component_flag(bool *out, const Json *v, const char *key, bool absent, Err *err) {
-    const Json *b = json_get(v, key);
-    *out = absent;
-    if (!b || b->type == JSON_NULL) return 0;
-    if (b->type != JSON_TRUE && b->type != JSON_FALSE)
-        return err_input(err, "%s: found %s; expected true or false", key, json_type_name(b));
-    *out = b->type == JSON_TRUE;
-    return 0;
-}
-
-int component_count(int64_t *out, const Json *v, const char *key, int64_t absent, int64_t most, Err *err) {
-    const Json *n = json_given(v, key);
-    *out = absent;
-    if (!n) return 0;
-    if (!json_whole(n, out) || *out < 0 || *out > most)
-        return err_input(err, "%s: found %s; expected 0 to %lld", key, n->str.data ? n->str.data : json_type_name(n),
-                         (long long)most);
-    return 0;
-}
-
-const Json *component_list(const Json *v, const char *key, Err *err) {
-    const Json *a = json_get(v, key);
-    if (a && a->type == JSON_ARRAY) return a;
-    err_input(err, "%s: found %s; expected an array", key, a ? json_type_name(a) : "nothing");
+const Json *component_list(const JsonReader *r, const char *key) {
+    const Json *list = json_get(r->object, key);
+    if (list && list->type == JSON_ARRAY) return list;
+    json_refuse(r, key, list, "an array");
     return NULL;
 }
 
-int component_pattern(JsonStr *out, bool *literal, const Json *v, Err *err) {
-    const Json *p = json_get(v, "pattern");
+int component_pattern(JsonStr *out, bool *literal, const JsonReader *r) {
+    const Json *p = json_get(r->object, "pattern");
     if (!p || p->type != JSON_OBJECT || p->count != 1 || !(json_get(p, "String") || json_get(p, "Regex")))
-        return err_input(err, "pattern: expected {\"String\": ...} or {\"Regex\": ...}");
+        return err_input(r->err, "pattern: expected {\"String\": ...} or {\"Regex\": ...}");
     *literal = json_get(p, "String") != NULL;
-    if (component_text(out, p, *literal ? "String" : "Regex", err)) return err_context(err, "pattern");
-    if (out->len == 0) return err_input(err, "pattern: found an empty one; expected text");
+    if (json_read_text(&(JsonReader){p, NULL, "pattern.", r->err}, *literal ? "String" : "Regex", out)) return -1;
+    if (out->len == 0) return err_input(r->err, "pattern: found an empty one; expected text");
+    return 0;
+}
+
+int component_id(int32_t *out, const JsonTokenizer *t, const Json *v, const char *what) {
+    int64_t id;
+    char shown[JSON_SHOWN];
+    int32_t n = vocab_size(t->out->vocab);
+    if (!json_whole(v, &id) || id < 0 || id >= n)
+        return err_input(t->err, "%s: found %s; expected a token id below %d", what, json_show(shown, v), n);
+    *out = (int32_t)id;
     return 0;
 }
 
@@ -135,8 +117,8 @@ static int read_components(JsonTokenizer *t, const Json *root) {
     return post ? tokenizer_json_post_processor(t, post) : 0;
 }
 
-int tokenizer_json_read(TokenizerParts *p, const Json *root, const NamedTokens *named, Err *err) {
-    JsonTokenizer t = {.parts = p, .named = named, .err = err};
+int tokenizer_json_read(Tokenizer *out, const Json *root, const NamedTokens *named, Err *err) {
+    JsonTokenizer t = {.out = out, .named = named, .err = err};
     if (root->type != JSON_OBJECT) return err_input(err, "found %s; expected an object", json_type_name(root));
     return read_components(&t, root);
 }

@@ -7,81 +7,71 @@
 
 // ---- normalizer ----
 
-static int read_replace(JsonTokenizer *t, const Json *v) {
+static int read_replace(JsonTokenizer *t, const JsonReader *r, int variant) {
     NormalizeStep s = {.kind = NORMALIZE_REPLACE};
     JsonStr pattern, content;
     bool literal;
-    if (component_keys(v, "pattern content", t->err) || component_pattern(&pattern, &literal, v, t->err) ||
-        component_content(&content, v, t->err))
+    if (component_keys(r, "pattern content") || component_pattern(&pattern, &literal, r) ||
+        component_content(&content, r))
         return -1;
-    s.text = content.data;
-    s.text_len = content.len;
-    if (literal) {
-        s.from = pattern.data;
-        s.from_len = pattern.len;
-    } else if (regex_new(&s.pattern, pattern.data, pattern.len, t->err)) {
+    s.text = content;
+    if (literal)
+        s.from = pattern;
+    else if (regex_new(&s.pattern, pattern.data, pattern.len, t->err))
         return -1;
-    }
-    normalizer_add(t->parts->normalizer, &s);
+    normalizer_add(t->out->normalizer, &s);
     return 0;
 }
 
-static int read_prepend(JsonTokenizer *t, const Json *v) {
-    JsonStr text;
-    if (component_keys(v, "prepend", t->err) || component_text(&text, v, "prepend", t->err)) return -1;
-    normalizer_add(t->parts->normalizer,
-                   &(NormalizeStep){.kind = NORMALIZE_PREPEND, .text = text.data, .text_len = text.len});
+static int read_prepend(JsonTokenizer *t, const JsonReader *r, int variant) {
+    NormalizeStep s = {.kind = NORMALIZE_PREPEND};
+    if (component_keys(r, "prepend") || json_read_text(r, "prepend", &s.text)) return -1;
+    normalizer_add(t->out->normalizer, &s);
     return 0;
 }
 
-static int read_strip(JsonTokenizer *t, const Json *v) {
+static int read_strip(JsonTokenizer *t, const JsonReader *r, int variant) {
     NormalizeStep s = {.kind = NORMALIZE_STRIP};
-    if (component_keys(v, "strip_left strip_right", t->err) || component_flag(&s.left, v, "strip_left", true, t->err) ||
-        component_flag(&s.right, v, "strip_right", true, t->err))
+    if (component_keys(r, "strip_left strip_right") || json_read_flag(r, "strip_left", true, &s.left) ||
+        json_read_flag(r, "strip_right", true, &s.right))
         return -1;
-    normalizer_add(t->parts->normalizer, &s);
+    normalizer_add(t->out->normalizer, &s);
     return 0;
 }
 
-static int read_bert(JsonTokenizer *t, const Json *v) {
+static int read_bert(JsonTokenizer *t, const JsonReader *r, int variant) {
     BertNormalizer b;
-    const Json *config = t->named->bert;
-    if (component_keys(v, "clean_text handle_chinese_chars strip_accents lowercase", t->err) ||
-        component_flag(&b.clean_text, v, "clean_text", true, t->err) ||
-        component_flag(&b.handle_chinese_chars, v, "handle_chinese_chars", true, t->err) ||
-        component_flag(&b.lowercase, v, "lowercase", true, t->err) ||
-        component_flag(&b.lowercase, config, "do_lower_case", b.lowercase, t->err) ||
-        component_flag(&b.strip_accents, v, "strip_accents", b.lowercase, t->err) ||
-        component_flag(&b.strip_accents, config, "strip_accents", b.strip_accents, t->err) ||
-        component_flag(&b.handle_chinese_chars, config, "tokenize_chinese_chars", b.handle_chinese_chars, t->err))
+    const JsonReader config = {t->named->bert, NULL, "tokenizer_config.json: ", t->err};
+    if (component_keys(r, "clean_text handle_chinese_chars strip_accents lowercase") ||
+        json_read_flag(r, "clean_text", true, &b.clean_text) ||
+        json_read_flag(r, "handle_chinese_chars", true, &b.handle_chinese_chars) ||
+        json_read_flag(r, "lowercase", true, &b.lowercase) ||
+        json_read_flag(&config, "do_lower_case", b.lowercase, &b.lowercase) ||
+        json_read_flag(r, "strip_accents", b.lowercase, &b.strip_accents) ||
+        json_read_flag(&config, "strip_accents", b.strip_accents, &b.strip_accents) ||
+        json_read_flag(&config, "tokenize_chinese_chars", b.handle_chinese_chars, &b.handle_chinese_chars))
         return -1;
-    normalizer_add_bert(t->parts->normalizer, &b);
+    normalizer_add_bert(t->out->normalizer, &b);
     return 0;
 }
 
-static int read_form(JsonTokenizer *t, const Json *v, NormalizeStep step) {
-    if (component_keys(v, "", t->err)) return -1;
-    normalizer_add(t->parts->normalizer, &step);
+static int read_form(JsonTokenizer *t, const JsonReader *r, int form) {
+    if (component_keys(r, "")) return -1;
+    normalizer_add(t->out->normalizer, &(NormalizeStep){.kind = NORMALIZE_FORM, .form = (NormalForm)form});
     return 0;
 }
 
-static int read_nfc(JsonTokenizer *t, const Json *v) {
-    return read_form(t, v, (NormalizeStep){.kind = NORMALIZE_FORM, .form = NORMAL_NFC});
-}
-
-static int read_nfd(JsonTokenizer *t, const Json *v) {
-    return read_form(t, v, (NormalizeStep){.kind = NORMALIZE_FORM, .form = NORMAL_NFD});
-}
-
-static int read_lowercase(JsonTokenizer *t, const Json *v) {
-    return read_form(t, v, (NormalizeStep){.kind = NORMALIZE_LOWERCASE});
+static int read_lowercase(JsonTokenizer *t, const JsonReader *r, int variant) {
+    if (component_keys(r, "")) return -1;
+    normalizer_add(t->out->normalizer, &(NormalizeStep){.kind = NORMALIZE_LOWERCASE});
+    return 0;
 }
 
 int tokenizer_json_normalizer(JsonTokenizer *t, const Json *v) {
     static const ComponentType types[] = {{"BertNormalizer", .read = read_bert},
                                           {"Lowercase", .read = read_lowercase},
-                                          {"NFC", .read = read_nfc},
-                                          {"NFD", .read = read_nfd},
+                                          {"NFC", .read = read_form, .variant = NORMAL_NFC},
+                                          {"NFD", .read = read_form, .variant = NORMAL_NFD},
                                           {"Prepend", .read = read_prepend},
                                           {"Replace", .read = read_replace},
                                           {"Strip", .read = read_strip},
@@ -111,112 +101,97 @@ static void escape_literal(StrBuf *out, JsonStr s) {
     }
 }
 
-static int add_pattern(JsonTokenizer *t, JsonStr pattern, bool literal, CutBehavior behavior, bool invert) {
-    StrBuf escaped = {0};
-    Regex *r;
+static int read_split(JsonTokenizer *t, const JsonReader *r, int variant) {
+    JsonStr pattern, name;
+    CutBehavior behavior;
+    bool literal, invert;
+    if (component_keys(r, "pattern behavior invert") || component_pattern(&pattern, &literal, r) ||
+        json_read_text(r, "behavior", &name) || cut_behavior(&behavior, name, t->err) ||
+        json_read_flag(r, "invert", false, &invert))
+        return -1;
+    AUTO_STR StrBuf escaped = {0};
     if (literal) {
         escape_literal(&escaped, pattern);
         pattern = (JsonStr){escaped.data, escaped.len};
     }
-    int rc = regex_new(&r, pattern.data, pattern.len, t->err);
-    if (!rc) pretokenizer_add_split(t->parts->pre, r, behavior, invert);
-    str_clear(&escaped);
-    return rc;
-}
-
-static int read_split(JsonTokenizer *t, const Json *v) {
-    JsonStr pattern, name;
-    CutBehavior behavior;
-    bool literal, invert;
-    if (component_keys(v, "pattern behavior invert", t->err) || component_pattern(&pattern, &literal, v, t->err) ||
-        component_text(&name, v, "behavior", t->err) || cut_behavior(&behavior, name, t->err) ||
-        component_flag(&invert, v, "invert", false, t->err))
-        return -1;
-    return add_pattern(t, pattern, literal, behavior, invert);
-}
-
-static int read_byte_level(JsonTokenizer *t, const Json *v) {
-    bool prefix, trim, regex;
-    if (component_keys(v, "add_prefix_space trim_offsets use_regex", t->err) ||
-        component_flag(&prefix, v, "add_prefix_space", true, t->err) ||
-        component_flag(&trim, v, "trim_offsets", true, t->err) || component_flag(&regex, v, "use_regex", true, t->err))
-        return -1;
-    if (prefix) pretokenizer_add_prefix_space(t->parts->pre);
-    t->byte_level = true;
-    return regex ? pretokenizer_add_pattern(t->parts->pre, GPT2_PATTERN, CUT_ISOLATED, false, t->err) : 0;
-}
-
-// One character, as UTF-8.
-static int read_replacement(JsonStr *out, const Json *v, Err *err) {
-    if (component_text(out, v, "replacement", err)) return -1;
-    if (out->len == 0 || (size_t)utf8_char_len((uint8_t)out->data[0]) != out->len || out->data[0] == 0)
-        return err_input(err, "replacement: found \"%.64s\"; expected one character", out->data);
+    Regex *regex;
+    if (regex_new(&regex, pattern.data, pattern.len, t->err)) return -1;
+    pretokenizer_add_split(t->out->pre, regex, behavior, invert);
     return 0;
 }
 
-static int read_scheme(PrependScheme *scheme, const Json *v, Err *err) {
+static int read_byte_level(JsonTokenizer *t, const JsonReader *r, int variant) {
+    bool prefix, trim, regex;
+    if (component_keys(r, "add_prefix_space trim_offsets use_regex") ||
+        json_read_flag(r, "add_prefix_space", true, &prefix) || json_read_flag(r, "trim_offsets", true, &trim) ||
+        json_read_flag(r, "use_regex", true, &regex))
+        return -1;
+    if (prefix) pretokenizer_add_prefix_space(t->out->pre);
+    t->byte_level = true;
+    return regex ? pretokenizer_add_pattern(t->out->pre, GPT2_PATTERN, CUT_ISOLATED, false, t->err) : 0;
+}
+
+// One character, as UTF-8.
+static int read_replacement(JsonStr *out, const JsonReader *r) {
+    if (json_read_text(r, "replacement", out)) return -1;
+    if (out->len == 0 || (size_t)utf8_char_len((uint8_t)out->data[0]) != out->len || out->data[0] == 0)
+        return err_input(r->err, "replacement: found \"%.64s\"; expected one character", out->data);
+    return 0;
+}
+
+static int read_scheme(PrependScheme *scheme, const JsonReader *r) {
     static const char *const names[] = {"never", "first", "always"}; // as in PrependScheme
     bool always;
-    if (!json_given(v, "prepend_scheme")) { // before 2024
-        if (component_flag(&always, v, "add_prefix_space", true, err)) return -1;
+    if (!json_given(r->object, "prepend_scheme")) { // before 2024
+        if (json_read_flag(r, "add_prefix_space", true, &always)) return -1;
         *scheme = always ? PREPEND_ALWAYS : PREPEND_NEVER;
         return 0;
     }
     JsonStr name;
-    if (component_text(&name, v, "prepend_scheme", err)) return -1;
+    if (json_read_text(r, "prepend_scheme", &name)) return -1;
     for (int i = 0; i < 3; i++) {
         *scheme = (PrependScheme)i;
         if (json_str_is(name, names[i])) return 0;
     }
-    return err_input(err, "prepend_scheme: found \"%.64s\"; expected first, always or never", name.data);
+    return err_input(r->err, "prepend_scheme: found \"%.64s\"; expected first, always or never", name.data);
 }
 
-static int read_metaspace(JsonTokenizer *t, const Json *v) {
+static int read_metaspace(JsonTokenizer *t, const JsonReader *r, int variant) {
     JsonStr replacement;
     PrependScheme scheme;
     bool split;
-    if (component_keys(v, "replacement str_rep add_prefix_space prepend_scheme split", t->err) ||
-        read_replacement(&replacement, v, t->err) || read_scheme(&scheme, v, t->err) ||
-        component_flag(&split, v, "split", true, t->err))
+    if (component_keys(r, "replacement str_rep add_prefix_space prepend_scheme split") ||
+        read_replacement(&replacement, r) || read_scheme(&scheme, r) || json_read_flag(r, "split", true, &split))
         return -1;
-    pretokenizer_add_metaspace(t->parts->pre, replacement.data, scheme, split);
+    pretokenizer_add_metaspace(t->out->pre, replacement.data, scheme, split);
     return 0;
 }
 
-static int read_digits(JsonTokenizer *t, const Json *v) {
+static int read_digits(JsonTokenizer *t, const JsonReader *r, int variant) {
     bool single;
-    if (component_keys(v, "individual_digits", t->err) ||
-        component_flag(&single, v, "individual_digits", false, t->err))
-        return -1;
-    return pretokenizer_add_pattern(t->parts->pre, "\\p{is_numeric}", single ? CUT_ISOLATED : CUT_CONTIGUOUS, false,
+    if (component_keys(r, "individual_digits") || json_read_flag(r, "individual_digits", false, &single)) return -1;
+    return pretokenizer_add_pattern(t->out->pre, "\\p{is_numeric}", single ? CUT_ISOLATED : CUT_CONTIGUOUS, false,
                                     t->err);
 }
 
-static int read_punctuation(JsonTokenizer *t, const Json *v) {
+static int read_punctuation(JsonTokenizer *t, const JsonReader *r, int variant) {
     CutBehavior behavior = CUT_ISOLATED;
     JsonStr name;
-    if (component_keys(v, "behavior", t->err)) return -1;
-    if (json_given(v, "behavior") &&
-        (component_text(&name, v, "behavior", t->err) || cut_behavior(&behavior, name, t->err)))
+    if (component_keys(r, "behavior")) return -1;
+    if (json_given(r->object, "behavior") &&
+        (json_read_text(r, "behavior", &name) || cut_behavior(&behavior, name, t->err)))
         return -1;
-    return pretokenizer_add_pattern(t->parts->pre, "\\p{is_punctuation}", behavior, false, t->err);
+    return pretokenizer_add_pattern(t->out->pre, "\\p{is_punctuation}", behavior, false, t->err);
 }
 
-static int read_cut(JsonTokenizer *t, const Json *v, const char *pattern, bool invert) {
-    if (component_keys(v, "", t->err)) return -1;
-    return pretokenizer_add_pattern(t->parts->pre, pattern, CUT_REMOVED, invert, t->err);
+static int read_whitespace(JsonTokenizer *t, const JsonReader *r, int is_split) {
+    if (component_keys(r, "")) return -1;
+    const char *pattern = is_split ? "\\s" : "[\\p{is_word}]+|[^\\p{is_word}\\s]+";
+    return pretokenizer_add_pattern(t->out->pre, pattern, CUT_REMOVED, !is_split, t->err);
 }
 
-static int read_whitespace(JsonTokenizer *t, const Json *v) {
-    return read_cut(t, v, "[\\p{is_word}]+|[^\\p{is_word}\\s]+", true);
-}
-
-static int read_whitespace_split(JsonTokenizer *t, const Json *v) {
-    return read_cut(t, v, "\\s", false);
-}
-
-static int read_bert_words(JsonTokenizer *t, const Json *v) {
-    return component_keys(v, "", t->err) ? -1 : pretokenizer_add_bert(t->parts->pre, t->err);
+static int read_bert_words(JsonTokenizer *t, const JsonReader *r, int variant) {
+    return component_keys(r, "") ? -1 : pretokenizer_add_bert(t->out->pre, t->err);
 }
 
 static bool has_byte_level(const JsonTokenizer *t) {
@@ -231,7 +206,7 @@ int tokenizer_json_pre_tokenizer(JsonTokenizer *t, const Json *v) {
                                           {"Punctuation", .read = read_punctuation},
                                           {"Split", .read = read_split},
                                           {"Whitespace", .read = read_whitespace},
-                                          {"WhitespaceSplit", .read = read_whitespace_split},
+                                          {"WhitespaceSplit", .read = read_whitespace, .variant = true},
                                           {"Sequence", .list = "pretokenizers"}};
     return component_read(t, v,
                           &(ComponentKind){"pre_tokenizer", types, sizeof types / sizeof *types, has_byte_level,

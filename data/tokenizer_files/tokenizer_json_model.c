@@ -13,23 +13,22 @@ static int bad_merge(size_t i, const Json *m, Err *err) {
 }
 
 static int read_merge(BpePair *out, const Json *m, size_t i, Err *err) {
-    if (m->type == JSON_STRING)
-        return bpe_pair_split(out, (GgufStr){m->str.data, m->str.len}) ? 0 : bad_merge(i, m, err);
+    if (m->type == JSON_STRING) return bpe_pair_split(out, m->str) ? 0 : bad_merge(i, m, err);
     if (m->type != JSON_ARRAY || m->count != 2) return bad_merge(i, m, err);
     const Json *left = &m->items[0], *right = &m->items[1];
     if (left->type != JSON_STRING || right->type != JSON_STRING || !left->str.len || !right->str.len)
         return bad_merge(i, m, err);
-    *out = (BpePair){{left->str.data, left->str.len}, {right->str.data, right->str.len}};
+    *out = (BpePair){left->str, right->str};
     return 0;
 }
 
 // The id of the model's own unknown token, -1 when it has none.
 static int read_unknown(JsonTokenizer *t, const Json *model, int32_t *id) {
-    const Json *unk = json_get(model, "unk_token");
+    const Json *unk = json_given(model, "unk_token");
     *id = -1;
-    if (!unk || unk->type == JSON_NULL) return 0;
+    if (!unk) return 0;
     if (unk->type != JSON_STRING) return err_input(t->err, "unk_token: found %s; expected text", json_type_name(unk));
-    *id = vocab_find(t->parts->vocab, unk->str.data, unk->str.len);
+    *id = vocab_find(t->out->vocab, unk->str.data, unk->str.len);
     if (*id < 0) return err_input(t->err, "unk_token: \"%.64s\" is not in the vocabulary", unk->str.data);
     return 0;
 }
@@ -37,49 +36,46 @@ static int read_unknown(JsonTokenizer *t, const Json *model, int32_t *id) {
 static int refuse_affixes(const Json *model, Err *err) {
     const char *keys[] = {"continuing_subword_prefix", "end_of_word_suffix"};
     for (int i = 0; i < 2; i++) {
-        const Json *v = json_get(model, keys[i]);
-        if (v && v->type != JSON_NULL && !json_is_string(v, ""))
-            return err_input(err, "%s is not supported; expected null", keys[i]);
+        const Json *v = json_given(model, keys[i]);
+        if (v && !json_is_string(v, "")) return err_input(err, "%s is not supported; expected null", keys[i]);
     }
-    const Json *dropout = json_get(model, "dropout");
-    if (dropout && dropout->type != JSON_NULL && dropout->number != 0)
-        return err_input(err, "dropout is not supported; expected null");
+    const Json *dropout = json_given(model, "dropout");
+    if (dropout && dropout->number != 0) return err_input(err, "dropout is not supported; expected null");
     return 0;
 }
 
-static int read_bpe(JsonTokenizer *t, const Json *model) {
-    const Json *merges = component_list(model, "merges", t->err);
-    BpeSource bpe = {.vocab = t->parts->vocab, .chars = !t->byte_level, .skip_control = true};
-    if (!merges || refuse_affixes(model, t->err) || read_unknown(t, model, &bpe.unk) ||
-        component_flag(&bpe.fuse_unk, model, "fuse_unk", false, t->err) ||
-        component_flag(&bpe.byte_fallback, model, "byte_fallback", false, t->err) ||
-        component_flag(&bpe.whole_words, model, "ignore_merges", false, t->err))
+static int read_bpe(JsonTokenizer *t, const JsonReader *r) {
+    const Json *merges = component_list(r, "merges");
+    BpeSource bpe = {.vocab = t->out->vocab, .chars = !t->byte_level, .skip_control = true};
+    if (!merges || refuse_affixes(r->object, t->err) || read_unknown(t, r->object, &bpe.unk) ||
+        json_read_flag(r, "fuse_unk", false, &bpe.fuse_unk) ||
+        json_read_flag(r, "byte_fallback", false, &bpe.byte_fallback) ||
+        json_read_flag(r, "ignore_merges", false, &bpe.whole_words))
         return -1;
-    BpePair *pairs = mem_alloc(merges->count + 1, sizeof *pairs);
-    int rc = 0;
-    for (size_t i = 0; i < merges->count && !rc; i++) rc = read_merge(&pairs[i], &merges->items[i], i, t->err);
+    AUTO_FREE BpePair *pairs = mem_alloc(merges->count + 1, sizeof *pairs);
+    for (size_t i = 0; i < merges->count; i++)
+        if (read_merge(&pairs[i], &merges->items[i], i, t->err)) return -1;
     bpe.merges = pairs;
     bpe.n_merges = merges->count;
-    if (!rc) rc = bpe_new(&t->parts->model, &bpe, t->err);
-    mem_free(pairs);
-    t->parts->kind = mem_strdup(t->byte_level ? "hf/BPE of bytes" : "hf/BPE of characters");
-    return rc;
+    t->out->kind = mem_strdup(t->byte_level ? "hf/BPE of bytes" : "hf/BPE of characters");
+    return bpe_new(&t->out->model, &bpe, t->err);
 }
 
 // ---- WordPiece ----
 
-static int read_wordpiece(JsonTokenizer *t, const Json *model) {
-    WordPieceSource w = {.vocab = t->parts->vocab};
+static int read_wordpiece(JsonTokenizer *t, const JsonReader *r) {
+    WordPieceSource w = {.vocab = t->out->vocab};
     JsonStr prefix;
     if (t->byte_level) return err_input(t->err, "follows pre_tokenizer ByteLevel; expected another pre_tokenizer");
-    if (read_unknown(t, model, &w.unknown) || component_text(&prefix, model, "continuing_subword_prefix", t->err) ||
-        component_count(&w.max_chars, model, "max_input_chars_per_word", 100, INT32_MAX, t->err))
+    if (read_unknown(t, r->object, &w.unknown) || json_read_text(r, "continuing_subword_prefix", &prefix) ||
+        json_read_int(r, &(JsonIntRule){"max_input_chars_per_word", NULL, 100, JSON_AS_ABSENT, 0, INT32_MAX},
+                      &w.max_chars))
         return -1;
     if (w.unknown < 0) return err_input(t->err, "unk_token: found null; expected a token");
     if (strlen(prefix.data) != prefix.len) return err_input(t->err, "continuing_subword_prefix has a NUL byte");
     w.prefix = prefix.data;
-    t->parts->kind = mem_strdup("hf/WordPiece");
-    return wordpiece_new(&t->parts->model, &w, t->err);
+    t->out->kind = mem_strdup("hf/WordPiece");
+    return wordpiece_new(&t->out->model, &w, t->err);
 }
 
 // ---- the model ----
@@ -106,10 +102,10 @@ int tokenizer_json_model(JsonTokenizer *t, const Json *model, const Json *added)
     if (added && added->type != JSON_ARRAY)
         return err_input(t->err, "added_tokens: found %s; expected an array", json_type_name(added));
     const Json *vocab = json_get(model, "vocab");
-    int rc = component_keys(model, words ? WORDPIECE_KEYS : BPE_KEYS, t->err);
-    if (!rc && (!vocab || vocab->type != JSON_OBJECT))
-        rc = err_input(t->err, "vocab: found %s; expected an object", vocab ? json_type_name(vocab) : "nothing");
+    const JsonReader r = {model, NULL, "", t->err};
+    int rc = component_keys(&r, words ? WORDPIECE_KEYS : BPE_KEYS);
+    if (!rc && (!vocab || vocab->type != JSON_OBJECT)) rc = json_refuse(&r, "vocab", vocab, "an object");
     if (!rc) rc = tokenizer_json_vocab(t, vocab, added);
-    if (!rc) rc = words ? read_wordpiece(t, model) : read_bpe(t, model);
+    if (!rc) rc = words ? read_wordpiece(t, &r) : read_bpe(t, &r);
     return rc ? err_context(t->err, "model %.64s", type) : 0;
 }

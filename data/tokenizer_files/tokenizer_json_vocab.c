@@ -22,20 +22,17 @@ typedef struct Tokens {
 } Tokens;
 
 static int check_id(const Json *v, JsonStr token, size_t limit, int64_t *id, Err *err) {
+    char shown[JSON_SHOWN];
     if (json_whole(v, id) && *id >= 0 && *id < (int64_t)limit) return 0;
-    return err_input(err, "token \"%.64s\": found id %s; expected 0 to %zu", token.data,
-                     !v            ? "missing"
-                     : v->str.data ? v->str.data
-                                   : json_type_name(v),
+    return err_input(err, "token \"%.64s\": found id %s; expected 0 to %zu", token.data, json_show(shown, v),
                      limit - 1);
 }
 
 static int put_token(Tokens *t, int64_t id, JsonStr text, int32_t type, Err *err) {
     if (t->types[id] != TOKEN_ABSENT)
-        return err_input(err, "tokens \"%.*s\" and \"%.64s\" both have id %lld; expected one id each",
-                         (int)(t->texts[id].len < 64 ? t->texts[id].len : 64), t->texts[id].data, text.data,
-                         (long long)id);
-    t->texts[id] = (GgufStr){text.data, text.len};
+        return err_input(err, "tokens \"%.*s\" and \"%.64s\" both have id %ld; expected one id each",
+                         (int)(t->texts[id].len < 64 ? t->texts[id].len : 64), t->texts[id].data, text.data, id);
+    t->texts[id] = text;
     t->types[id] = type;
     if ((size_t)id >= t->n) t->n = (size_t)id + 1;
     return 0;
@@ -78,14 +75,13 @@ static int put_own_added(Tokens *t, const Json *v, Err *err) {
     if (added_entry_read(&e, v, false, err)) return -1;
     if (e.content.len == 0) return err_input(err, "content: found \"\"; expected text");
     if (check_id(json_get(v, "id"), e.content, t->limit, &e.id, err)) return -1;
-    bool there = t->types[e.id] == TOKEN_NORMAL && t->texts[e.id].len == e.content.len &&
-                 memcmp(t->texts[e.id].data, e.content.data, e.content.len) == 0;
+    bool there = t->types[e.id] == TOKEN_NORMAL && json_str_equal(t->texts[e.id], e.content);
     if (!there && put_token(t, e.id, e.content, TOKEN_USER_DEFINED, err)) return -1;
     if (!there && e.id != next_id(t))
         return err_input(err,
-                         "token \"%.64s\": found id %lld; expected %lld, which Hugging Face tokenizers gives it "
+                         "token \"%.64s\": found id %ld; expected %ld, which Hugging Face tokenizers gives it "
                          "after the tokens before it",
-                         e.content.data, (long long)e.id, (long long)next_id(t));
+                         e.content.data, e.id, next_id(t));
     add_entry(t, &e);
     return 0;
 }
@@ -100,16 +96,15 @@ static int put_named(Tokens *t, const Vocab *v, size_t from, const AddedEntry *n
     AddedEntry e = *named;
     e.id = vocab_find(v, e.content.data, e.content.len);
     for (size_t id = from; id < t->n && e.id < 0; id++)
-        if (t->texts[id].len == e.content.len && memcmp(t->texts[id].data, e.content.data, e.content.len) == 0)
-            e.id = (int64_t)id;
+        if (json_str_equal(t->texts[id], e.content)) e.id = (int64_t)id;
     if (e.id >= 0 && t->entry[e.id] >= 0 && same_flags(&t->added[t->entry[e.id]], &e)) return 0;
     if (e.id < 0) {
         e.id = next_id(t);
         if ((size_t)e.id >= t->limit || (size_t)e.id < from)
             return err_input(err,
-                             "%s: token \"%.64s\" would get id %lld, which another token has; expected ids "
+                             "%s: token \"%.64s\" would get id %ld, which another token has; expected ids "
                              "without holes below it",
-                             named->file, e.content.data, (long long)e.id);
+                             named->file, e.content.data, e.id);
         if (put_token(t, e.id, e.content, TOKEN_USER_DEFINED, err)) return err_context(err, "%s", named->file);
     }
     add_entry(t, &e);
@@ -133,7 +128,7 @@ static int put_all_named(Tokens *t, Vocab **v, const NamedTokens *named, Err *er
 }
 
 static int put_tokens(JsonTokenizer *t, Tokens *tokens, const Json *vocab, const Json *added) {
-    Vocab **v = &t->parts->vocab;
+    Vocab **v = &t->out->vocab;
     if (put_vocab(tokens, vocab, t->err)) return -1;
     for (size_t i = 0; added && i < added->count; i++)
         if (put_own_added(tokens, &added->items[i], t->err)) return err_context(t->err, "added_tokens[%zu]", i);
@@ -147,14 +142,14 @@ static int put_tokens(JsonTokenizer *t, Tokens *tokens, const Json *vocab, const
 static void promote_named(JsonTokenizer *t) {
     for (size_t i = 0; i < t->named->n_special; i++) {
         JsonStr text = t->named->special[i];
-        int32_t id = vocab_find(t->parts->vocab, text.data, text.len);
-        if (id >= 0 && vocab_type(t->parts->vocab, id) == TOKEN_USER_DEFINED) vocab_make_control(t->parts->vocab, id);
+        int32_t id = vocab_find(t->out->vocab, text.data, text.len);
+        if (id >= 0 && vocab_type(t->out->vocab, id) == TOKEN_USER_DEFINED) vocab_make_control(t->out->vocab, id);
     }
 }
 
 // An added token is searched in the text as it is, or, normalised itself, in the normalised text.
 static int search_for(JsonTokenizer *t, const AddedEntry *e, NormalizeWork *work) {
-    TokenizerParts *p = t->parts;
+    Tokenizer *p = t->out;
     TextView view = {e->content.data, e->content.len, NULL};
     AddedToken a = {.id = (int32_t)e->id,
                     .control = vocab_is_control(p->vocab, (int32_t)e->id),
@@ -166,9 +161,8 @@ static int search_for(JsonTokenizer *t, const AddedEntry *e, NormalizeWork *work
         if (work->refused) return err_input(t->err, "added token \"%.64s\": %s", e->content.data, work->refused);
         if (!p->normalized) p->normalized = added_tokens_new();
     }
-    a.text = view.text;
-    a.len = view.len;
-    if (a.len == 0) return 0; // nothing is left of it to be found
+    a.text = (JsonStr){view.text, view.len};
+    if (view.len == 0) return 0; // nothing is left of it to be found
     return added_tokens_add(e->normalized ? p->normalized : p->added, &a, t->err);
 }
 
@@ -183,21 +177,14 @@ static int search_for_all(JsonTokenizer *t, const Tokens *tokens) {
 
 int tokenizer_json_vocab(JsonTokenizer *t, const Json *vocab, const Json *added) {
     size_t n_added = (added ? added->count : 0) + t->named->n_added, limit = vocab->count + n_added + MAX_HOLES;
-    Tokens tokens = {.texts = mem_calloc(limit, sizeof *tokens.texts),
-                     .types = mem_alloc(limit, sizeof *tokens.types),
-                     .entry = mem_alloc(limit, sizeof *tokens.entry),
-                     .added = mem_calloc(n_added + 1, sizeof *tokens.added),
-                     .limit = limit,
-                     .last_added = -1};
+    AUTO_FREE GgufStr *texts = mem_calloc(limit, sizeof *texts);
+    AUTO_FREE int32_t *types = mem_alloc(limit, sizeof *types), *entry = mem_alloc(limit, sizeof *entry);
+    AUTO_FREE AddedEntry *entries = mem_calloc(n_added + 1, sizeof *entries);
+    Tokens tokens = {
+        .texts = texts, .types = types, .entry = entry, .added = entries, .limit = limit, .last_added = -1};
     for (size_t i = 0; i < limit; i++) {
-        tokens.types[i] = TOKEN_ABSENT;
-        tokens.entry[i] = -1;
+        types[i] = TOKEN_ABSENT;
+        entry[i] = -1;
     }
-    int rc = put_tokens(t, &tokens, vocab, added);
-    if (!rc) rc = search_for_all(t, &tokens);
-    mem_free(tokens.texts);
-    mem_free(tokens.types);
-    mem_free(tokens.entry);
-    mem_free(tokens.added);
-    return rc;
+    return put_tokens(t, &tokens, vocab, added) ? -1 : search_for_all(t, &tokens);
 }

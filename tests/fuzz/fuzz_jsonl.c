@@ -40,7 +40,7 @@ static void read_data(const Bench *b, const char *path, bool classification) {
         for (int64_t i = 0; i < d->count; i++) {
             Sample s = dataset_sample(d, i);
             CHECK(s.count <= o.max_seq_length && s.supervised_count <= s.count);
-            for (int64_t k = 0; k < s.count; k++) CHECK(s.ids[k] >= 0 && s.ids[k] < tokenizer_vocab_size(b->t));
+            for (int64_t k = 0; k < s.count; k++) CHECK(s.ids[k] >= 0 && s.ids[k] < b->t->vocab_size);
         }
         dataset_close(d);
     }

@@ -35,9 +35,9 @@ typedef struct Prompt {
 static int encode_text(Prompt *p, const Tokenizer *t, const char *text, bool parse_special, Err *err) {
     TokenIds ids = {0};
     tokenizer_encode(t, text, strlen(text), NULL, parse_special, &ids);
-    bool bos = tokenizer_add_bos(t) && (!ids.count || ids.ids[0] != tokenizer_bos(t));
+    bool bos = t->add_bos && (!ids.count || ids.ids[0] != t->bos);
     p->ids = mem_alloc(ids.count + 1, sizeof *p->ids);
-    if (bos) p->ids[0] = tokenizer_bos(t);
+    if (bos) p->ids[0] = t->bos;
     if (ids.count) memcpy(p->ids + bos, ids.ids, ids.count * sizeof *p->ids);
     p->count = ids.count + bos;
     p->end_of_turn = -1;

@@ -121,8 +121,8 @@ static void print_tokenizer(const char *path) {
         say("  tokenizer    not supported: %s\n", err.msg);
         return;
     }
-    const char *chat = tokenizer_chat_template(t);
-    say("  tokenizer    %s, %d tokens\n", tokenizer_kind(t), tokenizer_vocab_size(t));
+    const char *chat = t->chat_template;
+    say("  tokenizer    %s, %d tokens\n", t->kind, t->vocab_size);
     say("  template     %s\n", chat ? "yes" : "none");
     if (chat) print_str("", chat, strlen(chat));
     tokenizer_free(t);

@@ -37,12 +37,12 @@ static const Limit *limit_of(const Model *m) {
 static int encode_text(MergeCheck *c, const Model *m, Err *err) {
     TokenIds ids = {0};
     tokenizer_encode(m->tokenizer, text, sizeof text - 1, NULL, false, &ids);
-    int64_t bos = tokenizer_add_bos(m->tokenizer) && tokenizer_bos(m->tokenizer) >= 0;
+    int64_t bos = m->tokenizer->add_bos && m->tokenizer->bos >= 0;
     c->n = (int64_t)ids.count + bos;
     if (c->n > MAX_TOKENS) c->n = MAX_TOKENS;
     if (c->n > m->max_positions) c->n = m->max_positions;
     c->ids = mem_alloc((size_t)c->n, sizeof *c->ids);
-    for (int64_t i = 0; i < c->n; i++) c->ids[i] = i < bos ? tokenizer_bos(m->tokenizer) : ids.ids[i - bos];
+    for (int64_t i = 0; i < c->n; i++) c->ids[i] = i < bos ? m->tokenizer->bos : ids.ids[i - bos];
     int rc = token_ids_check(&ids, err);
     token_ids_clear(&ids);
     return rc;

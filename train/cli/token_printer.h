@@ -4,7 +4,7 @@
 
 #include "cli.h"
 #include "generate.h"
-#include "token_stream.h"
+#include "tokenizer.h"
 
 typedef struct SamplingOptions {
     int64_t max_new_tokens, seed;

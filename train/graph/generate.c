@@ -275,11 +275,9 @@ int32_t *generate_stop_ids(const Model *m, int32_t end_of_turn, size_t *count) {
     static const char *const ends[] = {"<|endoftext|>", "<|end_of_text|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>",
                                        "<|end|>",       "<end_of_turn>",   "<|eot|>",    "</s>"};
     enum { N_ENDS = sizeof ends / sizeof *ends };
-    const int32_t *own;
-    size_t n_own = tokenizer_ends(m->tokenizer, &own);
-    int32_t *ids = mem_alloc(N_ENDS + n_own + 1, sizeof *ids);
+    int32_t *ids = mem_alloc(N_ENDS + TOKENIZER_ENDS_MAX + 1, sizeof *ids);
     *count = 0;
-    for (size_t i = 0; i < n_own; i++) add_stop(ids, count, own[i]);
+    for (int i = 0; i < m->tokenizer->n_ends; i++) add_stop(ids, count, m->tokenizer->ends[i]);
     add_stop(ids, count, end_of_turn);
     for (size_t i = 0; i < N_ENDS; i++) {
         int32_t id = tokenizer_find(m->tokenizer, ends[i]);

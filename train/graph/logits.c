@@ -7,7 +7,7 @@ int model_check_ids(const Model *m, const int32_t *ids, int64_t n, Err *err) {
         if (ids[i] >= 0 && ids[i] < m->config.vocab) continue;
         AUTO_STR StrBuf name = {0};
         size_t len;
-        bool named = m->tokenizer && ids[i] >= 0 && ids[i] < tokenizer_vocab_size(m->tokenizer);
+        bool named = m->tokenizer && ids[i] >= 0 && ids[i] < m->tokenizer->vocab_size;
         const char *piece = named ? tokenizer_piece(m->tokenizer, ids[i], &len) : NULL;
         if (named) str_printf(&name, " \"%.*s\"", (int)(len < 64 ? len : 64), piece);
         return err_input(err, "token id %d%s at position %ld; expected 0 to %ld, the vocabulary of %s", ids[i],

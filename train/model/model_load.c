@@ -195,7 +195,7 @@ static int load_tokenizer(Tokenizer **t, const WeightSource *s, const char *path
 // Control tokens may have ids beyond the embedding: Gemma 3's text models use the tokenizer of the multimodal ones, and
 // a padding token is often added without a row for it. Data and prompts with such a token are refused later.
 static int check_vocabulary(const Model *m, Err *err) {
-    int32_t size = tokenizer_vocab_size(m->tokenizer);
+    int32_t size = m->tokenizer->vocab_size;
     for (int64_t id = m->config.vocab; id < size; id++)
         if (!tokenizer_is_control(m->tokenizer, (int32_t)id)) {
             size_t len;

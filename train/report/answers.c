@@ -3,7 +3,7 @@
 #include "generate.h"
 #include "memory_use.h"
 #include "prompt_cases.h"
-#include "token_stream.h"
+#include "tokenizer.h"
 
 // RECORDS_SEEN: short prompts are searched among the first records only; the file may be large.
 enum { NEW_TOKENS = 64, LONGEST_PROMPT = 512, RECORDS_SEEN = 256 };

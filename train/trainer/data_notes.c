@@ -14,7 +14,7 @@ void data_notes_show_special(StrBuf *out, const DatasetStats *s) {
 }
 
 static void warn_special(const DatasetStats *s, const Tokenizer *t) {
-    int32_t eos = tokenizer_eos(t);
+    int32_t eos = t->eos;
     size_t len = 4;
     const char *piece = eos >= 0 ? tokenizer_piece(t, eos, &len) : "none";
     if (s->plain_special)

@@ -25,7 +25,7 @@ int run_max_tokens(const Config *c, const ModelConfig *m, int64_t *max_tokens, E
 
 int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, Err *err) {
     *chat = NULL;
-    if (!c->chat_template) return tokenizer_chat_template(t) ? chat_template_new(chat, t, NULL, err) : 0;
+    if (!c->chat_template) return t->chat_template ? chat_template_new(chat, t, NULL, err) : 0;
     AUTO_FREE char *text = NULL;
     size_t size;
     if (file_read(&text, &size, c->chat_template, MAX_TEMPLATE_BYTES, err)) {
@@ -135,7 +135,7 @@ static int open_train(RunData *d, const Config *c, const Model *m, const LabelLi
 
 // A tokenizer may have control tokens without an embedding in the model.
 static int check_ids(const Dataset *d, const Model *m, Err *err) {
-    if (!d || tokenizer_vocab_size(m->tokenizer) <= m->config.vocab) return 0;
+    if (!d || m->tokenizer->vocab_size <= m->config.vocab) return 0;
     for (int64_t i = 0; i < d->count; i++) {
         Sample s = dataset_sample(d, i);
         if (model_check_ids(m, s.ids, s.count, err)) return err_context(err, "record %ld of the data", s.record);

@@ -85,10 +85,9 @@ static void assert_pieces(const TokenModel *m, const char *text, const char *wan
     StrBuf got = {0};
     m->kind->tokenize(m->data, &w, text, strlen(text));
     for (size_t i = 0; i < w.n_tokens; i++) {
-        size_t len;
-        const char *piece = vocab_text(vocab, w.ids[i], &len);
+        JsonStr piece = vocab_text(vocab, w.ids[i]);
         if (i) str_puts(&got, "|");
-        str_add(&got, piece, len);
+        str_add(&got, piece.data, piece.len);
         assert_true(w.begin[i] < strlen(text) && (i == 0 || w.begin[i] >= w.begin[i - 1]));
     }
     assert_string_equal(got.data ? got.data : "", want);

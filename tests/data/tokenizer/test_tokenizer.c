@@ -2,7 +2,6 @@
 // bytes.
 #include <pthread.h>
 
-#include "token_stream.h"
 #include "tokenizer_golden.h"
 
 static const char *const NAMES[] = {"gpt-2", "smollm", "llama-bpe", "qwen2"}; // columns 1 to 4 of the golden files

@@ -31,14 +31,14 @@ static void test_smollm2_ids_as_reference(void **state) {
 
 static void test_smollm2_special_tokens(void **state) {
     (void)state;
-    assert_string_equal(tokenizer_kind(tokenizer), "gpt2/smollm");
-    assert_int_equal(tokenizer_vocab_size(tokenizer), 49152);
-    assert_int_equal(tokenizer_bos(tokenizer), 1);
-    assert_int_equal(tokenizer_eos(tokenizer), 2);
-    assert_int_equal(tokenizer_pad(tokenizer), 2);
-    assert_false(tokenizer_add_bos(tokenizer));
+    assert_string_equal(tokenizer->kind, "gpt2/smollm");
+    assert_int_equal(tokenizer->vocab_size, 49152);
+    assert_int_equal(tokenizer->bos, 1);
+    assert_int_equal(tokenizer->eos, 2);
+    assert_int_equal(tokenizer->pad, 2);
+    assert_false(tokenizer->add_bos);
     assert_true(tokenizer_is_control(tokenizer, tokenizer_find(tokenizer, "<|im_start|>")));
-    assert_non_null(strstr(tokenizer_chat_template(tokenizer), "<|im_start|>"));
+    assert_non_null(strstr(tokenizer->chat_template, "<|im_start|>"));
 }
 
 // The start-up of a run has 0.5 s in all: loading takes about 10 ms. The limit leaves room for a sanitizer build.

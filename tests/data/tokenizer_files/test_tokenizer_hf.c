@@ -3,7 +3,7 @@
 #include "fileio.h"
 #include "hf_folder.h"
 #include "json.h"
-#include "token_stream.h"
+#include "tokenizer.h"
 #include "tokenizer_fixture.h"
 
 #define HF TEST_DIR "/golden/tokenizer_hf/"

@@ -84,10 +84,10 @@ static void test_keys_make_a_tokenizer(void **state) {
     Tokenizer *t = NULL;
     Err err;
     ASSERT_OK(load(&t, &good, &err), &err);
-    assert_string_equal(tokenizer_kind(t), "gpt2/smollm");
-    assert_string_equal(tokenizer_chat_template(t), "{{ messages }}");
-    assert_int_equal(tokenizer_bos(t), 3);
-    assert_int_equal(tokenizer_eos(t), -1);
+    assert_string_equal(t->kind, "gpt2/smollm");
+    assert_string_equal(t->chat_template, "{{ messages }}");
+    assert_int_equal(t->bos, 3);
+    assert_int_equal(t->eos, -1);
     TokenIds ids = {0};
     tokenizer_encode(t, "ab<|end|>", 9, NULL, true, &ids);
     assert_int_equal(ids.count, 2);
@@ -106,8 +106,8 @@ static void test_keys_optional_ones_may_be_missing(void **state) {
         Tokenizer *t = NULL;
         Err err;
         ASSERT_OK(load(&t, &k, &err), &err);
-        assert_int_equal(tokenizer_bos(t), i == 0 ? -1 : 3);
-        assert_int_equal(tokenizer_chat_template(t) == NULL, i == 1);
+        assert_int_equal(t->bos, i == 0 ? -1 : 3);
+        assert_int_equal(t->chat_template == NULL, i == 1);
         tokenizer_free(t);
     }
 }
@@ -126,8 +126,8 @@ static void test_keys_ids_out_of_range(void **state) {
         Tokenizer *t = NULL;
         Err err;
         ASSERT_OK(load(&t, &k, &err), &err);
-        assert_int_equal(tokenizer_bos(t), -1);
-        assert_false(tokenizer_add_bos(t));
+        assert_int_equal(t->bos, -1);
+        assert_false(t->add_bos);
         tokenizer_free(t);
     }
 }

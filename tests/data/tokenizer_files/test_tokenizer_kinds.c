@@ -1,6 +1,6 @@
 // tokenizer: SentencePiece BPE with scores, WordPiece and the newer byte-level splits against Hugging Face tokenizers:
 // ids of the corpus and of every character, decoded texts, and where each token begins.
-#include "token_stream.h"
+#include "tokenizer.h"
 #include "tokenizer_files.h"
 #include "tokenizer_kinds.h"
 
@@ -109,7 +109,7 @@ static void test_tokenizer_kinds_characters_as_reference(void **state) {
     const int columns[] = {BERT, 5, 6};
     for (int i = 0; i < 3; i++) {
         Tokenizer *t = made(columns[i]);
-        // bert_text.h: U+11938, which Hugging Face tokenizers leaves whole
+        // normalize.c: U+11938, which Hugging Face tokenizers leaves whole
         check_characters(t, i, COLUMNS[columns[i]], columns[i] == BERT ? 0x11938 / BLOCK : NONE);
         tokenizer_free(t);
     }
@@ -204,10 +204,11 @@ static void test_tokenizer_kinds_vocab_txt_refusals(void **state) {
     assert_folder_refused("[PAD]\n[CLS]\n[SEP]\n", "{}", "vocab.txt: unk_token \"[UNK]\" is not a line of it");
     assert_folder_refused(good, "{\"cls_token\": \"<c>\"}", "cls_token \"<c>\" is not a line of it");
     assert_folder_refused(good, "{\"tokenizer_class\": \"EsmTokenizer\"}", "tokenizer_class: found EsmTokenizer");
-    assert_folder_refused(good, "{\"do_lower_case\": 1}", "do_lower_case: found an integer; expected true or false");
-    assert_folder_refused("[UNK]\n[CLS]\n[SEP]\na\na\n", "{}", "tokens 3 and 4 are both \"a\"");
-    assert_folder_refused("[UNK]\n\n[SEP]\n", "{}", "token 1 is empty");
-    assert_folder_refused("", "{}", "vocabulary of 0 tokens");
+    assert_folder_refused(good, "{\"do_lower_case\": 1}",
+                          "tokenizer_config.json: do_lower_case is 1; expected true or false");
+    assert_folder_refused("[UNK]\n[CLS]\n[SEP]\na\na\n", "{}", "vocab.txt:5: found key \"a\" twice (first on line 4)");
+    assert_folder_refused("[UNK]\n\n[CLS]\n[SEP]\n", "{}", "token 1 is empty");
+    assert_folder_refused("", "{}", "unk_token \"[UNK]\" is not a line of it");
 }
 
 TEST_MAIN(SCRATCH_TEST(test_tokenizer_kinds_ids_as_reference),

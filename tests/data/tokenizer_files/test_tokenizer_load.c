@@ -112,10 +112,9 @@ static void test_load_refuses_bad_special_ids(void **state) {
     v.source.bos = v.source.eos = v.source.pad = v.source.eot = v.source.eom = 8; // used by nothing
     Tokenizer *t;
     Err err;
-    const int32_t *ends;
     ASSERT_OK(tokenizer_new(&t, &v.source, &err), &err);
-    assert_true(tokenizer_bos(t) == -1 && tokenizer_eos(t) == -1 && tokenizer_pad(t) == -1);
-    assert_int_equal(tokenizer_ends(t, &ends), 1); // known by its text
+    assert_true(t->bos == -1 && t->eos == -1 && t->pad == -1);
+    assert_int_equal(t->n_ends, 1); // known by its text
     tokenizer_free(t);
     fill();
     v.source.pad = -2;
@@ -142,12 +141,12 @@ static void test_load_special_ids_and_names(void **state) {
     v.source.bos = 6;
     v.source.chat_template = (GgufStr){"template and more", 8};
     Tokenizer *t = load();
-    assert_int_equal(tokenizer_vocab_size(t), 8);
-    assert_string_equal(tokenizer_kind(t), "gpt2/gpt-2");
-    assert_string_equal(tokenizer_chat_template(t), "template");
-    assert_int_equal(tokenizer_bos(t), 6);
-    assert_int_equal(tokenizer_eos(t), -1);
-    assert_false(tokenizer_add_bos(t));
+    assert_int_equal(t->vocab_size, 8);
+    assert_string_equal(t->kind, "gpt2/gpt-2");
+    assert_string_equal(t->chat_template, "template");
+    assert_int_equal(t->bos, 6);
+    assert_int_equal(t->eos, -1);
+    assert_false(t->add_bos);
     assert_true(tokenizer_is_control(t, 6));
     assert_false(tokenizer_is_control(t, 5));
     assert_int_equal(tokenizer_find(t, "\xC4\xA0"), 5);
@@ -160,12 +159,12 @@ static void test_load_special_ids_and_names(void **state) {
 
     v.source.pre = str_of("llama-bpe"); // Llama 3 begins with BOS unless its file says otherwise
     t = load();
-    assert_true(tokenizer_add_bos(t));
-    assert_null(strchr(tokenizer_kind(t), ' '));
+    assert_true(t->add_bos);
+    assert_null(strchr(t->kind, ' '));
     tokenizer_free(t);
     v.source.add_bos = 0;
     t = load();
-    assert_false(tokenizer_add_bos(t));
+    assert_false(t->add_bos);
     tokenizer_free(t);
 }
 
@@ -283,7 +282,7 @@ static void test_load_survives_damage(void **state) {
         }
         TokenIds ids = {0};
         tokenizer_encode(t, "abc <|end|>ab[PAD]c\xFF", 20, NULL, true, &ids);
-        for (size_t i = 0; i < ids.count; i++) assert_in_range(ids.ids[i], 0, tokenizer_vocab_size(t) - 1);
+        for (size_t i = 0; i < ids.count; i++) assert_in_range(ids.ids[i], 0, t->vocab_size - 1);
         token_ids_clear(&ids);
         tokenizer_free(t);
         loaded++;
@@ -293,9 +292,9 @@ static void test_load_survives_damage(void **state) {
 
 static void assert_new_fingerprint(char seen[][33], int *n) {
     Tokenizer *t = load();
-    assert_int_equal(strlen(tokenizer_fingerprint(t)), 32);
-    for (int i = 0; i < *n; i++) assert_string_not_equal(seen[i], tokenizer_fingerprint(t));
-    strcpy(seen[(*n)++], tokenizer_fingerprint(t));
+    assert_int_equal(strlen(t->fingerprint), 32);
+    for (int i = 0; i < *n; i++) assert_string_not_equal(seen[i], t->fingerprint);
+    strcpy(seen[(*n)++], t->fingerprint);
     tokenizer_free(t);
 }
 
@@ -323,7 +322,7 @@ static void test_load_fingerprint_tells_tokenizers_apart(void **state) {
     assert_new_fingerprint(seen, &n);
     fill();
     Tokenizer *t = load();
-    assert_string_equal(tokenizer_fingerprint(t), seen[0]);
+    assert_string_equal(t->fingerprint, seen[0]);
     tokenizer_free(t);
 }
 

@@ -115,11 +115,11 @@ static void assert_text(const Tokenizer *t, const int32_t *ids, size_t n, bool c
 static void test_spm_keys_have_llama_cpps_defaults(void **state) {
     (void)state;
     Tokenizer *t = loaded(&good);
-    assert_string_equal(tokenizer_kind(t), "llama");
-    assert_int_equal(tokenizer_bos(t), 1);
-    assert_int_equal(tokenizer_eos(t), 2);
-    assert_true(tokenizer_add_bos(t));
-    assert_false(tokenizer_add_eos(t));
+    assert_string_equal(t->kind, "llama");
+    assert_int_equal(t->bos, 1);
+    assert_int_equal(t->eos, 2);
+    assert_true(t->add_bos);
+    assert_false(t->add_eos);
     assert_ids(t, "a a", "5@0 5@1");
     assert_ids(t, "x\n", "4@0 0@0 8@1"); // a space, an unknown character, a byte
     tokenizer_free(t);

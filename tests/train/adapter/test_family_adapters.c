@@ -366,7 +366,7 @@ static void test_family_adapters_tokenizer_beyond_the_embedding(void **state) {
                "\"special\": true\n    },\n    {\"id\": 64, \"content\": \"<image>\", \"single_word\": false, "
                "\"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": true}\n  ],");
     ASSERT_OK(model_load(&m, f.path, b, NULL, &err), &err);
-    assert_int_equal(tokenizer_vocab_size(m->tokenizer), 65);
+    assert_int_equal(m->tokenizer->vocab_size, 65);
     float row[VOCAB];
     ASSERT_REFUSED(model_logits(m, NULL, (int32_t[]){64}, 1, row, &err), &err, "token id 64");
     model_free(m);

@@ -36,7 +36,7 @@ static void test_model_load_reads_the_config(void **state) {
     assert_int_equal(m->max_positions, 100);
     assert_ptr_equal(m->head.segments[0].data, m->embedding.segments[0].data);
     assert_int_equal(m->layers[1].w[PROJ_K].rows, 16);
-    assert_int_equal(tokenizer_vocab_size(m->tokenizer), TINY_VOCAB);
+    assert_int_equal(m->tokenizer->vocab_size, TINY_VOCAB);
     assert_int_equal(strlen(m->fingerprint), 32);
     const float *row = m->cos_sin + 3 * 8; // position 3: cosines, then sines
     for (int i = 0; i < 4; i++) {
