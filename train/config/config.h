@@ -54,6 +54,7 @@ typedef enum {
     CONFIG_FOR_TRAIN, // model, output_dir, train_file
     CONFIG_FOR_EVAL,  // model, validation data
     CONFIG_FOR_DATA,  // model, train_file
+    CONFIG_FOR_BENCH, // nothing
 } ConfigPurpose;
 
 // argv: the arguments after the verb: at most one CONFIG.json, and overrides. Everything wrong is ERR_INPUT, naming

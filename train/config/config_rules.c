@@ -10,6 +10,7 @@ static int refuse_key(const Config *c, ConfigKey key, const char *what, Err *err
 
 static int check_required(const Config *c, ConfigPurpose purpose, Err *err) {
     const char *missing = NULL;
+    if (purpose == CONFIG_FOR_BENCH) return 0;
     if (purpose == CONFIG_FOR_TRAIN && !c->output_dir) missing = "output_dir";
     if (purpose == CONFIG_FOR_EVAL && !c->validation_file && !c->val_set_size) missing = "validation_file";
     if (purpose != CONFIG_FOR_EVAL && c->train_file.count == 0) missing = "train_file";

@@ -72,17 +72,16 @@ static double product_seconds(Backend *b, const Weight *w, Mat x, Mat y, void *w
     return time_now() - start;
 }
 
-// On a CPU bandwidth and launches are negligible next to the arithmetic.
-Roof roof_of_cpu(Backend *b) {
+double product_rate(Backend *b) {
     enum { N = 1024, T = 512, TRIES = 5 };
-    size_t weight = (size_t)N * N * sizeof(float), rows = (size_t)T * N * sizeof(float);
-    float *data = b->k->alloc(b, weight), *in = b->k->alloc(b, rows), *out = b->k->alloc(b, rows);
+    size_t element = (size_t)dtype_info(b->activation)->bytes, weight = N * N * element, rows = T * N * element;
+    void *data = b->k->alloc(b, weight), *in = b->k->alloc(b, rows), *out = b->k->alloc(b, rows);
     Weight w = {.name = "a product",
-                .segments = {{.data = data, .dtype = DTYPE_F32, .rows = N}},
+                .segments = {{.data = data, .dtype = b->activation, .rows = N}},
                 .n_segments = 1,
                 .rows = N,
                 .cols = N};
-    Mat x = mat_of(in, DTYPE_F32, T, N), y = mat_of(out, DTYPE_F32, T, N);
+    Mat x = mat_of(in, b->activation, T, N), y = mat_of(out, b->activation, T, N);
     size_t ws_bytes = b->k->linear_workspace(b, &w, T);
     void *ws = b->k->alloc(b, ws_bytes);
     double best = INFINITY;
@@ -91,7 +90,12 @@ Roof roof_of_cpu(Backend *b) {
     b->k->free(b, out, rows);
     b->k->free(b, in, rows);
     b->k->free(b, data, weight);
-    double flops = 2.0 * T * N * N / best;
+    return 2.0 * T * N * N / best;
+}
+
+// On a CPU bandwidth and launches are negligible next to the arithmetic.
+Roof roof_of_cpu(Backend *b) {
+    double flops = product_rate(b);
     return (Roof){
         .products = flops, .head = flops, .attention = flops / 2, .bandwidth = INFINITY, .host_bandwidth = INFINITY};
 }
