@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "fileio.h"
+#include "kernels.h"
 #include "memory_use.h"
-#include "threads.h"
 
 enum { TRIES = 5 };
 
