@@ -28,6 +28,7 @@ int json_refuse(const JsonReader *r, const char *key, const Json *v, const char 
     va_start(args, fmt);
     vsnprintf(expected, sizeof expected, fmt, args);
     va_end(args);
+    if (!v) v = json_get(r->object, key);
     err_input(r->err, "%s%s is %s; expected %s", r->prefix, key, json_show(shown, v), expected);
     return r->path ? err_context(r->err, "%s", r->path) : -1;
 }

@@ -47,5 +47,5 @@ int json_read_object(const JsonReader *r, const char *key, const Json **out);
 // The value as in the file ("\"abc\"", "12", "an array"), for messages; valid until the next call with buf.
 enum { JSON_SHOWN = 80 };
 const char *json_show(char buf[JSON_SHOWN], const Json *v);
-// "PATH: PREFIXKEY is VALUE; expected EXPECTED"; returns -1.
+// "PATH: PREFIXKEY is VALUE; expected EXPECTED"; returns -1. v NULL: the value of the key.
 int json_refuse(const JsonReader *r, const char *key, const Json *v, const char *fmt, ...) PRINTF_LIKE(4, 5);

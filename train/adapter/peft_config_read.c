@@ -7,10 +7,10 @@
 // Keys that are read below, and keys without effect on the output of a saved adapter (fan_in_fan_out: PEFT sets it from
 // the type of the layer).
 static const char keys[] =
-    " peft_type r lora_alpha lora_dropout use_rslora target_modules exclude_modules rank_pattern bias "
+    "peft_type r lora_alpha lora_dropout use_rslora target_modules exclude_modules rank_pattern bias "
     "init_lora_weights modules_to_save alpha_pattern layers_to_transform layers_pattern "
     "auto_mapping base_model_name_or_path revision inference_mode megatron_core peft_version task_type runtime_config "
-    "qalora_group_size eva_config loftq_config fan_in_fan_out ";
+    "qalora_group_size eva_config loftq_config fan_in_fan_out";
 
 // null, false, [] and {}: PEFT's forms of an unused option.
 static bool is_off(const Json *v) {
@@ -21,8 +21,7 @@ static bool is_off(const Json *v) {
 static int refuse_unknown(const JsonReader *r) {
     for (size_t i = 0; i < r->object->count; i++) {
         const char *key = r->object->keys[i].data;
-        AUTO_FREE char *word = mem_printf(" %s ", key);
-        if (!is_off(&r->object->items[i]) && (strchr(key, ' ') || !strstr(keys, word)))
+        if (!is_off(&r->object->items[i]) && !is_among(key, r->object->keys[i].len, keys))
             return err_input(r->err, "%s: \"%s\" is set; lorac reads adapters without it", r->path, key);
     }
     return 0;
@@ -45,13 +44,13 @@ static int read_saved_modules(bool *has_head, const JsonReader *r, const Model *
 static int check_fixed(const JsonReader *r) {
     const Json *type = json_get(r->object, "peft_type"), *bias = json_given(r->object, "bias");
     const Json *init = json_given(r->object, "init_lora_weights");
-    if (!json_is_string(type, "LORA")) return json_refuse(r, "peft_type", type, "\"LORA\"");
-    if (bias && !json_is_string(bias, "none")) return json_refuse(r, "bias", bias, "\"none\"");
+    if (!json_is_string(type, "LORA")) return json_refuse(r, "peft_type", NULL, "\"LORA\"");
+    if (bias && !json_is_string(bias, "none")) return json_refuse(r, "bias", NULL, "\"none\"");
     // PiSSA, OLoRA, CorDA and LoftQ change the base; their A and B are wrong for the unchanged one.
     if (!init || init->type == JSON_TRUE || init->type == JSON_FALSE || json_is_string(init, "gaussian") ||
         json_is_string(init, "eva") || json_is_string(init, "orthogonal"))
         return 0;
-    return json_refuse(r, "init_lora_weights", init, "true, false, \"gaussian\", \"eva\" or \"orthogonal\"");
+    return json_refuse(r, "init_lora_weights", NULL, "true, false, \"gaussian\", \"eva\" or \"orthogonal\"");
 }
 
 // ---- modules, ranks and alphas ----

@@ -52,9 +52,8 @@ void weight_source_add_inputs(InputSet *inputs, const char *path) {
     unsigned count = n < SUFFIX_LENGTH ? 0 : suffix_count(path + n - SUFFIX_LENGTH);
     for (unsigned i = 0; i < count; i++) {
         print_suffix(suffix, i % 99999, count % 100000); // for the compiler: both fit
-        char *part = mem_printf("%.*s%s", (int)(n - SUFFIX_LENGTH), path, suffix);
+        AUTO_FREE char *part = mem_printf("%.*s%s", (int)(n - SUFFIX_LENGTH), path, suffix);
         input_set_add(inputs, part);
-        mem_free(part);
     }
 }
 
@@ -87,12 +86,10 @@ static int open_parts(WeightSource *s, const Split *p, Err *err) {
 }
 
 int gguf_split_open(WeightSource *s, Err *err) {
-    Gguf *g;
+    AUTO_GGUF Gguf *g = NULL;
     Split p;
     if (!path_exists(s->path)) return err_input(err, "%s: no such file or folder", s->path);
     if (gguf_open(&g, s->path, err)) return weight_source_add_gguf(s, mem_strdup(s->path), err);
-    int rc = read_split(&p, g, err);
-    gguf_close(g);
-    if (rc) return rc;
+    if (read_split(&p, g, err)) return -1;
     return p.count < 2 ? weight_source_add_gguf(s, mem_strdup(s->path), err) : open_parts(s, &p, err);
 }

@@ -5,19 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fileio.h"
-#include "json.h"
+#include "json_read.h"
 #include "path.h"
 
 static const char index_name[] = "model.safetensors.index.json", single_name[] = "model.safetensors";
 enum { MAX_INDEX_BYTES = 64 << 20 };
-
-static bool has_file(const char *dir, const char *name) {
-    char *path = path_join(dir, name);
-    bool yes = path_exists(path);
-    mem_free(path);
-    return yes;
-}
 
 // ---- the index ----
 
@@ -66,13 +58,8 @@ static int list_shards(ShardIndex *x, Err *err) {
 }
 
 static int read_index(ShardIndex *x, const char *dir, Err *err) {
-    char *text;
-    size_t size;
-    *x = (ShardIndex){.path = path_join(dir, index_name)};
-    if (file_read(&text, &size, x->path, MAX_INDEX_BYTES, err)) return -1;
-    int rc = json_parse_data(&x->doc, text, size, x->path, 1, err);
-    mem_free(text);
-    if (rc) return -1;
+    x->path = path_join(dir, index_name);
+    if (json_load(&x->doc, x->path, MAX_INDEX_BYTES, err)) return -1;
     return list_shards(x, err) ? err_context(err, "%s", x->path) : 0;
 }
 
@@ -82,33 +69,24 @@ static void free_index(ShardIndex *x) {
     mem_free(x->path);
 }
 
-static size_t shard_number(const ShardIndex *x, const char *name) {
-    const char **hit = bsearch(&name, x->names, x->n_names, sizeof *x->names, compare_strings);
-    return hit ? (size_t)(hit - x->names) : x->n_names;
-}
-
 // only: the file that the user named, NULL for the folder. A file that is no shard of the index is opened alone.
 // As in transformers, the index only names the files. Entries without a tensor (a tied head, a buffer) are ignored;
 // model_slots.c refuses missing tensors that the graph needs.
 static int open_shards(WeightSource *s, const char *only, Err *err) {
-    ShardIndex x;
-    int rc = read_index(&x, s->dir, err);
-    if (!rc && only && shard_number(&x, only) == x.n_names) {
-        rc = weight_source_add_safetensors(s, mem_strdup(s->path), err);
-    } else {
-        for (size_t i = 0; i < x.n_names && !rc; i++)
-            if (weight_source_add_safetensors(s, path_join(s->dir, x.names[i]), err))
-                rc = err_context(err, "%s", x.path);
-    }
-    free_index(&x);
-    return rc;
+    AUTO_CALL(free_index) ShardIndex x = {0};
+    if (read_index(&x, s->dir, err)) return -1;
+    if (only && !bsearch(&only, x.names, x.n_names, sizeof *x.names, compare_strings))
+        return weight_source_add_safetensors(s, mem_strdup(s->path), err);
+    for (size_t i = 0; i < x.n_names; i++)
+        if (weight_source_add_safetensors(s, path_join(s->dir, x.names[i]), err)) return err_context(err, "%s", x.path);
+    return 0;
 }
 
 // ---- the folder ----
 
 static int refuse_without_config(const WeightSource *s, Err *err) {
     if (!path_exists(s->path)) return err_input(err, "%s: no such file or folder", s->path);
-    if (has_file(s->dir, "adapter_config.json"))
+    if (dir_has(s->dir, "adapter_config.json"))
         return err_input(err, "%s: an adapter, no base model: found adapter_config.json; expected config.json", s->dir);
     return err_input(err,
                      "%s: found no config.json; expected a Hugging Face model: config.json and %s or %s (or the path "
@@ -119,7 +97,7 @@ static int refuse_without_config(const WeightSource *s, Err *err) {
 static int refuse_without_weights(const WeightSource *s, Err *err) {
     static const char *const others[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (has_file(s->dir, others[i]))
+        if (dir_has(s->dir, others[i]))
             return err_input(err,
                              "%s: found %s; expected %s: convert it with python -c \"from transformers import "
                              "AutoModelForCausalLM as M; M.from_pretrained('IN').save_pretrained('OUT')\"",
@@ -130,11 +108,11 @@ static int refuse_without_weights(const WeightSource *s, Err *err) {
 // As in transformers, the single file is preferred to the index.
 int hf_folder_open(WeightSource *s, Err *err) {
     const char *slash = strrchr(s->path, '/'), *only = path_is_dir(s->path) ? NULL : slash ? slash + 1 : s->path;
-    if (!has_file(s->dir, "config.json")) return refuse_without_config(s, err);
-    if (only && (strcmp(only, single_name) == 0 || !has_file(s->dir, index_name)))
+    if (!dir_has(s->dir, "config.json")) return refuse_without_config(s, err);
+    if (only && (strcmp(only, single_name) == 0 || !dir_has(s->dir, index_name)))
         return weight_source_add_safetensors(s, mem_strdup(s->path), err);
-    if (!only && has_file(s->dir, single_name))
+    if (!only && dir_has(s->dir, single_name))
         return weight_source_add_safetensors(s, path_join(s->dir, single_name), err);
-    if (has_file(s->dir, index_name)) return open_shards(s, only, err);
+    if (dir_has(s->dir, index_name)) return open_shards(s, only, err);
     return refuse_without_weights(s, err);
 }

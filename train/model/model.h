@@ -66,6 +66,8 @@ typedef struct ModelOptions {
 // configuration, unsupported types or architectures, non-finite weights.
 int model_load(Model **m, const char *path, Backend *b, const ModelOptions *options, Err *err);
 void model_free(Model *m);
+DEFINE_AUTO(Model, model_free)
+#define AUTO_MODEL AUTO(model_free)
 // Fails if a file has changed since the load: results computed from a map change with its file.
 int model_check_unchanged(const Model *m, Err *err);
 // Bytes that a model in host memory would take on b's device; 0: b is the host. Reads no weights.

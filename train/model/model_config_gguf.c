@@ -29,74 +29,66 @@ static bool has_key(const Reader *r, const char *key) {
 
 // Some converters write head counts and sizes once for each layer: they must be the same in all layers.
 static int read_per_layer(const Reader *r, const char *name, uint64_t *out) {
-    uint64_t *values;
+    AUTO_FREE uint64_t *values = NULL;
     size_t n, i = 0;
     if (gguf_u64_array(r->g, name, true, &values, &n, r->err)) return -1;
     while (i < n && values[i] == values[0]) i++;
-    int rc = 0;
     if (n != (size_t)r->layers)
-        rc = err_input(r->err, "%s has %zu values; expected one for each of the %ld layers", name, n, r->layers);
-    else if (i < n)
-        rc = err_input(r->err, "%s is %lu in layer 0 and %lu in layer %zu; expected the same in all layers", name,
-                       values[0], values[i], i);
-    else
-        *out = values[0];
-    mem_free(values);
-    return rc;
+        return err_input(r->err, "%s has %zu values; expected one for each of the %ld layers", name, n, r->layers);
+    if (i < n)
+        return err_input(r->err, "%s is %lu in layer 0 and %lu in layer %zu; expected the same in all layers", name,
+                         values[0], values[i], i);
+    *out = values[0];
+    return 0;
 }
 
 // An integer in [min, max]; fallback < 0: the key is required.
 static int read_int(const Reader *r, const char *key, int64_t fallback, int64_t min, int64_t max, int64_t *out) {
     char name[KEY_MAX];
     full_key(name, r, key);
-    *out = fallback;
-    uint64_t value = 0;
+    uint64_t value = (uint64_t)fallback;
     int rc = r->layers && gguf_has_array(r->g, name) ? read_per_layer(r, name, &value)
                                                      : gguf_u64(r->g, name, fallback < 0, &value, r->err);
-    if (rc < 0) return err_context(r->err, "%s", gguf_path(r->g));
-    if (rc > 0) value = (uint64_t)fallback;
+    if (rc < 0) return -1;
     if (value < (uint64_t)min || value > (uint64_t)max)
-        return err_input(r->err, "%s: %s is %lu; expected %ld to %ld", gguf_path(r->g), name, value, min, max);
+        return err_input(r->err, "%s is %lu; expected %ld to %ld", name, value, min, max);
     *out = (int64_t)value;
     return 0;
 }
 
-// A finite number of at least 0; absent: *out stays.
+// A finite number above 0, or also 0; absent: *out stays.
+static int read_finite(const Reader *r, const char *key, bool required, bool above_0, float *out) {
+    char name[KEY_MAX];
+    full_key(name, r, key);
+    if (gguf_f32(r->g, name, required, out, r->err) < 0) return -1;
+    if (isfinite(*out) && (*out > 0 || (*out == 0 && !above_0))) return 0;
+    return err_input(r->err, "%s is %g; expected a finite number %s 0", name, (double)*out,
+                     above_0 ? "above" : "of at least");
+}
+
 static int read_number(const Reader *r, const char *key, float *out) {
-    char name[KEY_MAX];
-    full_key(name, r, key);
-    if (gguf_f32(r->g, name, false, out, r->err) < 0) return err_context(r->err, "%s", gguf_path(r->g));
-    if (*out >= 0 && isfinite(*out)) return 0;
-    return err_input(r->err, "%s: %s is %g; expected a finite number of at least 0", gguf_path(r->g), name,
-                     (double)*out);
+    return read_finite(r, key, false, false, out);
 }
 
-// A finite number above 0; fallback 0: the key is required.
+// fallback 0: the key is required.
 static int read_positive(const Reader *r, const char *key, float fallback, float *out) {
-    char name[KEY_MAX];
-    full_key(name, r, key);
     *out = fallback;
-    if (gguf_f32(r->g, name, fallback == 0, out, r->err) < 0) return err_context(r->err, "%s", gguf_path(r->g));
-    if (!(*out > 0) || !isfinite(*out))
-        return err_input(r->err, "%s: %s is %g; expected a finite number above 0", gguf_path(r->g), name, (double)*out);
-    return 0;
+    return read_finite(r, key, fallback == 0, true, out);
 }
 
-// A key whose other values lorac does not compute.
+// Keys whose other values lorac does not compute.
 static int expect_int(const Reader *r, const char *key, int64_t value) {
     int64_t found;
     if (read_int(r, key, value, 0, INT32_MAX, &found)) return -1;
     if (found == value) return 0;
-    return err_input(r->err, "%s: %s.%s is %ld; lorac computes only %ld", gguf_path(r->g), r->architecture, key, found,
-                     value);
+    return err_input(r->err, "%s.%s is %ld; lorac computes only %ld", r->architecture, key, found, value);
 }
 
 static int expect_number(const Reader *r, const char *key, float value) {
     float found = value;
     if (read_number(r, key, &found)) return -1;
     if (found == value) return 0;
-    return err_input(r->err, "%s: %s.%s is %g; lorac computes only %g", gguf_path(r->g), r->architecture, key,
-                     (double)found, (double)value);
+    return err_input(r->err, "%s.%s is %g; lorac computes only %g", r->architecture, key, (double)found, (double)value);
 }
 
 // ---- attention ----
@@ -109,11 +101,11 @@ static int read_heads(ModelConfig *c, const Reader *r) {
         read_int(r, "attention.value_length", c->hidden / c->heads, 2, 1024, &value_size))
         return -1;
     if (c->heads % c->kv_heads != 0)
-        return err_input(r->err, "%s: %ld attention heads over %ld key/value heads; expected a multiple",
-                         gguf_path(r->g), c->heads, c->kv_heads);
+        return err_input(r->err, "%ld attention heads over %ld key/value heads; expected a multiple", c->heads,
+                         c->kv_heads);
     if (value_size != c->head_size || c->head_size % 2 != 0)
-        return err_input(r->err, "%s: heads of %ld (keys) and %ld (values); expected the same even size",
-                         gguf_path(r->g), c->head_size, value_size);
+        return err_input(r->err, "heads of %ld (keys) and %ld (values); expected the same even size", c->head_size,
+                         value_size);
     // The largest Gemma models scale by another size; llama.cpp recognises them by their number of layers.
     int64_t scaled = c->head_size;
     if (c->arch->gguf_wide_layers && c->layers == c->arch->gguf_wide_layers) scaled = c->hidden / c->heads;
@@ -142,23 +134,18 @@ static int read_softcaps(ModelConfig *c, const Reader *r) {
 
 // ---- RoPE ----
 
-static bool equals(GgufStr s, const char *text) {
-    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
-}
-
 // A list of divisors of the frequencies; *found: the file has it.
 static int read_divisor(const Reader *r, const RopeConfig *rope, const char *name, float *out, bool *found) {
     const SourceTensor *t = weight_source_get(r->source, name);
     *found = t != NULL;
     if (!t) return 0;
     if (t->n_dims != 1 || t->shape[0] != rope->rotated / 2 || t->dtype > DTYPE_BF16)
-        return err_input(r->err, "%s: %s has %ld values of type %s; expected %ld of F32, F16 or BF16", t->file, name,
-                         t->shape[0], t->dtype_name, rope->rotated / 2);
+        return err_input(r->err, "%s has %ld values of type %s; expected %ld of F32, F16 or BF16", name, t->shape[0],
+                         t->dtype_name, rope->rotated / 2);
     dtype_expand(t->dtype, out, t->data, (size_t)t->shape[0]);
     for (int64_t i = 0; i < t->shape[0]; i++)
         if (!(out[i] > 0) || !isfinite(out[i]))
-            return err_input(r->err, "%s: %s[%ld] is %g; expected a finite number above 0", t->file, name, i,
-                             (double)out[i]);
+            return err_input(r->err, "%s[%ld] is %g; expected a finite number above 0", name, i, (double)out[i]);
     return 0;
 }
 
@@ -173,8 +160,7 @@ static int read_divisors(RopeConfig *rope, const Reader *r) {
         read_divisor(r, rope, "rope_factors_long.weight", rope->long_divisor, &is_long))
         return -1;
     if (is_short != is_long || (rope->scaling == ROPE_LONGROPE && !is_long))
-        return err_input(r->err, "%s: LongRoPE without both of rope_factors_short.weight and rope_factors_long.weight",
-                         gguf_path(r->g));
+        return err_input(r->err, "LongRoPE without both of rope_factors_short.weight and rope_factors_long.weight");
     if (!is_long) return 0;
     rope->scaling = ROPE_LONGROPE;
     rope->has_divisor = true;
@@ -193,8 +179,8 @@ static int read_yarn(RopeConfig *rope, const Reader *r) {
 }
 
 static int refuse_factor(const RopeConfig *rope, const Reader *r, const char *type) {
-    return err_input(r->err, "%s: %s.rope.scaling.factor is %g; expected at least 1 for %s", gguf_path(r->g),
-                     r->architecture, (double)rope->factor, type);
+    return err_input(r->err, "%s.rope.scaling.factor is %g; expected at least 1 for %s", r->architecture,
+                     (double)rope->factor, type);
 }
 
 // As in llama.cpp, a factor without a type is linear.
@@ -202,23 +188,23 @@ static int read_scaling(RopeConfig *rope, const Reader *r) {
     char name[KEY_MAX];
     full_key(name, r, "rope.scaling.type");
     GgufStr type = {"linear", 6};
-    if (gguf_string(r->g, name, false, &type, r->err) < 0) return err_context(r->err, "%s", gguf_path(r->g));
+    if (gguf_string(r->g, name, false, &type, r->err) < 0) return -1;
     float factor = 0;
     if (read_number(r, has_key(r, "rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear", &factor))
         return -1;
     rope->scaling = ROPE_PLAIN;
     rope->factor = factor;
-    if (equals(type, "none")) return 0;
-    if (equals(type, "linear")) {
+    if (gguf_str_is(type, "none")) return 0;
+    if (gguf_str_is(type, "linear")) {
         if (factor != 0 && factor != 1) rope->scaling = ROPE_LINEAR;
         return factor == 0 && gguf_has(r->g, name) ? refuse_factor(rope, r, "linear") : 0;
     }
-    if (equals(type, "longrope")) {
+    if (gguf_str_is(type, "longrope")) {
         rope->scaling = ROPE_LONGROPE;
         return 0;
     }
-    if (!equals(type, "yarn"))
-        return err_input(r->err, "%s: %s is \"%.*s\"; expected none, linear, yarn or longrope", gguf_path(r->g), name,
+    if (!gguf_str_is(type, "yarn"))
+        return err_input(r->err, "%s is \"%.*s\"; expected none, linear, yarn or longrope", name,
                          (int)(type.len < 64 ? type.len : 64), type.data);
     rope->scaling = ROPE_YARN;
     if (!(factor >= 1)) return refuse_factor(rope, r, "yarn");
@@ -234,9 +220,8 @@ static int read_rope(ModelConfig *c, const Reader *r) {
         expect_number(r, "rope.scaling.alpha", 0))
         return -1;
     if (rope->rotated % 2 != 0 || (c->permuted_qk && rope->rotated != c->head_size))
-        return err_input(r->err, "%s: %s.rope.dimension_count is %ld; expected %s %ld", gguf_path(r->g),
-                         r->architecture, rope->rotated, c->permuted_qk ? "the head size" : "an even number to",
-                         c->head_size);
+        return err_input(r->err, "%s.rope.dimension_count is %ld; expected %s %ld", r->architecture, rope->rotated,
+                         c->permuted_qk ? "the head size" : "an even number to", c->head_size);
     if (read_divisors(rope, r)) return -1;
     if (rope->scaling == ROPE_LONGROPE) {
         rope->factor = (float)c->context / (float)rope->original_context;
@@ -254,9 +239,8 @@ static int read_experts(ModelConfig *c, const Reader *r) {
     c->renormalise_experts = true; // as llama.cpp does for all architectures of the table
     if (weight_source_get(r->source, "blk.0.ffn_gate.0.weight"))
         return err_input(r->err,
-                         "%s: experts as single tensors (blk.0.ffn_gate.0.weight), as llama.cpp wrote them before "
-                         "April 2024; expected stacked ones (blk.0.ffn_gate_exps.weight): convert the model again",
-                         gguf_path(r->g));
+                         "experts as single tensors (blk.0.ffn_gate.0.weight), as llama.cpp wrote them before "
+                         "April 2024; expected stacked ones (blk.0.ffn_gate_exps.weight): convert the model again");
     return read_int(r, "expert_used_count", -1, 1, c->experts, &c->experts_used) ||
                    read_int(r, "expert_feed_forward_length", c->ffn, 1, 1 << 18, &c->expert_ffn) ||
                    expect_int(r, "expert_shared_count", 0) || expect_int(r, "leading_dense_block_count", 0) ||
@@ -273,11 +257,9 @@ static bool has_tensor(const Reader *r, const char *name) {
 
 static int read_tensors(ModelConfig *c, const Reader *r) {
     const SourceTensor *embedding = weight_source_get(r->source, "token_embd.weight");
-    if (!embedding)
-        return err_input(r->err, "%s: token_embd.weight is missing; expected a whole model", gguf_path(r->g));
+    if (!embedding) return err_input(r->err, "token_embd.weight is missing; expected a whole model");
     if (embedding->n_dims != 2 || embedding->shape[0] < 1 || embedding->shape[0] > 1 << 24)
-        return err_input(r->err, "%s: token_embd.weight has %ld rows; expected a matrix of 1 to 2^24", gguf_path(r->g),
-                         embedding->shape[0]);
+        return err_input(r->err, "token_embd.weight has %ld rows; expected a matrix of 1 to 2^24", embedding->shape[0]);
     if (read_int(r, "vocab_size", embedding->shape[0], 1, 1 << 24, &c->vocab)) return -1;
     c->tied_head = !has_tensor(r, "output.weight");
     if (c->arch->learned_positions) c->positions_table = c->context;
@@ -291,8 +273,7 @@ static int read_tensors(ModelConfig *c, const Reader *r) {
 
 static int find_architecture(ModelConfig *c, Reader *r) {
     GgufStr name;
-    if (gguf_string(r->g, "general.architecture", true, &name, r->err) < 0)
-        return err_context(r->err, "%s", gguf_path(r->g));
+    if (gguf_string(r->g, "general.architecture", true, &name, r->err) < 0) return -1;
     snprintf(r->architecture, sizeof r->architecture, "%.*s", (int)(name.len < 31 ? name.len : 31), name.data);
     int64_t experts;
     if (read_int(r, "expert_count", 0, 0, 4096, &experts)) return -1;
@@ -304,31 +285,32 @@ static int find_architecture(ModelConfig *c, Reader *r) {
         return 0;
     }
     if (architecture_by_gguf(name.data, name.len, experts == 0))
-        return err_input(r->err, "%s: %s.expert_count is %ld; expected %s", gguf_path(r->g), r->architecture, experts,
+        return err_input(r->err, "%s.expert_count is %ld; expected %s", r->architecture, experts,
                          experts ? "none in this architecture" : "at least 1");
-    StrBuf known = {0};
+    AUTO_STR StrBuf known = {0};
     architecture_list(&known, false);
-    err_input(r->err, "%s: architecture \"%.*s\"; expected one of %s", gguf_path(r->g),
-              (int)(name.len < 64 ? name.len : 64), name.data, known.data);
-    str_clear(&known);
-    return -1;
+    return err_input(r->err, "architecture \"%.*s\"; expected one of %s", (int)(name.len < 64 ? name.len : 64),
+                     name.data, known.data);
+}
+
+static int read_config(ModelConfig *c, Reader *r) {
+    if (find_architecture(c, r) || read_int(r, "block_count", -1, 1, MODEL_MAX_LAYERS, &c->layers)) return -1;
+    bool layer_norm = c->arch->norm == NORM_KIND_LAYER;
+    r->layers = c->layers;
+    if (read_int(r, "embedding_length", -1, 2, 1 << 18, &c->hidden) ||
+        read_int(r, "feed_forward_length", -1, 1, 1 << 18, &c->ffn) ||
+        read_int(r, "context_length", -1, 1, 1 << 24, &c->context) ||
+        read_positive(r, layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", 0,
+                      &c->norm_eps))
+        return -1;
+    if (c->arch->scaled_embedding) c->embed_scale = sqrtf((float)c->hidden);
+    return read_heads(c, r) || read_window(c, r) || read_softcaps(c, r) || read_rope(c, r) || read_experts(c, r) ||
+                   read_tensors(c, r)
+               ? -1
+               : 0;
 }
 
 int model_config_gguf_read(ModelConfig *c, const WeightSource *s, Err *err) {
     Reader r = {.source = s, .g = weight_source_gguf(s), .err = err};
-    if (find_architecture(c, &r)) return -1;
-    bool layer_norm = c->arch->norm == NORM_KIND_LAYER;
-    if (read_int(&r, "block_count", -1, 1, MODEL_MAX_LAYERS, &c->layers)) return -1;
-    r.layers = c->layers;
-    if (read_int(&r, "embedding_length", -1, 2, 1 << 18, &c->hidden) ||
-        read_int(&r, "feed_forward_length", -1, 1, 1 << 18, &c->ffn) ||
-        read_int(&r, "context_length", -1, 1, 1 << 24, &c->context) ||
-        read_positive(&r, layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", 0,
-                      &c->norm_eps))
-        return -1;
-    if (c->arch->scaled_embedding) c->embed_scale = sqrtf((float)c->hidden);
-    return read_heads(c, &r) || read_window(c, &r) || read_softcaps(c, &r) || read_rope(c, &r) || read_experts(c, &r) ||
-                   read_tensors(c, &r)
-               ? -1
-               : 0;
+    return read_config(c, &r) ? err_context(err, "%s", gguf_path(r.g)) : 0;
 }

@@ -44,14 +44,13 @@ static int refuse_switches(const JsonReader *j, const Architecture *a) {
         if (!(switches[i].readers & reader)) continue;
         if (json_read_flag(j, switches[i].key, switches[i].expected, &value)) return -1;
         if (value != switches[i].expected)
-            return json_refuse(j, switches[i].key, json_get(j->object, switches[i].key), "%s",
-                               switches[i].expected ? "true" : "false");
+            return json_refuse(j, switches[i].key, NULL, "%s", switches[i].expected ? "true" : "false");
     }
     const char *positions;
     if (!a->encoder) return 0;
     if (json_read_string(j, "position_embedding_type", "absolute", &positions)) return -1;
     if (strcmp(positions, "absolute") == 0) return 0;
-    return json_refuse(j, "position_embedding_type", json_get(j->object, "position_embedding_type"), "\"absolute\"");
+    return json_refuse(j, "position_embedding_type", NULL, "\"absolute\"");
 }
 
 static int refuse_foreign(const JsonReader *j, const Architecture *a) {
@@ -59,12 +58,11 @@ static int refuse_foreign(const JsonReader *j, const Architecture *a) {
     const Json *quantized = json_get(j->object, "quantization_config"), *method = json_get(quantized, "quant_method");
     if (method && method->type == JSON_STRING)
         return err_input(j->err,
-                         "%s: quantization_config: quantised with \"%.40s\"; expected a checkpoint in F32, F16 or BF16 "
+                         "quantization_config: quantised with \"%.40s\"; expected a checkpoint in F32, F16 or BF16 "
                          "(or a GGUF file; quantize_base quantises at load)",
-                         j->path, method->str.data);
+                         method->str.data);
     for (size_t i = 0; i < sizeof foreign_keys / sizeof *foreign_keys; i++)
-        if (!is_nothing(json_get(j->object, foreign_keys[i])))
-            return json_refuse(j, foreign_keys[i], json_get(j->object, foreign_keys[i]), "none");
+        if (!is_nothing(json_get(j->object, foreign_keys[i]))) return json_refuse(j, foreign_keys[i], NULL, "none");
     return 0;
 }
 
@@ -103,13 +101,13 @@ static int read_heads(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
             return -1;
     }
     if (c->heads % c->kv_heads != 0)
-        return err_input(j->err, "%s: %ld attention heads over %ld key/value heads; expected a multiple", j->path,
-                         c->heads, c->kv_heads);
+        return err_input(j->err, "%ld attention heads over %ld key/value heads; expected a multiple", c->heads,
+                         c->kv_heads);
     if (c->head_size == share && c->hidden % c->heads != 0)
-        return err_input(j->err, "%s: a hidden size of %ld for %ld attention heads; expected a multiple", j->path,
-                         c->hidden, c->heads);
+        return err_input(j->err, "a hidden size of %ld for %ld attention heads; expected a multiple", c->hidden,
+                         c->heads);
     if (c->head_size < 2 || c->head_size > 1024 || (f->rope.base > 0 && c->head_size % 2))
-        return err_input(j->err, "%s: heads of size %ld; expected an even size from 2 to 1024", j->path, c->head_size);
+        return err_input(j->err, "heads of size %ld; expected an even size from 2 to 1024", c->head_size);
     return 0;
 }
 
@@ -142,8 +140,8 @@ static int read_activation(ModelConfig *c, const JsonReader *j, const HfFamily *
         c->glu = known[i].glu;
         return 0;
     }
-    return json_refuse(j, f->activation_key, json_get(j->object, f->activation_key), "silu, gelu%s or a form of them%s",
-                       c->has_glu ? "" : ", relu, tanh", " (gelu_new, gelu_pytorch_tanh, ...)");
+    return json_refuse(j, f->activation_key, NULL, "silu, gelu%s or a form of them (gelu_new, gelu_pytorch_tanh, ...)",
+                       c->has_glu ? "" : ", relu, tanh");
 }
 
 static int read_bias(bool *out, const JsonReader *j, BiasRule rule, const char *key) {
@@ -163,7 +161,7 @@ static int read_scales(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
         json_read_positive(j, &(JsonPositiveRule){"final_logit_softcapping", f->final_softcap, 0}, &c->final_softcap))
         return -1;
     if (f->rope.local_base > 0 && c->attn_softcap > 0) // Gemma 3 has the key, but transformers ignores it
-        return json_refuse(j, "attn_logit_softcapping", json_get(j->object, "attn_logit_softcapping"), "null");
+        return json_refuse(j, "attn_logit_softcapping", NULL, "null");
     return 0;
 }
 
@@ -171,17 +169,15 @@ static int read_scales(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
 
 static int read_layer_types(ModelConfig *c, const JsonReader *j, const Json *list) {
     if (list->count != (size_t)c->layers)
-        return err_input(j->err, "%s: %slayer_types has %zu entries; expected one for each of the %ld layers", j->path,
-                         j->prefix, list->count, c->layers);
+        return err_input(j->err, "%slayer_types has %zu entries; expected one for each of the %ld layers", j->prefix,
+                         list->count, c->layers);
     for (int64_t i = 0; i < c->layers; i++) {
         bool sliding = json_is_string(&list->items[i], "sliding_attention");
         if (!sliding && !json_is_string(&list->items[i], "full_attention"))
             return json_refuse(j, "layer_types", &list->items[i], "full_attention or sliding_attention (layer %ld)", i);
         if (sliding && !c->window)
             return json_refuse(j, "layer_types", &list->items[i],
-                               "full_attention, as there is no sliding_window "
-                               "(layer %ld)",
-                               i);
+                               "full_attention, as there is no sliding_window (layer %ld)", i);
         c->layer_sliding[i] = sliding;
     }
     return 0;
@@ -242,8 +238,8 @@ static int read_experts(ModelConfig *c, const JsonReader *j, const HfFamily *f) 
         return -1;
     if (c->experts_used > c->experts) // the family's default
         return err_input(j->err,
-                         "%s: %snum_experts_per_tok is missing and %ld by default; expected an integer from 1 to %ld",
-                         j->path, j->prefix, c->experts_used, c->experts);
+                         "%snum_experts_per_tok is missing and %ld by default; expected an integer from 1 to %ld",
+                         j->prefix, c->experts_used, c->experts);
     c->expert_ffn = c->ffn;
     c->renormalise_experts = true;
     if (!f->expert_ffn) return 0;
@@ -270,18 +266,9 @@ static int read_family(ModelConfig *c, const JsonReader *j, const HfFamily *f) {
     return json_read_int(j, &(JsonIntRule){"type_vocab_size", NULL, 2, JSON_AS_ABSENT, 1, 1024}, &c->token_types);
 }
 
-static int refuse_model_type(const JsonReader *j) {
-    StrBuf known = {0};
-    architecture_list(&known, true);
-    json_refuse(j, "model_type", json_get(j->object, "model_type"), "one of %s%s", known.data,
-                json_get(j->object, "auto_map") ? " (the code of a model, auto_map, is never run)" : "");
-    str_clear(&known);
-    return -1;
-}
-
 // Multimodal Gemma 3 has its language model's configuration in text_config, but tie_word_embeddings outside.
 static int read_nested(ModelConfig *c, const JsonReader *j) {
-    JsonReader text = {NULL, j->path, "text_config.", j->err};
+    JsonReader text = {NULL, NULL, "text_config.", j->err};
     const char *type;
     bool tied;
     if (json_read_object(j, "text_config", &text.object)) return -1;
@@ -289,8 +276,7 @@ static int read_nested(ModelConfig *c, const JsonReader *j) {
     if (json_read_string(&text, "model_type", "gemma3_text", &type) ||
         json_read_flag(j, "tie_word_embeddings", true, &tied))
         return -1;
-    if (strcmp(type, "gemma3_text") != 0)
-        return json_refuse(&text, "model_type", json_get(text.object, "model_type"), "\"gemma3_text\"");
+    if (strcmp(type, "gemma3_text") != 0) return json_refuse(&text, "model_type", NULL, "\"gemma3_text\"");
     if (refuse_foreign(&text, c->arch) || read_family(c, &text, model_config_hf_family(type))) return -1;
     c->tied_head = tied;
     return 0;
@@ -299,10 +285,14 @@ static int read_nested(ModelConfig *c, const JsonReader *j) {
 static int read_config(ModelConfig *c, const JsonReader *j) {
     const char *type;
     if (!j->object || j->object->type != JSON_OBJECT)
-        return err_input(j->err, "%s: found %s; expected an object", j->path, json_type_name(j->object));
+        return err_input(j->err, "found %s; expected an object", json_type_name(j->object));
     if (json_read_string(j, "model_type", "", &type)) return -1;
     const Architecture *a = architecture_by_model_type(type);
-    if (!a) return refuse_model_type(j);
+    AUTO_STR StrBuf known = {0};
+    architecture_list(&known, true);
+    if (!a)
+        return json_refuse(j, "model_type", NULL, "one of %s%s", known.data,
+                           json_get(j->object, "auto_map") ? " (the code of a model, auto_map, is never run)" : "");
     model_config_init(c, a);
     if (refuse_foreign(j, a)) return -1;
     if (strcmp(type, "gemma3") == 0) return read_nested(c, j);
@@ -324,7 +314,7 @@ int model_config_hf_read(ModelConfig *c, const char *where, Err *err) {
     AUTO_FREE char *path = NULL;
     *c = (ModelConfig){0};
     if (open_config(&doc, &path, where, err)) return -1;
-    return read_config(c, &(JsonReader){json_root(doc), path, "", err});
+    return read_config(c, &(JsonReader){json_root(doc), NULL, "", err}) ? err_context(err, "%s", path) : 0;
 }
 
 // ---- noise ----

@@ -32,7 +32,7 @@ static int read_type(RopeScaling *type, const RopeReader *r) {
         *type = types[i].scaling;
         if (!r->family->phi3 || *type == ROPE_PLAIN || *type == ROPE_LONGROPE) return 0;
     }
-    return json_refuse(j, key, json_get(j->object, key), "%s",
+    return json_refuse(j, key, NULL, "%s",
                        r->family->phi3 ? "default or longrope" : "default, linear, llama3, yarn or longrope");
 }
 
@@ -46,8 +46,8 @@ static int read_rotated(RopeConfig *rope, const RopeReader *r) {
         return json_refuse(j, "partial_rotary_factor", v, "%s", r->family->phi3 ? "at most 1" : "1");
     rope->rotated = v && v->type != JSON_NULL ? (int64_t)((double)r->c->head_size * v->number) : r->c->head_size;
     if (rope->rotated < 2 || rope->rotated % 2)
-        return err_input(j->err, "%s: %ld of %ld dimensions of a head are rotated; expected an even number from 2",
-                         j->path, rope->rotated, r->c->head_size);
+        return err_input(j->err, "%ld of %ld dimensions of a head are rotated; expected an even number from 2",
+                         rope->rotated, r->c->head_size);
     return 0;
 }
 
@@ -79,8 +79,7 @@ static int read_llama3(RopeConfig *rope, const RopeReader *r) {
         json_read_positive(j, &(JsonPositiveRule){"high_freq_factor", 0, 0}, &rope->high_freq_factor))
         return -1;
     if (!(rope->low_freq_factor > 0) || !(rope->high_freq_factor > rope->low_freq_factor))
-        return json_refuse(j, "high_freq_factor", json_get(j->object, "high_freq_factor"),
-                           "a number above low_freq_factor, which is above 0");
+        return json_refuse(j, "high_freq_factor", NULL, "a number above low_freq_factor, which is above 0");
     return 0;
 }
 
@@ -107,8 +106,8 @@ static int read_divisors(float *out, const RopeConfig *rope, const RopeReader *r
     if (json_read_array(j, key, &list)) return -1;
     if (!list) return json_refuse(j, key, NULL, "an array of %ld numbers", pairs);
     if (list->count != (size_t)pairs || pairs > ROPE_MAX_PAIRS)
-        return err_input(j->err, "%s: %s%s has %zu numbers; expected %ld, one for two rotated dimensions", j->path,
-                         j->prefix, key, list->count, pairs);
+        return err_input(j->err, "%s%s has %zu numbers; expected %ld, one for two rotated dimensions", j->prefix, key,
+                         list->count, pairs);
     for (int64_t i = 0; i < pairs; i++) {
         const Json *v = &list->items[i];
         out[i] = v->type == JSON_INT || v->type == JSON_FLOAT ? (float)v->number : 0;
@@ -151,7 +150,7 @@ static int read_one(RopeConfig *rope, const RopeReader *r, const char *theta_key
 // ---- choice of the object ----
 
 static int get_object(const JsonReader *j, const char *key, const char *prefix, JsonReader *out) {
-    *out = (JsonReader){NULL, j->path, prefix, j->err};
+    *out = (JsonReader){NULL, NULL, prefix, j->err};
     return json_read_object(j, key, &out->object);
 }
 
@@ -164,8 +163,7 @@ static int read_flat(ModelConfig *c, const JsonReader *j, const HfRope *family) 
     static const char *const kinds[] = {"full_attention", "sliding_attention"};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (json_given(scaling.object, kinds[i]))
-            return json_refuse(&scaling, kinds[i], json_get(scaling.object, kinds[i]),
-                               "one set of parameters for all layers of this model_type");
+            return json_refuse(&scaling, kinds[i], NULL, "one set of parameters for all layers of this model_type");
     return read_one(&c->rope, &(RopeReader){scaling, j, family, c}, "rope_theta", family->base);
 }
 

@@ -80,12 +80,10 @@ static void add_stacked(Loader *l, Weight *w, int parts, int64_t rows, int64_t c
 // ---- a layer ----
 
 static bool has_tensor(const Loader *l, const char *prefix, const char *name) {
-    char *number = strstr(name, "%d"), *full;
-    full = number ? mem_printf("%s%s%.*s0%s", l->prefix, prefix, (int)(number - name), name, number + 2)
-                  : mem_printf("%s%s%s", l->prefix, prefix, name);
-    bool has = weight_source_get(l->m->file->source, full) != NULL;
-    mem_free(full);
-    return has;
+    const char *number = strstr(name, "%d");
+    AUTO_FREE char *full = number ? mem_printf("%s%s%.*s0%s", l->prefix, prefix, (int)(number - name), name, number + 2)
+                                  : mem_printf("%s%s%s", l->prefix, prefix, name);
+    return weight_source_get(l->m->file->source, full) != NULL;
 }
 
 // The layout of the layer in the file; without experts there, that of the family's published files, whose tensors are

@@ -16,9 +16,8 @@ static void find_own_head(ModelConfig *c, const WeightSource *s) {
     const TensorNames *n = &c->arch->hf;
     if (!c->tied_head || !n->head) return;
     for (const HfPrefix *p = c->arch->hf_prefixes; p->file; p++) {
-        char *name = mem_printf("%s.weight", *p->head ? p->head : n->head);
+        AUTO_FREE char *name = mem_printf("%s.weight", *p->head ? p->head : n->head);
         if (weight_source_get(s, name)) c->tied_head = false;
-        mem_free(name);
     }
     c->head_unties = !c->tied_head;
 }
@@ -31,11 +30,8 @@ static int read_config(ModelConfig *c, const WeightSource *s, const ModelOptions
 }
 
 int model_read_config(ModelConfig *c, const char *path, const ModelOptions *options, Err *err) {
-    WeightSource *s;
-    if (weight_source_open(&s, path, err)) return -1;
-    int rc = read_config(c, s, options, err);
-    weight_source_close(s);
-    return rc;
+    AUTO_SOURCE WeightSource *s = NULL;
+    return weight_source_open(&s, path, err) ? -1 : read_config(c, s, options, err);
 }
 
 // ---- names of the tensors ----
@@ -63,10 +59,8 @@ static void find_hf_prefix(Model *m) {
     const Architecture *a = m->config.arch;
     const HfPrefix *p = a->hf_prefixes;
     for (; p->file && !m->is_gguf; p++) {
-        char *name = mem_printf("%s%s.weight", p->file, a->hf.embedding);
-        bool found = weight_source_get(m->file->source, name) != NULL;
-        mem_free(name);
-        if (found) break;
+        AUTO_FREE char *name = mem_printf("%s%s.weight", p->file, a->hf.embedding);
+        if (weight_source_get(m->file->source, name)) break;
     }
     if (!p->file) p = a->hf_prefixes; // the checks name the missing tensors
     while (m->is_gguf && p->has_towers) p++;
@@ -95,9 +89,8 @@ static char *cached_repository(const char *dir) {
 static char *find_repository(const WeightSource *s) {
     const Gguf *g = weight_source_gguf(s);
     if (!g) {
-        char *dir = path_absolute(weight_source_dir(s)), *name = cached_repository(dir);
-        mem_free(dir);
-        return name;
+        AUTO_FREE char *dir = path_absolute(weight_source_dir(s));
+        return cached_repository(dir);
     }
     char *name = take_string(g, "general.source.huggingface.repository");
     if (!name) name = take_string(g, "general.source.repo_url");
@@ -161,10 +154,9 @@ static int check_heads(const Model *m, const ModelOptions *o, Err *err) {
 }
 
 static int make_table(const float **out, Model *m, const RopeConfig *r, Err *err) {
-    float *table;
+    AUTO_FREE float *table = NULL;
     if (rope_table(&table, r, m->max_positions, err)) return err_context(err, "%s", m->path);
     *out = model_own_floats(m, table, (size_t)(m->max_positions * r->rotated));
-    mem_free(table);
     return 0;
 }
 
@@ -221,29 +213,19 @@ static int load_parts(Model *m, const ModelOptions *o, Err *err) {
     return check_vocabulary(m, err);
 }
 
-static int open_host(Model *m, Err *err) {
-    m->host = m->backend;
-    return m->backend->host_memory ? 0 : backend_open(&m->host, "cpu", 0, err);
-}
-
 int model_load(Model **out, const char *path, Backend *b, const ModelOptions *options, Err *err) {
-    WeightSource *s;
-    if (weight_source_open(&s, path, err)) return -1;
-    Model *m = mem_calloc(1, sizeof *m);
-    m->backend = b;
-    m->path = mem_strdup(path);
-    m->outline = options && options->outline;
-    m->file = mem_calloc(1, sizeof *m->file);
-    m->file->source = s;
-    const ModelOptions all_default = {0};
+    static const ModelOptions all_default = {0};
+    AUTO_MODEL Model *m = mem_calloc(1, sizeof *m);
     if (!options) options = &all_default;
-    if (open_host(m, err) || load_parts(m, options, err) ||
-        (!b->host_memory && !options->outline && model_place(m, err))) {
-        model_free(m);
+    m->backend = m->host = b;
+    m->path = mem_strdup(path);
+    m->outline = options->outline;
+    m->file = mem_calloc(1, sizeof *m->file);
+    if (weight_source_open(&m->file->source, path, err) || (!b->host_memory && backend_open(&m->host, "cpu", 0, err)) ||
+        load_parts(m, options, err) || (!b->host_memory && !m->outline && model_place(m, err)))
         return -1;
-    }
-    if (!b->host_memory && options->outline) model_place_outline(m);
-    *out = m;
+    if (!b->host_memory && m->outline) model_place_outline(m);
+    *out = mem_take(&m);
     return 0;
 }
 
@@ -272,15 +254,8 @@ void model_free(Model *m) {
 }
 
 int model_load_tokenizer(Tokenizer **t, const char *path, Err *err) {
-    WeightSource *s;
-    char *folder = weight_source_folder(path);
-    if (folder) { // needs no weights and no config.json
-        int rc = tokenizer_from_hf(t, folder, err);
-        mem_free(folder);
-        return rc;
-    }
-    if (weight_source_open(&s, path, err)) return -1;
-    int rc = load_tokenizer(t, s, path, err);
-    weight_source_close(s);
-    return rc;
+    AUTO_SOURCE WeightSource *s = NULL;
+    AUTO_FREE char *folder = weight_source_folder(path);
+    if (folder) return tokenizer_from_hf(t, folder, err); // needs no weights and no config.json
+    return weight_source_open(&s, path, err) ? -1 : load_tokenizer(t, s, path, err);
 }

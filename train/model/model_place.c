@@ -78,10 +78,9 @@ static void place_stacked(Placer *p, Weight *stacked, Weight *parts, int n) {
         rows += parts[i].rows;
         has_bias |= parts[i].bias != NULL;
     }
-    float *bias = has_bias ? mem_calloc((size_t)rows, sizeof *bias) : NULL;
+    AUTO_FREE float *bias = has_bias ? mem_calloc((size_t)rows, sizeof *bias) : NULL;
     Weight all = stack(parts, n, bias);
     place_weight(p, &all, p->b->fp8);
-    mem_free(bias);
     if (!p->memory && !p->outline) return;
     *stacked = all;
     if (p->outline) stacked->bias = has_bias ? parts[0].bias : NULL; // not read; only its presence matters

@@ -131,9 +131,8 @@ static void list_tables(Loader *l) {
 static bool list_class_head(Loader *l) {
     Model *m = l->m;
     const char *name = architecture_class_head(m->config.arch);
-    char *weight = mem_printf("%s.weight", name);
+    AUTO_FREE char *weight = mem_printf("%s.weight", name);
     const SourceTensor *t = m->is_gguf ? NULL : weight_source_get(m->file->source, weight);
-    mem_free(weight);
     if (!t) return false;
     int64_t classes = t->n_dims == 2 && t->shape[0] > 0 ? t->shape[0] : 1;
     add_matrix(l, &m->class_head, classes, m->config.hidden, name);
@@ -168,12 +167,10 @@ static void print_shape(StrBuf *out, int n_dims, const int64_t *shape) {
 }
 
 static void wrong_shape(Loader *l, const Slot *s) {
-    StrBuf found = {0}, expected = {0};
+    AUTO_STR StrBuf found = {0}, expected = {0};
     print_shape(&found, s->tensor->n_dims, s->tensor->shape);
     print_shape(&expected, s->n_dims, s->shape);
     problem_add(&l->problems, "%s has shape %s; expected %s", s->name, found.data, expected.data);
-    str_clear(&found);
-    str_clear(&expected);
 }
 
 static bool same_shape(const Slot *s) {
@@ -187,10 +184,9 @@ static const SourceTensor *find_tensor(const Loader *l, const char *name) {
     const SourceTensor *t = weight_source_get(l->m->file->source, name);
     const char *end = strrchr(name, '.');
     if (t || !l->m->config.arch->encoder || !end || !strstr(name, "LayerNorm.")) return t;
-    char *old = mem_printf("%.*s.%s", (int)(end - name), name, strcmp(end, ".weight") == 0 ? "gamma" : "beta");
-    t = weight_source_get(l->m->file->source, old);
-    mem_free(old);
-    return t;
+    AUTO_FREE char *old =
+        mem_printf("%.*s.%s", (int)(end - name), name, strcmp(end, ".weight") == 0 ? "gamma" : "beta");
+    return weight_source_get(l->m->file->source, old);
 }
 
 static void check_slot(Loader *l, Slot *s) {
@@ -226,7 +222,7 @@ static int compare_pointers(const void *a, const void *b) {
 // Refuses tensors without a slot.
 static void check_unused(Loader *l) {
     const WeightSource *source = l->m->file->source;
-    const SourceTensor **used = mem_alloc(l->n_slots + 1, sizeof *used);
+    AUTO_FREE const SourceTensor **used = mem_alloc(l->n_slots + 1, sizeof *used);
     size_t n = 0;
     for (size_t i = 0; i < l->n_slots; i++)
         if (l->slots[i].tensor) used[n++] = l->slots[i].tensor;
@@ -236,7 +232,6 @@ static void check_unused(Loader *l) {
         if (!bsearch(&t, used, n, sizeof *used, compare_pointers) && !is_ignored(l, t->name))
             problem_add(&l->problems, "%s is not part of the %s graph", t->name, l->m->config.arch->model_types[0]);
     }
-    mem_free(used);
 }
 
 int model_check_slots(Loader *l) {

@@ -57,20 +57,18 @@ Weight weight_rows(const SourceTensor *t, const void *data, int64_t row, int64_t
                    const int32_t *row_map) {
     size_t row_bytes;
     CHECK(dtype_bytes(t->dtype, (size_t)cols, &row_bytes));
-    return (Weight){.name = t->name,
-                    .segments = {{.data = (const char *)data + (size_t)row * row_bytes,
-                                  .row_map = row_map,
-                                  .dtype = t->dtype,
-                                  .rows = rows}},
-                    .n_segments = 1,
-                    .rows = rows,
-                    .cols = cols};
+    WeightSegment stored = {(const char *)data + (size_t)row * row_bytes, row_map, t->dtype, rows, NULL};
+    return (Weight){.name = t->name, .segments = {stored}, .n_segments = 1, .rows = rows, .cols = cols};
+}
+
+static int refuse_values(Loader *l, const char *name) {
+    return err_input(l->err, "%s: %s holds a value that is not finite; expected finite weights", l->m->path, name);
 }
 
 int model_check_finite(Loader *l, const Weight *w, const char *name) {
     Backend *b = l->m->host;
     if (l->options->outline || b->k->weight_finite(b, w)) return 0;
-    return err_input(l->err, "%s: %s holds a value that is not finite; expected finite weights", l->m->path, name);
+    return refuse_values(l, name);
 }
 
 // dst [cols, rows] = transposed src [rows, cols], in blocks that stay in the cache.
@@ -162,13 +160,11 @@ static int read_vector(Loader *l, const Slot *s, float **out) {
     dtype_expand(s->tensor->dtype, host, weight_source_aligned(l->m->file->source, s->tensor), n);
     bool finite = true;
     for (size_t i = 0; i < n; i++) finite = finite && isfinite(host[i]);
-    if (finite) return 0;
-    mem_free(host);
-    return err_input(l->err, "%s: %s holds a value that is not finite; expected finite weights", l->m->path, s->name);
+    return finite ? 0 : refuse_values(l, s->name);
 }
 
 int model_take_vector(Loader *l, const Slot *s) {
-    float *host;
+    AUTO_FREE float *host = NULL;
     if (l->options->outline) {
         *s->vector = model_own_weights(l->m, (size_t)s->shape[0] * sizeof(float));
         return 0;
@@ -176,13 +172,12 @@ int model_take_vector(Loader *l, const Slot *s) {
     if (read_vector(l, s, &host)) return -1;
     for (int64_t i = 0; s->plus_one && i < s->shape[0]; i++) host[i] += 1.0f;
     *s->vector = model_own_floats(l->m, host, (size_t)s->shape[0]);
-    mem_free(host);
     return 0;
 }
 
 // A bias is stored in file order and kept in the order of the logical rows.
 int model_take_bias(Loader *l, const Slot *s) {
-    float *host;
+    AUTO_FREE float *host = NULL;
     if (l->options->outline) {
         for (int i = 0; i < s->n_parts; i++)
             s->parts[i]->bias = model_own_weights(l->m, (size_t)s->part_rows[i] * sizeof(float));
@@ -192,13 +187,11 @@ int model_take_bias(Loader *l, const Slot *s) {
     int64_t row = 0;
     for (int i = 0; i < s->n_parts; i++) {
         int64_t n = s->part_rows[i];
-        float *part = mem_alloc((size_t)n, sizeof *part);
+        AUTO_FREE float *part = mem_alloc((size_t)n, sizeof *part);
         for (int64_t r = 0; r < n; r++) part[r] = host[row + (s->row_map[i] ? s->row_map[i][r] : r)];
         s->parts[i]->bias = model_own_floats(l->m, part, (size_t)n);
-        mem_free(part);
         row += n;
     }
-    mem_free(host);
     return 0;
 }
 

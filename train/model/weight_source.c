@@ -29,9 +29,8 @@ static void stamp_folder(WeightSource *s) {
                                         "vocab.txt",
                                         "chat_template.jinja"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *path = path_join(s->dir, names[i]);
+        AUTO_FREE char *path = path_join(s->dir, names[i]);
         add_stamp(s, path);
-        mem_free(path);
     }
 }
 
@@ -44,23 +43,19 @@ static SourceFile *add_file(WeightSource *s, char *path) {
 }
 
 static SourceTensor *add_tensor(WeightSource *s, SourceTensor t) {
+    for (int d = 0; d < SOURCE_MAX_DIMS; d++) t.shape[d] = 1;
     MEM_GROW(s->tensors, s->tensors_capacity, s->n_tensors + 1);
-    SourceTensor *added = &s->tensors[s->n_tensors++];
-    *added = t;
-    for (int d = 0; d < SOURCE_MAX_DIMS; d++) added->shape[d] = 1;
-    return added;
+    s->tensors[s->n_tensors] = t;
+    return &s->tensors[s->n_tensors++];
 }
 
 // In a repository cloned without git-lfs small text files replace the large ones.
 static int explain_pointer(const char *path, Err *err) {
     static const char pointer[] = "version https://git-lfs";
-    char *text;
+    AUTO_FREE char *text = NULL;
     size_t size;
-    Err ignored;
-    if (file_read(&text, &size, path, 4096, &ignored)) return -1;
-    if (size >= sizeof pointer && memcmp(text, pointer, sizeof pointer - 1) == 0)
+    if (!file_read(&text, &size, path, 4096, NULL) && starts_with(text, pointer))
         err_input(err, "%s: a Git LFS pointer, not the file itself; fetch the file with `git lfs pull`", path);
-    mem_free(text);
     return -1;
 }
 
@@ -69,13 +64,9 @@ int weight_source_add_gguf(WeightSource *s, char *path, Err *err) {
     if (gguf_open(&f->gguf, path, err)) return explain_pointer(path, err);
     for (int64_t i = 0; i < gguf_tensor_count(f->gguf); i++) {
         const GgufTensor *t = gguf_tensor_at(f->gguf, i);
-        SourceTensor *added = add_tensor(s, (SourceTensor){.name = t->name,
-                                                           .dtype = t->dtype,
-                                                           .dtype_name = dtype_info(t->dtype)->name,
-                                                           .n_dims = t->n_dims,
-                                                           .data = t->data,
-                                                           .bytes = t->bytes,
-                                                           .file = path});
+        const char *type = dtype_info(t->dtype)->name;
+        SourceTensor *added =
+            add_tensor(s, (SourceTensor){t->name, path, type, t->dtype, t->n_dims, {0}, t->data, t->bytes});
         for (int d = 0; d < t->n_dims; d++) added->shape[d] = t->shape[t->n_dims - 1 - d];
     }
     return 0;
@@ -88,13 +79,8 @@ int weight_source_add_safetensors(WeightSource *s, char *path, Err *err) {
     if (safetensors_open(&f->safetensors, path, err)) return explain_pointer(path, err);
     for (size_t i = 0; i < safetensors_count(f->safetensors); i++) {
         const SafetensorsTensor *t = safetensors_at(f->safetensors, i);
-        SourceTensor *added = add_tensor(s, (SourceTensor){.name = t->name,
-                                                           .dtype = t->dtype,
-                                                           .dtype_name = t->dtype_name,
-                                                           .n_dims = t->n_dims,
-                                                           .data = t->data,
-                                                           .bytes = t->bytes,
-                                                           .file = path});
+        SourceTensor *added =
+            add_tensor(s, (SourceTensor){t->name, path, t->dtype_name, t->dtype, t->n_dims, {0}, t->data, t->bytes});
         memcpy(added->shape, t->shape, (size_t)t->n_dims * sizeof *t->shape);
     }
     return 0;
@@ -114,21 +100,16 @@ static int index_names(WeightSource *s, Err *err) {
 
 char *weight_source_folder(const char *path) {
     if (path_is_dir(path)) return mem_strdup(path);
-    if (!ends_with(path, ".safetensors")) return NULL;
-    return path_parent(path);
+    return ends_with(path, ".safetensors") ? path_parent(path) : NULL;
 }
 
 int weight_source_open(WeightSource **out, const char *path, Err *err) {
-    WeightSource *s = mem_calloc(1, sizeof *s);
-    *out = NULL;
+    AUTO_SOURCE WeightSource *s = mem_calloc(1, sizeof *s);
     s->path = mem_strdup(path);
     s->dir = weight_source_folder(path);
     if (s->dir) stamp_folder(s);
-    if ((s->dir ? hf_folder_open(s, err) : gguf_split_open(s, err)) || index_names(s, err)) {
-        weight_source_close(s);
-        return -1;
-    }
-    *out = s;
+    if ((s->dir ? hf_folder_open(s, err) : gguf_split_open(s, err)) || index_names(s, err)) return -1;
+    *out = mem_take(&s);
     return 0;
 }
 
@@ -201,19 +182,14 @@ int weight_source_unchanged(const WeightSource *s, Err *err) {
 
 int weight_source_fingerprint(char hex[33], const WeightSource *s, Err *err) {
     if (!s->dir && s->n_files == 1) return hash_file_sampled(hex, s->files[0].path, err);
-    StrBuf all = {0};
-    int rc = 0;
-    if (s->dir) {
-        char *config = path_join(s->dir, "config.json");
-        rc = hash_file(hex, config, err);
-        mem_free(config);
-        if (!rc) str_puts(&all, hex);
+    AUTO_STR StrBuf all = {0};
+    AUTO_FREE char *config = s->dir ? path_join(s->dir, "config.json") : NULL;
+    if (config && hash_file(hex, config, err)) return -1;
+    if (config) str_puts(&all, hex);
+    for (size_t i = 0; i < s->n_files; i++) {
+        if (hash_file_sampled(hex, s->files[i].path, err)) return -1;
+        str_puts(&all, hex);
     }
-    for (size_t i = 0; i < s->n_files && !rc; i++) {
-        rc = hash_file_sampled(hex, s->files[i].path, err);
-        if (!rc) str_puts(&all, hex);
-    }
-    if (!rc) hash_bytes(hex, all.data, all.len);
-    str_clear(&all);
-    return rc;
+    hash_bytes(hex, all.data, all.len);
+    return 0;
 }

@@ -15,13 +15,13 @@ typedef struct WeightSource WeightSource;
 enum { SOURCE_MAX_DIMS = 8 };
 typedef struct SourceTensor {
     const char *name;
-    DType dtype;            // DTYPE_COUNT: a type that lorac cannot read (F8, F64, ...)
+    const char *file;       // path of the file that holds it
     const char *dtype_name; // for messages
+    DType dtype;            // DTYPE_COUNT: a type that lorac cannot read (F8, F64, ...)
     int n_dims;
     int64_t shape[SOURCE_MAX_DIMS]; // slowest first, as in PyTorch, for GGUF files too; unused are 1
     const void *data;               // into the map, may be unaligned: weight_source_aligned
     size_t bytes;
-    const char *file; // path of the file that holds it
 } SourceTensor;
 
 // path: a folder with config.json; a .safetensors file in one (a shard: all shards of its index); a .gguf file (any one
@@ -29,6 +29,8 @@ typedef struct SourceTensor {
 // outside the folder, a tensor in two files, PyTorch-only folders.
 int weight_source_open(WeightSource **s, const char *path, Err *err);
 void weight_source_close(WeightSource *s); // NULL is allowed
+DEFINE_AUTO(WeightSource, weight_source_close)
+#define AUTO_SOURCE AUTO(weight_source_close)
 
 size_t weight_source_count(const WeightSource *s);
 const SourceTensor *weight_source_at(const WeightSource *s, size_t i);          // in file order
