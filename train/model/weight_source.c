@@ -105,6 +105,7 @@ char *weight_source_folder(const char *path) {
 
 int weight_source_open(WeightSource **out, const char *path, Err *err) {
     AUTO_SOURCE WeightSource *s = mem_calloc(1, sizeof *s);
+    *out = NULL;
     s->path = mem_strdup(path);
     s->dir = weight_source_folder(path);
     if (s->dir) stamp_folder(s);
