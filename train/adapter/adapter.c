@@ -309,6 +309,6 @@ int adapter_load(Adapter **a, const Model *m, const char *path, bool with_grad, 
     int rc = path_is_dir(path) ? adapter_load_peft(a, m, path, with_grad, err)
                                : adapter_load_gguf(a, m, path, with_grad, err);
     if (rc || m->backend->k->status(m->backend, err) == 0) return rc;
-    adapter_free(*a); // out of device memory
+    adapter_free(mem_take(a)); // out of device memory
     return -1;
 }

@@ -107,11 +107,10 @@ static int list_adapters(Chat *c, const char *rest, Err *err) {
     say("%s none\n", c->active ? " " : "*");
     for (size_t i = 0; i < c->n_adapters; i++) {
         const NamedAdapter *n = &c->adapters[i];
-        long long count = n->adapter->count;
-        StrBuf rank = {0};
+        AUTO_STR StrBuf rank = {0};
         adapter_print_range(&rank, n->adapter, ADAPTER_RANK);
-        say("%s %s (rank %s, %lld parameters)\n", c->active == n->adapter ? "*" : " ", n->name, rank.data, count);
-        str_clear(&rank);
+        say("%s %s (rank %s, %ld parameters)\n", c->active == n->adapter ? "*" : " ", n->name, rank.data,
+            n->adapter->count);
     }
     return 0;
 }
@@ -131,40 +130,38 @@ static void reset(Chat *c) {
 
 static int encode(const Chat *c, ChatTokens *tokens, Err *err) {
     char *text = mem_printf("[%s]", c->messages.data);
-    JsonDoc *doc;
+    AUTO_JSON JsonDoc *doc = NULL;
     int rc = json_parse(&doc, text, strlen(text), "message", 0, err);
     mem_free(text);
     if (rc) return -1;
     ChatInput in = {.messages = json_root(doc), .add_generation_prompt = true};
     rc = chat_tokenize(tokens, c->chat_template, c->base.model->tokenizer, &in, err);
-    json_free(doc);
     return rc;
 }
 
 static int check_length(const Chat *c, const ChatTokens *tokens, Err *err) {
     if ((int64_t)tokens->count <= c->context) return 0;
-    return err_input(err,
-                     "the conversation has %zu tokens; expected at most %lld (--max_seq_length); /reset forgets it",
-                     tokens->count, (long long)c->context);
+    return err_input(err, "the conversation has %zu tokens; expected at most %ld (--max_seq_length); /reset forgets it",
+                     tokens->count, c->context);
 }
 
 static void note_full(const Chat *c, const Generation *g, int64_t prompt) {
     if (g->stopped || g->count == c->options.max_new_tokens || prompt + g->count < c->context) return;
     log_warn(
-        "the answer is cut off: the context of %lld tokens is full (--max_seq_length); /reset forgets the conversation",
-        (long long)c->context);
+        "the answer is cut off: the context of %ld tokens is full (--max_seq_length); /reset forgets the conversation",
+        c->context);
 }
 
 // One turn. A turn that fails (text that is not UTF-8, a full context) leaves the conversation unchanged.
 static int answer(Chat *c, const char *line, size_t len, Err *err) {
     size_t before = c->messages.len;
     add_message(c, "user", line, len);
-    ChatTokens tokens = {0};
-    TokenPrinter printer = {.tokenizer = c->base.model->tokenizer, .raw = c->raw};
+    AUTO_CALL(chat_tokens_clear) ChatTokens tokens = {0};
+    AUTO_CALL(token_printer_clear) TokenPrinter printer = {.tokenizer = c->base.model->tokenizer, .raw = c->raw};
     GenerateOptions o = c->options;
     o.on_token = token_printer_add;
     o.user = &printer;
-    Generation g = {0};
+    AUTO_CALL(generation_clear) Generation g = {0};
     int rc = encode(c, &tokens, err);
     if (!rc) rc = check_length(c, &tokens, err);
     if (!rc)
@@ -179,9 +176,6 @@ static int answer(Chat *c, const char *line, size_t len, Err *err) {
         c->messages.len = before;
         if (c->messages.data) c->messages.data[before] = 0;
     }
-    generation_clear(&g);
-    chat_tokens_clear(&tokens);
-    token_printer_clear(&printer);
     return rc;
 }
 
@@ -255,8 +249,7 @@ static int choose_context(Chat *c, int64_t asked, int64_t max_memory, Err *err) 
     const Model *m = c->base.model;
     int64_t most = m->max_positions, wanted = asked ? asked : most < DEFAULT_CONTEXT ? most : DEFAULT_CONTEXT;
     if (wanted < 1 || wanted > most)
-        return err_input(err, "--max_seq_length: %lld; expected 1 to %lld, the context of %s", (long long)wanted,
-                         (long long)most, m->path);
+        return err_input(err, "--max_seq_length: %ld; expected 1 to %ld, the context of %s", wanted, most, m->path);
     size_t room = memory_room(m->backend, max_memory), bytes = generate_bytes(m, 1, wanted);
     int64_t least = asked || wanted < LEAST_CONTEXT ? wanted : LEAST_CONTEXT;
     while (bytes > room && wanted > least) {
@@ -265,10 +258,9 @@ static int choose_context(Chat *c, int64_t asked, int64_t max_memory, Err *err) 
     }
     c->context = wanted;
     if (bytes <= room) return 0;
-    return err_no_fit(err,
-                      "a context of %lld tokens takes %.1f MB in addition to the model; expected at most %.1f MB (%s)",
-                      (long long)wanted, (double)bytes / 1e6, (double)room / 1e6,
-                      max_memory ? "--max_memory" : "90% of what is free");
+    return err_no_fit(
+        err, "a context of %ld tokens takes %.1f MB in addition to the model; expected at most %.1f MB (%s)", wanted,
+        (double)bytes / 1e6, (double)room / 1e6, max_memory ? "--max_memory" : "90% of what is free");
 }
 
 static int open_chat(Chat *c, const Options *o, Err *err) {

@@ -38,14 +38,12 @@ static char *base_name(const char *path) {
 static int make_parent(const char *path, Err *err) {
     const char *slash = strrchr(path, '/');
     if (!slash || slash == path) return 0;
-    char *parent = mem_strndup(path, (size_t)(slash - path));
-    int rc = dir_make_parents(parent, err);
-    mem_free(parent);
-    return rc;
+    AUTO_FREE char *parent = mem_strndup(path, (size_t)(slash - path));
+    return dir_make_parents(parent, err);
 }
 
 static int save(const Loaded *l, ExportFormat format, const char *out, Err *err) {
-    char *name = base_name(out);
+    AUTO_FREE char *name = base_name(out);
     int rc;
     if (format == EXPORT_GGUF) {
         rc = adapter_save_gguf(l->adapter, l->model, out, name, err);
@@ -57,34 +55,29 @@ static int save(const Loaded *l, ExportFormat format, const char *out, Err *err)
             log_warn("%s: modules differ in rank or alpha; vLLM and SGLang do not read rank_pattern and alpha_pattern",
                      out);
     }
-    mem_free(name);
     return rc;
 }
 
 // Before the model is loaded.
 static int check_out(ExportFormat format, const char *out, const char *model, const char *adapter, Err *err) {
-    InputSet inputs = {0};
+    AUTO_INPUTS InputSet inputs = {0};
     weight_source_add_inputs(&inputs, model);
     input_set_add(&inputs, adapter);
-    int rc = format == EXPORT_GGUF ? overwrite_file(out, adapter_gguf_own, &inputs, err)
-                                   : overwrite_folder(out, &adapter_peft_own, &inputs, err);
-    input_set_clear(&inputs);
-    return rc;
+    return format == EXPORT_GGUF ? overwrite_file(out, adapter_gguf_own, &inputs, err)
+                                 : overwrite_folder(out, &adapter_peft_own, &inputs, err);
 }
 
 static int run_export(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
     const char *path = argv[0];
-    (void)argc;
     if (check_out(o->format, o->out, o->load.model_name_or_path, path, err)) return -1;
-    Loaded l = {0};
+    AUTO_CALL(loaded_close) Loaded l = {0};
     LoadOptions load = {
         .model_name_or_path = o->load.model_name_or_path, .adapter_name_or_path = (char *)path, .device = "cpu"};
-    int rc = loaded_open(&l, &load, &(ModelOptions){.classifier = true}, err);
-    if (!rc) rc = make_parent(o->out, err);
-    if (!rc) rc = save(&l, o->format, o->out, err);
-    loaded_close(&l);
-    return rc;
+    return loaded_open(&l, &load, &(ModelOptions){.classifier = true}, err) || make_parent(o->out, err) ||
+                   save(&l, o->format, o->out, err)
+               ? -1
+               : 0;
 }
 
 const Verb verb_export = {

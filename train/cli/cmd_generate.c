@@ -33,7 +33,7 @@ typedef struct Prompt {
 
 // Raw text, after BOS if the tokenizer adds one and the text does not begin with it.
 static int encode_text(Prompt *p, const Tokenizer *t, const char *text, bool parse_special, Err *err) {
-    TokenIds ids = {0};
+    AUTO_IDS TokenIds ids = {0};
     tokenizer_encode(t, text, strlen(text), NULL, parse_special, &ids);
     bool bos = t->add_bos && (!ids.count || ids.ids[0] != t->bos);
     p->ids = mem_alloc(ids.count + 1, sizeof *p->ids);
@@ -41,13 +41,11 @@ static int encode_text(Prompt *p, const Tokenizer *t, const char *text, bool par
     if (ids.count) memcpy(p->ids + bos, ids.ids, ids.count * sizeof *p->ids);
     p->count = ids.count + bos;
     p->end_of_turn = -1;
-    int rc = token_ids_check(&ids, err);
-    token_ids_clear(&ids);
-    return rc;
+    return token_ids_check(&ids, err);
 }
 
 static int encode_messages(Prompt *p, const Options *o, const Loaded *l, Err *err) {
-    ChatTokens tokens = {0};
+    AUTO_CALL(chat_tokens_clear) ChatTokens tokens = {0};
     ChatTemplate *chat;
     MessagesFile f = {.path = o->messages,
                       .template_path = o->chat_template,
@@ -57,32 +55,28 @@ static int encode_messages(Prompt *p, const Options *o, const Loaded *l, Err *er
     int rc = messages_file_tokenize(&tokens, &chat, &f, err);
     if (!rc) *p = (Prompt){tokens.ids, tokens.count, chat_template_end_of_turn(chat)};
     if (!rc) tokens.ids = NULL;
-    chat_tokens_clear(&tokens);
     chat_template_free(chat);
     return rc;
 }
 
 static int answer(const Loaded *l, const Options *o, const Prompt *p, Err *err) {
-    TokenPrinter printer = {.tokenizer = l->model->tokenizer, .raw = o->sampling.raw};
+    AUTO_CALL(token_printer_clear) TokenPrinter printer = {.tokenizer = l->model->tokenizer, .raw = o->sampling.raw};
     GenerateOptions how = sampling_generate_options(&o->sampling);
-    int32_t *stop = generate_stop_ids(l->model, p->end_of_turn, &how.n_stop);
+    AUTO_FREE int32_t *stop = generate_stop_ids(l->model, p->end_of_turn, &how.n_stop);
     how.stop = stop;
     how.on_token = token_printer_add;
     how.user = &printer;
     GeneratePrompt prompt = {p->ids, (int64_t)p->count};
-    Generation g = {0};
+    AUTO_CALL(generation_clear) Generation g = {0};
     int rc = generate(l->model, l->adapter, &prompt, 1, &how, &g, err);
     if (!rc) token_printer_end(&printer);
     if (!rc) rc = loaded_check(l, err);
-    generation_clear(&g);
-    token_printer_clear(&printer);
-    mem_free(stop);
     return rc;
 }
 
 static int run_generate(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
-    Loaded l = {0};
+    AUTO_CALL(loaded_close) Loaded l = {0};
     Prompt p = {0};
     (void)argc, (void)argv;
     if (!o->prompt == !o->messages) return err_input(err, "generate: expected one of --prompt and --messages");
@@ -92,7 +86,6 @@ static int run_generate(const void *given, int argc, char **argv, Err *err) {
                        : encode_messages(&p, o, &l, err);
     if (!rc) rc = answer(&l, o, &p, err);
     mem_free(p.ids);
-    loaded_close(&l);
     return rc;
 }
 

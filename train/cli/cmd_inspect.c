@@ -23,7 +23,7 @@ typedef enum { JSON_DATA, JSON_MODEL, JSON_TRAINING } JsonKind;
 // A file that is not strict JSON is a training config: those may have comments.
 static int json_kind(JsonKind *kind, const char *path, Err *err) {
     enum { MAX_CONFIG_BYTES = 16 << 20 };
-    FileMap map;
+    AUTO_MAP FileMap map = {0};
     JsonDoc *doc;
     Err ignored;
     if (file_map(&map, path, err)) return -1;
@@ -38,7 +38,6 @@ static int json_kind(JsonKind *kind, const char *path, Err *err) {
         *kind = JSON_DATA; // a complete value on the first line and more after it: JSONL
         json_free(doc);
     }
-    file_unmap(&map);
     return 0;
 }
 

@@ -38,12 +38,10 @@ static int logits_own(const char *path, Err *err) {
 }
 
 static int check_out(const char *out, const char *model, const char *adapter, Err *err) {
-    InputSet inputs = {0};
+    AUTO_INPUTS InputSet inputs = {0};
     weight_source_add_inputs(&inputs, model);
     input_set_add(&inputs, adapter);
-    int rc = overwrite_file(out, logits_own, &inputs, err);
-    input_set_clear(&inputs);
-    return rc;
+    return overwrite_file(out, logits_own, &inputs, err);
 }
 
 static int write_logits(const Loaded *l, const int32_t *ids, int64_t n, const char *path, Err *err) {
@@ -51,12 +49,11 @@ static int write_logits(const Loaded *l, const int32_t *ids, int64_t n, const ch
     if (!labels && !l->model->head.rows)
         return err_input(err, "%s: no language-model head; expected an adapter with a classifier", l->model->path);
     int64_t rows = labels ? 1 : n, cols = labels ? labels : l->model->config.vocab;
-    float *logits = mem_alloc((size_t)rows * (size_t)cols, sizeof *logits);
+    AUTO_FREE float *logits = mem_alloc((size_t)rows * (size_t)cols, sizeof *logits);
     int rc = (labels ? model_class_logits : model_logits)(l->model, l->adapter, ids, n, logits, err);
     if (!rc) rc = loaded_check(l, err);
     SafetensorsEntry e = {"logits", DTYPE_F32, 2, {rows, cols}, logits};
     if (!rc) rc = safetensors_save(path, &e, 1, mark, 1, logits_own, err);
-    mem_free(logits);
     return rc;
 }
 
@@ -64,15 +61,14 @@ static int run_logits(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
     (void)argc, (void)argv;
     if (check_out(o->out, o->load.model_name_or_path, o->load.adapter_name_or_path, err)) return -1;
-    Loaded l = {0};
+    AUTO_CALL(loaded_close) Loaded l = {0};
     int64_t n = (int64_t)o->input_ids.count;
-    int32_t *ids = mem_alloc((size_t)n, sizeof *ids);
+    AUTO_FREE int32_t *ids = mem_alloc((size_t)n, sizeof *ids);
     for (int64_t i = 0; i < n; i++) ids[i] = (int32_t)o->input_ids.items[i];
-    int rc = loaded_open(&l, &o->load, &(ModelOptions){.max_positions = n, .classifier = true}, err);
-    if (!rc) rc = write_logits(&l, ids, n, o->out, err);
-    loaded_close(&l);
-    mem_free(ids);
-    return rc;
+    return loaded_open(&l, &o->load, &(ModelOptions){.max_positions = n, .classifier = true}, err) ||
+                   write_logits(&l, ids, n, o->out, err)
+               ? -1
+               : 0;
 }
 
 const Verb verb_logits = {

@@ -44,7 +44,7 @@ static int run_merge(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
     MergeOptions how = {.dtype = dtypes[o->dtype]};
     LoadOptions load = o->load;
-    Loaded l = {0};
+    AUTO_CALL(loaded_close) Loaded l = {0};
     MergeCheck check = {0};
     (void)argc, (void)argv;
     load.device = "cpu";
@@ -56,7 +56,6 @@ static int run_merge(const void *given, int argc, char **argv, Err *err) {
     if (!rc) rc = model_merge(l.model, l.adapter, o->out, &how, err);
     if (!rc) rc = check_result(&l, o->out, &check, err);
     merge_check_close(&check);
-    loaded_close(&l);
     return rc;
 }
 

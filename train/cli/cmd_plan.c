@@ -53,16 +53,16 @@ static void print_level(const RunPlan *p, const PlanLevel *l) {
 static void print_duration(double seconds) {
     int64_t s = (int64_t)(seconds + 0.5);
     if (s >= 3600)
-        say("%lld h %02lld min", (long long)(s / 3600), (long long)(s / 60 % 60));
+        say("%ld h %02ld min", s / 3600, s / 60 % 60);
     else if (s >= 60)
-        say("%lld min %02lld s", (long long)(s / 60), (long long)(s % 60));
+        say("%ld min %02ld s", s / 60, s % 60);
     else
-        say("%lld s", (long long)s);
+        say("%ld s", s);
 }
 
 static void print_time(const RunPlan *p) {
     const TrainerPlan *t = trainer_plan(p->trainer);
-    say("steps    %lld, batch size %lld", (long long)t->total_steps, (long long)t->rows_per_step);
+    say("steps    %ld, batch size %ld", t->total_steps, t->rows_per_step);
     if (p->gpus > 1) say(", on %d GPUs with the memory above each", p->gpus);
     if (p->chosen >= 0 && p->levels[p->chosen].tokens_per_second > 0) {
         say("; about ");
@@ -77,7 +77,7 @@ static void print_plan(const RunPlan *p) {
     run_device_describe(&device, p->backend);
     adapter_print_range(&rank, p->adapter, ADAPTER_RANK);
     say("device   %s\n", device.data);
-    say("adapter  r %s, %lld parameters\n", rank.data, (long long)p->adapter->count);
+    say("adapter  r %s, %ld parameters\n", rank.data, p->adapter->count);
     str_clear(&device);
     str_clear(&rank);
     say("memory   base %.1f MB, adapter with gradients and moments %.1f MB, %s %.1f MB\n", mb(p->base),
@@ -144,14 +144,13 @@ static int no_fit(const RunPlan *p, Err *err) {
 
 static int run_plan(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
-    Config c = {0};
+    AUTO_CALL(config_clear) Config c = {0};
     RunPlan p = {0};
     int rc = config_load(&c, argc, argv, CONFIG_FOR_TRAIN, err);
     if (!rc) rc = run_plan_open(&p, &c, o->gpu ? gpu_by_key(o->gpu) : NULL, err);
     if (!rc) (o->json ? print_plan_json : print_plan)(&p);
     if (!rc && p.chosen < 0) rc = no_fit(&p, err);
     run_plan_close(&p);
-    config_clear(&c);
     return rc;
 }
 

@@ -50,50 +50,44 @@ static void print_line(const char *text, size_t len, const int32_t *ids, const u
 static int tokenize_text(const Options *o, const Tokenizer *t, const char *name, const char *text, size_t len,
                          Err *err) {
     if (text_check(name, text, len, err)) return -1;
-    TokenIds ids = {0};
+    AUTO_IDS TokenIds ids = {0};
     if (o->add_special_tokens)
         tokenizer_encode_framed(t, text, len, o->parse_special, &ids);
     else
         tokenizer_encode(t, text, len, NULL, o->parse_special, &ids);
     int rc = token_ids_check(&ids, err);
     if (!rc) print_line(text, len, ids.ids, NULL, ids.count);
-    token_ids_clear(&ids);
     return rc;
 }
 
 static int tokenize_file(const Options *o, const Tokenizer *t, Err *err) {
-    char *text;
+    AUTO_FREE char *text = NULL;
     size_t size;
     if (file_read(&text, &size, o->file, MAX_INPUT_BYTES, err)) return -1;
-    int rc = tokenize_text(o, t, o->file, text, size, err);
-    mem_free(text);
-    return rc;
+    return tokenize_text(o, t, o->file, text, size, err);
 }
 
 static int tokenize_messages(const Options *o, const Tokenizer *t, Err *err) {
-    ChatTokens tokens = {0};
+    AUTO_CALL(chat_tokens_clear) ChatTokens tokens = {0};
     ChatTemplate *chat;
     MessagesFile f = {
         .path = o->messages, .template_path = o->chat_template, .tokenizer = t, .train_on_inputs = o->train_on_inputs};
     int rc = messages_file_tokenize(&tokens, &chat, &f, err);
     if (!rc) print_line(tokens.text, tokens.text_len, tokens.ids, tokens.supervised, tokens.count);
-    chat_tokens_clear(&tokens);
     chat_template_free(chat);
     return rc;
 }
 
 static int run_tokenize(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
-    Tokenizer *t = NULL;
+    AUTO_TOKENIZER Tokenizer *t = NULL;
     (void)argc, (void)argv;
     if (!!o->text + !!o->file + !!o->messages != 1)
         return err_input(err, "tokenize: expected one of --text, --file and --messages");
     if (model_load_tokenizer(&t, o->load.model_name_or_path, err)) return -1;
-    int rc = o->messages ? tokenize_messages(o, t, err)
-             : o->file   ? tokenize_file(o, t, err)
-                         : tokenize_text(o, t, "--text", o->text, strlen(o->text), err);
-    tokenizer_free(t);
-    return rc;
+    return o->messages ? tokenize_messages(o, t, err)
+           : o->file   ? tokenize_file(o, t, err)
+                       : tokenize_text(o, t, "--text", o->text, strlen(o->text), err);
 }
 
 const Verb verb_tokenize = {

@@ -32,9 +32,8 @@ static int run_rank(const Config *c, const Launch *l, int bad, Err *err) {
 }
 
 static int run_train(const void *options, int argc, char **argv, Err *err) {
-    Config c = {0};
+    AUTO_CALL(config_clear) Config c = {0};
     Launch l;
-    (void)options;
     if (launch_detect(&l, err)) return -1;
     int to_start = 0, bad = config_load(&c, argc, argv, CONFIG_FOR_TRAIN, err), rc;
     if (!bad) bad = spawn_count(&to_start, &l, c.num_gpus, c.device, err);
@@ -43,7 +42,6 @@ static int run_train(const void *options, int argc, char **argv, Err *err) {
         rc = spawn_ranks(&l, to_start, SPAWN_GRACE, (double)c.ddp_timeout, err);
     else
         rc = bad && !has_others ? -1 : run_rank(&c, &l, bad, err);
-    config_clear(&c);
     return rc;
 }
 

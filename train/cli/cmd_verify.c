@@ -13,15 +13,13 @@ static const Key options[] = {MODEL_OPTION, DEVICE_OPTIONS};
 
 static int run_verify(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
-    Loaded l = {0};
-    (void)argc;
+    AUTO_CALL(loaded_close) Loaded l = {0};
     int rc = loaded_open(&l, &o->load, &(ModelOptions){.classifier = true}, err);
     if (!rc && (adapter_verify(l.model, argv[0], stdout, err) || loaded_check(&l, err))) {
         err->kind = ERR_RUNTIME; // also for a damaged file, which is input elsewhere
         rc = -1;
     }
     if (!rc) say("verified\n");
-    loaded_close(&l);
     return rc;
 }
 

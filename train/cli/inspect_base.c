@@ -27,17 +27,16 @@ void tally_add(Tally *t, const char *dtype, const int64_t *shape, int n_dims, si
 
 void tally_print(const Tally *t) {
     for (size_t k = 0; k < t->n_kinds; k++)
-        say("  %-12s %lld tensors, %lld values, %.1f MB\n", t->kinds[k].name, (long long)t->kinds[k].tensors,
-            (long long)t->kinds[k].elements, (double)t->kinds[k].bytes / 1e6);
+        say("  %-12s %ld tensors, %ld values, %.1f MB\n", t->kinds[k].name, t->kinds[k].tensors, t->kinds[k].elements,
+            (double)t->kinds[k].bytes / 1e6);
 }
 
 // ---- the configuration ----
 
 static void print_str(const char *label, const char *s, size_t len) {
-    StrBuf quoted = {0};
+    AUTO_STR StrBuf quoted = {0};
     json_quote(&quoted, s, len); // text of a file must not control the terminal
     say("  %-12s %s\n", label, quoted.data);
-    str_clear(&quoted);
 }
 
 void inspect_gguf_key(const Gguf *g, const char *key, const char *label) {
@@ -47,31 +46,28 @@ void inspect_gguf_key(const Gguf *g, const char *key, const char *label) {
 }
 
 static void print_sizes(const ModelConfig *c) {
-    say("  sizes        layers %lld, hidden %lld, heads %lld (key/value %lld, size %lld), feed-forward %lld, "
-        "vocabulary %lld%s, context %lld\n",
-        (long long)c->layers, (long long)c->hidden, (long long)c->heads, (long long)c->kv_heads,
-        (long long)c->head_size, (long long)c->ffn, (long long)c->vocab,
+    say("  sizes        layers %ld, hidden %ld, heads %ld (key/value %ld, size %ld), feed-forward %ld, vocabulary "
+        "%ld%s, context %ld\n",
+        c->layers, c->hidden, c->heads, c->kv_heads, c->head_size, c->ffn, c->vocab,
         c->arch->encoder ? ""
         : c->tied_head   ? " (tied head)"
         : c->head_unties ? " (own lm_head, though config.json ties it)"
                          : "",
-        (long long)c->context);
+        c->context);
     if (c->experts)
-        say("  experts      %lld per layer, feed-forward %lld, %lld per token\n", (long long)c->experts,
-            (long long)c->expert_ffn, (long long)c->experts_used);
+        say("  experts      %ld per layer, feed-forward %ld, %ld per token\n", c->experts, c->expert_ffn,
+            c->experts_used);
     int64_t sliding = 0;
     for (int64_t i = 0; i < c->layers; i++) sliding += c->layer_sliding[i];
-    if (sliding)
-        say("  window       %lld tokens in %lld of %lld layers\n", (long long)c->window, (long long)sliding,
-            (long long)c->layers);
+    if (sliding) say("  window       %ld tokens in %ld of %ld layers\n", c->window, sliding, c->layers);
 }
 
 static void print_rope(const char *label, const RopeConfig *r) {
     if (r->scaling == ROPE_NONE) return;
-    say("  %-12s base %.9g, %lld dimensions of a head", label, (double)r->base, (long long)r->rotated);
+    say("  %-12s base %.9g, %ld dimensions of a head", label, (double)r->base, r->rotated);
     if (r->scaling != ROPE_PLAIN)
         say(", %s scaling by %g", ENUM_WORDS(ROPE_SCALINGS)[r->scaling].word, (double)r->factor);
-    if (r->scaling != ROPE_PLAIN && r->original_context) say(" over %lld positions", (long long)r->original_context);
+    if (r->scaling != ROPE_PLAIN && r->original_context) say(" over %ld positions", r->original_context);
     say("\n");
 }
 
@@ -99,7 +95,7 @@ static void print_targets(const ModelConfig *c) {
             rows += part;
         }
         if (!rows) continue;
-        say("%s%s [%lld, %lld]", before, shown_name(modules, m), (long long)rows, (long long)cols);
+        say("%s%s [%ld, %ld]", before, shown_name(modules, m), rows, cols);
         before = ", ";
     }
     say("\n");
@@ -115,7 +111,7 @@ static void print_config(const ModelConfig *c) {
 // ---- the whole ----
 
 static void print_tokenizer(const char *path) {
-    Tokenizer *t;
+    AUTO_TOKENIZER Tokenizer *t = NULL;
     Err err;
     if (model_load_tokenizer(&t, path, &err)) {
         say("  tokenizer    not supported: %s\n", err.msg);
@@ -125,7 +121,6 @@ static void print_tokenizer(const char *path) {
     say("  tokenizer    %s, %d tokens\n", t->kind, t->vocab_size);
     say("  template     %s\n", chat ? "yes" : "none");
     if (chat) print_str("", chat, strlen(chat));
-    tokenizer_free(t);
 }
 
 // Elements of the layers' linears, which quantize_base is for.

@@ -52,7 +52,7 @@ static void count_keys(FileView *v, const Json *record, const Dialog *d) {
 // Fails only if the first record has no known format.
 static int view_record(FileView *v, RecordSpan span, Err *err) {
     AUTO_JSON JsonDoc *doc = NULL;
-    Dialog d = {.record = v->records};
+    AUTO_CALL(dialog_clear) Dialog d = {.record = v->records};
     Err why;
     int rc = json_parse_data(&doc, span.text, span.len, span.name, span.line, &why) ? fault_in_record(span, &why) : 0;
     if (!rc && v->records == 1 && (v->format = dialog_detect(json_root(doc), &why)) == FORMAT_AUTO)
@@ -63,7 +63,6 @@ static int view_record(FileView *v, RecordSpan span, Err *err) {
     if (!rc) count_keys(v, json_root(doc), &d);
     if (rc && !v->refused++) v->why = why;
     if (fatal) *err = why;
-    dialog_clear(&d);
     return fatal ? -1 : 0;
 }
 

@@ -5,7 +5,7 @@
 
 #include "fileio.h"
 #include "gguf.h"
-#include "json.h"
+#include "json_read.h"
 #include "path.h"
 #include "safetensors.h"
 #include "say.h"
@@ -23,8 +23,8 @@ static void print_gguf_rank(const Gguf *g) {
         if (rank < least) least = rank;
         if (rank > most) most = rank;
     }
-    if (most) say("  rank         %lld", (long long)least);
-    if (most > least) say(" to %lld", (long long)most);
+    if (most) say("  rank         %ld", least);
+    if (most > least) say(" to %ld", most);
     if (most) say("\n");
 }
 
@@ -66,7 +66,7 @@ int inspect_gguf(const char *path, Err *err) {
 // ---- safetensors ----
 
 int inspect_safetensors(const char *path, Err *err) {
-    Safetensors *s;
+    AUTO_SAFETENSORS Safetensors *s = NULL;
     Tally t = {0};
     if (safetensors_open(&s, path, err)) return -1;
     say("%s: %zu tensors\n", path, safetensors_count(s));
@@ -75,22 +75,12 @@ int inspect_safetensors(const char *path, Err *err) {
         tally_add(&t, x->dtype_name, x->shape, x->n_dims, x->bytes);
     }
     tally_print(&t);
-    safetensors_close(s);
     return 0;
 }
 
 // ---- folders ----
 
 enum { MAX_JSON_BYTES = 16 << 20 };
-
-static int read_json(JsonDoc **doc, const char *path, Err *err) {
-    char *text;
-    size_t size;
-    if (file_read(&text, &size, path, MAX_JSON_BYTES, err)) return -1;
-    int rc = json_parse_data(doc, text, size, path, 1, err);
-    mem_free(text);
-    return rc;
-}
 
 static void put_value(StrBuf *text, const Json *v) {
     if (v->type == JSON_STRING)
@@ -103,7 +93,7 @@ static void put_value(StrBuf *text, const Json *v) {
 
 static void print_field(const Json *object, const char *key) {
     const Json *v = json_get(object, key);
-    StrBuf text = {0};
+    AUTO_STR StrBuf text = {0};
     bool many = v && (v->type == JSON_ARRAY || v->type == JSON_OBJECT);
     if (!v || v->type == JSON_NULL || (many && !v->count)) return;
     if (!many) put_value(&text, v);
@@ -116,17 +106,15 @@ static void print_field(const Json *object, const char *key) {
         put_value(&text, &v->items[i]);
     }
     say("  %s: %s\n", key, text.data);
-    str_clear(&text);
 }
 
 static int inspect_json_keys(const char *path, const char *what, const char *const *keys, const char *inside,
                              Err *err) {
-    JsonDoc *doc;
-    if (read_json(&doc, path, err)) return -1;
+    AUTO_JSON JsonDoc *doc = NULL;
+    if (json_load(&doc, path, MAX_JSON_BYTES, err)) return -1;
     say("%s: %s\n", path, what);
     const Json *object = inside ? json_get(json_root(doc), inside) : json_root(doc);
     for (; *keys; keys++) print_field(object, *keys);
-    json_free(doc);
     return 0;
 }
 
@@ -146,56 +134,37 @@ static int inspect_peft(const char *dir, Err *err) {
                                        "modules_to_save",
                                        "task_type",
                                        NULL};
-    char *config, *weights;
+    AUTO_FREE char *config = path_join(dir, "adapter_config.json"), *weights = NULL;
     if (adapter_peft_weights(&weights, dir, err)) return -1;
-    config = path_join(dir, "adapter_config.json");
-    int rc = inspect_json_keys(config, "adapter (PEFT)", keys, NULL, err);
-    if (!rc) rc = inspect_safetensors(weights, err);
-    mem_free(config);
-    mem_free(weights);
-    return rc;
+    return inspect_json_keys(config, "adapter (PEFT)", keys, NULL, err) || inspect_safetensors(weights, err) ? -1 : 0;
 }
 
 static int inspect_snapshot(const char *dir, Err *err) {
     static const char *const state[] = {"step", "tokens", "supervised", "last_loss", NULL};
-    char *manifest = path_join(dir, "manifest.json"), *optimizer = path_join(dir, "optimizer.safetensors");
-    int rc = inspect_json_keys(manifest, "snapshot", state, "state", err);
-    if (!rc) rc = inspect_safetensors(optimizer, err);
-    mem_free(manifest);
-    mem_free(optimizer);
-    return rc;
+    AUTO_FREE char *manifest = path_join(dir, "manifest.json"), *buffers = path_join(dir, "optimizer.safetensors");
+    return inspect_json_keys(manifest, "snapshot", state, "state", err) || inspect_safetensors(buffers, err) ? -1 : 0;
 }
 
 static int inspect_output_dir(const char *dir, Err *err) {
     static const char *const keys[] = {"model_name_or_path", "train_file", "validation_file", NULL};
     size_t n;
-    int64_t *steps;
+    AUTO_FREE int64_t *steps = NULL;
     int rc = snapshot_list(&steps, &n, dir, err);
-    char *config = path_join(dir, "config.json"), *adapter = path_join(dir, "adapter");
+    AUTO_FREE char *config = path_join(dir, "config.json"), *adapter = path_join(dir, "adapter");
     if (!rc) rc = inspect_json_keys(config, "a run's output", keys, NULL, err);
     say("  snapshots:");
-    for (size_t i = 0; i < n; i++) say(" %lld", (long long)steps[i]);
+    for (size_t i = 0; i < n; i++) say(" %ld", steps[i]);
     say("%s", n ? "\n" : " none\n");
     if (!rc && path_is_dir(adapter)) rc = inspect_peft(adapter, err);
-    mem_free(adapter);
-    mem_free(config);
-    mem_free(steps);
     return rc;
 }
 
-static bool has_file(const char *dir, const char *name) {
-    char *path = path_join(dir, name);
-    bool yes = path_exists(path);
-    mem_free(path);
-    return yes;
-}
-
 int inspect_folder(const char *path, Err *err) {
-    if (has_file(path, "adapter_config.json")) return inspect_peft(path, err);
-    if (has_file(path, "manifest.json")) return inspect_snapshot(path, err);
-    if (has_file(path, "config.json") && (has_file(path, "train_log.jsonl") || has_file(path, "adapter")))
+    if (dir_has(path, "adapter_config.json")) return inspect_peft(path, err);
+    if (dir_has(path, "manifest.json")) return inspect_snapshot(path, err);
+    if (dir_has(path, "config.json") && (dir_has(path, "train_log.jsonl") || dir_has(path, "adapter")))
         return inspect_output_dir(path, err);
-    if (has_file(path, "config.json")) return inspect_base(path, err);
+    if (dir_has(path, "config.json")) return inspect_base(path, err);
     return err_input(err,
                      "%s: found none of adapter_config.json (adapter), manifest.json (snapshot), config.json (model, "
                      "output of a run)",

@@ -2,8 +2,8 @@
 
 int loaded_refuse_classifier(const Adapter *a, const char *path, Err *err) {
     if (!a->config.labels) return 0;
-    return err_input(err, "%s: a classifier of %lld classes; expected an adapter that generates text", path,
-                     (long long)a->config.labels);
+    return err_input(err, "%s: a classifier of %ld classes; expected an adapter that generates text", path,
+                     a->config.labels);
 }
 
 int loaded_open(Loaded *l, const LoadOptions *load, const ModelOptions *options, Err *err) {

@@ -85,11 +85,10 @@ static int check_output(const Verb *v, int rc, Err *err) {
 }
 
 static int run_verb(const Verb *v, int argc, char **argv, Err *err) {
-    void *options = mem_calloc(v->size + 1, 1);
+    AUTO_FREE void *options = mem_calloc(v->size + 1, 1);
     int rc = options_read(v, options, &argc, argv, err);
     if (!rc) rc = v->run(options, argc, argv, err);
     keys_clear(&v->options, options);
-    mem_free(options);
     return rc;
 }
 

@@ -35,7 +35,7 @@ static const Limit *limit_of(const Model *m) {
 }
 
 static int encode_text(MergeCheck *c, const Model *m, Err *err) {
-    TokenIds ids = {0};
+    AUTO_IDS TokenIds ids = {0};
     tokenizer_encode(m->tokenizer, text, sizeof text - 1, NULL, false, &ids);
     int64_t bos = m->tokenizer->add_bos && m->tokenizer->bos >= 0;
     c->n = (int64_t)ids.count + bos;
@@ -43,9 +43,7 @@ static int encode_text(MergeCheck *c, const Model *m, Err *err) {
     if (c->n > m->max_positions) c->n = m->max_positions;
     c->ids = mem_alloc((size_t)c->n, sizeof *c->ids);
     for (int64_t i = 0; i < c->n; i++) c->ids[i] = i < bos ? m->tokenizer->bos : ids.ids[i - bos];
-    int rc = token_ids_check(&ids, err);
-    token_ids_clear(&ids);
-    return rc;
+    return token_ids_check(&ids, err);
 }
 
 static int open_data(MergeCheck *c, const Model *m, const char *file, Err *err) {
@@ -116,8 +114,8 @@ int merge_check_compare(const MergeCheck *c, const Model *merged, Err *err) {
         d = logit_difference(c->logits, logits, n);
         double before = text_loss(c, c->logits, merged->config.vocab);
         double after = text_loss(c, logits, merged->config.vocab);
-        say("largest logit difference merged - adapter over %lld tokens: %.4g (%.3g of the logits' spread)\n",
-            (long long)c->n, d.largest, d.relative);
+        say("largest logit difference merged - adapter over %ld tokens: %.4g (%.3g of the logits' spread)\n", c->n,
+            d.largest, d.relative);
         print_losses("a fixed text", before, after);
         worst = fabs(after - before);
     }

@@ -10,7 +10,7 @@
 enum { MAX_BYTES = 1 << 30 };
 
 static int tokenize(ChatTokens *out, const ChatTemplate *chat, const MessagesFile *f, const Json *root, Err *err) {
-    Dialog d = {.template = chat ? chat_template_source(chat) : NULL};
+    AUTO_CALL(dialog_clear) Dialog d = {.template = chat ? chat_template_source(chat) : NULL};
     Json record = *root;
     if (root->type == JSON_ARRAY) record = json_with(&d.pool, NULL, "messages", *root);
     const Json *prompt = json_given(&record, "add_generation_prompt");
@@ -23,15 +23,14 @@ static int tokenize(ChatTokens *out, const ChatTemplate *chat, const MessagesFil
     if (!rc && *out->unrendered)
         log_warn("%s: %s%s: the chat template leaves out its text", f->path, *out->unrendered == '[' ? "messages" : "",
                  out->unrendered);
-    dialog_clear(&d);
     return rc ? err_context(err, "%s", f->path) : 0;
 }
 
 int messages_file_tokenize(ChatTokens *out, ChatTemplate **chat, const MessagesFile *f, Err *err) {
     const Config c = {.chat_template = (char *)f->template_path};
-    char *text = NULL;
+    AUTO_FREE char *text = NULL;
     size_t size;
-    JsonDoc *doc = NULL;
+    AUTO_JSON JsonDoc *doc = NULL;
     *chat = NULL;
     int rc = f->template_path || !f->own_template ? run_chat_template(&c, f->tokenizer, chat, err)
                                                   : chat_template_new(chat, f->tokenizer, f->own_template, err);
@@ -40,7 +39,5 @@ int messages_file_tokenize(ChatTokens *out, ChatTemplate **chat, const MessagesF
     const char *json = rc ? NULL : text_skip_mark(text, &size);
     if (!rc) rc = json_parse_data(&doc, json, size, f->path, 1, err);
     if (!rc) rc = tokenize(out, *chat, f, json_root(doc), err);
-    json_free(doc);
-    mem_free(text);
     return rc;
 }

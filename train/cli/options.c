@@ -49,10 +49,7 @@ static int read_all(const Verb *v, void *options, bool *given, int *argc, char *
 }
 
 int options_read(const Verb *v, void *options, int *argc, char **argv, Err *err) {
-    bool *given = mem_calloc(v->options.count + 1, sizeof *given);
+    AUTO_FREE bool *given = mem_calloc(v->options.count + 1, sizeof *given);
     keys_set_defaults(&v->options, options);
-    int rc = read_all(v, options, given, argc, argv, err);
-    if (!rc) rc = check_required(v, given, *argc, err);
-    mem_free(given);
-    return rc;
+    return read_all(v, options, given, argc, argv, err) || check_required(v, given, *argc, err) ? -1 : 0;
 }

@@ -17,7 +17,6 @@ static void print_from(const TokenPrinter *p, size_t start) {
 }
 
 int token_printer_add(void *printer, int64_t prompt, int32_t id) {
-    (void)prompt;
     TokenPrinter *p = printer;
     size_t start = p->text.len;
     token_stream_add(&p->stream, p->tokenizer, id, &p->text);

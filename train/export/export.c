@@ -14,15 +14,14 @@ static bool can_be_named(const char *path) {
 }
 
 bool export_has_modelfile(const Model *m) {
-    char *base = path_absolute(m->path);
+    AUTO_FREE char *base = path_absolute(m->path);
     bool yes = !m->is_gguf || can_be_named(base);
-    mem_free(base);
     return yes;
 }
 
 // Ollama takes the chat template from the GGUF base. A Hugging Face base has to be converted first.
 static void put_base(StrBuf *out, const Model *m) {
-    char *base = path_absolute(m->path);
+    AUTO_FREE char *base = path_absolute(m->path);
     if (m->is_gguf) {
         str_printf(out, "FROM \"%s\"\nADAPTER ./adapter.gguf\n", base);
     } else {
@@ -33,7 +32,6 @@ static void put_base(StrBuf *out, const Model *m) {
                    "FROM ./base.gguf\nADAPTER ./adapter.gguf\n",
                    plain ? "\"" : "", plain ? base : "BASE", plain ? "\"" : "");
     }
-    mem_free(base);
 }
 
 // Lines that put_base and save_modelfile write; a file with other lines was edited.
@@ -68,28 +66,24 @@ static int save_modelfile(const Adapter *a, const Model *m, const char *path, Er
         log_warn("%s is not written: a Modelfile cannot hold the base model's path, %s", path, m->path);
         return 0;
     }
-    StrBuf text = {0};
+    AUTO_STR StrBuf text = {0};
     put_base(&text, m);
     if (a->chat_template)
         str_puts(
             &text,
             "# The adapter was trained with adapter/chat_template.jinja in place of the base's own template. Ollama's\n"
             "# TEMPLATE is another language (Go templates): add one here that gives the same text.\n");
-    int rc = file_write_whole(path, text.data, text.len, modelfile_own, err);
-    str_clear(&text);
-    return rc;
+    return file_write_whole(path, text.data, text.len, modelfile_own, err);
 }
 
 int adapter_export(const Adapter *a, const Model *m, const char *output_dir, const char *name, const RunFacts *run,
                    Err *err) {
     char *peft = path_join(output_dir, "adapter"), *gguf = path_join(output_dir, "adapter.gguf");
-    char *modelfile = path_join(output_dir, "Modelfile");
-    char *card = model_card_text(m, a, name, run);
+    AUTO_FREE char *modelfile = path_join(output_dir, "Modelfile");
+    AUTO_FREE char *card = model_card_text(m, a, name, run);
     int rc = adapter_save_peft(a, m, peft, card, err);
     if (rc == 0 && !a->config.labels) rc = adapter_save_gguf(a, m, gguf, name, err);
     if (rc == 0 && !a->config.labels) rc = save_modelfile(a, m, modelfile, err);
-    mem_free(card);
-    mem_free(modelfile);
     mem_free(gguf);
     mem_free(peft);
     return rc;

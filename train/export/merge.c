@@ -26,7 +26,7 @@ static RowPair *row_pairs(const Merge *g, const MergeTensor *t, int64_t n) {
         int64_t first = adapter_part_row(c, t->module->parts, p);
         for (int64_t row = 0; row < pair.rows; row++) {
             int64_t at = g->m->is_gguf ? adapter_gguf_row(c, t->module->parts, p, row) : first + row;
-            CHECK(at < n, "%s: row %lld of %lld", t->source->name, (long long)at, (long long)n);
+            CHECK(at < n, "%s: row %ld of %ld", t->source->name, at, n);
             pairs[at] = (RowPair){g->params + pair.a->offset, g->params + pair.b_offset + row * pair.a->rows,
                                   pair.a->rows, pair.a->scale};
         }
@@ -94,7 +94,7 @@ static Block new_block(const MergeTensor *t, int64_t most, int64_t cols) {
     size_t n = (size_t)most;
     CHECK(dtype_bytes(t->source->dtype, (size_t)cols, &b.stored_row) &&
               dtype_bytes(t->dtype, (size_t)cols, &b.packed_row),
-          "%s: %lld columns", t->source->name, (long long)cols);
+          "%s: %ld columns", t->source->name, cols);
     b.values.data = mem_alloc(n * (size_t)cols, sizeof(float));
     b.stored = mem_alloc(n, b.stored_row);
     b.packed = mem_alloc(n, b.packed_row);
@@ -183,13 +183,13 @@ static void mark_module(Merge *g, int64_t layer, const Module *module) {
     const Architecture *arch = g->m->config.arch;
     char prefix[64];
     architecture_layer_prefix(prefix, sizeof prefix, g->m->is_gguf ? &arch->gguf_names : &arch->hf, layer);
-    char *name = mem_printf("%s%s%s.weight", g->m->is_gguf ? "" : g->m->hf_prefix->file, prefix, module->name);
+    AUTO_FREE char *name =
+        mem_printf("%s%s%s.weight", g->m->is_gguf ? "" : g->m->hf_prefix->file, prefix, module->name);
     const SourceTensor *s = weight_source_get(g->files, name);
     CHECK(s, "%s is in the model and not in its files", name);
     MergeTensor *t = &g->tensors[s - weight_source_at(g->files, 0)];
     t->module = module;
     t->layer = layer;
-    mem_free(name);
 }
 
 static void mark_adapters(Merge *g) {
@@ -216,18 +216,17 @@ int model_merge(const Model *m, const Adapter *a, const char *out, const MergeOp
     if (model_merge_check(m, out, o, err) || adapter_check(a, err)) return -1;
     if (a->config.labels)
         return err_input(err,
-                         "a classifier of %lld classes: its head has no place in the files of %s; expected the "
-                         "adapter of a language model",
-                         (long long)a->config.labels, m->path);
+                         "a classifier of %ld classes: its head has no place in the files of %s; expected the adapter "
+                         "of a language model",
+                         a->config.labels, m->path);
     Merge g = {.m = m, .a = a, .dtype = o->dtype, .shard_bytes = o->shard_bytes};
     if (weight_source_open(&g.files, m->path, err)) return -1;
-    float *params = adapter_download(a);
+    AUTO_FREE float *params = adapter_download(a);
     g.params = params;
     list_tensors(&g);
     mark_adapters(&g);
     int rc = m->is_gguf ? merge_write_gguf(&g, out, err) : merge_write_hf(&g, out, err);
     mem_free(g.tensors);
-    mem_free(params);
     weight_source_close(g.files);
     return rc;
 }

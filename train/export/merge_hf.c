@@ -74,7 +74,7 @@ static int append(void *to, const void *data, size_t bytes, Err *err) {
 static int write_shard(const Merge *g, const Shard *shard, const char *dir, Err *err) {
     static const char *const metadata[] = {"format", "pt"};
     size_t n = shard->end - shard->begin;
-    SafetensorsEntry *entries = mem_alloc(n, sizeof *entries);
+    AUTO_FREE SafetensorsEntry *entries = mem_alloc(n, sizeof *entries);
     for (size_t i = 0; i < n; i++) {
         const MergeTensor *t = &g->tensors[shard->begin + i];
         entries[i] = (SafetensorsEntry){.name = t->source->name,
@@ -84,7 +84,7 @@ static int write_shard(const Merge *g, const Shard *shard, const char *dir, Err 
         memcpy(entries[i].shape, t->source->shape, sizeof entries[i].shape);
     }
     safetensors_order(entries, n);
-    char *path = path_join(dir, shard->name);
+    AUTO_FREE char *path = path_join(dir, shard->name);
     SafetensorsWriter *w;
     int rc = safetensors_begin(&w, path, entries, n, metadata, 1, err);
     for (size_t i = 0; i < n && !rc; i++) rc = merge_write(g, entries[i].data, (MergeSink){append, w}, err);
@@ -92,8 +92,6 @@ static int write_shard(const Merge *g, const Shard *shard, const char *dir, Err 
         safetensors_abandon(w);
     else
         rc = safetensors_end(w, err);
-    mem_free(path);
-    mem_free(entries);
     return rc;
 }
 
@@ -107,7 +105,7 @@ static int compare_lines(const void *a, const void *b) {
 
 static int write_index(const Merge *g, const Shard *shards, size_t n, const char *dir, Err *err) {
     double total = 0;
-    IndexLine *lines = mem_alloc(g->n, sizeof *lines);
+    AUTO_FREE IndexLine *lines = mem_alloc(g->n, sizeof *lines);
     for (size_t s = 0; s < n; s++)
         for (size_t i = shards[s].begin; i < shards[s].end; i++) {
             lines[i] = (IndexLine){g->tensors[i].source->name, shards[s].name};
@@ -118,20 +116,16 @@ static int write_index(const Merge *g, const Shard *shards, size_t n, const char
     cJSON_AddNumberToObject(cJSON_AddObjectToObject(root, "metadata"), "total_size", total);
     cJSON *map = cJSON_AddObjectToObject(root, "weight_map");
     for (size_t i = 0; i < g->n; i++) cJSON_AddStringToObject(map, lines[i].tensor, lines[i].file);
-    char *path = path_join(dir, "model.safetensors.index.json");
-    int rc = json_save(path, root, NULL, err);
-    mem_free(path);
-    mem_free(lines);
-    return rc;
+    AUTO_FREE char *path = path_join(dir, "model.safetensors.index.json");
+    return json_save(path, root, NULL, err);
 }
 
 static int write_weights(Merge *g, const char *dir, Err *err) {
-    Shard *shards;
+    AUTO_FREE Shard *shards = NULL;
     size_t n = plan_shards(g, &shards);
     int rc = 0;
     for (size_t i = 0; i < n && !rc; i++) rc = write_shard(g, &shards[i], dir, err);
     if (!rc && n > 1) rc = write_index(g, shards, n, dir, err);
-    mem_free(shards);
     return rc;
 }
 
@@ -165,26 +159,21 @@ static void set_dtype(StrBuf *out, const char *text, const char *name) {
 
 static int write_config(const Merge *g, const char *from, const char *to, Err *err) {
     enum { MAX_CONFIG = 64 << 20 };
-    char *text;
+    AUTO_FREE char *text = NULL;
     size_t size;
     if (file_read(&text, &size, from, MAX_CONFIG, err)) return -1;
-    StrBuf changed = {0};
+    AUTO_STR StrBuf changed = {0};
     if (g->dtype == DTYPE_COUNT)
         str_add(&changed, text, size);
     else
         set_dtype(&changed, text, g->dtype == DTYPE_F32 ? "float32" : g->dtype == DTYPE_F16 ? "float16" : "bfloat16");
-    int rc = file_write_whole(to, changed.data, changed.len, NULL, err);
-    str_clear(&changed);
-    mem_free(text);
-    return rc;
+    return file_write_whole(to, changed.data, changed.len, NULL, err);
 }
 
 static int copy_file(const char *from, const char *to, Err *err) {
-    FileMap map;
+    AUTO_MAP FileMap map = {0};
     if (file_map(&map, from, err)) return -1;
-    int rc = file_write_whole(to, map.data, map.size, NULL, err);
-    file_unmap(&map);
-    return rc;
+    return file_write_whole(to, map.data, map.size, NULL, err);
 }
 
 // Weights in any format (PyTorch, TensorFlow, Flax, ONNX, ...), their indexes, and optimizer states.
@@ -219,9 +208,8 @@ static int copy_others(const Merge *g, const char *to, Err *err) {
     }
     name_list_clear(&names);
     if (rc || !own) return rc;
-    char *path = path_join(to, template_name); // overrides the one in tokenizer_config.json
+    AUTO_FREE char *path = path_join(to, template_name); // overrides the one in tokenizer_config.json
     rc = file_write_whole(path, own, strlen(own), NULL, err);
-    mem_free(path);
     return rc;
 }
 

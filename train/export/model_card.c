@@ -26,17 +26,16 @@ static void list_modules(StrBuf *out, const Adapter *a, const AdapterSegment *li
     const char *before = "";
     for (const Module *module = a->model->arch->hf.modules; module->name; module++) {
         int64_t same = 0;
-        StrBuf layers = {0};
+        AUTO_STR StrBuf layers = {0};
         for (int64_t i = 0; i < a->n_segments; i++) {
             const AdapterSegment *s = &a->segments[i];
             if (s->module != module || !is_like(s, like)) continue;
             same++;
-            str_printf(&layers, " %lld", (long long)s->layer);
+            str_printf(&layers, " %ld", s->layer);
         }
         if (same) str_printf(out, "%s%s", before, module->name);
         if (same && same < a->model->layers) str_printf(out, " (layers%s)", layers.data);
         if (same) before = ", ";
-        str_clear(&layers);
     }
 }
 
@@ -47,7 +46,7 @@ static void describe_ranks(StrBuf *out, const Adapter *a) {
         bool before = s->kind != SEGMENT_A;
         for (int64_t j = 0; j < i && !before; j++) before = is_like(&a->segments[j], s);
         if (before) continue;
-        str_printf(out, "| rank %lld, alpha %g | ", (long long)s->rows, (double)s->alpha);
+        str_printf(out, "| rank %ld, alpha %g | ", s->rows, (double)s->alpha);
         list_modules(out, a, s);
         str_puts(out, " |\n");
     }
@@ -56,27 +55,27 @@ static void describe_ranks(StrBuf *out, const Adapter *a) {
 static void describe_adapter(StrBuf *out, const Model *m, const Adapter *a) {
     const AdapterConfig *c = &a->config;
     str_printf(out, "A LoRA adapter for `%s` (%s), trained with lorac.\n\n", base_of(m), m->name);
-    str_printf(out, "| | |\n|---|---|\n| rank | %lld |\n| alpha | %g |\n| dropout | %g |\n", (long long)c->rank,
-               (double)c->alpha, (double)c->dropout);
+    str_printf(out, "| | |\n|---|---|\n| rank | %ld |\n| alpha | %g |\n| dropout | %g |\n", c->rank, (double)c->alpha,
+               (double)c->dropout);
     if (c->each) describe_ranks(out, a);
     if (c->rslora) str_puts(out, "| scaling | alpha / sqrt(rank) (rsLoRA) |\n");
-    if (c->labels) str_printf(out, "| classes | %lld (labels.json has their names) |\n", (long long)c->labels);
+    if (c->labels) str_printf(out, "| classes | %ld (labels.json has their names) |\n", c->labels);
     str_puts(out, "| modules |");
     for (Projection p = 0; p < PROJ_COUNT; p++)
         if (c->projections >> p & 1) str_printf(out, " %s", projection_name(p));
     str_puts(out, " |\n");
     if (c->layers) {
         str_puts(out, "| layers |");
-        for (int64_t i = 0; i < c->n_layers; i++) str_printf(out, " %lld", (long long)c->layers[i]);
+        for (int64_t i = 0; i < c->n_layers; i++) str_printf(out, " %ld", c->layers[i]);
         str_puts(out, " |\n");
     }
 }
 
 static void describe_run(StrBuf *out, const RunFacts *run) {
     for (size_t i = 0; i < run->n_data_files; i++) str_printf(out, "| data | `%s` |\n", run->data_files[i]);
-    if (run->steps) str_printf(out, "| optimizer steps | %lld |\n", (long long)run->steps);
-    if (run->tokens) str_printf(out, "| tokens | %lld |\n", (long long)run->tokens);
-    if (run->supervised_tokens) str_printf(out, "| supervised tokens | %lld |\n", (long long)run->supervised_tokens);
+    if (run->steps) str_printf(out, "| optimizer steps | %ld |\n", run->steps);
+    if (run->tokens) str_printf(out, "| tokens | %ld |\n", run->tokens);
+    if (run->supervised_tokens) str_printf(out, "| supervised tokens | %ld |\n", run->supervised_tokens);
     if (run->learning_rate > 0) str_printf(out, "| learning rate | %g |\n", run->learning_rate);
     if (run->loss > 0) str_printf(out, "| training loss | %.4f |\n", run->loss);
     if (run->eval_loss > 0) str_printf(out, "| evaluation loss | %.4f |\n", run->eval_loss);
@@ -98,7 +97,7 @@ static void describe_use(StrBuf *out, const Model *m, const Adapter *a) {
                "\n## Use\n\nWith transformers and PEFT%s:\n\n"
                "```python\nfrom peft import PeftModel\nfrom transformers import %s\n\nmodel = %s.from_pretrained(%s",
                classifies ? "; `labels.json` has the names of the classes" : "", class, class, base);
-    if (classifies) str_printf(out, ", num_labels=%lld", (long long)a->config.labels);
+    if (classifies) str_printf(out, ", num_labels=%ld", a->config.labels);
     str_puts(out, ")\nmodel = PeftModel.from_pretrained(model, \"path/to/this/folder\")\n```\n");
     mem_free(base);
     if (classifies) return;
@@ -108,10 +107,8 @@ static void describe_use(StrBuf *out, const Model *m, const Adapter *a) {
         "```sh\nllama-server -m base.gguf --lora adapter.gguf\n```\n",
         m->is_gguf ? "" : " (from its `convert_hf_to_gguf.py`)");
     if (adapter_has_patterns(a))
-        str_puts(
-            out,
-            "\nModules differ in rank or alpha (`rank_pattern`, `alpha_pattern`). vLLM and SGLang ignore these keys: "
-            "they scale all modules by `lora_alpha` / `r`, which gives wrong results.\n");
+        str_puts(out, "\nModules differ in rank or alpha (`rank_pattern`, `alpha_pattern`). vLLM and SGLang ignore "
+                      "these keys: they scale all modules by `lora_alpha` / `r`, which gives wrong results.\n");
 }
 
 char *model_card_text(const Model *m, const Adapter *a, const char *name, const RunFacts *run) {
@@ -122,13 +119,11 @@ char *model_card_text(const Model *m, const Adapter *a, const char *name, const 
     if (run) describe_run(&out, run);
     describe_use(&out, m, a);
     if (a->chat_template)
-        str_puts(&out,
-                 "\nIt was trained with `chat_template.jinja` of this folder in place of the base model's own chat "
-                 "template: give it to the\ntokenizer (`tokenizer.chat_template`), to `vllm serve --chat-template` "
-                 "or to `llama-server --jinja --chat-template-file`.\n");
-    char *text = utf8_replaced(out.data); // of paths
+        str_puts(&out, "\nIt was trained with `chat_template.jinja` of this folder in place of the base model's own "
+                       "chat template: give it to the\ntokenizer (`tokenizer.chat_template`), to `vllm serve "
+                       "--chat-template` or to `llama-server --jinja --chat-template-file`.\n");
+    AUTO_FREE char *text = utf8_replaced(out.data); // of paths
     str_clear(&out);
     char *marked = adapter_card_marked(text);
-    mem_free(text);
     return marked;
 }

@@ -10,12 +10,11 @@ enum { NEW_TOKENS = 64, LONGEST_PROMPT = 512, RECORDS_SEEN = 256 };
 
 // An answer may end inside a UTF-8 character: the stream writes complete ones only.
 static char *decode(const Tokenizer *tokenizer, const Generation *g) {
-    StrBuf text = {0};
+    AUTO_STR StrBuf text = {0};
     TokenStream stream = {0};
     for (int64_t i = 0; i < g->count; i++) token_stream_add(&stream, tokenizer, g->ids[i], &text);
     token_stream_end(&stream, &text);
     char *copy = mem_strdup(text.data ? text.data : "");
-    str_clear(&text);
     return copy;
 }
 

@@ -45,7 +45,7 @@ static void draw_bar(const Progress *p, const StepReport *r, const char *left, s
     if (full < width) bar[full] = '>';
     bar[width] = 0;
     say_clear_line();
-    say("%lld/%lld [%s] loss %.4f  %.0f tok/s  %s left  %.0f MB", (long long)r->step, (long long)p->total, bar, r->loss,
+    say("%ld/%ld [%s] loss %.4f  %.0f tok/s  %s left  %.0f MB", r->step, p->total, bar, r->loss,
         (double)r->tokens / fmax(r->seconds, 1e-9), left, (double)peak / MB);
     fflush(stdout);
 }
@@ -59,9 +59,9 @@ void progress_step(Progress *p, const StepReport *r, size_t peak, bool logged) {
         p->drawn = now;
         draw_bar(p, r, left, peak);
     } else if (logged) {
-        say("step %lld/%lld  epoch %.2f  loss %.4f  lr %.3g  grad_norm %.4f  %.0f tok/s  %s left  %.0f MB\n",
-            (long long)r->step, (long long)p->total, r->epoch, r->loss, r->learning_rate, r->grad_norm,
-            (double)r->tokens / fmax(r->seconds, 1e-9), left, (double)peak / MB);
+        say("step %ld/%ld  epoch %.2f  loss %.4f  lr %.3g  grad_norm %.4f  %.0f tok/s  %s left  %.0f MB\n", r->step,
+            p->total, r->epoch, r->loss, r->learning_rate, r->grad_norm, (double)r->tokens / fmax(r->seconds, 1e-9),
+            left, (double)peak / MB);
         fflush(stdout);
     }
 }
@@ -72,7 +72,7 @@ static void clear_bar(const Progress *p) {
 
 void progress_eval(Progress *p, int64_t step, const EvalResult *r, bool best) {
     clear_bar(p);
-    say("step %lld/%lld  eval_loss %.4f  ", (long long)step, (long long)p->total, r->loss);
+    say("step %ld/%ld  eval_loss %.4f  ", step, p->total, r->loss);
     if (r->labels)
         say("accuracy %.1f%%  macro-F1 %.4f", 100 * r->accuracy, r->macro_f1);
     else

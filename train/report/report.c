@@ -1,7 +1,6 @@
 #include "report.h"
 
 #include <cjson/cJSON.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -25,34 +24,37 @@ static const char HEAD[] = "<!doctype html>\n<html lang=\"en\"><head><meta chars
                   SUBTITLE[] = "</h1><p class=\"sub\">LoRA training of ", TAIL[] = "</main></body></html>\n";
 
 static const char STYLE[] =
-    ":root{--bg:#fbfaf8;--card:#fff;--ink:#1d2126;--soft:#6a717b;--line:#e4e1db;--main:#2f6fde;--second:#d9480f;"
-    "--good:#2b8a3e;--code:#f3f1ec}\n"
-    "@media(prefers-color-scheme:dark){:root{--bg:#14171b;--card:#1c2026;--ink:#e7e9ec;--soft:#949ca7;--line:#2d333b;"
-    "--main:#6ea8fe;--second:#ff922b;--good:#69db7c;--code:#242931}}\n"
-    "*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"
-    "\"Segoe UI\",Roboto,sans-serif}main{max-width:1200px;margin:0 auto;padding:32px 20px 64px}\n"
+    ":root{--bg:#fbfaf8;--card:#fff;--ink:#1d2126;--soft:#6a717b;--line:#e4e1db;--main:#2f6fde;--second:#d9480f;--good:"
+    "#2b8a3e;--code:#f3f1ec}\n"
+    "@media(prefers-color-scheme:dark){:root{--bg:#14171b;--card:#1c2026;--ink:#e7e9ec;--soft:#949ca7;--line:#2d333b;--"
+    "main:#6ea8fe;--second:#ff922b;--good:#69db7c;--code:#242931}}\n"
+    "*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 "
+    "system-ui,-apple-system,\"Segoe UI\",Roboto,sans-serif}main{max-width:1200px;margin:0 auto;padding:32px 20px "
+    "64px}\n"
     "h1{font-size:26px;margin:0}h2{font-size:18px;margin:36px 0 12px}p.sub{color:var(--soft);margin:4px 0 24px}\n"
     ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,230px),1fr));gap:12px}\n"
     ".card,figure,.sample,table{background:var(--card);border:1px solid var(--line);border-radius:10px}\n"
-    ".card{padding:12px 16px}.card span{display:block;color:var(--soft);font-size:13px}.card b{font-size:21px;"
-    "font-weight:600;font-variant-numeric:tabular-nums}\n"
+    ".card{padding:12px 16px}.card span{display:block;color:var(--soft);font-size:13px}.card "
+    "b{font-size:21px;font-weight:600;font-variant-numeric:tabular-nums}\n"
     ".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));gap:14px}\n"
-    "figure{margin:0;padding:12px 14px 6px}figcaption{display:flex;flex-wrap:wrap;gap:4px 16px;font-size:14px}"
-    "figcaption strong{flex:1}.key{color:var(--soft)}.key b{color:var(--ink);font-weight:600}.key::before{content:\"\";"
-    "display:inline-block;width:14px;height:3px;border-radius:2px;vertical-align:middle;margin-right:6px;"
-    "background:var(--main)}.key.second::before{background:var(--second)}.key.faint::before{opacity:.35}\n"
-    "svg{width:100%;height:auto;display:block}.grid{stroke:var(--line)}.tick{fill:var(--soft);font-size:11px}"
-    ".line{fill:none;stroke:var(--main);stroke-width:1.8;stroke-linejoin:round}.line.faint{opacity:.35;"
-    "stroke-width:1.2}.line.second{stroke:var(--second)}.dot{fill:var(--main)}.dot.second{fill:var(--second)}"
-    ".dot.faint,.many .dot.main{display:none}\n"
-    "table{border-collapse:separate;border-spacing:0;width:100%;overflow:hidden}td,th{text-align:left;padding:6px 14px;"
-    "border-bottom:1px solid var(--line);vertical-align:top}tr:last-child td{border-bottom:0}td:first-child{color:"
-    "var(--soft);width:40%}\n"
+    "figure{margin:0;padding:12px 14px 6px}figcaption{display:flex;flex-wrap:wrap;gap:4px "
+    "16px;font-size:14px}figcaption strong{flex:1}.key{color:var(--soft)}.key "
+    "b{color:var(--ink);font-weight:600}.key::before{content:\"\";display:inline-block;width:14px;height:3px;border-"
+    "radius:2px;vertical-align:middle;margin-right:6px;background:var(--main)}.key.second::before{background:var(--"
+    "second)}.key.faint::before{opacity:.35}\n"
+    "svg{width:100%;height:auto;display:block}.grid{stroke:var(--line)}.tick{fill:var(--soft);font-size:11px}.line{"
+    "fill:none;stroke:var(--main);stroke-width:1.8;stroke-linejoin:round}.line.faint{opacity:.35;stroke-width:1.2}."
+    "line.second{stroke:var(--second)}.dot{fill:var(--main)}.dot.second{fill:var(--second)}.dot.faint,.many "
+    ".dot.main{display:none}\n"
+    "table{border-collapse:separate;border-spacing:0;width:100%;overflow:hidden}td,th{text-align:left;padding:6px "
+    "14px;border-bottom:1px solid var(--line);vertical-align:top}tr:last-child "
+    "td{border-bottom:0}td:first-child{color:var(--soft);width:40%}\n"
     ".two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:14px;align-items:start}\n"
-    ".sample{padding:14px 16px;margin-bottom:12px}.sample h3{font-size:13px;margin:10px 0 2px;color:var(--soft);"
-    "font-weight:500}.sample h3:first-child{margin-top:0}.sample pre{margin:0;padding:8px 10px;border-radius:6px;"
-    "background:var(--code);white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.45 ui-monospace,Menlo,Consolas,"
-    "monospace}.after{border-left:3px solid var(--good)}details summary{cursor:pointer;color:var(--soft)}\n"
+    ".sample{padding:14px 16px;margin-bottom:12px}.sample h3{font-size:13px;margin:10px 0 "
+    "2px;color:var(--soft);font-weight:500}.sample h3:first-child{margin-top:0}.sample pre{margin:0;padding:8px "
+    "10px;border-radius:6px;background:var(--code);white-space:pre-wrap;overflow-wrap:anywhere;font:13px/1.45 "
+    "ui-monospace,Menlo,Consolas,monospace}.after{border-left:3px solid var(--good)}details "
+    "summary{cursor:pointer;color:var(--soft)}\n"
     "code{font:13px ui-monospace,Menlo,Consolas,monospace;overflow-wrap:anywhere}\n";
 
 static void escape(StrBuf *out, const char *text) {
@@ -97,13 +99,13 @@ static void add_cards(StrBuf *out, const Trainer *t) {
         card(out, "evaluation loss", "%.4f", s->last_eval_loss);
         if (!in->adapter->config.labels) card(out, "perplexity", "%.4g", exp(s->last_eval_loss));
     }
-    card(out, "steps", "%" PRId64, s->step);
-    card(out, "tokens seen", "%" PRId64, s->tokens);
+    card(out, "steps", "%ld", s->step);
+    card(out, "tokens seen", "%ld", s->tokens);
     card(out, "time", "%s", duration);
     card(out, "tokens per second", "%.0f", (double)s->tokens / fmax(s->elapsed, 1e-9));
     size_t device = memory_device(in->model->backend);
     card(out, "peak memory", "%.0f MB", (double)(device ? device : memory_peak()) / 1e6);
-    if (s->skipped) card(out, "skipped steps", "%" PRId64, s->skipped);
+    if (s->skipped) card(out, "skipped steps", "%ld", s->skipped);
     str_puts(out, "</div>\n");
 }
 
@@ -127,9 +129,9 @@ static void smooth_loss(Curves *c) {
 
 // *data owns the columns.
 static Curves curves_read(double **data, const char *output_dir) {
-    char *path = path_join(output_dir, "train_log.jsonl");
+    AUTO_FREE char *path = path_join(output_dir, "train_log.jsonl");
     size_t count, n_columns = 0;
-    LogPoint *points = train_log_read(path, &count);
+    AUTO_FREE LogPoint *points = train_log_read(path, &count);
     Curves c = {0};
     const struct {
         double **to;
@@ -159,8 +161,6 @@ static Curves curves_read(double **data, const char *output_dir) {
         *(columns[k].is_eval ? &c.n_eval : &c.n) = n;
     }
     smooth_loss(&c);
-    mem_free(points);
-    mem_free(path);
     return c;
 }
 
@@ -173,7 +173,7 @@ static void one_curve(StrBuf *out, Chart chart, const double *x, const double *y
 }
 
 static void add_curves(StrBuf *out, const char *output_dir, bool classifier) {
-    double *data;
+    AUTO_FREE double *data = NULL;
     Curves c = curves_read(&data, output_dir);
     ChartSeries loss[] = {{"step", "faint", c.step, c.loss, c.n},
                           {"smoothed", "main", c.step, c.smooth, c.n},
@@ -196,7 +196,6 @@ static void add_curves(StrBuf *out, const char *output_dir, bool classifier) {
         one_curve(out, (Chart){.title = curves[i].title, .unit = curves[i].unit, .from_zero = true}, c.step,
                   curves[i].y, c.n);
     str_puts(out, "</div>\n");
-    mem_free(data);
 }
 
 // ---- tables ----
@@ -205,13 +204,12 @@ static void row(StrBuf *out, const char *name, const char *fmt, ...) PRINTF_LIKE
 static void row(StrBuf *out, const char *name, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
-    StrBuf value = {0};
+    AUTO_STR StrBuf value = {0};
     char small[2048];
     vsnprintf(small, sizeof small, fmt, args);
     va_end(args);
     escape(&value, small);
     str_printf(out, "<tr><td>%s</td><td>%s</td></tr>\n", name, value.data ? value.data : "");
-    str_clear(&value);
 }
 
 static void add_data_table(StrBuf *out, const Trainer *t) {
@@ -226,13 +224,13 @@ static void add_data_table(StrBuf *out, const Trainer *t) {
             row(out, "file", "%s", files->items[i]);
     }
     row(out, "format", "%s", dataset_format_name(s->format));
-    row(out, "records read", "%" PRId64, s->records);
-    row(out, "training samples", "%" PRId64 " in %" PRId64 " rows", in->data->train_samples, in->data->rows->count);
-    if (in->data->eval_rows) row(out, "evaluation samples", "%" PRId64, in->data->eval_samples);
-    row(out, "tokens", "%" PRId64 ", of which supervised %" PRId64 " (%.0f%%)", s->tokens, s->supervised,
+    row(out, "records read", "%ld", s->records);
+    row(out, "training samples", "%ld in %ld rows", in->data->train_samples, in->data->rows->count);
+    if (in->data->eval_rows) row(out, "evaluation samples", "%ld", in->data->eval_samples);
+    row(out, "tokens", "%ld, of which supervised %ld (%.0f%%)", s->tokens, s->supervised,
         100 * (double)s->supervised / fmax((double)s->tokens, 1));
-    row(out, "longest record", "%" PRId64 " tokens", s->longest);
-    if (s->left_out_bytes) row(out, "left out", "%" PRId64 " bytes without a token", s->left_out_bytes);
+    row(out, "longest record", "%ld tokens", s->longest);
+    if (s->left_out_bytes) row(out, "left out", "%ld bytes without a token", s->left_out_bytes);
     StrBuf unread = {0};
     key_counts_show(&unread, &in->data->train->unread);
     if (unread.len) row(out, "keys not used", "%s", unread.data);
@@ -241,9 +239,9 @@ static void add_data_table(StrBuf *out, const Trainer *t) {
     data_notes_show_special(&special, s);
     if (special.len) row(out, "control tokens", "%s", special.data);
     str_clear(&special);
-    row(out, "without supervised tokens", "%" PRId64 " skipped", s->skipped_unsupervised);
-    row(out, "too long", "%" PRId64 " dropped (%" PRId64 " tokens), %" PRId64 " truncated (%" PRId64 " tokens)",
-        s->dropped_long, s->dropped_tokens, s->truncated, s->truncated_tokens);
+    row(out, "without supervised tokens", "%ld skipped", s->skipped_unsupervised);
+    row(out, "too long", "%ld dropped (%ld tokens), %ld truncated (%ld tokens)", s->dropped_long, s->dropped_tokens,
+        s->truncated, s->truncated_tokens);
     str_puts(out, "</table></div>\n");
 }
 
@@ -254,22 +252,22 @@ static void add_model_table(StrBuf *out, const Trainer *t) {
     const ModelConfig *m = &in->model->config;
     str_puts(out, "<div><h2>Model and adapter</h2><table>\n");
     row(out, "base", "%s", in->model->name);
-    row(out, "architecture", "%s, %" PRId64 " layers, hidden %" PRId64 ", vocabulary %" PRId64, m->arch->model_types[0],
-        m->layers, m->hidden, m->vocab);
+    row(out, "architecture", "%s, %ld layers, hidden %ld, vocabulary %ld", m->arch->model_types[0], m->layers,
+        m->hidden, m->vocab);
     row(out, "weights", "%.1f MB in memory", (double)in->model->weight_bytes / 1e6);
     StrBuf rank = {0}, alpha = {0};
     adapter_print_range(&rank, in->adapter, ADAPTER_RANK);
     adapter_print_range(&alpha, in->adapter, ADAPTER_ALPHA);
-    row(out, "adapter", "r %s, alpha %s, %" PRId64 " parameters", rank.data, alpha.data, in->adapter->count);
+    row(out, "adapter", "r %s, alpha %s, %ld parameters", rank.data, alpha.data, in->adapter->count);
     str_clear(&rank);
     str_clear(&alpha);
-    row(out, "rows per step", "%" PRId64, trainer_plan(t)->rows_per_step);
+    row(out, "rows per step", "%ld", trainer_plan(t)->rows_per_step);
     row(out, "device", "%s%s%s, %s", run_device_kind(in->model->backend), in->model->backend->name[0] ? " " : "",
         in->model->backend->name, run_device_dtype(in->model->backend));
     if (g->ranks > 1)
         row(out, "ranks", "%d on %d machine%s (%s)", g->ranks, g->nodes, g->nodes == 1 ? "" : "s", g->calls->name);
     row(out, "gradient checkpointing", "%s", recompute_name(trainer_recompute(t)));
-    if (s->best_step >= 0) row(out, "best evaluation", "%.4f at step %" PRId64, s->best_loss, s->best_step);
+    if (s->best_step >= 0) row(out, "best evaluation", "%.4f at step %ld", s->best_loss, s->best_step);
     str_puts(out, "</table></div>\n");
 }
 
@@ -293,7 +291,7 @@ static void add_samples(StrBuf *out, const Answers *s) {
 }
 
 static void add_config(StrBuf *out, const Config *c) {
-    char *text = config_json(c);
+    AUTO_FREE char *text = config_json(c);
     cJSON *root = cJSON_Parse(text);
     str_puts(out, "<h2>Config</h2><details><summary>every key of this run</summary><table>\n");
     for (const cJSON *m = root ? root->child : NULL; m; m = m->next) {
@@ -305,7 +303,6 @@ static void add_config(StrBuf *out, const Config *c) {
     }
     str_puts(out, "</table></details>\n");
     cJSON_Delete(root);
-    mem_free(text);
 }
 
 bool report_wanted(const Config *c) {
@@ -329,8 +326,8 @@ int report_own(const char *path, Err *err) {
 
 int report_write(const Trainer *t, const char *output_dir, const char *name, Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
-    StrBuf page = {0};
-    Answers samples = {0};
+    AUTO_STR StrBuf page = {0};
+    AUTO_CALL(answers_clear) Answers samples = {0};
     int rc = answers_make(&samples, t, err);
     str_puts(&page, HEAD);
     escape(&page, name);
@@ -348,10 +345,7 @@ int report_write(const Trainer *t, const char *output_dir, const char *name, Err
     str_puts(&page, "</div>\n");
     add_config(&page, in->config);
     str_puts(&page, TAIL);
-    char *path = path_join(output_dir, "report.html");
+    AUTO_FREE char *path = path_join(output_dir, "report.html");
     if (!rc) rc = file_write_whole(path, page.data, page.len, report_own, err);
-    mem_free(path);
-    answers_clear(&samples);
-    str_clear(&page);
     return rc;
 }

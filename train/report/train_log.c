@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,14 +39,13 @@ static bool each_line(const char *text, size_t size, LineUse use, void *user) {
     bool own = true;
     for (const char *line = text, *end; line < text + size; line = end + 1) {
         size_t left = (size_t)(text + size - line);
-        JsonDoc *doc;
+        AUTO_JSON JsonDoc *doc = NULL;
         end = memchr(line, '\n', left);
         if (!end)
             return own && (!*line || strncmp(line, begin, left < sizeof begin - 1 ? left : sizeof begin - 1) == 0);
         const Json *o = parse_line(&doc, line, end);
         own = own && o;
         if (o && use) use(user, o, line, (size_t)(end + 1 - line));
-        json_free(doc);
     }
     return own;
 }
@@ -78,14 +76,13 @@ static int cut_back(const char *path, const TrainerState *s, Err *err) {
     struct stat st;
     if (stat(path, &st) || !S_ISREG(st.st_mode)) return 0; // a pipe has no content to cut
     if (train_log_own(path, err)) return -1;
-    char *text;
+    AUTO_FREE char *text = NULL;
     size_t size;
     if (file_read(&text, &size, path, MAX_LOG_BYTES, err)) return -1;
     Cut cut = {.step = s->step, .evaluated_step = s->evaluated_step};
     each_line(text, size, keep_line, &cut);
     int rc = cut.kept.len == size ? 0 : file_write_whole(path, cut.kept.data, cut.kept.len, train_log_own, err);
     str_clear(&cut.kept);
-    mem_free(text);
     return rc;
 }
 

@@ -153,9 +153,9 @@ static void check_best(const Run *r) {
     if (!r->config->load_best_model_at_end || s.best_step < 0 || s.best_step == s.step || trainer_is_done(r->trainer))
         return;
     if (snapshot_is_good(r->dir.path, s.best_step)) return;
-    log_warn("the best snapshot so far, of step %ld, is missing or damaged; the best of the remaining evaluations is "
-             "taken",
-             s.best_step);
+    log_warn(
+        "the best snapshot so far, of step %ld, is missing or damaged; the best of the remaining evaluations is taken",
+        s.best_step);
     s.best_step = -1;
     trainer_set_state(r->trainer, &s);
 }

@@ -12,7 +12,7 @@
 
 #include "fileio.h"
 #include "hash.h"
-#include "json.h"
+#include "json_read.h"
 #include "json_save.h"
 #include "path.h"
 
@@ -89,20 +89,16 @@ static int is_visible(const struct dirent *e) {
 
 // Files of dir/below ("" for dir itself) and of its folders.
 static int add_files(cJSON *files, const char *dir, const char *below, Err *err) {
-    char *here = below[0] ? path_join(dir, below) : mem_strdup(dir);
+    AUTO_FREE char *here = below[0] ? path_join(dir, below) : mem_strdup(dir);
     struct dirent **entries;
     int n = scandir(here, &entries, is_visible, by_name), rc = 0;
     if (n < 0) rc = err_runtime(err, "%s: cannot be listed", here);
     for (int i = 0; i < n; i++) {
-        char *name = below[0] ? path_join(below, entries[i]->d_name) : mem_strdup(entries[i]->d_name);
-        char *path = path_join(dir, name);
+        AUTO_FREE char *name = path_join(below, entries[i]->d_name), *path = path_join(dir, name);
         if (!rc) rc = path_is_dir(path) ? add_files(files, dir, name, err) : add_file(files, path, name, err);
-        mem_free(path);
-        mem_free(name);
         free(entries[i]);
     }
     if (n >= 0) free(entries);
-    mem_free(here);
     return rc;
 }
 
@@ -140,11 +136,9 @@ int manifest_write(const char *dir, const TrainerState *s, const SnapshotSplit *
     add_split(root, split);
     add_state(root, s);
     int rc = add_files(add_object(root, "files"), dir, "", err);
-    StrBuf text = print_hashed(root);
-    char *path = path_join(dir, "manifest.json");
+    AUTO_STR StrBuf text = print_hashed(root);
+    AUTO_FREE char *path = path_join(dir, "manifest.json");
     if (!rc) rc = file_write_whole(path, text.data, text.len, NULL, err);
-    mem_free(path);
-    str_clear(&text);
     return rc;
 }
 
@@ -154,49 +148,50 @@ static int bad(const char *what, Err *err) {
     return err_input(err, "manifest.json: %s", what);
 }
 
-static int read_state(TrainerState *s, const Json *state, Err *err) {
+static int read_count(const JsonReader *r, const char *key, int64_t min, int64_t max, int64_t *out) {
+    return json_read_int(r, &(JsonIntRule){key, NULL, JSON_REQUIRED, JSON_REQUIRED, min, max}, out);
+}
+
+// An object of the manifest, with its name as the prefix of its keys.
+static int open_object(JsonReader *inner, const JsonReader *root, const char *key, const char *prefix) {
+    *inner = (JsonReader){.path = root->path, .prefix = prefix, .err = root->err};
+    if (json_read_object(root, key, &inner->object)) return -1;
+    return inner->object ? 0 : json_refuse(root, key, NULL, "an object");
+}
+
+static int read_state(TrainerState *s, const JsonReader *root) {
+    JsonReader r;
+    if (open_object(&r, root, "state", "state.")) return -1;
     for (int i = 0; i < N_STATE_FIELDS; i++) {
         const StateField *f = &state_fields[i];
-        const Json *v = json_get(state, f->name);
-        if (!v || (v->type != JSON_INT && !(f->is_double && v->type == JSON_FLOAT)))
-            return err_input(err, "manifest.json: state.%s is %s; expected %s", f->name,
-                             v ? json_type_name(v) : "missing", f->is_double ? "a number" : "an integer");
         void *at = (char *)s + f->offset;
-        if (f->is_double) {
-            *(double *)at = v->number;
-        } else {
-            *(int64_t *)at = v->integer;
-        }
+        if (f->is_double ? json_read_number(&r, f->name, at) : read_count(&r, f->name, -1, INT64_MAX, at)) return -1;
     }
     if (s->step < 0 || s->updates < 0 || s->updates > s->step || s->tokens < 0 || s->supervised < 0 ||
         s->evaluated_step > s->step || s->best_step > s->step || !(s->loss_scale >= 1 && s->loss_scale <= 0x1p24) ||
         s->good_steps < 0)
-        return bad("state contradicts itself", err);
+        return bad("state contradicts itself", root->err);
     return 0;
 }
 
-static int read_split(SnapshotSplit *s, const Json *split, Err *err) {
-    const struct {
-        const char *name;
-        int64_t *to;
-    } parts[] = {{"rows_per_step", &s->rows_per_step}, {"rows_per_rank", &s->rows_per_rank}, {"ranks", &s->ranks}};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        const Json *v = split && split->type == JSON_OBJECT ? json_get(split, parts[i].name) : NULL;
-        if (!v || v->type != JSON_INT || v->integer < 1 || v->integer > 1LL << 40)
-            return err_input(err, "manifest.json: split.%s: expected a number above 0", parts[i].name);
-        *parts[i].to = v->integer;
-    }
-    return 0;
+static int read_split(SnapshotSplit *s, const JsonReader *root) {
+    const int64_t most = (int64_t)1 << 40;
+    JsonReader r;
+    return open_object(&r, root, "split", "split.") || read_count(&r, "rows_per_step", 1, most, &s->rows_per_step) ||
+                   read_count(&r, "rows_per_rank", 1, most, &s->rows_per_rank) ||
+                   read_count(&r, "ranks", 1, most, &s->ranks)
+               ? -1
+               : 0;
 }
 
-static int read_identity(RunIdentity *id, const Json *identity, Err *err) {
-    if (!identity || identity->type != JSON_OBJECT) return bad("identity: expected an object", err);
+static int read_identity(RunIdentity *id, const JsonReader *root) {
+    JsonReader r;
+    if (open_object(&r, root, "identity", "identity.")) return -1;
     for (int i = 0; i < IDENTITY_KEYS; i++) {
-        const Json *v = json_get(identity, identity_names[i]);
-        if (!v) continue;
-        if (v->type != JSON_STRING || v->str.len >= sizeof id->values[i])
-            return bad("identity: expected short strings", err);
-        memcpy(id->values[i], v->str.data, v->str.len + 1);
+        JsonStr text = {"", 0};
+        if (json_get(r.object, identity_names[i]) && json_read_text(&r, identity_names[i], &text)) return -1;
+        if (text.len >= sizeof id->values[i]) return bad("identity: expected short strings", root->err);
+        memcpy(id->values[i], text.data, text.len + 1);
     }
     return 0;
 }
@@ -209,74 +204,70 @@ static bool is_safe_name(const JsonStr *name) {
     return !slash || (slash[1] != '.' && slash[1] != 0 && !strchr(slash + 1, '/'));
 }
 
-static int read_file_entry(ManifestFile *f, const JsonStr *name, const Json *entry, Err *err) {
-    const Json *size = json_get(entry, "size"), *hash = json_get(entry, "xxh3");
-    if (!is_safe_name(name)) return bad("files: found a name that is not a plain relative path", err);
-    if (!size || size->type != JSON_INT || size->integer < 0 || !hash || hash->type != JSON_STRING ||
-        hash->str.len != sizeof f->hash - 1)
-        return err_input(err, "manifest.json: %s: expected size and hash", name->data);
+static int read_file_entry(ManifestFile *f, const JsonStr *name, const Json *entry, const JsonReader *files) {
+    JsonReader r = {entry, files->path, files->prefix, files->err};
+    JsonStr hash;
+    if (!is_safe_name(name)) return bad("files: found a name that is not a plain relative path", r.err);
+    if (read_count(&r, "size", 0, INT64_MAX, &f->size) || json_read_text(&r, "xxh3", &hash)) return -1;
+    if (hash.len != sizeof f->hash - 1)
+        return err_input(r.err, "manifest.json: %s: expected a hash of %zu digits", name->data, sizeof f->hash - 1);
     memcpy(f->name, name->data, name->len + 1);
-    f->size = size->integer;
-    memcpy(f->hash, hash->str.data, sizeof f->hash);
+    memcpy(f->hash, hash.data, sizeof f->hash);
     return 0;
 }
 
-static int read_files(Manifest *m, const Json *files, Err *err) {
-    if (!files || files->type != JSON_OBJECT || files->count > MANIFEST_MAX_FILES)
-        return bad("files: expected an object", err);
-    for (size_t i = 0; i < files->count; i++) {
-        if (read_file_entry(&m->files[i], &files->keys[i], &files->items[i], err)) return -1;
-    }
-    m->file_count = (int)files->count;
+static int read_files(Manifest *m, const JsonReader *root) {
+    JsonReader r;
+    if (open_object(&r, root, "files", "files.")) return -1;
+    if (r.object->count > MANIFEST_MAX_FILES) return bad("files: too many", root->err);
+    for (size_t i = 0; i < r.object->count; i++)
+        if (read_file_entry(&m->files[i], &r.object->keys[i], &r.object->items[i], &r)) return -1;
+    m->file_count = (int)r.object->count;
     return 0;
 }
 
 static int check_file(const ManifestFile *f, const char *dir, bool hashes, Err *err) {
-    char *path = path_join(dir, f->name), hash[33];
+    AUTO_FREE char *path = path_join(dir, f->name);
+    char hash[33];
     struct stat st;
-    int rc = 0;
-    if (stat(path, &st) || !S_ISREG(st.st_mode)) {
-        rc = err_input(err, "%s: missing", f->name);
-    } else if (st.st_size != f->size) {
-        rc = err_input(err, "%s: %lld bytes; expected %lld", f->name, (long long)st.st_size, (long long)f->size);
-    } else if (hashes) {
-        rc = hash_file(hash, path, err);
-        if (!rc && strcmp(hash, f->hash) != 0) rc = err_input(err, "%s: its hash does not match", f->name);
-    }
-    mem_free(path);
-    return rc;
+    if (stat(path, &st) || !S_ISREG(st.st_mode)) return err_input(err, "%s: missing", f->name);
+    if (st.st_size != f->size) return err_input(err, "%s: %ld bytes; expected %ld", f->name, st.st_size, f->size);
+    if (!hashes) return 0;
+    if (hash_file(hash, path, err)) return -1;
+    return strcmp(hash, f->hash) == 0 ? 0 : err_input(err, "%s: its hash does not match", f->name);
 }
 
 static int read_tree(Manifest *m, const Json *root, Err *err) {
-    const Json *format = json_get(root, "format");
-    if (!format || format->type != JSON_INT) return bad("format: expected a version number", err);
-    m->is_of_another_version = format->integer != SNAPSHOT_FORMAT;
+    JsonReader r = {root, "manifest.json", "", err};
+    int64_t format;
+    if (read_count(&r, "format", 0, INT64_MAX, &format)) return -1;
+    m->is_of_another_version = format != SNAPSHOT_FORMAT;
     if (m->is_of_another_version)
-        return err_input(
-            err,
-            "manifest.json: format version %lld, this lorac reads %d; expected the lorac that wrote it, or "
-            "another output_dir",
-            (long long)format->integer, SNAPSHOT_FORMAT);
-    const Json *state = json_get(root, "state");
-    if (!state || state->type != JSON_OBJECT) return bad("state: expected an object", err);
-    if (read_state(&m->state, state, err) || read_identity(&m->identity, json_get(root, "identity"), err)) return -1;
-    if (read_split(&m->split, json_get(root, "split"), err)) return -1;
-    return read_files(m, json_get(root, "files"), err);
+        return err_input(err,
+                         "manifest.json: format version %ld, this lorac reads %d; expected the lorac that wrote it, or "
+                         "another output_dir",
+                         format, SNAPSHOT_FORMAT);
+    return read_state(&m->state, &r) || read_identity(&m->identity, &r) || read_split(&m->split, &r) ||
+                   read_files(m, &r)
+               ? -1
+               : 0;
+}
+
+static int read_all(Manifest *m, const char *dir, bool hashes, Err *err) {
+    AUTO_FREE char *path = path_join(dir, "manifest.json"), *text = NULL;
+    AUTO_JSON JsonDoc *doc = NULL;
+    size_t size;
+    if (file_read(&text, &size, path, MANIFEST_MAX_BYTES, err)) return -1;
+    if (!own_hash_matches(text, size)) return bad("damaged or cut off: its own hash does not match", err);
+    if (json_parse(&doc, text, size, "manifest.json", 1, err) || read_tree(m, json_root(doc), err)) return -1;
+    for (int i = 0; i < m->file_count; i++)
+        if (check_file(&m->files[i], dir, hashes, err)) return -1;
+    return 0;
 }
 
 int manifest_read(Manifest *m, const char *dir, bool hashes, Err *err) {
-    char *path = path_join(dir, "manifest.json"), *text = NULL;
-    size_t size;
-    JsonDoc *doc = NULL;
     *m = (Manifest){0};
-    int rc = file_read(&text, &size, path, MANIFEST_MAX_BYTES, err);
-    if (!rc && !own_hash_matches(text, size)) rc = bad("damaged or cut off: its own hash does not match", err);
-    if (!rc) rc = json_parse(&doc, text, size, "manifest.json", 1, err);
-    if (!rc) rc = read_tree(m, json_root(doc), err);
-    json_free(doc);
-    for (int i = 0; i < m->file_count && !rc; i++) rc = check_file(&m->files[i], dir, hashes, err);
-    mem_free(text);
-    mem_free(path);
+    int rc = read_all(m, dir, hashes, err);
     if (rc && err) err->kind = ERR_INPUT;
     return rc;
 }

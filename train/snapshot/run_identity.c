@@ -1,6 +1,5 @@
 #include "run_identity.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,12 +30,12 @@ static void identify_ranks(RunIdentity *id, const AdapterConfig *a) {
     if (a->each) {
         StrBuf text = {0};
         for (int64_t i = 0; i < a->n_each; i++)
-            str_printf(&text, "%" PRId64 " %.9g,", a->each[i].rank, a->each[i].rank ? (double)a->each[i].alpha : 0.0);
+            str_printf(&text, "%ld %.9g,", a->each[i].rank, a->each[i].rank ? (double)a->each[i].alpha : 0.0);
         hash_bytes(hash, text.data, text.len);
         str_clear(&text);
         snprintf(each, sizeof each, ", by module %s", hash);
     }
-    identify(id, IDENTITY_RANK, "%" PRId64 "%s", a->rank, each);
+    identify(id, IDENTITY_RANK, "%ld%s", a->rank, each);
     identify(id, IDENTITY_ALPHA, "%.9g%s", (double)a->alpha, a->rslora ? " / sqrt(r)" : "");
 }
 
@@ -48,12 +47,11 @@ static void identify_layers(RunIdentity *id, const AdapterConfig *a) {
 }
 
 static void identify_targets(RunIdentity *id, const AdapterConfig *a) {
-    StrBuf names = {0};
+    AUTO_STR StrBuf names = {0};
     for (int p = 0; p < PROJ_COUNT; p++) {
         if (a->projections >> p & 1) str_printf(&names, "%s%s", names.len ? "," : "", projection_name((Projection)p));
     }
     identify(id, IDENTITY_TARGETS, "%s", names.data);
-    str_clear(&names);
 }
 
 RunIdentity run_identity(const Trainer *t) {
@@ -66,12 +64,12 @@ RunIdentity run_identity(const Trainer *t) {
     identify_ranks(&id, a);
     identify_targets(&id, a);
     identify_layers(&id, a);
-    if (a->labels) identify(&id, IDENTITY_LABELS, "%" PRId64, a->labels);
+    if (a->labels) identify(&id, IDENTITY_LABELS, "%ld", a->labels);
     identify(&id, IDENTITY_DEVICE, "%s", run_device_kind(in->model->backend));
     identify(&id, IDENTITY_DTYPE, "%s", run_device_dtype(in->model->backend));
-    identify(&id, IDENTITY_ROWS_PER_STEP, "%" PRId64, p->rows_per_step);
-    identify(&id, IDENTITY_ROWS, "%" PRId64, in->data->rows->count);
-    identify(&id, IDENTITY_TOTAL_STEPS, "%" PRId64, p->total_steps);
-    identify(&id, IDENTITY_SEED, "%" PRId64, in->config->seed);
+    identify(&id, IDENTITY_ROWS_PER_STEP, "%ld", p->rows_per_step);
+    identify(&id, IDENTITY_ROWS, "%ld", in->data->rows->count);
+    identify(&id, IDENTITY_TOTAL_STEPS, "%ld", p->total_steps);
+    identify(&id, IDENTITY_SEED, "%ld", in->config->seed);
     return id;
 }

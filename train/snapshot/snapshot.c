@@ -1,6 +1,5 @@
 #include "snapshot.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +12,7 @@
 
 char *snapshot_path(const char *output_dir, int64_t step) {
     char name[64];
-    snprintf(name, sizeof name, "checkpoint-%06" PRId64, step);
+    snprintf(name, sizeof name, "checkpoint-%06ld", step);
     return path_join(output_dir, name);
 }
 
@@ -41,24 +40,20 @@ static int save_buffers(const Trainer *t, const char *dir, Err *err) {
 static int save_adapter(const Trainer *t, const char *dir, Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
     if (adapter_check(in->adapter, NULL)) return 0;
-    char *path = path_join(dir, "adapter");
-    char *card = mem_printf("A snapshot taken at step %" PRId64 " of %" PRId64 ".\n", trainer_state(t)->step,
-                            trainer_plan(t)->total_steps);
+    AUTO_FREE char *path = path_join(dir, "adapter");
+    char *card =
+        mem_printf("A snapshot taken at step %ld of %ld.\n", trainer_state(t)->step, trainer_plan(t)->total_steps);
     int rc = adapter_save_peft(in->adapter, in->model, path, card, err);
     mem_free(card);
-    mem_free(path);
     return rc;
 }
 
 // Results depend on the device's autotuning results: a resumed run uses the same.
 static int save_choices(Backend *b, const char *dir, Err *err) {
-    StrBuf text = {0};
+    AUTO_STR StrBuf text = {0};
     b->k->choices_get(b, &text);
-    char *path = path_join(dir, "device.json");
-    int rc = file_write_whole(path, text.data, text.len, NULL, err);
-    mem_free(path);
-    str_clear(&text);
-    return rc;
+    AUTO_FREE char *path = path_join(dir, "device.json");
+    return file_write_whole(path, text.data, text.len, NULL, err);
 }
 
 static int save_files(const Trainer *t, const char *dir, Err *err) {
@@ -73,7 +68,7 @@ static int save_files(const Trainer *t, const char *dir, Err *err) {
 }
 
 int snapshot_save(const Trainer *t, const char *output_dir, Err *err) {
-    char *path = snapshot_path(output_dir, trainer_state(t)->step);
+    AUTO_FREE char *path = snapshot_path(output_dir, trainer_state(t)->step);
     DirWriter *w;
     int rc = dir_create(&w, path, &snapshot_own, err);
     if (!rc) {
@@ -84,7 +79,6 @@ int snapshot_save(const Trainer *t, const char *output_dir, Err *err) {
             rc = dir_commit(w, err);
     }
     if (rc && err) err->kind = ERR_RUNTIME; // also where a file just written could not be read back
-    mem_free(path);
     return rc;
 }
 
@@ -95,18 +89,18 @@ static void compare_length(StrBuf *diff, const Trainer *t, const Manifest *m, co
     int64_t before = strtoll(was, NULL, 10), now = trainer_plan(t)->total_steps, done = m->state.step;
     bool known = before >= done && before > 0 && done <= now;
     if (known && trainer_same_rates(t, before, done)) return;
-    str_printf(diff, "%stotal_steps was %s, now %" PRId64, diff->len ? "; " : "", was, now);
+    str_printf(diff, "%stotal_steps was %s, now %ld", diff->len ? "; " : "", was, now);
     if (known)
         str_printf(diff,
-                   " (the learning rates of the %" PRId64 " steps done depend on it, unless lr_scheduler_type is "
-                   "constant; adapter_name_or_path starts a new run from an adapter)",
+                   " (the learning rates of the %ld steps done depend on it, unless lr_scheduler_type is constant; "
+                   "adapter_name_or_path starts a new run from an adapter)",
                    done);
     else if (done > now)
-        str_printf(diff, " (%" PRId64 " steps are done)", done);
+        str_printf(diff, " (%ld steps are done)", done);
 }
 
 static int check_identity(const Trainer *t, const Manifest *m, Err *err) {
-    StrBuf diff = {0};
+    AUTO_STR StrBuf diff = {0};
     RunIdentity now = run_identity(t);
     for (int i = 0; i < IDENTITY_KEYS; i++) {
         const char *was = m->identity.values[i][0] ? m->identity.values[i] : "missing";
@@ -116,16 +110,14 @@ static int check_identity(const Trainer *t, const Manifest *m, Err *err) {
         else
             str_printf(&diff, "%s%s was %s, now %s", diff.len ? "; " : "", identity_names[i], was, now.values[i]);
     }
-    int rc = diff.len ? err_input(err, "a snapshot of another run: %s", diff.data) : 0;
-    str_clear(&diff);
-    return rc;
+    return diff.len ? err_input(err, "a snapshot of another run: %s", diff.data) : 0;
 }
 
 // Of one buffer, checked; the caller frees *host.
 static int read_buffer(float **host, const Safetensors *s, const char *name, int64_t count, Err *err) {
     const SafetensorsTensor *t = safetensors_get(s, name);
     if (!t || t->dtype != DTYPE_F32 || t->n_dims != 1 || t->shape[0] != count)
-        return err_input(err, "optimizer.safetensors: %s: %s; expected F32 [%" PRId64 "]", name,
+        return err_input(err, "optimizer.safetensors: %s: %s; expected F32 [%ld]", name,
                          t ? "another dtype or shape" : "missing", count);
     *host = mem_alloc((size_t)count, sizeof **host);
     memcpy(*host, t->data, t->bytes);
@@ -136,12 +128,10 @@ static int read_buffer(float **host, const Safetensors *s, const char *name, int
 }
 
 static int read_buffers(float *host[TRAINER_BUFFERS], const char *dir, int64_t count, Err *err) {
-    char *path = path_join(dir, "optimizer.safetensors");
-    Safetensors *s = NULL;
+    AUTO_FREE char *path = path_join(dir, "optimizer.safetensors");
+    AUTO_SAFETENSORS Safetensors *s = NULL;
     int rc = safetensors_open(&s, path, err);
     for (int i = 0; i < TRAINER_BUFFERS && !rc; i++) rc = read_buffer(&host[i], s, trainer_buffer_names[i], count, err);
-    safetensors_close(s);
-    mem_free(path);
     return rc;
 }
 
@@ -172,7 +162,7 @@ int snapshot_restore(Trainer *t, const char *dir, bool *other, Err *err) {
     bool of_another_run = m.is_of_another_version;
     if (!rc) of_another_run = (rc = check_identity(t, &m, err)) != 0;
     if (!rc && m.state.step > trainer_plan(t)->total_steps)
-        rc = err_input(err, "manifest.json: step %" PRId64 " of %" PRId64, m.state.step, trainer_plan(t)->total_steps);
+        rc = err_input(err, "manifest.json: step %ld of %ld", m.state.step, trainer_plan(t)->total_steps);
     if (!rc) rc = read_buffers(host, dir, a->count, err);
     if (!rc) of_another_run = (rc = set_choices(a->backend, dir, err)) != 0;
     if (!rc) set_state(t, &m.state, host);

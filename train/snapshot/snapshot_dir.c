@@ -29,48 +29,37 @@ static int ascending(const void *a, const void *b) {
 }
 
 int snapshot_list(int64_t **steps, size_t *count, const char *output_dir, Err *err) {
-    NameList names = {0};
+    AUTO_NAMES NameList names = {0};
     int rc = dir_list(&names, output_dir, err);
     *steps = mem_alloc(names.count, sizeof **steps);
     *count = 0;
     for (size_t i = 0; !rc && i < names.count; i++)
         if (parse_name(names.items[i], &(*steps)[*count])) ++*count;
     if (*count) qsort(*steps, *count, sizeof **steps, ascending);
-    name_list_clear(&names);
     return rc;
 }
 
 // The newest that verifies. A snapshot of another run is an error even when an older one would fit.
 static int resume_newest(Trainer *t, const char *output_dir, char **from, Err *err) {
     size_t count;
-    int64_t *steps;
+    AUTO_FREE int64_t *steps = NULL;
     int rc = snapshot_list(&steps, &count, output_dir, err);
     for (size_t i = count; i-- > 0 && !*from && !rc;) {
-        char *path = snapshot_path(output_dir, steps[i]);
+        AUTO_FREE char *path = snapshot_path(output_dir, steps[i]);
         bool other;
-        if (snapshot_restore(t, path, &other, err) == 0) {
-            *from = path;
-            break;
-        }
-        if (other) rc = -1;
-        if (!rc) log_warn("%s; trying an older snapshot", err->msg);
-        mem_free(path);
+        if (snapshot_restore(t, path, &other, err) == 0)
+            *from = mem_take(&path);
+        else if (other)
+            rc = -1;
+        else
+            log_warn("%s; trying an older snapshot", err->msg);
     }
     if (!rc && count && !*from)
-        rc =
-            err_input(err,
-                      "%s: none of its %zu snapshots can be read; expected one that can; remove them (checkpoint-*) to "
-                      "start from step 0, or choose another output_dir",
-                      output_dir, count);
-    mem_free(steps);
+        rc = err_input(err,
+                       "%s: none of its %zu snapshots can be read; expected one that can; remove them (checkpoint-*) "
+                       "to start from step 0, or choose another output_dir",
+                       output_dir, count);
     return rc;
-}
-
-static bool holds(const char *dir, const char *name) {
-    char *path = path_join(dir, name);
-    bool there = path_exists(path);
-    mem_free(path);
-    return there;
 }
 
 // Whether a path named by the user is a snapshot.
@@ -79,16 +68,16 @@ static int check_request(const char *path, Err *err) {
     if (!path_is_dir(path))
         return err_input(err, "resume_from_checkpoint: %s: found %s; %s", path,
                          path_exists(path) ? "a file" : "nothing there", want);
-    if (holds(path, "manifest.json")) return 0;
+    if (dir_has(path, "manifest.json")) return 0;
     size_t count;
-    int64_t *steps;
+    AUTO_FREE int64_t *steps = NULL;
     if (snapshot_list(&steps, &count, path, err)) return -1;
     if (count) {
         char *newest = snapshot_path(path, steps[count - 1]);
         err_input(err, "resume_from_checkpoint: %s: found a folder with %zu snapshots; expected one of them, e.g. %s",
                   path, count, newest);
         mem_free(newest);
-    } else if (holds(path, "trainer_state.json")) {
+    } else if (dir_has(path, "trainer_state.json")) {
         err_input(err,
                   "resume_from_checkpoint: %s: found a checkpoint of Hugging Face's Trainer; %s; adapter_name_or_path "
                   "starts a run from its adapter",
@@ -96,7 +85,6 @@ static int check_request(const char *path, Err *err) {
     } else {
         err_input(err, "resume_from_checkpoint: %s: found a folder without manifest.json; %s", path, want);
     }
-    mem_free(steps);
     return -1;
 }
 
@@ -114,8 +102,7 @@ static int refuse_snapshots(const char *output_dir, Err *err) {
     mem_free(steps);
     if (rc || count == 0) return rc;
     return err_input(err,
-                     "resume_from_checkpoint: false, but %s has %zu snapshots; expected \"auto\" or another "
-                     "output_dir",
+                     "resume_from_checkpoint: false, but %s has %zu snapshots; expected \"auto\" or another output_dir",
                      output_dir, count);
 }
 
@@ -138,36 +125,32 @@ int snapshot_resume(Trainer *t, const char *output_dir, const char *request, cha
 
 void snapshot_split(SnapshotSplit *split, const char *output_dir, const char *request) {
     size_t count = 0;
-    int64_t *steps = NULL;
+    AUTO_FREE int64_t *steps = NULL;
     Manifest m;
     *split = (SnapshotSplit){0};
     if (resume_from(request) == RESUME_PATH && manifest_read(&m, request, false, NULL) == 0) *split = m.split;
     if (resume_from(request) == RESUME_NEWEST) // snapshot_resume reports an unreadable directory
         snapshot_list(&steps, &count, output_dir, NULL);
     for (size_t i = count; i-- > 0 && !split->rows_per_step;) {
-        char *path = snapshot_path(output_dir, steps[i]);
+        AUTO_FREE char *path = snapshot_path(output_dir, steps[i]);
         if (manifest_read(&m, path, false, NULL) == 0) *split = m.split;
-        mem_free(path);
     }
-    mem_free(steps);
 }
 
 int snapshot_rows_per_step(int64_t *rows, const SnapshotSplit *before, int64_t rows_per_rank, int ranks, Err *err) {
     int64_t now = rows_per_rank * ranks;
     if (before->rows_per_step < 0 || before->rows_per_step > INT32_MAX)
-        return err_input(err, "the run in this directory has %lld rows per step; expected at most %d",
-                         (long long)before->rows_per_step, INT32_MAX);
+        return err_input(err, "the run in this directory has %ld rows per step; expected at most %d",
+                         before->rows_per_step, INT32_MAX);
     bool resumes = before->rows_per_step > 0;
     *rows = resumes ? before->rows_per_step : now;
     if (!resumes || before->rows_per_rank == rows_per_rank || now == before->rows_per_step) return 0;
-    return err_input(
-        err,
-        "the run in this directory has %lld rows per step (%lld rank%s, %lld rows per rank); now %d rank%s x %lld = "
-        "%lld; expected %lld rows per rank (any number of ranks), or ranks x rows per rank = %lld "
-        "(rows per rank: per_device_train_batch_size x gradient_accumulation_steps)",
-        (long long)before->rows_per_step, (long long)before->ranks, before->ranks == 1 ? "" : "s",
-        (long long)before->rows_per_rank, ranks, ranks == 1 ? "" : "s", (long long)rows_per_rank, (long long)now,
-        (long long)before->rows_per_rank, (long long)before->rows_per_step);
+    return err_input(err,
+                     "the run in this directory has %ld rows per step (%ld rank%s, %ld rows per rank); now %d rank%s x "
+                     "%ld = %ld; expected %ld rows per rank (any number of ranks), or ranks x rows per rank = %ld "
+                     "(rows per rank: per_device_train_batch_size x gradient_accumulation_steps)",
+                     before->rows_per_step, before->ranks, before->ranks == 1 ? "" : "s", before->rows_per_rank, ranks,
+                     ranks == 1 ? "" : "s", rows_per_rank, now, before->rows_per_rank, before->rows_per_step);
 }
 
 static const char *const own_names[] = {"manifest.json",
@@ -193,7 +176,6 @@ static int check_own(const char *path, Err *err) {
 const OwnFolder snapshot_own = {check_own, own_names};
 
 static bool is_stem(const char *stem, const void *user) {
-    (void)user;
     int64_t step;
     return parse_name(stem, &step);
 }
@@ -205,9 +187,8 @@ void snapshot_sweep(const char *output_dir) {
 // Two tries: a transient read error must not count as damage.
 bool snapshot_is_good(const char *output_dir, int64_t step) {
     Manifest m;
-    char *path = snapshot_path(output_dir, step);
+    AUTO_FREE char *path = snapshot_path(output_dir, step);
     bool good = manifest_read(&m, path, true, NULL) == 0 || manifest_read(&m, path, true, NULL) == 0;
-    mem_free(path);
     return good;
 }
 
@@ -218,7 +199,7 @@ static bool looks_good(const char *path) {
 
 // first: of this call; a snapshot that cannot be removed is warned of once, not after every save.
 static void remove_snapshot(const char *path, bool first) {
-    char *foreign = NULL;
+    AUTO_FREE char *foreign = NULL;
     Err err;
     int rc = snapshot_own.check(path, &err);
     if (rc && first) log_warn("%s", err.msg);
@@ -226,7 +207,6 @@ static void remove_snapshot(const char *path, bool first) {
     rc = folder_remove_known(path, snapshot_own.names, &foreign, &err);
     if (rc < 0) log_warn("%s", err.msg);
     if (rc > 0 && first) log_warn("%s: holds %s, which lorac did not write; the snapshot is kept", path, foreign);
-    mem_free(foreign);
 }
 
 void snapshot_prune(const char *output_dir, int64_t limit, int64_t best_step) {
@@ -236,13 +216,12 @@ void snapshot_prune(const char *output_dir, int64_t limit, int64_t best_step) {
     if (snapshot_list(&steps, &count, output_dir, &err)) log_warn("%s; no snapshot is removed", err.msg);
     if (limit < KEEP_AT_LEAST) limit = KEEP_AT_LEAST;
     for (size_t i = count; i-- > 0;) {
-        char *path = snapshot_path(output_dir, steps[i]);
+        AUTO_FREE char *path = snapshot_path(output_dir, steps[i]);
         if (good >= limit && steps[i] != best_step) {
             remove_snapshot(path, pruned++ == 0);
         } else if (looks_good(path)) {
             good++;
         }
-        mem_free(path);
     }
     mem_free(steps);
     snapshot_sweep(output_dir);

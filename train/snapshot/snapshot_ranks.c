@@ -12,11 +12,10 @@ static Group *group_of(const Trainer *t) {
 static int share_buffer(const Adapter *a, Group *g, float *device, Err *err) {
     Backend *b = a->backend;
     size_t bytes = (size_t)a->count * sizeof *device;
-    float *host = mem_alloc(bytes, 1);
+    AUTO_FREE float *host = mem_alloc(bytes, 1);
     b->k->download(b, host, device, bytes);
     int rc = group_broadcast(g, host, bytes, 0, err);
     if (!rc && g->rank > 0) b->k->upload(b, device, host, bytes);
-    mem_free(host);
     return rc;
 }
 
@@ -32,7 +31,7 @@ int snapshot_share(Trainer *t, Err *err) {
     if (group_broadcast(g, &s, sizeof s, 0, err)) return -1;
     trainer_set_state(t, &s);
     if (s.step >= 0 && s.step <= total) return 0;
-    return err_runtime(err, "rank 0 resumes at step %lld; expected 0 to %lld", (long long)s.step, (long long)total);
+    return err_runtime(err, "rank 0 resumes at step %ld; expected 0 to %ld", s.step, total);
 }
 
 // ---- comparing ----
@@ -63,9 +62,9 @@ static int compare(const Trainer *t, BufferHashes *all, Err *err) {
         for (int i = 0; i < TRAINER_BUFFERS; i++)
             if (strcmp(all[r].of[i], all[0].of[i]) != 0) {
                 err_runtime(err,
-                            "step %lld: rank %d has other %s than rank 0 (hash %.8s, not %.8s): the ranks no "
-                            "longer train the same adapter; the last snapshot is good",
-                            (long long)trainer_state(t)->step, r, trainer_buffer_names[i], all[r].of[i], all[0].of[i]);
+                            "step %ld: rank %d has other %s than rank 0 (hash %.8s, not %.8s): the ranks no longer "
+                            "train the same adapter; the last snapshot is good",
+                            trainer_state(t)->step, r, trainer_buffer_names[i], all[r].of[i], all[0].of[i]);
                 return 1;
             }
     return 0;

@@ -50,13 +50,12 @@ static void add_steps(TunePlan *p, Trainer *t) {
 static void add_evaluation(TunePlan *p, const Trainer *t) {
     const RowPlan *plan = t->in.data->eval_rows;
     int64_t n = plan ? plan->count : 0, most = t->runner->eval_rows;
-    int64_t *rows = mem_alloc((size_t)most, sizeof *rows);
+    AUTO_FREE int64_t *rows = mem_alloc((size_t)most, sizeof *rows);
     for (int64_t first = 0; first < n; first += most) {
         PassRows pass = {.dataset = t->in.data->eval_set, .plan = plan, .rows = rows};
         for (; pass.count < most && first + pass.count < n; pass.count++) rows[pass.count] = first + pass.count;
         add_pass(p, t->runner, &pass, TAPE_FORWARD);
     }
-    mem_free(rows);
 }
 
 static int by_uses(const void *a, const void *b) {
@@ -73,25 +72,24 @@ static void run_pass(Trainer *t, const TunePass *p) {
 }
 
 static int run_all(Trainer *t, Err *err) {
-    TunePlan *p = mem_calloc(1, sizeof *p);
+    AUTO_FREE TunePlan *p = mem_calloc(1, sizeof *p);
     add_steps(p, t);
     add_evaluation(p, t);
     qsort(p->list, (size_t)p->n, sizeof *p->list, by_uses);
     for (int64_t i = 0; i < p->n && i < MAX_TIMED_SHAPES; i++) run_pass(t, &p->list[i]);
     for (int64_t i = 0; i < p->n; i++) mem_free(p->list[i].rows);
-    mem_free(p);
     return trainer_check_device(t, "before step", t->state.step + 1, err);
 }
 
 // Rank 0 sets its own choices too: that ends its timing.
 static int share_choices(Backend *b, Group *g, Err *err) {
-    StrBuf json = {0};
-    char *text = NULL;
+    AUTO_STR StrBuf json = {0};
+    AUTO_FREE char *text = NULL;
     if (g->rank == 0) b->k->choices_get(b, &json);
     int64_t length = (int64_t)json.len;
     int rc = group_broadcast(g, &length, sizeof length, 0, err);
     if (!rc && (length < 0 || length > MAX_CHOICE_BYTES))
-        rc = err_runtime(err, "rank 0 announces %lld bytes of device choices; expected at most %d", (long long)length,
+        rc = err_runtime(err, "rank 0 announces %ld bytes of device choices; expected at most %d", length,
                          MAX_CHOICE_BYTES);
     if (!rc) {
         text = mem_calloc((size_t)length + 1, 1);
@@ -99,8 +97,6 @@ static int share_choices(Backend *b, Group *g, Err *err) {
         rc = group_broadcast(g, text, (size_t)length, 0, err);
     }
     if (!rc) rc = group_agree(g, b->k->choices_set(b, text, err), err);
-    mem_free(text);
-    str_clear(&json);
     return rc;
 }
 

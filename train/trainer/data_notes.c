@@ -18,13 +18,13 @@ static void warn_special(const DatasetStats *s, const Tokenizer *t) {
     size_t len = 4;
     const char *piece = eos >= 0 ? tokenizer_piece(t, eos, &len) : "none";
     if (s->plain_special)
-        log_warn("%ld record%s with control tokens of the model spelled in the text, kept as text: in messages "
-                 "only the chat template creates control tokens (put rendered conversations into a \"text\" column); "
-                 "for other texts see parse_special",
+        log_warn("%ld record%s with control tokens of the model spelled in the text, kept as text: in messages only "
+                 "the chat template creates control tokens (put rendered conversations into a \"text\" column); for "
+                 "other texts see parse_special",
                  s->plain_special, s->plain_special == 1 ? "" : "s");
     if (s->cannot_stop)
-        log_warn("%ld record%s with an answer without an end token, so the model will not learn to stop; "
-                 "expected the chat template to close a turn with a control token (the model's eos is %.*s)",
+        log_warn("%ld record%s with an answer without an end token, so the model will not learn to stop; expected the "
+                 "chat template to close a turn with a control token (the model's eos is %.*s)",
                  s->cannot_stop, s->cannot_stop == 1 ? "" : "s", (int)(len < 64 ? len : 64), piece);
 }
 
@@ -35,10 +35,9 @@ static void warn_unread(const Dataset *d) {
         if (key_is_prompt_like(unread->names[i]))
             str_printf(&names, "%s%s (records: %ld)", names.len ? ", " : "", unread->names[i], unread->records[i]);
     if (names.len)
-        log_warn(
-            "the model does not see %s: keys that format %s does not read, though their names suggest that they are "
-            "part of the prompt; put their text into a key that it reads, or drop them",
-            names.data, dataset_format_name(d->stats.format));
+        log_warn("the model does not see %s: keys that format %s does not read, though their names suggest that they "
+                 "are part of the prompt; put their text into a key that it reads, or drop them",
+                 names.data, dataset_format_name(d->stats.format));
 }
 
 void data_notes_warn(const Dataset *d, const Tokenizer *t) {

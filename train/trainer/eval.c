@@ -78,7 +78,7 @@ int evaluate(PassRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(voi
     Backend *b = r->model->backend;
     int64_t labels = r->adapter ? r->adapter->config.labels : 0, tokens = 0;
     size_t bytes = sizeof(EvalSums) + (size_t)labels * sizeof(ClassCount);
-    EvalSums *sums = mem_calloc(1, bytes);
+    AUTO_FREE EvalSums *sums = mem_calloc(1, bytes);
     b->k->zero(b, r->tally, sizeof *r->tally);
     run_passes(r, d, p, stop, sums);
     heartbeat_set_phase(r->ranks.heartbeat, PHASE_WAITING, 0);
@@ -87,10 +87,9 @@ int evaluate(PassRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(voi
     for (int64_t i = 0; i < p->count; i++) tokens += row_plan_row(p, i).supervised;
     if (!rc && sums->stopped) rc = 1;
     if (!rc && sums->scored != tokens)
-        rc = err_runtime(err, "evaluation: %lld tokens were scored; expected %lld: rows were lost or counted twice",
-                         (long long)sums->scored, (long long)tokens);
+        rc = err_runtime(err, "evaluation: %ld tokens were scored; expected %ld: rows were lost or counted twice",
+                         sums->scored, tokens);
     if (!rc) *result = result_of(sums, tokens, labels);
-    mem_free(sums);
     return rc;
 }
 

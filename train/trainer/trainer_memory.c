@@ -73,14 +73,13 @@ size_t memory_budget_total(const MemoryBudget *m, size_t arena) {
 static int refuse(const Trainer *t, const MemoryBudget *m, const PassPlan *p, Err *err) {
     const Backend *b = t->in.model->backend;
     bool on_device = !b->host_memory;
-    return err_no_fit(
-        err,
-        "%s of %lld tokens needs %.0f MB in all%s%s: %.1f MB for model, adapter and process, %.1f MB for activations "
-        "(gradient_checkpointing %s); expected at most %.0f MB (%s); lower %smax_seq_length",
-        on_device ? "a pass" : "a row", (long long)p->shape.tokens, (double)memory_budget_total(m, p->arena) / 1e6,
-        on_device ? " on " : "", b->name, (double)m->held / 1e6, (double)p->arena / 1e6, recompute_name(t->recompute),
-        (double)m->limit / 1e6, m->reason,
-        on_device && t->plan.rows_per_pass > 1 ? "per_device_train_batch_size or " : "");
+    return err_no_fit(err,
+                      "%s of %ld tokens needs %.0f MB in all%s%s: %.1f MB for model, adapter and process, %.1f MB for "
+                      "activations (gradient_checkpointing %s); expected at most %.0f MB (%s); lower %smax_seq_length",
+                      on_device ? "a pass" : "a row", p->shape.tokens, (double)memory_budget_total(m, p->arena) / 1e6,
+                      on_device ? " on " : "", b->name, (double)m->held / 1e6, (double)p->arena / 1e6,
+                      recompute_name(t->recompute), (double)m->limit / 1e6, m->reason,
+                      on_device && t->plan.rows_per_pass > 1 ? "per_device_train_batch_size or " : "");
 }
 
 // Offloaded block inputs are pinned in host memory.
@@ -88,11 +87,10 @@ static int check_host_room(const Trainer *t, const PassPlan *p, Err *err) {
     size_t left = memory_free();
     if (t->recompute != RECOMPUTE_OFFLOAD || t->in.model->backend->host_memory) return 0;
     if (!left || p->offloaded <= left / 10 * 9) return 0;
-    return err_no_fit(
-        err,
-        "gradient_checkpointing offload moves %.0f MB of block inputs to host memory; expected at most %.0f MB (90%% "
-        "of what is free there); lower per_device_train_batch_size or max_seq_length",
-        (double)p->offloaded / 1e6, (double)left / 10 * 9 / 1e6);
+    return err_no_fit(err,
+                      "gradient_checkpointing offload moves %.0f MB of block inputs to host memory; expected at most "
+                      "%.0f MB (90%% of what is free there); lower per_device_train_batch_size or max_seq_length",
+                      (double)p->offloaded / 1e6, (double)left / 10 * 9 / 1e6);
 }
 
 int trainer_fit_memory(Trainer *t, Err *err) {

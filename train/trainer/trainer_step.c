@@ -157,42 +157,40 @@ static int note_skipped(Trainer *t, const StepRows *rows, StepReport *r, Err *er
     TrainerState *s = &t->state;
     s->skipped++;
     if (r->loss_scale > 1) {
-        log_warn("step %lld: the gradient is not finite in f16 with a loss scale of %g; the step is skipped, the scale "
+        log_warn("step %ld: the gradient is not finite in f16 with a loss scale of %g; the step is skipped, the scale "
                  "is %g from now on",
-                 (long long)r->step, r->loss_scale, s->loss_scale);
+                 r->step, r->loss_scale, s->loss_scale);
         return 0;
     }
     s->skipped_in_a_row++;
-    log_warn("step %lld: the gradient is not finite (loss %g, learning rate %g, rows %lld to %lld of epoch %lld); "
-             "the step is skipped",
-             (long long)r->step, r->loss, r->learning_rate, (long long)rows->first,
-             (long long)(rows->first + rows->count - 1), (long long)rows->epoch);
+    log_warn("step %ld: the gradient is not finite (loss %g, learning rate %g, rows %ld to %ld of epoch %ld); the step "
+             "is skipped",
+             r->step, r->loss, r->learning_rate, rows->first, (rows->first + rows->count - 1), rows->epoch);
     if (s->skipped_in_a_row < MAX_SKIPPED_IN_A_ROW) return 0;
     r->error_on_all_ranks = true;
-    return err_runtime(err,
-                       "step %lld: %d steps in a row had a gradient that is not finite (learning rate %g); the "
-                       "last snapshot is good",
-                       (long long)r->step, MAX_SKIPPED_IN_A_ROW, r->learning_rate);
+    return err_runtime(
+        err,
+        "step %ld: %d steps in a row had a gradient that is not finite (learning rate %g); the last snapshot is good",
+        r->step, MAX_SKIPPED_IN_A_ROW, r->learning_rate);
 }
 
 int trainer_check_device(const Trainer *t, const char *when, int64_t step, Err *err) {
     Backend *b = t->in.model->backend;
     Err fault;
     if (b->k->status(b, &fault) == 0) return 0;
-    return err_runtime(err, "%s %lld: %s; the last snapshot is good%s", when, (long long)step, fault.msg,
-                       fault.kind == ERR_MEMORY
-                           ? "; a smaller per_device_train_batch_size or max_seq_length, or gradient_checkpointing "
-                             "\"blocks\" or \"offload\", takes less memory"
-                           : "");
+    return err_runtime(err, "%s %ld: %s; the last snapshot is good%s", when, step, fault.msg,
+                       fault.kind == ERR_MEMORY ? "; a smaller per_device_train_batch_size or max_seq_length, or "
+                                                  "gradient_checkpointing \"blocks\" or \"offload\", takes less memory"
+                                                : "");
 }
 
 static int check_tokens(StepReport *r, int64_t done, Err *err) {
     if (done == r->supervised) return 0;
     r->error_on_all_ranks = true;
     return err_runtime(err,
-                       "step %lld: gradients of %lld supervised tokens were summed; expected %lld: rows were lost "
-                       "or counted twice; the last snapshot is good",
-                       (long long)r->step, (long long)done, (long long)r->supervised);
+                       "step %ld: gradients of %ld supervised tokens were summed; expected %ld: rows were lost or "
+                       "counted twice; the last snapshot is good",
+                       r->step, done, r->supervised);
 }
 
 static void count_step(Trainer *t, StepReport *r, double start) {
