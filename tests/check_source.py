@@ -80,6 +80,29 @@ def orphans(path, lines):
             yield f"{path}:{number + 1}: {line.strip()}"
 
 
+WALK, MAX_WALK = "train/README.md", 60
+WALK_LINE = re.compile(r"^(\d+)\. `([\w./]+)`(.*)$", re.M)
+
+
+def walk(top):
+    """The files of the main line of a run: each exists and has the names that its line gives in backticks."""
+    with open(os.path.join(top, WALK)) as f:
+        lines = WALK_LINE.findall(f.read())
+    if not 0 < len(lines) <= MAX_WALK:
+        yield f"{WALK}: {len(lines)} files; expected 1 to {MAX_WALK}"
+    for i, (number, path, text) in enumerate(lines, 1):
+        if int(number) != i or path in [p for _, p, _ in lines[:i - 1]]:
+            yield f"{WALK}: {number}. {path}: out of order, or listed twice"
+        if not os.path.exists(os.path.join(top, path)):
+            yield f"{WALK}: {path} does not exist"
+            continue
+        with open(os.path.join(top, path)) as f:
+            code = f.read()
+        for name in re.findall(r"`(\w+)`", text):
+            if not re.search(rf"\b{name}\b", code):
+                yield f"{WALK}: {path} has no {name}"
+
+
 def main():
     top = sys.argv[1]
     tree = sorted(files(top))
@@ -107,6 +130,7 @@ def main():
             long.append(f"{path}: {len(lines) - 1}")
         if not path.startswith("tests/"):
             many += parameters(path, code)
+    rules["the walk of one run:"] = list(walk(top))
     for title, found in rules.items():
         if found:
             print(title, *found, sep="\n")
