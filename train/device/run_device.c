@@ -145,11 +145,9 @@ static int check_devices(const RankDevice *all, int ranks, Err *err) {
 
 static int choose_device(RankDevice *mine, const char *device, Group *g, Err *err) {
     if (group_agree(g, choose_gpu(mine, device, g, err), err)) return -1;
-    RankDevice *all = mem_calloc((size_t)g->ranks, sizeof *all);
-    int rc = group_gather(g, all, mine, sizeof *mine, err);
-    if (!rc) rc = group_agree(g, check_devices(all, g->ranks, err), err);
-    mem_free(all);
-    return rc;
+    AUTO_FREE RankDevice *all = mem_calloc((size_t)g->ranks, sizeof *all);
+    if (group_gather(g, all, mine, sizeof *mine, err)) return -1;
+    return group_agree(g, check_devices(all, g->ranks, err), err);
 }
 
 int run_device_open_rank(Backend **b, const char *device, DtypeWord dtype, int threads, Group *g, Err *note, Err *err) {

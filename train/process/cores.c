@@ -13,9 +13,8 @@
 
 // The first line of a file; empty if it cannot be read.
 static void read_line(char *line, size_t size, const char *path) {
-    FILE *f = fopen(path, "re");
+    AUTO_FILE FILE *f = fopen(path, "re");
     if (!f || !fgets(line, (int)size, f)) line[0] = 0;
-    if (f) (void)fclose(f);
     line[strcspn(line, "\n")] = 0;
 }
 
@@ -59,9 +58,8 @@ static uint64_t name_control_group(void) {
     char machine[CORES_MACHINE], bytes[512];
     cores_machine(machine);
     uint64_t h = fnv64(FNV64_START, machine, strlen(machine));
-    FILE *f = fopen("/proc/self/cgroup", "re");
+    AUTO_FILE FILE *f = fopen("/proc/self/cgroup", "re");
     for (size_t n; f && (n = fread(bytes, 1, sizeof bytes, f)) > 0;) h = fnv64(h, bytes, n);
-    if (f) (void)fclose(f);
     return h;
 }
 
@@ -78,21 +76,17 @@ Cores cores_own(void) {
     return c;
 }
 
-static int ranks_on_cpus_of(const Cores *all, int ranks, int of) {
+// Ranks on the same CPUs; same_quota: also in the same control group.
+static int ranks_sharing(const Cores *all, int ranks, int of, bool same_quota) {
     int n = 0;
-    for (int r = 0; r < ranks; r++) n += !strcmp(all[r].boot, all[of].boot);
-    return n;
-}
-
-static int ranks_on_quota_of(const Cores *all, int ranks, int of) {
-    int n = 0;
-    for (int r = 0; r < ranks; r++) n += !strcmp(all[r].boot, all[of].boot) && all[r].control == all[of].control;
+    for (int r = 0; r < ranks; r++)
+        n += !strcmp(all[r].boot, all[of].boot) && (!same_quota || all[r].control == all[of].control);
     return n;
 }
 
 // Whole threads in a share of CPUs and of the quota.
 static int threads_in(double cpus, const Cores *all, int ranks, int of) {
-    double quota = (double)all[of].quota / ranks_on_quota_of(all, ranks, of);
+    double quota = (double)all[of].quota / ranks_sharing(all, ranks, of, true);
     double n = cpus < quota ? cpus : quota;
     return n < 1 ? 1 : (int)(n + 1e-6); // tolerates the rounding of shares
 }
@@ -107,13 +101,13 @@ int cores_threads(const Cores *all, int ranks, int of) {
         for (int r = 0; r < ranks; r++) sharers += !strcmp(all[r].boot, c->boot) && may_use(&all[r], cpu);
         share += 1.0 / sharers;
     }
-    if (share == 0) share = (double)c->plain / ranks_on_cpus_of(all, ranks, of);
+    if (share == 0) share = (double)c->plain / ranks_sharing(all, ranks, of, false);
     return threads_in(share, all, ranks, of);
 }
 
 bool cores_warning(StrBuf *out, const Cores *all, int ranks) {
     for (int r = 0; r < ranks; r++) {
-        int here = ranks_on_cpus_of(all, ranks, r), bound = count_cpus(&all[r]);
+        int here = ranks_sharing(all, ranks, r, false), bound = count_cpus(&all[r]);
         int could = threads_in((double)all[r].granted / here, all, ranks, r);
         if (all[r].asked > 0 || cores_threads(all, ranks, r) >= could) continue;
         str_printf(
@@ -129,13 +123,12 @@ bool cores_warning(StrBuf *out, const Cores *all, int ranks) {
 int cores_share(Group *g, bool cpu, int *threads, Err *err) {
     *threads = threads_available();
     if (g->ranks == 1) return 0;
-    Cores mine = cores_own(), *all = mem_calloc((size_t)g->ranks, sizeof *all);
-    StrBuf warning = {0};
-    int rc = group_gather(g, all, &mine, sizeof mine, err);
-    for (int r = 0; r < g->ranks && !rc; r++) GROUP_END_TEXT(all[r].boot);
-    if (!rc) *threads = cores_threads(all, g->ranks, g->rank);
-    if (!rc && cpu && g->rank == 0 && cores_warning(&warning, all, g->ranks)) log_warn("%s", warning.data);
-    str_clear(&warning);
-    mem_free(all);
-    return rc;
+    Cores mine = cores_own();
+    AUTO_FREE Cores *all = mem_calloc((size_t)g->ranks, sizeof *all);
+    AUTO_STR StrBuf warning = {0};
+    if (group_gather(g, all, &mine, sizeof mine, err)) return -1;
+    for (int r = 0; r < g->ranks; r++) GROUP_END_TEXT(all[r].boot);
+    *threads = cores_threads(all, g->ranks, g->rank);
+    if (cpu && g->rank == 0 && cores_warning(&warning, all, g->ranks)) log_warn("%s", warning.data);
+    return 0;
 }

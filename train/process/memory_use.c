@@ -9,10 +9,8 @@
 
 // Reads the start of a small file into buf, without allocating: the step loop asks for the peak.
 static bool read_small(const char *path, char *buf, size_t size) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    ssize_t n = read(fd, buf, size - 1);
-    close(fd);
+    AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, buf, size - 1);
     buf[n > 0 ? n : 0] = 0;
     return n > 0;
 }

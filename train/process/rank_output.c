@@ -30,12 +30,10 @@ static ssize_t write_prefixed(void *cookie, const char *bytes, size_t n) {
     for (const char *at = bytes, *end = bytes + n; at < end;) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         size_t length = stop ? (size_t)(stop + 1 - at) : (size_t)(end - at);
-        StrBuf line = {0};
+        AUTO_STR StrBuf line = {0};
         if (!p->inside_line) str_puts(&line, p->text);
         str_add(&line, at, length);
-        bool ok = write_all(line.data, line.len);
-        str_clear(&line);
-        if (!ok) return 0;
+        if (!write_all(line.data, line.len)) return 0;
         p->inside_line = !stop;
         at += length;
     }

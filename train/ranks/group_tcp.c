@@ -25,10 +25,8 @@ enum { CHUNK = 1 << 15 };             // integers that rank 0 receives at a time
 static const double TELL_SECONDS = 1; // deadline for the last message to a rank
 
 static const char *name_of(uint32_t what) {
-    return what == BROADCAST ? "broadcasts"
-           : what == GATHER  ? "gathers"
-           : what == SUM     ? "sums"
-                             : "sent an unknown call of";
+    static const char *const names[] = {[BROADCAST] = "broadcasts", [GATHER] = "gathers", [SUM] = "sums"};
+    return what >= BROADCAST && what <= SUM ? names[what] : "sent an unknown call of";
 }
 
 static Call next_call(Group *g, CallKind what, int from, size_t bytes) {
@@ -153,12 +151,10 @@ static int add_from(const Tcp *t, int peer, int64_t *data, int64_t n, int64_t *c
 }
 
 static int sum_at_0(Tcp *t, const Call *c, int64_t *data, int64_t n, Err *err) {
-    int64_t *chunk = mem_alloc(CHUNK, sizeof *chunk);
-    int rc = 0;
-    for (int r = 1; r < t->sockets.ranks && !rc; r++)
-        rc = expect(t, r, c, err) || add_from(t, r, data, n, chunk, err) ? -1 : 0;
-    mem_free(chunk);
-    return rc ? -1 : reply(t, c, data, c->bytes, 0, err);
+    AUTO_FREE int64_t *chunk = mem_alloc(CHUNK, sizeof *chunk);
+    for (int r = 1; r < t->sockets.ranks; r++)
+        if (expect(t, r, c, err) || add_from(t, r, data, n, chunk, err)) return -1;
+    return reply(t, c, data, c->bytes, 0, err);
 }
 
 static int tcp_sum(Group *g, int64_t *data, int64_t n, Err *err) {
@@ -171,7 +167,6 @@ static int tcp_sum(Group *g, int64_t *data, int64_t n, Err *err) {
 }
 
 static void tcp_close(Group *g, bool failed) {
-    (void)failed; // does not wait in either case
     Tcp *t = g->state;
     rank_sockets_close(&t->sockets);
     mem_free(t);

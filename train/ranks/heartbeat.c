@@ -368,24 +368,22 @@ static RankProcess own_member(void) {
 int heartbeat_open(Heartbeat **h, Group *g, double timeout, Err *err) {
     *h = NULL;
     if (g->ranks == 1) return 0;
-    RankProcess mine = own_member(), *members = mem_calloc((size_t)g->ranks, sizeof *members);
-    RankSockets sockets = {0};
-    int rc = group_gather(g, members, &mine, sizeof mine, err);
-    for (int r = 0; r < g->ranks && !rc; r++) GROUP_END_TEXT(members[r].host);
-    if (!rc)
-        rc = group_agree(
-            g, rendezvous_over_group(&sockets, g, RENDEZVOUS_HEARTBEAT, RANKS_TIMEOUT_SHARE * timeout, err), err);
-    if (!rc) {
-        rc = group_agree(g, heartbeat_over_sockets(h, g->rank, g->ranks, members, sockets.fds, timeout, err), err);
-        mem_free(sockets.fds); // the connections belong to the heartbeat
-        if (rc) heartbeat_close(*h, 0, NULL);
-        if (rc) *h = NULL;
-        if (!rc) g->limit = 0; // from here the heartbeat bounds the waiting
-    } else {
-        rank_sockets_close(&sockets);
+    RankProcess mine = own_member();
+    AUTO_FREE RankProcess *members = mem_calloc((size_t)g->ranks, sizeof *members);
+    AUTO_CALL(rank_sockets_close) RankSockets sockets = {0};
+    if (group_gather(g, members, &mine, sizeof mine, err)) return -1;
+    for (int r = 0; r < g->ranks; r++) GROUP_END_TEXT(members[r].host);
+    int rc = rendezvous_over_group(&sockets, g, RENDEZVOUS_HEARTBEAT, RANKS_TIMEOUT_SHARE * timeout, err);
+    if (group_agree(g, rc, err)) return -1;
+    sockets.ranks = 0; // the connections belong to the heartbeat
+    rc = heartbeat_over_sockets(h, g->rank, g->ranks, members, sockets.fds, timeout, err);
+    if (group_agree(g, rc, err) == 0) {
+        g->limit = 0; // from here the heartbeat bounds the waiting
+        return 0;
     }
-    mem_free(members);
-    return rc;
+    heartbeat_close(*h, 0, NULL);
+    *h = NULL;
+    return -1;
 }
 
 void heartbeat_set_phase(Heartbeat *h, HeartbeatPhase phase, int64_t step) {

@@ -8,7 +8,8 @@
 // process would run as a single rank and overwrite the others' output. A launcher of one rank counts as none.
 // LORAC_PORT replaces the TCP port; torchrun's agent listens on MASTER_PORT, so the default is the next one.
 // lorac sets LORAC_RUN_ID, LORAC_SECRET and, for rank 0, LORAC_LISTENER for ranks that it starts itself.
-// The secret (secret.h) authenticates ranks; the launcher's job name only distinguishes jobs.
+// The secret (LORAC_SECRET or the content of the file LORAC_SECRET_FILE) authenticates ranks; the launcher's job name
+// only distinguishes jobs.
 #pragma once
 
 #include "group.h"
@@ -27,3 +28,8 @@ typedef struct Launch {
 } Launch;
 
 int launch_detect(Launch *l, Err *err); // reads the environment only
+
+enum { SECRET_LEAST = 16, SECRET_MOST = 4096 }; // bytes, without trailing white space
+// Derives the key of the run `job` (may be NULL). *secret = false: no secret is set, the key follows from the job's
+// name alone. ERR_INPUT: the secret is too short, or other users may read its file.
+int secret_key(unsigned char key[GROUP_KEY], bool *secret, const char *job, Err *err);

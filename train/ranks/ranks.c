@@ -18,7 +18,7 @@ typedef struct Place {
 
 static void count_machines(Group *g, Place *all) {
     for (int r = 0; r < g->ranks; r++) GROUP_END_TEXT(all[r].machine);
-    int *node = mem_alloc((size_t)g->ranks, sizeof *node);
+    AUTO_FREE int *node = mem_alloc((size_t)g->ranks, sizeof *node);
     g->nodes = g->local_rank = g->local_ranks = 0;
     for (int r = 0; r < g->ranks; r++) {
         int first = 0;
@@ -31,7 +31,6 @@ static void count_machines(Group *g, Place *all) {
         g->local_ranks++;
         if (r < g->rank) g->local_rank++;
     }
-    mem_free(node);
 }
 
 // The launcher's numbers, if every rank has them: they account for GPUs that are hidden from some.
@@ -43,17 +42,15 @@ static void use_launcher_numbers(Group *g, const Place *all) {
 }
 
 static int find_machines(Group *g, const Launch *l, Err *err) {
-    Place mine, *all = mem_calloc((size_t)g->ranks, sizeof *all);
+    AUTO_FREE Place *all = mem_calloc((size_t)g->ranks, sizeof *all);
+    Place mine;
     memset(&mine, 0, sizeof mine);
     cores_machine(mine.machine);
     mine.local_rank = l->local_rank, mine.local_ranks = l->local_ranks;
-    int rc = group_gather(g, all, &mine, sizeof mine, err);
-    if (!rc) {
-        count_machines(g, all);
-        use_launcher_numbers(g, all);
-    }
-    mem_free(all);
-    return rc;
+    if (group_gather(g, all, &mine, sizeof mine, err)) return -1;
+    count_machines(g, all);
+    use_launcher_numbers(g, all);
+    return 0;
 }
 
 // ---- opening ----
@@ -61,7 +58,8 @@ static int find_machines(Group *g, const Launch *l, Err *err) {
 // mpirun passes only the variables named with -x: without this check, the heartbeat would reject the rank much later.
 static int same_secret(Group *g, Err *err) {
     typedef unsigned char Tag[GROUP_KEY];
-    Tag mine, *all = mem_calloc((size_t)g->ranks, sizeof *all);
+    AUTO_FREE Tag *all = mem_calloc((size_t)g->ranks, sizeof *all);
+    Tag mine;
     proof_key(mine, g->key, sizeof g->key, "the same?", 9);
     int rc = group_gather(g, all, mine, sizeof mine, err);
     for (int r = 1; r < g->ranks && !rc; r++)
@@ -71,7 +69,6 @@ static int same_secret(Group *g, Err *err) {
                 "LORAC_SECRET: that of rank %d differs from that of rank 0, or only one of them is set; expected "
                 "the same in the environment of all ranks (mpirun -x LORAC_SECRET)",
                 r);
-    mem_free(all);
     return group_agree(g, rc, err);
 }
 
@@ -81,15 +78,14 @@ static int open_mpi(Group *g, const Launch *l, double seconds, Err *err) {
         return err_context(err, "started as rank %d by mpirun or srun", l->rank);
     if (open(g, seconds, err)) return -1;
     memcpy(g->key, l->key, sizeof g->key);
-    int found = g->ranks;
-    if ((l->ranks == 0 || found == l->ranks) && (found == 1 || !same_secret(g, err))) return 0;
-    group_close(g, true);
-    if (l->ranks == 0 || found == l->ranks) return -1;
-    return err_runtime(
-        err,
-        "the launcher started %d ranks, MPI reports %d: it is not the MPI that lorac-mpi.so was built with, or "
-        "srun lacks --mpi=pmix",
-        l->ranks, found);
+    int rc = g->ranks > 1 && (l->ranks == 0 || l->ranks == g->ranks) ? same_secret(g, err) : 0;
+    if (l->ranks && l->ranks != g->ranks)
+        rc = err_runtime(err,
+                         "the launcher started %d ranks, MPI reports %d: it is not the MPI that lorac-mpi.so was "
+                         "built with, or srun lacks --mpi=pmix",
+                         l->ranks, g->ranks);
+    if (rc) group_close(g, true);
+    return rc;
 }
 
 static int open_tcp(Group *g, const Launch *l, double seconds, Err *err) {

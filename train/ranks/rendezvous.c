@@ -180,7 +180,7 @@ static void allow_files(int ranks) {
 
 static int accept_ranks(RankSockets *s, const RendezvousOptions *place, Err *err) {
     double deadline = time_now() + place->seconds;
-    Handshakes *e = mem_calloc(1, sizeof *e);
+    AUTO_FREE Handshakes *e = mem_calloc(1, sizeof *e);
     e->place = place, e->sockets = s;
     allow_files(place->ranks);
     socket_own_address(s->address, sizeof s->address, place->listener);
@@ -188,9 +188,7 @@ static int accept_ranks(RankSockets *s, const RendezvousOptions *place, Err *err
         poll_peers(e, deadline);
         free_lost_slots(e);
     }
-    int rc = conclude(e, e->connected == place->ranks - 1, err);
-    mem_free(e);
-    return rc;
+    return conclude(e, e->connected == place->ranks - 1, err);
 }
 
 // ---- the others ----
@@ -270,13 +268,13 @@ static Outcome try_host(RankSockets *s, const RendezvousOptions *p, const char *
 
 static Outcome try_hosts(RankSockets *s, const RendezvousOptions *p, double deadline, Err *err) {
     Outcome o = UNREACHABLE;
-    char *hosts = mem_strdup(p->hosts), *rest = hosts;
+    AUTO_FREE char *hosts = mem_strdup(p->hosts);
+    char *rest = hosts;
     for (char *host; o <= TRY_AGAIN && o != CONNECTED && (host = strsep(&rest, ","));) {
         if (time_now() >= deadline) break;
         Outcome here = try_host(s, p, host, deadline, err);
         if (here != UNREACHABLE) o = here;
     }
-    mem_free(hosts);
     return o;
 }
 

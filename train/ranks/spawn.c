@@ -84,14 +84,11 @@ static int own_arguments(Spawn *s, Err *err) {
     return 0;
 }
 
-static const char *const own_names[] = {
-    "RANK=",        "WORLD_SIZE=", "LOCAL_RANK=",   "LOCAL_WORLD_SIZE=", "MASTER_ADDR=",
-    "MASTER_PORT=", "LORAC_PORT=", "LORAC_RUN_ID=", "LORAC_LISTENER="};
-
 static bool is_replaced(const Spawn *s, const char *entry) {
-    for (size_t i = 0; i < sizeof own_names / sizeof *own_names; i++)
-        if (starts_with(entry, own_names[i])) return true;
-    return s->secret[0] && (starts_with(entry, "LORAC_SECRET=") || starts_with(entry, "LORAC_SECRET_FILE="));
+    static const char own[] = "RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE MASTER_ADDR MASTER_PORT LORAC_PORT "
+                              "LORAC_RUN_ID LORAC_LISTENER";
+    size_t n = strcspn(entry, "=");
+    return is_among(entry, n, own) || (s->secret[0] && is_among(entry, n, "LORAC_SECRET LORAC_SECRET_FILE"));
 }
 
 enum { OWN_ENTRIES = 9 };

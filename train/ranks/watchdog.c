@@ -59,10 +59,9 @@ static bool find_all_waiting(WatchdogVerdict *v, const PeerStatus *s, int ranks,
 
 WatchdogVerdict watchdog_judge(const PeerStatus *s, int ranks, double now, double limit, double grace) {
     WatchdogVerdict v = {.cause = FAULT_NONE};
-    if (find(&v, FAULT_LOST, PEER_LOST, s, ranks, now) || find(&v, FAULT_GARBLED, PEER_GARBLED, s, ranks, now) ||
-        find(&v, FAULT_FAILED, PEER_FAILED, s, ranks, now - grace) || find_silent(&v, s, ranks, now, limit) ||
-        find_hanging(&v, s, ranks, now, limit) || find_all_waiting(&v, s, ranks, now, limit))
-        return v;
+    (void)(find(&v, FAULT_LOST, PEER_LOST, s, ranks, now) || find(&v, FAULT_GARBLED, PEER_GARBLED, s, ranks, now) ||
+           find(&v, FAULT_FAILED, PEER_FAILED, s, ranks, now - grace) || find_silent(&v, s, ranks, now, limit) ||
+           find_hanging(&v, s, ranks, now, limit) || find_all_waiting(&v, s, ranks, now, limit));
     return v;
 }
 

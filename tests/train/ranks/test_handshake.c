@@ -7,7 +7,6 @@
 #include "proof.h"
 #include "rendezvous.h"
 #include "scratch.h"
-#include "secret.h"
 #include "sockets.h"
 
 // ---- proofs ----
