@@ -31,15 +31,15 @@ static bool has_text(const Json *v) {
 
 // ---- places with rendered text ----
 
-typedef struct Places { // a bit for each item of each key of an object: [key][item]
-    uint8_t (*seen)[JINJA_PLACES / 8];
+typedef struct Places {         // of an object
+    bool (*seen)[JINJA_PLACES]; // [key][item]: has text in the output
     size_t count;
     size_t content_key, content_bytes; // of the key "content": its index and how many of its bytes are in the text
 } Places;
 
 static Places places_new(size_t keys) {
     size_t n = keys < JINJA_PLACES ? keys : JINJA_PLACES;
-    return (Places){mem_calloc(n + 1, sizeof(uint8_t[JINJA_PLACES / 8])), n, SIZE_MAX, 0};
+    return (Places){mem_calloc(n + 1, sizeof(bool[JINJA_PLACES])), n, SIZE_MAX, 0};
 }
 
 static Places message_places(const Json *m) {
@@ -51,14 +51,13 @@ static Places message_places(const Json *m) {
 
 static void places_mark(Places *p, uint32_t origin) {
     size_t key = jinja_place_key(origin), item = jinja_place_item(origin);
-    if (key < p->count) p->seen[key][item / 8] |= (uint8_t)(1 << item % 8);
+    if (key < p->count) p->seen[key][item] = true;
 }
 
 static bool places_have(const Places *p, size_t key, size_t item) {
     uint32_t origin = jinja_place(key, item);
     key = jinja_place_key(origin);
-    item = jinja_place_item(origin);
-    return key < p->count && (p->seen[key][item / 8] & 1 << item % 8);
+    return key < p->count && p->seen[key][jinja_place_item(origin)];
 }
 
 static void mark_text(const ChatText *x, Places *messages, Places *data) {

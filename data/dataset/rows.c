@@ -6,73 +6,42 @@
 
 #include "rng.h"
 
-// ---- sets of numbers, with the next one above a given one in O(log n) ----
-
-enum { LEVELS = 6 }; // 64^6 > INT32_MAX
-
-typedef struct Set {
-    uint64_t *bits[LEVELS]; // bits[0]: the numbers; bits[k]: which words of bits[k - 1] are not 0
-} Set;
-
-static void set_init(Set *s, size_t n) {
-    for (int k = 0; k < LEVELS; k++) {
-        n = n / 64 + 1;
-        s->bits[k] = mem_calloc(n, sizeof *s->bits[k]);
-    }
-}
-
-static void set_clear(Set *s) {
-    for (int k = 0; k < LEVELS; k++) mem_free(s->bits[k]);
-}
-
-static void set_add(Set *s, size_t v) {
-    for (int k = 0; k < LEVELS; k++, v /= 64) s->bits[k][v / 64] |= (uint64_t)1 << v % 64;
-}
-
-static void set_remove(Set *s, size_t v) {
-    for (int k = 0; k < LEVELS; k++, v /= 64) {
-        s->bits[k][v / 64] &= ~((uint64_t)1 << v % 64);
-        if (s->bits[k][v / 64]) return;
-    }
-}
-
-// The smallest number >= v, or -1. Climbs until a word has a bit at or above v's, then goes down by lowest bits.
-static int64_t set_next(const Set *s, size_t v) {
-    for (int k = 0; k < LEVELS; k++) {
-        uint64_t word = s->bits[k][v / 64] >> v % 64;
-        if (word) {
-            v += (size_t)__builtin_ctzll(word);
-            while (k-- > 0) v = v * 64 + (size_t)__builtin_ctzll(s->bits[k][v]);
-            return (int64_t)v;
-        }
-        v = v / 64 + 1;
-    }
-    return -1;
-}
-
 // ---- packing ----
 
 // Rows by the room left in them: rows with the same room form a list, newest first.
 typedef struct Rooms {
-    Set occupied;   // rooms that have a row
-    int32_t *first; // [max_tokens] row, valid for occupied rooms
-    int32_t *next;  // [rows] next row of the same room, or -1
+    size_t n_words;      // of occupied
+    uint64_t *occupied;  // a bit for each room: has it a row?
+    uint64_t *not_empty; // a bit for each word of occupied
+    int32_t *first;      // [max_tokens] row, valid for occupied rooms
+    int32_t *next;       // [rows] next row of the same room, or -1
 } Rooms;
 
 static void rooms_put(Rooms *r, int64_t room, int32_t row) {
-    int64_t at = set_next(&r->occupied, (size_t)room);
-    r->next[row] = at == room ? r->first[room] : -1;
+    uint64_t *word = &r->occupied[room / 64], bit = (uint64_t)1 << room % 64;
+    r->next[row] = *word & bit ? r->first[room] : -1;
     r->first[room] = row;
-    set_add(&r->occupied, (size_t)room);
+    *word |= bit;
+    r->not_empty[room / 4096] |= (uint64_t)1 << room / 64 % 64;
 }
 
 // Removes the row with the least room for n tokens; -1: none. *room: the room it had.
 static int32_t rooms_take(Rooms *r, int64_t n, int64_t *room) {
-    *room = set_next(&r->occupied, (size_t)n);
-    if (*room < 0) return -1;
+    size_t w = (size_t)n / 64;
+    uint64_t word = r->occupied[w] & UINT64_MAX << n % 64;
+    while (!word && ++w < r->n_words) {
+        uint64_t words = r->not_empty[w / 64] >> w % 64;
+        if (words)
+            word = r->occupied[w += (size_t)__builtin_ctzll(words)];
+        else
+            w |= 63;
+    }
+    if (!word) return -1;
+    *room = (int64_t)w * 64 + __builtin_ctzll(word);
     int32_t row = r->first[*room];
     r->first[*room] = r->next[row];
-    if (r->next[row] < 0) set_remove(&r->occupied, (size_t)*room);
+    if (r->next[row] < 0) r->occupied[w] &= ~((uint64_t)1 << *room % 64);
+    if (!r->occupied[w]) r->not_empty[w / 64] &= ~((uint64_t)1 << w % 64);
     return row;
 }
 
@@ -94,34 +63,29 @@ static int64_t piece_tokens(const Pieces *p, int64_t i) {
 // Places of the list, longest sample first, equal ones in the list's order (counting sort).
 static uint32_t *longest_first(const Pieces *p) {
     uint32_t *order = mem_alloc((size_t)p->count, sizeof *order);
-    uint32_t *at = mem_calloc((size_t)p->max_tokens + 2, sizeof *at); // [k]: first place of samples of max - k tokens
+    AUTO_FREE uint32_t *at =
+        mem_calloc((size_t)p->max_tokens + 2, sizeof *at); // [k]: first place of samples of max - k tokens
     for (int64_t i = 0; i < p->count; i++) at[p->max_tokens - piece_tokens(p, i) + 1]++;
     for (int64_t k = 0; k <= p->max_tokens; k++) at[k + 1] += at[k];
     for (int64_t i = 0; i < p->count; i++) order[at[p->max_tokens - piece_tokens(p, i)]++] = (uint32_t)i;
-    mem_free(at);
     return order;
 }
 
 // row_of[i]: the row of the i-th in `order`, longest first. Returns the number of rows.
 static int64_t pack(const Pieces *p, const uint32_t *order, uint32_t *row_of) {
-    Rooms rooms = {.first = mem_alloc((size_t)p->max_tokens, sizeof *rooms.first),
-                   .next = mem_alloc((size_t)p->count, sizeof *rooms.next)};
-    int64_t room;
+    size_t n_words = (size_t)p->max_tokens / 64 + 1;
+    AUTO_FREE uint64_t *bits = mem_calloc(n_words + n_words / 64 + 1, sizeof *bits);
+    AUTO_FREE int32_t *first = mem_alloc((size_t)p->max_tokens, sizeof *first);
+    AUTO_FREE int32_t *next = mem_alloc((size_t)p->count, sizeof *next);
+    Rooms rooms = {n_words, bits, bits + n_words, first, next};
     int32_t n_rows = 0;
-    set_init(&rooms.occupied, (size_t)p->max_tokens);
     for (int64_t i = 0; i < p->count; i++) {
-        int64_t tokens = piece_tokens(p, order[i]);
+        int64_t tokens = piece_tokens(p, order[i]), room = p->max_tokens;
         int32_t row = rooms_take(&rooms, tokens, &room);
-        if (row < 0) {
-            row = n_rows++;
-            room = p->max_tokens;
-        }
+        if (row < 0) row = n_rows++;
         row_of[i] = (uint32_t)row;
         if (room > tokens) rooms_put(&rooms, room - tokens, row);
     }
-    set_clear(&rooms.occupied);
-    mem_free(rooms.first);
-    mem_free(rooms.next);
     return n_rows;
 }
 
@@ -153,11 +117,10 @@ static void fill_plan(RowPlan *p, const Pieces *pieces, const uint32_t *order, c
     p->sizes = mem_alloc((size_t)p->count, sizeof *p->sizes);
     for (int64_t i = 0; i < pieces->count; i++) p->start[(row_of ? row_of[i] : i) + 1]++;
     for (int64_t r = 0; r < p->count; r++) p->start[r + 1] += p->start[r];
-    uint32_t *at = mem_alloc((size_t)p->count, sizeof *at);
+    AUTO_FREE uint32_t *at = mem_alloc((size_t)p->count, sizeof *at);
     memcpy(at, p->start, (size_t)p->count * sizeof *at);
     for (int64_t i = 0; i < pieces->count; i++)
         p->samples[at[row_of ? row_of[i] : i]++] = (uint32_t)piece_sample(pieces, order ? order[i] : i);
-    mem_free(at);
     for (int64_t r = 0; r < p->count; r++) count_row(p, pieces->dataset, r);
 }
 

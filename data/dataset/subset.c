@@ -1,5 +1,7 @@
 #include "subset.h"
 
+#include <stdlib.h>
+
 #include "rng.h"
 
 typedef struct Draws {
@@ -21,28 +23,9 @@ static uint64_t hash_of(const Draws *d, int64_t i) {
     return (uint64_t)words[0] << 32 | words[1];
 }
 
-// The k-th smallest (from 0) of v[n], which is reordered (quickselect; the values are hashes, so its middle is random).
-static uint64_t select_smallest(uint64_t *v, int64_t n, int64_t k) {
-    int64_t low = 0, high = n - 1;
-    while (low < high) {
-        uint64_t pivot = v[low + (high - low) / 2];
-        int64_t i = low, j = high;
-        while (i <= j) {
-            while (v[i] < pivot) i++;
-            while (v[j] > pivot) j--;
-            if (i > j) break;
-            uint64_t t = v[i];
-            v[i++] = v[j];
-            v[j--] = t;
-        }
-        if (k <= j)
-            high = j;
-        else if (k >= i)
-            low = i;
-        else
-            break;
-    }
-    return v[k];
+static int by_value(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
 }
 
 // The `wanted` draws with the smallest hashes: those below *limit, and of those at it the first *ties.
@@ -52,9 +35,9 @@ static void find_limit(const Draws *d, int64_t wanted, uint64_t *limit, int64_t 
     if (!wanted) return;
     AUTO_FREE uint64_t *hashes = mem_alloc((size_t)d->count, sizeof *hashes);
     for (int64_t i = 0; i < d->count; i++) hashes[i] = hash_of(d, i);
-    *limit = select_smallest(hashes, d->count, wanted - 1);
-    *ties = wanted;
-    for (int64_t i = 0; i < d->count; i++) *ties -= hashes[i] < *limit;
+    qsort(hashes, (size_t)d->count, sizeof *hashes, by_value);
+    *limit = hashes[wanted - 1];
+    for (int64_t i = wanted; i > 0 && hashes[i - 1] == *limit; i--) ++*ties;
 }
 
 static bool is_chosen(const Draws *d, int64_t i, uint64_t limit, int64_t *ties) {

@@ -67,6 +67,9 @@ bool op_compare(Eval *e, CompareOp op, Value a, Value b);
 Value get_attr(Eval *e, Value obj, const Str *name);
 Value get_item(Eval *e, Value obj, Value key);
 Value get_slice(Eval *e, Value obj, Value start, Value stop, Value step);
+static inline Value get_reversed(Eval *e, Value list_or_text) { // a new one
+    return get_slice(e, list_or_text, v_none(), v_none(), v_int(-1));
+}
 
 // ---- the library (jinja_library.c): filters, tests, methods, global functions ----
 
@@ -123,5 +126,4 @@ enum { SELECT_TRUE = 1, SELECT_ATTRIBUTE = 2 };
 LibraryFunction seq_copy, seq_count, seq_dictsort, seq_extreme, seq_first, seq_get, seq_index, seq_items, seq_join,
     seq_last, seq_length, seq_list, seq_map, seq_reverse, seq_select, seq_sort, seq_sum, seq_unique, seq_view,
     loop_changed, loop_cycle;
-Value seq_reversed(Eval *e, Value list); // a new list
 Value format_percent(Eval *e, const Str *f, Value args);

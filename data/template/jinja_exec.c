@@ -5,9 +5,7 @@
 // ---- scopes ----
 
 Scope *scope_new(Eval *e, Scope *parent) {
-    Scope *s = eval_alloc(e, 1, sizeof *s);
-    *s = (Scope){.parent = parent};
-    return s;
+    return EVAL_NEW(e, Scope, .parent = parent);
 }
 
 void scope_set(Eval *e, const Str *name, Value v) {
@@ -105,12 +103,10 @@ static Flow exec_for(Eval *e, const Node *n) {
     Scope *outer = e->scope;
     Value source = eval_node(e, n->b);
     if (n->c) {
-        LoopFilter *f = eval_alloc(e, 1, sizeof *f);
-        *f = (LoopFilter){.node = n, .scope = outer};
+        LoopFilter *f = EVAL_NEW(e, LoopFilter, .node = n, .scope = outer);
         source = v_generator(e, source, filter_item, f);
     }
-    Loop *loop = eval_alloc(e, 1, sizeof *loop);
-    *loop = (Loop){.source = source, .iter = iter_new(e, source), .index0 = -1, .length = -1};
+    Loop *loop = EVAL_NEW(e, Loop, .source = source, .iter = iter_new(e, source), .index0 = -1, .length = -1);
     // as in jinja2's generated code, else also runs when no iteration reached the end of the body
     bool completed = false;
     for (Flow flow = FLOW_NORMAL; flow != FLOW_BREAK && loop_next(e, loop);) {
@@ -135,9 +131,7 @@ static Flow exec_if(Eval *e, const Node *n) {
 }
 
 static Value make_macro(Eval *e, const Node *n) {
-    Macro *m = eval_alloc(e, 1, sizeof *m);
-    *m = (Macro){.node = n, .scope = e->scope};
-    return (Value){.type = V_MACRO, .macro = m};
+    return (Value){.type = V_MACRO, .macro = EVAL_NEW(e, Macro, .node = n, .scope = e->scope)};
 }
 
 // {% set %} and {% filter %} blocks: the body's text, filtered.

@@ -124,11 +124,7 @@ Value str_concat(Eval *e, const Str *a, const Str *b) {
     add(e, &buf, a);
     add(e, &buf, b);
     Value joined = buf_value(e, &buf);
-    if (!markup) return joined;
-    Str *marked = eval_alloc(e, 1, sizeof *marked);
-    *marked = *joined.str;
-    marked->markup = true;
-    return v_str(marked);
+    return markup ? str_as_markup(e, joined.str) : joined;
 }
 
 static Value join(Eval *e, Value a, Value b) {
@@ -207,11 +203,7 @@ static Value python_attr(Eval *e, Value obj, const Str *name) {
     Value v = obj.type == V_LOOP ? loop_attr(e, obj, name) : v_missing();
     if (v_given(v)) return v;
     const Function *f = find_function(TYPE(obj.type), name);
-    if (f) {
-        Method *m = eval_alloc(e, 1, sizeof *m);
-        *m = (Method){.function = f, .self = obj};
-        return (Value){.type = V_METHOD, .method = m};
-    }
+    if (f) return (Value){.type = V_METHOD, .method = EVAL_NEW(e, Method, .function = f, .self = obj)};
     if (is_mutator(obj.type, name)) return v_undefined(e, "changing a %s is refused by the sandbox", type_name(obj));
     if (is_python_attr(obj.type, name))
         return eval_fail(e, "attribute '%.*s' of '%s' is not supported", STR_SHOWN(name, 100), type_name(obj));

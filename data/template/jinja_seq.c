@@ -16,19 +16,13 @@ struct Iter {
     bool running; // a generator cannot be asked for the next item while it computes one
 };
 
-static Iter *iter_make(Eval *e, Iter init) {
-    Iter *it = eval_alloc(e, 1, sizeof *it);
-    *it = init;
-    return it;
-}
-
 Iter *iter_new(Eval *e, Value v) {
     if (v.type == V_ITER) return v.iter;
-    if (v.type == V_STR) return iter_make(e, (Iter){.str = v.str});
-    if (v.type == V_DICT) return iter_make(e, (Iter){.items = v.dict->keys, .count = v.dict->count});
-    if (is_seq(v)) return iter_make(e, (Iter){.items = v.seq->items, .count = v.seq->count});
+    if (v.type == V_STR) return EVAL_NEW(e, Iter, .str = v.str);
+    if (v.type == V_DICT) return EVAL_NEW(e, Iter, .items = v.dict->keys, .count = v.dict->count);
+    if (is_seq(v)) return EVAL_NEW(e, Iter, .items = v.seq->items, .count = v.seq->count);
     if (v.type != V_UNDEFINED) eval_fail(e, "a value of type '%s' cannot be iterated", type_name(v));
-    return iter_make(e, (Iter){0}); // empty
+    return EVAL_NEW(e, Iter, 0); // empty
 }
 
 static bool next_mapped(Eval *e, Iter *it, Value *out) {
@@ -76,18 +70,11 @@ Value v_iter_over(Eval *e, Value list) {
 
 // map gets each item; it sets *keep (true at first) to false to leave its result out.
 Value v_generator(Eval *e, Value source, IterMap map, void *state) {
-    Iter *it = iter_make(e, (Iter){.source = iter_new(e, source), .map = map, .state = state});
+    Iter *it = EVAL_NEW(e, Iter, .source = iter_new(e, source), .map = map, .state = state);
     return (Value){.type = V_ITER, .iter = it};
 }
 
-// ---- lists ----
-
-Value seq_reversed(Eval *e, Value list) {
-    size_t n = list.seq->count;
-    Value *items = eval_alloc(e, n, sizeof *items);
-    for (size_t i = 0; i < n; i++) items[i] = list.seq->items[n - 1 - i];
-    return v_seq(e, V_LIST, items, n);
-}
+// ---- filters by attribute ----
 
 // item.attribute as jinja2's make_attrgetter reads it: "a.b.0" is a path, digits are indices. fallback replaces an
 // undefined value (V_MISSING: none).
@@ -138,8 +125,7 @@ static Value select_item(Eval *e, Value item, void *state, bool *keep) {
 }
 
 static MapState *map_state(Eval *e, Value attribute) {
-    MapState *s = eval_alloc(e, 1, sizeof *s);
-    *s = (MapState){.attribute = attribute, .fallback = v_missing()};
+    MapState *s = EVAL_NEW(e, MapState, .attribute = attribute, .fallback = v_missing());
     return s;
 }
 
@@ -202,8 +188,8 @@ Value seq_last(const Call *c) {
 }
 
 Value seq_reverse(const Call *c) {
-    if (c->self.type == V_STR) return get_slice(c->e, c->self, v_none(), v_none(), v_int(-1));
-    Value list = seq_reversed(c->e, iter_list(c->e, c->self));
+    if (c->self.type == V_STR) return get_reversed(c->e, c->self);
+    Value list = get_reversed(c->e, iter_list(c->e, c->self));
     return c->self.type == V_ITER ? list : v_iter_over(c->e, list); // reversed() of a sequence is an iterator
 }
 
@@ -242,13 +228,13 @@ static void sort_by_keys(Eval *e, Value list, Value *keys, bool reverse) {
 }
 
 Value seq_sort(const Call *c) { // reverse case_sensitive attribute
-    Value attribute = c->arg[2], copy = seq_reversed(c->e, seq_reversed(c->e, iter_list(c->e, c->self)));
+    Value attribute = c->arg[2], list = iter_list(c->e, c->self);
     if (attribute.type == V_STR && memchr(attribute.str->data, ',', attribute.str->len))
         return eval_fail(c->e, "sort: several attributes are not supported");
-    Value *keys = eval_alloc(c->e, copy.seq->count, sizeof *keys);
-    for (size_t i = 0; i < copy.seq->count; i++) keys[i] = sort_key(c, copy.seq->items[i], attribute, 1);
-    sort_by_keys(c->e, copy, keys, arg_truth(c, 0));
-    return copy;
+    Value *keys = eval_alloc(c->e, list.seq->count, sizeof *keys);
+    for (size_t i = 0; i < list.seq->count; i++) keys[i] = sort_key(c, list.seq->items[i], attribute, 1);
+    sort_by_keys(c->e, list, keys, arg_truth(c, 0));
+    return list;
 }
 
 // A view of a dict: its "keys", "values" or "items".
@@ -263,8 +249,7 @@ static Value dict_view(Eval *e, Value dict, const char *name) {
             items[i].origin = dict.origin;
         }
     }
-    Seq *q = eval_alloc(e, 1, sizeof *q);
-    *q = (Seq){.items = items, .count = d->count, .view = name};
+    Seq *q = EVAL_NEW(e, Seq, .items = items, .count = d->count, .view = name);
     return (Value){.type = V_VIEW, .seq = q, .origin = dict.origin};
 }
 

@@ -30,6 +30,12 @@ Value str_slice(Eval *e, const Str *s, size_t from, size_t to) {
     return v_str(r);
 }
 
+Value str_as_markup(Eval *e, const Str *s) {
+    Str *marked = eval_copy(e, s, sizeof *s);
+    marked->markup = true;
+    return v_str(marked);
+}
+
 // ---- reading ----
 
 bool str_is(const Str *s, const char *text) {

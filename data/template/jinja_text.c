@@ -18,10 +18,7 @@ Value text_string(const Call *c) {
 }
 
 Value text_safe(const Call *c) {
-    Str *marked = eval_alloc(c->e, 1, sizeof *marked);
-    *marked = *to_str(c->e, c->self);
-    marked->markup = true;
-    return v_str(marked);
+    return str_as_markup(c->e, to_str(c->e, c->self));
 }
 
 // mode: 1 the left end, 2 the right one, 3 both.
@@ -181,7 +178,7 @@ Value text_split(const Call *c) {
     else
         (right ? rsplit_space : split_space)(&p);
     Value list = v_seq(c->e, V_LIST, p.items, p.count);
-    return right ? seq_reversed(c->e, list) : list;
+    return right ? get_reversed(c->e, list) : list;
 }
 
 static bool is_line_end(int32_t cp) {

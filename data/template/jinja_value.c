@@ -95,6 +95,10 @@ void *eval_alloc(Eval *e, size_t count, size_t size) {
     return arena_alloc(&e->arena, bytes);
 }
 
+void *eval_copy(Eval *e, const void *object, size_t size) {
+    return memcpy(eval_alloc(e, 1, size), object, size);
+}
+
 // ---- making values ----
 
 Value v_text(Eval *e, const char *cstr) {
@@ -115,21 +119,15 @@ Value fail_undefined(Eval *e, Value undefined) {
 }
 
 Value v_seq(Eval *e, ValueType type, Value *items, size_t count) {
-    Seq *q = eval_alloc(e, 1, sizeof *q);
-    *q = (Seq){.items = items, .count = count};
-    return (Value){.type = type, .seq = q};
+    return (Value){.type = type, .seq = EVAL_NEW(e, Seq, .items = items, .count = count)};
 }
 
 Value v_tuple(Eval *e, size_t count, const Value *items) {
-    Value *copy = eval_alloc(e, count, sizeof *copy);
-    for (size_t i = 0; i < count; i++) copy[i] = items[i];
-    return v_seq(e, V_TUPLE, copy, count);
+    return v_seq(e, V_TUPLE, eval_copy(e, items, count * sizeof *items), count);
 }
 
 Value v_dict(Eval *e) {
-    Dict *d = eval_alloc(e, 1, sizeof *d);
-    *d = (Dict){0};
-    return (Value){.type = V_DICT, .dict = d};
+    return (Value){.type = V_DICT, .dict = EVAL_NEW(e, Dict, 0)};
 }
 
 double as_double(Value v) {

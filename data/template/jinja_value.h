@@ -41,6 +41,9 @@ void arena_free(Arena *a);
 void *eval_alloc(Eval *e, size_t count, size_t size);
 void *eval_grow(Eval *e, void *items, size_t count, size_t size);
 void eval_charge(Eval *e, size_t steps);
+void *eval_copy(Eval *e, const void *object, size_t size);
+// A new object: EVAL_NEW(e, Loop, .index0 = -1).
+#define EVAL_NEW(e, type, ...) ((type *)eval_copy(e, &(type){__VA_ARGS__}, sizeof(type)))
 
 // ---- values ----
 
@@ -209,7 +212,8 @@ int32_t str_prev(const Str *s, size_t *at); // the code point that ends at *at, 
 size_t str_run(const Str *s, size_t at, const Str *set, bool in);
 size_t str_run_back(const Str *s, size_t from, size_t at, const Str *set, bool in);
 Value str_concat(Eval *e, const Str *a, const Str *b); // a + b (jinja_ops.c)
-Value str_case(Eval *e, const Str *s, int mode);       // 'u' upper, 'l' lower, 't' title, 'c' capitalize (jinja_text.c)
+Value str_as_markup(Eval *e, const Str *s);
+Value str_case(Eval *e, const Str *s, int mode); // 'u' upper, 'l' lower, 't' title, 'c' capitalize (jinja_text.c)
 Value str_pad(Eval *e, const Str *s, int64_t width, const Str *fill, char align); // '<' '>' '^' (jinja_text.c)
 Value str_slice(Eval *e, const Str *s, size_t from, size_t to);                   // bytes [from, to), shared
 bool char_is_space(int32_t cp);                                                   // str.isspace of Python
