@@ -2,6 +2,8 @@
 // and prints the error.
 #pragma once
 
+#include <cjson/cJSON.h>
+
 #include "keys.h"
 
 typedef struct Verb {
@@ -32,3 +34,12 @@ enum { OPTION_REQUIRED = 1 };
     { .name = #name_, .type = KEY_##type_, .offset = offsetof(Options, name_), __VA_ARGS__ }
 #define OPTION_CHOICE(name_, LIST, ...) OPTION(CHOICE, name_, .words = ENUM_WORDS(LIST), __VA_ARGS__)
 #define OPTIONS(rows) .options = {rows, sizeof rows / sizeof *rows}, .size = sizeof(Options)
+
+// Fills the zeroed *options from the defaults and from argv: `--key value`, `--key=value`, `key=value`;
+// `--max-new-tokens` is `--max_new_tokens`. Arguments that are no options stay in argv, in order. The caller frees the
+// options with keys_clear, after a failure too.
+int options_read(const Verb *v, void *options, int *argc, char **argv, Err *err);
+// Allocations of cJSON and of C++ code that fail, and uncaught exceptions, end the process with one line and status 1.
+// For PCRE2, zlib and others the callers check.
+void hooks_install(void);
+void print_json(cJSON *root); // one line on stdout; frees root

@@ -9,7 +9,6 @@
 #include "launcher.h"
 #include "model.h"
 #include "path.h"
-#include "print_json.h"
 #include "roofline.h"
 #include "run_device.h"
 #include "say.h"

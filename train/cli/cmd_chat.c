@@ -8,10 +8,9 @@
 
 #include "chat.h"
 #include "json.h"
-#include "loaded.h"
 #include "memory_use.h"
 #include "say.h"
-#include "token_printer.h"
+#include "verb_model.h"
 
 typedef struct Options {
     LoadOptions load;
@@ -103,7 +102,6 @@ static int use_adapter(Chat *c, const char *name, Err *err) {
 }
 
 static int list_adapters(Chat *c, const char *rest, Err *err) {
-    (void)rest, (void)err;
     say("%s none\n", c->active ? " " : "*");
     for (size_t i = 0; i < c->n_adapters; i++) {
         const NamedAdapter *n = &c->adapters[i];
@@ -182,7 +180,6 @@ static int answer(Chat *c, const char *line, size_t len, Err *err) {
 // ---- commands ----
 
 static int clear_messages(Chat *c, const char *rest, Err *err) {
-    (void)rest, (void)err;
     reset(c);
     return 0;
 }
@@ -293,7 +290,6 @@ static void close_chat(Chat *c) {
 static int run_chat(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
     Chat c = {.system = o->system, .raw = o->sampling.raw, .options = sampling_generate_options(&o->sampling)};
-    (void)argc, (void)argv;
     int rc = open_chat(&c, o, err);
     if (!rc) {
         c.session = generate_session_new(c.base.model, c.context);

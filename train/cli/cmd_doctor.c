@@ -14,11 +14,11 @@
 #include <zstd.h>
 
 #include "kernels.h"
-#include "loaded.h"
 #include "memory_use.h"
 #include "opcheck.h"
 #include "run_device.h"
 #include "say.h"
+#include "verb_model.h"
 
 typedef struct Options {
     LoadOptions load; // device and dtype
@@ -56,19 +56,16 @@ static void print_libraries(void) {
 
 // The driver's own line, if one is loaded: "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.82 ...".
 static void print_driver(void) {
-    FILE *f = fopen("/proc/driver/nvidia/version", "r");
+    AUTO_FILE FILE *f = fopen("/proc/driver/nvidia/version", "r");
     char line[256];
     if (f && fgets(line, sizeof line, f)) say("driver     %s", line);
-    if (f) (void)fclose(f);
 }
 
 static void print_device(Backend *b) {
-    StrBuf text = {0}, more = {0};
+    AUTO_STR StrBuf text = {0}, more = {0};
     run_device_describe(&text, b);
     b->k->describe(b, &more);
     say("device     %s%s%s\n", text.data, more.len ? ", " : "", more.len ? more.data : "");
-    str_clear(&text);
-    str_clear(&more);
 }
 
 typedef struct Tally {
@@ -150,7 +147,6 @@ static int check_types(const Options *given, Tally *t, Err *err) {
 static int run_doctor(const void *options, int argc, char **argv, Err *err) {
     const Options *o = options;
     Tally t = {0};
-    (void)argc, (void)argv;
     print_machine();
     print_libraries();
     print_driver();

@@ -8,7 +8,6 @@
 #include "eval.h"
 #include "generate.h"
 #include "path.h"
-#include "print_json.h"
 #include "prompt_cases.h"
 #include "run_data.h"
 #include "run_device.h"
@@ -221,12 +220,9 @@ static int evaluate_run(EvalRun *r, const Options *o, Err *err) {
 }
 
 static int run_eval(const void *given, int argc, char **argv, Err *err) {
-    EvalRun r = {0};
-    int rc = config_load(&r.config, argc, argv, CONFIG_FOR_EVAL, err);
-    if (!rc) rc = open_run(&r, err);
-    if (!rc) rc = evaluate_run(&r, given, err);
-    close_run(&r);
-    return rc;
+    AUTO_CALL(close_run) EvalRun r = {0};
+    if (config_load(&r.config, argc, argv, CONFIG_FOR_EVAL, err) || open_run(&r, err)) return -1;
+    return evaluate_run(&r, given, err);
 }
 
 const Verb verb_eval = {

@@ -3,8 +3,8 @@
 
 #include "export.h"
 #include "fileio.h"
-#include "loaded.h"
 #include "path.h"
+#include "verb_model.h"
 #include "weight_source.h"
 
 #define EXPORT_FORMATS(X)                                                                                              \
@@ -35,27 +35,16 @@ static char *base_name(const char *path) {
     return mem_strndup(path + start, end - start);
 }
 
-static int make_parent(const char *path, Err *err) {
-    const char *slash = strrchr(path, '/');
-    if (!slash || slash == path) return 0;
-    AUTO_FREE char *parent = mem_strndup(path, (size_t)(slash - path));
-    return dir_make_parents(parent, err);
-}
-
 static int save(const Loaded *l, ExportFormat format, const char *out, Err *err) {
-    AUTO_FREE char *name = base_name(out);
-    int rc;
-    if (format == EXPORT_GGUF) {
-        rc = adapter_save_gguf(l->adapter, l->model, out, name, err);
-    } else {
-        char *card = model_card_text(l->model, l->adapter, name, NULL);
-        rc = adapter_save_peft(l->adapter, l->model, out, card, err);
-        mem_free(card);
-        if (rc == 0 && adapter_has_patterns(l->adapter))
-            log_warn("%s: modules differ in rank or alpha; vLLM and SGLang do not read rank_pattern and alpha_pattern",
-                     out);
-    }
-    return rc;
+    AUTO_FREE char *name = base_name(out), *parent = path_parent(out);
+    if (dir_make_parents(parent, err)) return -1;
+    if (format == EXPORT_GGUF) return adapter_save_gguf(l->adapter, l->model, out, name, err);
+    AUTO_FREE char *card = model_card_text(l->model, l->adapter, name, NULL);
+    if (adapter_save_peft(l->adapter, l->model, out, card, err)) return -1;
+    if (adapter_has_patterns(l->adapter))
+        log_warn("%s: modules differ in rank or alpha; vLLM and SGLang do not read rank_pattern and alpha_pattern",
+                 out);
+    return 0;
 }
 
 // Before the model is loaded.
@@ -74,10 +63,8 @@ static int run_export(const void *given, int argc, char **argv, Err *err) {
     AUTO_CALL(loaded_close) Loaded l = {0};
     LoadOptions load = {
         .model_name_or_path = o->load.model_name_or_path, .adapter_name_or_path = (char *)path, .device = "cpu"};
-    return loaded_open(&l, &load, &(ModelOptions){.classifier = true}, err) || make_parent(o->out, err) ||
-                   save(&l, o->format, o->out, err)
-               ? -1
-               : 0;
+    if (loaded_open(&l, &load, &(ModelOptions){.classifier = true}, err)) return -1;
+    return save(&l, o->format, o->out, err);
 }
 
 const Verb verb_export = {

@@ -1,9 +1,7 @@
 // lorac generate --model_name_or_path M [--adapter_name_or_path A] (--prompt S / --messages F.json) ...
 #include <string.h>
 
-#include "loaded.h"
-#include "messages_file.h"
-#include "token_printer.h"
+#include "verb_model.h"
 
 typedef struct Options {
     LoadOptions load;
@@ -53,8 +51,7 @@ static int encode_messages(Prompt *p, const Options *o, const Loaded *l, Err *er
                       .tokenizer = l->model->tokenizer,
                       .add_generation_prompt = true};
     int rc = messages_file_tokenize(&tokens, &chat, &f, err);
-    if (!rc) *p = (Prompt){tokens.ids, tokens.count, chat_template_end_of_turn(chat)};
-    if (!rc) tokens.ids = NULL;
+    if (!rc) *p = (Prompt){mem_take(&tokens.ids), tokens.count, chat_template_end_of_turn(chat)};
     chat_template_free(chat);
     return rc;
 }
@@ -68,17 +65,15 @@ static int answer(const Loaded *l, const Options *o, const Prompt *p, Err *err) 
     how.user = &printer;
     GeneratePrompt prompt = {p->ids, (int64_t)p->count};
     AUTO_CALL(generation_clear) Generation g = {0};
-    int rc = generate(l->model, l->adapter, &prompt, 1, &how, &g, err);
-    if (!rc) token_printer_end(&printer);
-    if (!rc) rc = loaded_check(l, err);
-    return rc;
+    if (generate(l->model, l->adapter, &prompt, 1, &how, &g, err)) return -1;
+    token_printer_end(&printer);
+    return loaded_check(l, err);
 }
 
 static int run_generate(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
     AUTO_CALL(loaded_close) Loaded l = {0};
     Prompt p = {0};
-    (void)argc, (void)argv;
     if (!o->prompt == !o->messages) return err_input(err, "generate: expected one of --prompt and --messages");
     int rc = loaded_open(&l, &o->load, NULL, err);
     if (!rc)

@@ -42,7 +42,6 @@ static int run_help(const void *given, int argc, char **argv, Err *err) {
 }
 
 static int run_version(const void *given, int argc, char **argv, Err *err) {
-    (void)given, (void)argc, (void)argv, (void)err;
     say("lorac %s\n", LORAC_VERSION);
     return 0;
 }

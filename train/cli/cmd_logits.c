@@ -1,9 +1,9 @@
 // lorac logits --model_name_or_path M [--adapter_name_or_path A] --input_ids 1,2,3 --out F.safetensors
 #include <string.h>
 
-#include "loaded.h"
 #include "logits.h"
 #include "safetensors.h"
+#include "verb_model.h"
 #include "weight_source.h"
 
 typedef struct Options {
@@ -50,25 +50,21 @@ static int write_logits(const Loaded *l, const int32_t *ids, int64_t n, const ch
         return err_input(err, "%s: no language-model head; expected an adapter with a classifier", l->model->path);
     int64_t rows = labels ? 1 : n, cols = labels ? labels : l->model->config.vocab;
     AUTO_FREE float *logits = mem_alloc((size_t)rows * (size_t)cols, sizeof *logits);
-    int rc = (labels ? model_class_logits : model_logits)(l->model, l->adapter, ids, n, logits, err);
-    if (!rc) rc = loaded_check(l, err);
     SafetensorsEntry e = {"logits", DTYPE_F32, 2, {rows, cols}, logits};
-    if (!rc) rc = safetensors_save(path, &e, 1, mark, 1, logits_own, err);
-    return rc;
+    if ((labels ? model_class_logits : model_logits)(l->model, l->adapter, ids, n, logits, err) || loaded_check(l, err))
+        return -1;
+    return safetensors_save(path, &e, 1, mark, 1, logits_own, err);
 }
 
 static int run_logits(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
-    (void)argc, (void)argv;
     if (check_out(o->out, o->load.model_name_or_path, o->load.adapter_name_or_path, err)) return -1;
     AUTO_CALL(loaded_close) Loaded l = {0};
     int64_t n = (int64_t)o->input_ids.count;
     AUTO_FREE int32_t *ids = mem_alloc((size_t)n, sizeof *ids);
     for (int64_t i = 0; i < n; i++) ids[i] = (int32_t)o->input_ids.items[i];
-    return loaded_open(&l, &o->load, &(ModelOptions){.max_positions = n, .classifier = true}, err) ||
-                   write_logits(&l, ids, n, o->out, err)
-               ? -1
-               : 0;
+    ModelOptions model = {.max_positions = n, .classifier = true};
+    return loaded_open(&l, &o->load, &model, err) || write_logits(&l, ids, n, o->out, err) ? -1 : 0;
 }
 
 const Verb verb_logits = {

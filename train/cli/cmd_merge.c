@@ -1,8 +1,14 @@
 // lorac merge --model_name_or_path M --adapter_name_or_path A --out P [--dtype f32/f16/bf16/q8_0]
-#include "loaded.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config.h"
+#include "eval.h"
+#include "logits.h"
 #include "merge.h"
-#include "merge_check.h"
 #include "say.h"
+#include "verb_model.h"
 
 #define MERGE_DTYPES(X)                                                                                                \
     X(DTYPE_COUNT, "keep", "every tensor keeps its type; matrices of a quantised base become f16")                     \
@@ -30,6 +36,150 @@ static const Key options[] = {
     OPTION(PATH, validation_file, .help = "Data on which the result is compared, too."),
 };
 
+// ---- comparing the merged model with base and adapter ----
+
+typedef struct MergeCheck { // init with {0}
+    int32_t *ids;           // a fixed text
+    int64_t n;
+    float *logits; // [n, vocab] with the adapter
+    bool has_data;
+    Config config; // of the validation data
+    RunData data;
+    EvalResult eval; // on data, with the adapter
+} MergeCheck;
+
+static const char text[] =
+    "The harbour was quiet when the first boats came in. Two men carried baskets of herring up the stone steps, and a "
+    "woman with a ledger wrote down the weight of each one. Nobody spoke until the sun stood over the lighthouse.";
+enum { MAX_TOKENS = 64 };
+
+// Limits of the root mean square of the logits' error, relative to their spread, and of the difference of the losses:
+// several times what rounding each weight once causes. A wrong row, sign or scale exceeds all of them.
+typedef struct Limit {
+    DType dtype;
+    double logits, loss;
+} Limit;
+static const Limit limits[] = {
+    {DTYPE_F32, 2e-4, 1e-3}, {DTYPE_F16, 0.01, 0.01}, {DTYPE_BF16, 0.06, 0.03}, {DTYPE_Q8_0, 0.1, 0.05}};
+enum { LIMITS = sizeof limits / sizeof *limits };
+
+// Of the coarsest type among the layers' weights and the tables.
+static const Limit *limit_of(const Model *m) {
+    const Limit *worst = &limits[0];
+    for (int64_t i = -1; i < m->config.layers; i++)
+        for (Projection p = 0; p < PROJ_COUNT; p++) {
+            const Weight *w = i < 0 ? &m->embedding : &m->layers[i].w[p];
+            for (const Limit *l = limits; w->n_segments && l < limits + LIMITS; l++)
+                if (l->dtype == w->segments[0].dtype && l > worst) worst = l;
+        }
+    return worst;
+}
+
+static int encode_text(MergeCheck *c, const Model *m, Err *err) {
+    AUTO_IDS TokenIds ids = {0};
+    tokenizer_encode(m->tokenizer, text, sizeof text - 1, NULL, false, &ids);
+    int64_t bos = m->tokenizer->add_bos && m->tokenizer->bos >= 0;
+    c->n = (int64_t)ids.count + bos;
+    if (c->n > MAX_TOKENS) c->n = MAX_TOKENS;
+    if (c->n > m->max_positions) c->n = m->max_positions;
+    c->ids = mem_alloc((size_t)c->n, sizeof *c->ids);
+    for (int64_t i = 0; i < c->n; i++) c->ids[i] = i < bos ? m->tokenizer->bos : ids.ids[i - bos];
+    return token_ids_check(&ids, err);
+}
+
+static int open_data(MergeCheck *c, const Model *m, const char *file, Err *err) {
+    char *words[] = {mem_printf("--model_name_or_path=%s", m->path), mem_printf("--validation_file=%s", file)};
+    int rc = config_load(&c->config, 2, words, CONFIG_FOR_EVAL, err);
+    mem_free(words[0]);
+    mem_free(words[1]);
+    return rc ? rc : run_data_open(&c->data, &c->config, m, NULL, false, err);
+}
+
+// Computes logits and loss with the adapter. validation_file NULL: only on the fixed text.
+static int merge_check_open(MergeCheck *c, const Model *m, Adapter *a, const char *validation_file, Err *err) {
+    if (m->config.arch->encoder)
+        return err_input(err, "%s: merging an encoder is not in this version; expected a language model", m->path);
+    if (encode_text(c, m, err)) return -1;
+    c->logits = mem_alloc((size_t)c->n * (size_t)m->config.vocab, sizeof *c->logits);
+    if (model_logits(m, a, c->ids, c->n, c->logits, err)) return -1;
+    if (!validation_file) return 0;
+    c->has_data = true;
+    if (open_data(c, m, validation_file, err)) return -1;
+    c->eval = evaluate_model(m, a, &c->data, 1);
+    return 0;
+}
+
+// Mean loss of the next tokens.
+static double text_loss(const MergeCheck *c, const float *logits, int64_t vocab) {
+    double loss = 0;
+    for (int64_t t = 0; t + 1 < c->n; t++) {
+        const float *row = logits + t * vocab;
+        double max = -INFINITY, sum = 0;
+        for (int64_t v = 0; v < vocab; v++) max = fmax(max, (double)row[v]);
+        for (int64_t v = 0; v < vocab; v++) sum += exp((double)row[v] - max);
+        loss += max + log(sum) - (double)row[c->ids[t + 1]];
+    }
+    return c->n > 1 ? loss / (double)(c->n - 1) : 0;
+}
+
+typedef struct Difference {
+    double largest, relative; // relative: root mean squares, of the difference and of the logits about their mean
+} Difference;
+
+static Difference logit_difference(const float *a, const float *b, size_t n) {
+    double sum = 0, squares = 0, errors = 0;
+    Difference d = {0};
+    for (size_t i = 0; i < n; i++) {
+        double e = fabs((double)a[i] - (double)b[i]);
+        if (!(e <= d.largest)) d.largest = e; // NaN wins
+        errors += e * e;
+        sum += (double)a[i];
+        squares += (double)a[i] * (double)a[i];
+    }
+    d.relative = sqrt(errors / (squares - sum * sum / (double)n));
+    return d;
+}
+
+static void print_losses(const char *what, double adapter, double merged) {
+    say("perplexity of %s: %.6g with the adapter, %.6g merged (%+.3f%%)\n", what, exp(adapter), exp(merged),
+        100 * expm1(merged - adapter));
+}
+
+// Prints the largest difference of the logits and the perplexities; ERR_RUNTIME when the merged model differs by more
+// than the rounding of its weights explains.
+static int merge_check_compare(const MergeCheck *c, const Model *merged, Err *err) {
+    const Limit *limit = limit_of(merged);
+    size_t n = (size_t)c->n * (size_t)merged->config.vocab;
+    AUTO_FREE float *logits = mem_alloc(n, sizeof *logits);
+    if (model_logits(merged, NULL, c->ids, c->n, logits, err)) return -1;
+    Difference d = logit_difference(c->logits, logits, n);
+    double before = text_loss(c, c->logits, merged->config.vocab), after = text_loss(c, logits, merged->config.vocab);
+    double worst = fabs(after - before);
+    say("largest logit difference merged - adapter over %ld tokens: %.4g (%.3g of the logits' spread)\n", c->n,
+        d.largest, d.relative);
+    print_losses("a fixed text", before, after);
+    if (c->has_data) {
+        EvalResult e = evaluate_model(merged, NULL, &c->data, 1);
+        print_losses("the validation data", c->eval.loss, e.loss);
+        if (!(fabs(e.loss - c->eval.loss) <= worst)) worst = fabs(e.loss - c->eval.loss);
+    }
+    if (d.relative <= limit->logits && worst <= limit->loss) return 0;
+    return err_runtime(err,
+                       "%s: logits differ by %.3g of their spread and the loss by %.3g; expected at most %g and %g, "
+                       "which rounding to %s explains",
+                       merged->path, d.relative, worst, limit->logits, limit->loss, dtype_info(limit->dtype)->name);
+}
+
+static void merge_check_close(MergeCheck *c) {
+    mem_free(c->ids);
+    mem_free(c->logits);
+    run_data_close(&c->data);
+    config_clear(&c->config);
+    *c = (MergeCheck){0};
+}
+
+// ---- the verb ----
+
 // What was written is loaded as a user would.
 static int check_result(const Loaded *l, const char *out, const MergeCheck *check, Err *err) {
     Model *merged;
@@ -45,18 +195,16 @@ static int run_merge(const void *given, int argc, char **argv, Err *err) {
     MergeOptions how = {.dtype = dtypes[o->dtype]};
     LoadOptions load = o->load;
     AUTO_CALL(loaded_close) Loaded l = {0};
-    MergeCheck check = {0};
-    (void)argc, (void)argv;
+    AUTO_CALL(merge_check_close) MergeCheck check = {0};
     load.device = "cpu";
     // A classifier's base loads too, so that the message is about the adapter.
-    int rc = loaded_open(&l, &load, &(ModelOptions){.classifier = true}, err);
-    if (!rc) rc = loaded_refuse_classifier(l.adapter, load.adapter_name_or_path, err);
-    if (!rc) rc = model_merge_check(l.model, o->out, &how, err);
-    if (!rc) rc = merge_check_open(&check, l.model, l.adapter, o->validation_file, err);
-    if (!rc) rc = model_merge(l.model, l.adapter, o->out, &how, err);
-    if (!rc) rc = check_result(&l, o->out, &check, err);
-    merge_check_close(&check);
-    return rc;
+    if (loaded_open(&l, &load, &(ModelOptions){.classifier = true}, err) ||
+        loaded_refuse_classifier(l.adapter, load.adapter_name_or_path, err) ||
+        model_merge_check(l.model, o->out, &how, err) ||
+        merge_check_open(&check, l.model, l.adapter, o->validation_file, err) ||
+        model_merge(l.model, l.adapter, o->out, &how, err))
+        return -1;
+    return check_result(&l, o->out, &check, err);
 }
 
 const Verb verb_merge = {

@@ -4,7 +4,6 @@
 #include <math.h>
 
 #include "config.h"
-#include "print_json.h"
 #include "run_device.h"
 #include "run_plan.h"
 #include "say.h"
@@ -73,13 +72,11 @@ static void print_time(const RunPlan *p) {
 }
 
 static void print_plan(const RunPlan *p) {
-    StrBuf device = {0}, rank = {0};
+    AUTO_STR StrBuf device = {0}, rank = {0};
     run_device_describe(&device, p->backend);
     adapter_print_range(&rank, p->adapter, ADAPTER_RANK);
     say("device   %s\n", device.data);
     say("adapter  r %s, %ld parameters\n", rank.data, p->adapter->count);
-    str_clear(&device);
-    str_clear(&rank);
     say("memory   base %.1f MB, adapter with gradients and moments %.1f MB, %s %.1f MB\n", mb(p->base),
         mb(p->adapter_state), p->backend->host_memory ? "the process with data and tokenizer" : "tokens and workspaces",
         mb(p->others));
@@ -145,13 +142,12 @@ static int no_fit(const RunPlan *p, Err *err) {
 static int run_plan(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
     AUTO_CALL(config_clear) Config c = {0};
-    RunPlan p = {0};
-    int rc = config_load(&c, argc, argv, CONFIG_FOR_TRAIN, err);
-    if (!rc) rc = run_plan_open(&p, &c, o->gpu ? gpu_by_key(o->gpu) : NULL, err);
-    if (!rc) (o->json ? print_plan_json : print_plan)(&p);
-    if (!rc && p.chosen < 0) rc = no_fit(&p, err);
-    run_plan_close(&p);
-    return rc;
+    AUTO_CALL(run_plan_close) RunPlan p = {0};
+    if (config_load(&c, argc, argv, CONFIG_FOR_TRAIN, err) ||
+        run_plan_open(&p, &c, o->gpu ? gpu_by_key(o->gpu) : NULL, err))
+        return -1;
+    (o->json ? print_plan_json : print_plan)(&p);
+    return p.chosen < 0 ? no_fit(&p, err) : 0;
 }
 
 const Verb verb_plan = {

@@ -4,10 +4,9 @@
 #include "cli.h"
 #include "fileio.h"
 #include "json.h"
-#include "loaded.h"
-#include "messages_file.h"
 #include "records.h"
 #include "say.h"
+#include "verb_model.h"
 
 enum { MAX_INPUT_BYTES = 1 << 30 };
 
@@ -33,7 +32,7 @@ static const Key options[] = {
 
 // The one line, as it may be too long for a tree of values.
 static void print_line(const char *text, size_t len, const int32_t *ids, const uint8_t *supervised, size_t count) {
-    StrBuf out = {0}, mask = {0};
+    AUTO_STR StrBuf out = {0}, mask = {0};
     const char *comma = "";
     str_puts(&out, "{\"text\": ");
     json_quote(&out, text, len);
@@ -43,8 +42,6 @@ static void print_line(const char *text, size_t len, const int32_t *ids, const u
         str_printf(&mask, "%s%d", comma, *comma && (!supervised || supervised[i])); // nothing predicts the first token
     }
     say("%s], \"supervised\": [%s]}\n", out.data, mask.data ? mask.data : "");
-    str_clear(&out);
-    str_clear(&mask);
 }
 
 static int tokenize_text(const Options *o, const Tokenizer *t, const char *name, const char *text, size_t len,
@@ -55,9 +52,9 @@ static int tokenize_text(const Options *o, const Tokenizer *t, const char *name,
         tokenizer_encode_framed(t, text, len, o->parse_special, &ids);
     else
         tokenizer_encode(t, text, len, NULL, o->parse_special, &ids);
-    int rc = token_ids_check(&ids, err);
-    if (!rc) print_line(text, len, ids.ids, NULL, ids.count);
-    return rc;
+    if (token_ids_check(&ids, err)) return -1;
+    print_line(text, len, ids.ids, NULL, ids.count);
+    return 0;
 }
 
 static int tokenize_file(const Options *o, const Tokenizer *t, Err *err) {
@@ -81,7 +78,6 @@ static int tokenize_messages(const Options *o, const Tokenizer *t, Err *err) {
 static int run_tokenize(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
     AUTO_TOKENIZER Tokenizer *t = NULL;
-    (void)argc, (void)argv;
     if (!!o->text + !!o->file + !!o->messages != 1)
         return err_input(err, "tokenize: expected one of --text, --file and --messages");
     if (model_load_tokenizer(&t, o->load.model_name_or_path, err)) return -1;

@@ -1,8 +1,8 @@
 // lorac verify ADAPTER --model_name_or_path M
 #include <stdio.h>
 
-#include "loaded.h"
 #include "say.h"
+#include "verb_model.h"
 #include "verify.h"
 
 typedef struct Options {
@@ -14,13 +14,13 @@ static const Key options[] = {MODEL_OPTION, DEVICE_OPTIONS};
 static int run_verify(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
     AUTO_CALL(loaded_close) Loaded l = {0};
-    int rc = loaded_open(&l, &o->load, &(ModelOptions){.classifier = true}, err);
-    if (!rc && (adapter_verify(l.model, argv[0], stdout, err) || loaded_check(&l, err))) {
+    if (loaded_open(&l, &o->load, &(ModelOptions){.classifier = true}, err)) return -1;
+    if (adapter_verify(l.model, argv[0], stdout, err) || loaded_check(&l, err)) {
         err->kind = ERR_RUNTIME; // also for a damaged file, which is input elsewhere
-        rc = -1;
+        return -1;
     }
-    if (!rc) say("verified\n");
-    return rc;
+    say("verified\n");
+    return 0;
 }
 
 const Verb verb_verify = {

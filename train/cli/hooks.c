@@ -1,11 +1,8 @@
-#include "hooks.h"
-
+// hooks: what a library does where memory is exhausted or a C++ exception is not caught.
 #include <dlfcn.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
-
-#include "base.h"
+#include "cli.h"
 
 static void *take(size_t bytes) {
     return mem_alloc(bytes, 1);

@@ -9,8 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "hooks.h"
-#include "options.h"
 #include "signals.h"
 #include "words.h"
 

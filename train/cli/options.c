@@ -1,4 +1,5 @@
-#include "options.h"
+// options: the arguments of a verb into the struct that its table describes.
+#include "cli.h"
 
 #include <string.h>
 

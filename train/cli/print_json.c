@@ -1,4 +1,5 @@
-#include "print_json.h"
+// print_json: a result as one line of JSON on stdout.
+#include "cli.h"
 
 #include <string.h>
 

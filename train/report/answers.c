@@ -1,4 +1,5 @@
-#include "answers.h"
+// answers: sample answers for the report.
+#include "report.h"
 
 #include "generate.h"
 #include "memory_use.h"

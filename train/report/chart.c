@@ -1,4 +1,5 @@
-#include "chart.h"
+// chart: line charts for the report.
+#include "report.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "answers.h"
-#include "chart.h"
 #include "data_notes.h"
 #include "fileio.h"
 #include "memory_use.h"

@@ -8,3 +8,39 @@ bool report_wanted(const Config *c);
 OwnCheck report_own; // overwrite.h
 // Reads output_dir/train_log.jsonl for the curves; generates the sample answers; writes output_dir/report.html.
 int report_write(const Trainer *t, const char *output_dir, const char *name, Err *err);
+
+// ---- answers.c: the model's answers to a few prompts of the data, with and without the adapter ----
+
+enum { ANSWERS_MAX = 3 };
+typedef struct Answer {
+    char *prompt, *reference, *before, *after; // owned
+} Answer;
+typedef struct Answers { // init with {0}
+    Answer items[ANSWERS_MAX];
+    int count;
+    bool held_out; // from evaluation data
+} Answers;
+
+// None for data without prompts (plain text, token ids).
+int answers_make(Answers *s, const Trainer *t, Err *err);
+void answers_clear(Answers *s);
+
+// ---- chart.c: one line chart as inline SVG. Colours come from the page's CSS variables, so it follows light and dark
+// ----
+
+typedef struct ChartSeries {
+    const char *name;
+    const char *style; // CSS class: "main", "faint", "second"
+    const double *x, *y;
+    size_t count; // points whose y is not finite interrupt the line
+} ChartSeries;
+
+typedef struct Chart {
+    const char *title, *unit; // unit: printed after values, may be ""
+    const ChartSeries *series;
+    size_t n_series;
+    bool dots;      // mark every point
+    bool from_zero; // the y axis starts at 0
+} Chart;
+
+void chart_add(StrBuf *out, const Chart *c); // nothing if there is no finite point

@@ -205,7 +205,6 @@ static double value(const Json *object, const char *key) {
 }
 
 static void add_point(void *user, const Json *o, const char *line, size_t length) {
-    (void)line, (void)length;
     Points *p = user;
     bool is_class = json_get(o, "eval_accuracy") != NULL, is_eval = is_class || json_get(o, "eval_token_accuracy");
     MEM_GROW(p->items, p->capacity, p->count + 1);

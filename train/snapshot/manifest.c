@@ -177,11 +177,10 @@ static int read_state(TrainerState *s, const JsonReader *root) {
 static int read_split(SnapshotSplit *s, const JsonReader *root) {
     const int64_t most = (int64_t)1 << 40;
     JsonReader r;
-    return open_object(&r, root, "split", "split.") || read_count(&r, "rows_per_step", 1, most, &s->rows_per_step) ||
-                   read_count(&r, "rows_per_rank", 1, most, &s->rows_per_rank) ||
-                   read_count(&r, "ranks", 1, most, &s->ranks)
-               ? -1
-               : 0;
+    if (open_object(&r, root, "split", "split.") || read_count(&r, "rows_per_step", 1, most, &s->rows_per_step) ||
+        read_count(&r, "rows_per_rank", 1, most, &s->rows_per_rank))
+        return -1;
+    return read_count(&r, "ranks", 1, most, &s->ranks);
 }
 
 static int read_identity(RunIdentity *id, const JsonReader *root) {
@@ -219,7 +218,9 @@ static int read_file_entry(ManifestFile *f, const JsonStr *name, const Json *ent
 static int read_files(Manifest *m, const JsonReader *root) {
     JsonReader r;
     if (open_object(&r, root, "files", "files.")) return -1;
-    if (r.object->count > MANIFEST_MAX_FILES) return bad("files: too many", root->err);
+    if (r.object->count > MANIFEST_MAX_FILES)
+        return err_input(root->err, "manifest.json: files: %zu entries; expected at most %d", r.object->count,
+                         MANIFEST_MAX_FILES);
     for (size_t i = 0; i < r.object->count; i++)
         if (read_file_entry(&m->files[i], &r.object->keys[i], &r.object->items[i], &r)) return -1;
     m->file_count = (int)r.object->count;
@@ -247,10 +248,8 @@ static int read_tree(Manifest *m, const Json *root, Err *err) {
                          "manifest.json: format version %ld, this lorac reads %d; expected the lorac that wrote it, or "
                          "another output_dir",
                          format, SNAPSHOT_FORMAT);
-    return read_state(&m->state, &r) || read_identity(&m->identity, &r) || read_split(&m->split, &r) ||
-                   read_files(m, &r)
-               ? -1
-               : 0;
+    if (read_state(&m->state, &r) || read_identity(&m->identity, &r) || read_split(&m->split, &r)) return -1;
+    return read_files(m, &r);
 }
 
 static int read_all(Manifest *m, const char *dir, bool hashes, Err *err) {

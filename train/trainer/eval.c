@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "pass_runner_internal.h"
+#include "trainer_internal.h"
 
 typedef struct ClassCount {
     int64_t true_positives, predicted, actual;

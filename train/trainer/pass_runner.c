@@ -5,8 +5,8 @@
 
 #include "fnv.h"
 #include "graph.h"
-#include "pass_runner_internal.h"
 #include "profile.h"
+#include "trainer_internal.h"
 
 static int64_t larger(int64_t a, int64_t b) {
     return a > b ? a : b;

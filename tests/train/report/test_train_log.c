@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "chart.h"
 #include "fileio.h"
+#include "report.h"
 #include "train_log.h"
 
 static char path[] = "/tmp/lorac_log_XXXXXX";

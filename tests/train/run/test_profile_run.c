@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "json.h"
-#include "pass_runner_internal.h"
 #include "profile.h"
 #include "train_process.h"
+#include "trainer_internal.h"
 
 static JsonDoc *read_output(const char *out, const char *name) {
     char *dir = in_dir(out), *path = path_join(dir, name), *text;

@@ -1,0 +1,110 @@
+#include "verb_model.h"
+
+#include <stdio.h>
+
+#include "dialog.h"
+#include "file_faults.h"
+#include "fileio.h"
+#include "json.h"
+#include "records.h"
+#include "run_data.h"
+#include "say.h"
+
+int loaded_refuse_classifier(const Adapter *a, const char *path, Err *err) {
+    if (!a->config.labels) return 0;
+    return err_input(err, "%s: a classifier of %ld classes; expected an adapter that generates text", path,
+                     a->config.labels);
+}
+
+int loaded_open(Loaded *l, const LoadOptions *load, const ModelOptions *options, Err *err) {
+    const char *adapter = load->adapter_name_or_path;
+    if (run_device_open(&l->backend, load->device, load->dtype, NULL, err) ||
+        model_load(&l->model, load->model_name_or_path, l->backend, options, err))
+        return -1;
+    if (adapter && adapter_load(&l->adapter, l->model, adapter, false, err)) return -1;
+    if (run_device_check(l->backend, err)) return -1;
+    bool classifier = options && options->classifier;
+    return l->adapter && !classifier ? loaded_refuse_classifier(l->adapter, adapter, err) : 0;
+}
+
+int loaded_check(const Loaded *l, Err *err) {
+    return l->backend->k->status(l->backend, err);
+}
+
+void loaded_close(Loaded *l) {
+    adapter_free(l->adapter);
+    model_free(l->model);
+    backend_close(l->backend);
+    *l = (Loaded){0};
+}
+
+// ---- the file of --messages ----
+
+enum { MAX_BYTES = 1 << 30 };
+
+static int tokenize(ChatTokens *out, const ChatTemplate *chat, const MessagesFile *f, const Json *root, Err *err) {
+    AUTO_CALL(dialog_clear) Dialog d = {.template = chat ? chat_template_source(chat) : NULL};
+    Json record = *root;
+    if (root->type == JSON_ARRAY) record = json_with(&d.pool, NULL, "messages", *root);
+    const Json *prompt = json_given(&record, "add_generation_prompt");
+    int rc = dialog_read(&d, &record, FORMAT_MESSAGES, chat != NULL, err);
+    if (!rc && prompt && prompt->type != JSON_TRUE && prompt->type != JSON_FALSE)
+        rc = err_input(err, "add_generation_prompt: found %s; expected true or false", json_type_name(prompt));
+    ChatInput in = {&d.messages, d.tools, d.extra, prompt ? prompt->type == JSON_TRUE : f->add_generation_prompt,
+                    f->train_on_inputs};
+    if (!rc) rc = chat_tokenize(out, chat, f->tokenizer, &in, err);
+    if (!rc && *out->unrendered)
+        log_warn("%s: %s%s: the chat template leaves out its text", f->path, *out->unrendered == '[' ? "messages" : "",
+                 out->unrendered);
+    return rc ? err_context(err, "%s", f->path) : 0;
+}
+
+int messages_file_tokenize(ChatTokens *out, ChatTemplate **chat, const MessagesFile *f, Err *err) {
+    const Config c = {.chat_template = (char *)f->template_path};
+    AUTO_FREE char *text = NULL;
+    size_t size;
+    AUTO_JSON JsonDoc *doc = NULL;
+    *chat = NULL;
+    bool own = !f->template_path && f->own_template;
+    if (own ? chat_template_new(chat, f->tokenizer, f->own_template, err)
+            : run_chat_template(&c, f->tokenizer, chat, err))
+        return -1;
+    if (file_read(&text, &size, f->path, MAX_BYTES, err) || fault_in_file(f->path, text, size, true, err)) return -1;
+    const char *json = text_skip_mark(text, &size);
+    if (json_parse_data(&doc, json, size, f->path, 1, err)) return -1;
+    return tokenize(out, *chat, f, json_root(doc), err);
+}
+
+// ---- generated tokens ----
+
+GenerateOptions sampling_generate_options(const SamplingOptions *o) {
+    return (GenerateOptions){.max_new_tokens = o->max_new_tokens,
+                             .temperature = (float)o->temperature,
+                             .top_p = (float)o->top_p,
+                             .seed = (uint64_t)o->seed,
+                             .batch = 1};
+}
+
+static void print_from(const TokenPrinter *p, size_t start) {
+    if (p->text.len > start) say_generated(p->text.data + start, p->text.len - start, p->raw);
+}
+
+int token_printer_add(void *printer, int64_t prompt, int32_t id) {
+    TokenPrinter *p = printer;
+    size_t start = p->text.len;
+    token_stream_add(&p->stream, p->tokenizer, id, &p->text);
+    print_from(p, start);
+    return 0;
+}
+
+void token_printer_end(TokenPrinter *p) {
+    size_t start = p->text.len;
+    token_stream_end(&p->stream, &p->text);
+    print_from(p, start);
+    say("\n");
+    fflush(stdout);
+}
+
+void token_printer_clear(TokenPrinter *p) {
+    str_clear(&p->text);
+}
