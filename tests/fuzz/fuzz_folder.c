@@ -1,6 +1,6 @@
 // Bytes as the config.json, then as the model.safetensors.index.json of a Hugging Face folder.
 #include "fuzz.h"
-#include "model_config_hf.h"
+#include "model_config.h"
 #include "path.h"
 #include "safetensors.h"
 #include "weight_source.h"

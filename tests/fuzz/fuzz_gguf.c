@@ -2,7 +2,7 @@
 // tokenizer.
 #include "fuzz.h"
 #include "gguf.h"
-#include "model_config_gguf.h"
+#include "model_config.h"
 #include "tokenizer.h"
 #include "tokenizer_files.h"
 

@@ -6,8 +6,7 @@
 
 #include "json.h"
 #include "model.h"
-#include "model_config_gguf.h"
-#include "model_config_hf.h"
+#include "model_config.h"
 #include "say.h"
 #include "weight_source.h"
 

@@ -1,8 +1,8 @@
 // config: the settings of a run. One flat JSON object with `//` comments, then overrides from the command line.
 //
 // config_keys.def is the one table of keys: fields, rules, help, schema and what a resume may change come from it.
-// Files: config.c (loading), config_rules.c (rules between keys),
-// config_show.c (printed, saved, compared); keys.h has the machinery of tables.
+// Files: config.c (loading, rules between keys), config_show.c (printed, saved, compared); keys.h has the machinery of
+// tables.
 #pragma once
 
 #include <stdio.h>

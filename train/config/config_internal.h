@@ -9,5 +9,3 @@ enum { AT_RESUME = 1, BY_RANK = 2, OF_ADAPTER = 4 };
 
 // Sets the keys of the one JSON object in `text`. *c has its defaults.
 int config_read(Config *c, const char *text, size_t size, const char *name, Err *err);
-// The rules between keys.
-int config_check(const Config *c, ConfigPurpose purpose, Err *err);

@@ -1,9 +1,10 @@
-// model_config: the configuration of a base model: sizes and what its graph computes. model_config_gguf.h and
-// model_config_hf.h read it from files; every value is then in a range in which products of sizes cannot overflow.
+// model_config: the configuration of a base model: sizes and what its graph computes. Read from files, every value is
+// in a range in which products of sizes cannot overflow.
 #pragma once
 
 #include "architecture.h"
 #include "enum_words.h"
+#include "weight_source.h"
 
 #define ROPE_SCALINGS(X)                                                                                               \
     X(ROPE_NONE, "none", "no rotary positions")                                                                        \
@@ -66,3 +67,23 @@ void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, i
 bool model_has_projection(const ModelConfig *c, Projection p);
 // Another RoPE scaling (ROPE_LINEAR or ROPE_YARN) in place of the model's own; the context grows by `factor`.
 int model_config_scale_rope(ModelConfig *c, RopeScaling scaling, float factor, Err *err);
+
+// ---- reading (model_config_gguf.c; model_config_hf.c, model_config_hf_families.c, model_config_hf_rope.c) ----
+
+// Of a GGUF file, from its metadata and its tensors (vocabulary, biases, divisors of RoPE). ERR_INPUT names the key,
+// the value and the expected one; what lorac does not compute is refused by name.
+int model_config_gguf_read(ModelConfig *c, const WeightSource *s, Err *err);
+// Of the config.json of a Hugging Face folder, or of the file itself; errors likewise.
+int model_config_hf_read(ModelConfig *c, const char *where, Err *err);
+// What transformers would do to this base during training and lorac does not, as "attn_pdrop 0.1, embd_pdrop 0.1"
+// (dropout inside the base, noise of a router). Adds nothing for a GGUF file, which has no such keys.
+int model_config_hf_training_noise(StrBuf *out, const char *path, Err *err);
+
+// ---- rope.c: the cosines and sines of a RopeConfig ----
+
+// *table [positions, rotated]: rotated / 2 cosines, then as many sines, times the attention factor. The float32
+// arithmetic is that of transformers' modeling_rope_utils: far positions are sensitive to the rounding of the angle.
+// LongRoPE's long list is used for all positions when positions > original_context (as in vLLM and llama.cpp;
+// transformers decides for each sequence). Refused (ERR_INPUT): a table over 1 GiB, frequencies that are not finite.
+// The caller frees.
+int rope_table(float **table, const RopeConfig *r, int64_t positions, Err *err);

@@ -1,10 +1,10 @@
-// model_config_gguf: see model_config_gguf.h. Keys and defaults: llama.cpp, src/llama-model.cpp and src/models/*.cpp;
-// what its converter writes: conversion/*.py.
-#include "model_config_gguf.h"
-
+// model_config_gguf: the ModelConfig of a GGUF file. Keys and defaults: llama.cpp, src/llama-model.cpp and
+// src/models/*.cpp; what its converter writes: conversion/*.py.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "model_config.h"
 
 // ---- typed reading of "<architecture>.<key>" ----
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "json_read.h"
-#include "model_config_hf.h"
+#include "model_config.h"
 
 typedef struct HfRope {
     float base;       // rope_theta when the file has none; 0: learned positions

@@ -1,11 +1,8 @@
 // model_load: loads a base model (see model.h and model_internal.h).
 #include <string.h>
 
-#include "model_config_gguf.h"
-#include "model_config_hf.h"
 #include "model_internal.h"
 #include "path.h"
-#include "rope.h"
 #include "tokenizer_files.h"
 
 // ---- configuration ----

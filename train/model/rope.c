@@ -1,6 +1,7 @@
-#include "rope.h"
-
+// rope: the cosines and sines of a RopeConfig (see model_config.h).
 #include <math.h>
+
+#include "model_config.h"
 
 static const double PI = 3.14159265358979323846;
 

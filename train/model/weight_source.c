@@ -1,11 +1,40 @@
-// weight_source: the tensors of all files; hf_folder.c and gguf_split.c find the files.
-#include "weight_source_internal.h"
+// weight_source: opens the files of a model and finds its tensors (see weight_source.h).
+#include "weight_source.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fileio.h"
 #include "hash.h"
+#include "json_read.h"
+#include "name_index.h"
 #include "path.h"
+#include "safetensors.h"
+
+typedef struct SourceFile {
+    char *path;
+    Gguf *gguf; // one of the two is set
+    Safetensors *safetensors;
+} SourceFile;
+
+typedef struct SourceStamp { // of a file when it was opened
+    char *path;
+    FileStamp stamp;
+} SourceStamp;
+
+struct WeightSource {
+    char *path, *dir; // dir: NULL for GGUF
+    SourceFile *files;
+    size_t n_files, files_capacity;
+    SourceStamp *stamps; // of all files of the model
+    size_t n_stamps, stamps_capacity;
+    SourceTensor *tensors; // in the order of the files
+    size_t n_tensors, tensors_capacity;
+    NameIndex by_name;
+    void **copies; // weight_source_aligned
+    size_t n_copies, copies_capacity;
+};
 
 // ---- one file ----
 
@@ -59,7 +88,8 @@ static int explain_pointer(const char *path, Err *err) {
     return -1;
 }
 
-int weight_source_add_gguf(WeightSource *s, char *path, Err *err) {
+// Both take ownership of path.
+static int add_gguf(WeightSource *s, char *path, Err *err) {
     SourceFile *f = add_file(s, path);
     if (gguf_open(&f->gguf, path, err)) return explain_pointer(path, err);
     for (int64_t i = 0; i < gguf_tensor_count(f->gguf); i++) {
@@ -74,7 +104,7 @@ int weight_source_add_gguf(WeightSource *s, char *path, Err *err) {
 
 _Static_assert((int)SOURCE_MAX_DIMS == (int)SAFETENSORS_MAX_DIMS, "every tensor of a safetensors file has its place");
 
-int weight_source_add_safetensors(WeightSource *s, char *path, Err *err) {
+static int add_safetensors(WeightSource *s, char *path, Err *err) {
     SourceFile *f = add_file(s, path);
     if (safetensors_open(&f->safetensors, path, err)) return explain_pointer(path, err);
     for (size_t i = 0; i < safetensors_count(f->safetensors); i++) {
@@ -84,6 +114,202 @@ int weight_source_add_safetensors(WeightSource *s, char *path, Err *err) {
         memcpy(added->shape, t->shape, (size_t)t->n_dims * sizeof *t->shape);
     }
     return 0;
+}
+
+// ---- a Hugging Face folder: model.safetensors, or the shards of model.safetensors.index.json ----
+
+static const char index_name[] = "model.safetensors.index.json", single_name[] = "model.safetensors";
+enum { MAX_INDEX_BYTES = 64 << 20 };
+
+typedef struct ShardIndex {
+    char *path;
+    JsonDoc *doc;
+    const Json *weight_map;
+    const char **names; // of the shards, sorted, each once; they belong to doc
+    size_t n_names;
+} ShardIndex;
+
+static int compare_strings(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+// A shard is next to its index: a name with a path in it could read other files.
+static int check_shard_name(const char *tensor, const Json *v, Err *err) {
+    if (v->type != JSON_STRING)
+        return err_input(err, "weight_map: \"%.200s\" is %s; expected the name of a file", tensor, json_type_name(v));
+    const char *name = v->str.data;
+    if (!*name || strlen(name) != v->str.len || strpbrk(name, "/\\") || strcmp(name, ".") == 0 ||
+        strcmp(name, "..") == 0)
+        return err_input(err, "weight_map: \"%.200s\" is in \"%.200s\"; expected a plain file name in the same folder",
+                         tensor, name);
+    return 0;
+}
+
+static int list_shards(ShardIndex *x, Err *err) {
+    x->weight_map = json_get(json_root(x->doc), "weight_map");
+    if (!x->weight_map || x->weight_map->type != JSON_OBJECT || !x->weight_map->count)
+        return err_input(err, "weight_map is %s; expected an object that names the file of each tensor",
+                         x->weight_map && x->weight_map->type == JSON_OBJECT ? "empty" : json_type_name(x->weight_map));
+    size_t n = x->weight_map->count;
+    x->names = mem_alloc(n, sizeof *x->names);
+    for (size_t i = 0; i < n; i++) {
+        const JsonStr *tensor = &x->weight_map->keys[i];
+        if (strlen(tensor->data) != tensor->len)
+            return err_input(err, "weight_map: the name \"%.80s\" holds a NUL character", tensor->data);
+        if (check_shard_name(tensor->data, &x->weight_map->items[i], err)) return -1;
+        x->names[i] = x->weight_map->items[i].str.data;
+    }
+    qsort(x->names, n, sizeof *x->names, compare_strings);
+    for (size_t i = 0; i < n; i++)
+        if (!i || strcmp(x->names[i], x->names[i - 1]) != 0) x->names[x->n_names++] = x->names[i];
+    return 0;
+}
+
+static int read_index(ShardIndex *x, const char *dir, Err *err) {
+    x->path = path_join(dir, index_name);
+    if (json_load(&x->doc, x->path, MAX_INDEX_BYTES, err)) return -1;
+    return list_shards(x, err) ? err_context(err, "%s", x->path) : 0;
+}
+
+static void free_index(ShardIndex *x) {
+    json_free(x->doc);
+    mem_free(x->names);
+    mem_free(x->path);
+}
+
+// only: the file that the user named, NULL for the folder. A file that is no shard of the index is opened alone.
+// As in transformers, the index only names the files. Entries without a tensor (a tied head, a buffer) are ignored;
+// model_slots.c refuses missing tensors that the graph needs.
+static int open_shards(WeightSource *s, const char *only, Err *err) {
+    AUTO_CALL(free_index) ShardIndex x = {0};
+    if (read_index(&x, s->dir, err)) return -1;
+    if (only && !bsearch(&only, x.names, x.n_names, sizeof *x.names, compare_strings))
+        return add_safetensors(s, mem_strdup(s->path), err);
+    for (size_t i = 0; i < x.n_names; i++)
+        if (add_safetensors(s, path_join(s->dir, x.names[i]), err)) return err_context(err, "%s", x.path);
+    return 0;
+}
+
+static int refuse_without_config(const WeightSource *s, Err *err) {
+    if (!path_exists(s->path)) return err_input(err, "%s: no such file or folder", s->path);
+    if (dir_has(s->dir, "adapter_config.json"))
+        return err_input(err, "%s: an adapter, no base model: found adapter_config.json; expected config.json", s->dir);
+    return err_input(err,
+                     "%s: found no config.json; expected a Hugging Face model: config.json and %s or %s (or the path "
+                     "of a .gguf file)",
+                     s->dir, single_name, index_name);
+}
+
+static int refuse_without_weights(const WeightSource *s, Err *err) {
+    static const char *const others[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (dir_has(s->dir, others[i]))
+            return err_input(err,
+                             "%s: found %s; expected %s: convert it with python -c \"from transformers import "
+                             "AutoModelForCausalLM as M; M.from_pretrained('IN').save_pretrained('OUT')\"",
+                             s->dir, others[i], single_name);
+    return err_input(err, "%s: found config.json but no weights; expected %s or %s", s->dir, single_name, index_name);
+}
+
+// As in transformers, the single file is preferred to the index.
+static int open_folder(WeightSource *s, Err *err) {
+    const char *slash = strrchr(s->path, '/'), *only = path_is_dir(s->path) ? NULL : slash ? slash + 1 : s->path;
+    if (!dir_has(s->dir, "config.json")) return refuse_without_config(s, err);
+    if (only && (strcmp(only, single_name) == 0 || !dir_has(s->dir, index_name)))
+        return add_safetensors(s, mem_strdup(s->path), err);
+    if (!only && dir_has(s->dir, single_name)) return add_safetensors(s, path_join(s->dir, single_name), err);
+    if (dir_has(s->dir, index_name)) return open_shards(s, only, err);
+    return refuse_without_weights(s, err);
+}
+
+// ---- a GGUF file, or llama.cpp's split files NAME-00001-of-0000N.gguf. The first part has the metadata; every part
+// has its number (split.no, from 0) and the number of parts (split.count) ----
+
+typedef struct Split {
+    uint64_t number, count, tensors; // count 0: not split
+} Split;
+
+static int read_split(Split *p, const Gguf *g, Err *err) {
+    *p = (Split){0};
+    if (gguf_u64(g, "split.count", false, &p->count, err) < 0) return -1;
+    if (p->count < 2) return 0;
+    if (gguf_u64(g, "split.no", true, &p->number, err) < 0 ||
+        gguf_u64(g, "split.tensors.count", true, &p->tensors, err) < 0)
+        return -1;
+    if (p->number >= p->count || p->count > 99999)
+        return err_input(err,
+                         "%s: split.no is %lu and split.count %lu; expected a number below the count, which is at "
+                         "most 99999",
+                         gguf_path(g), p->number, p->count);
+    return 0;
+}
+
+enum { SUFFIX_LENGTH = 20 }; // "-00001-of-00003.gguf"
+
+static void print_suffix(char suffix[SUFFIX_LENGTH + 1], uint64_t number, uint64_t count) {
+    snprintf(suffix, SUFFIX_LENGTH + 1, "-%05u-of-%05u.gguf", (unsigned)number + 1, (unsigned)count);
+}
+
+// The number of parts in such a suffix; 0: another suffix. Only digits: strtoul would accept a sign.
+static unsigned suffix_count(const char *suffix) {
+    static const char form[SUFFIX_LENGTH + 1] = "-00000-of-00000.gguf";
+    unsigned count = 0;
+    for (int i = 0; i < SUFFIX_LENGTH; i++) {
+        bool digit = suffix[i] >= '0' && suffix[i] <= '9';
+        if (form[i] == '0' ? !digit : suffix[i] != form[i]) return 0;
+        if (digit && i >= 10) count = count * 10 + (unsigned)(suffix[i] - '0');
+    }
+    return count;
+}
+
+void weight_source_add_inputs(InputSet *inputs, const char *path) {
+    char suffix[SUFFIX_LENGTH + 1];
+    size_t n = path ? strlen(path) : 0;
+    input_set_add(inputs, path);
+    unsigned count = n < SUFFIX_LENGTH ? 0 : suffix_count(path + n - SUFFIX_LENGTH);
+    for (unsigned i = 0; i < count; i++) {
+        print_suffix(suffix, i % 99999, count % 100000); // for the compiler: both fit
+        AUTO_FREE char *part = mem_printf("%.*s%s", (int)(n - SUFFIX_LENGTH), path, suffix);
+        input_set_add(inputs, part);
+    }
+}
+
+static int add_part(WeightSource *s, char *path, const Split *first, uint64_t number, Err *err) {
+    Split p;
+    if (add_gguf(s, path, err) || read_split(&p, s->files[number].gguf, err)) return -1;
+    if (p.number != number || p.count != first->count || p.tensors != first->tensors)
+        return err_input(err,
+                         "%s: part %lu of %lu, %lu tensors; expected part %lu of %lu, %lu tensors (split.no, "
+                         "split.count, split.tensors.count)",
+                         path, p.number + 1, p.count, p.tensors, number + 1, first->count, first->tensors);
+    return 0;
+}
+
+static int open_parts(WeightSource *s, const Split *p, Err *err) {
+    char suffix[SUFFIX_LENGTH + 1];
+    size_t n = strlen(s->path);
+    print_suffix(suffix, p->number, p->count);
+    if (!ends_with(s->path, suffix))
+        return err_input(err, "%s: part %lu of %lu of a split model; expected a name that ends in %s", s->path,
+                         p->number + 1, p->count, suffix);
+    for (uint64_t i = 0; i < p->count; i++) {
+        print_suffix(suffix, i, p->count);
+        if (add_part(s, mem_printf("%.*s%s", (int)(n - SUFFIX_LENGTH), s->path, suffix), p, i, err)) return -1;
+    }
+    if (s->n_tensors != p->tensors)
+        return err_input(err, "%s: %zu tensors in all its parts; split.tensors.count is %lu", s->path, s->n_tensors,
+                         p->tensors);
+    return 0;
+}
+
+// With all other parts of a split model, in order.
+static int open_gguf(WeightSource *s, Err *err) {
+    AUTO_GGUF Gguf *g = NULL;
+    Split p;
+    if (!path_exists(s->path)) return err_input(err, "%s: no such file or folder", s->path);
+    if (gguf_open(&g, s->path, err)) return add_gguf(s, mem_strdup(s->path), err);
+    if (read_split(&p, g, err)) return -1;
+    return p.count < 2 ? add_gguf(s, mem_strdup(s->path), err) : open_parts(s, &p, err);
 }
 
 // ---- all files ----
@@ -109,7 +335,7 @@ int weight_source_open(WeightSource **out, const char *path, Err *err) {
     s->path = mem_strdup(path);
     s->dir = weight_source_folder(path);
     if (s->dir) stamp_folder(s);
-    if ((s->dir ? hf_folder_open(s, err) : gguf_split_open(s, err)) || index_names(s, err)) return -1;
+    if ((s->dir ? open_folder(s, err) : open_gguf(s, err)) || index_names(s, err)) return -1;
     *out = mem_take(&s);
     return 0;
 }

@@ -1,5 +1,5 @@
 // weight_source: the tensors of a base model: one view over a Hugging Face folder (one model.safetensors, or shards and
-// their index), a GGUF file, or llama.cpp's split GGUF files. Files: weight_source.c, hf_folder.c, gguf_split.c.
+// their index), a GGUF file, or llama.cpp's split GGUF files.
 //
 // Opening maps the files and checks their headers: milliseconds at any size. No tensor data is read. Names are those of
 // the file ("model.layers.0.self_attn.q_proj.weight", "blk.0.attn_q.weight"); each occurs once.

@@ -104,33 +104,23 @@ static void set_peer_state(Heartbeat *h, int rank, PeerState p) {
     h->peers[rank].since = h->now;
 }
 
-static void note_beat(Heartbeat *h, int rank, HeartbeatPhase phase, int64_t step, int64_t progress) {
+static void note_beat(Heartbeat *h, int rank, const HeartbeatFrame *f) {
     PeerStatus *s = &h->peers[rank];
-    if (phase != s->phase || step != s->step || progress != s->progress) s->moved = h->now;
-    s->phase = phase;
-    s->step = step;
-    s->progress = progress;
+    if (f->phase != s->phase || f->step != s->step || f->progress != s->progress) s->moved = h->now;
+    s->phase = (HeartbeatPhase)f->phase;
+    s->step = f->step;
+    s->progress = f->progress;
     s->heard = h->now;
-}
-
-static HeartbeatFrame own_beat(Heartbeat *h) {
-    return (HeartbeatFrame){.kind = FRAME_BEAT,
-                            .phase = (uint8_t)atomic_load(&h->phase),
-                            .step = atomic_load(&h->step),
-                            .progress = atomic_load(&h->calls) + h->cpu_ticks};
-}
-
-static void tell_all(Heartbeat *h, const HeartbeatFrame *f) {
-    for (int r = 0; r < h->ranks; r++) wire_put(&h->wires[r], f);
 }
 
 static void beat(Heartbeat *h) {
     count_cpu(h);
-    HeartbeatFrame f = own_beat(h);
-    if (is_rank_0(h)) note_beat(h, 0, (HeartbeatPhase)f.phase, f.step, f.progress);
+    HeartbeatFrame f = {.kind = FRAME_BEAT, .phase = (uint8_t)atomic_load(&h->phase), .step = atomic_load(&h->step)};
+    f.progress = atomic_load(&h->calls) + h->cpu_ticks;
+    if (is_rank_0(h)) note_beat(h, 0, &f);
     if (h->now - h->beaten < h->beat_every) return;
     h->beaten = h->now;
-    tell_all(h, &f);
+    for (int r = 0; r < h->ranks; r++) wire_put(&h->wires[r], &f);
 }
 
 // ---- receiving ----
@@ -148,7 +138,7 @@ static void on_frame(Heartbeat *h, int rank, const HeartbeatFrame *f) {
     switch ((FrameKind)f->kind) {
     case FRAME_BEAT:
         if (f->phase > PHASE_WAITING) set_peer_state(h, rank, PEER_GARBLED);
-        if (is_rank_0(h)) note_beat(h, rank, (HeartbeatPhase)f->phase, f->step, f->progress);
+        if (is_rank_0(h)) note_beat(h, rank, f);
         break;
     case FRAME_STOP:
         signals_ask_stop(); // rank 0 relays it in relay_stop

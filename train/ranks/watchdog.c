@@ -1,6 +1,5 @@
 #include "watchdog.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -94,7 +93,7 @@ void watchdog_describe(Err *line, const WatchdogVerdict *v, const PeerStatus *si
                     signs[v->rank].step, v->seconds);
         break;
     case FAULT_ALL_WAIT:
-        err_runtime(line, "all ranks have waited for each other for %.1f s at step %" PRId64 RERUN, v->seconds,
+        err_runtime(line, "all ranks have waited for each other for %.1f s at step %ld" RERUN, v->seconds,
                     signs[v->rank].step);
         break;
     }

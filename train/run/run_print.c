@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "data_notes.h"
-#include "model_config_hf.h"
+#include "model_config.h"
 #include "quantize.h"
 #include "run_device.h"
 #include "say.h"

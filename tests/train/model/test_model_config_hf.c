@@ -4,8 +4,7 @@
 #include <math.h>
 
 #include "fileio.h"
-#include "model_config_hf.h"
-#include "rope.h"
+#include "model_config.h"
 #include "scratch.h"
 
 // ---- against transformers ----
