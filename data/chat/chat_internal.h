@@ -59,6 +59,8 @@ void chat_text_start(ChatText *x, const ChatTemplate *c, const Tokenizer *t, con
 int chat_text_render(ChatText *x, Err *err); // fills out and ids
 // Renders messages[0, count) with the other variables of x, without tokens. -1: the template fails.
 int chat_text_render_part(ChatText *part, const ChatText *x, size_t count, bool add_generation_prompt);
+// Renders a short conversation in JSON; only out and ids remain.
+int chat_text_probe(ChatText *x, const ChatTemplate *c, const Tokenizer *t, const char *messages, bool add_prompt);
 void chat_text_clear(ChatText *x);
 #define AUTO_CHAT_TEXT AUTO_CALL(chat_text_clear)
 

@@ -5,23 +5,13 @@
 
 // ---- probes: what the template writes around turns ----
 
+#define USER "{\"role\": \"user\", \"content\": \"probe\"}"
+#define USER_ASSISTANT USER ", {\"role\": \"assistant\", \"content\": \"probe\"}"
+
 // Renders user, assistant, user ... (n messages) with one word each; -1 when the template refuses that.
 static int render_probe(ChatText *x, const ChatTemplate *c, const Tokenizer *t, size_t n, bool add_generation_prompt) {
-    JsonStr keys[] = {json_str("role"), json_str("content")};
-    Json fields[3][2], turns[3];
-    CHECK(n <= 3);
-    for (size_t i = 0; i < n; i++) {
-        fields[i][0] = json_string(json_str(i % 2 ? "assistant" : "user"));
-        fields[i][1] = json_string(json_str("probe"));
-        turns[i] = (Json){.type = JSON_OBJECT, .count = 2, .items = fields[i], .keys = keys};
-    }
-    Json messages = json_list(turns, n);
-    chat_text_start(x, c, t, &messages);
-    x->in.add_generation_prompt = add_generation_prompt;
-    x->in.is_probe = true;
-    int rc = chat_text_render(x, NULL);
-    x->in.messages = NULL; // the turns end with this function
-    return rc;
+    static const char *const probes[] = {"[" USER "]", "[" USER_ASSISTANT "]", "[" USER_ASSISTANT ", " USER "]"};
+    return chat_text_probe(x, c, t, probes[n - 1], add_generation_prompt);
 }
 
 static size_t after_probe_word(const ChatText *x) {

@@ -1,6 +1,8 @@
 // chat_text: renders conversations, and finds messages and control tokens in the text.
 #include "chat_internal.h"
 
+#include <string.h>
+
 void chat_text_clear(ChatText *x) {
     jinja_output_clear(&x->out);
     token_ids_clear(&x->ids);
@@ -27,6 +29,17 @@ int chat_text_render_part(ChatText *part, const ChatText *x, size_t count, bool 
     part->in.messages = &part->messages;
     part->in.add_generation_prompt = add_generation_prompt;
     return jinja_render(x->c->jinja, &part->in, &part->out, NULL);
+}
+
+int chat_text_probe(ChatText *x, const ChatTemplate *c, const Tokenizer *t, const char *messages, bool add_prompt) {
+    AUTO_JSON JsonDoc *doc = NULL;
+    CHECK(json_parse(&doc, messages, strlen(messages), "probe", 0, NULL) == 0, "%s", messages);
+    chat_text_start(x, c, t, json_root(doc));
+    x->in.add_generation_prompt = add_prompt;
+    x->in.is_probe = true;
+    int rc = chat_text_render(x, NULL);
+    x->in.messages = NULL; // they end with the document
+    return rc;
 }
 
 // ---- finding ----

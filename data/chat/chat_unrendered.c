@@ -156,23 +156,19 @@ void chat_find_unrendered(const ChatText *x, KeyNotes *names, char *first, size_
 
 // Does the template write the thought of a single answer with these keys (freed here)?
 static bool writes_thought(const ChatTemplate *c, const Tokenizer *t, char *keys) {
-    AUTO_FREE char *text =
-        mem_printf("[{\"role\": \"user\", \"content\": \"qzquestion\"}, {\"role\": \"assistant\", %s}]", keys);
+    AUTO_FREE char *text = mem_printf("[{\"role\": \"user\", \"content\": \"qzquestion\"}, "
+                                      "{\"role\": \"assistant\", \"content\": %s}]",
+                                      keys);
     mem_free(keys);
-    AUTO_JSON JsonDoc *doc = NULL;
-    CHECK(json_parse(&doc, text, strlen(text), "probe", 0, NULL) == 0, "%s", text);
     AUTO_CHAT_TEXT ChatText x;
-    chat_text_start(&x, c, t, json_root(doc));
-    x.in.is_probe = true;
-    return chat_text_render(&x, NULL) == 0 && strstr(x.out.text, "qzthought");
+    return chat_text_probe(&x, c, t, text, false) == 0 && strstr(x.out.text, "qzthought");
 }
 
 unsigned chat_known_reasoning(const ChatTemplate *c, const Tokenizer *t) {
-    unsigned known = 0;
+    unsigned known = writes_thought(c, t, mem_strdup("\"<think>\\nqzthought\\n</think>\\n\\nqzanswer\""));
+    known <<= REASONING_KEYS;
     for (int i = 0; i < REASONING_KEYS; i++)
-        if (writes_thought(c, t, mem_printf("\"content\": \"qzanswer\", \"%s\": \"qzthought\"", reasoning_keys[i])))
+        if (writes_thought(c, t, mem_printf("\"qzanswer\", \"%s\": \"qzthought\"", reasoning_keys[i])))
             known |= 1u << i;
-    if (writes_thought(c, t, mem_strdup("\"content\": \"<think>\\nqzthought\\n</think>\\n\\nqzanswer\"")))
-        known |= 1u << REASONING_KEYS;
     return known;
 }

@@ -1,4 +1,5 @@
-#include "classify.h"
+// classify: one record of classification data to tokens and a label.
+#include "record_tokenizer.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -84,7 +84,7 @@ static int add_long(Build *b, const RecordTokens *e, const RecordSpan *span) {
     return 0;
 }
 
-// Labelled samples were shortened when they were tokenised, so that special tokens stay (classify.h).
+// Labelled samples were shortened when they were tokenised, so that special tokens stay (classify.c).
 static int add_labelled(Build *b, const RecordTokens *e, const RecordSpan *span) {
     uint32_t id;
     if (label_table_add(b->labels, e->label, e->label_integer, &id, b->err))

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "classify.h"
 #include "record_faults.h"
 
 void record_tokens_clear(RecordTokens *e) {
@@ -119,9 +118,11 @@ static int fail_value(const char *key, size_t i, const Json *v, const char *expe
     return err_input(err, "%s[%zu]: found %s; expected %s", key, i, found, expected);
 }
 
-static int read_bit(int64_t *bit, const char *key, const Json *mask, size_t i, Err *err) {
-    if (json_whole(&mask[i], bit) && (*bit == 0 || *bit == 1)) return 0;
-    return fail_value(key, i, &mask[i], "0 or 1", err);
+static int read_int(int64_t *n, const char *key, const Json *list, size_t i, int64_t end, Err *err) {
+    if (json_whole(&list[i], n) && *n >= 0 && *n < end) return 0;
+    char below[64];
+    snprintf(below, sizeof below, "a token id below %ld", end);
+    return fail_value(key, i, &list[i], end == 2 ? "0 or 1" : below, err);
 }
 
 // Tokens [*begin, *end) are visible: zeros of an attention mask are padding, before or after the text.
@@ -132,22 +133,12 @@ static int visible_range(const Dialog *d, size_t *begin, size_t *end, Err *err) 
     if (!d->visible) return 0;
     const Json *mask = d->visible->items;
     for (size_t i = 0; i < *end; i++)
-        if (read_bit(&n, "attention_mask", mask, i, err)) return -1;
+        if (read_int(&n, "attention_mask", mask, i, 2, err)) return -1;
     while (*begin < *end && mask[*begin].number == 0) ++*begin;
     while (*end > *begin && mask[*end - 1].number == 0) --*end;
     for (size_t i = *begin; i < *end; i++)
         if (mask[i].number == 0)
             return fail_value("attention_mask", i, &mask[i], "zeros only before and after the text", err);
-    return 0;
-}
-
-static int read_id(int32_t *id, const RecordTokenizer *e, const Json *v, size_t i, Err *err) {
-    int64_t n;
-    char expected[64];
-    snprintf(expected, sizeof expected, "a token id below %d", e->tokenizer->vocab_size);
-    if (!json_whole(v, &n) || n < 0 || n >= e->tokenizer->vocab_size)
-        return fail_value("input_ids", i, v, expected, err);
-    *id = (int32_t)n;
     return 0;
 }
 
@@ -169,7 +160,7 @@ static int read_masks(uint8_t *supervised, const Dialog *d, size_t i, Err *err) 
     for (int k = 0; k < 2; k++) {
         int64_t bit;
         if (!d->learnt[k]) continue;
-        if (read_bit(&bit, dialog_mask_names[k], d->learnt[k]->items, i, err)) return -1;
+        if (read_int(&bit, dialog_mask_names[k], d->learnt[k]->items, i, 2, err)) return -1;
         *supervised &= (uint8_t)bit;
     }
     return 0;
@@ -181,10 +172,13 @@ static int tokenize_ids(RecordTokens *out, const RecordTokenizer *e, const Dialo
     out->count = end - begin;
     out->ids = mem_alloc(out->count + 1, sizeof *out->ids);
     out->supervised = mem_alloc(out->count + 1, 1);
-    for (size_t k = 0, i = begin; i < end; k++, i++)
-        if (read_id(&out->ids[k], e, &d->ids->items[i], i, err) ||
-            read_label(&out->supervised[k], d, i, out->ids[k], err) || read_masks(&out->supervised[k], d, i, err))
+    for (size_t k = 0, i = begin; i < end; k++, i++) {
+        int64_t id;
+        if (read_int(&id, "input_ids", d->ids->items, i, e->tokenizer->vocab_size, err)) return -1;
+        out->ids[k] = (int32_t)id;
+        if (read_label(&out->supervised[k], d, i, out->ids[k], err) || read_masks(&out->supervised[k], d, i, err))
             return -1;
+    }
     return 0;
 }
 

@@ -8,8 +8,7 @@
 #include "file_faults.h"
 #include "message.h"
 #include "record_faults.h"
-#include "tar_records.h"
-#include "text_window.h"
+#include "records_internal.h"
 #include "unicode.h"
 
 struct RecordReader {

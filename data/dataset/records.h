@@ -4,7 +4,7 @@
 //   .json           an array of records; where its first element is a chat message, each list is one record
 //                   (.json and .jsonl are told apart by the first character, not by the name)
 //   .txt            the whole file is one record
-//   .tar            WebDataset shards: members grouped by key, one record for each group (tar_records.h)
+//   .tar            WebDataset shards: members grouped by key, one record for each group (tar_records.c)
 //   .gz, .zst       any of these, compressed: read as a stream, in bounded memory (byte_stream.h)
 // A byte order mark and CRLF line ends are accepted. A record has at most RECORD_MAX_BYTES (an uncompressed .txt: 4
 // GiB), which bounds memory. Parquet and others are refused by name.

@@ -1,4 +1,5 @@
-#include "tar_records.h"
+// tar_records: the groups of members of a .tar shard as records.
+#include "records_internal.h"
 
 #include <errno.h>
 #include <string.h>

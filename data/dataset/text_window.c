@@ -1,4 +1,5 @@
-#include "text_window.h"
+// text_window: the part of a data file that is being cut into records.
+#include "records_internal.h"
 
 #include <string.h>
 
