@@ -41,7 +41,7 @@ typedef struct CudaState {
     int capability;           // 90 for 9.0
     int processors;           // streaming multiprocessors
     size_t shared_bytes;      // shared memory that a block may ask for
-    bool emulated;            // the tests' device, without a GPU
+    bool emulated;            // cuda_emulated
     bool recording;           // between record and record_end
     uint64_t epoch;           // grows at record, record_end and replay: an event is valid in its own epoch only
     cudaStream_t stream;      // of all ops
@@ -80,11 +80,22 @@ CUDA_AREAS(DECLARE_CUDA_AREA)
 DEVICE_SLOTS(DECLARE_CUDA_SLOT)
 OP_SLOTS(DECLARE_CUDA_SLOT)
 
-extern const Kernels cuda_kernels;
+extern const bool cuda_emulated; // true in the tests' build, without a GPU (tests/cuda_on_cpu)
 // Launches a small kernel: a fault if it was not compiled for this GPU.
 void cuda_try_kernel(Backend *b);
 
+// Rows of a weight through the pinned ring: dst [n contiguous rows] = rows map[row], map[row + 1], ... of src; map
+// NULL: rows [row, row + n).
+void cuda_upload_rows(Backend *b, void *dst, const void *src, size_t row_bytes, const int32_t *map, int64_t row,
+                      int64_t n);
+
 // The library of attention, "cudnn 9.19.0"; NULL: the own kernels only.
 const char *cuda_attention_library(const Backend *b);
+
+// Autotuning results: the value of `key`, NULL if there is none; borrowed until the next cuda_choice_set.
+const char *cuda_choice_get(const Backend *b, const char *key);
+void cuda_choice_set(Backend *b, const char *key, const char *value);
+// Whether shapes without a choice are autotuned: not after choices_set, in a recording, or on an emulated device.
+bool cuda_choices_by_speed(const Backend *b);
 
 C_END

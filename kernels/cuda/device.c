@@ -1,10 +1,22 @@
-// device: opening and closing a CUDA device, what it can, and its first fault.
+// device: the op table of the CUDA backend; opening and closing a device, what it can, and its first fault.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cuda.h"
 #include "module.h"
+
+#define CUDA_ENTRY(slot) .slot = cuda_##slot,
+static const Kernels cuda_kernels = {.name = "cuda", DEVICE_SLOTS(CUDA_ENTRY) OP_SLOTS(CUDA_ENTRY)};
+
+// The slots that work in host memory on every backend.
+bool cuda_weight_finite(Backend *b, const Weight *w) {
+    return cuda_state(b)->host->weight_finite(b, w);
+}
+
+bool cuda_pack(Backend *b, void *dst, float *row_scale, Mat src, DType type) {
+    return cuda_state(b)->host->pack(b, dst, row_scale, src, type);
+}
 
 // ---- faults ----
 
@@ -117,7 +129,7 @@ static int take_properties(CudaState *s, const BackendOptions *o, Err *err) {
     if (error != cudaSuccess)
         return err_runtime(err, "device %s: %s (%s)", o->device, cudaGetErrorString(error), cudaGetErrorName(error));
     snprintf(s->name, sizeof s->name, "%.*s", (int)sizeof s->name - 1, p.name);
-    s->emulated = !strcmp(p.name, "emulated device"); // tests/cuda_on_cpu
+    s->emulated = cuda_emulated;
     s->capability = p.major * 10 + p.minor;
     s->processors = p.multiProcessorCount;
     s->shared_bytes = p.sharedMemPerBlockOptin;

@@ -1,7 +1,10 @@
-// load: the optional modules of the CUDA backend: NCCL for several ranks, cuDNN for attention.
+// load: what the emulation of the tests replaces: the optional modules of the CUDA backend, NCCL for several ranks and
+// cuDNN for attention.
 #include "cuda_ranks.h"
 #include "cudnn_attention.h"
 #include "module.h"
+
+const bool cuda_emulated = false;
 
 const RanksLibrary *cuda_ranks_library(Err *err) {
     __typeof__(lorac_nccl) *entry;

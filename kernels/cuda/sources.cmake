@@ -30,11 +30,10 @@ set(CUDA_KERNEL_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/products/place.cu
   ${CMAKE_CURRENT_LIST_DIR}/products/tiles.c
   ${CMAKE_CURRENT_LIST_DIR}/record.c
-  ${CMAKE_CURRENT_LIST_DIR}/table.c
   ${CMAKE_CURRENT_LIST_DIR}/transfer.c
   ${CMAKE_SOURCE_DIR}/kernels/planned/sizes.c
 )
-# The module lorac-nccl.so, and load.c, which finds it; the emulation has its own cuda_ranks_library instead of load.c.
+# load.c finds the optional modules; the emulation has its own functions instead. Then the module lorac-nccl.so.
 set(CUDA_LOAD_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/load.c
   ${CMAKE_SOURCE_DIR}/kernels/module.c

@@ -4,7 +4,6 @@
 // of the device. Several uploads fill a chunk, then an event marks when the device has read it; the host waits only
 // when the ring returns to a chunk that is not read yet. Offloads and reloads run on a second stream between two
 // events: they wait for earlier ops, and ops after settle() wait for them.
-#include "transfer.h"
 
 #include <string.h>
 

@@ -204,6 +204,8 @@ ncclResult_t ncclAllReduce(const void *from, void *to, size_t n, ncclDataType_t 
     return ncclSuccess;
 }
 
+const bool cuda_emulated = true;
+
 // Where the product loads lorac-nccl.so: its source is compiled into the emulation.
 const RanksLibrary *cuda_ranks_library(Err *) {
     return lorac_nccl();

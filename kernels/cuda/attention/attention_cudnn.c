@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "attention.h"
-#include "choices.h"
 
 enum { TIMED_RUNS = 3, KEY_TEXT = 256 };
 

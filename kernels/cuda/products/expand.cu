@@ -5,7 +5,7 @@
 #include "expand.cuh"
 
 #include "device.cuh"
-#include "expand.h"
+#include "tiles.h"
 
 // The segment that rows come from, and which of its rows: row i of the result is row ids[i] of W, or row `row` + i of
 // the segment where ids is NULL. With ids, rows of other segments are left alone.

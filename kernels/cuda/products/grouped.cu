@@ -1,6 +1,5 @@
 // grouped: one linear per expert. Experts in the activation type are multiplied in place; others are expanded, as many
 // at a time as a tile holds, or in parts: forward by rows of W, backward by columns, as in linear.c.
-#include "expand.h"
 #include "grouped.cuh"
 #include "matmul.h"
 #include "tiles.h"

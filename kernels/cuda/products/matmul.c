@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "choices.h"
 #include "fnv.h"
 
 enum { MAX_ALGORITHMS = 8, TIMED_RUNS = 3, MAX_ALIGNMENT = 16, KEY_TEXT = 256 };

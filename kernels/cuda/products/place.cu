@@ -3,7 +3,6 @@
 // The copy goes through the pinned ring and puts rows in logical order, so the host never holds more than the ring.
 // Dense rows of another type than the activation type are converted on the device, from the first of the two tiles.
 #include "fp8.h"
-#include "transfer.h"
 
 #include "device.cuh"
 

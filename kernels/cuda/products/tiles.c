@@ -1,8 +1,6 @@
 // tiles: the two buffers and the events that order their writes and reads.
 #include "tiles.h"
 
-#include "expand.h"
-
 typedef struct Tile {
     cudaEvent_t idle; // what read it is done
     uint64_t epoch;   // of `idle`

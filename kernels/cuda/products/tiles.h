@@ -24,4 +24,8 @@ int64_t cuda_tile_rows(const Backend *b, const Weight *w);
 // How many columns, all rows high: W's, or fewer, whole blocks. CHECKs that one block of columns fits.
 int64_t cuda_tile_columns(const Backend *b, const Weight *w);
 
+// out [n, cols] = rows [row, row + n) and columns [col, col + cols) of a placed weight of any type as plain elements,
+// without its bias; queued on `stream`. col and cols are whole blocks (expand.cu).
+void cuda_expand_part(Backend *b, Mat out, const Weight *w, int64_t row, int64_t col, cudaStream_t stream);
+
 C_END

@@ -33,7 +33,7 @@ static bool is_for_cudnn(const OpSize *s) {
 static int choices_of_cudnn(Backend *b) {
     int n = 0;
     char *choices = choices_of(b);
-    for (const char *p = choices; (p = strstr(p, ": \"cudnn stand-in\"")); p++) n++;
+    for (const char *p = choices; (p = strstr(p, "\"cudnn stand-in\"")); p++) n++;
     mem_free(choices);
     return n;
 }

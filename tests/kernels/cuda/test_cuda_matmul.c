@@ -7,7 +7,6 @@
 #include "opcheck.h"
 #include "test.h"
 
-#include "choices.h"
 #include "cuda.h"
 #include "emulated.h"
 
