@@ -20,15 +20,11 @@
 C_BEGIN
 
 // Areas with state: X(name, type).
-#define CUDA_AREAS(X)                                                                                                  \
-    X(transfer, CudaTransfer)                                                                                          \
-    X(matmul, CudaMatmul)                                                                                              \
-    X(tiles, CudaTiles)                                                                                                \
-    X(attention, CudaAttention)                                                                                        \
-    X(optim, CudaOptim)                                                                                                \
-    X(choices, CudaChoices)                                                                                            \
-    X(records, CudaRecords)                                                                                            \
-    X(ranks, CudaRanks)
+// clang-format off
+#define CUDA_AREAS(X) \
+    X(transfer, CudaTransfer) X(matmul, CudaMatmul) X(tiles, CudaTiles) X(attention, CudaAttention) \
+    X(optim, CudaOptim) X(choices, CudaChoices) X(records, CudaRecords) X(ranks, CudaRanks)
+// clang-format on
 
 #define DECLARE_CUDA_TYPE(name, type) typedef struct type type;
 CUDA_AREAS(DECLARE_CUDA_TYPE)
@@ -61,6 +57,12 @@ static inline CudaState *cuda_state(const Backend *b) {
 static inline cudaStream_t cuda_stream(const Backend *b) {
     return cuda_state(b)->stream;
 }
+static inline void check_mat(const char *name, Mat m, DType type, int64_t rows, int64_t cols) {
+    CHECK(m.data && m.dtype == type && m.rows == rows && m.cols == cols,
+          "%s: [%ld, %ld] of %s, expected [%ld, %ld] of %s", name, m.rows, m.cols, dtype_info(m.dtype)->name, rows,
+          cols, dtype_info(type)->name);
+}
+#define CHECK_MAT(m, type, rows, cols) check_mat(#m, m, type, rows, cols)
 static inline bool cuda_failed(const Backend *b) {
     return cuda_state(b)->fault.kind != ERR_NONE;
 }

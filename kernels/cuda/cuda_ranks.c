@@ -9,7 +9,6 @@ struct CudaRanks {
 };
 
 int cuda_ranks_open(Backend *b, Err *err) {
-    (void)err;
     cuda_state(b)->ranks = mem_calloc(1, sizeof(CudaRanks));
     return 0;
 }

@@ -9,18 +9,12 @@
 C_BEGIN
 
 // The matrices of attention: rows of queries, of keys (K, V, DK, DV), and LSE [rows, H] float32.
+// Forward has those up to CUDNN_LSE.
+// clang-format off
 typedef enum CudnnMat {
-    CUDNN_Q,
-    CUDNN_K,
-    CUDNN_V,
-    CUDNN_OUT,
-    CUDNN_LSE,
-    CUDNN_DOUT,
-    CUDNN_DQ,
-    CUDNN_DK,
-    CUDNN_DV,
-    CUDNN_MATS // forward: up to CUDNN_LSE
+    CUDNN_Q, CUDNN_K, CUDNN_V, CUDNN_OUT, CUDNN_LSE, CUDNN_DOUT, CUDNN_DQ, CUDNN_DK, CUDNN_DV, CUDNN_MATS
 } CudnnMat;
+// clang-format on
 
 // The key of a plan. Every token of a sample is a query and a key; positions count from 0.
 typedef struct CudnnShape {

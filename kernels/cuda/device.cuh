@@ -20,6 +20,12 @@ enum { WARP = 32 };
     } while (0)
 #define RUN(b, kernel, grid, block, shared, ...) RUN_ON(b, cuda_stream(b), kernel, grid, block, shared, __VA_ARGS__)
 
+// Blocks of `threads` threads for n elements, one thread each.
+static inline unsigned blocks_of(int64_t n, int threads) {
+    CHECK(ceil_div(n, threads) <= INT32_MAX, "%ld elements", n);
+    return (unsigned)ceil_div(n, threads);
+}
+
 // DISPATCH(dtype, T, statement): the statement with T as float, __half or __nv_bfloat16.
 #define DISPATCH_CASE(dtype, Type, T, ...)                                                                             \
     case dtype: {                                                                                                      \

@@ -18,7 +18,6 @@ struct CudaRecords {
 };
 
 int cuda_records_open(Backend *b, Err *err) {
-    (void)err;
     cuda_state(b)->records = mem_calloc(1, sizeof(CudaRecords));
     return 0;
 }
@@ -28,7 +27,6 @@ void cuda_records_close(Backend *b) {
     if (!r) return;
     for (int i = 0; i < r->n; i++) cudaGraphExecDestroy(r->list[i].graph);
     mem_free(r);
-    cuda_state(b)->records = NULL;
 }
 
 static void launch(Backend *b, Record *record) {

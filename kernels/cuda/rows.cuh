@@ -2,6 +2,8 @@
 // of activations where the matrices allow it, else one element.
 #pragma once
 
+#include <initializer_list>
+
 #include "device.cuh"
 
 template <class T> struct Rows {
@@ -15,12 +17,18 @@ template <class T> static inline Rows<T> rows_of(Mat m) {
     return {(T *)m.data, mat_stride(m)};
 }
 
-static inline void check_mat(const char *name, Mat m, DType type, int64_t rows, int64_t cols) {
-    CHECK(m.data && m.dtype == type && m.rows == rows && m.cols == cols,
-          "%s is [%ld, %ld] of %s, expected [%ld, %ld] of %s", name, m.rows, m.cols, dtype_info(m.dtype)->name, rows,
-          cols, dtype_info(type)->name);
+// CHECKs that the matrices, by name, are all of the shape of the first in the backend's type of activations. Returns
+// whether vectors fit all of them.
+#define CHECK_ALIKE(b, ...) check_alike(b, #__VA_ARGS__, {__VA_ARGS__})
+static inline bool check_alike(const Backend *b, const char *names, std::initializer_list<Mat> mats) {
+    Mat first = *mats.begin();
+    bool fit = true;
+    for (Mat m : mats) {
+        check_mat(names, m, b->activation, first.rows, first.cols);
+        fit = fit && vectors_fit(m);
+    }
+    return fit;
 }
-#define CHECK_MAT(m, type, rows, cols) check_mat(#m, m, type, rows, cols)
 
 template <int N> struct Piece { float at[N]; };
 template <int N, class T> static __device__ inline Piece<N> load_piece(const T *p) {

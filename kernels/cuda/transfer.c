@@ -30,7 +30,6 @@ static CudaTransfer *transfer(Backend *b) {
 }
 
 int cuda_transfer_open(Backend *b, Err *err) {
-    (void)err;
     CudaTransfer *t = cuda_state(b)->transfer = mem_calloc(1, sizeof *t);
     t->ring = cuda_host_alloc(b, (size_t)CHUNKS * CHUNK_BYTES);
     for (int i = 0; i < CHUNKS; i++)
@@ -51,7 +50,6 @@ void cuda_transfer_close(Backend *b) {
         if (t->read[i]) cudaEventDestroy(t->read[i]);
     cuda_host_free(b, t->ring, (size_t)CHUNKS * CHUNK_BYTES);
     mem_free(t);
-    cuda_state(b)->transfer = NULL;
 }
 
 // ---- memory ----
@@ -91,7 +89,6 @@ void *cuda_host_alloc(Backend *b, size_t bytes) {
 }
 
 void cuda_host_free(Backend *b, void *p, size_t bytes) {
-    (void)bytes;
     if (p && p != NOWHERE) cuda_check(b, cudaFreeHost(p), "freeing pinned memory");
 }
 

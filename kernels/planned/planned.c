@@ -16,22 +16,18 @@ typedef struct PlannedState {
     uintptr_t next;
 } PlannedState;
 
-static PlannedState *planned_state(Backend *b) {
-    return b->state;
-}
-
 static void planned_close(Backend *b) {
     mem_free(b->state);
 }
 
 static DeviceMemory planned_memory(Backend *b) {
-    const PlannedState *s = planned_state(b);
+    const PlannedState *s = b->state;
     size_t taken = s->used + CONTEXT_BYTES, total = s->device.memory;
     return (DeviceMemory){.free = taken < total ? total - taken : 0, .total = total, .used = s->used};
 }
 
 static void *planned_alloc(Backend *b, size_t bytes) {
-    PlannedState *s = planned_state(b);
+    PlannedState *s = b->state;
     uintptr_t at = s->next;
     s->next += cuda_align(bytes);
     s->used += cuda_align(bytes);
@@ -39,46 +35,33 @@ static void *planned_alloc(Backend *b, size_t bytes) {
 }
 
 static void planned_free(Backend *b, void *p, size_t bytes) {
-    if (p) planned_state(b)->used -= cuda_align(bytes);
+    if (p) ((PlannedState *)b->state)->used -= cuda_align(bytes);
 }
 
 static void planned_upload(Backend *b, void *dst, const void *host, size_t bytes) {}
 
+static void planned_zero(Backend *b, void *dst, size_t bytes) {}
+
 static void planned_download(Backend *b, void *host, const void *src, size_t bytes) {
     memset(host, 0, bytes);
 }
-
-static void planned_zero(Backend *b, void *dst, size_t bytes) {}
 
 static size_t planned_attention_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward) {
     return backward ? cuda_attention_delta_bytes(s, q) : 0;
 }
 
 // The slots that building and planning a run call.
+#define SLOT_OF(room, slot) .slot = room##_##slot,
+// clang-format off
 static const Kernels planned_kernels = {
-    .name = "cuda",
-    .close = planned_close,
-    .status = host_status,
-    .memory = planned_memory,
-    .alloc = planned_alloc,
-    .free = planned_free,
-    .upload = planned_upload,
-    .download = planned_download,
-    .copy = planned_upload,
-    .zero = planned_zero,
-    .sync = host_sync,
-    .host_alloc = planned_alloc,
-    .host_free = planned_free,
-    .forget = host_forget,
-    .choices_get = host_choices_get,
-    .weight_bytes = cuda_weight_bytes,
-    .linear_workspace = cuda_linear_workspace,
-    .lora_workspace = cuda_lora_workspace,
-    .attention_workspace = planned_attention_workspace,
-    .grouped_linear_workspace = cuda_grouped_linear_workspace,
-    .head_loss_workspace = cuda_head_loss_workspace,
-    .class_loss_workspace = cuda_class_loss_workspace,
+    .name = "cuda", .host_alloc = planned_alloc, .host_free = planned_free, .copy = planned_upload,
+    SLOT_OF(planned, close) SLOT_OF(planned, memory) SLOT_OF(planned, alloc) SLOT_OF(planned, free)
+    SLOT_OF(planned, upload) SLOT_OF(planned, download) SLOT_OF(planned, zero) SLOT_OF(planned, attention_workspace)
+    SLOT_OF(host, status) SLOT_OF(host, sync) SLOT_OF(host, forget) SLOT_OF(host, choices_get)
+    SLOT_OF(cuda, weight_bytes) SLOT_OF(cuda, linear_workspace) SLOT_OF(cuda, lora_workspace)
+    SLOT_OF(cuda, grouped_linear_workspace) SLOT_OF(cuda, head_loss_workspace) SLOT_OF(cuda, class_loss_workspace)
 };
+// clang-format on
 
 int backend_open_planned(Backend **b, const PlannedDevice *d, const BackendOptions *o, Err *err) {
     if (o->fp8 && d->capability < CUDA_FP8_CAPABILITY)
@@ -88,9 +71,8 @@ int backend_open_planned(Backend **b, const PlannedDevice *d, const BackendOptio
     s->device = *d;
     s->next = 1 << 20;
     *b = mem_calloc(1, sizeof **b);
-    **b = (Backend){.k = &planned_kernels, .threads = 1, .activation = o->activation, .state = s};
-    (*b)->tf32 = o->tf32;
-    (*b)->fp8 = o->fp8;
+    **b = (Backend){.k = &planned_kernels, .threads = 1, .activation = o->activation, .tf32 = o->tf32, .fp8 = o->fp8};
+    (*b)->state = s;
     snprintf((*b)->name, sizeof(*b)->name, "%s", d->name);
     s->scratch = cuda_scratch(d->capability, d->memory);
     s->used = s->scratch.workspace_bytes + 2 * s->scratch.expanded_bytes;

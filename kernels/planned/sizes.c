@@ -8,19 +8,15 @@ enum {
     LOGITS_STRIDE = 64, // rows of logits begin at multiples of 16 bytes, whatever the vocabulary
 };
 
-static size_t smaller(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
 // At most 1/256 of the device's memory each.
 CudaScratch cuda_scratch(int capability, size_t memory) {
-    size_t workspace = (size_t)WORKSPACE_MB << (capability >= 90 ? 21 : 20), most = memory / 256;
-    CudaScratch s = {cuda_align(smaller(workspace, most)), cuda_align(smaller((size_t)EXPANDED_MB << 20, most))};
-    return s;
+    int64_t most = (int64_t)(memory / 256), workspace = (int64_t)WORKSPACE_MB << (capability >= 90 ? 21 : 20);
+    return (CudaScratch){cuda_align((size_t)min64(workspace, most)),
+                         cuda_align((size_t)min64((int64_t)EXPANDED_MB << 20, most))};
 }
 
 // ---- placed weights ----
@@ -111,9 +107,6 @@ size_t cuda_lora_workspace(Backend *b, const Lora *l, int64_t t, int64_t k) {
 }
 
 size_t cuda_grouped_linear_workspace(Backend *b, const Weight *experts, const MoePlan *plan) {
-    (void)b;
-    (void)experts;
-    (void)plan;
     return 0;
 }
 
@@ -154,12 +147,10 @@ static size_t head_bytes(HeadSizes l) {
 }
 
 size_t cuda_head_loss_workspace(Backend *b, const Weight *w, const HeadLoss *h, int64_t m) {
-    (void)h;
     size_t training = head_bytes(cuda_head_sizes(b, w, b->activation, m));
     return larger(training, head_bytes(cuda_head_sizes(b, w, DTYPE_F32, m))); // evaluation has float32 logits
 }
 
 size_t cuda_class_loss_workspace(Backend *b, const ClassHead *h, int64_t m) {
-    (void)b;
     return cuda_align((size_t)(m * h->classes) * sizeof(float)) + (size_t)m * sizeof(RowLoss);
 }

@@ -1,11 +1,6 @@
 // attention: the slots. Shapes are checked and one of the kernels is chosen.
 #include "attention.h"
 
-static void check_mat(Mat m, DType type, int64_t rows, int64_t cols) {
-    CHECK(m.data && m.dtype == type && m.rows == rows && m.cols == cols, "[%ld, %ld] of %s, expected [%ld, %ld] of %s",
-          m.rows, m.cols, dtype_info(m.dtype)->name, rows, cols, dtype_info(type)->name);
-}
-
 static void check_call(const Backend *b, const AttentionCall *c) {
     const AttentionShape *s = c->shape;
     int64_t tq = c->q.rows, tk = c->k.rows, q_cols = s->heads * s->head_size, k_cols = s->kv_heads * s->head_size;
@@ -15,10 +10,10 @@ static void check_call(const Backend *b, const AttentionCall *c) {
     CHECK(tq < INT32_MAX / s->heads && tk < INT32_MAX / 2);
     const Mat wide[] = {c->q, c->out, c->dout, c->dq}, narrow[] = {c->k, c->v, c->dk, c->dv};
     for (int i = 0; i < 4; i++) {
-        if (wide[i].data || i < 2) check_mat(wide[i], b->activation, tq, q_cols);
-        if (narrow[i].data || i < 2) check_mat(narrow[i], b->activation, tk, k_cols);
+        if (wide[i].data || i < 2) check_mat("q, out, dout or dq", wide[i], b->activation, tq, q_cols);
+        if (narrow[i].data || i < 2) check_mat("k, v, dk or dv", narrow[i], b->activation, tk, k_cols);
     }
-    check_mat(c->lse, DTYPE_F32, tq, s->heads);
+    CHECK_MAT(c->lse, DTYPE_F32, tq, s->heads);
 }
 
 // Whether every row of m (of 16-bit elements) is 16-byte aligned; an absent matrix counts as aligned.

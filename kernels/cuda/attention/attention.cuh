@@ -29,21 +29,11 @@ struct Attention { // AttentionShape for kernels
 };
 static inline Attention attention_of(const AttentionCall *c) {
     const AttentionShape *s = c->shape;
-    Attention a = {s->q_start,
-                   s->k_start,
-                   s->k_len,
-                   s->q_pos,
-                   (int)s->samples,
-                   (int)s->kv_heads,
-                   (int)(s->heads / s->kv_heads),
-                   (int)s->head_size,
-                   (int)c->q.rows,
-                   (int)c->k.rows,
-                   s->window < 1 << 30 ? (int)s->window : 0,
-                   s->bidirectional,
-                   s->scale,
-                   s->softcap};
-    return a;
+    int window = s->window < 1 << 30 ? (int)s->window : 0;
+    // clang-format off
+    return {s->q_start, s->k_start, s->k_len, s->q_pos, (int)s->samples, (int)s->kv_heads, (int)(s->heads / s->kv_heads),
+            (int)s->head_size, (int)c->q.rows, (int)c->k.rows, window, s->bidirectional, s->scale, s->softcap};
+    // clang-format on
 }
 
 template <class T> struct AttentionArgs : Attention { // AttentionCall for kernels
@@ -144,6 +134,12 @@ static __device__ inline int query_of(const Attention &a, const QueryTile &t, in
 }
 static __device__ inline int head_of(const Attention &a, const QueryTile &t, int i) {
     return t.kv_head * a.group + (t.row + i) % a.group;
+}
+template <class T> static __device__ inline float *lse_at(const AttentionArgs<T> &a, const QueryTile &t, int i) {
+    return a.lse.data + query_of(a, t, i) * a.lse.stride + head_of(a, t, i);
+}
+template <class T> static __device__ inline float *delta_at(const AttentionArgs<T> &a, const QueryTile &t, int i) {
+    return a.delta + (int64_t)query_of(a, t, i) * a.kv_heads * a.group + head_of(a, t, i);
 }
 template <class T> static __device__ inline T *row_at(const Attention &a, const QueryTile &t, Rows<T> m, int i) {
     return m.data + query_of(a, t, i) * m.stride + head_of(a, t, i) * a.head_size;

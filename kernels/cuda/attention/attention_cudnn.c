@@ -45,7 +45,6 @@ int cuda_attention_open(Backend *b, Err *err) {
     b->attention_kind = wanted;
     snprintf(b->attention, sizeof b->attention, "%.40s where it %s", a->name,
              wanted == ATTENTION_LIBRARY ? "can" : "is faster");
-    (void)err;
     return 0;
 }
 
@@ -59,7 +58,6 @@ void cuda_attention_close(Backend *b) {
     if (a->stop) cudaEventDestroy(a->stop);
     mem_free(a->plans);
     mem_free(a);
-    cuda_state(b)->attention = NULL;
 }
 
 const char *cuda_attention_library(const Backend *b) {

@@ -164,7 +164,7 @@ template <class T, class F> __global__ void __launch_bounds__(THREADS) plain_for
         int i = line() * F::ROWS + r;
         float total = line_sum(sum[r]);
         if (i >= t.n) continue;
-        if (column() == 0) a.lse.data[query_of(a, t, i) * a.lse.stride + head_of(a, t, i)] = max[r] + logf(total);
+        if (column() == 0) *lse_at(a, t, i) = max[r] + logf(total);
         store_row<T, F>(row_at(a, t, a.out, i), sums, r, total == 0 ? 0 : 1 / total, a.head_size);
     }
 }
@@ -195,10 +195,10 @@ template <class T, class F> __global__ void __launch_bounds__(THREADS) plain_dq_
     Sums<F> sums;
     set_zero<F>(sums);
     for (int r = 0; r < F::ROWS; r++) {
-        int i = line() * F::ROWS + r, at = min(i, t.n - 1), query = query_of(a, t, at), head = head_of(a, t, at);
+        int i = line() * F::ROWS + r, at = min(i, t.n - 1);
         seen[r] = row_sees(a, t, i);
-        row_lse[r] = a.lse.data[query * a.lse.stride + head];
-        row_delta[r] = a.delta[(int64_t)query * a.kv_heads * a.group + head];
+        row_lse[r] = *lse_at(a, t, at);
+        row_delta[r] = *delta_at(a, t, at);
     }
     for (int first = keys.first; first < keys.end; first += F::SIDE) {
         int n = min(F::SIDE, keys.end - first);
@@ -246,11 +246,9 @@ template <class T, class F> __global__ void __launch_bounds__(THREADS) plain_dkv
         dots<F>(dp, v_tile, dout_tile);
 #pragma unroll
         for (int c = 0; c < F::COLS; c++) {
-            int i = column() + 8 * c, at = min(i, rows.n - 1), query = query_of(a, rows, at);
-            int head = head_of(a, rows, at);
+            int i = column() + 8 * c, at = min(i, rows.n - 1);
             Range seen = row_sees(a, rows, i);
-            float row_lse = a.lse.data[query * a.lse.stride + head];
-            float row_delta = a.delta[(int64_t)query * a.kv_heads * a.group + head];
+            float row_lse = *lse_at(a, rows, at), row_delta = *delta_at(a, rows, at);
 #pragma unroll
             for (int r = 0; r < F::ROWS; r++)
                 differentiate(a, s[r][c], dp[r][c], row_lse, row_delta, in_range(seen, t.key + line() * F::ROWS + r));

@@ -63,8 +63,8 @@ template <class T, class F> __global__ void __launch_bounds__(F::THREADS) flash_
             row_lse[m][half] = row_delta[m][half] = 0;
             factor[m][half] = a.scale;
             if (i >= t.n) continue;
-            row_lse[m][half] = LOG2_E * a.lse.data[query_of(a, t, i) * a.lse.stride + head_of(a, t, i)];
-            row_delta[m][half] = a.delta[(int64_t)query_of(a, t, i) * a.kv_heads * a.group + head_of(a, t, i)];
+            row_lse[m][half] = LOG2_E * *lse_at(a, t, i);
+            row_delta[m][half] = *delta_at(a, t, i);
         }
     Scores scores = scores_of(a);
     for (int first = keys.first, slot = 0; first < keys.end; first += F::STEP, slot ^= 1) {
@@ -131,10 +131,10 @@ template <class T, class F> __global__ void __launch_bounds__(F::THREADS) flash_
                                                 [&](int i) { return row_at(a, r, a.dout, i); });
         int i = (int)threadIdx.x;
         if (i >= F::STEP) return;
-        int at = i < r.n ? i : 0, query = query_of(a, r, at), head = head_of(a, r, at);
-        copies.bytes4(&facts[slot].lse[i], a.lse.data + query * a.lse.stride + head, i < r.n);
-        copies.bytes4(&facts[slot].delta[i], a.delta + (int64_t)query * a.kv_heads * a.group + head, i < r.n);
-        copies.bytes4(&facts[slot].pos[i], a.q_pos + query, i < r.n);
+        int at = i < r.n ? i : 0;
+        copies.bytes4(&facts[slot].lse[i], lse_at(a, r, at), i < r.n);
+        copies.bytes4(&facts[slot].delta[i], delta_at(a, r, at), i < r.n);
+        copies.bytes4(&facts[slot].pos[i], a.q_pos + query_of(a, r, at), i < r.n);
     };
     copy_rows<T, F::D, F::KEYS, F::THREADS>(copies, k_tile, t.n, a.head_size,
                                             [&](int i) { return key_at(a, t, a.k, i); });

@@ -142,9 +142,7 @@ template <class T, class F> __global__ void __launch_bounds__(THREADS) flash_for
             sum += __shfl_xor_sync(0xffffffffu, sum, 2);
             factor[m][half] = sum == 0 ? 0 : 1 / sum;
             int i = own + m * 16 + half * 8 + lane / 4;
-            if (lane % 4 == 0 && i < t.n)
-                a.lse.data[query_of(a, t, i) * a.lse.stride + head_of(a, t, i)] =
-                    w.running.max[m][half] * scores.factor * LN_2 + logf(sum);
+            if (lane % 4 == 0 && i < t.n) *lse_at(a, t, i) = w.running.max[m][half] * scores.factor * LN_2 + logf(sum);
         }
     write_rows<T, F::D, F::M>(q_tile + own * F::LD, w.sums, factor, t.n - own, a.head_size,
                               [&](int i) { return row_at(a, t, a.out, own + i); });

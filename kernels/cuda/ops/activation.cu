@@ -73,10 +73,7 @@ static __global__ void glu_forward(Rows<T> out, Rows<const T> gate, Rows<const T
 }
 
 void cuda_glu_forward(Backend *b, Mat out, Mat gate, Mat up, GluKind kind) {
-    CHECK_MAT(gate, b->activation, gate.rows, gate.cols);
-    CHECK_MAT(out, b->activation, gate.rows, gate.cols);
-    CHECK_MAT(up, b->activation, gate.rows, gate.cols);
-    bool fit = vectors_fit(out) && vectors_fit(gate) && vectors_fit(up);
+    bool fit = CHECK_ALIKE(b, gate, out, up);
     DISPATCH_PIECES(b->activation, fit, T, N,
                     DISPATCH_GLU(kind, F,
                                  RUN_EACH(b, (glu_forward<F, T, N>), gate.rows, gate.cols / N, rows_of<T>(out),
@@ -102,12 +99,7 @@ static __global__ void glu_backward(Rows<T> dgate, Rows<T> dup, Rows<const T> do
 }
 
 void cuda_glu_backward(Backend *b, Mat dgate, Mat dup, Mat dout, Mat gate, Mat up, GluKind kind) {
-    CHECK_MAT(gate, b->activation, gate.rows, gate.cols);
-    CHECK_MAT(dgate, b->activation, gate.rows, gate.cols);
-    CHECK_MAT(dup, b->activation, gate.rows, gate.cols);
-    CHECK_MAT(dout, b->activation, gate.rows, gate.cols);
-    CHECK_MAT(up, b->activation, gate.rows, gate.cols);
-    bool fit = vectors_fit(dgate) && vectors_fit(dup) && vectors_fit(dout) && vectors_fit(gate) && vectors_fit(up);
+    bool fit = CHECK_ALIKE(b, gate, up, dgate, dup, dout);
     DISPATCH_PIECES(
         b->activation, fit, T, N,
         DISPATCH_GLU(kind, F,
@@ -137,9 +129,8 @@ static __global__ void activation_forward(Rows<T> out, Rows<const T> x, uint32_t
 }
 
 void cuda_activation_forward(Backend *b, Mat out, Mat x, ActivationKind kind) {
-    CHECK_MAT(x, b->activation, x.rows, x.cols);
-    CHECK_MAT(out, b->activation, x.rows, x.cols);
-    DISPATCH_PIECES(b->activation, vectors_fit(out) && vectors_fit(x), T, N,
+    bool fit = CHECK_ALIKE(b, x, out);
+    DISPATCH_PIECES(b->activation, fit, T, N,
                     DISPATCH_ACTIVATION(kind, F,
                                         RUN_EACH(b, (activation_forward<F, T, N>), x.rows, x.cols / N, rows_of<T>(out),
                                                  rows_of<const T>(x))));
@@ -158,10 +149,8 @@ static __global__ void activation_backward(Rows<T> dx, Rows<const T> dout, Rows<
 }
 
 void cuda_activation_backward(Backend *b, Mat dx, Mat dout, Mat x, ActivationKind kind) {
-    CHECK_MAT(x, b->activation, x.rows, x.cols);
-    CHECK_MAT(dx, b->activation, x.rows, x.cols);
-    CHECK_MAT(dout, b->activation, x.rows, x.cols);
-    DISPATCH_PIECES(b->activation, vectors_fit(dx) && vectors_fit(dout) && vectors_fit(x), T, N,
+    bool fit = CHECK_ALIKE(b, x, dx, dout);
+    DISPATCH_PIECES(b->activation, fit, T, N,
                     DISPATCH_ACTIVATION(kind, F,
                                         RUN_EACH(b, (activation_backward<F, T, N>), x.rows, x.cols / N, rows_of<T>(dx),
                                                  rows_of<const T>(dout), rows_of<const T>(x))));

@@ -70,10 +70,8 @@ static __global__ void rmsnorm_forward(Rows<T> out, Rows<float> rstd, Rows<const
 
 void cuda_rmsnorm_forward(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, float eps) {
     Groups g = groups_of(x, rstd.cols);
-    CHECK_MAT(x, b->activation, x.rows, x.cols);
-    CHECK_MAT(out, b->activation, x.rows, x.cols);
     CHECK_MAT(rstd, DTYPE_F32, x.rows, g.per_row);
-    bool fit = vectors_fit(x) && vectors_fit(out) && vector_fits(weight) && g.length % 8 == 0;
+    bool fit = CHECK_ALIKE(b, x, out) && vector_fits(weight) && g.length % 8 == 0;
     RUN_TEAMS(b, rmsnorm_forward, b->activation, fit, g.count, g.length, rows_of<T>(out), rows_of<float>(rstd),
               rows_of<const T>(x), weight, g, eps);
 }
@@ -104,11 +102,8 @@ static __global__ void rmsnorm_backward(Rows<T> dx, Rows<const T> dout, Rows<con
 
 void cuda_rmsnorm_backward(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, bool accumulate) {
     Groups g = groups_of(x, rstd.cols);
-    CHECK_MAT(x, b->activation, x.rows, x.cols);
-    CHECK_MAT(dx, b->activation, x.rows, x.cols);
-    CHECK_MAT(dout, b->activation, x.rows, x.cols);
     CHECK_MAT(rstd, DTYPE_F32, x.rows, g.per_row);
-    bool fit = vectors_fit(x) && vectors_fit(dx) && vectors_fit(dout) && vector_fits(weight) && g.length % 8 == 0;
+    bool fit = CHECK_ALIKE(b, x, dx, dout) && vector_fits(weight) && g.length % 8 == 0;
     RUN_TEAMS(b, rmsnorm_backward, b->activation, fit, g.count, g.length, rows_of<T>(dx), rows_of<const T>(dout),
               rows_of<const T>(x), rows_of<const float>(rstd), weight, g, accumulate);
 }
@@ -146,10 +141,8 @@ static __global__ void layernorm_forward(Rows<T> out, Rows<float> stats, Rows<co
 
 void cuda_layernorm_forward(Backend *b, Mat out, Mat stats, Mat x, const float *weight, const float *bias, float eps) {
     Groups g = groups_of(x, 1);
-    CHECK_MAT(x, b->activation, x.rows, x.cols);
-    CHECK_MAT(out, b->activation, x.rows, x.cols);
     CHECK_MAT(stats, DTYPE_F32, x.rows, 2);
-    bool fit = vectors_fit(x) && vectors_fit(out) && vector_fits(weight) && vector_fits(bias);
+    bool fit = CHECK_ALIKE(b, x, out) && vector_fits(weight) && vector_fits(bias);
     RUN_TEAMS(b, layernorm_forward, b->activation, fit, g.count, g.length, rows_of<T>(out), rows_of<float>(stats),
               rows_of<const T>(x), weight, bias, g, eps);
 }
@@ -183,11 +176,8 @@ static __global__ void layernorm_backward(Rows<T> dx, Rows<const T> dout, Rows<c
 
 void cuda_layernorm_backward(Backend *b, Mat dx, Mat dout, Mat x, Mat stats, const float *weight, bool accumulate) {
     Groups g = groups_of(x, 1);
-    CHECK_MAT(x, b->activation, x.rows, x.cols);
-    CHECK_MAT(dx, b->activation, x.rows, x.cols);
-    CHECK_MAT(dout, b->activation, x.rows, x.cols);
     CHECK_MAT(stats, DTYPE_F32, x.rows, 2);
-    bool fit = vectors_fit(x) && vectors_fit(dx) && vectors_fit(dout) && vector_fits(weight);
+    bool fit = CHECK_ALIKE(b, x, dx, dout) && vector_fits(weight);
     RUN_TEAMS(b, layernorm_backward, b->activation, fit, g.count, g.length, rows_of<T>(dx), rows_of<const T>(dout),
               rows_of<const T>(x), rows_of<const float>(stats), weight, g, accumulate);
 }

@@ -12,10 +12,6 @@ enum { BLOCK = 256, NORM_PARTS = 512 }; // NORM_PARTS: partial sums of the norm,
 static const int64_t NORM_PART = 4096;  // elements of a part, at least
 static const int64_t CHUNK = 4096;      // elements of AdamW that a block handles, at most
 
-static int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 // Where a block of AdamW works: `count` <= CHUNK elements of one segment.
 typedef struct AdamwChunk {
     int64_t offset;
@@ -32,8 +28,7 @@ struct CudaOptim {
     int64_t n_chunks;
 };
 
-int cuda_optim_open(Backend *b, Err *err) {
-    (void)err;
+int cuda_optim_open(Backend *b, Err *) {
     CudaOptim *o = cuda_state(b)->optim = (CudaOptim *)mem_calloc(1, sizeof *o);
     o->norm_parts = (double *)cuda_alloc(b, NORM_PARTS * sizeof *o->norm_parts);
     return 0;
@@ -53,12 +48,6 @@ void cuda_optim_close(Backend *b) {
     forget_segments(b, o);
     cuda_free(b, o->norm_parts, NORM_PARTS * sizeof *o->norm_parts);
     mem_free(o);
-    cuda_state(b)->optim = NULL;
-}
-
-static unsigned blocks_of(int64_t n) {
-    CHECK(ceil_div(n, BLOCK) <= INT32_MAX, "%ld elements", n);
-    return (unsigned)ceil_div(n, BLOCK);
 }
 
 // ---- tallies and the clock ----
@@ -97,7 +86,7 @@ static __global__ void fixed_add(int64_t *acc, const float *g, int64_t n, float 
 }
 
 void cuda_fixed_add(Backend *b, int64_t *acc, const float *g, int64_t n, float limit, float unscale, int64_t *bad) {
-    if (n) RUN(b, fixed_add, blocks_of(n), BLOCK, 0, acc, g, n, limit, unscale, bad);
+    if (n) RUN(b, fixed_add, blocks_of(n, BLOCK), BLOCK, 0, acc, g, n, limit, unscale, bad);
 }
 
 static __global__ void fixed_to_f32(float *g, const int64_t *acc, int64_t n) {
@@ -106,7 +95,7 @@ static __global__ void fixed_to_f32(float *g, const int64_t *acc, int64_t n) {
 }
 
 void cuda_fixed_to_f32(Backend *b, float *g, const int64_t *acc, int64_t n) {
-    if (n) RUN(b, fixed_to_f32, blocks_of(n), BLOCK, 0, g, acc, n);
+    if (n) RUN(b, fixed_to_f32, blocks_of(n, BLOCK), BLOCK, 0, g, acc, n);
 }
 
 // ---- norm ----
@@ -129,7 +118,7 @@ static __global__ void norm_total(double *out, const double *parts, int n) {
 
 void cuda_sqnorm(Backend *b, double *out, const float *g, int64_t n) {
     double *parts = cuda_state(b)->optim->norm_parts;
-    int64_t most = smaller(NORM_PARTS, ceil_div(n, NORM_PART)), size = n ? ceil_div(n, most) : 0;
+    int64_t most = min64(NORM_PARTS, ceil_div(n, NORM_PART)), size = n ? ceil_div(n, most) : 0;
     int64_t count = n ? ceil_div(n, size) : 0;
     if (count) RUN(b, norm_parts, (unsigned)count, BLOCK, 0, parts, g, n, size);
     RUN(b, norm_total, 1, BLOCK, 0, out, parts, (int)count);
@@ -195,7 +184,7 @@ static void keep_segments(Backend *b, CudaOptim *o, const Adamw *a) {
     for (int64_t i = 0; i < a->n_segments; i++) {
         const AdamwSegment *s = a->segments + i;
         for (int64_t at = 0; at < s->count; at += CHUNK) {
-            *next++ = {s->offset + at, (int32_t)smaller(CHUNK, s->count - at), s->lr_factor};
+            *next++ = {s->offset + at, (int32_t)min64(CHUNK, s->count - at), s->lr_factor};
         }
     }
     o->chunks = (AdamwChunk *)cuda_alloc(b, (size_t)o->n_chunks * sizeof *chunks);

@@ -11,9 +11,8 @@ template <class T, int N> static __global__ void add(Rows<T> dst, Rows<const T> 
 }
 
 void cuda_add(Backend *b, Mat dst, Mat src) {
-    CHECK_MAT(src, b->activation, src.rows, src.cols);
-    CHECK_MAT(dst, b->activation, src.rows, src.cols);
-    DISPATCH_PIECES(b->activation, vectors_fit(dst) && vectors_fit(src), T, N,
+    bool fit = CHECK_ALIKE(b, src, dst);
+    DISPATCH_PIECES(b->activation, fit, T, N,
                     RUN_EACH(b, (add<T, N>), src.rows, src.cols / N, rows_of<T>(dst), rows_of<const T>(src)));
 }
 

@@ -80,22 +80,11 @@ template <class T, class S> static __global__ void expand_dense(ExpandTarget<T> 
 }
 
 // Block types by name, for a switch.
-#define BLOCK_TYPES(X)                                                                                                 \
-    X(DTYPE_Q8_0)                                                                                                      \
-    X(DTYPE_Q4_0)                                                                                                      \
-    X(DTYPE_Q4_1)                                                                                                      \
-    X(DTYPE_Q5_0)                                                                                                      \
-    X(DTYPE_Q5_1)                                                                                                      \
-    X(DTYPE_Q2_K)                                                                                                      \
-    X(DTYPE_Q3_K)                                                                                                      \
-    X(DTYPE_Q4_K)                                                                                                      \
-    X(DTYPE_Q5_K)                                                                                                      \
-    X(DTYPE_Q6_K)                                                                                                      \
-    X(DTYPE_IQ4_NL)                                                                                                    \
-    X(DTYPE_IQ4_XS)                                                                                                    \
-    X(DTYPE_MXFP4)                                                                                                     \
-    X(DTYPE_NF4)                                                                                                       \
-    X(DTYPE_F8_E4M3)
+// clang-format off
+#define BLOCK_TYPES(X) \
+    X(DTYPE_Q8_0) X(DTYPE_Q4_0) X(DTYPE_Q4_1) X(DTYPE_Q5_0) X(DTYPE_Q5_1) X(DTYPE_Q2_K) X(DTYPE_Q3_K) X(DTYPE_Q4_K) \
+    X(DTYPE_Q5_K) X(DTYPE_Q6_K) X(DTYPE_IQ4_NL) X(DTYPE_IQ4_XS) X(DTYPE_MXFP4) X(DTYPE_NF4) X(DTYPE_F8_E4M3)
+// clang-format on
 
 template <class T>
 static void launch(Backend *b, ExpandTarget<T> out, ExpandSource s, DType type, cudaStream_t stream) {

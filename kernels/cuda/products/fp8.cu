@@ -36,9 +36,9 @@ static void check_part(Mat m) {
 void cuda_fp8_measure(Backend *b, float *scale, Mat m) {
     enum { THREADS = 256 };
     check_part(m);
-    int64_t blocks = ceil_div(m.rows * (m.cols / 8), THREADS), most = 1024;
-    RUN(b, fp8_measure, (unsigned)(blocks < most ? blocks : most), THREADS, 0, (unsigned *)scale,
-        (const __nv_bfloat16 *)m.data, m.rows, m.cols, mat_stride(m), vectors_fit(m));
+    int64_t blocks = min64(ceil_div(m.rows * (m.cols / 8), THREADS), 1024);
+    RUN(b, fp8_measure, (unsigned)blocks, THREADS, 0, (unsigned *)scale, (const __nv_bfloat16 *)m.data, m.rows, m.cols,
+        mat_stride(m), vectors_fit(m));
 }
 
 void cuda_fp8_scale(Backend *b, float *scale) {
@@ -68,10 +68,8 @@ static __global__ void fp8_quantise(uint8_t *out, const __nv_bfloat16 *x, int64_
 static void quantise(Backend *b, void *out, const float *scale, Mat m) {
     enum { THREADS = 256 };
     check_part(m);
-    int64_t blocks = ceil_div(m.rows * (m.cols / 8), THREADS);
-    CHECK(blocks <= INT32_MAX);
-    RUN(b, fp8_quantise, (unsigned)blocks, THREADS, 0, (uint8_t *)out, (const __nv_bfloat16 *)m.data, m.rows, m.cols,
-        mat_stride(m), vectors_fit(m), scale);
+    RUN(b, fp8_quantise, blocks_of(m.rows * (m.cols / 8), THREADS), THREADS, 0, (uint8_t *)out,
+        (const __nv_bfloat16 *)m.data, m.rows, m.cols, mat_stride(m), vectors_fit(m), scale);
 }
 
 enum { TILE = 32 };

@@ -73,18 +73,17 @@ static void run_part(Backend *b, const Grouped *g, const GroupedPart *p) {
 // All experts in place.
 static void run_plain(Backend *b, const Grouped *g) {
     for (int64_t first = 0; first < g->plan->experts; first += GROUPED_MOST) {
-        int64_t left = g->plan->experts - first, most = GROUPED_MOST;
-        GroupedPart p = {first, left < most ? left : most, 0, g->c.cols, NULL, 0, g->experts->cols};
+        GroupedPart p = {first, min64(GROUPED_MOST, g->plan->experts - first), 0, g->c.cols, NULL, 0, g->experts->cols};
         run_part(b, g, &p);
     }
 }
 
 // Whole experts, up to `most` in a tile.
 static void run_whole(Backend *b, const Grouped *g, int64_t most) {
-    if (most > GROUPED_MOST) most = GROUPED_MOST;
+    most = min64(most, GROUPED_MOST);
     int64_t rows = g->experts->rows, cols = g->experts->cols, size = rows * cols;
     for (int64_t first = 0; first < g->plan->experts; first += most) {
-        int64_t left = g->plan->experts - first, count = left < most ? left : most;
+        int64_t count = min64(most, g->plan->experts - first);
         char *tile = (char *)cuda_tile_take(b);
         for (int64_t i = 0; i < count; i++) {
             char *at = tile + (size_t)(i * size) * cuda_element(b->activation);
@@ -104,7 +103,7 @@ static void run_split(Backend *b, const Grouped *g) {
         const Weight *w = &g->experts[e];
         int64_t step = g->backward ? cuda_tile_columns(b, w) : cuda_tile_rows(b, w), all = g->c.cols;
         for (int64_t at = 0; at < all; at += step) {
-            int64_t n = step < all - at ? step : all - at;
+            int64_t n = min64(step, all - at);
             Mat tile = g->backward ? cuda_tile(b, w, 0, w->rows, at, n) : cuda_tile(b, w, at, n, 0, w->cols);
             GroupedPart p = {e, 1, at, n, tile.data, 0, tile.cols};
             run_part(b, g, &p);
@@ -135,16 +134,14 @@ static void run_grouped(Backend *b, const Grouped *g) {
         run_split(b, g);
 }
 
-void cuda_grouped_linear_forward(Backend *b, Mat out, Mat x, const Weight *experts, const MoePlan *plan, void *ws) {
-    (void)ws;
+void cuda_grouped_linear_forward(Backend *b, Mat out, Mat x, const Weight *experts, const MoePlan *plan, void *) {
     if (cuda_failed(b)) return;
     Grouped g = {out, x, experts, plan, false, false};
     run_grouped(b, &g);
 }
 
 void cuda_grouped_linear_backward(Backend *b, Mat dx, Mat dout, const Weight *experts, const MoePlan *plan,
-                                  bool accumulate, void *ws) {
-    (void)ws;
+                                  bool accumulate, void *) {
     if (cuda_failed(b)) return;
     Grouped g = {dx, dout, experts, plan, true, accumulate};
     run_grouped(b, &g);

@@ -8,9 +8,9 @@
 #include "matmul.h"
 #include "tiles.h"
 
-// Whether the product can read W in place.
-static bool is_plain(const Backend *b, const Weight *w) {
-    return w->n_segments == 1 && w->segments[0].dtype == b->activation;
+// Whether one product can read W in place.
+static bool is_whole(const Backend *b, const Weight *w) {
+    return cuda_is_fp8(w) || (w->n_segments == 1 && w->segments[0].dtype == b->activation);
 }
 
 static Mat plain(const Weight *w) {
@@ -46,26 +46,25 @@ static Product forward_part(Mat out, Mat x, Mat part, int64_t row, const char *b
                      .bias = bias ? bias + (size_t)row * element : NULL};
 }
 
+// The product over all of W or a part of it.
+static void multiply(Backend *b, const Product *p, const Weight *w, bool backward, void *ws) {
+    if (cuda_is_fp8(w))
+        cuda_fp8_product(b, p, w, backward, ws);
+    else
+        cuda_product(b, p);
+}
+
 void cuda_linear_forward(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, void *ws) {
     if (cuda_failed(b) || x.rows == 0) return;
     check_linear(b, x, w->cols, out, w->rows);
     const char *bias = place_bias(b, w, out.dtype, &ws);
-    if (cuda_is_fp8(w)) {
-        Product p = forward_part(out, x, plain(w), 0, bias, residual);
-        cuda_fp8_product(b, &p, w, false, ws);
-        return;
-    }
-    if (is_plain(b, w)) {
-        Product p = forward_part(out, x, plain(w), 0, bias, residual);
-        cuda_product(b, &p);
-        return;
-    }
-    int64_t rows = cuda_tile_rows(b, w);
+    bool whole = is_whole(b, w);
+    int64_t rows = whole ? w->rows : cuda_tile_rows(b, w);
     for (int64_t row = 0; row < w->rows; row += rows) {
-        Mat tile = cuda_tile(b, w, row, rows < w->rows - row ? rows : w->rows - row, 0, w->cols);
-        Product p = forward_part(out, x, tile, row, bias, residual);
-        cuda_product(b, &p);
-        cuda_tile_done(b);
+        Mat part = whole ? plain(w) : cuda_tile(b, w, row, min64(rows, w->rows - row), 0, w->cols);
+        Product p = forward_part(out, x, part, row, bias, residual);
+        multiply(b, &p, w, false, ws);
+        if (!whole) cuda_tile_done(b);
     }
 }
 
@@ -77,21 +76,12 @@ static Product backward_part(Mat dx, Mat dout, Mat part, int64_t col, bool accum
 void cuda_linear_backward(Backend *b, Mat dx, Mat dout, const Weight *w, bool accumulate, void *ws) {
     if (cuda_failed(b) || dout.rows == 0) return;
     check_linear(b, dout, w->rows, dx, w->cols);
-    if (cuda_is_fp8(w)) {
-        Product p = backward_part(dx, dout, plain(w), 0, accumulate);
-        cuda_fp8_product(b, &p, w, true, ws);
-        return;
-    }
-    if (is_plain(b, w)) {
-        Product p = backward_part(dx, dout, plain(w), 0, accumulate);
-        cuda_product(b, &p);
-        return;
-    }
-    int64_t cols = cuda_tile_columns(b, w);
+    bool whole = is_whole(b, w);
+    int64_t cols = whole ? w->cols : cuda_tile_columns(b, w);
     for (int64_t col = 0; col < w->cols; col += cols) {
-        Mat tile = cuda_tile(b, w, 0, w->rows, col, cols < w->cols - col ? cols : w->cols - col);
-        Product p = backward_part(dx, dout, tile, col, accumulate);
-        cuda_product(b, &p);
-        cuda_tile_done(b);
+        Mat part = whole ? plain(w) : cuda_tile(b, w, 0, w->rows, col, min64(cols, w->cols - col));
+        Product p = backward_part(dx, dout, part, col, accumulate);
+        multiply(b, &p, w, true, ws);
+        if (!whole) cuda_tile_done(b);
     }
 }

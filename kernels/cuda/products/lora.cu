@@ -22,9 +22,7 @@ template <class T> static __global__ void round_floats(Rounding one, Rounding tw
 
 static void round_two(Backend *b, DType type, Rounding one, Rounding two) {
     enum { THREADS = 256 };
-    int64_t blocks = ceil_div(one.n + two.n, THREADS);
-    CHECK(blocks > 0 && blocks <= INT32_MAX);
-    DISPATCH(type, T, RUN(b, (round_floats<T>), (unsigned)blocks, THREADS, 0, one, two));
+    DISPATCH(type, T, RUN(b, (round_floats<T>), blocks_of(one.n + two.n, THREADS), THREADS, 0, one, two));
 }
 
 void cuda_round(Backend *b, void *dst, DType type, const float *src, int64_t n) {
@@ -71,12 +69,12 @@ template <class T, bool ADD> static __global__ void drop(T *out, const T *x, Dro
 
 template <bool ADD> static void run_drop(Backend *b, Mat out, Mat x, const Lora *l) {
     enum { THREADS = 256 };
-    int64_t blocks = ceil_div(x.rows * ceil_div(x.cols, 8), THREADS);
-    CHECK(blocks <= INT32_MAX && out.dtype == x.dtype);
+    unsigned blocks = blocks_of(x.rows * ceil_div(x.cols, 8), THREADS);
+    CHECK(out.dtype == x.dtype);
     bool wide = vectors_fit(out) && vectors_fit(x) && x.cols % 8 == 0;
     float factor = (float)(1 / (1 - (double)l->dropout));
     Drop d = {x.rows, x.cols, mat_stride(out), mat_stride(x), wide, l->keys, l->dropout, factor};
-    DISPATCH(x.dtype, T, RUN(b, (drop<T, ADD>), (unsigned)blocks, THREADS, 0, (T *)out.data, (const T *)x.data, d));
+    DISPATCH(x.dtype, T, RUN(b, (drop<T, ADD>), blocks, THREADS, 0, (T *)out.data, (const T *)x.data, d));
 }
 
 // ---- the op ----

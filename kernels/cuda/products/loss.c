@@ -28,7 +28,7 @@ static void head_backward(Backend *b, Mat dx, Mat d, const Weight *w, void *ws) 
     Mat sums = b->activation == DTYPE_F32 ? dx : mat_of(ws, DTYPE_F32, dx.rows, dx.cols);
     int64_t rows = cuda_tile_rows(b, w);
     for (int64_t row = 0; row < w->rows; row += rows) {
-        int64_t n = rows < w->rows - row ? rows : w->rows - row;
+        int64_t n = min64(rows, w->rows - row);
         Product p = {.c = sums,
                      .a = cuda_columns(d, row, n),
                      .b = cuda_tile(b, w, row, n, 0, w->cols),
@@ -49,7 +49,7 @@ void cuda_head_loss(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight 
     RowLoss *rows = ws;
     void *products = (char *)ws + l.rows + l.logits;
     for (int64_t at = 0; at < x.rows; at += l.chunk) {
-        int64_t n = x.rows - at < l.chunk ? x.rows - at : l.chunk;
+        int64_t n = min64(l.chunk, x.rows - at);
         Mat logits = {(char *)ws + l.rows, type, n, w->rows, l.stride};
         b->k->linear_forward(b, logits, rows_from(x, at, n), w, (Mat){.dtype = type}, products);
         CrossEntropy c = {.targets = h->targets + at,

@@ -156,28 +156,28 @@ static bool set_op(Backend *b, Plan *plan, cublasLtMatmulDescAttributes_t attrib
     return cuda_check_blas(b, cublasLtMatmulDescSetAttribute(&plan->op, attribute, value, size), "product");
 }
 
+// Of a matrix as it is stored, [rows, cols] of our naming: cuBLASLt's columns are our rows.
+static bool set_layout(Backend *b, cublasLtMatrixLayoutOpaque_t *layout, DType t, int64_t rows, int64_t cols,
+                       int64_t stride) {
+    return cuda_check_blas(b, cublasLtMatrixLayoutInit(layout, type_of(t), (uint64_t)cols, (uint64_t)rows, stride),
+                           "product");
+}
+
 static bool describe(Backend *b, Plan *plan) {
     const PlanKey *k = &plan->key;
-    bool tf32 = k->in == DTYPE_F32 && b->tf32;
-    cudaDataType_t in = type_of((DType)k->in), out = type_of((DType)k->out);
+    DType in = (DType)k->in, out = (DType)k->out;
+    cublasComputeType_t compute = in == DTYPE_F32 && b->tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     cublasOperation_t first = k->b_t ? CUBLAS_OP_T : CUBLAS_OP_N, second = k->a_t ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasLtEpilogue_t epilogue = k->bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
     int8_t coarse = (int8_t)k->coarse;
-    cublasStatus_t status =
-        cublasLtMatmulDescInit(&plan->op, tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F);
-    if (!status)
-        status = cublasLtMatrixLayoutInit(&plan->a, in, (uint64_t)(k->a_t ? k->m : k->k),
-                                          (uint64_t)(k->a_t ? k->k : k->m), k->lda);
-    if (!status)
-        status = cublasLtMatrixLayoutInit(&plan->b, in, (uint64_t)(k->b_t ? k->k : k->n),
-                                          (uint64_t)(k->b_t ? k->n : k->k), k->ldb);
-    if (!status) status = cublasLtMatrixLayoutInit(&plan->c, out, (uint64_t)k->n, (uint64_t)k->m, k->ldc);
-    if (!status) status = cublasLtMatrixLayoutInit(&plan->d, out, (uint64_t)k->n, (uint64_t)k->m, k->ldd);
-    return cuda_check_blas(b, status, "product") &&
+    return cuda_check_blas(b, cublasLtMatmulDescInit(&plan->op, compute, CUDA_R_32F), "product") &&
+           set_layout(b, &plan->a, in, k->a_t ? k->k : k->m, k->a_t ? k->m : k->k, k->lda) &&
+           set_layout(b, &plan->b, in, k->b_t ? k->n : k->k, k->b_t ? k->k : k->n, k->ldb) &&
+           set_layout(b, &plan->c, out, k->m, k->n, k->ldc) && set_layout(b, &plan->d, out, k->m, k->n, k->ldd) &&
            set_op(b, plan, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first) &&
            set_op(b, plan, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second) &&
            set_op(b, plan, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) &&
-           (k->in != DTYPE_F8_E4M3 || set_op(b, plan, CUBLASLT_MATMUL_DESC_FAST_ACCUM, &coarse, sizeof coarse));
+           (in != DTYPE_F8_E4M3 || set_op(b, plan, CUBLASLT_MATMUL_DESC_FAST_ACCUM, &coarse, sizeof coarse));
 }
 
 // Sets what depends on the call, not on the shape.
@@ -206,18 +206,20 @@ static int candidates(Backend *b, Plan *plan, cublasLtMatmulHeuristicResult_t *f
     uint64_t bytes = s->scratch.workspace_bytes;
     uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     uint32_t align[] = {k->align_b, k->align_a, k->align_d, k->align_c};
-    static const cublasLtMatmulPreferenceAttributes_t alignments[] = {
-        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
-        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
+    const struct {
+        cublasLtMatmulPreferenceAttributes_t attribute;
+        const void *value;
+        size_t size;
+    } wanted[] = {{CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes},
+                  {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &schemes, sizeof schemes},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &align[0], sizeof *align},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &align[1], sizeof *align},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &align[2], sizeof *align},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &align[3], sizeof *align}};
     cublasStatus_t status = cublasLtMatmulPreferenceInit(&preference);
-    if (!status)
-        status = cublasLtMatmulPreferenceSetAttribute(&preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes,
-                                                      sizeof bytes);
-    if (!status)
-        status = cublasLtMatmulPreferenceSetAttribute(&preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &schemes,
-                                                      sizeof schemes);
-    for (int i = 0; i < 4 && !status; i++)
-        status = cublasLtMatmulPreferenceSetAttribute(&preference, alignments[i], &align[i], sizeof align[i]);
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted && !status; i++)
+        status =
+            cublasLtMatmulPreferenceSetAttribute(&preference, wanted[i].attribute, wanted[i].value, wanted[i].size);
     int n = 0, runnable = 0;
     if (!status)
         status = cublasLtMatmulAlgoGetHeuristic(s->blas, &plan->op, &plan->b, &plan->a, &plan->d, &plan->c, &preference,

@@ -13,7 +13,7 @@ template <class To, class From> static __global__ void convert(To *dst, const Fr
 
 static void convert_elements(Backend *b, void *dst, DType to, const void *src, DType from, int64_t n) {
     enum { THREADS = 256 };
-    unsigned blocks = (unsigned)ceil_div(n, THREADS);
+    unsigned blocks = blocks_of(n, THREADS);
     DISPATCH(to, To,
              DISPATCH(from, From, RUN(b, (convert<To, From>), blocks, THREADS, 0, (To *)dst, (const From *)src, n)));
 }
@@ -34,7 +34,7 @@ static void place_dense(Backend *b, char *dst, DType type, const Weight *w, cons
     int64_t most = (int64_t)(state->scratch.expanded_bytes / from);
     CHECK(most > 0, "%s: rows of %zu bytes", w->name, from);
     for (int64_t done = 0; done < n; done += most) {
-        int64_t rows = most < n - done ? most : n - done;
+        int64_t rows = min64(most, n - done);
         cuda_upload_rows(b, state->expanded[0], s->data, from, s->row_map, row + done, rows);
         convert_elements(b, dst + (size_t)done * to, type, state->expanded[0], s->dtype, rows * w->cols);
     }
@@ -50,7 +50,7 @@ static void place_fp8(Backend *b, const Weight *w, const PlacedPart *part, char 
         for (int i = part->first; i <= part->last; at += w->segments[i++].rows) {
             const WeightSegment *s = &w->segments[i];
             for (int64_t row = 0; row < s->rows; row += most) {
-                Mat tile = mat_of(state->expanded[1], DTYPE_BF16, most < s->rows - row ? most : s->rows - row, w->cols);
+                Mat tile = mat_of(state->expanded[1], DTYPE_BF16, min64(most, s->rows - row), w->cols);
                 place_dense(b, (char *)tile.data, DTYPE_BF16, w, s, row, tile.rows);
                 if (walk == 0)
                     cuda_fp8_measure(b, scale, tile);
