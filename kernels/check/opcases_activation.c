@@ -8,20 +8,20 @@ static const double EXP = 2e-6;
 
 static void case_glu_forward(OpRun *r) {
     Mat gate = op_input(r, r->size.t, r->size.n), up = op_input(r, r->size.t, r->size.n);
-    r->b->k->glu_forward(r->b, op_output(r, "out", r->size.t, r->size.n, EXP), gate, up, r->size.glu);
+    OP_CALL(r, glu_forward, op_output(r, "out", r->size.t, r->size.n, EXP), gate, up, r->size.glu);
 }
 
 static void case_glu_backward(OpRun *r) {
     Mat gate = op_input(r, r->size.t, r->size.n), up = op_input(r, r->size.t, r->size.n);
     Mat dout = op_input(r, r->size.t, r->size.n);
     Mat dgate = op_output(r, "dgate", r->size.t, r->size.n, EXP), dup = op_output(r, "dup", r->size.t, r->size.n, EXP);
-    r->b->k->glu_backward(r->b, dgate, dup, dout, gate, up, r->size.glu);
+    OP_CALL(r, glu_backward, dgate, dup, dout, gate, up, r->size.glu);
 }
 
 // As the tape calls it: dgate written over gate, dup over up.
 static void case_glu_backward_in_place(OpRun *r) {
     Mat gate = op_inout(r, "gate", r->size.t, r->size.n, EXP), up = op_inout(r, "up", r->size.t, r->size.n, EXP);
-    r->b->k->glu_backward(r->b, gate, up, op_input(r, r->size.t, r->size.n), gate, up, r->size.glu);
+    OP_CALL(r, glu_backward, gate, up, op_input(r, r->size.t, r->size.n), gate, up, r->size.glu);
 }
 
 // Arguments of large magnitude, where exponentials and cubes overflow. One value per run (size.t counts them), because
@@ -35,24 +35,24 @@ static void case_glu_extremes(OpRun *r) {
     // Far in the tail the relative error of a logistic s grows with |x|, and 1 - s cancels; 1e-5 allows for both.
     Mat out = op_output(r, "out", 1, 1, 1e-5), dgate = op_output(r, "dgate", 1, 1, 1e-5);
     Mat dup = op_output(r, "dup", 1, 1, 1e-5);
-    r->b->k->glu_forward(r->b, out, gate, up, r->size.glu);
-    r->b->k->glu_backward(r->b, dgate, dup, dout, gate, up, r->size.glu);
+    OP_CALL(r, glu_forward, out, gate, up, r->size.glu);
+    OP_CALL(r, glu_backward, dgate, dup, dout, gate, up, r->size.glu);
 }
 
 static void case_activation_forward(OpRun *r) {
     Mat x = op_input(r, r->size.t, r->size.n), out = op_output(r, "out", r->size.t, r->size.n, EXP);
-    r->b->k->activation_forward(r->b, out, x, r->size.activation);
+    OP_CALL(r, activation_forward, out, x, r->size.activation);
 }
 
 static void case_activation_backward(OpRun *r) {
     Mat x = op_input(r, r->size.t, r->size.n), dout = op_input(r, r->size.t, r->size.n);
-    r->b->k->activation_backward(r->b, op_output(r, "dx", r->size.t, r->size.n, EXP), dout, x, r->size.activation);
+    OP_CALL(r, activation_backward, op_output(r, "dx", r->size.t, r->size.n, EXP), dout, x, r->size.activation);
 }
 
 // As the tape calls it: dx written over dout.
 static void case_activation_backward_in_place(OpRun *r) {
     Mat x = op_input(r, r->size.t, r->size.n), dx = op_inout(r, "dx", r->size.t, r->size.n, EXP);
-    r->b->k->activation_backward(r->b, dx, dx, x, r->size.activation);
+    OP_CALL(r, activation_backward, dx, dx, x, r->size.activation);
 }
 
 static void case_activation_extremes(OpRun *r) {
@@ -61,12 +61,12 @@ static void case_activation_extremes(OpRun *r) {
     Mat out = op_output(r, "out", 1, 1, 1e-5), dx = op_output(r, "dx", 1, 1, 1e-5);
     // For large |x| tanh's derivative is 1 - 1: its error is a rounding of 1, not relative to itself.
     if (r->size.activation == ACTIVATION_TANH) r->outputs[1].floor = 1;
-    r->b->k->activation_forward(r->b, out, x, r->size.activation);
-    r->b->k->activation_backward(r->b, dx, dout, x, r->size.activation);
+    OP_CALL(r, activation_forward, out, x, r->size.activation);
+    OP_CALL(r, activation_backward, dx, dout, x, r->size.activation);
 }
 
 static void case_softcap(OpRun *r) {
-    r->b->k->softcap(r->b, op_inout_f32(r, "x", r->size.t, r->size.n, EXP), r->size.softcap);
+    OP_CALL(r, softcap, op_inout_f32(r, "x", r->size.t, r->size.n, EXP), r->size.softcap);
 }
 
 // ---- sizes ----

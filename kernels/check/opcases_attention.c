@@ -108,8 +108,8 @@ static AttentionCall attend(OpRun *r, const Layout *l, const AttentionShape *s) 
     c.v = op_input(r, l->tk, s->kv_heads * s->head_size);
     c.out = rounded_output(r, "out", c.q);
     c.lse = op_output_f32(r, "lse", l->tq, s->heads, FORWARD);
-    c.ws = op_workspace(r, r->b->k->attention_workspace(r->b, s, c.q, c.k, false));
-    r->b->k->attention_forward(r->b, &c);
+    c.ws = OP_WORKSPACE(r, attention, s, c.q, c.k, false);
+    OP_CALL(r, attention_forward, &c);
     return c;
 }
 
@@ -138,8 +138,8 @@ static void case_attention_backward(OpRun *r) {
     c.dq = gradient_output(r, "dq", c.q);
     if (!r->size.no_dx) c.dk = gradient_output(r, "dk", c.k);
     if (!r->size.no_da) c.dv = gradient_output(r, "dv", c.v);
-    c.ws = op_workspace(r, r->b->k->attention_workspace(r->b, &s, c.q, c.k, true));
-    r->b->k->attention_backward(r->b, &c);
+    c.ws = OP_WORKSPACE(r, attention, &s, c.q, c.k, true);
+    OP_CALL(r, attention_backward, &c);
 }
 
 // no_dx: no dk; no_da: no dv.

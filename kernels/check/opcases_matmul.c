@@ -17,7 +17,7 @@ static void linear_forward(OpRun *r, bool in_place) {
     Mat out = (in_place ? op_inout : op_output)(r, "out", t, n, OP_SUM(k));
     op_rounded(r, PRODUCT);
     Mat residual = in_place ? out : r->size.residual ? op_input(r, t, n) : absent();
-    r->b->k->linear_forward(r->b, out, x, &w, residual, op_workspace(r, r->b->k->linear_workspace(r->b, &w, t)));
+    OP_CALL(r, linear_forward, out, x, &w, residual, OP_WORKSPACE(r, linear, &w, t));
 }
 
 static void case_linear_forward(OpRun *r) {
@@ -35,8 +35,7 @@ static void case_linear_backward(OpRun *r) {
     Mat dout = op_input(r, t, n);
     Mat dx = op_gradient(r, "dx", t, k, OP_SUM(n), r->size.accumulate);
     op_rounded(r, PRODUCT);
-    r->b->k->linear_backward(r->b, dx, dout, &w, r->size.accumulate,
-                             op_workspace(r, r->b->k->linear_workspace(r->b, &w, t)));
+    OP_CALL(r, linear_backward, dx, dout, &w, r->size.accumulate, OP_WORKSPACE(r, linear, &w, t));
 }
 
 static const PassState *pass_state(OpRun *r) {
@@ -56,13 +55,12 @@ static Lora lora_of(OpRun *r) {
         .keys = {.key = {.seed = 1234567890123u, .stream = 17, .module = 99, .row = 3}},
     };
     if (!r->size.row_offset) return l;
-    int32_t *index = mem_alloc((size_t)r->size.t, sizeof *index);
+    AUTO_FREE int32_t *index = mem_alloc((size_t)r->size.t, sizeof *index);
     for (int64_t t = 0; t < r->size.t; t++) index[t] = (int32_t)(t * 3 + 1);
     l.keys.index = op_copy(r, index, (size_t)r->size.t * sizeof *index);
     for (int64_t t = 0; t < r->size.t; t++) index[t] = (int32_t)(t % 7);
     l.keys.row = op_copy(r, index, (size_t)r->size.t * sizeof *index);
     l.keys.state = pass_state(r);
-    mem_free(index);
     return l;
 }
 
@@ -74,7 +72,7 @@ static void case_lora_forward(OpRun *r) {
     op_rounded(r, TWO_PRODUCTS);
     Mat xa = op_output(r, "xa", t, l.rank, OP_SUM(k));
     op_rounded(r, PRODUCT);
-    r->b->k->lora_forward(r->b, y, xa, x, &l, op_workspace(r, r->b->k->lora_workspace(r->b, &l, t, k)));
+    OP_CALL(r, lora_forward, y, xa, x, &l, OP_WORKSPACE(r, lora, &l, t, k));
 }
 
 static void case_lora_backward(OpRun *r) {
@@ -85,7 +83,7 @@ static void case_lora_backward(OpRun *r) {
     if (!r->size.no_db) l.db = op_inout_f32(r, "db", l.rows, l.rank, OP_SUM(t)).data, op_rounded(r, PRODUCT);
     Mat dx = absent();
     if (!r->size.no_dx) dx = op_inout(r, "dx", t, k, OP_SUM(l.rows + l.rank)), op_rounded(r, TWO_PRODUCTS);
-    r->b->k->lora_backward(r->b, dx, dy, x, xa, &l, op_workspace(r, r->b->k->lora_workspace(r->b, &l, t, k)));
+    OP_CALL(r, lora_backward, dx, dy, x, xa, &l, OP_WORKSPACE(r, lora, &l, t, k));
 }
 
 // The decision of each element: with x = 1 and A = the unit row of column c, xa[t] is drop's factor at (t, c). All of
@@ -104,20 +102,19 @@ static void case_lora_mask(OpRun *r) {
     Mat y = op_inout(r, "y", t, l.row_offset + l.rows + 5, OP_SUM(k));
     op_rounded(r, TWO_PRODUCTS);
     Mat xa = op_output(r, "xa", t, k, 0);
-    r->b->k->lora_forward(r->b, y, xa, x, &l, op_workspace(r, r->b->k->lora_workspace(r->b, &l, t, k)));
+    OP_CALL(r, lora_forward, y, xa, x, &l, OP_WORKSPACE(r, lora, &l, t, k));
 }
 
 static void case_head_loss(OpRun *r) {
     int64_t m = r->size.t, v = r->size.n, c = r->size.k;
     Weight w = op_weight(r, v, c);
     Mat x = op_input(r, m, c);
-    int32_t *targets = mem_alloc((size_t)m, sizeof *targets);
+    AUTO_FREE int32_t *targets = mem_alloc((size_t)m, sizeof *targets);
     for (int64_t i = 0; i < m; i++) targets[i] = (int32_t)(i % 5 ? i * 7919 % v : v - 1);
     HeadLoss h = {.targets = op_copy(r, targets, (size_t)m * sizeof *targets),
                   .state = pass_state(r),
                   .label_smoothing = r->size.smoothing,
                   .softcap = r->size.softcap};
-    mem_free(targets);
     // The loss is a sum of m terms, each as exact as its logits. dx mixes probabilities whose relative error is the
     // absolute error of their logits: twice a sum's; summed up over the vocabulary, the target's part among the others.
     HeadResult *result = op_workspace(r, sizeof *result);
@@ -125,23 +122,21 @@ static void case_head_loss(OpRun *r) {
     op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0), op_rounded(r, 1);
     Mat dx = absent();
     if (!r->size.no_dx) dx = op_output(r, "dx", m, c, 2 * OP_SUM(c) + OP_SUM(v)), op_rounded(r, TWO_PRODUCTS);
-    r->b->k->head_loss(r->b, result, dx, x, &w, &h, op_workspace(r, r->b->k->head_loss_workspace(r->b, &w, &h, m)));
+    OP_CALL(r, head_loss, result, dx, x, &w, &h, OP_WORKSPACE(r, head_loss, &w, &h, m));
 }
 
 // t samples, n classes.
 static void case_class_loss(OpRun *r) {
     int64_t m = r->size.t, n = r->size.n, c = r->size.k;
     Mat x = op_input(r, m, c);
-    float *w = op_input_floats(r, n * c);
+    AUTO_FREE float *w = op_input_floats(r, n * c);
     for (int64_t i = 0; i < n * c; i++) w[i] /= sqrtf((float)c);
     ClassHead h = {.w = op_copy(r, w, (size_t)(n * c) * sizeof *w), .classes = n, .state = pass_state(r)};
-    mem_free(w);
     if (r->size.bias) h.bias = op_input_f32(r, 1, n).data;
     h.label_smoothing = r->size.smoothing;
-    int32_t *labels = mem_alloc((size_t)m, sizeof *labels);
+    AUTO_FREE int32_t *labels = mem_alloc((size_t)m, sizeof *labels);
     for (int64_t i = 0; i < m; i++) labels[i] = (int32_t)(i * 7919 % n);
     h.labels = op_copy(r, labels, (size_t)m * sizeof *labels);
-    mem_free(labels);
     if (!r->size.no_da) h.dw = op_inout_f32(r, "dw", n, c, OP_SUM(m + c)).data;
     if (!r->size.no_db && r->size.bias) h.dbias = op_inout_f32(r, "dbias", 1, n, OP_SUM(m + c)).data;
     h.predicted = op_output_bytes(r, "predicted", (size_t)m * sizeof *h.predicted, OP_EXACT, 0, NULL);
@@ -149,23 +144,21 @@ static void case_class_loss(OpRun *r) {
     op_output_at(r, "loss", &result->loss, sizeof result->loss, OP_DOUBLES, 1e-6);
     op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0);
     Mat dx = r->size.no_dx ? absent() : op_output(r, "dx", m, c, 2 * OP_SUM(c + n));
-    r->b->k->class_loss(r->b, result, dx, x, &h, op_workspace(r, r->b->k->class_loss_workspace(r->b, &h, m)));
+    OP_CALL(r, class_loss, result, dx, x, &h, OP_WORKSPACE(r, class_loss, &h, m));
 }
 
 // All logits are equal: only the rows whose target is 0, the lowest index, are correct.
 static void case_head_ties(OpRun *r) {
     enum { M = 40 };
     Weight w = op_weight(r, r->size.n, r->size.k);
-    float *zeros = mem_calloc((size_t)(M * r->size.k), sizeof *zeros);
+    AUTO_FREE float *zeros = mem_calloc((size_t)(M * r->size.k), sizeof *zeros);
     int32_t targets[M];
     for (int32_t i = 0; i < M; i++) targets[i] = i % 4 ? i * 73 : 0;
     Mat x = op_values(r, zeros, M, r->size.k);
-    mem_free(zeros);
     HeadLoss h = {.targets = op_copy(r, targets, sizeof targets)};
     HeadResult *result = op_workspace(r, sizeof *result);
     op_output_at(r, "correct", &result->correct, sizeof result->correct, OP_EXACT, 0);
-    r->b->k->head_loss(r->b, result, absent(), x, &w, &h,
-                       op_workspace(r, r->b->k->head_loss_workspace(r->b, &w, &h, M)));
+    OP_CALL(r, head_loss, result, absent(), x, &w, &h, OP_WORKSPACE(r, head_loss, &w, &h, M));
 }
 
 // ---- sizes ----

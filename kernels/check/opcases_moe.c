@@ -32,7 +32,7 @@ static void route(OpRun *r, Mat logits) {
     Mat weights = op_output_f32(r, "weights", t, used, FEW);
     void *memory = op_output_bytes(r, "plan", (size_t)size * sizeof(int32_t), OP_EXACT, 0, NULL);
     MoePlan plan = moe_plan_at(memory, t, r->size.experts, used);
-    r->b->k->moe_route_forward(r->b, weights, &plan, logits, r->size.renormalise);
+    OP_CALL(r, moe_route_forward, weights, &plan, logits, r->size.renormalise);
 }
 
 static void case_moe_route_forward(OpRun *r) {
@@ -43,10 +43,9 @@ static void case_moe_route_forward(OpRun *r) {
 static void case_moe_route_ties(OpRun *r) {
     int64_t n = r->size.t * r->size.experts;
     static const float values[] = {0, -0.0f, 1, 1, 2, -3, -INFINITY};
-    float *x = mem_alloc((size_t)n, sizeof *x);
+    AUTO_FREE float *x = mem_alloc((size_t)n, sizeof *x);
     for (int64_t i = 0; i < n; i++) x[i] = i % r->size.experts ? values[(i * 2654435761 >> 9) % 7] : 2;
     route(r, op_values(r, x, r->size.t, r->size.experts));
-    mem_free(x);
 }
 
 static void case_moe_route_backward(OpRun *r) {
@@ -54,13 +53,13 @@ static void case_moe_route_backward(OpRun *r) {
     Mat dweights = op_input_f32(r, plan.tokens, plan.used), logits = op_input(r, plan.tokens, plan.experts);
     // Most elements may be zeros, which makes the root mean square small: ten times FEW.
     Mat dlogits = op_output(r, "dlogits", plan.tokens, plan.experts, 10 * FEW);
-    r->b->k->moe_route_backward(r->b, dlogits, dweights, logits, &plan, r->size.renormalise);
+    OP_CALL(r, moe_route_backward, dlogits, dweights, logits, &plan, r->size.renormalise);
 }
 
 static void case_moe_gather(OpRun *r) {
     MoePlan plan = given_plan(r);
     Mat x = op_input(r, plan.tokens, r->size.k);
-    r->b->k->moe_gather(r->b, op_output(r, "out", plan.tokens * plan.used, r->size.k, 0), x, &plan);
+    OP_CALL(r, moe_gather, op_output(r, "out", plan.tokens * plan.used, r->size.k, 0), x, &plan);
 }
 
 // accumulate: the residual is out itself.
@@ -69,13 +68,13 @@ static void case_moe_combine(OpRun *r) {
     Mat x = op_input(r, plan.tokens * plan.used, r->size.k), residual = {.data = NULL};
     if (r->size.residual) residual = op_input(r, plan.tokens, r->size.k);
     Mat out = op_gradient(r, "out", plan.tokens, r->size.k, OP_SUM(plan.used), r->size.accumulate);
-    r->b->k->moe_combine(r->b, out, x, r->size.accumulate ? out : residual, &plan);
+    OP_CALL(r, moe_combine, out, x, r->size.accumulate ? out : residual, &plan);
 }
 
 static void case_moe_scale_forward(OpRun *r) {
     MoePlan plan = given_plan(r);
     Mat x = op_inout(r, "x", plan.tokens * plan.used, r->size.k, 0), w = op_input_f32(r, plan.tokens, plan.used);
-    r->b->k->moe_scale_forward(r->b, x, w, &plan);
+    OP_CALL(r, moe_scale_forward, x, w, &plan);
 }
 
 static void case_moe_scale_backward(OpRun *r) {
@@ -84,7 +83,7 @@ static void case_moe_scale_backward(OpRun *r) {
     Mat x = op_input(r, rows, r->size.k), w = op_input_f32(r, plan.tokens, plan.used);
     Mat dx = op_inout(r, "dx", rows, r->size.k, 0);
     Mat dweights = op_output_f32(r, "dweights", plan.tokens, plan.used, OP_SUM(r->size.k));
-    r->b->k->moe_scale_backward(r->b, dx, dweights, x, w, &plan);
+    OP_CALL(r, moe_scale_backward, dx, dweights, x, w, &plan);
 }
 
 enum { MAX_EXPERTS = 16 };
@@ -100,8 +99,7 @@ static void case_grouped_linear_forward(OpRun *r) {
     Mat x = op_input(r, plan.tokens * plan.used, r->size.k);
     Mat out = op_output(r, "out", x.rows, r->size.n, OP_SUM(r->size.k));
     op_rounded(r, PRODUCT);
-    r->b->k->grouped_linear_forward(r->b, out, x, w, &plan,
-                                    op_workspace(r, r->b->k->grouped_linear_workspace(r->b, w, &plan)));
+    OP_CALL(r, grouped_linear_forward, out, x, w, &plan, OP_WORKSPACE(r, grouped_linear, w, &plan));
 }
 
 static void case_grouped_linear_backward(OpRun *r) {
@@ -112,8 +110,8 @@ static void case_grouped_linear_backward(OpRun *r) {
     Mat dout = op_input(r, plan.tokens * plan.used, r->size.n);
     Mat dx = op_gradient(r, "dx", dout.rows, r->size.k, OP_SUM(r->size.n), r->size.accumulate);
     op_rounded(r, PRODUCT);
-    r->b->k->grouped_linear_backward(r->b, dx, dout, w, &plan, r->size.accumulate,
-                                     op_workspace(r, r->b->k->grouped_linear_workspace(r->b, w, &plan)));
+    OP_CALL(r, grouped_linear_backward, dx, dout, w, &plan, r->size.accumulate,
+            OP_WORKSPACE(r, grouped_linear, w, &plan));
 }
 
 // ---- sizes ----

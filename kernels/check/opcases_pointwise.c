@@ -10,42 +10,40 @@
 static const double EXACT = 0, FEW = 1e-6;
 
 static int32_t *indices(OpRun *r, int64_t count, int64_t first, int64_t step) {
-    int32_t *index = mem_alloc((size_t)count, sizeof *index);
+    AUTO_FREE int32_t *index = mem_alloc((size_t)count, sizeof *index);
     for (int64_t i = 0; i < count; i++) index[i] = (int32_t)(first + i * step);
     int32_t *copy = op_copy(r, index, (size_t)count * sizeof *index);
-    mem_free(index);
     return copy;
 }
 
 static void case_expand(OpRun *r) {
     Weight w = op_weight(r, r->size.n, r->size.k);
-    r->b->k->expand(r->b, op_output_f32(r, "dst", r->size.n, r->size.k, EXACT), &w, 0);
-    r->b->k->expand(r->b, op_output_f32(r, "part", r->size.n / 2, r->size.k, EXACT), &w, r->size.n / 3);
+    OP_CALL(r, expand, op_output_f32(r, "dst", r->size.n, r->size.k, EXACT), &w, 0);
+    OP_CALL(r, expand, op_output_f32(r, "part", r->size.n / 2, r->size.k, EXACT), &w, r->size.n / 3);
 }
 
 static void case_weight_finite(OpRun *r) {
     Weight w = op_weight(r, r->size.n, r->size.k);
-    bool finite = r->b->k->weight_finite(r->b, &w);
+    bool finite = OP_CALL(r, weight_finite, &w);
     uint8_t *out = op_output_bytes(r, "finite", 1, OP_EXACT, 0, NULL);
-    r->b->k->upload(r->b, out, &finite, 1);
+    OP_CALL(r, upload, out, &finite, 1);
 }
 
 static void case_embed_forward(OpRun *r) {
     Weight w = op_weight(r, r->size.n, r->size.k);
-    int32_t *ids = mem_alloc((size_t)r->size.t, sizeof *ids);
+    AUTO_FREE int32_t *ids = mem_alloc((size_t)r->size.t, sizeof *ids);
     for (int64_t t = 0; t < r->size.t; t++) ids[t] = (int32_t)(t * 7919 % r->size.n);
     Mat out = op_output(r, "out", r->size.t, r->size.k, EXACT);
-    r->b->k->embed_forward(r->b, out, &w, op_copy(r, ids, (size_t)r->size.t * sizeof *ids), 1.7f, false);
+    OP_CALL(r, embed_forward, out, &w, op_copy(r, ids, (size_t)r->size.t * sizeof *ids), 1.7f, false);
     Mat sum = op_inout_f32(r, "sum", r->size.t, r->size.k, FEW);
-    r->b->k->embed_forward(r->b, sum, &w, op_copy(r, ids, (size_t)r->size.t * sizeof *ids), 1.7f, true);
-    mem_free(ids);
+    OP_CALL(r, embed_forward, sum, &w, op_copy(r, ids, (size_t)r->size.t * sizeof *ids), 1.7f, true);
 }
 
 static void case_neftune(OpRun *r) {
     Mat x = op_inout(r, "x", r->size.t, r->size.k, FEW);
     const float *magnitude = op_input_f32(r, r->size.t, 1).data;
     TokenKeys keys = {.key = {.seed = 3, .stream = 4, .module = 5, .row = 6}};
-    r->b->k->neftune(r->b, x, magnitude, 5, &keys);
+    OP_CALL(r, neftune, x, magnitude, 5, &keys);
 }
 
 // k columns, or heads of d columns each by themselves.
@@ -54,7 +52,7 @@ static void case_rmsnorm_forward(OpRun *r) {
     Mat x = op_input(r, r->size.t, groups * group), weight = op_input_f32(r, 1, group);
     Mat out = op_output(r, "out", r->size.t, groups * group, OP_SUM(group));
     Mat rstd = op_output_f32(r, "rstd", r->size.t, groups, OP_SUM(group));
-    r->b->k->rmsnorm_forward(r->b, out, rstd, x, weight.data, 1e-5f);
+    OP_CALL(r, rmsnorm_forward, out, rstd, x, weight.data, 1e-5f);
 }
 
 static void case_rmsnorm_backward(OpRun *r) {
@@ -62,7 +60,7 @@ static void case_rmsnorm_backward(OpRun *r) {
     Mat x = op_input(r, r->size.t, groups * group), weight = op_input_f32(r, 1, group);
     Mat dout = op_input(r, r->size.t, groups * group), rstd = op_input_f32(r, r->size.t, groups);
     Mat dx = op_gradient(r, "dx", r->size.t, groups * group, OP_SUM(group), r->size.accumulate);
-    r->b->k->rmsnorm_backward(r->b, dx, dout, x, rstd, weight.data, r->size.accumulate);
+    OP_CALL(r, rmsnorm_backward, dx, dout, x, rstd, weight.data, r->size.accumulate);
 }
 
 static void case_layernorm_forward(OpRun *r) {
@@ -70,14 +68,14 @@ static void case_layernorm_forward(OpRun *r) {
         bias = op_input_f32(r, 1, r->size.k);
     Mat out = op_output(r, "out", r->size.t, r->size.k, OP_SUM(r->size.k));
     Mat stats = op_output_f32(r, "stats", r->size.t, 2, OP_SUM(r->size.k));
-    r->b->k->layernorm_forward(r->b, out, stats, x, weight.data, bias.data, 1e-5f);
+    OP_CALL(r, layernorm_forward, out, stats, x, weight.data, bias.data, 1e-5f);
 }
 
 static void case_layernorm_backward(OpRun *r) {
     Mat x = op_input(r, r->size.t, r->size.k), weight = op_input_f32(r, 1, r->size.k);
     Mat dout = op_input(r, r->size.t, r->size.k), stats = op_input_f32(r, r->size.t, 2);
     Mat dx = op_gradient(r, "dx", r->size.t, r->size.k, OP_SUM(r->size.k), r->size.accumulate);
-    r->b->k->layernorm_backward(r->b, dx, dout, x, stats, weight.data, r->size.accumulate);
+    OP_CALL(r, layernorm_backward, dx, dout, x, stats, weight.data, r->size.accumulate);
 }
 
 static void rope(OpRun *r, bool inverse) {
@@ -85,7 +83,7 @@ static void rope(OpRun *r, bool inverse) {
     Mat x = op_inout(r, "x", r->size.t, r->size.heads * r->size.d, FEW);
     Mat cos_sin = op_input_f32(r, r->size.t, rotated);
     int32_t *pos = indices(r, r->size.t, r->size.t - 1, -1);
-    r->b->k->rope(r->b, x, cos_sin.data, pos, r->size.d, rotated, inverse);
+    OP_CALL(r, rope, x, cos_sin.data, pos, r->size.d, rotated, inverse);
 }
 
 static void case_rope(OpRun *r) {
@@ -99,28 +97,28 @@ static void case_rope_inverse(OpRun *r) {
 static void case_gather_rows_forward(OpRun *r) {
     Mat x = op_input(r, 2 * r->size.t + 1, r->size.k);
     int32_t *index = indices(r, r->size.t, 1, 2);
-    r->b->k->gather_rows_forward(r->b, op_output(r, "out", r->size.t, r->size.k, EXACT), x, index);
+    OP_CALL(r, gather_rows_forward, op_output(r, "out", r->size.t, r->size.k, EXACT), x, index);
 }
 
 static void case_gather_rows_backward(OpRun *r) {
     Mat dout = op_input(r, r->size.t, r->size.k);
     Mat dx = op_gradient(r, "dx", 2 * r->size.t + 1, r->size.k, EXACT, r->size.accumulate);
-    r->b->k->gather_rows_backward(r->b, dx, dout, indices(r, r->size.t, 1, 2), r->size.accumulate);
+    OP_CALL(r, gather_rows_backward, dx, dout, indices(r, r->size.t, 1, 2), r->size.accumulate);
 }
 
 static void case_scatter_rows(OpRun *r) {
     Mat x = op_input(r, r->size.t, r->size.k), dst = op_inout(r, "dst", 3 * r->size.t, r->size.k, EXACT);
-    r->b->k->scatter_rows(r->b, dst, x, indices(r, r->size.t, 3 * r->size.t - 1, -2));
+    OP_CALL(r, scatter_rows, dst, x, indices(r, r->size.t, 3 * r->size.t - 1, -2));
 }
 
 static void case_add(OpRun *r) {
     Mat dst = op_inout(r, "dst", r->size.t, r->size.k, EXACT);
-    r->b->k->add(r->b, dst, op_input(r, r->size.t, r->size.k));
+    OP_CALL(r, add, dst, op_input(r, r->size.t, r->size.k));
 }
 
 static void case_argmax(OpRun *r) {
     Mat logits = op_input_f32(r, r->size.t, r->size.n);
-    r->b->k->argmax(r->b, op_output_bytes(r, "out", (size_t)r->size.t * sizeof(int32_t), OP_EXACT, 0, NULL), logits);
+    OP_CALL(r, argmax, op_output_bytes(r, "out", (size_t)r->size.t * sizeof(int32_t), OP_EXACT, 0, NULL), logits);
 }
 
 // Ties, both zeros, infinities, NaN of either sign.
@@ -137,7 +135,7 @@ static void case_argmax_special(OpRun *r) {
     x[6][36] = 1;
     x[7][0] = 1e-40f;
     Mat logits = mat_of(op_copy(r, x, sizeof x), DTYPE_F32, ROWS, N);
-    r->b->k->argmax(r->b, op_output_bytes(r, "out", ROWS * sizeof(int32_t), OP_EXACT, 0, NULL), logits);
+    OP_CALL(r, argmax, op_output_bytes(r, "out", ROWS * sizeof(int32_t), OP_EXACT, 0, NULL), logits);
 }
 
 // Several passes, one of them with a loss that is no number or too large.
@@ -152,7 +150,7 @@ static void case_tally(OpRun *r) {
     const HeadTally start = {5, 0xfffffff0, 7, 0};
     HeadTally *t = op_output_bytes(r, "tally", sizeof start, OP_EXACT, 0, &start);
     for (size_t i = 0; i < sizeof passes / sizeof *passes; i++)
-        r->b->k->tally(r->b, t, op_copy(r, &passes[i], sizeof passes[i]));
+        OP_CALL(r, tally, t, op_copy(r, &passes[i], sizeof passes[i]));
 }
 
 // Gradients up to the limit and beyond, ties of the rounding, NaN where poisoned.
@@ -162,36 +160,34 @@ static void case_fixed_add(OpRun *r) {
     for (size_t i = 0; i < n; i++) start[i] = (int64_t)i << 40;
     Mat g = op_input_f32(r, 1, r->size.n);
     float special[] = {0x1p-45f, 0x1.8p-44f, -0x1p-45f, 100, -7.9999995f, 8, -8, INFINITY};
-    if (n >= 8 && r->size.bias) r->b->k->upload(r->b, g.data, special, sizeof special);
+    if (n >= 8 && r->size.bias) OP_CALL(r, upload, g.data, special, sizeof special);
     int64_t *acc = op_output_bytes(r, "acc", n * sizeof *start, OP_EXACT, 0, start);
     int64_t *bad = op_output_bytes(r, "bad", sizeof zero, OP_EXACT, 0, &zero);
-    r->b->k->fixed_add(r->b, acc, g.data, r->size.n, 8, 1, bad);
+    OP_CALL(r, fixed_add, acc, g.data, r->size.n, 8, 1, bad);
     mem_free(start);
 }
 
 static void case_fixed_to_f32(OpRun *r) {
     size_t n = (size_t)r->size.n;
-    int64_t *acc = mem_alloc(n, sizeof *acc);
+    AUTO_FREE int64_t *acc = mem_alloc(n, sizeof *acc);
     for (size_t i = 0; i < n; i++) acc[i] = (int64_t)(i * 0x9E3779B97F4A7C15u) >> i % 60;
     Mat g = op_output_f32(r, "g", 1, r->size.n, EXACT);
-    r->b->k->fixed_to_f32(r->b, g.data, op_copy(r, acc, n * sizeof *acc), r->size.n);
-    mem_free(acc);
+    OP_CALL(r, fixed_to_f32, g.data, op_copy(r, acc, n * sizeof *acc), r->size.n);
 }
 
 static void case_sqnorm(OpRun *r) {
     Mat g = op_input_f32(r, 1, r->size.n);
     // A sum of n positive doubles in another order: far below n * 2^-53.
     double *out = op_output_bytes(r, "out", sizeof *out, OP_DOUBLES, 1e-13, NULL);
-    r->b->k->sqnorm(r->b, out, g.data, r->size.n);
+    OP_CALL(r, sqnorm, out, g.data, r->size.n);
 }
 
 static void case_adamw(OpRun *r) {
     int64_t n = r->size.n;
     Mat g = op_input_f32(r, 1, n), p = op_inout_f32(r, "p", 1, n, FEW), m = op_inout_f32(r, "m", 1, n, FEW);
-    float *second = mem_alloc((size_t)n, sizeof *second);
+    AUTO_FREE float *second = mem_alloc((size_t)n, sizeof *second);
     for (int64_t i = 0; i < n; i++) second[i] = 0.1f + (float)(i % 13);
     float *v = op_output_bytes(r, "v", (size_t)n * sizeof *v, OP_FLOATS, FEW, second);
-    mem_free(second);
     AdamwSegment segments[] = {{0, n / 3, 1}, {n / 3 + 1, n - n / 3 - 1, 16}}; // one element between them stays
     Adamw o = {.lr = 1e-2,
                .beta1 = 0.9,
@@ -204,7 +200,7 @@ static void case_adamw(OpRun *r) {
                .step = r->size.t,
                .segments = segments,
                .n_segments = 2};
-    r->b->k->adamw(r->b, p.data, m.data, v, g.data, &o);
+    OP_CALL(r, adamw, p.data, m.data, v, g.data, &o);
 }
 
 // ---- sizes ----

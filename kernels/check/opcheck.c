@@ -34,11 +34,9 @@ void *op_copy(OpRun *r, const void *host, size_t bytes) {
 }
 
 void *op_workspace(OpRun *r, size_t bytes) {
-    void *nan = mem_alloc(bytes, 1);
+    AUTO_FREE void *nan = mem_alloc(bytes, 1);
     memset(nan, 0xFF, bytes);
-    void *data = op_copy(r, nan, bytes);
-    mem_free(nan);
-    return data;
+    return op_copy(r, nan, bytes);
 }
 
 // ---- numbers ----
@@ -94,25 +92,22 @@ static void encode(DType type, uint8_t *dst, const float *x, int64_t n) {
 static Mat matrix(OpRun *r, const float *values, int64_t rows, int64_t cols, DType type, int64_t gap) {
     int64_t stride = cols + 2 * gap, size = dtype_info(type)->bytes;
     size_t bytes = (size_t)(rows * stride * size);
-    uint8_t *host = mem_alloc(bytes, 1);
+    AUTO_FREE uint8_t *host = mem_alloc(bytes, 1);
     memset(host, 0xFF, bytes);
     for (int64_t i = 0; values && i < rows; i++)
         encode(type, host + (i * stride + gap) * size, values + i * cols, cols);
     uint8_t *data = op_copy(r, host, bytes);
-    mem_free(host);
     Mat m = mat_of(data + gap * size, type, rows, cols);
     if (gap) m.stride = stride;
     return m;
 }
 
-static Mat activations(OpRun *r, const float *values, int64_t rows, int64_t cols) {
+Mat op_values(OpRun *r, const float *values, int64_t rows, int64_t cols) {
     DType type = r->b->activation;
     int64_t gap = r->b->host_memory ? 0 : r->setup.gap, n = values ? rows * cols : 0;
-    float *rounded = mem_alloc((size_t)n, sizeof *rounded);
+    AUTO_FREE float *rounded = mem_alloc((size_t)n, sizeof *rounded);
     for (int64_t i = 0; i < n; i++) rounded[i] = op_round(r->setup.activation, values[i]);
-    Mat m = matrix(r, values ? rounded : NULL, rows, cols, type, gap);
-    mem_free(rounded);
-    return m;
+    return matrix(r, values ? rounded : NULL, rows, cols, type, gap);
 }
 
 static Mat name_output(OpRun *r, const char *name, Mat m, double tolerance) {
@@ -121,19 +116,13 @@ static Mat name_output(OpRun *r, const char *name, Mat m, double tolerance) {
     return m;
 }
 
-Mat op_values(OpRun *r, const float *values, int64_t rows, int64_t cols) {
-    return activations(r, values, rows, cols);
-}
-
 Mat op_input(OpRun *r, int64_t rows, int64_t cols) {
-    float *x = op_input_floats(r, rows * cols);
-    Mat m = activations(r, x, rows, cols);
-    mem_free(x);
-    return m;
+    AUTO_FREE float *x = op_input_floats(r, rows * cols);
+    return op_values(r, x, rows, cols);
 }
 
 Mat op_output(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance) {
-    return name_output(r, name, activations(r, NULL, rows, cols), tolerance);
+    return name_output(r, name, op_values(r, NULL, rows, cols), tolerance);
 }
 
 Mat op_inout(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance) {
@@ -145,10 +134,8 @@ Mat op_gradient(OpRun *r, const char *name, int64_t rows, int64_t cols, double t
 }
 
 Mat op_input_f32(OpRun *r, int64_t rows, int64_t cols) {
-    float *x = op_input_floats(r, rows * cols);
-    Mat m = matrix(r, x, rows, cols, DTYPE_F32, 0);
-    mem_free(x);
-    return m;
+    AUTO_FREE float *x = op_input_floats(r, rows * cols);
+    return matrix(r, x, rows, cols, DTYPE_F32, 0);
 }
 
 Mat op_output_f32(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance) {

@@ -1,6 +1,6 @@
 // opcheck: runs one op with the same inputs on two backends and compares every output. It uses no test framework, and
 // all memory comes from the backend's slots, so any backend can be compared with the reference. opcases_*.c: the cases
-// by group of ops; opcheck.c: buffers, inputs, outputs; opcheck_weight.c, opcheck_compare.c, opcheck_all.c.
+// by group of ops; opcheck.c: buffers, inputs, outputs; opcheck_weight.c, opcheck_compare.c.
 //
 // An OpCase is one op with its sizes. Its function creates inputs and outputs with the op_* helpers below, in the same
 // order on every backend, and calls the slot. Inputs are random numbers that depend on their position in that order
@@ -32,17 +32,24 @@ typedef struct OpSize {
     ActivationKind activation;
     float dropout, smoothing, softcap;
 } OpSize;
+// clang-format off
+#define OP_SIZE_NUMBERS(X) \
+    X(t) X(n) X(k) X(heads) X(kv) X(d) X(rank) X(row_offset) X(rotated) X(layout) X(window) X(experts) X(used) \
+    X(segments) X(glu) X(activation) X(dropout) X(smoothing) X(softcap)
+#define OP_SIZE_FLAGS(X) \
+    X(renormalise) X(uneven) X(bidirectional) X(row_map) X(bias) X(residual) X(accumulate) X(no_dx) X(no_da) X(no_db)
+// clang-format on
 
 // A list of OpSizes, one with each type a weight may have.
-#define OP_EVERY_DTYPE(...)                                                                                            \
-    {.dtype = DTYPE_F32, __VA_ARGS__}, {.dtype = DTYPE_F16, __VA_ARGS__}, {.dtype = DTYPE_BF16, __VA_ARGS__},          \
-        {.dtype = DTYPE_Q8_0, __VA_ARGS__}, {.dtype = DTYPE_Q4_0, __VA_ARGS__}, {.dtype = DTYPE_Q4_1, __VA_ARGS__},    \
-        {.dtype = DTYPE_Q5_0, __VA_ARGS__}, {.dtype = DTYPE_Q5_1, __VA_ARGS__}, {.dtype = DTYPE_Q2_K, __VA_ARGS__},    \
-        {.dtype = DTYPE_Q3_K, __VA_ARGS__}, {.dtype = DTYPE_Q4_K, __VA_ARGS__}, {.dtype = DTYPE_Q5_K, __VA_ARGS__},    \
-        {.dtype = DTYPE_Q6_K, __VA_ARGS__}, {.dtype = DTYPE_IQ4_NL, __VA_ARGS__},                                      \
-        {.dtype = DTYPE_IQ4_XS, __VA_ARGS__}, {.dtype = DTYPE_MXFP4, __VA_ARGS__}, {                                   \
-        .dtype = DTYPE_NF4, __VA_ARGS__                                                                                \
-    }
+// clang-format off
+#define OP_EVERY_DTYPE(...) \
+    {.dtype = DTYPE_F32, __VA_ARGS__}, {.dtype = DTYPE_F16, __VA_ARGS__}, {.dtype = DTYPE_BF16, __VA_ARGS__}, \
+    {.dtype = DTYPE_Q8_0, __VA_ARGS__}, {.dtype = DTYPE_Q4_0, __VA_ARGS__}, {.dtype = DTYPE_Q4_1, __VA_ARGS__}, \
+    {.dtype = DTYPE_Q5_0, __VA_ARGS__}, {.dtype = DTYPE_Q5_1, __VA_ARGS__}, {.dtype = DTYPE_Q2_K, __VA_ARGS__}, \
+    {.dtype = DTYPE_Q3_K, __VA_ARGS__}, {.dtype = DTYPE_Q4_K, __VA_ARGS__}, {.dtype = DTYPE_Q5_K, __VA_ARGS__}, \
+    {.dtype = DTYPE_Q6_K, __VA_ARGS__}, {.dtype = DTYPE_IQ4_NL, __VA_ARGS__}, {.dtype = DTYPE_IQ4_XS, __VA_ARGS__}, \
+    {.dtype = DTYPE_MXFP4, __VA_ARGS__}, {.dtype = DTYPE_NF4, __VA_ARGS__}
+// clang-format on
 
 typedef enum {
     OP_ONE_SAMPLE, // one causal sample of t tokens
@@ -103,8 +110,10 @@ typedef struct OpCase {
 #define OP_SUM(n) (0x1p-24 * (8 + 4 * sqrt((double)(n))))
 
 // ---- for cases ----
+#define OP_CALL(r, slot, ...) (r)->b->k->slot((r)->b, __VA_ARGS__)
+#define OP_WORKSPACE(r, op, ...) op_workspace(r, OP_CALL(r, op##_workspace, __VA_ARGS__))
 void *op_copy(OpRun *r, const void *host, size_t bytes); // device copy of any data
-// Activations. Inputs are random, about unit variance, NaN where poisoned; op_values: the given ones.
+// Activations. Inputs are random, about unit variance, NaN where poisoned; op_values: the given ones (NULL: NaN).
 Mat op_input(OpRun *r, int64_t rows, int64_t cols);
 Mat op_values(OpRun *r, const float *values, int64_t rows, int64_t cols);
 Mat op_output(OpRun *r, const char *name, int64_t rows, int64_t cols, double tolerance);

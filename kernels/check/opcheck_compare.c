@@ -1,18 +1,17 @@
-// opcheck_compare: runs a case and compares its outputs.
+// opcheck_compare: runs a case and compares its outputs; whole ops of a device with the reference.
 #include <stdio.h>
 #include <string.h>
 
 #include "opcheck.h"
 
 void op_size_text(const OpSize *s, char *text, size_t size) {
-    snprintf(text, size,
-             "t=%ld n=%ld k=%ld heads=%ld kv=%ld d=%ld rotated=%ld rank=%ld layout=%ld window=%ld experts=%ld "
-             "used=%ld%s%s%s %s segments=%d%s%s%s%s glu=%d activation=%d dropout=%g smoothing=%g softcap=%g",
-             s->t, s->n, s->k, s->heads, s->kv, s->d, s->rotated, s->rank, s->layout, s->window, s->experts, s->used,
-             s->renormalise ? " renormalise" : "", s->uneven ? " uneven" : "", s->bidirectional ? " bidirectional" : "",
-             dtype_info(s->dtype)->name, s->segments, s->row_map ? " row_map" : "", s->bias ? " bias" : "",
-             s->residual ? " residual" : "", s->accumulate ? " accumulate" : "", (int)s->glu, (int)s->activation,
-             (double)s->dropout, (double)s->smoothing, (double)s->softcap);
+    size_t n = (size_t)snprintf(text, size, "%s", dtype_info(s->dtype)->name);
+#define TEXT_OF_NUMBER(field)                                                                                          \
+    if (s->field && n < size) n += (size_t)snprintf(text + n, size - n, " " #field "=%g", (double)s->field);
+#define TEXT_OF_FLAG(field)                                                                                            \
+    if (s->field && n < size) n += (size_t)snprintf(text + n, size - n, " " #field);
+    OP_SIZE_NUMBERS(TEXT_OF_NUMBER)
+    OP_SIZE_FLAGS(TEXT_OF_FLAG)
 }
 
 OpRun *op_run(const OpCase *c, const OpSize *size, Backend *b, OpSetup setup) {
@@ -48,7 +47,7 @@ static bool untouched(const uint8_t *p, int64_t bytes) {
 static Fetched fetch_matrix(const OpRun *r, Mat m) {
     int64_t size = dtype_info(m.dtype)->bytes, gap = (mat_stride(m) - m.cols) / 2, stride = mat_stride(m) * size;
     size_t bytes = (size_t)(m.rows * stride);
-    uint8_t *raw = mem_alloc(bytes, 1);
+    AUTO_FREE uint8_t *raw = mem_alloc(bytes, 1);
     r->b->k->download(r->b, raw, (uint8_t *)m.data - gap * size, bytes);
     size_t n = (size_t)(m.rows * m.cols);
     float *x = mem_alloc(n, sizeof *x);
@@ -58,7 +57,6 @@ static Fetched fetch_matrix(const OpRun *r, Mat m) {
         dtype_expand(m.dtype, x + i * m.cols, row + gap * size, (size_t)m.cols);
         if (!untouched(row, gap * size) || !untouched(row + stride - gap * size, gap * size)) f.stray = i;
     }
-    mem_free(raw);
     return f;
 }
 
@@ -164,4 +162,41 @@ bool op_shows_nan(const OpRun *r) {
         mem_free(f.data);
     }
     return shows;
+}
+
+// ---- a whole op of a device against the reference ----
+
+const OpCase *const op_groups[] = {op_cases_pointwise, op_cases_activation, op_cases_matmul,
+                                   op_cases_attention, op_cases_moe,        NULL};
+
+// In turn: rows back to back, with gaps that keep them aligned to 16 bytes, and with gaps that do not.
+static OpSetup setup_of(const Backend *b, int size, bool with_gaps) {
+    static const int64_t gaps[] = {0, 8, 3};
+    return (OpSetup){.poison = -1, .activation = b->activation, .gap = with_gaps ? gaps[size % 3] : 0};
+}
+
+static bool check_size(const OpCase *c, const OpSize *size, Backend *ref, Backend *b, OpSetup setup, char *message,
+                       size_t bytes) {
+    char what[400], sizes[256];
+    Err err;
+    OpRun *want = op_run(c, size, ref, setup), *got = op_run(c, size, b, setup);
+    bool good = b->k->status(b, &err) == 0;
+    if (!good) {
+        snprintf(message, bytes, "%s", err.msg);
+    } else if (!op_agree(want, got, OP_WITHIN_TOLERANCE, what, sizeof what)) {
+        op_size_text(size, sizes, sizeof sizes);
+        snprintf(message, bytes, "%s (%s, gaps of %ld)", what, sizes, setup.gap);
+        good = false;
+    }
+    op_run_free(want);
+    op_run_free(got);
+    return good;
+}
+
+bool op_check(const OpCase *c, Backend *ref, Backend *b, bool gaps, int *cases, char *message, size_t size) {
+    *cases = 0;
+    if (c->host && !b->host_memory) return true;
+    for (int i = 0; i < c->n_sizes; i++, ++*cases)
+        if (!check_size(c, &c->sizes[i], ref, b, setup_of(b, i, gaps && !b->host_memory), message, size)) return false;
+    return true;
 }
