@@ -31,8 +31,9 @@ static inline Attention attention_of(const AttentionCall *c) {
     const AttentionShape *s = c->shape;
     int window = s->window < 1 << 30 ? (int)s->window : 0;
     // clang-format off
-    return {s->q_start, s->k_start, s->k_len, s->q_pos, (int)s->samples, (int)s->kv_heads, (int)(s->heads / s->kv_heads),
-            (int)s->head_size, (int)c->q.rows, (int)c->k.rows, window, s->bidirectional, s->scale, s->softcap};
+    return {s->q_start, s->k_start, s->k_len, s->q_pos, (int)s->samples, (int)s->kv_heads,
+            (int)(s->heads / s->kv_heads), (int)s->head_size, (int)c->q.rows, (int)c->k.rows, window,
+            s->bidirectional, s->scale, s->softcap};
     // clang-format on
 }
 

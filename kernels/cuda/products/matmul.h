@@ -1,7 +1,7 @@
 // matmul: products of matrices on the device, by cuBLASLt. Private to kernels/cuda.
 //
 // Autotuning: the first product of a shape times the algorithms that cuBLASLt proposes and keeps the fastest, unless
-// the choice is stored (choices.h). The first pass of a shape should not be recorded: inside a recording nothing can be
+// the choice is stored (choices.c). The first pass of a shape should not be recorded: inside a recording nothing can be
 // timed, and a new shape takes the algorithm that cuBLASLt proposes first. Later products allocate nothing. Algorithms
 // with an undefined order of additions are never used: same shape and choice, same bits.
 #pragma once
