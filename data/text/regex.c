@@ -1,5 +1,7 @@
-// regex: see regex.h. The translation rewrites the classes whose members differ and leaves everything else to PCRE2,
-// whose syntax is the same for what tokenizers use: alternatives, groups, (?i:), look-ahead, quantifiers, brackets.
+// regex: see regex.h. The translation of tokenizer.json's expressions rewrites the classes whose members differ and
+// leaves everything else to PCRE2, whose syntax is the same for what tokenizers use: alternatives, groups, (?i:),
+// look-ahead, quantifiers, brackets. Python's dialect agrees on nearly everything too; a check keeps out the rest:
+// verbs, recursion, POSIX classes, escapes of Perl. Only {,n} is written in another way.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "regex.h"
 
@@ -111,12 +113,10 @@ static int translate(Reader *r) {
 // ---- memory: PCRE2's own, which never fails ----
 
 static void *take(size_t bytes, void *unused) {
-    (void)unused;
     return mem_alloc(bytes, 1);
 }
 
 static void give(void *p, void *unused) {
-    (void)unused;
     mem_free(p);
 }
 
@@ -127,44 +127,42 @@ static pcre2_general_context *own_memory(void) {
 
 // ---- the object ----
 
-static int compile(Regex *r, Err *err) {
-    int code = 0;
+// NULL with a message.
+static pcre2_code *compile(const char *pattern, size_t len, uint32_t options, Err *err) {
+    int error = 0;
     PCRE2_SIZE at = 0;
-    // Lines as Ruby's syntax has them, which is Oniguruma's default: ^ and $ at every line.
-    uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C;
-    size_t size = 0;
     pcre2_general_context *memory = own_memory();
     pcre2_compile_context *context = pcre2_compile_context_create(memory);
     pcre2_set_parens_nest_limit(context, MAX_NESTING);
-    r->code = pcre2_compile((PCRE2_SPTR)r->pattern, PCRE2_ZERO_TERMINATED, options, &code, &at, context);
+    options |= PCRE2_NEVER_BACKSLASH_C;
+    pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, len, options, &error, &at, context);
     pcre2_compile_context_free(context);
     pcre2_general_context_free(memory);
-    if (!r->code) {
-        char message[128];
-        pcre2_get_error_message(code, (PCRE2_UCHAR *)message, sizeof message);
-        return err_input(err, "%s", message);
-    }
-    if (!pcre2_pattern_info(r->code, PCRE2_INFO_SIZE, &size) && size > MAX_CODE)
-        return err_input(err, "compiles to %zu bytes; expected at most %d", size, MAX_CODE);
-    r->jit = pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE) == 0; // without a JIT: slower, same result
-    return 0;
+    if (code) return code;
+    char message[128];
+    pcre2_get_error_message(error, (PCRE2_UCHAR *)message, sizeof message);
+    err_input(err, "%s", message);
+    return NULL;
 }
 
 int regex_new(Regex **out, const char *pattern, size_t len, Err *err) {
     if (len == 0 || len > MAX_PATTERN)
         return err_input(err, "regular expression of %zu bytes; expected 1 to %d", len, MAX_PATTERN);
-    char *whole = mem_strndup(pattern, len);
+    AUTO_FREE char *whole = mem_strndup(pattern, len);
     Reader reader = {.at = pattern, .end = pattern + len, .whole = whole, .err = err};
-    Regex *r = mem_calloc(1, sizeof *r);
+    AUTO(regex_free) Regex *r = mem_calloc(1, sizeof *r);
     int rc = translate(&reader);
     r->pattern = reader.out.data;
-    if (!rc && compile(r, err)) rc = err_context(err, "regular expression \"%.100s\"", whole);
-    mem_free(whole);
-    if (rc) {
-        regex_free(r);
-        return -1;
-    }
-    *out = r;
+    if (rc) return -1;
+    // Lines as Ruby's syntax has them, which is Oniguruma's default: ^ and $ at every line.
+    uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK | PCRE2_MULTILINE;
+    size_t size = 0;
+    r->code = compile(r->pattern, reader.out.len, options, err);
+    if (r->code && !pcre2_pattern_info(r->code, PCRE2_INFO_SIZE, &size) && size > MAX_CODE)
+        rc = err_input(err, "compiles to %zu bytes; expected at most %d", size, MAX_CODE);
+    if (!r->code || rc) return err_context(err, "regular expression \"%.100s\"", whole);
+    r->jit = pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE) == 0; // without a JIT: slower, same result
+    *out = mem_take(&r);
     return 0;
 }
 
@@ -237,4 +235,108 @@ void regex_walk_clear(RegexWalk *w) {
     pcre2_match_data_free(w->data);
     pcre2_match_context_free(w->context);
     *w = (RegexWalk){0};
+}
+
+// ---- Python's ----
+
+enum { MAX_STEPS = 100000 };
+
+struct PyRegex {
+    pcre2_code *code;
+    pcre2_match_data *data;
+    pcre2_match_context *context;
+    char *pattern;
+};
+
+// p is after "(?".
+static bool is_python_group(const char *p) {
+    if (*p == 'P') return p[1] == '<' || p[1] == '=';
+    if (*p == '<') return p[1] == '=' || p[1] == '!';
+    return *p && strchr(":=!>#ims x-(", *p);
+}
+
+// What Python does not know at p, or NULL; appends the text for PCRE2 to *out, sets *next to the text after it.
+static const char *translate_python_one(StrBuf *out, const char *p, bool in_brackets, const char **next) {
+    size_t n = 1;
+    if (*p == '\\') {
+        bool letter = (p[1] >= 'a' && p[1] <= 'z') || (p[1] >= 'A' && p[1] <= 'Z');
+        if (!p[1]) return "a backslash at the end";
+        if (letter && !strchr("AbBdDsSwWZafnrtvx", p[1])) return "an escape that Python does not know";
+        n = 2;
+    } else if (in_brackets) {
+        if (starts_with(p, "[:") || starts_with(p, "[.") || starts_with(p, "[=")) return "a POSIX class";
+    } else if (starts_with(p, "(*")) {
+        return "(*";
+    } else if (starts_with(p, "(?") && !is_python_group(p + 2)) {
+        return "a group that Python does not know";
+    } else if (starts_with(p, "{,")) {
+        str_puts(out, "{0");
+        *next = p + 1;
+        return NULL;
+    }
+    str_add(out, p, n);
+    *next = p + n;
+    return NULL;
+}
+
+static int translate_python(StrBuf *out, const char *pattern, Err *err) {
+    bool in_brackets = false;
+    for (const char *p = pattern; *p;) {
+        bool open = !in_brackets && *p == '[', close = in_brackets && *p == ']';
+        const char *next, *foreign = translate_python_one(out, p, in_brackets, &next);
+        if (foreign) return err_input(err, "regular expression \"%.200s\": %s", pattern, foreign);
+        if (open && *next == '^') str_add(out, next++, 1);
+        if (open && *next == ']') str_add(out, next++, 1); // a literal ]
+        in_brackets = open || (in_brackets && !close);
+        p = next;
+    }
+    return 0;
+}
+
+int pyregex_new(PyRegex **out, const char *pattern, bool whole, Err *err) {
+    AUTO_STR StrBuf text = {0};
+    if (strlen(pattern) > MAX_PATTERN)
+        return err_input(err, "regular expression of %zu bytes; expected at most %d", strlen(pattern), MAX_PATTERN);
+    str_puts(&text, "");
+    if (translate_python(&text, pattern, err)) return -1;
+    uint32_t options = PCRE2_ANCHORED | PCRE2_NEVER_UTF | (whole ? PCRE2_ENDANCHORED : 0);
+    pcre2_code *code = compile(text.data, text.len, options, err);
+    if (!code) return err_context(err, "regular expression \"%.200s\"", pattern);
+    pcre2_general_context *memory = own_memory();
+    PyRegex *r = *out = mem_alloc(1, sizeof *r);
+    *r = (PyRegex){.code = code,
+                   .data = pcre2_match_data_create_from_pattern(code, memory),
+                   .context = pcre2_match_context_create(memory),
+                   .pattern = mem_strdup(pattern)};
+    pcre2_general_context_free(memory);
+    pcre2_set_match_limit(r->context, MAX_STEPS);
+    pcre2_set_depth_limit(r->context, MAX_STEPS);
+    return 0;
+}
+
+void pyregex_free(PyRegex *r) {
+    if (!r) return;
+    pcre2_code_free(r->code);
+    pcre2_match_data_free(r->data);
+    pcre2_match_context_free(r->context);
+    mem_free(r->pattern);
+    mem_free(r);
+}
+
+static int64_t group_number(const PyRegex *r) {
+    char digits[16];
+    PCRE2_SIZE size = sizeof digits;
+    int64_t number = 0;
+    if (pcre2_substring_copy_byname(r->data, (PCRE2_SPTR) "idx", (PCRE2_UCHAR *)digits, &size) || !size) return -1;
+    for (size_t i = 0; i < size; i++) number = number * 10 + (digits[i] - '0');
+    return number;
+}
+
+int pyregex_match(const PyRegex *r, const char *text, int64_t *number, Err *err) {
+    int n = pcre2_match(r->code, (PCRE2_SPTR)text, strlen(text), 0, 0, r->data, r->context);
+    if (number) *number = n > 0 ? group_number(r) : -1;
+    if (n > 0) return 1;
+    if (n == PCRE2_ERROR_NOMATCH) return 0;
+    return err_input(err, "regular expression \"%.200s\": takes more than %d steps over \"%.200s\"", r->pattern,
+                     MAX_STEPS, text);
 }

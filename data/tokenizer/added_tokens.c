@@ -107,23 +107,13 @@ static int32_t longest_at(const AddedTokens *a, const TextView *v, size_t at, co
 }
 
 static bool is_word(int32_t c) {
-    switch (utf8proc_category(c)) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_PC:
-        return true;
-    default:
-        return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || // joiners, letters in circles and squares
-               (c >= 0x1F130 && c <= 0x1F189 && c != 0x1F14A);
-    }
+#define OF(category) (1u << UTF8PROC_CATEGORY_##category)
+    const unsigned words =
+        OF(LU) | OF(LL) | OF(LT) | OF(LM) | OF(LO) | OF(MN) | OF(MC) | OF(ME) | OF(ND) | OF(NL) | OF(PC);
+#undef OF
+    return words >> utf8proc_category(c) & 1 || c == 0x200C || c == 0x200D || // joiners
+           (c >= 0x24B6 && c <= 0x24E9) ||                                    // letters in circles and squares
+           (c >= 0x1F130 && c <= 0x1F189 && c != 0x1F14A);
 }
 
 // The character that ends at `at`, its first byte in *begin; -1 at the beginning, or when it is no valid one.

@@ -3,7 +3,6 @@
 // The hash table of pairs is open-addressed with linear probing, a power of two in size and at most half full.
 #include "bpe.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <utf8proc.h>
 
@@ -92,20 +91,10 @@ static void find_char_tokens(Bpe *b) {
 
 // ---- merges ----
 
-// A merge in a message: its parts with a space between, each cut to SHOWN bytes.
-typedef struct ShownPair {
-    char text[2 * SHOWN + 2];
-} ShownPair;
-
 static int shown(size_t len) {
     return len < SHOWN ? (int)len : SHOWN;
 }
-
-static ShownPair show_pair(const BpePair *p) {
-    ShownPair s;
-    snprintf(s.text, sizeof s.text, "%.*s %.*s", shown(p->left.len), p->left.data, shown(p->right.len), p->right.data);
-    return s;
-}
+#define SHOW(s) shown((s).len), (s).data // for "%.*s"
 
 // Id of a part or the result of a merge; -1 with a message if it is not a token, or (unless `control`) is a control
 // token.
@@ -113,7 +102,7 @@ static int32_t merge_token(const Bpe *b, size_t rank, const BpePair *p, const Gg
     int32_t id = vocab_find(b->vocab, text->data, text->len);
     if (id >= 0 && (control || !vocab_is_control(b->vocab, id))) return id;
     const char *what = id < 0 ? "is not in the vocabulary" : "is a control token; expected normal ones";
-    err_input(err, "merge %zu \"%s\": \"%.*s\" %s", rank, show_pair(p).text, shown(text->len), text->data, what);
+    err_input(err, "merge %zu \"%.*s %.*s\": \"%.*s\" %s", rank, SHOW(p->left), SHOW(p->right), SHOW(*text), what);
     return -1;
 }
 
@@ -159,8 +148,8 @@ static int add_merge(Bpe *b, size_t rank, const BpePair *p, bool skip_control, S
     }
     PairSlot *s = (PairSlot *)pair_slot(b, m.left, m.right);
     if (s->rank != NO_RANK)
-        return err_input(err, "merges %u and %zu are both \"%s\"; expected each once", s->rank, rank,
-                         show_pair(p).text);
+        return err_input(err, "merges %u and %zu are both \"%.*s %.*s\"; expected each once", s->rank, rank,
+                         SHOW(p->left), SHOW(p->right));
     *s = (PairSlot){.left = m.left, .right = m.right, .rank = (uint32_t)rank, .result = m.result};
     b->merges[rank] = m;
     mark_join(b, p, &m);
@@ -204,29 +193,18 @@ static void add_bytes(const Bpe *b, TokenWork *w, const char *bytes, size_t len)
         int32_t id = b->byte_token[(uint8_t)bytes[i]];
         if (id >= 0) {
             token_work_add(w, id, i);
-        } else if (b->unk < 0) {
-            w->left_out++;
         } else {
-            w->unknown++;
-            bool fused = b->fuse_unk && w->n_tokens > 0 && w->ids[w->n_tokens - 1] == b->unk;
-            if (!fused) token_work_add(w, b->unk, i);
+            bool after_unknown = w->n_tokens > 0 && w->ids[w->n_tokens - 1] == b->unk;
+            token_work_add_unknown(w, b->unk, i, 1, b->fuse_unk && after_unknown);
         }
     }
     merge(b, w, 0);
 }
 
 // A character that has no token.
-static void add_unknown(const Bpe *b, TokenWork *w, const char *c, size_t n, size_t at, bool after_unknown) {
-    bool has_bytes = b->byte_fallback;
-    for (size_t k = 0; k < n && has_bytes; k++) has_bytes = b->byte_token[(uint8_t)c[k]] >= 0;
-    if (has_bytes) {
-        for (size_t k = 0; k < n; k++) token_work_add(w, b->byte_token[(uint8_t)c[k]], at + k);
-    } else if (b->unk < 0) {
-        w->left_out += n;
-    } else {
-        w->unknown += n;
-        if (!b->fuse_unk || !after_unknown) token_work_add(w, b->unk, at);
-    }
+static void add_unknown(const Bpe *b, TokenWork *w, const char *text, size_t at, size_t n, bool after_unknown) {
+    if (!b->byte_fallback || !token_work_add_bytes(w, b->byte_token, text, at, n))
+        token_work_add_unknown(w, b->unk, at, n, b->fuse_unk && after_unknown);
 }
 
 static int32_t char_token(const Bpe *b, const char *c, size_t n) {
@@ -256,7 +234,7 @@ static void add_chars(const Bpe *b, TokenWork *w, const char *text, size_t len) 
         if (id >= 0)
             token_work_add(w, id, i);
         else
-            add_unknown(b, w, text + i, n, i, after_unknown && w->n_tokens > 0 && w->ids[w->n_tokens - 1] == b->unk);
+            add_unknown(b, w, text, i, n, after_unknown && w->n_tokens > 0 && w->ids[w->n_tokens - 1] == b->unk);
         after_unknown = id < 0;
         i += n;
     }

@@ -81,30 +81,27 @@ static bool prepend(const NormalizeStep *s, NormalizeWork *w, const TextView *in
     return true;
 }
 
-static bool replace_literal(const NormalizeStep *s, NormalizeWork *w, const TextView *in, MappedText *out) {
-    size_t at = 0;
-    const char *hit = s->from.len ? memmem(in->text, in->len, s->from.data, s->from.len) : NULL;
+// The next match of the step's pattern or literal from `at` on.
+static bool next_match(const NormalizeStep *s, NormalizeWork *w, const TextView *in, size_t at, size_t *begin,
+                       size_t *end) {
+    if (s->pattern) return regex_walk_next(&w->walk, begin, end);
+    const char *hit = s->from.len ? memmem(in->text + at, in->len - at, s->from.data, s->from.len) : NULL;
     if (!hit) return false;
-    for (; hit; hit = memmem(in->text + at, in->len - at, s->from.data, s->from.len)) {
-        size_t begin = (size_t)(hit - in->text);
-        keep(out, in, at, begin);
-        if (!put(s, w, in, begin, s->from.len, out)) return false;
-        at = begin + s->from.len;
-    }
-    keep(out, in, at, in->len);
+    *begin = (size_t)(hit - in->text);
+    *end = *begin + s->from.len;
     return true;
 }
 
-static bool replace_matches(const NormalizeStep *s, NormalizeWork *w, const TextView *in, MappedText *out) {
+static bool replace(const NormalizeStep *s, NormalizeWork *w, const TextView *in, MappedText *out) {
     size_t at = 0;
     bool changed = false;
-    regex_walk_begin(&w->walk, s->pattern, in->text, in->len);
-    for (size_t begin, end; regex_walk_next(&w->walk, &begin, &end); at = end) {
+    if (s->pattern) regex_walk_begin(&w->walk, s->pattern, in->text, in->len);
+    for (size_t begin, end; next_match(s, w, in, at, &begin, &end); at = end) {
         keep(out, in, at, begin);
         if (!put(s, w, in, begin, end - begin, out)) return false;
         changed = true;
     }
-    if (w->walk.failed) w->refused = REGEX_FAILED;
+    if (s->pattern && w->walk.failed) w->refused = REGEX_FAILED;
     if (changed) keep(out, in, at, in->len);
     return changed;
 }
@@ -125,22 +122,13 @@ static bool strip(const NormalizeStep *s, const TextView *in, MappedText *out) {
 
 // Lower case of what came after utf8proc's tables (Unicode 14 in 2.8), up to Unicode 17.
 static int32_t newer_lowercase(int32_t c) {
-    switch (c) {
-    case 0x1C89:
-    case 0xA7CC:
-    case 0xA7CE:
-    case 0xA7D2:
-    case 0xA7D4:
-    case 0xA7DA:
-        return c + 1;
-    case 0xA7CB:
-        return 0x264;
-    case 0xA7DC:
-        return 0x19B;
-    default:
-        if (c >= 0x10D50 && c <= 0x10D65) return c + 0x20;
-        return c >= 0x16EA0 && c <= 0x16EB8 ? c + 0x1B : c;
-    }
+    static const int32_t one_above[] = {0x1C89, 0xA7CC, 0xA7CE, 0xA7D2, 0xA7D4, 0xA7DA};
+    for (size_t i = 0; i < sizeof one_above / sizeof *one_above; i++)
+        if (c == one_above[i]) return c + 1;
+    if (c == 0xA7CB) return 0x264;
+    if (c == 0xA7DC) return 0x19B;
+    if (c >= 0x10D50 && c <= 0x10D65) return c + 0x20;
+    return c >= 0x16EA0 && c <= 0x16EB8 ? c + 0x1B : c;
 }
 
 // Of one character at a time, and so without the two forms of sigma; U+0130 is the only one that becomes two.
@@ -237,7 +225,7 @@ static bool run_step(const NormalizeStep *s, NormalizeWork *w, const TextView *i
     case NORMALIZE_PREPEND:
         return !continues && prepend(s, w, in, out);
     case NORMALIZE_REPLACE:
-        return s->pattern ? replace_matches(s, w, in, out) : replace_literal(s, w, in, out);
+        return replace(s, w, in, out);
     case NORMALIZE_STRIP:
         return strip(s, in, out);
     case NORMALIZE_BERT_CLEAN:

@@ -4,11 +4,8 @@
 
 #include <string.h>
 
-typedef enum { STEP_SPLIT, STEP_METASPACE, STEP_PREFIX_SPACE } StepKind;
-
 typedef struct Step {
-    StepKind kind;
-    Regex *pattern;
+    Regex *pattern; // cuts at it; NULL: Metaspace
     CutBehavior behavior;
     bool invert, split;
     PrependScheme scheme;
@@ -37,7 +34,7 @@ static void add_step(Pretokenizer *p, Step step) {
 }
 
 void pretokenizer_add_split(Pretokenizer *p, Regex *pattern, CutBehavior behavior, bool invert) {
-    add_step(p, (Step){.kind = STEP_SPLIT, .pattern = pattern, .behavior = behavior, .invert = invert});
+    add_step(p, (Step){.pattern = pattern, .behavior = behavior, .invert = invert});
 }
 
 int pretokenizer_add_pattern(Pretokenizer *p, const char *pattern, CutBehavior behavior, bool invert, Err *err) {
@@ -53,7 +50,7 @@ int pretokenizer_add_bert(Pretokenizer *p, Err *err) {
 }
 
 void pretokenizer_add_metaspace(Pretokenizer *p, const char *replacement, PrependScheme scheme, bool split) {
-    Step step = {.kind = STEP_METASPACE, .scheme = scheme, .split = split};
+    Step step = {.scheme = scheme, .split = split};
     size_t len = strlen(replacement);
     CHECK(len < sizeof step.replacement, "a replacement of more than one character");
     memcpy(step.replacement, replacement, len + 1);
@@ -61,7 +58,7 @@ void pretokenizer_add_metaspace(Pretokenizer *p, const char *replacement, Prepen
 }
 
 void pretokenizer_add_prefix_space(Pretokenizer *p) {
-    add_step(p, (Step){.kind = STEP_PREFIX_SPACE});
+    pretokenizer_add_metaspace(p, " ", PREPEND_ALWAYS, false);
 }
 
 void pretokenizer_hash(const Pretokenizer *p, Fingerprint *f) {
@@ -69,7 +66,8 @@ void pretokenizer_hash(const Pretokenizer *p, Fingerprint *f) {
     for (size_t i = 0; i < p->count; i++) {
         const Step *s = &p->steps[i];
         const char *pattern = s->pattern ? regex_pattern(s->pattern) : "";
-        fingerprint_number(f, s->kind | s->behavior << 4 | s->scheme << 8 | s->invert << 12 | s->split << 13);
+        fingerprint_number(f,
+                           (s->pattern != NULL) | s->behavior << 4 | s->scheme << 8 | s->invert << 12 | s->split << 13);
         fingerprint_text(f, pattern, strlen(pattern));
         fingerprint_text(f, s->replacement, strlen(s->replacement));
     }
@@ -145,23 +143,7 @@ static void add_span(Cut *c, size_t begin, size_t end, bool match) {
     c->match_before = match;
 }
 
-// Matches and the text between them become pieces unchanged: nearly all expressions of tokenizers.
-static void isolate(Pieces *w, const Regex *pattern, Piece p) {
-    size_t at = 0;
-    regex_walk_begin(&w->walk, pattern, w->view.text + p.begin, p.end - p.begin);
-    for (size_t begin, end; regex_walk_next(&w->walk, &begin, &end); at = end) {
-        emit(w, p.begin + at, p.begin + begin);
-        emit(w, p.begin + begin, p.begin + end);
-    }
-    if (w->walk.failed) w->refused = REGEX_FAILED;
-    emit(w, p.begin + at, p.end);
-}
-
 static void split_piece(Pieces *w, const Step *s, Piece p) {
-    if (s->behavior == CUT_ISOLATED) {
-        isolate(w, s->pattern, p);
-        return;
-    }
     Cut cut = {.w = w, .behavior = s->behavior};
     const char *text = w->view.text + p.begin;
     size_t len = p.end - p.begin, at = 0;
@@ -177,13 +159,6 @@ static void split_piece(Pieces *w, const Step *s, Piece p) {
 
 // ---- steps that change the text ----
 
-static MappedText *begin_text(Pieces *w) {
-    w->turn = !w->turn;
-    MappedText *m = &w->texts[w->turn];
-    m->text.len = 0;
-    return m;
-}
-
 static bool begins_with(const char *text, size_t len, const char *prefix) {
     size_t n = strlen(prefix);
     return len >= n && memcmp(text, prefix, n) == 0;
@@ -192,7 +167,7 @@ static bool begins_with(const char *text, size_t len, const char *prefix) {
 // Is the replacement wanted in front of a piece that does not begin with it?
 static bool wants_prefix(const Step *s, Piece p, TextPlace place) {
     if (p.begin == 0 && place == TEXT_CONTINUES) return false;
-    if (s->kind == STEP_PREFIX_SPACE || s->scheme == PREPEND_ALWAYS) return true;
+    if (s->scheme == PREPEND_ALWAYS) return true;
     return s->scheme == PREPEND_FIRST && place == TEXT_BEGINS && p.begin == 0;
 }
 
@@ -223,19 +198,13 @@ static void emit_metaspace(Pieces *w, const Step *s, const char *text, size_t be
 }
 
 static void rewrite_pieces(Pieces *w, const Step *s, TextPlace place) {
-    MappedText *m = begin_text(w);
+    w->turn = !w->turn;
+    MappedText *m = &w->texts[w->turn];
+    m->text.len = 0;
     for (size_t i = 0; i < w->count; i++) {
-        Piece p = w->items[i];
         size_t begin = m->text.len;
-        if (s->kind == STEP_METASPACE) {
-            add_metaspace(m, w, s, p, place);
-            emit_metaspace(w, s, m->text.data, begin, m->text.len);
-            continue;
-        }
-        const char *text = w->view.text + p.begin;
-        if (*text != ' ' && wants_prefix(s, p, place)) mapped_text_add(m, " ", 1, &w->view, p.begin, 0);
-        mapped_text_add(m, text, p.end - p.begin, &w->view, p.begin, p.end - p.begin);
-        emit(w, begin, m->text.len);
+        add_metaspace(m, w, s, w->items[i], place);
+        emit_metaspace(w, s, m->text.data, begin, m->text.len);
     }
     w->view = mapped_text_view(m);
 }
@@ -248,11 +217,11 @@ void pretokenizer_run(const Pretokenizer *p, Pieces *w, const TextView *in, Text
     finish_step(w);
     for (size_t i = 0; i < p->count && !w->refused; i++) {
         const Step *s = &p->steps[i];
-        if (s->kind != STEP_SPLIT) {
+        if (!s->pattern) {
             rewrite_pieces(w, s, place); // at most 9 bytes of one
             if (w->view.len > w->limit) w->refused = TEXT_GROWS;
         }
-        for (size_t k = 0; s->kind == STEP_SPLIT && k < w->count && !w->refused; k++) split_piece(w, s, w->items[k]);
+        for (size_t k = 0; s->pattern && k < w->count && !w->refused; k++) split_piece(w, s, w->items[k]);
         finish_step(w);
     }
 }

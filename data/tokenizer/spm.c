@@ -79,15 +79,6 @@ static int32_t token_of(const Spm *s, const char *text, size_t len) {
     return id >= 0 && s->rank[id] != NO_RANK ? id : -1;
 }
 
-static void add_unknown(const Spm *s, TokenWork *w, size_t at, size_t len, bool fuse) {
-    if (s->unknown < 0) {
-        w->left_out += len;
-        return;
-    }
-    w->unknown += len;
-    if (!fuse) token_work_add(w, s->unknown, at);
-}
-
 // The character of `len` bytes at text + at. `after_unknown`: the symbol before it is the unknown token.
 static void add_character(const Spm *s, TokenWork *w, const char *text, size_t at, size_t len, bool *after_unknown) {
     int32_t id = token_of(s, text + at, len);
@@ -95,14 +86,10 @@ static void add_character(const Spm *s, TokenWork *w, const char *text, size_t a
     *after_unknown = false;
     if (id >= 0) {
         token_work_add(w, id, at);
-        return;
+    } else if (!token_work_add_bytes(w, s->byte_token, text, at, len)) {
+        token_work_add_unknown(w, s->unknown, at, len, fuse);
+        *after_unknown = s->unknown >= 0;
     }
-    bool bytes = true;
-    for (size_t i = 0; i < len; i++) bytes = bytes && s->byte_token[(uint8_t)text[at + i]] >= 0;
-    for (size_t i = 0; bytes && i < len; i++) token_work_add(w, s->byte_token[(uint8_t)text[at + i]], at + i);
-    if (bytes) return;
-    add_unknown(s, w, at, len, fuse);
-    *after_unknown = s->unknown >= 0;
 }
 
 // ---- merging ----

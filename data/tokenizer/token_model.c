@@ -23,6 +23,18 @@ void token_work_reserve(TokenWork *w, size_t n) {
     w->capacity = capacity;
 }
 
+bool token_work_add_bytes(TokenWork *w, const int32_t byte_token[256], const char *text, size_t at, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (byte_token[(uint8_t)text[at + i]] < 0) return false;
+    for (size_t i = 0; i < n; i++) token_work_add(w, byte_token[(uint8_t)text[at + i]], at + i);
+    return true;
+}
+
+void token_work_add_unknown(TokenWork *w, int32_t unknown, size_t at, size_t n, bool fuse) {
+    *(unknown < 0 ? &w->left_out : &w->unknown) += n;
+    if (unknown >= 0 && !fuse) token_work_add(w, unknown, at);
+}
+
 void token_heap_push(TokenWork *w, uint64_t entry) {
     MEM_GROW(w->heap, w->heap_capacity, w->n_heap + 1);
     size_t i = w->n_heap++;

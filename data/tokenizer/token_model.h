@@ -25,6 +25,11 @@ static inline void token_work_add(TokenWork *w, int32_t id, size_t begin) { // w
     w->ids[w->n_tokens] = id;
     w->begin[w->n_tokens++] = (uint32_t)begin;
 }
+// text[at, at + n) as the tokens of its bytes (-1: none); false, and nothing added, unless all have one.
+bool token_work_add_bytes(TokenWork *w, const int32_t byte_token[256], const char *text, size_t at, size_t n);
+// n bytes without a token: the unknown token (-1: none, they are left out), unless it continues (`fuse`) the one
+// before.
+void token_work_add_unknown(TokenWork *w, int32_t unknown, size_t at, size_t n, bool fuse);
 void token_work_clear(TokenWork *w);
 void token_heap_push(TokenWork *w, uint64_t entry);
 uint64_t token_heap_pop(TokenWork *w); // the smallest

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "peft_internal.h"
-#include "pyregex.h"
+#include "regex.h"
 
 // A list of names, or one pattern for whole keys.
 typedef struct Names {

@@ -141,7 +141,7 @@ static void test_json_bad_vocabularies_are_named(void **state) {
          "tokens \"c\" and \"<end>\" both have id 5"},
         {"\"id\":6,\"content\":\"<end>\"", "\"id\":6,\"content\":\"c\"", "tokens 5 and 6 are both \"c\""},
         {"\"id\":6,\"content\":\"<end>\"", "\"id\":6,\"content\":\"\"", "added_tokens[1]: content: found \"\""},
-        {"\"id\":6,\"content\":\"<end>\"", "\"id\":6", "added_tokens[1]: content is nothing; expected a string"},
+        {"\"id\":6,\"content\":\"<end>\"", "\"id\":6", "added_tokens[1]: content is missing; expected a string"},
         {"\"rstrip\":false", "\"rstrip\":\"no\"", "added_tokens[0]: rstrip is \"no\"; expected true or false"},
         {"\"added_tokens\":[", "\"added_tokens\":3,\"x\":[", "added_tokens: found an integer"},
     };
