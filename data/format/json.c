@@ -360,7 +360,7 @@ static int parse_container(Parser *ps, char close, Json *out) {
     out->items = items;
     out->type = JSON_ARRAY;
     if (close == '}') {
-        if (check_unique(ps, ps->keys + first_key, out->count)) return -1;
+        if (out->count && check_unique(ps, ps->keys + first_key, out->count)) return -1;
         JsonStr *keys = arena_alloc(ps->doc, out->count, sizeof *keys);
         for (size_t i = 0; i < out->count; i++) keys[i] = ps->keys[first_key + i].key;
         out->keys = keys;
