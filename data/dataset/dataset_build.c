@@ -57,10 +57,6 @@ static void add_windows(Build *b, const RecordTokens *e) {
     }
 }
 
-static bool any_supervised(const RecordTokens *e, size_t count) {
-    return count && memchr(e->supervised, 1, count);
-}
-
 static int add_too_long(Build *b, const RecordTokens *e, const RecordSpan *span) {
     size_t max = (size_t)b->o->max_seq_length, whole = e->count + e->cut;
     if (b->o->truncation == TRUNCATION_ERROR)
@@ -71,57 +67,39 @@ static int add_too_long(Build *b, const RecordTokens *e, const RecordSpan *span)
     return 0;
 }
 
-static int add_long(Build *b, const RecordTokens *e, const RecordSpan *span) {
-    size_t max = (size_t)b->o->max_seq_length;
-    if (b->o->truncation != TRUNCATION_TRUNCATE) return add_too_long(b, e, span);
-    if (!any_supervised(e, max)) {
-        b->stats.skipped_unsupervised++;
-    } else {
-        b->stats.truncated++;
-        b->stats.truncated_tokens += (int64_t)(e->count - max);
-        add_sample(b, e, 0, max, -1);
-    }
-    return 0;
-}
-
-// Labelled samples were shortened when they were tokenised, so that special tokens stay (classify.c).
-static int add_labelled(Build *b, const RecordTokens *e, const RecordSpan *span) {
-    uint32_t id;
-    if (label_table_add(b->labels, e->label, e->label_integer, &id, b->err))
-        return err_context(b->err, "%s:%zu", span->name, span->line);
-    if (!e->count && !e->cut) {
-        b->stats.skipped_unsupervised++;
-        return 0;
-    }
-    if (!e->count || (int64_t)e->count > b->o->max_seq_length) return add_too_long(b, e, span);
-    b->stats.truncated += e->cut != 0;
-    b->stats.truncated_tokens += (int64_t)e->cut;
-    add_sample(b, e, 0, e->count, (int32_t)id);
-    return 0;
-}
-
-// Each record becomes exactly one of: sample(s), skipped, dropped.
+// Each record becomes exactly one of: sample(s), skipped, dropped. Labelled samples were shortened when they were
+// tokenised, so that special tokens stay (classify.c); other samples are cut here.
 static int add_record(Build *b, const RecordTokens *e, const RecordSpan *span) {
+    size_t max = (size_t)b->o->max_seq_length, keep = e->count, cut = e->cut;
+    DatasetStats *s = &b->stats;
+    uint32_t label = 0;
     int rc = 0;
-    int64_t whole = (int64_t)(e->count + e->cut);
-    b->stats.left_out_bytes += (int64_t)e->left_out;
-    b->stats.parsed_special += e->parsed_special;
-    b->stats.plain_special += e->plain_special;
-    b->stats.own_bos += e->own_bos;
-    b->stats.cannot_stop += e->cannot_stop;
+    s->left_out_bytes += (int64_t)e->left_out;
+    s->parsed_special += e->parsed_special;
+    s->plain_special += e->plain_special;
+    s->own_bos += e->own_bos;
+    s->cannot_stop += e->cannot_stop;
     key_counts_add(&b->unread, &e->unread);
-    if (whole > b->stats.longest) b->stats.longest = whole;
-    if (e->label)
-        rc = add_labelled(b, e, span);
-    else if (!any_supervised(e, e->count))
-        b->stats.skipped_unsupervised++;
-    else if (e->windows)
+    if ((int64_t)(keep + cut) > s->longest) s->longest = (int64_t)(keep + cut);
+    if (e->label && label_table_add(b->labels, e->label, e->label_integer, &label, b->err))
+        return err_context(b->err, "%s:%zu", span->name, span->line);
+    if (!e->label && !e->windows && keep > max && b->o->truncation == TRUNCATION_TRUNCATE) {
+        cut = keep - max;
+        keep = max;
+    }
+    bool nothing = e->label ? !keep && !cut : !keep || !memchr(e->supervised, 1, keep);
+    if (nothing) {
+        s->skipped_unsupervised++;
+    } else if (e->windows) {
         add_windows(b, e);
-    else if ((int64_t)e->count > b->o->max_seq_length)
-        rc = add_long(b, e, span);
-    else
-        add_sample(b, e, 0, e->count, -1);
-    b->stats.records++;
+    } else if (!keep || keep > max) {
+        rc = add_too_long(b, e, span);
+    } else {
+        s->truncated += cut != 0;
+        s->truncated_tokens += (int64_t)cut;
+        add_sample(b, e, 0, keep, e->label ? (int32_t)label : -1);
+    }
+    s->records++;
     return rc;
 }
 

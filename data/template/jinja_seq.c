@@ -104,33 +104,29 @@ static Value sort_key(const Call *c, Value item, Value attribute, int case_sensi
 // ---- map, select, reject, selectattr, rejectattr ----
 
 typedef struct MapState {
-    const Str *name; // filter or test; NULL: truth of the item, or map(attribute=)
-    Value attribute; // V_MISSING: the item itself
-    Value fallback;  // map(default=)
+    unsigned kind;   // FILTER: map; TEST: select and reject
+    const Str *name; // of the filter or test; NULL: the item itself
     CallArgs args;   // of the filter or test
+    Value attribute; // of the item, instead of it; V_MISSING: none
+    Value fallback;  // map(default=)
     bool want;       // select: true, reject: false
 } MapState;
 
 static Value map_item(Eval *e, Value item, void *state, bool *keep) {
     const MapState *s = state;
-    *keep = true;
-    return s->name ? call_named(e, FILTER, s->name, item, &s->args) : attribute_of(e, item, s->attribute, s->fallback);
-}
-
-static Value select_item(Eval *e, Value item, void *state, bool *keep) {
-    const MapState *s = state;
-    Value subject = v_given(s->attribute) ? attribute_of(e, item, s->attribute, v_missing()) : item;
-    *keep = value_truth(e, s->name ? call_named(e, TEST, s->name, subject, &s->args) : subject) == s->want;
+    Value v = v_given(s->attribute) ? attribute_of(e, item, s->attribute, s->fallback) : item;
+    if (s->name) v = call_named(e, s->kind, s->name, v, &s->args);
+    if (s->kind == FILTER) return v;
+    *keep = value_truth(e, v) == s->want;
     return item;
 }
 
-static MapState *map_state(Eval *e, Value attribute) {
-    MapState *s = EVAL_NEW(e, MapState, .attribute = attribute, .fallback = v_missing());
-    return s;
+static MapState *map_state(Eval *e, unsigned kind, Value attribute) {
+    return EVAL_NEW(e, MapState, .kind = kind, .attribute = attribute, .fallback = v_missing());
 }
 
 // A generator over the operand; the arguments from `first` on are the name of a filter or test and its arguments.
-static Value map_lazily(const Call *c, size_t first, IterMap map, MapState *s) {
+static Value map_lazily(const Call *c, size_t first, MapState *s) {
     if (c->given->n_pos > first) {
         Value name = c->given->pos[first];
         if (name.type != V_STR) return eval_fail(c->e, "the name of a filter or test must be a string");
@@ -140,28 +136,28 @@ static Value map_lazily(const Call *c, size_t first, IterMap map, MapState *s) {
         s->args.n_pos -= first + 1;
     }
     // jinja2 gives nothing for whatever is false, none too
-    return v_generator(c->e, value_truth(c->e, c->self) ? c->self : v_seq(c->e, V_LIST, NULL, 0), map, s);
+    return v_generator(c->e, value_truth(c->e, c->self) ? c->self : v_seq(c->e, V_LIST, NULL, 0), map_item, s);
 }
 
 Value seq_map(const Call *c) {
     static const Str attribute = STR_INIT("attribute"), fallback = STR_INIT("default");
-    MapState *s = map_state(c->e, v_missing());
+    MapState *s = map_state(c->e, FILTER, v_missing());
     if (c->given->n_pos == 0) {
         dict_get_str(&c->given->kw, &attribute, &s->attribute);
         dict_get_str(&c->given->kw, &fallback, &s->fallback);
         if (fail_unexpected(c)) return v_none();
         if (!v_given(s->attribute)) return eval_fail(c->e, "map requires a filter or an attribute");
     }
-    return map_lazily(c, 0, map_item, s);
+    return map_lazily(c, 0, s);
 }
 
 // mode: SELECT_TRUE for select, SELECT_ATTRIBUTE for ...attr.
 Value seq_select(const Call *c) {
     bool by_attribute = c->f->mode & SELECT_ATTRIBUTE;
     if (by_attribute && c->given->n_pos == 0) return eval_fail(c->e, "the name of an attribute is missing");
-    MapState *s = map_state(c->e, by_attribute ? c->given->pos[0] : v_missing());
+    MapState *s = map_state(c->e, TEST, by_attribute ? c->given->pos[0] : v_missing());
     s->want = c->f->mode & SELECT_TRUE;
-    return map_lazily(c, by_attribute, select_item, s);
+    return map_lazily(c, by_attribute, s);
 }
 
 // ---- other filters ----
@@ -198,7 +194,7 @@ Value seq_join(const Call *c) {
     bool filter = c->f->kind & FILTER;
     Value items = filter ? c->self : c->arg[0], v;
     const Str *glue = filter ? to_str(c->e, v_given(c->arg[0]) ? c->arg[0] : v_text(c->e, "")) : c->self.str;
-    if (filter && is_set(c->arg[1])) items = v_generator(c->e, items, map_item, map_state(c->e, c->arg[1]));
+    if (filter && is_set(c->arg[1])) items = v_generator(c->e, items, map_item, map_state(c->e, FILTER, c->arg[1]));
     Buffer b = {0};
     Iter *it = iter_new(c->e, items);
     for (size_t i = 0; iter_next(c->e, it, &v); i++) {
