@@ -7,9 +7,10 @@
 
 static const Str space = STR_INIT(" ");
 
-static size_t find_last(const Str *s, const Str *needle) {
-    for (size_t at = s->len + 1; at-- > 0;)
-        if (str_has(s, at, needle)) return at;
+// The last place of needle before `end`.
+static size_t find_last(const Str *s, const Str *needle, size_t end) {
+    for (size_t at = end + 1; at-- > 0;)
+        if (needle->len <= end - at && str_has(s, at, needle)) return at;
     return SIZE_MAX;
 }
 
@@ -86,7 +87,7 @@ Value text_find(const Call *c) {
     if (start < 0) start = start < -n ? 0 : start + n;
     size_t hit = SIZE_MAX;
     if (c->f->mode == 'r')
-        hit = find_last(s, needle);
+        hit = find_last(s, needle, s->len);
     else if (start <= n)
         hit = str_find(s, needle, str_offset(s, (size_t)start));
     if (hit == SIZE_MAX) return c->f->mode == 'i' ? eval_fail(c->e, "substring not found") : v_int(-1);
@@ -105,7 +106,7 @@ Value text_count(const Call *c) {
 Value text_partition(const Call *c) {
     const Str *s = c->self.str, *sep = want_str(c, c->arg[0]);
     if (sep->len == 0) return eval_fail(c->e, "empty separator");
-    size_t at = c->f->mode ? find_last(s, sep) : str_find(s, sep, 0);
+    size_t at = c->f->mode ? find_last(s, sep, s->len) : str_find(s, sep, 0);
     Value empty = v_text(c->e, "");
     if (at == SIZE_MAX)
         return v_tuple(c->e, 3, c->f->mode ? (Value[]){empty, empty, c->self} : (Value[]){c->self, empty, empty});
@@ -132,39 +133,26 @@ static bool more_pieces(const Pieces *p) {
     return (p->max < 0 || (int64_t)p->count < p->max) && !p->e->failed;
 }
 
-// The rest after max pieces keeps its white space at the far end, as in Python.
-static void split_space(Pieces *p) {
+// Cuts pieces off s[from, to) at its left or right end. sep NULL: words; the rest after max pieces keeps its white
+// space at the far end, as in Python.
+static void split(Pieces *p, const Str *sep, bool right) {
     const Str *s = p->s;
-    for (size_t at = str_run(s, 0, NULL, true); at < s->len && !p->e->failed;) {
-        size_t end = more_pieces(p) ? str_run(s, at, NULL, false) : s->len;
-        add_piece(p, at, end);
-        at = str_run(s, end, NULL, true);
+    size_t from = 0, to = s->len, n = sep ? sep->len : 0;
+    for (bool found = true; found && !p->e->failed;) {
+        if (!sep && right) to = str_run_back(s, from, to, NULL, true);
+        if (!sep && !right) from = str_run(s, from, NULL, true);
+        if (!sep && from == to) return;
+        size_t cut = sep && right ? find_last(s, sep, to)
+                     : sep        ? str_find(s, sep, from)
+                     : right      ? str_run_back(s, from, to, NULL, false)
+                                  : str_run(s, from, NULL, false);
+        found = more_pieces(p) && cut != SIZE_MAX && (sep || cut != (right ? from : to));
+        if (right)
+            add_piece(p, found ? cut + n : from, to);
+        else
+            add_piece(p, from, found ? cut : to);
+        *(right ? &to : &from) = right ? cut : cut + n;
     }
-}
-
-static void rsplit_space(Pieces *p) {
-    const Str *s = p->s;
-    for (size_t at = str_run_back(s, 0, s->len, NULL, true); at > 0 && !p->e->failed;) {
-        size_t start = more_pieces(p) ? str_run_back(s, 0, at, NULL, false) : 0;
-        add_piece(p, start, at);
-        at = str_run_back(s, 0, start, NULL, true);
-    }
-}
-
-static void split_at(Pieces *p, const Str *sep) {
-    size_t at = 0, hit;
-    for (; more_pieces(p) && (hit = str_find(p->s, sep, at)) != SIZE_MAX; at = hit + sep->len) add_piece(p, at, hit);
-    add_piece(p, at, p->s->len);
-}
-
-static void rsplit_at(Pieces *p, const Str *sep) {
-    size_t end = p->s->len;
-    for (size_t at = end; at-- > 0 && more_pieces(p);) {
-        if (at + sep->len > end || !str_has(p->s, at, sep)) continue;
-        add_piece(p, at + sep->len, end);
-        end = at;
-    }
-    add_piece(p, 0, end);
 }
 
 // split (mode 0), rsplit (1).
@@ -173,10 +161,7 @@ Value text_split(const Call *c) {
     const Str *sep = arg_str(c, 0, NULL);
     Pieces p = {.e = c->e, .s = c->self.str, .max = arg_int(c, 1, -1)};
     if (sep && sep->len == 0) return eval_fail(c->e, "empty separator");
-    if (sep)
-        (right ? rsplit_at : split_at)(&p, sep);
-    else
-        (right ? rsplit_space : split_space)(&p);
+    split(&p, sep, right);
     Value list = v_seq(c->e, V_LIST, p.items, p.count);
     return right ? get_reversed(c->e, list) : list;
 }
