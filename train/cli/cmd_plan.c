@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "config.h"
+#include "progress.h"
 #include "run_device.h"
 #include "run_plan.h"
 #include "say.h"
@@ -48,25 +49,13 @@ static void print_level(const RunPlan *p, const PlanLevel *l) {
     say("\n");
 }
 
-// "4 s", "3 min 20 s", "2 h 05 min"
-static void print_duration(double seconds) {
-    int64_t s = (int64_t)(seconds + 0.5);
-    if (s >= 3600)
-        say("%ld h %02ld min", s / 3600, s / 60 % 60);
-    else if (s >= 60)
-        say("%ld min %02ld s", s / 60, s % 60);
-    else
-        say("%ld s", s);
-}
-
 static void print_time(const RunPlan *p) {
     const TrainerPlan *t = trainer_plan(p->trainer);
     say("steps    %ld, batch size %ld", t->total_steps, t->rows_per_step);
     if (p->gpus > 1) say(", on %d GPUs with the memory above each", p->gpus);
     if (p->chosen >= 0 && p->levels[p->chosen].tokens_per_second > 0) {
-        say("; about ");
-        print_duration(run_seconds(p, &p->levels[p->chosen]));
-        say(" without evaluations");
+        char duration[32];
+        say("; about %s without evaluations", duration_text(duration, run_seconds(p, &p->levels[p->chosen])));
     }
     say("\n");
 }
@@ -80,11 +69,11 @@ static void print_plan(const RunPlan *p) {
     say("memory   base %.1f MB, adapter with gradients and moments %.1f MB, %s %.1f MB\n", mb(p->base),
         mb(p->adapter_state), p->backend->host_memory ? "the process with data and tokenizer" : "tokens and workspaces",
         mb(p->others));
-    say("         at most %.1f MB (%s)\n", mb(p->limit), p->limit_reason);
+    say("         at most %.1f MB (%s)\n", mb(p->budget.limit), p->budget.reason);
     say("ladder   recompute  activations           total     tokens/s\n");
     for (int i = 0; i < PLAN_LEVELS; i++)
         if (i < RECOMPUTE_OFFLOAD || !p->backend->host_memory) print_level(p, &p->levels[i]);
-    if (p->chosen >= 0 && p->levels[p->chosen].total == p->end)
+    if (p->chosen >= 0 && p->levels[p->chosen].total == p->budget.end)
         say("         the total is reached at the end of the run, when the adapter is verified\n");
     print_time(p);
     if (p->backend->host_memory)
@@ -118,8 +107,8 @@ static void print_plan_json(const RunPlan *p) {
     cJSON_AddNumberToObject(o, "base_bytes", (double)p->base);
     cJSON_AddNumberToObject(o, "adapter_state_bytes", (double)p->adapter_state);
     cJSON_AddNumberToObject(o, "other_bytes", (double)p->others);
-    cJSON_AddNumberToObject(o, "end_bytes", (double)p->end);
-    cJSON_AddNumberToObject(o, "limit_bytes", (double)p->limit);
+    cJSON_AddNumberToObject(o, "end_bytes", (double)p->budget.end);
+    cJSON_AddNumberToObject(o, "limit_bytes", (double)p->budget.limit);
     cJSON_AddItemToObject(
         o, "chosen", p->chosen < 0 ? cJSON_CreateNull() : cJSON_CreateString(recompute_name((Recompute)p->chosen)));
     cJSON_AddNumberToObject(o, "gpus", p->gpus);
@@ -136,7 +125,7 @@ static int no_fit(const RunPlan *p, Err *err) {
     for (int i = 0; i < PLAN_LEVELS; i++)
         if (p->levels[i].allowed && (!least || p->levels[i].total < least->total)) least = &p->levels[i];
     return err_no_fit(err, "the run needs %.1f MB (gradient_checkpointing %s); expected at most %.1f MB (%s)",
-                      mb(least->total), recompute_name(least->level), mb(p->limit), p->limit_reason);
+                      mb(least->total), recompute_name(least->level), mb(p->budget.limit), p->budget.reason);
 }
 
 static int run_plan(const void *given, int argc, char **argv, Err *err) {

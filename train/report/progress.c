@@ -25,6 +25,17 @@ static void format_time(char *buf, size_t size, double seconds) {
     }
 }
 
+const char *duration_text(char buf[32], double seconds) {
+    long s = (long)(seconds + 0.5);
+    if (s >= 3600)
+        snprintf(buf, 32, "%ld h %02ld min", s / 3600, s / 60 % 60);
+    else if (s >= 60)
+        snprintf(buf, 32, "%ld min %02ld s", s / 60, s % 60);
+    else
+        snprintf(buf, 32, "%ld s", s);
+    return buf;
+}
+
 static double seconds_left(const Progress *p, int64_t step) {
     double done = (double)(step - p->first_step);
     return (time_now() - p->started) / fmax(done, 1) * (double)(p->total - step);

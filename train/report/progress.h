@@ -9,6 +9,9 @@ typedef struct Progress {
     double started, drawn;
 } Progress;
 
+// "4 s", "3 min 20 s", "2 h 05 min"
+const char *duration_text(char buf[32], double seconds);
+
 // several: there are several ranks, whose launcher may present a file as a terminal: plain lines.
 void progress_start(Progress *p, int64_t step, int64_t total, bool several);
 // logged: logging_steps asks for a line of this step; the bar is updated in any case.

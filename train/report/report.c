@@ -10,6 +10,7 @@
 #include "fileio.h"
 #include "memory_use.h"
 #include "path.h"
+#include "progress.h"
 #include "run_device.h"
 #include "train_log.h"
 
@@ -77,20 +78,10 @@ static void card(StrBuf *out, const char *label, const char *fmt, ...) {
     str_printf(out, "<div class=\"card\"><span>%s</span><b>%s</b></div>\n", label, value);
 }
 
-static void format_duration(char *buf, size_t size, double seconds) {
-    long s = (long)(seconds + 0.5);
-    if (s >= 3600) {
-        snprintf(buf, size, "%ld h %02ld min", s / 3600, s / 60 % 60);
-    } else {
-        snprintf(buf, size, "%ld min %02ld s", s / 60, s % 60);
-    }
-}
-
 static void add_cards(StrBuf *out, const Trainer *t) {
     const TrainerInputs *in = trainer_inputs(t);
     const TrainerState *s = trainer_state(t);
     char duration[32];
-    format_duration(duration, sizeof duration, s->elapsed);
     str_puts(out, "<div class=\"cards\">\n");
     card(out, "last training loss", "%.4f", s->last_loss);
     if (s->evaluated_step >= 0) {
@@ -99,7 +90,7 @@ static void add_cards(StrBuf *out, const Trainer *t) {
     }
     card(out, "steps", "%ld", s->step);
     card(out, "tokens seen", "%ld", s->tokens);
-    card(out, "time", "%s", duration);
+    card(out, "time", "%s", duration_text(duration, s->elapsed));
     card(out, "tokens per second", "%.0f", (double)s->tokens / fmax(s->elapsed, 1e-9));
     size_t device = memory_device(in->model->backend);
     card(out, "peak memory", "%.0f MB", (double)(device ? device : memory_peak()) / 1e6);

@@ -208,15 +208,16 @@ static void add_point(void *user, const Json *o, const char *line, size_t length
     Points *p = user;
     bool is_class = json_get(o, "eval_accuracy") != NULL, is_eval = is_class || json_get(o, "eval_token_accuracy");
     MEM_GROW(p->items, p->capacity, p->count + 1);
-    p->items[p->count++] = (LogPoint){.is_eval = is_eval,
-                                      .step = value(o, "step"),
-                                      .loss = value(o, is_eval ? "eval_loss" : "loss"),
-                                      .learning_rate = value(o, "learning_rate"),
-                                      .grad_norm = value(o, "grad_norm"),
-                                      .tokens_per_second = value(o, "tokens_per_second"),
-                                      .memory = value(o, "peak_memory_bytes"),
-                                      .accuracy = value(o, is_class ? "eval_accuracy" : "eval_token_accuracy"),
-                                      .macro_f1 = value(o, "eval_macro_f1")};
+    const char *loss = is_eval ? "eval_loss" : "loss", *accuracy = is_class ? "eval_accuracy" : "eval_token_accuracy";
+    p->items[p->count++] = (LogPoint){is_eval,
+                                      value(o, "step"),
+                                      value(o, loss),
+                                      value(o, "learning_rate"),
+                                      value(o, "grad_norm"),
+                                      value(o, "tokens_per_second"),
+                                      value(o, "peak_memory_bytes"),
+                                      value(o, accuracy),
+                                      value(o, "eval_macro_f1")};
 }
 
 LogPoint *train_log_read(const char *path, size_t *count) {

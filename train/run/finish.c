@@ -1,4 +1,5 @@
-#include "finish.h"
+// finish: see train_run_internal.h.
+#include "train_run_internal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -70,14 +71,15 @@ static int export_adapter(const Trainer *t, const char *output_dir, Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
     const Config *c = in->config;
     const TrainerState *s = trainer_state(t);
-    RunFacts facts = {.data_files = (const char *const *)c->train_file.items,
-                      .n_data_files = c->train_file.count,
-                      .steps = s->step,
-                      .tokens = s->tokens,
-                      .supervised_tokens = s->supervised,
-                      .learning_rate = c->learning_rate,
-                      .loss = s->last_loss,
-                      .eval_loss = s->best_step >= 0 && c->load_best_model_at_end ? s->best_loss : s->last_eval_loss};
+    double eval_loss = s->best_step >= 0 && c->load_best_model_at_end ? s->best_loss : s->last_eval_loss;
+    RunFacts facts = {(const char *const *)c->train_file.items,
+                      c->train_file.count,
+                      s->step,
+                      s->tokens,
+                      s->supervised,
+                      c->learning_rate,
+                      s->last_loss,
+                      eval_loss};
     return adapter_export(in->adapter, in->model, output_dir, run_name(c), &facts, err);
 }
 

@@ -1,4 +1,5 @@
-#include "output_dir.h"
+// output_dir: see train_run_internal.h.
+#include "train_run_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

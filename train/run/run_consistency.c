@@ -1,11 +1,12 @@
-#include "run_consistency.h"
+// run_consistency: see train_run_internal.h.
+#include "train_run_internal.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "consistency.h"
 #include "hash.h"
-#include "run_identity.h"
+#include "snapshot.h"
 
 // ---- program and config ----
 
@@ -50,11 +51,9 @@ int run_consistency_config(Group *g, const Config *c, Err *err) {
 // ---- what has been opened ----
 
 static void add_adapter(Items *items, const Adapter *a) {
-    size_t n = (size_t)a->count;
-    AUTO_FREE float *params = mem_alloc(n, sizeof *params);
+    AUTO_FREE float *params = adapter_download(a);
     char hash[33];
-    a->backend->k->download(a->backend, params, a->params, n * sizeof *params);
-    hash_bytes(hash, params, n * sizeof *params);
+    hash_bytes(hash, params, (size_t)a->count * sizeof *params);
     add(items, "the adapter to start from", hash, NULL);
 }
 

@@ -45,11 +45,11 @@ static double mean_keys(const Dataset *d) {
     return tokens > 0 ? keys / tokens : 0;
 }
 
-static void plan_level(RunPlan *p, Recompute level, const Roof *roof, double keys, const MemoryBudget *m) {
+static void plan_level(RunPlan *p, Recompute level, const Roof *roof, double keys) {
     PassPlan pass = trainer_build_level(p->trainer, level);
-    size_t total = memory_budget_total(m, pass.arena);
+    size_t total = memory_budget_total(&p->budget, pass.arena);
     PlanLevel *l = &p->levels[level];
-    *l = (PlanLevel){level, pass.arena, pass.offloaded, total, .fits = total <= m->limit};
+    *l = (PlanLevel){level, pass.arena, pass.offloaded, total, .fits = total <= p->budget.limit};
     if (!roof) return;
     double tokens = (double)pass.shape.tokens, tape_keys = tokens / (double)pass.shape.samples / 2;
     l->tokens_per_second = tokens / roofline_seconds(roof, pass.tape, keys, tape_keys);
@@ -62,13 +62,10 @@ int run_plan_open(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *err) {
     if (set_up(p, c, err)) return -1;
     Backend *b = p->backend;
     p->gpu = gpu ? gpu : b->host_memory ? NULL : gpu_by_name(b->name);
-    MemoryBudget m = trainer_memory_budget(p->trainer);
-    p->limit = m.limit;
-    p->end = m.end;
-    p->limit_reason = m.reason;
+    p->budget = trainer_memory_budget(p->trainer);
     p->base = b->host_memory ? p->model->weight_bytes : p->model->device_bytes;
     p->adapter_state = (size_t)p->adapter->count * (4 * sizeof(float) + sizeof(int64_t));
-    p->others = m.held - p->base - p->adapter_state;
+    p->others = p->budget.held - p->base - p->adapter_state;
     Roof roof = b->host_memory ? roof_of_cpu(b) : p->gpu ? roof_of_gpu(p->gpu, b) : (Roof){0};
     bool known = b->host_memory || p->gpu;
     double keys = mean_keys(p->data.train);
@@ -76,7 +73,7 @@ int run_plan_open(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *err) {
     trainer_levels(p->trainer, &from, &to);
     for (Recompute level = RECOMPUTE_NONE; level <= RECOMPUTE_OFFLOAD; level++) {
         PlanLevel *l = &p->levels[level];
-        plan_level(p, level, known ? &roof : NULL, keys, &m);
+        plan_level(p, level, known ? &roof : NULL, keys);
         l->allowed = level >= from && level <= to;
         if (l->allowed && l->fits && p->chosen < 0) p->chosen = (int)level;
     }

@@ -22,9 +22,7 @@ typedef struct RunPlan {
     const GpuSpec *gpu;                 // NULL: the CPU, or a GPU that is not in the table
     int gpus;                           // num_gpus, each with the memory below; 1 on the CPU
     size_t base, adapter_state, others; // others: tokens, inputs and workspaces; on the CPU the process itself
-    size_t end;                         // at the end of the run, when the adapter is verified: no total is below it
-    size_t limit;
-    const char *limit_reason;
+    MemoryBudget budget;
     PlanLevel levels[PLAN_LEVELS];
     int chosen; // the lightest that is allowed and fits; -1: none
 } RunPlan;

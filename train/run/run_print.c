@@ -1,4 +1,5 @@
-#include "run_print.h"
+// run_print: see train_run_internal.h.
+#include "train_run_internal.h"
 
 #include <stdio.h>
 

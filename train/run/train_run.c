@@ -6,21 +6,18 @@
 
 #include "autotune.h"
 #include "cores.h"
-#include "finish.h"
 #include "memory_use.h"
-#include "output_dir.h"
 #include "path.h"
 #include "profile_report.h"
 #include "progress.h"
 #include "ranks.h"
-#include "run_consistency.h"
 #include "run_device.h"
 #include "run_model.h"
-#include "run_print.h"
 #include "say.h"
 #include "signals.h"
 #include "snapshot.h"
 #include "train_log.h"
+#include "train_run_internal.h"
 #include "verify.h"
 
 typedef struct BestEval {

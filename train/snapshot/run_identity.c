@@ -1,4 +1,5 @@
-#include "run_identity.h"
+// run_identity: the values of a run (see snapshot.h).
+#include "snapshot.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -6,15 +7,8 @@
 #include "hash.h"
 #include "run_device.h"
 
-const char *const identity_names[IDENTITY_KEYS] = {
-    [IDENTITY_BASE] = "base",       [IDENTITY_DATA] = "data",
-    [IDENTITY_RANK] = "rank",       [IDENTITY_ALPHA] = "alpha",
-    [IDENTITY_TARGETS] = "targets", [IDENTITY_LAYERS] = "layers",
-    [IDENTITY_LABELS] = "labels",   [IDENTITY_DEVICE] = "device",
-    [IDENTITY_DTYPE] = "dtype",     [IDENTITY_ROWS_PER_STEP] = "rows_per_step",
-    [IDENTITY_ROWS] = "rows",       [IDENTITY_TOTAL_STEPS] = "total_steps",
-    [IDENTITY_SEED] = "seed",
-};
+#define IDENTITY_NAME(key, name) name,
+const char *const identity_names[IDENTITY_KEYS] = {IDENTITY_LIST(IDENTITY_NAME)};
 
 static void identify(RunIdentity *id, IdentityKey key, const char *fmt, ...) PRINTF_LIKE(3, 4);
 static void identify(RunIdentity *id, IdentityKey key, const char *fmt, ...) {
@@ -28,11 +22,10 @@ static void identify(RunIdentity *id, IdentityKey key, const char *fmt, ...) {
 static void identify_ranks(RunIdentity *id, const AdapterConfig *a) {
     char hash[33] = "", each[64] = "";
     if (a->each) {
-        StrBuf text = {0};
+        AUTO_STR StrBuf text = {0};
         for (int64_t i = 0; i < a->n_each; i++)
             str_printf(&text, "%ld %.9g,", a->each[i].rank, a->each[i].rank ? (double)a->each[i].alpha : 0.0);
         hash_bytes(hash, text.data, text.len);
-        str_clear(&text);
         snprintf(each, sizeof each, ", by module %s", hash);
     }
     identify(id, IDENTITY_RANK, "%ld%s", a->rank, each);

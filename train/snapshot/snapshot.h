@@ -8,11 +8,39 @@
 //
 // Written under a temporary name, every file fsync'd, renamed, the parent fsync'd (fileio.h); only then are older ones
 // removed. A snapshot is hostile input: sizes, hashes and shapes are checked before anything is used.
-// Files: snapshot.c (write, restore), snapshot_dir.c (list, resume, prune), snapshot_ranks.c, manifest.c.
+// Files: snapshot.c (write, restore), snapshot_dir.c (list, resume, prune), snapshot_ranks.c, manifest.c,
+// run_identity.c.
 #pragma once
 
 #include "overwrite.h"
-#include "run_identity.h"
+#include "trainer.h"
+
+// ---- run_identity.c: what makes two runs the same run, compared value by value ----
+
+#define IDENTITY_LIST(X)                                                                                               \
+    X(BASE, "base")                                                                                                    \
+    X(DATA, "data")                                                                                                    \
+    X(RANK, "rank")                                                                                                    \
+    X(ALPHA, "alpha")                                                                                                  \
+    X(TARGETS, "targets")                                                                                              \
+    X(LAYERS, "layers")                                                                                                \
+    X(LABELS, "labels")                                                                                                \
+    X(DEVICE, "device")                                                                                                \
+    X(DTYPE, "dtype")                                                                                                  \
+    X(ROWS_PER_STEP, "rows_per_step")                                                                                  \
+    X(ROWS, "rows")                                                                                                    \
+    X(TOTAL_STEPS, "total_steps")                                                                                      \
+    X(SEED, "seed")
+#define IDENTITY_CONSTANT(key, name) IDENTITY_##key,
+typedef enum { IDENTITY_LIST(IDENTITY_CONSTANT) IDENTITY_KEYS } IdentityKey;
+extern const char *const identity_names[IDENTITY_KEYS];
+
+typedef struct RunIdentity {
+    char values[IDENTITY_KEYS][200]; // "": the run has no such value
+} RunIdentity;
+RunIdentity run_identity(const Trainer *t);
+
+// ---- the rows of a step ----
 
 // How the rows of a step were split over the ranks when a snapshot was made; not part of the identity.
 typedef struct SnapshotSplit {
@@ -25,6 +53,8 @@ void snapshot_split(SnapshotSplit *s, const char *output_dir, const char *reques
 // The rows per step of a run that resumes after `before` with rows_per_rank rows on each of `ranks`: the same as before
 // if rows_per_rank is the same, on any number of ranks; otherwise rows_per_rank x ranks must equal it.
 int snapshot_rows_per_step(int64_t *rows, const SnapshotSplit *before, int64_t rows_per_rank, int ranks, Err *err);
+
+// ---- one snapshot ----
 
 // Writes the trainer's state. After a failure nothing of it is left on disk, and older snapshots are unchanged.
 int snapshot_save(const Trainer *t, const char *output_dir, Err *err);

@@ -66,12 +66,8 @@ static void run_passes(PassRunner *r, const Dataset *d, const RowPlan *p, bool (
 
 static EvalResult result_of(const EvalSums *sums, int64_t tokens, int64_t labels) {
     double n = tokens ? (double)tokens : 1, loss = pass_runner_loss(&sums->heads) / n;
-    return (EvalResult){.loss = loss,
-                        .perplexity = exp(loss),
-                        .accuracy = (double)sums->heads.correct / n,
-                        .tokens = tokens,
-                        .labels = labels,
-                        .macro_f1 = labels ? macro_f1(sums->classes, labels) : 0};
+    double accuracy = (double)sums->heads.correct / n, f1 = labels ? macro_f1(sums->classes, labels) : 0;
+    return (EvalResult){loss, exp(loss), accuracy, tokens, labels, f1};
 }
 
 int evaluate(PassRunner *r, const Dataset *d, const RowPlan *p, bool (*stop)(void), EvalResult *result, Err *err) {

@@ -15,20 +15,12 @@ static LrSchedule schedule_of(const Config *c, int64_t total) {
     double fraction = c->warmup_steps > 0 ? c->warmup_steps : c->warmup_ratio;
     int64_t warmup = (int64_t)ceil(fraction * (double)total - 1e-9);
     if (c->warmup_steps >= 1) warmup = (int64_t)c->warmup_steps;
-    return (LrSchedule){.kind = (LrKind)c->lr_scheduler_type,
-                        .peak = c->learning_rate,
-                        .min_ratio = c->min_lr_ratio,
-                        .warmup = warmup,
-                        .total = total};
+    return (LrSchedule){(LrKind)c->lr_scheduler_type, c->learning_rate, c->min_lr_ratio, warmup, total};
 }
 
 static OptimizerOptions optimizer_options(const Config *c) {
-    return (OptimizerOptions){.beta1 = c->adam_beta1,
-                              .beta2 = c->adam_beta2,
-                              .epsilon = c->adam_epsilon,
-                              .weight_decay = c->weight_decay,
-                              .max_grad_norm = c->max_grad_norm,
-                              .loraplus_ratio = c->loraplus_lr_ratio};
+    return (OptimizerOptions){c->adam_beta1,   c->adam_beta2,    c->adam_epsilon,
+                              c->weight_decay, c->max_grad_norm, c->loraplus_lr_ratio};
 }
 
 // ---- the trainer ----

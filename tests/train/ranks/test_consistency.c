@@ -3,8 +3,8 @@
 #include <stdlib.h>
 
 #include "consistency.h"
-#include "run_consistency.h"
 #include "test.h"
+#include "train_run_internal.h"
 
 enum { RANKS = 3, TABLE_BYTES = 1 << 16 };
 

@@ -28,7 +28,7 @@ static void test_plan_is_what_a_run_takes(void **state) {
         assert_int_equal(p.base, r.model->weight_bytes);
         assert_int_equal(p.levels[level].arena, r.trainer->runner->arena_bytes);
         size_t steps = p.base + p.adapter_state + p.others + p.levels[level].arena;
-        assert_int_equal(p.levels[level].total, steps > p.end ? steps : p.end);
+        assert_int_equal(p.levels[level].total, steps > p.budget.end ? steps : p.budget.end);
         assert_true(p.levels[level].tokens_per_second > 0);
         for (int i = 1; i < N_LEVELS; i++) assert_true(p.levels[i].arena <= p.levels[i - 1].arena);
         run_plan_close(&p);
@@ -48,7 +48,7 @@ static void test_plan_chooses_as_a_run_does(void **state) {
     r.config.max_memory = (int64_t)(all.base + all.adapter_state) / 2;
     ASSERT_OK(run_plan_open(&p, &r.config, NULL, &err), &err);
     assert_int_equal(p.chosen, -1);
-    assert_int_equal(p.limit, (size_t)r.config.max_memory);
+    assert_int_equal(p.budget.limit, (size_t)r.config.max_memory);
     run_plan_close(&p);
     run_plan_close(&all);
     tiny_run_close(&r);
