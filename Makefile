@@ -21,7 +21,8 @@ help:
 	@echo "              each reader, cppcheck (under 25 minutes on two cores)"
 	@echo "make fuzz     every reader of files fuzzed for FUZZ_SECONDS (60) with libFuzzer; needs clang"
 	@echo "make lint     cppcheck and clang-tidy over the product (some minutes)"
-	@echo "make bench    speed and memory, next to PyTorch + PEFT where its venv is given: make bench RIVAL=path/to/venv"
+	@echo "make bench    speed and memory, next to PyTorch + PEFT where its venv is given: make bench RIVAL=path/to/venv;"
+	@echo "              with SAVE=1 the results replace those of README.md (idle machine only)"
 	@echo "make models   fetch the base models of configs/: SmolLM2, Gemma 3 270M, MiniLM (a BERT)"
 	@echo "make cuda-release  the same with lorac-cuda.so for every GPU from Ampere on, in $(BUILD)-release"
 	@echo "make install  install the binary under PREFIX=$(PREFIX) (DESTDIR is respected)"
@@ -100,7 +101,7 @@ lint: configure
 
 bench: build model
 	@cmake --build $(BUILD) -j $(JOBS) --target benchmarks
-	@BUILD=$(BUILD) RIVAL=$(RIVAL) sh tests/bench/bench.sh
+	@BUILD=$(BUILD) RIVAL=$(RIVAL) SAVE=$(SAVE) sh tests/bench/bench.sh
 
 install: build
 	@cmake --install $(BUILD) --prefix $(PREFIX)
