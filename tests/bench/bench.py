@@ -55,7 +55,8 @@ class Bench:
     def train(self, rows, length, checkpoint=False, threads=2, options=()):
         out = self.work / "run"
         shutil.rmtree(out, ignore_errors=True)
-        self.output = run([self.args.lorac, "train", "--model_name_or_path", self.args.model, "--train_file", rows, "--output_dir", out,
+        self.output = run(
+            [self.args.lorac, "train", "--model_name_or_path", self.args.model, "--train_file", rows, "--output_dir", out,
              "--max_seq_length", str(length), "--num_train_epochs", "1", "--shuffle", "false", "--lora_r", "16",
              "--gradient_checkpointing", str(checkpoint).lower(), "--save_steps", "1.0", "--warmup_ratio", "0",
              "--lr_scheduler_type", "constant", "--report_to", "[]", *options], env=environment(threads))
@@ -111,7 +112,7 @@ def save(cases, machine, outputs, venv):
     versions = run([venv + "/bin/python", "-c", "import torch, transformers, peft; "
                     "print(f'torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}')"]
                    ).strip() if venv else "without PEFT"
-    (HERE / "speed.svg").write_text(bench_report.svg(cases, f"SmolLM2-135M, LoRA r=16 on q and v; {machine}"))
+    (HERE / "speed.svg").write_text(bench_report.svg(cases, "SmolLM2-135M, LoRA r=16 on q and v, one row a step", machine))
     text = (ROOT / "README.md").read_text()
     text = bench_report.fill(text, "speed", f"![tokens per second and peak memory](tests/bench/speed.svg)\n\n{machine}; "
                              f"{versions}.\n\n{bench_report.table(cases)}")

@@ -49,8 +49,8 @@ def table(cases):
 
 def bars(cases, value, label, x, width):
     """SVG elements of one panel: a group of horizontal bars for each case; returns them and the height."""
-    most, y, parts = max(value(c, v) for c in cases for v in c.results), 64, []
-    parts.append(f'<text x="{x}" y="46" class="head">{html.escape(label)}</text>')
+    most, y, parts = max(value(c, v) for c in cases for v in c.results), 84, []
+    parts.append(f'<text x="{x}" y="68" class="head">{html.escape(label)}</text>')
     for case in cases:
         parts.append(f'<text x="{x}" y="{y + 14}">{html.escape(case.title)}</text>')
         y += 22
@@ -64,8 +64,8 @@ def bars(cases, value, label, x, width):
     return parts, y
 
 
-def svg(cases, caption):
-    """A chart of speed and memory. caption: the machine and the work."""
+def svg(cases, title, machine):
+    """A chart of speed and memory."""
     left, height = bars(cases, Case.speed, "tokens per second (more is better)", 24, 330)
     right, _ = bars(cases, Case.memory, "peak memory in MB (less is better)", 450, 330)
     key, x = [], 24
@@ -77,7 +77,8 @@ def svg(cases, caption):
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 860 {height + 32}" font-family="system-ui,sans-serif" '
         'font-size="13" fill="#1d2126">', "<style>.head{font-weight:600}.title{font-weight:600;font-size:14px}</style>",
         '<rect width="100%" height="100%" fill="#fff"/>',
-        f'<text x="24" y="22" class="title">{html.escape(caption)}</text>', *left, *right, *key, "</svg>", ""])
+        f'<text x="24" y="22" class="title">{html.escape(title)}</text>',
+        f'<text x="24" y="42" font-size="12">{html.escape(machine)}</text>', *left, *right, *key, "</svg>", ""])
 
 
 def serial_parts(one, many, ahead=64):

@@ -5,8 +5,9 @@ usage: peft_train.py MODEL_DIR ROWS.jsonl [--checkpoint] [--threads N] [--dtype 
                      [--liger]
 ROWS.jsonl: {"input_ids": [...], "labels": [...]} a line, all of one length, `batch` rows a step. r=16, alpha=32 on q_proj
 and v_proj, AdamW, learning rate 2e-4; --dtype of the base model, by default fp32 on the CPU, bf16 on a GPU (the adapter
-stays float32, as PEFT has it). Prints one JSON line: tokens per second (median after two steps), peak memory, losses. MODEL_DIR is a Hugging Face folder
-of the same weights: tests/oracle/gguf_to_hf.py makes it from the GGUF file. --liger: with Liger's kernels.
+stays float32, as PEFT has it). Prints one JSON line: tokens per second (median after two steps), peak memory, losses.
+MODEL_DIR is a Hugging Face folder of the same weights: tests/oracle/gguf_to_hf.py makes it from the GGUF file. --liger:
+with Liger's kernels.
 """
 import argparse
 import json

@@ -31,9 +31,9 @@ class Report(unittest.TestCase):
         self.assertEqual(lines[3], "| T=1024 | 280 tokens/s, 900 MB |  |  |")
 
     def test_svg(self):
-        root = xml.etree.ElementTree.fromstring(report.svg(CASES, "a <CPU>"))
+        root = xml.etree.ElementTree.fromstring(report.svg(CASES, "a title", "a <CPU>"))
         texts = [t.text for t in root.iter() if t.text]
-        for part in ("a <CPU>", "T=512 & all", "T=1024", "310", "150", "250", "280", "510", "2510", "1800", "900"):
+        for part in ("a title", "a <CPU>", "T=512 & all", "T=1024", "310", "150", "250", "280", "510", "2510", "1800", "900"):
             self.assertIn(part, texts)
         bars = [float(r.get("width")) for r in root.iter() if r.get("height") == "16"]
         self.assertEqual(len(bars), 8)

@@ -17,7 +17,8 @@ static bool is_in_steps(ProfileRow row) {
     return row < PROFILE_OTHER || row == PROFILE_STEP || row == PROFILE_DATA || row == PROFILE_GRAPH;
 }
 
-// Of the steps: seconds in all, and in rows that use one thread.
+// Of the steps: seconds in all, and in rows outside parallel regions. Serial parts of the others show in the profiles
+// of two numbers of threads (tests/bench/bench_report.py).
 typedef struct StepTime {
     double all, serial;
 } StepTime;
@@ -72,7 +73,8 @@ void profile_print(const ProfileRun *r) {
         (double)r->tokens / t.all, device.data);
     say("%-22s %8s %9s %7s %10s %8s %10s %8s\n", "op", "calls", "seconds", "share", "GFLOP", "GFLOP/s", "MB", "GB/s");
     for (int i = 0; i < n; i++) print_row(rows[i], &p->rows[rows[i]], t.all);
-    say("all steps %.3f s; outside parallel regions %.3f s, %.2f%%\n", t.all, t.serial, 100 * t.serial / t.all);
+    say("all steps %.3f s; ops and parts that always use one thread %.3f s, %.2f%%\n", t.all, t.serial,
+        100 * t.serial / t.all);
     say("not in steps: ");
     for (ProfileRow row = PROFILE_OTHER; row < PROFILE_ROWS; row++)
         if (!is_in_steps(row))
