@@ -48,10 +48,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (weight_source_open(&s, path, &err) == 0) {
         ModelConfig c;
         Tokenizer *t;
-        const Gguf *g = weight_source_gguf(s);
+        const Gguf *g = s->gguf;
         read_keys(g);
-        for (size_t i = 0; i < weight_source_count(s); i++) {
-            const SourceTensor *x = weight_source_at(s, i);
+        for (size_t i = 0; i < s->n_tensors; i++) {
+            const SourceTensor *x = &s->tensors[i];
             CHECK(weight_source_get(s, x->name) == x);
             fuzz_touch(x->data, x->bytes);
         }

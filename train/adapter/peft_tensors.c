@@ -1,7 +1,7 @@
 // peft_tensors: see peft_internal.h.
-#include <stdlib.h>
 #include <string.h>
 
+#include "name_index.h"
 #include "peft_internal.h"
 
 typedef struct Entry {
@@ -13,8 +13,9 @@ typedef struct Entry {
 struct PeftTensors {
     const Model *m;
     Safetensors *file;
-    Entry *entries; // sorted by local
+    Entry *entries;
     size_t n;
+    NameIndex by_name;      // of entries
     char *prefix, *adapter; // of the first LoRA tensor
 };
 
@@ -103,10 +104,6 @@ static void take_apart(Parts *parts, const char *name, const Architecture *a) {
 
 // ---- the file ----
 
-static int compare_entries(const void *a, const void *b) {
-    return strcmp(((const Entry *)a)->local, ((const Entry *)b)->local);
-}
-
 // Without PEFT's own wrapper, base_model.model.
 static char *model_prefix(const char *prefix) {
     static const char wrapper[] = "base_model.model.", ddp[] = "module.";
@@ -128,14 +125,6 @@ static int add_tensor(PeftTensors *t, const SafetensorsTensor *x, const char *pa
     return 0;
 }
 
-static int check_twice(const PeftTensors *t, const char *path, Err *err) {
-    for (size_t i = 1; i < t->n; i++)
-        if (strcmp(t->entries[i - 1].local, t->entries[i].local) == 0)
-            return err_input(err, "%s: %s and %s are the same matrix; expected one of them", path,
-                             t->entries[i - 1].tensor->name, t->entries[i].tensor->name);
-    return 0;
-}
-
 int peft_tensors_open(PeftTensors **out, const char *path, const Model *m, Err *err) {
     AUTO(peft_tensors_close) PeftTensors *t = mem_calloc(1, sizeof *t);
     t->m = m;
@@ -144,8 +133,12 @@ int peft_tensors_open(PeftTensors **out, const char *path, const Model *m, Err *
     t->entries = mem_calloc(n + 1, sizeof *t->entries);
     for (size_t i = 0; i < n; i++)
         if (add_tensor(t, safetensors_at(t->file, i), path, err)) return -1;
-    qsort(t->entries, t->n, sizeof *t->entries, compare_entries);
-    if (check_twice(t, path, err)) return -1;
+    for (size_t i = 0; i < n; i++)
+        name_index_add(&t->by_name, t->entries[i].local, strlen(t->entries[i].local), &t->entries[i]);
+    const NamedItem *twice = name_index_sort(&t->by_name);
+    if (twice)
+        return err_input(err, "%s: %s and %s are the same matrix; expected one of them", path,
+                         ((const Entry *)twice[-1].item)->tensor->name, ((const Entry *)twice->item)->tensor->name);
     *out = mem_take(&t);
     return 0;
 }
@@ -154,6 +147,7 @@ void peft_tensors_close(PeftTensors *t) {
     if (!t) return;
     for (size_t i = 0; i < t->n; i++) mem_free(t->entries[i].local);
     mem_free(t->entries);
+    name_index_clear(&t->by_name);
     mem_free(t->prefix);
     mem_free(t->adapter);
     safetensors_close(t->file);
@@ -163,8 +157,7 @@ void peft_tensors_close(PeftTensors *t) {
 const SafetensorsTensor *peft_tensors_get(PeftTensors *t, const char *name) {
     AUTO_CALL(clear_parts) Parts parts = {0};
     take_apart(&parts, name, t->m->config.arch);
-    Entry want = {.local = parts.local.data};
-    Entry *found = bsearch(&want, t->entries, t->n, sizeof want, compare_entries);
+    Entry *found = (Entry *)name_index_find(&t->by_name, parts.local.data);
     if (!found) return NULL;
     found->asked = true;
     return found->tensor;

@@ -156,8 +156,8 @@ static void print_memory(const Tally *t, const ModelConfig *c) {
 
 static void tally_source(const WeightSource *s, const ModelConfig *c) {
     Tally t = {0};
-    for (size_t i = 0; i < weight_source_count(s); i++) {
-        const SourceTensor *x = weight_source_at(s, i);
+    for (size_t i = 0; i < s->n_tensors; i++) {
+        const SourceTensor *x = &s->tensors[i];
         tally_add(&t, x->dtype_name, x->shape, x->n_dims, x->bytes);
     }
     tally_print(&t);
@@ -169,8 +169,8 @@ int inspect_base(const char *path, Err *err) {
     ModelConfig c;
     Err why;
     if (weight_source_open(&s, path, err)) return -1;
-    const Gguf *g = weight_source_gguf(s);
-    int bad_config = g ? model_config_gguf_read(&c, s, &why) : model_config_hf_read(&c, weight_source_dir(s), &why);
+    const Gguf *g = s->gguf;
+    int bad_config = g ? model_config_gguf_read(&c, s, &why) : model_config_hf_read(&c, s->dir, &why);
     say("%s: base model\n", path);
     if (g) inspect_gguf_key(g, "general.name", "name");
     if (g) inspect_gguf_key(g, "general.architecture", "architecture");

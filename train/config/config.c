@@ -168,38 +168,28 @@ static int load_file(Config *c, const char *path, Err *err) {
     return config_read(c, text, size, path, err);
 }
 
-// A true alias (load_in_4bit) is a flag, too.
-static const char *override_value(const Word *w, int argc, char **argv, int *i) {
-    const char *implied;
-    const Key *k = keys_find(&config_table, w->key, &implied);
-    return word_value(w, k && (implied || k->type == KEY_BOOL), argc, argv, i);
-}
-
-static int apply_override(Config *c, const Word *w, const char *text, Err *err) {
-    const char *implied;
-    const Key *k = keys_find(&config_table, w->key, &implied);
-    if (k && !text) return err_input(err, "command line: --%s has no value", w->key);
+// One argument. The file is read in the pass without overrides, the keys are set in the other.
+static int apply_word(Config *c, bool overrides, int argc, char **argv, int *i, Err *err) {
     static const Key flag = {.type = KEY_BOOL}, any = {.type = KEY_TEXT};
     AUTO_JSON JsonDoc *doc = NULL;
-    if (key_from_text(&doc, !k ? &any : implied ? &flag : k, k ? text : "", err)) return -1;
-    return set_named(c, w->key, json_root(doc), (Origin){"command line: ", SOURCE_COMMAND_LINE, 0}, err);
-}
-
-// The file is read first, wherever it is in argv: overrides win.
-static int apply_words(Config *c, int argc, char **argv, Err *err) {
-    for (int overrides = 0; overrides < 2; overrides++)
-        for (int i = 0; i < argc; i++) {
-            Word w = word_split(argv[i]);
-            const char *path = argv[i], *value = w.is_key ? override_value(&w, argc, argv, &i) : NULL;
-            if (w.is_key == overrides && (w.is_key ? apply_override(c, &w, value, err) : load_file(c, path, err)))
-                return -1;
-        }
-    return 0;
+    const char *implied;
+    Word w = word_split(argv[*i]);
+    if (!w.is_key) return overrides ? 0 : load_file(c, argv[*i], err);
+    const Key *k = keys_find(&config_table, w.key, &implied);
+    const Key *form = !k ? &any : implied ? &flag : k; // load_in_4bit is a flag, too
+    const char *text = word_value(&w, form->type == KEY_BOOL, argc, argv, i);
+    if (!overrides) return 0;
+    if (k && !text) return err_input(err, "command line: --%s has no value", w.key);
+    if (key_from_text(&doc, form, k ? text : "", err)) return -1;
+    return set_named(c, w.key, json_root(doc), (Origin){"command line: ", SOURCE_COMMAND_LINE, 0}, err);
 }
 
 int config_load(Config *c, int argc, char **argv, ConfigPurpose purpose, Err *err) {
     keys_set_defaults(&config_table, c);
-    return apply_words(c, argc, argv, err) || check_rules(c, purpose, err) ? -1 : 0;
+    for (int overrides = 0; overrides < 2; overrides++) // overrides win, wherever the file is in argv
+        for (int i = 0; i < argc; i++)
+            if (apply_word(c, overrides, argc, argv, &i, err)) return -1;
+    return check_rules(c, purpose, err);
 }
 
 void config_clear(Config *c) {

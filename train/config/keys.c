@@ -76,6 +76,14 @@ const char *keys_nearest(const KeyTable *t, const char *name) {
     return found;
 }
 
+// Frees what the field owns and zeroes it: not set.
+static void key_clear(void *fields, const Key *k) {
+    const KeyForm *form = &key_forms[k->type];
+    void *field = (char *)fields + k->offset;
+    if (form->free) form->free(field);
+    memset(field, 0, form->size);
+}
+
 void keys_set_defaults(const KeyTable *t, void *fields) {
     for (size_t i = 0; i < t->count; i++) key_set_default(fields, &t->keys[i]);
 }
@@ -85,13 +93,6 @@ void keys_clear(const KeyTable *t, void *fields) {
 }
 
 // ---- one value ----
-
-void key_clear(void *fields, const Key *k) {
-    const KeyForm *form = &key_forms[k->type];
-    void *field = (char *)fields + k->offset;
-    if (form->free) form->free(field);
-    memset(field, 0, form->size);
-}
 
 void key_set_default(void *fields, const Key *k) {
     key_clear(fields, k);

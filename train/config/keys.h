@@ -84,7 +84,6 @@ void keys_print_help(const KeyTable *t, const char *prefix, FILE *out);
 // ---- one value ----
 
 struct cJSON;
-void key_clear(void *fields, const Key *k); // frees what the field owns and zeroes it: not set
 void key_set_default(void *fields, const Key *k);
 // Sets the key's field. `where` begins the message: "FILE:LINE: ", "command line: " or "--".
 int key_read(void *fields, const Key *k, const Json *value, const char *where, Err *err);

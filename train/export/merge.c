@@ -164,10 +164,10 @@ int merge_write(const Merge *g, const MergeTensor *t, MergeSink sink, Err *err) 
 // ---- the model ----
 
 static void list_tensors(Merge *g) {
-    g->n = weight_source_count(g->files);
+    g->n = g->files->n_tensors;
     g->tensors = mem_calloc(g->n, sizeof *g->tensors);
     for (size_t i = 0; i < g->n; i++) {
-        const SourceTensor *s = weight_source_at(g->files, i);
+        const SourceTensor *s = &g->files->tensors[i];
         g->tensors[i] = (MergeTensor){.source = s, .dtype = s->dtype};
     }
 }
@@ -187,7 +187,7 @@ static void mark_module(Merge *g, int64_t layer, const Module *module) {
         mem_printf("%s%s%s.weight", g->m->is_gguf ? "" : g->m->hf_prefix->file, prefix, module->name);
     const SourceTensor *s = weight_source_get(g->files, name);
     CHECK(s, "%s is in the model and not in its files", name);
-    MergeTensor *t = &g->tensors[s - weight_source_at(g->files, 0)];
+    MergeTensor *t = &g->tensors[s - g->files->tensors];
     t->module = module;
     t->layer = layer;
 }

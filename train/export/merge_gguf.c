@@ -79,7 +79,7 @@ static int append(void *to, const void *data, size_t bytes, Err *err) {
 
 int merge_write_gguf(Merge *g, const char *out, Err *err) {
     AUTO_GGUF_WRITER GgufWriter *w = gguf_writer_new();
-    add_keys(w, weight_source_gguf(g->files), choose_types(g), g->a->chat_template);
+    add_keys(w, g->files->gguf, choose_types(g), g->a->chat_template);
     for (size_t i = 0; i < g->n; i++) add_tensor(w, &g->tensors[i]);
     int rc = gguf_writer_begin(w, out, NULL, err);
     for (size_t i = 0; i < g->n && !rc; i++) rc = merge_write(g, &g->tensors[i], (MergeSink){append, w}, err);

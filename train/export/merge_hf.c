@@ -198,7 +198,7 @@ static int copy_entry(const Merge *g, const char *dir, const char *name, const c
 
 static int copy_others(const Merge *g, const char *to, Err *err) {
     static const char template_name[] = "chat_template.jinja";
-    const char *dir = weight_source_dir(g->files), *own = g->a->chat_template;
+    const char *dir = g->files->dir, *own = g->a->chat_template;
     NameList names = {0};
     int rc = dir_list(&names, dir, err);
     for (size_t i = 0; i < names.count && !rc; i++) {

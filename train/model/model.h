@@ -70,8 +70,6 @@ DEFINE_AUTO(Model, model_free)
 #define AUTO_MODEL AUTO(model_free)
 // Fails if a file has changed since the load: results computed from a map change with its file.
 int model_check_unchanged(const Model *m, Err *err);
-// Bytes that a model in host memory would take on b's device; 0: b is the host. Reads no weights.
-size_t model_device_bytes(Model *m, Backend *b);
 // Reads only the metadata (no weights, no tokenizer): for checks before the load.
 int model_read_config(ModelConfig *c, const char *path, const ModelOptions *options, Err *err);
 // Loads only the tokenizer of a model (a vocabulary-only GGUF is enough).

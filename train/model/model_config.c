@@ -48,3 +48,102 @@ int model_config_scale_rope(ModelConfig *c, RopeScaling scaling, float factor, E
     c->context = (int64_t)floor((double)c->context * (double)factor);
     return 0;
 }
+
+// ---- cosines and sines of a RopeConfig ----
+
+static const double PI = 3.14159265358979323846;
+
+// 1 / base^(2i/D), before any scaling.
+static float plain_frequency(const RopeConfig *r, int64_t i) {
+    return 1.0f / powf(r->base, (float)(2 * i) / (float)r->rotated);
+}
+
+// Llama 3: short waves are kept, long ones are stretched, those between are interpolated.
+static float llama3_frequency(const RopeConfig *r, float f) {
+    double original = (double)r->original_context;
+    double low = original / (double)r->low_freq_factor, high = original / (double)r->high_freq_factor;
+    float wave = 2.0f * (float)PI / f;
+    if ((double)wave < high) return f;
+    if ((double)wave > low) return f / r->factor;
+    float smooth = ((float)original / wave - r->low_freq_factor) / (r->high_freq_factor - r->low_freq_factor);
+    return (1 - smooth) * f / r->factor + smooth * f;
+}
+
+// YaRN (Peng et al. 2023): the dimension that rotates `turns` times within the original context.
+static double yarn_dimension(const RopeConfig *r, double turns) {
+    return (double)r->rotated * log((double)r->original_context / (turns * 2 * PI)) / (2 * log((double)r->base));
+}
+
+static float yarn_frequency(const RopeConfig *r, int64_t i) {
+    double low = yarn_dimension(r, (double)r->beta_fast), high = yarn_dimension(r, (double)r->beta_slow);
+    if (!r->keep_range) low = floor(low), high = ceil(high);
+    low = fmax(low, 0);
+    high = fmin(high, (double)(r->rotated - 1));
+    if (low == high) high += 0.001;
+    float ramp = ((float)i - (float)low) / (float)(high - low);
+    float stays = 1.0f - fminf(fmaxf(ramp, 0), 1); // share of the unscaled frequency
+    float wave = powf(r->base, (float)(2 * i) / (float)r->rotated);
+    return 1.0f / (r->factor * wave) * (1.0f - stays) + 1.0f / wave * stays;
+}
+
+static float frequency(const RopeConfig *r, int64_t i, bool is_long) {
+    float f = plain_frequency(r, i);
+    switch (r->scaling) {
+    case ROPE_LLAMA3:
+        return llama3_frequency(r, f);
+    case ROPE_YARN:
+        return yarn_frequency(r, i);
+    case ROPE_LONGROPE: {
+        float wave = powf(r->base, (float)(2 * i) / (float)r->rotated);
+        return 1.0f / ((is_long ? r->long_divisor : r->short_divisor)[i] * wave);
+    }
+    default:
+        if (r->scaling == ROPE_LINEAR) f /= r->factor;
+        return r->has_divisor ? f / r->short_divisor[i] : f;
+    }
+}
+
+static double yarn_mscale(double factor, double mscale) {
+    return factor <= 1 ? 1 : 0.1 * mscale * log(factor) + 1;
+}
+
+static float attention_factor(const RopeConfig *r) {
+    if (r->attention_factor != 0) return r->attention_factor;
+    double factor = (double)r->factor;
+    if (r->scaling == ROPE_YARN && r->mscale != 0 && r->mscale_all_dim != 0)
+        return (float)(yarn_mscale(factor, (double)r->mscale) / yarn_mscale(factor, (double)r->mscale_all_dim));
+    if (r->scaling == ROPE_YARN) return (float)yarn_mscale(factor, 1);
+    if (r->scaling == ROPE_LONGROPE && factor > 1)
+        return (float)sqrt(1 + log(factor) / log((double)r->original_context));
+    return 1;
+}
+
+static int find_frequencies(float *freq, const RopeConfig *r, int64_t positions, Err *err) {
+    bool is_long = positions > r->original_context;
+    for (int64_t i = 0; i < r->rotated / 2; i++) {
+        freq[i] = frequency(r, i, is_long);
+        if (!(freq[i] > 0) || !isfinite(freq[i]))
+            return err_input(err, "RoPE frequency %ld is %g; expected a finite number above 0", i, (double)freq[i]);
+    }
+    return 0;
+}
+
+int rope_table(float **table, const RopeConfig *r, int64_t positions, Err *err) {
+    enum { MAX_TABLE_BYTES = 1 << 30 };
+    int64_t half = r->rotated / 2;
+    CHECK(half > 0 && half <= ROPE_MAX_PAIRS && positions > 0);
+    if ((size_t)positions > MAX_TABLE_BYTES / ((size_t)r->rotated * sizeof(float)))
+        return err_input(err, "a RoPE table of %ld positions; expected one of at most 1 GiB", positions);
+    float freq[ROPE_MAX_PAIRS] = {0}, scale = attention_factor(r);
+    if (!isfinite(scale)) return err_input(err, "RoPE attention factor is %g; expected a finite number", (double)scale);
+    if (find_frequencies(freq, r, positions, err)) return -1;
+    float *out = *table = mem_alloc((size_t)(positions * r->rotated), sizeof *out);
+#pragma omp parallel for
+    for (int64_t p = 0; p < positions; p++)
+        for (int64_t i = 0; i < half; i++) {
+            float angle = (float)p * freq[i];
+            out[p * r->rotated + i] = cosf(angle) * scale;
+            out[p * r->rotated + half + i] = sinf(angle) * scale;
+        }
+    return 0;
+}

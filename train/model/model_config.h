@@ -16,8 +16,8 @@
 typedef enum { ROPE_SCALINGS(ENUM_CONSTANT) } RopeScaling;
 enum { ROPE_MAX_PAIRS = 512 };
 
-// Rotation angles of positions (rope.c). Names as in transformers' modeling_rope_utils; fields that a scaling does not
-// use are 0.
+// Rotation angles of positions (rope_table). Names as in transformers' modeling_rope_utils; fields that a scaling does
+// not use are 0.
 typedef struct RopeConfig {
     RopeScaling scaling;
     float base;
@@ -78,8 +78,6 @@ int model_config_hf_read(ModelConfig *c, const char *where, Err *err);
 // What transformers would do to this base during training and lorac does not, as "attn_pdrop 0.1, embd_pdrop 0.1"
 // (dropout inside the base, noise of a router). Adds nothing for a GGUF file, which has no such keys.
 int model_config_hf_training_noise(StrBuf *out, const char *path, Err *err);
-
-// ---- rope.c: the cosines and sines of a RopeConfig ----
 
 // *table [positions, rotated]: rotated / 2 cosines, then as many sines, times the attention factor. The float32
 // arithmetic is that of transformers' modeling_rope_utils: far positions are sensitive to the rounding of the angle.

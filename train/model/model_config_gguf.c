@@ -311,6 +311,6 @@ static int read_config(ModelConfig *c, Reader *r) {
 }
 
 int model_config_gguf_read(ModelConfig *c, const WeightSource *s, Err *err) {
-    Reader r = {.source = s, .g = weight_source_gguf(s), .err = err};
+    Reader r = {.source = s, .g = s->gguf, .err = err};
     return read_config(c, &r) ? err_context(err, "%s", gguf_path(r.g)) : 0;
 }

@@ -20,8 +20,8 @@ static void find_own_head(ModelConfig *c, const WeightSource *s) {
 }
 
 static int read_config(ModelConfig *c, const WeightSource *s, const ModelOptions *o, Err *err) {
-    bool is_gguf = weight_source_is_gguf(s);
-    if (is_gguf ? model_config_gguf_read(c, s, err) : model_config_hf_read(c, weight_source_dir(s), err)) return -1;
+    bool is_gguf = !s->dir;
+    if (is_gguf ? model_config_gguf_read(c, s, err) : model_config_hf_read(c, s->dir, err)) return -1;
     if (!is_gguf) find_own_head(c, s);
     return o && o->rope_scaling != ROPE_NONE ? model_config_scale_rope(c, o->rope_scaling, o->rope_factor, err) : 0;
 }
@@ -42,13 +42,6 @@ static int32_t *permuted_rows(int64_t heads, int64_t head_size) {
         for (int64_t i = 0; i < half; i++)
             for (int64_t j = 0; j < 2; j++) map[h * head_size + j * half + i] = (int32_t)(h * head_size + 2 * i + j);
     return map;
-}
-
-static void find_gguf_names(Model *m) {
-    const TensorNames *n = &m->config.arch->gguf_names;
-    const struct ModelFile *f = m->file;
-    bool fused = n->fused_modules && m->is_gguf && weight_source_get(f->source, "blk.0.attn_qkv.weight");
-    m->gguf_modules = fused ? n->fused_modules : n->modules;
 }
 
 // The prefix of the token embedding in the folder. A GGUF file has none: that of text models.
@@ -84,9 +77,9 @@ static char *cached_repository(const char *dir) {
 
 // "owner/name" on the hub from the metadata or the path; NULL: unknown.
 static char *find_repository(const WeightSource *s) {
-    const Gguf *g = weight_source_gguf(s);
+    const Gguf *g = s->gguf;
     if (!g) {
-        AUTO_FREE char *dir = path_absolute(weight_source_dir(s));
+        AUTO_FREE char *dir = path_absolute(s->dir);
         return cached_repository(dir);
     }
     char *name = take_string(g, "general.source.huggingface.repository");
@@ -109,10 +102,10 @@ static char *stem(const char *path, bool is_file) {
 }
 
 static char *find_name(const WeightSource *s, const char *path) {
-    const Gguf *g = weight_source_gguf(s);
+    const Gguf *g = s->gguf;
     char *name = g ? take_string(g, "general.name") : NULL;
     if (name) return name;
-    return g ? stem(path, true) : stem(weight_source_dir(s), false);
+    return g ? stem(path, true) : stem(s->dir, false);
 }
 
 // ---- loading ----
@@ -124,7 +117,9 @@ static int load_weights(Model *m, const ModelOptions *o, Err *err) {
         m->file->q_rows = permuted_rows(c->heads, c->head_size);
         m->file->k_rows = permuted_rows(c->kv_heads, c->head_size);
     }
-    find_gguf_names(m);
+    const TensorNames *n = &c->arch->gguf_names;
+    bool fused = n->fused_modules && m->is_gguf && weight_source_get(m->file->source, "blk.0.attn_qkv.weight");
+    m->gguf_modules = fused ? n->fused_modules : n->modules;
     find_hf_prefix(m);
     Loader l = {.m = m,
                 .options = o,
@@ -177,8 +172,8 @@ static int choose_positions(Model *m, int64_t asked, Err *err) {
 }
 
 static int load_tokenizer(Tokenizer **t, const WeightSource *s, const char *path, Err *err) {
-    if (!weight_source_is_gguf(s)) return tokenizer_from_hf(t, weight_source_dir(s), err);
-    return tokenizer_from_gguf(t, weight_source_gguf(s), err) ? err_context(err, "%s", path) : 0;
+    if (s->dir) return tokenizer_from_hf(t, s->dir, err);
+    return tokenizer_from_gguf(t, s->gguf, err) ? err_context(err, "%s", path) : 0;
 }
 
 // Control tokens may have ids beyond the embedding: Gemma 3's text models use the tokenizer of the multimodal ones, and
@@ -200,7 +195,7 @@ static int check_vocabulary(const Model *m, Err *err) {
 static int load_parts(Model *m, const ModelOptions *o, Err *err) {
     const WeightSource *s = m->file->source;
     if (read_config(&m->config, s, o, err) || choose_positions(m, o->max_positions, err)) return -1;
-    m->is_gguf = weight_source_is_gguf(s);
+    m->is_gguf = !s->dir;
     m->repository = find_repository(s);
     m->name = find_name(s, m->path);
     if (load_weights(m, o, err) || check_heads(m, o, err) || make_tables(m, err) ||

@@ -132,13 +132,6 @@ static void place_all(Placer *p) {
         m->cos_sin_local = m->cos_sin;
 }
 
-size_t model_device_bytes(Model *m, Backend *b) {
-    if (b->host_memory) return 0;
-    Placer p = {.m = m, .b = b};
-    place_all(&p);
-    return p.used;
-}
-
 void model_place_outline(Model *m) {
     Placer p = {.m = m, .b = m->backend, .outline = true};
     place_all(&p);
@@ -150,7 +143,9 @@ int model_place(Model *m, Err *err) {
     if (m->config.head_size > DEVICE_MAX_HEAD_SIZE)
         return err_input(err, "%s: attention heads of size %ld; a GPU takes up to %d, --device cpu any", m->path,
                          m->config.head_size, DEVICE_MAX_HEAD_SIZE);
-    m->device_bytes = model_device_bytes(m, b);
+    Placer count = {.m = m, .b = b};
+    place_all(&count);
+    m->device_bytes = count.used;
     DeviceMemory memory = b->k->memory(b);
     if (memory.total && m->device_bytes > memory.free)
         return err_no_fit(err, "%s: its weights take %.1f MB of the device, which has %.1f MB free", m->path,

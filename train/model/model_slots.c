@@ -91,10 +91,6 @@ static void add_module(Loader *l, ModelLayer *layer, const Module *module, const
     }
 }
 
-static const Module *modules_of(const Model *m) {
-    return m->is_gguf ? m->gguf_modules : m->config.arch->hf.modules;
-}
-
 static void list_layer(Loader *l, int index) {
     Model *m = l->m;
     const ModelConfig *c = &m->config;
@@ -107,7 +103,8 @@ static void list_layer(Loader *l, int index) {
             add_norm(l, &layer->norms[n], is_head ? c->head_size : c->hidden, prefix, l->names->norms[n]);
     }
     bool dense = c->experts == 0 || c->layer_dense[index];
-    for (const Module *module = modules_of(m); module->name; module++)
+    const Module *modules = m->is_gguf ? m->gguf_modules : c->arch->hf.modules;
+    for (const Module *module = modules; module->name; module++)
         if (dense || module->parts < PROJ_BIT(PROJ_GATE)) add_module(l, layer, module, prefix);
     if (!dense) model_list_experts(l, layer, prefix);
 }
@@ -227,8 +224,8 @@ static void check_unused(Loader *l) {
     for (size_t i = 0; i < l->n_slots; i++)
         if (l->slots[i].tensor) used[n++] = l->slots[i].tensor;
     qsort(used, n, sizeof *used, compare_pointers);
-    for (size_t i = 0; i < weight_source_count(source); i++) {
-        const SourceTensor *t = weight_source_at(source, i);
+    for (size_t i = 0; i < source->n_tensors; i++) {
+        const SourceTensor *t = &source->tensors[i];
         if (!bsearch(&t, used, n, sizeof *used, compare_pointers) && !is_ignored(l, t->name))
             problem_add(&l->problems, "%s is not part of the %s graph", t->name, l->m->config.arch->model_types[0]);
     }

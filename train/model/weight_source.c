@@ -23,19 +23,6 @@ typedef struct SourceStamp { // of a file when it was opened
     FileStamp stamp;
 } SourceStamp;
 
-struct WeightSource {
-    char *path, *dir; // dir: NULL for GGUF
-    SourceFile *files;
-    size_t n_files, files_capacity;
-    SourceStamp *stamps; // of all files of the model
-    size_t n_stamps, stamps_capacity;
-    SourceTensor *tensors; // in the order of the files
-    size_t n_tensors, tensors_capacity;
-    NameIndex by_name;
-    void **copies; // weight_source_aligned
-    size_t n_copies, copies_capacity;
-};
-
 // ---- one file ----
 
 static void add_stamp(WeightSource *s, const char *path) {
@@ -92,6 +79,7 @@ static int explain_pointer(const char *path, Err *err) {
 static int add_gguf(WeightSource *s, char *path, Err *err) {
     SourceFile *f = add_file(s, path);
     if (gguf_open(&f->gguf, path, err)) return explain_pointer(path, err);
+    if (!s->gguf) s->gguf = f->gguf;
     for (int64_t i = 0; i < gguf_tensor_count(f->gguf); i++) {
         const GgufTensor *t = gguf_tensor_at(f->gguf, i);
         const char *type = dtype_info(t->dtype)->name;
@@ -361,15 +349,6 @@ void weight_source_close(WeightSource *s) {
 
 // ---- access ----
 
-size_t weight_source_count(const WeightSource *s) {
-    return s->n_tensors;
-}
-
-const SourceTensor *weight_source_at(const WeightSource *s, size_t i) {
-    CHECK(i < s->n_tensors);
-    return &s->tensors[i];
-}
-
 const SourceTensor *weight_source_get(const WeightSource *s, const char *name) {
     return name_index_find(&s->by_name, name);
 }
@@ -387,18 +366,6 @@ const void *weight_source_aligned(WeightSource *s, const SourceTensor *t) {
 
 void weight_source_drop_pages(const WeightSource *s) {
     for (size_t i = 0; i < s->n_tensors; i++) file_pages_drop(s->tensors[i].data, s->tensors[i].bytes);
-}
-
-bool weight_source_is_gguf(const WeightSource *s) {
-    return s->dir == NULL;
-}
-
-const Gguf *weight_source_gguf(const WeightSource *s) {
-    return s->dir ? NULL : s->files[0].gguf;
-}
-
-const char *weight_source_dir(const WeightSource *s) {
-    return s->dir;
 }
 
 int weight_source_unchanged(const WeightSource *s, Err *err) {

@@ -8,9 +8,8 @@
 #include "base.h"
 #include "dtype.h"
 #include "gguf.h"
+#include "name_index.h"
 #include "overwrite.h"
-
-typedef struct WeightSource WeightSource;
 
 enum { SOURCE_MAX_DIMS = 8 };
 typedef struct SourceTensor {
@@ -24,6 +23,22 @@ typedef struct SourceTensor {
     size_t bytes;
 } SourceTensor;
 
+typedef struct WeightSource {
+    char *dir;             // the Hugging Face folder; NULL for GGUF
+    const Gguf *gguf;      // the file with the metadata; NULL for a folder
+    SourceTensor *tensors; // in the order of the files
+    size_t n_tensors, tensors_capacity;
+    // of weight_source.c:
+    char *path;
+    struct SourceFile *files;
+    size_t n_files, files_capacity;
+    struct SourceStamp *stamps; // of all files of the model, when they were opened
+    size_t n_stamps, stamps_capacity;
+    NameIndex by_name;
+    void **copies; // weight_source_aligned
+    size_t n_copies, copies_capacity;
+} WeightSource;
+
 // path: a folder with config.json; a .safetensors file in one (a shard: all shards of its index); a .gguf file (any one
 // of a split model's). ERR_INPUT names the file and what is wrong: missing or cut shard, an index that names files
 // outside the folder, a tensor in two files, PyTorch-only folders.
@@ -32,15 +47,10 @@ void weight_source_close(WeightSource *s); // NULL is allowed
 DEFINE_AUTO(WeightSource, weight_source_close)
 #define AUTO_SOURCE AUTO(weight_source_close)
 
-size_t weight_source_count(const WeightSource *s);
-const SourceTensor *weight_source_at(const WeightSource *s, size_t i);          // in file order
 const SourceTensor *weight_source_get(const WeightSource *s, const char *name); // NULL when absent
 const void *weight_source_aligned(WeightSource *s, const SourceTensor *t);      // its data, or an aligned copy of
                                                                                 // it that belongs to s
 void weight_source_drop_pages(const WeightSource *s); // of the maps; they are read from the files again when used
-bool weight_source_is_gguf(const WeightSource *s);
-const Gguf *weight_source_gguf(const WeightSource *s); // the file with the metadata; NULL for a folder
-const char *weight_source_dir(const WeightSource *s);  // the Hugging Face folder; NULL for GGUF
 // The Hugging Face folder of a path: itself, or the parent of a .safetensors file; NULL: neither, expect GGUF. Opens
 // nothing. The caller frees.
 char *weight_source_folder(const char *path);

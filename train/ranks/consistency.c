@@ -1,4 +1,5 @@
-#include "consistency.h"
+// consistency: see ranks.h.
+#include "ranks.h"
 
 #include <stdio.h>
 #include <string.h>

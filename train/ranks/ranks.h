@@ -16,3 +16,15 @@ static const double RANKS_TIMEOUT_SHARE = 0.8;
 // Alone: *g = group_alone(), without loading MPI. `seconds`: deadline for the other ranks, here and in each call of the
 // group until its heartbeat runs (heartbeat_open). Fills node and local ranks too.
 int ranks_open(Group *g, const Launch *l, double seconds, Err *err);
+
+// ---- consistency.c: before the first step, all ranks have the same values. Ranks that differ would train something
+// unintended, or deadlock ----
+
+typedef struct ConsistencyItem {
+    const char *name, *value;
+    const char *hint; // advice where it differs; may be NULL
+} ConsistencyItem;
+
+// Collective. 0: all ranks have the same; else -1 on all of them (ERR_INPUT), and on rank 0 the message names the first
+// item that differs, a rank with its host, and both values (empty elsewhere, as group_agree).
+int consistency_check(Group *g, const ConsistencyItem *items, int n, Err *err);

@@ -24,11 +24,6 @@ static void set_option(int fd, int level, int option) {
     (void)setsockopt(fd, level, option, &on, sizeof on); // optional: the connection works without it
 }
 
-static bool set_blocking(int fd, bool blocking) {
-    int flags = fcntl(fd, F_GETFL);
-    return flags >= 0 && !fcntl(fd, F_SETFL, blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
-}
-
 // ---- listening ----
 
 static int bind_to(const struct sockaddr *address, socklen_t size) {
@@ -141,7 +136,8 @@ static int connect_within(int fd, const struct addrinfo *a, double timeout, doub
 static int connect_to(const struct addrinfo *a, double timeout, double deadline, int *why) {
     int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     *why = fd < 0 ? errno : connect_within(fd, a, timeout, deadline);
-    if (!*why && !set_blocking(fd, true)) *why = errno;
+    int flags = *why ? 0 : fcntl(fd, F_GETFL);
+    if (!*why && (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK))) *why = errno; // blocking from here
     if (*why) {
         if (fd >= 0) close(fd);
         return -1;

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "consistency.h"
 #include "hash.h"
+#include "ranks.h"
 #include "snapshot.h"
 
 // ---- program and config ----

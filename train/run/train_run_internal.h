@@ -25,7 +25,7 @@ int output_dir_check_end(const Config *c, Err *err);
 int output_dir_keep(OutputDir *d, const Config *c, Err *err);
 int output_dir_save_config(const OutputDir *d, const Config *c, Err *err);
 
-// ---- run_consistency: all ranks compute the same run. Collective, as consistency.h ----
+// ---- run_consistency: all ranks compute the same run. Collective, as consistency_check ----
 
 // The program (version and executable), and every key that affects results. Before anything is opened.
 int run_consistency_config(Group *g, const Config *c, Err *err);

@@ -90,7 +90,7 @@ static void test_config_hf_equals_transformers(void **state) {
     mem_free(golden);
 }
 
-// The rotation at one position, for short and for long rows: config.json and rope.c together.
+// The rotation at one position, for short and for long rows: config.json and rope_table together.
 static void test_config_hf_angles_equal_transformers(void **state) {
     (void)state;
     enum { ROW = 100, PICKED = 4 };

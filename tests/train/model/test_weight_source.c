@@ -69,7 +69,7 @@ static WeightSource *open_ok(const char *path, size_t tensors) {
     WeightSource *s;
     Err err;
     ASSERT_OK(weight_source_open(&s, path, &err), &err);
-    assert_int_equal(weight_source_count(s), tensors);
+    assert_int_equal(s->n_tensors, tensors);
     return s;
 }
 
@@ -101,12 +101,12 @@ static void test_weight_source_opens_a_single_file(void **state) {
     static const char *const paths[] = {"m", "m/", "m/model.safetensors"};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         WeightSource *s = open_ok(paths[i], 2);
-        assert_false(weight_source_is_gguf(s));
-        assert_null(weight_source_gguf(s));
-        assert_string_equal(weight_source_at(s, 1)->name, "b");
+        assert_false(!s->dir);
+        assert_null(s->gguf);
+        assert_string_equal(s->tensors[1].name, "b");
         assert_null(weight_source_get(s, "c"));
         assert_non_null(weight_source_get(s, "a"));
-        assert_non_null(strstr(weight_source_dir(s), "m"));
+        assert_non_null(strstr(s->dir, "m"));
         weight_source_close(s);
     }
     WeightSource *s = open_ok("m/other.safetensors", 1);
@@ -139,7 +139,7 @@ static void test_weight_source_opens_gguf_and_split_gguf(void **state) {
     put_part("one.gguf", "a", 0, 0, 0);
     WeightSource *s = open_ok("one.gguf", 1);
     assert_tensor(s, "a", "one.gguf");
-    assert_true(weight_source_is_gguf(s) && !weight_source_dir(s));
+    assert_true(!s->dir && !s->dir);
     weight_source_close(s);
     put_part("renamed.gguf", "a", 0, 1, 1);
     weight_source_close(open_ok("renamed.gguf", 1));
@@ -149,7 +149,7 @@ static void test_weight_source_opens_gguf_and_split_gguf(void **state) {
     for (size_t i = 0; i < 3; i++) {
         s = open_ok(paths[i], 3);
         for (size_t k = 0; k < 3; k++) assert_tensor(s, names[k], paths[k]);
-        assert_true(gguf_has(weight_source_gguf(s), "general.architecture"));
+        assert_true(gguf_has(s->gguf, "general.architecture"));
         weight_source_close(s);
     }
 }
@@ -323,7 +323,7 @@ static void test_weight_source_aligns_old_files(void **state) {
         scratch_put("m/model.safetensors", b.data, b.len);
         str_clear(&b);
         WeightSource *s = open_ok("m", 1);
-        const SourceTensor *t = weight_source_at(s, 0);
+        const SourceTensor *t = &s->tensors[0];
         const void *data = weight_source_aligned(s, t);
         assert_int_equal((uintptr_t)data % sizeof(float), 0);
         assert_true(data == t->data || (n + 8) % sizeof(float));

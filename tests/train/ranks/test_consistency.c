@@ -2,7 +2,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "consistency.h"
+#include "ranks.h"
 #include "test.h"
 #include "train_run_internal.h"
 

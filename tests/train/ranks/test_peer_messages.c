@@ -3,7 +3,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "consistency.h"
 #include "cores.h"
 #include "forked.h"
 #include "group_tcp.h"
