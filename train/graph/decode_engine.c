@@ -113,14 +113,6 @@ size_t decode_engine_bytes(const Model *m, int64_t sequences, int64_t capacity, 
     return bytes;
 }
 
-int64_t decode_engine_capacity(const DecodeEngine *e) {
-    return e->cache.capacity;
-}
-
-int64_t decode_engine_max_tokens(const DecodeEngine *e) {
-    return e->max_tokens;
-}
-
 static void set_inputs(DecodeEngine *e, const DecodePiece *pieces, int64_t n) {
     DecodeInputs host = place_inputs(e, e->staging);
     int64_t t = 0, capacity = e->cache.capacity;

@@ -17,8 +17,6 @@ DecodeEngine *decode_engine_new(const Model *m, int64_t sequences, int64_t capac
 void decode_engine_free(DecodeEngine *e);
 // Bytes that such an engine allocates on the device; computes nothing.
 size_t decode_engine_bytes(const Model *m, int64_t sequences, int64_t capacity, int64_t max_tokens);
-int64_t decode_engine_capacity(const DecodeEngine *e); // tokens of one sequence
-int64_t decode_engine_max_tokens(const DecodeEngine *e);
 
 // Computes the pieces, at most one for each sequence, as one packed row; row i of the logits is that of the last token
 // of piece i, until the next run.

@@ -24,6 +24,7 @@ typedef struct Batch {
     const Model *m;
     const Adapter *adapter;
     const GenerateOptions *o;
+    int64_t capacity;    // tokens of one sequence
     Sequence *sequences; // [n]
     int64_t n;
     DecodePiece *pieces; // [n] of the current run
@@ -57,6 +58,11 @@ static int check_prompt(const Model *m, GeneratePrompt p, int64_t index, int64_t
 
 // ---- one run ----
 
+// Tokens of one run.
+static int64_t run_tokens(int64_t sequences) {
+    return sequences > PREFILL_TOKENS ? sequences : PREFILL_TOKENS;
+}
+
 static bool in_prompt(const Sequence *q) {
     return q->past < q->prompt.count;
 }
@@ -78,7 +84,7 @@ static void add_piece(Batch *b, int64_t *n_pieces, int64_t *budget, int64_t s, b
 
 // Sequences that already answer come first: a long prompt does not delay them.
 static int64_t choose_pieces(Batch *b) {
-    int64_t n = 0, budget = decode_engine_max_tokens(b->engine);
+    int64_t n = 0, budget = run_tokens(b->n);
     for (int64_t s = 0; s < b->n; s++) add_piece(b, &n, &budget, s, false);
     for (int64_t s = 0; s < b->n; s++) add_piece(b, &n, &budget, s, true);
     return n;
@@ -124,7 +130,7 @@ static void accept(Batch *b, Sequence *q, int32_t id) {
     MEM_GROW(g->ids, q->capacity, (size_t)g->count + 1);
     g->ids[g->count++] = id;
     bool end = b->o->on_token && b->o->on_token(b->o->user, q->index, id);
-    if (end || g->count == b->o->max_new_tokens || q->past == decode_engine_capacity(b->engine)) q->answer = NULL;
+    if (end || g->count == b->o->max_new_tokens || q->past == b->capacity) q->answer = NULL;
 }
 
 // One run of all active sequences.
@@ -174,11 +180,6 @@ static int64_t refill(Batch *b, const GeneratePrompt *prompts, int64_t n, Genera
     return running;
 }
 
-// Tokens of one run.
-static int64_t run_tokens(int64_t sequences) {
-    return sequences > PREFILL_TOKENS ? sequences : PREFILL_TOKENS;
-}
-
 size_t generate_bytes(const Model *m, int64_t sequences, int64_t capacity) {
     return decode_engine_bytes(m, sequences, capacity, run_tokens(sequences));
 }
@@ -195,7 +196,7 @@ int generate(const Model *m, const Adapter *adapter, const GeneratePrompt *promp
     if (n == 0) return 0;
     int64_t slots = o->batch < n ? o->batch : n, room = m->max_positions - longest;
     int64_t capacity = longest + (o->max_new_tokens < room ? o->max_new_tokens : room);
-    Batch b = {.m = m, .adapter = adapter, .o = o};
+    Batch b = {.m = m, .adapter = adapter, .o = o, .capacity = capacity};
     b.engine = decode_engine_new(m, slots, capacity, run_tokens(slots));
     batch_open(&b, slots);
     int64_t next = 0;
@@ -213,12 +214,13 @@ struct GenerateSession {
     DecodeEngine *engine;
     const Adapter *adapter; // of the tokens in the cache
     int32_t *ids;           // [capacity] the tokens in the cache
-    int64_t cached;
+    int64_t cached, capacity;
 };
 
 GenerateSession *generate_session_new(const Model *m, int64_t capacity) {
     GenerateSession *s = mem_calloc(1, sizeof *s);
     s->m = m;
+    s->capacity = capacity;
     s->engine = decode_engine_new(m, 1, capacity, run_tokens(1));
     s->ids = mem_alloc((size_t)capacity, sizeof *s->ids);
     return s;
@@ -244,12 +246,12 @@ static int64_t known_prefix(const GenerateSession *s, GeneratePrompt p) {
 
 int generate_session_run(GenerateSession *s, const Adapter *adapter, GeneratePrompt prompt, const GenerateOptions *o,
                          Generation *answer, Err *err) {
-    int64_t capacity = decode_engine_capacity(s->engine), count = prompt.count;
-    if (check_options(o, err) || check_prompt(s->m, prompt, 0, capacity, err)) return -1;
+    int64_t count = prompt.count;
+    if (check_options(o, err) || check_prompt(s->m, prompt, 0, s->capacity, err)) return -1;
     if (adapter != s->adapter) generate_session_forget(s);
     s->adapter = adapter;
     generation_clear(answer);
-    Batch b = {.engine = s->engine, .m = s->m, .adapter = adapter, .o = o};
+    Batch b = {.engine = s->engine, .m = s->m, .adapter = adapter, .o = o, .capacity = s->capacity};
     batch_open(&b, 1);
     Sequence *q = &b.sequences[0];
     *q = (Sequence){.answer = answer, .prompt = prompt, .past = known_prefix(s, prompt)};

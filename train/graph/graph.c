@@ -3,6 +3,45 @@
 
 #include "pass.h"
 
+// ---- the rows of a pass as attention sees them ----
+
+static AttentionShape attention_of(const ModelConfig *c, int64_t samples) {
+    return (AttentionShape){.heads = c->heads,
+                            .kv_heads = c->kv_heads,
+                            .head_size = c->head_size,
+                            .samples = samples,
+                            .softcap = c->attn_softcap,
+                            .scale = c->query_scale};
+}
+
+// Every token is a query.
+static AttentionShape row_attention(const Model *m, const PassInputs *in) {
+    AttentionShape s = attention_of(&m->config, in->shape.samples);
+    s.q_start = s.k_start = in->at.start;
+    s.k_len = in->at.length;
+    s.q_pos = in->at.pos;
+    s.longest = in->shape.longest;
+    return s;
+}
+
+// The last block computes the scored positions only. With padding, scored == tokens does not mean that every token is
+// scored.
+static void keep_scored(Pass *p, const PassInputs *in) {
+    bool padded = !in->backend->host_memory;
+    if (in->shape.scored == in->shape.tokens && !padded) return;
+    p->last_places =
+        (TokenPlaces){.index = padded ? in->at.scored_key_index : in->at.position, .row = in->at.scored_key_row};
+    p->last_rows = in->at.position;
+    p->n_last = in->shape.scored;
+    p->last_pos = in->at.q_pos;
+    p->last_attention = p->attention;
+    p->last_attention.q_start = in->at.q_start;
+    p->last_attention.q_pos = in->at.q_pos;
+    p->last_attention.longest = 0;
+}
+
+// ---- from ids to the last hidden states ----
+
 static Tensor *embed(const Pass *p, const int32_t *ids, int64_t tokens) {
     const Model *m = p->m;
     Tensor *x = op_embed(p->t, &m->embedding, ids, tokens, m->config.embed_scale);
@@ -34,24 +73,48 @@ static Tensor *blocks(const Pass *p, Tensor *x) {
 // The last hidden states: of all positions, or of the scored ones only.
 static Tensor *hidden(Pass *p, const PassInputs *in, bool scored_only) {
     bool encoder = p->m->config.arch->encoder;
-    p->attention = pass_row_attention(p->m, in);
+    p->attention = row_attention(p->m, in);
     p->attention.bidirectional = encoder;
-    if (scored_only) pass_keep_scored(p, in);
+    if (scored_only) keep_scored(p, in);
     return blocks(p, encoder ? embed_encoder(p, in) : pass_noise(p, embed(p, in->at.ids, in->shape.tokens), in));
+}
+
+// ---- the ends ----
+
+// The adapter's classifier over x [samples, C].
+static void class_loss(const Pass *p, Tensor *x, const PassInputs *in) {
+    const Adapter *a = p->a;
+    AdapterHead head = adapter_head(a);
+    ClassHead h = {.w = a->params + head.weight->offset,
+                   .bias = head.bias ? a->params + head.bias->offset : NULL,
+                   .dw = a->grad ? a->grad + head.weight->offset : NULL,
+                   .dbias = a->grad && head.bias ? a->grad + head.bias->offset : NULL,
+                   .labels = in->at.target,
+                   .classes = a->config.labels,
+                   .state = in->at.state,
+                   .label_smoothing = p->o->label_smoothing,
+                   .predicted = in->predicted};
+    op_class_loss(p->t, x, &h, in->result);
 }
 
 void graph_build_loss(Tape *t, const Model *m, const Adapter *a, const PassInputs *in, const PassOptions *o) {
     bool classifier = a && a->config.labels;
     CHECK(in->shape.scored > 0, "a row without supervised tokens has no loss");
     CHECK(classifier || !m->config.arch->encoder, "an encoder is trained as a classifier");
-    Pass p = {.t = t, .m = m, .a = a, .o = o, .state = in->at.state, .pos = in->at.pos, .places = pass_places(in)};
+    Pass p = {.t = t,
+              .m = m,
+              .a = a,
+              .o = o,
+              .state = in->at.state,
+              .pos = in->at.pos,
+              .places = {in->at.key_index, in->at.key_row}};
     Tensor *x = hidden(&p, in, true);
     HeadLoss loss = {.targets = in->at.target,
                      .state = in->at.state,
                      .label_smoothing = o->label_smoothing,
                      .softcap = m->config.final_softcap};
     if (classifier)
-        pass_class_loss(&p, x, in);
+        class_loss(&p, x, in);
     else
         op_head_loss(t, x, &m->head, &loss, in->result);
 }
@@ -69,7 +132,7 @@ void graph_build_class_logits(Tape *t, const Model *m, const Adapter *a, const P
 void graph_build_decode(Tape *t, const Model *m, const Adapter *a, const DecodeInputs *in, const KvCache *cache,
                         Mat out) {
     Pass p = {.t = t, .m = m, .a = a, .pos = in->pos, .cache = cache, .cache_row = in->cache_row};
-    p.attention = pass_attention(&m->config, in->samples);
+    p.attention = attention_of(&m->config, in->samples);
     p.attention.q_start = in->q_start;
     p.attention.k_start = in->k_start;
     p.attention.k_len = in->k_len;

@@ -48,14 +48,6 @@ Tensor *pass_norm(const Pass *p, const Norm *n, Tensor *x);
 // The embedding with NEFTune's noise if it is on.
 Tensor *pass_noise(const Pass *p, Tensor *x, const PassInputs *in);
 
-AttentionShape pass_attention(const ModelConfig *c, int64_t samples);
-AttentionShape pass_row_attention(const Model *m, const PassInputs *in); // every token is a query
-TokenPlaces pass_places(const PassInputs *in);
-// The last block computes the scored positions only.
-void pass_keep_scored(Pass *p, const PassInputs *in);
-// Ends the graph with the adapter's classifier over x [samples, C].
-void pass_class_loss(const Pass *p, Tensor *x, const PassInputs *in);
-
 // ---- blocks: the layer's output for x, of last_rows only where pass_is_narrow ----
 
 Tensor *decoder_block(const Pass *p, int64_t layer, Tensor *x); // decoder.c

@@ -118,10 +118,6 @@ void trainer_set_state(Trainer *t, const TrainerState *s) {
     t->state = *s;
 }
 
-double trainer_epoch(const Trainer *t) {
-    return (double)t->state.step / (double)t->plan.steps_per_epoch;
-}
-
 bool trainer_is_done(const Trainer *t) {
     return t->state.step >= t->plan.total_steps || t->state.stopped_early;
 }

@@ -57,7 +57,6 @@ const TrainerInputs *trainer_inputs(const Trainer *t); // ranks is never NULL
 const TrainerPlan *trainer_plan(const Trainer *t);
 const TrainerState *trainer_state(const Trainer *t);
 void trainer_set_state(Trainer *t, const TrainerState *s);
-double trainer_epoch(const Trainer *t); // of the steps done
 bool trainer_is_done(const Trainer *t); // all steps are done, or the run has stopped early
 // The trainable state besides TrainerState, in device memory, [adapter->count] each; NULL after trainer_end.
 enum { TRAINER_BUFFERS = 3 };

@@ -199,7 +199,7 @@ static void count_step(Trainer *t, StepReport *r, double start) {
     s->step++;
     s->tokens += r->tokens;
     s->supervised += r->supervised;
-    r->epoch = trainer_epoch(t);
+    r->epoch = (double)s->step / (double)t->plan.steps_per_epoch;
     r->seconds = time_now() - start;
     s->elapsed += r->seconds;
     adapt_scale(t, r->skipped);
