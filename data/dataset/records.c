@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "byte_stream.h"
-#include "file_faults.h"
+#include "fileio.h"
 #include "message.h"
 #include "record_faults.h"
 #include "records_internal.h"

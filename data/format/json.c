@@ -459,6 +459,14 @@ bool json_str_is(JsonStr s, const char *text) {
     return json_str_equal(s, (JsonStr){text, strlen(text)});
 }
 
+bool json_str_in(JsonStr s, const char *words) {
+    for (size_t n; *words; words += n + (words[n] == ' ')) {
+        n = strcspn(words, " ");
+        if (json_str_equal(s, (JsonStr){words, n})) return true;
+    }
+    return false;
+}
+
 bool json_is_string(const Json *v, const char *text) {
     return v && v->type == JSON_STRING && json_str_is(v->str, text);
 }

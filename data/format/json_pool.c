@@ -7,9 +7,13 @@
 
 // ---- the pool ----
 
-void *json_pool_alloc(JsonPool *pool, size_t count, size_t size) {
+static void *keep(JsonPool *pool, void *block) {
     MEM_GROW(pool->blocks, pool->blocks_capacity, pool->n_blocks + 1);
-    return pool->blocks[pool->n_blocks++] = mem_alloc(count ? count : 1, size);
+    return pool->blocks[pool->n_blocks++] = block;
+}
+
+void *json_pool_alloc(JsonPool *pool, size_t count, size_t size) {
+    return keep(pool, mem_alloc(count ? count : 1, size));
 }
 
 void json_pool_clear(JsonPool *pool) {
@@ -22,9 +26,7 @@ void json_pool_clear(JsonPool *pool) {
 
 JsonStr json_pool_text(JsonPool *pool, StrBuf *text) {
     str_add(text, "", 0);
-    JsonStr s = {text->data, text->len};
-    MEM_GROW(pool->blocks, pool->blocks_capacity, pool->n_blocks + 1);
-    pool->blocks[pool->n_blocks++] = text->data;
+    JsonStr s = {keep(pool, text->data), text->len};
     *text = (StrBuf){0};
     return s;
 }

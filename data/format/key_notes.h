@@ -33,5 +33,8 @@ void key_counts_clear(KeyCounts *c);
 void key_counts_show(StrBuf *out, const KeyCounts *c);
 // A name that suggests text of the prompt ("context", "passage", "system_prompt", ...).
 bool key_is_prompt_like(const char *name);
+// Levenshtein distance of a [n] and b [m], letters of either case being the same (a swap of neighbours is two edits).
+// Of names longer than 80 bytes: 80.
+size_t edit_distance(const char *a, size_t n, const char *b, size_t m);
 // The nearest of `known` (words with spaces between them) to a key that is likely misspelt, else NULL.
 char *key_nearest(const char *key, const char *known); // mem_free

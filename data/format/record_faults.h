@@ -1,5 +1,5 @@
 // record_faults: explains malformed records and JSON text: CSV, a comma after each line, a Python dict, a record over
-// several lines. (Whole files: file_faults.h.)
+// several lines. (Whole files: file_faults.c.)
 #pragma once
 
 #include "base.h"

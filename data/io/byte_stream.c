@@ -6,7 +6,6 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-#include "file_faults.h"
 #include "fileio.h"
 
 typedef enum { PLAIN, GZIP, ZSTANDARD } Kind;

@@ -1,4 +1,5 @@
-#include "file_faults.h"
+// file_faults: recognises files that are not UTF-8 text by their first bytes (see fileio.h).
+#include "fileio.h"
 
 #include <string.h>
 

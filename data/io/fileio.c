@@ -150,7 +150,7 @@ int file_read(char **data, size_t *size, const char *path, size_t max_size, Err 
     *size = 0;
     AUTO_FD int fd = open_regular(path, &st, err);
     if (fd < 0) return -1;
-    if ((uintmax_t)st.st_size > max_size)
+    if ((size_t)st.st_size > max_size)
         return err_input(err, "%s: %ld bytes long; expected at most %zu", path, st.st_size, max_size);
     for (ssize_t n = 1; n; text.len += (size_t)n) { // to the end: files under /proc and /sys have an st_size of 0
         MEM_GROW(text.data, text.capacity, text.len + STEP + 1);

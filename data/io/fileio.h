@@ -1,4 +1,5 @@
-// fileio: read-only maps of whole files and their stamps (fileio.c), and files that appear complete or not at all
+// fileio: read-only maps of whole files and their stamps (fileio.c), files of other formats
+// recognised by their first bytes (file_faults.c), and files that appear complete or not at all
 // (filewrite.c).
 //
 // Everything that lorac writes goes to a temporary name in the same directory, is checked for short writes, fsync'd and
@@ -39,6 +40,10 @@ typedef struct FileStamp {
 bool file_stamp_read(FileStamp *s, const char *path);
 // ERR_RUNTIME, naming the difference.
 int file_stamp_check(const FileStamp *s, const char *path, Err *err);
+
+// The first bytes of a file. -1 with a message if they are those of another known format (UTF-16, gzip under the wrong
+// name, ...), else 0. is_text: zero bytes mean UTF-16 or UTF-32.
+int fault_in_file(const char *path, const char *text, size_t len, bool is_text, Err *err);
 
 // One file being written under a temporary name (temporary.h). An existing file at `path` is replaced only if `own`
 // recognises it (overwrite.h); own NULL: the path must be free. After an error every later call returns the first

@@ -1,4 +1,4 @@
-// path: names of files (path.c), patterns of names (file_pattern.c), and directories as plain directories.
+// path: names of files, patterns of names, and directories as plain directories.
 #pragma once
 
 #include "base.h"

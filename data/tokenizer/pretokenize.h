@@ -4,6 +4,7 @@
 #pragma once
 
 #include "hash.h"
+#include "json.h"
 #include "regex.h"
 #include "unicode.h"
 
@@ -26,7 +27,7 @@ void pretokenizer_add_prefix_space(Pretokenizer *p); // in front of each piece t
 // BERT's: at white space, which is removed, and around punctuation.
 int pretokenizer_add_bert(Pretokenizer *p, Err *err);
 
-// The families known to GGUF by name. `name` is not NUL-terminated. Unknown: error ERR_INPUT naming it and the known
+// The families known to GGUF by name. Unknown: error ERR_INPUT naming it and the known
 // ones.
 typedef struct PretokenizerFamily {
     const char *name; // the row's own; aliases give the same one
@@ -34,7 +35,7 @@ typedef struct PretokenizerFamily {
     bool whole_words; // a piece that is a token is taken as it is, without merging
     bool adds_bos;    // what the family does when the file has no add_bos_token
 } PretokenizerFamily;
-int pretokenizer_add_family(Pretokenizer *p, PretokenizerFamily *family, const char *name, size_t name_len, Err *err);
+int pretokenizer_add_family(Pretokenizer *p, PretokenizerFamily *family, JsonStr name, Err *err);
 
 void pretokenizer_hash(const Pretokenizer *p, Fingerprint *f);
 

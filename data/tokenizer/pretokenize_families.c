@@ -49,32 +49,20 @@ static const Rule RULES[] = {
 };
 enum { N_RULES = sizeof RULES / sizeof RULES[0] };
 
-static bool has_word(const char *words, const char *word, size_t len) {
-    while (*words) {
-        size_t n = strcspn(words, " ");
-        if (n == len && memcmp(words, word, len) == 0) return true;
-        words += n + (words[n] == ' ');
-    }
-    return false;
-}
-
-static int unknown_family(const char *name, size_t len, Err *err) {
-    StrBuf known = {0};
+static int unknown_family(JsonStr name, Err *err) {
+    AUTO_STR StrBuf known = {0};
     for (int i = 0; i < N_RULES; i++)
         str_printf(&known, "%s%s%s%s", i ? ", " : "", RULES[i].family.name, *RULES[i].aliases ? " " : "",
                    RULES[i].aliases);
-    int shown = len < 64 ? (int)len : 64;
-    err_input(err, "tokenizer.ggml.pre: pre-tokenizer \"%.*s\" is not known; expected one of %s", shown, name,
-              known.data);
-    str_clear(&known);
-    return -1;
+    return err_input(err, "tokenizer.ggml.pre: pre-tokenizer \"%.*s\" is not known; expected one of %s",
+                     (int)(name.len < 64 ? name.len : 64), name.data, known.data);
 }
 
-int pretokenizer_add_family(Pretokenizer *p, PretokenizerFamily *family, const char *name, size_t len, Err *err) {
+int pretokenizer_add_family(Pretokenizer *p, PretokenizerFamily *family, JsonStr name, Err *err) {
     for (int i = 0; i < N_RULES; i++) {
-        if (!has_word(RULES[i].family.name, name, len) && !has_word(RULES[i].aliases, name, len)) continue;
+        if (!json_str_is(name, RULES[i].family.name) && !json_str_in(name, RULES[i].aliases)) continue;
         *family = RULES[i].family;
         return pretokenizer_add_pattern(p, RULES[i].pattern, CUT_ISOLATED, false, err);
     }
-    return unknown_family(name, len, err);
+    return unknown_family(name, err);
 }

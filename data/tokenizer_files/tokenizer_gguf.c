@@ -27,7 +27,7 @@ static int add_merges(Tokenizer *p, const TokenizerSource *s, bool whole_words, 
 static int add_bytes(Tokenizer *p, const TokenizerSource *s, Err *err) {
     PretokenizerFamily family;
     VocabSource vocab = {s->tokens, s->types, s->n_tokens, TOKEN_UNUSED};
-    if (pretokenizer_add_family(p->pre, &family, s->pre.data, s->pre.len, err)) return -1;
+    if (pretokenizer_add_family(p->pre, &family, s->pre, err)) return -1;
     if (family.nfc) normalizer_add(p->normalizer, &(NormalizeStep){.kind = NORMALIZE_FORM, .form = NORMAL_NFC});
     detokenizer_add(p->detokenizer, &(DetokenizerStep){.kind = DETOKENIZE_BYTE_LEVEL});
     p->add_bos = s->add_bos < 0 ? family.adds_bos && s->bos >= 0 : s->add_bos != 0;

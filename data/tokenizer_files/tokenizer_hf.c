@@ -261,11 +261,9 @@ static int read_parts(Folder *f, Tokenizer *t) {
 }
 
 int tokenizer_from_hf(Tokenizer **out, const char *dir, Err *err) {
-    Folder f = {.dir = dir, .err = err};
+    AUTO_CALL(close_folder) Folder f = {.dir = dir, .err = err};
     AUTO_TOKENIZER Tokenizer *t = tokenizer_begin();
-    int rc = read_parts(&f, t);
-    if (!rc) rc = tokenizer_finish(t, err);
-    if (!rc) *out = mem_take(&t);
-    close_folder(&f);
-    return rc;
+    if (read_parts(&f, t) || tokenizer_finish(t, err)) return -1;
+    *out = mem_take(&t);
+    return 0;
 }

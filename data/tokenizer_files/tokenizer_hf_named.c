@@ -154,12 +154,10 @@ static int read_added_ids(NamedTokens *n, const NamedTokens *named, const Naming
 }
 
 static int read_added(NamedTokens *n, const NamingFiles *f, Err *err) {
-    NamedTokens named = {0};
+    AUTO_CALL(named_tokens_clear) NamedTokens named = {0};
     for (int i = 0; i < N_ROLES; i++) name_special(&named, named_role(f, ROLES[i]));
     name_lists(&named, f->config);
-    int rc = read_added_ids(n, &named, f, err);
-    named_tokens_clear(&named);
-    return rc;
+    return read_added_ids(n, &named, f, err);
 }
 
 // Is it in tokenizer.json, or among the first n_listed, those of the two lists with ids?

@@ -15,15 +15,6 @@ static int component_type(const char **type, const Json *v, const char *what, Er
     return 0;
 }
 
-static bool has_word(const char *words, JsonStr word) {
-    while (*words) {
-        size_t n = strcspn(words, " ");
-        if (n == word.len && memcmp(words, word.data, n) == 0) return true;
-        words += n + (words[n] == ' ');
-    }
-    return false;
-}
-
 static int read_list(JsonTokenizer *t, const JsonReader *r, const char *key, const ComponentKind *kind) {
     enum { LIST_MAX = 64 }; // nesting is bounded by the JSON reader
     const Json *list = component_list(r, key);
@@ -63,7 +54,7 @@ int component_read(JsonTokenizer *t, const Json *v, const ComponentKind *kind) {
 int component_keys(const JsonReader *r, const char *keys) {
     for (size_t i = 0; i < r->object->count; i++) {
         JsonStr key = r->object->keys[i];
-        if (!json_str_is(key, "type") && !has_word(keys, key))
+        if (!json_str_is(key, "type") && !json_str_in(key, keys))
             return err_input(r->err, "key \"%.64s\" is not known; expected %s", key.data, *keys ? keys : "none");
     }
     return 0;

@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "dialog.h"
-#include "file_faults.h"
 #include "fileio.h"
 #include "json.h"
 #include "records.h"

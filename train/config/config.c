@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "config_internal.h"
-#include "file_faults.h"
 #include "fileio.h"
 #include "json_pool.h"
 #include "record_faults.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "edit_distance.h"
+#include "key_notes.h"
 
 static bool is_name(const char *s, size_t n) {
     if (n == 0 || !isalpha((unsigned char)s[0])) return false;

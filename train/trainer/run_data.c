@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "data_notes.h"
-#include "file_faults.h"
 #include "fileio.h"
 #include "hash.h"
 #include "logits.h"

@@ -1,4 +1,5 @@
 // pretokenize, unicode: pre-tokens of every character in context against Hugging Face tokenizers, long runs, NFC's map.
+#include "json_pool.h"
 #include "pretokenize.h"
 #include "tokenizer_fixture.h"
 #include "unicode.h"
@@ -6,7 +7,7 @@
 static Pretokenizer *pretokenizer(const char *name, PretokenizerFamily *family) {
     Pretokenizer *p = pretokenizer_new();
     Err err;
-    ASSERT_OK(pretokenizer_add_family(p, family, name, strlen(name), &err), &err);
+    ASSERT_OK(pretokenizer_add_family(p, family, json_str(name), &err), &err);
     return p;
 }
 
@@ -62,7 +63,7 @@ static void test_pretokenize_refuses_unknown_names(void **state) {
     PretokenizerFamily family;
     Err err;
     for (int i = 0; i < 6; i++) {
-        ASSERT_REFUSED(pretokenizer_add_family(p, &family, names[i], strlen(names[i]), &err), &err,
+        ASSERT_REFUSED(pretokenizer_add_family(p, &family, json_str(names[i]), &err), &err,
                        "is not known; expected one of gpt-2");
         assert_int_equal(err.kind, ERR_INPUT);
     }
