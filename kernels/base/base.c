@@ -116,14 +116,13 @@ void mem_exhausted(size_t bytes) {
     fatal("out of memory");
 }
 
-void *mem_checked(void *p) {
-    if (!p) mem_exhausted(0);
-    return p;
-}
-
 static void *or_out_of_memory(void *p, size_t bytes) {
     if (!p) mem_exhausted(bytes);
     return p;
+}
+
+void *mem_checked(void *p) {
+    return or_out_of_memory(p, 0);
 }
 
 void *mem_alloc(size_t count, size_t size) {
@@ -155,19 +154,6 @@ char *mem_strndup(const char *s, size_t n) {
 
 char *mem_strdup(const char *s) {
     return mem_strndup(s, strlen(s));
-}
-
-char *mem_printf(const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(NULL, 0, fmt, ap);
-    va_end(ap);
-    CHECK(n >= 0);
-    char *s = mem_alloc((size_t)n + 1, 1);
-    va_start(ap, fmt);
-    vsnprintf(s, (size_t)n + 1, fmt, ap);
-    va_end(ap);
-    return s;
 }
 
 uint64_t mem_call_count(void) {
@@ -226,17 +212,31 @@ void str_puts(StrBuf *s, const char *cstr) {
     str_add(s, cstr, strlen(cstr));
 }
 
+static void str_list(StrBuf *s, const char *fmt, va_list ap) {
+    va_list again;
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    CHECK(n >= 0);
+    MEM_GROW(s->data, s->capacity, s->len + (size_t)n + 1);
+    vsnprintf(s->data + s->len, (size_t)n + 1, fmt, again);
+    va_end(again);
+    s->len += (size_t)n;
+}
+
 void str_printf(StrBuf *s, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    str_list(s, fmt, ap);
     va_end(ap);
-    CHECK(n >= 0);
-    MEM_GROW(s->data, s->capacity, s->len + (size_t)n + 1);
+}
+
+char *mem_printf(const char *fmt, ...) {
+    StrBuf s = {0};
+    va_list ap;
     va_start(ap, fmt);
-    vsnprintf(s->data + s->len, (size_t)n + 1, fmt, ap);
+    str_list(&s, fmt, ap);
     va_end(ap);
-    s->len += (size_t)n;
+    return s.data;
 }
 
 void str_clear(StrBuf *s) {

@@ -9,29 +9,8 @@
 #include <math.h>
 #include <string.h>
 
-static const DTypeInfo infos[DTYPE_COUNT] = {
-    [DTYPE_F32] = {"F32", 0, 1, 4},
-    [DTYPE_F16] = {"F16", 1, 1, 2},
-    [DTYPE_BF16] = {"BF16", 30, 1, 2},
-    [DTYPE_Q8_0] = {"Q8_0", 8, 32, 34},
-    [DTYPE_Q4_0] = {"Q4_0", 2, 32, 18},
-    [DTYPE_Q4_1] = {"Q4_1", 3, 32, 20},
-    [DTYPE_Q5_0] = {"Q5_0", 6, 32, 22},
-    [DTYPE_Q5_1] = {"Q5_1", 7, 32, 24},
-    [DTYPE_Q2_K] = {"Q2_K", 10, 256, 84},
-    [DTYPE_Q3_K] = {"Q3_K", 11, 256, 110},
-    [DTYPE_Q4_K] = {"Q4_K", 12, 256, 144},
-    [DTYPE_Q5_K] = {"Q5_K", 13, 256, 176},
-    [DTYPE_Q6_K] = {"Q6_K", 14, 256, 210},
-    [DTYPE_IQ4_NL] = {"IQ4_NL", 20, 32, 18},
-    [DTYPE_IQ4_XS] = {"IQ4_XS", 23, 256, 136},
-    [DTYPE_MXFP4] = {"MXFP4", 39, 32, 17},
-    [DTYPE_NF4] = {"NF4", -1, 64, 33},
-    [DTYPE_F8_E4M3] = {"F8_E4M3", -1, 1, 1},
-    [DTYPE_I32] = {"I32", 26, 1, 4},
-    [DTYPE_I64] = {"I64", 27, 1, 8},
-    [DTYPE_U8] = {"U8", -1, 1, 1},
-};
+#define DTYPE_INFO(name, gguf_type, block, bytes) {#name, gguf_type, block, bytes},
+static const DTypeInfo infos[DTYPE_COUNT] = {DTYPES(DTYPE_INFO)};
 
 // By ggml_type id; the holes are ids that llama.cpp removed.
 static const char *const gguf_names[] = {

@@ -8,30 +8,18 @@
 
 C_BEGIN
 
-typedef enum {
-    DTYPE_F32,
-    DTYPE_F16,
-    DTYPE_BF16,
-    DTYPE_Q8_0,
-    DTYPE_Q4_0,
-    DTYPE_Q4_1,
-    DTYPE_Q5_0,
-    DTYPE_Q5_1,
-    DTYPE_Q2_K,
-    DTYPE_Q3_K,
-    DTYPE_Q4_K,
-    DTYPE_Q5_K,
-    DTYPE_Q6_K,
-    DTYPE_IQ4_NL,
-    DTYPE_IQ4_XS,
-    DTYPE_MXFP4,
-    DTYPE_NF4,     // in memory only: quantize.h; types that a loaded weight may have end here
-    DTYPE_F8_E4M3, // on devices only: a placed weight of fp8 training (WeightSegment)
-    DTYPE_I32,
-    DTYPE_I64,
-    DTYPE_U8,
-    DTYPE_COUNT
-} DType;
+// X(name as GGUF writes it, ggml_type id or -1, elements per block, bytes per block). Loaded weights have the types up
+// to NF4, which exists in memory only (quantize.h); F8_E4M3 exists on devices only (WeightSegment).
+// clang-format off
+#define DTYPES(X) \
+    X(F32, 0, 1, 4) X(F16, 1, 1, 2) X(BF16, 30, 1, 2) \
+    X(Q8_0, 8, 32, 34) X(Q4_0, 2, 32, 18) X(Q4_1, 3, 32, 20) X(Q5_0, 6, 32, 22) X(Q5_1, 7, 32, 24) \
+    X(Q2_K, 10, 256, 84) X(Q3_K, 11, 256, 110) X(Q4_K, 12, 256, 144) X(Q5_K, 13, 256, 176) X(Q6_K, 14, 256, 210) \
+    X(IQ4_NL, 20, 32, 18) X(IQ4_XS, 23, 256, 136) X(MXFP4, 39, 32, 17) X(NF4, -1, 64, 33) \
+    X(F8_E4M3, -1, 1, 1) X(I32, 26, 1, 4) X(I64, 27, 1, 8) X(U8, -1, 1, 1)
+// clang-format on
+#define DTYPE_CONSTANT(name, gguf_type, block, bytes) DTYPE_##name,
+typedef enum { DTYPES(DTYPE_CONSTANT) DTYPE_COUNT } DType;
 
 typedef struct DTypeInfo {
     const char *name; // as GGUF writes it: "Q4_1"

@@ -8,6 +8,18 @@ static void put_half(uint8_t *p, float f) {
     memcpy(p, &h, sizeof h);
 }
 
+// Where a block has halves as scales, and by what the element's magnitude is divided for each; 0: none. (NF4's random
+// byte is a code for the scale of the row.)
+static const struct {
+    int at[2];
+    float divisor[2];
+} half_scales[DTYPE_COUNT] = {
+    [DTYPE_Q8_0] = {{0}, {64}},     [DTYPE_Q4_0] = {{0}, {8}},          [DTYPE_Q4_1] = {{0, 2}, {8, -1}},
+    [DTYPE_Q5_0] = {{0}, {8}},      [DTYPE_Q5_1] = {{0, 2}, {8, -1}},   [DTYPE_Q2_K] = {{80, 82}, {20, 15}},
+    [DTYPE_Q3_K] = {{108}, {64}},   [DTYPE_Q4_K] = {{0, 2}, {256, 40}}, [DTYPE_Q5_K] = {{0, 2}, {256, 40}},
+    [DTYPE_Q6_K] = {{208}, {1024}}, [DTYPE_IQ4_NL] = {{0}, {100}},      [DTYPE_IQ4_XS] = {{0}, {2000}},
+};
+
 // One row of random elements in its dtype. Blocks are random bytes under scales that make the elements small.
 static void fill_row(uint8_t *row, DType t, DType rounding, int64_t k, const float *noise) {
     const DTypeInfo *info = dtype_info(t);
@@ -24,41 +36,9 @@ static void fill_row(uint8_t *row, DType t, DType rounding, int64_t k, const flo
         const float *x = noise + block * info->block;
         for (int i = 0; i < info->bytes; i++) row[i] = (uint8_t)(int)(x[i % info->block] * 1e4f + (float)i);
         float d = size * (1.5f + x[0] / 4);
-        switch (t) {
-        case DTYPE_Q8_0:
-            put_half(row, d / 64);
-            break;
-        case DTYPE_Q4_K:
-        case DTYPE_Q5_K:
-            put_half(row, d / 256), put_half(row + 2, d / 40);
-            break;
-        case DTYPE_Q6_K:
-            put_half(row + 208, d / 1024);
-            break;
-        case DTYPE_Q2_K:
-            put_half(row + 80, d / 20), put_half(row + 82, d / 15);
-            break;
-        case DTYPE_Q3_K:
-            put_half(row + 108, d / 64);
-            break;
-        case DTYPE_IQ4_NL:
-            put_half(row, d / 100);
-            break;
-        case DTYPE_IQ4_XS:
-            put_half(row, d / 2000);
-            break;
-        case DTYPE_MXFP4:
-            row[0] = (uint8_t)(128 + (int)log2f(d / 8));
-            break;
-        case DTYPE_NF4: // a code for the scale of the row
-            break;
-        case DTYPE_Q4_1:
-        case DTYPE_Q5_1:
-            put_half(row, d / 8), put_half(row + 2, -d);
-            break;
-        default:
-            put_half(row, d / 8);
-        }
+        if (t == DTYPE_MXFP4) row[0] = (uint8_t)(128 + (int)log2f(d / 8));
+        for (int i = 0; i < 2; i++)
+            if (half_scales[t].divisor[i] != 0) put_half(row + half_scales[t].at[i], d / half_scales[t].divisor[i]);
     }
 }
 

@@ -70,6 +70,7 @@ static inline bool cuda_failed(const Backend *b) {
 // Keeps the first fault; status() reports it as "device cuda:0 (NAME): WHAT: REASON". True: no error.
 bool cuda_check(Backend *b, cudaError_t error, const char *what);
 bool cuda_check_blas(Backend *b, cublasStatus_t status, const char *what);
+cudaEvent_t cuda_new_event(Backend *b, bool timed); // NULL: b has failed
 void cuda_fail(Backend *b, ErrKind kind, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 // Of each area. open: allocates for the backend's lifetime; -1 with *err (the caller then closes b's state).

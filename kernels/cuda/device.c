@@ -45,6 +45,12 @@ bool cuda_check_blas(Backend *b, cublasStatus_t status, const char *what) {
     return false;
 }
 
+cudaEvent_t cuda_new_event(Backend *b, bool timed) {
+    cudaEvent_t event = NULL;
+    cudaError_t error = cudaEventCreateWithFlags(&event, timed ? cudaEventDefault : cudaEventDisableTiming);
+    return cuda_check(b, error, "creating an event") ? event : NULL;
+}
+
 int cuda_status(Backend *b, Err *err) {
     const CudaState *s = cuda_state(b);
     if (!cuda_failed(b)) return 0;

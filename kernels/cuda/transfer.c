@@ -32,10 +32,9 @@ static CudaTransfer *transfer(Backend *b) {
 int cuda_transfer_open(Backend *b, Err *err) {
     CudaTransfer *t = cuda_state(b)->transfer = mem_calloc(1, sizeof *t);
     t->ring = cuda_host_alloc(b, (size_t)CHUNKS * CHUNK_BYTES);
-    for (int i = 0; i < CHUNKS; i++)
-        cuda_check(b, cudaEventCreateWithFlags(&t->read[i], cudaEventDisableTiming), "creating an event");
-    cuda_check(b, cudaEventCreateWithFlags(&t->before, cudaEventDisableTiming), "creating an event");
-    cuda_check(b, cudaEventCreateWithFlags(&t->after, cudaEventDisableTiming), "creating an event");
+    for (int i = 0; i < CHUNKS; i++) t->read[i] = cuda_new_event(b, false);
+    t->before = cuda_new_event(b, false);
+    t->after = cuda_new_event(b, false);
     cuda_check(b, cudaStreamCreateWithFlags(&t->stream, cudaStreamNonBlocking), "creating a stream");
     return 0;
 }

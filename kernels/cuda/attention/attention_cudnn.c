@@ -28,8 +28,8 @@ struct CudaAttention {
 int cuda_attention_open(Backend *b, Err *err) {
     CudaState *s = cuda_state(b);
     CudaAttention *a = s->attention = mem_calloc(1, sizeof *a);
-    cuda_check(b, cudaEventCreate(&a->start), "creating an event");
-    cuda_check(b, cudaEventCreate(&a->stop), "creating an event");
+    a->start = cuda_new_event(b, true);
+    a->stop = cuda_new_event(b, true);
     int generation = s->capability / 10;
     AttentionKind wanted = b->attention_kind;
     b->attention_kind = ATTENTION_OWN;

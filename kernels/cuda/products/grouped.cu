@@ -22,25 +22,19 @@ typedef struct GroupedPart {
 
 static unsigned grouped_grid(const Grouped *g, int64_t experts, int64_t cols, int tile_rows, int tile_cols) {
     int64_t rows = g->a.rows, tiles = rows / tile_rows + experts; // each expert may have one that is not full
-    int64_t blocks = (tiles < rows ? tiles : rows) * ceil_div(cols, tile_cols);
-    CHECK(blocks <= INT32_MAX);
-    return (unsigned)blocks;
+    return blocks_of(min64(tiles, rows) * ceil_div(cols, tile_cols), 1);
 }
 
-static void launch(Backend *b, const Grouped *g, const GroupedArgs<float> &args) {
-    unsigned grid = grouped_grid(g, args.experts, args.cols, GroupedPlainTile::SIZE, GroupedPlainTile::SIZE);
-    if (g->backward)
-        RUN(b, (grouped_product_plain<true>), grid, GroupedPlainTile::THREADS, 0, args);
-    else
-        RUN(b, (grouped_product_plain<false>), grid, GroupedPlainTile::THREADS, 0, args);
+template <bool BACKWARD> static void launch(Backend *b, const Grouped *g, const GroupedArgs<float> &args) {
+    using Tile = GroupedPlainTile;
+    unsigned grid = grouped_grid(g, args.experts, args.cols, Tile::SIZE, Tile::SIZE);
+    RUN(b, (grouped_product_plain<BACKWARD>), grid, Tile::THREADS, 0, args);
 }
 
-template <class T> static void launch(Backend *b, const Grouped *g, const GroupedArgs<T> &args) {
-    unsigned grid = grouped_grid(g, args.experts, args.cols, GroupedTile::ROWS, GroupedTile::COLS);
-    if (g->backward)
-        RUN(b, (grouped_product<T, true>), grid, GroupedTile::THREADS, 0, args);
-    else
-        RUN(b, (grouped_product<T, false>), grid, GroupedTile::THREADS, 0, args);
+template <bool BACKWARD, class T> static void launch(Backend *b, const Grouped *g, const GroupedArgs<T> &args) {
+    using Tile = GroupedTile;
+    unsigned grid = grouped_grid(g, args.experts, args.cols, Tile::ROWS, Tile::COLS);
+    RUN(b, (grouped_product<T, BACKWARD>), grid, Tile::THREADS, 0, args);
 }
 
 template <class T> static void multiply_part(Backend *b, const Grouped *g, const GroupedPart *p) {
@@ -63,7 +57,10 @@ template <class T> static void multiply_part(Backend *b, const Grouped *g, const
         if (w->bias && !g->backward) args.bias[i] = w->bias + p->col;
         args.wide = args.wide && (uintptr_t)args.w[i] % 16 == 0;
     }
-    launch(b, g, args);
+    if (g->backward)
+        launch<true>(b, g, args);
+    else
+        launch<false>(b, g, args);
 }
 
 static void run_part(Backend *b, const Grouped *g, const GroupedPart *p) {

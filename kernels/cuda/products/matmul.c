@@ -37,12 +37,11 @@ struct CudaMatmul {
 };
 
 int cuda_matmul_open(Backend *b, Err *err) {
-    CudaState *s = cuda_state(b);
-    CudaMatmul *m = s->matmul = mem_calloc(1, sizeof *m);
+    CudaMatmul *m = cuda_state(b)->matmul = mem_calloc(1, sizeof *m);
     m->n_slots = 256;
     m->slots = mem_calloc(m->n_slots, sizeof *m->slots);
-    if (cudaEventCreate(&m->start) != cudaSuccess || cudaEventCreate(&m->stop) != cudaSuccess)
-        return err_runtime(err, "%s: no events for timing", s->name);
+    m->start = cuda_new_event(b, true);
+    m->stop = cuda_new_event(b, true);
     return 0;
 }
 

@@ -13,14 +13,10 @@ struct CudaTiles {
 };
 
 int cuda_tiles_open(Backend *b, Err *err) {
-    CudaState *s = cuda_state(b);
-    CudaTiles *t = s->tiles = mem_calloc(1, sizeof *t);
-    cudaError_t error = cudaEventCreateWithFlags(&t->full, cudaEventDisableTiming);
-    for (int i = 0; i < 2 && !error; i++) {
-        error = cudaEventCreateWithFlags(&t->tile[i].idle, cudaEventDisableTiming);
-        t->tile[i].epoch = UINT64_MAX;
-    }
-    return error ? err_runtime(err, "%s: creating events: %s", s->name, cudaGetErrorString(error)) : 0;
+    CudaTiles *t = cuda_state(b)->tiles = mem_calloc(1, sizeof *t);
+    t->full = cuda_new_event(b, false);
+    for (int i = 0; i < 2; i++) t->tile[i] = (Tile){.idle = cuda_new_event(b, false), .epoch = UINT64_MAX};
+    return 0;
 }
 
 void cuda_tiles_close(Backend *b) {
