@@ -15,8 +15,7 @@ static bool can_be_named(const char *path) {
 
 bool export_has_modelfile(const Model *m) {
     AUTO_FREE char *base = path_absolute(m->path);
-    bool yes = !m->is_gguf || can_be_named(base);
-    return yes;
+    return !m->is_gguf || can_be_named(base);
 }
 
 // Ollama takes the chat template from the GGUF base. A Hugging Face base has to be converted first.
@@ -50,14 +49,11 @@ static bool is_own_line(const char *line) {
 
 int modelfile_own(const char *path, Err *err) {
     enum { MAX_BYTES = 1 << 20 };
-    char *text;
+    AUTO_FREE char *text = NULL;
     size_t size;
-    bool own = false;
-    if (file_read(&text, &size, path, MAX_BYTES, NULL) == 0) {
-        own = size && text[size - 1] == '\n' && strlen(text) == size && strstr(text, "ADAPTER ./adapter.gguf\n");
-        for (const char *line = text; own && *line; line = strchr(line, '\n') + 1) own = is_own_line(line);
-        mem_free(text);
-    }
+    bool own = file_read(&text, &size, path, MAX_BYTES, NULL) == 0 && size && text[size - 1] == '\n' &&
+               strlen(text) == size && strstr(text, "ADAPTER ./adapter.gguf\n");
+    for (const char *line = text; own && *line; line = strchr(line, '\n') + 1) own = is_own_line(line);
     return own ? 0 : overwrite_refuse(path, "a Modelfile as lorac wrote it", err);
 }
 
@@ -78,13 +74,9 @@ static int save_modelfile(const Adapter *a, const Model *m, const char *path, Er
 
 int adapter_export(const Adapter *a, const Model *m, const char *output_dir, const char *name, const RunFacts *run,
                    Err *err) {
-    char *peft = path_join(output_dir, "adapter"), *gguf = path_join(output_dir, "adapter.gguf");
-    AUTO_FREE char *modelfile = path_join(output_dir, "Modelfile");
-    AUTO_FREE char *card = model_card_text(m, a, name, run);
-    int rc = adapter_save_peft(a, m, peft, card, err);
-    if (rc == 0 && !a->config.labels) rc = adapter_save_gguf(a, m, gguf, name, err);
-    if (rc == 0 && !a->config.labels) rc = save_modelfile(a, m, modelfile, err);
-    mem_free(gguf);
-    mem_free(peft);
-    return rc;
+    AUTO_FREE char *peft = path_join(output_dir, "adapter"), *gguf = path_join(output_dir, "adapter.gguf");
+    AUTO_FREE char *modelfile = path_join(output_dir, "Modelfile"), *card = model_card_text(m, a, name, run);
+    if (adapter_save_peft(a, m, peft, card, err)) return -1;
+    if (a->config.labels) return 0;
+    return adapter_save_gguf(a, m, gguf, name, err) || save_modelfile(a, m, modelfile, err) ? -1 : 0;
 }

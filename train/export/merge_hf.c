@@ -187,13 +187,9 @@ static bool is_weights(const char *name) {
 
 static int copy_entry(const Merge *g, const char *dir, const char *name, const char *to_dir, Err *err) {
     struct stat st;
-    char *from = path_join(dir, name), *to = path_join(to_dir, name);
-    int rc = 0;
-    if (stat(from, &st) == 0 && S_ISREG(st.st_mode))
-        rc = strcmp(name, "config.json") == 0 ? write_config(g, from, to, err) : copy_file(from, to, err);
-    mem_free(from);
-    mem_free(to);
-    return rc;
+    AUTO_FREE char *from = path_join(dir, name), *to = path_join(to_dir, name);
+    if (stat(from, &st) || !S_ISREG(st.st_mode)) return 0;
+    return strcmp(name, "config.json") == 0 ? write_config(g, from, to, err) : copy_file(from, to, err);
 }
 
 static int copy_others(const Merge *g, const char *to, Err *err) {

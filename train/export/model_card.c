@@ -92,14 +92,13 @@ static char *base_in_python(const Model *m) {
 static void describe_use(StrBuf *out, const Model *m, const Adapter *a) {
     bool classifies = a->config.labels > 0;
     const char *class = classifies ? "AutoModelForSequenceClassification" : "AutoModelForCausalLM";
-    char *base = base_in_python(m);
+    AUTO_FREE char *base = base_in_python(m);
     str_printf(out,
                "\n## Use\n\nWith transformers and PEFT%s:\n\n"
                "```python\nfrom peft import PeftModel\nfrom transformers import %s\n\nmodel = %s.from_pretrained(%s",
                classifies ? "; `labels.json` has the names of the classes" : "", class, class, base);
     if (classifies) str_printf(out, ", num_labels=%ld", a->config.labels);
     str_puts(out, ")\nmodel = PeftModel.from_pretrained(model, \"path/to/this/folder\")\n```\n");
-    mem_free(base);
     if (classifies) return;
     str_printf(
         out,
@@ -112,7 +111,7 @@ static void describe_use(StrBuf *out, const Model *m, const Adapter *a) {
 }
 
 char *model_card_text(const Model *m, const Adapter *a, const char *name, const RunFacts *run) {
-    StrBuf out = {0};
+    AUTO_STR StrBuf out = {0};
     front_matter(&out, m, &a->config);
     str_printf(&out, "# %s\n\n", name);
     describe_adapter(&out, m, a);
@@ -123,7 +122,5 @@ char *model_card_text(const Model *m, const Adapter *a, const char *name, const 
                        "chat template: give it to the\ntokenizer (`tokenizer.chat_template`), to `vllm serve "
                        "--chat-template` or to `llama-server --jinja --chat-template-file`.\n");
     AUTO_FREE char *text = utf8_replaced(out.data); // of paths
-    str_clear(&out);
-    char *marked = adapter_card_marked(text);
-    return marked;
+    return adapter_card_marked(text);
 }

@@ -220,14 +220,11 @@ static void add_data_table(StrBuf *out, const Trainer *t) {
         100 * (double)s->supervised / fmax((double)s->tokens, 1));
     row(out, "longest record", "%ld tokens", s->longest);
     if (s->left_out_bytes) row(out, "left out", "%ld bytes without a token", s->left_out_bytes);
-    StrBuf unread = {0};
+    AUTO_STR StrBuf unread = {0}, special = {0};
     key_counts_show(&unread, &in->data->train->unread);
     if (unread.len) row(out, "keys not used", "%s", unread.data);
-    str_clear(&unread);
-    StrBuf special = {0};
     data_notes_show_special(&special, s);
     if (special.len) row(out, "control tokens", "%s", special.data);
-    str_clear(&special);
     row(out, "without supervised tokens", "%ld skipped", s->skipped_unsupervised);
     row(out, "too long", "%ld dropped (%ld tokens), %ld truncated (%ld tokens)", s->dropped_long, s->dropped_tokens,
         s->truncated, s->truncated_tokens);
@@ -244,12 +241,10 @@ static void add_model_table(StrBuf *out, const Trainer *t) {
     row(out, "architecture", "%s, %ld layers, hidden %ld, vocabulary %ld", m->arch->model_types[0], m->layers,
         m->hidden, m->vocab);
     row(out, "weights", "%.1f MB in memory", (double)in->model->weight_bytes / 1e6);
-    StrBuf rank = {0}, alpha = {0};
+    AUTO_STR StrBuf rank = {0}, alpha = {0};
     adapter_print_range(&rank, in->adapter, ADAPTER_RANK);
     adapter_print_range(&alpha, in->adapter, ADAPTER_ALPHA);
     row(out, "adapter", "r %s, alpha %s, %ld parameters", rank.data, alpha.data, in->adapter->count);
-    str_clear(&rank);
-    str_clear(&alpha);
     row(out, "rows per step", "%ld", trainer_plan(t)->rows_per_step);
     row(out, "device", "%s%s%s, %s", run_device_kind(in->model->backend), in->model->backend->name[0] ? " " : "",
         in->model->backend->name, run_device_dtype(in->model->backend));
@@ -302,14 +297,11 @@ bool report_wanted(const Config *c) {
 
 int report_own(const char *path, Err *err) {
     enum { MAX_REPORT = 256 << 20 };
-    char *text;
+    AUTO_FREE char *text = NULL;
     size_t size;
-    bool own = false;
-    if (file_read(&text, &size, path, MAX_REPORT, NULL) == 0) {
-        own = starts_with(text, HEAD) && strstr(text, SUBTITLE) && strstr(text, " with lorac") && size > sizeof TAIL &&
-              strcmp(text + size - (sizeof TAIL - 1), TAIL) == 0;
-        mem_free(text);
-    }
+    bool own = file_read(&text, &size, path, MAX_REPORT, NULL) == 0 && starts_with(text, HEAD) &&
+               strstr(text, SUBTITLE) && strstr(text, " with lorac") && size > sizeof TAIL &&
+               strcmp(text + size - (sizeof TAIL - 1), TAIL) == 0;
     return own ? 0 : overwrite_refuse(path, "a report.html that lorac wrote", err);
 }
 

@@ -62,13 +62,9 @@ static void keep_line(void *user, const Json *object, const char *line, size_t l
 }
 
 int train_log_own(const char *path, Err *err) {
-    char *text;
+    AUTO_FREE char *text = NULL;
     size_t size;
-    bool own = false;
-    if (file_read(&text, &size, path, MAX_LOG_BYTES, NULL) == 0) {
-        own = each_line(text, size, NULL, NULL);
-        mem_free(text);
-    }
+    bool own = file_read(&text, &size, path, MAX_LOG_BYTES, NULL) == 0 && each_line(text, size, NULL, NULL);
     return own ? 0 : overwrite_refuse(path, "a train_log.jsonl that lorac wrote", err);
 }
 
@@ -136,11 +132,10 @@ static void follow_path(TrainLog *log) {
 }
 
 static void write_line(TrainLog *log, cJSON *object) {
-    char *line = json_line(object);
+    AUTO_FREE char *line = json_line(object);
     follow_path(log);
     bool ok = fputs(line, log->file) >= 0 && fputc('\n', log->file) >= 0;
     ok = fflush(log->file) == 0 && ok;
-    mem_free(line);
     if (ok || log->failed) return;
     log->failed = true;
     log_warn("%s: %s; training continues without it", log->path, strerror(errno));
@@ -221,13 +216,10 @@ static void add_point(void *user, const Json *o, const char *line, size_t length
 }
 
 LogPoint *train_log_read(const char *path, size_t *count) {
-    char *text;
+    AUTO_FREE char *text = NULL;
     size_t size;
     Points points = {0};
-    if (file_read(&text, &size, path, MAX_LOG_BYTES, NULL) == 0) {
-        each_line(text, size, add_point, &points);
-        mem_free(text);
-    }
+    if (file_read(&text, &size, path, MAX_LOG_BYTES, NULL) == 0) each_line(text, size, add_point, &points);
     *count = points.count;
     return points.items;
 }

@@ -110,13 +110,13 @@ enum { HASH_DIGITS = 32, TAIL_BYTES = sizeof OWN_HASH - 1 + HASH_DIGITS + sizeof
 // root, deleted, as text that ends with its own hash.
 static StrBuf print_hashed(cJSON *root) {
     static const char close[] = "\n}\n";
-    char *text = json_text(root), hash[33];
+    AUTO_FREE char *text = json_text(root);
+    char hash[33];
     StrBuf out = {0};
     str_add(&out, text, strlen(text) - (sizeof close - 1));
     str_puts(&out, ",\n");
     hash_bytes(hash, out.data, out.len);
     str_printf(&out, "%s%s%s", OWN_HASH, hash, END);
-    mem_free(text);
     return out;
 }
 

@@ -29,9 +29,8 @@ static int save_buffers(const Trainer *t, const char *dir, Err *err) {
                                         .n_dims = 1,
                                         .shape = {a->count},
                                         .data = adapter_on_host(a, buffers[i], &copies[i])};
-    char *path = path_join(dir, "optimizer.safetensors");
+    AUTO_FREE char *path = path_join(dir, "optimizer.safetensors");
     int rc = safetensors_save(path, entries, TRAINER_BUFFERS, NULL, 0, NULL, err);
-    mem_free(path);
     for (int i = 0; i < TRAINER_BUFFERS; i++) mem_free(copies[i]);
     return rc;
 }
@@ -41,11 +40,9 @@ static int save_adapter(const Trainer *t, const char *dir, Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
     if (adapter_check(in->adapter, NULL)) return 0;
     AUTO_FREE char *path = path_join(dir, "adapter");
-    char *card =
+    AUTO_FREE char *card =
         mem_printf("A snapshot taken at step %ld of %ld.\n", trainer_state(t)->step, trainer_plan(t)->total_steps);
-    int rc = adapter_save_peft(in->adapter, in->model, path, card, err);
-    mem_free(card);
-    return rc;
+    return adapter_save_peft(in->adapter, in->model, path, card, err);
 }
 
 // Results depend on the device's autotuning results: a resumed run uses the same.
@@ -136,13 +133,10 @@ static int read_buffers(float *host[TRAINER_BUFFERS], const char *dir, int64_t c
 }
 
 static int set_choices(Backend *b, const char *dir, Err *err) {
-    char *path = path_join(dir, "device.json"), *text = NULL;
+    AUTO_FREE char *path = path_join(dir, "device.json"), *text = NULL;
     size_t size;
-    int rc = file_read(&text, &size, path, MAX_CHOICES_BYTES, err);
-    if (!rc && b->k->choices_set(b, text, err)) rc = err_context(err, "device.json");
-    mem_free(text);
-    mem_free(path);
-    return rc;
+    if (file_read(&text, &size, path, MAX_CHOICES_BYTES, err)) return -1;
+    return b->k->choices_set(b, text, err) ? err_context(err, "device.json") : 0;
 }
 
 static void set_state(Trainer *t, const TrainerState *s, float *host[TRAINER_BUFFERS]) {

@@ -73,19 +73,17 @@ static int check_request(const char *path, Err *err) {
     AUTO_FREE int64_t *steps = NULL;
     if (snapshot_list(&steps, &count, path, err)) return -1;
     if (count) {
-        char *newest = snapshot_path(path, steps[count - 1]);
-        err_input(err, "resume_from_checkpoint: %s: found a folder with %zu snapshots; expected one of them, e.g. %s",
-                  path, count, newest);
-        mem_free(newest);
-    } else if (dir_has(path, "trainer_state.json")) {
-        err_input(err,
-                  "resume_from_checkpoint: %s: found a checkpoint of Hugging Face's Trainer; %s; adapter_name_or_path "
-                  "starts a run from its adapter",
-                  path, want);
-    } else {
-        err_input(err, "resume_from_checkpoint: %s: found a folder without manifest.json; %s", path, want);
+        AUTO_FREE char *newest = snapshot_path(path, steps[count - 1]);
+        return err_input(err,
+                         "resume_from_checkpoint: %s: found a folder with %zu snapshots; expected one of them, e.g. %s",
+                         path, count, newest);
     }
-    return -1;
+    if (dir_has(path, "trainer_state.json"))
+        return err_input(err,
+                         "resume_from_checkpoint: %s: found a checkpoint of Hugging Face's Trainer; %s; "
+                         "adapter_name_or_path starts a run from its adapter",
+                         path, want);
+    return err_input(err, "resume_from_checkpoint: %s: found a folder without manifest.json; %s", path, want);
 }
 
 typedef enum { RESUME_NEVER, RESUME_NEWEST, RESUME_PATH } ResumeFrom;
@@ -97,9 +95,8 @@ static ResumeFrom resume_from(const char *request) {
 
 static int refuse_snapshots(const char *output_dir, Err *err) {
     size_t count;
-    int64_t *steps;
+    AUTO_FREE int64_t *steps = NULL;
     int rc = snapshot_list(&steps, &count, output_dir, err);
-    mem_free(steps);
     if (rc || count == 0) return rc;
     return err_input(err,
                      "resume_from_checkpoint: false, but %s has %zu snapshots; expected \"auto\" or another output_dir",
@@ -166,10 +163,7 @@ static const char *const own_names[] = {"manifest.json",
 
 // By names alone: a damaged snapshot may have no readable content.
 static int check_own(const char *path, Err *err) {
-    char *manifest = path_join(path, own_names[0]), *buffers = path_join(path, own_names[1]);
-    bool own = path_exists(manifest) || path_exists(buffers);
-    mem_free(manifest);
-    mem_free(buffers);
+    bool own = dir_has(path, own_names[0]) || dir_has(path, own_names[1]);
     return own ? 0 : overwrite_refuse(path, "a snapshot that lorac wrote", err);
 }
 
@@ -211,7 +205,8 @@ static void remove_snapshot(const char *path, bool first) {
 
 void snapshot_prune(const char *output_dir, int64_t limit, int64_t best_step) {
     size_t count;
-    int64_t *steps, good = 0, pruned = 0;
+    int64_t good = 0, pruned = 0;
+    AUTO_FREE int64_t *steps = NULL;
     Err err;
     if (snapshot_list(&steps, &count, output_dir, &err)) log_warn("%s; no snapshot is removed", err.msg);
     if (limit < KEEP_AT_LEAST) limit = KEEP_AT_LEAST;
@@ -223,6 +218,5 @@ void snapshot_prune(const char *output_dir, int64_t limit, int64_t best_step) {
             good++;
         }
     }
-    mem_free(steps);
     snapshot_sweep(output_dir);
 }

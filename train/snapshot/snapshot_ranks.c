@@ -43,14 +43,14 @@ typedef struct BufferHashes {
 static BufferHashes hash_buffers(const Trainer *t) {
     const Adapter *a = trainer_inputs(t)->adapter;
     size_t bytes = (size_t)a->count * sizeof(float);
-    float *host = mem_alloc(bytes, 1), *buffers[TRAINER_BUFFERS];
+    AUTO_FREE float *host = mem_alloc(bytes, 1);
+    float *buffers[TRAINER_BUFFERS];
     BufferHashes h = {0};
     trainer_buffers(t, buffers);
     for (int i = 0; i < TRAINER_BUFFERS; i++) {
         a->backend->k->download(a->backend, host, buffers[i], bytes);
         hash_bytes(h.of[i], host, bytes);
     }
-    mem_free(host);
     return h;
 }
 
@@ -73,9 +73,8 @@ static int compare(const Trainer *t, BufferHashes *all, Err *err) {
 int snapshot_compare_ranks(const Trainer *t, Err *err) {
     Group *g = group_of(t);
     if (g->ranks == 1) return 0;
-    BufferHashes mine = hash_buffers(t), *all = mem_calloc((size_t)g->ranks, sizeof *all);
+    BufferHashes mine = hash_buffers(t);
+    AUTO_FREE BufferHashes *all = mem_calloc((size_t)g->ranks, sizeof *all);
     int rc = group_gather(g, all, &mine, sizeof mine, err);
-    if (!rc) rc = compare(t, all, err);
-    mem_free(all);
-    return rc;
+    return rc ? rc : compare(t, all, err);
 }

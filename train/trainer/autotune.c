@@ -102,12 +102,12 @@ static int share_choices(Backend *b, Group *g, Err *err) {
 
 // A rank with less free memory may have chosen a heavier level than the others; the arena of a heavier one is smaller.
 static int share_level(Trainer *t, Group *g, Err *err) {
-    int32_t mine = (int32_t)t->recompute, *all = mem_calloc((size_t)g->ranks, sizeof *all);
+    int32_t mine = (int32_t)t->recompute;
+    AUTO_FREE int32_t *all = mem_calloc((size_t)g->ranks, sizeof *all);
     int rc = group_gather(g, all, &mine, sizeof mine, err);
     for (int r = 0; !rc && r < g->ranks; r++)
         if (all[r] > mine && all[r] <= (int32_t)RECOMPUTE_OFFLOAD) mine = all[r];
     t->recompute = (Recompute)mine;
-    mem_free(all);
     return rc;
 }
 

@@ -54,14 +54,14 @@ static void run_passes(PassRunner *r, const Dataset *d, const RowPlan *p, bool (
     enum { QUEUED = 64 }; // passes queued on a device: bounds the time until a stop takes effect
     Backend *b = r->model->backend;
     const Group *g = r->ranks.group;
-    int64_t *rows = mem_alloc((size_t)r->eval_rows, sizeof *rows), n = 0;
+    AUTO_FREE int64_t *rows = mem_alloc((size_t)r->eval_rows, sizeof *rows);
+    int64_t n = 0;
     for (int64_t i = g->rank * r->eval_rows; i < p->count; i += g->ranks * r->eval_rows) {
         if ((sums->stopped = stop && stop())) break;
         run_pass(r, d, p, i, rows, sums);
         if (++n % QUEUED == 0) b->k->sync(b);
     }
     b->k->download(b, &sums->heads, r->tally, sizeof sums->heads);
-    mem_free(rows);
 }
 
 static EvalResult result_of(const EvalSums *sums, int64_t tokens, int64_t labels) {
