@@ -12,6 +12,7 @@
 #include "dataset_build.h"
 #include "hash.h"
 #include "records.h"
+#include "say.h"
 #include "token_cache.h"
 
 // ---- the key ----
@@ -141,25 +142,13 @@ void dataset_show_labels(StrBuf *out, const Dataset *d) {
     if (l && l->count > SHOWN) str_puts(out, ", ...");
 }
 
-static void show_piece(StrBuf *out, const char *text, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)text[i];
-        bool c1 = c == 0xC2 && i + 1 < n && (unsigned char)text[i + 1] < 0xA0; // U+0080 to U+009F
-        if (c1) c = (unsigned char)text[++i];
-        if (c1 || (c < 32 && c != '\n' && c != '\t') || c == 127)
-            str_printf(out, "\\x%02X", c);
-        else
-            str_add(out, text + i, 1);
-    }
-}
-
 void sample_show(StrBuf *out, const Sample *s, const Tokenizer *t, const char *open, const char *close) {
     for (int64_t i = 0, stop; i < s->count; i = stop) {
         AUTO_STR StrBuf text = {0};
         for (stop = i + 1; stop < s->count && s->supervised[stop] == s->supervised[i];) stop++;
         tokenizer_decode(t, s->ids + i, (size_t)(stop - i), true, &text);
         str_puts(out, s->supervised[i] ? open : "");
-        show_piece(out, text.data ? text.data : "", text.len);
+        say_escape(out, text.data, text.len);
         str_puts(out, s->supervised[i] ? close : "");
     }
 }

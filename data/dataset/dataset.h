@@ -93,6 +93,6 @@ SampleSize dataset_size(const Dataset *d, int64_t i);    // cheaper: does not to
 void dataset_release(const Dataset *d);                  // pages read so far leave resident memory
 void dataset_show_labels(StrBuf *out, const Dataset *d); // "ham (120), spam (40)": the first twenty
 
-// Appends the text of a sample with `open` and `close` around its supervised parts. Control characters except line ends
-// and tabs are written as \x1B, so that data cannot control a terminal.
+// Appends the text of a sample with `open` and `close` around its supervised parts, as say.h escapes it: data cannot
+// control a terminal. `open` and `close` may; print it with say_generated then.
 void sample_show(StrBuf *out, const Sample *s, const Tokenizer *t, const char *open, const char *close);

@@ -53,6 +53,18 @@ void say_bytes(FILE *out, const char *text, size_t len) {
     if (len > from) fwrite(text + from, 1, len - from, out);
 }
 
+void say_escape(StrBuf *out, const char *text, size_t len) {
+    for (size_t at = 0, n; at < len; at += n) {
+        int32_t c;
+        bool safe;
+        n = character(text + at, len - at, &c, &safe);
+        if (safe)
+            str_add(out, text + at, n);
+        else
+            str_printf(out, n == 1 ? "\\x%02X" : "\\u%04X", n == 1 ? (unsigned char)text[at] : (unsigned)c);
+    }
+}
+
 int say_list(FILE *out, const char *fmt, va_list args) {
     char line[1024]; // nearly all fit: a step that prints its line allocates nothing
     va_list again;

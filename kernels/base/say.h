@@ -17,6 +17,7 @@ void say(const char *fmt, ...) PRINTF_LIKE(1, 2); // to stdout
 int say_to(FILE *out, const char *fmt, ...) PRINTF_LIKE(2, 3);
 int say_list(FILE *out, const char *fmt, va_list args);
 void say_bytes(FILE *out, const char *text, size_t len);
+void say_escape(StrBuf *out, const char *text, size_t len); // appends what say_bytes prints
 // Generated text, flushed: unchanged if `raw` or if stdout is not a terminal, else as say_bytes. text must end at a
 // character boundary.
 void say_generated(const char *text, size_t len, bool raw);

@@ -169,8 +169,10 @@ static void print_samples(const Dataset *d, const Tokenizer *t, int64_t n_shown)
         Sample s = dataset_sample(d, i);
         AUTO_STR StrBuf text = {0};
         sample_show(&text, &s, t, colour ? "\x1b[32m" : "[[", colour ? "\x1b[0m" : "]]");
-        say("\n--- sample %ld (record %ld): %ld tokens, %ld supervised\n%s\n", i, s.record + 1, s.count,
-            s.supervised_count, text.data);
+        say("\n--- sample %ld (record %ld): %ld tokens, %ld supervised\n", i, s.record + 1, s.count,
+            s.supervised_count);
+        say_generated(text.data, text.len, true); // escaped, but for the colours
+        say("\n");
         if (s.label >= 0) say("=> %s\n", d->labels->names[s.label]);
     }
 }

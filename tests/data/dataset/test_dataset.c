@@ -486,7 +486,7 @@ static void test_prompt_cases_ask_for_the_last_assistant_turn(void **state) {
 static void test_sample_show_makes_control_characters_visible(void **state) {
     (void)state;
     Bench b = bench_new(false);
-    Case c = {"{\"text\":\"a\\u001b[2J\\u009b\\u0007\\tb\"}", "a[[\\x1B[2J\\x9B\\x07\tb</s>]]|", FORMAT_TEXT};
+    Case c = {"{\"text\":\"a\\u001b[2J\\u009b\\u0007\\tb\"}", "a[[\\x1B[2J\\u009B\\x07\tb</s>]]|", FORMAT_TEXT};
     check_case(&b, &c, true);
     bench_free(&b);
 }
