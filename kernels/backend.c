@@ -29,16 +29,14 @@ int backend_open(Backend **b, const char *device, int threads, Err *err) {
 }
 
 static int open_host(Backend *b, const BackendOptions *o, Err *err) {
-    if (!strcmp(o->device, "ref"))
-        b->k = &kernels_ref;
-    else if (!strcmp(o->device, "cpu"))
-        b->k = cpu_kernels_from_environment(err);
-    else
-        err_input(err, "device '%s' is unknown; expected cpu, cuda, cuda:N or ref", o->device);
+    bool cpu = !strcmp(o->device, "cpu");
+    if (!cpu && strcmp(o->device, "ref") != 0)
+        return err_input(err, "device '%s' is unknown; expected cpu, cuda, cuda:N or ref", o->device);
+    if (o->tf32 || o->fp8 || (o->activation != DTYPE_F32 && !(cpu && o->activation == DTYPE_BF16)))
+        return err_input(err, "device %s computes in f32%s", o->device, cpu ? " or bf16" : "");
+    b->k = cpu ? cpu_kernels_from_environment(o->activation, err) : &kernels_ref;
     if (!b->k) return -1;
-    if (o->activation != DTYPE_F32 || o->tf32 || o->fp8)
-        return err_input(err, "device %s computes in f32; expected dtype auto or f32", o->device);
-    b->activation = DTYPE_F32;
+    b->activation = o->activation;
     b->attention_kind = ATTENTION_OWN;
     b->host_memory = true;
     return 0;
@@ -55,7 +53,7 @@ int backend_gpus(int *count, GpuId *ids, int most, Err *err) {
 
 static int open_cuda(Backend *b, const BackendOptions *o, Err *err) {
     __typeof__(lorac_cuda_open) *open;
-    const Kernels *host = cpu_kernels_from_environment(err);
+    const Kernels *host = cpu_kernels_from_environment(DTYPE_F32, err);
     if (!host) return -1;
     if (cuda_symbol(&open, "lorac_cuda_open", err)) return err_context(err, "device %s", o->device);
     return open(b, o, host, err);
@@ -81,7 +79,4 @@ void backend_close(Backend *b) {
 
 void backend_kind(StrBuf *out, const Backend *b) {
     str_puts(out, b->host_memory ? b->k->name : b->name);
-    if (!b->host_memory) return;
-    str_puts(out, ", ");
-    cpu_describe(out);
 }

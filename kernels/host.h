@@ -8,26 +8,27 @@
 
 C_BEGIN
 
-// The CPU backend's table that LORAC_ISA names, else the best of this machine (cpu.c). NULL: none.
-const Kernels *cpu_kernels_from_environment(Err *err);
-void cpu_describe(StrBuf *out); // its BLAS: "oneDNN 2.6.3 with AVX-512"
+// The CPU backend's table for this type of activations that LORAC_ISA names, else the best of this machine (cpu.c).
+// NULL: none.
+const Kernels *cpu_kernels_from_environment(DType activation, Err *err);
 
 // The function type of a slot, so that an implementation is declared as `SLOT_TYPE(add) ref_add;`.
 #define SLOT_TYPE(slot) __typeof__(*((Kernels *)0)->slot)
 #define DECLARE_HOST_SLOT(slot) SLOT_TYPE(slot) host_##slot;
 DEVICE_SLOTS(DECLARE_HOST_SLOT)
 
-#define CHECK_SHAPE(m, r, c)                                                                                           \
-    CHECK((m).data && (m).dtype == DTYPE_F32 && (m).rows == (r) && (m).cols == (c) && mat_stride(m) == (c),            \
-          "%s is [%ld, %ld] of type %d, expected float32 [%ld, %ld]", #m, (m).rows, (m).cols, (int)(m).dtype,          \
-          (int64_t)(r), (int64_t)(c))
+#define CHECK_MATRIX(m, type, r, c)                                                                                    \
+    CHECK((m).data && (m).dtype == (type) && (m).rows == (r) && (m).cols == (c) && mat_stride(m) == (c),               \
+          "%s is [%ld, %ld] of type %d, expected [%ld, %ld] of type %d", #m, (m).rows, (m).cols,     \
+          (int)(m).dtype, (int64_t)(r), (int64_t)(c), (int)(type))
+#define CHECK_SHAPE(m, r, c) CHECK_MATRIX(m, DTYPE_F32, r, c)
 
-// Shapes: out and x [T, C], rstd [T, groups]; C is a multiple of groups.
-#define CHECK_GROUPS(out, rstd, x)                                                                                     \
+// Shapes: out and x [T, C] of type `act`, rstd [T, groups]; C is a multiple of groups.
+#define CHECK_GROUPS(act, out, rstd, x)                                                                                \
     do {                                                                                                               \
         CHECK((rstd).cols > 0 && (x).cols % (rstd).cols == 0, "%ld columns in %ld groups", (x).cols, (rstd).cols);     \
-        CHECK_SHAPE(x, (x).rows, (x).cols);                                                                            \
-        CHECK_SHAPE(out, (x).rows, (x).cols);                                                                          \
+        CHECK_MATRIX(x, act, (x).rows, (x).cols);                                                                      \
+        CHECK_MATRIX(out, act, (x).rows, (x).cols);                                                                    \
         CHECK_SHAPE(rstd, (x).rows, (rstd).cols);                                                                      \
     } while (0)
 
@@ -52,21 +53,21 @@ static inline void check_rope(Mat x, int64_t head_size, int64_t rotated) {
           "rope of %ld dims over %ld columns, heads of %ld", rotated, x.cols, head_size);
 }
 
-static inline void host_check_attention(const AttentionCall *c, bool backward) {
+static inline void host_check_attention(const AttentionCall *c, DType act, bool backward) {
     const AttentionShape *s = c->shape;
     int64_t queries = c->q.rows, keys = c->k.rows, wide = s->heads * s->head_size, narrow = s->kv_heads * s->head_size;
     CHECK(s->kv_heads > 0 && s->heads % s->kv_heads == 0 && s->q_start[s->samples] == queries);
-    CHECK(!s->bidirectional || s->window == 0, "a window of %ld in bidirectional attention", s->window);
-    CHECK_SHAPE(c->q, queries, wide);
-    CHECK_SHAPE(c->k, keys, narrow);
-    CHECK_SHAPE(c->v, keys, narrow);
-    CHECK_SHAPE(c->out, queries, wide);
+    CHECK(!s->bidirectional || s->window == 0, "a window of %lld in bidirectional attention", (long long)s->window);
+    CHECK_MATRIX(c->q, act, queries, wide);
+    CHECK_MATRIX(c->k, act, keys, narrow);
+    CHECK_MATRIX(c->v, act, keys, narrow);
+    CHECK_MATRIX(c->out, act, queries, wide);
     CHECK_SHAPE(c->lse, queries, s->heads);
     if (!backward) return;
-    CHECK_SHAPE(c->dout, queries, wide);
-    if (c->dq.data) CHECK_SHAPE(c->dq, queries, wide);
-    if (c->dk.data) CHECK_SHAPE(c->dk, keys, narrow);
-    if (c->dv.data) CHECK_SHAPE(c->dv, keys, narrow);
+    CHECK_MATRIX(c->dout, act, queries, wide);
+    if (c->dq.data) CHECK_MATRIX(c->dq, act, queries, wide);
+    if (c->dk.data) CHECK_MATRIX(c->dk, act, keys, narrow);
+    if (c->dv.data) CHECK_MATRIX(c->dv, act, keys, narrow);
 }
 
 // The stored bytes of a logical row of W. CHECKs the row.

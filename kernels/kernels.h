@@ -4,7 +4,7 @@
 // only; host data goes through upload and download. Calls may be asynchronous until sync.
 // Rules for every slot:
 //  - Matrices are row-major; shapes are CHECKed. Activations and their gradients have the backend's activation type
-//    (float32 in host memory). Always float32: statistics (rstd, stats, lse), losses, parameters and their gradients,
+//    (ref: float32). Always float32: statistics (rstd, stats, lse), losses, parameters and their gradients,
 //    norm weights, biases, tables, logits of inference. Only devices have matrices with a stride (Mat.stride).
 //  - Order of parameters: outputs, tensors saved for backward, inputs, options.
 //  - `accumulate` false: the gradient is written ("="); true: added ("+="). Gradients of parameters are always "+=".
@@ -228,7 +228,7 @@ typedef enum { ATTENTION_FASTER, ATTENTION_OWN, ATTENTION_LIBRARY } AttentionKin
 struct Backend {
     const Kernels *k;
     int threads;
-    DType activation;             // type of activations: F32; on a GPU also BF16 and F16
+    DType activation;             // type of activations: F32, BF16; on a GPU also F16
     bool tf32, fp8;               // BackendOptions
     bool host_memory;             // device pointers are host pointers: weights stay in their mapped files
     char name[96];                // display name of the device: "NVIDIA H100 80GB HBM3"; "" in host memory
@@ -467,7 +467,7 @@ struct Kernels {
 typedef struct BackendOptions {
     const char *device;      // "cpu" (fast), "ref" (naive, for tests and doctor), "cuda" or "cuda:1"
     int threads;             // of the CPU; 0: threads_available
-    DType activation;        // F32; on CUDA also BF16 and F16
+    DType activation;        // F32; cpu: also BF16; cuda: also BF16 and F16
     bool tf32;               // CUDA, activations F32: products in TF32
     bool fp8;                // weight_place with F8_E4M3; refused if the device has no F8 products
     AttentionKind attention; // CUDA
@@ -477,7 +477,7 @@ typedef struct BackendOptions {
 int backend_open_with(Backend **b, const BackendOptions *o, Err *err);
 int backend_open(Backend **b, const char *device, int threads, Err *err); // activations: float32
 void backend_close(Backend *b);
-// Backends of equal kind give bit-identical results: "cpu-v4, oneDNN 2.6.3 with AVX-512", or the GPU's name.
+// Backends of equal kind give bit-identical results: "cpu-v4", or the GPU's name.
 void backend_kind(StrBuf *out, const Backend *b);
 
 // OMP_NUM_THREADS if set; else the CPUs of the affinity mask, at most the CPU quota of the process's control groups (a
@@ -493,8 +493,9 @@ typedef struct GpuId {
 int backend_gpus(int *count, GpuId *ids, int most, Err *err);
 
 extern const Kernels kernels_ref;
-// The fast backend's table of an instruction set: "base", on x86-64 also "v3" (AVX2, FMA) and "v4" (AVX-512); NULL if
-// this build or machine lacks it. isa NULL: the best that the machine runs.
-const Kernels *kernels_cpu(const char *isa);
+// The fast backend's table for a type of activations and an instruction set; NULL if this build or machine lacks it.
+// F32: "base", on x86-64 also "v3" (AVX2, FMA) and "v4" (AVX-512). BF16: "avx512_bf16". isa NULL: the best that the
+// machine runs.
+const Kernels *kernels_cpu(DType activation, const char *isa);
 
 C_END

@@ -35,7 +35,7 @@ static void case_embed_forward(OpRun *r) {
     for (int64_t t = 0; t < r->size.t; t++) ids[t] = (int32_t)(t * 7919 % r->size.n);
     Mat out = op_output(r, "out", r->size.t, r->size.k, EXACT);
     OP_CALL(r, embed_forward, out, &w, op_copy(r, ids, (size_t)r->size.t * sizeof *ids), 1.7f, false);
-    Mat sum = op_inout_f32(r, "sum", r->size.t, r->size.k, FEW);
+    Mat sum = op_inout(r, "sum", r->size.t, r->size.k, FEW);
     OP_CALL(r, embed_forward, sum, &w, op_copy(r, ids, (size_t)r->size.t * sizeof *ids), 1.7f, true);
 }
 

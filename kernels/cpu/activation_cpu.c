@@ -70,16 +70,19 @@ static inline float tangens_derivative(float x) {
 // ---- glu ----
 
 #define GLU_ROWS(name)                                                                                                 \
-    static void glu_##name(float *out, const float *gate, const float *up, int64_t n) {                                \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) out[i] = gate[i] * name##_gate(gate[i]).s * up[i];         \
+    static void glu_##name(Act *out, const Act *gate, const Act *up, int64_t n) {                                      \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                                          \
+            float x = act_load(gate[i]);                                                                               \
+            out[i] = act_store(x * name##_gate(x).s * act_load(up[i]));                                                \
+        }                                                                                                              \
     }                                                                                                                  \
-    static void glu_##name##_backward(float *dgate, float *dup, const float *dout, const float *gate, const float *up, \
+    static void glu_##name##_backward(Act *dgate, Act *dup, const Act *dout, const Act *gate, const Act *up,           \
                                       int64_t n) {                                                                     \
         _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                                          \
-            float x = gate[i], u = up[i], d = dout[i];                                                                 \
+            float x = act_load(gate[i]), u = act_load(up[i]), d = act_load(dout[i]);                                   \
             Gate g = name##_gate(x);                                                                                   \
-            dgate[i] = d * u * gate_derivative(x, g);                                                                  \
-            dup[i] = d * x * g.s;                                                                                      \
+            dgate[i] = act_store(d * u * gate_derivative(x, g));                                                       \
+            dup[i] = act_store(d * x * g.s);                                                                           \
         }                                                                                                              \
     }
 GLU_ROWS(silu)
@@ -87,8 +90,8 @@ GLU_ROWS(gelu_tanh)
 GLU_ROWS(gelu)
 
 typedef struct GluRows {
-    void (*forward)(float *out, const float *gate, const float *up, int64_t n);
-    void (*backward)(float *dgate, float *dup, const float *dout, const float *gate, const float *up, int64_t n);
+    void (*forward)(Act *out, const Act *gate, const Act *up, int64_t n);
+    void (*backward)(Act *dgate, Act *dup, const Act *dout, const Act *gate, const Act *up, int64_t n);
 } GluRows;
 static const GluRows glu_rows[] = {
     [GLU_SILU] = {glu_silu, glu_silu_backward},
@@ -97,32 +100,33 @@ static const GluRows glu_rows[] = {
 };
 
 void CPU_FN(glu_forward)(Backend *b, Mat out, Mat gate, Mat up, GluKind kind) {
-    CHECK_SHAPE(out, gate.rows, gate.cols);
-    CHECK_SHAPE(up, gate.rows, gate.cols);
+    CHECK_ACT(out, gate.rows, gate.cols);
+    CHECK_ACT(up, gate.rows, gate.cols);
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, gate.rows *gate.cols))
     for (int64_t t = 0; t < gate.rows; t++)
-        glu_rows[kind].forward(f32_row(out, t), f32_row(gate, t), f32_row(up, t), gate.cols);
+        glu_rows[kind].forward(act_row(out, t), act_row(gate, t), act_row(up, t), gate.cols);
 }
 
 void CPU_FN(glu_backward)(Backend *b, Mat dgate, Mat dup, Mat dout, Mat gate, Mat up, GluKind kind) {
-    CHECK_SHAPE(dgate, gate.rows, gate.cols);
-    CHECK_SHAPE(dup, gate.rows, gate.cols);
-    CHECK_SHAPE(dout, gate.rows, gate.cols);
-    CHECK_SHAPE(up, gate.rows, gate.cols);
+    CHECK_ACT(dgate, gate.rows, gate.cols);
+    CHECK_ACT(dup, gate.rows, gate.cols);
+    CHECK_ACT(dout, gate.rows, gate.cols);
+    CHECK_ACT(up, gate.rows, gate.cols);
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, gate.rows *gate.cols))
     for (int64_t t = 0; t < gate.rows; t++)
-        glu_rows[kind].backward(f32_row(dgate, t), f32_row(dup, t), f32_row(dout, t), f32_row(gate, t), f32_row(up, t),
+        glu_rows[kind].backward(act_row(dgate, t), act_row(dup, t), act_row(dout, t), act_row(gate, t), act_row(up, t),
                                 gate.cols);
 }
 
 // ---- activation ----
 
 #define ACTIVATION_ROWS(name)                                                                                          \
-    static void rows_##name(float *out, const float *x, int64_t n) {                                                   \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) out[i] = name(x[i]);                                       \
+    static void rows_##name(Act *out, const Act *x, int64_t n) {                                                       \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) out[i] = act_store(name(act_load(x[i])));                  \
     }                                                                                                                  \
-    static void rows_##name##_backward(float *dx, const float *dout, const float *x, int64_t n) {                      \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) dx[i] = dout[i] * name##_derivative(x[i]);                 \
+    static void rows_##name##_backward(Act *dx, const Act *dout, const Act *x, int64_t n) {                            \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) dx[i] =                                                    \
+            act_store(act_load(dout[i]) * name##_derivative(act_load(x[i])));                                          \
     }
 ACTIVATION_ROWS(gelu_tanh)
 ACTIVATION_ROWS(gelu)
@@ -131,8 +135,8 @@ ACTIVATION_ROWS(relu)
 ACTIVATION_ROWS(tangens)
 
 typedef struct ActivationRows {
-    void (*forward)(float *out, const float *x, int64_t n);
-    void (*backward)(float *dx, const float *dout, const float *x, int64_t n);
+    void (*forward)(Act *out, const Act *x, int64_t n);
+    void (*backward)(Act *dx, const Act *dout, const Act *x, int64_t n);
 } ActivationRows;
 static const ActivationRows activation_rows[] = {
     [ACTIVATION_GELU_TANH] = {rows_gelu_tanh, rows_gelu_tanh_backward},
@@ -143,17 +147,17 @@ static const ActivationRows activation_rows[] = {
 };
 
 void CPU_FN(activation_forward)(Backend *b, Mat out, Mat x, ActivationKind kind) {
-    CHECK_SHAPE(out, x.rows, x.cols);
+    CHECK_ACT(out, x.rows, x.cols);
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
-    for (int64_t t = 0; t < x.rows; t++) activation_rows[kind].forward(f32_row(out, t), f32_row(x, t), x.cols);
+    for (int64_t t = 0; t < x.rows; t++) activation_rows[kind].forward(act_row(out, t), act_row(x, t), x.cols);
 }
 
 void CPU_FN(activation_backward)(Backend *b, Mat dx, Mat dout, Mat x, ActivationKind kind) {
-    CHECK_SHAPE(dx, x.rows, x.cols);
-    CHECK_SHAPE(dout, x.rows, x.cols);
+    CHECK_ACT(dx, x.rows, x.cols);
+    CHECK_ACT(dout, x.rows, x.cols);
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
     for (int64_t t = 0; t < x.rows; t++)
-        activation_rows[kind].backward(f32_row(dx, t), f32_row(dout, t), f32_row(x, t), x.cols);
+        activation_rows[kind].backward(act_row(dx, t), act_row(dout, t), act_row(x, t), x.cols);
 }
 
 void CPU_FN(softcap)(Backend *b, Mat x, float cap) {

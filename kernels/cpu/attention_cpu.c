@@ -1,21 +1,14 @@
 // attention_cpu: blocked attention with an online softmax (Dao et al. 2022) and its backward.
 //
 // Blocks begin at a sample's first query and first key, and every sum has one order, so that bits depend on the
-// sample's shape alone. The keys that a query sees are a range, so masking costs nothing per element.
+// sample's shape alone. The keys that a query sees are a range, so masking costs nothing per element, and blocks that
+// no query of a block sees are not computed. Scores and sums are float32; probabilities are rounded to activations
+// before they are multiplied.
 #include <math.h>
 
-#include "cpu.h"
-#include "sgemm.h"
+#include "gemm.h"
 
 enum { BLOCK_Q = 64, FORWARD_K = 512, BACKWARD_K = 256 }; // sizes of blocks of queries and keys
-
-// Scores of one block for each thread (backward: two), then delta [Tq, H] (backward).
-size_t CPU_FN(attention_workspace)(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward) {
-    (void)k;
-    int64_t floats =
-        backward ? b->threads * BLOCK_Q * BACKWARD_K * 2 + q.rows * s->heads : b->threads * BLOCK_Q * FORWARD_K;
-    return (size_t)floats * sizeof(float);
-}
 
 // Keys [first, end) of a sample, or columns of a block of scores.
 typedef struct Range {
@@ -71,18 +64,13 @@ static Item item_at(const AttentionShape *s, int64_t i) {
     return (Item){sample, start + block * BLOCK_Q, min64(BLOCK_Q, n - block * BLOCK_Q), i % s->heads, false};
 }
 
-static void zero_outside(float *x, int64_t n, Range r) {
-    memset(x, 0, (size_t)r.first * sizeof *x);
-    memset(x + r.end, 0, (size_t)(n - r.end) * sizeof *x);
-}
-
 // The softmax of one row so far; out is relative to max.
 typedef struct Running {
     float max, sum;
 } Running;
 
-// Adds a row of n scores to the softmax and replaces them by exponentials, 0 for keys that the query does not see.
-static void fold_row(Running *r, float *x, int64_t n, Range seen, float *out, int64_t d) {
+// Adds a row of n scores to the softmax; p = exponentials, 0 for keys that the query does not see.
+static void fold_row(Running *r, Act *p, float *x, int64_t n, Range seen, float *out, int64_t d) {
     float max = cpu_largest(x + seen.first, seen.end - seen.first);
     if (max > r->max) {
         float shrink = cpu_expf(r->max - max);
@@ -91,54 +79,145 @@ static void fold_row(Running *r, float *x, int64_t n, Range seen, float *out, in
         for (int64_t i = 0; i < d; i++) out[i] *= shrink;
     }
     r->sum += cpu_exponentials(x + seen.first, seen.end - seen.first, r->max);
-    zero_outside(x, n, seen);
+    memset(p, 0, (size_t)seen.first * sizeof *p);
+    for (int64_t i = seen.first; i < seen.end; i++) p[i] = act_store(x[i]);
+    memset(p + seen.end, 0, (size_t)(n - seen.end) * sizeof *p);
 }
 
-static void attend(const AttentionCall *a, Item item, float *scores) {
+// Scratch of a thread in forward, in the order of the members.
+typedef struct ForwardScratch {
+    float *scores, *out; // [BLOCK_Q, FORWARD_K], [BLOCK_Q, D]
+    Act *p;              // [BLOCK_Q, FORWARD_K]
+    Act *k, *v;          // a block of keys and of values, packed
+} ForwardScratch;
+
+// Elements of a packed block of n keys, k^T [D, n], and of its values [n, D]: multiples of n / PACK_K, so that the
+// blocks of a sample are neighbours.
+enum { PACK_K = 32 };
+_Static_assert(PACK_K % STRIP == 0 && PACK_K % K_STEP == 0 && FORWARD_K % PACK_K == 0, "whole strips");
+static int64_t keys_size(int64_t d, int64_t n) {
+    return (n + PACK_K - 1) / PACK_K * PACK_K * (gemm_strip_size(d) / STRIP);
+}
+static int64_t values_size(int64_t d, int64_t n) {
+    return (n + PACK_K - 1) / PACK_K * gemm_packed_size(PACK_K, d);
+}
+
+static size_t forward_bytes(int64_t d) {
+    int64_t acts = BLOCK_Q * FORWARD_K + keys_size(d, FORWARD_K) + values_size(d, FORWARD_K);
+    return (size_t)(BLOCK_Q * (FORWARD_K + d)) * sizeof(float) + (size_t)acts * sizeof(Act);
+}
+
+static ForwardScratch forward_scratch(void *ws, int64_t d) {
+    float *scores = (float *)((char *)ws + (size_t)omp_get_thread_num() * forward_bytes(d));
+    float *out = scores + BLOCK_Q * FORWARD_K;
+    Act *p = (Act *)(out + BLOCK_Q * d), *k = p + BLOCK_Q * FORWARD_K;
+    return (ForwardScratch){scores, out, p, k, k + keys_size(d, FORWARD_K)};
+}
+
+// Packed keys and values of the samples that have several blocks of queries, which share them: [KV, keys] each. A
+// sample begins at a multiple of PACK_K keys, so there are at most 1.5 Tk of them.
+typedef struct SharedKeys {
+    Act *k, *v;
+    int64_t keys;
+} SharedKeys;
+
+static bool is_shared(const AttentionShape *s, int64_t sample) {
+    return s->q_start[sample + 1] - s->q_start[sample] > BLOCK_Q && s->k_len[sample] > BLOCK_Q;
+}
+
+static SharedKeys shared_keys(const AttentionShape *s, int64_t keys, Act *ws) {
+    int64_t most = keys + keys / 2 + PACK_K;
+    most = most / PACK_K * PACK_K;
+    return (SharedKeys){ws, ws + s->kv_heads * keys_size(s->head_size, most), most};
+}
+
+// The number of the first of them that belongs to a sample.
+static int64_t shared_start(const AttentionShape *s, int64_t sample) {
+    int64_t start = 0;
+    for (int64_t i = 0; i < sample; i++)
+        if (is_shared(s, i)) start += (s->k_len[i] + PACK_K - 1) / PACK_K * PACK_K;
+    return start;
+}
+
+// Keys [k0, k0 + n) of a sample, packed.
+static void pack_block(const AttentionCall *a, int64_t sample, int64_t kv_head, int64_t k0, int64_t n, Act *k, Act *v) {
+    int64_t d = a->shape->head_size, row = a->shape->k_start[sample] + k0, column = kv_head * d;
+    gemm_pack_transposed(k, act_row(a->k, row) + column, a->k.cols, d, n);
+    gemm_pack(v, gemm_strip_size(n), act_row(a->v, row) + column, a->v.cols, n, d);
+}
+
+// Where the block from k0 on of a shared sample is.
+static Act *shared_k(const AttentionShape *s, SharedKeys shared, int64_t sample, int64_t kv_head, int64_t k0) {
+    return shared.k + keys_size(s->head_size, kv_head * shared.keys + shared_start(s, sample) + k0);
+}
+static Act *shared_v(const AttentionShape *s, SharedKeys shared, int64_t sample, int64_t kv_head, int64_t k0) {
+    return shared.v + values_size(s->head_size, kv_head * shared.keys + shared_start(s, sample) + k0);
+}
+
+static void pack_shared(const AttentionCall *a, SharedKeys shared) {
+    const AttentionShape *s = a->shape;
+#pragma omp for collapse(2) schedule(dynamic)
+    for (int64_t sample = 0; sample < s->samples; sample++)
+        for (int64_t kv_head = 0; kv_head < s->kv_heads; kv_head++)
+            for (int64_t k0 = 0; is_shared(s, sample) && k0 < s->k_len[sample]; k0 += FORWARD_K)
+                pack_block(a, sample, kv_head, k0, min64(FORWARD_K, s->k_len[sample] - k0),
+                           shared_k(s, shared, sample, kv_head, k0), shared_v(s, shared, sample, kv_head, k0));
+}
+
+static void attend(const AttentionCall *a, SharedKeys shared, Item item) {
     CHECK(item.rows <= BLOCK_Q);
     const AttentionShape *s = a->shape;
     Running running[BLOCK_Q];
-    int64_t d = s->head_size, column = item.head / (s->heads / s->kv_heads) * d;
+    int64_t d = s->head_size, kv_head = item.head / (s->heads / s->kv_heads), rows = item.rows;
     int64_t ld = item.decoding ? d : a->q.cols; // from row to row of q and out
     const int32_t *pos = s->q_pos + item.q0;
-    const float *q = f32_row(a->q, item.q0) + item.head * d;
-    float *out = f32_row(a->out, item.q0) + item.head * d, *lse = f32_row(a->lse, item.q0) + item.head;
-    for (int64_t i = 0; i < item.rows; i++) {
-        running[i] = (Running){-FLT_MAX, 0};
-        memset(out + i * ld, 0, (size_t)d * sizeof *out);
-    }
+    const Act *q = act_row(a->q, item.q0) + item.head * d;
+    ForwardScratch f = forward_scratch(a->ws, d);
+    for (int64_t i = 0; i < rows; i++) running[i] = (Running){-FLT_MAX, 0};
+    memset(f.out, 0, (size_t)(rows * d) * sizeof *f.out);
     int64_t first = keys_seen(s, item.sample, pos[0]).first;
-    int64_t end = keys_seen(s, item.sample, pos[item.decoding ? 0 : item.rows - 1]).end;
+    int64_t end = keys_seen(s, item.sample, pos[item.decoding ? 0 : rows - 1]).end;
     for (int64_t k0 = first / FORWARD_K * FORWARD_K; k0 < end; k0 += FORWARD_K) {
-        int64_t n = min64(FORWARD_K, end - k0), row = s->k_start[item.sample] + k0;
-        Factor k = {f32_row(a->k, row) + column, a->k.cols, true}, v = {f32_row(a->v, row) + column, a->v.cols, false};
-        sgemm(scores, n, (Sgemm){item.rows, n, d, .alpha = product_scale(s), .a = {q, ld, false}, .b = k});
-        for (int64_t i = 0; i < item.rows; i++) {
-            Range seen = keys_in_block(s, item.sample, pos[item.decoding ? 0 : i], k0, n);
-            if (s->softcap != 0) cpu_softcap(scores + i * n + seen.first, seen.end - seen.first, 1, s->softcap);
-            fold_row(&running[i], scores + i * n, n, seen, out + i * ld, d);
+        int64_t n = min64(FORWARD_K, end - k0), of_sample = min64(FORWARD_K, s->k_len[item.sample] - k0);
+        Act *k = f.k, *v = f.v;
+        bool use_shared = is_shared(s, item.sample) && (n == of_sample || n % K_STEP == 0);
+        if (use_shared) {
+            k = shared_k(s, shared, item.sample, kv_head, k0);
+            v = shared_v(s, shared, item.sample, kv_head, k0);
+        } else {
+            pack_block(a, item.sample, kv_head, k0, n, k, v);
         }
-        sgemm(out, ld, (Sgemm){item.rows, d, n, .alpha = 1, .a = {scores, n, false}, .b = v, .beta = 1});
+        gemm((Output){.f32 = f.scores, .stride = n}, (Product){rows, n, d, q, ld, k, product_scale(s), 0});
+        for (int64_t i = 0; i < rows; i++) {
+            Range seen = keys_in_block(s, item.sample, pos[item.decoding ? 0 : i], k0, n);
+            float *x = f.scores + i * n;
+            if (s->softcap != 0) cpu_softcap(x + seen.first, seen.end - seen.first, 1, s->softcap);
+            fold_row(&running[i], f.p + i * n, x, n, seen, f.out + i * d, d);
+        }
+        gemm((Output){.f32 = f.out, .stride = d, .add = true},
+             (Product){rows, d, n, f.p, n, v, 1, gemm_strip_size(use_shared ? of_sample : n)});
     }
-    for (int64_t i = 0; i < item.rows; i++) {
+    for (int64_t i = 0; i < rows; i++) {
         Running r = running[i];
         float scale = r.sum == 0 ? 0 : 1 / r.sum; // a query that sees no key gives zeros and lse = -inf
-        for (int64_t j = 0; j < d; j++) out[i * ld + j] *= scale;
-        lse[item.decoding ? i : i * s->heads] = r.max + logf(r.sum);
+        Act *out = act_row(a->out, item.q0) + item.head * d + i * ld;
+        for (int64_t j = 0; j < d; j++) out[j] = act_store(f.out[i * d + j] * scale);
+        f32_row(a->lse, item.q0)[item.head + (item.decoding ? i : i * s->heads)] = r.max + logf(r.sum);
     }
 }
 
 void CPU_FN(attention_forward)(Backend *b, const AttentionCall *c) {
     const AttentionShape *s = c->shape;
-    host_check_attention(c, false);
+    host_check_attention(c, ACT_DTYPE, false);
     int64_t items = 0;
     for (int64_t sample = 0; sample < s->samples; sample++) items += items_of_sample(s, sample);
+    SharedKeys shared =
+        shared_keys(s, c->k.rows, (Act *)((char *)c->ws + (size_t)b->threads * forward_bytes(s->head_size)));
 #pragma omp parallel num_threads(b->threads)
     {
-        sgemm_enter();
+        pack_shared(c, shared);
 #pragma omp for schedule(dynamic)
-        for (int64_t i = 0; i < items; i++)
-            attend(c, item_at(s, i), (float *)c->ws + omp_get_thread_num() * BLOCK_Q * FORWARD_K);
+        for (int64_t i = 0; i < items; i++) attend(c, shared, item_at(s, i));
     }
 }
 
@@ -146,130 +225,231 @@ void CPU_FN(attention_forward)(Backend *b, const AttentionCall *c) {
 // With P = exp(scale q k^T - lse), dP = dout v^T, delta = sum(dout * out) and dS = P * (dP - delta):
 //     dv = P^T dout,  dk = scale dS^T q,  dq = scale dS k.
 // Under a soft cap the score s = c tanh(y / c) is recomputed and dS gets the factor ds/dy = 1 - tanh(y / c)^2.
-// One task is a block of keys of one head. It adds to dk and dv, which the heads of a group share, and to dq, which the
-// blocks of keys share; dependences between tasks keep both orders, so that no second copy of dk, dv or dq is needed.
+// One task is a block of keys of one head and a span of its queries. It adds to the sums of dk and dv, which the heads
+// of a group and the spans share, and to those of dq, which the blocks of keys share; dependences between tasks keep
+// both orders. The sums are float32; those of dk and dv are transposed, so that P and dS are always on the right or the
+// rows of a product: dv^T = dout^T P.
+
+enum { SPAN_Q = 8 * BLOCK_Q }; // queries of a task
 
 typedef struct Backward {
     const AttentionCall *c;
     const AttentionShape *s;
-    float *scores, *delta; // [threads, 2, BLOCK_Q, BACKWARD_K], [Tq, H]
+    float *delta;   // [Tq, H]
+    float *dq;      // [Tq, H * D]
+    float *dk, *dv; // [KV, D, Tk]
+    void *scratch;  // of each thread: BackwardScratch
 } Backward;
 
+// Scratch of a thread, in the order of the members.
+typedef struct BackwardScratch {
+    float *p, *dp;      // [BLOCK_Q, BACKWARD_K]: scores, then P; dP, then dS
+    Act *rounded;       // [BLOCK_Q, BACKWARD_K]: P, then dS
+    Act *packed;        // the same, packed
+    Act *k, *k_t, *v_t; // the block of keys, packed: k [n, D], k^T and v^T [D, n]
+    Act *q_t, *dout_t;  // [D, BLOCK_Q]: transposed blocks of queries
+    int64_t strip;      // of k
+} BackwardScratch;
+
+static int64_t packed_block(void) {
+    return gemm_packed_size(BLOCK_Q, BACKWARD_K);
+}
+static int64_t packed_keys(int64_t d) {
+    return max64(gemm_packed_size(BACKWARD_K, d), gemm_packed_size(d, BACKWARD_K));
+}
+static size_t backward_bytes(int64_t d) {
+    int64_t acts = BLOCK_Q * BACKWARD_K + packed_block() + 3 * packed_keys(d) + 2 * d * BLOCK_Q;
+    return (size_t)(2 * BLOCK_Q * BACKWARD_K) * sizeof(float) + (size_t)acts * sizeof(Act);
+}
+
+static BackwardScratch backward_scratch(const Backward *a) {
+    int64_t d = a->s->head_size;
+    BackwardScratch x;
+    x.p = (float *)((char *)a->scratch + (size_t)omp_get_thread_num() * backward_bytes(d));
+    x.dp = x.p + BLOCK_Q * BACKWARD_K;
+    x.rounded = (Act *)(x.dp + BLOCK_Q * BACKWARD_K);
+    x.packed = x.rounded + BLOCK_Q * BACKWARD_K;
+    x.k = x.packed + packed_block();
+    x.k_t = x.k + packed_keys(d);
+    x.v_t = x.k_t + packed_keys(d);
+    x.q_t = x.v_t + packed_keys(d);
+    x.dout_t = x.q_t + d * BLOCK_Q;
+    return x;
+}
+
+// Forward: scratch of each thread, shared keys and values. Backward: sums, delta, scratch of each thread.
+size_t CPU_FN(attention_workspace)(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward) {
+    SharedKeys shared = shared_keys(s, k.rows, NULL);
+    int64_t acts = s->kv_heads * (keys_size(s->head_size, shared.keys) + values_size(s->head_size, shared.keys));
+    if (!backward) return (size_t)b->threads * forward_bytes(s->head_size) + (size_t)acts * sizeof(Act);
+    int64_t floats = q.rows * s->heads * (1 + s->head_size) + 2 * k.rows * s->kv_heads * s->head_size;
+    return (((size_t)floats * sizeof(float) + 63) & ~(size_t)63) + (size_t)b->threads * backward_bytes(s->head_size);
+}
+
 // Replaces a row of scores by P and a row of dP by dS.
-static void row_backward(float *x, float *dp, int64_t n, Range seen, float lse, float delta) {
+static void row_backward(float *x, float *dp, Range seen, float lse, float delta) {
 #pragma omp simd
     for (int64_t i = seen.first; i < seen.end; i++) {
         x[i] = cpu_expf(x[i] - lse);
         dp[i] = x[i] * (dp[i] - delta);
     }
-    zero_outside(x, n, seen);
-    zero_outside(dp, n, seen);
 }
 
 // The same for x = y / cap.
-static void capped_row_backward(float *x, float *dp, int64_t n, Range seen, float lse, float delta, float cap) {
+static void capped_row_backward(float *x, float *dp, Range seen, float lse, float delta, float cap) {
 #pragma omp simd
     for (int64_t i = seen.first; i < seen.end; i++) {
         float t = cpu_tanhf(x[i]);
         x[i] = cpu_expf(cap * t - lse);
         dp[i] = x[i] * (dp[i] - delta) * (1 - t * t);
     }
-    zero_outside(x, n, seen);
-    zero_outside(dp, n, seen);
 }
 
+// dst = src where the query sees the key, else 0.
+static void round_seen(Act *dst, const float *src, int64_t n, Range seen) {
+    memset(dst, 0, (size_t)seen.first * sizeof *dst);
+#pragma omp simd
+    for (int64_t i = seen.first; i < seen.end; i++) dst[i] = act_store(src[i]);
+    memset(dst + seen.end, 0, (size_t)(n - seen.end) * sizeof *dst);
+}
+
+// dst [D, rows] = transposed src [rows, D].
+static void transpose(Act *dst, const Act *src, int64_t ld, int64_t rows, int64_t d) {
+    for (int64_t j = 0; j < d; j++)
+        for (int64_t i = 0; i < rows; i++) dst[j * rows + i] = src[i * ld + j];
+}
+
+// A block of keys of one key head, and the head of queries that a task takes.
 typedef struct KeyBlock {
     int64_t sample, head, k0, n;
 } KeyBlock;
 
-static void queries_backward(const Backward *a, KeyBlock b, int64_t q0, int64_t rows) {
+// Rows [q0, q0 + rows) of queries against the first n keys of the block.
+static void queries_backward(const Backward *a, const BackwardScratch *x, KeyBlock b, int64_t q0, int64_t rows) {
     const AttentionShape *s = a->s;
     const AttentionCall *c = a->c;
-    int64_t d = s->head_size, heads = s->heads, ld = c->q.cols, ldk = c->k.cols, n = b.n;
-    int64_t column = b.head * d, key = (s->k_start[b.sample] + b.k0) * ldk + b.head / (heads / s->kv_heads) * d;
-    Factor q = {f32_row(c->q, q0) + column, ld, false}, dout = {f32_row(c->dout, q0) + column, ld, false};
-    Factor k = {(float *)c->k.data + key, ldk, false}, v = {(float *)c->v.data + key, ldk, true};
-    Factor k_transposed = {k.data, ldk, true};
-    float *p = a->scores + omp_get_thread_num() * 2 * BLOCK_Q * BACKWARD_K, *ds = p + BLOCK_Q * BACKWARD_K;
-    sgemm(p, n, (Sgemm){rows, n, d, .alpha = product_scale(s), .a = q, .b = k_transposed});
-    sgemm(ds, n, (Sgemm){rows, n, d, .alpha = 1, .a = dout, .b = v});
+    int64_t d = s->head_size, heads = s->heads, ld = c->q.cols, n = b.n, keys = c->k.rows;
+    int64_t column = b.head * d, sum = b.head / (heads / s->kv_heads) * d * keys + s->k_start[b.sample] + b.k0;
+    const Act *q = act_row(c->q, q0) + column, *dout = act_row(c->dout, q0) + column;
+    gemm((Output){.f32 = x->p, .stride = n}, (Product){rows, n, d, q, ld, x->k_t, product_scale(s), 0});
+    gemm((Output){.f32 = x->dp, .stride = n}, (Product){rows, n, d, dout, ld, x->v_t, 1, 0});
     for (int64_t i = 0; i < rows; i++) {
         Range seen = keys_in_block(s, b.sample, s->q_pos[q0 + i], b.k0, n);
         int64_t at = (q0 + i) * heads + b.head;
         float lse = ((float *)c->lse.data)[at], delta = a->delta[at];
         if (s->softcap == 0)
-            row_backward(p + i * n, ds + i * n, n, seen, lse, delta);
+            row_backward(x->p + i * n, x->dp + i * n, seen, lse, delta);
         else
-            capped_row_backward(p + i * n, ds + i * n, n, seen, lse, delta, s->softcap);
+            capped_row_backward(x->p + i * n, x->dp + i * n, seen, lse, delta, s->softcap);
+        round_seen(x->rounded + i * n, x->p + i * n, n, seen);
     }
-    Factor pt = {p, n, true}, dst = {ds, n, true};
-    Sgemm dv = {n, d, rows, .alpha = 1, .a = pt, .b = dout, .beta = 1};
-    Sgemm dk = {n, d, rows, .alpha = s->scale, .a = dst, .b = q, .beta = 1};
-    Sgemm dq = {rows, d, n, .alpha = s->scale, .a = {ds, n, false}, .b = k, .beta = 1};
-    if (c->dv.data) sgemm((float *)c->dv.data + key, ldk, dv);
-    if (c->dk.data) sgemm((float *)c->dk.data + key, ldk, dk);
-    if (c->dq.data) sgemm(f32_row(c->dq, q0) + column, ld, dq);
+    transpose(x->q_t, q, ld, rows, d);
+    transpose(x->dout_t, dout, ld, rows, d);
+    gemm_pack(x->packed, gemm_strip_size(rows), x->rounded, n, rows, n);
+    gemm((Output){.f32 = a->dv + sum, .stride = keys, .add = true},
+         (Product){d, n, rows, x->dout_t, rows, x->packed, 1, 0});
+    for (int64_t i = 0; i < rows; i++)
+        round_seen(x->rounded + i * n, x->dp + i * n, n, keys_in_block(s, b.sample, s->q_pos[q0 + i], b.k0, n));
+    gemm_pack(x->packed, gemm_strip_size(rows), x->rounded, n, rows, n);
+    gemm((Output){.f32 = a->dk + sum, .stride = keys, .add = true},
+         (Product){d, n, rows, x->q_t, rows, x->packed, s->scale, 0});
+    gemm((Output){.f32 = a->dq + q0 * ld + column, .stride = ld, .add = true},
+         (Product){rows, d, n, x->rounded, n, x->k, s->scale, x->strip});
 }
 
-static void keys_backward(const Backward *a, KeyBlock b) {
+// Queries [first, end) of the sample.
+static void keys_backward(const Backward *a, KeyBlock b, int64_t first, int64_t end) {
     const AttentionShape *s = a->s;
-    int64_t end = s->q_start[b.sample + 1];
-    for (int64_t q0 = s->q_start[b.sample]; q0 < end; q0 += BLOCK_Q) {
+    const AttentionCall *c = a->c;
+    int64_t d = s->head_size, column = b.head / (s->heads / s->kv_heads) * d, row = s->k_start[b.sample] + b.k0;
+    BackwardScratch x = backward_scratch(a);
+    int64_t packed = 0; // keys that x holds: all of the block, or those that are seen if they are no whole steps
+    for (int64_t q0 = first; q0 < end; q0 += BLOCK_Q) {
         int64_t rows = min64(BLOCK_Q, end - q0);
         Range from = keys_seen(s, b.sample, s->q_pos[q0]), to = keys_seen(s, b.sample, s->q_pos[q0 + rows - 1]);
         KeyBlock seen = b; // without the keys after all of these queries
         seen.n = min64(b.n, to.end - b.k0);
-        if (from.first < b.k0 + b.n && seen.n > 0) queries_backward(a, seen, q0, rows);
+        if (from.first >= b.k0 + b.n || seen.n <= 0) continue;
+        int64_t wanted = seen.n % K_STEP == 0 ? b.n : seen.n;
+        if (packed != wanted) {
+            const Act *k = act_row(c->k, row) + column, *v = act_row(c->v, row) + column;
+            gemm_pack(x.k, gemm_strip_size(wanted), k, c->k.cols, wanted, d);
+            gemm_pack_transposed(x.k_t, k, c->k.cols, d, wanted);
+            gemm_pack_transposed(x.v_t, v, c->v.cols, d, wanted);
+            packed = wanted;
+        }
+        x.strip = gemm_strip_size(wanted);
+        queries_backward(a, &x, seen, q0, rows);
     }
 }
 
-static void zero_rows(Mat m) {
-    if (!m.data) return;
+static void zero_sums(const Backward *a) {
+    int64_t queries = a->c->q.rows * a->c->q.cols, keys = a->c->k.rows * a->c->k.cols, n = queries + 2 * keys;
+    enum { STEP = 1 << 14 };
 #pragma omp for nowait
-    for (int64_t i = 0; i < m.rows; i++) memset(f32_row(m, i), 0, (size_t)m.cols * sizeof(float));
+    for (int64_t i = 0; i < n; i += STEP) memset(a->dq + i, 0, (size_t)min64(STEP, n - i) * sizeof(float));
 }
 
 static void compute_delta(const Backward *a) {
     int64_t d = a->s->head_size, heads = a->s->heads;
 #pragma omp for
     for (int64_t i = 0; i < a->c->q.rows * heads; i++) {
-        const float *x = (float *)a->c->dout.data + i * d, *y = (float *)a->c->out.data + i * d;
+        const Act *x = (Act *)a->c->dout.data + i * d, *y = (Act *)a->c->out.data + i * d;
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t j = 0; j < d; j++) sum += x[j] * y[j];
+        for (int64_t j = 0; j < d; j++) sum += act_load(x[j]) * act_load(y[j]);
         a->delta[i] = sum;
     }
 }
 
 static void spawn_sample(const Backward *a, int64_t sample) {
     const AttentionShape *s = a->s;
+    int64_t first = s->q_start[sample], end = s->q_start[sample + 1];
     for (int64_t k0 = 0; k0 < s->k_len[sample]; k0 += BACKWARD_K)
-        for (int64_t head = 0; head < s->heads; head++) {
-            KeyBlock b = {sample, head, k0, min64(BACKWARD_K, s->k_len[sample] - k0)};
-            int64_t kv_head = head / (s->heads / s->kv_heads);
-            // Dependence tokens: one for the rows of dq, one for the rows of dk and dv, that the task adds to.
-            const float *queries = f32_row(a->c->q, s->q_start[sample]) + head;
-            const float *keys = f32_row(a->c->k, s->k_start[sample] + k0) + kv_head;
-            (void)queries, (void)keys;
-#pragma omp task firstprivate(a, b) depend(inout : queries[0], keys[0])
-            keys_backward(a, b);
-        }
+        for (int64_t q0 = first; q0 < end; q0 += SPAN_Q)
+            for (int64_t head = 0; head < s->heads; head++) {
+                KeyBlock b = {sample, head, k0, min64(BACKWARD_K, s->k_len[sample] - k0)};
+                int64_t last = min64(q0 + SPAN_Q, end);
+                if (keys_seen(s, sample, s->q_pos[last - 1]).end <= k0) continue;
+                if (keys_seen(s, sample, s->q_pos[q0]).first >= k0 + b.n) continue;
+                // Dependence tokens: one for the rows of dq, one for the keys of dk and dv, that the task adds to.
+                const float *queries = a->delta + q0 * s->heads + head;
+                const float *keys = a->dk + head / (s->heads / s->kv_heads) * a->c->k.rows + s->k_start[sample] + k0;
+                (void)queries, (void)keys;
+#pragma omp task firstprivate(a, b, q0, last) depend(inout : queries[0], keys[0])
+                keys_backward(a, b, q0, last);
+            }
+}
+
+// dst [rows, cols] = the sums, rounded; transposed: sums [KV, D, Tk].
+static void round_sums(Mat dst, const float *sums, int64_t d, bool transposed) {
+    if (!dst.data) return;
+#pragma omp for nowait
+    for (int64_t t = 0; t < dst.rows; t++)
+        for (int64_t i = 0; i < dst.cols; i++)
+            act_row(dst, t)[i] = act_store(transposed ? sums[i * dst.rows + t] : sums[t * dst.cols + i]);
 }
 
 void CPU_FN(attention_backward)(Backend *b, const AttentionCall *c) {
     const AttentionShape *s = c->shape;
-    host_check_attention(c, true);
-    Backward a = {c, s, c->ws, (float *)c->ws + b->threads * 2 * BLOCK_Q * BACKWARD_K};
+    host_check_attention(c, ACT_DTYPE, true);
+    Backward a = {.c = c, .s = s, .dq = c->ws};
+    a.dk = a.dq + c->q.rows * c->q.cols;
+    a.dv = a.dk + c->k.rows * c->k.cols;
+    a.delta = a.dv + c->k.rows * c->k.cols;
+    size_t floats = (size_t)(a.delta + c->q.rows * s->heads - a.dq);
+    a.scratch = (char *)c->ws + ((floats * sizeof(float) + 63) & ~(size_t)63);
 #pragma omp parallel num_threads(b->threads)
     {
-        sgemm_enter();
-        zero_rows(c->dq);
-        zero_rows(c->dk);
-        zero_rows(c->dv);
+        zero_sums(&a);
         compute_delta(&a);
         // master, not single: libgomp (12) leaks the table of dependences if another thread creates the tasks.
 #pragma omp master
         for (int64_t sample = 0; sample < s->samples; sample++)
             if (s->q_start[sample + 1] > s->q_start[sample]) spawn_sample(&a, sample);
+#pragma omp barrier
+        round_sums(c->dq, a.dq, s->head_size, false);
+        round_sums(c->dk, a.dk, s->head_size, true);
+        round_sums(c->dv, a.dv, s->head_size, true);
     }
 }

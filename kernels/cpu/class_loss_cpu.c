@@ -20,16 +20,29 @@ size_t CPU_FN(class_loss_workspace)(Backend *b, const ClassHead *h, int64_t m) {
     return logit_bytes(h, m) + (size_t)m * sizeof(Verdict);
 }
 
-static float dot(const float *a, const float *b, int64_t n) {
+static float dot(const Act *a, const float *b, int64_t n) {
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
+    for (int64_t i = 0; i < n; i++) sum += act_load(a[i]) * b[i];
     return sum;
 }
 
-static void add_scaled(float *y, const float *x, float factor, int64_t n) {
+static void add_scaled(float *y, const Act *x, float factor, int64_t n) {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) y[i] += factor * x[i];
+    for (int64_t i = 0; i < n; i++) y[i] += factor * act_load(x[i]);
+}
+
+// dx [c] = the rows of w [n, c], each times its d.
+static void weighted_rows(Act *dx, const float *w, const float *d, int64_t n, int64_t c) {
+    enum { PIECE = 256 };
+    float sum[PIECE];
+    for (int64_t first = 0; first < c; first += PIECE) {
+        int64_t count = min64(PIECE, c - first);
+        memset(sum, 0, sizeof sum);
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t k = 0; k < count; k++) sum[k] += d[i] * w[i * c + first + k];
+        for (int64_t k = 0; k < count; k++) dx[first + k] = act_store(sum[k]);
+    }
 }
 
 // Loss and verdict of a row of n logits, which become grad_scale * d(loss)/d(logit): p_v - e/N, and for the label
@@ -59,7 +72,7 @@ static void rows_forward(Mat x, const ClassHead *h, float *d, Verdict *verdicts)
 #pragma omp for collapse(2)
     for (int64_t m = 0; m < x.rows; m++)
         for (int64_t i = 0; i < n; i++)
-            d[m * n + i] = dot(f32_row(x, m), h->w + i * x.cols, x.cols) + (h->bias ? h->bias[i] : 0);
+            d[m * n + i] = dot(act_row(x, m), h->w + i * x.cols, x.cols) + (h->bias ? h->bias[i] : 0);
 #pragma omp for
     for (int64_t m = 0; m < x.rows; m++) {
         verdicts[m] = judge(d + m * n, n, h->labels[m], h);
@@ -72,21 +85,18 @@ static void rows_forward(Mat x, const ClassHead *h, float *d, Verdict *verdicts)
 static void gradients(Mat dx, Mat x, const ClassHead *h, const float *d) {
     int64_t n = h->classes, c = x.cols;
 #pragma omp for nowait
-    for (int64_t m = 0; m < (dx.data ? x.rows : 0); m++) {
-        memset(f32_row(dx, m), 0, (size_t)c * sizeof(float));
-        for (int64_t i = 0; i < n; i++) add_scaled(f32_row(dx, m), h->w + i * c, d[m * n + i], c);
-    }
+    for (int64_t m = 0; m < (dx.data ? x.rows : 0); m++) weighted_rows(act_row(dx, m), h->w, d + m * n, n, c);
 #pragma omp for
     for (int64_t i = 0; i < n; i++)
         for (int64_t m = 0; m < x.rows; m++) {
             if (h->dbias) h->dbias[i] += d[m * n + i];
-            if (h->dw) add_scaled(h->dw + i * c, f32_row(x, m), d[m * n + i], c);
+            if (h->dw) add_scaled(h->dw + i * c, act_row(x, m), d[m * n + i], c);
         }
 }
 
 void CPU_FN(class_loss)(Backend *b, HeadResult *result, Mat dx, Mat x, const ClassHead *h, void *ws) {
-    CHECK_SHAPE(x, x.rows, x.cols);
-    if (dx.data) CHECK_SHAPE(dx, x.rows, x.cols);
+    CHECK_ACT(x, x.rows, x.cols);
+    if (dx.data) CHECK_ACT(dx, x.rows, x.cols);
     float *d = ws;
     Verdict *verdicts = (Verdict *)((char *)ws + logit_bytes(h, x.rows));
 #pragma omp parallel num_threads(cpu_threads(b, x.rows * h->classes * x.cols))

@@ -3,35 +3,52 @@
 
 #include <stdlib.h>
 
-#include "sgemm.h"
-
 // Tables are chosen at run time, not by the loader (ifunc), so that sanitizers and debuggers see plain functions and
 // tests can get each table by name.
 typedef struct Isa {
     const char *name;
+    DType activation;
     const Kernels *table;
     bool runs_here;
 } Isa;
 
-const Kernels *kernels_cpu(const char *isa) {
+#ifdef __x86_64__
+static bool cpu_has_v3(void) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2");
+}
+
+static bool cpu_has_v4(void) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && cpu_has_v3();
+}
+
+static bool cpu_has_avx512_bf16(void) {
+    return cpu_has_v4() && __builtin_cpu_supports("avx512bf16");
+}
+#endif
+
+const Kernels *kernels_cpu(DType activation, const char *isa) {
     const Isa table[] = {
-#define ISA_ENTRY(name, condition) {#name, &CPU_CAT(name, kernels), (condition)},
+#define ISA_ENTRY(name, type, condition) {#name, DTYPE_##type, &CPU_CAT(name, kernels), (condition)},
         CPU_ISA_LIST(ISA_ENTRY)};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (table[i].runs_here && (!isa || !strcmp(isa, table[i].name))) return table[i].table;
+        if (table[i].activation == activation && table[i].runs_here && (!isa || !strcmp(isa, table[i].name)))
+            return table[i].table;
     return NULL;
 }
 
-// LORAC_ISA forces a lower instruction set, for bug reports and for equal results on different machines; unset: the
-// best one. oneDNN uses the value of the process's first backend.
-const Kernels *cpu_kernels_from_environment(Err *err) {
-    const char *isa = getenv("LORAC_ISA");
-    const Kernels *k = kernels_cpu(isa);
-    if (k && isa) sgemm_limit(isa);
-    if (!k) err_runtime(err, "LORAC_ISA is '%s'; expected base, v3 or v4, and a machine that has it", isa);
-    return k;
-}
-
-void cpu_describe(StrBuf *out) {
-    sgemm_describe(out);
+// LORAC_ISA forces a lower instruction set, for bug reports and for equal results on different machines.
+const Kernels *cpu_kernels_from_environment(DType activation, Err *err) {
+    const char *isa = getenv("LORAC_ISA"), *type = activation == DTYPE_BF16 ? "bf16" : "f32";
+    const Kernels *k = kernels_cpu(activation, isa);
+    if (k) return k;
+    if (isa)
+        err_runtime(err,
+                    "LORAC_ISA is '%s', which this machine cannot run or which does not compute in %s; expected %s",
+                    isa, type, activation == DTYPE_BF16 ? "avx512_bf16" : "base, v3 or v4");
+    else
+        err_runtime(err, "this CPU has no bf16 products (AVX512_BF16); expected dtype auto or f32");
+    return NULL;
 }

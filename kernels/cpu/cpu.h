@@ -1,17 +1,21 @@
 // cpu: private header of the fast CPU backend (all *_cpu.c files).
 //
-// Every *_cpu.c file is compiled once per instruction set (CPU_ISA, set by CMake). It is plain C without intrinsics.
-// CPU_FN(name) names the functions of a copy: `void CPU_FN(add)(...)` is cpu_base_add, cpu_v3_add and cpu_v4_add in one
-// binary; cpu.c picks a table at run time. Never call CPU_FN code of one copy from another. Helpers in shared headers
-// must be `static inline`: the linker keeps one copy of a plain inline function, maybe for a newer instruction set.
+// Every *_cpu.c file is compiled once per instruction set (CPU_ISA, set by CMake) in plain C; only the tile kernels of
+// products (tile_*_cpu.c, gemm.h) have intrinsics. CPU_FN(name) names the functions of a copy: `void CPU_FN(add)(...)`
+// is cpu_base_add, cpu_v3_add and cpu_v4_add in one binary; cpu.c picks a table at run time. Never call CPU_FN code of
+// one copy from another. Helpers in shared headers must be `static inline`: the linker keeps one copy of a plain inline
+// function, maybe for a newer instruction set.
 //
 // Rules of the folder:
+//  - A copy has activations of one type, Act: float32/act.h or bfloat16/act.h. All arithmetic is in float32 (act_load,
+//    act_store), but for products of two bfloat16 numbers, which are exact and summed in float32.
 //  - Threads share rows or fixed blocks, each summed in one fixed order: bits never depend on the number of threads.
 //  - No -ffast-math: NaN and infinity propagate; sums are vectorised by `#pragma omp simd reduction` only.
 #pragma once
 
 #include <float.h>
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
 #include "host.h"
@@ -20,24 +24,22 @@
 #define CPU_CAT(isa, name) CPU_CAT_(isa, name)
 #define CPU_FN(name) CPU_CAT(CPU_ISA, name)
 
-// The copies in this build, best first, each with the condition for running it.
+// The copies in this build, best first: name, type of activations, condition for running it.
 #ifdef __x86_64__
 #define CPU_ISA_LIST(X)                                                                                                \
-    X(v4, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&                                   \
-              __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&                              \
-              __builtin_cpu_supports("avx512vl") && CPU_HAS_V3)                                                        \
-    X(v3, CPU_HAS_V3)                                                                                                  \
-    X(base, true)
-#define CPU_HAS_V3                                                                                                     \
-    (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&               \
-     __builtin_cpu_supports("bmi2"))
+    X(v4, F32, cpu_has_v4())                                                                                           \
+    X(v3, F32, cpu_has_v3())                                                                                           \
+    X(base, F32, true)                                                                                                 \
+    X(avx512_bf16, BF16, cpu_has_avx512_bf16())
 #else
-#define CPU_ISA_LIST(X) X(base, true)
+#define CPU_ISA_LIST(X) X(base, F32, true)
 #endif
-#define DECLARE_CPU_TABLE(isa, condition) extern const Kernels CPU_CAT(isa, kernels);
+#define DECLARE_CPU_TABLE(isa, activation, condition) extern const Kernels CPU_CAT(isa, kernels);
 CPU_ISA_LIST(DECLARE_CPU_TABLE)
 
 #ifdef CPU_ISA
+
+#include "act.h"
 
 #define DECLARE_CPU_SLOT(slot) SLOT_TYPE(slot) CPU_FN(slot);
 OP_SLOTS(DECLARE_CPU_SLOT)
@@ -48,6 +50,15 @@ void cpu_expand_rows(float *dst, const Weight *w, int64_t row, int64_t n);
 // dst [n, cols] = columns [col, col + cols) of them; col and cols are whole blocks.
 #define cpu_expand_columns CPU_FN(expand_columns)
 void cpu_expand_columns(float *dst, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols);
+
+// The same as activations; each element is rounded once.
+#define cpu_expand_act CPU_FN(expand_act)
+void cpu_expand_act(Act *dst, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols);
+
+static inline Act *act_row(Mat m, int64_t row) {
+    return (Act *)m.data + row * m.cols;
+}
+#define CHECK_ACT(m, r, c) CHECK_MATRIX(m, ACT_DTYPE, r, c)
 
 // Threads for `elements` of cheap work: all or one, as a parallel region costs a few microseconds.
 static inline int cpu_threads(const Backend *b, int64_t elements) {

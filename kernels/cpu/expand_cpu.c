@@ -109,14 +109,7 @@ static void expand_elements(WeightRow r, float *dst, const uint8_t *data, int64_
 }
 
 void cpu_expand_rows(float *dst, const Weight *w, int64_t row, int64_t n) {
-    while (n > 0) {
-        WeightRow r = weight_row(w, row);
-        int64_t rows = r.run < n ? r.run : n;
-        expand_elements(r, dst, r.data, rows * w->cols);
-        dst += rows * w->cols;
-        row += rows;
-        n -= rows;
-    }
+    cpu_expand_columns(dst, w, row, n, 0, w->cols);
 }
 
 void cpu_expand_columns(float *dst, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols) {
@@ -126,11 +119,30 @@ void cpu_expand_columns(float *dst, const Weight *w, int64_t row, int64_t n, int
         CHECK(col % info->block == 0, "column %lld of %s is inside a block", (long long)col, w->name);
         int64_t rows = min64(r.run, n), stride = w->cols / info->block * info->bytes;
         const uint8_t *data = r.data + col / info->block * info->bytes;
-        for (int64_t i = 0; i < rows; i++) expand_elements(r, dst + i * cols, data + i * stride, cols);
+        if (cols == w->cols)
+            expand_elements(r, dst, data, rows * cols);
+        else
+            for (int64_t i = 0; i < rows; i++) expand_elements(r, dst + i * cols, data + i * stride, cols);
         dst += rows * cols;
         row += rows;
         n -= rows;
     }
+}
+
+void cpu_expand_act(Act *dst, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols) {
+    enum { PIECE = 1024 }; // whole blocks of any type
+    float piece[PIECE];
+    if (ACT_DTYPE == DTYPE_F32) {
+        cpu_expand_columns((float *)dst, w, row, n, col, cols);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++, dst += cols)
+        for (int64_t first = 0; first < cols; first += PIECE) {
+            int64_t count = min64(PIECE, cols - first);
+            cpu_expand_columns(piece, w, row + i, 1, col + first, count);
+#pragma omp simd
+            for (int64_t c = 0; c < count; c++) dst[first + c] = act_store(piece[c]);
+        }
 }
 
 void CPU_FN(expand)(Backend *b, Mat dst, const Weight *w, int64_t row) {

@@ -1,12 +1,12 @@
 // lora_cpu: the LoRA pair of a linear, y += scale drop(x) A^T B^T, and its backward.
 //
-// The rank is one side of all products, so they are bound by reading x and y: rows are processed in blocks of TILE_T
-// that stay in cache. Sums over the rows (dA, dB) are computed block by block, each element by one thread, so that no
-// bit depends on the number of threads.
-#include "cpu.h"
-#include "sgemm.h"
+// The rank is one side of all products, so they are bound by reading x and y: rows are processed in blocks of GEMM_ROWS
+// that stay in cache. Sums over the rows (dA, dB) have the transposed low-rank side on the left: dA = dxa^T drop(x) and
+// dB^T = xa^T dy, for blocks of BLOCK_T rows and tiles of TILE_N columns, each element by one thread.
+#include "gemm.h"
 
-enum { TILE_T = 128, TILE_N = 192, BLOCK_T = 2 * TILE_T, LANES = 64 };
+enum { TILE_N = 192, BLOCK_T = 512, LANES = 64 };
+_Static_assert(TILE_N % STRIP == 0 && BLOCK_T % K_STEP == 0, "whole strips");
 
 // rng_philox for LANES groups from `group` on, round by round over all of them, which is a loop that vectorises.
 static void philox_lanes(RngKey key, uint32_t token, uint32_t group, uint32_t out[4][LANES]) {
@@ -46,108 +46,178 @@ static void drop_factors(float *restrict factor, const Lora *l, int64_t t, uint3
         for (int j = 0; j < 4; j++) factor[4 * i + j] = rng_keep(words[j][i], dropout) ? keep : 0;
 }
 
-// dst [k] (+)= src [k] times the dropout mask of row t.
-static void masked_row(float *dst, const float *src, int64_t k, const Lora *l, int64_t t, bool add) {
+// dst [n] (+)= src [n] times the dropout mask of row t from column `col` on, a multiple of 4.
+static void masked_row(Act *dst, const Act *src, int64_t col, int64_t n, const Lora *l, int64_t t, bool add) {
     float factor[4 * LANES];
-    for (int64_t first = 0; first < k; first += 4 * LANES) {
-        int64_t n = min64(4 * LANES, k - first);
-        drop_factors(factor, l, t, (uint32_t)(first / 4));
+    for (int64_t first = 0; first < n; first += 4 * LANES) {
+        int64_t count = min64(4 * LANES, n - first);
+        drop_factors(factor, l, t, (uint32_t)((col + first) / 4));
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++) dst[first + i] = src[first + i] * factor[i] + (add ? dst[first + i] : 0);
+        for (int64_t i = 0; i < count; i++)
+            dst[first + i] = act_store(act_load(src[first + i]) * factor[i] + (add ? act_load(dst[first + i]) : 0));
     }
 }
 
-// Forward and dx: one masked tile of x, or of what is added to dx, per thread. Backward also: dxa [T, R] and, with
-// dropout, a block of masked x.
-size_t CPU_FN(lora_workspace)(Backend *b, const Lora *l, int64_t t, int64_t k) {
-    int64_t tiles = l->dropout != 0 ? b->threads * TILE_T * k : 0, block = l->dropout != 0 ? BLOCK_T * k : 0;
-    return (size_t)(t * l->rank + (tiles > block ? tiles : block)) * sizeof(float);
+// The parts of the workspace, in elements.
+typedef struct Layout {
+    int64_t a, b;    // packed A and B, in the orientation of the call
+    int64_t low;     // backward: dxa [T, R]
+    int64_t low_t;   // backward: [R, T], transposed xa, then transposed dxa
+    int64_t scratch; // of each thread
+} Layout;
+
+// A thread's scratch: rows of A and B while they are packed; a masked block of x; a packed block of dy or x; a tile of
+// dB^T.
+static Layout lay_out(const Lora *l, int64_t t, int64_t k) {
+    int64_t r = l->rank, n = l->rows, widest = max64(max64(k, n), r);
+    Layout y = {max64(gemm_packed_size(k, r), gemm_packed_size(r, k)),
+                max64(gemm_packed_size(r, n), gemm_packed_size(n, r)), t * r, r * t, 0};
+    int64_t masked = l->dropout != 0 ? GEMM_ROWS * k : 0;
+    int64_t block = gemm_packed_size(BLOCK_T, TILE_N) + (l->dropout != 0 ? BLOCK_T * TILE_N : 0);
+    int64_t tile = r * TILE_N * (int64_t)(sizeof(float) / sizeof(Act));
+    y.scratch = max64(max64(32, STRIP) * widest, max64(masked, block + tile));
+    return y;
 }
 
-// Rows [t, t + n) of drop(x); dst is used where there is dropout.
-static const float *masked_rows(float *dst, Mat x, int64_t t, int64_t n, const Lora *l) {
-    if (l->dropout == 0) return f32_row(x, t);
-    for (int64_t i = 0; i < n; i++) masked_row(dst + i * x.cols, f32_row(x, t + i), x.cols, l, t + i, false);
-    return dst;
+size_t CPU_FN(lora_workspace)(Backend *b, const Lora *l, int64_t t, int64_t k) {
+    Layout y = lay_out(l, t, k);
+    return (size_t)(y.a + y.b + y.low + y.low_t + b->threads * y.scratch) * sizeof(Act);
+}
+
+// dst [n, cols] = columns [col, col + cols) of rows [t, t + n) of drop(x).
+static void mask_rows(Act *dst, Mat x, const Lora *l, int64_t t, int64_t n, int64_t col, int64_t cols) {
+    for (int64_t i = 0; i < n; i++) masked_row(dst + i * cols, act_row(x, t + i) + col, col, cols, l, t + i, false);
 }
 
 void CPU_FN(lora_forward)(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws) {
-    CHECK_SHAPE(xa, x.rows, l->rank);
-    CHECK_SHAPE(y, x.rows, y.cols);
+    CHECK_ACT(xa, x.rows, l->rank);
+    CHECK_ACT(y, x.rows, y.cols);
     CHECK(l->row_offset >= 0 && l->row_offset + l->rows <= y.cols);
     int64_t k = x.cols, r = l->rank;
+    Layout at = lay_out(l, x.rows, k);
+    Act *down = ws, *up = down + at.a, *all_scratch = up + at.b + at.low + at.low_t;
 #pragma omp parallel num_threads(b->threads)
     {
-        float *tile = (float *)ws + omp_get_thread_num() * TILE_T * k;
-        sgemm_enter();
+        Act *scratch = all_scratch + omp_get_thread_num() * at.scratch;
+#pragma omp single nowait
+        gemm_pack_transposed_f32(down, l->a, k, k, r, scratch);
+#pragma omp single
+        gemm_pack_transposed_f32(up, l->b, r, r, l->rows, scratch);
 #pragma omp for schedule(dynamic)
-        for (int64_t t = 0; t < x.rows; t += TILE_T) {
-            int64_t n = min64(TILE_T, x.rows - t);
-            const float *rows = masked_rows(tile, x, t, n, l);
-            Sgemm down = {n, r, k, .alpha = 1, .a = {rows, k, false}, .b = {l->a, k, true}};
-            Factor low = {f32_row(xa, t), r, false};
-            Sgemm up = {n, l->rows, r, .alpha = l->scale, .a = low, .b = {l->b, r, true}, .beta = 1};
-            sgemm(f32_row(xa, t), r, down);
-            sgemm(f32_row(y, t) + l->row_offset, y.cols, up);
+        for (int64_t t = 0; t < x.rows; t += GEMM_ROWS) {
+            int64_t n = min64(GEMM_ROWS, x.rows - t);
+            const Act *rows = l->dropout == 0 ? act_row(x, t) : scratch;
+            if (l->dropout != 0) mask_rows(scratch, x, l, t, n, 0, k);
+            Act *low = act_row(xa, t), *to = act_row(y, t) + l->row_offset;
+            gemm((Output){.act = low, .stride = r}, (Product){n, r, k, rows, k, down, 1, 0});
+            gemm((Output){.act = to, .stride = y.cols, .residual = to, .residual_stride = y.cols},
+                 (Product){n, l->rows, r, low, r, up, l->scale, 0});
         }
     }
 }
+
+// One call of lora_backward: its operands, and the parts of its workspace.
+typedef struct Backward {
+    Mat dx, dy, x, xa;
+    const Lora *l;
+    Act *a, *b; // packed A [R, K] and B [N, R]
+    Act *dxa, *low_t;
+} Backward;
 
 // dxa = scale dy B;  dx += mask(dxa A): with dropout the product goes to `tile`, and the mask is applied while adding.
-static void backward_rows(float *dxa, float *tile, Mat dx, Mat dy, const Lora *l) {
-    int64_t r = l->rank, k = dx.cols; // k: used only with dx
+static void backward_rows(const Backward *c, Act *tile) {
+    const Lora *l = c->l;
+    int64_t r = l->rank, k = c->x.cols;
 #pragma omp for schedule(dynamic)
-    for (int64_t t = 0; t < dy.rows; t += TILE_T) {
-        int64_t n = min64(TILE_T, dy.rows - t);
-        float *to = dxa + t * r;
-        Factor dy_part = {f32_row(dy, t) + l->row_offset, dy.cols, false};
-        sgemm(to, r, (Sgemm){n, r, l->rows, .alpha = l->scale, .a = dy_part, .b = {l->b, r, false}});
-        if (!dx.data) continue;
-        Sgemm up = {n, k, r, .alpha = 1, .a = {to, r, false}, .b = {l->a, k, false}, .beta = l->dropout == 0 ? 1 : 0};
-        sgemm(l->dropout == 0 ? f32_row(dx, t) : tile, k, up);
-        if (l->dropout == 0) continue;
-        for (int64_t i = 0; i < n; i++) masked_row(f32_row(dx, t + i), tile + i * k, k, l, t + i, true);
+    for (int64_t t = 0; t < c->dy.rows; t += GEMM_ROWS) {
+        int64_t n = min64(GEMM_ROWS, c->dy.rows - t);
+        Act *low = c->dxa + t * r, *to = c->dx.data ? act_row(c->dx, t) : NULL;
+        gemm((Output){.act = low, .stride = r},
+             (Product){n, r, l->rows, act_row(c->dy, t) + l->row_offset, c->dy.cols, c->b, l->scale, 0});
+        if (!to) continue;
+        Output dx = {.act = l->dropout == 0 ? to : tile,
+                     .stride = k,
+                     .residual = l->dropout == 0 ? to : NULL,
+                     .residual_stride = k};
+        gemm(dx, (Product){n, k, r, low, r, c->a, 1, 0});
+        for (int64_t i = 0; i < n && l->dropout != 0; i++) masked_row(to + i * k, tile + i * k, 0, k, l, t + i, true);
     }
 }
 
-// dB += scale dy^T xa; a tile of rows of dB sums over all rows of dy.
-static void backward_b(Mat dy, Mat xa, const Lora *l) {
-    int64_t r = l->rank;
-#pragma omp for schedule(dynamic) nowait
-    for (int64_t i = 0; i < l->rows; i += TILE_N) {
-        Factor dy_columns = {(float *)dy.data + l->row_offset + i, dy.cols, true}, low = {xa.data, r, false};
-        sgemm(l->db + i * r, r, (Sgemm){min64(TILE_N, l->rows - i), r, dy.rows, l->scale, dy_columns, low, 1});
-    }
-}
-
-// dA += dxa^T drop(x), block of rows after block of rows; a tile of columns of dA by one thread.
-static void backward_a(const float *dxa, float *block, Mat x, const Lora *l) {
-    int64_t r = l->rank, k = x.cols, step = l->dropout == 0 ? x.rows : BLOCK_T;
-    for (int64_t t = 0; t < x.rows; t += step) {
-        int64_t n = min64(step, x.rows - t);
-        const float *rows = l->dropout == 0 ? f32_row(x, t) : block;
-        if (l->dropout != 0) {
+// dst [R, T] = transposed src [T, R].
+static void transpose_low(Act *dst, const Act *src, int64_t t, int64_t r) {
 #pragma omp for
-            for (int64_t i = 0; i < n; i++) masked_row(block + i * k, f32_row(x, t + i), k, l, t + i, false);
-        }
+    for (int64_t i = 0; i < r; i++)
+        for (int64_t j = 0; j < t; j++) dst[i * t + j] = src[j * r + i];
+}
+
+// db [n, R] += scale * the transpose of tile [R, n].
+static void add_transposed(float *db, const float *tile, int64_t n, int64_t r, float scale) {
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < r; j++) db[i * r + j] += scale * tile[j * n + i];
+}
+
+// dB += scale dy^T xa, by tiles of rows of dB.
+static void backward_b(const Backward *c, Act *packed) {
+    const Lora *l = c->l;
+    int64_t r = l->rank, rows = c->dy.rows;
+    float *tile = (float *)(packed + gemm_packed_size(BLOCK_T, TILE_N));
 #pragma omp for schedule(dynamic)
-        for (int64_t c = 0; c < k; c += TILE_N)
-            sgemm(l->da + c, k,
-                  (Sgemm){r, min64(TILE_N, k - c), n, 1, {dxa + t * r, r, true}, {rows + c, k, false}, 1});
+    for (int64_t i = 0; i < l->rows; i += TILE_N) {
+        int64_t n = min64(TILE_N, l->rows - i);
+        for (int64_t t = 0; t < rows; t += BLOCK_T) {
+            int64_t k = min64(BLOCK_T, rows - t);
+            gemm_pack(packed, gemm_strip_size(k), act_row(c->dy, t) + l->row_offset + i, c->dy.cols, k, n);
+            gemm((Output){.f32 = tile, .stride = n, .add = t > 0},
+                 (Product){r, n, k, c->low_t + t, rows, packed, 1, 0});
+        }
+        add_transposed(l->db + i * r, tile, n, r, l->scale);
+    }
+}
+
+// dA += dxa^T drop(x), by tiles of columns of dA.
+static void backward_a(const Backward *c, Act *packed) {
+    const Lora *l = c->l;
+    int64_t r = l->rank, rows = c->x.rows, k = c->x.cols;
+    Act *masked = packed + gemm_packed_size(BLOCK_T, TILE_N);
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < k; i += TILE_N) {
+        int64_t n = min64(TILE_N, k - i);
+        for (int64_t t = 0; t < rows; t += BLOCK_T) {
+            int64_t count = min64(BLOCK_T, rows - t);
+            if (l->dropout != 0) mask_rows(masked, c->x, l, t, count, i, n);
+            gemm_pack(packed, gemm_strip_size(count), l->dropout == 0 ? act_row(c->x, t) + i : masked,
+                      l->dropout == 0 ? k : n, count, n);
+            gemm((Output){.f32 = l->da + i, .stride = k, .add = true},
+                 (Product){r, n, count, c->low_t + t, rows, packed, 1, 0});
+        }
     }
 }
 
 void CPU_FN(lora_backward)(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora *l, void *ws) {
-    CHECK_SHAPE(xa, x.rows, l->rank);
-    CHECK_SHAPE(dy, x.rows, dy.cols);
+    CHECK_ACT(xa, x.rows, l->rank);
+    CHECK_ACT(dy, x.rows, dy.cols);
     CHECK(l->row_offset >= 0 && l->row_offset + l->rows <= dy.cols);
-    if (dx.data) CHECK_SHAPE(dx, x.rows, x.cols);
-    float *dxa = ws, *scratch = dxa + x.rows * l->rank;
+    if (dx.data) CHECK_ACT(dx, x.rows, x.cols);
+    int64_t t = x.rows, r = l->rank, k = x.cols;
+    Layout at = lay_out(l, t, k);
+    Act *a = ws, *dxa = a + at.a + at.b;
+    Backward c = {dx, dy, x, xa, l, a, a + at.a, dxa, dxa + at.low};
 #pragma omp parallel num_threads(b->threads)
     {
-        sgemm_enter();
-        backward_rows(dxa, scratch + omp_get_thread_num() * TILE_T * x.cols, dx, dy, l);
-        if (l->db) backward_b(dy, xa, l);
-        if (l->da) backward_a(dxa, scratch, x, l);
+        Act *scratch = c.low_t + at.low_t + omp_get_thread_num() * at.scratch;
+#pragma omp single nowait
+        gemm_pack_f32(c.b, l->b, r, l->rows, r, scratch);
+#pragma omp single
+        gemm_pack_f32(c.a, l->a, k, r, k, scratch);
+        backward_rows(&c, scratch);
+        if (l->db) {
+            transpose_low(c.low_t, xa.data, t, r);
+            backward_b(&c, scratch);
+        }
+        if (l->da) {
+            transpose_low(c.low_t, c.dxa, t, r);
+            backward_a(&c, scratch);
+        }
     }
 }

@@ -2,8 +2,8 @@
 //
 // Logits are never stored for more than one tile. As in blocked attention (Dao et al. 2022) with W as keys and values:
 // a panel of W is expanded once, every tile of rows is multiplied by it, and the tile of exponentials, relative to the
-// running maximum of its row, is multiplied by the same panel and summed into dx; when the maximum grows, the sums are
-// rescaled. So W is expanded once per call for any number of rows.
+// running maximum of its row and rounded to activations, is multiplied by the same panel and summed into dx; when the
+// maximum grows, the sums are rescaled. So W is expanded once per call for any number of rows.
 //
 // With l the logits of a row, y its target, Z = sum_v exp(l_v), Z' = Z without the target and e the label smoothing:
 //     loss = log Z - (1-e) l_y - e mean(l)
@@ -16,10 +16,10 @@
 // work with few rows, and the bits do not depend on the number of threads.
 #include <math.h>
 
-#include "cpu.h"
-#include "sgemm.h"
+#include "gemm.h"
 
-enum { TILE_M = 128, PANEL_V = 256, PANEL_FLOATS = 2 << 20, ITEMS = 16, MAX_SLICES = 8 };
+enum { TILE_M = GEMM_ROWS, PANEL_V = 256, PANEL_ELEMENTS = 2 << 20, ITEMS = 16, MAX_SLICES = 8, PACK_V = 32 };
+_Static_assert(PACK_V % STRIP == 0 && PACK_V % K_STEP == 0, "whole strips");
 
 // Softmax state of one row over one slice of the vocabulary.
 typedef struct RowState {
@@ -36,13 +36,16 @@ typedef struct Head {
     const HeadLoss *h;
     Mat x, dx;
     int64_t slices, slice_rows, step; // slices of slice_rows rows of W, `step` of each expanded at a time
-    float *panels;                    // [slices, step, C] expanded rows of W
+    Act *panels;                      // [slices, step, C] expanded rows of W
+    Act *transposed, *packed;         // the same, packed: W^T for the logits, W for dx
     float *tiles;                     // [threads, TILE_M, step] logits, then exponentials
-    float *sums;                      // [slices - 1, M, C] sums for dx of the slices after the first; the first uses dx
-    float *target_rows;               // [threads, C]
-    double *column_sum;               // [C] sum of the rows of W (label smoothing without a cap)
-    bool smooth_capped;               // label smoothing of capped logits:
-    float *slopes, *slope_sums;       // [threads, TILE_M, step] e/V dl/dx, [slices, M, C] their products with W
+    Act *factors;                     // [threads, TILE_M, step] the same, rounded
+    float *sums;                      // [slices, M, C] sums for dx
+    Act *target_rows;                 // [threads, C]
+    double *column_sum;               // [C] sum of the rows of W (label smoothing without a soft cap)
+    bool smooth_capped;               // label smoothing with a soft cap: the next two
+    float *slope_sums;                // [slices, M, C] products of e/V dl/dx with W
+    Act *slopes;                      // [threads, TILE_M, step] e/V dl/dx
     RowState *states;                 // [slices, M]
 } Head;
 
@@ -64,17 +67,20 @@ static size_t lay_out(Head *a, Backend *b, const Weight *w, const HeadLoss *h, i
     a->slices = tiles ? min64(MAX_SLICES, (ITEMS + tiles - 1) / tiles) : 1;
     a->slice_rows = (w->rows + a->slices - 1) / a->slices;
     a->slices = (w->rows + a->slice_rows - 1) / a->slice_rows; // none is empty
-    a->step = PANEL_FLOATS / (a->slices * c) / 32 * 32;
-    a->step = a->step < 32 ? 32 : min64(a->step, PANEL_V);
+    a->step = PANEL_ELEMENTS / (a->slices * c) / PACK_V * PACK_V;
+    a->step = a->step < PACK_V ? PACK_V : min64(a->step, PANEL_V);
     a->step = min64(a->step, a->slice_rows);
-    a->panels = take(ws, &used, (size_t)(a->slices * a->step * c) * sizeof(float));
+    a->panels = take(ws, &used, (size_t)(a->slices * a->step * c) * sizeof(Act));
+    a->transposed = take(ws, &used, (size_t)(a->slices * gemm_packed_size(c, a->step)) * sizeof(Act));
+    a->packed = take(ws, &used, (size_t)(a->slices * gemm_packed_size(a->step, c)) * sizeof(Act));
     a->tiles = take(ws, &used, (size_t)(b->threads * TILE_M * a->step) * sizeof(float));
-    a->sums = take(ws, &used, (size_t)((a->slices - 1) * m * c) * sizeof(float));
-    a->target_rows = take(ws, &used, (size_t)(b->threads * c) * sizeof(float));
+    a->factors = take(ws, &used, (size_t)(b->threads * TILE_M * a->step) * sizeof(Act));
+    a->sums = take(ws, &used, (size_t)(a->slices * m * c) * sizeof(float));
+    a->target_rows = take(ws, &used, (size_t)(b->threads * c) * sizeof(Act));
     a->column_sum = take(ws, &used, (size_t)c * sizeof(double));
     a->states = take(ws, &used, (size_t)(a->slices * m) * sizeof(RowState));
     if (a->smooth_capped) {
-        a->slopes = take(ws, &used, (size_t)(b->threads * TILE_M * a->step) * sizeof(float));
+        a->slopes = take(ws, &used, (size_t)(b->threads * TILE_M * a->step) * sizeof(Act));
         a->slope_sums = take(ws, &used, (size_t)(a->slices * m * c) * sizeof(float));
     }
     return used;
@@ -86,7 +92,7 @@ size_t CPU_FN(head_loss_workspace)(Backend *b, const Weight *w, const HeadLoss *
 }
 
 static float *sum_row(const Head *a, int64_t slice, int64_t m) {
-    return slice == 0 ? f32_row(a->dx, m) : a->sums + ((slice - 1) * a->x.rows + m) * a->w->cols;
+    return a->sums + (slice * a->x.rows + m) * a->w->cols;
 }
 
 static float *slope_row(const Head *a, int64_t slice, int64_t m) {
@@ -96,24 +102,33 @@ static float *slope_row(const Head *a, int64_t slice, int64_t m) {
 // Rows [at, at + n) of W of a slice at the current step; n <= 0: the slice has ended.
 typedef struct Panel {
     int64_t slice, at, n;
-    const float *rows;
+    Act *rows, *transposed, *packed;
 } Panel;
 
 static Panel panel_of(const Head *a, int64_t slice, int64_t done) {
     int64_t at = slice * a->slice_rows + done;
     int64_t end = min64(a->w->rows, (slice + 1) * a->slice_rows);
-    return (Panel){slice, at, min64(a->step, end - at), a->panels + slice * a->step * a->w->cols};
+    int64_t c = a->w->cols;
+    return (Panel){slice,
+                   at,
+                   min64(a->step, end - at),
+                   a->panels + slice * a->step * c,
+                   a->transposed + slice * gemm_packed_size(c, a->step),
+                   a->packed + slice * gemm_packed_size(a->step, c)};
 }
 
 // All panels of this step, by all threads of the team; ends with a barrier.
 static void expand_panels(const Head *a, int64_t done) {
-    enum { ROWS = 16 };
-    int64_t parts = (a->step + ROWS - 1) / ROWS;
+    int64_t parts = (a->step + PACK_V - 1) / PACK_V, c = a->w->cols;
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < a->slices * parts; i++) {
         Panel p = panel_of(a, i / parts, done);
-        int64_t row = i % parts * ROWS, n = min64(ROWS, p.n - row);
-        if (n > 0) cpu_expand_rows((float *)p.rows + row * a->w->cols, a->w, p.at + row, n);
+        int64_t row = i % parts * PACK_V, n = min64(PACK_V, p.n - row);
+        if (n <= 0) continue;
+        Act *rows = p.rows + row * c;
+        cpu_expand_act(rows, a->w, p.at + row, n, 0, c);
+        gemm_pack_transposed(p.transposed + row / STRIP * gemm_strip_size(c), rows, c, c, n);
+        if (a->dx.data) gemm_pack(p.packed + row * STRIP, gemm_strip_size(p.n), rows, c, n, c);
     }
 }
 
@@ -127,7 +142,7 @@ static void sum_columns(const Head *a, int64_t done) {
             Panel p = panel_of(a, slice, done);
             for (int64_t row = 0; row < p.n; row++)
                 for (int64_t i = first; i < min64(first + COLUMNS, c); i++)
-                    a->column_sum[i] += (double)p.rows[row * c + i];
+                    a->column_sum[i] += (double)act_load(p.rows[row * c + i]);
         }
 }
 
@@ -175,35 +190,38 @@ static float fold_row(const Head *a, RowState *state, float *x, Panel p, int32_t
 }
 
 // Products of a row of a tile with panel p become logits; slopes (or NULL) = e/V dl/dx.
-static void finish_logits(const Head *a, Panel p, float *x, float *slopes) {
+static void finish_logits(const Head *a, Panel p, float *x, Act *slopes) {
     float cap = a->h->softcap, of_all = a->h->label_smoothing / (float)a->w->rows;
     if (a->w->bias)
         for (int64_t v = 0; v < p.n; v++) x[v] += a->w->bias[p.at + v];
     if (cap == 0) return;
     cpu_softcap(x, p.n, 1 / cap, cap);
     if (!slopes) return;
-    for (int64_t v = 0; v < p.n; v++) slopes[v] = of_all * (1 - x[v] / cap * (x[v] / cap));
+    for (int64_t v = 0; v < p.n; v++) slopes[v] = act_store(of_all * (1 - x[v] / cap * (x[v] / cap)));
 }
 
 // One tile of rows against one panel: logits, softmax statistics, and the product with the panel for dx.
 static void fold_tile(const Head *a, Panel p, bool first, int64_t m0) {
     int64_t rows = min64(TILE_M, a->x.rows - m0), c = a->w->cols;
     float *tile = a->tiles + omp_get_thread_num() * TILE_M * a->step;
-    float *slopes = a->smooth_capped ? a->slopes + omp_get_thread_num() * TILE_M * a->step : NULL;
-    sgemm(tile, p.n, (Sgemm){rows, p.n, c, .alpha = 1, .a = {f32_row(a->x, m0), c, false}, .b = {p.rows, c, true}});
+    Act *factors = a->factors + omp_get_thread_num() * TILE_M * a->step;
+    Act *slopes = a->smooth_capped ? a->slopes + omp_get_thread_num() * TILE_M * a->step : NULL;
+    gemm((Output){.f32 = tile, .stride = p.n}, (Product){rows, p.n, c, act_row(a->x, m0), c, p.transposed, 1, 0});
     for (int64_t i = 0; i < rows; i++) {
         float *x = tile + i * p.n;
         finish_logits(a, p, x, slopes ? slopes + i * p.n : NULL);
         float shrink = fold_row(a, &a->states[p.slice * a->x.rows + m0 + i], x, p, a->h->targets[m0 + i]);
-        if (!a->dx.data || first || shrink == 1) continue;
+        if (!a->dx.data) continue;
+        for (int64_t v = 0; v < p.n; v++) factors[i * p.n + v] = act_store(x[v]);
+        if (first || shrink == 1) continue;
         float *sum = sum_row(a, p.slice, m0 + i);
         for (int64_t k = 0; k < c; k++) sum[k] *= shrink;
     }
     if (!a->dx.data) return;
-    Sgemm back = {rows, c, p.n, .alpha = 1, .a = {tile, p.n, false}, .b = {p.rows, c, false}, .beta = first ? 0 : 1};
-    sgemm(sum_row(a, p.slice, m0), c, back);
-    back.a.data = slopes;
-    if (slopes) sgemm(slope_row(a, p.slice, m0), c, back);
+    Product back = {rows, c, p.n, factors, p.n, p.packed, 1, 0};
+    gemm((Output){.f32 = sum_row(a, p.slice, m0), .stride = c, .add = !first}, back);
+    back.a = slopes;
+    if (slopes) gemm((Output){.f32 = slope_row(a, p.slice, m0), .stride = c, .add = !first}, back);
 }
 
 // The slices of row m as one: the largest logit, the others' sum relative to it, the target's logit.
@@ -235,20 +253,23 @@ static void smooth_dx(const Head *a, float *dx, int64_t m) {
     }
 }
 
+// dx of row m, from the sums of all slices; they end in those of the first.
 static void finish_dx(const Head *a, int64_t m, RowState all, double z) {
     int64_t c = a->w->cols;
-    float *dx = f32_row(a->dx, m), *target_row = a->target_rows + omp_get_thread_num() * c;
+    float *dx = sum_row(a, 0, m);
+    Act *target_row = a->target_rows + omp_get_thread_num() * c, *to = act_row(a->dx, m);
     float scale = a->h->state->grad_scale, e = a->h->label_smoothing, cap = a->h->softcap;
     float of_target = (float)((double)e - all.others / z);
     if (cap != 0) of_target *= 1 - all.target / cap * (all.target / cap);
-    cpu_expand_rows(target_row, a->w, a->h->targets[m], 1);
+    cpu_expand_act(target_row, a->w, a->h->targets[m], 1, 0, c);
     for (int64_t slice = 0; slice < a->slices; slice++) {
         const float *sum = sum_row(a, slice, m);
         float factor = (float)(exp((double)a->states[slice * a->x.rows + m].max - (double)all.max) / z);
         for (int64_t k = 0; k < c; k++) dx[k] = slice == 0 ? sum[k] * factor : dx[k] + sum[k] * factor;
     }
-    for (int64_t k = 0; k < c; k++) dx[k] = scale * (dx[k] + of_target * target_row[k]);
+    for (int64_t k = 0; k < c; k++) dx[k] = scale * (dx[k] + of_target * act_load(target_row[k]));
     if (e != 0) smooth_dx(a, dx, m);
+    for (int64_t k = 0; k < c; k++) to[k] = act_store(dx[k]);
 }
 
 // Finishes dx of row m, and stores its loss and its arg max (-1: NaN) in states[m]: others, argmax.
@@ -266,7 +287,6 @@ static void finish_row(const Head *a, int64_t m) {
 static void run(const Head *a) {
 #pragma omp parallel num_threads(a->b->threads)
     {
-        sgemm_enter();
 #pragma omp for
         for (int64_t i = 0; i < a->slices * a->x.rows; i++)
             a->states[i] = (RowState){.max = -FLT_MAX, .target = -INFINITY, .argmax = -1};
@@ -286,8 +306,8 @@ static void run(const Head *a) {
 }
 
 void CPU_FN(head_loss)(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight *w, const HeadLoss *h, void *ws) {
-    CHECK_SHAPE(x, x.rows, w->cols);
-    if (dx.data) CHECK_SHAPE(dx, x.rows, w->cols);
+    CHECK_ACT(x, x.rows, w->cols);
+    if (dx.data) CHECK_ACT(dx, x.rows, w->cols);
     Head a;
     lay_out(&a, b, w, h, x.rows, ws);
     a.x = x;

@@ -15,13 +15,14 @@ static bool ranks_before(float a, float b) {
 }
 
 // The `used` largest of n, largest first; of equal values the lower index first.
-static void choose(int32_t *expert, const float *x, int64_t n, int64_t used) {
+static void choose(int32_t *expert, const Act *x, int64_t n, int64_t used) {
     int64_t count = 0;
     for (int32_t e = 0; e < n; e++) {
-        if (count == used && !ranks_before(x[e], x[expert[used - 1]])) continue;
+        float own = act_load(x[e]);
+        if (count == used && !ranks_before(own, act_load(x[expert[used - 1]]))) continue;
         if (count < used) count++;
         int64_t at = count - 1;
-        for (; at > 0 && ranks_before(x[e], x[expert[at - 1]]); at--) expert[at] = expert[at - 1];
+        for (; at > 0 && ranks_before(own, act_load(x[expert[at - 1]])); at--) expert[at] = expert[at - 1];
         expert[at] = e;
     }
 }
@@ -47,19 +48,21 @@ typedef struct Softmax {
     float max, z;
 } Softmax;
 
-static Softmax softmax_of(const float *x, int64_t n) {
-    float max = cpu_largest(x, n), z = 0;
+static Softmax softmax_of(const Act *x, int64_t n) {
+    float max = act_load(x[0]);
+    for (int64_t i = 1; i < n; i++) max = act_load(x[i]) > max ? act_load(x[i]) : max; // a NaN shows in z
+    float z = 0;
 #pragma omp simd reduction(+ : z)
-    for (int64_t i = 0; i < n; i++) z += cpu_expf(x[i] - max);
+    for (int64_t i = 0; i < n; i++) z += cpu_expf(act_load(x[i]) - max);
     return (Softmax){max, z};
 }
 
-static float probability(Softmax s, float x) {
-    return cpu_expf(x - s.max) / s.z;
+static float probability(Softmax s, Act x) {
+    return cpu_expf(act_load(x) - s.max) / s.z;
 }
 
 // w = the weights of one token's choices.
-static void route_weights(float *w, Softmax s, const float *x, const int32_t *expert, int64_t used, bool renormalise) {
+static void route_weights(float *w, Softmax s, const Act *x, const int32_t *expert, int64_t used, bool renormalise) {
     float sum = 0;
     for (int64_t j = 0; j < used; j++) {
         w[j] = probability(s, x[expert[j]]);
@@ -70,11 +73,11 @@ static void route_weights(float *w, Softmax s, const float *x, const int32_t *ex
 
 void CPU_FN(moe_route_forward)(Backend *b, Mat weights, const MoePlan *plan, Mat logits, bool renormalise) {
     check_plan(plan);
-    CHECK_SHAPE(logits, plan->tokens, plan->experts);
+    CHECK_ACT(logits, plan->tokens, plan->experts);
     CHECK_SHAPE(weights, plan->tokens, plan->used);
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, logits.rows *logits.cols))
     for (int64_t t = 0; t < plan->tokens; t++) {
-        const float *x = f32_row(logits, t);
+        const Act *x = act_row(logits, t);
         int32_t *expert = plan->expert + t * plan->used;
         choose(expert, x, plan->experts, plan->used);
         route_weights(f32_row(weights, t), softmax_of(x, plan->experts), x, expert, plan->used, renormalise);
@@ -84,7 +87,7 @@ void CPU_FN(moe_route_forward)(Backend *b, Mat weights, const MoePlan *plan, Mat
 
 // One token. dx = p_e ([e chosen] dw_j - mean), or with the p of the chosen divided by their sum, where all others
 // get none; mean = sum of p dw over the choices.
-static void route_backward(float *dx, const float *dw, const float *x, const int32_t *expert, const MoePlan *plan,
+static void route_backward(Act *dx, const float *dw, const Act *x, const int32_t *expert, const MoePlan *plan,
                            bool renormalise) {
     Softmax s = softmax_of(x, plan->experts);
     float sum = 0, mean = 0;
@@ -95,75 +98,76 @@ static void route_backward(float *dx, const float *dw, const float *x, const int
     }
     float divisor = renormalise ? sum : 1;
     mean /= divisor;
-    for (int64_t e = 0; e < plan->experts; e++) dx[e] = renormalise ? 0 : -mean * probability(s, x[e]);
-    for (int64_t j = 0; j < plan->used; j++) dx[expert[j]] = (dw[j] - mean) * (probability(s, x[expert[j]]) / divisor);
+    for (int64_t e = 0; e < plan->experts; e++) dx[e] = act_store(renormalise ? 0 : -mean * probability(s, x[e]));
+    for (int64_t j = 0; j < plan->used; j++)
+        dx[expert[j]] = act_store((dw[j] - mean) * (probability(s, x[expert[j]]) / divisor));
 }
 
 void CPU_FN(moe_route_backward)(Backend *b, Mat dlogits, Mat dweights, Mat logits, const MoePlan *plan,
                                 bool renormalise) {
     check_plan(plan);
-    CHECK_SHAPE(logits, plan->tokens, plan->experts);
-    CHECK_SHAPE(dlogits, plan->tokens, plan->experts);
+    CHECK_ACT(logits, plan->tokens, plan->experts);
+    CHECK_ACT(dlogits, plan->tokens, plan->experts);
     CHECK_SHAPE(dweights, plan->tokens, plan->used);
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, logits.rows *logits.cols))
     for (int64_t t = 0; t < plan->tokens; t++)
-        route_backward(f32_row(dlogits, t), f32_row(dweights, t), f32_row(logits, t), plan->expert + t * plan->used,
+        route_backward(act_row(dlogits, t), f32_row(dweights, t), act_row(logits, t), plan->expert + t * plan->used,
                        plan, renormalise);
 }
 
 void CPU_FN(moe_gather)(Backend *b, Mat out, Mat x, const MoePlan *plan) {
-    CHECK_SHAPE(x, plan->tokens, x.cols);
-    CHECK_SHAPE(out, plan->tokens * plan->used, x.cols);
+    CHECK_ACT(x, plan->tokens, x.cols);
+    CHECK_ACT(out, plan->tokens * plan->used, x.cols);
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, out.rows *out.cols))
     for (int64_t row = 0; row < out.rows; row++)
-        memcpy(f32_row(out, row), f32_row(x, plan->choice[row] / plan->used), (size_t)x.cols * sizeof(float));
-}
-
-static void add_row(float *dst, const float *src, int64_t n) {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) dst[i] += src[i];
+        memcpy(act_row(out, row), act_row(x, plan->choice[row] / plan->used), (size_t)x.cols * sizeof(Act));
 }
 
 void CPU_FN(moe_combine)(Backend *b, Mat out, Mat x, Mat residual, const MoePlan *plan) {
-    CHECK_SHAPE(out, plan->tokens, out.cols);
-    CHECK_SHAPE(x, plan->tokens * plan->used, out.cols);
-    if (residual.data) CHECK_SHAPE(residual, plan->tokens, out.cols);
+    CHECK_ACT(out, plan->tokens, out.cols);
+    CHECK_ACT(x, plan->tokens * plan->used, out.cols);
+    if (residual.data) CHECK_ACT(residual, plan->tokens, out.cols);
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
     for (int64_t t = 0; t < out.rows; t++) {
-        float *y = f32_row(out, t);
+        Act *y = act_row(out, t);
+        const Act *start = residual.data ? act_row(residual, t) : NULL;
         const int32_t *row = plan->row + t * plan->used;
-        const float *start = residual.data ? f32_row(residual, t) : f32_row(x, row[0]);
-        if (start != y) memcpy(y, start, (size_t)out.cols * sizeof *y);
-        for (int64_t j = residual.data ? 0 : 1; j < plan->used; j++) add_row(y, f32_row(x, row[j]), out.cols);
+        for (int64_t c = 0; c < out.cols; c++) {
+            float sum = start ? act_load(start[c]) : 0;
+            for (int64_t j = 0; j < plan->used; j++) sum += act_load(act_row(x, row[j])[c]);
+            y[c] = act_store(sum);
+        }
     }
 }
 
 void CPU_FN(moe_scale_forward)(Backend *b, Mat x, Mat weights, const MoePlan *plan) {
     CHECK_SHAPE(weights, plan->tokens, plan->used);
-    CHECK_SHAPE(x, plan->tokens * plan->used, x.cols);
+    CHECK_ACT(x, plan->tokens * plan->used, x.cols);
     const float *weight = weights.data;
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
     for (int64_t row = 0; row < x.rows; row++) {
-        float *y = f32_row(x, row), w = weight[plan->choice[row]];
+        Act *y = act_row(x, row);
+        float w = weight[plan->choice[row]];
 #pragma omp simd
-        for (int64_t c = 0; c < x.cols; c++) y[c] *= w;
+        for (int64_t c = 0; c < x.cols; c++) y[c] = act_store(act_load(y[c]) * w);
     }
 }
 
 void CPU_FN(moe_scale_backward)(Backend *b, Mat dx, Mat dweights, Mat x, Mat weights, const MoePlan *plan) {
     CHECK_SHAPE(weights, plan->tokens, plan->used);
     CHECK_SHAPE(dweights, plan->tokens, plan->used);
-    CHECK_SHAPE(x, plan->tokens * plan->used, x.cols);
-    CHECK_SHAPE(dx, x.rows, x.cols);
+    CHECK_ACT(x, plan->tokens * plan->used, x.cols);
+    CHECK_ACT(dx, x.rows, x.cols);
     const float *weight = weights.data;
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
     for (int64_t row = 0; row < x.rows; row++) {
-        float *d = f32_row(dx, row), w = weight[plan->choice[row]], dot = 0;
-        const float *y = f32_row(x, row);
+        Act *d = act_row(dx, row);
+        const Act *y = act_row(x, row);
+        float w = weight[plan->choice[row]], dot = 0;
 #pragma omp simd reduction(+ : dot)
         for (int64_t c = 0; c < x.cols; c++) {
-            dot += d[c] * y[c];
-            d[c] *= w;
+            dot += act_load(d[c]) * act_load(y[c]);
+            d[c] = act_store(act_load(d[c]) * w);
         }
         ((float *)dweights.data)[plan->choice[row]] = dot;
     }

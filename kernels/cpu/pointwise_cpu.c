@@ -6,99 +6,95 @@
 
 #include <math.h>
 
-// y += scale * row, a piece of whole blocks at a time.
-static void add_weight_row(float *y, const Weight *w, int64_t row, float scale) {
+// y (+)= scale * row, a piece of whole blocks at a time.
+static void embed_row(Act *y, const Weight *w, int64_t row, float scale, bool accumulate) {
     enum { PIECE = 1024 };
     float piece[PIECE];
     for (int64_t first = 0; first < w->cols; first += PIECE) {
         int64_t n = min64(PIECE, w->cols - first);
         cpu_expand_columns(piece, w, row, 1, first, n);
-        for (int64_t c = 0; c < n; c++) y[first + c] += scale * piece[c];
+        for (int64_t c = 0; c < n; c++) {
+            Act *to = y + first + c;
+            *to = act_store(scale * piece[c] + (accumulate ? act_load(*to) : 0));
+        }
     }
 }
 
 void CPU_FN(embed_forward)(Backend *b, Mat out, const Weight *w, const int32_t *ids, float scale, bool accumulate) {
-    CHECK_SHAPE(out, out.rows, w->cols);
+    CHECK_ACT(out, out.rows, w->cols);
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, out.rows *out.cols))
-    for (int64_t t = 0; t < out.rows; t++) {
-        float *y = f32_row(out, t);
-        if (accumulate) {
-            add_weight_row(y, w, ids[t], scale);
-            continue;
-        }
-        cpu_expand_rows(y, w, ids[t], 1);
-        for (int64_t c = 0; c < out.cols; c++) y[c] *= scale;
-    }
+    for (int64_t t = 0; t < out.rows; t++) embed_row(act_row(out, t), w, ids[t], scale, accumulate);
 }
 
 void CPU_FN(neftune)(Backend *b, Mat x, const float *magnitude, float alpha, const TokenKeys *keys) {
-    CHECK_SHAPE(x, x.rows, x.cols);
+    CHECK_ACT(x, x.rows, x.cols);
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
     for (int64_t t = 0; t < x.rows; t++) {
-        float *xt = f32_row(x, t), strength = alpha * magnitude[t];
+        Act *xt = act_row(x, t);
+        float strength = alpha * magnitude[t];
         RngKey key = token_key(keys, t);
         uint32_t index = token_index(keys, t);
         for (int64_t c = 0; c < x.cols; c += 4) {
             uint32_t words[4];
             rng_philox(key, index, (uint32_t)(c / 4), words);
-            for (int64_t i = 0; i < 4 && c + i < x.cols; i++) xt[c + i] += strength * rng_symmetric(words[i]);
+            for (int64_t i = 0; i < 4 && c + i < x.cols; i++)
+                xt[c + i] = act_store(act_load(xt[c + i]) + strength * rng_symmetric(words[i]));
         }
     }
 }
 
 // Rotates (lo, hi) of one head by the given cosines and sines; sign -1: the inverse rotation.
-static void rotate(float *lo, float *hi, const float *cosines, const float *sines, float sign, int64_t half) {
+static void rotate(Act *lo, Act *hi, const float *cosines, const float *sines, float sign, int64_t half) {
 #pragma omp simd
     for (int64_t i = 0; i < half; i++) {
-        float c = cosines[i], s = sign * sines[i], l = lo[i], h = hi[i];
-        lo[i] = l * c - h * s;
-        hi[i] = h * c + l * s;
+        float c = cosines[i], s = sign * sines[i], l = act_load(lo[i]), h = act_load(hi[i]);
+        lo[i] = act_store(l * c - h * s);
+        hi[i] = act_store(h * c + l * s);
     }
 }
 
 void CPU_FN(rope)(Backend *b, Mat x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated,
                   bool inverse) {
-    CHECK_SHAPE(x, x.rows, x.cols);
+    CHECK_ACT(x, x.rows, x.cols);
     check_rope(x, head_size, rotated);
     int64_t half = rotated / 2;
     float sign = inverse ? -1 : 1;
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
     for (int64_t t = 0; t < x.rows; t++) {
         const float *cosines = cos_sin + pos[t] * rotated;
-        for (float *head = f32_row(x, t), *end = head + x.cols; head < end; head += head_size)
+        for (Act *head = act_row(x, t), *end = head + x.cols; head < end; head += head_size)
             rotate(head, head + half, cosines, cosines + half, sign, half);
     }
 }
 
 void CPU_FN(gather_rows_forward)(Backend *b, Mat out, Mat x, const int32_t *index) {
-    CHECK_SHAPE(out, out.rows, x.cols);
+    CHECK_ACT(out, out.rows, x.cols);
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, out.rows *out.cols))
-    for (int64_t i = 0; i < out.rows; i++)
-        memcpy(f32_row(out, i), f32_row(x, index[i]), (size_t)x.cols * sizeof(float));
+    for (int64_t i = 0; i < out.rows; i++) memcpy(act_row(out, i), act_row(x, index[i]), (size_t)x.cols * sizeof(Act));
 }
 
-static void add_row(float *dst, const float *src, int64_t n) {
+static void add_row(Act *dst, const Act *src, int64_t n) {
 #pragma omp simd
-    for (int64_t i = 0; i < n; i++) dst[i] += src[i];
+    for (int64_t i = 0; i < n; i++) dst[i] = act_store(act_load(dst[i]) + act_load(src[i]));
 }
 
 void CPU_FN(gather_rows_backward)(Backend *b, Mat dx, Mat dout, const int32_t *index, bool accumulate) {
-    CHECK_SHAPE(dx, dx.rows, dout.cols);
-    if (!accumulate) host_zero(b, dx.data, (size_t)(dx.rows * dx.cols) * sizeof(float));
+    CHECK_ACT(dx, dx.rows, dout.cols);
+    if (!accumulate) host_zero(b, dx.data, (size_t)(dx.rows * dx.cols) * sizeof(Act));
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, dout.rows *dout.cols))
-    for (int64_t i = 0; i < dout.rows; i++) add_row(f32_row(dx, index[i]), f32_row(dout, i), dout.cols);
+    for (int64_t i = 0; i < dout.rows; i++) add_row(act_row(dx, index[i]), act_row(dout, i), dout.cols);
 }
 
 void CPU_FN(scatter_rows)(Backend *b, Mat dst, Mat x, const int32_t *index) {
-    CHECK_SHAPE(dst, dst.rows, x.cols);
+    CHECK_ACT(dst, dst.rows, x.cols);
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, x.rows *x.cols))
-    for (int64_t i = 0; i < x.rows; i++) memcpy(f32_row(dst, index[i]), f32_row(x, i), (size_t)x.cols * sizeof(float));
+    for (int64_t i = 0; i < x.rows; i++) memcpy(act_row(dst, index[i]), act_row(x, i), (size_t)x.cols * sizeof(Act));
 }
 
 void CPU_FN(add)(Backend *b, Mat dst, Mat src) {
-    CHECK_SHAPE(dst, src.rows, src.cols);
+    CHECK_ACT(dst, src.rows, src.cols);
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, src.rows *src.cols))
-    for (int64_t t = 0; t < src.rows; t++) add_row(f32_row(dst, t), f32_row(src, t), src.cols);
+    for (int64_t t = 0; t < src.rows; t++) add_row(act_row(dst, t), act_row(src, t), src.cols);
 }
 
 static int32_t row_argmax(const float *x, int64_t n) {

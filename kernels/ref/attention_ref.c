@@ -56,7 +56,7 @@ static void attend(const AttentionCall *c, Query i, double *y) {
 
 void ref_attention_forward(Backend *b, const AttentionCall *c) {
     const AttentionShape *s = c->shape;
-    host_check_attention(c, false);
+    host_check_attention(c, DTYPE_F32, false);
     for (int64_t sample = 0; sample < s->samples; sample++)
         for (int64_t row = s->q_start[sample]; row < s->q_start[sample + 1]; row++)
             for (int64_t head = 0; head < s->heads; head++) attend(c, query_at(s, sample, row, head), c->ws);
@@ -92,7 +92,7 @@ static void store(Mat dst, const double *sum) {
 
 void ref_attention_backward(Backend *b, const AttentionCall *c) {
     const AttentionShape *s = c->shape;
-    host_check_attention(c, true);
+    host_check_attention(c, DTYPE_F32, true);
     host_zero(b, c->ws, ref_attention_workspace(b, s, c->q, c->k, true));
     double *dq = c->ws, *dk = dq + c->q.rows * c->q.cols, *dv = dk + c->k.rows * c->k.cols;
     Sums g = {dq, dk, dv};

@@ -4,7 +4,7 @@
 #include <math.h>
 
 void ref_rmsnorm_forward(Backend *b, Mat out, Mat rstd, Mat x, const float *weight, float eps) {
-    CHECK_GROUPS(out, rstd, x);
+    CHECK_GROUPS(DTYPE_F32, out, rstd, x);
     int64_t group = x.cols / rstd.cols;
     x = host_groups(x, group), out = host_groups(out, group), rstd = host_groups(rstd, 1);
     for (int64_t t = 0; t < x.rows; t++) {
@@ -17,7 +17,7 @@ void ref_rmsnorm_forward(Backend *b, Mat out, Mat rstd, Mat x, const float *weig
 
 // With n = x r and g = dout w:  d(x_c r)/dx_j = r (delta_cj - n_c n_j / C),  so  dx = r (g - n mean(g n)).
 void ref_rmsnorm_backward(Backend *b, Mat dx, Mat dout, Mat x, Mat rstd, const float *weight, bool accumulate) {
-    CHECK_GROUPS(dx, rstd, x);
+    CHECK_GROUPS(DTYPE_F32, dx, rstd, x);
     int64_t group = x.cols / rstd.cols;
     CHECK_SHAPE(dout, x.rows, x.cols);
     x = host_groups(x, group), dx = host_groups(dx, group), dout = host_groups(dout, group),

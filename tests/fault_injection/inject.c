@@ -10,7 +10,7 @@
 // Standard input, output and error are left alone unless INJECT_PATH names them.
 // openat, fopen, opendir and the like count as open; fflush and dprintf as write, fclose as close, remove as unlink,
 // lstat, fstat and readlink as stat; calloc, realloc, aligned allocations and mmap without a file as
-// malloc, but what C++'s operator new asks of them counts as new: of oneDNN's thousands, all fail in the same way.
+// malloc, but what C++'s operator new asks of them counts as new: thousands in a C++ library fail in the same way.
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>

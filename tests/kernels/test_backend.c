@@ -26,18 +26,17 @@ static void test_backend_isa_by_environment(void **state) {
     Backend *b = NULL;
     setenv("LORAC_ISA", "base", 1);
     ASSERT_OK(backend_open(&b, "cpu", 1, &err), &err);
-    assert_ptr_equal(b->k, kernels_cpu("base"));
+    assert_ptr_equal(b->k, kernels_cpu(DTYPE_F32, "base"));
     assert_string_equal(b->k->name, "cpu-base");
     StrBuf kind = {0};
-    backend_kind(&kind, b); // the library of products obeys, too: no AVX
-    assert_non_null(strstr(kind.data, "cpu-base, oneDNN "));
-    assert_null(strstr(kind.data, "AVX"));
+    backend_kind(&kind, b);
+    assert_string_equal(kind.data, "cpu-base");
     str_clear(&kind);
     backend_close(b);
     setenv("LORAC_ISA", "z80", 1);
     ASSERT_REFUSED(backend_open(&b, "cpu", 1, &err), &err, "LORAC_ISA is 'z80'");
     unsetenv("LORAC_ISA");
-    assert_null(kernels_cpu("z80"));
+    assert_null(kernels_cpu(DTYPE_F32, "z80"));
 }
 
 static void test_backend_threads_respects_omp_num_threads(void **state) {

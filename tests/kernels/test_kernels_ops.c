@@ -7,21 +7,33 @@
 
 static const OpCase *cases; // the table, up to an op without a name
 
-static Backend *open_backend(const char *device, const char *isa, int threads) {
+// A copy of the CPU backend (cpu.h).
+typedef struct Copy {
+    DType activation;
+    const char *isa;
+} Copy;
+static const Copy copies[] = {
+    {DTYPE_F32, "base"}, {DTYPE_F32, "v3"}, {DTYPE_F32, "v4"}, {DTYPE_BF16, "avx512_bf16"}};
+enum { N_COPIES = sizeof copies / sizeof *copies };
+
+static Backend *open_backend(const char *device, Copy copy, int threads) {
     Err err;
     Backend *b = NULL;
-    if (isa) setenv("LORAC_ISA", isa, 1);
-    ASSERT_OK(backend_open(&b, device, threads, &err), &err);
+    BackendOptions o = {.device = device, .activation = copy.activation, .threads = threads};
+    if (copy.isa) setenv("LORAC_ISA", copy.isa, 1);
+    ASSERT_OK(backend_open_with(&b, &o, &err), &err);
     unsetenv("LORAC_ISA");
     return b;
 }
 
-static const char *const all_isas[] = {"base", "v3", "v4"};
+static bool runs_here(Copy copy) {
+    return kernels_cpu(copy.activation, copy.isa);
+}
 
 // Runs a case on `b` and fails unless it agrees with `want`.
 static void check_against(const OpRun *want, const OpCase *c, const OpSize *size, Backend *b, int poison, OpRule rule) {
     char message[512], sizes[256];
-    OpRun *got = op_run(c, size, b, (OpSetup){.poison = poison});
+    OpRun *got = op_run(c, size, b, (OpSetup){.poison = poison, .activation = b->activation});
     if (!op_agree(want, got, rule, message, sizeof message)) {
         op_size_text(size, sizes, sizeof sizes);
         fail_msg("%s on %s, %d threads, poisoned input %d: %s\n  %s", c->name, b->k->name, b->threads, poison, message,
@@ -33,30 +45,29 @@ static void check_against(const OpRun *want, const OpCase *c, const OpSize *size
 // The reference must be finite without poison, or NaN would agree with NaN.
 static void test_kernels_match_reference(void **state) {
     (void)state;
-    Backend *ref = open_backend("ref", NULL, 1);
+    Backend *ref = open_backend("ref", (Copy){0}, 1);
     for (const OpCase *c = cases; c->name; c++)
-        for (int s = 0; s < c->n_sizes; s++) {
-            OpRun *want = op_run(c, c->sizes + s, ref, OP_PLAIN);
-            for (size_t i = 0; i < sizeof all_isas / sizeof *all_isas; i++) {
-                if (!kernels_cpu(all_isas[i])) continue;
-                Backend *b = open_backend("cpu", all_isas[i], 1);
+        for (int s = 0; s < c->n_sizes; s++)
+            for (int i = 0; i < N_COPIES; i++) {
+                if (!runs_here(copies[i])) continue;
+                Backend *b = open_backend("cpu", copies[i], 1);
+                OpRun *want = op_run(c, c->sizes + s, ref, (OpSetup){.poison = -1, .activation = b->activation});
                 check_against(want, c, c->sizes + s, b, -1, OP_WITHIN_TOLERANCE);
+                op_run_free(want);
                 backend_close(b);
             }
-            op_run_free(want);
-        }
     backend_close(ref);
 }
 
 static void test_kernels_ignore_threads(void **state) {
     (void)state;
-    for (size_t i = 0; i < sizeof all_isas / sizeof *all_isas; i++) {
-        if (!kernels_cpu(all_isas[i])) continue;
-        Backend *one = open_backend("cpu", all_isas[i], 1), *two = open_backend("cpu", all_isas[i], 2);
-        Backend *three = open_backend("cpu", all_isas[i], 3);
+    for (int i = 0; i < N_COPIES; i++) {
+        if (!runs_here(copies[i])) continue;
+        Backend *one = open_backend("cpu", copies[i], 1), *two = open_backend("cpu", copies[i], 2);
+        Backend *three = open_backend("cpu", copies[i], 3);
         for (const OpCase *c = cases; c->name; c++)
             for (int s = 0; s < c->n_sizes; s++) {
-                OpRun *want = op_run(c, c->sizes + s, one, OP_PLAIN);
+                OpRun *want = op_run(c, c->sizes + s, one, (OpSetup){.poison = -1, .activation = one->activation});
                 check_against(want, c, c->sizes + s, two, -1, OP_SAME_BITS);
                 check_against(want, c, c->sizes + s, three, -1, OP_SAME_BITS);
                 op_run_free(want);
@@ -68,25 +79,34 @@ static void test_kernels_ignore_threads(void **state) {
 }
 
 // A NaN in each random input in turn, at the sizes that are quick on the reference.
+static void check_nan(const OpCase *c, const OpSize *size, Backend *ref, Backend *cpu) {
+    OpRun *want = op_run(c, size, ref, OP_PLAIN);
+    int inputs = want->n_inputs;
+    op_run_free(want);
+    for (int poison = 0; poison < inputs; poison++) {
+        want = op_run(c, size, ref, (OpSetup){.poison = poison, .activation = cpu->activation});
+        if (!op_shows_nan(want)) fail_msg("%s on ref hides a NaN in input %d", c->name, poison);
+        check_against(want, c, size, cpu, poison, OP_NAN_SHOWS);
+        op_run_free(want);
+    }
+}
+
 static void test_kernels_show_nan(void **state) {
     (void)state;
-    Backend *ref = open_backend("ref", NULL, 1), *cpu = open_backend("cpu", NULL, 2);
-    for (const OpCase *c = cases; c->name; c++)
-        for (int s = 0; s < c->n_sizes; s++) {
-            const OpSize *size = c->sizes + s;
-            if (size->t > 100 || size->no_dx || size->no_da || size->no_db) continue; // without an output NaN may rest
-            OpRun *want = op_run(c, c->sizes + s, ref, OP_PLAIN);
-            int inputs = want->n_inputs;
-            op_run_free(want);
-            for (int poison = 0; poison < inputs; poison++) {
-                want = op_run(c, c->sizes + s, ref, (OpSetup){.poison = poison});
-                if (!op_shows_nan(want)) fail_msg("%s on ref hides a NaN in input %d", c->name, poison);
-                check_against(want, c, c->sizes + s, cpu, poison, OP_NAN_SHOWS);
-                op_run_free(want);
+    static const DType types[] = {DTYPE_F32, DTYPE_BF16};
+    Backend *ref = open_backend("ref", (Copy){0}, 1);
+    for (int i = 0; i < 2; i++) {
+        if (!runs_here((Copy){types[i], NULL})) continue;
+        Backend *cpu = open_backend("cpu", (Copy){types[i], NULL}, 2);
+        for (const OpCase *c = cases; c->name; c++)
+            for (int s = 0; s < c->n_sizes; s++) {
+                const OpSize *size = c->sizes + s;
+                if (size->t > 100 || size->no_dx || size->no_da || size->no_db) continue; // NaN may have no output
+                check_nan(c, size, ref, cpu);
             }
-        }
+        backend_close(cpu);
+    }
     backend_close(ref);
-    backend_close(cpu);
 }
 
 static int run_table(int argc, char **argv) {

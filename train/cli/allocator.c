@@ -1,14 +1,13 @@
 // allocator: wrappers of malloc and its relatives for the whole process, libraries included, that never return NULL:
 // when the wrapped one (of libc, or of a preloaded library) is out of memory, the process exits with one line and
-// status 1. Without them oneDNN writes through the null pointer, libgomp prints its own message, and other libraries
-// throw. Not part of builds with sanitizers, whose own allocator ends the process.
+// status 1. Without them libgomp prints its own message, and other libraries write through the null pointer or throw.
+// Not part of builds with sanitizers, whose own allocator ends the process.
 #include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base.h"
 
@@ -58,12 +57,4 @@ int posix_memalign(void **out, size_t alignment, size_t bytes) {
     int rc = next(out, alignment, bytes);
     if (rc == ENOMEM) mem_exhausted(bytes);
     return rc;
-}
-
-// oneDNN writes its code without checking the result. A large range of addresses that is only tried is not memory.
-void *mmap(void *at, size_t bytes, int protection, int flags, int fd, off_t offset) {
-    NEXT(mmap);
-    void *p = next(at, bytes, protection, flags, fd, offset);
-    if (p == MAP_FAILED && errno == ENOMEM && flags & MAP_ANONYMOUS && bytes < 1 << 30) mem_exhausted(bytes);
-    return p;
 }

@@ -2,7 +2,6 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <archive.h>
 #include <cjson/cJSON.h>
-#include <oneapi/dnnl/dnnl.h>
 #include <pcre2.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,24 +32,26 @@ static const Key options[] = {
 static void print_machine(void) {
     struct utsname u;
     if (uname(&u) == 0) say("system     %s %s, %s\n", u.sysname, u.release, u.machine);
-    const Kernels *best = kernels_cpu(NULL);
+    const Kernels *best = kernels_cpu(DTYPE_F32, NULL);
     say("cpu        %d of %ld CPUs usable, backend %s of", threads_available(), sysconf(_SC_NPROCESSORS_ONLN),
         best->name);
-    static const char *const isas[] = {"base", "v3", "v4"};
-    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
-        if (kernels_cpu(isas[i])) say(" %s", kernels_cpu(isas[i])->name);
+    static const char *const isas[] = {"base", "v3", "v4", "avx512_bf16"};
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
+        const Kernels *f32 = kernels_cpu(DTYPE_F32, isas[i]), *bf16 = kernels_cpu(DTYPE_BF16, isas[i]);
+        if (f32) say(" %s", f32->name);
+        if (bf16) say(" %s", bf16->name);
+    }
     double total = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     say("\nmemory     %.1f GB, %.1f GB free for this process\n", total / 1e9, (double)memory_free() / 1e9);
 }
 
 static void print_libraries(void) {
-    const dnnl_version_t *d = dnnl_version();
     unsigned x = XXH_versionNumber();
     char pcre[64] = "?";
     pcre2_config(PCRE2_CONFIG_VERSION, pcre);
     pcre[strcspn(pcre, " ")] = 0; // without the date
-    say("libraries  oneDNN %d.%d.%d, PCRE2 %s, utf8proc %s, xxHash %u.%u.%u, zlib %s, zstd %s, %s, cJSON %s\n",
-        d->major, d->minor, d->patch, pcre, utf8proc_version(), x / 10000, x / 100 % 100, x % 100, zlibVersion(),
+    say("libraries  PCRE2 %s, utf8proc %s, xxHash %u.%u.%u, zlib %s, zstd %s, %s, cJSON %s\n",
+        pcre, utf8proc_version(), x / 10000, x / 100 % 100, x % 100, zlibVersion(),
         ZSTD_versionString(), archive_version_string(), cJSON_Version());
 }
 
@@ -122,7 +123,7 @@ static int check_device(const Options *o, DtypeWord dtype, Backend *ref, Tally *
     return rc || !library ? rc : check_library(o, dtype, ref, t, err);
 }
 
-// Without a dtype: F32 on the CPU; F32, BF16 and F16 on a GPU. Not TF32 and FP8: their rounding inside products exceeds
+// Without a dtype: F32 on the CPU, and BF16 where it has products of it; F32, BF16 and F16 on a GPU. Not TF32 and FP8: their rounding inside products exceeds
 // the tolerances.
 static int check_types(const Options *given, Tally *t, Err *err) {
     static const DtypeWord types[] = {DTYPE_WORD_F32, DTYPE_WORD_BF16, DTYPE_WORD_F16};
@@ -132,7 +133,7 @@ static int check_types(const Options *given, Tally *t, Err *err) {
     if (backend_open(&ref, "ref", 1, err)) return -1;
     int rc = run_device_open(&first, o.load.device, dtype, NULL, err), n = 0;
     if (!rc) {
-        n = dtype != DTYPE_WORD_AUTO || first->host_memory ? 1 : 3;
+        n = dtype != DTYPE_WORD_AUTO ? 1 : !first->host_memory ? 3 : kernels_cpu(DTYPE_BF16, NULL) ? 2 : 1;
         if (first->host_memory)
             o.load.device = "cpu";
         else if (!starts_with(o.load.device, "cuda"))

@@ -54,9 +54,10 @@ int run_device_plan(Backend **b, const struct GpuSpec *gpu, DtypeWord dtype, Err
 }
 
 static int open_cpu(Backend **b, DtypeWord dtype, int threads, Err *err) {
-    if (dtype != DTYPE_WORD_AUTO && dtype != DTYPE_WORD_F32)
-        return err_input(err, "dtype: %s needs a GPU; expected auto or f32 on device cpu", dtype_name(dtype));
-    return backend_open(b, "cpu", threads, err);
+    if (dtype != DTYPE_WORD_AUTO && dtype != DTYPE_WORD_F32 && dtype != DTYPE_WORD_BF16)
+        return err_input(err, "dtype: %s needs a GPU; expected auto, f32 or bf16 on device cpu", dtype_name(dtype));
+    BackendOptions o = {.device = "cpu", .activation = dtypes[dtype].activation, .threads = threads};
+    return backend_open_with(b, &o, err);
 }
 
 // One of these files exists where there is a driver, also in containers and under WSL. Checked first because loading

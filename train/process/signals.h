@@ -7,9 +7,7 @@
 // both send it to every rank. Stops that the heartbeat relays from another rank (train/ranks/heartbeat.h) are not
 // counted.
 //
-// They are blocked in all threads except one that waits for them, so that no handler runs on a computing thread: the
-// sgemm of oneDNN 2.6 keeps data below its stack pointer, which a signal frame would overwrite (observed as heap
-// corruption; OpenBLAS does not do that).
+// They are blocked in all threads except one that waits for them, so that no handler runs on a computing thread.
 #pragma once
 
 #include <signal.h>

@@ -13,7 +13,7 @@ static void on_emulated_device(void) {
 static void test_doctor_names_machine_and_libraries(void **state) {
     (void)state;
     char *out = run("doctor --device cpu --ops rmsnorm", 0);
-    static const char *const parts[] = {"CPUs usable, backend cpu-", "GB free", "oneDNN ",  "PCRE2 ",
+    static const char *const parts[] = {"CPUs usable, backend cpu-", "GB free", "PCRE2 ",
                                         "rmsnorm_forward",           "agrees",  ": 0 wrong"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (!strstr(out, parts[i])) fail_msg("\"%s\" lacks \"%s\"", out, parts[i]);

@@ -123,7 +123,7 @@ static int64_t blocked_signals(const char *task_dir, const char *task) {
     return mask;
 }
 
-// A handler on a computing thread would damage what oneDNN keeps below its stack pointer (signals.h).
+// No handler runs on a computing thread (signals.h).
 static void test_run_handles_no_signal_on_computing_threads(void **state) {
     (void)state;
     const int64_t wanted = 1 << (SIGTERM - 1) | 1 << (SIGINT - 1) | 1 << (SIGUSR1 - 1) | 1 << (SIGHUP - 1);

@@ -1,0 +1,74 @@
+// gemm: the matrix product that the CPU backend is built on. Private to kernels/cpu.
+//
+// C [m, n] = alpha A B + ...; A is rows of activations as they are in memory, B is packed first: strips of STRIP
+// columns, each [K / PAIR][STRIP][PAIR], so that a tile kernel (tile_*_cpu.c) reads it from one end to the other.
+// Weights are expanded and packed in one step and then used by all rows. Sums run over the whole of K in float32, in
+// order, and are rounded once: the bits of a row of C depend neither on the other rows nor on how C is cut into calls.
+//
+// Chosen by CMake for each instruction set: TILE_ROWS and STRIP, the largest tile of C; K is rounded up to K_STEP.
+#pragma once
+
+#include "cpu.h"
+
+enum {
+    GEMM_ROWS = TILE_ROWS < 32 ? 120 : 128
+}; // rows of A that stay in cache: a product that threads share is cut here
+_Static_assert(GEMM_ROWS % TILE_ROWS == 0, "whole tiles");
+
+// Elements of a packed B [k, n], and of one of its strips.
+static inline int64_t gemm_strip_size(int64_t k) {
+    return (k + K_STEP - 1) / K_STEP * K_STEP * STRIP;
+}
+static inline int64_t gemm_packed_size(int64_t k, int64_t n) {
+    return (n + STRIP - 1) / STRIP * gemm_strip_size(k);
+}
+
+// Packs B = src [k, n], `ld` elements from row to row. strip: elements from strip to strip of dst. A B with more rows
+// is packed in parts of a multiple of K_STEP rows: the part from row k0 on goes to dst + k0 * STRIP.
+#define gemm_pack CPU_FN(gemm_pack)
+void gemm_pack(Act *dst, int64_t strip, const Act *src, int64_t ld, int64_t k, int64_t n);
+// Packs B = the transpose of src [n, k].
+#define gemm_pack_transposed CPU_FN(gemm_pack_transposed)
+void gemm_pack_transposed(Act *dst, const Act *src, int64_t ld, int64_t k, int64_t n);
+// The same from float32 matrices, rounded to activations. scratch: 32 * n, or STRIP * k elements.
+#define gemm_pack_f32 CPU_FN(gemm_pack_f32)
+void gemm_pack_f32(Act *dst, const float *src, int64_t ld, int64_t k, int64_t n, Act *scratch);
+#define gemm_pack_transposed_f32 CPU_FN(gemm_pack_transposed_f32)
+void gemm_pack_transposed_f32(Act *dst, const float *src, int64_t ld, int64_t k, int64_t n, Act *scratch);
+// Packs B [w->cols, n] = the transpose of rows [row, row + n) of W; and B [w->rows, n] = its columns [col, col + n), of
+// which this call packs rows [row, row + rows). row is a multiple of K_STEP, col and n are whole blocks of any type.
+#define gemm_pack_weight_rows CPU_FN(gemm_pack_weight_rows)
+void gemm_pack_weight_rows(Act *dst, const Weight *w, int64_t row, int64_t n, Act *scratch);
+#define gemm_pack_weight_columns CPU_FN(gemm_pack_weight_columns)
+void gemm_pack_weight_columns(Act *dst, const Weight *w, int64_t row, int64_t rows, int64_t col, int64_t n,
+                              Act *scratch);
+
+typedef struct Product {
+    int64_t m, n, k;
+    const Act *a; // [m, k]
+    int64_t lda;
+    const Act *b; // packed [k, n]
+    float alpha;
+    // Elements from strip to strip of B; 0: as packed for K = k. A multiple of K_STEP for k takes the first rows of a
+    // longer B.
+    int64_t strip;
+} Product;
+
+// Where the product goes: to `act`, or to `f32`.
+typedef struct Output {
+    Act *act;
+    float *f32;
+    int64_t stride;
+    bool add;            // f32 += instead of =
+    const float *bias;   // [n], added to each row; or NULL
+    const Act *residual; // [m, n], added before rounding; NULL: none; may be `act`
+    int64_t residual_stride;
+} Output;
+
+#define gemm CPU_FN(gemm)
+void gemm(Output c, Product p);
+
+// The tile kernel: tile [rows, STRIP] = or += A B, row i at tile + i * STRIP; A [rows, k] at a, lda elements from row
+// to row; B one packed strip; k a multiple of K_STEP, 1 <= rows <= TILE_ROWS.
+#define gemm_tile CPU_FN(gemm_tile)
+void gemm_tile(float *tile, const Act *a, int64_t lda, const Act *b, int64_t k, int64_t rows, bool add);
