@@ -19,8 +19,8 @@ DEVICE_SLOTS(DECLARE_HOST_SLOT)
 
 #define CHECK_MATRIX(m, type, r, c)                                                                                    \
     CHECK((m).data && (m).dtype == (type) && (m).rows == (r) && (m).cols == (c) && mat_stride(m) == (c),               \
-          "%s is [%ld, %ld] of type %d, expected [%ld, %ld] of type %d", #m, (m).rows, (m).cols,     \
-          (int)(m).dtype, (int64_t)(r), (int64_t)(c), (int)(type))
+          "%s is [%ld, %ld] of type %d, expected [%ld, %ld] of type %d", #m, (m).rows, (m).cols, (int)(m).dtype,       \
+          (int64_t)(r), (int64_t)(c), (int)(type))
 #define CHECK_SHAPE(m, r, c) CHECK_MATRIX(m, DTYPE_F32, r, c)
 
 // Shapes: out and x [T, C] of type `act`, rstd [T, groups]; C is a multiple of groups.

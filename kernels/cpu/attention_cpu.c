@@ -86,8 +86,8 @@ static void fold_row(Running *r, Act *p, float *x, int64_t n, Range seen, float 
 
 // Scratch of a thread in forward, in the order of the members.
 typedef struct ForwardScratch {
-    float *scores, *out; // [BLOCK_Q, FORWARD_K], [BLOCK_Q, D]
-    Act *p;              // [BLOCK_Q, FORWARD_K]
+    float *scores, *out; // [BLOCK_Q, block_keys], [BLOCK_Q, D]
+    Act *p;              // [BLOCK_Q, block_keys]
     Act *k, *v;          // a block of keys and of values, packed
 } ForwardScratch;
 
@@ -102,16 +102,22 @@ static int64_t values_size(int64_t d, int64_t n) {
     return (n + PACK_K - 1) / PACK_K * gemm_packed_size(PACK_K, d);
 }
 
-static size_t forward_bytes(int64_t d) {
-    int64_t acts = BLOCK_Q * FORWARD_K + keys_size(d, FORWARD_K) + values_size(d, FORWARD_K);
-    return (size_t)(BLOCK_Q * (FORWARD_K + d)) * sizeof(float) + (size_t)acts * sizeof(Act);
+// Keys of the largest block of at most `most`, in a call with tk keys.
+static int64_t block_keys(int64_t tk, int64_t most) {
+    return min64(most, (tk + PACK_K - 1) / PACK_K * PACK_K);
 }
 
-static ForwardScratch forward_scratch(void *ws, int64_t d) {
-    float *scores = (float *)((char *)ws + (size_t)omp_get_thread_num() * forward_bytes(d));
-    float *out = scores + BLOCK_Q * FORWARD_K;
-    Act *p = (Act *)(out + BLOCK_Q * d), *k = p + BLOCK_Q * FORWARD_K;
-    return (ForwardScratch){scores, out, p, k, k + keys_size(d, FORWARD_K)};
+static size_t forward_bytes(int64_t d, int64_t tk) {
+    int64_t keys = block_keys(tk, FORWARD_K), acts = BLOCK_Q * keys + keys_size(d, keys) + values_size(d, keys);
+    return (size_t)(BLOCK_Q * (keys + d)) * sizeof(float) + (size_t)acts * sizeof(Act);
+}
+
+static ForwardScratch forward_scratch(const AttentionCall *a) {
+    int64_t d = a->shape->head_size, keys = block_keys(a->k.rows, FORWARD_K);
+    float *scores = (float *)((char *)a->ws + (size_t)omp_get_thread_num() * forward_bytes(d, a->k.rows));
+    float *out = scores + BLOCK_Q * keys;
+    Act *p = (Act *)(out + BLOCK_Q * d), *k = p + BLOCK_Q * keys;
+    return (ForwardScratch){scores, out, p, k, k + keys_size(d, keys)};
 }
 
 // Packed keys and values of the samples that have several blocks of queries, which share them: [KV, keys] each. A
@@ -172,7 +178,7 @@ static void attend(const AttentionCall *a, SharedKeys shared, Item item) {
     int64_t ld = item.decoding ? d : a->q.cols; // from row to row of q and out
     const int32_t *pos = s->q_pos + item.q0;
     const Act *q = act_row(a->q, item.q0) + item.head * d;
-    ForwardScratch f = forward_scratch(a->ws, d);
+    ForwardScratch f = forward_scratch(a);
     for (int64_t i = 0; i < rows; i++) running[i] = (Running){-FLT_MAX, 0};
     memset(f.out, 0, (size_t)(rows * d) * sizeof *f.out);
     int64_t first = keys_seen(s, item.sample, pos[0]).first;
@@ -212,7 +218,7 @@ void CPU_FN(attention_forward)(Backend *b, const AttentionCall *c) {
     int64_t items = 0;
     for (int64_t sample = 0; sample < s->samples; sample++) items += items_of_sample(s, sample);
     SharedKeys shared =
-        shared_keys(s, c->k.rows, (Act *)((char *)c->ws + (size_t)b->threads * forward_bytes(s->head_size)));
+        shared_keys(s, c->k.rows, (Act *)((char *)c->ws + (size_t)b->threads * forward_bytes(s->head_size, c->k.rows)));
 #pragma omp parallel num_threads(b->threads)
     {
         pack_shared(c, shared);
@@ -243,36 +249,34 @@ typedef struct Backward {
 
 // Scratch of a thread, in the order of the members.
 typedef struct BackwardScratch {
-    float *p, *dp;      // [BLOCK_Q, BACKWARD_K]: scores, then P; dP, then dS
-    Act *rounded;       // [BLOCK_Q, BACKWARD_K]: P, then dS
+    float *p, *dp;      // [BLOCK_Q, block_keys]: scores, then P; dP, then dS
+    Act *rounded;       // [BLOCK_Q, block_keys]: P, then dS
     Act *packed;        // the same, packed
     Act *k, *k_t, *v_t; // the block of keys, packed: k [n, D], k^T and v^T [D, n]
     Act *q_t, *dout_t;  // [D, BLOCK_Q]: transposed blocks of queries
     int64_t strip;      // of k
 } BackwardScratch;
 
-static int64_t packed_block(void) {
-    return gemm_packed_size(BLOCK_Q, BACKWARD_K);
+static int64_t packed_keys(int64_t d, int64_t keys) {
+    return max64(gemm_packed_size(keys, d), gemm_packed_size(d, keys));
 }
-static int64_t packed_keys(int64_t d) {
-    return max64(gemm_packed_size(BACKWARD_K, d), gemm_packed_size(d, BACKWARD_K));
-}
-static size_t backward_bytes(int64_t d) {
-    int64_t acts = BLOCK_Q * BACKWARD_K + packed_block() + 3 * packed_keys(d) + 2 * d * BLOCK_Q;
-    return (size_t)(2 * BLOCK_Q * BACKWARD_K) * sizeof(float) + (size_t)acts * sizeof(Act);
+static size_t backward_bytes(int64_t d, int64_t tk) {
+    int64_t keys = block_keys(tk, BACKWARD_K);
+    int64_t acts = BLOCK_Q * keys + gemm_packed_size(BLOCK_Q, keys) + 3 * packed_keys(d, keys) + 2 * d * BLOCK_Q;
+    return (size_t)(2 * BLOCK_Q * keys) * sizeof(float) + (size_t)acts * sizeof(Act);
 }
 
 static BackwardScratch backward_scratch(const Backward *a) {
-    int64_t d = a->s->head_size;
+    int64_t d = a->s->head_size, tk = a->c->k.rows, keys = block_keys(tk, BACKWARD_K);
     BackwardScratch x;
-    x.p = (float *)((char *)a->scratch + (size_t)omp_get_thread_num() * backward_bytes(d));
-    x.dp = x.p + BLOCK_Q * BACKWARD_K;
-    x.rounded = (Act *)(x.dp + BLOCK_Q * BACKWARD_K);
-    x.packed = x.rounded + BLOCK_Q * BACKWARD_K;
-    x.k = x.packed + packed_block();
-    x.k_t = x.k + packed_keys(d);
-    x.v_t = x.k_t + packed_keys(d);
-    x.q_t = x.v_t + packed_keys(d);
+    x.p = (float *)((char *)a->scratch + (size_t)omp_get_thread_num() * backward_bytes(d, tk));
+    x.dp = x.p + BLOCK_Q * keys;
+    x.rounded = (Act *)(x.dp + BLOCK_Q * keys);
+    x.packed = x.rounded + BLOCK_Q * keys;
+    x.k = x.packed + gemm_packed_size(BLOCK_Q, keys);
+    x.k_t = x.k + packed_keys(d, keys);
+    x.v_t = x.k_t + packed_keys(d, keys);
+    x.q_t = x.v_t + packed_keys(d, keys);
     x.dout_t = x.q_t + d * BLOCK_Q;
     return x;
 }
@@ -281,9 +285,10 @@ static BackwardScratch backward_scratch(const Backward *a) {
 size_t CPU_FN(attention_workspace)(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward) {
     SharedKeys shared = shared_keys(s, k.rows, NULL);
     int64_t acts = s->kv_heads * (keys_size(s->head_size, shared.keys) + values_size(s->head_size, shared.keys));
-    if (!backward) return (size_t)b->threads * forward_bytes(s->head_size) + (size_t)acts * sizeof(Act);
+    if (!backward) return (size_t)b->threads * forward_bytes(s->head_size, k.rows) + (size_t)acts * sizeof(Act);
     int64_t floats = q.rows * s->heads * (1 + s->head_size) + 2 * k.rows * s->kv_heads * s->head_size;
-    return (((size_t)floats * sizeof(float) + 63) & ~(size_t)63) + (size_t)b->threads * backward_bytes(s->head_size);
+    return (((size_t)floats * sizeof(float) + 63) & ~(size_t)63) +
+           (size_t)b->threads * backward_bytes(s->head_size, k.rows);
 }
 
 // Replaces a row of scores by P and a row of dP by dS.

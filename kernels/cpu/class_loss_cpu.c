@@ -16,7 +16,6 @@ static size_t logit_bytes(const ClassHead *h, int64_t m) {
 }
 
 size_t CPU_FN(class_loss_workspace)(Backend *b, const ClassHead *h, int64_t m) {
-    (void)b;
     return logit_bytes(h, m) + (size_t)m * sizeof(Verdict);
 }
 

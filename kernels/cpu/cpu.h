@@ -7,7 +7,8 @@
 // function, maybe for a newer instruction set.
 //
 // Rules of the folder:
-//  - A copy has activations of one type, Act: float32/act.h or bfloat16/act.h. All arithmetic is in float32 (act_load,
+//  - A copy has activations of one type, Act: act_float32.h or act_bfloat16.h, chosen by CMake. All arithmetic is in
+//  float32 (act_load,
 //    act_store), but for products of two bfloat16 numbers, which are exact and summed in float32.
 //  - Threads share rows or fixed blocks, each summed in one fixed order: bits never depend on the number of threads.
 //  - No -ffast-math: NaN and infinity propagate; sums are vectorised by `#pragma omp simd reduction` only.
@@ -39,7 +40,7 @@ CPU_ISA_LIST(DECLARE_CPU_TABLE)
 
 #ifdef CPU_ISA
 
-#include "act.h"
+#include ACT_HEADER
 
 #define DECLARE_CPU_SLOT(slot) SLOT_TYPE(slot) CPU_FN(slot);
 OP_SLOTS(DECLARE_CPU_SLOT)

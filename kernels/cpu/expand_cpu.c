@@ -116,7 +116,7 @@ void cpu_expand_columns(float *dst, const Weight *w, int64_t row, int64_t n, int
     while (n > 0) {
         WeightRow r = weight_row(w, row);
         const DTypeInfo *info = dtype_info(r.segment->dtype);
-        CHECK(col % info->block == 0, "column %lld of %s is inside a block", (long long)col, w->name);
+        CHECK(col % info->block == 0, "column %ld of %s is inside a block", col, w->name);
         int64_t rows = min64(r.run, n), stride = w->cols / info->block * info->bytes;
         const uint8_t *data = r.data + col / info->block * info->bytes;
         if (cols == w->cols)

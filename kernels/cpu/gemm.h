@@ -35,13 +35,16 @@ void gemm_pack_transposed(Act *dst, const Act *src, int64_t ld, int64_t k, int64
 void gemm_pack_f32(Act *dst, const float *src, int64_t ld, int64_t k, int64_t n, Act *scratch);
 #define gemm_pack_transposed_f32 CPU_FN(gemm_pack_transposed_f32)
 void gemm_pack_transposed_f32(Act *dst, const float *src, int64_t ld, int64_t k, int64_t n, Act *scratch);
-// Packs B [w->cols, n] = the transpose of rows [row, row + n) of W; and B [w->rows, n] = its columns [col, col + n), of
-// which this call packs rows [row, row + rows). row is a multiple of K_STEP, col and n are whole blocks of any type.
+// Packs B [w->cols, n] = the transpose of rows [row, row + n) of W.
 #define gemm_pack_weight_rows CPU_FN(gemm_pack_weight_rows)
 void gemm_pack_weight_rows(Act *dst, const Weight *w, int64_t row, int64_t n, Act *scratch);
-#define gemm_pack_weight_columns CPU_FN(gemm_pack_weight_columns)
-void gemm_pack_weight_columns(Act *dst, const Weight *w, int64_t row, int64_t rows, int64_t col, int64_t n,
-                              Act *scratch);
+// Packs a part of W as gemm_pack does; its columns are whole blocks of any type.
+typedef struct WeightPart {
+    const Weight *w;
+    int64_t row, rows, col, cols;
+} WeightPart;
+#define gemm_pack_weight_part CPU_FN(gemm_pack_weight_part)
+void gemm_pack_weight_part(Act *dst, int64_t strip, WeightPart p, Act *scratch);
 
 typedef struct Product {
     int64_t m, n, k;

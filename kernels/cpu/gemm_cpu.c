@@ -95,10 +95,9 @@ void gemm_pack_weight_rows(Act *dst, const Weight *w, int64_t row, int64_t n, Ac
     }
 }
 
-void gemm_pack_weight_columns(Act *dst, const Weight *w, int64_t row, int64_t rows, int64_t col, int64_t n,
-                              Act *scratch) {
-    cpu_expand_act(scratch, w, row, rows, col, n);
-    gemm_pack(dst + row * STRIP, gemm_strip_size(w->rows), scratch, n, rows, n);
+void gemm_pack_weight_part(Act *dst, int64_t strip, WeightPart p, Act *scratch) {
+    cpu_expand_act(scratch, p.w, p.row, p.rows, p.col, p.cols);
+    gemm_pack(dst, strip, scratch, p.cols, p.rows, p.cols);
 }
 
 // ---- product ----

@@ -66,6 +66,11 @@ typedef struct Layout {
     int64_t scratch; // of each thread
 } Layout;
 
+// Elements of a packed block of dy or x, in a call with t rows.
+static int64_t packed_block(int64_t t) {
+    return gemm_packed_size(min64(BLOCK_T, t), TILE_N);
+}
+
 // A thread's scratch: rows of A and B while they are packed; a masked block of x; a packed block of dy or x; a tile of
 // dB^T.
 static Layout lay_out(const Lora *l, int64_t t, int64_t k) {
@@ -73,7 +78,7 @@ static Layout lay_out(const Lora *l, int64_t t, int64_t k) {
     Layout y = {max64(gemm_packed_size(k, r), gemm_packed_size(r, k)),
                 max64(gemm_packed_size(r, n), gemm_packed_size(n, r)), t * r, r * t, 0};
     int64_t masked = l->dropout != 0 ? GEMM_ROWS * k : 0;
-    int64_t block = gemm_packed_size(BLOCK_T, TILE_N) + (l->dropout != 0 ? BLOCK_T * TILE_N : 0);
+    int64_t block = packed_block(t) + (l->dropout != 0 ? min64(BLOCK_T, t) * TILE_N : 0);
     int64_t tile = r * TILE_N * (int64_t)(sizeof(float) / sizeof(Act));
     y.scratch = max64(max64(32, STRIP) * widest, max64(masked, block + tile));
     return y;
@@ -161,7 +166,7 @@ static void add_transposed(float *db, const float *tile, int64_t n, int64_t r, f
 static void backward_b(const Backward *c, Act *packed) {
     const Lora *l = c->l;
     int64_t r = l->rank, rows = c->dy.rows;
-    float *tile = (float *)(packed + gemm_packed_size(BLOCK_T, TILE_N));
+    float *tile = (float *)(packed + packed_block(rows));
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < l->rows; i += TILE_N) {
         int64_t n = min64(TILE_N, l->rows - i);
@@ -179,7 +184,7 @@ static void backward_b(const Backward *c, Act *packed) {
 static void backward_a(const Backward *c, Act *packed) {
     const Lora *l = c->l;
     int64_t r = l->rank, rows = c->x.rows, k = c->x.cols;
-    Act *masked = packed + gemm_packed_size(BLOCK_T, TILE_N);
+    Act *masked = packed + packed_block(rows);
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < k; i += TILE_N) {
         int64_t n = min64(TILE_N, k - i);

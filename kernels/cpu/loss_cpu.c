@@ -88,7 +88,13 @@ static size_t lay_out(Head *a, Backend *b, const Weight *w, const HeadLoss *h, i
 
 size_t CPU_FN(head_loss_workspace)(Backend *b, const Weight *w, const HeadLoss *h, int64_t m) {
     Head a;
-    return lay_out(&a, b, w, h, m, NULL);
+    size_t most = 0; // of any number of rows up to m: fewer rows may have more slices
+    for (int64_t rows = TILE_M; rows < m + TILE_M && rows <= ITEMS * TILE_M; rows += TILE_M) {
+        size_t bytes = lay_out(&a, b, w, h, min64(rows, m), NULL);
+        most = bytes > most ? bytes : most;
+    }
+    size_t own = lay_out(&a, b, w, h, m, NULL);
+    return own > most ? own : most;
 }
 
 static float *sum_row(const Head *a, int64_t slice, int64_t m) {

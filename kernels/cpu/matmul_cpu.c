@@ -20,32 +20,39 @@ enum {
 };
 _Static_assert(TILE_N % STRIP == 0 && BACKWARD_ROWS % K_STEP == 0, "whole tiles");
 
-// Rows of W in a panel of forward, columns in one of backward: as many as fit `bytes`, a multiple of `step`.
-static int64_t panel_size(int64_t k, int64_t n, int64_t step, int64_t bytes) {
-    int64_t size = bytes / (int64_t)sizeof(Act) / (gemm_strip_size(k) / STRIP) / step * step;
-    return min64(max64(size, step), (n + STRIP - 1) / STRIP * STRIP);
-}
-
+// Rows of W in a panel of forward: as many as fit `bytes`, at least a strip.
 static int64_t forward_panel(const Weight *w, int64_t bytes) {
-    return panel_size(w->cols, w->rows, STRIP, bytes);
+    int64_t rows = bytes / (int64_t)sizeof(Act) / gemm_strip_size(w->cols) * STRIP;
+    return min64(max64(rows, STRIP), (w->rows + STRIP - 1) / STRIP * STRIP);
 }
 
-static int64_t backward_panel(const Weight *w, int64_t bytes) {
-    return panel_size(w->rows, w->cols, BLOCK_COLS, bytes);
+// A panel of backward: all rows of as many columns as fit `bytes`; a part of the rows of BLOCK_COLS columns if W is so
+// tall that these do not.
+typedef struct BackwardPanel {
+    int64_t rows, cols;
+} BackwardPanel;
+static BackwardPanel backward_panel(const Weight *w, int64_t bytes) {
+    int64_t elements = bytes / (int64_t)sizeof(Act), rows = gemm_strip_size(w->rows) / STRIP;
+    int64_t cols = max64(elements / rows / BLOCK_COLS * BLOCK_COLS, BLOCK_COLS);
+    cols = min64(cols, (w->cols + STRIP - 1) / STRIP * STRIP);
+    return (BackwardPanel){min64(max64(elements / cols / BACKWARD_ROWS, 1) * BACKWARD_ROWS, w->rows), cols};
 }
 
 // Elements of the larger panel, and of the rows that a thread expands at a time.
 static int64_t panel_elements(const Weight *w, int64_t bytes) {
-    return max64(gemm_packed_size(w->cols, forward_panel(w, bytes)),
-                 gemm_packed_size(w->rows, backward_panel(w, bytes)));
+    BackwardPanel p = backward_panel(w, bytes);
+    return max64(gemm_packed_size(w->cols, forward_panel(w, bytes)), gemm_packed_size(p.rows, p.cols));
 }
 static int64_t scratch_elements(const Weight *w) {
-    return max64(max64(STRIP * w->cols, BACKWARD_ROWS * w->cols),
-                 FEW_ROWS * w->cols * (int64_t)(sizeof(float) / sizeof(Act)));
+    int64_t floats = FEW_ROWS * w->cols * (int64_t)(sizeof(float) / sizeof(Act));
+    return max64(max64(STRIP, BACKWARD_ROWS) * w->cols, floats);
 }
 
+// A panel; sums of backward [T, columns of the panel] if it has not all rows; scratch of each thread.
 size_t CPU_FN(linear_workspace)(Backend *b, const Weight *w, int64_t t) {
-    return (size_t)(panel_elements(w, PANEL_BYTES) + b->threads * scratch_elements(w)) * sizeof(Act);
+    BackwardPanel p = backward_panel(w, PANEL_BYTES);
+    size_t sums = p.rows < w->rows ? (size_t)(t * p.cols) * sizeof(float) : 0;
+    return (size_t)(panel_elements(w, PANEL_BYTES) + b->threads * scratch_elements(w)) * sizeof(Act) + sums;
 }
 
 // Rows [t, t + p.m) and columns [n, n + p.n) of out = x W^T + bias + residual.
@@ -125,39 +132,92 @@ void CPU_FN(linear_forward)(Backend *b, Mat out, Mat x, const Weight *w, Mat res
     }
 }
 
-// Columns [col, col + p.n) of rows [t, t + p.m) of dx (+)= dout W.
+// The product of a part of dout with the rows of a panel: dx (+)=, or into the sums, for some of W's rows.
 static void backward_tile(Mat dx, bool accumulate, int64_t t, int64_t col, Product p) {
     Act *to = act_row(dx, t) + col;
     gemm((Output){.act = to, .stride = dx.cols, .residual = accumulate ? to : NULL, .residual_stride = dx.cols}, p);
 }
 
+// dx (+)= sums, for the columns of a panel.
+static void round_sums(Mat dx, const float *sums, int64_t col, int64_t cols, bool accumulate) {
+#pragma omp for
+    for (int64_t t = 0; t < dx.rows; t++)
+        for (int64_t i = 0; i < cols; i++) {
+            Act *to = act_row(dx, t) + col + i;
+            *to = act_store(sums[t * cols + i] + (accumulate ? act_load(*to) : 0));
+        }
+}
+
+typedef struct BackwardCall {
+    Mat dx, dout;
+    bool accumulate;
+    int64_t panel_rows;
+    Act *panel;
+    float *sums; // of panels without all rows of W
+} BackwardCall;
+
+// Columns [col, col + cols) of dx (+)= dout W, by the threads of the team.
+static void backward_columns(const BackwardCall *c, WeightPart all, Act *scratch) {
+    Mat dx = c->dx, dout = c->dout;
+    Act *panel = c->panel;
+    float *sums = c->sums;
+    for (int64_t row = 0; row < all.rows; row += c->panel_rows) {
+        int64_t k = min64(c->panel_rows, all.rows - row), strip = gemm_strip_size(k);
+#pragma omp for schedule(dynamic)
+        for (int64_t n = 0; n < k; n += BACKWARD_ROWS) {
+            WeightPart p = {all.w, row + n, min64(BACKWARD_ROWS, k - n), all.col, all.cols};
+            gemm_pack_weight_part(panel + n * STRIP, strip, p, scratch);
+        }
+#pragma omp for collapse(2) schedule(dynamic)
+        for (int64_t t = 0; t < dx.rows; t += GEMM_ROWS)
+            for (int64_t i = 0; i < all.cols; i += TILE_N) {
+                Product p = {min64(GEMM_ROWS, dx.rows - t),
+                             min64(TILE_N, all.cols - i),
+                             k,
+                             act_row(dout, t) + row,
+                             dout.cols,
+                             panel + i / STRIP * strip,
+                             1,
+                             0};
+                if (k == all.rows)
+                    backward_tile(dx, c->accumulate, t, all.col + i, p);
+                else
+                    gemm((Output){.f32 = sums + t * all.cols + i, .stride = all.cols, .add = row > 0}, p);
+            }
+    }
+    if (c->panel_rows < all.rows) round_sums(dx, sums, all.col, all.cols, c->accumulate);
+}
+
 void CPU_FN(linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *w, bool accumulate, void *ws) {
     CHECK_ACT(dout, dx.rows, w->rows);
     CHECK_ACT(dx, dx.rows, w->cols);
-    int64_t size = backward_panel(w, PANEL_BYTES), strip = gemm_strip_size(w->rows);
-    Act *panel = ws;
+    BackwardPanel size = backward_panel(w, PANEL_BYTES);
+    Act *panel = ws, *all_scratch = panel + panel_elements(w, PANEL_BYTES);
+    float *sums = (float *)(all_scratch + b->threads * scratch_elements(w));
+    BackwardCall c = {dx, dout, accumulate, size.rows, panel, sums};
 #pragma omp parallel num_threads(b->threads)
     {
-        Act *scratch = panel + gemm_packed_size(w->rows, size) + omp_get_thread_num() * scratch_elements(w);
-        for (int64_t col = 0; col < w->cols; col += size) {
-            int64_t count = min64(size, w->cols - col);
-#pragma omp for schedule(dynamic)
-            for (int64_t n = 0; n < w->rows; n += BACKWARD_ROWS)
-                gemm_pack_weight_columns(panel, w, n, min64(BACKWARD_ROWS, w->rows - n), col, count, scratch);
-#pragma omp for collapse(2) schedule(dynamic)
-            for (int64_t t = 0; t < dx.rows; t += GEMM_ROWS)
-                for (int64_t i = 0; i < count; i += TILE_N)
-                    backward_tile(dx, accumulate, t, col + i,
-                                  (Product){min64(GEMM_ROWS, dx.rows - t), min64(TILE_N, count - i), w->rows,
-                                            act_row(dout, t), dout.cols, panel + i / STRIP * strip, 1, 0});
+        Act *scratch = all_scratch + omp_get_thread_num() * scratch_elements(w);
+        for (int64_t col = 0; col < w->cols; col += size.cols) {
+            WeightPart all = {w, 0, w->rows, col, min64(size.cols, w->cols - col)};
+            backward_columns(&c, all, scratch);
         }
     }
 }
 
 // ---- experts: W and the number of rows differ from product to product ----
 
+// Columns of dx in a unit of work: all rows of W for them.
+static int64_t expert_cols(const Weight *w) {
+    return backward_panel(w, EXPERT_BYTES).cols;
+}
+
+static int64_t expert_panel(const Weight *w) {
+    return max64(gemm_packed_size(w->cols, forward_panel(w, EXPERT_BYTES)), gemm_packed_size(w->rows, expert_cols(w)));
+}
+
 static int64_t expert_scratch(const Weight *w) {
-    return panel_elements(w, EXPERT_BYTES) + scratch_elements(w);
+    return expert_panel(w) + scratch_elements(w);
 }
 
 size_t CPU_FN(grouped_linear_workspace)(Backend *b, const Weight *experts, const MoePlan *plan) {
@@ -171,7 +231,7 @@ static Mat expert_rows(Mat m, const MoePlan *plan, int64_t e) {
 
 // Columns [n, n + count) of out = x W^T, by one thread.
 static void expert_forward(Mat out, Mat x, const Weight *w, int64_t n, int64_t count, Act *panel) {
-    Act *scratch = panel + panel_elements(w, EXPERT_BYTES);
+    Act *scratch = panel + expert_panel(w);
     gemm_pack_weight_rows(panel, w, n, count, scratch);
     forward_tile(out, w, (Mat){0}, 0, n, (Product){x.rows, count, w->cols, x.data, x.cols, panel, 1, 0});
 }
@@ -203,9 +263,11 @@ void CPU_FN(grouped_linear_forward)(Backend *b, Mat out, Mat x, const Weight *ex
 // Columns [col, col + count) of dx (+)= dout W, by one thread.
 static void expert_backward(Mat dx, Mat dout, const Weight *w, int64_t col, int64_t count, bool accumulate,
                             Act *panel) {
-    Act *scratch = panel + panel_elements(w, EXPERT_BYTES);
-    for (int64_t n = 0; n < w->rows; n += BACKWARD_ROWS)
-        gemm_pack_weight_columns(panel, w, n, min64(BACKWARD_ROWS, w->rows - n), col, count, scratch);
+    Act *scratch = panel + expert_panel(w);
+    for (int64_t n = 0; n < w->rows; n += BACKWARD_ROWS) {
+        WeightPart p = {w, n, min64(BACKWARD_ROWS, w->rows - n), col, count};
+        gemm_pack_weight_part(panel + n * STRIP, gemm_strip_size(w->rows), p, scratch);
+    }
     backward_tile(dx, accumulate, 0, col, (Product){dx.rows, count, w->rows, dout.data, dout.cols, panel, 1, 0});
 }
 
@@ -213,7 +275,7 @@ void CPU_FN(grouped_linear_backward)(Backend *b, Mat dx, Mat dout, const Weight 
                                      bool accumulate, void *ws) {
     CHECK_ACT(dx, plan->tokens * plan->used, experts->cols);
     CHECK_ACT(dout, dx.rows, experts->rows);
-    int64_t size = backward_panel(experts, EXPERT_BYTES);
+    int64_t size = expert_cols(experts);
 #pragma omp parallel num_threads(b->threads)
     {
         Act *panel = (Act *)ws + omp_get_thread_num() * expert_scratch(experts);

@@ -7,7 +7,7 @@
 #include <math.h>
 
 static void check_plan(const MoePlan *p) {
-    CHECK(p->used > 0 && p->used <= p->experts, "%lld of %lld experts", (long long)p->used, (long long)p->experts);
+    CHECK(p->used > 0 && p->used <= p->experts, "%ld of %ld experts", p->used, p->experts);
 }
 
 static bool ranks_before(float a, float b) {

@@ -8,7 +8,6 @@
 enum { BLOCK = 4096, NORM_PARTS = 64 };
 
 void CPU_FN(tally)(Backend *b, HeadTally *t, const HeadResult *r) {
-    (void)b;
     if (fabs(r->loss) < HEAD_TALLY_LIMIT) // false for NaN
         head_tally_add(t, r, llrint(r->loss * 0x1p32));
     else

@@ -1,6 +1,6 @@
 // inject: faults for a program under test, loaded by LD_PRELOAD. The INJECT_AT-th call (from 1) of the functions that
 // INJECT_CALLS names goes wrong:
-//   INJECT_CALLS=open,read,...   functions by their names below; "io": all but malloc and new
+//   INJECT_CALLS=open,read,...   functions by their names below; "io": all but malloc
 //   INJECT_ERROR=number          it fails with this errno (default EIO)
 //   INJECT_KEEP=1                and so do all later ones
 //   INJECT_SHORT=1               read, pread and write do half, other calls do all
@@ -10,7 +10,7 @@
 // Standard input, output and error are left alone unless INJECT_PATH names them.
 // openat, fopen, opendir and the like count as open; fflush and dprintf as write, fclose as close, remove as unlink,
 // lstat, fstat and readlink as stat; calloc, realloc, aligned allocations and mmap without a file as
-// malloc, but what C++'s operator new asks of them counts as new: thousands in a C++ library fail in the same way.
+// malloc.
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -33,7 +33,6 @@ static bool g_keep, g_short, g_ready;
 static int g_error, g_signal;
 static long g_at;
 static atomic_long g_seen;
-static _Thread_local enum { NOT_NEW, NEW_WORKS, NEW_FAILS } g_new; // this thread is in operator new
 
 static long number(const char *name, long otherwise) {
     const char *s = getenv(name);
@@ -63,7 +62,7 @@ __attribute__((destructor)) static void finish(void) {
 
 static bool is_named(const char *name) {
     size_t n = strlen(name);
-    if (strcmp(g_calls, "io") == 0) return strcmp(name, "malloc") != 0 && strcmp(name, "new") != 0;
+    if (strcmp(g_calls, "io") == 0) return strcmp(name, "malloc") != 0;
     for (const char *at = g_calls; (at = strstr(at, name)); at += n)
         if ((at == g_calls || at[-1] == ',') && (at[n] == ',' || at[n] == 0)) return true;
     return false;
@@ -109,7 +108,7 @@ static size_t half(size_t n) {
 }
 
 static bool no_memory(void) {
-    if (g_new == NEW_WORKS || (g_new == NOT_NEW && (!is_hit("malloc") || g_short))) return false;
+    if (!is_hit("malloc") || g_short) return false;
     errno = ENOMEM;
     return true;
 }
@@ -354,15 +353,6 @@ extern void *__libc_malloc(size_t n);
 extern void *__libc_calloc(size_t n, size_t size);
 extern void *__libc_realloc(void *old, size_t n);
 extern void *__libc_memalign(size_t alignment, size_t n);
-
-void *_Znwm(size_t n);
-void *_Znwm(size_t n) { // C++'s operator new
-    NEXT(_Znwm);
-    g_new = is_hit("new") ? NEW_FAILS : NEW_WORKS;
-    void *p = next(n);
-    g_new = NOT_NEW;
-    return p;
-}
 
 void *malloc(size_t n) {
     return no_memory() ? NULL : __libc_malloc(n);

@@ -12,8 +12,7 @@ typedef struct Copy {
     DType activation;
     const char *isa;
 } Copy;
-static const Copy copies[] = {
-    {DTYPE_F32, "base"}, {DTYPE_F32, "v3"}, {DTYPE_F32, "v4"}, {DTYPE_BF16, "avx512_bf16"}};
+static const Copy copies[] = {{DTYPE_F32, "base"}, {DTYPE_F32, "v3"}, {DTYPE_F32, "v4"}, {DTYPE_BF16, "avx512_bf16"}};
 enum { N_COPIES = sizeof copies / sizeof *copies };
 
 static Backend *open_backend(const char *device, Copy copy, int threads) {

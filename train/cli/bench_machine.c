@@ -1,8 +1,6 @@
 #include "bench_machine.h"
 
 #include <math.h>
-#include <omp.h>
-#include <oneapi/dnnl/dnnl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -46,34 +44,6 @@ static void read_cpuinfo(BenchMachine *m) {
     }
 }
 
-// ---- products ----
-
-enum { TILE_M = 128, TILE_N = 576, TILE_K = 576, TILE_REPEATS = 100 };
-
-// Each thread multiplies its own tile of rows by one matrix, as a training step does.
-static double sgemm_seconds(int threads, const float *a, const float *b, float *c) {
-    double start = time_now();
-#pragma omp parallel num_threads(threads)
-    {
-        int64_t thread = omp_get_thread_num();
-        omp_set_num_threads(1); // else a team of one would start more threads
-        for (int i = 0; i < TILE_REPEATS; i++)
-            dnnl_sgemm('N', 'N', TILE_M, TILE_N, TILE_K, 1, a + thread * TILE_M * TILE_K, TILE_K, b, TILE_N, 0,
-                       c + thread * TILE_M * TILE_N, TILE_N);
-    }
-    return time_now() - start;
-}
-
-static double sgemm_rate(int threads) {
-    size_t rows = (size_t)threads * TILE_M;
-    AUTO_FREE float *a = mem_calloc(rows * TILE_K, sizeof *a);
-    AUTO_FREE float *b = mem_calloc(TILE_K * TILE_N, sizeof *b);
-    AUTO_FREE float *c = mem_calloc(rows * TILE_N, sizeof *c);
-    double best = INFINITY;
-    for (int i = 0; i < TRIES; i++) best = fmin(best, sgemm_seconds(threads, a, b, c));
-    return 2.0 * TILE_M * TILE_N * TILE_K * TILE_REPEATS * threads / best;
-}
-
 // ---- memory ----
 
 static uint64_t sum_of(const uint64_t *data, int64_t n, int threads) {
@@ -103,6 +73,5 @@ void bench_machine(BenchMachine *m) {
     size_t available = memory_free() / 4, most = (size_t)512 << 20;
     read_cpuinfo(m);
     m->read_size = available && available < most ? available / 4096 * 4096 : most;
-    m->sgemm = sgemm_rate(m->threads);
     m->read = read_rate(m->threads, m->read_size);
 }

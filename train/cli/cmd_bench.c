@@ -40,14 +40,12 @@ static void print_machine(Bench *b) {
     const BenchMachine *m = &b->machine;
     if (!b->json) {
         say("cpu        %s, %d thread%s; %s\n", m->name, m->threads, m->threads == 1 ? "" : "s", m->isa);
-        say("sgemm      %.0f GFLOP/s (float32 products of oneDNN in cache)\n", m->sgemm / 1e9);
         say("memory     %.1f GB/s (reading %.1f GB)\n", m->read / 1e9, (double)m->read_size / 1e9);
         return;
     }
     cJSON_AddStringToObject(b->root, "cpu", m->name);
     cJSON_AddStringToObject(b->root, "isa", m->isa);
     cJSON_AddNumberToObject(b->root, "threads", m->threads);
-    cJSON_AddNumberToObject(b->root, "sgemm_flop_per_second", m->sgemm);
     cJSON_AddNumberToObject(b->root, "read_bytes_per_second", m->read);
 }
 
@@ -189,11 +187,9 @@ const Verb verb_bench = {
     .usage = "lorac bench [MODEL | CONFIG.json] [--key value ...] [--seconds N] [--json]",
     .summary = "Measure this machine: its peaks, and the speed and memory of training a model with each dtype",
     .help =
-        "Takes less than a minute on a CPU. Without a model it prints the peaks of the machine alone: float32 "
-        "products\n"
-        "of oneDNN in cache, reads of memory, and for each dtype of the device lorac's product of rows [512, 1024] by "
-        "a\n"
-        "frozen matrix [1024, 1024]. With a model or a config it runs \"lorac train\" on rows of synthetic tokens\n"
+        "Takes less than a minute on a CPU. Without a model it prints the peaks of the machine alone: reads of\n"
+        "memory, and for each dtype of the device the product of rows [512, 1024] by a frozen matrix [1024, 1024]. "
+        "With a model or a config it runs \"lorac train\" on rows of synthetic tokens\n"
         "(max_seq_length, by default 512; all supervised) in a temporary folder for some seconds with each dtype, or\n"
         "with the one that is given. tokens/s is the median of the steps after the first, peak MB that of the "
         "process.\n"

@@ -50,9 +50,9 @@ static void print_libraries(void) {
     char pcre[64] = "?";
     pcre2_config(PCRE2_CONFIG_VERSION, pcre);
     pcre[strcspn(pcre, " ")] = 0; // without the date
-    say("libraries  PCRE2 %s, utf8proc %s, xxHash %u.%u.%u, zlib %s, zstd %s, %s, cJSON %s\n",
-        pcre, utf8proc_version(), x / 10000, x / 100 % 100, x % 100, zlibVersion(),
-        ZSTD_versionString(), archive_version_string(), cJSON_Version());
+    say("libraries  PCRE2 %s, utf8proc %s, xxHash %u.%u.%u, zlib %s, zstd %s, %s, cJSON %s\n", pcre, utf8proc_version(),
+        x / 10000, x / 100 % 100, x % 100, zlibVersion(), ZSTD_versionString(), archive_version_string(),
+        cJSON_Version());
 }
 
 // The driver's own line, if one is loaded: "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.82 ...".
@@ -123,8 +123,8 @@ static int check_device(const Options *o, DtypeWord dtype, Backend *ref, Tally *
     return rc || !library ? rc : check_library(o, dtype, ref, t, err);
 }
 
-// Without a dtype: F32 on the CPU, and BF16 where it has products of it; F32, BF16 and F16 on a GPU. Not TF32 and FP8: their rounding inside products exceeds
-// the tolerances.
+// Without a dtype: F32 on the CPU, and BF16 where it has products of it; F32, BF16 and F16 on a GPU. Not TF32 and FP8:
+// their rounding inside products exceeds the tolerances.
 static int check_types(const Options *given, Tally *t, Err *err) {
     static const DtypeWord types[] = {DTYPE_WORD_F32, DTYPE_WORD_BF16, DTYPE_WORD_F16};
     Options o = *given;

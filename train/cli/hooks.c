@@ -16,8 +16,8 @@ static void exception(void) {
     fatal("a library failed: uncaught C++ exception");
 }
 
-// Libraries may be C++ (ICU, MPI), lorac is C: std::set_new_handler and std::set_terminate are looked up by their mangled names (Itanium
-// ABI), if libstdc++ is loaded.
+// Libraries may be C++ (ICU, MPI), lorac is C: std::set_new_handler and std::set_terminate are looked up by their
+// mangled names (Itanium ABI), if libstdc++ is loaded.
 static void set_handler(const char *setter, void (*handler)(void)) {
     void (*(*set)(void (*)(void)))(void);
     void *address = dlsym(RTLD_DEFAULT, setter);

@@ -74,8 +74,7 @@ static int open_best(Backend **b, DtypeWord dtype, Err *note, Err *err) {
     if (has_driver() && run_device_open_gpu(b, "cuda", dtype, ATTENTION_FASTER, &why) == 0) return 0;
     if (note) *note = why;
     if (open_cpu(b, dtype, 0, err) == 0) return 0;
-    if (err && why.msg[0]) err_input(err, "dtype: %s needs a GPU; %s", dtype_name(dtype), why.msg);
-    return -1;
+    return why.msg[0] ? err_context(err, "no GPU (%s)", why.msg) : -1;
 }
 
 int run_device_open(Backend **b, const char *device, DtypeWord dtype, Err *note, Err *err) {

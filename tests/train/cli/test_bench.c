@@ -51,7 +51,7 @@ static const Json *the_dtype(const Json *root, const char *name) {
 static void check_machine(const Json *root) {
     assert_true(json_get(root, "cpu")->str.len > 0 && json_get(root, "isa")->type == JSON_STRING);
     assert_true(number(root, "threads") >= 1);
-    assert_true(number(root, "sgemm_flop_per_second") > 1e8 && number(root, "read_bytes_per_second") > 1e7);
+    assert_true(number(root, "read_bytes_per_second") > 1e7);
     assert_true(number(the_dtype(root, "f32"), "product_flop_per_second") > 1e7);
 }
 
@@ -88,8 +88,8 @@ static void test_bench_measures_training(void **state) {
     check_training("bench c.json --json --seconds 0.3", 24);
     assert_false(path_exists("out"));
     char *out = run("bench --device=cpu --model m.gguf --seconds 0.3 --max_seq_length 32", 0);
-    static const char *const parts[] = {"cpu        ", "sgemm ",   "memory ", "LoRA r=16 on q_proj, v_proj",
-                                        "32 tokens",   "tokens/s", "peak MB", "\nf32 "};
+    static const char *const parts[] = {
+        "cpu        ", "memory ", "LoRA r=16 on q_proj, v_proj", "32 tokens", "tokens/s", "peak MB", "\nf32 "};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (!strstr(out, parts[i])) fail_msg("\"%s\" lacks \"%s\"", out, parts[i]);
     mem_free(out);

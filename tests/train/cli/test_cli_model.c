@@ -44,7 +44,7 @@ static void test_cli_logits(void **state) {
     check_output("logits --model m.gguf --device cpu --dtype f32 --input_ids 1,2,3 --out l.safetensors", "");
     check_has("logits --model m.gguf --device tpu --input_ids 1 --out l", 2, "--device: \"tpu\"; expected auto, cpu");
     check_has("logits --model m.gguf --dtype int8 --input_ids 1 --out l", 2, "--dtype: \"int8\"; expected auto, f32");
-    check_has("logits --model m.gguf --device cpu --dtype bf16 --input_ids 1 --out l", 2, "dtype: bf16 needs a GPU");
+    check_has("logits --model m.gguf --device cpu --dtype f16 --input_ids 1 --out l", 2, "dtype: f16 needs a GPU");
     check_has("logits --model m.gguf --input_ids 1 --out /nowhere/l", 1, "/nowhere/l");
 }
 

@@ -24,7 +24,7 @@ static void test_doctor_refuses(void **state) {
     (void)state;
     check_has("doctor --device cpu --ops nothing", EXIT_INPUT, "no op begins with \"nothing\"");
     check_has("doctor --device tpu", EXIT_INPUT, "expected auto, cpu, cuda or cuda:N");
-    check_has("doctor --device cpu --dtype bf16", EXIT_INPUT, "needs a GPU");
+    check_has("doctor --device cpu --dtype f16", EXIT_INPUT, "needs a GPU");
     setenv("LORAC_MODULES", "/nowhere", 1);
     check_has("doctor --device cuda", EXIT_RUNTIME, "lorac-cuda.so not found");
     unsetenv("LORAC_MODULES");

@@ -164,7 +164,6 @@ static int tear_down(void **state) {
 static void test_no_memory_sample_train(void **state) {
     (void)state;
     sweep(&train, "malloc", 11, -24, 6);
-    sweep(&train, "new", 7, -2, 2);
 }
 
 static void test_no_memory_sample_verbs(void **state) {
@@ -184,7 +183,6 @@ static void test_no_memory_all_even(void **state) {
 
 static void test_no_memory_all_verbs(void **state) {
     (void)state;
-    sweep(&train, "new", 1, -60, 20);
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) sweep(&others[i], "malloc", 1, -150, 20);
 }
 

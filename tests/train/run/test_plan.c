@@ -21,8 +21,8 @@ static void test_plan_is_what_a_run_takes(void **state) {
         TinyRun r;
         RunPlan p;
         Err err;
-        const char *words[] = {LEVELS[level], "--quantize_base=int8"};
-        tiny_run_open(&r, 0, words, level == 0 ? 1 : 2);
+        const char *words[] = {"--max_seq_length=192", LEVELS[level], "--quantize_base=int8"};
+        tiny_run_open(&r, 0, words, level == 0 ? 2 : 3);
         ASSERT_OK(run_plan_open(&p, &r.config, NULL, &err), &err);
         assert_int_equal(p.chosen, level);
         assert_int_equal(p.base, r.model->weight_bytes);

@@ -1,5 +1,5 @@
-// act: the type of activations in the copies of the CPU backend that compute in bfloat16 (cpu.h). A struct, so that no
-// arithmetic on its bits compiles.
+// act_bfloat16: the type of activations in the copies of the CPU backend that compute in bfloat16 (cpu.h). A struct, so
+// that no arithmetic on its bits compiles.
 #pragma once
 
 #include <string.h>

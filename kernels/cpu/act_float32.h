@@ -1,4 +1,4 @@
-// act: the type of activations in the copies of the CPU backend that compute in float32 (cpu.h).
+// act_float32: the type of activations in the copies of the CPU backend that compute in float32 (cpu.h).
 #pragma once
 
 #include "dtype.h"
