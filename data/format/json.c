@@ -467,6 +467,11 @@ bool json_str_in(JsonStr s, const char *words) {
     return false;
 }
 
+bool json_is_off(const Json *v) {
+    return !v || v->type == JSON_NULL || v->type == JSON_FALSE ||
+           ((v->type == JSON_ARRAY || v->type == JSON_OBJECT) && v->count == 0);
+}
+
 bool json_is_string(const Json *v, const char *text) {
     return v && v->type == JSON_STRING && json_str_is(v->str, text);
 }

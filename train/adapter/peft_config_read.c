@@ -12,16 +12,10 @@ static const char keys[] =
     "auto_mapping base_model_name_or_path revision inference_mode megatron_core peft_version task_type runtime_config "
     "qalora_group_size eva_config loftq_config fan_in_fan_out";
 
-// null, false, [] and {}: PEFT's forms of an unused option.
-static bool is_off(const Json *v) {
-    return !v || v->type == JSON_NULL || v->type == JSON_FALSE ||
-           ((v->type == JSON_ARRAY || v->type == JSON_OBJECT) && v->count == 0);
-}
-
 static int refuse_unknown(const JsonReader *r) {
     for (size_t i = 0; i < r->object->count; i++) {
         const char *key = r->object->keys[i].data;
-        if (!is_off(&r->object->items[i]) && !is_among(key, r->object->keys[i].len, keys))
+        if (!json_is_off(&r->object->items[i]) && !is_among(key, r->object->keys[i].len, keys))
             return err_input(r->err, "%s: \"%s\" is set; lorac reads adapters without it", r->path, key);
     }
     return 0;
@@ -31,7 +25,7 @@ static int refuse_unknown(const JsonReader *r) {
 static int read_saved_modules(bool *has_head, const JsonReader *r, const Model *m) {
     const Json *v = json_get(r->object, "modules_to_save");
     const char *head = architecture_class_head(m->config.arch);
-    if (is_off(v)) return 0;
+    if (json_is_off(v)) return 0;
     for (size_t i = 0; v->type == JSON_ARRAY && i < v->count; i++) {
         const Json *name = &v->items[i];
         if (!json_is_string(name, "classifier") && !json_is_string(name, "score"))

@@ -126,10 +126,10 @@ static int read_window(ModelConfig *c, const Reader *r) {
 static int read_softcaps(ModelConfig *c, const Reader *r) {
     c->attn_softcap = c->arch->gguf_attn_softcap;
     c->final_softcap = c->arch->gguf_final_softcap;
-    return read_number(r, "attn_logit_softcapping", &c->attn_softcap) ||
-                   read_number(r, "final_logit_softcapping", &c->final_softcap)
-               ? -1
-               : 0;
+    if (read_number(r, "attn_logit_softcapping", &c->attn_softcap) ||
+        read_number(r, "final_logit_softcapping", &c->final_softcap))
+        return -1;
+    return 0;
 }
 
 // ---- RoPE ----
@@ -168,14 +168,13 @@ static int read_divisors(RopeConfig *rope, const Reader *r) {
 }
 
 static int read_yarn(RopeConfig *rope, const Reader *r) {
-    return read_positive(r, "rope.scaling.yarn_beta_fast", 32, &rope->beta_fast) ||
-                   read_positive(r, "rope.scaling.yarn_beta_slow", 1, &rope->beta_slow) ||
-                   read_number(r, "rope.scaling.yarn_attn_factor", &rope->attention_factor) ||
-                   expect_number(r, "rope.scaling.yarn_ext_factor", 1) ||
-                   expect_number(r, "rope.scaling.yarn_log_multiplier", 0) ||
-                   expect_number(r, "rope.scaling.attn_factor", 1)
-               ? -1
-               : 0;
+    if (read_positive(r, "rope.scaling.yarn_beta_fast", 32, &rope->beta_fast) ||
+        read_positive(r, "rope.scaling.yarn_beta_slow", 1, &rope->beta_slow) ||
+        read_number(r, "rope.scaling.yarn_attn_factor", &rope->attention_factor) ||
+        expect_number(r, "rope.scaling.yarn_ext_factor", 1) ||
+        expect_number(r, "rope.scaling.yarn_log_multiplier", 0) || expect_number(r, "rope.scaling.attn_factor", 1))
+        return -1;
+    return 0;
 }
 
 static int refuse_factor(const RopeConfig *rope, const Reader *r, const char *type) {
@@ -241,12 +240,12 @@ static int read_experts(ModelConfig *c, const Reader *r) {
         return err_input(r->err,
                          "experts as single tensors (blk.0.ffn_gate.0.weight), as llama.cpp wrote them before "
                          "April 2024; expected stacked ones (blk.0.ffn_gate_exps.weight): convert the model again");
-    return read_int(r, "expert_used_count", -1, 1, c->experts, &c->experts_used) ||
-                   read_int(r, "expert_feed_forward_length", c->ffn, 1, 1 << 18, &c->expert_ffn) ||
-                   expect_int(r, "expert_shared_count", 0) || expect_int(r, "leading_dense_block_count", 0) ||
-                   expect_int(r, "expert_group_count", 0) || expect_number(r, "expert_weights_scale", 1)
-               ? -1
-               : 0;
+    if (read_int(r, "expert_used_count", -1, 1, c->experts, &c->experts_used) ||
+        read_int(r, "expert_feed_forward_length", c->ffn, 1, 1 << 18, &c->expert_ffn) ||
+        expect_int(r, "expert_shared_count", 0) || expect_int(r, "leading_dense_block_count", 0) ||
+        expect_int(r, "expert_group_count", 0) || expect_number(r, "expert_weights_scale", 1))
+        return -1;
+    return 0;
 }
 
 // ---- vocabulary, head and biases, from the tensors ----
@@ -304,10 +303,10 @@ static int read_config(ModelConfig *c, Reader *r) {
                       &c->norm_eps))
         return -1;
     if (c->arch->scaled_embedding) c->embed_scale = sqrtf((float)c->hidden);
-    return read_heads(c, r) || read_window(c, r) || read_softcaps(c, r) || read_rope(c, r) || read_experts(c, r) ||
-                   read_tensors(c, r)
-               ? -1
-               : 0;
+    if (read_heads(c, r) || read_window(c, r) || read_softcaps(c, r) || read_rope(c, r) || read_experts(c, r) ||
+        read_tensors(c, r))
+        return -1;
+    return 0;
 }
 
 int model_config_gguf_read(ModelConfig *c, const WeightSource *s, Err *err) {

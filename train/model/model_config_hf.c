@@ -31,11 +31,6 @@ static const struct {
 // Likewise; off: null, false or an empty list.
 static const char *const foreign_keys[] = {"quantization_config", "quantization", "per_layer_config", "pruned_heads"};
 
-static bool is_nothing(const Json *v) {
-    return !v || v->type == JSON_NULL || v->type == JSON_FALSE ||
-           ((v->type == JSON_ARRAY || v->type == JSON_OBJECT) && v->count == 0);
-}
-
 static int refuse_switches(const JsonReader *j, const Architecture *a) {
     unsigned reader = a->encoder ? READ_BY_BERT : a->hf_conv1d ? READ_BY_GPT2 : READ_BY_OTHERS;
     if (a->experts) reader |= READ_BY_MIXTURES;
@@ -62,7 +57,7 @@ static int refuse_foreign(const JsonReader *j, const Architecture *a) {
                          "(or a GGUF file; quantize_base quantises at load)",
                          method->str.data);
     for (size_t i = 0; i < sizeof foreign_keys / sizeof *foreign_keys; i++)
-        if (!is_nothing(json_get(j->object, foreign_keys[i]))) return json_refuse(j, foreign_keys[i], NULL, "none");
+        if (!json_is_off(json_get(j->object, foreign_keys[i]))) return json_refuse(j, foreign_keys[i], NULL, "none");
     return 0;
 }
 
