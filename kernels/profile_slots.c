@@ -182,7 +182,8 @@ TIMED(copy, 0, 2 * (double)bytes, (Backend *b, void *dst, const void *src, size_
 TIMED(zero, 0, (double)bytes, (Backend *b, void *dst, size_t bytes), (b, dst, bytes))
 TIMED(offload, 0, (double)bytes, (Backend *b, void *host, const void *src, size_t bytes), (b, host, src, bytes))
 TIMED(reload, 0, (double)bytes, (Backend *b, void *dst, const void *host, size_t bytes), (b, dst, host, bytes))
-TIMED(all_reduce, 0, b->group && b->group->ranks > 1 ? 16 * (double)n : 0, (Backend *b, int64_t *data, int64_t n), (b, data, n))
+TIMED(all_reduce, 0, b->group && b->group->ranks > 1 ? 16 * (double)n : 0,
+      (Backend *b, int64_t *data, int64_t n), (b, data, n))
 // clang-format on
 
 void profile_time_slots(Kernels *timed) {
