@@ -37,6 +37,6 @@ int run_device_check(Backend *b, Err *err);
 struct GpuSpec;
 int run_device_plan(Backend **b, const struct GpuSpec *gpu, DtypeWord dtype, Err *err);
 
-const char *run_device_kind(const Backend *b);     // "cpu", "cuda": part of a run's identity
+const char *run_device_kind(const Backend *b);     // "cpu", "cuda"
 const char *run_device_dtype(const Backend *b);    // "f32", "tf32", "bf16", "f16", "fp8"
 void run_device_describe(StrBuf *out, Backend *b); // "cpu (cpu-v4), f32, 2 threads"

@@ -58,7 +58,7 @@ RunIdentity run_identity(const Trainer *t) {
     identify_targets(&id, a);
     identify_layers(&id, a);
     if (a->labels) identify(&id, IDENTITY_LABELS, "%ld", a->labels);
-    identify(&id, IDENTITY_DEVICE, "%s", run_device_kind(in->model->backend));
+    identify(&id, IDENTITY_DEVICE, "%s", in->model->backend->k->name); // with the CPU's instruction set
     identify(&id, IDENTITY_DTYPE, "%s", run_device_dtype(in->model->backend));
     identify(&id, IDENTITY_ROWS_PER_STEP, "%ld", p->rows_per_step);
     identify(&id, IDENTITY_ROWS, "%ld", in->data->rows->count);

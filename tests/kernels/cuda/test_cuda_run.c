@@ -200,7 +200,7 @@ static void test_cuda_run_resumes_with_the_same_bits(void **state) {
     bool other;
     tiny_run_open(&r, 1, words, N_OF(words));
     ASSERT_REFUSED(snapshot_restore(r.trainer, path, &other, &err), &err,
-                   "device was cuda, now cpu; dtype was f16, now f32");
+                   "device was cuda, now cpu-");
     assert_true(other && err.kind == ERR_INPUT);
     tiny_run_close(&r);
     mem_free(path);

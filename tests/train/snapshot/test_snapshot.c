@@ -286,6 +286,26 @@ static void test_snapshot_refuses_another_format(void **state) {
     tiny_run_close(&r);
 }
 
+// The bits of a run depend on the instruction set: another machine must not go on with it silently.
+static void test_snapshot_refuses_other_instructions(void **state) {
+    (void)state;
+    TinyRun r;
+    Err err;
+    bool other;
+    setenv("LORAC_ISA", "base", 1);
+    open_run(&r, 2);
+    must_save(&r);
+    tiny_run_close(&r);
+    unsetenv("LORAC_ISA");
+    if (strcmp(kernels_cpu(DTYPE_F32, NULL)->name, "cpu-base") == 0) return; // this machine has no other
+    open_run(&r, 0);
+    char *path = snapshot_path(out, 2);
+    ASSERT_REFUSED(snapshot_restore(r.trainer, path, &other, &err), &err, "device was cpu-base, now cpu-v");
+    assert_true(other);
+    mem_free(path);
+    tiny_run_close(&r);
+}
+
 static void test_snapshot_refuses_other_data_and_base(void **state) {
     (void)state;
     static const char *const names[] = {"base", "data"};
@@ -428,5 +448,6 @@ TEST_MAIN_WITH(make_out, remove_out, ONE(test_snapshot_goes_on_bit_for_bit),
                ONE(test_snapshot_of_step_0_can_be_written), ONE(test_snapshot_notices_damage),
                ONE(test_snapshot_notices_every_byte_of_the_manifest), ONE(test_snapshot_resume_rules),
                ONE(test_snapshot_order_is_by_step), ONE(test_snapshot_refuses_another_format),
-               ONE(test_snapshot_refuses_other_data_and_base), ONE(test_snapshot_prune_keeps_the_last_two_and_the_best),
+               ONE(test_snapshot_refuses_other_instructions), ONE(test_snapshot_refuses_other_data_and_base),
+               ONE(test_snapshot_prune_keeps_the_last_two_and_the_best),
                ONE(test_snapshot_directory_that_cannot_be_listed), ONE(test_snapshot_survives_each_failing_call))
