@@ -142,13 +142,9 @@ static void rotate(const Node *n, const Exec *x, Mat m, bool inverse) {
     CALL(x, rope, m, n->args.rope.cos_sin, n->args.rope.pos, n->args.rope.head_size, n->args.rope.rotated, inverse);
 }
 
-static void rope_forward(const Node *n, const Exec *x) {
-    rotate(n, x, mat_out(n, 0), false);
-}
+static void rope_forward(const Node *n, const Exec *x) { rotate(n, x, mat_out(n, 0), false); }
 
-static void rope_backward(const Node *n, const Exec *x) {
-    rotate(n, x, grad_in(n, 0), true);
-}
+static void rope_backward(const Node *n, const Exec *x) { rotate(n, x, grad_in(n, 0), true); }
 
 static const Op ROPE = {TAPE_OP_ROPE, rope_forward, rope_backward, .in_place = true};
 

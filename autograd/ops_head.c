@@ -65,9 +65,7 @@ static size_t logits_workspace(const Node *n, Backend *b, bool backward) {
     return b->k->linear_workspace(b, n->args.logits.w, n->in[0]->rows);
 }
 
-static double logits_flops(const Node *n, bool backward) {
-    return cost_product(n->in[0], n->args.logits.w->rows);
-}
+static double logits_flops(const Node *n, bool backward) { return cost_product(n->in[0], n->args.logits.w->rows); }
 
 static const Op LOGITS = {TAPE_OP_LOGITS, logits_forward, NULL, logits_workspace, .flops = logits_flops};
 

@@ -88,9 +88,7 @@ static size_t grouped_workspace(const Node *n, Backend *b, bool backward) {
     return b->k->grouped_linear_workspace(b, n->args.moe.experts, &plan);
 }
 
-static double grouped_flops(const Node *n, bool backward) {
-    return cost_product(n->in[0], n->out[0]->cols);
-}
+static double grouped_flops(const Node *n, bool backward) { return cost_product(n->in[0], n->out[0]->cols); }
 
 static const Op GROUPED_LINEAR = {TAPE_OP_GROUPED_LINEAR, grouped_forward, grouped_backward, grouped_workspace,
                                   .flops = grouped_flops};

@@ -98,9 +98,7 @@ Tensor *op_activation(Tape *t, Tensor *x, ActivationKind kind) {
 
 // ---- add: in place on in[0], b of op_add; both gradients equal dout and share its memory if plan.c allows it ----
 
-static void add_forward(const Node *n, const Exec *x) {
-    CALL(x, add, mat_out(n, 0), mat_in(n, 1));
-}
+static void add_forward(const Node *n, const Exec *x) { CALL(x, add, mat_out(n, 0), mat_in(n, 1)); }
 
 static void add_backward(const Node *n, const Exec *x) {
     Mat dout = grad_out(n);

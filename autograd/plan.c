@@ -28,9 +28,7 @@ static void keep_or_remake(Tape *t, Tensor *x, int segment) {
     for (int i = 0; i < p->n_in; i++) keep_or_remake(t, p->in[i], p->segment);
 }
 
-static bool carries_grad(const Node *n) {
-    return n->n_out > 0 && n->out[0]->needs_grad && n->op->backward;
-}
+static bool carries_grad(const Node *n) { return n->n_out > 0 && n->out[0]->needs_grad && n->op->backward; }
 
 static void keep_for_backward(Tape *t) {
     for (size_t i = 0; i < t->n_nodes; i++) {

@@ -19,9 +19,7 @@ struct Region {
     size_t peak;
 };
 
-Region *region_new(void) {
-    return mem_calloc(1, sizeof(Region));
-}
+Region *region_new(void) { return mem_calloc(1, sizeof(Region)); }
 
 void region_free(Region *r) {
     if (!r) return;
@@ -34,9 +32,7 @@ void region_reset(Region *r) {
     r->end = r->peak = 0;
 }
 
-static size_t aligned(size_t bytes) {
-    return (bytes + REGION_ALIGN - 1) / REGION_ALIGN * REGION_ALIGN;
-}
+static size_t aligned(size_t bytes) { return (bytes + REGION_ALIGN - 1) / REGION_ALIGN * REGION_ALIGN; }
 
 size_t region_take(Region *r, size_t bytes) {
     bytes = aligned(bytes);
@@ -78,6 +74,4 @@ void region_give(Region *r, size_t place, size_t bytes) {
     if (r->n && r->holes[r->n - 1].start + r->holes[r->n - 1].bytes == r->end) r->end = r->holes[--r->n].start;
 }
 
-size_t region_peak(const Region *r) {
-    return r->peak;
-}
+size_t region_peak(const Region *r) { return r->peak; }

@@ -108,9 +108,7 @@ void tensor_check_same_shape(const Tensor *a, const Tensor *b, const char *op) {
           b->cols);
 }
 
-TapeStats tape_stats(const Tape *t) {
-    return t->stats;
-}
+TapeStats tape_stats(const Tape *t) { return t->stats; }
 
 // ---- running ----
 

@@ -202,9 +202,7 @@ void offload_reserve(Tape *t);           // host memory for the plan's offloads
 void offload_run(Tape *t, const Instruction *in, void *device);
 
 // x, or the tensor that x is a view of.
-static inline Tensor *tensor_whole(Tensor *x) {
-    return x->whole ? x->whole : x;
-}
+static inline Tensor *tensor_whole(Tensor *x) { return x->whole ? x->whole : x; }
 
 // x as a matrix in the memory of the whole.
 static inline Mat tensor_mat_in(const Tensor *x, void *memory) {
@@ -213,9 +211,7 @@ static inline Mat tensor_mat_in(const Tensor *x, void *memory) {
     m.stride = x->whole->cols;
     return m;
 }
-static inline Mat tensor_mat(const Tensor *x) {
-    return tensor_mat_in(x, x->whole ? x->whole->data : x->data);
-}
+static inline Mat tensor_mat(const Tensor *x) { return tensor_mat_in(x, x->whole ? x->whole->data : x->data); }
 static inline Mat tensor_grad(const Tensor *x) {
     return tensor_mat_in(x, !x->needs_grad ? NULL : x->whole ? x->whole->grad : x->grad);
 }
@@ -225,15 +221,7 @@ static inline Mat tensor_grad(const Tensor *x) {
 // slot(backend, ...) of the backend that runs.
 #define CALL(exec, slot, ...) (exec)->backend->k->slot((exec)->backend, __VA_ARGS__)
 
-static inline Mat mat_in(const Node *n, int i) {
-    return tensor_mat(n->in[i]);
-}
-static inline Mat mat_out(const Node *n, int i) {
-    return tensor_mat(n->out[i]);
-}
-static inline Mat grad_in(const Node *n, int i) {
-    return tensor_grad(n->in[i]);
-}
-static inline Mat grad_out(const Node *n) {
-    return tensor_grad(n->out[0]);
-}
+static inline Mat mat_in(const Node *n, int i) { return tensor_mat(n->in[i]); }
+static inline Mat mat_out(const Node *n, int i) { return tensor_mat(n->out[i]); }
+static inline Mat grad_in(const Node *n, int i) { return tensor_grad(n->in[i]); }
+static inline Mat grad_out(const Node *n) { return tensor_grad(n->out[0]); }

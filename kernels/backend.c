@@ -77,6 +77,4 @@ void backend_close(Backend *b) {
     mem_free(b);
 }
 
-void backend_kind(StrBuf *out, const Backend *b) {
-    str_puts(out, b->host_memory ? b->k->name : b->name);
-}
+void backend_kind(StrBuf *out, const Backend *b) { str_puts(out, b->host_memory ? b->k->name : b->name); }

@@ -4,18 +4,14 @@
 #include <string.h>
 #include <unistd.h>
 
-Group group_alone(void) {
-    return (Group){.ranks = 1, .local_ranks = 1, .nodes = 1};
-}
+Group group_alone(void) { return (Group){.ranks = 1, .local_ranks = 1, .nodes = 1}; }
 
 static int note(Group *g, int rc) {
     g->broken = g->broken || rc;
     return rc;
 }
 
-static int refuse_broken(Err *err) {
-    return err_runtime(err, "an earlier exchange between the ranks has failed");
-}
+static int refuse_broken(Err *err) { return err_runtime(err, "an earlier exchange between the ranks has failed"); }
 
 int group_broadcast(Group *g, void *data, size_t n, int from, Err *err) {
     CHECK(from >= 0 && from < g->ranks, "from rank %d of %d", from, g->ranks);
@@ -60,9 +56,7 @@ static bool all_say(const Verdict *v, int ranks) {
     return true;
 }
 
-static ErrKind known_kind(int kind) {
-    return kind > ERR_NONE && kind < ERR_KINDS ? (ErrKind)kind : ERR_RUNTIME;
-}
+static ErrKind known_kind(int kind) { return kind > ERR_NONE && kind < ERR_KINDS ? (ErrKind)kind : ERR_RUNTIME; }
 
 static int settle(const Group *g, Verdict *v, Err *err) {
     int first = 0;

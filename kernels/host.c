@@ -37,13 +37,9 @@ void host_zero(Backend *b, void *dst, size_t bytes) {
     if (bytes) memset(dst, 0, bytes);
 }
 
-void *host_host_alloc(Backend *b, size_t bytes) {
-    return host_alloc(b, bytes);
-}
+void *host_host_alloc(Backend *b, size_t bytes) { return host_alloc(b, bytes); }
 
-void host_host_free(Backend *b, void *p, size_t bytes) {
-    host_free(b, p, bytes);
-}
+void host_host_free(Backend *b, void *p, size_t bytes) { host_free(b, p, bytes); }
 
 int host_status(Backend *b, Err *err) {
     if (!b->fault.kind) return 0;
@@ -51,9 +47,7 @@ int host_status(Backend *b, Err *err) {
     return -1;
 }
 
-void host_stamp(Backend *b, int64_t *ns) {
-    *ns = (int64_t)(time_now() * 1e9);
-}
+void host_stamp(Backend *b, int64_t *ns) { *ns = (int64_t)(time_now() * 1e9); }
 
 int host_connect(Backend *b, Group *g, double seconds, Err *err) { // `seconds`: the group is connected already
     CHECK(!b->group, "connected twice");
@@ -65,9 +59,7 @@ void host_all_reduce(Backend *b, int64_t *data, int64_t n) {
     if (b->group && !b->fault.kind) group_sum(b->group, data, n, &b->fault);
 }
 
-void host_choices_get(Backend *b, StrBuf *json) {
-    str_puts(json, "{}");
-}
+void host_choices_get(Backend *b, StrBuf *json) { str_puts(json, "{}"); }
 
 int host_choices_set(Backend *b, const char *json, Err *err) {
     if (!strcmp(json, "{}")) return 0;
@@ -85,17 +77,11 @@ void host_forget(Backend *b) {}
 void host_describe(Backend *b, StrBuf *out) {}
 void host_weight_place(Backend *b, Weight *w, bool fp8, void *memory) {}
 
-bool host_replay(Backend *b, uint64_t key) {
-    return false;
-}
+bool host_replay(Backend *b, uint64_t key) { return false; }
 
-size_t host_weight_bytes(Backend *b, const Weight *w, bool fp8) {
-    return 0;
-}
+size_t host_weight_bytes(Backend *b, const Weight *w, bool fp8) { return 0; }
 
-DeviceMemory host_memory(Backend *b) {
-    return (DeviceMemory){0};
-}
+DeviceMemory host_memory(Backend *b) { return (DeviceMemory){0}; }
 
 // ---- weights ----
 

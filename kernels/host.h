@@ -39,9 +39,7 @@ static inline float adamw_clip(const Adamw *o) {
     return o->max_grad_norm > 0 ? (float)fmin(o->max_grad_norm / (norm + 1e-6), 1) : 1;
 }
 
-static inline float *f32_row(Mat m, int64_t row) {
-    return (float *)m.data + row * m.cols;
-}
+static inline float *f32_row(Mat m, int64_t row) { return (float *)m.data + row * m.cols; }
 
 // m as rows of `group` columns.
 static inline Mat host_groups(Mat m, int64_t group) {

@@ -42,9 +42,7 @@ static inline Mat mat_of(void *data, DType dtype, int64_t rows, int64_t cols) {
     Mat m = {data, dtype, rows, cols, 0};
     return m;
 }
-HOST_DEVICE static inline int64_t mat_stride(Mat m) {
-    return m.stride ? m.stride : m.cols;
-}
+HOST_DEVICE static inline int64_t mat_stride(Mat m) { return m.stride ? m.stride : m.cols; }
 
 // Values that change from pass to pass, in device memory.
 typedef struct PassState {

@@ -11,9 +11,7 @@ const char *profile_row_name(ProfileRow row) {
     return names[row];
 }
 
-bool profile_row_is_parallel(ProfileRow row) {
-    return row < PROFILE_upload && row != PROFILE_tally;
-}
+bool profile_row_is_parallel(ProfileRow row) { return row < PROFILE_upload && row != PROFILE_tally; }
 
 static int64_t now(void) {
     struct timespec t;
@@ -59,9 +57,7 @@ void profile_leave(Profile *p, ProfileCost cost) {
 
 static void timed_close(Backend *b);
 
-static Profile *profile(const Backend *b) {
-    return b->k->close == timed_close ? (Profile *)b->k : NULL;
-}
+static Profile *profile(const Backend *b) { return b->k->close == timed_close ? (Profile *)b->k : NULL; }
 
 static void timed_close(Backend *b) {
     Profile *p = profile(b);
@@ -92,9 +88,7 @@ void profile_reset(Backend *b) {
     p->begun = p->charged = now();
 }
 
-const Profile *profile_of(const Backend *b) {
-    return profile(b);
-}
+const Profile *profile_of(const Backend *b) { return profile(b); }
 
 void profile_begin(const Backend *b, ProfileRow span) {
     Profile *p = profile(b);

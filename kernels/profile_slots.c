@@ -1,9 +1,7 @@
 // profile_slots: the timed slots of a profiled backend: each calls the backend's own slot and adds what it computes.
 #include "profile.h"
 
-static double mat_bytes(Mat m) {
-    return m.data ? (double)m.rows * (double)m.cols * dtype_info(m.dtype)->bytes : 0;
-}
+static double mat_bytes(Mat m) { return m.data ? (double)m.rows * (double)m.cols * dtype_info(m.dtype)->bytes : 0; }
 
 static double weight_bytes(const Weight *w) {
     double sum = w->bias ? (double)w->rows * sizeof(float) : 0;
@@ -16,9 +14,7 @@ static double weight_bytes(const Weight *w) {
 }
 
 // FLOP of a [m, k] times [k, n].
-static double product(int64_t m, int64_t k, int64_t n) {
-    return 2 * (double)m * (double)k * (double)n;
-}
+static double product(int64_t m, int64_t k, int64_t n) { return 2 * (double)m * (double)k * (double)n; }
 
 // ---- costs of slots with products ----
 

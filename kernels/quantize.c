@@ -27,9 +27,7 @@ static void check_row_map(const Weight *w, const WeightSegment *s) {
               s->row_map[i], s->rows);
 }
 
-static size_t aligned(size_t bytes) {
-    return (bytes + 63) / 64 * 64;
-}
+static size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 // Bytes of the blocks of `rows` rows, and of the scales of these rows.
 static size_t block_bytes(DType t, int64_t rows, int64_t cols) {
@@ -38,9 +36,7 @@ static size_t block_bytes(DType t, int64_t rows, int64_t cols) {
     return aligned(bytes);
 }
 
-static size_t scale_bytes(DType t, int64_t rows) {
-    return t == DTYPE_NF4 ? aligned((size_t)rows * sizeof(float)) : 0;
-}
+static size_t scale_bytes(DType t, int64_t rows) { return t == DTYPE_NF4 ? aligned((size_t)rows * sizeof(float)) : 0; }
 
 // The stored rows of one segment; scratch [chunk, K].
 static bool quantize_segment(Backend *b, const WeightSegment *s, const Weight *w, DType t, char *dst, float *scales,

@@ -66,9 +66,7 @@ static bool has(char *rendered, const char *first, const char *second, const cha
            !(as_json && strstr(text, as_json));
 }
 
-static bool has_object(char *rendered) {
-    return has(rendered, "qzkey", "qzvalue", "'qzkey'", NULL);
-}
+static bool has_object(char *rendered) { return has(rendered, "qzkey", "qzvalue", "'qzkey'", NULL); }
 
 static void find_arguments(ChatForms *f, Prober *p) {
     static const char *const contents[] = {"null", "\"\""};

@@ -73,9 +73,7 @@ size_t chat_token_at(const ChatText *x, size_t byte);   // first token that begi
 size_t chat_token_end(const ChatText *x, size_t token); // its last byte + 1
 size_t chat_message_at(const ChatText *x, size_t byte); // index of the message that a byte comes from
 size_t chat_common_prefix(const char *a, size_t a_len, const char *b, size_t b_len);
-static inline bool chat_is_message(uint32_t origin) {
-    return origin >= JINJA_ORIGIN_MESSAGE;
-}
+static inline bool chat_is_message(uint32_t origin) { return origin >= JINJA_ORIGIN_MESSAGE; }
 
 // ---- supervised bytes (chat_mask.c) ----
 

@@ -104,10 +104,6 @@ void chat_template_free(ChatTemplate *c) {
     mem_free(c);
 }
 
-const char *chat_template_source(const ChatTemplate *c) {
-    return c ? c->source : NULL;
-}
+const char *chat_template_source(const ChatTemplate *c) { return c ? c->source : NULL; }
 
-int32_t chat_template_end_of_turn(const ChatTemplate *c) {
-    return c->end_of_turn;
-}
+int32_t chat_template_end_of_turn(const ChatTemplate *c) { return c->end_of_turn; }

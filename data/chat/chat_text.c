@@ -44,9 +44,7 @@ int chat_text_probe(ChatText *x, const ChatTemplate *c, const Tokenizer *t, cons
 
 // ---- finding ----
 
-size_t chat_message_at(const ChatText *x, size_t byte) {
-    return x->out.origin[byte] & JINJA_ORIGIN_INDEX;
-}
+size_t chat_message_at(const ChatText *x, size_t byte) { return x->out.origin[byte] & JINJA_ORIGIN_INDEX; }
 
 size_t chat_find_message(const ChatText *x, size_t from, size_t to, int64_t index, bool others) {
     for (size_t i = from; i < to; i++) {

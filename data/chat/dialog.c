@@ -244,9 +244,7 @@ int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_te
 
 // ---- answers ----
 
-static bool is_blank(JsonStr s) {
-    return strspn(s.data, " \t\r\n") == s.len;
-}
+static bool is_blank(JsonStr s) { return strspn(s.data, " \t\r\n") == s.len; }
 
 // Nothing but white space, no calls and no thought.
 static bool is_empty(const Json *message) {

@@ -4,9 +4,7 @@
 
 #include "dialog_internal.h"
 
-Json *dialog_new_messages(Dialog *d, size_t n) {
-    return json_pool_alloc(&d->pool, n, sizeof(Json));
-}
+Json *dialog_new_messages(Dialog *d, size_t n) { return json_pool_alloc(&d->pool, n, sizeof(Json)); }
 
 int dialog_set_messages(Dialog *d, const Json *messages, size_t n, Err *err) {
     if (!n) return err_input(err, "found a conversation without messages; expected at least one");

@@ -89,9 +89,7 @@ static void note_unread(KeyNotes *out, const Json *record, const Texts *t) {
 
 // ---- tokens ----
 
-static bool parses(const RecordTokenizer *e) {
-    return e->parse_special == PARSE_SPECIAL_ON;
-}
+static bool parses(const RecordTokenizer *e) { return e->parse_special == PARSE_SPECIAL_ON; }
 
 static void note_special(RecordTokens *out, const RecordTokenizer *e, JsonStr text) {
     if (tokenizer_spells_control(e->tokenizer, text.data, text.len, NULL))

@@ -12,9 +12,7 @@ void label_list_add(LabelList *l, const char *name) {
     l->names[l->count++] = mem_strdup(name);
 }
 
-static int by_text(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
+static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 const char *label_list_repeated(const LabelList *l) {
     AUTO_FREE char **sorted = mem_alloc(l->count, sizeof *sorted);

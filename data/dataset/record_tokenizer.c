@@ -186,15 +186,12 @@ static int tokenize_ids(RecordTokens *out, const RecordTokenizer *e, const Dialo
 
 static int tokenize_kind(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err) {
     switch (d->kind) {
-    case DIALOG_CHAT:
-        return tokenize_chat(out, e, d, err);
-    case DIALOG_RAW:
-        return tokenize_texts(out, e, &d->prompt, d->completion, err);
+    case DIALOG_CHAT: return tokenize_chat(out, e, d, err);
+    case DIALOG_RAW: return tokenize_texts(out, e, &d->prompt, d->completion, err);
     case DIALOG_TEXT:
         out->windows = true;
         return d->completion.len ? tokenize_texts(out, e, NULL, d->completion, err) : 0; // of no text no EOS either
-    case DIALOG_IDS:
-        return tokenize_ids(out, e, d, err);
+    case DIALOG_IDS: return tokenize_ids(out, e, d, err);
     }
     CHECK(false, "kind %d", d->kind);
     return -1;

@@ -200,9 +200,7 @@ static int next_element(RecordReader *r, RecordSpan *span, Err *err);
 static int next_list(RecordReader *r, RecordSpan *span, Err *err);
 static int next_text(RecordReader *r, RecordSpan *span, Err *err);
 
-static int next_of_tar(RecordReader *r, RecordSpan *span, Err *err) {
-    return tar_records_next(r->tar, span, err);
-}
+static int next_of_tar(RecordReader *r, RecordSpan *span, Err *err) { return tar_records_next(r->tar, span, err); }
 
 static int start(RecordReader *r, Kind kind, Err *err) {
     r->line = 1;
@@ -248,13 +246,9 @@ void records_close(RecordReader *r) {
     mem_free(r);
 }
 
-bool records_are_text(const RecordReader *r) {
-    return r->next == next_text;
-}
+bool records_are_text(const RecordReader *r) { return r->next == next_text; }
 
-const KeyCounts *records_ignored_kinds(const RecordReader *r) {
-    return &r->ignored;
-}
+const KeyCounts *records_ignored_kinds(const RecordReader *r) { return &r->ignored; }
 
 int64_t records_ignored(const RecordReader *r) {
     int64_t n = r->ignored.others;
@@ -262,9 +256,7 @@ int64_t records_ignored(const RecordReader *r) {
     return n;
 }
 
-int records_next(RecordReader *r, RecordSpan *span, Err *err) {
-    return r->next(r, span, err);
-}
+int records_next(RecordReader *r, RecordSpan *span, Err *err) { return r->next(r, span, err); }
 
 void records_release(RecordReader *r) {
     if (r->tar)

@@ -52,13 +52,9 @@ typedef struct Pieces {
     int64_t count, max_tokens;
 } Pieces;
 
-static int64_t piece_sample(const Pieces *p, int64_t i) {
-    return p->samples ? p->samples[i] : i;
-}
+static int64_t piece_sample(const Pieces *p, int64_t i) { return p->samples ? p->samples[i] : i; }
 
-static int64_t piece_tokens(const Pieces *p, int64_t i) {
-    return dataset_size(p->dataset, piece_sample(p, i)).count;
-}
+static int64_t piece_tokens(const Pieces *p, int64_t i) { return dataset_size(p->dataset, piece_sample(p, i)).count; }
 
 // Places of the list, longest sample first, equal ones in the list's order (counting sort).
 static uint32_t *longest_first(const Pieces *p) {

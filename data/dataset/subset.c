@@ -10,9 +10,7 @@ typedef struct Draws {
     int64_t begin, count; // these places of the list
 } Draws;
 
-static int64_t sample_at(SampleList list, int64_t i) {
-    return list.items ? list.items[i] : i;
-}
+static int64_t sample_at(SampleList list, int64_t i) { return list.items ? list.items[i] : i; }
 
 static uint64_t hash_of(const Draws *d, int64_t i) {
     int64_t sample = sample_at(d->list, d->begin + i);
@@ -48,9 +46,7 @@ static bool is_chosen(const Draws *d, int64_t i, uint64_t limit, int64_t *ties) 
 
 // ---- splitting ----
 
-static void list_add(SampleList *list, int64_t sample) {
-    list->items[list->count++] = sample;
-}
+static void list_add(SampleList *list, int64_t sample) { list->items[list->count++] = sample; }
 
 int subset_split(const Dataset *d, double val_size, uint64_t seed, SampleList *train, SampleList *val, Err *err) {
     int64_t n = d->count;

@@ -252,9 +252,7 @@ static int compose(StrBuf *out, TarReader *t, const char *name, Err *err) {
     return 0;
 }
 
-static const char *hold(TarReader *t, StrBuf *text) {
-    return json_pool_text(&t->held, text).data;
-}
+static const char *hold(TarReader *t, StrBuf *text) { return json_pool_text(&t->held, text).data; }
 
 // The group as a record: 1; 0: all its members were ignored.
 static int finish_group(TarReader *t, RecordSpan *span, Err *err) {
@@ -307,6 +305,4 @@ int tar_records_next(TarReader *t, RecordSpan *span, Err *err) {
     return rc;
 }
 
-void tar_records_release(TarReader *t) {
-    json_pool_clear(&t->held);
-}
+void tar_records_release(TarReader *t) { json_pool_clear(&t->held); }

@@ -7,9 +7,7 @@
 
 enum { PIECE = 4 << 20 }; // mapped pages are released in pieces once checked: checking a large cache needs no memory
 
-static int damaged(Err *err, const char *what) {
-    return err_input(err, "token cache: %s", what);
-}
+static int damaged(Err *err, const char *what) { return err_input(err, "token cache: %s", what); }
 
 static void drop(const TokenImage *m, size_t offset, size_t size) {
     if (m->map.data) file_map_drop(&m->map, offset, size);

@@ -23,9 +23,7 @@ typedef struct Cursor {
     Err *err;
 } Cursor;
 
-static size_t bytes_left(const Cursor *c) {
-    return (size_t)(c->end - c->p);
-}
+static size_t bytes_left(const Cursor *c) { return (size_t)(c->end - c->p); }
 
 static int read_bytes(Cursor *c, void *out, size_t n, const char *what) {
     if (bytes_left(c) < n) {
@@ -271,9 +269,7 @@ static int read_file(Gguf *g, Err *err) {
     return place_tensors(g, &c, alignment) || index_tensors(g, err) ? -1 : 0;
 }
 
-bool gguf_str_is(GgufStr s, const char *text) {
-    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
-}
+bool gguf_str_is(GgufStr s, const char *text) { return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0; }
 
 int gguf_open(Gguf **out, const char *path, Err *err) {
     AUTO_GGUF Gguf *g = mem_calloc(1, sizeof *g);
@@ -295,19 +291,13 @@ void gguf_close(Gguf *g) {
     mem_free(g);
 }
 
-const char *gguf_path(const Gguf *g) {
-    return g->map.path;
-}
+const char *gguf_path(const Gguf *g) { return g->map.path; }
 
-int64_t gguf_tensor_count(const Gguf *g) {
-    return (int64_t)g->n_tensors;
-}
+int64_t gguf_tensor_count(const Gguf *g) { return (int64_t)g->n_tensors; }
 
 const GgufTensor *gguf_tensor_at(const Gguf *g, int64_t i) {
     CHECK(i >= 0 && (uint64_t)i < g->n_tensors);
     return &g->tensors[i];
 }
 
-const GgufTensor *gguf_tensor(const Gguf *g, const char *name) {
-    return name_index_find(&g->tensors_by_name, name);
-}
+const GgufTensor *gguf_tensor(const Gguf *g, const char *name) { return name_index_find(&g->tensors_by_name, name); }

@@ -4,13 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-const GgufKey *gguf_find_key(const Gguf *g, const char *name) {
-    return name_index_find(&g->keys_by_name, name);
-}
+const GgufKey *gguf_find_key(const Gguf *g, const char *name) { return name_index_find(&g->keys_by_name, name); }
 
-bool gguf_has(const Gguf *g, const char *key) {
-    return gguf_find_key(g, key) != NULL;
-}
+bool gguf_has(const Gguf *g, const char *key) { return gguf_find_key(g, key) != NULL; }
 
 bool gguf_has_array(const Gguf *g, const char *key) {
     const GgufKey *k = gguf_find_key(g, key);
@@ -165,9 +161,7 @@ int gguf_f32_array(const Gguf *g, const char *name, bool required, float **out, 
 
 // ---- listing ----
 
-size_t gguf_key_count(const Gguf *g) {
-    return g->n_keys;
-}
+size_t gguf_key_count(const Gguf *g) { return g->n_keys; }
 
 static void print_string(char *buf, size_t size, GgufStr s) {
     int n = s.len < size ? (int)s.len : (int)size;

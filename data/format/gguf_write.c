@@ -20,17 +20,11 @@ struct GgufWriter {
     size_t current, written; // the tensor that is being written, and its bytes so far
 };
 
-GgufWriter *gguf_writer_new(void) {
-    return mem_calloc(1, sizeof(GgufWriter));
-}
+GgufWriter *gguf_writer_new(void) { return mem_calloc(1, sizeof(GgufWriter)); }
 
-static void add_u32(StrBuf *out, uint32_t v) {
-    str_add(out, (const char *)&v, sizeof v);
-}
+static void add_u32(StrBuf *out, uint32_t v) { str_add(out, (const char *)&v, sizeof v); }
 
-static void add_u64(StrBuf *out, uint64_t v) {
-    str_add(out, (const char *)&v, sizeof v);
-}
+static void add_u64(StrBuf *out, uint64_t v) { str_add(out, (const char *)&v, sizeof v); }
 
 static void add_str(StrBuf *out, const char *s) {
     add_u64(out, strlen(s));
@@ -63,9 +57,7 @@ void gguf_writer_key(GgufWriter *w, GgufStr raw) {
     w->n_keys++;
 }
 
-static size_t padding(uint64_t offset) {
-    return (size_t)(-offset & (ALIGNMENT - 1));
-}
+static size_t padding(uint64_t offset) { return (size_t)(-offset & (ALIGNMENT - 1)); }
 
 void gguf_writer_tensor(GgufWriter *w, const char *name, DType dtype, int n_dims, const int64_t *shape,
                         const void *data) {

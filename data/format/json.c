@@ -277,9 +277,7 @@ typedef struct KeyRef {
     const PendingKey *key;
 } KeyRef;
 
-bool json_str_equal(JsonStr a, JsonStr b) {
-    return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
-}
+bool json_str_equal(JsonStr a, JsonStr b) { return a.len == b.len && memcmp(a.data, b.data, a.len) == 0; }
 
 // By hash, because it is cheap; then by content, so that crafted collisions only cost comparisons.
 static int compare_keys(const void *pa, const void *pb) {
@@ -420,9 +418,7 @@ int json_parse_config(JsonDoc **doc, const char *text, size_t len, const char *n
     return run_parser(doc, (Parser){.name = name, .line = 1, .err = err, .settings = true}, text + mark, len - mark);
 }
 
-const Json *json_root(const JsonDoc *doc) {
-    return &doc->root;
-}
+const Json *json_root(const JsonDoc *doc) { return &doc->root; }
 
 void json_free(JsonDoc *doc) {
     if (!doc) return;
@@ -455,9 +451,7 @@ const char *json_type_name(const Json *v) {
     return v ? names[v->type] : "nothing";
 }
 
-bool json_str_is(JsonStr s, const char *text) {
-    return json_str_equal(s, (JsonStr){text, strlen(text)});
-}
+bool json_str_is(JsonStr s, const char *text) { return json_str_equal(s, (JsonStr){text, strlen(text)}); }
 
 bool json_str_in(JsonStr s, const char *words) {
     for (size_t n; *words; words += n + (words[n] == ' ')) {

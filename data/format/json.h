@@ -52,9 +52,7 @@ DEFINE_AUTO(JsonDoc, json_free)
 const Json *json_get(const Json *object, const char *key);   // object may be NULL; linear in its keys
 const Json *json_given(const Json *object, const char *key); // as json_get; NULL for null too: null is absence
 const char *json_type_name(const Json *v);                   // "a string", "an array", ...; for messages
-static inline bool json_is_space(char c) {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
+static inline bool json_is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 bool json_str_equal(JsonStr a, JsonStr b);
 bool json_str_is(JsonStr s, const char *text);        // all of s, which may hold NUL bytes
 bool json_str_in(JsonStr s, const char *words);       // one of words separated by spaces

@@ -44,13 +44,9 @@ const Json *json_pool_parse(JsonPool *pool, JsonStr text, const char *what, Err 
 
 // ---- nodes ----
 
-JsonStr json_str(const char *text) {
-    return (JsonStr){text, strlen(text)};
-}
+JsonStr json_str(const char *text) { return (JsonStr){text, strlen(text)}; }
 
-Json json_string(JsonStr text) {
-    return (Json){.type = JSON_STRING, .str = text};
-}
+Json json_string(JsonStr text) { return (Json){.type = JSON_STRING, .str = text}; }
 
 Json json_with(JsonPool *pool, const Json *object, const char *key, Json value) {
     size_t n = object ? object->count : 0, at = 0;
@@ -80,6 +76,4 @@ Json json_without_nulls(JsonPool *pool, const Json *object, const char *keep) {
     return (Json){.type = JSON_OBJECT, .count = n, .items = items, .keys = keys};
 }
 
-Json json_list(const Json *items, size_t count) {
-    return (Json){.type = JSON_ARRAY, .count = count, .items = items};
-}
+Json json_list(const Json *items, size_t count) { return (Json){.type = JSON_ARRAY, .count = count, .items = items}; }

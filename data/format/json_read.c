@@ -33,9 +33,7 @@ int json_refuse(const JsonReader *r, const char *key, const Json *v, const char 
     return r->path ? err_context(r->err, "%s", r->path) : -1;
 }
 
-static bool is_number(const Json *v) {
-    return v && (v->type == JSON_INT || v->type == JSON_FLOAT);
-}
+static bool is_number(const Json *v) { return v && (v->type == JSON_INT || v->type == JSON_FLOAT); }
 
 int json_read_int(const JsonReader *r, const JsonIntRule *rule, int64_t *out) {
     const char *key = rule->key;

@@ -25,13 +25,9 @@ static char *take_text(cJSON *root, char *printed, const char *end) {
     return text;
 }
 
-char *json_text(cJSON *root) {
-    return take_text(root, cJSON_Print(root), "\n");
-}
+char *json_text(cJSON *root) { return take_text(root, cJSON_Print(root), "\n"); }
 
-char *json_line(cJSON *root) {
-    return take_text(root, cJSON_PrintUnformatted(root), "");
-}
+char *json_line(cJSON *root) { return take_text(root, cJSON_PrintUnformatted(root), ""); }
 
 int json_save(const char *path, cJSON *root, OwnCheck *own, Err *err) {
     AUTO_FREE char *text = json_text(root);

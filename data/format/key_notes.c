@@ -120,9 +120,7 @@ bool key_is_prompt_like(const char *name) {
     return false;
 }
 
-static int lower(char c) {
-    return tolower((unsigned char)c);
-}
+static int lower(char c) { return tolower((unsigned char)c); }
 
 // One row of the table at a time.
 size_t edit_distance(const char *a, size_t n, const char *b, size_t m) {

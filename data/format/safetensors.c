@@ -35,9 +35,7 @@ struct Safetensors {
     NameIndex by_name;
 };
 
-static bool has_nul(const JsonStr *s) {
-    return memchr(s->data, 0, s->len) != NULL;
-}
+static bool has_nul(const JsonStr *s) { return memchr(s->data, 0, s->len) != NULL; }
 
 // ---- one tensor ----
 
@@ -206,9 +204,7 @@ void safetensors_close(Safetensors *s) {
     mem_free(s);
 }
 
-size_t safetensors_count(const Safetensors *s) {
-    return s->count;
-}
+size_t safetensors_count(const Safetensors *s) { return s->count; }
 
 const SafetensorsTensor *safetensors_at(const Safetensors *s, size_t i) {
     CHECK(i < s->count);

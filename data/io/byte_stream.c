@@ -34,17 +34,11 @@ static Kind kind_of(const char *path, size_t *len) {
     return PLAIN;
 }
 
-bool byte_stream_is_compressed(const char *path, size_t *len) {
-    return kind_of(path, len) != PLAIN;
-}
+bool byte_stream_is_compressed(const char *path, size_t *len) { return kind_of(path, len) != PLAIN; }
 
-static void *zlib_alloc(void *unused, uInt count, uInt size) {
-    return mem_alloc(count, size);
-}
+static void *zlib_alloc(void *unused, uInt count, uInt size) { return mem_alloc(count, size); }
 
-static void zlib_free(void *unused, void *p) {
-    mem_free(p);
-}
+static void zlib_free(void *unused, void *p) { mem_free(p); }
 
 static int check_magic(const ByteStream *s, Err *err) {
     if (!s->map.size) return err_input(err, "%s: found an empty file; expected compressed data", s->map.path);

@@ -102,9 +102,7 @@ static int open_regular(const char *path, struct stat *st, Err *err) {
     return -1;
 }
 
-static int64_t nanoseconds(struct timespec t) {
-    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
-}
+static int64_t nanoseconds(struct timespec t) { return t.tv_sec * INT64_C(1000000000) + t.tv_nsec; }
 
 int file_map(FileMap *map, const char *path, Err *err) {
     struct stat st;

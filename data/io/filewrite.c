@@ -55,9 +55,7 @@ static int fsync_parent(const char *path, Err *err) {
 
 // ---- temporaries ----
 
-static bool is_name(const char *stem, const void *name) {
-    return strcmp(stem, name) == 0;
-}
+static bool is_name(const char *stem, const void *name) { return strcmp(stem, name) == 0; }
 
 enum { FOLDER = -1 }; // in place of a mode
 
@@ -260,9 +258,7 @@ int dir_create(DirWriter **out, const char *path, const OwnFolder *own, Err *err
     return 0;
 }
 
-const char *dir_path(const DirWriter *w) {
-    return w->d.tmp_path;
-}
+const char *dir_path(const DirWriter *w) { return w->d.tmp_path; }
 
 void dir_abandon(DirWriter *w) {
     if (!w) return;

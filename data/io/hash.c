@@ -7,13 +7,9 @@
 
 #include "fileio.h"
 
-static void to_hex(char hex[33], XXH128_hash_t hash) {
-    snprintf(hex, 33, "%016lx%016lx", hash.high64, hash.low64);
-}
+static void to_hex(char hex[33], XXH128_hash_t hash) { snprintf(hex, 33, "%016lx%016lx", hash.high64, hash.low64); }
 
-void hash_bytes(char hex[33], const void *data, size_t size) {
-    to_hex(hex, XXH3_128bits(data, size));
-}
+void hash_bytes(char hex[33], const void *data, size_t size) { to_hex(hex, XXH3_128bits(data, size)); }
 
 // ---- running ----
 
@@ -84,10 +80,6 @@ static int hash_mapped(char hex[33], const char *path, bool sampled, Err *err) {
     return 0;
 }
 
-int hash_file(char hex[33], const char *path, Err *err) {
-    return hash_mapped(hex, path, false, err);
-}
+int hash_file(char hex[33], const char *path, Err *err) { return hash_mapped(hex, path, false, err); }
 
-int hash_file_sampled(char hex[33], const char *path, Err *err) {
-    return hash_mapped(hex, path, true, err);
-}
+int hash_file_sampled(char hex[33], const char *path, Err *err) { return hash_mapped(hex, path, true, err); }

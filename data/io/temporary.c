@@ -55,9 +55,7 @@ static Parts split(const char *name) {
     return is_named ? (Parts){(size_t)(tag - name), machine, tag[1] == 'o'} : (Parts){0};
 }
 
-size_t temporary_stem(const char *name) {
-    return split(name).stem;
-}
+size_t temporary_stem(const char *name) { return split(name).stem; }
 
 // ---- locks ----
 

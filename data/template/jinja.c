@@ -116,9 +116,7 @@ static Value message_from_json(Eval *e, const Json *j, uint32_t origin) {
 
 // ---- variables ----
 
-static void set_variable(Eval *e, const char *name, Value v) {
-    scope_set(e, str_make(e, name, strlen(name)), v);
-}
+static void set_variable(Eval *e, const char *name, Value v) { scope_set(e, str_make(e, name, strlen(name)), v); }
 
 // As transformers passes them: tools and documents are none when absent, the tokens are undefined.
 static Value set_variables(Eval *e, const JinjaInput *in) {

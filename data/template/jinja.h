@@ -34,12 +34,8 @@ static inline uint32_t jinja_place(size_t key, size_t item) {
     const size_t most = JINJA_PLACES - 1;
     return (uint32_t)((key < most ? key : most) << 14 | (item < most ? item : most) << 22);
 }
-static inline size_t jinja_place_key(uint32_t origin) {
-    return origin >> 14 & (JINJA_PLACES - 1);
-}
-static inline size_t jinja_place_item(uint32_t origin) {
-    return origin >> 22 & (JINJA_PLACES - 1);
-}
+static inline size_t jinja_place_key(uint32_t origin) { return origin >> 14 & (JINJA_PLACES - 1); }
+static inline size_t jinja_place_item(uint32_t origin) { return origin >> 22 & (JINJA_PLACES - 1); }
 typedef struct JinjaInput {
     const Json *messages; // array
     const Json *tools;    // array or NULL (none)

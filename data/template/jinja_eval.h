@@ -107,9 +107,7 @@ Value call_named(Eval *e, unsigned kind, const Str *name, Value self, const Call
 // Arguments of a call; errors name the function.
 Value fail_type(const Call *c, Value found, const char *expected);
 bool fail_unexpected(const Call *c); // fails if an argument by name was not read
-static inline bool is_set(Value v) {
-    return v_given(v) && v.type != V_NONE;
-}
+static inline bool is_set(Value v) { return v_given(v) && v.type != V_NONE; }
 const Str *want_str(const Call *c, Value v);                 // fails if it is not a string
 const Str *arg_str(const Call *c, int i, const Str *absent); // absent: not given, or none
 int64_t arg_int(const Call *c, int i, int64_t absent);       // absent: not given

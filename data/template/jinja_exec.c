@@ -4,13 +4,9 @@
 
 // ---- scopes ----
 
-Scope *scope_new(Eval *e, Scope *parent) {
-    return EVAL_NEW(e, Scope, .parent = parent);
-}
+Scope *scope_new(Eval *e, Scope *parent) { return EVAL_NEW(e, Scope, .parent = parent); }
 
-void scope_set(Eval *e, const Str *name, Value v) {
-    dict_set(e, &e->scope->vars, v_str(name), v);
-}
+void scope_set(Eval *e, const Str *name, Value v) { dict_set(e, &e->scope->vars, v_str(name), v); }
 
 bool scope_get(const Eval *e, const Str *name, Value *out) {
     for (const Scope *s = e->scope; s; s = s->parent)
@@ -67,9 +63,7 @@ Value capture_body(Eval *e, const NodeList *body) {
     return capture(e, body, &flow);
 }
 
-static void print(Eval *e, Value v) {
-    buf_str(e, e->out, to_str(e, v));
-}
+static void print(Eval *e, Value v) { buf_str(e, e->out, to_str(e, v)); }
 
 // ---- for ----
 

@@ -36,9 +36,7 @@ static Value eval_compare(Eval *e, const Node *n) {
     return v_bool(true);
 }
 
-static Value eval_or_none(Eval *e, const Node *n) {
-    return n ? eval_node(e, n) : v_none();
-}
+static Value eval_or_none(Eval *e, const Node *n) { return n ? eval_node(e, n) : v_none(); }
 
 static Value eval_item(Eval *e, const Node *n) {
     Value obj = eval_node(e, n->a);

@@ -58,17 +58,13 @@ static bool looking_at(const Lexer *lx, size_t at, const char *text) {
     return str_has(&lx->src, at, &(Str){.data = text, .len = strlen(text)});
 }
 
-static size_t skip_space(const Lexer *lx, size_t at) {
-    return str_run(&lx->src, at, NULL, true);
-}
+static size_t skip_space(const Lexer *lx, size_t at) { return str_run(&lx->src, at, NULL, true); }
 
 static size_t rstrip(const Lexer *lx, size_t from, size_t to) { // end of [from, to) without white space at its end
     return str_run_back(&lx->src, from, to, NULL, true);
 }
 
-static bool is_name_char(char c) {
-    return ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || is_digit(c) || c == '_';
-}
+static bool is_name_char(char c) { return ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || is_digit(c) || c == '_'; }
 
 static int hex_value(char c) {
     if (is_digit(c)) return c - '0';

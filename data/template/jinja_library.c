@@ -369,10 +369,6 @@ int64_t arg_int(const Call *c, int i, int64_t absent) {
     return n;
 }
 
-bool arg_truth(const Call *c, int i) {
-    return value_truth(c->e, c->arg[i]);
-}
+bool arg_truth(const Call *c, int i) { return value_truth(c->e, c->arg[i]); }
 
-bool arg_is(const Call *c, int i, const char *word) {
-    return c->arg[i].type == V_STR && str_is(c->arg[i].str, word);
-}
+bool arg_is(const Call *c, int i, const char *word) { return c->arg[i].type == V_STR && str_is(c->arg[i].str, word); }

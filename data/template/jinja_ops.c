@@ -6,13 +6,9 @@
 
 // ---- numbers ----
 
-static Value too_large(Eval *e) {
-    return eval_fail(e, "an integer does not fit 64 bits");
-}
+static Value too_large(Eval *e) { return eval_fail(e, "an integer does not fit 64 bits"); }
 
-static Value divided_by_zero(Eval *e) {
-    return eval_fail(e, "division by zero");
-}
+static Value divided_by_zero(Eval *e) { return eval_fail(e, "division by zero"); }
 
 static Value int_power(Eval *e, int64_t base, int64_t exp) {
     if (exp < 0) return base ? v_float(pow((double)base, (double)exp)) : eval_fail(e, "0 to a negative power");
@@ -33,9 +29,7 @@ static Value int_divide(Eval *e, int op, int64_t a, int64_t b) {
     return op == '%' ? v_int(a % b + (round_down ? b : 0)) : v_int(a / b - round_down);
 }
 
-static bool divides(int op) {
-    return op == '/' || op == '%' || op == OP2('/', '/');
-}
+static bool divides(int op) { return op == '/' || op == '%' || op == OP2('/', '/'); }
 
 static Value int_binary(Eval *e, int op, int64_t a, int64_t b) {
     int64_t r;
@@ -76,9 +70,7 @@ Value op_sign(Eval *e, Value v, int sign) {
 
 // ---- strings and lists ----
 
-static bool is_list(Value v) {
-    return v.type == V_LIST || v.type == V_TUPLE;
-}
+static bool is_list(Value v) { return v.type == V_LIST || v.type == V_TUPLE; }
 
 static Value repeat(Eval *e, Value v, int64_t times) {
     bool text = v.type == V_STR;
@@ -218,9 +210,7 @@ Value get_attr(Eval *e, Value obj, const Str *name) {
     return v_given(v) ? v : no_attr(e, obj, name);
 }
 
-static bool is_indexed(Value v) {
-    return has_type(v, TYPE(V_STR) | TYPE(V_LIST) | TYPE(V_TUPLE) | TYPE(V_RANGE));
-}
+static bool is_indexed(Value v) { return has_type(v, TYPE(V_STR) | TYPE(V_LIST) | TYPE(V_TUPLE) | TYPE(V_RANGE)); }
 
 static Value item_at(Eval *e, Value obj, int64_t i) {
     int64_t n = value_length(e, obj);

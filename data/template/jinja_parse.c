@@ -44,13 +44,9 @@ bool parse_enter(Parser *p) {
     return false;
 }
 
-bool at_op(const Parser *p, int op) {
-    return p->tok->type == T_OP && p->tok->op == op;
-}
+bool at_op(const Parser *p, int op) { return p->tok->type == T_OP && p->tok->op == op; }
 
-bool at_name(const Parser *p, const char *name) {
-    return p->tok->type == T_NAME && str_is(p->tok->str, name);
-}
+bool at_name(const Parser *p, const char *name) { return p->tok->type == T_NAME && str_is(p->tok->str, name); }
 
 bool skip_op(Parser *p, int op) {
     bool found = at_op(p, op);

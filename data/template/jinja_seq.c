@@ -64,9 +64,7 @@ Value iter_list(Eval *e, Value v) {
     return v_seq(e, V_LIST, items, count);
 }
 
-Value v_iter_over(Eval *e, Value list) {
-    return (Value){.type = V_ITER, .iter = iter_new(e, list)};
-}
+Value v_iter_over(Eval *e, Value list) { return (Value){.type = V_ITER, .iter = iter_new(e, list)}; }
 
 // map gets each item; it sets *keep (true at first) to false to leave its result out.
 Value v_generator(Eval *e, Value source, IterMap map, void *state) {
@@ -162,13 +160,9 @@ Value seq_select(const Call *c) {
 
 // ---- other filters ----
 
-Value seq_list(const Call *c) {
-    return iter_list(c->e, c->self);
-}
+Value seq_list(const Call *c) { return iter_list(c->e, c->self); }
 
-Value seq_length(const Call *c) {
-    return v_int(value_length(c->e, c->self));
-}
+Value seq_length(const Call *c) { return v_int(value_length(c->e, c->self)); }
 
 Value seq_first(const Call *c) {
     Value item;
@@ -326,9 +320,7 @@ Value seq_copy(const Call *c) { // lists and dicts cannot change
     return c->self;
 }
 
-Value seq_view(const Call *c) {
-    return dict_view(c->e, c->self, c->f->name);
-}
+Value seq_view(const Call *c) { return dict_view(c->e, c->self, c->f->name); }
 
 Value seq_get(const Call *c) {
     Value v;

@@ -5,9 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool begins_char(char c) {
-    return (c & 0xC0) != 0x80;
-}
+static bool begins_char(char c) { return (c & 0xC0) != 0x80; }
 
 Str *str_in_arena(Arena *a, const char *data, size_t len, uint32_t origin) {
     Str *s = arena_alloc(a, sizeof *s);
@@ -38,13 +36,9 @@ Value str_as_markup(Eval *e, const Str *s) {
 
 // ---- reading ----
 
-bool str_is(const Str *s, const char *text) {
-    return strlen(text) == s->len && memcmp(s->data, text, s->len) == 0;
-}
+bool str_is(const Str *s, const char *text) { return strlen(text) == s->len && memcmp(s->data, text, s->len) == 0; }
 
-bool str_equal(const Str *a, const Str *b) {
-    return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
-}
+bool str_equal(const Str *a, const Str *b) { return a->len == b->len && memcmp(a->data, b->data, a->len) == 0; }
 
 bool str_has(const Str *s, size_t at, const Str *part) {
     return at <= s->len && part->len <= s->len - at && memcmp(s->data + at, part->data, part->len) == 0;
@@ -66,9 +60,7 @@ size_t str_offset(const Str *s, size_t chars) {
     return at;
 }
 
-uint32_t str_origin(const Str *s, size_t at) {
-    return s->origins && at < s->len ? s->origins[at] : s->origin;
-}
+uint32_t str_origin(const Str *s, size_t at) { return s->origins && at < s->len ? s->origins[at] : s->origin; }
 
 int str_shown(const Str *s, int limit) {
     if (s->len <= (size_t)limit) return (int)s->len;
@@ -91,9 +83,7 @@ int32_t str_prev(const Str *s, size_t *at) {
     return utf8_decode(s->data + *at, s->len - *at, &n);
 }
 
-bool char_is_space(int32_t cp) {
-    return unicode_is_space(cp) || (cp >= 0x1C && cp <= 0x1F);
-}
+bool char_is_space(int32_t cp) { return unicode_is_space(cp) || (cp >= 0x1C && cp <= 0x1F); }
 
 static bool in_set(const Str *set, int32_t cp) {
     if (!set) return char_is_space(cp);
@@ -116,9 +106,7 @@ size_t str_run_back(const Str *s, size_t from, size_t at, const Str *set, bool i
 
 // ---- buffers ----
 
-Value text_too_long(Eval *e) {
-    return eval_fail(e, "a text is longer than %d bytes", JINJA_MAX_STRING);
-}
+Value text_too_long(Eval *e) { return eval_fail(e, "a text is longer than %d bytes", JINJA_MAX_STRING); }
 
 static bool buf_room(Eval *e, Buffer *b, size_t len) {
     if (len > JINJA_MAX_STRING || b->len + len > JINJA_MAX_STRING) text_too_long(e);
@@ -154,9 +142,7 @@ void buf_slice(Eval *e, Buffer *b, const Str *s, size_t from, size_t to) {
     }
 }
 
-void buf_str(Eval *e, Buffer *b, const Str *s) {
-    buf_slice(e, b, s, 0, s->len);
-}
+void buf_str(Eval *e, Buffer *b, const Str *s) { buf_slice(e, b, s, 0, s->len); }
 
 void buf_printf(Eval *e, Buffer *b, uint32_t origin, const char *fmt, ...) {
     char text[512];

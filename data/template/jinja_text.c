@@ -14,13 +14,9 @@ static size_t find_last(const Str *s, const Str *needle, size_t end) {
     return SIZE_MAX;
 }
 
-Value text_string(const Call *c) {
-    return c->self.type == V_STR ? c->self : v_str(to_str(c->e, c->self));
-}
+Value text_string(const Call *c) { return c->self.type == V_STR ? c->self : v_str(to_str(c->e, c->self)); }
 
-Value text_safe(const Call *c) {
-    return str_as_markup(c->e, to_str(c->e, c->self));
-}
+Value text_safe(const Call *c) { return str_as_markup(c->e, to_str(c->e, c->self)); }
 
 // mode: 1 the left end, 2 the right one, 3 both.
 Value text_strip(const Call *c) {
@@ -129,9 +125,7 @@ static void add_piece(Pieces *p, size_t from, size_t to) {
     p->items[p->count++] = str_slice(p->e, p->s, from, to);
 }
 
-static bool more_pieces(const Pieces *p) {
-    return (p->max < 0 || (int64_t)p->count < p->max) && !p->e->failed;
-}
+static bool more_pieces(const Pieces *p) { return (p->max < 0 || (int64_t)p->count < p->max) && !p->e->failed; }
 
 // Cuts pieces off s[from, to) at its left or right end. sep NULL: words; the rest after max pieces keeps its white
 // space at the far end, as in Python.
@@ -186,9 +180,7 @@ static Value split_lines(Eval *e, const Str *s, bool keep_ends) {
     return v_seq(e, V_LIST, p.items, p.count);
 }
 
-Value text_splitlines(const Call *c) {
-    return split_lines(c->e, c->self.str, arg_truth(c, 0));
-}
+Value text_splitlines(const Call *c) { return split_lines(c->e, c->self.str, arg_truth(c, 0)); }
 
 // ---- padding ----
 
@@ -281,9 +273,7 @@ Value str_case(Eval *e, const Str *s, int mode) {
     return buf_value(e, &b);
 }
 
-Value text_case(const Call *c) {
-    return str_case(c->e, to_str(c->e, c->self), (int)c->f->mode);
-}
+Value text_case(const Call *c) { return str_case(c->e, to_str(c->e, c->self), (int)c->f->mode); }
 
 // The filter title: words begin after white space and - ( { [ <, unlike in str.title, with a letter in upper case.
 Value text_title(const Call *c) {

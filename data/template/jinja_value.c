@@ -95,15 +95,11 @@ void *eval_alloc(Eval *e, size_t count, size_t size) {
     return arena_alloc(&e->arena, bytes);
 }
 
-void *eval_copy(Eval *e, const void *object, size_t size) {
-    return memcpy(eval_alloc(e, 1, size), object, size);
-}
+void *eval_copy(Eval *e, const void *object, size_t size) { return memcpy(eval_alloc(e, 1, size), object, size); }
 
 // ---- making values ----
 
-Value v_text(Eval *e, const char *cstr) {
-    return v_str(str_make(e, cstr, strlen(cstr)));
-}
+Value v_text(Eval *e, const char *cstr) { return v_str(str_make(e, cstr, strlen(cstr))); }
 
 Value v_undefined(Eval *e, const char *fmt, ...) {
     char text[256];
@@ -114,9 +110,7 @@ Value v_undefined(Eval *e, const char *fmt, ...) {
     return (Value){.type = V_UNDEFINED, .str = str_make(e, text, strlen(text))};
 }
 
-Value fail_undefined(Eval *e, Value undefined) {
-    return eval_fail(e, "%.*s", STR_SHOWN(undefined.str, 600));
-}
+Value fail_undefined(Eval *e, Value undefined) { return eval_fail(e, "%.*s", STR_SHOWN(undefined.str, 600)); }
 
 Value v_seq(Eval *e, ValueType type, Value *items, size_t count) {
     return (Value){.type = type, .seq = EVAL_NEW(e, Seq, .items = items, .count = count)};
@@ -126,13 +120,9 @@ Value v_tuple(Eval *e, size_t count, const Value *items) {
     return v_seq(e, V_TUPLE, eval_copy(e, items, count * sizeof *items), count);
 }
 
-Value v_dict(Eval *e) {
-    return (Value){.type = V_DICT, .dict = EVAL_NEW(e, Dict, 0)};
-}
+Value v_dict(Eval *e) { return (Value){.type = V_DICT, .dict = EVAL_NEW(e, Dict, 0)}; }
 
-double as_double(Value v) {
-    return v.type == V_FLOAT ? v.f : v.type == V_BOOL ? v.b : (double)v.i;
-}
+double as_double(Value v) { return v.type == V_FLOAT ? v.f : v.type == V_BOOL ? v.b : (double)v.i; }
 
 const char *type_name(Value v) {
     static const char *const names[] = {"missing",     "Undefined", "NoneType", "bool",      "int",

@@ -119,36 +119,16 @@ struct Dict {
     bool *read; // NULL, or which values were read: of messages, of the template's variables, of keyword arguments
 };
 
-static inline Value v_missing(void) {
-    return (Value){.type = V_MISSING};
-}
-static inline Value v_none(void) {
-    return (Value){.type = V_NONE};
-}
-static inline Value v_bool(bool b) {
-    return (Value){.type = V_BOOL, .b = b};
-}
-static inline Value v_int(int64_t i) {
-    return (Value){.type = V_INT, .i = i};
-}
-static inline Value v_float(double f) {
-    return (Value){.type = V_FLOAT, .f = f};
-}
-static inline Value v_str(const Str *s) {
-    return (Value){.type = V_STR, .str = s};
-}
-static inline bool v_given(Value v) {
-    return v.type != V_MISSING;
-}
-static inline bool has_type(Value v, unsigned types) {
-    return (TYPE(v.type) & types) != 0;
-}
-static inline bool is_seq(Value v) {
-    return has_type(v, TYPE(V_LIST) | TYPE(V_TUPLE) | TYPE(V_RANGE) | TYPE(V_VIEW));
-}
-static inline bool is_number(Value v) {
-    return has_type(v, TYPE(V_INT) | TYPE(V_FLOAT) | TYPE(V_BOOL));
-}
+static inline Value v_missing(void) { return (Value){.type = V_MISSING}; }
+static inline Value v_none(void) { return (Value){.type = V_NONE}; }
+static inline Value v_bool(bool b) { return (Value){.type = V_BOOL, .b = b}; }
+static inline Value v_int(int64_t i) { return (Value){.type = V_INT, .i = i}; }
+static inline Value v_float(double f) { return (Value){.type = V_FLOAT, .f = f}; }
+static inline Value v_str(const Str *s) { return (Value){.type = V_STR, .str = s}; }
+static inline bool v_given(Value v) { return v.type != V_MISSING; }
+static inline bool has_type(Value v, unsigned types) { return (TYPE(v.type) & types) != 0; }
+static inline bool is_seq(Value v) { return has_type(v, TYPE(V_LIST) | TYPE(V_TUPLE) | TYPE(V_RANGE) | TYPE(V_VIEW)); }
+static inline bool is_number(Value v) { return has_type(v, TYPE(V_INT) | TYPE(V_FLOAT) | TYPE(V_BOOL)); }
 static inline bool fits_int(double f) { // -2^63 < f < 2^63
     return f > -9223372036854775808.0 && f < 9223372036854775808.0;
 }
@@ -217,9 +197,7 @@ Value str_case(Eval *e, const Str *s, int mode); // 'u' upper, 'l' lower, 't' ti
 Value str_pad(Eval *e, const Str *s, int64_t width, const Str *fill, char align); // '<' '>' '^' (jinja_text.c)
 Value str_slice(Eval *e, const Str *s, size_t from, size_t to);                   // bytes [from, to), shared
 bool char_is_space(int32_t cp);                                                   // str.isspace of Python
-static inline bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
+static inline bool is_digit(char c) { return c >= '0' && c <= '9'; }
 // A Str need not end with a NUL: messages take it as "%.*s", STR_SHOWN(s, limit), cut at whole characters.
 int str_shown(const Str *s, int limit);
 #define STR_SHOWN(s, limit) str_shown(s, limit), (s)->data

@@ -112,18 +112,12 @@ static int translate(Reader *r) {
 
 // ---- memory: PCRE2's own, which never fails ----
 
-static void *take(size_t bytes, void *unused) {
-    return mem_alloc(bytes, 1);
-}
+static void *take(size_t bytes, void *unused) { return mem_alloc(bytes, 1); }
 
-static void give(void *p, void *unused) {
-    mem_free(p);
-}
+static void give(void *p, void *unused) { mem_free(p); }
 
 // What is created with it copies it.
-static pcre2_general_context *own_memory(void) {
-    return pcre2_general_context_create(take, give, NULL);
-}
+static pcre2_general_context *own_memory(void) { return pcre2_general_context_create(take, give, NULL); }
 
 // ---- the object ----
 
@@ -173,9 +167,7 @@ void regex_free(Regex *r) {
     mem_free(r);
 }
 
-const char *regex_pattern(const Regex *r) {
-    return r->pattern;
-}
+const char *regex_pattern(const Regex *r) { return r->pattern; }
 
 // ---- the walk ----
 

@@ -75,9 +75,7 @@ static int find_byte_tokens(Bpe *b, bool skip_control, Err *err) {
     return 0;
 }
 
-static int32_t ordinary(const Vocab *v, int32_t id) {
-    return id >= 0 && vocab_is_control(v, id) ? -1 : id;
-}
+static int32_t ordinary(const Vocab *v, int32_t id) { return id >= 0 && vocab_is_control(v, id) ? -1 : id; }
 
 static void find_char_tokens(Bpe *b) {
     vocab_byte_tokens(b->vocab, b->byte_token);
@@ -91,9 +89,7 @@ static void find_char_tokens(Bpe *b) {
 
 // ---- merges ----
 
-static int shown(size_t len) {
-    return len < SHOWN ? (int)len : SHOWN;
-}
+static int shown(size_t len) { return len < SHOWN ? (int)len : SHOWN; }
 #define SHOW(s) shown((s).len), (s).data // for "%.*s"
 
 // Id of a part or the result of a merge; -1 with a message if it is not a token, or (unless `control`) is a control

@@ -18,9 +18,7 @@ struct Detokenizer {
     bool first_differs;
 };
 
-Detokenizer *detokenizer_new(void) {
-    return mem_calloc(1, sizeof(Detokenizer));
-}
+Detokenizer *detokenizer_new(void) { return mem_calloc(1, sizeof(Detokenizer)); }
 
 void detokenizer_add(Detokenizer *d, const DetokenizerStep *step) {
     if (step->kind == DETOKENIZE_STRIP && step->whole) {
@@ -83,9 +81,7 @@ static void run_step(const DetokenizerStep *s, const StrBuf *in, bool added, boo
     case DETOKENIZE_BYTE_LEVEL:
         if (added || !bytes_unspell(in->data, in->len, out)) str_add(out, in->data, in->len);
         break;
-    case DETOKENIZE_REPLACE:
-        replace(out, in, s->from, s->text);
-        break;
+    case DETOKENIZE_REPLACE: replace(out, in, s->from, s->text); break;
     case DETOKENIZE_BYTE_FALLBACK:
         byte = vocab_byte_of(in->data, in->len);
         one = (char)byte;
@@ -95,12 +91,8 @@ static void run_step(const DetokenizerStep *s, const StrBuf *in, bool added, boo
         while (skip < s->count && skip < in->len && in->data[skip] == ' ') skip++;
         str_add(out, in->data + skip, in->len - skip);
         break;
-    case DETOKENIZE_METASPACE:
-        replace(out, in, s->from, (JsonStr){" ", first && s->whole ? 0 : 1});
-        break;
-    case DETOKENIZE_WORDPIECE:
-        join_word(s, in, first, out);
-        break;
+    case DETOKENIZE_METASPACE: replace(out, in, s->from, (JsonStr){" ", first && s->whole ? 0 : 1}); break;
+    case DETOKENIZE_WORDPIECE: join_word(s, in, first, out); break;
     }
 }
 

@@ -9,9 +9,7 @@ struct Normalizer {
     size_t count, capacity;
 };
 
-Normalizer *normalizer_new(void) {
-    return mem_calloc(1, sizeof(Normalizer));
-}
+Normalizer *normalizer_new(void) { return mem_calloc(1, sizeof(Normalizer)); }
 
 void normalizer_add(Normalizer *n, const NormalizeStep *step) {
     MEM_GROW(n->steps, n->capacity, n->count + 1);
@@ -218,22 +216,13 @@ static void bert_drop_marks(const TextView *in, MappedText *out) {
 static bool run_step(const NormalizeStep *s, NormalizeWork *w, const TextView *in, MappedText *out, bool continues) {
     out->text.len = 0;
     switch (s->kind) {
-    case NORMALIZE_FORM:
-        return unicode_normalize(in, s->form, out);
-    case NORMALIZE_LOWERCASE:
-        return lowercase(in, out);
-    case NORMALIZE_PREPEND:
-        return !continues && prepend(s, w, in, out);
-    case NORMALIZE_REPLACE:
-        return replace(s, w, in, out);
-    case NORMALIZE_STRIP:
-        return strip(s, in, out);
-    case NORMALIZE_BERT_CLEAN:
-        bert_clean(in, s->clean_text, s->ideographs, out);
-        return true;
-    case NORMALIZE_BERT_MARKS:
-        bert_drop_marks(in, out);
-        return out->text.len != in->len;
+    case NORMALIZE_FORM: return unicode_normalize(in, s->form, out);
+    case NORMALIZE_LOWERCASE: return lowercase(in, out);
+    case NORMALIZE_PREPEND: return !continues && prepend(s, w, in, out);
+    case NORMALIZE_REPLACE: return replace(s, w, in, out);
+    case NORMALIZE_STRIP: return strip(s, in, out);
+    case NORMALIZE_BERT_CLEAN: bert_clean(in, s->clean_text, s->ideographs, out); return true;
+    case NORMALIZE_BERT_MARKS: bert_drop_marks(in, out); return out->text.len != in->len;
     }
     CHECK(false, "normalizer step %d", s->kind);
     return false;

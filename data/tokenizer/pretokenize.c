@@ -17,9 +17,7 @@ struct Pretokenizer {
     size_t count, capacity;
 };
 
-Pretokenizer *pretokenizer_new(void) {
-    return mem_calloc(1, sizeof(Pretokenizer));
-}
+Pretokenizer *pretokenizer_new(void) { return mem_calloc(1, sizeof(Pretokenizer)); }
 
 void pretokenizer_free(Pretokenizer *p) {
     if (!p) return;
@@ -57,9 +55,7 @@ void pretokenizer_add_metaspace(Pretokenizer *p, const char *replacement, Prepen
     add_step(p, step);
 }
 
-void pretokenizer_add_prefix_space(Pretokenizer *p) {
-    pretokenizer_add_metaspace(p, " ", PREPEND_ALWAYS, false);
-}
+void pretokenizer_add_prefix_space(Pretokenizer *p) { pretokenizer_add_metaspace(p, " ", PREPEND_ALWAYS, false); }
 
 void pretokenizer_hash(const Pretokenizer *p, Fingerprint *f) {
     fingerprint_number(f, (int64_t)p->count);
@@ -115,14 +111,10 @@ typedef struct Cut {
 // MergedWithNext holds a match back until it knows what follows; the other behaviours look back only.
 static bool joins_span(const Cut *c, bool match) {
     switch (c->behavior) {
-    case CUT_CONTIGUOUS:
-        return match == c->match_before;
-    case CUT_MERGED_WITH_PREVIOUS:
-        return match && !c->match_before;
-    case CUT_MERGED_WITH_NEXT:
-        return !match && c->match_before;
-    default:
-        return false;
+    case CUT_CONTIGUOUS: return match == c->match_before;
+    case CUT_MERGED_WITH_PREVIOUS: return match && !c->match_before;
+    case CUT_MERGED_WITH_NEXT: return !match && c->match_before;
+    default: return false;
     }
 }
 

@@ -116,9 +116,7 @@ int tokenizer_finish(Tokenizer *t, Err *err) {
 
 // ---- questions ----
 
-bool tokenizer_is_control(const Tokenizer *t, int32_t id) {
-    return vocab_is_control(t->vocab, id);
-}
+bool tokenizer_is_control(const Tokenizer *t, int32_t id) { return vocab_is_control(t->vocab, id); }
 
 bool tokenizer_is_end(const Tokenizer *t, int32_t id) {
     for (int i = 0; i < t->n_ends; i++)
@@ -126,9 +124,7 @@ bool tokenizer_is_end(const Tokenizer *t, int32_t id) {
     return false;
 }
 
-int32_t tokenizer_find(const Tokenizer *t, const char *piece) {
-    return vocab_find(t->vocab, piece, strlen(piece));
-}
+int32_t tokenizer_find(const Tokenizer *t, const char *piece) { return vocab_find(t->vocab, piece, strlen(piece)); }
 
 const char *tokenizer_piece(const Tokenizer *t, int32_t id, size_t *len) {
     JsonStr piece = tokenizer_is_control(t, id) ? vocab_text(t->vocab, id) : detokenizer_piece(t->detokenizer, id);

@@ -3,9 +3,7 @@
 
 #include "tokenizer_parts.h"
 
-int token_ids_check(const TokenIds *ids, Err *err) {
-    return ids->refused ? err_input(err, "%s", ids->refused) : 0;
-}
+int token_ids_check(const TokenIds *ids, Err *err) { return ids->refused ? err_input(err, "%s", ids->refused) : 0; }
 
 void token_ids_clear(TokenIds *ids) {
     mem_free(ids->ids);

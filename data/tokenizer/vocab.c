@@ -24,9 +24,7 @@ struct Vocab {
     size_t mask;
 };
 
-static uint32_t text_hash(const char *text, size_t len) {
-    return (uint32_t)XXH3_64bits(text, len);
-}
+static uint32_t text_hash(const char *text, size_t len) { return (uint32_t)XXH3_64bits(text, len); }
 
 // The slot that holds the token, or the free one where it belongs.
 static Slot *slot_of(const Vocab *v, const char *text, size_t len) {
@@ -102,25 +100,17 @@ void vocab_free(Vocab *v) {
     mem_free(v);
 }
 
-int32_t vocab_size(const Vocab *v) {
-    return v->n_tokens;
-}
+int32_t vocab_size(const Vocab *v) { return v->n_tokens; }
 
-int vocab_type(const Vocab *v, int32_t id) {
-    return v->types[id];
-}
+int vocab_type(const Vocab *v, int32_t id) { return v->types[id]; }
 
 bool vocab_is_control(const Vocab *v, int32_t id) {
     return v->types[id] == TOKEN_CONTROL || v->types[id] == TOKEN_UNKNOWN;
 }
 
-int32_t vocab_find(const Vocab *v, const char *text, size_t len) {
-    return slot_of(v, text, len)->id;
-}
+int32_t vocab_find(const Vocab *v, const char *text, size_t len) { return slot_of(v, text, len)->id; }
 
-void vocab_make_control(Vocab *v, int32_t id) {
-    v->types[id] = TOKEN_CONTROL;
-}
+void vocab_make_control(Vocab *v, int32_t id) { v->types[id] = TOKEN_CONTROL; }
 
 JsonStr vocab_text(const Vocab *v, int32_t id) {
     return (JsonStr){v->texts.data + v->text_at[id], v->text_at[id + 1] - v->text_at[id]};

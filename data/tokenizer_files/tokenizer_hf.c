@@ -20,9 +20,7 @@ typedef struct Folder {
     Err *err;
 } Folder;
 
-static const Json *root(const JsonDoc *doc) {
-    return doc ? json_root(doc) : NULL;
-}
+static const Json *root(const JsonDoc *doc) { return doc ? json_root(doc) : NULL; }
 
 // *text stays NULL when there is no such file.
 static int read_text(const Folder *f, char **text, size_t *size, const char *name) {

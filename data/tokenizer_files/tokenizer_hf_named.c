@@ -31,9 +31,7 @@ static const JsonStr *token_text(const Json *v) {
     return v && v->type == JSON_STRING && v->str.len ? &v->str : NULL;
 }
 
-static bool has_decoder(const NamingFiles *f) {
-    return json_given(f->config, "added_tokens_decoder") != NULL;
-}
+static bool has_decoder(const NamingFiles *f) { return json_given(f->config, "added_tokens_decoder") != NULL; }
 
 // The value of a key that both files may have, and which file it is.
 static const Json *named_value(const NamingFiles *f, const char *key, const char **file) {

@@ -66,9 +66,7 @@ static int read_fuse(JsonTokenizer *t, const JsonReader *r, int variant) {
     return 0;
 }
 
-static bool is_fused(const JsonTokenizer *t) {
-    return t->fused;
-}
+static bool is_fused(const JsonTokenizer *t) { return t->fused; }
 
 int tokenizer_json_decoder(JsonTokenizer *t, const Json *v) {
     static const ComponentType types[] = {{"ByteFallback", .read = read_bytes, .variant = DETOKENIZE_BYTE_FALLBACK},
@@ -176,9 +174,7 @@ static int read_offsets(JsonTokenizer *t, const JsonReader *r, int variant) {
     return component_keys(r, "add_prefix_space trim_offsets use_regex");
 }
 
-static bool adds_tokens(const JsonTokenizer *t) {
-    return t->out->post.n_single > 0;
-}
+static bool adds_tokens(const JsonTokenizer *t) { return t->out->post.n_single > 0; }
 
 int tokenizer_json_post_processor(JsonTokenizer *t, const Json *v) {
     static const ComponentType types[] = {{"BertProcessing", .read = read_cls_sep, .variant = false},

@@ -194,9 +194,7 @@ static int read_bert_words(JsonTokenizer *t, const JsonReader *r, int variant) {
     return component_keys(r, "") ? -1 : pretokenizer_add_bert(t->out->pre, t->err);
 }
 
-static bool has_byte_level(const JsonTokenizer *t) {
-    return t->byte_level;
-}
+static bool has_byte_level(const JsonTokenizer *t) { return t->byte_level; }
 
 int tokenizer_json_pre_tokenizer(JsonTokenizer *t, const Json *v) {
     static const ComponentType types[] = {{"BertPreTokenizer", .read = read_bert_words},

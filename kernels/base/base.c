@@ -121,9 +121,7 @@ static void *or_out_of_memory(void *p, size_t bytes) {
     return p;
 }
 
-void *mem_checked(void *p) {
-    return or_out_of_memory(p, 0);
-}
+void *mem_checked(void *p) { return or_out_of_memory(p, 0); }
 
 void *mem_alloc(size_t count, size_t size) {
     size_t bytes = checked_bytes(count, size);
@@ -140,9 +138,7 @@ void *mem_realloc(void *p, size_t count, size_t size) {
     return or_out_of_memory(realloc(p, bytes), bytes);
 }
 
-void mem_free(void *p) {
-    free(p);
-}
+void mem_free(void *p) { free(p); }
 
 char *mem_strndup(const char *s, size_t n) {
     CHECK(n < SIZE_MAX);
@@ -152,13 +148,9 @@ char *mem_strndup(const char *s, size_t n) {
     return copy;
 }
 
-char *mem_strdup(const char *s) {
-    return mem_strndup(s, strlen(s));
-}
+char *mem_strdup(const char *s) { return mem_strndup(s, strlen(s)); }
 
-uint64_t mem_call_count(void) {
-    return atomic_load_explicit(&g_mem_calls, memory_order_relaxed);
-}
+uint64_t mem_call_count(void) { return atomic_load_explicit(&g_mem_calls, memory_order_relaxed); }
 
 size_t mem_grown_capacity(size_t capacity, size_t need) {
     size_t grown = capacity < 16 ? 16 : capacity;
@@ -169,9 +161,7 @@ size_t mem_grown_capacity(size_t capacity, size_t need) {
     return grown;
 }
 
-bool starts_with(const char *s, const char *start) {
-    return strncmp(s, start, strlen(start)) == 0;
-}
+bool starts_with(const char *s, const char *start) { return strncmp(s, start, strlen(start)) == 0; }
 
 bool ends_with(const char *s, const char *end) {
     size_t n = strlen(s), m = strlen(end);
@@ -192,13 +182,9 @@ static bool among(const char *s, size_t n, const char *words, int (*compare)(con
     return false;
 }
 
-bool is_among(const char *s, size_t n, const char *words) {
-    return among(s, n, words, strncmp);
-}
+bool is_among(const char *s, size_t n, const char *words) { return among(s, n, words, strncmp); }
 
-bool is_among_nocase(const char *s, size_t n, const char *words) {
-    return among(s, n, words, strncasecmp);
-}
+bool is_among_nocase(const char *s, size_t n, const char *words) { return among(s, n, words, strncasecmp); }
 
 void str_add(StrBuf *s, const char *bytes, size_t n) {
     CHECK(n < SIZE_MAX - s->len, "string of %zu bytes", n);
@@ -208,9 +194,7 @@ void str_add(StrBuf *s, const char *bytes, size_t n) {
     s->data[s->len] = 0;
 }
 
-void str_puts(StrBuf *s, const char *cstr) {
-    str_add(s, cstr, strlen(cstr));
-}
+void str_puts(StrBuf *s, const char *cstr) { str_add(s, cstr, strlen(cstr)); }
 
 static void str_list(StrBuf *s, const char *fmt, va_list ap) {
     va_list again;
@@ -262,9 +246,7 @@ void *mem_take(void *p) {
     return taken;
 }
 
-void mem_free_auto(void *p) {
-    mem_free(mem_take(p));
-}
+void mem_free_auto(void *p) { mem_free(mem_take(p)); }
 
 void file_auto_close(void *p) {
     FILE *file = mem_take(p);

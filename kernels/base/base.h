@@ -93,19 +93,11 @@ uint64_t mem_call_count(void); // allocations so far; a test asserts that a trai
 size_t mem_grown_capacity(size_t capacity, size_t need);
 
 // Checked arithmetic on sizes that come from files: false when the result does not fit.
-static inline bool size_mul(size_t a, size_t b, size_t *out) {
-    return !__builtin_mul_overflow(a, b, out);
-}
-static inline bool size_add(size_t a, size_t b, size_t *out) {
-    return !__builtin_add_overflow(a, b, out);
-}
+static inline bool size_mul(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
+static inline bool size_add(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
 
-static inline int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-static inline int64_t max64(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
+static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 bool starts_with(const char *s, const char *start);
 bool ends_with(const char *s, const char *end);
@@ -129,9 +121,7 @@ void str_clear(StrBuf *s); // frees, back to {0}
 #define AUTO_CALL(fn) __attribute__((cleanup(fn)))
 #define AUTO(fn) AUTO_CALL(fn##_auto)
 #define DEFINE_AUTO(type, fn)                                                                                          \
-    static inline void fn##_auto(type **p) {                                                                           \
-        fn(*p);                                                                                                        \
-    }
+    static inline void fn##_auto(type **p) { fn(*p); }
 #define AUTO_FREE AUTO_CALL(mem_free_auto)
 #define AUTO_STR AUTO_CALL(str_clear)
 #define AUTO_FILE AUTO_CALL(file_auto_close) // FILE *, may be NULL

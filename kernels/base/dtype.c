@@ -37,9 +37,7 @@ const char *dtype_gguf_name(uint32_t ggml_type) {
     return ggml_type < sizeof gguf_names / sizeof *gguf_names ? gguf_names[ggml_type] : NULL;
 }
 
-bool dtype_is_weight(DType t) {
-    return t <= DTYPE_NF4;
-}
+bool dtype_is_weight(DType t) { return t <= DTYPE_NF4; }
 
 bool dtype_bytes(DType t, size_t n, size_t *bytes) {
     const DTypeInfo *info = dtype_info(t);
@@ -87,9 +85,7 @@ uint16_t f32_to_f16(float f) {
     return (uint16_t)(sign | round_shift(mantissa, 126 - (magnitude >> 23)));
 }
 
-float bf16_to_f32(uint16_t h) {
-    return bits_to_f32((uint32_t)h << 16);
-}
+float bf16_to_f32(uint16_t h) { return bits_to_f32((uint32_t)h << 16); }
 
 uint16_t f32_to_bf16(float f) {
     uint32_t bits = f32_to_bits(f);
@@ -99,29 +95,17 @@ uint16_t f32_to_bf16(float f) {
 
 // ---- blocks: one function per type; b is the block, y its elements ----
 
-static uint16_t load_u16(const uint8_t *p) {
-    return (uint16_t)(p[0] | p[1] << 8);
-}
+static uint16_t load_u16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
 
-static uint32_t load_u32(const uint8_t *p) {
-    return (uint32_t)load_u16(p) | (uint32_t)load_u16(p + 2) << 16;
-}
+static uint32_t load_u32(const uint8_t *p) { return (uint32_t)load_u16(p) | (uint32_t)load_u16(p + 2) << 16; }
 
-static float load_f16(const uint8_t *p) {
-    return f16_to_f32(load_u16(p));
-}
+static float load_f16(const uint8_t *p) { return f16_to_f32(load_u16(p)); }
 
-static void expand_f32(float *y, const uint8_t *b) {
-    *y = bits_to_f32(load_u32(b));
-}
+static void expand_f32(float *y, const uint8_t *b) { *y = bits_to_f32(load_u32(b)); }
 
-static void expand_f16(float *y, const uint8_t *b) {
-    *y = load_f16(b);
-}
+static void expand_f16(float *y, const uint8_t *b) { *y = load_f16(b); }
 
-static void expand_bf16(float *y, const uint8_t *b) {
-    *y = bf16_to_f32(load_u16(b));
-}
+static void expand_bf16(float *y, const uint8_t *b) { *y = bf16_to_f32(load_u16(b)); }
 
 static void expand_q8_0(float *y, const uint8_t *b) {
     float d = load_f16(b);
@@ -254,9 +238,7 @@ static void expand_16_values(float *y, const uint8_t *qs, float d, const int8_t 
     }
 }
 
-static void expand_iq4_nl(float *y, const uint8_t *b) {
-    expand_16_values(y, b + 2, load_f16(b), iq4_values);
-}
+static void expand_iq4_nl(float *y, const uint8_t *b) { expand_16_values(y, b + 2, load_f16(b), iq4_values); }
 
 // Eight groups of 32, each an IQ4_NL block under a six-bit scale.
 static void expand_iq4_xs(float *y, const uint8_t *b) {
@@ -302,6 +284,4 @@ void dtype_expand_row(DType t, float *dst, const void *src, size_t n, float row_
             expand_block[t](dst + i, b);
 }
 
-void dtype_expand(DType t, float *dst, const void *src, size_t n) {
-    dtype_expand_row(t, dst, src, n, 1);
-}
+void dtype_expand(DType t, float *dst, const void *src, size_t n) { dtype_expand_row(t, dst, src, n, 1); }

@@ -3,9 +3,7 @@
 
 #include "fnv.h"
 
-uint32_t rng_module(const char *name) {
-    return fnv32(name);
-}
+uint32_t rng_module(const char *name) { return fnv32(name); }
 
 __extension__ typedef unsigned __int128 u128;
 

@@ -38,17 +38,13 @@ HOST_DEVICE static inline void rng_philox(RngKey key, uint32_t token, uint32_t g
 }
 
 // Uniform in [0, 1) with 24 bits, and in (-1, 1).
-HOST_DEVICE static inline float rng_unit(uint32_t word) {
-    return (float)(word >> 8) * 0x1p-24f;
-}
+HOST_DEVICE static inline float rng_unit(uint32_t word) { return (float)(word >> 8) * 0x1p-24f; }
 HOST_DEVICE static inline float rng_symmetric(uint32_t word) {
     return ((float)(word >> 9) + 0.5f) * 0x1p-22f - 1.0f; // every step is exact: 1.0 itself is never reached
 }
 
 // Dropout's decision: true with probability 1 - p.
-HOST_DEVICE static inline bool rng_keep(uint32_t word, float p) {
-    return rng_unit(word) >= p;
-}
+HOST_DEVICE static inline bool rng_keep(uint32_t word, float p) { return rng_unit(word) >= p; }
 
 // A permutation of [0, n) as a function of the key: out[n] (Fisher-Yates with unbiased draws).
 void rng_permutation(RngKey key, int64_t n, int64_t *out);

@@ -105,6 +105,4 @@ void say_generated(const char *text, size_t len, bool raw) {
     fflush(stdout);
 }
 
-void say_clear_line(void) {
-    fputs("\r\033[K", stdout);
-}
+void say_clear_line(void) { fputs("\r\033[K", stdout); }

@@ -60,15 +60,9 @@ static Layout layout_of(const OpSize *s) {
         add_sample(&l, 0, s->t);
         for (int64_t pos = 0; pos < s->t; pos++) add_query(&l, pos);
         break;
-    case OP_PACKED:
-        packed(&l, s->t, false);
-        break;
-    case OP_SOME_QUERY:
-        packed(&l, s->t, true);
-        break;
-    case OP_CACHE:
-        cache(&l, s->t);
-        break;
+    case OP_PACKED: packed(&l, s->t, false); break;
+    case OP_SOME_QUERY: packed(&l, s->t, true); break;
+    case OP_CACHE: cache(&l, s->t); break;
     }
     l.q_start[l.samples] = (int32_t)l.tq;
     return l;

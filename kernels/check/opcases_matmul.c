@@ -6,9 +6,7 @@
 
 static const double PRODUCT = 4, TWO_PRODUCTS = 8;
 
-static Mat absent(void) {
-    return (Mat){.data = NULL, .dtype = DTYPE_F32};
-}
+static Mat absent(void) { return (Mat){.data = NULL, .dtype = DTYPE_F32}; }
 
 static void linear_forward(OpRun *r, bool in_place) {
     int64_t t = r->size.t, n = r->size.n, k = r->size.k;
@@ -20,13 +18,9 @@ static void linear_forward(OpRun *r, bool in_place) {
     OP_CALL(r, linear_forward, out, x, &w, residual, OP_WORKSPACE(r, linear, &w, t));
 }
 
-static void case_linear_forward(OpRun *r) {
-    linear_forward(r, false);
-}
+static void case_linear_forward(OpRun *r) { linear_forward(r, false); }
 
-static void case_linear_forward_in_place(OpRun *r) {
-    linear_forward(r, true);
-}
+static void case_linear_forward_in_place(OpRun *r) { linear_forward(r, true); }
 
 static void case_linear_backward(OpRun *r) {
     int64_t t = r->size.t, n = r->size.n, k = r->size.k;

@@ -35,9 +35,7 @@ static void route(OpRun *r, Mat logits) {
     OP_CALL(r, moe_route_forward, weights, &plan, logits, r->size.renormalise);
 }
 
-static void case_moe_route_forward(OpRun *r) {
-    route(r, op_input(r, r->size.t, r->size.experts));
-}
+static void case_moe_route_forward(OpRun *r) { route(r, op_input(r, r->size.t, r->size.experts)); }
 
 // Many equal logits, both zeros, infinities among them.
 static void case_moe_route_ties(OpRun *r) {

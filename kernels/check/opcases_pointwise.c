@@ -86,13 +86,9 @@ static void rope(OpRun *r, bool inverse) {
     OP_CALL(r, rope, x, cos_sin.data, pos, r->size.d, rotated, inverse);
 }
 
-static void case_rope(OpRun *r) {
-    rope(r, false);
-}
+static void case_rope(OpRun *r) { rope(r, false); }
 
-static void case_rope_inverse(OpRun *r) {
-    rope(r, true);
-}
+static void case_rope_inverse(OpRun *r) { rope(r, true); }
 
 static void case_gather_rows_forward(OpRun *r) {
     Mat x = op_input(r, 2 * r->size.t + 1, r->size.k);

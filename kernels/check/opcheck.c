@@ -70,9 +70,7 @@ float op_round(DType t, float x) {
     return t == DTYPE_F16 ? f16_to_f32(f32_to_f16(x)) : bf16_to_f32(f32_to_bf16(x));
 }
 
-double op_unit_roundoff(DType t) {
-    return t == DTYPE_BF16 ? 0x1p-8 : t == DTYPE_F16 ? 0x1p-11 : 0;
-}
+double op_unit_roundoff(DType t) { return t == DTYPE_BF16 ? 0x1p-8 : t == DTYPE_F16 ? 0x1p-11 : 0; }
 
 // ---- matrices ----
 
@@ -160,6 +158,4 @@ void *op_output_bytes(OpRun *r, const char *name, size_t bytes, OpKind kind, dou
     return data;
 }
 
-void op_rounded(OpRun *r, double roundings) {
-    r->outputs[r->n_outputs - 1].roundings = roundings;
-}
+void op_rounded(OpRun *r, double roundings) { r->outputs[r->n_outputs - 1].roundings = roundings; }

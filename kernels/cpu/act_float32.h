@@ -7,12 +7,8 @@ typedef float Act;
 #define ACT_DTYPE DTYPE_F32
 enum { PAIR = 1 }; // PAIR: elements of K that the tile kernel multiplies in one step
 
-static inline float act_load(Act x) {
-    return x;
-}
-static inline Act act_store(float x) {
-    return x;
-}
+static inline float act_load(Act x) { return x; }
+static inline Act act_store(float x) { return x; }
 
 // dst [n, PAIR] = `rows` side by side.
 static inline void act_interleave(Act *dst, const Act *const rows[PAIR], int64_t n) {

@@ -11,9 +11,7 @@ typedef struct Gate {
     float s, slope;
 } Gate;
 
-static inline float gate_derivative(float x, Gate g) {
-    return g.s + x * g.slope;
-}
+static inline float gate_derivative(float x, Gate g) { return g.s + x * g.slope; }
 
 // silu has the logistic function for s, s' = s (1 - s).
 static inline Gate silu_gate(float x) {
@@ -39,28 +37,20 @@ static inline Gate gelu_gate(float x) {
 }
 
 #define GATE_FUNCTIONS(name)                                                                                           \
-    static inline float name(float x) {                                                                                \
-        return x * name##_gate(x).s;                                                                                   \
-    }                                                                                                                  \
-    static inline float name##_derivative(float x) {                                                                   \
-        return gate_derivative(x, name##_gate(x));                                                                     \
-    }
+    static inline float name(float x) { return x * name##_gate(x).s; }                                                 \
+    static inline float name##_derivative(float x) { return gate_derivative(x, name##_gate(x)); }
 GATE_FUNCTIONS(silu)
 GATE_FUNCTIONS(gelu_tanh)
 GATE_FUNCTIONS(gelu)
 
-static inline float relu(float x) {
-    return x < 0 ? 0 : x;
-}
+static inline float relu(float x) { return x < 0 ? 0 : x; }
 
 static inline float relu_derivative(float x) {
     float below = x < 0 ? 0 : 0 * x; // a NaN stays one
     return x > 0 ? 1 : below;
 }
 
-static inline float tangens(float x) {
-    return cpu_tanhf(x);
-}
+static inline float tangens(float x) { return cpu_tanhf(x); }
 
 static inline float tangens_derivative(float x) {
     float y = cpu_tanhf(x);

@@ -29,9 +29,7 @@ static Range keys_in_block(const AttentionShape *s, int64_t sample, int64_t pos,
 }
 
 // The factor of q k^T in the product. With a soft cap c scores are c tanh(scale q k^T / c), by the row functions.
-static float product_scale(const AttentionShape *s) {
-    return s->softcap == 0 ? s->scale : s->scale / s->softcap;
-}
+static float product_scale(const AttentionShape *s) { return s->softcap == 0 ? s->scale : s->scale / s->softcap; }
 
 // ---- forward ----
 
@@ -42,9 +40,7 @@ typedef struct Item {
     bool decoding;
 } Item;
 
-static int64_t blocks_of(int64_t rows) {
-    return (rows + BLOCK_Q - 1) / BLOCK_Q;
-}
+static int64_t blocks_of(int64_t rows) { return (rows + BLOCK_Q - 1) / BLOCK_Q; }
 
 static int64_t items_of_sample(const AttentionShape *s, int64_t sample) {
     int64_t n = s->q_start[sample + 1] - s->q_start[sample];
@@ -98,14 +94,10 @@ _Static_assert(PACK_K % STRIP == 0 && PACK_K % K_STEP == 0 && FORWARD_K % PACK_K
 static int64_t keys_size(int64_t d, int64_t n) {
     return (n + PACK_K - 1) / PACK_K * PACK_K * (gemm_strip_size(d) / STRIP);
 }
-static int64_t values_size(int64_t d, int64_t n) {
-    return (n + PACK_K - 1) / PACK_K * gemm_packed_size(PACK_K, d);
-}
+static int64_t values_size(int64_t d, int64_t n) { return (n + PACK_K - 1) / PACK_K * gemm_packed_size(PACK_K, d); }
 
 // Keys of the largest block of at most `most`, in a call with tk keys.
-static int64_t block_keys(int64_t tk, int64_t most) {
-    return min64(most, (tk + PACK_K - 1) / PACK_K * PACK_K);
-}
+static int64_t block_keys(int64_t tk, int64_t most) { return min64(most, (tk + PACK_K - 1) / PACK_K * PACK_K); }
 
 static size_t forward_bytes(int64_t d, int64_t tk) {
     int64_t keys = block_keys(tk, FORWARD_K), acts = BLOCK_Q * keys + keys_size(d, keys) + values_size(d, keys);

@@ -24,9 +24,7 @@ static bool cpu_has_v4(void) {
            __builtin_cpu_supports("avx512vl") && cpu_has_v3();
 }
 
-static bool cpu_has_avx512_bf16(void) {
-    return cpu_has_v4() && __builtin_cpu_supports("avx512bf16");
-}
+static bool cpu_has_avx512_bf16(void) { return cpu_has_v4() && __builtin_cpu_supports("avx512bf16"); }
 #endif
 
 const Kernels *kernels_cpu(DType activation, const char *isa) {

@@ -56,15 +56,11 @@ void cpu_expand_columns(float *dst, const Weight *w, int64_t row, int64_t n, int
 #define cpu_expand_act CPU_FN(expand_act)
 void cpu_expand_act(Act *dst, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols);
 
-static inline Act *act_row(Mat m, int64_t row) {
-    return (Act *)m.data + row * m.cols;
-}
+static inline Act *act_row(Mat m, int64_t row) { return (Act *)m.data + row * m.cols; }
 #define CHECK_ACT(m, r, c) CHECK_MATRIX(m, ACT_DTYPE, r, c)
 
 // Threads for `elements` of cheap work: all or one, as a parallel region costs a few microseconds.
-static inline int cpu_threads(const Backend *b, int64_t elements) {
-    return elements >= 1 << 15 ? b->threads : 1;
-}
+static inline int cpu_threads(const Backend *b, int64_t elements) { return elements >= 1 << 15 ? b->threads : 1; }
 
 // exp(x) = 2^n (1 + q) in a form that compilers vectorise: x = n ln 2 + r, q a polynomial in r. |x| < 2^21; a NaN
 // makes q one.

@@ -4,9 +4,7 @@
 // most 24 significant bits, so it is exact and a fused multiply-add rounds like the two steps.
 #include "expand_cpu.h"
 
-static void expand_f32(float *restrict y, const uint8_t *restrict b, int64_t n) {
-    memcpy(y, b, (size_t)n * sizeof *y);
-}
+static void expand_f32(float *restrict y, const uint8_t *restrict b, int64_t n) { memcpy(y, b, (size_t)n * sizeof *y); }
 
 static void expand_f16(float *restrict y, const uint8_t *restrict b, int64_t n) {
     const uint16_t *h = (const uint16_t *)b;
@@ -181,25 +179,18 @@ static bool row_finite(const WeightRow *r, int64_t cols) {
     int64_t blocks = cols / info->block;
     switch (t) {
     case DTYPE_F32:
-    case DTYPE_BF16:
-        return floats_finite(r->data, cols, info->bytes);
-    case DTYPE_Q2_K:
-        return halves_finite(r->data, blocks, info->bytes, of_q2_k, 2);
-    case DTYPE_Q3_K:
-        return halves_finite(r->data, blocks, info->bytes, of_q3_k, 1);
-    case DTYPE_Q6_K:
-        return halves_finite(r->data, blocks, info->bytes, of_q6_k, 1);
+    case DTYPE_BF16: return floats_finite(r->data, cols, info->bytes);
+    case DTYPE_Q2_K: return halves_finite(r->data, blocks, info->bytes, of_q2_k, 2);
+    case DTYPE_Q3_K: return halves_finite(r->data, blocks, info->bytes, of_q3_k, 1);
+    case DTYPE_Q6_K: return halves_finite(r->data, blocks, info->bytes, of_q6_k, 1);
     case DTYPE_Q4_1:
     case DTYPE_Q5_1:
     case DTYPE_Q4_K:
-    case DTYPE_Q5_K:
-        return halves_finite(r->data, blocks, info->bytes, first_two, 2);
-    case DTYPE_MXFP4:
-        return exponents_finite(r->data, blocks);
+    case DTYPE_Q5_K: return halves_finite(r->data, blocks, info->bytes, first_two, 2);
+    case DTYPE_MXFP4: return exponents_finite(r->data, blocks);
     case DTYPE_NF4: // the largest scale that a block can have
         return r->scale * (255 * 255) <= FLT_MAX;
-    default:
-        return halves_finite(r->data, blocks, info->bytes, first_two, 1);
+    default: return halves_finite(r->data, blocks, info->bytes, first_two, 1);
     }
 }
 

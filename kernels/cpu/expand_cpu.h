@@ -23,14 +23,8 @@ static inline float f16_value(uint32_t h) {
     return signed_value;
 }
 
-static inline uint32_t load_u16(const uint8_t *p) {
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
-}
+static inline uint32_t load_u16(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
 
-static inline uint32_t load_u32(const uint8_t *p) {
-    return load_u16(p) | load_u16(p + 2) << 16;
-}
+static inline uint32_t load_u32(const uint8_t *p) { return load_u16(p) | load_u16(p + 2) << 16; }
 
-static inline float load_f16(const uint8_t *p) {
-    return f16_value(load_u16(p));
-}
+static inline float load_f16(const uint8_t *p) { return f16_value(load_u16(p)); }

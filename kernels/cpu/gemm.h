@@ -16,12 +16,8 @@ enum {
 _Static_assert(GEMM_ROWS % TILE_ROWS == 0, "whole tiles");
 
 // Elements of a packed B [k, n], and of one of its strips.
-static inline int64_t gemm_strip_size(int64_t k) {
-    return (k + K_STEP - 1) / K_STEP * K_STEP * STRIP;
-}
-static inline int64_t gemm_packed_size(int64_t k, int64_t n) {
-    return (n + STRIP - 1) / STRIP * gemm_strip_size(k);
-}
+static inline int64_t gemm_strip_size(int64_t k) { return (k + K_STEP - 1) / K_STEP * K_STEP * STRIP; }
+static inline int64_t gemm_packed_size(int64_t k, int64_t n) { return (n + STRIP - 1) / STRIP * gemm_strip_size(k); }
 
 // Packs B = src [k, n], `ld` elements from row to row. strip: elements from strip to strip of dst. A B with more rows
 // is packed in parts of a multiple of K_STEP rows: the part from row k0 on goes to dst + k0 * STRIP.

@@ -67,9 +67,7 @@ typedef struct Layout {
 } Layout;
 
 // Elements of a packed block of dy or x, in a call with t rows.
-static int64_t packed_block(int64_t t) {
-    return gemm_packed_size(min64(BLOCK_T, t), TILE_N);
-}
+static int64_t packed_block(int64_t t) { return gemm_packed_size(min64(BLOCK_T, t), TILE_N); }
 
 // A thread's scratch: rows of A and B while they are packed; a masked block of x; a packed block of dy or x; a tile of
 // dB^T.

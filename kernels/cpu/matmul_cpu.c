@@ -208,17 +208,13 @@ void CPU_FN(linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *w, bool
 // ---- experts: W and the number of rows differ from product to product ----
 
 // Columns of dx in a unit of work: all rows of W for them.
-static int64_t expert_cols(const Weight *w) {
-    return backward_panel(w, EXPERT_BYTES).cols;
-}
+static int64_t expert_cols(const Weight *w) { return backward_panel(w, EXPERT_BYTES).cols; }
 
 static int64_t expert_panel(const Weight *w) {
     return max64(gemm_packed_size(w->cols, forward_panel(w, EXPERT_BYTES)), gemm_packed_size(w->rows, expert_cols(w)));
 }
 
-static int64_t expert_scratch(const Weight *w) {
-    return expert_panel(w) + scratch_elements(w);
-}
+static int64_t expert_scratch(const Weight *w) { return expert_panel(w) + scratch_elements(w); }
 
 size_t CPU_FN(grouped_linear_workspace)(Backend *b, const Weight *experts, const MoePlan *plan) {
     return (size_t)(b->threads * expert_scratch(experts)) * sizeof(Act);

@@ -10,9 +10,7 @@ static void check_plan(const MoePlan *p) {
     CHECK(p->used > 0 && p->used <= p->experts, "%ld of %ld experts", p->used, p->experts);
 }
 
-static bool ranks_before(float a, float b) {
-    return a > b || (isnan(a) && !isnan(b));
-}
+static bool ranks_before(float a, float b) { return a > b || (isnan(a) && !isnan(b)); }
 
 // The `used` largest of n, largest first; of equal values the lower index first.
 static void choose(int32_t *expert, const Act *x, int64_t n, int64_t used) {
@@ -57,9 +55,7 @@ static Softmax softmax_of(const Act *x, int64_t n) {
     return (Softmax){max, z};
 }
 
-static float probability(Softmax s, Act x) {
-    return cpu_expf(act_load(x) - s.max) / s.z;
-}
+static float probability(Softmax s, Act x) { return cpu_expf(act_load(x) - s.max) / s.z; }
 
 // w = the weights of one token's choices.
 static void route_weights(float *w, Softmax s, const Act *x, const int32_t *expert, int64_t used, bool renormalise) {

@@ -26,9 +26,7 @@ __attribute__((always_inline)) static inline void multiply(float *tile, const Ac
 void gemm_tile(float *tile, const Act *a, int64_t lda, const Act *b, int64_t k, int64_t rows, bool add) {
     switch (rows) {
 #define ROWS(n)                                                                                                        \
-    case n:                                                                                                            \
-        multiply(tile, a, lda, b, k, add, n < TILE_ROWS ? n : TILE_ROWS);                                              \
-        break;
+    case n: multiply(tile, a, lda, b, k, add, n < TILE_ROWS ? n : TILE_ROWS); break;
         ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12)
     }
 }

@@ -51,21 +51,15 @@ typedef struct CudaState {
     CUDA_AREAS(CUDA_AREA_FIELD)
 } CudaState;
 
-static inline CudaState *cuda_state(const Backend *b) {
-    return (CudaState *)b->state;
-}
-static inline cudaStream_t cuda_stream(const Backend *b) {
-    return cuda_state(b)->stream;
-}
+static inline CudaState *cuda_state(const Backend *b) { return (CudaState *)b->state; }
+static inline cudaStream_t cuda_stream(const Backend *b) { return cuda_state(b)->stream; }
 static inline void check_mat(const char *name, Mat m, DType type, int64_t rows, int64_t cols) {
     CHECK(m.data && m.dtype == type && m.rows == rows && m.cols == cols,
           "%s: [%ld, %ld] of %s, expected [%ld, %ld] of %s", name, m.rows, m.cols, dtype_info(m.dtype)->name, rows,
           cols, dtype_info(type)->name);
 }
 #define CHECK_MAT(m, type, rows, cols) check_mat(#m, m, type, rows, cols)
-static inline bool cuda_failed(const Backend *b) {
-    return cuda_state(b)->fault.kind != ERR_NONE;
-}
+static inline bool cuda_failed(const Backend *b) { return cuda_state(b)->fault.kind != ERR_NONE; }
 
 // Keeps the first fault; status() reports it as "device cuda:0 (NAME): WHAT: REASON". True: no error.
 bool cuda_check(Backend *b, cudaError_t error, const char *what);

@@ -39,8 +39,7 @@ static inline unsigned blocks_of(int64_t n, int threads) {
             DISPATCH_CASE(DTYPE_F32, float, T, __VA_ARGS__)                                                            \
             DISPATCH_CASE(DTYPE_F16, __half, T, __VA_ARGS__)                                                           \
             DISPATCH_CASE(DTYPE_BF16, __nv_bfloat16, T, __VA_ARGS__)                                                   \
-        default:                                                                                                       \
-            CHECK(false, "type %d of activations", (int)(dtype));                                                      \
+        default: CHECK(false, "type %d of activations", (int)(dtype));                                                 \
         }                                                                                                              \
     } while (0)
 
@@ -57,24 +56,14 @@ static inline unsigned blocks_of(int64_t n, int threads) {
     } while (0)
 
 // ---- elements ----
-static __device__ inline float load(const float *p) {
-    return *p;
-}
-static __device__ inline float load(const __half *p) {
-    return __half2float(*p);
-}
-static __device__ inline float load(const __nv_bfloat16 *p) {
-    return __bfloat162float(*p);
-}
-static __device__ inline void store(float *p, float x) {
-    *p = x;
-}
+static __device__ inline float load(const float *p) { return *p; }
+static __device__ inline float load(const __half *p) { return __half2float(*p); }
+static __device__ inline float load(const __nv_bfloat16 *p) { return __bfloat162float(*p); }
+static __device__ inline void store(float *p, float x) { *p = x; }
 static __device__ inline void store(__half *p, float x) {
     *p = __float2half_rn(x); // too large: infinity
 }
-static __device__ inline void store(__nv_bfloat16 *p, float x) {
-    *p = __float2bfloat16_rn(x);
-}
+static __device__ inline void store(__nv_bfloat16 *p, float x) { *p = __float2bfloat16_rn(x); }
 
 // 16 bytes of a row as floats. The address must be a multiple of 16: vectors_fit checks it on the host.
 template <class T> struct Vector {

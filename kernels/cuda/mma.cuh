@@ -20,9 +20,7 @@
 
 enum { ROW_PAD = 8 }; // elements after each row of a tile: eight rows lie in different banks of shared memory
 
-static __device__ inline int lane_of_warp() {
-    return (int)threadIdx.x % WARP;
-}
+static __device__ inline int lane_of_warp() { return (int)threadIdx.x % WARP; }
 
 template <class T> struct Two; // two elements in one register
 template <> struct Two<__half> {
@@ -57,9 +55,7 @@ struct AsyncCopies {
                      "l"(global), "r"(valid ? 4 : 0)
                      : "memory");
     }
-    __device__ inline void wait() {
-        asm volatile("cp.async.wait_all;" ::: "memory");
-    }
+    __device__ inline void wait() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 };
 
 static __device__ inline void load_matrices(unsigned (&r)[4], const void *row) {
@@ -183,9 +179,7 @@ template <class T> struct Mma {
     }
 };
 
-static inline float exp2_fast(float x) {
-    return exp2f(x);
-}
+static inline float exp2_fast(float x) { return exp2f(x); }
 
 #endif
 

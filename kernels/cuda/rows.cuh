@@ -9,13 +9,9 @@
 template <class T> struct Rows {
     T *data;
     int64_t stride;
-    __device__ T *at(int64_t row, int64_t col) const {
-        return data + row * stride + col;
-    }
+    __device__ T *at(int64_t row, int64_t col) const { return data + row * stride + col; }
 };
-template <class T> static inline Rows<T> rows_of(Mat m) {
-    return {(T *)m.data, mat_stride(m)};
-}
+template <class T> static inline Rows<T> rows_of(Mat m) { return {(T *)m.data, mat_stride(m)}; }
 
 // CHECKs that the matrices, by name, are all of the shape of the first in the backend's type of activations. Returns
 // whether vectors fit all of them.
@@ -69,9 +65,7 @@ template <int N, class T> static __device__ inline void store_piece(T *p, const 
             __VA_ARGS__;                                                                                               \
         })
 
-static inline bool vector_fits(const void *p) {
-    return (uintptr_t)p % 16 == 0;
-}
+static inline bool vector_fits(const void *p) { return (uintptr_t)p % 16 == 0; }
 
 // ---- kernels with a thread for each piece of a matrix ----
 

@@ -25,9 +25,7 @@ struct CudaTransfer {
     bool moving;               // some have begun since the last settle
 };
 
-static CudaTransfer *transfer(Backend *b) {
-    return cuda_state(b)->transfer;
-}
+static CudaTransfer *transfer(Backend *b) { return cuda_state(b)->transfer; }
 
 int cuda_transfer_open(Backend *b, Err *err) {
     CudaTransfer *t = cuda_state(b)->transfer = mem_calloc(1, sizeof *t);

@@ -16,9 +16,7 @@ typedef struct PlannedState {
     uintptr_t next;
 } PlannedState;
 
-static void planned_close(Backend *b) {
-    mem_free(b->state);
-}
+static void planned_close(Backend *b) { mem_free(b->state); }
 
 static DeviceMemory planned_memory(Backend *b) {
     const PlannedState *s = b->state;
@@ -42,9 +40,7 @@ static void planned_upload(Backend *b, void *dst, const void *host, size_t bytes
 
 static void planned_zero(Backend *b, void *dst, size_t bytes) {}
 
-static void planned_download(Backend *b, void *host, const void *src, size_t bytes) {
-    memset(host, 0, bytes);
-}
+static void planned_download(Backend *b, void *host, const void *src, size_t bytes) { memset(host, 0, bytes); }
 
 static size_t planned_attention_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward) {
     return backward ? cuda_attention_delta_bytes(s, q) : 0;

@@ -8,9 +8,7 @@ enum {
     LOGITS_STRIDE = 64, // rows of logits begin at multiples of 16 bytes, whatever the vocabulary
 };
 
-static size_t larger(size_t a, size_t b) {
-    return a > b ? a : b;
-}
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 // At most 1/256 of the device's memory each.
 CudaScratch cuda_scratch(int capability, size_t memory) {
@@ -68,9 +66,7 @@ PlacedWeight cuda_placed(DType activation, const Weight *w, bool fp8) {
     return l;
 }
 
-size_t cuda_weight_bytes(Backend *b, const Weight *w, bool fp8) {
-    return cuda_placed(b->activation, w, fp8).bytes;
-}
+size_t cuda_weight_bytes(Backend *b, const Weight *w, bool fp8) { return cuda_placed(b->activation, w, fp8).bytes; }
 
 // ---- products ----
 
@@ -106,9 +102,7 @@ size_t cuda_lora_workspace(Backend *b, const Lora *l, int64_t t, int64_t k) {
     return cuda_lora_sizes(b->activation, l, t, k).bytes;
 }
 
-size_t cuda_grouped_linear_workspace(Backend *b, const Weight *experts, const MoePlan *plan) {
-    return 0;
-}
+size_t cuda_grouped_linear_workspace(Backend *b, const Weight *experts, const MoePlan *plan) { return 0; }
 
 size_t cuda_attention_delta_bytes(const AttentionShape *s, Mat q) {
     return (size_t)(q.rows * s->heads) * sizeof(float);
@@ -142,9 +136,7 @@ HeadSizes cuda_head_sizes(Backend *b, const Weight *w, DType type, int64_t m) {
     return l;
 }
 
-static size_t head_bytes(HeadSizes l) {
-    return l.rows + l.logits + l.products;
-}
+static size_t head_bytes(HeadSizes l) { return l.rows + l.logits + l.products; }
 
 size_t cuda_head_loss_workspace(Backend *b, const Weight *w, const HeadLoss *h, int64_t m) {
     size_t training = head_bytes(cuda_head_sizes(b, w, b->activation, m));

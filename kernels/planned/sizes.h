@@ -11,20 +11,12 @@ enum {
     CUDA_FP8_CAPABILITY = 89,
 };
 
-static inline int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-static inline size_t cuda_align(size_t bytes) {
-    return (bytes + 255) & ~(size_t)255;
-}
+static inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline size_t cuda_align(size_t bytes) { return (bytes + 255) & ~(size_t)255; }
 // Bytes of an element of a type of activations.
-static inline size_t cuda_element(DType type) {
-    return type == DTYPE_F32 ? 4 : 2;
-}
+static inline size_t cuda_element(DType type) { return type == DTYPE_F32 ? 4 : 2; }
 
-static inline bool cuda_is_dense(DType type) {
-    return type <= DTYPE_BF16;
-}
+static inline bool cuda_is_dense(DType type) { return type <= DTYPE_BF16; }
 
 // Allocated for the backend's lifetime; the first member of the state of every backend with these sizes.
 typedef struct CudaScratch {

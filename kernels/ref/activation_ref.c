@@ -27,9 +27,7 @@ static Activation gelu(double x) {
 }
 
 // A NaN is neither above nor below 0: it stays one in both.
-static Activation relu(double x) {
-    return (Activation){x < 0 ? 0 : x, x > 0 ? 1 : x < 0 ? 0 : 0 * x};
-}
+static Activation relu(double x) { return (Activation){x < 0 ? 0 : x, x > 0 ? 1 : x < 0 ? 0 : 0 * x}; }
 
 static Activation tangens(double x) {
     double t = tanh(x);

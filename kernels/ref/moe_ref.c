@@ -48,9 +48,7 @@ static Softmax softmax_of(const float *x, int64_t n) {
     return s;
 }
 
-static double probability(Softmax s, float x) {
-    return exp(x - s.max) / s.z;
-}
+static double probability(Softmax s, float x) { return exp(x - s.max) / s.z; }
 
 // The sum of the probabilities of token t's choices.
 static double chosen_sum(Softmax s, const float *logits, const MoePlan *p, int64_t t) {

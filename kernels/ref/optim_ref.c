@@ -23,9 +23,7 @@ void ref_fixed_to_f32(Backend *b, float *g, const int64_t *acc, int64_t n) {
     for (int64_t i = 0; i < n; i++) g[i] = (float)acc[i] * 0x1p-44f;
 }
 
-void ref_sqnorm(Backend *b, double *out, const float *g, int64_t n) {
-    *out = ref_dot(g, g, n);
-}
+void ref_sqnorm(Backend *b, double *out, const float *g, int64_t n) { *out = ref_dot(g, g, n); }
 
 void ref_adamw(Backend *b, float *p, float *m, float *v, const float *g, const Adamw *o) {
     float clip = adamw_clip(o);

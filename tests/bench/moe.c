@@ -17,9 +17,7 @@ typedef struct Layer {
     void *ws;
 } Layer;
 
-static Mat new_mat(int64_t rows, int64_t cols) {
-    return mat_of(bench_floats(rows * cols), DTYPE_F32, rows, cols);
-}
+static Mat new_mat(int64_t rows, int64_t cols) { return mat_of(bench_floats(rows * cols), DTYPE_F32, rows, cols); }
 
 static Weight new_weight(int64_t n, int64_t k) {
     size_t bytes = 0, block = (size_t)dtype_info(DTYPE_Q4_K)->bytes;

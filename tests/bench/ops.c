@@ -20,9 +20,7 @@ typedef struct Op {
     void *ws;
 } Op;
 
-static Mat new_mat(int64_t rows, int64_t cols) {
-    return mat_of(bench_floats(rows * cols), DTYPE_F32, rows, cols);
-}
+static Mat new_mat(int64_t rows, int64_t cols) { return mat_of(bench_floats(rows * cols), DTYPE_F32, rows, cols); }
 
 // Scales are finite half floats, quants are random.
 static Weight new_weight(DType type, int64_t n, int64_t k) {
@@ -102,9 +100,7 @@ static void report(Step *step, Op *o, void (*run)(void *), const char *name, dou
     step->flop += flop * times;
 }
 
-static void *new_workspace(size_t bytes) {
-    return bench_floats((int64_t)(bytes / sizeof(float)) + 16);
-}
+static void *new_workspace(size_t bytes) { return bench_floats((int64_t)(bytes / sizeof(float)) + 16); }
 
 static void bench_linear(Step *step, const char *name, DType type, int64_t t, int64_t n, int64_t k) {
     Backend *b = step->b;

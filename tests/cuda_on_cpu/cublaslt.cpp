@@ -67,39 +67,26 @@ template <class T> cublasStatus_t take(T &field, const void *value, size_t size)
 
 size_t element(int type) {
     switch (type) {
-    case CUDA_R_32F:
-        return 4;
+    case CUDA_R_32F: return 4;
     case CUDA_R_16F:
-    case CUDA_R_16BF:
-        return 2;
-    default:
-        return 1;
+    case CUDA_R_16BF: return 2;
+    default: return 1;
     }
 }
 
 float load(const void *p, int type, size_t i) {
     switch (type) {
-    case CUDA_R_32F:
-        return ((const float *)p)[i];
-    case CUDA_R_16F:
-        return __half2float(((const __half *)p)[i]);
-    case CUDA_R_16BF:
-        return __bfloat162float(((const __nv_bfloat16 *)p)[i]);
-    default:
-        return (float)((const __nv_fp8_e4m3 *)p)[i];
+    case CUDA_R_32F: return ((const float *)p)[i];
+    case CUDA_R_16F: return __half2float(((const __half *)p)[i]);
+    case CUDA_R_16BF: return __bfloat162float(((const __nv_bfloat16 *)p)[i]);
+    default: return (float)((const __nv_fp8_e4m3 *)p)[i];
     }
 }
 void store(void *p, int type, size_t i, float x) {
     switch (type) {
-    case CUDA_R_32F:
-        ((float *)p)[i] = x;
-        break;
-    case CUDA_R_16F:
-        ((__half *)p)[i] = __float2half_rn(x);
-        break;
-    default:
-        ((__nv_bfloat16 *)p)[i] = __float2bfloat16_rn(x);
-        break;
+    case CUDA_R_32F: ((float *)p)[i] = x; break;
+    case CUDA_R_16F: ((__half *)p)[i] = __float2half_rn(x); break;
+    default: ((__nv_bfloat16 *)p)[i] = __float2bfloat16_rn(x); break;
     }
 }
 
@@ -213,9 +200,7 @@ bool offered(int id, const Preference &p) {
     if (id == 1) return p.schemes & CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE && p.workspace >= WORKSPACE;
     return id == 0 || p.schemes & CUBLASLT_REDUCTION_SCHEME_INPLACE;
 }
-bool aligned(const void *p, uint32_t bytes) {
-    return !bytes || (uintptr_t)p % bytes == 0;
-}
+bool aligned(const void *p, uint32_t bytes) { return !bytes || (uintptr_t)p % bytes == 0; }
 } // namespace
 
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *h) {
@@ -226,19 +211,13 @@ cublasStatus_t cublasLtDestroy(cublasLtHandle_t h) {
     delete h;
     return CUBLAS_STATUS_SUCCESS;
 }
-size_t cublasLtGetVersion(void) {
-    return CUBLAS_VERSION;
-}
+size_t cublasLtGetVersion(void) { return CUBLAS_VERSION; }
 const char *cublasLtGetStatusString(cublasStatus_t s) {
     switch (s) {
-    case CUBLAS_STATUS_SUCCESS:
-        return "success";
-    case CUBLAS_STATUS_INVALID_VALUE:
-        return "invalid value";
-    case CUBLAS_STATUS_NOT_SUPPORTED:
-        return "not supported";
-    default:
-        return "an error of the emulated cuBLASLt";
+    case CUBLAS_STATUS_SUCCESS: return "success";
+    case CUBLAS_STATUS_INVALID_VALUE: return "invalid value";
+    case CUBLAS_STATUS_NOT_SUPPORTED: return "not supported";
+    default: return "an error of the emulated cuBLASLt";
     }
 }
 
@@ -264,26 +243,16 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t d, cublasLtMa
                                               const void *value, size_t size) {
     Desc &desc = as<Desc>(d);
     switch (a) {
-    case CUBLASLT_MATMUL_DESC_TRANSA:
-        return take(desc.transpose_a, value, size);
-    case CUBLASLT_MATMUL_DESC_TRANSB:
-        return take(desc.transpose_b, value, size);
-    case CUBLASLT_MATMUL_DESC_POINTER_MODE:
-        return take(desc.pointer_mode, value, size);
-    case CUBLASLT_MATMUL_DESC_EPILOGUE:
-        return take(desc.epilogue, value, size);
-    case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
-        return take(desc.bias, value, size);
-    case CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE:
-        return take(desc.bias_type, value, size);
-    case CUBLASLT_MATMUL_DESC_A_SCALE_POINTER:
-        return take(desc.scale_a, value, size);
-    case CUBLASLT_MATMUL_DESC_B_SCALE_POINTER:
-        return take(desc.scale_b, value, size);
-    case CUBLASLT_MATMUL_DESC_FAST_ACCUM:
-        return take(desc.coarse, value, size);
-    default:
-        return CUBLAS_STATUS_NOT_SUPPORTED;
+    case CUBLASLT_MATMUL_DESC_TRANSA: return take(desc.transpose_a, value, size);
+    case CUBLASLT_MATMUL_DESC_TRANSB: return take(desc.transpose_b, value, size);
+    case CUBLASLT_MATMUL_DESC_POINTER_MODE: return take(desc.pointer_mode, value, size);
+    case CUBLASLT_MATMUL_DESC_EPILOGUE: return take(desc.epilogue, value, size);
+    case CUBLASLT_MATMUL_DESC_BIAS_POINTER: return take(desc.bias, value, size);
+    case CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE: return take(desc.bias_type, value, size);
+    case CUBLASLT_MATMUL_DESC_A_SCALE_POINTER: return take(desc.scale_a, value, size);
+    case CUBLASLT_MATMUL_DESC_B_SCALE_POINTER: return take(desc.scale_b, value, size);
+    case CUBLASLT_MATMUL_DESC_FAST_ACCUM: return take(desc.coarse, value, size);
+    default: return CUBLAS_STATUS_NOT_SUPPORTED;
     }
 }
 
@@ -306,20 +275,13 @@ cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t l, cublas
                                                 const void *value, size_t size) {
     Layout &layout = as<Layout>(l);
     switch (a) {
-    case CUBLASLT_MATRIX_LAYOUT_ORDER:
-        return take(layout.order, value, size);
-    case CUBLASLT_MATRIX_LAYOUT_ROWS:
-        return take(layout.rows, value, size);
-    case CUBLASLT_MATRIX_LAYOUT_COLS:
-        return take(layout.cols, value, size);
-    case CUBLASLT_MATRIX_LAYOUT_LD:
-        return take(layout.ld, value, size);
-    case CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT:
-        return take(layout.batch, value, size);
-    case CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET:
-        return take(layout.batch_stride, value, size);
-    default:
-        return CUBLAS_STATUS_NOT_SUPPORTED;
+    case CUBLASLT_MATRIX_LAYOUT_ORDER: return take(layout.order, value, size);
+    case CUBLASLT_MATRIX_LAYOUT_ROWS: return take(layout.rows, value, size);
+    case CUBLASLT_MATRIX_LAYOUT_COLS: return take(layout.cols, value, size);
+    case CUBLASLT_MATRIX_LAYOUT_LD: return take(layout.ld, value, size);
+    case CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT: return take(layout.batch, value, size);
+    case CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET: return take(layout.batch_stride, value, size);
+    default: return CUBLAS_STATUS_NOT_SUPPORTED;
     }
 }
 
@@ -341,22 +303,14 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
                                                     size_t size) {
     Preference &preference = as<Preference>(p);
     switch (a) {
-    case CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES:
-        return take(preference.workspace, value, size);
-    case CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK:
-        return take(preference.schemes, value, size);
-    case CUBLASLT_MATMUL_PREF_SEARCH_MODE:
-        return take(preference.search_mode, value, size);
-    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES:
-        return take(preference.align[0], value, size);
-    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES:
-        return take(preference.align[1], value, size);
-    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES:
-        return take(preference.align[2], value, size);
-    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES:
-        return take(preference.align[3], value, size);
-    default:
-        return CUBLAS_STATUS_NOT_SUPPORTED;
+    case CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES: return take(preference.workspace, value, size);
+    case CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK: return take(preference.schemes, value, size);
+    case CUBLASLT_MATMUL_PREF_SEARCH_MODE: return take(preference.search_mode, value, size);
+    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES: return take(preference.align[0], value, size);
+    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES: return take(preference.align[1], value, size);
+    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES: return take(preference.align[2], value, size);
+    case CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES: return take(preference.align[3], value, size);
+    default: return CUBLAS_STATUS_NOT_SUPPORTED;
     }
 }
 

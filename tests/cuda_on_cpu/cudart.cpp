@@ -54,16 +54,12 @@ cudaError_t fail_sticky(cudaError_t e) {
     sticky_error.compare_exchange_strong(none, e);
     return sticky();
 }
-cudaError_t sticky() {
-    return (cudaError_t)sticky_error.load();
-}
+cudaError_t sticky() { return (cudaError_t)sticky_error.load(); }
 cudaError_t fail(cudaError_t e) {
     last_error = e;
     return e;
 }
-int current_device() {
-    return device;
-}
+int current_device() { return device; }
 size_t allowed_dynamic_shared(const void *kernel) {
     std::lock_guard<std::mutex> hold(shared_lock());
     auto at = shared_allowed().find(kernel);
@@ -93,36 +89,22 @@ cudaError_t cudaGetLastError(void) {
     last_error = cudaSuccess;
     return e;
 }
-cudaError_t cudaPeekAtLastError(void) {
-    return sticky() ? sticky() : (cudaError_t)last_error;
-}
+cudaError_t cudaPeekAtLastError(void) { return sticky() ? sticky() : (cudaError_t)last_error; }
 const char *cudaGetErrorString(cudaError_t e) {
     switch (e) {
-    case cudaSuccess:
-        return "no error";
-    case cudaErrorInvalidValue:
-        return "invalid argument";
-    case cudaErrorMemoryAllocation:
-        return "out of memory";
-    case cudaErrorInvalidConfiguration:
-        return "invalid configuration argument";
-    case cudaErrorLaunchFailure:
-        return "unspecified launch failure";
-    case cudaErrorInvalidDevice:
-        return "invalid device ordinal";
-    case cudaErrorNoDevice:
-        return "no CUDA-capable device is detected";
-    case cudaErrorECCUncorrectable:
-        return "uncorrectable ECC error encountered";
-    case cudaErrorStreamCaptureUnsupported:
-        return "operation not permitted when stream is capturing";
-    default:
-        return "an error of the emulated device";
+    case cudaSuccess: return "no error";
+    case cudaErrorInvalidValue: return "invalid argument";
+    case cudaErrorMemoryAllocation: return "out of memory";
+    case cudaErrorInvalidConfiguration: return "invalid configuration argument";
+    case cudaErrorLaunchFailure: return "unspecified launch failure";
+    case cudaErrorInvalidDevice: return "invalid device ordinal";
+    case cudaErrorNoDevice: return "no CUDA-capable device is detected";
+    case cudaErrorECCUncorrectable: return "uncorrectable ECC error encountered";
+    case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
+    default: return "an error of the emulated device";
     }
 }
-const char *cudaGetErrorName(cudaError_t e) {
-    return cudaGetErrorString(e);
-}
+const char *cudaGetErrorName(cudaError_t e) { return cudaGetErrorString(e); }
 
 cudaError_t cudaGetDeviceCount(int *n) {
     *n = settings().devices;
@@ -137,15 +119,9 @@ cudaError_t cudaGetDevice(int *i) {
     *i = device;
     return sticky();
 }
-cudaError_t cudaSetDeviceFlags(unsigned) {
-    return sticky();
-}
-cudaError_t cudaInitDevice(int, unsigned, unsigned) {
-    return sticky();
-}
-cudaError_t cudaDeviceReset(void) {
-    return sticky();
-}
+cudaError_t cudaSetDeviceFlags(unsigned) { return sticky(); }
+cudaError_t cudaInitDevice(int, unsigned, unsigned) { return sticky(); }
+cudaError_t cudaDeviceReset(void) { return sticky(); }
 cudaError_t cudaDriverGetVersion(int *v) {
     *v = CUDART_VERSION;
     return cudaSuccess;
@@ -186,32 +162,15 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr a, int i) {
     cudaDeviceProp p;
     if (cudaError_t e = cudaGetDeviceProperties(&p, i)) return e;
     switch (a) {
-    case cudaDevAttrComputeCapabilityMajor:
-        *value = p.major;
-        break;
-    case cudaDevAttrComputeCapabilityMinor:
-        *value = p.minor;
-        break;
-    case cudaDevAttrMultiProcessorCount:
-        *value = p.multiProcessorCount;
-        break;
-    case cudaDevAttrMaxSharedMemoryPerBlock:
-        *value = (int)p.sharedMemPerBlock;
-        break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-        *value = (int)p.sharedMemPerBlockOptin;
-        break;
-    case cudaDevAttrMaxThreadsPerBlock:
-        *value = p.maxThreadsPerBlock;
-        break;
-    case cudaDevAttrWarpSize:
-        *value = p.warpSize;
-        break;
-    case cudaDevAttrMemoryPoolsSupported:
-        *value = 0;
-        break;
-    default:
-        fault("cudaDeviceGetAttribute: attribute %d is not emulated", (int)a);
+    case cudaDevAttrComputeCapabilityMajor: *value = p.major; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = p.minor; break;
+    case cudaDevAttrMultiProcessorCount: *value = p.multiProcessorCount; break;
+    case cudaDevAttrMaxSharedMemoryPerBlock: *value = (int)p.sharedMemPerBlock; break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = (int)p.sharedMemPerBlockOptin; break;
+    case cudaDevAttrMaxThreadsPerBlock: *value = p.maxThreadsPerBlock; break;
+    case cudaDevAttrWarpSize: *value = p.warpSize; break;
+    case cudaDevAttrMemoryPoolsSupported: *value = 0; break;
+    default: fault("cudaDeviceGetAttribute: attribute %d is not emulated", (int)a);
     }
     return cudaSuccess;
 }

@@ -120,9 +120,7 @@ int make_plan(void *, void **plan, size_t *workspace, const CudnnShape *shape, E
     *workspace = WORKSPACE;
     return 0;
 }
-void plan_free(void *plan) {
-    delete (CudnnShape *)plan;
-}
+void plan_free(void *plan) { delete (CudnnShape *)plan; }
 int run(void *, void *plan, const CudnnCall *call, Err *) {
     Job job = {*(const CudnnShape *)plan, *call};
     emu::check_range("cuDNN's workspace", call->workspace, WORKSPACE);

@@ -108,14 +108,10 @@ template <class T, class F> T reduce(Site site, unsigned mask, T value, F) {
 }
 
 template <class T> struct Min {
-    T operator()(T a, T b) const {
-        return a < b ? a : b;
-    }
+    T operator()(T a, T b) const { return a < b ? a : b; }
 };
 template <class T> struct Max {
-    T operator()(T a, T b) const {
-        return a > b ? a : b;
-    }
+    T operator()(T a, T b) const { return a > b ? a : b; }
 };
 
 template <class To, class From> To bits(From f) {
@@ -151,13 +147,9 @@ constexpr int warpSize = 32;
 
 #define EMU_SITE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 #define EMU_HERE(what)                                                                                                 \
-    emu::Site {                                                                                                        \
-        what, file, line                                                                                               \
-    }
+    emu::Site { what, file, line }
 
-inline void __syncthreads(EMU_SITE) {
-    emu::barrier(EMU_HERE("__syncthreads"));
-}
+inline void __syncthreads(EMU_SITE) { emu::barrier(EMU_HERE("__syncthreads")); }
 inline int __syncthreads_count(int p, EMU_SITE) {
     return emu::barrier_vote(EMU_HERE("__syncthreads_count"), p, emu::VOTE_COUNT);
 }
@@ -200,9 +192,7 @@ inline int __all_sync(unsigned mask, int p, EMU_SITE) {
     return emu::reduce(EMU_HERE("__all_sync"), mask, (int)(p != 0), std::bit_and<int>());
 }
 #define EMU_REDUCE(name, T, F)                                                                                         \
-    inline T name(unsigned mask, T v, EMU_SITE) {                                                                      \
-        return emu::reduce(EMU_HERE(#name), mask, v, F<T>());                                                          \
-    }
+    inline T name(unsigned mask, T v, EMU_SITE) { return emu::reduce(EMU_HERE(#name), mask, v, F<T>()); }
 EMU_REDUCE(__reduce_add_sync, unsigned, std::plus)
 EMU_REDUCE(__reduce_min_sync, unsigned, emu::Min)
 EMU_REDUCE(__reduce_max_sync, unsigned, emu::Max)
@@ -218,21 +208,11 @@ inline int __reduce_add_sync(unsigned mask, int v, EMU_SITE) { // wraps
 // ---- atomics: integers only ----
 
 #define EMU_ATOMICS(T)                                                                                                 \
-    inline T atomicAdd(T *p, T v) {                                                                                    \
-        return __atomic_fetch_add(p, v, __ATOMIC_RELAXED);                                                             \
-    }                                                                                                                  \
-    inline T atomicOr(T *p, T v) {                                                                                     \
-        return __atomic_fetch_or(p, v, __ATOMIC_RELAXED);                                                              \
-    }                                                                                                                  \
-    inline T atomicAnd(T *p, T v) {                                                                                    \
-        return __atomic_fetch_and(p, v, __ATOMIC_RELAXED);                                                             \
-    }                                                                                                                  \
-    inline T atomicXor(T *p, T v) {                                                                                    \
-        return __atomic_fetch_xor(p, v, __ATOMIC_RELAXED);                                                             \
-    }                                                                                                                  \
-    inline T atomicExch(T *p, T v) {                                                                                   \
-        return __atomic_exchange_n(p, v, __ATOMIC_RELAXED);                                                            \
-    }                                                                                                                  \
+    inline T atomicAdd(T *p, T v) { return __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }                               \
+    inline T atomicOr(T *p, T v) { return __atomic_fetch_or(p, v, __ATOMIC_RELAXED); }                                 \
+    inline T atomicAnd(T *p, T v) { return __atomic_fetch_and(p, v, __ATOMIC_RELAXED); }                               \
+    inline T atomicXor(T *p, T v) { return __atomic_fetch_xor(p, v, __ATOMIC_RELAXED); }                               \
+    inline T atomicExch(T *p, T v) { return __atomic_exchange_n(p, v, __ATOMIC_RELAXED); }                             \
     inline T atomicCAS(T *p, T expected, T v) {                                                                        \
         __atomic_compare_exchange_n(p, &expected, v, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);                       \
         return expected;                                                                                               \
@@ -255,165 +235,61 @@ EMU_ATOMICS(unsigned long long)
 
 // ---- loads and stores with cache hints ----
 
-template <class T> T __ldg(const T *p) {
-    return *p;
-}
-template <class T> T __ldcs(const T *p) {
-    return *p;
-}
-template <class T> T __ldcg(const T *p) {
-    return *p;
-}
-template <class T> void __stcs(T *p, T v) {
-    *p = v;
-}
-template <class T> void __stcg(T *p, T v) {
-    *p = v;
-}
+template <class T> T __ldg(const T *p) { return *p; }
+template <class T> T __ldcs(const T *p) { return *p; }
+template <class T> T __ldcg(const T *p) { return *p; }
+template <class T> void __stcs(T *p, T v) { *p = v; }
+template <class T> void __stcg(T *p, T v) { *p = v; }
 
 // ---- arithmetic ----
 
-inline float rsqrtf(float x) {
-    return 1.0f / sqrtf(x);
-}
-inline double rsqrt(double x) {
-    return 1.0 / sqrt(x);
-}
-inline float __expf(float x) {
-    return expf(x);
-}
-inline float __logf(float x) {
-    return logf(x);
-}
-inline float __log2f(float x) {
-    return log2f(x);
-}
-inline float __powf(float x, float y) {
-    return powf(x, y);
-}
-inline float __sinf(float x) {
-    return sinf(x);
-}
-inline float __cosf(float x) {
-    return cosf(x);
-}
-inline float __fdividef(float x, float y) {
-    return x / y;
-}
-inline float __saturatef(float x) {
-    return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f;
-}
-inline float __fmaf_rn(float a, float b, float c) {
-    return fmaf(a, b, c);
-}
-inline float __fadd_rn(float a, float b) {
-    return a + b;
-}
-inline float __fsub_rn(float a, float b) {
-    return a - b;
-}
-inline float __fmul_rn(float a, float b) {
-    return a * b;
-}
-inline float __fdiv_rn(float a, float b) {
-    return a / b;
-}
-inline float __frcp_rn(float a) {
-    return 1.0f / a;
-}
-inline float __fsqrt_rn(float a) {
-    return sqrtf(a);
-}
-inline double __fma_rn(double a, double b, double c) {
-    return fma(a, b, c);
-}
-inline double __dadd_rn(double a, double b) {
-    return a + b;
-}
-inline double __dsub_rn(double a, double b) {
-    return a - b;
-}
-inline double __dmul_rn(double a, double b) {
-    return a * b;
-}
-inline double __ddiv_rn(double a, double b) {
-    return a / b;
-}
-inline double __dsqrt_rn(double a) {
-    return sqrt(a);
-}
-inline int __float2int_rn(float x) {
-    return (int)nearbyintf(x);
-}
-inline int __float2int_rz(float x) {
-    return (int)x;
-}
-inline int __float2int_rd(float x) {
-    return (int)floorf(x);
-}
-inline unsigned __float2uint_rn(float x) {
-    return (unsigned)nearbyintf(x);
-}
-inline long long __float2ll_rn(float x) {
-    return (long long)nearbyintf(x);
-}
-inline long long __double2ll_rn(double x) {
-    return (long long)nearbyint(x);
-}
-inline float __double2float_rn(double x) {
-    return (float)x;
-}
-inline float __int2float_rn(int x) {
-    return (float)x;
-}
-inline float __uint2float_rn(unsigned x) {
-    return (float)x;
-}
-inline float __ll2float_rn(long long x) {
-    return (float)x;
-}
-inline double __ll2double_rn(long long x) {
-    return (double)x;
-}
-inline int __float_as_int(float x) {
-    return emu::bits<int>(x);
-}
-inline unsigned __float_as_uint(float x) {
-    return emu::bits<unsigned>(x);
-}
-inline float __int_as_float(int x) {
-    return emu::bits<float>(x);
-}
-inline float __uint_as_float(unsigned x) {
-    return emu::bits<float>(x);
-}
-inline long long __double_as_longlong(double x) {
-    return emu::bits<long long>(x);
-}
-inline double __longlong_as_double(long long x) {
-    return emu::bits<double>(x);
-}
-inline int __popc(unsigned x) {
-    return __builtin_popcount(x);
-}
-inline int __popcll(unsigned long long x) {
-    return __builtin_popcountll(x);
-}
-inline int __clz(int x) {
-    return x ? __builtin_clz((unsigned)x) : 32;
-}
-inline int __clzll(long long x) {
-    return x ? __builtin_clzll((unsigned long long)x) : 64;
-}
-inline int __ffs(int x) {
-    return __builtin_ffs(x);
-}
-inline unsigned __umulhi(unsigned a, unsigned b) {
-    return (unsigned)((uint64_t)a * b >> 32);
-}
-inline int __mulhi(int a, int b) {
-    return (int)((int64_t)a * b >> 32);
-}
+inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+inline double rsqrt(double x) { return 1.0 / sqrt(x); }
+inline float __expf(float x) { return expf(x); }
+inline float __logf(float x) { return logf(x); }
+inline float __log2f(float x) { return log2f(x); }
+inline float __powf(float x, float y) { return powf(x, y); }
+inline float __sinf(float x) { return sinf(x); }
+inline float __cosf(float x) { return cosf(x); }
+inline float __fdividef(float x, float y) { return x / y; }
+inline float __saturatef(float x) { return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f; }
+inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fsub_rn(float a, float b) { return a - b; }
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fdiv_rn(float a, float b) { return a / b; }
+inline float __frcp_rn(float a) { return 1.0f / a; }
+inline float __fsqrt_rn(float a) { return sqrtf(a); }
+inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
+inline double __dadd_rn(double a, double b) { return a + b; }
+inline double __dsub_rn(double a, double b) { return a - b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
+inline double __ddiv_rn(double a, double b) { return a / b; }
+inline double __dsqrt_rn(double a) { return sqrt(a); }
+inline int __float2int_rn(float x) { return (int)nearbyintf(x); }
+inline int __float2int_rz(float x) { return (int)x; }
+inline int __float2int_rd(float x) { return (int)floorf(x); }
+inline unsigned __float2uint_rn(float x) { return (unsigned)nearbyintf(x); }
+inline long long __float2ll_rn(float x) { return (long long)nearbyintf(x); }
+inline long long __double2ll_rn(double x) { return (long long)nearbyint(x); }
+inline float __double2float_rn(double x) { return (float)x; }
+inline float __int2float_rn(int x) { return (float)x; }
+inline float __uint2float_rn(unsigned x) { return (float)x; }
+inline float __ll2float_rn(long long x) { return (float)x; }
+inline double __ll2double_rn(long long x) { return (double)x; }
+inline int __float_as_int(float x) { return emu::bits<int>(x); }
+inline unsigned __float_as_uint(float x) { return emu::bits<unsigned>(x); }
+inline float __int_as_float(int x) { return emu::bits<float>(x); }
+inline float __uint_as_float(unsigned x) { return emu::bits<float>(x); }
+inline long long __double_as_longlong(double x) { return emu::bits<long long>(x); }
+inline double __longlong_as_double(long long x) { return emu::bits<double>(x); }
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
+inline int __clz(int x) { return x ? __builtin_clz((unsigned)x) : 32; }
+inline int __clzll(long long x) { return x ? __builtin_clzll((unsigned long long)x) : 64; }
+inline int __ffs(int x) { return __builtin_ffs(x); }
+inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)((uint64_t)a * b >> 32); }
+inline int __mulhi(int a, int b) { return (int)((int64_t)a * b >> 32); }
 inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
     uint64_t both = (uint64_t)b << 32 | a;
     unsigned result = 0;
@@ -428,27 +304,15 @@ inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
 }
 
 #define EMU_MIN_MAX(T)                                                                                                 \
-    inline T min(T a, T b) {                                                                                           \
-        return a < b ? a : b;                                                                                          \
-    }                                                                                                                  \
-    inline T max(T a, T b) {                                                                                           \
-        return a > b ? a : b;                                                                                          \
-    }
+    inline T min(T a, T b) { return a < b ? a : b; }                                                                   \
+    inline T max(T a, T b) { return a > b ? a : b; }
 EMU_MIN_MAX(int)
 EMU_MIN_MAX(unsigned)
 EMU_MIN_MAX(long)
 EMU_MIN_MAX(unsigned long)
 EMU_MIN_MAX(long long)
 EMU_MIN_MAX(unsigned long long)
-inline float min(float a, float b) {
-    return fminf(a, b);
-} // NaN loses, as on the device
-inline float max(float a, float b) {
-    return fmaxf(a, b);
-}
-inline double min(double a, double b) {
-    return fmin(a, b);
-}
-inline double max(double a, double b) {
-    return fmax(a, b);
-}
+inline float min(float a, float b) { return fminf(a, b); } // NaN loses, as on the device
+inline float max(float a, float b) { return fmaxf(a, b); }
+inline double min(double a, double b) { return fmin(a, b); }
+inline double max(double a, double b) { return fmax(a, b); }

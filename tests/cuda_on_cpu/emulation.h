@@ -35,12 +35,8 @@ size_t allowed_dynamic_shared(const void *kernel);
 void memory_enter();
 void memory_leave();
 struct MemoryScope {
-    MemoryScope() {
-        memory_enter();
-    }
-    ~MemoryScope() {
-        memory_leave();
-    }
+    MemoryScope() { memory_enter(); }
+    ~MemoryScope() { memory_leave(); }
 };
 // What was allocated and not written: NaN, -1 as an integer.
 enum { POISON = 0xff };

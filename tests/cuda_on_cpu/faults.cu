@@ -35,9 +35,7 @@ __global__ void two_shuffles(float *out) {
     else
         out[threadIdx.x] = __shfl_xor_sync(0xffffffffu, 2.0f, 1);
 }
-__global__ void shuffle(float *out) {
-    out[threadIdx.x] = __shfl_xor_sync(0xffffffffu, 1.0f, 1);
-}
+__global__ void shuffle(float *out) { out[threadIdx.x] = __shfl_xor_sync(0xffffffffu, 1.0f, 1); }
 __global__ void shuffle_against_barrier(float *out) {
     if (threadIdx.x < 16)
         __syncthreads();
@@ -47,12 +45,8 @@ __global__ void shuffle_against_barrier(float *out) {
 __global__ void lane_outside_mask(float *out) {
     if (threadIdx.x % 32 < 16) out[threadIdx.x] = __shfl_sync(0x0000ffffu, 1.0f, 20);
 }
-__global__ void not_in_own_mask(float *) {
-    __syncwarp(0x0000ffffu);
-}
-__global__ void different_masks(float *) {
-    __syncwarp(threadIdx.x % 32 < 16 ? 0x0000ffffu : 0xffffffffu);
-}
+__global__ void not_in_own_mask(float *) { __syncwarp(0x0000ffffu); }
+__global__ void different_masks(float *) { __syncwarp(threadIdx.x % 32 < 16 ? 0x0000ffffu : 0xffffffffu); }
 
 // ---- memory ----
 
@@ -76,9 +70,7 @@ __global__ void beyond_dynamic_shared(float *out) {
     tile[threadIdx.x + 1] = 1.0f;
     out[threadIdx.x] = tile[threadIdx.x];
 }
-__global__ void beyond_allocation(float *out) {
-    out[threadIdx.x + 1] = 1.0f;
-}
+__global__ void beyond_allocation(float *out) { out[threadIdx.x + 1] = 1.0f; }
 __global__ void too_much_shared(float *out) {
     SHARED(float, a, [40 * 1024]);
     SHARED(float, b, [40 * 1024]);
@@ -164,12 +156,8 @@ void run(const Named &k, float x[THREADS], unsigned threads) {
 }
 } // namespace
 
-int fault_count(void) {
-    return sizeof WRONG / sizeof *WRONG;
-}
-const char *fault_name(int i) {
-    return WRONG[i].name;
-}
+int fault_count(void) { return sizeof WRONG / sizeof *WRONG; }
+const char *fault_name(int i) { return WRONG[i].name; }
 
 bool fault_run(const char *name) {
     for (const Named &k : WRONG) {
@@ -188,12 +176,8 @@ void fault_partial_warp(void) {
     run({"shuffle", shuffle, 0}, x, 40);
 }
 
-int shift_count(void) {
-    return sizeof SHIFTS / sizeof *SHIFTS;
-}
-const char *shift_name(int i) {
-    return SHIFTS[i][0].name;
-}
+int shift_count(void) { return sizeof SHIFTS / sizeof *SHIFTS; }
+const char *shift_name(int i) { return SHIFTS[i][0].name; }
 bool shift_is_right(int i, bool wait) {
     float x[THREADS];
     run(SHIFTS[i][wait], x, THREADS);

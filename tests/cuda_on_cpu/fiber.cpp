@@ -160,30 +160,18 @@ void Fibers::give_back(Fiber *f) {
     if (!LANES_KEEP_FIBERS) idle_.push_back(f);
 }
 
-void Fibers::switch_to(Fiber *from, Fiber *to) {
-    switch_stacks(from, to);
-}
-void Fibers::switch_from_main(Fiber *to) {
-    switch_stacks(main_.get(), to);
-}
-void Fibers::switch_to_main(Fiber *from) {
-    switch_stacks(from, main_.get());
-}
+void Fibers::switch_to(Fiber *from, Fiber *to) { switch_stacks(from, to); }
+void Fibers::switch_from_main(Fiber *to) { switch_stacks(main_.get(), to); }
+void Fibers::switch_to_main(Fiber *from) { switch_stacks(from, main_.get()); }
 
 #ifdef EMU_TSAN
 void RaceOrder::grid_begins() {
     meetings_.clear();
     __tsan_release(&grid_[0]);
 }
-void RaceOrder::grid_ends() {
-    __tsan_acquire(&grid_[1]);
-}
-void RaceOrder::lane_begins() {
-    __tsan_acquire(&grid_[0]);
-}
-void RaceOrder::lane_ends() {
-    __tsan_release(&grid_[1]);
-}
+void RaceOrder::grid_ends() { __tsan_acquire(&grid_[1]); }
+void RaceOrder::lane_begins() { __tsan_acquire(&grid_[0]); }
+void RaceOrder::lane_ends() { __tsan_release(&grid_[1]); }
 RaceOrder::Meeting &RaceOrder::find(int warp, unsigned mask) {
     for (Meeting &m : meetings_)
         if (m.warp == warp && m.mask == mask) return m;
@@ -199,9 +187,7 @@ void RaceOrder::complete(int warp, unsigned mask) {
     Meeting &m = find(warp, mask);
     m.odd = !m.odd;
 }
-void RaceOrder::met(void *object) {
-    __tsan_acquire(object);
-}
+void RaceOrder::met(void *object) { __tsan_acquire(object); }
 void RaceOrder::hide_begin() {
     AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
     AnnotateIgnoreWritesBegin(__FILE__, __LINE__);

@@ -22,15 +22,11 @@ class Fibers {
   public:
     Fibers();
     ~Fibers();
-    bool ready() const {
-        return run_ != nullptr;
-    }
-    void start(void (*run)(void *)) {
-        run_ = run;
-    }                         // what every fiber does; it never returns
-    void prepare(unsigned n); // makes the first n where threads keep their fibers
-    Fiber *take(unsigned i);  // one that nobody uses; number i where threads keep theirs
-    void give_back(Fiber *f); // may still run until it switches
+    bool ready() const { return run_ != nullptr; }
+    void start(void (*run)(void *)) { run_ = run; } // what every fiber does; it never returns
+    void prepare(unsigned n);                       // makes the first n where threads keep their fibers
+    Fiber *take(unsigned i);                        // one that nobody uses; number i where threads keep theirs
+    void give_back(Fiber *f);                       // may still run until it switches
     void switch_to(Fiber *from, Fiber *to);
     void switch_from_main(Fiber *to); // returns after switch_to_main
     void switch_to_main(Fiber *from);
@@ -77,9 +73,7 @@ inline void RaceOrder::grid_begins() {}
 inline void RaceOrder::grid_ends() {}
 inline void RaceOrder::lane_begins() {}
 inline void RaceOrder::lane_ends() {}
-inline void *RaceOrder::meet(int, unsigned) {
-    return nullptr;
-}
+inline void *RaceOrder::meet(int, unsigned) { return nullptr; }
 inline void RaceOrder::complete(int, unsigned) {}
 inline void RaceOrder::met(void *) {}
 inline void RaceOrder::hide_begin() {}

@@ -40,9 +40,7 @@ void protect(Memory &m, int access) {
 }
 
 // Room for an allocation with its red zone, rounded to pages, so that pages of what is freed can be given back.
-size_t room(size_t bytes) {
-    return (bytes + RED_ZONE + PAGE - 1) / PAGE * PAGE;
-}
+size_t room(size_t bytes) { return (bytes + RED_ZONE + PAGE - 1) / PAGE * PAGE; }
 
 void check_red_zone(const char *p, const Allocation &a, const char *when) {
 #ifndef EMU_ASAN
@@ -197,9 +195,7 @@ cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned) {
     m.pinned[(const char *)*p] = bytes;
     return sticky();
 }
-cudaError_t cudaMallocHost(void **p, size_t bytes) {
-    return cudaHostAlloc(p, bytes, 0);
-}
+cudaError_t cudaMallocHost(void **p, size_t bytes) { return cudaHostAlloc(p, bytes, 0); }
 cudaError_t cudaFreeHost(void *p) {
     if (!p) return cudaSuccess;
     finish_all();

@@ -148,9 +148,7 @@ const char *ncclGetErrorString(ncclResult_t r) {
            : r == ncclRemoteError ? "a remote process exited"
                                   : "an error of the emulated NCCL";
 }
-const char *ncclGetLastError(ncclComm_t) {
-    return "";
-}
+const char *ncclGetLastError(ncclComm_t) { return ""; }
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId *id) {
     static std::atomic<unsigned> number;
@@ -180,15 +178,9 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t c, ncclResult_t *state) {
     *state = (ncclResult_t)c->state.load();
     return ncclSuccess;
 }
-ncclResult_t ncclCommFinalize(ncclComm_t c) {
-    return (ncclResult_t)c->state.load();
-}
-ncclResult_t ncclCommDestroy(ncclComm_t c) {
-    return leave(c);
-}
-ncclResult_t ncclCommAbort(ncclComm_t c) {
-    return leave(c);
-}
+ncclResult_t ncclCommFinalize(ncclComm_t c) { return (ncclResult_t)c->state.load(); }
+ncclResult_t ncclCommDestroy(ncclComm_t c) { return leave(c); }
+ncclResult_t ncclCommAbort(ncclComm_t c) { return leave(c); }
 
 ncclResult_t ncclAllReduce(const void *from, void *to, size_t n, ncclDataType_t type, ncclRedOp_t op, ncclComm_t c,
                            cudaStream_t stream) {
@@ -207,6 +199,4 @@ ncclResult_t ncclAllReduce(const void *from, void *to, size_t n, ncclDataType_t 
 const bool cuda_emulated = true;
 
 // Where the product loads lorac-nccl.so: its source is compiled into the emulation.
-const RanksLibrary *cuda_ranks_library(Err *) {
-    return lorac_nccl();
-}
+const RanksLibrary *cuda_ranks_library(Err *) { return lorac_nccl(); }

@@ -138,9 +138,7 @@ void select(Block &b, Lane *l) {
 }
 
 // With a fiber for each thread, neighbouring blocks have different ones.
-unsigned fiber_of(const Block &b, const Lane &l) {
-    return l.number + (b.odd ? (unsigned)b.lanes.size() : 0);
-}
+unsigned fiber_of(const Block &b, const Lane &l) { return l.number + (b.odd ? (unsigned)b.lanes.size() : 0); }
 
 // The current thread waits: another one runs until a third puts this one back into the queue.
 void wait(Block &b) {
@@ -182,9 +180,7 @@ void fiber_loop(Block &b) {
         RaceOrder::hide_begin();
     }
 }
-void run_lanes(void *) {
-    fiber_loop(*block);
-}
+void run_lanes(void *) { fiber_loop(*block); }
 
 void prepare(Block &b, const Grid &g) {
     unsigned n = g.block.x * g.block.y * g.block.z;
@@ -260,17 +256,13 @@ void run_grid(const Grid &g) {
     check_red_zones(g.name);
 }
 
-void barrier(Site site) {
-    arrive(site, 0);
-}
+void barrier(Site site) { arrive(site, 0); }
 int barrier_vote(Site site, int predicate, Vote vote) {
     int n = (int)block->lanes.size(), votes = arrive(site, predicate);
     return vote == VOTE_COUNT ? votes : vote == VOTE_AND ? votes == n : votes > 0;
 }
 
-unsigned lane_index() {
-    return block->current->number % WARP;
-}
+unsigned lane_index() { return block->current->number % WARP; }
 
 void copy_from_lane(Exchange *const *lanes, unsigned mask) {
     for (int i = 0; i < WARP; i++) {

@@ -33,26 +33,16 @@ Settings &settings() {
 }
 } // namespace emu
 
-void emulated_set_memory(size_t bytes) {
-    emu::settings().memory = bytes ? bytes : (size_t)1 << 30;
-}
-void emulated_set_devices(int n) {
-    emu::settings().devices = n;
-}
-void emulated_set_order(EmulatedOrder order) {
-    emu::settings().order = (emu::Order)order;
-}
+void emulated_set_memory(size_t bytes) { emu::settings().memory = bytes ? bytes : (size_t)1 << 30; }
+void emulated_set_devices(int n) { emu::settings().devices = n; }
+void emulated_set_order(EmulatedOrder order) { emu::settings().order = (emu::Order)order; }
 void emulated_set_capability(int major, int minor) {
     emu::settings().major = major;
     emu::settings().minor = minor;
 }
-void emulated_set_cudnn(bool there) {
-    emu::settings().cudnn = there;
-}
+void emulated_set_cudnn(bool there) { emu::settings().cudnn = there; }
 void emulated_fail_launch(uint64_t n) {
     emu::Settings &s = emu::settings();
     s.fail_at = n ? s.launches + n : 0;
 }
-uint64_t emulated_launches(void) {
-    return emu::settings().launches;
-}
+uint64_t emulated_launches(void) { return emu::settings().launches; }

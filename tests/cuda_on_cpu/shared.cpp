@@ -38,9 +38,7 @@ struct Arena {
 };
 thread_local Arena arena;
 
-size_t round_up(size_t n, size_t align) {
-    return (n + align - 1) / align * align;
-}
+size_t round_up(size_t n, size_t align) { return (n + align - 1) / align * align; }
 
 char *add(const void *key, const char *name, size_t bytes, size_t align) {
     size_t offset = round_up(arena.used, align > GAP ? align : (size_t)GAP);
@@ -99,7 +97,5 @@ void *shared_array(const void *key, const char *name, size_t bytes, size_t align
     return p;
 }
 
-void *shared_dynamic(size_t) {
-    return arena.memory + arena.start + arena.arrays[0].offset;
-}
+void *shared_dynamic(size_t) { return arena.memory + arena.start + arena.arrays[0].offset; }
 } // namespace emu

@@ -82,9 +82,7 @@ void finish_until(cudaStream_t s, uint64_t at) {
     }
 }
 
-void invalidate(cudaGraph_t g) {
-    g->invalid = true;
-}
+void invalidate(cudaGraph_t g) { g->invalid = true; }
 
 // Calls that wait are errors on a stream that is captured, and make the capture invalid.
 bool refuse_wait(cudaStream_t s) {
@@ -93,19 +91,11 @@ bool refuse_wait(cudaStream_t s) {
 }
 } // namespace
 
-void hang() {
-    running->hung = true;
-}
-void let_go(cudaStream_t s) {
-    resolve(s)->hung = false;
-}
+void hang() { running->hung = true; }
+void let_go(cudaStream_t s) { resolve(s)->hung = false; }
 
-bool capturing(cudaStream_t s) {
-    return resolve(s)->capture != nullptr;
-}
-bool any_capture() {
-    return captures > 0;
-}
+bool capturing(cudaStream_t s) { return resolve(s)->capture != nullptr; }
+bool any_capture() { return captures > 0; }
 
 void enqueue(cudaStream_t stream, Work work) {
     cudaStream_t s = resolve(stream);
@@ -150,9 +140,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags) {
     registry().push_back(*s);
     return cudaSuccess;
 }
-cudaError_t cudaStreamCreate(cudaStream_t *s) {
-    return cudaStreamCreateWithFlags(s, cudaStreamDefault);
-}
+cudaError_t cudaStreamCreate(cudaStream_t *s) { return cudaStreamCreateWithFlags(s, cudaStreamDefault); }
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t *s, unsigned flags, int) {
     return cudaStreamCreateWithFlags(s, flags);
 }
@@ -192,9 +180,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned) {
     *e = new CUevent_st;
     return cudaSuccess;
 }
-cudaError_t cudaEventCreate(cudaEvent_t *e) {
-    return cudaEventCreateWithFlags(e, 0);
-}
+cudaError_t cudaEventCreate(cudaEvent_t *e) { return cudaEventCreateWithFlags(e, 0); }
 cudaError_t cudaEventDestroy(cudaEvent_t e) {
     if (e->stream && !e->capture) finish_until(e->stream, e->at); // the queue may still write its time
     delete e;
@@ -214,9 +200,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t e) {
     if (e->stream) finish_until(e->stream, e->at);
     return sticky();
 }
-cudaError_t cudaEventQuery(cudaEvent_t e) {
-    return cudaEventSynchronize(e);
-}
+cudaError_t cudaEventQuery(cudaEvent_t e) { return cudaEventSynchronize(e); }
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to) {
     if (!from->stream || !to->stream) return fail(cudaErrorInvalidResourceHandle);
     *ms = std::chrono::duration<float, std::milli>(to->time - from->time).count();
@@ -286,9 +270,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t g, unsigned lon
     (*x)->work = std::make_shared<std::vector<Work>>(g->work);
     return cudaSuccess;
 }
-cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) {
-    return sticky();
-}
+cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return sticky(); }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t x, cudaStream_t s) {
     std::shared_ptr<std::vector<Work>> all = x->work;
     enqueue(s, [all] {

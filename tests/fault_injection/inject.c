@@ -78,9 +78,7 @@ static bool is_hit(const char *name) {
     return false;
 }
 
-static bool on_path(const char *name, const char *path) {
-    return (!g_path || strstr(path, g_path)) && is_hit(name);
-}
+static bool on_path(const char *name, const char *path) { return (!g_path || strstr(path, g_path)) && is_hit(name); }
 
 static bool on_file(const char *name, int fd) {
     char link[64], path[4096];
@@ -103,9 +101,7 @@ static bool on_file(const char *name, int fd) {
         return value;                                                                                                  \
     } while (0)
 
-static size_t half(size_t n) {
-    return n > 1 ? n / 2 : n;
-}
+static size_t half(size_t n) { return n > 1 ? n / 2 : n; }
 
 static bool no_memory(void) {
     if (!is_hit("malloc") || g_short) return false;
@@ -224,9 +220,7 @@ int fstat(int fd, struct stat *st) {
 
 // ---- paths ----
 
-static mode_t mode_of(int flags, va_list args) {
-    return flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0;
-}
+static mode_t mode_of(int flags, va_list args) { return flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0; }
 
 int open(const char *path, int flags, ...) {
     NEXT(open);
@@ -249,14 +243,10 @@ int openat(int dir, const char *path, int flags, ...) {
 }
 
 int __open_2(const char *path, int flags);
-int __open_2(const char *path, int flags) {
-    return open(path, flags);
-}
+int __open_2(const char *path, int flags) { return open(path, flags); }
 
 int __openat_2(int dir, const char *path, int flags);
-int __openat_2(int dir, const char *path, int flags) {
-    return openat(dir, path, flags);
-}
+int __openat_2(int dir, const char *path, int flags) { return openat(dir, path, flags); }
 
 FILE *fopen(const char *path, const char *mode) {
     NEXT(fopen);
@@ -354,25 +344,15 @@ extern void *__libc_calloc(size_t n, size_t size);
 extern void *__libc_realloc(void *old, size_t n);
 extern void *__libc_memalign(size_t alignment, size_t n);
 
-void *malloc(size_t n) {
-    return no_memory() ? NULL : __libc_malloc(n);
-}
+void *malloc(size_t n) { return no_memory() ? NULL : __libc_malloc(n); }
 
-void *calloc(size_t n, size_t size) {
-    return no_memory() ? NULL : __libc_calloc(n, size);
-}
+void *calloc(size_t n, size_t size) { return no_memory() ? NULL : __libc_calloc(n, size); }
 
-void *realloc(void *old, size_t n) {
-    return no_memory() ? NULL : __libc_realloc(old, n);
-}
+void *realloc(void *old, size_t n) { return no_memory() ? NULL : __libc_realloc(old, n); }
 
-void *aligned_alloc(size_t alignment, size_t n) {
-    return no_memory() ? NULL : __libc_memalign(alignment, n);
-}
+void *aligned_alloc(size_t alignment, size_t n) { return no_memory() ? NULL : __libc_memalign(alignment, n); }
 
-void *memalign(size_t alignment, size_t n) {
-    return no_memory() ? NULL : __libc_memalign(alignment, n);
-}
+void *memalign(size_t alignment, size_t n) { return no_memory() ? NULL : __libc_memalign(alignment, n); }
 
 int posix_memalign(void **out, size_t alignment, size_t n) {
     if (no_memory()) return ENOMEM;

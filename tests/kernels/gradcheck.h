@@ -59,6 +59,4 @@ static void check_gradient(const char *name, double (*loss)(void *), void *conte
     memcpy(x, saved, (size_t)n * sizeof *x);
 }
 
-static inline Backend ref(void) {
-    return (Backend){.k = &kernels_ref, .threads = 1};
-}
+static inline Backend ref(void) { return (Backend){.k = &kernels_ref, .threads = 1}; }

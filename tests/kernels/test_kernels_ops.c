@@ -25,9 +25,7 @@ static Backend *open_backend(const char *device, Copy copy, int threads) {
     return b;
 }
 
-static bool runs_here(Copy copy) {
-    return kernels_cpu(copy.activation, copy.isa);
-}
+static bool runs_here(Copy copy) { return kernels_cpu(copy.activation, copy.isa); }
 
 // Runs a case on `b` and fails unless it agrees with `want`.
 static void check_against(const OpRun *want, const OpCase *c, const OpSize *size, Backend *b, int poison, OpRule rule) {

@@ -50,9 +50,7 @@ static void fill(float *x, int n, int seed) {
     for (int i = 0; i < n; i++) x[i] = (float)((i * i * 7919 + i * 31 + seed * 104729) % 1009) / 256 - 2;
 }
 
-static Mat mat(float *data, int64_t rows, int64_t cols) {
-    return mat_of(data, DTYPE_F32, rows, cols);
-}
+static Mat mat(float *data, int64_t rows, int64_t cols) { return mat_of(data, DTYPE_F32, rows, cols); }
 
 typedef struct Buffers {
     float in[5][MAX_ELEMENTS], out[4][MAX_ELEMENTS];

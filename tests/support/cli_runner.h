@@ -34,6 +34,4 @@ static inline void check_has(const char *words, int status, const char *part) {
     mem_free(got);
 }
 
-static inline void put(const char *path, const char *text) {
-    scratch_put(path, text, strlen(text));
-}
+static inline void put(const char *path, const char *text) { scratch_put(path, text, strlen(text)); }

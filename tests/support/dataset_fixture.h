@@ -76,9 +76,7 @@ static inline int bench_open(Dataset **d, Bench *b, bool with_chat, Err *err) {
     return dataset_open(d, &b->o, b->t, with_chat ? b->chat : NULL, err);
 }
 
-static inline void put_text(const char *path, const char *text) {
-    scratch_put(path, text, strlen(text));
-}
+static inline void put_text(const char *path, const char *text) { scratch_put(path, text, strlen(text)); }
 
 // All samples as text, a '|' after each.
 static inline char *shown(const Dataset *d, const Tokenizer *t) {

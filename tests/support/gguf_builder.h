@@ -10,26 +10,18 @@ typedef struct Builder {
     StrBuf bytes;
 } Builder;
 
-static inline void add(Builder *b, const void *data, size_t n) {
-    str_add(&b->bytes, data, n);
-}
+static inline void add(Builder *b, const void *data, size_t n) { str_add(&b->bytes, data, n); }
 
-static inline void add_u32(Builder *b, uint32_t v) {
-    add(b, &v, sizeof v);
-}
+static inline void add_u32(Builder *b, uint32_t v) { add(b, &v, sizeof v); }
 
-static inline void add_u64(Builder *b, uint64_t v) {
-    add(b, &v, sizeof v);
-}
+static inline void add_u64(Builder *b, uint64_t v) { add(b, &v, sizeof v); }
 
 static inline void add_strn(Builder *b, const char *s, size_t n) {
     add_u64(b, n);
     add(b, s, n);
 }
 
-static inline void add_str(Builder *b, const char *s) {
-    add_strn(b, s, strlen(s));
-}
+static inline void add_str(Builder *b, const char *s) { add_strn(b, s, strlen(s)); }
 
 static inline Builder begin(uint64_t n_tensors, uint64_t n_keys) {
     Builder b = {{0}};

@@ -25,9 +25,7 @@ static inline void job_pause(double seconds) {
     nanosleep(&t, NULL);
 }
 
-static inline char *job_output_path(int rank) {
-    return mem_printf("%s/rank-%d", tiny_dir, rank);
-}
+static inline char *job_output_path(int rank) { return mem_printf("%s/rank-%d", tiny_dir, rank); }
 
 // All that the rank has printed; the caller frees.
 static inline char *job_output(int rank) {

@@ -141,9 +141,7 @@ static void strided_weight_place(Backend *b, Weight *w, bool fp8, void *memory) 
                   .bias = w->bias ? bias : NULL};
 }
 
-static void strided_close(Backend *b) {
-    mem_free(b->state);
-}
+static void strided_close(Backend *b) { mem_free(b->state); }
 
 Backend *strided_open(void) {
     Strided *s = mem_calloc(1, sizeof *s);
@@ -168,10 +166,6 @@ Backend *strided_open(void) {
     return b;
 }
 
-int strided_transfers(const Backend *b) {
-    return ((const Strided *)b->state)->transfers;
-}
+int strided_transfers(const Backend *b) { return ((const Strided *)b->state)->transfers; }
 
-int strided_key_gradients(const Backend *b) {
-    return ((const Strided *)b->state)->key_gradients;
-}
+int strided_key_gradients(const Backend *b) { return ((const Strided *)b->state)->key_gradients; }

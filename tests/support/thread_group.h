@@ -20,9 +20,7 @@ static void thread_meet(Group *g, void *mine) {
     pthread_barrier_wait(&t->barrier);
 }
 
-static void thread_part(Group *g) {
-    pthread_barrier_wait(&((ThreadTable *)g->state)->barrier);
-}
+static void thread_part(Group *g) { pthread_barrier_wait(&((ThreadTable *)g->state)->barrier); }
 
 static int thread_broadcast(Group *g, void *data, size_t n, int from, Err *err) {
     ThreadTable *t = g->state;

@@ -10,15 +10,9 @@ typedef struct Writer {
     uint64_t n_keys, n_tensors, state;
 } Writer;
 
-static void put(StrBuf *s, const void *bytes, size_t n) {
-    str_add(s, bytes, n);
-}
-static void put_u32(StrBuf *s, uint32_t v) {
-    put(s, &v, sizeof v);
-}
-static void put_u64(StrBuf *s, uint64_t v) {
-    put(s, &v, sizeof v);
-}
+static void put(StrBuf *s, const void *bytes, size_t n) { str_add(s, bytes, n); }
+static void put_u32(StrBuf *s, uint32_t v) { put(s, &v, sizeof v); }
+static void put_u64(StrBuf *s, uint64_t v) { put(s, &v, sizeof v); }
 static void put_text(StrBuf *s, const char *text) {
     put_u64(s, strlen(text));
     str_puts(s, text);
@@ -77,9 +71,7 @@ static void tensor(Writer *w, const char *name, int64_t cols, int64_t rows, floa
     tensors(w, name, cols, rows, 0, scale);
 }
 
-static int64_t head_size(const TinyModel *m) {
-    return m->head_size ? m->head_size : m->hidden / m->heads;
-}
+static int64_t head_size(const TinyModel *m) { return m->head_size ? m->head_size : m->hidden / m->heads; }
 
 static void layer_tensors(Writer *w, const TinyModel *m, int layer) {
     int64_t c = m->hidden, q = head_size(m) * m->heads, kv = head_size(m) * m->kv_heads, e = m->experts;

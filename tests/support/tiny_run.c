@@ -62,9 +62,7 @@ static void load_config(TinyRun *r, const char *const *overrides, int n) {
     for (int i = 0; i < argc; i++) mem_free(words[i]);
 }
 
-int tiny_open_cpu(Backend **b, void *threads, Err *err) {
-    return backend_open(b, "cpu", *(int *)threads, err);
-}
+int tiny_open_cpu(Backend **b, void *threads, Err *err) { return backend_open(b, "cpu", *(int *)threads, err); }
 
 static void open_all(TinyRun *r, TinyOpen open, void *user, const char *const *overrides, int n) {
     *r = (TinyRun){0};

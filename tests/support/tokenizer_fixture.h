@@ -45,9 +45,7 @@ static inline char *lines_need(Lines *l) {
     return line ? line : l->text;
 }
 
-static inline void lines_close(Lines *l) {
-    mem_free(l->text);
-}
+static inline void lines_close(Lines *l) { mem_free(l->text); }
 
 // Undoes the generator's escape in place; the length is returned.
 static inline size_t unescape(char *line) {
@@ -125,18 +123,14 @@ typedef struct VocabLists {
     TokenizerSource source;
 } VocabLists;
 
-static inline GgufStr str_of(const char *s) {
-    return (GgufStr){s, strlen(s)};
-}
+static inline GgufStr str_of(const char *s) { return (GgufStr){s, strlen(s)}; }
 
 static inline void vocab_add(VocabLists *v, int32_t type, const char *token) {
     v->types[v->source.n_tokens] = type;
     v->tokens[v->source.n_tokens++] = str_of(token);
 }
 
-static inline void vocab_merge(VocabLists *v, const char *merge) {
-    v->merges[v->source.n_merges++] = str_of(merge);
-}
+static inline void vocab_merge(VocabLists *v, const char *merge) { v->merges[v->source.n_merges++] = str_of(merge); }
 
 static inline void vocab_init(VocabLists *v, const char *pre) {
     v->source = (TokenizerSource){.pre = str_of(pre), .tokens = v->tokens, .types = v->types, .merges = v->merges};
@@ -167,6 +161,4 @@ static inline Tokenizer *golden_tokenizer_as(const char *name, const char *pre) 
     return t;
 }
 
-static inline Tokenizer *golden_tokenizer(const char *name) {
-    return golden_tokenizer_as(name, NULL);
-}
+static inline Tokenizer *golden_tokenizer(const char *name) { return golden_tokenizer_as(name, NULL); }

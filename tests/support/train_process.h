@@ -17,9 +17,7 @@
 
 enum { MAX_ARGS = 40 };
 
-static inline char *in_dir(const char *name) {
-    return path_join(tiny_dir, name);
-}
+static inline char *in_dir(const char *name) { return path_join(tiny_dir, name); }
 
 // Starts `lorac train` into tiny_dir/out with more overrides (separated by spaces, may be NULL); its output goes to
 // tiny_dir/log.

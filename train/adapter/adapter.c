@@ -164,9 +164,7 @@ static float *download(const Adapter *a, const float *x) {
     return host;
 }
 
-float *adapter_download(const Adapter *a) {
-    return download(a, a->params);
-}
+float *adapter_download(const Adapter *a) { return download(a, a->params); }
 
 const float *adapter_on_host(const Adapter *a, const float *x, float **copy) {
     *copy = a->backend->host_memory ? NULL : download(a, x);

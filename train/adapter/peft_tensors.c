@@ -27,9 +27,7 @@ typedef struct Word {
     size_t len;
 } Word;
 
-static bool is_word(Word w, const char *text) {
-    return strlen(text) == w.len && memcmp(w.at, text, w.len) == 0;
-}
+static bool is_word(Word w, const char *text) { return strlen(text) == w.len && memcmp(w.at, text, w.len) == 0; }
 
 static bool is_wrapper(Word w) {
     return is_word(w, "_orig_mod") || is_word(w, "_fsdp_wrapped_module") || is_word(w, "_checkpoint_wrapped_module");
@@ -163,9 +161,7 @@ const SafetensorsTensor *peft_tensors_get(PeftTensors *t, const char *name) {
     return found->tensor;
 }
 
-const char *peft_tensors_prefix(const PeftTensors *t) {
-    return t->prefix;
-}
+const char *peft_tensors_prefix(const PeftTensors *t) { return t->prefix; }
 
 const char *peft_tensors_unused(const PeftTensors *t, size_t *i) {
     for (; *i < t->n; ++*i)

@@ -150,9 +150,7 @@ static int exact_match(const EvalRun *r, const Options *o, MatchResult *m, Err *
     return rc;
 }
 
-static double ratio(int64_t correct, int64_t total) {
-    return total ? (double)correct / (double)total : 0;
-}
+static double ratio(int64_t correct, int64_t total) { return total ? (double)correct / (double)total : 0; }
 
 // NaN is printed as null; it does not stay hidden.
 static cJSON *result_json(const EvalResult *e, const char *accuracy, const char *count) {

@@ -14,9 +14,7 @@ typedef struct Options {
     bool json;
 } Options;
 
-static bool is_gpu(const char *key) {
-    return gpu_by_key(key);
-}
+static bool is_gpu(const char *key) { return gpu_by_key(key); }
 
 static const Key options[] = {
     OPTION(STRING, gpu, .is_valid = is_gpu, .expected = "one of " GPU_KEYS,
@@ -24,9 +22,7 @@ static const Key options[] = {
     OPTION(BOOL, json, .help = "Print one JSON object."),
 };
 
-static double mb(size_t bytes) {
-    return (double)bytes / 1e6;
-}
+static double mb(size_t bytes) { return (double)bytes / 1e6; }
 
 static double run_seconds(const RunPlan *p, const PlanLevel *l) {
     const TrainerPlan *t = trainer_plan(p->trainer);

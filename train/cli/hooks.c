@@ -4,17 +4,11 @@
 
 #include "cli.h"
 
-static void *take(size_t bytes) {
-    return mem_alloc(bytes, 1);
-}
+static void *take(size_t bytes) { return mem_alloc(bytes, 1); }
 
-static void no_memory(void) {
-    mem_exhausted(0);
-}
+static void no_memory(void) { mem_exhausted(0); }
 
-static void exception(void) {
-    fatal("a library failed: uncaught C++ exception");
-}
+static void exception(void) { fatal("a library failed: uncaught C++ exception"); }
 
 // Libraries may be C++ (ICU, MPI), lorac is C: std::set_new_handler and std::set_terminate are looked up by their
 // mangled names (Itanium ABI), if libstdc++ is loaded.

@@ -111,9 +111,7 @@ int inspect_data_file(const char *path, int64_t n_shown, Err *err) {
 
 // ---- the trainer's view ----
 
-static double percent(int64_t part, int64_t whole) {
-    return whole ? 100.0 * (double)part / (double)whole : 0;
-}
+static double percent(int64_t part, int64_t whole) { return whole ? 100.0 * (double)part / (double)whole : 0; }
 
 // The i-th shortest, from how many samples have each length.
 static int64_t length_at(const int64_t *with_length, int64_t i) {

@@ -26,9 +26,7 @@ int loaded_open(Loaded *l, const LoadOptions *load, const ModelOptions *options,
     return l->adapter && !classifier ? loaded_refuse_classifier(l->adapter, adapter, err) : 0;
 }
 
-int loaded_check(const Loaded *l, Err *err) {
-    return l->backend->k->status(l->backend, err);
-}
+int loaded_check(const Loaded *l, Err *err) { return l->backend->k->status(l->backend, err); }
 
 void loaded_close(Loaded *l) {
     adapter_free(l->adapter);
@@ -104,6 +102,4 @@ void token_printer_end(TokenPrinter *p) {
     fflush(stdout);
 }
 
-void token_printer_clear(TokenPrinter *p) {
-    str_clear(&p->text);
-}
+void token_printer_clear(TokenPrinter *p) { str_clear(&p->text); }

@@ -197,6 +197,4 @@ void config_clear(Config *c) {
     *c = (Config){0};
 }
 
-int64_t config_global_batch(const Config *c) {
-    return c->per_device_train_batch_size * c->gradient_accumulation_steps;
-}
+int64_t config_global_batch(const Config *c) { return c->per_device_train_batch_size * c->gradient_accumulation_steps; }

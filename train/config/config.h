@@ -72,9 +72,7 @@ char *config_json(const Config *c);
 OwnCheck config_own; // of such a file (overwrite.h)
 
 // True when the key was given in the file or on the command line.
-static inline bool config_is_set(const Config *c, ConfigKey key) {
-    return c->source[key] != SOURCE_DEFAULT;
-}
+static inline bool config_is_set(const Config *c, ConfigKey key) { return c->source[key] != SOURCE_DEFAULT; }
 // Rows per optimizer step of one rank.
 int64_t config_global_batch(const Config *c);
 // Compares with the config of an earlier run in the same directory (JSON text, read as hostile input). A difference

@@ -7,9 +7,7 @@
 #include "keys_internal.h"
 #include "say.h"
 
-static const Key *key_of(ConfigKey i) {
-    return &config_table.keys[i];
-}
+static const Key *key_of(ConfigKey i) { return &config_table.keys[i]; }
 
 // Not given and determined by the adapter to start from: the default would be wrong.
 static bool is_of_adapter(const Config *c, ConfigKey i) {

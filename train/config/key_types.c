@@ -18,9 +18,7 @@ static int wrong(const Reading *r, const Json *v, const char *expected) {
     return refuse(r, v, "; expected ", expected);
 }
 
-int key_refuse_later(const Reading *r, const Json *v) {
-    return refuse(r, v, " is not in this version", "");
-}
+int key_refuse_later(const Reading *r, const Json *v) { return refuse(r, v, " is not in this version", ""); }
 
 // "`before`one, two or three"
 static int wrong_word(const Reading *r, const Json *v, const char *before) {
@@ -31,13 +29,9 @@ static int wrong_word(const Reading *r, const Json *v, const char *before) {
     return wrong(r, v, expected.data);
 }
 
-static bool is_number(const Json *v) {
-    return v->type == JSON_INT || v->type == JSON_FLOAT;
-}
+static bool is_number(const Json *v) { return v->type == JSON_INT || v->type == JSON_FLOAT; }
 
-static bool is_bool(const Json *v) {
-    return v->type == JSON_TRUE || v->type == JSON_FALSE;
-}
+static bool is_bool(const Json *v) { return v->type == JSON_TRUE || v->type == JSON_FALSE; }
 
 // JSON true and false read as the words.
 static const char *as_word(const Json *v) {
@@ -160,9 +154,7 @@ static cJSON *write_bool(const Key *k, const void *field, bool absolute_paths) {
     return cJSON_CreateBool(*(const bool *)field);
 }
 
-static void schema_bool(cJSON *schema, const Key *k) {
-    schema_add_types(schema, "boolean null");
-}
+static void schema_bool(cJSON *schema, const Key *k) { schema_add_types(schema, "boolean null"); }
 
 // ---- text ----
 
@@ -209,9 +201,7 @@ static void schema_text(cJSON *schema, const Key *k) {
     cJSON_AddNumberToObject(schema, "minLength", 1);
 }
 
-static void free_text(void *field) {
-    mem_free(*(char **)field);
-}
+static void free_text(void *field) { mem_free(*(char **)field); }
 
 // ---- lists ----
 
@@ -268,9 +258,7 @@ static void schema_string(cJSON *schema, const Key *k) {
     cJSON_AddNumberToObject(schema, "minLength", 1);
 }
 
-static void schema_strings(cJSON *schema, const Key *k) {
-    add_list(schema, k, schema_string);
-}
+static void schema_strings(cJSON *schema, const Key *k) { add_list(schema, k, schema_string); }
 
 static void free_strings(void *field) {
     StrList *l = field;
@@ -330,9 +318,7 @@ static void schema_file(cJSON *schema, const Key *k) {
     cJSON_AddFalseToObject(schema, "additionalProperties");
 }
 
-static void schema_files(cJSON *schema, const Key *k) {
-    add_list(schema, k, schema_file);
-}
+static void schema_files(cJSON *schema, const Key *k) { add_list(schema, k, schema_file); }
 
 static void free_files(void *field) {
     FileList *l = field;
@@ -374,13 +360,9 @@ static void schema_integer(cJSON *schema, const Key *k) {
     add_range(schema, k);
 }
 
-static void schema_ints(cJSON *schema, const Key *k) {
-    add_list(schema, k, schema_integer);
-}
+static void schema_ints(cJSON *schema, const Key *k) { add_list(schema, k, schema_integer); }
 
-static void free_ints(void *field) {
-    mem_free(((IntList *)field)->items);
-}
+static void free_ints(void *field) { mem_free(((IntList *)field)->items); }
 
 // clang-format off
 const KeyForm key_forms[] = {

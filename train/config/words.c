@@ -28,9 +28,7 @@ Word word_split(const char *word) {
     return w;
 }
 
-Nearest nearest_start(const char *wanted) {
-    return (Nearest){.wanted = wanted, .distance = 1 + strlen(wanted) / 3};
-}
+Nearest nearest_start(const char *wanted) { return (Nearest){.wanted = wanted, .distance = 1 + strlen(wanted) / 3}; }
 
 void nearest_try(Nearest *n, const char *name) {
     size_t d = edit_distance(n->wanted, strlen(n->wanted), name, strlen(name));

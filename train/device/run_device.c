@@ -18,9 +18,7 @@ static const struct {
     [DTYPE_WORD_FP8] = {DTYPE_BF16, false, true},
 };
 
-static const char *dtype_name(DtypeWord dtype) {
-    return ENUM_WORDS(DTYPE_WORDS)[dtype].word;
-}
+static const char *dtype_name(DtypeWord dtype) { return ENUM_WORDS(DTYPE_WORDS)[dtype].word; }
 
 DeviceWord run_device_word(const char *device) {
     if (!device || strcmp(device, "auto") == 0) return DEVICE_AUTO;
@@ -31,9 +29,7 @@ DeviceWord run_device_word(const char *device) {
     return digits > 0 && digits <= 4 && device[5 + digits] == 0 ? DEVICE_CUDA_NUMBER : DEVICE_NONE;
 }
 
-bool run_device_is_word(const char *device) {
-    return run_device_word(device) != DEVICE_NONE;
-}
+bool run_device_is_word(const char *device) { return run_device_word(device) != DEVICE_NONE; }
 
 int run_device_open_gpu(Backend **b, const char *device, DtypeWord dtype, AttentionKind kind, Err *err) {
     if (dtype == DTYPE_WORD_AUTO) dtype = DTYPE_WORD_BF16;
@@ -169,9 +165,7 @@ int run_device_check(Backend *b, Err *err) {
     return fault.kind == ERR_MEMORY ? err_no_fit(err, "%s", fault.msg) : err_runtime(err, "%s", fault.msg);
 }
 
-const char *run_device_kind(const Backend *b) {
-    return b->host_memory ? "cpu" : b->k->name;
-}
+const char *run_device_kind(const Backend *b) { return b->host_memory ? "cpu" : b->k->name; }
 
 const char *run_device_dtype(const Backend *b) {
     for (DtypeWord i = DTYPE_WORD_F32; i < N_DTYPE_WORDS; i++)

@@ -5,9 +5,7 @@
 #include "merge_internal.h"
 
 // general.file_type as llama.cpp numbers it.
-static uint32_t file_type(DType t) {
-    return t == DTYPE_F32 ? 0 : t == DTYPE_F16 ? 1 : t == DTYPE_BF16 ? 32 : 7;
-}
+static uint32_t file_type(DType t) { return t == DTYPE_F32 ? 0 : t == DTYPE_F16 ? 1 : t == DTYPE_BF16 ? 32 : 7; }
 
 // Matrices that llama.cpp's converter always writes as float32.
 static bool stays(const char *name) {

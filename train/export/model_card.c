@@ -5,9 +5,7 @@
 #include "json.h"
 #include "unicode.h"
 
-static const char *base_of(const Model *m) {
-    return m->repository ? m->repository : m->path;
-}
+static const char *base_of(const Model *m) { return m->repository ? m->repository : m->path; }
 
 // A JSON string is a YAML string too.
 static void front_matter(StrBuf *out, const Model *m, const AdapterConfig *c) {

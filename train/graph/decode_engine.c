@@ -48,9 +48,7 @@ static Mat new_mat(Backend *b, int64_t rows, int64_t cols, DType dtype) {
     return mat_of(b->k->alloc(b, mat_bytes(rows, cols, dtype)), dtype, rows, cols);
 }
 
-static void free_mat(Backend *b, Mat m) {
-    b->k->free(b, m.data, mat_bytes(m.rows, m.cols, m.dtype));
-}
+static void free_mat(Backend *b, Mat m) { b->k->free(b, m.data, mat_bytes(m.rows, m.cols, m.dtype)); }
 
 DecodeEngine *decode_engine_new(const Model *m, int64_t sequences, int64_t capacity, int64_t max_tokens) {
     const ModelConfig *c = &m->config;

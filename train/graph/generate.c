@@ -59,13 +59,9 @@ static int check_prompt(const Model *m, GeneratePrompt p, int64_t index, int64_t
 // ---- one run ----
 
 // Tokens of one run.
-static int64_t run_tokens(int64_t sequences) {
-    return sequences > PREFILL_TOKENS ? sequences : PREFILL_TOKENS;
-}
+static int64_t run_tokens(int64_t sequences) { return sequences > PREFILL_TOKENS ? sequences : PREFILL_TOKENS; }
 
-static bool in_prompt(const Sequence *q) {
-    return q->past < q->prompt.count;
-}
+static bool in_prompt(const Sequence *q) { return q->past < q->prompt.count; }
 
 static void add_piece(Batch *b, int64_t *n_pieces, int64_t *budget, int64_t s, bool prefill) {
     const Sequence *q = &b->sequences[s];
@@ -233,9 +229,7 @@ void generate_session_free(GenerateSession *s) {
     mem_free(s);
 }
 
-void generate_session_forget(GenerateSession *s) {
-    s->cached = 0;
-}
+void generate_session_forget(GenerateSession *s) { s->cached = 0; }
 
 // Tokens of the prompt that the cache holds; the last one is always computed, for its logits.
 static int64_t known_prefix(const GenerateSession *s, GeneratePrompt p) {

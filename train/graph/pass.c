@@ -67,9 +67,7 @@ void pass_project_stacked(const Pass *p, int64_t layer, Projection first, int n,
     }
 }
 
-bool pass_is_narrow(const Pass *p, int64_t layer) {
-    return layer == p->m->config.layers - 1 && p->last_rows;
-}
+bool pass_is_narrow(const Pass *p, int64_t layer) { return layer == p->m->config.layers - 1 && p->last_rows; }
 
 Tensor *pass_qkv(const Pass *p, int64_t layer, Tensor *x, Tensor *qkv[3]) {
     const ModelLayer *l = &p->m->layers[layer];

@@ -16,9 +16,7 @@ static void *take(Cursor *c, int64_t n, size_t size) {
     return p;
 }
 
-static int32_t *take_ints(Cursor *c, int64_t n) {
-    return take(c, n, sizeof(int32_t));
-}
+static int32_t *take_ints(Cursor *c, int64_t n) { return take(c, n, sizeof(int32_t)); }
 
 // The arrays of a pass in `base`; returns the bytes up to their end.
 static size_t lay_out(PassArrays *a, char *base, PassShape s, bool keys) {
@@ -43,9 +41,7 @@ static size_t lay_out(PassArrays *a, char *base, PassShape s, bool keys) {
     return c.used;
 }
 
-static bool has_keys(const PassInputs *in) {
-    return !in->backend->host_memory;
-}
+static bool has_keys(const PassInputs *in) { return !in->backend->host_memory; }
 
 PassInputs *pass_inputs_new(Backend *b, int64_t max_tokens, int64_t max_samples) {
     PassInputs *in = mem_calloc(1, sizeof *in);

@@ -178,9 +178,7 @@ void architecture_list(StrBuf *out, bool hugging_face) {
     }
 }
 
-const char *architecture_class_head(const Architecture *a) {
-    return a->encoder ? "classifier" : "score";
-}
+const char *architecture_class_head(const Architecture *a) { return a->encoder ? "classifier" : "score"; }
 
 void architecture_layer_prefix(char *buf, size_t size, const TensorNames *names, int64_t layer) {
     const char *number = strstr(names->layer, "%d");

@@ -89,10 +89,8 @@ static float yarn_frequency(const RopeConfig *r, int64_t i) {
 static float frequency(const RopeConfig *r, int64_t i, bool is_long) {
     float f = plain_frequency(r, i);
     switch (r->scaling) {
-    case ROPE_LLAMA3:
-        return llama3_frequency(r, f);
-    case ROPE_YARN:
-        return yarn_frequency(r, i);
+    case ROPE_LLAMA3: return llama3_frequency(r, f);
+    case ROPE_YARN: return yarn_frequency(r, i);
     case ROPE_LONGROPE: {
         float wave = powf(r->base, (float)(2 * i) / (float)r->rotated);
         return 1.0f / ((is_long ? r->long_divisor : r->short_divisor)[i] * wave);
@@ -103,9 +101,7 @@ static float frequency(const RopeConfig *r, int64_t i, bool is_long) {
     }
 }
 
-static double yarn_mscale(double factor, double mscale) {
-    return factor <= 1 ? 1 : 0.1 * mscale * log(factor) + 1;
-}
+static double yarn_mscale(double factor, double mscale) { return factor <= 1 ? 1 : 0.1 * mscale * log(factor) + 1; }
 
 static float attention_factor(const RopeConfig *r) {
     if (r->attention_factor != 0) return r->attention_factor;

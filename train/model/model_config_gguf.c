@@ -66,9 +66,7 @@ static int read_finite(const Reader *r, const char *key, bool required, bool abo
                      above_0 ? "above" : "of at least");
 }
 
-static int read_number(const Reader *r, const char *key, float *out) {
-    return read_finite(r, key, false, false, out);
-}
+static int read_number(const Reader *r, const char *key, float *out) { return read_finite(r, key, false, false, out); }
 
 // fallback 0: the key is required.
 static int read_positive(const Reader *r, const char *key, float fallback, float *out) {
@@ -250,9 +248,7 @@ static int read_experts(ModelConfig *c, const Reader *r) {
 
 // ---- vocabulary, head and biases, from the tensors ----
 
-static bool has_tensor(const Reader *r, const char *name) {
-    return weight_source_get(r->source, name) != NULL;
-}
+static bool has_tensor(const Reader *r, const char *name) { return weight_source_get(r->source, name) != NULL; }
 
 static int read_tensors(ModelConfig *c, const Reader *r) {
     const SourceTensor *embedding = weight_source_get(r->source, "token_embd.weight");

@@ -134,16 +134,11 @@ static int read_one(RopeConfig *rope, const RopeReader *r, const char *theta_key
         json_read_positive(j, &(JsonPositiveRule){key, theta, theta}, &rope->base))
         return -1;
     switch (rope->scaling) {
-    case ROPE_LINEAR:
-        return read_factor(rope, r, true);
-    case ROPE_LLAMA3:
-        return read_llama3(rope, r);
-    case ROPE_YARN:
-        return read_yarn(rope, r);
-    case ROPE_LONGROPE:
-        return read_longrope(rope, r);
-    default:
-        return 0;
+    case ROPE_LINEAR: return read_factor(rope, r, true);
+    case ROPE_LLAMA3: return read_llama3(rope, r);
+    case ROPE_YARN: return read_yarn(rope, r);
+    case ROPE_LONGROPE: return read_longrope(rope, r);
+    default: return 0;
     }
 }
 

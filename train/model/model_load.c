@@ -221,9 +221,7 @@ int model_load(Model **out, const char *path, Backend *b, const ModelOptions *op
     return 0;
 }
 
-int model_check_unchanged(const Model *m, Err *err) {
-    return weight_source_unchanged(m->file->source, err);
-}
+int model_check_unchanged(const Model *m, Err *err) { return weight_source_unchanged(m->file->source, err); }
 
 void model_free(Model *m) {
     if (!m) return;

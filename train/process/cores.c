@@ -18,9 +18,7 @@ static void read_line(char *line, size_t size, const char *path) {
     line[strcspn(line, "\n")] = 0;
 }
 
-static void read_boot(char boot[64]) {
-    read_line(boot, 64, "/proc/sys/kernel/random/boot_id");
-}
+static void read_boot(char boot[64]) { read_line(boot, 64, "/proc/sys/kernel/random/boot_id"); }
 
 void cores_machine(char name[CORES_MACHINE]) {
     char host[65] = "", boot[64], network[64] = "";
@@ -30,9 +28,7 @@ void cores_machine(char name[CORES_MACHINE]) {
     snprintf(name, CORES_MACHINE, "%s %s %s", host, boot, network);
 }
 
-static bool may_use(const Cores *c, int cpu) {
-    return c->mask[cpu / 64] >> cpu % 64 & 1;
-}
+static bool may_use(const Cores *c, int cpu) { return c->mask[cpu / 64] >> cpu % 64 & 1; }
 
 static int count_cpus(const Cores *c) {
     int n = 0;

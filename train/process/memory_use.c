@@ -23,17 +23,11 @@ static size_t field_kib(const char *path, const char *field) {
     return at ? (size_t)strtoull(at + strlen(field), NULL, 10) * 1024 : 0;
 }
 
-size_t memory_peak(void) {
-    return field_kib("/proc/self/status", "VmHWM:");
-}
+size_t memory_peak(void) { return field_kib("/proc/self/status", "VmHWM:"); }
 
-size_t memory_device(Backend *b) {
-    return b->k->memory(b).used;
-}
+size_t memory_device(Backend *b) { return b->k->memory(b).used; }
 
-size_t memory_resident(void) {
-    return field_kib("/proc/self/status", "VmRSS:");
-}
+size_t memory_resident(void) { return field_kib("/proc/self/status", "VmRSS:"); }
 
 size_t memory_free(void) {
     size_t available = field_kib("/proc/meminfo", "MemAvailable:"), left = cgroup_memory_left("");

@@ -63,14 +63,8 @@ int signals_install(Err *err) {
     return 0;
 }
 
-bool signals_stop_asked(void) {
-    return atomic_load_explicit(&g_asked, memory_order_relaxed);
-}
+bool signals_stop_asked(void) { return atomic_load_explicit(&g_asked, memory_order_relaxed); }
 
-void signals_ask_stop(void) {
-    atomic_store_explicit(&g_asked, true, memory_order_relaxed);
-}
+void signals_ask_stop(void) { atomic_store_explicit(&g_asked, true, memory_order_relaxed); }
 
-void signals_ignore(void) {
-    atomic_store(&g_over, true);
-}
+void signals_ignore(void) { atomic_store(&g_over, true); }

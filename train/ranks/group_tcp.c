@@ -105,9 +105,7 @@ static int ask(Tcp *t, const Call *own, const void *mine, size_t n_mine, void *r
 
 // ---- the calls ----
 
-static int conclude(const Tcp *t, int rc, Err *err) {
-    return rc ? tell_all(t, err) : 0;
-}
+static int conclude(const Tcp *t, int rc, Err *err) { return rc ? tell_all(t, err) : 0; }
 
 static int broadcast_from_0(Tcp *t, const Call *c, void *data, size_t n, Err *err) {
     for (int r = 1; r < t->sockets.ranks; r++)

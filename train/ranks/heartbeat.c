@@ -52,9 +52,7 @@ struct Heartbeat {
     bool stop_sent, done;
 };
 
-static bool is_rank_0(const Heartbeat *h) {
-    return h->rank == 0;
-}
+static bool is_rank_0(const Heartbeat *h) { return h->rank == 0; }
 
 // ---- the end ----
 
@@ -69,9 +67,7 @@ __attribute__((noreturn)) static void end_process(const char *line, int status) 
     _exit(written < 0 ? EXIT_RUNTIME : status);
 }
 
-static int known_status(int status) {
-    return status == EXIT_INPUT || status == EXIT_NO_FIT ? status : EXIT_RUNTIME;
-}
+static int known_status(int status) { return status == EXIT_INPUT || status == EXIT_NO_FIT ? status : EXIT_RUNTIME; }
 
 // ---- time ----
 
@@ -149,9 +145,7 @@ static void on_frame(Heartbeat *h, int rank, const HeartbeatFrame *f) {
         wire_close(&h->wires[rank]); // acknowledges it
         if (!is_rank_0(h)) h->done = true;
         break;
-    case FRAME_FAILED:
-        on_failure(h, rank, f->text, f->status);
-        break;
+    case FRAME_FAILED: on_failure(h, rank, f->text, f->status); break;
     case FRAME_ALARM:
         if (!is_rank_0(h)) end_process(f->text, known_status(f->status));
         set_peer_state(h, rank, PEER_GARBLED); // only rank 0 raises alarms

@@ -184,14 +184,10 @@ static int from_slurm(Launch *l, Err *err) {
 
 // ---- which one ----
 
-static bool any(const char *a, const char *b) {
-    return variable(a) || variable(b);
-}
+static bool any(const char *a, const char *b) { return variable(a) || variable(b); }
 
 // Launchers may be nested; the innermost counts. torchrun and lorac itself pass a job name to their ranks.
-static bool is_named_job(void) {
-    return variable("RANK") && any("LORAC_RUN_ID", "TORCHELASTIC_RUN_ID");
-}
+static bool is_named_job(void) { return variable("RANK") && any("LORAC_RUN_ID", "TORCHELASTIC_RUN_ID"); }
 
 int launch_detect(Launch *l, Err *err) {
     alone(l);

@@ -25,9 +25,7 @@ static bool computes(const PeerStatus *s) {
     return s->state == PEER_CONNECTED && (s->phase == PHASE_COMPUTING || s->phase == PHASE_COMPUTING_ON_CPU);
 }
 
-static bool waits(const PeerStatus *s) {
-    return s->state == PEER_CONNECTED && s->phase == PHASE_WAITING;
-}
+static bool waits(const PeerStatus *s) { return s->state == PEER_CONNECTED && s->phase == PHASE_WAITING; }
 
 // The computing rank without progress for longest hangs, if another has waited for as long as the limit too.
 static bool find_hanging(WatchdogVerdict *v, const PeerStatus *s, int ranks, double now, double limit) {
@@ -72,18 +70,10 @@ void watchdog_describe(Err *line, const WatchdogVerdict *v, const PeerStatus *si
     char who[128];
     snprintf(who, sizeof who, "rank %d of %d (host %s, process %ld)", v->rank, ranks, m->host, m->process);
     switch (v->cause) {
-    case FAULT_NONE:
-        err_runtime(line, "all %d ranks are well", ranks);
-        break;
-    case FAULT_LOST:
-        err_runtime(line, "%s exited unexpectedly" RERUN, who);
-        break;
-    case FAULT_GARBLED:
-        err_runtime(line, "%s sent an invalid message" RERUN, who);
-        break;
-    case FAULT_FAILED:
-        err_runtime(line, "%s has failed: %s", who, reason);
-        break;
+    case FAULT_NONE: err_runtime(line, "all %d ranks are well", ranks); break;
+    case FAULT_LOST: err_runtime(line, "%s exited unexpectedly" RERUN, who); break;
+    case FAULT_GARBLED: err_runtime(line, "%s sent an invalid message" RERUN, who); break;
+    case FAULT_FAILED: err_runtime(line, "%s has failed: %s", who, reason); break;
     case FAULT_SILENT:
         err_runtime(line, "%s has been silent for %.1f s: it was stopped, or cut off from the network" RERUN, who,
                     v->seconds);

@@ -9,9 +9,7 @@
 #include "run_device.h"
 #include "say.h"
 
-static double seconds(const ProfileTotal *t) {
-    return (double)t->ns * 1e-9;
-}
+static double seconds(const ProfileTotal *t) { return (double)t->ns * 1e-9; }
 
 static bool is_in_steps(ProfileRow row) {
     return row < PROFILE_OTHER || row == PROFILE_STEP || row == PROFILE_DATA || row == PROFILE_GRAPH;
@@ -173,9 +171,7 @@ int profile_own(const char *path, Err *err) {
     return check_head(path, "{\n\t\"writer\":\t\"" WRITER "\"", "a profile.json that lorac wrote", err);
 }
 
-int trace_own(const char *path, Err *err) {
-    return check_head(path, TRACE_HEAD, "a trace.json that lorac wrote", err);
-}
+int trace_own(const char *path, Err *err) { return check_head(path, TRACE_HEAD, "a trace.json that lorac wrote", err); }
 
 int profile_write(const ProfileRun *r, const char *output_dir, Err *err) {
     const Profile *p = profile_of(r->backend);

@@ -21,9 +21,7 @@ static void add(Items *s, const char *name, const char *value, const char *hint)
     s->list[s->count++] = (ConsistencyItem){name, mem_strdup(value), hint};
 }
 
-static void add_key(void *items, const char *name, const char *value) {
-    add(items, name, value, NULL);
-}
+static void add_key(void *items, const char *name, const char *value) { add(items, name, value, NULL); }
 
 static int check_and_clear(Group *g, Items *s, Err *err) {
     int rc = consistency_check(g, s->list, s->count, err);

@@ -45,9 +45,7 @@ typedef struct Run {
     bool error_on_all_ranks;        // every rank returns the same error
 } Run;
 
-static bool is_rank_0(const Run *r) {
-    return r->ranks.group->rank == 0;
-}
+static bool is_rank_0(const Run *r) { return r->ranks.group->rank == 0; }
 
 // rc of a collective call: its error is that of all ranks.
 static int on_all_ranks(Run *r, int rc) {
@@ -57,9 +55,7 @@ static int on_all_ranks(Run *r, int rc) {
 
 // rc of a call of this rank alone: the ranks agree after each part that can fail, so that an error is reported once and
 // no rank waits for one that has left.
-static int agree(Run *r, int rc, Err *err) {
-    return on_all_ranks(r, group_agree(r->ranks.group, rc, err));
-}
+static int agree(Run *r, int rc, Err *err) { return on_all_ranks(r, group_agree(r->ranks.group, rc, err)); }
 
 // ---- 1. set-up: all that the first step needs, on all ranks or on none ----
 
@@ -227,9 +223,7 @@ static void note_eval(Run *r, const EvalResult *e, double seconds) {
 }
 
 // Recreates output_dir if it was removed. -1: another run has started in it.
-static int ensure_output_dir(Run *r, Err *err) {
-    return is_rank_0(r) ? output_dir_keep(&r->dir, r->config, err) : 0;
-}
+static int ensure_output_dir(Run *r, Err *err) { return is_rank_0(r) ? output_dir_keep(&r->dir, r->config, err) : 0; }
 
 // 0: done; 1: stopped by a signal; -1: error.
 static int run_eval(Run *r, Err *err) {

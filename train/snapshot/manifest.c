@@ -38,9 +38,7 @@ enum { N_STATE_FIELDS = sizeof state_fields / sizeof *state_fields };
 
 // ---- writing ----
 
-static cJSON *add_object(cJSON *parent, const char *key) {
-    return mem_checked(cJSON_AddObjectToObject(parent, key));
-}
+static cJSON *add_object(cJSON *parent, const char *key) { return mem_checked(cJSON_AddObjectToObject(parent, key)); }
 
 static void add_state(cJSON *root, const TrainerState *s) {
     cJSON *state = add_object(root, "state");
@@ -79,13 +77,9 @@ static int add_file(cJSON *files, const char *path, const char *name, Err *err) 
     return 0;
 }
 
-static int by_name(const struct dirent **a, const struct dirent **b) {
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
+static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
 
-static int is_visible(const struct dirent *e) {
-    return e->d_name[0] != '.';
-}
+static int is_visible(const struct dirent *e) { return e->d_name[0] != '.'; }
 
 // Files of dir/below ("" for dir itself) and of its folders.
 static int add_files(cJSON *files, const char *dir, const char *below, Err *err) {
@@ -144,9 +138,7 @@ int manifest_write(const char *dir, const TrainerState *s, const SnapshotSplit *
 
 // ---- reading ----
 
-static int bad(const char *what, Err *err) {
-    return err_input(err, "manifest.json: %s", what);
-}
+static int bad(const char *what, Err *err) { return err_input(err, "manifest.json: %s", what); }
 
 static int read_count(const JsonReader *r, const char *key, int64_t min, int64_t max, int64_t *out) {
     return json_read_int(r, &(JsonIntRule){key, NULL, JSON_REQUIRED, JSON_REQUIRED, min, max}, out);

@@ -108,12 +108,9 @@ int snapshot_resume(Trainer *t, const char *output_dir, const char *request, cha
     if (!err) err = &local;
     *from = NULL;
     switch (resume_from(request)) {
-    case RESUME_NEVER:
-        return refuse_snapshots(output_dir, err);
-    case RESUME_NEWEST:
-        return resume_newest(t, output_dir, from, err);
-    case RESUME_PATH:
-        break;
+    case RESUME_NEVER: return refuse_snapshots(output_dir, err);
+    case RESUME_NEWEST: return resume_newest(t, output_dir, from, err);
+    case RESUME_PATH: break;
     }
     if (check_request(request, err) || snapshot_restore(t, request, NULL, err)) return -1;
     *from = mem_strdup(request);

@@ -5,9 +5,7 @@
 #include "hash.h"
 #include "snapshot.h"
 
-static Group *group_of(const Trainer *t) {
-    return trainer_inputs(t)->ranks->group;
-}
+static Group *group_of(const Trainer *t) { return trainer_inputs(t)->ranks->group; }
 
 static int share_buffer(const Adapter *a, Group *g, float *device, Err *err) {
     Backend *b = a->backend;

@@ -5,9 +5,7 @@
 static const double PI = 3.14159265358979323846;
 enum { INVERSE_SQRT_TIMESCALE = 10000 }; // of transformers, where there is no warm-up
 
-static double at_least_1(int64_t n) {
-    return n < 1 ? 1.0 : (double)n;
-}
+static double at_least_1(int64_t n) { return n < 1 ? 1.0 : (double)n; }
 
 static double half_cosine(double progress, double min_ratio) {
     double factor = 0.5 * (1.0 + cos(PI * progress));
@@ -31,19 +29,13 @@ static double inverse_sqrt(const LrSchedule *s, int64_t done) {
 static double factor(const LrSchedule *s, int64_t done) {
     double progress = (double)(done - s->warmup) / at_least_1(s->total - s->warmup);
     switch (s->kind) {
-    case LR_COSINE:
-        return half_cosine(progress, 0);
-    case LR_COSINE_WITH_MIN_LR:
-        return half_cosine(progress, s->min_ratio);
-    case LR_LINEAR:
-        return fmax(0.0, (double)(s->total - done) / at_least_1(s->total - s->warmup));
-    case LR_WSD:
-        return wsd(s, done);
-    case LR_INVERSE_SQRT:
-        return inverse_sqrt(s, done);
+    case LR_COSINE: return half_cosine(progress, 0);
+    case LR_COSINE_WITH_MIN_LR: return half_cosine(progress, s->min_ratio);
+    case LR_LINEAR: return fmax(0.0, (double)(s->total - done) / at_least_1(s->total - s->warmup));
+    case LR_WSD: return wsd(s, done);
+    case LR_INVERSE_SQRT: return inverse_sqrt(s, done);
     case LR_CONSTANT:
-    case LR_CONSTANT_WITH_WARMUP:
-        break;
+    case LR_CONSTANT_WITH_WARMUP: break;
     }
     return 1;
 }

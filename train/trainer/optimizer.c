@@ -15,13 +15,9 @@ static void device_free(const Adapter *a, void *p, size_t count, size_t size) {
 }
 
 // Elements after the sum: bad, counts, square.
-static size_t tail_size(const Optimizer *o) {
-    return (size_t)o->n_counts + 2;
-}
+static size_t tail_size(const Optimizer *o) { return (size_t)o->n_counts + 2; }
 
-static size_t vector_size(const Optimizer *o) {
-    return (size_t)o->adapter->count + tail_size(o);
-}
+static size_t vector_size(const Optimizer *o) { return (size_t)o->adapter->count + tail_size(o); }
 
 Optimizer *optimizer_new(Adapter *a, const OptimizerOptions *options, int64_t n_counts) {
     CHECK(a->grad, "an adapter loaded for inference");

@@ -8,13 +8,9 @@
 #include "profile.h"
 #include "trainer_internal.h"
 
-static int64_t larger(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-int64_t rows_in_pass(const Backend *b, int64_t wanted) {
-    return b->host_memory ? 1 : wanted;
-}
+int64_t rows_in_pass(const Backend *b, int64_t wanted) { return b->host_memory ? 1 : wanted; }
 
 void pass_bounds_add(PassShape *bounds, const RowPlan *p, int64_t rows) {
     if (!p) return;
@@ -209,9 +205,7 @@ int64_t pass_runner_start(PassRunner *r, const PassRows *p, const PassOptions *o
     return r->row.scored;
 }
 
-double pass_runner_loss(const HeadTally *t) {
-    return t->bad ? NAN : (double)t->whole + (double)t->fraction * 0x1p-32;
-}
+double pass_runner_loss(const HeadTally *t) { return t->bad ? NAN : (double)t->whole + (double)t->fraction * 0x1p-32; }
 
 const int32_t *pass_runner_predicted(PassRunner *r) {
     Backend *b = r->model->backend;

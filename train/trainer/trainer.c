@@ -34,9 +34,7 @@ static int64_t eval_rows_per_pass(const Config *c, const Backend *b) {
 
 // Initial loss scale in F16 (Micikevicius et al. 2018); adapt_scale lowers it on overflow and raises it after many good
 // steps.
-static double first_loss_scale(const Backend *b) {
-    return b->activation == DTYPE_F16 ? 0x1p16 : 1;
-}
+static double first_loss_scale(const Backend *b) { return b->activation == DTYPE_F16 ? 0x1p16 : 1; }
 
 static size_t counts_bytes(const Trainer *t) {
     return sizeof *t->counts + (size_t)t->in.ranks->group->ranks * sizeof *t->counts->micros;
@@ -102,25 +100,15 @@ void trainer_free(Trainer *t) {
     mem_free(t);
 }
 
-const TrainerInputs *trainer_inputs(const Trainer *t) {
-    return &t->in;
-}
+const TrainerInputs *trainer_inputs(const Trainer *t) { return &t->in; }
 
-const TrainerPlan *trainer_plan(const Trainer *t) {
-    return &t->plan;
-}
+const TrainerPlan *trainer_plan(const Trainer *t) { return &t->plan; }
 
-const TrainerState *trainer_state(const Trainer *t) {
-    return &t->state;
-}
+const TrainerState *trainer_state(const Trainer *t) { return &t->state; }
 
-void trainer_set_state(Trainer *t, const TrainerState *s) {
-    t->state = *s;
-}
+void trainer_set_state(Trainer *t, const TrainerState *s) { t->state = *s; }
 
-bool trainer_is_done(const Trainer *t) {
-    return t->state.step >= t->plan.total_steps || t->state.stopped_early;
-}
+bool trainer_is_done(const Trainer *t) { return t->state.step >= t->plan.total_steps || t->state.stopped_early; }
 
 void trainer_buffers(const Trainer *t, float *buffers[TRAINER_BUFFERS]) {
     buffers[0] = t->in.adapter->params;

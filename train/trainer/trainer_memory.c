@@ -3,9 +3,7 @@
 #include "run_device.h"
 #include "trainer_internal.h"
 
-const char *recompute_name(Recompute level) {
-    return ENUM_WORDS(RECOMPUTES)[level].word;
-}
+const char *recompute_name(Recompute level) { return ENUM_WORDS(RECOMPUTES)[level].word; }
 
 PassPlan trainer_build_level(Trainer *t, Recompute level) {
     PassOptions o = trainer_options(t, level);
@@ -23,9 +21,7 @@ static size_t untouched_bytes(const Trainer *t) {
 
 // Code of libraries and buffers of threads that a process touches only when it computes: measured on x86-64 with 1 to 8
 // threads.
-static size_t touched_later(const Backend *b) {
-    return (8u << 20) + ((size_t)b->threads << 21);
-}
+static size_t touched_later(const Backend *b) { return (8u << 20) + ((size_t)b->threads << 21); }
 
 // Host memory after trainer_end.
 static size_t end_bytes(const Trainer *t, size_t held) {
@@ -109,10 +105,6 @@ int trainer_fit_memory(Trainer *t, Err *err) {
     return run_device_check(b, err);
 }
 
-Recompute trainer_recompute(const Trainer *t) {
-    return t->recompute;
-}
+Recompute trainer_recompute(const Trainer *t) { return t->recompute; }
 
-size_t trainer_planned_bytes(const Trainer *t) {
-    return t->planned_bytes;
-}
+size_t trainer_planned_bytes(const Trainer *t) { return t->planned_bytes; }

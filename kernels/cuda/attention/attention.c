@@ -17,9 +17,7 @@ static void check_call(const Backend *b, const AttentionCall *c) {
 }
 
 // Whether every row of m (of 16-bit elements) is 16-byte aligned; an absent matrix counts as aligned.
-static bool aligned(Mat m) {
-    return !m.data || ((uintptr_t)m.data % 16 == 0 && mat_stride(m) % 8 == 0);
-}
+static bool aligned(Mat m) { return !m.data || ((uintptr_t)m.data % 16 == 0 && mat_stride(m) % 8 == 0); }
 
 // Tensor cores work on half and bfloat16, which are copied by 16 bytes.
 static bool flash_can(const Backend *b, const AttentionCall *c) {
@@ -34,9 +32,7 @@ size_t cuda_attention_workspace(Backend *b, const AttentionShape *s, Mat q, Mat 
     return own > cudnn ? own : cudnn;
 }
 
-void own_forward(Backend *b, const AttentionCall *c) {
-    (flash_can(b, c) ? flash_forward : plain_forward)(b, c);
-}
+void own_forward(Backend *b, const AttentionCall *c) { (flash_can(b, c) ? flash_forward : plain_forward)(b, c); }
 
 void own_backward(Backend *b, const AttentionCall *c) {
     attention_prepare(b, c);

@@ -16,9 +16,7 @@ template <class T> struct Rows { // a matrix
     T *data;
     int64_t stride;
 };
-template <class T> static Rows<T> rows_of(Mat m) {
-    return {(T *)m.data, mat_stride(m)};
-}
+template <class T> static Rows<T> rows_of(Mat m) { return {(T *)m.data, mat_stride(m)}; }
 
 struct Attention { // AttentionShape for kernels
     const int32_t *q_start, *k_start, *k_len, *q_pos;
@@ -110,9 +108,7 @@ static __device__ inline Range keys_seen(const Attention &a, int pos, int k_len)
     int end = a.bidirectional ? k_len : min(pos + 1, k_len);
     return {a.window ? min(max(pos - a.window + 1, 0), end) : 0, end};
 }
-static __device__ inline bool in_range(Range r, int i) {
-    return i >= r.first && i < r.end;
-}
+static __device__ inline bool in_range(Range r, int i) { return i >= r.first && i < r.end; }
 
 // A tile of rows of one sample and key head, and the sample's keys.
 struct QueryTile {

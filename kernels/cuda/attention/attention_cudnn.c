@@ -151,9 +151,7 @@ size_t cudnn_workspace(Backend *b, const AttentionShape *s, Mat q, Mat k, bool b
 
 // ---- running ----
 
-static bool back_to_back(Mat m) {
-    return m.data && mat_stride(m) == m.cols && (uintptr_t)m.data % 16 == 0;
-}
+static bool back_to_back(Mat m) { return m.data && mat_stride(m) == m.cols && (uintptr_t)m.data % 16 == 0; }
 
 static void run_plan(Backend *b, const Plan *p, const AttentionCall *c) {
     CudaAttention *a = cuda_state(b)->attention;

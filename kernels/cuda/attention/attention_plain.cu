@@ -19,12 +19,8 @@ template <int D_, int SIDE_> struct Form {
 template <class F> using Scores = float[F::ROWS][F::COLS];
 template <class F> using Sums = float[F::ROWS][F::D / 32][4];
 
-__device__ inline int line() {
-    return (int)threadIdx.x / 8;
-}
-__device__ inline int column() {
-    return (int)threadIdx.x % 8;
-}
+__device__ inline int line() { return (int)threadIdx.x / 8; }
+__device__ inline int column() { return (int)threadIdx.x % 8; }
 
 template <class T, class F, class At> __device__ inline void load_tile(float *tile, int n, int head_size, At at) {
     for (int i = (int)threadIdx.x; i < F::SIDE * F::D; i += THREADS) {
@@ -295,10 +291,6 @@ template <class Direction> void run_by_head_size(Backend *b, const AttentionCall
 
 } // namespace
 
-void plain_forward(Backend *b, const AttentionCall *c) {
-    run_by_head_size<Forward>(b, c);
-}
+void plain_forward(Backend *b, const AttentionCall *c) { run_by_head_size<Forward>(b, c); }
 
-void plain_backward(Backend *b, const AttentionCall *c) {
-    run_by_head_size<Backward>(b, c);
-}
+void plain_backward(Backend *b, const AttentionCall *c) { run_by_head_size<Backward>(b, c); }

@@ -56,6 +56,4 @@ template <class T> void run(Backend *b, const AttentionCall *c) {
 
 } // namespace
 
-void attention_prepare(Backend *b, const AttentionCall *c) {
-    DISPATCH(b->activation, T, run<T>(b, c));
-}
+void attention_prepare(Backend *b, const AttentionCall *c) { DISPATCH(b->activation, T, run<T>(b, c)); }

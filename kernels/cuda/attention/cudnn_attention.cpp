@@ -33,9 +33,7 @@ struct Plan {
     bool backward;
 };
 
-int failed(fe::error_t e, Err *err) {
-    return err_runtime(err, "cuDNN: %s", e.get_message().c_str());
-}
+int failed(fe::error_t e, Err *err) { return err_runtime(err, "cuDNN: %s", e.get_message().c_str()); }
 
 Tensor small_integers(fe::graph::Graph &g, const char *name, int64_t uid, int64_t n, fe::DataType_t type) {
     return g.tensor(Tensor_attributes()
@@ -75,9 +73,7 @@ struct Builder {
         place(*t, m);
     }
 
-    fe::DataType_t type() const {
-        return s.type == DTYPE_F16 ? fe::DataType_t::HALF : fe::DataType_t::BFLOAT16;
-    }
+    fe::DataType_t type() const { return s.type == DTYPE_F16 ? fe::DataType_t::HALF : fe::DataType_t::BFLOAT16; }
 
     // Attributes of both passes. The window includes the query's own key, as ours does.
     template <class Attributes> void describe(Attributes &a) const {
@@ -158,9 +154,7 @@ int make_plan(void *cudnn, void **plan, size_t *workspace, const CudnnShape *sha
     return 0;
 }
 
-void plan_free(void *plan) {
-    delete static_cast<Plan *>(plan);
-}
+void plan_free(void *plan) { delete static_cast<Plan *>(plan); }
 
 int run(void *cudnn, void *plan, const CudnnCall *call, Err *err) {
     const Plan *p = static_cast<const Plan *>(plan);

@@ -65,6 +65,4 @@ static __device__ inline Scores scores_of(const Attention &a) {
     return {LOG2_E, a.scale / a.softcap, a.softcap};
 }
 // Exact to 2^-22 absolute; 2^(2x / ln 2) may overflow or vanish.
-static __device__ inline float tanh_fast(float x) {
-    return 1 - 2 / (1 + exp2_fast(2 * LOG2_E * x));
-}
+static __device__ inline float tanh_fast(float x) { return 1 - 2 / (1 + exp2_fast(2 * LOG2_E * x)); }

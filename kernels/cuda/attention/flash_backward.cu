@@ -245,6 +245,4 @@ template <class T> void run_head_size(Backend *b, const AttentionCall *c) {
 
 } // namespace
 
-void flash_backward(Backend *b, const AttentionCall *c) {
-    DISPATCH_HALF(b->activation, T, run_head_size<T>(b, c));
-}
+void flash_backward(Backend *b, const AttentionCall *c) { DISPATCH_HALF(b->activation, T, run_head_size<T>(b, c)); }

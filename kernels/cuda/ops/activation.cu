@@ -9,9 +9,7 @@ typedef struct Activation {
 } Activation;
 
 // x * s(x), slope = ds/dx.
-static __device__ inline Activation gated(float x, float s, float slope) {
-    return {x * s, s + x * slope};
-}
+static __device__ inline Activation gated(float x, float s, float slope) { return {x * s, s + x * slope}; }
 
 // s' = s (1 - s) of the logistic function.
 struct Silu {

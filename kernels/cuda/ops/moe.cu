@@ -60,9 +60,7 @@ template <class T> static __device__ Softmax softmax_of(const T *x, int n) {
     return s;
 }
 
-static __device__ float probability(Softmax s, float x) {
-    return expf(x - s.max) / s.z;
-}
+static __device__ float probability(Softmax s, float x) { return expf(x - s.max) / s.z; }
 
 // The sum of the probabilities of a token's choices, each times `factor` of the choice (NULL: 1).
 template <class T>

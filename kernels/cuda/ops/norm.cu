@@ -9,12 +9,8 @@ enum { BLOCK = 256, LONG_GROUP = 2048 }; // elements
 // The threads of one group: THREADS of them, a warp or the block.
 template <int THREADS> struct Team {
     static constexpr int per_block = BLOCK / THREADS;
-    __device__ static uint32_t group() {
-        return blockIdx.x * per_block + threadIdx.x / THREADS;
-    }
-    __device__ static uint32_t member() {
-        return threadIdx.x % THREADS;
-    }
+    __device__ static uint32_t group() { return blockIdx.x * per_block + threadIdx.x / THREADS; }
+    __device__ static uint32_t member() { return threadIdx.x % THREADS; }
     __device__ static float sum(float x) {
         if constexpr (THREADS == WARP)
             return warp_sum(x);

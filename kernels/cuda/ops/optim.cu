@@ -59,9 +59,7 @@ static __global__ void tally(HeadTally *t, const HeadResult *r) {
         t->bad++;
 }
 
-void cuda_tally(Backend *b, HeadTally *t, const HeadResult *r) {
-    RUN(b, tally, 1, 1, 0, t, r);
-}
+void cuda_tally(Backend *b, HeadTally *t, const HeadResult *r) { RUN(b, tally, 1, 1, 0, t, r); }
 
 static __global__ void stamp(int64_t *ns) {
     unsigned long long now;
@@ -69,9 +67,7 @@ static __global__ void stamp(int64_t *ns) {
     *ns = (int64_t)now;
 }
 
-void cuda_stamp(Backend *b, int64_t *ns) {
-    RUN(b, stamp, 1, 1, 0, ns);
-}
+void cuda_stamp(Backend *b, int64_t *ns) { RUN(b, stamp, 1, 1, 0, ns); }
 
 // ---- fixed point ----
 

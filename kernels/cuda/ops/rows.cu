@@ -72,9 +72,7 @@ static __device__ inline uint64_t argmax_key(float x, uint32_t index) {
     return (uint64_t)value << 32 | (UINT32_MAX - index);
 }
 
-static __device__ inline uint64_t larger(uint64_t a, uint64_t b) {
-    return a > b ? a : b;
-}
+static __device__ inline uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 static __device__ inline uint64_t warp_largest(uint64_t key) {
     for (int lane = WARP / 2; lane > 0; lane /= 2)

@@ -21,9 +21,7 @@ typedef struct RowStats {
     int best;      // lowest index of the largest
 } RowStats;
 
-template <bool CAPPED> static __device__ float capped(float x, float cap) {
-    return CAPPED ? cap * tanhf(x / cap) : x;
-}
+template <bool CAPPED> static __device__ float capped(float x, float cap) { return CAPPED ? cap * tanhf(x / cap) : x; }
 
 static __device__ float cap_slope(float x, float cap) {
     float w = expf(-2 * fabsf(x / cap));

@@ -94,13 +94,10 @@ static void launch(Backend *b, ExpandTarget<T> out, ExpandSource s, DType type, 
     if (!chunks) return;
     unsigned grid = (unsigned)ceil_div(chunks, THREADS);
 #define EXPAND_CASE(TYPE)                                                                                              \
-    case TYPE:                                                                                                         \
-        RUN_ON(b, stream, (expand_blocks<T, TYPE>), grid, THREADS, 0, out, s);                                         \
-        break;
+    case TYPE: RUN_ON(b, stream, (expand_blocks<T, TYPE>), grid, THREADS, 0, out, s); break;
     switch (type) {
         BLOCK_TYPES(EXPAND_CASE)
-    default:
-        DISPATCH(type, S, RUN_ON(b, stream, (expand_dense<T, S>), grid, THREADS, 0, out, s));
+    default: DISPATCH(type, S, RUN_ON(b, stream, (expand_dense<T, S>), grid, THREADS, 0, out, s));
     }
 #undef EXPAND_CASE
 }

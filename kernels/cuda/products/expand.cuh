@@ -48,9 +48,7 @@ template <int ALIGN> static inline __device__ Eight load_eight(const uint8_t *p)
     return v;
 }
 
-static inline __device__ int byte_at(Eight v, int i) {
-    return (int)((i < 4 ? v.low : v.high) >> i % 4 * 8 & 255);
-}
+static inline __device__ int byte_at(Eight v, int i) { return (int)((i < 4 ? v.low : v.high) >> i % 4 * 8 & 255); }
 
 // The low (shift 0) or high (4) halves of eight bytes, or two bits of each.
 static inline __device__ Eight bits_at(Eight v, int shift, uint32_t mask) {

@@ -41,9 +41,7 @@ void cuda_fp8_measure(Backend *b, float *scale, Mat m) {
         mat_stride(m), vectors_fit(m));
 }
 
-void cuda_fp8_scale(Backend *b, float *scale) {
-    RUN(b, fp8_scale, 1, WARP, 0, scale);
-}
+void cuda_fp8_scale(Backend *b, float *scale) { RUN(b, fp8_scale, 1, WARP, 0, scale); }
 
 // ---- quantisation ----
 

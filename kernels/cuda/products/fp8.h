@@ -9,9 +9,7 @@
 
 C_BEGIN
 
-static inline bool cuda_is_fp8(const Weight *w) {
-    return w->segments[0].dtype == DTYPE_F8_E4M3;
-}
+static inline bool cuda_is_fp8(const Weight *w) { return w->segments[0].dtype == DTYPE_F8_E4M3; }
 
 // Placing, in two walks over W, part by part (rows [row, row + part.rows) in BF16 on the device): the largest magnitude
 // into *scale (which starts as 0), which cuda_fp8_scale makes the scale; then the elements, into data [2 * N * K].

@@ -62,9 +62,7 @@ static uint8_t alignment(const void *p) {
     return (uint8_t)(bits & (~bits + 1));
 }
 
-static Mat added(const Product *p) {
-    return p->d.data ? p->d : p->c;
-}
+static Mat added(const Product *p) { return p->d.data ? p->d : p->c; }
 
 static PlanKey key_of(const Product *p) {
     Mat d = added(p);
@@ -139,15 +137,10 @@ static Plan *new_plan(CudaMatmul *m, const PlanKey *key) {
 
 static cudaDataType_t type_of(DType t) {
     switch (t) {
-    case DTYPE_F32:
-        return CUDA_R_32F;
-    case DTYPE_F16:
-        return CUDA_R_16F;
-    case DTYPE_BF16:
-        return CUDA_R_16BF;
-    default:
-        CHECK(t == DTYPE_F8_E4M3, "product of type %d", (int)t);
-        return CUDA_R_8F_E4M3;
+    case DTYPE_F32: return CUDA_R_32F;
+    case DTYPE_F16: return CUDA_R_16F;
+    case DTYPE_BF16: return CUDA_R_16BF;
+    default: CHECK(t == DTYPE_F8_E4M3, "product of type %d", (int)t); return CUDA_R_8F_E4M3;
     }
 }
 

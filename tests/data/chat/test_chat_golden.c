@@ -27,9 +27,7 @@ static void golden_close(Golden *g) {
     tokenizer_free(g->t);
 }
 
-static const char *text_of(const Json *object, const char *key) {
-    return json_get(object, key)->str.data;
-}
+static const char *text_of(const Json *object, const char *key) { return json_get(object, key)->str.data; }
 
 // A record as the trainer reads it, rendered with a template's source.
 static void encode(ChatTokens *out, const Golden *g, const char *source, const Json *record, const char *name) {

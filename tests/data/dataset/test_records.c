@@ -47,9 +47,7 @@ static void check_refused(const char *path, const char *message) {
     str_clear(&got);
 }
 
-static void put_string(const char *path, const StrBuf *s) {
-    scratch_put(path, s->data, s->len);
-}
+static void put_string(const char *path, const StrBuf *s) { scratch_put(path, s->data, s->len); }
 
 // As name, name.gz and name.zst.
 static void put_all_ways(const char *name, const char *data, size_t n) {

@@ -65,9 +65,7 @@ int __wrap_close(int fd) { // a failing close still closes, as on Linux
 #define WRAP(name, parameters, arguments)                                                                              \
     int __real_##name parameters;                                                                                      \
     int __wrap_##name parameters;                                                                                      \
-    int __wrap_##name parameters {                                                                                     \
-        return io_fails() ? -1 : __real_##name arguments;                                                              \
-    }
+    int __wrap_##name parameters { return io_fails() ? -1 : __real_##name arguments; }
 WRAP(fsync, (int fd), (fd))
 WRAP(mkdir, (const char *path, mode_t mode), (path, mode))
 WRAP(rename, (const char *from, const char *to), (from, to))

@@ -21,9 +21,7 @@ static int count(const char *dir, const char *part) {
     return n;
 }
 
-static void put(const char *path, const char *text) {
-    scratch_put(path, text, strlen(text));
-}
+static void put(const char *path, const char *text) { scratch_put(path, text, strlen(text)); }
 
 static void write_file(const char *path, const char *text) {
     Err err;

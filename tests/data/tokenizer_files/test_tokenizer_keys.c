@@ -24,9 +24,7 @@ static const Keys good = {.model = "gpt2",
                           .bos_type = U32,
                           .bos = 3};
 
-static bool wanted(const Keys *k, const char *name) {
-    return !k->leave_out || strcmp(k->leave_out, name) != 0;
-}
+static bool wanted(const Keys *k, const char *name) { return !k->leave_out || strcmp(k->leave_out, name) != 0; }
 
 static void add_string(Builder *b, const Keys *k, const char *name, const char *value, size_t len) {
     if (!wanted(k, name)) return;

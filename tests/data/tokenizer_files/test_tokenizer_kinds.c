@@ -50,9 +50,7 @@ static void check_starts(const TokenIds *ids, size_t from, size_t len) {
 }
 
 // spm.h: 100 spaces in a row, where Gemma's conversion by transformers is not SentencePiece.
-static bool has_long_spaces(int column, int group) {
-    return strcmp(COLUMNS[column], "gemma") == 0 && group == 7;
-}
+static bool has_long_spaces(int column, int group) { return strcmp(COLUMNS[column], "gemma") == 0 && group == 7; }
 
 static void check_corpus(const Tokenizer *t, int column) {
     Lines golden = lines_open(KINDS "hashes.txt"), corpus = lines_open(GOLDEN "corpus.txt");

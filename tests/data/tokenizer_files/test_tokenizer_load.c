@@ -247,30 +247,14 @@ static void test_load_survives_damage(void **state) {
             seed = seed * 6364136223846793005u + 1442695040888963407u;
             uint32_t dice = (uint32_t)(seed >> 33), token = dice / 8 % 8, other = dice / 64 % 8, merge = dice / 8 % 2;
             switch (dice % 8) {
-            case 0:
-                v.types[token] = (int32_t)(dice / 64 % 7);
-                break;
-            case 1:
-                v.tokens[token] = v.tokens[other];
-                break;
-            case 2:
-                v.tokens[token].len = dice / 64 % (v.tokens[token].len + 1);
-                break;
-            case 3:
-                v.merges[merge].len = dice / 64 % (v.merges[merge].len + 1);
-                break;
-            case 4:
-                v.merges[merge] = v.merges[dice / 64 % 2];
-                break;
-            case 5:
-                v.merges[merge] = v.tokens[other];
-                break;
-            case 6:
-                v.source.n_tokens = dice / 8 % 9;
-                break;
-            default:
-                v.source.eos = (int32_t)(dice / 64 % 12) - 3;
-                break;
+            case 0: v.types[token] = (int32_t)(dice / 64 % 7); break;
+            case 1: v.tokens[token] = v.tokens[other]; break;
+            case 2: v.tokens[token].len = dice / 64 % (v.tokens[token].len + 1); break;
+            case 3: v.merges[merge].len = dice / 64 % (v.merges[merge].len + 1); break;
+            case 4: v.merges[merge] = v.merges[dice / 64 % 2]; break;
+            case 5: v.merges[merge] = v.tokens[other]; break;
+            case 6: v.source.n_tokens = dice / 8 % 9; break;
+            default: v.source.eos = (int32_t)(dice / 64 % 12) - 3; break;
             }
         }
         Tokenizer *t = NULL;

@@ -10,9 +10,7 @@
 
 enum { PAD = 7, SPARE_SAMPLES = 2 };
 
-static bool pads(const OpRun *r) {
-    return !r->b->host_memory;
-}
+static bool pads(const OpRun *r) { return !r->b->host_memory; }
 
 // The rows of m that the op is given.
 static Mat given(const OpRun *r, Mat m) {
@@ -20,9 +18,7 @@ static Mat given(const OpRun *r, Mat m) {
     return m;
 }
 
-static Mat input(OpRun *r, int64_t rows, int64_t cols) {
-    return given(r, op_input(r, rows + PAD, cols));
-}
+static Mat input(OpRun *r, int64_t rows, int64_t cols) { return given(r, op_input(r, rows + PAD, cols)); }
 
 // Gradients from above are 0 in rows of padding.
 static Mat gradient_input(OpRun *r, int64_t rows, int64_t cols) {

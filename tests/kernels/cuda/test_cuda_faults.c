@@ -44,9 +44,7 @@ static void expect_fault(void (*f)(const void *), const void *argument, const ch
         fail_msg("%s: \"%s\" lacks \"%s\"", name, output, message);
 }
 
-static void run_kernel(const void *name) {
-    fault_run(name);
-}
+static void run_kernel(const void *name) { fault_run(name); }
 
 static void test_faults_of_kernels(void **state) {
     (void)state;
@@ -113,9 +111,7 @@ static void test_faults_of_launches(void **state) {
     assert_int_equal(cudaGetLastError(), cudaSuccess);
 }
 
-static void read_from_host(const void *p) {
-    fprintf(stderr, "%d", *(const volatile char *)p);
-}
+static void read_from_host(const void *p) { fprintf(stderr, "%d", *(const volatile char *)p); }
 static void copy_too_much(const void *p) {
     char host[512];
     cudaMemcpy(host, p, sizeof host, cudaMemcpyDeviceToHost);

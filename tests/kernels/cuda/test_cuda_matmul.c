@@ -129,13 +129,9 @@ static Mat new_matrix(Backend *b, int64_t rows, int64_t cols, float size, uint32
     return m;
 }
 
-static size_t matrix_bytes(Mat m) {
-    return (size_t)(m.rows * m.cols) * cuda_element(m.dtype);
-}
+static size_t matrix_bytes(Mat m) { return (size_t)(m.rows * m.cols) * cuda_element(m.dtype); }
 
-static void free_matrix(Backend *b, Mat m) {
-    b->k->free(b, m.data, matrix_bytes(m));
-}
+static void free_matrix(Backend *b, Mat m) { b->k->free(b, m.data, matrix_bytes(m)); }
 
 // Element i of a matrix that was downloaded.
 static float element(DType type, const void *data, int64_t i) {

@@ -10,9 +10,7 @@ enum { N = 20011 };
 
 static Backend cpu = {.threads = 1, .activation = DTYPE_F32, .host_memory = true};
 
-static float *noise(uint32_t stream) {
-    return op_noise(N, 500 + stream);
-}
+static float *noise(uint32_t stream) { return op_noise(N, 500 + stream); }
 
 static void *on_device(Backend *b, const void *host, size_t bytes) {
     void *p = b->k->alloc(b, bytes);

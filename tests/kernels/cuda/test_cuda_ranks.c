@@ -68,9 +68,7 @@ static void run_job(Job *job, int ranks, Forked results[MOST_RANKS]) {
     close(job->listener);
 }
 
-static void end_job(Job *job) {
-    munmap(job, sizeof *job);
-}
+static void end_job(Job *job) { munmap(job, sizeof *job); }
 
 static void assert_all_well(const Forked *results, int ranks) {
     for (int r = 0; r < ranks; r++)
@@ -79,9 +77,7 @@ static void assert_all_well(const Forked *results, int ranks) {
 
 // ---- sums ----
 
-static float gradient(int row, int i) {
-    return (float)((row * 7919 + i * 104729) % 1009) / 997.0f - 0.5f;
-}
+static float gradient(int row, int i) { return (float)((row * 7919 + i * 104729) % 1009) / 997.0f - 0.5f; }
 
 // Rows rank, rank + ranks, ... are this rank's.
 static void add_rows(Backend *b, const Group *g, int64_t *sum, int64_t *bad) {

@@ -199,8 +199,7 @@ static void test_cuda_run_resumes_with_the_same_bits(void **state) {
     tiny_run_close(&r);
     bool other;
     tiny_run_open(&r, 1, words, N_OF(words));
-    ASSERT_REFUSED(snapshot_restore(r.trainer, path, &other, &err), &err,
-                   "device was cuda, now cpu-");
+    ASSERT_REFUSED(snapshot_restore(r.trainer, path, &other, &err), &err, "device was cuda, now cpu-");
     assert_true(other && err.kind == ERR_INPUT);
     tiny_run_close(&r);
     mem_free(path);

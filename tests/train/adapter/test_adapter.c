@@ -66,9 +66,7 @@ static void assert_same(const Adapter *a, const Adapter *b) {
     assert_memory_equal(a->params, b->params, (size_t)a->count * sizeof(float));
 }
 
-static void put_text(const char *path, const char *text) {
-    scratch_put(path, text, strlen(text));
-}
+static void put_text(const char *path, const char *text) { scratch_put(path, text, strlen(text)); }
 
 // ---- initialisation and checks ----
 

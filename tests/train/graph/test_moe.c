@@ -159,12 +159,8 @@ static void test_moe_gguf_fused_gate_up(void **state) {
 static void rename_to_old(Tensors *t) {
     snprintf(find(t, "blk.0.ffn_gate_exps.weight")->name, 64, "blk.0.ffn_gate.0.weight");
 }
-static void drop_router(Tensors *t) {
-    mem_free((void *)take(t, "blk.1.ffn_gate_inp.weight").data);
-}
-static void drop_downs(Tensors *t) {
-    mem_free((void *)take(t, "blk.1.ffn_down_exps.weight").data);
-}
+static void drop_router(Tensors *t) { mem_free((void *)take(t, "blk.1.ffn_gate_inp.weight").data); }
+static void drop_downs(Tensors *t) { mem_free((void *)take(t, "blk.1.ffn_down_exps.weight").data); }
 static void one_expert_fewer(Tensors *t) {
     GgufTensor *x = find(t, "blk.0.ffn_up_exps.weight");
     x->bytes -= x->bytes / (size_t)x->shape[2];

@@ -87,9 +87,7 @@ static PassResult run(Fixture *f, Recompute level) {
     return p;
 }
 
-static uint32_t bits(Projection p) {
-    return PROJ_BIT(p);
-}
+static uint32_t bits(Projection p) { return PROJ_BIT(p); }
 
 // q and v: what most adapters have; all; the feed-forward alone, where the first block has no gradient of attention.
 static uint32_t targets(int i) {

@@ -15,9 +15,7 @@
 
 static const float values[6] = {0, 1, 2, 3, 4, 5};
 
-static void put_text(const char *path, const char *text) {
-    scratch_put(path, text, strlen(text));
-}
+static void put_text(const char *path, const char *text) { scratch_put(path, text, strlen(text)); }
 
 // A safetensors file of float32 tensors [2, 3]; names end with NULL.
 static void put_tensors(const char *path, const char *const *names) {

@@ -42,9 +42,7 @@ static void assert_works(int (*work)(Group *g, Err *err)) {
     }
 }
 
-static int64_t number_of(int rank, int64_t i) {
-    return (rank + 1) * INT64_C(0x123456789) * (i % 2 ? i : -i);
-}
+static int64_t number_of(int rank, int64_t i) { return (rank + 1) * INT64_C(0x123456789) * (i % 2 ? i : -i); }
 
 static int sum_many(Group *g, Err *err) {
     int64_t *v = mem_alloc(MANY, sizeof *v);

@@ -86,9 +86,7 @@ static Ranks start_within(int count, Role role, double timeout) {
     return r;
 }
 
-static Ranks start(int count, Role role) {
-    return start_within(count, role, TIMEOUT);
-}
+static Ranks start(int count, Role role) { return start_within(count, role, TIMEOUT); }
 
 static const char *text_of(const Ranks *r, int rank) {
     static char text[4096];

@@ -12,9 +12,7 @@
 #include "sockets.h"
 #include "test.h"
 
-static uint32_t next_random(uint32_t *seed) {
-    return (*seed = *seed * 1664525 + 1013904223) >> 8;
-}
+static uint32_t next_random(uint32_t *seed) { return (*seed = *seed * 1664525 + 1013904223) >> 8; }
 
 // In one of several ways: all ones, letters without an end, noise, some bits, no byte of 0, numbers near the limits.
 static void mutate(void *data, size_t n, uint32_t *seed) {
@@ -53,9 +51,7 @@ static int hostile_sum(Group *g, int64_t *data, int64_t n, Err *err) {
     return 0;
 }
 
-static void hostile_close(Group *g, bool failed) {
-    (void)g, (void)failed;
-}
+static void hostile_close(Group *g, bool failed) { (void)g, (void)failed; }
 
 static const GroupCalls hostile_calls = {"hostile", hostile_broadcast, hostile_gather, hostile_sum, hostile_close};
 

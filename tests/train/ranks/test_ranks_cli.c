@@ -43,9 +43,7 @@ static int count(const char *text, const char *part) {
     return n;
 }
 
-static void must_train(int ranks, const char *out, const char *extra) {
-    mem_free(train(ranks, out, extra, 0));
-}
+static void must_train(int ranks, const char *out, const char *extra) { mem_free(train(ranks, out, extra, 0)); }
 
 static void expect_once(int ranks, const char *out, const char *extra, int status, const char *part) {
     char *text = train(ranks, out, extra, status);

@@ -118,12 +118,8 @@ static void test_ranks_of_packed_rows_have_the_bits_of_one(void **state) {
 // ---- a stop and a gradient that is not finite, on one rank ----
 
 static _Thread_local int passes_left;
-static bool stop_at_pass(void) {
-    return passes_left-- == 0;
-}
-static bool stop_at_once(void) {
-    return true;
-}
+static bool stop_at_pass(void) { return passes_left-- == 0; }
+static bool stop_at_once(void) { return true; }
 
 static const char *const plain[] = {"learning_rate=1e-2", "packing=false", "val_set_size=0.3", "max_steps=8"};
 

@@ -19,9 +19,7 @@ static void write_line(const char *text) {
 
 static volatile sig_atomic_t heard;
 
-static void on_signal(int signal) {
-    heard = signal;
-}
+static void on_signal(int signal) { heard = signal; }
 
 static int meet_the_others(const Launch *l) {
     Group g;

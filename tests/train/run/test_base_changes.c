@@ -102,13 +102,9 @@ static void append(void) {
     fclose(f);
 }
 
-static void cut(void) {
-    assert_int_equal(truncate(model, 512), 0);
-}
+static void cut(void) { assert_int_equal(truncate(model, 512), 0); }
 
-static void take_away(void) {
-    unlink(model);
-}
+static void take_away(void) { unlink(model); }
 
 static void test_base_overwritten_in_place(void **state) {
     (void)state;

@@ -28,9 +28,7 @@ static double number_behind(const char *text, const char *key) {
     return strtod(at + strlen(key), NULL);
 }
 
-static double mb(const char *text, const char *key, double unit) {
-    return number_behind(text, key) * unit / 1e6;
-}
+static double mb(const char *text, const char *key, double unit) { return number_behind(text, key) * unit / 1e6; }
 
 static bool close_enough(double a, double b) {
     double d = a > b ? a - b : b - a;

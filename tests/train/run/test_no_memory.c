@@ -103,9 +103,7 @@ static void clear(void) {
     unlink("out.gguf");
 }
 
-static const char *result_of(const Command *c) {
-    return c->result ? c->result : "stdout";
-}
+static const char *result_of(const Command *c) { return c->result ? c->result : "stdout"; }
 
 static void check_result(const Command *c, const char *calls, long at, const char *want, size_t want_size) {
     size_t size;

@@ -49,9 +49,7 @@ static void put_text(const char *path, const char *text) {
     fclose(f);
 }
 
-static void drop(const char *path) {
-    assert_int_equal(path_is_dir(path) ? dir_remove(path, NULL) : unlink(path), 0);
-}
+static void drop(const char *path) { assert_int_equal(path_is_dir(path) ? dir_remove(path, NULL) : unlink(path), 0); }
 
 static char *read_text(const char *path) {
     char *text;

@@ -56,19 +56,13 @@ int __wrap_open(const char *path, int flags, ...) {
 }
 ssize_t __real_write(int fd, const void *data, size_t n);
 ssize_t __wrap_write(int fd, const void *data, size_t n);
-ssize_t __wrap_write(int fd, const void *data, size_t n) {
-    return fails(ENOSPC) ? -1 : __real_write(fd, data, n);
-}
+ssize_t __wrap_write(int fd, const void *data, size_t n) { return fails(ENOSPC) ? -1 : __real_write(fd, data, n); }
 int __real_fsync(int fd);
 int __wrap_fsync(int fd);
-int __wrap_fsync(int fd) {
-    return fails(EIO) ? -1 : __real_fsync(fd);
-}
+int __wrap_fsync(int fd) { return fails(EIO) ? -1 : __real_fsync(fd); }
 int __real_rename(const char *from, const char *to);
 int __wrap_rename(const char *from, const char *to);
-int __wrap_rename(const char *from, const char *to) {
-    return fails(EIO) ? -1 : __real_rename(from, to);
-}
+int __wrap_rename(const char *from, const char *to) { return fails(EIO) ? -1 : __real_rename(from, to); }
 int __real_renameat2(int a, const char *from, int b, const char *to, unsigned flags);
 int __wrap_renameat2(int a, const char *from, int b, const char *to, unsigned flags);
 int __wrap_renameat2(int a, const char *from, int b, const char *to, unsigned flags) {
@@ -76,14 +70,10 @@ int __wrap_renameat2(int a, const char *from, int b, const char *to, unsigned fl
 }
 DIR *__real_opendir(const char *path);
 DIR *__wrap_opendir(const char *path);
-DIR *__wrap_opendir(const char *path) {
-    return fails(EIO) ? NULL : __real_opendir(path);
-}
+DIR *__wrap_opendir(const char *path) { return fails(EIO) ? NULL : __real_opendir(path); }
 int __real_mkdir(const char *path, mode_t mode);
 int __wrap_mkdir(const char *path, mode_t mode);
-int __wrap_mkdir(const char *path, mode_t mode) {
-    return fails(EROFS) ? -1 : __real_mkdir(path, mode);
-}
+int __wrap_mkdir(const char *path, mode_t mode) { return fails(EROFS) ? -1 : __real_mkdir(path, mode); }
 
 // ---- helpers ----
 
@@ -92,9 +82,7 @@ static void open_run(TinyRun *r, int64_t steps) {
     tiny_run_steps(r, steps, NULL);
 }
 
-static int save(TinyRun *r, Err *err) {
-    return snapshot_save(r->trainer, out, err);
-}
+static int save(TinyRun *r, Err *err) { return snapshot_save(r->trainer, out, err); }
 
 static int resume(TinyRun *r, const char *request, char **from, Err *err) {
     return snapshot_resume(r->trainer, out, request, from, err);

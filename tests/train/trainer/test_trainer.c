@@ -249,9 +249,7 @@ static void test_trainer_stops_after_three_bad_steps(void **state) {
 }
 
 static int stop_after;
-static bool stop_soon(void) {
-    return stop_after-- <= 0;
-}
+static bool stop_soon(void) { return stop_after-- <= 0; }
 
 // A step that is abandoned half way leaves no trace: doing it again gives the bits of a run that was never stopped.
 static void test_trainer_abandoned_step_leaves_no_trace(void **state) {

@@ -40,13 +40,9 @@ typedef struct MpiState {
     int64_t slices_n;
 } MpiState;
 
-static MpiState *state_of(const Group *g) {
-    return g->state;
-}
+static MpiState *state_of(const Group *g) { return g->state; }
 
-static MPI_Comm comm_of(const Group *g) {
-    return state_of(g)->comm;
-}
+static MPI_Comm comm_of(const Group *g) { return state_of(g)->comm; }
 
 static int checked(int rc, const char *what, Err *err) {
     char text[MPI_MAX_ERROR_STRING] = "unknown error";
