@@ -349,9 +349,9 @@ static void queries_backward(const Backward *a, const BackwardScratch *x, KeyBlo
         round_seen(x->rounded + i * n, x->dp + i * n, n, keys_in_block(s, b.sample, s->q_pos[q0 + i], b.k0, n));
     gemm_pack(x->packed, gemm_strip_size(rows), x->rounded, n, rows, n);
     gemm((Output){.f32 = a->dk + sum, .stride = keys, .add = true},
-         (Product){d, n, rows, x->q_t, rows, x->packed, s->scale, 0});
+         (Product){d, n, rows, x->q_t, rows, x->packed, 1, 0});
     gemm((Output){.f32 = a->dq + q0 * ld + column, .stride = ld, .add = true},
-         (Product){rows, d, n, x->rounded, n, x->k, s->scale, x->strip});
+         (Product){rows, d, n, x->rounded, n, x->k, 1, x->strip});
 }
 
 // Queries [first, end) of the sample.
@@ -418,13 +418,25 @@ static void spawn_sample(const Backward *a, int64_t sample) {
             }
 }
 
-// dst [rows, cols] = the sums, rounded; transposed: sums [KV, D, Tk].
-static void round_sums(Mat dst, const float *sums, int64_t d, bool transposed) {
+// dst [rows, cols] = scale * the sums, rounded.
+static void round_rows(Mat dst, const float *sums, float scale) {
     if (!dst.data) return;
 #pragma omp for nowait
-    for (int64_t t = 0; t < dst.rows; t++)
+    for (int64_t t = 0; t < dst.rows; t++) {
+        Act *to = act_row(dst, t);
+        for (int64_t i = 0; i < dst.cols; i++) to[i] = act_store(scale * sums[t * dst.cols + i]);
+    }
+}
+
+// The same from transposed sums [cols, rows], a block of rows at a time, which stays in cache.
+static void round_columns(Mat dst, const float *sums, float scale) {
+    enum { ROWS = 16 };
+    if (!dst.data) return;
+#pragma omp for nowait
+    for (int64_t first = 0; first < dst.rows; first += ROWS)
         for (int64_t i = 0; i < dst.cols; i++)
-            act_row(dst, t)[i] = act_store(transposed ? sums[i * dst.rows + t] : sums[t * dst.cols + i]);
+            for (int64_t t = first; t < min64(first + ROWS, dst.rows); t++)
+                act_row(dst, t)[i] = act_store(scale * sums[i * dst.rows + t]);
 }
 
 void CPU_FN(attention_backward)(Backend *b, const AttentionCall *c) {
@@ -445,8 +457,8 @@ void CPU_FN(attention_backward)(Backend *b, const AttentionCall *c) {
         for (int64_t sample = 0; sample < s->samples; sample++)
             if (s->q_start[sample + 1] > s->q_start[sample]) spawn_sample(&a, sample);
 #pragma omp barrier
-        round_sums(c->dq, a.dq, s->head_size, false);
-        round_sums(c->dk, a.dk, s->head_size, true);
-        round_sums(c->dv, a.dv, s->head_size, true);
+        round_rows(c->dq, a.dq, s->scale);
+        round_columns(c->dk, a.dk, s->scale);
+        round_columns(c->dv, a.dv, 1);
     }
 }

@@ -52,9 +52,9 @@ void cpu_expand_rows(float *dst, const Weight *w, int64_t row, int64_t n);
 #define cpu_expand_columns CPU_FN(expand_columns)
 void cpu_expand_columns(float *dst, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols);
 
-// The same as activations; each element is rounded once.
+// The same as activations, each element rounded once; `ld` elements from row to row of dst.
 #define cpu_expand_act CPU_FN(expand_act)
-void cpu_expand_act(Act *dst, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols);
+void cpu_expand_act(Act *dst, int64_t ld, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols);
 
 static inline Act *act_row(Mat m, int64_t row) { return (Act *)m.data + row * m.cols; }
 #define CHECK_ACT(m, r, c) CHECK_MATRIX(m, ACT_DTYPE, r, c)

@@ -127,17 +127,15 @@ void cpu_expand_columns(float *dst, const Weight *w, int64_t row, int64_t n, int
     }
 }
 
-void cpu_expand_act(Act *dst, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols) {
+void cpu_expand_act(Act *dst, int64_t ld, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols) {
     enum { PIECE = 1024 }; // whole blocks of any type
     float piece[PIECE];
-    if (ACT_DTYPE == DTYPE_F32) {
-        cpu_expand_columns((float *)dst, w, row, n, col, cols);
-        return;
-    }
-    for (int64_t i = 0; i < n; i++, dst += cols)
+    for (int64_t i = 0; i < n; i++, dst += ld)
         for (int64_t first = 0; first < cols; first += PIECE) {
             int64_t count = min64(PIECE, cols - first);
-            cpu_expand_columns(piece, w, row + i, 1, col + first, count);
+            float *to = ACT_DTYPE == DTYPE_F32 ? (float *)(dst + first) : piece;
+            cpu_expand_columns(to, w, row + i, 1, col + first, count);
+            if (ACT_DTYPE == DTYPE_F32) continue;
 #pragma omp simd
             for (int64_t c = 0; c < count; c++) dst[first + c] = act_store(piece[c]);
         }

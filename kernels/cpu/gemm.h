@@ -31,7 +31,7 @@ void gemm_pack_transposed(Act *dst, const Act *src, int64_t ld, int64_t k, int64
 void gemm_pack_f32(Act *dst, const float *src, int64_t ld, int64_t k, int64_t n, Act *scratch);
 #define gemm_pack_transposed_f32 CPU_FN(gemm_pack_transposed_f32)
 void gemm_pack_transposed_f32(Act *dst, const float *src, int64_t ld, int64_t k, int64_t n, Act *scratch);
-// Packs B [w->cols, n] = the transpose of rows [row, row + n) of W.
+// Packs B [w->cols, n] = the transpose of rows [row, row + n) of W. scratch: STRIP rows of gemm_row_stride.
 #define gemm_pack_weight_rows CPU_FN(gemm_pack_weight_rows)
 void gemm_pack_weight_rows(Act *dst, const Weight *w, int64_t row, int64_t n, Act *scratch);
 // Packs a part of W as gemm_pack does; its columns are whole blocks of any type.
@@ -41,6 +41,13 @@ typedef struct WeightPart {
 } WeightPart;
 #define gemm_pack_weight_part CPU_FN(gemm_pack_weight_part)
 void gemm_pack_weight_part(Act *dst, int64_t strip, WeightPart p, Act *scratch);
+
+// Elements from row to row of rows that are read in columns: an odd number of cache lines, so that the rows do not
+// share a few sets of the cache.
+static inline int64_t gemm_row_stride(int64_t k) {
+    int64_t line = 64 / (int64_t)sizeof(Act);
+    return ((k + line - 1) / line | 1) * line;
+}
 
 typedef struct Product {
     int64_t m, n, k;
@@ -67,7 +74,14 @@ typedef struct Output {
 #define gemm CPU_FN(gemm)
 void gemm(Output c, Product p);
 
-// The tile kernel: tile [rows, STRIP] = or += A B, row i at tile + i * STRIP; A [rows, k] at a, lda elements from row
-// to row; B one packed strip; k a multiple of K_STEP, 1 <= rows <= TILE_ROWS.
+// The tile kernel: C [rows, STRIP] = or += A B, 1 <= rows <= TILE_ROWS.
+typedef struct Tile {
+    float *c;
+    int64_t ldc;
+    const Act *a; // [rows, k]
+    int64_t lda;
+    const Act *b; // one packed strip
+    int64_t k;    // a multiple of K_STEP
+} Tile;
 #define gemm_tile CPU_FN(gemm_tile)
-void gemm_tile(float *tile, const Act *a, int64_t lda, const Act *b, int64_t k, int64_t rows, bool add);
+void gemm_tile(Tile t, int64_t rows, bool add);

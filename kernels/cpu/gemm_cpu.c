@@ -90,13 +90,13 @@ void gemm_pack_transposed_f32(Act *dst, const float *src, int64_t ld, int64_t k,
 void gemm_pack_weight_rows(Act *dst, const Weight *w, int64_t row, int64_t n, Act *scratch) {
     for (int64_t i = 0; i < n; i += STRIP, dst += gemm_strip_size(w->cols)) {
         int64_t rows = min64(STRIP, n - i);
-        cpu_expand_act(scratch, w, row + i, rows, 0, w->cols);
-        gemm_pack_transposed(dst, scratch, w->cols, w->cols, rows);
+        cpu_expand_act(scratch, gemm_row_stride(w->cols), w, row + i, rows, 0, w->cols);
+        gemm_pack_transposed(dst, scratch, gemm_row_stride(w->cols), w->cols, rows);
     }
 }
 
 void gemm_pack_weight_part(Act *dst, int64_t strip, WeightPart p, Act *scratch) {
-    cpu_expand_act(scratch, p.w, p.row, p.rows, p.col, p.cols);
+    cpu_expand_act(scratch, p.cols, p.w, p.row, p.rows, p.col, p.cols);
     gemm_pack(dst, strip, scratch, p.cols, p.rows, p.cols);
 }
 
@@ -119,37 +119,50 @@ __attribute__((always_inline)) static inline void store(Output c, const float *t
     }
 }
 
-// tile += the last k % K_STEP columns of A, which are copied with zeros after them, times theirs of B.
-static void add_tail(float *tile, Product p, const Act *a, const Act *b, int64_t rows) {
+// C += the last k % K_STEP columns of A, which are copied with zeros after them, times theirs of B.
+static void add_tail(Tile t, int64_t whole, int64_t k, int64_t rows) {
     Act tail[TILE_ROWS * K_STEP] = {0};
-    int64_t whole = p.k / K_STEP * K_STEP;
     for (int64_t i = 0; i < rows; i++)
-        memcpy(tail + i * K_STEP, a + i * p.lda + whole, (size_t)(p.k - whole) * sizeof *a);
-    gemm_tile(tile, tail, K_STEP, b + whole * STRIP, K_STEP, rows, true);
+        memcpy(tail + i * K_STEP, t.a + i * t.lda + whole, (size_t)(k - whole) * sizeof *tail);
+    gemm_tile((Tile){t.c, t.ldc, tail, K_STEP, t.b + whole * STRIP, K_STEP}, rows, true);
 }
 
-// tile [rows, STRIP] = A B for the rows of A from a on. K is cut into blocks, so that the sums lose fewer bits.
-static void multiply_tile(float *tile, Product p, const Act *a, const Act *b, int64_t rows) {
+// C (+)= A B for K = t.k, any number.
+static void multiply_tile(Tile t, int64_t rows, bool add) {
+    int64_t k = t.k;
+    t.k = k / K_STEP * K_STEP;
+    gemm_tile(t, rows, add);
+    if (k > t.k) add_tail(t, t.k, k, rows);
+}
+
+// The same into a tile of its own. K is cut into blocks, so that long sums lose fewer bits.
+static void multiply_blocks(float *tile, Tile t, int64_t rows) {
     enum { BLOCK_K = 768 };
     float part[TILE_ROWS * STRIP] __attribute__((aligned(64)));
-    int64_t whole = p.k / K_STEP * K_STEP;
-    gemm_tile(tile, a, p.lda, b, min64(BLOCK_K, whole), rows, false);
-    for (int64_t k = BLOCK_K; k < whole; k += BLOCK_K) {
-        gemm_tile(part, a + k, p.lda, b + k * STRIP, min64(BLOCK_K, whole - k), rows, false);
-        for (int64_t i = 0; i < rows * STRIP; i++) tile[i] += part[i];
+    int64_t k = t.k;
+    for (int64_t first = 0; first == 0 || first < k; first += BLOCK_K) {
+        Tile block = {first ? part : tile, STRIP, t.a + first, t.lda, t.b + first * STRIP, min64(BLOCK_K, k - first)};
+        multiply_tile(block, rows, false);
+        for (int64_t i = 0; i < rows * STRIP && first; i++) tile[i] += part[i];
     }
-    if (p.k > whole) add_tail(tile, p, a, b, rows);
 }
 
 void gemm(Output c, Product p) {
+    enum { SHORT_K = 512 };
     float tile[TILE_ROWS * STRIP] __attribute__((aligned(64)));
     int64_t strip = p.strip ? p.strip : gemm_strip_size(p.k);
+    bool direct = c.f32 && !c.bias && !c.residual && p.alpha == 1 && p.k <= SHORT_K;
     for (int64_t block = 0; block < p.m; block += GEMM_ROWS) {
         const Act *b = p.b;
         for (int64_t col = 0; col < p.n; col += STRIP, b += strip)
             for (int64_t row = block; row < min64(block + GEMM_ROWS, p.m); row += TILE_ROWS) {
                 int64_t rows = min64(TILE_ROWS, p.m - row);
-                multiply_tile(tile, p, p.a + row * p.lda, b, rows);
+                Tile t = {direct ? c.f32 + row * c.stride + col : NULL, c.stride, p.a + row * p.lda, p.lda, b, p.k};
+                if (direct && p.n - col >= STRIP) {
+                    multiply_tile(t, rows, c.add);
+                    continue;
+                }
+                multiply_blocks(tile, t, rows);
                 if (p.n - col >= STRIP)
                     store(c, tile, p.alpha, row, rows, col, STRIP);
                 else

@@ -132,7 +132,7 @@ static void expand_panels(const Head *a, int64_t done) {
         int64_t row = i % parts * PACK_V, n = min64(PACK_V, p.n - row);
         if (n <= 0) continue;
         Act *rows = p.rows + row * c;
-        cpu_expand_act(rows, a->w, p.at + row, n, 0, c);
+        cpu_expand_act(rows, c, a->w, p.at + row, n, 0, c);
         gemm_pack_transposed(p.transposed + row / STRIP * gemm_strip_size(c), rows, c, c, n);
         if (a->dx.data) gemm_pack(p.packed + row * STRIP, gemm_strip_size(p.n), rows, c, n, c);
     }
@@ -267,7 +267,7 @@ static void finish_dx(const Head *a, int64_t m, RowState all, double z) {
     float scale = a->h->state->grad_scale, e = a->h->label_smoothing, cap = a->h->softcap;
     float of_target = (float)((double)e - all.others / z);
     if (cap != 0) of_target *= 1 - all.target / cap * (all.target / cap);
-    cpu_expand_act(target_row, a->w, a->h->targets[m], 1, 0, c);
+    cpu_expand_act(target_row, c, a->w, a->h->targets[m], 1, 0, c);
     for (int64_t slice = 0; slice < a->slices; slice++) {
         const float *sum = sum_row(a, slice, m);
         float factor = (float)(exp((double)a->states[slice * a->x.rows + m].max - (double)all.max) / z);

@@ -45,7 +45,7 @@ static int64_t panel_elements(const Weight *w, int64_t bytes) {
 }
 static int64_t scratch_elements(const Weight *w) {
     int64_t floats = FEW_ROWS * w->cols * (int64_t)(sizeof(float) / sizeof(Act));
-    return max64(max64(STRIP, BACKWARD_ROWS) * w->cols, floats);
+    return max64(max64(STRIP, BACKWARD_ROWS) * gemm_row_stride(w->cols), floats);
 }
 
 // A panel; sums of backward [T, columns of the panel] if it has not all rows; scratch of each thread.

@@ -5,28 +5,28 @@ enum { LANES = STRIP / 2 };
 typedef float Vector __attribute__((vector_size(LANES * 4), aligned(4)));
 
 // Inlined once for each number of rows, so that the sums are registers.
-__attribute__((always_inline)) static inline void multiply(float *tile, const Act *a, int64_t lda, const Act *b,
-                                                           int64_t k, bool add, const int rows) {
+__attribute__((always_inline)) static inline void multiply(Tile t, bool add, const int rows) {
     Vector sum[TILE_ROWS][2];
     for (int i = 0; i < rows; i++)
-        for (int j = 0; j < 2; j++) sum[i][j] = add ? *(const Vector *)(tile + i * STRIP + j * LANES) : (Vector){0};
-    for (int64_t p = 0; p < k; p++, b += STRIP) {
+        for (int j = 0; j < 2; j++) sum[i][j] = add ? *(const Vector *)(t.c + i * t.ldc + j * LANES) : (Vector){0};
+    const Act *b = t.b;
+    for (int64_t p = 0; p < t.k; p++, b += STRIP) {
         Vector left = *(const Vector *)b, right = *(const Vector *)(b + LANES);
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
-            float x = a[i * lda + p];
+            float x = t.a[i * t.lda + p];
             sum[i][0] += x * left;
             sum[i][1] += x * right;
         }
     }
     for (int i = 0; i < rows; i++)
-        for (int j = 0; j < 2; j++) *(Vector *)(tile + i * STRIP + j * LANES) = sum[i][j];
+        for (int j = 0; j < 2; j++) *(Vector *)(t.c + i * t.ldc + j * LANES) = sum[i][j];
 }
 
-void gemm_tile(float *tile, const Act *a, int64_t lda, const Act *b, int64_t k, int64_t rows, bool add) {
+void gemm_tile(Tile t, int64_t rows, bool add) {
     switch (rows) {
 #define ROWS(n)                                                                                                        \
-    case n: multiply(tile, a, lda, b, k, add, n < TILE_ROWS ? n : TILE_ROWS); break;
+    case n: multiply(t, add, n < TILE_ROWS ? n : TILE_ROWS); break;
         ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12)
     }
 }
