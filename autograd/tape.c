@@ -164,7 +164,7 @@ void tape_run(Tape *t, void *arena) {
 }
 
 const char *tape_op_name(TapeOp op) {
-#define TAPE_OP_NAME(id, name) [TAPE_OP_##id] = name,
+#define TAPE_OP_NAME(id, name) [TAPE_OP_##id] = (name),
     static const char *const names[] = {TAPE_OPS(TAPE_OP_NAME)};
     return names[op];
 }

@@ -5,7 +5,7 @@
 
 const char *profile_row_name(ProfileRow row) {
 #define NAME_OF_SLOT(slot) [PROFILE_##slot] = #slot,
-#define NAME_OF_SPAN(id, name) [PROFILE_##id] = name,
+#define NAME_OF_SPAN(id, name) [PROFILE_##id] = (name),
     static const char *const names[] = {PROFILE_OPS(NAME_OF_SLOT) PROFILE_TRANSFERS(NAME_OF_SLOT)
                                             PROFILE_SPANS(NAME_OF_SPAN)};
     return names[row];

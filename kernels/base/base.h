@@ -121,6 +121,7 @@ void str_clear(StrBuf *s); // frees, back to {0}
 #define AUTO_CALL(fn) __attribute__((cleanup(fn)))
 #define AUTO(fn) AUTO_CALL(fn##_auto)
 #define DEFINE_AUTO(type, fn)                                                                                          \
+    /* NOLINTNEXTLINE(bugprone-macro-parentheses): a type */                                                           \
     static inline void fn##_auto(type **p) { fn(*p); }
 #define AUTO_FREE AUTO_CALL(mem_free_auto)
 #define AUTO_STR AUTO_CALL(str_clear)
