@@ -6,13 +6,16 @@
 
 // ---- helpers ----
 
-static int component_type(const char **type, const Json *v, const char *what, Err *err) {
+// NULL with *err set: it has none.
+static const char *component_type(const Json *v, const char *what, Err *err) {
     const Json *t = json_get(v, "type");
-    *type = NULL;
-    if (v->type != JSON_OBJECT) return err_input(err, "%s: found %s; expected an object", what, json_type_name(v));
-    if (!t || t->type != JSON_STRING) return err_input(err, "%s: \"type\" is missing; expected a string", what);
-    *type = t->str.data;
-    return 0;
+    if (v->type != JSON_OBJECT)
+        err_input(err, "%s: found %s; expected an object", what, json_type_name(v));
+    else if (!t || t->type != JSON_STRING)
+        err_input(err, "%s: \"type\" is missing; expected a string", what);
+    else
+        return t->str.data;
+    return NULL;
 }
 
 static int read_list(JsonTokenizer *t, const JsonReader *r, const char *key, const ComponentKind *kind) {
@@ -35,10 +38,10 @@ static int refuse_type(const ComponentKind *kind, const char *type, Err *err) {
 
 int component_read(JsonTokenizer *t, const Json *v, const ComponentKind *kind) {
     enum { MAX_COMPONENTS = 256 }; // each is run over every text; a Sequence may hold Sequences
-    const char *name;
     if (++t->n_components > MAX_COMPONENTS)
         return err_input(t->err, "%s: found more than %d components; expected fewer", kind->name, MAX_COMPONENTS);
-    if (component_type(&name, v, kind->name, t->err)) return -1;
+    const char *name = component_type(v, kind->name, t->err);
+    if (!name) return -1;
     const ComponentType *type = kind->types, *end = type + kind->n_types;
     while (type < end && strcmp(type->name, name) != 0) type++;
     if (type == end) return refuse_type(kind, name, t->err);
