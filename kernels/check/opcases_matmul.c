@@ -171,6 +171,14 @@ static const OpSize linears[] = {
     {.t = 40, .n = 200, .k = 320, .dtype = DTYPE_NF4, .row_map = true, .segments = 1, .accumulate = true},
     {.t = 513, .n = 100, .k = 576, .dtype = DTYPE_Q8_0, .bias = true, .residual = true, .accumulate = true},
     {.t = 513, .n = 576, .k = 100, .dtype = DTYPE_F16, .residual = true},
+    // around the tiles of products
+    {.t = 15, .n = 31, .k = 17, .dtype = DTYPE_F32},
+    {.t = 16, .n = 33, .k = 577, .dtype = DTYPE_BF16, .accumulate = true},
+    {.t = 17, .n = 16, .k = 31, .dtype = DTYPE_F16, .bias = true},
+    {.t = 31, .n = 575, .k = 33, .dtype = DTYPE_F32, .residual = true},
+    {.t = 33, .n = 577, .k = 15, .dtype = DTYPE_BF16},
+    {.t = 577, .n = 15, .k = 1, .dtype = DTYPE_F32, .accumulate = true},
+    {.t = 3, .n = 20001, .k = 256, .dtype = DTYPE_Q8_0, .accumulate = true}, // more rows than a panel holds
 };
 static const OpSize loras[] = {
     {.t = 1, .n = 576, .k = 576, .rank = 16},

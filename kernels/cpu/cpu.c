@@ -2,6 +2,11 @@
 #include "cpu.h"
 
 #include <stdlib.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 // Tables are chosen at run time, not by the loader (ifunc), so that sanitizers and debuggers see plain functions and
 // tests can get each table by name.
@@ -25,6 +30,16 @@ static bool cpu_has_v4(void) {
 }
 
 static bool cpu_has_avx512_bf16(void) { return cpu_has_v4() && __builtin_cpu_supports("avx512bf16"); }
+
+// The kernel grants a process the tile registers when it asks for them.
+static bool cpu_has_amx(void) {
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    const unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24;
+    unsigned a, b, c, d = 0;
+    if (!cpu_has_avx512_bf16() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    if ((d & amx_bf16) == 0 || (d & amx_tile) == 0) return false;
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
 #endif
 
 const Kernels *kernels_cpu(DType activation, const char *isa) {
@@ -45,7 +60,7 @@ const Kernels *cpu_kernels_from_environment(DType activation, Err *err) {
     if (isa)
         err_runtime(err,
                     "LORAC_ISA is '%s', which this machine cannot run or which does not compute in %s; expected %s",
-                    isa, type, activation == DTYPE_BF16 ? "avx512_bf16" : "base, v3 or v4");
+                    isa, type, activation == DTYPE_BF16 ? "avx512_bf16 or amx" : "base, v3 or v4");
     else
         err_runtime(err, "this CPU has no bf16 products (AVX512_BF16); expected dtype auto or f32");
     return NULL;

@@ -25,13 +25,15 @@
 #define CPU_CAT(isa, name) CPU_CAT_(isa, name)
 #define CPU_FN(name) CPU_CAT(CPU_ISA, name)
 
-// The copies in this build, best first: name, type of activations, condition for running it.
+// The copies in this build, preferred first: name, type of activations, condition for running it. amx has run on
+// emulated tiles only, so that it must be asked for (LORAC_ISA=amx).
 #ifdef __x86_64__
 #define CPU_ISA_LIST(X)                                                                                                \
     X(v4, F32, cpu_has_v4())                                                                                           \
     X(v3, F32, cpu_has_v3())                                                                                           \
     X(base, F32, true)                                                                                                 \
-    X(avx512_bf16, BF16, cpu_has_avx512_bf16())
+    X(avx512_bf16, BF16, cpu_has_avx512_bf16())                                                                        \
+    X(amx, BF16, cpu_has_amx())
 #else
 #define CPU_ISA_LIST(X) X(base, F32, true)
 #endif

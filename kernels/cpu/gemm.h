@@ -85,3 +85,8 @@ typedef struct Tile {
 } Tile;
 #define gemm_tile CPU_FN(gemm_tile)
 void gemm_tile(Tile t, int64_t rows, bool add);
+// Before the first and after the last tile of a product, on its thread: state of tile registers.
+#define gemm_tile_begin CPU_FN(gemm_tile_begin)
+#define gemm_tile_end CPU_FN(gemm_tile_end)
+void gemm_tile_begin(void);
+void gemm_tile_end(void);

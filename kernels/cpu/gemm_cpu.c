@@ -152,6 +152,7 @@ void gemm(Output c, Product p) {
     float tile[TILE_ROWS * STRIP] __attribute__((aligned(64)));
     int64_t strip = p.strip ? p.strip : gemm_strip_size(p.k);
     bool direct = c.f32 && !c.bias && !c.residual && p.alpha == 1 && p.k <= SHORT_K;
+    gemm_tile_begin();
     for (int64_t block = 0; block < p.m; block += GEMM_ROWS) {
         const Act *b = p.b;
         for (int64_t col = 0; col < p.n; col += STRIP, b += strip)
@@ -169,4 +170,5 @@ void gemm(Output c, Product p) {
                     store(c, tile, p.alpha, row, rows, col, p.n - col);
             }
     }
+    gemm_tile_end();
 }
