@@ -178,7 +178,6 @@ static const OpSize linears[] = {
     {.t = 31, .n = 575, .k = 33, .dtype = DTYPE_F32, .residual = true},
     {.t = 33, .n = 577, .k = 15, .dtype = DTYPE_BF16},
     {.t = 577, .n = 15, .k = 1, .dtype = DTYPE_F32, .accumulate = true},
-    {.t = 3, .n = 20001, .k = 256, .dtype = DTYPE_Q8_0, .accumulate = true}, // more rows than a panel holds
 };
 static const OpSize loras[] = {
     {.t = 1, .n = 576, .k = 576, .rank = 16},

@@ -39,6 +39,23 @@ static void check_against(const OpRun *want, const OpCase *c, const OpSize *size
     op_run_free(got);
 }
 
+// W has more rows than a panel of it holds (matmul_cpu.c).
+static void test_kernels_tall_weight(void **state) {
+    (void)state;
+    const OpSize tall = {.t = 3, .n = 20001, .k = 256, .dtype = DTYPE_Q8_0, .accumulate = true};
+    Backend *ref = open_backend("ref", (Copy){0}, 1);
+    for (const OpCase *c = cases; c->name; c++)
+        for (int i = 0; i < N_COPIES && strcmp(c->name, "linear_backward") == 0; i++) {
+            if (!runs_here(copies[i])) continue;
+            Backend *b = open_backend("cpu", copies[i], 2);
+            OpRun *want = op_run(c, &tall, ref, (OpSetup){.poison = -1, .activation = b->activation});
+            check_against(want, c, &tall, b, -1, OP_WITHIN_TOLERANCE);
+            op_run_free(want);
+            backend_close(b);
+        }
+    backend_close(ref);
+}
+
 // The reference must be finite without poison, or NaN would agree with NaN.
 static void test_kernels_match_reference(void **state) {
     (void)state;
@@ -114,7 +131,7 @@ static int run_table(int argc, char **argv) {
     }
     if (argc > 2) cmocka_set_test_filter(argv[2]);
     const struct CMUnitTest tests[] = {TEST(test_kernels_match_reference), TEST(test_kernels_ignore_threads),
-                                       TEST(test_kernels_show_nan)};
+                                       TEST(test_kernels_tall_weight), TEST(test_kernels_show_nan)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
