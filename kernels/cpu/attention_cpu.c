@@ -260,7 +260,7 @@ static size_t backward_bytes(int64_t d, int64_t tk) {
 
 static BackwardScratch backward_scratch(const Backward *a) {
     int64_t d = a->s->head_size, tk = a->c->k.rows, keys = block_keys(tk, BACKWARD_K);
-    BackwardScratch x;
+    BackwardScratch x = {0};
     x.p = (float *)((char *)a->scratch + (size_t)omp_get_thread_num() * backward_bytes(d, tk));
     x.dp = x.p + BLOCK_Q * keys;
     x.rounded = (Act *)(x.dp + BLOCK_Q * keys);

@@ -140,10 +140,11 @@ static void multiply_blocks(float *tile, Tile t, int64_t rows) {
     enum { BLOCK_K = 768 };
     float part[TILE_ROWS * STRIP] __attribute__((aligned(64)));
     int64_t k = t.k;
-    for (int64_t first = 0; first == 0 || first < k; first += BLOCK_K) {
-        Tile block = {first ? part : tile, STRIP, t.a + first, t.lda, t.b + first * STRIP, min64(BLOCK_K, k - first)};
+    multiply_tile((Tile){tile, STRIP, t.a, t.lda, t.b, min64(BLOCK_K, k)}, rows, false);
+    for (int64_t first = BLOCK_K; first < k; first += BLOCK_K) {
+        Tile block = {part, STRIP, t.a + first, t.lda, t.b + first * STRIP, min64(BLOCK_K, k - first)};
         multiply_tile(block, rows, false);
-        for (int64_t i = 0; i < rows * STRIP && first; i++) tile[i] += part[i];
+        for (int64_t i = 0; i < rows * STRIP; i++) tile[i] += part[i];
     }
 }
 
