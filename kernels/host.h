@@ -1,5 +1,5 @@
-// host: shared by the backends in host memory (ref, cpu): the memory slots, the list of slots, checked access to
-// matrices. Private to kernels/.
+// host: shared by the backends in host memory (ref, cpu): the device slots (memory, recording, ...), checks of shapes,
+// rows of matrices and of stored weights. Private to kernels/.
 #pragma once
 
 #include <math.h>

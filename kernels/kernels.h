@@ -491,8 +491,8 @@ typedef struct GpuId {
 int backend_gpus(int *count, GpuId *ids, int most, Err *err);
 
 extern const Kernels kernels_ref;
-// The fast backend's table for a type of activations and an instruction set, NULL: the best; NULL if it is not there.
-// F32: "base", on x86-64 also "v3" (AVX2, FMA) and "v4" (AVX-512). BF16: "avx512_bf16", "amx".
+// The CPU backend's table for a type of activations and an instruction set (NULL: the best; never "amx"). NULL: none
+// runs here. F32: "base", on x86-64 also "v3" (AVX2, FMA) and "v4" (AVX-512). BF16: "avx512_bf16", "amx".
 const Kernels *kernels_cpu(DType activation, const char *isa);
 
 C_END

@@ -87,8 +87,8 @@ typedef struct ForwardScratch {
     Act *k, *v;          // a block of keys and of values, packed
 } ForwardScratch;
 
-// Elements of a packed block of n keys, k^T [D, n], and of its values [n, D]: multiples of n / PACK_K, so that the
-// blocks of a sample are neighbours.
+// Elements of a packed block of n keys, k^T [D, n], and of its values [n, D]: proportional to n rounded up to PACK_K,
+// so that the blocks of a sample are neighbours.
 enum { PACK_K = 32 };
 _Static_assert(PACK_K % STRIP == 0 && PACK_K % K_STEP == 0 && FORWARD_K % PACK_K == 0, "whole strips");
 static int64_t keys_size(int64_t d, int64_t n) {
@@ -96,7 +96,7 @@ static int64_t keys_size(int64_t d, int64_t n) {
 }
 static int64_t values_size(int64_t d, int64_t n) { return (n + PACK_K - 1) / PACK_K * gemm_packed_size(PACK_K, d); }
 
-// Keys of the largest block of at most `most`, in a call with tk keys.
+// Keys in the largest block (`most`, or fewer in a call with only tk keys).
 static int64_t block_keys(int64_t tk, int64_t most) { return min64(most, (tk + PACK_K - 1) / PACK_K * PACK_K); }
 
 static size_t forward_bytes(int64_t d, int64_t tk) {
@@ -113,7 +113,7 @@ static ForwardScratch forward_scratch(const AttentionCall *a) {
 }
 
 // Packed keys and values of the samples that have several blocks of queries, which share them: [KV, keys] each. A
-// sample begins at a multiple of PACK_K keys, so there are at most 1.5 Tk of them.
+// sample begins at a multiple of PACK_K keys and has more than 2 PACK_K, so `keys` is about 1.5 Tk at most.
 typedef struct SharedKeys {
     Act *k, *v;
     int64_t keys;
@@ -129,7 +129,7 @@ static SharedKeys shared_keys(const AttentionShape *s, int64_t keys, Act *ws) {
     return (SharedKeys){ws, ws + s->kv_heads * keys_size(s->head_size, most), most};
 }
 
-// The number of the first of them that belongs to a sample.
+// The place of a sample's first key among the shared ones.
 static int64_t shared_start(const AttentionShape *s, int64_t sample) {
     int64_t start = 0;
     for (int64_t i = 0; i < sample; i++)

@@ -52,7 +52,7 @@ const Kernels *kernels_cpu(DType activation, const char *isa) {
     return NULL;
 }
 
-// LORAC_ISA forces a lower instruction set, for bug reports and for equal results on different machines.
+// LORAC_ISA names the copy: for bug reports, for equal results on different machines, and for amx.
 const Kernels *cpu_kernels_from_environment(DType activation, Err *err) {
     const char *isa = getenv("LORAC_ISA"), *type = activation == DTYPE_BF16 ? "bf16" : "f32";
     const Kernels *k = kernels_cpu(activation, isa);

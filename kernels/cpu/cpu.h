@@ -2,14 +2,13 @@
 //
 // Every *_cpu.c file is compiled once per instruction set (CPU_ISA, set by CMake) in plain C; only the tile kernels of
 // products (tile_*_cpu.c, gemm.h) have intrinsics. CPU_FN(name) names the functions of a copy: `void CPU_FN(add)(...)`
-// is cpu_base_add, cpu_v3_add and cpu_v4_add in one binary; cpu.c picks a table at run time. Never call CPU_FN code of
-// one copy from another. Helpers in shared headers must be `static inline`: the linker keeps one copy of a plain inline
+// is cpu_base_add, cpu_v3_add, ... in one binary; cpu.c picks a table at run time. Never call CPU_FN code of one copy
+// from another. Helpers in shared headers must be `static inline`: the linker keeps one copy of a plain inline
 // function, maybe for a newer instruction set.
 //
 // Rules of the folder:
 //  - A copy has activations of one type, Act: act_float32.h or act_bfloat16.h, chosen by CMake. All arithmetic is in
-//  float32 (act_load,
-//    act_store), but for products of two bfloat16 numbers, which are exact and summed in float32.
+//    float32 (act_load, act_store); tile kernels multiply pairs of bfloat16 numbers, exactly, and sum in float32.
 //  - Threads share rows or fixed blocks, each summed in one fixed order: bits never depend on the number of threads.
 //  - No -ffast-math: NaN and infinity propagate; sums are vectorised by `#pragma omp simd reduction` only.
 #pragma once
@@ -25,8 +24,8 @@
 #define CPU_CAT(isa, name) CPU_CAT_(isa, name)
 #define CPU_FN(name) CPU_CAT(CPU_ISA, name)
 
-// The copies in this build, preferred first: name, type of activations, condition for running it. amx has run on
-// emulated tiles only, so that it must be asked for (LORAC_ISA=amx).
+// The copies in this build: name, type of activations, condition for running it. The first that runs is used, unless
+// LORAC_ISA names another: so amx, which has run on emulated tiles only, is used on request.
 #ifdef __x86_64__
 #define CPU_ISA_LIST(X)                                                                                                \
     X(v4, F32, cpu_has_v4())                                                                                           \

@@ -1,18 +1,18 @@
 // gemm: the matrix product that the CPU backend is built on. Private to kernels/cpu.
 //
-// C [m, n] = alpha A B + ...; A is rows of activations as they are in memory, B is packed first: strips of STRIP
-// columns, each [K / PAIR][STRIP][PAIR], so that a tile kernel (tile_*_cpu.c) reads it from one end to the other.
-// Weights are expanded and packed in one step and then used by all rows. Sums run over the whole of K in float32, in
-// order, and are rounded once: the bits of a row of C depend neither on the other rows nor on how C is cut into calls.
+// C [m, n] = alpha A B + bias + residual; A is rows of activations as they are in memory, B is packed first: strips of
+// STRIP columns, each [K / PAIR][STRIP][PAIR], so that a tile kernel (tile_*_cpu.c) reads it from one end to the other.
+// Weights are expanded and packed in one step and then used by all rows. Sums over K are float32, in an order that
+// depends on K alone, and are rounded once: the bits of a row of C depend neither on the other rows nor on how C is cut
+// into calls at whole strips.
 //
 // Chosen by CMake for each instruction set: TILE_ROWS and STRIP, the largest tile of C; K is rounded up to K_STEP.
 #pragma once
 
 #include "cpu.h"
 
-enum {
-    GEMM_ROWS = TILE_ROWS < 32 ? 120 : 128
-}; // rows of A that stay in cache: a product that threads share is cut here
+// Rows of A that stay in cache: a product that threads share is cut here.
+enum { GEMM_ROWS = TILE_ROWS < 32 ? 120 : 128 };
 _Static_assert(GEMM_ROWS % TILE_ROWS == 0, "whole tiles");
 
 // Elements of a packed B [k, n], and of one of its strips.

@@ -1,9 +1,9 @@
 // matmul_cpu: y = x W^T of a frozen weight that stays as stored, and its backward.
 //
 // A panel of W is expanded and packed once, by all threads together, and then multiplied by all rows of x: forward
-// takes panels of rows of W, backward panels of its columns, so that each element of a result is one sum. The bits of a
-// row depend on the shape of W, and on whether x has few rows (decoding): then a thread expands some rows of W and
-// takes dot products.
+// takes panels of rows of W, backward panels of its columns, so that each element of a result is one sum in float32,
+// rounded once. The bits of a row depend on the shape of W, and on whether x has few rows (decoding): then a thread
+// expands some rows of W and takes dot products.
 //
 // The number of rows of an expert varies, so its unit of work is a panel of one thread, which multiplies all rows of
 // the expert by it, without barriers between panels or experts.
@@ -48,7 +48,7 @@ static int64_t scratch_elements(const Weight *w) {
     return max64(max64(STRIP, BACKWARD_ROWS) * gemm_row_stride(w->cols), floats);
 }
 
-// A panel; sums of backward [T, columns of the panel] if it has not all rows; scratch of each thread.
+// A panel; scratch of each thread; backward: sums [T, columns of the panel] if a panel has not all rows of W.
 size_t CPU_FN(linear_workspace)(Backend *b, const Weight *w, int64_t t) {
     BackwardPanel p = backward_panel(w, PANEL_BYTES);
     size_t sums = p.rows < w->rows ? (size_t)(t * p.cols) * sizeof(float) : 0;
@@ -132,7 +132,7 @@ void CPU_FN(linear_forward)(Backend *b, Mat out, Mat x, const Weight *w, Mat res
     }
 }
 
-// The product of a part of dout with the rows of a panel: dx (+)=, or into the sums, for some of W's rows.
+// A tile of dx (+)= the product of rows of dout with a panel that has all rows of W.
 static void backward_tile(Mat dx, bool accumulate, int64_t t, int64_t col, Product p) {
     Act *to = act_row(dx, t) + col;
     gemm((Output){.act = to, .stride = dx.cols, .residual = accumulate ? to : NULL, .residual_stride = dx.cols}, p);
@@ -153,7 +153,7 @@ typedef struct BackwardCall {
     bool accumulate;
     int64_t panel_rows;
     Act *panel;
-    float *sums; // of panels without all rows of W
+    float *sums; // used if a panel has not all rows of W
 } BackwardCall;
 
 // Columns [col, col + cols) of dx (+)= dout W, by the threads of the team.

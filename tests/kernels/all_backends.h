@@ -1,4 +1,4 @@
-// all_backends: every copy of the host backends that this machine can run, two threads each.
+// all_backends: the reference and every float32 copy of the CPU backend that this machine can run, two threads each.
 #pragma once
 
 #include "kernels.h"
