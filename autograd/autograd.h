@@ -89,8 +89,7 @@ void tape_checkpoint_begin(Tape *t);
 void tape_checkpoint_end(Tape *t);
 
 // Moves x to host memory after its last reader in forward and back before backward needs it; the copies run
-// concurrently with ops.
-// For the inputs of checkpointed ranges; the last of them stays on the device.
+// concurrently with ops. For the inputs of checkpointed ranges; the last of them stays on the device.
 void tape_offload(Tape *t, Tensor *x);
 
 // ---- planning and running ----

@@ -1,4 +1,4 @@
-// token_image: opens images and checks every number in them.
+// token_image: opens the images of token_cache.h and checks every number in them.
 #include <string.h>
 
 #include <xxhash.h>

@@ -1,4 +1,4 @@
-// token_sink: writes images.
+// token_sink: writes the images of token_cache.h.
 #include <string.h>
 
 #include <xxhash.h>

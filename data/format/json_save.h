@@ -5,9 +5,6 @@
 
 #include "overwrite.h"
 
-DEFINE_AUTO(cJSON, cJSON_Delete)
-#define AUTO_CJSON AUTO(cJSON_Delete)
-
 // cJSON's own numbers are doubles of 15 to 17 digits.
 void json_add_int(cJSON *object, const char *key, int64_t n); // exact above 2^53 too
 // x with so many significant digits (17: reads back exactly); null where x is not finite, for which JSON has no number.

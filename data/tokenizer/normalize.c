@@ -1,4 +1,3 @@
-// normalize: see normalize.h.
 #include "normalize.h"
 
 #include <string.h>

@@ -1,4 +1,3 @@
-// wordpiece: see wordpiece.h.
 #include "wordpiece.h"
 
 #include <string.h>

@@ -25,7 +25,6 @@ cudaError_t fail_sticky(cudaError_t e);
 cudaError_t sticky();
 cudaError_t fail(cudaError_t e); // also what cudaGetLastError gives once
 int current_device();
-bool launch_is_to_fail(); // the launch that a test asked for (emulated_fail_launch)
 size_t allowed_dynamic_shared(const void *kernel);
 // Our fault, or a kernel's: prints "emulated device: ..." and aborts.
 [[noreturn]] void fault(const char *format, ...) __attribute__((format(printf, 1, 2)));

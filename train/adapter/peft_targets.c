@@ -1,4 +1,4 @@
-// peft_targets: see peft_internal.h.
+// peft_targets: which modules an adapter_config.json selects, with their rank and alpha (peft_internal.h).
 #include <string.h>
 
 #include "peft_internal.h"

@@ -1,4 +1,4 @@
-// peft_tensors: see peft_internal.h.
+// peft_tensors: finds an adapter's tensors under all the names that PEFT and wrappers give them (peft_internal.h).
 #include <string.h>
 
 #include "name_index.h"

@@ -1,5 +1,5 @@
-// inspect: a base model, from GGUF or a Hugging Face folder: architecture, sizes, target modules, dtypes, tokenizer and
-// chat template.
+// inspect_base: a base model, from GGUF or a Hugging Face folder: architecture, sizes, target modules, dtypes,
+// tokenizer and chat template.
 #include "inspect.h"
 
 #include <string.h>

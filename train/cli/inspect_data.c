@@ -1,4 +1,4 @@
-// inspect: data, as a file and as the trainer sees it.
+// inspect_data: data, as a file and as the trainer sees it.
 #include "inspect.h"
 
 #include <string.h>

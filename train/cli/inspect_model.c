@@ -1,4 +1,4 @@
-// inspect: adapters, snapshots and the output of a run; base models are in inspect_base.c.
+// inspect_model: adapters, snapshots and the output of a run; base models are in inspect_base.c.
 #include "inspect.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-// lorac: main. Finds the verb, runs it, prints the one line of an error, returns the status.
+// main: finds the verb, runs it, prints the one line of an error, returns the exit status.
 #include "cli.h"
 
 #include <errno.h>

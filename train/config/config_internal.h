@@ -1,4 +1,4 @@
-// Private to config*.c.
+// config_internal: private to config*.c.
 #pragma once
 
 #include "config.h"

@@ -1,4 +1,3 @@
-// token_sampler: see token_sampler.h.
 #include "token_sampler.h"
 
 #include <math.h>

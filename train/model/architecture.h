@@ -1,9 +1,8 @@
 // architecture: the differences between model families, as a table with one row for each family.
 //
-// Everything else is shared: model_config_gguf.c and model_config_hf.c read a ModelConfig, model_load.c takes the
-// tensors by the names of the table, and decoder.c and encoder.c build the graph by its flags. To add a family: add its
-// row to architecture.c, its keys to the two readers (model_config_hf_families.c), its fixture to
-// tests/golden/families.
+// Everything else is shared: model_config_gguf.c and model_config_hf.c read a ModelConfig, model_slots.c lists the
+// tensors by the names of the table, and decoder.c and encoder.c build the graph by its flags. To add a family:
+// train/README.md.
 #pragma once
 
 #include "kernels.h"

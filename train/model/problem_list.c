@@ -1,4 +1,3 @@
-// problem_list: see problem_list.h.
 #include "problem_list.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-// consistency: see ranks.h.
+// consistency: compares items by their hashes; only the first one that differs is sent as text (ranks.h).
 #include "ranks.h"
 
 #include <stdio.h>

@@ -7,7 +7,7 @@
 // moment are temporary ones, as after kill -9. It also relays a stop (signals.h): asking one rank to stop stops all.
 //
 // Time in which this process itself did not run does not count, so a job suspended as a whole can continue.
-// Files: heartbeat_wire (messages), watchdog (finds the faulty rank), heartbeat.c (the thread).
+// Files: heartbeat.c (the thread), heartbeat_wire.c (messages), watchdog.c (finds the faulty rank).
 #pragma once
 
 #include "group.h"

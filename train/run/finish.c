@@ -1,4 +1,4 @@
-// finish: see train_run_internal.h.
+// finish: takes the best snapshot, exports the adapter, verifies it, writes the report (train_run_internal.h).
 #include "train_run_internal.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
-// output_dir: see train_run_internal.h.
+// output_dir: the lock of a run's directory, what the run may not overwrite there, and the directory created again if
+// it is removed (train_run_internal.h).
 #include "train_run_internal.h"
 
 #include <errno.h>

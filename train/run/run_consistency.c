@@ -1,4 +1,4 @@
-// run_consistency: see train_run_internal.h.
+// run_consistency: lists what all ranks must share: program, keys, model, data, device (train_run_internal.h).
 #include "train_run_internal.h"
 
 #include <stdio.h>

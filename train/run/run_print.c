@@ -1,4 +1,4 @@
-// run_print: see train_run_internal.h.
+// run_print: the lines before the first step: device, model, adapter, memory, data, steps (train_run_internal.h).
 #include "train_run_internal.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-// Read it from here to the end: the parts of a run in the order in which they happen; train_run, last, calls them.
+// train_run: the parts of a run in the order in which they happen; train_run, at the end of the file, calls them.
 #include "train_run.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-// The parts of train_run: output_dir.c, run_consistency.c, run_print.c, finish.c.
+// train_run_internal: the parts of train_run: output_dir.c, run_consistency.c, run_print.c, finish.c.
 #pragma once
 
 #include "trainer.h"

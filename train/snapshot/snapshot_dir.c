@@ -1,4 +1,4 @@
-// The snapshots of an output directory: list, choose the one to resume from, remove old ones.
+// snapshot_dir: the snapshots of an output directory: list, choose the one to resume from, remove old ones.
 #include "snapshot.h"
 
 #include <stdio.h>

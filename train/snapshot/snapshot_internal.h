@@ -1,4 +1,4 @@
-// The manifest of a snapshot, for the files of this room.
+// snapshot_internal: the manifest of a snapshot, for the files of this room.
 #pragma once
 
 #include "snapshot.h"

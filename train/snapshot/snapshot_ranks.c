@@ -1,4 +1,4 @@
-// Snapshots with several ranks: rank 0 alone reads and writes them, the others receive and compare.
+// snapshot_ranks: snapshots with several ranks: rank 0 alone reads and writes them, the others receive and compare.
 #include <stdlib.h>
 #include <string.h>
 

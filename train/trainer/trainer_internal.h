@@ -1,4 +1,4 @@
-// The fields of a PassRunner and of a Trainer, for the files of this room (and white-box tests).
+// trainer_internal: the fields of a PassRunner and of a Trainer, for the files of this room (and white-box tests).
 #pragma once
 
 #include "optimizer.h"
