@@ -10,7 +10,7 @@ typedef struct Act {
     uint16_t bits;
 } Act;
 #define ACT_DTYPE DTYPE_BF16
-enum { PAIR = 2 }; // PAIR: elements of K that the tile kernel multiplies in one step
+enum { PAIR = 2 }; // elements of K that the tile kernel multiplies in one step
 
 static inline float act_load(Act x) {
     uint32_t bits = (uint32_t)x.bits << 16;

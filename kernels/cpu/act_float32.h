@@ -5,7 +5,7 @@
 
 typedef float Act;
 #define ACT_DTYPE DTYPE_F32
-enum { PAIR = 1 }; // PAIR: elements of K that the tile kernel multiplies in one step
+enum { PAIR = 1 }; // elements of K that the tile kernel multiplies in one step
 
 static inline float act_load(Act x) { return x; }
 static inline Act act_store(float x) { return x; }

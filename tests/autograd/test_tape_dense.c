@@ -87,7 +87,7 @@ static Tensor *attend(Toy *y, Tensor *q, Tensor *k, Tensor *v) {
     return op_attention(y->t, q, k, v, &s);
 }
 
-// Norms before and behind attention and feed-forward, norms of queries and keys, half of a head turns.
+// Norms before and after attention and feed-forward, norms of queries and keys, RoPE on half of a head.
 static Tensor *gemma_block(Toy *y, Tensor *x) {
     Tape *t = y->t;
     Tensor *h = op_rmsnorm(t, x, y->norms[0], 1e-5f);

@@ -31,7 +31,7 @@ namespace {
 std::mutex lock;
 std::map<std::string, int> listening; // of ids that this process made
 
-sockaddr_un address(const ncclUniqueId &id) { // of Linux's abstract names: no file is left behind
+sockaddr_un address(const ncclUniqueId &id) { // an abstract socket of Linux: no file remains
     sockaddr_un a = sockaddr_un();
     a.sun_family = AF_UNIX;
     snprintf(a.sun_path + 1, sizeof a.sun_path - 1, "%.80s", id.internal);

@@ -32,7 +32,7 @@ static Context *new_context(int64_t t, int64_t n, int64_t k) {
     return c;
 }
 
-// With accumulation a gradient is added to what is there: 3 everywhere here, taken off again.
+// With accumulation a gradient is added to the old value: 3 everywhere here, subtracted afterwards.
 static void start_at_three(float *dx, int64_t n) {
     for (int64_t i = 0; i < n; i++) dx[i] = 3;
 }

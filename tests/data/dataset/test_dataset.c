@@ -185,7 +185,7 @@ static void test_dataset_joins_files_and_numbers_records(void **state) {
 // ---- length policy and counts ----
 
 static const char LENGTHS[] = "{\"prompt\":\"p\",\"completion\":\"c\"}\n"      // 3 tokens
-                              "{\"prompt\":\"pppppp\",\"completion\":\"c\"}\n" // 8, its answer behind the limit
+                              "{\"prompt\":\"pppppp\",\"completion\":\"c\"}\n" // 8, its answer after the limit
                               "{\"prompt\":\"p\",\"completion\":\"cccccc\"}\n" // 8
                               "{\"input_ids\":[1,2],\"labels\":[-100,-100]}\n" // nothing to learn
                               "{\"input_ids\":[1,2,3,4,5,6,7],\"labels\":[-100,-100,-100,-100,-100,-100,-100]}\n";

@@ -10,7 +10,7 @@
 
 enum { RELEASE_EVERY = 3 };
 
-// All records with a '|' behind each; checks that records stay readable until the release.
+// All records with a '|' after each; checks that records stay readable until the release.
 static int read_all(StrBuf *out, const char *path, int64_t *ignored, Err *err) {
     RecordReader *r;
     RecordSpan spans[RELEASE_EVERY];
@@ -340,7 +340,7 @@ static void test_tar_bad_groups_are_refused(void **state) {
         check_refused("s.tar", cases[i].message);
         str_clear(&tar);
     }
-    StrBuf tar = {0}; // a NUL byte behind a label is no blank
+    StrBuf tar = {0}; // a NUL byte after a label is no blank
     tar_file(&tar, "a.txt", "x");
     tar_header(&tar, "a.cls", '0', "", 2);
     tar_bytes(&tar, "3\0", 2);

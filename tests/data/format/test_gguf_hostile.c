@@ -245,7 +245,7 @@ static void test_gguf_accepts_zero_dimensions(void **state) {
 
 // ---- truncation and bit flips ----
 
-// Reads everything the file shows: the sanitizer or the page behind the file objects to any bad pointer.
+// Reads everything the file shows: the sanitizer or the page after the file catches any bad pointer.
 static void touch_everything(const Gguf *g) {
     static const char *const names[] = {"u8", "string", "strings", "i32s", "u32s", "f32s", "none"};
     volatile uint8_t sink = 0;

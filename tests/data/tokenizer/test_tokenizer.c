@@ -47,7 +47,7 @@ static void check_round_trip(const Tokenizer *t, const char *text, size_t len) {
     for (size_t i = 0; i < ids.count; i++) {
         size_t n;
         tokenizer_piece(t, ids.ids[i], &n);
-        assert_int_equal(ids.start[i], at); // pieces lie behind one another and cover the text
+        assert_int_equal(ids.start[i], at); // pieces follow one another and cover the text
         at += n;
     }
     assert_int_equal(at, len);
@@ -120,7 +120,7 @@ static void test_tokenizer_starts_with_nfc_never_decrease(void **state) {
         if (ids.count) assert_int_equal(ids.start[0], 0);
         token_ids_clear(&ids);
     }
-    const char *text = "e\xCC\x81<think>e\xCC\x81<think>"; // behind a changed character the offsets are exact again
+    const char *text = "e\xCC\x81<think>e\xCC\x81<think>"; // after a changed character the offsets are exact again
     TokenIds ids = encode(t, text, strlen(text));
     int32_t think = tokenizer_find(t, "<think>");
     assert_int_equal(ids.ids[ids.count - 1], think);

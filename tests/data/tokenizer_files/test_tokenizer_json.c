@@ -1,4 +1,4 @@
-// tokenizer_json, tokenizer_hf: what must be refused, each by name; what the files beside tokenizer.json decide.
+// tokenizer_json, tokenizer_hf: what must be refused, each by name; what the files next to tokenizer.json decide.
 #include "hf_folder.h"
 #include "tokenizer_files.h"
 #include "tokenizer_fixture.h"
@@ -224,7 +224,7 @@ static void test_json_ids_may_have_holes(void **state) {
     assert_refused("token \"<end>\": found id 60; expected 6, which Hugging Face tokenizers gives it");
 }
 
-// ---- the files beside it ----
+// ---- the files next to it ----
 
 static void test_folder_alone(void **state) {
     (void)state;

@@ -1,4 +1,4 @@
-// Tokens that only the files beside tokenizer.json name: added as transformers does, or refused by name.
+// Tokens that only the files next to tokenizer.json name: added as transformers does, or refused by name.
 #include "fileio.h"
 #include "hf_folder.h"
 #include "json.h"

@@ -9,7 +9,7 @@ static void test_err_names_status_and_cleans_control_characters(void **state) {
     assert_string_equal(err.msg, "file a: ?[31mred?");
     assert_int_equal(err_context(&err, "line %d", 3), -1);
     assert_string_equal(err.msg, "line 3: file a: ?[31mred?");
-    err_context(&err, "line %d", 3); // is there already
+    err_context(&err, "line %d", 3); // the message has it already
     assert_string_equal(err.msg, "line 3: file a: ?[31mred?");
     assert_int_equal(err.kind, ERR_INPUT);
 }

@@ -53,7 +53,7 @@ static void test_dtype_widens_every_half_exactly(void **state) {
 }
 
 // Between each two neighbours: the middle goes to the even one, the floats next to the middle to the nearer one. The
-// value behind the largest finite one is its neighbour infinity.
+// value after the largest finite one is its neighbour infinity.
 static void check_rounding(const Half *t) {
     int infinity = ((1 << t->exponent_bits) - 1) << t->mantissa_bits;
     for (int h = 0; h < infinity; h++) {

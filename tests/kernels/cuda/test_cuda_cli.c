@@ -38,7 +38,7 @@ static char *read_whole(const char *path) {
     return text;
 }
 
-// The numbers behind "loss": and "eval_loss": of a log, in order.
+// The numbers after "loss": and "eval_loss": in a log, in order.
 static int losses_of(const char *out, double *losses, int most) {
     char *path = path_join(out, "train_log.jsonl"), *text = read_whole(path);
     int n = 0;

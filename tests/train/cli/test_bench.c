@@ -1,4 +1,4 @@
-// `lorac bench` as a user runs it: every number is there, nothing is left behind.
+// `lorac bench` as a user runs it: every number is printed, no file remains.
 #include "cli_runner.h"
 #include "json.h"
 #include "tiny_model.h"

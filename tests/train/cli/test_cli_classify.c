@@ -53,7 +53,7 @@ static void test_cli_classify_decoder(void **state) {
     check_has(TRAIN("m.gguf") "--output_dir more --adapter_name_or_path out/adapter", 0, "macro-F1");
 }
 
-// A run that was cut in two has the bits of one that was not: the head lies in the snapshots.
+// A resumed run has the bits of an uninterrupted one: snapshots hold the head.
 static void test_cli_classify_resumes(void **state) {
     (void)state;
     put_data();
