@@ -80,7 +80,7 @@ def write(path, reader, name, library):
 def evaluate(args, path, quantize):
     command = [args.lorac, "eval", "--model_name_or_path", path, "--validation_file", args.data, "--json",
                "--train_on_inputs", "true", "--max_seq_length", "512", "--quantize_base", quantize]
-    # A process counts its parent's peak as its own, so a small one stands between.
+    # A process counts its parent's peak as its own, so a small one runs in between.
     small = "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:]).returncode; " \
             "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024); sys.exit(code)"
     done = subprocess.run([sys.executable, "-c", small, *map(str, command)], capture_output=True, text=True)

@@ -1,9 +1,9 @@
-// bench sgemm: which library multiplies our tiles fastest, and what this machine can do at all.
+// bench sgemm: what the cores of this machine can do: the sgemm of a few libraries on the tile shapes of a small model.
 //
-// Each thread calls the library's serial sgemm on its own tile of rows against one shared B, as the CPU backend does.
-// The libraries are opened at run time, so that only the chosen one is needed to build. The best rate of the chosen one
-// (dnnl) over all shapes is printed as the machine's peak: other benchmarks' percentages refer to it.
-// usage: bench_sgemm [threads]
+// Each thread calls the library's serial sgemm on its own tile of rows against one shared B. The libraries are opened
+// at run time, so that none is needed to build; lorac itself uses none (kernels/cpu/gemm.h). The best rate of dnnl
+// (oneDNN) over all shapes is printed as the machine's peak: other benchmarks' percentages refer to it. usage:
+// bench_sgemm [threads]
 #include <dlfcn.h>
 
 #include "bench.h"

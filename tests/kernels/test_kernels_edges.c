@@ -1,5 +1,5 @@
 // The edges that random inputs do not reach: every half-precision number, bad scales, dropout's statistics, the
-// elementary functions, refused shapes; on the reference and on every copy of the CPU backend.
+// elementary functions, refused shapes; on the reference and on every float32 copy of the CPU backend.
 #define CPU_ISA base // for cpu_expf as the plainest copy has it
 #include "cpu.h"
 
