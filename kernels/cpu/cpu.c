@@ -58,9 +58,8 @@ const Kernels *cpu_kernels_from_environment(DType activation, Err *err) {
     const Kernels *k = kernels_cpu(activation, isa);
     if (k) return k;
     if (isa)
-        err_runtime(err,
-                    "LORAC_ISA is '%s', which this machine cannot run or which does not compute in %s; expected %s",
-                    isa, type, activation == DTYPE_BF16 ? "avx512_bf16 or amx" : "base, v3 or v4");
+        err_runtime(err, "LORAC_ISA is '%s'; expected %s for dtype %s, and a machine that has it", isa,
+                    activation == DTYPE_BF16 ? "avx512_bf16 or amx" : "base, v3 or v4", type);
     else
         err_runtime(err, "this CPU has no bf16 products (AVX512_BF16); expected dtype auto or f32");
     return NULL;

@@ -186,14 +186,13 @@ const Verb verb_bench = {
     .name = "bench",
     .usage = "lorac bench [MODEL | CONFIG.json] [--key value ...] [--seconds N] [--json]",
     .summary = "Measure this machine: its peaks, and the speed and memory of training a model with each dtype",
-    .help =
-        "Takes less than a minute on a CPU. Without a model it prints the peaks of the machine alone: reads of\n"
-        "memory, and for each dtype of the device the product of rows [512, 1024] by a frozen matrix [1024, 1024]. "
-        "With a model or a config it runs \"lorac train\" on rows of synthetic tokens\n"
-        "(max_seq_length, by default 512; all supervised) in a temporary folder for some seconds with each dtype, or\n"
-        "with the one that is given. tokens/s is the median of the steps after the first, peak MB that of the "
-        "process.\n"
-        "Data, steps and schedule of a config are ignored; its adapter, device and memory keys are used.",
+    .help = "Takes less than a minute on a CPU. Without a model it prints the peaks of the machine alone: reads of\n"
+            "memory, and for each dtype of the device the product of rows [512, 1024] by a frozen matrix\n"
+            "[1024, 1024]. With a model or a config it runs \"lorac train\" on rows of synthetic tokens\n"
+            "(max_seq_length, by default 512; all supervised) in a temporary folder for some seconds with each dtype,\n"
+            "or with the one that is given. tokens/s is the median of the steps after the first, peak MB that of the\n"
+            "process.\n"
+            "Data, steps and schedule of a config are ignored; its adapter, device and memory keys are used.",
     .example = "lorac bench models/SmolLM2-135M-Instruct.Q4_1.gguf\n"
                "  lorac bench my.json --dtype f32 --max_seq_length 1024",
     OPTIONS(options),
