@@ -51,6 +51,10 @@ static inline void check_rope(Mat x, int64_t head_size, int64_t rotated) {
           "rope of %ld dims over %ld columns, heads of %ld", rotated, x.cols, head_size);
 }
 
+static inline void host_check_moe(const MoePlan *p) {
+    CHECK(p->used > 0 && p->used <= p->experts, "%ld of %ld experts", p->used, p->experts);
+}
+
 static inline void host_check_attention(const AttentionCall *c, DType act, bool backward) {
     const AttentionShape *s = c->shape;
     int64_t queries = c->q.rows, keys = c->k.rows, wide = s->heads * s->head_size, narrow = s->kv_heads * s->head_size;

@@ -453,14 +453,6 @@ const char *json_type_name(const Json *v) {
 
 bool json_str_is(JsonStr s, const char *text) { return json_str_equal(s, (JsonStr){text, strlen(text)}); }
 
-bool json_str_in(JsonStr s, const char *words) {
-    for (size_t n; *words; words += n + (words[n] == ' ')) {
-        n = strcspn(words, " ");
-        if (json_str_equal(s, (JsonStr){words, n})) return true;
-    }
-    return false;
-}
-
 bool json_is_off(const Json *v) {
     return !v || v->type == JSON_NULL || v->type == JSON_FALSE ||
            ((v->type == JSON_ARRAY || v->type == JSON_OBJECT) && v->count == 0);

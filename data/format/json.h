@@ -55,7 +55,6 @@ const char *json_type_name(const Json *v);                   // "a string", "an 
 static inline bool json_is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 bool json_str_equal(JsonStr a, JsonStr b);
 bool json_str_is(JsonStr s, const char *text);        // all of s, which may hold NUL bytes
-bool json_str_in(JsonStr s, const char *words);       // one of words separated by spaces
 bool json_is_string(const Json *v, const char *text); // v is a string equal to text
 bool json_is_off(const Json *v);                      // absent, null, false, [] or {}: an option that is not used
 bool json_whole(const Json *v, int64_t *out);         // v is a whole number, also if written as a float (1.0)

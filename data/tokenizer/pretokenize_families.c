@@ -60,7 +60,7 @@ static int unknown_family(JsonStr name, Err *err) {
 
 int pretokenizer_add_family(Pretokenizer *p, PretokenizerFamily *family, JsonStr name, Err *err) {
     for (int i = 0; i < N_RULES; i++) {
-        if (!json_str_is(name, RULES[i].family.name) && !json_str_in(name, RULES[i].aliases)) continue;
+        if (!json_str_is(name, RULES[i].family.name) && !is_among(name.data, name.len, RULES[i].aliases)) continue;
         *family = RULES[i].family;
         return pretokenizer_add_pattern(p, RULES[i].pattern, CUT_ISOLATED, false, err);
     }

@@ -57,7 +57,7 @@ int component_read(JsonTokenizer *t, const Json *v, const ComponentKind *kind) {
 int component_keys(const JsonReader *r, const char *keys) {
     for (size_t i = 0; i < r->object->count; i++) {
         JsonStr key = r->object->keys[i];
-        if (!json_str_is(key, "type") && !json_str_in(key, keys))
+        if (!json_str_is(key, "type") && !is_among(key.data, key.len, keys))
             return err_input(r->err, "key \"%.64s\" is not known; expected %s", key.data, *keys ? keys : "none");
     }
     return 0;

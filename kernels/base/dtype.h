@@ -4,6 +4,8 @@
 // so one row of a weight is a whole number of blocks and rows can be moved without requantising.
 #pragma once
 
+#include <string.h>
+
 #include "base.h"
 
 C_BEGIN
@@ -52,6 +54,18 @@ void dtype_expand_row(DType t, float *dst, const void *src, size_t n, float row_
         -0.18477343022823334f, -0.09105003625154495f, 0.0f, 0.07958029955625534f, 0.16093020141124725f,                \
         0.24611230194568634f, 0.33791524171829224f, 0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f,    \
         1.0f
+
+// The bits of a float32 as an integer, and back.
+static inline uint32_t f32_to_bits(float f) {
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    return bits;
+}
+static inline float bits_to_f32(uint32_t bits) {
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
 
 float f16_to_f32(uint16_t h);
 uint16_t f32_to_f16(float f); // round to nearest even

@@ -12,18 +12,11 @@ typedef struct Act {
 #define ACT_DTYPE DTYPE_BF16
 enum { PAIR = 2 }; // elements of K that the tile kernel multiplies in one step
 
-static inline float act_load(Act x) {
-    uint32_t bits = (uint32_t)x.bits << 16;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
+static inline float act_load(Act x) { return bits_to_f32((uint32_t)x.bits << 16); }
 
 // To nearest, ties to even; a NaN stays one.
 static inline Act act_store(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16, nan = bits >> 16 | 0x40;
+    uint32_t bits = f32_to_bits(x), rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16, nan = bits >> 16 | 0x40;
     return (Act){(uint16_t)((bits & 0x7FFFFFFF) > 0x7F800000 ? nan : rounded)};
 }
 

@@ -60,6 +60,13 @@ static Item item_at(const AttentionShape *s, int64_t i) {
     return (Item){sample, start + block * BLOCK_Q, min64(BLOCK_Q, n - block * BLOCK_Q), i % s->heads, false};
 }
 
+// dst = src where the query sees the key, else 0.
+static void round_seen(Act *dst, const float *src, int64_t n, Range seen) {
+    memset(dst, 0, (size_t)seen.first * sizeof *dst);
+    act_round(dst + seen.first, src + seen.first, seen.end - seen.first);
+    memset(dst + seen.end, 0, (size_t)(n - seen.end) * sizeof *dst);
+}
+
 // The softmax of one row so far; out is relative to max.
 typedef struct Running {
     float max, sum;
@@ -75,9 +82,7 @@ static void fold_row(Running *r, Act *p, float *x, int64_t n, Range seen, float 
         for (int64_t i = 0; i < d; i++) out[i] *= shrink;
     }
     r->sum += cpu_exponentials(x + seen.first, seen.end - seen.first, r->max);
-    memset(p, 0, (size_t)seen.first * sizeof *p);
-    for (int64_t i = seen.first; i < seen.end; i++) p[i] = act_store(x[i]);
-    memset(p + seen.end, 0, (size_t)(n - seen.end) * sizeof *p);
+    round_seen(p, x, n, seen);
 }
 
 // Scratch of a thread in forward, in the order of the members.
@@ -112,29 +117,29 @@ static ForwardScratch forward_scratch(const AttentionCall *a) {
     return (ForwardScratch){scores, out, p, k, k + keys_size(d, keys)};
 }
 
-// Packed keys and values of the samples that have several blocks of queries, which share them: [KV, keys] each. A
-// sample begins at a multiple of PACK_K keys and has more than 2 PACK_K, so `keys` is about 1.5 Tk at most.
+// Packed keys and values of samples that have several blocks of queries, which share them: [KV, keys] each. A sample
+// begins at a multiple of PACK_K keys and has more than 2 PACK_K, so that 1.5 Tk hold all of them, unless samples have
+// keys in common: those that do not fit are packed by each block of queries.
 typedef struct SharedKeys {
     Act *k, *v;
     int64_t keys;
 } SharedKeys;
 
-static bool is_shared(const AttentionShape *s, int64_t sample) {
-    return s->q_start[sample + 1] - s->q_start[sample] > BLOCK_Q && s->k_len[sample] > BLOCK_Q;
-}
-
 static SharedKeys shared_keys(const AttentionShape *s, int64_t keys, Act *ws) {
-    int64_t most = keys + keys / 2 + PACK_K;
-    most = most / PACK_K * PACK_K;
+    int64_t most = (keys + keys / 2 + PACK_K) / PACK_K * PACK_K;
     return (SharedKeys){ws, ws + s->kv_heads * keys_size(s->head_size, most), most};
 }
 
-// The place of a sample's first key among the shared ones.
-static int64_t shared_start(const AttentionShape *s, int64_t sample) {
-    int64_t start = 0;
-    for (int64_t i = 0; i < sample; i++)
-        if (is_shared(s, i)) start += (s->k_len[i] + PACK_K - 1) / PACK_K * PACK_K;
-    return start;
+// The place of a sample's first key among the shared ones; -1: it has none there.
+static int64_t shared_start(const AttentionShape *s, SharedKeys shared, int64_t sample) {
+    int64_t end = 0, keys = 0;
+    for (int64_t i = 0; i <= sample; i++) {
+        keys = (s->k_len[i] + PACK_K - 1) / PACK_K * PACK_K;
+        if (s->q_start[i + 1] - s->q_start[i] <= BLOCK_Q || s->k_len[i] <= BLOCK_Q || end + keys > shared.keys)
+            keys = 0;
+        end += keys;
+    }
+    return keys ? end - keys : -1;
 }
 
 // Keys [k0, k0 + n) of a sample, packed.
@@ -144,22 +149,24 @@ static void pack_block(const AttentionCall *a, int64_t sample, int64_t kv_head, 
     gemm_pack(v, gemm_strip_size(n), act_row(a->v, row) + column, a->v.cols, n, d);
 }
 
-// Where the block from k0 on of a shared sample is.
-static Act *shared_k(const AttentionShape *s, SharedKeys shared, int64_t sample, int64_t kv_head, int64_t k0) {
-    return shared.k + keys_size(s->head_size, kv_head * shared.keys + shared_start(s, sample) + k0);
+// The packed block of keys, and of values, that begins at shared key `at` of a head.
+static Act *shared_k(const AttentionShape *s, SharedKeys shared, int64_t kv_head, int64_t at) {
+    return shared.k + keys_size(s->head_size, kv_head * shared.keys + at);
 }
-static Act *shared_v(const AttentionShape *s, SharedKeys shared, int64_t sample, int64_t kv_head, int64_t k0) {
-    return shared.v + values_size(s->head_size, kv_head * shared.keys + shared_start(s, sample) + k0);
+static Act *shared_v(const AttentionShape *s, SharedKeys shared, int64_t kv_head, int64_t at) {
+    return shared.v + values_size(s->head_size, kv_head * shared.keys + at);
 }
 
 static void pack_shared(const AttentionCall *a, SharedKeys shared) {
     const AttentionShape *s = a->shape;
 #pragma omp for collapse(2) schedule(dynamic)
     for (int64_t sample = 0; sample < s->samples; sample++)
-        for (int64_t kv_head = 0; kv_head < s->kv_heads; kv_head++)
-            for (int64_t k0 = 0; is_shared(s, sample) && k0 < s->k_len[sample]; k0 += FORWARD_K)
+        for (int64_t kv_head = 0; kv_head < s->kv_heads; kv_head++) {
+            int64_t start = shared_start(s, shared, sample);
+            for (int64_t k0 = 0; start >= 0 && k0 < s->k_len[sample]; k0 += FORWARD_K)
                 pack_block(a, sample, kv_head, k0, min64(FORWARD_K, s->k_len[sample] - k0),
-                           shared_k(s, shared, sample, kv_head, k0), shared_v(s, shared, sample, kv_head, k0));
+                           shared_k(s, shared, kv_head, start + k0), shared_v(s, shared, kv_head, start + k0));
+        }
 }
 
 static void attend(const AttentionCall *a, SharedKeys shared, Item item) {
@@ -175,17 +182,19 @@ static void attend(const AttentionCall *a, SharedKeys shared, Item item) {
     memset(f.out, 0, (size_t)(rows * d) * sizeof *f.out);
     int64_t first = keys_seen(s, item.sample, pos[0]).first;
     int64_t end = keys_seen(s, item.sample, pos[item.decoding ? 0 : rows - 1]).end;
+    int64_t start = shared_start(s, shared, item.sample);
     for (int64_t k0 = first / FORWARD_K * FORWARD_K; k0 < end; k0 += FORWARD_K) {
         int64_t n = min64(FORWARD_K, end - k0), of_sample = min64(FORWARD_K, s->k_len[item.sample] - k0);
         Act *k = f.k, *v = f.v;
-        bool use_shared = is_shared(s, item.sample) && (n == of_sample || n % K_STEP == 0);
+        bool use_shared = start >= 0 && (n == of_sample || n % K_STEP == 0);
         if (use_shared) {
-            k = shared_k(s, shared, item.sample, kv_head, k0);
-            v = shared_v(s, shared, item.sample, kv_head, k0);
+            k = shared_k(s, shared, kv_head, start + k0);
+            v = shared_v(s, shared, kv_head, start + k0);
         } else {
             pack_block(a, item.sample, kv_head, k0, n, k, v);
         }
-        gemm((Output){.f32 = f.scores, .stride = n}, (Product){rows, n, d, q, ld, k, product_scale(s), 0});
+        gemm((Output){.f32 = f.scores, .stride = n},
+             (Product){rows, n, d, .a = q, .lda = ld, .b = k, .alpha = product_scale(s)});
         for (int64_t i = 0; i < rows; i++) {
             Range seen = keys_in_block(s, item.sample, pos[item.decoding ? 0 : i], k0, n);
             float *x = f.scores + i * n;
@@ -193,7 +202,8 @@ static void attend(const AttentionCall *a, SharedKeys shared, Item item) {
             fold_row(&running[i], f.p + i * n, x, n, seen, f.out + i * d, d);
         }
         gemm((Output){.f32 = f.out, .stride = d, .add = true},
-             (Product){rows, d, n, f.p, n, v, 1, gemm_strip_size(use_shared ? of_sample : n)});
+             (Product){rows, d, n, .a = f.p, .lda = n, .b = v, .alpha = 1,
+                       .strip = gemm_strip_size(use_shared ? of_sample : n)});
     }
     for (int64_t i = 0; i < rows; i++) {
         Running r = running[i];
@@ -302,14 +312,6 @@ static void capped_row_backward(float *x, float *dp, Range seen, float lse, floa
     }
 }
 
-// dst = src where the query sees the key, else 0.
-static void round_seen(Act *dst, const float *src, int64_t n, Range seen) {
-    memset(dst, 0, (size_t)seen.first * sizeof *dst);
-#pragma omp simd
-    for (int64_t i = seen.first; i < seen.end; i++) dst[i] = act_store(src[i]);
-    memset(dst + seen.end, 0, (size_t)(n - seen.end) * sizeof *dst);
-}
-
 // dst [D, rows] = transposed src [rows, D].
 static void transpose(Act *dst, const Act *src, int64_t ld, int64_t rows, int64_t d) {
     for (int64_t j = 0; j < d; j++)
@@ -328,8 +330,9 @@ static void queries_backward(const Backward *a, const BackwardScratch *x, KeyBlo
     int64_t d = s->head_size, heads = s->heads, ld = c->q.cols, n = b.n, keys = c->k.rows;
     int64_t column = b.head * d, sum = b.head / (heads / s->kv_heads) * d * keys + s->k_start[b.sample] + b.k0;
     const Act *q = act_row(c->q, q0) + column, *dout = act_row(c->dout, q0) + column;
-    gemm((Output){.f32 = x->p, .stride = n}, (Product){rows, n, d, q, ld, x->k_t, product_scale(s), 0});
-    gemm((Output){.f32 = x->dp, .stride = n}, (Product){rows, n, d, dout, ld, x->v_t, 1, 0});
+    gemm((Output){.f32 = x->p, .stride = n},
+         (Product){rows, n, d, .a = q, .lda = ld, .b = x->k_t, .alpha = product_scale(s)});
+    gemm((Output){.f32 = x->dp, .stride = n}, (Product){rows, n, d, .a = dout, .lda = ld, .b = x->v_t, .alpha = 1});
     for (int64_t i = 0; i < rows; i++) {
         Range seen = keys_in_block(s, b.sample, s->q_pos[q0 + i], b.k0, n);
         int64_t at = (q0 + i) * heads + b.head;
@@ -344,14 +347,14 @@ static void queries_backward(const Backward *a, const BackwardScratch *x, KeyBlo
     transpose(x->dout_t, dout, ld, rows, d);
     gemm_pack(x->packed, gemm_strip_size(rows), x->rounded, n, rows, n);
     gemm((Output){.f32 = a->dv + sum, .stride = keys, .add = true},
-         (Product){d, n, rows, x->dout_t, rows, x->packed, 1, 0});
+         (Product){d, n, rows, .a = x->dout_t, .lda = rows, .b = x->packed, .alpha = 1});
     for (int64_t i = 0; i < rows; i++)
         round_seen(x->rounded + i * n, x->dp + i * n, n, keys_in_block(s, b.sample, s->q_pos[q0 + i], b.k0, n));
     gemm_pack(x->packed, gemm_strip_size(rows), x->rounded, n, rows, n);
     gemm((Output){.f32 = a->dk + sum, .stride = keys, .add = true},
-         (Product){d, n, rows, x->q_t, rows, x->packed, 1, 0});
+         (Product){d, n, rows, .a = x->q_t, .lda = rows, .b = x->packed, .alpha = 1});
     gemm((Output){.f32 = a->dq + q0 * ld + column, .stride = ld, .add = true},
-         (Product){rows, d, n, x->rounded, n, x->k, 1, x->strip});
+         (Product){rows, d, n, .a = x->rounded, .lda = n, .b = x->k, .alpha = 1, .strip = x->strip});
 }
 
 // Queries [first, end) of the sample.

@@ -40,7 +40,7 @@ static void weighted_rows(Act *dx, const float *w, const float *d, int64_t n, in
         memset(sum, 0, sizeof sum);
         for (int64_t i = 0; i < n; i++)
             for (int64_t k = 0; k < count; k++) sum[k] += d[i] * w[i * c + first + k];
-        for (int64_t k = 0; k < count; k++) dx[first + k] = act_store(sum[k]);
+        act_round(dx + first, sum, count);
     }
 }
 

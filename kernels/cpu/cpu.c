@@ -14,8 +14,10 @@ typedef struct Isa {
     const char *name;
     DType activation;
     const Kernels *table;
-    bool runs_here;
+    bool (*runs_here)(void);
 } Isa;
+
+static bool cpu_has_base(void) { return true; }
 
 #ifdef __x86_64__
 static bool cpu_has_v3(void) {
@@ -44,10 +46,10 @@ static bool cpu_has_amx(void) {
 
 const Kernels *kernels_cpu(DType activation, const char *isa) {
     const Isa table[] = {
-#define ISA_ENTRY(name, type, condition) {#name, DTYPE_##type, &CPU_CAT(name, kernels), (condition)},
+#define ISA_ENTRY(name, type, condition) {#name, DTYPE_##type, &CPU_CAT(name, kernels), condition},
         CPU_ISA_LIST(ISA_ENTRY)};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (table[i].activation == activation && table[i].runs_here && (!isa || !strcmp(isa, table[i].name)))
+        if (table[i].activation == activation && (!isa || !strcmp(isa, table[i].name)) && table[i].runs_here())
             return table[i].table;
     return NULL;
 }

@@ -28,13 +28,13 @@
 // LORAC_ISA names another: so amx, which has run on emulated tiles only, is used on request.
 #ifdef __x86_64__
 #define CPU_ISA_LIST(X)                                                                                                \
-    X(v4, F32, cpu_has_v4())                                                                                           \
-    X(v3, F32, cpu_has_v3())                                                                                           \
-    X(base, F32, true)                                                                                                 \
-    X(avx512_bf16, BF16, cpu_has_avx512_bf16())                                                                        \
-    X(amx, BF16, cpu_has_amx())
+    X(v4, F32, cpu_has_v4)                                                                                             \
+    X(v3, F32, cpu_has_v3)                                                                                             \
+    X(base, F32, cpu_has_base)                                                                                         \
+    X(avx512_bf16, BF16, cpu_has_avx512_bf16)                                                                          \
+    X(amx, BF16, cpu_has_amx)
 #else
-#define CPU_ISA_LIST(X) X(base, F32, true)
+#define CPU_ISA_LIST(X) X(base, F32, cpu_has_base)
 #endif
 #define DECLARE_CPU_TABLE(isa, activation, condition) extern const Kernels CPU_CAT(isa, kernels);
 CPU_ISA_LIST(DECLARE_CPU_TABLE)
@@ -58,6 +58,11 @@ void cpu_expand_columns(float *dst, const Weight *w, int64_t row, int64_t n, int
 void cpu_expand_act(Act *dst, int64_t ld, const Weight *w, int64_t row, int64_t n, int64_t col, int64_t cols);
 
 static inline Act *act_row(Mat m, int64_t row) { return (Act *)m.data + row * m.cols; }
+// dst = src, each element rounded once.
+static inline void act_round(Act *dst, const float *src, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) dst[i] = act_store(src[i]);
+}
 #define CHECK_ACT(m, r, c) CHECK_MATRIX(m, ACT_DTYPE, r, c)
 
 // Threads for `elements` of cheap work: all or one, as a parallel region costs a few microseconds.
@@ -80,18 +85,11 @@ static inline Exponential cpu_exponential(float x) {
     p = p * r + 0x1.5558f4p-5f;
     p = p * r + 0x1.555492p-3f;
     p = p * r + 0x1.fffffcp-2f;
-    uint32_t bits;
-    memcpy(&bits, &shifted, sizeof bits);
-    return (Exponential){(int32_t)(bits - 0x4B400000u), p * r * r + r};
+    return (Exponential){(int32_t)(f32_to_bits(shifted) - 0x4B400000u), p * r * r + r};
 }
 
 // 2^n, -127 < n < 128.
-static inline float cpu_power_of_two(int32_t n) {
-    uint32_t bits = (uint32_t)(n + 127) << 23;
-    float power;
-    memcpy(&power, &bits, sizeof power);
-    return power;
-}
+static inline float cpu_power_of_two(int32_t n) { return bits_to_f32((uint32_t)(n + 127) << 23); }
 
 // exp(x) to about 1 ulp; 2^n in two factors, so that subnormal results and overflow are right. NaN stays NaN.
 static inline float cpu_expf(float x) {
@@ -142,9 +140,7 @@ static inline void cpu_softcap(float *x, int64_t n, float factor, float cap) {
 // An integer that orders as the float does: NaN is beyond the infinities on either side, and -0 equals 0. Integer
 // maxima vectorise without losing NaN.
 static inline int32_t cpu_order_key(float x) {
-    float plus_zero = x + 0.0f;
-    int32_t bits;
-    memcpy(&bits, &plus_zero, sizeof bits);
+    int32_t bits = (int32_t)f32_to_bits(x + 0.0f);
     return bits ^ (bits >> 31 & INT32_MAX);
 }
 
@@ -156,10 +152,7 @@ static inline float cpu_largest(const float *x, int64_t n) {
         int32_t key = cpu_order_key(x[i]);
         max = key > max ? key : max;
     }
-    int32_t bits = max ^ (max >> 31 & INT32_MAX);
-    float largest;
-    memcpy(&largest, &bits, sizeof largest);
-    return largest;
+    return bits_to_f32((uint32_t)(max ^ (max >> 31 & INT32_MAX)));
 }
 
 // x = exp(x - max) in place; the sum of the results.

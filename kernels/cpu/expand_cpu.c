@@ -135,9 +135,7 @@ void cpu_expand_act(Act *dst, int64_t ld, const Weight *w, int64_t row, int64_t 
             int64_t count = min64(PIECE, cols - first);
             float *to = ACT_DTYPE == DTYPE_F32 ? (float *)(dst + first) : piece;
             cpu_expand_columns(to, w, row + i, 1, col + first, count);
-            if (ACT_DTYPE == DTYPE_F32) continue;
-#pragma omp simd
-            for (int64_t c = 0; c < count; c++) dst[first + c] = act_store(piece[c]);
+            if (ACT_DTYPE != DTYPE_F32) act_round(dst + first, piece, count);
         }
 }
 

@@ -13,14 +13,8 @@ void CPU_FN(expand_nf4)(float *restrict y, const uint8_t *restrict b, int64_t n,
 static inline float f16_value(uint32_t h) {
     uint32_t magnitude = h & 0x7FFF;
     uint32_t rebased = (magnitude << 13) + (magnitude >= 0x7C00 ? 224u << 23 : 112u << 23);
-    float normal, signed_value, subnormal = (float)(int32_t)magnitude * 0x1p-24f;
-    memcpy(&normal, &rebased, sizeof normal);
-    float value = magnitude < 0x400 ? subnormal : normal;
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    bits |= (h & 0x8000) << 16;
-    memcpy(&signed_value, &bits, sizeof bits);
-    return signed_value;
+    float normal = bits_to_f32(rebased), subnormal = (float)(int32_t)magnitude * 0x1p-24f;
+    return bits_to_f32(f32_to_bits(magnitude < 0x400 ? subnormal : normal) | (h & 0x8000) << 16);
 }
 
 static inline uint32_t load_u16(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }

@@ -65,16 +65,11 @@ void gemm_pack_transposed(Act *dst, const Act *src, int64_t ld, int64_t k, int64
     }
 }
 
-static void round_row(Act *dst, const float *src, int64_t n) {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) dst[i] = act_store(src[i]);
-}
-
 void gemm_pack_f32(Act *dst, const float *src, int64_t ld, int64_t k, int64_t n, Act *scratch) {
     enum { ROWS = 32 };
     for (int64_t row = 0; row < k; row += ROWS) {
         int64_t rows = min64(ROWS, k - row);
-        for (int64_t i = 0; i < rows; i++) round_row(scratch + i * n, src + (row + i) * ld, n);
+        for (int64_t i = 0; i < rows; i++) act_round(scratch + i * n, src + (row + i) * ld, n);
         gemm_pack(dst + row * STRIP, gemm_strip_size(k), scratch, n, rows, n);
     }
 }
@@ -82,7 +77,7 @@ void gemm_pack_f32(Act *dst, const float *src, int64_t ld, int64_t k, int64_t n,
 void gemm_pack_transposed_f32(Act *dst, const float *src, int64_t ld, int64_t k, int64_t n, Act *scratch) {
     for (int64_t row = 0; row < n; row += STRIP) {
         int64_t rows = min64(STRIP, n - row);
-        for (int64_t i = 0; i < rows; i++) round_row(scratch + i * k, src + (row + i) * ld, k);
+        for (int64_t i = 0; i < rows; i++) act_round(scratch + i * k, src + (row + i) * ld, k);
         gemm_pack_transposed(dst + row / STRIP * gemm_strip_size(k), scratch, k, k, rows);
     }
 }

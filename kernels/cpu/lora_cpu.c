@@ -112,9 +112,9 @@ void CPU_FN(lora_forward)(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void 
             const Act *rows = l->dropout == 0 ? act_row(x, t) : scratch;
             if (l->dropout != 0) mask_rows(scratch, x, l, t, n, 0, k);
             Act *low = act_row(xa, t), *to = act_row(y, t) + l->row_offset;
-            gemm((Output){.act = low, .stride = r}, (Product){n, r, k, rows, k, down, 1, 0});
+            gemm((Output){.act = low, .stride = r}, (Product){n, r, k, .a = rows, .lda = k, .b = down, .alpha = 1});
             gemm((Output){.act = to, .stride = y.cols, .residual = to, .residual_stride = y.cols},
-                 (Product){n, l->rows, r, low, r, up, l->scale, 0});
+                 (Product){n, l->rows, r, .a = low, .lda = r, .b = up, .alpha = l->scale});
         }
     }
 }
@@ -135,14 +135,14 @@ static void backward_rows(const Backward *c, Act *tile) {
     for (int64_t t = 0; t < c->dy.rows; t += GEMM_ROWS) {
         int64_t n = min64(GEMM_ROWS, c->dy.rows - t);
         Act *low = c->dxa + t * r, *to = c->dx.data ? act_row(c->dx, t) : NULL;
-        gemm((Output){.act = low, .stride = r},
-             (Product){n, r, l->rows, act_row(c->dy, t) + l->row_offset, c->dy.cols, c->b, l->scale, 0});
+        gemm((Output){.act = low, .stride = r}, (Product){n, r, l->rows, .a = act_row(c->dy, t) + l->row_offset,
+                                                          .lda = c->dy.cols, .b = c->b, .alpha = l->scale});
         if (!to) continue;
         Output dx = {.act = l->dropout == 0 ? to : tile,
                      .stride = k,
                      .residual = l->dropout == 0 ? to : NULL,
                      .residual_stride = k};
-        gemm(dx, (Product){n, k, r, low, r, c->a, 1, 0});
+        gemm(dx, (Product){n, k, r, .a = low, .lda = r, .b = c->a, .alpha = 1});
         for (int64_t i = 0; i < n && l->dropout != 0; i++) masked_row(to + i * k, tile + i * k, 0, k, l, t + i, true);
     }
 }
@@ -172,7 +172,7 @@ static void backward_b(const Backward *c, Act *packed) {
             int64_t k = min64(BLOCK_T, rows - t);
             gemm_pack(packed, gemm_strip_size(k), act_row(c->dy, t) + l->row_offset + i, c->dy.cols, k, n);
             gemm((Output){.f32 = tile, .stride = n, .add = t > 0},
-                 (Product){r, n, k, c->low_t + t, rows, packed, 1, 0});
+                 (Product){r, n, k, .a = c->low_t + t, .lda = rows, .b = packed, .alpha = 1});
         }
         add_transposed(l->db + i * r, tile, n, r, l->scale);
     }
@@ -192,7 +192,7 @@ static void backward_a(const Backward *c, Act *packed) {
             gemm_pack(packed, gemm_strip_size(count), l->dropout == 0 ? act_row(c->x, t) + i : masked,
                       l->dropout == 0 ? k : n, count, n);
             gemm((Output){.f32 = l->da + i, .stride = k, .add = true},
-                 (Product){r, n, count, c->low_t + t, rows, packed, 1, 0});
+                 (Product){r, n, count, .a = c->low_t + t, .lda = rows, .b = packed, .alpha = 1});
         }
     }
 }

@@ -212,19 +212,20 @@ static void fold_tile(const Head *a, Panel p, bool first, int64_t m0) {
     float *tile = a->tiles + omp_get_thread_num() * TILE_M * a->step;
     Act *factors = a->factors + omp_get_thread_num() * TILE_M * a->step;
     Act *slopes = a->smooth_capped ? a->slopes + omp_get_thread_num() * TILE_M * a->step : NULL;
-    gemm((Output){.f32 = tile, .stride = p.n}, (Product){rows, p.n, c, act_row(a->x, m0), c, p.transposed, 1, 0});
+    gemm((Output){.f32 = tile, .stride = p.n},
+         (Product){rows, p.n, c, .a = act_row(a->x, m0), .lda = c, .b = p.transposed, .alpha = 1});
     for (int64_t i = 0; i < rows; i++) {
         float *x = tile + i * p.n;
         finish_logits(a, p, x, slopes ? slopes + i * p.n : NULL);
         float shrink = fold_row(a, &a->states[p.slice * a->x.rows + m0 + i], x, p, a->h->targets[m0 + i]);
         if (!a->dx.data) continue;
-        for (int64_t v = 0; v < p.n; v++) factors[i * p.n + v] = act_store(x[v]);
+        act_round(factors + i * p.n, x, p.n);
         if (first || shrink == 1) continue;
         float *sum = sum_row(a, p.slice, m0 + i);
         for (int64_t k = 0; k < c; k++) sum[k] *= shrink;
     }
     if (!a->dx.data) return;
-    Product back = {rows, c, p.n, factors, p.n, p.packed, 1, 0};
+    Product back = {rows, c, p.n, .a = factors, .lda = p.n, .b = p.packed, .alpha = 1};
     gemm((Output){.f32 = sum_row(a, p.slice, m0), .stride = c, .add = !first}, back);
     back.a = slopes;
     if (slopes) gemm((Output){.f32 = slope_row(a, p.slice, m0), .stride = c, .add = !first}, back);
@@ -275,7 +276,7 @@ static void finish_dx(const Head *a, int64_t m, RowState all, double z) {
     }
     for (int64_t k = 0; k < c; k++) dx[k] = scale * (dx[k] + of_target * act_load(target_row[k]));
     if (e != 0) smooth_dx(a, dx, m);
-    for (int64_t k = 0; k < c; k++) to[k] = act_store(dx[k]);
+    act_round(to, dx, c);
 }
 
 // Finishes dx of row m, and stores its loss and its arg max (-1: NaN) in states[m]: others, argmax.

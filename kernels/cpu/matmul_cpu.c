@@ -83,11 +83,10 @@ static void forward_panels(Backend *b, Mat out, Mat x, const Weight *w, Mat resi
                     Product p = {min64(GEMM_ROWS, x.rows - t),
                                  min64(TILE_N, count - i),
                                  k,
-                                 act_row(x, t),
-                                 x.cols,
-                                 panel + i / STRIP * strip,
-                                 1,
-                                 0};
+                                 .a = act_row(x, t),
+                                 .lda = x.cols,
+                                 .b = panel + i / STRIP * strip,
+                                 .alpha = 1};
                     forward_tile(out, w, residual, t, n0 + i, p);
                 }
         }
@@ -174,11 +173,10 @@ static void backward_columns(const BackwardCall *c, WeightPart all, Act *scratch
                 Product p = {min64(GEMM_ROWS, dx.rows - t),
                              min64(TILE_N, all.cols - i),
                              k,
-                             act_row(dout, t) + row,
-                             dout.cols,
-                             panel + i / STRIP * strip,
-                             1,
-                             0};
+                             .a = act_row(dout, t) + row,
+                             .lda = dout.cols,
+                             .b = panel + i / STRIP * strip,
+                             .alpha = 1};
                 if (k == all.rows)
                     backward_tile(dx, c->accumulate, t, all.col + i, p);
                 else
@@ -229,7 +227,8 @@ static Mat expert_rows(Mat m, const MoePlan *plan, int64_t e) {
 static void expert_forward(Mat out, Mat x, const Weight *w, int64_t n, int64_t count, Act *panel) {
     Act *scratch = panel + expert_panel(w);
     gemm_pack_weight_rows(panel, w, n, count, scratch);
-    forward_tile(out, w, (Mat){0}, 0, n, (Product){x.rows, count, w->cols, x.data, x.cols, panel, 1, 0});
+    forward_tile(out, w, (Mat){0}, 0, n,
+                 (Product){x.rows, count, w->cols, .a = x.data, .lda = x.cols, .b = panel, .alpha = 1});
 }
 
 void CPU_FN(grouped_linear_forward)(Backend *b, Mat out, Mat x, const Weight *experts, const MoePlan *plan, void *ws) {
@@ -264,7 +263,8 @@ static void expert_backward(Mat dx, Mat dout, const Weight *w, int64_t col, int6
         WeightPart p = {w, n, min64(BACKWARD_ROWS, w->rows - n), col, count};
         gemm_pack_weight_part(panel + n * STRIP, gemm_strip_size(w->rows), p, scratch);
     }
-    backward_tile(dx, accumulate, 0, col, (Product){dx.rows, count, w->rows, dout.data, dout.cols, panel, 1, 0});
+    backward_tile(dx, accumulate, 0, col,
+                  (Product){dx.rows, count, w->rows, .a = dout.data, .lda = dout.cols, .b = panel, .alpha = 1});
 }
 
 void CPU_FN(grouped_linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *experts, const MoePlan *plan,

@@ -6,10 +6,6 @@
 
 #include <math.h>
 
-static void check_plan(const MoePlan *p) {
-    CHECK(p->used > 0 && p->used <= p->experts, "%ld of %ld experts", p->used, p->experts);
-}
-
 static bool ranks_before(float a, float b) { return a > b || (isnan(a) && !isnan(b)); }
 
 // The `used` largest of n, largest first; of equal values the lower index first.
@@ -68,7 +64,7 @@ static void route_weights(float *w, Softmax s, const Act *x, const int32_t *expe
 }
 
 void CPU_FN(moe_route_forward)(Backend *b, Mat weights, const MoePlan *plan, Mat logits, bool renormalise) {
-    check_plan(plan);
+    host_check_moe(plan);
     CHECK_ACT(logits, plan->tokens, plan->experts);
     CHECK_SHAPE(weights, plan->tokens, plan->used);
 #pragma omp parallel for schedule(static) num_threads(cpu_threads(b, logits.rows *logits.cols))
@@ -101,7 +97,7 @@ static void route_backward(Act *dx, const float *dw, const Act *x, const int32_t
 
 void CPU_FN(moe_route_backward)(Backend *b, Mat dlogits, Mat dweights, Mat logits, const MoePlan *plan,
                                 bool renormalise) {
-    check_plan(plan);
+    host_check_moe(plan);
     CHECK_ACT(logits, plan->tokens, plan->experts);
     CHECK_ACT(dlogits, plan->tokens, plan->experts);
     CHECK_SHAPE(dweights, plan->tokens, plan->used);

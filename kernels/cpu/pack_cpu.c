@@ -4,42 +4,30 @@
 #include "cpu.h"
 #include "quantize.h"
 
-static inline uint32_t bits_of(float f) {
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    return bits;
-}
-
 // The largest magnitude, as bits (they order as the numbers do): at least 0x7F800000 if one is not finite.
 static inline uint32_t largest_magnitude(const float *x, int64_t n) {
     int32_t max = 0;
 #pragma omp simd reduction(max : max)
     for (int64_t i = 0; i < n; i++) {
-        int32_t magnitude = (int32_t)(bits_of(x[i]) & 0x7FFFFFFF);
+        int32_t magnitude = (int32_t)(f32_to_bits(x[i]) & 0x7FFFFFFF);
         max = magnitude > max ? magnitude : max;
     }
     return (uint32_t)max;
 }
 
-static inline float float_of(uint32_t bits) {
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
 // To nearest, ties to even. Below the normal halves an addition of 1/2 puts the digits of a half at the bottom of the
 // mantissa, rounded by the addition itself.
 static inline uint16_t to_f16(float x) {
-    uint32_t bits = bits_of(x), magnitude = bits & 0x7FFFFFFF, sign = bits >> 16 & 0x8000;
+    uint32_t bits = f32_to_bits(x), magnitude = bits & 0x7FFFFFFF, sign = bits >> 16 & 0x8000;
     uint32_t normal = (magnitude - (112u << 23) + 0xFFF + (magnitude >> 13 & 1)) >> 13;
-    uint32_t subnormal = bits_of(float_of(magnitude) + 0.5f) - 0x3F000000;
+    uint32_t subnormal = f32_to_bits(bits_to_f32(magnitude) + 0.5f) - 0x3F000000;
     uint32_t half = magnitude < 0x38800000 ? subnormal : normal;
     half = magnitude >= 0x47800000 ? 0x7C00u : half;
     return (uint16_t)(sign | half);
 }
 
 static inline uint16_t to_bf16(float x) {
-    uint32_t bits = bits_of(x);
+    uint32_t bits = f32_to_bits(x);
     return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
@@ -59,7 +47,7 @@ static bool pack_q8_0(uint8_t *dst, const float *x, int64_t n) {
     bool ok = true;
     for (int64_t i = 0; i < n; i += 32, dst += 34, x += 32) {
         uint32_t max = largest_magnitude(x, 32);
-        float d = float_of(max) / 127, inverse = d > 0x1p-128f ? 1 / d : 0; // finite
+        float d = bits_to_f32(max) / 127, inverse = d > 0x1p-128f ? 1 / d : 0; // finite
         uint16_t scale = to_f16(d);
         ok = ok && max < 0x7F800000 && scale < 0x7C00;
         if (!ok) return false;
@@ -74,7 +62,7 @@ static bool pack_q8_0(uint8_t *dst, const float *x, int64_t n) {
 }
 
 static void pack_nf4_block(uint8_t *restrict dst, const float *restrict x, float row_scale, const float middles[15]) {
-    float max = float_of(largest_magnitude(x, NF4_BLOCK)), border[15];
+    float max = bits_to_f32(largest_magnitude(x, NF4_BLOCK)), border[15];
     int code = row_scale > 0 ? (int)(sqrtf(max / row_scale) + 0.5f) : 0;
     dst[0] = (uint8_t)(code < 255 ? code : 255);
     float scale = (float)(dst[0] * dst[0]) * row_scale;
@@ -95,7 +83,7 @@ static bool pack_nf4(uint8_t *dst, float *row_scale, const float *x, int64_t col
     for (int k = 0; k < 15; k++) middles[k] = (levels[k] + levels[k + 1]) * 0.5f;
     uint32_t max = largest_magnitude(x, cols);
     if (max >= 0x7F800000) return false;
-    *row_scale = float_of(max) / (255 * 255);
+    *row_scale = bits_to_f32(max) / (255 * 255);
     for (int64_t i = 0; i < cols / NF4_BLOCK; i++)
         pack_nf4_block(dst + i * NF4_BLOCK_BYTES, x + i * NF4_BLOCK, *row_scale, middles);
     return *row_scale * (255 * 255) <= FLT_MAX;

@@ -4,10 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-static void check_plan(const MoePlan *p) {
-    CHECK(p->used > 0 && p->used <= p->experts, "%ld of %ld experts", p->used, p->experts);
-}
-
 // The `used` largest, largest first; the lower index wins ties, NaN is largest.
 static void choose(int32_t *expert, const float *logits, const MoePlan *plan) {
     for (int64_t j = 0; j < plan->used; j++) {
@@ -58,7 +54,7 @@ static double chosen_sum(Softmax s, const float *logits, const MoePlan *p, int64
 }
 
 void ref_moe_route_forward(Backend *b, Mat weights, const MoePlan *plan, Mat logits, bool renormalise) {
-    check_plan(plan);
+    host_check_moe(plan);
     CHECK_SHAPE(logits, plan->tokens, plan->experts);
     CHECK_SHAPE(weights, plan->tokens, plan->used);
     for (int64_t t = 0; t < plan->tokens; t++) {
@@ -76,7 +72,7 @@ void ref_moe_route_forward(Backend *b, Mat weights, const MoePlan *plan, Mat log
 // With w_j = p_j / S:  d(w_j)/d(x_e) = w_j ([e is j] - p_e) without renormalisation (S = 1 there), and
 // w_j ([e is j] - [e chosen] p_e / S) with it.
 void ref_moe_route_backward(Backend *b, Mat dlogits, Mat dweights, Mat logits, const MoePlan *plan, bool renormalise) {
-    check_plan(plan);
+    host_check_moe(plan);
     CHECK_SHAPE(logits, plan->tokens, plan->experts);
     CHECK_SHAPE(dlogits, plan->tokens, plan->experts);
     CHECK_SHAPE(dweights, plan->tokens, plan->used);

@@ -24,6 +24,46 @@ static Weight weight_of(const void *data, DType t, int64_t rows, int64_t cols) {
     };
 }
 
+// Samples that all have the same keys: each has the bits that it has alone, and the workspace holds them.
+static void test_kernels_samples_with_common_keys(void **state) {
+    (void)state;
+    enum { SAMPLES = 5, N = 70, H = 2, D = 8, GUARD = 1 << 16 };
+    static float q[SAMPLES * N * H * D], k[N * D], v[N * D], out[SAMPLES * N * H * D], lse[SAMPLES * N * H];
+    static int32_t q_start[SAMPLES + 1], k_start[SAMPLES], k_len[SAMPLES], pos[SAMPLES * N];
+    for (int i = 0; i < N * H * D; i++)
+        for (int s = 0; s < SAMPLES; s++) q[s * N * H * D + i] = sinf((float)i);
+    for (int i = 0; i < N * D; i++) k[i] = cosf((float)i), v[i] = sinf((float)(3 * i));
+    for (int i = 0; i < SAMPLES * N; i++) pos[i] = i % N;
+    for (int s = 0; s < SAMPLES; s++) q_start[s + 1] = (s + 1) * N, k_len[s] = N;
+    for (int i = 0; i < n_backends; i++) {
+        Backend *b = backends + i;
+        AttentionShape s = {.heads = H,
+                            .kv_heads = 1,
+                            .head_size = D,
+                            .samples = SAMPLES,
+                            .q_start = q_start,
+                            .k_start = k_start,
+                            .k_len = k_len,
+                            .q_pos = pos,
+                            .scale = 0.5f};
+        AttentionCall c = {.shape = &s,
+                           .q = mat_of(q, DTYPE_F32, SAMPLES * N, H * D),
+                           .k = mat_of(k, DTYPE_F32, N, D),
+                           .v = mat_of(v, DTYPE_F32, N, D),
+                           .out = mat_of(out, DTYPE_F32, SAMPLES * N, H * D),
+                           .lse = mat_of(lse, DTYPE_F32, SAMPLES * N, H)};
+        size_t bytes = b->k->attention_workspace(b, &s, c.q, c.k, false);
+        uint8_t *ws = b->k->alloc(b, bytes + GUARD);
+        memset(ws + bytes, 0x5A, GUARD);
+        c.ws = ws;
+        b->k->attention_forward(b, &c);
+        for (int n = 0; n < GUARD; n++)
+            if (ws[bytes + (size_t)n] != 0x5A) fail_msg("%s: byte %d after the workspace is written", b->k->name, n);
+        for (int n = 1; n < SAMPLES; n++) assert_memory_equal(out, out + n * N * H * D, N * H * D * sizeof *out);
+        b->k->free(b, ws, bytes + GUARD);
+    }
+}
+
 static void check_expansion(const Weight *w) {
     size_t n = (size_t)(w->rows * w->cols);
     float *want = mem_alloc(n, sizeof *want), *got = mem_alloc(n, sizeof *got);
@@ -255,8 +295,8 @@ static void test_kernels_refuse_wrong_shapes(void **state) {
     }
 }
 
-TEST_MAIN_WITH(open_backends, NULL, TEST(test_kernels_expand_every_half), TEST(test_kernels_expand_every_scale),
-               TEST(test_kernels_weight_finite), TEST(test_kernels_weight_finite_rows),
-               TEST(test_kernels_dropout_keeps_the_asked_share), TEST(test_kernels_dropout_mask_follows_the_token),
-               TEST(test_kernels_expf), TEST(test_kernels_tanhf), TEST(test_kernels_normal),
-               TEST(test_kernels_refuse_wrong_shapes))
+TEST_MAIN_WITH(open_backends, NULL, TEST(test_kernels_samples_with_common_keys), TEST(test_kernels_expand_every_half),
+               TEST(test_kernels_expand_every_scale), TEST(test_kernels_weight_finite),
+               TEST(test_kernels_weight_finite_rows), TEST(test_kernels_dropout_keeps_the_asked_share),
+               TEST(test_kernels_dropout_mask_follows_the_token), TEST(test_kernels_expf), TEST(test_kernels_tanhf),
+               TEST(test_kernels_normal), TEST(test_kernels_refuse_wrong_shapes))

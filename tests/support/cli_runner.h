@@ -34,4 +34,11 @@ static inline void check_has(const char *words, int status, const char *part) {
     mem_free(got);
 }
 
+static inline void check_parts(const char *out, const char *const *parts, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!strstr(out, parts[i])) fail_msg("\"%s\" lacks \"%s\"", out, parts[i]);
+}
+// out has each of `parts`, an array.
+#define CHECK_PARTS(out, parts) check_parts(out, parts, sizeof(parts) / sizeof *(parts))
+
 static inline void put(const char *path, const char *text) { scratch_put(path, text, strlen(text)); }

@@ -35,7 +35,7 @@ static void print_machine(void) {
     const Kernels *best = kernels_cpu(DTYPE_F32, NULL);
     say("cpu        %d of %ld CPUs usable, backend %s of", threads_available(), sysconf(_SC_NPROCESSORS_ONLN),
         best->name);
-    static const char *const isas[] = {"base", "v3", "v4", "avx512_bf16"};
+    static const char *const isas[] = {"base", "v3", "v4", "avx512_bf16", "amx"};
     for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
         const Kernels *f32 = kernels_cpu(DTYPE_F32, isas[i]), *bf16 = kernels_cpu(DTYPE_BF16, isas[i]);
         if (f32) say(" %s", f32->name);

@@ -8,18 +8,16 @@
 #include "profile.h"
 #include "trainer_internal.h"
 
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-
 int64_t rows_in_pass(const Backend *b, int64_t wanted) { return b->host_memory ? 1 : wanted; }
 
 void pass_bounds_add(PassShape *bounds, const RowPlan *p, int64_t rows) {
     if (!p) return;
     int64_t n = rows < p->count ? rows : p->count;
     RowSize most = p->most;
-    bounds->tokens = larger(bounds->tokens, n * most.tokens);
-    bounds->samples = larger(bounds->samples, n * most.samples);
-    bounds->scored = larger(bounds->scored, n * most.supervised);
-    bounds->longest = larger(bounds->longest, most.tokens);
+    bounds->tokens = max64(bounds->tokens, n * most.tokens);
+    bounds->samples = max64(bounds->samples, n * most.samples);
+    bounds->scored = max64(bounds->scored, n * most.supervised);
+    bounds->longest = max64(bounds->longest, most.tokens);
 }
 
 // ---- shapes ----
@@ -28,7 +26,7 @@ void pass_bounds_add(PassShape *bounds, const RowPlan *p, int64_t rows) {
 static int64_t rounded(int64_t n, int64_t least, int64_t parts) {
     int64_t power = least;
     while (power < n) power *= 2;
-    int64_t step = larger(least, power / parts);
+    int64_t step = max64(least, power / parts);
     return (n + step - 1) / step * step;
 }
 
@@ -121,7 +119,7 @@ PassShape pass_runner_shape(const PassRunner *r, const PassRows *p) {
         s.tokens += row.tokens;
         s.samples += row.samples;
         s.scored += row.supervised;
-        s.longest = larger(s.longest, row.longest_sample);
+        s.longest = max64(s.longest, row.longest_sample);
     }
     return bucket(r->model->backend, s);
 }

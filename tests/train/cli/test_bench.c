@@ -90,8 +90,7 @@ static void test_bench_measures_training(void **state) {
     char *out = run("bench --device=cpu --model m.gguf --seconds 0.3 --max_seq_length 32", 0);
     static const char *const parts[] = {
         "cpu        ", "memory ", "LoRA r=16 on q_proj, v_proj", "32 tokens", "tokens/s", "peak MB", "\nf32 "};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        if (!strstr(out, parts[i])) fail_msg("\"%s\" lacks \"%s\"", out, parts[i]);
+    CHECK_PARTS(out, parts);
     mem_free(out);
     check_nothing_left();
 }

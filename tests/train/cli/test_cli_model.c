@@ -85,8 +85,7 @@ static void test_cli_chat_on_a_pipe(void **state) {
     char *out = run("chat --model m.gguf --adapter a=one --max_new_tokens 2 < in", 0);
     static const char *const parts[] = {"  none\n* a (rank 2, ", "b=two.gguf loaded in ",       "no adapter \"zz\"",
                                         "adapter none active\n", "\"/bogus\" is not a command", "missing"};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        if (!strstr(out, parts[i])) fail_msg("no \"%s\" in \"%s\"", parts[i], out);
+    CHECK_PARTS(out, parts);
     mem_free(out);
     check_has("chat --model m.gguf --adapter one < in", 2, "expected NAME=PATH");
 }

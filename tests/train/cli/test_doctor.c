@@ -15,8 +15,7 @@ static void test_doctor_names_machine_and_libraries(void **state) {
     char *out = run("doctor --device cpu --ops rmsnorm", 0);
     static const char *const parts[] = {"CPUs usable, backend cpu-", "GB free", "PCRE2 ",
                                         "rmsnorm_forward",           "agrees",  ": 0 wrong"};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        if (!strstr(out, parts[i])) fail_msg("\"%s\" lacks \"%s\"", out, parts[i]);
+    CHECK_PARTS(out, parts);
     mem_free(out);
 }
 
@@ -36,8 +35,7 @@ static void test_doctor_checks_a_device(void **state) {
     char *out = run("doctor --device cuda --ops rmsnorm_forward", 0);
     static const char *const parts[] = {
         "emulated device", "compute capability 9.0", "rmsnorm_forward", "f32", "bf16", "f16", "3 checks of ops"};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        if (!strstr(out, parts[i])) fail_msg("\"%s\" lacks \"%s\"", out, parts[i]);
+    CHECK_PARTS(out, parts);
     mem_free(out);
     setenv("LORAC_EMULATED_FAIL_LAUNCH", "3", 1);
     check_has("doctor --device cuda --dtype bf16 --ops rmsnorm", EXIT_RUNTIME,
@@ -56,8 +54,7 @@ static void test_doctor_tries_both_kinds_of_attention(void **state) {
     char *out = run("doctor --device cuda --dtype bf16 --ops attention_forward", 0);
     static const char *const parts[] = {"attention by cudnn stand-in where it is faster", "attention_forward",
                                         "attention by cudnn stand-in where it can", "2 checks of ops"};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        if (!strstr(out, parts[i])) fail_msg("\"%s\" lacks \"%s\"", out, parts[i]);
+    CHECK_PARTS(out, parts);
     const char *at = strstr(out, " shapes of attention computed by the library");
     assert_non_null(at);
     assert_true(at[-1] >= '1' && at[-1] <= '9');
