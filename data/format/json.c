@@ -3,7 +3,7 @@
 // Values of an open array or object wait on a stack that all levels share; closing the level copies them, now
 // contiguous, into the document's arena. Duplicate keys of large objects are found by sorting, so no choice of keys is
 // quadratic.
-#include "json.h"
+#include "json_internal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -49,7 +49,11 @@ typedef struct Parser {
     size_t keys_len, keys_capacity;
 } Parser;
 
-static void *arena_alloc(JsonDoc *doc, size_t count, size_t size) {
+JsonDoc *json_doc_new(void) { return mem_calloc(1, sizeof(JsonDoc)); }
+
+Json *json_doc_root(JsonDoc *doc) { return &doc->root; }
+
+void *json_doc_alloc(JsonDoc *doc, size_t count, size_t size) {
     size_t bytes;
     CHECK(size_mul(count, size, &bytes) && bytes <= SIZE_MAX - sizeof(Block) - 8);
     bytes = (bytes + 7) & ~(size_t)7;
@@ -114,8 +118,8 @@ static const char *skip_digits(const char *p, const char *end) {
     return p;
 }
 
-static JsonStr keep_text(Parser *ps, const char *text, size_t len) {
-    char *copy = arena_alloc(ps->doc, len + 1, 1);
+JsonStr json_doc_text(JsonDoc *doc, const char *text, size_t len) {
+    char *copy = json_doc_alloc(doc, len + 1, 1);
     memcpy(copy, text, len);
     copy[len] = 0;
     return (JsonStr){copy, len};
@@ -131,6 +135,15 @@ static bool fits_int64(const JsonStr *text, int64_t *out) {
     }
     *out = v;
     return true;
+}
+
+void json_set_number(Json *out, bool integral) {
+    bool is_int = integral && fits_int64(&out->str, &out->integer);
+    out->type = is_int ? JSON_INT : JSON_FLOAT;
+    if (is_int && out->integer) // strtod is slow, and most numbers are token ids; -0 keeps its sign below
+        out->number = (double)out->integer;
+    else
+        out->number = strtod(out->str.data, NULL);
 }
 
 static int parse_number(Parser *ps, Json *out) {
@@ -155,13 +168,8 @@ static int parse_number(Parser *ps, Json *out) {
         p = skip_digits(p, end);
         if (p == digits) return fail_found(ps, p, "a digit");
     }
-    out->str = keep_text(ps, ps->p, (size_t)(p - ps->p));
-    bool is_int = integral && fits_int64(&out->str, &out->integer);
-    out->type = is_int ? JSON_INT : JSON_FLOAT;
-    if (is_int && out->integer) // strtod is slow, and most numbers are token ids; -0 keeps its sign below
-        out->number = (double)out->integer;
-    else
-        out->number = strtod(out->str.data, NULL);
+    out->str = json_doc_text(ps->doc, ps->p, (size_t)(p - ps->p));
+    json_set_number(out, integral);
     if (!isfinite(out->number) && !ps->any_number)
         return fail_at(ps, ps->p, "a number too large for a double", "less than 1e308");
     ps->p = p;
@@ -244,7 +252,7 @@ static const char *closing_quote(const char *p, const char *end) {
 
 static int parse_string(Parser *ps, JsonStr *out) {
     const char *p = ps->p + 1, *close = closing_quote(p, ps->end);
-    char *text = arena_alloc(ps->doc, (size_t)(close - p) + 1, 1), *dst = text;
+    char *text = json_doc_alloc(ps->doc, (size_t)(close - p) + 1, 1), *dst = text;
     while (p < close) {
         unsigned char c = (unsigned char)*p;
         if (c == '\\') {
@@ -353,13 +361,13 @@ static int parse_container(Parser *ps, char close, Json *out) {
     ps->p++;
     if (parse_members(ps, close)) return -1;
     out->count = ps->values_len - first_value;
-    Json *items = arena_alloc(ps->doc, out->count, sizeof *items);
+    Json *items = json_doc_alloc(ps->doc, out->count, sizeof *items);
     if (out->count) memcpy(items, ps->values + first_value, out->count * sizeof *items);
     out->items = items;
     out->type = JSON_ARRAY;
     if (close == '}') {
         if (out->count && check_unique(ps, ps->keys + first_key, out->count)) return -1;
-        JsonStr *keys = arena_alloc(ps->doc, out->count, sizeof *keys);
+        JsonStr *keys = json_doc_alloc(ps->doc, out->count, sizeof *keys);
         for (size_t i = 0; i < out->count; i++) keys[i] = ps->keys[first_key + i].key;
         out->keys = keys;
         out->type = JSON_OBJECT;
@@ -393,7 +401,7 @@ static int parse_document(Parser *ps) {
 }
 
 static int run_parser(JsonDoc **doc, Parser ps, const char *text, size_t len) {
-    ps.doc = mem_calloc(1, sizeof *ps.doc);
+    ps.doc = json_doc_new();
     ps.start = ps.p = text;
     ps.end = text + len;
     ps.line_here = ps.line;

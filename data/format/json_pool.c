@@ -34,7 +34,7 @@ JsonStr json_pool_text(JsonPool *pool, StrBuf *text) {
 const Json *json_pool_parse(JsonPool *pool, JsonStr text, const char *what, Err *err) {
     JsonDoc *doc;
     if (json_parse_data(&doc, text.data, text.len, what, 0, err)) {
-        fault_in_value(what, text.data, text.len, err);
+        fault_in_value(what, 0, text.data, text.len, err);
         return NULL;
     }
     MEM_GROW(pool->docs, pool->docs_capacity, pool->n_docs + 1);

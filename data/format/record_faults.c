@@ -1,6 +1,7 @@
 #include "record_faults.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <utf8proc.h>
@@ -47,6 +48,7 @@ int fault_in_first_line(const char *path, size_t line, const char *text, size_t 
 typedef struct Outline {   // of a record that the parser refuses, seen by its brackets and quotes
     const char *value_end; // after the first complete value; NULL: it does not end
     bool single_quotes, python_words;
+    const char *python; // the first of these
 } Outline;
 
 static bool is_word(const char *p, const char *end, const char *word) {
@@ -68,6 +70,7 @@ static Outline outline_of(const char *p, const char *end) {
         } else if (*p == '"' || (*p == '\'' && begins)) {
             quote = *p;
             o.single_quotes |= quote == '\'';
+            if (quote == '\'' && !o.python) o.python = p;
         } else if (is_word(p, end, "//")) { // a comment of a config
             while (p + 1 < end && p[1] != '\n') p++;
         } else if (*p == '{' || *p == '[') {
@@ -75,7 +78,9 @@ static Outline outline_of(const char *p, const char *end) {
         } else if ((*p == '}' || *p == ']') && depth && --depth == 0) {
             o.value_end = p + 1;
         } else if (begins) {
-            o.python_words |= is_word(p, end, "None") || is_word(p, end, "True") || is_word(p, end, "False");
+            bool word = is_word(p, end, "None") || is_word(p, end, "True") || is_word(p, end, "False");
+            o.python_words |= word;
+            if (word && !o.python) o.python = p;
         }
     }
     return o;
@@ -107,11 +112,18 @@ static int fault_after_value(RecordSpan s, const char *begin, const char *value_
     return -1;
 }
 
-int fault_in_value(const char *name, const char *text, size_t len, Err *err) {
+int fault_in_value(const char *name, size_t line, const char *text, size_t len, Err *err) {
     Outline o = outline_of(text, text + len);
-    if (!o.single_quotes && !o.python_words) return -1;
-    return err_input(err, "%s: found text in Python's form (%s); expected JSON, as json.dumps writes it", name,
-                     o.single_quotes ? "single quotes" : "None, True or False");
+    if (!o.python) return -1;
+    char place[64] = "", column[64] = "";
+    const char *begin = o.python; // of the line
+    while (begin > text && begin[-1] != '\n') begin--;
+    if (line) {
+        snprintf(place, sizeof place, ":%zu", line + lines_between(text, o.python));
+        snprintf(column, sizeof column, " at column %zu", (size_t)(o.python - begin) + 1);
+    }
+    return err_input(err, "%s%s: found text in Python's form (%s)%s; expected JSON, as json.dumps writes it", name,
+                     place, o.single_quotes ? "single quotes" : "None, True or False", column);
 }
 
 int fault_in_record(RecordSpan s, Err *err) {

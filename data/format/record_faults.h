@@ -15,7 +15,7 @@ typedef struct RecordSpan { // borrowed from the reader (records.h), until recor
 int fault_in_first_line(const char *path, size_t line, const char *text, size_t len, Err *err);
 // A record that is not JSON: replaces the parser's message if the cause is known. Returns -1.
 int fault_in_record(RecordSpan span, Err *err);
-// The same for JSON text in a string of a record. Returns -1.
-int fault_in_value(const char *name, const char *text, size_t len, Err *err);
+// The same for JSON text in a string of a record (line 0), and for a file that begins with this line. Returns -1.
+int fault_in_value(const char *name, size_t line, const char *text, size_t len, Err *err);
 // A byte that is not UTF-8. Returns -1.
 int fault_in_text(const char *name, size_t line, const char *at, Err *err);

@@ -277,3 +277,11 @@ put("tokenizer", "config", tokenizer(BPE, added_tokens=SPECIALS, pre_tokenizer=B
     {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "add_bos_token": True, "pad_token": None,
      "chat_template": [{"name": "default", "template": "{{ messages }}"}],
      "added_tokens_decoder": {"0": {"content": "<s>", "special": True}}}))
+
+# ---- config ----
+put("config", "json", '// a config\n{"model": "m", "output_dir": "o", "train_file": ["a", {"path": "b", "weight": 2}], "r": 8}')
+put("config", "yaml", "model: m\noutput_dir: o\ntrain_file:\n  - a.jsonl\n  - {path: b, weight: 0.5}\nlearning_rate: 1e-4\n"
+                      "packing: no\nlora_target_modules: [q_proj, 'v_proj']\nseed: ~\n")
+put("config", "anchors", "a: &a {x: [1, *b], <<: *c}\nb: &b [*a, !!str 1, ! 2, !!int 0x1F]\n<<: [*a, {lora_r: 3}]\n")
+put("config", "scalars", "[1_0, 010, 1:30, .inf, -.INF, .nan, 1e-4, +.5, 5., 0b1, yes, Off, ~, '', \"\\0\\x41\", 2026-11-30]\n")
+put("config", "blocks", "a: |+\n  x\n\n  y\nb: >-\n  x\n  y\n? c\n: - d\n  - ? e\n    : f\n--- # another\n%YAML 1.1\n")

@@ -14,6 +14,7 @@
 #include "say.h"
 #include "signals.h"
 #include "words.h"
+#include "yaml_read.h"
 
 typedef struct Options {
     bool json;
@@ -162,7 +163,7 @@ static int measure_in_temporary(Bench *b, Err *err) {
 
 // `lorac bench MODEL`: a first word that is neither an override nor a config is the model.
 static char *first_word(char *word) {
-    bool is_model = !word_split(word).is_key && !ends_with(word, ".json");
+    bool is_model = !word_split(word).is_key && !ends_with(word, ".json") && !yaml_is_name(word);
     return is_model ? mem_printf("--model_name_or_path=%s", word) : mem_strdup(word);
 }
 

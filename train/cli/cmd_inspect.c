@@ -7,6 +7,7 @@
 #include "json.h"
 #include "path.h"
 #include "words.h"
+#include "yaml_read.h"
 
 typedef struct Options {
     int64_t show;
@@ -54,11 +55,13 @@ static int inspect_path(int argc, char **argv, int64_t n_shown, Err *err) {
     size_t n = strlen(path);
     bool is_json = ends_with_nocase(path, n, ".json") && !path_is_dir(path);
     if (!path_exists(path)) return err_input(err, "%s: no such file or folder", path);
-    if (argc > 1 && !is_json) return err_input(err, "unexpected argument \"%s\"", argv[1]);
+    bool is_yaml = yaml_is_name(path) && !path_is_dir(path);
+    if (argc > 1 && !is_json && !is_yaml) return err_input(err, "unexpected argument \"%s\"", argv[1]);
     if (path_is_dir(path)) return inspect_folder(path, err);
     if (ends_with_nocase(path, n, ".gguf")) return inspect_gguf(path, err);
     if (ends_with_nocase(path, n, ".safetensors")) return inspect_safetensors(path, err);
     if (is_json) return inspect_json(argc, argv, n_shown, err);
+    if (is_yaml) return inspect_run_data(argc, argv, n_shown, err);
     return inspect_data_file(path, n_shown, err);
 }
 

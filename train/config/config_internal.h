@@ -1,4 +1,4 @@
-// config_internal: private to config*.c.
+// config_internal: private to config*.c and foreign*.c.
 #pragma once
 
 #include "config.h"
@@ -7,5 +7,27 @@
 // the contents are compared instead). OF_ADAPTER: if not set, taken from the adapter of adapter_name_or_path.
 enum { AT_RESUME = 1, BY_RANK = 2, OF_ADAPTER = 4 };
 
-// Sets the keys of the one JSON object in `text`. *c has its defaults.
+// Where a value comes from, and how messages about it begin: "FILE:LINE: ", "command line: ".
+typedef struct Origin {
+    const char *where;
+    ConfigSource source;
+    int line;
+} Origin;
+
+// A config that is being loaded. Everything wrong with it is collected, a line each, and reported together.
+enum { PROBLEMS_KEPT = 50 };
+typedef struct Loading {
+    Config *c;
+    char *problems[PROBLEMS_KEPT];
+    size_t n_problems;       // may be more than are kept
+    bool wrong[CONFIG_KEYS]; // the key has a value that is refused
+} Loading;
+void loading_clear(Loading *l);
+void problem(Loading *l, const char *fmt, ...) PRINTF_LIKE(2, 3);
+// 0: none. One is the error; several are printed, and the error is their number.
+int problems_report(const Loading *l, Err *err);
+void check_rules(Loading *l, ConfigPurpose purpose);
+
+// Sets the keys of the one object in `text`, JSON or YAML by the name of the file. *c has its defaults. With several
+// problems the error is the first.
 int config_read(Config *c, const char *text, size_t size, const char *name, Err *err);

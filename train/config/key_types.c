@@ -33,8 +33,9 @@ static bool is_number(const Json *v) { return v->type == JSON_INT || v->type == 
 
 static bool is_bool(const Json *v) { return v->type == JSON_TRUE || v->type == JSON_FALSE; }
 
-// JSON true and false read as the words.
-static const char *as_word(const Json *v) {
+// true and false read as the words; YAML's `no` as the word that it is written as, where the key knows that.
+static const char *as_word(const Key *k, const Json *v) {
+    if (is_bool(v) && v->str.len && words_index(k->words, v->str.data) >= 0) return v->str.data;
     return v->type == JSON_TRUE     ? "true"
            : v->type == JSON_FALSE  ? "false"
            : v->type == JSON_STRING ? v->str.data
@@ -159,7 +160,7 @@ static void schema_bool(cJSON *schema, const Key *k) { schema_add_types(schema, 
 // ---- text ----
 
 static int read_choice(const Reading *r, const Json *v) {
-    const char *word = as_word(v);
+    const char *word = as_word(r->k, v);
     int index = word ? words_index(r->k->words, word) : -1;
     if (index < 0) return word && text_has_word(r->k->later, word) ? key_refuse_later(r, v) : wrong_word(r, v, "");
     *(int *)r->field = index;
@@ -176,7 +177,7 @@ static void schema_choice(cJSON *schema, const Key *k) {
 
 static int read_text(const Reading *r, const Json *v) {
     const Key *k = r->k;
-    const char *word = as_word(v);
+    const char *word = as_word(k, v);
     bool is_text = v->type == JSON_STRING && (*word || k->type == KEY_TEXT);
     if (!is_text && !(word && words_index(k->words, word) >= 0))
         return k->words ? wrong_word(r, v, "a path, ") : wrong(r, v, k->expected ? k->expected : "a string");

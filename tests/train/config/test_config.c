@@ -86,7 +86,8 @@ static void test_config_refuses_broken_json(void **state) {
     (void)state;
     refused("", ":1: found the end at column 1; expected a JSON value");
     refused("\xFF\xFE{", "found UTF-16 text; expected UTF-8");
-    refused("{'seed': 1}", "found text in Python's form (single quotes)");
+    refused("{\n  'seed': 1}", ":2: found text in Python's form (single quotes) at column 3");
+    refused("{\"seed\": None}", ":1: found text in Python's form (None, True or False) at column 10");
     refused("{\"seed\": 1,\n}", ":2: found '}' at column 1");
     refused("{\"learning_rate\": NaN}", ":1: found 'N' at column 19; expected a JSON value");
     refused("[]", "expected one JSON object");
@@ -216,7 +217,8 @@ static void test_config_refuses_bad_weights(void **state) {
         refused(text, cases[i].part);
         mem_free(text);
     }
-    refused("{\"model\": \"m\", \"train_file\": 7}", "train_file: 7; expected a path or a list of paths");
+    refused("{\"model\": \"m\", \"output_dir\": \"o\", \"train_file\": 7}",
+            "train_file: 7; expected a path or a list of paths");
 }
 
 static void test_config_quantize_base(void **state) {

@@ -1,0 +1,112 @@
+// config_rules: rules that span keys, and the list of everything that is wrong with a config.
+#include <stdio.h>
+
+#include "config_internal.h"
+
+// ---- problems ----
+
+void problem(Loading *l, const char *fmt, ...) {
+    va_list args;
+    char line[sizeof((Err *)NULL)->msg];
+    va_start(args, fmt);
+    vsnprintf(line, sizeof line, fmt, args);
+    va_end(args);
+    if (l->n_problems++ < PROBLEMS_KEPT) l->problems[l->n_problems - 1] = mem_strdup(line);
+}
+
+int problems_report(const Loading *l, Err *err) {
+    const char *name = l->c->file ? l->c->file : "command line";
+    size_t n = l->n_problems, shown = n < PROBLEMS_KEPT ? n : PROBLEMS_KEPT;
+    if (n <= 1) return n ? err_input(err, "%s", l->problems[0]) : 0;
+    for (size_t i = 0; i < shown; i++) log_warn("%s", l->problems[i]);
+    if (n > shown) return err_input(err, "%s: %zu problems; the first %zu are listed", name, n, shown);
+    return err_input(err, "%s: %zu problems", name, n);
+}
+
+void loading_clear(Loading *l) {
+    for (size_t i = 0; i < l->n_problems && i < PROBLEMS_KEPT; i++) mem_free(l->problems[i]);
+}
+
+// ---- rules ----
+
+// "FILE:LINE: key: what", "command line: key: what" or "key: what". A key with a refused value has its message already.
+static void refuse_key(Loading *l, ConfigKey key, const char *what) {
+    const Config *c = l->c;
+    const char *name = config_table.keys[key].name;
+    if (l->wrong[key]) return;
+    if (c->source[key] == SOURCE_FILE)
+        problem(l, "%s:%d: %s: %s", c->file, c->line[key], name, what);
+    else
+        problem(l, "%s%s: %s", c->source[key] == SOURCE_COMMAND_LINE ? "command line: " : "", name, what);
+}
+
+static void require(Loading *l, ConfigKey key, bool given) {
+    if (given || l->wrong[key]) return;
+    problem(l, "%s: required key %s is missing", l->c->file ? l->c->file : "command line", config_table.keys[key].name);
+}
+
+static void check_required(Loading *l, ConfigPurpose purpose) {
+    const Config *c = l->c;
+    if (purpose == CONFIG_FOR_BENCH) return;
+    require(l, CONFIG_model_name_or_path, c->model_name_or_path);
+    if (purpose != CONFIG_FOR_EVAL) require(l, CONFIG_train_file, c->train_file.count);
+    if (purpose == CONFIG_FOR_EVAL) require(l, CONFIG_validation_file, c->validation_file || c->val_set_size);
+    if (purpose == CONFIG_FOR_TRAIN) require(l, CONFIG_output_dir, c->output_dir);
+}
+
+static void check_evaluation(Loading *l) {
+    const Config *c = l->c;
+    bool data =
+        c->validation_file || c->val_set_size > 0 || l->wrong[CONFIG_validation_file] || l->wrong[CONFIG_val_set_size];
+    bool evaluates = c->eval_strategy != EVAL_NO || l->wrong[CONFIG_eval_strategy];
+    if (c->validation_file && c->val_set_size > 0)
+        refuse_key(l, CONFIG_val_set_size, "validation_file is set too; expected one of them");
+    if (c->val_set_size >= 1 && c->val_set_size != (double)(int64_t)c->val_set_size)
+        refuse_key(l, CONFIG_val_set_size, "expected a fraction below 1 or a whole number of samples");
+    if (c->eval_strategy != EVAL_NO && !data)
+        refuse_key(l, CONFIG_eval_strategy, "needs validation_file or val_set_size");
+    if (!evaluates && c->early_stopping_patience > 0)
+        refuse_key(l, CONFIG_early_stopping_patience, "needs eval_strategy \"steps\" or \"epoch\"");
+    if (!evaluates && c->load_best_model_at_end)
+        refuse_key(l, CONFIG_load_best_model_at_end, "needs eval_strategy \"steps\" or \"epoch\"");
+}
+
+static void check_whole_steps(Loading *l, ConfigKey key, double steps) {
+    if (steps < 1 || steps == (double)(int64_t)steps) return;
+    char what[128];
+    snprintf(what, sizeof what, "%g; expected a whole number of steps or a fraction of the run below 1", steps);
+    refuse_key(l, key, what);
+}
+
+static void check_layers(Loading *l) {
+    const IntList *layers = &l->c->layers_to_transform;
+    for (size_t i = 1; i < layers->count; i++) {
+        if (layers->items[i - 1] < layers->items[i]) continue;
+        refuse_key(l, CONFIG_layers_to_transform, "expected layer numbers in ascending order, each once");
+        return;
+    }
+}
+
+static void check_rope(Loading *l) {
+    const Config *c = l->c;
+    bool scaled = c->rope_scaling_type != ROPE_OF_MODEL;
+    if (scaled && c->rope_scaling_factor == 1 && !l->wrong[CONFIG_rope_scaling_factor])
+        refuse_key(l, CONFIG_rope_scaling_type, "needs rope_scaling_factor above 1");
+    if (!scaled && c->rope_scaling_factor != 1 && !l->wrong[CONFIG_rope_scaling_type])
+        refuse_key(l, CONFIG_rope_scaling_factor, "needs rope_scaling_type \"linear\" or \"yarn\"");
+}
+
+void check_rules(Loading *l, ConfigPurpose purpose) {
+    const Config *c = l->c;
+    check_required(l, purpose);
+    check_layers(l);
+    check_rope(l);
+    if (c->max_steps == 0) refuse_key(l, CONFIG_max_steps, "0 steps; expected -1 (by epochs) or more than 0");
+    if (c->lora_target_modules.count == 0) refuse_key(l, CONFIG_lora_target_modules, "an empty list");
+    if (config_global_batch(c) >= 1 << 24)
+        refuse_key(l, CONFIG_gradient_accumulation_steps, "more than 2^24 rows per optimizer step");
+    check_whole_steps(l, CONFIG_save_steps, c->save_steps);
+    check_whole_steps(l, CONFIG_eval_steps, c->eval_steps);
+    check_whole_steps(l, CONFIG_warmup_steps, c->warmup_steps);
+    if (purpose == CONFIG_FOR_TRAIN) check_evaluation(l);
+}
