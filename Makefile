@@ -22,7 +22,7 @@ help:
 	@echo "make fuzz     every reader of files fuzzed for FUZZ_SECONDS (60) with libFuzzer; needs clang"
 	@echo "make lint     cppcheck and clang-tidy over the product (some minutes)"
 	@echo "make bench    speed and memory, next to PyTorch + PEFT where its venv is given: make bench RIVAL=path/to/venv;"
-	@echo "              with SAVE=1 the results replace those of README.md (idle machine only)"
+	@echo "              with SAVE=1 the results replace those of tests/bench/README.md (idle machine only)"
 	@echo "make models   fetch the base models of configs/: SmolLM2, Gemma 3 270M, MiniLM (a BERT)"
 	@echo "make cuda-release  the same with lorac-cuda.so for every GPU from Ampere on, in $(BUILD)-release"
 	@echo "make install  install the binary under PREFIX=$(PREFIX) (DESTDIR is respected)"

@@ -48,7 +48,7 @@ report "includes that point up, and files in no room:" "$(grep -n '^#include "' 
         else if (!(to in place) || place[to] > place[folder]) print $1 ":" $2 ": " part[2] " of " to
     }')"
 report "tests that tests/README.md names and that are not there:" \
-    "$(sed -n '/^| [0-9]/s/.*|\([^|]*\)|$/\1/p' tests/README.md | tr -d '` ' | tr ',' '\n' | while read -r name; do
+    "$(sed -n '/^| [0-9+]* |/s/.*|\([^|]*\)|$/\1/p' tests/README.md | tr -d '` ' | tr ',' '\n' | while read -r name; do
         grep -qE "void (test_)?$name\(" $(echo "$sources" | grep "^tests/") || echo "$name"; done)"
 report "rules of check_source.py:" "$(python3 tests/check_source.py .)"
 if command -v clang-format >/dev/null 2>&1; then

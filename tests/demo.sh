@@ -1,11 +1,14 @@
 #!/bin/sh
 # make demo: one real base model, before and after training on plain English -> JSON tool calls.
+# --quick: the same with a few steps and prompts, for the test of README.md.
 set -eu
 lorac=${BUILD:-build}/lorac
 config=configs/smollm2-tool-calls.json
 model=models/SmolLM2-135M-Instruct.Q4_1.gguf
 held_out=data/examples/tool_calls_test.jsonl
 out=out/smollm2-tool-calls
+before='--limit 30' after='' steps=''
+[ "${1:-}" != --quick ] || { before='--limit 2' after='--limit 4' steps='--max_steps 4'; }
 
 say() { printf '\n== %s\n' "$*"; }
 # Answers of the model to held-out prompts, three of them shown; then exact_match=.
@@ -14,14 +17,14 @@ answer() {
 }
 
 say "the base model on 30 held-out prompts"
-answer --limit 30
+answer $before
 say "training: lorac train $config"
-"$lorac" train "$config"
+"$lorac" train "$config" $steps
 say "the trained adapter on all held-out prompts"
-answer --adapter_name_or_path "$out/adapter"
+answer $after --adapter_name_or_path "$out/adapter"
 say "lorac verify"
 "$lorac" verify "$out" --model_name_or_path "$model"
 say "done"
 echo "adapter for PEFT, vLLM, SGLang, TensorRT-LLM: $out/adapter/"
-echo "adapter for llama.cpp, LM Studio, Ollama:     $out/adapter.gguf, $out/Modelfile"
+echo "adapter for llama.cpp:                        $out/adapter.gguf"
 echo "report:                                       $out/report.html"

@@ -3,7 +3,8 @@
 
 usage: bench.py --lorac build/lorac --model MODEL.gguf --work DIR [--rival VENV --rival-model HF_DIR] [--rounds N] [--save]
 Runs alternate (lorac f32, PEFT fp32, lorac bf16, PEFT bf16, lorac f32 ...), and what counts is the ratio within a round:
-machines drift. --save writes the table into README.md and the chart into speed.svg: on an idle machine only.
+machines drift. --save writes the tables into README.md of this folder and the chart into speed.svg: on an idle machine
+only.
 """
 import argparse
 import json
@@ -108,17 +109,17 @@ class Bench:
 
 
 def save(cases, machine, outputs, venv):
-    """The table and the chart, into README.md and next to this file."""
+    """The tables and the chart, into README.md and speed.svg next to this file."""
     versions = run([venv + "/bin/python", "-c", "import torch, transformers, peft; "
                     "print(f'torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}')"]
                    ).strip() if venv else "without PEFT"
     (HERE / "speed.svg").write_text(bench_report.svg(cases, "SmolLM2-135M, LoRA r=16 on q and v, one row a step", machine))
-    text = (ROOT / "README.md").read_text()
-    text = bench_report.fill(text, "speed", f"![tokens per second and peak memory](tests/bench/speed.svg)\n\n{machine}; "
+    text = (HERE / "README.md").read_text()
+    text = bench_report.fill(text, "speed", f"![tokens per second and peak memory](speed.svg)\n\n{machine}; "
                              f"{versions}.\n\n{bench_report.table(cases)}")
     for name, output in outputs.items():
         text = bench_report.fill(text, name, f"```\n{output}```")
-    (ROOT / "README.md").write_text(text)
+    (HERE / "README.md").write_text(text)
 
 
 def main():

@@ -1,7 +1,7 @@
 #!/bin/sh
 # make bench: the peak of this machine, ops, routed experts, one step op by op, the tokenizer, then whole runs. RIVAL: a venv with
 # torch, transformers, peft and gguf; without it lorac runs alone. The rival's copy of the weights is made once. SAVE=1:
-# the results become those of README.md and tests/bench/speed.svg; on an idle machine only.
+# the results become those of tests/bench/README.md and speed.svg; on an idle machine only.
 set -eu
 build=${BUILD:-build}
 model=models/SmolLM2-135M-Instruct.Q4_1.gguf

@@ -1,5 +1,5 @@
 """What bench.py prints and saves: the table and the chart of lorac against PEFT, the serial part of a step, and their
-places in README.md. Results are lists, one element a round: runs of a round follow one another, so ratios are taken
+places in README.md next to it. Results are lists, one element a round: runs of a round follow one another, so ratios are taken
 within rounds (machines drift)."""
 import html
 import statistics

@@ -1,4 +1,5 @@
 """Tests of bench_report.py: every number is in the table and in the chart."""
+import pathlib
 import unittest
 import xml.etree.ElementTree
 
@@ -55,6 +56,12 @@ class Report(unittest.TestCase):
         self.assertEqual(report.fill(text, "x", "new\n"), "a\n<!-- x: begin -->\nnew\n<!-- x: end -->\nb\n")
         with self.assertRaises(ValueError):
             report.fill(text, "y", "new")
+
+    def test_readme(self):
+        """The marks that bench.py --save fills."""
+        text = (pathlib.Path(__file__).parent / "README.md").read_text()
+        for name in ("speed", "lorac bench", "profile"):
+            self.assertIn("new", report.fill(text, name, "new"))
 
 
 unittest.main()
