@@ -7,8 +7,13 @@ config=configs/smollm2-tool-calls.json
 model=models/SmolLM2-135M-Instruct.Q4_1.gguf
 held_out=data/examples/tool_calls_test.jsonl
 out=out/smollm2-tool-calls
-before='--limit 30' after='' steps=''
-[ "${1:-}" != --quick ] || { before='--limit 2' after='--limit 4' steps='--max_steps 4'; }
+first='--limit 30' steps=''
+if [ "${1:-}" = --quick ]; then
+    mkdir -p out
+    head -n 4 "$held_out" > out/few.jsonl
+    held_out=out/few.jsonl
+    steps="--max_steps 4 --validation_file $held_out"
+fi
 
 say() { printf '\n== %s\n' "$*"; }
 # Answers of the model to held-out prompts, three of them shown; then exact_match=.
@@ -17,11 +22,11 @@ answer() {
 }
 
 say "the base model on 30 held-out prompts"
-answer $before
+answer $first
 say "training: lorac train $config"
 "$lorac" train "$config" $steps
 say "the trained adapter on all held-out prompts"
-answer $after --adapter_name_or_path "$out/adapter"
+answer --adapter_name_or_path "$out/adapter"
 say "lorac verify"
 "$lorac" verify "$out" --model_name_or_path "$model"
 say "done"

@@ -9,13 +9,13 @@
 
 #define EXPORT_FORMATS(X)                                                                                              \
     X(EXPORT_PEFT, "peft", "a folder: adapter_config.json, adapter_model.safetensors, README.md")                      \
-    X(EXPORT_GGUF, "gguf", "a file for llama.cpp, LM Studio and Ollama, to load over the GGUF base")
+    X(EXPORT_GGUF, "gguf", "a file for llama.cpp, to load over the GGUF base")
 typedef enum { EXPORT_FORMATS(ENUM_CONSTANT) } ExportFormat;
 
 typedef struct Options {
     LoadOptions load;
     ExportFormat format;
-    char *out;
+    char *out, *base_model_name;
 } Options;
 
 static const Key options[] = {
@@ -24,6 +24,9 @@ static const Key options[] = {
     OPTION(PATH, out, .flags = OPTION_REQUIRED,
            .help =
                "Where it is written. An existing P is replaced only if lorac wrote it as such an adapter. Required."),
+    OPTION(STRING, base_model_name,
+           .help = "Name of the base model on the hub, \"owner/name\", for base_model_name_or_path and model card of a "
+                   "PEFT folder."),
 };
 
 // Last part of a path without trailing slashes: the adapter's name.
@@ -63,7 +66,8 @@ static int run_export(const void *given, int argc, char **argv, Err *err) {
     AUTO_CALL(loaded_close) Loaded l = {0};
     LoadOptions load = {
         .model_name_or_path = o->load.model_name_or_path, .adapter_name_or_path = (char *)path, .device = "cpu"};
-    if (loaded_open(&l, &load, &(ModelOptions){.classifier = true}, err)) return -1;
+    ModelOptions options = {.classifier = true, .repository = o->base_model_name};
+    if (loaded_open(&l, &load, &options, err)) return -1;
     return save(&l, o->format, o->out, err);
 }
 

@@ -51,7 +51,7 @@ const Verb verb_train = {
     .summary = "Train an adapter",
     .help =
         "Reads the config (\"lorac help config\" lists its keys), then the overrides; the last one wins. output_dir\n"
-        "receives adapter/ (PEFT), adapter.gguf (llama.cpp, Ollama), Modelfile, report.html, train_log.jsonl,\n"
+        "receives adapter/ (PEFT), adapter.gguf (llama.cpp), Modelfile, report.html, train_log.jsonl,\n"
         "config.json and snapshots checkpoint-N/.\n\n"
         "Rerun the same command to resume a run that was stopped or killed; the result is bit-identical to that of an\n"
         "uninterrupted run. On a finished run the command verifies the output. SIGTERM, SIGINT, SIGHUP, SIGUSR1 and\n"

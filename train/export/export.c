@@ -18,7 +18,8 @@ bool export_has_modelfile(const Model *m) {
     return !m->is_gguf || can_be_named(base);
 }
 
-// Ollama takes the chat template from the GGUF base. A Hugging Face base has to be converted first.
+// Ollama (before 0.34, which refuses ADAPTER) takes the chat template from the GGUF base. A Hugging Face base has to be
+// converted first.
 static void put_base(StrBuf *out, const Model *m) {
     AUTO_FREE char *base = path_absolute(m->path);
     if (m->is_gguf) {

@@ -18,7 +18,7 @@ char *model_card_text(const Model *m, const Adapter *a, const char *name, const 
 // False: a Modelfile cannot hold the path of the GGUF base; adapter_export warns and writes none.
 bool export_has_modelfile(const Model *m);
 OwnCheck modelfile_own; // overwrite.h
-// Writes output_dir/adapter/, output_dir/adapter.gguf and output_dir/Modelfile; of a classifier, which llama.cpp and
-// Ollama cannot load, only the first.
+// Writes output_dir/adapter/, output_dir/adapter.gguf and output_dir/Modelfile; of a classifier, which llama.cpp
+// cannot load, only the first.
 int adapter_export(const Adapter *a, const Model *m, const char *output_dir, const char *name, const RunFacts *run,
                    Err *err);

@@ -3,6 +3,7 @@
 
 #include "export.h"
 #include "json.h"
+#include "path.h"
 #include "unicode.h"
 
 static const char *base_of(const Model *m) { return m->repository ? m->repository : m->path; }
@@ -70,7 +71,8 @@ static void describe_adapter(StrBuf *out, const Model *m, const Adapter *a) {
 }
 
 static void describe_run(StrBuf *out, const RunFacts *run) {
-    for (size_t i = 0; i < run->n_data_files; i++) str_printf(out, "| data | `%s` |\n", run->data_files[i]);
+    // The card is published: names without the folders of this machine.
+    for (size_t i = 0; i < run->n_data_files; i++) str_printf(out, "| data | `%s` |\n", path_name(run->data_files[i]));
     if (run->steps) str_printf(out, "| optimizer steps | %ld |\n", run->steps);
     if (run->tokens) str_printf(out, "| tokens | %ld |\n", run->tokens);
     if (run->supervised_tokens) str_printf(out, "| supervised tokens | %ld |\n", run->supervised_tokens);

@@ -29,7 +29,8 @@ typedef struct ModelLayer {
 typedef struct Model {
     ModelConfig config;
     char *path;           // as given by the user
-    char *repository;     // from the file's own metadata (general.*), or NULL: for base_model_name_or_path
+    char *repository;     // "owner/name" on the hub, for base_model_name_or_path: of ModelOptions, else from the file's
+                          // metadata (general.*) or the hub's cache; NULL: unknown
     char *name;           // general.name, or the stem of the file or folder
     char fingerprint[33]; // sampled hash of the files
     size_t weight_bytes;  // as stored
@@ -57,8 +58,9 @@ typedef struct ModelOptions {
     RopeScaling rope_scaling; // ROPE_NONE: the model's own; else ROPE_LINEAR or ROPE_YARN by rope_factor
     float rope_factor;
     QuantizeKind quantize;
-    bool outline;    // shapes, types and sizes only: no weight is read, and the model computes nothing (`plan`)
-    bool classifier; // accepts models without a language-model head: encoders, ...ForSequenceClassification
+    const char *repository; // Model.repository; NULL: as the files have it
+    bool outline;           // shapes, types and sizes only: no weight is read, and the model computes nothing (`plan`)
+    bool classifier;        // accepts models without a language-model head: encoders, ...ForSequenceClassification
 } ModelOptions;
 
 // Loads a GGUF file or a Hugging Face folder, and moves it to b's device (ERR_NO_FIT: not enough memory there).

@@ -196,7 +196,7 @@ static int load_parts(Model *m, const ModelOptions *o, Err *err) {
     const WeightSource *s = m->file->source;
     if (read_config(&m->config, s, o, err) || choose_positions(m, o->max_positions, err)) return -1;
     m->is_gguf = !s->dir;
-    m->repository = find_repository(s);
+    m->repository = o->repository ? mem_strdup(o->repository) : find_repository(s);
     m->name = find_name(s, m->path);
     if (load_weights(m, o, err) || check_heads(m, o, err) || make_tables(m, err) ||
         (!o->outline && weight_source_fingerprint(m->fingerprint, s, err)) ||

@@ -117,9 +117,8 @@ int finish_run(Trainer *t, const char *output_dir, bool did_steps, Err *err) {
     if (export_and_verify(t, output_dir, did_steps, err)) return -1;
     write_report(t, output_dir, did_steps);
     if (in->adapter->config.labels)
-        say("adapter: %s/adapter (PEFT with the classifier's head, which llama.cpp and Ollama do not support)\n",
-            output_dir);
+        say("adapter: %s/adapter (PEFT with the classifier's head, which llama.cpp does not support)\n", output_dir);
     else
-        say("adapter: %s/adapter (PEFT), %s/adapter.gguf (llama.cpp, Ollama)\n", output_dir, output_dir);
+        say("adapter: %s/adapter (PEFT), %s/adapter.gguf (llama.cpp)\n", output_dir, output_dir);
     return 0;
 }

@@ -18,6 +18,7 @@ int run_model_options(ModelOptions *o, const Config *c, int64_t *max_tokens, Err
     *o = (ModelOptions){.rope_scaling = scalings[c->rope_scaling_type],
                         .rope_factor = (float)c->rope_scaling_factor,
                         .quantize = c->quantize_base,
+                        .repository = c->base_model_name,
                         .classifier = c->task == TASK_CLASSIFICATION};
     ModelConfig m;
     if (model_read_config(&m, c->model_name_or_path, o, err) || run_max_tokens(c, &m, max_tokens, err)) return -1;

@@ -265,6 +265,25 @@ static void test_run_leaves_a_directory_to_its_next_run(void **state) {
     mem_free(log);
 }
 
+// base_model_name: the PEFT folder names a model of the hub, and no path of this machine.
+static void test_run_names_its_base(void **state) {
+    (void)state;
+    static const char *const files[] = {"adapter_config.json", "README.md", "adapter_model.safetensors"};
+    assert_int_equal(run("named", "base_model_name=owner/base num_train_epochs=1"), 0);
+    for (int i = 0; i < 3; i++) {
+        char *name = mem_printf("%s/named/adapter/%s", tiny_dir, files[i]), *text;
+        size_t size;
+        Err err;
+        ASSERT_OK(file_read(&text, &size, name, 1 << 20, &err), &err);
+        assert_null(memmem(text, size, tiny_dir, strlen(tiny_dir)));
+        assert_true(i == 2 || strstr(text, "\"owner/base\""));
+        mem_free(text);
+        mem_free(name);
+    }
+    assert_int_equal(run("named", "base_model_name=owner/other num_train_epochs=1"), EXIT_INPUT);
+    expect_in_log("base_model_name");
+}
+
 static int run_all(int argc, char **argv) {
     if (argc > 1) kills = atoi(argv[1]);
     const struct CMUnitTest tests[] = {TEST(test_run_undisturbed),
@@ -275,6 +294,7 @@ static int run_all(int argc, char **argv) {
                                        TEST(test_run_handles_no_signal_on_computing_threads),
                                        TEST(test_run_again_when_finished),
                                        TEST(test_run_stops_early),
+                                       TEST(test_run_names_its_base),
                                        TEST(test_run_refuses),
                                        TEST(test_run_outlives_its_directory),
                                        TEST(test_run_leaves_a_directory_to_its_next_run),
