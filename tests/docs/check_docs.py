@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Checks the documents: the size of README.md, every relative link and its #heading, the parts that lorac prints, and
-the keys of other tools that README.md calls accepted.
+"""Checks the documents: the size of README.md, every relative link and its #heading, the parts that lorac prints,
+the keys of other tools that README.md calls accepted, and the commands of its picture.
 
 usage: check_docs.py [--write] LORAC: the program; --write renews the printed parts, which stand between
 <!-- lorac help ...: begin --> and its end. Prints what is wrong; exit 1 if anything is.
 """
+import html
 import json
 import os
 import pathlib
@@ -91,6 +92,17 @@ def check_key_table(path, names):
                 yield f"{row[0]}: {word} sets {names.get(word, 'nothing')}; the table says {key}"
 
 
+def check_picture(path):
+    """The commands that picture.svg shows are lines of README.md."""
+    picture = (pathlib.Path(__file__).parent / "picture.svg").read_text().replace("\u00a0", " ")
+    commands = [html.unescape(c) for c in re.findall(r'class="term command"[^>]*>(.*?)</text>', picture)]
+    if not commands:
+        yield "picture.svg shows no command"
+    for command in commands:
+        if command.removeprefix("$ ").strip() not in map(str.strip, path.read_text().splitlines()):
+            yield f"picture.svg shows {command!r}, which is not here: python3 tests/docs/picture.py build"
+
+
 def main():
     write, lorac = sys.argv[1] == "--write", sys.argv[-1]
     wrong = []
@@ -103,7 +115,7 @@ def main():
         elif new != text:
             found.append("what lorac prints has changed: python3 tests/docs/check_docs.py --write build/lorac")
         if path == TOP / "README.md":
-            found += [*check_size(path), *check_key_table(path, accepted(lorac))]
+            found += [*check_size(path), *check_key_table(path, accepted(lorac)), *check_picture(path)]
         wrong += [f"{path.relative_to(TOP)}: {line}" for line in found]
     print(*wrong, sep="\n", end="\n" if wrong else "")
     return bool(wrong)

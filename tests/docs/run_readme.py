@@ -16,11 +16,15 @@ import tempfile
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 MODEL = "models/SmolLM2-135M-Instruct.Q4_1.gguf"
-BLOCK = re.compile(r"(?:^<!-- not run: (?P<why>.*?) -->\n)?^```sh\n(?P<code>.*?)^```\n(?:\n+It \w+ `(?P<answer>[^`]+)`)?",
-                   re.S | re.M)
+BLOCK = re.compile(r"(?:^<!-- not run: (?P<why>.*?) -->\n)?^```sh\n(?P<code>.*?)^```\n"
+                   r"(?:\n+It \w+ `(?P<answer>[^`]+)`)?", re.S | re.M)
 # The copy is not built again, and the demo takes a few steps only.
 REPLACED = {"make demo": "BUILD=build sh tests/demo.sh --quick"}
 SECONDS = 900
+
+
+def blocks():
+    return list(BLOCK.finditer((TOP / "README.md").read_text()))
 
 
 def copy_tree(scratch, build):
@@ -46,14 +50,13 @@ def main():
     if not (TOP / MODEL).exists():
         print(f"skipped: no {MODEL}")
         return 77
-    blocks = list(BLOCK.finditer((TOP / "README.md").read_text()))
-    if not any(b["why"] is None for b in blocks):
+    if not any(b["why"] is None for b in blocks()):
         print("README.md: no block to run")
         return 1
     with tempfile.TemporaryDirectory() as folder:
         scratch = pathlib.Path(folder) / "lorac"
         copy_tree(scratch, build)
-        for b in blocks:
+        for b in blocks():
             line = b.string.count("\n", 0, b.start("code"))
             if b["why"]:
                 print(f"== README.md:{line}: skipped: {b['why']}\n{b['code']}", flush=True)
