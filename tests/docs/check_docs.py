@@ -79,17 +79,20 @@ def accepted(lorac):
 
 
 def check_key_table(path, names):
-    """Every `word` of a row sets the key in the row's last column."""
+    """Every `word` of a row sets a key of the row's first column."""
     text = path.read_text()
     rows = [[cell.strip() for cell in line.strip("|").split("|")]
             for line in text[text.index(KEY_TABLE):].split("\n## ")[0].splitlines() if line.startswith("|")][2:]
     if len(rows) < 5:
         yield f"{KEY_TABLE!r}: a table of {len(rows)} keys; expected more"
     for row in rows:
-        key = re.search(r"`(\w+)`", row[-1] if "`" in row[-1] else row[-2]).group(1)
-        for word in re.findall(r"`(\w+)`", " ".join(row[1:])):
-            if names.get(word) != names.get(key, key):
-                yield f"{row[0]}: {word} sets {names.get(word, 'nothing')}; the table says {key}"
+        ours = re.findall(r"`(\w+)", row[0])
+        for word in ours:
+            if names.get(word) != word:
+                yield f"the table of keys: {word} is no key"
+        for word in re.findall(r"`(\w+)", " ".join(row[1:])):
+            if names.get(word) not in ours:
+                yield f"the table of keys: {word} sets {names.get(word, 'nothing')}; expected {' or '.join(ours)}"
 
 
 def check_picture(path):

@@ -18,9 +18,12 @@ bool export_has_modelfile(const Model *m) {
     return !m->is_gguf || can_be_named(base);
 }
 
-// Ollama (before 0.34, which refuses ADAPTER) takes the chat template from the GGUF base. A Hugging Face base has to be
-// converted first.
+static const char for_ollama[] =
+    "# For Ollama before 0.34.1. Later versions refuse ADAPTER: use FROM with the model that lorac merge writes.\n";
+
+// Ollama takes the chat template from the GGUF base. A Hugging Face base has to be converted first.
 static void put_base(StrBuf *out, const Model *m) {
+    str_puts(out, for_ollama);
     AUTO_FREE char *base = path_absolute(m->path);
     if (m->is_gguf) {
         str_printf(out, "FROM \"%s\"\nADAPTER ./adapter.gguf\n", base);
@@ -36,7 +39,8 @@ static void put_base(StrBuf *out, const Model *m) {
 
 // Lines that put_base and save_modelfile write; a file with other lines was edited.
 static bool is_own_line(const char *line) {
-    static const char *const begins[] = {"FROM \"",
+    static const char *const begins[] = {for_ollama,
+                                         "FROM \"",
                                          "FROM ./base.gguf\n",
                                          "ADAPTER ./adapter.gguf\n",
                                          "# FROM needs the base model as a GGUF file. llama.cpp makes one:\n",
