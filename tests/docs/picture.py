@@ -139,7 +139,8 @@ def main():
                 sys.exit(output)
             blocks.append((block["code"], output))
         page = (scratch / "out/library/report.html").read_text()
-    PICTURE.write_text(draw(blocks[-2:], page))
+    shown = [b for b in blocks if "build/lorac train" in b[0] or "build/lorac chat" in b[0]]
+    PICTURE.write_text(draw(shown, page))
 
 
 if __name__ == "__main__":
