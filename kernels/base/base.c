@@ -71,17 +71,18 @@ int err_context(Err *err, const char *fmt, ...) {
     return -1;
 }
 
-// Set once before there are threads.
-static char g_rank[24]; // "[rank 2] "
+// Set while there are no other threads that print.
+static char g_prefix[80]; // "[rank 2] "
 static bool g_quiet;
 
-void log_as_rank(int rank, bool quiet) {
-    snprintf(g_rank, sizeof g_rank, "[rank %d] ", rank);
+void log_as(const char *prefix, bool quiet) {
+    snprintf(g_prefix, sizeof g_prefix, "%s", prefix);
+    clean_line(g_prefix);
     g_quiet = quiet;
 }
 
 void check_failed(const char *file, int line, const char *cond, const char *fmt, ...) {
-    fprintf(stderr, "%slorac: internal fault at %s:%d: %s", g_rank, file, line, cond);
+    fprintf(stderr, "%slorac: internal fault at %s:%d: %s", g_prefix, file, line, cond);
     va_list ap;
     va_start(ap, fmt);
     vfprintf(stderr, fmt, ap);
@@ -107,7 +108,7 @@ void fatal(const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
-    fprintf(stderr, "%slorac: %s\n", g_rank, line);
+    fprintf(stderr, "%slorac: %s\n", g_prefix, line);
     _Exit(EXIT_RUNTIME);
 }
 
@@ -236,7 +237,7 @@ void log_warn(const char *fmt, ...) {
     vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
     clean_line(line);
-    fprintf(stderr, "%slorac: %s\n", g_rank, line);
+    fprintf(stderr, "%slorac: %s\n", g_prefix, line);
 }
 
 void *mem_take(void *p) {

@@ -134,9 +134,9 @@ void fd_auto_close(int *fd);
 
 // Warnings go to stderr as "lorac: ..."; nothing else writes there directly.
 void log_warn(const char *fmt, ...) PRINTF_LIKE(1, 2);
-// Call once, before threads start, in a rank of several: its warnings, CHECK messages and fatal lines then begin with
-// "[rank 2] ". quiet: warnings are suppressed (another rank prints the same).
-void log_as_rank(int rank, bool quiet);
+// Warnings, CHECK messages and fatal lines begin with `prefix` from now on: "[rank 2] ". quiet: warnings are suppressed
+// (another rank prints the same). Not while other threads print.
+void log_as(const char *prefix, bool quiet);
 
 void clean_line(char *s); // control characters and the like (say.h) become '?'
 

@@ -25,10 +25,14 @@ static const Key options[] = {
 static double mb(size_t bytes) { return (double)bytes / 1e6; }
 
 static double run_seconds(const RunPlan *p, const PlanLevel *l) {
-    const TrainerPlan *t = trainer_plan(p->trainer);
-    double tokens = 0;
-    for (int64_t i = 0; i < p->data.rows->count; i++) tokens += (double)row_plan_row(p->data.rows, i).tokens;
-    return tokens / (double)t->steps_per_epoch * (double)t->total_steps / l->tokens_per_second / p->gpus;
+    double all = 0;
+    for (const PlanRun *r = p->runs; r < p->runs + p->count; r++) {
+        const TrainerPlan *t = trainer_plan(r->trainer);
+        double tokens = 0;
+        for (int64_t i = 0; i < r->data.rows->count; i++) tokens += (double)row_plan_row(r->data.rows, i).tokens;
+        all += tokens / (double)t->steps_per_epoch * (double)t->total_steps;
+    }
+    return all / l->tokens_per_second / p->gpus;
 }
 
 // ---- as text ----
@@ -46,8 +50,14 @@ static void print_level(const RunPlan *p, const PlanLevel *l) {
 }
 
 static void print_time(const RunPlan *p) {
-    const TrainerPlan *t = trainer_plan(p->trainer);
-    say("steps    %ld, batch size %ld", t->total_steps, t->rows_per_step);
+    for (const PlanRun *r = p->runs; r < p->runs + p->count; r++) {
+        const TrainerPlan *t = trainer_plan(r->trainer);
+        if (p->count > 1)
+            say("steps    %ld, batch size %ld (run %s)\n", t->total_steps, t->rows_per_step, r->config->run_name);
+        else
+            say("steps    %ld, batch size %ld", t->total_steps, t->rows_per_step);
+    }
+    if (p->count > 1) say("time     of all runs together");
     if (p->gpus > 1) say(", on %d GPUs with the memory above each", p->gpus);
     if (p->chosen >= 0 && p->levels[p->chosen].tokens_per_second > 0) {
         char duration[32];
@@ -56,12 +66,19 @@ static void print_time(const RunPlan *p) {
     say("\n");
 }
 
+static void print_adapter(const RunPlan *p, const PlanRun *r) {
+    AUTO_STR StrBuf rank = {0};
+    bool one = p->count == 1;
+    adapter_print_range(&rank, r->adapter, ADAPTER_RANK);
+    say("adapter  r %s, %ld parameters%s%s%s\n", rank.data, r->adapter->count, one ? "" : " (run ",
+        one ? "" : r->config->run_name, one ? "" : ")");
+}
+
 static void print_plan(const RunPlan *p) {
-    AUTO_STR StrBuf device = {0}, rank = {0};
+    AUTO_STR StrBuf device = {0};
     run_device_describe(&device, p->backend);
-    adapter_print_range(&rank, p->adapter, ADAPTER_RANK);
     say("device   %s\n", device.data);
-    say("adapter  r %s, %ld parameters\n", rank.data, p->adapter->count);
+    for (const PlanRun *r = p->runs; r < p->runs + p->count; r++) print_adapter(p, r);
     say("memory   base %.1f MB, adapter with gradients and moments %.1f MB, %s %.1f MB\n", mb(p->base),
         mb(p->adapter_state), p->backend->host_memory ? "the process with data and tokenizer" : "tokens and workspaces",
         mb(p->others));
@@ -69,7 +86,7 @@ static void print_plan(const RunPlan *p) {
     say("ladder   recompute  activations           total     tokens/s\n");
     for (int i = 0; i < PLAN_LEVELS; i++)
         if (i < RECOMPUTE_OFFLOAD || !p->backend->host_memory) print_level(p, &p->levels[i]);
-    if (p->chosen >= 0 && p->levels[p->chosen].total == p->budget.end)
+    if (p->chosen >= 0 && p->levels[p->chosen].total == p->levels[p->chosen].end)
         say("         the total is reached at the end of the run, when the adapter is verified\n");
     print_time(p);
     if (p->backend->host_memory)
@@ -95,6 +112,18 @@ static cJSON *level_json(const RunPlan *p, const PlanLevel *l) {
     return o;
 }
 
+static cJSON *runs_json(const RunPlan *p) {
+    cJSON *list = cJSON_CreateArray();
+    for (const PlanRun *r = p->runs; r < p->runs + p->count; r++) {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "run_name", r->config->run_name);
+        cJSON_AddNumberToObject(o, "steps", (double)trainer_plan(r->trainer)->total_steps);
+        cJSON_AddNumberToObject(o, "parameters", (double)r->adapter->count);
+        cJSON_AddItemToArray(list, o);
+    }
+    return list;
+}
+
 static void print_plan_json(const RunPlan *p) {
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "device", run_device_kind(p->backend));
@@ -103,12 +132,13 @@ static void print_plan_json(const RunPlan *p) {
     cJSON_AddNumberToObject(o, "base_bytes", (double)p->base);
     cJSON_AddNumberToObject(o, "adapter_state_bytes", (double)p->adapter_state);
     cJSON_AddNumberToObject(o, "other_bytes", (double)p->others);
-    cJSON_AddNumberToObject(o, "end_bytes", (double)p->budget.end);
+    cJSON_AddNumberToObject(o, "end_bytes", (double)p->levels[p->chosen < 0 ? 0 : p->chosen].end);
     cJSON_AddNumberToObject(o, "limit_bytes", (double)p->budget.limit);
     cJSON_AddItemToObject(
         o, "chosen", p->chosen < 0 ? cJSON_CreateNull() : cJSON_CreateString(recompute_name((Recompute)p->chosen)));
     cJSON_AddNumberToObject(o, "gpus", p->gpus);
-    cJSON_AddNumberToObject(o, "steps", (double)trainer_plan(p->trainer)->total_steps);
+    cJSON_AddNumberToObject(o, "steps", (double)trainer_plan(p->runs->trainer)->total_steps);
+    if (p->count > 1) cJSON_AddItemToObject(o, "runs", runs_json(p));
     cJSON *levels = cJSON_AddArrayToObject(o, "levels");
     for (int i = 0; i < PLAN_LEVELS; i++)
         if (i != RECOMPUTE_OFFLOAD || !p->backend->host_memory)
@@ -127,9 +157,10 @@ static int no_fit(const RunPlan *p, Err *err) {
 static int run_plan(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
     AUTO_CALL(config_clear) Config c = {0};
+    AUTO_CALL(config_list_clear) ConfigList runs = {0};
     AUTO_CALL(run_plan_close) RunPlan p = {0};
-    if (config_load(&c, argc, argv, CONFIG_FOR_TRAIN, err) ||
-        run_plan_open(&p, &c, o->gpu ? gpu_by_key(o->gpu) : NULL, err))
+    if (config_load(&c, argc, argv, CONFIG_FOR_TRAIN, err) || config_runs(&runs, &c, err) ||
+        run_plan_open(&p, runs.items, runs.count, o->gpu ? gpu_by_key(o->gpu) : NULL, err))
         return -1;
     (o->json ? print_plan_json : print_plan)(&p);
     return p.chosen < 0 ? no_fit(&p, err) : 0;

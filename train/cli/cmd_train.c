@@ -12,7 +12,7 @@
 #include "train_run.h"
 
 // One rank of a run, or the only one. `bad`: its config is refused; the other ranks must learn that.
-static int run_rank(const Config *c, const Launch *l, int bad, Err *err) {
+static int run_rank(const Config *c, const ConfigList *runs, const Launch *l, int bad, Err *err) {
     Group g = group_alone();
     Err apart;
     // Before MPI starts threads: a signal that one of them receives would end the process.
@@ -25,7 +25,7 @@ static int run_rank(const Config *c, const Launch *l, int bad, Err *err) {
         rank_output(&g, c->log_on_each_rank);
         say("config   (value and source)\n");
         config_print(c, stdout);
-        rc = train_run(c, &g, err);
+        rc = train_run(c, runs, &g, err);
     }
     group_close(&g, rc < 0);
     return rc;
@@ -33,15 +33,17 @@ static int run_rank(const Config *c, const Launch *l, int bad, Err *err) {
 
 static int run_train(const void *options, int argc, char **argv, Err *err) {
     AUTO_CALL(config_clear) Config c = {0};
+    AUTO_CALL(config_list_clear) ConfigList runs = {0};
     Launch l;
     if (launch_detect(&l, err)) return -1;
     int to_start = 0, bad = config_load(&c, argc, argv, CONFIG_FOR_TRAIN, err), rc;
+    if (!bad) bad = config_runs(&runs, &c, err);
     if (!bad) bad = spawn_count(&to_start, &l, c.num_gpus, c.device, err);
     bool has_others = l.kind == LAUNCH_MPI || l.kind == LAUNCH_TCP;
     if (to_start > 0)
         rc = spawn_ranks(&l, to_start, SPAWN_GRACE, (double)c.ddp_timeout, err);
     else
-        rc = bad && !has_others ? -1 : run_rank(&c, &l, bad, err);
+        rc = bad && !has_others ? -1 : run_rank(&c, &runs, &l, bad, err);
     return rc;
 }
 

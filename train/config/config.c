@@ -49,8 +49,7 @@ static void set_key(Loading *l, const Key *k, const Json *v, Origin from) {
     c->line[i] = from.line;
 }
 
-// Sets one key by any of its names.
-static void set_named(Loading *l, const char *name, const Json *v, Origin from) {
+void set_named(Loading *l, const char *name, const Json *v, Origin from) {
     const char *implied;
     const Key *k = keys_find(&config_table, name, &implied);
     if (!k) {
@@ -61,6 +60,14 @@ static void set_named(Loading *l, const char *name, const Json *v, Origin from) 
     if (v->type == JSON_NULL && (implied || from.source == SOURCE_FILE)) return;
     if (from.source == SOURCE_FILE && l->c->source[i] == SOURCE_FILE) {
         problem(l, "%s\"%s\" is another name of %s, which line %d has set", from.where, name, k->name, l->c->line[i]);
+        return;
+    }
+    if (from.source == SOURCE_RUN && l->c->source[i] == SOURCE_RUN) {
+        problem(l, "%s\"%s\" is another name of %s, which this run has set", from.where, name, k->name);
+        return;
+    }
+    if (i == CONFIG_learning_rate && v->type == JSON_STRING && strchr(v->str.data, ',')) {
+        set_sweep(l, v->str.data, from);
         return;
     }
     if (!implied) {

@@ -1,8 +1,8 @@
 // config: the settings of a run. One flat JSON object with `//` comments, then overrides from the command line.
 //
 // config_keys.def is the one table of keys: fields, rules, help, schema and what a resume may change come from it.
-// Files: config.c (loading, rules between keys), config_show.c (printed, saved, compared); keys.h has the machinery of
-// tables.
+// Files: config.c (loading, rules between keys), config_runs.c (the runs of one command), config_show.c (printed,
+// saved, compared); keys.h has the machinery of tables.
 #pragma once
 
 #include <stdio.h>
@@ -23,7 +23,7 @@ typedef enum {
     CONFIG_KEYS
 } ConfigKey;
 
-typedef enum { SOURCE_DEFAULT, SOURCE_FILE, SOURCE_COMMAND_LINE } ConfigSource;
+typedef enum { SOURCE_DEFAULT, SOURCE_FILE, SOURCE_COMMAND_LINE, SOURCE_RUN } ConfigSource;
 
 #define FIELD_STRING char *
 #define FIELD_PATH char *
@@ -34,6 +34,7 @@ typedef enum { SOURCE_DEFAULT, SOURCE_FILE, SOURCE_COMMAND_LINE } ConfigSource;
 #define FIELD_STRINGS StrList
 #define FIELD_FILES FileList
 #define FIELD_INTS IntList
+#define FIELD_OBJECTS ObjectList
 // A field for each key. Strings are owned; NULL: not set. Paths are as the user wrote them. num_gpus may be
 // NUM_GPUS_ALL (spawn.h); steps below 1 are fractions of the run; 0 where a number without default is not set.
 typedef struct Config {
@@ -61,6 +62,16 @@ typedef enum {
 // file, line and key. *c must be zeroed; config_clear frees it in any case.
 int config_load(Config *c, int argc, char **argv, ConfigPurpose purpose, Err *err);
 void config_clear(Config *c);
+
+// The configs of the runs that `runs` describes, each complete, with run_name, output_dir and without `runs`; else c
+// alone. Refuses two runs with one output_dir, and keys of the base model and of the process (OF_BASE) that differ.
+// *runs must be zeroed; config_list_clear frees it in any case.
+typedef struct ConfigList {
+    Config *items;
+    size_t count;
+} ConfigList;
+int config_runs(ConfigList *runs, const Config *c, Err *err);
+void config_list_clear(ConfigList *l);
 
 void config_print(const Config *c, FILE *out); // every key, its value and where that came from
 void config_print_help(FILE *out);             // the reference page of all keys

@@ -4,8 +4,9 @@
 #include "config.h"
 
 // Flags of a key. AT_RESUME: may change when a run resumes. BY_RANK: may differ between ranks (of data and model paths
-// the contents are compared instead). OF_ADAPTER: if not set, taken from the adapter of adapter_name_or_path.
-enum { AT_RESUME = 1, BY_RANK = 2, OF_ADAPTER = 4 };
+// the contents are compared instead). OF_ADAPTER: if not set, taken from the adapter of adapter_name_or_path. OF_BASE:
+// of the base model and the process, the same for all `runs`.
+enum { AT_RESUME = 1, BY_RANK = 2, OF_ADAPTER = 4, OF_BASE = 8 };
 
 // Where a value comes from, and how messages about it begin: "FILE:LINE: ", "command line: ".
 typedef struct Origin {
@@ -21,12 +22,19 @@ typedef struct Loading {
     char *problems[PROBLEMS_KEPT];
     size_t n_problems;       // may be more than are kept
     bool wrong[CONFIG_KEYS]; // the key has a value that is refused
+    const char *run;         // of `runs`, named in the following problems; NULL: none
 } Loading;
 void loading_clear(Loading *l);
 void problem(Loading *l, const char *fmt, ...) PRINTF_LIKE(2, 3);
 // 0: none. One is the error; several are printed, and the error is their number.
 int problems_report(const Loading *l, Err *err);
 void check_rules(Loading *l, ConfigPurpose purpose);
+// "FILE:LINE: key: what", "command line: key: what" or "key: what". A key with a refused value has its message already.
+void refuse_key(Loading *l, ConfigKey key, const char *what);
+// Sets one key by any of its names.
+void set_named(Loading *l, const char *name, const Json *v, Origin from);
+// `runs` of a list of learning rates, "1e-4,3e-4".
+void set_sweep(Loading *l, const char *list, Origin from);
 
 // Sets the keys of the one object in `text`, JSON or YAML by the name of the file. *c has its defaults. With several
 // problems the error is the first.

@@ -11,7 +11,8 @@ void problem(Loading *l, const char *fmt, ...) {
     va_start(args, fmt);
     vsnprintf(line, sizeof line, fmt, args);
     va_end(args);
-    if (l->n_problems++ < PROBLEMS_KEPT) l->problems[l->n_problems - 1] = mem_strdup(line);
+    if (l->n_problems++ >= PROBLEMS_KEPT) return;
+    l->problems[l->n_problems - 1] = l->run ? mem_printf("run %s: %s", l->run, line) : mem_strdup(line);
 }
 
 int problems_report(const Loading *l, Err *err) {
@@ -29,15 +30,14 @@ void loading_clear(Loading *l) {
 
 // ---- rules ----
 
-// "FILE:LINE: key: what", "command line: key: what" or "key: what". A key with a refused value has its message already.
-static void refuse_key(Loading *l, ConfigKey key, const char *what) {
+void refuse_key(Loading *l, ConfigKey key, const char *what) {
     const Config *c = l->c;
     const char *name = config_table.keys[key].name;
     if (l->wrong[key]) return;
-    if (c->source[key] == SOURCE_FILE)
+    if (c->line[key])
         problem(l, "%s:%d: %s: %s", c->file, c->line[key], name, what);
     else
-        problem(l, "%s%s: %s", c->source[key] == SOURCE_COMMAND_LINE ? "command line: " : "", name, what);
+        problem(l, "%s%s: %s", config_is_set(c, key) ? "command line: " : "", name, what);
 }
 
 static void require(Loading *l, ConfigKey key, bool given) {
@@ -98,6 +98,11 @@ static void check_rope(Loading *l) {
 
 void check_rules(Loading *l, ConfigPurpose purpose) {
     const Config *c = l->c;
+    if (c->runs.count && purpose == CONFIG_FOR_TRAIN) return; // each run is checked (config_runs)
+    if (c->runs.count)
+        refuse_key(l, CONFIG_runs,
+                   "several runs are trained or planned together; expected the config of one, as it is "
+                   "in its output_dir");
     check_required(l, purpose);
     check_layers(l);
     check_rope(l);

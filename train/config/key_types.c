@@ -365,6 +365,42 @@ static void schema_ints(cJSON *schema, const Key *k) { add_list(schema, k, schem
 
 static void free_ints(void *field) { mem_free(((IntList *)field)->items); }
 
+static int read_objects(const Reading *r, const Json *v) {
+    ObjectList *l = r->field;
+    bool fits = v->type == JSON_ARRAY && v->count > 0;
+    for (size_t i = 0; fits && i < v->count; i++) fits = v->items[i].type == JSON_OBJECT;
+    if (!fits) return wrong(r, v, r->k->expected);
+    l->lines = mem_alloc(v->count, sizeof *l->lines);
+    for (size_t i = 0; i < v->count; i++) {
+        AUTO_STR StrBuf text = {0};
+        json_print(&text, &v->items[i]);
+        l->lines[i] = (int)v->items[i].line;
+        add_text(&l->items, &l->count, text.data);
+    }
+    return 0;
+}
+
+static cJSON *write_objects(const Key *k, const void *field, bool absolute_paths) {
+    const ObjectList *l = field;
+    if (!l->count) return cJSON_CreateNull();
+    cJSON *list = cJSON_CreateArray();
+    for (size_t i = 0; i < l->count; i++) cJSON_AddItemToArray(list, cJSON_Parse(l->items[i]));
+    return list;
+}
+
+static void schema_objects(cJSON *schema, const Key *k) {
+    schema_add_types(schema, "array null");
+    schema_add_types(cJSON_AddObjectToObject(schema, "items"), "object");
+    cJSON_AddNumberToObject(schema, "minItems", 1);
+}
+
+static void free_objects(void *field) {
+    ObjectList *l = field;
+    for (size_t i = 0; i < l->count; i++) mem_free(l->items[i]);
+    mem_free(l->items);
+    mem_free(l->lines);
+}
+
 // clang-format off
 const KeyForm key_forms[] = {
     [KEY_STRING]  = {"text",             sizeof(char *),   read_text,    write_text,    schema_text,    free_text},
@@ -379,4 +415,5 @@ const KeyForm key_forms[] = {
     [KEY_STRINGS] = {"list",             sizeof(StrList),  read_strings, write_strings, schema_strings, free_strings},
     [KEY_FILES]   = {"list",             sizeof(FileList), read_files,   write_files,   schema_files,   free_files},
     [KEY_INTS]    = {"list of integers", sizeof(IntList),  read_ints,    write_ints,    schema_ints,    free_ints},
+    [KEY_OBJECTS] = {"list of objects",  sizeof(ObjectList), read_objects, write_objects, schema_objects, free_objects},
 };

@@ -148,7 +148,7 @@ static void put_list(StrBuf *out, const char *text, bool numbers) {
 
 int key_from_text(JsonDoc **doc, const Key *k, const char *text, Err *err) {
     AUTO_STR StrBuf out = {0};
-    bool is_list = k->type == KEY_FILES || k->type == KEY_INTS || k->type == KEY_STRINGS, yes;
+    bool is_list = k->type == KEY_FILES || k->type == KEY_INTS || k->type == KEY_STRINGS || k->type == KEY_OBJECTS, yes;
     bool is_number = k->type == KEY_INT || k->type == KEY_FLOAT, is_text = k->type == KEY_TEXT || k->type == KEY_TEXTS;
     if (is_list && (*text == '[' || (k->type == KEY_FILES && *text == '{')) &&
         json_parse_config(doc, text, strlen(text), "", NULL) == 0)

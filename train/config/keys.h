@@ -26,6 +26,7 @@ typedef enum {
     KEY_STRINGS, // StrList; each one of the words, if there are any
     KEY_FILES,   // FileList: paths, each with a weight: text or {"path", "weight"}
     KEY_INTS,    // IntList
+    KEY_OBJECTS, // ObjectList: JSON objects that the table's owner reads
 } KeyType;
 
 // A range that begins above 0.
@@ -67,6 +68,12 @@ typedef struct IntList {
     int64_t *items;
     size_t count;
 } IntList;
+
+typedef struct ObjectList {
+    char **items; // JSON text in one line
+    int *lines;   // where each begins
+    size_t count;
+} ObjectList;
 
 // ---- the table ----
 

@@ -1,4 +1,5 @@
-// report: report.html, one self-contained page about a run: key figures, curves, data, sample answers, config.
+// report: report.html, one self-contained page about a run: key figures, curves, data, sample answers, config. Or one
+// about several runs (report_runs.c). Both are made of report_page.h.
 #pragma once
 
 #include "overwrite.h"
@@ -8,6 +9,16 @@ bool report_wanted(const Config *c);
 OwnCheck report_own; // overwrite.h
 // Reads output_dir/train_log.jsonl for the curves; generates the sample answers; writes output_dir/report.html.
 int report_write(const Trainer *t, const char *output_dir, const char *name, Err *err);
+
+// ---- report_runs.c: one page that compares the runs of a process ----
+
+typedef struct ReportRun {
+    const char *name;
+    const Trainer *trainer;
+    const char *failure; // why it has failed; NULL: it has not
+} ReportRun;
+// The curves of all runs and a table, as output_dir/report.html.
+int report_write_runs(const ReportRun *runs, size_t n, const char *output_dir, const char *name, Err *err);
 
 // ---- answers.c: the model's answers to a few prompts of the data, with and without the adapter ----
 

@@ -11,7 +11,7 @@
 #include "snapshot.h"
 #include "verify.h"
 
-static const char *run_name(const Config *c) {
+const char *run_display_name(const Config *c) {
     if (c->run_name) return c->run_name;
     const char *path = c->output_dir, *slash = strrchr(path, '/');
     return slash && slash[1] ? slash + 1 : path;
@@ -80,7 +80,7 @@ static int export_adapter(const Trainer *t, const char *output_dir, Err *err) {
                       c->learning_rate,
                       s->last_loss,
                       eval_loss};
-    return adapter_export(in->adapter, in->model, output_dir, run_name(c), &facts, err);
+    return adapter_export(in->adapter, in->model, output_dir, run_display_name(c), &facts, err);
 }
 
 // A failure to write the report is a warning: the adapter is good.
@@ -88,7 +88,7 @@ static void write_report(const Trainer *t, const char *output_dir, bool did_step
     const Config *c = trainer_inputs(t)->config;
     Err err = {0};
     if (!report_wanted(c) || (!did_steps && dir_has(output_dir, "report.html"))) return;
-    if (report_write(t, output_dir, run_name(c), &err))
+    if (report_write(t, output_dir, run_display_name(c), &err))
         log_warn("%s", err.msg);
     else
         say("report: %s/report.html\n", output_dir);

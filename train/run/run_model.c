@@ -30,6 +30,29 @@ int run_model_options(ModelOptions *o, const Config *c, int64_t *max_tokens, Err
     return 0;
 }
 
+// The tables of a model hold as many positions as the longest row needs. LongRoPE has other frequencies for long texts.
+int run_model_options_for(ModelOptions *o, const Config *runs, size_t count, Err *err) {
+    ModelConfig m;
+    *o = (ModelOptions){0};
+    for (size_t i = 0; i < count; i++) {
+        ModelOptions own;
+        int64_t max_tokens;
+        const Config *c = &runs[i];
+        if (run_model_options(&own, c, &max_tokens, err) || model_read_config(&m, c->model_name_or_path, &own, err))
+            return -1;
+        int64_t limit = m.rope.original_context;
+        if (i && m.rope.scaling == ROPE_LONGROPE && (own.max_positions > limit) != (o->max_positions > limit))
+            return err_input(
+                err,
+                "max_seq_length: %ld in run %s; this model has other frequencies for rows of more than %ld "
+                "tokens; expected all runs below that length, or all above it",
+                max_tokens, c->run_name, limit);
+        own.max_positions = max64(own.max_positions, o->max_positions);
+        *o = own;
+    }
+    return 0;
+}
+
 // ---- the adapter: its modules ----
 
 // From names as in PEFT, or "all-linear", to a set of projections.

@@ -18,17 +18,24 @@ static int count_gpus(const RunPlan *p, const Config *c, const GpuSpec *planned)
     return here > 0 ? here : 1;
 }
 
-static int set_up(RunPlan *p, const Config *c, Err *err) {
-    ModelOptions o;
-    int64_t max_tokens;
-    if (run_model_options(&o, c, &max_tokens, err)) return -1;
-    o.outline = true;
-    if (model_load(&p->model, c->model_name_or_path, p->backend, &o, err) ||
-        run_data_open(&p->data, c, p->model, NULL, true, err) ||
-        run_adapter_new(&p->adapter, c, p->model, p->data.train->labels, err))
+static int set_up_run(RunPlan *p, PlanRun *r, const Config *c, Err *err) {
+    r->config = c;
+    if (run_data_open(&r->data, c, p->model, NULL, true, err) ||
+        run_adapter_new(&r->adapter, c, p->model, r->data.train->labels, err))
         return -1;
-    TrainerInputs in = {c, p->model, p->adapter, &p->data, NULL, adapter_verify_bytes(p->model, p->adapter)};
-    p->trainer = trainer_new(&in, config_global_batch(c) * p->gpus);
+    TrainerInputs in = {c, p->model, r->adapter, &r->data, NULL, adapter_verify_bytes(p->model, r->adapter)};
+    r->trainer = trainer_new(&in, config_global_batch(c) * p->gpus);
+    return 0;
+}
+
+static int set_up(RunPlan *p, const Config *runs, Err *err) {
+    ModelOptions o;
+    if (run_model_options_for(&o, runs, p->count, err)) return -1;
+    o.outline = true;
+    if (model_load(&p->model, runs->model_name_or_path, p->backend, &o, err)) return -1;
+    for (size_t i = 0; i < p->count; i++)
+        if (set_up_run(p, &p->runs[i], &runs[i], err))
+            return p->count > 1 ? err_context(err, "run %s", runs[i].run_name) : -1;
     return 0;
 }
 
@@ -45,35 +52,46 @@ static double mean_keys(const Dataset *d) {
     return tokens > 0 ? keys / tokens : 0;
 }
 
-static void plan_level(RunPlan *p, Recompute level, const Roof *roof, double keys) {
-    PassPlan pass = trainer_build_level(p->trainer, level);
-    size_t total = memory_budget_total(&p->budget, pass.arena);
-    PlanLevel *l = &p->levels[level];
-    *l = (PlanLevel){level, pass.arena, pass.offloaded, total, .fits = total <= p->budget.limit};
-    if (!roof) return;
-    double tokens = (double)pass.shape.tokens, tape_keys = tokens / (double)pass.shape.samples / 2;
-    l->tokens_per_second = tokens / roofline_seconds(roof, pass.tape, keys, tape_keys);
+// Of the largest passes of all runs.
+static double tokens_per_second(const RunPlan *p, Recompute level, const Roof *roof) {
+    double all = 0, seconds = 0;
+    for (const PlanRun *r = p->runs; r < p->runs + p->count; r++) {
+        PassPlan pass = trainer_build_level(r->trainer, level);
+        double tokens = (double)pass.shape.tokens, tape_keys = tokens / (double)pass.shape.samples / 2;
+        all += tokens;
+        seconds += roofline_seconds(roof, pass.tape, mean_keys(r->data.train), tape_keys);
+    }
+    return all / seconds;
 }
 
-int run_plan_open(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *err) {
-    *p = (RunPlan){.chosen = -1};
-    if (open_backend(p, c, gpu, err)) return -1;
-    p->gpus = count_gpus(p, c, gpu);
-    if (set_up(p, c, err)) return -1;
+static void plan_level(RunPlan *p, Trainer *const *trainers, Recompute level, const Roof *roof) {
+    MemoryPlan m = trainers_plan_memory(trainers, p->count, &p->budget, level);
+    PlanLevel *l = &p->levels[level];
+    *l = (PlanLevel){level, m.arena, m.offloaded, m.total, m.end, .fits = m.total <= p->budget.limit};
+    if (roof) l->tokens_per_second = tokens_per_second(p, level, roof);
+}
+
+int run_plan_open(RunPlan *p, const Config *runs, size_t count, const GpuSpec *gpu, Err *err) {
+    *p = (RunPlan){.chosen = -1, .count = count, .runs = mem_calloc(count, sizeof *p->runs)};
+    if (open_backend(p, runs, gpu, err)) return -1;
+    p->gpus = count_gpus(p, runs, gpu);
+    if (set_up(p, runs, err)) return -1;
+    AUTO_FREE Trainer **trainers = mem_alloc(count, sizeof *trainers);
+    for (size_t i = 0; i < count; i++) trainers[i] = p->runs[i].trainer;
     Backend *b = p->backend;
     p->gpu = gpu ? gpu : b->host_memory ? NULL : gpu_by_name(b->name);
-    p->budget = trainer_memory_budget(p->trainer);
+    p->budget = trainers_memory_budget(trainers, count);
     p->base = b->host_memory ? p->model->weight_bytes : p->model->device_bytes;
-    p->adapter_state = (size_t)p->adapter->count * (4 * sizeof(float) + sizeof(int64_t));
+    for (size_t i = 0; i < count; i++)
+        p->adapter_state += (size_t)p->runs[i].adapter->count * (4 * sizeof(float) + sizeof(int64_t));
     p->others = p->budget.held - p->base - p->adapter_state;
     Roof roof = b->host_memory ? roof_of_cpu(b) : p->gpu ? roof_of_gpu(p->gpu, b) : (Roof){0};
     bool known = b->host_memory || p->gpu;
-    double keys = mean_keys(p->data.train);
     Recompute from, to;
-    trainer_levels(p->trainer, &from, &to);
+    trainer_levels(trainers[0], &from, &to);
     for (Recompute level = RECOMPUTE_NONE; level <= RECOMPUTE_OFFLOAD; level++) {
         PlanLevel *l = &p->levels[level];
-        plan_level(p, level, known ? &roof : NULL, keys);
+        plan_level(p, trainers, level, known ? &roof : NULL);
         l->allowed = level >= from && level <= to;
         if (l->allowed && l->fits && p->chosen < 0) p->chosen = (int)level;
     }
@@ -81,9 +99,12 @@ int run_plan_open(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *err) {
 }
 
 void run_plan_close(RunPlan *p) {
-    trainer_free(p->trainer);
-    adapter_free(p->adapter);
-    run_data_close(&p->data);
+    for (size_t i = 0; i < p->count; i++) {
+        trainer_free(p->runs[i].trainer);
+        adapter_free(p->runs[i].adapter);
+        run_data_close(&p->runs[i].data);
+    }
+    mem_free(p->runs);
     model_free(p->model);
     backend_close(p->backend);
 }

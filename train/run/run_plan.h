@@ -1,5 +1,5 @@
-// run_plan: the memory by category and the estimated time of a run, for each level of recomputation, without running
-// it. The data is read, the weights are not.
+// run_plan: the memory by category and the estimated time of a run, or of several over one base model, for each level
+// of recomputation, without running it. The data is read, the weights are not.
 #pragma once
 
 #include "roofline.h"
@@ -8,17 +8,24 @@
 typedef struct PlanLevel {
     Recompute level;
     size_t arena, offloaded, total; // total: of the process, or of its device memory
-    double tokens_per_second;       // of one GPU; 0: unknown (a GPU that is not in the table)
+    size_t end;                     // at the end of the run, when the adapter is verified; 0 on a device
+    double tokens_per_second;       // of all runs, on one GPU; 0: unknown (a GPU that is not in the table)
     bool allowed, fits;             // by gradient_checkpointing; into `limit`
 } PlanLevel;
 
 enum { PLAN_LEVELS = RECOMPUTE_OFFLOAD + 1 };
-typedef struct RunPlan {
-    Backend *backend;
-    Model *model;
+typedef struct PlanRun { // one run over the base model
+    const Config *config;
     Adapter *adapter;
     RunData data;
     Trainer *trainer;
+} PlanRun;
+
+typedef struct RunPlan {
+    Backend *backend;
+    Model *model;
+    PlanRun *runs; // usually one
+    size_t count;
     const GpuSpec *gpu;                 // NULL: the CPU, or a GPU that is not in the table
     int gpus;                           // num_gpus, each with the memory below; 1 on the CPU
     size_t base, adapter_state, others; // others: tokens, inputs and workspaces; on the CPU the process itself
@@ -27,7 +34,7 @@ typedef struct RunPlan {
     int chosen; // the lightest that is allowed and fits; -1: none
 } RunPlan;
 
-// gpu: NULL, or the GPU to plan for instead of the config's device. After a failure too, run_plan_close is the
-// caller's.
-int run_plan_open(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *err);
+// runs: [count], over one base model (config_runs). gpu: NULL, or the GPU to plan for instead of the config's device.
+// After a failure too, run_plan_close is the caller's.
+int run_plan_open(RunPlan *p, const Config *runs, size_t count, const GpuSpec *gpu, Err *err);
 void run_plan_close(RunPlan *p);

@@ -42,3 +42,4 @@ void run_print_plan(const Trainer *t);
 
 // did_steps: everything is written; else only what is missing or damaged. ERR_RUNTIME if the adapter fails its checks.
 int finish_run(Trainer *t, const char *output_dir, bool did_steps, Err *err);
+const char *run_display_name(const Config *c); // run_name, else the name of output_dir

@@ -74,19 +74,27 @@ const char *recompute_name(Recompute level); // as gradient_checkpointing has it
 void trainer_levels(const Trainer *t, Recompute *lightest, Recompute *heaviest);
 // Bytes of the process, or of what it holds on the device.
 typedef struct MemoryBudget {
-    size_t held, limit; // before the arena is allocated; in all
-    size_t end;         // at the end of the run, when the adapter is verified; 0 on a device
+    size_t held, limit; // before the arenas are allocated; in all
     const char *reason; // of the limit: "max_memory", "90% of what is free", ...
 } MemoryBudget;
-MemoryBudget trainer_memory_budget(const Trainer *t);
-size_t memory_budget_total(const MemoryBudget *m, size_t arena); // at the peak of the run
+// Of n trainers of one process (usually 1), which share the base model and each have an arena.
+MemoryBudget trainers_memory_budget(Trainer *const *t, size_t n);
+// Their largest passes at one level together.
+typedef struct MemoryPlan {
+    size_t arena, offloaded;
+    int64_t tokens;
+    size_t end;   // when an adapter is verified while the other trainers go on; 0 on a device
+    size_t total; // at the peak
+} MemoryPlan;
+MemoryPlan trainers_plan_memory(Trainer *const *t, size_t n, const MemoryBudget *m, Recompute level);
 // The largest training pass at this level; arena: of the largest training or evaluation pass. Computes nothing.
 PassPlan trainer_build_level(Trainer *t, Recompute level);
 // Chooses the lightest level that fits and gradient_checkpointing allows, and reserves the arena;
 // ERR_NO_FIT where nothing fits.
 int trainer_fit_memory(Trainer *t, Err *err);
-Recompute trainer_recompute(const Trainer *t);  // the chosen level
-size_t trainer_planned_bytes(const Trainer *t); // at the peak of the run
+int trainers_fit_memory(Trainer *const *t, size_t n, Err *err); // one level for all
+Recompute trainer_recompute(const Trainer *t);                  // the chosen level
+size_t trainer_planned_bytes(const Trainer *t);                 // at the peak of the run
 
 // ---- steps (trainer_step.c) ----
 
@@ -108,6 +116,12 @@ typedef struct StepReport {
 // One step, collective. 0: done (maybe skipped); 1: abandoned because `stop` became true on any rank, nothing has
 // changed; -1: three gradients in a row were not finite, or the device failed.
 int trainer_step(Trainer *t, bool (*stop)(void), StepReport *report, Err *err);
+// trainer_step in parts, for several trainers of one base model by turns. Between begin and end trainers_run_pass runs
+// the next pass of each of n trainers; has_pass: there is one. end: as trainer_step; stopped: abandons the step.
+void trainer_step_begin(Trainer *t);
+bool trainer_step_has_pass(Trainer *t);
+void trainers_run_pass(Trainer *const *t, size_t n);
+int trainer_step_end(Trainer *t, bool stopped, StepReport *report, Err *err);
 // evaluate() over the evaluation data of the run.
 int trainer_evaluate(Trainer *t, bool (*stop)(void), EvalResult *result, Err *err);
 // Whether the device has failed so far: then no result from it is valid. The message begins with `when` and `step`, and

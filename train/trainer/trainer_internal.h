@@ -41,10 +41,23 @@ typedef struct StepCounts {
 
 typedef enum { CLOCK_BEGUN, CLOCK_COMPUTED, CLOCK_REDUCED, CLOCK_MARKS } ClockMark;
 
+typedef struct StepRows {
+    int64_t epoch, first, count;
+} StepRows;
+
+// The step between trainer_step_begin and trainer_step_end.
+typedef struct StepNow {
+    StepReport report;
+    StepRows rows;
+    double start;
+    int64_t pass; // the next one of this rank
+} StepNow;
+
 struct Trainer {
     TrainerInputs in;
     TrainerPlan plan;
     TrainerState state;
+    StepNow now;
     Group alone_group;
     RankContext alone; // where no ranks were given
     PassRunner *runner;
@@ -62,9 +75,6 @@ enum { MAX_SKIPPED_IN_A_ROW = 3 };
 // Of a training pass at this level; its rows are set by pass_runner_start.
 PassOptions trainer_options(const Trainer *t, Recompute level);
 
-typedef struct StepRows {
-    int64_t epoch, first, count;
-} StepRows;
 StepRows trainer_rows(const Trainer *t, int64_t step);
 // Pass p of a step; its rows are valid until those of another epoch are requested. False: the step has fewer passes.
 bool trainer_pass(Trainer *t, int64_t step, int64_t p, PassRows *pass);

@@ -23,27 +23,22 @@ static size_t untouched_bytes(const Trainer *t) {
 // threads.
 static size_t touched_later(const Backend *b) { return (8u << 20) + ((size_t)b->threads << 21); }
 
-// Host memory after trainer_end.
-static size_t end_bytes(const Trainer *t, size_t held) {
-    if (!t->in.model->backend->host_memory) return 0;
-    return held - untouched_bytes(t) + t->in.end_bytes;
-}
-
 static const char *limit_name(bool asked, bool as_asked, bool shared) {
     if (asked && !as_asked) return "all that is free";
     if (asked) return shared ? "max_memory, shared by the ranks of this machine" : "max_memory";
     return shared ? "90% of what is free, shared by the ranks of this machine" : "90% of what is free";
 }
 
-MemoryBudget trainer_memory_budget(const Trainer *t) {
+MemoryBudget trainers_memory_budget(Trainer *const *trainers, size_t n) {
+    const Trainer *t = trainers[0];
     const Model *model = t->in.model;
     Backend *b = model->backend;
     DeviceMemory m = b->k->memory(b);
     size_t asked = (size_t)t->in.config->max_memory, left = b->host_memory ? memory_free() : m.free;
     size_t resident = b->host_memory ? memory_resident() : m.used, ranks = (size_t)t->in.ranks->group->local_ranks;
-    MemoryBudget r = {.held = resident + (b->host_memory ? untouched_bytes(t) + touched_later(b) : 0)};
+    MemoryBudget r = {.held = resident + (b->host_memory ? touched_later(b) : 0)};
+    for (size_t i = 0; i < n && b->host_memory; i++) r.held += untouched_bytes(trainers[i]);
     if (model->outline) r.held += b->host_memory ? model->weight_bytes : model->device_bytes;
-    r.end = end_bytes(t, r.held);
     if (b->host_memory) asked /= ranks, left /= ranks;
     r.limit = asked ? asked : left ? resident + left / 10 * 9 : SIZE_MAX;
     if (!b->host_memory && r.limit > m.used + m.free) r.limit = m.used + m.free;
@@ -61,25 +56,41 @@ void trainer_levels(const Trainer *t, Recompute *from, Recompute *to) {
     *to = choice == CHECKPOINT_AUTO ? most : *from;
 }
 
-size_t memory_budget_total(const MemoryBudget *m, size_t arena) {
-    size_t steps = m->held + arena;
-    return steps > m->end ? steps : m->end;
+// At the end of a trainer its arena, gradients and moments are free (trainer_end), those of the others are not.
+MemoryPlan trainers_plan_memory(Trainer *const *trainers, size_t n, const MemoryBudget *m, Recompute level) {
+    MemoryPlan all = {0};
+    int64_t most_at_end = INT64_MIN;
+    for (size_t i = 0; i < n; i++) {
+        const Trainer *t = trainers[i];
+        PassPlan p = trainer_build_level(trainers[i], level);
+        int64_t freed = (int64_t)(p.arena + untouched_bytes(t));
+        most_at_end = max64(most_at_end, (int64_t)t->in.end_bytes - freed);
+        all.arena += p.arena;
+        all.offloaded += p.offloaded;
+        all.tokens += p.shape.tokens;
+    }
+    all.total = m->held + all.arena;
+    if (trainers[0]->in.model->backend->host_memory) all.end = (size_t)((int64_t)all.total + most_at_end);
+    if (all.total < all.end) all.total = all.end;
+    return all;
 }
 
-static int refuse(const Trainer *t, const MemoryBudget *m, const PassPlan *p, Err *err) {
+static int refuse(Trainer *const *trainers, size_t n, const MemoryBudget *m, const MemoryPlan *p, Err *err) {
+    const Trainer *t = trainers[0];
     const Backend *b = t->in.model->backend;
     bool on_device = !b->host_memory;
     return err_no_fit(err,
-                      "%s of %ld tokens needs %.0f MB in all%s%s: %.1f MB for model, adapter and process, %.1f MB for "
-                      "activations (gradient_checkpointing %s); expected at most %.0f MB (%s); lower %smax_seq_length",
-                      on_device ? "a pass" : "a row", p->shape.tokens, (double)memory_budget_total(m, p->arena) / 1e6,
-                      on_device ? " on " : "", b->name, (double)m->held / 1e6, (double)p->arena / 1e6,
-                      recompute_name(t->recompute), (double)m->limit / 1e6, m->reason,
+                      "%s of %ld tokens%s needs %.0f MB in all%s%s: %.1f MB for model, adapter%s and process, %.1f MB "
+                      "for activations (gradient_checkpointing %s); expected at most %.0f MB (%s); lower "
+                      "%smax_seq_length",
+                      on_device ? "a pass" : "a row", p->tokens, n > 1 ? ", of all runs together," : "",
+                      (double)p->total / 1e6, on_device ? " on " : "", b->name, (double)m->held / 1e6, n > 1 ? "s" : "",
+                      (double)p->arena / 1e6, recompute_name(t->recompute), (double)m->limit / 1e6, m->reason,
                       on_device && t->plan.rows_per_pass > 1 ? "per_device_train_batch_size or " : "");
 }
 
 // Offloaded block inputs are pinned in host memory.
-static int check_host_room(const Trainer *t, const PassPlan *p, Err *err) {
+static int check_host_room(const Trainer *t, const MemoryPlan *p, Err *err) {
     size_t left = memory_free();
     if (t->recompute != RECOMPUTE_OFFLOAD || t->in.model->backend->host_memory) return 0;
     if (!left || p->offloaded <= left / 10 * 9) return 0;
@@ -89,21 +100,27 @@ static int check_host_room(const Trainer *t, const PassPlan *p, Err *err) {
                       (double)p->offloaded / 1e6, (double)left / 10 * 9 / 1e6);
 }
 
-int trainer_fit_memory(Trainer *t, Err *err) {
+int trainers_fit_memory(Trainer *const *trainers, size_t n, Err *err) {
+    const Trainer *t = trainers[0];
     Backend *b = t->in.model->backend;
-    if (run_device_check(b, err)) return -1; // of the allocations of model, adapter and moments
-    MemoryBudget m = trainer_memory_budget(t);
-    Recompute heaviest;
-    trainer_levels(t, &t->recompute, &heaviest);
-    PassPlan p = trainer_build_level(t, t->recompute);
-    while (memory_budget_total(&m, p.arena) > m.limit && t->recompute < heaviest)
-        p = trainer_build_level(t, ++t->recompute);
-    t->planned_bytes = memory_budget_total(&m, p.arena);
-    if (t->planned_bytes > m.limit) return refuse(t, &m, &p, err);
+    if (run_device_check(b, err)) return -1; // of the allocations of model, adapters and moments
+    MemoryBudget m = trainers_memory_budget(trainers, n);
+    Recompute level, heaviest;
+    trainer_levels(t, &level, &heaviest);
+    MemoryPlan p = trainers_plan_memory(trainers, n, &m, level);
+    while (p.total > m.limit && level < heaviest) p = trainers_plan_memory(trainers, n, &m, ++level);
+    for (size_t i = 0; i < n; i++) {
+        trainers[i]->recompute = level;
+        trainers[i]->planned_bytes = p.total;
+    }
+    if (p.total > m.limit) return refuse(trainers, n, &m, &p, err);
     if (check_host_room(t, &p, err)) return -1;
-    pass_runner_reserve(t->runner, p.arena);
+    for (size_t i = 0; i < n; i++)
+        pass_runner_reserve(trainers[i]->runner, trainer_build_level(trainers[i], level).arena);
     return run_device_check(b, err);
 }
+
+int trainer_fit_memory(Trainer *t, Err *err) { return trainers_fit_memory(&t, 1, err); }
 
 Recompute trainer_recompute(const Trainer *t) { return t->recompute; }
 

@@ -56,24 +56,42 @@ static void lay_out(Trainer *t, const PassRows *pass, bool first) {
     if (first || t->in.model->backend->host_memory) t->data_seconds += time_now() - start;
 }
 
-// Queues the gradients of this rank's passes into the optimizer's sum. False: stopped.
-static bool start_passes(Trainer *t, const StepReport *report, int64_t rows_in_step, bool (*stop)(void)) {
+bool trainer_step_has_pass(Trainer *t) {
+    PassRows pass;
+    return trainer_pass(t, t->state.step, t->now.pass, &pass);
+}
+
+// Queues the gradients of this rank's next pass into the optimizer's sum.
+static void run_pass(Trainer *t) {
     PassOptions o = trainer_options(t, t->recompute);
+    StepNow *now = &t->now;
     double scale = t->state.loss_scale;
-    PassState state = {.grad_scale = (float)(scale / (double)report->supervised), .stream = (uint32_t)t->state.step};
+    PassState state = {.grad_scale = (float)(scale / (double)now->report.supervised),
+                       .stream = (uint32_t)t->state.step};
     HeadTally *heads = &((StepCounts *)t->optimizer->counts)->heads;
     PassRows pass;
+    CHECK(trainer_pass(t, t->state.step, now->pass, &pass), "no pass is left");
     t->optimizer->unscale = (float)(1 / scale);
-    for (int64_t p = t->in.ranks->group->rank; trainer_pass(t, t->state.step, p, &pass);
-         p += t->in.ranks->group->ranks) {
-        heartbeat_set_phase(t->in.ranks->heartbeat, pass_runner_phase(t->runner), report->step);
-        if (stop && stop()) return false;
-        lay_out(t, &pass, p == t->in.ranks->group->rank);
-        optimizer_begin_row(t->optimizer);
-        t->counts->supervised += pass_runner_start(t->runner, &pass, &o, state, TAPE_TRAIN, heads);
-        optimizer_end_row(t->optimizer, rows_in_step);
+    lay_out(t, &pass, now->pass == t->in.ranks->group->rank);
+    optimizer_begin_row(t->optimizer);
+    t->counts->supervised += pass_runner_start(t->runner, &pass, &o, state, TAPE_TRAIN, heads);
+    optimizer_end_row(t->optimizer, now->rows.count);
+    now->pass += t->in.ranks->group->ranks;
+}
+
+void trainers_run_pass(Trainer *const *t, size_t n) {
+    for (size_t i = 0; i < n; i++) run_pass(t[i]);
+}
+
+// This rank's passes. False: stopped.
+static bool run_passes(Trainer *t, bool (*stop)(void)) {
+    for (;;) {
+        bool more = trainer_step_has_pass(t);
+        if (more) heartbeat_set_phase(t->in.ranks->heartbeat, pass_runner_phase(t->runner), t->now.report.step);
+        if (stop && stop()) return false; // also on a rank without passes
+        if (!more) return true;
+        run_pass(t);
     }
-    return !(stop && stop()); // also on a rank without passes
 }
 
 // ---- all ranks together ----
@@ -205,17 +223,23 @@ static void count_step(Trainer *t, StepReport *r, double start) {
     adapt_scale(t, r->skipped);
 }
 
-int trainer_step(Trainer *t, bool (*stop)(void), StepReport *report, Err *err) {
+void trainer_step_begin(Trainer *t) {
     TrainerState *s = &t->state;
-    double start = time_now();
-    StepRows rows = trainer_rows(t, s->step);
-    const int64_t *counts;
-    *report = (StepReport){
-        .step = s->step + 1, .learning_rate = lr_at(&t->plan.schedule, s->step + 1), .loss_scale = s->loss_scale};
+    t->now = (StepNow){.report = {.step = s->step + 1,
+                                  .learning_rate = lr_at(&t->plan.schedule, s->step + 1),
+                                  .loss_scale = s->loss_scale},
+                       .rows = trainer_rows(t, s->step),
+                       .start = time_now(),
+                       .pass = t->in.ranks->group->rank};
     begin(t);
-    set_order(t, rows.epoch);
-    count_tokens(t, &rows, report);
-    bool stopped = !start_passes(t, report, rows.count, stop);
+    set_order(t, t->now.rows.epoch);
+    count_tokens(t, &t->now.rows, &t->now.report);
+}
+
+int trainer_step_end(Trainer *t, bool stopped, StepReport *report, Err *err) {
+    TrainerState *s = &t->state;
+    const int64_t *counts;
+    *report = t->now.report;
     finish_own(t);
     reduce(t, stopped);
     t->optimizer->updates = s->updates;
@@ -229,11 +253,16 @@ int trainer_step(Trainer *t, bool (*stop)(void), StepReport *report, Err *err) {
     if (check_tokens(report, all->supervised, err)) return -1;
     report->loss = pass_runner_loss(&all->heads) / (double)report->supervised;
     report_ranks(t, all, report);
-    count_step(t, report, start);
-    if (report->skipped) return note_skipped(t, &rows, report, err);
+    count_step(t, report, t->now.start);
+    if (report->skipped) return note_skipped(t, &t->now.rows, report, err);
     s->skipped_in_a_row = 0;
     s->last_loss = report->loss;
     return 0;
+}
+
+int trainer_step(Trainer *t, bool (*stop)(void), StepReport *report, Err *err) {
+    trainer_step_begin(t);
+    return trainer_step_end(t, !run_passes(t, stop), report, err);
 }
 
 int trainer_evaluate(Trainer *t, bool (*stop)(void), EvalResult *result, Err *err) {

@@ -150,7 +150,8 @@ static void test_config_refuses_values(void **state) {
         {"\"num_gpus\": -1", "num_gpus: -1; expected 1 to 1024"},
         {"\"num_gpus\": \"most\"", "num_gpus: \"most\"; expected an integer or all"},
         {"\"num_gpus\": true", "num_gpus: true; expected an integer or all"},
-        {"\"runs\": [{\"lora_r\": 8}]", "not in this version"},
+        {"\"runs\": [8]", "runs: [8]; expected a list of objects, one for each run"},
+        {"\"runs\": []", "runs: []; expected a list of objects, one for each run"},
         {"\"hot_swap_url\": \"http://h\"", "not in this version"},
         {"\"resume_from_checkpoint\": 5", "resume_from_checkpoint: 5; expected a path, auto, true or false"},
     };

@@ -23,12 +23,12 @@ static void test_plan_is_what_a_run_takes(void **state) {
         Err err;
         const char *words[] = {"--max_seq_length=192", LEVELS[level], "--quantize_base=int8"};
         tiny_run_open(&r, 0, words, level == 0 ? 2 : 3);
-        ASSERT_OK(run_plan_open(&p, &r.config, NULL, &err), &err);
+        ASSERT_OK(run_plan_open(&p, &r.config, 1, NULL, &err), &err);
         assert_int_equal(p.chosen, level);
         assert_int_equal(p.base, r.model->weight_bytes);
         assert_int_equal(p.levels[level].arena, r.trainer->runner->arena_bytes);
         size_t steps = p.base + p.adapter_state + p.others + p.levels[level].arena;
-        assert_int_equal(p.levels[level].total, steps > p.budget.end ? steps : p.budget.end);
+        assert_int_equal(p.levels[level].total, steps > p.levels[level].end ? steps : p.levels[level].end);
         assert_true(p.levels[level].tokens_per_second > 0);
         for (int i = 1; i < N_LEVELS; i++) assert_true(p.levels[i].arena <= p.levels[i - 1].arena);
         run_plan_close(&p);
@@ -43,10 +43,10 @@ static void test_plan_chooses_as_a_run_does(void **state) {
     RunPlan all, p;
     Err err;
     tiny_run_open(&r, 1, NULL, 0);
-    ASSERT_OK(run_plan_open(&all, &r.config, NULL, &err), &err);
+    ASSERT_OK(run_plan_open(&all, &r.config, 1, NULL, &err), &err);
     assert_int_equal(all.chosen, RECOMPUTE_NONE);
     r.config.max_memory = (int64_t)(all.base + all.adapter_state) / 2;
-    ASSERT_OK(run_plan_open(&p, &r.config, NULL, &err), &err);
+    ASSERT_OK(run_plan_open(&p, &r.config, 1, NULL, &err), &err);
     assert_int_equal(p.chosen, -1);
     assert_int_equal(p.budget.limit, (size_t)r.config.max_memory);
     run_plan_close(&p);
@@ -62,18 +62,18 @@ static void test_plan_for_a_named_gpu(void **state) {
     Err err;
     GpuSpec small = *gpu_by_key("rtx4090");
     tiny_run_open(&r, 1, NULL, 0);
-    ASSERT_OK(run_plan_open(&narrow, &r.config, gpu_by_key("h100"), &err), &err);
+    ASSERT_OK(run_plan_open(&narrow, &r.config, 1, gpu_by_key("h100"), &err), &err);
     assert_int_equal(narrow.chosen, RECOMPUTE_NONE);
     assert_true(narrow.levels[RECOMPUTE_NONE].tokens_per_second > 0);
     assert_true(narrow.levels[RECOMPUTE_OFFLOAD].offloaded > 0);
     Config f32 = r.config;
     f32.dtype = DTYPE_WORD_F32;
-    ASSERT_OK(run_plan_open(&wide, &f32, gpu_by_key("h100"), &err), &err);
+    ASSERT_OK(run_plan_open(&wide, &f32, 1, gpu_by_key("h100"), &err), &err);
     assert_true(wide.levels[0].arena > narrow.levels[0].arena && wide.levels[0].arena <= 2 * narrow.levels[0].arena);
     run_plan_close(&wide);
     run_plan_close(&narrow);
     small.memory = 400e6; // less than CUDA itself takes
-    ASSERT_OK(run_plan_open(&narrow, &r.config, &small, &err), &err);
+    ASSERT_OK(run_plan_open(&narrow, &r.config, 1, &small, &err), &err);
     assert_int_equal(narrow.chosen, -1);
     run_plan_close(&narrow);
     tiny_run_close(&r);
@@ -93,9 +93,9 @@ static void test_plan_for_several_gpus(void **state) {
     tiny_run_open(&r, 1, NULL, 0);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         r.config.num_gpus = cases[i].num_gpus;
-        ASSERT_OK(run_plan_open(&p, &r.config, cases[i].gpu ? gpu_by_key(cases[i].gpu) : NULL, &err), &err);
+        ASSERT_OK(run_plan_open(&p, &r.config, 1, cases[i].gpu ? gpu_by_key(cases[i].gpu) : NULL, &err), &err);
         assert_int_equal(p.gpus, cases[i].gpus);
-        assert_int_equal(p.trainer->plan.rows_per_step, cases[i].gpus * config_global_batch(&r.config));
+        assert_int_equal(p.runs->trainer->plan.rows_per_step, cases[i].gpus * config_global_batch(&r.config));
         run_plan_close(&p);
     }
     tiny_run_close(&r);
@@ -151,7 +151,7 @@ static void test_plan_reads_no_weight(void **state) {
     Model *m;
     assert_int_equal(model_load(&m, path, r.backend, NULL, &err), -1);
     assert_non_null(strstr(err.msg, "not finite"));
-    ASSERT_OK(run_plan_open(&p, &r.config, NULL, &err), &err);
+    ASSERT_OK(run_plan_open(&p, &r.config, 1, NULL, &err), &err);
     run_plan_close(&p);
     tiny_run_close(&r);
 }
