@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     Config c = {0}, again = {0};
     Err err = {0};
     char *argv[] = {path};
-    log_as_rank(0, true); // several problems are several lines
+    log_as("", true); // several problems are several lines
     if (config_load(&c, 1, argv, CONFIG_FOR_BENCH, &err) == 0) {
         char *text = config_json(&c);
         char *saved = fuzz_put("saved.json", (const uint8_t *)text, strlen(text));
