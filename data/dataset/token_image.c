@@ -109,6 +109,7 @@ static int check_sample(const Dataset *d, const TokenEntry *e, uint64_t limit, i
 static int check_samples(const Dataset *d, const TokenFooter *footer, int32_t vocab_size, Err *err) {
     int64_t tokens = 0, supervised = 0;
     size_t dropped = 0;
+    CHECK(d->image->entries);
     for (int64_t i = 0; i < d->count; i++) {
         const TokenEntry *e = &d->image->entries[i];
         if (check_sample(d, e, footer->entries_offset, vocab_size, &supervised, err)) return -1;

@@ -10,8 +10,8 @@ int jinja_compile(JinjaTemplate **out, const char *source, size_t len, const cha
     if (len > JINJA_MAX_SOURCE) return err_input(err, "%s has %zu bytes; at most %d", name, len, JINJA_MAX_SOURCE);
     if (utf8_valid_prefix(source, len) != len) return err_input(err, "%s is not valid UTF-8", name);
     JinjaTemplate *t = mem_calloc(1, sizeof *t);
-    char *own_name = arena_alloc(&t->arena, strlen(name) + 1);
-    t->name = strcpy(own_name, name);
+    size_t name_size = strlen(name) + 1;
+    t->name = memcpy(arena_alloc(&t->arena, name_size), name, name_size);
     Token *tokens;
     if (jinja_lex(t, &tokens, source, len, err) || jinja_parse(t, tokens, err)) {
         jinja_free(t);

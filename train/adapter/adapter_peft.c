@@ -149,7 +149,8 @@ static int save_tensors(const Adapter *a, const char *path, Err *err) {
         entries[i] = (SafetensorsEntry){s->name, DTYPE_F32, dims_of(s), {rows, s->cols}, host + s->offset};
         if (rows != s->rows) modules += (size_t)(rows * s->cols);
     }
-    float *next = whole = mem_alloc(modules, sizeof *whole);
+    whole = mem_alloc(modules, sizeof *whole);
+    float *next = whole;
     for (size_t i = 0; i < n; i++) {
         const AdapterSegment *s = &a->segments[i];
         if (entries[i].shape[0] == s->rows) continue;

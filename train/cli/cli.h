@@ -33,7 +33,7 @@ enum { OPTION_REQUIRED = 1 };
 #define OPTION(type_, name_, ...)                                                                                      \
     { .name = #name_, .type = KEY_##type_, .offset = offsetof(Options, name_), __VA_ARGS__ }
 #define OPTION_CHOICE(name_, LIST, ...) OPTION(CHOICE, name_, .words = ENUM_WORDS(LIST), __VA_ARGS__)
-#define OPTIONS(rows) .options = {rows, sizeof rows / sizeof *rows}, .size = sizeof(Options)
+#define OPTIONS(rows) .options = {(rows), sizeof(rows) / sizeof *(rows)}, .size = sizeof(Options)
 
 // Fills the zeroed *options from the defaults and from argv: `--key value`, `--key=value`, `key=value`;
 // `--max-new-tokens` is `--max_new_tokens`. Arguments that are no options stay in argv, in order. The caller frees the

@@ -70,7 +70,7 @@ typedef struct SamplingOptions {
 #define SAMPLING_OPTION(type_, name_, ...)                                                                             \
     { .name = #name_, .type = KEY_##type_, .offset = offsetof(Options, sampling.name_), __VA_ARGS__ }
 #define SAMPLING_OPTIONS(longest_)                                                                                     \
-    SAMPLING_OPTION(INT, max_new_tokens, .standard = longest_, .help = "Longest answer, in tokens."),                  \
+    SAMPLING_OPTION(INT, max_new_tokens, .standard = (longest_), .help = "Longest answer, in tokens."),                \
         SAMPLING_OPTION(FLOAT, temperature, .standard = "0", .help = "0: greedy, always the most likely token."),      \
         SAMPLING_OPTION(FLOAT, top_p, .standard = "1",                                                                 \
                         .help = "Sample from the most likely tokens whose probabilities sum to this; 1: all."),        \

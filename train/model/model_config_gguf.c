@@ -76,7 +76,7 @@ static int read_positive(const Reader *r, const char *key, float fallback, float
 
 // Keys whose other values lorac does not compute.
 static int expect_int(const Reader *r, const char *key, int64_t value) {
-    int64_t found;
+    int64_t found = value;
     if (read_int(r, key, value, 0, INT32_MAX, &found)) return -1;
     if (found == value) return 0;
     return err_input(r->err, "%s.%s is %ld; lorac computes only %ld", r->architecture, key, found, value);
@@ -92,7 +92,7 @@ static int expect_number(const Reader *r, const char *key, float value) {
 // ---- attention ----
 
 static int read_heads(ModelConfig *c, const Reader *r) {
-    int64_t value_size;
+    int64_t value_size = 0;
     if (read_int(r, "attention.head_count", -1, 1, 1024, &c->heads) ||
         read_int(r, "attention.head_count_kv", c->heads, 1, 1024, &c->kv_heads) ||
         read_int(r, "attention.key_length", c->hidden / c->heads, 2, 1024, &c->head_size) ||
@@ -270,7 +270,7 @@ static int find_architecture(ModelConfig *c, Reader *r) {
     GgufStr name;
     if (gguf_string(r->g, "general.architecture", true, &name, r->err) < 0) return -1;
     snprintf(r->architecture, sizeof r->architecture, "%.*s", (int)(name.len < 31 ? name.len : 31), name.data);
-    int64_t experts;
+    int64_t experts = 0;
     if (read_int(r, "expert_count", 0, 0, 4096, &experts)) return -1;
     const Architecture *a = architecture_by_gguf(name.data, name.len, experts > 0);
     if (a) {

@@ -87,6 +87,7 @@ int secret_key(unsigned char key[GROUP_KEY], bool *secret, const char *job, Err 
     if (text) n = strnlen(text, sizeof bytes), memcpy(bytes, text, n);
     if (path && read_file(bytes, &n, path, err)) return -1;
     if (n > SECRET_MOST) return err_input(err, "%s: more than %d bytes", text ? "LORAC_SECRET" : path, SECRET_MOST);
+    // NOLINTNEXTLINE(bugprone-not-null-terminated-result): a null byte is not white space
     while (n > 0 && memchr(" \t\r\n", bytes[n - 1], 4)) n--;
     if (*secret && n < SECRET_LEAST)
         return err_input(err, "%s: a secret of %zu bytes; expected at least %d, e.g. from \"openssl rand -hex 16\"",

@@ -64,8 +64,8 @@ int run_consistency_run(Group *g, const Trainer *t, Err *err) {
     static const char *const hints[IDENTITY_KEYS] = {
         [IDENTITY_BASE] = "the model's files differ",
         [IDENTITY_DATA] = "the files, the tokenizer or the chat template differ",
-        [IDENTITY_DEVICE] = "results depend on it; for CPUs set LORAC_ISA=v3 or LORAC_ISA=base on all ranks to use the "
-                            "same instruction set",
+        [IDENTITY_DEVICE] = ("results depend on it; for CPUs set LORAC_ISA=v3 or LORAC_ISA=base on all ranks to use "
+                             "the same instruction set"),
     };
     for (int i = 0; i < IDENTITY_KEYS; i++)
         if (id.values[i][0]) add(&items, identity_names[i], id.values[i], hints[i]);
