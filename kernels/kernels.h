@@ -87,6 +87,7 @@ typedef struct Weight {
     int n_segments;
     int64_t rows, cols; // N, K
     const float *bias;
+    const void *kept; // the copy that weight_keep made; NULL: none
 } Weight;
 
 // One LoRA pair under a linear: y[:, row_offset : row_offset + rows] += scale * drop(x) A^T B^T (Hu et al. 2021,
@@ -94,9 +95,8 @@ typedef struct Weight {
 // NaN survives it); word is number column % 4 of rng_philox(token_key(keys, t), token_index(keys, t), column / 4), so
 // recomputation, resume and any split of the batch see the same mask.
 typedef struct Lora {
-    const float *a; // [R, K]
-    const float *b; // [rows, R]
-    float *da, *db; // gradients, same shapes; NULL: no gradient
+    const float *a, *b; // [R, K], [rows, R]
+    float *da, *db;     // gradients, same shapes; NULL: no gradient
     int64_t rank, rows, row_offset;
     float scale;
     float dropout; // 0: none
@@ -151,10 +151,9 @@ typedef enum {
 // 4-byte elements of one matrix (moe_plan_at).
 typedef struct MoePlan {
     int64_t tokens, experts, used;
-    int32_t *expert; // [T * used] of each choice
-    int32_t *row;    // [T * used] of each choice
-    int32_t *choice; // [T * used] of each row: the inverse of row
-    int32_t *offset; // [experts + 1]
+    int32_t *expert, *row; // [T * used] of each choice
+    int32_t *choice;       // [T * used] of each row: the inverse of row
+    int32_t *offset;       // [experts + 1]
 } MoePlan;
 HOST_DEVICE static inline int64_t moe_plan_size(int64_t tokens, int64_t experts, int64_t used) {
     return 3 * tokens * used + experts + 1;
@@ -303,6 +302,9 @@ struct Kernels {
     // activation type (the head of a classifier, which is trained).
     size_t (*weight_bytes)(Backend *b, const Weight *w, bool fp8);
     void (*weight_place)(Backend *b, Weight *w, bool fp8, void *memory);
+    // Copies W in the layout of linear's products, which then do not expand it in each pass (same bits), to `memory`
+    // (64-byte aligned; NULL: nothing is done). Returns the copy's bytes, 0: none is kept. ws: of linear_workspace.
+    size_t (*weight_keep)(Backend *b, Weight *w, void *memory, void *ws);
     // weight_finite and pack work in host memory on every backend (while a model is loaded or written).
     // True if all expanded elements are finite (block types: reads the scales only).
     bool (*weight_finite)(Backend *b, const Weight *w);
@@ -450,7 +452,7 @@ struct Kernels {
     X(host_alloc) X(host_free) X(offload) X(reload) X(settle) X(replay) X(record) X(record_end) X(forget) \
     X(connect) X(all_reduce) X(choices_get) X(choices_set) X(weight_bytes) X(weight_place)
 #define OP_SLOTS(X) \
-    X(weight_finite) X(expand) X(pack) X(embed_forward) X(neftune) \
+    X(weight_keep) X(weight_finite) X(expand) X(pack) X(embed_forward) X(neftune) \
     X(rmsnorm_forward) X(rmsnorm_backward) X(layernorm_forward) X(layernorm_backward) \
     X(linear_workspace) X(linear_forward) X(linear_backward) X(lora_workspace) X(lora_forward) X(lora_backward) \
     X(rope) X(attention_workspace) X(attention_forward) X(attention_backward) \

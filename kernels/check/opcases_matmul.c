@@ -8,9 +8,16 @@ static const double PRODUCT = 4, TWO_PRODUCTS = 8;
 
 static Mat absent(void) { return (Mat){.data = NULL, .dtype = DTYPE_F32}; }
 
+static void keep(OpRun *r, Weight *w) {
+    void *ws = OP_WORKSPACE(r, linear, w, r->size.t);
+    size_t bytes = r->b->k->weight_keep(r->b, w, NULL, NULL);
+    if (r->size.kept && bytes) CHECK(r->b->k->weight_keep(r->b, w, op_workspace(r, bytes), ws) == bytes);
+}
+
 static void linear_forward(OpRun *r, bool in_place) {
     int64_t t = r->size.t, n = r->size.n, k = r->size.k;
     Weight w = op_weight(r, n, k);
+    keep(r, &w);
     Mat x = op_input(r, t, k);
     Mat out = (in_place ? op_inout : op_output)(r, "out", t, n, OP_SUM(k));
     op_rounded(r, PRODUCT);
@@ -26,6 +33,7 @@ static void case_linear_backward(OpRun *r) {
     int64_t t = r->size.t, n = r->size.n, k = r->size.k;
     r->size.bias = false; // backward does not read it
     Weight w = op_weight(r, n, k);
+    keep(r, &w);
     Mat dout = op_input(r, t, n);
     Mat dx = op_gradient(r, "dx", t, k, OP_SUM(n), r->size.accumulate);
     op_rounded(r, PRODUCT);
@@ -178,6 +186,9 @@ static const OpSize linears[] = {
     {.t = 31, .n = 575, .k = 33, .dtype = DTYPE_F32, .residual = true},
     {.t = 33, .n = 577, .k = 15, .dtype = DTYPE_BF16},
     {.t = 577, .n = 15, .k = 1, .dtype = DTYPE_F32, .accumulate = true},
+    OP_EVERY_DTYPE(.t = 33, .n = 70, .k = 256, .kept = true),
+    {.t = 9, .n = 577, .k = 33, .dtype = DTYPE_F32, .residual = true, .kept = true},
+    {.t = 127, .n = 961, .k = 576, .dtype = DTYPE_Q8_0, .row_map = true, .segments = 3, .bias = true, .kept = true},
 };
 static const OpSize loras[] = {
     {.t = 1, .n = 576, .k = 576, .rank = 16},

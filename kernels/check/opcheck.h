@@ -27,6 +27,7 @@ typedef struct OpSize {
     DType dtype;              // of the weight
     int segments;             // of the weight; 0: one
     bool row_map, bias, residual, accumulate;
+    bool kept;                // the weight has a kept copy, where the backend keeps one
     bool no_dx, no_da, no_db; // NULL outputs
     GluKind glu;
     ActivationKind activation;
@@ -37,7 +38,8 @@ typedef struct OpSize {
     X(t) X(n) X(k) X(heads) X(kv) X(d) X(rank) X(row_offset) X(rotated) X(layout) X(window) X(experts) X(used) \
     X(segments) X(glu) X(activation) X(dropout) X(smoothing) X(softcap)
 #define OP_SIZE_FLAGS(X) \
-    X(renormalise) X(uneven) X(bidirectional) X(row_map) X(bias) X(residual) X(accumulate) X(no_dx) X(no_da) X(no_db)
+    X(renormalise) X(uneven) X(bidirectional) X(row_map) X(bias) X(residual) X(accumulate) X(no_dx) X(no_da) X(no_db) \
+    X(kept)
 // clang-format on
 
 // A list of OpSizes, one with each type a weight may have.

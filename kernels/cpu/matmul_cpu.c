@@ -55,6 +55,16 @@ size_t CPU_FN(linear_workspace)(Backend *b, const Weight *w, int64_t t) {
     return (size_t)(panel_elements(w, PANEL_BYTES) + b->threads * scratch_elements(w)) * sizeof(Act) + sums;
 }
 
+// ---- a kept copy: all rows packed for forward, then all columns for backward, panel of rows after panel of rows ----
+
+static const Act *kept_rows(const Weight *w, int64_t row) {
+    return (const Act *)w->kept + row / STRIP * gemm_strip_size(w->cols);
+}
+static const Act *kept_columns(WeightPart p) {
+    int64_t above = gemm_packed_size(p.row, p.w->cols), left = p.col / STRIP * gemm_strip_size(p.rows);
+    return (const Act *)p.w->kept + gemm_packed_size(p.w->cols, p.w->rows) + above + left;
+}
+
 // Rows [t, t + p.m) and columns [n, n + p.n) of out = x W^T + bias + residual.
 static void forward_tile(Mat out, const Weight *w, Mat residual, int64_t t, int64_t n, Product p) {
     Output o = {.stride = out.cols, .bias = w->bias ? w->bias + n : NULL};
@@ -66,6 +76,14 @@ static void forward_tile(Mat out, const Weight *w, Mat residual, int64_t t, int6
     gemm(o, p);
 }
 
+// Packs rows [row, row + count) of W for forward, by the threads of the team.
+static void pack_rows(Act *panel, const Weight *w, int64_t row, int64_t count, Act *scratch) {
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < count; i += STRIP)
+        gemm_pack_weight_rows(panel + i / STRIP * gemm_strip_size(w->cols), w, row + i, min64(STRIP, count - i),
+                              scratch);
+}
+
 static void forward_panels(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, Act *panel) {
     int64_t size = forward_panel(w, PANEL_BYTES), strip = gemm_strip_size(w->cols), k = w->cols;
     Act *all_scratch = panel + gemm_packed_size(k, size);
@@ -74,9 +92,8 @@ static void forward_panels(Backend *b, Mat out, Mat x, const Weight *w, Mat resi
         Act *scratch = all_scratch + omp_get_thread_num() * scratch_elements(w);
         for (int64_t n0 = 0; n0 < w->rows; n0 += size) {
             int64_t count = min64(size, w->rows - n0);
-#pragma omp for schedule(dynamic)
-            for (int64_t i = 0; i < count; i += STRIP)
-                gemm_pack_weight_rows(panel + i / STRIP * strip, w, n0 + i, min64(STRIP, count - i), scratch);
+            const Act *packed = w->kept ? kept_rows(w, n0) : panel;
+            if (!w->kept) pack_rows(panel, w, n0, count, scratch);
 #pragma omp for collapse(2) schedule(dynamic)
             for (int64_t t = 0; t < x.rows; t += GEMM_ROWS)
                 for (int64_t i = 0; i < count; i += TILE_N) {
@@ -85,7 +102,7 @@ static void forward_panels(Backend *b, Mat out, Mat x, const Weight *w, Mat resi
                                  k,
                                  .a = act_row(x, t),
                                  .lda = x.cols,
-                                 .b = panel + i / STRIP * strip,
+                                 .b = packed + i / STRIP * strip,
                                  .alpha = 1};
                     forward_tile(out, w, residual, t, n0 + i, p);
                 }
@@ -116,6 +133,7 @@ static void few_rows(Mat out, Mat x, const Weight *w, Mat residual, int64_t n, i
 
 void CPU_FN(linear_forward)(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, void *ws) {
     CHECK_ACT(x, x.rows, w->cols);
+    // NOLINTNEXTLINE(bugprone-branch-clone): equal in copies with activations in float32
     CHECK_MATRIX(out, out.dtype == DTYPE_F32 ? DTYPE_F32 : ACT_DTYPE, x.rows, w->rows);
     if (residual.data) CHECK_ACT(residual, x.rows, w->rows);
     if (x.rows > FEW_T) {
@@ -155,18 +173,24 @@ typedef struct BackwardCall {
     float *sums; // used if a panel has not all rows of W
 } BackwardCall;
 
+// Packs a part of W for backward, by the threads of the team.
+static void pack_columns(Act *panel, WeightPart all, Act *scratch) {
+#pragma omp for schedule(dynamic)
+    for (int64_t n = 0; n < all.rows; n += BACKWARD_ROWS) {
+        WeightPart p = {all.w, all.row + n, min64(BACKWARD_ROWS, all.rows - n), all.col, all.cols};
+        gemm_pack_weight_part(panel + n * STRIP, gemm_strip_size(all.rows), p, scratch);
+    }
+}
+
 // Columns [col, col + cols) of dx (+)= dout W, by the threads of the team.
 static void backward_columns(const BackwardCall *c, WeightPart all, Act *scratch) {
     Mat dx = c->dx, dout = c->dout;
-    Act *panel = c->panel;
     float *sums = c->sums;
     for (int64_t row = 0; row < all.rows; row += c->panel_rows) {
         int64_t k = min64(c->panel_rows, all.rows - row), strip = gemm_strip_size(k);
-#pragma omp for schedule(dynamic)
-        for (int64_t n = 0; n < k; n += BACKWARD_ROWS) {
-            WeightPart p = {all.w, row + n, min64(BACKWARD_ROWS, k - n), all.col, all.cols};
-            gemm_pack_weight_part(panel + n * STRIP, strip, p, scratch);
-        }
+        WeightPart part = {all.w, row, k, all.col, all.cols};
+        const Act *panel = all.w->kept ? kept_columns(part) : c->panel;
+        if (!all.w->kept) pack_columns(c->panel, part, scratch);
 #pragma omp for collapse(2) schedule(dynamic)
         for (int64_t t = 0; t < dx.rows; t += GEMM_ROWS)
             for (int64_t i = 0; i < all.cols; i += TILE_N) {
@@ -201,6 +225,23 @@ void CPU_FN(linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *w, bool
             backward_columns(&c, all, scratch);
         }
     }
+}
+
+size_t CPU_FN(weight_keep)(Backend *b, Weight *w, void *memory, void *ws) {
+    int64_t rows = backward_panel(w, PANEL_BYTES).rows;
+    if (memory) {
+        w->kept = memory;
+#pragma omp parallel num_threads(b->threads)
+        {
+            Act *scratch = (Act *)ws + omp_get_thread_num() * scratch_elements(w);
+            pack_rows(memory, w, 0, w->rows, scratch);
+            for (int64_t row = 0; row < w->rows; row += rows) {
+                WeightPart part = {w, row, min64(rows, w->rows - row), 0, w->cols};
+                pack_columns((Act *)kept_columns(part), part, scratch);
+            }
+        }
+    }
+    return (size_t)(gemm_packed_size(w->cols, w->rows) + gemm_packed_size(w->rows, w->cols)) * sizeof(Act);
 }
 
 // ---- experts: W and the number of rows differ from product to product ----

@@ -54,7 +54,7 @@ static const Kernels planned_kernels = {
     SLOT_OF(planned, close) SLOT_OF(planned, memory) SLOT_OF(planned, alloc) SLOT_OF(planned, free)
     SLOT_OF(planned, upload) SLOT_OF(planned, download) SLOT_OF(planned, zero) SLOT_OF(planned, attention_workspace)
     SLOT_OF(host, status) SLOT_OF(host, sync) SLOT_OF(host, forget) SLOT_OF(host, choices_get)
-    SLOT_OF(cuda, weight_bytes) SLOT_OF(cuda, linear_workspace) SLOT_OF(cuda, lora_workspace)
+    SLOT_OF(cuda, weight_bytes) SLOT_OF(cuda, weight_keep) SLOT_OF(cuda, linear_workspace) SLOT_OF(cuda, lora_workspace)
     SLOT_OF(cuda, grouped_linear_workspace) SLOT_OF(cuda, head_loss_workspace) SLOT_OF(cuda, class_loss_workspace)
 };
 // clang-format on

@@ -73,6 +73,7 @@ size_t cuda_attention_delta_bytes(const AttentionShape *s, Mat q); // of the own
 
 // The slots of the same names.
 SLOT_TYPE(weight_bytes) cuda_weight_bytes;
+SLOT_TYPE(weight_keep) cuda_weight_keep;
 SLOT_TYPE(linear_workspace) cuda_linear_workspace;
 SLOT_TYPE(lora_workspace) cuda_lora_workspace;
 SLOT_TYPE(grouped_linear_workspace) cuda_grouped_linear_workspace;

@@ -22,6 +22,8 @@ bool ref_weight_finite(Backend *b, const Weight *w) {
     return true;
 }
 
+size_t ref_weight_keep(Backend *b, Weight *w, void *memory, void *ws) { return 0; }
+
 void ref_expand(Backend *b, Mat dst, const Weight *w, int64_t row) {
     CHECK_SHAPE(dst, dst.rows, w->cols);
     for (int64_t n = 0; n < dst.rows; n++) ref_weight_row(f32_row(dst, n), w, row + n);

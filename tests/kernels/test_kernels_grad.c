@@ -105,7 +105,7 @@ static void test_kernels_grad_linear(void **state) {
     for (int accumulate = 0; accumulate < 2; accumulate++) {
         Context *c = new_context(4, 21, 13);
         Backend b = ref();
-        c->w = (Weight){"w", {{.data = c->y, .dtype = DTYPE_F32, .rows = 21}}, 1, 21, 13, c->saved};
+        c->w = (Weight){"w", {{.data = c->y, .dtype = DTYPE_F32, .rows = 21}}, 1, 21, 13, c->saved, NULL};
         start_at_three(c->dx, 4 * 13);
         kernels_ref.linear_backward(&b, mat(c->dx, 4, 13), mat(c->dout, 4, 21), &c->w, accumulate, c->ws);
         if (accumulate) take_three(c->dx, 4 * 13);
@@ -317,7 +317,7 @@ static void test_kernels_grad_head_loss(void **state) {
         Context *c = new_context(4, 17, 9);
         Backend b = ref();
         HeadResult result;
-        c->w = (Weight){"head", {{.data = c->y, .dtype = DTYPE_F32, .rows = 17}}, 1, 17, 9, NULL};
+        c->w = (Weight){"head", {{.data = c->y, .dtype = DTYPE_F32, .rows = 17}}, 1, 17, 9, NULL, NULL};
         c->head = (HeadLoss){targets, &QUARTER, variant & 1 ? 0.2f : 0, variant & 2 ? 2.5f : 0};
         kernels_ref.head_loss(&b, &result, mat(c->dx, 4, 9), mat(c->x, 4, 9), &c->w, &c->head, c->ws);
         check_gradient("head dx", head_loss, c, c->x, c->dx, 4 * 9);

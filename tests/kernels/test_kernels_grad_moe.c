@@ -31,7 +31,7 @@ static Context *new_context(void) {
     fill(c->dout, MAX_ELEMENTS, 4);
     c->plan = moe_plan_at(c->plan_memory, T, E, USED);
     for (int e = 0; e < E; e++)
-        c->experts[e] = (Weight){"w", {{.data = c->w + e * N * K, .dtype = DTYPE_F32, .rows = N}}, 1, N, K, NULL};
+        c->experts[e] = (Weight){"w", {{.data = c->w + e * N * K, .dtype = DTYPE_F32, .rows = N}}, 1, N, K, NULL, NULL};
     route_loss(c);
     return c;
 }

@@ -39,10 +39,31 @@ static void check_against(const OpRun *want, const OpCase *c, const OpSize *size
     op_run_free(got);
 }
 
+// With a kept copy of W: the same bits.
+static void check_kept(const OpCase *c, OpSize size, Backend *b) {
+    OpSetup setup = {.poison = -1, .activation = b->activation};
+    size.kept = false;
+    OpRun *want = op_run(c, &size, b, setup);
+    size.kept = true;
+    check_against(want, c, &size, b, -1, OP_SAME_BITS);
+    op_run_free(want);
+}
+
+static void test_kernels_kept_copies_change_no_bit(void **state) {
+    (void)state;
+    for (int i = 0; i < N_COPIES; i++) {
+        if (!runs_here(copies[i])) continue;
+        Backend *b = open_backend("cpu", copies[i], 2);
+        for (const OpCase *c = cases; c->name; c++)
+            for (int s = 0; s < c->n_sizes && strncmp(c->name, "linear_", 7) == 0; s++) check_kept(c, c->sizes[s], b);
+        backend_close(b);
+    }
+}
+
 // W has more rows than a panel of it holds (matmul_cpu.c).
 static void test_kernels_tall_weight(void **state) {
     (void)state;
-    const OpSize tall = {.t = 3, .n = 20001, .k = 256, .dtype = DTYPE_Q8_0, .accumulate = true};
+    OpSize tall = {.t = 3, .n = 20001, .k = 288, .dtype = DTYPE_Q8_0, .accumulate = true};
     Backend *ref = open_backend("ref", (Copy){0}, 1);
     for (const OpCase *c = cases; c->name; c++)
         for (int i = 0; i < N_COPIES && strcmp(c->name, "linear_backward") == 0; i++) {
@@ -51,6 +72,7 @@ static void test_kernels_tall_weight(void **state) {
             OpRun *want = op_run(c, &tall, ref, (OpSetup){.poison = -1, .activation = b->activation});
             check_against(want, c, &tall, b, -1, OP_WITHIN_TOLERANCE);
             op_run_free(want);
+            check_kept(c, tall, b);
             backend_close(b);
         }
     backend_close(ref);
@@ -131,7 +153,8 @@ static int run_table(int argc, char **argv) {
     }
     if (argc > 2) cmocka_set_test_filter(argv[2]);
     const struct CMUnitTest tests[] = {TEST(test_kernels_match_reference), TEST(test_kernels_ignore_threads),
-                                       TEST(test_kernels_tall_weight), TEST(test_kernels_show_nan)};
+                                       TEST(test_kernels_kept_copies_change_no_bit), TEST(test_kernels_tall_weight),
+                                       TEST(test_kernels_show_nan)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 

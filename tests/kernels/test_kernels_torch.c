@@ -184,7 +184,7 @@ static void check_head(Backend *b, Buffers *m) {
                                            {"capped_smooth_loss", "capped_smooth_dx"}};
     for (int variant = 0; variant < 4; variant++) {
         fill(m->in[0], 32, 1), fill(m->in[1], 88, 2);
-        Weight w = {"head", {{.data = m->in[1], .dtype = DTYPE_F32, .rows = 11}}, 1, 11, 8, NULL};
+        Weight w = {"head", {{.data = m->in[1], .dtype = DTYPE_F32, .rows = 11}}, 1, 11, 8, NULL, NULL};
         PassState pass = {.grad_scale = 0.25f};
         HeadLoss h = {targets, &pass, variant & 1 ? 0.1f : 0, variant & 2 ? 5.0f : 0};
         HeadResult result;

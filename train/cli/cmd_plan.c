@@ -45,6 +45,7 @@ static void print_level(const RunPlan *p, const PlanLevel *l) {
         say(" %12s", "-");
     if ((int)l->level == p->chosen) say("   <- chosen");
     if (!l->fits) say("   does not fit");
+    if (l->kept) say("   (%.1f MB for copies of weights)", mb(l->kept));
     if (l->offloaded) say("   (%.1f MB in host memory)", mb(l->offloaded));
     say("\n");
 }
@@ -104,6 +105,7 @@ static cJSON *level_json(const RunPlan *p, const PlanLevel *l) {
     bool timed = l->tokens_per_second > 0;
     cJSON_AddStringToObject(o, "level", recompute_name(l->level));
     cJSON_AddNumberToObject(o, "arena_bytes", (double)l->arena);
+    cJSON_AddNumberToObject(o, "kept_bytes", (double)l->kept);
     cJSON_AddNumberToObject(o, "total_bytes", (double)l->total);
     cJSON_AddNumberToObject(o, "offloaded_bytes", (double)l->offloaded);
     cJSON_AddBoolToObject(o, "fits", l->fits);

@@ -38,6 +38,8 @@ typedef struct Model {
     Backend *host;        // for work in host memory: `backend` if that is the host, else one that the model owns
     void *device_memory;  // holds all of the following on a device; NULL: host memory
     size_t device_bytes;
+    void *kept; // copies of weights (model_keep); NULL: none
+    size_t kept_bytes;
     Tokenizer *tokenizer;
     Weight embedding, head; // head is embedding again when tied; 0 rows: a model without one
     Weight position_embedding, type_embedding, pooler;
@@ -70,6 +72,10 @@ int model_load(Model **m, const char *path, Backend *b, const ModelOptions *opti
 void model_free(Model *m);
 DEFINE_AUTO(Model, model_free)
 #define AUTO_MODEL AUTO(model_free)
+// Copies of the layers' weights for the backend's products, which then do not expand the stored blocks in each pass:
+// the same bits. As many as `most` bytes hold; model_kept_bytes: what they would take. A device keeps none.
+size_t model_kept_bytes(const Model *m, size_t most);
+void model_keep(Model *m, size_t most);
 // Fails if a file has changed since the load: results computed from a map change with its file.
 int model_check_unchanged(const Model *m, Err *err);
 // Reads only the metadata (no weights, no tokenizer): for checks before the load.

@@ -227,6 +227,7 @@ void model_free(Model *m) {
     if (!m) return;
     struct ModelFile *f = m->file;
     model_disown_weights(m);
+    if (m->kept) m->backend->k->free(m->backend, m->kept, m->kept_bytes);
     for (size_t i = 0; i < f->n_owned; i++) mem_free(f->owned[i].data);
     mem_free(f->owned);
     if (m->device_memory) m->backend->k->free(m->backend, m->device_memory, m->device_bytes);

@@ -67,7 +67,7 @@ static double tokens_per_second(const RunPlan *p, Recompute level, const Roof *r
 static void plan_level(RunPlan *p, Trainer *const *trainers, Recompute level, const Roof *roof) {
     MemoryPlan m = trainers_plan_memory(trainers, p->count, &p->budget, level);
     PlanLevel *l = &p->levels[level];
-    *l = (PlanLevel){level, m.arena, m.offloaded, m.total, m.end, .fits = m.total <= p->budget.limit};
+    *l = (PlanLevel){level, m.arena, m.kept, m.offloaded, m.total, m.end, .fits = m.total <= p->budget.limit};
     if (roof) l->tokens_per_second = tokens_per_second(p, level, roof);
 }
 

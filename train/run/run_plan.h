@@ -7,10 +7,10 @@
 
 typedef struct PlanLevel {
     Recompute level;
-    size_t arena, offloaded, total; // total: of the process, or of its device memory
-    size_t end;                     // at the end of the run, when the adapter is verified; 0 on a device
-    double tokens_per_second;       // of all runs, on one GPU; 0: unknown (a GPU that is not in the table)
-    bool allowed, fits;             // by gradient_checkpointing; into `limit`
+    size_t arena, kept, offloaded, total; // kept: copies of weights; total: of the process, or of its device memory
+    size_t end;                           // at the end of the run, when the adapter is verified; 0 on a device
+    double tokens_per_second;             // of all runs, on one GPU; 0: unknown (a GPU that is not in the table)
+    bool allowed, fits;                   // by gradient_checkpointing; into `limit`
 } PlanLevel;
 
 enum { PLAN_LEVELS = RECOMPUTE_OFFLOAD + 1 };

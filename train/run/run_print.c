@@ -28,8 +28,10 @@ static void print_model(const Trainer *t) {
     adapter_print_range(&rank, in->adapter, ADAPTER_RANK);
     say("adapter  r %s, %ld parameters%s%s\n", rank.data, in->adapter->count, head ? " with the head " : "",
         head ? in->adapter->class_head.name : "");
-    say("memory   %.0f MB planned%s, gradient_checkpointing %s\n", (double)trainer_planned_bytes(t) / 1e6,
+    say("memory   %.0f MB planned%s, gradient_checkpointing %s", (double)trainer_planned_bytes(t) / 1e6,
         m->backend->host_memory ? "" : " on the GPU", recompute_name(trainer_recompute(t)));
+    if (trainer_kept_bytes(t)) say(", %.0f MB of it for copies of weights", (double)trainer_kept_bytes(t) / 1e6);
+    say("\n");
     AUTO_STR StrBuf noise = {0};
     Err ignored; // the file could be read when the model was loaded
     if (model_config_hf_training_noise(&noise, m->path, &ignored) == 0 && noise.len)

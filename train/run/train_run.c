@@ -97,7 +97,9 @@ static int set_up(Runs *s, Err *err) {
         s->items[i].backend = s->backend;
         s->items[i].model = s->model;
     }
-    return each_run(s, open_run, err) || fit_memory(s, err) || each_run(s, resume_run, err) ? -1 : 0;
+    if (each_run(s, open_run, err) || fit_memory(s, err) || each_run(s, resume_run, err)) return -1;
+    model_keep(s->model, trainer_kept_bytes(s->items->trainer));
+    return 0;
 }
 
 // ---- 2. the steps ----

@@ -82,6 +82,7 @@ MemoryBudget trainers_memory_budget(Trainer *const *t, size_t n);
 // Their largest passes at one level together.
 typedef struct MemoryPlan {
     size_t arena, offloaded;
+    size_t kept; // copies of weights (model_keep)
     int64_t tokens;
     size_t end;   // when an adapter is verified while the other trainers go on; 0 on a device
     size_t total; // at the peak
@@ -95,6 +96,7 @@ int trainer_fit_memory(Trainer *t, Err *err);
 int trainers_fit_memory(Trainer *const *t, size_t n, Err *err); // one level for all
 Recompute trainer_recompute(const Trainer *t);                  // the chosen level
 size_t trainer_planned_bytes(const Trainer *t);                 // at the peak of the run
+size_t trainer_kept_bytes(const Trainer *t);                    // of these, for copies of weights (model_keep)
 
 // ---- steps (trainer_step.c) ----
 

@@ -67,7 +67,7 @@ struct Trainer {
     double data_seconds;         // of this step
     int64_t *order, order_epoch; // rows of the epoch, -1: none yet
     Recompute recompute;
-    size_t planned_bytes;
+    size_t planned_bytes, kept_bytes;
 };
 
 enum { MAX_SKIPPED_IN_A_ROW = 3 };

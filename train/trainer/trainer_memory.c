@@ -56,6 +56,12 @@ void trainer_levels(const Trainer *t, Recompute *from, Recompute *to) {
     *to = choice == CHECKPOINT_AUTO ? most : *from;
 }
 
+// Copies of weights take what max_memory leaves above `taken`, less the 3% by which a plan may err.
+static size_t kept_bytes(const Trainer *t, const MemoryBudget *m, size_t taken) {
+    size_t most = m->limit - m->limit / 32;
+    return t->in.config->max_memory && taken < most ? model_kept_bytes(t->in.model, most - taken) : 0;
+}
+
 // At the end of a trainer its arena, gradients and moments are free (trainer_end), those of the others are not.
 MemoryPlan trainers_plan_memory(Trainer *const *trainers, size_t n, const MemoryBudget *m, Recompute level) {
     MemoryPlan all = {0};
@@ -72,6 +78,9 @@ MemoryPlan trainers_plan_memory(Trainer *const *trainers, size_t n, const Memory
     all.total = m->held + all.arena;
     if (trainers[0]->in.model->backend->host_memory) all.end = (size_t)((int64_t)all.total + most_at_end);
     if (all.total < all.end) all.total = all.end;
+    all.kept = kept_bytes(trainers[0], m, all.total);
+    all.total += all.kept;
+    if (all.end) all.end += all.kept;
     return all;
 }
 
@@ -112,6 +121,7 @@ int trainers_fit_memory(Trainer *const *trainers, size_t n, Err *err) {
     for (size_t i = 0; i < n; i++) {
         trainers[i]->recompute = level;
         trainers[i]->planned_bytes = p.total;
+        trainers[i]->kept_bytes = p.kept;
     }
     if (p.total > m.limit) return refuse(trainers, n, &m, &p, err);
     if (check_host_room(t, &p, err)) return -1;
@@ -125,3 +135,5 @@ int trainer_fit_memory(Trainer *t, Err *err) { return trainers_fit_memory(&t, 1,
 Recompute trainer_recompute(const Trainer *t) { return t->recompute; }
 
 size_t trainer_planned_bytes(const Trainer *t) { return t->planned_bytes; }
+
+size_t trainer_kept_bytes(const Trainer *t) { return t->kept_bytes; }

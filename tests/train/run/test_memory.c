@@ -20,6 +20,7 @@ static const char *const CASES[] = {
     "--max_seq_length 256 --train_on_inputs true --lora_dropout 0.1 --neftune_noise_alpha 5",
     "--max_seq_length 1024 --gradient_checkpointing true --lora_target_modules '[\"down_proj\"]'",
     "--max_seq_length 256 --lora_r 4 --report_to '[]'",
+    "--max_seq_length 128 --max_memory 600MB",
 };
 
 static double number_behind(const char *text, const char *key) {

@@ -270,6 +270,40 @@ static void test_trainer_abandoned_step_leaves_no_trace(void **state) {
     tiny_run_close(&b);
 }
 
+// Two layers of SmolLM2's shapes shrink to a few megabytes: all copies fit 1 GB, none fit the run's own planned bytes.
+static void test_trainer_kept_copies_are_planned(void **state) {
+    (void)state;
+    TinyRun r = {0};
+    Err err = {0};
+    tiny_run_open(&r, 1, NULL, 0);
+    ASSERT_OK(trainer_fit_memory(r.trainer, &err), &err);
+    assert_int_equal(trainer_kept_bytes(r.trainer), 0); // without max_memory
+    size_t plain = trainer_planned_bytes(r.trainer), all = model_kept_bytes(r.model, SIZE_MAX);
+    assert_true(all > 0);
+    r.config.max_memory = (int64_t)(2 * (plain + all));
+    ASSERT_OK(trainer_fit_memory(r.trainer, &err), &err);
+    assert_int_equal(trainer_kept_bytes(r.trainer), all);
+    r.config.max_memory = (int64_t)plain + (8 << 20);
+    ASSERT_OK(trainer_fit_memory(r.trainer, &err), &err);
+    assert_true(trainer_planned_bytes(r.trainer) <= (size_t)r.config.max_memory);
+    tiny_run_close(&r);
+}
+
+static void test_trainer_kept_copies_change_no_bit(void **state) {
+    (void)state;
+    TinyRun a = {0}, b = {0};
+    tiny_run_open(&a, 1, NULL, 0);
+    tiny_run_open(&b, 1, NULL, 0);
+    size_t all = model_kept_bytes(b.model, SIZE_MAX);
+    model_keep(b.model, all / 2); // some layers have a copy, some none
+    assert_true(b.model->kept_bytes > 0 && b.model->kept_bytes <= all / 2);
+    tiny_run_steps(&a, 3, NULL);
+    tiny_run_steps(&b, 3, NULL);
+    assert_memory_equal(a.adapter->params, b.adapter->params, (size_t)a.adapter->count * sizeof(float));
+    tiny_run_close(&a);
+    tiny_run_close(&b);
+}
+
 static void test_trainer_refuses_what_does_not_fit(void **state) {
     (void)state;
     TinyRun r = {0};
@@ -289,4 +323,5 @@ TEST_MAIN_WITH(tiny_dir_setup, tiny_dir_teardown, TEST(test_trainer_split_of_a_b
                TEST(test_trainer_gradient_is_that_of_the_loss), TEST(test_trainer_dropout_is_keyed_by_step_and_row),
                TEST(test_trainer_epochs), TEST(test_trainer_memory_is_flat),
                TEST(test_trainer_stops_after_three_bad_steps), TEST(test_trainer_abandoned_step_leaves_no_trace),
+               TEST(test_trainer_kept_copies_are_planned), TEST(test_trainer_kept_copies_change_no_bit),
                TEST(test_trainer_refuses_what_does_not_fit))
