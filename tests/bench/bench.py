@@ -2,6 +2,8 @@
 """Speed and memory of lorac on SmolLM2-135M, next to transformers + PEFT on the same rows where a venv is given.
 
 usage: bench.py --lorac build/lorac --model MODEL.gguf --work DIR [--rival VENV --rival-model HF_DIR] [--rounds N] [--save]
+                [--only TEXT]
+--only: the kinds of work whose title holds TEXT, and nothing else.
 Runs alternate (lorac f32, PEFT fp32, lorac bf16, PEFT bf16, lorac f32 ...), and what counts is the ratio within a round:
 machines drift. --save writes the tables into README.md of this folder and the chart into speed.svg: on an idle machine
 only.
@@ -15,6 +17,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import typing
 
 import bench_report
 
@@ -31,6 +34,37 @@ def run(command, **options):
 
 def environment(threads):
     return dict(os.environ, OMP_NUM_THREADS=str(threads), HF_HUB_OFFLINE="1")
+
+
+class Work(typing.NamedTuple):
+    """`count` rows of `length` tokens, the first `masked` part of each not supervised, and how both sides train them."""
+    title: str
+    length: int
+    count: int
+    masked: float = 0.0
+    variants: tuple = ("lorac f32", "PEFT fp32", "lorac bf16", "lorac bf16, 700MB", "PEFT bf16")
+    checkpoint: bool = False
+    options: tuple = ()  # of lorac
+    rival_options: tuple = ()
+    environment: dict = {}
+
+
+# PEFT without AVX-512: torch's own kernels, oneDNN and MKL.
+AVX2 = {"LORAC_ISA": "v3", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+F32, BF16 = ("lorac f32", "PEFT fp32"), ("lorac bf16", "PEFT bf16")
+WORKS = (
+    Work("T=512, all supervised", 512, 8),
+    Work("T=1024, all supervised", 1024, 6),
+    Work("T=512, 72% masked", 512, 8, 0.72),
+    Work("T=512, all linear layers", 512, 8, variants=F32 + BF16, options=("--lora_target_modules", "all-linear"),
+         rival_options=("--all-linear",)),
+    Work("4 rows of 1024 a step, checkpointing", 1024, 12, variants=BF16, checkpoint=True,
+         options=("--per_device_train_batch_size", "4"), rival_options=("--batch", "4", "--checkpoint")),
+    Work("T=512, AVX2 only", 512, 8, variants=F32, environment=AVX2),
+)
+# Variants of lorac: max_memory leaves room for copies of the weights in the layout of the products.
+OPTIONS = {"lorac f32": ("--dtype", "f32"), "lorac bf16": ("--dtype", "bf16"),
+           "lorac bf16, 700MB": ("--dtype", "bf16", "--max_memory", "700MB")}
 
 
 class Bench:
@@ -53,23 +87,23 @@ class Bench:
                 f.write(json.dumps({"input_ids": ids, "labels": [-100] * cut + ids[cut:]}) + "\n")
         return path
 
-    def train(self, rows, length, checkpoint=False, threads=2, options=()):
+    def train(self, rows, length, checkpoint=False, threads=2, options=(), extra={}):
         out = self.work / "run"
         shutil.rmtree(out, ignore_errors=True)
         self.output = run(
             [self.args.lorac, "train", "--model_name_or_path", self.args.model, "--train_file", rows, "--output_dir", out,
              "--max_seq_length", str(length), "--num_train_epochs", "1", "--shuffle", "false", "--lora_r", "16",
              "--gradient_checkpointing", str(checkpoint).lower(), "--save_steps", "1.0", "--warmup_ratio", "0",
-             "--lr_scheduler_type", "constant", "--report_to", "[]", *options], env=environment(threads))
+             "--lr_scheduler_type", "constant", "--report_to", "[]", *options], env=environment(threads) | extra)
         steps = [json.loads(line) for line in open(out / "train_log.jsonl")]
         steps = [s for s in steps if "loss" in s]
-        return {"tokens_per_second": statistics.median(s["tokens_per_second"] for s in steps[2:] or steps),
+        return {"tokens_per_second": statistics.median(s["tokens_per_second"] for s in steps[min(2, len(steps) - 1):]),
                 "peak_memory_mb": max(s["peak_memory_bytes"] for s in steps) / 1e6}
 
-    def rival(self, rows, dtype, threads=2):
+    def rival(self, rows, dtype, options=(), extra={}, threads=2):
         python = pathlib.Path(self.args.rival) / "bin" / "python"
         out = run([python, HERE / "peft_train.py", self.args.rival_model, rows, "--threads", str(threads), "--dtype",
-                   dtype], env=environment(threads))
+                   dtype, *options], env=environment(threads) | extra)
         return json.loads(out.strip().splitlines()[-1])
 
     def supports(self, dtype):
@@ -77,19 +111,22 @@ class Bench:
         return subprocess.run([self.args.lorac, "bench", "--device", "cpu", "--dtype", dtype],
                               capture_output=True).returncode == 0
 
-    def case(self, title, rows, length):
+    def case(self, work):
         """Every variant in every round; those that the machine or the venv lacks are left out."""
-        variants = {f"lorac {d}": lambda d=d: self.train(rows, length, options=["--device", "cpu", "--dtype", d])
-                    for d in ("f32", "bf16") if self.supports(d)}
-        if self.args.rival:
-            variants |= {f"PEFT {d}": lambda d=d: self.rival(rows, d) for d in ("fp32", "bf16")}
-        results = {v: [] for v in ("lorac f32", "PEFT fp32", "lorac bf16", "PEFT bf16") if v in variants}
+        rows = self.rows(work.length, work.count, work.masked)
+        results = {v: [] for v in work.variants
+                   if (self.supports(OPTIONS[v][1]) if v in OPTIONS else self.args.rival)}
         for number in range(self.args.rounds):
             for v in results:
-                results[v].append(variants[v]())
-                print(f"  {title}, round {number + 1}: {v} {results[v][-1]['tokens_per_second']:.0f} tokens/s, "
-                      f"{results[v][-1]['peak_memory_mb']:.0f} MB", flush=True)
-        return bench_report.Case(title, results)
+                if v in OPTIONS:
+                    r = self.train(rows, work.length, work.checkpoint, extra=work.environment,
+                                   options=["--device", "cpu", *OPTIONS[v], *work.options])
+                else:
+                    r = self.rival(rows, v.split()[1], work.rival_options, work.environment)
+                results[v].append(r)
+                print(f"  {work.title}, round {number + 1}: {v} {r['tokens_per_second']:.0f} tokens/s, "
+                      f"{r['peak_memory_mb']:.0f} MB", flush=True)
+        return bench_report.Case(work.title, results)
 
     def profile(self, rows, threads):
         """The table that the run prints, and profile.json."""
@@ -131,17 +168,18 @@ def main():
     parser.add_argument("--rival-model", help="Hugging Face folder of the same weights")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--save", action="store_true")
+    parser.add_argument("--only", default="")
     args = parser.parse_args()
     bench = Bench(args)
 
     peaks = run([args.lorac, "bench", args.model, "--device", "cpu"], env=environment(2))
     print(peaks, flush=True)
     machine = re.search(r"cpu +(.*)", peaks).group(1)
-    cases = [bench.case("T=512, all supervised", bench.rows(512, 8), 512),
-             bench.case("T=1024, all supervised", bench.rows(1024, 6), 1024),
-             bench.case("T=512, 72% masked", bench.rows(512, 8, 0.72), 512)]
+    cases = [bench.case(w) for w in WORKS if args.only in w.title]
     print(f"{machine}; SmolLM2-135M Q4_1, LoRA r=16 on q/v; the ratio is to PEFT in the same type\n"
           f"{bench_report.table(cases)}", flush=True)
+    if args.only:
+        return
     (_, one), (table, two) = (bench.profile(bench.rows(512, 8), n) for n in (1, 2))
     serial = bench_report.serial_table(one, two)
     print(f"{table}\n{serial}", flush=True)

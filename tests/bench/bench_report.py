@@ -4,8 +4,8 @@ within rounds (machines drift)."""
 import html
 import statistics
 
-RIVAL_OF = {"lorac f32": "PEFT fp32", "lorac bf16": "PEFT bf16"}
-COLOURS = {"lorac f32": "#2f6fde", "lorac bf16": "#123f94", "PEFT fp32": "#f2b48c", "PEFT bf16": "#d9480f"}
+RIVAL_OF = {"lorac f32": "PEFT fp32", "lorac bf16": "PEFT bf16", "lorac bf16, 700MB": "PEFT bf16"}
+COLOURS = {"lorac f32": "#2f6fde", "lorac bf16": "#123f94", "lorac bf16, 700MB": "#0a2a66", "PEFT fp32": "#f2b48c", "PEFT bf16": "#d9480f"}
 
 
 class Case:
@@ -72,7 +72,7 @@ def svg(cases, title, machine):
     for v in variants_of(cases):
         key.append(f'<rect x="{x}" y="{height + 4}" width="12" height="12" fill="{COLOURS[v]}"/>')
         key.append(f'<text x="{x + 18}" y="{height + 15}">{v}</text>')
-        x += 110
+        x += 24 + 8 * len(v)
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 860 {height + 32}" font-family="system-ui,sans-serif" '
         'font-size="13" fill="#1d2126">', "<style>.head{font-weight:600}.title{font-weight:600;font-size:14px}</style>",

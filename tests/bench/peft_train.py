@@ -2,12 +2,12 @@
 """The rival in `make bench` and gpu.sh: transformers + PEFT LoRA training on the very rows that lorac trains.
 
 usage: peft_train.py MODEL_DIR ROWS.jsonl [--checkpoint] [--threads N] [--dtype bf16] [--device cuda] [--batch N]
-                     [--liger]
+                     [--all-linear] [--liger]
 ROWS.jsonl: {"input_ids": [...], "labels": [...]} a line, all of one length, `batch` rows a step. r=16, alpha=32 on q_proj
-and v_proj, AdamW, learning rate 2e-4; --dtype of the base model, by default fp32 on the CPU, bf16 on a GPU (the adapter
-stays float32, as PEFT has it). Prints one JSON line: tokens per second (median after two steps), peak memory, losses.
-MODEL_DIR is a Hugging Face folder of the same weights: tests/oracle/gguf_to_hf.py makes it from the GGUF file. --liger:
-with Liger's kernels.
+and v_proj, or on every linear layer, AdamW, learning rate 2e-4; --dtype of the base model, by default fp32 on the CPU,
+bf16 on a GPU (the adapter stays float32, as PEFT has it). Prints one JSON line: tokens per second (median after two
+steps), peak memory, losses. MODEL_DIR is a Hugging Face folder of the same weights: tests/oracle/gguf_to_hf.py makes it
+from the GGUF file. --liger: with Liger's kernels.
 """
 import argparse
 import json
@@ -24,6 +24,7 @@ parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--device", default="cpu")
 parser.add_argument("--dtype", choices=["fp32", "bf16"])
 parser.add_argument("--batch", type=int, default=1)
+parser.add_argument("--all-linear", action="store_true")
 parser.add_argument("--liger", action="store_true")
 args = parser.parse_args()
 
@@ -39,7 +40,8 @@ Loader = AutoModelForCausalLM
 if args.liger:
     from liger_kernel.transformers import AutoLigerKernelForCausalLM as Loader
 model = Loader.from_pretrained(args.model, dtype=torch.bfloat16 if bf16 else torch.float32).to(args.device)
-model = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, task_type="CAUSAL_LM", target_modules=["q_proj", "v_proj"]))
+targets = "all-linear" if args.all_linear else ["q_proj", "v_proj"]
+model = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, task_type="CAUSAL_LM", target_modules=targets))
 model.config.use_cache = False
 if args.checkpoint:
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -69,7 +71,7 @@ for first in range(0, len(rows) - args.batch + 1, args.batch):
     seconds.append(time.time() - begin)
 peak = torch.cuda.max_memory_allocated() / 1e6 if gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 print(json.dumps({
-    "tokens_per_second": statistics.median(n / s for n, s in list(zip(tokens, seconds))[2:]),
+    "tokens_per_second": statistics.median(n / s for n, s in list(zip(tokens, seconds))[min(2, len(seconds) - 1):]),
     "peak_memory_mb": peak,
     "first_step_done_seconds": ready + seconds[0],
     "losses": losses,
