@@ -7,13 +7,13 @@ usage: check_docs.py [--write] LORAC: the program; --write renews the printed pa
 """
 import html
 import json
-import os
 import pathlib
 import re
 import subprocess
 import sys
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
+FOLDERS = ("autograd", "configs", "data", "kernels", "tests", "train")
 MAX_LINES, MAX_COLUMNS = 150, 119
 PRINTED = re.compile(r"<!-- (lorac help[\w -]*): begin -->\n(.*?)<!-- \1: end -->", re.S)
 FENCE = re.compile(r"^```.*?^```\n", re.S | re.M)
@@ -21,9 +21,7 @@ KEY_TABLE = "## Coming from"
 
 
 def documents():
-    for folder, folders, files in os.walk(TOP):
-        folders[:] = [f for f in folders if not f.startswith((".", "build")) and f not in ("models", "out")]
-        yield from (pathlib.Path(folder) / f for f in sorted(files) if f.endswith(".md"))
+    return [*TOP.glob("*.md"), *(path for folder in FOLDERS for path in sorted((TOP / folder).rglob("*.md")))]
 
 
 def slug(heading):
