@@ -111,7 +111,7 @@ static void open_step(Step *s, const Options *o) {
         adapter_new(&s->a, s->m, &config, 1, true, &err))
         fail(&err);
     make_row(&s->row, o, s->m->config.vocab);
-    s->in = pass_inputs_new(s->b, s->row.tokens, s->row.samples);
+    s->in = pass_inputs_new(s->m, s->row.tokens, s->row.samples);
     pass_inputs_set(s->in, &s->row, s->m->config.hidden, (PassState){.grad_scale = 1.0f / (float)s->row.tokens});
     s->t = tape_new(s->b);
     graph_build_loss(s->t, s->m, s->a, s->in, &(PassOptions){.recompute = o->recompute});

@@ -61,6 +61,11 @@ SHIPPED = {
         num_hidden_layers=30, num_key_value_heads=3, pad_token_id=2, pretraining_tp=1, rms_norm_eps=1e-05,
         rope_interleaved=False, rope_scaling=None, rope_theta=100000, tie_word_embeddings=True,
         torch_dtype="bfloat16", use_cache=True, vocab_size=49152),
+    "llama-dynamic": shipped(  # Llama 2 with longer contexts by dynamic NTK scaling
+        "LlamaForCausalLM", "llama", hidden_act="silu", hidden_size=4096, intermediate_size=11008,
+        max_position_embeddings=4096, num_attention_heads=32, num_hidden_layers=32, num_key_value_heads=32,
+        rms_norm_eps=1e-05, rope_scaling={"factor": 2.0, "type": "dynamic"}, rope_theta=10000.0,
+        tie_word_embeddings=False, torch_dtype="float16", vocab_size=32000),
     "llama-linear": shipped(  # Llama 2 with longer contexts by linear interpolation, as the LongChat models have it
         "LlamaForCausalLM", "llama", hidden_act="silu", hidden_size=4096, intermediate_size=11008,
         max_position_embeddings=16384, num_attention_heads=32, num_hidden_layers=32, num_key_value_heads=32,
@@ -234,7 +239,9 @@ def rope_line(parameters, config):
     partial = parameters.get("partial_rotary_factor", 1.0) if config.model_type == "phi3" else 1.0
     words = [kind, "base", number(parameters["rope_theta"]), "rotated", str(int(head * partial))]
     original = parameters.get("original_max_position_embeddings")
-    if kind == "linear":
+    if kind == "dynamic":
+        words += ["factor", number(parameters["factor"]), "original", str(config.max_position_embeddings)]
+    elif kind == "linear":
         words += ["factor", number(parameters["factor"])]
     elif kind == "llama3":
         words += ["factor", number(parameters["factor"]), "original", str(original), "low",
@@ -278,9 +285,12 @@ def facts(config):
     ffn = getattr(text, "intermediate_size", None) or getattr(text, "n_inner", None) or 4 * text.hidden_size
     experts = (getattr(text, "num_experts", None) or text.num_local_experts) if any(sparse) else 0
     yield "architecture", GGUF.get(text.model_type, text.model_type)
+    context = text.max_position_embeddings
+    if (getattr(text, "rope_parameters", None) or {}).get("rope_type") == "dynamic":
+        context = int(context * text.rope_parameters["factor"])  # transformers sets no limit
     yield "sizes", "layers %d hidden %d heads %d kv %d head %d ffn %d vocab %d context %d" % (
         text.num_hidden_layers, text.hidden_size, heads, getattr(text, "num_key_value_heads", heads), head, ffn,
-        text.vocab_size, text.max_position_embeddings)
+        text.vocab_size, context)
     yield "scales", "eps %s embed %s query %s attn_cap %s final_cap %s" % (
         number(next(getattr(text, k) for k in ("rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps") if hasattr(text, k))),
         number(getattr(getattr(body, "embed_tokens", None), "scalar_embed_scale", 1)), number(scale),

@@ -45,6 +45,7 @@ QV = ["q_proj", "v_proj"]
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LLAMA3 = dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
               original_max_position_embeddings=16)
+DYNAMIC = dict(rope_type="dynamic", rope_theta=10000.0, factor=2.5)
 YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=16)
 LONGROPE = dict(rope_type="longrope", rope_theta=10000.0, partial_rotary_factor=0.75, short_factor=[1.0, 1.1, 1.3],
                 long_factor=[1.2, 2.5, 6.0])
@@ -68,6 +69,7 @@ FAMILIES = {
     "llama-bias": ("LlamaConfig", dict(SMALL, attention_bias=True, mlp_bias=True, tie_word_embeddings=True,
                                        rope_parameters=dict(rope_type="linear", rope_theta=10000.0, factor=2.0)), ALL, ""),
     "llama-yarn": ("LlamaConfig", dict(SMALL, rope_parameters=YARN, head_dim=16), QV, ""),
+    "llama-dynamic": ("LlamaConfig", dict(SMALL, rope_parameters=DYNAMIC, max_position_embeddings=10), QV, ""),
     "mistral": ("MistralConfig", dict(SMALL, sliding_window=8), QV, ""),
     "qwen2": ("Qwen2Config", dict(SMALL, tie_word_embeddings=True), QV, ""),
     "qwen3": ("Qwen3Config", dict(SMALL, head_dim=16), ALL, ""),
@@ -92,8 +94,8 @@ FAMILIES = {
     "qwen3moe-all": ("Qwen3MoeConfig", dict(QWEN3MOE, norm_topk_prob=False, num_experts=4, num_experts_per_tok=4,
                                             decoder_sparse_step=2), ALL[:4], ""),
 }
-# A GGUF of the llama architecture has no window; llama.cpp's converter knows no dense layers among experts.
-NO_GGUF = {"mistral", "qwen3moe-dense", "gpt2-all", "phi3-all", "mixtral-top1", "qwen3moe-all"}
+# A GGUF of the llama architecture has no window and no dynamic RoPE; llama.cpp's converter knows no dense layers among experts.
+NO_GGUF = {"llama-dynamic", "mistral", "qwen3moe-dense", "gpt2-all", "phi3-all", "mixtral-top1", "qwen3moe-all"}
 
 # Families of which a GGUF with fused query, key and value is kept too (convert_hf_to_gguf.py --fuse-qkv).
 FUSED = {"llama-bias"}
@@ -171,7 +173,15 @@ def write_gguf(llama_cpp, folder, path, fuse_qkv=False, f32=False):
         model.write()
 
 
+def forget_length(model):
+    """Dynamic RoPE keeps the frequencies of the longest sequence since the last short one: those of each by itself."""
+    for m in model.modules():
+        if getattr(m, "rope_type", "") == "dynamic":
+            m.inv_freq, m.max_seq_len_cached = m.original_inv_freq, m.original_max_seq_len
+
+
 def sum_loss(model, ids):
+    forget_length(model)
     z = model(input_ids=ids[None]).logits[0, :-1].float()
     return torch.nn.functional.cross_entropy(z, ids[1:], reduction="sum")
 
@@ -208,6 +218,7 @@ def golden(name, out, llama_cpp):
     samples = [torch.randint(0, V, (n,), generator=g) for n in LENGTHS]
     result = {"ids": torch.cat(samples).int(), "start": torch.tensor(np.cumsum([0] + LENGTHS)).int()}
     with torch.no_grad():
+        forget_length(model)
         result["logits"] = model(input_ids=samples[0][None]).logits[0].clone()
     peft = get_peft_model(model, LoraConfig(r=R, lora_alpha=ALPHA, target_modules=targets, task_type="CAUSAL_LM"))
     trained = {n.replace(".default", ""): p for n, p in peft.named_parameters() if p.requires_grad}
@@ -227,6 +238,7 @@ def golden(name, out, llama_cpp):
         return loss.detach()
 
     with torch.no_grad():
+        forget_length(model)
         result["logits_adapter"] = peft(input_ids=samples[0][None]).logits[0].clone()
     result["loss"] = backward(0, 1).reshape(1)
     for n, p in trained.items():

@@ -81,7 +81,7 @@ static void check_class_logits(const Classifier *c, double limit) {
     assert_true(n == (size_t)(SAMPLES * c->family.labels) && n <= MOST);
     PackedClasses p;
     pack_classes(&p, c, 0, SAMPLES);
-    PassInputs *in = pass_inputs_new(c->backend, CLASS_TOKENS, SAMPLES);
+    PassInputs *in = pass_inputs_new(c->model, CLASS_TOKENS, SAMPLES);
     pass_inputs_set(in, &p.row, c->model->config.hidden, (PassState){0});
     Tape *t = tape_new(c->backend);
     Mat logits = mat_of(c->backend->k->alloc(c->backend, sizeof got), DTYPE_F32, SAMPLES, c->family.labels);
@@ -105,7 +105,7 @@ static void check_class_logits(const Classifier *c, double limit) {
 
 // Mean loss of the row; its gradient is added to the adapter's.
 static double run_class_row(const Classifier *c, const PackedClasses *p, Recompute recompute) {
-    PassInputs *in = pass_inputs_new(c->backend, CLASS_TOKENS, SAMPLES);
+    PassInputs *in = pass_inputs_new(c->model, CLASS_TOKENS, SAMPLES);
     pass_inputs_set(in, &p->row, c->model->config.hidden, (PassState){.grad_scale = 1.0f / (float)p->row.scored});
     Tape *t = tape_new(c->backend);
     PassOptions o = {.recompute = recompute};

@@ -77,7 +77,7 @@ static void pack(Packed *p, const Case *c, int a, int b) {
 // Mean loss of the row; its gradient is added to the adapter's.
 static double run_row(const Case *c, const Packed *p, Recompute recompute) {
     const Kernels *k = c->backend->k;
-    PassInputs *in = pass_inputs_new(c->backend, MAX_TOKENS, 2);
+    PassInputs *in = pass_inputs_new(c->model, MAX_TOKENS, 2);
     pass_inputs_set(in, &p->row, c->model->config.hidden, (PassState){.grad_scale = 1.0f / (float)p->row.scored});
     Tape *t = tape_new(c->backend);
     PassOptions o = {.recompute = recompute};

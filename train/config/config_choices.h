@@ -18,7 +18,9 @@ typedef enum { EVAL_STRATEGIES(ENUM_CONSTANT) } EvalStrategy;
 #define ROPE_CHOICES(X)                                                                                                \
     X(ROPE_OF_MODEL, "model", "the model's own positions")                                                             \
     X(ROPE_BY_LINEAR, "linear", "all frequencies divided by the factor")                                               \
-    X(ROPE_BY_YARN, "yarn", "only the low frequencies divided by the factor (YaRN)")
+    X(ROPE_BY_DYNAMIC, "dynamic", "a base that grows with the length of each sample (dynamic NTK)")                    \
+    X(ROPE_BY_YARN, "yarn", "only the low frequencies divided by the factor (YaRN)")                                   \
+    X(ROPE_BY_LLAMA3, "llama3", "only the low frequencies divided by the factor, as in Llama 3.1")
 typedef enum { ROPE_CHOICES(ENUM_CONSTANT) } RopeChoice;
 
 #define LR_KINDS(X)                                                                                                    \

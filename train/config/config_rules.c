@@ -93,7 +93,7 @@ static void check_rope(Loading *l) {
     if (scaled && c->rope_scaling_factor == 1 && !l->wrong[CONFIG_rope_scaling_factor])
         refuse_key(l, CONFIG_rope_scaling_type, "needs rope_scaling_factor above 1");
     if (!scaled && c->rope_scaling_factor != 1 && !l->wrong[CONFIG_rope_scaling_type])
-        refuse_key(l, CONFIG_rope_scaling_factor, "needs rope_scaling_type \"linear\" or \"yarn\"");
+        refuse_key(l, CONFIG_rope_scaling_factor, "needs rope_scaling_type linear, dynamic, yarn or llama3");
 }
 
 void check_rules(Loading *l, ConfigPurpose purpose) {

@@ -110,6 +110,38 @@ static void describe_use(StrBuf *out, const Model *m, const Adapter *a) {
                       "these keys: they scale all modules by `lora_alpha` / `r`, which gives wrong results.\n");
 }
 
+// What another program must be told to compute the base as it was computed in training.
+static void describe_rope(StrBuf *out, const ModelConfig *c) {
+    const RopeConfig *r = &c->rope;
+    const char *type = ENUM_WORDS(ROPE_SCALINGS)[r->scaling].word;
+    bool dynamic = r->scaling == ROPE_DYNAMIC;
+    str_printf(
+        out,
+        "\n## RoPE scaling\n\nThe adapter was trained for longer texts, with `%s` RoPE scaling by %g. Neither its "
+        "`adapter_config.json` nor its GGUF\nfile can hold that: set it in the program that loads the adapter. "
+        "In the `config.json` of the base model, or in vLLM's\n`--hf-overrides`:\n\n"
+        "```json\n{\"max_position_embeddings\": %ld,\n \"rope_parameters\": {\"rope_type\": \"%s\", "
+        "\"rope_theta\": %.9g, \"factor\": %.9g",
+        type, (double)r->factor, dynamic ? r->original_context : c->context, type, (double)r->base, (double)r->factor);
+    if (r->scaling == ROPE_LLAMA3)
+        str_printf(out, ", \"low_freq_factor\": %g, \"high_freq_factor\": %g", (double)r->low_freq_factor,
+                   (double)r->high_freq_factor);
+    if (r->scaling == ROPE_LLAMA3 || r->scaling == ROPE_YARN)
+        str_printf(out, ", \"original_max_position_embeddings\": %ld", r->original_context);
+    str_puts(out,
+             "}}\n```\n\n`rope_parameters` is the name in transformers 5; before it: `rope_theta`, and the rest in "
+             "`rope_scaling`. ");
+    if (r->scaling == ROPE_LINEAR || r->scaling == ROPE_YARN)
+        str_printf(out, "llama.cpp: `--rope-scaling %s --rope-scale %g --yarn-orig-ctx %ld`.\n", type,
+                   (double)r->factor, r->original_context);
+    else
+        str_printf(out, "llama.cpp has no option for `%s`.\n", type);
+    if (dynamic)
+        str_puts(out,
+                 "vLLM computes texts of all lengths as the longest: short ones differ from transformers, and from "
+                 "training.\n");
+}
+
 char *model_card_text(const Model *m, const Adapter *a, const char *name, const RunFacts *run) {
     AUTO_STR StrBuf out = {0};
     front_matter(&out, m, &a->config);
@@ -121,6 +153,7 @@ char *model_card_text(const Model *m, const Adapter *a, const char *name, const 
         str_puts(&out, "\nIt was trained with `chat_template.jinja` of this folder in place of the base model's own "
                        "chat template: give it to the\ntokenizer (`tokenizer.chat_template`), to `vllm serve "
                        "--chat-template` or to `llama-server --jinja --chat-template-file`.\n");
+    if (m->config.rope.of_run) describe_rope(&out, &m->config);
     AUTO_FREE char *text = utf8_replaced(out.data); // of paths
     return adapter_card_marked(text);
 }

@@ -11,7 +11,7 @@ struct DecodeEngine {
     KvCache cache;
     DecodeInputs in;
     int64_t max_tokens;
-    int32_t *ints;    // device: all arrays of `in`
+    int32_t *ints;    // device: all arrays of `in`, cos_sin last
     int32_t *staging; // host: the same
     Mat logits;       // [samples of the last run, vocab]
     int32_t *best;    // device [sequences]
@@ -19,19 +19,28 @@ struct DecodeEngine {
     size_t arena_bytes;
 };
 
-enum { N_TOKEN_ARRAYS = 3, N_SAMPLE_ARRAYS = 6 };
+enum { N_TOKEN_ARRAYS = 4, N_SAMPLE_ARRAYS = 6 };
 
-// All arrays of `in` in one block: token arrays first, then sample arrays, each with room for one more entry.
+// All arrays of `in` in one block: token arrays first, then sample arrays, each with room for one more entry, then
+// cos_sin.
 static size_t ints_bytes(const DecodeEngine *e) {
     return (size_t)(N_TOKEN_ARRAYS * e->max_tokens + N_SAMPLE_ARRAYS * (e->cache.sequences + 1)) * sizeof(int32_t);
 }
+static size_t rotations_bytes(const DecodeEngine *e, int64_t tokens) {
+    const RopeConfig *r = &e->m->config.rope;
+    return rope_is_by_length(r) ? (size_t)(tokens * r->rotated) * sizeof(float) : 0;
+}
+static size_t inputs_bytes(const DecodeEngine *e) { return ints_bytes(e) + rotations_bytes(e, e->max_tokens); }
 
 static DecodeInputs place_inputs(const DecodeEngine *e, int32_t *base) {
     int64_t t = e->max_tokens, s = e->cache.sequences + 1;
     int32_t *samples = base + N_TOKEN_ARRAYS * t;
+    bool by_length = rope_is_by_length(&e->m->config.rope);
     return (DecodeInputs){.ids = base,
                           .pos = base + t,
                           .cache_row = base + 2 * t,
+                          .rotation = base + 3 * t,
+                          .cos_sin = by_length ? (float *)(samples + N_SAMPLE_ARRAYS * s) : NULL,
                           .q_start = samples,
                           .k_start = samples + s,
                           .k_len = samples + 2 * s,
@@ -65,8 +74,8 @@ DecodeEngine *decode_engine_new(const Model *m, int64_t sequences, int64_t capac
         e->cache.k[i] = new_mat(b, sequences * capacity, c->kv_heads * c->head_size, b->activation);
         e->cache.v[i] = new_mat(b, sequences * capacity, c->kv_heads * c->head_size, b->activation);
     }
-    e->ints = b->k->alloc(b, ints_bytes(e));
-    e->staging = mem_calloc(1, ints_bytes(e));
+    e->ints = b->k->alloc(b, inputs_bytes(e));
+    e->staging = mem_calloc(1, inputs_bytes(e));
     e->in = place_inputs(e, e->ints);
     e->logits = new_mat(b, sequences, c->vocab, DTYPE_F32);
     e->best = b->k->alloc(b, (size_t)sequences * sizeof *e->best);
@@ -82,7 +91,7 @@ void decode_engine_free(DecodeEngine *e) {
     }
     mem_free(e->cache.k);
     mem_free(e->cache.v);
-    b->k->free(b, e->ints, ints_bytes(e));
+    b->k->free(b, e->ints, inputs_bytes(e));
     mem_free(e->staging);
     e->logits.rows = e->cache.sequences;
     free_mat(b, e->logits);
@@ -95,7 +104,7 @@ void decode_engine_free(DecodeEngine *e) {
 // The first run of a prompt is the largest: all its tokens are new.
 size_t decode_engine_bytes(const Model *m, int64_t sequences, int64_t capacity, int64_t max_tokens) {
     const ModelConfig *c = &m->config;
-    DecodeEngine e = {.max_tokens = max_tokens, .cache = {.capacity = capacity, .sequences = sequences}};
+    DecodeEngine e = {.m = m, .max_tokens = max_tokens, .cache = {.capacity = capacity, .sequences = sequences}};
     void *nowhere = &e; // an address outside the arena; planning does not touch it
     Mat layer = mat_of(nowhere, m->backend->activation, sequences * capacity, c->kv_heads * c->head_size);
     e.cache.k = e.cache.v = mem_alloc((size_t)c->layers, sizeof layer);
@@ -103,7 +112,7 @@ size_t decode_engine_bytes(const Model *m, int64_t sequences, int64_t capacity, 
     e.in = (DecodeInputs){.tokens = max_tokens, .samples = sequences, .last = nowhere};
     Tape *t = tape_new(m->backend);
     graph_build_decode(t, m, NULL, &e.in, &e.cache, mat_of(nowhere, DTYPE_F32, sequences, c->vocab));
-    size_t bytes = tape_plan(t, TAPE_FORWARD) + 2 * ints_bytes(&e) +
+    size_t bytes = tape_plan(t, TAPE_FORWARD) + 2 * inputs_bytes(&e) +
                    2 * (size_t)c->layers * mat_bytes(layer.rows, layer.cols, layer.dtype) +
                    mat_bytes(sequences, c->vocab, DTYPE_F32);
     tape_free(t);
@@ -113,6 +122,7 @@ size_t decode_engine_bytes(const Model *m, int64_t sequences, int64_t capacity, 
 
 static void set_inputs(DecodeEngine *e, const DecodePiece *pieces, int64_t n) {
     DecodeInputs host = place_inputs(e, e->staging);
+    const RopeConfig *r = &e->m->config.rope;
     int64_t t = 0, capacity = e->cache.capacity;
     for (int64_t s = 0; s < n; s++) {
         const DecodePiece *p = &pieces[s];
@@ -120,9 +130,11 @@ static void set_inputs(DecodeEngine *e, const DecodePiece *pieces, int64_t n) {
         host.q_start[s] = (int32_t)t;
         host.k_start[s] = (int32_t)(p->sequence * capacity);
         host.k_len[s] = (int32_t)(p->past + p->count);
+        if (host.cos_sin) rope_rows(host.cos_sin + t * r->rotated, r, p->past, p->count, p->length);
         for (int64_t i = 0; i < p->count; i++, t++) {
             host.ids[t] = p->ids[i];
             host.pos[t] = (int32_t)(p->past + i);
+            host.rotation[t] = (int32_t)t;
             host.cache_row[t] = (int32_t)(p->sequence * capacity + p->past + i);
         }
         host.last[s] = (int32_t)(t - 1);
@@ -133,7 +145,7 @@ static void set_inputs(DecodeEngine *e, const DecodePiece *pieces, int64_t n) {
     host.last_q_start[n] = (int32_t)n;
     e->in.tokens = t;
     e->in.samples = n;
-    e->b->k->upload(e->b, e->ints, e->staging, ints_bytes(e));
+    e->b->k->upload(e->b, e->ints, e->staging, ints_bytes(e) + rotations_bytes(e, t));
 }
 
 // The graph is rebuilt each time: this takes microseconds, and the adapter may have changed.

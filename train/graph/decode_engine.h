@@ -9,6 +9,7 @@ typedef struct DecodeEngine DecodeEngine;
 // New tokens of one sequence, after the `past` tokens that are in the cache.
 typedef struct DecodePiece {
     int64_t sequence, past, count;
+    int64_t length;     // of the sequence with the rest of its prompt (rope_is_by_length)
     const int32_t *ids; // [count]
 } DecodePiece;
 

@@ -11,15 +11,17 @@ static Tensor *project_onto(const Pass *p, int64_t layer, Projection which, Norm
     return op_add(p->t, x, pass_norm(p, n, pass_project(p, layer, which, h, NULL, token)));
 }
 
-// Heads of q or k: norm, then rotation.
-static Tensor *heads(const Pass *p, int64_t layer, NormSite site, Tensor *x, const int32_t *pos) {
+// Heads of q or k: norm, then rotation. last: x has last_rows only.
+static Tensor *heads(const Pass *p, int64_t layer, NormSite site, Tensor *x, bool last) {
     const Model *m = p->m;
     const ModelConfig *c = &m->config;
     const float *weight = m->layers[layer].norms[site].weight;
     bool local = c->layer_sliding[layer] && c->rope_local.scaling != ROPE_NONE;
     if (weight) x = op_head_rmsnorm(p->t, x, weight, c->norm_eps, c->head_size);
     if (c->rope.scaling == ROPE_NONE) return x;
-    return op_rope(p->t, x, local ? m->cos_sin_local : m->cos_sin, pos, c->head_size,
+    if (p->cos_sin && !local)
+        return op_rope(p->t, x, p->cos_sin, last ? p->last_rotation : p->rotation, c->head_size, c->rope.rotated);
+    return op_rope(p->t, x, local ? m->cos_sin_local : m->cos_sin, last ? p->last_pos : p->pos, c->head_size,
                    local ? c->rope_local.rotated : c->rope.rotated);
 }
 
@@ -65,8 +67,8 @@ Tensor *decoder_block(const Pass *p, int64_t layer, Tensor *x) {
     const int32_t *token = narrow ? p->last_rows : NULL;
     Tensor *qkv[3];
     pass_qkv(p, layer, pass_norm(p, &p->m->layers[layer].norms[NORM_ATTN], x), qkv);
-    Tensor *q = heads(p, layer, NORM_Q, qkv[0], narrow ? p->last_pos : p->pos);
-    Tensor *k = heads(p, layer, NORM_K, qkv[1], p->pos), *v = qkv[2];
+    Tensor *q = heads(p, layer, NORM_Q, qkv[0], narrow);
+    Tensor *k = heads(p, layer, NORM_K, qkv[1], false), *v = qkv[2];
     if (p->cache) {
         k = into_cache(p, p->cache->k, layer, k);
         v = into_cache(p, p->cache->v, layer, v);

@@ -66,7 +66,7 @@ static bool in_prompt(const Sequence *q) { return q->past < q->prompt.count; }
 static void add_piece(Batch *b, int64_t *n_pieces, int64_t *budget, int64_t s, bool prefill) {
     const Sequence *q = &b->sequences[s];
     if (!q->answer || prefill != in_prompt(q) || *budget == 0) return;
-    DecodePiece p = {.sequence = s, .past = q->past, .count = 1};
+    DecodePiece p = {.sequence = s, .past = q->past, .count = 1, .length = max64(q->past + 1, q->prompt.count)};
     if (prefill) {
         int64_t left = q->prompt.count - q->past;
         p.count = left < *budget ? left : *budget;

@@ -34,6 +34,7 @@ static void keep_scored(Pass *p, const PassInputs *in) {
     p->last_rows = in->at.position;
     p->n_last = in->shape.scored;
     p->last_pos = in->at.q_pos;
+    p->last_rotation = in->at.scored_rotation;
     p->last_attention = p->attention;
     p->last_attention.q_start = in->at.q_start;
     p->last_attention.q_pos = in->at.q_pos;
@@ -73,6 +74,8 @@ static Tensor *blocks(const Pass *p, Tensor *x) {
 // The last hidden states: of all positions, or of the scored ones only.
 static Tensor *hidden(Pass *p, const PassInputs *in, bool scored_only) {
     bool encoder = p->m->config.arch->encoder;
+    p->cos_sin = in->at.cos_sin;
+    p->rotation = in->at.rotation;
     p->attention = row_attention(p->m, in);
     p->attention.bidirectional = encoder;
     if (scored_only) keep_scored(p, in);
@@ -132,6 +135,8 @@ void graph_build_class_logits(Tape *t, const Model *m, const Adapter *a, const P
 void graph_build_decode(Tape *t, const Model *m, const Adapter *a, const DecodeInputs *in, const KvCache *cache,
                         Mat out) {
     Pass p = {.t = t, .m = m, .a = a, .pos = in->pos, .cache = cache, .cache_row = in->cache_row};
+    p.cos_sin = in->cos_sin;
+    p.rotation = in->rotation;
     p.attention = attention_of(&m->config, in->samples);
     p.attention.q_start = in->q_start;
     p.attention.k_start = in->k_start;
@@ -141,6 +146,7 @@ void graph_build_decode(Tape *t, const Model *m, const Adapter *a, const DecodeI
         p.last_rows = in->last;
         p.n_last = in->samples;
         p.last_pos = in->last_pos;
+        p.last_rotation = in->last;
         p.last_attention = p.attention;
         p.last_attention.q_start = in->last_q_start;
         p.last_attention.q_pos = in->last_pos;

@@ -44,6 +44,8 @@ typedef struct DecodeInputs {
     int32_t *k_start, *k_len;         // [samples] ranges in the cache; k_len includes the new tokens
     int32_t *last;                    // [samples] row of each sample's last token
     int32_t *last_q_start, *last_pos; // [samples + 1], [samples]: those rows as queries of the last block
+    int32_t *rotation;                // [tokens] and
+    float *cos_sin;                   // [tokens, rotated], as in PassArrays
 } DecodeInputs;
 // Logits of each sample's last token, [samples, V], into out.
 void graph_build_decode(Tape *t, const Model *m, const Adapter *a, const DecodeInputs *in, const KvCache *cache,

@@ -24,7 +24,7 @@ static int check_sequence(const Model *m, const int32_t *ids, int64_t n, Err *er
 
 // Inputs of one sample. position: the only scored one; -1: none is.
 static PassInputs *new_inputs(const Model *m, const int32_t *ids, int64_t n, int32_t position) {
-    PassInputs *in = pass_inputs_new(m->backend, n, 1);
+    PassInputs *in = pass_inputs_new(m, n, 1);
     AUTO_FREE int32_t *pos = mem_alloc((size_t)n, sizeof *pos);
     for (int64_t i = 0; i < n; i++) pos[i] = (int32_t)i;
     int32_t start[2] = {0, (int32_t)n}, target[1] = {0};

@@ -17,10 +17,12 @@ typedef struct Pass {
     const PassOptions *o;
     const PassState *state;   // NULL: no random numbers are drawn
     const int32_t *pos;       // [T] positions
+    const float *cos_sin;     // rotations of this pass, by `rotation`; NULL: those of the model, by pos
+    const int32_t *rotation;  // [T]
     TokenPlaces places;       // of all rows of x, for random numbers
     AttentionShape attention; // queries = all rows
     // rows that the last block computes after its keys and values; last_rows NULL: all
-    const int32_t *last_rows, *last_pos;
+    const int32_t *last_rows, *last_pos, *last_rotation;
     int64_t n_last;
     TokenPlaces last_places;       // of last_rows
     AttentionShape last_attention; // queries = last_rows

@@ -18,8 +18,10 @@ static void *take(Cursor *c, int64_t n, size_t size) {
 
 static int32_t *take_ints(Cursor *c, int64_t n) { return take(c, n, sizeof(int32_t)); }
 
+static bool has_keys(const PassInputs *in) { return !in->backend->host_memory; }
+
 // The arrays of a pass in `base`; returns the bytes up to their end.
-static size_t lay_out(PassArrays *a, char *base, PassShape s, bool keys) {
+static size_t lay_out(PassArrays *a, char *base, PassShape s, const PassInputs *in) {
     Cursor c = {.base = base};
     *a = (PassArrays){.state = take(&c, 1, sizeof *a->state)};
     a->ids = take_ints(&c, s.tokens);
@@ -32,24 +34,29 @@ static size_t lay_out(PassArrays *a, char *base, PassShape s, bool keys) {
     a->position = take_ints(&c, s.scored);
     a->target = take_ints(&c, s.scored);
     a->q_pos = take_ints(&c, s.scored);
-    if (keys) {
+    if (has_keys(in)) {
         a->key_index = take_ints(&c, s.tokens);
         a->key_row = take_ints(&c, s.tokens);
         a->scored_key_index = take_ints(&c, s.scored);
         a->scored_key_row = take_ints(&c, s.scored);
     }
+    if (in->rope) {
+        a->cos_sin = take(&c, s.tokens * in->rope->rotated, sizeof *a->cos_sin);
+        a->rotation = take_ints(&c, s.tokens);
+        a->scored_rotation = take_ints(&c, s.scored);
+    }
     return c.used;
 }
 
-static bool has_keys(const PassInputs *in) { return !in->backend->host_memory; }
-
-PassInputs *pass_inputs_new(Backend *b, int64_t max_tokens, int64_t max_samples) {
+PassInputs *pass_inputs_new(const Model *m, int64_t max_tokens, int64_t max_samples) {
     PassInputs *in = mem_calloc(1, sizeof *in);
+    Backend *b = m->backend;
     PassShape capacity = {.tokens = max_tokens, .samples = max_samples, .scored = max_tokens};
     in->backend = b;
+    in->rope = rope_is_by_length(&m->config.rope) ? &m->config.rope : NULL;
     in->capacity = capacity;
     PassArrays unused;
-    in->block_bytes = lay_out(&unused, NULL, capacity, has_keys(in));
+    in->block_bytes = lay_out(&unused, NULL, capacity, in);
     in->block = b->k->alloc(b, in->block_bytes);
     in->predicted = b->k->alloc(b, (size_t)capacity.scored * sizeof *in->predicted);
     in->result = b->k->alloc(b, sizeof *in->result);
@@ -72,7 +79,7 @@ void pass_inputs_shape(PassInputs *in, PassShape s) {
     CHECK(s.tokens <= most->tokens && s.samples <= most->samples && s.scored <= most->scored,
           "a pass of %ld tokens, %ld samples, %ld scored", s.tokens, s.samples, s.scored);
     in->shape = s;
-    in->used_bytes = lay_out(&in->at, in->block, s, has_keys(in));
+    in->used_bytes = lay_out(&in->at, in->block, s, in);
 }
 
 // ---- filling ----
@@ -136,15 +143,27 @@ static void pack_keys(const PassArrays *a, const Row *row, PassShape s, int64_t 
     fill(a->scored_key_row, row->scored, s.scored, 0);
 }
 
+// Positions of a sample count from 0. Padding has the rotation of the first token.
+static void pack_rotations(const PassArrays *a, const Row *row, PassShape s, const RopeConfig *r) {
+    for (int64_t i = 0; i < row->samples; i++) {
+        int64_t start = row->start[i], length = row->start[i + 1] - start;
+        rope_rows(a->cos_sin + start * r->rotated, r, 0, length, length);
+    }
+    for (int64_t t = 0; t < row->tokens; t++) a->rotation[t] = (int32_t)t;
+    fill(a->rotation, row->tokens, s.tokens, 0);
+    copy(a->scored_rotation, row->position, row->scored, s.scored, 0);
+}
+
 void pass_inputs_pack(PassInputs *in, const Row *row, PassShape s, int64_t hidden, int64_t first_row) {
     CHECK(s.tokens >= row->tokens && s.samples >= row->samples && s.scored >= row->scored, "a shape below the row's");
     pass_inputs_shape(in, s);
     PassArrays host;
-    lay_out(&host, in->staging, s, has_keys(in));
+    lay_out(&host, in->staging, s, in);
     pack_tokens(&host, row, s);
     pack_samples(&host, row, s, hidden);
     pack_scored(&host, row, s);
     if (has_keys(in)) pack_keys(&host, row, s, first_row);
+    if (in->rope) pack_rotations(&host, row, s, in->rope);
 }
 
 void pass_inputs_send(PassInputs *in, PassState state) {

@@ -2,7 +2,7 @@
 // offset of an array depends on the pass's shape alone, so recorded passes of one shape use the same addresses.
 #pragma once
 
-#include "kernels.h"
+#include "model.h"
 #include "rows.h"
 
 // Sizes of a pass.
@@ -24,11 +24,16 @@ typedef struct PassArrays {
     // row and its key is in PassOptions.
     int32_t *key_index, *key_row;               // [tokens]
     int32_t *scored_key_index, *scored_key_row; // [scored]
+    // If the rotation of a token depends on the length of its sample (rope_is_by_length), else NULL: the rotations of
+    // the tokens, and which row of them a token and a scored one has.
+    float *cos_sin;                      // [tokens, rotated]
+    int32_t *rotation, *scored_rotation; // [tokens], [scored]
 } PassArrays;
 
 // The arrays of a pass in device memory, one block of fixed capacity that is written by one upload.
 typedef struct PassInputs {
     Backend *backend;
+    const RopeConfig *rope; // of the model if it is by length, else NULL
     PassShape capacity, shape;
     PassArrays at;      // in device memory, at the offsets of the shape
     int32_t *predicted; // device [scored]: the predicted classes of a classifier, after the run
@@ -37,7 +42,7 @@ typedef struct PassInputs {
     char *staging;      // host, the same layout
     size_t block_bytes, used_bytes;
 } PassInputs;
-PassInputs *pass_inputs_new(Backend *b, int64_t max_tokens, int64_t max_samples);
+PassInputs *pass_inputs_new(const Model *m, int64_t max_tokens, int64_t max_samples); // m is borrowed
 void pass_inputs_free(PassInputs *in);
 // Sets the shape, for planning, without touching the arrays' contents. Within the capacity (CHECKed).
 void pass_inputs_shape(PassInputs *in, PassShape shape);

@@ -46,7 +46,7 @@ typedef struct Model {
     Weight class_head; // of a checkpoint with a classifier; 0 rows: none
     Norm embed_norm, final_norm;
     ModelLayer *layers;
-    const float *cos_sin, *cos_sin_local; // [max_positions, rotated]; local: of sliding layers, may alias
+    const float *cos_sin, *cos_sin_local; // [max_positions, rotated] or NULL; local: of sliding layers, may alias
     int64_t max_positions;                // of a row
     bool outline;                         // no weight was read (ModelOptions)
     bool is_gguf;                         // loaded from GGUF, else from a Hugging Face folder
@@ -57,7 +57,7 @@ typedef struct Model {
 
 typedef struct ModelOptions {
     int64_t max_positions;    // of a row, at most config.context; 0: context
-    RopeScaling rope_scaling; // ROPE_NONE: the model's own; else ROPE_LINEAR or ROPE_YARN by rope_factor
+    RopeScaling rope_scaling; // ROPE_NONE: the model's own; else this by rope_factor (model_config_scale_rope)
     float rope_factor;
     QuantizeKind quantize;
     const char *repository; // Model.repository; NULL: as the files have it

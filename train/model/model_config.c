@@ -39,11 +39,10 @@ int model_config_scale_rope(ModelConfig *c, RopeScaling scaling, float factor, E
                     .base = c->rope.base,
                     .rotated = c->rope.rotated,
                     .factor = factor,
-                    .original_context = c->context};
-    if (r.scaling == ROPE_YARN) {
-        r.beta_fast = 32;
-        r.beta_slow = 1;
-    }
+                    .original_context = c->context,
+                    .of_run = true};
+    if (r.scaling == ROPE_LLAMA3) r.low_freq_factor = 1, r.high_freq_factor = 4;
+    if (r.scaling == ROPE_YARN) r.beta_fast = 32, r.beta_slow = 1;
     c->rope = r;
     c->context = (int64_t)floor((double)c->context * (double)factor);
     return 0;
@@ -86,14 +85,25 @@ static float yarn_frequency(const RopeConfig *r, int64_t i) {
     return 1.0f / (r->factor * wave) * (1.0f - stays) + 1.0f / wave * stays;
 }
 
-static float frequency(const RopeConfig *r, int64_t i, bool is_long) {
+// Dynamic NTK: beyond the original context the base grows with the length.
+static float dynamic_frequency(const RopeConfig *r, int64_t i, int64_t length) {
+    RopeConfig stretched = *r;
+    float ratio = r->factor * (float)length / (float)r->original_context - (float)((double)r->factor - 1);
+    if (length > r->original_context)
+        stretched.base *= powf(ratio, (float)((double)r->rotated / (double)(r->rotated - 2)));
+    return plain_frequency(&stretched, i);
+}
+
+// Of a sequence of `length` tokens.
+static float frequency(const RopeConfig *r, int64_t i, int64_t length) {
     float f = plain_frequency(r, i);
     switch (r->scaling) {
+    case ROPE_DYNAMIC: return dynamic_frequency(r, i, length);
     case ROPE_LLAMA3: return llama3_frequency(r, f);
     case ROPE_YARN: return yarn_frequency(r, i);
     case ROPE_LONGROPE: {
         float wave = powf(r->base, (float)(2 * i) / (float)r->rotated);
-        return 1.0f / ((is_long ? r->long_divisor : r->short_divisor)[i] * wave);
+        return 1.0f / ((length > r->original_context ? r->long_divisor : r->short_divisor)[i] * wave);
     }
     default:
         if (r->scaling == ROPE_LINEAR) f /= r->factor;
@@ -114,32 +124,38 @@ static float attention_factor(const RopeConfig *r) {
     return 1;
 }
 
-static int find_frequencies(float *freq, const RopeConfig *r, int64_t positions, Err *err) {
-    bool is_long = positions > r->original_context;
+void rope_rows(float *out, const RopeConfig *r, int64_t first, int64_t n, int64_t length) {
+    int64_t half = r->rotated / 2;
+    float freq[ROPE_MAX_PAIRS], scale = attention_factor(r);
+    for (int64_t i = 0; i < half; i++) freq[i] = frequency(r, i, length);
+#pragma omp parallel for
+    for (int64_t p = 0; p < n; p++)
+        for (int64_t i = 0; i < half; i++) {
+            float angle = (float)(first + p) * freq[i];
+            out[p * r->rotated + i] = cosf(angle) * scale;
+            out[p * r->rotated + half + i] = sinf(angle) * scale;
+        }
+}
+
+// With ROPE_DYNAMIC the longest sequence has the lowest frequencies.
+int rope_check(const RopeConfig *r, int64_t positions, Err *err) {
+    enum { MAX_TABLE_BYTES = 1 << 30 };
+    CHECK(r->rotated > 0 && r->rotated / 2 <= ROPE_MAX_PAIRS && positions > 0);
+    if ((size_t)positions > MAX_TABLE_BYTES / ((size_t)r->rotated * sizeof(float)))
+        return err_input(err, "a RoPE table of %ld positions; expected one of at most 1 GiB", positions);
+    double scale = (double)attention_factor(r);
+    if (!isfinite(scale)) return err_input(err, "RoPE attention factor is %g; expected a finite number", scale);
     for (int64_t i = 0; i < r->rotated / 2; i++) {
-        freq[i] = frequency(r, i, is_long);
-        if (!(freq[i] > 0) || !isfinite(freq[i]))
-            return err_input(err, "RoPE frequency %ld is %g; expected a finite number above 0", i, (double)freq[i]);
+        float f = frequency(r, i, positions);
+        if (!(f > 0) || !isfinite(f))
+            return err_input(err, "RoPE frequency %ld is %g; expected a finite number above 0", i, (double)f);
     }
     return 0;
 }
 
 int rope_table(float **table, const RopeConfig *r, int64_t positions, Err *err) {
-    enum { MAX_TABLE_BYTES = 1 << 30 };
-    int64_t half = r->rotated / 2;
-    CHECK(half > 0 && half <= ROPE_MAX_PAIRS && positions > 0);
-    if ((size_t)positions > MAX_TABLE_BYTES / ((size_t)r->rotated * sizeof(float)))
-        return err_input(err, "a RoPE table of %ld positions; expected one of at most 1 GiB", positions);
-    float freq[ROPE_MAX_PAIRS] = {0}, scale = attention_factor(r);
-    if (!isfinite(scale)) return err_input(err, "RoPE attention factor is %g; expected a finite number", (double)scale);
-    if (find_frequencies(freq, r, positions, err)) return -1;
-    float *out = *table = mem_alloc((size_t)(positions * r->rotated), sizeof *out);
-#pragma omp parallel for
-    for (int64_t p = 0; p < positions; p++)
-        for (int64_t i = 0; i < half; i++) {
-            float angle = (float)p * freq[i];
-            out[p * r->rotated + i] = cosf(angle) * scale;
-            out[p * r->rotated + half + i] = sinf(angle) * scale;
-        }
+    if (rope_check(r, positions, err)) return -1;
+    *table = mem_alloc((size_t)(positions * r->rotated), sizeof **table);
+    rope_rows(*table, r, 0, positions, positions);
     return 0;
 }

@@ -10,6 +10,7 @@
     X(ROPE_NONE, "none", "no rotary positions")                                                                        \
     X(ROPE_PLAIN, "default", "not scaled")                                                                             \
     X(ROPE_LINEAR, "linear", NULL)                                                                                     \
+    X(ROPE_DYNAMIC, "dynamic", NULL)                                                                                   \
     X(ROPE_LLAMA3, "llama3", NULL)                                                                                     \
     X(ROPE_YARN, "yarn", NULL)                                                                                         \
     X(ROPE_LONGROPE, "longrope", NULL)
@@ -27,6 +28,7 @@ typedef struct RopeConfig {
     float attention_factor; // factor of cos and sin; 0: by the scaling's formula
     bool keep_range;        // YaRN "truncate": false
     int64_t original_context;
+    bool of_run; // set by model_config_scale_rope: the files of the base do not have this scaling
     // Frequencies are divided by these: LongRoPE's lists; or, in short_divisor alone, GGUF's rope_freqs.
     bool has_divisor;
     float short_divisor[ROPE_MAX_PAIRS], long_divisor[ROPE_MAX_PAIRS];
@@ -65,7 +67,8 @@ void model_config_init(ModelConfig *c, const Architecture *a);
 void model_projection_shape(const ModelConfig *c, Projection p, int64_t *rows, int64_t *cols);
 // True when the layers have this projection (no gate in a plain MLP; none of the MLP's in a mixture of experts).
 bool model_has_projection(const ModelConfig *c, Projection p);
-// Another RoPE scaling (ROPE_LINEAR or ROPE_YARN) in place of the model's own; the context grows by `factor`.
+// Another RoPE scaling in place of the model's own; the context grows by `factor`. ROPE_LLAMA3 and ROPE_YARN have their
+// usual parameters: low_freq_factor 1 and high_freq_factor 4, beta_fast 32 and beta_slow 1.
 int model_config_scale_rope(ModelConfig *c, RopeScaling scaling, float factor, Err *err);
 
 // ---- reading (model_config_gguf.c; model_config_hf.c, model_config_hf_families.c, model_config_hf_rope.c) ----
@@ -82,6 +85,14 @@ int model_config_hf_training_noise(StrBuf *out, const char *path, Err *err);
 // *table [positions, rotated]: rotated / 2 cosines, then as many sines, times the attention factor. The float32
 // arithmetic is that of transformers' modeling_rope_utils: far positions are sensitive to the rounding of the angle.
 // LongRoPE's long list is used for all positions when positions > original_context (as in vLLM and llama.cpp;
-// transformers decides for each sequence). Refused (ERR_INPUT): a table over 1 GiB, frequencies that are not finite.
-// The caller frees.
+// transformers decides for each sequence). ROPE_DYNAMIC: the table of a sequence of that length. Refused (ERR_INPUT): a
+// table over 1 GiB, frequencies that are not finite. The caller frees.
 int rope_table(float **table, const RopeConfig *r, int64_t positions, Err *err);
+// The check of rope_table, without the table.
+int rope_check(const RopeConfig *r, int64_t positions, Err *err);
+// ROPE_DYNAMIC (dynamic NTK) has other frequencies for each length of a sequence, so no table serves all. The length is
+// that of a sample, wherever it is packed: what transformers computes for the sample alone. In cached generation it is
+// that of the prompt, or of the sequence so far: keys in the cache keep their rotation, as in transformers.
+static inline bool rope_is_by_length(const RopeConfig *r) { return r->scaling == ROPE_DYNAMIC; }
+// out [n, rotated] = rows [first, first + n) of the table of a sequence of `length` tokens.
+void rope_rows(float *out, const RopeConfig *r, int64_t first, int64_t n, int64_t length);

@@ -12,6 +12,7 @@ typedef struct RopeReader {
     const JsonReader *config;
     const HfRope *family;
     const ModelConfig *c;
+    bool local; // of the sliding layers
 } RopeReader;
 
 static int read_type(RopeScaling *type, const RopeReader *r) {
@@ -20,9 +21,9 @@ static int read_type(RopeScaling *type, const RopeReader *r) {
         RopeScaling scaling;
         bool phi3_only;
     } types[] = {
-        {"default", ROPE_PLAIN, false},     {"linear", ROPE_LINEAR, false}, {"llama3", ROPE_LLAMA3, false},
-        {"longrope", ROPE_LONGROPE, false}, {"su", ROPE_LONGROPE, true},    {"yarn", ROPE_LONGROPE, true},
-        {"yarn", ROPE_YARN, false},
+        {"default", ROPE_PLAIN, false},     {"linear", ROPE_LINEAR, false},   {"llama3", ROPE_LLAMA3, false},
+        {"longrope", ROPE_LONGROPE, false}, {"su", ROPE_LONGROPE, true},      {"yarn", ROPE_LONGROPE, true},
+        {"yarn", ROPE_YARN, false},         {"dynamic", ROPE_DYNAMIC, false},
     };
     const JsonReader *j = &r->scaling;
     const char *key = json_given(j->object, "rope_type") ? "rope_type" : "type", *name;
@@ -30,10 +31,13 @@ static int read_type(RopeScaling *type, const RopeReader *r) {
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (strcmp(name, types[i].name) != 0 || (types[i].phi3_only && !r->family->phi3)) continue;
         *type = types[i].scaling;
-        if (!r->family->phi3 || *type == ROPE_PLAIN || *type == ROPE_LONGROPE) return 0;
+        if (r->family->phi3 ? *type == ROPE_PLAIN || *type == ROPE_LONGROPE : !r->local || *type != ROPE_DYNAMIC)
+            return 0;
     }
     return json_refuse(j, key, NULL, "%s",
-                       r->family->phi3 ? "default or longrope" : "default, linear, llama3, yarn or longrope");
+                       r->family->phi3 ? "default or longrope"
+                       : r->local      ? "default, linear, llama3, yarn or longrope"
+                                       : "default, linear, dynamic, llama3, yarn or longrope");
 }
 
 // Only Phi-3 rotates a part of each head; in other families transformers ignores the key or fails.
@@ -69,6 +73,13 @@ static int read_factor(RopeConfig *rope, const RopeReader *r, bool required) {
     double ratio = (double)r->c->context / (double)(rope->original_context ? rope->original_context : r->c->context);
     if (required && require(r, "factor")) return -1;
     return json_read_positive(&r->scaling, &(JsonPositiveRule){"factor", ratio, ratio}, &rope->factor);
+}
+
+static int read_dynamic(RopeConfig *rope, const RopeReader *r) {
+    rope->original_context = r->c->context;
+    if (read_factor(rope, r, true)) return -1;
+    if (rope->factor >= 1) return 0;
+    return json_refuse(&r->scaling, "factor", json_get(r->scaling.object, "factor"), "at least 1 for dynamic");
 }
 
 static int read_llama3(RopeConfig *rope, const RopeReader *r) {
@@ -135,6 +146,7 @@ static int read_one(RopeConfig *rope, const RopeReader *r, const char *theta_key
         return -1;
     switch (rope->scaling) {
     case ROPE_LINEAR: return read_factor(rope, r, true);
+    case ROPE_DYNAMIC: return read_dynamic(rope, r);
     case ROPE_LLAMA3: return read_llama3(rope, r);
     case ROPE_YARN: return read_yarn(rope, r);
     case ROPE_LONGROPE: return read_longrope(rope, r);
@@ -159,7 +171,7 @@ static int read_flat(ModelConfig *c, const JsonReader *j, const HfRope *family) 
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (json_given(scaling.object, kinds[i]))
             return json_refuse(&scaling, kinds[i], NULL, "one set of parameters for all layers of this model_type");
-    return read_one(&c->rope, &(RopeReader){scaling, j, family, c}, "rope_theta", family->base);
+    return read_one(&c->rope, &(RopeReader){scaling, j, family, c, false}, "rope_theta", family->base);
 }
 
 // Gemma 3: rope_parameters {full_attention: {}, sliding_attention: {}}, or the older rope_theta, rope_scaling (of the
@@ -176,12 +188,22 @@ static int read_two_kinds(ModelConfig *c, const JsonReader *j, const HfRope *fam
     if (parameters.object && scaling.object)
         return json_refuse(j, "rope_scaling", scaling.object, "none in addition to rope_parameters");
     if (scaling.object) full = scaling;
-    if (read_one(&c->rope, &(RopeReader){full, j, family, c}, "rope_theta", family->base) ||
-        read_one(&c->rope_local, &(RopeReader){sliding, j, family, c}, "rope_local_base_freq", family->local_base))
+    if (read_one(&c->rope, &(RopeReader){full, j, family, c, false}, "rope_theta", family->base) ||
+        read_one(&c->rope_local, &(RopeReader){sliding, j, family, c, true}, "rope_local_base_freq",
+                 family->local_base))
         return -1;
     return 0;
 }
 
+// Dynamic scaling is for rows longer than max_position_embeddings, up to `factor` times as long (as in vLLM;
+// transformers sets no limit).
 int model_config_hf_read_rope(ModelConfig *c, const JsonReader *j, const HfRope *family) {
-    return family->local_base > 0 ? read_two_kinds(c, j, family) : read_flat(c, j, family);
+    if (family->local_base > 0 ? read_two_kinds(c, j, family) : read_flat(c, j, family)) return -1;
+    double context = floor((double)c->context * (double)c->rope.factor);
+    if (c->rope.scaling != ROPE_DYNAMIC) return 0;
+    if (context > MAX_CONTEXT)
+        return err_input(j->err, "max_position_embeddings %ld times the factor %g of dynamic RoPE; expected at most %d",
+                         c->context, (double)c->rope.factor, MAX_CONTEXT);
+    c->context = (int64_t)context;
+    return 0;
 }

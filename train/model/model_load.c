@@ -145,9 +145,13 @@ static int check_heads(const Model *m, const ModelOptions *o, Err *err) {
     return 0;
 }
 
+// NULL if each pass has its own (PassArrays).
 static int make_table(const float **out, Model *m, const RopeConfig *r, Err *err) {
     AUTO_FREE float *table = NULL;
-    if (rope_table(&table, r, m->max_positions, err)) return err_context(err, "%s", m->path);
+    bool by_length = rope_is_by_length(r);
+    if (by_length ? rope_check(r, m->max_positions, err) : rope_table(&table, r, m->max_positions, err))
+        return err_context(err, "%s", m->path);
+    if (by_length) return 0;
     *out = model_own_floats(m, table, (size_t)(m->max_positions * r->rotated));
     return 0;
 }

@@ -125,7 +125,7 @@ static void place_all(Placer *p) {
     place_norm(p, &m->final_norm, c->hidden);
     for (int64_t i = 0; i < c->layers; i++) place_layer(p, i);
     bool local = m->cos_sin_local != m->cos_sin;
-    place_floats(p, &m->cos_sin, m->max_positions * c->rope.rotated);
+    if (m->cos_sin) place_floats(p, &m->cos_sin, m->max_positions * c->rope.rotated);
     if (local)
         place_floats(p, &m->cos_sin_local, m->max_positions * c->rope_local.rotated);
     else

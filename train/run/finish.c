@@ -120,5 +120,9 @@ int finish_run(Trainer *t, const char *output_dir, bool did_steps, Err *err) {
         say("adapter: %s/adapter (PEFT with the classifier's head, which llama.cpp does not support)\n", output_dir);
     else
         say("adapter: %s/adapter (PEFT), %s/adapter.gguf (llama.cpp)\n", output_dir, output_dir);
+    if (in->model->config.rope.of_run)
+        say("         An adapter cannot hold rope_scaling_type and rope_scaling_factor: what the programs that load it "
+            "need is in %s/adapter/README.md\n",
+            output_dir);
     return 0;
 }

@@ -11,8 +11,11 @@
 // Positions for generation after the longest row, if the model has them.
 enum { GENERATION_POSITIONS = 2048 };
 
-static const RopeScaling scalings[] = {
-    [ROPE_OF_MODEL] = ROPE_NONE, [ROPE_BY_LINEAR] = ROPE_LINEAR, [ROPE_BY_YARN] = ROPE_YARN};
+static const RopeScaling scalings[] = {[ROPE_OF_MODEL] = ROPE_NONE,
+                                       [ROPE_BY_LINEAR] = ROPE_LINEAR,
+                                       [ROPE_BY_DYNAMIC] = ROPE_DYNAMIC,
+                                       [ROPE_BY_YARN] = ROPE_YARN,
+                                       [ROPE_BY_LLAMA3] = ROPE_LLAMA3};
 
 int run_model_options(ModelOptions *o, const Config *c, int64_t *max_tokens, Err *err) {
     *o = (ModelOptions){.rope_scaling = scalings[c->rope_scaling_type],

@@ -50,7 +50,7 @@ PassRunner *pass_runner_new(const PassRunnerOptions *o) {
     r->eval_rows = o->eval_rows;
     r->ranks = o->ranks;
     r->tape = tape_new(b);
-    r->inputs = pass_inputs_new(b, r->bounds.tokens, r->bounds.samples);
+    r->inputs = pass_inputs_new(r->model, r->bounds.tokens, r->bounds.samples);
     r->tally = b->k->alloc(b, sizeof *r->tally);
     if (r->adapter && r->adapter->config.labels)
         r->predicted = mem_calloc((size_t)r->bounds.scored + 1, sizeof *r->predicted);

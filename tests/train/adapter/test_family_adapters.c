@@ -389,8 +389,8 @@ static void check_decode(const char *name) {
     int64_t past = 0;
     for (int i = 0; i < 6; i++) {
         // the same tokens as two sequences, of which the second is one run behind
-        DecodePiece pieces[2] = {{0, past, counts[i], f.ids + past},
-                                 {1, past - (i ? counts[i - 1] : 0), i ? counts[i - 1] : 0, NULL}};
+        DecodePiece pieces[2] = {{0, past, counts[i], past + counts[i], f.ids + past},
+                                 {1, past - (i ? counts[i - 1] : 0), i ? counts[i - 1] : 0, past, NULL}};
         pieces[1].ids = f.ids + pieces[1].past;
         decode_engine_run(e, a, pieces, i ? 2 : 1);
         past += counts[i];

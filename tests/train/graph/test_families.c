@@ -40,8 +40,8 @@ static void test_families_experts(void **state) {
 
 static void test_families_hugging_face(void **state) {
     (void)state;
-    CHECK_FAMILIES(FAMILY_HF, "llama3", "llama-bias", "llama-yarn", "mistral", "qwen2", "qwen3", "gemma2", "gemma3",
-                   "phi3", "phi3-all", "phi4-mini-short", "phi4-mini-long", "gpt2", "gpt2-all");
+    CHECK_FAMILIES(FAMILY_HF, "llama3", "llama-bias", "llama-yarn", "llama-dynamic", "mistral", "qwen2", "qwen3",
+                   "gemma2", "gemma3", "phi3", "phi3-all", "phi4-mini-short", "phi4-mini-long", "gpt2", "gpt2-all");
 }
 
 // Shards and their index, F16 (GPT-2: transposed at load).

@@ -17,14 +17,14 @@ typedef struct Fixture {
     int64_t lengths[PROMPTS];
 } Fixture;
 
-static Fixture open_tiny(void) {
+static Fixture open_scaled(const ModelOptions *o) {
     Fixture f = {0};
     Err err;
     TinyModel tiny = TINY_MODEL;
     tiny.context = 600;
     tiny_model_write("base.gguf", &tiny);
     ASSERT_OK(backend_open(&f.backend, "cpu", 2, &err), &err);
-    ASSERT_OK(model_load(&f.model, "base.gguf", f.backend, NULL, &err), &err);
+    ASSERT_OK(model_load(&f.model, "base.gguf", f.backend, o, &err), &err);
     AdapterConfig c = {.rank = 4, .alpha = 64, .projections = 1 << PROJ_Q | 1 << PROJ_V | 1 << PROJ_DOWN};
     ASSERT_OK(adapter_new(&f.adapter, f.model, &c, 1, false, &err), &err);
     for (int64_t i = 0; i < f.adapter->count; i++) f.adapter->params[i] = (float)(i * 7919 % 101) / 500 - 0.1f;
@@ -36,6 +36,8 @@ static Fixture open_tiny(void) {
     }
     return f;
 }
+
+static Fixture open_tiny(void) { return open_scaled(NULL); }
 
 static void close_tiny(Fixture *f) {
     for (int p = 0; p < PROMPTS; p++) mem_free(f->prompts[p]);
@@ -65,23 +67,27 @@ static void assert_same(const Generation *a, const Generation *b) {
     assert_memory_equal(a->ids, b->ids, (size_t)a->count * sizeof *a->ids);
 }
 
-static void assert_is_argmax(const Fixture *f, const Adapter *a, int p, const Generation *g) {
-    int64_t n = f->lengths[p] + g->count, v = f->model->config.vocab;
+// The first `seen` new tokens are inputs of the full forward pass, too.
+static void assert_is_argmax_of(const Fixture *f, const Adapter *a, int p, const Generation *g, int64_t seen) {
+    int64_t n = f->lengths[p] + seen, v = f->model->config.vocab;
     int32_t *ids = mem_alloc((size_t)n, sizeof *ids);
     float *logits = mem_alloc((size_t)(n * v), sizeof *logits);
     memcpy(ids, f->prompts[p], (size_t)f->lengths[p] * sizeof *ids);
-    memcpy(ids + f->lengths[p], g->ids, (size_t)g->count * sizeof *ids);
+    memcpy(ids + f->lengths[p], g->ids, (size_t)seen * sizeof *ids);
     Err err;
     ASSERT_OK(model_logits(f->model, a, ids, n, logits, &err), &err);
-    for (int64_t t = f->lengths[p] - 1; t + 1 < n; t++) {
+    for (int64_t t = f->lengths[p] - 1, i = 0; t < n && i < g->count; t++, i++) {
         int32_t best = 0;
-        for (int32_t i = 1; i < v; i++)
-            if (logits[t * v + i] > logits[t * v + best]) best = i;
-        if (best != ids[t + 1])
-            fail_msg("prompt %d, token %lld: got %d, want %d", p, (long long)t + 1, ids[t + 1], best);
+        for (int32_t k = 1; k < v; k++)
+            if (logits[t * v + k] > logits[t * v + best]) best = k;
+        if (best != g->ids[i]) fail_msg("prompt %d, token %lld: got %d, want %d", p, (long long)t + 1, g->ids[i], best);
     }
     mem_free(ids);
     mem_free(logits);
+}
+
+static void assert_is_argmax(const Fixture *f, const Adapter *a, int p, const Generation *g) {
+    assert_is_argmax_of(f, a, p, g, g->count);
 }
 
 static void test_generate_greedy_equals_the_full_forward(void **state) {
@@ -118,6 +124,34 @@ static void test_generate_sampling_does_not_depend_on_the_batch(void **state) {
     clear(one);
     clear(many);
     close_tiny(&f);
+}
+
+// Dynamic RoPE rotates a prompt by its whole length, however many runs it takes, and its first new token follows from
+// the full forward pass of the prompt. Short sequences are computed as without scaling.
+static void test_generate_dynamic_rope(void **state) {
+    (void)state;
+    ModelOptions scaled = {.rope_scaling = ROPE_DYNAMIC, .rope_factor = 2};
+    Generation one[PROMPTS] = {{0}}, many[PROMPTS] = {{0}}, plain[PROMPTS] = {{0}};
+    Fixture f = open_tiny(), g = open_scaled(&scaled);
+    assert_int_equal(g.model->max_positions, 2 * f.model->max_positions);
+    GenerateOptions alone = options(1, 0), together = options(4, 0);
+    run(&f, NULL, &alone, plain);
+    run(&g, NULL, &alone, one);
+    for (int p = 0; p < PROMPTS; p++) assert_same(&one[p], &plain[p]);
+    g.model->config.rope.original_context = 100;
+    run(&g, NULL, &alone, one);
+    run(&g, NULL, &together, many);
+    for (int p = 0; p < PROMPTS; p++) {
+        assert_same(&one[p], &many[p]);
+        if (f.lengths[p] < 80) assert_same(&one[p], &plain[p]);
+        assert_is_argmax_of(&g, NULL, p, &one[p], 0);
+    }
+    assert_true(memcmp(many[2].ids, plain[2].ids, 12 * sizeof(int32_t)) || memcmp(many[5].ids, plain[5].ids, 48));
+    clear(one);
+    clear(many);
+    clear(plain);
+    close_tiny(&f);
+    close_tiny(&g);
 }
 
 static int stop_after_three(void *user, int64_t prompt, int32_t id) {
@@ -240,7 +274,7 @@ static void test_generate_stop_ids(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_generate_greedy_equals_the_full_forward),
-          SCRATCH_TEST(test_generate_sampling_does_not_depend_on_the_batch),
+          SCRATCH_TEST(test_generate_sampling_does_not_depend_on_the_batch), SCRATCH_TEST(test_generate_dynamic_rope),
           SCRATCH_TEST(test_generate_stops_where_it_should), SCRATCH_TEST(test_generate_refuses_bad_requests),
           SCRATCH_TEST(test_generate_session_equals_a_fresh_start), TEST(test_generate_sampler_draws_the_distribution),
           SCRATCH_TEST(test_generate_stop_ids))

@@ -80,7 +80,7 @@ static void pack(Packed *p, const Fixture *f, int a, int b) {
 // Mean loss of the row; its gradient is added to the adapter's.
 static double run_row(const Fixture *f, const Packed *p, bool checkpoint) {
     const Kernels *k = f->backend->k;
-    PassInputs *in = pass_inputs_new(f->backend, 128, 2);
+    PassInputs *in = pass_inputs_new(f->model, 128, 2);
     pass_inputs_set(in, &p->row, f->model->config.hidden, (PassState){.grad_scale = 1.0f / (float)p->row.scored});
     Tape *t = tape_new(f->backend);
     PassOptions o = {.recompute = checkpoint ? RECOMPUTE_BLOCKS : RECOMPUTE_NONE};

@@ -68,7 +68,7 @@ static PassResult run(Fixture *f, Recompute level) {
         position[row.scored] = i;
         target[row.scored++] = (i + 1) * 37 % TINY_VOCAB;
     }
-    PassInputs *in = pass_inputs_new(f->backend, TOKENS, 2);
+    PassInputs *in = pass_inputs_new(f->model, TOKENS, 2);
     pass_inputs_set(in, &row, f->model->config.hidden, (PassState){.grad_scale = 0.1f, .stream = 4});
     Tape *t = tape_new(f->backend);
     PassOptions o = {.recompute = level, .dropout = 0.2f, .seed = 3};

@@ -17,7 +17,7 @@ static const char *const activations[] = {[ACTIVATION_GELU_TANH] = "gelu_tanh",
 static const char *const glus[] = {[GLU_SILU] = "silu", [GLU_GELU_TANH] = "gelu_tanh", [GLU_GELU] = "gelu"};
 
 static void print_rope(StrBuf *out, const char *name, const RopeConfig *r) {
-    static const char *const types[] = {"none", "default", "linear", "llama3", "yarn", "longrope"};
+    static const char *const types[] = {"none", "default", "linear", "dynamic", "llama3", "yarn", "longrope"};
     str_printf(out, "%s %s", name, types[r->scaling]);
     if (r->scaling != ROPE_NONE) str_printf(out, " base %.9g rotated %jd", (double)r->base, (intmax_t)r->rotated);
     if (r->scaling > ROPE_PLAIN) str_printf(out, " factor %.9g", (double)r->factor);
@@ -86,7 +86,7 @@ static void test_config_hf_equals_transformers(void **state) {
         check_file(name, ".saved.json", facts, len);
         p = next;
     }
-    assert_true(models >= 37);
+    assert_true(models >= 38);
     mem_free(golden);
 }
 
@@ -119,7 +119,7 @@ static void test_config_hf_angles_equal_transformers(void **state) {
         mem_free(table);
         mem_free(path);
     }
-    assert_true(lines >= 70);
+    assert_true(lines >= 72);
     fclose(golden);
 }
 
@@ -444,8 +444,15 @@ static void test_config_hf_refuses_bad_windows_and_experts(void **state) {
 static void test_config_hf_refuses_bad_rope(void **state) {
     (void)state;
     static const BadConfig cases[] = {
-        {ROPE("\"rope_type\":\"dynamic\",\"factor\":2"),
-         "rope_scaling.rope_type is \"dynamic\"; expected default, linear, llama3, yarn or longrope"},
+        {ROPE("\"rope_type\":\"ntk\",\"factor\":2"),
+         "rope_scaling.rope_type is \"ntk\"; expected default, linear, dynamic, llama3, yarn or longrope"},
+        {ROPE("\"type\":\"dynamic\""), "rope_scaling.factor is missing; expected a number"},
+        {ROPE("\"type\":\"dynamic\",\"factor\":0.5"), "rope_scaling.factor is 0.5; expected at least 1 for dynamic"},
+        {ROPE("\"type\":\"dynamic\",\"factor\":1e6"), "max_position_embeddings 2048 times the factor 1e+06"},
+        {"{\"model_type\":\"gemma3_text\",\"rope_parameters\":{\"full_attention\":{},\"sliding_attention\":"
+         "{\"rope_type\":\"dynamic\",\"factor\":2}}}",
+         "rope_parameters.sliding_attention.rope_type is \"dynamic\"; expected default, linear, llama3, yarn or "
+         "longrope"},
         {ROPE("\"type\":\"su\""), "rope_scaling.type is \"su\"; expected default"},
         {ROPE("\"rope_type\":3"), "rope_scaling.rope_type is 3; expected a string"},
         {LLAMA("\"rope_scaling\":\"linear\""), "rope_scaling is \"linear\"; expected an object"},

@@ -158,6 +158,16 @@ static void test_model_load_scales_rope(void **state) {
     float factor = 0.1f * logf(4) + 1; // of YaRN: cos 0 at the first position
     assert_true(fabsf(scaled->cos_sin[0] - factor) < 1e-6f);
     model_free(scaled);
+    o = (ModelOptions){.rope_scaling = ROPE_LLAMA3, .rope_factor = 4, .max_positions = 1024};
+    ASSERT_OK(model_load(&scaled, "tiny.gguf", b, &o, &err), &err);
+    // The first pair of dimensions is as before, the last rotates four times slower.
+    assert_true(scaled->cos_sin[8] == plain->cos_sin[8]);
+    ASSERT_NEAR(scaled->cos_sin[8 * 4 + 7], plain->cos_sin[8 + 7], 1e-8);
+    model_free(scaled);
+    o = (ModelOptions){.rope_scaling = ROPE_DYNAMIC, .rope_factor = 4, .max_positions = 1024};
+    ASSERT_OK(model_load(&scaled, "tiny.gguf", b, &o, &err), &err);
+    assert_null(scaled->cos_sin); // of each pass
+    model_free(scaled);
     o.rope_factor = NAN;
     ASSERT_REFUSED(model_load(&scaled, "tiny.gguf", b, &o, &err), &err, "rope_scaling_factor is nan");
     model_free(plain);
