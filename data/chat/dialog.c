@@ -147,6 +147,29 @@ static int read_alpaca(Dialog *d, const Json *record, bool has_template, Err *er
                         : alpaca_raw(d, system, history, user, output);
 }
 
+// As Axolotl's "type: alpaca".
+static int read_alpaca_prompt(Dialog *d, const Json *record, bool has_template, Err *err) {
+    static const char task[] = "Below is an instruction that describes a task",
+                      with_input[] = ", paired with an input that provides further context",
+                      answer[] = ". Write a response that appropriately completes the request.\n\n### Instruction:\n";
+    JsonStr instruction, input;
+    StrBuf text = {0};
+    d->answer_key = "output";
+    if (dialog_take_string(&instruction, d, record, "instruction", err) ||
+        dialog_take_optional(&input, d, record, "input", err) ||
+        dialog_take_string(&d->completion, d, record, "output", err))
+        return -1;
+    str_printf(&text, "%s%s%s", task, input.len ? with_input : "", answer);
+    str_add(&text, instruction.data, instruction.len);
+    if (input.len) str_puts(&text, "\n\n### Input:\n");
+    str_add(&text, input.data, input.len);
+    str_puts(&text, "\n\n### Response:\n");
+    d->kind = DIALOG_RAW;
+    d->apart = true;
+    d->prompt = json_pool_text(&d->pool, &text);
+    return 0;
+}
+
 // ---- prompt and completion ----
 
 static int pair_of_lists(Dialog *d, const Json *prompt, const Json *completion, JsonStr system, Err *err) {
@@ -161,6 +184,7 @@ static int pair_of_lists(Dialog *d, const Json *prompt, const Json *completion, 
 
 static int read_pair(Dialog *d, const Json *record, bool has_template, Err *err) {
     const char *asked;
+    d->is_pair = true;
     const Json *prompt = dialog_take_first(d, record, prompt_keys, &asked);
     const Json *completion = dialog_take_first(d, record, answer_keys, &d->answer_key);
     JsonStr system;
@@ -221,11 +245,16 @@ static void note_unread(Dialog *d, const Json *record) {
             key_notes_add(&d->unread, "", record->keys[i]);
 }
 
-int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_template, Err *err) {
+// A prompt as a list of messages needs the template.
+static bool is_list_pair(const Json *record) {
+    const char *key = first_given(record, prompt_keys);
+    return key && json_get(record, key)->type == JSON_ARRAY;
+}
+
+int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_template, bool raw_pairs, Err *err) {
     static int (*const readers[FORMAT_COUNT])(Dialog *, const Json *, bool, Err *) = {
-        [FORMAT_ALPACA] = read_alpaca,
-        [FORMAT_PROMPT_COMPLETION] = read_pair,
-        [FORMAT_TEXT] = read_text,
+        [FORMAT_ALPACA] = read_alpaca,          [FORMAT_ALPACA_PROMPT] = read_alpaca_prompt,
+        [FORMAT_PROMPT_COMPLETION] = read_pair, [FORMAT_TEXT] = read_text,
         [FORMAT_INPUT_IDS] = read_ids,
     };
     bool turns = format == FORMAT_MESSAGES || format == FORMAT_SHAREGPT;
@@ -235,6 +264,7 @@ int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_te
     if (record->type == JSON_OBJECT && dialog_check_preference(record, err)) return -1;
     if (turns && !has_template)
         return err_input(err, "found %s data; the model has no chat template for it", dataset_format_name(format));
+    if (raw_pairs && !turns && !is_list_pair(record)) has_template = false;
     if (turns ? dialog_read_turns(d, record, format == FORMAT_SHAREGPT, err)
               : readers[format](d, record, has_template, err))
         return -1;

@@ -9,6 +9,7 @@
 //   prompt_completion  prompt + completion (or response), question + answer: both strings, or both lists of messages of
 //                      which the prompt's are not supervised; [system]
 //   alpaca             instruction + output; [input] [system] [history: [[user, assistant], ...]]
+//   alpaca_prompt      the same keys but system and history, without the model's template
 //   text               text
 // `tools` is a list; `chat_template_kwargs` is an object of further template variables. Lists and objects may be stored
 // as JSON text. null is absence, in a record as in its messages. Other keys are noted (key_notes.h). Preference data
@@ -29,6 +30,8 @@ typedef struct Dialog { // init with {0}; borrows from the record, dialog_clear 
     const Json *tools, *extra;     // DIALOG_CHAT; may be NULL
     Json given_tools, given_extra; // what these point to: tools as objects, extra without nulls
     JsonStr prompt, completion;    // DIALOG_RAW; completion alone for DIALOG_TEXT
+    bool is_pair;                  // a record of prompt and completion
+    bool apart;                    // DIALOG_RAW: the completion is tokenised as a text of its own
     const Json *ids, *labels, *visible; // DIALOG_IDS; labels and visible (the attention mask) may be NULL
     const Json *learnt[2];              // DIALOG_IDS: TRL's masks, dialog_mask_names; may be NULL
     KeyNotes unread;                    // keys of the record that nothing reads (keys of messages: chat.h)
@@ -44,8 +47,9 @@ extern const char *const dialog_mask_names[2];
 // FORMAT_AUTO: unknown, with err filled.
 DatasetFormat dialog_detect(const Json *record, Err *err);
 bool dialog_has_key_of(const Json *record, DatasetFormat format); // its value may be null
-// has_template false: alpaca and prompt_completion become DIALOG_RAW, messages and sharegpt are refused.
-int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_template, Err *err);
+// has_template false: alpaca and prompt_completion become DIALOG_RAW, messages and sharegpt are refused. raw_pairs: as
+// strings they become DIALOG_RAW with a template, too.
+int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_template, bool raw_pairs, Err *err);
 bool dialog_has_read(const Dialog *d, JsonStr key); // of the record
 // An error for an answer without text to learn from.
 int dialog_check_answers(const Dialog *d, Err *err);

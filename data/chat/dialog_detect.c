@@ -91,6 +91,7 @@ bool dialog_has_key_of(const Json *record, DatasetFormat format) {
         [FORMAT_MESSAGES] = {"messages", "conversations", "conversation"},
         [FORMAT_SHAREGPT] = {"messages", "conversations", "conversation"},
         [FORMAT_ALPACA] = {"instruction", "output"},
+        [FORMAT_ALPACA_PROMPT] = {"instruction", "output"},
         [FORMAT_PROMPT_COMPLETION] = {"prompt", "question", "completion", "response", "answer"},
         [FORMAT_TEXT] = {"text"},
         [FORMAT_INPUT_IDS] = {"input_ids"},

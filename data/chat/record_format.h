@@ -11,6 +11,7 @@
     X(FORMAT_MESSAGES, "messages", "{\"messages\": [{\"role\", \"content\"}, ...]}")                                   \
     X(FORMAT_SHAREGPT, "sharegpt", "{\"conversations\": [{\"from\", \"value\"}, ...]}")                                \
     X(FORMAT_ALPACA, "alpaca", "{\"instruction\", \"input\", \"output\"}")                                             \
+    X(FORMAT_ALPACA_PROMPT, "alpaca_prompt", "the same, as raw text with the prompt of Stanford Alpaca")               \
     X(FORMAT_PROMPT_COMPLETION, "prompt_completion", "{\"prompt\", \"completion\"}")                                   \
     X(FORMAT_TEXT, "text", "{\"text\"}")                                                                               \
     X(FORMAT_INPUT_IDS, "input_ids", "{\"input_ids\", \"labels\"}")                                                    \

@@ -44,8 +44,12 @@ static int make_key(char key[TOKEN_KEY_LEN + 1], const DatasetInput *in, Err *er
     if (o->classification) str_printf(&what, "classification, %zu labels given\n", o->labels ? o->labels->count : 0);
     for (size_t i = 0; o->classification && o->labels && i < o->labels->count; i++)
         str_add(&what, o->labels->names[i], strlen(o->labels->names[i]) + 1);
-    for (size_t i = 0; i < o->n_files; i++)
+    if (o->completion_only) str_puts(&what, "completion_only\n");
+    if (o->raw_pairs) str_puts(&what, "raw_pairs\n");
+    for (size_t i = 0; i < o->n_files; i++) {
         if (add_file(&what, o->files[i], err)) return -1;
+        if (o->rules) file_rule_print(&what, &o->rules[i]);
+    }
     hash_bytes(key, what.data, what.len);
     return 0;
 }

@@ -11,6 +11,7 @@
 
 #include "base.h"
 #include "chat.h"
+#include "file_rule.h"
 #include "key_notes.h"
 #include "labels.h"
 #include "record_format.h"
@@ -26,7 +27,10 @@ typedef struct DatasetOptions {
     const char *const *files;
     size_t n_files;
     DatasetFormat format;
+    const FileRule *rules; // [n_files]; NULL: no file differs
     bool train_on_inputs;
+    bool completion_only; // of prompt_completion records only the completion is learnt, whatever train_on_inputs says
+    bool raw_pairs;       // prompts and completions that are strings are raw text, also where there is a template
     ParseSpecial parse_special;
     Unrendered unrendered;
     int64_t max_seq_length;

@@ -1,6 +1,7 @@
 // dataset_build: reads records, tokenises them in parallel batches, and applies the length policy in their order.
 #include "dataset_build.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "record_faults.h"
@@ -135,12 +136,16 @@ static int choose_format(Build *b, RecordSpan first) {
         return err_input(b->err, "%s: a .txt file is text; dataset_format says %s", b->place.path,
                          dataset_format_name(b->o->format));
     }
-    b->place.format = b->o->format;
+    b->place.format = b->place.rule && b->place.rule->format != FORMAT_AUTO ? b->place.rule->format : b->o->format;
     if (b->place.format != FORMAT_AUTO) return 0;
     AUTO_JSON JsonDoc *doc = NULL;
+    AUTO_CALL(json_pool_clear) JsonPool pool = {0};
     if (json_parse_data(&doc, first.text, first.len, first.name, first.line, b->err))
         return fault_in_record(first, b->err);
-    b->place.format = dialog_detect(json_root(doc), b->err);
+    Json record = *json_root(doc);
+    if (b->place.rule && file_rule_rename(&record, b->place.rule, &pool, b->err))
+        return err_context(b->err, "%s:%zu", first.name, first.line);
+    b->place.format = dialog_detect(&record, b->err);
     b->place.detected = true;
     return b->place.format != FORMAT_AUTO ? 0 : err_context(b->err, "%s:%zu", first.name, first.line);
 }
@@ -155,11 +160,12 @@ static int fail_empty(const Build *b, const RecordReader *r) {
                      names.data);
 }
 
-static int read_records(Build *b, RecordReader *r) {
+static int read_records(Build *b, RecordReader *r, int64_t limit) {
     RecordSpan span;
-    int more;
-    size_t bytes = 0, n = 0;
-    while ((more = records_next(r, &span, b->err)) == 1) {
+    int more = 0;
+    size_t bytes = 0;
+    int64_t n = 0;
+    while (n < limit && (more = records_next(r, &span, b->err)) == 1) {
         if (n++ == 0 && choose_format(b, span)) return -1;
         b->slots[b->n_slots++].span = span;
         bytes += span.len;
@@ -172,18 +178,40 @@ static int read_records(Build *b, RecordReader *r) {
     Err why = *b->err;
     if (run_batch(b)) return -1;
     *b->err = why;
-    return more == 0 && n == 0 ? fail_empty(b, r) : more;
+    return more == 0 && n == 0 ? fail_empty(b, r) : more < 0 ? -1 : 0;
 }
 
-static int read_file(Build *b, const char *path) {
+// How many records of the file are read: all, a number of them, or a fraction, for which they are counted first.
+static int record_limit(int64_t *limit, const char *path, const FileRule *rule, Err *err) {
     AUTO(records_close) RecordReader *r = NULL;
-    if (records_open(&r, path, b->err)) return -1;
-    b->place = (RecordPlace){.path = path, .number = 1, .is_text = records_are_text(r)};
-    int rc = read_records(b, r);
+    RecordSpan span;
+    int64_t n = 0;
+    int more;
+    *limit = INT64_MAX;
+    if (!rule || !rule->limit) return 0;
+    *limit = (int64_t)rule->limit;
+    if (rule->limit >= 1) return 0;
+    if (records_open(&r, path, err)) return -1;
+    for (; (more = records_next(r, &span, err)) == 1; n++)
+        if (n % BATCH_RECORDS == 0) records_release(r);
+    *limit = llround(rule->limit * (double)n);
+    if (more == 0 && n && !*limit)
+        return err_input(err, "%s: found %ld records, of which max_samples %g are none", path, n, rule->limit);
+    return more;
+}
+
+static int read_file(Build *b, size_t i) {
+    AUTO(records_close) RecordReader *r = NULL;
+    const char *path = b->o->files[i];
+    const FileRule *rule = b->o->rules ? &b->o->rules[i] : NULL;
+    int64_t limit;
+    if (record_limit(&limit, path, rule, b->err) || records_open(&r, path, b->err)) return -1;
+    b->place = (RecordPlace){.path = path, .number = 1, .is_text = records_are_text(r), .rule = rule};
+    int rc = read_records(b, r, limit);
     b->stats.ignored_members += records_ignored(r);
     key_counts_join(&b->unread, records_ignored_kinds(r));
     token_sink_end_file(b->sink);
-    b->stats.format = path == b->o->files[0] || b->stats.format == b->place.format ? b->place.format : FORMAT_AUTO;
+    b->stats.format = i == 0 || b->stats.format == b->place.format ? b->place.format : FORMAT_AUTO;
     return rc;
 }
 
@@ -210,7 +238,7 @@ static int finish(Dataset **d, Build *b) {
 
 static int build(Dataset **d, Build *b) {
     for (size_t i = 0; i < b->o->n_files; i++)
-        if (token_sink_failed(b->sink, b->err) || read_file(b, b->o->files[i])) return -1;
+        if (token_sink_failed(b->sink, b->err) || read_file(b, i)) return -1;
     return check_not_empty(b) ? -1 : finish(d, b);
 }
 
@@ -219,6 +247,8 @@ int dataset_build(Dataset **d, const DatasetInput *in, const char *file, const c
     RecordTokenizer tokenizer = {.tokenizer = in->tokenizer,
                                  .chat = in->chat,
                                  .train_on_inputs = o->train_on_inputs,
+                                 .completion_only = o->completion_only,
+                                 .raw_pairs = o->raw_pairs,
                                  .parse_special = o->parse_special,
                                  .unrendered = o->unrendered,
                                  .shorten_to = o->truncation == TRUNCATION_TRUNCATE ? o->max_seq_length : 0};

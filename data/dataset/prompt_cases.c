@@ -72,7 +72,7 @@ static int add_chat(Cases *c, Dialog *d) {
 // ---- raw pairs ----
 
 static int add_raw(Cases *c, const Dialog *d) {
-    Dialog asked = {.kind = DIALOG_RAW, .prompt = d->prompt, .completion = json_str("")};
+    Dialog asked = {.kind = DIALOG_RAW, .prompt = d->prompt, .completion = json_str(""), .apart = d->apart};
     AUTO_CALL(record_tokens_clear) RecordTokens tokens = {0};
     if (record_tokenize_dialog(&tokens, &c->settings, &asked, c->err)) return -1;
     size_t n = tokens.count;
@@ -83,23 +83,28 @@ static int add_raw(Cases *c, const Dialog *d) {
 
 // ---- files ----
 
-static int add_dialog(Cases *c, Dialog *d, const Json *record) {
-    DatasetFormat format = c->o->format != FORMAT_AUTO ? c->o->format : dialog_detect(record, c->err);
-    if (format == FORMAT_AUTO || dialog_read(d, record, format, c->settings.chat != NULL, c->err)) return -1;
+static int add_dialog(Cases *c, Dialog *d, const Json *given, const FileRule *rule) {
+    Json record = *given;
+    DatasetFormat format = rule && rule->format != FORMAT_AUTO ? rule->format : c->o->format;
+    if (rule && file_rule_rename(&record, rule, &d->pool, c->err)) return -1;
+    if (format == FORMAT_AUTO) format = dialog_detect(&record, c->err);
+    if (format == FORMAT_AUTO ||
+        dialog_read(d, &record, format, c->settings.chat != NULL, c->settings.raw_pairs, c->err))
+        return -1;
     if (d->kind == DIALOG_CHAT) return add_chat(c, d);
     if (d->kind == DIALOG_RAW) return add_raw(c, d);
     return err_input(c->err, "found %s data; expected conversations or prompts with answers to generate against",
                      dataset_format_name(format));
 }
 
-static int add_record(Cases *c, RecordSpan span) {
+static int add_record(Cases *c, RecordSpan span, const FileRule *rule) {
     AUTO_JSON JsonDoc *doc = NULL;
     AUTO_CALL(dialog_clear) Dialog d = {.template = c->settings.chat ? chat_template_source(c->settings.chat) : NULL};
     if (json_parse_data(&doc, span.text, span.len, span.name, span.line, c->err)) return fault_in_record(span, c->err);
-    return add_dialog(c, &d, json_root(doc)) ? err_context(c->err, "%s:%zu", span.name, span.line) : 0;
+    return add_dialog(c, &d, json_root(doc), rule) ? err_context(c->err, "%s:%zu", span.name, span.line) : 0;
 }
 
-static int add_file(Cases *c, const char *path) {
+static int add_file(Cases *c, const char *path, const FileRule *rule) {
     AUTO(records_close) RecordReader *r = NULL;
     RecordSpan span;
     int more = 1;
@@ -107,7 +112,7 @@ static int add_file(Cases *c, const char *path) {
     if (records_are_text(r))
         return err_input(c->err, "%s: found plain text; expected conversations to generate against", path);
     for (; c->count < c->limit && (more = records_next(r, &span, c->err)) == 1; records_release(r))
-        if (add_record(c, span)) return -1;
+        if (add_record(c, span, rule)) return -1;
     return more < 0 ? -1 : 0;
 }
 
@@ -115,10 +120,10 @@ int prompt_cases_load(PromptCase **cases, int64_t *count, int64_t limit, const D
                       const ChatTemplate *chat, Err *err) {
     Cases c = {.limit = limit ? (size_t)limit : SIZE_MAX,
                .o = o,
-               .settings = {.tokenizer = t, .chat = chat, .parse_special = o->parse_special},
+               .settings = {.tokenizer = t, .chat = chat, .parse_special = o->parse_special, .raw_pairs = o->raw_pairs},
                .err = err};
     int rc = 0;
-    for (size_t i = 0; i < o->n_files && !rc; i++) rc = add_file(&c, o->files[i]);
+    for (size_t i = 0; i < o->n_files && !rc; i++) rc = add_file(&c, o->files[i], o->rules ? &o->rules[i] : NULL);
     if (!rc && !c.count) rc = err_input(err, "%s: found no assistant turn to generate against", o->files[0]);
     *cases = rc ? NULL : c.items;
     *count = rc ? 0 : (int64_t)c.count;

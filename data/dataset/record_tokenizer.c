@@ -69,15 +69,17 @@ int record_take_tokens(RecordTokens *out, TokenIds *t, size_t n_masked, Err *err
 }
 
 // With a prompt: a raw pair. Else a text, which is all supervised.
-static int tokenize_texts(RecordTokens *out, const RecordTokenizer *e, const JsonStr *prompt, JsonStr text, Err *err) {
+static int tokenize_texts(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, bool learn_prompt, Err *err) {
+    const JsonStr *prompt = d->kind == DIALOG_RAW ? &d->prompt : NULL;
+    JsonStr text = d->completion;
     AUTO_IDS TokenIds t = {0};
     add_bos(&t, e->tokenizer);
     if (add_text(out, &t, e, prompt ? *prompt : text, false, err)) return -1;
     drop_second_bos(out, &t, e->tokenizer);
     size_t masked = prompt ? t.count : 0;
-    if (prompt && add_text(out, &t, e, text, prompt->len != 0, err)) return -1;
+    if (prompt && add_text(out, &t, e, text, !d->apart && prompt->len != 0, err)) return -1;
     add_eos(out, &t, e->tokenizer, masked);
-    return record_take_tokens(out, &t, e->train_on_inputs ? 0 : masked, err);
+    return record_take_tokens(out, &t, learn_prompt ? 0 : masked, err);
 }
 
 // ---- conversations ----
@@ -97,9 +99,9 @@ static int fail_unrendered(const char *list, const char *place, const Dialog *d,
     return d->record ? err_context(err, "record %ld", d->record) : -1;
 }
 
-static int tokenize_chat(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err) {
+static int tokenize_chat(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, bool learn_prompt, Err *err) {
     AUTO_CALL(chat_tokens_clear) ChatTokens t = {0};
-    ChatInput in = {&d->messages, d->tools, d->extra, .train_on_inputs = e->train_on_inputs};
+    ChatInput in = {&d->messages, d->tools, d->extra, .train_on_inputs = learn_prompt};
     if (chat_tokenize(&t, e->chat, e->tokenizer, &in, err)) return -1;
     const char *list = d->turns ? d->turns : "messages";
     if (*t.unrendered && e->unrendered == UNRENDERED_ERROR) return fail_unrendered(list, t.unrendered, d, err);
@@ -185,12 +187,13 @@ static int tokenize_ids(RecordTokens *out, const RecordTokenizer *e, const Dialo
 // ---- any record ----
 
 static int tokenize_kind(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err) {
+    bool learn_prompt = e->train_on_inputs && !(e->completion_only && d->is_pair);
     switch (d->kind) {
-    case DIALOG_CHAT: return tokenize_chat(out, e, d, err);
-    case DIALOG_RAW: return tokenize_texts(out, e, &d->prompt, d->completion, err);
+    case DIALOG_CHAT: return tokenize_chat(out, e, d, learn_prompt, err);
+    case DIALOG_RAW: return tokenize_texts(out, e, d, learn_prompt, err);
     case DIALOG_TEXT:
         out->windows = true;
-        return d->completion.len ? tokenize_texts(out, e, NULL, d->completion, err) : 0; // of no text no EOS either
+        return d->completion.len ? tokenize_texts(out, e, d, true, err) : 0; // of no text no EOS either
     case DIALOG_IDS: return tokenize_ids(out, e, d, err);
     }
     CHECK(false, "kind %d", d->kind);
@@ -241,7 +244,8 @@ static int tokenize_dialogs_record(RecordTokens *out, const RecordTokenizer *e, 
                                    const RecordPlace *place, Err *err) {
     AUTO_CALL(dialog_clear)
     Dialog d = {.template = e->chat ? chat_template_source(e->chat) : NULL, .record = place->number};
-    if (dialog_read(&d, record, place->format, e->chat != NULL, err)) return fail_format(record, place, err);
+    if (dialog_read(&d, record, place->format, e->chat != NULL, e->raw_pairs, err))
+        return fail_format(record, place, err);
     if (dialog_check_answers(&d, err)) return err_context(err, "record %ld", place->number);
     if (record_tokenize_dialog(out, e, &d, err)) return -1;
     put_first(&out->unread, &d.unread);
@@ -256,8 +260,12 @@ int record_tokenize(RecordTokens *out, const RecordTokenizer *e, RecordSpan span
     }
     AUTO_JSON JsonDoc *doc = NULL;
     if (json_parse_data(&doc, span.text, span.len, span.name, span.line, err)) return fault_in_record(span, err);
-    int rc = place->format == FORMAT_CLASSIFICATION ? classify_record(out, e, json_root(doc), err)
-                                                    : tokenize_dialogs_record(out, e, json_root(doc), place, err);
+    AUTO_CALL(json_pool_clear) JsonPool pool = {0};
+    Json record = *json_root(doc);
+    int rc = place->rule ? file_rule_rename(&record, place->rule, &pool, err) : 0;
+    if (!rc)
+        rc = place->format == FORMAT_CLASSIFICATION ? classify_record(out, e, &record, err)
+                                                    : tokenize_dialogs_record(out, e, &record, place, err);
     if (rc == 0) return 0;
     record_tokens_clear(out);
     return fail_record(place, span, err);

@@ -12,13 +12,14 @@
 
 #include "chat.h"
 #include "dialog.h"
+#include "file_rule.h"
 #include "records.h"
 #include "tokenizer.h"
 
 typedef struct RecordTokenizer {
     const Tokenizer *tokenizer;
-    const ChatTemplate *chat; // or NULL
-    bool train_on_inputs;
+    const ChatTemplate *chat;                         // or NULL
+    bool train_on_inputs, completion_only, raw_pairs; // see DatasetOptions
     ParseSpecial parse_special;
     Unrendered unrendered;
     int64_t shorten_to; // classification: longer samples are shortened to this; 0: they are not
@@ -49,8 +50,9 @@ typedef struct RecordPlace {
     const char *path;
     int64_t number; // in its file, from 1
     DatasetFormat format;
-    bool is_text;  // a .txt file's
-    bool detected; // the format is the first record's
+    bool is_text;         // a .txt file's
+    bool detected;        // the format is the first record's
+    const FileRule *rule; // NULL: none
 } RecordPlace;
 int record_tokenize(RecordTokens *out, const RecordTokenizer *e, RecordSpan span, const RecordPlace *place, Err *err);
 

@@ -33,7 +33,7 @@ static void encode(const ChatTemplate *c, const Tokenizer *t, const Json *record
     Dialog d = {.template = chat_template_source(c)};
     ChatTokens out = {0};
     Err err;
-    if (dialog_read(&d, record, FORMAT_MESSAGES, true, &err) == 0)
+    if (dialog_read(&d, record, FORMAT_MESSAGES, true, false, &err) == 0)
         for (int prompt = 0; prompt < 2; prompt++) {
             ChatInput in = {&d.messages, d.tools, d.extra, .add_generation_prompt = prompt};
             if (chat_tokenize(&out, c, t, &in, &err)) continue;

@@ -129,7 +129,7 @@ static int answer(const EvalRun *r, const Options *o, const PromptCase *cases, i
 
 static int exact_match(const EvalRun *r, const Options *o, MatchResult *m, Err *err) {
     const Config *c = &r->config;
-    if (!c->validation_file) return err_input(err, "eval --generate: needs validation_file");
+    if (!c->validation_file.count) return err_input(err, "eval --generate: needs validation_file");
     int64_t n;
     PromptCase *cases;
     AUTO_CALL(file_list_clear) FileList files = {0};

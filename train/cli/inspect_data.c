@@ -58,7 +58,7 @@ static int view_record(FileView *v, RecordSpan span, Err *err) {
     if (!rc && v->records == 1 && (v->format = dialog_detect(json_root(doc), &why)) == FORMAT_AUTO)
         rc = err_context(&why, "%s:%zu", span.name, span.line);
     bool fatal = rc && v->records == 1;
-    if (!rc && (dialog_read(&d, json_root(doc), v->format, true, &why) || dialog_check_answers(&d, &why)))
+    if (!rc && (dialog_read(&d, json_root(doc), v->format, true, false, &why) || dialog_check_answers(&d, &why)))
         rc = err_context(&why, "%s:%zu", span.name, span.line);
     if (!rc) count_keys(v, json_root(doc), &d);
     if (rc && !v->refused++) v->why = why;
@@ -233,7 +233,7 @@ static int print_view(View *v, int argc, char **argv, Err *err) {
         model_load_tokenizer(&v->tokenizer, c->model_name_or_path, err) ||
         run_chat_template(c, v->tokenizer, &v->chat, err) || print_files(v, "train", run_train_files, err))
         return -1;
-    return c->validation_file ? print_files(v, "validation", run_validation_files, err) : 0;
+    return c->validation_file.count ? print_files(v, "validation", run_validation_files, err) : 0;
 }
 
 int inspect_run_data(int argc, char **argv, int64_t n_shown, Err *err) {

@@ -44,7 +44,7 @@ static int tokenize(ChatTokens *out, const ChatTemplate *chat, const MessagesFil
     Json record = *root;
     if (root->type == JSON_ARRAY) record = json_with(&d.pool, NULL, "messages", *root);
     const Json *prompt = json_given(&record, "add_generation_prompt");
-    int rc = dialog_read(&d, &record, FORMAT_MESSAGES, chat != NULL, err);
+    int rc = dialog_read(&d, &record, FORMAT_MESSAGES, chat != NULL, false, err);
     if (!rc && prompt && prompt->type != JSON_TRUE && prompt->type != JSON_FALSE)
         rc = err_input(err, "add_generation_prompt: found %s; expected true or false", json_type_name(prompt));
     ChatInput in = {&d.messages, d.tools, d.extra, prompt ? prompt->type == JSON_TRUE : f->add_generation_prompt,

@@ -50,16 +50,16 @@ static void check_required(Loading *l, ConfigPurpose purpose) {
     if (purpose == CONFIG_FOR_BENCH) return;
     require(l, CONFIG_model_name_or_path, c->model_name_or_path);
     if (purpose != CONFIG_FOR_EVAL) require(l, CONFIG_train_file, c->train_file.count);
-    if (purpose == CONFIG_FOR_EVAL) require(l, CONFIG_validation_file, c->validation_file || c->val_set_size);
+    if (purpose == CONFIG_FOR_EVAL) require(l, CONFIG_validation_file, c->validation_file.count || c->val_set_size);
     if (purpose == CONFIG_FOR_TRAIN) require(l, CONFIG_output_dir, c->output_dir);
 }
 
 static void check_evaluation(Loading *l) {
     const Config *c = l->c;
-    bool data =
-        c->validation_file || c->val_set_size > 0 || l->wrong[CONFIG_validation_file] || l->wrong[CONFIG_val_set_size];
+    bool data = c->validation_file.count || c->val_set_size > 0 || l->wrong[CONFIG_validation_file] ||
+                l->wrong[CONFIG_val_set_size];
     bool evaluates = c->eval_strategy != EVAL_NO || l->wrong[CONFIG_eval_strategy];
-    if (c->validation_file && c->val_set_size > 0)
+    if (c->validation_file.count && c->val_set_size > 0)
         refuse_key(l, CONFIG_val_set_size, "validation_file is set too; expected one of them");
     if (c->val_set_size >= 1 && c->val_set_size != (double)(int64_t)c->val_set_size)
         refuse_key(l, CONFIG_val_set_size, "expected a fraction below 1 or a whole number of samples");

@@ -274,36 +274,90 @@ static int read_texts(const Reading *r, const Json *v) {
     return 0;
 }
 
+void file_list_add(FileList *l, const char *path, double weight, const FileRule *rule) {
+    l->weights = mem_realloc(l->weights, l->count + 1, sizeof *l->weights);
+    l->rules = mem_realloc(l->rules, l->count + 1, sizeof *l->rules);
+    l->weights[l->count] = weight;
+    l->rules[l->count] = rule ? file_rule_copy(rule) : (FileRule){0};
+    add_text(&l->items, &l->count, path);
+}
+
+static int read_columns(const Reading *r, const Json *e, const Json *columns, FileRule *rule) {
+    if (columns->type != JSON_OBJECT) return wrong(r, e, "columns as {\"messages\": \"its name in the file\", ...}");
+    for (size_t i = 0; i < columns->count; i++) {
+        const Json *name = &columns->items[i];
+        Column c = 0;
+        while (c < COLUMN_COUNT && !json_str_is(columns->keys[i], column_name(c))) c++;
+        if (name->type == JSON_NULL) continue;
+        if (c == COLUMN_COUNT)
+            return wrong(r, e,
+                         "columns of messages, tools, system, prompt, completion, instruction, input, output, history, "
+                         "text, role or content");
+        if (name->type != JSON_STRING || !name->str.len) return wrong(r, e, "names of columns as text");
+        rule->columns[c] = mem_strdup(name->str.data);
+    }
+    return 0;
+}
+
+static int read_rule(const Reading *r, const Json *e, FileRule *rule) {
+    const Json *format = json_given(e, "format"), *limit = json_given(e, "max_samples"),
+               *columns = json_given(e, "columns");
+    if (format) {
+        int word = format->type == JSON_STRING ? words_index(ENUM_WORDS(DATASET_FORMATS), format->str.data) : -1;
+        if (word < 0) return wrong(r, e, "a format of dataset_format");
+        rule->format = (DatasetFormat)word;
+    }
+    if (limit) {
+        rule->limit = is_number(limit) ? limit->number : 0;
+        if (!(rule->limit > 0 && rule->limit < 1) &&
+            !(rule->limit >= 1 && rule->limit <= 0x1p53 && rule->limit == floor(rule->limit)))
+            return wrong(r, e, "max_samples as a number of records, or a fraction below 1");
+    }
+    return columns ? read_columns(r, e, columns, rule) : 0;
+}
+
 static int read_file(const Reading *r, const Json *e) {
-    FileList *l = r->field;
+    static const char *const keys[] = {"path", "weight", "format", "max_samples", "columns"};
     const Json *path = e->type == JSON_OBJECT ? json_get(e, "path") : e, *weight = json_given(e, "weight");
-    size_t known = (path != NULL) + (json_get(e, "weight") != NULL);
-    if (e->type == JSON_OBJECT && e->count != known) return wrong(r, e, "no keys but \"path\" and \"weight\"");
+    size_t known = 0;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) known += json_get(e, keys[i]) != NULL;
+    if (e->type == JSON_OBJECT && e->count != known)
+        return wrong(r, e, "no keys but \"path\", \"weight\", \"format\", \"max_samples\" and \"columns\"");
     if (!path || path->type != JSON_STRING || !path->str.len)
         return wrong(r, e, "a path or {\"path\": ..., \"weight\": ...}");
     if (weight && !(is_number(weight) && weight->number >= r->k->min && weight->number <= r->k->max))
-        return wrong(r, e, "a weight above 0, at most 1000");
-    l->weights = mem_realloc(l->weights, l->count + 1, sizeof *l->weights);
-    l->weights[l->count] = weight ? weight->number : 1;
-    add_text(&l->items, &l->count, path->str.data);
-    return 0;
+        return wrong(r, e, r->k->max == 1 ? "no weight" : "a weight above 0, at most 1000");
+    FileRule rule = {0};
+    int rc = read_rule(r, e, &rule);
+    if (!rc) file_list_add(r->field, path->str.data, weight ? weight->number : 1, &rule);
+    file_rule_clear(&rule);
+    return rc;
 }
 
 static int read_files(const Reading *r, const Json *v) {
     return read_list(r, v, read_file, v->type == JSON_STRING || v->type == JSON_OBJECT, "a path or a list of paths");
 }
 
+static void write_rule(cJSON *entry, const FileRule *rule) {
+    if (rule->format != FORMAT_AUTO) cJSON_AddStringToObject(entry, "format", dataset_format_name(rule->format));
+    if (rule->limit) cJSON_AddNumberToObject(entry, "max_samples", rule->limit);
+    cJSON *columns = file_rule_has_columns(rule) ? cJSON_AddObjectToObject(entry, "columns") : NULL;
+    for (Column c = 0; columns && c < COLUMN_COUNT; c++)
+        if (rule->columns[c]) cJSON_AddStringToObject(columns, column_name(c), rule->columns[c]);
+}
+
 static cJSON *write_files(const Key *k, const void *field, bool absolute_paths) {
     const FileList *l = field;
     cJSON *list = cJSON_CreateArray();
     for (size_t i = 0; i < l->count; i++) {
-        cJSON *path = path_json(k, l->items[i], absolute_paths), *weighted = NULL;
-        if (l->weights[i] != 1) {
-            weighted = cJSON_CreateObject();
-            cJSON_AddItemToObject(weighted, "path", path);
-            cJSON_AddNumberToObject(weighted, "weight", l->weights[i]);
-        }
-        cJSON_AddItemToArray(list, weighted ? weighted : path);
+        cJSON *path = path_json(k, l->items[i], absolute_paths), *entry = cJSON_CreateObject();
+        if (l->weights[i] != 1) cJSON_AddNumberToObject(entry, "weight", l->weights[i]);
+        write_rule(entry, &l->rules[i]);
+        cJSON_AddItemToArray(list, entry->child ? entry : path);
+        if (entry->child)
+            cJSON_AddItemToObject(entry, "path", path);
+        else
+            cJSON_Delete(entry);
     }
     return list;
 }
@@ -315,6 +369,18 @@ static void schema_file(cJSON *schema, const Key *k) {
     schema_add_types(path, "string");
     cJSON_AddNumberToObject(path, "minLength", 1);
     schema_float(cJSON_AddObjectToObject(members, "weight"), k);
+    cJSON *format = cJSON_AddArrayToObject(cJSON_AddObjectToObject(members, "format"), "enum");
+    for (int f = 0; f < FORMAT_COUNT; f++) cJSON_AddItemToArray(format, cJSON_CreateString(dataset_format_name(f)));
+    cJSON_AddItemToArray(format, cJSON_CreateNull());
+    cJSON *limit = cJSON_AddObjectToObject(members, "max_samples");
+    schema_add_types(limit, "number null");
+    cJSON_AddNumberToObject(limit, "exclusiveMinimum", 0);
+    cJSON *columns = cJSON_AddObjectToObject(members, "columns"),
+          *names = cJSON_AddObjectToObject(columns, "properties");
+    schema_add_types(columns, "object null");
+    cJSON_AddFalseToObject(columns, "additionalProperties");
+    for (Column c = 0; c < COLUMN_COUNT; c++)
+        schema_add_types(cJSON_AddObjectToObject(names, column_name(c)), "string null");
     cJSON_AddItemToObject(schema, "required", cJSON_CreateStringArray((const char *const[]){"path"}, 1));
     cJSON_AddFalseToObject(schema, "additionalProperties");
 }
@@ -323,9 +389,13 @@ static void schema_files(cJSON *schema, const Key *k) { add_list(schema, k, sche
 
 static void free_files(void *field) {
     FileList *l = field;
-    for (size_t i = 0; i < l->count; i++) mem_free(l->items[i]);
+    for (size_t i = 0; i < l->count; i++) {
+        mem_free(l->items[i]);
+        file_rule_clear(&l->rules[i]);
+    }
     mem_free(l->items);
     mem_free(l->weights);
+    mem_free(l->rules);
 }
 
 void file_list_clear(FileList *l) {

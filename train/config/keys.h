@@ -10,6 +10,7 @@
 
 #include "base.h"
 #include "enum_words.h"
+#include "file_rule.h"
 #include "json.h"
 
 typedef enum {
@@ -24,7 +25,8 @@ typedef enum {
     KEY_CHOICE,  // an enum: index of one of the words; JSON true and false count as the words
     KEY_BYTES,   // int64_t: a number or "6GiB"
     KEY_STRINGS, // StrList; each one of the words, if there are any
-    KEY_FILES,   // FileList: paths, each with a weight: text or {"path", "weight"}
+    KEY_FILES,   // FileList: paths, each with a weight and rules: text or {"path", "weight", "format", "max_samples",
+                 // "columns"}
     KEY_INTS,    // IntList
     KEY_OBJECTS, // ObjectList: JSON objects that the table's owner reads
 } KeyType;
@@ -60,9 +62,12 @@ typedef struct StrList {
 typedef struct FileList { // of data
     char **items;
     double *weights; // how often a file's samples are in an epoch (data/dataset/subset.h)
+    FileRule *rules;
     size_t count;
 } FileList;
 void file_list_clear(FileList *l);
+// rule: copied; NULL: none.
+void file_list_add(FileList *l, const char *path, double weight, const FileRule *rule);
 
 typedef struct IntList {
     int64_t *items;

@@ -64,7 +64,7 @@ int answers_make(Answers *s, const Trainer *t, Err *err) {
     PromptCase *cases = NULL;
     int64_t n = 0;
     if (in->adapter->config.labels) return 0; // a classifier does not answer
-    s->held_out = c->validation_file != NULL;
+    s->held_out = c->validation_file.count > 0;
     AUTO_CALL(file_list_clear) FileList files = {0};
     if ((s->held_out ? run_validation_files(&files, c, NULL) : run_train_files(&files, c, NULL)) == 0) {
         DatasetOptions o = run_dataset_options(c, &files, in->data->max_tokens);

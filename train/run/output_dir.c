@@ -72,7 +72,7 @@ static void add_inputs(InputSet *s, const Config *c) {
     input_set_add(s, c->chat_template);
     run_train_files(&files, c, NULL);
     add_files(s, &files);
-    if (!c->validation_file) return;
+    if (!c->validation_file.count) return;
     run_validation_files(&files, c, NULL);
     add_files(s, &files);
 }

@@ -37,32 +37,38 @@ int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, 
     return rc ? err_context(err, "%s", c->chat_template) : 0;
 }
 
-static int add_files(FileList *files, const char *pattern, double weight, Err *err) {
-    size_t first = files->count;
-    if (file_pattern_expand(&files->items, &files->count, pattern, err)) return -1;
-    files->weights = mem_realloc(files->weights, files->count + 1, sizeof *files->weights);
-    for (size_t i = first; i < files->count; i++) files->weights[i] = weight;
+// Each pattern of `given` to the files that match it.
+static int expand(FileList *files, const FileList *given, const char *key, Err *err) {
+    *files = (FileList){0};
+    for (size_t i = 0; i < given->count; i++) {
+        StrList found = {0};
+        int rc = file_pattern_expand(&found.items, &found.count, given->items[i], err);
+        for (size_t k = 0; k < found.count; k++) {
+            file_list_add(files, found.items[k], given->weights[i], &given->rules[i]);
+            mem_free(found.items[k]);
+        }
+        mem_free(found.items);
+        if (rc) return err_context(err, "%s", key);
+    }
     return 0;
 }
 
 int run_train_files(FileList *files, const Config *c, Err *err) {
-    *files = (FileList){0};
-    for (size_t i = 0; i < c->train_file.count; i++)
-        if (add_files(files, c->train_file.items[i], c->train_file.weights[i], err))
-            return err_context(err, "train_file");
-    return 0;
+    return expand(files, &c->train_file, "train_file", err);
 }
 
 int run_validation_files(FileList *files, const Config *c, Err *err) {
-    *files = (FileList){0};
-    return add_files(files, c->validation_file, 1, err) ? err_context(err, "validation_file") : 0;
+    return expand(files, &c->validation_file, "validation_file", err);
 }
 
 DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64_t max_tokens) {
     return (DatasetOptions){.files = (const char *const *)files->items,
                             .n_files = files->count,
                             .format = (DatasetFormat)c->dataset_format,
+                            .rules = files->rules,
                             .train_on_inputs = c->train_on_inputs,
+                            .completion_only = c->completion_only_loss,
+                            .raw_pairs = c->raw_pairs,
                             .parse_special = (ParseSpecial)c->parse_special,
                             .unrendered = (Unrendered)c->unrendered,
                             .max_seq_length = max_tokens,
@@ -146,10 +152,10 @@ static int check_ids(const Dataset *d, const Model *m, Err *err) {
 int run_data_open(RunData *d, const Config *c, const Model *m, const LabelList *labels, bool train, Err *err) {
     *d = (RunData){0};
     AUTO_STR StrBuf identity = {0};
-    bool from_train = c->val_set_size > 0 && !c->validation_file;
+    bool from_train = c->val_set_size > 0 && !c->validation_file.count;
     if (run_max_tokens(c, &m->config, &d->max_tokens, err) || run_chat_template(c, m->tokenizer, &d->chat, err) ||
         ((train || from_train) && open_train(d, c, m, labels, &identity, err)) ||
-        (c->validation_file && open_validation(d, c, m, labels, err)) || check_ids(d->train, m, err) ||
+        (c->validation_file.count && open_validation(d, c, m, labels, err)) || check_ids(d->train, m, err) ||
         check_ids(d->validation, m, err))
         return -1;
     str_printf(&identity, "%s %s", d->train ? d->train->fingerprint : "-",

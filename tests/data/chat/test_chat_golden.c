@@ -35,7 +35,7 @@ static void encode(ChatTokens *out, const Golden *g, const char *source, const J
     ChatTemplate *c;
     Dialog d = {0};
     ASSERT_OK(chat_template_new(&c, g->t, source, &err), &err);
-    int rc = dialog_read(&d, record, FORMAT_MESSAGES, true, &err);
+    int rc = dialog_read(&d, record, FORMAT_MESSAGES, true, false, &err);
     if (!rc) rc = chat_tokenize(out, c, g->t, &(ChatInput){&d.messages, d.tools, .extra = d.extra}, &err);
     if (rc) fail_msg("%s: %s", name, err.msg);
     dialog_clear(&d);

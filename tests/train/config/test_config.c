@@ -120,7 +120,7 @@ static void test_config_refuses_values(void **state) {
         {"\"truncation\": \"cut\"", "truncation: \"cut\"; expected drop, truncate or error"},
         {"\"per_device_train_batch_size\": 0", "per_device_train_batch_size: 0"},
         {"\"max_steps\": 0", "max_steps: 0 steps"},
-        {"\"validation_file\": \"\"", "validation_file: \"\"; expected a string"},
+        {"\"validation_file\": \"\"", "validation_file: \"\"; expected a path or"},
         {"\"lora_target_modules\": []", "lora_target_modules: an empty list"},
         {"\"lora_target_modules\": [\"q_proj\", 1]", "lora_target_modules: 1; expected a string"},
         {"\"layers_to_transform\": [1, 1]", "ascending"},
@@ -161,6 +161,7 @@ static void test_config_refuses_values(void **state) {
         refused(text, cases[i].part);
         mem_free(text);
     }
+    refused("{" REQUIRED ",\n\"validation_file\": {\"path\": \"v\", \"weight\": 2}}", "; expected no weight");
     refused("{\"model\": \"m\", \"output_dir\": \"o\"}", "required key train_file is missing");
     refused("{\"output_dir\": \"o\", \"dataset\": \"d\"}", "required key model_name_or_path is missing");
 }
@@ -209,7 +210,13 @@ static void test_config_refuses_bad_weights(void **state) {
         {"{\"path\": \"a\", \"weight\": \"2\"}", "expected a weight"},
         {"{\"weight\": 1}", "expected a path or {\"path\": ..., \"weight\": ...}"},
         {"{\"path\": \"\"}", "expected a path or"},
-        {"{\"path\": \"a\", \"wieght\": 1}", "expected no keys but \"path\" and \"weight\""},
+        {"{\"path\": \"a\", \"wieght\": 1}", "expected no keys but \"path\", \"weight\", "},
+        {"{\"path\": \"a\", \"format\": \"csv\"}", "expected a format of dataset_format"},
+        {"{\"path\": \"a\", \"max_samples\": 1.5}", "expected max_samples as a number of records, or a fraction"},
+        {"{\"path\": \"a\", \"max_samples\": 0}", "expected max_samples as"},
+        {"{\"path\": \"a\", \"columns\": {\"x\": \"y\"}}", "expected columns of messages, tools, system"},
+        {"{\"path\": \"a\", \"columns\": [\"x\"]}", "expected columns as {\"messages\": "},
+        {"{\"path\": \"a\", \"columns\": {\"text\": 1}}", "expected names of columns as text"},
         {"{\"path\": \"a\", \"weight\": 1, \"weight\": 2}", "found key \"weight\" twice"},
         {"[\"a\"]", "expected a path or"},
         {"7", "expected a path or"},

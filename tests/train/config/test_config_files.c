@@ -73,7 +73,7 @@ static void test_config_names_all_problems(void **state) {
     capture_end(log, &printed);
     static const char *const parts[] = {":1: lora_r: 0; expected 1 to",
                                         ":2: seed: \"x\"; expected an integer",
-                                        ":3: validation_file: 3; expected a string",
+                                        ":3: validation_file: 3; expected a path",
                                         ":4: train_file: 5; expected a path",
                                         ":4: unknown key \"lorra\"",
                                         "command line: packing: \"7\"; expected true",
@@ -106,6 +106,31 @@ static void test_config_names_all_problems(void **state) {
     str_clear(&text);
     str_clear(&printed);
     mem_free(yaml);
+}
+
+// Rules of files are saved and read back.
+static void test_config_rules_of_files(void **state) {
+    (void)state;
+    Config c, again;
+    Err err = {0};
+    const char *text = "{\"model\": \"m\", \"output_dir\": \"o\", \"dataset\": [\"/a\", {\"path\": \"/b\", \"format\": "
+                       "\"alpaca_prompt\", \"max_samples\": 0.2, \"columns\": {\"output\": \"a.b\", \"input\": null}}],"
+                       "\"validation_file\": {\"path\": \"/v\", \"max_samples\": 3}}";
+    ASSERT_OK(load(&c, text, NULL, &err), &err);
+    char *saved = config_json(&c);
+    ASSERT_OK(load(&again, saved, NULL, &err), &err);
+    const FileRule *plain = &again.train_file.rules[0], *rule = &again.train_file.rules[1];
+    assert_true(plain->format == FORMAT_AUTO && plain->limit == 0 && !file_rule_has_columns(plain));
+    assert_int_equal(rule->format, FORMAT_ALPACA_PROMPT);
+    assert_true(rule->limit == 0.2 && again.validation_file.rules[0].limit == 3);
+    assert_string_equal(rule->columns[COLUMN_OUTPUT], "a.b");
+    assert_null(rule->columns[COLUMN_INPUT]);
+    ASSERT_OK(config_check_same_run(&again, saved, "config.json", &err), &err);
+    again.train_file.rules[1].limit = 0.3;
+    ASSERT_REFUSED(config_check_same_run(&again, saved, "config.json", &err), &err, "train_file was");
+    mem_free(saved);
+    config_clear(&c);
+    config_clear(&again);
 }
 
 // The same keys, values and rules; a word such as `no` is the key's word.
@@ -148,4 +173,4 @@ static void test_config_yaml(void **state) {
     }
 }
 
-TEST_MAIN(TEST(test_config_names_all_problems), TEST(test_config_yaml))
+TEST_MAIN(TEST(test_config_names_all_problems), TEST(test_config_rules_of_files), TEST(test_config_yaml))

@@ -1,0 +1,91 @@
+#include "file_rule.h"
+
+#include <string.h>
+
+const char *column_name(Column c) {
+    static const char *const names[] = {"messages", "tools",  "system",  "prompt", "completion", "instruction",
+                                        "input",    "output", "history", "text",   "role",       "content"};
+    return names[c];
+}
+
+FileRule file_rule_copy(const FileRule *r) {
+    FileRule copy = *r;
+    for (Column c = 0; c < COLUMN_COUNT; c++) copy.columns[c] = r->columns[c] ? mem_strdup(r->columns[c]) : NULL;
+    return copy;
+}
+
+void file_rule_clear(FileRule *r) {
+    for (Column c = 0; c < COLUMN_COUNT; c++) mem_free(r->columns[c]);
+    *r = (FileRule){0};
+}
+
+bool file_rule_has_columns(const FileRule *r) {
+    for (Column c = 0; c < COLUMN_COUNT; c++)
+        if (r->columns[c]) return true;
+    return false;
+}
+
+void file_rule_print(StrBuf *out, const FileRule *r) {
+    if (r->format != FORMAT_AUTO) str_printf(out, "format=%s\n", dataset_format_name(r->format));
+    if (r->limit) str_printf(out, "limit=%.17g\n", r->limit);
+    for (Column c = 0; c < COLUMN_COUNT; c++)
+        if (r->columns[c]) str_printf(out, "column %s=%s\n", column_name(c), r->columns[c]);
+}
+
+// The value of "a" or "a.b"; NULL: none. A key that has the dots in its name comes first.
+static const Json *find(const Json *record, const char *name) {
+    const Json *v = json_get(record, name);
+    const char *dot = strchr(name, '.');
+    if (v || !dot) return v;
+    AUTO_FREE char *outer = mem_strndup(name, (size_t)(dot - name));
+    v = json_get(record, outer);
+    return v ? find(v, dot + 1) : NULL;
+}
+
+// `object` without the key `name` (one of its own, not of an object in it), and with `to` set to v.
+static Json renamed(JsonPool *pool, const Json *object, const char *name, const char *to, Json v) {
+    Json copy = {.type = JSON_OBJECT, .line = object->line};
+    Json *items = json_pool_alloc(pool, object->count + 1, sizeof *items);
+    JsonStr *keys = json_pool_alloc(pool, object->count + 1, sizeof *keys);
+    for (size_t i = 0; i < object->count; i++) {
+        if (json_str_is(object->keys[i], name) || json_str_is(object->keys[i], to)) continue;
+        keys[copy.count] = object->keys[i];
+        items[copy.count++] = object->items[i];
+    }
+    keys[copy.count] = json_str(to);
+    items[copy.count++] = v;
+    copy.items = items;
+    copy.keys = keys;
+    return copy;
+}
+
+static int rename_key(Json *object, const char *name, const char *to, JsonPool *pool, Err *err) {
+    const Json *v = object->type == JSON_OBJECT ? find(object, name) : NULL;
+    if (!v || strcmp(name, to) == 0) return 0;
+    if (json_given(object, to))
+        return err_input(err, "found a record with both \"%.64s\" and \"%.64s\", which columns names %s", to, name, to);
+    *object = renamed(pool, object, name, to, *v);
+    return 0;
+}
+
+static int rename_turns(Json *record, const FileRule *r, JsonPool *pool, Err *err) {
+    const Json *turns = record->type == JSON_ARRAY ? record : json_given(record, "messages");
+    const char *key = "messages";
+    if (!turns) turns = json_given(record, key = "conversations");
+    if (!turns || turns->type != JSON_ARRAY) return 0;
+    Json *items = json_pool_alloc(pool, turns->count, sizeof *items);
+    for (size_t i = 0; i < turns->count; i++) {
+        items[i] = turns->items[i];
+        for (Column c = COLUMN_ROLE; c <= COLUMN_CONTENT; c++)
+            if (r->columns[c] && rename_key(&items[i], r->columns[c], column_name(c), pool, err)) return -1;
+    }
+    Json list = json_list(items, turns->count);
+    *record = record->type == JSON_ARRAY ? list : json_with(pool, record, key, list);
+    return 0;
+}
+
+int file_rule_rename(Json *record, const FileRule *r, JsonPool *pool, Err *err) {
+    for (Column c = 0; c < COLUMN_ROLE; c++)
+        if (r->columns[c] && rename_key(record, r->columns[c], column_name(c), pool, err)) return -1;
+    return r->columns[COLUMN_ROLE] || r->columns[COLUMN_CONTENT] ? rename_turns(record, r, pool, err) : 0;
+}

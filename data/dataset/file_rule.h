@@ -1,0 +1,35 @@
+// file_rule: how the records of one file are read, where that differs from the options of the data set.
+#pragma once
+
+#include "json_pool.h"
+#include "record_format.h"
+
+// Keys of a record that may have another name in a file; role and content are keys of messages.
+typedef enum {
+    COLUMN_MESSAGES,
+    COLUMN_TOOLS,
+    COLUMN_SYSTEM,
+    COLUMN_PROMPT,
+    COLUMN_COMPLETION,
+    COLUMN_INSTRUCTION,
+    COLUMN_INPUT,
+    COLUMN_OUTPUT,
+    COLUMN_HISTORY,
+    COLUMN_TEXT,
+    COLUMN_ROLE,
+    COLUMN_CONTENT,
+    COLUMN_COUNT
+} Column;
+const char *column_name(Column c); // "messages", ...
+
+typedef struct FileRule {        // init with {0}: no difference
+    DatasetFormat format;        // FORMAT_AUTO: that of the options
+    double limit;                // only the first records: a number, below 1 a fraction of them; 0: all
+    char *columns[COLUMN_COUNT]; // name of the key in this file, "a.b" in an object; NULL: its own name
+} FileRule;
+FileRule file_rule_copy(const FileRule *r);
+void file_rule_clear(FileRule *r);
+bool file_rule_has_columns(const FileRule *r);
+void file_rule_print(StrBuf *out, const FileRule *r); // for hashes; nothing where there is no difference
+// The record with the keys' own names; its parts belong to it and to the pool.
+int file_rule_rename(Json *record, const FileRule *r, JsonPool *pool, Err *err);

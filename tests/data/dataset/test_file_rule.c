@@ -1,0 +1,109 @@
+// Rules of files: other names of columns, the first records only, a format for one file, pairs as raw text.
+#include "dataset_fixture.h"
+
+static void check_samples(Bench *b, const FileRule *rules, const char *const *want, size_t n) {
+    Dataset *d;
+    Err err;
+    b->o.rules = rules;
+    if (bench_open(&d, b, true, &err)) fail_msg("%s", err.msg);
+    assert_int_equal(d->count, n);
+    for (size_t i = 0; i < n; i++) {
+        Sample s = dataset_sample(d, (int64_t)i);
+        StrBuf text = {0};
+        sample_show(&text, &s, b->t, "[[", "]]");
+        if (strcmp(text.data, want[i]) != 0) fail_msg("sample %zu: got %s; expected %s", i, text.data, want[i]);
+        str_clear(&text);
+    }
+    dataset_close(d);
+}
+
+static void check_sample(Bench *b, const FileRule *rule, const char *record, const char *want) {
+    put_text("d.jsonl", record);
+    b->files[0] = "d.jsonl";
+    check_samples(b, rule, &want, 1);
+}
+
+static void test_file_rule_columns(void **state) {
+    (void)state;
+    Bench b = bench_new(false);
+    check_sample(
+        &b, &(FileRule){.columns = {[COLUMN_MESSAGES] = "dialogue", [COLUMN_ROLE] = "who", [COLUMN_CONTENT] = "said"}},
+        "{\"dialogue\":[{\"who\":\"human\",\"said\":\"a\"},{\"who\":\"gpt\",\"said\":\"b\"}]}",
+        "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>]]\n");
+    check_sample(&b, &(FileRule){.columns = {[COLUMN_PROMPT] = "in.question", [COLUMN_COMPLETION] = "in.out.best"}},
+                 "{\"in\":{\"question\":\"a\",\"out\":{\"best\":\"b\"}}}",
+                 "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>]]\n");
+    check_sample(&b, &(FileRule){.columns = {[COLUMN_INSTRUCTION] = "q", [COLUMN_OUTPUT] = "a.b"}},
+                 "{\"q\":\"a\",\"a.b\":\"b\"}",
+                 "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>]]\n");
+    check_sample(&b, &(FileRule){.columns = {[COLUMN_TEXT] = "body"}}, "{\"body\":\"abc\"}", "a[[bc</s>]]");
+    put_text("d.jsonl", "{\"text\":\"x\",\"body\":\"abc\"}");
+    FileRule rule = {.columns = {[COLUMN_TEXT] = "body"}};
+    b.o.rules = &rule;
+    Dataset *d;
+    Err err;
+    ASSERT_REFUSED(bench_open(&d, &b, true, &err), &err,
+                   "d.jsonl:1: found a record with both \"text\" and \"body\", which columns names text");
+    bench_free(&b);
+}
+
+#define TASK "Below is an instruction that describes a task"
+#define ANSWER ". Write a response that appropriately completes the request.\n\n### Instruction:\n"
+
+static void test_file_rule_alpaca_prompt(void **state) {
+    (void)state;
+    Bench b = bench_new(true);
+    FileRule rule = {.format = FORMAT_ALPACA_PROMPT};
+    check_sample(&b, &rule, "{\"instruction\":\"do\",\"input\":\"\",\"output\":\"ok\"}",
+                 "<s>" TASK ANSWER "do\n\n### Response:\n[[ok</s>]]");
+    check_sample(&b, &rule, "{\"instruction\":\"do\",\"input\":\"it\",\"output\":\"ok\"}",
+                 "<s>" TASK ", paired with an input that provides further context" ANSWER
+                 "do\n\n### Input:\nit\n\n### Response:\n[[ok</s>]]");
+    bench_free(&b);
+}
+
+static void test_file_rule_first_records(void **state) {
+    (void)state;
+    static const char *const want[] = {"a[[1</s>]]", "a[[2</s>]]", "a[[3</s>]]",
+                                       "a[[4</s>]]", "a[[5</s>]]", "b[[1</s>]]"};
+    Bench b = bench_new(false);
+    StrBuf ten = {0};
+    for (int i = 1; i <= 10; i++) str_printf(&ten, "{\"text\":\"a%d\"}\n", i % 10);
+    str_puts(&ten, "broken");
+    put_text("a.jsonl", ten.data);
+    b.files[0] = "a.jsonl";
+    check_samples(&b, &(FileRule){.limit = 3}, want, 3);
+    check_samples(&b, &(FileRule){.limit = 0.45}, want, 5); // of 11 lines
+    b.o.rules = &(FileRule){.limit = 0.01};
+    Dataset *d;
+    Err err;
+    ASSERT_REFUSED(bench_open(&d, &b, true, &err), &err, "found 11 records, of which max_samples 0.01 are none");
+    str_clear(&ten);
+    bench_free(&b);
+}
+
+// completion_only and raw_pairs of all files.
+static void test_file_rule_pairs(void **state) {
+    (void)state;
+    Bench b = bench_new(true);
+    static const char pair[] = "{\"prompt\":\"ab\",\"completion\":\"c\"}";
+    b.o.raw_pairs = true;
+    check_sample(&b, NULL, pair, "<s>ab[[c</s>]]");
+    b.o.train_on_inputs = true;
+    check_sample(&b, NULL, pair, "<s>[[abc</s>]]");
+    b.o.completion_only = true;
+    check_sample(&b, NULL, pair, "<s>ab[[c</s>]]");
+    check_sample(&b, NULL,
+                 "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\"}]}",
+                 "<|im_start|>[[user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n]]");
+    check_sample(&b, NULL,
+                 "{\"prompt\":[{\"role\":\"user\",\"content\":\"a\"}],\"completion\":[{\"role\":\"assistant\","
+                 "\"content\":\"b\"}]}",
+                 "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>]]\n");
+    b.o.raw_pairs = false;
+    check_sample(&b, NULL, pair, "<|im_start|>user\nab<|im_end|>\n<|im_start|>assistant\n[[c<|im_end|>]]\n");
+    bench_free(&b);
+}
+
+TEST_MAIN(SCRATCH_TEST(test_file_rule_columns), SCRATCH_TEST(test_file_rule_alpaca_prompt),
+          SCRATCH_TEST(test_file_rule_first_records), SCRATCH_TEST(test_file_rule_pairs))
