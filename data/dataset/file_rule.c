@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-const char *column_name(Column c) {
+const char *column_name(RecordKey c) {
     static const char *const names[] = {"messages", "tools",  "system",  "prompt", "completion", "instruction",
                                         "input",    "output", "history", "text",   "role",       "content"};
     return names[c];
@@ -10,17 +10,17 @@ const char *column_name(Column c) {
 
 FileRule file_rule_copy(const FileRule *r) {
     FileRule copy = *r;
-    for (Column c = 0; c < COLUMN_COUNT; c++) copy.columns[c] = r->columns[c] ? mem_strdup(r->columns[c]) : NULL;
+    for (RecordKey c = 0; c < RECORD_KEYS; c++) copy.columns[c] = r->columns[c] ? mem_strdup(r->columns[c]) : NULL;
     return copy;
 }
 
 void file_rule_clear(FileRule *r) {
-    for (Column c = 0; c < COLUMN_COUNT; c++) mem_free(r->columns[c]);
+    for (RecordKey c = 0; c < RECORD_KEYS; c++) mem_free(r->columns[c]);
     *r = (FileRule){0};
 }
 
 bool file_rule_has_columns(const FileRule *r) {
-    for (Column c = 0; c < COLUMN_COUNT; c++)
+    for (RecordKey c = 0; c < RECORD_KEYS; c++)
         if (r->columns[c]) return true;
     return false;
 }
@@ -28,7 +28,7 @@ bool file_rule_has_columns(const FileRule *r) {
 void file_rule_print(StrBuf *out, const FileRule *r) {
     if (r->format != FORMAT_AUTO) str_printf(out, "format=%s\n", dataset_format_name(r->format));
     if (r->limit) str_printf(out, "limit=%.17g\n", r->limit);
-    for (Column c = 0; c < COLUMN_COUNT; c++)
+    for (RecordKey c = 0; c < RECORD_KEYS; c++)
         if (r->columns[c]) str_printf(out, "column %s=%s\n", column_name(c), r->columns[c]);
 }
 
@@ -76,7 +76,7 @@ static int rename_turns(Json *record, const FileRule *r, JsonPool *pool, Err *er
     Json *items = json_pool_alloc(pool, turns->count, sizeof *items);
     for (size_t i = 0; i < turns->count; i++) {
         items[i] = turns->items[i];
-        for (Column c = COLUMN_ROLE; c <= COLUMN_CONTENT; c++)
+        for (RecordKey c = COLUMN_ROLE; c <= COLUMN_CONTENT; c++)
             if (r->columns[c] && rename_key(&items[i], r->columns[c], column_name(c), pool, err)) return -1;
     }
     Json list = json_list(items, turns->count);
@@ -85,7 +85,7 @@ static int rename_turns(Json *record, const FileRule *r, JsonPool *pool, Err *er
 }
 
 int file_rule_rename(Json *record, const FileRule *r, JsonPool *pool, Err *err) {
-    for (Column c = 0; c < COLUMN_ROLE; c++)
+    for (RecordKey c = 0; c < COLUMN_ROLE; c++)
         if (r->columns[c] && rename_key(record, r->columns[c], column_name(c), pool, err)) return -1;
     return r->columns[COLUMN_ROLE] || r->columns[COLUMN_CONTENT] ? rename_turns(record, r, pool, err) : 0;
 }

@@ -18,14 +18,14 @@ typedef enum {
     COLUMN_TEXT,
     COLUMN_ROLE,
     COLUMN_CONTENT,
-    COLUMN_COUNT
-} Column;
-const char *column_name(Column c); // "messages", ...
+    RECORD_KEYS
+} RecordKey;
+const char *column_name(RecordKey c); // "messages", ...
 
-typedef struct FileRule {        // init with {0}: no difference
-    DatasetFormat format;        // FORMAT_AUTO: that of the options
-    double limit;                // only the first records: a number, below 1 a fraction of them; 0: all
-    char *columns[COLUMN_COUNT]; // name of the key in this file, "a.b" in an object; NULL: its own name
+typedef struct FileRule {       // init with {0}: no difference
+    DatasetFormat format;       // FORMAT_AUTO: that of the options
+    double limit;               // only the first records: a number, below 1 a fraction of them; 0: all
+    char *columns[RECORD_KEYS]; // name of the key in this file, "a.b" in an object; NULL: its own name
 } FileRule;
 FileRule file_rule_copy(const FileRule *r);
 void file_rule_clear(FileRule *r);

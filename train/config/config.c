@@ -4,6 +4,7 @@
 
 #include "config_internal.h"
 #include "fileio.h"
+#include "foreign.h"
 #include "json_pool.h"
 #include "record_faults.h"
 #include "words.h"
@@ -35,10 +36,10 @@ static void refuse_unknown(Loading *l, const char *name, const char *where) {
 }
 
 // null means absent: in the file the key is skipped, on the command line it resets the value of the file.
-static void set_key(Loading *l, const Key *k, const Json *v, Origin from) {
+void loading_set(Loading *l, ConfigKey i, const Json *v, Origin from) {
     Config *c = l->c;
+    const Key *k = &config_table.keys[i];
     Err err = {0};
-    size_t i = (size_t)(k - config_table.keys);
     bool is_null = v->type == JSON_NULL;
     if (is_null)
         key_set_default(c, k);
@@ -52,12 +53,14 @@ static void set_key(Loading *l, const Key *k, const Json *v, Origin from) {
 void set_named(Loading *l, const char *name, const Json *v, Origin from) {
     const char *implied;
     const Key *k = keys_find(&config_table, name, &implied);
+    if (foreign_take(l, name, v, from)) return;
     if (!k) {
         refuse_unknown(l, name, from.where);
         return;
     }
     size_t i = (size_t)(k - config_table.keys);
     if (v->type == JSON_NULL && (implied || from.source == SOURCE_FILE)) return;
+    if (implied && v->type == JSON_FALSE) return; // load_in_4bit
     if (from.source == SOURCE_FILE && l->c->source[i] == SOURCE_FILE) {
         problem(l, "%s\"%s\" is another name of %s, which line %d has set", from.where, name, k->name, l->c->line[i]);
         return;
@@ -71,16 +74,15 @@ void set_named(Loading *l, const char *name, const Json *v, Origin from) {
         return;
     }
     if (!implied) {
-        set_key(l, k, v, from);
+        loading_set(l, (ConfigKey)i, v, from);
         return;
     }
-    if (v->type == JSON_FALSE) return; // load_in_4bit
     AUTO_FREE char *word = mem_strndup(implied, strcspn(implied, " "));
     Json stand_in = json_string(json_str(word));
     if (v->type != JSON_TRUE)
         problem(l, "%s%s: expected true or false", from.where, name);
     else
-        set_key(l, k, &stand_in, from);
+        loading_set(l, (ConfigKey)i, &stand_in, from);
 }
 
 static int parse_config(JsonDoc **doc, const char *text, size_t size, const char *name, Err *err) {
@@ -96,17 +98,20 @@ static int read_config(Loading *l, const char *text, size_t size, const char *na
     if (root->type != JSON_OBJECT)
         return err_input(err, "%s:%u: found %s; expected one %s", name, root->line, json_type_name(root),
                          yaml_is_name(name) ? "mapping of keys to values" : "JSON object");
+    foreign_detect(l, root);
     for (size_t i = 0; i < root->count; i++) {
         int line = (int)root->items[i].line;
         AUTO_FREE char *where = mem_printf("%s:%d: ", name, line);
         set_named(l, root->keys[i].data, &root->items[i], (Origin){where, SOURCE_FILE, line});
     }
+    l->root = NULL;
     return 0;
 }
 
 int config_read(Config *c, const char *text, size_t size, const char *name, Err *err) {
     AUTO_CALL(loading_clear) Loading l = {.c = c};
     if (read_config(&l, text, size, name, err)) return -1;
+    foreign_finish(&l);
     return l.n_problems ? err_input(err, "%s", l.problems[0]) : 0;
 }
 
@@ -130,9 +135,17 @@ static int apply_word(Loading *l, bool overrides, int argc, char **argv, int *i,
     Word w = word_split(argv[*i]);
     if (!w.is_key) return overrides ? 0 : load_file(l, argv[*i], err);
     const Key *k = keys_find(&config_table, w.key, &implied);
-    const Key *form = !k ? &any : implied ? &flag : k; // load_in_4bit is a flag, too
+    bool other = foreign_knows(w.key);
+    const Key *form = other || !k ? &any : implied ? &flag : k; // load_in_4bit is a flag, too
     const char *text = word_value(&w, form->type == KEY_BOOL, argc, argv, i);
     if (!overrides) return 0;
+    if (other) {
+        if (!text) text = "true"; // --do_train
+        if (yaml_parse_config(&doc, text, strlen(text), "command line", NULL) && key_from_text(&doc, &any, text, err))
+            return -1;
+        set_named(l, w.key, json_root(doc), (Origin){"command line: ", SOURCE_COMMAND_LINE, 0});
+        return 0;
+    }
     if (k && !text) {
         problem(l, "command line: --%s has no value", w.key);
         return 0;
@@ -142,12 +155,24 @@ static int apply_word(Loading *l, bool overrides, int argc, char **argv, int *i,
     return 0;
 }
 
+// Keys that the command line sets.
+static void note_overrides(Loading *l, int argc, char **argv) {
+    const char *implied;
+    for (int i = 0; i < argc; i++) {
+        Word w = word_split(argv[i]);
+        const Key *k = w.is_key ? keys_find(&config_table, w.key, &implied) : NULL;
+        if (k) l->overridden[k - config_table.keys] = true;
+    }
+}
+
 int config_load(Config *c, int argc, char **argv, ConfigPurpose purpose, Err *err) {
     AUTO_CALL(loading_clear) Loading l = {.c = c};
     keys_set_defaults(&config_table, c);
+    note_overrides(&l, argc, argv);
     for (int overrides = 0; overrides < 2; overrides++) // overrides win, wherever the file is in argv
         for (int i = 0; i < argc; i++)
             if (apply_word(&l, overrides, argc, argv, &i, err)) return -1;
+    foreign_finish(&l);
     check_rules(&l, purpose);
     return problems_report(&l, err);
 }
@@ -155,6 +180,7 @@ int config_load(Config *c, int argc, char **argv, ConfigPurpose purpose, Err *er
 void config_clear(Config *c) {
     keys_clear(&config_table, c);
     mem_free(c->file);
+    str_clear(&c->notes);
     *c = (Config){0};
 }
 

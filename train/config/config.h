@@ -1,8 +1,8 @@
 // config: the settings of a run. One flat JSON object with `//` comments, then overrides from the command line.
 //
 // config_keys.def is the one table of keys: fields, rules, help, schema and what a resume may change come from it.
-// Files: config.c (loading, rules between keys), config_runs.c (the runs of one command), config_show.c (printed,
-// saved, compared); keys.h has the machinery of tables.
+// Files: config.c (loading), config_rules.c (rules between keys), config_runs.c (the runs of one command),
+// config_show.c (printed, saved, compared); foreign.h has the keys of other tools, keys.h the machinery of tables.
 #pragma once
 
 #include <stdio.h>
@@ -23,7 +23,9 @@ typedef enum {
     CONFIG_KEYS
 } ConfigKey;
 
-typedef enum { SOURCE_DEFAULT, SOURCE_FILE, SOURCE_COMMAND_LINE, SOURCE_RUN } ConfigSource;
+// SOURCE_TOOL: the default of the tool that the config was written for (foreign.h).
+typedef enum { SOURCE_DEFAULT, SOURCE_TOOL, SOURCE_FILE, SOURCE_COMMAND_LINE, SOURCE_RUN } ConfigSource;
+typedef enum { NO_TOOL = 0, AXOLOTL = 1, LLAMA_FACTORY = 2, TRL = 4 } Tool;
 
 #define FIELD_STRING char *
 #define FIELD_PATH char *
@@ -46,6 +48,8 @@ typedef struct Config {
     char *file; // the config file, or NULL
     ConfigSource source[CONFIG_KEYS];
     int line[CONFIG_KEYS]; // in file, 0 elsewhere
+    Tool tool;             // that the config was written for
+    StrBuf notes;          // for the log, a line for each key of a tool that changes nothing here, and others
 } Config;
 
 extern const KeyTable config_table;
@@ -74,8 +78,9 @@ int config_runs(ConfigList *runs, const Config *c, Err *err);
 void config_list_clear(ConfigList *l);
 
 void config_print(const Config *c, FILE *out); // every key, its value and where that came from
-void config_print_help(FILE *out);             // the reference page of all keys
-void config_print_schema(FILE *out);           // the same as JSON Schema
+const char *config_tool_name(Tool tool);
+void config_print_help(FILE *out);   // the reference page of all keys
+void config_print_schema(FILE *out); // the same as JSON Schema
 // The resolved config as JSON text with absolute paths, without the keys that are read from the adapter to start from;
 // the caller frees.
 char *config_json(const Config *c);
@@ -83,7 +88,7 @@ char *config_json(const Config *c);
 OwnCheck config_own; // of such a file (overwrite.h)
 
 // True when the key was given in the file or on the command line.
-static inline bool config_is_set(const Config *c, ConfigKey key) { return c->source[key] != SOURCE_DEFAULT; }
+static inline bool config_is_set(const Config *c, ConfigKey key) { return c->source[key] > SOURCE_TOOL; }
 // Rows per optimizer step of one rank.
 int64_t config_global_batch(const Config *c);
 // Compares with the config of an earlier run in the same directory (JSON text, read as hostile input). A difference

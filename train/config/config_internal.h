@@ -15,17 +15,37 @@ typedef struct Origin {
     int line;
 } Origin;
 
+// The value of a key that is used after all others are read; source SOURCE_DEFAULT: not given.
+typedef enum { SAVE_BY_STEPS, SAVE_NEVER, SAVE_BY_EPOCH } SaveStrategy;
+typedef struct Given {
+    ConfigSource source;
+    int line;
+    double value; // or a SaveStrategy
+} Given;
+
+// Of other tools' configs (foreign.h).
+typedef struct GivenKeys {
+    Given qlora, evals_per_epoch, saves_per_epoch, save_strategy, target_linear, total_batch, min_lr_ratio, max_samples;
+    Given packing, neat_packing; // LLaMA-Factory
+    char *text_field;
+} GivenKeys;
+
 // A config that is being loaded. Everything wrong with it is collected, a line each, and reported together.
 enum { PROBLEMS_KEPT = 50 };
 typedef struct Loading {
     Config *c;
     char *problems[PROBLEMS_KEPT];
-    size_t n_problems;       // may be more than are kept
-    bool wrong[CONFIG_KEYS]; // the key has a value that is refused
-    const char *run;         // of `runs`, named in the following problems; NULL: none
+    size_t n_problems;            // may be more than are kept
+    bool overridden[CONFIG_KEYS]; // the command line sets the key
+    bool wrong[CONFIG_KEYS];      // the key has a value that is refused
+    const char *run;              // of `runs`, named in the following problems; NULL: none
+    // of other tools' configs (foreign.h)
+    const Json *root; // of the file, while it is read
+    GivenKeys given;
 } Loading;
 void loading_clear(Loading *l);
 void problem(Loading *l, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void loading_set(Loading *l, ConfigKey key, const Json *v, Origin from);
 // 0: none. One is the error; several are printed, and the error is their number.
 int problems_report(const Loading *l, Err *err);
 void check_rules(Loading *l, ConfigPurpose purpose);

@@ -26,6 +26,7 @@ int problems_report(const Loading *l, Err *err) {
 
 void loading_clear(Loading *l) {
     for (size_t i = 0; i < l->n_problems && i < PROBLEMS_KEPT; i++) mem_free(l->problems[i]);
+    mem_free(l->given.text_field);
 }
 
 // ---- rules ----

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config_internal.h"
+#include "foreign.h"
 #include "path.h"
 
 // ---- a list of learning rates ----
@@ -58,6 +58,9 @@ static void copy(Config *to, const Config *from) {
     memcpy(to->source, from->source, sizeof to->source);
     memcpy(to->line, from->line, sizeof to->line);
     to->file = from->file ? mem_strdup(from->file) : NULL;
+    to->tool = from->tool;
+    if (from->notes.len) str_puts(&to->notes, from->notes.data);
+    if (to->source[CONFIG_lora_alpha] == SOURCE_TOOL) to->source[CONFIG_lora_alpha] = SOURCE_DEFAULT; // follows lora_r
 }
 
 // Sets the keys of an object of `runs`. A key that the command line has set is refused: one of the two would be
@@ -133,7 +136,10 @@ static void make_run(Loading *l, const Config *base, size_t index) {
     key_set_default(c, &config_table.keys[CONFIG_runs]);
     c->source[CONFIG_runs] = SOURCE_DEFAULT;
     memset(l->wrong, 0, sizeof l->wrong);
+    mem_free(l->given.text_field);
+    l->given = (GivenKeys){0};
     set_keys(l, base, base->runs.items[index], (Origin){where, SOURCE_RUN, line});
+    foreign_finish(l);
     check_of_base(l, base, where);
     name_run(l, base, index, where);
     l->run = c->run_name;
@@ -146,7 +152,9 @@ int config_runs(ConfigList *runs, const Config *c, Err *err) {
     runs->count = c->runs.count ? c->runs.count : 1;
     runs->items = mem_calloc(runs->count, sizeof *runs->items);
     if (!c->runs.count) {
+        l.c = runs->items;
         copy(runs->items, c);
+        foreign_finish(&l);
         return 0;
     }
     for (size_t i = 0; i < runs->count; i++) {

@@ -1,7 +1,7 @@
 // config_show: a config printed, saved, and compared with a saved one.
 #include <string.h>
 
-#include "config_internal.h"
+#include "foreign.h"
 #include "json_read.h"
 #include "json_save.h"
 #include "keys_internal.h"
@@ -16,14 +16,20 @@ static bool is_of_adapter(const Config *c, ConfigKey i) {
 
 // ---- printing ----
 
+const char *config_tool_name(Tool tool) {
+    return tool == AXOLOTL ? "Axolotl" : tool == LLAMA_FACTORY ? "LLaMA-Factory" : "TRL";
+}
+
 // Keys that the user has set, a line each.
 static void print_given(const Config *c, FILE *out) {
     for (ConfigKey i = 0; i < CONFIG_KEYS; i++) {
-        if (!config_is_set(c, i)) continue;
+        if (c->source[i] == SOURCE_DEFAULT || (c->source[i] == SOURCE_TOOL && is_of_adapter(c, i))) continue;
         AUTO_FREE char *text = key_text(c, key_of(i), false);
         say_to(out, "  %-28s %-40s ", key_of(i)->name, text);
-        if (c->source[i] == SOURCE_FILE)
+        if (c->source[i] == SOURCE_FILE || (c->source[i] == SOURCE_RUN && c->line[i]))
             say_to(out, "%s:%d\n", c->file, c->line[i]);
+        else if (c->source[i] == SOURCE_TOOL)
+            say_to(out, "default of %s\n", config_tool_name(c->tool));
         else
             say_to(out, "command line\n");
     }
@@ -34,7 +40,7 @@ static void print_defaults(const Config *c, FILE *out) {
     enum { COLUMNS = 110 };
     int column = say_to(out, "  default:");
     for (ConfigKey i = 0; i < CONFIG_KEYS; i++) {
-        if (config_is_set(c, i) || key_is_later(key_of(i)) || is_of_adapter(c, i)) continue;
+        if (c->source[i] != SOURCE_DEFAULT || key_is_later(key_of(i)) || is_of_adapter(c, i)) continue;
         AUTO_FREE char *text = key_text(c, key_of(i), false);
         int width = 2 + (int)(strlen(key_of(i)->name) + strlen(text));
         if (column + width > COLUMNS) column = say_to(out, "\n          ") - 1;
@@ -44,18 +50,23 @@ static void print_defaults(const Config *c, FILE *out) {
 }
 
 void config_print(const Config *c, FILE *out) {
+    if (c->tool) say_to(out, "  reads as a config of %s\n", config_tool_name(c->tool));
     print_given(c, out);
+    if (c->notes.len) say_to(out, "%s", c->notes.data);
     print_defaults(c, out);
 }
 
 void config_print_help(FILE *out) {
-    say_to(out, "Keys of a config file (one flat JSON object, // comments allowed) and of the command line\n"
+    say_to(out, "Keys of a config file (YAML, or one flat JSON object with // comments) and of the command line\n"
                 "(--key value, --key=value or key=value). \"lorac help config --json\" prints them as JSON Schema.\n");
     keys_print_help(&config_table, "", out);
+    foreign_print_help(out);
 }
 
 void config_print_schema(FILE *out) {
-    AUTO_FREE char *text = json_text(keys_schema(&config_table, "Config of lorac train"));
+    cJSON *schema = keys_schema(&config_table, "Config of lorac train");
+    foreign_add_schema(cJSON_GetObjectItemCaseSensitive(schema, "properties"));
+    AUTO_FREE char *text = json_text(schema);
     say_to(out, "%s", text);
 }
 

@@ -286,10 +286,10 @@ static int read_columns(const Reading *r, const Json *e, const Json *columns, Fi
     if (columns->type != JSON_OBJECT) return wrong(r, e, "columns as {\"messages\": \"its name in the file\", ...}");
     for (size_t i = 0; i < columns->count; i++) {
         const Json *name = &columns->items[i];
-        Column c = 0;
-        while (c < COLUMN_COUNT && !json_str_is(columns->keys[i], column_name(c))) c++;
+        RecordKey c = 0;
+        while (c < RECORD_KEYS && !json_str_is(columns->keys[i], column_name(c))) c++;
         if (name->type == JSON_NULL) continue;
-        if (c == COLUMN_COUNT)
+        if (c == RECORD_KEYS)
             return wrong(r, e,
                          "columns of messages, tools, system, prompt, completion, instruction, input, output, history, "
                          "text, role or content");
@@ -342,7 +342,7 @@ static void write_rule(cJSON *entry, const FileRule *rule) {
     if (rule->format != FORMAT_AUTO) cJSON_AddStringToObject(entry, "format", dataset_format_name(rule->format));
     if (rule->limit) cJSON_AddNumberToObject(entry, "max_samples", rule->limit);
     cJSON *columns = file_rule_has_columns(rule) ? cJSON_AddObjectToObject(entry, "columns") : NULL;
-    for (Column c = 0; columns && c < COLUMN_COUNT; c++)
+    for (RecordKey c = 0; columns && c < RECORD_KEYS; c++)
         if (rule->columns[c]) cJSON_AddStringToObject(columns, column_name(c), rule->columns[c]);
 }
 
@@ -350,14 +350,13 @@ static cJSON *write_files(const Key *k, const void *field, bool absolute_paths) 
     const FileList *l = field;
     cJSON *list = cJSON_CreateArray();
     for (size_t i = 0; i < l->count; i++) {
-        cJSON *path = path_json(k, l->items[i], absolute_paths), *entry = cJSON_CreateObject();
+        cJSON *entry = cJSON_CreateObject(), *path = path_json(k, l->items[i], absolute_paths);
+        cJSON_AddItemToObject(entry, "path", path);
         if (l->weights[i] != 1) cJSON_AddNumberToObject(entry, "weight", l->weights[i]);
         write_rule(entry, &l->rules[i]);
-        cJSON_AddItemToArray(list, entry->child ? entry : path);
-        if (entry->child)
-            cJSON_AddItemToObject(entry, "path", path);
-        else
-            cJSON_Delete(entry);
+        bool plain = !path->next;
+        cJSON_AddItemToArray(list, plain ? cJSON_DetachItemViaPointer(entry, path) : entry);
+        if (plain) cJSON_Delete(entry);
     }
     return list;
 }
@@ -379,7 +378,7 @@ static void schema_file(cJSON *schema, const Key *k) {
           *names = cJSON_AddObjectToObject(columns, "properties");
     schema_add_types(columns, "object null");
     cJSON_AddFalseToObject(columns, "additionalProperties");
-    for (Column c = 0; c < COLUMN_COUNT; c++)
+    for (RecordKey c = 0; c < RECORD_KEYS; c++)
         schema_add_types(cJSON_AddObjectToObject(names, column_name(c)), "string null");
     cJSON_AddItemToObject(schema, "required", cJSON_CreateStringArray((const char *const[]){"path"}, 1));
     cJSON_AddFalseToObject(schema, "additionalProperties");

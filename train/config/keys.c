@@ -58,6 +58,8 @@ const Key *keys_find(const KeyTable *t, const char *name, const char **implied) 
 }
 
 const char *keys_nearest(const KeyTable *t, const char *name) {
+    for (size_t i = 0; i < t->count; i++)
+        if (text_has_word(t->keys[i].synonyms, name)) return t->keys[i].name;
     char best[WORD_MAX_KEY], alias[WORD_MAX_KEY];
     const char *found = NULL;
     Nearest near = nearest_start(name);

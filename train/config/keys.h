@@ -36,7 +36,8 @@ typedef enum {
 
 typedef struct Key {
     const char *name;
-    const char *aliases; // separated by spaces; "load_in_4bit=nf4": this alias set to true means that value
+    const char *aliases;  // separated by spaces; "load_in_4bit=nf4": this alias set to true means that value
+    const char *synonyms; // words that are not read, for which messages offer this key
     KeyType type;
     size_t offset;        // of the field, in the struct that the table fills
     const char *standard; // the default as JSON text; NULL: not set (0, NULL)

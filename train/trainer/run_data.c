@@ -9,6 +9,7 @@
 #include "path.h"
 #include "records.h"
 #include "subset.h"
+#include "template_check.h"
 
 enum { MAX_TEMPLATE_BYTES = 1 << 20 };
 
@@ -22,7 +23,7 @@ int run_max_tokens(const Config *c, const ModelConfig *m, int64_t *max_tokens, E
     return 0;
 }
 
-int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, Err *err) {
+static int load_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, Err *err) {
     *chat = NULL;
     if (!c->chat_template) return t->chat_template ? chat_template_new(chat, t, NULL, err) : 0;
     AUTO_FREE char *text = NULL;
@@ -35,6 +36,10 @@ int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, 
     int rc = memchr(text, 0, size) ? err_input(err, "found a NUL byte; expected text")
                                    : chat_template_new(chat, t, text_skip_mark(text, &size), err);
     return rc ? err_context(err, "%s", c->chat_template) : 0;
+}
+
+int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, Err *err) {
+    return load_chat_template(c, t, chat, err) || template_check(c, t, *chat, err) ? -1 : 0;
 }
 
 // Each pattern of `given` to the files that match it.

@@ -1,0 +1,148 @@
+// Configs in the shape of those that Axolotl, LLaMA-Factory and TRL publish train a tiny model: only the paths of model
+// and data are replaced, and --max_steps 2 is given. Their keys and values are in tests/golden/tool_configs.
+#include "test.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include "cli_runner.h"
+#include "fileio.h"
+#include "tiny_model.h"
+
+typedef struct ToolConfig {
+    const char *name;
+    const char *parts[8]; // of what is printed
+} ToolConfig;
+
+static const ToolConfig configs[] = {
+    {"axolotl_llama_lora.yml",
+     {"reads as a config of Axolotl", "\"format\":\"alpaca_prompt\"", "eval_steps                   0.25 ", "dropout",
+      "adamw_8bit: AdamW, with its state in float32", "lora_r                       16 ",
+      "packing                      true "}},
+    {"axolotl_instruct_8bit.yml",
+     {"quantize_base                \"int8\" ", "[\"all-linear\"]", "eval_steps                   0.0625 ",
+      "save_steps                   0.0625 ", "template                     \"chatml\" ",
+      "eos_token                    \"<|im_end|>\" ", "layers in int8"}},
+    {"axolotl_qlora_split.yaml",
+     {"\"max_samples\":0.2", "8 samples (sharegpt)", "quantize_base                \"nf4\" ",
+      "plugins                      changes nothing"}},
+    {"axolotl_gemma_qlora.yml",
+     {"40 samples (sharegpt)", "eot_tokens                   changes nothing", "layers in nf4"}},
+    {"axolotl_linear_8bit.yml",
+     {"\"columns\":{\"text\":\"body\"}", "deepspeed                    ZeRO is data parallelism",
+      "warmup_steps                 10 ", "fsdp_config                  changes nothing here"}},
+    {"llama_factory_lora_sft.yaml",
+     {"reads as a config of LLaMA-Factory",
+      "\"path\":\"data/identity.json\",\"format\":\"alpaca\",\"max_samples\":1000",
+      "lora_alpha                   16                                       default of LLaMA-Factory",
+      "truncation                   \"truncate\"                               default of LLaMA-Factory",
+      "80 samples (alpaca)"}},
+    {"llama_factory_lora_eval.yaml",
+     {"[\"q_proj\",\"v_proj\"]", "12 samples (sharegpt)",
+      "validation_file              [{\"path\":\"MESSAGES.jsonl\",\"max_samples\":12}]"}},
+    {"llama_factory_qlora.yaml", {"quantize_base                \"nf4\" ", "val_set_size                 0.1 "}},
+    {"llama_factory_loraplus.yaml",
+     {"\"columns\":{\"messages\":\"chat\",\"role\":\"speaker\",\"content\":\"said\"}",
+      "loraplus_lr_ratio            16 ", "40 samples"}},
+    {"llama_factory_zero3.yaml",
+     {"packing                      true ", "flash_attn                   changes nothing here"}},
+    {"trl_sft.yaml",
+     {"reads as a config of TRL",
+      "train_on_inputs              true                                     default of TRL",
+      "per_device_train_batch_size  8                                        default of TRL",
+      "lora_dropout                 0.05 "}},
+    {"trl_lora.yaml",
+     {"\"DATA/train.jsonl\"", "\"DATA/test.jsonl\"", "train_on_inputs              false ",
+      "push_to_hub                  changes nothing here"}},
+    {"trl_qlora_mixture.yaml",
+     {"raw_pairs                    true                                     default of TRL",
+      "wandb: report.html and train_log.jsonl are written", " samples (auto)", "val_set_size                 0.1 ",
+      "logging_steps                0.1: every step is logged"}},
+};
+enum { CONFIGS = sizeof configs / sizeof *configs };
+
+static void put_lines(const char *path, int n, const char *fmt) {
+    StrBuf text = {0};
+    for (int i = 0; i < n; i++)
+        for (const char *p = fmt; *p; p++) // # is the number of the record
+            if (*p == '#')
+                str_printf(&text, "%d", i);
+            else
+                str_add(&text, p, 1);
+    put(path, text.data);
+    str_clear(&text);
+}
+
+static void put_data(void) {
+    static const char messages[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"Say "
+                                   "#\"},{\"role\":\"assistant\",\"content\":\"It is #.\"}]}\n";
+    static const char turns[] =
+        "{\"conversations\":[{\"from\":\"human\",\"value\":\"Say #\"},{\"from\":\"gpt\",\"value\":\"It is #.\"}]}\n";
+    static const char alpaca[] = "{\"instruction\":\"Say #\",\"input\":\"\",\"output\":\"#.\"}\n";
+    TinyModel tiny = TINY_MODEL;
+    tiny.hidden = 64;
+    tiny.ffn = 128;
+    tiny_model_write("MODEL.gguf", &tiny);
+    mkdir("DATA", 0777);
+    mkdir("data", 0777);
+    put_lines("MESSAGES.jsonl", 40, messages);
+    put_lines("DATA/train.jsonl", 40, messages);
+    put_lines("DATA/test.jsonl", 5, messages);
+    put_lines("SHAREGPT.jsonl", 40, turns);
+    put_lines("ALPACA.jsonl", 40, alpaca);
+    put_lines("data/identity.json", 40, alpaca);
+    put_lines("data/alpaca_en_demo.json", 40, alpaca);
+    put_lines("TEXT.jsonl", 10, "{\"body\":\"some text #\"}\n");
+    put_lines("PAIRS.jsonl", 10, "{\"prompt\":\"a#\",\"completion\":\"b#\"}\n");
+    put_lines("DATA/tools.jsonl", 40,
+              "{\"chat\":[{\"speaker\":\"human\",\"said\":\"Say #\"},{\"speaker\":\"gpt\",\"said\":\"It is #.\"}]}\n");
+    put("data/dataset_info.json",
+        "{\"identity\":{\"file_name\":\"identity.json\"},\"alpaca_en_demo\":{\"file_name\":\"alpaca_en_demo.json\"}}");
+    put("DATA/dataset_info.json",
+        "{\"tool_demo\":{\"file_name\":\"tools.jsonl\",\"formatting\":\"sharegpt\",\"columns\":{\"messages\":\"chat\"},"
+        "\"tags\":"
+        "{\"role_tag\":\"speaker\",\"content_tag\":\"said\",\"user_tag\":\"human\",\"assistant_tag\":\"gpt\"}}}");
+}
+
+// The config with MODEL replaced by the tiny model's path.
+static void put_config(const char *name) {
+    AUTO_FREE char *path = mem_printf("%s/golden/tool_configs/%s", TEST_DIR, name), *text = NULL;
+    StrBuf out = {0};
+    size_t size;
+    Err err;
+    ASSERT_OK(file_read(&text, &size, path, 1 << 20, &err), &err);
+    for (const char *p = text; *p; p++) {
+        bool is_model = strncmp(p, "MODEL", 5) == 0;
+        str_puts(&out, is_model ? "MODEL.gguf" : (char[]){*p, 0});
+        p += is_model ? 4 : 0;
+    }
+    put(name, out.data);
+    str_clear(&out);
+}
+
+static void test_tool_configs_train(void **state) {
+    (void)state;
+    put_data();
+    for (size_t i = 0; i < CONFIGS; i++) {
+        const ToolConfig *c = &configs[i];
+        put_config(c->name);
+        char *words = mem_printf("train %s --max_steps 2 --output_dir out-%zu", c->name, i), *out = run(words, 0);
+        for (size_t k = 0; k < 8 && c->parts[k]; k++)
+            if (!strstr(out, c->parts[k])) fail_msg("%s lacks \"%s\":\n%s", c->name, c->parts[k], out);
+        mem_free(out);
+        mem_free(words);
+    }
+}
+
+// No config of the folder is left out.
+static void test_tool_configs_are_all_run(void **state) {
+    (void)state;
+    DIR *dir = opendir(TEST_DIR "/golden/tool_configs");
+    assert_non_null(dir);
+    size_t found = 0;
+    for (struct dirent *e; (e = readdir(dir));) found += strstr(e->d_name, ".y") != NULL;
+    closedir(dir);
+    assert_int_equal(found, CONFIGS);
+}
+
+TEST_MAIN(SCRATCH_TEST(test_tool_configs_train), TEST(test_tool_configs_are_all_run))

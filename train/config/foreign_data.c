@@ -1,0 +1,423 @@
+// foreign_data: data sets of other tools' configs as entries of train_file: path, format, columns, max_samples.
+//
+// Sources: the schema of Axolotl's data sets, the parser of LLaMA-Factory's dataset_info.json, TRL's
+// DatasetMixtureConfig.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "fileio.h"
+#include "foreign.h"
+#include "json_pool.h"
+#include "json_read.h"
+#include "json_save.h"
+#include "path.h"
+
+enum { MAX_INFO_BYTES = 16 << 20 };
+
+// One entry that is being mapped, and what its keys have said so far.
+typedef struct Entry {
+    const Foreign *f;
+    size_t number; // from 1; 0: not one of a list
+    cJSON *columns;
+    double limit;
+    const char *format;
+} Entry;
+
+// "FILE:LINE: datasets: entry 2: split: "x"; expected ..."
+static void refuse(const Entry *e, const char *key, const Json *v, const char *expected) {
+    AUTO_STR StrBuf text = {0}, place = {0};
+    json_print(&text, v);
+    if (e->number) str_printf(&place, "entry %zu: ", e->number);
+    problem(e->f->l, "%s%s: %s%s: %.60s; %s", e->f->from.where, e->f->name, place.data ? place.data : "", key,
+            text.data, expected);
+}
+
+static bool is_text(const Json *v) { return v->type == JSON_STRING; }
+
+static bool is_one_of(const Json *v, const char *words) {
+    return is_text(v) && is_among(v->str.data, v->str.len, words);
+}
+
+static bool is_word(const Json *v, const char *word) { return is_text(v) && json_str_is(v->str, word); }
+
+// ---- columns ----
+
+// Names that are read as they are get no column.
+static void add_column(Entry *e, const char *key, RecordKey column, const Json *name) {
+    static const char *const known[RECORD_KEYS] = {[COLUMN_MESSAGES] = "messages conversations conversation",
+                                                   [COLUMN_PROMPT] = "prompt question",
+                                                   [COLUMN_COMPLETION] = "completion response answer",
+                                                   [COLUMN_ROLE] = "role from",
+                                                   [COLUMN_CONTENT] = "content value"};
+    if (!is_text(name) || !name->str.len) {
+        refuse(e, key, name, "expected the name of a key");
+        return;
+    }
+    if (known[column] ? is_one_of(name, known[column]) : is_word(name, column_name(column))) return;
+    if (!e->columns) e->columns = cJSON_CreateObject();
+    cJSON_DeleteItemFromObjectCaseSensitive(e->columns, column_name(column));
+    cJSON_AddStringToObject(e->columns, column_name(column), name->str.data);
+}
+
+// {"role": "from", "content": "value"}; further properties under their own names.
+static void take_properties(Entry *e, const char *key, const Json *map) {
+    for (size_t i = 0; map->type == JSON_OBJECT && i < map->count; i++) {
+        const char *property = map->keys[i].data;
+        const Json *name = &map->items[i];
+        if (strcmp(property, "role") == 0 || strcmp(property, "content") == 0)
+            add_column(e, key, *property == 'r' ? COLUMN_ROLE : COLUMN_CONTENT, name);
+        else if (!is_word(name, property))
+            refuse(e, key, map, "expected role and content; other properties under their own names");
+    }
+    if (map->type != JSON_OBJECT) refuse(e, key, map, "expected {role: ..., content: ...}");
+}
+
+// {"assistant": ["gpt", "model"], ...}: roles under names that mean the same to lorac.
+static bool role_is_known(const char *role, const Json *name) {
+    static const struct {
+        const char *role, *names;
+    } known[] = {{"system", "system"},
+                 {"user", "user human"},
+                 {"assistant", "assistant gpt model"},
+                 {"tool", "tool observation function_response"},
+                 {"observation", "observation tool"},
+                 {"function", "function_call"},
+                 {"function_call", "function_call"}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(known[i].role, role) == 0) return is_one_of(name, known[i].names);
+    return false;
+}
+
+static void take_roles(Entry *e, const char *key, const Json *roles) {
+    bool ok = roles->type == JSON_OBJECT;
+    for (size_t i = 0; ok && i < roles->count; i++) {
+        const Json *names = &roles->items[i];
+        for (size_t k = 0; ok && names->type == JSON_ARRAY && k < names->count; k++)
+            ok = role_is_known(roles->keys[i].data, &names->items[k]);
+        ok = ok && (names->type == JSON_ARRAY || role_is_known(roles->keys[i].data, names));
+    }
+    if (!ok)
+        refuse(e, key, roles,
+               "other names of roles than human, user, gpt, assistant, model, system, tool; rename them in the data");
+}
+
+// ---- split ----
+
+// "train", "train[:100]", "train[:10%]".
+static void take_split(Entry *e, const Json *v) {
+    const char *text = is_text(v) ? v->str.data : "", *slice = strchr(text, '[');
+    char *end = NULL;
+    if (is_one_of(v, "train")) return;
+    if (slice && strncmp(text, "train[:", 7) == 0 && slice[2] >= '0' && slice[2] <= '9') {
+        double n = strtod(slice + 2, &end);
+        bool percent = *end == '%';
+        end += percent;
+        if (percent) n /= 100;
+        if (strcmp(end, "]") == 0 && n > 0 && (percent ? n <= 1 : n == (double)(int64_t)n)) {
+            if (!percent || n < 1) e->limit = n;
+            return;
+        }
+    }
+    refuse(e, "split", v, "of a file only its first records can be chosen: expected train, train[:100] or train[:10%]");
+}
+
+// ---- Axolotl's and TRL's entries ----
+
+typedef enum { TAKE_NOTHING, TAKE_COLUMN, TAKE_PROPERTIES, TAKE_ROLES, TAKE_SPLIT, TAKE_TYPE, TAKE_IF } Take;
+typedef struct EntryKey {
+    const char *name;
+    Take take;
+    RecordKey column;
+    const char *values, *advice; // TAKE_IF: only these
+} EntryKey;
+
+// clang-format off
+static const EntryKey entry_keys[] = {
+    {"path", TAKE_NOTHING, 0, NULL, NULL},
+    {"data_files", TAKE_NOTHING, 0, NULL, NULL},
+    {"data_dir", TAKE_IF, 0, "", "expected path as a file"},
+    {"name", TAKE_IF, 0, "default", "a part of a data set on a hub; expected path as a file"},
+    {"type", TAKE_TYPE, 0, NULL, NULL},
+    {"split", TAKE_SPLIT, 0, NULL, NULL},
+    {"ds_type", TAKE_IF, 0, "json text", "expected json or text"},
+    {"field_messages", TAKE_COLUMN, COLUMN_MESSAGES, NULL, NULL},
+    {"field_tools", TAKE_COLUMN, COLUMN_TOOLS, NULL, NULL},
+    {"field_system", TAKE_COLUMN, COLUMN_SYSTEM, NULL, NULL},
+    {"field_instruction", TAKE_COLUMN, COLUMN_INSTRUCTION, NULL, NULL},
+    {"field_input", TAKE_COLUMN, COLUMN_INPUT, NULL, NULL},
+    {"field_output", TAKE_COLUMN, COLUMN_OUTPUT, NULL, NULL},
+    {"field", TAKE_COLUMN, COLUMN_TEXT, NULL, NULL},
+    {"message_field_role", TAKE_COLUMN, COLUMN_ROLE, NULL, NULL},
+    {"message_field_content", TAKE_COLUMN, COLUMN_CONTENT, NULL, NULL},
+    {"message_property_mappings", TAKE_PROPERTIES, 0, NULL, NULL},
+    {"roles", TAKE_ROLES, 0, NULL, NULL},
+    {"roles_to_train", TAKE_IF, 0, "assistant gpt", "the assistant's turns are learnt"},
+    {"train_on_eos", TAKE_IF, 0, "turn", "the end of each learnt turn is learnt; expected turn"},
+    {"train_on_eot", TAKE_IF, 0, "turn", "the end of each learnt turn is learnt; expected turn"},
+    {"message_field_training", TAKE_IF, 0, "train training trainable weight loss",
+     "expected train, training, trainable, weight or loss"},
+    {"chat_template", TAKE_IF, 0, "tokenizer_default", "expected chat_template outside the entry, for all data"},
+    {"conversation", TAKE_IF, 0, "", "expected chat_template outside the entry, for all data"},
+    {"columns", TAKE_NOTHING, 0, NULL, NULL},  // of TRL: which are loaded
+    {"trust_remote_code", TAKE_NOTHING, 0, NULL, NULL},
+    {"revision", TAKE_NOTHING, 0, NULL, NULL},
+    {"preprocess_shards", TAKE_NOTHING, 0, NULL, NULL},
+};
+// clang-format on
+
+static void take_type(Entry *e, const Json *v) {
+    if (is_one_of(v, "chat_template sharegpt"))
+        e->format = NULL; // messages, in either form
+    else if (is_one_of(v, "alpaca completion"))
+        e->format = *v->str.data == 'a' ? "alpaca_prompt" : "text";
+    else
+        refuse(e, "type", v, "expected chat_template, alpaca or completion");
+}
+
+static void take_if(Entry *e, const EntryKey *k, const Json *v) {
+    bool ok = foreign_is_off(v) || is_one_of(v, k->values);
+    if (v->type == JSON_ARRAY)
+        for (size_t i = 0; i < v->count; i++) ok = (i == 0 || ok) && is_one_of(&v->items[i], k->values);
+    if (!ok) refuse(e, k->name, v, k->advice);
+}
+
+static void take_entry_key(Entry *e, const char *name, const Json *v) {
+    const EntryKey *k = entry_keys, *end = entry_keys + sizeof entry_keys / sizeof *entry_keys;
+    while (k < end && strcmp(k->name, name) != 0) k++;
+    if (v->type == JSON_NULL) return;
+    if (k == end) {
+        if (!foreign_is_off(v)) refuse(e, name, v, "this key of an entry is not in this version");
+        return;
+    }
+    switch (k->take) {
+    case TAKE_NOTHING: return;
+    case TAKE_COLUMN: add_column(e, name, k->column, v); return;
+    case TAKE_PROPERTIES: take_properties(e, name, v); return;
+    case TAKE_ROLES: take_roles(e, name, v); return;
+    case TAKE_SPLIT: take_split(e, v); return;
+    case TAKE_TYPE: take_type(e, v); return;
+    case TAKE_IF: take_if(e, k, v); return;
+    }
+}
+
+static void add_file(cJSON *list, const Entry *e, const char *path) {
+    cJSON *file = cJSON_CreateObject();
+    cJSON_AddStringToObject(file, "path", path);
+    if (e->format) cJSON_AddStringToObject(file, "format", e->format);
+    if (e->limit) cJSON_AddNumberToObject(file, "max_samples", e->limit);
+    if (e->columns) cJSON_AddItemToObject(file, "columns", cJSON_Duplicate(e->columns, true));
+    cJSON_AddItemToArray(list, file);
+}
+
+// The path, or the files that data_files names in it.
+static void add_paths(cJSON *list, const Entry *e, const Json *path, const Json *files) {
+    bool many = files && files->type == JSON_ARRAY;
+    bool ok = !path || (is_text(path) && path->str.len);
+    if (!files && path && ok) add_file(list, e, path->str.data);
+    for (size_t i = 0; files && ok && i < (many ? files->count : 1); i++) {
+        const Json *file = many ? &files->items[i] : files;
+        ok = is_text(file) && file->str.len;
+        if (!ok) break;
+        AUTO_FREE char *inside = path && path_is_dir(path->str.data) ? path_join(path->str.data, file->str.data) : NULL;
+        add_file(list, e, inside ? inside : file->str.data);
+    }
+    if (!ok || (!path && !files)) refuse(e, "path", path ? path : &(Json){0}, "expected the path of a file");
+}
+
+static void set_files(const Foreign *f, ConfigKey key, cJSON *list) {
+    AUTO_FREE char *text = json_line(list);
+    foreign_set_text(f, key, text);
+}
+
+static void map_entries(const Foreign *f, const Json *v, ConfigKey key) {
+    if (f->from.source == SOURCE_FILE && f->l->overridden[key]) return;
+    cJSON *list = cJSON_CreateArray();
+    size_t before = f->l->n_problems;
+    for (size_t i = 0; v->type == JSON_ARRAY && i < v->count; i++) {
+        const Json *item = &v->items[i];
+        Entry e = {.f = f, .number = i + 1};
+        if (item->type != JSON_OBJECT) {
+            problem(f->l, "%s%s: entry %zu: expected {path: ..., type: ...}", f->from.where, f->name, i + 1);
+            continue;
+        }
+        for (size_t k = 0; k < item->count; k++) take_entry_key(&e, item->keys[k].data, &item->items[k]);
+        add_paths(list, &e, json_given(item, "path"), json_given(item, "data_files"));
+        cJSON_Delete(e.columns);
+    }
+    if (v->type != JSON_ARRAY) foreign_refuse(f, v, "expected a list of data sets");
+    f->l->wrong[key] |= f->l->n_problems != before;
+    if (f->l->n_problems == before)
+        set_files(f, key, list);
+    else
+        cJSON_Delete(list);
+}
+
+void map_datasets(const Foreign *f, const Json *v) { map_entries(f, v, CONFIG_train_file); }
+void map_test_datasets(const Foreign *f, const Json *v) { map_entries(f, v, CONFIG_validation_file); }
+
+// ---- TRL ----
+
+// DIR/NAME.jsonl or .json, with the split's name.
+static char *split_file(const char *dir, const Json *split, const char *standard) {
+    const char *name = split && is_text(split) ? split->str.data : standard;
+    for (int i = 0; i < 2; i++) {
+        AUTO_FREE char *file = mem_printf("%s.%s", name, i ? "json" : "jsonl");
+        AUTO_FREE char *path = path_join(dir, file);
+        if (path_exists(path)) return mem_take(&path);
+    }
+    return NULL;
+}
+
+void map_dataset_name(const Foreign *f, const Json *v) {
+    const Json *root = f->l->root;
+    if (!is_text(v) || !path_is_dir(v->str.data)) {
+        foreign_set(f, CONFIG_train_file, v);
+        return;
+    }
+    AUTO_FREE char *train = split_file(v->str.data, json_given(root, "dataset_train_split"), "train");
+    AUTO_FREE char *test = split_file(v->str.data, json_given(root, "dataset_test_split"), "test");
+    const Json *evaluates = json_given(root, "eval_strategy");
+    Json path = json_string(json_str(train ? train : v->str.data));
+    foreign_set(f, CONFIG_train_file, &path);
+    path = json_string(json_str(test ? test : ""));
+    if (test && evaluates && !is_word(evaluates, "no") && evaluates->type != JSON_FALSE)
+        foreign_set(f, CONFIG_validation_file, &path);
+}
+
+void map_text_field(const Foreign *f, const Json *v) {
+    if (!is_text(v) || !v->str.len) {
+        foreign_refuse(f, v, "expected the name of a key");
+    } else if (strcmp(v->str.data, "text") != 0) {
+        mem_free(f->l->given.text_field);
+        f->l->given.text_field = mem_strdup(v->str.data);
+    }
+}
+
+void map_test_split(const Foreign *f, const Json *v) { foreign_set(f, CONFIG_val_set_size, v); }
+
+// ---- LLaMA-Factory ----
+
+void map_max_samples(const Foreign *f, const Json *v) {
+    int64_t n;
+    if (json_whole(v, &n) && n >= 1)
+        f->l->given.max_samples = (Given){f->from.source, f->from.line, (double)n};
+    else
+        foreign_refuse(f, v, "expected a number of records");
+}
+
+static void take_tags(Entry *e, const Json *tags) {
+    for (size_t i = 0; tags->type == JSON_OBJECT && i < tags->count; i++) {
+        const char *tag = tags->keys[i].data;
+        const Json *name = &tags->items[i];
+        AUTO_FREE char *role = mem_strndup(tag, strcspn(tag, "_"));
+        if (name->type == JSON_NULL) continue;
+        if (is_among(tag, strlen(tag), "role_tag content_tag"))
+            add_column(e, tag, *tag == 'r' ? COLUMN_ROLE : COLUMN_CONTENT, name);
+        else if (!role_is_known(role, name))
+            refuse(e, tag, name, "another name of the role; rename it in the data");
+    }
+    if (tags->type != JSON_OBJECT) refuse(e, "tags", tags, "expected an object");
+}
+
+static void take_columns(Entry *e, const Json *columns) {
+    static const struct {
+        const char *name;
+        RecordKey column;
+    } known[] = {{"prompt", COLUMN_INSTRUCTION}, {"query", COLUMN_INPUT},   {"response", COLUMN_OUTPUT},
+                 {"history", COLUMN_HISTORY},    {"system", COLUMN_SYSTEM}, {"tools", COLUMN_TOOLS},
+                 {"messages", COLUMN_MESSAGES}};
+    enum { KNOWN = sizeof known / sizeof *known };
+    for (size_t i = 0; columns->type == JSON_OBJECT && i < columns->count; i++) {
+        size_t k = 0;
+        if (columns->items[i].type == JSON_NULL) continue;
+        while (k < KNOWN && !json_str_is(columns->keys[i], known[k].name)) k++;
+        if (k == KNOWN)
+            refuse(e, columns->keys[i].data, &columns->items[i],
+                   "images, sound and preference data are not in this version");
+        else
+            add_column(e, known[k].name, known[k].column, &columns->items[i]);
+    }
+    if (columns->type != JSON_OBJECT) refuse(e, "columns", columns, "expected an object");
+}
+
+// An entry of dataset_info.json. `name` begins messages about it.
+static void add_info(cJSON *list, const Foreign *f, const char *dir, const char *name, const Json *info) {
+    Foreign place = {f->l, name, f->from, NULL};
+    Entry e = {.f = &place};
+    const Json *file = json_given(info, "file_name"), *formatting = json_given(info, "formatting");
+    const Json *columns = json_given(info, "columns"), *tags = json_given(info, "tags"),
+               *split = json_given(info, "split");
+    bool alpaca = !formatting || is_word(formatting, "alpaca");
+    for (size_t i = 0; info->type == JSON_OBJECT && i < info->count; i++)
+        if (!is_among(info->keys[i].data, info->keys[i].len, "file_name formatting columns tags split") &&
+            !foreign_is_off(&info->items[i]) && file)
+            refuse(&e, info->keys[i].data, &info->items[i], "this key of dataset_info.json is not in this version");
+    if (!file || !is_text(file) || !file->str.len) {
+        problem(f->l, "%s%s: the data set %.80s is on a hub; download it, and name its file", f->from.where, f->name,
+                name);
+        return;
+    }
+    if (!alpaca && !is_one_of(formatting, "sharegpt openai"))
+        refuse(&e, "formatting", formatting, "expected alpaca, sharegpt or openai");
+    if (alpaca) e.format = "alpaca";
+    if (columns) take_columns(&e, columns);
+    if (tags) take_tags(&e, tags);
+    if (split) take_split(&e, split);
+    AUTO_FREE char *path = path_join(dir, file->str.data);
+    add_file(list, &e, path);
+    cJSON_Delete(e.columns);
+}
+
+// A path, or a name of dataset_info.json.
+static void add_name(cJSON *list, const Foreign *f, const char *dir, const Json *info, const char *name) {
+    const Json *entry = json_given(info, name);
+    if (entry) {
+        add_info(list, f, dir, name, entry);
+    } else if (strpbrk(name, "./")) {
+        add_file(list, &(Entry){.f = f}, name);
+    } else {
+        problem(
+            f->l,
+            "%s%s: %.80s is neither a path nor in %s/dataset_info.json%s; expected paths of data files, or dataset_dir",
+            f->from.where, f->name, name, dir, info ? "" : ", which cannot be read");
+    }
+}
+
+// Names with commas between them, or a list.
+static void add_names(cJSON *list, const Foreign *f, const char *dir, const Json *info, const Json *v) {
+    bool many = v->type == JSON_ARRAY;
+    for (size_t i = 0; i < (many ? v->count : 1); i++) {
+        const Json *item = many ? &v->items[i] : v;
+        if (!is_text(item)) foreign_refuse(f, v, "expected names of data sets, or paths");
+        for (const char *p = is_text(item) ? item->str.data : ""; *p;) {
+            size_t n = strcspn(p, ","), begin = strspn(p, " "), end = n;
+            while (end > begin && p[end - 1] == ' ') end--;
+            AUTO_FREE char *name = mem_strndup(p + begin, end > begin ? end - begin : 0);
+            if (*name) add_name(list, f, dir, info, name);
+            p += n + (p[n] == ',');
+        }
+    }
+}
+
+void map_dataset_names(const Foreign *f, const Json *v) {
+    AUTO_JSON JsonDoc *doc = NULL;
+    ConfigKey key = *f->name == 'e' ? CONFIG_validation_file : CONFIG_train_file;
+    if (f->from.source == SOURCE_FILE && f->l->overridden[key]) return;
+    const Json *given = json_given(f->l->root, "dataset_dir");
+    const char *dir = given && is_text(given) ? given->str.data : "data";
+    AUTO_FREE char *path = path_join(dir, "dataset_info.json");
+    size_t before = f->l->n_problems;
+    Err err = {0};
+    if (path_exists(path) && json_load(&doc, path, MAX_INFO_BYTES, &err))
+        problem(f->l, "%s%s: %s", f->from.where, f->name, err.msg);
+    cJSON *list = cJSON_CreateArray();
+    if (!err.kind) add_names(list, f, dir, doc ? json_root(doc) : NULL, v);
+    f->l->wrong[key] |= f->l->n_problems != before;
+    if (f->l->n_problems == before)
+        set_files(f, key, list);
+    else
+        cJSON_Delete(list);
+}
