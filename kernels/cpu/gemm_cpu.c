@@ -130,9 +130,11 @@ static void multiply_tile(Tile t, int64_t rows, bool add) {
     if (k > t.k) add_tail(t, t.k, k, rows);
 }
 
-// The same into a tile of its own. K is cut into blocks, so that long sums lose fewer bits.
+// Longer sums are cut into blocks, so that they lose fewer bits.
+enum { BLOCK_K = 768 };
+
+// The same into a tile of its own.
 static void multiply_blocks(float *tile, Tile t, int64_t rows) {
-    enum { BLOCK_K = 768 };
     float part[TILE_ROWS * STRIP] __attribute__((aligned(64)));
     int64_t k = t.k;
     multiply_tile((Tile){tile, STRIP, t.a, t.lda, t.b, min64(BLOCK_K, k)}, rows, false);
@@ -144,10 +146,10 @@ static void multiply_blocks(float *tile, Tile t, int64_t rows) {
 }
 
 void gemm(Output c, Product p) {
-    enum { SHORT_K = 512 };
+    enum { SHORT_K = 512 }; // added to what is there in one sum
     float tile[TILE_ROWS * STRIP] __attribute__((aligned(64)));
     int64_t strip = p.strip ? p.strip : gemm_strip_size(p.k);
-    bool direct = c.f32 && !c.bias && !c.residual && p.alpha == 1 && p.k <= SHORT_K;
+    bool direct = c.f32 && !c.bias && !c.residual && p.alpha == 1 && p.k <= (c.add ? SHORT_K : BLOCK_K);
     gemm_tile_begin();
     for (int64_t block = 0; block < p.m; block += GEMM_ROWS) {
         const Act *b = p.b;
