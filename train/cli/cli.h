@@ -14,7 +14,8 @@ typedef struct Verb {
     const char *example; // and this after the options; NULL: none
     KeyTable options;    // parsing, defaults and help of --key value; flags: OPTION_REQUIRED
     size_t size;         // of the struct that the options fill
-    const char *operand; // the one argument that is no option: "ADAPTER"; "[VERB]" may be absent; NULL: none
+    const char *operand; // the argument that is no option: "ADAPTER"; "[VERB]" may be absent; NULL: none
+    int operands;        // how many there may be; 0: one, if there is an `operand`
     bool takes_config;   // all arguments that are no options are for config_load
     // options: the struct. argv: the arguments that are no options. Returns 0, -1 with err (an empty message: another
     // rank prints it), or EXIT_INTERRUPTED.

@@ -1,4 +1,4 @@
-// lorac chat --model_name_or_path M [--adapter NAME=PATH ...]
+// lorac chat [RUN] [--model_name_or_path M] [--adapter NAME=PATH ...]
 //
 // The base model is loaded once; adapters are loaded and switched between turns. Reads a terminal or a pipe.
 #include <stdio.h>
@@ -9,8 +9,9 @@
 #include "chat.h"
 #include "json.h"
 #include "memory_use.h"
+#include "path.h"
+#include "run_folder.h"
 #include "say.h"
-#include "verb_model.h"
 
 typedef struct Options {
     LoadOptions load;
@@ -22,7 +23,8 @@ typedef struct Options {
 
 static const Key options[] = {
     MODEL_OPTION,
-    OPTION(TEXTS, adapter, .help = "NAME=PATH of an adapter; the first one is active at the start."),
+    OPTION(TEXTS, adapter, .aliases = "adapter_name_or_path a",
+           .help = "PATH or NAME=PATH of an adapter; the first one is active at the start."),
     OPTION(TEXT, system, .help = "A system message."),
     OPTION(INT, max_seq_length,
            .help = "Longest conversation, in tokens; without it at most 8192, and what fits in memory."),
@@ -59,9 +61,20 @@ static NamedAdapter *find_adapter(Chat *c, const char *name) {
     return NULL;
 }
 
-// "NAME=PATH": loads it and makes it the active one; an adapter of that name is replaced.
+// "NAME=PATH" of a path alone: its last part, or the run's for RUN/adapter.
+static char *name_path(const char *path) {
+    AUTO_FREE char *whole = path_absolute(path), *parent = path_parent(whole);
+    const char *name = strcmp(path_name(whole), "adapter") == 0 ? path_name(parent) : path_name(whole);
+    return mem_printf("%s=%s", name, path);
+}
+
+// "NAME=PATH" or "PATH": loads it and makes it the active one; an adapter of that name is replaced.
 static int load_adapter(Chat *c, const char *text, Err *err) {
     const char *equals = strchr(text, '=');
+    if (!equals && path_exists(text)) {
+        AUTO_FREE char *named = name_path(text);
+        return load_adapter(c, named, err);
+    }
     if (!equals || equals == text || !equals[1] || (equals - text == 4 && memcmp(text, "none", 4) == 0))
         return err_input(err, "\"%s\": expected NAME=PATH, with a name other than none", text);
     Adapter *a;
@@ -260,8 +273,12 @@ static int choose_context(Chat *c, int64_t asked, int64_t max_memory, Err *err) 
         (double)bytes / 1e6, (double)room / 1e6, max_memory ? "--max_memory" : "90% of what is free");
 }
 
-static int open_chat(Chat *c, const Options *o, Err *err) {
-    if (loaded_open(&c->base, &o->load, NULL, err)) return -1;
+static int open_chat(Chat *c, const Options *o, const char *folder, Err *err) {
+    LoadOptions load;
+    if (run_folder_names(&load, &c->base, &o->load, folder, err)) return -1;
+    load.adapter_name_or_path = NULL; // loaded by name
+    if (loaded_open(&c->base, &load, NULL, err)) return -1;
+    if (c->base.run_adapter && load_adapter(c, c->base.run_adapter, err)) return -1;
     for (size_t i = 0; i < o->adapter.count; i++)
         if (load_adapter(c, o->adapter.items[i], err)) return -1;
     if (c->n_adapters) c->active = c->adapters[0].adapter;
@@ -290,7 +307,7 @@ static void close_chat(Chat *c) {
 static int run_chat(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
     Chat c = {.system = o->system, .raw = o->sampling.raw, .options = sampling_generate_options(&o->sampling)};
-    int rc = open_chat(&c, o, err);
+    int rc = open_chat(&c, o, argc ? argv[0] : NULL, err);
     if (!rc) {
         c.session = generate_session_new(c.base.model, c.context);
         converse(&c);
@@ -302,9 +319,13 @@ static int run_chat(const void *given, int argc, char **argv, Err *err) {
 
 const Verb verb_chat = {
     .name = "chat",
-    .usage = "lorac chat --model_name_or_path M [--adapter NAME=PATH ...]",
+    .usage = "lorac chat (RUN / --model_name_or_path M) [--adapter NAME=PATH ...]",
     .summary = "Hold a conversation on the terminal; switch adapters without reloading the base model",
-    .help = "Reads a terminal or a pipe. /help lists the commands of the conversation.",
+    .help =
+        "RUN is the output_dir of a run: its base model, and its adapter under the folder's name. Reads a terminal\n"
+        "or a pipe. /help lists the commands of the conversation.",
+    .example = "lorac chat out/library",
     OPTIONS(options),
+    .operand = "[RUN]",
     .run = run_chat,
 };

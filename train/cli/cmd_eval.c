@@ -11,6 +11,7 @@
 #include "prompt_cases.h"
 #include "run_data.h"
 #include "run_device.h"
+#include "run_folder.h"
 #include "run_model.h"
 #include "say.h"
 
@@ -219,17 +220,19 @@ static int evaluate_run(EvalRun *r, const Options *o, Err *err) {
 
 static int run_eval(const void *given, int argc, char **argv, Err *err) {
     AUTO_CALL(close_run) EvalRun r = {0};
-    if (config_load(&r.config, argc, argv, CONFIG_FOR_EVAL, err) || open_run(&r, err)) return -1;
+    AUTO_CALL(run_words_clear) RunWords w = run_folder_words(argc, argv);
+    if (config_load(&r.config, w.count, w.words, CONFIG_FOR_EVAL, err) || open_run(&r, err)) return -1;
     return evaluate_run(&r, given, err);
 }
 
 const Verb verb_eval = {
     .name = "eval",
-    .usage = "lorac eval (CONFIG.json | --model_name_or_path M [--adapter_name_or_path A] --validation_file F)\n"
+    .usage = "lorac eval (CONFIG.json | RUN | --model_name_or_path M [--adapter_name_or_path A] --validation_file F)\n"
              "             [--generate] [--limit N] [--show N] [--raw] [--max_new_tokens N] [--json]",
     .summary = "Print loss, perplexity and accuracy of a model with an adapter",
     .help =
-        "With the config of a run the adapter is output_dir/adapter, unless adapter_name_or_path names another one\n"
+        "With the config of a run, or RUN, its output_dir, the adapter is output_dir/adapter, unless "
+        "adapter_name_or_path names another one\n"
         "(\"none\": the base model alone). --generate ignores white space at both ends of answer and reference and\n"
         "generates per_device_eval_batch_size answers at once (16 if it is not set). For an adapter with a\n"
         "classifier: loss, accuracy and macro-F1 over the samples.",

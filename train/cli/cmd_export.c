@@ -1,10 +1,10 @@
-// lorac export ADAPTER --model_name_or_path M --format peft/gguf --out P
+// lorac export ADAPTER [--model_name_or_path M] --format peft/gguf --out P
 #include <string.h>
 
 #include "export.h"
 #include "fileio.h"
 #include "path.h"
-#include "verb_model.h"
+#include "run_folder.h"
 #include "weight_source.h"
 
 #define EXPORT_FORMATS(X)                                                                                              \
@@ -61,11 +61,12 @@ static int check_out(ExportFormat format, const char *out, const char *model, co
 
 static int run_export(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
-    const char *path = argv[0];
-    if (check_out(o->format, o->out, o->load.model_name_or_path, path, err)) return -1;
     AUTO_CALL(loaded_close) Loaded l = {0};
-    LoadOptions load = {
-        .model_name_or_path = o->load.model_name_or_path, .adapter_name_or_path = (char *)path, .device = "cpu"};
+    LoadOptions load;
+    if (run_folder_names(&load, &l, &o->load, argv[0], err)) return -1;
+    if (!load.adapter_name_or_path) load.adapter_name_or_path = argv[0];
+    if (check_out(o->format, o->out, load.model_name_or_path, load.adapter_name_or_path, err)) return -1;
+    load.device = "cpu";
     ModelOptions options = {.classifier = true, .repository = o->base_model_name};
     if (loaded_open(&l, &load, &options, err)) return -1;
     return save(&l, o->format, o->out, err);
@@ -73,9 +74,10 @@ static int run_export(const void *given, int argc, char **argv, Err *err) {
 
 const Verb verb_export = {
     .name = "export",
-    .usage = "lorac export ADAPTER --model_name_or_path M --format peft/gguf --out P",
+    .usage = "lorac export ADAPTER [--model_name_or_path M] --format peft/gguf --out P",
     .summary = "Convert an adapter between a PEFT folder and a GGUF file",
     .help =
+        "ADAPTER is a PEFT folder, a GGUF adapter, or the output_dir of a run, whose base model is then known.\n"
         "Modules may differ in rank and alpha. A GGUF adapter has one alpha: the B of a module with another one is\n"
         "multiplied by the ratio, rounded once to float32. The base model determines the order of the rows of\n"
         "q_proj and k_proj. The result is written under a temporary name and renamed. An adapter that is zero or\n"

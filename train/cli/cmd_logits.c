@@ -2,8 +2,8 @@
 #include <string.h>
 
 #include "logits.h"
+#include "run_folder.h"
 #include "safetensors.h"
-#include "verb_model.h"
 #include "weight_source.h"
 
 typedef struct Options {
@@ -14,7 +14,7 @@ typedef struct Options {
 
 static const Key options[] = {
     MODEL_OPTION,
-    ADAPTER_OPTION(),
+    ADAPTER_OPTION,
     OPTION(INTS, input_ids, .max = INT32_MAX, .expected = "token ids with commas between them",
            .flags = OPTION_REQUIRED, .help = "Token ids with commas between them. Required."),
     OPTION(PATH, out, .flags = OPTION_REQUIRED,
@@ -58,21 +58,26 @@ static int write_logits(const Loaded *l, const int32_t *ids, int64_t n, const ch
 
 static int run_logits(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
-    if (check_out(o->out, o->load.model_name_or_path, o->load.adapter_name_or_path, err)) return -1;
     AUTO_CALL(loaded_close) Loaded l = {0};
+    LoadOptions load;
+    if (run_folder_names(&load, &l, &o->load, argc ? argv[0] : NULL, err) ||
+        check_out(o->out, load.model_name_or_path, load.adapter_name_or_path, err))
+        return -1;
     int64_t n = (int64_t)o->input_ids.count;
     AUTO_FREE int32_t *ids = mem_alloc((size_t)n, sizeof *ids);
     for (int64_t i = 0; i < n; i++) ids[i] = (int32_t)o->input_ids.items[i];
     ModelOptions model = {.max_positions = n, .classifier = true};
-    return loaded_open(&l, &o->load, &model, err) || write_logits(&l, ids, n, o->out, err) ? -1 : 0;
+    return loaded_open(&l, &load, &model, err) || write_logits(&l, ids, n, o->out, err) ? -1 : 0;
 }
 
 const Verb verb_logits = {
     .name = "logits",
-    .usage = "lorac logits --model_name_or_path M [--adapter_name_or_path A] --input_ids 1,2,3 --out F.safetensors",
+    .usage = "lorac logits (RUN / --model_name_or_path M [--adapter_name_or_path A]) --input_ids 1,2,3\n"
+             "             --out F.safetensors",
     .summary = "Write the logits of a token sequence, to compare with any other engine",
     .help = "Writes tensor `logits`, float32: [T, V], one row for each position of the sequence; for a classifier\n"
             "[1, labels]. Token ids are checked against the vocabulary.",
     OPTIONS(options),
+    .operand = "[RUN]",
     .run = run_logits,
 };

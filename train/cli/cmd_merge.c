@@ -1,4 +1,4 @@
-// lorac merge --model_name_or_path M --adapter_name_or_path A --out P [--dtype f32/f16/bf16/q8_0]
+// lorac merge (RUN / --model_name_or_path M --adapter_name_or_path A) --out P [--dtype f32/f16/bf16/q8_0]
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,8 +7,8 @@
 #include "eval.h"
 #include "logits.h"
 #include "merge.h"
+#include "run_folder.h"
 #include "say.h"
-#include "verb_model.h"
 
 #define MERGE_DTYPES(X)                                                                                                \
     X(DTYPE_COUNT, "keep", "every tensor keeps its type; matrices of a quantised base become f16")                     \
@@ -29,8 +29,7 @@ typedef struct Options {
 
 static const Key options[] = {
     MODEL_OPTION,
-    LOAD_OPTION(PATH, adapter_name_or_path, .flags = OPTION_REQUIRED,
-                .help = "Adapter: a PEFT folder or a .gguf file. Required."),
+    ADAPTER_OPTION,
     OPTION(PATH, out, .flags = OPTION_REQUIRED, .help = "Where the model is written; must not exist yet. Required."),
     OPTION_CHOICE(dtype, MERGE_DTYPES, .standard = "\"keep\"", .help = "Type of the written weights."),
     OPTION(PATH, validation_file, .help = "Data on which the result is compared, too."),
@@ -193,9 +192,12 @@ static int check_result(const Loaded *l, const char *out, const MergeCheck *chec
 static int run_merge(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
     MergeOptions how = {.dtype = dtypes[o->dtype]};
-    LoadOptions load = o->load;
+    LoadOptions load;
     AUTO_CALL(loaded_close) Loaded l = {0};
     AUTO_CALL(merge_check_close) MergeCheck check = {0};
+    if (run_folder_names(&load, &l, &o->load, argc ? argv[0] : NULL, err)) return -1;
+    if (!load.adapter_name_or_path)
+        return err_input(err, "--adapter_name_or_path is missing; expected it, or the output_dir of a run");
     load.device = "cpu";
     // A classifier's base loads too, so that the message is about the adapter.
     if (loaded_open(&l, &load, &(ModelOptions){.classifier = true}, err) ||
@@ -209,8 +211,8 @@ static int run_merge(const void *given, int argc, char **argv, Err *err) {
 
 const Verb verb_merge = {
     .name = "merge",
-    .usage = "lorac merge --model_name_or_path M --adapter_name_or_path A --out P [--dtype f32/f16/bf16/q8_0]\n"
-             "              [--validation_file F]",
+    .usage = "lorac merge (RUN / --model_name_or_path M --adapter_name_or_path A) --out P\n"
+             "              [--dtype f32/f16/bf16/q8_0] [--validation_file F]",
     .summary = "Write the base model with an adapter folded into its weights",
     .help =
         "A Hugging Face folder is merged into a folder (shards of 5 GB; the tokenizer and all small files are\n"
@@ -218,7 +220,8 @@ const Verb verb_merge = {
         "rounded once. A chat_template.jinja of the adapter replaces the base model's template. The result is\n"
         "loaded and compared with base and adapter on a fixed text and on --validation_file: exit status 1 if it\n"
         "differs by more than rounding explains.",
-    .example = "lorac merge --model_name_or_path base.gguf --adapter_name_or_path out/run/adapter --out merged.gguf",
+    .example = "lorac merge out/run --out merged.gguf",
     OPTIONS(options),
+    .operand = "[RUN]",
     .run = run_merge,
 };

@@ -17,7 +17,8 @@ typedef struct Options {
 } Options;
 
 static const Key options[] = {
-    MODEL_OPTION,
+    LOAD_OPTION(PATH, model_name_or_path, .aliases = "base_model model m", .flags = OPTION_REQUIRED,
+                .help = "Base model: a Hugging Face folder or a .gguf file. Required."),
     OPTION(TEXT, text, .help = "Plain text."),
     OPTION(PATH, file, .help = "A file of plain text."),
     OPTION(BOOL, parse_special, .standard = "true",

@@ -1,8 +1,8 @@
-// lorac verify ADAPTER --model_name_or_path M
+// lorac verify ADAPTER [--model_name_or_path M]
 #include <stdio.h>
 
+#include "run_folder.h"
 #include "say.h"
-#include "verb_model.h"
 #include "verify.h"
 
 typedef struct Options {
@@ -14,7 +14,10 @@ static const Key options[] = {MODEL_OPTION, DEVICE_OPTIONS};
 static int run_verify(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
     AUTO_CALL(loaded_close) Loaded l = {0};
-    if (loaded_open(&l, &o->load, &(ModelOptions){.classifier = true}, err)) return -1;
+    LoadOptions load;
+    if (run_folder_names(&load, &l, &o->load, argv[0], err)) return -1;
+    load.adapter_name_or_path = NULL; // each form is loaded by adapter_verify
+    if (loaded_open(&l, &load, &(ModelOptions){.classifier = true}, err)) return -1;
     if (adapter_verify(l.model, argv[0], stdout, err) || loaded_check(&l, err)) {
         err->kind = ERR_RUNTIME; // also for a damaged file, which is input elsewhere
         return -1;
@@ -25,14 +28,15 @@ static int run_verify(const void *given, int argc, char **argv, Err *err) {
 
 const Verb verb_verify = {
     .name = "verify",
-    .usage = "lorac verify ADAPTER --model_name_or_path M",
+    .usage = "lorac verify ADAPTER [--model_name_or_path M]",
     .summary = "Reload written adapter files; check that they are complete, fit the base model and agree",
-    .help = "ADAPTER is an output_dir (adapter/ and adapter.gguf), a PEFT folder or a GGUF adapter. Each form is\n"
-            "loaded as a user would load it. It must be finite and not zero, and it must change the logits of M on a\n"
+    .help = "ADAPTER is an output_dir (adapter/ and adapter.gguf; M is known from its run), a PEFT folder or a GGUF\n"
+            "adapter. Each form is loaded as a user would load it. It must be finite and not zero, and it must change "
+            "the logits of M on a\n"
             "fixed sequence. If both forms exist, their logits are compared and the largest difference is printed. A\n"
             "classifier has only the PEFT form: it must be finite, and its LoRA matrices must change its logits.\n"
             "Exit status 1 if any check fails.",
-    .example = "lorac verify out/run --model_name_or_path base.gguf",
+    .example = "lorac verify out/run",
     OPTIONS(options),
     .operand = "ADAPTER",
     .run = run_verify,

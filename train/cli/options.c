@@ -30,7 +30,7 @@ static int set_option(void *options, const Key *k, const char *text, bool *given
 }
 
 static int read_all(const Verb *v, void *options, bool *given, int *argc, char **argv, Err *err) {
-    int kept = 0;
+    int kept = 0, most = v->operands ? v->operands : v->operand != NULL;
     const char *implied;
     for (int i = 0; i < *argc; i++) {
         Word w = word_split(argv[i]);
@@ -41,8 +41,7 @@ static int read_all(const Verb *v, void *options, bool *given, int *argc, char *
             continue;
         }
         if (w.is_key && !v->takes_config) return unknown_option(v, w.key, err);
-        if (!v->takes_config && kept == (v->operand != NULL))
-            return err_input(err, "unexpected argument \"%s\"", argv[i]);
+        if (!v->takes_config && kept == most) return err_input(err, "unexpected argument \"%s\"", argv[i]);
         argv[kept++] = argv[i];
     }
     *argc = kept;

@@ -7,6 +7,7 @@
 #include "json.h"
 #include "records.h"
 #include "run_data.h"
+#include "run_model.h"
 #include "say.h"
 
 int loaded_refuse_classifier(const Adapter *a, const char *path, Err *err) {
@@ -15,10 +16,25 @@ int loaded_refuse_classifier(const Adapter *a, const char *path, Err *err) {
                      a->config.labels);
 }
 
+static int run_base_options(ModelOptions *o, const Loaded *l, const char *model, Err *err) {
+    Config c = l->run; // borrowed
+    ModelOptions of_run;
+    int64_t max_tokens;
+    if (!c.model_name_or_path) return 0;
+    c.model_name_or_path = (char *)model;
+    if (run_model_options(&of_run, &c, &max_tokens, err)) return -1;
+    o->rope_scaling = of_run.rope_scaling;
+    o->rope_factor = of_run.rope_factor;
+    o->quantize = of_run.quantize;
+    return 0;
+}
+
 int loaded_open(Loaded *l, const LoadOptions *load, const ModelOptions *options, Err *err) {
     const char *adapter = load->adapter_name_or_path;
+    ModelOptions o = options ? *options : (ModelOptions){0};
+    if (run_base_options(&o, l, load->model_name_or_path, err)) return -1;
     if (run_device_open(&l->backend, load->device, load->dtype, NULL, err) ||
-        model_load(&l->model, load->model_name_or_path, l->backend, options, err))
+        model_load(&l->model, load->model_name_or_path, l->backend, &o, err))
         return -1;
     if (adapter && adapter_load(&l->adapter, l->model, adapter, false, err)) return -1;
     if (run_device_check(l->backend, err)) return -1;
@@ -32,6 +48,8 @@ void loaded_close(Loaded *l) {
     adapter_free(l->adapter);
     model_free(l->model);
     backend_close(l->backend);
+    config_clear(&l->run);
+    mem_free(l->run_adapter);
     *l = (Loaded){0};
 }
 
@@ -61,15 +79,23 @@ int messages_file_tokenize(ChatTokens *out, ChatTemplate **chat, const MessagesF
     AUTO_FREE char *text = NULL;
     size_t size;
     AUTO_JSON JsonDoc *doc = NULL;
+    bool is_text = *f->path == '[' || *f->path == '{';
+    const char *name = is_text ? "--messages" : f->path;
     *chat = NULL;
     bool own = !f->template_path && f->own_template;
     if (own ? chat_template_new(chat, f->tokenizer, f->own_template, err)
             : run_chat_template(&c, f->tokenizer, chat, err))
         return -1;
-    if (file_read(&text, &size, f->path, MAX_BYTES, err) || fault_in_file(f->path, text, size, true, err)) return -1;
+    if (is_text)
+        text = mem_strdup(f->path), size = strlen(text);
+    else if (file_read(&text, &size, f->path, MAX_BYTES, err))
+        return -1;
+    if (fault_in_file(name, text, size, true, err)) return -1;
     const char *json = text_skip_mark(text, &size);
-    if (json_parse_data(&doc, json, size, f->path, 1, err)) return -1;
-    return tokenize(out, *chat, f, json_root(doc), err);
+    if (json_parse_data(&doc, json, size, name, 1, err)) return -1;
+    MessagesFile named = *f;
+    named.path = name;
+    return tokenize(out, *chat, &named, json_root(doc), err);
 }
 
 // ---- generated tokens ----

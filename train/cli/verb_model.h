@@ -5,6 +5,7 @@
 #include "adapter.h"
 #include "chat.h"
 #include "cli.h"
+#include "config.h"
 #include "generate.h"
 #include "model.h"
 #include "run_device.h"
@@ -19,10 +20,11 @@ typedef struct LoadOptions {
 #define LOAD_OPTION(type_, name_, ...)                                                                                 \
     { .name = #name_, .type = KEY_##type_, .offset = offsetof(Options, load.name_), __VA_ARGS__ }
 #define MODEL_OPTION                                                                                                   \
-    LOAD_OPTION(PATH, model_name_or_path, .aliases = "base_model model", .flags = OPTION_REQUIRED,                     \
-                .help = "Base model: a Hugging Face folder or a .gguf file. Required.")
-#define ADAPTER_OPTION(...)                                                                                            \
-    LOAD_OPTION(PATH, adapter_name_or_path, .help = "Adapter: a PEFT folder or a .gguf file." __VA_ARGS__)
+    LOAD_OPTION(PATH, model_name_or_path, .aliases = "base_model model m",                                             \
+                .help = "Base model: a Hugging Face folder or a .gguf file; without it that of the run.")
+#define ADAPTER_OPTION                                                                                                 \
+    LOAD_OPTION(PATH, adapter_name_or_path, .aliases = "adapter a",                                                    \
+                .help = "Adapter: a PEFT folder or a .gguf file; without it that of the run.")
 #define DEVICE_OPTIONS                                                                                                 \
     LOAD_OPTION(STRING, device, .standard = "\"auto\"", .is_valid = run_device_is_word,                                \
                 .expected = RUN_DEVICE_EXPECTED,                                                                       \
@@ -34,10 +36,13 @@ typedef struct Loaded { // init with {0}
     Backend *backend;
     Model *model;
     Adapter *adapter;
+    Config run;        // of the run whose output_dir the verb was given (run_folder.h); else all 0
+    char *run_adapter; // its adapter
 } Loaded;
 
-// options NULL: all 0. With options->classifier the verb handles classifiers and models without a language-model head;
-// else both are refused. After a failure too, loaded_close is the caller's.
+// options NULL: all 0. The base of a run is loaded as the run loaded it (quantize_base, RoPE scaling). With
+// options->classifier the verb handles classifiers and models without a language-model head; else both are refused.
+// After a failure too, loaded_close is the caller's.
 int loaded_open(Loaded *l, const LoadOptions *load, const ModelOptions *options, Err *err);
 int loaded_refuse_classifier(const Adapter *a, const char *path, Err *err);
 int loaded_check(const Loaded *l, Err *err); // fails if the device has failed: results are not valid then
@@ -45,12 +50,14 @@ void loaded_close(Loaded *l);
 
 // ---- the file of --messages ----
 //
-// A list of messages, or an object {"messages", "tools", "add_generation_prompt", "chat_template_kwargs"}. It is read
-// as a record of data is, so that a prompt has the tokens that were trained.
+// A list of messages, or an object {"messages", "tools", "add_generation_prompt", "chat_template_kwargs"}, in a file or
+// as the text of --messages itself. It is read as a record of data is, so that a prompt has the tokens that were
+// trained.
 
 typedef struct MessagesFile {
-    const char *path, *template_path; // template_path NULL: own_template
-    const char *own_template;         // source of a template; NULL: the model's
+    const char *path;          // of the file; text that begins with [ or {: the messages themselves
+    const char *template_path; // NULL: own_template
+    const char *own_template;  // source of a template; NULL: the model's
     const Tokenizer *tokenizer;
     bool add_generation_prompt; // unless the file has this key
     bool train_on_inputs;
@@ -70,7 +77,8 @@ typedef struct SamplingOptions {
 #define SAMPLING_OPTION(type_, name_, ...)                                                                             \
     { .name = #name_, .type = KEY_##type_, .offset = offsetof(Options, sampling.name_), __VA_ARGS__ }
 #define SAMPLING_OPTIONS(longest_)                                                                                     \
-    SAMPLING_OPTION(INT, max_new_tokens, .standard = (longest_), .help = "Longest answer, in tokens."),                \
+    SAMPLING_OPTION(INT, max_new_tokens, .aliases = "n", .standard = (longest_),                                       \
+                    .help = "Longest answer, in tokens."),                                                             \
         SAMPLING_OPTION(FLOAT, temperature, .standard = "0", .help = "0: greedy, always the most likely token."),      \
         SAMPLING_OPTION(FLOAT, top_p, .standard = "1",                                                                 \
                         .help = "Sample from the most likely tokens whose probabilities sum to this; 1: all."),        \

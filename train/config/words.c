@@ -15,8 +15,9 @@ static bool is_name(const char *s, size_t n) {
 }
 
 Word word_split(const char *word) {
-    Word w = {.is_key = starts_with(word, "--")};
-    const char *name = w.is_key ? word + 2 : word;
+    bool letter = word[0] == '-' && isalpha((unsigned char)word[1]) && !word[2];
+    Word w = {.is_key = letter || starts_with(word, "--")};
+    const char *name = letter ? word + 1 : w.is_key ? word + 2 : word;
     const char *equals = strchr(name, '=');
     size_t n = equals ? (size_t)(equals - name) : strlen(name);
     // A path such as ./a=b/c.json is no key: without dashes a key must look like a name.

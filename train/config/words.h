@@ -1,4 +1,5 @@
-// words: splits `--key value`, `--key=value` and `key=value`; finds the known name nearest to a misspelt one.
+// words: splits `--key value`, `--key=value`, `key=value` and `-k value`; finds the known name nearest to a misspelt
+// one.
 #pragma once
 
 #include "base.h"

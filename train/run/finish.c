@@ -108,6 +108,18 @@ static int export_and_verify(const Trainer *t, const char *output_dir, bool did_
     return adapter_verify(in->model, output_dir, stdout, err);
 }
 
+// The commands that fit what was written.
+static void print_next(const TrainerInputs *in, const char *output_dir) {
+    bool classifier = in->adapter->config.labels > 0;
+    say("next:   ");
+    if (!classifier) say(" lorac chat %s;", output_dir);
+    if (in->config->validation_file) say(" lorac eval %s%s;", output_dir, classifier ? "" : " --generate");
+    if (classifier)
+        say(" lorac verify %s\n", output_dir);
+    else
+        say(" lorac merge %s --out MODEL\n", output_dir);
+}
+
 int finish_run(Trainer *t, const char *output_dir, bool did_steps, Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
     Backend *b = in->model->backend;
@@ -124,5 +136,6 @@ int finish_run(Trainer *t, const char *output_dir, bool did_steps, Err *err) {
         say("         An adapter cannot hold rope_scaling_type and rope_scaling_factor: what the programs that load it "
             "need is in %s/adapter/README.md\n",
             output_dir);
+    print_next(in, output_dir);
     return 0;
 }

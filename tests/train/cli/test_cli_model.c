@@ -71,7 +71,7 @@ static void test_cli_generate(void **state) {
     mem_free(plain);
     put("bad.json", "{\"text\": 1}");
     check_has("generate --model m.gguf --messages bad.json", 2, "bad.json: no \"messages\"; keys found: text");
-    check_has("generate --model m.gguf", 2, "expected one of --prompt and --messages");
+    check_has("generate --model m.gguf", 2, "expected one of QUESTION, --prompt and --messages");
     check_has("generate --model m.gguf --prompt a --temperature -1", 2, "temperature is -1");
     check_has("generate --model m.gguf --prompt ''", 2, "has 0 tokens");
     check_has("generate --model m.gguf --prompt a --max_new_token 1", 2, "--max_new_tokens");
@@ -87,7 +87,8 @@ static void test_cli_chat_on_a_pipe(void **state) {
                                         "adapter none active\n", "\"/bogus\" is not a command", "missing"};
     CHECK_PARTS(out, parts);
     mem_free(out);
-    check_has("chat --model m.gguf --adapter one < in", 2, "expected NAME=PATH");
+    check_has("chat -m m.gguf -a one < in", 0, "* one (rank 2, ");
+    check_has("chat --model m.gguf --adapter nowhere < in", 2, "expected NAME=PATH");
 }
 
 static void test_cli_verify_and_export(void **state) {
@@ -152,6 +153,55 @@ static void test_cli_template_of_the_adapter(void **state) {
     mem_free(own);
 }
 
-TEST_MAIN(SCRATCH_TEST(test_cli_template_of_the_adapter), SCRATCH_TEST(test_cli_logits), SCRATCH_TEST(test_cli_merge),
+// The output_dir of a run names base, adapter and data.
+static void test_cli_run_folder(void **state) {
+    (void)state;
+    put_models();
+    assert_int_equal(system("mkdir -p runs/x && mv one runs/x/adapter"), 0);
+    put("d.jsonl", "{\"text\": \"some words to measure\"}\n");
+    put("runs/x/config.json", "{\"model_name_or_path\": \"m.gguf\", \"validation_file\": \"d.jsonl\", "
+                              "\"output_dir\": \"runs/before_it_was_moved\", \"device\": \"cpu\"}");
+    char *raw = run("generate -m m.gguf -a runs/x/adapter -p hello -n 8", 0);
+    check_output("generate runs/x --prompt hello --max_new_tokens 8", raw);
+    mem_free(raw);
+    put("m.json", "[{\"role\": \"user\", \"content\": \"hello\"}]");
+    char *turn = run("generate -m m.gguf -a runs/x/adapter --messages m.json -n 8", 0);
+    check_output("generate runs/x hello -n 8", turn);
+    check_output("generate runs/x hello -n 8 --model m.gguf", turn);
+    char *other = run("generate runs/x hello -n 8 -a two.gguf", 0);
+    assert_string_not_equal(turn, other);
+    mem_free(turn);
+    mem_free(other);
+    put("in", "/adapters\n");
+    check_output("chat runs/x < in", "  none\n* x (rank 2, 512 parameters)\n");
+    check_output("export runs/x --format gguf --out runs/x/adapter.gguf", "");
+    check_has("verify runs/x", 0, "verified");
+    check_has("eval runs/x", 0, "eval_loss=");
+    check_has("merge runs/x --out merged.gguf --dtype f32", 0, "merged.gguf: ");
+    check_output("logits runs/x --input_ids 1,2 --out l.safetensors", "");
+    check_has("generate runs/y hello", 2, "runs/y: no config.json with adapter/ beside it; expected the output_dir");
+    check_has("generate runs/x", 2, "expected one of QUESTION, --prompt and --messages");
+    check_has("generate runs/x hello --prompt hello", 2, "expected one of QUESTION, --prompt and --messages");
+    check_has("generate runs/x hello there", 2, "unexpected argument \"there\"");
+    check_has("export runs/x/adapter --format gguf --out b.gguf", 2, "or --model_name_or_path");
+    check_has("merge --model m.gguf --out n.gguf", 2, "--adapter_name_or_path is missing");
+    put("runs/x/config.json", "{\"model_name_or_path\": ");
+    check_has("generate runs/x hello", 2, "runs/x/config.json");
+}
+
+// JSON in the place of a file of messages.
+static void test_cli_messages_on_the_command_line(void **state) {
+    (void)state;
+    put_models();
+    const char *text = "[{\"role\": \"user\", \"content\": \"hi\"}]";
+    put("m.json", text);
+    char *of_file = run("generate --model m.gguf --messages m.json -n 4", 0);
+    check_output("generate --model m.gguf --messages '[{\"role\": \"user\", \"content\": \"hi\"}]' -n 4", of_file);
+    mem_free(of_file);
+    check_has("generate --model m.gguf --messages '[{' -n 4", 2, "--messages");
+}
+
+TEST_MAIN(SCRATCH_TEST(test_cli_run_folder), SCRATCH_TEST(test_cli_messages_on_the_command_line),
+          SCRATCH_TEST(test_cli_template_of_the_adapter), SCRATCH_TEST(test_cli_logits), SCRATCH_TEST(test_cli_merge),
           SCRATCH_TEST(test_cli_inspect_says_what_the_base_takes), SCRATCH_TEST(test_cli_generate),
           SCRATCH_TEST(test_cli_chat_on_a_pipe), SCRATCH_TEST(test_cli_verify_and_export))

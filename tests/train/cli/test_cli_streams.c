@@ -88,7 +88,7 @@ static void test_cli_help(void **state) {
         mem_free(words);
     }
     check_has("help generate", 0,
-              "\n  --max_new_tokens              Longest answer, in tokens. (integer; default 256)\n");
+              "\n  --max_new_tokens              Longest answer, in tokens. (integer; default 256; also -n)\n");
     check_has("help config", 0,
               "\n  lora_r                        Rank. (integer from 1 to 65536; default 16; also lora_rank, r)\n");
     check_has("help config --json", 0, "\"$schema\":\t\"https://json-schema.org/draft/2020-12/schema\"");
