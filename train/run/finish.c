@@ -113,7 +113,7 @@ static void print_next(const TrainerInputs *in, const char *output_dir) {
     bool classifier = in->adapter->config.labels > 0;
     say("next:   ");
     if (!classifier) say(" lorac chat %s;", output_dir);
-    if (in->config->validation_file) say(" lorac eval %s%s;", output_dir, classifier ? "" : " --generate");
+    if (in->data->eval_rows) say(" lorac eval %s%s;", output_dir, classifier ? "" : " --generate");
     if (classifier)
         say(" lorac verify %s\n", output_dir);
     else
