@@ -2,12 +2,11 @@
 //
 // The base model is loaded once; adapters are loaded and switched between turns. Reads a terminal or a pipe.
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "chat.h"
 #include "json.h"
+#include "line_reader.h"
 #include "memory_use.h"
 #include "path.h"
 #include "run_folder.h"
@@ -50,6 +49,7 @@ typedef struct Chat {
     const char *system;
     int64_t context; // tokens of the session's cache
     bool raw;        // generated text as it is
+    LineReader input;
     StrBuf messages; // JSON objects, ", " between them
 } Chat;
 
@@ -163,6 +163,11 @@ static void note_full(const Chat *c, const Generation *g, int64_t prompt) {
         c->context);
 }
 
+// Ctrl-C ends the answer.
+static int add_token(void *printer, int64_t prompt, int32_t id) {
+    return token_printer_add(printer, prompt, id) || line_reader_interrupted();
+}
+
 // One turn. A turn that fails (text that is not UTF-8, a full context) leaves the conversation unchanged.
 static int answer(Chat *c, const char *line, size_t len, Err *err) {
     size_t before = c->messages.len;
@@ -170,9 +175,10 @@ static int answer(Chat *c, const char *line, size_t len, Err *err) {
     AUTO_CALL(chat_tokens_clear) ChatTokens tokens = {0};
     AUTO_CALL(token_printer_clear) TokenPrinter printer = {.tokenizer = c->base.model->tokenizer, .raw = c->raw};
     GenerateOptions o = c->options;
-    o.on_token = token_printer_add;
+    o.on_token = add_token;
     o.user = &printer;
     AUTO_CALL(generation_clear) Generation g = {0};
+    line_reader_interrupted(); // forgets a Ctrl-C of before
     int rc = encode(c, &tokens, err);
     if (!rc) rc = check_length(c, &tokens, err);
     if (!rc)
@@ -229,15 +235,8 @@ static int command(Chat *c, const char *line) {
 }
 
 static void converse(Chat *c) {
-    bool terminal = isatty(STDIN_FILENO);
-    char *line = NULL;
-    size_t size = 0;
-    for (;;) {
-        if (terminal) say("> ");
-        fflush(stdout);
-        ssize_t n = getline(&line, &size, stdin);
-        if (n < 0) break;
-        while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r')) line[--n] = 0;
+    for (ssize_t n; (n = line_reader_next(&c->input)) >= 0;) {
+        const char *line = c->input.line;
         Err err;
         if (n == 0) continue;
         if (line[0] == '/') {
@@ -246,8 +245,6 @@ static void converse(Chat *c) {
             log_warn("%s", err.msg);
         }
     }
-    if (terminal) say("\n");
-    free(line); // getline's own
 }
 
 // ---- the verb ----
@@ -307,6 +304,7 @@ static void close_chat(Chat *c) {
 static int run_chat(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
     Chat c = {.system = o->system, .raw = o->sampling.raw, .options = sampling_generate_options(&o->sampling)};
+    line_reader_open(&c.input);
     int rc = open_chat(&c, o, argc ? argv[0] : NULL, err);
     if (!rc) {
         c.session = generate_session_new(c.base.model, c.context);
@@ -314,6 +312,7 @@ static int run_chat(const void *given, int argc, char **argv, Err *err) {
         rc = loaded_check(&c.base, err);
     }
     close_chat(&c);
+    line_reader_close(&c.input);
     return rc;
 }
 
@@ -323,7 +322,8 @@ const Verb verb_chat = {
     .summary = "Hold a conversation on the terminal; switch adapters without reloading the base model",
     .help =
         "RUN is the output_dir of a run: its base model, and its adapter under the folder's name. Reads a terminal\n"
-        "or a pipe. /help lists the commands of the conversation.",
+        "or a pipe. /help lists the commands of the conversation; Ctrl-C ends an answer, or at the prompt the\n"
+        "program.",
     .example = "lorac chat out/library",
     OPTIONS(options),
     .operand = "[RUN]",

@@ -72,6 +72,53 @@ static void test_chat_is_bounded(void **state) {
     check_has("chat " MODEL "--device cpu --max_memory much < in", 2, "expected bytes or text such as");
 }
 
+// Reads from `fd` until the output ends with `end`, or is `most` bytes.
+static void read_until(int fd, StrBuf *out, const char *end, size_t most) {
+    size_t n = strlen(end);
+    for (char c; out->len < most && read(fd, &c, 1) == 1;) {
+        str_add(out, &c, 1);
+        if (out->len >= n && memcmp(out->data + out->len - n, end, n) == 0) return;
+    }
+}
+
+// Ctrl-C while an answer is generated ends the answer; the conversation goes on.
+static void test_chat_interrupt_ends_the_answer(void **state) {
+    (void)state;
+    put_files();
+    tiny_model_write("long.gguf", &(TinyModel){.layers = 2,
+                                               .hidden = 32,
+                                               .heads = 4,
+                                               .kv_heads = 2,
+                                               .ffn = 64,
+                                               .context = 20000,
+                                               .seed = 1,
+                                               .scale = 0.2f});
+    int in[2], out[2], status;
+    assert_int_equal(pipe(in), 0);
+    assert_int_equal(pipe(out), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        dup2(in[0], 0), dup2(out[1], 1);
+        close(in[1]), close(out[0]);
+        execl(LORAC, "lorac", "chat", "-m", "long.gguf", "--device", "cpu", "-n", "15000", "--max_seq_length", "20000",
+              "--temperature", "2", (char *)NULL);
+        _exit(127);
+    }
+    close(in[0]), close(out[1]);
+    AUTO_STR StrBuf text = {0};
+    assert_int_equal(write(in[1], "hello\n", 6), 6);
+    read_until(out[0], &text, "no such text", 20);
+    assert_int_equal(kill(pid, SIGINT), 0);
+    assert_int_equal(write(in[1], "/adapters\n", 10), 10);
+    read_until(out[0], &text, "* none\n", 1 << 20);
+    assert_non_null(strstr(text.data, "* none\n"));
+    close(in[1]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    close(out[0]);
+}
+
 // Every verb describes itself with its options; the config's page and schema come from one table.
 static void test_cli_help(void **state) {
     (void)state;
@@ -106,4 +153,4 @@ static void test_cli_help(void **state) {
 
 TEST_MAIN(SCRATCH_TEST(test_cli_help), SCRATCH_TEST(test_full_stdout_is_a_failure),
           SCRATCH_TEST(test_closed_streams_spoil_no_file), SCRATCH_TEST(test_flags_take_their_values),
-          SCRATCH_TEST(test_chat_is_bounded))
+          SCRATCH_TEST(test_chat_is_bounded), SCRATCH_TEST(test_chat_interrupt_ends_the_answer))
