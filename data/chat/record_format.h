@@ -5,17 +5,17 @@
 
 #include "enum_words.h"
 
-// FORMAT_AUTO in statistics: files of several formats.
+// FORMAT_AUTO in statistics: files of several formats. Token caches hold the numbers: new formats come last.
 #define DATASET_FORMATS(X)                                                                                             \
     X(FORMAT_AUTO, "auto", "detected from the first record of each file")                                              \
     X(FORMAT_MESSAGES, "messages", "{\"messages\": [{\"role\", \"content\"}, ...]}")                                   \
     X(FORMAT_SHAREGPT, "sharegpt", "{\"conversations\": [{\"from\", \"value\"}, ...]}")                                \
     X(FORMAT_ALPACA, "alpaca", "{\"instruction\", \"input\", \"output\"}")                                             \
-    X(FORMAT_ALPACA_PROMPT, "alpaca_prompt", "the same, as raw text with the prompt of Stanford Alpaca")               \
     X(FORMAT_PROMPT_COMPLETION, "prompt_completion", "{\"prompt\", \"completion\"}")                                   \
     X(FORMAT_TEXT, "text", "{\"text\"}")                                                                               \
     X(FORMAT_INPUT_IDS, "input_ids", "{\"input_ids\", \"labels\"}")                                                    \
-    X(FORMAT_CLASSIFICATION, "classification", "a text and its label; task classification")
+    X(FORMAT_CLASSIFICATION, "classification", "a text and its label; task classification")                            \
+    X(FORMAT_ALPACA_PROMPT, "alpaca_prompt", "as alpaca, but raw text with the prompt of Stanford Alpaca")
 typedef enum { DATASET_FORMATS(ENUM_CONSTANT) FORMAT_COUNT } DatasetFormat;
 static inline const char *dataset_format_name(int64_t f) { // as in the config: "auto", "messages", ...
     return ENUM_WORDS(DATASET_FORMATS)[f].word;
