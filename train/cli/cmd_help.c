@@ -1,4 +1,4 @@
-// lorac help [VERB | config [--json]], lorac version
+// lorac help [VERB | config [--tools | --json]], lorac version
 #include <stdio.h>
 #include <string.h>
 
@@ -7,10 +7,13 @@
 #include "say.h"
 
 typedef struct Options {
-    bool json;
+    bool json, tools;
 } Options;
 
-static const Key options[] = {OPTION(BOOL, json, .help = "With config: print a JSON Schema of the keys.")};
+static const Key options[] = {
+    OPTION(BOOL, tools, .help = "With config: the keys of Axolotl, LLaMA-Factory and TRL that are read."),
+    OPTION(BOOL, json, .help = "With config: print a JSON Schema of the keys."),
+};
 
 static void print_overview(void) {
     say("lorac fine-tunes language models with LoRA adapters.\n\n");
@@ -28,12 +31,14 @@ static void print_verb(const Verb *v) {
 }
 
 static int run_help(const void *given, int argc, char **argv, Err *err) {
-    bool json = ((const Options *)given)->json, config = argc && strcmp(argv[0], "config") == 0;
-    if (json && !config) return err_input(err, "--json: expected \"lorac help config --json\"");
+    const Options *o = given;
+    bool config = argc && strcmp(argv[0], "config") == 0;
+    if (o->json && !config) return err_input(err, "--json: expected \"lorac help config --json\"");
+    if (o->tools && (!config || o->json)) return err_input(err, "--tools: expected \"lorac help config --tools\"");
     const Verb *v = argc && !config ? verb_find(argv[0]) : NULL;
     if (argc && !config && !v) return err_input(err, "help: \"%s\" is not a verb; \"lorac help\" lists them", argv[0]);
     if (config)
-        (json ? config_print_schema : config_print_help)(stdout);
+        (o->json ? config_print_schema : o->tools ? foreign_print_help : config_print_help)(stdout);
     else if (v)
         print_verb(v);
     else
@@ -48,7 +53,7 @@ static int run_version(const void *given, int argc, char **argv, Err *err) {
 
 const Verb verb_help = {
     .name = "help",
-    .usage = "lorac help [VERB | config [--json]]",
+    .usage = "lorac help [VERB | config [--tools | --json]]",
     .summary = "Describe a verb, or the keys of a config",
     OPTIONS(options),
     .operand = "[VERB]",

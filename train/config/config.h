@@ -80,7 +80,8 @@ void config_list_clear(ConfigList *l);
 void config_print(const Config *c, FILE *out); // every key, its value and where that came from
 const char *config_tool_name(Tool tool);
 void config_print_help(FILE *out);   // the reference page of all keys
-void config_print_schema(FILE *out); // the same as JSON Schema
+void foreign_print_help(FILE *out);  // of the keys of other tools (foreign.c)
+void config_print_schema(FILE *out); // both as JSON Schema
 // The resolved config as JSON text with absolute paths, without the keys that are read from the adapter to start from;
 // the caller frees.
 char *config_json(const Config *c);

@@ -60,7 +60,9 @@ void config_print_help(FILE *out) {
     say_to(out, "Keys of a config file (YAML, or one flat JSON object with // comments) and of the command line\n"
                 "(--key value, --key=value or key=value). \"lorac help config --json\" prints them as JSON Schema.\n");
     keys_print_help(&config_table, "", out);
-    foreign_print_help(out);
+    say_to(
+        out,
+        "\nConfigs of Axolotl, LLaMA-Factory and TRL are read, too: \"lorac help config --tools\" lists their keys.\n");
 }
 
 void config_print_schema(FILE *out) {

@@ -300,27 +300,28 @@ void foreign_finish(Loading *l) {
 // ---- help and schema ----
 
 static void print_rows(FILE *out, const char *title, int kind) {
+    enum { HELP_COLUMN = 32, COLUMNS = 110 };
     say_to(out, "\n%s\n", title);
     for (const ForeignKey *k = rows; k < rows + ROWS; k++) {
         if (kind != (k->map ? 0 : k->values ? 2 : 1)) continue;
-        int column = 2;
+        int column = say_to(out, " ");
         char name[64];
-        say_to(out, "  ");
         for (const char *names = k->names; text_next_word(&names, name, sizeof name);) {
-            if (column + (int)strlen(name) > 110) column = say_to(out, "\n  ") - 1;
-            column += say_to(out, "%s ", name);
+            if (column + (int)strlen(name) > COLUMNS) column = say_to(out, "\n ") - 1;
+            column += say_to(out, " %s", name);
         }
-        say_to(out, "\n      %s\n", k->help);
+        if (column >= HELP_COLUMN) column = say_to(out, "\n") - 1;
+        say_to(out, "%*s%s\n", HELP_COLUMN - column, "", k->help);
     }
 }
 
 void foreign_print_help(FILE *out) {
     say_to(out,
-           "\nConfigs of Axolotl, LLaMA-Factory and TRL are read, too: as the tool whose own keys they have, with the "
-           "defaults of that tool.\nOf their keys null, false, \"\", [] and {} mean that they are not used.\n");
-    print_rows(out, "Keys of other tools that become keys of lorac", 0);
-    print_rows(out, "Keys of other tools that change nothing here", 1);
-    print_rows(out, "Keys of other tools that are refused where they are used", 2);
+           "Keys of Axolotl, LLaMA-Factory and TRL. A config is read as that of the tool whose own keys it has, with "
+           "the\ndefaults of that tool. Of these keys null, false, \"\", [] and {} mean that they are not used.\n");
+    print_rows(out, "They become keys of lorac", 0);
+    print_rows(out, "They change nothing here", 1);
+    print_rows(out, "They are refused where they are used", 2);
 }
 
 // Their values are not described: the tools' own documents do that.

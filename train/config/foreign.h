@@ -16,7 +16,6 @@ bool foreign_take(Loading *l, const char *name, const Json *v, Origin from);
 bool foreign_knows(const char *name); // on the command line
 // After the last key: keys that depend on others, the tool's defaults, the lines for the log.
 void foreign_finish(Loading *l);
-void foreign_print_help(FILE *out);
 struct cJSON;
 void foreign_add_schema(struct cJSON *properties);
 

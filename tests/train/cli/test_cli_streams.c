@@ -139,6 +139,8 @@ static void test_cli_help(void **state) {
     check_has("help config", 0,
               "\n  lora_r                        Rank. (integer from 1 to 65536; default 16; also lora_rank, r)\n");
     check_has("help config --json", 0, "\"$schema\":\t\"https://json-schema.org/draft/2020-12/schema\"");
+    check_has("help config --tools", 0, "\n  adapter                       lora or qlora");
+    check_has("help train --tools", 2, "--tools: expected \"lorac help config --tools\"");
     check_has("help train --json", 2, "--json: expected \"lorac help config --json\"");
     check_has("help trian", 2, "\"trian\" is not a verb");
     check_has("help train plan", 2, "unexpected argument \"plan\"");
