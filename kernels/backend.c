@@ -32,11 +32,13 @@ static int open_host(Backend *b, const BackendOptions *o, Err *err) {
     bool cpu = !strcmp(o->device, "cpu");
     if (!cpu && strcmp(o->device, "ref") != 0)
         return err_input(err, "device '%s' is unknown; expected cpu, cuda, cuda:N or ref", o->device);
-    if (o->tf32 || o->fp8 || (o->activation != DTYPE_F32 && !(cpu && o->activation == DTYPE_BF16)))
+    bool f32 = o->activation == DTYPE_F32, highest = o->precision == PRECISION_HIGHEST;
+    if (o->fp8 || !(f32 || (cpu && o->activation == DTYPE_BF16)) || !(highest || (cpu && f32)))
         return err_input(err, "device %s computes in f32%s", o->device, cpu ? " or bf16" : "");
-    b->k = cpu ? cpu_kernels_from_environment(o->activation, err) : &kernels_ref;
+    b->k = cpu ? cpu_kernels_from_environment(o->activation, o->precision, err) : &kernels_ref;
     if (!b->k) return -1;
     b->activation = o->activation;
+    b->precision = o->precision;
     b->attention_kind = ATTENTION_OWN;
     b->host_memory = true;
     return 0;
@@ -53,7 +55,7 @@ int backend_gpus(int *count, GpuId *ids, int most, Err *err) {
 
 static int open_cuda(Backend *b, const BackendOptions *o, Err *err) {
     __typeof__(lorac_cuda_open) *open;
-    const Kernels *host = cpu_kernels_from_environment(DTYPE_F32, err);
+    const Kernels *host = cpu_kernels_from_environment(DTYPE_F32, PRECISION_HIGHEST, err);
     if (!host) return -1;
     if (cuda_symbol(&open, "lorac_cuda_open", err)) return err_context(err, "device %s", o->device);
     return open(b, o, host, err);

@@ -8,9 +8,9 @@
 
 C_BEGIN
 
-// The CPU backend's table for this type of activations that LORAC_ISA names, else the best of this machine (cpu.c).
-// NULL: none.
-const Kernels *cpu_kernels_from_environment(DType activation, Err *err);
+// The CPU backend's table for this type of activations and precision that LORAC_ISA names, else the best of this
+// machine (cpu.c). NULL: none.
+const Kernels *cpu_kernels_from_environment(DType activation, MatmulPrecision precision, Err *err);
 
 // The function type of a slot, so that an implementation is declared as `SLOT_TYPE(add) ref_add;`.
 #define SLOT_TYPE(slot) __typeof__(*((Kernels *)0)->slot)

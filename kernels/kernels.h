@@ -226,8 +226,8 @@ struct Backend {
     const Kernels *k;
     int threads;
     DType activation;             // type of activations: F32, BF16; on a GPU also F16
-    bool tf32, fp8;               // BackendOptions
-    bool host_memory;             // device pointers are host pointers: weights stay in their mapped files
+    MatmulPrecision precision;    // BackendOptions
+    bool fp8, host_memory;        // BackendOptions; device pointers are host pointers: weights stay in mapped files
     char name[96];                // display name of the device: "NVIDIA H100 80GB HBM3"; "" in host memory
     AttentionKind attention_kind; // ATTENTION_OWN if no library computes it
     char attention[64];           // on a device, display text: "own kernels", "cudnn 9.19.0 where it is faster"
@@ -465,12 +465,12 @@ struct Kernels {
 // clang-format on
 
 typedef struct BackendOptions {
-    const char *device;      // "cpu" (fast), "ref" (naive, for tests and doctor), "cuda" or "cuda:1"
-    int threads;             // of the CPU; 0: threads_available
-    DType activation;        // F32; cpu: also BF16; cuda: also BF16 and F16
-    bool tf32;               // CUDA, activations F32: products in TF32
-    bool fp8;                // weight_place with F8_E4M3; refused if the device has no F8 products
-    AttentionKind attention; // CUDA
+    const char *device;        // "cpu" (fast), "ref" (naive, for tests and doctor), "cuda" or "cuda:1"
+    int threads;               // of the CPU; 0: threads_available
+    DType activation;          // F32; cpu: also BF16; cuda: also BF16 and F16
+    MatmulPrecision precision; // of products, activations F32
+    bool fp8;                  // weight_place with F8_E4M3; refused if the device has no F8 products
+    AttentionKind attention;   // CUDA
 } BackendOptions;
 // CHECKs that the table has no empty slot. CUDA is in the module lorac-cuda.so (module.h), loaded on demand; without
 // module, driver or device: ERR_RUNTIME. backend_close ends it (NULL allowed).
@@ -493,8 +493,8 @@ typedef struct GpuId {
 int backend_gpus(int *count, GpuId *ids, int most, Err *err);
 
 extern const Kernels kernels_ref;
-// The CPU backend's table for a type of activations and an instruction set (NULL: the best; never "amx"). NULL: none
-// runs here. F32: "base", on x86-64 also "v3" (AVX2, FMA) and "v4" (AVX-512). BF16: "avx512_bf16", "amx".
-const Kernels *kernels_cpu(DType activation, const char *isa);
+// The CPU backend's table for an instruction set (NULL: the best; never "amx"). NULL: none runs here. F32: "base", on
+// x86-64 "v3" (AVX2, FMA), "v4" (AVX-512). BF16, and F32 of a lower precision: "avx512_bf16", "amx".
+const Kernels *kernels_cpu(DType activation, MatmulPrecision precision, const char *isa);
 
 C_END

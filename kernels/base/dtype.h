@@ -23,6 +23,11 @@ C_BEGIN
 #define DTYPE_CONSTANT(name, gguf_type, block, bytes) DTYPE_##name,
 typedef enum { DTYPES(DTYPE_CONSTANT) DTYPE_COUNT } DType;
 
+// Precision of the products of float32 activations; names of torch.set_float32_matmul_precision. Sums are float32.
+// HIGH on a GPU: TF32; on the CPU: each operand as a sum of two bf16, three products. MEDIUM, on the CPU only: operands
+// rounded to bf16.
+typedef enum { PRECISION_HIGHEST, PRECISION_HIGH, PRECISION_MEDIUM } MatmulPrecision;
+
 typedef struct DTypeInfo {
     const char *name; // as GGUF writes it: "Q4_1"
     int gguf_type;    // ggml_type id, -1 if it has none

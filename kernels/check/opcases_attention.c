@@ -88,10 +88,12 @@ static AttentionShape shape_on_device(OpRun *r, const Layout *l) {
     };
 }
 
-// Scores and probabilities are rounded where a product takes them.
+// Scores and probabilities are rounded where a product takes them; with a lower precision queries, keys and values,
+// too.
 static Mat rounded_output(OpRun *r, const char *name, Mat like) {
     Mat m = op_output(r, name, like.rows, like.cols, FORWARD);
     op_rounded(r, 4);
+    op_split(r, 12);
     return m;
 }
 
@@ -102,6 +104,7 @@ static AttentionCall attend(OpRun *r, const Layout *l, const AttentionShape *s) 
     c.v = op_input(r, l->tk, s->kv_heads * s->head_size);
     c.out = rounded_output(r, "out", c.q);
     c.lse = op_output_f32(r, "lse", l->tq, s->heads, FORWARD);
+    op_split(r, 4);
     c.ws = OP_WORKSPACE(r, attention, s, c.q, c.k, false);
     OP_CALL(r, attention_forward, &c);
     return c;
@@ -120,6 +123,7 @@ static Mat gradient_output(OpRun *r, const char *name, Mat like) {
     Mat m = op_output(r, name, like.rows, like.cols, BACKWARD);
     r->outputs[r->n_outputs - 1].floor = 0.3;
     op_rounded(r, 14);
+    op_split(r, 14 + 4 * sqrt((double)r->size.heads / (double)r->size.kv)); // the heads of a group add to dk and dv
     return m;
 }
 

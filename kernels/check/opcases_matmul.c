@@ -104,6 +104,7 @@ static void case_lora_mask(OpRun *r) {
     Mat y = op_inout(r, "y", t, l.row_offset + l.rows + 5, OP_SUM(k));
     op_rounded(r, TWO_PRODUCTS);
     Mat xa = op_output(r, "xa", t, k, 0);
+    op_split(r, 1);
     OP_CALL(r, lora_forward, y, xa, x, &l, OP_WORKSPACE(r, lora, &l, t, k));
 }
 

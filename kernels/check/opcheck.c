@@ -159,3 +159,4 @@ void *op_output_bytes(OpRun *r, const char *name, size_t bytes, OpKind kind, dou
 }
 
 void op_rounded(OpRun *r, double roundings) { r->outputs[r->n_outputs - 1].roundings = roundings; }
+void op_split(OpRun *r, double roundings) { r->outputs[r->n_outputs - 1].splits = roundings; }

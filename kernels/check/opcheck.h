@@ -70,6 +70,7 @@ typedef struct OpOutput {
     double tolerance; // largest |got - want|, relative to the root mean square of want; 0: equal
     double floor;     // lower bound for that root mean square, for sums that may cancel
     double roundings; // additional roundings to the activation type that the tolerance allows: op_rounded
+    double splits;    // the same, of operands of products: op_split
 } OpOutput;
 
 // Options of a run besides its size; the same on both sides of a comparison.
@@ -132,6 +133,9 @@ void op_output_at(OpRun *r, const char *name, void *data, size_t bytes, OpKind k
 // The last output depends on values that are rounded to the type of activations on the way, to `roundings` units of
 // that rounding (2^-8 of BF16) relative to its root mean square. If anything is rounded, an OP_EXACT output is skipped.
 void op_rounded(OpRun *r, double roundings);
+// The last output is made of products of the inputs themselves: nothing of it is rounded to the type of activations,
+// but operands of a lower precision than float32 are (BackendOptions.precision), to `roundings` units of theirs.
+void op_split(OpRun *r, double roundings);
 void *op_workspace(OpRun *r, size_t bytes);
 // A weight of random blocks, elements of about 1 / sqrt(k), with the size's segments, row map and bias; on the device.
 Weight op_weight(OpRun *r, int64_t n, int64_t k);

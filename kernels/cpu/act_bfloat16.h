@@ -1,18 +1,13 @@
-// act_bfloat16: the type of activations in the copies of the CPU backend that compute in bfloat16 (cpu.h). A struct, so
-// that no arithmetic on its bits compiles.
+// act_bfloat16: the types of the copies of the CPU backend whose activations are bfloat16 (cpu.h).
 #pragma once
 
-#include <string.h>
+#include "bfloat16.h"
 
-#include "dtype.h"
-
-typedef struct Act {
-    uint16_t bits;
-} Act;
+typedef Bfloat16 Act, Part;
 #define ACT_DTYPE DTYPE_BF16
-enum { PAIR = 2 }; // elements of K that the tile kernel multiplies in one step
+enum { PAIR = 2, SPLIT = false };
 
-static inline float act_load(Act x) { return bits_to_f32((uint32_t)x.bits << 16); }
+static inline float act_load(Act x) { return bfloat16_load(x); }
 
 // To nearest, ties to even; a NaN stays one.
 static inline Act act_store(float x) {
@@ -20,11 +15,6 @@ static inline Act act_store(float x) {
     return (Act){(uint16_t)((bits & 0x7FFFFFFF) > 0x7F800000 ? nan : rounded)};
 }
 
-// dst [n, PAIR] = `rows` side by side.
-static inline void act_interleave(Act *dst, const Act *const rows[PAIR], int64_t n) {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t pair = (uint32_t)rows[1][i].bits << 16 | rows[0][i].bits;
-        memcpy(dst + 2 * i, &pair, sizeof pair);
-    }
+static inline void part_interleave(Part *dst, const Part *const rows[PAIR], int64_t n) {
+    bfloat16_interleave(dst, rows, n);
 }

@@ -89,7 +89,8 @@ static void fold_row(Running *r, Act *p, float *x, int64_t n, Range seen, float 
 typedef struct ForwardScratch {
     float *scores, *out; // [BLOCK_Q, block_keys], [BLOCK_Q, D]
     Act *p;              // [BLOCK_Q, block_keys]
-    Act *k, *v;          // a block of keys and of values, packed
+    Part *k, *v;         // a block of keys and of values, packed
+    Part *left;          // of the left side of a product
 } ForwardScratch;
 
 // Elements of a packed block of n keys, k^T [D, n], and of its values [n, D]: proportional to n rounded up to PACK_K,
@@ -101,31 +102,38 @@ static int64_t keys_size(int64_t d, int64_t n) {
 }
 static int64_t values_size(int64_t d, int64_t n) { return (n + PACK_K - 1) / PACK_K * gemm_packed_size(PACK_K, d); }
 
+// Parts of the left side of any product: BLOCK_Q queries by D or by keys, or D by BLOCK_Q queries.
+static int64_t left_size(int64_t d, int64_t keys) {
+    return max64(gemm_left_size(BLOCK_Q, max64(d, keys)), gemm_left_size(d, BLOCK_Q));
+}
+
 // Keys in the largest block (`most`, or fewer in a call with only tk keys).
 static int64_t block_keys(int64_t tk, int64_t most) { return min64(most, (tk + PACK_K - 1) / PACK_K * PACK_K); }
 
 static size_t forward_bytes(int64_t d, int64_t tk) {
-    int64_t keys = block_keys(tk, FORWARD_K), acts = BLOCK_Q * keys + keys_size(d, keys) + values_size(d, keys);
-    return (size_t)(BLOCK_Q * (keys + d)) * sizeof(float) + (size_t)acts * sizeof(Act);
+    int64_t keys = block_keys(tk, FORWARD_K), parts = keys_size(d, keys) + values_size(d, keys) + left_size(d, keys);
+    return (size_t)(BLOCK_Q * (keys + d)) * sizeof(float) + (size_t)(BLOCK_Q * keys) * sizeof(Act) +
+           (size_t)parts * sizeof(Part);
 }
 
 static ForwardScratch forward_scratch(const AttentionCall *a) {
     int64_t d = a->shape->head_size, keys = block_keys(a->k.rows, FORWARD_K);
     float *scores = (float *)((char *)a->ws + (size_t)omp_get_thread_num() * forward_bytes(d, a->k.rows));
     float *out = scores + BLOCK_Q * keys;
-    Act *p = (Act *)(out + BLOCK_Q * d), *k = p + BLOCK_Q * keys;
-    return (ForwardScratch){scores, out, p, k, k + keys_size(d, keys)};
+    Act *p = (Act *)(out + BLOCK_Q * d);
+    Part *k = (Part *)(p + BLOCK_Q * keys), *v = k + keys_size(d, keys);
+    return (ForwardScratch){scores, out, p, k, v, v + values_size(d, keys)};
 }
 
 // Packed keys and values of samples that have several blocks of queries, which share them: [KV, keys] each. A sample
 // begins at a multiple of PACK_K keys and has more than 2 PACK_K, so that 1.5 Tk hold all of them, unless samples have
 // keys in common: those that do not fit are packed by each block of queries.
 typedef struct SharedKeys {
-    Act *k, *v;
+    Part *k, *v;
     int64_t keys;
 } SharedKeys;
 
-static SharedKeys shared_keys(const AttentionShape *s, int64_t keys, Act *ws) {
+static SharedKeys shared_keys(const AttentionShape *s, int64_t keys, Part *ws) {
     int64_t most = (keys + keys / 2 + PACK_K) / PACK_K * PACK_K;
     return (SharedKeys){ws, ws + s->kv_heads * keys_size(s->head_size, most), most};
 }
@@ -143,17 +151,18 @@ static int64_t shared_start(const AttentionShape *s, SharedKeys shared, int64_t 
 }
 
 // Keys [k0, k0 + n) of a sample, packed.
-static void pack_block(const AttentionCall *a, int64_t sample, int64_t kv_head, int64_t k0, int64_t n, Act *k, Act *v) {
+static void pack_block(const AttentionCall *a, int64_t sample, int64_t kv_head, int64_t k0, int64_t n, Part *k,
+                       Part *v) {
     int64_t d = a->shape->head_size, row = a->shape->k_start[sample] + k0, column = kv_head * d;
     gemm_pack_transposed(k, act_row(a->k, row) + column, a->k.cols, d, n);
     gemm_pack(v, gemm_strip_size(n), act_row(a->v, row) + column, a->v.cols, n, d);
 }
 
 // The packed block of keys, and of values, that begins at shared key `at` of a head.
-static Act *shared_k(const AttentionShape *s, SharedKeys shared, int64_t kv_head, int64_t at) {
+static Part *shared_k(const AttentionShape *s, SharedKeys shared, int64_t kv_head, int64_t at) {
     return shared.k + keys_size(s->head_size, kv_head * shared.keys + at);
 }
-static Act *shared_v(const AttentionShape *s, SharedKeys shared, int64_t kv_head, int64_t at) {
+static Part *shared_v(const AttentionShape *s, SharedKeys shared, int64_t kv_head, int64_t at) {
     return shared.v + values_size(s->head_size, kv_head * shared.keys + at);
 }
 
@@ -185,7 +194,7 @@ static void attend(const AttentionCall *a, SharedKeys shared, Item item) {
     int64_t start = shared_start(s, shared, item.sample);
     for (int64_t k0 = first / FORWARD_K * FORWARD_K; k0 < end; k0 += FORWARD_K) {
         int64_t n = min64(FORWARD_K, end - k0), of_sample = min64(FORWARD_K, s->k_len[item.sample] - k0);
-        Act *k = f.k, *v = f.v;
+        Part *k = f.k, *v = f.v;
         bool use_shared = start >= 0 && (n == of_sample || n % K_STEP == 0);
         if (use_shared) {
             k = shared_k(s, shared, kv_head, start + k0);
@@ -194,7 +203,7 @@ static void attend(const AttentionCall *a, SharedKeys shared, Item item) {
             pack_block(a, item.sample, kv_head, k0, n, k, v);
         }
         gemm((Output){.f32 = f.scores, .stride = n},
-             (Product){rows, n, d, .a = q, .lda = ld, .b = k, .alpha = product_scale(s)});
+             (Product){rows, n, d, .a = gemm_left(f.left, q, ld, rows, d), .b = k, .alpha = product_scale(s)});
         for (int64_t i = 0; i < rows; i++) {
             Range seen = keys_in_block(s, item.sample, pos[item.decoding ? 0 : i], k0, n);
             float *x = f.scores + i * n;
@@ -202,7 +211,7 @@ static void attend(const AttentionCall *a, SharedKeys shared, Item item) {
             fold_row(&running[i], f.p + i * n, x, n, seen, f.out + i * d, d);
         }
         gemm((Output){.f32 = f.out, .stride = d, .add = true},
-             (Product){rows, d, n, .a = f.p, .lda = n, .b = v, .alpha = 1,
+             (Product){rows, d, n, .a = gemm_left(f.left, f.p, n, rows, n), .b = v, .alpha = 1,
                        .strip = gemm_strip_size(use_shared ? of_sample : n)});
     }
     for (int64_t i = 0; i < rows; i++) {
@@ -219,8 +228,8 @@ void CPU_FN(attention_forward)(Backend *b, const AttentionCall *c) {
     host_check_attention(c, ACT_DTYPE, false);
     int64_t items = 0;
     for (int64_t sample = 0; sample < s->samples; sample++) items += items_of_sample(s, sample);
-    SharedKeys shared =
-        shared_keys(s, c->k.rows, (Act *)((char *)c->ws + (size_t)b->threads * forward_bytes(s->head_size, c->k.rows)));
+    SharedKeys shared = shared_keys(
+        s, c->k.rows, (Part *)((char *)c->ws + (size_t)b->threads * forward_bytes(s->head_size, c->k.rows)));
 #pragma omp parallel num_threads(b->threads)
     {
         pack_shared(c, shared);
@@ -251,12 +260,13 @@ typedef struct Backward {
 
 // Scratch of a thread, in the order of the members.
 typedef struct BackwardScratch {
-    float *p, *dp;      // [BLOCK_Q, block_keys]: scores, then P; dP, then dS
-    Act *rounded;       // [BLOCK_Q, block_keys]: P, then dS
-    Act *packed;        // the same, packed
-    Act *k, *k_t, *v_t; // the block of keys, packed: k [n, D], k^T and v^T [D, n]
-    Act *q_t, *dout_t;  // [D, BLOCK_Q]: transposed blocks of queries
-    int64_t strip;      // of k
+    float *p, *dp;       // [BLOCK_Q, block_keys]: scores, then P; dP, then dS
+    Act *rounded;        // [BLOCK_Q, block_keys]: P, then dS
+    Act *q_t, *dout_t;   // [D, BLOCK_Q]: transposed blocks of queries
+    Part *packed;        // rounded, packed
+    Part *k, *k_t, *v_t; // the block of keys, packed: k [n, D], k^T and v^T [D, n]
+    Part *left;          // of the left side of a product
+    int64_t strip;       // of k
 } BackwardScratch;
 
 static int64_t packed_keys(int64_t d, int64_t keys) {
@@ -264,8 +274,9 @@ static int64_t packed_keys(int64_t d, int64_t keys) {
 }
 static size_t backward_bytes(int64_t d, int64_t tk) {
     int64_t keys = block_keys(tk, BACKWARD_K);
-    int64_t acts = BLOCK_Q * keys + gemm_packed_size(BLOCK_Q, keys) + 3 * packed_keys(d, keys) + 2 * d * BLOCK_Q;
-    return (size_t)(2 * BLOCK_Q * keys) * sizeof(float) + (size_t)acts * sizeof(Act);
+    int64_t parts = gemm_packed_size(BLOCK_Q, keys) + 3 * packed_keys(d, keys) + left_size(d, keys);
+    return (size_t)(2 * BLOCK_Q * keys) * sizeof(float) + (size_t)(BLOCK_Q * (keys + 2 * d)) * sizeof(Act) +
+           (size_t)parts * sizeof(Part);
 }
 
 static BackwardScratch backward_scratch(const Backward *a) {
@@ -274,20 +285,21 @@ static BackwardScratch backward_scratch(const Backward *a) {
     x.p = (float *)((char *)a->scratch + (size_t)omp_get_thread_num() * backward_bytes(d, tk));
     x.dp = x.p + BLOCK_Q * keys;
     x.rounded = (Act *)(x.dp + BLOCK_Q * keys);
-    x.packed = x.rounded + BLOCK_Q * keys;
+    x.q_t = x.rounded + BLOCK_Q * keys;
+    x.dout_t = x.q_t + d * BLOCK_Q;
+    x.packed = (Part *)(x.dout_t + d * BLOCK_Q);
     x.k = x.packed + gemm_packed_size(BLOCK_Q, keys);
     x.k_t = x.k + packed_keys(d, keys);
     x.v_t = x.k_t + packed_keys(d, keys);
-    x.q_t = x.v_t + packed_keys(d, keys);
-    x.dout_t = x.q_t + d * BLOCK_Q;
+    x.left = x.v_t + packed_keys(d, keys);
     return x;
 }
 
 // Forward: scratch of each thread, shared keys and values. Backward: sums, delta, scratch of each thread.
 size_t CPU_FN(attention_workspace)(Backend *b, const AttentionShape *s, Mat q, Mat k, bool backward) {
     SharedKeys shared = shared_keys(s, k.rows, NULL);
-    int64_t acts = s->kv_heads * (keys_size(s->head_size, shared.keys) + values_size(s->head_size, shared.keys));
-    if (!backward) return (size_t)b->threads * forward_bytes(s->head_size, k.rows) + (size_t)acts * sizeof(Act);
+    int64_t parts = s->kv_heads * (keys_size(s->head_size, shared.keys) + values_size(s->head_size, shared.keys));
+    if (!backward) return (size_t)b->threads * forward_bytes(s->head_size, k.rows) + (size_t)parts * sizeof(Part);
     int64_t floats = q.rows * s->heads * (1 + s->head_size) + 2 * k.rows * s->kv_heads * s->head_size;
     return (((size_t)floats * sizeof(float) + 63) & ~(size_t)63) +
            (size_t)b->threads * backward_bytes(s->head_size, k.rows);
@@ -330,9 +342,11 @@ static void queries_backward(const Backward *a, const BackwardScratch *x, KeyBlo
     int64_t d = s->head_size, heads = s->heads, ld = c->q.cols, n = b.n, keys = c->k.rows;
     int64_t column = b.head * d, sum = b.head / (heads / s->kv_heads) * d * keys + s->k_start[b.sample] + b.k0;
     const Act *q = act_row(c->q, q0) + column, *dout = act_row(c->dout, q0) + column;
+    Part *left = x->left;
     gemm((Output){.f32 = x->p, .stride = n},
-         (Product){rows, n, d, .a = q, .lda = ld, .b = x->k_t, .alpha = product_scale(s)});
-    gemm((Output){.f32 = x->dp, .stride = n}, (Product){rows, n, d, .a = dout, .lda = ld, .b = x->v_t, .alpha = 1});
+         (Product){rows, n, d, .a = gemm_left(left, q, ld, rows, d), .b = x->k_t, .alpha = product_scale(s)});
+    gemm((Output){.f32 = x->dp, .stride = n},
+         (Product){rows, n, d, .a = gemm_left(left, dout, ld, rows, d), .b = x->v_t, .alpha = 1});
     for (int64_t i = 0; i < rows; i++) {
         Range seen = keys_in_block(s, b.sample, s->q_pos[q0 + i], b.k0, n);
         int64_t at = (q0 + i) * heads + b.head;
@@ -347,14 +361,14 @@ static void queries_backward(const Backward *a, const BackwardScratch *x, KeyBlo
     transpose(x->dout_t, dout, ld, rows, d);
     gemm_pack(x->packed, gemm_strip_size(rows), x->rounded, n, rows, n);
     gemm((Output){.f32 = a->dv + sum, .stride = keys, .add = true},
-         (Product){d, n, rows, .a = x->dout_t, .lda = rows, .b = x->packed, .alpha = 1});
+         (Product){d, n, rows, .a = gemm_left(left, x->dout_t, rows, d, rows), .b = x->packed, .alpha = 1});
     for (int64_t i = 0; i < rows; i++)
         round_seen(x->rounded + i * n, x->dp + i * n, n, keys_in_block(s, b.sample, s->q_pos[q0 + i], b.k0, n));
     gemm_pack(x->packed, gemm_strip_size(rows), x->rounded, n, rows, n);
     gemm((Output){.f32 = a->dk + sum, .stride = keys, .add = true},
-         (Product){d, n, rows, .a = x->q_t, .lda = rows, .b = x->packed, .alpha = 1});
+         (Product){d, n, rows, .a = gemm_left(left, x->q_t, rows, d, rows), .b = x->packed, .alpha = 1});
     gemm((Output){.f32 = a->dq + q0 * ld + column, .stride = ld, .add = true},
-         (Product){rows, d, n, .a = x->rounded, .lda = n, .b = x->k, .alpha = 1, .strip = x->strip});
+         (Product){rows, d, n, .a = gemm_left(left, x->rounded, n, rows, n), .b = x->k, .alpha = 1, .strip = x->strip});
 }
 
 // Queries [first, end) of the sample.

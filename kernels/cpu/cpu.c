@@ -13,6 +13,7 @@
 typedef struct Isa {
     const char *name;
     DType activation;
+    MatmulPrecision precision;
     const Kernels *table;
     bool (*runs_here)(void);
 } Isa;
@@ -44,24 +45,31 @@ static bool cpu_has_amx(void) {
 }
 #endif
 
-const Kernels *kernels_cpu(DType activation, const char *isa) {
+const Kernels *kernels_cpu(DType activation, MatmulPrecision precision, const char *isa) {
     const Isa table[] = {
-#define ISA_ENTRY(name, type, condition) {#name, DTYPE_##type, &CPU_CAT(name, kernels), condition},
+#define ISA_ENTRY(copy, isa, type, precision, condition)                                                               \
+    {#isa, DTYPE_##type, PRECISION_##precision, &CPU_CAT(copy, kernels), condition},
         CPU_ISA_LIST(ISA_ENTRY)};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (table[i].activation == activation && (!isa || !strcmp(isa, table[i].name)) && table[i].runs_here())
+        if (table[i].activation == activation && table[i].precision == precision &&
+            (!isa || !strcmp(isa, table[i].name)) && table[i].runs_here())
             return table[i].table;
     return NULL;
 }
 
 // LORAC_ISA names the copy: for bug reports, for equal results on different machines, and for amx.
-const Kernels *cpu_kernels_from_environment(DType activation, Err *err) {
-    const char *isa = getenv("LORAC_ISA"), *type = activation == DTYPE_BF16 ? "bf16" : "f32";
-    const Kernels *k = kernels_cpu(activation, isa);
+const Kernels *cpu_kernels_from_environment(DType activation, MatmulPrecision precision, Err *err) {
+    const char *isa = getenv("LORAC_ISA"), *name = precision == PRECISION_HIGH ? "high" : "medium";
+    const Kernels *k = kernels_cpu(activation, precision, isa);
+    bool bf16 = activation == DTYPE_BF16, split = precision != PRECISION_HIGHEST;
     if (k) return k;
     if (isa)
-        err_runtime(err, "LORAC_ISA is '%s'; expected %s for dtype %s, and a machine that has it", isa,
-                    activation == DTYPE_BF16 ? "avx512_bf16 or amx" : "base, v3 or v4", type);
+        err_runtime(err, "LORAC_ISA is '%s'; expected %s for dtype %s%s%s, and a machine that has it", isa,
+                    bf16 || split ? "avx512_bf16 or amx" : "base, v3 or v4", bf16 ? "bf16" : "f32",
+                    split ? " with float32_matmul_precision " : "", split ? name : "");
+    else if (split)
+        err_runtime(
+            err, "this CPU has no bf16 products (AVX512_BF16) for float32_matmul_precision %s; expected highest", name);
     else
         err_runtime(err, "this CPU has no bf16 products (AVX512_BF16); expected dtype auto or f32");
     return NULL;

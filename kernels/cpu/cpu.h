@@ -7,8 +7,10 @@
 // function, maybe for a newer instruction set.
 //
 // Rules of the folder:
-//  - A copy has activations of one type, Act: act_float32.h or act_bfloat16.h, chosen by CMake. All arithmetic is in
-//    float32 (act_load, act_store); tile kernels multiply pairs of bfloat16 numbers, exactly, and sum in float32.
+//  - A copy has activations of one type, Act: act_float32.h, act_bfloat16.h or act_split.h, chosen by CMake. All
+//    arithmetic is in float32 (act_load, act_store); tile kernels multiply pairs of bfloat16 numbers, exactly, and sum
+//    in float32. In copies of a lower precision all products of matrices have operands of bfloat16 (gemm.h), but those
+//    of few rows (matmul_cpu.c) and of a classifier's head are float32.
 //  - Threads share rows or fixed blocks, each summed in one fixed order: bits never depend on the number of threads.
 //  - No -ffast-math: NaN and infinity propagate; sums are vectorised by `#pragma omp simd reduction` only.
 #pragma once
@@ -24,19 +26,23 @@
 #define CPU_CAT(isa, name) CPU_CAT_(isa, name)
 #define CPU_FN(name) CPU_CAT(CPU_ISA, name)
 
-// The copies in this build: name, type of activations, condition for running it. The first that runs is used, unless
-// LORAC_ISA names another: so amx, which has run on emulated tiles only, is used on request.
+// The copies in this build: name, instruction set, type of activations, precision, condition for running it. The first
+// that runs is used, unless LORAC_ISA names another: so amx, which has run on emulated tiles only, is used on request.
 #ifdef __x86_64__
 #define CPU_ISA_LIST(X)                                                                                                \
-    X(v4, F32, cpu_has_v4)                                                                                             \
-    X(v3, F32, cpu_has_v3)                                                                                             \
-    X(base, F32, cpu_has_base)                                                                                         \
-    X(avx512_bf16, BF16, cpu_has_avx512_bf16)                                                                          \
-    X(amx, BF16, cpu_has_amx)
+    X(v4, v4, F32, HIGHEST, cpu_has_v4)                                                                                \
+    X(v3, v3, F32, HIGHEST, cpu_has_v3)                                                                                \
+    X(base, base, F32, HIGHEST, cpu_has_base)                                                                          \
+    X(avx512_bf16, avx512_bf16, BF16, HIGHEST, cpu_has_avx512_bf16)                                                    \
+    X(avx512_bf16_high, avx512_bf16, F32, HIGH, cpu_has_avx512_bf16)                                                   \
+    X(avx512_bf16_medium, avx512_bf16, F32, MEDIUM, cpu_has_avx512_bf16)                                               \
+    X(amx, amx, BF16, HIGHEST, cpu_has_amx)                                                                            \
+    X(amx_high, amx, F32, HIGH, cpu_has_amx)                                                                           \
+    X(amx_medium, amx, F32, MEDIUM, cpu_has_amx)
 #else
-#define CPU_ISA_LIST(X) X(base, F32, cpu_has_base)
+#define CPU_ISA_LIST(X) X(base, base, F32, HIGHEST, cpu_has_base)
 #endif
-#define DECLARE_CPU_TABLE(isa, activation, condition) extern const Kernels CPU_CAT(isa, kernels);
+#define DECLARE_CPU_TABLE(copy, ...) extern const Kernels CPU_CAT(copy, kernels);
 CPU_ISA_LIST(DECLARE_CPU_TABLE)
 
 #ifdef CPU_ISA

@@ -58,25 +58,34 @@ static void masked_row(Act *dst, const Act *src, int64_t col, int64_t n, const L
     }
 }
 
-// The parts of the workspace, in elements.
+// The sections of the workspace: elements, or parts, of each.
 typedef struct Layout {
-    int64_t a, b;    // packed A and B, in the orientation of the call
-    int64_t low;     // backward: dxa [T, R]
-    int64_t low_t;   // backward: [R, T], transposed xa, then transposed dxa
-    int64_t scratch; // of each thread
+    int64_t a, b;          // parts of packed A and B, in the orientation of the call
+    int64_t low;           // backward: dxa [T, R]
+    int64_t low_t;         // backward: [R, T], transposed xa, then transposed dxa
+    int64_t left, scratch; // of each thread: parts of the left side of a product; elements of scratch
 } Layout;
 
-// Elements of a packed block of dy or x, in a call with t rows.
+// Parts of a packed block of dy or x, in a call with t rows.
 static int64_t packed_block(int64_t t) { return gemm_packed_size(min64(BLOCK_T, t), TILE_N); }
+
+static int64_t block_elements(int64_t t) {
+    int64_t each = sizeof(Act) / sizeof(Part);
+    return (packed_block(t) + each - 1) / each;
+}
 
 // A thread's scratch: rows of A and B while they are packed; a masked block of x; a packed block of dy or x; a tile of
 // dB^T.
 static Layout lay_out(const Lora *l, int64_t t, int64_t k) {
     int64_t r = l->rank, n = l->rows, widest = max64(max64(k, n), r);
     Layout y = {max64(gemm_packed_size(k, r), gemm_packed_size(r, k)),
-                max64(gemm_packed_size(r, n), gemm_packed_size(n, r)), t * r, r * t, 0};
+                max64(gemm_packed_size(r, n), gemm_packed_size(n, r)),
+                t * r,
+                r * t,
+                max64(gemm_left_size(GEMM_ROWS, widest), gemm_left_size(r, BLOCK_T)),
+                0};
     int64_t masked = l->dropout != 0 ? GEMM_ROWS * k : 0;
-    int64_t block = packed_block(t) + (l->dropout != 0 ? min64(BLOCK_T, t) * TILE_N : 0);
+    int64_t block = block_elements(t) + (l->dropout != 0 ? min64(BLOCK_T, t) * TILE_N : 0);
     int64_t tile = r * TILE_N * (int64_t)(sizeof(float) / sizeof(Act));
     y.scratch = max64(max64(32, STRIP) * widest, max64(masked, block + tile));
     return y;
@@ -84,7 +93,19 @@ static Layout lay_out(const Lora *l, int64_t t, int64_t k) {
 
 size_t CPU_FN(lora_workspace)(Backend *b, const Lora *l, int64_t t, int64_t k) {
     Layout y = lay_out(l, t, k);
-    return (size_t)(y.a + y.b + y.low + y.low_t + b->threads * y.scratch) * sizeof(Act);
+    return (size_t)(y.a + y.b + b->threads * y.left) * sizeof(Part) +
+           (size_t)(y.low + y.low_t + b->threads * y.scratch) * sizeof(Act);
+}
+
+// Where the sections are: packed A and B, the left side of each thread; low, low_t, scratch of each thread.
+typedef struct Memory {
+    Part *a, *b, *left;
+    Act *low, *low_t, *scratch;
+} Memory;
+static Memory memory_at(void *ws, const Backend *b, const Layout *y) {
+    Part *a = ws, *left = a + y->a + y->b;
+    Act *low = (Act *)(left + b->threads * y->left);
+    return (Memory){a, a + y->a, left, low, low + y->low, low + y->low + y->low_t};
 }
 
 // dst [n, cols] = columns [col, col + cols) of rows [t, t + n) of drop(x).
@@ -98,23 +119,25 @@ void CPU_FN(lora_forward)(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void 
     CHECK(l->row_offset >= 0 && l->row_offset + l->rows <= y.cols);
     int64_t k = x.cols, r = l->rank;
     Layout at = lay_out(l, x.rows, k);
-    Act *down = ws, *up = down + at.a, *all_scratch = up + at.b + at.low + at.low_t;
+    Memory m = memory_at(ws, b, &at);
 #pragma omp parallel num_threads(b->threads)
     {
-        Act *scratch = all_scratch + omp_get_thread_num() * at.scratch;
+        Act *scratch = m.scratch + omp_get_thread_num() * at.scratch;
+        Part *left = m.left + omp_get_thread_num() * at.left;
 #pragma omp single nowait
-        gemm_pack_transposed_f32(down, l->a, k, k, r, scratch);
+        gemm_pack_transposed_f32(m.a, l->a, k, k, r, scratch);
 #pragma omp single
-        gemm_pack_transposed_f32(up, l->b, r, r, l->rows, scratch);
+        gemm_pack_transposed_f32(m.b, l->b, r, r, l->rows, scratch);
 #pragma omp for schedule(dynamic)
         for (int64_t t = 0; t < x.rows; t += GEMM_ROWS) {
             int64_t n = min64(GEMM_ROWS, x.rows - t);
             const Act *rows = l->dropout == 0 ? act_row(x, t) : scratch;
             if (l->dropout != 0) mask_rows(scratch, x, l, t, n, 0, k);
             Act *low = act_row(xa, t), *to = act_row(y, t) + l->row_offset;
-            gemm((Output){.act = low, .stride = r}, (Product){n, r, k, .a = rows, .lda = k, .b = down, .alpha = 1});
+            gemm((Output){.act = low, .stride = r},
+                 (Product){n, r, k, .a = gemm_left(left, rows, k, n, k), .b = m.a, .alpha = 1});
             gemm((Output){.act = to, .stride = y.cols, .residual = to, .residual_stride = y.cols},
-                 (Product){n, l->rows, r, .a = low, .lda = r, .b = up, .alpha = l->scale});
+                 (Product){n, l->rows, r, .a = gemm_left(left, low, r, n, r), .b = m.b, .alpha = l->scale});
         }
     }
 }
@@ -123,26 +146,26 @@ void CPU_FN(lora_forward)(Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void 
 typedef struct Backward {
     Mat dx, dy, x, xa;
     const Lora *l;
-    Act *a, *b; // packed A [R, K] and B [N, R]
+    Part *a, *b; // packed A [R, K] and B [N, R]
     Act *dxa, *low_t;
 } Backward;
 
 // dxa = scale dy B;  dx += mask(dxa A): with dropout the product goes to `tile`, and the mask is applied while adding.
-static void backward_rows(const Backward *c, Act *tile) {
+static void backward_rows(const Backward *c, Act *tile, Part *left) {
     const Lora *l = c->l;
     int64_t r = l->rank, k = c->x.cols;
 #pragma omp for schedule(dynamic)
     for (int64_t t = 0; t < c->dy.rows; t += GEMM_ROWS) {
         int64_t n = min64(GEMM_ROWS, c->dy.rows - t);
         Act *low = c->dxa + t * r, *to = c->dx.data ? act_row(c->dx, t) : NULL;
-        gemm((Output){.act = low, .stride = r}, (Product){n, r, l->rows, .a = act_row(c->dy, t) + l->row_offset,
-                                                          .lda = c->dy.cols, .b = c->b, .alpha = l->scale});
+        Left dy = gemm_left(left, act_row(c->dy, t) + l->row_offset, c->dy.cols, n, l->rows);
+        gemm((Output){.act = low, .stride = r}, (Product){n, r, l->rows, .a = dy, .b = c->b, .alpha = l->scale});
         if (!to) continue;
         Output dx = {.act = l->dropout == 0 ? to : tile,
                      .stride = k,
                      .residual = l->dropout == 0 ? to : NULL,
                      .residual_stride = k};
-        gemm(dx, (Product){n, k, r, .a = low, .lda = r, .b = c->a, .alpha = 1});
+        gemm(dx, (Product){n, k, r, .a = gemm_left(left, low, r, n, r), .b = c->a, .alpha = 1});
         for (int64_t i = 0; i < n && l->dropout != 0; i++) masked_row(to + i * k, tile + i * k, 0, k, l, t + i, true);
     }
 }
@@ -161,10 +184,11 @@ static void add_transposed(float *db, const float *tile, int64_t n, int64_t r, f
 }
 
 // dB += scale dy^T xa, by tiles of rows of dB.
-static void backward_b(const Backward *c, Act *packed) {
+static void backward_b(const Backward *c, Act *scratch, Part *left) {
     const Lora *l = c->l;
     int64_t r = l->rank, rows = c->dy.rows;
-    float *tile = (float *)(packed + packed_block(rows));
+    Part *packed = (Part *)scratch;
+    float *tile = (float *)(scratch + block_elements(rows));
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < l->rows; i += TILE_N) {
         int64_t n = min64(TILE_N, l->rows - i);
@@ -172,17 +196,18 @@ static void backward_b(const Backward *c, Act *packed) {
             int64_t k = min64(BLOCK_T, rows - t);
             gemm_pack(packed, gemm_strip_size(k), act_row(c->dy, t) + l->row_offset + i, c->dy.cols, k, n);
             gemm((Output){.f32 = tile, .stride = n, .add = t > 0},
-                 (Product){r, n, k, .a = c->low_t + t, .lda = rows, .b = packed, .alpha = 1});
+                 (Product){r, n, k, .a = gemm_left(left, c->low_t + t, rows, r, k), .b = packed, .alpha = 1});
         }
         add_transposed(l->db + i * r, tile, n, r, l->scale);
     }
 }
 
 // dA += dxa^T drop(x), by tiles of columns of dA.
-static void backward_a(const Backward *c, Act *packed) {
+static void backward_a(const Backward *c, Act *scratch, Part *left) {
     const Lora *l = c->l;
     int64_t r = l->rank, rows = c->x.rows, k = c->x.cols;
-    Act *masked = packed + packed_block(rows);
+    Part *packed = (Part *)scratch;
+    Act *masked = scratch + block_elements(rows);
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < k; i += TILE_N) {
         int64_t n = min64(TILE_N, k - i);
@@ -192,7 +217,7 @@ static void backward_a(const Backward *c, Act *packed) {
             gemm_pack(packed, gemm_strip_size(count), l->dropout == 0 ? act_row(c->x, t) + i : masked,
                       l->dropout == 0 ? k : n, count, n);
             gemm((Output){.f32 = l->da + i, .stride = k, .add = true},
-                 (Product){r, n, count, .a = c->low_t + t, .lda = rows, .b = packed, .alpha = 1});
+                 (Product){r, n, count, .a = gemm_left(left, c->low_t + t, rows, r, count), .b = packed, .alpha = 1});
         }
     }
 }
@@ -204,23 +229,24 @@ void CPU_FN(lora_backward)(Backend *b, Mat dx, Mat dy, Mat x, Mat xa, const Lora
     if (dx.data) CHECK_ACT(dx, x.rows, x.cols);
     int64_t t = x.rows, r = l->rank, k = x.cols;
     Layout at = lay_out(l, t, k);
-    Act *a = ws, *dxa = a + at.a + at.b;
-    Backward c = {dx, dy, x, xa, l, a, a + at.a, dxa, dxa + at.low};
+    Memory m = memory_at(ws, b, &at);
+    Backward c = {dx, dy, x, xa, l, m.a, m.b, m.low, m.low_t};
 #pragma omp parallel num_threads(b->threads)
     {
-        Act *scratch = c.low_t + at.low_t + omp_get_thread_num() * at.scratch;
+        Act *scratch = m.scratch + omp_get_thread_num() * at.scratch;
+        Part *left = m.left + omp_get_thread_num() * at.left;
 #pragma omp single nowait
         gemm_pack_f32(c.b, l->b, r, l->rows, r, scratch);
 #pragma omp single
         gemm_pack_f32(c.a, l->a, k, r, k, scratch);
-        backward_rows(&c, scratch);
+        backward_rows(&c, scratch, left);
         if (l->db) {
             transpose_low(c.low_t, xa.data, t, r);
-            backward_b(&c, scratch);
+            backward_b(&c, scratch, left);
         }
         if (l->da) {
             transpose_low(c.low_t, c.dxa, t, r);
-            backward_a(&c, scratch);
+            backward_a(&c, scratch, left);
         }
     }
 }

@@ -37,7 +37,9 @@ typedef struct Head {
     Mat x, dx;
     int64_t slices, slice_rows, step; // slices of slice_rows rows of W, `step` of each expanded at a time
     Act *panels;                      // [slices, step, C] expanded rows of W
-    Act *transposed, *packed;         // the same, packed: W^T for the logits, W for dx
+    Part *transposed, *packed;        // the same, packed: W^T for the logits, W for dx
+    Part *parts, *left;               // of x; [threads] of the left side of a product
+    Left rows;                        // x
     float *tiles;                     // [threads, TILE_M, step] logits, then exponentials
     Act *factors;                     // [threads, TILE_M, step] the same, rounded
     float *sums;                      // [slices, M, C] sums for dx
@@ -71,8 +73,10 @@ static size_t lay_out(Head *a, Backend *b, const Weight *w, const HeadLoss *h, i
     a->step = a->step < PACK_V ? PACK_V : min64(a->step, PANEL_V);
     a->step = min64(a->step, a->slice_rows);
     a->panels = take(ws, &used, (size_t)(a->slices * a->step * c) * sizeof(Act));
-    a->transposed = take(ws, &used, (size_t)(a->slices * gemm_packed_size(c, a->step)) * sizeof(Act));
-    a->packed = take(ws, &used, (size_t)(a->slices * gemm_packed_size(a->step, c)) * sizeof(Act));
+    a->transposed = take(ws, &used, (size_t)(a->slices * gemm_packed_size(c, a->step)) * sizeof(Part));
+    a->packed = take(ws, &used, (size_t)(a->slices * gemm_packed_size(a->step, c)) * sizeof(Part));
+    a->parts = take(ws, &used, (size_t)gemm_left_size(m, c) * sizeof(Part));
+    a->left = take(ws, &used, (size_t)(b->threads * gemm_left_size(TILE_M, a->step)) * sizeof(Part));
     a->tiles = take(ws, &used, (size_t)(b->threads * TILE_M * a->step) * sizeof(float));
     a->factors = take(ws, &used, (size_t)(b->threads * TILE_M * a->step) * sizeof(Act));
     a->sums = take(ws, &used, (size_t)(a->slices * m * c) * sizeof(float));
@@ -108,7 +112,8 @@ static float *slope_row(const Head *a, int64_t slice, int64_t m) {
 // Rows [at, at + n) of W of a slice at the current step; n <= 0: the slice has ended.
 typedef struct Panel {
     int64_t slice, at, n;
-    Act *rows, *transposed, *packed;
+    Act *rows;
+    Part *transposed, *packed;
 } Panel;
 
 static Panel panel_of(const Head *a, int64_t slice, int64_t done) {
@@ -134,7 +139,7 @@ static void expand_panels(const Head *a, int64_t done) {
         Act *rows = p.rows + row * c;
         cpu_expand_act(rows, c, a->w, p.at + row, n, 0, c);
         gemm_pack_transposed(p.transposed + row / STRIP * gemm_strip_size(c), rows, c, c, n);
-        if (a->dx.data) gemm_pack(p.packed + row * STRIP, gemm_strip_size(p.n), rows, c, n, c);
+        if (a->dx.data) gemm_pack(p.packed + gemm_strip_row(row), gemm_strip_size(p.n), rows, c, n, c);
     }
 }
 
@@ -213,7 +218,7 @@ static void fold_tile(const Head *a, Panel p, bool first, int64_t m0) {
     Act *factors = a->factors + omp_get_thread_num() * TILE_M * a->step;
     Act *slopes = a->smooth_capped ? a->slopes + omp_get_thread_num() * TILE_M * a->step : NULL;
     gemm((Output){.f32 = tile, .stride = p.n},
-         (Product){rows, p.n, c, .a = act_row(a->x, m0), .lda = c, .b = p.transposed, .alpha = 1});
+         (Product){rows, p.n, c, .a = gemm_left_at(a->rows, m0, 0), .b = p.transposed, .alpha = 1});
     for (int64_t i = 0; i < rows; i++) {
         float *x = tile + i * p.n;
         finish_logits(a, p, x, slopes ? slopes + i * p.n : NULL);
@@ -225,10 +230,12 @@ static void fold_tile(const Head *a, Panel p, bool first, int64_t m0) {
         for (int64_t k = 0; k < c; k++) sum[k] *= shrink;
     }
     if (!a->dx.data) return;
-    Product back = {rows, c, p.n, .a = factors, .lda = p.n, .b = p.packed, .alpha = 1};
+    Part *left = a->left + omp_get_thread_num() * gemm_left_size(TILE_M, a->step);
+    Product back = {rows, c, p.n, .a = gemm_left(left, factors, p.n, rows, p.n), .b = p.packed, .alpha = 1};
     gemm((Output){.f32 = sum_row(a, p.slice, m0), .stride = c, .add = !first}, back);
-    back.a = slopes;
-    if (slopes) gemm((Output){.f32 = slope_row(a, p.slice, m0), .stride = c, .add = !first}, back);
+    if (!slopes) return;
+    back.a = gemm_left(left, slopes, p.n, rows, p.n);
+    gemm((Output){.f32 = slope_row(a, p.slice, m0), .stride = c, .add = !first}, back);
 }
 
 // The slices of row m as one: the largest logit, the others' sum relative to it, the target's logit.
@@ -291,9 +298,12 @@ static void finish_row(const Head *a, int64_t m) {
     a->states[m] = all;
 }
 
-static void run(const Head *a) {
+static void run(Head *a) {
 #pragma omp parallel num_threads(a->b->threads)
     {
+        Left rows = gemm_left_by_team(a->parts, a->x);
+#pragma omp single
+        a->rows = rows;
 #pragma omp for
         for (int64_t i = 0; i < a->slices * a->x.rows; i++)
             a->states[i] = (RowState){.max = -FLT_MAX, .target = -INFINITY, .argmax = -1};

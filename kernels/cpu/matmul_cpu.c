@@ -22,7 +22,7 @@ _Static_assert(TILE_N % STRIP == 0 && BACKWARD_ROWS % K_STEP == 0, "whole tiles"
 
 // Rows of W in a panel of forward: as many as fit `bytes`, at least a strip.
 static int64_t forward_panel(const Weight *w, int64_t bytes) {
-    int64_t rows = bytes / (int64_t)sizeof(Act) / gemm_strip_size(w->cols) * STRIP;
+    int64_t rows = bytes / (int64_t)sizeof(Part) / gemm_strip_size(w->cols) * STRIP;
     return min64(max64(rows, STRIP), (w->rows + STRIP - 1) / STRIP * STRIP);
 }
 
@@ -32,14 +32,15 @@ typedef struct BackwardPanel {
     int64_t rows, cols;
 } BackwardPanel;
 static BackwardPanel backward_panel(const Weight *w, int64_t bytes) {
-    int64_t elements = bytes / (int64_t)sizeof(Act), rows = gemm_strip_size(w->rows) / STRIP;
-    int64_t cols = max64(elements / rows / BLOCK_COLS * BLOCK_COLS, BLOCK_COLS);
+    int64_t parts = bytes / (int64_t)sizeof(Part), column = gemm_strip_size(w->rows) / STRIP;
+    int64_t cols = max64(parts / column / BLOCK_COLS * BLOCK_COLS, BLOCK_COLS);
     cols = min64(cols, (w->cols + STRIP - 1) / STRIP * STRIP);
-    return (BackwardPanel){min64(max64(elements / cols / BACKWARD_ROWS, 1) * BACKWARD_ROWS, w->rows), cols};
+    int64_t rows = max64(parts / PARTS / cols / BACKWARD_ROWS, 1) * BACKWARD_ROWS;
+    return (BackwardPanel){min64(rows, w->rows), cols};
 }
 
-// Elements of the larger panel, and of the rows that a thread expands at a time.
-static int64_t panel_elements(const Weight *w, int64_t bytes) {
+// Parts of the larger panel; elements of the rows that a thread expands at a time.
+static int64_t panel_parts(const Weight *w, int64_t bytes) {
     BackwardPanel p = backward_panel(w, bytes);
     return max64(gemm_packed_size(w->cols, forward_panel(w, bytes)), gemm_packed_size(p.rows, p.cols));
 }
@@ -48,21 +49,23 @@ static int64_t scratch_elements(const Weight *w) {
     return max64(max64(STRIP, BACKWARD_ROWS) * gemm_row_stride(w->cols), floats);
 }
 
-// A panel; scratch of each thread; backward: sums [T, columns of the panel] if a panel has not all rows of W.
+// A panel; the parts of x or dout; scratch of each thread; backward: sums [T, columns of the panel] if a panel has not
+// all rows of W.
 size_t CPU_FN(linear_workspace)(Backend *b, const Weight *w, int64_t t) {
     BackwardPanel p = backward_panel(w, PANEL_BYTES);
     size_t sums = p.rows < w->rows ? (size_t)(t * p.cols) * sizeof(float) : 0;
-    return (size_t)(panel_elements(w, PANEL_BYTES) + b->threads * scratch_elements(w)) * sizeof(Act) + sums;
+    int64_t parts = panel_parts(w, PANEL_BYTES) + gemm_left_size(t, max64(w->rows, w->cols));
+    return (size_t)parts * sizeof(Part) + (size_t)(b->threads * scratch_elements(w)) * sizeof(Act) + sums;
 }
 
 // ---- a kept copy: all rows packed for forward, then all columns for backward, panel of rows after panel of rows ----
 
-static const Act *kept_rows(const Weight *w, int64_t row) {
-    return (const Act *)w->kept + row / STRIP * gemm_strip_size(w->cols);
+static const Part *kept_rows(const Weight *w, int64_t row) {
+    return (const Part *)w->kept + row / STRIP * gemm_strip_size(w->cols);
 }
-static const Act *kept_columns(WeightPart p) {
+static const Part *kept_columns(WeightPart p) {
     int64_t above = gemm_packed_size(p.row, p.w->cols), left = p.col / STRIP * gemm_strip_size(p.rows);
-    return (const Act *)p.w->kept + gemm_packed_size(p.w->cols, p.w->rows) + above + left;
+    return (const Part *)p.w->kept + gemm_packed_size(p.w->cols, p.w->rows) + above + left;
 }
 
 // Rows [t, t + p.m) and columns [n, n + p.n) of out = x W^T + bias + residual.
@@ -77,33 +80,30 @@ static void forward_tile(Mat out, const Weight *w, Mat residual, int64_t t, int6
 }
 
 // Packs rows [row, row + count) of W for forward, by the threads of the team.
-static void pack_rows(Act *panel, const Weight *w, int64_t row, int64_t count, Act *scratch) {
+static void pack_rows(Part *panel, const Weight *w, int64_t row, int64_t count, Act *scratch) {
 #pragma omp for schedule(dynamic)
     for (int64_t i = 0; i < count; i += STRIP)
         gemm_pack_weight_rows(panel + i / STRIP * gemm_strip_size(w->cols), w, row + i, min64(STRIP, count - i),
                               scratch);
 }
 
-static void forward_panels(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, Act *panel) {
+static void forward_panels(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, Part *panel) {
     int64_t size = forward_panel(w, PANEL_BYTES), strip = gemm_strip_size(w->cols), k = w->cols;
-    Act *all_scratch = panel + gemm_packed_size(k, size);
+    Part *parts = panel + gemm_packed_size(k, size);
+    Act *all_scratch = (Act *)(parts + gemm_left_size(x.rows, k));
 #pragma omp parallel num_threads(b->threads)
     {
         Act *scratch = all_scratch + omp_get_thread_num() * scratch_elements(w);
+        Left rows = gemm_left_by_team(parts, x);
         for (int64_t n0 = 0; n0 < w->rows; n0 += size) {
             int64_t count = min64(size, w->rows - n0);
-            const Act *packed = w->kept ? kept_rows(w, n0) : panel;
+            const Part *packed = w->kept ? kept_rows(w, n0) : panel;
             if (!w->kept) pack_rows(panel, w, n0, count, scratch);
 #pragma omp for collapse(2) schedule(dynamic)
             for (int64_t t = 0; t < x.rows; t += GEMM_ROWS)
                 for (int64_t i = 0; i < count; i += TILE_N) {
-                    Product p = {min64(GEMM_ROWS, x.rows - t),
-                                 min64(TILE_N, count - i),
-                                 k,
-                                 .a = act_row(x, t),
-                                 .lda = x.cols,
-                                 .b = packed + i / STRIP * strip,
-                                 .alpha = 1};
+                    Product p = {min64(GEMM_ROWS, x.rows - t),  min64(TILE_N, count - i),        k,
+                                 .a = gemm_left_at(rows, t, 0), .b = packed + i / STRIP * strip, .alpha = 1};
                     forward_tile(out, w, residual, t, n0 + i, p);
                 }
         }
@@ -166,41 +166,36 @@ static void round_sums(Mat dx, const float *sums, int64_t col, int64_t cols, boo
 }
 
 typedef struct BackwardCall {
-    Mat dx, dout;
+    Mat dx;
     bool accumulate;
     int64_t panel_rows;
-    Act *panel;
+    Part *panel;
     float *sums; // used if a panel has not all rows of W
 } BackwardCall;
 
 // Packs a part of W for backward, by the threads of the team.
-static void pack_columns(Act *panel, WeightPart all, Act *scratch) {
+static void pack_columns(Part *panel, WeightPart all, Act *scratch) {
 #pragma omp for schedule(dynamic)
     for (int64_t n = 0; n < all.rows; n += BACKWARD_ROWS) {
         WeightPart p = {all.w, all.row + n, min64(BACKWARD_ROWS, all.rows - n), all.col, all.cols};
-        gemm_pack_weight_part(panel + n * STRIP, gemm_strip_size(all.rows), p, scratch);
+        gemm_pack_weight_part(panel + gemm_strip_row(n), gemm_strip_size(all.rows), p, scratch);
     }
 }
 
 // Columns [col, col + cols) of dx (+)= dout W, by the threads of the team.
-static void backward_columns(const BackwardCall *c, WeightPart all, Act *scratch) {
-    Mat dx = c->dx, dout = c->dout;
+static void backward_columns(const BackwardCall *c, Left dout, WeightPart all, Act *scratch) {
+    Mat dx = c->dx;
     float *sums = c->sums;
     for (int64_t row = 0; row < all.rows; row += c->panel_rows) {
         int64_t k = min64(c->panel_rows, all.rows - row), strip = gemm_strip_size(k);
         WeightPart part = {all.w, row, k, all.col, all.cols};
-        const Act *panel = all.w->kept ? kept_columns(part) : c->panel;
+        const Part *panel = all.w->kept ? kept_columns(part) : c->panel;
         if (!all.w->kept) pack_columns(c->panel, part, scratch);
 #pragma omp for collapse(2) schedule(dynamic)
         for (int64_t t = 0; t < dx.rows; t += GEMM_ROWS)
             for (int64_t i = 0; i < all.cols; i += TILE_N) {
-                Product p = {min64(GEMM_ROWS, dx.rows - t),
-                             min64(TILE_N, all.cols - i),
-                             k,
-                             .a = act_row(dout, t) + row,
-                             .lda = dout.cols,
-                             .b = panel + i / STRIP * strip,
-                             .alpha = 1};
+                Product p = {min64(GEMM_ROWS, dx.rows - t),   min64(TILE_N, all.cols - i),    k,
+                             .a = gemm_left_at(dout, t, row), .b = panel + i / STRIP * strip, .alpha = 1};
                 if (k == all.rows)
                     backward_tile(dx, c->accumulate, t, all.col + i, p);
                 else
@@ -214,15 +209,17 @@ void CPU_FN(linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *w, bool
     CHECK_ACT(dout, dx.rows, w->rows);
     CHECK_ACT(dx, dx.rows, w->cols);
     BackwardPanel size = backward_panel(w, PANEL_BYTES);
-    Act *panel = ws, *all_scratch = panel + panel_elements(w, PANEL_BYTES);
+    Part *panel = ws, *parts = panel + panel_parts(w, PANEL_BYTES);
+    Act *all_scratch = (Act *)(parts + gemm_left_size(dout.rows, w->rows));
     float *sums = (float *)(all_scratch + b->threads * scratch_elements(w));
-    BackwardCall c = {dx, dout, accumulate, size.rows, panel, sums};
+    BackwardCall c = {dx, accumulate, size.rows, panel, sums};
 #pragma omp parallel num_threads(b->threads)
     {
         Act *scratch = all_scratch + omp_get_thread_num() * scratch_elements(w);
+        Left rows = gemm_left_by_team(parts, dout);
         for (int64_t col = 0; col < w->cols; col += size.cols) {
             WeightPart all = {w, 0, w->rows, col, min64(size.cols, w->cols - col)};
-            backward_columns(&c, all, scratch);
+            backward_columns(&c, rows, all, scratch);
         }
     }
 }
@@ -237,11 +234,11 @@ size_t CPU_FN(weight_keep)(Backend *b, Weight *w, void *memory, void *ws) {
             pack_rows(memory, w, 0, w->rows, scratch);
             for (int64_t row = 0; row < w->rows; row += rows) {
                 WeightPart part = {w, row, min64(rows, w->rows - row), 0, w->cols};
-                pack_columns((Act *)kept_columns(part), part, scratch);
+                pack_columns((Part *)kept_columns(part), part, scratch);
             }
         }
     }
-    return (size_t)(gemm_packed_size(w->cols, w->rows) + gemm_packed_size(w->rows, w->cols)) * sizeof(Act);
+    return (size_t)(gemm_packed_size(w->cols, w->rows) + gemm_packed_size(w->rows, w->cols)) * sizeof(Part);
 }
 
 // ---- experts: W and the number of rows differ from product to product ----
@@ -253,10 +250,21 @@ static int64_t expert_panel(const Weight *w) {
     return max64(gemm_packed_size(w->cols, forward_panel(w, EXPERT_BYTES)), gemm_packed_size(w->rows, expert_cols(w)));
 }
 
-static int64_t expert_scratch(const Weight *w) { return expert_panel(w) + scratch_elements(w); }
+// Bytes of a thread's panel and scratch.
+static size_t expert_bytes(const Weight *w) {
+    return (size_t)expert_panel(w) * sizeof(Part) + (size_t)scratch_elements(w) * sizeof(Act);
+}
+static Part *expert_memory(void *ws, const Weight *w) {
+    return (Part *)((char *)ws + (size_t)omp_get_thread_num() * expert_bytes(w));
+}
+static Part *expert_parts(Backend *b, void *ws, const Weight *w) {
+    return (Part *)((char *)ws + (size_t)b->threads * expert_bytes(w));
+}
 
+// Of each thread; then the parts of x or dout.
 size_t CPU_FN(grouped_linear_workspace)(Backend *b, const Weight *experts, const MoePlan *plan) {
-    return (size_t)(b->threads * expert_scratch(experts)) * sizeof(Act);
+    int64_t parts = gemm_left_size(plan->tokens * plan->used, max64(experts->rows, experts->cols));
+    return (size_t)b->threads * expert_bytes(experts) + (size_t)parts * sizeof(Part);
 }
 
 // The rows of expert e.
@@ -265,11 +273,9 @@ static Mat expert_rows(Mat m, const MoePlan *plan, int64_t e) {
 }
 
 // Columns [n, n + count) of out = x W^T, by one thread.
-static void expert_forward(Mat out, Mat x, const Weight *w, int64_t n, int64_t count, Act *panel) {
-    Act *scratch = panel + expert_panel(w);
-    gemm_pack_weight_rows(panel, w, n, count, scratch);
-    forward_tile(out, w, (Mat){0}, 0, n,
-                 (Product){x.rows, count, w->cols, .a = x.data, .lda = x.cols, .b = panel, .alpha = 1});
+static void expert_forward(Mat out, Left x, const Weight *w, int64_t n, int64_t count, Part *panel) {
+    gemm_pack_weight_rows(panel, w, n, count, (Act *)(panel + expert_panel(w)));
+    forward_tile(out, w, (Mat){0}, 0, n, (Product){out.rows, count, w->cols, .a = x, .b = panel, .alpha = 1});
 }
 
 void CPU_FN(grouped_linear_forward)(Backend *b, Mat out, Mat x, const Weight *experts, const MoePlan *plan, void *ws) {
@@ -277,9 +283,11 @@ void CPU_FN(grouped_linear_forward)(Backend *b, Mat out, Mat x, const Weight *ex
     CHECK_ACT(out, x.rows, experts->rows);
 #pragma omp parallel num_threads(b->threads)
     {
-        Act *panel = (Act *)ws + omp_get_thread_num() * expert_scratch(experts);
+        Part *panel = expert_memory(ws, experts);
+        Left all = gemm_left_by_team(expert_parts(b, ws, experts), x);
         for (int64_t e = 0; e < plan->experts; e++) {
             const Weight *w = experts + e;
+            Left rows = gemm_left_at(all, plan->offset[e], 0);
             Mat xe = expert_rows(x, plan, e), oute = expert_rows(out, plan, e);
             bool few = xe.rows <= FEW_T;
             int64_t size = few ? FEW_ROWS : forward_panel(w, EXPERT_BYTES);
@@ -290,22 +298,21 @@ void CPU_FN(grouped_linear_forward)(Backend *b, Mat out, Mat x, const Weight *ex
                 if (few)
                     few_rows(oute, xe, w, (Mat){0}, n, count, (float *)panel);
                 else
-                    expert_forward(oute, xe, w, n, count, panel);
+                    expert_forward(oute, rows, w, n, count, panel);
             }
         }
     }
 }
 
 // Columns [col, col + count) of dx (+)= dout W, by one thread.
-static void expert_backward(Mat dx, Mat dout, const Weight *w, int64_t col, int64_t count, bool accumulate,
-                            Act *panel) {
-    Act *scratch = panel + expert_panel(w);
+static void expert_backward(Mat dx, Left dout, const Weight *w, int64_t col, int64_t count, bool accumulate,
+                            Part *panel) {
+    Act *scratch = (Act *)(panel + expert_panel(w));
     for (int64_t n = 0; n < w->rows; n += BACKWARD_ROWS) {
         WeightPart p = {w, n, min64(BACKWARD_ROWS, w->rows - n), col, count};
-        gemm_pack_weight_part(panel + n * STRIP, gemm_strip_size(w->rows), p, scratch);
+        gemm_pack_weight_part(panel + gemm_strip_row(n), gemm_strip_size(w->rows), p, scratch);
     }
-    backward_tile(dx, accumulate, 0, col,
-                  (Product){dx.rows, count, w->rows, .a = dout.data, .lda = dout.cols, .b = panel, .alpha = 1});
+    backward_tile(dx, accumulate, 0, col, (Product){dx.rows, count, w->rows, .a = dout, .b = panel, .alpha = 1});
 }
 
 void CPU_FN(grouped_linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *experts, const MoePlan *plan,
@@ -315,13 +322,15 @@ void CPU_FN(grouped_linear_backward)(Backend *b, Mat dx, Mat dout, const Weight 
     int64_t size = expert_cols(experts);
 #pragma omp parallel num_threads(b->threads)
     {
-        Act *panel = (Act *)ws + omp_get_thread_num() * expert_scratch(experts);
+        Part *panel = expert_memory(ws, experts);
+        Left all = gemm_left_by_team(expert_parts(b, ws, experts), dout);
         for (int64_t e = 0; e < plan->experts; e++) {
-            Mat dxe = expert_rows(dx, plan, e), doute = expert_rows(dout, plan, e);
+            Mat dxe = expert_rows(dx, plan, e);
+            Left rows = gemm_left_at(all, plan->offset[e], 0);
             if (dxe.rows == 0) continue;
 #pragma omp for schedule(dynamic) nowait
             for (int64_t col = 0; col < dx.cols; col += size)
-                expert_backward(dxe, doute, experts + e, col, min64(size, dx.cols - col), accumulate, panel);
+                expert_backward(dxe, rows, experts + e, col, min64(size, dx.cols - col), accumulate, panel);
         }
     }
 }

@@ -11,7 +11,7 @@ __attribute__((always_inline)) static inline void multiply(Tile t, bool add, con
     __m512 sum[TILE_ROWS][2];
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < 2; j++) sum[i][j] = add ? _mm512_loadu_ps(t.c + i * t.ldc + j * 16) : _mm512_setzero_ps();
-    const Act *b = t.b;
+    const Part *b = t.b;
     for (int64_t p = 0; p < t.k; p += PAIR, b += PAIR * STRIP) {
         __m512bh left = (__m512bh)_mm512_loadu_si512(b), right = (__m512bh)_mm512_loadu_si512(b + 16 * PAIR);
 #pragma GCC unroll 16

@@ -149,9 +149,13 @@ static int take_properties(CudaState *s, const BackendOptions *o, Err *err) {
 
 static int check_types(const BackendOptions *o, Err *err) {
     bool known = o->activation == DTYPE_F32 || o->activation == DTYPE_BF16 || o->activation == DTYPE_F16;
-    if (!known || (o->tf32 && o->activation != DTYPE_F32) || (o->fp8 && o->activation != DTYPE_BF16))
+    bool tf32 = o->precision == PRECISION_HIGH, medium = o->precision == PRECISION_MEDIUM;
+    if (!known || medium || (tf32 && o->activation != DTYPE_F32) || (o->fp8 && o->activation != DTYPE_BF16))
         return err_input(err, "device %s: activations of type %s%s%s are unknown", o->device,
-                         dtype_info(o->activation)->name, o->tf32 ? " with TF32 products" : "",
+                         dtype_info(o->activation)->name,
+                         tf32     ? " with TF32 products"
+                         : medium ? " with BF16 products"
+                                  : "",
                          o->fp8 ? " with FP8 weights" : "");
     return 0;
 }
@@ -189,7 +193,7 @@ int lorac_cuda_open(Backend *b, const BackendOptions *o, const Kernels *host, Er
     b->k = &cuda_kernels;
     b->activation = o->activation;
     b->host_memory = false;
-    b->tf32 = o->tf32;
+    b->precision = o->precision;
     b->fp8 = o->fp8;
     b->attention_kind = o->attention;
     snprintf(b->name, sizeof b->name, "%.*s", (int)sizeof b->name - 1, s->name);

@@ -67,7 +67,8 @@ int backend_open_planned(Backend **b, const PlannedDevice *d, const BackendOptio
     s->device = *d;
     s->next = 1 << 20;
     *b = mem_calloc(1, sizeof **b);
-    **b = (Backend){.k = &planned_kernels, .threads = 1, .activation = o->activation, .tf32 = o->tf32, .fp8 = o->fp8};
+    **b = (Backend){
+        .k = &planned_kernels, .threads = 1, .activation = o->activation, .precision = o->precision, .fp8 = o->fp8};
     (*b)->state = s;
     snprintf((*b)->name, sizeof(*b)->name, "%s", d->name);
     s->scratch = cuda_scratch(d->capability, d->memory);

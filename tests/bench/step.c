@@ -45,7 +45,7 @@ static Options parse(int argc, char **argv) {
     Options o = {.device = "cpu", .tokens = 512, .samples = 1, .part = 1, .repeats = 5};
     for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         if (c == 'd') o.device = optarg;
-        if (c == 't') o.dtype = (DtypeWord)word_of(ENUM_WORDS(DTYPE_WORDS), optarg);
+        if (c == 't') o.dtype = (DtypeWord)word_of(ENUM_WORDS(ALL_DTYPE_WORDS), optarg);
         if (c == 'n') o.tokens = atoll(optarg);
         if (c == 's') o.samples = atoll(optarg);
         if (c == 'p') o.part = atof(optarg);

@@ -4,7 +4,7 @@
 
 int emulated_open_with(Backend **b, const BackendOptions *options, Err *err) {
     *b = mem_calloc(1, sizeof **b);
-    if (!lorac_cuda_open(*b, options, kernels_cpu(DTYPE_F32, NULL), err)) return 0;
+    if (!lorac_cuda_open(*b, options, kernels_cpu(DTYPE_F32, PRECISION_HIGHEST, NULL), err)) return 0;
     mem_free(*b);
     *b = NULL;
     return -1;

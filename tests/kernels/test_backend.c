@@ -26,7 +26,7 @@ static void test_backend_isa_by_environment(void **state) {
     Backend *b = NULL;
     setenv("LORAC_ISA", "base", 1);
     ASSERT_OK(backend_open(&b, "cpu", 1, &err), &err);
-    assert_ptr_equal(b->k, kernels_cpu(DTYPE_F32, "base"));
+    assert_ptr_equal(b->k, kernels_cpu(DTYPE_F32, PRECISION_HIGHEST, "base"));
     assert_string_equal(b->k->name, "cpu-base");
     StrBuf kind = {0};
     backend_kind(&kind, b);
@@ -35,8 +35,15 @@ static void test_backend_isa_by_environment(void **state) {
     backend_close(b);
     setenv("LORAC_ISA", "z80", 1);
     ASSERT_REFUSED(backend_open(&b, "cpu", 1, &err), &err, "LORAC_ISA is 'z80'");
+    assert_null(kernels_cpu(DTYPE_F32, PRECISION_HIGHEST, "z80"));
+    // Products of lower precision are refused where the CPU has none, not replaced.
+    setenv("LORAC_ISA", "v3", 1);
+    BackendOptions high = {.device = "cpu", .precision = PRECISION_HIGH};
+    ASSERT_REFUSED(backend_open_with(&b, &high, &err), &err,
+                   "LORAC_ISA is 'v3'; expected avx512_bf16 or amx for dtype f32 with float32_matmul_precision high");
     unsetenv("LORAC_ISA");
-    assert_null(kernels_cpu(DTYPE_F32, "z80"));
+    if (kernels_cpu(DTYPE_F32, PRECISION_HIGH, NULL)) return;
+    ASSERT_REFUSED(backend_open_with(&b, &high, &err), &err, "no bf16 products (AVX512_BF16)");
 }
 
 static void test_backend_threads_respects_omp_num_threads(void **state) {

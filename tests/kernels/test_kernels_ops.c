@@ -10,22 +10,27 @@ static const OpCase *cases; // the table, up to an op without a name
 // A copy of the CPU backend (cpu.h).
 typedef struct Copy {
     DType activation;
+    MatmulPrecision precision;
     const char *isa;
 } Copy;
-static const Copy copies[] = {{DTYPE_F32, "base"}, {DTYPE_F32, "v3"}, {DTYPE_F32, "v4"}, {DTYPE_BF16, "avx512_bf16"}};
+static const Copy copies[] = {
+    {DTYPE_F32, PRECISION_HIGHEST, "base"},     {DTYPE_F32, PRECISION_HIGHEST, "v3"},
+    {DTYPE_F32, PRECISION_HIGHEST, "v4"},       {DTYPE_BF16, PRECISION_HIGHEST, "avx512_bf16"},
+    {DTYPE_F32, PRECISION_HIGH, "avx512_bf16"}, {DTYPE_F32, PRECISION_MEDIUM, "avx512_bf16"}};
 enum { N_COPIES = sizeof copies / sizeof *copies };
 
 static Backend *open_backend(const char *device, Copy copy, int threads) {
     Err err;
     Backend *b = NULL;
-    BackendOptions o = {.device = device, .activation = copy.activation, .threads = threads};
+    BackendOptions o = {
+        .device = device, .activation = copy.activation, .precision = copy.precision, .threads = threads};
     if (copy.isa) setenv("LORAC_ISA", copy.isa, 1);
     ASSERT_OK(backend_open_with(&b, &o, &err), &err);
     unsetenv("LORAC_ISA");
     return b;
 }
 
-static bool runs_here(Copy copy) { return kernels_cpu(copy.activation, copy.isa); }
+static bool runs_here(Copy copy) { return kernels_cpu(copy.activation, copy.precision, copy.isa); }
 
 // Runs a case on `b` and fails unless it agrees with `want`.
 static void check_against(const OpRun *want, const OpCase *c, const OpSize *size, Backend *b, int poison, OpRule rule) {
@@ -129,11 +134,14 @@ static void check_nan(const OpCase *c, const OpSize *size, Backend *ref, Backend
 
 static void test_kernels_show_nan(void **state) {
     (void)state;
-    static const DType types[] = {DTYPE_F32, DTYPE_BF16};
+    static const Copy best[] = {{DTYPE_F32, PRECISION_HIGHEST, NULL},
+                                {DTYPE_BF16, PRECISION_HIGHEST, NULL},
+                                {DTYPE_F32, PRECISION_HIGH, NULL},
+                                {DTYPE_F32, PRECISION_MEDIUM, NULL}};
     Backend *ref = open_backend("ref", (Copy){0}, 1);
-    for (int i = 0; i < 2; i++) {
-        if (!runs_here((Copy){types[i], NULL})) continue;
-        Backend *cpu = open_backend("cpu", (Copy){types[i], NULL}, 2);
+    for (size_t i = 0; i < sizeof best / sizeof *best; i++) {
+        if (!runs_here(best[i])) continue;
+        Backend *cpu = open_backend("cpu", best[i], 2);
         for (const OpCase *c = cases; c->name; c++)
             for (int s = 0; s < c->n_sizes; s++) {
                 const OpSize *size = c->sizes + s;

@@ -254,9 +254,9 @@ static void test_kernels_torch_reference(void **state) {
 
 static void test_kernels_torch_cpu(void **state) {
     (void)state;
-    check_backend(kernels_cpu(DTYPE_F32, "base"));
-    check_backend(kernels_cpu(DTYPE_F32, "v3"));
-    check_backend(kernels_cpu(DTYPE_F32, "v4"));
+    check_backend(kernels_cpu(DTYPE_F32, PRECISION_HIGHEST, "base"));
+    check_backend(kernels_cpu(DTYPE_F32, PRECISION_HIGHEST, "v3"));
+    check_backend(kernels_cpu(DTYPE_F32, PRECISION_HIGHEST, "v4"));
 }
 
 TEST_MAIN_WITH(load_golden, NULL, TEST(test_kernels_torch_reference), TEST(test_kernels_torch_cpu))

@@ -53,8 +53,10 @@ static void test_module_device_names(void **state) {
     ASSERT_REFUSED(backend_open(&b, "cudax", 1, &err), &err, "device 'cudax' is unknown");
     BackendOptions o = {.device = "cpu", .activation = DTYPE_F16};
     ASSERT_REFUSED(backend_open_with(&b, &o, &err), &err, "device cpu computes in f32 or bf16");
-    o = (BackendOptions){.device = "cpu", .activation = DTYPE_F32, .tf32 = true};
+    o = (BackendOptions){.device = "cpu", .activation = DTYPE_BF16, .precision = PRECISION_HIGH};
     ASSERT_REFUSED(backend_open_with(&b, &o, &err), &err, "device cpu computes in f32");
+    o = (BackendOptions){.device = "ref", .activation = DTYPE_F32, .precision = PRECISION_HIGH};
+    ASSERT_REFUSED(backend_open_with(&b, &o, &err), &err, "device ref computes in f32");
 }
 
 // The whole way: found, loaded, every slot there.

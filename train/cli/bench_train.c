@@ -49,7 +49,7 @@ static const char *const overrides[] = {"--dataset_format=input_ids",
                                         "--num_gpus=1",
                                         "--per_device_train_batch_size=1",
                                         "--gradient_accumulation_steps=1"};
-enum { OVERRIDES = sizeof overrides / sizeof *overrides, OWN_WORDS = 4 };
+enum { OVERRIDES = sizeof overrides / sizeof *overrides, OWN_WORDS = 5 };
 
 // In the child: only async-signal-safe calls between fork and exec.
 __attribute__((noreturn)) static void become_train(char **argv, int log, pid_t parent) {
@@ -63,9 +63,11 @@ __attribute__((noreturn)) static void become_train(char **argv, int log, pid_t p
 }
 
 static int start(pid_t *pid, const BenchTrain *b, const char *out, DtypeWord dtype, Err *err) {
+    const char *word, *precision;
+    run_device_config_words(dtype, &word, &precision);
     char *own[OWN_WORDS] = {mem_printf("--train_file=%s/rows.jsonl", b->dir), mem_printf("--output_dir=%s", out),
-                            mem_printf("--max_seq_length=%ld", b->tokens),
-                            mem_printf("--dtype=%s", ENUM_WORDS(DTYPE_WORDS)[dtype].word)};
+                            mem_printf("--max_seq_length=%ld", b->tokens), mem_printf("--dtype=%s", word),
+                            mem_printf("--float32_matmul_precision=%s", precision)};
     AUTO_FREE char **argv = mem_calloc((size_t)b->n_words + OVERRIDES + OWN_WORDS + 3, sizeof *argv);
     AUTO_FREE char *log = path_join(b->dir, "log");
     int n = 0;
@@ -145,7 +147,7 @@ static int read_speed(BenchSpeed *s, const BenchTrain *b, const char *train_log,
 }
 
 int bench_train(BenchSpeed *speed, const BenchTrain *b, DtypeWord dtype, Err *err) {
-    AUTO_FREE char *out = mem_printf("%s/%s", b->dir, ENUM_WORDS(DTYPE_WORDS)[dtype].word);
+    AUTO_FREE char *out = mem_printf("%s/%s", b->dir, ENUM_WORDS(ALL_DTYPE_WORDS)[dtype].word);
     AUTO_FREE char *log = path_join(out, "train_log.jsonl");
     pid_t pid;
     if (start(&pid, b, out, dtype, err)) return -1;

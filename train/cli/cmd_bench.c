@@ -23,7 +23,7 @@ typedef struct Options {
 
 static const Key options[] = {
     OPTION(BOOL, json, .help = "Print one JSON object."),
-    OPTION(FLOAT, seconds, .standard = "20", .min = ABOVE_0, .max = 1e6, .help = "Seconds of training for each dtype."),
+    OPTION(FLOAT, seconds, .standard = "12", .min = ABOVE_0, .max = 1e6, .help = "Seconds of training for each dtype."),
 };
 
 typedef struct Bench {
@@ -117,12 +117,12 @@ static int measure_dtype(Bench *b, DtypeWord dtype, Err *err) {
 }
 
 static int measure_dtypes(Bench *b, Err *err) {
-    bool one = config_is_set(&b->config, CONFIG_dtype) && b->config.dtype != DTYPE_WORD_AUTO;
+    DtypeWord only = config_dtype(&b->config);
     int measured = 0;
     if (!b->json)
         say("%-10s %8s%s\n", "dtype", "GFLOP/s", b->model.arch ? "       tokens/s      peak MB    steps" : "");
     for (DtypeWord dtype = DTYPE_WORD_F32; dtype < N_DTYPE_WORDS; dtype++) {
-        if (one && b->config.dtype != dtype) continue;
+        if (only != DTYPE_WORD_AUTO && only != dtype) continue;
         int rc = measure_dtype(b, dtype, err);
         if (rc < 0 || rc == EXIT_INTERRUPTED) return rc;
         measured += rc == 0;

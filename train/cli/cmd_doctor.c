@@ -32,15 +32,22 @@ static const Key options[] = {
 static void print_machine(void) {
     struct utsname u;
     if (uname(&u) == 0) say("system     %s %s, %s\n", u.sysname, u.release, u.machine);
-    const Kernels *best = kernels_cpu(DTYPE_F32, NULL);
+    const Kernels *best = kernels_cpu(DTYPE_F32, PRECISION_HIGHEST, NULL);
     say("cpu        %d of %ld CPUs usable, backend %s of", threads_available(), sysconf(_SC_NPROCESSORS_ONLN),
         best->name);
     static const char *const isas[] = {"base", "v3", "v4", "avx512_bf16", "amx"};
-    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
-        const Kernels *f32 = kernels_cpu(DTYPE_F32, isas[i]), *bf16 = kernels_cpu(DTYPE_BF16, isas[i]);
-        if (f32) say(" %s", f32->name);
-        if (bf16) say(" %s", bf16->name);
-    }
+    static const struct {
+        DType activation;
+        MatmulPrecision precision;
+    } types[] = {{DTYPE_F32, PRECISION_HIGHEST},
+                 {DTYPE_F32, PRECISION_HIGH},
+                 {DTYPE_F32, PRECISION_MEDIUM},
+                 {DTYPE_BF16, PRECISION_HIGHEST}};
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
+        for (size_t j = 0; j < sizeof types / sizeof *types; j++) {
+            const Kernels *k = kernels_cpu(types[j].activation, types[j].precision, isas[i]);
+            if (k) say(" %s", k->name);
+        }
     double total = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     say("\nmemory     %.1f GB, %.1f GB free for this process\n", total / 1e9, (double)memory_free() / 1e9);
 }
@@ -123,17 +130,20 @@ static int check_device(const Options *o, DtypeWord dtype, Backend *ref, Tally *
     return rc || !library ? rc : check_library(o, dtype, ref, t, err);
 }
 
-// Without a dtype: F32 on the CPU, and BF16 where it has products of it; F32, BF16 and F16 on a GPU. Not TF32 and FP8:
-// their rounding inside products exceeds the tolerances.
+// Without a dtype: F32 on the CPU, and BF16 where it has products of it; F32, BF16 and F16 on a GPU. Not FP8: its
+// rounding inside products exceeds the tolerances.
 static int check_types(const Options *given, Tally *t, Err *err) {
     static const DtypeWord types[] = {DTYPE_WORD_F32, DTYPE_WORD_BF16, DTYPE_WORD_F16};
     Options o = *given;
-    DtypeWord dtype = o.load.dtype;
+    DtypeWord dtype;
     Backend *ref, *first;
-    if (backend_open(&ref, "ref", 1, err)) return -1;
+    if (load_options_dtype(&o.load, &dtype, err) || backend_open(&ref, "ref", 1, err)) return -1;
     int rc = run_device_open(&first, o.load.device, dtype, NULL, err), n = 0;
     if (!rc) {
-        n = dtype != DTYPE_WORD_AUTO ? 1 : !first->host_memory ? 3 : kernels_cpu(DTYPE_BF16, NULL) ? 2 : 1;
+        n = dtype != DTYPE_WORD_AUTO                           ? 1
+            : !first->host_memory                              ? 3
+            : kernels_cpu(DTYPE_BF16, PRECISION_HIGHEST, NULL) ? 2
+                                                               : 1;
         if (first->host_memory)
             o.load.device = "cpu";
         else if (!starts_with(o.load.device, "cuda"))

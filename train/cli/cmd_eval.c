@@ -73,7 +73,7 @@ static int open_run(EvalRun *r, Err *err) {
     int64_t max_tokens;
     const Config *c = &r->config;
     if (run_model_options(&o, c, &max_tokens, err) ||
-        run_device_open(&r->backend, c->device, (DtypeWord)c->dtype, NULL, err))
+        run_device_open(&r->backend, c->device, config_dtype(c), NULL, err))
         return -1;
     o.classifier = true;
     if (model_load(&r->model, r->config.model_name_or_path, r->backend, &o, err)) return -1;

@@ -29,11 +29,18 @@ static int run_base_options(ModelOptions *o, const Loaded *l, const char *model,
     return 0;
 }
 
+int load_options_dtype(const LoadOptions *load, DtypeWord *dtype, Err *err) {
+    *dtype = load->dtype;
+    int rc = run_device_set_precision(dtype, load->float32_matmul_precision, err);
+    return rc ? err_context(err, "--float32_matmul_precision") : 0;
+}
+
 int loaded_open(Loaded *l, const LoadOptions *load, const ModelOptions *options, Err *err) {
     const char *adapter = load->adapter_name_or_path;
+    DtypeWord dtype;
     ModelOptions o = options ? *options : (ModelOptions){0};
     if (run_base_options(&o, l, load->model_name_or_path, err)) return -1;
-    if (run_device_open(&l->backend, load->device, load->dtype, NULL, err) ||
+    if (load_options_dtype(load, &dtype, err) || run_device_open(&l->backend, load->device, dtype, NULL, err) ||
         model_load(&l->model, load->model_name_or_path, l->backend, &o, err))
         return -1;
     if (adapter && adapter_load(&l->adapter, l->model, adapter, false, err)) return -1;

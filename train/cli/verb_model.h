@@ -14,6 +14,7 @@ typedef struct LoadOptions {
     char *model_name_or_path, *adapter_name_or_path; // adapter NULL: none
     char *device;                                    // NULL: "auto"
     DtypeWord dtype;
+    MatmulPrecision float32_matmul_precision;
 } LoadOptions;
 
 // Rows of a table of options whose struct has the field `LoadOptions load`.
@@ -30,7 +31,9 @@ typedef struct LoadOptions {
                 .expected = RUN_DEVICE_EXPECTED,                                                                       \
                 .help = "cpu, cuda or cuda:N; auto: a GPU if there is one, else the CPU."),                            \
         LOAD_OPTION(CHOICE, dtype, .words = ENUM_WORDS(DTYPE_WORDS), .aliases = "torch_dtype", .standard = "\"auto\"", \
-                    .help = "Type of the activations.")
+                    .help = "Type of the activations."),                                                               \
+        LOAD_OPTION(CHOICE, float32_matmul_precision, .words = ENUM_WORDS(PRECISIONS), .standard = "\"highest\"",      \
+                    .help = "Products of matrices in f32.")
 
 typedef struct Loaded { // init with {0}
     Backend *backend;
@@ -44,6 +47,8 @@ typedef struct Loaded { // init with {0}
 // options->classifier the verb handles classifiers and models without a language-model head; else both are refused.
 // After a failure too, loaded_close is the caller's.
 int loaded_open(Loaded *l, const LoadOptions *load, const ModelOptions *options, Err *err);
+// dtype with float32_matmul_precision.
+int load_options_dtype(const LoadOptions *load, DtypeWord *dtype, Err *err);
 int loaded_refuse_classifier(const Adapter *a, const char *path, Err *err);
 int loaded_check(const Loaded *l, Err *err); // fails if the device has failed: results are not valid then
 void loaded_close(Loaded *l);

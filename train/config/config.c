@@ -173,6 +173,8 @@ int config_load(Config *c, int argc, char **argv, ConfigPurpose purpose, Err *er
         for (int i = 0; i < argc; i++)
             if (apply_word(&l, overrides, argc, argv, &i, err)) return -1;
     foreign_finish(&l);
+    if (c->dtype == DTYPE_WORD_TF32 && !config_is_set(c, CONFIG_float32_matmul_precision))
+        c->float32_matmul_precision = PRECISION_HIGH;
     check_rules(&l, purpose);
     return problems_report(&l, err);
 }
@@ -182,6 +184,12 @@ void config_clear(Config *c) {
     mem_free(c->file);
     str_clear(&c->notes);
     *c = (Config){0};
+}
+
+DtypeWord config_dtype(const Config *c) {
+    DtypeWord dtype = c->dtype;
+    CHECK(run_device_set_precision(&dtype, c->float32_matmul_precision, NULL) == 0); // config_rules.c has checked it
+    return dtype;
 }
 
 int64_t config_global_batch(const Config *c) { return c->per_device_train_batch_size * c->gradient_accumulation_steps; }

@@ -97,6 +97,17 @@ static void check_rope(Loading *l) {
         refuse_key(l, CONFIG_rope_scaling_factor, "needs rope_scaling_type linear, dynamic, yarn or llama3");
 }
 
+static void check_precision(Loading *l) {
+    const Config *c = l->c;
+    DtypeWord dtype = c->dtype;
+    Err err = {0};
+    if (l->wrong[CONFIG_dtype]) return;
+    if (dtype == DTYPE_WORD_TF32 && c->float32_matmul_precision == PRECISION_HIGHEST)
+        refuse_key(l, CONFIG_float32_matmul_precision, "\"highest\" with dtype tf32; expected high, or dtype f32");
+    else if (run_device_set_precision(&dtype, c->float32_matmul_precision, &err))
+        refuse_key(l, CONFIG_float32_matmul_precision, err.msg);
+}
+
 void check_rules(Loading *l, ConfigPurpose purpose) {
     const Config *c = l->c;
     if (c->runs.count && purpose == CONFIG_FOR_TRAIN) return; // each run is checked (config_runs)
@@ -107,6 +118,7 @@ void check_rules(Loading *l, ConfigPurpose purpose) {
     check_required(l, purpose);
     check_layers(l);
     check_rope(l);
+    check_precision(l);
     if (c->max_steps == 0) refuse_key(l, CONFIG_max_steps, "0 steps; expected -1 (by epochs) or more than 0");
     if (c->lora_target_modules.count == 0) refuse_key(l, CONFIG_lora_target_modules, "an empty list");
     if (config_global_batch(c) >= 1 << 24)

@@ -56,7 +56,7 @@ static const double PCIE_BANDWIDTH = 25e9; // of 16 lanes of PCIe 4, one way
 static const double LAUNCH_SECONDS = 2e-6; // of a kernel in a recorded pass
 
 Roof roof_of_gpu(const GpuSpec *g, const Backend *b) {
-    double peak = b->activation != DTYPE_F32 ? g->bf16 : b->tf32 ? g->tf32 : g->f32;
+    double peak = b->activation != DTYPE_F32 ? g->bf16 : b->precision == PRECISION_HIGH ? g->tf32 : g->f32;
     return (Roof){.products = OF_PRODUCTS * (b->fp8 && g->fp8 > 0 ? g->fp8 : peak),
                   .head = OF_PRODUCTS * peak,
                   .attention = OF_ATTENTION * peak,

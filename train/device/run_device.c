@@ -10,15 +10,40 @@
 
 static const struct {
     DType activation;
-    bool tf32, fp8;
+    MatmulPrecision precision;
+    bool fp8;
 } dtypes[] = {
-    [DTYPE_WORD_AUTO] = {DTYPE_F32, false, false}, // of the CPU; a GPU: as bf16
-    [DTYPE_WORD_F32] = {DTYPE_F32, false, false},   [DTYPE_WORD_TF32] = {DTYPE_F32, true, false},
-    [DTYPE_WORD_BF16] = {DTYPE_BF16, false, false}, [DTYPE_WORD_F16] = {DTYPE_F16, false, false},
-    [DTYPE_WORD_FP8] = {DTYPE_BF16, false, true},
+    [DTYPE_WORD_AUTO] = {DTYPE_F32, PRECISION_HIGHEST, false}, // of the CPU; a GPU: as bf16
+    [DTYPE_WORD_F32] = {DTYPE_F32, PRECISION_HIGHEST, false},
+    [DTYPE_WORD_TF32] = {DTYPE_F32, PRECISION_HIGH, false},
+    [DTYPE_WORD_BF16] = {DTYPE_BF16, PRECISION_HIGHEST, false},
+    [DTYPE_WORD_F16] = {DTYPE_F16, PRECISION_HIGHEST, false},
+    [DTYPE_WORD_FP8] = {DTYPE_BF16, PRECISION_HIGHEST, true},
+    [DTYPE_WORD_F32_MEDIUM] = {DTYPE_F32, PRECISION_MEDIUM, false},
 };
 
-static const char *dtype_name(DtypeWord dtype) { return ENUM_WORDS(DTYPE_WORDS)[dtype].word; }
+static const char *dtype_name(DtypeWord dtype) { return ENUM_WORDS(ALL_DTYPE_WORDS)[dtype].word; }
+
+int run_device_set_precision(DtypeWord *dtype, MatmulPrecision precision, Err *err) {
+    bool is_f32 = *dtype == DTYPE_WORD_AUTO || *dtype == DTYPE_WORD_F32;
+    if (precision == PRECISION_HIGHEST || (*dtype == DTYPE_WORD_TF32 && precision == PRECISION_HIGH)) return 0;
+    if (!is_f32)
+        return err_input(err, "\"%s\" with dtype %s; expected dtype f32 or auto",
+                         ENUM_WORDS(PRECISIONS)[precision].word, dtype_name(*dtype));
+    *dtype = precision == PRECISION_HIGH ? DTYPE_WORD_TF32 : DTYPE_WORD_F32_MEDIUM;
+    return 0;
+}
+
+void run_device_config_words(DtypeWord dtype, const char **word, const char **precision) {
+    *precision = ENUM_WORDS(PRECISIONS)[dtypes[dtype].precision].word;
+    *word = dtype_name(dtypes[dtype].precision == PRECISION_HIGHEST ? dtype : DTYPE_WORD_F32);
+}
+
+// GPUs have no products of precision medium.
+static int check_gpu_dtype(DtypeWord dtype, Err *err) {
+    if (dtype != DTYPE_WORD_F32_MEDIUM) return 0;
+    return err_input(err, "float32_matmul_precision: \"medium\" needs the CPU; expected highest or high on a GPU");
+}
 
 DeviceWord run_device_word(const char *device) {
     if (!device || strcmp(device, "auto") == 0) return DEVICE_AUTO;
@@ -32,27 +57,35 @@ DeviceWord run_device_word(const char *device) {
 bool run_device_is_word(const char *device) { return run_device_word(device) != DEVICE_NONE; }
 
 int run_device_open_gpu(Backend **b, const char *device, DtypeWord dtype, AttentionKind kind, Err *err) {
+    if (check_gpu_dtype(dtype, err)) return -1;
     if (dtype == DTYPE_WORD_AUTO) dtype = DTYPE_WORD_BF16;
     BackendOptions o = {.device = device,
                         .activation = dtypes[dtype].activation,
-                        .tf32 = dtypes[dtype].tf32,
+                        .precision = dtypes[dtype].precision,
                         .fp8 = dtypes[dtype].fp8,
                         .attention = kind};
     return backend_open_with(b, &o, err);
 }
 
 int run_device_plan(Backend **b, const struct GpuSpec *gpu, DtypeWord dtype, Err *err) {
+    if (check_gpu_dtype(dtype, err)) return -1;
     if (dtype == DTYPE_WORD_AUTO) dtype = DTYPE_WORD_BF16;
-    BackendOptions o = {
-        .device = "cuda", .activation = dtypes[dtype].activation, .tf32 = dtypes[dtype].tf32, .fp8 = dtypes[dtype].fp8};
+    BackendOptions o = {.device = "cuda",
+                        .activation = dtypes[dtype].activation,
+                        .precision = dtypes[dtype].precision,
+                        .fp8 = dtypes[dtype].fp8};
     PlannedDevice d = {.name = gpu->name, .capability = gpu->capability, .memory = (size_t)gpu->memory};
     return backend_open_planned(b, &d, &o, err);
 }
 
 static int open_cpu(Backend **b, DtypeWord dtype, int threads, Err *err) {
-    if (dtype != DTYPE_WORD_AUTO && dtype != DTYPE_WORD_F32 && dtype != DTYPE_WORD_BF16)
-        return err_input(err, "dtype: %s needs a GPU; expected auto, f32 or bf16 on device cpu", dtype_name(dtype));
-    BackendOptions o = {.device = "cpu", .activation = dtypes[dtype].activation, .threads = threads};
+    if (dtype == DTYPE_WORD_F16 || dtype == DTYPE_WORD_FP8)
+        return err_input(err, "dtype: %s needs a GPU; expected auto, f32, tf32 or bf16 on device cpu",
+                         dtype_name(dtype));
+    BackendOptions o = {.device = "cpu",
+                        .activation = dtypes[dtype].activation,
+                        .precision = dtypes[dtype].precision,
+                        .threads = threads};
     return backend_open_with(b, &o, err);
 }
 
@@ -169,7 +202,7 @@ const char *run_device_kind(const Backend *b) { return b->host_memory ? "cpu" : 
 
 const char *run_device_dtype(const Backend *b) {
     for (DtypeWord i = DTYPE_WORD_F32; i < N_DTYPE_WORDS; i++)
-        if (dtypes[i].activation == b->activation && dtypes[i].tf32 == b->tf32 && dtypes[i].fp8 == b->fp8)
+        if (dtypes[i].activation == b->activation && dtypes[i].precision == b->precision && dtypes[i].fp8 == b->fp8)
             return dtype_name(i);
     return dtype_info(b->activation)->name;
 }

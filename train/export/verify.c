@@ -93,7 +93,7 @@ static int examine(const Verification *v, const char *kind, const char *path, fl
 
 static double tolerance(const Verification *v) {
     const Backend *b = v->m->backend;
-    if (b->activation == DTYPE_F32 && !b->tf32) return SAME_LOGITS;
+    if (b->activation == DTYPE_F32 && b->precision == PRECISION_HIGHEST) return SAME_LOGITS;
     double largest = 0;
     for (size_t i = 0; i < v->n_logits; i++) largest = fmax(largest, fabs((double)v->base[i]));
     return fmax(SAME_LOGITS, SAME_ROUNDED * largest);

@@ -6,8 +6,8 @@
 #include "verify.h"
 
 static int open_backend(RunPlan *p, const Config *c, const GpuSpec *gpu, Err *err) {
-    if (gpu) return run_device_plan(&p->backend, gpu, (DtypeWord)c->dtype, err);
-    return run_device_open(&p->backend, c->device, (DtypeWord)c->dtype, NULL, err);
+    if (gpu) return run_device_plan(&p->backend, gpu, config_dtype(c), err);
+    return run_device_open(&p->backend, c->device, config_dtype(c), NULL, err);
 }
 
 // The GPU count of another machine is unknown; "all" is planned as one.

@@ -42,7 +42,7 @@ static int load_model(Runs *s, const ModelOptions *o, Err *err) {
     bool cpu = run_device_word(c->device) == DEVICE_CPU;
     if (run_on_all_ranks(r, cores_share(r->ranks.group, cpu, &threads, err)) ||
         run_on_all_ranks(
-            r, run_device_open_rank(&s->backend, c->device, (DtypeWord)c->dtype, threads, r->ranks.group, &note, err)))
+            r, run_device_open_rank(&s->backend, c->device, config_dtype(c), threads, r->ranks.group, &note, err)))
         return -1;
     run_print_device(s->backend, &note);
     int rc = check_profile(c, s->backend, err);

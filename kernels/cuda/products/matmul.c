@@ -105,7 +105,7 @@ static void check_product(const Product *p) {
 }
 
 static void key_text(const Backend *b, const PlanKey *k, char text[KEY_TEXT]) {
-    const char *type = k->in == DTYPE_F32 && b->tf32 ? "TF32" : dtype_info((DType)k->in)->name;
+    const char *type = k->in == DTYPE_F32 && b->precision == PRECISION_HIGH ? "TF32" : dtype_info((DType)k->in)->name;
     snprintf(text, KEY_TEXT, "%s>%s %c%c %ldx%ldx%ld rows %ld %ld %ld %ld at %d %d %d %d%s%s%s", type,
              dtype_info((DType)k->out)->name, k->a_t ? 'T' : 'N', k->b_t ? 'T' : 'N', k->m, k->n, k->k, k->lda, k->ldb,
              k->ldc, k->ldd, k->align_a, k->align_b, k->align_c, k->align_d, k->reads_d ? " add" : "",
@@ -158,7 +158,8 @@ static bool set_layout(Backend *b, cublasLtMatrixLayoutOpaque_t *layout, DType t
 static bool describe(Backend *b, Plan *plan) {
     const PlanKey *k = &plan->key;
     DType in = (DType)k->in, out = (DType)k->out;
-    cublasComputeType_t compute = in == DTYPE_F32 && b->tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    bool tf32 = in == DTYPE_F32 && b->precision == PRECISION_HIGH;
+    cublasComputeType_t compute = tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     cublasOperation_t first = k->b_t ? CUBLAS_OP_T : CUBLAS_OP_N, second = k->a_t ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasLtEpilogue_t epilogue = k->bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
     int8_t coarse = (int8_t)k->coarse;

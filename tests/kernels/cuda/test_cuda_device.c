@@ -30,7 +30,7 @@ static void test_cuda_opens_as_asked(void **state) {
     Backend *b = open_or_fail(DTYPE_BF16);
     assert_string_equal(b->k->name, "cuda");
     assert_int_equal(b->activation, DTYPE_BF16);
-    assert_false(b->host_memory || b->tf32 || b->fp8);
+    assert_false(b->host_memory || b->precision || b->fp8);
     assert_true(b->name[0] != 0);
     DeviceMemory m = b->k->memory(b);
     assert_true(m.total >= m.free && m.free > 0 && m.used > 0);
@@ -51,8 +51,10 @@ static void test_cuda_refuses_at_opening(void **state) {
     assert_open_refused((BackendOptions){.device = "cuda:-1"}, ERR_INPUT, "expected cuda or cuda:N");
     assert_open_refused((BackendOptions){.device = "cuda:0x"}, ERR_INPUT, "expected cuda or cuda:N");
     assert_open_refused((BackendOptions){.device = "cuda", .activation = DTYPE_Q8_0}, ERR_INPUT, "activations of type");
-    assert_open_refused((BackendOptions){.device = "cuda", .activation = DTYPE_BF16, .tf32 = true}, ERR_INPUT,
-                        "BF16 with TF32 products");
+    assert_open_refused((BackendOptions){.device = "cuda", .activation = DTYPE_BF16, .precision = PRECISION_HIGH},
+                        ERR_INPUT, "BF16 with TF32 products");
+    assert_open_refused((BackendOptions){.device = "cuda", .precision = PRECISION_MEDIUM}, ERR_INPUT,
+                        "F32 with BF16 products");
     assert_open_refused((BackendOptions){.device = "cuda", .activation = DTYPE_F16, .fp8 = true}, ERR_INPUT,
                         "F16 with FP8 weights");
     emulated_set_devices(0);

@@ -151,7 +151,7 @@ static void test_cuda_adamw_skips_bad_steps(void **state) {
 static int use_plain_cpu(void **state) {
     (void)state;
     emulated_set_order(EMULATED_SHUFFLED);
-    cpu.k = kernels_cpu(DTYPE_F32, "base");
+    cpu.k = kernels_cpu(DTYPE_F32, PRECISION_HIGHEST, "base");
     return 0;
 }
 

@@ -24,6 +24,9 @@ static void test_doctor_refuses(void **state) {
     check_has("doctor --device cpu --ops nothing", EXIT_INPUT, "no op begins with \"nothing\"");
     check_has("doctor --device tpu", EXIT_INPUT, "expected auto, cpu, cuda or cuda:N");
     check_has("doctor --device cpu --dtype f16", EXIT_INPUT, "needs a GPU");
+    check_has("doctor --device cpu --dtype bf16 --float32_matmul_precision high", EXIT_INPUT,
+              "--float32_matmul_precision: \"high\" with dtype bf16");
+    check_has("doctor --device cuda --float32_matmul_precision medium", EXIT_INPUT, "\"medium\" needs the CPU");
     setenv("LORAC_MODULES", "/nowhere", 1);
     check_has("doctor --device cuda", EXIT_RUNTIME, "lorac-cuda.so not found");
     unsetenv("LORAC_MODULES");

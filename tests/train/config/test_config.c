@@ -139,6 +139,12 @@ static void test_config_refuses_values(void **state) {
         {"\"device\": \"cuda:1x\"", "; expected auto, cpu, cuda or cuda:N"},
         {"\"device\": 1", "device: 1; expected auto, cpu"},
         {"\"dtype\": \"int8\"", "dtype: \"int8\"; expected auto, f32, tf32, bf16, f16 or fp8"},
+        {"\"float32_matmul_precision\": \"low\"", "\"low\"; expected highest, high or medium"},
+        {"\"float32_matmul_precision\": \"high\", \"dtype\": \"bf16\"",
+         ":2: float32_matmul_precision: \"high\" with dtype bf16; expected dtype f32 or auto"},
+        {"\"float32_matmul_precision\": \"medium\", \"dtype\": \"tf32\"", "\"medium\" with dtype tf32; expected"},
+        {"\"dtype\": \"tf32\", \"float32_matmul_precision\": \"highest\"",
+         "\"highest\" with dtype tf32; expected high, or dtype f32"},
         {"\"gradient_checkpointing\": \"some\"", "expected auto, true, false, none, ffn, blocks or offload"},
         {"\"quantize_base\": \"fp4\"", "expected none, int8 or nf4"},
         {"\"load_in_4bit\": 4", "load_in_4bit: expected true or false"},
@@ -342,6 +348,32 @@ static void test_config_devices(void **state) {
     }
 }
 
+// dtype tf32 is f32 with high, also in the config that a run saves.
+static void test_config_precision(void **state) {
+    (void)state;
+    static const struct {
+        const char *words[2];
+        DtypeWord dtype;
+    } cases[] = {{{"--dtype=tf32", NULL}, DTYPE_WORD_TF32},
+                 {{"--float32_matmul_precision=high", NULL}, DTYPE_WORD_TF32},
+                 {{"--float32_matmul_precision=high", "--dtype=tf32"}, DTYPE_WORD_TF32},
+                 {{"--float32_matmul_precision=medium", "--dtype=f32"}, DTYPE_WORD_F32_MEDIUM},
+                 {{"--float32_matmul_precision=highest", NULL}, DTYPE_WORD_AUTO},
+                 {{"--float32_matmul_precision=highest", "--dtype=bf16"}, DTYPE_WORD_BF16}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Config c, again;
+        Err err = {0};
+        ASSERT_OK(load(&c, "{" REQUIRED "}", cases[i].words[0], cases[i].words[1], NULL, &err), &err);
+        assert_int_equal(config_dtype(&c), cases[i].dtype);
+        char *saved = config_json(&c);
+        ASSERT_OK(load(&again, saved, NULL, NULL, NULL, &err), &err);
+        assert_int_equal(config_dtype(&again), cases[i].dtype);
+        mem_free(saved);
+        config_clear(&again);
+        config_clear(&c);
+    }
+}
+
 static void test_config_overrides(void **state) {
     (void)state;
     Config c;
@@ -487,7 +519,7 @@ static void test_words_split_and_nearest(void **state) {
 TEST_MAIN(TEST(test_config_defaults), TEST(test_config_null_is_absence), TEST(test_config_comments_and_lines),
           TEST(test_config_refuses_broken_json), TEST(test_config_refuses_values), TEST(test_config_weights_of_files),
           TEST(test_config_refuses_bad_weights), TEST(test_config_quantize_base), TEST(test_config_numbers_of_gpus),
-          TEST(test_config_devices), TEST(test_config_accepts_defaults_of_later_keys), TEST(test_config_overrides),
-          TEST(test_config_saved_form_loads), TEST(test_config_same_run),
+          TEST(test_config_devices), TEST(test_config_accepts_defaults_of_later_keys), TEST(test_config_precision),
+          TEST(test_config_overrides), TEST(test_config_saved_form_loads), TEST(test_config_same_run),
           TEST(test_config_every_key_refuses_wrong_types), TEST(test_config_survives_mutations),
           TEST(test_words_split_and_nearest))

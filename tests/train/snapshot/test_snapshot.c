@@ -285,13 +285,47 @@ static void test_snapshot_refuses_other_instructions(void **state) {
     must_save(&r);
     tiny_run_close(&r);
     unsetenv("LORAC_ISA");
-    if (strcmp(kernels_cpu(DTYPE_F32, NULL)->name, "cpu-base") == 0) return; // this machine has no other
+    if (strcmp(kernels_cpu(DTYPE_F32, PRECISION_HIGHEST, NULL)->name, "cpu-base") == 0)
+        return; // this machine has no other
     open_run(&r, 0);
     char *path = snapshot_path(out, 2);
     ASSERT_REFUSED(snapshot_restore(r.trainer, path, &other, &err), &err, "device was cpu-base, now cpu-v");
     assert_true(other);
     mem_free(path);
     tiny_run_close(&r);
+}
+
+static int open_high(Backend **b, void *user, Err *err) {
+    (void)user;
+    BackendOptions o = {.device = "cpu", .precision = PRECISION_HIGH, .threads = 1};
+    return backend_open_with(b, &o, err);
+}
+
+// A run in float32 resumes neither with products of another precision, nor the other way.
+static void test_snapshot_refuses_other_precision(void **state) {
+    (void)state;
+    TinyRun r;
+    Err err;
+    bool other;
+    if (!kernels_cpu(DTYPE_F32, PRECISION_HIGH, NULL)) {
+        printf("this CPU has no bf16 products\n");
+        skip();
+    }
+    char *path = snapshot_path(out, 2);
+    for (int to_high = 0; to_high < 2; to_high++) {
+        tiny_run_open_on(&r, to_high ? tiny_open_cpu : open_high, &(int){1}, words, N_WORDS);
+        tiny_run_steps(&r, 2, NULL);
+        must_save(&r);
+        tiny_run_close(&r);
+        tiny_run_open_on(&r, to_high ? open_high : tiny_open_cpu, &(int){1}, words, N_WORDS);
+        ASSERT_REFUSED(snapshot_restore(r.trainer, path, &other, &err), &err,
+                       to_high ? "now cpu-avx512_bf16_high; dtype was f32, now tf32"
+                               : "device was cpu-avx512_bf16_high, now cpu-v4; dtype was tf32, now f32");
+        assert_true(other);
+        tiny_run_close(&r);
+        assert_int_equal(dir_remove(path, NULL), 0);
+    }
+    mem_free(path);
 }
 
 static void test_snapshot_refuses_other_data_and_base(void **state) {
@@ -436,6 +470,6 @@ TEST_MAIN_WITH(make_out, remove_out, ONE(test_snapshot_goes_on_bit_for_bit),
                ONE(test_snapshot_of_step_0_can_be_written), ONE(test_snapshot_notices_damage),
                ONE(test_snapshot_notices_every_byte_of_the_manifest), ONE(test_snapshot_resume_rules),
                ONE(test_snapshot_order_is_by_step), ONE(test_snapshot_refuses_another_format),
-               ONE(test_snapshot_refuses_other_instructions), ONE(test_snapshot_refuses_other_data_and_base),
-               ONE(test_snapshot_prune_keeps_the_last_two_and_the_best),
+               ONE(test_snapshot_refuses_other_instructions), ONE(test_snapshot_refuses_other_precision),
+               ONE(test_snapshot_refuses_other_data_and_base), ONE(test_snapshot_prune_keeps_the_last_two_and_the_best),
                ONE(test_snapshot_directory_that_cannot_be_listed), ONE(test_snapshot_survives_each_failing_call))
