@@ -31,7 +31,7 @@ void window_release(TextWindow *w); // the records so far are no longer needed
 // path may be anything.
 //
 // Refused: a kind twice in a group, a group whose members are not consecutive, a group with a label and no text, a
-// record of more than RECORD_MAX_BYTES, and an archive that is damaged or ends without its end mark (cut off).
+// record of more than RECORD_MAX_BYTES, and what tar_stream.h refuses: damage, sparse members, a cut-off archive.
 
 typedef struct TarReader TarReader;
 // ignored: counts the members that belong to no record, by kind.

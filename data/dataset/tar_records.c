@@ -1,18 +1,13 @@
 // tar_records: the groups of members of a .tar shard as records.
 #include "records_internal.h"
 
-#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <xxhash.h>
 
-#include "byte_stream.h"
 #include "json_pool.h"
-
-enum { TAR_BLOCK = 512, READ_BYTES = 64 << 10 };
+#include "tar_stream.h"
 
 typedef enum { MEMBER_JSON, MEMBER_TEXT, MEMBER_CLASS, MEMBER_KINDS } MemberKind;
 static const char *const suffixes[MEMBER_KINDS] = {".json", ".txt", ".cls"};
@@ -24,12 +19,8 @@ typedef struct Group {
 
 struct TarReader {
     char *path;
-    ByteStream *stream;
-    struct archive *archive;
-    char buf[READ_BYTES];
-    char tail[TAR_BLOCK]; // the last bytes that were read
-    Err stream_err;       // of the stream, which libarchive does not keep
-    Group group;          // being collected
+    TarStream *stream;
+    Group group; // being collected
     bool at_end;
     uint64_t *seen; // hashes of the keys of finished groups: a hash table, 0 is free
     size_t n_seen, seen_capacity;
@@ -39,50 +30,12 @@ struct TarReader {
 
 // ---- the archive ----
 
-static void keep_tail(TarReader *t, size_t n) {
-    if (n >= TAR_BLOCK) {
-        memcpy(t->tail, t->buf + (n - TAR_BLOCK), TAR_BLOCK);
-    } else {
-        memmove(t->tail, t->tail + n, TAR_BLOCK - n);
-        memcpy(t->tail + TAR_BLOCK - n, t->buf, n);
-    }
-}
-
-static la_ssize_t read_stream(struct archive *a, void *client, const void **bytes) {
-    TarReader *t = client;
-    size_t n;
-    *bytes = t->buf;
-    if (byte_stream_read(t->stream, t->buf, sizeof t->buf, &n, &t->stream_err)) {
-        archive_set_error(a, EINVAL, "%s", t->stream_err.msg);
-        return -1;
-    }
-    keep_tail(t, n);
-    return (la_ssize_t)n;
-}
-
-static int fail_archive(const TarReader *t, Err *err) {
-    if (t->stream_err.msg[0]) {
-        *err = t->stream_err;
-        return -1;
-    }
-    if (archive_errno(t->archive) == ENOMEM) mem_exhausted(0);
-    const char *why = archive_error_string(t->archive);
-    return err_input(err, "%s: found a damaged .tar archive: %s", t->path, why ? why : "unknown damage");
-}
-
 int tar_records_open(TarReader **reader, const char *path, KeyCounts *ignored, Err *err) {
     TarReader *t = mem_calloc(1, sizeof *t);
     *reader = t;
     t->path = mem_strdup(path);
     t->ignored = ignored;
-    memset(t->tail, 1, sizeof t->tail);
-    if (byte_stream_open(&t->stream, path, err)) return -1;
-    t->archive = mem_checked(archive_read_new());
-    if (archive_read_support_format_tar(t->archive) != ARCHIVE_OK || // the option: what `cat a.tar b.tar` makes
-        archive_read_set_option(t->archive, "tar", "read_concatenated_archives", "1") != ARCHIVE_OK ||
-        archive_read_open(t->archive, t, NULL, read_stream, NULL) != ARCHIVE_OK)
-        return fail_archive(t, err);
-    return 0;
+    return tar_stream_open(&t->stream, path, err);
 }
 
 static void group_clear(Group *g) {
@@ -94,18 +47,10 @@ void tar_records_close(TarReader *t) {
     if (!t) return;
     tar_records_release(t);
     group_clear(&t->group);
-    archive_read_free(t->archive); // NULL is allowed
-    byte_stream_close(t->stream);
+    tar_stream_close(t->stream);
     mem_free(t->seen);
     mem_free(t->path);
     mem_free(t);
-}
-
-static int check_end(const TarReader *t, Err *err) {
-    static const char zeros[TAR_BLOCK];
-    if (memcmp(t->tail, zeros, sizeof zeros) == 0) return 0;
-    return err_input(err, "%s: found no end mark (a block of zeros) at the end of the archive; is the file cut off?",
-                     t->path);
 }
 
 // kind: the name after the key, ".jpg", or what the member is.
@@ -116,23 +61,15 @@ static void ignore(TarReader *t, const char *kind) {
 }
 
 // The next regular file: 1, 0 at the end, -1.
-static int next_member(TarReader *t, struct archive_entry **entry, Err *err) {
+static int next_file(TarReader *t, TarMember *m, Err *err) {
     for (;;) {
-        int rc = archive_read_next_header(t->archive, entry);
-        if (rc == ARCHIVE_EOF) return check_end(t, err);
-        if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN) return fail_archive(t, err);
-        if (archive_entry_filetype(*entry) == AE_IFREG && !archive_entry_hardlink(*entry)) return 1;
-        if (archive_entry_filetype(*entry) != AE_IFDIR) ignore(t, "link or device");
+        int rc = tar_stream_next(t->stream, m, err);
+        if (rc <= 0 || m->kind == TAR_FILE) return rc;
+        if (m->kind == TAR_OTHER) ignore(t, "link or device");
     }
 }
 
 // ---- groups ----
-
-static const char *name_of(struct archive_entry *entry) {
-    const char *name = archive_entry_pathname_utf8(entry);
-    if (!name) name = archive_entry_pathname(entry);
-    return name ? name : "";
-}
 
 // Bytes of the name up to the first dot of its last component; 0: no key.
 static size_t key_length(const char *name) {
@@ -171,29 +108,24 @@ static bool note_key(TarReader *t, const char *key) {
     return fresh;
 }
 
-static int read_content(TarReader *t, struct archive_entry *entry, const char *name, StrBuf *out, Err *err) {
+static int read_content(TarReader *t, const TarMember *m, StrBuf *out, Err *err) {
     char buf[4096];
-    if (archive_entry_size(entry) > RECORD_MAX_BYTES)
-        return err_input(err, "%s/%s: found %ld bytes; expected at most %d in a record", t->path, name,
-                         archive_entry_size(entry), RECORD_MAX_BYTES);
-    for (;;) { // the size in the header is not trusted
-        la_ssize_t n = archive_read_data(t->archive, buf, sizeof buf);
-        if (n < 0) return fail_archive(t, err);
-        if (n == 0) break;
-        str_add(out, buf, (size_t)n);
-        if (out->len > RECORD_MAX_BYTES)
-            return err_input(err, "%s/%s: found more than %d bytes; expected at most that in a record", t->path, name,
-                             RECORD_MAX_BYTES);
+    size_t n = 1;
+    if (m->size > RECORD_MAX_BYTES)
+        return err_input(err, "%s/%s: found %ld bytes; expected at most %d in a record", t->path, m->name, m->size,
+                         RECORD_MAX_BYTES);
+    while (n) { // memory as content arrives: the size in the header may be wrong
+        if (tar_stream_read(t->stream, buf, sizeof buf, &n, err)) return -1;
+        str_add(out, buf, n);
     }
-    if (!out->data) str_add(out, "", 0);
     return 0;
 }
 
-static int add_member(TarReader *t, struct archive_entry *entry, const char *name, MemberKind kind, Err *err) {
+static int add_member(TarReader *t, const TarMember *m, MemberKind kind, Err *err) {
     StrBuf *content = &t->group.content[kind];
     if (content->data)
-        return err_input(err, "%s/%s: found the member twice in its group; expected it once", t->path, name);
-    return read_content(t, entry, name, content, err);
+        return err_input(err, "%s/%s: found the member twice in its group; expected it once", t->path, m->name);
+    return read_content(t, m, content, err);
 }
 
 // ---- a group to a record ----
@@ -283,11 +215,11 @@ static bool same_group(const Group *g, const char *name, size_t key) {
 int tar_records_next(TarReader *t, RecordSpan *span, Err *err) {
     int rc = 0;
     while (!rc && !t->at_end) {
-        struct archive_entry *entry;
-        int more = next_member(t, &entry, err);
+        TarMember m;
+        int more = next_file(t, &m, err);
         if (more < 0) return -1;
         t->at_end = more == 0;
-        const char *name = more ? name_of(entry) : "";
+        const char *name = more ? m.name : "";
         size_t key = key_length(name);
         MemberKind kind = kind_of(name, key);
         if (more && !key) {
@@ -300,7 +232,7 @@ int tar_records_next(TarReader *t, RecordSpan *span, Err *err) {
             if (more) t->group.key = mem_strndup(name, key);
         }
         if (more && kind == MEMBER_KINDS) ignore(t, name + key);
-        if (rc >= 0 && more && kind != MEMBER_KINDS && add_member(t, entry, name, kind, err)) return -1;
+        if (rc >= 0 && more && kind != MEMBER_KINDS && add_member(t, &m, kind, err)) return -1;
     }
     return rc;
 }

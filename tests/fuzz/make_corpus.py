@@ -204,13 +204,22 @@ put("jsonl", "bom_crlf", b"\xef\xbb\xbf{\"text\":\"a\"}\r\n\r\n{\"text\":\"b\"}"
 put("jsonl", "gzip", gzip.compress(b'{"text":"a"}\n{"text":"b"}\n', mtime=0))
 # one Zstandard frame: single segment, 13 bytes, one raw block that is the last
 put("jsonl", "zstd", b"\x28\xb5\x2f\xfd\x20\x0d" + struct.pack("<I", 1 | 13 << 3)[:3] + b'{"text":"a"}\n')
-shard = io.BytesIO()
-with tarfile.open(fileobj=shard, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-    for name, content in [("1.json", b'{"text":"a"}'), ("2.txt", b"he in"), ("2.cls", b"1")]:
-        member = tarfile.TarInfo(name)
-        member.size = len(content)
-        tar.addfile(member, io.BytesIO(content))
-put("jsonl", "tar", shard.getvalue()[:6 * 512] + b"\0" * 1024)
+
+
+def shard(form, members, blocks):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return out.getvalue()[:blocks * 512] + b"\0" * 512
+
+
+put("jsonl", "tar", shard(tarfile.USTAR_FORMAT, [("1.json", b'{"text":"a"}'), ("2.txt", b"he in"), ("2.cls", b"1")],
+                          6) + b"\0" * 512)
+put("jsonl", "tar_gnu", shard(tarfile.GNU_FORMAT, [("n" * 120 + ".txt", b"he in")], 4))
+put("jsonl", "tar_pax", shard(tarfile.PAX_FORMAT, [("n" * 120 + ".txt", b"he in")], 4))
 put("jsonl", "broken", b"{\"text\":\"a\"}\n{\"text\":\"\xff\"}\n{\"text\":")
 
 # ---- tokenizer.json ----

@@ -1,6 +1,5 @@
 // lorac doctor [--device D]: the machine and its libraries, for bug reports, and every op of the device checked.
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include <archive.h>
 #include <cjson/cJSON.h>
 #include <pcre2.h>
 #include <stdio.h>
@@ -57,9 +56,8 @@ static void print_libraries(void) {
     char pcre[64] = "?";
     pcre2_config(PCRE2_CONFIG_VERSION, pcre);
     pcre[strcspn(pcre, " ")] = 0; // without the date
-    say("libraries  PCRE2 %s, utf8proc %s, xxHash %u.%u.%u, zlib %s, zstd %s, %s, cJSON %s\n", pcre, utf8proc_version(),
-        x / 10000, x / 100 % 100, x % 100, zlibVersion(), ZSTD_versionString(), archive_version_string(),
-        cJSON_Version());
+    say("libraries  PCRE2 %s, utf8proc %s, xxHash %u.%u.%u, zlib %s, zstd %s, cJSON %s\n", pcre, utf8proc_version(),
+        x / 10000, x / 100 % 100, x % 100, zlibVersion(), ZSTD_versionString(), cJSON_Version());
 }
 
 // The driver's own line, if one is loaded: "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.82 ...".

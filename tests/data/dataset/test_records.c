@@ -295,7 +295,7 @@ static void test_tar_concatenated_archives_are_one(void **state) {
     str_clear(&tar);
 }
 
-// Sparse files (old GNU format): 1 TiB of which nothing is stored, and 600 bytes with a hole.
+// Sparse files (old GNU format): 8 GiB of which nothing is stored.
 static void test_tar_sparse_members_are_bounded(void **state) {
     (void)state;
     StrBuf tar = {0};
@@ -313,7 +313,7 @@ static void test_tar_sparse_members_are_bounded(void **state) {
     snprintf(h + 148, 8, "%06o", sum);
     tar_end(&tar);
     put_string("s.tar", &tar);
-    check_refused("s.tar", "s.tar/s.json: found 8589934591 bytes; expected at most 268435456");
+    check_refused("s.tar", "s.tar/s.json: found a sparse member; expected an archive that was written without");
     str_clear(&tar);
 }
 
