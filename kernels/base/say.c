@@ -1,5 +1,6 @@
 #include "say.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -103,6 +104,12 @@ void say_generated(const char *text, size_t len, bool raw) {
     else
         say_bytes(stdout, text, len);
     fflush(stdout);
+}
+
+void say_color(SayColor c) {
+    const char *terminal = getenv("TERM"), *none = getenv("NO_COLOR");
+    bool has = terminal && strcmp(terminal, "dumb") != 0 && (!none || !*none) && isatty(STDOUT_FILENO);
+    if (has) printf("\033[%dm", (int)c);
 }
 
 void say_clear_line(void) { fputs("\r\033[K", stdout); }

@@ -21,6 +21,9 @@ void say_escape(StrBuf *out, const char *text, size_t len); // appends what say_
 // Generated text, flushed: unchanged if `raw` or if stdout is not a terminal, else as say_bytes. text must end at a
 // character boundary.
 void say_generated(const char *text, size_t len, bool raw);
+// The following text on stdout has this colour, if stdout is a terminal that has colours and NO_COLOR is not set.
+typedef enum { SAY_PLAIN = 0, SAY_GREEN = 32, SAY_CYAN = 36 } SayColor;
+void say_color(SayColor c);
 void say_clear_line(void); // back to the beginning of the terminal's line, which becomes empty
 
 // The character at text[0, len), len > 0: its length in bytes, and whether a terminal may have it.

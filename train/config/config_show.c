@@ -1,5 +1,6 @@
 // config_show: a config printed, saved, and compared with a saved one.
 #include <string.h>
+#include <unistd.h>
 
 #include "foreign.h"
 #include "json_read.h"
@@ -53,7 +54,10 @@ void config_print(const Config *c, FILE *out) {
     if (c->tool) say_to(out, "  reads as a config of %s\n", config_tool_name(c->tool));
     print_given(c, out);
     if (c->notes.len) say_to(out, "%s", c->notes.data);
-    print_defaults(c, out);
+    if (isatty(fileno(out)))
+        say_to(out, "  the other keys have their defaults: config.json in output_dir\n");
+    else
+        print_defaults(c, out);
 }
 
 void config_print_help(FILE *out) {

@@ -7,7 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-static const double REDRAW_SECONDS = 0.1;
+static const double REDRAW_SECONDS = 0.1, LINE_SECONDS = 5; // on a terminal
 static const double MB = 1e6;
 enum { MIN_BAR = 10, MAX_BAR = 40, TEXT_COLUMNS = 66 };
 
@@ -56,29 +56,39 @@ static void draw_bar(const Progress *p, const StepReport *r, const char *left, s
     if (full < width) bar[full] = '>';
     bar[width] = 0;
     say_clear_line();
-    say("%ld/%ld [%s] loss %.4f  %.0f tok/s  %s left  %.0f MB", r->step, p->total, bar, r->loss,
-        (double)r->tokens / fmax(r->seconds, 1e-9), left, (double)peak / MB);
+    say("%ld/%ld [", r->step, p->total);
+    say_color(SAY_CYAN);
+    say("%s", bar);
+    say_color(SAY_PLAIN);
+    say("] loss %.4f  %.0f tok/s  %s left  %.0f MB", r->loss, (double)r->tokens / fmax(r->seconds, 1e-9), left,
+        (double)peak / MB);
+    fflush(stdout);
+}
+
+static void clear_bar(const Progress *p) {
+    if (p->terminal) say_clear_line();
+}
+
+static void print_step(const Progress *p, const StepReport *r, const char *left, size_t peak) {
+    say("step %ld/%ld  epoch %.2f  loss %.4f  lr %.3g  grad_norm %.4f  %.0f tok/s  %s left  %.0f MB\n", r->step,
+        p->total, r->epoch, r->loss, r->learning_rate, r->grad_norm, (double)r->tokens / fmax(r->seconds, 1e-9), left,
+        (double)peak / MB);
     fflush(stdout);
 }
 
 void progress_step(Progress *p, const StepReport *r, size_t peak, bool logged) {
     char left[32];
+    double now = time_now();
     format_time(left, sizeof left, seconds_left(p, r->step));
-    if (p->terminal) {
-        double now = time_now();
-        if (now - p->drawn < REDRAW_SECONDS && r->step < p->total) return;
-        p->drawn = now;
-        draw_bar(p, r, left, peak);
-    } else if (logged) {
-        say("step %ld/%ld  epoch %.2f  loss %.4f  lr %.3g  grad_norm %.4f  %.0f tok/s  %s left  %.0f MB\n", r->step,
-            p->total, r->epoch, r->loss, r->learning_rate, r->grad_norm, (double)r->tokens / fmax(r->seconds, 1e-9),
-            left, (double)peak / MB);
-        fflush(stdout);
+    if (logged && (!p->terminal || now - p->printed >= LINE_SECONDS)) {
+        clear_bar(p);
+        print_step(p, r, left, peak);
+        p->printed = now;
+    } else if (p->terminal && now - p->drawn < REDRAW_SECONDS && r->step < p->total) {
+        return;
     }
-}
-
-static void clear_bar(const Progress *p) {
-    if (p->terminal) say_clear_line();
+    if (p->terminal) draw_bar(p, r, left, peak);
+    p->drawn = now;
 }
 
 void progress_eval(Progress *p, int64_t step, const EvalResult *r, bool best) {
@@ -88,7 +98,10 @@ void progress_eval(Progress *p, int64_t step, const EvalResult *r, bool best) {
         say("accuracy %.1f%%  macro-F1 %.4f", 100 * r->accuracy, r->macro_f1);
     else
         say("perplexity %.4g  token accuracy %.1f%%", r->perplexity, 100 * r->accuracy);
-    say("%s\n", best ? "  (best)" : "");
+    say_color(best ? SAY_GREEN : SAY_PLAIN);
+    say("%s", best ? "  (best)" : "");
+    say_color(SAY_PLAIN);
+    say("\n");
     fflush(stdout);
 }
 

@@ -1,4 +1,5 @@
-// progress: output during a run: one live progress bar on a terminal, else one plain line per logged step.
+// progress: output during a run: a plain line per logged step; on a terminal at most one in some seconds, above a live
+// progress bar.
 #pragma once
 
 #include "trainer.h"
@@ -6,7 +7,7 @@
 typedef struct Progress {
     bool terminal;
     int64_t first_step, total;
-    double started, drawn;
+    double started, drawn, printed;
 } Progress;
 
 // "4 s", "3 min 20 s", "2 h 05 min"

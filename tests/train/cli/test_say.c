@@ -165,7 +165,7 @@ static void test_say_generated_text(void **state) {
     assert_non_null(strstr(shown, "\\x"));
     char *as_it_is = on_terminal(raw, "");
     assert_true(has_control(as_it_is));
-    char *talk = on_terminal(chat, "hello\n\x04");
+    char *talk = on_terminal(chat, "hello\n/exit\n");
     refuse_control("chat", talk, true);
     mem_free(talk);
     mem_free(as_it_is);
