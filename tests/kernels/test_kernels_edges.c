@@ -64,6 +64,56 @@ static void test_kernels_samples_with_common_keys(void **state) {
     }
 }
 
+// With a sliding window a key meets the queries of a few blocks, however long the sample is: time grows as T * window.
+// A NaN in one key or value shows in every query whose block was multiplied by that of the key, as 0 * NaN is NaN.
+static int64_t rows_with_nan(const float *x, int64_t rows, int64_t cols) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        bool nan = false;
+        for (int64_t j = 0; j < cols; j++) nan |= isnan(x[i * cols + j]) != 0;
+        n += nan;
+    }
+    return n;
+}
+
+static void test_kernels_window_touches_few_blocks(void **state) {
+    (void)state;
+    enum { T = 4096, D = 8, WINDOW = 100, AT = 1024, BLOCK_K = 512, BLOCK_Q = 64 };
+    enum { MOST = BLOCK_K + WINDOW + 2 * BLOCK_Q };
+    static float x[8][T * D], lse[T]; // q, k, v, out, dout, dq, dk, dv
+    static int32_t pos[T];
+    int32_t start[2] = {0, T}, len = T;
+    for (int i = 0; i < T; i++) pos[i] = i;
+    for (int i = 0; i < n_backends; i++) {
+        Backend *b = backends + i;
+        AttentionShape s = {.heads = 1, .kv_heads = 1, .head_size = D, .samples = 1, .window = WINDOW, .scale = 0.5f};
+        s.q_start = s.k_start = start, s.k_len = &len, s.q_pos = pos;
+        Mat m[8];
+        for (int k = 0; k < 8; k++) {
+            m[k] = mat_of(x[k], DTYPE_F32, T, D);
+            for (int j = 0; j < T * D; j++) x[k][j] = sinf((float)(j * (k + 1)));
+        }
+        AttentionCall c = {&s, m[0], m[1], m[2], m[3], mat_of(lse, DTYPE_F32, T, 1), m[4], m[5], m[6], m[7], NULL};
+        size_t bytes = b->k->attention_workspace(b, &s, c.q, c.k, true);
+        size_t forward = b->k->attention_workspace(b, &s, c.q, c.k, false);
+        if (bytes < forward) bytes = forward;
+        c.ws = b->k->alloc(b, bytes);
+        x[2][AT * D] = NAN;
+        b->k->attention_forward(b, &c);
+        int64_t seen = rows_with_nan(x[3], T, D);
+        x[2][AT * D] = 1;
+        b->k->attention_forward(b, &c);
+        assert_int_equal(rows_with_nan(x[3], T, D), 0);
+        x[1][AT * D] = NAN;
+        b->k->attention_backward(b, &c);
+        int64_t seen_backward = rows_with_nan(x[5], T, D);
+        if (seen < WINDOW || seen > MOST || seen_backward < WINDOW || seen_backward > MOST)
+            fail_msg("%s: a key meets %jd queries forward, %jd backward; expected %d to %d", b->k->name, (intmax_t)seen,
+                     (intmax_t)seen_backward, WINDOW, MOST);
+        b->k->free(b, c.ws, bytes);
+    }
+}
+
 static void check_expansion(const Weight *w) {
     size_t n = (size_t)(w->rows * w->cols);
     float *want = mem_alloc(n, sizeof *want), *got = mem_alloc(n, sizeof *got);
@@ -295,7 +345,8 @@ static void test_kernels_refuse_wrong_shapes(void **state) {
     }
 }
 
-TEST_MAIN_WITH(open_backends, NULL, TEST(test_kernels_samples_with_common_keys), TEST(test_kernels_expand_every_half),
+TEST_MAIN_WITH(open_backends, NULL, TEST(test_kernels_samples_with_common_keys),
+               TEST(test_kernels_window_touches_few_blocks), TEST(test_kernels_expand_every_half),
                TEST(test_kernels_expand_every_scale), TEST(test_kernels_weight_finite),
                TEST(test_kernels_weight_finite_rows), TEST(test_kernels_dropout_keeps_the_asked_share),
                TEST(test_kernels_dropout_mask_follows_the_token), TEST(test_kernels_expf), TEST(test_kernels_tanhf),

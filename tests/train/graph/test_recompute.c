@@ -16,16 +16,20 @@ typedef struct Fixture {
     Adapter *adapter;
 } Fixture;
 
-static void open_fixture(Fixture *f, Backend *b, uint32_t projections) {
+static void open_model(Fixture *f, Backend *b, const TinyModel *tiny, uint32_t projections) {
     Err err;
-    TinyModel tiny = TINY_MODEL;
-    tiny.layers = LAYERS;
-    tiny_model_write("m.gguf", &tiny);
+    tiny_model_write("m.gguf", tiny);
     *f = (Fixture){.backend = b};
     ASSERT_OK(model_load(&f->model, "m.gguf", b, NULL, &err), &err);
     AdapterConfig config = {.rank = 3, .alpha = 6, .projections = projections};
     ASSERT_OK(adapter_new(&f->adapter, f->model, &config, 1, true, &err), &err);
     for (int64_t i = 0; i < f->adapter->count; i++) f->adapter->params[i] = 0.2f * sinf((float)i);
+}
+
+static void open_fixture(Fixture *f, Backend *b, uint32_t projections) {
+    TinyModel tiny = TINY_MODEL;
+    tiny.layers = LAYERS;
+    open_model(f, b, &tiny, projections);
 }
 
 static void close_fixture(Fixture *f) {
@@ -182,5 +186,35 @@ static void test_recompute_costs(void **state) {
     close_fixture(&f);
 }
 
+// Bytes of a training pass of one sample, all of it supervised.
+static double planned_bytes(const Fixture *f, PassInputs *in, int64_t tokens, Recompute level) {
+    Tape *t = tape_new(f->backend);
+    PassOptions o = {.recompute = level};
+    pass_inputs_shape(in, (PassShape){tokens, 1, tokens, tokens});
+    graph_build_loss(t, f->model, f->adapter, in, &o);
+    double bytes = (double)tape_plan(t, TAPE_TRAIN);
+    tape_free(t);
+    return bytes;
+}
+
+// Memory is at most linear in the length of a row: nothing grows with T * T.
+static void test_recompute_memory_is_linear(void **state) {
+    (void)state;
+    Fixture f;
+    TinyModel tiny = TINY_MODEL;
+    tiny.context = 8192;
+    open_model(&f, open_cpu(), &tiny, targets(2));
+    PassInputs *in = pass_inputs_new(f.model, 8192, 1);
+    for (Recompute level = 0; level <= RECOMPUTE_BLOCKS; level++) {
+        double half = planned_bytes(&f, in, 4096, level), first = half - planned_bytes(&f, in, 2048, level);
+        double second = planned_bytes(&f, in, 8192, level) - half;
+        if (!(first > 0 && second < 2.02 * first))
+            fail_msg("level %d: %g bytes for 2048 more tokens, %g for 4096 more", level, first, second);
+    }
+    pass_inputs_free(in);
+    close_fixture(&f);
+}
+
 TEST_MAIN(SCRATCH_TEST(test_recompute_changes_no_bit), SCRATCH_TEST(test_recompute_stacked_products_agree),
-          SCRATCH_TEST(test_recompute_asks_for_no_gradient_in_vain), SCRATCH_TEST(test_recompute_costs))
+          SCRATCH_TEST(test_recompute_asks_for_no_gradient_in_vain), SCRATCH_TEST(test_recompute_costs),
+          SCRATCH_TEST(test_recompute_memory_is_linear))
