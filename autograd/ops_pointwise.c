@@ -63,7 +63,7 @@ static void glu_backward(const Node *n, const Exec *x) {
     CALL(x, glu_backward, grad_in(n, 0), grad_in(n, 1), grad_out(n), mat_in(n, 0), mat_in(n, 1), n->args.glu);
 }
 
-static const Op GLU = {TAPE_OP_GLU, glu_forward, glu_backward, .cheap = true};
+static const Op GLU = {TAPE_OP_GLU, glu_forward, glu_backward, .cheap = true, .grads_over_inputs = true};
 
 Tensor *op_glu(Tape *t, Tensor *gate, Tensor *up, GluKind kind) {
     tensor_check_same_shape(gate, up, "glu");

@@ -126,6 +126,9 @@ static void emit_input_grad(Tape *t, const Node *n, int i, Instruction *in) {
         in->accumulate |= 1u << i;
     } else if (passes) {
         x->grad_buffer = out->grad_buffer;
+    } else if (n->op->grads_over_inputs && !x->whole && !x->external) {
+        x->grad_buffer = x->buffer;
+        x->buffer = NO_BUFFER;
     } else {
         if (whole->grad_buffer == NO_BUFFER) whole->grad_buffer = buffer_new(t, whole->bytes, false);
         x->grad_buffer = whole->grad_buffer;

@@ -120,7 +120,9 @@ struct Op {
     double (*inner_flops)(const Node *n, bool backward);           // of products of activations, for cost.c; NULL: none
     bool view;                                                     // out[0] is a part of in[0]: nothing runs
     bool in_place; // out[0] takes over the memory of in[0]; din overwrites dout
-    bool cheap;    // out[0] is recomputed rather than kept
+    // The gradients of the inputs overwrite the inputs, of which this op is the only reader.
+    bool grads_over_inputs;
+    bool cheap; // out[0] is recomputed rather than kept
     // Forward has written the gradient of in[0] into out[0] already (the head), and adds parameter gradients: no
     // backward runs, and no checkpointed range may hold the op.
     bool makes_grad;
