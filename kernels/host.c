@@ -38,8 +38,7 @@ void host_zero(Backend *b, void *dst, size_t bytes) {
     enum { PIECE = 1 << 18 };
     int threads = bytes > PIECE && b->threads > 1 ? b->threads : 1;
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (size_t at = 0; at < bytes; at += PIECE)
-        memset((char *)dst + at, 0, bytes - at < PIECE ? bytes - at : PIECE);
+    for (size_t at = 0; at < bytes; at += PIECE) memset((char *)dst + at, 0, bytes - at < PIECE ? bytes - at : PIECE);
 }
 
 void *host_host_alloc(Backend *b, size_t bytes) { return host_alloc(b, bytes); }
