@@ -64,13 +64,13 @@ const Kernels *cpu_kernels_from_environment(DType activation, MatmulPrecision pr
     bool bf16 = activation == DTYPE_BF16, split = precision != PRECISION_HIGHEST;
     if (k) return k;
     if (isa)
-        err_runtime(err, "LORAC_ISA is '%s'; expected %s for dtype %s%s%s, and a machine that has it", isa,
-                    bf16 || split ? "avx512_bf16 or amx" : "base, v3 or v4", bf16 ? "bf16" : "f32",
-                    split ? " with float32_matmul_precision " : "", split ? name : "");
+        err_input(err, "LORAC_ISA is '%s'; expected %s for dtype %s%s%s, and a machine that has it", isa,
+                  bf16 || split ? "avx512_bf16 or amx" : "base, v3 or v4", bf16 ? "bf16" : "f32",
+                  split ? " with float32_matmul_precision " : "", split ? name : "");
     else if (split)
-        err_runtime(
-            err, "this CPU has no bf16 products (AVX512_BF16) for float32_matmul_precision %s; expected highest", name);
+        err_input(err, "this CPU has no bf16 products (AVX512_BF16) for float32_matmul_precision %s; expected highest",
+                  name);
     else
-        err_runtime(err, "this CPU has no bf16 products (AVX512_BF16); expected dtype auto or f32");
+        err_input(err, "this CPU has no bf16 products (AVX512_BF16); expected dtype auto or f32");
     return NULL;
 }
