@@ -107,7 +107,7 @@ typedef struct Tile {
     int64_t k;     // parts; a multiple of K_STEP
 } Tile;
 #define gemm_tile CPU_FN(gemm_tile)
-void gemm_tile(Tile t, int64_t rows, bool add);
+void gemm_tile(const Tile *t, int64_t rows, bool add); // by address: a copy of a struct just written stalls
 // Before the first and after the last tile of a product, on its thread: state of tile registers.
 #define gemm_tile_begin CPU_FN(gemm_tile_begin)
 #define gemm_tile_end CPU_FN(gemm_tile_end)

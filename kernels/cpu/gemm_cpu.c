@@ -66,14 +66,14 @@ static void add_tail(Tile t, int64_t whole, int64_t k, int64_t rows) {
     Part tail[TILE_ROWS * K_STEP] = {0};
     for (int64_t i = 0; i < rows; i++)
         memcpy(tail + i * K_STEP, t.a + i * t.lda + whole, (size_t)(k - whole) * sizeof *tail);
-    gemm_tile((Tile){t.c, t.ldc, tail, K_STEP, t.b + whole * STRIP, K_STEP}, rows, true);
+    gemm_tile(&(Tile){t.c, t.ldc, tail, K_STEP, t.b + whole * STRIP, K_STEP}, rows, true);
 }
 
 // C (+)= A B for K = t.k, any number.
 static void multiply_tile(Tile t, int64_t rows, bool add) {
     int64_t k = t.k;
     t.k = k / K_STEP * K_STEP;
-    gemm_tile(t, rows, add);
+    gemm_tile(&t, rows, add);
     if (k > t.k) add_tail(t, t.k, k, rows);
 }
 

@@ -79,11 +79,11 @@ static void multiply_both(Tile t, bool add) {
     _tile_stored(3, lower + 16, ldc);
 }
 
-void gemm_tile(Tile t, int64_t rows, bool add) {
+void gemm_tile(const Tile *t, int64_t rows, bool add) {
     if (rows < TILE_ROWS) configure(min64(rows, 16), max64(rows - 16, 0));
     if (rows > 16)
-        multiply_both(t, add);
+        multiply_both(*t, add);
     else
-        multiply_upper(t, add);
+        multiply_upper(*t, add);
     if (rows < TILE_ROWS) configure(16, 16);
 }

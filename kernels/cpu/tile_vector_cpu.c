@@ -26,11 +26,11 @@ __attribute__((always_inline)) static inline void multiply(Tile t, bool add, con
 void gemm_tile_begin(void) {}
 void gemm_tile_end(void) {}
 
-void gemm_tile(Tile t, int64_t rows, bool add) {
+void gemm_tile(const Tile *t, int64_t rows, bool add) {
     // NOLINTBEGIN(bugprone-branch-clone,bugprone-macro-parentheses): cases beyond TILE_ROWS, which rows never reaches
     switch (rows) {
 #define ROWS(n)                                                                                                        \
-    case n: multiply(t, add, n < TILE_ROWS ? n : TILE_ROWS); break;
+    case n: multiply(*t, add, n < TILE_ROWS ? n : TILE_ROWS); break;
         ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7) ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12)
     }
     // NOLINTEND(bugprone-branch-clone,bugprone-macro-parentheses)
