@@ -49,15 +49,15 @@ static bool put_based(StrBuf *out, const char *p) {
     p += *p == '-' || *p == '+';
     unsigned base = p[1] == 'x' ? 16 : p[1] == 'b' ? 2 : 0;
     double value = 0; // exact up to 2^53; the key's range is checked by its reader
-    if (*p != '0' || !base || !p[2]) return false;
+    if (*p != '0' || !base || !p[2 + strspn(p + 2, "_")]) return false;
     for (p += 2; *p; p++) {
         const char *all = "0123456789abcdef", *hit = strchr(all, *p | 32);
         if (*p == '_') continue;
         if (!hit || hit - all >= (long)base) return false;
         value = value * base + (double)(hit - all);
     }
-    str_printf(out, "%s%.17g", negative ? "-" : "", value);
-    return true;
+    if (isfinite(value)) str_printf(out, "%s%.17g", negative ? "-" : "", value);
+    return isfinite(value);
 }
 
 // In JSON's form: without plus, underscores, leading zeros; a digit on both sides of the point.
@@ -68,7 +68,8 @@ static void put_decimal(StrBuf *out, const char *p) {
     if (*p < '0' || *p > '9') str_puts(out, "0");
     for (; *p; p++) {
         if (*p != '_') str_add(out, p, 1);
-        if (*p == '.' && (p[1] < '0' || p[1] > '9')) str_puts(out, "0");
+        const char *part = p + 1 + strspn(p + 1, "_");
+        if (*p == '.' && (*part < '0' || *part > '9')) str_puts(out, "0");
     }
 }
 

@@ -1,4 +1,4 @@
-// config: the settings of a run. One flat JSON object with `//` comments, then overrides from the command line.
+// config: the settings of a run. YAML or one flat JSON object with `//` comments, then overrides from the command line.
 //
 // config_keys.def is the one table of keys: fields, rules, help, schema and what a resume may change come from it.
 // Files: config.c (loading), config_rules.c (rules between keys), config_runs.c (the runs of one command),

@@ -36,8 +36,8 @@ static void refused(const char *text, const char *part) { refused_bytes(text, st
 static void test_yaml_scalars(void **state) {
     (void)state;
     reads("[1, -2, +3, 1_000, 0, -0]", "[1, -2, 3, 1000, 0, -0]");
-    reads("[1e-4, 1.0e-4, 2E5, 1e+3, .5, 5., -.5, 1_0.0_1, 0.10]",
-          "[1e-4, 1.0e-4, 2E5, 1e+3, 0.5, 5.0, -0.5, 10.01, 0.10]");
+    reads("[1e-4, 1.0e-4, 2E5, 1e+3, .5, 5., -.5, 1_0.0_1, 0.10, 2._8, 1.e5]",
+          "[1e-4, 1.0e-4, 2E5, 1e+3, 0.5, 5.0, -0.5, 10.01, 0.10, 2.8, 1.0e5]");
     reads("[0x1F, -0x10, 0b101]", "[31, -16, 5]");
     reads("[yes, No, ON, off, true, False, y, n, TrUE]",
           "[true, false, true, false, true, false, \"y\", \"n\", \"TrUE\"]");
@@ -45,8 +45,8 @@ static void test_yaml_scalars(void **state) {
     reads("a:\nb: \nc: ''", "{\"a\": null, \"b\": null, \"c\": \"\"}");
     reads("['1', \"yes\", 'null', '1e-4']", "[\"1\", \"yes\", \"null\", \"1e-4\"]");
     reads("[!!str 1, !!int 1, !!float 1, !!null '', !!bool 'yes', ! 12]", "[\"1\", 1, 1, null, true, \"12\"]");
-    reads("[1.2.3, 1e, e5, ., +, -x, 0x, 0xg, 0b2, 1__, 12:60, 2026-11-30, a:b, '010']",
-          "[\"1.2.3\", \"1e\", \"e5\", \".\", \"+\", \"-x\", \"0x\", \"0xg\", \"0b2\", 1, \"12:60\", "
+    reads("[1.2.3, 1e, e5, ., +, -x, 0x, 0xg, 0b2, 0b_, 1__, 12:60, 2026-11-30, a:b, '010']",
+          "[\"1.2.3\", \"1e\", \"e5\", \".\", \"+\", \"-x\", \"0x\", \"0xg\", \"0b2\", \"0b_\", 1, \"12:60\", "
           "\"2026-11-30\", \"a:b\", \"010\"]");
     reads("a: |\n  x\n  y\nb: >\n  x\n  y\n", "{\"a\": \"x\\ny\\n\", \"b\": \"x y\\n\"}");
     reads("\xEF\xBB\xBF{a: [1, {b: 2}], 3: x}  # end\n", "{\"a\": [1, {\"b\": 2}], \"3\": \"x\"}");
