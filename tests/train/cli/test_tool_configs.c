@@ -134,6 +134,29 @@ static void test_tool_configs_train(void **state) {
     }
 }
 
+// Templates and end tokens that configs name, against those of the model, whose template is ChatML.
+static void test_tool_configs_templates(void **state) {
+    (void)state;
+    static const char data[] = "inspect c.yaml --model_name_or_path MODEL.gguf --train_file MESSAGES.jsonl";
+    static const struct {
+        const char *text, *part;
+        int status;
+    } cases[] = {
+        {"template: qwen3_nothink\neos_token: <|im_end|>", "5 samples", 0},
+        {"template: llama3", "template: llama3 writes <|start_header_id|>; the model's chat template does not", 2},
+        {"template: mine", "template: \"mine\" is not known; leave it out", 2},
+        {"eos_token: </s>", "eos_token: \"</s>\" is neither the model's end token nor in its chat template", 2},
+    };
+    TinyModel tiny = TINY_MODEL;
+    tiny_model_write("MODEL.gguf", &tiny);
+    put_lines("MESSAGES.jsonl", 5,
+              "{\"messages\":[{\"role\":\"user\",\"content\":\"#\"},{\"role\":\"assistant\",\"content\":\"#\"}]}\n");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        put("c.yaml", cases[i].text);
+        check_has(data, cases[i].status, cases[i].part);
+    }
+}
+
 // No config of the folder is left out.
 static void test_tool_configs_are_all_run(void **state) {
     (void)state;
@@ -145,4 +168,5 @@ static void test_tool_configs_are_all_run(void **state) {
     assert_int_equal(found, CONFIGS);
 }
 
-TEST_MAIN(SCRATCH_TEST(test_tool_configs_train), TEST(test_tool_configs_are_all_run))
+TEST_MAIN(SCRATCH_TEST(test_tool_configs_train), SCRATCH_TEST(test_tool_configs_templates),
+          TEST(test_tool_configs_are_all_run))
