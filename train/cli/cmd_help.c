@@ -1,18 +1,23 @@
-// lorac help [VERB | config [--tools | --json]], lorac version
+// lorac help [VERB | config [--tools | --json]] [--man | --completion SHELL], lorac version
 #include <stdio.h>
 #include <string.h>
 
 #include "cli.h"
+#include "completion.h"
 #include "config.h"
 #include "say.h"
 
 typedef struct Options {
-    bool json, tools;
+    bool json, tools, man;
+    Shell completion;
 } Options;
 
 static const Key options[] = {
     OPTION(BOOL, tools, .help = "With config: the keys of Axolotl, LLaMA-Factory and TRL that are read."),
     OPTION(BOOL, json, .help = "With config: print a JSON Schema of the keys."),
+    OPTION(BOOL, man, .help = "Print the manual page, for man."),
+    OPTION_CHOICE(completion, SHELLS, .standard = "\"none\"",
+                  .help = "Print a script that completes lorac's arguments in this shell."),
 };
 
 static void print_overview(void) {
@@ -33,6 +38,8 @@ static void print_verb(const Verb *v) {
 static int run_help(const void *given, int argc, char **argv, Err *err) {
     const Options *o = given;
     bool config = argc && strcmp(argv[0], "config") == 0;
+    if ((argc != 0) + o->man + (o->completion != SHELL_NONE) > 1)
+        return err_input(err, "help: expected one of VERB, --man and --completion");
     if (o->json && !config) return err_input(err, "--json: expected \"lorac help config --json\"");
     if (o->tools && (!config || o->json)) return err_input(err, "--tools: expected \"lorac help config --tools\"");
     const Verb *v = argc && !config ? verb_find(argv[0]) : NULL;
@@ -41,6 +48,10 @@ static int run_help(const void *given, int argc, char **argv, Err *err) {
         (o->json ? config_print_schema : o->tools ? foreign_print_help : config_print_help)(stdout);
     else if (v)
         print_verb(v);
+    else if (o->man)
+        man_page_print();
+    else if (o->completion)
+        completion_print(o->completion);
     else
         print_overview();
     return 0;
@@ -53,7 +64,7 @@ static int run_version(const void *given, int argc, char **argv, Err *err) {
 
 const Verb verb_help = {
     .name = "help",
-    .usage = "lorac help [VERB | config [--tools | --json]]",
+    .usage = "lorac help [VERB | config [--tools | --json] | --man | --completion SHELL]",
     .summary = "Describe a verb, or the keys of a config",
     OPTIONS(options),
     .operand = "[VERB]",

@@ -31,8 +31,7 @@ static void add_range(StrBuf *s, const Key *k) {
     if (k->max < 1e9) str_printf(s, above ? ", at most %.10g" : " to %.10g", k->max);
 }
 
-// "help (integer from 1 to 65536; default 16; also lora_rank, r)"; a letter that is an option has its dash.
-static void describe(StrBuf *s, const Key *k, bool option) {
+void key_describe(StrBuf *s, const Key *k, bool option) {
     char alias[64];
     const char *aliases = k->aliases, *separator = "; also ";
     str_printf(s, "%s (%s", k->help, key_forms[k->type].name);
@@ -63,7 +62,7 @@ void keys_print_help(const KeyTable *t, const char *prefix, FILE *out) {
         if (k->section) say_to(out, "\n%s\n", k->section);
         int column = say_to(out, "  %s%s ", prefix, k->name);
         say_to(out, "%*s", column < NAME_COLUMNS ? NAME_COLUMNS - column : 0, "");
-        describe(&text, k, *prefix);
+        key_describe(&text, k, *prefix);
         print_wrapped(text.data, NAME_COLUMNS, out);
         print_words(k->words, out);
     }

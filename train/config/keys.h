@@ -93,6 +93,8 @@ const char *keys_nearest(const KeyTable *t, const char *name); // NULL when no n
 
 // The reference: each key with its help, type, range, default and aliases. `prefix` is put before the names.
 void keys_print_help(const KeyTable *t, const char *prefix, FILE *out);
+// Appends "help (integer from 1 to 65536; default 16; also lora_rank, r)"; a letter that is an option has its dash.
+void key_describe(StrBuf *s, const Key *k, bool option);
 
 // ---- one value ----
 
@@ -107,6 +109,9 @@ struct cJSON *key_json(const void *fields, const Key *k, bool absolute_paths); /
 char *key_text(const void *fields, const Key *k, bool absolute_paths);         // the same, printed; the caller frees
 // JSON Schema (draft 2020-12) of an object with these keys.
 struct cJSON *keys_schema(const KeyTable *t, const char *title);
+
+// All values but the default are of later versions: the key is not shown.
+static inline bool key_is_later(const Key *k) { return k->later && *k->later == '*'; }
 
 int words_index(const EnumWord *words, const char *word); // -1 where words has none such, or is NULL
 bool text_has_word(const char *list, const char *word);   // in a list separated by spaces; list may be NULL

@@ -25,5 +25,3 @@ typedef struct KeyForm {
 extern const KeyForm key_forms[];
 
 void schema_add_types(cJSON *schema, const char *names); // "type", of names separated by spaces
-
-static inline bool key_is_later(const Key *k) { return k->later && *k->later == '*'; }
