@@ -10,7 +10,7 @@ GEMMA  := models/gemma-3-270m-q4_k_m.gguf
 MINILM := models/all-MiniLM-L6-v2
 PREFIX ?= /usr/local
 
-.PHONY: all setup headers mpi configure build cuda-release model models demo test test-all asan fuzz lint bench install clean help
+.PHONY: all setup headers mpi configure build dist cuda-release model models demo test test-all asan fuzz lint bench install clean help
 
 all: build
 
@@ -25,6 +25,7 @@ help:
 	@echo "              with SAVE=1 the results replace those of tests/bench/README.md (idle machine only)"
 	@echo "make models   fetch the base models of configs/: SmolLM2, Gemma 3 270M, MiniLM (a BERT)"
 	@echo "make cuda-release  the same with lorac-cuda.so for every GPU from Ampere on, in $(BUILD)-release"
+	@echo "make dist     a .tar.gz, a Python wheel and a .deb in $(BUILD)-dist (configs/package/dist.sh)"
 	@echo "make install  install the binary under PREFIX=$(PREFIX) (DESTDIR is respected)"
 
 setup:
@@ -103,8 +104,11 @@ bench: build model
 	@cmake --build $(BUILD) -j $(JOBS) --target benchmarks
 	@BUILD=$(BUILD) RIVAL=$(RIVAL) SAVE=$(SAVE) sh tests/bench/bench.sh
 
+dist: setup
+	@BUILD=$(BUILD) sh configs/package/dist.sh
+
 install: build
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz $(BUILD)-release
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-fuzz $(BUILD)-release $(BUILD)-static $(BUILD)-deb $(BUILD)-dist
