@@ -18,7 +18,7 @@
 
 #include "gemm.h"
 
-enum { TILE_M = GEMM_ROWS, PANEL_V = 512, PANEL_ELEMENTS = 4 << 20, ITEMS = 16, MAX_SLICES = 8, PACK_V = 32 };
+enum { TILE_M = GEMM_ROWS, PANEL_V = 512, PANEL_ELEMENTS = 5 << 18, ITEMS = 16, MAX_SLICES = 8, PACK_V = 32 };
 _Static_assert(PACK_V % STRIP == 0 && PACK_V % K_STEP == 0, "whole strips");
 
 // Softmax state of one row over one slice of the vocabulary.

@@ -21,7 +21,7 @@ static size_t untouched_bytes(const Trainer *t) {
 
 // Code of libraries and buffers of threads that a process touches only when it computes: measured on x86-64 with 1 to 8
 // threads.
-static size_t touched_later(const Backend *b) { return (8u << 20) + ((size_t)b->threads << 21); }
+static size_t touched_later(const Backend *b) { return (2u << 20) + ((size_t)b->threads << 21); }
 
 static const char *limit_name(bool asked, bool as_asked, bool shared) {
     if (asked && !as_asked) return "all that is free";

@@ -12,7 +12,7 @@ static const char *const CASES[] = {
     "--max_seq_length 128",
     "--max_seq_length 512",
     "--max_seq_length 512 --gradient_checkpointing true",
-    "--max_seq_length 512 --gradient_checkpointing ffn --packing false",
+    "--max_seq_length 96 --truncation truncate --train_on_inputs true --gradient_checkpointing ffn --packing false",
     "--max_seq_length 256 --lora_target_modules all-linear --lora_r 64 --lora_alpha 64",
     "--max_seq_length 256 --validation_file " DATA "test.jsonl --eval_strategy steps --eval_steps 1",
     "--max_seq_length 64 --validation_file " DATA "test.jsonl --load_best_model_at_end true --eval_strategy steps "
@@ -79,7 +79,7 @@ static void taken(const char *words, double *accepted, double *peak) {
     close(pipe_ends[0]);
     assert_int_equal(wait4(pid, &status, 0, &r), pid);
     if (status) fail_msg("lorac %s: wait status %d: %s", line, status, out.data);
-    *accepted = mb(out.data, "memory   ", 1e6);
+    *accepted = mb(out.data, "\nmemory   ", 1e6);
     *peak = (double)r.ru_maxrss * 1024 / 1e6;
     str_clear(&out);
     mem_free(line);
