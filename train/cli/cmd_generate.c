@@ -99,7 +99,8 @@ static int run_generate(const void *given, int argc, char **argv, Err *err) {
     Prompt p = {0};
     const char *folder = argc > 0 && run_folder_is(argv[0]) ? argv[0] : NULL;
     const char *question = argc > (folder ? 1 : 0) ? argv[argc - 1] : NULL;
-    if (argc == 2 && !folder) return run_folder_names(&load, &l, &(LoadOptions){0}, argv[0], err);
+    bool is_run = argc == 2 || (!o->load.model_name_or_path && (o->prompt || o->messages)); // argv[0] is meant as RUN
+    if (argc > 0 && !folder && is_run) return run_folder_names(&load, &l, &(LoadOptions){0}, argv[0], err);
     if (!question + !o->prompt + !o->messages != 2)
         return err_input(err, "generate: expected one of QUESTION, --prompt and --messages");
     int rc = run_folder_names(&load, &l, &o->load, folder, err);

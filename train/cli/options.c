@@ -12,11 +12,13 @@ static int unknown_option(const Verb *v, const char *key, Err *err) {
 }
 
 static int check_required(const Verb *v, const bool *given, int operands, Err *err) {
+    int usage = (int)strcspn(v->usage, "\n"); // its first line
     if (v->operand && *v->operand != '[' && !operands)
-        return err_input(err, "%s: %s is missing; expected %s", v->name, v->operand, v->usage);
+        return err_input(err, "%s: %s is missing; expected %.*s", v->name, v->operand, usage, v->usage);
     for (size_t i = 0; i < v->options.count; i++)
         if (v->options.keys[i].flags & OPTION_REQUIRED && !given[i])
-            return err_input(err, "%s: --%s is missing; expected %s", v->name, v->options.keys[i].name, v->usage);
+            return err_input(err, "%s: --%s is missing; expected %.*s", v->name, v->options.keys[i].name, usage,
+                             v->usage);
     return 0;
 }
 

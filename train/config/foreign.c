@@ -71,14 +71,24 @@ static Tool tool_of_key(const char *name, const Json *v) {
 
 void foreign_detect(Loading *l, const Json *root) {
     static const Tool tools[] = {AXOLOTL, LLAMA_FACTORY, TRL};
+    const char *last[3] = {0};
     size_t keys[3] = {0};
+    int most = 0, second = -1;
     l->root = root;
     for (size_t i = 0; i < root->count; i++)
-        for (int t = 0; t < 3; t++) keys[t] += tool_of_key(root->keys[i].data, &root->items[i]) == tools[t];
-    for (int t = 0; t < 3; t++) {
-        size_t others = keys[(t + 1) % 3] > keys[(t + 2) % 3] ? keys[(t + 1) % 3] : keys[(t + 2) % 3];
-        if (keys[t] > others) l->c->tool = tools[t];
+        for (int t = 0; t < 3; t++)
+            if (tool_of_key(root->keys[i].data, &root->items[i]) == tools[t]) {
+                keys[t]++;
+                last[t] = root->keys[i].data;
+            }
+    for (int t = 1; t < 3; t++) {
+        if (keys[t] == keys[most]) second = t;
+        if (keys[t] > keys[most]) most = t, second = -1;
     }
+    if (keys[most] && second < 0) l->c->tool = tools[most];
+    if (keys[most] && second >= 0)
+        problem(l, "%s: has as many keys of %s (%s) as of %s (%s), whose defaults differ; leave out those of one",
+                l->c->file, config_tool_name(tools[most]), last[most], config_tool_name(tools[second]), last[second]);
     if (!l->c->tool && json_given(root, "datasets")) l->c->tool = AXOLOTL;
 }
 

@@ -9,7 +9,8 @@
 
 #include "config_internal.h"
 
-// The tool of a config: that with the most keys that only it has. l->tool stays NO_TOOL where there is none.
+// The tool of a config: that with the most keys that only it has; NO_TOOL where there are none. As many of two tools
+// are a problem: their defaults differ.
 void foreign_detect(Loading *l, const Json *root);
 // Takes the key if it is another tool's; false: it is not.
 bool foreign_take(Loading *l, const char *name, const Json *v, Origin from);

@@ -180,6 +180,8 @@ static void test_cli_run_folder(void **state) {
     check_has("merge runs/x --out merged.gguf --dtype f32", 0, "merged.gguf: ");
     check_output("logits runs/x --input_ids 1,2 --out l.safetensors", "");
     check_has("generate runs/y hello", 2, "runs/y: no config.json with adapter/ beside it; expected the output_dir");
+    check_has("generate runs/y --prompt hello", 2, "runs/y: no config.json with adapter/ beside it");
+    check_has("merge runs/x", 2, "--adapter_name_or_path A) --out P\n");
     check_has("generate runs/x", 2, "expected one of QUESTION, --prompt and --messages");
     check_has("generate runs/x hello --prompt hello", 2, "expected one of QUESTION, --prompt and --messages");
     check_has("generate runs/x hello there", 2, "unexpected argument \"there\"");

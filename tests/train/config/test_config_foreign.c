@@ -373,7 +373,7 @@ static void test_foreign_tool(void **state) {
         {"datasets: [{path: d}]\nuse_peft: true", TRL},
         {"datasets: [{path: d, type: alpaca}]\nadapter: lora\nmax_samples: 5", AXOLOTL},
         {"finetuning_type: lora\nstage: sft\ndataset_text_field: text", LLAMA_FACTORY},
-        {"max_samples: 5\ntrain_file: a\nuse_peft: true", NO_TOOL}};
+        {"preprocessing_num_workers: 5\ntrain_file: a\nuse_peft: true", TRL}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Config c;
         Err err;
@@ -381,6 +381,12 @@ static void test_foreign_tool(void **state) {
         if (c.tool != cases[i].tool) fail_msg("%s: tool %d; expected %d", cases[i].text, c.tool, cases[i].tool);
         config_clear(&c);
     }
+    static const Refused ties[] = {
+        {"max_samples: 5\ntrain_file: a\nuse_peft: true", "as many keys of LLaMA-Factory (max_samples) as of TRL "
+                                                          "(use_peft), whose defaults differ; leave out those of one"},
+        {"stage: sft\nadapter: lora", "as many keys of Axolotl (adapter) as of LLaMA-Factory (stage)"},
+    };
+    CHECK_REFUSED(ties);
 }
 
 // A tool's defaults: not over what is given, not over an adapter's settings, and no key counts as given.
