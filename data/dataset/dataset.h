@@ -55,7 +55,7 @@ typedef struct DatasetStats {     // as a token cache stores them
     int64_t supervised;           // scored positions of the kept samples (never a sample's first token)
     int64_t left_out_bytes;       // of all records: characters without a token in the vocabulary
     int64_t longest;              // longest record before the policy
-    int64_t ignored_members;      // of .tar shards: members that are neither .json, .txt nor .cls
+    int64_t ignored_members;      // of .tar shards: members that are links, or neither .json, .txt nor .cls
     int64_t parsed_special;       // records whose text spells control tokens, read as tokens
     int64_t plain_special;        // records whose text spells control tokens, kept as text
     int64_t own_bos;              // records whose text begins with BOS, so that none was added

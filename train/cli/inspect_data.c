@@ -74,7 +74,7 @@ static void print_keys(const char *title, const KeyCounts *keys, const char *not
 
 static void print_view_of_file(const FileView *v, const char *path, const RecordReader *r) {
     if (records_ignored(r))
-        say("%s: %ld members that are neither .json, .txt nor .cls are ignored\n", path, records_ignored(r));
+        say("%s: %ld members that are links, or neither .json, .txt nor .cls, are ignored\n", path, records_ignored(r));
     say("%s: data, %s, %ld records, %ld bytes (longest record %ld)\n", path, dataset_format_name(v->format), v->records,
         v->bytes, v->longest);
     print_keys("used", &v->used, "");
@@ -156,7 +156,8 @@ static void print_counts(const Dataset *d, const Tokenizer *t) {
     if (s->truncated) say("  truncated %ld samples, %ld tokens cut away\n", s->truncated, s->truncated_tokens);
     if (s->left_out_bytes) say("  left out  %ld bytes without a token in the model's vocabulary\n", s->left_out_bytes);
     if (s->ignored_members)
-        say("  ignored   %ld members of archives that are neither .json, .txt nor .cls\n", s->ignored_members);
+        say("  ignored   %ld members of archives that are links, or neither .json, .txt nor .cls\n",
+            s->ignored_members);
     data_notes_print(d, t, &LINES);
     if (s->dropped_long) say("  dropped   %ld tokens; the longest record has %ld\n", s->dropped_tokens, s->longest);
 }

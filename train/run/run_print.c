@@ -55,7 +55,7 @@ static void print_data(const RunData *d, const Tokenizer *t) {
         log_warn("%ld bytes of the data are characters without a token in the model's vocabulary; it cannot learn them",
                  s->left_out_bytes);
     if (s->ignored_members)
-        log_warn("%ld members of the data's archives are neither .json, .txt nor .cls; they are not read",
+        log_warn("%ld members of the data's archives are links, or neither .json, .txt nor .cls; they are not read",
                  s->ignored_members);
 }
 

@@ -192,7 +192,8 @@ static void test_inspect_shows_weights_and_shards(void **state) {
               "train       d-1.jsonl: 2 samples, weight 2.5\n            d-2.jsonl: 2 samples, weight 2.5\n"
               "            s.tar.gz: 1 samples\n");
     check_has("inspect c.json", 0, "  weighted  11 samples per epoch\n");
-    check_has("inspect c.json", 0, "  ignored   1 members of archives that are neither .json, .txt nor .cls\n");
+    check_has("inspect c.json", 0,
+              "  ignored   1 members of archives that are links, or neither .json, .txt nor .cls\n");
     check_has("inspect c.json train_file=d-*.jsonl", 0, "train       d-1.jsonl: 2 samples\n");
     check_has("inspect c.json train_file=x-*.jsonl", 2, "lorac: train_file: x-*.jsonl: found no file of that pattern");
     check_has("inspect s.tar.gz --show 1", 0, "s.tar.gz/0.txt:1: {\"text\": \"e\"}\n");
