@@ -99,6 +99,19 @@ typedef enum { TAPE_FORWARD, TAPE_TRAIN } TapeMode;
 size_t tape_plan(Tape *t, TapeMode mode);
 void tape_run(Tape *t, void *arena);
 
+// ---- together.c: several tapes over the same frozen weights, each as it was built ----
+//
+// Where several tapes are at a product with the same weight, it is one call for all of them (linears_forward), so that
+// the weight is expanded once; everything else runs tape by tape. Each has the bits of tape_run. They advance best if
+// they are graphs of one model.
+
+// Before tape_plan: the workspace of its ops is not in the arena, but one for all tapes that run together.
+void tape_share_workspace(Tape *t);
+// Bytes of that workspace for n planned tapes.
+size_t tapes_workspace(Tape *const *tapes, size_t n);
+// ws: at least these bytes, 64-byte aligned.
+void tapes_run(Tape *const *tapes, void *const *arenas, size_t n, void *ws);
+
 // Totals of the plan.
 typedef struct TapeStats {
     size_t kept_bytes, temporary_bytes; // the two parts of the arena; their sum is tape_plan's result

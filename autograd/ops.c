@@ -46,20 +46,37 @@ Tensor *op_neftune(Tape *t, Tensor *x, const float *magnitude, float alpha, cons
 
 // ---- linear with LoRA: in[0] = x, in[1] = residual; out[1 + i] = xa of pair i ----
 
-static void linear_forward(const Node *n, const Exec *x) {
-    Mat out = mat_out(n, 0), in = mat_in(n, 0);
-    Mat residual = n->args.linear.residual ? mat_in(n, 1) : (Mat){0};
-    CALL(x, linear_forward, out, in, n->args.linear.w, residual, x->ws);
-    for (int i = 0; i < n->args.linear.n_loras; i++)
-        CALL(x, lora_forward, out, mat_out(n, 1 + i), in, &n->args.linear.loras[i], x->ws);
+LinearPart linear_rows(const Node *n) {
+    return (LinearPart){mat_out(n, 0), mat_in(n, 0), n->args.linear.residual ? mat_in(n, 1) : (Mat){0}};
 }
 
-static void linear_backward(const Node *n, const Exec *x) {
+void linear_forward_rest(const Node *n, const Exec *x) {
+    for (int i = 0; i < n->args.linear.n_loras; i++)
+        CALL(x, lora_forward, mat_out(n, 0), mat_out(n, 1 + i), mat_in(n, 0), &n->args.linear.loras[i], x->ws);
+}
+
+static void linear_forward(const Node *n, const Exec *x) {
+    LinearPart r = linear_rows(n);
+    CALL(x, linear_forward, r.out, r.in, n->args.linear.w, r.residual, x->ws);
+    linear_forward_rest(n, x);
+}
+
+LinearPart linear_grads(const Node *n, const Exec *x) {
+    Mat dx = grad_in(n, 0);
+    return (LinearPart){dx, grad_out(n), x->accumulate & 1 ? dx : (Mat){0}};
+}
+
+void linear_backward_rest(const Node *n, const Exec *x) {
     Mat dout = grad_out(n), dx = grad_in(n, 0);
-    if (dx.data) CALL(x, linear_backward, dx, dout, n->args.linear.w, x->accumulate & 1, x->ws);
     for (int i = 0; i < n->args.linear.n_loras; i++)
         CALL(x, lora_backward, dx, dout, mat_in(n, 0), mat_out(n, 1 + i), &n->args.linear.loras[i], x->ws);
     if (n->args.linear.residual && x->accumulate & 2) CALL(x, add, grad_in(n, 1), dout);
+}
+
+static void linear_backward(const Node *n, const Exec *x) {
+    LinearPart g = linear_grads(n, x);
+    if (g.out.data) CALL(x, linear_backward, g.out, g.in, n->args.linear.w, x->accumulate & 1, x->ws);
+    linear_backward_rest(n, x);
 }
 
 static size_t linear_workspace(const Node *n, Backend *b, bool backward) {
@@ -86,6 +103,8 @@ static double linear_flops(const Node *n, bool backward) {
 }
 
 static const Op LINEAR = {TAPE_OP_LINEAR, linear_forward, linear_backward, linear_workspace, .flops = linear_flops};
+
+const Op *const tape_linear = &LINEAR;
 
 Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const Lora *loras, int n_loras) {
     CHECK(x->cols == w->cols, "%s takes %ld columns, got %ld", w->name, w->cols, x->cols);

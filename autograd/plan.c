@@ -62,7 +62,8 @@ Instruction *instruction_add(Tape *t, InstructionKind kind, int node, bool backw
     for (int i = 0; i < NODE_MAX_OUTPUTS; i++) in.buffers[i] = NO_BUFFER;
     const Op *op = kind == INSTRUCTION_RUN ? t->nodes[node].op : NULL;
     size_t ws = op && op->workspace ? op->workspace(&t->nodes[node], t->backend, backward) : 0;
-    if (ws) in.ws_buffer = buffer_new(t, ws, false);
+    if (t->shares_workspace && ws > t->most_workspace) t->most_workspace = ws;
+    if (ws && !t->shares_workspace) in.ws_buffer = buffer_new(t, ws, false);
     MEM_GROW(t->instructions, t->instruction_capacity, t->n_instructions + 1);
     t->instructions[t->n_instructions] = in;
     return &t->instructions[t->n_instructions];
@@ -220,6 +221,7 @@ size_t tape_plan(Tape *t, TapeMode mode) {
     CHECK(t->segment == NO_SEGMENT, "a checkpointed range is still open");
     t->mode = mode;
     t->n_instructions = t->n_buffers = 0;
+    t->most_workspace = 0;
     t->stats = (TapeStats){.nodes = (int64_t)t->n_nodes};
     for (size_t i = 0; i < t->n_tensors; i++) {
         Tensor *x = tape_tensor_at(t, i);

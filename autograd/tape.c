@@ -122,36 +122,40 @@ static void *address(const Tape *t, char *arena, int buffer) {
 // The workspace that the op needs now must not exceed the planned one.
 static void check_workspace(const Tape *t, const Instruction *in, const Node *n) {
     if (!n->op->workspace) return;
-    size_t planned = in->ws_buffer == NO_BUFFER ? 0 : t->buffers[in->ws_buffer].bytes;
+    size_t planned = t->shares_workspace          ? t->most_workspace
+                     : in->ws_buffer == NO_BUFFER ? 0
+                                                  : t->buffers[in->ws_buffer].bytes;
     size_t wanted = n->op->workspace(n, t->backend, in->backward);
     CHECK(wanted <= planned, "%s: a workspace of %zu bytes, expected %zu", tape_op_name(n->op->id), planned, wanted);
 }
 
-static void run_node(Tape *t, const Instruction *in, char *arena) {
+Exec tape_bind(Tape *t, const Instruction *in, char *arena, void *ws) {
     const Node *n = &t->nodes[in->node];
     check_workspace(t, in, n);
-    Exec x = {.backend = t->backend,
-              .ws = address(t, arena, in->ws_buffer),
-              .accumulate = in->accumulate,
-              .training = t->mode == TAPE_TRAIN};
     int places = in->backward ? n->n_in : n->n_out;
     for (int i = 0; i < places; i++) {
         void *p = address(t, arena, in->buffers[i]);
         if (p && in->backward) tensor_whole(n->in[i])->grad = p;
         if (p && !in->backward) tensor_whole(n->out[i])->data = p;
     }
+    return (Exec){.backend = t->backend,
+                  .ws = t->shares_workspace ? ws : address(t, arena, in->ws_buffer),
+                  .accumulate = in->accumulate,
+                  .training = t->mode == TAPE_TRAIN};
+}
+
+void tape_run_instruction(Tape *t, const Instruction *in, char *arena, void *ws) {
+    if (in->kind != INSTRUCTION_RUN) {
+        offload_run(t, in, address(t, arena, in->buffers[0]));
+        return;
+    }
+    const Node *n = &t->nodes[in->node];
+    Exec x = tape_bind(t, in, arena, ws);
     (in->backward ? n->op->backward : n->op->forward)(n, &x);
     if (n->op->makes_grad) n->in[0]->grad = n->out[0]->data;
 }
 
-static void run_instruction(Tape *t, const Instruction *in, char *arena) {
-    if (in->kind == INSTRUCTION_RUN)
-        run_node(t, in, arena);
-    else
-        offload_run(t, in, address(t, arena, in->buffers[0]));
-}
-
-void tape_run(Tape *t, void *arena) {
+void tape_begin(Tape *t, const void *arena) {
     CHECK(t->n_instructions > 0 || t->n_nodes == 0, "the tape is not planned");
     CHECK((uintptr_t)arena % 64 == 0);
     for (size_t i = 0; i < t->n_tensors; i++) {
@@ -160,7 +164,12 @@ void tape_run(Tape *t, void *arena) {
         x->grad = NULL;
     }
     offload_reserve(t);
-    for (size_t i = 0; i < t->n_instructions; i++) run_instruction(t, &t->instructions[i], arena);
+}
+
+void tape_run(Tape *t, void *arena) {
+    CHECK(!t->shares_workspace, "its workspace is that of tapes_run");
+    tape_begin(t, arena);
+    for (size_t i = 0; i < t->n_instructions; i++) tape_run_instruction(t, &t->instructions[i], arena, NULL);
 }
 
 const char *tape_op_name(TapeOp op) {

@@ -1,5 +1,5 @@
-// tape: the structs of a tape. Private to autograd/: tape.c records and runs, plan.c places, offload.c adds transfers,
-// cost.c estimates, ops*.c define the ops.
+// tape: the structs of a tape. Private to autograd/: tape.c records and runs, together.c runs several, plan.c places,
+// offload.c adds transfers, cost.c estimates, ops*.c define the ops.
 #pragma once
 
 #include "autograd.h"
@@ -173,6 +173,8 @@ struct Tape {
     size_t n_waiting, n_left, waiting_capacity;
     char *host;
     size_t host_bytes;
+    bool shares_workspace; // tape_share_workspace
+    size_t most_workspace; // then: of any instruction
 };
 
 static inline Tensor *tape_tensor_at(const Tape *t, size_t i) {
@@ -189,6 +191,19 @@ void tensor_check_same_shape(const Tensor *a, const Tensor *b, const char *op);
 Instruction *instruction_add(Tape *t, InstructionKind kind, int node, bool backward);
 int buffer_new(Tape *t, size_t bytes, bool keep);
 void buffer_touch(Tape *t, int buffer); // the next instruction uses it
+
+// tape.c: running. tape_begin: before the first instruction. tape_bind: sets where the op of an instruction finds its
+// tensors; ws: NULL, or the workspace of all tapes.
+void tape_begin(Tape *t, const void *arena);
+Exec tape_bind(Tape *t, const Instruction *in, char *arena, void *ws);
+void tape_run_instruction(Tape *t, const Instruction *in, char *arena, void *ws);
+
+// ops.c: a linear in parts: the product with its frozen weight, and what follows it.
+extern const Op *const tape_linear;
+LinearPart linear_rows(const Node *n);
+void linear_forward_rest(const Node *n, const Exec *x);
+LinearPart linear_grads(const Node *n, const Exec *x); // out.data NULL: no product
+void linear_backward_rest(const Node *n, const Exec *x);
 
 double cost_weight_bytes(const Tape *t, const Weight *w);       // cost.c
 static inline double cost_product(const Tensor *x, int64_t n) { // flops of x times a matrix with n columns

@@ -25,6 +25,7 @@
 #include "dtype.h"
 #include "group.h"
 #include "rng.h"
+#include "slots.h"
 
 C_BEGIN
 
@@ -89,6 +90,12 @@ typedef struct Weight {
     const float *bias;
     const void *kept; // the copy that weight_keep made; NULL: none
 } Weight;
+
+// The rows of one of several passes through a linear.
+typedef struct LinearPart {
+    Mat out, in;  // forward: out and x; backward: dx and dout
+    Mat residual; // forward: as in linear_forward; backward: dx to add to it, absent to write it
+} LinearPart;
 
 // One LoRA pair under a linear: y[:, row_offset : row_offset + rows] += scale * drop(x) A^T B^T (Hu et al. 2021,
 // eq. 3). Dropout multiplies an element of x by 1 / (1 - dropout) where rng_keep(word, dropout), else by 0 (so that a
@@ -342,6 +349,10 @@ struct Kernels {
     void (*linear_forward)(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, void *ws);
     // dx [T, K] (+)= dout [T, N] W.
     void (*linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *w, bool accumulate, void *ws);
+    // The same for n parts, with the bits of n calls; in host memory W is expanded once for all. ws: for the rows of
+    // all parts together.
+    void (*linears_forward)(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws);
+    void (*linears_backward)(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws);
 
     // ---- lora ----
     size_t (*lora_workspace)(Backend *b, const Lora *l, int64_t t, int64_t k); // of forward and backward
@@ -443,26 +454,6 @@ struct Kernels {
     // p *= 1 - lr*wd; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p -= lr/(1-b1^t) * m / (sqrt(v)/sqrt(1-b2^t) + eps).
     void (*adamw)(Backend *b, float *p, float *m, float *v, const float *g, const Adamw *options);
 };
-
-// Every slot of struct Kernels, once: tables, declarations and the check for empty slots are generated from these
-// lists. OP_SLOTS compute, DEVICE_SLOTS do not.
-// clang-format off
-#define DEVICE_SLOTS(X) \
-    X(close) X(status) X(describe) X(memory) X(alloc) X(free) X(upload) X(download) X(copy) X(zero) X(sync) X(stamp) \
-    X(host_alloc) X(host_free) X(offload) X(reload) X(settle) X(replay) X(record) X(record_end) X(forget) \
-    X(connect) X(all_reduce) X(choices_get) X(choices_set) X(weight_bytes) X(weight_place)
-#define OP_SLOTS(X) \
-    X(weight_keep) X(weight_finite) X(expand) X(pack) X(embed_forward) X(neftune) \
-    X(rmsnorm_forward) X(rmsnorm_backward) X(layernorm_forward) X(layernorm_backward) \
-    X(linear_workspace) X(linear_forward) X(linear_backward) X(lora_workspace) X(lora_forward) X(lora_backward) \
-    X(rope) X(attention_workspace) X(attention_forward) X(attention_backward) \
-    X(glu_forward) X(glu_backward) X(activation_forward) X(activation_backward) X(gather_rows_forward) \
-    X(gather_rows_backward) X(scatter_rows) X(add) \
-    X(moe_route_forward) X(moe_route_backward) X(moe_gather) X(moe_combine) X(moe_scale_forward) \
-    X(moe_scale_backward) X(grouped_linear_workspace) X(grouped_linear_forward) X(grouped_linear_backward) \
-    X(head_loss_workspace) X(head_loss) X(softcap) X(class_loss_workspace) X(class_loss) X(argmax) \
-    X(tally) X(fixed_add) X(fixed_to_f32) X(sqnorm) X(adamw)
-// clang-format on
 
 typedef struct BackendOptions {
     const char *device;        // "cpu" (fast), "ref" (naive, for tests and doctor), "cuda" or "cuda:1"

@@ -40,6 +40,59 @@ static void case_linear_backward(OpRun *r) {
     OP_CALL(r, linear_backward, dx, dout, &w, r->size.accumulate, OP_WORKSPACE(r, linear, &w, t));
 }
 
+// Rows [from, from + n) of m.
+static Mat rows_of(Mat m, int64_t from, int64_t n) {
+    Mat part = m;
+    part.data = (char *)m.data + from * mat_stride(m) * dtype_info(m.dtype)->bytes;
+    part.rows = n;
+    return part;
+}
+
+// The rows as parts of 1, 2, 4, ... rows and the rest; every other part has a residual, or accumulates.
+enum { PARTS = 8 };
+static size_t split(int64_t t, int64_t starts[PARTS + 1]) {
+    size_t n = 0;
+    for (int64_t at = 0, rows = 1; at < t; at += rows, rows *= 2) {
+        if (n == PARTS - 1 || rows > t - at) rows = t - at;
+        starts[n++] = at;
+    }
+    starts[n] = t;
+    return n;
+}
+
+static void case_linears_forward(OpRun *r) {
+    int64_t t = r->size.t, n = r->size.n, k = r->size.k, at[PARTS + 1];
+    Weight w = op_weight(r, n, k);
+    Mat x = op_input(r, t, k), out = op_output(r, "out", t, n, OP_SUM(k));
+    op_rounded(r, PRODUCT);
+    Mat residual = r->size.residual ? op_input(r, t, n) : absent();
+    LinearPart parts[PARTS];
+    size_t count = split(t, at);
+    for (size_t i = 0; i < count; i++) {
+        int64_t rows = at[i + 1] - at[i];
+        parts[i] = (LinearPart){rows_of(out, at[i], rows), rows_of(x, at[i], rows),
+                                residual.data && i % 2 ? rows_of(residual, at[i], rows) : absent()};
+    }
+    OP_CALL(r, linears_forward, parts, count, &w, OP_WORKSPACE(r, linear, &w, t));
+}
+
+static void case_linears_backward(OpRun *r) {
+    int64_t t = r->size.t, n = r->size.n, k = r->size.k, at[PARTS + 1];
+    r->size.bias = false; // backward does not read it
+    Weight w = op_weight(r, n, k);
+    Mat dout = op_input(r, t, n);
+    Mat dx = op_gradient(r, "dx", t, k, OP_SUM(n), r->size.accumulate);
+    op_rounded(r, PRODUCT);
+    LinearPart parts[PARTS];
+    size_t count = split(t, at);
+    for (size_t i = 0; i < count; i++) {
+        int64_t rows = at[i + 1] - at[i];
+        Mat out = rows_of(dx, at[i], rows);
+        parts[i] = (LinearPart){out, rows_of(dout, at[i], rows), r->size.accumulate && i % 2 ? out : absent()};
+    }
+    OP_CALL(r, linears_backward, parts, count, &w, OP_WORKSPACE(r, linear, &w, t));
+}
+
 static const PassState *pass_state(OpRun *r) {
     return op_copy(r, &(PassState){.grad_scale = 0.125f, .stream = 23}, sizeof(PassState));
 }
@@ -233,9 +286,10 @@ static const OpSize classes[] = {
     {.t = 9, .n = 1000, .k = 64, .smoothing = 0.2f},
 };
 const OpCase op_cases_matmul[] = {
-    OP_CASE(linear_forward, linears),  OP_CASE(linear_forward_in_place, linears),
-    OP_CASE(linear_backward, linears), OP_CASE(lora_forward, loras),
-    OP_CASE(lora_backward, loras),     OP_CASE(lora_mask, masks),
-    OP_CASE(head_loss, heads),         OP_CASE(head_ties, ties),
-    OP_CASE(class_loss, classes),      {0},
+    OP_CASE(linear_forward, linears),   OP_CASE(linear_forward_in_place, linears),
+    OP_CASE(linear_backward, linears),  OP_CASE(linears_forward, linears),
+    OP_CASE(linears_backward, linears), OP_CASE(lora_forward, loras),
+    OP_CASE(lora_backward, loras),      OP_CASE(lora_mask, masks),
+    OP_CASE(head_loss, heads),          OP_CASE(head_ties, ties),
+    OP_CASE(class_loss, classes),       {0},
 };

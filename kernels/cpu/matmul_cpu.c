@@ -87,24 +87,82 @@ static void pack_rows(Part *panel, const Weight *w, int64_t row, int64_t count, 
                               scratch);
 }
 
-static void forward_panels(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, Part *panel) {
+// ---- the rows of several parts, cut into tiles of at most GEMM_ROWS rows that follow each other ----
+
+typedef struct RowTile {
+    const LinearPart *part;
+    int64_t t, rows;
+    int64_t before; // rows of the parts before this one
+} RowTile;
+
+// Of a part; parts of at most `few` rows have none.
+static int64_t tiles_of(const LinearPart *p, int64_t few) {
+    return p->in.rows > few ? (p->in.rows + GEMM_ROWS - 1) / GEMM_ROWS : 0;
+}
+
+static int64_t count_tiles(const LinearPart *parts, size_t n, int64_t few) {
+    int64_t tiles = 0;
+    for (size_t i = 0; i < n; i++) tiles += tiles_of(&parts[i], few);
+    return tiles;
+}
+
+static int64_t count_rows(const LinearPart *parts, size_t n) {
+    int64_t rows = 0;
+    for (size_t i = 0; i < n; i++) rows += parts[i].in.rows;
+    return rows;
+}
+
+static RowTile find_tile(const LinearPart *parts, int64_t tile, int64_t few) {
+    RowTile r = {.part = parts};
+    for (; tile >= tiles_of(r.part, few); r.part++) {
+        tile -= tiles_of(r.part, few);
+        r.before += r.part->in.rows;
+    }
+    r.t = tile * GEMM_ROWS;
+    r.rows = min64(GEMM_ROWS, r.part->in.rows - r.t);
+    return r;
+}
+
+// The rows of all parts as left operands, by the threads of the team, in `memory` if they are split.
+static void split_parts(Part *memory, const LinearPart *parts, size_t n) {
+    for (size_t i = 0; SPLIT && i < n; memory += gemm_left_size(parts[i].in.rows, parts[i].in.cols), i++)
+        (void)gemm_left_by_team(memory, parts[i].in);
+}
+
+// The left operand of a tile, from element k on.
+static Left left_of(Part *memory, RowTile r, int64_t k) {
+    Mat in = r.part->in;
+    Left rows = SPLIT ? (Left){memory + gemm_left_size(r.before, in.cols), gemm_parts(in.cols)}
+                      : gemm_left(NULL, act_row(in, 0), in.cols, in.rows, in.cols);
+    return gemm_left_at(rows, r.t, k);
+}
+
+// Of the parts with more than FEW_T rows.
+static void forward_panels(Backend *b, const LinearPart *parts, size_t n, const Weight *w, Part *panel) {
     int64_t size = forward_panel(w, PANEL_BYTES), strip = gemm_strip_size(w->cols), k = w->cols;
-    Part *parts = panel + gemm_packed_size(k, size);
-    Act *all_scratch = (Act *)(parts + gemm_left_size(x.rows, k));
+    int64_t tiles = count_tiles(parts, n, FEW_T);
+    Part *left = panel + gemm_packed_size(k, size);
+    Act *all_scratch = (Act *)(left + gemm_left_size(count_rows(parts, n), k));
+    if (!tiles) return;
 #pragma omp parallel num_threads(b->threads)
     {
         Act *scratch = all_scratch + omp_get_thread_num() * scratch_elements(w);
-        Left rows = gemm_left_by_team(parts, x);
+        split_parts(left, parts, n);
         for (int64_t n0 = 0; n0 < w->rows; n0 += size) {
             int64_t count = min64(size, w->rows - n0);
             const Part *packed = w->kept ? kept_rows(w, n0) : panel;
             if (!w->kept) pack_rows(panel, w, n0, count, scratch);
 #pragma omp for collapse(2) schedule(dynamic)
-            for (int64_t t = 0; t < x.rows; t += GEMM_ROWS)
+            for (int64_t tile = 0; tile < tiles; tile++)
                 for (int64_t i = 0; i < count; i += TILE_N) {
-                    Product p = {min64(GEMM_ROWS, x.rows - t),  min64(TILE_N, count - i),        k,
-                                 .a = gemm_left_at(rows, t, 0), .b = packed + i / STRIP * strip, .alpha = 1};
-                    forward_tile(out, w, residual, t, n0 + i, p);
+                    RowTile r = find_tile(parts, tile, FEW_T);
+                    Product p = {r.rows,
+                                 min64(TILE_N, count - i),
+                                 k,
+                                 .a = left_of(left, r, 0),
+                                 .b = packed + i / STRIP * strip,
+                                 .alpha = 1};
+                    forward_tile(r.part->out, w, r.part->residual, r.t, n0 + i, p);
                 }
         }
     }
@@ -131,22 +189,29 @@ static void few_rows(Mat out, Mat x, const Weight *w, Mat residual, int64_t n, i
         }
 }
 
-void CPU_FN(linear_forward)(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, void *ws) {
-    CHECK_ACT(x, x.rows, w->cols);
-    // NOLINTNEXTLINE(bugprone-branch-clone): equal in copies with activations in float32
-    CHECK_MATRIX(out, out.dtype == DTYPE_F32 ? DTYPE_F32 : ACT_DTYPE, x.rows, w->rows);
-    if (residual.data) CHECK_ACT(residual, x.rows, w->rows);
-    if (x.rows > FEW_T) {
-        forward_panels(b, out, x, w, residual, ws);
-        return;
-    }
+static void few_rows_forward(Backend *b, const LinearPart *p, const Weight *w, void *ws) {
 #pragma omp parallel num_threads(b->threads)
     {
         float *rows = (float *)((Act *)ws + omp_get_thread_num() * scratch_elements(w));
 #pragma omp for schedule(dynamic)
         for (int64_t n = 0; n < w->rows; n += FEW_ROWS)
-            few_rows(out, x, w, residual, n, min64(FEW_ROWS, w->rows - n), rows);
+            few_rows(p->out, p->in, w, p->residual, n, min64(FEW_ROWS, w->rows - n), rows);
     }
+}
+
+void CPU_FN(linears_forward)(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws) {
+    for (const LinearPart *p = parts; p < parts + n; p++) {
+        CHECK_ACT(p->in, p->in.rows, w->cols);
+        // NOLINTNEXTLINE(bugprone-branch-clone): equal in copies with activations in float32
+        CHECK_MATRIX(p->out, p->out.dtype == DTYPE_F32 ? DTYPE_F32 : ACT_DTYPE, p->in.rows, w->rows);
+        if (p->residual.data) CHECK_ACT(p->residual, p->in.rows, w->rows);
+        if (p->in.rows <= FEW_T) few_rows_forward(b, p, w, ws);
+    }
+    forward_panels(b, parts, n, w, ws);
+}
+
+void CPU_FN(linear_forward)(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, void *ws) {
+    CPU_FN(linears_forward)(b, &(LinearPart){out, x, residual}, 1, w, ws);
 }
 
 // A tile of dx (+)= the product of rows of dout with a panel that has all rows of W.
@@ -166,11 +231,11 @@ static void round_sums(Mat dx, const float *sums, int64_t col, int64_t cols, boo
 }
 
 typedef struct BackwardCall {
-    Mat dx;
-    bool accumulate;
+    const LinearPart *parts;
+    size_t n;
     int64_t panel_rows;
-    Part *panel;
-    float *sums; // used if a panel has not all rows of W
+    Part *panel, *left;
+    float *sums; // of all rows; used if a panel has not all rows of W
 } BackwardCall;
 
 // Packs a part of W for backward, by the threads of the team.
@@ -182,46 +247,62 @@ static void pack_columns(Part *panel, WeightPart all, Act *scratch) {
     }
 }
 
+// Columns [i, i + p.n) of those in `all`, for a tile of rows of dx. first: of the panels of these columns.
+static void backward_product(const BackwardCall *c, RowTile r, WeightPart all, int64_t i, bool first, Product p) {
+    if (p.k == all.rows)
+        backward_tile(r.part->out, r.part->residual.data, r.t, all.col + i, p);
+    else
+        gemm((Output){.f32 = c->sums + (r.before + r.t) * all.cols + i, .stride = all.cols, .add = !first}, p);
+}
+
 // Columns [col, col + cols) of dx (+)= dout W, by the threads of the team.
-static void backward_columns(const BackwardCall *c, Left dout, WeightPart all, Act *scratch) {
-    Mat dx = c->dx;
-    float *sums = c->sums;
+static void backward_columns(const BackwardCall *c, WeightPart all, Act *scratch) {
+    int64_t tiles = count_tiles(c->parts, c->n, 0), before = 0;
     for (int64_t row = 0; row < all.rows; row += c->panel_rows) {
         int64_t k = min64(c->panel_rows, all.rows - row), strip = gemm_strip_size(k);
         WeightPart part = {all.w, row, k, all.col, all.cols};
         const Part *panel = all.w->kept ? kept_columns(part) : c->panel;
         if (!all.w->kept) pack_columns(c->panel, part, scratch);
 #pragma omp for collapse(2) schedule(dynamic)
-        for (int64_t t = 0; t < dx.rows; t += GEMM_ROWS)
+        for (int64_t tile = 0; tile < tiles; tile++)
             for (int64_t i = 0; i < all.cols; i += TILE_N) {
-                Product p = {min64(GEMM_ROWS, dx.rows - t),   min64(TILE_N, all.cols - i),    k,
-                             .a = gemm_left_at(dout, t, row), .b = panel + i / STRIP * strip, .alpha = 1};
-                if (k == all.rows)
-                    backward_tile(dx, c->accumulate, t, all.col + i, p);
-                else
-                    gemm((Output){.f32 = sums + t * all.cols + i, .stride = all.cols, .add = row > 0}, p);
+                RowTile r = find_tile(c->parts, tile, 0);
+                Product p = {r.rows,
+                             min64(TILE_N, all.cols - i),
+                             k,
+                             .a = left_of(c->left, r, row),
+                             .b = panel + i / STRIP * strip,
+                             .alpha = 1};
+                backward_product(c, r, all, i, row == 0, p);
             }
     }
-    if (c->panel_rows < all.rows) round_sums(dx, sums, all.col, all.cols, c->accumulate);
+    for (size_t i = 0; c->panel_rows < all.rows && i < c->n; before += c->parts[i++].in.rows)
+        round_sums(c->parts[i].out, c->sums + before * all.cols, all.col, all.cols, c->parts[i].residual.data);
 }
 
-void CPU_FN(linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *w, bool accumulate, void *ws) {
-    CHECK_ACT(dout, dx.rows, w->rows);
-    CHECK_ACT(dx, dx.rows, w->cols);
+void CPU_FN(linears_backward)(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws) {
+    for (const LinearPart *p = parts; p < parts + n; p++) {
+        CHECK_ACT(p->in, p->out.rows, w->rows);
+        CHECK_ACT(p->out, p->out.rows, w->cols);
+    }
     BackwardPanel size = backward_panel(w, PANEL_BYTES);
-    Part *panel = ws, *parts = panel + panel_parts(w, PANEL_BYTES);
-    Act *all_scratch = (Act *)(parts + gemm_left_size(dout.rows, w->rows));
+    Part *panel = ws, *left = panel + panel_parts(w, PANEL_BYTES);
+    Act *all_scratch = (Act *)(left + gemm_left_size(count_rows(parts, n), w->rows));
     float *sums = (float *)(all_scratch + b->threads * scratch_elements(w));
-    BackwardCall c = {dx, accumulate, size.rows, panel, sums};
+    BackwardCall c = {parts, n, size.rows, panel, left, sums};
 #pragma omp parallel num_threads(b->threads)
     {
         Act *scratch = all_scratch + omp_get_thread_num() * scratch_elements(w);
-        Left rows = gemm_left_by_team(parts, dout);
+        split_parts(left, parts, n);
         for (int64_t col = 0; col < w->cols; col += size.cols) {
             WeightPart all = {w, 0, w->rows, col, min64(size.cols, w->cols - col)};
-            backward_columns(&c, rows, all, scratch);
+            backward_columns(&c, all, scratch);
         }
     }
+}
+
+void CPU_FN(linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *w, bool accumulate, void *ws) {
+    CPU_FN(linears_backward)(b, &(LinearPart){dx, dout, accumulate ? dx : (Mat){0}}, 1, w, ws);
 }
 
 size_t CPU_FN(weight_keep)(Backend *b, Weight *w, void *memory, void *ws) {

@@ -63,6 +63,15 @@ void ref_linear_backward(Backend *b, Mat dx, Mat dout, const Weight *w, bool acc
     for (int64_t i = 0; i < dx.rows * dx.cols; i++) ((float *)dx.data)[i] = (float)sum[i];
 }
 
+void ref_linears_forward(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws) {
+    for (const LinearPart *p = parts; p < parts + n; p++) ref_linear_forward(b, p->out, p->in, w, p->residual, ws);
+}
+
+void ref_linears_backward(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws) {
+    for (const LinearPart *p = parts; p < parts + n; p++)
+        ref_linear_backward(b, p->out, p->in, w, p->residual.data != NULL, ws);
+}
+
 // Rows [from, to) of m.
 static Mat rows_between(Mat m, int64_t from, int64_t to) {
     return mat_of(f32_row(m, from), m.dtype, to - from, m.cols);

@@ -65,6 +65,42 @@ static void test_kernels_kept_copies_change_no_bit(void **state) {
     }
 }
 
+static void each_forward(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws) {
+    for (size_t i = 0; i < n; i++) b->k->linear_forward(b, parts[i].out, parts[i].in, w, parts[i].residual, ws);
+}
+
+static void each_backward(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws) {
+    for (size_t i = 0; i < n; i++) b->k->linear_backward(b, parts[i].out, parts[i].in, w, parts[i].residual.data, ws);
+}
+
+// Parts in one call or each in its own: the same bits. Some parts have few rows, which are dot products.
+static void check_parts(const OpCase *c, const OpSize *size, Backend *b) {
+    const Kernels *own = b->k;
+    Kernels each = *own;
+    OpRun *want = op_run(c, size, b, (OpSetup){.poison = -1, .activation = b->activation});
+    each.linears_forward = each_forward;
+    each.linears_backward = each_backward;
+    b->k = &each;
+    check_against(want, c, size, b, -1, OP_SAME_BITS);
+    b->k = own;
+    op_run_free(want);
+}
+
+static void test_kernels_parts_change_no_bit(void **state) {
+    (void)state;
+    static const OpSize tall = {.t = 12, .n = 17000, .k = 288, .dtype = DTYPE_Q8_0, .accumulate = true};
+    for (int i = 0; i < N_COPIES; i++) {
+        if (!runs_here(copies[i])) continue;
+        Backend *b = open_backend("cpu", copies[i], 2);
+        for (const OpCase *c = cases; c->name; c++) {
+            if (strncmp(c->name, "linears_", 8) != 0) continue;
+            for (int s = 0; s < c->n_sizes; s++) check_parts(c, c->sizes + s, b);
+            check_parts(c, &tall, b);
+        }
+        backend_close(b);
+    }
+}
+
 // W has more rows than a panel of it holds (matmul_cpu.c).
 static void test_kernels_tall_weight(void **state) {
     (void)state;
@@ -160,8 +196,11 @@ static int run_table(int argc, char **argv) {
         return 2;
     }
     if (argc > 2) cmocka_set_test_filter(argv[2]);
-    const struct CMUnitTest tests[] = {TEST(test_kernels_match_reference), TEST(test_kernels_ignore_threads),
-                                       TEST(test_kernels_kept_copies_change_no_bit), TEST(test_kernels_tall_weight),
+    const struct CMUnitTest tests[] = {TEST(test_kernels_match_reference),
+                                       TEST(test_kernels_ignore_threads),
+                                       TEST(test_kernels_kept_copies_change_no_bit),
+                                       TEST(test_kernels_parts_change_no_bit),
+                                       TEST(test_kernels_tall_weight),
                                        TEST(test_kernels_show_nan)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,7 +78,7 @@ static void open_all(TinyRun *r, TinyOpen open, void *user, const char *const *o
 static void open_trainer(TinyRun *r, Group *g, int64_t rows_per_step) {
     Err err;
     r->ranks.group = g;
-    TrainerInputs in = {&r->config, r->model, r->adapter, &r->data, g ? &r->ranks : NULL, 0};
+    TrainerInputs in = {&r->config, r->model, r->adapter, &r->data, g ? &r->ranks : NULL, 0, NULL};
     r->trainer = trainer_new(&in, rows_per_step);
     CHECK(trainer_fit_memory(r->trainer, &err) == 0, "%s", err.msg);
 }

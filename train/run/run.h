@@ -34,6 +34,7 @@ typedef struct Run {
     bool did_steps;                 // in this process
     int64_t tokens_before;          // of the run before the first step of this process
     bool error_on_all_ranks;        // every rank returns the same error
+    PassTeam *team;                 // of several runs in host memory, else NULL
     LinePrefix *lines;              // of several runs: their output is told apart by run_name; else NULL
     RunPhase phase;                 // of several runs
     Err err;                        // RUN_FAILED

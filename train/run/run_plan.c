@@ -23,7 +23,8 @@ static int set_up_run(RunPlan *p, PlanRun *r, const Config *c, Err *err) {
     if (run_data_open(&r->data, c, p->model, NULL, true, err) ||
         run_adapter_new(&r->adapter, c, p->model, r->data.train->labels, err))
         return -1;
-    TrainerInputs in = {c, p->model, r->adapter, &r->data, NULL, adapter_verify_bytes(p->model, r->adapter)};
+    TrainerInputs in = {c, p->model, r->adapter, &r->data, NULL, adapter_verify_bytes(p->model, r->adapter), NULL};
+    if (p->count > 1 && p->backend->host_memory) in.team = &p->team;
     r->trainer = trainer_new(&in, config_global_batch(c) * p->gpus);
     return 0;
 }

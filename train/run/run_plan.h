@@ -26,6 +26,7 @@ typedef struct RunPlan {
     Model *model;
     PlanRun *runs; // usually one
     size_t count;
+    PassTeam team;                      // of several runs in host memory
     const GpuSpec *gpu;                 // NULL: the CPU, or a GPU that is not in the table
     int gpus;                           // num_gpus, each with the memory below; 1 on the CPU
     size_t base, adapter_state, others; // others: tokens, inputs and workspaces; on the CPU the process itself

@@ -79,8 +79,13 @@ int run_open_trainer(Run *r, Err *err) {
     if (group_broadcast(g, &split, sizeof split, 0, err)) return -1;
     int rc = snapshot_rows_per_step(&rows, &split, config_global_batch(r->config), g->ranks, err);
     if (run_agree(r, rc, err)) return -1;
-    TrainerInputs in = {r->config, r->model,  r->adapter,
-                        &r->data,  &r->ranks, adapter_verify_bytes(r->model, r->adapter)};
+    TrainerInputs in = {.config = r->config,
+                        .model = r->model,
+                        .adapter = r->adapter,
+                        .data = &r->data,
+                        .ranks = &r->ranks,
+                        .end_bytes = adapter_verify_bytes(r->model, r->adapter),
+                        .team = r->team};
     r->trainer = trainer_new(&in, rows);
     plan_events(r);
     return 0;

@@ -21,6 +21,7 @@ typedef struct Runs {
     Heartbeat *heartbeat;
     Backend *backend;
     Model *model;
+    PassTeam team;
 } Runs;
 
 // ---- 1. set-up: all that the first step needs, on all ranks or on none ----
@@ -93,9 +94,11 @@ static int set_up(Runs *s, Err *err) {
     if (each_run(s, check_output, err)) return -1;
     if (run_agree(s->items, run_model_options_for(&options, s->configs->items, s->count, err), err)) return -1;
     if (load_model(s, &options, err)) return -1;
+    s->team.backend = s->backend;
     for (size_t i = 0; i < s->count; i++) {
         s->items[i].backend = s->backend;
         s->items[i].model = s->model;
+        if (s->count > 1 && s->backend->host_memory) s->items[i].team = &s->team;
     }
     if (each_run(s, open_run, err) || fit_memory(s, err) || each_run(s, resume_run, err)) return -1;
     model_keep(s->model, trainer_kept_bytes(s->items->trainer));
@@ -189,6 +192,7 @@ int train_run(const Config *config, const ConfigList *configs, Group *g, Err *er
     int status = run(&s, err);
     close_ranks(&s, status, err);
     for (size_t i = 0; i < s.count; i++) close_run(&s.items[i]);
+    pass_team_clear(&s.team);
     model_free(s.model);
     backend_close(s.backend);
     run_end_lines(s.items);

@@ -49,7 +49,9 @@ PassRunner *pass_runner_new(const PassRunnerOptions *o) {
     r->bounds = bucket(b, o->bounds);
     r->eval_rows = o->eval_rows;
     r->ranks = o->ranks;
+    r->team = o->team;
     r->tape = tape_new(b);
+    if (r->team) tape_share_workspace(r->tape);
     r->inputs = pass_inputs_new(r->model, r->bounds.tokens, r->bounds.samples);
     r->tally = b->k->alloc(b, sizeof *r->tally);
     if (r->adapter && r->adapter->config.labels)
@@ -171,13 +173,18 @@ static bool was_seen(const PassRunner *r, uint64_t key) {
     return false;
 }
 
-static void run_tape(PassRunner *r, const PassOptions *o, TapeMode mode) {
+// The arena is not monotone in the shape: a pass may need a little more than the largest one.
+static void build_and_reserve(PassRunner *r, const PassOptions *o, TapeMode mode) {
     Backend *b = r->model->backend;
-    if (b->k->replay(b, pass_key(r, o, mode))) return;
-    // The arena is not monotone in the shape: a pass may need a little more than the largest one.
     profile_begin(b, PROFILE_GRAPH);
     pass_runner_reserve(r, build(r, o, mode));
     profile_end(b);
+}
+
+static void run_tape(PassRunner *r, const PassOptions *o, TapeMode mode) {
+    Backend *b = r->model->backend;
+    if (b->k->replay(b, pass_key(r, o, mode))) return;
+    build_and_reserve(r, o, mode);
     size_t offloaded = tape_stats(r->tape).offloaded_bytes;
     if (offloaded > r->offloaded_bytes) {
         forget(r);
@@ -193,6 +200,11 @@ static void run_tape(PassRunner *r, const PassOptions *o, TapeMode mode) {
 
 int64_t pass_runner_start(PassRunner *r, const PassRows *p, const PassOptions *o, PassState state, TapeMode mode,
                           HeadTally *tally) {
+    if (r->team) {
+        PassStart one = {r, *p, *o, state, tally, 0};
+        pass_runners_start(&one, 1, mode);
+        return one.scored;
+    }
     Backend *b = r->model->backend;
     PassOptions with_row = *o;
     with_row.row = (uint32_t)p->first;
@@ -201,6 +213,41 @@ int64_t pass_runner_start(PassRunner *r, const PassRows *p, const PassOptions *o
     run_tape(r, &with_row, mode);
     b->k->tally(b, tally, r->inputs->result);
     return r->row.scored;
+}
+
+void pass_runners_start(PassStart *starts, size_t n, TapeMode mode) {
+    PassTeam *team = starts->runner->team;
+    AUTO_FREE Tape **tapes = mem_alloc(n, sizeof *tapes);
+    AUTO_FREE void **arenas = mem_alloc(n, sizeof *arenas);
+    for (size_t i = 0; i < n; i++) {
+        PassStart *s = &starts[i];
+        PassRunner *r = s->runner;
+        s->options.row = (uint32_t)s->pass.first;
+        pass_runner_pack(r, &s->pass);
+        pass_inputs_send(r->inputs, s->state);
+        build_and_reserve(r, &s->options, mode);
+        tapes[i] = r->tape;
+        arenas[i] = r->arena;
+    }
+    pass_team_reserve(team, tapes_workspace(tapes, n));
+    tapes_run(tapes, arenas, n, team->workspace);
+    for (size_t i = 0; i < n; i++) {
+        team->backend->k->tally(team->backend, starts[i].tally, starts[i].runner->inputs->result);
+        starts[i].scored = starts[i].runner->row.scored;
+    }
+}
+
+void pass_team_reserve(PassTeam *t, size_t bytes) {
+    if (bytes <= t->bytes) return;
+    pass_team_clear(t);
+    t->workspace = t->backend->k->alloc(t->backend, bytes);
+    t->bytes = bytes;
+}
+
+void pass_team_clear(PassTeam *t) {
+    if (t->workspace) t->backend->k->free(t->backend, t->workspace, t->bytes);
+    t->workspace = NULL;
+    t->bytes = 0;
 }
 
 double pass_runner_loss(const HeadTally *t) { return t->bad ? NAN : (double)t->whole + (double)t->fraction * 0x1p-32; }

@@ -12,12 +12,22 @@
 
 typedef struct PassRunner PassRunner;
 
+// Runners whose passes run together (pass_runners_start): they share the workspace of ops. In host memory only.
+typedef struct PassTeam {
+    Backend *backend;
+    void *workspace;
+    size_t bytes;
+} PassTeam;
+void pass_team_reserve(PassTeam *t, size_t bytes);
+void pass_team_clear(PassTeam *t);
+
 typedef struct PassRunnerOptions { // all borrowed
     const Model *model;
     Adapter *adapter;  // NULL: the base alone
     PassShape bounds;  // of the largest pass (pass_bounds_add)
     int64_t eval_rows; // rows in a pass of an evaluation
     RankContext ranks; // evaluations are divided over them
+    PassTeam *team;    // NULL: alone
 } PassRunnerOptions;
 
 PassRunner *pass_runner_new(const PassRunnerOptions *o);
@@ -39,7 +49,7 @@ typedef struct PassRows {
 typedef struct PassPlan {
     size_t arena, offloaded; // bytes; offloaded: to host memory
     PassShape shape;
-    const Tape *tape; // valid until the next call on the runner
+    Tape *tape; // valid until the next call on the runner
 } PassPlan;
 PassPlan pass_runner_build_largest(PassRunner *r, const PassOptions *o, TapeMode mode);
 // Reserves an arena of at least that size; its pages are touched only as far as passes use them.
@@ -54,4 +64,14 @@ PassShape pass_runner_shape(const PassRunner *r, const PassRows *pass);
 // number of scored positions.
 int64_t pass_runner_start(PassRunner *r, const PassRows *pass, const PassOptions *o, PassState state, TapeMode mode,
                           HeadTally *tally);
+// The same for n runners of a team, together.
+typedef struct PassStart {
+    PassRunner *runner;
+    PassRows pass;
+    PassOptions options;
+    PassState state;
+    HeadTally *tally;
+    int64_t scored; // set
+} PassStart;
+void pass_runners_start(PassStart *starts, size_t n, TapeMode mode);
 double pass_runner_loss(const HeadTally *t); // t on the host; NAN if the loss of any pass was not finite

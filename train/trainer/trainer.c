@@ -56,7 +56,8 @@ static PassRunner *new_runner(const Trainer *t) {
     PassRunnerOptions o = {.model = in->model,
                            .adapter = in->adapter,
                            .eval_rows = eval_rows_per_pass(in->config, in->model->backend),
-                           .ranks = *in->ranks};
+                           .ranks = *in->ranks,
+                           .team = in->team};
     pass_bounds_add(&o.bounds, in->data->rows, t->plan.rows_per_pass);
     pass_bounds_add(&o.bounds, in->data->eval_rows, o.eval_rows);
     return pass_runner_new(&o);

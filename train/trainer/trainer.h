@@ -22,6 +22,7 @@ typedef struct TrainerInputs {
     const RunData *data;
     const RankContext *ranks; // NULL: alone
     size_t end_bytes;         // host memory needed after trainer_end, besides the model (adapter_verify_bytes)
+    PassTeam *team;           // of trainers whose passes run together; NULL: none
 } TrainerInputs;
 
 // How a run is divided into steps.
@@ -81,7 +82,8 @@ typedef struct MemoryBudget {
 MemoryBudget trainers_memory_budget(Trainer *const *t, size_t n);
 // Their largest passes at one level together.
 typedef struct MemoryPlan {
-    size_t arena, offloaded;
+    size_t arena, offloaded; // arena: of all, with the workspace that they share
+    size_t workspace;
     size_t kept; // copies of weights (model_keep)
     int64_t tokens;
     size_t end;   // when an adapter is verified while the other trainers go on; 0 on a device
@@ -119,7 +121,8 @@ typedef struct StepReport {
 // changed; -1: three gradients in a row were not finite, or the device failed.
 int trainer_step(Trainer *t, bool (*stop)(void), StepReport *report, Err *err);
 // trainer_step in parts, for several trainers of one base model by turns. Between begin and end trainers_run_pass runs
-// the next pass of each of n trainers; has_pass: there is one. end: as trainer_step; stopped: abandons the step.
+// the next pass of each of n trainers, together if they are a team; has_pass: there is one. end: as trainer_step;
+// stopped: abandons the step.
 void trainer_step_begin(Trainer *t);
 bool trainer_step_has_pass(Trainer *t);
 void trainers_run_pass(Trainer *const *t, size_t n);

@@ -12,6 +12,7 @@ struct PassRunner {
     PassShape bounds;
     int64_t eval_rows;
     RankContext ranks;
+    PassTeam *team; // NULL: alone
     Tape *tape;
     PassInputs *inputs;
     Row row;

@@ -66,6 +66,7 @@ static size_t kept_bytes(const Trainer *t, const MemoryBudget *m, size_t taken) 
 MemoryPlan trainers_plan_memory(Trainer *const *trainers, size_t n, const MemoryBudget *m, Recompute level) {
     MemoryPlan all = {0};
     int64_t most_at_end = INT64_MIN;
+    AUTO_FREE Tape **tapes = mem_alloc(n, sizeof *tapes);
     for (size_t i = 0; i < n; i++) {
         const Trainer *t = trainers[i];
         PassPlan p = trainer_build_level(trainers[i], level);
@@ -74,7 +75,10 @@ MemoryPlan trainers_plan_memory(Trainer *const *trainers, size_t n, const Memory
         all.arena += p.arena;
         all.offloaded += p.offloaded;
         all.tokens += p.shape.tokens;
+        tapes[i] = p.tape;
     }
+    if (trainers[0]->in.team) all.workspace = tapes_workspace(tapes, n);
+    all.arena += all.workspace;
     all.total = m->held + all.arena;
     if (trainers[0]->in.model->backend->host_memory) all.end = (size_t)((int64_t)all.total + most_at_end);
     if (all.total < all.end) all.total = all.end;
@@ -125,6 +129,7 @@ int trainers_fit_memory(Trainer *const *trainers, size_t n, Err *err) {
     }
     if (p.total > m.limit) return refuse(trainers, n, &m, &p, err);
     if (check_host_room(t, &p, err)) return -1;
+    if (t->in.team) pass_team_reserve(t->in.team, p.workspace);
     for (size_t i = 0; i < n; i++)
         pass_runner_reserve(trainers[i]->runner, trainer_build_level(trainers[i], level).arena);
     return run_device_check(b, err);

@@ -61,26 +61,43 @@ bool trainer_step_has_pass(Trainer *t) {
     return trainer_pass(t, t->state.step, t->now.pass, &pass);
 }
 
-// Queues the gradients of this rank's next pass into the optimizer's sum.
-static void run_pass(Trainer *t) {
-    PassOptions o = trainer_options(t, t->recompute);
-    StepNow *now = &t->now;
+// Prepares this rank's next pass.
+static PassStart begin_pass(Trainer *t) {
+    const StepNow *now = &t->now;
     double scale = t->state.loss_scale;
-    PassState state = {.grad_scale = (float)(scale / (double)now->report.supervised),
-                       .stream = (uint32_t)t->state.step};
-    HeadTally *heads = &((StepCounts *)t->optimizer->counts)->heads;
-    PassRows pass;
-    CHECK(trainer_pass(t, t->state.step, now->pass, &pass), "no pass is left");
+    PassStart s = {
+        .runner = t->runner,
+        .options = trainer_options(t, t->recompute),
+        .state = {.grad_scale = (float)(scale / (double)now->report.supervised), .stream = (uint32_t)t->state.step},
+        .tally = &((StepCounts *)t->optimizer->counts)->heads};
+    CHECK(trainer_pass(t, t->state.step, now->pass, &s.pass), "no pass is left");
     t->optimizer->unscale = (float)(1 / scale);
-    lay_out(t, &pass, now->pass == t->in.ranks->group->rank);
+    lay_out(t, &s.pass, now->pass == t->in.ranks->group->rank);
     optimizer_begin_row(t->optimizer);
-    t->counts->supervised += pass_runner_start(t->runner, &pass, &o, state, TAPE_TRAIN, heads);
-    optimizer_end_row(t->optimizer, now->rows.count);
-    now->pass += t->in.ranks->group->ranks;
+    return s;
+}
+
+// Queues its gradients into the optimizer's sum.
+static void end_pass(Trainer *t, int64_t scored) {
+    t->counts->supervised += scored;
+    optimizer_end_row(t->optimizer, t->now.rows.count);
+    t->now.pass += t->in.ranks->group->ranks;
+}
+
+static void run_pass(Trainer *t) {
+    PassStart s = begin_pass(t);
+    end_pass(t, pass_runner_start(s.runner, &s.pass, &s.options, s.state, TAPE_TRAIN, s.tally));
 }
 
 void trainers_run_pass(Trainer *const *t, size_t n) {
-    for (size_t i = 0; i < n; i++) run_pass(t[i]);
+    if (!t[0]->in.team) {
+        for (size_t i = 0; i < n; i++) run_pass(t[i]);
+        return;
+    }
+    AUTO_FREE PassStart *starts = mem_alloc(n, sizeof *starts);
+    for (size_t i = 0; i < n; i++) starts[i] = begin_pass(t[i]);
+    pass_runners_start(starts, n, TAPE_TRAIN);
+    for (size_t i = 0; i < n; i++) end_pass(t[i], starts[i].scored);
 }
 
 // This rank's passes. False: stopped.

@@ -85,3 +85,12 @@ void cuda_linear_backward(Backend *b, Mat dx, Mat dout, const Weight *w, bool ac
         if (!whole) cuda_tile_done(b);
     }
 }
+
+void cuda_linears_forward(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws) {
+    for (const LinearPart *p = parts; p < parts + n; p++) cuda_linear_forward(b, p->out, p->in, w, p->residual, ws);
+}
+
+void cuda_linears_backward(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws) {
+    for (const LinearPart *p = parts; p < parts + n; p++)
+        cuda_linear_backward(b, p->out, p->in, w, p->residual.data != NULL, ws);
+}
