@@ -71,7 +71,7 @@ static void case_linears_forward(OpRun *r) {
     for (size_t i = 0; i < count; i++) {
         int64_t rows = at[i + 1] - at[i];
         parts[i] = (LinearPart){rows_of(out, at[i], rows), rows_of(x, at[i], rows),
-                                residual.data && i % 2 ? rows_of(residual, at[i], rows) : absent()};
+                                residual.data ? rows_of(residual, at[i], rows) : absent()};
     }
     OP_CALL(r, linears_forward, parts, count, &w, OP_WORKSPACE(r, linear, &w, t));
 }
