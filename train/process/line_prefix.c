@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 struct LinePrefix {
+    FILE *before; // the standard output without prefixes
     char *text;
     bool inside_line;
 };
@@ -44,8 +45,16 @@ LinePrefix *line_prefix_open(void) {
     FILE *file = fopencookie(p, "w", (cookie_io_functions_t){.write = write_prefixed, .close = close_prefixed});
     mem_checked(file);
     (void)setvbuf(file, NULL, _IOLBF, BUFSIZ); // on failure lines are only delayed
+    p->before = stdout;
     stdout = file;
     return p;
+}
+
+void line_prefix_close(LinePrefix *p) {
+    if (!p) return;
+    FILE *file = stdout;
+    stdout = p->before;
+    fclose(file); // frees p
 }
 
 void line_prefix_set(LinePrefix *p, const char *text) {

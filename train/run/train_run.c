@@ -196,6 +196,7 @@ int train_run(const Config *config, const ConfigList *configs, Group *g, Err *er
     model_free(s.model);
     backend_close(s.backend);
     run_end_lines(s.items);
+    line_prefix_close(lines);
     mem_free(s.items);
     return status;
 }
