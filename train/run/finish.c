@@ -128,6 +128,7 @@ int finish_run(Trainer *t, const char *output_dir, bool did_steps, Err *err) {
     trainer_end(t);
     if (export_and_verify(t, output_dir, did_steps, err)) return -1;
     write_report(t, output_dir, did_steps);
+    print_next(in, output_dir);
     if (in->adapter->config.labels)
         say("adapter: %s/adapter (PEFT with the classifier's head, which llama.cpp does not support)\n", output_dir);
     else
@@ -136,6 +137,5 @@ int finish_run(Trainer *t, const char *output_dir, bool did_steps, Err *err) {
         say("         An adapter cannot hold rope_scaling_type and rope_scaling_factor: what the programs that load it "
             "need is in %s/adapter/README.md\n",
             output_dir);
-    print_next(in, output_dir);
     return 0;
 }
