@@ -78,11 +78,16 @@ void config_print_schema(FILE *out) {
 
 // ---- the saved form ----
 
+// The default of max_seq_length is cut to the model's context; as a value that is given it would be refused.
+static bool is_saved(const Config *c, ConfigKey i) {
+    bool cut = i == CONFIG_max_seq_length && c->source[i] == SOURCE_DEFAULT;
+    return !cut && !key_is_later(key_of(i)) && !is_of_adapter(c, i);
+}
+
 char *config_json(const Config *c) {
     cJSON *root = cJSON_CreateObject();
     for (ConfigKey i = 0; i < CONFIG_KEYS; i++)
-        if (!key_is_later(key_of(i)) && !is_of_adapter(c, i))
-            cJSON_AddItemToObject(root, key_of(i)->name, key_json(c, key_of(i), true));
+        if (is_saved(c, i)) cJSON_AddItemToObject(root, key_of(i)->name, key_json(c, key_of(i), true));
     return json_text(root);
 }
 

@@ -14,6 +14,17 @@ static void put_files(void) {
     put("d.jsonl", "{\"text\": \"one two three four\"}\n");
 }
 
+// The config that a run saves is taken as it is, also where the model's context is shorter than the default row.
+static void test_saved_config_is_taken(void **state) {
+    (void)state;
+    put_files();
+    check_has("train " MODEL "--train_file d.jsonl --output_dir o --max_steps 1 --lora_r 2 --device cpu", 0,
+              "adapter: ");
+    check_has("train o/config.json", 0, "resuming from");
+    check_has("train o/config.json --output_dir other", 0, "adapter: other/adapter");
+    check_has("train o/config.json --max_seq_length 2048", 2, "m.gguf, 256");
+}
+
 // What a verb prints is its result; what training prints only tells how it went.
 static void test_full_stdout_is_a_failure(void **state) {
     (void)state;
@@ -154,5 +165,6 @@ static void test_cli_help(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_cli_help), SCRATCH_TEST(test_full_stdout_is_a_failure),
-          SCRATCH_TEST(test_closed_streams_spoil_no_file), SCRATCH_TEST(test_flags_take_their_values),
-          SCRATCH_TEST(test_chat_is_bounded), SCRATCH_TEST(test_chat_interrupt_ends_the_answer))
+          SCRATCH_TEST(test_saved_config_is_taken), SCRATCH_TEST(test_closed_streams_spoil_no_file),
+          SCRATCH_TEST(test_flags_take_their_values), SCRATCH_TEST(test_chat_is_bounded),
+          SCRATCH_TEST(test_chat_interrupt_ends_the_answer))
