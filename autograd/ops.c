@@ -46,8 +46,8 @@ Tensor *op_neftune(Tape *t, Tensor *x, const float *magnitude, float alpha, cons
 
 // ---- linear with LoRA: in[0] = x, in[1] = residual; out[1 + i] = xa of pair i ----
 
-LinearPart linear_rows(const Node *n) {
-    return (LinearPart){mat_out(n, 0), mat_in(n, 0), n->args.linear.residual ? mat_in(n, 1) : (Mat){0}};
+LinearCall linear_rows(const Node *n) {
+    return (LinearCall){mat_out(n, 0), mat_in(n, 0), n->args.linear.residual ? mat_in(n, 1) : (Mat){0}};
 }
 
 void linear_forward_rest(const Node *n, const Exec *x) {
@@ -56,14 +56,14 @@ void linear_forward_rest(const Node *n, const Exec *x) {
 }
 
 static void linear_forward(const Node *n, const Exec *x) {
-    LinearPart r = linear_rows(n);
+    LinearCall r = linear_rows(n);
     CALL(x, linear_forward, r.out, r.in, n->args.linear.w, r.residual, x->ws);
     linear_forward_rest(n, x);
 }
 
-LinearPart linear_grads(const Node *n, const Exec *x) {
+LinearCall linear_grads(const Node *n, const Exec *x) {
     Mat dx = grad_in(n, 0);
-    return (LinearPart){dx, grad_out(n), x->accumulate & 1 ? dx : (Mat){0}};
+    return (LinearCall){dx, grad_out(n), x->accumulate & 1 ? dx : (Mat){0}};
 }
 
 void linear_backward_rest(const Node *n, const Exec *x) {
@@ -74,7 +74,7 @@ void linear_backward_rest(const Node *n, const Exec *x) {
 }
 
 static void linear_backward(const Node *n, const Exec *x) {
-    LinearPart g = linear_grads(n, x);
+    LinearCall g = linear_grads(n, x);
     if (g.out.data) CALL(x, linear_backward, g.out, g.in, n->args.linear.w, x->accumulate & 1, x->ws);
     linear_backward_rest(n, x);
 }

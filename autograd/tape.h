@@ -200,9 +200,9 @@ void tape_run_instruction(Tape *t, const Instruction *in, char *arena, void *ws)
 
 // ops.c: a linear in parts: the product with its frozen weight, and what follows it.
 extern const Op *const tape_linear;
-LinearPart linear_rows(const Node *n);
+LinearCall linear_rows(const Node *n);
 void linear_forward_rest(const Node *n, const Exec *x);
-LinearPart linear_grads(const Node *n, const Exec *x); // out.data NULL: no product
+LinearCall linear_grads(const Node *n, const Exec *x); // out.data NULL: no product
 void linear_backward_rest(const Node *n, const Exec *x);
 
 double cost_weight_bytes(const Tape *t, const Weight *w);       // cost.c

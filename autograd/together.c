@@ -42,14 +42,14 @@ static size_t gather(Cursor **group, Cursor *cursors, size_t n, const Cursor *fi
 }
 
 // The product for all of the group.
-static void multiply(Cursor **group, size_t n, LinearPart *parts, void *ws) {
+static void multiply(Cursor **group, size_t n, LinearCall *calls, void *ws) {
     Backend *b = group[0]->tape->backend;
     bool backward = next_of(group[0])->backward;
     for (size_t i = 0; i < n; i++) {
         Exec x = tape_bind(group[i]->tape, next_of(group[i]), group[i]->arena, ws);
-        parts[i] = backward ? linear_grads(node_of(group[i]), &x) : linear_rows(node_of(group[i]));
+        calls[i] = backward ? linear_grads(node_of(group[i]), &x) : linear_rows(node_of(group[i]));
     }
-    (backward ? b->k->linears_backward : b->k->linears_forward)(b, parts, n, weight_of(group[0]), ws);
+    (backward ? b->k->linears_backward : b->k->linears_forward)(b, calls, n, weight_of(group[0]), ws);
 }
 
 static void finish(Cursor *c, void *ws) {
@@ -70,7 +70,7 @@ static Cursor *behind(Cursor *cursors, size_t n) {
 void tapes_run(Tape *const *tapes, void *const *arenas, size_t n, void *ws) {
     AUTO_FREE Cursor *cursors = mem_calloc(n, sizeof *cursors);
     AUTO_FREE Cursor **group = mem_alloc(n, sizeof *group);
-    AUTO_FREE LinearPart *parts = mem_alloc(n, sizeof *parts);
+    AUTO_FREE LinearCall *calls = mem_alloc(n, sizeof *calls);
     for (size_t i = 0; i < n; i++) {
         CHECK(tapes[i]->shares_workspace);
         cursors[i] = (Cursor){tapes[i], arenas[i], 0, 0};
@@ -79,7 +79,7 @@ void tapes_run(Tape *const *tapes, void *const *arenas, size_t n, void *ws) {
     }
     for (const Cursor *first; (first = behind(cursors, n));) {
         size_t count = gather(group, cursors, n, first);
-        multiply(group, count, parts, ws);
+        multiply(group, count, calls, ws);
         for (size_t i = 0; i < count; i++) {
             finish(group[i], ws);
             advance(group[i], ws);

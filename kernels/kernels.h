@@ -44,6 +44,12 @@ static inline Mat mat_of(void *data, DType dtype, int64_t rows, int64_t cols) {
     return m;
 }
 HOST_DEVICE static inline int64_t mat_stride(Mat m) { return m.stride ? m.stride : m.cols; }
+// Rows [first, first + n) of a matrix whose type has no blocks.
+static inline Mat mat_rows(Mat m, int64_t first, int64_t n) {
+    m.data = (char *)m.data + first * mat_stride(m) * dtype_info(m.dtype)->bytes;
+    m.rows = n;
+    return m;
+}
 
 // Values that change from pass to pass, in device memory.
 typedef struct PassState {
@@ -91,11 +97,11 @@ typedef struct Weight {
     const void *kept; // the copy that weight_keep made; NULL: none
 } Weight;
 
-// The rows of one of several passes through a linear.
-typedef struct LinearPart {
+// One call of linear_forward or linear_backward; several with the same weight can be one call (linears_forward).
+typedef struct LinearCall {
     Mat out, in;  // forward: out and x; backward: dx and dout
     Mat residual; // forward: as in linear_forward; backward: dx to add to it, absent to write it
-} LinearPart;
+} LinearCall;
 
 // One LoRA pair under a linear: y[:, row_offset : row_offset + rows] += scale * drop(x) A^T B^T (Hu et al. 2021,
 // eq. 3). Dropout multiplies an element of x by 1 / (1 - dropout) where rng_keep(word, dropout), else by 0 (so that a
@@ -349,10 +355,9 @@ struct Kernels {
     void (*linear_forward)(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, void *ws);
     // dx [T, K] (+)= dout [T, N] W.
     void (*linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *w, bool accumulate, void *ws);
-    // The same for n parts, with the bits of n calls; in host memory W is expanded once for all. ws: for the rows of
-    // all parts together.
-    void (*linears_forward)(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws);
-    void (*linears_backward)(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws);
+    // n calls in one, with the same bits; in host memory W is expanded once for all. ws: for the rows of all together.
+    void (*linears_forward)(Backend *b, const LinearCall *calls, size_t n, const Weight *w, void *ws);
+    void (*linears_backward)(Backend *b, const LinearCall *calls, size_t n, const Weight *w, void *ws);
 
     // ---- lora ----
     size_t (*lora_workspace)(Backend *b, const Lora *l, int64_t t, int64_t k); // of forward and backward

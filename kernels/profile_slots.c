@@ -23,11 +23,11 @@ static ProfileCost linear_cost(Mat a, Mat b, Mat residual, const Weight *w) {
                          mat_bytes(a) + mat_bytes(b) + mat_bytes(residual) + weight_bytes(w)};
 }
 
-static ProfileCost linears_cost(const LinearPart *parts, size_t n, const Weight *w) {
+static ProfileCost linears_cost(const LinearCall *calls, size_t n, const Weight *w) {
     ProfileCost all = {0, weight_bytes(w)};
-    for (const LinearPart *p = parts; p < parts + n; p++) {
-        all.flop += product(p->in.rows, w->cols, w->rows);
-        all.bytes += mat_bytes(p->in) + mat_bytes(p->out) + mat_bytes(p->residual);
+    for (const LinearCall *c = calls; c < calls + n; c++) {
+        all.flop += product(c->in.rows, w->cols, w->rows);
+        all.bytes += mat_bytes(c->in) + mat_bytes(c->out) + mat_bytes(c->residual);
     }
     return all;
 }
@@ -125,10 +125,10 @@ TIMED_COST(linear_forward, linear_cost(x, out, residual, w),
       (Backend *b, Mat out, Mat x, const Weight *w, Mat residual, void *ws), (b, out, x, w, residual, ws))
 TIMED_COST(linear_backward, linear_cost(dout, dx, accumulate ? dx : (Mat){0}, w),
       (Backend *b, Mat dx, Mat dout, const Weight *w, bool accumulate, void *ws), (b, dx, dout, w, accumulate, ws))
-TIMED_COST(linears_forward, linears_cost(parts, n, w),
-      (Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws), (b, parts, n, w, ws))
-TIMED_COST(linears_backward, linears_cost(parts, n, w),
-      (Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws), (b, parts, n, w, ws))
+TIMED_COST(linears_forward, linears_cost(calls, n, w),
+      (Backend *b, const LinearCall *calls, size_t n, const Weight *w, void *ws), (b, calls, n, w, ws))
+TIMED_COST(linears_backward, linears_cost(calls, n, w),
+      (Backend *b, const LinearCall *calls, size_t n, const Weight *w, void *ws), (b, calls, n, w, ws))
 TIMED_COST(lora_forward, lora_cost(l, x, (Mat){0}, false),
       (Backend *b, Mat y, Mat xa, Mat x, const Lora *l, void *ws), (b, y, xa, x, l, ws))
 TIMED_COST(lora_backward, lora_cost(l, x, dx, true),

@@ -303,7 +303,7 @@ static int check_directives(Reader *r) {
     for (const char *p = r->text, *end = p + r->len; p && p < end;) {
         if (*p == '%') return fail_at(r, (yaml_mark_t){.line = r->values}, "a directive (%)", "none");
         p = memchr(p, '\n', (size_t)(end - p));
-        p += p != NULL;
+        if (p) p++;
         r->values++;
     }
     r->values = 0;

@@ -40,14 +40,6 @@ static void case_linear_backward(OpRun *r) {
     OP_CALL(r, linear_backward, dx, dout, &w, r->size.accumulate, OP_WORKSPACE(r, linear, &w, t));
 }
 
-// Rows [from, from + n) of m.
-static Mat rows_of(Mat m, int64_t from, int64_t n) {
-    Mat part = m;
-    part.data = (char *)m.data + from * mat_stride(m) * dtype_info(m.dtype)->bytes;
-    part.rows = n;
-    return part;
-}
-
 // The rows as parts of 1, 2, 4, ... rows and the rest; every other part has a residual, or accumulates.
 enum { PARTS = 8 };
 static size_t split(int64_t t, int64_t starts[PARTS + 1]) {
@@ -66,12 +58,12 @@ static void case_linears_forward(OpRun *r) {
     Mat x = op_input(r, t, k), out = op_output(r, "out", t, n, OP_SUM(k));
     op_rounded(r, PRODUCT);
     Mat residual = r->size.residual ? op_input(r, t, n) : absent();
-    LinearPart parts[PARTS];
+    LinearCall parts[PARTS];
     size_t count = split(t, at);
     for (size_t i = 0; i < count; i++) {
         int64_t rows = at[i + 1] - at[i];
-        parts[i] = (LinearPart){rows_of(out, at[i], rows), rows_of(x, at[i], rows),
-                                residual.data ? rows_of(residual, at[i], rows) : absent()};
+        parts[i] = (LinearCall){mat_rows(out, at[i], rows), mat_rows(x, at[i], rows),
+                                residual.data ? mat_rows(residual, at[i], rows) : absent()};
     }
     OP_CALL(r, linears_forward, parts, count, &w, OP_WORKSPACE(r, linear, &w, t));
 }
@@ -83,12 +75,12 @@ static void case_linears_backward(OpRun *r) {
     Mat dout = op_input(r, t, n);
     Mat dx = op_gradient(r, "dx", t, k, OP_SUM(n), r->size.accumulate);
     op_rounded(r, PRODUCT);
-    LinearPart parts[PARTS];
+    LinearCall parts[PARTS];
     size_t count = split(t, at);
     for (size_t i = 0; i < count; i++) {
         int64_t rows = at[i + 1] - at[i];
-        Mat out = rows_of(dx, at[i], rows);
-        parts[i] = (LinearPart){out, rows_of(dout, at[i], rows), r->size.accumulate && i % 2 ? out : absent()};
+        Mat out = mat_rows(dx, at[i], rows);
+        parts[i] = (LinearCall){out, mat_rows(dout, at[i], rows), r->size.accumulate && i % 2 ? out : absent()};
     }
     OP_CALL(r, linears_backward, parts, count, &w, OP_WORKSPACE(r, linear, &w, t));
 }

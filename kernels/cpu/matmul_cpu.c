@@ -87,67 +87,67 @@ static void pack_rows(Part *panel, const Weight *w, int64_t row, int64_t count, 
                               scratch);
 }
 
-// ---- the rows of several parts, cut into tiles of at most GEMM_ROWS rows that follow each other ----
+// ---- the rows of several calls, cut into tiles of at most GEMM_ROWS rows that follow each other ----
 
 typedef struct RowTile {
-    const LinearPart *part;
+    const LinearCall *call;
     int64_t t, rows;
-    int64_t before; // rows of the parts before this one
+    int64_t before; // rows of the calls before this one
 } RowTile;
 
-// Of a part; parts of at most `few` rows have none.
-static int64_t tiles_of(const LinearPart *p, int64_t few) {
+// Of a call; those with at most `few` rows have none.
+static int64_t tiles_of(const LinearCall *p, int64_t few) {
     return p->in.rows > few ? (p->in.rows + GEMM_ROWS - 1) / GEMM_ROWS : 0;
 }
 
-static int64_t count_tiles(const LinearPart *parts, size_t n, int64_t few) {
+static int64_t count_tiles(const LinearCall *calls, size_t n, int64_t few) {
     int64_t tiles = 0;
-    for (size_t i = 0; i < n; i++) tiles += tiles_of(&parts[i], few);
+    for (size_t i = 0; i < n; i++) tiles += tiles_of(&calls[i], few);
     return tiles;
 }
 
-static int64_t count_rows(const LinearPart *parts, size_t n) {
+static int64_t count_rows(const LinearCall *calls, size_t n) {
     int64_t rows = 0;
-    for (size_t i = 0; i < n; i++) rows += parts[i].in.rows;
+    for (size_t i = 0; i < n; i++) rows += calls[i].in.rows;
     return rows;
 }
 
-static RowTile find_tile(const LinearPart *parts, int64_t tile, int64_t few) {
-    RowTile r = {.part = parts};
-    for (; tile >= tiles_of(r.part, few); r.part++) {
-        tile -= tiles_of(r.part, few);
-        r.before += r.part->in.rows;
+static RowTile find_tile(const LinearCall *calls, int64_t tile, int64_t few) {
+    RowTile r = {.call = calls};
+    for (; tile >= tiles_of(r.call, few); r.call++) {
+        tile -= tiles_of(r.call, few);
+        r.before += r.call->in.rows;
     }
     r.t = tile * GEMM_ROWS;
-    r.rows = min64(GEMM_ROWS, r.part->in.rows - r.t);
+    r.rows = min64(GEMM_ROWS, r.call->in.rows - r.t);
     return r;
 }
 
-// The rows of all parts as left operands, by the threads of the team, in `memory` if they are split.
-static void split_parts(Part *memory, const LinearPart *parts, size_t n) {
-    for (size_t i = 0; SPLIT && i < n; memory += gemm_left_size(parts[i].in.rows, parts[i].in.cols), i++)
-        (void)gemm_left_by_team(memory, parts[i].in);
+// The rows of all calls as left operands, by the threads of the team, in `memory` if they are split.
+static void split_calls(Part *memory, const LinearCall *calls, size_t n) {
+    for (size_t i = 0; SPLIT && i < n; memory += gemm_left_size(calls[i].in.rows, calls[i].in.cols), i++)
+        (void)gemm_left_by_team(memory, calls[i].in);
 }
 
 // The left operand of a tile, from element k on.
 static Left left_of(Part *memory, RowTile r, int64_t k) {
-    Mat in = r.part->in;
+    Mat in = r.call->in;
     Left rows = SPLIT ? (Left){memory + gemm_left_size(r.before, in.cols), gemm_parts(in.cols)}
                       : gemm_left(NULL, act_row(in, 0), in.cols, in.rows, in.cols);
     return gemm_left_at(rows, r.t, k);
 }
 
-// Of the parts with more than FEW_T rows.
-static void forward_panels(Backend *b, const LinearPart *parts, size_t n, const Weight *w, Part *panel) {
+// Of the calls with more than FEW_T rows.
+static void forward_panels(Backend *b, const LinearCall *calls, size_t n, const Weight *w, Part *panel) {
     int64_t size = forward_panel(w, PANEL_BYTES), strip = gemm_strip_size(w->cols), k = w->cols;
-    int64_t tiles = count_tiles(parts, n, FEW_T);
+    int64_t tiles = count_tiles(calls, n, FEW_T);
     Part *left = panel + gemm_packed_size(k, size);
-    Act *all_scratch = (Act *)(left + gemm_left_size(count_rows(parts, n), k));
+    Act *all_scratch = (Act *)(left + gemm_left_size(count_rows(calls, n), k));
     if (!tiles) return;
 #pragma omp parallel num_threads(b->threads)
     {
         Act *scratch = all_scratch + omp_get_thread_num() * scratch_elements(w);
-        split_parts(left, parts, n);
+        split_calls(left, calls, n);
         for (int64_t n0 = 0; n0 < w->rows; n0 += size) {
             int64_t count = min64(size, w->rows - n0);
             const Part *packed = w->kept ? kept_rows(w, n0) : panel;
@@ -155,14 +155,14 @@ static void forward_panels(Backend *b, const LinearPart *parts, size_t n, const 
 #pragma omp for collapse(2) schedule(dynamic)
             for (int64_t tile = 0; tile < tiles; tile++)
                 for (int64_t i = 0; i < count; i += TILE_N) {
-                    RowTile r = find_tile(parts, tile, FEW_T);
+                    RowTile r = find_tile(calls, tile, FEW_T);
                     Product p = {r.rows,
                                  min64(TILE_N, count - i),
                                  k,
                                  .a = left_of(left, r, 0),
                                  .b = packed + i / STRIP * strip,
                                  .alpha = 1};
-                    forward_tile(r.part->out, w, r.part->residual, r.t, n0 + i, p);
+                    forward_tile(r.call->out, w, r.call->residual, r.t, n0 + i, p);
                 }
         }
     }
@@ -189,7 +189,7 @@ static void few_rows(Mat out, Mat x, const Weight *w, Mat residual, int64_t n, i
         }
 }
 
-static void few_rows_forward(Backend *b, const LinearPart *p, const Weight *w, void *ws) {
+static void few_rows_forward(Backend *b, const LinearCall *p, const Weight *w, void *ws) {
 #pragma omp parallel num_threads(b->threads)
     {
         float *rows = (float *)((Act *)ws + omp_get_thread_num() * scratch_elements(w));
@@ -199,19 +199,19 @@ static void few_rows_forward(Backend *b, const LinearPart *p, const Weight *w, v
     }
 }
 
-void CPU_FN(linears_forward)(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws) {
-    for (const LinearPart *p = parts; p < parts + n; p++) {
+void CPU_FN(linears_forward)(Backend *b, const LinearCall *calls, size_t n, const Weight *w, void *ws) {
+    for (const LinearCall *p = calls; p < calls + n; p++) {
         CHECK_ACT(p->in, p->in.rows, w->cols);
         // NOLINTNEXTLINE(bugprone-branch-clone): equal in copies with activations in float32
         CHECK_MATRIX(p->out, p->out.dtype == DTYPE_F32 ? DTYPE_F32 : ACT_DTYPE, p->in.rows, w->rows);
         if (p->residual.data) CHECK_ACT(p->residual, p->in.rows, w->rows);
         if (p->in.rows <= FEW_T) few_rows_forward(b, p, w, ws);
     }
-    forward_panels(b, parts, n, w, ws);
+    forward_panels(b, calls, n, w, ws);
 }
 
 void CPU_FN(linear_forward)(Backend *b, Mat out, Mat x, const Weight *w, Mat residual, void *ws) {
-    CPU_FN(linears_forward)(b, &(LinearPart){out, x, residual}, 1, w, ws);
+    CPU_FN(linears_forward)(b, &(LinearCall){out, x, residual}, 1, w, ws);
 }
 
 // A tile of dx (+)= the product of rows of dout with a panel that has all rows of W.
@@ -231,7 +231,7 @@ static void round_sums(Mat dx, const float *sums, int64_t col, int64_t cols, boo
 }
 
 typedef struct BackwardCall {
-    const LinearPart *parts;
+    const LinearCall *calls;
     size_t n;
     int64_t panel_rows;
     Part *panel, *left;
@@ -250,14 +250,14 @@ static void pack_columns(Part *panel, WeightPart all, Act *scratch) {
 // Columns [i, i + p.n) of those in `all`, for a tile of rows of dx. first: of the panels of these columns.
 static void backward_product(const BackwardCall *c, RowTile r, WeightPart all, int64_t i, bool first, Product p) {
     if (p.k == all.rows)
-        backward_tile(r.part->out, r.part->residual.data, r.t, all.col + i, p);
+        backward_tile(r.call->out, r.call->residual.data, r.t, all.col + i, p);
     else
         gemm((Output){.f32 = c->sums + (r.before + r.t) * all.cols + i, .stride = all.cols, .add = !first}, p);
 }
 
 // Columns [col, col + cols) of dx (+)= dout W, by the threads of the team.
 static void backward_columns(const BackwardCall *c, WeightPart all, Act *scratch) {
-    int64_t tiles = count_tiles(c->parts, c->n, 0), before = 0;
+    int64_t tiles = count_tiles(c->calls, c->n, 0), before = 0;
     for (int64_t row = 0; row < all.rows; row += c->panel_rows) {
         int64_t k = min64(c->panel_rows, all.rows - row), strip = gemm_strip_size(k);
         WeightPart part = {all.w, row, k, all.col, all.cols};
@@ -266,7 +266,7 @@ static void backward_columns(const BackwardCall *c, WeightPart all, Act *scratch
 #pragma omp for collapse(2) schedule(dynamic)
         for (int64_t tile = 0; tile < tiles; tile++)
             for (int64_t i = 0; i < all.cols; i += TILE_N) {
-                RowTile r = find_tile(c->parts, tile, 0);
+                RowTile r = find_tile(c->calls, tile, 0);
                 Product p = {r.rows,
                              min64(TILE_N, all.cols - i),
                              k,
@@ -276,24 +276,24 @@ static void backward_columns(const BackwardCall *c, WeightPart all, Act *scratch
                 backward_product(c, r, all, i, row == 0, p);
             }
     }
-    for (size_t i = 0; c->panel_rows < all.rows && i < c->n; before += c->parts[i++].in.rows)
-        round_sums(c->parts[i].out, c->sums + before * all.cols, all.col, all.cols, c->parts[i].residual.data);
+    for (size_t i = 0; c->panel_rows < all.rows && i < c->n; before += c->calls[i++].in.rows)
+        round_sums(c->calls[i].out, c->sums + before * all.cols, all.col, all.cols, c->calls[i].residual.data);
 }
 
-void CPU_FN(linears_backward)(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws) {
-    for (const LinearPart *p = parts; p < parts + n; p++) {
+void CPU_FN(linears_backward)(Backend *b, const LinearCall *calls, size_t n, const Weight *w, void *ws) {
+    for (const LinearCall *p = calls; p < calls + n; p++) {
         CHECK_ACT(p->in, p->out.rows, w->rows);
         CHECK_ACT(p->out, p->out.rows, w->cols);
     }
     BackwardPanel size = backward_panel(w, PANEL_BYTES);
     Part *panel = ws, *left = panel + panel_parts(w, PANEL_BYTES);
-    Act *all_scratch = (Act *)(left + gemm_left_size(count_rows(parts, n), w->rows));
+    Act *all_scratch = (Act *)(left + gemm_left_size(count_rows(calls, n), w->rows));
     float *sums = (float *)(all_scratch + b->threads * scratch_elements(w));
-    BackwardCall c = {parts, n, size.rows, panel, left, sums};
+    BackwardCall c = {calls, n, size.rows, panel, left, sums};
 #pragma omp parallel num_threads(b->threads)
     {
         Act *scratch = all_scratch + omp_get_thread_num() * scratch_elements(w);
-        split_parts(left, parts, n);
+        split_calls(left, calls, n);
         for (int64_t col = 0; col < w->cols; col += size.cols) {
             WeightPart all = {w, 0, w->rows, col, min64(size.cols, w->cols - col)};
             backward_columns(&c, all, scratch);
@@ -302,7 +302,7 @@ void CPU_FN(linears_backward)(Backend *b, const LinearPart *parts, size_t n, con
 }
 
 void CPU_FN(linear_backward)(Backend *b, Mat dx, Mat dout, const Weight *w, bool accumulate, void *ws) {
-    CPU_FN(linears_backward)(b, &(LinearPart){dx, dout, accumulate ? dx : (Mat){0}}, 1, w, ws);
+    CPU_FN(linears_backward)(b, &(LinearCall){dx, dout, accumulate ? dx : (Mat){0}}, 1, w, ws);
 }
 
 size_t CPU_FN(weight_keep)(Backend *b, Weight *w, void *memory, void *ws) {
@@ -350,7 +350,7 @@ size_t CPU_FN(grouped_linear_workspace)(Backend *b, const Weight *experts, const
 
 // The rows of expert e.
 static Mat expert_rows(Mat m, const MoePlan *plan, int64_t e) {
-    return mat_of(act_row(m, plan->offset[e]), m.dtype, plan->offset[e + 1] - plan->offset[e], m.cols);
+    return mat_rows(m, plan->offset[e], plan->offset[e + 1] - plan->offset[e]);
 }
 
 // Columns [n, n + count) of out = x W^T, by one thread.

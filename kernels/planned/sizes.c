@@ -75,10 +75,9 @@ size_t cuda_fp8_workspace(const Weight *w, int64_t t) {
     return cuda_align(sizeof(float)) + cuda_align((size_t)(t * (w->rows > w->cols ? w->rows : w->cols)));
 }
 
-// The bias in the type of the result.
-// Weights that are expanded on a device stay in its scratch while a product uses them.
 size_t cuda_weight_keep(Backend *b, Weight *w, void *memory, void *ws) { return 0; }
 
+// The bias in the type of the result.
 size_t cuda_linear_workspace(Backend *b, const Weight *w, int64_t t) {
     size_t bias = w->bias && b->activation != DTYPE_F32 ? cuda_align((size_t)w->rows * cuda_element(b->activation)) : 0;
     return bias + cuda_fp8_workspace(w, t);

@@ -63,18 +63,13 @@ void ref_linear_backward(Backend *b, Mat dx, Mat dout, const Weight *w, bool acc
     for (int64_t i = 0; i < dx.rows * dx.cols; i++) ((float *)dx.data)[i] = (float)sum[i];
 }
 
-void ref_linears_forward(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws) {
-    for (const LinearPart *p = parts; p < parts + n; p++) ref_linear_forward(b, p->out, p->in, w, p->residual, ws);
+void ref_linears_forward(Backend *b, const LinearCall *calls, size_t n, const Weight *w, void *ws) {
+    for (const LinearCall *c = calls; c < calls + n; c++) ref_linear_forward(b, c->out, c->in, w, c->residual, ws);
 }
 
-void ref_linears_backward(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws) {
-    for (const LinearPart *p = parts; p < parts + n; p++)
-        ref_linear_backward(b, p->out, p->in, w, p->residual.data != NULL, ws);
-}
-
-// Rows [from, to) of m.
-static Mat rows_between(Mat m, int64_t from, int64_t to) {
-    return mat_of(f32_row(m, from), m.dtype, to - from, m.cols);
+void ref_linears_backward(Backend *b, const LinearCall *calls, size_t n, const Weight *w, void *ws) {
+    for (const LinearCall *c = calls; c < calls + n; c++)
+        ref_linear_backward(b, c->out, c->in, w, c->residual.data != NULL, ws);
 }
 
 size_t ref_grouped_linear_workspace(Backend *b, const Weight *experts, const MoePlan *plan) {
@@ -86,7 +81,7 @@ void ref_grouped_linear_forward(Backend *b, Mat out, Mat x, const Weight *expert
     CHECK_SHAPE(out, x.rows, experts->rows);
     for (int64_t e = 0; e < plan->experts; e++) {
         int32_t from = plan->offset[e], to = plan->offset[e + 1];
-        ref_linear_forward(b, rows_between(out, from, to), rows_between(x, from, to), experts + e, (Mat){0}, ws);
+        ref_linear_forward(b, mat_rows(out, from, to - from), mat_rows(x, from, to - from), experts + e, (Mat){0}, ws);
     }
 }
 
@@ -96,7 +91,8 @@ void ref_grouped_linear_backward(Backend *b, Mat dx, Mat dout, const Weight *exp
     CHECK_SHAPE(dout, dx.rows, experts->rows);
     for (int64_t e = 0; e < plan->experts; e++) {
         int32_t from = plan->offset[e], to = plan->offset[e + 1];
-        ref_linear_backward(b, rows_between(dx, from, to), rows_between(dout, from, to), experts + e, accumulate, ws);
+        ref_linear_backward(b, mat_rows(dx, from, to - from), mat_rows(dout, from, to - from), experts + e, accumulate,
+                            ws);
     }
 }
 

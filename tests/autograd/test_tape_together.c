@@ -19,16 +19,16 @@ typedef struct Shared {
 } Shared;
 static Shared *counting; // of the test that runs
 
-static void linears_forward(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws) {
+static void linears_forward(Backend *b, const LinearCall *calls, size_t n, const Weight *w, void *ws) {
     counting->calls++;
     counting->parts += (int)n;
-    counting->own->linears_forward(b, parts, n, w, ws);
+    counting->own->linears_forward(b, calls, n, w, ws);
 }
 
-static void linears_backward(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws) {
+static void linears_backward(Backend *b, const LinearCall *calls, size_t n, const Weight *w, void *ws) {
     counting->calls++;
     counting->parts += (int)n;
-    counting->own->linears_backward(b, parts, n, w, ws);
+    counting->own->linears_backward(b, calls, n, w, ws);
 }
 
 static Shared *shared_new(void) {

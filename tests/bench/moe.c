@@ -27,7 +27,11 @@ static Weight new_weight(int64_t n, int64_t k) {
     for (size_t i = 0; i < bytes; i++) p[i] = (uint8_t)(i * 2654435761u >> 11);
     for (size_t i = 0; i < bytes; i += block)
         memcpy(p + i, &(uint16_t){f32_to_f16(1e-4f)}, 2), memcpy(p + i + 2, &(uint16_t){f32_to_f16(1e-4f)}, 2);
-    return (Weight){"bench", {{.data = p, .dtype = DTYPE_Q4_K, .rows = n}}, 1, n, k, NULL};
+    return (Weight){.name = "bench",
+                    .segments = {{.data = p, .dtype = DTYPE_Q4_K, .rows = n}},
+                    .n_segments = 1,
+                    .rows = n,
+                    .cols = k};
 }
 
 static void forward(void *arg) {

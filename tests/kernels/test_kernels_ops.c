@@ -65,12 +65,12 @@ static void test_kernels_kept_copies_change_no_bit(void **state) {
     }
 }
 
-static void each_forward(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws) {
-    for (size_t i = 0; i < n; i++) b->k->linear_forward(b, parts[i].out, parts[i].in, w, parts[i].residual, ws);
+static void each_forward(Backend *b, const LinearCall *calls, size_t n, const Weight *w, void *ws) {
+    for (size_t i = 0; i < n; i++) b->k->linear_forward(b, calls[i].out, calls[i].in, w, calls[i].residual, ws);
 }
 
-static void each_backward(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws) {
-    for (size_t i = 0; i < n; i++) b->k->linear_backward(b, parts[i].out, parts[i].in, w, parts[i].residual.data, ws);
+static void each_backward(Backend *b, const LinearCall *calls, size_t n, const Weight *w, void *ws) {
+    for (size_t i = 0; i < n; i++) b->k->linear_backward(b, calls[i].out, calls[i].in, w, calls[i].residual.data, ws);
 }
 
 // Parts in one call or each in its own: the same bits. Some parts have few rows, which are dot products.

@@ -40,3 +40,13 @@ static inline void scratch_put(const char *path, const void *data, size_t n) {
     assert_int_equal(ftruncate(fd, (off_t)n), 0);
     close(fd);
 }
+
+// A new file outside the directory with this text; the caller removes it and frees its path.
+static inline char *scratch_file(const char *text) {
+    char *path = mem_strdup("/tmp/lorac-test-XXXXXX");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+    return path;
+}

@@ -86,11 +86,11 @@ void cuda_linear_backward(Backend *b, Mat dx, Mat dout, const Weight *w, bool ac
     }
 }
 
-void cuda_linears_forward(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws) {
-    for (const LinearPart *p = parts; p < parts + n; p++) cuda_linear_forward(b, p->out, p->in, w, p->residual, ws);
+void cuda_linears_forward(Backend *b, const LinearCall *calls, size_t n, const Weight *w, void *ws) {
+    for (const LinearCall *c = calls; c < calls + n; c++) cuda_linear_forward(b, c->out, c->in, w, c->residual, ws);
 }
 
-void cuda_linears_backward(Backend *b, const LinearPart *parts, size_t n, const Weight *w, void *ws) {
-    for (const LinearPart *p = parts; p < parts + n; p++)
-        cuda_linear_backward(b, p->out, p->in, w, p->residual.data != NULL, ws);
+void cuda_linears_backward(Backend *b, const LinearCall *calls, size_t n, const Weight *w, void *ws) {
+    for (const LinearCall *c = calls; c < calls + n; c++)
+        cuda_linear_backward(b, c->out, c->in, w, c->residual.data != NULL, ws);
 }

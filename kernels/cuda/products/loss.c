@@ -13,12 +13,6 @@
 #include "matmul.h"
 #include "tiles.h"
 
-static Mat rows_from(Mat m, int64_t first, int64_t n) {
-    m.data = (char *)m.data + (size_t)(first * mat_stride(m)) * cuda_element(m.dtype);
-    m.rows = n;
-    return m;
-}
-
 // dx = d W, d [rows, V] the gradient of the logits.
 static void head_backward(Backend *b, Mat dx, Mat d, const Weight *w, void *ws) {
     if (!cuda_head_in_tiles(w)) {
@@ -51,14 +45,14 @@ void cuda_head_loss(Backend *b, HeadResult *result, Mat dx, Mat x, const Weight 
     for (int64_t at = 0; at < x.rows; at += l.chunk) {
         int64_t n = min64(l.chunk, x.rows - at);
         Mat logits = {(char *)ws + l.rows, type, n, w->rows, l.stride};
-        b->k->linear_forward(b, logits, rows_from(x, at, n), w, (Mat){.dtype = type}, products);
+        b->k->linear_forward(b, logits, mat_rows(x, at, n), w, (Mat){.dtype = type}, products);
         CrossEntropy c = {.targets = h->targets + at,
                           .state = dx.data ? h->state : NULL,
                           .label_smoothing = h->label_smoothing,
                           .softcap = h->softcap,
                           .rows = rows + at};
         cuda_cross_entropy(b, logits, &c);
-        if (dx.data) head_backward(b, rows_from(dx, at, n), logits, w, products);
+        if (dx.data) head_backward(b, mat_rows(dx, at, n), logits, w, products);
     }
     cuda_total_loss(b, result, rows, x.rows);
 }

@@ -37,18 +37,10 @@ static int set_up(void **state) {
 
 // All that a job of `ranks` ranks prints; it must end with `want_status`. 0 ranks: started by lorac itself or alone.
 static char *run_job(int ranks, const char *words, int want_status) {
-    StrBuf out = {0};
-    char launcher[4200] = "", piece[4096];
+    char launcher[4200] = "";
     if (ranks) snprintf(launcher, sizeof launcher, "sh '%s/train/ranks/mpirun.sh' %d", TEST_DIR, ranks);
-    char *command = mem_printf("XDG_CACHE_HOME=$PWD/cache %s '%s' " TRAIN "%s 2>&1", launcher, LORAC, words);
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    for (size_t n; (n = fread(piece, 1, sizeof piece, pipe)) > 0;) str_add(&out, piece, n);
-    int status = pclose(pipe);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != want_status)
-        fail_msg("%s: status %d, expected %d; it printed: %s", command, status, want_status, out.data);
-    mem_free(command);
-    return out.data;
+    AUTO_FREE char *command = mem_printf("XDG_CACHE_HOME=$PWD/cache %s '%s' " TRAIN "%s 2>&1", launcher, LORAC, words);
+    return command_output(command, want_status);
 }
 
 static void train(int ranks, const char *words) {

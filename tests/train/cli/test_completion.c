@@ -1,18 +1,6 @@
 // What the program writes for an installation: the manual page and completion, each by the tool that reads it.
 #include "cli_runner.h"
 
-// The output of a shell command; fails unless its status is 0.
-static char *shell(const char *command) {
-    StrBuf out = {0};
-    char piece[4096];
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    str_puts(&out, "");
-    for (size_t n; (n = fread(piece, 1, sizeof piece, pipe)) > 0;) str_add(&out, piece, n);
-    if (pclose(pipe) != 0) fail_msg("%s: failed: %s", command, out.data);
-    return out.data;
-}
-
 static bool has(const char *program) {
     AUTO_FREE char *command = mem_printf("command -v %s >/dev/null", program);
     return system(command) == 0;
@@ -21,9 +9,9 @@ static bool has(const char *program) {
 static void test_man_page_renders_without_warnings(void **state) {
     (void)state;
     if (!has("groff")) skip();
-    AUTO_FREE char *text =
-        shell("'" LORAC "' help --man >lorac.1 && groff -ww -man -Tutf8 -P-bcou lorac.1 2>&1 >text && cat text");
-    AUTO_FREE char *warnings = shell("groff -ww -man -Tutf8 lorac.1 2>&1 >/dev/null");
+    AUTO_FREE char *text = command_output(
+        "'" LORAC "' help --man >lorac.1 && groff -ww -man -Tutf8 -P-bcou lorac.1 2>&1 >text && cat text", 0);
+    AUTO_FREE char *warnings = command_output("groff -ww -man -Tutf8 lorac.1 2>&1 >/dev/null", 0);
     assert_string_equal(warnings, "");
     static const char *const parts[] = {"NAME", "lorac train", "lora_r", "EXIT STATUS", "75"};
     CHECK_PARTS(text, parts);
@@ -35,14 +23,14 @@ static void check_bash(const char *line, const char *want) {
         mem_printf("bash -c '. ./lorac.bash; COMP_WORDS=(%s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _lorac; "
                    "echo \"${COMPREPLY[*]}\"' 2>&1",
                    line);
-    AUTO_FREE char *got = shell(command), *expected = mem_printf("%s\n", want);
+    AUTO_FREE char *got = command_output(command, 0), *expected = mem_printf("%s\n", want);
     if (strcmp(got, expected) != 0) fail_msg("%s: completed as \"%s\"; expected \"%s\"", line, got, expected);
 }
 
 static void test_bash_completes_verbs_options_and_files(void **state) {
     (void)state;
     if (!has("bash")) skip();
-    mem_free(shell("'" LORAC "' help --completion bash >lorac.bash"));
+    mem_free(command_output("'" LORAC "' help --completion bash >lorac.bash", 0));
     put("my data.jsonl", "");
     check_bash("lorac tr", "train");
     check_bash("lorac x", "");
@@ -61,9 +49,10 @@ static void test_bash_completes_verbs_options_and_files(void **state) {
 static void test_zsh_and_fish_read_their_scripts(void **state) {
     (void)state;
     if (!has("zsh") || !has("fish")) skip();
-    mem_free(shell("'" LORAC "' help --completion zsh >_lorac && zsh -n _lorac"));
-    mem_free(shell("'" LORAC "' help --completion fish >lorac.fish"));
-    AUTO_FREE char *got = shell("HOME=$PWD fish -c 'source lorac.fish; complete -C \"lorac export --format p\"'");
+    mem_free(command_output("'" LORAC "' help --completion zsh >_lorac && zsh -n _lorac", 0));
+    mem_free(command_output("'" LORAC "' help --completion fish >lorac.fish", 0));
+    AUTO_FREE char *got =
+        command_output("HOME=$PWD fish -c 'source lorac.fish; complete -C \"lorac export --format p\"'", 0);
     if (!strstr(got, "peft")) fail_msg("fish offers \"%s\"; expected peft", got);
 }
 

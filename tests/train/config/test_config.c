@@ -1,28 +1,15 @@
 // The config: every key's rules through the table, messages with file and line, overrides, saving and resuming.
-#include "test.h"
-
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "config.h"
 #include "config_internal.h"
 #include "quantize.h"
+#include "scratch.h"
 #include "words.h"
 
 #define REQUIRED "\"model\": \"m.gguf\", \"output_dir\": \"out\", \"dataset\": \"d.jsonl\""
 
-static char *temp_config(const char *text) {
-    char *path = mem_strdup("/tmp/lorac_config_XXXXXX");
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-    close(fd);
-    return path;
-}
-
 // Loads `text` as the file, with up to three words behind it.
 static int load(Config *c, const char *text, const char *w1, const char *w2, const char *w3, Err *err) {
-    char *path = temp_config(text);
+    char *path = scratch_file(text);
     char *argv[] = {path, (char *)w1, (char *)w2, (char *)w3};
     int argc = 1 + (w1 != NULL) + (w2 != NULL) + (w3 != NULL);
     *c = (Config){0};

@@ -1,27 +1,14 @@
 // Config files: YAML next to JSON, and all problems of a config in one message.
-#include "test.h"
-
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "config.h"
 #include "fileio.h"
-
-static char *temp_config(const char *text) {
-    char *path = mem_strdup("/tmp/lorac_config_XXXXXX");
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-    close(fd);
-    return path;
-}
+#include "scratch.h"
 
 // stderr goes to a file until capture_end, which takes its text.
 static int capture_stderr = -1;
 static char *capture_begin(void) {
-    char *path = temp_config("");
+    char *path = scratch_file("");
     fflush(stderr);
     capture_stderr = dup(2);
     int fd = open(path, O_WRONLY | O_TRUNC);
@@ -45,7 +32,7 @@ static void capture_end(char *path, StrBuf *out) {
 }
 
 static int load(Config *c, const char *text, const char *word, Err *err) {
-    char *path = temp_config(text), *argv[] = {path, (char *)word};
+    char *path = scratch_file(text), *argv[] = {path, (char *)word};
     *c = (Config){0};
     int rc = config_load(c, 1 + (word != NULL), argv, CONFIG_FOR_TRAIN, err);
     unlink(path);
@@ -54,7 +41,7 @@ static int load(Config *c, const char *text, const char *word, Err *err) {
 }
 
 static char *yaml_config(const char *text) {
-    char *path = temp_config(text), *yaml = mem_printf("%s.yaml", path);
+    char *path = scratch_file(text), *yaml = mem_printf("%s.yaml", path);
     assert_int_equal(rename(path, yaml), 0);
     mem_free(path);
     return yaml;

@@ -1,11 +1,9 @@
 // `lorac train` under mpirun, as processes: the adapter and the losses of one process, stopped and gone on with by
 // other numbers of ranks; an error is said once; rank 0 alone speaks unless all are asked to. Skipped where there is no
 // mpirun.
-#include "test.h"
-
 #include <stdlib.h>
-#include <sys/wait.h>
 
+#include "command.h"
 #include "path.h"
 #include "tiny_run.h"
 
@@ -16,25 +14,12 @@ static const char common[] =
 
 // Output and errors together; ranks 0: without mpirun. The caller frees.
 static char *train(int ranks, const char *out, const char *extra, int want_status) {
-    char *launch = ranks ? mem_printf("sh %s/train/ranks/mpirun.sh %d ", TEST_DIR, ranks) : mem_strdup("");
-    char *command = mem_printf(
+    AUTO_FREE char *launch = ranks ? mem_printf("sh %s/train/ranks/mpirun.sh %d ", TEST_DIR, ranks) : mem_strdup("");
+    AUTO_FREE char *command = mem_printf(
         "D=%s OMP_NUM_THREADS=1; export OMP_NUM_THREADS; %s%s train model=%s/tiny.gguf train_file=%s/data.jsonl "
         "output_dir=%s/%s %s 2>&1 %s",
         tiny_dir, launch, LORAC, tiny_dir, tiny_dir, tiny_dir, out, common, extra);
-    StrBuf text = {0};
-    char piece[4096];
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    str_puts(&text, "");
-    for (size_t n; (n = fread(piece, 1, sizeof piece, pipe)) > 0;) str_add(&text, piece, n);
-    int status = pclose(pipe);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != want_status) {
-        fprintf(stderr, "%s\n", text.data);
-        fail_msg("%s: wait status %d, expected exit status %d", command, status, want_status);
-    }
-    mem_free(command);
-    mem_free(launch);
-    return text.data;
+    return command_output(command, want_status);
 }
 
 static int count(const char *text, const char *part) {
