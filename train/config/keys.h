@@ -1,8 +1,8 @@
 // keys: settings that a table names, one row each: the keys of a config (config_keys.def), the options of a verb.
 // Parsing, aliases, ranges, defaults, help, saving and the JSON schema come from the table.
 //
-// Files: keys.c (the table, one value from and to JSON), key_types.c (a row for each KeyType), key_help.c,
-// key_schema.c.
+// Files: keys.c (the table, one value from and to JSON), key_types.c (a row for each KeyType), key_files.c
+// (KEY_FILES), key_help.c, key_schema.c.
 #pragma once
 
 #include <float.h>

@@ -13,6 +13,10 @@ typedef struct Reading {
     Err *err;
 } Reading;
 int key_refuse_later(const Reading *r, const Json *v); // a value of a later version
+int key_wrong(const Reading *r, const Json *v, const char *expected);
+// A list, or one item without brackets.
+int key_read_list(const Reading *r, const Json *v, int (*read)(const Reading *, const Json *), bool single,
+                  const char *expected);
 
 typedef struct KeyForm {
     const char *name;                             // in the help
@@ -23,5 +27,20 @@ typedef struct KeyForm {
     void (*free)(void *field);                   // what the field owns; NULL: nothing
 } KeyForm;
 extern const KeyForm key_forms[];
+
+// ---- for the files key*.c ----
+
+void texts_add(char ***items, size_t *count, const char *text);
+cJSON *key_path_json(const Key *k, const char *path, bool absolute);
+void schema_float(cJSON *schema, const Key *k);
+// A list, or one item without brackets, or null.
+void schema_add_list(cJSON *schema, const Key *k, void (*item)(cJSON *schema, const Key *k));
+static inline bool json_is_number(const Json *v) { return v->type == JSON_INT || v->type == JSON_FLOAT; }
+
+// KEY_FILES (key_files.c).
+int key_read_files(const Reading *r, const Json *v);
+cJSON *key_write_files(const Key *k, const void *field, bool absolute_paths);
+void key_schema_files(cJSON *schema, const Key *k);
+void key_free_files(void *field);
 
 void schema_add_types(cJSON *schema, const char *names); // "type", of names separated by spaces

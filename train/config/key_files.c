@@ -1,0 +1,136 @@
+// key_files: data files as values of keys: a path, or an object with the path and the rules of its records.
+#include <math.h>
+#include <string.h>
+
+#include "keys_internal.h"
+
+void file_list_add(FileList *l, const char *path, double weight, const FileRule *rule) {
+    l->weights = mem_realloc(l->weights, l->count + 1, sizeof *l->weights);
+    l->rules = mem_realloc(l->rules, l->count + 1, sizeof *l->rules);
+    l->weights[l->count] = weight;
+    l->rules[l->count] = rule ? file_rule_copy(rule) : (FileRule){0};
+    texts_add(&l->items, &l->count, path);
+}
+
+static int read_columns(const Reading *r, const Json *e, const Json *columns, FileRule *rule) {
+    if (columns->type != JSON_OBJECT)
+        return key_wrong(r, e, "columns as {\"messages\": \"its name in the file\", ...}");
+    for (size_t i = 0; i < columns->count; i++) {
+        const Json *name = &columns->items[i];
+        RecordKey c = 0;
+        while (c < RECORD_KEYS && !json_str_is(columns->keys[i], column_name(c))) c++;
+        if (name->type == JSON_NULL) continue;
+        if (c == RECORD_KEYS)
+            return key_wrong(
+                r, e,
+                "columns of messages, tools, system, prompt, completion, instruction, input, output, history, "
+                "text, role or content");
+        if (name->type != JSON_STRING || !name->str.len) return key_wrong(r, e, "names of columns as text");
+        rule->columns[c] = mem_strdup(name->str.data);
+    }
+    return 0;
+}
+
+static int read_rule(const Reading *r, const Json *e, FileRule *rule) {
+    const Json *format = json_given(e, "format"), *limit = json_given(e, "max_samples"),
+               *columns = json_given(e, "columns");
+    if (format) {
+        int word = format->type == JSON_STRING ? words_index(ENUM_WORDS(DATASET_FORMATS), format->str.data) : -1;
+        if (word < 0) return key_wrong(r, e, "a format of dataset_format");
+        rule->format = (DatasetFormat)word;
+    }
+    if (limit) {
+        rule->limit = json_is_number(limit) ? limit->number : 0;
+        if (!(rule->limit > 0 && rule->limit < 1) &&
+            !(rule->limit >= 1 && rule->limit <= 0x1p53 && rule->limit == floor(rule->limit)))
+            return key_wrong(r, e, "max_samples as a number of records, or a fraction below 1");
+    }
+    return columns ? read_columns(r, e, columns, rule) : 0;
+}
+
+static int read_file(const Reading *r, const Json *e) {
+    static const char *const keys[] = {"path", "weight", "format", "max_samples", "columns"};
+    const Json *path = e->type == JSON_OBJECT ? json_get(e, "path") : e, *weight = json_given(e, "weight");
+    size_t known = 0;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) known += json_get(e, keys[i]) != NULL;
+    if (e->type == JSON_OBJECT && e->count != known)
+        return key_wrong(r, e, "no keys but \"path\", \"weight\", \"format\", \"max_samples\" and \"columns\"");
+    if (!path || path->type != JSON_STRING || !path->str.len)
+        return key_wrong(r, e, "a path or {\"path\": ..., \"weight\": ...}");
+    if (weight && !(json_is_number(weight) && weight->number >= r->k->min && weight->number <= r->k->max))
+        return key_wrong(r, e, r->k->max == 1 ? "no weight" : "a weight above 0, at most 1000");
+    FileRule rule = {0};
+    int rc = read_rule(r, e, &rule);
+    if (!rc) file_list_add(r->field, path->str.data, weight ? weight->number : 1, &rule);
+    file_rule_clear(&rule);
+    return rc;
+}
+
+int key_read_files(const Reading *r, const Json *v) {
+    return key_read_list(r, v, read_file, v->type == JSON_STRING || v->type == JSON_OBJECT,
+                         "a path or a list of paths");
+}
+
+static void write_rule(cJSON *entry, const FileRule *rule) {
+    if (rule->format != FORMAT_AUTO) cJSON_AddStringToObject(entry, "format", dataset_format_name(rule->format));
+    if (rule->limit) cJSON_AddNumberToObject(entry, "max_samples", rule->limit);
+    cJSON *columns = file_rule_has_columns(rule) ? cJSON_AddObjectToObject(entry, "columns") : NULL;
+    for (RecordKey c = 0; columns && c < RECORD_KEYS; c++)
+        if (rule->columns[c]) cJSON_AddStringToObject(columns, column_name(c), rule->columns[c]);
+}
+
+cJSON *key_write_files(const Key *k, const void *field, bool absolute_paths) {
+    const FileList *l = field;
+    cJSON *list = cJSON_CreateArray();
+    for (size_t i = 0; i < l->count; i++) {
+        cJSON *entry = cJSON_CreateObject(), *path = key_path_json(k, l->items[i], absolute_paths);
+        cJSON_AddItemToObject(entry, "path", path);
+        if (l->weights[i] != 1) cJSON_AddNumberToObject(entry, "weight", l->weights[i]);
+        write_rule(entry, &l->rules[i]);
+        bool plain = !path->next;
+        cJSON_AddItemToArray(list, plain ? cJSON_DetachItemViaPointer(entry, path) : entry);
+        if (plain) cJSON_Delete(entry);
+    }
+    return list;
+}
+
+static void schema_file(cJSON *schema, const Key *k) {
+    schema_add_types(schema, "string object");
+    cJSON_AddNumberToObject(schema, "minLength", 1);
+    cJSON *members = cJSON_AddObjectToObject(schema, "properties"), *path = cJSON_AddObjectToObject(members, "path");
+    schema_add_types(path, "string");
+    cJSON_AddNumberToObject(path, "minLength", 1);
+    schema_float(cJSON_AddObjectToObject(members, "weight"), k);
+    cJSON *format = cJSON_AddArrayToObject(cJSON_AddObjectToObject(members, "format"), "enum");
+    for (int f = 0; f < FORMAT_COUNT; f++) cJSON_AddItemToArray(format, cJSON_CreateString(dataset_format_name(f)));
+    cJSON_AddItemToArray(format, cJSON_CreateNull());
+    cJSON *limit = cJSON_AddObjectToObject(members, "max_samples");
+    schema_add_types(limit, "number null");
+    cJSON_AddNumberToObject(limit, "exclusiveMinimum", 0);
+    cJSON *columns = cJSON_AddObjectToObject(members, "columns"),
+          *names = cJSON_AddObjectToObject(columns, "properties");
+    schema_add_types(columns, "object null");
+    cJSON_AddFalseToObject(columns, "additionalProperties");
+    for (RecordKey c = 0; c < RECORD_KEYS; c++)
+        schema_add_types(cJSON_AddObjectToObject(names, column_name(c)), "string null");
+    cJSON_AddItemToObject(schema, "required", cJSON_CreateStringArray((const char *const[]){"path"}, 1));
+    cJSON_AddFalseToObject(schema, "additionalProperties");
+}
+
+void key_schema_files(cJSON *schema, const Key *k) { schema_add_list(schema, k, schema_file); }
+
+void key_free_files(void *field) {
+    FileList *l = field;
+    for (size_t i = 0; i < l->count; i++) {
+        mem_free(l->items[i]);
+        file_rule_clear(&l->rules[i]);
+    }
+    mem_free(l->items);
+    mem_free(l->weights);
+    mem_free(l->rules);
+}
+
+void file_list_clear(FileList *l) {
+    key_free_files(l);
+    *l = (FileList){0};
+}
