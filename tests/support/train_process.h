@@ -19,7 +19,15 @@ enum { MAX_ARGS = 40 };
 
 static inline char *in_dir(const char *name) { return path_join(tiny_dir, name); }
 
-// Starts `lorac train` into tiny_dir/out with more overrides (separated by spaces, may be NULL); its output goes to
+// Whether words, separated by spaces, set the key of `word`, "key=value".
+static inline bool sets_key_of(const char *words, const char *word) {
+    size_t n = strcspn(word, "=") + 1;
+    for (const char *at = words; at && *at; at += strcspn(at, " "), at += strspn(at, " "))
+        if (strncmp(at, word, n) == 0) return true;
+    return false;
+}
+
+// Starts `lorac train` into tiny_dir/out with other overrides (separated by spaces, may be NULL); its output goes to
 // tiny_dir/log.
 static inline pid_t start(const char *out, const char *extra) {
     char *args[MAX_ARGS], *log = in_dir("log");
@@ -48,7 +56,8 @@ static inline pid_t start(const char *out, const char *extra) {
                                        "num_train_epochs=8",
                                        "load_best_model_at_end=true",
                                        "run_name=tiny"};
-    for (size_t i = 0; i < sizeof more / sizeof *more; i++) args[n++] = mem_strdup(more[i]);
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++)
+        if (!sets_key_of(extra, more[i])) args[n++] = mem_strdup(more[i]);
     for (char *word = extra ? strtok(mem_strdup(extra), " ") : NULL; word; word = strtok(NULL, " ")) args[n++] = word;
     args[n] = NULL;
     int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0644);

@@ -147,6 +147,7 @@ static void add_model_table(StrBuf *out, const Trainer *t) {
     if (g->ranks > 1)
         row(out, "ranks", "%d on %d machine%s (%s)", g->ranks, g->nodes, g->nodes == 1 ? "" : "s", g->calls->name);
     row(out, "gradient checkpointing", "%s", recompute_name(trainer_recompute(t)));
+    if (s->grown_at) row(out, "grown", "after step %ld, from a run of %ld steps", s->grown_at, s->grown_from);
     if (s->best_step >= 0) row(out, "best evaluation", "%.4f at step %ld", s->best_loss, s->best_step);
     str_puts(out, "</table></div>\n");
 }
@@ -191,12 +192,37 @@ bool report_wanted(const Config *c) {
     return false;
 }
 
-int report_write(const Trainer *t, const char *output_dir, const char *name, Err *err) {
+// As a note of report_begin. No title or name can hold it: '<' is escaped there.
+static void show_state(StrBuf *out, const Trainer *t, const char *state) {
+    const TrainerState *s = trainer_state(t);
+    int64_t total = trainer_plan(t)->total_steps;
+    str_puts(out, "; <span>");
+    if (state) {
+        str_printf(out, "step %ld of %ld: ", s->step, total);
+        report_escape(out, state);
+    } else if (s->stopped_early) {
+        str_printf(out, "stopped early after step %ld of %ld", s->step, total);
+    } else {
+        str_printf(out, "%ld steps", s->step);
+    }
+    str_puts(out, "</span>");
+}
+
+bool report_is_at_end(const Trainer *t, const char *output_dir) {
+    AUTO_FREE char *path = path_join(output_dir, "report.html"), *text = NULL;
+    AUTO_STR StrBuf note = {0};
+    size_t size;
+    show_state(&note, t, NULL);
+    return file_read(&text, &size, path, REPORT_MAX_BYTES, NULL) == 0 && strstr(text, note.data);
+}
+
+int report_write(const Trainer *t, const char *output_dir, const char *name, const char *state, Err *err) {
     const TrainerInputs *in = trainer_inputs(t);
-    AUTO_STR StrBuf page = {0};
+    AUTO_STR StrBuf page = {0}, note = {0};
     AUTO_CALL(answers_clear) Answers samples = {0};
-    int rc = answers_make(&samples, t, err);
-    report_begin(&page, name, in->model, trainer_state(t)->stopped_early ? "; stopped early" : "");
+    int rc = state ? 0 : answers_make(&samples, t, err);
+    show_state(&note, t, state);
+    report_begin(&page, name, in->model, note.data);
     add_cards(&page, t);
     add_curves(&page, output_dir, in->adapter->config.labels > 0);
     add_samples(&page, &samples);

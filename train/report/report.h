@@ -7,15 +7,18 @@
 
 bool report_wanted(const Config *c);
 OwnCheck report_own; // overwrite.h
-// Reads output_dir/train_log.jsonl for the curves; generates the sample answers; writes output_dir/report.html.
-int report_write(const Trainer *t, const char *output_dir, const char *name, Err *err);
+// Reads output_dir/train_log.jsonl for the curves; writes output_dir/report.html. state: of a run that is not at its
+// end ("running", an error, ...); NULL: it is, and its sample answers are generated.
+int report_write(const Trainer *t, const char *output_dir, const char *name, const char *state, Err *err);
+// Whether output_dir/report.html is that of the end of this run.
+bool report_is_at_end(const Trainer *t, const char *output_dir);
 
 // ---- report_runs.c: one page that compares the runs of a process ----
 
 typedef struct ReportRun {
     const char *name;
     const Trainer *trainer;
-    const char *failure; // why it has failed; NULL: it has not
+    const char *state; // as for report_write
 } ReportRun;
 // The curves of all runs and a table, as output_dir/report.html.
 int report_write_runs(const ReportRun *runs, size_t n, const char *output_dir, const char *name, Err *err);

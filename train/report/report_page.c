@@ -59,10 +59,9 @@ void report_escape(StrBuf *out, const char *text) {
 }
 
 int report_own(const char *path, Err *err) {
-    enum { MAX_REPORT = 256 << 20 };
     AUTO_FREE char *text = NULL;
     size_t size;
-    bool own = file_read(&text, &size, path, MAX_REPORT, NULL) == 0 && starts_with(text, HEAD) &&
+    bool own = file_read(&text, &size, path, REPORT_MAX_BYTES, NULL) == 0 && starts_with(text, HEAD) &&
                strstr(text, SUBTITLE) && strstr(text, " with lorac") && size > sizeof TAIL &&
                strcmp(text + size - (sizeof TAIL - 1), TAIL) == 0;
     return own ? 0 : overwrite_refuse(path, "a report.html that lorac wrote", err);

@@ -3,6 +3,7 @@
 
 #include "report.h"
 
+enum { REPORT_MAX_BYTES = 256 << 20 };
 void report_escape(StrBuf *out, const char *text); // for HTML
 // The head of the page, up to its first section. note: after the subtitle, HTML.
 void report_begin(StrBuf *page, const char *title, const Model *m, const char *note);

@@ -89,7 +89,7 @@ static void add_row(StrBuf *out, const ReportRun *r, bool best) {
     cell(out, s->best_step >= 0, "%.4f", s->best_loss);
     cell(out, s->best_step >= 0, "%.0f", (double)s->best_step);
     str_printf(out, "<td>%ld</td><td>%s</td><td>", s->tokens, duration_text(duration, s->elapsed));
-    report_escape(out, r->failure ? r->failure : s->stopped_early ? "stopped early" : "done");
+    report_escape(out, r->state ? r->state : s->stopped_early ? "stopped early" : "done");
     str_puts(out, "</td><td><code>");
     report_escape(out, c->output_dir);
     str_puts(out, "</code></td></tr>\n");

@@ -215,11 +215,20 @@ static void add_point(void *user, const Json *o, const char *line, size_t length
                                       value(o, "eval_macro_f1")};
 }
 
+// In blocks of whole lines: a run reads its log at each snapshot, within the memory that it has planned.
 LogPoint *train_log_read(const char *path, size_t *count) {
-    AUTO_FREE char *text = NULL;
-    size_t size;
+    enum { BLOCK = 1 << 18 };
+    AUTO_FREE char *block = mem_alloc(BLOCK, 1);
+    struct stat st;
+    AUTO_FILE FILE *file = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? fopen(path, "re") : NULL;
     Points points = {0};
-    if (file_read(&text, &size, path, MAX_LOG_BYTES, NULL) == 0) each_line(text, size, add_point, &points);
+    for (size_t left = 0, n; file && (n = fread(block + left, 1, BLOCK - left, file)) > 0;) {
+        size_t size = left + n, whole = size;
+        while (whole && block[whole - 1] != '\n') whole--;
+        each_line(block, whole, add_point, &points);
+        left = whole ? size - whole : 0; // a line longer than a block is not one of ours
+        memmove(block, block + whole, left);
+    }
     *count = points.count;
     return points.items;
 }

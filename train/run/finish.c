@@ -87,8 +87,8 @@ static int export_adapter(const Trainer *t, const char *output_dir, Err *err) {
 static void write_report(const Trainer *t, const char *output_dir, bool did_steps) {
     const Config *c = trainer_inputs(t)->config;
     Err err = {0};
-    if (!report_wanted(c) || (!did_steps && dir_has(output_dir, "report.html"))) return;
-    if (report_write(t, output_dir, run_display_name(c), &err))
+    if (!report_wanted(c) || (!did_steps && report_is_at_end(t, output_dir))) return;
+    if (report_write(t, output_dir, run_display_name(c), NULL, &err))
         log_warn("%s", err.msg);
     else
         say("report: %s/report.html\n", output_dir);

@@ -196,7 +196,7 @@ int output_dir_save_config(const OutputDir *d, const Config *c, Err *err) {
 }
 
 // The locked file is still the one at the path of the lock file.
-static bool is_in_place(const OutputDir *d) {
+bool output_dir_is_in_place(const OutputDir *d) {
     struct stat held, there;
     AUTO_FREE char *path = path_join(d->path, ".lock");
     return fstat(d->lock, &held) == 0 && lstat(path, &there) == 0 && is_same_file(&held, &there);
@@ -205,7 +205,7 @@ static bool is_in_place(const OutputDir *d) {
 int output_dir_keep(OutputDir *d, const Config *c, Err *err) {
     OutputDir again = {.path = d->path, .lock = -1};
     bool was_there = path_is_dir(d->path);
-    if (is_in_place(d) || dir_make_parents(d->path, NULL)) return 0;
+    if (output_dir_is_in_place(d) || dir_make_parents(d->path, NULL)) return 0;
     if (take_lock(&again, err) || check_config(&again, c, err)) {
         bool opened = again.lock >= 0;
         output_dir_close(&again);

@@ -30,6 +30,7 @@ typedef struct Run {
     int64_t saved_step;             // of the newest snapshot, -1: none
     int64_t save_every, eval_every; // 0: only at the end
     bool save_failed;               // the last attempt
+    bool report_failed;             // warned of
     BestEval best_before;           // the best one before TrainerState.best_step
     bool did_steps;                 // in this process
     int64_t tokens_before;          // of the run before the first step of this process
@@ -66,6 +67,8 @@ int run_due(Run *r, Err *err);
 int run_note_step(Run *r, const StepReport *report, int rc, Err *err);
 // Saves the state of a run that a signal has stopped. EXIT_INTERRUPTED or -1.
 int run_stop(Run *r, Err *err);
+// report.html of a run that is not at its end (report_write). A failure is a warning.
+void run_report(Run *r, const char *state);
 int run_finish(Run *r, Err *err); // exports and verifies the adapter, writes the report
 
 // ---- several_runs.c ----

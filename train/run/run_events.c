@@ -3,6 +3,7 @@
 
 #include "memory_use.h"
 #include "profile.h"
+#include "report.h"
 #include "run.h"
 #include "say.h"
 #include "signals.h"
@@ -96,10 +97,22 @@ static void forget_unsaved_best(Run *r) {
     trainer_set_state(r->trainer, &s);
 }
 
+void run_report(Run *r, const char *state) {
+    Err err;
+    if (!run_is_rank_0(r) || !report_wanted(r->config) || trainer_state(r->trainer)->step == 0 ||
+        !output_dir_is_in_place(&r->dir))
+        return;
+    if (report_write(r->trainer, r->dir.path, run_display_name(r->config), state, &err) == 0 || r->report_failed)
+        return;
+    log_warn("%s", err.msg);
+    r->report_failed = true;
+}
+
 // A full disk is an error at the end of a run only: before, the next snapshot may succeed.
 static int save_or_warn(Run *r, Err *err) {
     profile_begin(r->backend, PROFILE_SNAPSHOT);
     int rc = save(r, err);
+    if (!rc && !trainer_is_done(r->trainer)) run_report(r, "running"); // at the end run_finish writes it
     profile_end(r->backend);
     if (rc <= 0) return rc;
     if (trainer_is_done(r->trainer)) return run_on_all_ranks(r, -1);
@@ -116,6 +129,7 @@ int run_stop(Run *r, Err *err) {
     int rc = unsaved ? save(r, err) : 0;
     if (rc > 0) run_on_all_ranks(r, rc);
     if (rc) return -1;
+    run_report(r, "stopped by a signal");
     say("stopped by a signal after step %ld; rerun the same command to resume\n", s->step);
     return EXIT_INTERRUPTED;
 }

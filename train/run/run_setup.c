@@ -114,6 +114,21 @@ static int open_log(Run *r, Err *err) {
     return train_log_open(&r->log, path, trainer_state(r->trainer), err);
 }
 
+// What a snapshot says of a run that has become longer, or has ended before its last step.
+static void print_growth(const Trainer *t) {
+    const TrainerState *s = trainer_state(t);
+    const TrainerPlan *p = trainer_plan(t);
+    if (s->stopped_early)
+        say("the run has stopped early, after step %ld of %ld: no step follows\n", s->step, p->total_steps);
+    if (!s->grown_at || s->grown_at != s->step) return;
+    say("grown from %ld to %ld steps: ", s->grown_from, p->total_steps);
+    if (trainer_same_rates(t, s->grown_from, s->step))
+        say("the same as a run of %ld steps from its start\n", p->total_steps);
+    else
+        say("from step %ld on the learning rates are those of a run of %ld steps (lr_scheduler_type %s)\n", s->step + 1,
+            p->total_steps, ENUM_WORDS(LR_KINDS)[trainer_inputs(t)->config->lr_scheduler_type].word);
+}
+
 // The state of the newest snapshot on all ranks, if there is one, and the log cut back to it.
 int run_resume(Run *r, Err *err) {
     AUTO_FREE char *from = NULL;
@@ -121,6 +136,7 @@ int run_resume(Run *r, Err *err) {
     if (run_is_rank_0(r)) rc = snapshot_resume(r->trainer, r->dir.path, r->config->resume_from_checkpoint, &from, err);
     r->saved_step = from ? trainer_state(r->trainer)->step : -1;
     if (from) say("resuming from %s\n", from);
+    if (from) print_growth(r->trainer);
     if (from) check_best(r);
     if (run_agree(r, rc, err) || snapshot_share(r->trainer, err) ||
         group_broadcast(r->ranks.group, &r->saved_step, sizeof r->saved_step, 0, err))

@@ -13,6 +13,7 @@
 static void fail(Run *r, const Err *err) {
     r->phase = RUN_FAILED;
     r->err = *err;
+    if (r->did_steps) run_report(r, err->msg);
     trainer_end(r->trainer);
     log_warn("the run has failed: %s", err->msg);
 }
@@ -53,12 +54,39 @@ static bool begin_turn(Run *runs, size_t count, Trainer **in_step, size_t *n) {
     return *n && signals_stop_asked();
 }
 
+static const char *state_of(const Run *r) {
+    if (r->phase == RUN_FAILED) return r->err.msg;
+    return r->phase == RUN_OVER ? NULL : signals_stop_asked() ? "stopped by a signal" : "running";
+}
+
+// A failure to write the report is a warning: the adapters are good.
+static bool write_report(const Config *config, const Run *runs, size_t n) {
+    AUTO_FREE ReportRun *list = mem_calloc(n, sizeof *list);
+    Err err;
+    for (size_t i = 0; i < n; i++) list[i] = (ReportRun){runs[i].config->run_name, runs[i].trainer, state_of(&runs[i])};
+    if (dir_make_parents(config->output_dir, &err) == 0 &&
+        report_write_runs(list, n, config->output_dir, run_display_name(config), &err) == 0)
+        return true;
+    log_warn("%s", err.msg);
+    return false;
+}
+
+static int64_t steps_saved(const Run *runs, size_t n) {
+    int64_t sum = 0;
+    for (size_t i = 0; i < n; i++) sum += runs[i].saved_step;
+    return sum;
+}
+
 // True: stopped by a signal.
-static bool step_loop(Run *runs, size_t count) {
+static bool step_loop(const Config *config, Run *runs, size_t count) {
     AUTO_FREE Trainer **in_step = mem_alloc(count, sizeof *in_step);
+    bool reports = report_wanted(config);
+    int64_t saved = steps_saved(runs, count);
     for (size_t n;;) {
         if (begin_turn(runs, count, in_step, &n)) return true;
         if (!n) return false;
+        if (reports && steps_saved(runs, count) != saved) reports = write_report(config, runs, count);
+        saved = steps_saved(runs, count);
         trainers_run_pass(in_step, n);
         for (size_t i = 0; i < count; i++)
             if (runs[i].phase == RUN_IN_STEP && !trainer_step_has_pass(runs[i].trainer)) end_step(&runs[i]);
@@ -91,33 +119,15 @@ int several_check_report(const Config *config, Err *err) {
     return report_wanted(config) ? overwrite_file(path, report_own, &none, err) : 0;
 }
 
-// A failure to write the report is a warning: the adapters are good.
-static void write_report(const Config *config, const Run *runs, size_t n) {
-    AUTO_FREE ReportRun *list = mem_calloc(n, sizeof *list);
-    AUTO_FREE char *path = path_join(config->output_dir, "report.html");
-    bool did_steps = !path_exists(path);
-    Err err;
-    for (size_t i = 0; i < n; i++) {
-        const Run *r = &runs[i];
-        list[i] = (ReportRun){r->config->run_name, r->trainer, r->phase == RUN_FAILED ? r->err.msg : NULL};
-        did_steps |= r->did_steps;
-    }
-    if (!report_wanted(config) || !did_steps) return;
-    if (dir_make_parents(config->output_dir, &err) ||
-        report_write_runs(list, n, config->output_dir, run_display_name(config), &err))
-        log_warn("%s", err.msg);
-    else
-        say("report: %s\n", path);
-}
-
 int several_runs(const Config *config, Run *runs, size_t n, Err *err) {
     for (size_t i = 0; i < n; i++)
         progress_start(&runs[i].progress, trainer_state(runs[i].trainer)->step,
                        trainer_plan(runs[i].trainer)->total_steps, true);
-    bool stopped = step_loop(runs, n);
+    bool stopped = step_loop(config, runs, n), written = false;
     for (size_t i = 0; stopped && i < n; i++)
         if (runs[i].phase <= RUN_IN_STEP) stop(&runs[i]);
     run_end_lines(runs);
-    if (!stopped) write_report(config, runs, n);
+    if (report_wanted(config)) written = write_report(config, runs, n);
+    if (written && !stopped) say("report: %s/report.html\n", config->output_dir);
     return result(runs, n, stopped, err);
 }

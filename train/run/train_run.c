@@ -156,7 +156,9 @@ static int run_one(Run *r, Err *err) {
     if (r->config->profile && run_is_rank_0(r)) profile_start(r->backend);
     int status = step_loop(r, err);
     end_profile(r);
-    return status ? status : run_finish(r, err);
+    if (!status) status = run_finish(r, err);
+    if (status < 0 && r->did_steps) run_report(r, err->msg);
+    return status;
 }
 
 static int run(Runs *s, Err *err) {

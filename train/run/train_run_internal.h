@@ -23,6 +23,7 @@ int output_dir_check_end(const Config *c, Err *err);
 // Before a write during the run: if the directory was removed or moved away, it is created again, with one warning. -1:
 // another run has started in it. If it cannot be created, the following write reports the error.
 int output_dir_keep(OutputDir *d, const Config *c, Err *err);
+bool output_dir_is_in_place(const OutputDir *d); // and locked by this process
 int output_dir_save_config(const OutputDir *d, const Config *c, Err *err);
 
 // ---- run_consistency: all ranks compute the same run. Collective, as consistency_check ----

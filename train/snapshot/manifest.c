@@ -20,19 +20,21 @@
 typedef struct StateField {
     const char *name;
     size_t offset;
-    bool is_double;
+    bool is_double, is_optional; // optional: 0 where an older version has not written it
 } StateField;
 #define COUNTER(f)                                                                                                     \
-    { #f, offsetof(TrainerState, f), false }
+    { #f, offsetof(TrainerState, f), false, false }
 #define NUMBER(f)                                                                                                      \
-    { #f, offsetof(TrainerState, f), true }
+    { #f, offsetof(TrainerState, f), true, false }
+#define LATER_COUNTER(f)                                                                                               \
+    { #f, offsetof(TrainerState, f), false, true }
 static const StateField state_fields[] = {
-    COUNTER(step),           COUNTER(updates),   COUNTER(tokens),
-    COUNTER(supervised),     COUNTER(skipped),   COUNTER(skipped_in_a_row),
-    COUNTER(evaluated_step), COUNTER(best_step), COUNTER(evals_since_best),
-    COUNTER(stopped_early),  NUMBER(best_loss),  NUMBER(last_loss),
-    NUMBER(last_eval_loss),  NUMBER(elapsed),    NUMBER(loss_scale),
-    COUNTER(good_steps),
+    COUNTER(step),           COUNTER(updates),          COUNTER(tokens),
+    COUNTER(supervised),     COUNTER(skipped),          COUNTER(skipped_in_a_row),
+    COUNTER(evaluated_step), COUNTER(best_step),        COUNTER(evals_since_best),
+    COUNTER(stopped_early),  NUMBER(best_loss),         NUMBER(last_loss),
+    NUMBER(last_eval_loss),  NUMBER(elapsed),           NUMBER(loss_scale),
+    COUNTER(good_steps),     LATER_COUNTER(grown_from), LATER_COUNTER(grown_at),
 };
 enum { N_STATE_FIELDS = sizeof state_fields / sizeof *state_fields };
 
@@ -157,11 +159,12 @@ static int read_state(TrainerState *s, const JsonReader *root) {
     for (int i = 0; i < N_STATE_FIELDS; i++) {
         const StateField *f = &state_fields[i];
         void *at = (char *)s + f->offset;
+        if (f->is_optional && !json_get(r.object, f->name)) continue;
         if (f->is_double ? json_read_number(&r, f->name, at) : read_count(&r, f->name, -1, INT64_MAX, at)) return -1;
     }
     if (s->step < 0 || s->updates < 0 || s->updates > s->step || s->tokens < 0 || s->supervised < 0 ||
         s->evaluated_step > s->step || s->best_step > s->step || !(s->loss_scale >= 1 && s->loss_scale <= 0x1p24) ||
-        s->good_steps < 0)
+        s->good_steps < 0 || s->grown_at < 0 || s->grown_at > s->step || s->grown_from < s->grown_at)
         return bad("state contradicts itself", root->err);
     return 0;
 }

@@ -81,19 +81,24 @@ int snapshot_save(const Trainer *t, const char *output_dir, Err *err) {
 
 // ---- restoring ----
 
-// total_steps may change if the completed steps have the same learning rates with either.
+static int64_t total_steps(const Manifest *m) { return strtoll(m->identity.values[IDENTITY_TOTAL_STEPS], NULL, 10); }
+
+// A run may become longer: the steps to come have the learning rates of the longer run. It may become shorter where the
+// steps done have the same learning rates in the shorter one.
 static void compare_length(StrBuf *diff, const Trainer *t, const Manifest *m, const char *was) {
-    int64_t before = strtoll(was, NULL, 10), now = trainer_plan(t)->total_steps, done = m->state.step;
-    bool known = before >= done && before > 0 && done <= now;
-    if (known && trainer_same_rates(t, before, done)) return;
+    int64_t before = total_steps(m), now = trainer_plan(t)->total_steps, done = m->state.step;
+    const Config *c = trainer_inputs(t)->config;
+    bool known = before >= done && before > 0, fits = known && done <= now;
+    if (fits && (now >= before || trainer_same_rates(t, before, done))) return;
     str_printf(diff, "%stotal_steps was %s, now %ld", diff->len ? "; " : "", was, now);
-    if (known)
+    if (fits)
         str_printf(diff,
-                   " (the learning rates of the %ld steps done depend on it, unless lr_scheduler_type is constant; "
-                   "adapter_name_or_path starts a new run from an adapter)",
+                   " (the learning rates of the %ld steps done depend on it, unless lr_scheduler_type is constant; a "
+                   "run can become longer)",
                    done);
-    else if (done > now)
-        str_printf(diff, " (%ld steps are done)", done);
+    else if (known)
+        str_printf(diff, " (%s; %ld steps are done: expected at least as many)",
+                   c->max_steps > 0 ? "max_steps" : "num_train_epochs", done);
 }
 
 static int check_identity(const Trainer *t, const Manifest *m, Err *err) {
@@ -139,13 +144,16 @@ static int set_choices(Backend *b, const char *dir, Err *err) {
     return b->k->choices_set(b, text, err) ? err_context(err, "device.json") : 0;
 }
 
-static void set_state(Trainer *t, const TrainerState *s, float *host[TRAINER_BUFFERS]) {
+static void set_state(Trainer *t, const Manifest *m, float *host[TRAINER_BUFFERS]) {
     const Adapter *a = trainer_inputs(t)->adapter;
+    TrainerState s = m->state;
+    int64_t before = total_steps(m);
+    if (before < trainer_plan(t)->total_steps && !s.stopped_early) s.grown_from = before, s.grown_at = s.step;
     Backend *b = a->backend;
     float *device[TRAINER_BUFFERS];
     trainer_buffers(t, device);
     for (int i = 0; i < TRAINER_BUFFERS; i++) b->k->upload(b, device[i], host[i], (size_t)a->count * sizeof *host[i]);
-    trainer_set_state(t, s);
+    trainer_set_state(t, &s);
 }
 
 int snapshot_restore(Trainer *t, const char *dir, bool *other, Err *err) {
@@ -159,7 +167,7 @@ int snapshot_restore(Trainer *t, const char *dir, bool *other, Err *err) {
         rc = err_input(err, "manifest.json: step %ld of %ld", m.state.step, trainer_plan(t)->total_steps);
     if (!rc) rc = read_buffers(host, dir, a->count, err);
     if (!rc) of_another_run = (rc = set_choices(a->backend, dir, err)) != 0;
-    if (!rc) set_state(t, &m.state, host);
+    if (!rc) set_state(t, &m, host);
     for (int i = 0; i < TRAINER_BUFFERS; i++) mem_free(host[i]);
     if (other) *other = of_another_run;
     if (rc && err) err->kind = ERR_INPUT;

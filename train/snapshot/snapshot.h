@@ -59,7 +59,8 @@ int snapshot_rows_per_step(int64_t *rows, const SnapshotSplit *before, int64_t r
 // Writes the trainer's state. After a failure nothing of it is left on disk, and older snapshots are unchanged.
 int snapshot_save(const Trainer *t, const char *output_dir, Err *err);
 // Sets the trainer's state, adapter, moments and device choices, after all of the snapshot is verified. A damaged
-// snapshot: ERR_INPUT; one of another run: ERR_INPUT with the differences, and *other (may be NULL) = true.
+// snapshot: ERR_INPUT; one of another run: ERR_INPUT with the differences, and *other (may be NULL) = true. One of the
+// same run with fewer total_steps is taken: then TrainerState.grown_at is its step.
 int snapshot_restore(Trainer *t, const char *dir, bool *other, Err *err);
 
 // `request`: "auto" or "true": the newest snapshot that can be restored, if any exist; "false": none, and output_dir

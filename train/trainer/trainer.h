@@ -45,6 +45,7 @@ typedef struct TrainerState {
     double best_loss, last_loss, last_eval_loss, elapsed; // elapsed: seconds in steps and evaluations
     double loss_scale;                                    // of activations in F16, a power of 2; else 1
     int64_t good_steps;                                   // in a row with this scale
+    int64_t grown_from, grown_at; // total_steps before the run last became longer, steps done then; 0: never
 } TrainerState;
 
 // rows_per_step: G; 0: that of a new run with this config and these ranks.

@@ -231,50 +231,7 @@ static void test_state_limit_of_file_sizes(void **state) {
     same_result("whole", "limited");
 }
 
-// A run becomes longer where the steps done would be the same in a longer one; then it is that one, bit for bit.
-#define PLAIN "load_best_model_at_end=false eval_strategy=no "
-
-static void same_adapter(const char *a, const char *b) {
-    char *x = in_dir(a), *y = in_dir(b);
-    assert_true(tiny_same_adapter(x, y));
-    mem_free(x);
-    mem_free(y);
-}
-
-static void test_state_longer_at_a_constant_rate(void **state) {
-    (void)state;
-    static const char five[] = PLAIN "lr_scheduler_type=constant max_steps=5";
-    static const char twelve[] = PLAIN "lr_scheduler_type=constant max_steps=12";
-    must_end("twelve", twelve, 0, NULL);
-    must_end("five", five, 0, NULL);
-    char *elsewhere = mem_printf("%s resume_from_checkpoint=%s/five/checkpoint-000005", twelve, tiny_dir);
-    must_end("elsewhere", elsewhere, 0, "resuming from");
-    same_adapter("twelve", "elsewhere");
-    must_end("five", twelve, 0, "resuming from");
-    same_adapter("twelve", "five");
-    must_end("five", five, EXIT_INPUT, "total_steps was 12, now 5 (12 steps are done)");
-    mem_free(elsewhere);
-}
-
-static void test_state_longer_while_the_rate_is_the_same(void **state) {
-    (void)state;
-    static const char long_run[] = PLAIN "lr_scheduler_type=wsd warmup_steps=2 max_steps=2000";
-    static const char short_run[] = PLAIN "lr_scheduler_type=wsd warmup_steps=2 max_steps=40";
-    must_end("wsd", short_run, 0, NULL);
-    pid_t pid = start("wsd-cut", long_run);
-    wait_for_steps(pid, 3);
-    kill(pid, SIGTERM);
-    assert_int_equal(WEXITSTATUS(wait_for(pid)), EXIT_INTERRUPTED);
-    int status = run("wsd-cut", short_run);
-    if (status == 0) same_adapter("wsd", "wsd-cut"); // else the signal came after step 36, where the rate goes down
-    must_end("cosine", "max_steps=4", 0, NULL);
-    must_end("cosine", "max_steps=9", EXIT_INPUT,
-             "total_steps was 4, now 9 (the learning rates of the 4 steps done depend on it");
-    must_end("cosine", "max_steps=4", 0, NULL);
-}
-
 TEST_MAIN_WITH(tiny_dir_setup, tiny_dir_teardown, TEST(test_state_best_snapshot_lost_after_the_end),
                TEST(test_state_best_snapshot_lost_on_the_way), TEST(test_state_early_stop_and_its_best_lost),
                TEST(test_state_adapter_half_there), TEST(test_state_snapshots_all_damaged),
-               TEST(test_state_small_files), TEST(test_state_limit_of_file_sizes),
-               TEST(test_state_longer_at_a_constant_rate), TEST(test_state_longer_while_the_rate_is_the_same))
+               TEST(test_state_small_files), TEST(test_state_limit_of_file_sizes))

@@ -159,6 +159,16 @@ static void test_several_runs_survive_kill_9(void **state) {
     same_as_whole("killed");
 }
 
+static void expect_in_file(const char *name, const char *part) {
+    char *path = in_dir(name), *text;
+    size_t size;
+    Err err;
+    ASSERT_OK(file_read(&text, &size, path, 1 << 22, &err), &err);
+    if (!strstr(text, part)) fail_msg("%s lacks \"%s\"", name, part);
+    mem_free(path);
+    mem_free(text);
+}
+
 static void test_several_runs_stop_on_a_signal(void **state) {
     (void)state;
     write_config("stopped", "", runs, RUNS);
@@ -167,8 +177,11 @@ static void test_several_runs_stop_on_a_signal(void **state) {
     kill(pid, SIGTERM);
     expect_status(pid, EXIT_INTERRUPTED);
     expect_in_log("[a] stopped by a signal after step");
+    expect_in_file("stopped/report.html", "<td>stopped by a signal</td>");
+    expect_in_file("stopped/a/report.html", ": stopped by a signal</span>");
     expect_status(start_several(NULL), 0);
     expect_in_log("resuming from");
+    expect_in_file("stopped/report.html", "<td>done</td>");
     same_as_whole("stopped");
 }
 
@@ -187,16 +200,6 @@ static void test_a_run_that_diverges_fails_alone(void **state) {
     }
     same_result("whole/a", "diverges/a");
     same_result("whole/c", "diverges/c");
-}
-
-static void expect_in_file(const char *name, const char *part) {
-    char *path = in_dir(name), *text;
-    size_t size;
-    Err err;
-    ASSERT_OK(file_read(&text, &size, path, 1 << 22, &err), &err);
-    if (!strstr(text, part)) fail_msg("%s lacks \"%s\"", name, part);
-    mem_free(path);
-    mem_free(text);
 }
 
 // A list of learning rates is one run for each, with a report of all.
