@@ -20,6 +20,7 @@
 #define TAPE_OPS(X) \
     X(EMBED, "embed") X(EMBED_ADD, "embed_add") X(NEFTUNE, "neftune") \
     X(RMSNORM, "rmsnorm") X(LAYERNORM, "layernorm") X(LINEAR, "linear") X(COLUMNS, "columns") \
+    X(ROWS, "rows") X(STACK, "stack") \
     X(ROPE, "rope") X(ATTENTION, "attention") X(GLU, "glu") X(ACTIVATION, "activation") X(ADD, "add") \
     X(GATHER_ROWS, "gather_rows") X(CACHE_WRITE, "cache_write") \
     X(MOE_ROUTE, "moe_route") X(MOE_GATHER, "moe_gather") X(GROUPED_LINEAR, "grouped_linear") \
@@ -39,6 +40,7 @@ void tape_reset(Tape *t);
 
 // ---- building; all pointers are borrowed until the next tape_reset ----
 
+int64_t tensor_rows(const Tensor *x);
 // Memory outside the arena: KV caches, given activations. No gradient.
 Tensor *tape_external(Tape *t, Mat m);
 
@@ -55,6 +57,11 @@ Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const L
 // A view of columns [col, col + n) of x, for backends with strides. x may be read only through such views; if x
 // needs a gradient, they must partition its columns.
 Tensor *op_columns(Tape *t, Tensor *x, int64_t col, int64_t n);
+// A view of rows [first, first + n) of x; if x needs a gradient, such views must partition its rows.
+Tensor *op_rows(Tape *t, Tensor *x, int64_t first, int64_t n);
+// A copy of the parts, one below the other: [sum of their rows, C].
+enum { TAPE_MAX_STACKED = 8 };
+Tensor *op_stack(Tape *t, Tensor *const *parts, int n);
 // Over the first `rotated` dims of each head; in place.
 Tensor *op_rope(Tape *t, Tensor *x, const float *cos_sin, const int32_t *pos, int64_t head_size, int64_t rotated);
 Tensor *op_attention(Tape *t, Tensor *q, Tensor *k, Tensor *v, const AttentionShape *shape); // [Tq, H*D]

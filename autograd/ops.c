@@ -66,11 +66,19 @@ LinearCall linear_grads(const Node *n, const Exec *x) {
     return (LinearCall){dx, grad_out(n), x->accumulate & 1 ? dx : (Mat){0}};
 }
 
+// to (+)= dout; nothing where they are the same memory.
+static void pass_to(Mat to, Mat dout, bool accumulate, const Exec *x) {
+    if (accumulate)
+        CALL(x, add, to, dout);
+    else if (to.data && to.data != dout.data)
+        CALL(x, copy, to.data, dout.data, (size_t)(dout.rows * dout.cols * dtype_info(dout.dtype)->bytes));
+}
+
 void linear_backward_rest(const Node *n, const Exec *x) {
     Mat dout = grad_out(n), dx = grad_in(n, 0);
     for (int i = 0; i < n->args.linear.n_loras; i++)
         CALL(x, lora_backward, dx, dout, mat_in(n, 0), mat_out(n, 1 + i), &n->args.linear.loras[i], x->ws);
-    if (n->args.linear.residual && x->accumulate & 2) CALL(x, add, grad_in(n, 1), dout);
+    if (n->args.linear.residual) pass_to(grad_in(n, 1), dout, x->accumulate & 2, x);
 }
 
 static void linear_backward(const Node *n, const Exec *x) {
@@ -109,7 +117,7 @@ const Op *const tape_linear = &LINEAR;
 Tensor *op_linear(Tape *t, Tensor *x, const Weight *w, Tensor *residual, const Lora *loras, int n_loras) {
     CHECK(x->cols == w->cols, "%s takes %ld columns, got %ld", w->name, w->cols, x->cols);
     CHECK(n_loras <= NODE_MAX_LORAS);
-    CHECK(!residual || (residual != x && !residual->whole && residual->rows == x->rows && residual->cols == w->rows));
+    CHECK(!residual || (residual != x && residual->rows == x->rows && residual->cols == w->rows));
     Node *n = node_add(t, &LINEAR, x, residual, NULL);
     n->args.linear.w = w;
     n->args.linear.n_loras = n_loras;
@@ -151,8 +159,49 @@ Tensor *op_columns(Tape *t, Tensor *x, int64_t col, int64_t n) {
     view->whole = x;
     view->column = col;
     view->needs_grad = x->needs_grad && (!x->part_needs_grad || is_trained(p, col, n));
-    if (view->needs_grad) x->needs_columns += n;
+    if (view->needs_grad) x->needs_elements += x->rows * n;
     return view;
+}
+
+// ---- chunks of rows: views of x, and the matrix that chunks make up ----
+
+static const Op ROWS = {TAPE_OP_ROWS, .view = true, .cheap = true};
+
+Tensor *op_rows(Tape *t, Tensor *x, int64_t first, int64_t n) {
+    CHECK(!x->whole && !x->external && first >= 0 && n > 0 && first <= x->rows - n, "rows %ld to %ld of %ld", first,
+          first + n, x->rows);
+    Tensor *view = node_output(t, node_add(t, &ROWS, x, NULL, NULL), n, x->cols);
+    view->whole = x;
+    view->row = first;
+    view->needs_grad = x->needs_grad;
+    if (view->needs_grad) x->needs_elements += n * x->cols;
+    return view;
+}
+
+static void stack_forward(const Node *n, const Exec *x) {
+    Mat out = mat_out(n, 0);
+    int64_t row = 0;
+    for (int i = 0; i < n->n_in; row += n->in[i++]->rows)
+        pass_to(mat_rows(out, row, n->in[i]->rows), mat_in(n, i), false, x);
+}
+
+static void stack_backward(const Node *n, const Exec *x) {
+    int64_t row = 0;
+    for (int i = 0; i < n->n_in; row += n->in[i++]->rows)
+        pass_to(grad_in(n, i), mat_rows(grad_out(n), row, n->in[i]->rows), x->accumulate >> i & 1, x);
+}
+
+static const Op STACK = {TAPE_OP_STACK, .forward = stack_forward, .backward = stack_backward};
+
+Tensor *op_stack(Tape *t, Tensor *const *parts, int n) {
+    CHECK(n > 0 && n <= TAPE_MAX_STACKED);
+    Node *node = node_add(t, &STACK, NULL, NULL, NULL);
+    int64_t rows = 0;
+    for (int i = 0; i < n; rows += parts[i++]->rows) {
+        CHECK(!parts[i]->whole && parts[i]->cols == parts[0]->cols);
+        node->in[node->n_in++] = parts[i];
+    }
+    return node_output(t, node, rows, parts[0]->cols);
 }
 
 // ---- rope: a rotation; its backward is the inverse rotation of dout, in place ----

@@ -59,7 +59,7 @@ void buffer_touch(Tape *t, int buffer) {
 
 Instruction *instruction_add(Tape *t, InstructionKind kind, int node, bool backward) {
     Instruction in = {.kind = kind, .node = node, .backward = backward, .ws_buffer = NO_BUFFER};
-    for (int i = 0; i < NODE_MAX_OUTPUTS; i++) in.buffers[i] = NO_BUFFER;
+    for (int i = 0; i < NODE_MAX_INPUTS; i++) in.buffers[i] = NO_BUFFER;
     const Op *op = kind == INSTRUCTION_RUN ? t->nodes[node].op : NULL;
     size_t ws = op && op->workspace ? op->workspace(&t->nodes[node], t->backend, backward) : 0;
     if (t->shares_workspace && ws > t->most_workspace) t->most_workspace = ws;
@@ -140,10 +140,10 @@ static void emit_input_grad(Tape *t, const Node *n, int i, Instruction *in) {
 
 // The views' gradients must make up the whole's: nothing clears its memory.
 static void check_graded(const Tensor *x, const Op *op) {
-    if (x->whole || x->graded_columns == 0) return;
-    int64_t wanted = x->part_needs_grad ? x->needs_columns : x->cols;
-    CHECK(x->graded_columns >= wanted, "%s: %ld of %ld columns have a gradient", tape_op_name(op->id),
-          x->graded_columns, wanted);
+    if (x->whole || x->graded_elements == 0) return;
+    int64_t wanted = x->part_needs_grad ? x->needs_elements : x->rows * x->cols;
+    CHECK(x->graded_elements >= wanted, "%s: %ld of %ld elements have a gradient", tape_op_name(op->id),
+          x->graded_elements, wanted);
 }
 
 static void emit_backward(Tape *t, int node) {
@@ -153,7 +153,8 @@ static void emit_backward(Tape *t, int node) {
         n->in[0]->grad_buffer = n->out[0]->buffer;
         return;
     }
-    if (n->op->view && n->out[0]->grad_buffer != NO_BUFFER) n->in[0]->graded_columns += n->out[0]->cols;
+    if (n->op->view && n->out[0]->grad_buffer != NO_BUFFER)
+        n->in[0]->graded_elements += n->out[0]->rows * n->out[0]->cols;
     if (!carries_grad(n) || n->out[0]->grad_buffer == NO_BUFFER) return;
     check_graded(n->out[0], n->op);
     for (int i = 0; i < n->n_in; i++)
@@ -227,7 +228,7 @@ size_t tape_plan(Tape *t, TapeMode mode) {
         Tensor *x = tape_tensor_at(t, i);
         x->buffer = x->grad_buffer = NO_BUFFER;
         x->keep = x->visited = false;
-        x->graded_columns = 0;
+        x->graded_elements = 0;
     }
     if (mode == TAPE_TRAIN) keep_for_backward(t);
     offload_plan(t);

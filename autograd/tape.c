@@ -45,6 +45,8 @@ static Tensor *tensor_new(Tape *t, int64_t rows, int64_t cols, DType dtype) {
     return x;
 }
 
+int64_t tensor_rows(const Tensor *x) { return x->rows; }
+
 Tensor *tape_external(Tape *t, Mat m) {
     CHECK(mat_stride(m) == m.cols);
     Tensor *x = tensor_new(t, m.rows, m.cols, m.dtype);
@@ -57,11 +59,8 @@ Node *node_add(Tape *t, const Op *op, Tensor *a, Tensor *b, Tensor *c) {
     Node *n = &t->nodes[t->n_nodes++];
     CHECK(!op->makes_grad || t->segment == NO_SEGMENT, "%s in a checkpointed range", tape_op_name(op->id));
     *n = (Node){.op = op, .segment = t->segment, .passes_grad = op->in_place};
-    Tensor *inputs[NODE_MAX_INPUTS] = {a, b, c};
-    while (n->n_in < NODE_MAX_INPUTS && inputs[n->n_in]) {
-        n->in[n->n_in] = inputs[n->n_in];
-        n->n_in++;
-    }
+    Tensor *inputs[] = {a, b, c};
+    for (int i = 0; i < 3 && inputs[i]; i++) n->in[n->n_in++] = inputs[i];
     return n;
 }
 
@@ -76,6 +75,7 @@ Tensor *node_output_as(Tape *t, Node *n, int64_t rows, int64_t cols, DType dtype
         x->needs_grad &= n->op->backward || n->op->makes_grad;
         if (n->op->in_place && n->in[0]->whole) {
             x->whole = n->in[0]->whole;
+            x->row = n->in[0]->row;
             x->column = n->in[0]->column;
             n->in[0]->overwritten = true;
         }

@@ -8,7 +8,8 @@
 typedef struct Node Node;
 typedef struct Op Op;
 
-enum { NODE_MAX_INPUTS = 3, NODE_MAX_LORAS = 3, NODE_MAX_OUTPUTS = 1 + NODE_MAX_LORAS };
+enum { NODE_MAX_INPUTS = TAPE_MAX_STACKED, NODE_MAX_LORAS = 3, NODE_MAX_OUTPUTS = 1 + NODE_MAX_LORAS };
+_Static_assert((int)NODE_MAX_INPUTS >= (int)NODE_MAX_OUTPUTS, "an instruction's buffers hold either");
 enum { NO_BUFFER = -1, NO_SEGMENT = -1, NO_NODE = -1, NOT_WAITING = -1 };
 
 struct Tensor {
@@ -20,17 +21,17 @@ struct Tensor {
     void *external; // memory outside the arena, NULL otherwise
     bool needs_grad;
     bool offload; // tape_offload
-    // a view (op_columns) of the columns of `whole` from `column` on; NULL: no view
+    // a view of `whole`, from `row` and `column` on (op_columns, op_rows); NULL: no view
     Tensor *whole;
-    int64_t column;
-    bool overwritten;      // a view that an op in place has taken over
-    bool part_needs_grad;  // of a whole: only views' columns that need a gradient get one
-    int64_t needs_columns; // of a whole: how many columns its views with a gradient have
+    int64_t row, column;
+    bool overwritten;       // a view that an op in place has taken over
+    bool part_needs_grad;   // of a whole: only views' columns that need a gradient get one
+    int64_t needs_elements; // of a whole: how many elements its views with a gradient have
     // running: where it is now
     void *data, *grad;
     // planning: buffer ids of the current version, NO_BUFFER while there is none
     int buffer, grad_buffer; // of a view: the whole's
-    int64_t graded_columns;  // of a whole: columns whose gradient is written
+    int64_t graded_elements; // of a whole: those whose gradient is written, by views
     bool keep, visited;
     int waiting;       // index among the offloaded tensors, or NOT_WAITING
     int last_reader;   // in forward
@@ -139,7 +140,7 @@ typedef struct Instruction {
     int node;
     bool backward;
     unsigned accumulate;
-    int buffers[NODE_MAX_OUTPUTS]; // forward: outputs; backward: the inputs' gradients; NO_BUFFER: unchanged
+    int buffers[NODE_MAX_INPUTS]; // forward: outputs; backward: the inputs' gradients; NO_BUFFER: unchanged
     int ws_buffer;
 } Instruction;
 
@@ -224,7 +225,8 @@ static inline Tensor *tensor_whole(Tensor *x) { return x->whole ? x->whole : x; 
 // x as a matrix in the memory of the whole.
 static inline Mat tensor_mat_in(const Tensor *x, void *memory) {
     if (!x->whole || !memory) return mat_of(memory, x->dtype, x->rows, x->cols);
-    Mat m = mat_of((char *)memory + x->column * dtype_info(x->dtype)->bytes, x->dtype, x->rows, x->cols);
+    int64_t first = x->row * x->whole->cols + x->column;
+    Mat m = mat_of((char *)memory + first * dtype_info(x->dtype)->bytes, x->dtype, x->rows, x->cols);
     m.stride = x->whole->cols;
     return m;
 }

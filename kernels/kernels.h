@@ -58,12 +58,13 @@ typedef struct PassState {
 } PassState;
 
 // Keys of the random numbers of each token: token t of the pass is token index[t] of packed row row[t] of the global
-// batch, so the numbers do not depend on how the batch is split into passes and ranks. index NULL: index[t] = t; row
-// NULL: the key's row; state NULL: the key's stream.
+// batch, so the numbers do not depend on how the batch is split into passes and ranks. index NULL: index[t] = first +
+// t; row NULL: the key's row; state NULL: the key's stream.
 typedef struct TokenKeys {
     RngKey key; // seed and module; stream and row where the others are NULL
     const PassState *state;
     const int32_t *index, *row; // [T]
+    int64_t first;
 } TokenKeys;
 
 HOST_DEVICE static inline RngKey token_key(const TokenKeys *keys, int64_t t) {
@@ -73,7 +74,7 @@ HOST_DEVICE static inline RngKey token_key(const TokenKeys *keys, int64_t t) {
     return key;
 }
 HOST_DEVICE static inline uint32_t token_index(const TokenKeys *keys, int64_t t) {
-    return (uint32_t)(keys->index ? keys->index[t] : t);
+    return (uint32_t)(keys->index ? keys->index[t] : keys->first + t);
 }
 
 // A frozen weight W [N, K] as stored in the file: segments stacked along N, each with its dtype. With a row_map, row n

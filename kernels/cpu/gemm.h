@@ -59,9 +59,13 @@ typedef struct Left {
     const Part *rows;
     int64_t ld;
 } Left;
-// Parts of a row of A, and those that A [m, k] takes in memory: none where it is used as it is.
+// Whether rows of k activations that follow each other in memory are copied: their parts, or, if they are multiples of
+// 4096 bytes, to another distance, since they would share one set of the first cache.
+static inline bool gemm_copies(int64_t k) { return SPLIT || k * (int64_t)sizeof(Act) % 4096 == 0; }
+// Parts of such a row of A, and those that A [m, k] takes in memory: none where it is used as it is.
 static inline int64_t gemm_parts(int64_t k) { return SPLIT ? gemm_strip_size(k) / STRIP : k; }
-static inline int64_t gemm_left_size(int64_t m, int64_t k) { return SPLIT ? m * gemm_parts(k) : 0; }
+static inline int64_t gemm_left_row(int64_t k) { return SPLIT ? gemm_parts(k) : gemm_row_stride(k); }
+static inline int64_t gemm_left_size(int64_t m, int64_t k) { return gemm_copies(k) ? m * gemm_left_row(k) : 0; }
 // A = src [m, k], `ld` elements from row to row: as it is, or split into `memory`.
 #define gemm_left CPU_FN(gemm_left)
 Left gemm_left(Part *memory, const Act *src, int64_t ld, int64_t m, int64_t k);

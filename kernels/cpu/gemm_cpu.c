@@ -37,10 +37,13 @@ void gemm_pack_weight_part(Part *dst, int64_t strip, WeightPart p, Act *scratch)
 // ---- product ----
 
 Left gemm_left_by_team(Part *memory, Mat x) {
-    if (!SPLIT) return gemm_left(memory, x.data, x.cols, x.rows, x.cols);
-    int64_t ld = gemm_parts(x.cols);
+    if (!gemm_copies(x.cols)) return gemm_left(NULL, x.data, x.cols, x.rows, x.cols);
+    int64_t ld = gemm_left_row(x.cols);
 #pragma omp for
-    for (int64_t row = 0; row < x.rows; row++) gemm_left(memory + row * ld, act_row(x, row), x.cols, 1, x.cols);
+    for (int64_t row = 0; row < x.rows; row++) {
+        Left from = gemm_left(memory + row * ld, act_row(x, row), x.cols, 1, x.cols);
+        if (!SPLIT) memcpy(memory + row * ld, from.rows, (size_t)x.cols * sizeof *memory);
+    }
     return (Left){memory, ld};
 }
 

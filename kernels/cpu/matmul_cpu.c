@@ -123,17 +123,18 @@ static RowTile find_tile(const LinearCall *calls, int64_t tile, int64_t few) {
     return r;
 }
 
-// The rows of all calls as left operands, by the threads of the team, in `memory` if they are split.
-static void split_calls(Part *memory, const LinearCall *calls, size_t n) {
-    for (size_t i = 0; SPLIT && i < n; memory += gemm_left_size(calls[i].in.rows, calls[i].in.cols), i++)
+// The rows of all calls as left operands, by the threads of the team, in `memory` if they are copied.
+static void copy_calls(Part *memory, const LinearCall *calls, size_t n) {
+    for (size_t i = 0; i < n && gemm_copies(calls->in.cols);
+         memory += gemm_left_size(calls[i].in.rows, calls[i].in.cols), i++)
         (void)gemm_left_by_team(memory, calls[i].in);
 }
 
 // The left operand of a tile, from element k on.
 static Left left_of(Part *memory, RowTile r, int64_t k) {
     Mat in = r.call->in;
-    Left rows = SPLIT ? (Left){memory + gemm_left_size(r.before, in.cols), gemm_parts(in.cols)}
-                      : gemm_left(NULL, act_row(in, 0), in.cols, in.rows, in.cols);
+    Left rows = gemm_copies(in.cols) ? (Left){memory + gemm_left_size(r.before, in.cols), gemm_left_row(in.cols)}
+                                     : gemm_left(NULL, act_row(in, 0), in.cols, in.rows, in.cols);
     return gemm_left_at(rows, r.t, k);
 }
 
@@ -147,7 +148,7 @@ static void forward_panels(Backend *b, const LinearCall *calls, size_t n, const 
 #pragma omp parallel num_threads(b->threads)
     {
         Act *scratch = all_scratch + omp_get_thread_num() * scratch_elements(w);
-        split_calls(left, calls, n);
+        copy_calls(left, calls, n);
         for (int64_t n0 = 0; n0 < w->rows; n0 += size) {
             int64_t count = min64(size, w->rows - n0);
             const Part *packed = w->kept ? kept_rows(w, n0) : panel;
@@ -293,7 +294,7 @@ void CPU_FN(linears_backward)(Backend *b, const LinearCall *calls, size_t n, con
 #pragma omp parallel num_threads(b->threads)
     {
         Act *scratch = all_scratch + omp_get_thread_num() * scratch_elements(w);
-        split_calls(left, calls, n);
+        copy_calls(left, calls, n);
         for (int64_t col = 0; col < w->cols; col += size.cols) {
             WeightPart all = {w, 0, w->rows, col, min64(size.cols, w->cols - col)};
             backward_columns(&c, all, scratch);

@@ -49,16 +49,44 @@ static Tensor *ffn_mid(const Pass *p, int64_t layer, Tensor *h, const int32_t *t
 }
 
 // RECOMPUTE_FFN recomputes all before the down projection.
-static Tensor *build_ffn(const Pass *p, int64_t layer, Tensor *x, const int32_t *token) {
+static Tensor *build_experts(const Pass *p, int64_t layer, Tensor *x) {
     const ModelLayer *l = &p->m->layers[layer];
     MoeRouting r;
     pass_recompute_begin(p, RECOMPUTE_FFN);
-    Tensor *h = pass_norm(p, &l->norms[NORM_FFN], x);
-    Tensor *mid = l->experts ? moe_mid(p, l, h, &r) : ffn_mid(p, layer, h, token);
+    Tensor *mid = moe_mid(p, l, pass_norm(p, &l->norms[NORM_FFN], x), &r);
     pass_recompute_end(p, RECOMPUTE_FFN);
-    if (!l->experts) return project_onto(p, layer, PROJ_DOWN, NORM_POST_FFN, mid, x, token);
-    const Weight *downs = l->experts + 2 * p->m->config.experts;
-    return op_moe_combine(p->t, op_grouped_linear(p->t, mid, downs, &r), x, &r);
+    return op_moe_combine(p->t, op_grouped_linear(p->t, mid, l->experts + 2 * p->m->config.experts, &r), x, &r);
+}
+
+// h: x after the norm.
+static Tensor *build_ffn(const Pass *p, int64_t layer, Tensor *h, Tensor *x, const int32_t *token) {
+    pass_recompute_begin(p, RECOMPUTE_FFN);
+    Tensor *mid = ffn_mid(p, layer, h, token);
+    pass_recompute_end(p, RECOMPUTE_FFN);
+    return project_onto(p, layer, PROJ_DOWN, NORM_POST_FFN, mid, x, token);
+}
+
+// Rows of a chunk of the feed-forward layer.
+static int64_t ffn_chunk(int64_t rows) {
+    enum { LEAST = 8192, ROUND = 128 };
+    int64_t even = (rows + TAPE_MAX_STACKED - 1) / TAPE_MAX_STACKED;
+    return max64(LEAST, (even + ROUND - 1) / ROUND * ROUND);
+}
+
+// Of many rows a chunk at a time: the inner activations, the widest of a block, are in memory for one chunk, also in
+// backward if they are recomputed. Chunks follow from the number of rows alone, so that bits do not depend on
+// recomputation. The last chunk is built first: backward adds to the adapters' gradients in the order of the rows.
+static Tensor *build_ffn_chunks(const Pass *p, int64_t layer, Tensor *h, Tensor *x, const int32_t *token) {
+    Tensor *parts[TAPE_MAX_STACKED];
+    int64_t rows = tensor_rows(x), chunk = ffn_chunk(rows), n = (rows + chunk - 1) / chunk;
+    if (n == 1) return build_ffn(p, layer, h, x, token);
+    for (int64_t i = n; i-- > 0;) {
+        int64_t first = i * chunk, count = min64(chunk, rows - first);
+        Pass part = pass_from_row(p, first);
+        Tensor *part_h = op_rows(p->t, h, first, count), *part_x = op_rows(p->t, x, first, count);
+        parts[i] = build_ffn(&part, layer, part_h, part_x, token);
+    }
+    return op_stack(p->t, parts, (int)n);
 }
 
 Tensor *decoder_block(const Pass *p, int64_t layer, Tensor *x) {
@@ -78,5 +106,7 @@ Tensor *decoder_block(const Pass *p, int64_t layer, Tensor *x) {
     shape.window = c->layer_sliding[layer] ? c->window : 0;
     Tensor *mix = op_attention(p->t, q, k, v, &shape);
     x = project_onto(p, layer, PROJ_O, NORM_POST_ATTN, mix, x, token);
-    return build_ffn(p, layer, x, token);
+    const ModelLayer *l = &p->m->layers[layer];
+    if (l->experts) return build_experts(p, layer, x);
+    return build_ffn_chunks(p, layer, pass_norm(p, &l->norms[NORM_FFN], x), x, token);
 }

@@ -3,9 +3,20 @@
 static TokenKeys pass_keys(const Pass *p, uint32_t module, const int32_t *token) {
     const PassOptions *o = p->o;
     TokenPlaces at = token ? p->last_places : p->places;
-    TokenKeys keys = {.index = at.index, .row = at.row, .state = p->state};
+    TokenKeys keys = {.index = at.index, .row = at.row, .first = at.first, .state = p->state};
     if (o) keys.key = (RngKey){.seed = o->seed, .module = module, .row = o->row};
     return keys;
+}
+
+static TokenPlaces places_from(TokenPlaces p, int64_t first) {
+    return (TokenPlaces){p.index ? p.index + first : NULL, p.row ? p.row + first : NULL, p.first + first};
+}
+
+Pass pass_from_row(const Pass *p, int64_t first) {
+    Pass part = *p;
+    part.places = places_from(p->places, first);
+    part.last_places = places_from(p->last_places, first);
+    return part;
 }
 
 static Lora lora_of(const Pass *p, const AdapterPair *pair, const int32_t *token) {

@@ -4,9 +4,10 @@
 #include "graph.h"
 
 // Places of the tokens of a pass for their random numbers (TokenKeys): index in the packed row, and row. index NULL:
-// token t has index t; row NULL: PassOptions.row.
+// token t has index first + t; row NULL: PassOptions.row.
 typedef struct TokenPlaces {
     const int32_t *index, *row;
+    int64_t first;
 } TokenPlaces;
 
 // The state of one pass that every block reads.
@@ -38,6 +39,8 @@ Tensor *pass_project(const Pass *p, int64_t layer, Projection which, Tensor *x, 
 // and n column views of it; else n products.
 void pass_project_stacked(const Pass *p, int64_t layer, Projection first, int n, Tensor *x, const int32_t *token,
                           Tensor **out);
+// The pass of the rows from `first` on of x, for projections.
+Pass pass_from_row(const Pass *p, int64_t first);
 // Queries, keys and values of x. Returns the rows of x that belong to the queries.
 Tensor *pass_qkv(const Pass *p, int64_t layer, Tensor *x, Tensor *qkv[3]);
 // The block computes last_rows only.
