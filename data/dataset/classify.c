@@ -8,12 +8,6 @@
 
 // ---- the record ----
 
-typedef struct Texts {
-    JsonStr first, second;
-    bool pair;
-    const char *keys[2];
-} Texts;
-
 static int read_text(JsonStr *out, const Json *record, const char *key, Err *err) {
     const Json *v = json_get(record, key);
     if (!v || v->type != JSON_STRING) return dialog_fail_type(key, v, "a string", err);
@@ -30,7 +24,7 @@ static int fail_keys(const Json *record, Err *err) {
                      keys.data ? keys.data : "");
 }
 
-static int read_texts(Texts *t, const Json *record, Err *err) {
+static int read_texts(ClassifiedText *t, const Json *record, Err *err) {
     static const char *const pairs[][2] = {{"sentence1", "sentence2"}, {"premise", "hypothesis"},
                                            {"question1", "question2"}, {"question", "sentence"},
                                            {"question", "passage"},    {"text", "text_pair"}};
@@ -78,7 +72,7 @@ static int read_label(RecordTokens *out, const Json *record, Err *err) {
     return 0;
 }
 
-static void note_unread(KeyNotes *out, const Json *record, const Texts *t) {
+static void note_unread(KeyNotes *out, const Json *record, const ClassifiedText *t) {
     for (size_t i = 0; i < record->count; i++) {
         JsonStr key = record->keys[i];
         bool used =
@@ -127,7 +121,7 @@ static size_t remove_tokens(TokenIds *t, size_t begin, size_t count) {
 }
 
 // Returns the number of removed tokens; all of them if no text would be left.
-static size_t shorten(TokenIds *t, size_t *second, const RecordTokenizer *e, const Texts *texts, size_t max) {
+static size_t shorten(TokenIds *t, size_t *second, const RecordTokenizer *e, const ClassifiedText *texts, size_t max) {
     Range a = find_text(t, 0, e, texts->first), b = {t->count, 0};
     if (texts->pair) b = find_text(t, a.begin + a.count, e, texts->second);
     size_t special = t->count - a.count - b.count, keep_a = a.count, keep_b = b.count;
@@ -142,22 +136,31 @@ static size_t shorten(TokenIds *t, size_t *second, const RecordTokenizer *e, con
     return cut + remove_tokens(t, a.begin + keep_a, a.count - keep_a);
 }
 
-int classify_record(RecordTokens *out, const RecordTokenizer *e, const Json *record, Err *err) {
-    Texts texts = {0};
-    AUTO_IDS TokenIds t = {0};
+int classify_read(ClassifiedText *t, const Json *record, Err *err) {
+    *t = (ClassifiedText){0};
     if (record->type != JSON_OBJECT)
         return err_input(err, "found %s; expected a record, an object", json_type_name(record));
-    if (read_texts(&texts, record, err) || read_label(out, record, err)) return -1;
-    note_unread(&out->unread, record, &texts);
-    TokenizerPair pair = {.a = texts.first.data,
-                          .b = texts.pair ? texts.second.data : NULL,
-                          .a_len = texts.first.len,
-                          .b_len = texts.second.len,
+    return read_texts(t, record, err);
+}
+
+int classify_tokenize(RecordTokens *out, const RecordTokenizer *e, const ClassifiedText *texts, Err *err) {
+    AUTO_IDS TokenIds t = {0};
+    TokenizerPair pair = {.a = texts->first.data,
+                          .b = texts->pair ? texts->second.data : NULL,
+                          .a_len = texts->first.len,
+                          .b_len = texts->second.len,
                           .parse_special = parses(e)};
     tokenizer_encode_pair(e->tokenizer, &pair, &t, &out->second);
-    note_special(out, e, texts.first);
-    if (texts.pair) note_special(out, e, texts.second);
+    note_special(out, e, texts->first);
+    if (texts->pair) note_special(out, e, texts->second);
     if (e->shorten_to && t.count > (size_t)e->shorten_to)
-        out->cut = shorten(&t, &out->second, e, &texts, (size_t)e->shorten_to);
+        out->cut = shorten(&t, &out->second, e, texts, (size_t)e->shorten_to);
     return record_take_tokens(out, &t, SIZE_MAX, err);
+}
+
+int classify_record(RecordTokens *out, const RecordTokenizer *e, const Json *record, Err *err) {
+    ClassifiedText texts;
+    if (classify_read(&texts, record, err) || read_label(out, record, err)) return -1;
+    note_unread(&out->unread, record, &texts);
+    return classify_tokenize(out, e, &texts, err);
 }

@@ -150,16 +150,6 @@ static int choose_format(Build *b, RecordSpan first) {
     return b->place.format != FORMAT_AUTO ? 0 : err_context(b->err, "%s:%zu", first.name, first.line);
 }
 
-// A file without a record; an archive may hold other members.
-static int fail_empty(const Build *b, const RecordReader *r) {
-    const KeyCounts *others = records_ignored_kinds(r);
-    if (!others->count) return err_input(b->err, "%s: found no records; expected at least one", b->place.path);
-    AUTO_STR StrBuf names = {0};
-    for (size_t i = 0; i < others->count && i < 8; i++) str_printf(&names, "%s%s", i ? ", " : "", others->names[i]);
-    return err_input(b->err, "%s: found %s and no records; expected members .json, .txt or .cls", b->place.path,
-                     names.data);
-}
-
 static int read_records(Build *b, RecordReader *r, int64_t limit) {
     RecordSpan span;
     int more = 0;
@@ -178,7 +168,7 @@ static int read_records(Build *b, RecordReader *r, int64_t limit) {
     Err why = *b->err;
     if (run_batch(b)) return -1;
     *b->err = why;
-    return more == 0 && n == 0 ? fail_empty(b, r) : more < 0 ? -1 : 0;
+    return more == 0 && n == 0 ? records_fail_empty(r, b->err) : more < 0 ? -1 : 0;
 }
 
 // How many records of the file are read: all, a number of them, or a fraction, for which they are counted first.

@@ -67,3 +67,11 @@ int record_tokenize(RecordTokens *out, const RecordTokenizer *e, RecordSpan span
 // the longer text loses tokens first, each text at its end; special tokens stay. out->cut counts the removed tokens;
 // out->count is 0 where only special tokens would be left.
 int classify_record(RecordTokens *out, const RecordTokenizer *e, const Json *record, Err *err);
+// Its parts: the texts of a record, borrowed, whose label is not read; their tokens.
+typedef struct ClassifiedText {
+    JsonStr first, second;
+    bool pair;
+    const char *keys[2]; // of the record
+} ClassifiedText;
+int classify_read(ClassifiedText *t, const Json *record, Err *err);
+int classify_tokenize(RecordTokens *out, const RecordTokenizer *e, const ClassifiedText *t, Err *err);

@@ -256,6 +256,14 @@ int64_t records_ignored(const RecordReader *r) {
     return n;
 }
 
+int records_fail_empty(const RecordReader *r, Err *err) {
+    const KeyCounts *others = &r->ignored;
+    if (!others->count) return err_input(err, "%s: found no records; expected at least one", r->path);
+    AUTO_STR StrBuf names = {0};
+    for (size_t i = 0; i < others->count && i < 8; i++) str_printf(&names, "%s%s", i ? ", " : "", others->names[i]);
+    return err_input(err, "%s: found %s and no records; expected members .json, .txt or .cls", r->path, names.data);
+}
+
 int records_next(RecordReader *r, RecordSpan *span, Err *err) { return r->next(r, span, err); }
 
 void records_release(RecordReader *r) {

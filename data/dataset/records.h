@@ -33,6 +33,8 @@ bool records_are_text(const RecordReader *r); // .txt
 int records_next(RecordReader *r, RecordSpan *span, Err *err);
 // Frees the records so far.
 void records_release(RecordReader *r);
+// The error for a file without a record: what an archive holds instead. Returns -1.
+int records_fail_empty(const RecordReader *r, Err *err);
 // Members of a .tar that belong to no record (images, sound, links).
 int64_t records_ignored(const RecordReader *r);
 const KeyCounts *records_ignored_kinds(const RecordReader *r); // "*.jpg", ...

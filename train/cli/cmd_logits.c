@@ -51,7 +51,9 @@ static int write_logits(const Loaded *l, const int32_t *ids, int64_t n, const ch
     int64_t rows = labels ? 1 : n, cols = labels ? labels : l->model->config.vocab;
     AUTO_FREE float *logits = mem_alloc((size_t)rows * (size_t)cols, sizeof *logits);
     SafetensorsEntry e = {"logits", DTYPE_F32, 2, {rows, cols}, logits};
-    if ((labels ? model_class_logits : model_logits)(l->model, l->adapter, ids, n, logits, err) || loaded_check(l, err))
+    if ((labels ? model_class_logits(l->model, l->adapter, ids, n, n, logits, err)
+                : model_logits(l->model, l->adapter, ids, n, logits, err)) ||
+        loaded_check(l, err))
         return -1;
     return safetensors_save(path, &e, 1, mark, 1, logits_own, err);
 }

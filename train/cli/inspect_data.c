@@ -98,6 +98,7 @@ int inspect_data_file(const char *path, int64_t n_shown, Err *err) {
         if (v.records <= n_shown && !rc) print_record(span);
         records_release(r);
     }
+    if (!rc && more == 0 && !v.records) rc = records_fail_empty(r, err);
     if (!rc && more == 0) {
         if (n_shown) say("\n");
         print_view_of_file(&v, path, r);

@@ -5,10 +5,10 @@
 
 #include "words.h"
 
-static int unknown_option(const Verb *v, const char *key, Err *err) {
-    const char *near = keys_nearest(&v->options, key);
-    return err_input(err, "--%s: unknown option%s%s", key, near ? "; the nearest known one is --" : "",
-                     near ? near : "");
+static int unknown_option(const Verb *v, const Word *w, Err *err) {
+    const char *near = w->is_letter ? NULL : keys_nearest(&v->options, w->key);
+    return err_input(err, "%s%s: unknown option%s%s", w->is_letter ? "-" : "--", w->key,
+                     near ? "; the nearest known one is --" : "", near ? near : "");
 }
 
 static int check_required(const Verb *v, const bool *given, int operands, Err *err) {
@@ -42,7 +42,7 @@ static int read_all(const Verb *v, void *options, bool *given, int *argc, char *
             if (set_option(options, k, text, &given[k - v->options.keys], err)) return -1;
             continue;
         }
-        if (w.is_key && !v->takes_config) return unknown_option(v, w.key, err);
+        if (w.is_key && !v->takes_config) return unknown_option(v, &w, err);
         if (!v->takes_config && kept == most) return err_input(err, "unexpected argument \"%s\"", argv[i]);
         argv[kept++] = argv[i];
     }

@@ -150,6 +150,10 @@ static int apply_word(Loading *l, bool overrides, int argc, char **argv, int *i,
         problem(l, "command line: --%s has no value", w.key);
         return 0;
     }
+    if (!k && w.is_letter) {
+        problem(l, "command line: unknown option -%s", w.key);
+        return 0;
+    }
     if (key_from_text(&doc, form, k ? text : "", err)) return -1;
     set_named(l, w.key, json_root(doc), (Origin){"command line: ", SOURCE_COMMAND_LINE, 0});
     return 0;

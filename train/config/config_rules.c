@@ -51,7 +51,9 @@ static void check_required(Loading *l, ConfigPurpose purpose) {
     if (purpose == CONFIG_FOR_BENCH) return;
     require(l, CONFIG_model_name_or_path, c->model_name_or_path);
     if (purpose != CONFIG_FOR_EVAL) require(l, CONFIG_train_file, c->train_file.count);
-    if (purpose == CONFIG_FOR_EVAL) require(l, CONFIG_validation_file, c->validation_file.count || c->val_set_size);
+    bool validation = c->validation_file.count || c->val_set_size || l->wrong[CONFIG_validation_file];
+    if (purpose == CONFIG_FOR_EVAL && !validation)
+        problem(l, "%s: found no validation data; expected --validation_file FILE", c->file ? c->file : "command line");
     if (purpose == CONFIG_FOR_TRAIN) require(l, CONFIG_output_dir, c->output_dir);
 }
 

@@ -16,7 +16,7 @@ static bool is_name(const char *s, size_t n) {
 
 Word word_split(const char *word) {
     bool letter = word[0] == '-' && isalpha((unsigned char)word[1]) && !word[2];
-    Word w = {.is_key = letter || starts_with(word, "--")};
+    Word w = {.is_key = letter || starts_with(word, "--"), .is_letter = letter};
     const char *name = letter ? word + 1 : w.is_key ? word + 2 : word;
     const char *equals = strchr(name, '=');
     size_t n = equals ? (size_t)(equals - name) : strlen(name);

@@ -8,6 +8,7 @@ enum { WORD_MAX_KEY = 64 };
 
 typedef struct Word {
     bool is_key;            // false: a plain word (a path)
+    bool is_letter;         // "-k": a key of one letter
     char key[WORD_MAX_KEY]; // without dashes in front, '-' inside replaced by '_'; cut at WORD_MAX_KEY - 1
     const char *value;      // after '=', or NULL: the next argument, if the key takes one
 } Word;

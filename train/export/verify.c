@@ -136,9 +136,10 @@ static int examine_classifier(const Verification *v, Adapter *a, Err *err) {
     AUTO_FREE float *with = mem_alloc(n, sizeof *with), *without = mem_alloc(n, sizeof *without);
     say_to(v->out, "PEFT %s: a classifier of %zu classes, ", v->peft, n);
     print_facts(a, v->out);
-    int rc = adapter_check(a, err) || model_class_logits(v->m, a, v->ids, v->n_ids, with, err) ? -1 : 0;
+    int rc = adapter_check(a, err) || model_class_logits(v->m, a, v->ids, v->n_ids, v->n_ids, with, err) ? -1 : 0;
     zero_lora_b(a);
-    if (rc || model_class_logits(v->m, a, v->ids, v->n_ids, without, err)) return err_context(err, "%s", v->peft);
+    if (rc || model_class_logits(v->m, a, v->ids, v->n_ids, v->n_ids, without, err))
+        return err_context(err, "%s", v->peft);
     double effect = largest_difference(with, without, n);
     say_to(v->out, "its LoRA matrices move the classifier's logits by up to %.6g\n", effect);
     return check_effect(effect, v->peft, err);

@@ -10,5 +10,7 @@ int model_check_ids(const Model *m, const int32_t *ids, int64_t n, Err *err);
 int model_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err);
 // Bytes that model_logits allocates on the device at its peak; computes nothing. n: at most the model's positions.
 size_t model_logits_bytes(const Model *m, const Adapter *a, int64_t n);
-// Of an adapter with a classifier: out [labels], its logits for the sequence (one text; BERT's token types are 0).
-int model_class_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, float *out, Err *err);
+// Of an adapter with a classifier: out [labels], its logits for the sequence. second: index of the first token of the
+// second text (BERT's token type 1); n: there is none.
+int model_class_logits(const Model *m, const Adapter *a, const int32_t *ids, int64_t n, int64_t second, float *out,
+                       Err *err);

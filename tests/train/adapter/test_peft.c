@@ -171,7 +171,7 @@ static Adapter *check_logits(const Case *c, const char *path) {
     Err err;
     float got[MOST];
     ASSERT_OK(adapter_load(&a, c->model, path, true, &err), &err);
-    int rc = a->config.labels ? model_class_logits(c->model, a, c->ids, (int64_t)c->n_ids, got, &err)
+    int rc = a->config.labels ? model_class_logits(c->model, a, c->ids, (int64_t)c->n_ids, (int64_t)c->n_ids, got, &err)
                               : model_logits(c->model, a, c->ids, (int64_t)c->n_ids, got, &err);
     ASSERT_OK(rc, &err);
     for (size_t i = 0; i < c->n_want; i++)

@@ -6,6 +6,8 @@
 #include "path.h"
 #include "tiny_model.h"
 
+#include <math.h>
+
 #define TRAIN(model)                                                                                                   \
     "train --model_name_or_path " model " --task classification --train_file d.jsonl --validation_file d.jsonl "       \
     "--max_seq_length 24 --lora_r 2 --max_steps 6 --learning_rate 0.02 --eval_strategy steps --eval_steps 3 "          \
@@ -53,6 +55,77 @@ static void test_cli_classify_decoder(void **state) {
     check_has(TRAIN("m.gguf") "--output_dir more --adapter_name_or_path out/adapter", 0, "macro-F1");
 }
 
+// Data with the labels that predict printed, in their order: eval finds an accuracy of 1 only if it computes the same.
+static void put_predicted(const char *out) {
+    static const char *const pairs[][2] = {{"GOOD", "FILM"}, {"BAD", "SONG"}, {"ODD", "BOOK"}, {"GREAT", "PLAY"}};
+    AUTO_STR StrBuf data = {0};
+    for (size_t i = 0; i < 4; i++) {
+        const char *label = strstr(out, "{\"label\": ");
+        assert_non_null(label);
+        label += strlen("{\"label\": ");
+        str_printf(&data, "{\"text\": \"%s\", \"text_pair\": \"%s\", \"label\": %.*s}\n", pairs[i][0], pairs[i][1],
+                   (int)strcspn(label, ","), label);
+        out = label;
+    }
+    scratch_put("predicted.jsonl", data.data, data.len);
+}
+
+// Labels of the classifier in `out`: those of eval, with bits that do not depend on the other texts.
+static void check_predictions(const char *eval) {
+    AUTO_FREE char *of_file = run("predict out --file d.jsonl", 0);
+    put_predicted(of_file);
+    check_has(eval, 0, "accuracy=1.0000");
+    AUTO_FREE char *alone = run("predict out ODD --text_pair BOOK", 0);
+    assert_non_null(strstr(of_file, alone));
+    AUTO_FREE char *of_input = run("predict out < d.jsonl", 0), *all = run("predict out --all < d.jsonl", 0);
+    assert_string_equal(of_file, of_input);
+    double sum = 0;
+    char *p = strstr(all, "\"scores\"");
+    for (int i = 0; i < 3; i++, p++) sum += strtod((p = strstr(p, "\"score\": ")) + 9, NULL);
+    assert_true(fabs(sum - 1) < 1e-6);
+}
+
+static void test_cli_predict(void **state) {
+    (void)state;
+    put_data();
+    tiny_model_write("m.gguf", &TINY_MODEL);
+    mem_free(run(TRAIN("m.gguf") "--output_dir out", 0));
+    check_predictions("eval out --validation_file predicted.jsonl");
+    put("t.txt", "GOOD FILM\r\nBAD {\n");
+    AUTO_FREE char *lines = run("predict out --file t.txt --with_text --top_k 1", 0),
+                   *words = run("predict -m m.gguf -a out/adapter 'GOOD FILM' -p 'no' --with_text --top_k 1", 0);
+    assert_true(starts_with(lines, "{\"text\": \"GOOD FILM\", \"label\": "));
+    assert_non_null(strstr(lines, "\n{\"text\": \"BAD {\", \"label\": "));
+    assert_true(starts_with(words, "{\"text\": \"no\", ")); // --text first
+    assert_non_null(strstr(words, "\n{\"text\": \"GOOD FILM\", "));
+    put("t.txt", "A LONG TEXT OF MORE THAN TWENTY-FOUR CHARACTERS\n");
+    check_has("predict out --file t.txt", 0, "lorac: 1 text longer than max_seq_length, 24 tokens, cut to that\n");
+    scratch_put("t.txt", "A\nB\xFF\n", 5);
+    check_has("predict out --file t.txt", 2, "lorac: t.txt:2: found byte 0xFF; expected valid UTF-8");
+    scratch_put("t.txt", "A\nB\0C\n", 6);
+    check_has("predict out --file t.txt", 2, "lorac: t.txt:2: found byte 0x00; expected valid UTF-8");
+    put("b.jsonl", "{\"text\": \"A\"}\n{\"text\": \n{\"text\": 1}\n");
+    check_has("predict out --file b.jsonl", 2, "}\nlorac: b.jsonl:2: ");
+    put("b.jsonl", "{\"texts\": \"A\"}\n");
+    check_has("predict out --file b.jsonl", 2, "lorac: b.jsonl:1: found a record with the keys {texts}; expected");
+    put("t.txt", "A\n\nB\n"); // a byte-level decoder without BOS
+    check_has("predict out --file t.txt", 2, "}\nlorac: t.txt:2: found a text without tokens; expected at least one");
+    check_has("predict out --file d.jsonl A", 2, "expected texts or --file, not both");
+    check_has("predict out A B --text_pair C", 2, "--text_pair: found 2 texts; expected one");
+    check_has("predict -m m.gguf A", 2, "--adapter_name_or_path is missing; expected a classifier's adapter");
+    check_has("predict none A", 2, "none: no config.json with adapter/ beside it");
+}
+
+static void test_cli_predict_pairs_of_bert(void **state) {
+    (void)state;
+    Family f;
+    put_data();
+    family_open(&f, "../classify/bert", FAMILY_HF);
+    family_close(&f);
+    mem_free(run(TRAIN("bert-0") "--output_dir out --lora_target_modules '[\"query\",\"value\"]'", 0));
+    check_predictions("eval out --validation_file predicted.jsonl");
+}
+
 // A resumed run has the bits of an uninterrupted one: snapshots hold the head.
 static void test_cli_classify_resumes(void **state) {
     (void)state;
@@ -91,6 +164,10 @@ static void test_cli_classify_refusals(void **state) {
     tiny_model_write("m.gguf", &TINY_MODEL);
     mem_free(run(TRAIN("m.gguf") "--output_dir out", 0));
 #define ADAPTER " --model_name_or_path m.gguf --adapter_name_or_path out/adapter "
+    check_has("eval out --validation_file null", 2, "found no validation data; expected --validation_file FILE");
+    mem_free(run("train --model_name_or_path m.gguf --train_file d.jsonl --output_dir lm --max_steps 1", 0));
+    check_has("eval lm --validation_file d.jsonl", 0, "perplexity="); // the default length, of the saved config
+    check_has("predict lm A", 2, "lm/adapter: found an adapter that generates text; expected a classifier");
     check_has("generate --prompt A" ADAPTER, 2, "a classifier of 3 classes; expected an adapter that generates text");
     check_has("chat --model m.gguf --adapter a=out/adapter", 2, "a classifier of 3 classes");
     check_has("merge --out merged.gguf" ADAPTER, 2, "a classifier of 3 classes");
@@ -106,4 +183,5 @@ static void test_cli_classify_refusals(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_cli_classify_decoder), SCRATCH_TEST(test_cli_classify_resumes),
-          SCRATCH_TEST(test_cli_classify_encoder), SCRATCH_TEST(test_cli_classify_refusals))
+          SCRATCH_TEST(test_cli_classify_encoder), SCRATCH_TEST(test_cli_predict),
+          SCRATCH_TEST(test_cli_predict_pairs_of_bert), SCRATCH_TEST(test_cli_classify_refusals))

@@ -177,7 +177,7 @@ static void test_inspect_and_train_name_what_is_lost(void **state) {
 
 static void test_inspect_shows_weights_and_shards(void **state) {
     (void)state;
-    StrBuf tar = {0}, gz = {0};
+    StrBuf tar = {0}, gz = {0}, others = {0};
     put_models();
     put("d-1.jsonl", "{\"text\":\"a\"}\n{\"text\":\"b\"}\n");
     put("d-2.jsonl", "{\"text\":\"c\"}\n{\"text\":\"d\"}\n");
@@ -186,6 +186,12 @@ static void test_inspect_shows_weights_and_shards(void **state) {
     tar_end(&tar);
     gzip_bytes(&gz, tar.data, tar.len);
     scratch_put("s.tar.gz", gz.data, gz.len);
+    tar_file(&others, "a.jsonl", "{\"text\": \"a\"}");
+    tar_file(&others, "b.jpg", "b");
+    tar_end(&others);
+    scratch_put("o.tar", others.data, others.len);
+    check_has("inspect o.tar", 2, "lorac: o.tar: found *.jsonl, *.jpg and no records; expected members .json, .txt");
+    str_clear(&others);
     put("c.json", "{\"model\": \"m.gguf\", \"train_file\": [{\"path\": \"d-{1..2}.jsonl\", \"weight\": 2.5}, "
                   "\"s.tar.gz\"]}\n");
     check_has("inspect c.json", 0,

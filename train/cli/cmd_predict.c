@@ -1,0 +1,285 @@
+// lorac predict RUN TEXT...: the labels of texts by a trained classifier, one line of JSON for each text. Texts are
+// arguments, lines of a file or of standard input, or records. They are tokenised as in training; each is a pass by
+// itself, so that its score does not depend on the others.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "json_pool.h"
+#include "logits.h"
+#include "record_tokenizer.h"
+#include "run_data.h"
+#include "run_folder.h"
+#include "run_model.h"
+#include "say.h"
+#include "unicode.h"
+
+typedef struct Options {
+    LoadOptions load;
+    StrList text;
+    char *text_pair, *file;
+    int64_t top_k, max_seq_length;
+    bool all, with_text;
+} Options;
+
+static const Key options[] = {
+    MODEL_OPTION,
+    ADAPTER_OPTION,
+    OPTION(TEXTS, text, .aliases = "p", .help = "A text; may be repeated."),
+    OPTION(TEXT, text_pair, .help = "The second text, for a classifier of pairs."),
+    OPTION(PATH, file, .aliases = "f",
+           .help = "Texts: one a line (.txt), or records as for training (.jsonl, .json, .tar), whose label may be "
+                   "absent."),
+    OPTION(INT, top_k, .max = LABELS_MAX, .help = "Also the scores of the N most likely labels, best first."),
+    OPTION(BOOL, all, .help = "Also the scores of all labels."),
+    OPTION(BOOL, with_text, .help = "Repeat the text in its line."),
+    OPTION(INT, max_seq_length, .aliases = "max_length", .max = INT32_MAX,
+           .help = "Longer texts are cut to so many tokens and counted; without it the limit of the run."),
+    DEVICE_OPTIONS,
+};
+
+// ---- scores ----
+
+typedef struct Predictor {
+    const Options *o;
+    const Loaded *l;
+    RecordTokenizer tokenizer;
+    int64_t cut; // texts
+} Predictor;
+
+typedef struct Score {
+    double score;
+    int64_t label;
+} Score;
+
+static int by_score(const void *a, const void *b) {
+    const Score *x = a, *y = b;
+    return x->score > y->score ? -1 : x->score < y->score ? 1 : x->label < y->label ? -1 : 1;
+}
+
+// The softmax of the logits, best first.
+static int rank(Score *scores, const float *logits, int64_t n, Err *err) {
+    double most = -INFINITY, sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(logits[i]))
+            return err_runtime(err, "found a logit of %g; expected finite ones", (double)logits[i]);
+        most = fmax(most, (double)logits[i]);
+    }
+    for (int64_t i = 0; i < n; i++) sum += exp((double)logits[i] - most);
+    for (int64_t i = 0; i < n; i++) scores[i] = (Score){exp((double)logits[i] - most) / sum, i};
+    qsort(scores, (size_t)n, sizeof *scores, by_score);
+    return 0;
+}
+
+static cJSON *score_json(cJSON *j, const LabelList *labels, const Score *s) {
+    cJSON_AddStringToObject(j, "label", labels->names[s->label]);
+    cJSON_AddNumberToObject(j, "score", s->score);
+    return j;
+}
+
+static void print_scores(const Predictor *p, const ClassifiedText *t, const Score *scores, int64_t n) {
+    const LabelList *labels = &p->l->adapter->labels;
+    int64_t shown = p->o->all ? n : min64(n, p->o->top_k);
+    cJSON *j = cJSON_CreateObject();
+    if (p->o->with_text) cJSON_AddStringToObject(j, "text", t->first.data);
+    if (p->o->with_text && t->pair) cJSON_AddStringToObject(j, "text_pair", t->second.data);
+    score_json(j, labels, scores);
+    cJSON *list = shown ? cJSON_AddArrayToObject(j, "scores") : NULL;
+    for (int64_t i = 0; i < shown; i++)
+        cJSON_AddItemToArray(list, score_json(cJSON_CreateObject(), labels, &scores[i]));
+    print_json(j);
+    fflush(stdout); // standard input may be a terminal or a pipe that waits for the answer
+}
+
+static int classify(Predictor *p, const ClassifiedText *text, const RecordTokens *t, Err *err) {
+    const Model *m = p->l->model;
+    int64_t labels = p->l->adapter->config.labels, n = (int64_t)t->count;
+    AUTO_FREE float *logits = mem_alloc((size_t)labels, sizeof *logits);
+    AUTO_FREE Score *scores = mem_alloc((size_t)labels, sizeof *scores);
+    if (!n) return err_input(err, "found a text without tokens; expected at least one token");
+    if (model_class_logits(m, p->l->adapter, t->ids, n, (int64_t)t->second, logits, err) || loaded_check(p->l, err) ||
+        rank(scores, logits, labels, err))
+        return -1;
+    p->cut += t->cut != 0;
+    print_scores(p, text, scores, labels);
+    return 0;
+}
+
+// ---- texts ----
+
+static int add_record(Predictor *p, const Json *record, Err *err) {
+    AUTO_CALL(record_tokens_clear) RecordTokens t = {0};
+    ClassifiedText text;
+    return classify_read(&text, record, err) || classify_tokenize(&t, &p->tokenizer, &text, err) ||
+                   classify(p, &text, &t, err)
+               ? -1
+               : 0;
+}
+
+// pair NULL: none.
+static int add_text(Predictor *p, JsonStr text, const char *pair, Err *err) {
+    AUTO_CALL(json_pool_clear) JsonPool pool = {0};
+    Json record = json_with(&pool, NULL, "text", json_string(text));
+    if (pair) record = json_with(&pool, &record, "text_pair", json_string(json_str(pair)));
+    return add_record(p, &record, err);
+}
+
+static int add_json(Predictor *p, RecordSpan s, Err *err) {
+    AUTO_JSON JsonDoc *doc = NULL;
+    if (json_parse_data(&doc, s.text, s.len, s.name, s.line, err)) return fault_in_record(s, err);
+    return add_record(p, json_root(doc), err) ? err_context(err, "%s:%zu", s.name, s.line) : 0;
+}
+
+// The next line without its end: 1, 0 at the end, -1.
+static int next_line(StrBuf *line, FILE *in, const char *name, size_t number, Err *err) {
+    char piece[4096];
+    size_t n = 0;
+    int c;
+    line->len = 0;
+    str_puts(line, "");
+    while ((c = getc(in)) != EOF && c != '\n') {
+        piece[n++] = (char)c;
+        if (n == sizeof piece) str_add(line, piece, n), n = 0;
+        if (line->len > RECORD_MAX_BYTES)
+            return err_input(err, "%s:%zu: found a line of more than %d bytes; expected at most that", name, number,
+                             RECORD_MAX_BYTES);
+    }
+    str_add(line, piece, n);
+    if (ferror(in)) return err_runtime(err, "%s: cannot be read", name);
+    if (c == EOF && !line->len) return 0;
+    if (line->len && line->data[line->len - 1] == '\r') line->data[--line->len] = 0;
+    size_t valid = utf8_valid_prefix(line->data, line->len);
+    const char *zero = memchr(line->data, 0, valid), *bad = zero ? zero : line->data + valid;
+    return bad < line->data + line->len ? fault_in_text(name, number, bad, err) : 1;
+}
+
+// Texts, or records if the first line begins with '{' and sniff is set.
+static int add_lines(Predictor *p, FILE *in, const char *name, bool sniff, Err *err) {
+    AUTO_STR StrBuf line = {0};
+    bool records = false;
+    int more;
+    for (size_t number = 1; (more = next_line(&line, in, name, number, err)) == 1; number++) {
+        size_t len = line.len;
+        const char *text = number == 1 ? text_skip_mark(line.data, &len) : line.data;
+        if (number == 1) records = sniff && *text == '{';
+        if (records && !len) continue;
+        int rc = records ? add_json(p, (RecordSpan){text, len, number, name}, err)
+                         : add_text(p, (JsonStr){text, len}, NULL, err);
+        if (rc) return records ? -1 : err_context(err, "%s:%zu", name, number);
+    }
+    return more;
+}
+
+static int add_file(Predictor *p, const char *path, Err *err) {
+    AUTO(records_close) RecordReader *r = NULL;
+    RecordSpan span;
+    int more = 0;
+    if (ends_with_nocase(path, strlen(path), ".txt")) {
+        AUTO_FILE FILE *in = fopen(path, "r");
+        return in ? add_lines(p, in, path, false, err) : err_input(err, "%s: cannot be opened", path);
+    }
+    if (records_open(&r, path, err)) return -1;
+    if (records_are_text(r)) return err_input(err, "%s: found compressed text; expected .txt or records", path);
+    while ((more = records_next(r, &span, err)) == 1) {
+        if (add_json(p, span, err)) return -1;
+        records_release(r);
+    }
+    return more;
+}
+
+// A text of the command line.
+static int add_word(Predictor *p, const char *text, Err *err) {
+    const char *pair = p->o->text_pair;
+    if (text_check("text", text, strlen(text), err) || (pair && text_check("--text_pair", pair, strlen(pair), err)))
+        return -1;
+    return add_text(p, json_str(text), pair, err);
+}
+
+static int add_texts(Predictor *p, int argc, char **argv, Err *err) {
+    const StrList *given = &p->o->text;
+    for (size_t i = 0; i < given->count; i++)
+        if (add_word(p, given->items[i], err)) return -1;
+    for (int i = 0; i < argc; i++)
+        if (add_word(p, argv[i], err)) return -1;
+    return 0;
+}
+
+static int predict(Predictor *p, int argc, char **argv, Err *err) {
+    const char *file = p->o->file;
+    bool none = !file && !argc && !p->o->text.count;
+    int rc = none   ? add_lines(p, stdin, "standard input", true, err)
+             : file ? add_file(p, file, err)
+                    : add_texts(p, argc, argv, err);
+    if (!rc && p->cut)
+        log_warn("%ld text%s longer than max_seq_length, %ld tokens, cut to that", p->cut, p->cut == 1 ? "" : "s",
+                 p->tokenizer.shorten_to);
+    return rc;
+}
+
+// ---- the classifier ----
+
+// Base and longest text of the run, else those of a config that names only the model.
+static int model_options(ModelOptions *m, int64_t *limit, const Loaded *l, const LoadOptions *load, const Options *o,
+                         Err *err) {
+    AUTO_CALL(config_clear) Config own = {0};
+    AUTO_FREE char *word = mem_printf("--model_name_or_path=%s", load->model_name_or_path);
+    if (!l->run.model_name_or_path && config_load(&own, 1, &word, CONFIG_FOR_BENCH, err)) return -1;
+    Config c = l->run.model_name_or_path ? l->run : own; // borrowed
+    c.model_name_or_path = load->model_name_or_path;
+    if (o->max_seq_length) c.max_seq_length = o->max_seq_length;
+    if (run_model_options(m, &c, limit, err)) return -1;
+    m->classifier = true;
+    return 0;
+}
+
+static int check_call(const Options *o, int texts, Err *err) {
+    texts += (int)o->text.count;
+    if (o->file && texts) return err_input(err, "predict: expected texts or --file, not both");
+    if (o->text_pair && texts != 1)
+        return err_input(err, "--text_pair: found %d texts; expected one, of which it is the second part", texts);
+    return 0;
+}
+
+static int open_classifier(Loaded *l, int64_t *limit, const LoadOptions *load, const Options *o, Err *err) {
+    ModelOptions m;
+    if (!load->adapter_name_or_path)
+        return err_input(err, "--adapter_name_or_path is missing; expected a classifier's adapter, or its run");
+    if (model_options(&m, limit, l, load, o, err) || loaded_open(l, load, &m, err)) return -1;
+    if (l->adapter->config.labels) return 0;
+    return err_input(err, "%s: found an adapter that generates text; expected a classifier (task classification)",
+                     load->adapter_name_or_path);
+}
+
+static int run_predict(const void *given, int argc, char **argv, Err *err) {
+    const Options *o = given;
+    AUTO_CALL(loaded_close) Loaded l = {0};
+    LoadOptions load;
+    int64_t limit;
+    bool has_run = argc && (run_folder_is(argv[0]) || !o->load.model_name_or_path);
+    if (check_call(o, argc - has_run, err) || run_folder_names(&load, &l, &o->load, has_run ? argv[0] : NULL, err) ||
+        open_classifier(&l, &limit, &load, o, err))
+        return -1;
+    Predictor p = {.o = o, .l = &l};
+    p.tokenizer = (RecordTokenizer){
+        .tokenizer = l.model->tokenizer, .parse_special = (ParseSpecial)l.run.parse_special, .shorten_to = limit};
+    return predict(&p, argc - has_run, argv + has_run, err);
+}
+
+const Verb verb_predict = {
+    .name = "predict",
+    .usage = "lorac predict RUN [TEXT ...] [--file F] [--top_k N | --all] [--with_text]\n"
+             "       lorac predict --model_name_or_path M --adapter_name_or_path A [TEXT ...]",
+    .summary = "Label texts with a trained classifier",
+    .help =
+        "RUN is the output_dir of a run with task classification. Without a text and --file, standard input is\n"
+        "read: a text on each line, or records if the first line begins with '{'. For each text, in their order,\n"
+        "one line of JSON: {\"label\", \"score\"}, as a text-classification pipeline of transformers gives, and with\n"
+        "--top_k or --all \"scores\", a list of such objects. Scores are the softmax of the logits. A score does\n"
+        "not depend on the other texts. Texts are cut to max_seq_length, with a warning.",
+    .example = "lorac predict out/classifier \"switch off the light\" --all\n"
+               "  lorac predict out/classifier --file new.jsonl > labels.jsonl",
+    OPTIONS(options),
+    .operand = "[RUN]",
+    .operands = INT32_MAX,
+    .run = run_predict,
+};
