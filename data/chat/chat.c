@@ -51,21 +51,22 @@ static void note_unread(KeyNotes *out, const KeyNotes *unread) {
     out->more |= unread->more;
 }
 
-// Turns of others than the assistant that ask to be trained on: only train_on_inputs trains them.
-static void note_roles(KeyNotes *out, const Json *messages) {
+// Turns of others than the assistant that ask to be trained on: only train_on_inputs and roles_to_train train them.
+static void note_roles(KeyNotes *out, const Json *messages, unsigned roles) {
     for (size_t i = 0; i < messages->count; i++) {
         const Json *m = &messages->items[i];
-        if (message_training(m) == TRAINED && !json_is_string(json_get(m, "role"), "assistant"))
+        if (message_training(m) == TRAINED && !message_is_learnt(m, roles))
             key_notes_add(out, "[].", json_str("train (true outside assistant turns)"));
     }
 }
 
-static void note_left_out(ChatTokens *out, ChatText *x, const Json *messages) {
+static void note_left_out(ChatTokens *out, ChatText *x, const ChatInput *in) {
+    const Json *messages = in->messages;
     note_unread(&out->unread, &x->out.unread);
     for (size_t i = 0; i < messages->count; i++) note_parts(&out->unread, &messages->items[i], &x->messages.items[i]);
     chat_find_unrendered(x, &out->unread, out->unrendered, sizeof out->unrendered);
     out->plain_control = tokenizer_spells_control(x->t, x->out.text, x->out.len, x->out.origin);
-    out->cannot_stop = cannot_stop(out, x);
+    out->cannot_stop = in->learnt.eos <= EOS_ALL && cannot_stop(out, x);
 }
 
 int chat_tokenize(ChatTokens *out, const ChatTemplate *c, const Tokenizer *t, const ChatInput *in, Err *err) {
@@ -79,10 +80,10 @@ int chat_tokenize(ChatTokens *out, const ChatTemplate *c, const Tokenizer *t, co
     out->count = x.ids.count;
     out->left_out = x.ids.left_out + x.ids.unknown;
     out->supervised = mem_calloc(x.ids.count + 1, 1);
-    AUTO_FREE uint8_t *bytes = chat_supervised_bytes(&x, in->train_on_inputs);
+    AUTO_FREE uint8_t *bytes = chat_supervised_bytes(&x, in);
     supervise(out, &x, bytes);
-    note_left_out(out, &x, in->messages);
-    if (!in->train_on_inputs) note_roles(&out->unread, in->messages);
+    note_left_out(out, &x, in);
+    if (!in->train_on_inputs) note_roles(&out->unread, in->messages, in->learnt.roles);
     out->text_len = x.out.len;
     out->text = mem_take(&x.out.text);
     out->ids = mem_take(&x.ids.ids);

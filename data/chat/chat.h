@@ -3,7 +3,8 @@
 // Supervised (unless train_on_inputs): the tokens of every assistant turn, from the first byte after the turn's header
 // to its end-of-turn token, inclusive; never messages that exclude themselves (message.h). Decided by
 // provenance (jinja.h), not by comparing prefixes, so templates that rewrite earlier turns work, too. If the template
-// has {% generation %} spans, these decide instead. Text from data never becomes a control token.
+// has {% generation %} spans, these decide instead, unless other turns than the assistant's are asked for. Text from
+// data never becomes a control token.
 //
 // Parts: chat_template.c (the template and its probes), chat_text.c (rendering), chat_forms.c (forms of content and
 // calls), chat_mask.c (supervised bytes), chat_unrendered.c (fields without text), chat.c (tokens and mask).
@@ -11,6 +12,7 @@
 
 #include "base.h"
 #include "key_notes.h"
+#include "message.h"
 #include "tokenizer.h"
 
 typedef struct ChatTemplate ChatTemplate;
@@ -42,6 +44,7 @@ typedef struct ChatInput {
     const Json *tools;    // array, or NULL
     const Json *extra;    // object of further template variables, or NULL
     bool add_generation_prompt, train_on_inputs;
+    LearntTurns learnt; // without train_on_inputs
 } ChatInput;
 
 // Thread-safe: many calls may run at once over one template and tokenizer.

@@ -77,8 +77,9 @@ static inline bool chat_is_message(uint32_t origin) { return origin >= JINJA_ORI
 
 // ---- supervised bytes (chat_mask.c) ----
 
-// A byte is 1 if it is supervised (x->out.len + 1 of them; mem_free). everything: all but turns that are not trained.
-uint8_t *chat_supervised_bytes(const ChatText *x, bool everything);
+// A byte is 1 if it is supervised (x->out.len + 1 of them; mem_free). With train_on_inputs all are but turns that
+// exclude themselves.
+uint8_t *chat_supervised_bytes(const ChatText *x, const ChatInput *in);
 
 // ---- fields without text (chat_unrendered.c) ----
 // By provenance: a template leaves out a field (of a list: an item) that holds text if no byte of it but white space is

@@ -11,6 +11,9 @@
 //    that ends here has them too. Without a control token: after the message's last byte.
 //  - Text of the message that is repeated in a later turn (a call's name before its result) is not part of the region,
 //    nor is a copy before the preceding messages (a quotation at the beginning) if the text also follows them.
+//  - Of other roles that are learnt (LearntTurns) the region begins at the message's first byte and ends after the
+//  token
+//    that ends an assistant's turn, where it is found before the next message.
 //  - A message without a byte in the text (empty content) has the region from header to end-of-turn token, if both are
 //    found between its neighbours; else none: the template dropped it.
 // Bytes of other messages inside a region are never supervised. {% generation %} spans replace all this.
@@ -134,41 +137,48 @@ static Turn *find_turns(const ChatText *x) {
     return turns;
 }
 
-// The end of the control tokens that close the turn of messages[index], whose text ends at `from`; `from`: none.
-static size_t turn_end(const ChatText *x, size_t index, size_t from) {
+// The control tokens that close the turn of messages[index], whose text ends at `from`; empty there: none.
+static Region turn_closing(const ChatText *x, size_t index, size_t from) {
     size_t limit = chat_find_message(x, from, x->out.len, -1, false), token = x->ids.count;
     if (x->c->end_of_turn >= 0) token = chat_find_control(x, from, limit, x->c->end_of_turn);
     if (token < x->ids.count) {
         size_t at = x->ids.start[token], n = strlen(x->c->closing);
         bool whole = n <= limit - at && memcmp(x->out.text + at, x->c->closing, n) == 0;
-        return whole ? at + n : chat_token_end(x, token);
+        return (Region){at, whole ? at + n : chat_token_end(x, token)};
     }
-    token = chat_find_control(x, from, limit, -1);
-    if (token == x->ids.count) return from;
+    if (is_assistant(&x->in.messages->items[index])) token = chat_find_control(x, from, limit, -1);
+    if (token == x->ids.count) return (Region){from, from};
     // Closed in another way (a call): by all control tokens in a row that are written before the next turn.
-    size_t n = turn_prefix(x, index), end = chat_token_end(x, token);
+    size_t n = turn_prefix(x, index), begin = x->ids.start[token], end = chat_token_end(x, token);
     for (token++; token < x->ids.count && x->ids.start[token] == end && chat_token_end(x, token) <= n; token++) {
         if (!tokenizer_is_control(x->t, x->ids.ids[token])) break;
         end = chat_token_end(x, token);
     }
-    return end;
+    return (Region){begin, end};
 }
 
-static Region region_of_text(const ChatText *x, size_t index, Region span) {
+// A turn: text with what the template writes around it, then the tokens that close it.
+typedef struct TurnParts {
+    size_t begin;
+    Region closing;
+} TurnParts;
+
+static TurnParts parts_of_text(const ChatText *x, size_t index, Region span) {
     size_t gap = span.begin;
     while (gap > 0 && !chat_is_message(x->out.origin[gap - 1])) gap--;
-    size_t begin = turn_begin(x, index, gap, span.begin, true);
-    return (Region){begin == SIZE_MAX ? span.begin : begin, turn_end(x, index, span.end)};
+    bool answer = is_assistant(&x->in.messages->items[index]);
+    size_t begin = answer ? turn_begin(x, index, gap, span.begin, true) : SIZE_MAX;
+    return (TurnParts){begin == SIZE_MAX ? span.begin : begin, turn_closing(x, index, span.end)};
 }
 
 // Of a message without a byte in the text; `from`: the end of the turn before it.
-static Region region_of_nothing(const ChatText *x, size_t index, size_t from) {
+static TurnParts parts_of_nothing(const ChatText *x, size_t index, size_t from) {
     size_t limit = chat_find_message(x, from, x->out.len, -1, false);
     size_t begin = turn_begin(x, index, from, limit, false);
     if (begin == SIZE_MAX || x->c->end_of_turn < 0 ||
         chat_find_control(x, begin, limit, x->c->end_of_turn) == x->ids.count)
-        return (Region){from, from};
-    return (Region){begin, turn_end(x, index, begin)};
+        return (TurnParts){from, {from, from}};
+    return (TurnParts){begin, turn_closing(x, index, begin)};
 }
 
 // The turns' own bytes and what the template writes in them.
@@ -178,19 +188,43 @@ static void mark_region(const ChatText *x, size_t index, Region r, uint8_t value
     }
 }
 
-// Assistant turns that are trained on get the value 1; with `everything`, turns that are not get 0.
-static void mark_turns(const ChatText *x, bool everything, uint8_t *mask) {
+// With train_on_inputs: turns that exclude themselves get the value 0.
+static void mark_excluded(const ChatText *x, uint8_t *mask) {
     AUTO_FREE Turn *turns = find_turns(x);
     size_t end = 0; // of the turns so far
     for (size_t i = 0; i < x->in.messages->count; i++) {
         const Json *m = &x->in.messages->items[i];
         Region r = turns[i].text;
-        bool has_text = r.end > r.begin;
-        bool wanted = everything ? message_training(m) == NOT_TRAINED : is_assistant(m) && message_is_trained(m);
-        if (is_assistant(m)) r = has_text ? region_of_text(x, i, r) : region_of_nothing(x, i, end);
-        if (wanted) mark_region(x, i, r, !everything, mask);
+        if (is_assistant(m)) {
+            TurnParts t = r.end > r.begin ? parts_of_text(x, i, r) : parts_of_nothing(x, i, end);
+            r = (Region){t.begin, t.closing.end};
+        }
+        if (message_training(m) == NOT_TRAINED) mark_region(x, i, r, 0, mask);
         if (r.end > end) end = r.end;
     }
+}
+
+// Turns that are learnt get the value 1.
+static void mark_learnt(const ChatText *x, LearntTurns learnt, uint8_t *mask) {
+    AUTO_FREE Turn *turns = find_turns(x);
+    size_t end = 0, last = 0; // of the turns so far; the last one that is learnt
+    Region last_closing = {0};
+    for (size_t i = 0; i < x->in.messages->count; i++) {
+        const Json *m = &x->in.messages->items[i];
+        Region text = turns[i].text;
+        bool wanted = message_is_learnt(m, learnt.roles), has_text = text.end > text.begin;
+        TurnParts t = {text.begin, {text.end, text.end}};
+        if (has_text && (is_assistant(m) || wanted || learnt.eos == EOS_ALL)) t = parts_of_text(x, i, text);
+        if (!has_text && is_assistant(m)) t = parts_of_nothing(x, i, end);
+        if (wanted) mark_region(x, i, (Region){t.begin, t.closing.begin}, 1, mask);
+        if (learnt.eos == EOS_ALL || (learnt.eos == EOS_TURN && wanted)) mark_region(x, i, t.closing, 1, mask);
+        if (wanted) {
+            last_closing = t.closing;
+            last = i;
+        }
+        if (t.closing.end > end) end = t.closing.end;
+    }
+    if (learnt.eos == EOS_LAST) mark_region(x, last, last_closing, 1, mask);
 }
 
 // Spans of {% generation %}, without those that hold text of a message that is not trained on.
@@ -205,12 +239,15 @@ static void mark_generation(const ChatText *x, uint8_t *mask) {
     }
 }
 
-uint8_t *chat_supervised_bytes(const ChatText *x, bool everything) {
+uint8_t *chat_supervised_bytes(const ChatText *x, const ChatInput *in) {
     uint8_t *mask = mem_calloc(x->out.len + 1, 1);
-    if (everything) memset(mask, 1, x->out.len + 1);
-    if (x->out.generation && !everything)
+    if (in->train_on_inputs) {
+        memset(mask, 1, x->out.len + 1);
+        mark_excluded(x, mask);
+    } else if (x->out.generation && !learnt_turns_differ(in->learnt)) {
         mark_generation(x, mask);
-    else
-        mark_turns(x, everything, mask);
+    } else {
+        mark_learnt(x, in->learnt, mask);
+    }
     return mask;
 }

@@ -294,7 +294,8 @@ int dialog_check_answers(const Dialog *d, Err *err) {
         return err_input(err, "%s: found an empty answer; expected %s", d->answer_key, expected);
     for (size_t i = 0; d->kind == DIALOG_CHAT && i < d->messages.count; i++) {
         const Json *m = &d->messages.items[i];
-        if (!json_is_string(json_get(m, "role"), "assistant") || !message_is_trained(m) || !is_empty(m)) continue;
+        bool answer = json_is_string(json_get(m, "role"), "assistant") && message_is_learnt(m, d->learnt_turns.roles);
+        if (!answer || !is_empty(m)) continue;
         if (d->turns || i + 1 < d->messages.count)
             return err_input(err, "%s: message %zu: found an empty answer; expected %s, or \"train\": false",
                              d->answer_key, i + 1, expected);

@@ -26,6 +26,7 @@ typedef struct Dialog { // init with {0}; borrows from the record, dialog_clear 
     DialogKind kind;
     const char *template;          // the template's source, set by the caller, or NULL: roles that it names are known
     int64_t record;                // the record's number, set by the caller, or 0: for messages
+    LearntTurns learnt_turns;      // set by the caller
     Json messages;                 // DIALOG_CHAT: an array
     const Json *tools, *extra;     // DIALOG_CHAT; may be NULL
     Json given_tools, given_extra; // what these point to: tools as objects, extra without nulls

@@ -239,15 +239,24 @@ MessageTraining message_training(const Json *message) {
             found = TRAINED_AS_PROMPT;
         else if (truth != mask_keys[i].trains)
             return NOT_TRAINED;
-        else if (found == TRAINED_AS_ROLE && v->type == JSON_TRUE)
-            found = TRAINED;
+        else if (found < TRAINED && truth == 1)
+            found = v->type == JSON_TRUE ? TRAINED : TRAINED_BY_WEIGHT;
     }
     return found;
 }
 
-bool message_is_trained(const Json *message) {
+bool message_is_trained(const Json *message) { return message_training(message) <= TRAINED; }
+
+bool message_is_learnt(const Json *message, unsigned roles) {
     MessageTraining t = message_training(message);
-    return t == TRAINED_AS_ROLE || t == TRAINED;
+    const Json *role = json_get(message, "role");
+    unsigned bit = 0, assistant = 1u << ROLE_ASSISTANT;
+    for (int r = 0; r < ROLE_COUNT; r++)
+        if (json_is_string(role, ENUM_WORDS(LEARNT_ROLES)[r].word)) bit = 1u << r;
+    if (json_is_string(role, "developer")) bit = 1u << ROLE_SYSTEM;
+    if (t > TRAINED) return false;
+    if (t != TRAINED_AS_ROLE && bit == assistant) return true;
+    return bit & (roles ? roles : assistant);
 }
 
 // ---- a whole message ----

@@ -6,6 +6,7 @@
 // template gets them: chat_forms.c. All other keys stay, for templates and masks.
 #pragma once
 
+#include "enum_words.h"
 #include "json_pool.h"
 
 // A chat message or turn: a list that begins with one is a conversation, not an array of records.
@@ -27,13 +28,39 @@ int message_from_call(Json *out, JsonPool *pool, JsonStr call, const char *what,
 // trainable, weight, loss, loss_mask; masked and mask mean the opposite. Values are true and false, or 1 and 0. One key
 // that excludes the message is enough.
 typedef enum {
-    TRAINED_AS_ROLE,  // no key, or one that asks for no more than the role gives: 1, or masked: false
-    TRAINED,          // a key is true
-    NOT_TRAINED,      // a key excludes it
-    TRAINED_AS_PROMPT // message_of_prompt
+    TRAINED_AS_ROLE,   // no key, or masked: false
+    TRAINED_BY_WEIGHT, // a key is 1, which asks for no more than the role gives
+    TRAINED,           // a key is true
+    NOT_TRAINED,       // a key excludes it
+    TRAINED_AS_PROMPT  // message_of_prompt
 } MessageTraining;
 MessageTraining message_training(const Json *message);
 bool message_is_trained(const Json *message); // an assistant's, without train_on_inputs
+
+// Which turns of a conversation are learnt, and which tokens that end turns (Axolotl's roles_to_train, train_on_eos).
+#define LEARNT_ROLES(X)                                                                                                \
+    X(ROLE_SYSTEM, "system", "instructions")                                                                           \
+    X(ROLE_USER, "user", "questions")                                                                                  \
+    X(ROLE_ASSISTANT, "assistant", "answers")                                                                          \
+    X(ROLE_TOOL, "tool", "results of tools")
+typedef enum { LEARNT_ROLES(ENUM_CONSTANT) ROLE_COUNT } LearntRole;
+enum { LEARN_BY_FLAG = 1 << ROLE_COUNT }; // of no role: only turns with a key of the mask that is true or 1
+#define TRAIN_ON_EOS(X)                                                                                                \
+    X(EOS_TURN, "turn", "of each learnt turn")                                                                         \
+    X(EOS_ALL, "all", "of every turn")                                                                                 \
+    X(EOS_LAST, "last", "of the last learnt turn")                                                                     \
+    X(EOS_NONE, "none", "of no turn")
+typedef enum { TRAIN_ON_EOS(ENUM_CONSTANT) } TrainOnEos;
+typedef struct LearntTurns { // {0}: the turns of assistants with the tokens that end them
+    unsigned roles;          // 1 << LearntRole; 0: assistant
+    TrainOnEos eos;
+} LearntTurns;
+static inline bool learnt_turns_differ(LearntTurns l) { // from {0}
+    return (l.roles && l.roles != 1u << ROLE_ASSISTANT) || l.eos != EOS_TURN;
+}
+// Without train_on_inputs. Keys of the message come before the roles; true in a turn that is neither an assistant's nor
+// of these roles does nothing.
+bool message_is_learnt(const Json *message, unsigned roles);
 bool message_is_mask_key(const char *key);
 // The message as a part of a prompt: trained only with train_on_inputs.
 Json message_of_prompt(JsonPool *pool, const Json *message);

@@ -31,6 +31,7 @@ typedef struct DatasetOptions {
     bool train_on_inputs;
     bool completion_only; // of prompt_completion records only the completion is learnt, whatever train_on_inputs says
     bool raw_pairs;       // prompts and completions that are strings are raw text, also where there is a template
+    LearntTurns learnt;   // of conversations, without train_on_inputs
     ParseSpecial parse_special;
     Unrendered unrendered;
     int64_t max_seq_length;

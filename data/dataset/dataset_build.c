@@ -239,6 +239,7 @@ int dataset_build(Dataset **d, const DatasetInput *in, const char *file, const c
                                  .train_on_inputs = o->train_on_inputs,
                                  .completion_only = o->completion_only,
                                  .raw_pairs = o->raw_pairs,
+                                 .learnt = o->learnt,
                                  .parse_special = o->parse_special,
                                  .unrendered = o->unrendered,
                                  .shorten_to = o->truncation == TRUNCATION_TRUNCATE ? o->max_seq_length : 0};

@@ -3,8 +3,8 @@
 #include <string.h>
 
 const char *column_name(RecordKey c) {
-    static const char *const names[] = {"messages", "tools",  "system",  "prompt", "completion", "instruction",
-                                        "input",    "output", "history", "text",   "role",       "content"};
+    static const char *const names[] = {"messages", "tools",   "system", "prompt", "completion", "instruction", "input",
+                                        "output",   "history", "text",   "role",   "content",    "train"};
     return names[c];
 }
 
@@ -25,9 +25,17 @@ bool file_rule_has_columns(const FileRule *r) {
     return false;
 }
 
+LearntTurns file_rule_learnt(const FileRule *r, LearntTurns options) {
+    if (r && r->roles) options.roles = r->roles;
+    if (r && r->has_eos) options.eos = r->eos;
+    return options;
+}
+
 void file_rule_print(StrBuf *out, const FileRule *r) {
     if (r->format != FORMAT_AUTO) str_printf(out, "format=%s\n", dataset_format_name(r->format));
     if (r->limit) str_printf(out, "limit=%.17g\n", r->limit);
+    if (r->roles) str_printf(out, "roles=%u\n", r->roles);
+    if (r->has_eos) str_printf(out, "eos=%d\n", r->eos);
     for (RecordKey c = 0; c < RECORD_KEYS; c++)
         if (r->columns[c]) str_printf(out, "column %s=%s\n", column_name(c), r->columns[c]);
 }
@@ -76,7 +84,7 @@ static int rename_turns(Json *record, const FileRule *r, JsonPool *pool, Err *er
     Json *items = json_pool_alloc(pool, turns->count, sizeof *items);
     for (size_t i = 0; i < turns->count; i++) {
         items[i] = turns->items[i];
-        for (RecordKey c = COLUMN_ROLE; c <= COLUMN_CONTENT; c++)
+        for (RecordKey c = COLUMN_ROLE; c < RECORD_KEYS; c++)
             if (r->columns[c] && rename_key(&items[i], r->columns[c], column_name(c), pool, err)) return -1;
     }
     Json list = json_list(items, turns->count);
@@ -87,5 +95,6 @@ static int rename_turns(Json *record, const FileRule *r, JsonPool *pool, Err *er
 int file_rule_rename(Json *record, const FileRule *r, JsonPool *pool, Err *err) {
     for (RecordKey c = 0; c < COLUMN_ROLE; c++)
         if (r->columns[c] && rename_key(record, r->columns[c], column_name(c), pool, err)) return -1;
-    return r->columns[COLUMN_ROLE] || r->columns[COLUMN_CONTENT] ? rename_turns(record, r, pool, err) : 0;
+    bool of_turns = r->columns[COLUMN_ROLE] || r->columns[COLUMN_CONTENT] || r->columns[COLUMN_TRAIN];
+    return of_turns ? rename_turns(record, r, pool, err) : 0;
 }

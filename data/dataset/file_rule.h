@@ -2,9 +2,11 @@
 #pragma once
 
 #include "json_pool.h"
+#include "message.h"
 #include "record_format.h"
 
-// Keys of a record that may have another name in a file; role and content are keys of messages.
+// Keys of a record that may have another name in a file; role, content and train are keys of
+// messages.
 typedef enum {
     COLUMN_MESSAGES,
     COLUMN_TOOLS,
@@ -18,18 +20,23 @@ typedef enum {
     COLUMN_TEXT,
     COLUMN_ROLE,
     COLUMN_CONTENT,
+    COLUMN_TRAIN,
     RECORD_KEYS
 } RecordKey;
 const char *column_name(RecordKey c); // "messages", ...
 
-typedef struct FileRule {       // init with {0}: no difference
-    DatasetFormat format;       // FORMAT_AUTO: that of the options
-    double limit;               // only the first records: a number, below 1 a fraction of them; 0: all
+typedef struct FileRule { // init with {0}: no difference
+    DatasetFormat format; // FORMAT_AUTO: that of the options
+    double limit;         // only the first records: a number, below 1 a fraction of them; 0: all
+    unsigned roles;       // LearntTurns.roles; 0: those of the options
+    bool has_eos;         // eos counts, not that of the options
+    TrainOnEos eos;
     char *columns[RECORD_KEYS]; // name of the key in this file, "a.b" in an object; NULL: its own name
 } FileRule;
 FileRule file_rule_copy(const FileRule *r);
 void file_rule_clear(FileRule *r);
 bool file_rule_has_columns(const FileRule *r);
+LearntTurns file_rule_learnt(const FileRule *r, LearntTurns options); // r may be NULL
 void file_rule_print(StrBuf *out, const FileRule *r); // for hashes; nothing where there is no difference
 // The record with the keys' own names; its parts belong to it and to the pool.
 int file_rule_rename(Json *record, const FileRule *r, JsonPool *pool, Err *err);

@@ -101,7 +101,7 @@ static int fail_unrendered(const char *list, const char *place, const Dialog *d,
 
 static int tokenize_chat(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, bool learn_prompt, Err *err) {
     AUTO_CALL(chat_tokens_clear) ChatTokens t = {0};
-    ChatInput in = {&d->messages, d->tools, d->extra, .train_on_inputs = learn_prompt};
+    ChatInput in = {&d->messages, d->tools, d->extra, .train_on_inputs = learn_prompt, .learnt = d->learnt_turns};
     if (chat_tokenize(&t, e->chat, e->tokenizer, &in, err)) return -1;
     const char *list = d->turns ? d->turns : "messages";
     if (*t.unrendered && e->unrendered == UNRENDERED_ERROR) return fail_unrendered(list, t.unrendered, d, err);
@@ -243,7 +243,9 @@ static void put_first(KeyNotes *unread, const KeyNotes *first) {
 static int tokenize_dialogs_record(RecordTokens *out, const RecordTokenizer *e, const Json *record,
                                    const RecordPlace *place, Err *err) {
     AUTO_CALL(dialog_clear)
-    Dialog d = {.template = e->chat ? chat_template_source(e->chat) : NULL, .record = place->number};
+    Dialog d = {.template = e->chat ? chat_template_source(e->chat) : NULL,
+                .record = place->number,
+                .learnt_turns = file_rule_learnt(place->rule, e->learnt)};
     if (dialog_read(&d, record, place->format, e->chat != NULL, e->raw_pairs, err))
         return fail_format(record, place, err);
     if (dialog_check_answers(&d, err)) return err_context(err, "record %ld", place->number);

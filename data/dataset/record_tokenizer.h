@@ -20,6 +20,7 @@ typedef struct RecordTokenizer {
     const Tokenizer *tokenizer;
     const ChatTemplate *chat;                         // or NULL
     bool train_on_inputs, completion_only, raw_pairs; // see DatasetOptions
+    LearntTurns learnt;
     ParseSpecial parse_special;
     Unrendered unrendered;
     int64_t shorten_to; // classification: longer samples are shortened to this; 0: they are not

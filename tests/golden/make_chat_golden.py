@@ -7,10 +7,13 @@ has transformers and jinja2 >= 3.1.6:
 which the generation prompt already has, stays outside). transformers renders the second and says which characters are
 inside; lorac gets the first and must find the same ones. "marked" has them in [[ ]].
 
+"learnt": masks of roles_to_train and train_on_eos as Axolotl defines them: a turn's content is where the conversation
+up to it differs from the same with another content; its end token follows within three tokens.
+
 "forms": one conversation in the form that the template reads, rendered, and other forms of it that must give the same
 text: content as a string or as parts, arguments as an object or as JSON text, a tool's result as an object or as text.
 """
-import datetime, json, os, sys
+import datetime, json, os, re, sys
 from transformers.utils import chat_template_utils as hf
 
 here = os.path.dirname(os.path.abspath(__file__))
@@ -173,6 +176,43 @@ def masks():
                 at = end
             yield {"name": name, "template": template, "record": record, "marked": out + text[at:]}
 
+# ---- roles_to_train and train_on_eos ----
+
+SPLIT = re.compile(r"(<\|[a-z_]+\|>|<(?:start|end)_of_turn>|</?s>|\[/?INST\])")
+def tokens(template, messages): # control tokens whole, everything else by characters
+    return [t for part in SPLIT.split(render(template, {"messages": messages})[0]) for t in ([part] if SPLIT.fullmatch(part) else part)]
+
+def learnt_mask(template, messages, eos, roles, train_on_eos):
+    ids, bare = tokens(template, messages), [{"role": m["role"], "content": m["content"]} for m in messages]
+    learnt, last = [False] * len(ids), None
+    for i, m in enumerate(messages):
+        wanted = m.get("train", m["role"] in roles)
+        if not wanted and train_on_eos != "all": continue
+        other, own = tokens(template, bare[:i] + [{"role": m["role"], "content": "[[dummy_message]]"}]), tokens(template, bare[:i + 1])
+        n = min(len(other), len(own))
+        begin = next(k for k in range(n) if other[k] != own[k])
+        end = next(len(own) - k for k in range(n) if other[-1 - k] != own[-1 - k])
+        if wanted: learnt[begin:end] = [True] * (end - begin)
+        at = next((k for k in range(end, len(ids)) if ids[k] == eos), None)
+        if at is None or at - end > 3: continue
+        last = at
+        if train_on_eos == "all" or train_on_eos == "turn" and wanted: learnt[at] = True
+    if train_on_eos == "last" and last is not None: learnt[last] = True
+    out = ""
+    for k, t in enumerate(ids):
+        before = k > 0 and learnt[k - 1]
+        out += ("" if learnt[k] == before else "[[" if learnt[k] else "]]") + t
+    return out + ("]]" if learnt[-1] else "")
+
+def learnt():
+    flagged = [dict(m, train=bool(i % 4 == 3)) if m["role"] == "assistant" else m for i, m in enumerate(TURNS)]
+    for name, template, eos, system in (("chatml", chatml[0], "<|im_end|>", [SYSTEM]), ("llama", llama[0], "<|eot_id|>", [SYSTEM]),
+                                        ("gemma", gemma[0], "<end_of_turn>", []), ("mistral-v1", file("mistral-v1"), EOS, [])):
+        for messages in (system + TURNS, system + flagged):
+            cases = [{"roles_to_train": roles, "train_on_eos": e, "marked": learnt_mask(template, messages, eos, roles, e)}
+                     for roles in (["assistant"], ["user"], ["system", "user", "assistant"], []) for e in ("turn", "all", "last", "none")]
+            yield {"name": name, "template": template, "record": {"messages": messages}, "cases": cases}
+
 # ---- forms ----
 
 def text_parts(*texts): return [{"type": "text", "text": t} for t in texts]
@@ -231,5 +271,5 @@ def forms():
 
 if __name__ == "__main__":
     with open(os.path.join(here, "chat_golden.json"), "w", encoding="utf-8") as f:
-        json.dump({"masks": list(masks()), "forms": list(forms())}, f, ensure_ascii=False, indent=1)
+        json.dump({"masks": list(masks()), "learnt": list(learnt()), "forms": list(forms())}, f, ensure_ascii=False, indent=1)
         f.write("\n")

@@ -72,8 +72,11 @@ static int tokenize(ChatTokens *out, const ChatTemplate *chat, const MessagesFil
     int rc = dialog_read(&d, &record, FORMAT_MESSAGES, chat != NULL, false, err);
     if (!rc && prompt && prompt->type != JSON_TRUE && prompt->type != JSON_FALSE)
         rc = err_input(err, "add_generation_prompt: found %s; expected true or false", json_type_name(prompt));
-    ChatInput in = {&d.messages, d.tools, d.extra, prompt ? prompt->type == JSON_TRUE : f->add_generation_prompt,
-                    f->train_on_inputs};
+    ChatInput in = {.messages = &d.messages,
+                    .tools = d.tools,
+                    .extra = d.extra,
+                    .add_generation_prompt = prompt ? prompt->type == JSON_TRUE : f->add_generation_prompt,
+                    .train_on_inputs = f->train_on_inputs};
     if (!rc) rc = chat_tokenize(out, chat, f->tokenizer, &in, err);
     if (!rc && *out->unrendered)
         log_warn("%s: %s%s: the chat template leaves out its text", f->path, *out->unrendered == '[' ? "messages" : "",

@@ -196,4 +196,12 @@ DtypeWord config_dtype(const Config *c) {
     return dtype;
 }
 
+LearntTurns config_learnt(const Config *c) {
+    LearntTurns l = {.eos = c->train_on_eos};
+    for (size_t i = 0; i < c->roles_to_train.count; i++)
+        l.roles |= 1u << words_index(ENUM_WORDS(LEARNT_ROLES), c->roles_to_train.items[i]);
+    if (!l.roles) l.roles = LEARN_BY_FLAG;
+    return l;
+}
+
 int64_t config_global_batch(const Config *c) { return c->per_device_train_batch_size * c->gradient_accumulation_steps; }

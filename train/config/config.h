@@ -92,6 +92,7 @@ OwnCheck config_own; // of such a file (overwrite.h)
 static inline bool config_is_set(const Config *c, ConfigKey key) { return c->source[key] > SOURCE_TOOL; }
 // dtype with float32_matmul_precision.
 DtypeWord config_dtype(const Config *c);
+LearntTurns config_learnt(const Config *c); // roles_to_train, train_on_eos
 // Rows per optimizer step of one rank.
 int64_t config_global_batch(const Config *c);
 // Compares with the config of an earlier run in the same directory (JSON text, read as hostile input). A difference

@@ -74,6 +74,16 @@ static void check_evaluation(Loading *l) {
         refuse_key(l, CONFIG_load_best_model_at_end, "needs eval_strategy \"steps\" or \"epoch\"");
 }
 
+// With train_on_inputs every turn is learnt as a whole.
+static void check_learnt(Loading *l) {
+    const Config *c = l->c;
+    bool differs = learnt_turns_differ(config_learnt(c));
+    for (size_t i = 0; i < c->train_file.count; i++)
+        differs |= learnt_turns_differ(file_rule_learnt(&c->train_file.rules[i], (LearntTurns){0}));
+    if (c->train_on_inputs && differs)
+        refuse_key(l, CONFIG_train_on_inputs, "learns every turn; leave it out, or roles_to_train and train_on_eos");
+}
+
 static void check_whole_steps(Loading *l, ConfigKey key, double steps) {
     if (steps < 1 || steps == (double)(int64_t)steps) return;
     char what[128];
@@ -119,6 +129,7 @@ void check_rules(Loading *l, ConfigPurpose purpose) {
                    "in its output_dir");
     check_required(l, purpose);
     check_layers(l);
+    check_learnt(l);
     check_rope(l);
     check_precision(l);
     if (c->max_steps == 0) refuse_key(l, CONFIG_max_steps, "0 steps; expected -1 (by epochs) or more than 0");

@@ -23,8 +23,14 @@ typedef struct Entry {
     size_t number; // from 1; 0: not one of a list
     cJSON *columns;
     double limit;
-    const char *format;
+    const char *format, *eos;
+    cJSON *roles;
 } Entry;
+
+static void entry_clear(Entry *e) {
+    cJSON_Delete(e->columns);
+    cJSON_Delete(e->roles);
+}
 
 // "FILE:LINE: datasets: entry 2: split: "x"; expected ..."
 static void refuse(const Entry *e, const char *key, const Json *v, const char *expected) {
@@ -51,7 +57,8 @@ static void add_column(Entry *e, const char *key, RecordKey column, const Json *
                                                    [COLUMN_PROMPT] = "prompt question",
                                                    [COLUMN_COMPLETION] = "completion response answer",
                                                    [COLUMN_ROLE] = "role from",
-                                                   [COLUMN_CONTENT] = "content value"};
+                                                   [COLUMN_CONTENT] = "content value",
+                                                   [COLUMN_TRAIN] = "train training trainable weight loss"};
     if (!is_text(name) || !name->str.len) {
         refuse(e, key, name, "expected the name of a key");
         return;
@@ -126,7 +133,17 @@ static void take_split(Entry *e, const Json *v) {
 
 // ---- Axolotl's and TRL's entries ----
 
-typedef enum { TAKE_NOTHING, TAKE_COLUMN, TAKE_PROPERTIES, TAKE_ROLES, TAKE_SPLIT, TAKE_TYPE, TAKE_IF } Take;
+typedef enum {
+    TAKE_NOTHING,
+    TAKE_COLUMN,
+    TAKE_PROPERTIES,
+    TAKE_ROLES,
+    TAKE_SPLIT,
+    TAKE_TYPE,
+    TAKE_LEARNT_ROLES,
+    TAKE_EOS,
+    TAKE_IF
+} Take;
 typedef struct EntryKey {
     const char *name;
     Take take;
@@ -154,11 +171,11 @@ static const EntryKey entry_keys[] = {
     {"message_field_content", TAKE_COLUMN, COLUMN_CONTENT, NULL, NULL},
     {"message_property_mappings", TAKE_PROPERTIES, 0, NULL, NULL},
     {"roles", TAKE_ROLES, 0, NULL, NULL},
-    {"roles_to_train", TAKE_IF, 0, "assistant gpt", "the assistant's turns are learnt"},
-    {"train_on_eos", TAKE_IF, 0, "turn", "the end of each learnt turn is learnt; expected turn"},
-    {"train_on_eot", TAKE_IF, 0, "turn", "the end of each learnt turn is learnt; expected turn"},
-    {"message_field_training", TAKE_IF, 0, "train training trainable weight loss",
-     "expected train, training, trainable, weight or loss"},
+    {"roles_to_train", TAKE_LEARNT_ROLES, 0, NULL, NULL},
+    {"train_on_eos", TAKE_EOS, 0, NULL, NULL},
+    {"train_on_eot", TAKE_EOS, 0, NULL, NULL},
+    {"message_field_training", TAKE_COLUMN, COLUMN_TRAIN, NULL, NULL},
+    {"message_field_training_detail", TAKE_IF, 0, "", "parts of a turn are not masked in this version"},
     {"chat_template", TAKE_IF, 0, "tokenizer_default", "expected chat_template outside the entry, for all data"},
     {"conversation", TAKE_IF, 0, "", "expected chat_template outside the entry, for all data"},
     {"columns", TAKE_NOTHING, 0, NULL, NULL},  // of TRL: which are loaded
@@ -184,6 +201,30 @@ static void take_if(Entry *e, const EntryKey *k, const Json *v) {
     if (!ok) refuse(e, k->name, v, k->advice);
 }
 
+static void take_learnt_roles(Entry *e, const Json *v) {
+    static const char *const names[] = {"system", "user", "assistant", "tool"};
+    bool many = v->type == JSON_ARRAY;
+    e->roles = cJSON_CreateArray();
+    for (size_t i = 0; i < (many ? v->count : 1); i++) {
+        const Json *name = many ? &v->items[i] : v;
+        size_t k = 0;
+        while (k < 4 && !role_is_known(names[k], name)) k++;
+        if (k == 4)
+            refuse(e, "roles_to_train", v, "expected roles of system, user, assistant and tool");
+        else
+            cJSON_AddItemToArray(e->roles, cJSON_CreateString(names[k]));
+    }
+}
+
+static void take_eos(Entry *e, const char *key, const Json *v) {
+    if (!is_one_of(v, "turn all last none"))
+        refuse(e, key, v, "expected turn, all, last or none");
+    else if (e->eos && !is_word(v, e->eos))
+        refuse(e, key, v, "expected the same of train_on_eos and train_on_eot");
+    else
+        e->eos = v->str.data;
+}
+
 static void take_entry_key(Entry *e, const char *name, const Json *v) {
     const EntryKey *k = entry_keys, *end = entry_keys + sizeof entry_keys / sizeof *entry_keys;
     while (k < end && strcmp(k->name, name) != 0) k++;
@@ -199,8 +240,14 @@ static void take_entry_key(Entry *e, const char *name, const Json *v) {
     case TAKE_ROLES: take_roles(e, name, v); return;
     case TAKE_SPLIT: take_split(e, v); return;
     case TAKE_TYPE: take_type(e, v); return;
+    case TAKE_LEARNT_ROLES: take_learnt_roles(e, v); return;
+    case TAKE_EOS: take_eos(e, name, v); return;
     case TAKE_IF: take_if(e, k, v); return;
     }
+}
+
+static bool is_default(const cJSON *roles) {
+    return cJSON_GetArraySize(roles) == 1 && strcmp(cJSON_GetArrayItem(roles, 0)->valuestring, "assistant") == 0;
 }
 
 static void add_file(cJSON *list, const Entry *e, const char *path) {
@@ -209,6 +256,9 @@ static void add_file(cJSON *list, const Entry *e, const char *path) {
     if (e->format) cJSON_AddStringToObject(file, "format", e->format);
     if (e->limit) cJSON_AddNumberToObject(file, "max_samples", e->limit);
     if (e->columns) cJSON_AddItemToObject(file, "columns", cJSON_Duplicate(e->columns, true));
+    if (e->roles && !is_default(e->roles))
+        cJSON_AddItemToObject(file, "roles_to_train", cJSON_Duplicate(e->roles, true));
+    if (e->eos && strcmp(e->eos, "turn") != 0) cJSON_AddStringToObject(file, "train_on_eos", e->eos);
     cJSON_AddItemToArray(list, file);
 }
 
@@ -245,7 +295,7 @@ static void map_entries(const Foreign *f, const Json *v, ConfigKey key) {
         }
         for (size_t k = 0; k < item->count; k++) take_entry_key(&e, item->keys[k].data, &item->items[k]);
         add_paths(list, &e, json_given(item, "path"), json_given(item, "data_files"));
-        cJSON_Delete(e.columns);
+        entry_clear(&e);
     }
     if (v->type != JSON_ARRAY) foreign_refuse(f, v, "expected a list of data sets");
     f->l->wrong[key] |= f->l->n_problems != before;
@@ -368,7 +418,7 @@ static void add_info(cJSON *list, const Foreign *f, const char *dir, const char 
     if (split) take_split(&e, split);
     AUTO_FREE char *path = path_join(dir, file->str.data);
     add_file(list, &e, path);
-    cJSON_Delete(e.columns);
+    entry_clear(&e);
 }
 
 // A path, or a name of dataset_info.json.

@@ -24,10 +24,29 @@ static int read_columns(const Reading *r, const Json *e, const Json *columns, Fi
             return key_wrong(
                 r, e,
                 "columns of messages, tools, system, prompt, completion, instruction, input, output, history, "
-                "text, role or content");
+                "text, role, content or train");
         if (name->type != JSON_STRING || !name->str.len) return key_wrong(r, e, "names of columns as text");
         rule->columns[c] = mem_strdup(name->str.data);
     }
+    return 0;
+}
+
+static int read_learnt(const Reading *r, const Json *e, FileRule *rule) {
+    const Json *roles = json_given(e, "roles_to_train"), *eos = json_given(e, "train_on_eos");
+    int word;
+    if (roles && roles->type != JSON_ARRAY) return key_wrong(r, e, "roles_to_train as a list");
+    for (size_t i = 0; roles && i < roles->count; i++) {
+        const Json *role = &roles->items[i];
+        word = role->type == JSON_STRING ? words_index(ENUM_WORDS(LEARNT_ROLES), role->str.data) : -1;
+        if (word < 0) return key_wrong(r, e, "roles_to_train of system, user, assistant or tool");
+        rule->roles |= 1u << word;
+    }
+    if (roles && !roles->count) rule->roles = LEARN_BY_FLAG;
+    if (!eos) return 0;
+    word = eos->type == JSON_STRING ? words_index(ENUM_WORDS(TRAIN_ON_EOS), eos->str.data) : -1;
+    if (word < 0) return key_wrong(r, e, "train_on_eos: turn, all, last or none");
+    rule->has_eos = true;
+    rule->eos = (TrainOnEos)word;
     return 0;
 }
 
@@ -45,16 +64,18 @@ static int read_rule(const Reading *r, const Json *e, FileRule *rule) {
             !(rule->limit >= 1 && rule->limit <= 0x1p53 && rule->limit == floor(rule->limit)))
             return key_wrong(r, e, "max_samples as a number of records, or a fraction below 1");
     }
-    return columns ? read_columns(r, e, columns, rule) : 0;
+    return read_learnt(r, e, rule) || (columns && read_columns(r, e, columns, rule)) ? -1 : 0;
 }
 
 static int read_file(const Reading *r, const Json *e) {
-    static const char *const keys[] = {"path", "weight", "format", "max_samples", "columns"};
+    static const char *const keys[] = {"path",    "weight",         "format",      "max_samples",
+                                       "columns", "roles_to_train", "train_on_eos"};
     const Json *path = e->type == JSON_OBJECT ? json_get(e, "path") : e, *weight = json_given(e, "weight");
     size_t known = 0;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) known += json_get(e, keys[i]) != NULL;
     if (e->type == JSON_OBJECT && e->count != known)
-        return key_wrong(r, e, "no keys but \"path\", \"weight\", \"format\", \"max_samples\" and \"columns\"");
+        return key_wrong(r, e,
+                         "no keys but path, weight, format, max_samples, columns, roles_to_train and train_on_eos");
     if (!path || path->type != JSON_STRING || !path->str.len)
         return key_wrong(r, e, "a path or {\"path\": ..., \"weight\": ...}");
     if (weight && !(json_is_number(weight) && weight->number >= r->k->min && weight->number <= r->k->max))
@@ -74,6 +95,10 @@ int key_read_files(const Reading *r, const Json *v) {
 static void write_rule(cJSON *entry, const FileRule *rule) {
     if (rule->format != FORMAT_AUTO) cJSON_AddStringToObject(entry, "format", dataset_format_name(rule->format));
     if (rule->limit) cJSON_AddNumberToObject(entry, "max_samples", rule->limit);
+    if (rule->has_eos) cJSON_AddStringToObject(entry, "train_on_eos", ENUM_WORDS(TRAIN_ON_EOS)[rule->eos].word);
+    cJSON *roles = rule->roles ? cJSON_AddArrayToObject(entry, "roles_to_train") : NULL;
+    for (int k = 0; roles && k < ROLE_COUNT; k++)
+        if (rule->roles & 1u << k) cJSON_AddItemToArray(roles, cJSON_CreateString(ENUM_WORDS(LEARNT_ROLES)[k].word));
     cJSON *columns = file_rule_has_columns(rule) ? cJSON_AddObjectToObject(entry, "columns") : NULL;
     for (RecordKey c = 0; columns && c < RECORD_KEYS; c++)
         if (rule->columns[c]) cJSON_AddStringToObject(columns, column_name(c), rule->columns[c]);
@@ -94,6 +119,12 @@ cJSON *key_write_files(const Key *k, const void *field, bool absolute_paths) {
     return list;
 }
 
+static void add_enum(cJSON *schema, const EnumWord *words, bool may_be_null) {
+    cJSON *list = cJSON_AddArrayToObject(schema, "enum");
+    for (; words->word; words++) cJSON_AddItemToArray(list, cJSON_CreateString(words->word));
+    if (may_be_null) cJSON_AddItemToArray(list, cJSON_CreateNull());
+}
+
 static void schema_file(cJSON *schema, const Key *k) {
     schema_add_types(schema, "string object");
     cJSON_AddNumberToObject(schema, "minLength", 1);
@@ -101,12 +132,14 @@ static void schema_file(cJSON *schema, const Key *k) {
     schema_add_types(path, "string");
     cJSON_AddNumberToObject(path, "minLength", 1);
     schema_float(cJSON_AddObjectToObject(members, "weight"), k);
-    cJSON *format = cJSON_AddArrayToObject(cJSON_AddObjectToObject(members, "format"), "enum");
-    for (int f = 0; f < FORMAT_COUNT; f++) cJSON_AddItemToArray(format, cJSON_CreateString(dataset_format_name(f)));
-    cJSON_AddItemToArray(format, cJSON_CreateNull());
+    add_enum(cJSON_AddObjectToObject(members, "format"), ENUM_WORDS(DATASET_FORMATS), true);
     cJSON *limit = cJSON_AddObjectToObject(members, "max_samples");
     schema_add_types(limit, "number null");
     cJSON_AddNumberToObject(limit, "exclusiveMinimum", 0);
+    cJSON *roles = cJSON_AddObjectToObject(members, "roles_to_train");
+    schema_add_types(roles, "array null");
+    add_enum(cJSON_AddObjectToObject(roles, "items"), ENUM_WORDS(LEARNT_ROLES), false);
+    add_enum(cJSON_AddObjectToObject(members, "train_on_eos"), ENUM_WORDS(TRAIN_ON_EOS), true);
     cJSON *columns = cJSON_AddObjectToObject(members, "columns"),
           *names = cJSON_AddObjectToObject(columns, "properties");
     schema_add_types(columns, "object null");

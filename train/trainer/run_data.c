@@ -74,6 +74,7 @@ DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64
                             .train_on_inputs = c->train_on_inputs,
                             .completion_only = c->completion_only_loss,
                             .raw_pairs = c->raw_pairs,
+                            .learnt = config_learnt(c),
                             .parse_special = (ParseSpecial)c->parse_special,
                             .unrendered = (Unrendered)c->unrendered,
                             .max_seq_length = max_tokens,

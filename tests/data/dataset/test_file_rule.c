@@ -105,5 +105,28 @@ static void test_file_rule_pairs(void **state) {
     bench_free(&b);
 }
 
-TEST_MAIN(SCRATCH_TEST(test_file_rule_columns), SCRATCH_TEST(test_file_rule_alpaca_prompt),
-          SCRATCH_TEST(test_file_rule_first_records), SCRATCH_TEST(test_file_rule_pairs))
+// roles_to_train, train_on_eos and the name of the key that masks a turn, for one file.
+static void test_file_rule_learnt_turns(void **state) {
+    (void)state;
+    Bench b = bench_new(false);
+    static const char record[] = "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\","
+                                 "\"content\":\"b\"},{\"role\":\"user\",\"content\":\"c\"},{\"role\":\"assistant\","
+                                 "\"content\":\"d\",\"learn\":true}]}";
+    FileRule rule = {.roles = LEARN_BY_FLAG, .columns = {[COLUMN_TRAIN] = "learn"}};
+    check_sample(&b, &rule, record,
+                 "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n"
+                 "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n[[d<|im_end|>]]\n");
+    rule = (FileRule){.roles = 1u << ROLE_USER, .has_eos = true, .eos = EOS_NONE};
+    check_sample(&b, &rule, record,
+                 "<|im_start|>user\n[[a]]<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n"
+                 "<|im_start|>user\n[[c]]<|im_end|>\n<|im_start|>assistant\nd<|im_end|>\n");
+    b.o.learnt = (LearntTurns){.roles = rule.roles, .eos = EOS_LAST};
+    check_sample(&b, NULL, record,
+                 "<|im_start|>user\n[[a]]<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n"
+                 "<|im_start|>user\n[[c<|im_end|>]]\n<|im_start|>assistant\nd<|im_end|>\n");
+    bench_free(&b);
+}
+
+TEST_MAIN(SCRATCH_TEST(test_file_rule_columns), SCRATCH_TEST(test_file_rule_learnt_turns),
+          SCRATCH_TEST(test_file_rule_alpaca_prompt), SCRATCH_TEST(test_file_rule_first_records),
+          SCRATCH_TEST(test_file_rule_pairs))

@@ -203,7 +203,7 @@ static void test_config_refuses_bad_weights(void **state) {
         {"{\"path\": \"a\", \"weight\": \"2\"}", "expected a weight"},
         {"{\"weight\": 1}", "expected a path or {\"path\": ..., \"weight\": ...}"},
         {"{\"path\": \"\"}", "expected a path or"},
-        {"{\"path\": \"a\", \"wieght\": 1}", "expected no keys but \"path\", \"weight\", "},
+        {"{\"path\": \"a\", \"wieght\": 1}", "expected no keys but path, weight, "},
         {"{\"path\": \"a\", \"format\": \"csv\"}", "expected a format of dataset_format"},
         {"{\"path\": \"a\", \"max_samples\": 1.5}", "expected max_samples as a number of records, or a fraction"},
         {"{\"path\": \"a\", \"max_samples\": 0}", "expected max_samples as"},
