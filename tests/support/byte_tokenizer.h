@@ -43,7 +43,16 @@ static const char *const control_tokens[] = {"<s>",
                                              "<|return|>",
                                              "<|eom_id|>",
                                              "[SYSTEM_PROMPT]",
-                                             "[/SYSTEM_PROMPT]"};
+                                             "[/SYSTEM_PROMPT]",
+                                             "<\uff5cUser\uff5c>",
+                                             "<\uff5cAssistant\uff5c>",
+                                             "<|START_OF_TURN_TOKEN|>",
+                                             "<|END_OF_TURN_TOKEN|>",
+                                             "<|SYSTEM_TOKEN|>",
+                                             "<|USER_TOKEN|>",
+                                             "<|CHATBOT_TOKEN|>",
+                                             "<|start_of_role|>",
+                                             "<|end_of_role|>"};
 static const char *const user_tokens[] = {"<think>", "</think>", "<tool_call>", "</tool_call>"};
 
 enum { CONTROL = 3, USER_DEFINED = 4, NORMAL = 1 };

@@ -18,7 +18,8 @@ static const Key options[] = {
     OPTION(PATH, messages,
            .help = "A conversation to answer through the chat template, a file or JSON: a list of messages, or "
                    "{\"messages\": [...], \"tools\": [...], \"add_generation_prompt\": true}."),
-    OPTION(PATH, chat_template, .help = "A .jinja file to use instead of the adapter's or the model's."),
+    OPTION(PATH, chat_template,
+           .help = "A .jinja file, or a name (chatml, llama3, ...), to use instead of the adapter's or the model's."),
     SAMPLING_OPTIONS("256"),
     DEVICE_OPTIONS,
 };

@@ -27,7 +27,8 @@ static const Key options[] = {
     OPTION(PATH, messages,
            .help = "A list of messages, or {\"messages\", \"tools\", \"add_generation_prompt\", "
                    "\"chat_template_kwargs\"}. Text of messages never becomes a control token."),
-    OPTION(PATH, chat_template, .help = "A .jinja file to use instead of the model's chat template."),
+    OPTION(PATH, chat_template,
+           .help = "A .jinja file, or a name (chatml, llama3, ...), to use instead of the model's chat template."),
     OPTION(BOOL, train_on_inputs, .help = "Supervise the whole conversation."),
 };
 

@@ -10,6 +10,7 @@
 #include "config_choices.h"
 #include "dataset.h"
 #include "keys.h"
+#include "named_templates.h"
 #include "overwrite.h"
 #include "quantize.h"
 #include "run_device.h"

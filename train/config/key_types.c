@@ -195,7 +195,7 @@ static cJSON *write_text(const Key *k, const void *field, bool absolute_paths) {
 }
 
 static void schema_text(cJSON *schema, const Key *k) {
-    schema_add_types(schema, k->words ? "string boolean null" : "string null");
+    schema_add_types(schema, words_index(k->words, "true") >= 0 ? "string boolean null" : "string null");
     cJSON_AddNumberToObject(schema, "minLength", 1);
 }
 

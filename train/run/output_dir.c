@@ -69,7 +69,8 @@ static void add_inputs(InputSet *s, const Config *c) {
     FileList files;
     weight_source_add_inputs(s, c->model_name_or_path);
     input_set_add(s, c->adapter_name_or_path);
-    input_set_add(s, c->chat_template);
+    bool named = c->chat_template && words_index(ENUM_WORDS(NAMED_TEMPLATES), c->chat_template) >= 0;
+    if (!named) input_set_add(s, c->chat_template);
     run_train_files(&files, c, NULL);
     add_files(s, &files);
     if (!c->validation_file.count) return;

@@ -47,7 +47,8 @@ int run_open_adapter(Run *r, Err *err) {
     const Config *c = r->config;
     int rc = run_adapter_new(&r->adapter, c, r->model, r->data.train->labels, err);
     if (run_agree(r, rc, err)) return -1;
-    const char *own = c->chat_template ? chat_template_source(r->data.chat) : NULL;
+    bool of_config = c->chat_template || !r->model->tokenizer->chat_template;
+    const char *own = of_config ? chat_template_source(r->data.chat) : NULL;
     if (r->adapter->chat_template && !own)
         log_warn("%s has its own chat_template.jinja; this run uses the base model's template (chat_template selects "
                  "another)",

@@ -23,9 +23,29 @@ int run_max_tokens(const Config *c, const ModelConfig *m, int64_t *max_tokens, E
     return 0;
 }
 
+static int load_named_template(NamedTemplate n, const Tokenizer *t, ChatTemplate **chat, Err *err) {
+    AUTO_FREE char *source = NULL;
+    return named_template_source(&source, n, t, err) || chat_template_new(chat, t, source, err) ? -1 : 0;
+}
+
+static int fail_template_name(const char *name, Err *err) {
+    AUTO_STR StrBuf names = {0};
+    for (int n = 0; n < NAMED_TEMPLATE_COUNT; n++)
+        str_printf(&names, "%s%s", n ? ", " : "", ENUM_WORDS(NAMED_TEMPLATES)[n].word);
+    return err_input(err, "chat_template: \"%.64s\" is neither a file nor one of %s", name, names.data);
+}
+
 static int load_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, Err *err) {
     *chat = NULL;
+    int n = -1;
+    if (c->chat_template)
+        n = words_index(ENUM_WORDS(NAMED_TEMPLATES), c->chat_template);
+    else if (c->template && !t->chat_template)
+        n = named_template_find(c->template);
+    if (n >= 0) return load_named_template((NamedTemplate)n, t, chat, err);
     if (!c->chat_template) return t->chat_template ? chat_template_new(chat, t, NULL, err) : 0;
+    if (!strpbrk(c->chat_template, "./") && !path_exists(c->chat_template))
+        return fail_template_name(c->chat_template, err);
     AUTO_FREE char *text = NULL;
     size_t size;
     if (file_read(&text, &size, c->chat_template, MAX_TEMPLATE_BYTES, err)) {

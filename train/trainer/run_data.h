@@ -20,7 +20,8 @@ typedef struct RunData {
 
 // Longest row: max_seq_length; only its default is clamped to the model's context.
 int run_max_tokens(const Config *c, const ModelConfig *m, int64_t *max_tokens, Err *err);
-// The chat template: the config's file, else the model's own; *chat stays NULL if there is none.
+// The chat template: the config's file or name, else the model's own, else that of `template`; *chat stays NULL where
+// there is none.
 int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, Err *err);
 // Expands names and patterns (data/io/path.h) to files with weights; the caller calls file_list_clear.
 int run_train_files(FileList *files, const Config *c, Err *err);

@@ -51,9 +51,10 @@ static int check_template(const Config *c, const char *source, Err *err) {
                          "chat_template to a .jinja file",
                          c->template);
     if (source && strstr(source, families[i].mark)) return 0;
-    return err_input(err, "template: %.64s writes %s; %s; leave template out, or set chat_template to a .jinja file",
-                     c->template, families[i].mark,
-                     source ? "the model's chat template does not" : "the model has no chat template");
+    return err_input(
+        err, "template: %.64s writes %s; %s; leave template out, or set chat_template to a .jinja file or a name",
+        c->template, families[i].mark,
+        source ? "the model's chat template does not" : "the model has no chat template");
 }
 
 static bool is_eos(const Tokenizer *t, const char *text) {

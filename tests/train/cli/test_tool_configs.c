@@ -146,6 +146,9 @@ static void test_tool_configs_templates(void **state) {
         {"template: llama3", "template: llama3 writes <|start_header_id|>; the model's chat template does not", 2},
         {"template: mine", "template: \"mine\" is not known; leave it out", 2},
         {"eos_token: </s>", "eos_token: \"</s>\" is neither the model's end token nor in its chat template", 2},
+        {"chat_template: zephyr", "5 samples", 0},
+        {"chat_template: llama3", "chat template llama3: <|start_header_id|> is not a token of the model", 2},
+        {"chat_template: mine", "chat_template: \"mine\" is neither a file nor one of chatml, qwen", 2},
     };
     TinyModel tiny = TINY_MODEL;
     tiny_model_write("MODEL.gguf", &tiny);
@@ -155,6 +158,41 @@ static void test_tool_configs_templates(void **state) {
         put("c.yaml", cases[i].text);
         check_has(data, cases[i].status, cases[i].part);
     }
+}
+
+// Of a model without a template; the adapter's folder then has it, and generating uses it.
+static void test_tool_configs_template_of_a_bare_model(void **state) {
+    (void)state;
+    static const char *const names[] = {"template: chatml", "adapter: lora\nchat_template: chatml"};
+    TinyModel tiny = TINY_MODEL;
+    tiny.no_template = true;
+    tiny_model_write("BARE.gguf", &tiny);
+    put_lines("MESSAGES.jsonl", 5,
+              "{\"messages\":[{\"role\":\"user\",\"content\":\"#\"},{\"role\":\"assistant\",\"content\":\"#\"}]}\n");
+    for (int i = 0; i < 2; i++) {
+        put("c.yaml", names[i]);
+        char *train =
+                 mem_printf("train c.yaml --model_name_or_path BARE.gguf --train_file MESSAGES.jsonl --max_steps 1 "
+                            "--output_dir bare-%d",
+                            i),
+             *folder = mem_printf("bare-%d/adapter/chat_template.jinja", i), *text;
+        size_t size;
+        Err err;
+        mem_free(run(train, 0));
+        ASSERT_OK(file_read(&text, &size, folder, 1 << 20, &err), &err);
+        assert_non_null(strstr(text, "<|im_start|>assistant"));
+        mem_free(text);
+        mem_free(folder);
+        mem_free(train);
+    }
+    put("m.json", "[{\"role\":\"user\",\"content\":\"a\"}]");
+    check_has("generate --model BARE.gguf --messages m.json --max_new_tokens 1", 2, "the model has no chat template");
+    mem_free(run(
+        "generate --model BARE.gguf --messages m.json --max_new_tokens 1 --adapter_name_or_path bare-0/adapter", 0));
+    mem_free(run("generate --model BARE.gguf --messages m.json --max_new_tokens 1 --chat_template alpaca", 0));
+    put("c.yaml", "template: exaone");
+    check_has("inspect c.yaml --model_name_or_path BARE.gguf --train_file MESSAGES.jsonl", 2,
+              "template: exaone writes [|user|]; the model has no chat template");
 }
 
 // No config of the folder is left out.
@@ -169,4 +207,4 @@ static void test_tool_configs_are_all_run(void **state) {
 }
 
 TEST_MAIN(SCRATCH_TEST(test_tool_configs_train), SCRATCH_TEST(test_tool_configs_templates),
-          TEST(test_tool_configs_are_all_run))
+          SCRATCH_TEST(test_tool_configs_template_of_a_bare_model), TEST(test_tool_configs_are_all_run))
