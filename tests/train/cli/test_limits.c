@@ -66,7 +66,7 @@ static void check_all(const Limit *limits, size_t n) {
 static void test_limits_of_heads(void **state) {
     (void)state;
     static const Limit limits[] = {
-        {{.heads = 64, .head_size = 2}, NULL, NULL}, // a block of queries in attention_cpu.c
+        {{.heads = 64, .head_size = 2}, NULL, NULL}, // a block of queries in attention_cpu.h
         {{.heads = 65, .head_size = 2}, NULL, NULL},
         {{.heads = 1024, .head_size = 2}, NULL, NULL},
         {{.heads = 1024, .kv_heads = 1024, .head_size = 2}, NULL, NULL},
