@@ -9,9 +9,9 @@
 
 #include "byte_stream.h"
 #include "cache_dir.h"
+#include "data_files.h"
 #include "dataset_build.h"
 #include "hash.h"
-#include "records.h"
 #include "say.h"
 #include "token_cache.h"
 
@@ -24,7 +24,7 @@ static int add_file(StrBuf *what, const char *path, Err *err) {
     char hex[33];
     size_t unused;
     if (hash_file(hex, path, err)) return -1;
-    str_printf(what, "file=%s %s%s\n", hex, records_kind(path),
+    str_printf(what, "file=%s %s%s\n", hex, data_kind_name(path),
                byte_stream_is_compressed(path, &unused) ? " compressed" : "");
     return 0;
 }

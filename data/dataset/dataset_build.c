@@ -140,8 +140,7 @@ static int choose_format(Build *b, RecordSpan first) {
     if (b->place.format != FORMAT_AUTO) return 0;
     AUTO_JSON JsonDoc *doc = NULL;
     AUTO_CALL(json_pool_clear) JsonPool pool = {0};
-    if (json_parse_data(&doc, first.text, first.len, first.name, first.line, b->err))
-        return fault_in_record(first, b->err);
+    if (record_parse(&doc, first, b->err)) return -1;
     Json record = *json_root(doc);
     if (b->place.rule && file_rule_rename(&record, b->place.rule, &pool, b->err))
         return err_context(b->err, "%s:%zu", first.name, first.line);

@@ -100,7 +100,7 @@ static int add_dialog(Cases *c, Dialog *d, const Json *given, const FileRule *ru
 static int add_record(Cases *c, RecordSpan span, const FileRule *rule) {
     AUTO_JSON JsonDoc *doc = NULL;
     AUTO_CALL(dialog_clear) Dialog d = {.template = c->settings.chat ? chat_template_source(c->settings.chat) : NULL};
-    if (json_parse_data(&doc, span.text, span.len, span.name, span.line, c->err)) return fault_in_record(span, c->err);
+    if (record_parse(&doc, span, c->err)) return -1;
     return add_dialog(c, &d, json_root(doc), rule) ? err_context(c->err, "%s:%zu", span.name, span.line) : 0;
 }
 

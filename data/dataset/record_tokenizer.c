@@ -261,7 +261,7 @@ int record_tokenize(RecordTokens *out, const RecordTokenizer *e, RecordSpan span
         return record_tokenize_dialog(out, e, &text, err) ? fail_record(place, span, err) : 0;
     }
     AUTO_JSON JsonDoc *doc = NULL;
-    if (json_parse_data(&doc, span.text, span.len, span.name, span.line, err)) return fault_in_record(span, err);
+    if (record_parse(&doc, span, err)) return -1;
     AUTO_CALL(json_pool_clear) JsonPool pool = {0};
     Json record = *json_root(doc);
     int rc = place->rule ? file_rule_rename(&record, place->rule, &pool, err) : 0;

@@ -5,7 +5,10 @@
 #include <string.h>
 
 #include "byte_stream.h"
+#include "csv.h"
+#include "data_files.h"
 #include "fileio.h"
+#include "json_pool.h"
 #include "message.h"
 #include "record_faults.h"
 #include "records_internal.h"
@@ -17,52 +20,12 @@ struct RecordReader {
     TextWindow w;
     TarReader *tar; // of a .tar, instead of the window
     KeyCounts ignored;
-    size_t line; // of w.p
+    char delimiter;    // of a table's cells
+    CsvRow names, row; // of its columns; the newest one
+    JsonPool held;     // its records since the last release
+    size_t line;       // of w.p
     bool first, finished;
 };
-
-// ---- names ----
-
-typedef enum { KIND_JSON, KIND_TEXT, KIND_TAR } Kind;
-
-// len: of the name without the suffix of a compression.
-static Kind kind_of(const char *path, size_t *len) {
-    byte_stream_is_compressed(path, len);
-    bool tar = ends_with_nocase(path, *len, ".tar") || ends_with_nocase(path, strlen(path), ".tgz") ||
-               ends_with_nocase(path, strlen(path), ".tzst");
-    return tar ? KIND_TAR : ends_with_nocase(path, *len, ".txt") ? KIND_TEXT : KIND_JSON;
-}
-
-const char *records_kind(const char *path) {
-    static const char *const names[] = {"json", "text", "tar"};
-    size_t len;
-    return names[kind_of(path, &len)];
-}
-
-static int refuse_name(const char *path, size_t len, Err *err) {
-    static const char expected[] = "expected .jsonl, .json, .txt or .tar, or one of these with .gz or .zst";
-    static const struct {
-        const char *suffix, *convert;
-    } known[] = {
-        {".parquet",
-         "import pandas; pandas.read_parquet('x.parquet').to_json('x.jsonl', orient='records', lines=True)"},
-        {".arrow", "import datasets; datasets.Dataset.from_file('x.arrow').to_json('x.jsonl')"},
-        {".xz", NULL},
-        {".bz2", NULL},
-        {".lz4", NULL},
-        {".zip", NULL},
-        {".csv", NULL},
-        {".tsv", NULL},
-    };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        if (!ends_with_nocase(path, len, known[i].suffix)) continue;
-        if (!known[i].convert)
-            return err_input(err, "%s: %s files are not in this version; %s", path, known[i].suffix, expected);
-        return err_input(err, "%s: %s files are not read; convert: python -c \"%s\"", path, known[i].suffix,
-                         known[i].convert);
-    }
-    return err_input(err, "%s: found a data file of unknown kind; %s", path, expected);
-}
 
 // ---- more text ----
 
@@ -70,6 +33,15 @@ static size_t count_lines(const char *p, const char *end) {
     size_t n = 0;
     for (; (p = memchr(p, '\n', (size_t)(end - p))); p++) n++;
     return n;
+}
+
+// As text_check of text that begins on `line`.
+static int check_text(const char *name, size_t line, const char *text, size_t len, Err *err) {
+    size_t valid = utf8_valid_prefix(text, len);
+    const char *zero = memchr(text, 0, valid), *bad = zero ? zero : text + valid;
+    if (bad == text + len) return 0;
+    char at[2] = {*bad, bad + 1 < text + len ? bad[1] : 0};
+    return fault_in_text(name, line + count_lines(text, bad), at, err);
 }
 
 // Refuses a NUL byte when it is read, not at the end of its record: a small compressed file of zeros must not fill
@@ -199,20 +171,16 @@ static int next_line(RecordReader *r, RecordSpan *span, Err *err);
 static int next_element(RecordReader *r, RecordSpan *span, Err *err);
 static int next_list(RecordReader *r, RecordSpan *span, Err *err);
 static int next_text(RecordReader *r, RecordSpan *span, Err *err);
+static int next_row(RecordReader *r, RecordSpan *span, Err *err);
+static int read_row(RecordReader *r, CsvRow *row, size_t *line, Err *err);
 
 static int next_of_tar(RecordReader *r, RecordSpan *span, Err *err) { return tar_records_next(r->tar, span, err); }
 
-static int start(RecordReader *r, Kind kind, Err *err) {
-    r->line = 1;
-    r->first = true;
-    if (check_beginning(r, err)) return -1;
-    int rc = kind == KIND_JSON ? skip_space(r, err) : r->w.p < r->w.end ? 1 : more(r, err);
+static int start_json(RecordReader *r, Err *err) {
+    int rc = skip_space(r, err);
     if (rc < 0) return -1;
-    if (rc == 0)
-        return err_input(err, "%s: found an empty file; expected %s", r->path,
-                         kind == KIND_JSON ? "at least one record" : "text");
-    r->next = kind == KIND_JSON ? next_line : next_text;
-    if (kind != KIND_JSON) return 0;
+    if (rc == 0) return err_input(err, "%s: found an empty file; expected at least one record", r->path);
+    r->next = next_line;
     if (*r->w.p != '[') return check_one_line_objects(r, err);
     bool lists;
     if (begins_with_message(r, &lists, err)) return -1;
@@ -221,18 +189,41 @@ static int start(RecordReader *r, Kind kind, Err *err) {
     return 0;
 }
 
+static int start_text(RecordReader *r, Err *err) {
+    int rc = r->w.p < r->w.end ? 1 : more(r, err);
+    r->next = next_text;
+    return rc ? rc - 1 : err_input(err, "%s: found an empty file; expected text", r->path);
+}
+
+static int start_table(RecordReader *r, char delimiter, Err *err) {
+    size_t line;
+    r->next = next_row;
+    r->delimiter = delimiter;
+    int rc = read_row(r, &r->names, &line, err);
+    if (rc < 0) return -1;
+    if (rc == 0) return err_input(err, "%s: found an empty file; expected a line with the names of columns", r->path);
+    return csv_take_names(&r->names, delimiter, r->path, line, err);
+}
+
+static int start(RecordReader *r, DataKind kind, Err *err) {
+    if (kind == DATA_TAR) {
+        r->next = next_of_tar;
+        return tar_records_open(&r->tar, r->path, &r->ignored, err);
+    }
+    r->line = 1;
+    r->first = true;
+    if (window_open(&r->w, r->path, err) || check_beginning(r, err)) return -1;
+    if (kind == DATA_CSV || kind == DATA_TSV) return start_table(r, kind == DATA_TSV ? '\t' : ',', err);
+    return kind == DATA_TEXT ? start_text(r, err) : start_json(r, err);
+}
+
 int records_open(RecordReader **r, const char *path, Err *err) {
-    size_t len;
-    Kind kind = kind_of(path, &len);
+    DataKind kind = data_kind(path);
     *r = NULL;
-    if (kind == KIND_JSON && !ends_with_nocase(path, len, ".jsonl") && !ends_with_nocase(path, len, ".json"))
-        return refuse_name(path, len, err);
+    if (kind == DATA_UNKNOWN) return data_kind_refuse(path, err);
     AUTO(records_close) RecordReader *reader = mem_calloc(1, sizeof *reader);
     reader->path = mem_strdup(path);
-    reader->next = next_of_tar;
-    if (kind == KIND_TAR ? tar_records_open(&reader->tar, path, &reader->ignored, err)
-                         : window_open(&reader->w, path, err) || start(reader, kind, err))
-        return -1;
+    if (start(reader, kind, err)) return -1;
     *r = mem_take(&reader);
     return 0;
 }
@@ -241,6 +232,9 @@ void records_close(RecordReader *r) {
     if (!r) return;
     tar_records_close(r->tar);
     window_close(&r->w);
+    csv_row_clear(&r->names);
+    csv_row_clear(&r->row);
+    json_pool_clear(&r->held);
     key_counts_clear(&r->ignored);
     mem_free(r->path);
     mem_free(r);
@@ -271,15 +265,19 @@ void records_release(RecordReader *r) {
         tar_records_release(r->tar);
     else
         window_release(&r->w);
+    json_pool_clear(&r->held);
 }
 
 // ---- the layouts of text ----
 
+static int fail_length(const RecordReader *r, size_t len, Err *err) {
+    return err_input(err, "%s:%zu: found a record of %zu bytes; expected at most %d", r->path, r->line, len,
+                     RECORD_MAX_BYTES);
+}
+
 static int give(RecordReader *r, RecordSpan *span, size_t len, Err *err) {
-    if (len > RECORD_MAX_BYTES && !records_are_text(r))
-        return err_input(err, "%s:%zu: found a record of %zu bytes; expected at most %d", r->path, r->line, len,
-                         RECORD_MAX_BYTES);
-    *span = (RecordSpan){r->w.p, len, r->line, r->path};
+    if (len > RECORD_MAX_BYTES && !records_are_text(r)) return fail_length(r, len, err);
+    *span = (RecordSpan){.text = r->w.p, .len = len, .line = r->line, .name = r->path};
     r->w.p += len;
     r->w.held = true;
     return 1;
@@ -355,6 +353,44 @@ static int next_text(RecordReader *r, RecordSpan *span, Err *err) {
     return text_check(r->path, r->w.p, len, err) ? -1 : give(r, span, len, err);
 }
 
+// ---- tables ----
+
+// The next row that is not empty, and the line on which it begins: 1, 0 at the end, -1.
+static int read_row(RecordReader *r, CsvRow *row, size_t *line, Err *err) {
+    for (bool empty = true; empty;) {
+        CsvScan scan = {0};
+        int rc = 1;
+        bool ended = false;
+        while (rc == 1 && !(ended = csv_find_end(&scan, r->w.p, (size_t)(r->w.end - r->w.p), r->delimiter)))
+            rc = more(r, err);
+        if (rc < 0) return -1;
+        if (!ended && !scan.at) return 0;
+        empty = scan.at == 0 || (scan.at == 1 && *r->w.p == '\r');
+        if (scan.at > RECORD_MAX_BYTES) return fail_length(r, scan.at, err);
+        if (!empty && (check_text(r->path, r->line, r->w.p, scan.at, err) ||
+                       csv_read_row(row, r->w.p, scan.at, r->delimiter, r->path, r->line, err)))
+            return -1;
+        *line = r->line;
+        r->line += scan.lines + ended;
+        r->w.p += scan.at + ended;
+    }
+    return 1;
+}
+
+static int next_row(RecordReader *r, RecordSpan *span, Err *err) {
+    StrBuf text = {0};
+    size_t line;
+    int rc = read_row(r, &r->row, &line, err);
+    if (rc != 1) return rc;
+    if (r->row.count != r->names.count)
+        return err_input(err, "%s:%zu: found a row of %zu cells; expected %zu, one for each column", r->path, line,
+                         r->row.count, r->names.count);
+    csv_print_record(&text, &r->names, &r->row);
+    JsonStr record = json_pool_text(&r->held, &text);
+    *span = (RecordSpan){.text = record.data, .len = record.len, .line = line, .name = r->path};
+    return record.len > RECORD_MAX_BYTES ? fail_length(r, record.len, err) : 1;
+}
+
 // ---- text ----
 
 const char *text_skip_mark(const char *text, size_t *len) {
@@ -363,10 +399,4 @@ const char *text_skip_mark(const char *text, size_t *len) {
     return text + 3;
 }
 
-int text_check(const char *name, const char *text, size_t len, Err *err) {
-    size_t valid = utf8_valid_prefix(text, len);
-    const char *zero = memchr(text, 0, valid), *bad = zero ? zero : text + valid;
-    if (bad == text + len) return 0;
-    char at[2] = {*bad, bad + 1 < text + len ? bad[1] : 0};
-    return fault_in_text(name, 1 + count_lines(text, bad), at, err);
-}
+int text_check(const char *name, const char *text, size_t len, Err *err) { return check_text(name, 1, text, len, err); }

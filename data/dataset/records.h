@@ -4,6 +4,7 @@
 //   .json           an array of records; where its first element is a chat message, each list is one record
 //                   (.json and .jsonl are told apart by the first character, not by the name)
 //   .txt            the whole file is one record
+//   .csv, .tsv      the first row names the columns, each other row is a record with strings (csv.h)
 //   .tar            WebDataset shards: members grouped by key, one record for each group (tar_records.c)
 //   .gz, .zst       any of these, compressed: read as a stream, in bounded memory (byte_stream.h)
 // A byte order mark and CRLF line ends are accepted. A record has at most RECORD_MAX_BYTES (an uncompressed .txt: 4
@@ -19,9 +20,6 @@ enum { RECORD_MAX_BYTES = 256 << 20 };
 const char *text_skip_mark(const char *text, size_t *len);
 // Valid UTF-8 without NUL bytes; the message is "name:LINE: ...".
 int text_check(const char *name, const char *text, size_t len, Err *err);
-
-// How a file of this name is read: "json", "text", "tar". Files of one kind and content are the same data.
-const char *records_kind(const char *path);
 
 typedef struct RecordReader RecordReader;
 int records_open(RecordReader **r, const char *path, Err *err);

@@ -130,14 +130,6 @@ static int add_member(TarReader *t, const TarMember *m, MemberKind kind, Err *er
 
 // ---- a group to a record ----
 
-// A JSON integer; other labels (007, 1-2, a name) are texts.
-static bool is_integer(const char *text, size_t len) {
-    bool minus = len && *text == '-';
-    const char *digits = text + minus;
-    size_t n = len - minus;
-    return n && n <= 18 && strspn(digits, "0123456789") >= n && (n == 1 || *digits != '0');
-}
-
 // The .txt or .cls as a key of the record, if that has none.
 static int add_key(Json *record, JsonPool *pool, TarReader *t, MemberKind kind, Err *err) {
     const char *key = kind == MEMBER_TEXT ? "text" : "label";
@@ -155,7 +147,7 @@ static int add_key(Json *record, JsonPool *pool, TarReader *t, MemberKind kind, 
         size_t space = strspn(s->data, " \t\r\n");
         text = (JsonStr){s->data + space, s->len - space};
     }
-    bool integer = kind == MEMBER_CLASS && is_integer(text.data, text.len);
+    bool integer = kind == MEMBER_CLASS && json_text_is_integer(text.data, text.len);
     *record = json_with(pool, record, key, (Json){.type = integer ? JSON_INT : JSON_STRING, .str = text});
     return 0;
 }

@@ -40,6 +40,7 @@ typedef struct Parser {
     Err *err;
     JsonDoc *doc;
     bool any_number; // json_parse_data
+    bool named_nan;  // json_parse_columns
     bool settings;   // json_parse_config
     int depth;
     size_t n_values; // of the whole document
@@ -176,6 +177,14 @@ static int parse_number(Parser *ps, Json *out) {
     return 0;
 }
 
+// "(what it is)" after NaN.
+static void parse_nan_name(Parser *ps, Json *out) {
+    const char *close = ps->p < ps->end && *ps->p == '(' ? memchr(ps->p, ')', (size_t)(ps->end - ps->p)) : NULL;
+    if (!close) return;
+    out->str = json_doc_text(ps->doc, ps->p + 1, (size_t)(close - ps->p) - 1);
+    ps->p = close + 1;
+}
+
 // true, false, null; and NaN, Infinity, -Infinity, as Python's json writes them.
 static bool parse_word(Parser *ps, Json *out) {
     static const struct {
@@ -191,6 +200,7 @@ static bool parse_word(Parser *ps, Json *out) {
         out->number = words[i].number;
         if (out->type == JSON_FLOAT) out->str = (JsonStr){words[i].text, n};
         ps->p += n;
+        if (isnan(out->number) && ps->named_nan) parse_nan_name(ps, out);
         return true;
     }
     return false;
@@ -421,6 +431,11 @@ int json_parse_data(JsonDoc **doc, const char *text, size_t len, const char *nam
     return run_parser(doc, (Parser){.name = name, .line = line, .err = err, .any_number = true}, text, len);
 }
 
+int json_parse_columns(JsonDoc **doc, const char *text, size_t len, const char *name, size_t line, Err *err) {
+    Parser ps = {.name = name, .line = line, .err = err, .any_number = true, .named_nan = true};
+    return run_parser(doc, ps, text, len);
+}
+
 int json_parse_config(JsonDoc **doc, const char *text, size_t len, const char *name, Err *err) {
     size_t mark = len >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
     return run_parser(doc, (Parser){.name = name, .line = 1, .err = err, .settings = true}, text + mark, len - mark);
@@ -453,7 +468,8 @@ const Json *json_given(const Json *object, const char *key) {
 }
 
 const char *json_type_name(const Json *v) {
-    if (v && v->type == JSON_FLOAT && !isfinite(v->number)) return isnan(v->number) ? "NaN" : "an infinite number";
+    if (v && v->type == JSON_FLOAT && !isfinite(v->number))
+        return isnan(v->number) ? v->str.data : "an infinite number";
     static const char *const names[] = {"null",    "false",    "true",     "an integer",
                                         "a float", "a string", "an array", "an object"};
     return v ? names[v->type] : "nothing";

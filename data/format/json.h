@@ -40,6 +40,9 @@ int json_parse(JsonDoc **doc, const char *text, size_t len, const char *name, si
 // so that a column that is not read cannot stop a run. Callers that read a number must check isfinite (json_whole
 // does).
 int json_parse_data(JsonDoc **doc, const char *text, size_t len, const char *name, size_t line, Err *err);
+// As json_parse_data, for values of types that JSON does not have: NaN(what it is), a JSON_FLOAT that is refused by
+// that name where it is read.
+int json_parse_columns(JsonDoc **doc, const char *text, size_t len, const char *name, size_t line, Err *err);
 // A file of settings: `//` comments, a byte order mark and strings that are not UTF-8 (paths) are allowed, NUL
 // characters are not.
 int json_parse_config(JsonDoc **doc, const char *text, size_t len, const char *name, Err *err);

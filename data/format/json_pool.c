@@ -46,6 +46,13 @@ const Json *json_pool_parse(JsonPool *pool, JsonStr text, const char *what, Err 
 
 JsonStr json_str(const char *text) { return (JsonStr){text, strlen(text)}; }
 
+bool json_text_is_integer(const char *text, size_t len) {
+    bool minus = len && *text == '-';
+    const char *digits = text + minus;
+    size_t n = len - minus;
+    return n && n <= 18 && strspn(digits, "0123456789") >= n && (n == 1 || *digits != '0');
+}
+
 Json json_string(JsonStr text) { return (Json){.type = JSON_STRING, .str = text}; }
 
 Json json_with(JsonPool *pool, const Json *object, const char *key, Json value) {

@@ -16,7 +16,8 @@ void json_pool_clear(JsonPool *pool);
 JsonStr json_pool_text(JsonPool *pool, StrBuf *text);
 // Parses JSON text from a string; `what` names it in messages. NULL: an error.
 const Json *json_pool_parse(JsonPool *pool, JsonStr text, const char *what, Err *err);
-JsonStr json_str(const char *text); // borrowed
+JsonStr json_str(const char *text);                      // borrowed
+bool json_text_is_integer(const char *text, size_t len); // as JSON has them, of at most 18 digits; not 007, 1-2
 Json json_string(JsonStr text);
 Json json_list(const Json *items, size_t count); // borrowed
 // A copy of `object` (NULL: empty) with `key` set to value.

@@ -6,8 +6,6 @@
 
 #include <utf8proc.h>
 
-#include "json.h"
-
 int fault_in_text(const char *name, size_t line, const char *at, Err *err) {
     unsigned char c = (unsigned char)*at;
     bool mark = c >= 0xFE && (unsigned char)at[1] >= 0xFE && at[1] != *at;
@@ -40,7 +38,7 @@ int fault_in_first_line(const char *path, size_t line, const char *text, size_t 
                    (memchr(text, ',', len) || memchr(text, ';', len) || memchr(text, '\t', len));
     return err_input(err, "%s:%zu: found \"%.*s\"%s; expected one JSON record a line%s", path, line,
                      (int)(len < 40 ? len : 40), text, columns ? ", which looks like CSV or another table" : "",
-                     columns ? " (pandas.read_csv(...).to_json(..., orient='records', lines=True))" : "");
+                     columns ? ", or a name that ends in .csv or .tsv" : "");
 }
 
 // ---- records ----
@@ -126,7 +124,7 @@ int fault_in_value(const char *name, size_t line, const char *text, size_t len, 
                      place, o.single_quotes ? "single quotes" : "None, True or False", column);
 }
 
-int fault_in_record(RecordSpan s, Err *err) {
+static int fault_in_record(RecordSpan s, Err *err) {
     const char *p = s.text, *end = s.text + s.len;
     while (p < end && json_is_space(*p)) p++;
     while (end > p && json_is_space(end[-1])) end--;
@@ -153,4 +151,10 @@ int fault_in_record(RecordSpan s, Err *err) {
             "of records",
             s.name, s.line);
     return -1;
+}
+
+int record_parse(JsonDoc **doc, RecordSpan s, Err *err) {
+    int rc = s.columns ? json_parse_columns(doc, s.text, s.len, s.name, s.line, err)
+                       : json_parse_data(doc, s.text, s.len, s.name, s.line, err);
+    return rc ? fault_in_record(s, err) : 0;
 }

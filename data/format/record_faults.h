@@ -2,20 +2,22 @@
 // several lines. (Whole files: file_faults.c.)
 #pragma once
 
-#include "base.h"
+#include "json.h"
 
 typedef struct RecordSpan { // borrowed from the reader (records.h), until records_release
     const char *text;
     size_t len;
     size_t line;      // of its first byte, counted from 1
     const char *name; // for messages: the file, or "shard.tar/member"
+    bool columns;     // text of json_parse_columns
 } RecordSpan;
+// Parses a record; a fault in it is explained.
+int record_parse(JsonDoc **doc, RecordSpan span, Err *err);
 
 // The first line of a file that should hold JSON records.
 int fault_in_first_line(const char *path, size_t line, const char *text, size_t len, Err *err);
-// A record that is not JSON: replaces the parser's message if the cause is known. Returns -1.
-int fault_in_record(RecordSpan span, Err *err);
-// The same for JSON text in a string of a record (line 0), and for a file that begins with this line. Returns -1.
+// Text that is not JSON, in a string of a record (line 0) or at the beginning of a file: replaces the parser's message
+// if the cause is known. Returns -1.
 int fault_in_value(const char *name, size_t line, const char *text, size_t len, Err *err);
 // A byte that is not UTF-8. Returns -1.
 int fault_in_text(const char *name, size_t line, const char *at, Err *err);

@@ -2,6 +2,8 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
+#include <fts.h>
 #include <ftw.h>
 #include <glob.h>
 #include <stdio.h>
@@ -155,15 +157,62 @@ static bool find_brace(Brace *b, const char *text) {
     return false;
 }
 
-static int expand_glob(Names *n, const char *pattern, Err *err) {
+static int by_bytes(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+// Existing names that match; how many, or -1.
+static int add_matches(Names *n, const char *pattern, Err *err) {
     glob_t found;
-    if (path_exists(pattern) || !strpbrk(pattern, "*?[")) return add_name(n, pattern, err);
     int rc = glob(pattern, GLOB_ERR, NULL, &found); // GLOB_ERR: an unreadable folder may hold matches
-    if (rc == GLOB_NOMATCH) return err_input(err, "%s: found no file of that pattern; expected at least one", pattern);
+    if (rc == GLOB_NOMATCH) return 0;
     if (rc) return err_runtime(err, "%s: a folder of the pattern cannot be read: %s", pattern, strerror(errno));
     for (size_t i = 0; i < found.gl_pathc && !rc; i++) rc = add_name(n, found.gl_pathv[i], err);
+    int count = rc ? -1 : (int)found.gl_pathc;
     globfree(&found);
-    return rc;
+    return count;
+}
+
+// The last `n` names of a path.
+static const char *last_names(const char *path, size_t n) {
+    const char *p = path + strlen(path);
+    while (p > path && (p[-1] != '/' || --n)) p--;
+    return p;
+}
+
+// Not hidden files in a walk that match; folders that are links are not entered.
+static int add_walked(Names *n, FTS *walk, const char *names, Err *err) {
+    size_t depth = 1;
+    for (const char *p = names; *p; p++) depth += *p == '/';
+    for (FTSENT *e; errno = 0, (e = fts_read(walk));) {
+        if (e->fts_info == FTS_ERR || e->fts_info == FTS_DNR)
+            return err_runtime(err, "%s: cannot be listed: %s", e->fts_path, strerror(e->fts_errno));
+        if (e->fts_level > 0 && e->fts_name[0] == '.') fts_set(walk, e, FTS_SKIP);
+        if (e->fts_level < (int)depth || (e->fts_info != FTS_F && e->fts_info != FTS_SL)) continue;
+        if (fnmatch(names, last_names(e->fts_path, depth), FNM_PATHNAME | FNM_PERIOD)) continue;
+        if (add_name(n, strncmp(e->fts_path, "./", 2) == 0 ? e->fts_path + 2 : e->fts_path, err)) return -1;
+    }
+    return errno ? err_runtime(err, "%s: cannot be listed: %s", walk->fts_path, strerror(errno)) : 0;
+}
+
+// "FOLDER/**/names", `stars` in it: how many, or -1.
+static int add_deep_matches(Names *n, const char *pattern, const char *stars, Err *err) {
+    size_t before = n->count;
+    AUTO_FREE char *folder = stars == pattern ? mem_strdup("./") : mem_strndup(pattern, (size_t)(stars - pattern));
+    if (!path_is_dir(folder)) return 0;
+    FTS *walk = fts_open((char *[]){folder, NULL}, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL);
+    if (!walk) return err_runtime(err, "%s: cannot be listed: %s", folder, strerror(errno));
+    int rc = add_walked(n, walk, stars + 3, err);
+    fts_close(walk);
+    if (n->count > before) qsort(n->items + before, n->count - before, sizeof *n->items, by_bytes);
+    return rc ? -1 : (int)(n->count - before);
+}
+
+static int expand_glob(Names *n, const char *pattern, Err *err) {
+    if (path_exists(pattern) || !strpbrk(pattern, "*?[")) return add_name(n, pattern, err);
+    const char *stars = strncmp(pattern, "**/", 3) == 0 ? pattern : strstr(pattern, "/**/");
+    if (stars && stars != pattern) stars++;
+    int count = stars ? add_deep_matches(n, pattern, stars, err) : add_matches(n, pattern, err);
+    if (count) return count < 0 ? -1 : 0;
+    return err_input(err, "%s: found no file of that pattern; expected at least one", pattern);
 }
 
 static int expand(Names *n, const char *pattern, Err *err) {

@@ -26,7 +26,8 @@ const char *path_name(const char *path);       // after the last slash
 
 // Expands a file name of a config into the files that it names. A path that exists is taken as it is. Else
 // {000000..000099} is a range of numbers, as wide as the first one (webdataset's syntax); several ranges give all
-// combinations; *, ? and [...] match existing names, sorted. A pattern without a match is refused.
+// combinations; *, ? and [...] match existing names, sorted, and FOLDER/**/ the folders in it, links left out. A
+// pattern without a match is refused.
 // Appends to *names; the caller frees each name and the array (mem_free).
 enum { PATTERN_MAX_FILES = 100000 };
 int file_pattern_expand(char ***names, size_t *count, const char *pattern, Err *err);

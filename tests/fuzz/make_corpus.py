@@ -289,6 +289,14 @@ put("tokenizer", "config", tokenizer(BPE, added_tokens=SPECIALS, pre_tokenizer=B
 
 # ---- config ----
 put("config", "json", '// a config\n{"model": "m", "output_dir": "o", "train_file": ["a", {"path": "b", "weight": 2}], "r": 8}')
+put("csv", "quotes", b'\xef\xbb\xbfprompt,"com""pletion"\r\n"a, ""b""\r\nc",d\r\n\r\n5" long,"last"')
+put("csv", "tabs", b'text\tlabel\tn\na b\t1\t\n"c\td"\t-2\t7\n')
+put("csv", "index", b",text,label\n0,a,01\n1,,3\n")
+put("csv", "gzip", gzip.compress(b"text,b\na,1\n", mtime=0))
+put("csv", "short_row", b"a,b\n1,2\n3\n")
+put("csv", "open_quote", b'a,b\n1,"2\n3')
+put("csv", "broken", b'a,a\n"x"y,\xff\r1\n')
+
 put("config", "yaml", "model: m\noutput_dir: o\ntrain_file:\n  - a.jsonl\n  - {path: b, weight: 0.5}\nlearning_rate: 1e-4\n"
                       "packing: no\nlora_target_modules: [q_proj, 'v_proj']\nseed: ~\n")
 put("config", "anchors", "a: &a {x: [1, *b], <<: *c}\nb: &b [*a, !!str 1, ! 2, !!int 0x1F]\n<<: [*a, {lora_r: 3}]\n")

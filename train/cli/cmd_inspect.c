@@ -54,10 +54,11 @@ static int inspect_path(int argc, char **argv, int64_t n_shown, Err *err) {
     const char *path = argv[0];
     size_t n = strlen(path);
     bool is_json = ends_with_nocase(path, n, ".json") && !path_is_dir(path);
+    if (!path_exists(path) && strpbrk(path, "*?[{")) return inspect_data_files(path, n_shown, err);
     if (!path_exists(path)) return err_input(err, "%s: no such file or folder", path);
     bool is_yaml = yaml_is_name(path) && !path_is_dir(path);
     if (argc > 1 && !is_json && !is_yaml) return err_input(err, "unexpected argument \"%s\"", argv[1]);
-    if (path_is_dir(path)) return inspect_folder(path, err);
+    if (path_is_dir(path)) return inspect_folder(path, n_shown, err);
     if (ends_with_nocase(path, n, ".gguf")) return inspect_gguf(path, err);
     if (ends_with_nocase(path, n, ".safetensors")) return inspect_safetensors(path, err);
     if (is_json) return inspect_json(argc, argv, n_shown, err);
@@ -81,15 +82,18 @@ const Verb verb_inspect = {
         "                          architecture, sizes, dtypes, target modules, tokenizer, chat template\n"
         "  an adapter              a PEFT folder or a .gguf file: rank, targets, sizes\n"
         "  a snapshot, an output_dir, a .safetensors file\n"
-        "  data.jsonl, .json, ...  the detected format, the number of records, and which of their keys are used\n"
+        "  data.jsonl, .csv, ...   the detected format, the number of records, and which of their keys are used; also\n"
+        "                          of a folder or a pattern of such files\n"
         "  CONFIG.json [overrides] the data as the trainer sees it: counts, lengths, supervised tokens, rows, and the\n"
         "                          unused keys of records\n\n"
         "Data files, for train_file and validation_file too:\n"
         "  .jsonl, .json, .txt     one record per line; an array of records; one document\n"
+        "  .csv, .tsv              the first row names the columns; each other row is a record\n"
         "  .tar                    a WebDataset shard: members with the same key are a record: .json,\n"
         "                          .txt (its text), .cls (its label); others are counted and ignored\n"
         "  .gz, .zst               any of these compressed (.tgz, .tzst too), read as a stream\n"
-        "  shard-{000..099}.tar    a counted pattern; data-*.jsonl a matched one\n"
+        "  shard-{000..099}.tar    a counted pattern; data-*.jsonl a matched one; ** matches folders\n"
+        "  data/                   a folder: all its data files, of one kind\n"
         "  {\"path\": P, \"weight\": W}  in a list of train_file: the samples of P, W times per epoch;\n"
         "                          a fraction is a fixed subset that depends on the seed\n\n"
         "Tokens are cached in $XDG_CACHE_HOME/lorac, else ~/.cache/lorac: at most 20 GiB, the least recently used are\n"

@@ -126,7 +126,7 @@ static int add_text(Predictor *p, JsonStr text, const char *pair, Err *err) {
 
 static int add_json(Predictor *p, RecordSpan s, Err *err) {
     AUTO_JSON JsonDoc *doc = NULL;
-    if (json_parse_data(&doc, s.text, s.len, s.name, s.line, err)) return fault_in_record(s, err);
+    if (record_parse(&doc, s, err)) return -1;
     return add_record(p, json_root(doc), err) ? err_context(err, "%s:%zu", s.name, s.line) : 0;
 }
 
@@ -163,7 +163,7 @@ static int add_lines(Predictor *p, FILE *in, const char *name, bool sniff, Err *
         const char *text = number == 1 ? text_skip_mark(line.data, &len) : line.data;
         if (number == 1) records = sniff && *text == '{';
         if (records && !len) continue;
-        int rc = records ? add_json(p, (RecordSpan){text, len, number, name}, err)
+        int rc = records ? add_json(p, (RecordSpan){.text = text, .len = len, .line = number, .name = name}, err)
                          : add_text(p, (JsonStr){text, len}, NULL, err);
         if (rc) return records ? -1 : err_context(err, "%s:%zu", name, number);
     }

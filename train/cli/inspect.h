@@ -24,9 +24,10 @@ int inspect_model_config(const char *path, Err *err);
 // Base model or adapter in a GGUF file, from its metadata.
 int inspect_gguf(const char *path, Err *err);
 int inspect_safetensors(const char *path, Err *err);
-// Adapter folder, snapshot, output_dir of a run.
-int inspect_folder(const char *path, Err *err);
+// Adapter folder, snapshot, output_dir of a run; else a folder of data files.
+int inspect_folder(const char *path, int64_t n_shown, Err *err);
 // A data file, without a tokenizer; n_shown records are printed.
 int inspect_data_file(const char *path, int64_t n_shown, Err *err);
+int inspect_data_files(const char *given, int64_t n_shown, Err *err); // each file of a folder or pattern
 // The data of a run as the trainer sees it. argv: CONFIG.json and overrides.
 int inspect_run_data(int argc, char **argv, int64_t n_shown, Err *err);

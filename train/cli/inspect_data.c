@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "data_files.h"
 #include "data_notes.h"
 #include "dialog.h"
 #include "model.h"
@@ -54,7 +55,7 @@ static int view_record(FileView *v, RecordSpan span, Err *err) {
     AUTO_JSON JsonDoc *doc = NULL;
     AUTO_CALL(dialog_clear) Dialog d = {.record = v->records};
     Err why;
-    int rc = json_parse_data(&doc, span.text, span.len, span.name, span.line, &why) ? fault_in_record(span, &why) : 0;
+    int rc = record_parse(&doc, span, &why);
     if (!rc && v->records == 1 && (v->format = dialog_detect(json_root(doc), &why)) == FORMAT_AUTO)
         rc = err_context(&why, "%s:%zu", span.name, span.line);
     bool fatal = rc && v->records == 1;
@@ -108,6 +109,19 @@ int inspect_data_file(const char *path, int64_t n_shown, Err *err) {
     key_counts_clear(&v.unused);
     records_close(r);
     return rc || more < 0 ? -1 : 0;
+}
+
+int inspect_data_files(const char *given, int64_t n_shown, Err *err) {
+    StrList files = {0};
+    AUTO_STR StrBuf left = {0};
+    int rc = data_files_expand(&files.items, &files.count, given, &left, err);
+    for (size_t i = 0; i < files.count; i++) {
+        if (!rc) rc = inspect_data_file(files.items[i], n_shown, err);
+        mem_free(files.items[i]);
+    }
+    mem_free(files.items);
+    if (!rc && left.len) say("%s: not read: %s\n", given, left.data);
+    return rc;
 }
 
 // ---- the trainer's view ----
@@ -191,7 +205,7 @@ static void keep_labels(View *v, const Dataset *d) {
     for (size_t i = 0; labels && i < labels->count; i++) label_list_add(&v->labels, labels->names[i]);
 }
 
-static void print_names(const Dataset *d, const char *title, const FileList *files) {
+static void print_names(const Dataset *d, const char *title, const FileList *given, const FileList *files) {
     enum { SHOWN = 20 };
     for (size_t i = 0; i < files->count && i < SHOWN; i++) {
         int64_t samples = d->file_ends[i] - (i ? d->file_ends[i - 1] : 0);
@@ -201,15 +215,20 @@ static void print_names(const Dataset *d, const char *title, const FileList *fil
         say("\n");
     }
     if (files->count > SHOWN) say("            and %zu more files\n", files->count - SHOWN);
+    for (size_t i = 0; i < given->count; i++) {
+        AUTO_STR StrBuf text = {0};
+        data_files_show(&text, given->items[i]);
+        if (text.len) say("  files     %s\n", text.data);
+    }
 }
 
-static int print_set(View *v, const char *title, const FileList *files, Err *err) {
+static int print_set(View *v, const char *title, const FileList *given, const FileList *files, Err *err) {
     DatasetOptions o = run_dataset_options(&v->config, files, v->max_tokens);
     Dataset *d;
     if (v->labels.count) o.labels = &v->labels;
     if (dataset_open(&d, &o, v->tokenizer, v->chat, err)) return -1;
     keep_labels(v, d);
-    print_names(d, title, files);
+    print_names(d, title, given, files);
     DatasetFormat f = d->stats.format;
     say("  format    %s%s\n", f == FORMAT_AUTO ? "several" : dataset_format_name(f),
         d->from_cache ? " (tokens from the cache)" : "");
@@ -225,7 +244,8 @@ static int print_set(View *v, const char *title, const FileList *files, Err *err
 
 static int print_files(View *v, const char *title, int (*list)(FileList *, const Config *, Err *), Err *err) {
     AUTO_CALL(file_list_clear) FileList files = {0};
-    return list(&files, &v->config, err) || print_set(v, title, &files, err) ? -1 : 0;
+    const FileList *given = list == run_train_files ? &v->config.train_file : &v->config.validation_file;
+    return list(&files, &v->config, err) || print_set(v, title, given, &files, err) ? -1 : 0;
 }
 
 static int print_view(View *v, int argc, char **argv, Err *err) {

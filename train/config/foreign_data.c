@@ -159,7 +159,7 @@ static const EntryKey entry_keys[] = {
     {"name", TAKE_IF, 0, "default", "a part of a data set on a hub; expected path as a file"},
     {"type", TAKE_TYPE, 0, NULL, NULL},
     {"split", TAKE_SPLIT, 0, NULL, NULL},
-    {"ds_type", TAKE_IF, 0, "json text", "expected json or text"},
+    {"ds_type", TAKE_IF, 0, "json text csv parquet", "expected json, text, csv or parquet"},
     {"field_messages", TAKE_COLUMN, COLUMN_MESSAGES, NULL, NULL},
     {"field_tools", TAKE_COLUMN, COLUMN_TOOLS, NULL, NULL},
     {"field_system", TAKE_COLUMN, COLUMN_SYSTEM, NULL, NULL},
@@ -310,11 +310,12 @@ void map_test_datasets(const Foreign *f, const Json *v) { map_entries(f, v, CONF
 
 // ---- TRL ----
 
-// DIR/NAME.jsonl or .json, with the split's name.
+// DIR/NAME.jsonl, .json, .csv or .parquet, with the split's name.
 static char *split_file(const char *dir, const Json *split, const char *standard) {
     const char *name = split && is_text(split) ? split->str.data : standard;
-    for (int i = 0; i < 2; i++) {
-        AUTO_FREE char *file = mem_printf("%s.%s", name, i ? "json" : "jsonl");
+    static const char *const kinds[] = {"jsonl", "json", "csv", "parquet"};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        AUTO_FREE char *file = mem_printf("%s.%s", name, kinds[i]);
         AUTO_FREE char *path = path_join(dir, file);
         if (path_exists(path)) return mem_take(&path);
     }

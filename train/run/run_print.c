@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "data_files.h"
 #include "data_notes.h"
 #include "model_config.h"
 #include "quantize.h"
@@ -40,8 +41,19 @@ static void print_model(const Trainer *t) {
                  m->path, noise.data);
 }
 
-static void print_data(const RunData *d, const Tokenizer *t) {
+// What folders and patterns name.
+static void print_files(const FileList *files) {
+    for (size_t i = 0; i < files->count; i++) {
+        AUTO_STR StrBuf text = {0};
+        data_files_show(&text, files->items[i]);
+        if (text.len) say("files    %s\n", text.data);
+    }
+}
+
+static void print_data(const RunData *d, const Config *c, const Tokenizer *t) {
     const DatasetStats *s = &d->train->stats;
+    print_files(&c->train_file);
+    print_files(&c->validation_file);
     DataLines lines = {.width = 8};
     say("data     %ld samples (%s), %ld tokens, %ld supervised; %ld dropped, %ld truncated, %ld without supervised "
         "tokens\n",
@@ -77,7 +89,7 @@ void run_print_plan(const Trainer *t) {
     const TrainerInputs *in = trainer_inputs(t);
     const TrainerPlan *p = trainer_plan(t);
     print_model(t);
-    print_data(in->data, in->model->tokenizer);
+    print_data(in->data, in->config, in->model->tokenizer);
     say("steps    %ld, batch size %ld (%ld rows, %ld steps per epoch)\n", p->total_steps, p->rows_per_step,
         in->data->rows->count, p->steps_per_epoch);
     print_ranks(in->ranks->group, p);

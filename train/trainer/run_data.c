@@ -2,11 +2,11 @@
 
 #include <string.h>
 
+#include "data_files.h"
 #include "data_notes.h"
 #include "fileio.h"
 #include "hash.h"
 #include "logits.h"
-#include "path.h"
 #include "records.h"
 #include "subset.h"
 #include "template_check.h"
@@ -62,12 +62,12 @@ int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, 
     return load_chat_template(c, t, chat, err) || template_check(c, t, *chat, err) ? -1 : 0;
 }
 
-// Each pattern of `given` to the files that match it.
+// Each path of `given` to the files that it names.
 static int expand(FileList *files, const FileList *given, const char *key, Err *err) {
     *files = (FileList){0};
     for (size_t i = 0; i < given->count; i++) {
         StrList found = {0};
-        int rc = file_pattern_expand(&found.items, &found.count, given->items[i], err);
+        int rc = data_files_expand(&found.items, &found.count, given->items[i], NULL, err);
         for (size_t k = 0; k < found.count; k++) {
             file_list_add(files, found.items[k], given->weights[i], &given->rules[i]);
             mem_free(found.items[k]);

@@ -23,7 +23,7 @@ int run_max_tokens(const Config *c, const ModelConfig *m, int64_t *max_tokens, E
 // The chat template: the config's file or name, else the model's own, else that of `template`; *chat stays NULL where
 // there is none.
 int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, Err *err);
-// Expands names and patterns (data/io/path.h) to files with weights; the caller calls file_list_clear.
+// Expands names, folders and patterns (data_files.h) to files with weights; the caller calls file_list_clear.
 int run_train_files(FileList *files, const Config *c, Err *err);
 int run_validation_files(FileList *files, const Config *c, Err *err);
 // Borrows the list.

@@ -122,6 +122,7 @@ static void test_foreign_axolotl(void **state) {
         {DATA ", split: 'train[:100]'}]", "train_file", "[{\"path\":\"d.jsonl\",\"max_samples\":100}]"},
         {DATA ", split: train, name: null, ds_type: json, roles_to_train: [assistant], train_on_eos: turn}]",
          "train_file", "[\"d.jsonl\"]"},
+        {DATA ", ds_type: csv}]", "train_file", "[\"d.jsonl\"]"},
         {DATA ", field_messages: conversations, message_property_mappings: {role: from, content: value}}]",
          "train_file", "[\"d.jsonl\"]"},
         {DATA ", field_messages: a.b, message_field_role: who, message_field_content: said}]", "train_file",

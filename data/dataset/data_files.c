@@ -1,0 +1,199 @@
+#include "data_files.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "byte_stream.h"
+#include "path.h"
+#include "temporary.h"
+
+// ---- kinds ----
+
+static const struct {
+    const char *suffix;
+    DataKind kind;
+} suffixes[] = {{".jsonl", DATA_JSON}, {".json", DATA_JSON}, {".txt", DATA_TEXT}, {".csv", DATA_CSV},
+                {".tsv", DATA_TSV},    {".tar", DATA_TAR},   {".tgz", DATA_TAR},  {".tzst", DATA_TAR}};
+enum { SUFFIXES = sizeof suffixes / sizeof *suffixes };
+
+// SUFFIXES: unknown. A compression has its suffix after the others, or (.tgz) there is no other.
+static size_t suffix_of(const char *path) {
+    size_t len, i = 0;
+    byte_stream_is_compressed(path, &len);
+    while (i < SUFFIXES && !ends_with_nocase(path, len, suffixes[i].suffix) &&
+           !(suffixes[i].kind == DATA_TAR && ends_with_nocase(path, strlen(path), suffixes[i].suffix)))
+        i++;
+    return i;
+}
+
+DataKind data_kind(const char *path) {
+    size_t i = suffix_of(path);
+    return i < SUFFIXES ? suffixes[i].kind : DATA_UNKNOWN;
+}
+
+const char *data_kind_name(const char *path) {
+    static const char *const names[] = {"json", "text", "tar", "csv", "tsv", "json"};
+    return names[data_kind(path)];
+}
+
+#define EXPECTED ".jsonl, .json, .txt, .csv, .tsv or .tar, or one of these with .gz or .zst"
+
+int data_kind_refuse(const char *path, Err *err) {
+    static const struct {
+        const char *suffix, *convert;
+    } known[] = {
+        {".parquet",
+         "import pandas; pandas.read_parquet('x.parquet').to_json('x.jsonl', orient='records', lines=True)"},
+        {".arrow", "import datasets; datasets.Dataset.from_file('x.arrow').to_json('x.jsonl')"},
+        {".xz", NULL},
+        {".bz2", NULL},
+        {".lz4", NULL},
+        {".zip", NULL},
+    };
+    size_t len;
+    byte_stream_is_compressed(path, &len);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (!ends_with_nocase(path, len, known[i].suffix)) continue;
+        if (!known[i].convert)
+            return err_input(err, "%s: %s files are not in this version; expected " EXPECTED, path, known[i].suffix);
+        return err_input(err, "%s: %s files are not read; convert: python -c \"%s\"", path, known[i].suffix,
+                         known[i].convert);
+    }
+    return err_input(err, "%s: found a data file of unknown kind; expected " EXPECTED, path);
+}
+
+// ---- folders and patterns ----
+
+typedef struct Expansion {
+    char **items;
+    size_t count, first; // first: of this value
+    size_t n_left;
+    StrBuf *left;
+} Expansion;
+
+static void add(Expansion *e, char *name) {
+    e->items = mem_realloc(e->items, e->count + 1, sizeof *e->items);
+    e->items[e->count++] = name;
+}
+
+static void leave_out(Expansion *e, const char *path) {
+    enum { NAMED = 5 };
+    const char *name = path_name(path);
+    if (*name == '.') return;
+    if (e->n_left++ >= NAMED || !e->left) return;
+    str_printf(e->left, "%s%.80s%s", e->left->len ? ", " : "", name, path_is_dir(path) ? "/" : "");
+}
+
+static void end_left(const Expansion *e) {
+    enum { NAMED = 5 };
+    if (e->left && e->n_left > NAMED) str_printf(e->left, " and %zu more", e->n_left - NAMED);
+}
+
+// Half-written files of downloads, editors and this program.
+static bool is_temporary(const char *path) {
+    static const char *const ends[] = {"~", ".tmp", ".part", ".partial", ".incomplete", ".crdownload", ".lock", ".swp"};
+    const char *name = path_name(path);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (ends_with_nocase(name, strlen(name), ends[i])) return true;
+    return *name == '.' || *name == '#' || temporary_stem(name);
+}
+
+static int by_bytes(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+// The split that a file's name has as a word, as in train-00000-of-00002.jsonl: 't'rain, 'v'alidation, or 0.
+static char split_of(const char *path) {
+    const char *name = path_name(path);
+    for (size_t n; *name; name += n + (name[n] != 0)) {
+        for (n = 0; isalpha((unsigned char)name[n]);) n++;
+        if (is_among_nocase(name, n, "train training")) return 't';
+        if (is_among_nocase(name, n, "test testing eval evaluation valid validation val dev")) return 'v';
+    }
+    return 0;
+}
+
+static int check_folder(const Expansion *e, const char *folder, Err *err) {
+    size_t train = SIZE_MAX, test = SIZE_MAX;
+    if (e->count == e->first)
+        return err_input(err, "%s: found no data file in the folder%s%s%s; expected " EXPECTED, folder,
+                         e->left && e->left->len ? " (" : "", e->left && e->left->len ? e->left->data : "",
+                         e->left && e->left->len ? ")" : "");
+    for (size_t i = e->first; i < e->count; i++) {
+        const char *a = suffixes[suffix_of(e->items[e->first])].suffix, *b = suffixes[suffix_of(e->items[i])].suffix;
+        if (strcmp(a, b) != 0) {
+            AUTO_FREE char *pattern = path_join(folder, "*");
+            return err_input(err, "%s: found %s and %s files in the folder; expected one kind, or a pattern: %s%s",
+                             folder, a, b, pattern, a);
+        }
+        if (split_of(e->items[i]) == 't') train = i;
+        if (split_of(e->items[i]) == 'v') test = i;
+    }
+    if (train == SIZE_MAX || test == SIZE_MAX) return 0;
+    return err_input(err, "%s: found files of several splits in the folder, %s and %s; expected one, or a pattern",
+                     folder, path_name(e->items[train]), path_name(e->items[test]));
+}
+
+static int expand_folder(Expansion *e, const char *folder, Err *err) {
+    AUTO_NAMES NameList names = {0};
+    if (dir_list(&names, folder, err)) return -1;
+    if (names.count > PATTERN_MAX_FILES)
+        return err_input(err, "%s: found a folder of %zu files; expected at most %d", folder, names.count,
+                         PATTERN_MAX_FILES);
+    if (names.count) qsort(names.items, names.count, sizeof *names.items, by_bytes);
+    for (size_t i = 0; i < names.count; i++) {
+        char *path = path_join(folder, names.items[i]);
+        if (!is_temporary(path) && data_kind(path) != DATA_UNKNOWN && !path_is_dir(path)) {
+            add(e, path);
+            continue;
+        }
+        leave_out(e, path);
+        mem_free(path);
+    }
+    end_left(e);
+    return check_folder(e, folder, err);
+}
+
+static int expand_pattern(Expansion *e, const char *pattern, Err *err) {
+    char **found = NULL;
+    size_t n = 0;
+    int rc = file_pattern_expand(&found, &n, pattern, err);
+    bool one = n == 1 && strcmp(found[0], pattern) == 0; // a name: whatever it is
+    for (size_t i = 0; i < n; i++) {
+        if (one || (!is_temporary(found[i]) && !path_is_dir(found[i]))) {
+            add(e, found[i]);
+            continue;
+        }
+        leave_out(e, found[i]);
+        mem_free(found[i]);
+    }
+    mem_free(found);
+    end_left(e);
+    if (!rc && e->count == e->first)
+        return err_input(err, "%s: found only folders and temporary files of that pattern; expected a data file",
+                         pattern);
+    return rc;
+}
+
+int data_files_expand(char ***names, size_t *count, const char *given, StrBuf *left, Err *err) {
+    AUTO_STR StrBuf unused = {0};
+    Expansion e = {.items = *names, .count = *count, .first = *count, .left = left ? left : &unused};
+    int rc = path_is_dir(given) ? expand_folder(&e, given, err) : expand_pattern(&e, given, err);
+    *names = e.items;
+    *count = e.count;
+    return rc;
+}
+
+void data_files_show(StrBuf *out, const char *given) {
+    enum { NAMED = 8 };
+    char **names = NULL;
+    size_t count = 0;
+    AUTO_STR StrBuf left = {0};
+    if (data_files_expand(&names, &count, given, &left, NULL) == 0 && strcmp(names[0], given) != 0) {
+        str_printf(out, "%s: %zu file%s: ", given, count, count == 1 ? "" : "s");
+        for (size_t i = 0; i < count && i < NAMED; i++) str_printf(out, "%s%s", i ? ", " : "", names[i]);
+        if (count > NAMED) str_printf(out, " and %zu more", count - NAMED);
+        if (left.len) str_printf(out, "; not read: %s", left.data);
+    }
+    for (size_t i = 0; i < count; i++) mem_free(names[i]);
+    mem_free(names);
+}
