@@ -5,7 +5,10 @@
 # As root it installs what is missing; else it prints the one command to run. On other systems it does nothing: CMake
 # names what it does not find.
 set -eu
-packages="build-essential ca-certificates cmake libcjson-dev libcmocka-dev libdnnl-dev libedit-dev libpcre2-dev
+# lorac-curl.so takes any flavour of libcurl; another one than this must not be replaced.
+curl=libcurl4-openssl-dev
+pkg-config --exists libcurl 2>/dev/null && curl=
+packages="$curl build-essential ca-certificates cmake libcjson-dev libcmocka-dev libdnnl-dev libedit-dev libpcre2-dev
 libutf8proc-dev libxxhash-dev libyaml-dev libzstd-dev ninja-build pkg-config python3 python3-pip unzip nettle-dev zlib1g-dev"
 # The sanitizers' and libFuzzer's run-time library, which is a separate package for newer clangs.
 [ "${1:-}" = fuzz ] && packages="$packages clang libclang-rt-dev libomp-dev"

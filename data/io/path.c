@@ -94,6 +94,13 @@ char *path_absolute(const char *path) {
     return absolute;
 }
 
+char *path_absolute_name(const char *path) {
+    struct stat st;
+    if (lstat(path, &st) || !S_ISLNK(st.st_mode) || path_is_dir(path)) return path_absolute(path);
+    AUTO_FREE char *parent = path_parent(path), *folder = path_absolute(parent);
+    return path_join(folder, path_name(path));
+}
+
 int dir_list(NameList *names, const char *path, Err *err) {
     DIR *dir = opendir(path);
     if (!dir) return errno == ENOENT ? 0 : err_runtime(err, "%s: cannot be listed: %s", path, strerror(errno));

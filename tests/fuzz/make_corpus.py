@@ -302,3 +302,18 @@ put("config", "yaml", "model: m\noutput_dir: o\ntrain_file:\n  - a.jsonl\n  - {p
 put("config", "anchors", "a: &a {x: [1, *b], <<: *c}\nb: &b [*a, !!str 1, ! 2, !!int 0x1F]\n<<: [*a, {lora_r: 3}]\n")
 put("config", "scalars", "[1_0, 010, 1:30, .inf, -.INF, .nan, 1e-4, +.5, 5., 0b1, yes, Off, ~, '', \"\\0\\x41\", 2026-11-30]\n")
 put("config", "blocks", "a: |+\n  x\n\n  y\nb: >-\n  x\n  y\n? c\n: - d\n  - ? e\n    : f\n--- # another\n%YAML 1.1\n")
+
+# ---- hub ----
+
+
+def listed(path, size=3, large=False):
+    entry = {"type": "file", "path": path, "size": size, "oid": "0123456789" * 4}
+    return dict(entry, lfs={"oid": "ab" * 32, "size": size, "pointerSize": 130}) if large else entry
+
+
+put("hub", "commit", json.dumps({"id": "o/n", "sha": "0123456789" * 4}))
+put("hub", "model", json.dumps([listed("config.json"), listed("model.safetensors", 5, True), {"type": "directory", "path": "x"}]))
+put("hub", "gguf", json.dumps([listed("m-00001-of-00002.gguf", 9, True), listed("m-00002-of-00002.gguf", 9, True)]))
+put("hub", "data", json.dumps([listed("data/train-00000-of-00001.jsonl"), listed("../x.jsonl"), listed("a\u0000b.txt")]))
+put("hub", "name", "hf://datasets/owner/na-me.1@v1:test/data/x.jsonl")
+put("hub", "name_plain", "owner/name")

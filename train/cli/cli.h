@@ -22,15 +22,17 @@ typedef struct Verb {
     int (*run)(const void *options, int argc, char **argv, Err *err);
 } Verb;
 
-extern const Verb verb_train, verb_plan, verb_bench, verb_eval, verb_predict, verb_generate, verb_chat, verb_tokenize,
-    verb_inspect, verb_logits, verb_verify, verb_export, verb_merge, verb_doctor, verb_help, verb_version;
+extern const Verb verb_train, verb_pull, verb_plan, verb_bench, verb_eval, verb_predict, verb_generate, verb_chat,
+    verb_tokenize, verb_inspect, verb_logits, verb_verify, verb_export, verb_merge, verb_doctor, verb_help,
+    verb_version;
 
 // The verbs of this binary, in the order of `lorac help`; the list ends with NULL (main.c).
 extern const Verb *const verbs[];
 const Verb *verb_find(const char *name); // NULL when unknown
 
 // Rows of a verb's table of options. `Options` is the struct of that verb.
-enum { OPTION_REQUIRED = 1 };
+// OPTION_HUB: a PATH that may be the name of a model on the hub, which becomes its path in the hub's cache.
+enum { OPTION_REQUIRED = 1, OPTION_HUB = 2 };
 #define OPTION(type_, name_, ...)                                                                                      \
     { .name = #name_, .type = KEY_##type_, .offset = offsetof(Options, name_), __VA_ARGS__ }
 #define OPTION_CHOICE(name_, LIST, ...) OPTION(CHOICE, name_, .words = ENUM_WORDS(LIST), __VA_ARGS__)

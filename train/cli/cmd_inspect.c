@@ -3,6 +3,7 @@
 
 #include "cli.h"
 #include "fileio.h"
+#include "hub_cache.h"
 #include "inspect.h"
 #include "json.h"
 #include "path.h"
@@ -55,7 +56,10 @@ static int inspect_path(int argc, char **argv, int64_t n_shown, Err *err) {
     size_t n = strlen(path);
     bool is_json = ends_with_nocase(path, n, ".json") && !path_is_dir(path);
     if (!path_exists(path) && strpbrk(path, "*?[{")) return inspect_data_files(path, n_shown, err);
-    if (!path_exists(path)) return err_input(err, "%s: no such file or folder", path);
+    if (!path_exists(path)) {
+        AUTO_FREE char *hint = hub_hint(path, HUB_MODEL);
+        return err_input(err, "%s: no such file or folder%s", path, hint);
+    }
     bool is_yaml = yaml_is_name(path) && !path_is_dir(path);
     if (argc > 1 && !is_json && !is_yaml) return err_input(err, "unexpected argument \"%s\"", argv[1]);
     if (path_is_dir(path)) return inspect_folder(path, n_shown, err);
@@ -69,6 +73,9 @@ static int inspect_path(int argc, char **argv, int64_t n_shown, Err *err) {
 static int run_inspect(const void *given, int argc, char **argv, Err *err) {
     if (!argc || word_split(argv[0]).is_key)
         return err_input(err, "inspect: no path; expected a model, an adapter, a snapshot, a data file or a config");
+    AUTO_FREE char *path = mem_strdup(argv[0]);
+    if (hub_find_model(&path, NULL, err)) return -1;
+    argv[0] = path;
     return inspect_path(argc, argv, ((const Options *)given)->show, err);
 }
 
@@ -78,7 +85,7 @@ const Verb verb_inspect = {
     .summary = "Describe a model, adapter, snapshot or data file; for a config, the data as the trainer sees it",
     .help =
         "PATH is one of\n"
-        "  base.gguf, a model folder, config.json\n"
+        "  base.gguf, a model folder, config.json, owner/name of the hub's cache\n"
         "                          architecture, sizes, dtypes, target modules, tokenizer, chat template\n"
         "  an adapter              a PEFT folder or a .gguf file: rank, targets, sizes\n"
         "  a snapshot, an output_dir, a .safetensors file\n"

@@ -17,8 +17,8 @@ typedef struct Options {
 } Options;
 
 static const Key options[] = {
-    LOAD_OPTION(PATH, model_name_or_path, .aliases = "base_model model m", .flags = OPTION_REQUIRED,
-                .help = "Base model: a Hugging Face folder or a .gguf file. Required."),
+    LOAD_OPTION(PATH, model_name_or_path, .aliases = "base_model model m", .flags = OPTION_REQUIRED | OPTION_HUB,
+                .help = "Base model: a Hugging Face folder, a .gguf file or owner/name. Required."),
     OPTION(TEXT, text, .help = "Plain text."),
     OPTION(PATH, file, .help = "A file of plain text."),
     OPTION(BOOL, parse_special, .standard = "true",

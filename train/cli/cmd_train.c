@@ -11,6 +11,15 @@
 #include "spawn.h"
 #include "train_run.h"
 
+typedef struct Options {
+    bool pull;
+} Options;
+
+static const Key options[] = {
+    OPTION(BOOL, pull,
+           .help = "Fetch the model and the data sets that the config names as owner/name and the hub's cache lacks."),
+};
+
 // One rank of a run, or the only one. `bad`: its config is refused; the other ranks must learn that.
 static int run_rank(const Config *c, const ConfigList *runs, const Launch *l, int bad, Err *err) {
     Group g = group_alone();
@@ -31,8 +40,9 @@ static int run_rank(const Config *c, const ConfigList *runs, const Launch *l, in
     return rc;
 }
 
-static int run_train(const void *options, int argc, char **argv, Err *err) {
-    AUTO_CALL(config_clear) Config c = {0};
+static int run_train(const void *given, int argc, char **argv, Err *err) {
+    const Options *o = given;
+    AUTO_CALL(config_clear) Config c = {.pull = o->pull};
     AUTO_CALL(config_list_clear) ConfigList runs = {0};
     Launch l;
     if (launch_detect(&l, err)) return -1;
@@ -49,7 +59,7 @@ static int run_train(const void *options, int argc, char **argv, Err *err) {
 
 const Verb verb_train = {
     .name = "train",
-    .usage = "lorac train [CONFIG.json] [--key value | --key=value | key=value ...]",
+    .usage = "lorac train [CONFIG.json] [--pull] [--key value | --key=value | key=value ...]",
     .summary = "Train an adapter",
     .help =
         "Reads the config (\"lorac help config\" lists its keys), then the overrides; the last one wins. output_dir\n"
@@ -68,6 +78,7 @@ const Verb verb_train = {
         "lorac train configs/smollm2-tool-calls.json\n"
         "  mpirun -np 4 lorac train configs/smollm2-tool-calls.json\n"
         "  lorac train --model_name_or_path M.gguf --train_file train.jsonl --output_dir out --learning_rate 1e-3",
+    OPTIONS(options),
     .takes_config = true,
     .run = run_train,
 };

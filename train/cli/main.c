@@ -13,9 +13,9 @@
 #include "words.h"
 
 const Verb *const verbs[] = {
-    &verb_train,   &verb_plan,     &verb_bench, &verb_inspect, &verb_tokenize, &verb_eval,
-    &verb_predict, &verb_generate, &verb_chat,  &verb_logits,  &verb_verify,   &verb_export,
-    &verb_merge,   &verb_doctor,   &verb_help,  &verb_version, NULL,
+    &verb_train,  &verb_pull,    &verb_plan,     &verb_bench, &verb_inspect, &verb_tokenize,
+    &verb_eval,   &verb_predict, &verb_generate, &verb_chat,  &verb_logits,  &verb_verify,
+    &verb_export, &verb_merge,   &verb_doctor,   &verb_help,  &verb_version, NULL,
 };
 
 const Verb *verb_find(const char *name) {
@@ -26,7 +26,6 @@ const Verb *verb_find(const char *name) {
 }
 
 static int unknown_verb(const char *name, Err *err) {
-    if (strcmp(name, "pull") == 0) return err_input(err, "%s: not in this version", name);
     Nearest near = nearest_start(name);
     for (size_t i = 0; verbs[i]; i++) nearest_try(&near, verbs[i]->name);
     if (near.name) return err_input(err, "%s: unknown verb; did you mean \"lorac %s\"?", name, near.name);

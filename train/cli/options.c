@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "hub_cache.h"
 #include "words.h"
 
 static int unknown_option(const Verb *v, const Word *w, Err *err) {
@@ -50,8 +51,20 @@ static int read_all(const Verb *v, void *options, bool *given, int *argc, char *
     return 0;
 }
 
+static int find_hub_names(const Verb *v, void *options, Err *err) {
+    for (size_t i = 0; i < v->options.count; i++) {
+        const Key *k = &v->options.keys[i];
+        char **path = (char **)((char *)options + k->offset);
+        if (k->flags & OPTION_HUB && *path && hub_find_model(path, NULL, err)) return -1;
+    }
+    return 0;
+}
+
 int options_read(const Verb *v, void *options, int *argc, char **argv, Err *err) {
     AUTO_FREE bool *given = mem_calloc(v->options.count + 1, sizeof *given);
     keys_set_defaults(&v->options, options);
-    return read_all(v, options, given, argc, argv, err) || check_required(v, given, *argc, err) ? -1 : 0;
+    return read_all(v, options, given, argc, argv, err) || check_required(v, given, *argc, err) ||
+                   find_hub_names(v, options, err)
+               ? -1
+               : 0;
 }

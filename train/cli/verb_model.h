@@ -21,11 +21,11 @@ typedef struct LoadOptions {
 #define LOAD_OPTION(type_, name_, ...)                                                                                 \
     { .name = #name_, .type = KEY_##type_, .offset = offsetof(Options, load.name_), __VA_ARGS__ }
 #define MODEL_OPTION                                                                                                   \
-    LOAD_OPTION(PATH, model_name_or_path, .aliases = "base_model model m",                                             \
-                .help = "Base model: a Hugging Face folder or a .gguf file; without it that of the run.")
+    LOAD_OPTION(PATH, model_name_or_path, .aliases = "base_model model m", .flags = OPTION_HUB,                        \
+                .help = "Base model: a Hugging Face folder, a .gguf file or owner/name; without it that of the run.")
 #define ADAPTER_OPTION                                                                                                 \
-    LOAD_OPTION(PATH, adapter_name_or_path, .aliases = "adapter a",                                                    \
-                .help = "Adapter: a PEFT folder or a .gguf file; without it that of the run.")
+    LOAD_OPTION(PATH, adapter_name_or_path, .aliases = "adapter a", .flags = OPTION_HUB,                               \
+                .help = "Adapter: a PEFT folder, a .gguf file or owner/name; without it that of the run.")
 #define DEVICE_OPTIONS                                                                                                 \
     LOAD_OPTION(STRING, device, .standard = "\"auto\"", .is_valid = run_device_is_word,                                \
                 .expected = RUN_DEVICE_EXPECTED,                                                                       \

@@ -1,8 +1,9 @@
 // config: the settings of a run. YAML or one flat JSON object with `//` comments, then overrides from the command line.
 //
 // config_keys.def is the one table of keys: fields, rules, help, schema and what a resume may change come from it.
-// Files: config.c (loading), config_rules.c (rules between keys), config_runs.c (the runs of one command),
-// config_show.c (printed, saved, compared); foreign.h has the keys of other tools, keys.h the machinery of tables.
+// Files: config.c (loading), config_rules.c (rules between keys), config_hub.c (names on the hub), config_runs.c (the
+// runs of one command), config_show.c (printed, saved, compared); foreign.h has the keys of other tools, keys.h the
+// machinery of tables.
 #pragma once
 
 #include <stdio.h>
@@ -49,6 +50,7 @@ typedef struct Config {
     char *file; // the config file, or NULL
     ConfigSource source[CONFIG_KEYS];
     int line[CONFIG_KEYS]; // in file, 0 elsewhere
+    bool pull;             // fetch what the hub's cache lacks; set before config_load
     Tool tool;             // that the config was written for
     StrBuf notes;          // for the log, a line for each key of a tool that changes nothing here, and others
 } Config;
@@ -64,7 +66,7 @@ typedef enum {
 } ConfigPurpose;
 
 // argv: the arguments after the verb: at most one CONFIG.json, and overrides. Everything wrong is ERR_INPUT, naming
-// file, line and key. *c must be zeroed; config_clear frees it in any case.
+// file, line and key. *c must be zeroed (but `pull`); config_clear frees it in any case.
 int config_load(Config *c, int argc, char **argv, ConfigPurpose purpose, Err *err);
 void config_clear(Config *c);
 

@@ -38,6 +38,7 @@ typedef struct Loading {
     size_t n_problems;            // may be more than are kept
     bool overridden[CONFIG_KEYS]; // the command line sets the key
     bool wrong[CONFIG_KEYS];      // the key has a value that is refused
+    Err failed;                   // fetching from the hub; kind ERR_NONE: nothing has
     const char *run;              // of `runs`, named in the following problems; NULL: none
     // of other tools' configs (foreign.h)
     const Json *root; // of the file, while it is read
@@ -48,6 +49,8 @@ void problem(Loading *l, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void loading_set(Loading *l, ConfigKey key, const Json *v, Origin from);
 // 0: none. One is the error; several are printed, and the error is their number.
 int problems_report(const Loading *l, Err *err);
+// Names on the hub become paths of its cache (config_hub.c).
+void find_hub_names(Loading *l);
 void check_rules(Loading *l, ConfigPurpose purpose);
 // "FILE:LINE: key: what", "command line: key: what" or "key: what". A key with a refused value has its message already.
 void refuse_key(Loading *l, ConfigKey key, const char *what);

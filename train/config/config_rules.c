@@ -17,6 +17,10 @@ void problem(Loading *l, const char *fmt, ...) {
 
 int problems_report(const Loading *l, Err *err) {
     const char *name = l->c->file ? l->c->file : "command line";
+    if (l->failed.kind && !l->n_problems) {
+        if (err) *err = l->failed;
+        return -1;
+    }
     size_t n = l->n_problems, shown = n < PROBLEMS_KEPT ? n : PROBLEMS_KEPT;
     if (n <= 1) return n ? err_input(err, "%s", l->problems[0]) : 0;
     for (size_t i = 0; i < shown; i++) log_warn("%s", l->problems[i]);
@@ -140,4 +144,5 @@ void check_rules(Loading *l, ConfigPurpose purpose) {
     check_whole_steps(l, CONFIG_eval_steps, c->eval_steps);
     check_whole_steps(l, CONFIG_warmup_steps, c->warmup_steps);
     if (purpose == CONFIG_FOR_TRAIN) check_evaluation(l);
+    find_hub_names(l);
 }

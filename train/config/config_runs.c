@@ -59,6 +59,7 @@ static void copy(Config *to, const Config *from) {
     memcpy(to->line, from->line, sizeof to->line);
     to->file = from->file ? mem_strdup(from->file) : NULL;
     to->tool = from->tool;
+    to->pull = from->pull;
     if (from->notes.len) str_puts(&to->notes, from->notes.data);
     if (to->source[CONFIG_lora_alpha] == SOURCE_TOOL) to->source[CONFIG_lora_alpha] = SOURCE_DEFAULT; // follows lora_r
 }

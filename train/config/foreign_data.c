@@ -10,6 +10,7 @@
 
 #include "fileio.h"
 #include "foreign.h"
+#include "hub_cache.h"
 #include "json_pool.h"
 #include "json_read.h"
 #include "json_save.h"
@@ -25,11 +26,14 @@ typedef struct Entry {
     double limit;
     const char *format, *eos;
     cJSON *roles;
+    char *split; // NULL: "train"
+    const char *revision;
 } Entry;
 
 static void entry_clear(Entry *e) {
     cJSON_Delete(e->columns);
     cJSON_Delete(e->roles);
+    mem_free(e->split);
 }
 
 // "FILE:LINE: datasets: entry 2: split: "x"; expected ..."
@@ -113,22 +117,38 @@ static void take_roles(Entry *e, const char *key, const Json *roles) {
 
 // ---- split ----
 
-// "train", "train[:100]", "train[:10%]".
+#define FIRST_RECORDS "of a file only its first records can be chosen: expected train, train[:100] or train[:10%]"
+
+// "train", "train[:100]", "train[:10%]"; of a data set on the hub also another split.
 static void take_split(Entry *e, const Json *v) {
     const char *text = is_text(v) ? v->str.data : "", *slice = strchr(text, '[');
+    size_t n = slice ? (size_t)(slice - text) : strlen(text);
     char *end = NULL;
-    if (is_one_of(v, "train")) return;
-    if (slice && strncmp(text, "train[:", 7) == 0 && slice[2] >= '0' && slice[2] <= '9') {
-        double n = strtod(slice + 2, &end);
-        bool percent = *end == '%';
-        end += percent;
-        if (percent) n /= 100;
-        if (strcmp(end, "]") == 0 && n > 0 && (percent ? n <= 1 : n == (double)(int64_t)n)) {
-            if (!percent || n < 1) e->limit = n;
-            return;
-        }
+    double count =
+        slice && starts_with(slice, "[:") && slice[2] >= '0' && slice[2] <= '9' ? strtod(slice + 2, &end) : 0;
+    bool percent = end && *end == '%';
+    if (percent) count /= 100;
+    bool sliced =
+        end && strcmp(end + percent, "]") == 0 && count > 0 && (percent ? count <= 1 : count == (double)(int64_t)count);
+    if (!n || strcspn(text, "+:/@") < n || (slice && !sliced)) {
+        refuse(e, "split", v, FIRST_RECORDS);
+        return;
     }
-    refuse(e, "split", v, "of a file only its first records can be chosen: expected train, train[:100] or train[:10%]");
+    if (sliced && (!percent || count < 1)) e->limit = count;
+    mem_free(e->split);
+    e->split = n == 5 && starts_with(text, "train") ? NULL : mem_strndup(text, n);
+}
+
+// path, with the split and the revision of a data set on the hub.
+static char *with_split(const Entry *e, const char *path) {
+    AUTO_HUB_NAME HubName n = {0};
+    if (!hub_is_name(path, HUB_DATASET) || !hub_name_read(&n, path, HUB_DATASET) || n.choice || n.path) {
+        Json split = json_string(json_str(e->split ? e->split : ""));
+        if (e->split) refuse(e, "split", &split, FIRST_RECORDS);
+        return mem_strdup(path);
+    }
+    AUTO_FREE char *at = e->revision && !n.revision ? mem_printf("%s@%s", path, e->revision) : mem_strdup(path);
+    return e->split ? mem_printf("%s:%s", at, e->split) : mem_take(&at);
 }
 
 // ---- Axolotl's and TRL's entries ----
@@ -139,6 +159,7 @@ typedef enum {
     TAKE_PROPERTIES,
     TAKE_ROLES,
     TAKE_SPLIT,
+    TAKE_REVISION,
     TAKE_TYPE,
     TAKE_LEARNT_ROLES,
     TAKE_EOS,
@@ -180,7 +201,7 @@ static const EntryKey entry_keys[] = {
     {"conversation", TAKE_IF, 0, "", "expected chat_template outside the entry, for all data"},
     {"columns", TAKE_NOTHING, 0, NULL, NULL},  // of TRL: which are loaded
     {"trust_remote_code", TAKE_NOTHING, 0, NULL, NULL},
-    {"revision", TAKE_NOTHING, 0, NULL, NULL},
+    {"revision", TAKE_REVISION, 0, NULL, NULL},
     {"preprocess_shards", TAKE_NOTHING, 0, NULL, NULL},
 };
 // clang-format on
@@ -239,6 +260,7 @@ static void take_entry_key(Entry *e, const char *name, const Json *v) {
     case TAKE_PROPERTIES: take_properties(e, name, v); return;
     case TAKE_ROLES: take_roles(e, name, v); return;
     case TAKE_SPLIT: take_split(e, v); return;
+    case TAKE_REVISION: e->revision = is_text(v) ? v->str.data : NULL; return;
     case TAKE_TYPE: take_type(e, v); return;
     case TAKE_LEARNT_ROLES: take_learnt_roles(e, v); return;
     case TAKE_EOS: take_eos(e, name, v); return;
@@ -252,7 +274,8 @@ static bool is_default(const cJSON *roles) {
 
 static void add_file(cJSON *list, const Entry *e, const char *path) {
     cJSON *file = cJSON_CreateObject();
-    cJSON_AddStringToObject(file, "path", path);
+    AUTO_FREE char *whole = with_split(e, path);
+    cJSON_AddStringToObject(file, "path", whole);
     if (e->format) cJSON_AddStringToObject(file, "format", e->format);
     if (e->limit) cJSON_AddNumberToObject(file, "max_samples", e->limit);
     if (e->columns) cJSON_AddItemToObject(file, "columns", cJSON_Duplicate(e->columns, true));
@@ -271,7 +294,8 @@ static void add_paths(cJSON *list, const Entry *e, const Json *path, const Json 
         const Json *file = many ? &files->items[i] : files;
         ok = is_text(file) && file->str.len;
         if (!ok) break;
-        AUTO_FREE char *inside = path && path_is_dir(path->str.data) ? path_join(path->str.data, file->str.data) : NULL;
+        bool within = path && (path_is_dir(path->str.data) || hub_is_name(path->str.data, HUB_DATASET));
+        AUTO_FREE char *inside = within ? path_join(path->str.data, file->str.data) : NULL;
         add_file(list, e, inside ? inside : file->str.data);
     }
     if (!ok || (!path && !files)) refuse(e, "path", path ? path : &(Json){0}, "expected the path of a file");
@@ -307,47 +331,6 @@ static void map_entries(const Foreign *f, const Json *v, ConfigKey key) {
 
 void map_datasets(const Foreign *f, const Json *v) { map_entries(f, v, CONFIG_train_file); }
 void map_test_datasets(const Foreign *f, const Json *v) { map_entries(f, v, CONFIG_validation_file); }
-
-// ---- TRL ----
-
-// DIR/NAME.jsonl, .json, .csv or .parquet, with the split's name.
-static char *split_file(const char *dir, const Json *split, const char *standard) {
-    const char *name = split && is_text(split) ? split->str.data : standard;
-    static const char *const kinds[] = {"jsonl", "json", "csv", "parquet"};
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        AUTO_FREE char *file = mem_printf("%s.%s", name, kinds[i]);
-        AUTO_FREE char *path = path_join(dir, file);
-        if (path_exists(path)) return mem_take(&path);
-    }
-    return NULL;
-}
-
-void map_dataset_name(const Foreign *f, const Json *v) {
-    const Json *root = f->l->root;
-    if (!is_text(v) || !path_is_dir(v->str.data)) {
-        foreign_set(f, CONFIG_train_file, v);
-        return;
-    }
-    AUTO_FREE char *train = split_file(v->str.data, json_given(root, "dataset_train_split"), "train");
-    AUTO_FREE char *test = split_file(v->str.data, json_given(root, "dataset_test_split"), "test");
-    const Json *evaluates = json_given(root, "eval_strategy");
-    Json path = json_string(json_str(train ? train : v->str.data));
-    foreign_set(f, CONFIG_train_file, &path);
-    path = json_string(json_str(test ? test : ""));
-    if (test && evaluates && !is_word(evaluates, "no") && evaluates->type != JSON_FALSE)
-        foreign_set(f, CONFIG_validation_file, &path);
-}
-
-void map_text_field(const Foreign *f, const Json *v) {
-    if (!is_text(v) || !v->str.len) {
-        foreign_refuse(f, v, "expected the name of a key");
-    } else if (strcmp(v->str.data, "text") != 0) {
-        mem_free(f->l->given.text_field);
-        f->l->given.text_field = mem_strdup(v->str.data);
-    }
-}
-
-void map_test_split(const Foreign *f, const Json *v) { foreign_set(f, CONFIG_val_set_size, v); }
 
 // ---- LLaMA-Factory ----
 
@@ -400,15 +383,16 @@ static void add_info(cJSON *list, const Foreign *f, const char *dir, const char 
     Entry e = {.f = &place};
     const Json *file = json_given(info, "file_name"), *formatting = json_given(info, "formatting");
     const Json *columns = json_given(info, "columns"), *tags = json_given(info, "tags"),
-               *split = json_given(info, "split");
+               *split = json_given(info, "split"), *hub = json_given(info, "hf_hub_url");
     bool alpaca = !formatting || is_word(formatting, "alpaca");
     for (size_t i = 0; info->type == JSON_OBJECT && i < info->count; i++)
-        if (!is_among(info->keys[i].data, info->keys[i].len, "file_name formatting columns tags split") &&
-            !foreign_is_off(&info->items[i]) && file)
+        if (!is_among(info->keys[i].data, info->keys[i].len, "file_name hf_hub_url formatting columns tags split") &&
+            !foreign_is_off(&info->items[i]) && (file || hub))
             refuse(&e, info->keys[i].data, &info->items[i], "this key of dataset_info.json is not in this version");
-    if (!file || !is_text(file) || !file->str.len) {
-        problem(f->l, "%s%s: the data set %.80s is on a hub; download it, and name its file", f->from.where, f->name,
-                name);
+    const Json *from = file ? file : hub;
+    if (!from || !is_text(from) || !from->str.len) {
+        problem(f->l, "%s%s: the data set %.80s is on another hub; download it, and name its file", f->from.where,
+                f->name, name);
         return;
     }
     if (!alpaca && !is_one_of(formatting, "sharegpt openai"))
@@ -417,7 +401,7 @@ static void add_info(cJSON *list, const Foreign *f, const char *dir, const char 
     if (columns) take_columns(&e, columns);
     if (tags) take_tags(&e, tags);
     if (split) take_split(&e, split);
-    AUTO_FREE char *path = path_join(dir, file->str.data);
+    AUTO_FREE char *path = file ? path_join(dir, file->str.data) : mem_strdup(hub->str.data);
     add_file(list, &e, path);
     entry_clear(&e);
 }

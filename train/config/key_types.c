@@ -185,7 +185,7 @@ static int read_text(const Reading *r, const Json *v) {
 
 cJSON *key_path_json(const Key *k, const char *path, bool absolute) {
     bool is_path = k->type == KEY_PATH || k->type == KEY_FILES;
-    AUTO_FREE char *full = absolute && is_path && words_index(k->words, path) < 0 ? path_absolute(path) : NULL;
+    AUTO_FREE char *full = absolute && is_path && words_index(k->words, path) < 0 ? path_absolute_name(path) : NULL;
     return cJSON_CreateString(full ? full : path);
 }
 

@@ -14,7 +14,7 @@ static bool can_be_named(const char *path) {
 }
 
 bool export_has_modelfile(const Model *m) {
-    AUTO_FREE char *base = path_absolute(m->path);
+    AUTO_FREE char *base = path_absolute_name(m->path);
     return !m->is_gguf || can_be_named(base);
 }
 
@@ -24,7 +24,7 @@ static const char for_ollama[] =
 // Ollama takes the chat template from the GGUF base. A Hugging Face base has to be converted first.
 static void put_base(StrBuf *out, const Model *m) {
     str_puts(out, for_ollama);
-    AUTO_FREE char *base = path_absolute(m->path);
+    AUTO_FREE char *base = path_absolute_name(m->path);
     if (m->is_gguf) {
         str_printf(out, "FROM \"%s\"\nADAPTER ./adapter.gguf\n", base);
     } else {

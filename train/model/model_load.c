@@ -1,6 +1,7 @@
 // model_load: loads a base model (see model.h and model_internal.h).
 #include <string.h>
 
+#include "hub_name.h"
 #include "model_internal.h"
 #include "path.h"
 #include "tokenizer_files.h"
@@ -64,28 +65,17 @@ static char *take_string(const Gguf *g, const char *key) {
     return gguf_string(g, key, false, &s, NULL) == 0 && s.len ? mem_strndup(s.data, s.len) : NULL;
 }
 
-// "owner/name" from a folder of the hub's cache, ".../models--owner--name/snapshots/REVISION".
-static char *cached_repository(const char *dir) {
-    static const char start[] = "models--", end[] = "/snapshots/";
-    const char *name = strstr(dir, start), *stop = name ? strstr(name, end) : NULL;
-    if (!stop || memchr(name, '/', (size_t)(stop - name))) return NULL;
-    name += sizeof start - 1;
-    const char *dashes = strstr(name, "--");
-    if (!dashes || dashes >= stop) return NULL;
-    return mem_printf("%.*s/%.*s", (int)(dashes - name), name, (int)(stop - dashes - 2), dashes + 2);
-}
-
 // "owner/name" on the hub from the metadata or the path; NULL: unknown.
 static char *find_repository(const WeightSource *s) {
     const Gguf *g = s->gguf;
     if (!g) {
         AUTO_FREE char *dir = path_absolute(s->dir);
-        return cached_repository(dir);
+        return hub_repository_of(dir);
     }
     char *name = take_string(g, "general.source.huggingface.repository");
     if (!name) name = take_string(g, "general.source.repo_url");
     if (!name) name = take_string(g, "general.repo_url");
-    static const char hub[] = "https://huggingface.co/";
+    static const char hub[] = HUB_PUBLIC "/";
     if (name && starts_with(name, hub)) memmove(name, name + sizeof hub - 1, strlen(name) - sizeof hub + 2);
     return name;
 }

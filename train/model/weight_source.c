@@ -7,6 +7,7 @@
 
 #include "fileio.h"
 #include "hash.h"
+#include "hub_cache.h"
 #include "json_read.h"
 #include "name_index.h"
 #include "path.h"
@@ -178,8 +179,13 @@ static int open_shards(WeightSource *s, const char *only, Err *err) {
     return 0;
 }
 
+static int refuse_missing(const char *path, Err *err) {
+    AUTO_FREE char *hint = hub_hint(path, HUB_MODEL);
+    return err_input(err, "%s: no such file or folder%s", path, hint);
+}
+
 static int refuse_without_config(const WeightSource *s, Err *err) {
-    if (!path_exists(s->path)) return err_input(err, "%s: no such file or folder", s->path);
+    if (!path_exists(s->path)) return refuse_missing(s->path, err);
     if (dir_has(s->dir, "adapter_config.json"))
         return err_input(err, "%s: an adapter, no base model: found adapter_config.json; expected config.json", s->dir);
     return err_input(err,
@@ -294,7 +300,7 @@ static int open_parts(WeightSource *s, const Split *p, Err *err) {
 static int open_gguf(WeightSource *s, Err *err) {
     AUTO_GGUF Gguf *g = NULL;
     Split p;
-    if (!path_exists(s->path)) return err_input(err, "%s: no such file or folder", s->path);
+    if (!path_exists(s->path)) return refuse_missing(s->path, err);
     if (gguf_open(&g, s->path, err)) return add_gguf(s, mem_strdup(s->path), err);
     if (read_split(&p, g, err)) return -1;
     return p.count < 2 ? add_gguf(s, mem_strdup(s->path), err) : open_parts(s, &p, err);

@@ -6,6 +6,7 @@
 #include "data_notes.h"
 #include "fileio.h"
 #include "hash.h"
+#include "hub_cache.h"
 #include "logits.h"
 #include "records.h"
 #include "subset.h"
@@ -67,6 +68,8 @@ static int expand(FileList *files, const FileList *given, const char *key, Err *
     *files = (FileList){0};
     for (size_t i = 0; i < given->count; i++) {
         StrList found = {0};
+        AUTO_FREE char *hint = hub_hint(given->items[i], HUB_DATASET);
+        if (*hint) return err_input(err, "%s: %s: no such file%s", key, given->items[i], hint);
         int rc = data_files_expand(&found.items, &found.count, given->items[i], NULL, err);
         for (size_t k = 0; k < found.count; k++) {
             file_list_add(files, found.items[k], given->weights[i], &given->rules[i]);

@@ -120,6 +120,9 @@ static void test_foreign_axolotl(void **state) {
         {DATA "}]", "train_file", "[\"d.jsonl\"]"},
         {DATA ", split: 'train[:20%]'}]", "train_file", "[{\"path\":\"d.jsonl\",\"max_samples\":0.2}]"},
         {DATA ", split: 'train[:100]'}]", "train_file", "[{\"path\":\"d.jsonl\",\"max_samples\":100}]"},
+        {"datasets: [{path: o/n, type: chat_template, split: test, revision: v1}]", "train_file", "[\"o/n@v1:test\"]"},
+        {"datasets: [{path: o/n, type: chat_template, split: train, data_files: [x/a.jsonl]}]", "train_file",
+         "[\"o/n/x/a.jsonl\"]"},
         {DATA ", split: train, name: null, ds_type: json, roles_to_train: [assistant], train_on_eos: turn}]",
          "train_file", "[\"d.jsonl\"]"},
         {DATA ", ds_type: csv}]", "train_file", "[\"d.jsonl\"]"},
@@ -216,6 +219,7 @@ static void test_foreign_llama_factory(void **state) {
          "[{\"path\":\"INFO/"
          "three.json\",\"format\":\"alpaca\",\"max_samples\":9,\"columns\":{\"system\":\"s\",\"instruction\":"
          "\"q\",\"output\":\"a\"}}]"},
+        {LF "dataset: hub\ndataset_dir: INFO", "train_file", "[{\"path\":\"x/y:test\",\"format\":\"alpaca\"}]"},
         {LF "eval_dataset: one\ndataset_dir: INFO", "validation_file",
          "[{\"path\":\"INFO/one.json\",\"format\":\"alpaca\"}]"},
     };
@@ -224,7 +228,8 @@ static void test_foreign_llama_factory(void **state) {
         "\"two\":{\"file_name\":\"two.json\",\"formatting\":\"sharegpt\",\"columns\":{\"messages\":\"chat\"},\"tags\":"
         "{\"role_tag\":\"who\",\"content_tag\":\"value\",\"user_tag\":\"user\",\"assistant_tag\":\"assistant\"}},"
         "\"three\":{\"file_name\":\"three.json\",\"columns\":{\"prompt\":\"q\",\"response\":\"a\",\"system\":\"s\"}},"
-        "\"hub\":{\"hf_hub_url\":\"x/y\"},"
+        "\"hub\":{\"hf_hub_url\":\"x/y\",\"split\":\"test\"},"
+        "\"other\":{\"ms_hub_url\":\"x/y\"},"
         "\"pairs\":{\"file_name\":\"p.json\",\"ranking\":true,\"columns\":{\"chosen\":\"c\"}},"
         "\"bot\":{\"file_name\":\"b.json\",\"formatting\":\"sharegpt\",\"tags\":{\"assistant_tag\":\"bot\"}},"
         "\"form\":{\"file_name\":\"b.json\",\"formatting\":\"csv\"}}";
@@ -242,7 +247,7 @@ static void test_foreign_llama_factory(void **state) {
          ":2: dataset: identity is neither a path nor in data/dataset_info.json, which cannot be read"},
         {LF "dataset: four\ndataset_dir: INFO",
          ":2: dataset: four is neither a path nor in INFO/dataset_info.json; expected"},
-        {LF "dataset: hub\ndataset_dir: INFO", ":2: dataset: the data set hub is on a hub; download it"},
+        {LF "dataset: other\ndataset_dir: INFO", ":2: dataset: the data set other is on another hub; download it"},
         {LF "dataset: bot\ndataset_dir: INFO", ":2: bot: assistant_tag: \"bot\"; another name of the role"},
         {LF "dataset: form\ndataset_dir: INFO", ":2: form: formatting: \"csv\"; expected alpaca, sharegpt or openai"},
         {LF "deepspeed: tp.json", ":2: deepspeed: \"tp.json\"; only data parallelism is in this version"},

@@ -1,0 +1,56 @@
+// config_hub: names on the hub, in place of paths, become paths of its cache (hub_cache.h). A name that is not there
+// stays as it is, and what opens it says so; with `pull` it is fetched, once nothing else is wrong with the config.
+#include <string.h>
+
+#include "config_internal.h"
+#include "hub_cache.h"
+#include "hub_pull.h"
+
+// True: `text` was fetched and can be looked up again. A failure ends the loading.
+static bool fetch(Loading *l, const char *text, HubType type, const char *revision) {
+    if (!l->c->pull || l->n_problems || l->failed.kind || !hub_is_name(text, type)) return false;
+    return hub_pull_named(text, type, revision, &l->failed) == 0;
+}
+
+static void find_model(Loading *l, ConfigKey key, char **field, const char *revision) {
+    Err err = {0};
+    if (!*field || l->wrong[key]) return;
+    AUTO_FREE char *name = mem_strdup(*field);
+    int rc = hub_find_model(field, revision, &err);
+    if (!rc && strcmp(name, *field) == 0 && fetch(l, name, HUB_MODEL, revision))
+        rc = hub_find_model(field, revision, &err);
+    if (rc) refuse_key(l, key, err.msg);
+}
+
+// *found: its files, none if it is no name.
+static int find_data(Loading *l, NameList *found, const char *text, const char *split, Err *err) {
+    bool is_there;
+    if (hub_find_data(found, &is_there, text, split, err)) return -1;
+    if (is_there || !fetch(l, text, HUB_DATASET, NULL)) return 0;
+    return hub_find_data(found, &is_there, text, split, err);
+}
+
+static void find_files(Loading *l, ConfigKey key, FileList *files, const char *split) {
+    FileList all = {0};
+    if (l->wrong[key]) return;
+    for (size_t i = 0; i < files->count; i++) {
+        AUTO_NAMES NameList found = {0};
+        Err err = {0};
+        if (find_data(l, &found, files->items[i], split, &err)) refuse_key(l, key, err.msg);
+        if (found.count > 1 && files->rules[i].limit)
+            refuse_key(l, key, "max_samples of a split in several files; expected it of one file, \"owner/name/FILE\"");
+        for (size_t k = 0; k < found.count; k++)
+            file_list_add(&all, found.items[k], files->weights[i], &files->rules[i]);
+        if (!found.count) file_list_add(&all, files->items[i], files->weights[i], &files->rules[i]);
+    }
+    file_list_clear(files);
+    *files = all;
+}
+
+void find_hub_names(Loading *l) {
+    Config *c = l->c;
+    find_model(l, CONFIG_model_name_or_path, &c->model_name_or_path, c->model_revision);
+    find_model(l, CONFIG_adapter_name_or_path, &c->adapter_name_or_path, NULL);
+    find_files(l, CONFIG_train_file, &c->train_file, "train");
+    find_files(l, CONFIG_validation_file, &c->validation_file, "validation");
+}

@@ -1,0 +1,48 @@
+// http: GET over HTTP and HTTPS. The one thing of lorac that uses a network; it is the module lorac-curl.so
+// (curl/http_curl.c), which only hub_pull.c loads.
+#pragma once
+
+#include "base.h"
+
+C_BEGIN
+
+// What the answer's headers say, of the last one of a chain of redirects. Texts are "" and numbers -1 where absent.
+typedef struct HttpHead {
+    int status;
+    int64_t length;                   // of what follows
+    int64_t range_start, range_total; // Content-Range, of status 206
+    double retry_after;               // seconds
+    bool is_html;
+    char message[256]; // X-Error-Message: why the hub refuses
+    char next[2048];   // Link, rel="next": the next page
+} HttpHead;
+
+typedef enum {
+    HTTP_COMPLETE, // the answer is complete; its status may be any
+    HTTP_LOST,     // no connection, or it was cut or stalled: may be tried again
+    HTTP_REFUSED,  // a bad URL, certificate or redirect
+    HTTP_STOPPED   // take returned non-zero
+} HttpResult;
+
+typedef struct HttpRequest {
+    const char *url;
+    const char *token; // sent as "Authorization: Bearer" to the scheme, host and port of url only; NULL: none
+    const char *agent;
+    int64_t from; // above 0: only the bytes from there on
+    double connect_seconds, stall_seconds;
+    // Bytes of an answer with status 200 or 206, with its head; what other answers hold is dropped.
+    int (*take)(void *user, const HttpHead *head, const void *data, size_t size);
+    void *user;
+} HttpRequest;
+
+typedef struct Http {
+    void *client; // one at a time
+    // why: one line, unless HTTP_COMPLETE or HTTP_STOPPED.
+    HttpResult (*get)(void *client, const HttpRequest *r, HttpHead *head, char why[256]);
+    void (*close)(void *client);
+} Http;
+
+// The entry of lorac-curl.so.
+__attribute__((visibility("default"))) int lorac_curl_open(Http *h, Err *err);
+
+C_END

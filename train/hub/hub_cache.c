@@ -1,0 +1,252 @@
+#include "hub_cache.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "data_files.h"
+#include "fileio.h"
+#include "temporary.h"
+
+// ---- a snapshot ----
+
+static bool is_commit(const char *text, size_t n) {
+    return n == HUB_COMMIT_DIGITS && strspn(text, "0123456789abcdef") >= HUB_COMMIT_DIGITS;
+}
+
+// The folder of a revision; NULL: none.
+static char *find_snapshot(const HubName *n, const char *revision) {
+    AUTO_FREE char *folder = hub_folder(n), *ref = NULL, *text = NULL;
+    size_t size = 0;
+    if (!revision) revision = n->revision ? n->revision : "main";
+    if (!hub_revision_is_valid(revision)) return NULL;
+    ref = mem_printf("%s/refs/%s", folder, revision);
+    if (is_commit(revision, strlen(revision)))
+        text = mem_strdup(revision);
+    else if (file_read(&text, &size, ref, 256, NULL) || !is_commit(text, strcspn(text, "\r\n")))
+        return NULL;
+    AUTO_FREE char *snapshot = mem_printf("%s/snapshots/%.*s", folder, HUB_COMMIT_DIGITS, text);
+    return path_is_dir(snapshot) ? path_absolute(snapshot) : NULL;
+}
+
+// Names of files in a folder and those below it, relative to it, sorted.
+static int list_below(NameList *files, const char *folder, const char *below, int depth, Err *err) {
+    enum { MAX_DEPTH = 16 };
+    AUTO_NAMES NameList names = {0};
+    AUTO_FREE char *dir = path_join(folder, below);
+    if (depth > MAX_DEPTH || dir_list(&names, dir, err)) return depth > MAX_DEPTH ? 0 : -1;
+    for (size_t i = 0; i < names.count; i++) {
+        AUTO_FREE char *name = path_join(below, names.items[i]), *path = path_join(folder, name);
+        if (names.items[i][0] == '.') continue;
+        if (path_is_dir(path) && list_below(files, folder, name, depth + 1, err)) return -1;
+        if (path_is_dir(path) || !path_exists(path)) continue; // a link whose blob is gone
+        MEM_GROW(files->items, files->capacity, files->count + 1);
+        files->items[files->count++] = mem_take(&name);
+    }
+    return 0;
+}
+
+static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+static int list_snapshot(NameList *files, const char *snapshot, Err *err) {
+    if (list_below(files, snapshot, "", 0, err)) return -1;
+    if (files->count) qsort(files->items, files->count, sizeof *files->items, compare_names);
+    return 0;
+}
+
+static char *join_names(const NameList *names, const bool *wanted) {
+    enum { SHOWN = 500 };
+    StrBuf out = {0};
+    str_puts(&out, "");
+    for (size_t i = 0; i < names->count && out.len < SHOWN; i++)
+        if (!wanted || wanted[i]) str_printf(&out, "%s%s", out.len ? ", " : "", names->items[i]);
+    if (out.len >= SHOWN) str_puts(&out, ", ...");
+    return out.data;
+}
+
+bool hub_is_name(const char *text, HubType type) {
+    AUTO_HUB_NAME HubName n = {0};
+    return !path_exists(text) && hub_name_read(&n, text, type) && n.type == type;
+}
+
+// ---- models ----
+
+// *file: the GGUF file that `choice` names, the first of its parts; NULL: there is none.
+static int find_gguf(char **file, const char *snapshot, const HubName *n, Err *err) {
+    AUTO_NAMES NameList all = {0};
+    AUTO_NAMES NameList found = {0};
+    *file = NULL;
+    if (list_snapshot(&all, snapshot, err)) return -1;
+    for (size_t i = 0; i < all.count; i++) {
+        const char *name = all.items[i], *last = found.count ? found.items[found.count - 1] : NULL;
+        size_t stem = last ? hub_part_stem(last) : 0;
+        if (!ends_with_nocase(name, strlen(name), ".gguf") || (n->choice && !strcasestr(path_name(name), n->choice)))
+            continue;
+        if (stem && hub_part_stem(name) == stem && strncmp(name, last, stem) == 0) continue;
+        MEM_GROW(found.items, found.capacity, found.count + 1);
+        found.items[found.count++] = mem_strdup(name);
+    }
+    AUTO_FREE char *names = join_names(&found, NULL);
+    if (found.count > 1)
+        return err_input(
+            err, "%s: found several GGUF files; expected the choice of one, as in \"%s/%s\" or \"%s:Q4_K_M\": %s",
+            snapshot, n->repository, found.items[0], n->repository, names);
+    if (found.count) *file = path_join(snapshot, found.items[0]);
+    return 0;
+}
+
+static bool has_weights(const char *snapshot) {
+    AUTO_NAMES NameList names = {0};
+    dir_list(&names, snapshot, NULL);
+    for (size_t i = 0; i < names.count; i++)
+        if (ends_with(names.items[i], ".safetensors")) return true;
+    return false;
+}
+
+int hub_find_model(char **path, const char *revision, Err *err) {
+    AUTO_HUB_NAME HubName n = {0};
+    if (!hub_is_name(*path, HUB_MODEL) || !hub_name_read(&n, *path, HUB_MODEL)) return 0;
+    AUTO_FREE char *snapshot = find_snapshot(&n, revision), *found = NULL;
+    if (!snapshot) return 0;
+    if (n.path)
+        found = path_join(snapshot, n.path);
+    else if (!n.choice && has_weights(snapshot))
+        found = mem_strdup(snapshot);
+    else if (find_gguf(&found, snapshot, &n, err))
+        return -1;
+    if (!found || !path_exists(found)) return 0;
+    mem_free(*path);
+    *path = mem_take(&found);
+    return 0;
+}
+
+char *hub_hint(const char *text, HubType type) {
+    AUTO_HUB_NAME HubName n = {0};
+    if (path_exists(text) || !hub_name_read(&n, text, type)) return mem_strdup("");
+    AUTO_FREE char *cache = hub_cache();
+    bool prefix = n.type == HUB_DATASET && !starts_with(text, "datasets/") && !starts_with(text, "hf://");
+    return mem_printf(", nor in the hub's cache %s; \"lorac pull %s%s\" fetches it", cache, prefix ? "datasets/" : "",
+                      text);
+}
+
+// ---- data sets ----
+
+// The hub's names of splits: of the three that it knows also other words.
+static const char *words_of(const char *split) {
+    static const char *const known[] = {"train training", "validation valid dev val", "test testing eval evaluation"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (is_among(split, strlen(split), known[i])) return known[i];
+    return split;
+}
+
+// A word of the path, between its ends and characters that are no letters, is among `words`.
+static bool path_has_word(const char *path, const char *words) {
+    for (const char *p = path; *p;) {
+        size_t n = strcspn(p, "-._ 0123456789/");
+        if (n && is_among_nocase(p, n, words)) return true;
+        p += n + (p[n] != 0);
+    }
+    return false;
+}
+
+static bool in_any_split(const char *path) {
+    return path_has_word(path, words_of("train")) || path_has_word(path, words_of("validation")) ||
+           path_has_word(path, words_of("test"));
+}
+
+// Where files of one kind are: the folder and the suffix.
+static bool same_kind(const char *a, const char *b) {
+    AUTO_FREE char *folder_a = path_parent(a), *folder_b = path_parent(b);
+    return strcmp(folder_a, folder_b) == 0 && strcmp(strchr(path_name(a), '.'), strchr(path_name(b), '.')) == 0;
+}
+
+// wanted [all->count]: the files of the split. Files of a repository that names no split are all "train".
+static int choose_split(bool *wanted, const NameList *all, const HubName *n, const char *split, Err *err) {
+    const char *first = NULL;
+    bool none = true, mixed = false;
+    for (size_t i = 0; i < all->count; i++)
+        none &= data_kind(all->items[i]) == DATA_UNKNOWN || !in_any_split(all->items[i]);
+    for (size_t i = 0; i < all->count; i++) {
+        const char *name = all->items[i];
+        wanted[i] = data_kind(name) != DATA_UNKNOWN &&
+                    (path_has_word(name, words_of(split)) || (none && strcmp(words_of(split), words_of("train")) == 0));
+        if (!wanted[i]) continue;
+        if (first && !same_kind(first, name)) mixed = true;
+        first = name;
+    }
+    AUTO_FREE char *names = join_names(all, first ? wanted : NULL);
+    if (!first)
+        return err_input(err, "%s: split %s: no file has it in its name; expected one of: %s", n->repository, split,
+                         names);
+    if (mixed)
+        return err_input(
+            err, "%s: split %s: found files of several kinds or folders; expected the name of one, as in \"%s/%s\": %s",
+            n->repository, split, n->repository, first, names);
+    return 0;
+}
+
+static void add_path(NameList *files, const char *snapshot, const char *name) {
+    MEM_GROW(files->items, files->capacity, files->count + 1);
+    files->items[files->count++] = path_join(snapshot, name);
+}
+
+int hub_find_data(NameList *files, bool *found, const char *text, const char *split, Err *err) {
+    AUTO_HUB_NAME HubName n = {0};
+    AUTO_NAMES NameList all = {0};
+    *found = false;
+    if (!hub_is_name(text, HUB_DATASET) || !hub_name_read(&n, text, HUB_DATASET)) return 0;
+    AUTO_FREE char *snapshot = find_snapshot(&n, NULL);
+    if (!snapshot) return 0;
+    if (n.path) {
+        *found = dir_has(snapshot, n.path);
+        if (*found) add_path(files, snapshot, n.path);
+        return 0;
+    }
+    if (list_snapshot(&all, snapshot, err)) return -1;
+    AUTO_FREE bool *wanted = mem_calloc(all.count + 1, sizeof *wanted);
+    if (choose_split(wanted, &all, &n, n.choice ? n.choice : split, err)) return -1;
+    for (size_t i = 0; i < all.count; i++)
+        if (wanted[i]) add_path(files, snapshot, all.items[i]);
+    *found = true;
+    return 0;
+}
+
+// ---- writing ----
+
+// A link appears whole: made under a temporary name.
+static int put_link(const char *snapshot, const HubFile *f, Err *err) {
+    AUTO_FREE char *path = path_join(snapshot, f->path), *dir = path_parent(path), *temporary = NULL;
+    AUTO_STR StrBuf target = {0};
+    char now[256];
+    if (dir_make_parents(dir, err)) return -1;
+    for (const char *p = f->path; (p = strchr(p, '/')); p++) str_puts(&target, "../");
+    str_printf(&target, "../../blobs/%s", f->hash);
+    ssize_t n = readlink(path, now, sizeof now);
+    if (n == (ssize_t)target.len && memcmp(now, target.data, target.len) == 0) return 0;
+    temporary = temporary_name(path, "tmp");
+    if (symlink(target.data, temporary)) return err_runtime(err, "%s: cannot be made: %s", temporary, strerror(errno));
+    if (rename(temporary, path) == 0) return 0;
+    int why = errno;
+    unlink(temporary);
+    return err_runtime(err, "%s: cannot be made: %s", path, strerror(why));
+}
+
+// A ref is a small file that holds a commit.
+static int own_ref(const char *path, Err *err) {
+    AUTO_FREE char *text = NULL;
+    size_t size;
+    if (file_read(&text, &size, path, 256, err)) return -1;
+    return is_commit(text, strcspn(text, "\r\n")) ? 0 : overwrite_refuse(path, "a commit", err);
+}
+
+int hub_snapshot_install(const char *folder, const HubListing *l, const char *revision, Err *err) {
+    AUTO_FREE char *snapshot = mem_printf("%s/snapshots/%s", folder, l->commit),
+                   *ref = mem_printf("%s/refs/%s", folder, revision), *refs = path_parent(ref);
+    for (size_t i = 0; i < l->count; i++)
+        if (l->files[i].selected && put_link(snapshot, &l->files[i], err)) return -1;
+    if (strcmp(revision, l->commit) == 0) return 0;
+    return dir_make_parents(refs, err) || file_write_whole(ref, l->commit, HUB_COMMIT_DIGITS, own_ref, err) ? -1 : 0;
+}
