@@ -233,6 +233,23 @@ static int read_ids(Dialog *d, const Json *record, bool has_template, Err *err) 
     return 0;
 }
 
+static int read_segments(Dialog *d, const Json *record, bool has_template, Err *err) {
+    d->kind = DIALOG_SEGMENTS;
+    if (dialog_take_value(&d->segments, d, record, "segments", JSON_ARRAY, err)) return -1;
+    if (!d->segments) return dialog_fail_type("segments", json_get(record, "segments"), "a list", err);
+    for (size_t i = 0; i < d->segments->count; i++) {
+        const Json *s = &d->segments->items[i], *text = json_given(s, "text"), *label = json_given(s, "label");
+        if (!text || text->type != JSON_STRING)
+            return err_input(err, "segments[%zu].text: found %s; expected a string", i, json_type_name(text));
+        if (!label || (label->type != JSON_TRUE && label->type != JSON_FALSE))
+            return err_input(err, "segments[%zu].label: found %s; expected true or false", i, json_type_name(label));
+        for (size_t k = 0; k < s->count; k++)
+            if (!json_str_is(s->keys[k], "text") && !json_str_is(s->keys[k], "label"))
+                key_notes_add(&d->unread, "segments[].", s->keys[k]);
+    }
+    return 0;
+}
+
 bool dialog_has_read(const Dialog *d, JsonStr key) {
     size_t k = 0;
     while (k < d->n_used && !json_str_is(key, d->used[k])) k++;
@@ -255,7 +272,7 @@ int dialog_read(Dialog *d, const Json *record, DatasetFormat format, bool has_te
     static int (*const readers[FORMAT_COUNT])(Dialog *, const Json *, bool, Err *) = {
         [FORMAT_ALPACA] = read_alpaca,          [FORMAT_ALPACA_PROMPT] = read_alpaca_prompt,
         [FORMAT_PROMPT_COMPLETION] = read_pair, [FORMAT_TEXT] = read_text,
-        [FORMAT_INPUT_IDS] = read_ids,
+        [FORMAT_INPUT_IDS] = read_ids,          [FORMAT_SEGMENTS] = read_segments,
     };
     bool turns = format == FORMAT_MESSAGES || format == FORMAT_SHAREGPT;
     CHECK(turns || readers[format], "format %d", format);

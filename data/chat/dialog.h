@@ -11,6 +11,7 @@
 //   alpaca             instruction + output; [input] [system] [history: [[user, assistant], ...]]
 //   alpaca_prompt      the same keys but system and history, without the model's template
 //   text               text
+//   segments           segments: [{"text", "label"}, ...], label true or false: is the text learnt?
 // `tools` is a list; `chat_template_kwargs` is an object of further template variables. Lists and objects may be stored
 // as JSON text. null is absence, in a record as in its messages. Other keys are noted (key_notes.h). Preference data
 // (chosen, rejected, label true or false) is refused, as are roles that neither data formats nor the template know.
@@ -20,7 +21,7 @@
 #include "message.h"
 #include "record_format.h"
 
-typedef enum { DIALOG_CHAT, DIALOG_RAW, DIALOG_TEXT, DIALOG_IDS } DialogKind;
+typedef enum { DIALOG_CHAT, DIALOG_RAW, DIALOG_TEXT, DIALOG_IDS, DIALOG_SEGMENTS } DialogKind;
 
 typedef struct Dialog { // init with {0}; borrows from the record, dialog_clear frees the rest
     DialogKind kind;
@@ -35,6 +36,7 @@ typedef struct Dialog { // init with {0}; borrows from the record, dialog_clear 
     bool apart;                    // DIALOG_RAW: the completion is tokenised as a text of its own
     const Json *ids, *labels, *visible; // DIALOG_IDS; labels and visible (the attention mask) may be NULL
     const Json *learnt[2];              // DIALOG_IDS: TRL's masks, dialog_mask_names; may be NULL
+    const Json *segments;               // DIALOG_SEGMENTS
     KeyNotes unread;                    // keys of the record that nothing reads (keys of messages: chat.h)
     const char *turns;                  // DIALOG_CHAT: the key of the messages, for names such as "messages[]."
     const char *answer_key;             // the key of the record's last answer: "completion", "messages"

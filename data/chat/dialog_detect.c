@@ -84,7 +84,7 @@ int dialog_check_turn(const Json *turn, Err *err) {
 // ---- detection ----
 
 static const char known_keys[] = "messages conversations conversation prompt completion response question answer "
-                                 "instruction output text input_ids label";
+                                 "instruction output text segments input_ids label";
 
 bool dialog_has_key_of(const Json *record, DatasetFormat format) {
     static const char *const keys[FORMAT_COUNT][6] = {
@@ -95,6 +95,7 @@ bool dialog_has_key_of(const Json *record, DatasetFormat format) {
         [FORMAT_PROMPT_COMPLETION] = {"prompt", "question", "completion", "response", "answer"},
         [FORMAT_TEXT] = {"text"},
         [FORMAT_INPUT_IDS] = {"input_ids"},
+        [FORMAT_SEGMENTS] = {"segments"},
     };
     for (size_t i = 0; keys[format][i]; i++)
         if (json_get(record, keys[format][i])) return true;
@@ -118,7 +119,7 @@ static int fail_unknown(const Json *record, Err *err) {
     }
     return err_input(err,
                      "found a record with the keys {%s}; expected messages, conversations, prompt + completion, "
-                     "instruction + output, text or input_ids%s",
+                     "instruction + output, text, segments or input_ids%s",
                      keys.data ? keys.data : "", hint.len ? hint.data : "");
 }
 
@@ -152,6 +153,7 @@ DatasetFormat dialog_detect(const Json *record, Err *err) {
     if (first_given(record, prompt_keys) && first_given(record, answer_keys)) return FORMAT_PROMPT_COMPLETION;
     if (json_given(record, "instruction") && json_given(record, "output")) return FORMAT_ALPACA;
     if (json_given(record, "text")) return FORMAT_TEXT;
+    if (json_given(record, "segments")) return FORMAT_SEGMENTS;
     if (turns)
         dialog_fail_type(key, turns, "a list of messages", err);
     else

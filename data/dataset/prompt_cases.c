@@ -81,6 +81,25 @@ static int add_raw(Cases *c, const Dialog *d) {
     return 0;
 }
 
+// ---- segments ----
+
+static int add_segments(Cases *c, const Dialog *d) {
+    const Tokenizer *t = c->settings.tokenizer;
+    AUTO_CALL(record_tokens_clear) RecordTokens tokens = {0};
+    AUTO_STR StrBuf prompt = {0}, answer = {0};
+    if (record_tokenize_dialog(&tokens, &c->settings, d, c->err)) return -1;
+    size_t end = tokens.count, begin;
+    while (end > 0 && !tokens.supervised[end - 1]) end--;
+    for (begin = end; begin > 0 && tokens.supervised[begin - 1];) begin--;
+    if (begin == 0 || begin == end) return 0;
+    tokenizer_decode(t, tokens.ids, begin, false, &prompt);
+    tokenizer_decode(t, tokens.ids + begin, end - begin, false, &answer);
+    str_puts(&prompt, "");
+    str_puts(&answer, "");
+    add_case(c, tokens.ids, begin, (JsonStr){prompt.data, prompt.len}, stripped(answer.data, answer.len));
+    return 0;
+}
+
 // ---- files ----
 
 static int add_dialog(Cases *c, Dialog *d, const Json *given, const FileRule *rule) {
@@ -93,6 +112,7 @@ static int add_dialog(Cases *c, Dialog *d, const Json *given, const FileRule *ru
         return -1;
     if (d->kind == DIALOG_CHAT) return add_chat(c, d);
     if (d->kind == DIALOG_RAW) return add_raw(c, d);
+    if (d->kind == DIALOG_SEGMENTS) return add_segments(c, d);
     return err_input(c->err, "found %s data; expected conversations or prompts with answers to generate against",
                      dataset_format_name(format));
 }

@@ -1,6 +1,6 @@
 // prompt_cases: prompts of data with the expected answers, to compare generated answers with: of each record the
 // conversation before its last assistant turn with the generation prompt, and the text of that turn; of raw
-// prompt_completion the two texts.
+// prompt_completion the two texts; of segments the last ones that are learnt and what is before them.
 #pragma once
 
 #include "dataset.h"

@@ -1,4 +1,4 @@
-// record_tokenizer: the four kinds of dialogs to tokens.
+// record_tokenizer: the five kinds of dialogs to tokens.
 #include "record_tokenizer.h"
 
 #include <stdio.h>
@@ -113,6 +113,30 @@ static int tokenize_chat(RecordTokens *out, const RecordTokenizer *e, const Dial
     return 0;
 }
 
+// ---- segments ----
+
+// As Axolotl's "type: input_output".
+static int tokenize_segments(RecordTokens *out, const RecordTokenizer *e, const Dialog *d, Err *err) {
+    AUTO_IDS TokenIds t = {0};
+    AUTO_STR StrBuf learnt = {0};
+    bool open = false; // the learnt text so far does not end with a token that ends an answer
+    for (size_t i = 0; i < d->segments->count; i++) {
+        const Json *s = &d->segments->items[i];
+        bool label = json_get(s, "label")->type == JSON_TRUE;
+        size_t before = t.count;
+        if (add_text(out, &t, e, json_get(s, "text")->str, false, err)) return -1;
+        for (size_t k = before; k < t.count; k++) str_add(&learnt, label ? "\1" : "", 1);
+        if (t.count == before) continue;
+        int32_t last = t.ids[t.count - 1];
+        out->cannot_stop |= open && !label;
+        open = label && !tokenizer_is_control(e->tokenizer, last) && !tokenizer_is_end(e->tokenizer, last);
+    }
+    out->cannot_stop |= open;
+    if (record_take_tokens(out, &t, 0, err)) return -1;
+    for (size_t k = 0; k < out->count; k++) out->supervised[k] = e->train_on_inputs || learnt.data[k];
+    return 0;
+}
+
 // ---- token ids ----
 
 static int fail_value(const char *key, size_t i, const Json *v, const char *expected, Err *err) {
@@ -195,6 +219,7 @@ static int tokenize_kind(RecordTokens *out, const RecordTokenizer *e, const Dial
         out->windows = true;
         return d->completion.len ? tokenize_texts(out, e, d, true, err) : 0; // of no text no EOS either
     case DIALOG_IDS: return tokenize_ids(out, e, d, err);
+    case DIALOG_SEGMENTS: return tokenize_segments(out, e, d, err);
     }
     CHECK(false, "kind %d", d->kind);
     return -1;

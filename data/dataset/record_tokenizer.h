@@ -4,6 +4,7 @@
 //   raw pair         [BOS] prompt, completion, [EOS]; the two are tokenised separately, as at inference; completion and
 //                    EOS are supervised (all with train_on_inputs)
 //   text             [BOS] text [EOS], all supervised
+//   segments         each text tokenised on its own, without BOS and EOS; those with label true are supervised
 //   ids              as given; labels and masks decide what is supervised, without them all is
 //   classification   one text or two, and a label (classify.c)
 // BOS where the tokenizer adds it; BOS and EOS where the model has them and the text does not spell them itself. The

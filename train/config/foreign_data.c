@@ -209,10 +209,10 @@ static const EntryKey entry_keys[] = {
 static void take_type(Entry *e, const Json *v) {
     if (is_one_of(v, "chat_template sharegpt"))
         e->format = NULL; // messages, in either form
-    else if (is_one_of(v, "alpaca completion"))
-        e->format = *v->str.data == 'a' ? "alpaca_prompt" : "text";
+    else if (is_one_of(v, "alpaca completion input_output"))
+        e->format = *v->str.data == 'a' ? "alpaca_prompt" : *v->str.data == 'c' ? "text" : "segments";
     else
-        refuse(e, "type", v, "expected chat_template, alpaca or completion");
+        refuse(e, "type", v, "expected chat_template, alpaca, completion or input_output");
 }
 
 static void take_if(Entry *e, const EntryKey *k, const Json *v) {

@@ -59,6 +59,8 @@ static const Unread UNREAD[] = {
     {"{\"prompt\":\"p\",\"completion\":\"c\",\"answer\":\"x\",\"input\":\"i\"}", "answer (1 record), input (1)"},
     {"{\"prompt\":[{\"role\":\"user\",\"content\":\"a\",\"name\":\"N\"}],\"completion\":[" ANSWER "]}",
      "prompt+completion[].name (1 record)"},
+    {"{\"segments\":[{\"text\":\"a\",\"label\":true,\"note\":\"n\"},{\"text\":\"b</s>\",\"label\":true}],\"id\":1}",
+     "segments[].note (1 record), id (1)"},
     {"{\"text\":\"ab\",\"url\":\"u\",\"score\":NaN,\"label\":3}", "url (1 record), score (1), label (1)"},
     {"{\"input_ids\":[65,66],\"token_type_ids\":[0,0],\"labels\":null,\"attention_mask\":null}",
      "token_type_ids (1 record)"},

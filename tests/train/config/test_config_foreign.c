@@ -142,6 +142,8 @@ static void test_foreign_axolotl(void **state) {
          "train_file",
          "[{\"path\":\"a\",\"format\":\"alpaca_prompt\",\"columns\":{\"instruction\":\"q\",\"output\":\"r\"}},"
          "{\"path\":\"b\",\"format\":\"text\",\"columns\":{\"text\":\"t\"}}]"},
+        {"datasets: [{path: d.jsonl, type: input_output}]", "train_file",
+         "[{\"path\":\"d.jsonl\",\"format\":\"segments\"}]"},
         {"datasets: [{path: DIR, data_files: [x.jsonl, y.jsonl], type: sharegpt}]", "train_file",
          "[\"DIR/x.jsonl\",\"DIR/y.jsonl\"]"},
         {"datasets: [{path: json, data_files: x.jsonl, type: sharegpt}]", "train_file", "[\"x.jsonl\"]"},
@@ -160,7 +162,7 @@ static void test_foreign_axolotl(void **state) {
         {DATA ", split: 'train[10:20]'}]", ":1: datasets: entry 1: split: \"train[10:20]\"; of a file only its first"},
         {DATA ", split: test}]", "datasets: entry 1: split: \"test\"; of a file only"},
         {"datasets:\n  - {path: a, type: alpaca}\n  - {path: b, type: 'alpaca:chat'}",
-         ":1: datasets: entry 2: type: \"alpaca:chat\"; expected chat_template, alpaca or completion"},
+         ":1: datasets: entry 2: type: \"alpaca:chat\"; expected chat_template, alpaca, completion or input_output"},
         {"datasets: [{path: a, type: {format: x}}]",
          "datasets: entry 1: type: {\"format\": \"x\"}; expected chat_template"},
         {DATA ", roles_to_train: [critic]}]", "entry 1: roles_to_train: [\"critic\"]; expected roles of system, user"},
