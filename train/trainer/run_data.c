@@ -8,6 +8,7 @@
 #include "hash.h"
 #include "hub_cache.h"
 #include "logits.h"
+#include "path.h"
 #include "records.h"
 #include "subset.h"
 #include "template_check.h"
