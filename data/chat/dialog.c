@@ -128,19 +128,23 @@ static int alpaca_raw(Dialog *d, JsonStr system, const Json *history, JsonStr us
     return 0;
 }
 
+static int check_output(const Dialog *d, const Json *answer, Err *err) {
+    return answer && answer->type == JSON_STRING ? 0 : dialog_fail_type(d->answer_key, answer, "a string", err);
+}
+
 static int read_alpaca(Dialog *d, const Json *record, bool has_template, Err *err) {
     JsonStr instruction, input, output, system;
     const Json *history;
-    d->answer_key = "output";
+    const Json *answer = dialog_take_first(d, record, output_keys, &d->answer_key);
     if (!json_given(record, "instruction") && !json_given(record, "input"))
         return dialog_fail_type("instruction", json_get(record, "instruction"), "a string", err);
     if (dialog_take_optional(&instruction, d, record, "instruction", err) ||
-        dialog_take_optional(&input, d, record, "input", err) ||
-        dialog_take_string(&output, d, record, "output", err) ||
+        dialog_take_optional(&input, d, record, "input", err) || check_output(d, answer, err) ||
         dialog_take_optional(&system, d, record, "system", err) ||
         dialog_take_value(&history, d, record, "history", JSON_ARRAY, err) ||
         check_history(history ? history : &none, err) || (has_template && dialog_take_variables(d, record, err)))
         return -1;
+    output = answer->str;
     if (!history) history = &none;
     JsonStr user = instruction.len ? joined(d, instruction, "\n", input) : input;
     return has_template ? chat_of_strings(d, system, history, user, output, err)
@@ -154,11 +158,11 @@ static int read_alpaca_prompt(Dialog *d, const Json *record, bool has_template, 
                       answer[] = ". Write a response that appropriately completes the request.\n\n### Instruction:\n";
     JsonStr instruction, input;
     StrBuf text = {0};
-    d->answer_key = "output";
+    const Json *output = dialog_take_first(d, record, output_keys, &d->answer_key);
     if (dialog_take_string(&instruction, d, record, "instruction", err) ||
-        dialog_take_optional(&input, d, record, "input", err) ||
-        dialog_take_string(&d->completion, d, record, "output", err))
+        dialog_take_optional(&input, d, record, "input", err) || check_output(d, output, err))
         return -1;
+    d->completion = output->str;
     str_printf(&text, "%s%s%s", task, input.len ? with_input : "", answer);
     str_add(&text, instruction.data, instruction.len);
     if (input.len) str_puts(&text, "\n\n### Input:\n");

@@ -8,7 +8,7 @@
 //   sharegpt           conversations (or conversation / messages): [{"from", "value"}]; [system] [tools]
 //   prompt_completion  prompt + completion (or response), question + answer: both strings, or both lists of messages of
 //                      which the prompt's are not supervised; [system]
-//   alpaca             instruction + output; [input] [system] [history: [[user, assistant], ...]]
+//   alpaca             instruction + output (or response, answer); [input] [system] [history: [[user, assistant], ...]]
 //   alpaca_prompt      the same keys but system and history, without the model's template
 //   text               text
 //   segments           segments: [{"text", "label"}, ...], label true or false: is the text learnt?

@@ -14,6 +14,7 @@ const char *first_given(const Json *record, const char *const *keys) {
 const char *const turns_keys[] = {"messages", "conversations", "conversation", NULL};
 const char *const prompt_keys[] = {"prompt", "question", NULL};
 const char *const answer_keys[] = {"completion", "response", "answer", NULL};
+const char *const output_keys[] = {"output", "response", "answer", NULL}; // to an instruction
 
 // ---- preference data ----
 
@@ -119,7 +120,7 @@ static int fail_unknown(const Json *record, Err *err) {
     }
     return err_input(err,
                      "found a record with the keys {%s}; expected messages, conversations, prompt + completion, "
-                     "instruction + output, text, segments or input_ids%s",
+                     "instruction + output, text, segments or input_ids, or their names in columns%s",
                      keys.data ? keys.data : "", hint.len ? hint.data : "");
 }
 
@@ -151,7 +152,7 @@ DatasetFormat dialog_detect(const Json *record, Err *err) {
     const Json *turns = key ? json_get(record, key) : NULL;
     if (turns && (turns->type == JSON_ARRAY || json_text_is_list(turns))) return format_of_turns(turns);
     if (first_given(record, prompt_keys) && first_given(record, answer_keys)) return FORMAT_PROMPT_COMPLETION;
-    if (json_given(record, "instruction") && json_given(record, "output")) return FORMAT_ALPACA;
+    if (json_given(record, "instruction") && first_given(record, output_keys)) return FORMAT_ALPACA;
     if (json_given(record, "text")) return FORMAT_TEXT;
     if (json_given(record, "segments")) return FORMAT_SEGMENTS;
     if (turns)

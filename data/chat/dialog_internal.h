@@ -7,7 +7,7 @@
 
 // The first of the keys (NULL ends them) that a record has, with a value that is not null; else NULL.
 const char *first_given(const Json *record, const char *const *keys);
-extern const char *const turns_keys[], *const prompt_keys[], *const answer_keys[];
+extern const char *const turns_keys[], *const prompt_keys[], *const answer_keys[], *const output_keys[];
 // Text that begins as a JSON list: lists are stored so where a column must be text.
 bool json_text_is_list(const Json *v);
 

@@ -125,6 +125,15 @@ static int run_batch(Build *b) {
     return rc;
 }
 
+static int check_columns(const Build *b, RecordSpan first) {
+    AUTO_JSON JsonDoc *doc = NULL;
+    if (!b->place.rule || !file_rule_has_columns(b->place.rule) || b->place.is_text) return 0;
+    if (record_parse(&doc, first, b->err)) return -1;
+    return file_rule_check(json_root(doc), b->place.rule, b->err)
+               ? err_context(b->err, "%s:%zu", first.name, first.line)
+               : 0;
+}
+
 static int choose_format(Build *b, RecordSpan first) {
     if (b->o->classification && b->place.is_text)
         return err_input(b->err, "%s: found plain text; expected records with text and label", b->place.path);
@@ -155,7 +164,7 @@ static int read_records(Build *b, RecordReader *r, int64_t limit) {
     size_t bytes = 0;
     int64_t n = 0;
     while (n < limit && (more = records_next(r, &span, b->err)) == 1) {
-        if (n++ == 0 && choose_format(b, span)) return -1;
+        if (n++ == 0 && (check_columns(b, span) || choose_format(b, span))) return -1;
         b->slots[b->n_slots++].span = span;
         bytes += span.len;
         if (b->n_slots < BATCH_RECORDS && bytes < BATCH_BYTES) continue;

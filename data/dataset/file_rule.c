@@ -3,8 +3,9 @@
 #include <string.h>
 
 const char *column_name(RecordKey c) {
-    static const char *const names[] = {"messages", "tools",   "system", "prompt", "completion", "instruction", "input",
-                                        "output",   "history", "text",   "role",   "content",    "train"};
+    static const char *const names[] = {"messages",    "tools", "system",  "prompt",  "completion",
+                                        "instruction", "input", "output",  "history", "text",
+                                        "label",       "role",  "content", "train"};
     return names[c];
 }
 
@@ -80,6 +81,9 @@ static int rename_turns(Json *record, const FileRule *r, JsonPool *pool, Err *er
     const Json *turns = record->type == JSON_ARRAY ? record : json_given(record, "messages");
     const char *key = "messages";
     if (!turns) turns = json_given(record, key = "conversations");
+    if (turns && turns->type == JSON_STRING && turns->str.data[strspn(turns->str.data, " \t\r\n")] == '[' &&
+        !(turns = json_pool_parse(pool, turns->str, key, err)))
+        return -1;
     if (!turns || turns->type != JSON_ARRAY) return 0;
     Json *items = json_pool_alloc(pool, turns->count, sizeof *items);
     for (size_t i = 0; i < turns->count; i++) {
@@ -90,6 +94,46 @@ static int rename_turns(Json *record, const FileRule *r, JsonPool *pool, Err *er
     Json list = json_list(items, turns->count);
     *record = record->type == JSON_ARRAY ? list : json_with(pool, record, key, list);
     return 0;
+}
+
+// ---- names that the first record lacks ----
+
+static int fail_name(const Json *object, const char *what, const char *name, RecordKey c, Err *err) {
+    AUTO_STR StrBuf keys = {0};
+    for (size_t i = 0; i < object->count && i < 12; i++)
+        str_printf(&keys, "%s%.64s", i ? ", " : "", object->keys[i].data);
+    return err_input(err, "columns: %s: found no \"%.64s\" in %s; its keys are {%s%s}", column_name(c), name, what,
+                     keys.len ? keys.data : "", object->count > 12 ? ", ..." : "");
+}
+
+static int check_turn_names(const Json *record, const FileRule *r, Err *err) {
+    const char *name = r->columns[COLUMN_MESSAGES];
+    const Json *turns = record->type == JSON_ARRAY ? record
+                        : name                     ? find(record, name)
+                                                   : json_given(record, "messages");
+    if (!turns) turns = json_given(record, "conversations");
+    if (!turns || turns->type != JSON_ARRAY || !turns->count || turns->items[0].type != JSON_OBJECT) return 0;
+    for (RecordKey c = COLUMN_ROLE; c <= COLUMN_CONTENT; c++)
+        if (r->columns[c] && !find(&turns->items[0], r->columns[c]))
+            return fail_name(&turns->items[0], "the first message", r->columns[c], c, err);
+    return 0;
+}
+
+int file_rule_check(const Json *record, const FileRule *r, Err *err) {
+    for (RecordKey c = 0; c < COLUMN_ROLE && record->type == JSON_OBJECT; c++) {
+        bool optional = c == COLUMN_TOOLS || c == COLUMN_SYSTEM || c == COLUMN_INPUT || c == COLUMN_HISTORY;
+        if (!r->columns[c] || find(record, r->columns[c])) continue;
+        if (!optional) return fail_name(record, "the first record", r->columns[c], c, err);
+        Err why = {0};
+        fail_name(record, "the first record", r->columns[c], c, &why);
+        log_warn("%s", why.msg);
+    }
+    return check_turn_names(record, r, err);
+}
+
+void file_rule_add_columns(FileRule *r, const FileRule *others) {
+    for (RecordKey c = 0; c < RECORD_KEYS; c++)
+        if (others->columns[c] && !r->columns[c]) r->columns[c] = mem_strdup(others->columns[c]);
 }
 
 int file_rule_rename(Json *record, const FileRule *r, JsonPool *pool, Err *err) {

@@ -18,6 +18,7 @@ typedef enum {
     COLUMN_OUTPUT,
     COLUMN_HISTORY,
     COLUMN_TEXT,
+    COLUMN_LABEL,
     COLUMN_ROLE,
     COLUMN_CONTENT,
     COLUMN_TRAIN,
@@ -38,5 +39,8 @@ void file_rule_clear(FileRule *r);
 bool file_rule_has_columns(const FileRule *r);
 LearntTurns file_rule_learnt(const FileRule *r, LearntTurns options); // r may be NULL
 void file_rule_print(StrBuf *out, const FileRule *r); // for hashes; nothing where there is no difference
+// An error where the first record of a file has no key of a name that it must have; a warning where it may lack it.
+int file_rule_check(const Json *record, const FileRule *r, Err *err);
+void file_rule_add_columns(FileRule *r, const FileRule *others); // those of `others` that r has not
 // The record with the keys' own names; its parts belong to it and to the pool.
 int file_rule_rename(Json *record, const FileRule *r, JsonPool *pool, Err *err);

@@ -37,6 +37,7 @@ typedef enum { NO_TOOL = 0, AXOLOTL = 1, LLAMA_FACTORY = 2, TRL = 4 } Tool;
 #define FIELD_BYTES int64_t
 #define FIELD_STRINGS StrList
 #define FIELD_FILES FileList
+#define FIELD_COLUMNS FileRule
 #define FIELD_INTS IntList
 #define FIELD_OBJECTS ObjectList
 // A field for each key. Strings are owned; NULL: not set. Paths are as the user wrote them. num_gpus may be

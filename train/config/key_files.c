@@ -12,6 +12,7 @@ void file_list_add(FileList *l, const char *path, double weight, const FileRule 
     texts_add(&l->items, &l->count, path);
 }
 
+// e: the value that messages show.
 static int read_columns(const Reading *r, const Json *e, const Json *columns, FileRule *rule) {
     if (columns->type != JSON_OBJECT)
         return key_wrong(r, e, "columns as {\"messages\": \"its name in the file\", ...}");
@@ -24,12 +25,36 @@ static int read_columns(const Reading *r, const Json *e, const Json *columns, Fi
             return key_wrong(
                 r, e,
                 "columns of messages, tools, system, prompt, completion, instruction, input, output, history, "
-                "text, role, content or train");
+                "text, label, role, content or train");
         if (name->type != JSON_STRING || !name->str.len) return key_wrong(r, e, "names of columns as text");
         rule->columns[c] = mem_strdup(name->str.data);
     }
     return 0;
 }
+
+int key_read_columns(const Reading *r, const Json *v) { return read_columns(r, v, v, r->field); }
+
+static cJSON *columns_json(const FileRule *rule) {
+    cJSON *columns = cJSON_CreateObject();
+    for (RecordKey c = 0; c < RECORD_KEYS; c++)
+        if (rule->columns[c]) cJSON_AddStringToObject(columns, column_name(c), rule->columns[c]);
+    return columns;
+}
+
+cJSON *key_write_columns(const Key *k, const void *field, bool absolute_paths) { return columns_json(field); }
+
+void key_schema_columns(cJSON *schema, const Key *k) {
+    cJSON *names = cJSON_AddObjectToObject(schema, "properties");
+    schema_add_types(schema, "object null");
+    cJSON_AddFalseToObject(schema, "additionalProperties");
+    for (RecordKey c = 0; c < RECORD_KEYS; c++) {
+        cJSON *name = cJSON_AddObjectToObject(names, column_name(c));
+        schema_add_types(name, "string null");
+        cJSON_AddNumberToObject(name, "minLength", 1);
+    }
+}
+
+void key_free_columns(void *field) { file_rule_clear(field); }
 
 static int read_learnt(const Reading *r, const Json *e, FileRule *rule) {
     const Json *roles = json_given(e, "roles_to_train"), *eos = json_given(e, "train_on_eos");
@@ -99,9 +124,7 @@ static void write_rule(cJSON *entry, const FileRule *rule) {
     cJSON *roles = rule->roles ? cJSON_AddArrayToObject(entry, "roles_to_train") : NULL;
     for (int k = 0; roles && k < ROLE_COUNT; k++)
         if (rule->roles & 1u << k) cJSON_AddItemToArray(roles, cJSON_CreateString(ENUM_WORDS(LEARNT_ROLES)[k].word));
-    cJSON *columns = file_rule_has_columns(rule) ? cJSON_AddObjectToObject(entry, "columns") : NULL;
-    for (RecordKey c = 0; columns && c < RECORD_KEYS; c++)
-        if (rule->columns[c]) cJSON_AddStringToObject(columns, column_name(c), rule->columns[c]);
+    if (file_rule_has_columns(rule)) cJSON_AddItemToObject(entry, "columns", columns_json(rule));
 }
 
 cJSON *key_write_files(const Key *k, const void *field, bool absolute_paths) {
@@ -140,12 +163,7 @@ static void schema_file(cJSON *schema, const Key *k) {
     schema_add_types(roles, "array null");
     add_enum(cJSON_AddObjectToObject(roles, "items"), ENUM_WORDS(LEARNT_ROLES), false);
     add_enum(cJSON_AddObjectToObject(members, "train_on_eos"), ENUM_WORDS(TRAIN_ON_EOS), true);
-    cJSON *columns = cJSON_AddObjectToObject(members, "columns"),
-          *names = cJSON_AddObjectToObject(columns, "properties");
-    schema_add_types(columns, "object null");
-    cJSON_AddFalseToObject(columns, "additionalProperties");
-    for (RecordKey c = 0; c < RECORD_KEYS; c++)
-        schema_add_types(cJSON_AddObjectToObject(names, column_name(c)), "string null");
+    key_schema_columns(cJSON_AddObjectToObject(members, "columns"), k);
     cJSON_AddItemToObject(schema, "required", cJSON_CreateStringArray((const char *const[]){"path"}, 1));
     cJSON_AddFalseToObject(schema, "additionalProperties");
 }

@@ -38,7 +38,7 @@ void key_describe(StrBuf *s, const Key *k, bool option) {
     if (k->type == KEY_INT || k->type == KEY_FLOAT || k->type == KEY_INTS) add_range(s, k);
     const char *standard = k->standard ? k->standard : "[]";
     bool quoted = *standard == '"';
-    if (strcmp(standard, "[]") != 0 && strcmp(standard, "\"\"") != 0)
+    if (!is_among(standard, strlen(standard), "[] {} \"\""))
         str_printf(s, "; default %.*s", (int)strlen(standard) - 2 * quoted, standard + quoted);
     for (; aliases && text_next_word(&aliases, alias, sizeof alias); separator = ", ")
         str_printf(s, "%s%s%s", separator, option && !alias[1] ? "-" : "", alias);

@@ -353,6 +353,8 @@ const KeyForm key_forms[] = {
     [KEY_STRINGS] = {"list",             sizeof(StrList),  read_strings, write_strings, schema_strings, free_strings},
     [KEY_FILES]   = {"list",             sizeof(FileList), key_read_files, key_write_files, key_schema_files,
                      key_free_files},
+    [KEY_COLUMNS] = {"object",           sizeof(FileRule), key_read_columns, key_write_columns, key_schema_columns,
+                     key_free_columns},
     [KEY_INTS]    = {"list of integers", sizeof(IntList),  read_ints,    write_ints,    schema_ints,    free_ints},
     [KEY_OBJECTS] = {"list of objects",  sizeof(ObjectList), read_objects, write_objects, schema_objects, free_objects},
 };

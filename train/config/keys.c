@@ -152,9 +152,8 @@ int key_from_text(JsonDoc **doc, const Key *k, const char *text, Err *err) {
     AUTO_STR StrBuf out = {0};
     bool is_list = k->type == KEY_FILES || k->type == KEY_INTS || k->type == KEY_STRINGS || k->type == KEY_OBJECTS, yes;
     bool is_number = k->type == KEY_INT || k->type == KEY_FLOAT, is_text = k->type == KEY_TEXT || k->type == KEY_TEXTS;
-    if (is_list && (*text == '[' || (k->type == KEY_FILES && *text == '{')) &&
-        json_parse_config(doc, text, strlen(text), "", NULL) == 0)
-        return 0;
+    bool is_object = (k->type == KEY_FILES || k->type == KEY_COLUMNS) && *text == '{';
+    if (((is_list && *text == '[') || is_object) && json_parse_config(doc, text, strlen(text), "", NULL) == 0) return 0;
     if (!is_text && strcmp(text, "null") == 0)
         str_puts(&out, "null");
     else if (k->type == KEY_BOOL && word_bool(text, &yes))

@@ -27,6 +27,7 @@ typedef enum {
     KEY_STRINGS, // StrList; each one of the words, if there are any
     KEY_FILES,   // FileList: paths, each with a weight and rules: text or {"path", "weight", "format", "max_samples",
                  // "columns"}
+    KEY_COLUMNS, // FileRule, of which only the columns are used: {"prompt": "its name in the file", ...}
     KEY_INTS,    // IntList
     KEY_OBJECTS, // ObjectList: JSON objects that the table's owner reads
 } KeyType;

@@ -37,10 +37,14 @@ void schema_float(cJSON *schema, const Key *k);
 void schema_add_list(cJSON *schema, const Key *k, void (*item)(cJSON *schema, const Key *k));
 static inline bool json_is_number(const Json *v) { return v->type == JSON_INT || v->type == JSON_FLOAT; }
 
-// KEY_FILES (key_files.c).
+// KEY_FILES and KEY_COLUMNS (key_files.c).
 int key_read_files(const Reading *r, const Json *v);
 cJSON *key_write_files(const Key *k, const void *field, bool absolute_paths);
 void key_schema_files(cJSON *schema, const Key *k);
 void key_free_files(void *field);
+int key_read_columns(const Reading *r, const Json *v);
+cJSON *key_write_columns(const Key *k, const void *field, bool absolute_paths);
+void key_schema_columns(cJSON *schema, const Key *k);
+void key_free_columns(void *field);
 
 void schema_add_types(cJSON *schema, const char *names); // "type", of names separated by spaces

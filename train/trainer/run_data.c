@@ -65,7 +65,7 @@ int run_chat_template(const Config *c, const Tokenizer *t, ChatTemplate **chat, 
 }
 
 // Each path of `given` to the files that it names.
-static int expand(FileList *files, const FileList *given, const char *key, Err *err) {
+static int expand(FileList *files, const FileList *given, const FileRule *columns, const char *key, Err *err) {
     *files = (FileList){0};
     for (size_t i = 0; i < given->count; i++) {
         StrList found = {0};
@@ -74,6 +74,7 @@ static int expand(FileList *files, const FileList *given, const char *key, Err *
         int rc = data_files_expand(&found.items, &found.count, given->items[i], NULL, err);
         for (size_t k = 0; k < found.count; k++) {
             file_list_add(files, found.items[k], given->weights[i], &given->rules[i]);
+            file_rule_add_columns(&files->rules[files->count - 1], columns);
             mem_free(found.items[k]);
         }
         mem_free(found.items);
@@ -83,11 +84,11 @@ static int expand(FileList *files, const FileList *given, const char *key, Err *
 }
 
 int run_train_files(FileList *files, const Config *c, Err *err) {
-    return expand(files, &c->train_file, "train_file", err);
+    return expand(files, &c->train_file, &c->columns, "train_file", err);
 }
 
 int run_validation_files(FileList *files, const Config *c, Err *err) {
-    return expand(files, &c->validation_file, "validation_file", err);
+    return expand(files, &c->validation_file, &c->columns, "validation_file", err);
 }
 
 DatasetOptions run_dataset_options(const Config *c, const FileList *files, int64_t max_tokens) {

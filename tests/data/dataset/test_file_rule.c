@@ -37,6 +37,15 @@ static void test_file_rule_columns(void **state) {
                  "{\"q\":\"a\",\"a.b\":\"b\"}",
                  "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>]]\n");
     check_sample(&b, &(FileRule){.columns = {[COLUMN_TEXT] = "body"}}, "{\"body\":\"abc\"}", "a[[bc</s>]]");
+    check_sample(&b, &(FileRule){.columns = {[COLUMN_INSTRUCTION] = "question", [COLUMN_OUTPUT] = "answers.best"}},
+                 "{\"question\":\"a\",\"answers\":{\"best\":\"b\"}}",
+                 "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>]]\n");
+    check_sample(&b, &(FileRule){.columns = {[COLUMN_ROLE] = "by.who", [COLUMN_CONTENT] = "said"}},
+                 "{\"messages\":\"[{\\\"by\\\":{\\\"who\\\":\\\"human\\\"},\\\"said\\\":\\\"a\\\"},"
+                 "{\\\"by\\\":{\\\"who\\\":\\\"gpt\\\"},\\\"said\\\":\\\"b\\\"}]\"}",
+                 "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>]]\n"); // a list as JSON text
+    check_sample(&b, NULL, "{\"instruction\":\"a\",\"response\":\"b\"}",
+                 "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>]]\n");
     put_text("d.jsonl", "{\"text\":\"x\",\"body\":\"abc\"}");
     FileRule rule = {.columns = {[COLUMN_TEXT] = "body"}};
     b.o.rules = &rule;
@@ -44,6 +53,46 @@ static void test_file_rule_columns(void **state) {
     Err err;
     ASSERT_REFUSED(bench_open(&d, &b, true, &err), &err,
                    "d.jsonl:1: found a record with both \"text\" and \"body\", which columns names text");
+    bench_free(&b);
+}
+
+// A name that the first record has not; keys that records may lack are only warned of.
+static void test_file_rule_unknown_columns(void **state) {
+    (void)state;
+    static const struct {
+        FileRule rule;
+        const char *record, *part;
+    } cases[] = {
+        {{.columns = {[COLUMN_PROMPT] = "q", [COLUMN_COMPLETION] = "a"}},
+         "{\"q\":\"1\",\"answer\":\"2\",\"id\":3}",
+         "d.jsonl:1: columns: completion: found no \"a\" in the first record; its keys are {q, answer, id}"},
+        {{.columns = {[COLUMN_OUTPUT] = "a.b.c"}},
+         "{\"instruction\":\"1\",\"a\":{\"b\":{}}}",
+         "columns: output: found no \"a.b.c\" in the first record; its keys are {instruction, a}"},
+        {{.columns = {[COLUMN_MESSAGES] = "chat", [COLUMN_CONTENT] = "said"}},
+         "{\"chat\":[{\"role\":\"user\",\"text\":\"a\"}]}",
+         "columns: content: found no \"said\" in the first message; its keys are {role, text}"},
+        {{.format = FORMAT_TEXT, .columns = {[COLUMN_TEXT] = "body"}},
+         "{\"text\":\"a\"}",
+         "columns: text: found no \"body\" in the first record; its keys are {text}"},
+    };
+    Bench b = bench_new(false);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Dataset *d;
+        Err err = {0};
+        put_text("d.jsonl", cases[i].record);
+        b.o.rules = &cases[i].rule;
+        ASSERT_REFUSED(bench_open(&d, &b, true, &err), &err, cases[i].part);
+    }
+    check_sample(&b, &(FileRule){.columns = {[COLUMN_SYSTEM] = "rules", [COLUMN_TOOLS] = "functions"}},
+                 "{\"prompt\":\"a\",\"completion\":\"b\"}",
+                 "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>]]\n");
+    FileRule own = {.columns = {[COLUMN_PROMPT] = mem_strdup("p")}},
+             all = {.columns = {[COLUMN_PROMPT] = "x", [COLUMN_TEXT] = "body"}};
+    file_rule_add_columns(&own, &all);
+    assert_string_equal(own.columns[COLUMN_PROMPT], "p");
+    assert_string_equal(own.columns[COLUMN_TEXT], "body");
+    file_rule_clear(&own);
     bench_free(&b);
 }
 
@@ -127,6 +176,6 @@ static void test_file_rule_learnt_turns(void **state) {
     bench_free(&b);
 }
 
-TEST_MAIN(SCRATCH_TEST(test_file_rule_columns), SCRATCH_TEST(test_file_rule_learnt_turns),
-          SCRATCH_TEST(test_file_rule_alpaca_prompt), SCRATCH_TEST(test_file_rule_first_records),
-          SCRATCH_TEST(test_file_rule_pairs))
+TEST_MAIN(SCRATCH_TEST(test_file_rule_columns), SCRATCH_TEST(test_file_rule_unknown_columns),
+          SCRATCH_TEST(test_file_rule_learnt_turns), SCRATCH_TEST(test_file_rule_alpaca_prompt),
+          SCRATCH_TEST(test_file_rule_first_records), SCRATCH_TEST(test_file_rule_pairs))

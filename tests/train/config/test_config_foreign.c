@@ -81,6 +81,8 @@ static void test_foreign_common_keys(void **state) {
          "[{\"path\":\"a\",\"max_samples\":100},{\"path\":\"b\",\"max_samples\":5}]"},
         {"noisy_embedding_alpha: 5", "neftune_noise_alpha", "5"},
         {"lora_model_dir: a", "adapter_name_or_path", "\"a\""},
+        {"columns: {prompt: question, completion: a.b, role: null}", "columns",
+         "{\"prompt\":\"question\",\"completion\":\"a.b\"}"},
     };
     CHECK_MAPPED(cases);
 }
