@@ -43,6 +43,7 @@ typedef struct DatasetOptions {
     int64_t cache_limit;     // bytes of all token caches together (cache_dir.h); 0: 20 GiB
 } DatasetOptions;
 
+enum { DATASET_NAMED = 4 };
 typedef struct DatasetStats {     // as a token cache stores them
     int64_t format;               // DatasetFormat; FORMAT_AUTO: files of several formats
     int64_t records;              // all that were read
@@ -61,6 +62,9 @@ typedef struct DatasetStats {     // as a token cache stores them
     int64_t plain_special;        // records whose text spells control tokens, kept as text
     int64_t own_bos;              // records whose text begins with BOS, so that none was added
     int64_t cannot_stop;          // records with an answer that ends without a control token
+    int64_t answers_cut;          // truncated samples that lost supervised tokens
+    int64_t first_cut[DATASET_NAMED], first_dropped[DATASET_NAMED]; // the first such records, and the first longer than
+                                                                    // max_seq_length, from 1; 0: none
 } DatasetStats;
 
 typedef struct Sample { // borrowed from the dataset

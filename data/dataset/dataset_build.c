@@ -58,11 +58,20 @@ static void add_windows(Build *b, const RecordTokens *e) {
     }
 }
 
+static void name_record(int64_t first[DATASET_NAMED], const Build *b) {
+    for (int i = 0; i < DATASET_NAMED; i++) {
+        if (first[i]) continue;
+        first[i] = b->stats.records + 1;
+        return;
+    }
+}
+
 static int add_too_long(Build *b, const RecordTokens *e, const RecordSpan *span) {
     size_t max = (size_t)b->o->max_seq_length, whole = e->count + e->cut;
     if (b->o->truncation == TRUNCATION_ERROR)
         return err_input(b->err, "%s:%zu: found a sample of %zu tokens; expected at most %zu (max_seq_length)",
                          span->name, span->line, whole, max);
+    name_record(b->stats.first_dropped, b);
     b->stats.dropped_long++;
     b->stats.dropped_tokens += (int64_t)whole;
     return 0;
@@ -98,6 +107,10 @@ static int add_record(Build *b, const RecordTokens *e, const RecordSpan *span) {
     } else {
         s->truncated += cut != 0;
         s->truncated_tokens += (int64_t)cut;
+        if (keep < e->count && memchr(e->supervised + keep, 1, e->count - keep)) {
+            name_record(s->first_cut, b);
+            s->answers_cut++;
+        }
         add_sample(b, e, 0, keep, e->label ? (int32_t)label : -1);
     }
     s->records++;
@@ -179,8 +192,7 @@ static int read_records(Build *b, RecordReader *r, int64_t limit) {
     return more == 0 && n == 0 ? records_fail_empty(r, b->err) : more < 0 ? -1 : 0;
 }
 
-// How many records of the file are read: all, a number of them, or a fraction, for which they are counted first.
-static int record_limit(int64_t *limit, const char *path, const FileRule *rule, Err *err) {
+int dataset_record_limit(int64_t *limit, const char *path, const FileRule *rule, Err *err) {
     AUTO(records_close) RecordReader *r = NULL;
     RecordSpan span;
     int64_t n = 0;
@@ -203,7 +215,7 @@ static int read_file(Build *b, size_t i) {
     const char *path = b->o->files[i];
     const FileRule *rule = b->o->rules ? &b->o->rules[i] : NULL;
     int64_t limit;
-    if (record_limit(&limit, path, rule, b->err) || records_open(&r, path, b->err)) return -1;
+    if (dataset_record_limit(&limit, path, rule, b->err) || records_open(&r, path, b->err)) return -1;
     b->place = (RecordPlace){.path = path, .number = 1, .is_text = records_are_text(r), .rule = rule};
     int rc = read_records(b, r, limit);
     b->stats.ignored_members += records_ignored(r);

@@ -256,6 +256,12 @@ static int fail_format(const Json *record, const RecordPlace *place, Err *err) {
                      dataset_format_name(other), fixed);
 }
 
+int record_read_dialog(Dialog *d, const Json *record, const RecordPlace *place, bool has_template, bool raw_pairs,
+                       Err *err) {
+    int rc = dialog_read(d, record, place->format, has_template, raw_pairs, err);
+    return rc ? fail_format(record, place, err) : 0;
+}
+
 // The keys of the record come before those of its messages.
 static void put_first(KeyNotes *unread, const KeyNotes *first) {
     KeyNotes both = {0};
@@ -271,8 +277,7 @@ static int tokenize_dialogs_record(RecordTokens *out, const RecordTokenizer *e, 
     Dialog d = {.template = e->chat ? chat_template_source(e->chat) : NULL,
                 .record = place->number,
                 .learnt_turns = file_rule_learnt(place->rule, e->learnt)};
-    if (dialog_read(&d, record, place->format, e->chat != NULL, e->raw_pairs, err))
-        return fail_format(record, place, err);
+    if (record_read_dialog(&d, record, place, e->chat != NULL, e->raw_pairs, err)) return -1;
     if (dialog_check_answers(&d, err)) return err_context(err, "record %ld", place->number);
     if (record_tokenize_dialog(out, e, &d, err)) return -1;
     put_first(&out->unread, &d.unread);

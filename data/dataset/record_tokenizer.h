@@ -56,6 +56,9 @@ typedef struct RecordPlace {
     bool detected;        // the format is the first record's
     const FileRule *rule; // NULL: none
 } RecordPlace;
+// As dialog_read; names the format that the file's first record has if this record has another.
+int record_read_dialog(Dialog *d, const Json *record, const RecordPlace *place, bool has_template, bool raw_pairs,
+                       Err *err);
 int record_tokenize(RecordTokens *out, const RecordTokenizer *e, RecordSpan span, const RecordPlace *place, Err *err);
 
 // ---- classification (classify.c) ----

@@ -15,7 +15,7 @@
 #include "dataset.h"
 #include "fileio.h"
 
-#define TOKEN_MAGIC "lorac tokens 4\n"
+#define TOKEN_MAGIC "lorac tokens 5\n"
 enum { TOKEN_KEY_LEN = 32 };
 
 typedef struct TokenHeader {

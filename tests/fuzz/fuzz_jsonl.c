@@ -1,5 +1,6 @@
-// Bytes as a data file: read, rendered, tokenised, masked, as text and as classification data. What kind of file is
-// told by its first bytes, as its writer would have named it: .jsonl, .jsonl.gz, .jsonl.zst or a .tar shard.
+// Bytes as a data file: read, rendered, tokenised, masked, audited, as text and as classification data. What kind of
+// file is told by its first bytes, as its writer would have named it: .jsonl, .jsonl.gz, .jsonl.zst or a .tar shard.
+#include "audit.h"
 #include "dataset.h"
 #include "fuzz.h"
 #include "path.h"
@@ -47,6 +48,17 @@ static void read_data(const Bench *b, const char *path, bool classification) {
     dir_remove(b->cache, &err);
 }
 
+static void audit_data(const char *path, bool classification) {
+    Err err;
+    Audit *a = audit_new(&(AuditOptions){.has_template = true, .classification = classification});
+    audit_read(a, AUDIT_TRAIN, path, NULL, &err);
+    audit_read(a, AUDIT_VALIDATION, path, NULL, &err);
+    audit_compare(a);
+    const AuditCounts *t = audit_counts(a, AUDIT_TRAIN), *v = audit_counts(a, AUDIT_VALIDATION);
+    CHECK(t->records == v->records && v->leaked.count + v->refused.count == v->records); // both are the same data
+    audit_free(a);
+}
+
 static const char *file_name(const uint8_t *data, size_t size) {
     if (size >= 2 && memcmp(data, "\x1F\x8B", 2) == 0) return "x.jsonl.gz";
     if (size >= 4 && memcmp(data, "\x28\xB5\x2F\xFD", 4) == 0) return "x.jsonl.zst";
@@ -60,6 +72,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *path = fuzz_put(file_name(data, size), data, size);
     read_data(&b, path, false);
     read_data(&b, path, true);
+    audit_data(path, false);
+    audit_data(path, true);
     mem_free(path);
     return 0;
 }

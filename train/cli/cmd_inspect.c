@@ -10,14 +10,14 @@
 #include "words.h"
 #include "yaml_read.h"
 
-typedef struct Options {
-    int64_t show;
-} Options;
+typedef InspectOptions Options;
 
 static const Key options[] = {
     OPTION(INT, show, .max = 0x1p53,
            .help = "Print the first N samples (of a data file: records). Supervised text is green on a terminal, in "
                    "[[...]] elsewhere."),
+    OPTION(BOOL, audit, .standard = "true",
+           .help = "Search data for duplicates, leaks, empty answers, e-mail addresses, keys and phone numbers."),
 };
 
 typedef enum { JSON_DATA, JSON_MODEL, JSON_TRAINING } JsonKind;
@@ -43,31 +43,31 @@ static int json_kind(JsonKind *kind, const char *path, Err *err) {
     return 0;
 }
 
-static int inspect_json(int argc, char **argv, int64_t n_shown, Err *err) {
+static int inspect_json(int argc, char **argv, const Options *o, Err *err) {
     JsonKind kind;
     if (json_kind(&kind, argv[0], err)) return -1;
-    if (kind == JSON_TRAINING) return inspect_run_data(argc, argv, n_shown, err);
-    if (kind == JSON_DATA) return inspect_data_file(argv[0], n_shown, err);
+    if (kind == JSON_TRAINING) return inspect_run_data(argc, argv, o, err);
+    if (kind == JSON_DATA) return inspect_data_file(argv[0], o, err);
     return inspect_model_config(argv[0], err);
 }
 
-static int inspect_path(int argc, char **argv, int64_t n_shown, Err *err) {
+static int inspect_path(int argc, char **argv, const Options *o, Err *err) {
     const char *path = argv[0];
     size_t n = strlen(path);
     bool is_json = ends_with_nocase(path, n, ".json") && !path_is_dir(path);
-    if (!path_exists(path) && strpbrk(path, "*?[{")) return inspect_data_files(path, n_shown, err);
+    if (!path_exists(path) && strpbrk(path, "*?[{")) return inspect_data_files(path, o, err);
     if (!path_exists(path)) {
         AUTO_FREE char *hint = hub_hint(path, HUB_MODEL);
         return err_input(err, "%s: no such file or folder%s", path, hint);
     }
     bool is_yaml = yaml_is_name(path) && !path_is_dir(path);
     if (argc > 1 && !is_json && !is_yaml) return err_input(err, "unexpected argument \"%s\"", argv[1]);
-    if (path_is_dir(path)) return inspect_folder(path, n_shown, err);
+    if (path_is_dir(path)) return inspect_folder(path, o, err);
     if (ends_with_nocase(path, n, ".gguf")) return inspect_gguf(path, err);
     if (ends_with_nocase(path, n, ".safetensors")) return inspect_safetensors(path, err);
-    if (is_json) return inspect_json(argc, argv, n_shown, err);
-    if (is_yaml) return inspect_run_data(argc, argv, n_shown, err);
-    return inspect_data_file(path, n_shown, err);
+    if (is_json) return inspect_json(argc, argv, o, err);
+    if (is_yaml) return inspect_run_data(argc, argv, o, err);
+    return inspect_data_file(path, o, err);
 }
 
 static int run_inspect(const void *given, int argc, char **argv, Err *err) {
@@ -76,12 +76,12 @@ static int run_inspect(const void *given, int argc, char **argv, Err *err) {
     AUTO_FREE char *path = mem_strdup(argv[0]);
     if (hub_find_model(&path, NULL, err)) return -1;
     argv[0] = path;
-    return inspect_path(argc, argv, ((const Options *)given)->show, err);
+    return inspect_path(argc, argv, given, err);
 }
 
 const Verb verb_inspect = {
     .name = "inspect",
-    .usage = "lorac inspect PATH [--show N]",
+    .usage = "lorac inspect PATH [--show N] [--audit false]",
     .summary = "Describe a model, adapter, snapshot or data file; for a config, the data as the trainer sees it",
     .help =
         "PATH is one of\n"
@@ -93,6 +93,10 @@ const Verb verb_inspect = {
         "                          of a folder or a pattern of such files\n"
         "  CONFIG.json [overrides] the data as the trainer sees it: counts, lengths, supervised tokens, rows, and the\n"
         "                          unused keys of records\n\n"
+        "Data is audited, with the places of what is found: refused records; records that repeat an earlier one or "
+        "are\n"
+        "similar to it (MinHash estimate of the Jaccard similarity of word triples, at least 0.8); validation records\n"
+        "that are in the training data; empty answers; e-mail addresses, keys and phone numbers (masked); scripts.\n\n"
         "Data files, for train_file and validation_file too:\n"
         "  .jsonl, .json, .txt     one record per line; an array of records; one document\n"
         "  .csv, .tsv              the first row names the columns; each other row is a record\n"

@@ -1,6 +1,7 @@
 // inspect: the views of `lorac inspect`, one file per kind of input. Private to train/cli.
 #pragma once
 
+#include "audit.h"
 #include "gguf.h"
 
 // How many tensors, values and bytes of each dtype. Init with {0}.
@@ -24,10 +25,21 @@ int inspect_model_config(const char *path, Err *err);
 // Base model or adapter in a GGUF file, from its metadata.
 int inspect_gguf(const char *path, Err *err);
 int inspect_safetensors(const char *path, Err *err);
+typedef struct InspectOptions {
+    int64_t show; // samples or records that are printed
+    bool audit;
+} InspectOptions;
 // Adapter folder, snapshot, output_dir of a run; else a folder of data files.
-int inspect_folder(const char *path, int64_t n_shown, Err *err);
-// A data file, without a tokenizer; n_shown records are printed.
-int inspect_data_file(const char *path, int64_t n_shown, Err *err);
-int inspect_data_files(const char *given, int64_t n_shown, Err *err); // each file of a folder or pattern
+int inspect_folder(const char *path, const InspectOptions *o, Err *err);
+// A data file, without a tokenizer.
+int inspect_data_file(const char *path, const InspectOptions *o, Err *err);
+int inspect_data_files(const char *given, const InspectOptions *o, Err *err); // each file of a folder or pattern
 // The data of a run as the trainer sees it. argv: CONFIG.json and overrides.
-int inspect_run_data(int argc, char **argv, int64_t n_shown, Err *err);
+int inspect_run_data(int argc, char **argv, const InspectOptions *o, Err *err);
+
+// ---- findings of an audit (inspect_audit.c) ----
+
+void inspect_print_refused(const AuditCounts *c); // those after the first
+void inspect_print_duplicates(const Audit *a, AuditPart part);
+void inspect_print_findings(const Audit *a, AuditPart part); // duplicates and all others but scripts
+void inspect_print_scripts(const ScriptCounts *c, const char *of);

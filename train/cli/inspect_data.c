@@ -6,13 +6,12 @@
 
 #include "data_files.h"
 #include "data_notes.h"
-#include "dialog.h"
 #include "model.h"
-#include "record_faults.h"
 #include "records.h"
 #include "run_data.h"
 #include "run_model.h"
 #include "say.h"
+#include "subset.h"
 
 // ---- a data file ----
 
@@ -24,47 +23,17 @@ static void print_record(RecordSpan span) {
     say("%s", n < span.len ? " ...\n" : "\n");
 }
 
-// Result of reading a file as the trainer does, but without a model. The chat template determines which keys of
-// messages are read.
-typedef struct FileView {
-    DatasetFormat format; // of the first record; expected of all
-    KeyCounts used, of_turns, unused;
-    int64_t records, bytes, longest, refused;
-    Err why; // of the first refused record
-} FileView;
-
-static void count_keys(FileView *v, const Json *record, const Dialog *d) {
-    KeyNotes used = {0}, of_turns = {0};
-    for (size_t i = 0; record->type == JSON_OBJECT && i < record->count; i++)
-        if (record->items[i].type != JSON_NULL && dialog_has_read(d, record->keys[i]))
-            key_notes_add(&used, "", record->keys[i]);
-    AUTO_FREE char *list = mem_printf("%s[].", d->turns ? d->turns : "");
-    for (size_t i = 0; d->turns && i < d->messages.count; i++)
-        for (size_t k = 0; k < d->messages.items[i].count; k++)
-            if (!message_is_mask_key(d->messages.items[i].keys[k].data))
-                key_notes_add(&of_turns, list, d->messages.items[i].keys[k]);
-    key_counts_add(&v->used, &used);
-    key_counts_add(&v->of_turns, &of_turns);
-    key_counts_add(&v->unused, &d->unread);
-    key_notes_clear(&used);
-    key_notes_clear(&of_turns);
-}
-
-// Fails only if the first record has no known format.
-static int view_record(FileView *v, RecordSpan span, Err *err) {
-    AUTO_JSON JsonDoc *doc = NULL;
-    AUTO_CALL(dialog_clear) Dialog d = {.record = v->records};
-    Err why;
-    int rc = record_parse(&doc, span, &why);
-    if (!rc && v->records == 1 && (v->format = dialog_detect(json_root(doc), &why)) == FORMAT_AUTO)
-        rc = err_context(&why, "%s:%zu", span.name, span.line);
-    bool fatal = rc && v->records == 1;
-    if (!rc && (dialog_read(&d, json_root(doc), v->format, true, false, &why) || dialog_check_answers(&d, &why)))
-        rc = err_context(&why, "%s:%zu", span.name, span.line);
-    if (!rc) count_keys(v, json_root(doc), &d);
-    if (rc && !v->refused++) v->why = why;
-    if (fatal) *err = why;
-    return fatal ? -1 : 0;
+static int show_records(const char *path, int64_t n_shown, Err *err) {
+    AUTO(records_close) RecordReader *r = NULL;
+    RecordSpan span;
+    int more = 1;
+    if (n_shown && records_open(&r, path, err)) return -1;
+    for (int64_t i = 0; i < n_shown && (more = records_next(r, &span, err)) == 1; i++) {
+        print_record(span);
+        records_release(r);
+    }
+    if (n_shown) say("\n");
+    return more < 0 ? -1 : 0;
 }
 
 static void print_keys(const char *title, const KeyCounts *keys, const char *note) {
@@ -73,52 +42,57 @@ static void print_keys(const char *title, const KeyCounts *keys, const char *not
     if (text.len) say("  %-9s %s%s\n", title, text.data, note);
 }
 
-static void print_view_of_file(const FileView *v, const char *path, const RecordReader *r) {
-    if (records_ignored(r))
-        say("%s: %ld members that are links, or neither .json, .txt nor .cls, are ignored\n", path, records_ignored(r));
-    say("%s: data, %s, %ld records, %ld bytes (longest record %ld)\n", path, dataset_format_name(v->format), v->records,
-        v->bytes, v->longest);
-    print_keys("used", &v->used, "");
-    print_keys("in turns", &v->of_turns, ": read where the chat template reads them");
-    print_keys("not used", &v->unused, "");
-    if (v->refused)
-        say("  refused   %ld record%s; the first: %s\n", v->refused, v->refused == 1 ? "" : "s", v->why.msg);
+static void print_file(const AuditCounts *c, const char *path) {
+    say("%s: data, %s, %ld records, %ld bytes (longest record %ld)\n", path, dataset_format_name(c->format), c->records,
+        c->bytes, c->longest);
+    print_keys("used", &c->used, "");
+    print_keys("in turns", &c->of_turns, ": read where the chat template reads them");
+    print_keys("not used", &c->unread, "");
+    if (!c->refused.count) return;
+    say("  refused   %ld record%s; the first: %s\n", c->refused.count, c->refused.count == 1 ? "" : "s",
+        c->refused.places[0]);
+    inspect_print_refused(c);
 }
 
-int inspect_data_file(const char *path, int64_t n_shown, Err *err) {
-    RecordReader *r;
-    RecordSpan span;
-    FileView v = {.format = FORMAT_TEXT};
-    if (records_open(&r, path, err)) return -1;
-    int more = 0, rc = 0;
-    while (!rc && (more = records_next(r, &span, err)) == 1) {
-        v.records++;
-        v.bytes += (int64_t)span.len;
-        if ((int64_t)span.len > v.longest) v.longest = (int64_t)span.len;
-        if (!records_are_text(r)) rc = view_record(&v, span, err);
-        if (v.records <= n_shown && !rc) print_record(span);
-        records_release(r);
-    }
-    if (!rc && more == 0 && !v.records) rc = records_fail_empty(r, err);
-    if (!rc && more == 0) {
-        if (n_shown) say("\n");
-        print_view_of_file(&v, path, r);
-    }
-    key_counts_clear(&v.used);
-    key_counts_clear(&v.of_turns);
-    key_counts_clear(&v.unused);
-    records_close(r);
-    return rc || more < 0 ? -1 : 0;
+// A file is read as the trainer does, but for a model with any chat template, which determines the keys of messages
+// that are read.
+int inspect_data_file(const char *path, const InspectOptions *o, Err *err) {
+    AUTO(audit_free) Audit *a = audit_new(&(AuditOptions){.has_template = true});
+    const AuditCounts *c = audit_counts(a, AUDIT_TRAIN);
+    if (show_records(path, o->show, err)) return -1;
+    int rc = audit_read(a, AUDIT_TRAIN, path, NULL, err);
+    if (!rc && c->format == FORMAT_AUTO) rc = err_input(err, "%s", c->refused.places[0]); // no record can be read
+    if (c->ignored)
+        say("%s: %ld members that are links, or neither .json, .txt nor .cls, are ignored\n", path, c->ignored);
+    if (!rc || c->refused.count > 1) print_file(c, path);
+    if (rc || !o->audit) return rc;
+    audit_compare(a);
+    inspect_print_findings(a, AUDIT_TRAIN);
+    inspect_print_scripts(&c->scripts, "letters");
+    return 0;
 }
 
-int inspect_data_files(const char *given, int64_t n_shown, Err *err) {
+// Of several files together.
+static int audit_files(const StrList *files, const char *given, Err *err) {
+    AUTO(audit_free) Audit *a = audit_new(&(AuditOptions){.has_template = true});
+    const AuditCounts *c = audit_counts(a, AUDIT_TRAIN);
+    for (size_t i = 0; i < files->count; i++)
+        if (audit_read(a, AUDIT_TRAIN, files->items[i], NULL, err)) return -1;
+    say("%s: %zu files, %ld records\n", given, files->count, c->records);
+    audit_compare(a);
+    inspect_print_findings(a, AUDIT_TRAIN);
+    inspect_print_scripts(&c->scripts, "letters");
+    return 0;
+}
+
+int inspect_data_files(const char *given, const InspectOptions *o, Err *err) {
     StrList files = {0};
     AUTO_STR StrBuf left = {0};
     int rc = data_files_expand(&files.items, &files.count, given, &left, err);
-    for (size_t i = 0; i < files.count; i++) {
-        if (!rc) rc = inspect_data_file(files.items[i], n_shown, err);
-        mem_free(files.items[i]);
-    }
+    const InspectOptions of_file = {.show = o->show, .audit = o->audit && files.count == 1};
+    for (size_t i = 0; !rc && i < files.count; i++) rc = inspect_data_file(files.items[i], &of_file, err);
+    if (!rc && files.count > 1 && o->audit) rc = audit_files(&files, given, err);
+    for (size_t i = 0; i < files.count; i++) mem_free(files.items[i]);
     mem_free(files.items);
     if (!rc && left.len) say("%s: not read: %s\n", given, left.data);
     return rc;
@@ -160,6 +134,30 @@ static int print_rows(const Dataset *d, const Config *c, const FileList *files, 
 
 static const DataLines LINES = {.indent = "  ", .width = 9};
 
+// The records of a list in DatasetStats, with their places where there is an audit.
+static void put_records(StrBuf *out, const int64_t first[DATASET_NAMED], const Audit *a, AuditPart part) {
+    for (int i = 0; i < DATASET_NAMED && first[i]; i++) {
+        str_puts(out, i ? ", " : "");
+        if (a)
+            audit_place(out, a, part, first[i] - 1);
+        else
+            str_printf(out, "record %ld", first[i]);
+    }
+}
+
+static void print_lost(const DatasetStats *s, const Audit *a, AuditPart part) {
+    AUTO_STR StrBuf cut = {0}, dropped = {0};
+    put_records(&cut, s->first_cut, a, part);
+    put_records(&dropped, s->first_dropped, a, part);
+    if (s->truncated) say("  truncated %ld samples, %ld tokens cut away\n", s->truncated, s->truncated_tokens);
+    if (s->answers_cut)
+        say("  answers   %ld cut by max_seq_length: %s%s\n", s->answers_cut, cut.data,
+            s->answers_cut > DATASET_NAMED ? ", ..." : "");
+    if (s->dropped_long)
+        say("  dropped   %ld tokens of %s%s; the longest record has %ld\n", s->dropped_tokens, dropped.data,
+            s->dropped_long > DATASET_NAMED ? ", ..." : "", s->longest);
+}
+
 static void print_counts(const Dataset *d, const Tokenizer *t) {
     const DatasetStats *s = &d->stats;
     int64_t kept = s->records - s->dropped_long - s->skipped_unsupervised;
@@ -168,13 +166,11 @@ static void print_counts(const Dataset *d, const Tokenizer *t) {
     if (kept != s->samples) say("  samples   %ld, windows of the kept text\n", s->samples);
     say("  tokens    %ld: %ld supervised (%.1f%%), %ld masked\n", s->tokens, s->supervised,
         percent(s->supervised, s->tokens), s->tokens - s->supervised);
-    if (s->truncated) say("  truncated %ld samples, %ld tokens cut away\n", s->truncated, s->truncated_tokens);
     if (s->left_out_bytes) say("  left out  %ld bytes without a token in the model's vocabulary\n", s->left_out_bytes);
     if (s->ignored_members)
         say("  ignored   %ld members of archives that are links, or neither .json, .txt nor .cls\n",
             s->ignored_members);
     data_notes_print(d, t, &LINES);
-    if (s->dropped_long) say("  dropped   %ld tokens; the longest record has %ld\n", s->dropped_tokens, s->longest);
 }
 
 static void print_samples(const Dataset *d, const Tokenizer *t, int64_t n_shown) {
@@ -195,9 +191,13 @@ typedef struct View {
     Config config;
     Tokenizer *tokenizer;
     ChatTemplate *chat;
-    int64_t max_tokens, n_shown;
+    int64_t max_tokens;
+    const InspectOptions *options;
+    Audit *audit;     // NULL: none
     LabelList labels; // of the training data
 } View;
+
+typedef int ListFiles(FileList *files, const Config *c, Err *err);
 
 static void keep_labels(View *v, const Dataset *d) {
     const LabelList *labels = d->labels;
@@ -222,30 +222,95 @@ static void print_names(const Dataset *d, const char *title, const FileList *giv
     }
 }
 
-static int print_set(View *v, const char *title, const FileList *given, const FileList *files, Err *err) {
+// ---- the audit of all data ----
+
+static int read_part(View *v, AuditPart part, ListFiles *list, Err *err) {
+    AUTO_CALL(file_list_clear) FileList files = {0};
+    if (list(&files, &v->config, err)) return -1;
+    for (size_t i = 0; i < files.count; i++)
+        if (audit_read(v->audit, part, files.items[i], &files.rules[i], err)) return -1;
+    return 0;
+}
+
+static int read_audit(View *v, Err *err) {
+    const Config *c = &v->config;
+    AuditOptions o = {.format = (DatasetFormat)c->dataset_format,
+                      .classification = c->task == TASK_CLASSIFICATION,
+                      .raw_pairs = c->raw_pairs,
+                      .learnt = config_learnt(c),
+                      .has_template = v->chat != NULL,
+                      .template = v->chat ? chat_template_source(v->chat) : NULL};
+    if (!v->options->audit) return 0;
+    v->audit = audit_new(&o);
+    if (read_part(v, AUDIT_TRAIN, run_train_files, err)) return -1;
+    return c->validation_file.count ? read_part(v, AUDIT_VALIDATION, run_validation_files, err) : 0;
+}
+
+// The data cannot be opened: which other records are refused.
+static void print_refused(const View *v, AuditPart part, const char *title) {
+    const AuditCounts *c = v->audit ? audit_counts(v->audit, part) : NULL;
+    if (!c || c->refused.count < 2) return;
+    say("%-12s%ld of %ld records are refused:\n            %s\n", title, c->refused.count, c->records,
+        c->refused.places[0]);
+    inspect_print_refused(c);
+}
+
+static int hold_out(View *v, const Dataset *d, Err *err) {
+    SampleList train, held;
+    if (subset_split(d, v->config.val_set_size, (uint64_t)v->config.seed, &train, &held, err))
+        return err_context(err, "val_set_size");
+    for (int64_t i = 0; i < held.count; i++) audit_hold_out(v->audit, dataset_sample(d, held.items[i]).record);
+    mem_free(held.items);
+    mem_free(train.items);
+    dataset_release(d);
+    return 0;
+}
+
+static int print_audit(View *v, AuditPart part, const Dataset *d, Err *err) {
+    ScriptCounts scripts = {0};
+    bool splits = part == AUDIT_TRAIN && v->config.val_set_size > 0;
+    if (!v->audit) return 0;
+    if (splits && hold_out(v, d, err)) return -1;
+    if (part == AUDIT_TRAIN) audit_compare(v->audit);
+    inspect_print_findings(v->audit, part);
+    if (splits) inspect_print_duplicates(v->audit, AUDIT_VALIDATION);
+    script_counts_add_tokens(&scripts, d, v->tokenizer);
+    inspect_print_scripts(&scripts, "tokens with letters");
+    return 0;
+}
+
+// ---- the whole ----
+
+static int print_set(View *v, AuditPart part, const FileList *given, const FileList *files, Err *err) {
+    const char *title = part == AUDIT_TRAIN ? "train" : "validation";
     DatasetOptions o = run_dataset_options(&v->config, files, v->max_tokens);
     Dataset *d;
     if (v->labels.count) o.labels = &v->labels;
-    if (dataset_open(&d, &o, v->tokenizer, v->chat, err)) return -1;
+    if (dataset_open(&d, &o, v->tokenizer, v->chat, err)) {
+        print_refused(v, part, title);
+        return -1;
+    }
     keep_labels(v, d);
     print_names(d, title, given, files);
     DatasetFormat f = d->stats.format;
     say("  format    %s%s\n", f == FORMAT_AUTO ? "several" : dataset_format_name(f),
         d->from_cache ? " (tokens from the cache)" : "");
     print_counts(d, v->tokenizer);
+    print_lost(&d->stats, v->audit, part);
     data_notes_print_labels(d, &LINES);
     print_lengths(d, v->max_tokens);
     int rc = print_rows(d, &v->config, files, v->max_tokens, err);
-    if (!rc) print_samples(d, v->tokenizer, v->n_shown);
+    if (!rc) rc = print_audit(v, part, d, err);
+    if (!rc) print_samples(d, v->tokenizer, v->options->show);
     say("\n");
     dataset_close(d);
     return rc;
 }
 
-static int print_files(View *v, const char *title, int (*list)(FileList *, const Config *, Err *), Err *err) {
+static int print_files(View *v, AuditPart part, ListFiles *list, Err *err) {
     AUTO_CALL(file_list_clear) FileList files = {0};
-    const FileList *given = list == run_train_files ? &v->config.train_file : &v->config.validation_file;
-    return list(&files, &v->config, err) || print_set(v, title, given, &files, err) ? -1 : 0;
+    const FileList *given = part == AUDIT_TRAIN ? &v->config.train_file : &v->config.validation_file;
+    return list(&files, &v->config, err) || print_set(v, part, given, &files, err) ? -1 : 0;
 }
 
 static int print_view(View *v, int argc, char **argv, Err *err) {
@@ -253,14 +318,16 @@ static int print_view(View *v, int argc, char **argv, Err *err) {
     Config *c = &v->config;
     if (config_load(c, argc, argv, CONFIG_FOR_DATA, err) || run_model_options(&options, c, &v->max_tokens, err) ||
         model_load_tokenizer(&v->tokenizer, c->model_name_or_path, err) ||
-        run_chat_template(c, v->tokenizer, &v->chat, err) || print_files(v, "train", run_train_files, err))
+        run_chat_template(c, v->tokenizer, &v->chat, err) || read_audit(v, err) ||
+        print_files(v, AUDIT_TRAIN, run_train_files, err))
         return -1;
-    return c->validation_file.count ? print_files(v, "validation", run_validation_files, err) : 0;
+    return c->validation_file.count ? print_files(v, AUDIT_VALIDATION, run_validation_files, err) : 0;
 }
 
-int inspect_run_data(int argc, char **argv, int64_t n_shown, Err *err) {
-    View v = {.n_shown = n_shown};
+int inspect_run_data(int argc, char **argv, const InspectOptions *o, Err *err) {
+    View v = {.options = o};
     int rc = print_view(&v, argc, argv, err);
+    audit_free(v.audit);
     chat_template_free(v.chat);
     tokenizer_free(v.tokenizer);
     label_list_clear(&v.labels);

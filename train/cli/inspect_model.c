@@ -159,14 +159,14 @@ static int inspect_output_dir(const char *dir, Err *err) {
     return rc;
 }
 
-int inspect_folder(const char *path, int64_t n_shown, Err *err) {
+int inspect_folder(const char *path, const InspectOptions *o, Err *err) {
     if (dir_has(path, "adapter_config.json")) return inspect_peft(path, err);
     if (dir_has(path, "manifest.json")) return inspect_snapshot(path, err);
     if (dir_has(path, "config.json") && (dir_has(path, "train_log.jsonl") || dir_has(path, "adapter")))
         return inspect_output_dir(path, err);
     if (dir_has(path, "config.json")) return inspect_base(path, err);
     Err why;
-    if (!inspect_data_files(path, n_shown, &why)) return 0;
+    if (!inspect_data_files(path, o, &why)) return 0;
     return err_input(err,
                      "%s: found none of adapter_config.json (adapter), manifest.json (snapshot), config.json (model, "
                      "output of a run); as data: %s",

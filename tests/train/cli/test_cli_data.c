@@ -143,6 +143,47 @@ static void test_inspect_tells_the_keys_of_a_file(void **state) {
     check_has("inspect d.jsonl", 0, "messages[1].train_detail: found a mask of parts of a message; expected \"train\"");
 }
 
+#define PAIR(a, b) "{\"prompt\":\"" a "\",\"completion\":\"" b "\"}\n"
+#define LONG "a text of some more words, so that one of them does not change much in it"
+
+// The audit of a file and of a run's data: places of what is found, masked; where an answer is cut; all broken lines.
+static void test_inspect_audits_data(void **state) {
+    (void)state;
+    put_models();
+    put("d.jsonl",
+        PAIR("p", LONG) PAIR("p", LONG) PAIR("q", LONG " a@b.io") PAIR("\xD0\xB6", "sk_live_4eC39HqLyjWDarjtT1zdp7dc"));
+    check_has("inspect d.jsonl", 0,
+              "\n  repeated  1 record repeats an earlier one: d.jsonl:2 (line 1)\n"
+              "  e-mail    1 e-mail address in 1 record: d.jsonl:3 (a***@b***.io)\n"
+              "  keys      1 key in 1 record: d.jsonl:4 (sk_live_***)\n"
+              "  not found similar records, empty answers, phone numbers\n"
+              "  scripts   Latin 99.5%, Cyrillic 0.5% of the letters\n");
+    AUTO_FREE char *plain = run("inspect d.jsonl --audit false", 0);
+    assert_null(strstr(plain, "repeated"));
+    put("v.jsonl", PAIR("p", LONG) PAIR("new", "b"));
+    put("c.json", "{\"model\": \"m.gguf\", \"train_file\": \"d.jsonl\", \"validation_file\": \"v.jsonl\", "
+                  "\"max_seq_length\": 60, \"truncation\": \"truncate\"}\n");
+    check_has("inspect c.json", 0, "  answers   3 cut by max_seq_length: d.jsonl:1, d.jsonl:2, d.jsonl:3\n");
+    check_has("inspect c.json", 0,
+              "\n  leaked    1 validation record is in the training data: v.jsonl:1 (d.jsonl:1)\n");
+    check_has("inspect c.json", 0, "  scripts   Latin 100.0% of the tokens with letters\n");
+    check_has("inspect c.json truncation=drop", 0,
+              "  dropped   286 tokens of d.jsonl:1, d.jsonl:2, d.jsonl:3; the longest record has 100\n");
+    check_has("inspect c.json truncation=drop --audit false", 0, " of record 1, record 2, record 3; the longest");
+    check_has("inspect c.json validation_file=null val_set_size=0.5", 0, "is in the training data: d.jsonl:");
+    put("d.jsonl", PAIR("p", "a") "{\n" PAIR("p", "") "{\"prompt\":\"p\",\"completion\":\"c\"},\n" PAIR("p", "b"));
+    check_has("inspect c.json", 2, "train       3 of 5 records are refused:\n            d.jsonl:2: ");
+    check_has("inspect c.json", 2, "\n            d.jsonl:3: record 3: completion: found an empty answer");
+    check_has(
+        "inspect c.json", 2,
+        "\n            d.jsonl:4: found a comma after the record, at column 32; expected one record a line, without "
+        "commas between them\nlorac: d.jsonl:2: ");
+    check_has("inspect d.jsonl", 0, "  refused   3 records; the first: d.jsonl:2: ");
+    check_has("inspect d.jsonl", 0, "\n  empty     1 answer or text: d.jsonl:3\n");
+    put("d.jsonl", "{\"a\": 1}\n{\"b\": 1}\n");
+    check_has("inspect d.jsonl", 2, "lorac: d.jsonl:1: ");
+}
+
 // What the template leaves out is refused, or counted; control tokens in data and answers without an end are told.
 static void test_inspect_and_train_name_what_is_lost(void **state) {
     (void)state;
@@ -260,6 +301,6 @@ static void test_inspect_hugging_face_folders(void **state) {
 
 TEST_MAIN(SCRATCH_TEST(test_tokenize_text), SCRATCH_TEST(test_tokenize_messages),
           SCRATCH_TEST(test_inspect_shows_data_as_trained), SCRATCH_TEST(test_inspect_and_train_name_unread_keys),
-          SCRATCH_TEST(test_inspect_and_train_name_what_is_lost), SCRATCH_TEST(test_inspect_tells_the_keys_of_a_file),
-          SCRATCH_TEST(test_inspect_shows_weights_and_shards), SCRATCH_TEST(test_inspect_says_what_a_path_is),
-          SCRATCH_TEST(test_inspect_hugging_face_folders))
+          SCRATCH_TEST(test_inspect_audits_data), SCRATCH_TEST(test_inspect_and_train_name_what_is_lost),
+          SCRATCH_TEST(test_inspect_tells_the_keys_of_a_file), SCRATCH_TEST(test_inspect_shows_weights_and_shards),
+          SCRATCH_TEST(test_inspect_says_what_a_path_is), SCRATCH_TEST(test_inspect_hugging_face_folders))
