@@ -10,7 +10,7 @@ GEMMA  := models/gemma-3-270m-q4_k_m.gguf
 MINILM := models/all-MiniLM-L6-v2
 PREFIX ?= /usr/local
 
-.PHONY: all setup headers mpi configure build dist cuda-release model models demo test test-all asan fuzz lint bench install clean help
+.PHONY: all setup headers mpi arrow configure build parquet dist cuda-release model models demo test test-all asan fuzz lint bench install clean help
 
 all: build
 
@@ -24,6 +24,7 @@ help:
 	@echo "make bench    speed and memory, next to PyTorch + PEFT where its venv is given: make bench RIVAL=path/to/venv;"
 	@echo "              with SAVE=1 the results replace those of tests/bench/README.md (idle machine only)"
 	@echo "make models   fetch the base models of configs/: SmolLM2, Gemma 3 270M, MiniLM (a BERT)"
+	@echo "make parquet  fetch Apache Arrow's C++ library (55 MB) and build lorac-parquet.so, which reads .parquet files"
 	@echo "make cuda-release  the same with lorac-cuda.so for every GPU from Ampere on, in $(BUILD)-release"
 	@echo "make dist     a .tar.gz, a Python wheel and a .deb in $(BUILD)-dist (configs/package/dist.sh)"
 	@echo "make install  install the binary under PREFIX=$(PREFIX) (DESTDIR is respected)"
@@ -41,6 +42,11 @@ configure: setup
 
 build: configure
 	@cmake --build $(BUILD) -j $(JOBS) --target product
+
+# Parquet files are read by a module over Arrow's C++ library, which is fetched.
+parquet: setup
+	@sh data/dataset/parquet/fetch_arrow.sh
+	@$(MAKE) --no-print-directory build
 
 cuda-release: setup
 	@cmake -S . -B $(BUILD)-release -G Ninja -DWITH_CUDA=ON -DCUDA_ARCHS=all > $(BUILD)-release.log 2>&1 || \
@@ -70,8 +76,11 @@ test: headers configure
 mpi: setup
 	@sh tests/setup.sh mpi || echo "make test-all: no Open MPI; tests under mpirun will be reported as skipped"
 
+arrow: setup
+	@sh data/dataset/parquet/fetch_arrow.sh || echo "make test-all: no Arrow; tests of Parquet files will be left out"
+
 # Where the CUDA Toolkit is, lorac-cuda.so is compiled for one architecture and PTX, GPU or not.
-test-all: headers mpi configure
+test-all: headers mpi arrow configure
 	@cmake --build $(BUILD) -j $(JOBS)
 	@if cmake --build $(BUILD) --target help | grep -q '^cuda_modules'; then \
 	  cmake --build $(BUILD) -j $(JOBS) --target cuda_modules; fi

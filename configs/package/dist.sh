@@ -11,7 +11,7 @@ mkdir -p "$dist"
 product() { # FOLDER OPTION...
     folder=$1
     shift
-    { cmake -S . -B "$folder" -G Ninja -DWITH_CUDA=OFF -DWITH_MPI=OFF "$@" && cmake --build "$folder" --target product; } \
+    { cmake -S . -B "$folder" -G Ninja -DWITH_CUDA=OFF -DWITH_MPI=OFF -DWITH_PARQUET=OFF "$@" && cmake --build "$folder" --target product; } \
         >"$dist/log" 2>&1 || { cat "$dist/log"; exit 1; }
 }
 

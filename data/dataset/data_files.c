@@ -13,8 +13,9 @@
 static const struct {
     const char *suffix;
     DataKind kind;
-} suffixes[] = {{".jsonl", DATA_JSON}, {".json", DATA_JSON}, {".txt", DATA_TEXT}, {".csv", DATA_CSV},
-                {".tsv", DATA_TSV},    {".tar", DATA_TAR},   {".tgz", DATA_TAR},  {".tzst", DATA_TAR}};
+} suffixes[] = {{".jsonl", DATA_JSON}, {".json", DATA_JSON}, {".txt", DATA_TEXT},
+                {".csv", DATA_CSV},    {".tsv", DATA_TSV},   {".parquet", DATA_PARQUET},
+                {".tar", DATA_TAR},    {".tgz", DATA_TAR},   {".tzst", DATA_TAR}};
 enum { SUFFIXES = sizeof suffixes / sizeof *suffixes };
 
 // SUFFIXES: unknown. A compression has its suffix after the others, or (.tgz) there is no other.
@@ -33,18 +34,16 @@ DataKind data_kind(const char *path) {
 }
 
 const char *data_kind_name(const char *path) {
-    static const char *const names[] = {"json", "text", "tar", "csv", "tsv", "json"};
+    static const char *const names[] = {"json", "text", "tar", "csv", "tsv", "parquet", "json"};
     return names[data_kind(path)];
 }
 
-#define EXPECTED ".jsonl, .json, .txt, .csv, .tsv or .tar, or one of these with .gz or .zst"
+#define EXPECTED ".jsonl, .json, .txt, .csv, .tsv or .tar, or one of these with .gz or .zst, or .parquet"
 
 int data_kind_refuse(const char *path, Err *err) {
     static const struct {
         const char *suffix, *convert;
     } known[] = {
-        {".parquet",
-         "import pandas; pandas.read_parquet('x.parquet').to_json('x.jsonl', orient='records', lines=True)"},
         {".arrow", "import datasets; datasets.Dataset.from_file('x.arrow').to_json('x.jsonl')"},
         {".xz", NULL},
         {".bz2", NULL},

@@ -3,7 +3,15 @@
 
 #include "base.h"
 
-typedef enum { DATA_JSON, DATA_TEXT, DATA_TAR, DATA_CSV, DATA_TSV, DATA_UNKNOWN } DataKind; // see records.h
+typedef enum {
+    DATA_JSON,
+    DATA_TEXT,
+    DATA_TAR,
+    DATA_CSV,
+    DATA_TSV,
+    DATA_PARQUET,
+    DATA_UNKNOWN
+} DataKind; // see records.h
 DataKind data_kind(const char *path);
 const char *data_kind_name(const char *path); // "json", ...; files of one kind and content are the same data
 // The refusal of a name of unknown kind; -1.

@@ -1,9 +1,9 @@
 // dataset: data files to tokenised samples with masks, kept in an on-disk token cache that is mapped, not loaded.
 //
 // Formats: record_format.h (their keys: dialog.h, record_tokenizer.h), detected from each file's first record. Files:
-// records.h (.jsonl, .json, .txt, .csv, .tsv, .tar shards; .gz and .zst of these). Text must be valid UTF-8 (a BOM and
-// CRLF line ends are accepted); the first bad record stops with "FILE:LINE: ...". No token is lost silently: each
-// record enters exactly one of the counts below.
+// records.h (.jsonl, .json, .txt, .csv, .tsv, .tar shards; .gz and .zst of these; .parquet). Text must be valid UTF-8
+// (a BOM and CRLF line ends are accepted); the first bad record stops with "FILE:LINE: ...". No token is lost silently:
+// each record enters exactly one of the counts below.
 //
 // Parts: dataset.c (opening, reading, as text), dataset_build.c (reading files), token_sink.c (writing the cache),
 // token_image.c (checking it).

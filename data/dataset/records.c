@@ -10,6 +10,7 @@
 #include "fileio.h"
 #include "json_pool.h"
 #include "message.h"
+#include "parquet_module.h"
 #include "record_faults.h"
 #include "records_internal.h"
 #include "unicode.h"
@@ -22,8 +23,10 @@ struct RecordReader {
     KeyCounts ignored;
     char delimiter;    // of a table's cells
     CsvRow names, row; // of its columns; the newest one
-    JsonPool held;     // its records since the last release
-    size_t line;       // of w.p
+    const ParquetCalls *parquet;
+    ParquetReader *rows;
+    JsonPool held; // records of tables since the last release
+    size_t line;   // of w.p; of Parquet: rows so far
     bool first, finished;
 };
 
@@ -172,6 +175,7 @@ static int next_element(RecordReader *r, RecordSpan *span, Err *err);
 static int next_list(RecordReader *r, RecordSpan *span, Err *err);
 static int next_text(RecordReader *r, RecordSpan *span, Err *err);
 static int next_row(RecordReader *r, RecordSpan *span, Err *err);
+static int next_parquet_row(RecordReader *r, RecordSpan *span, Err *err);
 static int read_row(RecordReader *r, CsvRow *row, size_t *line, Err *err);
 
 static int next_of_tar(RecordReader *r, RecordSpan *span, Err *err) { return tar_records_next(r->tar, span, err); }
@@ -205,11 +209,21 @@ static int start_table(RecordReader *r, char delimiter, Err *err) {
     return csv_take_names(&r->names, delimiter, r->path, line, err);
 }
 
+static int start_parquet(RecordReader *r, Err *err) {
+    r->next = next_parquet_row;
+    if (module_symbol(&r->parquet, "lorac-parquet.so", "lorac_parquet", "Arrow's C++ library (make parquet)", err)) {
+        if (err) err->kind = ERR_INPUT;
+        return err_context(err, "%s", r->path);
+    }
+    return r->parquet->open(&r->rows, r->path, err);
+}
+
 static int start(RecordReader *r, DataKind kind, Err *err) {
     if (kind == DATA_TAR) {
         r->next = next_of_tar;
         return tar_records_open(&r->tar, r->path, &r->ignored, err);
     }
+    if (kind == DATA_PARQUET) return start_parquet(r, err);
     r->line = 1;
     r->first = true;
     if (window_open(&r->w, r->path, err) || check_beginning(r, err)) return -1;
@@ -232,6 +246,7 @@ void records_close(RecordReader *r) {
     if (!r) return;
     tar_records_close(r->tar);
     window_close(&r->w);
+    if (r->rows) r->parquet->close(r->rows);
     csv_row_clear(&r->names);
     csv_row_clear(&r->row);
     json_pool_clear(&r->held);
@@ -389,6 +404,15 @@ static int next_row(RecordReader *r, RecordSpan *span, Err *err) {
     JsonStr record = json_pool_text(&r->held, &text);
     *span = (RecordSpan){.text = record.data, .len = record.len, .line = line, .name = r->path};
     return record.len > RECORD_MAX_BYTES ? fail_length(r, record.len, err) : 1;
+}
+
+// Its number is its line.
+static int next_parquet_row(RecordReader *r, RecordSpan *span, Err *err) {
+    StrBuf text = {0};
+    int rc = r->parquet->next(r->rows, &text, RECORD_MAX_BYTES, err);
+    JsonStr record = json_pool_text(&r->held, &text);
+    *span = (RecordSpan){.text = record.data, .len = record.len, .line = ++r->line, .name = r->path, .columns = true};
+    return rc;
 }
 
 // ---- text ----

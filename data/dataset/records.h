@@ -6,9 +6,10 @@
 //   .txt            the whole file is one record
 //   .csv, .tsv      the first row names the columns, each other row is a record with strings (csv.h)
 //   .tar            WebDataset shards: members grouped by key, one record for each group (tar_records.c)
-//   .gz, .zst       any of these, compressed: read as a stream, in bounded memory (byte_stream.h)
+//   .parquet        each row is a record (parquet_module.h)
+//   .gz, .zst       any of the others, compressed: read as a stream, in bounded memory (byte_stream.h)
 // A byte order mark and CRLF line ends are accepted. A record has at most RECORD_MAX_BYTES (an uncompressed .txt: 4
-// GiB), which bounds memory. Parquet and others are refused by name.
+// GiB), which bounds memory. Other files are refused by name.
 #pragma once
 
 #include "key_notes.h"

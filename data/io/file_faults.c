@@ -28,7 +28,7 @@ static const Magic magics[] = {
     {"BZh", 3, "bzip2 data", "text, or .gz or .zst"},
     {"\xFD\x37zXZ", 5, "xz data", "text, or .gz or .zst"},
     {"PK\x03\x04", 4, "a zip archive", "text, or .gz or .zst"},
-    {"PAR1", 4, "a Parquet file", "JSON records (pandas.read_parquet(...).to_json(..., orient='records', lines=True))"},
+    {"PAR1", 4, "a Parquet file", "a name that ends in .parquet"},
     {"ARROW1", 6, "an Arrow file", "JSON records (datasets.Dataset.from_file(...).to_json(...))"},
     {"SQLite format 3", 15, "an SQLite database", "JSON records"},
     {"%PDF", 4, "a PDF document", "text"},

@@ -293,7 +293,7 @@ static const Bad BAD[] = {
     {"d.zip", "a", "d.zip: .zip files are not in this version"},
     {"d.xz.gz", "a", "d.xz.gz: .xz files are not in this version"},
     {"d.jsonl.gz", "a", "d.jsonl.gz: found damaged compressed data"},
-    {"d.parquet", "a", "d.parquet: .parquet files are not read; convert: python -c"},
+    {"d.jsonl", "PAR1", "d.jsonl: found a Parquet file; expected a name that ends in .parquet"},
     {"d.arrow", "a", "d.arrow: .arrow files are not read; convert: python -c"},
     {"d.bin", "a", "d.bin: found a data file of unknown kind; expected .jsonl, .json, .txt, .csv, .tsv or .tar"},
     {"d.jsonl", "7", "d.jsonl:1: found an integer; expected a record, an object"},

@@ -166,6 +166,15 @@ static void test_records_damaged_zstd_is_refused(void **state) {
     str_clear(&zst);
 }
 
+static void test_records_parquet_needs_a_module(void **state) {
+    (void)state;
+    setenv("LORAC_MODULES", "/", 1);
+    scratch_put("d.parquet", "PAR1", 4);
+    check_refused("d.parquet", "d.parquet: lorac-parquet.so not found (searched: //lorac-parquet.so); it is built if "
+                               "cmake finds Arrow's C++ library (make parquet)");
+    unsetenv("LORAC_MODULES");
+}
+
 // ---- bombs ----
 
 // Gigabytes of one byte in a few hundred kilobytes, refused without taking memory.
@@ -402,8 +411,8 @@ static void test_tar_survives_changed_bytes(void **state) {
 
 TEST_MAIN(SCRATCH_TEST(test_records_are_the_same_compressed), SCRATCH_TEST(test_records_cross_blocks),
           SCRATCH_TEST(test_records_concatenated_streams), SCRATCH_TEST(test_records_damaged_gzip_is_refused),
-          SCRATCH_TEST(test_records_damaged_zstd_is_refused), SCRATCH_TEST(test_records_bombs_take_no_memory),
-          SCRATCH_TEST(test_tar_groups_members_by_key), SCRATCH_TEST(test_tar_hostile_members_are_left_alone),
-          SCRATCH_TEST(test_tar_concatenated_archives_are_one), SCRATCH_TEST(test_tar_sparse_members_are_bounded),
-          SCRATCH_TEST(test_tar_bad_groups_are_refused), SCRATCH_TEST(test_tar_cut_off_is_refused),
-          SCRATCH_TEST(test_tar_survives_changed_bytes))
+          SCRATCH_TEST(test_records_damaged_zstd_is_refused), SCRATCH_TEST(test_records_parquet_needs_a_module),
+          SCRATCH_TEST(test_records_bombs_take_no_memory), SCRATCH_TEST(test_tar_groups_members_by_key),
+          SCRATCH_TEST(test_tar_hostile_members_are_left_alone), SCRATCH_TEST(test_tar_concatenated_archives_are_one),
+          SCRATCH_TEST(test_tar_sparse_members_are_bounded), SCRATCH_TEST(test_tar_bad_groups_are_refused),
+          SCRATCH_TEST(test_tar_cut_off_is_refused), SCRATCH_TEST(test_tar_survives_changed_bytes))
