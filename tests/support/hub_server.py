@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""usage: hub_server.py FOLDER LOG: a hub on loopback, for tests. Prints the ports of two servers, then serves until its
+"""usage: hub_server.py FOLDER LOG [CERTIFICATE.pem]: a hub on loopback, for tests. Prints the ports of two servers, then serves until its
 standard input ends. FOLDER/OWNER/NAME holds the files of a repository (of a data set: FOLDER/datasets/OWNER/NAME). The
 owner says what goes wrong with them; the second server is the other host of redirects. Each request is a line of LOG:
-port, path, Range, Authorization."""
+port, path, Range, Authorization. With a certificate and its key the first server speaks TLS."""
 import hashlib
 import http.server
 import json
 import os
 import socketserver
+import ssl
 import sys
 import threading
 import time
@@ -198,6 +199,10 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
 
 servers = [Server(("127.0.0.1", 0), Hub) for _ in range(2)]
+if len(sys.argv) > 3:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(sys.argv[3])
+    servers[0].socket = tls.wrap_socket(servers[0].socket, server_side=True)
 ports += [s.server_address[1] for s in servers]
 for s in servers:
     threading.Thread(target=s.serve_forever, daemon=True).start()

@@ -25,9 +25,9 @@ static void find_model(Loading *l, ConfigKey key, char **field, const char *revi
 // *found: its files, none if it is no name.
 static int find_data(Loading *l, NameList *found, const char *text, const char *split, Err *err) {
     bool is_there;
-    if (hub_find_data(found, &is_there, text, split, err)) return -1;
-    if (is_there || !fetch(l, text, HUB_DATASET, NULL)) return 0;
-    return hub_find_data(found, &is_there, text, split, err);
+    int rc = hub_find_data(found, &is_there, text, split, err);
+    return (rc || !is_there) && fetch(l, text, HUB_DATASET, NULL) ? hub_find_data(found, &is_there, text, split, err)
+                                                                  : rc;
 }
 
 static void find_files(Loading *l, ConfigKey key, FileList *files, const char *split) {

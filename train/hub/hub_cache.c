@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "data_files.h"
 #include "fileio.h"
+#include "hub_split.h"
 #include "temporary.h"
 
 // ---- a snapshot ----
@@ -57,16 +57,6 @@ static int list_snapshot(NameList *files, const char *snapshot, Err *err) {
     return 0;
 }
 
-static char *join_names(const NameList *names, const bool *wanted) {
-    enum { SHOWN = 500 };
-    StrBuf out = {0};
-    str_puts(&out, "");
-    for (size_t i = 0; i < names->count && out.len < SHOWN; i++)
-        if (!wanted || wanted[i]) str_printf(&out, "%s%s", out.len ? ", " : "", names->items[i]);
-    if (out.len >= SHOWN) str_puts(&out, ", ...");
-    return out.data;
-}
-
 bool hub_is_name(const char *text, HubType type) {
     AUTO_HUB_NAME HubName n = {0};
     return !path_exists(text) && hub_name_read(&n, text, type) && n.type == type;
@@ -89,7 +79,7 @@ static int find_gguf(char **file, const char *snapshot, const HubName *n, Err *e
         MEM_GROW(found.items, found.capacity, found.count + 1);
         found.items[found.count++] = mem_strdup(name);
     }
-    AUTO_FREE char *names = join_names(&found, NULL);
+    AUTO_FREE char *names = hub_split_names(&found, NULL);
     if (found.count > 1)
         return err_input(
             err, "%s: found several GGUF files; expected the choice of one, as in \"%s/%s\" or \"%s:Q4_K_M\": %s",
@@ -134,60 +124,6 @@ char *hub_hint(const char *text, HubType type) {
 
 // ---- data sets ----
 
-// The hub's names of splits: of the three that it knows also other words.
-static const char *words_of(const char *split) {
-    static const char *const known[] = {"train training", "validation valid dev val", "test testing eval evaluation"};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (is_among(split, strlen(split), known[i])) return known[i];
-    return split;
-}
-
-// A word of the path, between its ends and characters that are no letters, is among `words`.
-static bool path_has_word(const char *path, const char *words) {
-    for (const char *p = path; *p;) {
-        size_t n = strcspn(p, "-._ 0123456789/");
-        if (n && is_among_nocase(p, n, words)) return true;
-        p += n + (p[n] != 0);
-    }
-    return false;
-}
-
-static bool in_any_split(const char *path) {
-    return path_has_word(path, words_of("train")) || path_has_word(path, words_of("validation")) ||
-           path_has_word(path, words_of("test"));
-}
-
-// Where files of one kind are: the folder and the suffix.
-static bool same_kind(const char *a, const char *b) {
-    AUTO_FREE char *folder_a = path_parent(a), *folder_b = path_parent(b);
-    return strcmp(folder_a, folder_b) == 0 && strcmp(strchr(path_name(a), '.'), strchr(path_name(b), '.')) == 0;
-}
-
-// wanted [all->count]: the files of the split. Files of a repository that names no split are all "train".
-static int choose_split(bool *wanted, const NameList *all, const HubName *n, const char *split, Err *err) {
-    const char *first = NULL;
-    bool none = true, mixed = false;
-    for (size_t i = 0; i < all->count; i++)
-        none &= data_kind(all->items[i]) == DATA_UNKNOWN || !in_any_split(all->items[i]);
-    for (size_t i = 0; i < all->count; i++) {
-        const char *name = all->items[i];
-        wanted[i] = data_kind(name) != DATA_UNKNOWN &&
-                    (path_has_word(name, words_of(split)) || (none && strcmp(words_of(split), words_of("train")) == 0));
-        if (!wanted[i]) continue;
-        if (first && !same_kind(first, name)) mixed = true;
-        first = name;
-    }
-    AUTO_FREE char *names = join_names(all, first ? wanted : NULL);
-    if (!first)
-        return err_input(err, "%s: split %s: no file has it in its name; expected one of: %s", n->repository, split,
-                         names);
-    if (mixed)
-        return err_input(
-            err, "%s: split %s: found files of several kinds or folders; expected the name of one, as in \"%s/%s\": %s",
-            n->repository, split, n->repository, first, names);
-    return 0;
-}
-
 static void add_path(NameList *files, const char *snapshot, const char *name) {
     MEM_GROW(files->items, files->capacity, files->count + 1);
     files->items[files->count++] = path_join(snapshot, name);
@@ -207,7 +143,8 @@ int hub_find_data(NameList *files, bool *found, const char *text, const char *sp
     }
     if (list_snapshot(&all, snapshot, err)) return -1;
     AUTO_FREE bool *wanted = mem_calloc(all.count + 1, sizeof *wanted);
-    if (choose_split(wanted, &all, &n, n.choice ? n.choice : split, err)) return -1;
+    if (hub_split_choose(wanted, &all, snapshot, n.choice ? n.choice : split, err))
+        return err_context(err, "%s", n.repository);
     for (size_t i = 0; i < all.count; i++)
         if (wanted[i]) add_path(files, snapshot, all.items[i]);
     *found = true;

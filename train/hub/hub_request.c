@@ -94,11 +94,11 @@ int hub_request(HubClient *c, const char *url, const char *what, const HubSink *
         if (result == HTTP_STOPPED) return -1;
         if (result == HTTP_REFUSED) return err_runtime(err, "%s: %s", what, why);
         if (result == HTTP_COMPLETE && (head->status == 200 || head->status == 206)) return 0;
-        bool again = result == HTTP_LOST || may_pass(head->status) || (head->status == 416 && r.from > 0);
         if (result == HTTP_COMPLETE) {
             Err answer;
             refuse_status(c, head, what, &answer);
             snprintf(why, sizeof why, "status %d", head->status);
+            bool again = may_pass(head->status) || (head->status == 416 && r.from > 0);
             if (!again || failed >= c->retries || head->retry_after > LONGEST_WAIT) {
                 if (err) *err = answer;
                 return -1;

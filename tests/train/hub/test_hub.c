@@ -148,19 +148,53 @@ static void hub_finds_splits(void **state) {
     check_data("datasets/o/shards:test", "train", "data/test-00000-of-00001.jsonl");
     check_data("o/shards/data/dev.jsonl", "train", "data/dev.jsonl");
     check_data("o/other", "train", "");
-    refuse_data("o/shards:extra", "train",
-                "split extra: no file has it in its name; expected one of: README.md, data/dev.jsonl");
+    refuse_data("o/shards:extra", "train", "o/shards: split extra: no file of it in the hub's cache");
     put_snapshot("datasets--o--one", "contest.json", "{}");
     check_data("o/one", "train", "contest.json");
-    refuse_data("o/one", "validation", "split validation: no file");
+    refuse_data("o/one", "validation", "split validation: no file of it");
     put_snapshot("datasets--o--mixed", "train.json", "{}");
     put_snapshot("datasets--o--mixed", "train.jsonl", "{}");
     refuse_data("o/mixed", "train",
-                "found files of several kinds or folders; expected the name of one, as in \"o/mixed/train.jsonl\": "
+                "found files of several kinds or folders; expected the name of one, as owner/name/train.jsonl: "
                 "train.json, train.jsonl");
     put_snapshot("datasets--o--langs", "de/train.jsonl", "{}");
     put_snapshot("datasets--o--langs", "en/train.jsonl", "{}");
     refuse_data("o/langs", "train", "several kinds or folders");
 }
 
-TEST_MAIN(TEST(hub_names), CACHE_TEST(hub_finds_models), CACHE_TEST(hub_finds_splits))
+static void hub_refuses_missing_parts(void **state) {
+    put_snapshot("datasets--o--parts", "data/train-00001-of-00003.jsonl", "{}");
+    put_snapshot("datasets--o--parts", "data/train-00000-of-00003.jsonl", "{}");
+    put_snapshot("datasets--o--parts", "data/train_gen-00000-of-00001.jsonl", "{}");
+    refuse_data("o/parts", "train", "o/parts: data/train-00000-of-00003.jsonl: found 2 of 3 parts; expected all");
+    put_snapshot("datasets--o--parts", "data/train-00002-of-00003.jsonl", "{}");
+    check_data("o/parts", "train",
+               "data/train-00000-of-00003.jsonl data/train-00001-of-00003.jsonl data/train-00002-of-00003.jsonl");
+    check_data("o/parts:train_gen", "train", "data/train_gen-00000-of-00001.jsonl");
+    refuse_data("o/parts", "validation", "split validation: no file of it");
+}
+
+static void hub_reads_configs_of_the_readme(void **state) {
+    static const char readme[] = "---\nlicense: mit\nconfigs:\n- config_name: default\n  data_files:\n  - split: "
+                                 "train\n    path: [a/*.jsonl, 'b/**']\n"
+                                 "  - split: held_out\n    path: train.jsonl\n- config_name: other\n  data_files: "
+                                 "c.jsonl\n---\n# A data set\n---\n";
+    static const char *const files[] = {"train.jsonl", "a/x.jsonl", "a/y.json", "a/sub/z.jsonl",
+                                        "b/c/d.json",  "b/c/d.md",  "c.jsonl"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) put_snapshot("datasets--o--configs", files[i], "{}");
+    put_snapshot("datasets--o--configs", "README.md", readme);
+    check_data("o/configs", "train", "a/x.jsonl b/c/d.json");
+    check_data("o/configs:held_out", "train", "train.jsonl");
+    refuse_data("o/configs", "validation", "split validation: no file of it in the hub's cache");
+    put_snapshot("datasets--o--configs", "README.md",
+                 "---\nconfigs:\n- config_name: en\n  data_files: a/*.jsonl\n---\n");
+    check_data("o/configs", "train", "a/x.jsonl");
+    put_snapshot("datasets--o--configs", "README.md",
+                 "---\nconfigs: [{config_name: de, data_files: x}, {config_name: en, data_files: y}]\n---\n");
+    refuse_data("o/configs", "train", "o/configs: README.md has several configs; expected the name of a file");
+    put_snapshot("datasets--o--configs", "README.md", "---\nconfigs: [\n---\n");
+    check_data("o/configs", "train", "train.jsonl"); // by the names, with a warning
+}
+
+TEST_MAIN(TEST(hub_names), CACHE_TEST(hub_finds_models), CACHE_TEST(hub_finds_splits),
+          CACHE_TEST(hub_refuses_missing_parts), CACHE_TEST(hub_reads_configs_of_the_readme))

@@ -12,31 +12,41 @@
 #include "tiny_run.h"
 
 enum { WEIGHTS = 200000 };
-static pid_t g_server;
-static int g_server_input;
+
+typedef struct Server {
+    pid_t pid;
+    int input; // it ends when this is closed
+} Server;
+static Server g_server;
 
 // ---- the server ----
 
-static int start_server(void) {
+// Sets HF_ENDPOINT. certificate NULL: http.
+static int start_server(Server *s, const char *certificate) {
     int input[2], output[2];
     char ports[64] = "";
     if (pipe2(input, O_CLOEXEC) || pipe2(output, O_CLOEXEC)) return -1;
-    g_server = fork();
-    if (g_server == 0) {
+    s->pid = fork();
+    if (s->pid == 0) {
         dup2(input[0], STDIN_FILENO);
         dup2(output[1], STDOUT_FILENO);
-        execlp("python3", "python3", TEST_DIR "/support/hub_server.py", "repos", "requests", (char *)NULL);
+        execlp("python3", "python3", TEST_DIR "/support/hub_server.py", "repos", "requests", certificate, (char *)NULL);
         _exit(127);
     }
     close(input[0]);
     close(output[1]);
-    g_server_input = input[1];
+    s->input = input[1];
     for (size_t n = 0; n < sizeof ports - 1 && !strchr(ports, '\n'); n++)
         if (read(output[0], ports + n, 1) != 1) return -1;
     close(output[0]);
-    AUTO_FREE char *endpoint = mem_printf("http://127.0.0.1:%ld", strtol(ports, NULL, 10));
-    setenv("HF_ENDPOINT", endpoint, 1);
-    return 0;
+    AUTO_FREE char *endpoint =
+        mem_printf("%s://127.0.0.1:%ld", certificate ? "https" : "http", strtol(ports, NULL, 10));
+    return setenv("HF_ENDPOINT", endpoint, 1);
+}
+
+static void stop_server(Server *s) {
+    close(s->input);
+    waitpid(s->pid, NULL, 0);
 }
 
 static int set_up(void **state) {
@@ -48,12 +58,11 @@ static int set_up(void **state) {
     AUTO_FREE char *home = path_join(tiny_dir, "hf");
     setenv("HF_HOME", home, 1);
     setenv("HF_TOKEN", "hf_secret", 1);
-    return start_server();
+    return start_server(&g_server, NULL);
 }
 
 static int tear_down(void **state) {
-    close(g_server_input);
-    waitpid(g_server, NULL, 0);
+    stop_server(&g_server);
     return chdir("/") || tiny_dir_teardown(state);
 }
 
@@ -332,6 +341,26 @@ static void pull_keeps_the_token_from_other_hosts(void **state) {
     setenv("HF_TOKEN", "hf_secret", 1);
 }
 
+static void pull_checks_certificates(void **state) {
+    static const char make[] =
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x "
+        "-addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out ca.pem 2>/dev/null && cat ca.pem key.pem >both.pem";
+    if (system(make)) skip(); // no openssl
+    AUTO_FREE char *plain = mem_strdup(getenv("HF_ENDPOINT"));
+    Server tls;
+    put_model("plain/tiny");
+    put_model("moved/tiny");
+    assert_int_equal(start_server(&tls, "both.pem"), 0);
+    check_has("pull plain/tiny", 1, "certificate");
+    setenv("SSL_CERT_FILE", "ca.pem", 1);
+    check_has("pull plain/tiny", 0, "cache    ");
+    check_snapshot("models--plain--tiny", "plain/tiny", "model.safetensors");
+    check_has("pull moved/tiny", 1, "; expected an https URL");
+    unsetenv("SSL_CERT_FILE");
+    setenv("HF_ENDPOINT", plain, 1);
+    stop_server(&tls);
+}
+
 // ---- hostile names ----
 
 static void pull_refuses_hostile_names(void **state) {
@@ -397,5 +426,6 @@ TEST_MAIN_WITH(set_up, tear_down, PULL_TEST(pull_writes_the_hubs_cache), PULL_TE
                PULL_TEST(pull_chooses_a_gguf), PULL_TEST(pull_reads_all_pages), PULL_TEST(pull_resumes_cut_connections),
                PULL_TEST(pull_resumes_killed_processes), PULL_TEST(pull_checks_what_it_resumes),
                PULL_TEST(pull_gives_up_with_one_line), PULL_TEST(pull_waits_for_a_busy_hub),
-               PULL_TEST(pull_keeps_the_token_from_other_hosts), PULL_TEST(pull_refuses_hostile_names),
-               PULL_TEST(pull_twice_at_once), PULL_TEST(train_pulls_only_when_asked))
+               PULL_TEST(pull_keeps_the_token_from_other_hosts), PULL_TEST(pull_checks_certificates),
+               PULL_TEST(pull_refuses_hostile_names), PULL_TEST(pull_twice_at_once),
+               PULL_TEST(train_pulls_only_when_asked))
