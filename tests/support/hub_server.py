@@ -43,7 +43,10 @@ def entry(path, data):
 
 
 def commit(folder):
-    return hashlib.sha1(repr(list(files(folder))).encode()).hexdigest()
+    h = hashlib.sha1()
+    for path, data in files(folder):
+        h.update(path.encode() + b"\0" + data)
+    return h.hexdigest()
 
 
 class Hub(http.server.BaseHTTPRequestHandler):

@@ -105,8 +105,7 @@ int hub_request(HubClient *c, const char *url, const char *what, const HubSink *
             }
         }
         if (failed >= c->retries)
-            return err_runtime(err, "%s: %s (%s); the same command resumes", what, why,
-                               failed ? "after repeated tries" : "one try");
+            return err_runtime(err, "%s: %s (tries: %ld); the same command resumes", what, why, failed + 1);
         double wait = head->retry_after >= 0 && result == HTTP_COMPLETE ? head->retry_after
                                                                         : fmin(ldexp(FIRST_WAIT, (int)failed), 60);
         if (head->status == 416) wait = 0;
